@@ -1,0 +1,248 @@
+//! A cluster to follow packets in, without a cluster: nodes and pods are
+//! network namespaces of this kernel, wired as Flannel does it over VXLAN.
+//!
+//! Tests that always run on the same network are soon true of that network
+//! only, so all names, addresses and numbers come from a seed, which is
+//! printed; `TRACER_LAB_SEED` repeats it. Labs do not see each other: any
+//! number may be up at once, in one process or many. A lab is taken down when
+//! it is dropped, by a panic too; if its process is killed, the next lab that
+//! anybody makes removes the remains.
+//!
+//! Everything needs root, and iproute2 and ping (iputils).
+
+mod claim;
+mod objects;
+mod plan;
+mod warm;
+mod wiring;
+
+use std::path::PathBuf;
+use std::{env, fs};
+
+use anyhow::{Context, Result, ensure};
+use nix::unistd::geteuid;
+
+use crate::netns::Netns;
+use crate::rng::Rng;
+use claim::Claim;
+pub use claim::sweep;
+use plan::Plan;
+pub use plan::{Node, Pod};
+
+/// The environment variable that repeats a lab.
+pub const SEED_VARIABLE: &str = "TRACER_LAB_SEED";
+
+/// What interfaces are called.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Names {
+    /// As Flannel calls them: `cni0`, `flannel.1`, `eth0`, `veth1a2b3c4d`.
+    #[default]
+    Realistic,
+    /// Names that mean something else, or nothing: who goes by names is wrong.
+    Odd,
+}
+
+/// What lab to make.
+#[derive(Clone, Debug)]
+pub struct LabSpec {
+    /// How many nodes, 1 to 200.
+    pub nodes: usize,
+    /// How many pods on each node, up to 200.
+    pub pods_per_node: usize,
+    /// Decides everything else; `None` takes `TRACER_LAB_SEED` or a new one.
+    pub seed: Option<u64>,
+    /// What interfaces are called.
+    pub names: Names,
+    /// Whether every pod has heard from every other one before the lab is
+    /// handed out, so that the first packet of a test waits for no ARP.
+    pub warm: bool,
+    /// Whether a pod's own broadcasts come back to it, as with the hairpin
+    /// mode that Flannel's CNI configuration asks for.
+    pub hairpin: bool,
+}
+
+impl Default for LabSpec {
+    fn default() -> Self {
+        Self {
+            nodes: 2,
+            pods_per_node: 1,
+            seed: None,
+            names: Names::Realistic,
+            warm: true,
+            hairpin: false,
+        }
+    }
+}
+
+impl LabSpec {
+    fn check(&self) -> Result<()> {
+        let Self {
+            nodes,
+            pods_per_node,
+            ..
+        } = self;
+        ensure!(
+            (1..=200).contains(nodes),
+            "a lab has 1 to 200 nodes, not {nodes}"
+        );
+        ensure!(
+            (0..=200).contains(pods_per_node),
+            "a node has up to 200 pods, not {pods_per_node}"
+        );
+        ensure!(geteuid().is_root(), "a lab needs root: run this with sudo");
+        Ok(())
+    }
+}
+
+/// A running lab; dropping it takes it down.
+#[derive(Debug)]
+pub struct Lab {
+    /// Its nodes.
+    pub nodes: Vec<Node>,
+    /// Its pods: those of the first node first.
+    pub pods: Vec<Pod>,
+    /// The box between the nodes: a bridge called `wire`, that no agent watches.
+    pub middle: Netns,
+    /// The VXLAN network identifier.
+    pub vni: u32,
+    /// The UDP port of VXLAN.
+    pub port: u16,
+    /// The MTU between the nodes, in bytes.
+    pub mtu: u32,
+    /// The MTU of pods, bridges and VXLAN devices, in bytes.
+    pub pod_mtu: u32,
+    seed: u64,
+    claim: Claim,
+}
+
+impl Lab {
+    /// Removes abandoned labs, then makes a new one.
+    ///
+    /// # Errors
+    /// If this is not root, or a program or a feature of the kernel that it
+    /// needs is missing, or the pods cannot reach each other; what was made is
+    /// taken down again.
+    pub fn new(spec: &LabSpec) -> Result<Self> {
+        spec.check()?;
+        let seed = match spec.seed {
+            Some(seed) => seed,
+            None => seed_from_environment()?.unwrap_or_else(Rng::fresh_seed),
+        };
+        sweep();
+        eprintln!("lab seed {seed:#018x} ({SEED_VARIABLE}={seed:#x} repeats it)");
+        let claim = Claim::new(seed)?;
+        let Plan {
+            nodes,
+            pods,
+            middle,
+            vni,
+            port,
+            mtu,
+            pod_mtu,
+        } = Plan::new(spec, seed, claim.prefix());
+        let lab = Self {
+            nodes,
+            pods,
+            middle,
+            vni,
+            port,
+            mtu,
+            pod_mtu,
+            seed,
+            claim,
+        };
+        wiring::wire(&lab, spec).with_context(|| format!("no lab with seed {seed:#x}"))?;
+        if spec.warm {
+            lab.ready()
+                .with_context(|| format!("no lab with seed {seed:#x}"))?;
+        }
+        Ok(lab)
+    }
+
+    /// What all names, addresses and numbers follow from.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// The node that `pod` runs on.
+    #[must_use]
+    pub fn node_of(&self, pod: &Pod) -> &Node {
+        &self.nodes[pod.node]
+    }
+
+    /// The pods that run on `node`.
+    pub fn pods_on<'a>(&'a self, node: &'a Node) -> impl Iterator<Item = &'a Pod> {
+        self.pods
+            .iter()
+            .filter(|pod| self.nodes[pod.node].name == node.name)
+    }
+
+    /// Sends from every pod to every other one (beyond 16 pods: to two others),
+    /// IPv4 and IPv6, until all of it has arrived. [`Lab::new`] does so for a
+    /// lab that is `warm`.
+    ///
+    /// # Errors
+    /// Names the pods that did not reach each other within 10 s.
+    pub fn ready(&self) -> Result<()> {
+        warm::reach_each_other(&self.pods)
+    }
+
+    /// The cluster objects, as
+    /// `kubectl get nodes,pods,services,endpointslices -A -o yaml` prints them.
+    #[must_use]
+    pub fn objects_yaml(&self) -> String {
+        objects::yaml(&self.nodes, &self.pods)
+    }
+
+    /// A directory for files that go when the lab does.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn directory(&self) -> Result<PathBuf> {
+        self.claim.directory()
+    }
+
+    /// Writes the cluster objects to a file in [`Lab::directory`].
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write_objects(&self) -> Result<PathBuf> {
+        let path = self.directory()?.join("objects.yaml");
+        fs::write(&path, self.objects_yaml())
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(path)
+    }
+
+    /// The arguments that tell `tracer` of this lab: `--inventory FILE`, and
+    /// `--agent NODE=netns:PATH` for every node.
+    ///
+    /// # Errors
+    /// If the cluster objects cannot be written.
+    pub fn agent_args(&self) -> Result<Vec<String>> {
+        let objects = self.write_objects()?.display().to_string();
+        let agents = self.nodes.iter().flat_map(|Node { name, netns, .. }| {
+            [
+                "--agent".to_owned(),
+                format!("{name}=netns:{}", netns.path.display()),
+            ]
+        });
+        Ok(["--inventory".to_owned(), objects]
+            .into_iter()
+            .chain(agents)
+            .collect())
+    }
+}
+
+fn seed_from_environment() -> Result<Option<u64>> {
+    let Ok(text) = env::var(SEED_VARIABLE) else {
+        return Ok(None);
+    };
+    let parsed = match text.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16),
+        None => text.parse(),
+    };
+    parsed
+        .map(Some)
+        .with_context(|| format!("{SEED_VARIABLE}={text} is no seed: give a number, as 0x2a or 42"))
+}

@@ -1,0 +1,87 @@
+//! The lab has no API server; what one would know of it is a file, in the form
+//! of `kubectl get nodes,pods,services,endpointslices -A -o yaml`: one `List`,
+//! keys in alphabetical order, with the fields that say who has which address.
+
+use super::{Node, Pod};
+
+pub(super) fn yaml(nodes: &[Node], pods: &[Pod]) -> String {
+    let mut text = String::from("apiVersion: v1\nitems:\n");
+    let items = nodes
+        .iter()
+        .map(node_item)
+        .chain(pods.iter().map(|pod| pod_item(pod, &nodes[pod.node])));
+    for item in items {
+        text.push_str(&item);
+    }
+    text.push_str("kind: List\nmetadata:\n  resourceVersion: \"\"\n");
+    text
+}
+
+fn node_item(node: &Node) -> String {
+    let Node {
+        name,
+        underlay,
+        pod_cidr_v4,
+        pod_cidr_v6,
+        ..
+    } = node;
+    format!(
+        r#"- apiVersion: v1
+  kind: Node
+  metadata:
+    labels:
+      kubernetes.io/hostname: {name}
+    name: {name}
+  spec:
+    podCIDR: {pod_cidr_v4}
+    podCIDRs:
+    - {pod_cidr_v4}
+    - {pod_cidr_v6}
+  status:
+    addresses:
+    - address: {underlay}
+      type: InternalIP
+    - address: {name}
+      type: Hostname
+"#
+    )
+}
+
+fn pod_item(pod: &Pod, node: &Node) -> String {
+    let Pod {
+        name,
+        namespace,
+        uid,
+        v4,
+        v6,
+        ..
+    } = pod;
+    let Node {
+        name: node,
+        underlay,
+        ..
+    } = node;
+    let app = name.split('-').next().unwrap_or(name);
+    format!(
+        r#"- apiVersion: v1
+  kind: Pod
+  metadata:
+    labels:
+      app: {app}
+    name: {name}
+    namespace: {namespace}
+    uid: {uid}
+  spec:
+    nodeName: {node}
+  status:
+    hostIP: {underlay}
+    hostIPs:
+    - ip: {underlay}
+    phase: Running
+    podIP: {v4}
+    podIPs:
+    - ip: {v4}
+    - ip: {v6}
+"#
+    )
+}

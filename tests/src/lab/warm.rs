@@ -1,0 +1,134 @@
+//! The first packet between two pods waits for ARP or neighbour discovery, and
+//! a wiring mistake shows only when packets flow. So every pod says hello to
+//! every other one, in both families, until all have heard all.
+//!
+//! Not so in a large lab: the kernel keeps the neighbours of all namespaces in
+//! one table, of 1,024 entries by default. There each pod speaks with two
+//! others, on other nodes if there are any: enough to know that it is wired,
+//! and for it and its node to know each other.
+
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::Pod;
+
+/// How long the whole may take.
+const LIMIT: Duration = Duration::from_secs(10);
+/// How long to wait for one datagram before those that are missing are sent again.
+const PATIENCE: Duration = Duration::from_millis(50);
+/// The largest lab in which everybody speaks with everybody, in pods.
+const ACQUAINTED: usize = 16;
+
+/// One pod's socket, and whom it has yet to hear.
+struct Listener {
+    socket: UdpSocket,
+    address: SocketAddr,
+    missing: HashSet<SocketAddr>,
+}
+
+pub(super) fn reach_each_other(pods: &[Pod]) -> Result<()> {
+    // The first pod of each node, the second of each, … : in this order the
+    // next one is on another node.
+    let mut pods_of_node: HashMap<usize, usize> = HashMap::new();
+    let mut ring: Vec<&Pod> = pods.iter().collect();
+    ring.sort_by_cached_key(|pod| {
+        let slot = pods_of_node.entry(pod.node).or_default();
+        *slot += 1;
+        (*slot, pod.node)
+    });
+    let deadline = Instant::now() + LIMIT;
+    reach(&ring, |pod| pod.v4.into(), deadline)?;
+    reach(&ring, |pod| pod.v6.into(), deadline)
+}
+
+fn reach(ring: &[&Pod], address: impl Fn(&Pod) -> IpAddr, deadline: Instant) -> Result<()> {
+    let mut listeners = ring
+        .iter()
+        .map(|pod| listen(pod, address(pod)))
+        .collect::<Result<Vec<_>>>()?;
+    let addresses: Vec<_> = listeners.iter().map(|listener| listener.address).collect();
+    for (own, listener) in listeners.iter_mut().enumerate() {
+        listener.missing = acquaintances(own, addresses.len())
+            .map(|other| addresses[other])
+            .collect();
+    }
+    let mut refusal = None;
+    while listeners.iter().any(|to| !to.missing.is_empty()) {
+        if Instant::now() > deadline {
+            let refusal = refusal
+                .map(|error| format!(" ({error})"))
+                .unwrap_or_default();
+            bail!(
+                "after {LIMIT:?} nothing arrived {}{refusal}",
+                in_words(&listeners)
+            );
+        }
+        for from in &listeners {
+            for to in listeners
+                .iter()
+                .filter(|to| to.missing.contains(&from.address))
+            {
+                // Where there is no route yet sending itself fails.
+                refusal = from.socket.send_to(&[], to.address).err().or(refusal);
+            }
+        }
+        for Listener {
+            socket, missing, ..
+        } in &mut listeners
+        {
+            while !missing.is_empty()
+                && let Ok((_, sender)) = socket.recv_from(&mut [0; 1])
+            {
+                missing.remove(&sender);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn listen(pod: &Pod, address: IpAddr) -> Result<Listener> {
+    let socket = pod
+        .netns
+        .enter(|| UdpSocket::bind((address, 0)))
+        .with_context(|| format!("cannot bind {address} in {}", pod.netns.name))?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    let address = socket.local_addr()?;
+    Ok(Listener {
+        socket,
+        address,
+        missing: HashSet::new(),
+    })
+}
+
+/// Whom the pod at the place `own` of a ring of `count` must hear.
+fn acquaintances(own: usize, count: usize) -> impl Iterator<Item = usize> {
+    (0..count).filter(move |&other| {
+        let distance = own.abs_diff(other);
+        distance > 0 && (count <= ACQUAINTED || distance == 1 || distance == count - 1)
+    })
+}
+
+/// Some of those who have not been heard, and how many more there are.
+fn in_words(listeners: &[Listener]) -> String {
+    let mut pairs: Vec<_> = listeners
+        .iter()
+        .flat_map(|to| {
+            to.missing
+                .iter()
+                .map(move |from| (from.ip(), to.address.ip()))
+        })
+        .map(|(from, to)| format!("from {from} to {to}"))
+        .collect();
+    pairs.sort();
+    let more = pairs.len().saturating_sub(3);
+    pairs.truncate(3);
+    let rest = if more > 0 {
+        format!(", and {more} more")
+    } else {
+        String::new()
+    };
+    pairs.join(", ") + &rest
+}

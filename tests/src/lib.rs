@@ -1,0 +1,24 @@
+//! Packets can only be followed where there are packets. This crate makes a
+//! cluster's network out of nothing but network namespaces, on one kernel, in
+//! less than a second, and moves real traffic through it; the integration
+//! tests, the benchmark and the demo stand on it.
+//!
+//! - [`lab`] builds nodes and pods wired as Flannel wires them, and takes them
+//!   down again whatever happens.
+//! - [`netns`] runs closures and programs inside one of them.
+//! - [`traffic`] sends what programs in pods send, and counts what arrives.
+//! - [`raw`] sends what no program in a pod would: broken frames.
+//!
+//! It must not depend on `tracer`: it says what is true about a network, so
+//! that tests can compare that with what the tracer says.
+
+pub mod lab;
+pub mod netns;
+pub mod process;
+pub mod raw;
+mod rng;
+pub mod traffic;
+
+pub use lab::{Lab, LabSpec, Names, Node, Pod};
+pub use netns::Netns;
+pub use process::Process;

@@ -1,0 +1,112 @@
+//! One kernel plays all the nodes and pods of a lab; what keeps them apart is
+//! the network namespace that a thread is in. A namespace belongs to the
+//! *thread*, and a socket keeps the namespace it was created in: so closures
+//! run on a thread of their own, and a socket made in one may be used anywhere.
+
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::panic::resume_unwind;
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread;
+
+use anyhow::{Context, Result};
+use nix::sched::{CloneFlags, setns};
+
+use crate::process;
+
+/// Where `ip netns` keeps the names of namespaces.
+pub(crate) const DIRECTORY: &str = "/run/netns";
+
+/// A network namespace that has a name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Netns {
+    /// Its name, as `ip netns` prints it.
+    pub name: String,
+    /// The file that stands for it: `/run/netns/NAME`.
+    pub path: PathBuf,
+}
+
+impl Netns {
+    /// The namespace called `name`, whether or not it exists yet.
+    #[must_use]
+    pub fn named(name: impl Into<String>) -> Self {
+        let name = name.into();
+        let path = PathBuf::from(DIRECTORY).join(&name);
+        Self { name, path }
+    }
+
+    /// Runs `inside` on a fresh thread in this namespace and returns its value.
+    ///
+    /// # Panics
+    /// With the panic of `inside`, or if the namespace is gone: a namespace
+    /// used after its lab is a mistake of the caller.
+    pub fn enter<T: Send>(&self, inside: impl FnOnce() -> T + Send) -> T {
+        let namespace = self.open();
+        let thread = || {
+            setns(&namespace, CloneFlags::CLONE_NEWNET)
+                .unwrap_or_else(|error| panic!("cannot enter {}: {error}", self.path.display()));
+            inside()
+        };
+        thread::scope(|scope| scope.spawn(thread).join())
+            .unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    /// A command that will run in this namespace, and be killed when the
+    /// thread that starts it ends.
+    ///
+    /// # Panics
+    /// If the namespace is gone.
+    #[must_use]
+    pub fn command(&self, program: &str) -> Command {
+        let namespace = self.open();
+        let mut command = process::command(program);
+        let enter = move || Ok(setns(&namespace, CloneFlags::CLONE_NEWNET)?);
+        // SAFETY: between fork and exec the closure makes one system call and
+        // neither allocates nor takes a lock.
+        unsafe { command.pre_exec(enter) };
+        command
+    }
+
+    /// Runs a command line (split at spaces, no quoting) and returns what it
+    /// wrote on its standard output.
+    ///
+    /// # Errors
+    /// If it fails or does not end; the error quotes its standard error.
+    pub fn run(&self, line: &str) -> Result<String> {
+        self.batch(line, "")
+    }
+
+    /// Runs a command line as [`Netns::run`] does with `input` as its standard
+    /// input, as `ip -batch -` wants it.
+    ///
+    /// # Errors
+    /// If it fails or does not end; the error quotes its standard error.
+    pub fn batch(&self, line: &str, input: &str) -> Result<String> {
+        let mut words = line.split_whitespace();
+        let program = words.next().context("the command line is empty")?;
+        process::run(self.command(program).args(words), input)
+            .with_context(|| format!("in the network namespace {}", self.name))
+    }
+
+    /// Sets kernel parameters of this namespace, each named by its path below
+    /// `/proc/sys/net`, as `ipv4/ip_forward`.
+    ///
+    /// # Errors
+    /// If one does not exist or refuses the value.
+    pub fn sysctl(&self, settings: &[(&str, &str)]) -> Result<()> {
+        self.enter(|| {
+            settings.iter().try_for_each(|(name, value)| {
+                fs::write(format!("/proc/sys/net/{name}"), value)
+                    .with_context(|| format!("cannot set net/{name} to {value} in {}", self.name))
+            })
+        })
+    }
+
+    fn open(&self) -> File {
+        File::open(&self.path).unwrap_or_else(|error| {
+            let path = self.path.display();
+            panic!("cannot open the network namespace {path}: {error}")
+        })
+    }
+}

@@ -1,0 +1,76 @@
+//! A lab is repeated by its seed, so its choices need numbers that are the
+//! same for the same seed on every machine and with every crate version: that
+//! is SplitMix64, in six lines.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+/// The letters that Kubernetes uses in generated names: none that spell words.
+const SUFFIX: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+
+/// A reproducible sequence of numbers.
+pub(crate) struct Rng(u64);
+
+impl Rng {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A seed that differs from run to run.
+    pub(crate) fn fresh_seed() -> u64 {
+        RandomState::new().build_hasher().finish()
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number from `low` to `high`, both included.
+    pub(crate) fn range(&mut self, low: u32, high: u32) -> u32 {
+        let width = u64::from(high - low) + 1;
+        let offset = u32::try_from(self.next() % width).expect("the width is a u32's at most");
+        low + offset
+    }
+
+    /// The same as [`Rng::range`], for one byte of an address.
+    pub(crate) fn byte(&mut self, low: u8, high: u8) -> u8 {
+        u8::try_from(self.range(low.into(), high.into())).expect("both ends are bytes")
+    }
+
+    pub(crate) fn pick<'a, T: ?Sized>(&mut self, from: &[&'a T]) -> &'a T {
+        from[usize::try_from(self.next() % from.len() as u64).expect("an index of a slice")]
+    }
+
+    /// A random suffix as in the name of a pod of a Deployment.
+    pub(crate) fn suffix(&mut self, len: usize) -> String {
+        let letters = SUFFIX.len() as u64;
+        (0..len)
+            .map(|_| usize::try_from(self.next() % letters).expect("an index of a slice"))
+            .map(|index| char::from(SUFFIX[index]))
+            .collect()
+    }
+
+    /// A locally administered unicast MAC address.
+    pub(crate) fn mac(&mut self) -> String {
+        let [_, _, a, b, c, d, e, f] = self.next().to_be_bytes();
+        let first = (a & 0xfc) | 0x02;
+        format!("{first:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
+    }
+
+    /// A random (version 4) UUID, as Kubernetes gives to objects.
+    pub(crate) fn uuid(&mut self) -> String {
+        let high = (self.next() & !0xf000) | 0x4000;
+        let low = (self.next() & !(0b11 << 62)) | (0b10 << 62);
+        format!(
+            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+            high >> 32,
+            (high >> 16) & 0xffff,
+            high & 0xffff,
+            low >> 48,
+            low & 0xffff_ffff_ffff,
+        )
+    }
+}

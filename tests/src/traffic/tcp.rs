@@ -1,0 +1,168 @@
+//! Connections: many short ones, or one that carries a lot. Both ends close
+//! in order, so that a clean run shows no reset.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::ReceiveTimeout;
+use nix::sys::time::{TimeVal, TimeValLike};
+
+use super::{Flow, PATIENCE, Tally};
+
+/// How often a server looks whether its client has ended, in milliseconds.
+const TICK: i64 = 20;
+/// What a short connection asks, and is answered.
+const GREETING: [u8; 16] = *b"how do you do?\r\n";
+
+impl Flow {
+    /// Opens `count` connections one after the other, each with one question
+    /// and one answer of 16 bytes; counts those that were answered and closed
+    /// by both ends. The closing client keeps each port for a minute: beyond
+    /// 28,000 there are no more.
+    ///
+    /// # Errors
+    /// If the server cannot listen.
+    pub fn tcp_connects(&self, count: u64) -> Result<Tally> {
+        let (listener, address) = self.listen()?;
+        let deadline = self.deadline();
+        let client = || {
+            let in_time = (0..count).take_while(|_| Instant::now() < deadline);
+            let answered = in_time.map(|_| ask(address).is_ok());
+            answered.fold(
+                Tally {
+                    sent: 0,
+                    received: 0,
+                },
+                |tally, answered| Tally {
+                    sent: tally.sent + 1,
+                    received: tally.received + u64::from(answered),
+                },
+            )
+        };
+        Ok(self.serve(&listener, client, |stream| answer(stream).map(drop)))
+    }
+
+    /// Sends `bytes` bytes over one connection and closes it; counts those that
+    /// the other end read, if it also saw the end and said so.
+    ///
+    /// # Errors
+    /// If the server cannot listen.
+    pub fn tcp_bulk(&self, bytes: u64) -> Result<Tally> {
+        let (listener, address) = self.listen()?;
+        let deadline = self.deadline();
+        let client = || {
+            let mut sent = 0;
+            let received = upload(address, bytes, &mut sent, deadline).unwrap_or(0);
+            Tally { sent, received }
+        };
+        Ok(self.serve(&listener, client, |stream| download(stream, deadline)))
+    }
+
+    fn listen(&self) -> Result<(TcpListener, SocketAddr)> {
+        let address = self.server();
+        let listener = self
+            .to
+            .netns
+            .enter(|| TcpListener::bind(address))
+            .with_context(|| format!("cannot listen on TCP {address} in {}", self.to.netns.name))?;
+        setsockopt(&listener, ReceiveTimeout, &TimeVal::milliseconds(TICK))?;
+        let bound = listener.local_addr()?;
+        Ok((listener, bound))
+    }
+
+    /// Runs `client` in the sender's namespace while `server` handles what
+    /// connects to `listener`, one connection at a time.
+    fn serve<T: Send>(
+        &self,
+        listener: &TcpListener,
+        client: impl FnOnce() -> T + Send,
+        server: impl Fn(TcpStream) -> io::Result<()> + Sync,
+    ) -> T {
+        let ended = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !ended.load(Ordering::Relaxed) {
+                    if let Ok((stream, _)) = listener.accept() {
+                        // What fails here is missing in the client's count.
+                        let _ = server(stream);
+                    }
+                }
+            });
+            let result = self.from.netns.enter(client);
+            ended.store(true, Ordering::Relaxed);
+            result
+        })
+    }
+}
+
+fn ask(address: SocketAddr) -> io::Result<()> {
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(&GREETING)?;
+    let mut reply = [0; GREETING.len()];
+    stream.read_exact(&mut reply)?;
+    stream.shutdown(Shutdown::Write)?;
+    expect_end(&mut stream)
+}
+
+fn answer(mut stream: TcpStream) -> io::Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut question = [0; GREETING.len()];
+    stream.read_exact(&mut question)?;
+    stream.write_all(&question)?;
+    expect_end(&mut stream)
+}
+
+/// Sends `bytes` bytes, noting in `sent` how far it got, and returns how many
+/// the other end says it has read.
+fn upload(address: SocketAddr, bytes: u64, sent: &mut u64, deadline: Instant) -> io::Result<u64> {
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    let chunk = [0x5a; 64 << 10];
+    while *sent < bytes {
+        stream.set_write_timeout(Some(remaining(deadline)?))?;
+        let len = chunk
+            .len()
+            .min(usize::try_from(bytes - *sent).unwrap_or(usize::MAX));
+        *sent += stream.write(&chunk[..len])? as u64;
+    }
+    stream.shutdown(Shutdown::Write)?;
+    stream.set_read_timeout(Some(remaining(deadline)?))?;
+    let mut count = [0; 8];
+    stream.read_exact(&mut count)?;
+    expect_end(&mut stream)?;
+    Ok(u64::from_be_bytes(count))
+}
+
+/// Reads to the end and then tells how much that was.
+fn download(mut stream: TcpStream, deadline: Instant) -> io::Result<()> {
+    let mut chunk = vec![0; 256 << 10];
+    let mut received = 0;
+    loop {
+        stream.set_read_timeout(Some(remaining(deadline)?))?;
+        match stream.read(&mut chunk)? {
+            0 => return stream.write_all(&u64::to_be_bytes(received)),
+            len => received += len as u64,
+        }
+    }
+}
+
+fn expect_end(stream: &mut TcpStream) -> io::Result<()> {
+    match stream.read(&mut [0])? {
+        0 => Ok(()),
+        _ => Err(ErrorKind::InvalidData.into()),
+    }
+}
+
+fn remaining(deadline: Instant) -> io::Result<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        Err(ErrorKind::TimedOut.into())
+    } else {
+        Ok(left)
+    }
+}

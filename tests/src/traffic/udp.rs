@@ -1,0 +1,177 @@
+//! Datagrams. UDP tells nobody what was lost, so the receiver's socket must not
+//! be what loses it: a sender never gets further ahead than that can hold.
+
+use std::net::UdpSocket;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::RcvBufForce;
+
+use super::{Flow, PATIENCE, Tally};
+
+/// How many datagrams may be on their way at once: 64 of 64 KiB are well within
+/// what [`udp_send`](Flow::udp_send) asks for as the receiver's buffer.
+const WINDOW: u64 = 64;
+/// The receiver's buffer, in bytes; the kernel doubles it.
+const BUFFER: usize = 8 << 20;
+/// Without progress for so long, what is on its way counts as lost.
+const STALL: Duration = Duration::from_millis(100);
+/// How often a server looks whether its client has ended.
+const TICK: Duration = Duration::from_millis(20);
+/// The largest datagram, in bytes.
+const LARGEST: usize = 65_507;
+
+impl Flow {
+    /// Sends `count` datagrams of `payload` bytes, each after the answer to
+    /// the one before, to a server that sends them back; counts the answers.
+    ///
+    /// # Errors
+    /// If a socket cannot be made.
+    pub fn udp_exchange(&self, count: u64, payload: usize) -> Result<Tally> {
+        let server = self.udp_server()?;
+        let client = self.udp_client(&server)?;
+        let deadline = self.deadline();
+        let ended = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| echo(&server, &ended));
+            let mut tally = Tally {
+                sent: 0,
+                received: 0,
+            };
+            let in_time = (0..count).take_while(|_| Instant::now() < deadline);
+            for question in in_time.map(|number| numbered(number, payload)) {
+                // It fails where there is no route, or with the ICMP error
+                // that answered an earlier datagram: not sent either way.
+                if client.send(&question).is_ok() {
+                    tally.sent += 1;
+                    tally.received += u64::from(is_answered(&client, &question));
+                }
+            }
+            ended.store(true, Ordering::Relaxed);
+            Ok(tally)
+        })
+    }
+
+    /// Sends `count` datagrams of `payload` bytes one way, as fast as the
+    /// receiver takes them; counts those that arrived.
+    ///
+    /// # Errors
+    /// If a socket cannot be made.
+    pub fn udp_send(&self, count: u64, payload: usize) -> Result<Tally> {
+        let server = self.udp_server()?;
+        let client = self.udp_client(&server)?;
+        let deadline = self.deadline();
+        let received = AtomicU64::new(0);
+        let ended = AtomicBool::new(false);
+        let sent = thread::scope(|scope| {
+            scope.spawn(|| count_arrivals(&server, &received, &ended));
+            let sent = send_within_window(&client, count, payload, &received, deadline);
+            ended.store(true, Ordering::Relaxed);
+            sent
+        });
+        Ok(Tally {
+            sent,
+            received: received.into_inner(),
+        })
+    }
+
+    fn udp_server(&self) -> Result<UdpSocket> {
+        let address = self.server();
+        let socket = self
+            .to
+            .netns
+            .enter(|| UdpSocket::bind(address))
+            .with_context(|| format!("cannot listen on UDP {address} in {}", self.to.netns.name))?;
+        setsockopt(&socket, RcvBufForce, &BUFFER)?;
+        socket.set_read_timeout(Some(TICK))?;
+        Ok(socket)
+    }
+
+    fn udp_client(&self, server: &UdpSocket) -> Result<UdpSocket> {
+        let address = self.client();
+        let socket = self
+            .from
+            .netns
+            .enter(|| UdpSocket::bind(address))
+            .with_context(|| format!("cannot bind UDP {address} in {}", self.from.netns.name))?;
+        socket.connect(server.local_addr()?)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        Ok(socket)
+    }
+}
+
+/// `len` bytes that begin with `number`, as far as there is room.
+fn numbered(number: u64, len: usize) -> Vec<u8> {
+    number
+        .to_be_bytes()
+        .into_iter()
+        .chain(std::iter::repeat(b'.'))
+        .take(len)
+        .collect()
+}
+
+/// Whether `question` comes back; late answers to earlier ones do not count.
+fn is_answered(client: &UdpSocket, question: &[u8]) -> bool {
+    let mut answer = vec![0; LARGEST];
+    while let Ok(len) = client.recv(&mut answer) {
+        if answer[..len] == *question {
+            return true;
+        }
+    }
+    false
+}
+
+fn echo(server: &UdpSocket, ended: &AtomicBool) {
+    let mut datagram = vec![0; LARGEST];
+    while !ended.load(Ordering::Relaxed) {
+        if let Ok((len, client)) = server.recv_from(&mut datagram) {
+            // An answer that cannot be sent is one that will be missing.
+            let _ = server.send_to(&datagram[..len], client);
+        }
+    }
+}
+
+fn count_arrivals(server: &UdpSocket, received: &AtomicU64, ended: &AtomicBool) {
+    let mut datagram = vec![0; LARGEST];
+    while !ended.load(Ordering::Relaxed) {
+        if server.recv(&mut datagram).is_ok() {
+            received.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Returns how many were sent, once they have arrived or nothing arrives any more.
+fn send_within_window(
+    client: &UdpSocket,
+    count: u64,
+    payload: usize,
+    received: &AtomicU64,
+    deadline: Instant,
+) -> u64 {
+    let mut sent = 0;
+    let mut lost = 0;
+    let mut wait_until_under_way = |sent: u64, most: u64| {
+        let mut progress = (received.load(Ordering::Relaxed), Instant::now());
+        while sent.saturating_sub(lost + progress.0) > most {
+            let now = (received.load(Ordering::Relaxed), Instant::now());
+            if now.0 != progress.0 {
+                progress = now;
+            } else if now.1 - progress.1 > STALL {
+                lost = sent.saturating_sub(now.0);
+            }
+            thread::yield_now();
+        }
+    };
+    for datagram in (0..count).map(|number| numbered(number, payload)) {
+        if Instant::now() > deadline {
+            break;
+        }
+        sent += u64::from(client.send(&datagram).is_ok());
+        wait_until_under_way(sent, WINDOW - 1);
+    }
+    wait_until_under_way(sent, 0);
+    sent
+}

@@ -1,0 +1,45 @@
+//! What user space tells a program, once at load and while it runs.
+
+use crate::hash::Key;
+
+/// How many UDP ports can be taken for VXLAN at once.
+pub const VXLAN_PORTS: usize = 4;
+
+/// Read-only globals of a load: one load serves one network namespace.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Hashes payload bytes; the same on every node of a follow.
+    pub key: Key,
+    /// Added to the address of an sk_buff in every event, so that nothing
+    /// can take it for identity between two nodes.
+    pub salt: u64,
+    /// Destination UDP ports that carry VXLAN, host byte order; unused
+    /// entries are 0.
+    pub vxlan_ports: [u16; VXLAN_PORTS],
+}
+
+const _: () = assert!(size_of::<Load>() == 32);
+
+/// How long one window of the event budget lasts, as a power of two of
+/// nanoseconds: 2^26 ns, 67 ms.
+pub const BUDGET_WINDOW_SHIFT: u32 = 26;
+
+/// What may change while a program runs, the only element of its map.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// Which filter is in force: its tables are those of the slot
+    /// `generation % 2`. 0 is the empty filter that a program starts with.
+    pub generation: u32,
+    /// Events allowed in one budget window.
+    pub budget: u32,
+    /// A packet is in the sample when the upper half of its sampling hash is
+    /// at most this: `u32::MAX` takes all.
+    pub sample: u32,
+    /// Whether packets that leave a followed address towards somewhere else
+    /// are counted by destination (1) or not (0).
+    pub explain_misses: u32,
+}
+
+const _: () = assert!(size_of::<Config>() == 16);

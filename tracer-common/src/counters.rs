@@ -1,0 +1,86 @@
+//! Where every packet and every event went.
+//!
+//! A program counts each packet it runs on in exactly one of these, per CPU
+//! and per observation point, so that their sum is the kernel's own `run_cnt`
+//! of the program.
+
+/// What became of one packet at one observation point.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counter {
+    /// Does not belong to the follow.
+    Miss = 0,
+    /// Belongs to it, and its event is in the ring buffer.
+    Emitted = 1,
+    /// Belongs to it, but the ring buffer had no room: a lost event.
+    RingFull = 2,
+    /// Belongs to it, but the event budget of this moment was spent: a lost
+    /// event.
+    RateLimited = 3,
+    /// Belongs to it, but its flow or content is not in the sample.
+    SampledOut = 4,
+    /// Carries a header that the walk cannot read: short, of an impossible
+    /// length, or nested too deep. Cannot be told to belong or not.
+    Unparsed = 5,
+}
+
+impl Counter {
+    /// How many there are.
+    pub const COUNT: usize = 6;
+
+    /// All, in the order of their numbers.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::Miss,
+        Self::Emitted,
+        Self::RingFull,
+        Self::RateLimited,
+        Self::SampledOut,
+        Self::Unparsed,
+    ];
+}
+
+/// The counters of one observation point on one CPU, indexed by [`Counter`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Packets, by [`Counter`].
+    pub packets: [u64; Counter::COUNT],
+}
+
+const _: () = assert!(size_of::<Counters>() == 48);
+
+impl Counters {
+    /// Packets counted in `counter`.
+    #[must_use]
+    pub const fn get(&self, counter: Counter) -> u64 {
+        self.packets[counter as usize]
+    }
+
+    /// Packets the program ran on.
+    #[must_use]
+    pub fn seen(&self) -> u64 {
+        self.packets.iter().sum()
+    }
+
+    /// Adds another CPU's, or another point's, counters to these.
+    pub fn add(&mut self, other: &Self) {
+        for (sum, packets) in self.packets.iter_mut().zip(other.packets) {
+            *sum += packets;
+        }
+    }
+}
+
+/// How many counter slots a namespace has: two (ingress, egress) for each
+/// value of an interface index's low bits.
+pub const SLOTS: u32 = 1024;
+
+/// The counter slot of an observation point.
+///
+/// Interfaces whose indexes agree in their low nine bits share a slot. Sums
+/// stay right; per-point figures are then those of both, which user space
+/// knows and says.
+#[inline(always)]
+#[must_use]
+pub const fn slot(ifindex: u32, egress: bool) -> u32 {
+    ((ifindex << 1) | egress as u32) & (SLOTS - 1)
+}

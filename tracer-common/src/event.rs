@@ -1,0 +1,133 @@
+//! The record that crosses the ring buffer: one packet seen at one
+//! observation point.
+//!
+//! The program finds the innermost packet and copies its headers as they
+//! stand; user space decodes them. That keeps the program short, and lets
+//! the decoder grow without the verifier. No payload leaves the kernel, only
+//! a keyed hash of its first bytes; of DNS, its 12-byte header.
+//!
+//! Integers only, no padding left implicit: any bytes are a valid value, so
+//! that reading one from the ring buffer cannot go wrong.
+
+/// Bytes of the network header that are copied: IPv6's fixed header, IPv4's
+/// without options, ARP's 28.
+pub const NETWORK_BYTES: usize = 40;
+
+/// Bytes of the transport header that are copied at most: TCP's with all
+/// options, an ICMP error's with the quoted header.
+pub const TRANSPORT_BYTES: usize = 60;
+
+/// One packet at one observation point. Native byte order but for addresses
+/// and the copied headers, which are as on the wire.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HopEvent {
+    /// `CLOCK_MONOTONIC` of the node, ns.
+    pub time: u64,
+    /// Address of the sk_buff plus the node's salt. Identity within the
+    /// node, and only for as long as the packet lives.
+    pub skb: u64,
+    /// Keyed hash of the payload's first bytes
+    /// ([`crate::hash::payload_hash`]).
+    pub payload_hash: u64,
+    /// Interface index, within the program's namespace.
+    pub ifindex: u32,
+    /// Generation of the filter that matched.
+    pub generation: u32,
+    /// `skb->len`: bytes from the first header on, all segments together.
+    pub len: u32,
+    /// IPv4 identification or that of the IPv6 fragment header.
+    pub fragment_id: u32,
+    /// VXLAN network identifier of the innermost tunnel.
+    pub vni: u32,
+    /// Segments this packet will be cut into (`gso_segs`), 0 if it is whole.
+    pub gso_segs: u32,
+    /// Outer addresses of the innermost tunnel; IPv4 as `::ffff:a.b.c.d`.
+    pub outer_src: [u8; 16],
+    /// See `outer_src`.
+    pub outer_dst: [u8; 16],
+    /// Destination MAC of the frame at this point.
+    pub dst_mac: [u8; 6],
+    /// Source MAC of the frame at this point.
+    pub src_mac: [u8; 6],
+    /// Offset of the innermost network header.
+    pub l3: u16,
+    /// Offset of the innermost transport header.
+    pub l4: u16,
+    /// As [`crate::walk::Layers::fragment`].
+    pub fragment: u16,
+    /// VLAN tag that the kernel keeps beside the frame, host byte order.
+    pub vlan_tci: u16,
+    /// Whether there is one (1) or not (0).
+    pub vlan_present: u8,
+    /// 0 ingress, 1 egress, as the interface's namespace sees it.
+    pub egress: u8,
+    /// [`crate::walk::Network`] of the innermost packet.
+    pub network: u8,
+    /// Protocol of the innermost packet.
+    pub proto: u8,
+    /// [`crate::walk::Network`] of the innermost tunnel's own IP header, 0
+    /// without a tunnel.
+    pub outer: u8,
+    /// Tunnels around the innermost packet.
+    pub levels: u8,
+    /// Bytes valid in `network_header`.
+    pub network_len: u8,
+    /// Bytes valid in `transport_header`.
+    pub transport_len: u8,
+    /// The innermost network header.
+    pub network_header: [u8; NETWORK_BYTES],
+    /// The innermost transport header.
+    pub transport_header: [u8; TRANSPORT_BYTES],
+}
+
+const _: () = assert!(size_of::<HopEvent>() == 208);
+const _: () = assert!(
+    size_of::<HopEvent>()
+        == 8 * 3 + 4 * 6 + 16 * 2 + 6 * 2 + 2 * 4 + 8 + NETWORK_BYTES + TRANSPORT_BYTES
+);
+
+impl HopEvent {
+    /// An event of zeros.
+    pub const ZERO: Self = Self {
+        time: 0,
+        skb: 0,
+        payload_hash: 0,
+        ifindex: 0,
+        generation: 0,
+        len: 0,
+        fragment_id: 0,
+        vni: 0,
+        gso_segs: 0,
+        outer_src: [0; 16],
+        outer_dst: [0; 16],
+        dst_mac: [0; 6],
+        src_mac: [0; 6],
+        l3: 0,
+        l4: 0,
+        fragment: 0,
+        vlan_tci: 0,
+        vlan_present: 0,
+        egress: 0,
+        network: 0,
+        proto: 0,
+        outer: 0,
+        levels: 0,
+        network_len: 0,
+        transport_len: 0,
+        network_header: [0; NETWORK_BYTES],
+        transport_header: [0; TRANSPORT_BYTES],
+    };
+
+    /// The event in `bytes`, if they are as many as an event has.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() != size_of::<Self>() {
+            return None;
+        }
+        // SAFETY: `bytes` holds as many bytes as `Self`, which consists of
+        // integers without padding, so that any bytes are a value of it;
+        // nothing is assumed of their alignment.
+        Some(unsafe { bytes.as_ptr().cast::<Self>().read_unaligned() })
+    }
+}

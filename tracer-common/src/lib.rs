@@ -1,0 +1,25 @@
+//! What tracer's kernel programs and its user space agree on.
+//!
+//! Everything here is pure and `no_std`: the same header walk and the same
+//! filter run inside the kernel, on a frame in a unit test, and under a fuzzer.
+//!
+//! | module | what is agreed |
+//! |---|---|
+//! | [`packet`] | how bytes of a packet are read: [`packet::Packet`] |
+//! | [`walk`] | from the first byte to the innermost packet: [`walk::walk`] |
+//! | [`filter`] | which packets belong to a follow: [`filter::Tables`] |
+//! | [`event`] | the record that crosses the ring buffer: [`event::HopEvent`] |
+//! | [`counters`] | where every packet and event went: [`counters::Counter`] |
+//! | [`elsewhere`] | where followed addresses send what nobody asked about |
+//! | [`hash`] | the keyed hash of payload bytes, and the one for sampling |
+//! | [`config`] | what user space tells a program: [`config::Config`] |
+#![no_std]
+
+pub mod config;
+pub mod counters;
+pub mod elsewhere;
+pub mod event;
+pub mod filter;
+pub mod hash;
+pub mod packet;
+pub mod walk;

@@ -1,0 +1,44 @@
+//! Reading a packet's bytes, whatever holds them.
+
+/// A packet whose bytes can be read at an offset from its first byte.
+///
+/// Reads are checked: an offset or a length beyond the packet is `None`,
+/// never a panic and never a partial read.
+pub trait Packet {
+    /// Whether only plain headers can be walked with this reader: no VLAN
+    /// tags in the frame, no IP options, no extension headers. The walk
+    /// reports [`crate::walk::Unparsed::Short`] at others, and is repeated
+    /// with a reader of the whole packet.
+    ///
+    /// Rare headers make for offsets that the verifier has to follow one by
+    /// one when packet bytes are read directly; a helper call takes any.
+    const PLAIN_ONLY: bool = false;
+
+    /// The `N` bytes at `offset`, if the packet has them all.
+    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
+
+    /// One byte.
+    #[inline(always)]
+    fn u8(&self, offset: usize) -> Option<u8> {
+        self.read::<1>(offset).map(|[byte]| byte)
+    }
+
+    /// Two bytes, from network byte order.
+    #[inline(always)]
+    fn be16(&self, offset: usize) -> Option<u16> {
+        self.read(offset).map(u16::from_be_bytes)
+    }
+
+    /// Four bytes, from network byte order.
+    #[inline(always)]
+    fn be32(&self, offset: usize) -> Option<u32> {
+        self.read(offset).map(u32::from_be_bytes)
+    }
+}
+
+impl Packet for [u8] {
+    #[inline(always)]
+    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.get(offset..)?.first_chunk().copied()
+    }
+}

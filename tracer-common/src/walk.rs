@@ -1,0 +1,358 @@
+//! From a packet's first byte to its innermost packet.
+//!
+//! Identity lies in the innermost packet: it is what both nodes see, whatever
+//! was wrapped around it. The walk goes Ethernet → VLAN tags → IPv4 or IPv6 →
+//! VXLAN → Ethernet → …, through at most [`MAX_TUNNELS`] tunnels, and returns
+//! offsets, never copies.
+//!
+//! It is the program's hot path: nearly every packet is walked only to find
+//! that nobody asked for it. So it reads no more than it needs, and leaves
+//! the transport header to who wants the packet. What it cannot read it
+//! reports; it never guesses and never panics.
+
+use network_types::{
+    eth::{EthHdr, EtherType},
+    icmp::Icmpv4Hdr,
+    ip::{IpProto, Ipv4Hdr, Ipv6Hdr},
+    udp::UdpHdr,
+    vlan::VlanHdr,
+    vxlan::VxlanHdr,
+};
+
+use crate::{config::VXLAN_PORTS, packet::Packet};
+
+/// How many tunnels may be nested.
+pub const MAX_TUNNELS: u8 = 2;
+
+/// How many VLAN tags may stand in a frame (IEEE 802.1ad: two).
+const MAX_VLAN_TAGS: usize = 2;
+
+/// How many IPv6 extension headers may stand before the transport header.
+const MAX_EXTENSIONS: usize = 6;
+
+/// The largest offset a header may begin at. Two tunnels with all options fit
+/// well; the bound is also what lets the verifier see that reads stay small.
+const MAX_OFFSET: usize = 1024;
+
+/// What the walk found a packet to be at the network layer.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// IPv4 (RFC 791).
+    V4 = 4,
+    /// IPv6 (RFC 8200).
+    V6 = 6,
+    /// ARP for IPv4 over Ethernet (RFC 826).
+    Arp = 8,
+}
+
+/// The tunnel that carries the innermost packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tunnel {
+    /// How many tunnels the packet is in.
+    pub levels: u8,
+    /// [`Network::V4`] or [`Network::V6`].
+    pub outer: Network,
+    /// Offset of the tunnel's own IP header.
+    pub outer_l3: usize,
+    /// VXLAN network identifier, 24 bits.
+    pub vni: u32,
+}
+
+/// Where the innermost packet lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layers {
+    /// Offset of the innermost network header.
+    pub l3: usize,
+    /// Offset of what follows it and its options or extension headers.
+    pub l4: usize,
+    /// Its kind.
+    pub network: Network,
+    /// Protocol of what lies at `l4` (IANA protocol numbers); 0 for ARP.
+    pub proto: u8,
+    /// Fragment offset in units of 8 bytes, and in bit 13 "more fragments".
+    pub fragment: u16,
+    /// IPv4 identification, or that of the IPv6 fragment header.
+    pub fragment_id: u32,
+    /// The tunnel around it, if any.
+    pub tunnel: Option<Tunnel>,
+}
+
+/// Bit of [`Layers::fragment`]: more fragments follow (RFC 791's MF).
+pub const MORE_FRAGMENTS: u16 = 1 << 13;
+
+impl Layers {
+    /// Whether `l4` holds a transport header: not in a later fragment.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_transport(&self) -> bool {
+        self.fragment & !MORE_FRAGMENTS == 0
+    }
+}
+
+/// Why a packet cannot be told to belong to a follow or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unparsed {
+    /// Ends, or its readable part does, within a header.
+    Short,
+    /// A version or header length that no packet can have.
+    Malformed,
+    /// More tunnels, VLAN tags or extension headers than are followed.
+    TooDeep,
+}
+
+/// Walks `packet` from its first byte.
+///
+/// `ethernet` tells whether that is an Ethernet header or, on a device
+/// without one, an IP header. `vxlan_ports` are destination ports in host
+/// byte order, 0 where unused. `Ok(None)` is a frame that carries neither IP
+/// nor ARP, which nobody can follow.
+///
+/// # Errors
+/// [`Unparsed`], for what no answer can be given for.
+#[inline(always)]
+pub fn walk<P: Packet + ?Sized>(
+    packet: &P,
+    ethernet: bool,
+    vxlan_ports: &[u16; VXLAN_PORTS],
+) -> Result<Option<Layers>, Unparsed> {
+    let mut at = 0;
+    let mut link = ethernet;
+    let mut tunnel: Option<Tunnel> = None;
+    let mut levels = 0;
+    loop {
+        let network = if link {
+            let Some((network, l3)) = ethernet_payload(packet, at)? else {
+                return Ok(None);
+            };
+            at = l3;
+            network
+        } else {
+            match packet.u8(at).ok_or(Unparsed::Short)? >> 4 {
+                4 => Network::V4,
+                6 => Network::V6,
+                _ => return Err(Unparsed::Malformed),
+            }
+        };
+        let mut layers = match network {
+            Network::V4 => ipv4(packet, at)?,
+            Network::V6 => ipv6(packet, at)?,
+            Network::Arp => arp(at),
+        };
+        layers.tunnel = tunnel;
+        let Some(vni) = vxlan(packet, &layers, vxlan_ports)? else {
+            return Ok(Some(layers));
+        };
+        levels += 1;
+        if levels > MAX_TUNNELS {
+            return Err(Unparsed::TooDeep);
+        }
+        tunnel = Some(Tunnel {
+            levels,
+            outer: layers.network,
+            outer_l3: layers.l3,
+            vni,
+        });
+        link = true;
+        at = layers.l4 + UdpHdr::LEN + VxlanHdr::LEN;
+        if at > MAX_OFFSET {
+            return Err(Unparsed::TooDeep);
+        }
+    }
+}
+
+/// The network layer that an Ethernet header at `at` announces, and its
+/// offset behind the VLAN tags.
+#[inline(always)]
+fn ethernet_payload<P: Packet + ?Sized>(
+    packet: &P,
+    at: usize,
+) -> Result<Option<(Network, usize)>, Unparsed> {
+    const VLAN: u16 = EtherType::Ieee8021q as u16;
+    const QINQ: u16 = EtherType::Ieee8021ad as u16;
+    const V4: u16 = EtherType::Ipv4 as u16;
+    const V6: u16 = EtherType::Ipv6 as u16;
+    const ARP: u16 = EtherType::Arp as u16;
+
+    let mut l3 = at + EthHdr::LEN;
+    let mut kind = ether_type(packet, l3)?;
+    for _ in 0..MAX_VLAN_TAGS {
+        if kind != VLAN && kind != QINQ {
+            break;
+        }
+        if P::PLAIN_ONLY {
+            return Err(Unparsed::Short);
+        }
+        l3 += VlanHdr::LEN;
+        kind = ether_type(packet, l3)?;
+    }
+    Ok(Some(match kind {
+        V4 => (Network::V4, l3),
+        V6 => (Network::V6, l3),
+        ARP => (Network::Arp, l3),
+        VLAN | QINQ => return Err(Unparsed::TooDeep),
+        _ => return Ok(None),
+    }))
+}
+
+/// The EtherType that ends right before `end`, as network-types numbers it.
+#[inline(always)]
+fn ether_type<P: Packet + ?Sized>(packet: &P, end: usize) -> Result<u16, Unparsed> {
+    packet
+        .read(end - 2)
+        .map(u16::from_ne_bytes)
+        .ok_or(Unparsed::Short)
+}
+
+#[inline(always)]
+fn arp(l3: usize) -> Layers {
+    Layers {
+        l3,
+        l4: l3,
+        network: Network::Arp,
+        proto: 0,
+        fragment: 0,
+        fragment_id: 0,
+        tunnel: None,
+    }
+}
+
+/// RFC 791, 3.1.
+#[inline(always)]
+fn ipv4<P: Packet + ?Sized>(packet: &P, l3: usize) -> Result<Layers, Unparsed> {
+    let header: [u8; Ipv4Hdr::LEN] = packet.read(l3).ok_or(Unparsed::Short)?;
+    let header_len = usize::from(header[0] & 0xf) * 4;
+    if header[0] >> 4 != 4 || header_len < Ipv4Hdr::LEN {
+        return Err(Unparsed::Malformed);
+    }
+    if P::PLAIN_ONLY && header_len != Ipv4Hdr::LEN {
+        return Err(Unparsed::Short);
+    }
+    let header_len = if P::PLAIN_ONLY {
+        Ipv4Hdr::LEN
+    } else {
+        header_len
+    };
+    // Bit 14 is "don't fragment", which says nothing of this packet's place.
+    let fragment = u16::from_be_bytes([header[6], header[7]]) & 0x3fff;
+    Ok(Layers {
+        l3,
+        l4: l3 + header_len,
+        network: Network::V4,
+        proto: header[9],
+        fragment,
+        fragment_id: u32::from(u16::from_be_bytes([header[4], header[5]])),
+        tunnel: None,
+    })
+}
+
+/// RFC 8200, 3 and 4; authentication header: RFC 4302, 2.2.
+#[inline(always)]
+fn ipv6<P: Packet + ?Sized>(packet: &P, l3: usize) -> Result<Layers, Unparsed> {
+    const HOP_BY_HOP: u8 = IpProto::HopOpt as u8;
+    const ROUTING: u8 = IpProto::Ipv6Route as u8;
+    const OPTIONS: u8 = IpProto::Ipv6Opts as u8;
+    const FRAGMENT: u8 = IpProto::Ipv6Frag as u8;
+    const AUTHENTICATION: u8 = IpProto::Ah as u8;
+
+    if packet.u8(l3).ok_or(Unparsed::Short)? >> 4 != 6 {
+        return Err(Unparsed::Malformed);
+    }
+    let mut layers = Layers {
+        l3,
+        l4: l3 + Ipv6Hdr::LEN,
+        network: Network::V6,
+        proto: packet.u8(l3 + 6).ok_or(Unparsed::Short)?,
+        fragment: 0,
+        fragment_id: 0,
+        tunnel: None,
+    };
+    for _ in 0..=MAX_EXTENSIONS {
+        let unit = match layers.proto {
+            HOP_BY_HOP | ROUTING | OPTIONS | FRAGMENT => 8,
+            AUTHENTICATION => 4,
+            _ => return Ok(layers),
+        };
+        if P::PLAIN_ONLY {
+            return Err(Unparsed::Short);
+        }
+        let extension: [u8; 8] = packet.read(layers.l4).ok_or(Unparsed::Short)?;
+        let len = if layers.proto == FRAGMENT {
+            let word = u16::from_be_bytes([extension[2], extension[3]]);
+            layers.fragment = (word >> 3) | ((word & 1) << 13);
+            layers.fragment_id =
+                u32::from_be_bytes([extension[4], extension[5], extension[6], extension[7]]);
+            8
+        } else if unit == 4 {
+            usize::from(extension[1]) * 4 + 8
+        } else {
+            usize::from(extension[1]) * 8 + 8
+        };
+        layers.proto = extension[0];
+        layers.l4 += len;
+        if layers.l4 > MAX_OFFSET {
+            return Err(Unparsed::TooDeep);
+        }
+        // What follows in a later fragment is the middle of something.
+        if !layers.has_transport() {
+            return Ok(layers);
+        }
+    }
+    Err(Unparsed::TooDeep)
+}
+
+/// The VNI of the VXLAN packet in `layers`, if it is one (RFC 7348, 5).
+#[inline(always)]
+fn vxlan<P: Packet + ?Sized>(
+    packet: &P,
+    layers: &Layers,
+    ports: &[u16; VXLAN_PORTS],
+) -> Result<Option<u32>, Unparsed> {
+    /// "The I flag MUST be set to 1 for a valid VXLAN Network ID."
+    const VALID_VNI: u8 = 0x08;
+
+    if layers.proto != IpProto::Udp as u8 || !layers.has_transport() {
+        return Ok(None);
+    }
+    let port = packet.be16(layers.l4 + 2).ok_or(Unparsed::Short)?;
+    if port == 0 || !ports.contains(&port) {
+        return Ok(None);
+    }
+    let header: [u8; VxlanHdr::LEN] = packet
+        .read(layers.l4 + UdpHdr::LEN)
+        .ok_or(Unparsed::Short)?;
+    if header[0] & VALID_VNI == 0 {
+        return Ok(None);
+    }
+    Ok(Some(u32::from_be_bytes([
+        0, header[4], header[5], header[6],
+    ])))
+}
+
+/// The packet that an ICMP or ICMPv6 error quotes: its network header's
+/// offset, if `layers` is such an error (RFC 792; RFC 4443, 3).
+#[inline(always)]
+pub fn quoted<P: Packet + ?Sized>(packet: &P, layers: &Layers) -> Option<usize> {
+    if !layers.has_transport() {
+        return None;
+    }
+    let kind = match (layers.network, layers.proto) {
+        (Network::V4, proto) if proto == IpProto::Icmp as u8 => packet.u8(layers.l4)?,
+        (Network::V6, proto) if proto == IpProto::Ipv6Icmp as u8 => packet.u8(layers.l4)?,
+        _ => return None,
+    };
+    is_icmp_error(layers.network, kind).then_some(layers.l4 + Icmpv4Hdr::LEN)
+}
+
+/// Whether an ICMP type quotes the packet that caused it: destination
+/// unreachable, source quench, redirect, time exceeded, parameter problem
+/// (RFC 792); all ICMPv6 types below 128 (RFC 4443, 2.1).
+#[inline(always)]
+#[must_use]
+pub const fn is_icmp_error(network: Network, kind: u8) -> bool {
+    match network {
+        Network::V4 => matches!(kind, 3 | 4 | 5 | 11 | 12),
+        Network::V6 => kind < 128,
+        Network::Arp => false,
+    }
+}

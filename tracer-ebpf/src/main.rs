@@ -1,0 +1,27 @@
+//! tracer's kernel programs, one file per hook.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`tc`] | the classifiers, and what they do with a packet |
+//! | [`skb`] | two ways to read an sk_buff's bytes |
+//! | [`maps`] | what is shared with user space |
+//!
+//! Every path ends in "let it pass", and nothing here writes to a packet.
+#![no_std]
+#![no_main]
+
+mod maps;
+mod skb;
+mod tc;
+
+/// `bpf_skb_load_bytes`, `bpf_ktime_get_ns` and the ring buffer are for
+/// programs under the GPL only.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+/// The verifier admits no program that could get here.
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

@@ -1,0 +1,171 @@
+//! What the programs share with user space, and how they see it as the
+//! filter's tables.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, LpmTrie, LruHashMap, PerCpuArray, RingBuf, lpm_trie::Key},
+};
+use tracer_common::{
+    config::{Config, Load},
+    counters::{Counter, Counters, SLOTS},
+    elsewhere::{Elsewhere, MAX_ELSEWHERE},
+    filter::{AddressKey, Ends, KEY_PREFIX_BITS, MAX_PAIRS, Prefilter, Rule, Sides, Tables},
+    walk::Layers,
+};
+
+/// Read-only once loaded; user space writes it before.
+#[unsafe(no_mangle)]
+static LOAD: Load = Load {
+    key: tracer_common::hash::Key([0; 2]),
+    salt: 0,
+    vxlan_ports: [0; 4],
+};
+
+/// Its only element.
+#[map]
+static CONFIG: Array<Config> = Array::with_max_entries(1, 0);
+
+/// One per filter slot.
+#[map]
+static PREFILTER: Array<Prefilter> = Array::with_max_entries(2, 0);
+
+/// Of both filter slots; sized by user space.
+#[map]
+static ADDRESSES: LpmTrie<AddressKey, Sides> = LpmTrie::with_max_entries(1024, 0);
+
+/// Those of slot 0, then those of slot 1.
+#[map]
+static RULES: Array<Rule> = Array::with_max_entries(2 * MAX_PAIRS as u32, 0);
+
+/// By [`tracer_common::counters::slot`].
+#[map]
+static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(SLOTS, 0);
+
+/// Where the packets of followed addresses go instead.
+#[map]
+static ELSEWHERE: LruHashMap<Elsewhere, u64> = LruHashMap::with_max_entries(MAX_ELSEWHERE, 0);
+
+/// Events spent in the present budget window.
+#[map]
+static BUDGET: Array<Budget> = Array::with_max_entries(1, 0);
+
+/// What one stage of a program leaves for the next, per CPU.
+#[map]
+static FOUND: PerCpuArray<Found> = PerCpuArray::with_max_entries(1, 0);
+
+/// Where a packet's headers lie, and whose addresses decide about it.
+pub(crate) struct Found {
+    pub(crate) layers: Layers,
+    pub(crate) ends: Ends,
+}
+
+/// The events; sized by user space.
+#[map]
+pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
+
+/// A window of the event budget.
+#[repr(C)]
+pub(crate) struct Budget {
+    /// Number of the window.
+    window: u64,
+    /// Events asked for in it.
+    spent: u64,
+}
+
+/// The load's read-only globals.
+#[inline(always)]
+pub(crate) fn load() -> Load {
+    // SAFETY: a valid static that nothing writes while the program runs.
+    // Volatile, because user space replaced the value that the compiler saw.
+    unsafe { core::ptr::read_volatile(&raw const LOAD) }
+}
+
+/// What may change while programs run.
+#[inline(always)]
+pub(crate) fn config() -> Option<&'static Config> {
+    CONFIG.get(0)
+}
+
+/// This CPU's scratch memory. Only to be read after it was written in the
+/// same run.
+#[inline(always)]
+pub(crate) fn found() -> Option<&'static mut Found> {
+    // SAFETY: the element belongs to this CPU, on which programs of this
+    // kind do not interrupt each other, and it is written before it is read.
+    FOUND.get_ptr_mut(0).map(|found| unsafe { &mut *found })
+}
+
+/// Counts a packet.
+#[inline(always)]
+pub(crate) fn count(slot: u32, counter: Counter) {
+    if let Some(counters) = COUNTERS.get_ptr_mut(slot) {
+        // SAFETY: the element belongs to this CPU, on which programs of this
+        // kind do not interrupt each other.
+        unsafe { (*counters).packets[counter as usize] += 1 };
+    }
+}
+
+/// Counts a packet that a followed address sent somewhere else.
+#[inline(always)]
+pub(crate) fn count_elsewhere(key: &Elsewhere) {
+    if let Some(count) = ELSEWHERE.get_ptr_mut(key) {
+        // SAFETY: a valid element; a race between CPUs may lose a count of
+        // this explanatory figure, nothing more.
+        unsafe { *count += 1 };
+    } else {
+        // A full table or a race leaves this one uncounted.
+        let _: Result<(), i32> = ELSEWHERE.insert(key, &1_u64, 0);
+    }
+}
+
+/// Takes one event out of the budget of the window that `now` (ns) is in.
+#[inline(always)]
+pub(crate) fn spend(now: u64, budget: u32) -> bool {
+    let Some(state) = BUDGET.get_ptr_mut(0) else {
+        return false;
+    };
+    let window = now >> tracer_common::config::BUDGET_WINDOW_SHIFT;
+    // SAFETY: a valid element of two integers. CPUs race for it, as eBPF has
+    // no portable atomics before 5.12, which may grant a few events more than
+    // the budget: what was granted and what was not is counted elsewhere.
+    unsafe {
+        if (*state).window != window {
+            (*state).window = window;
+            (*state).spent = 0;
+        }
+        (*state).spent += 1;
+        (*state).spent <= u64::from(budget)
+    }
+}
+
+/// The tables of one generation's slot.
+pub(crate) struct Slot(pub(crate) u32);
+
+impl Tables for Slot {
+    #[inline(always)]
+    fn may_concern(&self, index: u32) -> bool {
+        PREFILTER
+            .get(self.0)
+            .is_some_and(|prefilter| prefilter.contains(index & 0xfff))
+    }
+
+    #[inline(always)]
+    fn sides(&self, address: &[u8; 16]) -> Sides {
+        let key = Key::new(
+            KEY_PREFIX_BITS + 128,
+            AddressKey {
+                slot: self.0,
+                address: *address,
+            },
+        );
+        ADDRESSES.get(&key).copied().unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn rule(&self, index: usize) -> Rule {
+        RULES
+            .get(self.0 * MAX_PAIRS as u32 + index as u32)
+            .copied()
+            .unwrap_or_default()
+    }
+}

@@ -1,0 +1,82 @@
+//! Two ways to read an sk_buff's bytes.
+//!
+//! [`Linear`] reads straight from the buffer's linear part, where headers
+//! nearly always are, at the cost of a comparison. [`Whole`] reaches every
+//! byte, page fragments included, through a helper call.
+
+use aya_ebpf::{bindings::__sk_buff, helpers::generated::bpf_skb_load_bytes};
+use tracer_common::packet::Packet;
+
+/// The linear part.
+#[derive(Clone, Copy)]
+pub(crate) struct Linear {
+    data: usize,
+    end: usize,
+}
+
+impl Linear {
+    /// That of `skb`.
+    #[inline(always)]
+    pub(crate) fn new(skb: *mut __sk_buff) -> Self {
+        // SAFETY: the context pointer is valid while the program runs.
+        let (data, end) = unsafe { ((*skb).data, (*skb).data_end) };
+        Self {
+            data: data as usize,
+            end: end as usize,
+        }
+    }
+}
+
+impl Packet for Linear {
+    const PLAIN_ONLY: bool = true;
+
+    #[inline(always)]
+    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        let start = self.data + offset;
+        if start + N > self.end {
+            return None;
+        }
+        // SAFETY: the bytes lie in the linear part, as was just compared; the
+        // verifier proves it again.
+        Some(unsafe { (start as *const [u8; N]).read_unaligned() })
+    }
+}
+
+/// The whole packet.
+#[derive(Clone, Copy)]
+pub(crate) struct Whole(pub(crate) *mut __sk_buff);
+
+impl Packet for Whole {
+    #[inline(always)]
+    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        let mut bytes = [0_u8; N];
+        // SAFETY: the context pointer is valid, and `bytes` holds `N` bytes.
+        let error = unsafe {
+            bpf_skb_load_bytes(
+                self.0.cast(),
+                offset as u32,
+                bytes.as_mut_ptr().cast(),
+                N as u32,
+            )
+        };
+        (error == 0).then_some(bytes)
+    }
+}
+
+/// Copies `len` bytes at `offset` to the start of `to`; false where the
+/// packet has them not.
+#[inline(always)]
+pub(crate) fn copy(skb: *mut __sk_buff, offset: usize, to: &mut [u8], len: usize) -> bool {
+    if len == 0 || len > to.len() {
+        return len == 0;
+    }
+    // SAFETY: the context pointer is valid, and `to` holds `len` bytes.
+    unsafe {
+        bpf_skb_load_bytes(
+            skb.cast(),
+            offset as u32,
+            to.as_mut_ptr().cast(),
+            len as u32,
+        ) == 0
+    }
+}

@@ -1,0 +1,97 @@
+//! Compiles the kernel programs, so that `tracer` can carry them in itself.
+//!
+//! Their compiler, target and flags are other ones than `tracer`'s, so a second
+//! cargo builds them, started by `aya-build`. What that cargo needs in its
+//! environment is given to it by running this script once more as a child: an
+//! environment can be chosen for a process, not safely changed in one. The
+//! child's output is held back, for a compiler's error to be shown as the
+//! compiler wrote it rather than as a list of warnings.
+
+use std::{
+    env,
+    path::Path,
+    process::{Command, ExitCode, Output},
+};
+
+use anyhow::{Context as _, Result};
+use aya_build::Package;
+
+#[path = "../xtask/src/toolchain.rs"]
+mod toolchain;
+
+/// The crate of the kernel programs, also the name of its folder.
+const PROGRAMS: &str = "tracer-ebpf";
+
+/// Set for the child, to the toolchain's name.
+const CHILD: &str = "TRACER_BUILD_CHILD";
+
+fn main() -> Result<ExitCode> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    let workspace = workspace.context("tracer is not in its workspace")?;
+    match env::var(CHILD) {
+        Ok(toolchain) => compile(workspace, &toolchain),
+        Err(_) => prepare(workspace),
+    }
+}
+
+/// The parent: chooses the compiler and passes on what the child has to say.
+fn prepare(workspace: &Path) -> Result<ExitCode> {
+    println!("cargo::rerun-if-env-changed={}", toolchain::OVERRIDE);
+    // What the programs are made of, besides the sources that aya-build lists.
+    for input in ["tracer-common", "Cargo.toml", "Cargo.lock"] {
+        println!(
+            "cargo::rerun-if-changed={}",
+            workspace.join(input).display()
+        );
+    }
+
+    let (toolchain, linker) = match toolchain::choose() {
+        Ok(chosen) => chosen,
+        Err(reason) => {
+            // With this line cargo fails the build and shows nothing else.
+            println!("cargo::error={reason}");
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+
+    let mut child = Command::new(env::current_exe()?);
+    child
+        .env(CHILD, &toolchain.name)
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", &linker)
+        .env("CARGO_TARGET_BPFEB_UNKNOWN_NONE_LINKER", &linker)
+        .env("CARGO_TERM_QUIET", "true");
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = child.output().context("cannot start the build")?;
+    let stdout = String::from_utf8_lossy(&stdout);
+    if status.success() {
+        print!("{stdout}");
+        return Ok(ExitCode::SUCCESS);
+    }
+
+    let messages: Vec<_> = stdout
+        .lines()
+        .filter_map(|line| line.strip_prefix("cargo:warning="))
+        .collect();
+    if messages.is_empty() {
+        eprint!("{}", String::from_utf8_lossy(&stderr));
+    } else {
+        eprintln!("{}", messages.join("\n"));
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+/// The child: runs the other cargo.
+fn compile(workspace: &Path, toolchain: &str) -> Result<ExitCode> {
+    let root = workspace.join(PROGRAMS);
+    let package = Package {
+        name: PROGRAMS,
+        root_dir: root.to_str().context("the workspace's path is not UTF-8")?,
+        ..Package::default()
+    };
+    aya_build::build_ebpf([package], aya_build::Toolchain::Custom(toolchain))?;
+    Ok(ExitCode::SUCCESS)
+}

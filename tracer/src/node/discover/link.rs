@@ -1,0 +1,292 @@
+//! A network interface, as `RTM_NEWLINK` describes it.
+
+use std::net::IpAddr;
+
+use netlink_packet_core::{NlasIterator, Parseable as _, ParseableParametrized as _};
+use netlink_packet_route::link::{
+    InfoGeneve, InfoGre, InfoGre6, InfoIpTunnel, InfoKind, InfoVxlan, LinkAttribute, LinkFlags,
+    LinkHeader, LinkLayerType, LinkXdp,
+};
+
+use super::{
+    Vxlan,
+    table::{Mac, attributes},
+};
+
+/// The size of `struct ifinfomsg`, before the attributes.
+const HEADER: usize = 16;
+
+/// A network interface.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Link {
+    pub(super) index: u32,
+    pub(super) name: String,
+    pub(super) kind: String,
+    pub(super) ether: bool,
+    pub(super) mac: Option<Mac>,
+    pub(super) mtu: u32,
+    pub(super) up: bool,
+    pub(super) master: Option<u32>,
+    /// A veth's other end, or the device below.
+    pub(super) lower: Option<u32>,
+    /// The namespace in which `lower` counts, as a namespace id of this one; `None` is this one.
+    pub(super) lower_namespace: Option<i32>,
+    pub(super) xdp: Option<u32>,
+    pub(super) vxlan: Option<Vxlan>,
+    /// The fixed far end of a tunnel.
+    pub(super) far_end: Option<IpAddr>,
+}
+
+impl Link {
+    pub(super) fn parse(message: &[u8]) -> Option<Self> {
+        let header = LinkHeader::parse(message).ok()?;
+        let mut link = Self {
+            index: header.index,
+            ether: header.link_layer_type == LinkLayerType::Ether,
+            up: header.flags.contains(LinkFlags::Up | LinkFlags::Running),
+            ..Self::default()
+        };
+        for nla in NlasIterator::new(message.get(HEADER..)?).map_while(Result::ok) {
+            if nla.kind() == libc::IFLA_LINKINFO {
+                // Apart from the rest: one odd option of a kind must not hide the kind.
+                link.read_info(nla.value());
+            } else if let Ok(attribute) =
+                LinkAttribute::parse_with_param(&nla, header.interface_family)
+            {
+                link.read_attribute(attribute);
+            }
+        }
+        Some(link)
+    }
+
+    fn read_attribute(&mut self, attribute: LinkAttribute) {
+        match attribute {
+            LinkAttribute::IfName(name) => self.name = name,
+            LinkAttribute::Address(mac) => self.mac = mac.try_into().ok(),
+            LinkAttribute::Mtu(mtu) => self.mtu = mtu,
+            LinkAttribute::Controller(index) => self.master = Some(index),
+            LinkAttribute::Link(index) => self.lower = Some(index).filter(|&index| index != 0),
+            LinkAttribute::LinkNetNsId(id) => self.lower_namespace = Some(id),
+            LinkAttribute::Xdp(xdp) => {
+                // With programs in several modes only the modes' own ids are set.
+                self.xdp = xdp.iter().find_map(|attribute| match attribute {
+                    LinkXdp::ProgId(id)
+                    | LinkXdp::DrvProgId(id)
+                    | LinkXdp::SkbProgId(id)
+                    | LinkXdp::HwProgId(id)
+                        if *id != 0 =>
+                    {
+                        Some(*id)
+                    }
+                    _ => None,
+                });
+            }
+            _ => {}
+        }
+    }
+
+    fn read_info(&mut self, info: &[u8]) {
+        for nla in NlasIterator::new(info).map_while(Result::ok) {
+            if let Ok(kind) = InfoKind::parse(&nla) {
+                self.kind = kind.to_string();
+            } else if nla.kind() == libc::IFLA_INFO_DATA {
+                self.read_tunnel(nla.value());
+            }
+        }
+    }
+
+    /// Reads the options of the kind that was named before.
+    fn read_tunnel(&mut self, options: &[u8]) {
+        let far_end = match self.kind.as_str() {
+            "vxlan" => self.read_vxlan(options),
+            "geneve" => attributes(options, 0, InfoGeneve::parse).find_map(|option| match option {
+                InfoGeneve::Remote(address) => Some(address.into()),
+                InfoGeneve::Remote6(address) => Some(address.into()),
+                _ => None,
+            }),
+            "ipip" | "sit" | "ip6tnl" => {
+                let kind = InfoKind::from(self.kind.as_str());
+                let parse = |nla: &_| InfoIpTunnel::parse_with_param(nla, kind.clone());
+                attributes(options, 0, parse).find_map(|option| match option {
+                    InfoIpTunnel::Remote(address) => Some(address),
+                    _ => None,
+                })
+            }
+            "gre" | "gretap" => attributes(options, 0, InfoGre::parse).find_map(|option| {
+                let InfoGre::Remote(address) = option else {
+                    return None;
+                };
+                Some(address.into())
+            }),
+            "ip6gre" | "ip6gretap" => attributes(options, 0, InfoGre6::parse).find_map(|option| {
+                let InfoGre6::Remote(address) = option else {
+                    return None;
+                };
+                Some(address.into())
+            }),
+            _ => None,
+        };
+        self.far_end = far_end.filter(|end: &IpAddr| !end.is_unspecified() && !end.is_multicast());
+    }
+
+    fn read_vxlan(&mut self, options: &[u8]) -> Option<IpAddr> {
+        let mut vxlan = Vxlan {
+            vni: 0,
+            port: 0,
+            local: None,
+        };
+        let mut far_end = None;
+        for option in attributes(options, 0, InfoVxlan::parse) {
+            match option {
+                InfoVxlan::Id(vni) => vxlan.vni = vni,
+                InfoVxlan::Port(port) => vxlan.port = port,
+                InfoVxlan::Local(address) => vxlan.local = Some(address.into()),
+                InfoVxlan::Local6(address) => vxlan.local = Some(address.into()),
+                InfoVxlan::Group(address) => far_end = Some(address.into()),
+                InfoVxlan::Group6(address) => far_end = Some(address.into()),
+                _ => {}
+            }
+        }
+        self.vxlan = Some(vxlan);
+        far_end
+    }
+
+    /// Whether the device is a pair whose other end can lie in a pod.
+    pub(super) fn is_pair(&self) -> bool {
+        matches!(self.kind.as_str(), "veth" | "netkit")
+    }
+
+    pub(super) fn is_bridge(&self) -> bool {
+        self.kind == "bridge"
+    }
+
+    /// Whether what is sent to the device leaves the node inside other packets.
+    pub(super) fn is_tunnel(&self) -> bool {
+        const KINDS: [&str; 17] = [
+            "vxlan",
+            "geneve",
+            "bareudp",
+            "ipip",
+            "sit",
+            "ip6tnl",
+            "gre",
+            "gretap",
+            "erspan",
+            "ip6gre",
+            "ip6gretap",
+            "ip6erspan",
+            "vti",
+            "vti6",
+            "xfrm",
+            "wireguard",
+            "tun",
+        ];
+        KINDS.contains(&self.kind.as_str())
+    }
+
+    /// Whether the tunnel can have that outer address.
+    pub(super) fn carries_over(&self, outer: IpAddr) -> bool {
+        match self.kind.as_str() {
+            "ipip" | "sit" | "gre" | "gretap" | "erspan" | "vti" => outer.is_ipv4(),
+            "ip6tnl" | "ip6gre" | "ip6gretap" | "ip6erspan" | "vti6" => outer.is_ipv6(),
+            _ => {
+                let local = self.vxlan.as_ref().and_then(|vxlan| vxlan.local);
+                local.is_none_or(|local| local.is_ipv4() == outer.is_ipv4())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_core::Emitable as _;
+    use netlink_packet_route::link::{InfoData, LinkInfo, LinkMessage, XdpAttached};
+
+    use super::*;
+
+    fn parse(attributes: Vec<LinkAttribute>, layer: LinkLayerType) -> Link {
+        let mut message = LinkMessage::default();
+        message.header.index = 7;
+        message.header.link_layer_type = layer;
+        message.header.flags = LinkFlags::Up | LinkFlags::Running;
+        message.attributes = attributes;
+        let mut bytes = vec![0; message.buffer_len()];
+        message.emit(&mut bytes);
+        Link::parse(&bytes).expect("a link")
+    }
+
+    fn info(kind: InfoKind, data: InfoData) -> LinkAttribute {
+        LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind), LinkInfo::Data(data)])
+    }
+
+    #[test]
+    fn reads_a_vxlan_device() {
+        let options = vec![
+            InfoVxlan::Id(42),
+            InfoVxlan::Port(8472),
+            InfoVxlan::Local([192, 0, 2, 1].into()),
+            InfoVxlan::Group([239, 0, 0, 1].into()),
+        ];
+        let link = parse(
+            vec![
+                LinkAttribute::IfName("odd name".to_owned()),
+                LinkAttribute::Mtu(1450),
+                LinkAttribute::Address(vec![2; 6]),
+                info(InfoKind::Vxlan, InfoData::Vxlan(options)),
+                LinkAttribute::Xdp(vec![
+                    LinkXdp::Attached(XdpAttached::Driver),
+                    LinkXdp::ProgId(33),
+                ]),
+            ],
+            LinkLayerType::Ether,
+        );
+        assert_eq!(
+            (link.index, link.name.as_str(), link.mtu),
+            (7, "odd name", 1450)
+        );
+        assert!(link.up && link.ether && link.is_tunnel());
+        assert_eq!(link.mac, Some([2; 6]));
+        assert_eq!(link.xdp, Some(33));
+        let local = Some([192, 0, 2, 1].into());
+        assert_eq!(
+            link.vxlan,
+            Some(Vxlan {
+                vni: 42,
+                port: 8472,
+                local
+            })
+        );
+        assert_eq!(link.far_end, None, "a multicast group is not a far end");
+        assert!(link.carries_over([192, 0, 2, 9].into()));
+        assert!(!link.carries_over([0u16; 8].into()));
+    }
+
+    #[test]
+    fn an_ip_tunnel_has_no_mac_and_one_outer_family() {
+        let remote = InfoIpTunnel::Remote([192, 0, 2, 2].into());
+        let link = parse(
+            vec![
+                LinkAttribute::Address(vec![192, 0, 2, 1]),
+                info(InfoKind::IpIp, InfoData::IpTunnel(vec![remote])),
+            ],
+            LinkLayerType::Tunnel,
+        );
+        assert!(link.is_tunnel() && !link.ether);
+        assert_eq!(link.mac, None);
+        assert_eq!(link.far_end, Some([192, 0, 2, 2].into()));
+        assert!(!link.carries_over([0u16; 8].into()));
+    }
+
+    #[test]
+    fn an_option_that_cannot_be_read_hides_no_other() {
+        // A VNI of one byte, then a good port.
+        let broken = InfoData::Other(vec![5, 0, 1, 0, 9, 0, 0, 0, 6, 0, 15, 0, 0x21, 0x18, 0, 0]);
+        let link = parse(vec![info(InfoKind::Vxlan, broken)], LinkLayerType::Ether);
+        let expected = Vxlan {
+            vni: 0,
+            port: 8472,
+            local: None,
+        };
+        assert_eq!((link.kind.as_str(), link.vxlan), ("vxlan", Some(expected)));
+    }
+}

@@ -1,0 +1,160 @@
+//! Looking into the pods' own network namespaces.
+//!
+//! A bridge forgets a MAC after five minutes of silence and the neighbour table sooner, so a pod that has
+//! said nothing lately cannot be found by the host's tables. Its own namespace still knows: the interface
+//! with the pod's address names its peer by index. An index counts in one namespace only and pod addresses
+//! repeat (several clusters can share a kernel), so a pod is taken only if its peer's namespace is the one
+//! that asks, by the kernel's own namespace id.
+//!
+//! A thread of its own does the entering, so that the calling thread stays where it is. Namespaces are
+//! found by their usual names first, then by the processes that live in them; both are bounded.
+
+use std::{
+    collections::HashSet,
+    fs::{self, File},
+    io,
+    net::IpAddr,
+    os::linux::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    thread,
+};
+
+use nix::sched::{CloneFlags, setns};
+
+use super::{DiscoverError, netlink::Connection};
+
+/// Where container runtimes and `ip netns` keep names for namespaces.
+const NAMED: [&str; 3] = ["/run/netns", "/var/run/netns", "/var/run/docker/netns"];
+
+/// Bounds on the search; a node has some hundred pods.
+const MAX_NAMESPACES: usize = 4096;
+const MAX_PROCESSES: usize = 1 << 17;
+
+/// A pod's own interface.
+#[derive(Clone, Debug)]
+pub(super) struct PodLink {
+    pub(super) pod: IpAddr,
+    pub(super) path: PathBuf,
+    pub(super) index: u32,
+    pub(super) name: String,
+    pub(super) kind: String,
+    /// Whether it is one end of a pair.
+    pub(super) is_pair: bool,
+    /// The index in the asking namespace of the host's end, or of the device below.
+    pub(super) lower: u32,
+}
+
+/// What the search found, and why it may be incomplete.
+#[derive(Debug, Default)]
+pub(super) struct Search {
+    pub(super) found: Vec<PodLink>,
+    pub(super) notes: Vec<String>,
+}
+
+/// Looks for the pods' interfaces in all namespaces that can be found.
+pub(super) fn find(pods: &[IpAddr]) -> Result<Search, DiscoverError> {
+    let here = File::open("/proc/thread-self/ns/net").map_err(failed)?;
+    thread::scope(|scope| {
+        let search = thread::Builder::new()
+            .name("namespaces".to_owned())
+            .spawn_scoped(scope, || search(&here, pods))
+            .map_err(failed)?;
+        match search.join() {
+            Ok(result) => result.map_err(failed),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+fn failed(source: io::Error) -> DiscoverError {
+    DiscoverError::Namespaces { source }
+}
+
+/// Enters one namespace after the other; for a thread that ends afterwards.
+fn search(here: &File, pods: &[IpAddr]) -> io::Result<Search> {
+    let home = here.metadata()?;
+    let mut seen = HashSet::from([home.st_ino()]);
+    let mut search = Search::default();
+    let mut denied = 0;
+    for path in candidates() {
+        if pods
+            .iter()
+            .all(|&pod| search.found.iter().any(|link| link.pod == pod))
+        {
+            break;
+        }
+        let entered = match fs::metadata(&path) {
+            // All namespaces live in one file system; anything else is a stale name.
+            Ok(file) if file.st_dev() != home.st_dev() || !seen.insert(file.st_ino()) => continue,
+            Ok(_) => look(&path, here, pods),
+            Err(error) => Err(error),
+        };
+        match entered {
+            Ok(links) => search.found.extend(links),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => denied += 1,
+            // Pods and processes end at any time.
+            Err(_) => {}
+        }
+        if seen.len() > MAX_NAMESPACES {
+            let note =
+                format!("only the first {MAX_NAMESPACES} network namespaces were looked into");
+            search.notes.push(note);
+            break;
+        }
+    }
+    if denied > 0 {
+        search.notes.push(format!(
+            "{denied} processes or network namespaces could not be looked into (that takes \
+             CAP_SYS_ADMIN and CAP_SYS_PTRACE)"
+        ));
+    }
+    Ok(search)
+}
+
+/// Files that name namespaces, the stable ones first.
+fn candidates() -> impl Iterator<Item = PathBuf> {
+    let entries = |folder: &'static str| fs::read_dir(folder).into_iter().flatten().flatten();
+    let named = NAMED
+        .into_iter()
+        .flat_map(entries)
+        .map(|entry| entry.path());
+    let processes = entries("/proc")
+        .filter(|entry| {
+            entry
+                .file_name()
+                .as_encoded_bytes()
+                .iter()
+                .all(u8::is_ascii_digit)
+        })
+        .map(|entry| entry.path().join("ns/net"));
+    named.chain(processes.take(MAX_PROCESSES))
+}
+
+/// The followed pods in one namespace. Leaves the thread in it.
+fn look(path: &Path, here: &File, pods: &[IpAddr]) -> io::Result<Vec<PodLink>> {
+    setns(File::open(path)?, CloneFlags::CLONE_NEWNET)?;
+    let mut kernel = Connection::open()?;
+    let mut owned = kernel.addresses()?;
+    owned.retain(|(_, address)| pods.contains(address));
+    if owned.is_empty() {
+        return Ok(Vec::new());
+    }
+    let Some(home) = kernel.namespace_id(here)? else {
+        return Ok(Vec::new());
+    };
+    let links = kernel.links()?;
+    let pod_link = |&(index, pod): &(u32, IpAddr)| {
+        let link = links.iter().find(|link| link.index == index)?;
+        let lower = link.lower.filter(|_| link.lower_namespace == Some(home))?;
+        Some(PodLink {
+            pod,
+            path: path.to_owned(),
+            index,
+            name: link.name.clone(),
+            kind: link.kind.clone(),
+            is_pair: link.is_pair(),
+            lower,
+        })
+    };
+    Ok(owned.iter().filter_map(pod_link).collect())
+}

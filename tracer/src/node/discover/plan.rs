@@ -1,0 +1,97 @@
+//! The plan as it grows.
+
+use std::net::IpAddr;
+
+use super::{Interface, Plan, PodNamespace, Role, table::Host};
+
+/// A plan that is being made, and the snapshot it is made from.
+pub(super) struct Draft<'a> {
+    pub(super) host: &'a Host,
+    plan: Plan,
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn new(host: &'a Host) -> Self {
+        let mut plan = Plan::default();
+        for &(_, address) in &host.addresses {
+            include(&mut plan.local, address);
+        }
+        for vxlan in host.links.values().filter_map(|link| link.vxlan.as_ref()) {
+            include(&mut plan.vxlan_ports, vxlan.port);
+        }
+        Self { host, plan }
+    }
+
+    /// Adds an interface; one that is there already keeps its role and its reason.
+    pub(super) fn add(&mut self, role: Role, device: u32, why: String) {
+        if self
+            .plan
+            .interfaces
+            .iter()
+            .any(|found| found.ifindex == device)
+        {
+            return;
+        }
+        let Some(link) = self.host.links.get(&device) else {
+            self.note(format!(
+                "interface {device} ({why}) appeared or vanished while looking: run again"
+            ));
+            return;
+        };
+        if !link.up {
+            self.note(format!(
+                "{} is down or has no carrier: packets end there",
+                link.name
+            ));
+        }
+        self.plan.interfaces.push(Interface {
+            ifindex: link.index,
+            name: link.name.clone(),
+            role,
+            link_kind: link.kind.clone(),
+            l2: link.ether,
+            mac: link.mac,
+            mtu: link.mtu,
+            up: link.up,
+            addresses: self.host.addresses_of(device).collect(),
+            pods: Vec::new(),
+            vxlan: link.vxlan.clone(),
+            master: link.master,
+            xdp: link.xdp,
+            why,
+        });
+    }
+
+    /// Says that a pod is behind an interface.
+    pub(super) fn add_pod(&mut self, device: u32, pod: IpAddr) {
+        let mut interfaces = self.plan.interfaces.iter_mut();
+        if let Some(interface) = interfaces.find(|found| found.ifindex == device) {
+            include(&mut interface.pods, pod);
+        }
+    }
+
+    pub(super) fn add_namespace(&mut self, namespace: PodNamespace) {
+        include(&mut self.plan.pod_namespaces, namespace);
+    }
+
+    pub(super) fn add_next_hop(&mut self, address: IpAddr) {
+        include(&mut self.plan.next_hops, address);
+    }
+
+    pub(super) fn note(&mut self, note: impl Into<String>) {
+        include(&mut self.plan.notes, note.into());
+    }
+
+    pub(super) fn finish(mut self) -> Plan {
+        self.plan
+            .interfaces
+            .sort_by_key(|interface| (interface.role, interface.ifindex));
+        self.plan
+    }
+}
+
+fn include<T: PartialEq>(list: &mut Vec<T>, item: T) {
+    if !list.contains(&item) {
+        list.push(item);
+    }
+}

@@ -1,0 +1,195 @@
+//! Where packets to an address go, as `RTM_GETROUTE` answers it.
+
+use std::net::IpAddr;
+
+use netlink_packet_core::ParseableParametrized as _;
+use netlink_packet_route::{
+    AddressFamily,
+    route::{RouteAddress, RouteAttribute, RouteHeader, RouteLwEnCapType, RouteType, RouteVia},
+};
+
+use super::table::attributes;
+
+/// The size of `struct rtmsg`, before the attributes.
+const HEADER: usize = 12;
+
+/// Where packets to an address go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    /// Out of one of these ways.
+    Out {
+        /// At least one; the one that the kernel chose is first.
+        hops: Vec<Hop>,
+        /// The source address that the kernel would choose.
+        source: Option<IpAddr>,
+        /// Whether the route is for this address alone.
+        host_route: bool,
+    },
+    /// To this namespace itself.
+    Local,
+    /// Nowhere, and why.
+    None(String),
+}
+
+/// A way out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Hop {
+    pub(super) device: u32,
+    /// `None` if the destination itself is on the link.
+    pub(super) gateway: Option<IpAddr>,
+}
+
+impl Route {
+    /// From what the kernel would do, and the table entry behind it where it could be had.
+    pub(super) fn parse(chosen: &[u8], entry: Option<&[u8]>) -> Self {
+        let Ok(header) = RouteHeader::parse(chosen) else {
+            return Self::None("the kernel's answer could not be read".to_owned());
+        };
+        match header.kind {
+            RouteType::Unicast => {}
+            RouteType::Local => return Self::Local,
+            kind => return Self::None(format!("its route is of the kind {kind:?}").to_lowercase()),
+        }
+        let chosen = parts(chosen, &header);
+        let mut hops: Vec<_> = hop(None, &chosen).into_iter().collect();
+        let mut host_route = false;
+        if let Some(entry) = entry
+            && let Ok(header) = RouteHeader::parse(entry)
+        {
+            let bits = if header.address_family == AddressFamily::Inet {
+                32
+            } else {
+                128
+            };
+            host_route = header.destination_prefix_length == bits;
+            for path in parts(entry, &header).iter().flat_map(|part| match part {
+                RouteAttribute::MultiPath(paths) => paths.as_slice(),
+                _ => &[],
+            }) {
+                let path = hop(Some(path.interface_index), &path.attributes);
+                hops.extend(path.filter(|path| !hops.contains(path)));
+            }
+        }
+        if hops.is_empty() {
+            return Self::None("its route names no device".to_owned());
+        }
+        let source = chosen.iter().find_map(|part| match part {
+            RouteAttribute::PrefSource(address) => ip(address),
+            _ => None,
+        });
+        Self::Out {
+            hops,
+            source,
+            host_route,
+        }
+    }
+}
+
+fn parts(message: &[u8], header: &RouteHeader) -> Vec<RouteAttribute> {
+    let family = header.address_family;
+    // The encapsulation that a route itself adds is not read.
+    let parse = |nla: &_| {
+        let encapsulation = RouteLwEnCapType::None;
+        RouteAttribute::parse_with_param(nla, (family, header.kind, encapsulation))
+    };
+    attributes(message, HEADER, parse).collect()
+}
+
+fn hop(device: Option<u32>, parts: &[RouteAttribute]) -> Option<Hop> {
+    let device = device.or_else(|| {
+        parts.iter().find_map(|part| match part {
+            RouteAttribute::Oif(index) => Some(*index),
+            _ => None,
+        })
+    })?;
+    let gateway = parts.iter().find_map(|part| match part {
+        RouteAttribute::Gateway(address) => ip(address),
+        RouteAttribute::Via(RouteVia::Inet(address)) => Some((*address).into()),
+        RouteAttribute::Via(RouteVia::Inet6(address)) => Some((*address).into()),
+        _ => None,
+    });
+    Some(Hop { device, gateway })
+}
+
+fn ip(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(address) => Some((*address).into()),
+        RouteAddress::Inet6(address) => Some((*address).into()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_core::Emitable as _;
+    use netlink_packet_route::route::{RouteMessage, RouteNextHop};
+
+    use super::*;
+
+    fn message(kind: RouteType, prefix: u8, attributes: Vec<RouteAttribute>) -> Vec<u8> {
+        let mut message = RouteMessage::default();
+        message.header.address_family = AddressFamily::Inet;
+        message.header.destination_prefix_length = prefix;
+        message.header.kind = kind;
+        message.attributes = attributes;
+        let mut bytes = vec![0; message.buffer_len()];
+        message.emit(&mut bytes);
+        bytes
+    }
+
+    fn gateway(last: u8) -> RouteAttribute {
+        RouteAttribute::Gateway(RouteAddress::Inet([192, 0, 2, last].into()))
+    }
+
+    #[test]
+    fn every_way_of_a_multipath_route_is_kept_once() {
+        let source = RouteAttribute::PrefSource(RouteAddress::Inet([192, 0, 2, 100].into()));
+        let chosen = message(
+            RouteType::Unicast,
+            32,
+            vec![RouteAttribute::Oif(3), gateway(2), source],
+        );
+        let path = |device, last| {
+            let mut path = RouteNextHop::default();
+            path.interface_index = device;
+            path.attributes = vec![gateway(last)];
+            path
+        };
+        let paths = RouteAttribute::MultiPath(vec![path(2, 1), path(3, 2)]);
+        let entry = message(RouteType::Unicast, 16, vec![paths]);
+        let hop = |device, last| Hop {
+            device,
+            gateway: Some([192, 0, 2, last].into()),
+        };
+        assert_eq!(
+            Route::parse(&chosen, Some(&entry)),
+            Route::Out {
+                hops: vec![hop(3, 2), hop(2, 1)],
+                source: Some([192, 0, 2, 100].into()),
+                host_route: false,
+            }
+        );
+    }
+
+    #[test]
+    fn an_ipv4_route_may_have_an_ipv6_gateway() {
+        let via = RouteAttribute::Via(RouteVia::Inet6([0xfe80, 0, 0, 0, 0, 0, 0, 1].into()));
+        let parts = vec![RouteAttribute::Oif(3), via];
+        let route = Route::parse(&message(RouteType::Unicast, 32, parts), None);
+        let Route::Out { hops, .. } = route else {
+            panic!("{route:?}")
+        };
+        assert_eq!(hops[0].gateway, Some([0xfe80, 0, 0, 0, 0, 0, 0, 1].into()));
+    }
+
+    #[test]
+    fn other_kinds_lead_nowhere() {
+        let local = message(RouteType::Local, 32, vec![RouteAttribute::Oif(1)]);
+        assert_eq!(Route::parse(&local, None), Route::Local);
+        let dropped = message(RouteType::BlackHole, 32, vec![RouteAttribute::Oif(1)]);
+        assert!(matches!(Route::parse(&dropped, None), Route::None(_)));
+        let bare = message(RouteType::Unicast, 32, vec![]);
+        assert!(matches!(Route::parse(&bare, None), Route::None(_)));
+        assert!(matches!(Route::parse(&[1, 2], None), Route::None(_)));
+    }
+}

@@ -1,0 +1,169 @@
+//! What has to hold before a change is good: lints and tests.
+//!
+//! Everything is compiled in the release profile, also for lints and docs. One
+//! profile means that `tracer`, and the kernel programs in it, are built once,
+//! and that tests see the timing that users see.
+
+use std::{
+    io::{BufRead as _, BufReader, IsTerminal as _, Write as _, stdout},
+    process::Stdio,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::{
+    command::{cargo, release_binary, run_shown, say},
+    setup,
+};
+
+/// Tells the tests which `tracer` to run.
+const BINARY: &str = "TRACER_BIN";
+
+/// Runs of cargo that belong together because they need the same.
+struct Tier {
+    name: &'static str,
+    runs: &'static [&'static [&'static str]],
+    root: bool,
+}
+
+/// From the one that needs least.
+const TIERS: &[Tier] = &[
+    Tier {
+        name: "pure: unit and property tests, examples in the docs",
+        runs: &[&["--lib", "--bins"], &["--doc"]],
+        root: false,
+    },
+    Tier {
+        name: "lab: real packets between network namespaces",
+        runs: &[&["--test", "*"]],
+        root: true,
+    },
+];
+
+/// Formatting, clippy and docs.
+pub(crate) fn lint() -> Result<()> {
+    setup::bpf()?;
+    run_shown(cargo().args(["fmt", "--all", "--check"]))?;
+    let clippy = ["clippy", "--release", "--all-targets"];
+    let deny = ["--", "-D", "warnings"];
+    run_shown(cargo().args(clippy).args(deny))?;
+    // The kernel programs are plain `no_std` code to a compiler that does not
+    // link them, so the host's clippy reads them as well as BPF's would.
+    run_shown(cargo().args(clippy).args(["-p", "tracer-ebpf"]).args(deny))?;
+    run_shown(
+        cargo()
+            .args(["doc", "--release", "--workspace", "--no-deps"])
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    )
+}
+
+/// All tests, tier by tier; `args` go to the test programs.
+pub(crate) fn test(args: &[String]) -> Result<()> {
+    setup::tools()?;
+    setup::bpf()?;
+    run_shown(cargo().args(["build", "--release", "--bins", "--tests"]))?;
+
+    let mut failed = Vec::new();
+    let mut total = 0;
+    for tier in TIERS {
+        say(format!("tests, tier {}", tier.name));
+        ensure!(
+            !tier.root || setup::is_root(),
+            "this tier makes network namespaces and loads kernel programs: run `cargo xtask test` as root"
+        );
+        let mut ran = 0;
+        for selection in tier.runs {
+            let (count, passed) = run_tests(selection, args)?;
+            ran += count;
+            if !passed {
+                failed.push(tier.name);
+            }
+        }
+        // Arguments may well choose from one tier only.
+        ensure!(
+            ran > 0 || !args.is_empty(),
+            "no test ran in the tier {}",
+            tier.name
+        );
+        total += ran;
+    }
+    if let Some(tier) = failed.first() {
+        bail!("tests failed, first in the tier {tier}");
+    }
+    ensure!(total > 0, "no test ran: none is called so");
+    Ok(())
+}
+
+/// One `cargo test`: how many tests ran, and whether they passed.
+fn run_tests(selection: &[&str], args: &[String]) -> Result<(u32, bool)> {
+    let mut command = cargo();
+    command
+        .args(["test", "--release", "--no-fail-fast"])
+        .args(selection)
+        .arg("--");
+    if stdout().is_terminal() {
+        command.args(["--color", "always"]);
+    }
+    command.args(args).env(BINARY, release_binary("tracer")?);
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
+
+    let output = child.stdout.take().context("cargo has no output")?;
+    let mut ran = 0;
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line?;
+        ran += ran_in(&String::from_utf8_lossy(&line));
+        let mut stdout = stdout().lock();
+        stdout.write_all(&line)?;
+        stdout.write_all(b"\n")?;
+    }
+    Ok((ran, child.wait()?.success()))
+}
+
+/// How many tests the runner's summary says it ran; 0 in any other line.
+fn ran_in(line: &str) -> u32 {
+    if !line.starts_with("test result: ") {
+        return 0;
+    }
+    line.split([';', '.'])
+        .filter_map(|part| part.trim().split_once(' '))
+        .filter(|(_, what)| matches!(*what, "passed" | "failed"))
+        .filter_map(|(count, _)| count.parse::<u32>().ok())
+        .sum()
+}
+
+/// The benchmark; `args` go to it.
+pub(crate) fn bench(args: &[String]) -> Result<()> {
+    setup::tools()?;
+    setup::bpf()?;
+    ensure!(
+        setup::is_root(),
+        "the benchmark loads kernel programs: run `cargo xtask bench` as root"
+    );
+    build()?;
+    let mut bench = cargo();
+    bench.args(["bench", "-p", "tracer-tests", "--"]).args(args);
+    run_shown(bench.env(BINARY, release_binary("tracer")?))
+}
+
+/// `tracer` itself, as users run it.
+pub(crate) fn build() -> Result<()> {
+    setup::bpf()?;
+    run_shown(cargo().args(["build", "--release", "--package", "tracer"]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_runners_summary_is_counted() {
+        let summary = "test result: ok. 12 passed; 1 failed; 3 ignored; 0 measured; 7 filtered out; finished in 0.42s";
+        assert_eq!(ran_in(summary), 13);
+        let coloured = "test result: \u{1b}[32mok\u{1b}[m. 2 passed; 0 failed; 0 ignored";
+        assert_eq!(ran_in(coloured), 2);
+        assert_eq!(ran_in("test lab::ping ... ok"), 0);
+    }
+}

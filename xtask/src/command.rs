@@ -1,0 +1,60 @@
+//! Running other programs: what is run is shown, and a failure is one sentence.
+
+use std::{
+    env,
+    ffi::OsStr,
+    fmt::Display,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+/// Tells what is going on, apart from what programs print.
+pub(crate) fn say(what: impl Display) {
+    eprintln!("xtask: {what}");
+}
+
+/// The cargo that runs this program.
+pub(crate) fn cargo() -> Command {
+    Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// The path of a binary that `cargo build --release` makes.
+///
+/// This program lies in the target directory too, wherever that is.
+pub(crate) fn release_binary(name: &str) -> Result<PathBuf> {
+    let own = env::current_exe()?;
+    let target = own
+        .ancestors()
+        .nth(2)
+        .context("run this as `cargo xtask`")?;
+    Ok(target.join("release").join(name))
+}
+
+/// Runs a program to its end; what it prints is seen.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let status = command
+        .stdin(Stdio::null())
+        .status()
+        .with_context(|| format!("cannot run `{}`", line(command)))?;
+    ensure!(status.success(), "`{}` failed ({status})", line(command));
+    Ok(())
+}
+
+/// Shows a command and runs it.
+pub(crate) fn run_shown(command: &mut Command) -> Result<()> {
+    say(line(command));
+    run(command)
+}
+
+/// A command as one would type it.
+pub(crate) fn line(command: &Command) -> String {
+    let program = Path::new(command.get_program()).file_name();
+    program
+        .into_iter()
+        .chain(command.get_args())
+        .map(OsStr::to_string_lossy)
+        .collect::<Vec<_>>()
+        .join(" ")
+}

@@ -1,0 +1,111 @@
+//! `cargo xtask`: what one does with the project, each as one command.
+//!
+//! A fresh machine has neither a compiler for kernel programs nor the programs
+//! that the lab runs, so every task first provides what it needs itself. This
+//! program must hence compile where nothing of that is there yet: it does not
+//! depend on `tracer`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+mod check;
+mod command;
+mod demo;
+mod setup;
+mod toolchain;
+
+/// What one does with tracer's source, each as one command.
+///
+/// Every task sets up what it needs itself: nothing has to be run before it.
+#[derive(Parser)]
+#[command(
+    bin_name = "cargo xtask",
+    after_help = "\
+Examples:
+  cargo xtask demo               see tracer follow packets, on a network made for it
+  cargo xtask build              target/release/tracer
+  cargo xtask test               all tests; as root, for they make network namespaces
+  cargo xtask test -- vxlan      the tests that have `vxlan` in their name"
+)]
+struct Xtask {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what is missing: programs, BPF toolchain, bpf-linker
+    ///
+    /// Prefers a nightly toolchain that has rust-src; otherwise installs the
+    /// distribution's Rust and LLVM and links them to rustup as `bpf`. Installs
+    /// packages only as root. Asks nothing, and does nothing the second time.
+    #[command(after_help = "\
+Examples:
+  cargo xtask setup
+  TRACER_BPF_TOOLCHAIN=nightly-2026-05-16 cargo xtask setup    with that toolchain, not another")]
+    Setup,
+    /// Build tracer, optimised, as target/release/tracer
+    #[command(after_help = "Example:\n  cargo xtask build && target/release/tracer version")]
+    Build,
+    /// Follow a ping and a TCP connection over a network made for it (root)
+    ///
+    /// Makes a cluster of two nodes out of network namespaces, wired as Flannel
+    /// does it, sends a ping from a pod of one to a pod of the other, and runs
+    /// `tracer follow` on it. All is removed at the end.
+    #[command(after_help = "\
+Examples:
+  cargo xtask demo
+  cargo xtask demo --count 50    longer
+  cargo xtask demo --seed 7      with other names, addresses, VNI, port and MTU")]
+    Demo(demo::Options),
+    /// Run all tests (root)
+    #[command(after_help = "\
+Examples:
+  cargo xtask test
+  cargo xtask test -- vxlan --nocapture    what follows `--` goes to the test programs")]
+    Test {
+        /// For the test programs: names of tests, and their options
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+    /// Measure: ns per packet, throughput, start and exit (root)
+    #[command(after_help = "Example:\n  cargo xtask bench")]
+    Bench {
+        /// For the benchmark
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+    /// Check formatting, lints and docs; warnings are errors
+    #[command(after_help = "Example:\n  cargo xtask lint")]
+    Lint,
+}
+
+fn main() -> ExitCode {
+    match run(Xtask::parse().task) {
+        Ok(code) => code,
+        Err(error) => {
+            command::say(format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<ExitCode> {
+    match task {
+        Task::Setup => {
+            setup::tools()?;
+            let toolchain = setup::bpf()?;
+            command::say(format!(
+                "all is there; `{toolchain}` builds the kernel programs"
+            ));
+        }
+        Task::Build => check::build()?,
+        Task::Demo(options) => return demo::run(&options),
+        Task::Test { args } => check::test(&args)?,
+        Task::Bench { args } => check::bench(&args)?,
+        Task::Lint => check::lint()?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

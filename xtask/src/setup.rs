@@ -1,0 +1,257 @@
+//! Gives a fresh Debian-like machine what the project needs.
+//!
+//! Every step first looks whether there is anything to do, so that a second run
+//! is instant, and asks nothing. What is preferred is what is there already: an
+//! ordinary nightly with `rust-src` if the machine has one, else the Rust and
+//! the LLVM that the distribution builds as a pair.
+
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Error, Result, bail, ensure};
+
+use crate::{
+    command::{self, say},
+    toolchain::{self, DISTRIBUTION, NIGHTLY, Toolchain},
+};
+
+/// What the lab and its tests run: the program, its package, and what for.
+const TOOLS: &[(&str, &str, &str)] = &[
+    ("ip", "iproute2", "wires the lab"),
+    ("ping", "iputils-ping", "what everyone tries first"),
+    ("iperf3", "iperf3", "bulk TCP and floods of UDP"),
+    ("tcpdump", "tcpdump", "a second opinion"),
+    ("ethtool", "ethtool", "segmentation on and off"),
+    ("nft", "nftables", "drops, rejects and translates"),
+    ("tmux", "tmux", "a terminal for tests of the view"),
+];
+
+/// The distribution's compiler. Besides being found by `rustup run bpf`, it
+/// leaves the machine's other toolchains alone.
+const DISTRIBUTION_RUST: &[&str] = &["rustc-web", "cargo-web", "rust-web-src"];
+
+/// The linker's release that is known to work.
+const LINKER: &str = "0.13.0";
+
+/// Long enough to fetch a few megabytes, short enough not to matter where there
+/// is no network.
+const QUICKLY: Duration = Duration::from_secs(20);
+
+/// Installs the programs that the lab and the tests run.
+pub(crate) fn tools() -> Result<()> {
+    let mut packages = Vec::new();
+    for (program, package, purpose) in TOOLS {
+        if !is_program(program) {
+            say(format!("{program} is missing ({purpose})"));
+            packages.push(*package);
+        }
+    }
+    apt_install(&packages)
+}
+
+/// Provides a toolchain that can build the kernel programs, with its linker, and
+/// returns its name.
+pub(crate) fn bpf() -> Result<String> {
+    if let Ok((found, _)) = toolchain::choose() {
+        return Ok(found.name);
+    }
+    ensure!(
+        is_program("rustup"),
+        "rustup is missing: install it from https://rustup.rs, then run this again"
+    );
+    for name in toolchain::candidates() {
+        match provide(&name) {
+            Ok(()) => return Ok(name),
+            Err(reason) => say(format!(
+                "the toolchain `{name}` is not to be had: {reason:#}"
+            )),
+        }
+    }
+    bail!(
+        "no toolchain can build the kernel programs here: install a nightly with rust-src \
+         (`rustup toolchain install nightly --component rust-src`) and a bpf-linker with the \
+         same LLVM (https://github.com/aya-rs/bpf-linker), then run this again"
+    )
+}
+
+/// Completes one toolchain.
+fn provide(name: &str) -> Result<()> {
+    let found = match (toolchain::probe(name), name) {
+        (Ok(found), _) => found,
+        (Err(reason), NIGHTLY) => {
+            add_source(name, reason)?;
+            toolchain::probe(name)?
+        }
+        (Err(_), DISTRIBUTION) => {
+            link_distribution()?;
+            toolchain::probe(name)?
+        }
+        (Err(reason), _) => return Err(reason),
+    };
+    if toolchain::linker(&found).is_err() {
+        install_linker(&found)?;
+    }
+    toolchain::linker(&found).map(drop)
+}
+
+/// Asks rustup for the library's source of a toolchain, if that is installed.
+fn add_source(name: &str, reason: Error) -> Result<()> {
+    let mut installed = rustup();
+    if command::run(installed.args(["which", "--toolchain", name, "rustc"])).is_err() {
+        return Err(reason);
+    }
+    say(format!("adding rust-src to the toolchain `{name}`"));
+    let mut child = rustup()
+        .args(["component", "add", "rust-src", "--toolchain", name])
+        .spawn()?;
+    let start = Instant::now();
+    while child.try_wait()?.is_none() {
+        if start.elapsed() > QUICKLY {
+            child.kill()?;
+            child.wait()?;
+            bail!("rust-src did not arrive within {} s", QUICKLY.as_secs());
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+/// Installs the distribution's compiler and makes it a rustup toolchain.
+fn link_distribution() -> Result<()> {
+    const PREFIX: &str = "/usr";
+    let files = [
+        "bin/rustc",
+        "bin/cargo",
+        "lib/rustlib/src/rust/library/Cargo.toml",
+    ];
+    if !files
+        .iter()
+        .all(|file| Path::new(PREFIX).join(file).exists())
+    {
+        apt_install(DISTRIBUTION_RUST)?;
+    }
+    command::run(rustup().args(["toolchain", "link", DISTRIBUTION, PREFIX]))
+}
+
+/// A rustup that says nothing, and installs nothing on the way.
+fn rustup() -> Command {
+    let mut rustup = Command::new("rustup");
+    rustup
+        .env("RUSTUP_AUTO_INSTALL", "0")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    rustup
+}
+
+/// Builds bpf-linker against the LLVM that the toolchain has.
+fn install_linker(toolchain: &Toolchain) -> Result<()> {
+    let llvm = toolchain.llvm;
+    let prefix = format!("/usr/lib/llvm-{llvm}/bin");
+    let mut path = OsString::from(&prefix);
+    if let Some(rest) = env::var_os("PATH") {
+        path.push(":");
+        path.push(rest);
+    }
+    if !has_llvm(llvm, &path) {
+        let packages = [
+            format!("llvm-{llvm}-dev"),
+            format!("libpolly-{llvm}-dev"),
+            "zlib1g-dev".to_owned(),
+            "libzstd-dev".to_owned(),
+        ];
+        apt_install(&packages.each_ref().map(String::as_str))
+            .with_context(|| format!("bpf-linker needs LLVM {llvm}"))?;
+    }
+    say(format!(
+        "building bpf-linker {LINKER} with LLVM {llvm} (takes a minute or two)"
+    ));
+    let feature = format!("llvm-{llvm}");
+    let mut cargo = command::cargo();
+    cargo
+        .args([
+            "install",
+            "bpf-linker",
+            "--version",
+            LINKER,
+            "--locked",
+            "--force",
+        ])
+        .args(["--no-default-features", "--features", &feature])
+        .env("PATH", path)
+        // It is a tool for all projects, and its build is none of this one's.
+        .env_remove("CARGO_TARGET_DIR");
+    command::run(&mut cargo)
+}
+
+/// Whether the `llvm-config` that a build with this `PATH` finds is that LLVM's.
+fn has_llvm(version: u32, path: &OsString) -> bool {
+    let output = Command::new("llvm-config")
+        .env("PATH", path)
+        .arg("--version")
+        .output();
+    output.is_ok_and(|output| {
+        String::from_utf8_lossy(&output.stdout).starts_with(&format!("{version}."))
+    })
+}
+
+/// Installs packages; it never removes one to make room.
+fn apt_install(packages: &[&str]) -> Result<()> {
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let list = packages.join(" ");
+    ensure!(
+        is_program("apt-get"),
+        "there is no apt-get here: install {list}, then run this again"
+    );
+    ensure!(
+        is_root(),
+        "only root can install packages: run `apt-get install {list}` as root, then this again"
+    );
+
+    say(format!("installing {list}"));
+    let apt = || {
+        let mut apt = Command::new("apt-get");
+        apt.args([
+            "-q",
+            "-y",
+            "-o",
+            "DPkg::Lock::Timeout=300",
+            "-o",
+            "Dpkg::Use-Pty=0",
+        ])
+        .env("DEBIAN_FRONTEND", "noninteractive");
+        apt
+    };
+    // One source that does not answer must not forbid the others.
+    let updated = command::run(apt().arg("update"));
+    command::run(
+        apt()
+            .args(["install", "--no-install-recommends", "--no-remove"])
+            .args(packages),
+    )
+    .or_else(|error| updated.and(Err(error)))
+    .with_context(|| format!("apt-get cannot install {list}"))
+}
+
+/// Whether a program is in `PATH` or where the system's administrator has them.
+fn is_program(name: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .any(|dir| dir.join(name).is_file())
+}
+
+/// Whether this process may do everything.
+pub(crate) fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
+}

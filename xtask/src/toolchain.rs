@@ -1,0 +1,165 @@
+//! Which Rust compiles the kernel programs?
+//!
+//! BPF is a target for which nobody ships a ready-made `core`, and which rustc
+//! links with an external program. So it takes a toolchain that carries the
+//! source of its library (`rust-src`), and a `bpf-linker` whose LLVM is not older
+//! than the toolchain's: LLVM reads older bitcode, never newer. It need not be a
+//! nightly: a stable compiler accepts unstable flags if `RUSTC_BOOTSTRAP` is 1.
+//!
+//! `cargo xtask setup` provides this and `tracer/build.rs` uses it. Both include
+//! this file, so that they cannot disagree about what is good enough.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+/// Names a rustup toolchain to use whatever else is installed.
+pub(crate) const OVERRIDE: &str = "TRACER_BPF_TOOLCHAIN";
+
+/// An ordinary nightly.
+pub(crate) const NIGHTLY: &str = "nightly";
+
+/// The distribution's compiler, linked by `cargo xtask setup` under this name.
+pub(crate) const DISTRIBUTION: &str = "bpf";
+
+/// A toolchain that can compile `core` for BPF.
+#[derive(Debug)]
+pub(crate) struct Toolchain {
+    /// What rustup calls it.
+    pub(crate) name: String,
+    /// Major version of its LLVM.
+    pub(crate) llvm: u32,
+}
+
+/// The toolchains to consider, best first.
+pub(crate) fn candidates() -> Vec<String> {
+    match env::var(OVERRIDE) {
+        Ok(name) => vec![name],
+        Err(_) => vec![NIGHTLY.to_owned(), DISTRIBUTION.to_owned()],
+    }
+}
+
+/// The first candidate that is complete, with the linker that goes with it.
+pub(crate) fn choose() -> Result<(Toolchain, PathBuf)> {
+    let mut reasons = Vec::new();
+    for name in candidates() {
+        match probe(&name).and_then(|toolchain| Ok((linker(&toolchain)?, toolchain))) {
+            Ok((linker, toolchain)) => return Ok((toolchain, linker)),
+            Err(reason) => reasons.push(format!("{name}: {reason}")),
+        }
+    }
+    let reasons = reasons.join("; ");
+    bail!("no toolchain here can build the kernel programs ({reasons}): run `cargo xtask setup`")
+}
+
+/// Looks at one toolchain; the error says what it lacks.
+pub(crate) fn probe(name: &str) -> Result<Toolchain> {
+    let version = rustc(name, &["-vV"])?;
+    let field = |key: &str| version.lines().find_map(|line| line.strip_prefix(key));
+    let release = field("release: ").context("its version is unreadable")?;
+    let llvm = field("LLVM version: ").and_then(first_number);
+    let llvm = llvm.context("its LLVM version is unreadable")?;
+
+    let wanted = env!("CARGO_PKG_RUST_VERSION");
+    ensure!(
+        number_pair(release) >= number_pair(wanted),
+        "it is Rust {release}, older than {wanted}"
+    );
+
+    let sysroot = PathBuf::from(rustc(name, &["--print", "sysroot"])?.trim());
+    ensure!(sysroot.join("bin/cargo").exists(), "it has no cargo");
+    let library = sysroot.join("lib/rustlib/src/rust/library/Cargo.toml");
+    ensure!(library.exists(), "it has no rust-src");
+    Ok(Toolchain {
+        name: name.to_owned(),
+        llvm,
+    })
+}
+
+/// Finds a bpf-linker that can read what `toolchain` writes.
+pub(crate) fn linker(toolchain: &Toolchain) -> Result<PathBuf> {
+    const NAME: &str = "bpf-linker";
+    let linkers: Vec<_> = program_dirs()
+        .into_iter()
+        .map(|dir| dir.join(NAME))
+        .filter(|path| path.is_file())
+        .collect();
+    ensure!(!linkers.is_empty(), "{NAME} is missing");
+    let llvm = toolchain.llvm;
+    linkers
+        .into_iter()
+        .find(|path| reads(path, llvm))
+        .with_context(|| format!("{NAME} does not run or is older than its LLVM {llvm}"))
+}
+
+/// Where programs are: `PATH`, then where `cargo install` puts them, which need
+/// not be in `PATH`.
+fn program_dirs() -> Vec<PathBuf> {
+    let mut dirs: Vec<_> = env::var_os("PATH")
+        .map(|path| env::split_paths(&path).collect())
+        .unwrap_or_default();
+    let root = |key| env::var_os(key).map(PathBuf::from);
+    dirs.extend(
+        [
+            root("CARGO_INSTALL_ROOT"),
+            root("CARGO_HOME"),
+            root("HOME").map(|home| home.join(".cargo")),
+        ]
+        .into_iter()
+        .flatten()
+        .map(|root| root.join("bin")),
+    );
+    dirs
+}
+
+/// Whether the linker runs, with an LLVM that is new enough. One that carries
+/// its LLVM inside does not tell which, and is trusted.
+fn reads(linker: &Path, llvm: u32) -> bool {
+    let runs = Command::new(linker).arg("--version").output();
+    if !runs.is_ok_and(|output| output.status.success()) {
+        return false;
+    }
+    // Asks the dynamic loader, in place of the program, for its libraries.
+    let libraries = Command::new(linker)
+        .env("LD_TRACE_LOADED_OBJECTS", "1")
+        .arg("--version")
+        .output();
+    libraries
+        .ok()
+        .and_then(|output| {
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            text.split_once("libLLVM")
+                .and_then(|(_, rest)| first_number(rest))
+        })
+        .is_none_or(|own| own >= llvm)
+}
+
+/// What the toolchain's rustc prints.
+fn rustc(toolchain: &str, args: &[&str]) -> Result<String> {
+    let output = Command::new("rustup")
+        .args(["run", toolchain, "rustc"])
+        .args(args)
+        // A look must not become a download.
+        .env("RUSTUP_AUTO_INSTALL", "0")
+        .output()
+        .context("rustup is missing, see https://rustup.rs")?;
+    ensure!(output.status.success(), "it is not installed");
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The first run of digits: `22` in `.so.22.1 => …` and in `22.1.8`.
+fn first_number(text: &str) -> Option<u32> {
+    let start = text.find(|c: char| c.is_ascii_digit())?;
+    let digits = text[start..].split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok()
+}
+
+/// `(1, 96)` of `1.96.0-nightly`.
+fn number_pair(version: &str) -> Option<(u32, u32)> {
+    let (major, rest) = version.split_once('.')?;
+    Some((major.parse().ok()?, first_number(rest)?))
+}
