@@ -19,30 +19,22 @@ use aya_build::Package;
 #[path = "../xtask/src/toolchain.rs"]
 mod toolchain;
 
-/// The crate of the kernel programs, also the name of its folder.
-const PROGRAMS: &str = "tracer-ebpf";
-
 /// Set for the child, to the toolchain's name.
 const CHILD: &str = "TRACER_BUILD_CHILD";
 
 fn main() -> Result<ExitCode> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
-    let workspace = workspace.context("tracer is not in its workspace")?;
     match env::var(CHILD) {
-        Ok(toolchain) => compile(workspace, &toolchain),
-        Err(_) => prepare(workspace),
+        Ok(toolchain) => compile(&toolchain),
+        Err(_) => prepare(),
     }
 }
 
 /// The parent: chooses the compiler and passes on what the child has to say.
-fn prepare(workspace: &Path) -> Result<ExitCode> {
+fn prepare() -> Result<ExitCode> {
     println!("cargo::rerun-if-env-changed={}", toolchain::OVERRIDE);
     // What the programs are made of, besides the sources that aya-build lists.
     for input in ["tracer-common", "Cargo.toml", "Cargo.lock"] {
-        println!(
-            "cargo::rerun-if-changed={}",
-            workspace.join(input).display()
-        );
+        println!("cargo::rerun-if-changed=../{input}");
     }
 
     let (toolchain, linker) = match toolchain::choose() {
@@ -61,6 +53,15 @@ fn prepare(workspace: &Path) -> Result<ExitCode> {
         .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", &linker)
         .env("CARGO_TARGET_BPFEB_UNKNOWN_NONE_LINKER", &linker)
         .env("CARGO_TERM_QUIET", "true");
+    // `OUT_DIR` differs between profiles, and between build and clippy; the
+    // kernel programs do not. Where they are compiled is shared, so that it is
+    // done once: the target directory, as far as one can tell.
+    if let Some(target) = env::var_os("OUT_DIR")
+        .as_ref()
+        .and_then(|out| Path::new(out).ancestors().nth(4))
+    {
+        child.env("CARGO_BUILD_BUILD_DIR", target.join("bpf"));
+    }
     let Output {
         status,
         stdout,
@@ -85,11 +86,10 @@ fn prepare(workspace: &Path) -> Result<ExitCode> {
 }
 
 /// The child: runs the other cargo.
-fn compile(workspace: &Path, toolchain: &str) -> Result<ExitCode> {
-    let root = workspace.join(PROGRAMS);
+fn compile(toolchain: &str) -> Result<ExitCode> {
     let package = Package {
-        name: PROGRAMS,
-        root_dir: root.to_str().context("the workspace's path is not UTF-8")?,
+        name: "tracer-ebpf",
+        root_dir: "../tracer-ebpf",
         ..Package::default()
     };
     aya_build::build_ebpf([package], aya_build::Toolchain::Custom(toolchain))?;

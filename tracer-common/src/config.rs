@@ -37,9 +37,16 @@ pub struct Config {
     /// A packet is in the sample when the upper half of its sampling hash is
     /// at most this: `u32::MAX` takes all.
     pub sample: u32,
-    /// Whether packets that leave a followed address towards somewhere else
-    /// are counted by destination (1) or not (0).
-    pub explain_misses: u32,
+    /// [`EXPLAIN_MISSES`] and [`PREFIXES`].
+    pub flags: u32,
 }
 
 const _: () = assert!(size_of::<Config>() == 16);
+
+/// Flag of [`Config`]: packets that leave a followed address towards
+/// somewhere else are counted by destination.
+pub const EXPLAIN_MISSES: u32 = 1;
+/// Flag of [`Config`]: the filter has prefixes that hold more than one
+/// address, so that an address found in no table of addresses is looked up
+/// among those.
+pub const PREFIXES: u32 = 2;

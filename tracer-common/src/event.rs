@@ -28,7 +28,8 @@ pub struct HopEvent {
     /// node, and only for as long as the packet lives.
     pub skb: u64,
     /// Keyed hash of the payload's first bytes
-    /// ([`crate::hash::payload_hash`]).
+    /// ([`crate::hash::payload_hash`]). Not of TCP, 0 there: segmentation
+    /// moves what a packet's first bytes are.
     pub payload_hash: u64,
     /// Interface index, within the program's namespace.
     pub ifindex: u32,
@@ -46,10 +47,8 @@ pub struct HopEvent {
     pub outer_src: [u8; 16],
     /// See `outer_src`.
     pub outer_dst: [u8; 16],
-    /// Destination MAC of the frame at this point.
-    pub dst_mac: [u8; 6],
-    /// Source MAC of the frame at this point.
-    pub src_mac: [u8; 6],
+    /// MAC addresses of the frame at this point: destination, then source.
+    pub macs: [u8; 12],
     /// Offset of the innermost network header.
     pub l3: u16,
     /// Offset of the innermost transport header.
@@ -101,8 +100,7 @@ impl HopEvent {
         gso_segs: 0,
         outer_src: [0; 16],
         outer_dst: [0; 16],
-        dst_mac: [0; 6],
-        src_mac: [0; 6],
+        macs: [0; 12],
         l3: 0,
         l4: 0,
         fragment: 0,

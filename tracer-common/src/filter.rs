@@ -7,8 +7,8 @@
 //! both parties are followed or a next hop of who is.
 //!
 //! Two stages. A bit array answers "neither address is of interest" for
-//! nearly every packet, in a few nanoseconds. What is left is looked up in a
-//! longest-prefix-match trie, whose values are bit sets of pairs.
+//! nearly every packet, in a few nanoseconds. What is left is looked up in
+//! tables of addresses and prefixes, whose values are bit sets of pairs.
 
 use network_types::ip::IpProto;
 
@@ -33,8 +33,8 @@ pub struct Prefilter {
     pub words: [u64; PREFILTER_WORDS],
 }
 
-/// Key of the trie: the filter's slot, then the address, IPv4 as
-/// `::ffff:a.b.c.d`. A prefix length counts from the slot's first bit.
+/// Key of the address tables: the filter's slot, then the address, IPv4 as
+/// `::ffff:a.b.c.d`. A prefix's length counts from the slot's first bit.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AddressKey {
@@ -47,7 +47,7 @@ pub struct AddressKey {
 /// Bits of [`AddressKey`] before the address.
 pub const KEY_PREFIX_BITS: u32 = 32;
 
-/// What an address is to the follow: value of the trie.
+/// What an address is to the follow: value of the address tables.
 ///
 /// An address inside several prefixes carries the union of them all.
 #[repr(C)]
@@ -102,10 +102,10 @@ pub enum Decision {
 pub trait Tables {
     /// Whether the bit at `index` of the [`Prefilter`] is set.
     fn may_concern(&self, index: u32) -> bool;
-    /// What the longest prefix says that holds `address`.
+    /// What is said of `address`, or of the longest prefix that holds it.
     fn sides(&self, address: &[u8; 16]) -> Sides;
     /// The rule of pair `index`, below [`MAX_PAIRS`].
-    fn rule(&self, index: usize) -> Rule;
+    fn rule(&self, index: u32) -> Rule;
 }
 
 /// The two addresses by which a packet is judged, as offsets into it.
@@ -202,11 +202,14 @@ pub fn decide<P: Packet + ?Sized, T: Tables>(packet: &P, ends: &Ends, tables: &T
     let reverse = from.b & to.a;
     if forward | reverse != 0 {
         let (src_port, dst_port) = ends.ports(packet);
-        for index in 0..MAX_PAIRS {
-            let bit = 1 << index;
-            if (forward | reverse) & bit == 0 {
-                continue;
+        let mut left = forward | reverse;
+        for _ in 0..MAX_PAIRS {
+            if left == 0 {
+                break;
             }
+            let index = left.trailing_zeros();
+            let bit = 1 << index;
+            left ^= bit;
             let rule = tables.rule(index);
             if (forward & bit != 0 && rule.accepts(ends.proto, src_port, dst_port))
                 || (reverse & bit != 0 && rule.accepts(ends.proto, dst_port, src_port))

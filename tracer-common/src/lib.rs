@@ -23,3 +23,27 @@ pub mod filter;
 pub mod hash;
 pub mod packet;
 pub mod walk;
+
+#[cfg(feature = "user")]
+mod pod {
+    //! Any bytes are a value of these types: they consist of integers.
+
+    use crate::{config, counters, elsewhere, filter};
+
+    // SAFETY: integers only, `repr(C)`, no implicit padding.
+    unsafe impl aya::Pod for config::Load {}
+    // SAFETY: integers only, `repr(C)`, no implicit padding.
+    unsafe impl aya::Pod for config::Config {}
+    // SAFETY: integers only, `repr(C)`, no implicit padding.
+    unsafe impl aya::Pod for counters::Counters {}
+    // SAFETY: integers only, `repr(C)`, no implicit padding.
+    unsafe impl aya::Pod for elsewhere::Elsewhere {}
+    // SAFETY: integers only, `repr(C)`, no implicit padding.
+    unsafe impl aya::Pod for filter::Prefilter {}
+    // SAFETY: integers only, `repr(C)`, no implicit padding.
+    unsafe impl aya::Pod for filter::AddressKey {}
+    // SAFETY: integers only, `repr(C)`, no implicit padding.
+    unsafe impl aya::Pod for filter::Sides {}
+    // SAFETY: integers only, `repr(C)`, no implicit padding.
+    unsafe impl aya::Pod for filter::Rule {}
+}

@@ -32,7 +32,7 @@ const MAX_EXTENSIONS: usize = 6;
 
 /// The largest offset a header may begin at. Two tunnels with all options fit
 /// well; the bound is also what lets the verifier see that reads stay small.
-const MAX_OFFSET: usize = 1024;
+pub const MAX_OFFSET: usize = 1024;
 
 /// What the walk found a packet to be at the network layer.
 #[repr(u8)]

@@ -3,10 +3,10 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, LpmTrie, LruHashMap, PerCpuArray, RingBuf, lpm_trie::Key},
+    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, lpm_trie::Key},
 };
 use tracer_common::{
-    config::{Config, Load},
+    config::{self, Config, Load},
     counters::{Counter, Counters, SLOTS},
     elsewhere::{Elsewhere, MAX_ELSEWHERE},
     filter::{AddressKey, Ends, KEY_PREFIX_BITS, MAX_PAIRS, Prefilter, Rule, Sides, Tables},
@@ -29,9 +29,14 @@ static CONFIG: Array<Config> = Array::with_max_entries(1, 0);
 #[map]
 static PREFILTER: Array<Prefilter> = Array::with_max_entries(2, 0);
 
-/// Of both filter slots; sized by user space.
+/// Single addresses, of both filter slots; sized by user space.
 #[map]
-static ADDRESSES: LpmTrie<AddressKey, Sides> = LpmTrie::with_max_entries(1024, 0);
+static ADDRESSES: HashMap<AddressKey, Sides> = HashMap::with_max_entries(1024, 0);
+
+/// Prefixes of more than one address, likewise. A look-up here costs several
+/// times as much, and most follows need none.
+#[map]
+static PREFIXES: LpmTrie<AddressKey, Sides> = LpmTrie::with_max_entries(1024, 0);
 
 /// Those of slot 0, then those of slot 1.
 #[map]
@@ -138,14 +143,27 @@ pub(crate) fn spend(now: u64, budget: u32) -> bool {
     }
 }
 
-/// The tables of one generation's slot.
-pub(crate) struct Slot(pub(crate) u32);
+/// The tables of the filter that is in force.
+pub(crate) struct Current {
+    slot: u32,
+    prefixes: bool,
+}
 
-impl Tables for Slot {
+impl Current {
+    #[inline(always)]
+    pub(crate) const fn of(config: &Config) -> Self {
+        Self {
+            slot: config.generation & 1,
+            prefixes: config.flags & config::PREFIXES != 0,
+        }
+    }
+}
+
+impl Tables for Current {
     #[inline(always)]
     fn may_concern(&self, index: u32) -> bool {
         PREFILTER
-            .get(self.0)
+            .get(self.slot)
             .is_some_and(|prefilter| prefilter.contains(index & 0xfff))
     }
 
@@ -154,17 +172,23 @@ impl Tables for Slot {
         let key = Key::new(
             KEY_PREFIX_BITS + 128,
             AddressKey {
-                slot: self.0,
+                slot: self.slot,
                 address: *address,
             },
         );
-        ADDRESSES.get(&key).copied().unwrap_or_default()
+        // SAFETY: an entry that is replaced at this moment was of a filter
+        // that is no longer in force; its two halves are harmless.
+        match unsafe { ADDRESSES.get(key.data) } {
+            Some(sides) => *sides,
+            None if self.prefixes => PREFIXES.get(&key).copied().unwrap_or_default(),
+            None => Sides::default(),
+        }
     }
 
     #[inline(always)]
-    fn rule(&self, index: usize) -> Rule {
+    fn rule(&self, index: u32) -> Rule {
         RULES
-            .get(self.0 * MAX_PAIRS as u32 + index as u32)
+            .get(self.slot * MAX_PAIRS as u32 + index)
             .copied()
             .unwrap_or_default()
     }

@@ -1,11 +1,14 @@
-//! Two ways to read an sk_buff's bytes.
+//! Ways to read an sk_buff's bytes.
 //!
 //! [`Linear`] reads straight from the buffer's linear part, where headers
 //! nearly always are, at the cost of a comparison. [`Whole`] reaches every
-//! byte, page fragments included, through a helper call.
+//! byte, page fragments included, through a helper call. [`Either`] tries one
+//! after the other.
+
+use core::hint::black_box;
 
 use aya_ebpf::{bindings::__sk_buff, helpers::generated::bpf_skb_load_bytes};
-use tracer_common::packet::Packet;
+use tracer_common::{packet::Packet, walk::MAX_OFFSET};
 
 /// The linear part.
 #[derive(Clone, Copy)]
@@ -60,6 +63,41 @@ impl Packet for Whole {
             )
         };
         (error == 0).then_some(bytes)
+    }
+}
+
+/// The linear part where it suffices, else the whole packet: for single
+/// fields at offsets that are known by now.
+#[derive(Clone, Copy)]
+pub(crate) struct Either {
+    linear: Linear,
+    whole: Whole,
+}
+
+impl Either {
+    #[inline(always)]
+    pub(crate) fn new(skb: *mut __sk_buff) -> Self {
+        Self {
+            linear: Linear::new(skb),
+            whole: Whole(skb),
+        }
+    }
+}
+
+impl Packet for Either {
+    #[inline(always)]
+    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        // The verifier must see that the sum stays small, and that it is the
+        // same pointer that is compared and then read from: the compiler
+        // would rather add twice.
+        if offset <= MAX_OFFSET {
+            let start = black_box(self.linear.data + offset);
+            if start + N <= self.linear.end {
+                // SAFETY: the bytes lie in the linear part.
+                return Some(unsafe { (start as *const [u8; N]).read_unaligned() });
+            }
+        }
+        self.whole.read(offset)
     }
 }
 

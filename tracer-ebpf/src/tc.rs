@@ -19,7 +19,7 @@ use network_types::{
     udp::UdpHdr,
 };
 use tracer_common::{
-    config::Load,
+    config::{EXPLAIN_MISSES, Load},
     counters::{Counter, slot},
     elsewhere::Elsewhere,
     event::HopEvent,
@@ -30,8 +30,8 @@ use tracer_common::{
 };
 
 use crate::{
-    maps::{self, EVENTS, Found, Slot},
-    skb::{Linear, Whole, copy},
+    maps::{self, Current, EVENTS, Found},
+    skb::{Either, Linear, Whole, copy},
 };
 
 /// Packets that come in from the interface.
@@ -44,6 +44,13 @@ pub(crate) fn tracer_ingress(ctx: TcContext) -> i32 {
 #[classifier]
 pub(crate) fn tracer_egress(ctx: TcContext) -> i32 {
     observe(ctx.as_ptr().cast(), true)
+}
+
+/// The least that a classifier can do. Never attached: the benchmark compares
+/// with it.
+#[classifier]
+pub fn tracer_empty(_ctx: TcContext) -> i32 {
+    TC_ACT_UNSPEC
 }
 
 #[inline(always)]
@@ -100,8 +107,8 @@ fn look<P: Packet>(packet: &P) -> Result<bool, Unparsed> {
     let Some(layers) = walk(packet, true, &maps::load().vxlan_ports)? else {
         return Ok(false);
     };
-    let tables = Slot(config.generation & 1);
-    let Some(ends) = candidate(packet, &layers, &tables, config.explain_misses != 0) else {
+    let explain = config.flags & EXPLAIN_MISSES != 0;
+    let Some(ends) = candidate(packet, &layers, &Current::of(config), explain) else {
         return Ok(false);
     };
     let Some(found) = maps::found() else {
@@ -117,9 +124,9 @@ fn belongs(skb: *mut __sk_buff, egress: bool) -> bool {
     let (Some(config), Some(Found { ends, .. })) = (maps::config(), maps::found()) else {
         return false;
     };
-    match decide(&Whole(skb), ends, &Slot(config.generation & 1)) {
+    match decide(&Either::new(skb), ends, &Current::of(config)) {
         Decision::Match => true,
-        Decision::Elsewhere if config.explain_misses != 0 => {
+        Decision::Elsewhere if config.flags & EXPLAIN_MISSES != 0 => {
             elsewhere(skb, ends, egress);
             false
         }
@@ -185,7 +192,6 @@ fn emit(skb: *mut __sk_buff, egress: bool) -> Counter {
 /// Fills in what can be read off the packet.
 #[inline(always)]
 fn fill(event: &mut HopEvent, skb: *mut __sk_buff, layers: &Layers, load: &Load) {
-    let whole = Whole(skb);
     // SAFETY: the context pointer is valid while the program runs.
     let context = unsafe { &*skb };
     event.ifindex = context.ifindex;
@@ -201,9 +207,8 @@ fn fill(event: &mut HopEvent, skb: *mut __sk_buff, layers: &Layers, load: &Load)
     event.fragment = layers.fragment;
     event.fragment_id = layers.fragment_id;
 
-    if !copy(skb, 0, &mut event.dst_mac, 6) || !copy(skb, 6, &mut event.src_mac, 6) {
-        event.dst_mac = [0; 6];
-        event.src_mac = [0; 6];
+    if !copy(skb, 0, &mut event.macs, 12) {
+        event.macs = [0; 12];
     }
     fill_tunnel(event, skb, layers.tunnel);
 
@@ -215,14 +220,18 @@ fn fill(event: &mut HopEvent, skb: *mut __sk_buff, layers: &Layers, load: &Load)
     let network_copied = copy(skb, layers.l3, &mut event.network_header, network_len);
     event.network_len = if network_copied { network_len as u8 } else { 0 };
 
-    let (header_len, copied_len) = transport_len(&whole, layers);
+    let (header_len, copied_len) = transport_len(&Either::new(skb), layers);
     let transport_copied = copy(skb, layers.l4, &mut event.transport_header, copied_len);
     event.transport_len = if transport_copied {
         copied_len as u8
     } else {
         0
     };
-    event.payload_hash = hash(skb, layers.l4 + header_len, context.len as usize, load);
+    event.payload_hash = if layers.proto == IpProto::Tcp as u8 {
+        0
+    } else {
+        hash(skb, layers.l4 + header_len, context.len as usize, load)
+    };
 }
 
 /// ARP for IPv4 over Ethernet (RFC 826).
@@ -259,7 +268,7 @@ fn fill_tunnel(event: &mut HopEvent, skb: *mut __sk_buff, tunnel: Option<Tunnel>
 /// copied: those of an ICMP error include the quoted headers, those of DNS
 /// its own header.
 #[inline(always)]
-fn transport_len(packet: &Whole, layers: &Layers) -> (usize, usize) {
+fn transport_len(packet: &Either, layers: &Layers) -> (usize, usize) {
     const TCP: u8 = IpProto::Tcp as u8;
     const UDP: u8 = IpProto::Udp as u8;
     const SCTP: u8 = IpProto::Sctp as u8;

@@ -1,1 +1,15 @@
-//! tracer
+//! tracer: where did my packet go, and if it died, where and why?
+//!
+//! The folders follow the data's way; a stage never reaches back.
+//!
+//! packet → kernel program → ring buffer → [`node`] → [`link`] → [`journey`]
+//! → [`verdict`] → [`view`]; the [`collector`] carries it along.
+
+pub mod cli;
+pub mod collector;
+pub mod inventory;
+pub mod journey;
+pub mod link;
+pub mod node;
+pub mod verdict;
+pub mod view;

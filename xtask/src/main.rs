@@ -57,8 +57,8 @@ Examples:
     #[command(after_help = "\
 Examples:
   cargo xtask demo
-  cargo xtask demo --count 50    longer
-  cargo xtask demo --seed 7      with other names, addresses, VNI, port and MTU")]
+  cargo xtask demo --count 50           longer
+  TRACER_LAB_SEED=7 cargo xtask demo    the same network each time")]
     Demo(demo::Options),
     /// Run all tests (root)
     #[command(after_help = "\

@@ -12,6 +12,7 @@ use std::{
     os::unix::fs::MetadataExt as _,
     path::Path,
     process::{Command, Stdio},
+    sync::Once,
     thread,
     time::{Duration, Instant},
 };
@@ -86,7 +87,7 @@ pub(crate) fn bpf() -> Result<String> {
 fn provide(name: &str) -> Result<()> {
     let found = match (toolchain::probe(name), name) {
         (Ok(found), _) => found,
-        (Err(reason), NIGHTLY) => {
+        (Err(reason), _) if name.starts_with(NIGHTLY) => {
             add_source(name, reason)?;
             toolchain::probe(name)?
         }
@@ -232,15 +233,17 @@ fn apt_install(packages: &[&str]) -> Result<()> {
         .env("DEBIAN_FRONTEND", "noninteractive");
         apt
     };
-    // One source that does not answer must not forbid the others.
-    let updated = command::run(apt().arg("update"));
+    // One source that does not answer must not forbid the others: what matters
+    // is whether the packages can be installed.
+    static UPDATED: Once = Once::new();
+    UPDATED.call_once(|| drop(command::run(apt().arg("update"))));
     command::run(
         apt()
             .args(["install", "--no-install-recommends", "--no-remove"])
             .args(packages),
     )
-    .or_else(|error| updated.and(Err(error)))
-    .with_context(|| format!("apt-get cannot install {list}"))
+    .ok()
+    .with_context(|| format!("apt-get cannot install {list}, its own messages say why"))
 }
 
 /// Whether a program is in `PATH` or where the system's administrator has them.

@@ -1,0 +1,190 @@
+//! How a command fails: one sentence on stderr, and an exit code.
+
+use std::{
+    fmt::Display,
+    io,
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use ipnet::IpNet;
+
+use crate::inventory::{COMMAND, InventoryError, list};
+
+/// How a command ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It did what was asked for.
+    Done,
+    /// No packet matched.
+    NothingMatched,
+}
+
+/// Why a command failed, ready to be shown.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The arguments contradict each other.
+    Syntax(String),
+    /// Anything else: one sentence.
+    Other(String),
+    /// Who read stdout has gone. Nothing is wrong and nobody is told.
+    BrokenPipe,
+}
+
+impl Failure {
+    /// A failure with what an error says.
+    pub fn new(error: impl Display) -> Self {
+        Self::Other(error.to_string())
+    }
+}
+
+/// For errors in writing to stdout.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::BrokenPipe,
+            _ => Self::Other(format!("cannot write to stdout: {error}")),
+        }
+    }
+}
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Self {
+        let sentence = error.to_string();
+        if error.is_contradiction() {
+            Self::Syntax(sentence)
+        } else {
+            Self::Other(sentence)
+        }
+    }
+}
+
+/// Ends a command: tells stderr what failed, if anything did.
+#[must_use]
+pub fn finish(result: Result<Outcome, Failure>) -> ExitCode {
+    let (code, sentence) = match result {
+        Ok(Outcome::Done) | Err(Failure::BrokenPipe) => (0, None),
+        Ok(Outcome::NothingMatched) => (4, None),
+        Err(Failure::Other(sentence)) => (1, Some(sentence)),
+        Err(Failure::Syntax(sentence)) => (2, Some(sentence)),
+    };
+    if let Some(sentence) = sentence {
+        eprintln!("tracer: {sentence}");
+    }
+    ExitCode::from(code)
+}
+
+/// Why arguments make no follow.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The objects file is at fault, or the name.
+    #[error(transparent)]
+    Inventory(#[from] InventoryError),
+    /// A pod was named and nothing says where it is.
+    #[error(
+        "pod {0} cannot be found without the cluster's objects: write them with `{COMMAND} > objects.yaml` and add --inventory objects.yaml"
+    )]
+    NoInventory(String),
+    /// ICMP has no ports.
+    #[error("ICMP has no ports: leave out --src-port and --dst-port, or choose another --proto")]
+    IcmpPorts,
+    /// Source and destination are the same.
+    #[error("source and destination are both {0}: give two different ends")]
+    SameEnds(String),
+    /// No address of one end can talk to one of the other.
+    #[error(
+        "{source_end} has {source_family} addresses only and {destination_end} none of these: give two ends of the same family"
+    )]
+    Families {
+        /// The source.
+        source_end: String,
+        /// `IPv4` or `IPv6`.
+        source_family: &'static str,
+        /// The destination.
+        destination_end: String,
+    },
+    /// The kernel programs have room for few ports.
+    #[error("{0} VXLAN ports are too many: give --vxlan-port at most 4 times")]
+    VxlanPorts(usize),
+    /// The ring buffer is less than a page.
+    #[error("a ring buffer of {size} bytes is less than a page here: give at least {page}")]
+    RingSize {
+        /// What was given, in bytes.
+        size: u32,
+        /// The page size, in bytes.
+        page: u32,
+    },
+    /// A node with two agents.
+    #[error("node {0} has two agents: give --agent once per node")]
+    TwoAgents(String),
+    /// Two nodes in one namespace.
+    #[error(
+        "the agents of {first} and {second} are in the same network namespace: give each node its own"
+    )]
+    SharedNamespace {
+        /// A node.
+        first: String,
+        /// Another.
+        second: String,
+    },
+    /// The file of a network namespace cannot be opened.
+    #[error(
+        "the network namespace {p} of node {node} cannot be opened ({source}): `ip netns list` shows those with names, and opening others takes root",
+        p = path.display()
+    )]
+    Namespace {
+        /// The agent's node.
+        node: String,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is no namespace.
+    #[error(
+        "{p}, given for node {node}, is no network namespace: give a file such as /run/netns/NAME or /proc/PID/ns/net",
+        p = path.display()
+    )]
+    NotNamespace {
+        /// The agent's node.
+        node: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// Nobody looks at either end.
+    #[error(
+        "no agent for {}: add --agent {first}=local if this machine is {first}, or --agent {first}=netns:PATH",
+        list(nodes, "and"),
+        first = nodes[0]
+    )]
+    NoAgent {
+        /// The nodes of the ends; never empty.
+        nodes: Vec<String>,
+    },
+    /// It is not known on which nodes the ends are, and nobody looks anywhere.
+    #[error(
+        "neither {source_net} nor {destination_net} is on a node of the objects file: name one to look at with --agent NODE=local or --agent NODE=netns:PATH"
+    )]
+    NoPlace {
+        /// The source.
+        source_net: IpNet,
+        /// The destination.
+        destination_net: IpNet,
+    },
+}
+
+impl SettingsError {
+    /// Whether the arguments alone are at fault.
+    const fn is_contradiction(&self) -> bool {
+        matches!(
+            self,
+            Self::IcmpPorts
+                | Self::SameEnds(_)
+                | Self::Families { .. }
+                | Self::VxlanPorts(_)
+                | Self::RingSize { .. }
+                | Self::TwoAgents(_)
+                | Self::SharedNamespace { .. }
+        )
+    }
+}

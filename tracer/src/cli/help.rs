@@ -1,0 +1,50 @@
+//! What every help ends with: examples, and what the exit codes mean.
+
+/// Of the program itself.
+pub(super) const TRACER: &str = "\
+EXAMPLES
+  tracer follow --src-pod default/web --dst-pod shop/cart
+  tracer follow --src-ip 10.244.1.5 --dst-ip 10.244.2.7 --proto tcp
+  tracer follow --help            all that can be followed, and how
+
+EXIT CODES
+  0 traced   1 failure   2 bad syntax   4 nothing matched";
+
+/// Of `tracer follow`.
+pub(super) const FOLLOW: &str = "\
+EXAMPLES
+  Two pods, on a machine that is node-a; what it sees of node-b's side is nothing:
+    kubectl get nodes,pods,services,endpointslices -A -o yaml > objects.yaml
+    tracer follow --inventory objects.yaml --agent node-a=local \\
+      --src-pod default/web --dst-pod shop/cart
+
+  Both nodes, in a lab or kind, whose nodes are network namespaces:
+    tracer follow --inventory objects.yaml --src-pod web --dst-pod shop/cart \\
+      --agent node-a=netns:/run/netns/node-a \\
+      --agent node-b=netns:/run/netns/node-b
+
+  DNS queries of this machine's pods for ten seconds, as JSON:
+    tracer follow --src 10.244.1.0/24 --dst-ip 10.244.2.7 --proto udp \\
+      --dst-port 53 --duration 10s -o json
+
+  Where it would look:
+    tracer follow --src-ip 10.244.1.5 --dst-ip 10.244.2.7 --dry-run
+
+EXIT CODES
+  0 traced: at least one packet matched, or all of --dry-run was shown
+  1 failure: an unknown name, an unreadable file, a missing capability
+  2 bad syntax: arguments that are wrong or contradict each other
+  4 nothing matched
+  When the reader of stdout goes away (| head), tracer ends quietly with 0.";
+
+/// Of `tracer version`.
+pub(super) const VERSION: &str = "\
+EXAMPLES
+  tracer version";
+
+/// Of `tracer completions`.
+pub(super) const COMPLETIONS: &str = "\
+EXAMPLES
+  source <(tracer completions bash)
+  tracer completions zsh > ~/.zfunc/_tracer
+  tracer completions fish > ~/.config/fish/completions/tracer.fish";

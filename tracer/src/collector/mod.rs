@@ -1,0 +1,11 @@
+//! The collector: starts agents, brings their hops into order, and hands
+//! journeys with their verdicts to a view.
+
+mod ledger;
+mod order;
+mod plan;
+mod sampling;
+mod session;
+
+pub use plan::Plan;
+pub use session::{Outcome, SessionError, follow};

@@ -1,0 +1,453 @@
+//! One follow, from the first attachment to the summary.
+
+use std::{
+    io,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval, sleep_until},
+};
+
+use super::{Plan, ledger::Ledger, order::Order, sampling::Sampling};
+use crate::{
+    journey::{Engine, Scene},
+    link::{Batch, Command, Filter, Hello, Link, Report},
+    node::{self, NodeError},
+    verdict::{Summary, explain_nothing, judge},
+    view::{Started, View},
+};
+
+/// How often streams that hold others up are asked for their watermark, and
+/// open journeys looked after. Only while there are any.
+const TICK: Duration = Duration::from_millis(25);
+
+/// How long without a match until it is said why.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What came of a follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Journeys shown.
+    pub journeys: u64,
+}
+
+/// Why a follow ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// An agent could not start.
+    #[error("{node}: {source}")]
+    Agent {
+        /// Its node.
+        node: String,
+        /// Why.
+        source: NodeError,
+    },
+    /// An agent ended by itself.
+    #[error("the agent of {node} ended unexpectedly: what it saw last is lost")]
+    AgentEnded {
+        /// Its node.
+        node: String,
+    },
+    /// The view cannot write.
+    #[error("cannot write the output: {0}")]
+    View(#[from] io::Error),
+}
+
+/// Runs a follow until `stop`, its duration, or its count is reached, and
+/// detaches everything. `notice` takes lines that are not data.
+///
+/// # Errors
+/// [`SessionError`]; everything is detached then, too.
+pub async fn follow(
+    plan: Plan,
+    view: &mut impl View,
+    notice: &mut impl FnMut(&str),
+    stop: impl Future<Output = ()>,
+) -> Result<Outcome, SessionError> {
+    let mut session = Session::start(plan).await?;
+    session.arm().await?;
+    for line in session.notes() {
+        notice(&line);
+    }
+    let started = Started {
+        time: unix_now(),
+        follow: session.plan.description.clone(),
+        warnings: session.warnings(),
+    };
+    view.started(&session.scene, &started)?;
+    session.run(view, notice, stop).await?;
+    session.finish(view, notice).await
+}
+
+struct Session {
+    plan: Plan,
+    scene: Scene,
+    links: Vec<Commands>,
+    /// Batches of all agents, with the agent's index; `None` when it ended.
+    batches: mpsc::UnboundedReceiver<(usize, Option<Batch>)>,
+    /// Index of each agent's first stream among all streams.
+    first_stream: Vec<usize>,
+    order: Order,
+    engine: Engine,
+    ledger: Ledger,
+    sampling: Sampling,
+    summary: Summary,
+    explained: bool,
+}
+
+type Commands = Box<dyn crate::link::Commander>;
+
+impl Session {
+    /// Starts all agents side by side.
+    async fn start(plan: Plan) -> Result<Self, SessionError> {
+        let starting: Vec<_> = plan
+            .agents
+            .iter()
+            .cloned()
+            .map(|start| tokio::task::spawn_blocking(move || node::start(start)))
+            .collect();
+        let mut started = Vec::new();
+        for (task, agent) in starting.into_iter().zip(&plan.agents) {
+            let failed = |source| SessionError::Agent {
+                node: agent.node.clone(),
+                source,
+            };
+            let result = task.await.unwrap_or_else(|join| {
+                Err(NodeError::System {
+                    what: "start an agent",
+                    source: io::Error::other(join),
+                })
+            });
+            started.push(result.map_err(failed));
+        }
+        // Only after all have been waited for, so that dropping those that
+        // did start detaches them.
+        let started = started.into_iter().collect::<Result<Vec<Link>, _>>()?;
+
+        let (sender, batches) = mpsc::unbounded_channel();
+        let mut scene = Scene {
+            owners: plan.owners.clone(),
+            sources: plan.sources.clone(),
+            ..Scene::default()
+        };
+        let mut links = Vec::new();
+        let mut first_stream = Vec::new();
+        let mut streams = 0;
+        for (index, link) in started.into_iter().enumerate() {
+            first_stream.push(streams);
+            streams += link.hello.streams;
+            scene.nodes.push(link.hello);
+            links.push(link.commands);
+            tokio::spawn(forward(index, link.batches, sender.clone()));
+        }
+        one_clock_for_one_kernel(&mut scene.nodes);
+        Ok(Self {
+            engine: Engine::new(plan.limits),
+            order: Order::new(streams),
+            ledger: Ledger::new(streams, unix_now()),
+            sampling: Sampling::new(Instant::now()),
+            summary: Summary::default(),
+            plan,
+            scene,
+            links,
+            batches,
+            first_stream,
+            explained: false,
+        })
+    }
+
+    /// Puts the filter into force everywhere, and waits until it is.
+    async fn arm(&mut self) -> Result<(), SessionError> {
+        let mut next_hops: Vec<_> = self
+            .scene
+            .nodes
+            .iter()
+            .flat_map(|hello| hello.next_hops.iter().copied())
+            .collect();
+        next_hops.sort_unstable();
+        next_hops.dedup();
+        self.send(&Command::Arm(Filter {
+            generation: 1,
+            pairs: self.plan.pairs.clone(),
+            next_hops,
+            neighbours: self.plan.neighbours,
+        }));
+        self.send(&Command::Report);
+        // Commands are carried out in order: a report says that the filter
+        // before it is in force.
+        let streams: usize = self.scene.nodes.iter().map(|hello| hello.streams).sum();
+        let mut armed = vec![false; streams];
+        while armed.contains(&false) {
+            let (agent, batch) = self.next_batch().await?;
+            if batch.report.is_some() {
+                armed[self.first_stream[agent] + batch.stream] = true;
+            }
+            self.take(agent, batch);
+        }
+        Ok(())
+    }
+
+    fn send(&self, command: &Command) {
+        for link in &self.links {
+            link.send(command.clone());
+        }
+    }
+
+    async fn next_batch(&mut self) -> Result<(usize, Batch), SessionError> {
+        match self.batches.recv().await {
+            Some((agent, Some(batch))) => Ok((agent, batch)),
+            Some((agent, None)) => Err(self.ended(agent)),
+            None => Err(self.ended(0)),
+        }
+    }
+
+    fn ended(&self, agent: usize) -> SessionError {
+        SessionError::AgentEnded {
+            node: self.scene.nodes[agent].node.clone(),
+        }
+    }
+
+    /// What agents noticed while they looked around.
+    fn notes(&self) -> Vec<String> {
+        let notes = self.scene.nodes.iter().flat_map(|hello| {
+            hello
+                .notes
+                .iter()
+                .map(move |note| format!("{}: {note}", hello.node))
+        });
+        self.plan.warnings.iter().cloned().chain(notes).collect()
+    }
+
+    /// What may hide packets.
+    fn warnings(&self) -> Vec<String> {
+        let foreign = self.scene.nodes.iter().flat_map(|hello| {
+            let points = hello
+                .points
+                .iter()
+                .filter(|point| !point.foreign.is_empty());
+            points.map(|point| {
+                format!(
+                    "{}: {} other tc program(s) at {} {} may redirect or drop packets",
+                    hello.node,
+                    point.foreign.len(),
+                    point.interface,
+                    point.direction
+                )
+            })
+        });
+        self.notes().into_iter().chain(foreign).collect()
+    }
+
+    /// Follows until something says stop.
+    async fn run(
+        &mut self,
+        view: &mut impl View,
+        notice: &mut impl FnMut(&str),
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), SessionError> {
+        let begin = tokio::time::Instant::now();
+        let end = self.plan.duration.map(|duration| begin + duration);
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        tokio::pin!(stop);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut stop => return Ok(()),
+                () = until(end) => return Ok(()),
+                next = self.batches.recv() => match next {
+                    Some((agent, Some(batch))) => self.take(agent, batch),
+                    Some((agent, None)) => return Err(self.ended(agent)),
+                    None => return Err(self.ended(0)),
+                },
+                _ = tick.tick(), if self.waits() => self.send(&Command::Flush),
+                () = sleep_until(begin + PATIENCE), if !self.explained => {
+                    self.explained = true;
+                    self.explain_silence(notice).await?;
+                }
+            }
+            self.advance();
+            self.show(view)?;
+            if self.count_reached() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether anything is under way that time alone brings to an end.
+    fn waits(&self) -> bool {
+        !self.order.is_empty() || self.engine.open() > 0
+    }
+
+    fn count_reached(&self) -> bool {
+        self.plan
+            .count
+            .is_some_and(|count| self.summary.journeys() >= count)
+    }
+
+    /// Takes what an agent sent.
+    fn take(&mut self, agent: usize, batch: Batch) {
+        let offset = self.scene.nodes[agent].realtime_offset;
+        let stream = self.first_stream[agent] + batch.stream;
+        self.ledger.hops += batch.hops.len() as u64;
+        for hop in batch.hops {
+            let time = unix(hop.time, offset);
+            self.order.push(agent, time, hop);
+        }
+        self.order.passed(stream, unix(batch.watermark, offset));
+        if let Some(report) = batch.report {
+            self.ledger.report(stream, report, unix_now());
+            if let Some(bound) = self.sampling.update(self.ledger.limited(), Instant::now()) {
+                self.send(&Command::Sample(bound));
+            }
+        }
+    }
+
+    /// Hands on what has come from everywhere, and lets as much time pass.
+    fn advance(&mut self) {
+        while let Some(next) = self.order.next() {
+            self.engine
+                .push(&self.scene, next.node, next.time, &next.hop);
+        }
+        self.engine.advance(&self.scene, self.order.watermark());
+    }
+
+    /// Shows the journeys that are finished, up to the count asked for.
+    fn show(&mut self, view: &mut impl View) -> Result<(), SessionError> {
+        for journey in self.engine.finished() {
+            if self.count_reached() {
+                break;
+            }
+            if !self.explained {
+                self.explained = true;
+                self.send(&Command::Explain(false));
+            }
+            let times = journey.steps.iter().map(|step| step.time);
+            let from = times.clone().min().unwrap_or(i64::MIN);
+            let to = times.max().unwrap_or(i64::MAX);
+            let held = self.plan.limits.hold;
+            let lossy = self.ledger.lossy(from, to.saturating_add(held));
+            let (verdict, parts) = judge(&self.scene, &journey, lossy);
+            self.summary.add(&self.scene, &journey, &verdict);
+            view.journey(&self.scene, &journey, &verdict, &parts)?;
+        }
+        Ok(())
+    }
+
+    /// Says why nothing matched yet.
+    async fn explain_silence(&mut self, notice: &mut impl FnMut(&str)) -> Result<(), SessionError> {
+        self.send(&Command::Report);
+        let streams: usize = self.scene.nodes.iter().map(|hello| hello.streams).sum();
+        let mut reported = 0;
+        while reported < streams {
+            let (agent, batch) = self.next_batch().await?;
+            reported += usize::from(batch.report.is_some());
+            self.take(agent, batch);
+        }
+        if self.ledger.hops == 0 {
+            notice("nothing matched yet; still waiting");
+            for line in self.why_nothing() {
+                notice(&line);
+            }
+        }
+        Ok(())
+    }
+
+    fn why_nothing(&self) -> Vec<String> {
+        let all: Vec<&Report> = self.ledger.reports().collect();
+        let by_agent: Vec<Vec<&Report>> = self
+            .scene
+            .nodes
+            .iter()
+            .zip(&self.first_stream)
+            .map(|(hello, first)| all[*first..first + hello.streams].to_vec())
+            .collect();
+        explain_nothing(&self.scene, &by_agent)
+    }
+
+    /// Detaches everything, waits for what is left, and sums up.
+    async fn finish(
+        mut self,
+        view: &mut impl View,
+        notice: &mut impl FnMut(&str),
+    ) -> Result<Outcome, SessionError> {
+        self.send(&Command::Stop);
+        let mut running = self.links.len();
+        while running > 0 {
+            match self.batches.recv().await {
+                Some((agent, Some(batch))) => self.take(agent, batch),
+                Some((_, None)) => running -= 1,
+                None => break,
+            }
+        }
+        self.advance();
+        self.engine.end(&self.scene);
+        self.show(view)?;
+        let counts = self.engine.counts();
+        self.summary.accounting = crate::verdict::Accounting {
+            joined: counts.joined,
+            late: counts.late,
+            evicted: counts.evicted,
+            ..self.ledger.accounting()
+        };
+        if self.summary.journeys() == 0 {
+            notice("nothing matched");
+            for line in self.why_nothing() {
+                notice(&line);
+            }
+        }
+        view.summary(&self.scene, &self.summary)?;
+        Ok(Outcome {
+            journeys: self.summary.journeys(),
+        })
+    }
+}
+
+/// Passes an agent's batches on, and says when they end.
+async fn forward(
+    agent: usize,
+    mut from: mpsc::UnboundedReceiver<Batch>,
+    to: mpsc::UnboundedSender<(usize, Option<Batch>)>,
+) {
+    while let Some(batch) = from.recv().await {
+        if to.send((agent, Some(batch))).is_err() {
+            return;
+        }
+    }
+    // A session that is over needs no word of it.
+    let _: Result<(), _> = to.send((agent, None));
+}
+
+/// Agents on one kernel share its clock; they are to share its reading, too.
+fn one_clock_for_one_kernel(nodes: &mut [Hello]) {
+    for index in 1..nodes.len() {
+        let (before, rest) = nodes.split_at_mut(index);
+        let same = before
+            .iter()
+            .find(|other| !other.boot_id.is_empty() && other.boot_id == rest[0].boot_id);
+        if let Some(same) = same {
+            rest[0].realtime_offset = same.realtime_offset;
+        }
+    }
+}
+
+async fn until(end: Option<tokio::time::Instant>) {
+    match end {
+        Some(end) => sleep_until(end).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// An agent's monotonic time as Unix time, ns.
+fn unix(time: u64, offset: i64) -> i64 {
+    i64::try_from(time).map_or(i64::MAX, |time| time.saturating_add(offset))
+}
+
+fn unix_now() -> i64 {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
+    i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,134 @@
+//! What can be wrong with an objects file, or with what is looked for in it.
+
+use std::{io, net::IpAddr, path::PathBuf};
+
+use super::{COMMAND, sentence::list};
+
+/// Why the cluster's objects are not known, or one of them is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum InventoryError {
+    /// The file cannot be read.
+    #[error("the objects file {p} cannot be read ({source}): write it with `{COMMAND} > {p}`", p = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is not YAML.
+    #[error("{p} is not YAML ({why}): write it with `{COMMAND} > {p}`", p = path.display())]
+    NotYaml {
+        /// The file.
+        path: PathBuf,
+        /// What the parser stumbled over, with its line.
+        why: String,
+    },
+    /// The file is YAML and nothing that kubectl prints.
+    #[error("{p} is YAML, but not of Kubernetes objects ({why}): write it with `{COMMAND} > {p}`", p = path.display())]
+    NotObjects {
+        /// The file.
+        path: PathBuf,
+        /// What is missing or of another type.
+        why: String,
+    },
+    /// The file lacks objects that nothing can be done without.
+    #[error("{p} holds no {what}: write it with `{COMMAND} > {p}`", p = path.display())]
+    Lacks {
+        /// The file.
+        path: PathBuf,
+        /// `nodes` or `pods`.
+        what: &'static str,
+    },
+    /// An address in the file is none.
+    #[error("{p} gives {kind} {name} the address `{text}`, which is none: write the file again with `{COMMAND} > {p}`", p = path.display())]
+    Address {
+        /// The file.
+        path: PathBuf,
+        /// `node` or `pod`.
+        kind: &'static str,
+        /// Whose address.
+        name: String,
+        /// The address.
+        text: String,
+    },
+    /// There is no such pod.
+    #[error("{} holds no pod {name}: {}", path.display(), did_you_mean(near))]
+    UnknownPod {
+        /// The file.
+        path: PathBuf,
+        /// `namespace/name`.
+        name: String,
+        /// Names like it.
+        near: Vec<String>,
+    },
+    /// There is a pod of that name in another namespace only.
+    #[error(
+        "{} holds no pod {name}, but {}: name the pod with its namespace",
+        path.display(),
+        list(elsewhere, "and")
+    )]
+    OtherNamespace {
+        /// The file.
+        path: PathBuf,
+        /// `namespace/name`.
+        name: String,
+        /// The same name in other namespaces.
+        elsewhere: Vec<String>,
+    },
+    /// The pod is not running any more.
+    #[error(
+        "pod {name} has ended ({phase}) and its address may be another pod's by now: follow a running pod"
+    )]
+    Ended {
+        /// `namespace/name`.
+        name: String,
+        /// `Succeeded` or `Failed`.
+        phase: String,
+    },
+    /// The pod has no address yet.
+    #[error(
+        "pod {name} has no IP address{}: wait until `kubectl get pod -o wide` shows one, and write the objects file again",
+        phase_in_brackets(phase)
+    )]
+    NoAddress {
+        /// `namespace/name`.
+        name: String,
+        /// Mostly `Pending`.
+        phase: String,
+    },
+    /// The pod's address is its node's.
+    #[error(
+        "pod {name} is on the host network, so its packets cannot be told from its node's: follow the node's address with --src-ip or --dst-ip {address}"
+    )]
+    HostNetwork {
+        /// `namespace/name`.
+        name: String,
+        /// The node's address.
+        address: IpAddr,
+    },
+    /// There is no such node.
+    #[error("{} holds no node {name}: it has {}", path.display(), list(known, "and"))]
+    UnknownNode {
+        /// The file.
+        path: PathBuf,
+        /// The name.
+        name: String,
+        /// The nodes that there are.
+        known: Vec<String>,
+    },
+}
+
+fn did_you_mean(near: &[String]) -> String {
+    match near {
+        [] => "`kubectl get pods -A` lists the cluster's, and a newer one is only in a newer file"
+            .to_owned(),
+        near => format!("did you mean {}?", list(near, "or")),
+    }
+}
+
+fn phase_in_brackets(phase: &str) -> String {
+    match phase {
+        "" => String::new(),
+        phase => format!(" (it is {phase})"),
+    }
+}

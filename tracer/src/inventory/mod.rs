@@ -1,0 +1,306 @@
+//! Who owns which address: the cluster's objects, read from a file.
+//!
+//! Packets carry addresses, people think in pods and nodes. What joins the two is kept by Kubernetes and
+//! comes here as `kubectl get nodes,pods,services,endpointslices -A -o yaml` prints it (`-o json` is YAML,
+//! too). It is a snapshot: a pod that was replaced since has another address, which is why every error about
+//! a missing one says to write the file again.
+//!
+//! Not every address in a pod's status is the pod's: a pod on the host network shows its node's, and one
+//! that has ended may show one that another pod has by now. Neither counts as an owner.
+
+mod error;
+mod objects;
+mod sentence;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use ipnet::IpNet;
+use objects::Object;
+
+pub use error::InventoryError;
+pub(crate) use sentence::list;
+
+use crate::journey::{Owner, OwnerKind};
+
+/// The command whose output is understood.
+pub(crate) const COMMAND: &str = "kubectl get nodes,pods,services,endpointslices -A -o yaml";
+
+/// The objects of a cluster that say something about addresses.
+#[derive(Clone, Debug)]
+pub struct Inventory {
+    path: PathBuf,
+    nodes: BTreeMap<String, Node>,
+    /// By namespace and name.
+    pods: BTreeMap<(String, String), Pod>,
+    /// `namespace/name` by virtual address.
+    services: BTreeMap<IpAddr, String>,
+    owners: BTreeMap<IpAddr, Owner>,
+}
+
+/// A node.
+#[derive(Clone, Debug, Default)]
+struct Node {
+    addresses: Vec<IpAddr>,
+    pod_networks: Vec<IpNet>,
+}
+
+/// A pod.
+#[derive(Clone, Debug)]
+pub struct Pod {
+    /// Its addresses, of either family.
+    pub addresses: Vec<IpAddr>,
+    /// The name of its node; empty while it has none.
+    pub node: String,
+    phase: String,
+    host_network: bool,
+}
+
+impl Pod {
+    /// Whether its containers will never run again.
+    fn has_ended(&self) -> bool {
+        matches!(self.phase.as_str(), "Succeeded" | "Failed")
+    }
+}
+
+impl Inventory {
+    /// Reads an objects file.
+    ///
+    /// # Errors
+    /// If it cannot be read, is not YAML, holds something else than Kubernetes objects, or lacks nodes or
+    /// pods.
+    pub fn load(path: &Path) -> Result<Self, InventoryError> {
+        let bytes = fs::read(path).map_err(|source| InventoryError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::parse(path, &bytes)
+    }
+
+    /// What [`Self::load`] makes of a file's content.
+    pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Self, InventoryError> {
+        let mut inventory = Self {
+            path: path.to_owned(),
+            nodes: BTreeMap::new(),
+            pods: BTreeMap::new(),
+            services: BTreeMap::new(),
+            owners: BTreeMap::new(),
+        };
+        for object in objects::parse(path, bytes)? {
+            inventory.add(object)?;
+        }
+        for (what, lacks) in [
+            ("pods", inventory.pods.is_empty()),
+            ("nodes", inventory.nodes.is_empty()),
+        ] {
+            if lacks {
+                let path = inventory.path;
+                return Err(InventoryError::Lacks { path, what });
+            }
+        }
+        Ok(inventory)
+    }
+
+    fn add(&mut self, object: Object) -> Result<(), InventoryError> {
+        match object {
+            Object::List { items } => items.into_iter().try_for_each(|item| self.add(item))?,
+            Object::Node(node) => self.add_node(node)?,
+            Object::Pod(pod) => self.add_pod(pod)?,
+            Object::Service(service) => {
+                let name = service.metadata.full_name();
+                // `None` stands for a headless one.
+                let addresses = service.spec.cluster_ips.iter();
+                for address in addresses.filter_map(|text| text.parse().ok()) {
+                    self.services.insert(address, name.clone());
+                }
+            }
+            Object::Other => {}
+        }
+        Ok(())
+    }
+
+    fn add_node(&mut self, node: objects::Node) -> Result<(), InventoryError> {
+        let name = node.metadata.name;
+        let mut known = Node::default();
+        for address in node.status.addresses {
+            // The others are host names.
+            if matches!(address.kind.as_str(), "InternalIP" | "ExternalIP") {
+                let ip = self.address(&address.address, "node", &name)?;
+                known.addresses.push(ip);
+                self.owners.entry(ip).or_insert_with(|| Owner {
+                    name: name.clone(),
+                    kind: OwnerKind::Node,
+                    node: name.clone(),
+                });
+            }
+        }
+        let mut networks = node.spec.pod_cidrs;
+        networks.extend(node.spec.pod_cidr);
+        for network in networks {
+            let network = self.address(&network, "node", &name)?;
+            known.pod_networks.push(network);
+        }
+        self.nodes.insert(name, known);
+        Ok(())
+    }
+
+    fn add_pod(&mut self, pod: objects::Pod) -> Result<(), InventoryError> {
+        let full_name = pod.metadata.full_name();
+        let mut addresses = Vec::new();
+        let listed = pod.status.pod_ips.into_iter().map(|entry| entry.ip);
+        for text in listed.chain(pod.status.pod_ip) {
+            let address = self.address(&text, "pod", &full_name)?;
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        let known = Pod {
+            addresses,
+            node: pod.spec.node_name,
+            phase: pod.status.phase,
+            host_network: pod.spec.host_network,
+        };
+        if !known.host_network && !known.has_ended() {
+            for address in &known.addresses {
+                self.owners.entry(*address).or_insert_with(|| Owner {
+                    name: full_name.clone(),
+                    kind: OwnerKind::Pod,
+                    node: known.node.clone(),
+                });
+            }
+        }
+        let key = (pod.metadata.namespace, pod.metadata.name);
+        self.pods.insert(key, known);
+        Ok(())
+    }
+
+    fn address<T: FromStr>(
+        &self,
+        text: &str,
+        kind: &'static str,
+        name: &str,
+    ) -> Result<T, InventoryError> {
+        text.parse().map_err(|_| InventoryError::Address {
+            path: self.path.clone(),
+            kind,
+            name: name.to_owned(),
+            text: text.to_owned(),
+        })
+    }
+
+    /// A pod that can be followed: running, with addresses of its own.
+    ///
+    /// # Errors
+    /// If there is no such pod, with the names that come near; if it has no address, or none of its own.
+    pub fn pod(&self, namespace: &str, name: &str) -> Result<&Pod, InventoryError> {
+        let full_name = format!("{namespace}/{name}");
+        let Some(pod) = self.pods.get(&(namespace.to_owned(), name.to_owned())) else {
+            return Err(self.unknown_pod(full_name, name));
+        };
+        let phase = pod.phase.clone();
+        if pod.has_ended() {
+            let name = full_name;
+            return Err(InventoryError::Ended { name, phase });
+        }
+        let Some(&address) = pod.addresses.first() else {
+            let name = full_name;
+            return Err(InventoryError::NoAddress { name, phase });
+        };
+        if pod.host_network {
+            return Err(InventoryError::HostNetwork {
+                name: full_name,
+                address,
+            });
+        }
+        Ok(pod)
+    }
+
+    fn unknown_pod(&self, full_name: String, name: &str) -> InventoryError {
+        let path = self.path.clone();
+        let names = self.pods.keys();
+        let elsewhere: Vec<_> = names
+            .clone()
+            .filter(|(_, other)| other == name)
+            .map(|(namespace, name)| format!("{namespace}/{name}"))
+            .collect();
+        if !elsewhere.is_empty() {
+            return InventoryError::OtherNamespace {
+                path,
+                name: full_name,
+                elsewhere,
+            };
+        }
+        let all = names.map(|(namespace, name)| format!("{namespace}/{name}"));
+        let near = sentence::nearest(&full_name, all);
+        InventoryError::UnknownPod {
+            path,
+            name: full_name,
+            near,
+        }
+    }
+
+    /// Who has an address.
+    #[must_use]
+    pub fn owner(&self, address: IpAddr) -> Option<&Owner> {
+        self.owners.get(&address)
+    }
+
+    /// Who has which address.
+    #[must_use]
+    pub const fn owners(&self) -> &BTreeMap<IpAddr, Owner> {
+        &self.owners
+    }
+
+    /// The Service, as `namespace/name`, that has a virtual address.
+    #[must_use]
+    pub fn service(&self, address: IpAddr) -> Option<&str> {
+        self.services.get(&address).map(String::as_str)
+    }
+
+    /// The node that an address lives on: its owner's, else the one whose pod network holds it.
+    #[must_use]
+    pub fn home(&self, address: IpAddr) -> Option<&str> {
+        match self.owner(address) {
+            Some(owner) => Some(owner.node.as_str()).filter(|node| !node.is_empty()),
+            None => self.home_of_network(address.into()),
+        }
+    }
+
+    /// The node whose pod network holds all of a network.
+    #[must_use]
+    pub fn home_of_network(&self, network: IpNet) -> Option<&str> {
+        let holds = |node: &Node| node.pod_networks.iter().any(|own| own.contains(&network));
+        let mut nodes = self.nodes.iter();
+        let (name, _) = nodes.find(|(_, node)| holds(node))?;
+        Some(name)
+    }
+
+    /// Checks that there is a node of this name.
+    ///
+    /// # Errors
+    /// If there is none, with the names that there are.
+    pub fn node(&self, name: &str) -> Result<(), InventoryError> {
+        if self.nodes.contains_key(name) {
+            return Ok(());
+        }
+        Err(InventoryError::UnknownNode {
+            path: self.path.clone(),
+            name: name.to_owned(),
+            known: self.nodes.keys().cloned().collect(),
+        })
+    }
+
+    /// The addresses of every node by its name.
+    #[must_use]
+    pub fn node_addresses(&self) -> BTreeMap<String, Vec<IpAddr>> {
+        let entry = |(name, node): (&String, &Node)| (name.clone(), node.addresses.clone());
+        self.nodes.iter().map(entry).collect()
+    }
+}

@@ -1,0 +1,39 @@
+//! Names in sentences.
+
+use std::cmp::Reverse;
+
+/// As many names as a sentence can hold.
+const MAX: usize = 5;
+
+/// How like two names must be, of 1000, for one to be meant by the other.
+const ALIKE: u32 = 700;
+
+/// `a`, `a and b`, `a, b and c`; the end of a long list is only counted.
+pub(crate) fn list(names: &[String], conjunction: &str) -> String {
+    match names {
+        [] => String::new(),
+        [one] => one.clone(),
+        [first @ .., last] if names.len() <= MAX => {
+            format!("{} {conjunction} {last}", first.join(", "))
+        }
+        _ => {
+            let (shown, rest) = names.split_at(MAX);
+            format!("{} {conjunction} {} more", shown.join(", "), rest.len())
+        }
+    }
+}
+
+/// Up to three of the names that may have been meant, the likeliest first: what begins with `wanted`, as
+/// the pods of a Deployment do, and what looks like it.
+pub(super) fn nearest(wanted: &str, names: impl Iterator<Item = String>) -> Vec<String> {
+    let likeness = |name: &str| match name.starts_with(wanted) {
+        true => 1000,
+        false => (strsim::normalized_damerau_levenshtein(wanted, name) * 1000.0) as u32,
+    };
+    let mut near: Vec<_> = names
+        .map(|name| (Reverse(likeness(&name)), name))
+        .filter(|(Reverse(likeness), _)| *likeness >= ALIKE)
+        .collect();
+    near.sort();
+    near.into_iter().take(3).map(|(_, name)| name).collect()
+}

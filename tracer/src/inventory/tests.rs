@@ -1,0 +1,285 @@
+use super::*;
+
+/// Two nodes, a dual-stack pod, and one pod of every kind that cannot be followed.
+pub(crate) const OBJECTS: &str = r#"
+apiVersion: v1
+items:
+- apiVersion: v1
+  kind: Node
+  metadata: {name: node-a}
+  spec: {podCIDR: 10.244.1.0/24, podCIDRs: [10.244.1.0/24, "fd00:1::/64"]}
+  status:
+    addresses:
+    - {address: 192.168.7.1, type: InternalIP}
+    - {address: 203.0.113.1, type: ExternalIP}
+    - {address: node-a.example, type: Hostname}
+- apiVersion: v1
+  kind: Node
+  metadata: {name: node-b}
+  spec: {podCIDR: 10.244.2.0/24}
+  status:
+    addresses: [{address: 192.168.7.2, type: InternalIP}]
+- apiVersion: v1
+  kind: Pod
+  metadata: {name: web, namespace: default, labels: {app: web}}
+  spec: {nodeName: node-a, containers: [{name: main, image: web}]}
+  status: {phase: Running, podIP: 10.244.1.5, podIPs: [{ip: 10.244.1.5}, {ip: "fd00:1::5"}]}
+- apiVersion: v1
+  kind: Pod
+  metadata: {name: cart, namespace: shop}
+  spec: {nodeName: node-b}
+  status: {phase: Running, podIP: 10.244.2.7, podIPs: [{ip: 10.244.2.7}]}
+- apiVersion: v1
+  kind: Pod
+  metadata: {name: next, namespace: shop}
+  spec: {}
+  status: {phase: Pending}
+- apiVersion: v1
+  kind: Pod
+  metadata: {name: job, namespace: shop}
+  spec: {nodeName: node-b}
+  status: {phase: Succeeded, podIP: 10.244.2.9, podIPs: [{ip: 10.244.2.9}]}
+- apiVersion: v1
+  kind: Pod
+  metadata: {name: proxy, namespace: kube-system}
+  spec: {nodeName: node-b, hostNetwork: true}
+  status: {phase: Running, podIP: 192.168.7.2, podIPs: [{ip: 192.168.7.2}]}
+- apiVersion: v1
+  kind: Service
+  metadata: {name: cart, namespace: shop}
+  spec: {clusterIP: 10.96.0.10, clusterIPs: [10.96.0.10], ports: [{port: 80}]}
+- apiVersion: v1
+  kind: Service
+  metadata: {name: headless, namespace: shop}
+  spec: {clusterIP: None, clusterIPs: [None]}
+- apiVersion: example.org/v1
+  kind: Widget
+  metadata: {name: 7}
+  spec: [pods, 3]
+  status: fine
+kind: List
+"#;
+
+pub(crate) fn parse(text: &str) -> Result<Inventory, InventoryError> {
+    Inventory::parse(Path::new("objects.yaml"), text.as_bytes())
+}
+
+fn objects() -> Inventory {
+    parse(OBJECTS).expect("the objects are fine")
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+fn refusal(text: &str) -> String {
+    parse(text).expect_err("there is no inventory").to_string()
+}
+
+fn pod_refusal(namespace: &str, name: &str) -> String {
+    let objects = objects();
+    let error = objects.pod(namespace, name).expect_err("no such pod");
+    error.to_string()
+}
+
+#[test]
+fn a_pod_has_its_addresses_once_and_its_node() {
+    let objects = objects();
+    let web = objects.pod("default", "web").expect("it is there");
+    assert_eq!(web.addresses, [ip("10.244.1.5"), ip("fd00:1::5")]);
+    assert_eq!(web.node, "node-a");
+}
+
+#[test]
+fn only_running_pods_off_the_host_network_own_addresses() {
+    let objects = objects();
+    let owner = |address| {
+        let owner = objects.owner(ip(address))?;
+        Some((owner.name.as_str(), owner.kind, owner.node.as_str()))
+    };
+    let web = Some(("default/web", OwnerKind::Pod, "node-a"));
+    assert_eq!(owner("10.244.1.5"), web);
+    assert_eq!(owner("fd00:1::5"), web);
+    let node_b = Some(("node-b", OwnerKind::Node, "node-b"));
+    assert_eq!(owner("192.168.7.2"), node_b);
+    assert_eq!(owner("203.0.113.1").map(|(name, ..)| name), Some("node-a"));
+    assert_eq!(owner("10.244.2.9"), None);
+    assert_eq!(owner("10.96.0.10"), None);
+    // web twice, cart, and the nodes' three.
+    assert_eq!(objects.owners().len(), 6);
+}
+
+#[test]
+fn an_address_lives_with_its_owner_or_in_a_pod_network() {
+    let objects = objects();
+    assert_eq!(objects.home(ip("10.244.2.7")), Some("node-b"));
+    assert_eq!(objects.home(ip("192.168.7.1")), Some("node-a"));
+    assert_eq!(objects.home(ip("10.244.2.200")), Some("node-b"));
+    assert_eq!(objects.home(ip("fd00:1::77")), Some("node-a"));
+    assert_eq!(objects.home(ip("8.8.8.8")), None);
+    let network = |text: &str| text.parse::<IpNet>().expect("a network");
+    let home = |text| objects.home_of_network(network(text));
+    assert_eq!(home("10.244.1.0/25"), Some("node-a"));
+    assert_eq!(home("10.244.0.0/16"), None);
+}
+
+#[test]
+fn nodes_and_services_are_known_by_name_and_address() {
+    let objects = objects();
+    let addresses = objects.node_addresses();
+    assert_eq!(addresses["node-a"], [ip("192.168.7.1"), ip("203.0.113.1")]);
+    assert_eq!(addresses["node-b"], [ip("192.168.7.2")]);
+    assert_eq!(objects.service(ip("10.96.0.10")), Some("shop/cart"));
+    assert_eq!(objects.service(ip("10.244.1.5")), None);
+    assert!(objects.node("node-b").is_ok());
+    let error = objects.node("node-c").expect_err("no such node");
+    assert_eq!(
+        error.to_string(),
+        "objects.yaml holds no node node-c: it has node-a and node-b"
+    );
+}
+
+#[test]
+fn json_and_several_documents_are_read_alike() {
+    let node = r#"{"kind": "Node", "metadata": {"name": "n"}, "status": {"addresses": []}}"#;
+    let pod = r#"{"metadata": {"name": "p"}, "status": {"podIP": "10.0.0.1"}, "kind": "Pod"}"#;
+    let list = format!(r#"{{"kind": "List", "items": [{node}, {pod}]}}"#);
+    let documents = format!("---\n{node}\n---\n{pod}\n---\n");
+    for text in [list, documents] {
+        let objects = parse(&text).expect("these are objects");
+        let pod = objects.pod("default", "p").expect("the pod is there");
+        assert_eq!(pod.addresses, [ip("10.0.0.1")]);
+    }
+}
+
+#[test]
+fn a_large_cluster_fits() {
+    let mut text = OBJECTS
+        .strip_suffix("kind: List\n")
+        .expect("it ends so")
+        .to_owned();
+    let note = "x".repeat(3000);
+    for index in 0..20_000 {
+        let [_, _, high, low] = u32::to_be_bytes(index);
+        text += &format!(
+            "- {{kind: Pod, metadata: {{name: p-{index}, namespace: many}}, \
+             spec: {{nodeName: node-a, volumes: [a, b, c, d, e, f]}}, \
+             status: {{phase: Running, podIP: 10.1.{high}.{low}}}}}\n"
+        );
+    }
+    text += &format!("- {{kind: ConfigMap, metadata: {{name: '{note}'}}}}\nkind: List\n");
+    let objects = parse(&text).expect("no limit is met");
+    assert!(objects.pod("many", "p-19999").is_ok());
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let error = Inventory::load(Path::new("/nonexistent/objects.yaml")).expect_err("no such file");
+    assert_eq!(
+        error.to_string(),
+        "the objects file /nonexistent/objects.yaml cannot be read (No such file or directory (os error 2)): \
+         write it with `kubectl get nodes,pods,services,endpointslices -A -o yaml > /nonexistent/objects.yaml`"
+    );
+}
+
+#[test]
+fn what_is_not_yaml_is_refused_with_its_line() {
+    assert_eq!(
+        refusal("kind: List\nitems:\n- kind: Pod\n  metadata: [1\n"),
+        "objects.yaml is not YAML (unclosed bracket '[' at line 4, column 13): \
+         write it with `kubectl get nodes,pods,services,endpointslices -A -o yaml > objects.yaml`"
+    );
+    let binary = Inventory::parse(Path::new("objects.yaml"), b"\x7fELF\xff\xfe");
+    assert!(
+        binary
+            .expect_err("a program is no text")
+            .to_string()
+            .starts_with("objects.yaml is not YAML (it is not UTF-8 text): write it with")
+    );
+}
+
+#[test]
+fn yaml_of_something_else_is_refused() {
+    assert_eq!(
+        refusal("name: Deploy\non: [push]\n"),
+        "objects.yaml is YAML, but not of Kubernetes objects (missing field `kind` at line 1, column 1): \
+         write it with `kubectl get nodes,pods,services,endpointslices -A -o yaml > objects.yaml`"
+    );
+    assert!(
+        refusal("No resources found\n")
+            .starts_with("objects.yaml is YAML, but not of Kubernetes objects (")
+    );
+}
+
+#[test]
+fn a_file_without_nodes_or_pods_is_refused() {
+    let node = "kind: Node\nmetadata: {name: n}\n";
+    let pod = "kind: Pod\nmetadata: {name: p}\n";
+    assert_eq!(
+        refusal(node),
+        "objects.yaml holds no pods: \
+         write it with `kubectl get nodes,pods,services,endpointslices -A -o yaml > objects.yaml`"
+    );
+    assert!(refusal(pod).starts_with("objects.yaml holds no nodes: write it with"));
+    assert!(refusal("").starts_with("objects.yaml holds no pods: "));
+}
+
+#[test]
+fn a_nonsense_address_is_refused_with_its_owner() {
+    let pod = "kind: Pod\nmetadata: {name: p, namespace: x}\nstatus: {podIP: 10.0.0.256}\n";
+    assert_eq!(
+        refusal(pod),
+        "objects.yaml gives pod x/p the address `10.0.0.256`, which is none: write the file again \
+         with `kubectl get nodes,pods,services,endpointslices -A -o yaml > objects.yaml`"
+    );
+    let node = "kind: Node\nmetadata: {name: n}\nspec: {podCIDR: 10.0.0.0/33}\n";
+    assert!(refusal(node).starts_with("objects.yaml gives node n the address `10.0.0.0/33`,"));
+}
+
+#[test]
+fn an_unknown_pod_brings_up_what_may_be_meant() {
+    assert_eq!(
+        pod_refusal("default", "wep"),
+        "objects.yaml holds no pod default/wep: did you mean default/web?"
+    );
+    assert_eq!(
+        pod_refusal("shop", "ca"),
+        "objects.yaml holds no pod shop/ca: did you mean shop/cart?"
+    );
+    assert_eq!(
+        pod_refusal("default", "cart"),
+        "objects.yaml holds no pod default/cart, but shop/cart: name the pod with its namespace"
+    );
+    assert_eq!(
+        pod_refusal("payments", "ledger"),
+        "objects.yaml holds no pod payments/ledger: `kubectl get pods -A` lists the cluster's, and a \
+         newer one is only in a newer file"
+    );
+}
+
+#[test]
+fn pods_without_an_address_of_their_own_are_refused() {
+    assert_eq!(
+        pod_refusal("shop", "next"),
+        "pod shop/next has no IP address (it is Pending): wait until `kubectl get pod -o wide` shows \
+         one, and write the objects file again"
+    );
+    assert_eq!(
+        pod_refusal("shop", "job"),
+        "pod shop/job has ended (Succeeded) and its address may be another pod's by now: follow a \
+         running pod"
+    );
+    assert_eq!(
+        pod_refusal("kube-system", "proxy"),
+        "pod kube-system/proxy is on the host network, so its packets cannot be told from its node's: \
+         follow the node's address with --src-ip or --dst-ip 192.168.7.2"
+    );
+}
+
+#[test]
+fn lists_of_names_stay_sentences() {
+    let names: Vec<_> = ('a'..='h').map(String::from).collect();
+    assert_eq!(list(&names[..1], "and"), "a");
+    assert_eq!(list(&names[..3], "or"), "a, b or c");
+    assert_eq!(list(&names, "and"), "a, b, c, d, e and 3 more");
+}

@@ -1,0 +1,80 @@
+//! Where a packet is seen last, if all goes well.
+
+use std::net::IpAddr;
+
+use super::Scene;
+use crate::link::{Direction, Hop, Packet, Point, Role, Transport};
+
+/// The address whose owner is to have the packet in the end; `None` for a
+/// packet to a group.
+pub(crate) fn destination(packet: &Packet) -> Option<IpAddr> {
+    let address = match &packet.transport {
+        Transport::Icmp(icmp) => match &icmp.neighbour {
+            Some(neighbour) if !neighbour.advertisement => neighbour.target,
+            _ => packet.dst,
+        },
+        _ => packet.dst,
+    };
+    (!address.is_multicast()).then_some(address)
+}
+
+/// How near to its destination a point is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Arrival {
+    /// On its way.
+    No,
+    /// The last point in the node's host namespace.
+    HostSide,
+    /// The destination's own interface, or the node itself.
+    There,
+}
+
+/// What it means for a packet to `address` to be seen at `point` of `node`.
+/// `wrapped`: inside a tunnel at that point, so that it has still to come out
+/// of it.
+pub(crate) fn arrival(
+    scene: &Scene,
+    node: usize,
+    point: &Point,
+    address: IpAddr,
+    wrapped: bool,
+) -> Arrival {
+    if wrapped {
+        return Arrival::No;
+    }
+    match (point.role, point.direction) {
+        (Role::Pod, Direction::Ingress) if point.addresses.contains(&address) => Arrival::There,
+        (Role::Veth, Direction::Egress) if point.addresses.contains(&address) => Arrival::HostSide,
+        (Role::Bridge | Role::Overlay | Role::Uplink, Direction::Ingress)
+            if scene.nodes[node].local.contains(&address) =>
+        {
+            Arrival::There
+        }
+        _ => Arrival::No,
+    }
+}
+
+/// What counts as arrived for a packet to `address`: its pod's own interface
+/// where that is observed, else the last point on the host.
+pub(super) fn expected(scene: &Scene, address: IpAddr) -> Arrival {
+    let pod_observed = scene
+        .nodes
+        .iter()
+        .flat_map(|hello| &hello.points)
+        .any(|point| point.role == Role::Pod && point.addresses.contains(&address));
+    if pod_observed {
+        Arrival::There
+    } else {
+        Arrival::HostSide
+    }
+}
+
+/// Whether a hop completes its packet's way.
+pub(super) fn arrives(scene: &Scene, node: usize, hop: &Hop) -> bool {
+    let Some(address) = destination(&hop.packet) else {
+        return false;
+    };
+    let point = &scene.nodes[node].points[hop.point];
+    let arrival = arrival(scene, node, point, address, hop.encap.is_some());
+    arrival != Arrival::No && arrival >= expected(scene, address)
+}

@@ -1,0 +1,213 @@
+//! What makes two hops the same packet, two packets one conversation, and
+//! one packet the answer to another.
+
+use std::{
+    hash::{Hash as _, Hasher as _},
+    net::IpAddr,
+};
+
+use crate::link::{Flags, Packet, Tcp, Transport};
+
+/// A packet without what changes on its way. Two hops with equal ones are the
+/// same packet or identical packets, which only their order can tell apart.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Content(Packet);
+
+impl Content {
+    pub(super) fn of(packet: &Packet) -> Self {
+        Self(Packet {
+            ttl: 0,
+            ..packet.clone()
+        })
+    }
+
+    pub(super) const fn packet(&self) -> &Packet {
+        &self.0
+    }
+}
+
+/// One direction of a TCP connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct StreamKey {
+    src: IpAddr,
+    dst: IpAddr,
+    src_port: u16,
+    dst_port: u16,
+}
+
+impl StreamKey {
+    pub(super) const fn of(packet: &Packet, tcp: &Tcp) -> Self {
+        Self {
+            src: packet.src,
+            dst: packet.dst,
+            src_port: tcp.src_port,
+            dst_port: tcp.dst_port,
+        }
+    }
+}
+
+/// The number of the conversation that a packet belongs to: the same for
+/// both directions, and in every recording.
+pub(super) fn conversation(packet: &Packet) -> u64 {
+    let (src_port, dst_port) = match &packet.transport {
+        Transport::Icmp(icmp) => {
+            let id = icmp.echo.map_or(0, |(id, _)| id);
+            (id, id)
+        }
+        _ => packet.ports().unwrap_or((0, 0)),
+    };
+    let one = (packet.src, src_port);
+    let other = (packet.dst, dst_port);
+    let mut hasher = Fnv::default();
+    (one.min(other), one.max(other)).hash(&mut hasher);
+    packet.proto().hash(&mut hasher);
+    hasher.finish()
+}
+
+/// FNV-1a: the standard library's hasher may change between releases, and
+/// this number is written to files.
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl std::hash::Hasher for Fnv {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// What a question and its answer have in common, from the asker's side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Question {
+    /// Echo request and reply.
+    Echo {
+        asker: IpAddr,
+        asked: IpAddr,
+        id: u16,
+        seq: u16,
+    },
+    /// SYN and SYN-ACK; `seq` is that of the SYN.
+    Handshake {
+        asker: (IpAddr, u16),
+        asked: (IpAddr, u16),
+        seq: u32,
+    },
+    /// DNS query and response.
+    Dns {
+        asker: (IpAddr, u16),
+        asked: (IpAddr, u16),
+        id: u16,
+    },
+    /// ARP request and reply.
+    Arp { asker: IpAddr, asked: IpAddr },
+    /// Neighbour solicitation and advertisement.
+    Neighbour { target: IpAddr },
+}
+
+/// A packet's part in a question and its answer.
+pub(super) enum Part {
+    Asks(Question),
+    Answers(Question),
+}
+
+/// A packet's part in an exchange, if it is one in which one packet answers
+/// exactly one other.
+pub(super) fn part(packet: &Packet) -> Option<Part> {
+    match &packet.transport {
+        Transport::Icmp(icmp) => {
+            if let Some(neighbour) = &icmp.neighbour {
+                let question = Question::Neighbour {
+                    target: neighbour.target,
+                };
+                return Some(if neighbour.advertisement {
+                    Part::Answers(question)
+                } else {
+                    Part::Asks(question)
+                });
+            }
+            let (id, seq) = icmp.echo?;
+            // Echo request: RFC 792 type 8, RFC 4443 type 128.
+            if matches!((icmp.v6, icmp.kind), (false, 8) | (true, 128)) {
+                Some(Part::Asks(Question::Echo {
+                    asker: packet.src,
+                    asked: packet.dst,
+                    id,
+                    seq,
+                }))
+            } else {
+                Some(Part::Answers(Question::Echo {
+                    asker: packet.dst,
+                    asked: packet.src,
+                    id,
+                    seq,
+                }))
+            }
+        }
+        Transport::Tcp(tcp) if tcp.flags.has(Flags::SYN) => {
+            let src = (packet.src, tcp.src_port);
+            let dst = (packet.dst, tcp.dst_port);
+            Some(if tcp.flags.has(Flags::ACK) {
+                Part::Answers(Question::Handshake {
+                    asker: dst,
+                    asked: src,
+                    seq: tcp.ack.wrapping_sub(1),
+                })
+            } else {
+                Part::Asks(Question::Handshake {
+                    asker: src,
+                    asked: dst,
+                    seq: tcp.seq,
+                })
+            })
+        }
+        Transport::Udp {
+            src_port,
+            dst_port,
+            dns: Some(header),
+            ..
+        } => {
+            let id = u16::from_be_bytes([header[0], header[1]]);
+            let src = (packet.src, *src_port);
+            let dst = (packet.dst, *dst_port);
+            // QR, RFC 1035, 4.1.1.
+            Some(if header[2] & 0x80 != 0 {
+                Part::Answers(Question::Dns {
+                    asker: dst,
+                    asked: src,
+                    id,
+                })
+            } else {
+                Part::Asks(Question::Dns {
+                    asker: src,
+                    asked: dst,
+                    id,
+                })
+            })
+        }
+        Transport::Arp(arp) => Some(if arp.operation == 1 {
+            Part::Asks(Question::Arp {
+                asker: packet.src,
+                asked: packet.dst,
+            })
+        } else {
+            Part::Answers(Question::Arp {
+                asker: packet.dst,
+                asked: packet.src,
+            })
+        }),
+        Transport::Tcp(_)
+        | Transport::Udp { .. }
+        | Transport::Sctp { .. }
+        | Transport::Other(_) => None,
+    }
+}

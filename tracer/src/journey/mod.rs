@@ -1,0 +1,12 @@
+//! From hops to journeys. Pure: no I/O, no clock, no kernel, no Kubernetes.
+
+mod arrival;
+mod engine;
+mod identity;
+mod model;
+mod stream;
+mod track;
+
+pub(crate) use arrival::{Arrival, arrival, destination};
+pub use engine::{Engine, Joined, Limits};
+pub use model::{Closed, Course, Journey, Owner, OwnerKind, Scene, Step};

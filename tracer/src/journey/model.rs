@@ -1,0 +1,148 @@
+//! What the engine makes of hops: journeys, on a scene.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use ipnet::IpNet;
+
+use crate::link::{Encap, Hello, Mac, Packet, Point};
+
+/// The stage: the agents' points, and who owns which address.
+#[derive(Clone, Debug, Default)]
+pub struct Scene {
+    /// One per agent; [`Step::node`] is an index into these.
+    pub nodes: Vec<Hello>,
+    /// Owners of addresses.
+    pub owners: BTreeMap<IpAddr, Owner>,
+    /// Addresses on the asking side of the follow, to tell requests from
+    /// replies.
+    pub sources: Vec<IpNet>,
+}
+
+/// Who owns an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// `namespace/name` of a pod, or a node's name.
+    pub name: String,
+    /// Pod or node.
+    pub kind: OwnerKind,
+    /// The node that it is on.
+    pub node: String,
+}
+
+/// What kind of object owns an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnerKind {
+    /// A pod with an address of its own.
+    Pod,
+    /// A node: its own addresses, those of its bridge and overlay device.
+    Node,
+}
+
+impl Scene {
+    /// The observation point of a step.
+    #[must_use]
+    pub fn point(&self, step: &Step) -> &Point {
+        &self.nodes[step.node].points[step.point]
+    }
+
+    /// The pod that owns `address`, as `namespace/name`.
+    #[must_use]
+    pub fn pod(&self, address: IpAddr) -> Option<&str> {
+        self.owners
+            .get(&address)
+            .filter(|owner| owner.kind == OwnerKind::Pod)
+            .map(|owner| owner.name.as_str())
+    }
+
+    /// The agent of the node with this name.
+    #[must_use]
+    pub fn agent(&self, node: &str) -> Option<&Hello> {
+        self.nodes.iter().find(|hello| hello.node == node)
+    }
+}
+
+/// One transmission of one packet (of TCP data: of one byte range, as first
+/// observed), with the hops it was seen at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Journey {
+    /// Number, from 1, in order of the first observation.
+    pub id: u64,
+    /// The packet as it was first observed.
+    pub packet: Packet,
+    /// The hops, in causal order; never empty.
+    pub steps: Vec<Step>,
+    /// The same for both directions of a flow.
+    pub conversation: u64,
+    /// From a source of the follow, or back.
+    pub direction: Course,
+    /// The journey that this one answers.
+    pub answers: Option<u64>,
+    /// The journey that carried the same TCP bytes before.
+    pub retransmits: Option<u64>,
+    /// Whether another packet could not be told from this one, so that hops
+    /// on another node were paired in order.
+    pub ambiguous: bool,
+    /// Why the engine takes it for finished.
+    pub closed: Closed,
+}
+
+/// Which way a journey goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Course {
+    /// From the follow's source.
+    Request,
+    /// Towards it.
+    Reply,
+}
+
+/// Why a journey is finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// All of it was seen where it can be seen last.
+    Arrived,
+    /// Nothing was heard of it for the hold time.
+    Silence,
+    /// The follow ended while it was open.
+    End,
+    /// Memory was short: the oldest open one was given up.
+    Evicted,
+}
+
+/// A packet, or the pieces it was in, at one observation point.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Index into [`Scene::nodes`].
+    pub node: usize,
+    /// Index into that agent's points.
+    pub point: usize,
+    /// When the first piece was seen, Unix time, ns.
+    pub time: i64,
+    /// Bytes, from the frame's first header on, all pieces together.
+    pub len: u32,
+    /// Segments: those that the pieces were in and those they will be cut
+    /// into.
+    pub segments: u32,
+    /// TTL or hop limit.
+    pub ttl: u8,
+    /// MAC addresses of the frame.
+    pub src_mac: Mac,
+    /// See `src_mac`.
+    pub dst_mac: Mac,
+    /// The tunnel around the packet at this point.
+    pub encap: Option<Encap>,
+    /// How much of the journey was seen here: payload bytes of TCP data,
+    /// else 1.
+    pub seen: u32,
+}
+
+impl Journey {
+    /// How much is on its way: payload bytes of TCP data, else 1.
+    #[must_use]
+    pub fn size(&self) -> u32 {
+        match &self.packet.transport {
+            crate::link::Transport::Tcp(tcp) if tcp.payload_len > 0 => tcp.payload_len,
+            _ => 1,
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What a collector tells an agent.
+
+use std::{net::IpAddr, path::PathBuf};
+
+use ipnet::IpNet;
+use tracer_common::hash::Key;
+
+use crate::node::discover::Request;
+
+/// What an agent needs to know to begin.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// The node's name, as the cluster knows it.
+    pub node: String,
+    /// Its host namespace; `None` for the one the process is in.
+    pub netns: Option<PathBuf>,
+    /// Whose traffic to observe.
+    pub request: Request,
+    /// Names of the pods on this node, for their own namespaces.
+    pub pod_names: Vec<(IpAddr, String)>,
+    /// UDP ports that carry VXLAN, besides those of the node's own devices.
+    pub vxlan_ports: Vec<u16>,
+    /// The key of the payload hash; the same for all agents of a follow.
+    pub key: Key,
+    /// Bytes of a ring buffer.
+    pub ring_size: u32,
+    /// Events per second that may be emitted.
+    pub budget: u32,
+}
+
+/// What an agent can be told while it runs.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Replace the filter; the first one arms the programs.
+    Arm(Filter),
+    /// Sample so many of 2^32 packets.
+    Sample(u32),
+    /// Count, or no longer count, what followed addresses send elsewhere.
+    Explain(bool),
+    /// Send a batch now, empty or not: its watermark is wanted.
+    Flush,
+    /// Send a batch now, with a report.
+    Report,
+    /// Detach everything, send what is left and end.
+    Stop,
+}
+
+/// Takes commands to an agent.
+pub trait Commander: Send {
+    /// Hands over a command. An agent that is gone takes none and needs
+    /// none: its batches have ended.
+    fn send(&self, command: Command);
+}
+
+/// Which packets belong to the follow.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// The generation that events will carry, from 1.
+    pub generation: u32,
+    /// Pairs of addresses.
+    pub pairs: Vec<Pair>,
+    /// Addresses whose ARP and neighbour discovery among each other belongs
+    /// to the follow, besides the pairs' own.
+    pub next_hops: Vec<IpAddr>,
+    /// Whether any ARP and neighbour discovery does.
+    pub neighbours: bool,
+}
+
+/// Two ends whose packets to each other are followed, both ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pair {
+    /// One end.
+    pub a: IpNet,
+    /// The other, of the same family.
+    pub b: IpNet,
+    /// IANA protocol number; `None` for any. That of ICMP stands for
+    /// ICMPv6, too.
+    pub proto: Option<u8>,
+    /// Port of `a`.
+    pub a_port: Option<u16>,
+    /// Port of `b`.
+    pub b_port: Option<u16>,
+}

@@ -1,0 +1,27 @@
+//! How an agent's events reach a collector.
+//!
+//! The collector knows an agent only as a [`Link`]: it has said where it
+//! looks ([`Hello`]), takes [`Command`]s and sends [`Batch`]es. Today an agent
+//! lives in the same process ([`crate::node::start`]); a remote one will have
+//! the same messages carried over a byte stream.
+
+mod command;
+mod message;
+
+use tokio::sync::mpsc;
+
+pub use command::{Command, Commander, Filter, Pair, Start};
+pub use message::{
+    Arp, Batch, Direction, Elsewhere, Encap, Flags, Hello, Hop, Icmp, InterfaceKind, Mac,
+    Neighbour, Packet, Point, Proto, Quote, Report, Role, Tcp, Transport,
+};
+
+/// A started agent, from the collector's side.
+pub struct Link {
+    /// Its first message.
+    pub hello: Hello,
+    /// To tell it what to do. Dropping it ends the agent.
+    pub commands: Box<dyn Commander>,
+    /// Its batches. The channel closes once every program is detached.
+    pub batches: mpsc::UnboundedReceiver<Batch>,
+}

@@ -1,0 +1,239 @@
+//! Starting an agent in this process.
+
+use std::{
+    fs,
+    hash::{BuildHasher as _, RandomState},
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::sync::mpsc;
+use tracer_common::config::{Load, VXLAN_PORTS};
+
+use super::{
+    NodeError,
+    discover::{self, Plan, PodNamespace, discover},
+    probe::Probe,
+    require,
+    worker::{self, Worker},
+};
+use crate::link::{Command, Commander, Direction, Hello, Link, Point, Role, Start};
+
+/// How a program is attached.
+const HOOK: &str = "tcx";
+
+/// Finds the points of a node and attaches to them. The filter is empty: no
+/// packet is taken until the agent is armed.
+///
+/// # Errors
+/// [`NodeError`]; nothing stays attached then.
+pub fn start(start: Start) -> Result<Link, NodeError> {
+    require::check(start.netns.is_some() || start.request.pod_interfaces)?;
+    let (sender, batches) = mpsc::unbounded_channel();
+    // Per node, so that no address is the same on two of them.
+    let salt = RandomState::new().hash_one(&start.node);
+    let host = start.clone();
+    let (
+        worker,
+        Prepared {
+            mut plan,
+            points,
+            load,
+        },
+    ) = Worker::start(0, start.netns.clone(), sender.clone(), move || {
+        prepare_host(&host, salt)
+    })?;
+    // A pod of two address families has one interface.
+    let pod_interface = |pod: &PodNamespace| (pod.path.clone(), pod.ifindex);
+    plan.pod_namespaces.sort_by_key(pod_interface);
+    plan.pod_namespaces.dedup_by_key(|pod| pod_interface(pod));
+    let mut hello = Hello {
+        node: start.node.clone(),
+        boot_id: fs::read_to_string("/proc/sys/kernel/random/boot_id")
+            .unwrap_or_default()
+            .trim()
+            .to_owned(),
+        realtime_offset: realtime_offset(),
+        streams: 1 + plan.pod_namespaces.len(),
+        points,
+        next_hops: plan.next_hops,
+        local: plan.local,
+        notes: plan.notes,
+    };
+    let mut workers = vec![worker];
+    for (stream, pod) in (1..).zip(plan.pod_namespaces) {
+        let first = hello.points.len();
+        let point = pod_point(&start, &pod);
+        let (ring_size, budget) = (start.ring_size, start.budget);
+        let path = pod.path.clone();
+        let (worker, points) = Worker::start(stream, Some(path), sender.clone(), move || {
+            let mut probe = Probe::load(load, ring_size, budget)?;
+            let points = attach(&mut probe, first, point)?;
+            Ok((probe, points))
+        })?;
+        workers.push(worker);
+        hello.points.extend(points);
+    }
+    Ok(Link {
+        hello,
+        commands: Box::new(Local { workers }),
+        batches,
+    })
+}
+
+/// Finds the points of a node without attaching to them.
+///
+/// # Errors
+/// [`NodeError`].
+pub fn look(start: &Start) -> Result<Plan, NodeError> {
+    require::check_to_look(start.netns.is_some())?;
+    let start = start.clone();
+    let look = move || {
+        start.netns.as_deref().map_or(Ok(()), worker::enter)?;
+        Ok(discover(&start.request)?)
+    };
+    // A thread of its own, as it changes its namespace.
+    thread::spawn(look).join().unwrap_or_else(|_| {
+        Err(NodeError::System {
+            what: "look for interfaces",
+            source: std::io::Error::other("the thread that looked has panicked"),
+        })
+    })
+}
+
+/// What a host namespace's worker has found and done.
+struct Prepared {
+    plan: Plan,
+    points: Vec<Point>,
+    load: Load,
+}
+
+fn prepare_host(start: &Start, salt: u64) -> Result<(Probe, Prepared), NodeError> {
+    let plan = discover(&start.request)?;
+    let load = Load {
+        key: start.key,
+        salt,
+        vxlan_ports: vxlan_ports(start, &plan),
+    };
+    let mut probe = Probe::load(load, start.ring_size, start.budget)?;
+    let mut points = Vec::new();
+    for interface in &plan.interfaces {
+        let point = host_point(interface);
+        let found = attach(&mut probe, points.len(), point)?;
+        points.extend(found);
+    }
+    if points.is_empty() {
+        return Err(NodeError::NothingToObserve {
+            node: start.node.clone(),
+        });
+    }
+    Ok((probe, Prepared { plan, points, load }))
+}
+
+/// Attaches to both directions of an interface.
+fn attach(probe: &mut Probe, first: usize, point: Point) -> Result<[Point; 2], NodeError> {
+    let mut points = [Direction::Ingress, Direction::Egress].map(|direction| Point {
+        direction,
+        ..point.clone()
+    });
+    for (index, point) in (first..).zip(&mut points) {
+        point.foreign = probe.attach(&point.interface, point.ifindex, point.direction, index)?;
+    }
+    Ok(points)
+}
+
+fn host_point(interface: &discover::Interface) -> Point {
+    let (role, addresses) = match interface.role {
+        discover::Role::PodVeth => (Role::Veth, &interface.pods),
+        discover::Role::Bridge => (Role::Bridge, &interface.addresses),
+        discover::Role::Overlay => (Role::Overlay, &interface.addresses),
+        discover::Role::Uplink => (Role::Uplink, &interface.addresses),
+    };
+    Point {
+        netns: "host".to_owned(),
+        interface: interface.name.clone(),
+        ifindex: interface.ifindex,
+        direction: Direction::Ingress,
+        hook: HOOK,
+        role,
+        kind: interface.link_kind.clone(),
+        addresses: addresses.clone(),
+        why: interface.why.clone(),
+        foreign: Vec::new(),
+    }
+}
+
+fn pod_point(start: &Start, pod: &PodNamespace) -> Point {
+    let name = start
+        .pod_names
+        .iter()
+        .find(|(address, _)| *address == pod.pod)
+        .map_or_else(|| pod.pod.to_string(), |(_, name)| name.clone());
+    let same_pod = start
+        .pod_names
+        .iter()
+        .filter(|(_, other)| *other == name)
+        .map(|(address, _)| *address);
+    let mut addresses: Vec<_> = same_pod.collect();
+    if !addresses.contains(&pod.pod) {
+        addresses.push(pod.pod);
+    }
+    Point {
+        netns: name,
+        interface: pod.name.clone(),
+        ifindex: pod.ifindex,
+        direction: Direction::Ingress,
+        hook: HOOK,
+        role: Role::Pod,
+        kind: "veth".to_owned(),
+        addresses,
+        why: "the pod's own interface".to_owned(),
+        foreign: Vec::new(),
+    }
+}
+
+/// The ports asked for and those of the node's devices, as many as fit.
+fn vxlan_ports(start: &Start, plan: &Plan) -> [u16; VXLAN_PORTS] {
+    let mut ports = [0; VXLAN_PORTS];
+    let mut wanted: Vec<u16> = Vec::new();
+    for port in plan.vxlan_ports.iter().chain(&start.vxlan_ports) {
+        if !wanted.contains(port) {
+            wanted.push(*port);
+        }
+    }
+    for (slot, port) in ports.iter_mut().zip(wanted) {
+        *slot = port;
+    }
+    ports
+}
+
+fn realtime_offset() -> i64 {
+    let real = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO)
+        .as_nanos();
+    i64::try_from(real).unwrap_or(i64::MAX) - i64::try_from(worker::now()).unwrap_or(0)
+}
+
+/// The workers of an agent in this process.
+struct Local {
+    workers: Vec<Worker>,
+}
+
+impl Commander for Local {
+    fn send(&self, command: Command) {
+        for worker in &self.workers {
+            worker.send(command.clone());
+        }
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        // All are told before any is waited for.
+        self.send(Command::Stop);
+        for worker in self.workers.drain(..) {
+            worker.join();
+        }
+    }
+}

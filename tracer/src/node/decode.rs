@@ -1,0 +1,299 @@
+//! From the bytes of a ring buffer record to a hop.
+//!
+//! Total: any bytes are a hop or a [`Malformed`], which is counted. The
+//! program copied the headers as they stood on the wire, so what a sender
+//! wrote in them decides nothing here but the values of fields.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use network_types::ip::IpProto;
+use tracer_common::{
+    event::HopEvent,
+    filter::{ADVERTISEMENT, SOLICITATION},
+    hash::mix,
+    packet::Packet as _,
+    walk::{MORE_FRAGMENTS, Network, is_icmp_error},
+};
+
+use crate::link::{
+    Arp, Direction, Encap, Flags, Hop, Icmp, Mac, Neighbour, Packet, Quote, Tcp, Transport,
+};
+
+const TCP: u8 = IpProto::Tcp as u8;
+const UDP: u8 = IpProto::Udp as u8;
+const SCTP: u8 = IpProto::Sctp as u8;
+const ICMP: u8 = IpProto::Icmp as u8;
+const ICMP6: u8 = IpProto::Ipv6Icmp as u8;
+
+/// Bytes that are no hop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Malformed {
+    /// Not as long as an event.
+    Length,
+    /// A field has a value that no program writes.
+    Field,
+    /// A header that is shorter than its kind has it.
+    Header,
+    /// From an interface that this agent does not observe.
+    Point,
+}
+
+/// Decodes a record. `point` knows the observation point of an interface
+/// index and direction.
+pub(super) fn hop(
+    record: &[u8],
+    point: impl FnOnce(u32, Direction) -> Option<usize>,
+) -> Result<Hop, Malformed> {
+    let event = HopEvent::from_bytes(record).ok_or(Malformed::Length)?;
+    let direction = match event.egress {
+        0 => Direction::Ingress,
+        1 => Direction::Egress,
+        _ => return Err(Malformed::Field),
+    };
+    let encap = match event.levels {
+        0 => None,
+        levels => Some(Encap {
+            vni: event.vni,
+            outer_src: mapped(event.outer_src),
+            outer_dst: mapped(event.outer_dst),
+            levels,
+        }),
+    };
+    Ok(Hop {
+        point: point(event.ifindex, direction).ok_or(Malformed::Point)?,
+        time: event.time,
+        skb: event.skb,
+        generation: event.generation,
+        len: event.len,
+        segments: event.gso_segs.max(1),
+        src_mac: mac(event.macs.as_slice(), 6)?,
+        dst_mac: mac(event.macs.as_slice(), 0)?,
+        vlan: (event.vlan_present != 0).then_some(event.vlan_tci),
+        encap,
+        packet: packet(&event)?,
+    })
+}
+
+fn packet(event: &HopEvent) -> Result<Packet, Malformed> {
+    let network = event
+        .network_header
+        .get(..usize::from(event.network_len))
+        .ok_or(Malformed::Field)?;
+    let transport = event
+        .transport_header
+        .get(..usize::from(event.transport_len))
+        .ok_or(Malformed::Field)?;
+    match event.network {
+        kind if kind == Network::V4 as u8 => {
+            let src: [u8; 4] = network.read(12).ok_or(Malformed::Header)?;
+            let dst: [u8; 4] = network.read(16).ok_or(Malformed::Header)?;
+            let len = network.be16(2).ok_or(Malformed::Header)?;
+            Ok(Packet {
+                src: Ipv4Addr::from(src).into(),
+                dst: Ipv4Addr::from(dst).into(),
+                ttl: network.u8(8).ok_or(Malformed::Header)?,
+                ip_id: Some(event.fragment_id),
+                ..ip(event, Network::V4, transport, u32::from(len))?
+            })
+        }
+        kind if kind == Network::V6 as u8 => {
+            let src: [u8; 16] = network.read(8).ok_or(Malformed::Header)?;
+            let dst: [u8; 16] = network.read(24).ok_or(Malformed::Header)?;
+            let len = match network.be16(4).ok_or(Malformed::Header)? {
+                0 => 0,
+                payload => u32::from(payload) + 40,
+            };
+            Ok(Packet {
+                src: Ipv6Addr::from(src).into(),
+                dst: Ipv6Addr::from(dst).into(),
+                ttl: network.u8(7).ok_or(Malformed::Header)?,
+                ip_id: (event.fragment != 0).then_some(event.fragment_id),
+                ..ip(event, Network::V6, transport, len)?
+            })
+        }
+        kind if kind == Network::Arp as u8 => arp(network),
+        _ => Err(Malformed::Field),
+    }
+}
+
+/// What IPv4 and IPv6 have in common; addresses, TTL and id are the caller's.
+///
+/// `len` is the length that the header states, 0 where it states none: a
+/// super-packet of more than 64 KiB (BIG TCP).
+fn ip(event: &HopEvent, network: Network, transport: &[u8], len: u32) -> Result<Packet, Malformed> {
+    let seen = event.len.saturating_sub(u32::from(event.l3));
+    let len = if len == 0 { seen } else { len };
+    let header = u32::from(event.l4.checked_sub(event.l3).ok_or(Malformed::Field)?);
+    let offset = event.fragment & !MORE_FRAGMENTS;
+    let more = event.fragment & MORE_FRAGMENTS != 0;
+    Ok(Packet {
+        src: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        dst: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        ttl: 0,
+        ip_id: None,
+        // 13 bits of eight-byte units fit in 16 bits of bytes.
+        fragment: (event.fragment != 0).then_some(((offset & 0x1fff) * 8, more)),
+        len,
+        transport: if offset == 0 {
+            self::transport(event.proto, network, transport, len.saturating_sub(header))?
+        } else {
+            Transport::Other(event.proto)
+        },
+        payload_hash: event.payload_hash,
+    })
+}
+
+/// The transport header. `len` is its length and that of what it carries.
+fn transport(proto: u8, network: Network, header: &[u8], len: u32) -> Result<Transport, Malformed> {
+    let be16 = |at| header.be16(at).ok_or(Malformed::Header);
+    let be32 = |at| header.be32(at).ok_or(Malformed::Header);
+    Ok(match proto {
+        TCP => tcp(header, len)?,
+        UDP => Transport::Udp {
+            src_port: be16(0)?,
+            dst_port: be16(2)?,
+            len: be16(4)?,
+            dns: header.read(8),
+        },
+        SCTP => Transport::Sctp {
+            src_port: be16(0)?,
+            dst_port: be16(2)?,
+            tag: be32(4)?,
+        },
+        ICMP if network == Network::V4 => icmp(header, false)?,
+        ICMP6 if network == Network::V6 => icmp(header, true)?,
+        other => Transport::Other(other),
+    })
+}
+
+fn tcp(header: &[u8], len: u32) -> Result<Transport, Malformed> {
+    let be16 = |at| header.be16(at).ok_or(Malformed::Header);
+    let be32 = |at| header.be32(at).ok_or(Malformed::Header);
+    let header_len = usize::from(header.u8(12).ok_or(Malformed::Header)? >> 4) * 4;
+    let options = header.get(20..header_len).ok_or(Malformed::Header)?;
+    Ok(Transport::Tcp(Tcp {
+        src_port: be16(0)?,
+        dst_port: be16(2)?,
+        seq: be32(4)?,
+        ack: be32(8)?,
+        flags: Flags(header.u8(13).ok_or(Malformed::Header)?),
+        window: be16(14)?,
+        payload_len: len.saturating_sub(u32::try_from(header_len).expect("at most 60")),
+        timestamps: timestamps(options),
+        options_hash: options
+            .iter()
+            .fold(0, |hash, byte| mix(hash, u64::from(*byte))),
+    }))
+}
+
+/// Timestamp value and echo reply (RFC 7323, 3.2), if the options have them.
+fn timestamps(mut options: &[u8]) -> Option<(u32, u32)> {
+    const END: u8 = 0;
+    const NOP: u8 = 1;
+    const TIMESTAMPS: u8 = 8;
+    loop {
+        match *options {
+            [TIMESTAMPS, 10, ..] => return Some((options.be32(2)?, options.be32(6)?)),
+            [NOP, ref rest @ ..] => options = rest,
+            [] | [END, ..] => return None,
+            // An option's length counts its own two bytes.
+            [_, len, ..] if len >= 2 => options = options.get(usize::from(len)..)?,
+            _ => return None,
+        }
+    }
+}
+
+fn icmp(header: &[u8], v6: bool) -> Result<Transport, Malformed> {
+    let network = if v6 { Network::V6 } else { Network::V4 };
+    let kind = header.u8(0).ok_or(Malformed::Header)?;
+    let code = header.u8(1).ok_or(Malformed::Header)?;
+    let echo = if v6 {
+        matches!(kind, 128 | 129)
+    } else {
+        matches!(kind, 0 | 8)
+    };
+    let neighbour = if v6 && (kind == SOLICITATION || kind == ADVERTISEMENT) {
+        let target: [u8; 16] = header.read(8).ok_or(Malformed::Header)?;
+        Some(Neighbour {
+            target: Ipv6Addr::from(target).into(),
+            advertisement: kind == ADVERTISEMENT,
+        })
+    } else {
+        None
+    };
+    Ok(Transport::Icmp(Icmp {
+        v6,
+        kind,
+        code,
+        echo: if echo {
+            header.be16(4).zip(header.be16(6))
+        } else {
+            None
+        },
+        neighbour,
+        quote: if is_icmp_error(network, kind) {
+            quote(header.get(8..).unwrap_or_default(), v6)
+        } else {
+            None
+        },
+    }))
+}
+
+/// The packet that an ICMP error quotes, as far as its bytes go.
+fn quote(bytes: &[u8], v6: bool) -> Option<Quote> {
+    let (src, dst, proto, l4) = if v6 {
+        let src: [u8; 16] = bytes.read(8)?;
+        let dst: [u8; 16] = bytes.read(24)?;
+        (IpAddr::from(src), IpAddr::from(dst), bytes.u8(6)?, 40)
+    } else {
+        let src: [u8; 4] = bytes.read(12)?;
+        let dst: [u8; 4] = bytes.read(16)?;
+        (
+            IpAddr::from(src),
+            IpAddr::from(dst),
+            bytes.u8(9)?,
+            usize::from(bytes.u8(0)? & 0xf) * 4,
+        )
+    };
+    Some(Quote {
+        src,
+        dst,
+        proto,
+        ports: if matches!(proto, TCP | UDP | SCTP) {
+            bytes.be16(l4).zip(bytes.be16(l4 + 2))
+        } else {
+            None
+        },
+    })
+}
+
+/// RFC 826, for IPv4 over Ethernet.
+fn arp(header: &[u8]) -> Result<Packet, Malformed> {
+    let address = |at| {
+        let bytes: [u8; 4] = header.read(at).ok_or(Malformed::Header)?;
+        Ok(IpAddr::from(bytes))
+    };
+    Ok(Packet {
+        src: address(14)?,
+        dst: address(24)?,
+        ttl: 0,
+        ip_id: None,
+        fragment: None,
+        len: 28,
+        transport: Transport::Arp(Arp {
+            operation: header.be16(6).ok_or(Malformed::Header)?,
+            sender: mac(header, 8)?,
+            target: mac(header, 18)?,
+        }),
+        payload_hash: 0,
+    })
+}
+
+fn mac(bytes: &[u8], at: usize) -> Result<Mac, Malformed> {
+    bytes.read(at).map(Mac).ok_or(Malformed::Header)
+}
+
+/// An address as events have it: IPv4 as `::ffff:a.b.c.d`.
+pub(super) fn mapped(bytes: [u8; 16]) -> IpAddr {
+    Ipv6Addr::from(bytes).to_canonical()
+}

@@ -1,0 +1,100 @@
+//! What can go wrong on a node, each in one sentence.
+
+use std::{error::Error, io, path::PathBuf};
+
+use super::{discover::DiscoverError, tables::TooManyPairs};
+use crate::link::Direction;
+
+/// Why an agent cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// A capability is missing.
+    #[error("tracer needs {0}: run it as root, or give the program that capability")]
+    Capability(&'static str),
+    /// The kernel lacks something.
+    #[error("this kernel has no {what}: tracer needs {needs}")]
+    Kernel {
+        /// What it lacks.
+        what: &'static str,
+        /// What would have it.
+        needs: &'static str,
+    },
+    /// The namespace cannot be entered.
+    #[error("the network namespace {} cannot be entered ({source}): check the path given to --agent", path.display())]
+    Namespace {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The interfaces were not found.
+    #[error(transparent)]
+    Discover(#[from] DiscoverError),
+    /// The filter is too large.
+    #[error(transparent)]
+    Filter(#[from] TooManyPairs),
+    /// Nothing to observe.
+    #[error(
+        "no interface to observe was found on {node}: is this the node's own network namespace?"
+    )]
+    NothingToObserve {
+        /// The node.
+        node: String,
+    },
+    /// The kernel refuses the programs.
+    #[error("the kernel refuses tracer's programs: {0}")]
+    Load(String),
+    /// A program cannot be attached.
+    #[error("cannot attach to {interface} {direction}: {why}")]
+    Attach {
+        /// The interface.
+        interface: String,
+        /// Its direction.
+        direction: Direction,
+        /// The kernel's reason.
+        why: String,
+    },
+    /// A map cannot be read or written.
+    #[error("a map of tracer's programs cannot be used: {0}")]
+    Map(String),
+    /// A thread or descriptor cannot be made.
+    #[error("tracer cannot {what}: {source}")]
+    System {
+        /// What for.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl NodeError {
+    pub(super) fn load(source: &dyn Error) -> Self {
+        Self::Load(chain(source))
+    }
+
+    pub(super) fn map(source: &dyn Error) -> Self {
+        Self::Map(chain(source))
+    }
+
+    pub(super) fn attach(interface: &str, direction: Direction, source: &dyn Error) -> Self {
+        Self::Attach {
+            interface: interface.to_owned(),
+            direction,
+            why: chain(source),
+        }
+    }
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text.trim().replace('\n', " ")
+}

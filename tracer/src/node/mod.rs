@@ -1,0 +1,21 @@
+//! The agent's side: what the kernel offers, where to attach, and what comes
+//! back.
+//!
+//! [`start`] makes an agent in this process. It has a worker thread for the
+//! node's host namespace and one for each pod namespace asked for; each owns
+//! the programs it loaded there. When the process ends, however it ends, the
+//! kernel detaches them: nothing is pinned.
+
+pub mod discover;
+
+mod agent;
+mod decode;
+mod error;
+mod probe;
+mod require;
+mod tables;
+mod worker;
+
+pub use agent::{look, start};
+pub use error::NodeError;
+pub use tables::TooManyPairs;

@@ -1,0 +1,313 @@
+//! The programs of one network namespace: load, attach, arm, read.
+//!
+//! A probe belongs to the thread that made it, which is inside the namespace:
+//! interface indexes mean something only there. Each namespace has a load and
+//! a ring buffer of its own, so that an interface index in an event is enough
+//! to name the point, and nothing has to be pinned to be shared.
+
+use std::{
+    collections::HashMap as StdHashMap,
+    os::fd::{AsRawFd as _, BorrowedFd},
+};
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray, RingBuf, lpm_trie::Key},
+    programs::{LinkOrder, SchedClassifier, TcAttachType, tc::TcAttachOptions},
+};
+use tracer_common::{
+    config::{BUDGET_WINDOW_SHIFT, Config, EXPLAIN_MISSES, Load, PREFIXES},
+    counters::{Counters, slot},
+    elsewhere,
+    filter::{AddressKey, KEY_PREFIX_BITS, MAX_PAIRS, Prefilter, Rule, Sides},
+};
+
+use super::{NodeError, decode, tables::Tables};
+use crate::link::{Direction, Elsewhere, Filter, Hop, Proto, Report};
+
+/// The kernel programs, as `build.rs` built them.
+static PROGRAMS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
+
+/// Entries of each address table: two generations of a filter with all pairs
+/// and plenty of next hops.
+const MAX_ADDRESSES: u32 = 4096;
+
+/// Records taken off the ring buffer at a time.
+const BATCH: usize = 16_384;
+
+/// The loaded programs of a namespace.
+pub(super) struct Probe {
+    ebpf: Ebpf,
+    events: RingBuf<MapData>,
+    config: Config,
+    points: StdHashMap<(u32, Direction), usize>,
+    malformed: u64,
+}
+
+impl Probe {
+    /// Loads the programs. They see nothing until attached, and take nothing
+    /// until armed.
+    pub(super) fn load(load: Load, ring_size: u32, budget: u32) -> Result<Self, NodeError> {
+        let mut ebpf = EbpfLoader::new()
+            .override_global("LOAD", &load, true)
+            .map_max_entries("EVENTS", ring_size)
+            .map_max_entries("ADDRESSES", MAX_ADDRESSES)
+            .map_max_entries("PREFIXES", MAX_ADDRESSES)
+            .load(PROGRAMS)
+            .map_err(|source| NodeError::load(&source))?;
+        for name in [program(Direction::Ingress), program(Direction::Egress)] {
+            classifier(&mut ebpf, name)
+                .load()
+                .map_err(|source| NodeError::load(&source))?;
+        }
+        let events = ebpf.take_map("EVENTS").expect("the object has this map");
+        let per_window = (u64::from(budget) << BUDGET_WINDOW_SHIFT) / 1_000_000_000;
+        let mut probe = Self {
+            ebpf,
+            events: RingBuf::try_from(events).map_err(|source| NodeError::map(&source))?,
+            config: Config {
+                generation: 0,
+                budget: u32::try_from(per_window).unwrap_or(u32::MAX).max(1),
+                sample: u32::MAX,
+                flags: EXPLAIN_MISSES,
+            },
+            points: StdHashMap::new(),
+            malformed: 0,
+        };
+        probe.write_config()?;
+        Ok(probe)
+    }
+
+    /// Attaches to one direction of an interface, before all other programs
+    /// there. `point` is what its hops will be called. Returns the
+    /// identifiers of foreign programs found there.
+    pub(super) fn attach(
+        &mut self,
+        interface: &str,
+        ifindex: u32,
+        direction: Direction,
+        point: usize,
+    ) -> Result<Vec<u32>, NodeError> {
+        let at = match direction {
+            Direction::Ingress => TcAttachType::Ingress,
+            Direction::Egress => TcAttachType::Egress,
+        };
+        // A kernel that cannot be asked has no tcx; attaching will say so.
+        let foreign = SchedClassifier::query_tcx(interface, at)
+            .map(|(_revision, programs)| programs)
+            .unwrap_or_default()
+            .iter()
+            .filter(|info| {
+                !info
+                    .name_as_str()
+                    .is_some_and(|name| name.starts_with("tracer_"))
+            })
+            .map(aya::programs::ProgramInfo::id)
+            .collect();
+        classifier(&mut self.ebpf, program(direction))
+            .attach_with_options(interface, at, TcAttachOptions::TcxOrder(LinkOrder::first()))
+            .map_err(|source| NodeError::attach(interface, direction, &source))?;
+        self.points.insert((ifindex, direction), point);
+        Ok(foreign)
+    }
+
+    /// Puts a filter into force, all at once: its tables are written beside
+    /// those in use, then the generation is changed.
+    pub(super) fn arm(&mut self, filter: &Filter) -> Result<(), NodeError> {
+        let tables = Tables::new(filter)?;
+        let slot = filter.generation % 2;
+        let (single, prefixes): (Vec<_>, Vec<_>) = tables
+            .addresses
+            .into_iter()
+            .map(|(len, address, sides)| (len, AddressKey { slot, address }, sides))
+            .partition(|(len, ..)| *len == KEY_PREFIX_BITS + 128);
+
+        let mut addresses: HashMap<_, AddressKey, Sides> = self.map("ADDRESSES")?;
+        let stale: Vec<AddressKey> = addresses
+            .keys()
+            .flatten()
+            .filter(|key| key.slot == slot)
+            .collect();
+        for key in stale {
+            addresses
+                .remove(&key)
+                .map_err(|source| NodeError::map(&source))?;
+        }
+        for (_, key, sides) in single {
+            addresses
+                .insert(key, sides, 0)
+                .map_err(|source| NodeError::map(&source))?;
+        }
+
+        let mut trie: LpmTrie<_, AddressKey, Sides> = self.map("PREFIXES")?;
+        let stale: Vec<Key<AddressKey>> = trie
+            .keys()
+            .flatten()
+            .filter(|key| key.data().slot == slot)
+            .collect();
+        for key in stale {
+            trie.remove(&key)
+                .map_err(|source| NodeError::map(&source))?;
+        }
+        let any_prefix = !prefixes.is_empty();
+        for (len, key, sides) in prefixes {
+            trie.insert(&Key::new(len, key), sides, 0)
+                .map_err(|source| NodeError::map(&source))?;
+        }
+
+        let mut rules: Array<_, Rule> = self.map("RULES")?;
+        let first = slot * u32::try_from(MAX_PAIRS).expect("64");
+        for (index, rule) in (first..).zip(tables.rules) {
+            rules
+                .set(index, rule, 0)
+                .map_err(|source| NodeError::map(&source))?;
+        }
+        let mut prefilter: Array<_, Prefilter> = self.map("PREFILTER")?;
+        prefilter
+            .set(slot, tables.prefilter, 0)
+            .map_err(|source| NodeError::map(&source))?;
+        self.config.generation = filter.generation;
+        self.flag(PREFIXES, any_prefix);
+        self.write_config()
+    }
+
+    /// Lets so many of 2^32 packets through.
+    pub(super) fn sample(&mut self, sample: u32) -> Result<(), NodeError> {
+        self.config.sample = sample;
+        self.write_config()
+    }
+
+    /// Whether packets to elsewhere are counted.
+    pub(super) fn explain(&mut self, explain: bool) -> Result<(), NodeError> {
+        self.flag(EXPLAIN_MISSES, explain);
+        self.write_config()
+    }
+
+    const fn flag(&mut self, flag: u32, on: bool) {
+        if on {
+            self.config.flags |= flag;
+        } else {
+            self.config.flags &= !flag;
+        }
+    }
+
+    fn write_config(&mut self) -> Result<(), NodeError> {
+        let config = self.config;
+        self.map::<Array<_, Config>>("CONFIG")?
+            .set(0, config, 0)
+            .map_err(|source| NodeError::map(&source))
+    }
+
+    fn map<'a, M: TryFrom<&'a mut aya::maps::Map, Error = aya::maps::MapError>>(
+        &'a mut self,
+        name: &str,
+    ) -> Result<M, NodeError> {
+        let map = self.ebpf.map_mut(name).expect("the object has this map");
+        M::try_from(map).map_err(|source| NodeError::map(&source))
+    }
+
+    /// What becomes readable when there are events.
+    pub(super) fn readiness(&self) -> BorrowedFd<'_> {
+        // SAFETY: the descriptor lives as long as `self.events`.
+        unsafe { BorrowedFd::borrow_raw(self.events.as_raw_fd()) }
+    }
+
+    /// Takes records off the ring buffer. False if there may be more.
+    pub(super) fn drain(&mut self, hops: &mut Vec<Hop>) -> bool {
+        for _ in 0..BATCH {
+            let Some(record) = self.events.next() else {
+                return true;
+            };
+            let points = &self.points;
+            match decode::hop(&record, |ifindex, direction| {
+                points.get(&(ifindex, direction)).copied()
+            }) {
+                Ok(hop) => hops.push(hop),
+                Err(_) => self.malformed += 1,
+            }
+        }
+        false
+    }
+
+    /// What has become of packets so far.
+    pub(super) fn report(&mut self) -> Result<Report, NodeError> {
+        let mut slots: StdHashMap<u32, usize> = StdHashMap::new();
+        for ((ifindex, direction), point) in &self.points {
+            let shared = slots
+                .entry(slot(*ifindex, *direction == Direction::Egress))
+                .or_insert(*point);
+            *shared = (*shared).min(*point);
+        }
+        let map: PerCpuArray<_, Counters> = self.map("COUNTERS")?;
+        let mut counters = Vec::with_capacity(slots.len());
+        for (slot, point) in slots {
+            let mut sum = Counters::default();
+            let values = map
+                .get(&slot, 0)
+                .map_err(|source| NodeError::map(&source))?;
+            for cpu in values.iter() {
+                sum.add(cpu);
+            }
+            counters.push((point, sum));
+        }
+        counters.sort_unstable_by_key(|(point, _)| *point);
+        Ok(Report {
+            counters,
+            malformed: self.malformed,
+            elsewhere: self.elsewhere()?,
+        })
+    }
+
+    fn elsewhere(&mut self) -> Result<Vec<Elsewhere>, NodeError> {
+        if self.config.flags & EXPLAIN_MISSES == 0 {
+            return Ok(Vec::new());
+        }
+        let map: HashMap<_, elsewhere::Elsewhere, u64> = self.map("ELSEWHERE")?;
+        let mut found: Vec<Elsewhere> = Vec::new();
+        // An entry that vanishes while the table is read is no loss: it is
+        // explanatory.
+        for (key, packets) in map.iter().flatten() {
+            let entry = Elsewhere {
+                src: decode::mapped(key.src),
+                dst: decode::mapped(key.dst),
+                proto: Proto::Ip(key.proto),
+                dst_port: key.dst_port,
+                packets,
+            };
+            let same = |other: &&mut Elsewhere| {
+                (other.src, other.dst, other.proto, other.dst_port)
+                    == (entry.src, entry.dst, entry.proto, entry.dst_port)
+            };
+            // The same packets pass several points; the largest count stands.
+            match found.iter_mut().find(same) {
+                Some(other) => other.packets = other.packets.max(packets),
+                None => found.push(entry),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Detaches everything; what is in the ring buffer stays readable.
+    pub(super) fn detach(&mut self) -> Result<(), NodeError> {
+        for direction in [Direction::Ingress, Direction::Egress] {
+            // Unloading drops the links, and with them the attachments.
+            classifier(&mut self.ebpf, program(direction))
+                .unload()
+                .map_err(|source| NodeError::load(&source))?;
+        }
+        Ok(())
+    }
+}
+
+const fn program(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Ingress => "tracer_ingress",
+        Direction::Egress => "tracer_egress",
+    }
+}
+
+fn classifier<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut SchedClassifier {
+    ebpf.program_mut(name)
+        .and_then(|program| program.try_into().ok())
+        .expect("the object has these classifiers")
+}

@@ -1,0 +1,190 @@
+//! From a [`Filter`] to the tables that the programs look into.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv6Addr},
+};
+
+use ipnet::IpNet;
+use tracer_common::filter::{
+    FOLLOWED, KEY_PREFIX_BITS, MAX_PAIRS, NEIGHBOUR, Prefilter, Rule, Sides,
+};
+
+use crate::link::Filter;
+
+/// Up to how many addresses of a prefix are marked one by one in the bit
+/// array; a larger prefix would set nearly every bit anyway.
+const MARKED_ONE_BY_ONE: u128 = 4096;
+
+/// The tables of one filter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Tables {
+    pub(super) prefilter: Prefilter,
+    /// Trie entries: prefix length of the whole key, address, value.
+    pub(super) addresses: Vec<(u32, [u8; 16], Sides)>,
+    pub(super) rules: Vec<Rule>,
+}
+
+/// More pairs than the kernel's bit sets hold.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "this follow has {0} pairs of addresses, and at most {max} fit: name fewer ends, or a CIDR that holds them",
+    max = MAX_PAIRS
+)]
+pub struct TooManyPairs(usize);
+
+impl Tables {
+    pub(super) fn new(filter: &Filter) -> Result<Self, TooManyPairs> {
+        if filter.pairs.len() > MAX_PAIRS {
+            return Err(TooManyPairs(filter.pairs.len()));
+        }
+        let followed = if filter.neighbours {
+            NEIGHBOUR | FOLLOWED
+        } else {
+            0
+        };
+        let mut own: BTreeMap<IpNet, Sides> = BTreeMap::new();
+        for (index, pair) in filter.pairs.iter().enumerate() {
+            let a = own.entry(pair.a.trunc()).or_default();
+            a.a |= 1 << index;
+            a.flags |= followed;
+            let b = own.entry(pair.b.trunc()).or_default();
+            b.b |= 1 << index;
+            b.flags |= followed;
+        }
+        if filter.neighbours {
+            for address in &filter.next_hops {
+                own.entry(IpNet::from(*address)).or_default().flags |= NEIGHBOUR;
+            }
+        }
+        Ok(Self {
+            prefilter: prefilter(own.keys()),
+            addresses: own
+                .keys()
+                .map(|net| {
+                    let (prefix_len, address) = key(*net);
+                    (prefix_len, address, union(&own, *net))
+                })
+                .collect(),
+            rules: filter
+                .pairs
+                .iter()
+                .map(|pair| Rule {
+                    a_port: pair.a_port.unwrap_or(0),
+                    b_port: pair.b_port.unwrap_or(0),
+                    proto: pair.proto.unwrap_or(0),
+                    padding: [0; 3],
+                })
+                .collect(),
+        })
+    }
+}
+
+/// What all prefixes that hold `net` say: the trie returns the longest only.
+fn union(own: &BTreeMap<IpNet, Sides>, net: IpNet) -> Sides {
+    own.iter().filter(|(wider, _)| wider.contains(&net)).fold(
+        Sides::default(),
+        |mut all, (_, sides)| {
+            all.a |= sides.a;
+            all.b |= sides.b;
+            all.flags |= sides.flags;
+            all
+        },
+    )
+}
+
+/// A prefix as the trie's key has it.
+fn key(net: IpNet) -> (u32, [u8; 16]) {
+    let (len, address) = match net {
+        IpNet::V4(net) => (96 + net.prefix_len(), net.network().to_ipv6_mapped()),
+        IpNet::V6(net) => (net.prefix_len(), net.network()),
+    };
+    (KEY_PREFIX_BITS + u32::from(len), address.octets())
+}
+
+fn prefilter<'a>(nets: impl Iterator<Item = &'a IpNet>) -> Prefilter {
+    let mut bits = Prefilter::EMPTY;
+    for net in nets {
+        let host_bits = u32::from(net.max_prefix_len() - net.prefix_len());
+        if host_bits >= MARKED_ONE_BY_ONE.ilog2() {
+            return Prefilter::FULL;
+        }
+        for offset in 0..1_u128 << host_bits {
+            match net.network() {
+                IpAddr::V4(first) => {
+                    let offset = u32::try_from(offset).expect("below 4096");
+                    bits.insert_v4((first.to_bits() + offset).to_be_bytes());
+                }
+                IpAddr::V6(first) => {
+                    bits.insert_v6(Ipv6Addr::from_bits(first.to_bits() + offset).octets());
+                }
+            }
+        }
+    }
+    bits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::Pair;
+
+    fn pair(a: &str, b: &str) -> Pair {
+        Pair {
+            a: a.parse().expect("a prefix"),
+            b: b.parse().expect("a prefix"),
+            proto: None,
+            a_port: None,
+            b_port: None,
+        }
+    }
+
+    #[test]
+    fn nested_prefixes_carry_the_union() {
+        let tables = Tables::new(&Filter {
+            generation: 1,
+            pairs: vec![
+                pair("10.1.0.0/16", "10.2.0.1/32"),
+                pair("10.1.2.3/32", "10.3.0.1/32"),
+            ],
+            next_hops: vec!["10.1.0.1".parse().expect("an address")],
+            neighbours: true,
+        })
+        .expect("two pairs fit");
+        let sides = |text: &str| {
+            let (len, address) = key(text.parse().expect("a prefix"));
+            tables
+                .addresses
+                .iter()
+                .find(|(l, a, _)| (*l, *a) == (len, address))
+                .map(|(_, _, sides)| *sides)
+                .expect("an entry")
+        };
+        assert_eq!(sides("10.1.0.0/16").a, 0b01);
+        assert_eq!(sides("10.1.2.3/32").a, 0b11);
+        assert_eq!(sides("10.2.0.1/32").b, 0b01);
+        assert_eq!(sides("10.1.0.1/32").flags, NEIGHBOUR | FOLLOWED);
+        assert_eq!(sides("10.1.0.1/32").a, 0b01);
+    }
+
+    #[test]
+    fn a_large_prefix_lets_everything_through_the_first_stage() {
+        let tables = Tables::new(&Filter {
+            pairs: vec![pair("10.0.0.0/8", "0.0.0.0/0")],
+            ..Filter::default()
+        })
+        .expect("one pair fits");
+        assert_eq!(tables.prefilter, Prefilter::FULL);
+    }
+
+    #[test]
+    fn too_many_pairs_are_refused() {
+        let pairs = vec![pair("10.0.0.1/32", "10.0.0.2/32"); MAX_PAIRS + 1];
+        let error = Tables::new(&Filter {
+            pairs,
+            ..Filter::default()
+        })
+        .expect_err("one pair too many");
+        assert!(error.to_string().contains("at most 64 fit"));
+    }
+}

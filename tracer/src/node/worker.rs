@@ -1,0 +1,248 @@
+//! One thread per network namespace: it enters it, owns the programs there,
+//! and turns what they see into batches until told to stop.
+
+use std::{
+    fs::File,
+    io,
+    os::fd::AsFd as _,
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sched::{CloneFlags, setns},
+    sys::eventfd::{EfdFlags, EventFd},
+    time::{ClockId, clock_gettime},
+};
+use tokio::sync::mpsc as batches;
+use tracing::warn;
+
+use super::{NodeError, probe::Probe};
+use crate::link::{Batch, Command, Hop};
+
+/// After the first event, how long (ms) to let others gather: one wake-up then
+/// serves them all.
+const GATHER_MS: u8 = 5;
+
+/// How much older than a drain its watermark is: a program that was held up
+/// between reading the clock and committing its record, for no longer than
+/// this, does not come late.
+const GRACE: Duration = Duration::from_millis(20);
+
+/// How often a batch carries a report unasked.
+const REPORT_EVERY: Duration = Duration::from_millis(100);
+
+/// A worker, from outside.
+pub(super) struct Worker {
+    commands: mpsc::Sender<Command>,
+    wake: Arc<EventFd>,
+    thread: JoinHandle<()>,
+}
+
+impl Worker {
+    /// Starts a thread in `netns` (or the process's own), which first does
+    /// `prepare` there and then serves the probe that this returned. Waits
+    /// for `prepare`.
+    pub(super) fn start<T: Send + 'static>(
+        stream: usize,
+        netns: Option<PathBuf>,
+        batches: batches::UnboundedSender<Batch>,
+        prepare: impl FnOnce() -> Result<(Probe, T), NodeError> + Send + 'static,
+    ) -> Result<(Self, T), NodeError> {
+        let system = |what| {
+            move |source: nix::Error| NodeError::System {
+                what,
+                source: source.into(),
+            }
+        };
+        let wake = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
+            .map(Arc::new)
+            .map_err(system("make an event descriptor"))?;
+        let (commands, inbox) = mpsc::channel();
+        let (ready, prepared) = mpsc::channel();
+        let woken = Arc::clone(&wake);
+        let run = move || {
+            let entered = netns
+                .as_deref()
+                .map_or(Ok(()), enter)
+                .and_then(|()| prepare());
+            let probe = match entered {
+                Ok((probe, result)) => {
+                    // Nobody waits for the result of a start given up.
+                    let _: Result<(), _> = ready.send(Ok(result));
+                    probe
+                }
+                Err(error) => {
+                    let _: Result<(), _> = ready.send(Err(error));
+                    return;
+                }
+            };
+            let mut service = Service {
+                stream,
+                probe,
+                batches,
+                last_report: Instant::now(),
+            };
+            if let Err(error) = service.run(&inbox, &woken) {
+                warn!("the agent's stream {stream} ends: {error}");
+            }
+        };
+        let thread = thread::Builder::new()
+            .name(format!("probe-{stream}"))
+            .spawn(run)
+            .map_err(|source| NodeError::System {
+                what: "start a thread",
+                source,
+            })?;
+        let result = prepared.recv().map_err(|_| NodeError::System {
+            what: "start a probe",
+            source: io::Error::other("its thread ended"),
+        })??;
+        Ok((
+            Self {
+                commands,
+                wake,
+                thread,
+            },
+            result,
+        ))
+    }
+
+    /// Hands over a command.
+    pub(super) fn send(&self, command: Command) {
+        // A worker that has ended needs no commands.
+        if self.commands.send(command).is_ok() {
+            let _: Result<usize, _> = self.wake.write(1);
+        }
+    }
+
+    /// Waits for the thread's end.
+    pub(super) fn join(self) {
+        drop(self.commands);
+        let _: Result<usize, _> = self.wake.write(1);
+        if self.thread.join().is_err() {
+            warn!("a probe's thread panicked");
+        }
+    }
+}
+
+/// Moves the calling thread into a network namespace.
+pub(super) fn enter(path: &Path) -> Result<(), NodeError> {
+    let failed = |source| NodeError::Namespace {
+        path: path.to_owned(),
+        source,
+    };
+    let file = File::open(path).map_err(failed)?;
+    setns(file.as_fd(), CloneFlags::CLONE_NEWNET).map_err(|errno| failed(errno.into()))
+}
+
+/// `CLOCK_MONOTONIC`, ns: the clock of events.
+pub(super) fn now() -> u64 {
+    let time = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The thread's side.
+struct Service {
+    stream: usize,
+    probe: Probe,
+    batches: batches::UnboundedSender<Batch>,
+    last_report: Instant,
+}
+
+impl Service {
+    fn run(&mut self, inbox: &mpsc::Receiver<Command>, wake: &EventFd) -> Result<(), NodeError> {
+        loop {
+            self.wait(wake, PollTimeout::NONE)?;
+            loop {
+                match inbox.try_recv() {
+                    Ok(Command::Arm(filter)) => self.probe.arm(&filter)?,
+                    Ok(Command::Sample(sample)) => self.probe.sample(sample)?,
+                    Ok(Command::Explain(explain)) => self.probe.explain(explain)?,
+                    Ok(Command::Flush) => self.drain(true, false)?,
+                    Ok(Command::Report) => self.drain(true, true)?,
+                    Ok(Command::Stop) | Err(mpsc::TryRecvError::Disconnected) => {
+                        return self.finish();
+                    }
+                    Err(mpsc::TryRecvError::Empty) => break,
+                }
+            }
+            self.drain(false, false)?;
+        }
+    }
+
+    /// Waits for events or a command.
+    fn wait(&self, wake: &EventFd, timeout: PollTimeout) -> Result<(), NodeError> {
+        let mut descriptors = [
+            PollFd::new(wake.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.probe.readiness(), PollFlags::POLLIN),
+        ];
+        let polled = poll(&mut descriptors, timeout);
+        let only_events = descriptors[0].any() != Some(true);
+        // Interrupted: the loop comes round again.
+        match polled {
+            Err(nix::Error::EINTR) | Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(errno) => {
+                return Err(NodeError::System {
+                    what: "wait for events",
+                    source: errno.into(),
+                });
+            }
+        }
+        if only_events {
+            let _: Result<i32, _> = poll(
+                &mut [PollFd::new(wake.as_fd(), PollFlags::POLLIN)],
+                PollTimeout::from(GATHER_MS),
+            );
+        }
+        // Clears what woke us; commands are read after.
+        let _: Result<u64, _> = wake.read();
+        Ok(())
+    }
+
+    /// Sends what there is. With `always` also if it is nothing, with
+    /// `report` a report in any case.
+    fn drain(&mut self, always: bool, report: bool) -> Result<(), NodeError> {
+        let mut complete = false;
+        while !complete {
+            let watermark = now().saturating_sub(u64::try_from(GRACE.as_nanos()).unwrap_or(0));
+            let mut hops = Vec::new();
+            complete = self.probe.drain(&mut hops);
+            if hops.is_empty() && !always {
+                return Ok(());
+            }
+            let report = complete && (report || self.last_report.elapsed() >= REPORT_EVERY);
+            // Until the ring is empty, older records may follow.
+            self.send(hops, if complete { watermark } else { 0 }, report)?;
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, hops: Vec<Hop>, watermark: u64, report: bool) -> Result<(), NodeError> {
+        let report = if report {
+            self.last_report = Instant::now();
+            Some(self.probe.report()?)
+        } else {
+            None
+        };
+        // A collector that is gone wants no batches.
+        let _: Result<(), _> = self.batches.send(Batch {
+            stream: self.stream,
+            hops,
+            watermark,
+            report,
+        });
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), NodeError> {
+        self.probe.detach()?;
+        let mut hops = Vec::new();
+        while !self.probe.drain(&mut hops) {}
+        self.send(hops, u64::MAX, true)
+    }
+}

@@ -1,0 +1,72 @@
+//! What can be said of a journey.
+
+use serde::Serialize;
+
+/// What happened to a journey's packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// In one word.
+    pub kind: Kind,
+    /// How sure.
+    pub confidence: Confidence,
+    /// The cause in one or two words, where one is known: `still-open`, ….
+    pub cause: Option<&'static str>,
+    /// What this rests on, one sentence each.
+    pub evidence: Vec<String>,
+    /// One sentence for people.
+    pub text: String,
+}
+
+/// The verdicts of this version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Seen at the last point before, or at, its destination.
+    Delivered,
+    /// Went out towards a place without an agent.
+    Left,
+    /// Anything else: what was not observed is in the evidence.
+    Unknown,
+}
+
+impl Kind {
+    /// All, in the order of summaries.
+    pub const ALL: [Self; 3] = [Self::Delivered, Self::Left, Self::Unknown];
+
+    /// In one word, as in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Left => "left",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// How sure a verdict is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Confidence {
+    /// Something speaks against it, or is missing that could.
+    Low,
+    /// All that was observed agrees.
+    High,
+    /// The destination itself was seen to have it.
+    Confirmed,
+}
+
+/// How much of a journey fared how: payload bytes of TCP data, packets else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Parts {
+    /// What was on its way.
+    pub sent: u64,
+    /// What arrived.
+    pub delivered: u64,
+    /// What the kernel dropped.
+    pub dropped: u64,
+    /// What vanished between two points.
+    pub lost: u64,
+    /// What nothing can be said of.
+    pub unknown: u64,
+}

@@ -1,0 +1,107 @@
+//! What a follow adds up to: verdicts, latencies, and where every event went.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+use tracer_common::counters::Counters;
+
+use super::{Kind, Verdict};
+use crate::{
+    journey::{Journey, Scene},
+    link::Direction,
+};
+
+/// An observation point, by names.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Node.
+    pub node: String,
+    /// `host`, or the pod whose namespace it is.
+    pub netns: String,
+    /// Interface.
+    pub interface: String,
+    /// Direction.
+    pub direction: Direction,
+}
+
+/// Where every packet and event went, over the whole follow.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accounting {
+    /// Packets at all points, by what the programs did with them.
+    pub packets: Counters,
+    /// Events that agents could not decode.
+    pub malformed: u64,
+    /// Hops that reached the collector.
+    pub hops: u64,
+    /// Those that are part of a journey.
+    pub joined: u64,
+    /// Those that came after their journey was reported, and belong to it.
+    pub late: u64,
+    /// Journeys given up for want of memory.
+    pub evicted: u64,
+}
+
+impl Accounting {
+    /// Events that were lost on the way to the collector: while there are
+    /// any, a packet that was not seen may still have passed.
+    #[must_use]
+    pub const fn lost(&self) -> u64 {
+        use tracer_common::counters::Counter;
+        self.packets.get(Counter::RingFull)
+            + self.packets.get(Counter::RateLimited)
+            + self.malformed
+    }
+
+    /// Whether every event that a program emitted is found again.
+    #[must_use]
+    pub const fn balances(&self) -> bool {
+        use tracer_common::counters::Counter;
+        self.packets.get(Counter::Emitted) == self.hops + self.malformed
+            && self.hops == self.joined + self.late
+    }
+}
+
+/// A follow's sums.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// Journeys by verdict.
+    pub verdicts: BTreeMap<Kind, u64>,
+    /// Latency from point to next point, ns.
+    pub legs: BTreeMap<(Place, Place), Histogram<u64>>,
+    /// Where every event went.
+    pub accounting: Accounting,
+}
+
+impl Summary {
+    /// Adds a finished journey.
+    pub fn add(&mut self, scene: &Scene, journey: &Journey, verdict: &Verdict) {
+        *self.verdicts.entry(verdict.kind).or_default() += 1;
+        for pair in journey.steps.windows(2) {
+            let place = |step| {
+                let point = scene.point(step);
+                Place {
+                    node: scene.nodes[step.node].node.clone(),
+                    netns: point.netns.clone(),
+                    interface: point.interface.clone(),
+                    direction: point.direction,
+                }
+            };
+            // Clocks of two nodes may disagree; a negative latency is none.
+            let Ok(latency) = u64::try_from(pair[1].time - pair[0].time) else {
+                continue;
+            };
+            self.legs
+                .entry((place(&pair[0]), place(&pair[1])))
+                .or_insert_with(|| {
+                    Histogram::new(3).expect("three significant figures are allowed")
+                })
+                .saturating_record(latency);
+        }
+    }
+
+    /// Journeys in all.
+    #[must_use]
+    pub fn journeys(&self) -> u64 {
+        self.verdicts.values().sum()
+    }
+}

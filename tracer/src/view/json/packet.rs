@@ -1,0 +1,154 @@
+//! A packet's fields, as they are named in JSON.
+
+use std::{fmt::Display, net::IpAddr};
+
+use serde::{Serialize, Serializer};
+
+use crate::link::{self, Mac, Proto, Transport};
+
+/// Serializes what is shown as it is shown.
+pub(super) fn shown<T: Display, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(value)
+}
+
+#[derive(Serialize)]
+pub(super) struct Packet {
+    src: IpAddr,
+    dst: IpAddr,
+    #[serde(serialize_with = "shown")]
+    proto: Proto,
+    src_port: Option<u16>,
+    dst_port: Option<u16>,
+    ip_id: Option<u32>,
+    len: u32,
+    fragment: Option<Fragment>,
+    tcp: Option<Tcp>,
+    icmp: Option<Icmp>,
+    arp: Option<Arp>,
+}
+
+#[derive(Serialize)]
+struct Fragment {
+    offset: u16,
+    more: bool,
+}
+
+#[derive(Serialize)]
+struct Tcp {
+    seq: u32,
+    ack: u32,
+    #[serde(serialize_with = "shown")]
+    flags: link::Flags,
+    payload_len: u32,
+}
+
+#[derive(Serialize)]
+struct Icmp {
+    #[serde(rename = "type")]
+    kind: u8,
+    code: u8,
+    id: Option<u16>,
+    seq: Option<u16>,
+    neighbour: Option<Neighbour>,
+    quote: Option<Quote>,
+}
+
+#[derive(Serialize)]
+struct Neighbour {
+    target: IpAddr,
+    advertisement: bool,
+}
+
+#[derive(Serialize)]
+struct Quote {
+    src: IpAddr,
+    dst: IpAddr,
+    #[serde(serialize_with = "shown")]
+    proto: Proto,
+    src_port: Option<u16>,
+    dst_port: Option<u16>,
+}
+
+#[derive(Serialize)]
+struct Arp {
+    operation: u16,
+    #[serde(serialize_with = "shown")]
+    sender_mac: Mac,
+    #[serde(serialize_with = "shown")]
+    target_mac: Mac,
+}
+
+impl Packet {
+    pub(super) fn new(packet: &link::Packet) -> Self {
+        let (src_port, dst_port) = packet.ports().unzip();
+        let (mut tcp, mut icmp, mut arp) = (None, None, None);
+        match &packet.transport {
+            Transport::Tcp(header) => tcp = Some(Tcp::new(header)),
+            Transport::Icmp(message) => icmp = Some(Icmp::new(message)),
+            Transport::Arp(message) => arp = Some(Arp::new(message)),
+            Transport::Udp { .. } | Transport::Sctp { .. } | Transport::Other(_) => {}
+        }
+        Self {
+            src: packet.src,
+            dst: packet.dst,
+            proto: packet.proto(),
+            src_port,
+            dst_port,
+            ip_id: packet.ip_id,
+            len: packet.len,
+            fragment: packet
+                .fragment
+                .map(|(offset, more)| Fragment { offset, more }),
+            tcp,
+            icmp,
+            arp,
+        }
+    }
+}
+
+impl Tcp {
+    fn new(header: &link::Tcp) -> Self {
+        Self {
+            seq: header.seq,
+            ack: header.ack,
+            flags: header.flags,
+            payload_len: header.payload_len,
+        }
+    }
+}
+
+impl Icmp {
+    fn new(message: &link::Icmp) -> Self {
+        let (id, seq) = message.echo.unzip();
+        Self {
+            kind: message.kind,
+            code: message.code,
+            id,
+            seq,
+            neighbour: message.neighbour.as_ref().map(|neighbour| Neighbour {
+                target: neighbour.target,
+                advertisement: neighbour.advertisement,
+            }),
+            quote: message.quote.as_ref().map(|quote| {
+                let (src_port, dst_port) = quote.ports.unzip();
+                Quote {
+                    src: quote.src,
+                    dst: quote.dst,
+                    proto: Proto::Ip(quote.proto),
+                    src_port,
+                    dst_port,
+                }
+            }),
+        }
+    }
+}
+
+impl Arp {
+    fn new(message: &link::Arp) -> Self {
+        Self {
+            operation: message.operation,
+            sender_mac: message.sender,
+            target_mac: message.target,
+        }
+    }
+}

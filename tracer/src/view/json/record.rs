@@ -1,0 +1,321 @@
+//! The lines' shapes. Every key is always there; what does not exist is null.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use serde::Serialize;
+use tracer_common::counters::Counter;
+
+use super::packet::{Packet, shown};
+use crate::{
+    journey::{self, Course, Scene, Step},
+    link::{Direction, Hello, Mac, Point, Proto, Role},
+    verdict::{self, Accounting, Confidence, Kind, Parts},
+    view::{
+        self,
+        legs::{self, Leg},
+        moment::Moment,
+    },
+};
+
+#[derive(Serialize)]
+pub(super) struct Started<'a> {
+    schema: &'static str,
+    time: Moment,
+    follow: &'a str,
+    points: Vec<Observer<'a>>,
+    warnings: &'a [String],
+}
+
+/// An observation point, as it is announced.
+#[derive(Serialize)]
+struct Observer<'a> {
+    #[serde(flatten)]
+    place: Place<'a>,
+    hook: &'a str,
+    role: Role,
+    kind: &'a str,
+    addresses: &'a [IpAddr],
+    why: &'a str,
+    foreign: &'a [u32],
+}
+
+/// The names that an observation point has everywhere.
+#[derive(Serialize)]
+struct Place<'a> {
+    node: &'a str,
+    netns: &'a str,
+    interface: &'a str,
+    direction: Direction,
+}
+
+#[derive(Serialize)]
+pub(super) struct Journey<'a> {
+    schema: &'static str,
+    id: u64,
+    time: Moment,
+    packet: Packet,
+    src_pod: Option<&'a str>,
+    dst_pod: Option<&'a str>,
+    direction: Course,
+    conversation: String,
+    answers: Option<u64>,
+    retransmits: Option<u64>,
+    ambiguous: bool,
+    hops: Vec<Hop<'a>>,
+    /// Drops are not observed yet.
+    drop: (),
+    parts: &'a Parts,
+    verdict: Verdict<'a>,
+}
+
+#[derive(Serialize)]
+struct Hop<'a> {
+    #[serde(flatten)]
+    place: Place<'a>,
+    hook: &'a str,
+    time: Moment,
+    offset_ns: i64,
+    since_previous_ns: Option<i64>,
+    len: u32,
+    segments: u32,
+    seen: u32,
+    ttl: Option<u8>,
+    #[serde(serialize_with = "shown")]
+    src_mac: Mac,
+    #[serde(serialize_with = "shown")]
+    dst_mac: Mac,
+    encap: Option<Encap>,
+}
+
+#[derive(Serialize)]
+struct Encap {
+    kind: &'static str,
+    vni: u32,
+    outer_src: IpAddr,
+    outer_dst: IpAddr,
+    levels: u8,
+}
+
+#[derive(Serialize)]
+struct Verdict<'a> {
+    kind: Kind,
+    confidence: Confidence,
+    cause: Option<&'a str>,
+    evidence: &'a [String],
+    text: &'a str,
+}
+
+#[derive(Serialize)]
+pub(super) struct Summary<'a> {
+    schema: &'static str,
+    journeys: BTreeMap<Kind, u64>,
+    /// Drops are not observed yet.
+    drops: [(); 0],
+    latency: Vec<Latency<'a>>,
+    accounting: Account,
+}
+
+#[derive(Serialize)]
+struct Latency<'a> {
+    from: Place<'a>,
+    to: Place<'a>,
+    one_clock: bool,
+    count: u64,
+    p50_ns: u64,
+    p99_ns: u64,
+    max_ns: u64,
+}
+
+#[derive(Serialize)]
+struct Account {
+    packets: Packets,
+    malformed: u64,
+    hops: u64,
+    joined: u64,
+    late: u64,
+    evicted: u64,
+    lost: u64,
+    balances: bool,
+}
+
+#[derive(Serialize)]
+struct Packets {
+    miss: u64,
+    emitted: u64,
+    ring_full: u64,
+    rate_limited: u64,
+    sampled_out: u64,
+    unparsed: u64,
+}
+
+impl<'a> Started<'a> {
+    pub(super) fn new(scene: &'a Scene, started: &'a view::Started) -> Self {
+        let points = scene.nodes.iter().flat_map(|hello| {
+            hello.points.iter().map(|point| Observer {
+                place: Place::of(hello, point),
+                hook: point.hook,
+                role: point.role,
+                kind: &point.kind,
+                addresses: &point.addresses,
+                why: &point.why,
+                foreign: &point.foreign,
+            })
+        });
+        Self {
+            schema: "tracer.started/1",
+            time: Moment(started.time),
+            follow: &started.follow,
+            points: points.collect(),
+            warnings: &started.warnings,
+        }
+    }
+}
+
+impl<'a> Place<'a> {
+    fn of(hello: &'a Hello, point: &'a Point) -> Self {
+        Self {
+            node: &hello.node,
+            netns: &point.netns,
+            interface: &point.interface,
+            direction: point.direction,
+        }
+    }
+
+    fn named(place: &'a verdict::Place) -> Self {
+        Self {
+            node: &place.node,
+            netns: &place.netns,
+            interface: &place.interface,
+            direction: place.direction,
+        }
+    }
+}
+
+impl<'a> Journey<'a> {
+    pub(super) fn new(
+        scene: &'a Scene,
+        journey: &'a journey::Journey,
+        verdict: &'a verdict::Verdict,
+        parts: &'a Parts,
+    ) -> Self {
+        let before = journey.steps.iter().map(|step| Some(step.time));
+        let hops = journey.steps.iter().zip([None].into_iter().chain(before));
+        Self {
+            schema: "tracer.journey/1",
+            id: journey.id,
+            time: Moment(journey.steps[0].time),
+            packet: Packet::new(&journey.packet),
+            src_pod: scene.pod(journey.packet.src),
+            dst_pod: scene.pod(journey.packet.dst),
+            direction: journey.direction,
+            conversation: format!("{:016x}", journey.conversation),
+            answers: journey.answers,
+            retransmits: journey.retransmits,
+            ambiguous: journey.ambiguous,
+            hops: hops
+                .map(|(step, previous)| Hop::new(scene, journey, step, previous))
+                .collect(),
+            drop: (),
+            parts,
+            verdict: Verdict {
+                kind: verdict.kind,
+                confidence: verdict.confidence,
+                cause: verdict.cause,
+                evidence: &verdict.evidence,
+                text: &verdict.text,
+            },
+        }
+    }
+}
+
+impl<'a> Hop<'a> {
+    fn new(
+        scene: &'a Scene,
+        journey: &journey::Journey,
+        step: &Step,
+        previous: Option<i64>,
+    ) -> Self {
+        let point = scene.point(step);
+        let arp = journey.packet.proto() == Proto::Arp;
+        Self {
+            place: Place::of(&scene.nodes[step.node], point),
+            hook: point.hook,
+            time: Moment(step.time),
+            offset_ns: step.time.saturating_sub(journey.steps[0].time),
+            since_previous_ns: previous.map(|previous| step.time.saturating_sub(previous)),
+            len: step.len,
+            segments: step.segments,
+            seen: step.seen,
+            ttl: (!arp).then_some(step.ttl),
+            src_mac: step.src_mac,
+            dst_mac: step.dst_mac,
+            encap: step.encap.map(|encap| Encap {
+                kind: "vxlan",
+                vni: encap.vni,
+                outer_src: encap.outer_src,
+                outer_dst: encap.outer_dst,
+                levels: encap.levels,
+            }),
+        }
+    }
+}
+
+impl<'a> Summary<'a> {
+    pub(super) fn new(scene: &Scene, summary: &'a verdict::Summary) -> Self {
+        let journeys = |kind| summary.verdicts.get(&kind).copied().unwrap_or_default();
+        Self {
+            schema: "tracer.summary/1",
+            journeys: Kind::ALL.map(|kind| (kind, journeys(kind))).into(),
+            drops: [],
+            latency: legs::in_path_order(scene, summary)
+                .iter()
+                .map(Latency::new)
+                .collect(),
+            accounting: Account::new(&summary.accounting),
+        }
+    }
+}
+
+impl<'a> Latency<'a> {
+    fn new(leg: &Leg<'a>) -> Self {
+        Self {
+            from: Place::named(leg.from),
+            to: Place::named(leg.to),
+            one_clock: leg.one_clock,
+            count: leg.latency.len(),
+            p50_ns: leg.quantile(0.5),
+            p99_ns: leg.quantile(0.99),
+            max_ns: leg.latency.max(),
+        }
+    }
+}
+
+impl Account {
+    fn new(accounting: &Accounting) -> Self {
+        let Accounting {
+            packets,
+            malformed,
+            hops,
+            joined,
+            late,
+            evicted,
+        } = *accounting;
+        Self {
+            packets: Packets {
+                miss: packets.get(Counter::Miss),
+                emitted: packets.get(Counter::Emitted),
+                ring_full: packets.get(Counter::RingFull),
+                rate_limited: packets.get(Counter::RateLimited),
+                sampled_out: packets.get(Counter::SampledOut),
+                unparsed: packets.get(Counter::Unparsed),
+            },
+            malformed,
+            hops,
+            joined,
+            late,
+            evicted,
+            lost: accounting.lost(),
+            balances: accounting.balances(),
+        }
+    }
+}

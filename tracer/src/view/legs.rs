@@ -1,0 +1,119 @@
+//! Latencies in the order in which packets cross them.
+//!
+//! A summary keeps legs by name. Names say nothing of the way; that each leg
+//! begins where another ends does.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hdrhistogram::Histogram;
+
+use crate::{
+    journey::Scene,
+    verdict::{Place, Summary},
+};
+
+/// What packets took from one point to the next.
+pub(super) struct Leg<'a> {
+    pub(super) from: &'a Place,
+    pub(super) to: &'a Place,
+    pub(super) latency: &'a Histogram<u64>,
+    /// Whether both times come from one clock.
+    pub(super) one_clock: bool,
+}
+
+impl Leg<'_> {
+    /// The latency that this part of all packets kept below, ns.
+    pub(super) fn quantile(&self, part: f64) -> u64 {
+        self.latency.value_at_quantile(part)
+    }
+}
+
+/// All legs; each is followed by those that lead on from its end, the
+/// busiest first.
+pub(super) fn in_path_order<'a>(scene: &Scene, summary: &'a Summary) -> Vec<Leg<'a>> {
+    let mut onward: BTreeMap<&Place, Vec<Leg<'a>>> = BTreeMap::new();
+    for ((from, to), latency) in &summary.legs {
+        onward.entry(from).or_default().push(Leg {
+            from,
+            to,
+            latency,
+            one_clock: one_clock(scene, &from.node, &to.node),
+        });
+    }
+    for legs in onward.values_mut() {
+        legs.sort_by_key(|leg| leg.latency.len());
+    }
+
+    let ends: BTreeSet<&Place> = summary.legs.keys().map(|(_, to)| to).collect();
+    let (inner, starts): (Vec<&Place>, Vec<&Place>) =
+        onward.keys().copied().partition(|place| ends.contains(place));
+    let mut path = Vec::with_capacity(summary.legs.len());
+    // What no start leads to goes in a circle, and is begun anywhere.
+    for start in starts.into_iter().chain(inner) {
+        let mut open = onward.remove(start).unwrap_or_default();
+        while let Some(leg) = open.pop() {
+            open.extend(onward.remove(leg.to).unwrap_or_default());
+            path.push(leg);
+        }
+    }
+    path
+}
+
+/// Whether times taken on these two nodes can be subtracted: agents of one
+/// kernel read the same clock.
+fn one_clock(scene: &Scene, from: &str, to: &str) -> bool {
+    let boot = |node| scene.agent(node).map(|hello| &hello.boot_id);
+    from == to || (boot(from).is_some() && boot(from) == boot(to))
+}
+
+#[cfg(test)]
+mod tests {
+    use hdrhistogram::Histogram;
+
+    use super::in_path_order;
+    use crate::{
+        journey::Scene,
+        link::Direction,
+        verdict::{Place, Summary},
+    };
+
+    fn place(interface: &str) -> Place {
+        Place {
+            node: "node".to_owned(),
+            netns: "host".to_owned(),
+            interface: interface.to_owned(),
+            direction: Direction::Ingress,
+        }
+    }
+
+    fn ordered(legs: &[(&str, &str, u64)]) -> Vec<String> {
+        let mut summary = Summary::default();
+        for (from, to, packets) in legs {
+            let mut latency = Histogram::new(3).expect("three figures are allowed");
+            latency.record_n(1_000, *packets).expect("in range");
+            summary.legs.insert((place(from), place(to)), latency);
+        }
+        in_path_order(&Scene::default(), &summary)
+            .iter()
+            .map(|leg| format!("{}{}", leg.from.interface, leg.to.interface))
+            .collect()
+    }
+
+    #[test]
+    fn follows_the_way_not_the_alphabet() {
+        let legs = [("b", "a", 9), ("a", "d", 9), ("z", "b", 9)];
+        assert_eq!(ordered(&legs), ["zb", "ba", "ad"]);
+    }
+
+    #[test]
+    fn the_busier_branch_comes_first() {
+        let legs = [("a", "b", 1), ("a", "c", 2), ("b", "d", 1), ("c", "d", 2)];
+        assert_eq!(ordered(&legs), ["ac", "cd", "ab", "bd"]);
+    }
+
+    #[test]
+    fn a_circle_ends() {
+        let legs = [("a", "b", 1), ("b", "a", 1), ("c", "c", 1)];
+        assert_eq!(ordered(&legs), ["ab", "ba", "cc"]);
+    }
+}

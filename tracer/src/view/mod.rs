@@ -1,0 +1,70 @@
+//! Showing what happened: text for people, JSON for programs.
+//!
+//! A verdict is of use once somebody has read it, at night, on a terminal of
+//! 80 columns, or in a script that knows each field's name. What is shown was
+//! decided before it came here: a view compares, aligns and words; it infers
+//! nothing. It writes to any [`io::Write`], one write and one flush per call,
+//! so that a journey is out as soon as it is known, and whole.
+
+mod json;
+mod legs;
+mod moment;
+mod text;
+
+#[cfg(test)]
+mod fixtures;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+
+pub use json::Json;
+pub use text::Text;
+
+use crate::{
+    journey::{Journey, Scene},
+    verdict::{Parts, Summary, Verdict},
+};
+
+/// What [`Point::netns`](crate::link::Point::netns) says of a node's own
+/// namespace; anything else there is a pod's name.
+const HOST: &str = "host";
+
+/// What there is to say once every program is attached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Started {
+    /// When that was, Unix time, ns.
+    pub time: i64,
+    /// What is followed, in one line: `default/web → shop/cart (any
+    /// protocol)`.
+    pub follow: String,
+    /// What may hide packets or was not found, one sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// Shows a follow: its start, each journey, and what they add up to.
+pub trait View {
+    /// Shows that from now on packets are seen, and where.
+    ///
+    /// # Errors
+    /// Those of the writer, here and below: a closed pipe, a full disk.
+    fn started(&mut self, scene: &Scene, started: &Started) -> io::Result<()>;
+
+    /// Shows one journey and what became of it.
+    ///
+    /// # Errors
+    /// See [`View::started`].
+    fn journey(
+        &mut self,
+        scene: &Scene,
+        journey: &Journey,
+        verdict: &Verdict,
+        parts: &Parts,
+    ) -> io::Result<()>;
+
+    /// Shows the sums, last.
+    ///
+    /// # Errors
+    /// See [`View::started`].
+    fn summary(&mut self, scene: &Scene, summary: &Summary) -> io::Result<()>;
+}

@@ -1,0 +1,255 @@
+//! All views over all fixtures.
+//!
+//! What views write is compared with files: `testdata/` and the examples in
+//! docs/json.md. With `TRACER_BLESS=1` in the environment the files are
+//! written anew instead, for a person to read the difference.
+
+use std::{
+    collections::BTreeSet,
+    env, fs,
+    io::{self, Write},
+    path::PathBuf,
+};
+
+use serde_json::Value;
+
+use super::{
+    Json, Text, View,
+    fixtures::{Case, all, started, summary},
+};
+
+/// Everything a view writes about a case.
+fn show(view: &mut dyn View, case: &Case) {
+    let scene = &case.scene;
+    view.started(scene, &started(scene)).expect("memory");
+    for (journey, verdict, parts) in &case.journeys {
+        view.journey(scene, journey, verdict, parts).expect("memory");
+    }
+    view.summary(scene, &summary(scene, &case.journeys))
+        .expect("memory");
+}
+
+fn text(case: &Case, colour: bool) -> String {
+    let mut out = Vec::new();
+    show(&mut Text::new(&mut out, colour), case);
+    String::from_utf8(out).expect("text")
+}
+
+fn json(case: &Case) -> Vec<String> {
+    let mut out = Vec::new();
+    show(&mut Json::new(&mut out), case);
+    let lines = String::from_utf8(out).expect("text");
+    lines.lines().map(ToOwned::to_owned).collect()
+}
+
+fn named(name: &str) -> Case {
+    let case = all().into_iter().find(|case| case.name == name);
+    case.expect("a case of this name")
+}
+
+/// Compares with a file below the crate's root, or writes it.
+fn agree(file: &str, actual: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(file);
+    if env::var_os("TRACER_BLESS").is_some() {
+        fs::write(&path, actual).expect("the file can be written");
+        return;
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        expected == actual,
+        "{file} says:\n{expected}\nbut it is now:\n{actual}\n\
+         If that is right, run this test with TRACER_BLESS=1 and commit the file."
+    );
+}
+
+#[test]
+fn text_is_as_recorded() {
+    for case in all() {
+        agree(
+            &format!("src/view/testdata/{}.txt", case.name),
+            &text(&case, false),
+        );
+    }
+}
+
+#[test]
+fn no_line_is_wider_than_a_terminal_or_ends_in_a_space() {
+    for case in all() {
+        for line in text(&case, false).lines() {
+            assert!(line.chars().count() <= 80, "{}: {line}", case.name);
+            assert_eq!(line, line.trim_end(), "{}", case.name);
+        }
+    }
+}
+
+#[test]
+fn colours_add_nothing_but_colours() {
+    for case in all() {
+        let mut plain = String::new();
+        for (at, piece) in text(&case, true).split("\u{1b}[").enumerate() {
+            let text = match piece.split_once('m') {
+                Some((_, text)) if at > 0 => text,
+                _ => piece,
+            };
+            plain.push_str(text);
+        }
+        assert_eq!(plain, text(&case, false));
+    }
+    assert!(text(&named("ping"), true).contains("\u{1b}["));
+}
+
+#[test]
+fn names_cannot_steer_the_terminal() {
+    let text = text(&named("hostile"), false);
+    assert!(!text.contains(|c: char| c.is_control() && c != '\n'));
+    assert!(!text.contains('\u{202e}'));
+    assert!(text.contains("node\u{fffd}[2Ja"));
+}
+
+/// What the documentation shows is what the program writes.
+#[test]
+fn documented_examples_are_real() {
+    let ping = json(&named("ping"));
+    let of = |name| json(&named(name)).swap_remove(1);
+    let examples = [
+        ("started", spread(&ping[0])),
+        ("journey", spread(&ping[1])),
+        ("summary", spread(&ping[3])),
+        ("tcp", spread(packet(&of("tcp")))),
+        ("arp", spread(packet(&of("arp")))),
+        ("nd", spread(packet(&of("nd")))),
+    ];
+    let document = document();
+    let mut blocks = document.split("<!-- example: ");
+    let mut actual = blocks.next().unwrap_or_default().to_owned();
+    let mut shown = BTreeSet::new();
+    for block in blocks {
+        let (name, rest) = block.split_once(" -->\n```json\n").expect("a block follows");
+        let (_, rest) = rest.split_once("\n```\n").expect("the block ends");
+        let example = examples.iter().find(|(example, _)| *example == name);
+        let (name, example) = example.expect("an example of this name");
+        shown.insert(name);
+        actual += &format!("<!-- example: {name} -->\n```json\n{example}\n```\n{rest}");
+    }
+    assert_eq!(shown.len(), examples.len(), "only {shown:?} are shown");
+    agree("../docs/json.md", &actual);
+}
+
+#[test]
+fn every_field_is_documented() {
+    let document = document();
+    let mut keys = BTreeSet::new();
+    for line in all().iter().flat_map(json) {
+        collect_keys(&serde_json::from_str(&line).expect("JSON"), &mut keys);
+    }
+    for key in keys {
+        assert!(document.contains(&format!("`{key}`")), "{key} is not documented");
+    }
+}
+
+/// All journeys have the same keys, whatever the packet is.
+#[test]
+fn keys_are_always_there() {
+    let journeys = all();
+    let journeys = journeys.iter().flat_map(json);
+    let mut shapes = BTreeSet::new();
+    for line in journeys.filter(|line| line.contains("tracer.journey/1")) {
+        let value: Value = serde_json::from_str(&line).expect("JSON");
+        let keys = |value: &Value| -> Vec<String> {
+            value.as_object().expect("an object").keys().cloned().collect()
+        };
+        let hops = value["hops"].as_array().expect("hops");
+        let hop = keys(&hops[0]);
+        assert!(hops.iter().all(|other| keys(other) == hop));
+        assert!(hops[0]["since_previous_ns"].is_null());
+        assert!(value["drop"].is_null());
+        shapes.insert((keys(&value), keys(&value["packet"]), hop));
+    }
+    assert_eq!(shapes.len(), 1);
+}
+
+#[test]
+fn each_call_is_one_write_and_one_flush() {
+    #[derive(Default)]
+    struct Calls(Vec<&'static str>);
+
+    impl Write for Calls {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.push("write");
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            self.0.push("flush");
+            Ok(())
+        }
+    }
+
+    let case = named("ping");
+    let expected = ["write", "flush"].repeat(2 + case.journeys.len());
+    let mut calls = Calls::default();
+    show(&mut Text::new(&mut calls, true), &case);
+    assert_eq!(calls.0, expected);
+    let mut calls = Calls::default();
+    show(&mut Json::new(&mut calls), &case);
+    assert_eq!(calls.0, expected);
+}
+
+fn document() -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/json.md");
+    fs::read_to_string(path).expect("the documentation")
+}
+
+/// The packet's object in a journey's line.
+fn packet(line: &str) -> &str {
+    let (_, rest) = line.split_once("\"packet\":").expect("a packet");
+    rest.split_once(",\"src_pod\"").expect("more").0
+}
+
+fn collect_keys(value: &Value, keys: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(object) => {
+            for (key, value) in object {
+                keys.insert(key.clone());
+                collect_keys(value, keys);
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| collect_keys(value, keys)),
+        _ => {}
+    }
+}
+
+/// A line for people: a line per field, and per element of a field's list.
+fn spread(line: &str) -> String {
+    let mut text = String::new();
+    let (mut open, mut quoted) = (Vec::new(), false);
+    let mut characters = line.chars().peekable();
+    while let Some(character) = characters.next() {
+        let empty = characters.peek().is_some_and(|next| "]}".contains(*next));
+        if character == '"' {
+            quoted = !quoted;
+        }
+        let broken = |open: &[char]| matches!(open, ['{'] | ['{', '[']);
+        match character {
+            _ if quoted => text.push(character),
+            '{' | '[' => {
+                text.push(character);
+                open.push(character);
+                if broken(&open) && !empty {
+                    text += &format!("\n{}", "  ".repeat(open.len()));
+                }
+            }
+            '}' | ']' => {
+                if broken(&open) && !text.ends_with(['{', '[']) {
+                    text += &format!("\n{}", "  ".repeat(open.len() - 1));
+                }
+                open.pop();
+                text.push(character);
+            }
+            ',' if broken(&open) => text += &format!(",\n{}", "  ".repeat(open.len())),
+            ',' => text.push_str(", "),
+            ':' => text.push_str(": "),
+            other => text.push(other),
+        }
+    }
+    text
+}

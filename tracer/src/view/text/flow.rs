@@ -1,0 +1,239 @@
+//! Words and cells on lines that never get too long.
+//!
+//! A terminal that wraps destroys every column, and IPv6 addresses, names
+//! from a cloud and segment counts come together on one line only rarely, so
+//! that nobody would notice. So all text goes through one place that knows
+//! the column, breaks between words, shortens what cannot be broken, and
+//! lets no control character of a foreign name reach the terminal.
+
+use std::fmt::Write as _;
+
+use anstyle::{AnsiColor, Style};
+
+/// Columns that a line may have.
+pub(super) const WIDTH: usize = 80;
+
+/// What is shown how.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Palette {
+    pub(super) plain: Style,
+    /// What the eye should find first.
+    pub(super) strong: Style,
+    /// What is the same as before.
+    pub(super) dim: Style,
+    /// As it should be.
+    pub(super) good: Style,
+    /// Worth a look.
+    pub(super) odd: Style,
+    /// Neither good nor odd.
+    pub(super) other: Style,
+    /// Makes everything else less sure.
+    pub(super) alarm: Style,
+}
+
+impl Palette {
+    pub(super) const PLAIN: Self = Self {
+        plain: Style::new(),
+        strong: Style::new(),
+        dim: Style::new(),
+        good: Style::new(),
+        odd: Style::new(),
+        other: Style::new(),
+        alarm: Style::new(),
+    };
+
+    pub(super) const COLOUR: Self = Self {
+        plain: Style::new(),
+        strong: Style::new().bold(),
+        dim: Style::new().dimmed(),
+        good: AnsiColor::Green.on_default(),
+        odd: AnsiColor::Yellow.on_default(),
+        other: AnsiColor::Cyan.on_default(),
+        alarm: AnsiColor::Red.on_default().bold(),
+    };
+}
+
+/// Text that is being laid out.
+pub(super) struct Flow {
+    text: String,
+    /// Characters on the current line, styles not counted.
+    column: usize,
+    /// Spaces owed before what comes next; never written at a line's end.
+    gap: usize,
+    /// Where a broken line goes on.
+    indent: usize,
+}
+
+impl Flow {
+    pub(super) const fn new() -> Self {
+        Self {
+            text: String::new(),
+            column: 0,
+            gap: 0,
+            indent: 0,
+        }
+    }
+
+    /// Sets the column at which broken lines go on.
+    pub(super) const fn indent(&mut self, column: usize) {
+        self.indent = column;
+    }
+
+    /// Leaves at least so many columns free before what comes next.
+    pub(super) fn space(&mut self, columns: usize) {
+        self.gap = self.gap.max(columns);
+    }
+
+    /// Goes to a column, or one beyond what is there.
+    pub(super) fn tab(&mut self, column: usize) {
+        self.gap = column
+            .saturating_sub(self.column)
+            .max(usize::from(self.column > 0));
+    }
+
+    /// Something that must stay in one piece: on the next line if this one
+    /// has no room, shortened if no line has.
+    pub(super) fn put(&mut self, style: Style, piece: &str) {
+        if piece.is_empty() {
+            return;
+        }
+        let piece = clean(piece);
+        self.make_room(piece.chars().count());
+        let gap = self.gap.min(WIDTH - 1 - self.column);
+        let piece = shorten(&piece, WIDTH - self.column - gap);
+        self.text.extend(std::iter::repeat_n(' ', gap));
+        write!(self.text, "{style}{piece}{style:#}").expect("a string takes everything");
+        self.column += gap + piece.chars().count();
+        self.gap = 1;
+    }
+
+    /// A cell of `width` columns, its text at their beginning.
+    pub(super) fn left(&mut self, style: Style, width: usize, cell: &str) {
+        let end = self.column + self.gap + width;
+        self.put(style, cell);
+        self.tab(end + 1);
+    }
+
+    /// A cell of `width` columns, its text at their end.
+    pub(super) fn right(&mut self, style: Style, width: usize, cell: &str) {
+        let end = self.column + self.gap + width;
+        self.gap += width.saturating_sub(cell.chars().count());
+        self.put(style, cell);
+        self.tab(end + 1);
+    }
+
+    /// Words, broken between any two of them.
+    pub(super) fn words(&mut self, style: Style, words: &str) {
+        for word in words.split_whitespace() {
+            self.put(style, word);
+        }
+    }
+
+    /// Pieces on one line, the next if need be; broken between them only
+    /// where they are too long for any.
+    pub(super) fn phrase(&mut self, style: Style, pieces: &[&str]) {
+        let len = pieces.iter().map(|piece| piece.chars().count() + 1).sum::<usize>();
+        self.make_room(len.saturating_sub(1));
+        for piece in pieces {
+            self.put(style, piece);
+        }
+    }
+
+    /// Ends the line.
+    pub(super) fn line(&mut self) {
+        self.text.push('\n');
+        self.column = 0;
+        self.gap = 0;
+    }
+
+    /// Goes to the next line, if `len` characters do not fit here and there
+    /// is more room there.
+    fn make_room(&mut self, len: usize) {
+        let start = self.column + self.gap;
+        if start + len > WIDTH && self.column > 0 && self.indent < start {
+            self.line();
+            self.gap = self.indent;
+        }
+    }
+
+    pub(super) fn finish(self) -> String {
+        self.text
+    }
+}
+
+/// Names come from other people's machines: what would move the cursor or
+/// turn the direction of writing is replaced.
+fn clean(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' => '\u{fffd}',
+            '\u{feff}' | '\u{61c}' => '\u{fffd}',
+            c if c.is_control() => '\u{fffd}',
+            c => c,
+        })
+        .collect()
+}
+
+/// At most `width` characters. The middle goes: clouds put what tells names
+/// apart at their beginning, controllers at their end.
+pub(super) fn shorten(text: &str, width: usize) -> String {
+    let len = text.chars().count();
+    if len <= width {
+        return text.to_owned();
+    }
+    let kept = width.saturating_sub(1);
+    let tail = kept / 3;
+    let begin = text.chars().take(kept - tail);
+    begin
+        .chain(std::iter::once('…'))
+        .chain(text.chars().skip(len - tail))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{any, prop, proptest};
+
+    use super::{Flow, Palette, WIDTH, shorten};
+
+    #[test]
+    fn the_middle_of_a_long_name_goes() {
+        assert_eq!(shorten("short", 5), "short");
+        assert_eq!(shorten("ip-10-0-12-34.eu-west-1.internal", 18), "ip-10-0-12-3…ernal");
+    }
+
+    #[test]
+    fn foreign_names_cannot_steer_the_terminal() {
+        let mut flow = Flow::new();
+        flow.put(Palette::PLAIN.plain, "eth\u{1b}[2J\u{202e}0\u{9b}\r\n");
+        assert_eq!(flow.finish(), "eth\u{fffd}[2J\u{fffd}0\u{fffd}\u{fffd}\u{fffd}");
+    }
+
+    proptest! {
+        /// Whatever is written in whatever order: no line is too long, and
+        /// none ends in a space.
+        #[test]
+        fn lines_stay_within_the_terminal(
+            pieces in prop::collection::vec((any::<u8>(), "\\PC{1,120}", 0_usize..100), 0..40),
+        ) {
+            let style = Palette::PLAIN.plain;
+            let mut flow = Flow::new();
+            for (action, piece, number) in &pieces {
+                let visible = piece.replace(char::is_whitespace, "x");
+                match action % 7 {
+                    0 => flow.put(style, &visible),
+                    1 => flow.left(style, *number, &visible),
+                    2 => flow.right(style, *number, &visible),
+                    3 => flow.words(style, piece),
+                    4 => flow.phrase(style, &[&visible, &visible]),
+                    5 => flow.indent(number % 30),
+                    _ => flow.line(),
+                }
+            }
+            for line in flow.finish().lines() {
+                assert!(line.chars().count() <= WIDTH, "{line}");
+                assert!(!line.ends_with(' '), "{line:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! One journey: what, from where to where, its hops, its verdict.
+
+use std::net::IpAddr;
+
+use super::{
+    arrow,
+    flow::{self, Flow, Palette},
+    interface, words,
+};
+use crate::{
+    journey::{Journey, OwnerKind, Scene, Step},
+    link::{Encap, Proto, Transport},
+    verdict::{Confidence, Kind, Parts, Verdict},
+    view::moment::{Moment, Span},
+};
+
+/// Columns that a node's name may take.
+const NODE: usize = 18;
+
+/// Where the columns of a scene's hops are.
+struct Columns {
+    node: usize,
+    interface: usize,
+}
+
+impl Columns {
+    /// From all points, not the journey's own, so that journeys below each
+    /// other are aligned with each other.
+    fn of(scene: &Scene) -> Self {
+        let width = |text: String| text.chars().count();
+        let nodes = scene.nodes.iter().map(|hello| width(node(&hello.node)));
+        let points = scene.nodes.iter().flat_map(|hello| &hello.points);
+        let interfaces = points.map(|point| width(interface(&point.netns, &point.interface)));
+        Self {
+            node: nodes.max().unwrap_or_default(),
+            interface: interfaces.max().unwrap_or_default(),
+        }
+    }
+}
+
+fn node(name: &str) -> String {
+    flow::shorten(name, NODE)
+}
+
+pub(super) fn show(
+    palette: Palette,
+    scene: &Scene,
+    journey: &Journey,
+    verdict: &Verdict,
+    parts: Parts,
+) -> Flow {
+    let mut flow = Flow::new();
+    header(&mut flow, palette, scene, journey);
+    let columns = Columns::of(scene);
+    let mut previous = None;
+    for step in &journey.steps {
+        hop(&mut flow, palette, scene, &columns, journey, previous, step);
+        previous = Some(step);
+    }
+    conclusion(&mut flow, palette, journey, verdict, parts);
+    flow.line();
+    flow
+}
+
+fn header(flow: &mut Flow, palette: Palette, scene: &Scene, journey: &Journey) {
+    let steps = &journey.steps;
+    let (first, last) = (&steps[0], &steps[steps.len() - 1]);
+    flow.indent(2);
+    flow.put(palette.dim, &Moment(first.time).clock());
+    flow.put(palette.dim, &format!("#{}", journey.id));
+    flow.words(palette.strong, &words::packet(&journey.packet));
+    flow.line();
+
+    flow.space(2);
+    let to = format!("→ {}:", end(scene, journey.packet.dst));
+    flow.phrase(palette.plain, &[&end(scene, journey.packet.src), &to]);
+    let took = match since(scene, first, last) {
+        Some(took) if steps.len() > 1 => format!(" in {}", took.trim_start_matches('+')),
+        _ => String::new(),
+    };
+    let mut facts = vec![(
+        palette.plain,
+        format!("{}{took}", words::count(steps.len(), "hop")),
+    )];
+    if let Some(request) = journey.answers {
+        facts.push((palette.plain, format!("answers #{request}")));
+    }
+    if let Some(original) = journey.retransmits {
+        facts.push((palette.odd, format!("retransmits #{original}")));
+    }
+    let mut facts = facts.into_iter().peekable();
+    while let Some((style, mut fact)) = facts.next() {
+        if facts.peek().is_some() {
+            fact.push(',');
+        }
+        flow.put(style, &fact);
+    }
+    flow.line();
+}
+
+/// Who sends or receives: a pod by its name, a node by address and name.
+fn end(scene: &Scene, address: IpAddr) -> String {
+    match scene.owners.get(&address) {
+        Some(owner) if owner.kind == OwnerKind::Pod => owner.name.clone(),
+        Some(owner) => format!("{address} ({})", owner.name),
+        None => address.to_string(),
+    }
+}
+
+fn hop(
+    flow: &mut Flow,
+    palette: Palette,
+    scene: &Scene,
+    columns: &Columns,
+    journey: &Journey,
+    previous: Option<&Step>,
+    step: &Step,
+) {
+    /// Of `+12.3 µs`, and of the longest, `~-99.9 ms`.
+    const TIME: usize = 9;
+    /// Of `ttl 255`.
+    const TTL: usize = 7;
+    /// Of `65226 B`.
+    const LEN: usize = 7;
+
+    let point = scene.point(step);
+    let unlike = |same: fn(&Step, &Step) -> bool| previous.is_none_or(|before| !same(before, step));
+    let style = |changed| if changed { palette.plain } else { palette.dim };
+
+    flow.space(2);
+    let name = node(&scene.nodes[step.node].node);
+    if unlike(|a, b| a.node == b.node) {
+        flow.left(palette.strong, columns.node, &name);
+    }
+    let start = 2 + columns.node + 2;
+    flow.indent(start + 2);
+    flow.tab(start);
+    let interface = interface(&point.netns, &point.interface);
+    flow.left(palette.plain, columns.interface, &interface);
+    flow.left(palette.plain, 3, arrow(point.direction));
+    let time = previous.and_then(|before| since(scene, before, step));
+    flow.right(palette.plain, TIME, &time.unwrap_or_default());
+    flow.space(2);
+    let ttl = match journey.packet.proto() {
+        Proto::Arp => String::new(),
+        Proto::Ip(_) => format!("ttl {}", step.ttl),
+    };
+    flow.left(style(unlike(|a, b| a.ttl == b.ttl)), TTL, &ttl);
+    let len = format!("{} B", step.len);
+    flow.right(style(unlike(|a, b| a.len == b.len)), LEN, &len);
+    if step.segments > 1 {
+        let changed = unlike(|a, b| a.segments == b.segments);
+        let segments = format!("({} segments)", step.segments);
+        flow.put(style(changed), &segments);
+    }
+    if step.seen < journey.size() {
+        flow.words(
+            palette.odd,
+            &format!("only {} of {} bytes", step.seen, journey.size()),
+        );
+    }
+    if let Some(encap) = &step.encap {
+        tunnel(flow, palette, encap);
+    }
+    flow.line();
+}
+
+fn tunnel(flow: &mut Flow, palette: Palette, encap: &Encap) {
+    flow.space(2);
+    let from = format!("vxlan {} {}", encap.vni, encap.outer_src);
+    let mut to = format!("→ {}", encap.outer_dst);
+    if encap.levels > 1 {
+        to.push_str(", nested");
+    }
+    flow.phrase(palette.dim, &[&from, &to]);
+}
+
+/// The time from one step to another; marked where two clocks were read.
+fn since(scene: &Scene, before: &Step, step: &Step) -> Option<String> {
+    let span = step.time.checked_sub(before.time)?;
+    let boot = |step: &Step| &scene.nodes[step.node].boot_id;
+    let mark = if boot(before) != boot(step) {
+        "~"
+    } else if span < 0 {
+        ""
+    } else {
+        "+"
+    };
+    Some(format!("{mark}{}", Span(span)))
+}
+
+fn conclusion(
+    flow: &mut Flow,
+    palette: Palette,
+    journey: &Journey,
+    verdict: &Verdict,
+    parts: Parts,
+) {
+    let (sign, style) = match verdict.kind {
+        Kind::Delivered => ("✔", palette.good),
+        Kind::Left => ("→", palette.other),
+        Kind::Unknown => ("?", palette.odd),
+    };
+    let confidence = match verdict.confidence {
+        Confidence::Low => Some("low confidence"),
+        Confidence::High => None,
+        Confidence::Confirmed => Some("confirmed"),
+    };
+    let remarks: Vec<_> = verdict.cause.into_iter().chain(confidence).collect();
+    let kind = verdict.kind.name();
+    flow.indent(4);
+    flow.space(2);
+    flow.put(style, sign);
+    if remarks.is_empty() {
+        flow.put(style, &format!("{kind}:"));
+    } else {
+        flow.words(style, &format!("{kind} ({}):", remarks.join(", ")));
+    }
+    // The sentence stands alone elsewhere and may begin with the same word.
+    let text = verdict.text.strip_prefix(kind);
+    let text = text.and_then(|rest| rest.strip_prefix(": "));
+    flow.words(palette.plain, text.unwrap_or(&verdict.text));
+    flow.line();
+
+    if let Some(shares) = shares(journey, parts) {
+        flow.space(4);
+        flow.words(palette.odd, &shares);
+        flow.line();
+    }
+    if verdict.kind == Kind::Delivered && verdict.confidence > Confidence::Low {
+        return;
+    }
+    flow.indent(6);
+    for sentence in &verdict.evidence {
+        flow.space(4);
+        flow.put(palette.dim, "-");
+        flow.words(palette.plain, sentence);
+        flow.line();
+    }
+}
+
+/// What became of how much, where not all of it fared alike.
+fn shares(journey: &Journey, parts: Parts) -> Option<String> {
+    let Parts {
+        sent,
+        delivered,
+        dropped,
+        lost,
+        unknown,
+    } = parts;
+    let shares = [
+        (delivered, "delivered"),
+        (dropped, "dropped"),
+        (lost, "lost"),
+        (unknown, "unknown"),
+    ];
+    let shares = shares.iter().filter(|(share, _)| *share > 0);
+    if shares.clone().count() < 2 {
+        return None;
+    }
+    let thing = match &journey.packet.transport {
+        Transport::Tcp(tcp) if tcp.payload_len > 0 => "bytes",
+        _ => "packets",
+    };
+    let shares: Vec<_> = shares.map(|(share, fate)| format!("{share} {fate}")).collect();
+    Some(format!("of {sent} {thing}: {}", shares.join(", ")))
+}

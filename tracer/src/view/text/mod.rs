@@ -1,0 +1,132 @@
+//! Text for people, live, on 80 columns.
+//!
+//! What somebody with a broken service looks for is the hop after which
+//! nothing comes, the one that took long, and where the packet changed its
+//! node; so hops stand below each other in columns, a node is named where it
+//! changes, and what stays the same from hop to hop steps back.
+
+mod flow;
+mod journey;
+mod summary;
+mod words;
+
+use std::{
+    collections::BTreeSet,
+    io::{self, Write},
+};
+
+use self::flow::{Flow, Palette};
+use super::{HOST, Started, View};
+use crate::{
+    journey::{Journey, Scene},
+    link::Direction,
+    verdict::{Parts, Summary, Verdict},
+};
+
+/// How many nodes are named before the rest is only counted.
+const NAMED_NODES: usize = 6;
+
+/// Writes text.
+#[derive(Debug)]
+pub struct Text<W> {
+    out: W,
+    palette: Palette,
+}
+
+impl<W: Write> Text<W> {
+    /// Writes to `out`, in colours or without.
+    pub const fn new(out: W, colour: bool) -> Self {
+        let palette = if colour {
+            Palette::COLOUR
+        } else {
+            Palette::PLAIN
+        };
+        Self { out, palette }
+    }
+
+    fn show(&mut self, flow: Flow) -> io::Result<()> {
+        self.out.write_all(flow.finish().as_bytes())?;
+        self.out.flush()
+    }
+}
+
+impl<W: Write> View for Text<W> {
+    fn started(&mut self, scene: &Scene, started: &Started) -> io::Result<()> {
+        self.show(ready(self.palette, scene, started))
+    }
+
+    fn journey(
+        &mut self,
+        scene: &Scene,
+        journey: &Journey,
+        verdict: &Verdict,
+        parts: &Parts,
+    ) -> io::Result<()> {
+        self.show(journey::show(self.palette, scene, journey, verdict, *parts))
+    }
+
+    fn summary(&mut self, scene: &Scene, summary: &Summary) -> io::Result<()> {
+        self.show(summary::show(self.palette, scene, summary))
+    }
+}
+
+/// What is followed, and what could hide packets.
+fn ready(palette: Palette, scene: &Scene, started: &Started) -> Flow {
+    let mut flow = Flow::new();
+    let points = scene.nodes.iter().map(|hello| hello.points.len()).sum();
+    let names = scene.nodes.iter().map(|hello| hello.node.as_str());
+    let nodes = if scene.nodes.len() > NAMED_NODES {
+        let names: Vec<_> = names.take(NAMED_NODES - 1).collect();
+        let more = scene.nodes.len() - names.len();
+        format!("{} and {more} more", names.join(", "))
+    } else {
+        names.collect::<Vec<_>>().join(", ")
+    };
+    flow.indent(2);
+    flow.words(palette.plain, "following");
+    flow.words(palette.strong, &format!("{}:", started.follow));
+    flow.words(
+        palette.plain,
+        &format!(
+            "{} on {nodes}; Ctrl-C ends",
+            words::count(points, "observation point")
+        ),
+    );
+    flow.line();
+    for warning in &started.warnings {
+        flow.words(palette.odd, "warning:");
+        flow.words(palette.plain, warning);
+        flow.line();
+    }
+    let boots: BTreeSet<_> = scene.nodes.iter().map(|hello| &hello.boot_id).collect();
+    if boots.len() > 1 {
+        flow.words(
+            palette.dim,
+            "Times marked ~ lie between two nodes and are as exact as their clocks agree.",
+        );
+        flow.line();
+    }
+    flow
+}
+
+/// An interface's name, and whether it is a pod's own.
+fn interface(netns: &str, name: &str) -> String {
+    /// A kernel's names have up to 15 characters; a pod's own interface is
+    /// eth0 nearly always.
+    const WIDTH: usize = 15;
+    const POD: &str = " (pod)";
+
+    if netns == HOST {
+        flow::shorten(name, WIDTH)
+    } else {
+        flow::shorten(name, WIDTH - POD.len()) + POD
+    }
+}
+
+/// A direction, as the interface's namespace sees it, in three letters.
+const fn arrow(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Ingress => "in",
+        Direction::Egress => "out",
+    }
+}

@@ -1,0 +1,231 @@
+//! What the follow adds up to.
+
+use tracer_common::counters::Counter;
+
+use super::{
+    arrow,
+    flow::{Flow, Palette},
+    interface,
+    words::{grouped, plural},
+};
+use crate::{
+    journey::Scene,
+    verdict::{Accounting, Kind, Place, Summary},
+    view::{
+        legs::{self, Leg},
+        moment::Span,
+    },
+};
+
+pub(super) fn show(palette: Palette, scene: &Scene, summary: &Summary) -> Flow {
+    let mut flow = Flow::new();
+    flow.indent(2);
+    verdicts(&mut flow, palette, summary);
+    let legs = legs::in_path_order(scene, summary);
+    if !legs.is_empty() {
+        latencies(&mut flow, palette, &legs);
+    }
+    accounting(&mut flow, palette, &summary.accounting);
+    flow
+}
+
+fn verdicts(flow: &mut Flow, palette: Palette, summary: &Summary) {
+    let journeys = summary.journeys();
+    let shares: Vec<_> = Kind::ALL
+        .iter()
+        .filter_map(|kind| {
+            let journeys = summary.verdicts.get(kind).filter(|journeys| **journeys > 0)?;
+            Some(format!("{} {}", grouped(*journeys), kind.name()))
+        })
+        .collect();
+    let text = if shares.is_empty() {
+        "No journeys.".to_owned()
+    } else {
+        let end = plural(journeys);
+        format!("{} journey{end}: {}", grouped(journeys), shares.join(", "))
+    };
+    flow.words(palette.strong, &text);
+    flow.line();
+}
+
+/// Columns of the way, the count, and each of the three latencies.
+const WAY: usize = 45;
+const COUNT: usize = 8;
+const LATENCY: usize = 8;
+
+fn latencies(flow: &mut Flow, palette: Palette, legs: &[Leg<'_>]) {
+    flow.line();
+    flow.put(palette.strong, "Latency from hop to hop");
+    flow.tab(WAY);
+    for (width, title) in [
+        (COUNT, "count"),
+        (LATENCY, "p50"),
+        (LATENCY, "p99"),
+        (LATENCY, "max"),
+    ] {
+        flow.right(palette.strong, width, title);
+    }
+    flow.line();
+    let mut nodes = None;
+    for leg in legs {
+        let between = (&leg.from.node, &leg.to.node);
+        if nodes.replace(between) != Some(between) {
+            heading(flow, palette, leg);
+        }
+        row(flow, palette, leg);
+    }
+    flow.line();
+}
+
+/// The nodes that the next legs are on or between.
+fn heading(flow: &mut Flow, palette: Palette, leg: &Leg<'_>) {
+    flow.space(2);
+    if leg.from.node == leg.to.node {
+        flow.put(palette.plain, &leg.from.node);
+    } else {
+        let to = format!("→ {}", leg.to.node);
+        flow.phrase(palette.plain, &[&leg.from.node, &to]);
+    }
+    if !leg.one_clock {
+        flow.words(palette.dim, "(~ two clocks)");
+    }
+    flow.line();
+}
+
+fn row(flow: &mut Flow, palette: Palette, leg: &Leg<'_>) {
+    let end = |place: &Place| {
+        let interface = interface(&place.netns, &place.interface);
+        format!("{interface} {}", arrow(place.direction))
+    };
+    flow.space(4);
+    flow.put(
+        palette.plain,
+        &format!("{} → {}", end(leg.from), end(leg.to)),
+    );
+    flow.tab(WAY);
+    flow.right(palette.dim, COUNT, &leg.latency.len().to_string());
+    let mark = if leg.one_clock { "" } else { "~" };
+    for latency in [leg.quantile(0.5), leg.quantile(0.99), leg.latency.max()] {
+        let span = Span(i64::try_from(latency).unwrap_or(i64::MAX));
+        flow.right(palette.plain, LATENCY, &format!("{mark}{span}"));
+    }
+    flow.line();
+}
+
+/// Where every packet went, and what that means for the rest.
+fn accounting(flow: &mut Flow, palette: Palette, accounting: &Accounting) {
+    flow.words(palette.plain, &whereabouts(accounting));
+    flow.line();
+    for (style, note) in [
+        (palette.alarm, lost(accounting)),
+        (palette.alarm, imbalance(accounting)),
+        (palette.odd, unparsed(accounting)),
+        (palette.odd, sampled(accounting)),
+        (palette.odd, evicted(accounting)),
+    ] {
+        if let Some(note) = note {
+            flow.words(style, &note);
+            flow.line();
+        }
+    }
+}
+
+fn whereabouts(accounting: &Accounting) -> String {
+    let packets = &accounting.packets;
+    let (seen, events) = (packets.seen(), packets.get(Counter::Emitted));
+    let late = match accounting.late {
+        0 => String::new(),
+        late => format!(
+            ", {} came after {} journey was shown",
+            grouped(late),
+            if late == 1 { "its" } else { "their" }
+        ),
+    };
+    format!(
+        "The programs ran {} time{}, {} for other packets; \
+         of {} event{} {} became part of a journey{late}.",
+        grouped(seen),
+        plural(seen),
+        grouped(packets.get(Counter::Miss)),
+        grouped(events),
+        plural(events),
+        grouped(accounting.joined),
+    )
+}
+
+fn lost(accounting: &Accounting) -> Option<String> {
+    let causes = [
+        (accounting.packets.get(Counter::RingFull), "ring buffer full"),
+        (
+            accounting.packets.get(Counter::RateLimited),
+            "over the event budget",
+        ),
+        (accounting.malformed, "not decodable"),
+    ];
+    let causes: Vec<_> = causes.iter().filter(|(events, _)| *events > 0).collect();
+    let why = match causes.as_slice() {
+        [] => return None,
+        [(_, why)] => (*why).to_owned(),
+        several => several
+            .iter()
+            .map(|(events, why)| format!("{} {why}", grouped(*events)))
+            .collect::<Vec<_>>()
+            .join(", "),
+    };
+    let (events, were) = number(accounting.lost(), "event");
+    Some(format!(
+        "{events} {were} lost ({why}): packets that were not seen may still have passed."
+    ))
+}
+
+fn imbalance(accounting: &Accounting) -> Option<String> {
+    (!accounting.balances()).then(|| {
+        format!(
+            "The accounting does not balance: {} events emitted, {} not decodable, \
+             {} arrived, {} joined, {} late; what is not among them may be missing above.",
+            grouped(accounting.packets.get(Counter::Emitted)),
+            grouped(accounting.malformed),
+            grouped(accounting.hops),
+            grouped(accounting.joined),
+            grouped(accounting.late),
+        )
+    })
+}
+
+fn unparsed(accounting: &Accounting) -> Option<String> {
+    let packets = accounting.packets.get(Counter::Unparsed);
+    (packets > 0).then(|| {
+        format!(
+            "{} had headers that could not be read (cut short, impossible or nested too \
+             deep), so nobody knows whether they belonged to the follow.",
+            number(packets, "packet").0
+        )
+    })
+}
+
+fn sampled(accounting: &Accounting) -> Option<String> {
+    let packets = accounting.packets.get(Counter::SampledOut);
+    (packets > 0).then(|| {
+        let (packets, were) = number(packets, "sighting");
+        format!(
+            "{packets} of followed packets {were} left out by sampling, \
+             the same packets at every hop."
+        )
+    })
+}
+
+fn evicted(accounting: &Accounting) -> Option<String> {
+    (accounting.evicted > 0).then(|| {
+        let (journeys, were) = number(accounting.evicted, "journey");
+        format!("{journeys} {were} given up unfinished, because too many were open at once.")
+    })
+}
+
+/// So many things, and the verb they go with.
+fn number(number: u64, thing: &str) -> (String, &'static str) {
+    let were = if number == 1 { "was" } else { "were" };
+    (
+        format!("{} {thing}{}", grouped(number), plural(number)),
+        were,
+    )
+}
