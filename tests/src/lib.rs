@@ -12,6 +12,7 @@
 //! It must not depend on `tracer`: it says what is true about a network, so
 //! that tests can compare that with what the tracer says.
 
+pub mod frames;
 pub mod lab;
 pub mod netns;
 pub mod process;

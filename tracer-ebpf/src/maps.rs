@@ -129,7 +129,7 @@ pub(crate) fn spend(now: u64, budget: u32) -> bool {
     let Some(state) = BUDGET.get_ptr_mut(0) else {
         return false;
     };
-    let window = now >> tracer_common::config::BUDGET_WINDOW_SHIFT;
+    let window = now >> config::BUDGET_WINDOW_SHIFT;
     // SAFETY: a valid element of two integers. CPUs race for it, as eBPF has
     // no portable atomics before 5.12, which may grant a few events more than
     // the budget: what was granted and what was not is counted elsewhere.

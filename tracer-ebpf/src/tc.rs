@@ -49,7 +49,7 @@ pub(crate) fn tracer_egress(ctx: TcContext) -> i32 {
 /// The least that a classifier can do. Never attached: the benchmark compares
 /// with it.
 #[classifier]
-pub fn tracer_empty(_ctx: TcContext) -> i32 {
+pub(crate) fn tracer_empty(_ctx: TcContext) -> i32 {
     TC_ACT_UNSPEC
 }
 

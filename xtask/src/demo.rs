@@ -2,10 +2,8 @@
 //! tracer does before one has a cluster to use it on.
 
 use std::{
-    io::{BufRead as _, BufReader, Read},
-    process::{Child, Command, ExitCode, Stdio},
-    sync::mpsc,
-    thread,
+    process::{Child, Command, ExitCode},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -23,7 +21,7 @@ use crate::{
 #[derive(Args)]
 pub(crate) struct Options {
     /// Stop after that many journeys; an answer is a journey too
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..))]
     count: u64,
 }
 
@@ -36,78 +34,54 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     setup::tools()?;
     check::build()?;
 
-    say("making two nodes and two pods out of network namespaces");
+    say("making a network of two nodes, with a pod on each");
     let lab = Lab::new(&LabSpec::default())?;
     for pod in &lab.pods {
+        let node = lab.node_of(pod);
         say(format!(
-            "  pod {}/{} ({}) on node {} ({})",
-            pod.namespace,
-            pod.name,
+            "  pod {} ({}) on node {} ({})",
+            name(pod),
             pod.v4,
-            lab.node_of(pod).name,
-            lab.node_of(pod).underlay
+            node.name,
+            node.underlay
         ));
     }
-    let (web, cart) = match lab.pods.as_slice() {
-        [first, .., last] => (first, last),
-        _ => unreachable!("a lab has a pod on each of its two nodes"),
+    let [from, to] = lab.pods.as_slice() else {
+        unreachable!("the default is two nodes with a pod on each");
     };
 
-    ignore_interrupt()?;
     let mut tracer = Command::new(release_binary("tracer")?);
     tracer
-        .args(["follow", "--src-pod", &name(web), "--dst-pod", &name(cart)])
+        .args(["follow", "--src-pod", &name(from), "--dst-pod", &name(to)])
         .args(["--count", &options.count.to_string()])
         .args(lab.agent_args()?);
-    say("following packets between them:");
-    say(format!("  {}", command::line(&tracer)));
-    let mut tracer = tracer
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("cannot run tracer")?;
-    if is_attached(&mut tracer)? {
-        say("sending a ping every half second, and opening a TCP connection");
-        let mut ping = web.netns.command("ping");
-        ping.args(["-n", "-i", "0.5", &cart.v4.to_string()])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null());
-        let mut ping = ping.spawn().context("cannot run ping")?;
-        Flow::new(web, cart).port(8080).tcp_connects(1)?;
-        tracer.wait()?;
-        ping.kill()?;
-        ping.wait()?;
+    say("sending pings and opening TCP connections from the first to the second, while this runs:");
+    say(format!("  {}\n", command::line(&tracer)));
+
+    ignore_interrupt()?;
+    let mut tracer = tracer.spawn().context("cannot run tracer")?;
+    let sent = send_until_ended(&mut tracer, &Flow::new(from, to));
+    if sent.is_err() {
+        tracer.kill()?;
     }
     let code = tracer.wait()?.code();
+    sent?;
     let code = code.and_then(|code| u8::try_from(code).ok());
     Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
+/// A pod's name, as `tracer` takes it.
 fn name(pod: &Pod) -> String {
     format!("{}/{}", pod.namespace, pod.name)
 }
 
-/// Waits until tracer says that it is attached; it may have ended instead. What
-/// it says is shown from now on.
-fn is_attached(tracer: &mut Child) -> Result<bool> {
-    let stderr = tracer
-        .stderr
-        .take()
-        .context("tracer has no standard error")?;
-    let (ready, is_ready) = mpsc::channel();
-    thread::spawn(move || show(stderr, &ready));
-    // Without a word it hangs up when tracer does.
-    Ok(is_ready.recv().is_ok())
-}
-
-/// Passes on tracer's messages, and its ready line to `ready` as well.
-fn show(messages: impl Read, ready: &mpsc::Sender<()>) {
-    for line in BufReader::new(messages).lines().map_while(Result::ok) {
-        eprintln!("{line}");
-        if line.contains("ready") {
-            // Nobody waits for the second one.
-            let _ = ready.send(());
-        }
+/// What `tracer` is to follow, for as long as it runs.
+fn send_until_ended(tracer: &mut Child, flow: &Flow) -> Result<()> {
+    while tracer.try_wait()?.is_none() {
+        flow.ping(3, Duration::from_millis(300))?;
+        flow.tcp_connects(1)?;
     }
+    Ok(())
 }
 
 /// Leaves `Ctrl-C` to tracer, which ends with its summary, so that this program

@@ -49,11 +49,12 @@ Examples:
     /// Build tracer, optimised, as target/release/tracer
     #[command(after_help = "Example:\n  cargo xtask build && target/release/tracer version")]
     Build,
-    /// Follow a ping and a TCP connection over a network made for it (root)
+    /// Follow pings and TCP connections over a network made for it (root)
     ///
     /// Makes a cluster of two nodes out of network namespaces, wired as Flannel
-    /// does it, sends a ping from a pod of one to a pod of the other, and runs
-    /// `tracer follow` on it. All is removed at the end.
+    /// does it, sends pings and opens TCP connections from a pod of one to a
+    /// pod of the other, and runs `tracer follow` on it. All is removed at the
+    /// end; Ctrl-C ends earlier.
     #[command(after_help = "\
 Examples:
   cargo xtask demo

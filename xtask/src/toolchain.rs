@@ -163,3 +163,23 @@ fn number_pair(version: &str) -> Option<(u32, u32)> {
     let (major, rest) = version.split_once('.')?;
     Some((major.parse().ok()?, first_number(rest)?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_numbers_not_text() {
+        assert!(number_pair("1.101.0-nightly") > number_pair("1.95"));
+        assert!(number_pair("1.94.1") < number_pair("1.95"));
+        assert_eq!(number_pair("unknown"), None);
+    }
+
+    #[test]
+    fn the_major_version_of_llvm_is_found() {
+        assert_eq!(first_number("22.1.8"), Some(22));
+        assert_eq!(first_number(".so.22.1 => not found"), Some(22));
+        assert_eq!(first_number("-21.so"), Some(21));
+        assert_eq!(first_number("none"), None);
+    }
+}

@@ -176,6 +176,27 @@ pub struct Destination {
     pub ip: Option<IpNet>,
 }
 
+impl Source {
+    /// Whichever way it was named.
+    pub(super) fn name(&self) -> EndName {
+        either(self.end.as_ref(), self.pod.as_ref(), self.ip)
+    }
+}
+
+impl Destination {
+    /// Whichever way it was named.
+    pub(super) fn name(&self) -> EndName {
+        either(self.end.as_ref(), self.pod.as_ref(), self.ip)
+    }
+}
+
+fn either(end: Option<&EndName>, pod: Option<&PodName>, ip: Option<IpNet>) -> EndName {
+    end.cloned()
+        .or_else(|| pod.cloned().map(EndName::Pod))
+        .or_else(|| ip.map(EndName::Network))
+        .expect("clap's group lets exactly one through")
+}
+
 /// What `--proto` can be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Protocol {

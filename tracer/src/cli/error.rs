@@ -1,13 +1,6 @@
 //! How a command fails: one sentence on stderr, and an exit code.
 
-use std::{
-    fmt::Display,
-    io,
-    path::PathBuf,
-    process::ExitCode,
-};
-
-use ipnet::IpNet;
+use std::{fmt::Display, io, path::PathBuf, process::ExitCode};
 
 use crate::inventory::{COMMAND, InventoryError, list};
 
@@ -93,7 +86,7 @@ pub enum SettingsError {
     SameEnds(String),
     /// No address of one end can talk to one of the other.
     #[error(
-        "{source_end} has {source_family} addresses only and {destination_end} none of these: give two ends of the same family"
+        "{source_end} has only {source_family} addresses and {destination_end} only {destination_family}: give two ends of one family"
     )]
     Families {
         /// The source.
@@ -102,6 +95,8 @@ pub enum SettingsError {
         source_family: &'static str,
         /// The destination.
         destination_end: String,
+        /// The other.
+        destination_family: &'static str,
     },
     /// The kernel programs have room for few ports.
     #[error("{0} VXLAN ports are too many: give --vxlan-port at most 4 times")]
@@ -163,13 +158,13 @@ pub enum SettingsError {
     },
     /// It is not known on which nodes the ends are, and nobody looks anywhere.
     #[error(
-        "neither {source_net} nor {destination_net} is on a node of the objects file: name one to look at with --agent NODE=local or --agent NODE=netns:PATH"
+        "neither {source_end} nor {destination_end} is on a node of the objects file: name one to look at with --agent NODE=local or --agent NODE=netns:PATH"
     )]
     NoPlace {
         /// The source.
-        source_net: IpNet,
+        source_end: String,
         /// The destination.
-        destination_net: IpNet,
+        destination_end: String,
     },
 }
 
@@ -184,7 +179,6 @@ impl SettingsError {
                 | Self::VxlanPorts(_)
                 | Self::RingSize { .. }
                 | Self::TwoAgents(_)
-                | Self::SharedNamespace { .. }
         )
     }
 }

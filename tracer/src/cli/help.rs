@@ -13,7 +13,7 @@ EXIT CODES
 /// Of `tracer follow`.
 pub(super) const FOLLOW: &str = "\
 EXAMPLES
-  Two pods, on a machine that is node-a; what it sees of node-b's side is nothing:
+  Two pods, as far as the machine that this runs on, node-a, can see them:
     kubectl get nodes,pods,services,endpointslices -A -o yaml > objects.yaml
     tracer follow --inventory objects.yaml --agent node-a=local \\
       --src-pod default/web --dst-pod shop/cart

@@ -1,1 +1,70 @@
-//! The command line.
+//! The command line: arguments as typed, settings as meant, and how a command ends.
+//!
+//! ```text
+//! text ──clap──► Arguments ──look up──► Settings ──follow──► Outcome | Failure ──► exit code
+//! ```
+//!
+//! Data goes to stdout and everything else to stderr. What is wrong is told in one sentence. A reader of
+//! stdout that goes away, as `head` does, is no failure.
+
+mod agents;
+mod args;
+mod error;
+mod help;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    process::ExitCode,
+};
+
+use clap::{CommandFactory as _, Parser as _};
+use tracing::Level;
+
+pub use args::{Arguments, Command, Destination, FollowArgs, Output, Protocol, Source};
+pub use error::{Failure, Outcome, SettingsError};
+pub use settings::{End, Settings};
+pub use values::{AgentSpec, EndName, Place, PodName};
+
+/// Runs the program: reads its arguments and does what they say, a follow by `follow`.
+///
+/// Arguments that clap refuses, and help, end the process here.
+pub fn run(follow: impl FnOnce(Settings) -> Result<Outcome, Failure>) -> ExitCode {
+    let arguments = Arguments::parse();
+    log_to_stderr(arguments.verbose);
+    error::finish(match arguments.command {
+        Command::Follow(args) => Settings::resolve(&args)
+            .map_err(Failure::from)
+            .and_then(follow),
+        Command::Version => print(format!("tracer {}\n", env!("CARGO_PKG_VERSION")).as_bytes()),
+        Command::Completions { shell } => {
+            // Not into stdout: clap_complete panics when that is closed.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "tracer", &mut script);
+            print(&script)
+        }
+    })
+}
+
+fn print(text: &[u8]) -> Result<Outcome, Failure> {
+    io::stdout().write_all(text)?;
+    io::stdout().flush()?;
+    Ok(Outcome::Done)
+}
+
+fn log_to_stderr(verbose: u8) {
+    let level = match verbose {
+        0 => Level::WARN,
+        1 => Level::INFO,
+        2 => Level::DEBUG,
+        _ => Level::TRACE,
+    };
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
+}

@@ -29,7 +29,7 @@ impl Leg<'_> {
 }
 
 /// All legs; each is followed by those that lead on from its end, the
-/// busiest first.
+/// busiest first. The way from the follow's source comes before the way back.
 pub(super) fn in_path_order<'a>(scene: &Scene, summary: &'a Summary) -> Vec<Leg<'a>> {
     let mut onward: BTreeMap<&Place, Vec<Leg<'a>>> = BTreeMap::new();
     for ((from, to), latency) in &summary.legs {
@@ -45,11 +45,11 @@ pub(super) fn in_path_order<'a>(scene: &Scene, summary: &'a Summary) -> Vec<Leg<
     }
 
     let ends: BTreeSet<&Place> = summary.legs.keys().map(|(_, to)| to).collect();
-    let (inner, starts): (Vec<&Place>, Vec<&Place>) =
-        onward.keys().copied().partition(|place| ends.contains(place));
-    let mut path = Vec::with_capacity(summary.legs.len());
+    let mut starts: Vec<&Place> = onward.keys().copied().collect();
     // What no start leads to goes in a circle, and is begun anywhere.
-    for start in starts.into_iter().chain(inner) {
+    starts.sort_by_key(|place| (ends.contains(place), !asks(scene, place)));
+    let mut path = Vec::with_capacity(summary.legs.len());
+    for start in starts {
         let mut open = onward.remove(start).unwrap_or_default();
         while let Some(leg) = open.pop() {
             open.extend(onward.remove(leg.to).unwrap_or_default());
@@ -57,6 +57,16 @@ pub(super) fn in_path_order<'a>(scene: &Scene, summary: &'a Summary) -> Vec<Leg<
         }
     }
     path
+}
+
+/// Whether the follow's source is behind this place.
+fn asks(scene: &Scene, place: &Place) -> bool {
+    let points = scene.agent(&place.node).map(|hello| &hello.points);
+    points.into_iter().flatten().any(|point| {
+        let here = point.interface == place.interface && point.netns == place.netns;
+        let source = |address| scene.sources.iter().any(|net| net.contains(address));
+        here && point.addresses.iter().any(source)
+    })
 }
 
 /// Whether times taken on these two nodes can be subtracted: agents of one

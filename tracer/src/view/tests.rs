@@ -23,7 +23,8 @@ fn show(view: &mut dyn View, case: &Case) {
     let scene = &case.scene;
     view.started(scene, &started(scene)).expect("memory");
     for (journey, verdict, parts) in &case.journeys {
-        view.journey(scene, journey, verdict, parts).expect("memory");
+        view.journey(scene, journey, verdict, parts)
+            .expect("memory");
     }
     view.summary(scene, &summary(scene, &case.journeys))
         .expect("memory");
@@ -124,7 +125,9 @@ fn documented_examples_are_real() {
     let mut actual = blocks.next().unwrap_or_default().to_owned();
     let mut shown = BTreeSet::new();
     for block in blocks {
-        let (name, rest) = block.split_once(" -->\n```json\n").expect("a block follows");
+        let (name, rest) = block
+            .split_once(" -->\n```json\n")
+            .expect("a block follows");
         let (_, rest) = rest.split_once("\n```\n").expect("the block ends");
         let example = examples.iter().find(|(example, _)| *example == name);
         let (name, example) = example.expect("an example of this name");
@@ -143,7 +146,9 @@ fn every_field_is_documented() {
         collect_keys(&serde_json::from_str(&line).expect("JSON"), &mut keys);
     }
     for key in keys {
-        assert!(document.contains(&format!("`{key}`")), "{key} is not documented");
+        let names = ["`", "."].map(|before| format!("{before}{key}`"));
+        let documented = names.iter().any(|name| document.contains(name));
+        assert!(documented, "{key} is not documented");
     }
 }
 
@@ -156,7 +161,12 @@ fn keys_are_always_there() {
     for line in journeys.filter(|line| line.contains("tracer.journey/1")) {
         let value: Value = serde_json::from_str(&line).expect("JSON");
         let keys = |value: &Value| -> Vec<String> {
-            value.as_object().expect("an object").keys().cloned().collect()
+            value
+                .as_object()
+                .expect("an object")
+                .keys()
+                .cloned()
+                .collect()
         };
         let hops = value["hops"].as_array().expect("hops");
         let hop = keys(&hops[0]);

@@ -79,9 +79,9 @@ impl Flow {
         self.indent = column;
     }
 
-    /// Leaves at least so many columns free before what comes next.
-    pub(super) fn space(&mut self, columns: usize) {
-        self.gap = self.gap.max(columns);
+    /// Leaves so many columns more before what comes next.
+    pub(super) const fn space(&mut self, columns: usize) {
+        self.gap += columns;
     }
 
     /// Goes to a column, or one beyond what is there.
@@ -132,7 +132,10 @@ impl Flow {
     /// Pieces on one line, the next if need be; broken between them only
     /// where they are too long for any.
     pub(super) fn phrase(&mut self, style: Style, pieces: &[&str]) {
-        let len = pieces.iter().map(|piece| piece.chars().count() + 1).sum::<usize>();
+        let len = pieces
+            .iter()
+            .map(|piece| piece.chars().count() + 1)
+            .sum::<usize>();
         self.make_room(len.saturating_sub(1));
         for piece in pieces {
             self.put(style, piece);
@@ -166,7 +169,9 @@ impl Flow {
 fn clean(text: &str) -> String {
     text.chars()
         .map(|c| match c {
-            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' => '\u{fffd}',
+            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' => {
+                '\u{fffd}'
+            }
             '\u{feff}' | '\u{61c}' => '\u{fffd}',
             c if c.is_control() => '\u{fffd}',
             c => c,
@@ -199,14 +204,20 @@ mod tests {
     #[test]
     fn the_middle_of_a_long_name_goes() {
         assert_eq!(shorten("short", 5), "short");
-        assert_eq!(shorten("ip-10-0-12-34.eu-west-1.internal", 18), "ip-10-0-12-3…ernal");
+        assert_eq!(
+            shorten("ip-10-0-12-34.eu-west-1.internal", 18),
+            "ip-10-0-12-3…ernal"
+        );
     }
 
     #[test]
     fn foreign_names_cannot_steer_the_terminal() {
         let mut flow = Flow::new();
         flow.put(Palette::PLAIN.plain, "eth\u{1b}[2J\u{202e}0\u{9b}\r\n");
-        assert_eq!(flow.finish(), "eth\u{fffd}[2J\u{fffd}0\u{fffd}\u{fffd}\u{fffd}");
+        assert_eq!(
+            flow.finish(),
+            "eth\u{fffd}[2J\u{fffd}0\u{fffd}\u{fffd}\u{fffd}"
+        );
     }
 
     proptest! {

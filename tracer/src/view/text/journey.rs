@@ -74,8 +74,9 @@ fn header(flow: &mut Flow, palette: Palette, scene: &Scene, journey: &Journey) {
     flow.space(2);
     let to = format!("→ {}:", end(scene, journey.packet.dst));
     flow.phrase(palette.plain, &[&end(scene, journey.packet.src), &to]);
+    // Two clocks may even disagree on which was first.
     let took = match since(scene, first, last) {
-        Some(took) if steps.len() > 1 => format!(" in {}", took.trim_start_matches('+')),
+        Some(took) if last.time > first.time => format!(" in {}", took.trim_start_matches('+')),
         _ => String::new(),
     };
     let mut facts = vec![(
@@ -140,7 +141,7 @@ fn hop(
     flow.left(palette.plain, 3, arrow(point.direction));
     let time = previous.and_then(|before| since(scene, before, step));
     flow.right(palette.plain, TIME, &time.unwrap_or_default());
-    flow.space(2);
+    flow.space(1);
     let ttl = match journey.packet.proto() {
         Proto::Arp => String::new(),
         Proto::Ip(_) => format!("ttl {}", step.ttl),
@@ -150,14 +151,12 @@ fn hop(
     flow.right(style(unlike(|a, b| a.len == b.len)), LEN, &len);
     if step.segments > 1 {
         let changed = unlike(|a, b| a.segments == b.segments);
-        let segments = format!("({} segments)", step.segments);
-        flow.put(style(changed), &segments);
+        flow.put(style(changed), &format!("({} seg)", step.segments));
     }
-    if step.seen < journey.size() {
-        flow.words(
-            palette.odd,
-            &format!("only {} of {} bytes", step.seen, journey.size()),
-        );
+    let before = previous.map_or(journey.size(), |before| before.seen);
+    if step.seen < journey.size() && step.seen != before {
+        let missing = format!("only {} of {} bytes", step.seen, journey.size());
+        flow.put(palette.odd, &missing);
     }
     if let Some(encap) = &step.encap {
         tunnel(flow, palette, encap);
@@ -166,7 +165,7 @@ fn hop(
 }
 
 fn tunnel(flow: &mut Flow, palette: Palette, encap: &Encap) {
-    flow.space(2);
+    flow.space(1);
     let from = format!("vxlan {} {}", encap.vni, encap.outer_src);
     let mut to = format!("→ {}", encap.outer_dst);
     if encap.levels > 1 {
@@ -201,10 +200,10 @@ fn conclusion(
         Kind::Left => ("→", palette.other),
         Kind::Unknown => ("?", palette.odd),
     };
-    let confidence = match verdict.confidence {
-        Confidence::Low => Some("low confidence"),
-        Confidence::High => None,
-        Confidence::Confirmed => Some("confirmed"),
+    let confidence = match (verdict.kind, verdict.confidence) {
+        (Kind::Unknown, _) | (_, Confidence::High) => None,
+        (_, Confidence::Low) => Some("low confidence"),
+        (_, Confidence::Confirmed) => Some("confirmed"),
     };
     let remarks: Vec<_> = verdict.cause.into_iter().chain(confidence).collect();
     let kind = verdict.kind.name();
@@ -262,6 +261,8 @@ fn shares(journey: &Journey, parts: Parts) -> Option<String> {
         Transport::Tcp(tcp) if tcp.payload_len > 0 => "bytes",
         _ => "packets",
     };
-    let shares: Vec<_> = shares.map(|(share, fate)| format!("{share} {fate}")).collect();
+    let shares: Vec<_> = shares
+        .map(|(share, fate)| format!("{share} {fate}"))
+        .collect();
     Some(format!("of {sent} {thing}: {}", shares.join(", ")))
 }

@@ -34,7 +34,10 @@ fn verdicts(flow: &mut Flow, palette: Palette, summary: &Summary) {
     let shares: Vec<_> = Kind::ALL
         .iter()
         .filter_map(|kind| {
-            let journeys = summary.verdicts.get(kind).filter(|journeys| **journeys > 0)?;
+            let journeys = summary
+                .verdicts
+                .get(kind)
+                .filter(|journeys| **journeys > 0)?;
             Some(format!("{} {}", grouped(*journeys), kind.name()))
         })
         .collect();
@@ -66,13 +69,17 @@ fn latencies(flow: &mut Flow, palette: Palette, legs: &[Leg<'_>]) {
         flow.right(palette.strong, width, title);
     }
     flow.line();
-    let mut nodes = None;
+    let mut before: Option<&Leg<'_>> = None;
     for leg in legs {
-        let between = (&leg.from.node, &leg.to.node);
-        if nodes.replace(between) != Some(between) {
+        let leads_on = |before: &Leg<'_>| {
+            before.to == leg.from
+                && (&before.from.node, &before.to.node) == (&leg.from.node, &leg.to.node)
+        };
+        if !before.is_some_and(leads_on) {
             heading(flow, palette, leg);
         }
         row(flow, palette, leg);
+        before = Some(leg);
     }
     flow.line();
 }
@@ -136,7 +143,7 @@ fn whereabouts(accounting: &Accounting) -> String {
     let late = match accounting.late {
         0 => String::new(),
         late => format!(
-            ", {} came after {} journey was shown",
+            " and {} came after {} journey was shown",
             grouped(late),
             if late == 1 { "its" } else { "their" }
         ),
@@ -155,7 +162,10 @@ fn whereabouts(accounting: &Accounting) -> String {
 
 fn lost(accounting: &Accounting) -> Option<String> {
     let causes = [
-        (accounting.packets.get(Counter::RingFull), "ring buffer full"),
+        (
+            accounting.packets.get(Counter::RingFull),
+            "ring buffer full",
+        ),
         (
             accounting.packets.get(Counter::RateLimited),
             "over the event budget",

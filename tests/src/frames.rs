@@ -1,0 +1,138 @@
+//! Frames, byte by byte: what the tests inject, walk and measure.
+//!
+//! Each function wraps what it is given, innermost first:
+//! `ethernet(IPV4, &ipv4(TCP, A, B, &tcp(…)))`.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// EtherType of IPv4.
+pub const IPV4: u16 = 0x0800;
+/// EtherType of ARP.
+pub const ARP: u16 = 0x0806;
+/// EtherType of a VLAN tag.
+pub const VLAN: u16 = 0x8100;
+/// EtherType of IPv6.
+pub const IPV6: u16 = 0x86dd;
+
+/// Protocol number of ICMP.
+pub const ICMP: u8 = 1;
+/// Protocol number of TCP.
+pub const TCP: u8 = 6;
+/// Protocol number of UDP.
+pub const UDP: u8 = 17;
+/// Protocol number of ICMPv6.
+pub const ICMPV6: u8 = 58;
+
+/// An Ethernet frame between two made-up stations.
+#[must_use]
+pub fn ethernet(kind: u16, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
+    frame.extend(kind.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+/// What follows the EtherType [`VLAN`]: tag `id`, then a payload of `kind`.
+#[must_use]
+pub fn vlan(id: u16, kind: u16, payload: &[u8]) -> Vec<u8> {
+    [&id.to_be_bytes(), &kind.to_be_bytes(), payload].concat()
+}
+
+/// An IPv4 packet without options, with a valid header checksum.
+#[must_use]
+pub fn ipv4(proto: u8, src: Ipv4Addr, dst: Ipv4Addr, payload: &[u8]) -> Vec<u8> {
+    ipv4_with_options(proto, src, dst, &[], payload)
+}
+
+/// An IPv4 packet with options, whose length must be a multiple of four.
+#[must_use]
+pub fn ipv4_with_options(
+    proto: u8,
+    src: Ipv4Addr,
+    dst: Ipv4Addr,
+    options: &[u8],
+    payload: &[u8],
+) -> Vec<u8> {
+    let header_len = 20 + options.len();
+    let total = u16::try_from(header_len + payload.len()).expect("a packet fits in 64 KiB");
+    let words = u8::try_from(header_len / 4).expect("at most 15");
+    let mut header = vec![0x40 | words, 0];
+    header.extend(total.to_be_bytes());
+    header.extend([0x12, 0x34, 0x40, 0, 64, proto, 0, 0]);
+    header.extend(src.octets());
+    header.extend(dst.octets());
+    header.extend(options);
+    let checksum = checksum(&header);
+    header[10..12].copy_from_slice(&checksum.to_be_bytes());
+    header.extend(payload);
+    header
+}
+
+/// An IPv6 packet.
+#[must_use]
+pub fn ipv6(next: u8, src: Ipv6Addr, dst: Ipv6Addr, payload: &[u8]) -> Vec<u8> {
+    let len = u16::try_from(payload.len()).expect("a packet fits in 64 KiB");
+    let mut packet = vec![0x60, 0, 0, 0];
+    packet.extend(len.to_be_bytes());
+    packet.extend([next, 64]);
+    packet.extend(src.octets());
+    packet.extend(dst.octets());
+    packet.extend(payload);
+    packet
+}
+
+/// A TCP segment with Linux's usual options: NOP, NOP, timestamps.
+#[must_use]
+pub fn tcp(src_port: u16, dst_port: u16, seq: u32, payload: &[u8]) -> Vec<u8> {
+    let mut segment = [src_port.to_be_bytes(), dst_port.to_be_bytes()].concat();
+    segment.extend(seq.to_be_bytes());
+    segment.extend([0, 0, 0, 2, 0x80, 0x10, 1, 0, 0, 0, 0, 0]);
+    segment.extend([1, 1, 8, 10, 0, 0, 0, 7, 0, 0, 0, 9]);
+    segment.extend(payload);
+    segment
+}
+
+/// A UDP datagram without checksum.
+#[must_use]
+pub fn udp(src_port: u16, dst_port: u16, payload: &[u8]) -> Vec<u8> {
+    let len = u16::try_from(8 + payload.len()).expect("a datagram fits in 64 KiB");
+    let mut datagram = [src_port, dst_port, len, 0].map(u16::to_be_bytes).concat();
+    datagram.extend(payload);
+    datagram
+}
+
+/// An ICMP or ICMPv6 message; `rest` is what follows the checksum.
+#[must_use]
+pub fn icmp(kind: u8, code: u8, rest: &[u8]) -> Vec<u8> {
+    [&[kind, code, 0, 0], rest].concat()
+}
+
+/// A UDP datagram to `port` that carries a frame in VXLAN.
+#[must_use]
+pub fn vxlan(port: u16, vni: u32, frame: &[u8]) -> Vec<u8> {
+    let [_, a, b, c] = vni.to_be_bytes();
+    let mut payload = vec![8, 0, 0, 0, a, b, c, 0];
+    payload.extend(frame);
+    udp(40_000, port, &payload)
+}
+
+/// An ARP request for IPv4 over Ethernet.
+#[must_use]
+pub fn arp_request(sender: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
+    let mut packet = vec![0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 2];
+    packet.extend(sender.octets());
+    packet.extend([0; 6]);
+    packet.extend(target.octets());
+    packet
+}
+
+/// The Internet checksum (RFC 1071) of bytes whose own checksum field is 0.
+fn checksum(bytes: &[u8]) -> u16 {
+    let (words, _) = bytes.as_chunks::<2>();
+    let sum: u32 = words
+        .iter()
+        .map(|word| u32::from(u16::from_be_bytes(*word)))
+        .sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    !u16::try_from((folded & 0xffff) + (folded >> 16)).expect("folded twice")
+}

@@ -1,0 +1,260 @@
+//! The filter, on tables as user space would write them.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use proptest::prelude::*;
+use tracer_common::{
+    filter::{
+        Decision, FOLLOWED, NEIGHBOUR, Prefilter, Rule, Sides, Tables, candidate, decide,
+        sampling_hash,
+    },
+    walk::walk,
+};
+use tracer_tests::frames::{
+    ARP, ICMP, ICMPV6, IPV4, IPV6, TCP, UDP, arp_request, ethernet, icmp, ipv4, ipv6, tcp, udp,
+};
+
+const A: Ipv4Addr = Ipv4Addr::new(10, 244, 1, 5);
+const B: Ipv4Addr = Ipv4Addr::new(10, 244, 2, 7);
+const C: Ipv4Addr = Ipv4Addr::new(10, 244, 2, 8);
+const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 244, 1, 1);
+const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const A6: Ipv6Addr = Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 5);
+const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+const SOLICITED: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 5);
+
+struct Maps {
+    prefilter: Prefilter,
+    sides: HashMap<[u8; 16], Sides>,
+    rules: Vec<Rule>,
+}
+
+impl Maps {
+    fn new() -> Self {
+        Self {
+            prefilter: Prefilter::EMPTY,
+            sides: HashMap::new(),
+            rules: Vec::new(),
+        }
+    }
+
+    fn address(&mut self, address: impl Into<IpAddr>) -> &mut Sides {
+        let key = match address.into() {
+            IpAddr::V4(v4) => {
+                self.prefilter.insert_v4(v4.octets());
+                v4.to_ipv6_mapped().octets()
+            }
+            IpAddr::V6(v6) => {
+                self.prefilter.insert_v6(v6.octets());
+                v6.octets()
+            }
+        };
+        self.sides.entry(key).or_default()
+    }
+
+    fn pair(mut self, a: impl Into<IpAddr>, b: impl Into<IpAddr>, rule: Rule) -> Self {
+        let bit = 1 << self.rules.len();
+        let side = self.address(a);
+        side.a |= bit;
+        side.flags |= NEIGHBOUR | FOLLOWED;
+        let side = self.address(b);
+        side.b |= bit;
+        side.flags |= NEIGHBOUR | FOLLOWED;
+        self.rules.push(rule);
+        self
+    }
+
+    fn next_hop(mut self, address: impl Into<IpAddr>) -> Self {
+        self.address(address).flags |= NEIGHBOUR;
+        self
+    }
+
+    fn says(&self, frame: &[u8]) -> Decision {
+        let layers = walk(frame, true, &[0; 4]).expect("walked").expect("found");
+        match candidate(frame, &layers, self, true) {
+            Some(ends) => decide(frame, &ends, self),
+            None => Decision::Miss,
+        }
+    }
+}
+
+impl Tables for Maps {
+    fn may_concern(&self, index: u32) -> bool {
+        self.prefilter.contains(index)
+    }
+
+    fn sides(&self, address: &[u8; 16]) -> Sides {
+        self.sides.get(address).copied().unwrap_or_default()
+    }
+
+    fn rule(&self, index: u32) -> Rule {
+        self.rules[index as usize]
+    }
+}
+
+fn any_rule() -> Rule {
+    Rule::default()
+}
+
+fn tcp_frame(src: Ipv4Addr, dst: Ipv4Addr, src_port: u16, dst_port: u16) -> Vec<u8> {
+    ethernet(IPV4, &ipv4(TCP, src, dst, &tcp(src_port, dst_port, 1, b"")))
+}
+
+#[test]
+fn pairs_both_ways_and_never_across() {
+    let maps = Maps::new()
+        .pair(A, B, any_rule())
+        .pair(GATEWAY, C, any_rule());
+    assert_eq!(maps.says(&tcp_frame(A, B, 1, 2)), Decision::Match);
+    assert_eq!(maps.says(&tcp_frame(B, A, 2, 1)), Decision::Match);
+    assert_eq!(maps.says(&tcp_frame(A, C, 1, 2)), Decision::Elsewhere);
+    assert_eq!(maps.says(&tcp_frame(C, A, 1, 2)), Decision::Miss);
+    assert_eq!(maps.says(&tcp_frame(A, A, 1, 2)), Decision::Elsewhere);
+}
+
+#[test]
+fn protocol_and_ports() {
+    let maps = Maps::new().pair(
+        A,
+        B,
+        Rule {
+            proto: TCP,
+            b_port: 8080,
+            ..Rule::default()
+        },
+    );
+    assert_eq!(maps.says(&tcp_frame(A, B, 40_000, 8080)), Decision::Match);
+    assert_eq!(maps.says(&tcp_frame(B, A, 8080, 40_000)), Decision::Match);
+    assert_eq!(
+        maps.says(&tcp_frame(A, B, 8080, 40_000)),
+        Decision::Elsewhere
+    );
+    let datagram = ethernet(IPV4, &ipv4(UDP, A, B, &udp(40_000, 8080, b"")));
+    assert_eq!(maps.says(&datagram), Decision::Elsewhere);
+}
+
+#[test]
+fn icmp_stands_for_both_versions() {
+    let maps = Maps::new().pair(
+        A6,
+        LINK_LOCAL,
+        Rule {
+            proto: ICMP,
+            ..Rule::default()
+        },
+    );
+    let echo = ethernet(IPV6, &ipv6(ICMPV6, A6, LINK_LOCAL, &icmp(128, 0, &[0; 4])));
+    assert_eq!(maps.says(&echo), Decision::Match);
+}
+
+#[test]
+fn errors_belong_to_what_they_quote() {
+    let maps = Maps::new().pair(
+        A,
+        B,
+        Rule {
+            proto: UDP,
+            b_port: 53,
+            ..Rule::default()
+        },
+    );
+    let error = |quote: &[u8]| {
+        let rest = [&[0; 4], quote].concat();
+        ethernet(IPV4, &ipv4(ICMP, ROUTER, A, &icmp(3, 1, &rest)))
+    };
+    let asked = error(&ipv4(UDP, A, B, &udp(999, 53, b"")));
+    assert_eq!(maps.says(&asked), Decision::Match);
+    let not_asked = error(&ipv4(UDP, A, B, &udp(999, 54, b"")));
+    assert_eq!(maps.says(&not_asked), Decision::Elsewhere);
+}
+
+#[test]
+fn neighbours_among_themselves() {
+    let maps = Maps::new()
+        .pair(A, B, any_rule())
+        .pair(A6, LINK_LOCAL, any_rule())
+        .next_hop(GATEWAY);
+    let ask = |sender, target| ethernet(ARP, &arp_request(sender, target));
+    assert_eq!(maps.says(&ask(A, GATEWAY)), Decision::Match);
+    assert_eq!(maps.says(&ask(GATEWAY, A)), Decision::Match);
+    assert_eq!(maps.says(&ask(C, GATEWAY)), Decision::Miss);
+    assert_eq!(maps.says(&ask(Ipv4Addr::UNSPECIFIED, A)), Decision::Match);
+    assert_eq!(
+        maps.says(&ask(Ipv4Addr::UNSPECIFIED, GATEWAY)),
+        Decision::Miss
+    );
+
+    let solicit = |target: Ipv6Addr| {
+        let rest = [&[0; 4], target.octets().as_slice()].concat();
+        ethernet(
+            IPV6,
+            &ipv6(
+                ICMPV6,
+                "fe80::2".parse().expect("an address"),
+                SOLICITED,
+                &icmp(135, 0, &rest),
+            ),
+        )
+    };
+    assert_eq!(
+        maps.says(&solicit(A6)),
+        Decision::Match,
+        "a router asks from fe80::2"
+    );
+    assert_eq!(
+        maps.says(&solicit("fd00:1::6".parse().expect("an address"))),
+        Decision::Miss
+    );
+}
+
+#[test]
+fn first_stage_lets_nearly_nothing_through() {
+    let mut maps = Maps::new();
+    for host in 10..74 {
+        maps = maps.pair(
+            Ipv4Addr::new(10, 244, 1, host),
+            Ipv4Addr::new(10, 244, 2, host),
+            any_rule(),
+        );
+    }
+    let mut passed = 0;
+    for net in 3..23 {
+        for host in 0..=255 {
+            let frame = tcp_frame(Ipv4Addr::new(10, 244, net, host), C, 1, 2);
+            let layers = walk(frame.as_slice(), true, &[0; 4])
+                .expect("walked")
+                .expect("found");
+            passed += u32::from(candidate(frame.as_slice(), &layers, &maps, false).is_some());
+        }
+    }
+    assert!(passed < 20 * 256 / 10, "{passed} of {} passed", 20 * 256);
+}
+
+#[test]
+fn segments_are_sampled_like_their_super_packet() {
+    let maps = Maps::new().pair(A, B, any_rule());
+    let hash = |seq, payload: &[u8]| {
+        let frame = ethernet(IPV4, &ipv4(TCP, A, B, &tcp(1, 2, seq, payload)));
+        let layers = walk(frame.as_slice(), true, &[0; 4])
+            .expect("walked")
+            .expect("found");
+        let ends = candidate(frame.as_slice(), &layers, &maps, false).expect("a candidate");
+        sampling_hash(frame.as_slice(), &layers, &ends)
+    };
+    assert_eq!(hash(1, &[0; 1000]), hash(501, &[0; 500]));
+}
+
+proptest! {
+    #[test]
+    fn deciding_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let maps = Maps::new().pair(A, B, any_rule());
+        if let Ok(Some(layers)) = walk(bytes.as_slice(), true, &[0; 4])
+            && let Some(ends) = candidate(bytes.as_slice(), &layers, &maps, true)
+        {
+            let _decision: Decision = decide(bytes.as_slice(), &ends, &maps);
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! The header walk, on frames as they should and should not be.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use proptest::prelude::*;
+use tracer_common::{
+    packet::Packet,
+    walk::{Layers, MORE_FRAGMENTS, Network, Unparsed, quoted, walk},
+};
+use tracer_tests::frames::{
+    ARP, ICMP, ICMPV6, IPV4, IPV6, TCP, UDP, VLAN, arp_request, ethernet, icmp, ipv4,
+    ipv4_with_options, ipv6, tcp, udp, vlan, vxlan,
+};
+
+const PORTS: [u16; 4] = [8472, 4789, 0, 0];
+const A: Ipv4Addr = Ipv4Addr::new(10, 244, 1, 5);
+const B: Ipv4Addr = Ipv4Addr::new(10, 244, 2, 7);
+const NODE_A: Ipv4Addr = Ipv4Addr::new(172, 16, 0, 1);
+const NODE_B: Ipv4Addr = Ipv4Addr::new(172, 16, 0, 2);
+const A6: Ipv6Addr = Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 5);
+const B6: Ipv6Addr = Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, 7);
+
+/// Reads as the programs' first look does: plain headers only.
+struct Plain<'a>(&'a [u8]);
+
+impl Packet for Plain<'_> {
+    const PLAIN_ONLY: bool = true;
+
+    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.0.read(offset)
+    }
+}
+
+fn found(frame: &[u8]) -> Layers {
+    walk(frame, true, &PORTS)
+        .expect("a frame that can be walked")
+        .expect("a packet that can be followed")
+}
+
+fn inner() -> Vec<u8> {
+    ethernet(IPV4, &ipv4(TCP, A, B, &tcp(40_000, 8080, 1, b"hello")))
+}
+
+fn wrapped(frame: &[u8]) -> Vec<u8> {
+    ethernet(IPV4, &ipv4(UDP, NODE_A, NODE_B, &vxlan(8472, 7, frame)))
+}
+
+#[test]
+fn plain_packets() {
+    let layers = found(&inner());
+    assert_eq!((layers.l3, layers.l4), (14, 34));
+    assert_eq!((layers.network, layers.proto), (Network::V4, TCP));
+    assert_eq!(layers.fragment_id, 0x1234);
+    assert_eq!(layers.tunnel, None);
+
+    let layers = found(&ethernet(IPV6, &ipv6(UDP, A6, B6, &udp(1, 2, b""))));
+    assert_eq!((layers.l3, layers.l4), (14, 54));
+    assert_eq!((layers.network, layers.proto), (Network::V6, UDP));
+
+    let layers = found(&ethernet(ARP, &arp_request(A, B)));
+    assert_eq!((layers.l3, layers.network), (14, Network::Arp));
+}
+
+#[test]
+fn without_ethernet() {
+    let packet = ipv4(ICMP, A, B, &icmp(8, 0, &[0; 4]));
+    let layers = walk(packet.as_slice(), false, &PORTS)
+        .expect("walked")
+        .expect("found");
+    assert_eq!((layers.l3, layers.l4), (0, 20));
+}
+
+#[test]
+fn options_vlan_tags_and_extension_headers() {
+    let options = [1, 1, 1, 1, 1, 1, 1, 1];
+    let packet = ipv4_with_options(TCP, A, B, &options, &tcp(1, 2, 3, b""));
+    assert_eq!(found(&ethernet(IPV4, &packet)).l4, 14 + 28);
+
+    let tagged = ethernet(VLAN, &vlan(5, VLAN, &vlan(6, IPV4, &packet)));
+    assert_eq!(found(&tagged).l3, 14 + 8);
+
+    // Hop-by-hop options of 16 bytes, then destination options of 8.
+    let mut extended = vec![60, 1];
+    extended.extend([0; 14]);
+    extended.extend([UDP, 0, 0, 0, 0, 0, 0, 0]);
+    extended.extend(udp(1, 2, b""));
+    let layers = found(&ethernet(IPV6, &ipv6(0, A6, B6, &extended)));
+    assert_eq!((layers.proto, layers.l4), (UDP, 14 + 40 + 24));
+}
+
+#[test]
+fn tunnels_up_to_two() {
+    let once = wrapped(&inner());
+    let layers = found(&once);
+    assert_eq!((layers.l3, layers.l4), (14 + 50, 34 + 50));
+    let tunnel = layers.tunnel.expect("a tunnel");
+    assert_eq!((tunnel.levels, tunnel.outer_l3, tunnel.vni), (1, 14, 7));
+
+    let twice = wrapped(&once);
+    let tunnel = found(&twice).tunnel.expect("tunnels");
+    assert_eq!((tunnel.levels, tunnel.outer_l3), (2, 64));
+
+    let thrice = wrapped(&twice);
+    assert_eq!(
+        walk(thrice.as_slice(), true, &PORTS),
+        Err(Unparsed::TooDeep)
+    );
+}
+
+#[test]
+fn no_vxlan_without_its_port_or_flag() {
+    let other_port = ethernet(IPV4, &ipv4(UDP, NODE_A, NODE_B, &vxlan(9999, 7, &inner())));
+    assert_eq!(found(&other_port).tunnel, None);
+    let mut no_flag = wrapped(&inner());
+    no_flag[14 + 20 + 8] = 0;
+    assert_eq!(found(&no_flag).tunnel, None);
+}
+
+#[test]
+fn fragments() {
+    let mut first = ethernet(IPV4, &ipv4(UDP, NODE_A, NODE_B, &vxlan(8472, 7, &inner())));
+    first[14 + 6] = 0x20;
+    let layers = found(&first);
+    assert!(
+        layers.tunnel.is_some(),
+        "the first fragment has the headers"
+    );
+
+    let mut later = first.clone();
+    later[14 + 6..14 + 8].copy_from_slice(&[0x20, 0x10]);
+    let layers = found(&later);
+    assert_eq!(layers.fragment, MORE_FRAGMENTS | 0x10);
+    assert!(!layers.has_transport());
+    assert_eq!(layers.tunnel, None);
+
+    // Offset 185 × 8 bytes, last one, id 0xabcd.
+    let mut fragment = vec![UDP, 0];
+    fragment.extend((185_u16 << 3).to_be_bytes());
+    fragment.extend(0xabcd_u32.to_be_bytes());
+    fragment.extend([0; 16]);
+    let layers = found(&ethernet(IPV6, &ipv6(44, A6, B6, &fragment)));
+    assert_eq!((layers.fragment, layers.fragment_id), (185, 0xabcd));
+}
+
+#[test]
+fn errors_quote() {
+    let quote = ipv4(UDP, A, B, &udp(1, 2, b""));
+    let error = ethernet(
+        IPV4,
+        &ipv4(
+            ICMP,
+            NODE_A,
+            A,
+            &icmp(3, 1, &[&[0; 4], quote.as_slice()].concat()),
+        ),
+    );
+    assert_eq!(quoted(error.as_slice(), &found(&error)), Some(34 + 8));
+    let echo = ethernet(IPV4, &ipv4(ICMP, A, B, &icmp(8, 0, &[0; 4])));
+    assert_eq!(quoted(echo.as_slice(), &found(&echo)), None);
+    let solicitation = ethernet(IPV6, &ipv6(ICMPV6, A6, B6, &icmp(135, 0, &[0; 20])));
+    assert_eq!(quoted(solicitation.as_slice(), &found(&solicitation)), None);
+}
+
+#[test]
+fn broken_headers_are_reported() {
+    let broken = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut frame = wrapped(&inner());
+        change(&mut frame);
+        walk(frame.as_slice(), true, &PORTS)
+    };
+    for len in [0, 1, 13, 14, 33, 41, 49, 50, 63, 83] {
+        let cut = broken(&|frame| frame.truncate(len));
+        assert_eq!(cut, Err(Unparsed::Short), "cut at {len}");
+    }
+    assert_eq!(
+        broken(&|frame| frame[14] = 0x44),
+        Err(Unparsed::Malformed),
+        "IHL of 16"
+    );
+    assert_eq!(
+        broken(&|frame| frame[14] = 0x65),
+        Err(Unparsed::Malformed),
+        "version 6"
+    );
+    assert_eq!(
+        broken(&|frame| frame[64] = 0x05),
+        Err(Unparsed::Malformed),
+        "inner version 0"
+    );
+    let mut chain = Vec::new();
+    for _ in 0..8 {
+        chain.extend([60, 0, 0, 0, 0, 0, 0, 0]);
+    }
+    let endless = ethernet(IPV6, &ipv6(60, A6, B6, &chain));
+    assert_eq!(
+        walk(endless.as_slice(), true, &PORTS),
+        Err(Unparsed::TooDeep)
+    );
+    let tags = (0..3).fold(Vec::new(), |inner, id| vlan(id, VLAN, &inner));
+    let tagged = ethernet(VLAN, &tags);
+    assert_eq!(
+        walk(tagged.as_slice(), true, &PORTS),
+        Err(Unparsed::TooDeep)
+    );
+}
+
+#[test]
+fn what_nobody_can_follow_is_no_error() {
+    // LLDP, and an IEEE 802.3 length.
+    for kind in [0x88cc, 0x0026] {
+        let frame = ethernet(kind, &[0; 46]);
+        assert_eq!(walk(frame.as_slice(), true, &PORTS), Ok(None));
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_walked_without_a_panic(
+        bytes in prop::collection::vec(any::<u8>(), 0..300),
+        ethernet: bool,
+    ) {
+        if let Ok(Some(layers)) = walk(bytes.as_slice(), ethernet, &PORTS) {
+            prop_assert!(layers.l3 < bytes.len());
+            prop_assert!(layers.l4 >= layers.l3);
+            let _quote: Option<usize> = quoted(bytes.as_slice(), &layers);
+        }
+    }
+
+    /// Close to real frames, where random bytes never get.
+    #[test]
+    fn changed_frames_are_walked_without_a_panic(
+        changes in prop::collection::vec((0_usize..140, any::<u8>()), 0..6),
+        cut in 0_usize..200,
+        deep: bool,
+    ) {
+        let mut frame = wrapped(&inner());
+        if deep {
+            frame = wrapped(&frame);
+        }
+        for (at, value) in changes {
+            if let Some(byte) = frame.get_mut(at) {
+                *byte = value;
+            }
+        }
+        frame.truncate(cut);
+        if let Ok(Some(layers)) = walk(frame.as_slice(), true, &PORTS) {
+            prop_assert!(layers.l3 < frame.len());
+        }
+    }
+
+    /// The first look and the thorough one never disagree.
+    #[test]
+    fn the_first_look_agrees_or_gives_up(
+        changes in prop::collection::vec((0_usize..140, any::<u8>()), 0..4),
+        wrap in 0_usize..4,
+    ) {
+        let mut frame = (0..wrap).fold(inner(), |frame, _| wrapped(&frame));
+        for (at, value) in changes {
+            if let Some(byte) = frame.get_mut(at) {
+                *byte = value;
+            }
+        }
+        let whole = walk(frame.as_slice(), true, &PORTS);
+        match walk(&Plain(&frame), true, &PORTS) {
+            Err(Unparsed::Short) => {}
+            first => prop_assert_eq!(first, whole),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Which nodes are looked at, and which of the interesting ones are not.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+};
+
+use nix::sys::statfs::{NSFS_MAGIC, statfs};
+
+use super::{
+    error::SettingsError,
+    settings::End,
+    values::{AgentSpec, Place},
+};
+use crate::inventory::Inventory;
+
+/// The agents asked for, checked; without any, and without a cluster to place addresses in, this machine.
+pub(super) fn resolve(
+    specs: &[AgentSpec],
+    inventory: Option<&Inventory>,
+) -> Result<Vec<AgentSpec>, SettingsError> {
+    if specs.is_empty() && inventory.is_none() {
+        return Ok(vec![AgentSpec {
+            node: host_name(),
+            place: Place::Local,
+        }]);
+    }
+    let mut namespaces: Vec<(NamespaceId, &str)> = Vec::new();
+    for (index, AgentSpec { node, place }) in specs.iter().enumerate() {
+        if specs[..index].iter().any(|earlier| earlier.node == *node) {
+            return Err(SettingsError::TwoAgents(node.clone()));
+        }
+        inventory.map_or(Ok(()), |inventory| inventory.node(node))?;
+        let id = namespace(node, place)?;
+        if let Some((_, first)) = namespaces.iter().find(|(other, _)| *other == id) {
+            return Err(SettingsError::SharedNamespace {
+                first: (*first).to_owned(),
+                second: node.clone(),
+            });
+        }
+        namespaces.push((id, node));
+    }
+    Ok(specs.to_vec())
+}
+
+/// As the kernel tells namespaces apart: device and inode.
+type NamespaceId = (u64, u64);
+
+/// Makes sure that there is a namespace where an agent is to go.
+fn namespace(node: &str, place: &Place) -> Result<NamespaceId, SettingsError> {
+    let path = match place {
+        Place::Local => Path::new("/proc/thread-self/ns/net"),
+        Place::Netns(path) => path,
+    };
+    let denied = |source: io::Error| SettingsError::Namespace {
+        node: node.to_owned(),
+        path: path.to_owned(),
+        source,
+    };
+    let system = statfs(path).map_err(|errno| denied(errno.into()))?;
+    // Before it is opened: a FIFO would never return.
+    if system.filesystem_type() != NSFS_MAGIC {
+        return Err(SettingsError::NotNamespace {
+            node: node.to_owned(),
+            path: path.to_owned(),
+        });
+    }
+    let file = File::open(path).and_then(|file| file.metadata()).map_err(denied)?;
+    Ok((file.dev(), file.ino()))
+}
+
+fn host_name() -> String {
+    match fs::read_to_string("/proc/sys/kernel/hostname") {
+        Ok(name) if !name.trim().is_empty() => name.trim().to_owned(),
+        _ => "localhost".to_owned(),
+    }
+}
+
+/// A warning for each end on a node without an agent.
+///
+/// # Errors
+/// If that holds for all ends whose nodes are known: nothing would be seen.
+pub(super) fn unwatched(
+    agents: &[AgentSpec],
+    inventory: Option<&Inventory>,
+    source: &End,
+    destination: &End,
+) -> Result<Vec<String>, SettingsError> {
+    let ends = [source, destination];
+    let is_watched = |node: &&String| agents.iter().any(|agent| agent.node == **node);
+    let mut nodes: Vec<&String> = ends.iter().filter_map(|end| end.node.as_ref()).collect();
+    nodes.dedup();
+    if !nodes.is_empty() && !nodes.iter().any(is_watched) {
+        let nodes = nodes.into_iter().cloned().collect();
+        return Err(SettingsError::NoAgent { nodes });
+    }
+    if agents.is_empty() && inventory.is_some() {
+        return Err(SettingsError::NoPlace {
+            source_end: source.to_string(),
+            destination_end: destination.to_string(),
+        });
+    }
+    let warning = |end: &&End| {
+        let node = end.node.as_ref().filter(|node| !is_watched(node))?;
+        Some(format!(
+            "{end} runs on {node}, which no agent watches: its packets will be shown as left"
+        ))
+    };
+    Ok(ends.iter().filter_map(warning).collect())
+}

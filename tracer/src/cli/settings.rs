@@ -1,0 +1,273 @@
+//! From arguments to settings: every name looked up, every default filled in, so that nothing further on
+//! has to ask what was meant.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::IpAddr,
+    time::Duration,
+};
+
+use ipnet::IpNet;
+use nix::unistd::{SysconfVar, sysconf};
+use tracer_common::config::VXLAN_PORTS;
+
+use super::{
+    agents,
+    args::{FollowArgs, Output},
+    error::SettingsError,
+    values::{AgentSpec, EndName, PodName},
+};
+use crate::{
+    inventory::Inventory,
+    journey::{Owner, OwnerKind},
+};
+
+/// Linux's VXLAN port from before there was a standard, and the standard's (RFC 7348).
+const USUAL_VXLAN_PORTS: [u16; 2] = [8472, 4789];
+
+/// A follow, ready to start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The source: one network, or all addresses of a pod. Each has a partner of its family among the
+    /// destinations.
+    pub sources: Vec<End>,
+    /// The destination, likewise.
+    pub destinations: Vec<End>,
+    /// IANA protocol number, that of ICMP also for ICMPv6; `None` for any.
+    pub proto: Option<u8>,
+    /// Port of the source.
+    pub src_port: Option<u16>,
+    /// Port of the destination.
+    pub dst_port: Option<u16>,
+    /// When to end.
+    pub duration: Option<Duration>,
+    /// How many journeys to end after.
+    pub count: Option<u64>,
+    /// How long to wait for a packet's next hop.
+    pub hold: Duration,
+    /// How to show it.
+    pub output: Output,
+    /// Whether to attach nothing and only show where it would.
+    pub dry_run: bool,
+    /// Whether to observe the pods' own interfaces.
+    pub pod_interfaces: bool,
+    /// UDP ports of VXLAN, besides those of the nodes' devices, the ones asked for first.
+    pub vxlan_ports: Vec<u16>,
+    /// Bytes of a node's ring buffer.
+    pub ring_size: u32,
+    /// Events per second and node.
+    pub budget: u32,
+    /// The nodes to look at; never empty.
+    pub agents: Vec<AgentSpec>,
+    /// Who has which address.
+    pub owners: BTreeMap<IpAddr, Owner>,
+    /// The addresses of every known node.
+    pub node_addresses: BTreeMap<String, Vec<IpAddr>>,
+    /// What will limit the answers, one sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// One address, or network of addresses, of a side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The addresses.
+    pub network: IpNet,
+    /// The pod's `namespace/name`, where it is one.
+    pub name: Option<String>,
+    /// The node that it is on, where that is known.
+    pub node: Option<String>,
+}
+
+impl End {
+    /// The address, where it is one and not a network.
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        (self.network.prefix_len() == self.network.max_prefix_len()).then(|| self.network.addr())
+    }
+
+    const fn family(&self) -> &'static str {
+        match self.network {
+            IpNet::V4(_) => "IPv4",
+            IpNet::V6(_) => "IPv6",
+        }
+    }
+}
+
+/// The pod's name, else the address or network.
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.name, self.address()) {
+            (Some(name), _) => f.pad(name),
+            (None, Some(address)) => f.pad(&address.to_string()),
+            (None, None) => f.pad(&self.network.to_string()),
+        }
+    }
+}
+
+impl Settings {
+    /// Finds out what the arguments mean.
+    ///
+    /// # Errors
+    /// If they contradict each other, or name what is not there.
+    pub fn resolve(args: &FollowArgs) -> Result<Self, SettingsError> {
+        check(args)?;
+        let inventory = args.inventory.as_deref().map(Inventory::load).transpose()?;
+        Self::with(args, inventory.as_ref())
+    }
+
+    pub(super) fn with(
+        args: &FollowArgs,
+        inventory: Option<&Inventory>,
+    ) -> Result<Self, SettingsError> {
+        let ends = |name| ends(name, &args.namespace, inventory);
+        let (sources, destinations) =
+            paired(ends(args.source.name())?, ends(args.destination.name())?)?;
+        let agents = agents::resolve(&args.agents, inventory)?;
+        let mut warnings = agents::unwatched(&agents, inventory, &sources[0], &destinations[0])?;
+        warnings.extend(sources.iter().chain(&destinations).filter_map(|end| {
+            let address = end.address()?;
+            let service = inventory?.service(address)?;
+            Some(format!(
+                "{address} is the virtual address of service {service}, which its packets lose on \
+                 the way to a pod: they can be followed to that point only, so name the pod instead"
+            ))
+        }));
+
+        let mut vxlan_ports: Vec<u16> = Vec::new();
+        for port in args.vxlan_ports.iter().chain(&USUAL_VXLAN_PORTS) {
+            if !vxlan_ports.contains(port) {
+                vxlan_ports.push(*port);
+            }
+        }
+        Ok(Self {
+            sources,
+            destinations,
+            proto: args.proto.number(),
+            src_port: args.src_port,
+            dst_port: args.dst_port,
+            duration: args.duration,
+            count: args.count,
+            hold: args.hold,
+            output: args.output,
+            dry_run: args.dry_run,
+            pod_interfaces: args.pod_interfaces,
+            vxlan_ports,
+            ring_size: args.ring_size,
+            budget: args.budget,
+            agents,
+            owners: inventory.map_or_else(BTreeMap::new, |known| known.owners().clone()),
+            node_addresses: inventory.map_or_else(BTreeMap::new, Inventory::node_addresses),
+            warnings,
+        })
+    }
+
+    /// Every source with every destination of its family.
+    pub fn pairs(&self) -> impl Iterator<Item = (&End, &End)> {
+        pairs(&self.sources, &self.destinations)
+    }
+}
+
+/// What the arguments say against each other, whatever the cluster is like.
+pub(super) fn check(args: &FollowArgs) -> Result<(), SettingsError> {
+    let has_ports = args.src_port.is_some() || args.dst_port.is_some();
+    if has_ports && args.proto == super::args::Protocol::Icmp {
+        return Err(SettingsError::IcmpPorts);
+    }
+    if args.vxlan_ports.len() > VXLAN_PORTS {
+        return Err(SettingsError::VxlanPorts(args.vxlan_ports.len()));
+    }
+    let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
+    match page.and_then(|page| u32::try_from(page).ok()) {
+        Some(page) if args.ring_size < page => Err(SettingsError::RingSize {
+            size: args.ring_size,
+            page,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// All addresses of a side.
+fn ends(
+    name: EndName,
+    namespace: &str,
+    inventory: Option<&Inventory>,
+) -> Result<Vec<End>, SettingsError> {
+    match name {
+        EndName::Pod(pod) => pod_ends(pod, namespace, inventory),
+        EndName::Network(network) => {
+            let mut end = End {
+                network,
+                name: None,
+                node: None,
+            };
+            if let Some(inventory) = inventory {
+                let owner = end.address().and_then(|address| inventory.owner(address));
+                let pod = owner.filter(|owner| owner.kind == OwnerKind::Pod);
+                end.name = pod.map(|owner| owner.name.clone());
+                let home = match end.address() {
+                    Some(address) => inventory.home(address),
+                    None => inventory.home_of_network(network),
+                };
+                end.node = home.map(str::to_owned);
+            }
+            Ok(vec![end])
+        }
+    }
+}
+
+fn pod_ends(
+    PodName { namespace, name }: PodName,
+    default_namespace: &str,
+    inventory: Option<&Inventory>,
+) -> Result<Vec<End>, SettingsError> {
+    let namespace = namespace.as_deref().unwrap_or(default_namespace);
+    let full_name = format!("{namespace}/{name}");
+    let Some(inventory) = inventory else {
+        return Err(SettingsError::NoInventory(full_name));
+    };
+    let pod = inventory.pod(namespace, &name)?;
+    let end = |&address: &IpAddr| End {
+        network: address.into(),
+        name: Some(full_name.clone()),
+        node: Some(pod.node.clone()).filter(|node| !node.is_empty()),
+    };
+    Ok(pod.addresses.iter().map(end).collect())
+}
+
+/// Leaves out what has no partner on the other side.
+fn paired(
+    mut sources: Vec<End>,
+    mut destinations: Vec<End>,
+) -> Result<(Vec<End>, Vec<End>), SettingsError> {
+    if let Some((end, _)) = pairs(&sources, &destinations).find(|(a, b)| a.network == b.network) {
+        return Err(SettingsError::SameEnds(end.to_string()));
+    }
+    let partner = |end: &End, others: &[End]| {
+        let mut others = others.iter();
+        others.any(|other| other.family() == end.family())
+    };
+    let (first_source, first_destination) = (sources[0].clone(), destinations[0].clone());
+    sources.retain(|source| partner(source, &destinations));
+    destinations.retain(|destination| partner(destination, &sources));
+    if sources.is_empty() {
+        return Err(SettingsError::Families {
+            source_end: first_source.to_string(),
+            source_family: first_source.family(),
+            destination_end: first_destination.to_string(),
+            destination_family: first_destination.family(),
+        });
+    }
+    Ok((sources, destinations))
+}
+
+fn pairs<'a>(
+    sources: &'a [End],
+    destinations: &'a [End],
+) -> impl Iterator<Item = (&'a End, &'a End)> {
+    let with_all = move |source: &'a End| {
+        let partners = destinations.iter().map(move |destination| (source, destination));
+        partners.filter(|(source, destination)| source.family() == destination.family())
+    };
+    sources.iter().flat_map(with_all)
+}
