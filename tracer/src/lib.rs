@@ -7,6 +7,7 @@
 
 pub mod cli;
 pub mod collector;
+pub mod follow;
 pub mod inventory;
 pub mod journey;
 pub mod link;

@@ -1,1 +1,7 @@
-fn main(){}
+//! The `tracer` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tracer::cli::run(tracer::follow::run)
+}

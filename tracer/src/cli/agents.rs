@@ -67,7 +67,9 @@ fn namespace(node: &str, place: &Place) -> Result<NamespaceId, SettingsError> {
             path: path.to_owned(),
         });
     }
-    let file = File::open(path).and_then(|file| file.metadata()).map_err(denied)?;
+    let file = File::open(path)
+        .and_then(|file| file.metadata())
+        .map_err(denied)?;
     Ok((file.dev(), file.ino()))
 }
 

@@ -4,11 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
-use ipnet::IpNet;
 
 use super::{
     help,
-    values::{self, AgentSpec, EndName, PodName},
+    values::{self, AgentSpec, EndName},
 };
 
 /// Where did my packet go, and if it died, where and why?
@@ -21,7 +20,7 @@ use super::{
     name = "tracer",
     version,
     after_help = help::TRACER,
-    max_term_width = 100,
+    max_term_width = 80,
     subcommand_required = true,
     arg_required_else_help = true
 )]
@@ -40,11 +39,10 @@ pub struct Arguments {
 pub enum Command {
     /// Follow live packets between two ends and show every hop
     ///
-    /// Follows live packets between two ends, both ways, and shows every hop. A hop is one packet seen at
-    /// one observation point (a node, a network namespace, an interface, a direction) — not a router: a
-    /// ping between nodes has eight or more. Runs until Ctrl-C, --duration or --count, and ends with a
-    /// summary. Data goes to stdout, all else to stderr.
-    #[command(after_help = help::FOLLOW)]
+    /// A hop is one packet seen at one observation point (a node, a network namespace, an interface, a
+    /// direction) — not a router: a ping between nodes has eight or more. Both directions are followed,
+    /// until Ctrl-C, --duration or --count; a summary comes last. Data goes to stdout, all else to stderr.
+    #[command(after_help = help::FOLLOW, override_usage = help::FOLLOW_USAGE)]
     Follow(Box<FollowArgs>),
 
     /// Show the version
@@ -90,11 +88,11 @@ pub struct FollowArgs {
     #[arg(long, value_name = "TIME", value_parser = values::duration, allow_hyphen_values = true, help_heading = END)]
     pub duration: Option<Duration>,
 
-    /// End after so many journeys; a journey is one packet's way
+    /// End after so many journeys: a journey is one packet's way
     #[arg(long, value_name = "N", value_parser = values::positive::<u64>, allow_hyphen_values = true, help_heading = END)]
     pub count: Option<u64>,
 
-    /// Wait so long for a packet's next hop before calling it missing
+    /// How long to wait for a packet's next hop before calling it missing
     #[arg(long, value_name = "TIME", value_parser = values::duration, allow_hyphen_values = true, default_value = "5s", help_heading = END)]
     pub hold: Duration,
 
@@ -104,8 +102,8 @@ pub struct FollowArgs {
 
     /// How to look into a node: NODE=local or NODE=netns:PATH; once per node
     ///
-    /// How to look into a node; once per node. NODE=local is this machine; NODE=netns:PATH is a network
-    /// namespace on it that is the node's own (labs, kind).
+    /// NODE=local is this machine; NODE=netns:PATH is a network namespace on it that is the node's own, as
+    /// in a lab or kind. Without objects file and agents, this machine is looked at.
     #[arg(long = "agent", value_name = "NODE=SPEC", help_heading = WHERE)]
     pub agents: Vec<AgentSpec>,
 
@@ -147,16 +145,16 @@ const COST: &str = "What it may cost";
 #[group(id = "source", required = true, multiple = false)]
 pub struct Source {
     /// Source: [NAMESPACE:]pod/NAME, an IP address or a network
-    #[arg(long = "src", value_name = "END", help_heading = WHAT)]
-    pub end: Option<EndName>,
+    #[arg(long, value_name = "END", help_heading = WHAT)]
+    pub src: Option<EndName>,
 
     /// Source pod: NAME or NAMESPACE/NAME
-    #[arg(long = "src-pod", value_name = "POD", help_heading = WHAT)]
-    pub pod: Option<PodName>,
+    #[arg(long, value_name = "POD", value_parser = values::pod, help_heading = WHAT)]
+    pub src_pod: Option<EndName>,
 
     /// Source IP address
-    #[arg(long = "src-ip", value_name = "IP", value_parser = values::address, help_heading = WHAT)]
-    pub ip: Option<IpNet>,
+    #[arg(long, value_name = "IP", value_parser = values::address, help_heading = WHAT)]
+    pub src_ip: Option<EndName>,
 }
 
 /// The other side.
@@ -164,37 +162,45 @@ pub struct Source {
 #[group(id = "destination", required = true, multiple = false)]
 pub struct Destination {
     /// Destination: [NAMESPACE:]pod/NAME, an IP address or a network
-    #[arg(long = "dst", value_name = "END", help_heading = WHAT)]
-    pub end: Option<EndName>,
+    #[arg(long, value_name = "END", help_heading = WHAT)]
+    pub dst: Option<EndName>,
 
     /// Destination pod: NAME or NAMESPACE/NAME
-    #[arg(long = "dst-pod", value_name = "POD", help_heading = WHAT)]
-    pub pod: Option<PodName>,
+    #[arg(long, value_name = "POD", value_parser = values::pod, help_heading = WHAT)]
+    pub dst_pod: Option<EndName>,
 
     /// Destination IP address
-    #[arg(long = "dst-ip", value_name = "IP", value_parser = values::address, help_heading = WHAT)]
-    pub ip: Option<IpNet>,
+    #[arg(long, value_name = "IP", value_parser = values::address, help_heading = WHAT)]
+    pub dst_ip: Option<EndName>,
 }
 
 impl Source {
     /// Whichever way it was named.
     pub(super) fn name(&self) -> EndName {
-        either(self.end.as_ref(), self.pod.as_ref(), self.ip)
+        let Self {
+            src,
+            src_pod,
+            src_ip,
+        } = self;
+        the_one([src, src_pod, src_ip])
     }
 }
 
 impl Destination {
     /// Whichever way it was named.
     pub(super) fn name(&self) -> EndName {
-        either(self.end.as_ref(), self.pod.as_ref(), self.ip)
+        let Self {
+            dst,
+            dst_pod,
+            dst_ip,
+        } = self;
+        the_one([dst, dst_pod, dst_ip])
     }
 }
 
-fn either(end: Option<&EndName>, pod: Option<&PodName>, ip: Option<IpNet>) -> EndName {
-    end.cloned()
-        .or_else(|| pod.cloned().map(EndName::Pod))
-        .or_else(|| ip.map(EndName::Network))
-        .expect("clap's group lets exactly one through")
+fn the_one(names: [&Option<EndName>; 3]) -> EndName {
+    let given = names.into_iter().flatten().next();
+    given.expect("clap lets exactly one through").clone()
 }
 
 /// What `--proto` can be.

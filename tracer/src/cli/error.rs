@@ -54,7 +54,7 @@ impl From<SettingsError> for Failure {
 
 /// Ends a command: tells stderr what failed, if anything did.
 #[must_use]
-pub fn finish(result: Result<Outcome, Failure>) -> ExitCode {
+pub(super) fn finish(result: Result<Outcome, Failure>) -> ExitCode {
     let (code, sentence) = match result {
         Ok(Outcome::Done) | Err(Failure::BrokenPipe) => (0, None),
         Ok(Outcome::NothingMatched) => (4, None),

@@ -1,4 +1,4 @@
-//! What every help ends with: examples, and what the exit codes mean.
+//! What is written by hand in the help: mostly its end, with examples and the exit codes.
 
 /// Of the program itself.
 pub(super) const TRACER: &str = "\
@@ -9,6 +9,11 @@ EXAMPLES
 
 EXIT CODES
   0 traced   1 failure   2 bad syntax   4 nothing matched";
+
+/// How `tracer follow` is called; clap's own line would be 120 columns wide.
+pub(super) const FOLLOW_USAGE: &str = "\
+tracer follow [OPTIONS] <--src END | --src-pod POD | --src-ip IP>
+                               <--dst END | --dst-pod POD | --dst-ip IP>";
 
 /// Of `tracer follow`.
 pub(super) const FOLLOW: &str = "\

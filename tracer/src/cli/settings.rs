@@ -1,12 +1,7 @@
 //! From arguments to settings: every name looked up, every default filled in, so that nothing further on
 //! has to ask what was meant.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    net::IpAddr,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt, net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
 use nix::unistd::{SysconfVar, sysconf};
@@ -266,7 +261,9 @@ fn pairs<'a>(
     destinations: &'a [End],
 ) -> impl Iterator<Item = (&'a End, &'a End)> {
     let with_all = move |source: &'a End| {
-        let partners = destinations.iter().map(move |destination| (source, destination));
+        let partners = destinations
+            .iter()
+            .map(move |destination| (source, destination));
         partners.filter(|(source, destination)| source.family() == destination.family())
     };
     sources.iter().flat_map(with_all)

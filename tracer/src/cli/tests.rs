@@ -1,19 +1,19 @@
 //! Whole command lines: what they mean, and the sentence for those that mean nothing.
 
-use std::{fs, net::IpAddr, path::Path, process, time::Duration};
+use std::{path::Path, slice, time::Duration};
 
 use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
 
 use super::{
-    AgentSpec, Arguments, Command, End, Failure, FollowArgs, Output, Place, Settings, settings,
+    AgentSpec, Arguments, Command, End, Failure, FollowArgs, Output, Place, Settings, agents,
+    settings,
 };
 use crate::inventory::{Inventory, tests::OBJECTS};
 
-/// A namespace that is there on every machine.
-const SELF: &str = "node-a=netns:/proc/self/ns/net";
-
 fn arguments(line: &str) -> Result<Box<FollowArgs>, clap::Error> {
-    let words = ["tracer", "follow"].into_iter().chain(line.split_whitespace());
+    let words = ["tracer", "follow"]
+        .into_iter()
+        .chain(line.split_whitespace());
     match Arguments::try_parse_from(words)?.command {
         Command::Follow(args) => Ok(args),
         other => panic!("{other:?} is no follow"),
@@ -23,9 +23,8 @@ fn arguments(line: &str) -> Result<Box<FollowArgs>, clap::Error> {
 fn resolve(line: &str, objects: Option<&str>) -> Result<Settings, Failure> {
     let args = arguments(line).expect("the syntax is right");
     let path = Path::new("objects.yaml");
-    let inventory = objects.map(|text| {
-        Inventory::parse(path, text.as_bytes()).expect("the objects are fine")
-    });
+    let inventory =
+        objects.map(|text| Inventory::parse(path, text.as_bytes()).expect("the objects are fine"));
     settings::check(&args)?;
     Ok(Settings::with(&args, inventory.as_ref())?)
 }
@@ -35,11 +34,12 @@ fn settings(line: &str) -> Settings {
     resolve(&format!("--agent node-a=local {line}"), Some(OBJECTS)).expect("this can be followed")
 }
 
-/// What is said of a line without and with the objects file.
+/// What is said of a line without the objects file.
 fn failure(line: &str) -> Failure {
     resolve(line, None).expect_err("this means nothing")
 }
 
+/// The same with it.
 fn failure_in_cluster(line: &str) -> Failure {
     resolve(line, Some(OBJECTS)).expect_err("this means nothing")
 }
@@ -72,13 +72,18 @@ fn every_help_has_examples_and_says_what_a_hop_is() {
     let mut command = Arguments::command();
     command.build();
     let help = |command: &clap::Command| command.clone().render_long_help().to_string();
+    let has = |help: &str, sentence: &str| {
+        // However the lines are wrapped.
+        let words: Vec<_> = help.split_whitespace().collect();
+        words.join(" ").contains(sentence)
+    };
     let what_a_hop_is = "A hop is one packet seen at one observation point";
-    assert!(help(&command).contains(what_a_hop_is));
+    assert!(has(&help(&command), what_a_hop_is));
     for command in command.get_subcommands() {
         let name = command.get_name();
         let help = help(command);
         assert!(name == "help" || help.contains("\nEXAMPLES\n"), "{name}");
-        assert_eq!(help.contains(what_a_hop_is), name == "follow", "{name}");
+        assert_eq!(has(&help, what_a_hop_is), name == "follow", "{name}");
     }
 }
 
@@ -110,10 +115,13 @@ fn every_argument_reaches_the_settings() {
     let settings = settings(
         "--src-pod web --dst-pod shop/cart --proto tcp --src-port 40000 --dst-port 8080 \
          --duration 90s --count 7 --hold 500ms -o json --dry-run --pod-interfaces \
-         --vxlan-port 5000 --vxlan-port 4789 --ring-size 64KiB --budget 1000 --agent node-b=netns:/proc/1/ns/net",
+         --vxlan-port 5000 --vxlan-port 4789 --ring-size 64KiB --budget 1000",
     );
     assert_eq!(settings.proto, Some(6));
-    assert_eq!((settings.src_port, settings.dst_port), (Some(40000), Some(8080)));
+    assert_eq!(
+        (settings.src_port, settings.dst_port),
+        (Some(40000), Some(8080))
+    );
     assert_eq!(settings.duration, Some(Duration::from_secs(90)));
     assert_eq!(settings.count, Some(7));
     assert_eq!(settings.hold, Duration::from_millis(500));
@@ -121,4 +129,331 @@ fn every_argument_reaches_the_settings() {
     assert!(settings.dry_run && settings.pod_interfaces);
     assert_eq!(settings.vxlan_ports, [5000, 4789, 8472]);
     assert_eq!((settings.ring_size, settings.budget), (65536, 1000));
+}
+
+#[test]
+fn pods_become_their_addresses_with_a_partner() {
+    let one_family = settings("--src-pod web --dst-pod shop/cart");
+    let web = end("10.244.1.5/32", Some("default/web"), Some("node-a"));
+    let cart = end("10.244.2.7/32", Some("shop/cart"), Some("node-b"));
+    // cart has no IPv6 address, so that of web has nobody to talk to.
+    assert_eq!(one_family.sources, slice::from_ref(&web));
+    assert_eq!(one_family.destinations, slice::from_ref(&cart));
+    assert_eq!(one_family.pairs().collect::<Vec<_>>(), [(&web, &cart)]);
+    assert_eq!(one_family.node_addresses["node-b"].len(), 1);
+    assert_eq!(one_family.owners.len(), 6);
+
+    let objects = OBJECTS.replace(
+        "[{ip: 10.244.2.7}]",
+        r#"[{ip: 10.244.2.7}, {ip: "fd00:2::7"}]"#,
+    );
+    let line = "--agent node-a=local --src-pod web --dst-pod shop/cart";
+    let both = resolve(line, Some(&objects)).expect("this can be followed");
+    assert_eq!((both.sources.len(), both.destinations.len()), (2, 2));
+    let pairs: Vec<_> = both
+        .pairs()
+        .map(|(source, destination)| (source.network.to_string(), destination.network.to_string()))
+        .collect();
+    let pair = |source: &str, destination: &str| (source.to_owned(), destination.to_owned());
+    assert_eq!(
+        pairs,
+        [
+            pair("10.244.1.5/32", "10.244.2.7/32"),
+            pair("fd00:1::5/128", "fd00:2::7/128"),
+        ]
+    );
+}
+
+#[test]
+fn all_ways_to_name_an_end_mean_the_same() {
+    let expected = settings("--src-pod web --dst-pod shop/cart");
+    for line in [
+        "--src-pod default/web --dst-pod shop/cart",
+        "--src pod/web --dst shop:pod/cart",
+        "--src-ip 10.244.1.5 --dst-ip 10.244.2.7",
+        "--src 10.244.1.5 --dst 10.244.2.7/32",
+        "-n shop --src-pod default/web --dst-pod cart",
+        "--namespace shop --src default:pod/web --dst po/cart",
+    ] {
+        assert_eq!(settings(line), expected, "{line}");
+    }
+}
+
+#[test]
+fn a_network_lives_on_the_node_that_holds_all_of_it() {
+    let settings = settings("--src 10.244.1.99/25 --dst 10.0.0.0/8");
+    assert_eq!(
+        settings.sources,
+        [end("10.244.1.0/25", None, Some("node-a"))]
+    );
+    assert_eq!(settings.destinations, [end("10.0.0.0/8", None, None)]);
+    assert_eq!(settings.sources[0].address(), None);
+    assert_eq!(settings.sources[0].to_string(), "10.244.1.0/25");
+}
+
+#[test]
+fn protocols_are_numbers() {
+    for (name, number) in [
+        ("any", None),
+        ("tcp", Some(6)),
+        ("udp", Some(17)),
+        ("icmp", Some(1)),
+        ("sctp", Some(132)),
+    ] {
+        let settings = resolve(&format!("{ADDRESSES} --proto {name}"), None).expect("a protocol");
+        assert_eq!(settings.proto, number);
+    }
+}
+
+#[test]
+fn an_end_on_an_unwatched_node_is_warned_of() {
+    let warnings = |line| settings(line).warnings;
+    let cart =
+        "shop/cart runs on node-b, which no agent watches: its packets will be shown as left";
+    assert_eq!(warnings("--src-pod web --dst-pod shop/cart"), [cart]);
+    assert_eq!(warnings("--src-pod web --dst-ip 10.244.2.7"), [cart]);
+    assert_eq!(
+        warnings("--src-pod web --dst-ip 10.244.2.99"),
+        ["10.244.2.99 runs on node-b, which no agent watches: its packets will be shown as left"]
+    );
+    assert!(warnings("--src-pod web --dst-ip 10.244.1.9").is_empty());
+    assert!(warnings("--src-pod web --dst-ip 8.8.8.8").is_empty());
+
+    let objects = Inventory::parse(Path::new("o"), OBJECTS.as_bytes()).expect("they are fine");
+    let agents = ["node-a", "node-b"].map(|node| AgentSpec {
+        node: node.to_owned(),
+        place: Place::Local,
+    });
+    let web = end("10.244.1.5/32", Some("default/web"), Some("node-a"));
+    let cart = end("10.244.2.7/32", Some("shop/cart"), Some("node-b"));
+    let warnings = agents::unwatched(&agents, Some(&objects), &web, &cart);
+    assert!(warnings.expect("both are watched").is_empty());
+}
+
+#[test]
+fn a_services_address_is_warned_of() {
+    assert_eq!(
+        settings("--src-pod web --dst-ip 10.96.0.10").warnings,
+        [
+            "10.96.0.10 is the virtual address of service shop/cart, which its packets lose on the way \
+          to a pod: they can be followed to that point only, so name the pod instead"
+        ]
+    );
+}
+
+#[test]
+fn without_objects_pods_cannot_be_named() {
+    assert_eq!(
+        failure("--src-pod web --dst-ip 10.244.2.7"),
+        other(
+            "pod default/web cannot be found without the cluster's objects: write them with \
+             `kubectl get nodes,pods,services,endpointslices -A -o yaml > objects.yaml` and add \
+             --inventory objects.yaml"
+        )
+    );
+}
+
+#[test]
+fn names_that_nobody_has_are_failures() {
+    assert_eq!(
+        failure_in_cluster("--agent node-a=local --src-pod wep --dst-pod shop/cart"),
+        other("objects.yaml holds no pod default/wep: did you mean default/web?")
+    );
+    assert_eq!(
+        failure_in_cluster(&format!("{ADDRESSES} --agent node-x=local")),
+        other("objects.yaml holds no node node-x: it has node-a and node-b")
+    );
+    let line = format!("{ADDRESSES} --inventory /nonexistent/objects.yaml");
+    let error = Settings::resolve(&arguments(&line).expect("the syntax is right"));
+    let sentence = error.expect_err("no such file").to_string();
+    assert!(sentence.starts_with("the objects file /nonexistent/objects.yaml cannot be read ("));
+}
+
+#[test]
+fn somebody_must_look_somewhere() {
+    assert_eq!(
+        failure_in_cluster("--src-pod web --dst-pod shop/cart"),
+        other(
+            "no agent for node-a and node-b: add --agent node-a=local if this machine is node-a, or \
+             --agent node-a=netns:PATH"
+        )
+    );
+    assert_eq!(
+        failure_in_cluster("--agent node-a=local --src-pod shop/cart --dst-ip 10.244.2.8"),
+        other(
+            "no agent for node-b: add --agent node-b=local if this machine is node-b, or --agent \
+             node-b=netns:PATH"
+        )
+    );
+    assert_eq!(
+        failure_in_cluster("--src-ip 8.8.8.8 --dst-ip 1.1.1.1"),
+        other(
+            "neither 8.8.8.8 nor 1.1.1.1 is on a node of the objects file: name one to look at with \
+             --agent NODE=local or --agent NODE=netns:PATH"
+        )
+    );
+}
+
+#[test]
+fn an_agent_needs_a_namespace_of_its_own() {
+    let with = |agent: &str| failure(&format!("{ADDRESSES} {agent}"));
+    assert_eq!(
+        with("--agent a=netns:/nonexistent/ns"),
+        other(
+            "the network namespace /nonexistent/ns of node a cannot be opened (No such file or \
+             directory (os error 2)): `ip netns list` shows those with names, and opening others \
+             takes root"
+        )
+    );
+    for path in ["/proc", "/dev/null", "/"] {
+        assert_eq!(
+            with(&format!("--agent a=netns:{path}")),
+            other(&format!(
+                "{path}, given for node a, is no network namespace: give a file such as \
+                 /run/netns/NAME or /proc/PID/ns/net"
+            ))
+        );
+    }
+    assert_eq!(
+        with("--agent a=local --agent b=netns:/proc/self/ns/net"),
+        other("the agents of a and b are in the same network namespace: give each node its own")
+    );
+    assert_eq!(
+        with("--agent a=local --agent a=netns:/proc/self/ns/net"),
+        syntax("node a has two agents: give --agent once per node")
+    );
+}
+
+#[test]
+fn arguments_that_contradict_each_other_are_bad_syntax() {
+    for ports in ["--src-port 7", "--dst-port 7"] {
+        assert_eq!(
+            failure(&format!("{ADDRESSES} --proto icmp {ports}")),
+            syntax(
+                "ICMP has no ports: leave out --src-port and --dst-port, or choose another --proto"
+            )
+        );
+    }
+    assert_eq!(
+        failure("--src-ip 10.244.1.5 --dst-ip fd00:1::5"),
+        syntax(
+            "10.244.1.5 has only IPv4 addresses and fd00:1::5 only IPv6: give two ends of one family"
+        )
+    );
+    assert_eq!(
+        failure_in_cluster("--agent node-b=local --src-pod shop/cart --dst-ip fd00:1::5"),
+        syntax(
+            "shop/cart has only IPv4 addresses and default/web only IPv6: give two ends of one family"
+        )
+    );
+    let same = |end| {
+        syntax(&format!(
+            "source and destination are both {end}: give two different ends"
+        ))
+    };
+    assert_eq!(
+        failure("--src 10.0.0.0/24 --dst 10.0.0.9/24"),
+        same("10.0.0.0/24")
+    );
+    assert_eq!(
+        failure_in_cluster("--src-pod web --dst-pod default/web"),
+        same("default/web")
+    );
+    assert_eq!(
+        failure_in_cluster("--src-pod web --dst-ip fd00:1::5"),
+        same("default/web")
+    );
+    assert_eq!(
+        failure(&format!("{ADDRESSES}{}", " --vxlan-port 9000".repeat(5))),
+        syntax("5 VXLAN ports are too many: give --vxlan-port at most 4 times")
+    );
+    let tiny = failure(&format!("{ADDRESSES} --ring-size 512"));
+    let Failure::Syntax(sentence) = tiny else {
+        panic!("{tiny:?}");
+    };
+    assert!(
+        sentence.starts_with("a ring buffer of 512 bytes is less than a page here: give at least ")
+    );
+}
+
+#[test]
+fn clap_refuses_what_is_missing_or_too_much() {
+    let kind = |line: &str| {
+        let error = arguments(line).expect_err("this is no follow");
+        assert_eq!(error.exit_code(), 2, "{line}");
+        (error.kind(), error.to_string())
+    };
+    for line in ["", "--src-pod web", "--dst-ip 10.0.0.1"] {
+        let (kind, text) = kind(line);
+        assert_eq!(kind, ErrorKind::MissingRequiredArgument, "{line}");
+        assert!(text.contains("Usage: tracer follow"), "{text}");
+    }
+    let twice = "--src-pod web --src-ip 10.0.0.1 --dst-ip 10.0.0.2";
+    assert_eq!(kind(twice).0, ErrorKind::ArgumentConflict);
+    for (argument, name, sentence) in [
+        (
+            "--src-port 0",
+            "--src-port <PORT>",
+            "not a port; give a number from 1 to 65535",
+        ),
+        (
+            "--dst-port 65536",
+            "--dst-port <PORT>",
+            "not a port; give a number from 1 to 65535",
+        ),
+        (
+            "--dst-port -1",
+            "--dst-port <PORT>",
+            "not a port; give a number from 1 to 65535",
+        ),
+        (
+            "--vxlan-port 0",
+            "--vxlan-port <PORT>",
+            "not a port; give a number from 1 to 65535",
+        ),
+        (
+            "--count 0",
+            "--count <N>",
+            "give a whole number from 1 on, such as 100",
+        ),
+        (
+            "--budget many",
+            "--budget <N>",
+            "give a whole number from 1 on, such as 100",
+        ),
+        (
+            "--duration 30",
+            "--duration <TIME>",
+            "not a time span; give a number and its unit",
+        ),
+        (
+            "--hold 0s",
+            "--hold <TIME>",
+            "give a time between 1ms and one year",
+        ),
+        (
+            "--ring-size 3MiB",
+            "--ring-size <BYTES>",
+            "not a size of a ring buffer; give a power of two",
+        ),
+        (
+            "--agent node-a",
+            "--agent <NODE=SPEC>",
+            "not an agent; give NODE=local or NODE=netns:PATH",
+        ),
+    ] {
+        let (kind, text) = kind(&format!("{ADDRESSES} {argument}"));
+        assert_eq!(kind, ErrorKind::ValueValidation, "{argument}");
+        let value = argument.rsplit(' ').next().expect("it has a value");
+        let beginning = format!("error: invalid value '{value}' for '{name}': {sentence}");
+        assert!(text.starts_with(&beginning), "{text}");
+    }
+    assert_eq!(
+        kind(&format!("{ADDRESSES} --proto gre")).0,
+        ErrorKind::InvalidValue
+    );
+    assert_eq!(
+        kind(&format!("{ADDRESSES} -o yaml")).0,
+        ErrorKind::InvalidValue
+    );
 }

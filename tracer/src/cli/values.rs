@@ -24,24 +24,24 @@ pub struct PodName {
     pub name: String,
 }
 
-impl FromStr for PodName {
-    type Err = String;
+/// The value of `--src-pod` and `--dst-pod`: `NAME` or `NAMESPACE/NAME`.
+pub(super) fn pod(text: &str) -> Result<EndName, String> {
+    let (namespace, name) = match text.split_once('/') {
+        Some((namespace, name)) => (Some(namespace), name),
+        None => (None, text),
+    };
+    pod_name(namespace, name)
+        .ok_or_else(|| "no pod is called so; give NAME or NAMESPACE/NAME".to_owned())
+}
 
-    /// `NAME` or `NAMESPACE/NAME`.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (namespace, name) = match text.split_once('/') {
-            Some((namespace, name)) => (Some(namespace), name),
-            None => (None, text),
-        };
-        let is_name = |name: &str| !name.is_empty() && !name.contains(['/', ':', ' ']);
-        if !is_name(name) || !namespace.is_none_or(is_name) {
-            return Err("no pod is called so: give NAME or NAMESPACE/NAME".to_owned());
-        }
-        Ok(Self {
+fn pod_name(namespace: Option<&str>, name: &str) -> Option<EndName> {
+    let is_name = |name: &str| !name.is_empty() && !name.contains(['/', ':', ' ']);
+    (is_name(name) && namespace.is_none_or(is_name)).then(|| {
+        EndName::Pod(PodName {
             namespace: namespace.map(str::to_owned),
             name: name.to_owned(),
         })
-    }
+    })
 }
 
 impl FromStr for EndName {
@@ -57,14 +57,14 @@ impl FromStr for EndName {
         }
         let Some((object, name)) = text.split_once('/') else {
             return Err(
-                "neither an address nor an object: give [NAMESPACE:]pod/NAME, an address such as \
+                "neither an address nor an object; give [NAMESPACE:]pod/NAME, an address such as \
                  10.244.1.5, or a network such as 10.244.1.0/24"
                     .to_owned(),
             );
         };
         if object.parse::<IpAddr>().is_ok() {
             return Err(
-                "no network: the prefix length after / goes to 32 for IPv4 and 128 for IPv6"
+                "not a network; the prefix length after / goes to 32 for IPv4 and 128 for IPv6"
                     .to_owned(),
             );
         }
@@ -74,20 +74,12 @@ impl FromStr for EndName {
         };
         if !matches!(kind, "pod" | "po" | "pods") {
             return Err(format!(
-                "a {kind} cannot be followed by name yet: give [NAMESPACE:]pod/NAME, an address or \
+                "a {kind} cannot be followed by name yet; give [NAMESPACE:]pod/NAME, an address or \
                  a network"
             ));
         }
-        if name.contains('/') || namespace.is_some_and(|namespace| namespace.contains('/')) {
-            return Err("no pod is called so: give [NAMESPACE:]pod/NAME".to_owned());
-        }
-        let full_name = match namespace {
-            Some(namespace) => format!("{namespace}/{name}"),
-            None => name.to_owned(),
-        };
-        full_name.parse().map(Self::Pod).map_err(|_: String| {
-            "no pod is called so: give [NAMESPACE:]pod/NAME".to_owned()
-        })
+        pod_name(namespace, name)
+            .ok_or_else(|| "no pod is called so; give [NAMESPACE:]pod/NAME".to_owned())
     }
 }
 
@@ -96,25 +88,25 @@ fn single(address: IpAddr) -> Result<IpNet, String> {
     let address = address.to_canonical();
     if address.is_unspecified() || address.is_loopback() {
         return Err(
-            "no packet between two pods carries this address: give a pod's or a node's".to_owned(),
+            "no packet between two pods carries this address; give a pod's or a node's".to_owned(),
         );
     }
     Ok(address.into())
 }
 
 /// The value of `--src-ip` and `--dst-ip`.
-pub(super) fn address(text: &str) -> Result<IpNet, String> {
+pub(super) fn address(text: &str) -> Result<EndName, String> {
     let address = text.parse().map_err(|_| {
-        "no IP address: give one such as 10.244.1.5 or fd00::5 (--src and --dst take networks)"
+        "not an IP address; give one such as 10.244.1.5 or fd00::5 (--src and --dst take networks)"
             .to_owned()
     })?;
-    single(address)
+    single(address).map(EndName::Network)
 }
 
 /// A TCP, UDP or SCTP port.
 pub(super) fn port(text: &str) -> Result<u16, String> {
     match text.parse() {
-        Ok(0) | Err(_) => Err("no port: give a number from 1 to 65535".to_owned()),
+        Ok(0) | Err(_) => Err("not a port; give a number from 1 to 65535".to_owned()),
         Ok(port) => Ok(port),
     }
 }
@@ -137,7 +129,9 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
             Err("give a time between 1ms and one year".to_owned())
         }
         Ok(duration) => Ok(duration),
-        Err(_) => Err("no time span: give a number and its unit, such as 30s, 5m or 500ms".to_owned()),
+        Err(_) => {
+            Err("not a time span; give a number and its unit, such as 30s, 5m or 500ms".to_owned())
+        }
     }
 }
 
@@ -158,7 +152,7 @@ pub(super) fn ring_size(text: &str) -> Result<u32, String> {
     match bytes() {
         Some(bytes) if bytes.is_power_of_two() && bytes <= MAX_RING => Ok(bytes),
         _ => Err(
-            "no size of a ring buffer: give a power of two from the page size to 1GiB, such as \
+            "not a size of a ring buffer; give a power of two from the page size to 1GiB, such as \
              65536, 512KiB or 8MiB"
                 .to_owned(),
         ),
@@ -189,14 +183,14 @@ impl FromStr for AgentSpec {
     /// `NODE=local` or `NODE=netns:PATH`.
     fn from_str(text: &str) -> Result<Self, String> {
         let Some((node, spec)) = text.split_once('=').filter(|(node, _)| !node.is_empty()) else {
-            return Err("no agent: give NODE=local or NODE=netns:PATH".to_owned());
+            return Err("not an agent; give NODE=local or NODE=netns:PATH".to_owned());
         };
         let place = match spec.split_once(':') {
             None if spec == "local" => Place::Local,
             Some(("netns", path)) if !path.is_empty() => Place::Netns(path.into()),
             _ => {
                 return Err(format!(
-                    "`{spec}` is no way to a node: give {node}=local for this machine, or \
+                    "`{spec}` is no way to a node; give {node}=local for this machine, or \
                      {node}=netns:PATH for a network namespace on it"
                 ));
             }
@@ -216,7 +210,7 @@ mod tests {
         text.parse()
     }
 
-    fn pod(namespace: Option<&str>, name: &str) -> EndName {
+    fn named(namespace: Option<&str>, name: &str) -> EndName {
         EndName::Pod(PodName {
             namespace: namespace.map(str::to_owned),
             name: name.to_owned(),
@@ -229,20 +223,19 @@ mod tests {
 
     #[test]
     fn a_pod_is_named_as_kubectl_names_it() {
-        let name = |text: &str| text.parse().map(EndName::Pod);
-        assert_eq!(name("web"), Ok(pod(None, "web")));
-        assert_eq!(name("shop/cart"), Ok(pod(Some("shop"), "cart")));
-        let sentence = "no pod is called so: give NAME or NAMESPACE/NAME";
+        assert_eq!(pod("web"), Ok(named(None, "web")));
+        assert_eq!(pod("shop/cart"), Ok(named(Some("shop"), "cart")));
+        let sentence = "no pod is called so; give NAME or NAMESPACE/NAME";
         for text in ["", "/", "shop/", "/cart", "a/b/c", "shop:cart", "two words"] {
-            assert_eq!(name(text), Err(sentence.to_owned()), "{text}");
+            assert_eq!(pod(text), Err(sentence.to_owned()), "{text}");
         }
     }
 
     #[test]
     fn an_end_is_an_object_an_address_or_a_network() {
-        assert_eq!(end("pod/web"), Ok(pod(None, "web")));
-        assert_eq!(end("po/web"), Ok(pod(None, "web")));
-        assert_eq!(end("shop:pod/cart"), Ok(pod(Some("shop"), "cart")));
+        assert_eq!(end("pod/web"), Ok(named(None, "web")));
+        assert_eq!(end("po/web"), Ok(named(None, "web")));
+        assert_eq!(end("shop:pod/cart"), Ok(named(Some("shop"), "cart")));
         assert_eq!(end("10.244.1.5"), Ok(network("10.244.1.5/32")));
         assert_eq!(end("fd00::5"), Ok(network("fd00::5/128")));
         assert_eq!(end("::ffff:10.0.0.1"), Ok(network("10.0.0.1/32")));
@@ -262,7 +255,7 @@ mod tests {
         for text in ["web", "10.244.1.500", "10.244.1", "fd00::zz", ""] {
             assert_eq!(
                 refusal(text),
-                "neither an address nor an object: give [NAMESPACE:]pod/NAME, an address such as \
+                "neither an address nor an object; give [NAMESPACE:]pod/NAME, an address such as \
                  10.244.1.5, or a network such as 10.244.1.0/24",
                 "{text}"
             );
@@ -270,27 +263,31 @@ mod tests {
         for text in ["10.244.1.0/33", "fd00::/129", "10.0.0.0/", "10.0.0.0/x"] {
             assert_eq!(
                 refusal(text),
-                "no network: the prefix length after / goes to 32 for IPv4 and 128 for IPv6",
+                "not a network; the prefix length after / goes to 32 for IPv4 and 128 for IPv6",
                 "{text}"
             );
         }
-        for (text, kind) in [("service/cart", "service"), ("shop:svc/cart", "svc"), ("node/a", "node")] {
+        for (text, kind) in [
+            ("service/cart", "service"),
+            ("shop:svc/cart", "svc"),
+            ("node/a", "node"),
+        ] {
             assert_eq!(
                 refusal(text),
                 format!(
-                    "a {kind} cannot be followed by name yet: give [NAMESPACE:]pod/NAME, an address \
+                    "a {kind} cannot be followed by name yet; give [NAMESPACE:]pod/NAME, an address \
                      or a network"
                 )
             );
         }
         for text in ["pod/", ":pod/web", "shop:pod/a/b", "pod/a b"] {
-            let sentence = "no pod is called so: give [NAMESPACE:]pod/NAME";
+            let sentence = "no pod is called so; give [NAMESPACE:]pod/NAME";
             assert_eq!(refusal(text), sentence, "{text}");
         }
         for text in ["0.0.0.0", "::", "127.0.0.1", "::1"] {
             assert_eq!(
                 refusal(text),
-                "no packet between two pods carries this address: give a pod's or a node's",
+                "no packet between two pods carries this address; give a pod's or a node's",
                 "{text}"
             );
         }
@@ -298,11 +295,11 @@ mod tests {
 
     #[test]
     fn an_address_is_no_network() {
-        assert_eq!(address("10.1.2.3").map(EndName::Network), end("10.1.2.3"));
+        assert_eq!(address("10.1.2.3"), end("10.1.2.3"));
         for text in ["10.244.1.0/24", "web", "10.244.1.256", ""] {
             assert_eq!(
                 address(text).expect_err("this is no address"),
-                "no IP address: give one such as 10.244.1.5 or fd00::5 (--src and --dst take networks)",
+                "not an IP address; give one such as 10.244.1.5 or fd00::5 (--src and --dst take networks)",
                 "{text}"
             );
         }
@@ -313,7 +310,7 @@ mod tests {
         assert_eq!(port("1"), Ok(1));
         assert_eq!(port("65535"), Ok(65535));
         for text in ["0", "65536", "-1", "http", ""] {
-            let sentence = "no port: give a number from 1 to 65535";
+            let sentence = "not a port; give a number from 1 to 65535";
             assert_eq!(port(text), Err(sentence.to_owned()), "{text}");
         }
         assert_eq!(positive("100"), Ok(100_u32));
@@ -331,7 +328,7 @@ mod tests {
         for text in ["30", "soon", "", "-5s", "99999999999999999999s"] {
             assert_eq!(
                 duration(text).expect_err("this is no time span"),
-                "no time span: give a number and its unit, such as 30s, 5m or 500ms",
+                "not a time span; give a number and its unit, such as 30s, 5m or 500ms",
                 "{text}"
             );
         }
@@ -350,10 +347,21 @@ mod tests {
         assert_eq!(ring_size("4KiB"), Ok(4096));
         assert_eq!(ring_size("8MiB"), Ok(8 << 20));
         assert_eq!(ring_size("1GiB"), Ok(1 << 30));
-        for text in ["0", "5000", "3MiB", "2GiB", "8GiB", "8mb", "MiB", "", "-4096", "9999999999"] {
+        for text in [
+            "0",
+            "5000",
+            "3MiB",
+            "2GiB",
+            "8GiB",
+            "8mb",
+            "MiB",
+            "",
+            "-4096",
+            "9999999999",
+        ] {
             assert_eq!(
                 ring_size(text).expect_err("this is no ring size"),
-                "no size of a ring buffer: give a power of two from the page size to 1GiB, such as \
+                "not a size of a ring buffer; give a power of two from the page size to 1GiB, such as \
                  65536, 512KiB or 8MiB",
                 "{text}"
             );
@@ -376,7 +384,7 @@ mod tests {
         for text in ["", "node-a", "=local"] {
             assert_eq!(
                 agent(text).expect_err("no node is named"),
-                "no agent: give NODE=local or NODE=netns:PATH",
+                "not an agent; give NODE=local or NODE=netns:PATH",
                 "{text}"
             );
         }
@@ -384,7 +392,7 @@ mod tests {
             assert_eq!(
                 agent(&format!("node-a={given}")).expect_err("this is no way"),
                 format!(
-                    "`{given}` is no way to a node: give node-a=local for this machine, or \
+                    "`{given}` is no way to a node; give node-a=local for this machine, or \
                      node-a=netns:PATH for a network namespace on it"
                 )
             );

@@ -123,13 +123,18 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Object>, InventoryE
     };
     let text = str::from_utf8(bytes).map_err(|_| not_yaml("it is not UTF-8 text"))?;
     serde_saphyr::from_multiple_with_options(text, unlimited()).map_err(|error| {
-        // Only what is wrong with the text has a line to show.
+        // Where an object lacks something is said of its end, if at all: only errors of the text keep
+        // their line.
         match serde_saphyr::from_multiple_with_options::<IgnoredAny>(text, unlimited()) {
             Err(error) => not_yaml(&error.to_string()),
-            Ok(_) => InventoryError::NotObjects {
-                path: path.to_owned(),
-                why: first_line(&error.to_string()),
-            },
+            Ok(_) => {
+                let why = first_line(&error.to_string());
+                let (why, _) = why.split_once(" at line ").unwrap_or((&why, ""));
+                InventoryError::NotObjects {
+                    path: path.to_owned(),
+                    why: why.to_owned(),
+                }
+            }
         }
     })
 }
@@ -148,6 +153,7 @@ fn unlimited() -> Options {
             max_nodes: usize::MAX,
             max_total_scalar_bytes: usize::MAX,
         },
+        strict_booleans: true,
         with_snippet: false,
     }
 }

@@ -96,5 +96,41 @@ fn chain(error: &dyn Error) -> String {
         }
         source = cause.source();
     }
-    text.trim().replace('\n', " ")
+    without_log(&text)
+}
+
+/// Of a verifier's log, which may have thousands of lines, what it says in
+/// the end; the log itself goes to the debug messages.
+fn without_log(text: &str) -> String {
+    let Some((error, log)) = text.split_once("Verifier output:") else {
+        return text.trim().replace('\n', " ");
+    };
+    tracing::debug!("verifier log:\n{log}");
+    let statistics = |line: &&str| {
+        ["verification time", "stack depth", "processed"]
+            .iter()
+            .any(|start| line.starts_with(start))
+    };
+    let last = log
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !statistics(line))
+        .next_back()
+        .unwrap_or("no reason given");
+    format!("{}: {last}", error.trim().trim_end_matches(['.', ':']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verifier_log_becomes_one_line() {
+        let text = "the syscall returned Permission denied. Verifier output: 0: r1 = 0\n\
+                    invalid access to packet\nverification time 3 usec\nprocessed 1 insns\n";
+        assert_eq!(
+            without_log(text),
+            "the syscall returned Permission denied: invalid access to packet"
+        );
+    }
 }

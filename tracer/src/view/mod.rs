@@ -9,6 +9,7 @@
 mod json;
 mod legs;
 mod moment;
+mod plan;
 mod text;
 
 #[cfg(test)]
@@ -19,6 +20,7 @@ mod tests;
 use std::io;
 
 pub use json::Json;
+pub use plan::{plan_json, plan_text};
 pub use text::Text;
 
 use crate::{

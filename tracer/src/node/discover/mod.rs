@@ -40,6 +40,9 @@ pub struct Request {
     pub pods: Vec<IpAddr>,
     /// The other ends: addresses that the pods talk to.
     pub remotes: Vec<Remote>,
+    /// Addresses of which it is not known where they live: each is a pod here if its interface is found,
+    /// else a remote.
+    pub unplaced: Vec<IpAddr>,
     /// Whether to look for the pods' own interfaces as well ([`Plan::pod_namespaces`]).
     pub pod_interfaces: bool,
 }
@@ -207,6 +210,23 @@ pub fn discover(request: &Request) -> Result<Plan, DiscoverError> {
     pod::locate(&mut draft, &mut kernel, request, namespaces::find)?;
     for remote in &request.remotes {
         underlay::locate(&mut draft, &mut kernel, remote, &request.pods)?;
+    }
+    for &address in &request.unplaced {
+        let as_pod = Request {
+            pods: vec![address],
+            pod_interfaces: request.pod_interfaces,
+            ..Request::default()
+        };
+        match pod::locate(&mut draft, &mut kernel, &as_pod, namespaces::find) {
+            Err(DiscoverError::PodInterface { .. }) => {
+                let remote = Remote {
+                    address,
+                    node_addresses: Vec::new(),
+                };
+                underlay::locate(&mut draft, &mut kernel, &remote, &[])?;
+            }
+            located => located?,
+        }
     }
     if kernel.interrupted() {
         draft.note(

@@ -1,0 +1,211 @@
+//! `tracer follow`: from settings to a session and its view.
+
+use std::{
+    io::{self, IsTerminal as _, Write},
+    net::IpAddr,
+};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tracer_common::hash::Key;
+
+use crate::{
+    cli::{AgentSpec, End, Failure, Outcome, Output, Place, Settings},
+    collector::{self, Plan, SessionError},
+    journey::Limits,
+    link::{Pair, Start},
+    node::{self, discover},
+    view::{self, Json, Text, View},
+};
+
+/// Runs a follow to its end.
+///
+/// # Errors
+/// [`Failure`], in one sentence.
+pub fn run(settings: Settings) -> Result<Outcome, Failure> {
+    let output = settings.output;
+    let dry_run = settings.dry_run;
+    let plan = plan(settings);
+    if dry_run {
+        return look(&plan, output);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(format!("cannot start: {error}")))?;
+    let stdout = io::stdout();
+    let colours = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let outcome = runtime.block_on(async {
+        match output {
+            Output::Text => session(plan, Text::new(stdout.lock(), colours)).await,
+            Output::Json => session(plan, Json::new(stdout.lock())).await,
+        }
+    })?;
+    Ok(if outcome.journeys == 0 {
+        Outcome::NothingMatched
+    } else {
+        Outcome::Done
+    })
+}
+
+async fn session(plan: Plan, mut view: impl View) -> Result<collector::Outcome, Failure> {
+    let stop = interrupted()?;
+    let mut notice = |line: &str| {
+        // Nobody who has closed stderr wants to be told.
+        let _: io::Result<()> = writeln!(io::stderr(), "tracer: {line}");
+    };
+    collector::follow(plan, &mut view, &mut notice, stop)
+        .await
+        .map_err(|error| match error {
+            SessionError::View(error) => Failure::from(error),
+            error => Failure::new(error),
+        })
+}
+
+/// Resolves when somebody wants the program to end.
+fn interrupted() -> Result<impl Future<Output = ()>, Failure> {
+    let on = |kind| signal(kind).map_err(Failure::new);
+    let mut interrupt = on(SignalKind::interrupt())?;
+    let mut terminate = on(SignalKind::terminate())?;
+    let mut hangup = on(SignalKind::hangup())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    })
+}
+
+/// Shows where it would attach, and attaches nothing.
+fn look(plan: &Plan, output: Output) -> Result<Outcome, Failure> {
+    let mut nodes = Vec::new();
+    for agent in &plan.agents {
+        let found = node::look(agent)
+            .map_err(|error| Failure::new(format!("{}: {error}", agent.node)))?;
+        nodes.push((agent.node.clone(), found));
+    }
+    let mut stdout = io::stdout().lock();
+    match output {
+        Output::Text => view::plan_text(&mut stdout, plan, &nodes)?,
+        Output::Json => view::plan_json(&mut stdout, plan, &nodes)?,
+    }
+    stdout.flush()?;
+    Ok(Outcome::Done)
+}
+
+/// What is to be done, with every agent's part.
+fn plan(settings: Settings) -> Plan {
+    let pairs = settings
+        .pairs()
+        .map(|(a, b)| Pair {
+            a: a.network,
+            b: b.network,
+            proto: settings.proto,
+            a_port: settings.src_port,
+            b_port: settings.dst_port,
+        })
+        .collect();
+    let key = Key([random(), random()]);
+    Plan {
+        description: describe(&settings),
+        pairs,
+        neighbours: settings.proto.is_none(),
+        sources: settings.sources.iter().map(|end| end.network).collect(),
+        limits: Limits {
+            hold: i64::try_from(settings.hold.as_nanos()).unwrap_or(i64::MAX),
+            ..Limits::default()
+        },
+        duration: settings.duration,
+        count: settings.count,
+        agents: settings
+            .agents
+            .iter()
+            .filter(|agent| concerns(&settings, agent))
+            .map(|agent| start(&settings, agent, key))
+            .collect(),
+        owners: settings.owners,
+        warnings: settings.warnings,
+    }
+}
+
+/// Whether a node may see any of the packets.
+fn concerns(settings: &Settings, agent: &AgentSpec) -> bool {
+    let mut ends = settings.sources.iter().chain(&settings.destinations);
+    ends.any(|end| end.node.as_ref().is_none_or(|node| *node == agent.node))
+}
+
+fn start(settings: &Settings, agent: &AgentSpec, key: Key) -> Start {
+    let mut request = discover::Request {
+        pod_interfaces: settings.pod_interfaces,
+        ..discover::Request::default()
+    };
+    let mut pod_names = Vec::new();
+    for end in settings.sources.iter().chain(&settings.destinations) {
+        let address = representative(end);
+        match &end.node {
+            Some(node) if *node == agent.node => {
+                request.pods.push(address);
+                if let Some(name) = &end.name {
+                    pod_names.push((address, name.clone()));
+                }
+            }
+            Some(node) => request.remotes.push(discover::Remote {
+                address,
+                node_addresses: settings
+                    .node_addresses
+                    .get(node)
+                    .cloned()
+                    .unwrap_or_default(),
+            }),
+            None => request.unplaced.push(address),
+        }
+    }
+    Start {
+        node: agent.node.clone(),
+        netns: match &agent.place {
+            Place::Local => None,
+            Place::Netns(path) => Some(path.clone()),
+        },
+        request,
+        pod_names,
+        vxlan_ports: settings.vxlan_ports.clone(),
+        key,
+        ring_size: settings.ring_size,
+        budget: settings.budget,
+    }
+}
+
+/// The address by which an end's way is looked up: its own, or the first of
+/// its network that can be a host's.
+fn representative(end: &End) -> IpAddr {
+    end.address()
+        .or_else(|| end.network.hosts().next())
+        .unwrap_or_else(|| end.network.addr())
+}
+
+fn describe(settings: &Settings) -> String {
+    let names = |ends: &[End]| {
+        let mut names: Vec<String> = ends.iter().map(ToString::to_string).collect();
+        names.dedup();
+        names.join(", ")
+    };
+    let port = |port: Option<u16>| port.map_or_else(String::new, |port| format!(" port {port}"));
+    let proto = match settings.proto {
+        None => "any protocol".to_owned(),
+        Some(number) => crate::link::Proto::Ip(number).to_string(),
+    };
+    format!(
+        "{}{} → {}{} ({proto})",
+        names(&settings.sources),
+        port(settings.src_port),
+        names(&settings.destinations),
+        port(settings.dst_port)
+    )
+}
+
+/// 64 bits that nobody can foresee: the standard library seeds its hashers
+/// with such.
+fn random() -> u64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    RandomState::new().hash_one(())
+}
