@@ -7,6 +7,7 @@
 //!   down again whatever happens.
 //! - [`netns`] runs closures and programs inside one of them.
 //! - [`traffic`] sends what programs in pods send, and counts what arrives.
+//! - [`program`] runs `tracer` and reads what it prints.
 //! - [`raw`] sends what no program in a pod would: broken frames.
 //!
 //! It must not depend on `tracer`: it says what is true about a network, so
@@ -16,6 +17,7 @@ pub mod frames;
 pub mod lab;
 pub mod netns;
 pub mod process;
+pub mod program;
 pub mod raw;
 mod rng;
 pub mod traffic;
@@ -23,3 +25,4 @@ pub mod traffic;
 pub use lab::{Lab, LabSpec, Names, Node, Pod};
 pub use netns::Netns;
 pub use process::Process;
+pub use program::Tracer;

@@ -77,23 +77,54 @@ pub struct FollowArgs {
     pub proto: Protocol,
 
     /// Follow packets from this port of the source only, and their answers
-    #[arg(long, value_name = "PORT", value_parser = values::port, allow_hyphen_values = true, help_heading = WHAT)]
+    #[arg(
+        long,
+        value_name = "PORT",
+        value_parser = values::port,
+        allow_hyphen_values = true,
+        help_heading = WHAT
+    )]
     pub src_port: Option<u16>,
 
     /// Follow packets to this port of the destination only, and their answers
-    #[arg(long, value_name = "PORT", value_parser = values::port, allow_hyphen_values = true, help_heading = WHAT)]
+    #[arg(
+        long,
+        value_name = "PORT",
+        value_parser = values::port,
+        allow_hyphen_values = true,
+        help_heading = WHAT
+    )]
     pub dst_port: Option<u16>,
 
     /// End after this time, such as 30s, 5m or 500ms
-    #[arg(long, value_name = "TIME", value_parser = values::duration, allow_hyphen_values = true, help_heading = END)]
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = values::duration,
+        allow_hyphen_values = true,
+        help_heading = END
+    )]
     pub duration: Option<Duration>,
 
     /// End after so many journeys: a journey is one packet's way
-    #[arg(long, value_name = "N", value_parser = values::positive::<u64>, allow_hyphen_values = true, help_heading = END)]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = values::positive::<u64>,
+        allow_hyphen_values = true,
+        help_heading = END
+    )]
     pub count: Option<u64>,
 
     /// How long to wait for a packet's next hop before calling it missing
-    #[arg(long, value_name = "TIME", value_parser = values::duration, allow_hyphen_values = true, default_value = "5s", help_heading = END)]
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = values::duration,
+        allow_hyphen_values = true,
+        default_value = "5s",
+        help_heading = END
+    )]
     pub hold: Duration,
 
     /// Cluster objects, as `kubectl get nodes,pods,services,endpointslices -A -o yaml` prints them
@@ -113,7 +144,13 @@ pub struct FollowArgs {
 
     /// Take packets to this UDP port for VXLAN, besides 8472, 4789 and those of the nodes' devices; at
     /// most 4
-    #[arg(long = "vxlan-port", value_name = "PORT", value_parser = values::port, allow_hyphen_values = true, help_heading = WHERE)]
+    #[arg(
+        long = "vxlan-port",
+        value_name = "PORT",
+        value_parser = values::port,
+        allow_hyphen_values = true,
+        help_heading = WHERE
+    )]
     pub vxlan_ports: Vec<u16>,
 
     /// Show where it would look, on which nodes, and what could hide packets there; attach nothing
@@ -125,11 +162,25 @@ pub struct FollowArgs {
     pub output: Output,
 
     /// Most events per second and node; above it packets are sampled, and the summary says so
-    #[arg(long, value_name = "N", value_parser = values::positive::<u32>, allow_hyphen_values = true, default_value = "50000", help_heading = COST)]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = values::positive::<u32>,
+        allow_hyphen_values = true,
+        default_value = "50000",
+        help_heading = COST
+    )]
     pub budget: u32,
 
     /// Size of a node's ring buffer, a power of two: 512KiB, 8MiB
-    #[arg(long, value_name = "BYTES", value_parser = values::ring_size, allow_hyphen_values = true, default_value = "8MiB", help_heading = COST)]
+    #[arg(
+        long,
+        value_name = "BYTES",
+        value_parser = values::ring_size,
+        allow_hyphen_values = true,
+        default_value = "8MiB",
+        help_heading = COST
+    )]
     pub ring_size: u32,
 }
 
@@ -144,7 +195,7 @@ const COST: &str = "What it may cost";
 #[derive(Debug, Args)]
 #[group(id = "source", required = true, multiple = false)]
 pub struct Source {
-    /// Source: [NAMESPACE:]pod/NAME, an IP address or a network
+    /// Source: `[NAMESPACE:]pod/NAME`, an IP address or a network
     #[arg(long, value_name = "END", help_heading = WHAT)]
     pub src: Option<EndName>,
 
@@ -161,7 +212,7 @@ pub struct Source {
 #[derive(Debug, Args)]
 #[group(id = "destination", required = true, multiple = false)]
 pub struct Destination {
-    /// Destination: [NAMESPACE:]pod/NAME, an IP address or a network
+    /// Destination: `[NAMESPACE:]pod/NAME`, an IP address or a network
     #[arg(long, value_name = "END", help_heading = WHAT)]
     pub dst: Option<EndName>,
 

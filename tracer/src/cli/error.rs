@@ -1,6 +1,11 @@
 //! How a command fails: one sentence on stderr, and an exit code.
 
-use std::{fmt::Display, io, path::PathBuf, process::ExitCode};
+use std::{
+    fmt::Display,
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use crate::inventory::{COMMAND, InventoryError, list};
 
@@ -62,7 +67,8 @@ pub(super) fn finish(result: Result<Outcome, Failure>) -> ExitCode {
         Err(Failure::Syntax(sentence)) => (2, Some(sentence)),
     };
     if let Some(sentence) = sentence {
-        eprintln!("tracer: {sentence}");
+        // Not eprintln!, which panics when stderr is closed.
+        let _: io::Result<()> = writeln!(io::stderr(), "tracer: {sentence}");
     }
     ExitCode::from(code)
 }

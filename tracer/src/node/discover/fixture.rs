@@ -162,6 +162,7 @@ impl Node {
                 node_addresses: node_addresses.iter().copied().map(ip).collect(),
             }],
             pod_interfaces: false,
+            unplaced: Vec::new(),
         };
         self.plan(&request).expect("a plan")
     }
@@ -172,6 +173,7 @@ pub(super) fn only_pod(pod_interfaces: bool) -> Request {
         pods: vec![ip("10.1.0.5")],
         remotes: Vec::new(),
         pod_interfaces,
+        unplaced: Vec::new(),
     }
 }
 
