@@ -114,6 +114,15 @@ impl Engine {
         self.open.len()
     }
 
+    /// Whether nothing is remembered of any hop.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.tracks.is_empty()
+            && self.contents.is_empty()
+            && self.streams.is_empty()
+            && self.questions.is_empty()
+    }
+
     /// Takes a hop that agent `node` saw at `time`, Unix time, ns.
     pub fn push(&mut self, scene: &Scene, node: usize, time: i64, hop: &Hop) {
         let joined = match &hop.packet.transport {

@@ -5,6 +5,8 @@ mod engine;
 mod identity;
 mod model;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod track;
 
 pub(crate) use arrival::{Arrival, arrival, destination};

@@ -1,0 +1,137 @@
+//! Which packets are the same, which are not, and which answer which.
+
+use super::*;
+use crate::{
+    journey::Course,
+    link::{Arp, Icmp},
+};
+
+fn echo(kind: u8, seq: u16) -> Packet {
+    let packet = packet(Transport::Icmp(Icmp {
+        v6: false,
+        kind,
+        code: 0,
+        echo: Some((7, seq)),
+        neighbour: None,
+        quote: None,
+    }));
+    if kind == 8 {
+        packet
+    } else {
+        Packet {
+            src: packet.dst,
+            dst: packet.src,
+            ..packet
+        }
+    }
+}
+
+#[test]
+fn identical_packets_after_each_other_are_two_journeys() {
+    let mut stage = Stage::new();
+    // The kernel hands out the same sk_buff again.
+    stage.send(0, 7, &udp(1));
+    stage.send(MS, 7, &udp(1));
+    let journeys = stage.finished();
+    assert_eq!(journeys.len(), 2);
+    assert!(journeys.iter().all(|journey| way(journey) == WAY));
+}
+
+#[test]
+fn identical_packets_side_by_side_are_told_apart_by_sk_buff() {
+    let mut stage = Stage::new();
+    let packet = udp(1);
+    for (point, time) in [(FROM_POD, 0), (OUT, 10)] {
+        // At the second point they have changed places.
+        for skb in if point == OUT { [2_u64, 1] } else { [1, 2] } {
+            stage.see(0, &hop(point, time + skb.cast_signed(), skb, &packet));
+        }
+    }
+    let journeys = stage.end();
+    let times: Vec<i64> = journeys
+        .iter()
+        .map(|journey| journey.steps[1].time)
+        .collect();
+    assert_eq!(times, [11, 12]);
+    assert!(journeys.iter().all(|journey| !journey.ambiguous));
+}
+
+#[test]
+fn identical_packets_across_the_wire_are_paired_in_order_and_marked() {
+    let mut stage = Stage::new();
+    let packet = udp(1);
+    for skb in [1_u64, 2] {
+        stage.see(0, &hop(OUT, skb.cast_signed(), skb, &packet));
+    }
+    for skb in [1001_u64, 1002] {
+        stage.see(1, &hop(TO_POD, skb.cast_signed(), skb, &packet));
+    }
+    let journeys = stage.finished();
+    assert_eq!(journeys.len(), 2);
+    assert!(journeys.iter().all(|journey| journey.ambiguous));
+    assert_eq!(journeys[0].steps[0].time, 1);
+    assert_eq!(journeys[1].steps[0].time, 2);
+}
+
+#[test]
+fn a_reused_sk_buff_with_other_content_is_another_packet() {
+    let mut stage = Stage::new();
+    stage.see(0, &hop(FROM_POD, 0, 7, &udp(1)));
+    stage.see(0, &hop(OUT, 1, 7, &udp(2)));
+    assert_eq!(stage.end().len(), 2);
+}
+
+#[test]
+fn a_packet_that_comes_round_again_is_the_same_while_its_ttl_falls() {
+    let mut stage = Stage::new();
+    for ttl in [64, 62, 60] {
+        let packet = Packet { ttl, ..udp(1) };
+        stage.see(0, &hop(OUT, i64::from(64 - ttl), 7, &packet));
+    }
+    let journeys = stage.end();
+    assert_eq!(journeys.len(), 1);
+    assert_eq!(journeys[0].steps.len(), 3);
+}
+
+#[test]
+fn replies_know_their_request() {
+    let mut stage = Stage::new();
+    for seq in [1, 2] {
+        let request = echo(8, seq);
+        stage.send(i64::from(seq) * MS, 1, &request);
+        let reply = echo(0, seq);
+        stage.see(1, &hop(FROM_POD, i64::from(seq) * MS + 9000, 9, &reply));
+    }
+    let mut journeys = stage.end();
+    journeys.extend(stage.finished());
+    let request = journeys
+        .iter()
+        .find(|journey| journey.answers == Some(1) || journey.id == 1)
+        .expect("a journey");
+    assert_eq!(request.conversation, journeys[0].conversation);
+    let answers: Vec<Option<u64>> = journeys
+        .iter()
+        .filter(|journey| journey.direction == Course::Reply)
+        .map(|journey| journey.answers)
+        .collect();
+    assert_eq!(answers, [Some(1), Some(3)]);
+}
+
+#[test]
+fn arp_replies_know_their_request() {
+    let arp = |operation, src: [u8; 4], dst: [u8; 4]| Packet {
+        src: src.into(),
+        dst: dst.into(),
+        ..packet(Transport::Arp(Arp {
+            operation,
+            sender: Mac::default(),
+            target: Mac::default(),
+        }))
+    };
+    let mut stage = Stage::new();
+    stage.see(0, &hop(FROM_POD, 0, 1, &arp(1, A, NODES[0])));
+    stage.see(0, &hop(TO_POD, 1, 2, &arp(2, NODES[0], A)));
+    let reply = stage.finished().pop().expect("the reply arrived");
+    assert_eq!(reply.answers, Some(1));
+    assert_eq!(reply.direction, Course::Reply);
+}

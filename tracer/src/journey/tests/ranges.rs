@@ -1,0 +1,190 @@
+//! TCP data: what is one packet here is several there.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Bytes of a journey that were seen at a point.
+fn seen(journey: &Journey, at: (usize, usize)) -> u32 {
+    journey
+        .steps
+        .iter()
+        .filter(|step| (step.node, step.point) == at)
+        .map(|step| step.seen)
+        .sum()
+}
+
+#[test]
+fn a_super_packet_that_arrives_in_segments() {
+    let mut stage = Stage::new();
+    stage.see(0, &hop(FROM_POD, 0, 1, &tcp(1000, 3000, 5)));
+    stage.see(0, &hop(OUT, 1, 1, &tcp(1000, 3000, 5)));
+    for (skb, seq) in [(11, 1000), (12, 2000), (13, 3000)] {
+        stage.see(1, &hop(IN, skb, skb.cast_unsigned(), &tcp(seq, 1000, 5)));
+        assert!(stage.finished().is_empty(), "not all has arrived yet");
+        stage.see(
+            1,
+            &hop(TO_POD, skb + 10, skb.cast_unsigned(), &tcp(seq, 1000, 5)),
+        );
+    }
+    let journeys = stage.finished();
+    assert_eq!(journeys.len(), 1);
+    assert_eq!(way(&journeys[0]), WAY);
+    let last = journeys[0].steps.last().expect("steps");
+    assert_eq!((last.seen, last.segments), (3000, 3));
+}
+
+#[test]
+fn segments_that_arrive_merged() {
+    let mut stage = Stage::new();
+    for (skb, seq) in [(1, 0), (2, 1000), (3, 2000)] {
+        stage.see(
+            0,
+            &hop(FROM_POD, skb, skb.cast_unsigned(), &tcp(seq, 1000, 5)),
+        );
+        stage.see(
+            0,
+            &hop(OUT, skb + 5, skb.cast_unsigned(), &tcp(seq, 1000, 5)),
+        );
+    }
+    stage.see(1, &hop(IN, 20, 9, &tcp(0, 3000, 5)));
+    stage.see(1, &hop(TO_POD, 21, 9, &tcp(0, 3000, 5)));
+    let journeys = stage.finished();
+    assert_eq!(journeys.len(), 3);
+    for journey in &journeys {
+        assert_eq!(way(journey), WAY);
+        assert_eq!(journey.steps[3].seen, 1000);
+        assert_eq!(journey.steps[3].segments, 1);
+        assert!(!journey.ambiguous);
+    }
+    assert_eq!(stage.engine.counts().joined, 8);
+}
+
+#[test]
+fn a_retransmission_is_a_journey_of_its_own() {
+    let mut stage = Stage::new();
+    stage.see(0, &hop(FROM_POD, 0, 1, &tcp(0, 1000, 5)));
+    stage.see(0, &hop(OUT, 1, 1, &tcp(0, 1000, 5)));
+    stage.send(200 * MS, 2, &tcp(0, 1000, 205));
+    let arrived = stage.finished();
+    assert_eq!(arrived.len(), 1);
+    assert_eq!(arrived[0].retransmits, Some(1));
+    assert_eq!(way(&arrived[0]), WAY);
+    let first = stage.end();
+    assert_eq!(first.len(), 1);
+    assert_eq!(way(&first[0]), WAY[..2]);
+}
+
+#[test]
+fn a_part_that_is_missing_leaves_the_journey_open() {
+    let mut stage = Stage::new();
+    stage.see(0, &hop(FROM_POD, 0, 1, &tcp(0, 3000, 5)));
+    for seq in [0, 2000] {
+        stage.see(1, &hop(TO_POD, 10 + i64::from(seq), 9, &tcp(seq, 1000, 5)));
+    }
+    let journeys = stage.end();
+    assert_eq!(journeys.len(), 1);
+    assert_eq!(seen(&journeys[0], (1, TO_POD)), 2000);
+}
+
+#[test]
+fn sequence_numbers_wrap() {
+    let mut stage = Stage::new();
+    stage.send(0, 1, &tcp(u32::MAX - 1500, 1000, 5));
+    stage.send(MS, 2, &tcp(u32::MAX - 500, 1000, 5));
+    stage.send(2 * MS, 3, &tcp(500 - 1, 1000, 5));
+    let journeys = stage.finished();
+    assert_eq!(journeys.len(), 3);
+    assert!(journeys.iter().all(|journey| way(journey) == WAY));
+}
+
+#[test]
+fn bytes_nobody_saw_leave_begin_a_journey_where_they_are_seen() {
+    let mut stage = Stage::new();
+    stage.see(0, &hop(FROM_POD, 0, 1, &tcp(0, 1000, 5)));
+    stage.see(1, &hop(TO_POD, 1, 9, &tcp(0, 3000, 5)));
+    let journeys = stage.finished();
+    assert_eq!(journeys.len(), 2);
+    assert_eq!((journeys[0].size(), journeys[1].size()), (1000, 2000));
+    let Transport::Tcp(rest) = &journeys[1].packet.transport else {
+        panic!("TCP");
+    };
+    assert_eq!(rest.seq, 1000);
+}
+
+/// Cuts `total` bytes into pieces of the given sizes, over and over.
+fn pieces(total: u32, sizes: &[u32]) -> Vec<(u32, u32)> {
+    let mut at = 0;
+    let mut cut = Vec::new();
+    for size in sizes.iter().cycle() {
+        if at == total {
+            break;
+        }
+        let len = (*size).min(total - at);
+        cut.push((at, len));
+        at += len;
+    }
+    cut
+}
+
+proptest! {
+    /// However the bytes are cut at each point, every byte sent is seen once
+    /// at every point, and everything arrives.
+    #[test]
+    fn any_cut_at_any_point_adds_up(
+        cuts in prop::array::uniform4(prop::collection::vec(1_u32..900, 1..5)),
+        first in any::<u32>(),
+    ) {
+        const TOTAL: u32 = 5000;
+        let mut stage = Stage::new();
+        let mut time = 0;
+        let mut skb = 0;
+        let mut hops = 0;
+        for ((node, point), sizes) in WAY.into_iter().zip(&cuts) {
+            for (at, len) in pieces(TOTAL, sizes) {
+                time += 1;
+                skb += 1;
+                hops += 1;
+                stage.see(node, &hop(point, time, skb, &tcp(first.wrapping_add(at), len, 5)));
+            }
+        }
+        let counts = stage.engine.counts();
+        prop_assert_eq!((counts.joined, counts.late), (hops, 0));
+        let journeys = stage.finished();
+        prop_assert!(stage.end().is_empty());
+        for at in WAY {
+            let sum: u32 = journeys.iter().map(|journey| seen(journey, at)).sum();
+            prop_assert_eq!(sum, TOTAL);
+        }
+        for journey in &journeys {
+            prop_assert!(!journey.ambiguous);
+            prop_assert_eq!(way(journey), WAY);
+        }
+    }
+
+    /// Events that are missing never make two journeys out of one range, nor
+    /// let one be finished whose bytes were not all seen at the end.
+    #[test]
+    fn missing_events_finish_nothing(
+        missing in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+    ) {
+        let mut hops = Vec::new();
+        for (index, (at, len)) in (1_i64..).zip(pieces(4000, &[1000])) {
+            for (offset, (node, point)) in (0..).zip(WAY) {
+                hops.push((node, hop(point, index * 10 + offset, index.cast_unsigned(), &tcp(at, len, 5))));
+            }
+        }
+        for index in missing {
+            if !hops.is_empty() {
+                let at = index.index(hops.len());
+                hops.remove(at);
+            }
+        }
+        let mut stage = Stage::new();
+        for (node, hop) in &hops {
+            stage.see(*node, hop);
+        }
+        let arrived = hops.iter().filter(|(node, hop)| (*node, hop.point) == (1, TO_POD)).count();
+        prop_assert_eq!(stage.finished().len(), arrived);
+    }
+}
