@@ -7,6 +7,8 @@ use std::{
     process::ExitCode,
 };
 
+use clap::error::ErrorKind;
+
 use crate::inventory::{COMMAND, InventoryError, list};
 
 /// How a command ended that did not fail.
@@ -54,6 +56,24 @@ impl From<SettingsError> for Failure {
         } else {
             Self::Other(sentence)
         }
+    }
+}
+
+/// For arguments that clap refuses, without its usage lines.
+impl From<clap::Error> for Failure {
+    fn from(error: clap::Error) -> Self {
+        let text = error.to_string().replace("\n\n  tip: ", "; ");
+        let (said, _) = text.split_once("\n\nUsage: ").unwrap_or((&text, ""));
+        let (said, _) = said
+            .split_once("\n\nFor more information")
+            .unwrap_or((said, ""));
+        let words: Vec<&str> = said.split_whitespace().skip(1).collect();
+        // Values are refused by our own parsers, which say what would do.
+        let hint = match error.kind() {
+            ErrorKind::ValueValidation => "",
+            _ => " (see --help)",
+        };
+        Self::Syntax(words.join(" ") + hint)
     }
 }
 

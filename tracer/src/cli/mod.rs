@@ -21,7 +21,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
 use tracing::Level;
 
 pub use args::{Arguments, Command, Destination, FollowArgs, Output, Protocol, Source};
@@ -31,9 +31,13 @@ pub use values::{AgentSpec, EndName, Place, PodName};
 
 /// Runs the program: reads its arguments and does what they say, a follow by `follow`.
 ///
-/// Arguments that clap refuses, and help, end the process here.
+/// Help ends the process here.
 pub fn run(follow: impl FnOnce(Settings) -> Result<Outcome, Failure>) -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(help) if is_help(help.kind()) => help.exit(),
+        Err(refusal) => return error::finish(Err(refusal.into())),
+    };
     log_to_stderr(arguments.verbose);
     error::finish(match arguments.command {
         Command::Follow(args) => Settings::resolve(&args)
@@ -47,6 +51,15 @@ pub fn run(follow: impl FnOnce(Settings) -> Result<Outcome, Failure>) -> ExitCod
             print(&script)
         }
     })
+}
+
+fn is_help(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::DisplayHelp
+            | ErrorKind::DisplayVersion
+            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    )
 }
 
 fn print(text: &[u8]) -> Result<Outcome, Failure> {

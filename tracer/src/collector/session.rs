@@ -311,7 +311,12 @@ impl Session {
             self.engine
                 .push(&self.scene, next.node, next.time, &next.hop);
         }
-        self.engine.advance(&self.scene, self.order.watermark());
+        // At the end nothing is behind the watermarks any more, and no time
+        // has passed for that.
+        let watermark = self.order.watermark();
+        if watermark < i64::MAX {
+            self.engine.advance(&self.scene, watermark);
+        }
     }
 
     /// Shows the journeys that are finished, up to the count asked for.

@@ -15,16 +15,18 @@ pub enum InventoryError {
         /// Why.
         source: io::Error,
     },
-    /// The file is not YAML.
-    #[error("{p} is not YAML ({why}): write it with `{COMMAND} > {p}`", p = path.display())]
+    /// The file is not YAML. What it is, it may be for a good reason: nobody is
+    /// told to overwrite it.
+    #[error("{p} is not YAML ({why}): write it with `{COMMAND} > objects.yaml`", p = path.display())]
     NotYaml {
         /// The file.
         path: PathBuf,
         /// What the parser stumbled over, with its line.
         why: String,
     },
-    /// The file is YAML and nothing that kubectl prints.
-    #[error("{p} is YAML, but not of Kubernetes objects ({why}): write it with `{COMMAND} > {p}`", p = path.display())]
+    /// The file is YAML and nothing that kubectl prints. Not to be overwritten
+    /// either.
+    #[error("{p} is YAML, but not of Kubernetes objects ({why}): write it with `{COMMAND} > objects.yaml`", p = path.display())]
     NotObjects {
         /// The file.
         path: PathBuf,

@@ -119,7 +119,7 @@ pub(super) struct ServiceSpec {
 pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Object>, InventoryError> {
     let not_yaml = |why: &str| InventoryError::NotYaml {
         path: path.to_owned(),
-        why: first_line(why),
+        why: brief(why),
     };
     let text = str::from_utf8(bytes).map_err(|_| not_yaml("it is not UTF-8 text"))?;
     serde_saphyr::from_multiple_with_options(text, unlimited()).map_err(|error| {
@@ -128,19 +128,26 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Object>, InventoryE
         match serde_saphyr::from_multiple_with_options::<IgnoredAny>(text, unlimited()) {
             Err(error) => not_yaml(&error.to_string()),
             Ok(_) => {
-                let why = first_line(&error.to_string());
+                let why = error.to_string();
                 let (why, _) = why.split_once(" at line ").unwrap_or((&why, ""));
                 InventoryError::NotObjects {
                     path: path.to_owned(),
-                    why: why.to_owned(),
+                    why: brief(why),
                 }
             }
         }
     })
 }
 
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
+/// The first line, or as much of it as a sentence has room for: errors may
+/// quote all of a file.
+fn brief(text: &str) -> String {
+    const ROOM: usize = 120;
+    let line = text.lines().next().unwrap_or_default();
+    match line.char_indices().nth(ROOM) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    }
 }
 
 /// The parser's limits are meant for small files of strangers: a cluster of a few thousand pods is beyond

@@ -18,4 +18,5 @@ mod worker;
 
 pub use agent::{look, start};
 pub use error::NodeError;
+pub use probe::PROGRAMS;
 pub use tables::TooManyPairs;

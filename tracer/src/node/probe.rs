@@ -26,7 +26,7 @@ use super::{NodeError, decode, tables::Tables};
 use crate::link::{Direction, Elsewhere, Filter, Hop, Proto, Report};
 
 /// The kernel programs, as `build.rs` built them.
-static PROGRAMS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
+pub static PROGRAMS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
 
 /// Entries of each address table: two generations of a filter with all pairs
 /// and plenty of next hops.

@@ -1,0 +1,207 @@
+//! What a packet pays for passing a program, in ns, beside the least that a
+//! program can cost.
+//!
+//! The machine may be a shared one whose speed changes from second to second.
+//! So the packets take turns, round by round; each is compared with the empty
+//! program's turn in its own round; and the medians of all rounds count.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use anyhow::{Result, ensure};
+use tracer_common::counters::Counter;
+use tracer_tests::frames::{self, IPV4, IPV6, TCP, UDP};
+
+use crate::programs::{
+    EMPTY, OBSERVE, PODS, Programs, ROOM, SERVICE_PORT, Size, VXLAN_PORT, followed, unfollowed,
+};
+use crate::report::{Report, Table};
+use crate::sample::Sample;
+
+/// How often each packet takes its turn, after one that does not count.
+const ROUNDS: u8 = 24;
+/// Runs per turn of a packet that leaves no event.
+const REPEAT: u32 = 100_000;
+
+/// How many times an empty program's time a miss may take.
+const MISS_BOUND: f64 = 2.5;
+/// How many ns a match may take, its event included ...
+const MATCH_BOUND: f64 = 200.0;
+/// ... on a machine on which the empty program takes so many, ...
+const REFERENCE: f64 = 10.0;
+/// ... or up to so many, which is why no more than that is taken for a slow one.
+const SLOW: f64 = 12.0;
+
+/// What is to become of a packet.
+#[derive(Clone, Copy, PartialEq)]
+enum Fate {
+    /// The filter's first stage knows that it is a miss.
+    Miss,
+    /// Only exact look-ups tell. Has no bound: it is rare.
+    LateMiss,
+    Match,
+}
+
+/// A packet that is measured: its name, its fate, and the frame of a round.
+type Case = (&'static str, Fate, fn(u8) -> Vec<u8>);
+
+const CASES: &[Case] = &[
+    ("miss: TCP", Fate::Miss, |n| tcp(unfollowed(n).v4)),
+    ("miss: UDP", Fate::Miss, |n| udp(unfollowed(n).v4)),
+    ("miss: TCP, IPv6", Fate::Miss, |n| tcp_v6(unfollowed(n).v6)),
+    ("miss: TCP in VXLAN", Fate::Miss, |n| vxlan(&tcp(unfollowed(n).v4))),
+    ("miss: followed pod to another", Fate::LateMiss, |n| {
+        tcp([followed(n).v4[0], unfollowed(n).v4[1]])
+    }),
+    ("match: TCP", Fate::Match, |n| tcp(followed(n).v4)),
+    ("match: TCP, IPv6", Fate::Match, |n| tcp_v6(followed(n).v6)),
+    ("match: TCP in VXLAN", Fate::Match, |n| vxlan(&tcp(followed(n).v4))),
+];
+
+/// Measures, and adds a table.
+pub(crate) fn measure(report: &mut Report) -> Result<()> {
+    eprintln!("cost per packet: {} packets, {ROUNDS} rounds", CASES.len());
+    let mut programs = Programs::load()?;
+    let mut empty = Vec::new();
+    let mut cases: Vec<Vec<f64>> = vec![Vec::new(); CASES.len()];
+    for round in 0..=ROUNDS {
+        let index = round % PODS;
+        empty.push(programs.time(EMPTY, &tcp(unfollowed(index).v4), REPEAT)?);
+        for ((name, fate, frame), times) in CASES.iter().zip(&mut cases) {
+            times.push(turn(&mut programs, name, *fate, &frame(index))?);
+        }
+    }
+    // The first round finds cold caches and a ring buffer that was never written.
+    empty.remove(0);
+    for times in &mut cases {
+        times.remove(0);
+    }
+    let cases: Vec<_> = cases.iter().map(|times| Times::new(times, &empty)).collect();
+    table(report, &Times::new(&empty, &empty), &cases, &programs.size()?);
+    Ok(())
+}
+
+/// One packet's turn: ns per run, once it is certain that the program did
+/// every time what is being measured.
+fn turn(programs: &mut Programs, name: &str, fate: Fate, frame: &[u8]) -> Result<f64> {
+    let (counter, repeat, events) = match fate {
+        Fate::Miss | Fate::LateMiss => (Counter::Miss, REPEAT, 0),
+        Fate::Match => (Counter::Emitted, ROOM, u64::from(ROOM)),
+    };
+    let before = programs.counted(counter)?;
+    let time = programs.time(OBSERVE, frame, repeat)?;
+    let counted = programs.counted(counter)? - before;
+    ensure!(
+        counted == u64::from(repeat),
+        "{name}: of {repeat} runs {counted} were counted as {counter:?}"
+    );
+    let drained = programs.drain();
+    ensure!(
+        drained == events,
+        "{name}: {repeat} runs left {drained} events, not {events}"
+    );
+    Ok(time)
+}
+
+/// One packet's times.
+struct Times {
+    ns: Sample,
+    /// Each by the empty program's of its round.
+    ratio: Sample,
+}
+
+impl Times {
+    fn new(times: &[f64], empty: &[f64]) -> Self {
+        let ratios = times.iter().zip(empty).map(|(time, empty)| time / empty);
+        Self {
+            ratio: Sample::new(ratios.collect()),
+            ns: Sample::new(times.to_vec()),
+        }
+    }
+
+    fn cells(&self) -> [String; 3] {
+        let [low, high] = self.ns.quartiles();
+        [
+            format!("{:.1}", self.ns.median()),
+            format!("{low:.1}–{high:.1}"),
+            format!("{:.2}", self.ratio.median()),
+        ]
+    }
+}
+
+fn table(report: &mut Report, empty: &Times, cases: &[Times], size: &Size) {
+    let slow = empty.ns.median() > SLOW;
+    let mut table = Table::new(&["packet", "ns", "middle half", "× empty", "bound"], note(size, slow));
+    let row = |name: &str, times: &Times, bound| {
+        let [ns, half, ratio] = times.cells();
+        [name.to_owned(), ns, half, ratio, bound]
+    };
+    table.row(row("(empty program)", empty, String::new()));
+    for ((name, fate, _), times) in CASES.iter().zip(cases) {
+        let bound = match fate {
+            Fate::LateMiss => String::new(),
+            Fate::Miss => {
+                let held = times.ratio.median() <= MISS_BOUND;
+                report.judge(name, held, &format!("≤ {MISS_BOUND} × empty"))
+            }
+            Fate::Match if slow => {
+                let ns = times.ratio.median() * REFERENCE;
+                let bound = format!("{ns:.0} of {MATCH_BOUND} ns, scaled");
+                report.judge(name, ns <= MATCH_BOUND, &bound)
+            }
+            Fate::Match => {
+                let held = times.ns.median() <= MATCH_BOUND;
+                report.judge(name, held, &format!("≤ {MATCH_BOUND} ns"))
+            }
+        };
+        table.row(row(name, times, bound));
+    }
+    report.add(table);
+}
+
+fn note(size: &Size, slow: bool) -> String {
+    let Size {
+        verified,
+        translated,
+        jited,
+    } = size;
+    let scaled = if slow {
+        format!(
+            " This machine was slow: its empty program took more than {SLOW} ns. So a match is \
+             judged by what it would take where the empty program takes {REFERENCE} ns."
+        )
+    } else {
+        String::new()
+    };
+    format!(
+        "BPF_PROG_TEST_RUN on one frame, {} address pairs in the filter; medians of {ROUNDS} rounds \
+         in turn, × empty within each round; every miss counted by the program, every match's event \
+         read. Program: {translated} instructions, {jited} bytes of machine code; the verifier \
+         followed {verified}.{scaled}",
+        2 * PODS
+    )
+}
+
+/// Something to carry, and to hash.
+const PAYLOAD: [u8; 64] = [0x5a; 64];
+
+fn tcp([src, dst]: [Ipv4Addr; 2]) -> Vec<u8> {
+    let segment = frames::tcp(40_000, SERVICE_PORT, 1, &PAYLOAD);
+    frames::ethernet(IPV4, &frames::ipv4(TCP, src, dst, &segment))
+}
+
+fn tcp_v6([src, dst]: [Ipv6Addr; 2]) -> Vec<u8> {
+    let segment = frames::tcp(40_000, SERVICE_PORT, 1, &PAYLOAD);
+    frames::ethernet(IPV6, &frames::ipv6(TCP, src, dst, &segment))
+}
+
+fn udp([src, dst]: [Ipv4Addr; 2]) -> Vec<u8> {
+    let datagram = frames::udp(40_000, SERVICE_PORT, &PAYLOAD);
+    frames::ethernet(IPV4, &frames::ipv4(UDP, src, dst, &datagram))
+}
+
+/// A frame on its way between two nodes.
+fn vxlan(frame: &[u8]) -> Vec<u8> {
+    let [here, there] = [[172, 16, 0, 1], [172, 16, 0, 2]].map(Ipv4Addr::from);
+    let datagram = frames::vxlan(VXLAN_PORT, 1, frame);
+    frames::ethernet(IPV4, &frames::ipv4(UDP, here, there, &datagram))
+}

@@ -1,0 +1,217 @@
+//! The kernel programs, loaded as an agent loads them but attached to
+//! nothing: the kernel itself runs them, on a frame of ours, as often as told.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use aya::maps::{Array, HashMap, PerCpuArray, RingBuf};
+use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
+use aya::{Ebpf, EbpfLoader};
+use tracer_common::config::{Config, EXPLAIN_MISSES, Load};
+use tracer_common::counters::{Counter, Counters, slot};
+use tracer_common::event::HopEvent;
+use tracer_common::filter::{
+    AddressKey, FOLLOWED, MAX_PAIRS, NEIGHBOUR, Prefilter, Rule, Sides,
+};
+use tracer_tests::frames::TCP;
+
+/// The program that is measured.
+pub(crate) const OBSERVE: &str = "tracer_ingress";
+/// The least that a program can do.
+pub(crate) const EMPTY: &str = "tracer_empty";
+
+/// The port that is taken for VXLAN.
+pub(crate) const VXLAN_PORT: u16 = 8472;
+/// The port that all pairs ask for.
+pub(crate) const SERVICE_PORT: u16 = 8080;
+
+/// What an agent's ring buffer has by default, in bytes.
+const RING: u32 = 8 << 20;
+/// As many runs as there is room for events, each with its 8-byte header.
+pub(crate) const ROOM: u32 = 32 << 10;
+const _: () = assert!(ROOM as usize * (size_of::<HopEvent>() + 8) < RING as usize);
+
+/// `BPF_PROG_TEST_RUN` gives packets the loopback device.
+const LOOPBACK: u32 = 1;
+
+/// Generation of the filter, and with it the slot of its tables.
+const GENERATION: u32 = 1;
+
+/// The loaded programs, their filter in force.
+pub(crate) struct Programs {
+    ebpf: Ebpf,
+    events: RingBuf<aya::maps::MapData>,
+}
+
+/// What loading a program took and made.
+pub(crate) struct Size {
+    /// Instructions that the verifier followed, all paths together.
+    pub(crate) verified: u32,
+    /// Instructions of the program as the kernel keeps it.
+    pub(crate) translated: u32,
+    /// Bytes of machine code.
+    pub(crate) jited: u32,
+}
+
+/// How many dual-stack pairs of pods the filter has: two pairs of addresses each.
+pub(crate) const PODS: u8 = (MAX_PAIRS / 2) as u8;
+
+/// Two pods that talk to each other: source and destination.
+pub(crate) struct Pair {
+    pub(crate) v4: [Ipv4Addr; 2],
+    pub(crate) v6: [Ipv6Addr; 2],
+}
+
+/// One of the [`PODS`] pairs that are in the filter.
+pub(crate) fn followed(index: u8) -> Pair {
+    pair([1, 2], index)
+}
+
+/// A pair that is not.
+pub(crate) fn unfollowed(index: u8) -> Pair {
+    pair([101, 102], index)
+}
+
+fn pair(nodes: [u8; 2], index: u8) -> Pair {
+    let v6 = |node| Ipv6Addr::new(0xfd00, 0x10, 0x244, node, 0, 0, 0, 0x1000 + u16::from(index));
+    Pair {
+        v4: nodes.map(|node| Ipv4Addr::new(10, 244, node, 10 + index)),
+        v6: nodes.map(u16::from).map(v6),
+    }
+}
+
+impl Programs {
+    /// Loads the programs and fills their filter.
+    pub(crate) fn load() -> Result<Self> {
+        let load = Load {
+            vxlan_ports: [VXLAN_PORT, 4789, 0, 0],
+            ..Load::default()
+        };
+        let mut ebpf = EbpfLoader::new()
+            .override_global("LOAD", &load, true)
+            .map_max_entries("EVENTS", RING)
+            .load(tracer::node::PROGRAMS)
+            .context("cannot load the kernel programs: is this root?")?;
+        for name in [EMPTY, OBSERVE] {
+            classifier(&mut ebpf, name)?.load()?;
+        }
+        let events = ebpf.take_map("EVENTS").context("no ring buffer")?;
+        let mut programs = Self {
+            ebpf,
+            events: RingBuf::try_from(events)?,
+        };
+        programs.arm()?;
+        Ok(programs)
+    }
+
+    /// Follows as many pairs as a filter can have.
+    fn arm(&mut self) -> Result<()> {
+        let slot = GENERATION % 2;
+        let mut prefilter = Prefilter::EMPTY;
+        let mut pairs = Vec::new();
+        for Pair { v4, v6 } in (0..PODS).map(followed) {
+            v4.iter().for_each(|end| prefilter.insert_v4(end.octets()));
+            v6.iter().for_each(|end| prefilter.insert_v6(end.octets()));
+            pairs.extend([v4.map(|end| end.to_ipv6_mapped()), v6]);
+        }
+        let mut addresses: HashMap<_, AddressKey, Sides> = self.map("ADDRESSES")?;
+        for (index, [src, dst]) in pairs.into_iter().enumerate() {
+            let mut insert = |address: Ipv6Addr, a, b| {
+                let address = address.octets();
+                let sides = Sides {
+                    a,
+                    b,
+                    flags: NEIGHBOUR | FOLLOWED,
+                    padding: 0,
+                };
+                addresses.insert(AddressKey { slot, address }, sides, 0)
+            };
+            insert(src, 1 << index, 0)?;
+            insert(dst, 0, 1 << index)?;
+        }
+        let mut rules: Array<_, Rule> = self.map("RULES")?;
+        for index in 0..u32::try_from(MAX_PAIRS)? {
+            let rule = Rule {
+                a_port: 0,
+                b_port: SERVICE_PORT,
+                proto: TCP,
+                padding: [0; 3],
+            };
+            rules.set(slot * u32::try_from(MAX_PAIRS)? + index, rule, 0)?;
+        }
+        self.map::<Array<_, Prefilter>>("PREFILTER")?
+            .set(slot, prefilter, 0)?;
+        let config = Config {
+            generation: GENERATION,
+            budget: u32::MAX,
+            sample: u32::MAX,
+            flags: EXPLAIN_MISSES,
+        };
+        self.map::<Array<_, Config>>("CONFIG")?.set(0, config, 0)?;
+        Ok(())
+    }
+
+    /// Runs a program on `frame`, `repeat` times; ns per run.
+    ///
+    /// By our own clock: the kernel's figure is in whole nanoseconds, a tenth
+    /// of what the empty program takes.
+    pub(crate) fn time(&mut self, program: &str, frame: &[u8], repeat: u32) -> Result<f64> {
+        let program = classifier(&mut self.ebpf, program)?;
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            repeat,
+            ..TestRunOptions::default()
+        };
+        let start = Instant::now();
+        let result = program.test_run(options)?;
+        let taken = start.elapsed();
+        ensure!(
+            result.return_value == u32::MAX,
+            "the program returned {}, not `TC_ACT_UNSPEC`",
+            result.return_value
+        );
+        Ok(taken.as_secs_f64() * 1e9 / f64::from(repeat))
+    }
+
+    /// Takes all events off the ring buffer and counts those that can be read.
+    pub(crate) fn drain(&mut self) -> u64 {
+        let mut events = 0;
+        while let Some(record) = self.events.next() {
+            events += u64::from(HopEvent::from_bytes(&record).is_some());
+        }
+        events
+    }
+
+    /// How many packets were counted so.
+    pub(crate) fn counted(&mut self, counter: Counter) -> Result<u64> {
+        let map: PerCpuArray<_, Counters> = self.map("COUNTERS")?;
+        let cpus = map.get(&slot(LOOPBACK, false), 0)?;
+        Ok(cpus.iter().map(|cpu| cpu.get(counter)).sum())
+    }
+
+    /// How large the measured program is.
+    pub(crate) fn size(&mut self) -> Result<Size> {
+        let info = classifier(&mut self.ebpf, OBSERVE)?.info()?;
+        Ok(Size {
+            verified: info.verified_instruction_count().unwrap_or(0),
+            translated: info.size_translated().unwrap_or(0) / 8,
+            jited: info.size_jitted(),
+        })
+    }
+
+    fn map<'a, M: TryFrom<&'a mut aya::maps::Map, Error = aya::maps::MapError>>(
+        &'a mut self,
+        name: &str,
+    ) -> Result<M> {
+        let map = self.ebpf.map_mut(name);
+        Ok(M::try_from(map.with_context(|| format!("no map {name}"))?)?)
+    }
+}
+
+fn classifier<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier> {
+    let program = ebpf.program_mut(name);
+    Ok(program
+        .with_context(|| format!("no program {name}"))?
+        .try_into()?)
+}

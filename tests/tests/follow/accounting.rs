@@ -1,0 +1,174 @@
+//! Where every packet and event went: the program's sums against the
+//! kernel's own count of how often its programs ran.
+
+use std::{fs, time::Duration};
+
+use anyhow::{Context, Result};
+use aya::{
+    programs::{ProgramFd, loaded_programs},
+    sys::{Stats, enable_stats},
+};
+use serde_json::Value;
+use tracer_tests::{
+    Lab, LabSpec, Pod,
+    program::{Finished, LIMIT, Tracer},
+    traffic::Flow,
+};
+
+/// Programs of a tracer, held so that their counts outlive it.
+struct Programs {
+    ids: Vec<u32>,
+    _held: Vec<ProgramFd>,
+}
+
+impl Programs {
+    /// Those that the process has open.
+    fn of(tracer: &Tracer) -> Result<Self> {
+        let mut ids = Vec::new();
+        for entry in fs::read_dir(format!("/proc/{}/fdinfo", tracer.id()))? {
+            let text = fs::read_to_string(entry?.path()).unwrap_or_default();
+            let field = text.lines().find_map(|line| line.strip_prefix("prog_id:"));
+            // A link's descriptor names its program, too.
+            if let Some(id) = field {
+                ids.push(id.trim().parse()?);
+            }
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        let mut held = Vec::new();
+        for program in loaded_programs() {
+            let program = program?;
+            if ids.contains(&program.id()) {
+                held.push(program.fd()?);
+            }
+        }
+        assert_eq!(held.len(), ids.len());
+        assert!(!held.is_empty(), "a tracer has programs");
+        Ok(Self { ids, _held: held })
+    }
+
+    /// How often they ran.
+    fn runs(&self) -> Result<u64> {
+        let mut runs = 0;
+        for program in loaded_programs() {
+            let program = program?;
+            if self.ids.contains(&program.id()) {
+                runs += program.run_count();
+            }
+        }
+        Ok(runs)
+    }
+}
+
+/// The first pod of the second node.
+fn far(lab: &Lab) -> &Pod {
+    let far = lab.pods.iter().find(|pod| pod.node == 1);
+    far.expect("two nodes with pods")
+}
+
+/// Follows all traffic of two pods on two nodes while `traffic` goes on, and
+/// compares the sums.
+fn balanced(
+    lab: &Lab,
+    args: &[&str],
+    traffic: impl FnOnce(&Flow) -> Result<()>,
+) -> Result<Finished> {
+    // Counted only while somebody wants it.
+    let _statistics = enable_stats(Stats::RunTime).context("the kernel counts no runs")?;
+    let [a, b] = [&lab.pods[0], far(lab)];
+    let ends = [a.v4.to_string(), b.v4.to_string()];
+    let follow = ["--src-ip", &ends[0], "--dst-ip", &ends[1]];
+    let mut tracer = Tracer::follow(lab, follow.iter().chain(args))?;
+    tracer.wait_started(LIMIT)?;
+    let programs = Programs::of(&tracer)?;
+    traffic(&Flow::new(a, b))?;
+    let finished = tracer.stop()?;
+    let accounting = &finished.summary["accounting"];
+    let packets = accounting["packets"].as_object().context("counters")?;
+    let counted: u64 = packets.values().filter_map(Value::as_u64).sum();
+    assert_eq!(counted, programs.runs()?, "{accounting}");
+    assert_eq!(accounting["balances"], true, "{accounting}");
+    Ok(finished)
+}
+
+#[test]
+fn every_run_is_counted_once() -> Result<()> {
+    let lab = Lab::new(&LabSpec {
+        pods_per_node: 2,
+        ..LabSpec::default()
+    })?;
+    let finished = balanced(&lab, &[], |flow| {
+        assert!(flow.ping(200, Duration::from_millis(2))?.is_complete());
+        assert!(flow.tcp_connects(20)?.is_complete());
+        let other = Flow::new(&lab.pods[1], &lab.pods[3]);
+        assert!(other.ping(200, Duration::from_millis(2))?.is_complete());
+        Ok(())
+    })?;
+    let packets = &finished.summary["accounting"]["packets"];
+    assert!(packets["miss"].as_u64() >= Some(2400), "{packets}");
+    assert_eq!(finished.summary["accounting"]["lost"], 0);
+    Ok(())
+}
+
+#[test]
+fn a_ring_buffer_that_is_too_small_loses_events_and_says_so() -> Result<()> {
+    let lab = Lab::new(&LabSpec::default())?;
+    let finished = balanced(
+        &lab,
+        &[
+            "--ring-size",
+            "4KiB",
+            "--budget",
+            "100000000",
+            "--hold",
+            "300ms",
+        ],
+        |flow| {
+            assert!(flow.udp_send(20_000, 100)?.is_complete());
+            Ok(())
+        },
+    )?;
+    let accounting = &finished.summary["accounting"];
+    assert!(
+        accounting["packets"]["ring_full"].as_u64() > Some(0),
+        "{accounting}"
+    );
+    assert!(accounting["lost"].as_u64() > Some(0), "{accounting}");
+    never_more_than_was_seen(&finished);
+    Ok(())
+}
+
+#[test]
+fn a_budget_that_is_exceeded_leaves_packets_out_and_says_so() -> Result<()> {
+    let lab = Lab::new(&LabSpec::default())?;
+    let finished = balanced(&lab, &["--budget", "2000", "--hold", "300ms"], |flow| {
+        assert!(flow.ping_flood(30_000)?.is_complete());
+        Ok(())
+    })?;
+    let packets = &finished.summary["accounting"]["packets"];
+    assert!(packets["rate_limited"].as_u64() > Some(0), "{packets}");
+    assert!(packets["sampled_out"].as_u64() > Some(0), "{packets}");
+    never_more_than_was_seen(&finished);
+    Ok(())
+}
+
+/// Nothing is called delivered that was not seen to be, and what was lost
+/// sight of is unknown, for the reason that events were lost.
+fn never_more_than_was_seen(finished: &Finished) {
+    let mut unknown = 0;
+    for journey in &finished.journeys {
+        let verdict = &journey["verdict"];
+        let hops = journey["hops"].as_array().expect("hops");
+        if verdict["kind"] == "delivered" {
+            let last = hops.last().expect("a hop");
+            assert_eq!(last["direction"], "egress", "{journey}");
+            continue;
+        }
+        assert_eq!(verdict["kind"], "unknown", "{journey}");
+        let evidence = verdict["evidence"].to_string();
+        let open = verdict["cause"] == "still-open";
+        assert!(open || evidence.contains("events were lost"), "{journey}");
+        unknown += 1;
+    }
+    assert!(unknown > 0, "some were lost sight of");
+}

@@ -1,0 +1,190 @@
+//! A network without a fault. Whatever is sent arrives, at every point on the
+//! way, and nothing is told of that was not sent.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::Value;
+use tracer_tests::{
+    Lab, LabSpec, Names,
+    program::{LIMIT, Tracer},
+    traffic::{Flow, arp_nd},
+};
+
+use crate::expected::{by_protocol, check_balance, check_clean, is_neighbour};
+
+/// Room for everything: the budget is another test's matter.
+const ROOM: [&str; 4] = ["--budget", "100000000", "--ring-size", "64MiB"];
+
+/// The journeys so far: sends one datagram of a length that nothing else has,
+/// and waits until it is told of.
+fn settled(tracer: &mut Tracer, flow: &Flow, marker: usize) -> Result<Vec<Value>> {
+    assert!(flow.udp_send(1, marker)?.is_complete());
+    let headers = if flow.source().is_ipv4() { 28 } else { 48 };
+    tracer.wait_for(|value| value["packet"]["len"] == marker + headers, LIMIT)?;
+    Ok(tracer.take_journeys())
+}
+
+/// How many of `journeys` satisfy `is`.
+fn count(journeys: &[Value], is: impl Fn(&Value) -> bool) -> u64 {
+    journeys.iter().filter(|journey| is(journey)).count() as u64
+}
+
+#[test]
+fn a_hundred_thousand_packets_across_nodes_all_arrive() -> Result<()> {
+    let lab = Lab::new(&LabSpec::default())?;
+    let [a, b] = [&lab.pods[0], &lab.pods[1]];
+    let follow = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
+    let mut tracer = Tracer::follow(&lab, follow.iter().chain(&ROOM))?;
+    tracer.wait_started(LIMIT)?;
+
+    let mut packets = 0;
+    let mut marker = 1201;
+    for v6 in [false, true] {
+        let flow = Flow::new(a, b).v6(v6);
+        let mut round = |tracer: &mut Tracer| -> Result<Vec<Value>> {
+            marker += 1;
+            let journeys = settled(tracer, &flow, marker)?;
+            packets += journeys.len() as u64;
+            for journey in &journeys {
+                check_clean(&lab, [a, b], journey);
+            }
+            Ok(journeys)
+        };
+
+        assert!(arp_nd(&lab, &flow)?.is_complete());
+        let journeys = round(&mut tracer)?;
+        assert!(
+            count(&journeys, is_neighbour) >= 4,
+            "two questions, two answers"
+        );
+
+        let pings = flow.ping_flood(12_500)?;
+        assert!(pings.is_complete(), "{pings:?}");
+        let journeys = round(&mut tracer)?;
+        let echo = |journey: &Value| !journey["packet"]["icmp"]["id"].is_null();
+        let request = |journey: &Value| echo(journey) && journey["direction"] == "request";
+        let reply = |journey: &Value| echo(journey) && journey["answers"].is_u64();
+        assert_eq!(count(&journeys, request), pings.sent);
+        assert_eq!(count(&journeys, reply), pings.received);
+
+        let datagrams = flow.udp_send(20_000, 200)?;
+        assert!(datagrams.is_complete(), "{datagrams:?}");
+        let journeys = round(&mut tracer)?;
+        assert_eq!(by_protocol(&journeys)["udp"], datagrams.sent + 1);
+
+        let connects = flow.clone().port(8080).tcp_connects(500)?;
+        assert!(connects.is_complete(), "{connects:?}");
+        let journeys = round(&mut tracer)?;
+        let syn = |journey: &Value| journey["packet"]["tcp"]["flags"] == "SYN";
+        let syn_ack = |journey: &Value| {
+            journey["packet"]["tcp"]["flags"] == "SYN|ACK" && journey["answers"].is_u64()
+        };
+        assert_eq!(count(&journeys, syn), connects.sent);
+        assert_eq!(count(&journeys, syn_ack), connects.sent);
+
+        let bulk = flow.tcp_bulk(100_000_000)?;
+        assert!(bulk.is_complete(), "{bulk:?}");
+        let journeys = round(&mut tracer)?;
+        let bytes: u64 = journeys
+            .iter()
+            .filter(|journey| journey["direction"] == "request" && journey["retransmits"].is_null())
+            .filter_map(|journey| journey["packet"]["tcp"]["payload_len"].as_u64())
+            .sum();
+        assert_eq!(
+            bytes, bulk.sent,
+            "every byte is part of one first transmission"
+        );
+    }
+    assert!(packets >= 100_000, "{packets} packets");
+
+    let finished = tracer.stop()?;
+    assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
+    for journey in &finished.journeys {
+        check_clean(&lab, [a, b], journey);
+    }
+    check_balance(&finished.summary);
+    assert_eq!(finished.summary["journeys"]["unknown"], 0);
+    assert_eq!(finished.summary["journeys"]["left"], 0);
+    Ok(())
+}
+
+#[test]
+fn all_traffic_on_one_node_and_with_misleading_names() -> Result<()> {
+    for (names, to) in [(Names::Realistic, 1), (Names::Odd, 2)] {
+        let lab = Lab::new(&LabSpec {
+            pods_per_node: 2,
+            names,
+            ..LabSpec::default()
+        })?;
+        let [a, b] = [&lab.pods[0], &lab.pods[to]];
+        let follow = ["--src-pod", &pod(a), "--dst-pod", &pod(b), "--proto", "any"];
+        let mut tracer = Tracer::follow(&lab, follow.iter().chain(&ROOM))?;
+        tracer.wait_started(LIMIT)?;
+        for v6 in [false, true] {
+            let flow = Flow::new(a, b).v6(v6);
+            assert!(flow.ping(20, Duration::from_millis(2))?.is_complete());
+            assert!(flow.udp_exchange(100, 64)?.is_complete());
+            assert!(flow.udp_exchange(3, 20_000)?.is_complete(), "in fragments");
+            assert!(flow.tcp_connects(20)?.is_complete());
+            assert!(flow.tcp_bulk(10_000_000)?.is_complete());
+        }
+        let finished = tracer.stop()?;
+        let between: Vec<&Value> = finished
+            .journeys
+            .iter()
+            .filter(|journey| !is_neighbour(journey))
+            .collect();
+        assert!(between.len() > 500, "{} journeys", between.len());
+        for journey in between {
+            check_clean(&lab, [a, b], journey);
+        }
+        check_balance(&finished.summary);
+        assert_eq!(finished.summary["journeys"]["unknown"], 0);
+    }
+    Ok(())
+}
+
+#[test]
+fn the_pods_own_interfaces_confirm() -> Result<()> {
+    let lab = Lab::new(&LabSpec::default())?;
+    let [a, b] = [&lab.pods[0], &lab.pods[1]];
+    let follow = [
+        "--src-pod",
+        &pod(a),
+        "--dst-pod",
+        &pod(b),
+        "--pod-interfaces",
+    ];
+    let mut tracer = Tracer::follow(&lab, follow.iter().chain(&ROOM))?;
+    tracer.wait_started(LIMIT)?;
+    for v6 in [false, true] {
+        let flow = Flow::new(a, b).v6(v6);
+        assert!(flow.ping(50, Duration::from_millis(2))?.is_complete());
+        assert!(flow.tcp_bulk(10_000_000)?.is_complete());
+    }
+    let finished = tracer.stop()?;
+    for journey in finished
+        .journeys
+        .iter()
+        .filter(|journey| !is_neighbour(journey))
+    {
+        let told = || serde_json::to_string_pretty(journey).unwrap_or_default();
+        assert_eq!(journey["verdict"]["kind"], "delivered", "{}", told());
+        assert_eq!(journey["verdict"]["confidence"], "confirmed", "{}", told());
+        let hops = journey["hops"].as_array().expect("hops");
+        assert_eq!(hops.len(), 10, "{}", told());
+        let names = [pod(a), pod(b)];
+        for end in [&hops[0], &hops[9]] {
+            let netns = end["netns"].as_str().expect("a name");
+            assert!(names.iter().any(|name| name == netns), "{}", told());
+        }
+    }
+    check_balance(&finished.summary);
+    assert_eq!(finished.summary["journeys"]["unknown"], 0);
+    Ok(())
+}
+
+fn pod(pod: &tracer_tests::Pod) -> String {
+    format!("{}/{}", pod.namespace, pod.name)
+}

@@ -1,0 +1,13 @@
+//! `tracer follow` on the lab: real packets through a real kernel, and what
+//! the program says of them against what is known to have happened.
+
+// Where every event went, against the kernel's own counts.
+mod accounting;
+// Traffic without a fault: everything arrives, everything is seen.
+mod clean;
+// Where a packet must be seen on its way, from how the lab is wired.
+mod expected;
+// When the program starts and ends, relative to the traffic.
+mod moments;
+// What is followed, and what is not.
+mod selection;

@@ -1,0 +1,118 @@
+//! Before its traffic, in the middle of it, after it.
+
+use std::{thread, time::Duration};
+
+use anyhow::Result;
+use serde_json::Value;
+use tracer_tests::{
+    Lab, LabSpec,
+    program::{LIMIT, Tracer},
+    traffic::Flow,
+};
+
+use crate::expected::check_balance;
+
+fn follow(lab: &Lab, more: &[&str]) -> Result<Tracer> {
+    let ends = [lab.pods[0].v4.to_string(), lab.pods[1].v4.to_string()];
+    let args = ["--src-ip", &ends[0], "--dst-ip", &ends[1]];
+    let mut tracer = Tracer::follow(lab, args.iter().chain(more))?;
+    tracer.wait_started(LIMIT)?;
+    Ok(tracer)
+}
+
+#[test]
+fn in_the_middle_of_traffic() -> Result<()> {
+    let lab = Lab::new(&LabSpec::default())?;
+    let flow = Flow::new(&lab.pods[0], &lab.pods[1]);
+    let pinging = {
+        let flow = flow.clone();
+        thread::spawn(move || flow.ping(2000, Duration::from_millis(2)))
+    };
+    for _ in 0..3 {
+        let mut tracer = follow(&lab, &[])?;
+        let delivered = |value: &Value| value["verdict"]["kind"] == "delivered";
+        tracer.wait_for(delivered, LIMIT)?;
+        let finished = tracer.stop()?;
+        check_balance(&finished.summary);
+        for journey in &finished.journeys {
+            let verdict = &journey["verdict"];
+            // What was under way at the end is not guessed about, and what
+            // was when the programs were attached is told as far as it was
+            // seen.
+            assert!(
+                verdict["kind"] == "delivered" || verdict["cause"] == "still-open",
+                "{journey}"
+            );
+        }
+    }
+    assert!(pinging.join().expect("no panic")?.is_complete());
+    Ok(())
+}
+
+#[test]
+fn after_the_traffic_there_is_nothing() -> Result<()> {
+    let lab = Lab::new(&LabSpec::default())?;
+    let flow = Flow::new(&lab.pods[0], &lab.pods[1]);
+    assert!(flow.ping(5, Duration::from_millis(2))?.is_complete());
+    let finished = follow(&lab, &["--proto", "icmp"])?.stop()?;
+    assert_eq!(finished.status.code(), Some(4));
+    assert!(finished.journeys.is_empty());
+    assert!(
+        finished.stderr.contains("nothing matched"),
+        "{}",
+        finished.stderr
+    );
+    Ok(())
+}
+
+#[test]
+fn ends_by_itself_after_a_count_and_after_a_time() -> Result<()> {
+    let lab = Lab::new(&LabSpec::default())?;
+    let flow = Flow::new(&lab.pods[0], &lab.pods[1]);
+    let tracer = follow(&lab, &["--count", "3", "--proto", "icmp"])?;
+    assert!(flow.ping(10, Duration::from_millis(2))?.is_complete());
+    let finished = tracer.finish(LIMIT)?;
+    assert_eq!(finished.status.code(), Some(0));
+    assert_eq!(finished.journeys.len(), 3);
+    assert_eq!(finished.summary["journeys"]["delivered"], 3);
+
+    let tracer = follow(&lab, &["--duration", "300ms", "--proto", "icmp"])?;
+    let finished = tracer.finish(LIMIT)?;
+    assert_eq!(finished.status.code(), Some(4));
+    Ok(())
+}
+
+#[test]
+fn a_receiver_without_an_agent_is_told_as_left() -> Result<()> {
+    let lab = Lab::new(&LabSpec::default())?;
+    let [a, b] = [&lab.pods[0], &lab.pods[1]];
+    let name = |pod: &tracer_tests::Pod| format!("{}/{}", pod.namespace, pod.name);
+    let objects = lab.write_objects()?;
+    let node = &lab.nodes[0];
+    let agent = format!("{}=netns:{}", node.name, node.netns.path.display());
+    let mut command = tracer_tests::program::tracer(["follow", "-o", "json", "--hold", "200ms"])?;
+    command.args(["--src-pod", &name(a), "--dst-pod", &name(b)]);
+    command.args(["--proto", "icmp", "--agent", &agent, "--inventory"]);
+    command.arg(objects);
+    let mut tracer = Tracer::start(&mut command)?;
+    tracer.wait_started(LIMIT)?;
+    assert!(
+        Flow::new(a, b)
+            .ping(3, Duration::from_millis(2))?
+            .is_complete()
+    );
+    for _ in 0..3 {
+        let left = |value: &Value| value["verdict"]["kind"] == "left";
+        tracer.wait_for(left, LIMIT)?;
+    }
+    let finished = tracer.stop()?;
+    assert_eq!(finished.summary["journeys"]["left"], 3);
+    assert_eq!(finished.summary["journeys"]["delivered"], 3, "the replies");
+    let node_b = &lab.nodes[1].name;
+    assert!(
+        finished.stderr.contains(node_b.as_str()),
+        "{}",
+        finished.stderr
+    );
+    Ok(())
+}
