@@ -119,7 +119,7 @@ pub(crate) fn count_elsewhere(key: &Elsewhere) {
         unsafe { *count += 1 };
     } else {
         // A full table or a race leaves this one uncounted.
-        let _: Result<(), i32> = ELSEWHERE.insert(key, &1_u64, 0);
+        let _: Result<(), i32> = ELSEWHERE.insert(key, 1_u64, 0);
     }
 }
 
@@ -129,18 +129,17 @@ pub(crate) fn spend(now: u64, budget: u32) -> bool {
     let Some(state) = BUDGET.get_ptr_mut(0) else {
         return false;
     };
-    let window = now >> config::BUDGET_WINDOW_SHIFT;
     // SAFETY: a valid element of two integers. CPUs race for it, as eBPF has
     // no portable atomics before 5.12, which may grant a few events more than
     // the budget: what was granted and what was not is counted elsewhere.
-    unsafe {
-        if (*state).window != window {
-            (*state).window = window;
-            (*state).spent = 0;
-        }
-        (*state).spent += 1;
-        (*state).spent <= u64::from(budget)
+    let state = unsafe { &mut *state };
+    let window = now >> config::BUDGET_WINDOW_SHIFT;
+    if state.window != window {
+        state.window = window;
+        state.spent = 0;
     }
+    state.spent += 1;
+    state.spent <= u64::from(budget)
 }
 
 /// The tables of the filter that is in force.

@@ -22,10 +22,10 @@ impl Linear {
     #[inline(always)]
     pub(crate) fn new(skb: *mut __sk_buff) -> Self {
         // SAFETY: the context pointer is valid while the program runs.
-        let (data, end) = unsafe { ((*skb).data, (*skb).data_end) };
+        let context = unsafe { &*skb };
         Self {
-            data: data as usize,
-            end: end as usize,
+            data: context.data as usize,
+            end: context.data_end as usize,
         }
     }
 }

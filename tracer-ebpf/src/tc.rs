@@ -35,12 +35,14 @@ use crate::{
 };
 
 /// Packets that come in from the interface.
+#[expect(clippy::needless_pass_by_value, reason = "the macro's signature")]
 #[classifier]
 pub(crate) fn tracer_ingress(ctx: TcContext) -> i32 {
     observe(ctx.as_ptr().cast(), false)
 }
 
 /// Packets that go out through it.
+#[expect(clippy::needless_pass_by_value, reason = "the macro's signature")]
 #[classifier]
 pub(crate) fn tracer_egress(ctx: TcContext) -> i32 {
     observe(ctx.as_ptr().cast(), true)

@@ -1,6 +1,7 @@
 //! The collector: starts agents, brings their hops into order, and hands
 //! journeys with their verdicts to a view.
 
+mod agents;
 mod ledger;
 mod order;
 mod plan;

@@ -10,11 +10,17 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep_until},
 };
 
-use super::{Plan, ledger::Ledger, order::Order, sampling::Sampling};
+use super::{
+    Plan,
+    agents::{self, Agents},
+    ledger::Ledger,
+    order::Order,
+    sampling::Sampling,
+};
 use crate::{
     journey::{Engine, Scene},
-    link::{Batch, Command, Filter, Hello, Link, Report},
-    node::{self, NodeError},
+    link::{Batch, Command, Commander, Filter, Report},
+    node::NodeError,
     verdict::{Summary, explain_nothing, judge},
     view::{Started, View},
 };
@@ -84,7 +90,7 @@ pub async fn follow(
 struct Session {
     plan: Plan,
     scene: Scene,
-    links: Vec<Commands>,
+    commands: Vec<Box<dyn Commander>>,
     /// Batches of all agents, with the agent's index; `None` when it ended.
     batches: mpsc::UnboundedReceiver<(usize, Option<Batch>)>,
     /// Index of each agent's first stream among all streams.
@@ -97,61 +103,36 @@ struct Session {
     explained: bool,
 }
 
-type Commands = Box<dyn crate::link::Commander>;
-
 impl Session {
-    /// Starts all agents side by side.
+    /// Starts all agents and makes room for what they send.
     async fn start(plan: Plan) -> Result<Self, SessionError> {
-        let starting: Vec<_> = plan
-            .agents
-            .iter()
-            .cloned()
-            .map(|start| tokio::task::spawn_blocking(move || node::start(start)))
-            .collect();
-        let mut started = Vec::new();
-        for (task, agent) in starting.into_iter().zip(&plan.agents) {
-            let failed = |source| SessionError::Agent {
-                node: agent.node.clone(),
-                source,
-            };
-            let result = task.await.unwrap_or_else(|join| {
-                Err(NodeError::System {
-                    what: "start an agent",
-                    source: io::Error::other(join),
-                })
-            });
-            started.push(result.map_err(failed));
-        }
-        // Only after all have been waited for, so that dropping those that
-        // did start detaches them.
-        let started = started.into_iter().collect::<Result<Vec<Link>, _>>()?;
-
-        let (sender, batches) = mpsc::unbounded_channel();
-        let mut scene = Scene {
-            owners: plan.owners.clone(),
-            sources: plan.sources.clone(),
-            ..Scene::default()
-        };
-        let mut links = Vec::new();
-        let mut first_stream = Vec::new();
+        let Agents {
+            hellos,
+            commands,
+            batches,
+        } = agents::start(&plan.agents).await?;
         let mut streams = 0;
-        for (index, link) in started.into_iter().enumerate() {
-            first_stream.push(streams);
-            streams += link.hello.streams;
-            scene.nodes.push(link.hello);
-            links.push(link.commands);
-            tokio::spawn(forward(index, link.batches, sender.clone()));
-        }
-        one_clock_for_one_kernel(&mut scene.nodes);
+        let first_stream = hellos
+            .iter()
+            .map(|hello| {
+                let first = streams;
+                streams += hello.streams;
+                first
+            })
+            .collect();
         Ok(Self {
             engine: Engine::new(plan.limits),
             order: Order::new(streams),
             ledger: Ledger::new(streams, unix_now()),
             sampling: Sampling::new(Instant::now()),
             summary: Summary::default(),
+            scene: Scene {
+                nodes: hellos,
+                owners: plan.owners.clone(),
+                sources: plan.sources.clone(),
+            },
             plan,
-            scene,
-            links,
+            commands,
             batches,
             first_stream,
             explained: false,
@@ -190,8 +171,8 @@ impl Session {
     }
 
     fn send(&self, command: &Command) {
-        for link in &self.links {
-            link.send(command.clone());
+        for agent in &self.commands {
+            agent.send(command.clone());
         }
     }
 
@@ -379,7 +360,7 @@ impl Session {
         notice: &mut impl FnMut(&str),
     ) -> Result<Outcome, SessionError> {
         self.send(&Command::Stop);
-        let mut running = self.links.len();
+        let mut running = self.commands.len();
         while running > 0 {
             match self.batches.recv().await {
                 Some((agent, Some(batch))) => self.take(agent, batch),
@@ -407,34 +388,6 @@ impl Session {
         Ok(Outcome {
             journeys: self.summary.journeys(),
         })
-    }
-}
-
-/// Passes an agent's batches on, and says when they end.
-async fn forward(
-    agent: usize,
-    mut from: mpsc::UnboundedReceiver<Batch>,
-    to: mpsc::UnboundedSender<(usize, Option<Batch>)>,
-) {
-    while let Some(batch) = from.recv().await {
-        if to.send((agent, Some(batch))).is_err() {
-            return;
-        }
-    }
-    // A session that is over needs no word of it.
-    let _: Result<(), _> = to.send((agent, None));
-}
-
-/// Agents on one kernel share its clock; they are to share its reading, too.
-fn one_clock_for_one_kernel(nodes: &mut [Hello]) {
-    for index in 1..nodes.len() {
-        let (before, rest) = nodes.split_at_mut(index);
-        let same = before
-            .iter()
-            .find(|other| !other.boot_id.is_empty() && other.boot_id == rest[0].boot_id);
-        if let Some(same) = same {
-            rest[0].realtime_offset = same.realtime_offset;
-        }
     }
 }
 

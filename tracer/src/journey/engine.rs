@@ -29,13 +29,14 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use super::{
-    Closed, Course, Journey, Scene,
+    Closed, Journey, Scene,
     arrival::arrives,
+    course::{causal_order, course},
     identity::{Content, Part, Question, StreamKey, conversation, part},
     stream::Stream,
     track::{Key, Range, Track},
 };
-use crate::link::{Direction, Hop, Packet, Role, Transport};
+use crate::link::{Hop, Transport};
 
 /// How the engine is to behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -399,50 +400,4 @@ impl Engine {
             }
         }
     }
-}
-
-/// From the follow's source, or towards it.
-fn course(scene: &Scene, packet: &Packet) -> Course {
-    let among_sources = |address| scene.sources.iter().any(|net| net.contains(&address));
-    let quoted = match &packet.transport {
-        Transport::Icmp(icmp) => icmp.quote.as_ref(),
-        _ => None,
-    };
-    // An error goes the other way than the packet that it quotes.
-    let reply = match quoted {
-        Some(quote) => among_sources(quote.src),
-        None => !among_sources(packet.src) && among_sources(packet.dst),
-    };
-    if reply {
-        Course::Reply
-    } else {
-        Course::Request
-    }
-}
-
-/// Orders a journey's steps. One clock's order stands; between clocks the
-/// node that a packet enters from the underlay comes after the one that sent
-/// it there.
-fn causal_order(scene: &Scene, journey: &mut Journey) {
-    let one_clock = journey
-        .steps
-        .windows(2)
-        .all(|pair| scene.nodes[pair[0].node].boot_id == scene.nodes[pair[1].node].boot_id);
-    journey.steps.sort_by_key(|step| step.time);
-    if one_clock {
-        return;
-    }
-    let enters: Vec<bool> = (0..scene.nodes.len())
-        .map(|node| {
-            journey
-                .steps
-                .iter()
-                .find(|step| step.node == node)
-                .is_some_and(|step| {
-                    let point = scene.point(step);
-                    point.role == Role::Uplink && point.direction == Direction::Ingress
-                })
-        })
-        .collect();
-    journey.steps.sort_by_key(|step| enters[step.node]);
 }

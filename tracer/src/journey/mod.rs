@@ -1,6 +1,7 @@
 //! From hops to journeys. Pure: no I/O, no clock, no kernel, no Kubernetes.
 
 mod arrival;
+mod course;
 mod engine;
 mod identity;
 mod model;

@@ -7,14 +7,13 @@
 
 mod command;
 mod message;
+mod packet;
 
 use tokio::sync::mpsc;
 
 pub use command::{Command, Commander, Filter, Pair, Start};
-pub use message::{
-    Arp, Batch, Direction, Elsewhere, Encap, Flags, Hello, Hop, Icmp, InterfaceKind, Mac,
-    Neighbour, Packet, Point, Proto, Quote, Report, Role, Tcp, Transport,
-};
+pub use message::{Batch, Direction, Elsewhere, Hello, Hop, InterfaceKind, Point, Report, Role};
+pub use packet::{Arp, Encap, Flags, Icmp, Mac, Neighbour, Packet, Proto, Quote, Tcp, Transport};
 
 /// A started agent, from the collector's side.
 pub struct Link {

@@ -27,7 +27,7 @@ const HOOK: &str = "tcx";
 ///
 /// # Errors
 /// [`NodeError`]; nothing stays attached then.
-pub fn start(start: Start) -> Result<Link, NodeError> {
+pub fn start(start: &Start) -> Result<Link, NodeError> {
     require::check(start.netns.is_some() || start.request.pod_interfaces)?;
     let (sender, batches) = mpsc::unbounded_channel();
     // Per node, so that no address is the same on two of them.
@@ -63,12 +63,12 @@ pub fn start(start: Start) -> Result<Link, NodeError> {
     let mut workers = vec![worker];
     for (stream, pod) in (1..).zip(plan.pod_namespaces) {
         let first = hello.points.len();
-        let point = pod_point(&start, &pod);
+        let point = pod_point(start, &pod);
         let (ring_size, budget) = (start.ring_size, start.budget);
         let path = pod.path.clone();
         let (worker, points) = Worker::start(stream, Some(path), sender.clone(), move || {
             let mut probe = Probe::load(load, ring_size, budget)?;
-            let points = attach(&mut probe, first, point)?;
+            let points = attach(&mut probe, first, &point)?;
             Ok((probe, points))
         })?;
         workers.push(worker);
@@ -119,7 +119,7 @@ fn prepare_host(start: &Start, salt: u64) -> Result<(Probe, Prepared), NodeError
     let mut points = Vec::new();
     for interface in &plan.interfaces {
         let point = host_point(interface);
-        let found = attach(&mut probe, points.len(), point)?;
+        let found = attach(&mut probe, points.len(), &point)?;
         points.extend(found);
     }
     if points.is_empty() {
@@ -131,7 +131,7 @@ fn prepare_host(start: &Start, salt: u64) -> Result<(Probe, Prepared), NodeError
 }
 
 /// Attaches to both directions of an interface.
-fn attach(probe: &mut Probe, first: usize, point: Point) -> Result<[Point; 2], NodeError> {
+fn attach(probe: &mut Probe, first: usize, point: &Point) -> Result<[Point; 2], NodeError> {
     let mut points = [Direction::Ingress, Direction::Egress].map(|direction| Point {
         direction,
         ..point.clone()

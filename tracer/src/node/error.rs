@@ -114,8 +114,7 @@ fn without_log(text: &str) -> String {
     let last = log
         .lines()
         .map(str::trim)
-        .filter(|line| !line.is_empty() && !statistics(line))
-        .next_back()
+        .rfind(|line| !line.is_empty() && !statistics(line))
         .unwrap_or("no reason given");
     format!("{}: {last}", error.trim().trim_end_matches(['.', ':']))
 }

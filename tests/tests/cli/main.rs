@@ -1,0 +1,85 @@
+//! What the program does for those who use it wrongly, end it roughly, or only
+//! want to read about it: one sentence, the right exit code, and nothing that
+//! stays attached.
+
+// Where it would attach, for those who may not.
+mod dry_run;
+// However it ends, nothing stays attached, and what it saw was told.
+mod endings;
+// Help, version and completions.
+mod help;
+// Pods, nodes, namespaces and files that are not what their names say.
+mod names;
+// Privileges and kernel features that are missing.
+mod rights;
+// Nothing matched, and why.
+mod silence;
+// Arguments that mean nothing, or contradict each other.
+mod syntax;
+
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use aya::programs::{SchedClassifier, TcAttachType};
+use nix::net::if_::if_nameindex;
+use tracer_tests::program::LIMIT;
+use tracer_tests::{Lab, Netns, Pod, Process};
+
+/// A pod as kubectl names it.
+fn full_name(pod: &Pod) -> String {
+    format!("{}/{}", pod.namespace, pod.name)
+}
+
+/// The command must end with `code` and say `sentence` and nothing else.
+fn assert_refused(command: &mut Command, code: i32, sentence: &str) -> Result<()> {
+    let ended = Process::start(command, "")?.finish(LIMIT)?;
+    assert_eq!(ended.stderr, format!("tracer: {sentence}\n"), "{command:?}");
+    assert_eq!(ended.stdout, "", "{command:?}");
+    assert_eq!(ended.status.code(), Some(code), "{command:?}");
+    Ok(())
+}
+
+/// Where programs of tracer's are attached in a lab: `NAMESPACE/INTERFACE`,
+/// once for every program.
+fn attached(lab: &Lab) -> Result<Vec<String>> {
+    let nodes = lab.nodes.iter().map(|node| &node.netns);
+    let pods = lab.pods.iter().map(|pod| &pod.netns);
+    let mut found = Vec::new();
+    for netns in nodes.chain(pods).chain([&lab.middle]) {
+        found.extend(netns.enter(|| attached_here(netns))?);
+    }
+    Ok(found)
+}
+
+fn attached_here(netns: &Netns) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for interface in &if_nameindex()? {
+        let name = interface.name().to_str()?;
+        for direction in [TcAttachType::Ingress, TcAttachType::Egress] {
+            let (_, programs) = SchedClassifier::query_tcx(name, direction)
+                .with_context(|| format!("cannot ask what is attached to {name}"))?;
+            let of_tracer = programs.iter().filter(|program| {
+                let name = program.name_as_str();
+                name.is_some_and(|name| name.starts_with("tracer_"))
+            });
+            found.extend(of_tracer.map(|_| format!("{}/{name}", netns.name)));
+        }
+    }
+    Ok(found)
+}
+
+/// Waits until nothing is attached: the kernel tidies up after a process when
+/// that has ended, not before.
+fn wait_until_detached(lab: &Lab) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let left = attached(lab)?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "still attached: {left:?}");
+        thread::yield_now();
+    }
+}

@@ -1,0 +1,88 @@
+//! Starting the agents of a follow, and bringing what they send into one
+//! queue.
+
+use std::io;
+
+use tokio::sync::mpsc;
+
+use super::SessionError;
+use crate::{
+    link::{Batch, Commander, Hello, Link, Start},
+    node::{self, NodeError},
+};
+
+/// All agents of a follow.
+pub(super) struct Agents {
+    pub(super) hellos: Vec<Hello>,
+    pub(super) commands: Vec<Box<dyn Commander>>,
+    /// Batches of all, with the agent's index; `None` when it ended.
+    pub(super) batches: mpsc::UnboundedReceiver<(usize, Option<Batch>)>,
+}
+
+/// Starts them side by side.
+pub(super) async fn start(agents: &[Start]) -> Result<Agents, SessionError> {
+    let starting: Vec<_> = agents
+        .iter()
+        .cloned()
+        .map(|start| tokio::task::spawn_blocking(move || node::start(&start)))
+        .collect();
+    let mut started = Vec::new();
+    for (task, agent) in starting.into_iter().zip(agents) {
+        let result = task.await.unwrap_or_else(|join| {
+            Err(NodeError::System {
+                what: "start an agent",
+                source: io::Error::other(join),
+            })
+        });
+        started.push(result.map_err(|source| SessionError::Agent {
+            node: agent.node.clone(),
+            source,
+        }));
+    }
+    // Only after all have been waited for, so that dropping those that did
+    // start detaches them.
+    let started = started.into_iter().collect::<Result<Vec<Link>, _>>()?;
+
+    let (sender, batches) = mpsc::unbounded_channel();
+    let mut hellos = Vec::new();
+    let mut commands = Vec::new();
+    for (index, link) in started.into_iter().enumerate() {
+        hellos.push(link.hello);
+        commands.push(link.commands);
+        tokio::spawn(forward(index, link.batches, sender.clone()));
+    }
+    one_clock_for_one_kernel(&mut hellos);
+    Ok(Agents {
+        hellos,
+        commands,
+        batches,
+    })
+}
+
+/// Passes an agent's batches on, and says when they end.
+async fn forward(
+    agent: usize,
+    mut from: mpsc::UnboundedReceiver<Batch>,
+    to: mpsc::UnboundedSender<(usize, Option<Batch>)>,
+) {
+    while let Some(batch) = from.recv().await {
+        if to.send((agent, Some(batch))).is_err() {
+            return;
+        }
+    }
+    // A session that is over needs no word of it.
+    let _: Result<(), _> = to.send((agent, None));
+}
+
+/// Agents on one kernel share its clock; they are to share its reading, too.
+fn one_clock_for_one_kernel(nodes: &mut [Hello]) {
+    for index in 1..nodes.len() {
+        let (before, rest) = nodes.split_at_mut(index);
+        let same = before
+            .iter()
+            .find(|other| !other.boot_id.is_empty() && other.boot_id == rest[0].boot_id);
+        if let Some(same) = same {
+            rest[0].realtime_offset = same.realtime_offset;
+        }
+    }
+}

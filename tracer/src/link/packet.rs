@@ -1,0 +1,258 @@
+//! A packet as an agent saw it: what its headers say.
+
+use std::{fmt, net::IpAddr};
+
+/// A MAC address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Mac(pub [u8; 6]);
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+/// The innermost tunnel around a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Encap {
+    /// VXLAN network identifier.
+    pub vni: u32,
+    /// The tunnel's own source address.
+    pub outer_src: IpAddr,
+    /// The tunnel's own destination address.
+    pub outer_dst: IpAddr,
+    /// Tunnels around the packet, this one included.
+    pub levels: u8,
+}
+
+/// The innermost packet.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Packet {
+    /// Source; of ARP the sender's protocol address.
+    pub src: IpAddr,
+    /// Destination; of ARP the target's protocol address.
+    pub dst: IpAddr,
+    /// TTL or hop limit; 0 for ARP.
+    pub ttl: u8,
+    /// IPv4 identification, or that of an IPv6 fragment.
+    pub ip_id: Option<u32>,
+    /// Offset of a fragment in bytes, and whether more follow; `None` for a
+    /// whole packet.
+    pub fragment: Option<(u16, bool)>,
+    /// Bytes of the IP packet, header included; 28 for ARP.
+    pub len: u32,
+    /// What is in it.
+    pub transport: Transport,
+    /// Keyed hash of the payload's first bytes.
+    pub payload_hash: u64,
+}
+
+/// What an IP packet carries.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// TCP (RFC 9293).
+    Tcp(Tcp),
+    /// UDP (RFC 768).
+    Udp {
+        /// Source port.
+        src_port: u16,
+        /// Destination port.
+        dst_port: u16,
+        /// Length field: header and payload.
+        len: u16,
+        /// DNS header's id, flags and the rest of its 12 bytes, on port 53.
+        dns: Option<[u8; 12]>,
+    },
+    /// SCTP (RFC 9260).
+    Sctp {
+        /// Source port.
+        src_port: u16,
+        /// Destination port.
+        dst_port: u16,
+        /// Verification tag.
+        tag: u32,
+    },
+    /// ICMP or ICMPv6.
+    Icmp(Icmp),
+    /// ARP (RFC 826).
+    Arp(Arp),
+    /// A later fragment, or a protocol that is not looked into: its IANA
+    /// number.
+    Other(u8),
+}
+
+/// A TCP header.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Tcp {
+    /// Source port.
+    pub src_port: u16,
+    /// Destination port.
+    pub dst_port: u16,
+    /// Sequence number of the first byte (or of SYN).
+    pub seq: u32,
+    /// Acknowledgement number.
+    pub ack: u32,
+    /// Flags.
+    pub flags: Flags,
+    /// Window, unscaled.
+    pub window: u16,
+    /// Payload bytes, all segments together.
+    pub payload_len: u32,
+    /// Timestamp value and echo reply (RFC 7323).
+    pub timestamps: Option<(u32, u32)>,
+    /// Hash of the options' bytes.
+    pub options_hash: u64,
+}
+
+/// TCP's flags, as in the header's fourteenth byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Flags(pub u8);
+
+impl Flags {
+    /// No more data from the sender.
+    pub const FIN: u8 = 0x01;
+    /// Synchronize sequence numbers.
+    pub const SYN: u8 = 0x02;
+    /// Reset the connection.
+    pub const RST: u8 = 0x04;
+    /// Push.
+    pub const PSH: u8 = 0x08;
+    /// The acknowledgement number counts.
+    pub const ACK: u8 = 0x10;
+
+    /// Whether all of `bits` are set.
+    #[must_use]
+    pub const fn has(self, bits: u8) -> bool {
+        self.0 & bits == bits
+    }
+}
+
+impl fmt::Display for Flags {
+    /// `SYN|ACK`, in the order in which people write them; `none` for none.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const NAMES: [(u8, &str); 8] = [
+            (0x02, "SYN"),
+            (0x01, "FIN"),
+            (0x04, "RST"),
+            (0x08, "PSH"),
+            (0x10, "ACK"),
+            (0x20, "URG"),
+            (0x40, "ECE"),
+            (0x80, "CWR"),
+        ];
+        let names: Vec<&str> = NAMES
+            .iter()
+            .filter(|(bit, _)| self.0 & bit != 0)
+            .map(|(_, name)| *name)
+            .collect();
+        f.pad(&if names.is_empty() {
+            "none".to_owned()
+        } else {
+            names.join("|")
+        })
+    }
+}
+
+/// An ICMP or ICMPv6 message.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Icmp {
+    /// ICMPv6?
+    pub v6: bool,
+    /// Type.
+    pub kind: u8,
+    /// Code.
+    pub code: u8,
+    /// Identifier and sequence number of an echo.
+    pub echo: Option<(u16, u16)>,
+    /// Target of a neighbour solicitation or advertisement.
+    pub neighbour: Option<Neighbour>,
+    /// The packet that an error quotes.
+    pub quote: Option<Quote>,
+}
+
+/// Neighbour discovery (RFC 4861).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Neighbour {
+    /// The address asked for or answered about.
+    pub target: IpAddr,
+    /// Whether this is an advertisement.
+    pub advertisement: bool,
+}
+
+/// The packet that an ICMP error quotes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Quote {
+    /// Its source.
+    pub src: IpAddr,
+    /// Its destination.
+    pub dst: IpAddr,
+    /// Its protocol, IANA number.
+    pub proto: u8,
+    /// Its ports, where its protocol has them.
+    pub ports: Option<(u16, u16)>,
+}
+
+/// An ARP message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Arp {
+    /// 1 request, 2 reply.
+    pub operation: u16,
+    /// The sender's hardware address.
+    pub sender: Mac,
+    /// The target's hardware address.
+    pub target: Mac,
+}
+
+/// A protocol, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Proto {
+    /// ARP, which IP has no number for.
+    Arp,
+    /// An IANA protocol number.
+    Ip(u8),
+}
+
+impl fmt::Display for Proto {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Arp => f.pad("arp"),
+            Self::Ip(1) => f.pad("icmp"),
+            Self::Ip(6) => f.pad("tcp"),
+            Self::Ip(17) => f.pad("udp"),
+            Self::Ip(58) => f.pad("icmpv6"),
+            Self::Ip(132) => f.pad("sctp"),
+            Self::Ip(number) => f.pad(&format!("proto-{number}")),
+        }
+    }
+}
+
+impl Packet {
+    /// Its protocol.
+    #[must_use]
+    pub fn proto(&self) -> Proto {
+        match &self.transport {
+            Transport::Tcp(_) => Proto::Ip(6),
+            Transport::Udp { .. } => Proto::Ip(17),
+            Transport::Sctp { .. } => Proto::Ip(132),
+            Transport::Icmp(icmp) => Proto::Ip(if icmp.v6 { 58 } else { 1 }),
+            Transport::Arp(_) => Proto::Arp,
+            Transport::Other(number) => Proto::Ip(*number),
+        }
+    }
+
+    /// Its ports, where its protocol has them.
+    #[must_use]
+    pub fn ports(&self) -> Option<(u16, u16)> {
+        match &self.transport {
+            Transport::Tcp(tcp) => Some((tcp.src_port, tcp.dst_port)),
+            Transport::Udp {
+                src_port, dst_port, ..
+            }
+            | Transport::Sctp {
+                src_port, dst_port, ..
+            } => Some((*src_port, *dst_port)),
+            Transport::Icmp(_) | Transport::Arp(_) | Transport::Other(_) => None,
+        }
+    }
+}
