@@ -32,12 +32,27 @@ fn full_name(pod: &Pod) -> String {
     format!("{}/{}", pod.namespace, pod.name)
 }
 
+/// The command must end with `code` and say one sentence and nothing else,
+/// which is returned.
+fn refusal(command: &mut Command, code: i32) -> Result<String> {
+    let ended = Process::start(command, "")?.finish(LIMIT)?;
+    assert_eq!(ended.stdout, "", "{command:?}");
+    assert_eq!(
+        ended.status.code(),
+        Some(code),
+        "{command:?}: {}",
+        ended.stderr
+    );
+    let line = ended.stderr.strip_prefix("tracer: ");
+    let sentence = line.and_then(|line| line.strip_suffix('\n'));
+    let sentence = sentence.filter(|sentence| !sentence.contains('\n'));
+    let sentence = sentence.with_context(|| format!("not one line: {}", ended.stderr))?;
+    Ok(sentence.to_owned())
+}
+
 /// The command must end with `code` and say `sentence` and nothing else.
 fn assert_refused(command: &mut Command, code: i32, sentence: &str) -> Result<()> {
-    let ended = Process::start(command, "")?.finish(LIMIT)?;
-    assert_eq!(ended.stderr, format!("tracer: {sentence}\n"), "{command:?}");
-    assert_eq!(ended.stdout, "", "{command:?}");
-    assert_eq!(ended.status.code(), Some(code), "{command:?}");
+    assert_eq!(refusal(command, code)?, sentence, "{command:?}");
     Ok(())
 }
 

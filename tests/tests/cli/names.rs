@@ -1,11 +1,10 @@
 use std::fs;
-use std::path::PathBuf;
 
 use anyhow::Result;
 use tracer_tests::program::tracer;
 use tracer_tests::{Lab, LabSpec};
 
-use crate::{assert_refused, attached, full_name};
+use crate::{assert_refused, attached, full_name, refusal};
 
 const COMMAND: &str = "kubectl get nodes,pods,services,endpointslices -A -o yaml";
 
@@ -149,7 +148,7 @@ fn pods_that_cannot_be_followed() -> Result<()> {
 fn nodes_and_namespaces_that_are_not_there() -> Result<()> {
     let follow = Follow::new()?;
     let [first, second] = [0, 1].map(|node| &*follow.lab.nodes[node].name);
-    let [here, there] = [0, 1].map(|node| follow.lab.nodes[node].netns.path.display().to_string());
+    let here = follow.lab.nodes[0].netns.path.display();
     follow.agents_refused(
         &[],
         &format!(
@@ -166,7 +165,10 @@ fn nodes_and_namespaces_that_are_not_there() -> Result<()> {
     )?;
     let good = format!("{first}=netns:{here}");
     follow.agents_refused(
-        &[&good, &format!("{second}=netns:/run/netns/no-such-namespace")],
+        &[
+            &good,
+            &format!("{second}=netns:/run/netns/no-such-namespace"),
+        ],
         &format!(
             "the network namespace /run/netns/no-such-namespace of node {second} cannot be opened \
              (No such file or directory (os error 2)): `ip netns list` shows those with names, and \
@@ -188,10 +190,28 @@ fn nodes_and_namespaces_that_are_not_there() -> Result<()> {
              its own"
         ),
     )?;
-    // A namespace, but not the node's: whatever was attached on the other one
-    // is detached again.
-    let crossed = [format!("{first}=netns:{there}"), good];
-    assert_ne!(crossed[0], crossed[1]);
+    follow.finish()
+}
+
+/// What was attached on the other node, whose agent is right, is detached.
+#[test]
+fn a_namespace_that_is_not_the_nodes() -> Result<()> {
+    let follow = Follow::new()?;
+    let [good, other] = [0, 1].map(|node| &follow.lab.nodes[node]);
+    let mut command = tracer(["follow", "--inventory", &follow.objects])?;
+    command.args(["--src-pod", &follow.pods[0], "--dst-pod", &follow.pods[1]]);
+    for (node, netns) in [(good, &good.netns), (other, &follow.lab.middle)] {
+        let spec = format!("{}=netns:{}", node.name, netns.path.display());
+        command.args(["--agent", &spec]);
+    }
+    let sentence = refusal(&mut command, 1)?;
+    let beginning = format!(
+        "{}: node-side interface of pod {} was not found: there is no route to it",
+        other.name, follow.lab.pods[1].v4
+    );
+    assert!(sentence.starts_with(&beginning), "{sentence}");
+    let end = "is the pod running on this node?";
+    assert!(sentence.ends_with(end), "{sentence}");
     follow.finish()
 }
 
@@ -245,20 +265,15 @@ fn objects_files_that_are_none() -> Result<()> {
 #[test]
 fn a_file_of_something_else_is_not_recited() -> Result<()> {
     let follow = Follow::new()?;
-    let path: PathBuf = follow.lab.directory()?.join("something-else");
     let line = "all work and no play makes jack a dull boy\n";
     let file = follow.file("something-else", line.repeat(100).as_bytes())?;
     let mut command = tracer(["follow", "--inventory", &file])?;
     command.args(["--src-pod", &follow.pods[0], "--dst-pod", &follow.pods[1]]);
-    let ended = tracer_tests::Process::start(&mut command, "")?
-        .finish(tracer_tests::program::LIMIT)?;
-    let beginning = format!("tracer: {file} is YAML, but not of Kubernetes objects (invalid type: ");
-    assert!(ended.stderr.starts_with(&beginning), "{}", ended.stderr);
-    let end = format!("…): write it with `{COMMAND} > objects.yaml`\n");
-    assert!(ended.stderr.ends_with(&end), "{}", ended.stderr);
-    assert!(ended.stderr.len() < 400, "{}", ended.stderr);
-    assert_eq!(ended.stdout, "");
-    assert_eq!(ended.status.code(), Some(1));
-    assert_eq!(fs::read_to_string(path)?.len(), line.len() * 100);
+    let sentence = refusal(&mut command, 1)?;
+    let beginning = format!("{file} is YAML, but not of Kubernetes objects (invalid type: ");
+    assert!(sentence.starts_with(&beginning), "{sentence}");
+    let end = format!("…): write it with `{COMMAND} > objects.yaml`");
+    assert!(sentence.ends_with(&end), "{sentence}");
+    assert!(sentence.len() < 400, "{sentence}");
     follow.finish()
 }

@@ -4,6 +4,8 @@ mod judge;
 mod model;
 mod nothing;
 mod summary;
+#[cfg(test)]
+mod tests;
 
 pub use judge::judge;
 pub use model::{Confidence, Kind, Parts, Verdict};

@@ -297,3 +297,6 @@ fn mac(bytes: &[u8], at: usize) -> Result<Mac, Malformed> {
 pub(super) fn mapped(bytes: [u8; 16]) -> IpAddr {
     Ipv6Addr::from(bytes).to_canonical()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+use anyhow::Result;
+use serde_json::{Value, json};
+use tracer_tests::program::{LIMIT, run, tracer};
+use tracer_tests::{Lab, LabSpec, Names, Process};
+
+use crate::attached;
+use crate::rights::{NEEDED, follow_args, unprivileged, without};
+
+/// Runs without a capability that attaching needs, so that what it says is
+/// all it can do.
+fn look(lab: &Lab, format: &str) -> Result<String> {
+    let mut said = Vec::new();
+    // The last is needed to enter the nodes' namespaces.
+    for (capability, _) in &NEEDED[..3] {
+        let mut command = tracer(follow_args(lab)?)?;
+        command.args(["--dry-run", "-o", format]);
+        without(&mut command, *capability);
+        let ended = Process::start(&mut command, "")?.finish(LIMIT)?;
+        assert_eq!(ended.stderr, "");
+        assert_eq!(ended.status.code(), Some(0));
+        said.push(ended.stdout);
+    }
+    said.dedup();
+    assert_eq!(said.len(), 1, "it said different things: {said:?}");
+    assert_eq!(attached(lab)?, [""; 0]);
+    Ok(said.remove(0))
+}
+
+#[test]
+fn every_interface_on_the_way_is_planned() -> Result<()> {
+    for names in [Names::Realistic, Names::Odd] {
+        let lab = Lab::new(&LabSpec {
+            names,
+            ..LabSpec::default()
+        })?;
+        let plan: Value = serde_json::from_str(&look(&lab, "json")?)?;
+        assert_eq!(plan["schema"], "tracer.plan/1");
+        assert_eq!(plan["warnings"], json!([]));
+        let text = look(&lab, "text")?;
+        assert!(text.ends_with("\nnothing was attached\n"), "{text}");
+        for (index, (node, pod)) in lab.nodes.iter().zip(&lab.pods).enumerate() {
+            let expected = [
+                (&pod.veth, "veth", lab.pod_mtu),
+                (&node.bridge, "bridge", lab.pod_mtu),
+                (&node.overlay, "vxlan", lab.pod_mtu),
+                (&node.uplink, "veth", lab.mtu),
+            ];
+            let planned = &plan["nodes"][index];
+            assert_eq!(planned["node"], node.name);
+            let interfaces = planned["interfaces"].as_array().expect("a list");
+            let found: Vec<Value> = interfaces
+                .iter()
+                .map(|found| json!([found["interface"], found["kind"], found["mtu"], found["up"]]))
+                .collect();
+            let wanted = expected.map(|(name, kind, mtu)| json!([name, kind, mtu, true]));
+            assert_eq!(found, wanted);
+            for (name, kind, _) in expected {
+                let line = text
+                    .lines()
+                    .find(|line| line.trim_start().starts_with(&format!("{name} ")));
+                assert!(
+                    line.is_some_and(|line| line.contains(kind)),
+                    "{name} is missing in\n{text}"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Looking around in one's own namespace takes no rights at all.
+#[test]
+fn anybody_may_look_around_at_home() -> Result<()> {
+    let lab = Lab::new(&LabSpec::default())?;
+    let node = &lab.nodes[0];
+    let objects = lab.write_objects()?.display().to_string();
+    let mut command = unprivileged(&lab)?;
+    let home = node.netns.path.display().to_string();
+    command.args(["follow", "--dry-run", "--inventory", &objects]);
+    command.args(["--agent", &format!("{}=local", node.name)]);
+    let [from, to] = [0, 1].map(|pod| lab.pods[pod].v4.to_string());
+    command.args(["--src-ip", &from, "--dst-ip", &to]);
+    // What `netns.command` does, before the rights are given up.
+    let arguments: Vec<_> = command.get_args().map(std::ffi::OsStr::to_owned).collect();
+    let mut inside = tracer_tests::process::command("nsenter");
+    inside.arg(format!("--net={home}"));
+    inside.args([
+        "setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+    ]);
+    inside.arg(command.get_program()).args(arguments);
+    let ended = Process::start(&mut inside, "")?.finish(LIMIT)?;
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    for name in [&lab.pods[0].veth, &node.bridge, &node.overlay, &node.uplink] {
+        assert!(
+            ended.stdout.contains(&format!("  {name} ")),
+            "{name}: {}",
+            ended.stdout
+        );
+    }
+    assert_eq!(attached(&lab)?, [""; 0]);
+    Ok(())
+}
+
+#[test]
+fn what_is_wrong_is_wrong_in_a_dry_run_too() -> Result<()> {
+    let ended = run([
+        "follow",
+        "--src-pod",
+        "web",
+        "--dst-ip",
+        "10.0.0.1",
+        "--dry-run",
+    ])?;
+    assert_eq!(ended.status.code(), Some(1));
+    assert_eq!(ended.stdout, "");
+    let sentence = "tracer: pod default/web cannot be found without the cluster's objects: write \
+                    them with `kubectl get nodes,pods,services,endpointslices -A -o yaml > \
+                    objects.yaml` and add --inventory objects.yaml\n";
+    assert_eq!(ended.stderr, sentence);
+    Ok(())
+}

@@ -1,0 +1,138 @@
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use anyhow::Result;
+use nix::libc;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+use tracer_tests::program::{binary, tracer};
+use tracer_tests::{Lab, LabSpec, process};
+
+use crate::{assert_refused, attached, full_name};
+
+/// Capabilities (include/uapi/linux/capability.h) that are needed, and what
+/// for.
+pub(crate) const NEEDED: [(libc::c_int, &str); 4] = [
+    (39, "CAP_BPF (to load its programs)"),
+    (12, "CAP_NET_ADMIN (to attach them)"),
+    (
+        38,
+        "CAP_PERFMON (to tell packets apart by their kernel addresses)",
+    ),
+    (21, "CAP_SYS_ADMIN (to enter network namespaces)"),
+];
+
+/// Nobody in particular.
+const NOBODY: u32 = 65_534;
+
+/// Arguments of a follow between the lab's first two pods.
+pub(crate) fn follow_args(lab: &Lab) -> Result<Vec<String>> {
+    let mut args = lab.agent_args()?;
+    args.insert(0, "follow".to_owned());
+    for (option, pod) in ["--src-pod", "--dst-pod"].into_iter().zip(&lab.pods) {
+        args.extend([option.to_owned(), full_name(pod)]);
+    }
+    Ok(args)
+}
+
+/// The program that `command` runs has all capabilities of root but this one.
+pub(crate) fn without(command: &mut Command, capability: libc::c_int) -> &mut Command {
+    let drop = move || {
+        // SAFETY: takes no pointers.
+        let result = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability) };
+        if result == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
+    };
+    // SAFETY: between fork and exec the closure makes one system call and
+    // neither allocates nor takes a lock.
+    unsafe { command.pre_exec(drop) }
+}
+
+/// A command that runs the program as somebody who may do nothing. It runs a
+/// copy, for what is built may lie where only its owner comes.
+pub(crate) fn unprivileged(lab: &Lab) -> Result<Command> {
+    let directory = lab.directory()?;
+    let copy = directory.join("tracer");
+    fs::copy(binary()?, &copy)?;
+    for path in [&directory, &copy] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
+    }
+    let mut command = process::command(&copy.display().to_string());
+    let become_nobody = || {
+        let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+        setgroups(&[])?;
+        setresgid(group, group, group)?;
+        Ok(setresuid(user, user, user)?)
+    };
+    // SAFETY: between fork and exec the closure makes system calls and neither
+    // allocates nor takes a lock.
+    unsafe { command.pre_exec(become_nobody) };
+    Ok(command)
+}
+
+fn sentence(lab: &Lab, capability: &str) -> String {
+    format!(
+        "{}: tracer needs {capability}: run it as root, or give the program that capability",
+        lab.nodes[0].name
+    )
+}
+
+#[test]
+fn a_missing_capability_is_named() -> Result<()> {
+    let lab = Lab::new(&LabSpec::default())?;
+    for (capability, name) in NEEDED {
+        let mut command = tracer(follow_args(&lab)?)?;
+        without(&mut command, capability);
+        assert_refused(&mut command, 1, &sentence(&lab, name))?;
+    }
+    assert_eq!(attached(&lab)?, [""; 0]);
+    Ok(())
+}
+
+#[test]
+fn who_is_not_root_is_told_so() -> Result<()> {
+    let lab = Lab::new(&LabSpec::default())?;
+    let mut command = unprivileged(&lab)?;
+    command.args(follow_args(&lab)?);
+    assert_refused(&mut command, 1, &sentence(&lab, NEEDED[0].1))?;
+    assert_eq!(attached(&lab)?, [""; 0]);
+    Ok(())
+}
+
+#[test]
+fn a_kernel_without_type_information_is_refused() -> Result<()> {
+    let lab = Lab::new(&LabSpec::default())?;
+    let mut command = tracer(follow_args(&lab)?)?;
+    let hide = || {
+        let nothing: Option<&str> = None;
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        mount(nothing, "/", nothing, private, nothing)?;
+        let empty = Some("tmpfs");
+        Ok(mount(
+            empty,
+            "/sys/kernel/btf",
+            empty,
+            MsFlags::empty(),
+            nothing,
+        )?)
+    };
+    // SAFETY: between fork and exec the closure makes system calls, with paths
+    // that are short enough to need no allocation, and takes no lock.
+    unsafe { command.pre_exec(hide) };
+    let sentence = format!(
+        "{}: this kernel has no type information (/sys/kernel/btf/vmlinux): tracer needs \
+         CONFIG_DEBUG_INFO_BTF=y",
+        lab.nodes[0].name
+    );
+    assert_refused(&mut command, 1, &sentence)?;
+    assert_eq!(attached(&lab)?, [""; 0]);
+    Ok(())
+}

@@ -1,0 +1,155 @@
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tracer_tests::program::{Finished, LIMIT};
+use tracer_tests::traffic::Flow;
+use tracer_tests::{Lab, LabSpec, Pod, Tracer};
+
+use crate::{attached, full_name};
+
+fn lab_of_four_pods() -> Result<Lab> {
+    Lab::new(&LabSpec {
+        pods_per_node: 2,
+        ..LabSpec::default()
+    })
+}
+
+/// Follows UDP from one pod to another.
+fn follow(lab: &Lab, from: &Pod, to: &Pod) -> Result<Tracer> {
+    let [from, to] = [from, to].map(full_name);
+    let args = ["--proto", "udp", "--src-pod", &from, "--dst-pod", &to];
+    let mut tracer = Tracer::follow(lab, args)?;
+    tracer.wait_started(LIMIT)?;
+    Ok(tracer)
+}
+
+/// The line about a node among what was said.
+fn line_about<'a>(stderr: &'a str, beginning: &str) -> Result<&'a str> {
+    let mut lines = stderr.lines();
+    let line = lines.find_map(|line| line.strip_prefix(beginning));
+    line.with_context(|| format!("no line begins with {beginning}: {stderr}"))
+}
+
+/// The packets that were seen at a point, as `veth1a2b in 37` has it.
+fn seen_at(stderr: &str, node: &str, point: &str) -> Result<u64> {
+    let line = line_about(stderr, &format!("tracer: packets seen on {node}: "))?;
+    let figure = line.split(", ").find_map(|part| part.strip_prefix(point));
+    let figure = figure.with_context(|| format!("{point} is not in: {line}"))?;
+    Ok(figure.trim().parse()?)
+}
+
+fn assert_nothing_matched(ended: &Finished) {
+    assert_eq!(ended.status.code(), Some(4), "{}", ended.stderr);
+    assert!(
+        ended.stderr.starts_with("tracer: nothing matched\n"),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!(ended.journeys.len(), 0);
+    for kind in ["delivered", "left", "unknown"] {
+        assert_eq!(ended.summary["journeys"][kind], 0);
+    }
+    assert_eq!(ended.summary["accounting"]["balances"], true);
+}
+
+#[test]
+fn packets_to_elsewhere_are_named() -> Result<()> {
+    let lab = lab_of_four_pods()?;
+    let [from, near, to, other] = &lab.pods[..] else {
+        panic!("four pods were asked for")
+    };
+    let tracer = follow(&lab, from, to)?;
+    let sends = |to: &Pod, count| Flow::new(from, to).port(5353).udp_send(count, 10);
+    assert!(sends(other, 37)?.is_complete());
+    assert!(sends(near, 1)?.is_complete());
+    let ended = tracer.stop()?;
+    assert_nothing_matched(&ended);
+
+    let about = "which this follow does not ask about";
+    for (pod, packets) in [(other, "37 packets"), (near, "1 packet")] {
+        let line = format!(
+            "tracer: {} sent {packets} to {}:5353 (udp), {about}\n",
+            full_name(from),
+            full_name(pod)
+        );
+        assert!(ended.stderr.contains(&line), "{}", ended.stderr);
+    }
+    let node = &lab.nodes[0];
+    let point = |name: &str, way| seen_at(&ended.stderr, &node.name, &format!("{name} {way} "));
+    assert!(point(&from.veth, "in")? >= 38);
+    assert!(point(&node.overlay, "out")? >= 37);
+    assert!(point(&node.uplink, "out")? >= 37);
+    assert_eq!(attached(&lab)?, [""; 0]);
+    Ok(())
+}
+
+#[test]
+fn addresses_that_nobody_knows_are_shown_as_they_are() -> Result<()> {
+    let lab = lab_of_four_pods()?;
+    let from = &lab.pods[0];
+    let tracer = follow(&lab, from, &lab.pods[2])?;
+    // Nobody listens on the node's own address; the packet gets there.
+    let socket = from
+        .netns
+        .enter(|| std::net::UdpSocket::bind((from.v4, 0)))?;
+    let gateway = lab.nodes[0].bridge_v4;
+    socket.send_to(b"?", (gateway, 53))?;
+    let ended = tracer.stop()?;
+    assert_nothing_matched(&ended);
+    let line = format!(
+        "tracer: {} sent 1 packet to {gateway}:53 (udp)",
+        full_name(from)
+    );
+    assert!(ended.stderr.contains(&line), "{}", ended.stderr);
+    Ok(())
+}
+
+#[test]
+fn no_traffic_at_all_is_said_so() -> Result<()> {
+    let lab = Lab::new(&LabSpec::default())?;
+    let [from, to] = [&lab.pods[0], &lab.pods[1]];
+    // With the pods' cables pulled nothing can come by chance.
+    for (pod, node) in lab.pods.iter().zip(&lab.nodes) {
+        for name in [&node.uplink, &pod.veth] {
+            node.netns.run(&format!("ip link set dev {name} down"))?;
+        }
+    }
+    let ended = follow(&lab, from, to)?.stop()?;
+    assert_nothing_matched(&ended);
+    for node in &lab.nodes {
+        assert_eq!(
+            seen_at(&ended.stderr, &node.name, &format!("{} in ", node.bridge))?,
+            0
+        );
+    }
+    Ok(())
+}
+
+/// Five seconds pass before it says that nothing has matched yet; it goes on,
+/// and what comes then is followed as ever.
+#[test]
+fn while_nothing_matches_it_says_why_and_waits() -> Result<()> {
+    let lab = lab_of_four_pods()?;
+    let [from, _, to, other] = &lab.pods[..] else {
+        panic!("four pods were asked for")
+    };
+    let mut tracer = follow(&lab, from, to)?;
+    assert!(
+        Flow::new(from, other)
+            .port(5353)
+            .udp_send(37, 10)?
+            .is_complete()
+    );
+    let reason = format!("sent 37 packets to {}:5353 (udp)", full_name(other));
+    tracer.wait_for_stderr(|said| said.contains(&reason), LIMIT)?;
+    tracer.wait_for_stderr(
+        |said| said.starts_with("tracer: nothing matched yet; still waiting\n"),
+        Duration::ZERO,
+    )?;
+    assert!(Flow::new(from, to).udp_send(3, 10)?.is_complete());
+    let ended = tracer.stop()?;
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    assert_eq!(ended.summary["journeys"]["delivered"], 3);
+    assert_eq!(ended.stderr.matches("nothing matched").count(), 1);
+    Ok(())
+}

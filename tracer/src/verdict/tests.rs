@@ -1,0 +1,248 @@
+//! Verdicts on journeys made by hand.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::{
+    journey::{Closed, Course, Journey, Owner, OwnerKind, Scene, Step},
+    link::{Direction, Encap, Hello, Mac, Packet, Point, Role, Transport},
+};
+
+const A: [u8; 4] = [10, 244, 1, 5];
+const B: [u8; 4] = [10, 244, 2, 7];
+const NODE_A: [u8; 4] = [172, 16, 0, 1];
+const NODE_B: [u8; 4] = [172, 16, 0, 2];
+
+/// Points of a node, by index.
+const FROM_POD: usize = 0;
+const TO_POD: usize = 1;
+const UPLINK_IN: usize = 2;
+const UPLINK_OUT: usize = 3;
+const INTO_POD: usize = 4;
+
+fn point(role: Role, direction: Direction, address: [u8; 4]) -> Point {
+    Point {
+        netns: if role == Role::Pod {
+            "default/b"
+        } else {
+            "host"
+        }
+        .to_owned(),
+        interface: format!("{role:?}").to_lowercase(),
+        ifindex: 2,
+        direction,
+        hook: "tcx",
+        role,
+        kind: "veth".to_owned(),
+        addresses: vec![address.into()],
+        why: String::new(),
+        foreign: Vec::new(),
+    }
+}
+
+fn node(name: &str, pod: [u8; 4], own: [u8; 4]) -> Hello {
+    Hello {
+        node: name.to_owned(),
+        boot_id: "one".to_owned(),
+        realtime_offset: 0,
+        streams: 1,
+        points: vec![
+            point(Role::Veth, Direction::Ingress, pod),
+            point(Role::Veth, Direction::Egress, pod),
+            point(Role::Uplink, Direction::Ingress, own),
+            point(Role::Uplink, Direction::Egress, own),
+        ],
+        next_hops: Vec::new(),
+        local: vec![own.into()],
+        notes: Vec::new(),
+    }
+}
+
+fn scene() -> Scene {
+    let owner = |name: &str, kind, node: &str| Owner {
+        name: name.to_owned(),
+        kind,
+        node: node.to_owned(),
+    };
+    Scene {
+        nodes: vec![node("node-a", A, NODE_A), node("node-b", B, NODE_B)],
+        owners: BTreeMap::from([
+            (A.into(), owner("default/a", OwnerKind::Pod, "node-a")),
+            (B.into(), owner("default/b", OwnerKind::Pod, "node-b")),
+            (NODE_A.into(), owner("node-a", OwnerKind::Node, "node-a")),
+            (NODE_B.into(), owner("node-b", OwnerKind::Node, "node-b")),
+        ]),
+        sources: Vec::new(),
+    }
+}
+
+/// A journey from A to B that was seen at these points, wrapped on uplinks.
+fn journey(way: &[(usize, usize)], closed: Closed) -> Journey {
+    let steps = (0..)
+        .zip(way)
+        .map(|(time, (node, point))| Step {
+            node: *node,
+            point: *point,
+            time,
+            len: 98,
+            segments: 1,
+            ttl: 64,
+            src_mac: Mac::default(),
+            dst_mac: Mac::default(),
+            encap: [UPLINK_IN, UPLINK_OUT].contains(point).then(|| Encap {
+                vni: 1,
+                outer_src: NODE_A.into(),
+                outer_dst: NODE_B.into(),
+                levels: 1,
+            }),
+            seen: 1,
+        })
+        .collect();
+    Journey {
+        id: 1,
+        packet: Packet {
+            src: A.into(),
+            dst: B.into(),
+            ttl: 64,
+            ip_id: Some(1),
+            fragment: None,
+            len: 84,
+            transport: Transport::Udp {
+                src_port: 1,
+                dst_port: 2,
+                len: 64,
+                dns: None,
+            },
+            payload_hash: 0,
+        },
+        steps,
+        conversation: 1,
+        direction: Course::Request,
+        answers: None,
+        retransmits: None,
+        ambiguous: false,
+        closed,
+    }
+}
+
+fn says(scene: &Scene, journey: &Journey) -> (Kind, Confidence, Option<&'static str>) {
+    let (verdict, parts) = judge(scene, journey, false);
+    assert_eq!(
+        parts.sent,
+        parts.delivered + parts.dropped + parts.lost + parts.unknown
+    );
+    (verdict.kind, verdict.confidence, verdict.cause)
+}
+
+const WHOLE: [(usize, usize); 4] = [(0, FROM_POD), (0, UPLINK_OUT), (1, UPLINK_IN), (1, TO_POD)];
+
+#[test]
+fn seen_at_the_last_point_is_delivered() {
+    let journey = journey(&WHOLE, Closed::Arrived);
+    assert_eq!(
+        says(&scene(), &journey),
+        (Kind::Delivered, Confidence::High, None)
+    );
+    let (verdict, _) = judge(&scene(), &journey, false);
+    assert!(verdict.text.contains("default/b"), "{}", verdict.text);
+}
+
+#[test]
+fn seen_inside_the_pod_is_confirmed() {
+    let mut scene = scene();
+    scene.nodes[1]
+        .points
+        .push(point(Role::Pod, Direction::Ingress, B));
+    let mut way = WHOLE.to_vec();
+    let outside = journey(&way, Closed::Silence);
+    assert_eq!(
+        says(&scene, &outside),
+        (Kind::Delivered, Confidence::High, None)
+    );
+    way.push((1, INTO_POD));
+    let inside = journey(&way, Closed::Arrived);
+    assert_eq!(
+        says(&scene, &inside),
+        (Kind::Delivered, Confidence::Confirmed, None)
+    );
+}
+
+#[test]
+fn what_is_not_seen_to_arrive_is_unknown() {
+    let scene = scene();
+    for seen in 1..WHOLE.len() {
+        let silent = journey(&WHOLE[..seen], Closed::Silence);
+        assert_eq!(
+            says(&scene, &silent),
+            (Kind::Unknown, Confidence::Low, None)
+        );
+        let open = journey(&WHOLE[..seen], Closed::End);
+        assert_eq!(
+            says(&scene, &open),
+            (Kind::Unknown, Confidence::Low, Some("still-open"))
+        );
+    }
+}
+
+/// On its way through a tunnel a packet passes the interface of the node that
+/// it is for: it has still to come out.
+#[test]
+fn a_wrapped_packet_to_a_node_has_not_arrived() {
+    let mut to_node = journey(&WHOLE[..3], Closed::Silence);
+    to_node.packet.dst = NODE_B.into();
+    assert_eq!(says(&scene(), &to_node).0, Kind::Unknown);
+    to_node.steps[2].encap = None;
+    assert_eq!(says(&scene(), &to_node).0, Kind::Delivered);
+}
+
+#[test]
+fn towards_a_node_without_an_agent_it_has_left() {
+    let mut scene = scene();
+    scene.nodes.pop();
+    let gone = journey(&WHOLE[..2], Closed::Silence);
+    assert_eq!(says(&scene, &gone), (Kind::Left, Confidence::High, None));
+    let not_yet = journey(&WHOLE[..1], Closed::Silence);
+    assert_eq!(says(&scene, &not_yet).0, Kind::Unknown);
+    // Nobody knows whose address that is.
+    scene.owners.remove(&NODE_B.into());
+    assert_eq!(says(&scene, &gone).0, Kind::Unknown);
+}
+
+#[test]
+fn a_part_that_arrived_does_not_make_the_whole_delivered() {
+    let mut part = journey(&WHOLE, Closed::Silence);
+    part.packet.transport = Transport::Tcp(crate::link::Tcp {
+        src_port: 1,
+        dst_port: 2,
+        seq: 1,
+        ack: 1,
+        flags: crate::link::Flags(crate::link::Flags::ACK),
+        window: 1,
+        payload_len: 3000,
+        timestamps: None,
+        options_hash: 0,
+    });
+    part.steps[3].seen = 2000;
+    let (verdict, parts) = judge(&scene(), &part, false);
+    assert_eq!(verdict.kind, Kind::Unknown);
+    assert_eq!(
+        (parts.sent, parts.delivered, parts.unknown),
+        (3000, 2000, 1000)
+    );
+}
+
+#[test]
+fn losses_and_rivals_lower_the_confidence() {
+    let scene = scene();
+    let unseen = journey(&WHOLE[..2], Closed::Silence);
+    let (verdict, _) = judge(&scene, &unseen, true);
+    let evidence = verdict.evidence.join("; ");
+    assert!(evidence.contains("events were lost"), "{evidence}");
+    let mut rival = journey(&WHOLE, Closed::Arrived);
+    rival.ambiguous = true;
+    let (verdict, _) = judge(&scene, &rival, false);
+    assert_eq!(
+        (verdict.kind, verdict.confidence),
+        (Kind::Delivered, Confidence::Low)
+    );
+}
