@@ -40,7 +40,7 @@ pub fn run(settings: Settings) -> Result<Outcome, Failure> {
             Output::Json => session(plan, Json::new(stdout.lock())).await,
         }
     })?;
-    Ok(if outcome.journeys == 0 {
+    Ok(if outcome.matched == 0 {
         Outcome::NothingMatched
     } else {
         Outcome::Done
@@ -69,7 +69,12 @@ fn interrupted() -> Result<impl Future<Output = ()>, Failure> {
     let mut hangup = on(SignalKind::hangup())?;
     Ok(async move {
         tokio::select! {
-            _ = interrupt.recv() => {}
+            _ = interrupt.recv() => {
+                // The terminal has echoed ^C; the summary is to begin there.
+                if io::stderr().is_terminal() {
+                    let _: io::Result<()> = write!(io::stderr(), "\r");
+                }
+            }
             _ = terminate.recv() => {}
             _ = hangup.recv() => {}
         }

@@ -30,21 +30,29 @@ impl Traffic {
         Ok(Self { client, server })
     }
 
-    pub(crate) fn rate(&self, mode: &str) -> Result<(f64, f64, f64)> {
-        std::thread::scope(|s| s.spawn(|| {
-        sched(mode);
+    pub(crate) fn burst(&self) -> f64 {
         let start = Instant::now();
-        let (mut sent, mut got) = (0u64, 0u64);
+        let mut got = 0u64;
         let mut buf = [0; 128];
-        let cpu = || { let s = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap(); s.split(' ').next().unwrap().parse::<f64>().unwrap() };
-        let c0 = cpu();
-        while start.elapsed() < WINDOW {
-            for _ in 0..64 { sent += u64::from(self.client.send(&PAYLOAD).is_ok()); }
+        loop {
+            for _ in 0..32 { self.client.send(&PAYLOAD).unwrap(); }
             while self.server.recv(&mut buf).is_ok() { got += 1; }
+            let e = start.elapsed();
+            if e > Duration::from_millis(10) { return got as f64 / e.as_secs_f64(); }
         }
-        let c = (cpu() - c0) / 1e9;
-        let took = start.elapsed().as_secs_f64();
-        Ok((sent as f64 / took, got as f64 / took, got as f64 / c))
-        }).join().unwrap())
     }
+}
+pub(crate) fn duel(x: &Traffic, y: &Traffic) -> (f64, f64, f64, [f64;2]) {
+    std::thread::scope(|s| s.spawn(|| {
+        sched("fifo");
+        let (mut a, mut b, mut r) = (vec![], vec![], vec![]);
+        for _ in 0..25 {
+            let x1 = x.burst(); let y1 = y.burst(); let y2 = y.burst(); let x2 = x.burst();
+            a.push(x1); a.push(x2); b.push(y1); b.push(y2);
+            r.push((x1 + x2) / (y1 + y2));
+        }
+        let m = |mut v: Vec<f64>| { v.sort_by(f64::total_cmp); [v[v.len()/2], v[v.len()/4], v[3*v.len()/4]] };
+        let q = m(r);
+        (m(a)[0], m(b)[0], q[0], [q[1], q[2]])
+    }).join().unwrap())
 }

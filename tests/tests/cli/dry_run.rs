@@ -74,24 +74,12 @@ fn anybody_may_look_around_at_home() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;
     let node = &lab.nodes[0];
     let objects = lab.write_objects()?.display().to_string();
-    let mut command = unprivileged(&lab)?;
-    let home = node.netns.path.display().to_string();
+    let mut command = unprivileged(&lab, &node.netns)?;
     command.args(["follow", "--dry-run", "--inventory", &objects]);
     command.args(["--agent", &format!("{}=local", node.name)]);
     let [from, to] = [0, 1].map(|pod| lab.pods[pod].v4.to_string());
     command.args(["--src-ip", &from, "--dst-ip", &to]);
-    // What `netns.command` does, before the rights are given up.
-    let arguments: Vec<_> = command.get_args().map(std::ffi::OsStr::to_owned).collect();
-    let mut inside = tracer_tests::process::command("nsenter");
-    inside.arg(format!("--net={home}"));
-    inside.args([
-        "setpriv",
-        "--reuid=65534",
-        "--regid=65534",
-        "--clear-groups",
-    ]);
-    inside.arg(command.get_program()).args(arguments);
-    let ended = Process::start(&mut inside, "")?.finish(LIMIT)?;
+    let ended = Process::start(&mut command, "")?.finish(LIMIT)?;
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
     for name in [&lab.pods[0].veth, &node.bridge, &node.overlay, &node.uplink] {
         assert!(

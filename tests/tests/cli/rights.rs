@@ -10,7 +10,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use tracer_tests::program::{binary, tracer};
-use tracer_tests::{Lab, LabSpec, process};
+use tracer_tests::{Lab, LabSpec, Netns};
 
 use crate::{assert_refused, attached, full_name};
 
@@ -55,16 +55,16 @@ pub(crate) fn without(command: &mut Command, capability: libc::c_int) -> &mut Co
     unsafe { command.pre_exec(drop) }
 }
 
-/// A command that runs the program as somebody who may do nothing. It runs a
-/// copy, for what is built may lie where only its owner comes.
-pub(crate) fn unprivileged(lab: &Lab) -> Result<Command> {
+/// A command that runs the program in `netns` as somebody who may do nothing.
+/// It runs a copy, for what is built may lie where only its owner comes.
+pub(crate) fn unprivileged(lab: &Lab, netns: &Netns) -> Result<Command> {
     let directory = lab.directory()?;
     let copy = directory.join("tracer");
     fs::copy(binary()?, &copy)?;
     for path in [&directory, &copy] {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
     }
-    let mut command = process::command(&copy.display().to_string());
+    let mut command = netns.command(&copy.display().to_string());
     let become_nobody = || {
         let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
         setgroups(&[])?;
@@ -99,7 +99,7 @@ fn a_missing_capability_is_named() -> Result<()> {
 #[test]
 fn who_is_not_root_is_told_so() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;
-    let mut command = unprivileged(&lab)?;
+    let mut command = unprivileged(&lab, &lab.nodes[0].netns)?;
     command.args(follow_args(&lab)?);
     assert_refused(&mut command, 1, &sentence(&lab, NEEDED[0].1))?;
     assert_eq!(attached(&lab)?, [""; 0]);

@@ -193,8 +193,8 @@ fn what_is_missing_or_unknown_is_named() -> Result<()> {
             "the argument '--src-ip <IP>' cannot be used with '--src <END>' (see --help)",
         ),
         (
-            &["follow", "--proto", "igmp"],
-            "invalid value 'igmp' for '--proto <PROTO>' [possible values: any, tcp, udp, icmp, \
+            &["follow", "--proto", "17"],
+            "invalid value '17' for '--proto <PROTO>' [possible values: any, tcp, udp, icmp, \
              sctp] (see --help)",
         ),
         (

@@ -106,7 +106,7 @@ pub struct FollowArgs {
     )]
     pub duration: Option<Duration>,
 
-    /// End after so many journeys: a journey is one packet's way
+    /// End after so many journeys: one packet's way each, ARP and ND not counted
     #[arg(
         long,
         value_name = "N",

@@ -35,8 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What came of a follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// Journeys shown.
-    pub journeys: u64,
+    /// Journeys shown that are more than ARP and neighbour discovery.
+    pub matched: u64,
 }
 
 /// Why a follow ended early.
@@ -100,6 +100,10 @@ struct Session {
     ledger: Ledger,
     sampling: Sampling,
     summary: Summary,
+    /// Journeys shown that are more than ARP and neighbour discovery: those
+    /// are always there, and not what anybody asks for.
+    matched: u64,
+    /// Whether it was said, or need not be any more, why nothing matched.
     explained: bool,
 }
 
@@ -135,6 +139,7 @@ impl Session {
             commands,
             batches,
             first_stream,
+            matched: 0,
             explained: false,
         })
     }
@@ -265,7 +270,7 @@ impl Session {
     fn count_reached(&self) -> bool {
         self.plan
             .count
-            .is_some_and(|count| self.summary.journeys() >= count)
+            .is_some_and(|count| self.matched >= count)
     }
 
     /// Takes what an agent sent.
@@ -306,9 +311,12 @@ impl Session {
             if self.count_reached() {
                 break;
             }
-            if !self.explained {
-                self.explained = true;
-                self.send(&Command::Explain(false));
+            if !journey.packet.is_neighbour() {
+                self.matched += 1;
+                if self.matched == 1 {
+                    self.explained = true;
+                    self.send(&Command::Explain(false));
+                }
             }
             let times = journey.steps.iter().map(|step| step.time);
             let from = times.clone().min().unwrap_or(i64::MIN);
@@ -332,7 +340,7 @@ impl Session {
             reported += usize::from(batch.report.is_some());
             self.take(agent, batch);
         }
-        if self.ledger.hops == 0 {
+        if self.matched == 0 {
             notice("nothing matched yet; still waiting");
             for line in self.why_nothing() {
                 notice(&line);
@@ -378,7 +386,7 @@ impl Session {
             evicted: counts.evicted,
             ..self.ledger.accounting()
         };
-        if self.summary.journeys() == 0 {
+        if self.matched == 0 {
             notice("nothing matched");
             for line in self.why_nothing() {
                 notice(&line);
@@ -386,7 +394,7 @@ impl Session {
         }
         view.summary(&self.scene, &self.summary)?;
         Ok(Outcome {
-            journeys: self.summary.journeys(),
+            matched: self.matched,
         })
     }
 }

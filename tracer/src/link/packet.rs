@@ -241,6 +241,16 @@ impl Packet {
         }
     }
 
+    /// Whether it is ARP or neighbour discovery.
+    #[must_use]
+    pub const fn is_neighbour(&self) -> bool {
+        match &self.transport {
+            Transport::Arp(_) => true,
+            Transport::Icmp(icmp) => icmp.neighbour.is_some(),
+            _ => false,
+        }
+    }
+
     /// Its ports, where its protocol has them.
     #[must_use]
     pub fn ports(&self) -> Option<(u16, u16)> {
