@@ -19,7 +19,7 @@ pub mod netns;
 pub mod process;
 pub mod program;
 pub mod raw;
-mod rng;
+pub mod rng;
 pub mod traffic;
 
 pub use lab::{Lab, LabSpec, Names, Node, Pod};

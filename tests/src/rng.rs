@@ -8,10 +8,13 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 const SUFFIX: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
 /// A reproducible sequence of numbers.
-pub(crate) struct Rng(u64);
+#[derive(Debug)]
+pub struct Rng(u64);
 
 impl Rng {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// The sequence that `seed` stands for.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -20,7 +23,8 @@ impl Rng {
         RandomState::new().build_hasher().finish()
     }
 
-    pub(crate) fn next(&mut self) -> u64 {
+    /// Its next number.
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -29,7 +33,7 @@ impl Rng {
     }
 
     /// A number from `low` to `high`, both included.
-    pub(crate) fn range(&mut self, low: u32, high: u32) -> u32 {
+    pub fn range(&mut self, low: u32, high: u32) -> u32 {
         let width = u64::from(high - low) + 1;
         let offset = u32::try_from(self.next() % width).expect("the width is a u32's at most");
         low + offset

@@ -30,6 +30,9 @@ const MAX_VLAN_TAGS: usize = 2;
 /// How many IPv6 extension headers may stand before the transport header.
 const MAX_EXTENSIONS: usize = 6;
 
+/// Bytes of ARP for IPv4 over Ethernet (RFC 826).
+pub const ARP_LEN: usize = 28;
+
 /// The largest offset a header may begin at. Two tunnels with all options fit
 /// well; the bound is also what lets the verifier see that reads stay small.
 pub const MAX_OFFSET: usize = 1024;
@@ -137,7 +140,7 @@ pub fn walk<P: Packet + ?Sized>(
         let mut layers = match network {
             Network::V4 => ipv4(packet, at)?,
             Network::V6 => ipv6(packet, at)?,
-            Network::Arp => arp(at),
+            Network::Arp => arp(packet, at)?,
         };
         layers.tunnel = tunnel;
         let Some(vni) = vxlan(packet, &layers, vxlan_ports)? else {
@@ -204,9 +207,12 @@ fn ether_type<P: Packet + ?Sized>(packet: &P, end: usize) -> Result<u16, Unparse
         .ok_or(Unparsed::Short)
 }
 
+/// RFC 826. Read up to its last byte, so that a message without addresses is
+/// not taken for one of others.
 #[inline(always)]
-fn arp(l3: usize) -> Layers {
-    Layers {
+fn arp<P: Packet + ?Sized>(packet: &P, l3: usize) -> Result<Layers, Unparsed> {
+    packet.u8(l3 + ARP_LEN - 1).ok_or(Unparsed::Short)?;
+    Ok(Layers {
         l3,
         l4: l3,
         network: Network::Arp,
@@ -214,7 +220,7 @@ fn arp(l3: usize) -> Layers {
         fragment: 0,
         fragment_id: 0,
         tunnel: None,
-    }
+    })
 }
 
 /// RFC 791, 3.1.
@@ -258,6 +264,8 @@ fn ipv6<P: Packet + ?Sized>(packet: &P, l3: usize) -> Result<Layers, Unparsed> {
     if packet.u8(l3).ok_or(Unparsed::Short)? >> 4 != 6 {
         return Err(Unparsed::Malformed);
     }
+    // As of ARP, the last byte: the addresses are read later.
+    packet.u8(l3 + Ipv6Hdr::LEN - 1).ok_or(Unparsed::Short)?;
     let mut layers = Layers {
         l3,
         l4: l3 + Ipv6Hdr::LEN,

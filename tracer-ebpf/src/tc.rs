@@ -26,7 +26,7 @@ use tracer_common::{
     filter::{ADVERTISEMENT, Decision, Ends, SOLICITATION, candidate, decide, sampling_hash},
     hash::{HASHED_BYTES, payload_hash},
     packet::Packet,
-    walk::{Layers, Network, Tunnel, Unparsed, is_icmp_error, walk},
+    walk::{ARP_LEN, Layers, Network, Tunnel, Unparsed, is_icmp_error, walk},
 };
 
 use crate::{
@@ -228,21 +228,43 @@ fn fill(event: &mut HopEvent, skb: *mut __sk_buff, layers: &Layers, load: &Load)
     event.network_len = if network_copied { network_len as u8 } else { 0 };
 
     let (header_len, copied_len) = transport_len(&Either::new(skb), layers);
-    let transport_copied = copy(skb, layers.l4, &mut event.transport_header, copied_len);
-    event.transport_len = if transport_copied {
+    // A packet that ends early still has its header, if not what else would
+    // be copied.
+    event.transport_len = if copy(skb, layers.l4, &mut event.transport_header, copied_len) {
         copied_len as u8
+    } else if copy(skb, layers.l4, &mut event.transport_header, header_len) {
+        header_len as u8
     } else {
         0
     };
     event.payload_hash = if layers.proto == IpProto::Tcp as u8 {
         0
     } else {
-        hash(skb, layers.l4 + header_len, context.len as usize, load)
+        let end = packet_end(event, layers, context.len as usize);
+        hash(skb, layers.l4 + header_len, end, load)
     };
 }
 
-/// ARP for IPv4 over Ethernet (RFC 826).
-const ARP_LEN: usize = 28;
+/// Where the innermost packet ends: by its own header, which tells it from the
+/// padding of a short frame, or with the frame.
+#[inline(always)]
+fn packet_end(event: &HopEvent, layers: &Layers, frame_end: usize) -> usize {
+    let be16 = |at: usize| {
+        let bytes = [event.network_header[at], event.network_header[at + 1]];
+        usize::from(u16::from_be_bytes(bytes))
+    };
+    let (stated, fixed) = match layers.network {
+        Network::V4 => (be16(2), 0),
+        Network::V6 => (be16(4), Ipv6Hdr::LEN),
+        Network::Arp => (0, 0),
+    };
+    // BIG TCP states none.
+    if stated == 0 {
+        frame_end
+    } else {
+        frame_end.min(layers.l3 + fixed + stated)
+    }
+}
 
 /// Fills in the innermost tunnel.
 #[inline(always)]
@@ -330,13 +352,13 @@ fn transport_len(packet: &Either, layers: &Layers) -> (usize, usize) {
 
 /// The keyed hash of what follows the headers, up to the packet's end.
 #[inline(always)]
-fn hash(skb: *mut __sk_buff, at: usize, packet_len: usize, load: &Load) -> u64 {
-    if at >= packet_len {
+fn hash(skb: *mut __sk_buff, at: usize, packet_end: usize, load: &Load) -> u64 {
+    if at >= packet_end {
         return 0;
     }
     let mut bytes = [0; HASHED_BYTES];
     // At least 1 and at most HASHED_BYTES, in a form the verifier sees.
-    let len = (((packet_len - at).min(HASHED_BYTES) - 1) & (HASHED_BYTES - 1)) + 1;
+    let len = (((packet_end - at).min(HASHED_BYTES) - 1) & (HASHED_BYTES - 1)) + 1;
     if copy(skb, at, &mut bytes, len) {
         payload_hash(load.key, &bytes, len)
     } else {

@@ -11,7 +11,7 @@ use tracer_common::hash::Key;
 use crate::{
     cli::{AgentSpec, End, Failure, Outcome, Output, Place, Settings},
     collector::{self, Plan, SessionError},
-    journey::Limits,
+    journey::{Limits, OwnerKind},
     link::{Pair, Start},
     node::{self, discover},
     view::{self, Json, Text, View},
@@ -85,8 +85,8 @@ fn interrupted() -> Result<impl Future<Output = ()>, Failure> {
 fn look(plan: &Plan, output: Output) -> Result<Outcome, Failure> {
     let mut nodes = Vec::new();
     for agent in &plan.agents {
-        let found = node::look(agent)
-            .map_err(|error| Failure::new(format!("{}: {error}", agent.node)))?;
+        let found =
+            node::look(agent).map_err(|error| Failure::new(format!("{}: {error}", agent.node)))?;
         nodes.push((agent.node.clone(), found));
     }
     let mut stdout = io::stdout().lock();
@@ -133,10 +133,55 @@ fn plan(settings: Settings) -> Plan {
     }
 }
 
+/// An address that an end stands for.
+struct Member<'a> {
+    address: IpAddr,
+    name: Option<&'a str>,
+    /// The node that it is on, where that is known.
+    node: Option<&'a str>,
+    /// Whether the follow asks for this very address.
+    named: bool,
+}
+
+/// The addresses of an end by which its packets' way is looked up: its own;
+/// of a network those of the pods in it, or, where none is known, one that
+/// stands for them all.
+fn members<'a>(settings: &'a Settings, end: &'a End) -> Vec<Member<'a>> {
+    let one = |address, named| Member {
+        address,
+        name: end.name.as_deref(),
+        node: end.node.as_deref(),
+        named,
+    };
+    if let Some(address) = end.address() {
+        return vec![one(address, true)];
+    }
+    let pods: Vec<Member<'_>> = settings
+        .owners
+        .iter()
+        .filter(|(address, owner)| owner.kind == OwnerKind::Pod && end.network.contains(*address))
+        .map(|(address, owner)| Member {
+            address: *address,
+            name: Some(&owner.name),
+            node: Some(&owner.node),
+            named: false,
+        })
+        .collect();
+    if pods.is_empty() {
+        let any = end.network.hosts().nth(1);
+        vec![one(any.unwrap_or_else(|| end.network.addr()), false)]
+    } else {
+        pods
+    }
+}
+
 /// Whether a node may see any of the packets.
 fn concerns(settings: &Settings, agent: &AgentSpec) -> bool {
     let mut ends = settings.sources.iter().chain(&settings.destinations);
-    ends.any(|end| end.node.as_ref().is_none_or(|node| *node == agent.node))
+    ends.any(|end| {
+        let mut members = members(settings, end).into_iter();
+        members.any(|member| member.node.is_none_or(|node| node == agent.node))
+    })
 }
 
 fn start(settings: &Settings, agent: &AgentSpec, key: Key) -> Start {
@@ -145,13 +190,20 @@ fn start(settings: &Settings, agent: &AgentSpec, key: Key) -> Start {
         ..discover::Request::default()
     };
     let mut pod_names = Vec::new();
-    for end in settings.sources.iter().chain(&settings.destinations) {
-        let address = representative(end);
-        match &end.node {
-            Some(node) if *node == agent.node => {
-                request.pods.push(address);
-                if let Some(name) = &end.name {
-                    pod_names.push((address, name.clone()));
+    let ends = settings.sources.iter().chain(&settings.destinations);
+    for member in ends.flat_map(|end| members(settings, end)) {
+        let address = member.address;
+        match member.node {
+            Some(node) if node == agent.node => {
+                // A pod of a network may have gone since the objects were
+                // listed; one that was named has to be there.
+                if member.named {
+                    request.pods.push(address);
+                } else {
+                    request.unplaced.push(address);
+                }
+                if let Some(name) = member.name {
+                    pod_names.push((address, name.to_owned()));
                 }
             }
             Some(node) => request.remotes.push(discover::Remote {
@@ -178,14 +230,6 @@ fn start(settings: &Settings, agent: &AgentSpec, key: Key) -> Start {
         ring_size: settings.ring_size,
         budget: settings.budget,
     }
-}
-
-/// The address by which an end's way is looked up: its own, or the first of
-/// its network that can be a host's.
-fn representative(end: &End) -> IpAddr {
-    end.address()
-        .or_else(|| end.network.hosts().next())
-        .unwrap_or_else(|| end.network.addr())
 }
 
 fn describe(settings: &Settings) -> String {

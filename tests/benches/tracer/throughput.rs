@@ -1,58 +1,175 @@
-//! x
-use std::net::UdpSocket;
-use std::time::{Duration, Instant};
+//! How many packets per second get from one pod to another, over VXLAN, on a
+//! machine that pays for both nodes: without tracer, and beside it.
+//!
+//! A machine's speed changes by more, from one second to the next, than what
+//! is to be found out. So there are two labs alike, one with tracer and one
+//! without, and their flows take turns of a few milliseconds; which lab is the
+//! one with tracer changes from round to round. That the method is fair shows
+//! where neither has anything: the ratio is 1.
 
-use anyhow::{Context as _, Result};
-use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
-use tracer_tests::Pod;
+use std::fmt::Write as _;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, ChildStderr, Stdio};
 
-const WINDOW: Duration = Duration::from_millis(500);
-const BUFFER: usize = 8 << 20;
-const PAYLOAD: [u8; 64] = [0x5a; 64];
+use anyhow::{Context as _, Result, ensure};
+use aya::programs::TcAttachType;
+use tracer_tests::{Lab, Node, Pod};
 
-pub(crate) struct Traffic { client: UdpSocket, server: UdpSocket }
+use crate::flow::{Duel, Flow, duel};
+use crate::follow::{Ended, Follow};
+use crate::programs::Programs;
+use crate::report::{Report, Table};
+use crate::sample::Sample;
 
-fn sched(mode: &str) {
-    unsafe extern "C" { fn sched_setscheduler(p: i32, pol: i32, prio: *const i32) -> i32; fn setpriority(w: i32, who: u32, n: i32) -> i32; fn sched_setaffinity(p: i32, s: usize, m: *const u64) -> i32; }
-    let m = 1u64;
-    unsafe { assert_eq!(sched_setaffinity(0, 8, &m), 0); }
-    let r = unsafe { match mode { "fifo" => sched_setscheduler(0, 1, &1), "nice" => setpriority(0, 0, -20), _ => 0 } };
-    if r != 0 { println!("{mode}: {}", std::io::Error::last_os_error()); }
+/// How often each kind takes its turn: even, so that each lab has the same share.
+const ROUNDS: usize = 4;
+/// How much of the throughput must be left beside a miss.
+const MISS_BOUND: f64 = 0.95;
+/// More events per second than there can be.
+const UNLIMITED: &str = "4000000000";
+
+/// What one of the labs has to bear.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    /// Nothing, as the other one.
+    Nothing,
+    /// Programs that do nothing, where a miss passes.
+    Empty,
+    /// A follow of two other pods.
+    OtherPods,
+    /// A follow of the same pods, and of another protocol.
+    OtherProtocol,
+    /// A follow of the flow, as users have it.
+    Match,
+    /// A follow of the flow, every packet of it.
+    MatchAll,
+    /// A capture of whole packets.
+    Tcpdump,
 }
 
-impl Traffic {
-    pub(crate) fn new([from, to]: [&Pod; 2]) -> Result<Self> {
-        let server = to.netns.enter(|| UdpSocket::bind((to.v4, 0)))?;
-        let client = from.netns.enter(|| UdpSocket::bind((from.v4, 0)))?;
-        setsockopt(&server, RcvBufForce, &BUFFER)?;
-        client.connect(server.local_addr()?)?;
-        server.set_nonblocking(true)?;
-        Ok(Self { client, server })
+const KINDS: [(Kind, &str); 7] = [
+    (Kind::Nothing, "nothing (control)"),
+    (Kind::Empty, "empty programs, where a miss passes"),
+    (Kind::OtherPods, "tracer, miss: other pods"),
+    (Kind::OtherProtocol, "tracer, miss: same pods, other protocol"),
+    (Kind::Match, "tracer, match, default budget"),
+    (Kind::MatchAll, "tracer, match, no budget"),
+    (Kind::Tcpdump, "tcpdump on the 8 interfaces"),
+];
+
+/// What was measured of one kind.
+#[derive(Default)]
+struct Results {
+    rates: Vec<f64>,
+    ratios: Vec<f64>,
+    /// Of the flow in the other lab.
+    without: Vec<f64>,
+    /// Events written, and events that should have been.
+    events: [u64; 2],
+}
+
+/// Measures, and adds a table. Returns how many seconds follows took to end
+/// after a flood.
+pub(crate) fn measure(report: &mut Report, labs: &[Lab; 2]) -> Result<Vec<f64>> {
+    let flows = [flow(&labs[0])?, flow(&labs[1])?];
+    let mut results: [Results; KINDS.len()] = Default::default();
+    let mut ends = Vec::new();
+    for round in 0..ROUNDS {
+        eprintln!("throughput: round {} of {ROUNDS}", round + 1);
+        let (with, without) = (round % 2, 1 - round % 2);
+        let run = || duel(&flows[with], &flows[without]);
+        for place in 0..KINDS.len() {
+            // Forth in one round and back in the next.
+            let index = [place, KINDS.len() - 1 - place][with];
+            let result = &mut results[index];
+            let (duel, ended) = bear(KINDS[index].0, &labs[with], run)?;
+            result.add(&duel);
+            if let Some(ended) = ended {
+                result.count(&ended)?;
+                if KINDS[index].0 == Kind::Match {
+                    ends.push(ended.after.as_secs_f64());
+                }
+            }
+        }
+    }
+    report_on(report, &results);
+    Ok(ends)
+}
+
+/// Has a lab bear something while `run` runs.
+fn bear(
+    kind: Kind,
+    lab: &Lab,
+    run: impl FnOnce() -> Result<Duel>,
+) -> Result<(Duel, Option<Ended>)> {
+    let [from, other_from, to, other_to] = pods(lab)?;
+    let (pods, options): (_, &[&str]) = match kind {
+        Kind::Nothing => return Ok((run()?, None)),
+        Kind::Empty => {
+            let _attached = attach_empty(lab)?;
+            return Ok((run()?, None));
+        }
+        Kind::Tcpdump => {
+            let _captures = captures(lab, [from, to])?;
+            return Ok((run()?, None));
+        }
+        Kind::OtherPods => ([other_from, other_to], &[]),
+        Kind::OtherProtocol => ([from, to], &["--proto", "tcp"]),
+        Kind::Match => ([from, to], &[]),
+        Kind::MatchAll => ([from, to], &["--budget", UNLIMITED]),
+    };
+    let follow = Follow::start(lab, pods, options)?;
+    let duel = run()?;
+    Ok((duel, Some(follow.interrupt()?)))
+}
+
+impl Results {
+    fn add(&mut self, Duel { first, second }: &Duel) {
+        let ratios = first.iter().zip(second).map(|(with, without)| with / without);
+        self.ratios.extend(ratios);
+        self.rates.extend(first);
+        self.without.extend(second);
     }
 
-    pub(crate) fn burst(&self) -> f64 {
-        let start = Instant::now();
-        let mut got = 0u64;
-        let mut buf = [0; 128];
-        loop {
-            for _ in 0..32 { self.client.send(&PAYLOAD).unwrap(); }
-            while self.server.recv(&mut buf).is_ok() { got += 1; }
-            let e = start.elapsed();
-            if e > Duration::from_millis(10) { return got as f64 / e.as_secs_f64(); }
+    fn count(&mut self, ended: &Ended) -> Result<()> {
+        let packets = ended.summary["accounting"]["packets"].as_object();
+        for (outcome, count) in packets.context("the summary has no accounting")? {
+            let count = count.as_u64().context("a counter is no number")?;
+            match outcome.as_str() {
+                "emitted" => self.events = self.events.map(|events| events + count),
+                "miss" => {}
+                _ => self.events[1] += count,
+            }
         }
+        Ok(())
     }
 }
-pub(crate) fn duel(x: &Traffic, y: &Traffic) -> (f64, f64, f64, [f64;2]) {
-    std::thread::scope(|s| s.spawn(|| {
-        sched("fifo");
-        let (mut a, mut b, mut r) = (vec![], vec![], vec![]);
-        for _ in 0..25 {
-            let x1 = x.burst(); let y1 = y.burst(); let y2 = y.burst(); let x2 = x.burst();
-            a.push(x1); a.push(x2); b.push(y1); b.push(y2);
-            r.push((x1 + x2) / (y1 + y2));
-        }
-        let m = |mut v: Vec<f64>| { v.sort_by(f64::total_cmp); [v[v.len()/2], v[v.len()/4], v[3*v.len()/4]] };
-        let q = m(r);
-        (m(a)[0], m(b)[0], q[0], [q[1], q[2]])
-    }).join().unwrap())
+
+fn report_on(report: &mut Report, results: &[Results; KINDS.len()]) {
+    let columns = ["beside", "packets/s", "of none", "middle half", "events kept", "bound"];
+    let mut table = Table::new(&columns, String::new());
+    for ((kind, name), result) in KINDS.iter().zip(results) {
+        let ratios = Sample::new(result.ratios.clone());
+        let [low, high] = ratios.quartiles();
+        let bound = if *kind == Kind::OtherPods {
+            report.judge(name, ratios.median() >= MISS_BOUND, &format!("≥ {MISS_BOUND}"))
+        } else {
+            String::new()
+        };
+        let [kept, all] = result.events;
+        let kept = if all == 0 {
+            String::new()
+        } else {
+            format!("{:.0} %", 100.0 * kept as f64 / all as f64)
+        };
+        table.row([
+            (*name).to_owned(),
+            format!("{:.0}", Sample::new(result.rates.clone()).median()),
+            format!("{:.3}", ratios.median()),
+            format!("{low:.3}–{high:.3}"),
+            kept,
+            bound,
+        ]);
+    }
+    report.add(table);
 }

@@ -204,7 +204,7 @@ fn what_is_missing_or_unknown_is_named() -> Result<()> {
         (
             &["completions", "csh"],
             "invalid value 'csh' for '<SHELL>' [possible values: bash, elvish, fish, powershell, \
-             zsh] (see --help)",
+             zsh]; a similar value exists: 'zsh' (see --help)",
         ),
     ];
     for (args, sentence) in cases {

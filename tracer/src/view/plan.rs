@@ -7,55 +7,82 @@ use std::{
 
 use serde::Serialize;
 
+use super::text::{Flow, Palette};
 use crate::{collector::Plan, node::discover};
 
 /// What each agent would do, by node.
 type Nodes = [(String, discover::Plan)];
 
-/// For people.
+/// For people: 80 columns.
 ///
 /// # Errors
 /// Those of the writer.
 pub fn plan_text(out: &mut impl Write, plan: &Plan, nodes: &Nodes) -> io::Result<()> {
-    writeln!(out, "would follow {}", plan.description)?;
+    let plain = Palette::PLAIN.plain;
+    let mut flow = Flow::new();
+    flow.indent(2);
+    flow.words(plain, &format!("would follow {}", plan.description));
+    flow.line();
     for (node, found) in nodes {
-        writeln!(out, "\n{node}")?;
+        flow.line();
+        flow.words(plain, node);
+        flow.line();
         for interface in &found.interfaces {
             let kind = if interface.link_kind.is_empty() {
                 "physical"
             } else {
                 &interface.link_kind
             };
-            writeln!(
-                out,
-                "  {:<15} {:<8} in and out   {}",
-                interface.name, kind, interface.why
-            )?;
+            row(&mut flow, &interface.name, kind, &interface.why);
             if let Some(program) = interface.xdp {
-                writeln!(
-                    out,
-                    "    ! XDP program {program} runs before tracer there: what it drops is not seen"
-                )?;
+                warn(
+                    &mut flow,
+                    &format!(
+                        "XDP program {program} runs before tracer there: what it drops is not seen"
+                    ),
+                );
             }
             if !interface.up {
-                writeln!(out, "    ! it is down")?;
+                warn(&mut flow, "it is down");
             }
         }
         for pod in &found.pod_namespaces {
-            writeln!(
-                out,
-                "  {:<15} {:<8} in and out   the interface of pod {}",
-                pod.name, "pod", pod.pod
-            )?;
+            let why = format!("the interface of pod {}", pod.pod);
+            row(&mut flow, &pod.name, "pod", &why);
         }
         for note in &found.notes {
-            writeln!(out, "  ! {note}")?;
+            warn(&mut flow, note);
         }
     }
     for warning in &plan.warnings {
-        writeln!(out, "! {warning}")?;
+        warn(&mut flow, warning);
     }
-    writeln!(out, "\nnothing was attached")
+    flow.line();
+    flow.words(plain, "nothing was attached");
+    flow.line();
+    out.write_all(flow.finish().as_bytes())
+}
+
+/// An interface, and below it how it was found.
+fn row(flow: &mut Flow, name: &str, kind: &str, why: &str) {
+    let plain = Palette::PLAIN.plain;
+    flow.tab(2);
+    flow.left(plain, 16, name);
+    flow.left(plain, 10, kind);
+    flow.words(plain, "in and out");
+    flow.line();
+    flow.indent(6);
+    flow.tab(6);
+    flow.words(plain, why);
+    flow.line();
+}
+
+fn warn(flow: &mut Flow, text: &str) {
+    flow.indent(4);
+    flow.tab(2);
+    flow.words(Palette::PLAIN.plain, "!");
+    flow.words(Palette::PLAIN.plain, text);
+    flow.line();
 }
 
 /// For programs: one `tracer.plan/1` object.

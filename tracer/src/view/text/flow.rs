@@ -15,8 +15,8 @@ pub(super) const WIDTH: usize = 80;
 
 /// What is shown how.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Palette {
-    pub(super) plain: Style,
+pub(in crate::view) struct Palette {
+    pub(in crate::view) plain: Style,
     /// What the eye should find first.
     pub(super) strong: Style,
     /// What is the same as before.
@@ -32,7 +32,7 @@ pub(super) struct Palette {
 }
 
 impl Palette {
-    pub(super) const PLAIN: Self = Self {
+    pub(in crate::view) const PLAIN: Self = Self {
         plain: Style::new(),
         strong: Style::new(),
         dim: Style::new(),
@@ -54,7 +54,7 @@ impl Palette {
 }
 
 /// Text that is being laid out.
-pub(super) struct Flow {
+pub(in crate::view) struct Flow {
     text: String,
     /// Characters on the current line, styles not counted.
     column: usize,
@@ -65,7 +65,7 @@ pub(super) struct Flow {
 }
 
 impl Flow {
-    pub(super) const fn new() -> Self {
+    pub(in crate::view) const fn new() -> Self {
         Self {
             text: String::new(),
             column: 0,
@@ -75,7 +75,7 @@ impl Flow {
     }
 
     /// Sets the column at which broken lines go on.
-    pub(super) const fn indent(&mut self, column: usize) {
+    pub(in crate::view) const fn indent(&mut self, column: usize) {
         self.indent = column;
     }
 
@@ -85,7 +85,7 @@ impl Flow {
     }
 
     /// Goes to a column, or one beyond what is there.
-    pub(super) fn tab(&mut self, column: usize) {
+    pub(in crate::view) fn tab(&mut self, column: usize) {
         self.gap = column
             .saturating_sub(self.column)
             .max(usize::from(self.column > 0));
@@ -108,7 +108,7 @@ impl Flow {
     }
 
     /// A cell of `width` columns, its text at their beginning.
-    pub(super) fn left(&mut self, style: Style, width: usize, cell: &str) {
+    pub(in crate::view) fn left(&mut self, style: Style, width: usize, cell: &str) {
         let end = self.column + self.gap + width;
         self.put(style, cell);
         self.tab(end + 1);
@@ -123,7 +123,7 @@ impl Flow {
     }
 
     /// Words, broken between any two of them.
-    pub(super) fn words(&mut self, style: Style, words: &str) {
+    pub(in crate::view) fn words(&mut self, style: Style, words: &str) {
         for word in words.split_whitespace() {
             self.put(style, word);
         }
@@ -143,7 +143,7 @@ impl Flow {
     }
 
     /// Ends the line.
-    pub(super) fn line(&mut self) {
+    pub(in crate::view) fn line(&mut self) {
         self.text.push('\n');
         self.column = 0;
         self.gap = 0;
@@ -159,7 +159,7 @@ impl Flow {
         }
     }
 
-    pub(super) fn finish(self) -> String {
+    pub(in crate::view) fn finish(self) -> String {
         self.text
     }
 }

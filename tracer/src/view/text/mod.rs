@@ -15,7 +15,7 @@ use std::{
     io::{self, Write},
 };
 
-use self::flow::{Flow, Palette};
+pub(super) use self::flow::{Flow, Palette};
 use super::{HOST, Started, View};
 use crate::{
     journey::{Journey, Scene},

@@ -1,0 +1,120 @@
+//! One flow of small datagrams from pod to pod, on one CPU.
+//!
+//! A datagram's way through both nodes is run by the sender's system call, so
+//! the sender decides how many there are per second. It is its own receiver,
+//! too, batch by batch: what a second CPU and the scheduler would add is noise
+//! that has nothing to do with the way.
+
+use std::io::{Error, ErrorKind};
+use std::net::UdpSocket;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
+use nix::unistd::Pid;
+use tracer_tests::Pod;
+
+/// What every datagram carries.
+const PAYLOAD: [u8; 64] = [0x5a; 64];
+/// Datagrams sent before those that arrived are read.
+const BATCH: u32 = 32;
+/// Receive buffer, in bytes: for many batches.
+const BUFFER: usize = 1 << 20;
+/// How long one side's turn is.
+const BURST: Duration = Duration::from_millis(10);
+/// Turns of each side in a duel; even.
+const TURNS: usize = 30;
+
+/// A flow that can be sent.
+pub(crate) struct Flow {
+    client: UdpSocket,
+    server: UdpSocket,
+}
+
+/// Datagrams per second of two flows that took turns.
+pub(crate) struct Duel {
+    /// The first flow's, turn by turn.
+    pub(crate) first: Vec<f64>,
+    /// The second flow's.
+    pub(crate) second: Vec<f64>,
+}
+
+impl Flow {
+    pub(crate) fn new(from: &Pod, to: &Pod) -> Result<Self> {
+        let server = to.netns.enter(|| UdpSocket::bind((to.v4, 0)))?;
+        let client = from.netns.enter(|| UdpSocket::bind((from.v4, 0)))?;
+        setsockopt(&server, RcvBufForce, &BUFFER)?;
+        server.set_nonblocking(true)?;
+        client.connect(server.local_addr()?)?;
+        Ok(Self { client, server })
+    }
+
+    /// One turn: datagrams per second that arrived.
+    fn burst(&self) -> Result<f64> {
+        let mut buffer = [0; 2 * PAYLOAD.len()];
+        let mut arrived = 0;
+        let start = Instant::now();
+        loop {
+            for _ in 0..BATCH {
+                self.client.send(&PAYLOAD).context("cannot send")?;
+            }
+            loop {
+                match self.server.recv(&mut buffer) {
+                    Ok(_) => arrived += 1,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                    Err(error) => return Err(error).context("cannot receive"),
+                }
+            }
+            let taken = start.elapsed();
+            if taken >= BURST {
+                ensure!(arrived > 0, "no datagram arrived");
+                return Ok(f64::from(arrived) / taken.as_secs_f64());
+            }
+        }
+    }
+}
+
+/// Two flows in turns so short that the machine's speed hardly changes between
+/// them, each as often after the other as before it.
+pub(crate) fn duel(first: &Flow, second: &Flow) -> Result<Duel> {
+    let run = || {
+        undisturbed()?;
+        let mut duel = Duel {
+            first: Vec::new(),
+            second: Vec::new(),
+        };
+        for turn in 0..TURNS {
+            if turn % 2 == 0 {
+                duel.first.push(first.burst()?);
+            }
+            duel.second.push(second.burst()?);
+            if turn % 2 == 1 {
+                duel.first.push(first.burst()?);
+            }
+        }
+        Ok(duel)
+    };
+    // A thread's priority ends with it.
+    thread::scope(|scope| scope.spawn(run).join())
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Gives this thread a CPU that it need not share with ordinary programs.
+fn undisturbed() -> Result<()> {
+    let this = Pid::from_raw(0);
+    let allowed = sched_getaffinity(this)?;
+    let cpu = (0..CpuSet::count()).find(|cpu| allowed.is_set(*cpu) == Ok(true));
+    let mut only = CpuSet::new();
+    only.set(cpu.context("no CPU")?)?;
+    sched_setaffinity(this, &only)?;
+    let lowest = libc::sched_param { sched_priority: 1 };
+    // SAFETY: the parameter is valid, and a copy is taken.
+    let result = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const lowest) };
+    if result != 0 {
+        let error = Error::last_os_error();
+        return Err(error).context("cannot have real-time priority: this needs CAP_SYS_NICE");
+    }
+    Ok(())
+}

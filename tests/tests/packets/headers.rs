@@ -1,0 +1,185 @@
+use anyhow::Result;
+use tracer_tests::frames::{
+    ARP, ICMP, IPV4, TCP, UDP, arp_request, icmp, ipv4, ipv4_with_options, tcp, udp,
+};
+
+use crate::case::Case;
+use crate::stage::{PORT, Stage};
+
+/// What the first node's IP layer refuses was seen before at two points: the
+/// pod's veth and the bridge.
+const REFUSED: u64 = 2;
+/// What it forwards is seen at six more: overlay and uplink of both nodes, the
+/// other's bridge and veth.
+const FORWARDED: u64 = 8;
+const ALL: usize = FORWARDED as usize;
+
+/// Where the IP header begins.
+const L3: usize = 14;
+/// Where the transport header begins, without IP options.
+const L4: usize = L3 + 20;
+
+/// The frame with one byte of another value.
+fn with(frame: &[u8], at: usize, value: u8) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    frame[at] = value;
+    frame
+}
+
+/// The frame cut to each of these lengths; what its headers say stays.
+fn cut(frame: &[u8], lengths: std::ops::Range<usize>) -> impl Iterator<Item = Vec<u8>> {
+    lengths.map(|len| frame[..len].to_vec())
+}
+
+/// An IPv4 packet whose header states a total length of `stated`.
+fn stating(mut packet: Vec<u8>, stated: u16) -> Vec<u8> {
+    packet[2..4].copy_from_slice(&stated.to_be_bytes());
+    packet[10..12].fill(0);
+    let words = packet[..20]
+        .chunks(2)
+        .map(|word| u32::from(word[0]) << 8 | u32::from(word[1]));
+    let sum: u32 = words.sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    let checksum = !((folded & 0xffff) + (folded >> 16)) as u16;
+    packet[10..12].copy_from_slice(&checksum.to_be_bytes());
+    packet
+}
+
+#[test]
+fn short_frames() -> Result<()> {
+    let stage = Stage::new()?;
+    let [from, to] = [0, 1].map(|pod| stage.lab.pods[pod].v4);
+    let packet = |proto, payload: &[u8]| stage.from_pod(IPV4, &ipv4(proto, from, to, payload));
+    let datagram = stage.from_pod(IPV4, &stage.datagram(&[0; 16]));
+    let segment = packet(TCP, &tcp(4000, PORT, 1, &[0; 16]));
+    let echo = packet(ICMP, &icmp(8, 0, &[0; 20]));
+    let error = packet(
+        ICMP,
+        &icmp(3, 3, &[&[0; 4], &*stage.datagram(&[])].concat()),
+    );
+    let question = stage.from_pod(ARP, &arp_request(from, to));
+    let cases = [
+        Case::new("within the IPv4 header", cut(&datagram, L3..L4)).unparsed(REFUSED),
+        // A tunnel cannot be ruled out without the port.
+        Case::new("within UDP's ports", cut(&datagram, L4..L4 + 4)).unparsed(REFUSED),
+        Case::new("behind UDP's ports", cut(&datagram, L4 + 4..L4 + 8)).malformed(REFUSED),
+        Case::new("within the payload", cut(&datagram, L4 + 8..L4 + 24)).journey(2, "unknown"),
+        Case::new("within the TCP header", cut(&segment, L4..L4 + 32)).malformed(REFUSED),
+        Case::new("within the ICMP header", cut(&echo, L4..L4 + 8)).malformed(REFUSED),
+        Case::new("ICMP without payload", cut(&echo, L4 + 8..L4 + 9)).journey(2, "unknown"),
+        // Whom the error concerns is said by the packet that it quotes.
+        Case::new("before the quoted addresses", cut(&error, L4 + 8..L4 + 28)),
+        Case::new("behind the quoted addresses", cut(&error, L4 + 28..L4 + 36)).malformed(REFUSED),
+        Case::new("within ARP", cut(&question, L3..L3 + 28)).unparsed(REFUSED),
+    ];
+    cases
+        .into_iter()
+        .try_for_each(|case| case.check(&stage, &stage.pod))
+}
+
+#[test]
+fn versions_and_header_lengths() -> Result<()> {
+    let stage = Stage::new()?;
+    let frame = stage.from_pod(IPV4, &stage.datagram(&[0; 16]));
+    let versions = (0..16).filter(|version| *version != 4);
+    let words = |range: std::ops::Range<u8>| range.map(|words| with(&frame, L3, 0x40 | words));
+    let cases = [
+        Case::new(
+            "versions",
+            versions.map(|version| with(&frame, L3, version << 4 | 5)),
+        )
+        .unparsed(REFUSED),
+        Case::new("header lengths below 20", words(0..5)).unparsed(REFUSED),
+        // The checksum is wrong then, but what the header says can be read.
+        Case::new("options that are the payload", words(6..10)).journey(2, "unknown"),
+        Case::new("options up to half of UDP's header", words(10..11)).malformed(REFUSED),
+        Case::new("options up to the end and beyond", words(11..16)).unparsed(REFUSED),
+    ];
+    cases
+        .into_iter()
+        .try_for_each(|case| case.check(&stage, &stage.pod))
+}
+
+#[test]
+fn lengths_that_lie() -> Result<()> {
+    let stage = Stage::new()?;
+    let [from, to] = [0, 1].map(|pod| stage.lab.pods[pod].v4);
+    let total = |stated| stage.from_pod(IPV4, &stating(stage.datagram(&[0; 16]), stated));
+    let udp_len = |stated: u16| {
+        let mut datagram = udp(4000, PORT, &[0; 16]);
+        datagram[4..6].copy_from_slice(&stated.to_be_bytes());
+        stage.from_pod(IPV4, &ipv4(UDP, from, to, &datagram))
+    };
+    let cases = [
+        Case::new("less than a header", [0, 1, 19].map(total)).journey(2, "unknown"),
+        Case::new("more than there is", [45, 1500, u16::MAX].map(total)).journey(2, "unknown"),
+        // The first node cuts off what is too much: then UDP's header is short.
+        Case::new("no transport header", [total(20)])
+            .journey(2, "unknown")
+            .unparsed(FORWARDED - 2),
+        Case::new("half a transport header", [total(24)])
+            .journey(2, "unknown")
+            .malformed(FORWARDED - 2),
+        // As on real Ethernet, whose frames have 60 bytes at least.
+        Case::new("padding", [28, 29, 43].map(total)).journey(ALL, "delivered"),
+        Case::new("of UDP", [0, 7, 25, u16::MAX].map(udp_len)).journey(ALL, "delivered"),
+    ];
+    cases
+        .into_iter()
+        .try_for_each(|case| case.check(&stage, &stage.pod))
+}
+
+#[test]
+fn tcp_data_offsets() -> Result<()> {
+    let stage = Stage::new()?;
+    let [from, to] = [0, 1].map(|pod| stage.lab.pods[pod].v4);
+    // 32 bytes of header, 8 of payload.
+    let offset = |words: u8| {
+        let mut segment = tcp(4000, PORT, u32::from(words) << 8, &[0; 8]);
+        segment[12] = words << 4;
+        stage.from_pod(IPV4, &ipv4(TCP, from, to, &segment))
+    };
+    let cases = [
+        Case::new("less than a header", (0..5).map(offset)).malformed(FORWARDED),
+        Case::new("within the segment", (5..11).map(offset)).journey(ALL, "delivered"),
+        Case::new("beyond its end", (11..16).map(offset)).malformed(FORWARDED),
+    ];
+    cases
+        .into_iter()
+        .try_for_each(|case| case.check(&stage, &stage.pod))
+}
+
+/// TCP options whose own lengths lie stop nobody who reads them.
+#[test]
+fn tcp_options_that_lie() -> Result<()> {
+    let stage = Stage::new()?;
+    let [from, to] = [0, 1].map(|pod| stage.lab.pods[pod].v4);
+    let options: [[u8; 12]; 5] = [
+        [8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        [8, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 8],
+        [254, 1, 254, 1, 254, 1, 254, 1, 254, 1, 254, 1],
+        [8, 10, 0, 0, 0, 0, 0, 0, 0, 0, 8, 10],
+    ];
+    let frames = (0..).zip(options).map(|(number, options)| {
+        let mut segment = tcp(4000, PORT, number << 8, &[0; 8]);
+        segment[20..32].copy_from_slice(&options);
+        stage.from_pod(IPV4, &ipv4(TCP, from, to, &segment))
+    });
+    let case = Case::new("options", frames).journey(ALL, "delivered");
+    case.check(&stage, &stage.pod)
+}
+
+/// What is unusual is not broken.
+#[test]
+fn ip_options() -> Result<()> {
+    let stage = Stage::new()?;
+    let [from, to] = [0, 1].map(|pod| stage.lab.pods[pod].v4);
+    let payload = udp(4000, PORT, &[0; 16]);
+    let frames = (0..=10_usize).map(|words| {
+        let nops = vec![1; words * 4];
+        stage.from_pod(IPV4, &ipv4_with_options(UDP, from, to, &nops, &payload))
+    });
+    let case = Case::new("options", frames).journey(ALL, "delivered");
+    case.check(&stage, &stage.pod)
+}

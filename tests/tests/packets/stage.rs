@@ -1,0 +1,200 @@
+use std::net::{Ipv6Addr, UdpSocket};
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tracer_tests::frames::{IPV4, UDP, ethernet, ipv4, udp};
+use tracer_tests::program::{Finished, LIMIT};
+use tracer_tests::raw::PacketSocket;
+use tracer_tests::traffic::Flow;
+use tracer_tests::{Lab, LabSpec, Netns, Node, Pod, Tracer};
+
+/// Where both pods listen, so that no ICMP error answers a datagram.
+pub(crate) const PORT: u16 = 4242;
+/// The source port of the frame that is sent last.
+const LAST: u16 = 4243;
+/// The length of the packets that `ping` sends.
+const PING_LEN: u64 = 84;
+/// How many pings there are beside the frames.
+const PINGS: u64 = 3;
+
+/// A lab whose pods take datagrams, and ways to send any frame into it.
+pub(crate) struct Stage {
+    pub(crate) lab: Lab,
+    /// Out of the first pod's interface.
+    pub(crate) pod: PacketSocket,
+    /// Out of the middle box, to the second node.
+    pub(crate) wire: PacketSocket,
+    _listeners: [UdpSocket; 2],
+}
+
+/// What the program said of the frames that were sent.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    /// Runs of its programs that met headers they could not read.
+    pub(crate) unparsed: u64,
+    /// Events that it could not decode.
+    pub(crate) malformed: u64,
+    /// The journeys of the frames, of nothing else.
+    pub(crate) journeys: Vec<Value>,
+}
+
+impl Stage {
+    pub(crate) fn new() -> Result<Self> {
+        let lab = Lab::new(&LabSpec::default())?;
+        for node in &lab.nodes {
+            bridge_without_netfilter(&node.netns)?;
+        }
+        let [from, to] = [&lab.pods[0], &lab.pods[1]];
+        let any = (Ipv6Addr::UNSPECIFIED, PORT);
+        let listen = |pod: &Pod| pod.netns.enter(|| UdpSocket::bind(any));
+        Ok(Self {
+            pod: PacketSocket::open(&from.netns, &from.interface)?,
+            wire: PacketSocket::open(&lab.middle, &lab.nodes[1].middle_port)?,
+            _listeners: [listen(from)?, listen(to)?],
+            lab,
+        })
+    }
+
+    /// The pod that packets come from, and its node.
+    pub(crate) fn source(&self) -> (&Pod, &Node) {
+        (&self.lab.pods[0], &self.lab.nodes[0])
+    }
+
+    /// A frame from the first pod to its gateway, which will forward it.
+    pub(crate) fn from_pod(&self, kind: u16, payload: &[u8]) -> Vec<u8> {
+        let (pod, node) = self.source();
+        addressed(ethernet(kind, payload), &node.bridge_mac, &pod.mac)
+    }
+
+    /// A good datagram between the pods, as IPv4 packet.
+    pub(crate) fn datagram(&self, payload: &[u8]) -> Vec<u8> {
+        let [from, to] = [0, 1].map(|pod| self.lab.pods[pod].v4);
+        ipv4(UDP, from, to, &udp(4000, PORT, payload))
+    }
+
+    /// Starts to follow the pods, with `options`.
+    pub(crate) fn follow(&self, options: &[&str]) -> Result<Tracer> {
+        let [from, to] = [0, 1].map(|pod| {
+            let Pod {
+                namespace, name, ..
+            } = &self.lab.pods[pod];
+            format!("{namespace}/{name}")
+        });
+        let ends = ["--src-pod", &from, "--dst-pod", &to];
+        let mut tracer = Tracer::follow(&self.lab, ends.iter().chain(options))?;
+        tracer.wait_started(LIMIT)?;
+        Ok(tracer)
+    }
+
+    /// Follows the pods while `send` sends, with good pings beside it, and
+    /// returns what was said of what it sent.
+    pub(crate) fn watch(
+        &self,
+        options: &[&str],
+        send: impl FnOnce() -> Result<()> + Send,
+    ) -> Result<Seen> {
+        let mut tracer = self.follow(options)?;
+        let flow = Flow::new(&self.lab.pods[0], &self.lab.pods[1]);
+        let pings = thread::scope(|scope| {
+            let pings = scope.spawn(|| flow.ping(PINGS, Duration::from_millis(1)));
+            let sent = scope.spawn(|| self.in_order(send)).join();
+            let pings = pings.join().expect("ping does not panic");
+            sent.expect("sending does not panic").and(pings)
+        })?;
+        assert!(pings.is_complete(), "{pings:?}");
+        // Everything that was sent was handled before this arrived.
+        let last = |value: &Value| value["packet"]["src_port"] == LAST && delivered(value);
+        tracer.wait_for(last, LIMIT)?;
+        let mut answered = 0;
+        let answer = |value: &Value| {
+            answered += u64::from(is_ping(value) && value["direction"] == "reply");
+            answered == PINGS
+        };
+        tracer.wait_for(answer, LIMIT)?;
+        seen(tracer.stop()?)
+    }
+
+    /// Sends, and then the last frame, all from one CPU: what arrives on a
+    /// CPU's queue is handled in order.
+    fn in_order(&self, send: impl FnOnce() -> Result<()>) -> Result<()> {
+        let mut here = CpuSet::new();
+        here.set(sched_getcpu()?)?;
+        sched_setaffinity(Pid::from_raw(0), &here)?;
+        send()?;
+        let [from, to] = [0, 1].map(|pod| self.lab.pods[pod].v4);
+        let last = ipv4(UDP, from, to, &udp(LAST, PORT, b"that was all"));
+        self.pod.send(&self.from_pod(IPV4, &last))
+    }
+}
+
+/// Where bridges pass packets through netfilter, as Kubernetes wants it, they
+/// also drop those with a broken IP header. Here the next one, the node's IP
+/// layer, is to do that: then what is expected depends on no setting.
+fn bridge_without_netfilter(netns: &Netns) -> Result<()> {
+    let directory = Path::new("/proc/sys/net/bridge");
+    let there = netns.enter(|| directory.join("bridge-nf-call-iptables").exists());
+    if !there {
+        return Ok(());
+    }
+    netns.sysctl(&[
+        ("bridge/bridge-nf-call-iptables", "0"),
+        ("bridge/bridge-nf-call-ip6tables", "0"),
+        ("bridge/bridge-nf-call-arptables", "0"),
+    ])
+}
+
+/// Checks what must hold whatever was sent, and leaves the rest to the caller.
+pub(crate) fn seen(ended: Finished) -> Result<Seen> {
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    let accounting = &ended.summary["accounting"];
+    assert_eq!(accounting["balances"], true, "{accounting}");
+    for loss in ["ring_full", "rate_limited", "sampled_out"] {
+        assert_eq!(accounting["packets"][loss], 0, "{accounting}");
+    }
+    let pings = ended.journeys.iter().filter(|journey| is_ping(journey));
+    let pings: Vec<&Value> = pings.collect();
+    assert!(pings.iter().all(|ping| delivered(ping)), "{pings:?}");
+    let number = |value: &Value| value.as_u64().with_context(|| accounting.to_string());
+    Ok(Seen {
+        unparsed: number(&accounting["packets"]["unparsed"])?,
+        malformed: number(&accounting["malformed"])?,
+        journeys: ended.journeys.into_iter().filter(is_of_frame).collect(),
+    })
+}
+
+/// Whether a journey is one of a frame that was sent: not of a ping, not of
+/// the last frame, not of what pods and nodes ask each other.
+fn is_of_frame(journey: &Value) -> bool {
+    let packet = &journey["packet"];
+    let neighbour = packet["proto"] == "arp" || !packet["icmp"]["neighbour"].is_null();
+    !neighbour && !is_ping(journey) && packet["src_port"] != LAST
+}
+
+fn is_ping(journey: &Value) -> bool {
+    let packet = &journey["packet"];
+    packet["proto"] == "icmp" && packet["len"] == PING_LEN
+}
+
+pub(crate) fn delivered(journey: &Value) -> bool {
+    journey["verdict"]["kind"] == "delivered"
+}
+
+/// A frame with other MAC addresses.
+pub(crate) fn addressed(mut frame: Vec<u8>, to: &str, from: &str) -> Vec<u8> {
+    frame[..6].copy_from_slice(&mac(to));
+    frame[6..12].copy_from_slice(&mac(from));
+    frame
+}
+
+fn mac(text: &str) -> [u8; 6] {
+    let mut bytes = [0; 6];
+    for (byte, part) in bytes.iter_mut().zip(text.split(':')) {
+        *byte = u8::from_str_radix(part, 16).expect("the lab's MAC addresses are some");
+    }
+    bytes
+}

@@ -1,0 +1,109 @@
+use anyhow::Result;
+use serde_json::Value;
+use tracer_tests::frames::{IPV4, UDP, ethernet, ipv4, udp, vxlan};
+
+use crate::case::Case;
+use crate::stage::{PORT, Stage, addressed};
+
+/// What nobody unwraps is seen at the second node's uplink only; what is
+/// unwrapped, at its overlay device, too.
+const WRAPPED: u64 = 1;
+const UNWRAPPED: u64 = 2;
+
+/// A UDP payload from node to node, as the second node receives it.
+fn outer(stage: &Stage, datagram: &[u8]) -> Vec<u8> {
+    let [from, to] = [0, 1].map(|node| &stage.lab.nodes[node]);
+    let packet = ipv4(UDP, from.underlay, to.underlay, datagram);
+    addressed(ethernet(IPV4, &packet), &to.uplink_mac, &from.uplink_mac)
+}
+
+/// A frame in VXLAN, as the second node receives it.
+fn wrapped(stage: &Stage, frame: &[u8]) -> Vec<u8> {
+    outer(stage, &vxlan(stage.lab.port, stage.lab.vni, frame))
+}
+
+/// A frame as the first node's overlay device sends it.
+fn inner(stage: &Stage, packet: &[u8]) -> Vec<u8> {
+    let [from, to] = [0, 1].map(|node| &stage.lab.nodes[node]);
+    addressed(ethernet(IPV4, packet), &to.overlay_mac, &from.overlay_mac)
+}
+
+/// A frame in VXLAN that is for a station nobody knows: unwrapped once, it is
+/// not unwrapped again.
+fn nested(stage: &Stage, frame: &[u8]) -> Vec<u8> {
+    let [from, to] = [0, 1].map(|node| stage.lab.nodes[node].underlay);
+    let datagram = vxlan(stage.lab.port, stage.lab.vni, frame);
+    ethernet(IPV4, &ipv4(UDP, from, to, &datagram))
+}
+
+#[test]
+fn cut_short() -> Result<()> {
+    let stage = Stage::new()?;
+    let frame = inner(&stage, &stage.datagram(&[0; 16]));
+    let cut = |lengths: std::ops::Range<usize>| {
+        lengths
+            .map(|len| wrapped(&stage, &frame[..len]))
+            .collect::<Vec<_>>()
+    };
+    let header = (0..8).map(|len| outer(&stage, &udp(40_000, stage.lab.port, &[8; 8][..len])));
+    let cases = [
+        Case::new("the VXLAN header", header).unparsed(WRAPPED),
+        Case::new("the inner Ethernet header", cut(0..14)).unparsed(WRAPPED),
+        // Linux looks for a whole IP header before it unwraps since 6.10.
+        Case::new("the inner IP header", cut(14..34)).unparsed_once_or_twice(),
+        Case::new("the inner UDP ports", cut(34..38)).unparsed(UNWRAPPED),
+        Case::new("the inner UDP header", cut(38..42)).malformed(UNWRAPPED),
+        Case::new("the inner payload", cut(42..58)).journey(2, "unknown"),
+    ];
+    cases
+        .into_iter()
+        .try_for_each(|case| case.check(&stage, &stage.wire))
+}
+
+#[test]
+fn of_others() -> Result<()> {
+    let stage = Stage::new()?;
+    let frame = inner(&stage, &stage.datagram(&[0; 16]));
+    let (port, vni) = (stage.lab.port, stage.lab.vni);
+    let mut no_vni = vxlan(port, vni, &frame);
+    no_vni[8] = 0;
+    let other = outer(&stage, &vxlan(port, vni ^ 1, &frame));
+    let cases = [
+        Case::new("without a valid VNI", [outer(&stage, &no_vni)]),
+        Case::new("with another VNI", [other]).journey(1, "unknown"),
+        Case::new("as ever", [wrapped(&stage, &frame)]).journey(4, "delivered"),
+        Case::new(
+            "to another port",
+            [outer(&stage, &vxlan(PORT, vni, &frame))],
+        ),
+    ];
+    cases
+        .into_iter()
+        .try_for_each(|case| case.check(&stage, &stage.wire))
+}
+
+#[test]
+fn nested_in_each_other() -> Result<()> {
+    let stage = Stage::new()?;
+    let frame = inner(&stage, &stage.datagram(&[0; 16]));
+    let twice = wrapped(&stage, &nested(&stage, &frame));
+    let three_times = wrapped(&stage, &nested(&stage, &nested(&stage, &frame)));
+    let ten_times = (0..9).fold(frame.clone(), |frame, _| nested(&stage, &frame));
+    let ten_times = wrapped(&stage, &ten_times);
+    let cases = [
+        Case::new("twice", [twice.clone()]).journey(2, "unknown"),
+        // Its outermost tunnel is gone at the second point.
+        Case::new("three times", [three_times])
+            .unparsed(1)
+            .journey(1, "unknown"),
+        Case::new("ten times", [ten_times]).unparsed(UNWRAPPED),
+    ];
+    for case in cases {
+        case.check(&stage, &stage.wire)?;
+    }
+    let seen = stage.watch(&[], || stage.wire.send(&twice))?;
+    let hops = seen.journeys[0]["hops"].as_array().expect("a list of hops");
+    let levels: Vec<&Value> = hops.iter().map(|hop| &hop["encap"]["levels"]).collect();
+    assert_eq!(levels, [2, 1]);
+    Ok(())
+}

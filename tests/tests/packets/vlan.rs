@@ -1,0 +1,43 @@
+use anyhow::Result;
+use tracer_tests::frames::{IPV4, VLAN, vlan};
+
+use crate::case::Case;
+use crate::stage::Stage;
+
+/// The pod's own interface sees the tag in the frame. The kernel moves it
+/// beside the frame before the host's end of the veth pair sees it.
+const OPTIONS: &[&str] = &["--pod-interfaces"];
+const IN_POD: u64 = 1;
+
+#[test]
+fn in_the_frame_and_beside_it() -> Result<()> {
+    let stage = Stage::new()?;
+    let packet = stage.datagram(&[0; 16]);
+    let tagged = |ids: &[u16]| {
+        let mut ids = ids.iter().rev();
+        let last = ids.next().expect("a tag");
+        let innermost = vlan(*last, IPV4, &packet);
+        let payload = ids.fold(innermost, |payload, id| vlan(*id, VLAN, &payload));
+        stage.from_pod(VLAN, &payload)
+    };
+    let good = tagged(&[7]);
+    let cut = |lengths: std::ops::Range<usize>| lengths.map(|len| good[..len].to_vec());
+    let cases = [
+        // A priority and no VLAN: the bridge takes it for its own.
+        Case::new("priority", [tagged(&[0])]).journey(10, "delivered"),
+        // Pod, veth and bridge see it; nobody is in that VLAN.
+        Case::new("one tag", [tagged(&[7])]).journey(3, "unknown"),
+        Case::new("two tags", [tagged(&[7, 8])]).journey(3, "unknown"),
+        // One less behind the pod's interface.
+        Case::new("three tags", [tagged(&[7, 8, 9])])
+            .unparsed(IN_POD)
+            .journey(2, "unknown"),
+        Case::new("ten tags", [tagged(&[7; 10])]).unparsed(3),
+        // The kernel refuses it when it moves the tag.
+        Case::new("within the tag", cut(14..18)).unparsed(IN_POD),
+        Case::new("behind the tag", cut(18..18 + 20)).unparsed(3),
+    ];
+    cases
+        .into_iter()
+        .try_for_each(|case| case.check_with(&stage, &stage.pod, OPTIONS))
+}
