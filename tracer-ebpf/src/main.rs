@@ -14,8 +14,8 @@ mod maps;
 mod skb;
 mod tc;
 
-/// `bpf_skb_load_bytes`, `bpf_ktime_get_ns` and the ring buffer are for
-/// programs under the GPL only.
+/// Some helpers, among them `bpf_ktime_get_ns`, are for programs under the GPL
+/// only.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,6 +1,8 @@
 //! What the programs share with user space, and how they see it as the
 //! filter's tables.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, lpm_trie::Key},
@@ -56,7 +58,7 @@ static BUDGET: Array<Budget> = Array::with_max_entries(1, 0);
 
 /// What one stage of a program leaves for the next, per CPU.
 #[map]
-static FOUND: PerCpuArray<Found> = PerCpuArray::with_max_entries(1, 0);
+static FOUND: PerCpuArray<MaybeUninit<Found>> = PerCpuArray::with_max_entries(1, 0);
 
 /// Where a packet's headers lie, and whose addresses decide about it.
 pub(crate) struct Found {
@@ -91,12 +93,11 @@ pub(crate) fn config() -> Option<&'static Config> {
     CONFIG.get(0)
 }
 
-/// This CPU's scratch memory. Only to be read after it was written in the
-/// same run.
+/// This CPU's scratch memory.
 #[inline(always)]
-pub(crate) fn found() -> Option<&'static mut Found> {
-    // SAFETY: the element belongs to this CPU, on which programs of this
-    // kind do not interrupt each other, and it is written before it is read.
+pub(crate) fn found() -> Option<&'static mut MaybeUninit<Found>> {
+    // SAFETY: the element belongs to this CPU, on which programs of this kind
+    // do not interrupt each other: they run with bottom halves off.
     FOUND.get_ptr_mut(0).map(|found| unsafe { &mut *found })
 }
 
@@ -129,17 +130,22 @@ pub(crate) fn spend(now: u64, budget: u32) -> bool {
     let Some(state) = BUDGET.get_ptr_mut(0) else {
         return false;
     };
+    let window = now >> config::BUDGET_WINDOW_SHIFT;
     // SAFETY: a valid element of two integers. CPUs race for it, as eBPF has
     // no portable atomics before 5.12, which may grant a few events more than
     // the budget: what was granted and what was not is counted elsewhere.
-    let state = unsafe { &mut *state };
-    let window = now >> config::BUDGET_WINDOW_SHIFT;
-    if state.window != window {
-        state.window = window;
-        state.spent = 0;
+    #[expect(
+        clippy::multiple_unsafe_ops_per_block,
+        reason = "one reason holds for all"
+    )]
+    unsafe {
+        if (*state).window < window {
+            (*state).window = window;
+            (*state).spent = 0;
+        }
+        (*state).spent += 1;
+        (*state).spent <= u64::from(budget)
     }
-    state.spent += 1;
-    state.spent <= u64::from(budget)
 }
 
 /// The tables of the filter that is in force.

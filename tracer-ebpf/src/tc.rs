@@ -116,16 +116,18 @@ fn look<P: Packet>(packet: &P) -> Result<bool, Unparsed> {
     let Some(found) = maps::found() else {
         return Ok(false);
     };
-    *found = Found { layers, ends };
+    found.write(Found { layers, ends });
     Ok(true)
 }
 
 /// Decides about a packet that may belong to the follow.
 #[inline(never)]
 fn belongs(skb: *mut __sk_buff, egress: bool) -> bool {
-    let (Some(config), Some(Found { ends, .. })) = (maps::config(), maps::found()) else {
+    let (Some(config), Some(found)) = (maps::config(), maps::found()) else {
         return false;
     };
+    // SAFETY: `look` has written it in this run.
+    let ends = unsafe { &found.assume_init_ref().ends };
     match decide(&Either::new(skb), ends, &Current::of(config)) {
         Decision::Match => true,
         Decision::Elsewhere if config.flags & EXPLAIN_MISSES != 0 => {
@@ -156,18 +158,22 @@ fn elsewhere(skb: *mut __sk_buff, ends: &Ends, egress: bool) {
 /// The packet's place in the sample, 0 to `u32::MAX`.
 #[inline(never)]
 fn sample(skb: *mut __sk_buff) -> u32 {
-    match maps::found() {
-        Some(Found { layers, ends }) => (sampling_hash(&Whole(skb), layers, ends) >> 32) as u32,
-        None => 0,
-    }
+    let Some(found) = maps::found() else {
+        return 0;
+    };
+    // SAFETY: `look` has written it in this run.
+    let Found { layers, ends } = unsafe { found.assume_init_ref() };
+    (sampling_hash(&Whole(skb), layers, ends) >> 32) as u32
 }
 
 /// Writes the event of a packet that belongs to the follow.
 #[inline(never)]
 fn emit(skb: *mut __sk_buff, egress: bool) -> Counter {
-    let (Some(config), Some(Found { layers, .. })) = (maps::config(), maps::found()) else {
+    let (Some(config), Some(found)) = (maps::config(), maps::found()) else {
         return Counter::Miss;
     };
+    // SAFETY: `look` has written it in this run.
+    let layers = unsafe { &found.assume_init_ref().layers };
     if config.sample != u32::MAX && sample(skb) > config.sample {
         return Counter::SampledOut;
     }
@@ -180,7 +186,8 @@ fn emit(skb: *mut __sk_buff, egress: bool) -> Counter {
     let Some(mut record) = EVENTS.reserve::<HopEvent>(0) else {
         return Counter::RingFull;
     };
-    // SAFETY: every field is written below, and any bytes are a valid event.
+    // SAFETY: any bytes are a valid event. Every field is written below; what
+    // is not, the ends of the two headers, keeps bytes of earlier events.
     let event = unsafe { record.assume_init_mut() };
     event.time = time;
     // Through memory, because the verifier allows no arithmetic with the

@@ -1,11 +1,18 @@
 //! `tracer follow`: from settings to a session and its view.
 
 use std::{
+    future,
     io::{self, IsTerminal as _, Write},
     net::IpAddr,
+    task::Poll,
+    thread,
 };
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
+};
 use tracer_common::hash::Key;
 
 use crate::{
@@ -28,16 +35,17 @@ pub fn run(settings: Settings) -> Result<Outcome, Failure> {
     if dry_run {
         return look(&plan, output);
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(format!("cannot start: {error}")))?;
+    let runtime = runtime()?;
     let stdout = io::stdout();
     let colours = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let outcome = runtime.block_on(async {
         match output {
             Output::Text => session(plan, Text::new(stdout.lock(), colours)).await,
-            Output::Json => session(plan, Json::new(stdout.lock())).await,
+            Output::Json => {
+                // In text they stand below the first line.
+                plan.warnings.iter().for_each(|warning| tell(warning));
+                session(plan, Json::new(stdout.lock())).await
+            }
         }
     })?;
     Ok(if outcome.matched == 0 {
@@ -49,11 +57,7 @@ pub fn run(settings: Settings) -> Result<Outcome, Failure> {
 
 async fn session(plan: Plan, mut view: impl View) -> Result<collector::Outcome, Failure> {
     let stop = interrupted()?;
-    let mut notice = |line: &str| {
-        // Nobody who has closed stderr wants to be told.
-        let _: io::Result<()> = writeln!(io::stderr(), "tracer: {line}");
-    };
-    collector::follow(plan, &mut view, &mut notice, stop)
+    collector::follow(plan, &mut view, &mut tell, stop)
         .await
         .map_err(|error| match error {
             SessionError::View(error) => Failure::from(error),
@@ -61,24 +65,67 @@ async fn session(plan: Plan, mut view: impl View) -> Result<collector::Outcome, 
         })
 }
 
+/// Says something that is not data.
+fn tell(line: &str) {
+    // Nobody who has closed stderr wants to be told.
+    let _: io::Result<()> = writeln!(io::stderr(), "tracer: {line}");
+}
+
 /// Resolves when somebody wants the program to end.
+///
+/// Signals have a thread of their own, because the one that writes may be
+/// held up by a reader that does not read. Asked a second time, the program
+/// ends at once; the kernel then detaches what is attached.
 fn interrupted() -> Result<impl Future<Output = ()>, Failure> {
-    let on = |kind| signal(kind).map_err(Failure::new);
-    let mut interrupt = on(SignalKind::interrupt())?;
-    let mut terminate = on(SignalKind::terminate())?;
-    let mut hangup = on(SignalKind::hangup())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {
+    let (asked, asks) = oneshot::channel();
+    let runtime = runtime()?;
+    let mut signals = {
+        let _context = runtime.enter();
+        [
+            SignalKind::interrupt(),
+            SignalKind::terminate(),
+            SignalKind::hangup(),
+        ]
+        .map(signal)
+        .into_iter()
+        .collect::<io::Result<Vec<Signal>>>()
+        .map_err(Failure::new)?
+    };
+    let mut asked = Some(asked);
+    thread::spawn(move || {
+        runtime.block_on(async {
+            loop {
+                future::poll_fn(|context| {
+                    let mut ready = signals.iter_mut().map(|s| s.poll_recv(context).is_ready());
+                    if ready.any(|ready| ready) {
+                        Poll::Ready(())
+                    } else {
+                        Poll::Pending
+                    }
+                })
+                .await;
+                let Some(asked) = asked.take() else {
+                    std::process::exit(1);
+                };
                 // The terminal has echoed ^C; the summary is to begin there.
                 if io::stderr().is_terminal() {
                     let _: io::Result<()> = write!(io::stderr(), "\r");
                 }
+                // A session that is over need not be asked to end.
+                let _: Result<(), ()> = asked.send(());
             }
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
+        });
+    });
+    Ok(async {
+        let _: Result<(), _> = asks.await;
     })
+}
+
+fn runtime() -> Result<Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(format!("cannot start: {error}")))
 }
 
 /// Shows where it would attach, and attaches nothing.

@@ -6,6 +6,7 @@
 //! program's turn in its own round; and the medians of all rounds count.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use tracer_common::counters::Counter;
@@ -17,8 +18,10 @@ use crate::programs::{
 use crate::report::{Report, Table};
 use crate::sample::Sample;
 
-/// How often each packet takes its turn, after one that does not count.
-const ROUNDS: u8 = 24;
+/// How often each packet takes its turn.
+const ROUNDS: usize = 24;
+/// How long to wait for rounds that nobody disturbs.
+const LIMIT: Duration = Duration::from_secs(20);
 /// Runs per turn of a packet that leaves no event.
 const REPEAT: u32 = 100_000;
 
@@ -48,36 +51,56 @@ const CASES: &[Case] = &[
     ("miss: TCP", Fate::Miss, |n| tcp(unfollowed(n).v4)),
     ("miss: UDP", Fate::Miss, |n| udp(unfollowed(n).v4)),
     ("miss: TCP, IPv6", Fate::Miss, |n| tcp_v6(unfollowed(n).v6)),
-    ("miss: TCP in VXLAN", Fate::Miss, |n| vxlan(&tcp(unfollowed(n).v4))),
+    ("miss: TCP in VXLAN", Fate::Miss, |n| {
+        vxlan(&tcp(unfollowed(n).v4))
+    }),
     ("miss: followed pod to another", Fate::LateMiss, |n| {
         tcp([followed(n).v4[0], unfollowed(n).v4[1]])
     }),
     ("match: TCP", Fate::Match, |n| tcp(followed(n).v4)),
     ("match: TCP, IPv6", Fate::Match, |n| tcp_v6(followed(n).v6)),
-    ("match: TCP in VXLAN", Fate::Match, |n| vxlan(&tcp(followed(n).v4))),
+    ("match: TCP in VXLAN", Fate::Match, |n| {
+        vxlan(&tcp(followed(n).v4))
+    }),
 ];
 
 /// Measures, and adds a table.
 pub(crate) fn measure(report: &mut Report) -> Result<()> {
     eprintln!("cost per packet: {} packets, {ROUNDS} rounds", CASES.len());
     let mut programs = Programs::load()?;
-    let mut empty = Vec::new();
-    let mut cases: Vec<Vec<f64>> = vec![Vec::new(); CASES.len()];
-    for round in 0..=ROUNDS {
-        let index = round % PODS;
-        empty.push(programs.time(EMPTY, &tcp(unfollowed(index).v4), REPEAT)?);
-        for ((name, fate, frame), times) in CASES.iter().zip(&mut cases) {
-            times.push(turn(&mut programs, name, *fate, &frame(index))?);
+    // This one finds cold caches and a ring buffer that was never written.
+    round(&mut programs, 0)?;
+    let deadline = Instant::now() + LIMIT;
+    let mut rounds = Vec::new();
+    while rounds.len() < ROUNDS {
+        ensure!(
+            Instant::now() < deadline,
+            "the kernel's BPF statistics are on, which costs every program more than what is to be \
+             measured: switch them off (`sysctl kernel.bpf_stats_enabled=0`, or end what uses them)"
+        );
+        let before = programs.timed_by_kernel()?;
+        let times = round(&mut programs, rounds.len())?;
+        if programs.timed_by_kernel()? == before {
+            rounds.push(times);
         }
     }
-    // The first round finds cold caches and a ring buffer that was never written.
-    empty.remove(0);
-    for times in &mut cases {
-        times.remove(0);
-    }
-    let cases: Vec<_> = cases.iter().map(|times| Times::new(times, &empty)).collect();
-    table(report, &Times::new(&empty, &empty), &cases, &programs.size()?);
+    let size = programs.size()?;
+    let [empty, cases @ ..] = Times::of(&rounds);
+    table(report, &empty, &cases, &size);
     Ok(())
+}
+
+/// The empty program's time, then every packet's, ns per run.
+type Round = [f64; CASES.len() + 1];
+
+fn round(programs: &mut Programs, number: usize) -> Result<Round> {
+    let pods = u8::try_from(number)? % PODS;
+    let mut times = [0.0; CASES.len() + 1];
+    times[0] = programs.time(EMPTY, &tcp(unfollowed(pods).v4), REPEAT)?;
+    for ((name, fate, frame), time) in CASES.iter().zip(&mut times[1..]) {
+        *time = turn(programs, name, *fate, &frame(pods))?;
+    }
+    Ok(times)
 }
 
 /// One packet's turn: ns per run, once it is certain that the program did
@@ -110,12 +133,12 @@ struct Times {
 }
 
 impl Times {
-    fn new(times: &[f64], empty: &[f64]) -> Self {
-        let ratios = times.iter().zip(empty).map(|(time, empty)| time / empty);
-        Self {
-            ratio: Sample::new(ratios.collect()),
-            ns: Sample::new(times.to_vec()),
-        }
+    /// Those of the empty program, then those of every packet.
+    fn of(rounds: &[Round]) -> [Self; CASES.len() + 1] {
+        std::array::from_fn(|case| Self {
+            ns: Sample::new(rounds.iter().map(|round| round[case]).collect()),
+            ratio: Sample::new(rounds.iter().map(|round| round[case] / round[0]).collect()),
+        })
     }
 
     fn cells(&self) -> [String; 3] {
@@ -130,7 +153,10 @@ impl Times {
 
 fn table(report: &mut Report, empty: &Times, cases: &[Times], size: &Size) {
     let slow = empty.ns.median() > SLOW;
-    let mut table = Table::new(&["packet", "ns", "middle half", "× empty", "bound"], note(size, slow));
+    let mut table = Table::new(
+        &["packet", "ns", "middle half", "× empty", "bound"],
+        note(size, slow),
+    );
     let row = |name: &str, times: &Times, bound| {
         let [ns, half, ratio] = times.cells();
         [name.to_owned(), ns, half, ratio, bound]

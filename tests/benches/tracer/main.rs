@@ -1,26 +1,82 @@
-//! x
+//! The benchmark behind `cargo xtask bench`: what tracer costs the packets, the
+//! machine and the user, side by side with what is there without it.
+//!
+//! Needs root; with arguments, only the parts they name: `cost`, `throughput`,
+//! `times`. The tables on standard output are Markdown. It fails if a bound is
+//! missed.
+
+mod cost;
+mod flow;
 mod follow;
+mod programs;
+mod report;
+mod sample;
 mod throughput;
-use tracer_tests::*;
-fn main() {
-    let spec = LabSpec { pods_per_node: 2, ..LabSpec::default() };
-    let l1 = Lab::new(&spec).unwrap();
-    let l2 = Lab::new(&LabSpec { seed: Some(l1.seed()), ..spec }).unwrap();
-    let labs = [l1, l2];
-    let t: Vec<_> = labs.iter().map(|l| throughput::Traffic::new([&l.pods[0], &l.pods[2]]).unwrap()).collect();
-    for round in 0..6 {
-        let (i, j) = (round % 2, 1 - round % 2);
-        println!("{round} none {:.3?}", throughput::duel(&t[i], &t[j]));
-        let (lab, p) = (&labs[i], &labs[i].pods);
-        let run = |name, pods, opt: &[&str]| {
-            let f = follow::Follow::start(lab, pods, opt).unwrap();
-            let d = throughput::duel(&t[i], &t[j]);
-            let e = f.interrupt().unwrap();
-            println!("{round} {name} {:.3?} {:?} {}", d, e.after, e.summary["accounting"]["packets"]);
-        };
-        run("miss", [&p[1], &p[3]], &[]);
-        run("late", [&p[0], &p[2]], &["--proto", "tcp"]);
-        run("match50k", [&p[0], &p[2]], &[]);
-        run("match", [&p[0], &p[2]], &["--budget", "4000000000"]);
+mod times;
+
+use std::env;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use tracer_tests::{Lab, LabSpec};
+
+use report::Report;
+
+/// What can be measured alone.
+const PARTS: [&str; 3] = ["cost", "throughput", "times"];
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(report) if report.missed().is_empty() => ExitCode::SUCCESS,
+        Ok(report) => {
+            for what in report.missed() {
+                eprintln!("missed: {what}");
+            }
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
     }
+}
+
+fn run() -> Result<Report> {
+    // `cargo bench` adds this one.
+    let parts: Vec<_> = env::args()
+        .skip(1)
+        .filter(|part| part != "--bench")
+        .collect();
+    if let Some(unknown) = parts.iter().find(|part| !PARTS.contains(&part.as_str())) {
+        bail!("there is no part `{unknown}`: name some of {PARTS:?}, or none for all");
+    }
+    let wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
+
+    let mut report = Report::default();
+    if wanted("cost") {
+        cost::measure(&mut report)?;
+    }
+    if wanted("throughput") || wanted("times") {
+        let labs = labs()?;
+        let mut flooded = Vec::new();
+        if wanted("throughput") {
+            flooded = throughput::measure(&mut report, &labs)?;
+        }
+        if wanted("times") {
+            times::measure(&mut report, &labs[0], flooded)?;
+        }
+    }
+    println!("{report}");
+    Ok(report)
+}
+
+/// Two labs that differ in nothing but the names of their namespaces.
+fn labs() -> Result<[Lab; 2]> {
+    let spec = LabSpec {
+        pods_per_node: 2,
+        ..LabSpec::default()
+    };
+    let first = Lab::new(&spec)?;
+    let seed = Some(first.seed());
+    Ok([first, Lab::new(&LabSpec { seed, ..spec })?])
 }

@@ -6,14 +6,13 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use aya::maps::{Array, HashMap, PerCpuArray, RingBuf};
-use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
+use aya::programs::tc::TcAttachOptions;
+use aya::programs::{LinkOrder, SchedClassifier, TcAttachType, TestRun as _, TestRunOptions};
 use aya::{Ebpf, EbpfLoader};
 use tracer_common::config::{Config, EXPLAIN_MISSES, Load};
 use tracer_common::counters::{Counter, Counters, slot};
 use tracer_common::event::HopEvent;
-use tracer_common::filter::{
-    AddressKey, FOLLOWED, MAX_PAIRS, NEIGHBOUR, Prefilter, Rule, Sides,
-};
+use tracer_common::filter::{AddressKey, FOLLOWED, MAX_PAIRS, NEIGHBOUR, Prefilter, Rule, Sides};
 use tracer_tests::frames::TCP;
 
 /// The program that is measured.
@@ -74,7 +73,18 @@ pub(crate) fn unfollowed(index: u8) -> Pair {
 }
 
 fn pair(nodes: [u8; 2], index: u8) -> Pair {
-    let v6 = |node| Ipv6Addr::new(0xfd00, 0x10, 0x244, node, 0, 0, 0, 0x1000 + u16::from(index));
+    let v6 = |node| {
+        Ipv6Addr::new(
+            0xfd00,
+            0x10,
+            0x244,
+            node,
+            0,
+            0,
+            0,
+            0x1000 + u16::from(index),
+        )
+    };
     Pair {
         v4: nodes.map(|node| Ipv4Addr::new(10, 244, node, 10 + index)),
         v6: nodes.map(u16::from).map(v6),
@@ -172,6 +182,26 @@ impl Programs {
             result.return_value
         );
         Ok(taken.as_secs_f64() * 1e9 / f64::from(repeat))
+    }
+
+    /// Attaches the program that does nothing, as an agent would its own, in
+    /// this thread's network namespace.
+    pub(crate) fn attach_empty(&mut self, interface: &str, direction: TcAttachType) -> Result<()> {
+        let first = TcAttachOptions::TcxOrder(LinkOrder::first());
+        classifier(&mut self.ebpf, EMPTY)?
+            .attach_with_options(interface, direction, first)
+            .with_context(|| format!("cannot attach to {interface}"))?;
+        Ok(())
+    }
+
+    /// How many runs the kernel has taken the time of: BPF statistics, which
+    /// somebody else may have switched on, cost more than what is measured.
+    pub(crate) fn timed_by_kernel(&mut self) -> Result<u64> {
+        let mut runs = 0;
+        for name in [EMPTY, OBSERVE] {
+            runs += classifier(&mut self.ebpf, name)?.info()?.run_count();
+        }
+        Ok(runs)
     }
 
     /// Takes all events off the ring buffer and counts those that can be read.

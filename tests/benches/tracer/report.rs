@@ -52,7 +52,9 @@ impl Table {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.tables.iter().try_for_each(|table| writeln!(f, "{table}"))
+        self.tables
+            .iter()
+            .try_for_each(|table| writeln!(f, "{table}"))
     }
 }
 

@@ -4,9 +4,9 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Result;
-use tracer_tests::{Lab, Pod};
+use tracer_tests::Lab;
 
-use crate::follow::{Cpu, Ended, Follow};
+use crate::follow::Follow;
 use crate::report::{Report, Table};
 use crate::sample::Sample;
 
@@ -15,30 +15,54 @@ const ROUNDS: usize = 5;
 /// How long it is watched doing nothing.
 const IDLE: Duration = Duration::from_secs(2);
 
-/// From start to ready line, at most, in seconds.
+/// Within how many seconds it must be ready.
 const START_BOUND: f64 = 2.0;
-/// From SIGINT to exit, at most, in seconds.
+/// Within how many seconds it must end.
 const EXIT_BOUND: f64 = 1.0;
 
-/// Measures, and adds a table. `flooded` are the times in seconds in which
-/// follows ended that had been followed by a flood.
-pub(crate) fn measure(
-    report: &mut Report,
-    lab: &Lab,
-    pods: [&Pod; 2],
-    flooded: Vec<f64>,
-) -> Result<()> {
-    eprintln!("start, end and idle: {ROUNDS} rounds");
+/// Measures, and adds a table; `flooded` is how many seconds follows took to
+/// end after a flood.
+pub(crate) fn measure(report: &mut Report, lab: &Lab, flooded: Vec<f64>) -> Result<()> {
+    eprintln!("start, idle and exit: {ROUNDS} rounds");
+    let ends = [&lab.pods[0], &lab.pods[lab.pods.len() - 1]];
     let mut starts = Vec::new();
-    let mut ends = Vec::new();
-    let mut idle = None;
+    let mut exits = Vec::new();
     for _ in 0..ROUNDS {
-        let follow = Follow::start(lab, pods, &[])?;
+        let follow = Follow::start(lab, ends, &[])?;
         starts.push(follow.ready_after.as_secs_f64());
-        if idle.is_none() {
-            idle = Some(idle_cpu(&follow)?);
-        }
-        let Ended { after, .. } = follow.interrupt()?;
-        ends.push(after.as_secs_f64());
+        exits.push(follow.interrupt()?.after.as_secs_f64());
     }
+    let follow = Follow::start(lab, ends, &[])?;
+    let before = follow.cpu()?;
+    thread::sleep(IDLE);
+    let after = follow.cpu()?;
+    follow.interrupt()?;
+
+    let note = "Of a follow between two pods of two nodes. Bounds are for the longest. The CPU time of \
+                an idle follow is in ticks of the kernel's accounting (usually 10 ms); in brackets what \
+                its scheduler measures.";
+    let mut table = Table::new(&["", "median", "longest", "bound"], note.to_owned());
+    let mut row = |name: &str, seconds: Vec<f64>, bound: f64| {
+        let sample = Sample::new(seconds);
+        let [median, longest] = [sample.median(), sample.max()];
+        table.row([
+            name.to_owned(),
+            format!("{median:.2} s"),
+            format!("{longest:.2} s"),
+            report.judge(name, longest <= bound, &format!("≤ {bound} s")),
+        ]);
+    };
+    row("start to ready line", starts, START_BOUND);
+    row("SIGINT to exit", exits, EXIT_BOUND);
+    if !flooded.is_empty() {
+        row("SIGINT to exit, after a flood", flooded, EXIT_BOUND);
+    }
+    let name = "CPU in 2 idle seconds";
+    let ticks = after.ticks - before.ticks;
+    let time = after.time.saturating_sub(before.time);
+    let used = format!("{ticks} ticks ({:.1} ms)", time.as_secs_f64() * 1e3);
+    let bound = report.judge(name, ticks == 0, "0 ticks");
+    table.row([name.to_owned(), used.clone(), used, bound]);
+    report.add(table);
+    Ok(())
 }

@@ -38,6 +38,9 @@ fn every_interface_on_the_way_is_planned() -> Result<()> {
         assert_eq!(plan["warnings"], json!([]));
         let text = look(&lab, "text")?;
         assert!(text.ends_with("\nnothing was attached\n"), "{text}");
+        for line in text.lines() {
+            assert!(line.chars().count() <= 80, "too wide: {line}");
+        }
         for (index, (node, pod)) in lab.nodes.iter().zip(&lab.pods).enumerate() {
             let expected = [
                 (&pod.veth, "veth", lab.pod_mtu),

@@ -81,7 +81,7 @@ impl Case {
         if or_twice && seen.unparsed == 2 * expected.unparsed {
             expected.unparsed = seen.unparsed;
         }
-        if counted(&seen) != expected { eprintln!("MISMATCH {what} ({} frames): {:?} expected {:?}", frames.len(), counted(&seen), expected); }
+        assert_eq!(counted(&seen), expected, "{what}: {:#?}", seen.journeys);
         Ok(())
     }
 }

@@ -18,6 +18,8 @@ pub struct Ends {
     /// Offset of the judged packet's ports, 0 where it has none.
     ports: usize,
     pub(super) kind: Kind,
+    /// Whether the packet is whole or a first fragment.
+    pub(super) has_transport: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +69,7 @@ pub(super) fn ends<P: Packet + ?Sized>(packet: &P, layers: &Layers) -> Option<En
         proto: layers.proto,
         ports: 0,
         kind: Kind::Pair,
+        has_transport: layers.has_transport(),
     };
     match layers.network {
         Network::Arp => {
@@ -167,7 +170,11 @@ fn address<P: Packet + ?Sized>(packet: &P, at: usize, v4: bool) -> Option<[u8; 1
         mapped[12..].copy_from_slice(&packet.read::<4>(at)?);
         Some(mapped)
     } else {
-        packet.read(at)
+        // On the wire these stand for nothing (RFC 4291, 2.5.5.2), and in the
+        // tables for IPv4.
+        packet
+            .read(at)
+            .filter(|address: &[u8; 16]| address[..12] != V4_UNSPECIFIED[..12])
     }
 }
 

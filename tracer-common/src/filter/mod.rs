@@ -166,7 +166,8 @@ pub fn decide<P: Packet + ?Sized, T: Tables>(packet: &P, ends: &Ends, tables: &T
             }
         }
     }
-    if from.a != 0 {
+    // Of a later fragment nobody can say that it was not asked about.
+    if from.a != 0 && ends.has_transport {
         Decision::Elsewhere
     } else {
         Decision::Miss
@@ -176,7 +177,11 @@ pub fn decide<P: Packet + ?Sized, T: Tables>(packet: &P, ends: &Ends, tables: &T
 /// Whether ARP or ND between these two belongs to the follow.
 #[inline(always)]
 fn neighbours(kind: Kind, from: &Sides, to: &Sides, src: &[u8; 16], dst: &[u8; 16]) -> bool {
-    if from.flags & to.flags & NEIGHBOUR != 0 {
+    // The two ends of a pair, or one of them or a next hop with a next hop:
+    // not any two followed addresses, of which a prefix may hold very many.
+    let next_hop = |sides: &Sides| sides.flags & (NEIGHBOUR | FOLLOWED) == NEIGHBOUR;
+    let pair = (from.a & to.b) | (from.b & to.a) != 0;
+    if pair || (from.flags & to.flags & NEIGHBOUR != 0 && (next_hop(from) || next_hop(to))) {
         return true;
     }
     // A router asks from its link-local address, a host that checks for

@@ -15,8 +15,17 @@ use crate::{
 pub(super) struct Agents {
     pub(super) hellos: Vec<Hello>,
     pub(super) commands: Vec<Box<dyn Commander>>,
-    /// Batches of all, with the agent's index; `None` when it ended.
-    pub(super) batches: mpsc::UnboundedReceiver<(usize, Option<Batch>)>,
+    /// Batches of all, with the agent's index.
+    pub(super) batches: mpsc::Receiver<(usize, Sent)>,
+}
+
+/// What comes from an agent.
+pub(super) enum Sent {
+    Batch(Batch),
+    /// It can send no more.
+    Failed(NodeError),
+    /// It has detached everything and ended.
+    Ended,
 }
 
 /// Starts them side by side.
@@ -43,7 +52,7 @@ pub(super) async fn start(agents: &[Start]) -> Result<Agents, SessionError> {
     // start detaches them.
     let started = started.into_iter().collect::<Result<Vec<Link>, _>>()?;
 
-    let (sender, batches) = mpsc::unbounded_channel();
+    let (sender, batches) = mpsc::channel(agents.len().max(1));
     let mut hellos = Vec::new();
     let mut commands = Vec::new();
     for (index, link) in started.into_iter().enumerate() {
@@ -62,16 +71,20 @@ pub(super) async fn start(agents: &[Start]) -> Result<Agents, SessionError> {
 /// Passes an agent's batches on, and says when they end.
 async fn forward(
     agent: usize,
-    mut from: mpsc::UnboundedReceiver<Batch>,
-    to: mpsc::UnboundedSender<(usize, Option<Batch>)>,
+    mut from: mpsc::Receiver<Result<Batch, NodeError>>,
+    to: mpsc::Sender<(usize, Sent)>,
 ) {
-    while let Some(batch) = from.recv().await {
-        if to.send((agent, Some(batch))).is_err() {
+    while let Some(next) = from.recv().await {
+        let sent = match next {
+            Ok(batch) => Sent::Batch(batch),
+            Err(error) => Sent::Failed(error),
+        };
+        if to.send((agent, sent)).await.is_err() {
             return;
         }
     }
     // A session that is over needs no word of it.
-    let _: Result<(), _> = to.send((agent, None));
+    let _: Result<(), _> = to.send((agent, Sent::Ended)).await;
 }
 
 /// Agents on one kernel share its clock; they are to share its reading, too.

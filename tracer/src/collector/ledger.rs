@@ -43,7 +43,7 @@ impl Ledger {
         }
     }
 
-    /// Takes a stream's report of time `now`.
+    /// Takes a stream's report, made at `now`, Unix time.
     pub(super) fn report(&mut self, stream: usize, report: Report, now: i64) {
         let entry = &mut self.streams[stream];
         let before = lost(&entry.report);

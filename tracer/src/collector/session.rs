@@ -12,7 +12,7 @@ use tokio::{
 
 use super::{
     Plan,
-    agents::{self, Agents},
+    agents::{self, Agents, Sent},
     ledger::Ledger,
     order::Order,
     sampling::Sampling,
@@ -74,13 +74,10 @@ pub async fn follow(
 ) -> Result<Outcome, SessionError> {
     let mut session = Session::start(plan).await?;
     session.arm().await?;
-    for line in session.notes() {
-        notice(&line);
-    }
     let started = Started {
         time: unix_now(),
         follow: session.plan.description.clone(),
-        warnings: session.warnings(),
+        warnings: warnings(&session.plan, &session.scene),
     };
     view.started(&session.scene, &started)?;
     session.run(view, notice, stop).await?;
@@ -91,8 +88,8 @@ struct Session {
     plan: Plan,
     scene: Scene,
     commands: Vec<Box<dyn Commander>>,
-    /// Batches of all agents, with the agent's index; `None` when it ended.
-    batches: mpsc::UnboundedReceiver<(usize, Option<Batch>)>,
+    /// What comes from all agents, with the agent's index.
+    batches: mpsc::Receiver<(usize, Sent)>,
     /// Index of each agent's first stream among all streams.
     first_stream: Vec<usize>,
     order: Order,
@@ -103,6 +100,8 @@ struct Session {
     /// Journeys shown that are more than ARP and neighbour discovery: those
     /// are always there, and not what anybody asks for.
     matched: u64,
+    /// Whether any hop of such a packet came.
+    seen: bool,
     /// Whether it was said, or need not be any more, why nothing matched.
     explained: bool,
 }
@@ -133,6 +132,7 @@ impl Session {
             scene: Scene {
                 nodes: hellos,
                 owners: plan.owners.clone(),
+                since: i64::MIN,
                 sources: plan.sources.clone(),
             },
             plan,
@@ -140,6 +140,7 @@ impl Session {
             batches,
             first_stream,
             matched: 0,
+            seen: false,
             explained: false,
         })
     }
@@ -163,12 +164,20 @@ impl Session {
         self.send(&Command::Report);
         // Commands are carried out in order: a report says that the filter
         // before it is in force.
+        self.all_report().await?;
+        self.scene.since = unix_now();
+        Ok(())
+    }
+
+    /// Waits for a report of every stream.
+    async fn all_report(&mut self) -> Result<(), SessionError> {
         let streams: usize = self.scene.nodes.iter().map(|hello| hello.streams).sum();
-        let mut armed = vec![false; streams];
-        while armed.contains(&false) {
-            let (agent, batch) = self.next_batch().await?;
+        let mut reported = vec![false; streams];
+        while reported.contains(&false) {
+            let next = self.batches.recv().await;
+            let (agent, batch) = self.batch(next)?;
             if batch.report.is_some() {
-                armed[self.first_stream[agent] + batch.stream] = true;
+                reported[self.first_stream[agent] + batch.stream] = true;
             }
             self.take(agent, batch);
         }
@@ -181,10 +190,15 @@ impl Session {
         }
     }
 
-    async fn next_batch(&mut self) -> Result<(usize, Batch), SessionError> {
-        match self.batches.recv().await {
-            Some((agent, Some(batch))) => Ok((agent, batch)),
-            Some((agent, None)) => Err(self.ended(agent)),
+    /// A batch, where an agent must not have ended.
+    fn batch(&self, next: Option<(usize, Sent)>) -> Result<(usize, Batch), SessionError> {
+        match next {
+            Some((agent, Sent::Batch(batch))) => Ok((agent, batch)),
+            Some((agent, Sent::Failed(source))) => Err(SessionError::Agent {
+                node: self.scene.nodes[agent].node.clone(),
+                source,
+            }),
+            Some((agent, Sent::Ended)) => Err(self.ended(agent)),
             None => Err(self.ended(0)),
         }
     }
@@ -193,37 +207,6 @@ impl Session {
         SessionError::AgentEnded {
             node: self.scene.nodes[agent].node.clone(),
         }
-    }
-
-    /// What agents noticed while they looked around.
-    fn notes(&self) -> Vec<String> {
-        let notes = self.scene.nodes.iter().flat_map(|hello| {
-            hello
-                .notes
-                .iter()
-                .map(move |note| format!("{}: {note}", hello.node))
-        });
-        self.plan.warnings.iter().cloned().chain(notes).collect()
-    }
-
-    /// What may hide packets.
-    fn warnings(&self) -> Vec<String> {
-        let foreign = self.scene.nodes.iter().flat_map(|hello| {
-            let points = hello
-                .points
-                .iter()
-                .filter(|point| !point.foreign.is_empty());
-            points.map(|point| {
-                format!(
-                    "{}: {} other tc program(s) at {} {} may redirect or drop packets",
-                    hello.node,
-                    point.foreign.len(),
-                    point.interface,
-                    point.direction
-                )
-            })
-        });
-        self.notes().into_iter().chain(foreign).collect()
     }
 
     /// Follows until something says stop.
@@ -243,11 +226,10 @@ impl Session {
                 biased;
                 () = &mut stop => return Ok(()),
                 () = until(end) => return Ok(()),
-                next = self.batches.recv() => match next {
-                    Some((agent, Some(batch))) => self.take(agent, batch),
-                    Some((agent, None)) => return Err(self.ended(agent)),
-                    None => return Err(self.ended(0)),
-                },
+                next = self.batches.recv() => {
+                    let (agent, batch) = self.batch(next)?;
+                    self.take(agent, batch);
+                }
                 _ = tick.tick(), if self.waits() => self.send(&Command::Flush),
                 () = sleep_until(begin + PATIENCE), if !self.explained => {
                     self.explained = true;
@@ -268,9 +250,7 @@ impl Session {
     }
 
     fn count_reached(&self) -> bool {
-        self.plan
-            .count
-            .is_some_and(|count| self.matched >= count)
+        self.plan.count.is_some_and(|count| self.matched >= count)
     }
 
     /// Takes what an agent sent.
@@ -278,13 +258,19 @@ impl Session {
         let offset = self.scene.nodes[agent].realtime_offset;
         let stream = self.first_stream[agent] + batch.stream;
         self.ledger.hops += batch.hops.len() as u64;
+        if !self.seen && batch.hops.iter().any(|hop| !hop.packet.is_neighbour()) {
+            self.seen = true;
+            self.explained = true;
+            self.send(&Command::Explain(false));
+        }
         for hop in batch.hops {
             let time = unix(hop.time, offset);
             self.order.push(agent, time, hop);
         }
         self.order.passed(stream, unix(batch.watermark, offset));
         if let Some(report) = batch.report {
-            self.ledger.report(stream, report, unix_now());
+            let made = unix(report.time, offset);
+            self.ledger.report(stream, report, made);
             if let Some(bound) = self.sampling.update(self.ledger.limited(), Instant::now()) {
                 self.send(&Command::Sample(bound));
             }
@@ -313,10 +299,6 @@ impl Session {
             }
             if !journey.packet.is_neighbour() {
                 self.matched += 1;
-                if self.matched == 1 {
-                    self.explained = true;
-                    self.send(&Command::Explain(false));
-                }
             }
             let times = journey.steps.iter().map(|step| step.time);
             let from = times.clone().min().unwrap_or(i64::MIN);
@@ -333,23 +315,15 @@ impl Session {
     /// Says why nothing matched yet.
     async fn explain_silence(&mut self, notice: &mut impl FnMut(&str)) -> Result<(), SessionError> {
         self.send(&Command::Report);
-        let streams: usize = self.scene.nodes.iter().map(|hello| hello.streams).sum();
-        let mut reported = 0;
-        while reported < streams {
-            let (agent, batch) = self.next_batch().await?;
-            reported += usize::from(batch.report.is_some());
-            self.take(agent, batch);
-        }
-        if self.matched == 0 {
+        self.all_report().await?;
+        if !self.seen {
             notice("nothing matched yet; still waiting");
-            for line in self.why_nothing() {
-                notice(&line);
-            }
+            self.why_nothing(notice);
         }
         Ok(())
     }
 
-    fn why_nothing(&self) -> Vec<String> {
+    fn why_nothing(&self, notice: &mut impl FnMut(&str)) {
         let all: Vec<&Report> = self.ledger.reports().collect();
         let by_agent: Vec<Vec<&Report>> = self
             .scene
@@ -358,7 +332,9 @@ impl Session {
             .zip(&self.first_stream)
             .map(|(hello, first)| all[*first..first + hello.streams].to_vec())
             .collect();
-        explain_nothing(&self.scene, &by_agent)
+        for line in explain_nothing(&self.scene, &by_agent) {
+            notice(&line);
+        }
     }
 
     /// Detaches everything, waits for what is left, and sums up.
@@ -370,11 +346,13 @@ impl Session {
         self.send(&Command::Stop);
         let mut running = self.commands.len();
         while running > 0 {
-            match self.batches.recv().await {
-                Some((agent, Some(batch))) => self.take(agent, batch),
-                Some((_, None)) => running -= 1,
-                None => break,
+            let next = self.batches.recv().await;
+            if let Some((_, Sent::Ended)) = next {
+                running -= 1;
+                continue;
             }
+            let (agent, batch) = self.batch(next)?;
+            self.take(agent, batch);
         }
         self.advance();
         self.engine.end(&self.scene);
@@ -388,15 +366,36 @@ impl Session {
         };
         if self.matched == 0 {
             notice("nothing matched");
-            for line in self.why_nothing() {
-                notice(&line);
-            }
+            self.why_nothing(notice);
         }
         view.summary(&self.scene, &self.summary)?;
         Ok(Outcome {
             matched: self.matched,
         })
     }
+}
+
+/// What may hide packets, and what agents noticed while they looked around.
+fn warnings(plan: &Plan, scene: &Scene) -> Vec<String> {
+    let of_agents = scene.nodes.iter().flat_map(|hello| {
+        let notes = hello.notes.iter().cloned();
+        let foreign = hello
+            .points
+            .iter()
+            .filter(|point| !point.foreign.is_empty())
+            .map(|point| {
+                format!(
+                    "{} other tc program(s) at {} {} may redirect or drop packets",
+                    point.foreign.len(),
+                    point.interface,
+                    point.direction
+                )
+            });
+        notes
+            .chain(foreign)
+            .map(move |note| format!("{}: {note}", hello.node))
+    });
+    plan.warnings.iter().cloned().chain(of_agents).collect()
 }
 
 async fn until(end: Option<tokio::time::Instant>) {

@@ -23,9 +23,10 @@ pub(crate) fn destination(packet: &Packet) -> Option<IpAddr> {
 pub(crate) enum Arrival {
     /// On its way.
     No,
-    /// The last point in the node's host namespace.
+    /// The last point that is observed: the host's side of a pod's interface;
+    /// of a node's own address, where it comes in, before NAT and firewall.
     HostSide,
-    /// The destination's own interface, or the node itself.
+    /// The pod's own interface.
     There,
 }
 
@@ -48,7 +49,7 @@ pub(crate) fn arrival(
         (Role::Bridge | Role::Overlay | Role::Uplink, Direction::Ingress)
             if scene.nodes[node].local.contains(&address) =>
         {
-            Arrival::There
+            Arrival::HostSide
         }
         _ => Arrival::No,
     }
@@ -56,7 +57,7 @@ pub(crate) fn arrival(
 
 /// What counts as arrived for a packet to `address`: its pod's own interface
 /// where that is observed, else the last point on the host.
-pub(super) fn expected(scene: &Scene, address: IpAddr) -> Arrival {
+pub(crate) fn expected(scene: &Scene, address: IpAddr) -> Arrival {
     let pod_observed = scene
         .nodes
         .iter()

@@ -29,7 +29,7 @@ pub(super) fn causal_order(scene: &Scene, journey: &mut Journey) {
     let one_clock = journey
         .steps
         .windows(2)
-        .all(|pair| scene.nodes[pair[0].node].boot_id == scene.nodes[pair[1].node].boot_id);
+        .all(|pair| scene.one_clock(pair[0].node, pair[1].node));
     journey.steps.sort_by_key(|step| step.time);
     if one_clock {
         return;

@@ -12,7 +12,7 @@
 //! other way round; its timestamp tells a retransmission from the first
 //! transmission.
 //!
-//! **Steps.** A hop joins (1) the journey that was in this sk_buff, (2) the
+//! **Steps.** A hop joins (1) the journey last seen in this sk_buff, (2) the
 //! oldest one of the same content that this point has not seen, open ones
 //! first; or (3) begins its own. Hops should come in order of time; one that
 //! comes late still finds its journey, only identical packets may then be
@@ -26,17 +26,17 @@
 //! **What stays uncertain.** Identical packets, which are paired in order and
 //! marked ambiguous.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::BTreeSet;
 
 use super::{
     Closed, Journey, Scene,
     arrival::arrives,
     course::{causal_order, course},
-    identity::{Content, Part, Question, StreamKey, conversation, part},
-    stream::Stream,
+    identity::{Content, Part, StreamKey, conversation, part},
+    memory::Memory,
     track::{Key, Range, Track},
 };
-use crate::link::{Hop, Transport};
+use crate::link::{Hop, Packet, Transport};
 
 /// How the engine is to behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,10 +73,7 @@ pub struct Joined {
 pub struct Engine {
     limits: Limits,
     next: u64,
-    tracks: HashMap<u64, Track>,
-    contents: HashMap<Content, VecDeque<u64>>,
-    streams: HashMap<StreamKey, Stream>,
-    questions: HashMap<Question, u64>,
+    memory: Memory,
     /// Open tracks, by when they were last heard of.
     open: BTreeSet<(i64, u64)>,
     /// Reported tracks, by when they are to be forgotten.
@@ -92,10 +89,7 @@ impl Engine {
         Self {
             limits,
             next: 1,
-            tracks: HashMap::new(),
-            contents: HashMap::new(),
-            streams: HashMap::new(),
-            questions: HashMap::new(),
+            memory: Memory::default(),
             open: BTreeSet::new(),
             reported: BTreeSet::new(),
             finished: Vec::new(),
@@ -118,37 +112,13 @@ impl Engine {
     /// Whether nothing is remembered of any hop.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.tracks.is_empty()
-            && self.contents.is_empty()
-            && self.streams.is_empty()
-            && self.questions.is_empty()
+        self.memory.is_empty()
     }
 
     /// Takes a hop that agent `node` saw at `time`, Unix time, ns.
     pub fn push(&mut self, scene: &Scene, node: usize, time: i64, hop: &Hop) {
-        let joined = match &hop.packet.transport {
-            Transport::Tcp(tcp) if tcp.payload_len > 0 && hop.packet.fragment.is_none() => {
-                let key = StreamKey::of(&hop.packet, tcp);
-                let stamp = tcp.timestamps.map(|(value, _)| value);
-                let stream = self
-                    .streams
-                    .entry(key)
-                    .or_insert_with(|| Stream::new(tcp.seq));
-                let range = stream.range(tcp.seq, tcp.payload_len);
-                let candidates = stream.overlapping(range);
-                self.push_range(scene, (node, time), hop, (range, stamp), &candidates)
-            }
-            _ => {
-                let candidates: Vec<u64> = self
-                    .contents
-                    .get(&Content::of(&hop.packet))
-                    .into_iter()
-                    .flatten()
-                    .copied()
-                    .collect();
-                self.push_range(scene, (node, time), hop, (Range::WHOLE, None), &candidates)
-            }
-        };
+        let (range, candidates) = self.memory.candidates(&hop.packet);
+        let joined = self.push_range(scene, (node, time), hop, range, &candidates);
         if joined {
             self.counts.joined += 1;
         } else {
@@ -170,17 +140,19 @@ impl Engine {
         scene: &Scene,
         (node, time): (usize, i64),
         hop: &Hop,
-        (range, stamp): (Range, Option<u32>),
+        range: Range,
         candidates: &[u64],
     ) -> bool {
+        let stamp = stamp(&hop.packet);
+        let owner = self.memory.owner(node, hop.skb);
         // Of identical packets, the one that was in this sk_buff; then open
         // ones before reported ones, and each in order.
         let mut ranked: Vec<(bool, bool, u64)> = candidates
             .iter()
             .filter_map(|id| {
-                let track = self.tracks.get(id)?;
+                let track = self.memory.get(*id)?;
                 (track.stamp == stamp && track.open_at(node, hop, range).is_some())
-                    .then(|| (!track.was_in(node, hop.skb), track.journey.is_none(), *id))
+                    .then(|| (owner != Some(*id), track.journey.is_none(), *id))
             })
             .collect();
         ranked.sort_unstable();
@@ -191,7 +163,8 @@ impl Engine {
         for (_, _, id) in ranked {
             let mut left = Vec::new();
             for part in rest {
-                let Some(share) = self.tracks[&id].open_at(node, hop, part) else {
+                let track = self.memory.get(id);
+                let Some(share) = track.and_then(|track| track.open_at(node, hop, part)) else {
                     left.push(part);
                     continue;
                 };
@@ -201,7 +174,7 @@ impl Engine {
             rest = left;
         }
         for part in rest {
-            let id = self.begin(scene, time, hop, part, stamp, range);
+            let id = self.begin(scene, time, hop, part, range);
             joined |= self.add(scene, (node, time), hop, id, part);
         }
         joined
@@ -213,11 +186,17 @@ impl Engine {
         let Some((true, false, first)) = ranked.first() else {
             return;
         };
+        let share = |id: u64| {
+            let track = self.memory.get(id)?;
+            track.range.intersection(range)
+        };
+        let Some(wanted) = share(*first) else {
+            return;
+        };
         let rivals: Vec<u64> = ranked
             .iter()
             .filter(|(_, reported, id)| {
-                let same = self.tracks[id].range.intersection(self.tracks[first].range);
-                !reported && same.and_then(|same| same.intersection(range)).is_some()
+                !reported && share(*id).is_some_and(|other| other.intersection(wanted).is_some())
             })
             .map(|(_, _, id)| *id)
             .collect();
@@ -225,7 +204,8 @@ impl Engine {
             return;
         }
         for id in rivals {
-            if let Some(journey) = self.tracks.get_mut(&id).and_then(|t| t.journey.as_mut()) {
+            let track = self.memory.get_mut(id);
+            if let Some(journey) = track.and_then(|track| track.journey.as_mut()) {
                 journey.ambiguous = true;
             }
         }
@@ -240,7 +220,8 @@ impl Engine {
         id: u64,
         share: Range,
     ) -> bool {
-        let track = self.tracks.get_mut(&id).expect("a ranked track exists");
+        self.memory.own(node, hop.skb, id);
+        let track = self.memory.get_mut(id).expect("a ranked track exists");
         let was_open = track.journey.is_some();
         let before = track.last;
         let seen = track.add(node, time, hop, share);
@@ -256,49 +237,29 @@ impl Engine {
     }
 
     /// Begins a journey with the part of a hop's packet that no other claims.
-    fn begin(
-        &mut self,
-        scene: &Scene,
-        time: i64,
-        hop: &Hop,
-        part: Range,
-        stamp: Option<u32>,
-        whole: Range,
-    ) -> u64 {
+    fn begin(&mut self, scene: &Scene, time: i64, hop: &Hop, part: Range, whole: Range) -> u64 {
         let id = self.next;
         self.next += 1;
         let mut packet = hop.packet.clone();
         let mut retransmits = None;
         let key;
-        if let Transport::Tcp(tcp) = &mut packet.transport
-            && tcp.payload_len > 0
-        {
+        let stamp = stamp(&packet);
+        let cut = packet.stream_data().map(|tcp| tcp.payload_len);
+        if let (Some(old_len), Transport::Tcp(tcp)) = (cut, &mut packet.transport) {
             let offset = u32::try_from(part.start - whole.start).unwrap_or(0);
             tcp.seq = tcp.seq.wrapping_add(offset);
-            let new_len = u32::try_from(part.len()).unwrap_or(tcp.payload_len);
-            packet.len = packet.len - tcp.payload_len.min(packet.len) + new_len;
-            tcp.payload_len = new_len;
-            let stream_key = StreamKey::of(&hop.packet, tcp);
-            if let Some(stream) = self.streams.get_mut(&stream_key) {
-                retransmits = stream.overlapping(part).last().copied();
-                stream.insert(part, id);
-            }
-            key = Key::Stream(stream_key);
+            tcp.payload_len = u32::try_from(part.len()).unwrap_or(old_len);
+            packet.len = packet.len.saturating_sub(old_len) + tcp.payload_len;
+            let stream = StreamKey::of(&hop.packet, tcp);
+            retransmits = self.memory.before(&stream, part);
+            key = Key::Stream(stream);
         } else {
-            let content = Content::of(&packet);
-            self.contents
-                .entry(content.clone())
-                .or_default()
-                .push_back(id);
-            key = Key::Content(content);
+            key = Key::Content(Content::of(&packet));
         }
-        let answers = match self::part(&packet) {
-            Some(Part::Asks(question)) => {
-                self.questions.insert(question, id);
-                None
-            }
-            Some(Part::Answers(question)) => self.questions.get(&question).copied(),
-            None => None,
+        let (question, answers) = match self::part(&packet) {
+            Some(Part::Asks(question)) => (Some(question), None),
+            Some(Part::Answers(question)) => (None, self.memory.asker(&question)),
+            None => (None, None),
         };
         let journey = Journey {
             id,
@@ -311,16 +272,16 @@ impl Engine {
             ambiguous: false,
             closed: Closed::End,
         };
-        let mut track = Track::new(key, part, stamp, journey);
+        let mut track = Track::new(key, question, part, stamp, journey);
         track.last = time;
         self.open.insert((time, id));
-        self.tracks.insert(id, track);
+        self.memory.insert(id, track);
         id
     }
 
     /// Reports a journey, and remembers its track.
     fn close(&mut self, scene: &Scene, id: u64, why: Closed) {
-        let Some(track) = self.tracks.get_mut(&id) else {
+        let Some(track) = self.memory.get_mut(id) else {
             return;
         };
         let Some(mut journey) = track.journey.take() else {
@@ -331,8 +292,12 @@ impl Engine {
             Closed::Arrived => 0,
             Closed::Silence | Closed::End | Closed::Evicted => self.limits.hold,
         };
-        self.reported
-            .insert((track.last + silent + self.limits.hold, id));
+        let until = track
+            .last
+            .saturating_add(silent)
+            .saturating_add(self.limits.hold);
+        self.reported.insert((until, id));
+        self.memory.reported(id);
         journey.closed = why;
         causal_order(scene, &mut journey);
         self.finished.push(journey);
@@ -345,7 +310,7 @@ impl Engine {
     /// (Unix time, ns), and forgets what was reported long ago.
     pub fn advance(&mut self, scene: &Scene, now: i64) {
         while let Some((last, id)) = self.open.first().copied() {
-            if now - last < self.limits.hold {
+            if now.saturating_sub(last) < self.limits.hold {
                 break;
             }
             self.close(scene, id, Closed::Silence);
@@ -369,35 +334,13 @@ impl Engine {
     }
 
     fn forget_oldest(&mut self) {
-        let Some((_, id)) = self.reported.pop_first() else {
-            return;
-        };
-        let Some(track) = self.tracks.remove(&id) else {
-            return;
-        };
-        match track.key {
-            Key::Content(content) => {
-                if let Some(ids) = self.contents.get_mut(&content) {
-                    ids.retain(|other| *other != id);
-                    if ids.is_empty() {
-                        self.contents.remove(&content);
-                    }
-                }
-                let Some(Part::Asks(question)) = part(content.packet()) else {
-                    return;
-                };
-                if self.questions.get(&question) == Some(&id) {
-                    self.questions.remove(&question);
-                }
-            }
-            Key::Stream(key) => {
-                if let Some(stream) = self.streams.get_mut(&key) {
-                    stream.remove(track.range, id);
-                    if stream.is_empty() {
-                        self.streams.remove(&key);
-                    }
-                }
-            }
+        if let Some((_, id)) = self.reported.pop_first() {
+            self.memory.forget(id);
         }
     }
+}
+
+/// The timestamp that tells a transmission of stream data from another.
+fn stamp(packet: &Packet) -> Option<u32> {
+    packet.stream_data()?.timestamps.map(|(value, _)| value)
 }

@@ -20,10 +20,6 @@ impl Content {
             ..packet.clone()
         })
     }
-
-    pub(super) const fn packet(&self) -> &Packet {
-        &self.0
-    }
 }
 
 /// One direction of a TCP connection.
@@ -111,7 +107,7 @@ pub(super) enum Question {
     /// ARP request and reply.
     Arp { asker: IpAddr, asked: IpAddr },
     /// Neighbour solicitation and advertisement.
-    Neighbour { target: IpAddr },
+    Neighbour { asker: IpAddr, target: IpAddr },
 }
 
 /// A packet's part in a question and its answer.
@@ -126,13 +122,12 @@ pub(super) fn part(packet: &Packet) -> Option<Part> {
     match &packet.transport {
         Transport::Icmp(icmp) => {
             if let Some(neighbour) = &icmp.neighbour {
-                let question = Question::Neighbour {
-                    target: neighbour.target,
-                };
+                let target = neighbour.target;
+                let question = |asker| Question::Neighbour { asker, target };
                 return Some(if neighbour.advertisement {
-                    Part::Answers(question)
+                    Part::Answers(question(packet.dst))
                 } else {
-                    Part::Asks(question)
+                    Part::Asks(question(packet.src))
                 });
             }
             let (id, seq) = icmp.echo?;

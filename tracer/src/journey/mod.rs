@@ -4,12 +4,13 @@ mod arrival;
 mod course;
 mod engine;
 mod identity;
+mod memory;
 mod model;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod track;
 
-pub(crate) use arrival::{Arrival, arrival, destination};
+pub(crate) use arrival::{Arrival, arrival, destination, expected};
 pub use engine::{Engine, Joined, Limits};
 pub use model::{Closed, Course, Journey, Owner, OwnerKind, Scene, Step};

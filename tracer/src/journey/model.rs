@@ -13,6 +13,8 @@ pub struct Scene {
     pub nodes: Vec<Hello>,
     /// Owners of addresses.
     pub owners: BTreeMap<IpAddr, Owner>,
+    /// From when on all points are observed, Unix time, ns.
+    pub since: i64,
     /// Addresses on the asking side of the follow, to tell requests from
     /// replies.
     pub sources: Vec<IpNet>,
@@ -52,6 +54,13 @@ impl Scene {
             .get(&address)
             .filter(|owner| owner.kind == OwnerKind::Pod)
             .map(|owner| owner.name.as_str())
+    }
+
+    /// Whether two agents are known to share a kernel, and so its clock.
+    #[must_use]
+    pub fn one_clock(&self, one: usize, other: usize) -> bool {
+        let (a, b) = (&self.nodes[one].boot_id, &self.nodes[other].boot_id);
+        one == other || (!a.is_empty() && a == b)
     }
 
     /// The agent of the node with this name.
@@ -140,9 +149,6 @@ impl Journey {
     /// How much is on its way: payload bytes of TCP data, else 1.
     #[must_use]
     pub fn size(&self) -> u32 {
-        match &self.packet.transport {
-            crate::link::Transport::Tcp(tcp) if tcp.payload_len > 0 => tcp.payload_len,
-            _ => 1,
-        }
+        self.packet.stream_data().map_or(1, |tcp| tcp.payload_len)
     }
 }

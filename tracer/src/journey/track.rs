@@ -3,7 +3,7 @@
 
 use super::{
     Journey, Step,
-    identity::{Content, StreamKey},
+    identity::{Content, Question, StreamKey},
 };
 use crate::link::Hop;
 
@@ -47,8 +47,6 @@ impl Range {
 pub(super) struct Visit {
     node: usize,
     point: usize,
-    /// Of the last piece seen there.
-    skb: u64,
     ttl: u8,
     /// Ranges seen, disjoint.
     seen: Vec<Range>,
@@ -67,6 +65,8 @@ pub(super) enum Key {
 #[derive(Debug)]
 pub(super) struct Track {
     pub(super) key: Key,
+    /// What it asks, if anything.
+    pub(super) question: Option<Question>,
     /// What it covers.
     pub(super) range: Range,
     /// TCP timestamp value of this transmission.
@@ -75,27 +75,29 @@ pub(super) struct Track {
     pub(super) last: i64,
     /// Not yet reported.
     pub(super) journey: Option<Journey>,
+    /// The sk_buffs that it was seen in, by agent.
+    pub(super) skbs: Vec<(usize, u64)>,
     visits: Vec<Visit>,
 }
 
 impl Track {
-    pub(super) const fn new(key: Key, range: Range, stamp: Option<u32>, journey: Journey) -> Self {
+    pub(super) const fn new(
+        key: Key,
+        question: Option<Question>,
+        range: Range,
+        stamp: Option<u32>,
+        journey: Journey,
+    ) -> Self {
         Self {
             key,
+            question,
             range,
             stamp,
             last: i64::MIN,
             journey: Some(journey),
+            skbs: Vec::new(),
             visits: Vec::new(),
         }
-    }
-
-    /// Whether the last piece seen on `node` was in this sk_buff.
-    pub(super) fn was_in(&self, node: usize, skb: u64) -> bool {
-        self.visits
-            .iter()
-            .rev()
-            .any(|visit| visit.node == node && visit.skb == skb)
     }
 
     /// What of `range` could be this journey's at this hop: not what it has
@@ -132,7 +134,6 @@ impl Track {
             self.visits.push(Visit {
                 node,
                 point: hop.point,
-                skb: hop.skb,
                 ttl: hop.packet.ttl,
                 seen: Vec::new(),
             });
@@ -152,7 +153,6 @@ impl Track {
             }
         }
         let visit = &mut self.visits[index];
-        visit.skb = hop.skb;
         visit.seen.push(range);
         if let Some(journey) = &mut self.journey {
             // Steps and visits grow together until the journey is reported.
@@ -174,10 +174,7 @@ struct Share {
 
 impl Share {
     fn of(hop: &Hop, range: Range) -> Self {
-        let payload = match &hop.packet.transport {
-            crate::link::Transport::Tcp(tcp) => tcp.payload_len,
-            _ => 0,
-        };
+        let payload = hop.packet.stream_data().map_or(0, |tcp| tcp.payload_len);
         let part = u32::try_from(range.len()).unwrap_or(u32::MAX);
         if payload == 0 || part >= payload {
             return Self {

@@ -115,6 +115,8 @@ pub struct Batch {
 /// What has become of packets since a stream began.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
+    /// When it was made: the agent's monotonic clock, ns.
+    pub time: u64,
     /// By observation point: index into [`Hello::points`], counters. Points
     /// that share a counter slot stand here once.
     pub counters: Vec<(usize, Counters)>,

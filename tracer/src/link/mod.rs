@@ -11,6 +11,8 @@ mod packet;
 
 use tokio::sync::mpsc;
 
+use crate::node::NodeError;
+
 pub use command::{Command, Commander, Filter, Pair, Start};
 pub use message::{Batch, Direction, Elsewhere, Hello, Hop, InterfaceKind, Point, Report, Role};
 pub use packet::{Arp, Encap, Flags, Icmp, Mac, Neighbour, Packet, Proto, Quote, Tcp, Transport};
@@ -21,6 +23,8 @@ pub struct Link {
     pub hello: Hello,
     /// To tell it what to do. Dropping it ends the agent.
     pub commands: Box<dyn Commander>,
-    /// Its batches. The channel closes once every program is detached.
-    pub batches: mpsc::UnboundedReceiver<Batch>,
+    /// Its batches, or why it can send no more. The channel closes once every
+    /// program is detached. It is short: a collector that does not keep up
+    /// leaves events in the ring buffers, where it is counted what is lost.
+    pub batches: mpsc::Receiver<Result<Batch, NodeError>>,
 }

@@ -241,6 +241,16 @@ impl Packet {
         }
     }
 
+    /// Its TCP header, if it carries bytes of a stream that are all in it: not
+    /// in a fragment, whose header states more than it has.
+    #[must_use]
+    pub fn stream_data(&self) -> Option<&Tcp> {
+        match &self.transport {
+            Transport::Tcp(tcp) if tcp.payload_len > 0 && self.fragment.is_none() => Some(tcp),
+            _ => None,
+        }
+    }
+
     /// Whether it is ARP or neighbour discovery.
     #[must_use]
     pub const fn is_neighbour(&self) -> bool {

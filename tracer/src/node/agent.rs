@@ -22,6 +22,9 @@ use crate::link::{Command, Commander, Direction, Hello, Link, Point, Role, Start
 /// How a program is attached.
 const HOOK: &str = "tcx";
 
+/// Batches that may be on their way to the collector.
+const IN_FLIGHT: usize = 16;
+
 /// Finds the points of a node and attaches to them. The filter is empty: no
 /// packet is taken until the agent is armed.
 ///
@@ -29,7 +32,7 @@ const HOOK: &str = "tcx";
 /// [`NodeError`]; nothing stays attached then.
 pub fn start(start: &Start) -> Result<Link, NodeError> {
     require::check(start.netns.is_some() || start.request.pod_interfaces)?;
-    let (sender, batches) = mpsc::unbounded_channel();
+    let (sender, batches) = mpsc::channel(worker::RESERVED + IN_FLIGHT);
     // Per node, so that no address is the same on two of them.
     let salt = RandomState::new().hash_one(&start.node);
     let host = start.clone();
@@ -60,7 +63,10 @@ pub fn start(start: &Start) -> Result<Link, NodeError> {
         local: plan.local,
         notes: plan.notes,
     };
-    let mut workers = vec![worker];
+    // From here on, giving up ends the workers that have started.
+    let mut local = Local {
+        workers: vec![worker],
+    };
     for (stream, pod) in (1..).zip(plan.pod_namespaces) {
         let first = hello.points.len();
         let point = pod_point(start, &pod);
@@ -71,12 +77,12 @@ pub fn start(start: &Start) -> Result<Link, NodeError> {
             let points = attach(&mut probe, first, &point)?;
             Ok((probe, points))
         })?;
-        workers.push(worker);
+        local.workers.push(worker);
         hello.points.extend(points);
     }
     Ok(Link {
         hello,
-        commands: Box::new(Local { workers }),
+        commands: Box::new(local),
         batches,
     })
 }
@@ -109,7 +115,7 @@ struct Prepared {
 }
 
 fn prepare_host(start: &Start, salt: u64) -> Result<(Probe, Prepared), NodeError> {
-    let plan = discover(&start.request)?;
+    let mut plan = discover(&start.request)?;
     let load = Load {
         key: start.key,
         salt,
@@ -118,6 +124,14 @@ fn prepare_host(start: &Start, salt: u64) -> Result<(Probe, Prepared), NodeError
     let mut probe = Probe::load(load, start.ring_size, start.budget)?;
     let mut points = Vec::new();
     for interface in &plan.interfaces {
+        // The programs begin at an Ethernet header.
+        if !interface.l2 {
+            plan.notes.push(format!(
+                "{} has no Ethernet header and is not observed by this version",
+                interface.name
+            ));
+            continue;
+        }
         let point = host_point(interface);
         let found = attach(&mut probe, points.len(), &point)?;
         points.extend(found);

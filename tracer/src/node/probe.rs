@@ -22,7 +22,7 @@ use tracer_common::{
     filter::{AddressKey, KEY_PREFIX_BITS, MAX_PAIRS, Prefilter, Rule, Sides},
 };
 
-use super::{NodeError, decode, tables::Tables};
+use super::{NodeError, decode, tables::Tables, worker};
 use crate::link::{Direction, Elsewhere, Filter, Hop, Proto, Report};
 
 /// The kernel programs, as `build.rs` built them.
@@ -33,7 +33,7 @@ pub static PROGRAMS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR")
 const MAX_ADDRESSES: u32 = 4096;
 
 /// Records taken off the ring buffer at a time.
-const BATCH: usize = 16_384;
+const BATCH: usize = 4_096;
 
 /// The loaded programs of a namespace.
 pub(super) struct Probe {
@@ -252,6 +252,7 @@ impl Probe {
         }
         counters.sort_unstable_by_key(|(point, _)| *point);
         Ok(Report {
+            time: worker::now(),
             counters,
             malformed: self.malformed,
             elsewhere: self.elsewhere()?,
@@ -289,6 +290,14 @@ impl Probe {
 
     /// Detaches everything; what is in the ring buffer stays readable.
     pub(super) fn detach(&mut self) -> Result<(), NodeError> {
+        // First all points at once: detached one after the other, they would
+        // see less and less of each packet.
+        let mut prefilter: Array<_, Prefilter> = self.map("PREFILTER")?;
+        for slot in 0..2 {
+            prefilter
+                .set(slot, Prefilter::EMPTY, 0)
+                .map_err(|source| NodeError::map(&source))?;
+        }
         for direction in [Direction::Ingress, Direction::Egress] {
             // Unloading drops the links, and with them the attachments.
             classifier(&mut self.ebpf, program(direction))

@@ -17,7 +17,7 @@ use nix::{
     sys::eventfd::{EfdFlags, EventFd},
     time::{ClockId, clock_gettime},
 };
-use tokio::sync::mpsc as batches;
+use tokio::sync::mpsc::Sender;
 use tracing::warn;
 
 use super::{NodeError, probe::Probe};
@@ -35,6 +35,13 @@ const GRACE: Duration = Duration::from_millis(20);
 /// How often a batch carries a report unasked.
 const REPORT_EVERY: Duration = Duration::from_millis(100);
 
+/// Where batches go, or why there are no more.
+pub(super) type Batches = Sender<Result<Batch, NodeError>>;
+
+/// Places in the channel of batches that are kept free for last words: one
+/// for each worker of an agent, and a worker is rarely alone with its fault.
+pub(super) const RESERVED: usize = 16;
+
 /// A worker, from outside.
 pub(super) struct Worker {
     commands: mpsc::Sender<Command>,
@@ -49,7 +56,7 @@ impl Worker {
     pub(super) fn start<T: Send + 'static>(
         stream: usize,
         netns: Option<PathBuf>,
-        batches: batches::UnboundedSender<Batch>,
+        batches: Batches,
         prepare: impl FnOnce() -> Result<(Probe, T), NodeError> + Send + 'static,
     ) -> Result<(Self, T), NodeError> {
         let system = |what| {
@@ -80,6 +87,7 @@ impl Worker {
                     return;
                 }
             };
+            let last_words = LastWords(batches.clone());
             let mut service = Service {
                 stream,
                 probe,
@@ -87,7 +95,7 @@ impl Worker {
                 last_report: Instant::now(),
             };
             if let Err(error) = service.run(&inbox, &woken) {
-                warn!("the agent's stream {stream} ends: {error}");
+                last_words.say(error);
             }
         };
         let thread = thread::Builder::new()
@@ -145,45 +153,80 @@ pub(super) fn now() -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// Tells the collector why a worker ends that was not told to, so that nobody
+/// waits for it. Also when it panics.
+struct LastWords(Batches);
+
+impl LastWords {
+    fn say(&self, error: NodeError) {
+        // A collector that is gone need not know.
+        let _: Result<(), _> = self.0.try_send(Err(error));
+    }
+}
+
+impl Drop for LastWords {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.say(NodeError::System {
+                what: "go on",
+                source: io::Error::other("a thread of the agent panicked"),
+            });
+        }
+    }
+}
+
 /// The thread's side.
 struct Service {
     stream: usize,
     probe: Probe,
-    batches: batches::UnboundedSender<Batch>,
+    batches: Batches,
     last_report: Instant,
 }
 
 impl Service {
     fn run(&mut self, inbox: &mpsc::Receiver<Command>, wake: &EventFd) -> Result<(), NodeError> {
+        // Whether the ring buffer may hold more than was taken.
+        let mut more = false;
         loop {
-            self.wait(wake, PollTimeout::NONE)?;
+            self.wait(wake, more)?;
             loop {
                 match inbox.try_recv() {
                     Ok(Command::Arm(filter)) => self.probe.arm(&filter)?,
                     Ok(Command::Sample(sample)) => self.probe.sample(sample)?,
                     Ok(Command::Explain(explain)) => self.probe.explain(explain)?,
-                    Ok(Command::Flush) => self.drain(true, false)?,
-                    Ok(Command::Report) => self.drain(true, true)?,
+                    Ok(Command::Flush) => {
+                        self.drain(true, false)?;
+                    }
+                    Ok(Command::Report) => {
+                        self.drain(true, true)?;
+                    }
                     Ok(Command::Stop) | Err(mpsc::TryRecvError::Disconnected) => {
                         return self.finish();
                     }
                     Err(mpsc::TryRecvError::Empty) => break,
                 }
             }
-            self.drain(false, false)?;
+            more = self.drain(false, false)?;
         }
     }
 
-    /// Waits for events or a command.
-    fn wait(&self, wake: &EventFd, timeout: PollTimeout) -> Result<(), NodeError> {
-        let mut descriptors = [
+    /// Waits for events or a command; with `more`, or a collector that is
+    /// behind, only for a moment.
+    fn wait(&self, wake: &EventFd, more: bool) -> Result<(), NodeError> {
+        let behind = self.is_full();
+        let wake_only = &mut [PollFd::new(wake.as_fd(), PollFlags::POLLIN)][..];
+        let both = &mut [
             PollFd::new(wake.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.probe.readiness(), PollFlags::POLLIN),
-        ];
-        let polled = poll(&mut descriptors, timeout);
-        let only_events = descriptors[0].any() != Some(true);
-        // Interrupted: the loop comes round again.
-        match polled {
+        ][..];
+        let moment = PollTimeout::from(GATHER_MS);
+        let (descriptors, timeout) = match (behind, more) {
+            (true, _) => (wake_only, moment),
+            (false, true) => (both, PollTimeout::ZERO),
+            (false, false) => (both, PollTimeout::NONE),
+        };
+        match poll(descriptors, timeout) {
+            // Interrupted: the loop comes round again.
             Err(nix::Error::EINTR) | Ok(0) => return Ok(()),
             Ok(_) => {}
             Err(errno) => {
@@ -193,33 +236,38 @@ impl Service {
                 });
             }
         }
-        if only_events {
-            let _: Result<i32, _> = poll(
-                &mut [PollFd::new(wake.as_fd(), PollFlags::POLLIN)],
-                PollTimeout::from(GATHER_MS),
-            );
+        if !more && descriptors[0].any() != Some(true) {
+            let gather = &mut [PollFd::new(wake.as_fd(), PollFlags::POLLIN)];
+            let _: Result<i32, _> = poll(gather, moment);
         }
         // Clears what woke us; commands are read after.
         let _: Result<u64, _> = wake.read();
         Ok(())
     }
 
-    /// Sends what there is. With `always` also if it is nothing, with
-    /// `report` a report in any case.
-    fn drain(&mut self, always: bool, report: bool) -> Result<(), NodeError> {
-        let mut complete = false;
-        while !complete {
-            let watermark = now().saturating_sub(u64::try_from(GRACE.as_nanos()).unwrap_or(0));
-            let mut hops = Vec::new();
-            complete = self.probe.drain(&mut hops);
-            if hops.is_empty() && !always {
-                return Ok(());
-            }
-            let report = complete && (report || self.last_report.elapsed() >= REPORT_EVERY);
-            // Until the ring is empty, older records may follow.
-            self.send(hops, if complete { watermark } else { 0 }, report)?;
+    /// Whether the collector is behind: events then wait in the ring buffer,
+    /// and what does not fit there is counted by the program.
+    fn is_full(&self) -> bool {
+        self.batches.capacity() <= RESERVED
+    }
+
+    /// Sends what there is, one batch of it. With `always` also if it is
+    /// nothing, with `report` a report in any case. True if there may be
+    /// more.
+    fn drain(&mut self, always: bool, report: bool) -> Result<bool, NodeError> {
+        if self.is_full() && !always {
+            return Ok(true);
         }
-        Ok(())
+        let watermark = now().saturating_sub(u64::try_from(GRACE.as_nanos()).unwrap_or(0));
+        let mut hops = Vec::new();
+        let complete = self.probe.drain(&mut hops);
+        if hops.is_empty() && !always {
+            return Ok(false);
+        }
+        let report = report || self.last_report.elapsed() >= REPORT_EVERY;
+        // Until the ring is empty, older records may follow.
+        self.send(hops, if complete { watermark } else { 0 }, report)?;
+        Ok(!complete)
     }
 
     fn send(&mut self, hops: Vec<Hop>, watermark: u64, report: bool) -> Result<(), NodeError> {
@@ -230,12 +278,12 @@ impl Service {
             None
         };
         // A collector that is gone wants no batches.
-        let _: Result<(), _> = self.batches.send(Batch {
+        let _: Result<(), _> = self.batches.blocking_send(Ok(Batch {
             stream: self.stream,
             hops,
             watermark,
             report,
-        });
+        }));
         Ok(())
     }
 

@@ -7,7 +7,7 @@
 
 use super::{Confidence, Kind, Parts, Verdict};
 use crate::{
-    journey::{Arrival, Closed, Journey, OwnerKind, Scene, Step, arrival, destination},
+    journey::{Arrival, Closed, Journey, OwnerKind, Scene, Step, arrival, destination, expected},
     link::{Direction, Role},
 };
 
@@ -17,9 +17,11 @@ use crate::{
 pub fn judge(scene: &Scene, journey: &Journey, lossy: bool) -> (Verdict, Parts) {
     let sent = u64::from(journey.size());
     let (arrived, step) = furthest(scene, journey);
-    let delivered = match arrived {
-        Arrival::No => 0,
-        Arrival::HostSide | Arrival::There => step.map_or(0, |step| u64::from(step.seen)).min(sent),
+    let expected = destination(&journey.packet).map(|address| expected(scene, address));
+    let delivered = if arrived != Arrival::No && Some(arrived) >= expected {
+        step.map_or(0, |step| u64::from(step.seen)).min(sent)
+    } else {
+        0
     };
     let parts = Parts {
         sent,
@@ -32,8 +34,11 @@ pub fn judge(scene: &Scene, journey: &Journey, lossy: bool) -> (Verdict, Parts) 
     } else if let Some(verdict) = left(scene, journey) {
         verdict
     } else {
-        unknown(scene, journey, parts)
+        unknown(scene, journey, parts, arrived)
     };
+    if verdict.kind != Kind::Unknown {
+        lower_for_foreign(scene, journey, &mut verdict);
+    }
     if journey.ambiguous {
         verdict.confidence = Confidence::Low;
         verdict
@@ -77,13 +82,18 @@ fn delivered_at(scene: &Scene, journey: &Journey, arrived: Arrival, step: &Step)
             place(scene, &journey.steps[0])
         ));
     }
-    let text = match arrived {
-        Arrival::There => format!("delivered: reached {}", owner(scene, journey)),
-        Arrival::No | Arrival::HostSide => format!(
+    let point = scene.point(step);
+    let text = match point.role {
+        Role::Pod => format!("delivered: reached {}", owner(scene, journey)),
+        Role::Veth => format!(
             "delivered: handed to {} by {}",
             owner(scene, journey),
-            scene.point(step).interface
+            point.interface
         ),
+        Role::Bridge | Role::Overlay | Role::Uplink => {
+            evidence.push("what the node itself then does with it is not observed".to_owned());
+            format!("delivered: reached {}", owner(scene, journey))
+        }
     };
     Verdict {
         kind: Kind::Delivered,
@@ -95,6 +105,22 @@ fn delivered_at(scene: &Scene, journey: &Journey, arrived: Arrival, step: &Step)
         cause: None,
         evidence,
         text,
+    }
+}
+
+/// A foreign program that runs after ours where a packet was seen last may
+/// have done anything to it.
+fn lower_for_foreign(scene: &Scene, journey: &Journey, verdict: &mut Verdict) {
+    let Some(last) = journey.steps.last() else {
+        return;
+    };
+    let foreign = scene.point(last).foreign.len();
+    if foreign > 0 {
+        verdict.confidence = Confidence::Low;
+        verdict.evidence.push(format!(
+            "{foreign} other tc program(s) ran after tracer's at the last point and may have \
+             dropped or redirected it"
+        ));
     }
 }
 
@@ -117,18 +143,22 @@ fn left(scene: &Scene, journey: &Journey) -> Option<Verdict> {
     if (point.role, point.direction) != (Role::Uplink, Direction::Egress) {
         return None;
     }
-    let far_end = match last.encap {
-        Some(encap) => encap.outer_dst,
-        None => destination(&journey.packet)?,
+    if last.seen < journey.size() {
+        return None;
+    }
+    // Without a tunnel, it is for the underlay to bring it to its node.
+    let (far_end, confidence) = match last.encap {
+        Some(encap) => (encap.outer_dst, Confidence::High),
+        None => (destination(&journey.packet)?, Confidence::Low),
     };
     let owner = scene.owners.get(&far_end)?;
-    if scene.agent(&owner.node).is_some() {
+    if owner.node.is_empty() || scene.agent(&owner.node).is_some() {
         return None;
     }
     let node = &owner.node;
     Some(Verdict {
         kind: Kind::Left,
-        confidence: Confidence::High,
+        confidence,
         cause: None,
         evidence: vec![
             format!("last seen {}", place(scene, last)),
@@ -141,7 +171,7 @@ fn left(scene: &Scene, journey: &Journey) -> Option<Verdict> {
     })
 }
 
-fn unknown(scene: &Scene, journey: &Journey, parts: Parts) -> Verdict {
+fn unknown(scene: &Scene, journey: &Journey, parts: Parts, arrived: Arrival) -> Verdict {
     let mut evidence = Vec::new();
     if let Some(last) = journey.steps.last() {
         evidence.push(format!("last seen {}", place(scene, last)));
@@ -154,6 +184,14 @@ fn unknown(scene: &Scene, journey: &Journey, parts: Parts) -> Verdict {
     }
     evidence.push("drops are not watched by this version".to_owned());
     let (cause, text) = match journey.closed {
+        _ if arrived == Arrival::HostSide && parts.delivered == 0 => (
+            Some("not-seen-in-pod"),
+            "unknown: handed to the pod, but not seen on its own interface",
+        ),
+        _ if journey.steps[0].time < scene.since => (
+            Some("before-start"),
+            "unknown: on its way before all points were observed",
+        ),
         Closed::End => (
             Some("still-open"),
             "unknown: still on its way when the follow ended",

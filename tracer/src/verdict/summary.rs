@@ -77,6 +77,10 @@ impl Summary {
     pub fn add(&mut self, scene: &Scene, journey: &Journey, verdict: &Verdict) {
         *self.verdicts.entry(verdict.kind).or_default() += 1;
         for pair in journey.steps.windows(2) {
+            // Whose hops on another node these are is not sure then.
+            if journey.ambiguous && pair[0].node != pair[1].node {
+                continue;
+            }
             let place = |step| {
                 let point = scene.point(step);
                 Place {
@@ -87,7 +91,7 @@ impl Summary {
                 }
             };
             // Clocks of two nodes may disagree; a negative latency is none.
-            let Ok(latency) = u64::try_from(pair[1].time - pair[0].time) else {
+            let Ok(latency) = u64::try_from(pair[1].time.saturating_sub(pair[0].time)) else {
                 continue;
             };
             self.legs

@@ -72,6 +72,7 @@ fn scene() -> Scene {
             (NODE_A.into(), owner("node-a", OwnerKind::Node, "node-a")),
             (NODE_B.into(), owner("node-b", OwnerKind::Node, "node-b")),
         ]),
+        since: 0,
         sources: Vec::new(),
     }
 }
@@ -157,7 +158,7 @@ fn seen_inside_the_pod_is_confirmed() {
     let outside = journey(&way, Closed::Silence);
     assert_eq!(
         says(&scene, &outside),
-        (Kind::Delivered, Confidence::High, None)
+        (Kind::Unknown, Confidence::Low, Some("not-seen-in-pod"))
     );
     way.push((1, INTO_POD));
     let inside = journey(&way, Closed::Arrived);

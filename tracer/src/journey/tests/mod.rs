@@ -57,6 +57,7 @@ fn scene() -> Scene {
     Scene {
         nodes: vec![node(0, A), node(1, B)],
         owners: BTreeMap::new(),
+        since: 0,
         sources: vec![IpAddr::from(A).into()],
     }
 }
