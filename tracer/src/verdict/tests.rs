@@ -247,3 +247,44 @@ fn losses_and_rivals_lower_the_confidence() {
         (Kind::Delivered, Confidence::Low)
     );
 }
+
+#[test]
+fn bytes_that_were_not_seen_leaving_have_not_left() {
+    let mut scene = scene();
+    scene.nodes.pop();
+    let mut gone = journey(&WHOLE[..2], Closed::Silence);
+    gone.packet.transport = Transport::Tcp(crate::link::Tcp {
+        src_port: 1,
+        dst_port: 2,
+        seq: 1,
+        ack: 1,
+        flags: crate::link::Flags(crate::link::Flags::ACK),
+        window: 1,
+        payload_len: 3000,
+        timestamps: None,
+        options_hash: 0,
+    });
+    gone.steps[1].seen = 1000;
+    assert_eq!(says(&scene, &gone).0, Kind::Unknown);
+    gone.steps[1].seen = 3000;
+    assert_eq!(says(&scene, &gone).0, Kind::Left);
+}
+
+#[test]
+fn a_foreign_program_behind_ours_lowers_the_confidence() {
+    let mut scene = scene();
+    scene.nodes[1].points[TO_POD].foreign = vec![42];
+    let journey = journey(&WHOLE, Closed::Arrived);
+    assert_eq!(
+        says(&scene, &journey),
+        (Kind::Delivered, Confidence::Low, None)
+    );
+}
+
+#[test]
+fn what_was_under_way_at_the_start_is_not_guessed_about() {
+    let mut scene = scene();
+    scene.since = 1;
+    let early = journey(&WHOLE[..2], Closed::Silence);
+    assert_eq!(says(&scene, &early).2, Some("before-start"));
+}

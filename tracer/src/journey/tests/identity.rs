@@ -135,3 +135,38 @@ fn arp_replies_know_their_request() {
     assert_eq!(reply.answers, Some(1));
     assert_eq!(reply.direction, Course::Reply);
 }
+
+/// A dropped packet's sk_buff is handed out again, to an identical packet,
+/// before the dropped one was given up: the arrival is the second one's.
+#[test]
+fn a_reused_sk_buff_belongs_to_its_latest_packet() {
+    let mut stage = Stage::new();
+    let packet = udp(1);
+    for (node, point) in [(0, FROM_POD), (0, OUT), (1, IN)] {
+        stage.see(node, &hop(point, 0, 9, &packet));
+    }
+    for (time, (node, point)) in (MS..).zip(WAY) {
+        stage.see(node, &hop(point, time, 9, &packet));
+    }
+    let arrived = stage.finished();
+    assert_eq!(arrived.len(), 1);
+    assert_eq!(arrived[0].id, 2);
+    assert_eq!(way(&arrived[0]), WAY);
+    let dropped = stage.end();
+    assert_eq!((dropped.len(), dropped[0].id), (1, 1));
+}
+
+/// A fragment's TCP header states bytes that are in other fragments.
+#[test]
+fn a_first_fragment_is_one_packet_whatever_its_header_says() {
+    let mut stage = Stage::new();
+    let fragment = Packet {
+        fragment: Some((0, true)),
+        ..tcp(1000, 3000, 5)
+    };
+    stage.send(0, 1, &fragment);
+    let journeys = stage.finished();
+    assert_eq!(journeys.len(), 1);
+    assert_eq!(way(&journeys[0]), WAY);
+    assert_eq!(journeys[0].size(), 1);
+}
