@@ -131,13 +131,13 @@ pub(crate) fn spend(now: u64, budget: u32) -> bool {
         return false;
     };
     let window = now >> config::BUDGET_WINDOW_SHIFT;
-    // SAFETY: a valid element of two integers. CPUs race for it, as eBPF has
-    // no portable atomics before 5.12, which may grant a few events more than
-    // the budget: what was granted and what was not is counted elsewhere.
     #[expect(
         clippy::multiple_unsafe_ops_per_block,
         reason = "one reason holds for all"
     )]
+    // SAFETY: a valid element of two integers. CPUs race for it, as eBPF has
+    // no portable atomics before 5.12, which may grant a few events more than
+    // the budget: what was granted and what was not is counted elsewhere.
     unsafe {
         if (*state).window < window {
             (*state).window = window;

@@ -49,15 +49,15 @@ fn stating(mut packet: Vec<u8>, stated: u16) -> Vec<u8> {
 fn short_frames() -> Result<()> {
     let stage = Stage::new()?;
     let [from, to] = [0, 1].map(|pod| stage.lab.pods[pod].v4);
-    let packet = |proto, payload: &[u8]| stage.from_pod(IPV4, &ipv4(proto, from, to, payload));
-    let datagram = stage.from_pod(IPV4, &stage.datagram(&[0; 16]));
+    let packet = |proto, payload: &[u8]| stage.sent_by_pod(IPV4, &ipv4(proto, from, to, payload));
+    let datagram = stage.sent_by_pod(IPV4, &stage.datagram(&[0; 16]));
     let segment = packet(TCP, &tcp(4000, PORT, 1, &[0; 16]));
     let echo = packet(ICMP, &icmp(8, 0, &[0; 20]));
     let error = packet(
         ICMP,
         &icmp(3, 3, &[&[0; 4], &*stage.datagram(&[])].concat()),
     );
-    let question = stage.from_pod(ARP, &arp_request(from, to));
+    let question = stage.sent_by_pod(ARP, &arp_request(from, to));
     let cases = [
         Case::new("within the IPv4 header", cut(&datagram, L3..L4)).unparsed(REFUSED),
         // A tunnel cannot be ruled out without the port.
@@ -81,7 +81,7 @@ fn short_frames() -> Result<()> {
 #[test]
 fn versions_and_header_lengths() -> Result<()> {
     let stage = Stage::new()?;
-    let frame = stage.from_pod(IPV4, &stage.datagram(&[0; 16]));
+    let frame = stage.sent_by_pod(IPV4, &stage.datagram(&[0; 16]));
     let versions = (0..16).filter(|version| *version != 4);
     let words = |range: std::ops::Range<u8>| range.map(|words| with(&frame, L3, 0x40 | words));
     let cases = [
@@ -105,11 +105,11 @@ fn versions_and_header_lengths() -> Result<()> {
 fn lengths_that_lie() -> Result<()> {
     let stage = Stage::new()?;
     let [from, to] = [0, 1].map(|pod| stage.lab.pods[pod].v4);
-    let total = |stated| stage.from_pod(IPV4, &stating(stage.datagram(&[0; 16]), stated));
+    let total = |stated| stage.sent_by_pod(IPV4, &stating(stage.datagram(&[0; 16]), stated));
     let udp_len = |stated: u16| {
         let mut datagram = udp(4000, PORT, &[0; 16]);
         datagram[4..6].copy_from_slice(&stated.to_be_bytes());
-        stage.from_pod(IPV4, &ipv4(UDP, from, to, &datagram))
+        stage.sent_by_pod(IPV4, &ipv4(UDP, from, to, &datagram))
     };
     let cases = [
         Case::new("less than a header", [0, 1, 19].map(total)).journey(2, "unknown"),
@@ -138,7 +138,7 @@ fn tcp_data_offsets() -> Result<()> {
     let offset = |words: u8| {
         let mut segment = tcp(4000, PORT, u32::from(words) << 8, &[0; 8]);
         segment[12] = words << 4;
-        stage.from_pod(IPV4, &ipv4(TCP, from, to, &segment))
+        stage.sent_by_pod(IPV4, &ipv4(TCP, from, to, &segment))
     };
     let cases = [
         Case::new("less than a header", (0..5).map(offset)).malformed(FORWARDED),
@@ -165,7 +165,7 @@ fn tcp_options_that_lie() -> Result<()> {
     let frames = (0..).zip(options).map(|(number, options)| {
         let mut segment = tcp(4000, PORT, number << 8, &[0; 8]);
         segment[20..32].copy_from_slice(&options);
-        stage.from_pod(IPV4, &ipv4(TCP, from, to, &segment))
+        stage.sent_by_pod(IPV4, &ipv4(TCP, from, to, &segment))
     });
     let case = Case::new("options", frames).journey(ALL, "delivered");
     case.check(&stage, &stage.pod)
@@ -178,7 +178,7 @@ fn what_is_on_the_port_of_dns() -> Result<()> {
     let [from, to] = [0, 1].map(|pod| stage.lab.pods[pod].v4);
     let frames = (0..20).map(|len| {
         let datagram = udp(53, PORT, &[7; 20][..len]);
-        stage.from_pod(IPV4, &ipv4(UDP, from, to, &datagram))
+        stage.sent_by_pod(IPV4, &ipv4(UDP, from, to, &datagram))
     });
     let case = Case::new("from port 53", frames).journey(ALL, "delivered");
     case.check(&stage, &stage.pod)
@@ -192,7 +192,7 @@ fn ip_options() -> Result<()> {
     let payload = udp(4000, PORT, &[0; 16]);
     let frames = (0..=10_usize).map(|words| {
         let nops = vec![1; words * 4];
-        stage.from_pod(IPV4, &ipv4_with_options(UDP, from, to, &nops, &payload))
+        stage.sent_by_pod(IPV4, &ipv4_with_options(UDP, from, to, &nops, &payload))
     });
     let case = Case::new("options", frames).journey(ALL, "delivered");
     case.check(&stage, &stage.pod)

@@ -19,7 +19,7 @@ const OPTIONS: u8 = 60;
 /// A frame from pod to pod.
 fn frame(stage: &Stage, next: u8, payload: &[u8]) -> Vec<u8> {
     let [from, to] = [0, 1].map(|pod| stage.lab.pods[pod].v6);
-    stage.from_pod(IPV6, &ipv6(next, from, to, payload))
+    stage.sent_by_pod(IPV6, &ipv6(next, from, to, payload))
 }
 
 /// A datagram to nobody: it cannot have the checksum that IPv6 demands, and

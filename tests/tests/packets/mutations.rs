@@ -26,10 +26,10 @@ fn packets(stage: &Stage) -> Vec<(u16, Vec<u8>)> {
 }
 
 /// As the pod sends them.
-fn from_pod(stage: &Stage) -> Vec<Vec<u8>> {
+fn sent_by_pod(stage: &Stage) -> Vec<Vec<u8>> {
     let packets = packets(stage).into_iter();
     packets
-        .map(|(kind, packet)| stage.from_pod(kind, &packet))
+        .map(|(kind, packet)| stage.sent_by_pod(kind, &packet))
         .collect()
 }
 
@@ -56,13 +56,12 @@ fn from_wire(stage: &Stage) -> Vec<Vec<u8>> {
 /// Ethernet addresses stay, or nobody would look at it.
 fn mutated(frame: &[u8], rng: &mut Rng) -> Vec<u8> {
     let mut frame = frame.to_vec();
-    let mut below = |bound: usize| usize::try_from(rng.next() % bound as u64).expect("below");
-    for _ in 0..=below(4) {
-        let at = 12 + below(frame.len() - 12);
-        frame[at] = u8::try_from(below(256)).expect("a byte");
+    let last = u32::try_from(frame.len() - 1).expect("a frame is short");
+    for _ in 0..rng.range(1, 4) {
+        frame[rng.range(12, last) as usize] = rng.range(0, 255) as u8;
     }
-    if below(4) == 0 {
-        frame.truncate(14 + below(frame.len() - 14));
+    if rng.range(1, 4) == 1 {
+        frame.truncate(rng.range(14, last) as usize);
     }
     frame
 }
@@ -78,7 +77,7 @@ fn nothing_stops_it() -> Result<()> {
         })
     };
     let seen = stage.watch(OPTIONS, || {
-        send_mutated(&stage.pod, &from_pod(&stage))?;
+        send_mutated(&stage.pod, &sent_by_pod(&stage))?;
         send_mutated(&stage.wire, &from_wire(&stage))
     })?;
     // Every way to end was taken, and often.

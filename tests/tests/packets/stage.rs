@@ -66,7 +66,7 @@ impl Stage {
     }
 
     /// A frame from the first pod to its gateway, which will forward it.
-    pub(crate) fn from_pod(&self, kind: u16, payload: &[u8]) -> Vec<u8> {
+    pub(crate) fn sent_by_pod(&self, kind: u16, payload: &[u8]) -> Vec<u8> {
         let (pod, node) = self.source();
         addressed(ethernet(kind, payload), &node.bridge_mac, &pod.mac)
     }
@@ -128,7 +128,7 @@ impl Stage {
         send()?;
         let [from, to] = [0, 1].map(|pod| self.lab.pods[pod].v4);
         let last = ipv4(UDP, from, to, &udp(LAST, PORT, b"that was all"));
-        self.pod.send(&self.from_pod(IPV4, &last))
+        self.pod.send(&self.sent_by_pod(IPV4, &last))
     }
 }
 

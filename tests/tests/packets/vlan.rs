@@ -18,7 +18,7 @@ fn in_the_frame_and_beside_it() -> Result<()> {
         let last = ids.next().expect("a tag");
         let innermost = vlan(*last, IPV4, &packet);
         let payload = ids.fold(innermost, |payload, id| vlan(*id, VLAN, &payload));
-        stage.from_pod(VLAN, &payload)
+        stage.sent_by_pod(VLAN, &payload)
     };
     let good = tagged(&[7]);
     let cut = |lengths: std::ops::Range<usize>| lengths.map(|len| good[..len].to_vec());

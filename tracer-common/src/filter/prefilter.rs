@@ -6,7 +6,7 @@ use crate::packet::Packet;
 pub const PREFILTER_WORDS: usize = 64;
 
 /// The bit array. A set bit says that an address with this
-/// [`prefilter_index`] may be of interest.
+/// index may be of interest.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prefilter {
