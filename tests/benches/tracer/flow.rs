@@ -5,16 +5,15 @@
 //! too, batch by batch: what a second CPU and the scheduler would add is noise
 //! that has nothing to do with the way.
 
-use std::io::{Error, ErrorKind};
+use std::io::ErrorKind;
 use std::net::UdpSocket;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
-use nix::unistd::Pid;
 use tracer_tests::Pod;
+
+use crate::alone::alone;
 
 /// What every datagram carries.
 const PAYLOAD: [u8; 64] = [0x5a; 64];
@@ -79,8 +78,7 @@ impl Flow {
 /// Two flows in turns so short that the machine's speed hardly changes between
 /// them, each as often after the other as before it.
 pub(crate) fn duel(first: &Flow, second: &Flow) -> Result<Duel> {
-    let run = || {
-        undisturbed()?;
+    alone(|| {
         let mut duel = Duel {
             first: Vec::new(),
             second: Vec::new(),
@@ -95,26 +93,5 @@ pub(crate) fn duel(first: &Flow, second: &Flow) -> Result<Duel> {
             }
         }
         Ok(duel)
-    };
-    // A thread's priority ends with it.
-    thread::scope(|scope| scope.spawn(run).join())
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
-/// Gives this thread a CPU that it need not share with ordinary programs.
-fn undisturbed() -> Result<()> {
-    let this = Pid::from_raw(0);
-    let allowed = sched_getaffinity(this)?;
-    let cpu = (0..CpuSet::count()).find(|cpu| allowed.is_set(*cpu) == Ok(true));
-    let mut only = CpuSet::new();
-    only.set(cpu.context("no CPU")?)?;
-    sched_setaffinity(this, &only)?;
-    let lowest = libc::sched_param { sched_priority: 1 };
-    // SAFETY: the parameter is valid, and a copy is taken.
-    let result = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const lowest) };
-    if result != 0 {
-        let error = Error::last_os_error();
-        return Err(error).context("cannot have real-time priority: this needs CAP_SYS_NICE");
-    }
-    Ok(())
+    })
 }

@@ -5,6 +5,7 @@
 //! `times`. The tables on standard output are Markdown. It fails if a bound is
 //! missed.
 
+mod alone;
 mod cost;
 mod flow;
 mod follow;

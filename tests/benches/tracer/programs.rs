@@ -13,7 +13,6 @@ use tracer_common::config::{Config, EXPLAIN_MISSES, Load};
 use tracer_common::counters::{Counter, Counters, slot};
 use tracer_common::event::HopEvent;
 use tracer_common::filter::{AddressKey, FOLLOWED, MAX_PAIRS, NEIGHBOUR, Prefilter, Rule, Sides};
-use tracer_tests::frames::TCP;
 
 /// The program that is measured.
 pub(crate) const OBSERVE: &str = "tracer_ingress";
@@ -145,7 +144,7 @@ impl Programs {
             let rule = Rule {
                 a_port: 0,
                 b_port: SERVICE_PORT,
-                proto: TCP,
+                proto: 0,
                 padding: [0; 3],
             };
             rules.set(slot * u32::try_from(MAX_PAIRS)? + index, rule, 0)?;

@@ -10,7 +10,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use tracer_tests::program::{binary, tracer};
-use tracer_tests::{Lab, LabSpec, Netns};
+use tracer_tests::{Lab, LabSpec, Netns, process};
 
 use crate::{assert_refused, attached, full_name};
 
@@ -60,7 +60,9 @@ pub(crate) fn without(command: &mut Command, capability: libc::c_int) -> &mut Co
 pub(crate) fn unprivileged(lab: &Lab, netns: &Netns) -> Result<Command> {
     let directory = lab.directory()?;
     let copy = directory.join("tracer");
-    fs::copy(binary()?, &copy)?;
+    // By another process: what this one writes, others of its threads may hold
+    // open for a moment in their children, and such a file cannot be run.
+    process::run(process::command("cp").arg(binary()?).arg(&copy), "")?;
     for path in [&directory, &copy] {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
     }
