@@ -9,6 +9,7 @@
 //! | [`walk`] | from the first byte to the innermost packet: [`walk::walk`] |
 //! | [`filter`] | which packets belong to a follow: [`filter::Tables`] |
 //! | [`event`] | the record that crosses the ring buffer: [`event::HopEvent`] |
+//! | [`drop`] | that of a packet the kernel freed: [`drop::DropEvent`] |
 //! | [`counters`] | where every packet and event went: [`counters::Counter`] |
 //! | [`elsewhere`] | where followed addresses send what nobody asked about |
 //! | [`hash`] | the keyed hash of payload bytes, and the one for sampling |
@@ -17,6 +18,7 @@
 
 pub mod config;
 pub mod counters;
+pub mod drop;
 pub mod elsewhere;
 pub mod event;
 pub mod filter;
@@ -28,7 +30,7 @@ pub mod walk;
 mod pod {
     //! Any bytes are a value of these types: they consist of integers.
 
-    use crate::{config, counters, elsewhere, filter};
+    use crate::{config, counters, drop, elsewhere, filter};
 
     // SAFETY: integers only, `repr(C)`, no implicit padding.
     unsafe impl aya::Pod for config::Load {}
@@ -36,6 +38,10 @@ mod pod {
     unsafe impl aya::Pod for config::Config {}
     // SAFETY: integers only, `repr(C)`, no implicit padding.
     unsafe impl aya::Pod for counters::Counters {}
+    // SAFETY: integers only, `repr(C)`, no implicit padding.
+    unsafe impl aya::Pod for drop::DropLoad {}
+    // SAFETY: integers only, `repr(C)`, no implicit padding.
+    unsafe impl aya::Pod for drop::DropCounters {}
     // SAFETY: integers only, `repr(C)`, no implicit padding.
     unsafe impl aya::Pod for elsewhere::Elsewhere {}
     // SAFETY: integers only, `repr(C)`, no implicit padding.

@@ -207,10 +207,13 @@ fn ether_type<P: Packet + ?Sized>(packet: &P, end: usize) -> Result<u16, Unparse
         .ok_or(Unparsed::Short)
 }
 
-/// RFC 826. Read up to its last byte, so that a message without addresses is
-/// not taken for one of others.
+/// An ARP message (RFC 826) at `l3`. Read up to its last byte, so that a
+/// message without addresses is not taken for one of others.
+///
+/// # Errors
+/// [`Unparsed::Short`].
 #[inline(always)]
-fn arp<P: Packet + ?Sized>(packet: &P, l3: usize) -> Result<Layers, Unparsed> {
+pub fn arp<P: Packet + ?Sized>(packet: &P, l3: usize) -> Result<Layers, Unparsed> {
     packet.u8(l3 + ARP_LEN - 1).ok_or(Unparsed::Short)?;
     Ok(Layers {
         l3,

@@ -3,13 +3,17 @@
 //! | module | what |
 //! |---|---|
 //! | [`tc`] | the classifiers, and what they do with a packet |
-//! | [`skb`] | two ways to read an sk_buff's bytes |
+//! | [`drop`] | the programs on `kfree_skb`: packets that go no further |
+//! | [`headers`] | what both copy from a packet into its event |
+//! | [`skb`] | ways to read an sk_buff's bytes |
 //! | [`maps`] | what is shared with user space |
 //!
 //! Every path ends in "let it pass", and nothing here writes to a packet.
 #![no_std]
 #![no_main]
 
+mod drop;
+mod headers;
 mod maps;
 mod skb;
 mod tc;

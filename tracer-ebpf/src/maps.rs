@@ -10,6 +10,7 @@ use aya_ebpf::{
 use tracer_common::{
     config::{self, Config, Load},
     counters::{Counter, Counters, SLOTS},
+    drop::{DropCounter, DropCounters, DropLoad},
     elsewhere::{Elsewhere, MAX_ELSEWHERE},
     filter::{AddressKey, Ends, KEY_PREFIX_BITS, MAX_PAIRS, Prefilter, Rule, Sides, Tables},
     walk::Layers,
@@ -70,6 +71,57 @@ pub(crate) struct Found {
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
 
+/// As [`LOAD`], of the drop programs.
+#[unsafe(no_mangle)]
+static DROP_LOAD: DropLoad = DropLoad {
+    skb_head: 0,
+    skb_data: 0,
+    skb_tail: 0,
+    skb_end: 0,
+    skb_len: 0,
+    skb_mac_header: 0,
+    skb_network_header: 0,
+    skb_protocol: 0,
+    skb_dev: 0,
+    skb_sk: 0,
+    shared_gso_segs: 0,
+    dev_name: 0,
+    dev_ifindex: 0,
+    dev_net: 0,
+    sk_net: 0,
+    net_inum: 0,
+};
+
+/// What one stage of a drop program leaves for the next, per CPU.
+#[map]
+static FREED: PerCpuArray<Freed> = PerCpuArray::with_max_entries(1, 0);
+
+/// A packet that the kernel frees.
+pub(crate) struct Freed {
+    /// Its address, and that of the call that frees it.
+    pub(crate) skb: u64,
+    pub(crate) location: u64,
+    /// The receiving socket's address, or 0.
+    pub(crate) receiver: u64,
+    pub(crate) reason: u32,
+    pub(crate) netns: u32,
+    pub(crate) scope: u32,
+    pub(crate) layers: Option<Layers>,
+}
+
+/// Network namespaces, by inode number, whose drops are wanted.
+#[map]
+static NAMESPACES: HashMap<u32, u32> = HashMap::with_max_entries(4096, 0);
+
+/// Its only element.
+#[map]
+static DROP_COUNTERS: PerCpuArray<DropCounters> = PerCpuArray::with_max_entries(1, 0);
+
+/// The drop events, apart from the others, so that a flood of the ones never
+/// pushes out the others; sized by user space.
+#[map]
+pub(crate) static DROPS: RingBuf = RingBuf::with_byte_size(4096, 0);
+
 /// A window of the event budget.
 #[repr(C)]
 pub(crate) struct Budget {
@@ -85,6 +137,38 @@ pub(crate) fn load() -> Load {
     // SAFETY: a valid static that nothing writes while the program runs.
     // Volatile, because user space replaced the value that the compiler saw.
     unsafe { core::ptr::read_volatile(&raw const LOAD) }
+}
+
+/// The read-only globals of the drop programs.
+#[inline(always)]
+pub(crate) fn drop_load() -> DropLoad {
+    // SAFETY: as in `load`.
+    unsafe { core::ptr::read_volatile(&raw const DROP_LOAD) }
+}
+
+/// This CPU's scratch memory of the drop programs.
+#[inline(always)]
+pub(crate) fn freed() -> Option<&'static mut Freed> {
+    // SAFETY: the element belongs to this CPU. Where a program can interrupt
+    // this one, the values may be the other's, which the program checks.
+    FREED.get_ptr_mut(0).map(|freed| unsafe { &mut *freed })
+}
+
+/// Whether drops in the network namespace of this inode number are wanted.
+#[inline(always)]
+pub(crate) fn is_wanted(netns: u32) -> bool {
+    // SAFETY: only whether there is an entry is of interest.
+    unsafe { NAMESPACES.get(netns) }.is_some()
+}
+
+/// Counts a freed packet.
+#[inline(always)]
+pub(crate) fn count_drop(counter: DropCounter) {
+    if let Some(counters) = DROP_COUNTERS.get_ptr_mut(0) {
+        // SAFETY: the element belongs to this CPU. A program that interrupted
+        // this one, which newer kernels do not allow, might lose a count.
+        unsafe { (*counters).packets[counter as usize] += 1 };
+    }
 }
 
 /// What may change while programs run.

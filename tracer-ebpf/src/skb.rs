@@ -10,6 +10,8 @@ use core::hint::black_box;
 use aya_ebpf::{bindings::__sk_buff, helpers::generated::bpf_skb_load_bytes};
 use tracer_common::{packet::Packet, walk::MAX_OFFSET};
 
+use crate::headers::Bytes;
+
 /// The linear part.
 #[derive(Clone, Copy)]
 pub(crate) struct Linear {
@@ -101,20 +103,20 @@ impl Packet for Either {
     }
 }
 
-/// Copies `len` bytes at `offset` to the start of `to`; false where the
-/// packet has them not.
-#[inline(always)]
-pub(crate) fn copy(skb: *mut __sk_buff, offset: usize, to: &mut [u8], len: usize) -> bool {
-    if len == 0 || len > to.len() {
-        return len == 0;
-    }
-    // SAFETY: the context pointer is valid, and `to` holds `len` bytes.
-    unsafe {
-        bpf_skb_load_bytes(
-            skb.cast(),
-            offset as u32,
-            to.as_mut_ptr().cast(),
-            len as u32,
-        ) == 0
+impl Bytes for Either {
+    #[inline(always)]
+    fn copy(&self, offset: usize, to: &mut [u8], len: usize) -> bool {
+        if len == 0 || len > to.len() {
+            return len == 0;
+        }
+        // SAFETY: the context pointer is valid, and `to` holds `len` bytes.
+        unsafe {
+            bpf_skb_load_bytes(
+                self.whole.0.cast(),
+                offset as u32,
+                to.as_mut_ptr().cast(),
+                len as u32,
+            ) == 0
+        }
     }
 }

@@ -11,27 +11,20 @@ use aya_ebpf::{
     macros::classifier,
     programs::TcContext,
 };
-use network_types::{
-    icmp::Icmpv4Hdr,
-    ip::{IpProto, Ipv4Hdr, Ipv6Hdr},
-    sctp::SctpHdr,
-    tcp::TcpHdr,
-    udp::UdpHdr,
-};
 use tracer_common::{
     config::{EXPLAIN_MISSES, Load},
     counters::{Counter, slot},
     elsewhere::Elsewhere,
     event::HopEvent,
-    filter::{ADVERTISEMENT, Decision, Ends, SOLICITATION, candidate, decide, sampling_hash},
-    hash::{HASHED_BYTES, payload_hash},
+    filter::{Decision, Ends, candidate, decide, sampling_hash},
     packet::Packet,
-    walk::{ARP_LEN, Layers, Network, Tunnel, Unparsed, is_icmp_error, walk},
+    walk::{Layers, Unparsed, walk},
 };
 
 use crate::{
+    headers::{Bytes as _, fill_headers},
     maps::{self, Current, EVENTS, Found},
-    skb::{Either, Linear, Whole, copy},
+    skb::{Either, Linear, Whole},
 };
 
 /// Packets that come in from the interface.
@@ -213,162 +206,9 @@ fn fill(event: &mut HopEvent, skb: *mut __sk_buff, layers: &Layers, load: &Load)
     event.gso_segs = context.gso_segs;
     event.vlan_tci = context.vlan_tci as u16;
     event.vlan_present = (context.vlan_present != 0).into();
-
-    event.l3 = layers.l3 as u16;
-    event.l4 = layers.l4 as u16;
-    event.network = layers.network as u8;
-    event.proto = layers.proto;
-    event.fragment = layers.fragment;
-    event.fragment_id = layers.fragment_id;
-
-    if !copy(skb, 0, &mut event.macs, 12) {
+    let bytes = Either::new(skb);
+    if !bytes.copy(0, &mut event.macs, 12) {
         event.macs = [0; 12];
     }
-    fill_tunnel(event, skb, layers.tunnel);
-
-    let network_len = match layers.network {
-        Network::V4 => Ipv4Hdr::LEN,
-        Network::V6 => Ipv6Hdr::LEN,
-        Network::Arp => ARP_LEN,
-    };
-    let network_copied = copy(skb, layers.l3, &mut event.network_header, network_len);
-    event.network_len = if network_copied { network_len as u8 } else { 0 };
-
-    let (header_len, copied_len) = transport_len(&Either::new(skb), layers);
-    // A packet that ends early still has its header, if not what else would
-    // be copied.
-    event.transport_len = if copy(skb, layers.l4, &mut event.transport_header, copied_len) {
-        copied_len as u8
-    } else if copy(skb, layers.l4, &mut event.transport_header, header_len) {
-        header_len as u8
-    } else {
-        0
-    };
-    event.payload_hash = if layers.proto == IpProto::Tcp as u8 {
-        0
-    } else {
-        let end = packet_end(event, layers, context.len as usize);
-        hash(skb, layers.l4 + header_len, end, load)
-    };
-}
-
-/// Where the innermost packet ends: by its own header, which tells it from the
-/// padding of a short frame, or with the frame.
-#[inline(always)]
-fn packet_end(event: &HopEvent, layers: &Layers, frame_end: usize) -> usize {
-    let be16 = |at: usize| {
-        let bytes = [event.network_header[at], event.network_header[at + 1]];
-        usize::from(u16::from_be_bytes(bytes))
-    };
-    let (stated, fixed) = match layers.network {
-        Network::V4 => (be16(2), 0),
-        Network::V6 => (be16(4), Ipv6Hdr::LEN),
-        Network::Arp => (0, 0),
-    };
-    // BIG TCP states none.
-    if stated == 0 {
-        frame_end
-    } else {
-        frame_end.min(layers.l3 + fixed + stated)
-    }
-}
-
-/// Fills in the innermost tunnel.
-#[inline(always)]
-fn fill_tunnel(event: &mut HopEvent, skb: *mut __sk_buff, tunnel: Option<Tunnel>) {
-    event.outer = 0;
-    event.levels = 0;
-    event.vni = 0;
-    event.outer_src = [0; 16];
-    event.outer_dst = [0; 16];
-    let Some(tunnel) = tunnel else {
-        return;
-    };
-    event.outer = tunnel.outer as u8;
-    event.levels = tunnel.levels;
-    event.vni = tunnel.vni;
-    let at = tunnel.outer_l3;
-    // The walk has read the header, so the copies cannot fail.
-    if tunnel.outer == Network::V6 {
-        copy(skb, at + 8, &mut event.outer_src, 16);
-        copy(skb, at + 24, &mut event.outer_dst, 16);
-    } else {
-        event.outer_src[10..12].copy_from_slice(&[0xff; 2]);
-        event.outer_dst[10..12].copy_from_slice(&[0xff; 2]);
-        copy(skb, at + 12, &mut event.outer_src[12..], 4);
-        copy(skb, at + 16, &mut event.outer_dst[12..], 4);
-    }
-}
-
-/// How long the transport header is, and how many bytes from its start are
-/// copied: those of an ICMP error include the quoted headers, those of DNS
-/// its own header.
-#[inline(always)]
-fn transport_len(packet: &Either, layers: &Layers) -> (usize, usize) {
-    const TCP: u8 = IpProto::Tcp as u8;
-    const UDP: u8 = IpProto::Udp as u8;
-    const SCTP: u8 = IpProto::Sctp as u8;
-    const ICMP: u8 = IpProto::Icmp as u8;
-    const ICMP6: u8 = IpProto::Ipv6Icmp as u8;
-    const DNS_PORT: u16 = 53;
-    const DNS_LEN: usize = 12;
-    /// Type, code, checksum, flags and the target (RFC 4861, 4.3).
-    const NEIGHBOUR_LEN: usize = 24;
-
-    if !layers.has_transport() {
-        return (0, 0);
-    }
-    match layers.proto {
-        TCP => {
-            let offset = packet.u8(layers.l4 + 12).unwrap_or(0) >> 4;
-            let len = (usize::from(offset) * 4).max(TcpHdr::LEN);
-            (len, len)
-        }
-        UDP => {
-            let ports = packet.be32(layers.l4).unwrap_or(0);
-            let dns = ports as u16 == DNS_PORT || (ports >> 16) as u16 == DNS_PORT;
-            (
-                UdpHdr::LEN,
-                if dns {
-                    UdpHdr::LEN + DNS_LEN
-                } else {
-                    UdpHdr::LEN
-                },
-            )
-        }
-        SCTP => (SctpHdr::LEN, SctpHdr::LEN),
-        ICMP | ICMP6 => {
-            let kind = packet.u8(layers.l4).unwrap_or(0);
-            let quote = if layers.proto == ICMP {
-                Ipv4Hdr::LEN + 8
-            } else {
-                Ipv6Hdr::LEN + 8
-            };
-            let copied = if is_icmp_error(layers.network, kind) {
-                Icmpv4Hdr::LEN + quote
-            } else if layers.proto == ICMP6 && (kind == SOLICITATION || kind == ADVERTISEMENT) {
-                NEIGHBOUR_LEN
-            } else {
-                Icmpv4Hdr::LEN
-            };
-            (Icmpv4Hdr::LEN, copied)
-        }
-        _ => (0, 0),
-    }
-}
-
-/// The keyed hash of what follows the headers, up to the packet's end.
-#[inline(always)]
-fn hash(skb: *mut __sk_buff, at: usize, packet_end: usize, load: &Load) -> u64 {
-    if at >= packet_end {
-        return 0;
-    }
-    let mut bytes = [0; HASHED_BYTES];
-    // At least 1 and at most HASHED_BYTES, in a form the verifier sees.
-    let len = (((packet_end - at).min(HASHED_BYTES) - 1) & (HASHED_BYTES - 1)) + 1;
-    if copy(skb, at, &mut bytes, len) {
-        payload_hash(load.key, &bytes, len)
-    } else {
-        0
-    }
+    fill_headers(event, &bytes, layers, load);
 }

@@ -66,7 +66,7 @@ async fn session(plan: Plan, mut view: impl View) -> Result<collector::Outcome, 
 }
 
 /// Says something that is not data.
-fn tell(line: &str) {
+pub(crate) fn tell(line: &str) {
     // Nobody who has closed stderr wants to be told.
     let _: io::Result<()> = writeln!(io::stderr(), "tracer: {line}");
 }
@@ -76,7 +76,7 @@ fn tell(line: &str) {
 /// Signals have a thread of their own, because the one that writes may be
 /// held up by a reader that does not read. Asked a second time, the program
 /// ends at once; the kernel then detaches what is attached.
-fn interrupted() -> Result<impl Future<Output = ()>, Failure> {
+pub(crate) fn interrupted() -> Result<impl Future<Output = ()>, Failure> {
     let (asked, asks) = oneshot::channel();
     let runtime = runtime()?;
     let mut signals = {
@@ -121,7 +121,7 @@ fn interrupted() -> Result<impl Future<Output = ()>, Failure> {
     })
 }
 
-fn runtime() -> Result<Runtime, Failure> {
+pub(crate) fn runtime() -> Result<Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -7,6 +7,7 @@
 
 pub mod cli;
 pub mod collector;
+pub mod drops;
 pub mod follow;
 pub mod inventory;
 pub mod journey;

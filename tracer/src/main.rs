@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    tracer::cli::run(tracer::follow::run)
+    tracer::cli::run(tracer::follow::run, tracer::drops::run)
 }

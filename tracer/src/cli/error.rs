@@ -172,6 +172,19 @@ pub enum SettingsError {
         /// The file.
         path: PathBuf,
     },
+    /// A node was named that nobody looks at.
+    #[error(
+        "no agent for {node}: add --agent {node}=local if this machine is {node}, or --agent {node}=netns:PATH"
+    )]
+    UnwatchedNode {
+        /// Its name.
+        node: String,
+    },
+    /// Without an end to go by, it is not known where to look.
+    #[error(
+        "no node to look at: name each with --agent NODE=local (this machine) or --agent NODE=netns:PATH"
+    )]
+    NoNode,
     /// Nobody looks at either end.
     #[error(
         "no agent for {}: add --agent {first}=local if this machine is {first}, or --agent {first}=netns:PATH",

@@ -6,6 +6,7 @@ EXAMPLES
   tracer follow --src-pod default/web --dst-pod shop/cart
   tracer follow --src-ip 10.244.1.5 --dst-ip 10.244.2.7 --proto tcp
   tracer follow --help            all that can be followed, and how
+  tracer drops                    what the kernel drops, and why
 
 EXIT CODES
   0 traced   1 failure   2 bad syntax   4 nothing matched";
@@ -40,6 +41,32 @@ EXIT CODES
   1 failure: an unknown name, an unreadable file, a missing capability
   2 bad syntax: arguments that are wrong or contradict each other
   4 nothing matched
+  When the reader of stdout goes away (| head), tracer ends quietly with 0.";
+
+/// Of `tracer drops`.
+pub(super) const DROPS: &str = "\
+EXAMPLES
+  What this machine's kernel drops, now:
+    tracer drops
+
+  By pod, on this machine, which is node-a of the cluster:
+    kubectl get nodes,pods,services,endpointslices -A -o yaml > objects.yaml
+    tracer drops --inventory objects.yaml --agent node-a=local
+
+  Of one pod, in a lab or kind, whose nodes are network namespaces:
+    tracer drops --inventory objects.yaml --pod shop/cart \\
+      --agent node-a=netns:/run/netns/node-a \\
+      --agent node-b=netns:/run/netns/node-b
+
+  Which reasons there were in a minute:
+    tracer drops --duration 1m -o json | jq -r 'select(.reason) | .reason' \\
+      | sort | uniq -c
+
+EXIT CODES
+  0 shown: at least one packet was dropped, or may have been
+  1 failure: an unknown name, an unreadable file, a missing capability
+  2 bad syntax: arguments that are wrong or contradict each other
+  4 nothing was dropped
   When the reader of stdout goes away (| head), tracer ends quietly with 0.";
 
 /// Of `tracer version`.

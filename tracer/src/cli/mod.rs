@@ -9,6 +9,7 @@
 
 mod agents;
 mod args;
+mod drops;
 mod error;
 mod help;
 mod settings;
@@ -24,15 +25,22 @@ use std::{
 use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
 use tracing::Level;
 
-pub use args::{Arguments, Command, Destination, FollowArgs, Output, Protocol, Source};
+pub use args::{
+    Arguments, Command, Destination, DropsArgs, FollowArgs, Output, Protocol, Source,
+};
+pub use drops::DropsSettings;
 pub use error::{Failure, Outcome, SettingsError};
 pub use settings::{End, Settings};
 pub use values::{AgentSpec, EndName, Place, PodName};
 
-/// Runs the program: reads its arguments and does what they say, a follow by `follow`.
+/// Runs the program: reads its arguments and does what they say, a follow by `follow`, watching for drops
+/// by `drops`.
 ///
 /// Help ends the process here.
-pub fn run(follow: impl FnOnce(Settings) -> Result<Outcome, Failure>) -> ExitCode {
+pub fn run(
+    follow: impl FnOnce(Settings) -> Result<Outcome, Failure>,
+    drops: impl FnOnce(DropsSettings) -> Result<Outcome, Failure>,
+) -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(help) if is_help(help.kind()) => help.exit(),
@@ -43,6 +51,9 @@ pub fn run(follow: impl FnOnce(Settings) -> Result<Outcome, Failure>) -> ExitCod
         Command::Follow(args) => Settings::resolve(&args)
             .map_err(Failure::from)
             .and_then(follow),
+        Command::Drops(args) => DropsSettings::resolve(&args)
+            .map_err(Failure::from)
+            .and_then(drops),
         Command::Version => print(format!("tracer {}\n", env!("CARGO_PKG_VERSION")).as_bytes()),
         Command::Completions { shell } => {
             // Not into stdout: clap_complete panics when that is closed.

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Linux's VXLAN port from before there was a standard, and the standard's (RFC 7348).
-const USUAL_VXLAN_PORTS: [u16; 2] = [8472, 4789];
+pub(super) const USUAL_VXLAN_PORTS: [u16; 2] = [8472, 4789];
 
 /// A follow, ready to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,12 +172,14 @@ pub(super) fn check(args: &FollowArgs) -> Result<(), SettingsError> {
     if args.vxlan_ports.len() > VXLAN_PORTS {
         return Err(SettingsError::VxlanPorts(args.vxlan_ports.len()));
     }
+    check_ring(args.ring_size)
+}
+
+/// A ring buffer has at least a page.
+pub(super) fn check_ring(size: u32) -> Result<(), SettingsError> {
     let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
     match page.and_then(|page| u32::try_from(page).ok()) {
-        Some(page) if args.ring_size < page => Err(SettingsError::RingSize {
-            size: args.ring_size,
-            page,
-        }),
+        Some(page) if size < page => Err(SettingsError::RingSize { size, page }),
         _ => Ok(()),
     }
 }

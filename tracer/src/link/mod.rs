@@ -6,6 +6,7 @@
 //! the same messages carried over a byte stream.
 
 mod command;
+mod drop;
 mod message;
 mod packet;
 
@@ -14,6 +15,7 @@ use tokio::sync::mpsc;
 use crate::node::NodeError;
 
 pub use command::{Command, Commander, Filter, Pair, Start};
+pub use drop::{DropBatch, DropHello, DropLink, DropReport, DropStart, Freed};
 pub use message::{Batch, Direction, Elsewhere, Hello, Hop, InterfaceKind, Point, Report, Role};
 pub use packet::{Arp, Encap, Flags, Icmp, Mac, Neighbour, Packet, Proto, Quote, Tcp, Transport};
 

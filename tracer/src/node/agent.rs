@@ -119,7 +119,7 @@ fn prepare_host(start: &Start, salt: u64) -> Result<(Probe, Prepared), NodeError
     let load = Load {
         key: start.key,
         salt,
-        vxlan_ports: vxlan_ports(start, &plan),
+        vxlan_ports: vxlan_ports(&start.vxlan_ports, &plan),
     };
     let mut probe = Probe::load(load, start.ring_size, start.budget)?;
     let mut points = Vec::new();
@@ -207,10 +207,10 @@ fn pod_point(start: &Start, pod: &PodNamespace) -> Point {
 }
 
 /// The ports asked for and those of the node's devices, as many as fit.
-fn vxlan_ports(start: &Start, plan: &Plan) -> [u16; VXLAN_PORTS] {
+pub(super) fn vxlan_ports(asked: &[u16], plan: &Plan) -> [u16; VXLAN_PORTS] {
     let mut ports = [0; VXLAN_PORTS];
     let mut wanted: Vec<u16> = Vec::new();
-    for port in plan.vxlan_ports.iter().chain(&start.vxlan_ports) {
+    for port in plan.vxlan_ports.iter().chain(asked) {
         if !wanted.contains(port) {
             wanted.push(*port);
         }
@@ -221,7 +221,7 @@ fn vxlan_ports(start: &Start, plan: &Plan) -> [u16; VXLAN_PORTS] {
     ports
 }
 
-fn realtime_offset() -> i64 {
+pub(super) fn realtime_offset() -> i64 {
     let real = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or(Duration::ZERO)

@@ -2,7 +2,7 @@
 
 use std::{error::Error, io, path::PathBuf};
 
-use super::{discover::DiscoverError, tables::TooManyPairs};
+use super::{discover::DiscoverError, kernel::BtfError, tables::TooManyPairs};
 use crate::link::Direction;
 
 /// Why an agent cannot start or go on.
@@ -30,6 +30,9 @@ pub enum NodeError {
     /// The interfaces were not found.
     #[error(transparent)]
     Discover(#[from] DiscoverError),
+    /// The kernel's own description of itself is of no use.
+    #[error(transparent)]
+    Btf(#[from] BtfError),
     /// The filter is too large.
     #[error(transparent)]
     Filter(#[from] TooManyPairs),

@@ -7,9 +7,12 @@
 //! kernel detaches them: nothing is pinned.
 
 pub mod discover;
+pub mod kernel;
 
 mod agent;
 mod decode;
+mod drop_probe;
+mod drops;
 mod error;
 mod probe;
 mod require;
@@ -17,6 +20,7 @@ mod tables;
 mod worker;
 
 pub use agent::{look, start};
+pub use drops::start as watch_drops;
 pub use error::NodeError;
 pub use probe::PROGRAMS;
 pub use tables::TooManyPairs;

@@ -1,5 +1,6 @@
 //! From a journey to what happened, with the evidence. Pure.
 
+mod drops;
 mod judge;
 mod model;
 mod nothing;
@@ -7,6 +8,7 @@ mod summary;
 #[cfg(test)]
 mod tests;
 
+pub use drops::{Class, DropKind, Judgement, Tally, classify};
 pub use judge::judge;
 pub use model::{Confidence, Kind, Parts, Verdict};
 pub use nothing::explain_nothing;

@@ -6,6 +6,7 @@
 //! nothing. It writes to any [`io::Write`], one write and one flush per call,
 //! so that a journey is out as soon as it is known, and whole.
 
+mod drops;
 mod json;
 mod legs;
 mod moment;
@@ -19,6 +20,7 @@ mod tests;
 
 use std::io;
 
+pub use drops::{DropScene, DropView};
 pub use json::Json;
 pub use plan::{plan_json, plan_text};
 pub use text::Text;

@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use network_types::ip::IpProto;
 use tracer_common::{
+    drop::{DropEvent, Scope},
     event::HopEvent,
     filter::{ADVERTISEMENT, SOLICITATION},
     hash::mix,
@@ -38,6 +39,38 @@ pub(super) enum Malformed {
     Point,
 }
 
+/// A record of the drop programs, its numbers not yet named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RawDrop {
+    pub(super) event: DropEvent,
+    pub(super) scope: Scope,
+    pub(super) device: Option<String>,
+    pub(super) encap: Option<Encap>,
+    pub(super) packet: Option<Packet>,
+}
+
+/// Decodes a record of the drop programs.
+///
+/// A packet whose headers make no sense was dropped all the same: then there
+/// is no packet, rather than no drop.
+pub(super) fn freed(record: &[u8]) -> Result<RawDrop, Malformed> {
+    let event = DropEvent::from_bytes(record).ok_or(Malformed::Length)?;
+    let scope = [Scope::Receiver, Scope::Device, Scope::Socket]
+        .into_iter()
+        .find(|scope| *scope as u8 == event.scope)
+        .ok_or(Malformed::Field)?;
+    let name = event.device.split(|byte| *byte == 0).next();
+    let name = name.filter(|name| event.hop.ifindex != 0 && !name.is_empty());
+    let packet = packet(&event.hop).ok();
+    Ok(RawDrop {
+        event,
+        scope,
+        device: name.map(|name| String::from_utf8_lossy(name).into_owned()),
+        encap: packet.as_ref().and_then(|_| encap(&event.hop)),
+        packet,
+    })
+}
+
 /// Decodes a record. `point` knows the observation point of an interface
 /// index and direction.
 pub(super) fn hop(
@@ -50,15 +83,6 @@ pub(super) fn hop(
         1 => Direction::Egress,
         _ => return Err(Malformed::Field),
     };
-    let encap = match event.levels {
-        0 => None,
-        levels => Some(Encap {
-            vni: event.vni,
-            outer_src: mapped(event.outer_src),
-            outer_dst: mapped(event.outer_dst),
-            levels,
-        }),
-    };
     Ok(Hop {
         point: point(event.ifindex, direction).ok_or(Malformed::Point)?,
         time: event.time,
@@ -69,8 +93,17 @@ pub(super) fn hop(
         src_mac: mac(event.macs.as_slice(), 6)?,
         dst_mac: mac(event.macs.as_slice(), 0)?,
         vlan: (event.vlan_present != 0).then_some(event.vlan_tci),
-        encap,
+        encap: encap(&event),
         packet: packet(&event)?,
+    })
+}
+
+fn encap(event: &HopEvent) -> Option<Encap> {
+    (event.levels != 0).then(|| Encap {
+        vni: event.vni,
+        outer_src: mapped(event.outer_src),
+        outer_dst: mapped(event.outer_dst),
+        levels: event.levels,
     })
 }
 
@@ -298,5 +331,7 @@ pub(super) fn mapped(bytes: [u8; 16]) -> IpAddr {
     Ipv6Addr::from(bytes).to_canonical()
 }
 
+#[cfg(test)]
+mod drop_tests;
 #[cfg(test)]
 mod tests;

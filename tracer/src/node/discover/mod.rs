@@ -191,6 +191,22 @@ pub enum DiscoverError {
     },
 }
 
+/// The network namespaces of those `pods` whose interfaces lead to the calling thread's one, and notes on
+/// why some may be missing.
+///
+/// # Errors
+/// If the namespaces of this machine cannot be looked through.
+pub fn pod_namespaces(pods: &[IpAddr]) -> Result<(Vec<PodNamespace>, Vec<String>), DiscoverError> {
+    let namespaces::Search { found, notes } = namespaces::find(pods)?;
+    let pods = found.into_iter().map(|link| PodNamespace {
+        pod: link.pod,
+        path: link.path,
+        ifindex: link.index,
+        name: link.name,
+    });
+    Ok((pods.collect(), notes))
+}
+
 /// Where a packet to some address would go; the live kernel in production, a table in tests.
 trait Router {
     fn route(&mut self, destination: IpAddr) -> Result<Route, DiscoverError>;

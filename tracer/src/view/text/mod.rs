@@ -5,6 +5,7 @@
 //! node; so hops stand below each other in columns, a node is named where it
 //! changes, and what stays the same from hop to hop steps back.
 
+mod drops;
 mod flow;
 mod journey;
 mod summary;

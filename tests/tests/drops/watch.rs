@@ -1,0 +1,66 @@
+//! Runs `tracer drops`, and reads what it says.
+
+use anyhow::Result;
+use serde_json::Value;
+use tracer_tests::{
+    Lab, Pod,
+    program::{LIMIT, Tracer, is, tracer},
+};
+
+/// A `tracer drops -o json` on all nodes of a lab.
+pub(crate) struct Watch(Tracer);
+
+/// What it has told in all.
+pub(crate) struct Told {
+    /// Its `tracer.drop/1` lines.
+    pub(crate) drops: Vec<Value>,
+    pub(crate) summary: Value,
+}
+
+impl Watch {
+    /// Returns once drops are seen.
+    pub(crate) fn start(lab: &Lab, args: &[&str]) -> Result<Self> {
+        let mut command = tracer(["drops", "-o", "json"])?;
+        command.args(lab.agent_args()?).args(args);
+        let mut tracer = Tracer::start(&mut command)?;
+        tracer.wait_for(|value| is(value, "tracer.drops_started/1"), LIMIT)?;
+        Ok(Self(tracer))
+    }
+
+    /// The first line about a drop that `wanted` accepts.
+    pub(crate) fn wait_for(&mut self, mut wanted: impl FnMut(&Value) -> bool) -> Result<Value> {
+        let drop = |value: &Value| is(value, "tracer.drop/1") && wanted(value);
+        self.0.wait_for(drop, LIMIT)
+    }
+
+    /// Ends it as Ctrl-C does; all lines.
+    pub(crate) fn stop(mut self) -> Result<Told> {
+        self.0.signal(nix::sys::signal::Signal::SIGINT)?;
+        let mut drops = Vec::new();
+        let collect = |value: &Value| {
+            if is(value, "tracer.drop/1") {
+                drops.push(value.clone());
+            }
+            is(value, "tracer.drops_summary/1")
+        };
+        let summary = self.0.wait_for(collect, LIMIT)?;
+        let status = self.0.finish(LIMIT)?.status;
+        let suspects = [&summary["packets"]["loss"], &summary["packets"]["unknown"]];
+        let nothing = suspects.iter().all(|count| **count == 0);
+        assert_eq!(status.code(), Some(if nothing { 4 } else { 0 }));
+        Ok(Told { drops, summary })
+    }
+}
+
+/// As the objects file names it.
+pub(crate) fn name(pod: &Pod) -> String {
+    format!("{}/{}", pod.namespace, pod.name)
+}
+
+/// Whether a drop's packet is one between these pods.
+pub(crate) fn is_between(drop: &Value, pods: [&Pod; 2]) -> bool {
+    let names = pods.map(name);
+    let is = |key: &str, name: &str| drop[key] == *name;
+    (is("src_pod", &names[0]) && is("dst_pod", &names[1]))
+        || (is("src_pod", &names[1]) && is("dst_pod", &names[0]))
+}

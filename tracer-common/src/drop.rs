@@ -1,0 +1,177 @@
+//! What the drop programs and user space agree on.
+//!
+//! The kernel frees a packet that goes no further with `kfree_skb`, and says
+//! from where and, since Linux 5.17, why. That is evidence, not a verdict:
+//! delivered packets end there, too. The programs read kernel structures whose
+//! layout differs from build to build, at offsets that user space finds in the
+//! kernel's own type information and passes in a [`DropLoad`].
+
+use crate::event::HopEvent;
+
+/// Bytes of an interface's name (`IFNAMSIZ`).
+pub const NAME_BYTES: usize = 16;
+
+/// Where fields lie in the running kernel's structures, in bytes from the
+/// structure's start, and what else a load of the drop programs is told.
+///
+/// Every field named here exists in every kernel that the programs load on;
+/// user space refuses to start where one does not.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DropLoad {
+    /// `sk_buff.head`: pointer to the buffer.
+    pub skb_head: u32,
+    /// `sk_buff.data`: pointer to the present first byte.
+    pub skb_data: u32,
+    /// `sk_buff.tail`: end of the linear part, from `head`.
+    pub skb_tail: u32,
+    /// `sk_buff.end`: end of the buffer and start of `skb_shared_info`, from
+    /// `head`.
+    pub skb_end: u32,
+    /// `sk_buff.len`.
+    pub skb_len: u32,
+    /// `sk_buff.mac_header`, from `head`.
+    pub skb_mac_header: u32,
+    /// `sk_buff.network_header`, from `head`.
+    pub skb_network_header: u32,
+    /// `sk_buff.protocol`: the EtherType.
+    pub skb_protocol: u32,
+    /// `sk_buff.dev`.
+    pub skb_dev: u32,
+    /// `sk_buff.sk`.
+    pub skb_sk: u32,
+    /// `skb_shared_info.gso_segs`.
+    pub shared_gso_segs: u32,
+    /// `net_device.name`.
+    pub dev_name: u32,
+    /// `net_device.ifindex`.
+    pub dev_ifindex: u32,
+    /// `net_device.nd_net.net`.
+    pub dev_net: u32,
+    /// `sock_common.skc_net.net`, which every kind of socket begins with.
+    pub sk_net: u32,
+    /// `net.ns.inum`.
+    pub net_inum: u32,
+}
+
+const _: () = assert!(size_of::<DropLoad>() == 64);
+
+/// Inode numbers of namespaces begin here (`PROC_DYNAMIC_FIRST` in
+/// fs/proc/generic.c, and the few below it that the first namespaces have).
+/// What claims to be a namespace and has a lower one is something else.
+pub const FIRST_NAMESPACE: u32 = 0xefff_fff0;
+
+/// How a drop's namespace was found.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// By the socket that refused it.
+    Receiver = 1,
+    /// By the device it was at.
+    Device = 2,
+    /// By the socket it belongs to.
+    Socket = 3,
+}
+
+/// One packet that the kernel freed with `kfree_skb`. Native byte order but
+/// for copied headers.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DropEvent {
+    /// Return address of the call that freed it.
+    pub location: u64,
+    /// The kernel's reason number, 0 where it gives none.
+    pub reason: u32,
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    /// Name of the device, zeros where it is not known.
+    pub device: [u8; NAME_BYTES],
+    /// EtherType, host byte order; 0 of what was never on its way.
+    pub protocol: u16,
+    /// [`Scope`].
+    pub scope: u8,
+    /// Always 0.
+    pub padding: [u8; 5],
+    /// The packet, as at an observation point: `ifindex` is 0 where the
+    /// device is not known, `network` is 0 where no header could be read,
+    /// offsets count from the network header. Direction, generation and VLAN
+    /// tag are not known here, and 0.
+    pub hop: HopEvent,
+}
+
+const _: () = assert!(size_of::<DropEvent>() == 248);
+const _: () =
+    assert!(size_of::<DropEvent>() == 8 + 4 * 2 + NAME_BYTES + 2 + 6 + size_of::<HopEvent>());
+
+impl DropEvent {
+    /// An event of zeros.
+    pub const ZERO: Self = Self {
+        location: 0,
+        reason: 0,
+        netns: 0,
+        device: [0; NAME_BYTES],
+        protocol: 0,
+        scope: 0,
+        padding: [0; 5],
+        hop: HopEvent::ZERO,
+    };
+
+    /// The event in `bytes`, if they are as many as an event has.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() != size_of::<Self>() {
+            return None;
+        }
+        // SAFETY: `bytes` holds as many bytes as `Self`, which consists of
+        // integers without padding, so that any bytes are a value of it;
+        // nothing is assumed of their alignment.
+        Some(unsafe { bytes.as_ptr().cast::<Self>().read_unaligned() })
+    }
+}
+
+/// What became of one freed packet.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DropCounter {
+    /// In a network namespace of somebody else.
+    Elsewhere = 0,
+    /// In no namespace that can be told: it decides nothing.
+    Unscoped = 1,
+    /// Its event is in the ring buffer.
+    Emitted = 2,
+    /// The ring buffer had no room: a lost event.
+    RingFull = 3,
+    /// The event budget of this moment was spent: a lost event.
+    RateLimited = 4,
+}
+
+impl DropCounter {
+    /// How many there are.
+    pub const COUNT: usize = 5;
+}
+
+/// Counters of the drop program on one CPU, indexed by [`DropCounter`]: each
+/// run of the program is in one of them.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DropCounters {
+    /// Freed packets, by [`DropCounter`].
+    pub packets: [u64; DropCounter::COUNT],
+}
+
+const _: () = assert!(size_of::<DropCounters>() == 40);
+
+impl DropCounters {
+    /// Packets counted in `counter`.
+    #[must_use]
+    pub const fn get(&self, counter: DropCounter) -> u64 {
+        self.packets[counter as usize]
+    }
+
+    /// Adds another CPU's, or another agent's, counters to these.
+    pub fn add(&mut self, other: &Self) {
+        for (sum, packets) in self.packets.iter_mut().zip(other.packets) {
+            *sum += packets;
+        }
+    }
+}

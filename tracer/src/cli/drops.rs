@@ -1,0 +1,109 @@
+//! What `tracer drops` is to do: every name looked up.
+
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+
+use super::{
+    agents,
+    args::{DropsArgs, Output},
+    error::SettingsError,
+    settings::{USUAL_VXLAN_PORTS, check_ring},
+    values::{AgentSpec, EndName, PodName},
+};
+use crate::{
+    inventory::Inventory,
+    journey::{Owner, OwnerKind},
+};
+
+/// A watch for drops, ready to start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DropsSettings {
+    /// The pod whose packets are of interest: its name and its addresses.
+    pub pod: Option<(String, Vec<IpAddr>)>,
+    /// When to end.
+    pub duration: Option<Duration>,
+    /// How many dropped packets to end after.
+    pub count: Option<u64>,
+    /// How to show it.
+    pub output: Output,
+    /// UDP ports of VXLAN, besides those of the nodes' devices.
+    pub vxlan_ports: Vec<u16>,
+    /// Bytes of a node's ring buffer.
+    pub ring_size: u32,
+    /// Events per second and node.
+    pub budget: u32,
+    /// The nodes to look at; never empty.
+    pub agents: Vec<AgentSpec>,
+    /// Who has which address.
+    pub owners: BTreeMap<IpAddr, Owner>,
+}
+
+impl DropsSettings {
+    /// Finds out what the arguments mean.
+    ///
+    /// # Errors
+    /// If they name what is not there, or nowhere to look.
+    pub fn resolve(args: &DropsArgs) -> Result<Self, SettingsError> {
+        check_ring(args.ring_size)?;
+        let inventory = args.inventory.as_deref().map(Inventory::load).transpose()?;
+        Self::with(args, inventory.as_ref())
+    }
+
+    pub(super) fn with(
+        args: &DropsArgs,
+        inventory: Option<&Inventory>,
+    ) -> Result<Self, SettingsError> {
+        let pod = args
+            .pod
+            .as_ref()
+            .map(|name| pod(name, &args.namespace, inventory))
+            .transpose()?;
+        let mut agents = agents::resolve(&args.agents, inventory)?;
+        if let Some(node) = &args.node {
+            inventory.map_or(Ok(()), |inventory| inventory.node(node))?;
+            agents.retain(|agent| agent.node == *node);
+            if agents.is_empty() {
+                return Err(SettingsError::UnwatchedNode { node: node.clone() });
+            }
+        }
+        if agents.is_empty() {
+            return Err(SettingsError::NoNode);
+        }
+        Ok(Self {
+            pod,
+            duration: args.duration,
+            count: args.count,
+            output: args.output,
+            vxlan_ports: USUAL_VXLAN_PORTS.to_vec(),
+            ring_size: args.ring_size,
+            budget: args.budget,
+            agents,
+            owners: inventory.map_or_else(BTreeMap::new, |known| known.owners().clone()),
+        })
+    }
+
+    /// Addresses and names of the pods on a node.
+    #[must_use]
+    pub fn pods_on(&self, node: &str) -> Vec<(IpAddr, String)> {
+        self.owners
+            .iter()
+            .filter(|(_, owner)| owner.kind == OwnerKind::Pod && owner.node == node)
+            .map(|(address, owner)| (*address, owner.name.clone()))
+            .collect()
+    }
+}
+
+fn pod(
+    name: &EndName,
+    default_namespace: &str,
+    inventory: Option<&Inventory>,
+) -> Result<(String, Vec<IpAddr>), SettingsError> {
+    let EndName::Pod(PodName { namespace, name }) = name else {
+        unreachable!("--pod takes names of pods only");
+    };
+    let namespace = namespace.as_deref().unwrap_or(default_namespace);
+    let full_name = format!("{namespace}/{name}");
+    match inventory {
+        Some(inventory) => Ok((full_name, inventory.pod(namespace, name)?.addresses.clone())),
+        None => Err(SettingsError::NoInventory(full_name)),
+    }
+}

@@ -1,0 +1,201 @@
+//! `tracer drops`: what the nodes' kernels give up, as it happens.
+//!
+//! Agents send every packet that was freed in their namespaces; here they are
+//! judged, those that concern nobody are only counted, and the others are
+//! added up by kind. A kind is shown at once when it is new, later at most
+//! once a second.
+
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    io::{self, IsTerminal as _, Write as _},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval, sleep_until},
+};
+use tracer_common::hash::Key;
+
+use crate::{
+    cli::{AgentSpec, DropsSettings, Failure, Outcome, Output, Place},
+    follow::interrupted,
+    link::{DropBatch, DropHello, DropReport, DropStart, Freed},
+    node,
+    verdict::Tally,
+    view::{DropScene, DropView, Json, Text},
+};
+
+/// How often a kind of drop that is known is shown again.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Watches until its end.
+///
+/// # Errors
+/// [`Failure`], in one sentence.
+pub fn run(settings: DropsSettings) -> Result<Outcome, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(format!("cannot start: {error}")))?;
+    let stdout = io::stdout();
+    let colours = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    runtime.block_on(async {
+        match settings.output {
+            Output::Text => watch(settings, Text::new(stdout.lock(), colours)).await,
+            Output::Json => watch(settings, Json::new(stdout.lock())).await,
+        }
+    })
+}
+
+async fn watch(settings: DropsSettings, mut view: impl DropView) -> Result<Outcome, Failure> {
+    let stop = interrupted()?;
+    let (batches, mut inbox) = mpsc::unbounded_channel();
+    let mut guards = Vec::new();
+    let mut nodes = Vec::new();
+    let key = Key([random(), random()]);
+    for (index, agent) in settings.agents.iter().enumerate() {
+        let start = start(&settings, agent, key);
+        let mut link = node::watch_drops(&start)
+            .map_err(|error| Failure::new(format!("{}: {error}", agent.node)))?;
+        nodes.push(link.hello);
+        guards.push(link.guard);
+        let batches = batches.clone();
+        tokio::spawn(async move {
+            while let Some(batch) = link.batches.recv().await {
+                if batches.send((index, batch)).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    // So that the inbox closes with the last agent.
+    drop(batches);
+    for note in nodes.iter().flat_map(|hello: &DropHello| &hello.notes) {
+        // Nobody who has closed stderr wants to be told.
+        let _: io::Result<()> = writeln!(io::stderr(), "tracer: {note}");
+    }
+
+    let mut session = Session {
+        reports: vec![DropReport::default(); nodes.len()],
+        scene: DropScene {
+            nodes,
+            owners: settings.owners,
+            pod: settings.pod.as_ref().map(|(name, _)| name.clone()),
+        },
+        pod: settings.pod,
+        tally: Tally::default(),
+    };
+    view.started(&session.scene, unix_now())?;
+    let deadline = settings.duration.map(|duration| Instant::now() + duration);
+    let mut tick = interval(EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let ended = async {
+        match deadline {
+            Some(deadline) => sleep_until(deadline.into()).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(stop, ended);
+    loop {
+        tokio::select! {
+            () = &mut stop => break,
+            () = &mut ended => break,
+            _ = tick.tick() => session.show(&mut view, false)?,
+            batch = inbox.recv() => match batch {
+                Some((node, batch)) => {
+                    session.take(node, batch);
+                    session.show(&mut view, true)?;
+                }
+                None => return Err(Failure::new("an agent ended unexpectedly: what it saw last is lost")),
+            },
+        }
+        if settings.count.is_some_and(|count| session.tally.suspects() >= count) {
+            break;
+        }
+    }
+    // Detaches, after which the last batches are on their way.
+    drop(guards);
+    while let Some((node, batch)) = inbox.recv().await {
+        session.take(node, batch);
+    }
+    session.show(&mut view, false)?;
+    view.summary(&session.scene, &session.tally, &session.sum())?;
+    Ok(if session.tally.suspects() == 0 {
+        Outcome::NothingMatched
+    } else {
+        Outcome::Done
+    })
+}
+
+/// What has come so far.
+struct Session {
+    scene: DropScene,
+    pod: Option<(String, Vec<std::net::IpAddr>)>,
+    tally: Tally,
+    reports: Vec<DropReport>,
+}
+
+impl Session {
+    fn take(&mut self, node: usize, batch: DropBatch) {
+        self.reports[node] = batch.report;
+        let offset = self.scene.nodes[node].realtime_offset;
+        for freed in batch.freed {
+            if self.concerns(&freed) {
+                let time = i64::try_from(freed.time).unwrap_or(i64::MAX);
+                self.tally.add(node, time.saturating_add(offset), freed);
+            }
+        }
+    }
+
+    /// Whether a packet is the asked pod's, or was dropped inside it.
+    fn concerns(&self, freed: &Freed) -> bool {
+        let Some((name, addresses)) = &self.pod else {
+            return true;
+        };
+        let packet = freed.packet.as_ref();
+        *freed.netns == **name
+            || packet.is_some_and(|packet| {
+                addresses.contains(&packet.src) || addresses.contains(&packet.dst)
+            })
+    }
+
+    fn show(&mut self, view: &mut impl DropView, new: bool) -> io::Result<()> {
+        let scene = &self.scene;
+        self.tally.show(new, |kind| view.drop(scene, kind))
+    }
+
+    fn sum(&self) -> DropReport {
+        let mut sum = DropReport::default();
+        for report in &self.reports {
+            sum.counters.add(&report.counters);
+            sum.malformed += report.malformed;
+            sum.missed += report.missed;
+        }
+        sum
+    }
+}
+
+fn start(settings: &DropsSettings, agent: &AgentSpec, key: Key) -> DropStart {
+    DropStart {
+        node: agent.node.clone(),
+        netns: match &agent.place {
+            Place::Local => None,
+            Place::Netns(path) => Some(path.clone()),
+        },
+        pods: settings.pods_on(&agent.node),
+        vxlan_ports: settings.vxlan_ports.clone(),
+        key,
+        ring_size: settings.ring_size,
+        budget: settings.budget,
+    }
+}
+
+fn unix_now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+}
+
+fn random() -> u64 {
+    RandomState::new().hash_one(())
+}

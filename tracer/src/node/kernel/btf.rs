@@ -1,0 +1,288 @@
+//! The kernel's type information: where a field lies, what a number is
+//! called, how many arguments a tracepoint has.
+//!
+//! The format is that of Documentation/bpf/btf.rst in the kernel's source: a
+//! header, type descriptions of varying length, strings. Structures contain
+//! anonymous structures and unions, whose members C counts among the outer
+//! one's, so a look-up descends into them.
+
+use std::{collections::HashMap, fs, io, ops::Range};
+
+/// Where the running kernel shows its own.
+const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+
+const MAGIC: u16 = 0xeb9f;
+
+/// How deep a field may be nested in anonymous members, and how many
+/// qualifiers and typedefs may stand before a type.
+const DEPTH: usize = 32;
+
+/// Why type information is of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum BtfError {
+    /// It cannot be read.
+    #[error("the kernel's type information {VMLINUX} cannot be read: {0}")]
+    Read(#[from] io::Error),
+    /// It is not what the format says.
+    #[error("the kernel's type information cannot be understood: {0}")]
+    Malformed(&'static str),
+    /// A field is not there, where it was looked for.
+    #[error("this kernel's {structure} has no {field}: tracer cannot see its drops")]
+    NoField {
+        /// The structure.
+        structure: &'static str,
+        /// The path of the field.
+        field: &'static str,
+    },
+    /// The tracepoint is another one than is known.
+    #[error("this kernel's kfree_skb tracepoint is of a kind that tracer does not know")]
+    Tracepoint,
+}
+
+/// Kinds of types, by their numbers in the format.
+mod kind {
+    pub(super) const INT: u32 = 1;
+    pub(super) const PTR: u32 = 2;
+    pub(super) const ARRAY: u32 = 3;
+    pub(super) const STRUCT: u32 = 4;
+    pub(super) const UNION: u32 = 5;
+    pub(super) const ENUM: u32 = 6;
+    pub(super) const TYPEDEF: u32 = 8;
+    pub(super) const VOLATILE: u32 = 9;
+    pub(super) const CONST: u32 = 10;
+    pub(super) const RESTRICT: u32 = 11;
+    pub(super) const FUNC_PROTO: u32 = 13;
+    pub(super) const VAR: u32 = 14;
+    pub(super) const DATASEC: u32 = 15;
+    pub(super) const DECL_TAG: u32 = 17;
+    pub(super) const TYPE_TAG: u32 = 18;
+    pub(super) const ENUM64: u32 = 19;
+}
+
+/// A type's fixed part, and where what follows it lies.
+#[derive(Clone, Debug)]
+struct Type {
+    name: u32,
+    kind: u32,
+    /// Whether members state their bits (`kind_flag`).
+    flag: bool,
+    /// The type it stands for; of structures and the like their size.
+    inner: u32,
+    rest: Range<usize>,
+}
+
+/// Parsed type information.
+#[derive(Clone, Debug)]
+pub struct Btf {
+    bytes: Vec<u8>,
+    strings: Range<usize>,
+    /// Index 0 is type 1; 0 is void.
+    types: Vec<Type>,
+    /// By kind and name.
+    names: HashMap<(u32, Vec<u8>), u32>,
+}
+
+impl Btf {
+    /// The running kernel's.
+    ///
+    /// # Errors
+    /// [`BtfError`].
+    pub fn of_kernel() -> Result<Self, BtfError> {
+        Self::parse(fs::read(VMLINUX)?)
+    }
+
+    /// What `bytes`, in this machine's byte order, say.
+    ///
+    /// # Errors
+    /// [`BtfError::Malformed`].
+    pub fn parse(bytes: Vec<u8>) -> Result<Self, BtfError> {
+        let short = BtfError::Malformed("it ends within its header");
+        let word = |at: usize| u32_at(&bytes, at);
+        let magic = bytes
+            .first_chunk()
+            .map(|bytes| u16::from_ne_bytes(*bytes));
+        if magic != Some(MAGIC) {
+            return Err(BtfError::Malformed("it does not begin as it must"));
+        }
+        let (Some(header), Some(types), Some(types_len), Some(strings), Some(strings_len)) =
+            (word(4), word(8), word(12), word(16), word(20))
+        else {
+            return Err(short);
+        };
+        let section = |at: u32, len: u32| {
+            let start = (header as usize).checked_add(at as usize)?;
+            let end = start.checked_add(len as usize)?;
+            (end <= bytes.len()).then_some(start..end)
+        };
+        let (Some(types), Some(strings)) = (section(types, types_len), section(strings, strings_len))
+        else {
+            return Err(BtfError::Malformed("a section lies outside of it"));
+        };
+        let types = self::types(&bytes, types)?;
+        let mut btf = Self {
+            bytes,
+            strings,
+            types,
+            names: HashMap::new(),
+        };
+        for (id, entry) in (1..).zip(&btf.types) {
+            let name = btf.string(entry.name);
+            if !name.is_empty() {
+                // The first of a name: later ones are other files' private ones.
+                btf.names.entry((entry.kind, name.to_vec())).or_insert(id);
+            }
+        }
+        Ok(btf)
+    }
+
+    /// The offset in bytes of a field: `path` names members, from the outer to
+    /// the inner, with dots between.
+    ///
+    /// # Errors
+    /// If there is none, or it is a bit field.
+    pub fn offset(
+        &self,
+        structure: &'static str,
+        path: &'static str,
+    ) -> Result<u32, BtfError> {
+        let missing = BtfError::NoField {
+            structure,
+            field: path,
+        };
+        let id = self.named(kind::STRUCT, structure);
+        let find = |id| {
+            let start = (id, 0_u32);
+            path.split('.').try_fold(start, |(id, offset), name| {
+                let (inner, at) = self.member(id, name.as_bytes(), DEPTH)?;
+                Some((inner, offset.checked_add(at)?))
+            })
+        };
+        id.and_then(find)
+            .filter(|(_, bits)| bits % 8 == 0)
+            .map(|(_, bits)| bits / 8)
+            .ok_or(missing)
+    }
+
+    /// The names and numbers of an enumeration; none where there is no such.
+    #[must_use]
+    pub fn enumerators(&self, name: &str) -> Vec<(String, u32)> {
+        let Some(entry) = self.named(kind::ENUM, name).and_then(|id| self.get(id)) else {
+            return Vec::new();
+        };
+        let words = self.bytes[entry.rest.clone()].chunks_exact(8);
+        let enumerator = |chunk: &[u8]| {
+            let name = self.string(u32_at(chunk, 0)?);
+            Some((String::from_utf8_lossy(name).into_owned(), u32_at(chunk, 4)?))
+        };
+        words.filter_map(enumerator).collect()
+    }
+
+    /// How many arguments a tracepoint passes to its programs.
+    #[must_use]
+    pub fn tracepoint_arguments(&self, tracepoint: &str) -> Option<usize> {
+        let pointer = self.named(kind::TYPEDEF, &format!("btf_trace_{tracepoint}"))?;
+        let pointer = self.get(self.resolve(pointer)?)?;
+        let prototype = self.get(self.resolve(pointer.inner)?)?;
+        let is_function = pointer.kind == kind::PTR && prototype.kind == kind::FUNC_PROTO;
+        // The first parameter is the tracepoint's own.
+        is_function.then(|| (prototype.rest.len() / 8).checked_sub(1))?
+    }
+
+    fn named(&self, kind: u32, name: &str) -> Option<u32> {
+        self.names.get(&(kind, name.as_bytes().to_vec())).copied()
+    }
+
+    fn get(&self, id: u32) -> Option<&Type> {
+        self.types.get(usize::try_from(id).ok()?.checked_sub(1)?)
+    }
+
+    /// Without typedefs and qualifiers.
+    fn resolve(&self, mut id: u32) -> Option<u32> {
+        for _ in 0..DEPTH {
+            let entry = self.get(id)?;
+            match entry.kind {
+                kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG => {
+                    id = entry.inner;
+                }
+                _ => return Some(id),
+            }
+        }
+        None
+    }
+
+    /// A member's type and its offset in bits, anonymous members' included.
+    fn member(&self, id: u32, name: &[u8], depth: usize) -> Option<(u32, u32)> {
+        let entry = self.get(self.resolve(id)?)?;
+        if !matches!(entry.kind, kind::STRUCT | kind::UNION) || depth == 0 {
+            return None;
+        }
+        for chunk in self.bytes[entry.rest.clone()].chunks_exact(12) {
+            let (member, inner, at) = (u32_at(chunk, 0)?, u32_at(chunk, 4)?, u32_at(chunk, 8)?);
+            // With the flag, the upper byte is a bit field's size.
+            let at = if entry.flag { at & 0x00ff_ffff } else { at };
+            let member = self.string(member);
+            if member == name {
+                return Some((inner, at));
+            }
+            if member.is_empty()
+                && let Some((found, within)) = self.member(inner, name, depth - 1)
+            {
+                return Some((found, at.checked_add(within)?));
+            }
+        }
+        None
+    }
+
+    /// The bytes of a string, without the zero that ends it.
+    fn string(&self, offset: u32) -> &[u8] {
+        let strings = &self.bytes[self.strings.clone()];
+        let text = strings.get(offset as usize..).unwrap_or_default();
+        text.split(|byte| *byte == 0).next().unwrap_or_default()
+    }
+}
+
+/// Finds where each type begins.
+fn types(bytes: &[u8], section: Range<usize>) -> Result<Vec<Type>, BtfError> {
+    let cut = || BtfError::Malformed("a type ends outside of its section");
+    let mut types = Vec::new();
+    let mut at = section.start;
+    while at < section.end {
+        let word = |offset: usize| u32_at(bytes, at + offset).ok_or_else(cut);
+        let (name, info, inner) = (word(0)?, word(4)?, word(8)?);
+        let kind = (info >> 24) & 0x1f;
+        let count = (info & 0xffff) as usize;
+        let rest = match kind {
+            kind::INT | kind::VAR | kind::DECL_TAG => 4,
+            kind::ARRAY => 12,
+            kind::STRUCT | kind::UNION | kind::DATASEC | kind::ENUM64 => 12 * count,
+            kind::ENUM | kind::FUNC_PROTO => 8 * count,
+            // Pointers, forward declarations, typedefs, qualifiers, functions,
+            // floats and tags; a kind beyond these has an unknown length.
+            2 | 7..=12 | 16 | 18 => 0,
+            _ => return Err(BtfError::Malformed("a type is of an unknown kind")),
+        };
+        let start = at + 12;
+        let end = start + rest;
+        if end > section.end {
+            return Err(cut());
+        }
+        types.push(Type {
+            name,
+            kind,
+            flag: info >> 31 != 0,
+            inner,
+            rest: start..end,
+        });
+        at = end;
+    }
+    Ok(types)
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    let bytes = bytes.get(at..)?.first_chunk()?;
+    Some(u32::from_ne_bytes(*bytes))
+}
+
+#[cfg(test)]
+#[path = "btf_tests.rs"]
+mod tests;

@@ -1,0 +1,13 @@
+//! What only the running kernel can tell: the layout of its structures, the
+//! names of its drop reasons, and which function an address is in.
+//!
+//! All of it differs from build to build, so none of it is compiled in. What
+//! the kernel does not tell is said to be missing, never guessed.
+
+mod btf;
+mod reasons;
+mod symbols;
+
+pub use btf::{Btf, BtfError};
+pub use reasons::Reasons;
+pub use symbols::{Place, Symbols};

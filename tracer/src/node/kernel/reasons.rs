@@ -1,0 +1,83 @@
+//! What the kernel calls its drop reasons.
+//!
+//! Numbers differ from kernel to kernel (include/net/dropreason-core.h), so
+//! that only the running kernel's own list counts. A subsystem has its own
+//! list, and its number in the upper 16 bits (include/net/dropreason.h).
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::Btf;
+
+/// Names by number.
+#[derive(Clone, Debug, Default)]
+pub struct Reasons {
+    names: HashMap<u32, Arc<str>>,
+}
+
+/// The name where the kernel tells no reason: before 5.17.
+const NONE: &str = "NO_REASON";
+
+/// Bits of a reason that its subsystem counts itself.
+const SUBSYSTEM_SHIFT: u32 = 16;
+
+impl Reasons {
+    /// Those that the type information names.
+    #[must_use]
+    pub fn new(btf: &Btf) -> Self {
+        let mut names = HashMap::new();
+        for (name, number) in btf.enumerators("skb_drop_reason") {
+            let name = name.strip_prefix("SKB_DROP_REASON_").unwrap_or(&name);
+            // The last ones only count and mask the others.
+            if !name.starts_with("SKB_") && name != "MAX" && !name.starts_with("SUBSYS") {
+                names.insert(number, Arc::from(name));
+            }
+        }
+        for (subsystem, number) in btf.enumerators("skb_drop_reason_subsys") {
+            let subsystem = subsystem
+                .strip_prefix("SKB_DROP_REASON_SUBSYS_")
+                .unwrap_or(&subsystem);
+            // A module that is not built in keeps its list to itself.
+            let (list, prefix) = match subsystem {
+                "OPENVSWITCH" => ("ovs_drop_reason", "OVS_DROP_"),
+                "MAC80211_UNUSABLE" => ("mac80211_drop_reason", "RX_DROP_U_"),
+                _ => continue,
+            };
+            for (name, own) in btf.enumerators(list) {
+                let name = name.strip_prefix(prefix).unwrap_or(&name);
+                let own = own & ((1 << SUBSYSTEM_SHIFT) - 1);
+                let number = number << SUBSYSTEM_SHIFT | own;
+                names.insert(number, Arc::from(format!("{subsystem}_{name}")));
+            }
+        }
+        Self { names }
+    }
+
+    /// A reason's name; one that the kernel has no name for is `REASON_` and
+    /// its number.
+    #[must_use]
+    pub fn name(&self, number: u32) -> Arc<str> {
+        match self.names.get(&number) {
+            Some(name) => Arc::clone(name),
+            None if number == 0 => Arc::from(NONE),
+            None if number >> SUBSYSTEM_SHIFT != 0 => Arc::from(format!(
+                "SUBSYSTEM_{}_REASON_{}",
+                number >> SUBSYSTEM_SHIFT,
+                number & ((1 << SUBSYSTEM_SHIFT) - 1)
+            )),
+            None => Arc::from(format!("REASON_{number}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_without_a_name_keeps_its_number() {
+        let reasons = Reasons::default();
+        assert_eq!(&*reasons.name(0), "NO_REASON");
+        assert_eq!(&*reasons.name(77), "REASON_77");
+        assert_eq!(&*reasons.name(3 << 16 | 5), "SUBSYSTEM_3_REASON_5");
+    }
+}

@@ -1,0 +1,123 @@
+//! Which function an address is in, by `/proc/kallsyms`.
+
+use std::{fs, io, sync::Arc};
+
+/// Where the kernel shows its symbols; without CAP_SYSLOG, all at address 0.
+const KALLSYMS: &str = "/proc/kallsyms";
+
+/// How far from a function's beginning an address may be taken to lie in it:
+/// no function is larger, and behind the last one there is something else.
+const LARGEST: u64 = 1 << 20;
+
+/// The kernel's functions, by address.
+#[derive(Clone, Debug, Default)]
+pub struct Symbols {
+    /// In order of addresses.
+    functions: Vec<(u64, Arc<str>)>,
+}
+
+/// Where in the kernel something happened.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Place {
+    /// The function, without what a compiler appends to the names of parts
+    /// and clones (`.isra.0`); the raw address where that is all there is.
+    pub function: Arc<str>,
+    /// Bytes from its beginning; 0 for a raw address.
+    pub offset: u64,
+}
+
+impl Symbols {
+    /// The running kernel's. Empty where it does not show addresses.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn of_kernel() -> io::Result<Self> {
+        // Modules' names need not be UTF-8.
+        let text = fs::read(KALLSYMS)?;
+        Ok(Self::parse(&String::from_utf8_lossy(&text)))
+    }
+
+    fn parse(text: &str) -> Self {
+        let function = |line: &str| {
+            let mut words = line.split_ascii_whitespace();
+            let (address, kind, name) = (words.next()?, words.next()?, words.next()?);
+            let address = u64::from_str_radix(address, 16).ok()?;
+            let is_code = matches!(kind, "t" | "T" | "w" | "W");
+            (is_code && address != 0).then(|| (address, Arc::from(name)))
+        };
+        let mut functions: Vec<(u64, Arc<str>)> = text.lines().filter_map(function).collect();
+        // Stable: of several names of an address, the list's last one counts.
+        functions.sort_by_key(|(address, _)| *address);
+        Self { functions }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.functions.is_empty()
+    }
+
+    /// Where a call was made that returns to `address`.
+    #[must_use]
+    pub fn caller(&self, address: u64) -> Place {
+        // A call at a function's very end returns to the next one's start.
+        let call = address.saturating_sub(1);
+        let after = self.functions.partition_point(|(start, _)| *start <= call);
+        let found = after
+            .checked_sub(1)
+            .map(|index| &self.functions[index])
+            .filter(|(start, _)| call - start < LARGEST);
+        match found {
+            Some((start, name)) => Place {
+                function: plain(name),
+                offset: address - start,
+            },
+            None => Place {
+                function: Arc::from(format!("{address:#x}")),
+                offset: 0,
+            },
+        }
+    }
+}
+
+/// A function's name as its source has it.
+fn plain(name: &Arc<str>) -> Arc<str> {
+    match name.split_once('.') {
+        Some((plain, _)) if !plain.is_empty() => Arc::from(plain),
+        _ => Arc::clone(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "ffffffff81000100 T icmp_rcv\n\
+        ffffffff81000300 t ip_rcv_core.constprop.0\n\
+        ffffffff81000200 d table\n\
+        ffffffff81000400 T arp_rcv\t[module]\n";
+
+    fn called(symbols: &Symbols, address: u64) -> (String, u64) {
+        let place = symbols.caller(address);
+        (place.function.to_string(), place.offset)
+    }
+
+    #[test]
+    fn an_address_is_in_the_function_before_it() {
+        let symbols = Symbols::parse(TEXT);
+        let called = |address| called(&symbols, address);
+        assert_eq!(called(0xffff_ffff_8100_0210), ("icmp_rcv".to_owned(), 0x110));
+        assert_eq!(called(0xffff_ffff_8100_0310), ("ip_rcv_core".to_owned(), 0x10));
+        let at_the_end = ("ip_rcv_core".to_owned(), 0x100);
+        assert_eq!(called(0xffff_ffff_8100_0400), at_the_end);
+        let before_all = ("0x1000".to_owned(), 0);
+        assert_eq!(called(0x1000), before_all);
+    }
+
+    #[test]
+    fn hidden_addresses_are_no_symbols() {
+        let symbols = Symbols::parse("0000000000000000 T icmp_rcv\n");
+        assert!(symbols.is_empty());
+        assert_eq!(called(&symbols, 0x1234), ("0x1234".to_owned(), 0));
+    }
+}

@@ -1,0 +1,260 @@
+//! Drops of a kind, added up: a fault drops the same kind of packet again and
+//! again, and a line for each would bury the next fault.
+
+use std::{
+    collections::{BTreeMap, btree_map},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use super::{Class, Judgement, classify};
+use crate::link::{Freed, Packet, Proto, Transport};
+
+/// How many kinds are kept: a scan of all addresses makes one of each. What
+/// is beyond is counted by class only.
+const MAX_KINDS: usize = 10_000;
+
+/// What makes two drops the same kind: everything but when, and which
+/// connection of the two ends.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    node: usize,
+    netns: Arc<str>,
+    device: Option<Arc<str>>,
+    reason: Arc<str>,
+    function: Arc<str>,
+    ends: Option<(IpAddr, IpAddr, Proto)>,
+}
+
+/// Drops of one kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// Index of the agent.
+    pub node: usize,
+    /// What they mean.
+    pub judgement: Judgement,
+    /// The first of those that were not shown yet.
+    pub example: Freed,
+    /// When that was, Unix time, ns.
+    pub first: i64,
+    /// When the last was.
+    pub last: i64,
+    /// How many were not shown yet.
+    pub packets: u64,
+    /// How many there were in all.
+    pub total: u64,
+}
+
+/// All drops since the beginning.
+#[derive(Debug, Default)]
+pub struct Tally {
+    kinds: BTreeMap<Key, Kind>,
+    classes: BTreeMap<Class, u64>,
+    /// Suspect ones whose kind is not kept.
+    crowded: u64,
+    /// What was freed but never was on its way: messages between processes.
+    not_packets: u64,
+}
+
+impl Tally {
+    /// Takes a drop of time `time` (Unix, ns) on a node; whether it is the
+    /// first of a kind that is to be shown.
+    pub fn add(&mut self, node: usize, time: i64, freed: Freed) -> bool {
+        if freed.packet.is_none() && freed.protocol == 0 {
+            self.not_packets += 1;
+            return false;
+        }
+        let to_many = freed.packet.as_ref().is_some_and(is_to_many);
+        let judgement = classify(&freed.reason, &freed.place.function, to_many);
+        *self.classes.entry(judgement.class).or_default() += 1;
+        if !judgement.class.is_suspect() {
+            return false;
+        }
+        let ends = |packet: &Packet| (packet.src, packet.dst, packet.proto());
+        let key = Key {
+            node,
+            netns: Arc::clone(&freed.netns),
+            device: freed.device.clone(),
+            reason: Arc::clone(&freed.reason),
+            function: Arc::clone(&freed.place.function),
+            ends: freed.packet.as_ref().map(ends),
+        };
+        let room = self.kinds.len() < MAX_KINDS;
+        match self.kinds.entry(key) {
+            btree_map::Entry::Occupied(mut entry) => {
+                let kind = entry.get_mut();
+                if kind.packets == 0 {
+                    kind.first = time;
+                    kind.example = freed;
+                }
+                kind.last = kind.last.max(time);
+                kind.packets += 1;
+                kind.total += 1;
+                false
+            }
+            btree_map::Entry::Vacant(entry) if room => {
+                entry.insert(Kind {
+                    node,
+                    judgement,
+                    example: freed,
+                    first: time,
+                    last: time,
+                    packets: 1,
+                    total: 1,
+                });
+                true
+            }
+            btree_map::Entry::Vacant(_) => {
+                self.crowded += 1;
+                false
+            }
+        }
+    }
+
+    /// Shows what was not shown yet, in order of time: all of it, or, with
+    /// `new`, only kinds that were never shown.
+    ///
+    /// # Errors
+    /// Those of `show`.
+    pub fn show<E>(
+        &mut self,
+        new: bool,
+        mut show: impl FnMut(&Kind) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let waits = |kind: &&mut Kind| kind.packets > 0 && (!new || kind.packets == kind.total);
+        let mut waiting: Vec<&mut Kind> = self.kinds.values_mut().filter(waits).collect();
+        waiting.sort_by_key(|kind| kind.first);
+        for kind in waiting {
+            show(kind)?;
+            kind.packets = 0;
+        }
+        Ok(())
+    }
+
+    /// The kinds, those of most packets first.
+    #[must_use]
+    pub fn kinds(&self) -> Vec<&Kind> {
+        let mut kinds: Vec<&Kind> = self.kinds.values().collect();
+        kinds.sort_by_key(|kind| (kind.judgement.class, std::cmp::Reverse(kind.total)));
+        kinds
+    }
+
+    /// How many packets were freed of a class.
+    #[must_use]
+    pub fn of(&self, class: Class) -> u64 {
+        self.classes.get(&class).copied().unwrap_or(0)
+    }
+
+    /// How many may be missing somewhere.
+    #[must_use]
+    pub fn suspects(&self) -> u64 {
+        self.of(Class::Loss) + self.of(Class::Unknown)
+    }
+
+    /// How many of these are counted but never shown, for want of room.
+    #[must_use]
+    pub const fn crowded(&self) -> u64 {
+        self.crowded
+    }
+
+    /// How many buffers were freed that never were packets on their way.
+    #[must_use]
+    pub const fn not_packets(&self) -> u64 {
+        self.not_packets
+    }
+}
+
+/// Whether a packet is for everybody who listens.
+fn is_to_many(packet: &Packet) -> bool {
+    match (&packet.transport, packet.dst) {
+        (Transport::Arp(arp), _) => arp.operation == 1,
+        (_, IpAddr::V4(dst)) => dst.is_multicast() || dst.is_broadcast(),
+        (_, IpAddr::V6(dst)) => dst.is_multicast(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use tracer_common::drop::Scope;
+
+    use super::*;
+    use crate::node::kernel::Place;
+
+    fn freed(reason: &str, function: &str, src: [u8; 4]) -> Freed {
+        Freed {
+            time: 0,
+            skb: 0,
+            reason: Arc::from(reason),
+            place: Place {
+                function: Arc::from(function),
+                offset: 1,
+            },
+            netns: Arc::from("host"),
+            scope: Scope::Device,
+            device: Some(Arc::from("cni0")),
+            protocol: 0x0800,
+            encap: None,
+            packet: Some(Packet {
+                src: src.into(),
+                dst: [10, 0, 0, 9].into(),
+                ttl: 64,
+                ip_id: None,
+                fragment: None,
+                len: 84,
+                transport: Transport::Other(89),
+                payload_hash: 0,
+            }),
+        }
+    }
+
+    fn shown(tally: &mut Tally, new: bool) -> Vec<(i64, u64, u64)> {
+        let mut shown = Vec::new();
+        let show = |kind: &Kind| {
+            shown.push((kind.first, kind.packets, kind.total));
+            Ok::<(), Infallible>(())
+        };
+        let Ok(()) = tally.show(new, show);
+        shown
+    }
+
+    #[test]
+    fn a_flood_of_one_kind_is_one_line_now_and_then() {
+        let mut tally = Tally::default();
+        let drop = || freed("NETFILTER_DROP", "nft_do_chain", [10, 0, 0, 1]);
+        assert!(tally.add(0, 100, drop()), "the first of its kind");
+        assert_eq!(shown(&mut tally, true), [(100, 1, 1)]);
+        for time in 101..=150 {
+            assert!(!tally.add(0, time, drop()));
+        }
+        assert_eq!(shown(&mut tally, true), [], "known by now");
+        assert_eq!(shown(&mut tally, false), [(101, 50, 51)]);
+        assert_eq!(shown(&mut tally, false), []);
+        assert_eq!((tally.of(Class::Loss), tally.suspects()), (51, 51));
+    }
+
+    #[test]
+    fn nodes_and_ends_are_kept_apart_and_ends_of_life_are_not_shown() {
+        let mut tally = Tally::default();
+        for (node, last) in [(0, 1), (1, 1), (0, 2)] {
+            let drop = freed("NEIGH_FAILED", "neigh_invalidate", [10, 0, 0, last]);
+            assert!(tally.add(node, 0, drop));
+        }
+        assert!(!tally.add(0, 0, freed("NO_SOCKET", "ping_rcv", [10, 0, 0, 1])));
+        assert_eq!(tally.kinds().len(), 3);
+        assert_eq!(tally.of(Class::Delivered), 1);
+    }
+
+    #[test]
+    fn what_never_was_a_packet_is_counted_apart() {
+        let mut tally = Tally::default();
+        let message = Freed {
+            packet: None,
+            protocol: 0,
+            ..freed("NOT_SPECIFIED", "unix_stream_read", [0; 4])
+        };
+        assert!(!tally.add(0, 0, message));
+        assert_eq!((tally.suspects(), tally.not_packets()), (0, 1));
+    }
+}

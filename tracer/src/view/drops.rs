@@ -1,0 +1,50 @@
+//! What is shown of drops, and by whom it is shown.
+
+use std::{collections::BTreeMap, io, net::IpAddr};
+
+use crate::{
+    journey::{Owner, OwnerKind},
+    link::{DropHello, DropReport},
+    verdict::{DropKind, Tally},
+};
+
+/// What the drops are seen against.
+#[derive(Clone, Debug)]
+pub struct DropScene {
+    /// The agents' first messages; a node is an index into these.
+    pub nodes: Vec<DropHello>,
+    /// Who has which address.
+    pub owners: BTreeMap<IpAddr, Owner>,
+    /// The only pod of interest.
+    pub pod: Option<String>,
+}
+
+impl DropScene {
+    /// The pod that has an address.
+    #[must_use]
+    pub fn pod_of(&self, address: IpAddr) -> Option<&str> {
+        let owner = self.owners.get(&address)?;
+        (owner.kind == OwnerKind::Pod).then_some(owner.name.as_str())
+    }
+}
+
+/// Shows drops: the start, each kind, and what they add up to.
+pub trait DropView {
+    /// Shows that from now (Unix time, ns) on drops are seen, and where.
+    ///
+    /// # Errors
+    /// Those of the writer, here and below.
+    fn started(&mut self, scene: &DropScene, time: i64) -> io::Result<()>;
+
+    /// Shows what came of one kind since it was last shown.
+    ///
+    /// # Errors
+    /// See [`DropView::started`].
+    fn drop(&mut self, scene: &DropScene, kind: &DropKind) -> io::Result<()>;
+
+    /// Shows the sums, last.
+    ///
+    /// # Errors
+    /// See [`DropView::started`].
+    fn summary(&mut self, scene: &DropScene, tally: &Tally, report: &DropReport) -> io::Result<()>;
+}

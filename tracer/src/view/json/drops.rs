@@ -1,0 +1,159 @@
+//! Drops as JSON lines, as docs/json.md describes them.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+    net::IpAddr,
+};
+
+use serde::Serialize;
+use tracer_common::drop::{DropCounter, Scope};
+
+use super::{Json, packet::Packet};
+use crate::{
+    link::{DropHello, DropReport},
+    verdict::{Class, DropKind, Tally},
+    view::{DropScene, DropView, moment::Moment},
+};
+
+#[derive(Serialize)]
+struct Started<'a> {
+    schema: &'static str,
+    time: Moment,
+    pod: Option<&'a str>,
+    nodes: Vec<Node<'a>>,
+}
+
+#[derive(Serialize)]
+struct Node<'a> {
+    node: &'a str,
+    pods: Vec<&'a str>,
+    warnings: &'a [String],
+}
+
+impl<'a> Node<'a> {
+    fn new(hello: &'a DropHello) -> Self {
+        Self {
+            node: &hello.node,
+            pods: hello.pods.iter().map(|name| &**name).collect(),
+            warnings: &hello.notes,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Drop<'a> {
+    schema: &'static str,
+    time: Moment,
+    last: Moment,
+    node: &'a str,
+    netns: &'a str,
+    interface: Option<&'a str>,
+    known_by: &'static str,
+    reason: &'a str,
+    function: &'a str,
+    offset: u64,
+    class: &'static str,
+    why: &'static str,
+    source: Option<&'static str>,
+    src_pod: Option<&'a str>,
+    dst_pod: Option<&'a str>,
+    packet: Option<Packet>,
+    encap: Option<Encap>,
+    packets: u64,
+    total: u64,
+}
+
+#[derive(Serialize)]
+struct Encap {
+    vni: u32,
+    outer_src: IpAddr,
+    outer_dst: IpAddr,
+}
+
+#[derive(Serialize)]
+struct Summary {
+    schema: &'static str,
+    packets: BTreeMap<&'static str, u64>,
+    not_shown: u64,
+    accounting: Accounting,
+}
+
+#[derive(Serialize)]
+struct Accounting {
+    elsewhere: u64,
+    unscoped: u64,
+    emitted: u64,
+    not_packets: u64,
+    malformed: u64,
+    ring_full: u64,
+    rate_limited: u64,
+    missed: u64,
+}
+
+impl<W: Write> DropView for Json<W> {
+    fn started(&mut self, scene: &DropScene, time: i64) -> io::Result<()> {
+        self.line(&Started {
+            schema: "tracer.drops_started/1",
+            time: Moment(time),
+            pod: scene.pod.as_deref(),
+            nodes: scene.nodes.iter().map(Node::new).collect(),
+        })
+    }
+
+    fn drop(&mut self, scene: &DropScene, kind: &DropKind) -> io::Result<()> {
+        let freed = &kind.example;
+        let packet = freed.packet.as_ref();
+        self.line(&Drop {
+            schema: "tracer.drop/1",
+            time: Moment(kind.first),
+            last: Moment(kind.last),
+            node: &scene.nodes[kind.node].node,
+            netns: &freed.netns,
+            interface: freed.device.as_deref(),
+            known_by: match freed.scope {
+                Scope::Receiver => "receiving socket",
+                Scope::Device => "device",
+                Scope::Socket => "socket",
+            },
+            reason: &freed.reason,
+            function: &freed.place.function,
+            offset: freed.place.offset,
+            class: kind.judgement.class.name(),
+            why: kind.judgement.why,
+            source: Some(kind.judgement.source).filter(|source| !source.is_empty()),
+            src_pod: packet.and_then(|packet| scene.pod_of(packet.src)),
+            dst_pod: packet.and_then(|packet| scene.pod_of(packet.dst)),
+            packet: packet.map(Packet::new),
+            encap: freed.encap.map(|encap| Encap {
+                vni: encap.vni,
+                outer_src: encap.outer_src,
+                outer_dst: encap.outer_dst,
+            }),
+            packets: kind.packets,
+            total: kind.total,
+        })
+    }
+
+    fn summary(&mut self, _: &DropScene, tally: &Tally, report: &DropReport) -> io::Result<()> {
+        let counted = |counter| report.counters.get(counter);
+        self.line(&Summary {
+            schema: "tracer.drops_summary/1",
+            packets: Class::ALL
+                .iter()
+                .map(|class| (class.name(), tally.of(*class)))
+                .collect(),
+            not_shown: tally.crowded(),
+            accounting: Accounting {
+                elsewhere: counted(DropCounter::Elsewhere),
+                unscoped: counted(DropCounter::Unscoped),
+                emitted: counted(DropCounter::Emitted),
+                not_packets: tally.not_packets(),
+                malformed: report.malformed,
+                ring_full: counted(DropCounter::RingFull),
+                rate_limited: counted(DropCounter::RateLimited),
+                missed: report.missed,
+            },
+        })
+    }
+}

@@ -1,0 +1,190 @@
+//! Drops, for people: where and when, whose packet, why.
+
+use std::io::{self, Write};
+
+use tracer_common::drop::DropCounter;
+
+use super::{
+    HOST, Text,
+    flow::{Flow, Palette},
+    words::{self, count, grouped, plural},
+};
+use crate::{
+    link::{DropReport, Packet},
+    verdict::{Class, DropKind, Tally},
+    view::{DropScene, DropView, moment::Moment},
+};
+
+/// How many kinds the summary lists.
+const LISTED: usize = 10;
+
+impl<W: Write> DropView for Text<W> {
+    fn started(&mut self, scene: &DropScene, _: i64) -> io::Result<()> {
+        let mut flow = Flow::new();
+        let palette = self.palette;
+        flow.indent(2);
+        flow.words(palette.plain, "drops");
+        if let Some(pod) = &scene.pod {
+            flow.words(palette.plain, "of");
+            flow.words(palette.strong, pod);
+        }
+        let places: Vec<String> = scene
+            .nodes
+            .iter()
+            .map(|hello| format!("{} and {}", hello.node, count(hello.pods.len(), "pod")))
+            .collect();
+        flow.words(palette.plain, &format!("on {}; Ctrl-C ends", places.join(", ")));
+        flow.line();
+        self.show(flow)
+    }
+
+    fn drop(&mut self, scene: &DropScene, kind: &DropKind) -> io::Result<()> {
+        let mut flow = Flow::new();
+        let palette = self.palette;
+        flow.indent(13);
+        flow.put(palette.dim, &Moment(kind.first).clock());
+        place(&mut flow, palette, scene, kind);
+        if kind.packets > 1 || kind.total > kind.packets {
+            let end = plural(kind.packets);
+            let mut text = format!("{} packet{end}", grouped(kind.packets));
+            if kind.total > kind.packets {
+                text += &format!(", {} in all", grouped(kind.total));
+            }
+            flow.words(palette.dim, &format!("({text})"));
+        }
+        flow.line();
+        flow.tab(13);
+        whose(&mut flow, palette, scene, kind);
+        flow.line();
+        flow.tab(13);
+        cause(&mut flow, palette, kind);
+        flow.line();
+        self.show(flow)
+    }
+
+    fn summary(&mut self, scene: &DropScene, tally: &Tally, report: &DropReport) -> io::Result<()> {
+        let mut flow = Flow::new();
+        let palette = self.palette;
+        flow.indent(2);
+        let suspects = tally.suspects();
+        if suspects == 0 {
+            flow.words(palette.good, "Nothing was dropped.");
+        } else {
+            let text = format!("{} packet{} dropped", grouped(suspects), plural(suspects));
+            let unknown = match tally.of(Class::Unknown) {
+                0 => ":".to_owned(),
+                unknown => format!(", {} of them perhaps not lost:", grouped(unknown)),
+            };
+            flow.words(palette.strong, &(text + &unknown));
+        }
+        flow.line();
+        let kinds = tally.kinds();
+        for kind in kinds.iter().take(LISTED) {
+            flow.indent(10);
+            flow.tab(2);
+            flow.put(palette.plain, &format!("{:>6}", grouped(kind.total)));
+            place(&mut flow, palette, scene, kind);
+            whose(&mut flow, palette, scene, kind);
+            let function = &kind.example.place.function;
+            flow.words(palette.odd, &format!("{} {function}", kind.example.reason));
+            flow.line();
+        }
+        if kinds.len() > LISTED {
+            let more = count(kinds.len() - LISTED, "other kind");
+            flow.tab(2);
+            flow.words(palette.dim, &format!("and {more}"));
+            flow.line();
+        }
+        accounting(&mut flow, palette, tally, report);
+        self.show(flow)
+    }
+}
+
+/// Node, namespace, interface.
+fn place(flow: &mut Flow, palette: Palette, scene: &DropScene, kind: &DropKind) {
+    flow.put(palette.strong, &scene.nodes[kind.node].node);
+    if *kind.example.netns != *HOST {
+        flow.words(palette.plain, &format!("inside {}", kind.example.netns));
+    }
+    if let Some(device) = &kind.example.device {
+        flow.words(palette.plain, &format!("at {device}"));
+    }
+}
+
+/// From whom to whom, and what.
+fn whose(flow: &mut Flow, palette: Palette, scene: &DropScene, kind: &DropKind) {
+    let Some(packet) = &kind.example.packet else {
+        let text = format!("a frame of type {:#06x}", kind.example.protocol);
+        flow.words(palette.plain, &text);
+        return;
+    };
+    let name = |address| match scene.pod_of(address) {
+        Some(pod) => pod.to_owned(),
+        None => address.to_string(),
+    };
+    flow.put(palette.strong, &name(packet.src));
+    flow.put(palette.plain, "→");
+    flow.put(palette.strong, &name(packet.dst));
+    if !is_arp(packet) {
+        flow.words(palette.plain, &words::packet(packet));
+    } else {
+        flow.words(palette.plain, "ARP");
+    }
+}
+
+fn is_arp(packet: &Packet) -> bool {
+    packet.proto() == crate::link::Proto::Arp
+}
+
+/// Why: in the kernel's words, and in ours.
+fn cause(flow: &mut Flow, palette: Palette, kind: &DropKind) {
+    let style = if kind.judgement.class == Class::Loss {
+        palette.alarm
+    } else {
+        palette.odd
+    };
+    flow.put(style, &kind.example.reason);
+    flow.put(palette.plain, "in");
+    flow.put(palette.plain, &format!("{}:", kind.example.place.function));
+    let unsure = if kind.judgement.class == Class::Unknown {
+        "perhaps no loss: "
+    } else {
+        ""
+    };
+    flow.words(palette.plain, &format!("{unsure}{}", kind.judgement.why));
+}
+
+fn accounting(flow: &mut Flow, palette: Palette, tally: &Tally, report: &DropReport) {
+    flow.indent(2);
+    let others: Vec<String> = Class::ALL
+        .iter()
+        .filter(|class| !class.is_suspect() && tally.of(**class) > 0)
+        .map(|class| format!("{} {}", grouped(tally.of(*class)), class.name()))
+        .collect();
+    if !others.is_empty() {
+        let text = format!("Freed without a loss, not shown: {}.", others.join(", "));
+        flow.words(palette.dim, &text);
+        flow.line();
+    }
+    let unscoped = report.counters.get(DropCounter::Unscoped);
+    if unscoped > 0 {
+        let text = format!(
+            "{} freed in a namespace that could not be told: not shown.",
+            grouped(unscoped)
+        );
+        flow.words(palette.dim, &text);
+        flow.line();
+    }
+    let lost = [
+        (report.counters.get(DropCounter::RingFull), "found the ring buffer full"),
+        (report.counters.get(DropCounter::RateLimited), "were over --budget"),
+        (report.missed, "came while another was being handled"),
+        (report.malformed, "could not be decoded"),
+        (tally.crowded(), "are of too many kinds to list"),
+    ];
+    for (number, what) in lost.iter().filter(|(number, _)| *number > 0) {
+        let text = format!("{} more {what}: not shown.", grouped(*number));
+        flow.words(palette.alarm, &text);
+        flow.line();
+    }
+}
