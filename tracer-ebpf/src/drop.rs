@@ -25,7 +25,7 @@ use aya_ebpf::{
 use tracer_common::{
     drop::{DropCounter, DropEvent, DropLoad, FIRST_NAMESPACE, NAME_BYTES, Scope},
     packet::Packet,
-    walk::{MAX_OFFSET, walk},
+    walk::{MAX_OFFSET, arp, walk},
 };
 
 use crate::{
@@ -188,8 +188,8 @@ fn fill_device(event: &mut DropEvent, skb: u64, scope: u32) {
         return;
     };
     // A pointer that is no device's may still lead somewhere.
-    let known = scope == Scope::Device as u32
-        || namespace(dev, load.dev_net, &load) == Some(event.netns);
+    let known =
+        scope == Scope::Device as u32 || namespace(dev, load.dev_net, &load) == Some(event.netns);
     if !known {
         return;
     }
@@ -202,6 +202,9 @@ fn fill_device(event: &mut DropEvent, skb: u64, scope: u32) {
     event.device = name;
     event.hop.ifindex = u32::from_ne_bytes(ifindex);
 }
+
+/// ARP's EtherType (IEEE 802, RFC 826).
+const ARP: u16 = 0x0806;
 
 /// Fills in the packet, as far as its headers can be read.
 #[inline(always)]
@@ -232,7 +235,15 @@ fn fill_packet(event: &mut DropEvent, skb: u64) {
         start: head + u64::from(network),
         len: u64::from(tail.saturating_sub(u32::from(network)) & 0xffff),
     };
-    if network == 0 || u32::from(network) >= tail || !locate(&headers) {
+    if network == 0 || u32::from(network) >= tail {
+        return;
+    }
+    let located = if event.protocol == ARP {
+        locate_arp(&headers)
+    } else {
+        locate(&headers)
+    };
+    if !located {
         return;
     }
     fill_located(event, &headers);
@@ -256,6 +267,16 @@ fn locate(headers: &Headers) -> bool {
         }
         _ => false,
     }
+}
+
+/// As [`locate`], for ARP: without an Ethernet header, nothing in it says so.
+#[inline(never)]
+fn locate_arp(headers: &Headers) -> bool {
+    let Some(freed) = maps::freed() else {
+        return false;
+    };
+    freed.layers = arp(headers, 0).ok();
+    freed.layers.is_some()
 }
 
 /// Copies the headers that [`locate`] has found.

@@ -7,7 +7,7 @@
 
 use std::{
     hash::{BuildHasher as _, RandomState},
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, IsTerminal as _},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -19,7 +19,7 @@ use tracer_common::hash::Key;
 
 use crate::{
     cli::{AgentSpec, DropsSettings, Failure, Outcome, Output, Place},
-    follow::interrupted,
+    follow::{interrupted, runtime, tell},
     link::{DropBatch, DropHello, DropReport, DropStart, Freed},
     node,
     verdict::Tally,
@@ -34,13 +34,9 @@ const EVERY: Duration = Duration::from_secs(1);
 /// # Errors
 /// [`Failure`], in one sentence.
 pub fn run(settings: DropsSettings) -> Result<Outcome, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(format!("cannot start: {error}")))?;
     let stdout = io::stdout();
     let colours = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         match settings.output {
             Output::Text => watch(settings, Text::new(stdout.lock(), colours)).await,
             Output::Json => watch(settings, Json::new(stdout.lock())).await,
@@ -72,8 +68,7 @@ async fn watch(settings: DropsSettings, mut view: impl DropView) -> Result<Outco
     // So that the inbox closes with the last agent.
     drop(batches);
     for note in nodes.iter().flat_map(|hello: &DropHello| &hello.notes) {
-        // Nobody who has closed stderr wants to be told.
-        let _: io::Result<()> = writeln!(io::stderr(), "tracer: {note}");
+        tell(note);
     }
 
     let mut session = Session {
@@ -110,7 +105,10 @@ async fn watch(settings: DropsSettings, mut view: impl DropView) -> Result<Outco
                 None => return Err(Failure::new("an agent ended unexpectedly: what it saw last is lost")),
             },
         }
-        if settings.count.is_some_and(|count| session.tally.suspects() >= count) {
+        if settings
+            .count
+            .is_some_and(|count| session.tally.suspects() >= count)
+        {
             break;
         }
     }
@@ -193,7 +191,9 @@ fn start(settings: &DropsSettings, agent: &AgentSpec, key: Key) -> DropStart {
 
 fn unix_now() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+    now.map_or(0, |since| {
+        i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+    })
 }
 
 fn random() -> u64 {

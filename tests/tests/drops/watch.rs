@@ -1,6 +1,7 @@
 //! Runs `tracer drops`, and reads what it says.
 
 use anyhow::Result;
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use tracer_tests::{
     Lab, Pod,
@@ -34,8 +35,13 @@ impl Watch {
     }
 
     /// Ends it as Ctrl-C does; all lines.
-    pub(crate) fn stop(mut self) -> Result<Told> {
-        self.0.signal(nix::sys::signal::Signal::SIGINT)?;
+    pub(crate) fn stop(self) -> Result<Told> {
+        self.0.signal(Signal::SIGINT)?;
+        self.ended()
+    }
+
+    /// Waits until it ends by itself; all lines.
+    pub(crate) fn ended(mut self) -> Result<Told> {
         let mut drops = Vec::new();
         let collect = |value: &Value| {
             if is(value, "tracer.drop/1") {
@@ -63,4 +69,27 @@ pub(crate) fn is_between(drop: &Value, pods: [&Pod; 2]) -> bool {
     let is = |key: &str, name: &str| drop[key] == *name;
     (is("src_pod", &names[0]) && is("dst_pod", &names[1]))
         || (is("src_pod", &names[1]) && is("dst_pod", &names[0]))
+}
+
+/// Drops in a few words each, for a message.
+pub(crate) fn brief(drops: &[Value]) -> Vec<String> {
+    const KEYS: [&str; 8] = [
+        "total",
+        "class",
+        "reason",
+        "function",
+        "node",
+        "netns",
+        "interface",
+        "known_by",
+    ];
+    let words = |drop: &Value| {
+        let keys = KEYS.iter().map(|key| drop[key].to_string());
+        let packet = &drop["packet"];
+        let ends = ["src", "dst", "proto"]
+            .iter()
+            .map(|key| packet[key].to_string());
+        keys.chain(ends).collect::<Vec<_>>().join(" ")
+    };
+    drops.iter().map(words).collect()
 }

@@ -107,3 +107,7 @@ fn pod(
         None => Err(SettingsError::NoInventory(full_name)),
     }
 }
+
+#[cfg(test)]
+#[path = "drops_tests.rs"]
+mod tests;

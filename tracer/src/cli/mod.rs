@@ -25,9 +25,7 @@ use std::{
 use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
 use tracing::Level;
 
-pub use args::{
-    Arguments, Command, Destination, DropsArgs, FollowArgs, Output, Protocol, Source,
-};
+pub use args::{Arguments, Command, Destination, DropsArgs, FollowArgs, Output, Protocol, Source};
 pub use drops::DropsSettings;
 pub use error::{Failure, Outcome, SettingsError};
 pub use settings::{End, Settings};

@@ -96,7 +96,11 @@ struct Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         let _: Result<usize, _> = self.stop.write(1);
-        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+        if self
+            .thread
+            .take()
+            .is_some_and(|thread| thread.join().is_err())
+        {
             warn!("a thread that watched for drops panicked");
         }
     }
@@ -186,16 +190,14 @@ fn watch(
     batches: &batches::UnboundedSender<DropBatch>,
     stop: &EventFd,
 ) -> Result<(), NodeError> {
-    let wait = |descriptors: &mut [PollFd<'_>], ms: u16| match poll(
-        descriptors,
-        PollTimeout::from(ms),
-    ) {
-        Ok(_) | Err(nix::Error::EINTR) => Ok(descriptors[0].any() == Some(true)),
-        Err(errno) => Err(NodeError::System {
-            what: "wait for events",
-            source: errno.into(),
-        }),
-    };
+    let wait =
+        |descriptors: &mut [PollFd<'_>], ms: u16| match poll(descriptors, PollTimeout::from(ms)) {
+            Ok(_) | Err(nix::Error::EINTR) => Ok(descriptors[0].any() == Some(true)),
+            Err(errno) => Err(NodeError::System {
+                what: "wait for events",
+                source: errno.into(),
+            }),
+        };
     loop {
         let on_stop = || PollFd::new(stop.as_fd(), PollFlags::POLLIN);
         let on_events = PollFd::new(probe.readiness(), PollFlags::POLLIN);

@@ -14,6 +14,8 @@ mod plan;
 mod text;
 
 #[cfg(test)]
+mod drops_tests;
+#[cfg(test)]
 mod fixtures;
 #[cfg(test)]
 mod tests;

@@ -98,9 +98,7 @@ impl Btf {
     pub fn parse(bytes: Vec<u8>) -> Result<Self, BtfError> {
         let short = BtfError::Malformed("it ends within its header");
         let word = |at: usize| u32_at(&bytes, at);
-        let magic = bytes
-            .first_chunk()
-            .map(|bytes| u16::from_ne_bytes(*bytes));
+        let magic = bytes.first_chunk().map(|bytes| u16::from_ne_bytes(*bytes));
         if magic != Some(MAGIC) {
             return Err(BtfError::Malformed("it does not begin as it must"));
         }
@@ -114,7 +112,8 @@ impl Btf {
             let end = start.checked_add(len as usize)?;
             (end <= bytes.len()).then_some(start..end)
         };
-        let (Some(types), Some(strings)) = (section(types, types_len), section(strings, strings_len))
+        let (Some(types), Some(strings)) =
+            (section(types, types_len), section(strings, strings_len))
         else {
             return Err(BtfError::Malformed("a section lies outside of it"));
         };
@@ -140,11 +139,7 @@ impl Btf {
     ///
     /// # Errors
     /// If there is none, or it is a bit field.
-    pub fn offset(
-        &self,
-        structure: &'static str,
-        path: &'static str,
-    ) -> Result<u32, BtfError> {
+    pub fn offset(&self, structure: &'static str, path: &'static str) -> Result<u32, BtfError> {
         let missing = BtfError::NoField {
             structure,
             field: path,
@@ -172,7 +167,10 @@ impl Btf {
         let words = self.bytes[entry.rest.clone()].chunks_exact(8);
         let enumerator = |chunk: &[u8]| {
             let name = self.string(u32_at(chunk, 0)?);
-            Some((String::from_utf8_lossy(name).into_owned(), u32_at(chunk, 4)?))
+            Some((
+                String::from_utf8_lossy(name).into_owned(),
+                u32_at(chunk, 4)?,
+            ))
         };
         words.filter_map(enumerator).collect()
     }

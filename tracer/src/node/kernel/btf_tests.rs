@@ -78,13 +78,7 @@ fn sample() -> Btf {
         16,
         &[[next, long, 0], [dev, long, 64]],
     );
-    let either = writer.push(
-        "",
-        kind::UNION,
-        false,
-        16,
-        &[[0, list, 0], [node, long, 0]],
-    );
+    let either = writer.push("", kind::UNION, false, 16, &[[0, list, 0], [node, long, 0]]);
     let inner = writer.push("sock_common", kind::STRUCT, false, 64, &[[net, long, 384]]);
     let constant = writer.push("", kind::CONST, false, inner, &[]);
     writer.push(

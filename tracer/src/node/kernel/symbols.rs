@@ -106,8 +106,14 @@ mod tests {
     fn an_address_is_in_the_function_before_it() {
         let symbols = Symbols::parse(TEXT);
         let called = |address| called(&symbols, address);
-        assert_eq!(called(0xffff_ffff_8100_0210), ("icmp_rcv".to_owned(), 0x110));
-        assert_eq!(called(0xffff_ffff_8100_0310), ("ip_rcv_core".to_owned(), 0x10));
+        assert_eq!(
+            called(0xffff_ffff_8100_0210),
+            ("icmp_rcv".to_owned(), 0x110)
+        );
+        assert_eq!(
+            called(0xffff_ffff_8100_0310),
+            ("ip_rcv_core".to_owned(), 0x10)
+        );
         let at_the_end = ("ip_rcv_core".to_owned(), 0x100);
         assert_eq!(called(0xffff_ffff_8100_0400), at_the_end);
         let before_all = ("0x1000".to_owned(), 0);

@@ -101,17 +101,28 @@ mod tests {
         assert_eq!(class("NO_SOCKET", "ping_rcv"), Class::Delivered);
         assert_eq!(class("NO_SOCKET", "tcp_v4_rcv"), Class::Refusal);
         assert_eq!(class("NO_SOCKET", "__udp4_lib_rcv"), Class::Refusal);
-        assert_eq!(class("QUEUE_PURGE", "sk_stream_kill_queues"), Class::Delivered);
+        assert_eq!(
+            class("QUEUE_PURGE", "sk_stream_kill_queues"),
+            Class::Delivered
+        );
         assert_eq!(class("QUEUE_PURGE", "neigh_flush_dev"), Class::Loss);
         assert_eq!(class("NOT_SPECIFIED", "ip_error"), Class::Loss);
         assert_eq!(class("NOT_SPECIFIED", "some_driver"), Class::Unknown);
-        assert_eq!(class("SOCKET_RCVBUFF", "udp_queue_rcv_one_skb"), Class::Loss);
+        assert_eq!(
+            class("SOCKET_RCVBUFF", "udp_queue_rcv_one_skb"),
+            Class::Loss
+        );
         assert_eq!(class("SOCKET_RCVBUFF", "packet_rcv"), Class::Flooded);
     }
 
     #[test]
     fn reasons_that_say_it_all() {
-        for reason in ["NETFILTER_DROP", "NEIGH_FAILED", "IP_RPFILTER", "QDISC_DROP"] {
+        for reason in [
+            "NETFILTER_DROP",
+            "NEIGH_FAILED",
+            "IP_RPFILTER",
+            "QDISC_DROP",
+        ] {
             assert_eq!(class(reason, "anything"), Class::Loss, "{reason}");
         }
         assert_eq!(class("TCP_OLD_DATA", "tcp_data_queue"), Class::Duplicate);

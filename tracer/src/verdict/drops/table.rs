@@ -216,6 +216,13 @@ pub(super) static TABLE: &[Entry] = &[
         "net/ipv4/tcp_input.c tcp_validate_incoming, tcp_rcv_state_process",
     ),
     entry(
+        &["NOT_SPECIFIED"],
+        &["tcp_rcv_state_process"],
+        Delivered,
+        "an ACK of a connection that is being closed, which was taken note of",
+        "net/ipv4/tcp_input.c tcp_rcv_state_process: not queued in CLOSING and LAST_ACK",
+    ),
+    entry(
         &["TCP_RESET"],
         &[],
         Delivered,
@@ -267,13 +274,7 @@ pub(super) static TABLE: &[Entry] = &[
         "net/ipv4/tcp.c tcp_inbound_hash",
     ),
     entry(
-        &[
-            "TCP_CSUM",
-            "UDP_CSUM",
-            "ICMP_CSUM",
-            "IP_CSUM",
-            "SKB_CSUM",
-        ],
+        &["TCP_CSUM", "UDP_CSUM", "ICMP_CSUM", "IP_CSUM", "SKB_CSUM"],
         &[],
         Loss,
         "its checksum is wrong",
@@ -308,6 +309,18 @@ pub(super) static TABLE: &[Entry] = &[
         "the bridge port that it came in by is blocked",
         "net/bridge/br_input.c br_handle_frame, br_handle_frame_finish",
     ),
+    to_many(entry(
+        &["NOT_SPECIFIED"],
+        &[
+            "ip_rcv_finish_core",
+            "ip_rcv_finish",
+            "ip_rcv",
+            "ip6_mc_input",
+        ],
+        Flooded,
+        "for a group that nobody here is a member of",
+        "net/ipv4/route.c ip_route_input_rcu; net/ipv6/ip6_input.c ip6_mc_input",
+    )),
     // Neighbours.
     entry(
         &["NEIGH_FAILED"],
@@ -512,14 +525,24 @@ pub(super) static TABLE: &[Entry] = &[
     ),
     entry(
         &["NOT_SPECIFIED"],
-        &["veth_xmit", "veth_forward_skb", "__dev_forward_skb", "____dev_forward_skb", "dev_forward_skb"],
+        &[
+            "veth_xmit",
+            "veth_forward_skb",
+            "__dev_forward_skb",
+            "____dev_forward_skb",
+            "dev_forward_skb",
+        ],
         Loss,
         "the other end of its veth pair is down, or its MTU too small",
         "drivers/net/veth.c veth_xmit; net/core/dev.c __dev_forward_skb",
     ),
     entry(
         &["NOT_SPECIFIED"],
-        &["__netif_receive_skb_core", "enqueue_to_backlog", "br_dev_xmit"],
+        &[
+            "__netif_receive_skb_core",
+            "enqueue_to_backlog",
+            "br_dev_xmit",
+        ],
         Loss,
         "its device is down or takes no packets",
         "net/core/dev.c; net/bridge/br_device.c br_dev_xmit",
@@ -554,7 +577,11 @@ pub(super) static TABLE: &[Entry] = &[
         "drivers/net/vxlan/vxlan_core.c vxlan_rcv",
     ),
     entry(
-        &["VXLAN_INVALID_HDR", "VXLAN_ENTRY_EXISTS", "MAC_INVALID_SOURCE"],
+        &[
+            "VXLAN_INVALID_HDR",
+            "VXLAN_ENTRY_EXISTS",
+            "MAC_INVALID_SOURCE",
+        ],
         &[],
         Loss,
         "the VXLAN device does not take it: header, source or loop",

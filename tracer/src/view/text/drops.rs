@@ -33,7 +33,10 @@ impl<W: Write> DropView for Text<W> {
             .iter()
             .map(|hello| format!("{} and {}", hello.node, count(hello.pods.len(), "pod")))
             .collect();
-        flow.words(palette.plain, &format!("on {}; Ctrl-C ends", places.join(", ")));
+        flow.words(
+            palette.plain,
+            &format!("on {}; Ctrl-C ends", places.join(", ")),
+        );
         flow.line();
         self.show(flow)
     }
@@ -176,8 +179,14 @@ fn accounting(flow: &mut Flow, palette: Palette, tally: &Tally, report: &DropRep
         flow.line();
     }
     let lost = [
-        (report.counters.get(DropCounter::RingFull), "found the ring buffer full"),
-        (report.counters.get(DropCounter::RateLimited), "were over --budget"),
+        (
+            report.counters.get(DropCounter::RingFull),
+            "found the ring buffer full",
+        ),
+        (
+            report.counters.get(DropCounter::RateLimited),
+            "were over --budget",
+        ),
         (report.missed, "came while another was being handled"),
         (report.malformed, "could not be decoded"),
         (tally.crowded(), "are of too many kinds to list"),

@@ -1,0 +1,71 @@
+//! Command lines of `tracer drops`.
+
+use std::path::Path;
+
+use clap::Parser as _;
+
+use super::*;
+use crate::{
+    cli::{Arguments, Command},
+    inventory::tests::OBJECTS,
+};
+
+fn resolve(line: &str, objects: bool) -> Result<DropsSettings, String> {
+    let words = ["tracer", "drops"]
+        .into_iter()
+        .chain(line.split_whitespace());
+    let args = match Arguments::try_parse_from(words).map(|arguments| arguments.command) {
+        Ok(Command::Drops(args)) => args,
+        Ok(other) => panic!("{other:?} is not about drops"),
+        Err(error) => return Err(error.to_string()),
+    };
+    let inventory = objects.then(|| {
+        Inventory::parse(Path::new("objects.yaml"), OBJECTS.as_bytes())
+            .expect("the objects are fine")
+    });
+    DropsSettings::with(&args, inventory.as_ref()).map_err(|error| error.to_string())
+}
+
+#[test]
+fn without_arguments_it_is_this_machine() {
+    let settings = resolve("", false).expect("nothing is needed");
+    assert_eq!(settings.agents.len(), 1);
+    assert_eq!(
+        (settings.pod, settings.count, settings.duration),
+        (None, None, None)
+    );
+    assert_eq!(settings.vxlan_ports, [8472, 4789]);
+}
+
+#[test]
+fn a_pod_and_its_node_are_looked_up() {
+    let settings = resolve(
+        "--agent node-a=local --pod web --node node-a --count 3 --duration 2s",
+        true,
+    )
+    .expect("all of it is there");
+    let (name, addresses) = settings.pod.clone().expect("a pod");
+    assert_eq!(name, "default/web");
+    assert!(!addresses.is_empty());
+    assert_eq!(settings.count, Some(3));
+    let pods = settings.pods_on("node-a");
+    assert!(
+        addresses
+            .iter()
+            .all(|address| pods.contains(&(*address, name.clone())))
+    );
+    assert!(pods.iter().all(|(_, pod)| pod != "shop/cart"));
+}
+
+#[test]
+fn what_is_not_there_is_named() {
+    let refused = |line, objects| resolve(line, objects).expect_err("not there");
+    assert!(refused("--pod web", false).contains("--inventory"));
+    assert!(refused("--agent node-a=local --pod nobody", true).contains("default/nobody"));
+    assert!(refused("", true).contains("--agent NODE=local"));
+    let unwatched = refused("--agent node-a=local --node node-b", true);
+    assert!(unwatched.contains("--agent node-b=local"), "{unwatched}");
+    assert!(refused("--agent node-a=local --node nowhere", true).contains("nowhere"));
+    assert!(refused("--pod a/b/c", true).contains("NAMESPACE/NAME"));
+    assert!(refused("--count 0", true).contains("from 1 on"));
+}

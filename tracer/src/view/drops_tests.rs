@@ -1,0 +1,179 @@
+//! What is written about drops, as text and as the examples in
+//! `docs/json.md`.
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+
+use serde_json::Value;
+use tracer_common::drop::{DropCounter, DropCounters, Scope};
+
+use super::{DropScene, DropView, Json, Text};
+use crate::{
+    journey::{Owner, OwnerKind},
+    link::{DropHello, DropReport, Freed, Packet, Transport},
+    node::kernel::Place,
+    verdict::{DropKind, Tally},
+};
+
+const WEB: [u8; 4] = [10, 244, 1, 5];
+const CART: [u8; 4] = [10, 244, 2, 7];
+/// 2026-03-01T12:34:55.289Z.
+const STARTED: i64 = 1_772_368_495_289_000_000;
+const NOON: i64 = 1_772_368_496_000_000_000;
+
+fn scene() -> DropScene {
+    let nodes = [("node-a", "default/web"), ("node-b", "shop/cart")];
+    let owner = |(address, (node, pod)): ([u8; 4], (&str, &str))| {
+        let owner = Owner {
+            name: pod.to_owned(),
+            kind: OwnerKind::Pod,
+            node: node.to_owned(),
+        };
+        (IpAddr::from(address), owner)
+    };
+    DropScene {
+        nodes: nodes
+            .iter()
+            .map(|(node, pod)| DropHello {
+                node: (*node).to_owned(),
+                realtime_offset: 0,
+                pods: vec![Arc::from(*pod)],
+                notes: Vec::new(),
+            })
+            .collect(),
+        owners: [WEB, CART].into_iter().zip(nodes).map(owner).collect(),
+        pod: None,
+    }
+}
+
+fn freed(reason: &str, function: &str) -> Freed {
+    Freed {
+        time: 0,
+        skb: 0,
+        reason: Arc::from(reason),
+        place: Place {
+            function: Arc::from(function),
+            offset: 1010,
+        },
+        netns: Arc::from("host"),
+        scope: Scope::Device,
+        device: Some(Arc::from("flannel.1")),
+        protocol: 0x0800,
+        encap: None,
+        packet: Some(Packet {
+            src: WEB.into(),
+            dst: CART.into(),
+            ttl: 63,
+            ip_id: Some(7),
+            fragment: None,
+            len: 38,
+            transport: Transport::Udp {
+                src_port: 40_000,
+                dst_port: 9,
+                len: 18,
+                dns: None,
+            },
+            payload_hash: 0,
+        }),
+    }
+}
+
+/// What a view writes: the start, a line of three packets, one about a frame
+/// that cannot be read, the summary.
+fn show(mut view: impl DropView) {
+    let scene = scene();
+    let mut tally = Tally::default();
+    view.started(&scene, STARTED).expect("memory takes all");
+    for ms in [0, 200, 400] {
+        let drop = freed("NETFILTER_DROP", "nft_do_chain");
+        tally.add(1, NOON + ms * 1_000_000, drop);
+    }
+    let mut line = |kind: &DropKind| view.drop(&scene, kind);
+    tally.show(true, &mut line).expect("memory takes all");
+    tally.show(false, &mut line).expect("memory takes all");
+    let frame = Freed {
+        netns: Arc::from("shop/cart"),
+        device: None,
+        protocol: 0x88cc,
+        packet: None,
+        ..freed("DEV_READY", "enqueue_to_backlog")
+    };
+    tally.add(1, NOON + 700_000_000, frame);
+    tally.show(true, &mut line).expect("memory takes all");
+    for _ in 0..4 {
+        tally.add(0, NOON, freed("NO_SOCKET", "ping_rcv"));
+    }
+    let message = Freed {
+        packet: None,
+        protocol: 0,
+        ..freed("NOT_SPECIFIED", "netlink_recvmsg")
+    };
+    tally.add(0, NOON, message);
+    let mut counters = DropCounters::default();
+    for (counter, packets) in [
+        (DropCounter::Elsewhere, 40),
+        (DropCounter::Unscoped, 2),
+        (DropCounter::Emitted, 9),
+    ] {
+        counters.packets[counter as usize] = packets;
+    }
+    let report = DropReport {
+        counters,
+        ..DropReport::default()
+    };
+    view.summary(&scene, &tally, &report)
+        .expect("memory takes all");
+}
+
+#[test]
+fn text_says_where_whose_and_why() {
+    let mut out = Vec::new();
+    show(Text::new(&mut out, false));
+    let expected = "\
+drops on node-a and 1 pod, node-b and 1 pod; Ctrl-C ends
+12:34:56.000 node-b at flannel.1 (3 packets)
+             default/web → shop/cart UDP 40000 → 9 10 bytes
+             NETFILTER_DROP in nft_do_chain: a rule of nftables or iptables
+             drops or rejects it
+12:34:56.700 node-b inside shop/cart
+             a frame of type 0x88cc
+             DEV_READY in enqueue_to_backlog: its device is down
+4 packets dropped:
+       3 node-b at flannel.1 default/web → shop/cart UDP 40000 → 9 10 bytes
+          NETFILTER_DROP nft_do_chain
+       1 node-b inside shop/cart a frame of type 0x88cc DEV_READY
+          enqueue_to_backlog
+Freed without a loss, not shown: 4 delivered.
+2 freed in a namespace that could not be told: not shown.
+";
+    assert_eq!(String::from_utf8_lossy(&out), expected);
+}
+
+#[test]
+fn documented_examples_are_real() {
+    let mut out = Vec::new();
+    show(Json::new(&mut out));
+    let lines: Vec<Value> = String::from_utf8_lossy(&out)
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let document = include_str!("../../../docs/json.md");
+    let documented: BTreeMap<&str, Value> = document
+        .split("<!-- drops: ")
+        .skip(1)
+        .map(|block| {
+            let (name, rest) = block.split_once(" -->").expect("the marker's end");
+            let json = rest
+                .split("```")
+                .nth(1)
+                .and_then(|json| json.strip_prefix("json"));
+            let json = serde_json::from_str(json.expect("a block of JSON"));
+            (name, json.expect("JSON"))
+        })
+        .collect();
+    let mut names: Vec<&str> = documented.keys().copied().collect();
+    names.sort_unstable();
+    assert_eq!(names, ["drop", "started", "summary"]);
+    assert_eq!(documented["started"], lines[0]);
+    assert_eq!(documented["drop"], lines[1]);
+    assert_eq!(Some(&documented["summary"]), lines.last());
+}
