@@ -1,0 +1,65 @@
+//! The table: reasons, functions, and what they mean, each with the place in
+//! the kernel's source (Linux 6.12 to 6.18) that says so.
+//!
+//! The first entry that fits counts: those for a function stand before those
+//! for all. Functions are named as the symbol table names them, without a
+//! compiler's suffixes; where one is inlined into another, both stand here.
+
+mod devices;
+mod network;
+mod sockets;
+
+use super::{Class, Judgement};
+
+/// One entry.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::verdict::drops) struct Entry {
+    pub(in crate::verdict::drops) reasons: &'static [&'static str],
+    /// Empty for any.
+    pub(in crate::verdict::drops) functions: &'static [&'static str],
+    /// Whether it holds for multicast and broadcast only.
+    pub(in crate::verdict::drops) to_many: bool,
+    pub(in crate::verdict::drops) judgement: Judgement,
+}
+
+impl Entry {
+    pub(in crate::verdict::drops) fn accepts(
+        &self,
+        reason: &str,
+        function: &str,
+        to_many: bool,
+    ) -> bool {
+        self.reasons.contains(&reason)
+            && (self.functions.is_empty() || self.functions.contains(&function))
+            && (to_many || !self.to_many)
+    }
+}
+
+const fn entry(
+    reasons: &'static [&'static str],
+    functions: &'static [&'static str],
+    class: Class,
+    why: &'static str,
+    source: &'static str,
+) -> Entry {
+    Entry {
+        reasons,
+        functions,
+        to_many: false,
+        judgement: Judgement { class, why, source },
+    }
+}
+
+const fn to_many(entry: Entry) -> Entry {
+    Entry {
+        to_many: true,
+        ..entry
+    }
+}
+
+/// All entries, in the order in which they count.
+pub(super) fn entries() -> impl Iterator<Item = &'static Entry> {
+    [sockets::TABLE, network::TABLE, devices::TABLE]
+        .into_iter()
+        .flatten()
+}

@@ -1,0 +1,208 @@
+//! On the way through a host: frames, neighbours, routes, filters.
+
+use super::{
+    Class::{Duplicate, Flooded, Loss},
+    Entry, entry, to_many,
+};
+
+/// See [`super`].
+pub(super) static TABLE: &[Entry] = &[
+    // Frames that everybody gets.
+    entry(
+        &["OTHERHOST", "IPV6_NDISC_NS_OTHERHOST", "LOCAL_MAC"],
+        &[],
+        Flooded,
+        "a frame for somebody else",
+        "net/ipv4/ip_input.c ip_rcv_core; net/ipv4/arp.c arp_rcv; net/ipv6/ndisc.c ndisc_recv_ns",
+    ),
+    entry(
+        &["UNICAST_IN_L2_MULTICAST"],
+        &[],
+        Flooded,
+        "a packet for one in a frame for many",
+        "net/ipv4/ip_input.c ip_rcv_finish_core",
+    ),
+    entry(
+        &["UNHANDLED_PROTO"],
+        &[],
+        Flooded,
+        "a frame of a kind that nobody here asked for",
+        "net/core/dev.c __netif_receive_skb_core",
+    ),
+    entry(
+        &["BRIDGE_INGRESS_STP_STATE"],
+        &[],
+        Loss,
+        "the bridge port that it came in by is blocked",
+        "net/bridge/br_input.c br_handle_frame, br_handle_frame_finish",
+    ),
+    to_many(entry(
+        &["NOT_SPECIFIED"],
+        &[
+            "ip_rcv_finish_core",
+            "ip_rcv_finish",
+            "ip_rcv",
+            "ip6_mc_input",
+        ],
+        Flooded,
+        "for a group that nobody here is a member of",
+        "net/ipv4/route.c ip_route_input_rcu; net/ipv6/ip6_input.c ip6_mc_input",
+    )),
+    // Neighbours.
+    entry(
+        &["NEIGH_FAILED"],
+        &[],
+        Loss,
+        "the next hop does not answer: no neighbour entry",
+        "net/core/neighbour.c neigh_invalidate; net/ipv4/arp.c arp_error_report",
+    ),
+    entry(
+        &[
+            "NEIGH_CREATEFAIL",
+            "NEIGH_QUEUEFULL",
+            "NEIGH_DEAD",
+            "NEIGH_HH_FILLFAIL",
+        ],
+        &[],
+        Loss,
+        "the next hop's address is not known, and it could not wait for it",
+        "net/core/neighbour.c __neigh_event_send; net/ipv4/ip_output.c ip_finish_output2",
+    ),
+    // Routing and IP.
+    entry(
+        &["NOT_SPECIFIED"],
+        &["ip_error"],
+        Loss,
+        "its route is a blackhole, unreachable or prohibit route",
+        "net/ipv4/route.c ip_error",
+    ),
+    entry(
+        &["NOT_SPECIFIED"],
+        &["dst_discard", "dst_discard_out", "dst_blackhole_redirect"],
+        Loss,
+        "its route is a blackhole route, or its device is going away",
+        "include/net/dst.h dst_discard; net/core/dst.c dst_discard_out",
+    ),
+    entry(
+        &["IP_INNOROUTES", "IP_OUTNOROUTES"],
+        &[],
+        Loss,
+        "there is no route to its destination",
+        "net/ipv4/route.c ip_error; net/ipv6/route.c ip6_pkt_drop",
+    ),
+    entry(
+        &["IP_INADDRERRORS"],
+        &[],
+        Loss,
+        "its destination is not this host's, and this host does not forward",
+        "net/ipv4/route.c ip_error; net/ipv6/ip6_output.c ip6_forward",
+    ),
+    entry(
+        &["IP_RPFILTER"],
+        &[],
+        Loss,
+        "its source is not behind the interface it came in by (rp_filter)",
+        "net/ipv4/fib_frontend.c __fib_validate_source; net/ipv4/ip_input.c ip_rcv_finish_core",
+    ),
+    entry(
+        &[
+            "IP_LOCAL_SOURCE",
+            "IP_INVALID_SOURCE",
+            "IP_INVALID_DEST",
+            "IP_LOCALNET",
+        ],
+        &[],
+        Loss,
+        "its addresses may not come in by this interface (martian)",
+        "net/ipv4/route.c ip_route_input_slow, ip_mc_validate_source",
+    ),
+    entry(
+        &["IP_INHDR"],
+        &["ip_forward", "ip6_forward"],
+        Loss,
+        "its TTL has expired here",
+        "net/ipv4/ip_forward.c ip_forward; net/ipv6/ip6_output.c ip6_forward",
+    ),
+    entry(
+        &[
+            "IP_INHDR",
+            "IPV6_BAD_EXTHDR",
+            "PKT_TOO_SMALL",
+            "HDR_TRUNC",
+            "INVALID_PROTO",
+            "DEV_HDR",
+            "IPV6_NDISC_FRAG",
+            "IPV6_NDISC_HOP_LIMIT",
+            "IPV6_NDISC_BAD_CODE",
+            "IPV6_NDISC_BAD_OPTIONS",
+        ],
+        &[],
+        Loss,
+        "its headers are broken",
+        "net/ipv4/ip_input.c ip_rcv_core; net/ipv6/ip6_input.c; net/ipv6/ndisc.c ndisc_rcv",
+    ),
+    entry(
+        &["IPV6DISABLED"],
+        &[],
+        Loss,
+        "IPv6 is switched off here",
+        "net/ipv6/ip6_input.c ip6_rcv_core",
+    ),
+    entry(
+        &["PKT_TOO_BIG"],
+        &[],
+        Loss,
+        "it is larger than the MTU, and must not be cut",
+        "net/ipv4/ip_forward.c ip_forward; net/ipv6/ip6_output.c ip6_forward; drivers/net/vxlan/vxlan_core.c",
+    ),
+    entry(
+        &["DUP_FRAG"],
+        &[],
+        Duplicate,
+        "a fragment that came twice",
+        "net/ipv4/ip_fragment.c ip_frag_queue",
+    ),
+    entry(
+        &["FRAG_REASM_TIMEOUT", "FRAG_TOO_FAR"],
+        &[],
+        Loss,
+        "the other fragments of it did not come in time",
+        "net/ipv4/ip_fragment.c ip_expire, ip_frag_too_far",
+    ),
+    entry(
+        &["XFRM_POLICY"],
+        &[],
+        Loss,
+        "an IPsec policy forbids it",
+        "net/ipv4/ip_forward.c ip_forward; net/ipv4/tcp_ipv4.c tcp_v4_rcv",
+    ),
+    // Filters.
+    entry(
+        &["NETFILTER_DROP"],
+        &[],
+        Loss,
+        "a rule of nftables or iptables drops or rejects it",
+        "net/netfilter/nf_tables_core.c nft_do_chain; net/netfilter/core.c nf_hook_slow",
+    ),
+    entry(
+        &["TC_INGRESS", "TC_EGRESS"],
+        &[],
+        Loss,
+        "a tc filter or program drops it",
+        "net/core/dev.c sch_handle_ingress, sch_handle_egress",
+    ),
+    entry(
+        &["XDP"],
+        &[],
+        Loss,
+        "an XDP program drops it",
+        "net/core/dev.c netif_receive_generic_xdp; drivers/net/veth.c veth_xdp_rcv_skb",
+    ),
+    entry(
+        &["TC_COOKIE_ERROR", "TC_CHAIN_NOTFOUND", "TC_RECLASSIFY_LOOP"],
+        &[],
+        Loss,
+        "the tc filters of its device lead nowhere",
+        "net/sched/cls_api.c __tcf_classify; net/core/dev.c tc_run",
+    ),
+];
