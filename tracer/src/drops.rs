@@ -6,8 +6,10 @@
 //! once a second.
 
 use std::{
+    collections::BTreeMap,
     hash::{BuildHasher as _, RandomState},
     io::{self, IsTerminal as _},
+    net::IpAddr,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -15,7 +17,7 @@ use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval, sleep_until},
 };
-use tracer_common::hash::Key;
+use tracer_common::{drop::DropCounter, hash::Key};
 
 use crate::{
     cli::{AgentSpec, DropsSettings, Failure, Outcome, Output, Place},
@@ -129,7 +131,7 @@ async fn watch(settings: DropsSettings, mut view: impl DropView) -> Result<Outco
 /// What has come so far.
 struct Session {
     scene: DropScene,
-    pod: Option<(String, Vec<std::net::IpAddr>)>,
+    pod: Option<(String, Vec<IpAddr>)>,
     tally: Tally,
     reports: Vec<DropReport>,
 }
@@ -163,13 +165,21 @@ impl Session {
         self.tally.show(new, |kind| view.drop(scene, kind))
     }
 
+    /// All agents' reports in one. What nobody can place is everybody's: of
+    /// agents on one kernel, only the one that saw most of it counts.
     fn sum(&self) -> DropReport {
+        const UNSCOPED: usize = DropCounter::Unscoped as usize;
         let mut sum = DropReport::default();
-        for report in &self.reports {
-            sum.counters.add(&report.counters);
+        let mut unscoped: BTreeMap<&str, u64> = BTreeMap::new();
+        for (report, hello) in self.reports.iter().zip(&self.scene.nodes) {
+            let mut counters = report.counters;
+            let most = unscoped.entry(&hello.boot_id).or_default();
+            *most = (*most).max(std::mem::take(&mut counters.packets[UNSCOPED]));
+            sum.counters.add(&counters);
             sum.malformed += report.malformed;
             sum.missed += report.missed;
         }
+        sum.counters.packets[UNSCOPED] = unscoped.values().sum();
         sum
     }
 }

@@ -45,6 +45,8 @@ pub struct DropLink {
 pub struct DropHello {
     /// The node's name.
     pub node: String,
+    /// Identity of the node's boot: agents of equal ones share a kernel.
+    pub boot_id: String,
     /// What to add to [`Freed::time`] to get nanoseconds of Unix time.
     pub realtime_offset: i64,
     /// The pods whose own namespaces are watched, besides the node's.

@@ -52,10 +52,7 @@ pub fn start(start: &Start) -> Result<Link, NodeError> {
     plan.pod_namespaces.dedup_by_key(|pod| pod_interface(pod));
     let mut hello = Hello {
         node: start.node.clone(),
-        boot_id: fs::read_to_string("/proc/sys/kernel/random/boot_id")
-            .unwrap_or_default()
-            .trim()
-            .to_owned(),
+        boot_id: boot_id(),
         realtime_offset: realtime_offset(),
         streams: 1 + plan.pod_namespaces.len(),
         points,
@@ -219,6 +216,14 @@ pub(super) fn vxlan_ports(asked: &[u16], plan: &Plan) -> [u16; VXLAN_PORTS] {
         *slot = port;
     }
     ports
+}
+
+/// Identity of the kernel's boot.
+pub(super) fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
 }
 
 pub(super) fn realtime_offset() -> i64 {

@@ -86,6 +86,9 @@ impl DropProbe {
                 .map_err(|source| NodeError::map(&source))?;
         }
 
+        // Before it is attached, so that nothing waits for them. Without
+        // symbols, places are addresses.
+        let (reasons, symbols) = (Reasons::new(&btf), Symbols::of_kernel().unwrap_or_default());
         // aya looks for the tracepoint only in a value of its own.
         let kernel = AyaBtf::from_sys_fs().map_err(|source| NodeError::load(&source))?;
         let tracepoint = tracepoint(&mut ebpf, program);
@@ -99,9 +102,8 @@ impl DropProbe {
             ebpf,
             program,
             events,
-            reasons: Reasons::new(&btf),
-            // Without them, places are addresses.
-            symbols: Symbols::of_kernel().unwrap_or_default(),
+            reasons,
+            symbols,
             namespaces,
             malformed: 0,
         })

@@ -27,7 +27,7 @@ use tracing::warn;
 
 use super::{
     NodeError,
-    agent::{realtime_offset, vxlan_ports},
+    agent::{boot_id, realtime_offset, vxlan_ports},
     discover::{self, Request, discover},
     drop_probe::DropProbe,
     require, worker,
@@ -167,6 +167,7 @@ fn prepare(start: &DropStart) -> Result<(DropProbe, DropHello), NodeError> {
     }
     let hello = DropHello {
         node: start.node.clone(),
+        boot_id: boot_id(),
         realtime_offset: realtime_offset(),
         pods,
         notes,

@@ -35,6 +35,7 @@ fn scene() -> DropScene {
             .iter()
             .map(|(node, pod)| DropHello {
                 node: (*node).to_owned(),
+                boot_id: String::new(),
                 realtime_offset: 0,
                 pods: vec![Arc::from(*pod)],
                 notes: Vec::new(),
