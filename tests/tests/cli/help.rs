@@ -4,7 +4,7 @@ use tracer_tests::{Process, process};
 
 #[test]
 fn every_help_has_examples_and_fits_a_terminal() -> Result<()> {
-    let commands: [&[&str]; 4] = [&[], &["follow"], &["version"], &["completions"]];
+    let commands: [&[&str]; 5] = [&[], &["follow"], &["drops"], &["version"], &["completions"]];
     for command in commands {
         let ways: [Vec<&str>; 3] = [
             [command, &["--help"]].concat(),
