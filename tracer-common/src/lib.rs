@@ -9,7 +9,7 @@
 //! | [`walk`] | from the first byte to the innermost packet: [`walk::walk`] |
 //! | [`filter`] | which packets belong to a follow: [`filter::Tables`] |
 //! | [`event`] | the record that crosses the ring buffer: [`event::HopEvent`] |
-//! | [`drop`] | that of a packet the kernel freed: [`drop::DropEvent`] |
+//! | [`mod@drop`] | that of a packet the kernel freed: [`drop::DropEvent`] |
 //! | [`counters`] | where every packet and event went: [`counters::Counter`] |
 //! | [`elsewhere`] | where followed addresses send what nobody asked about |
 //! | [`hash`] | the keyed hash of payload bytes, and the one for sampling |
