@@ -59,7 +59,7 @@ fn run() -> Result<Report> {
     }
     if wanted("throughput") || wanted("times") {
         let labs = labs()?;
-        let mut flooded = Vec::new();
+        let mut flooded = throughput::Exits::default();
         if wanted("throughput") {
             flooded = throughput::measure(&mut report, &labs)?;
         }

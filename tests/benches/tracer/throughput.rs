@@ -70,12 +70,20 @@ struct Results {
     events: [u64; 2],
 }
 
-/// Measures, and adds a table. Returns how many seconds follows took to end
-/// after a flood.
-pub(crate) fn measure(report: &mut Report, labs: &[Lab; 2]) -> Result<Vec<f64>> {
+/// How many seconds follows of a flood took to end.
+#[derive(Default)]
+pub(crate) struct Exits {
+    /// With the default budget of events.
+    pub(crate) budget: Vec<f64>,
+    /// Without one.
+    pub(crate) no_budget: Vec<f64>,
+}
+
+/// Measures, and adds a table.
+pub(crate) fn measure(report: &mut Report, labs: &[Lab; 2]) -> Result<Exits> {
     let flows = [flow(&labs[0])?, flow(&labs[1])?];
     let mut results: [Results; KINDS.len()] = Default::default();
-    let mut ends = Vec::new();
+    let mut exits = Exits::default();
     for round in 0..ROUNDS {
         eprintln!("throughput: round {} of {ROUNDS}", round + 1);
         let (with, without) = (round % 2, 1 - round % 2);
@@ -88,14 +96,17 @@ pub(crate) fn measure(report: &mut Report, labs: &[Lab; 2]) -> Result<Vec<f64>> 
             result.add(&duel);
             if let Some(ended) = ended {
                 result.count(&ended)?;
-                if KINDS[index].0 == Kind::Match {
-                    ends.push(ended.after.as_secs_f64());
+                let after = ended.after.as_secs_f64();
+                match KINDS[index].0 {
+                    Kind::Match => exits.budget.push(after),
+                    Kind::MatchAll => exits.no_budget.push(after),
+                    _ => {}
                 }
             }
         }
     }
     report_on(report, &results);
-    Ok(ends)
+    Ok(exits)
 }
 
 /// Has a lab bear something while `run` runs.
@@ -154,19 +165,19 @@ fn report_on(report: &mut Report, results: &[Results; KINDS.len()]) {
     let columns = [
         "beside",
         "packets/s",
-        "of none",
+        "without",
+        "ratio",
         "middle half",
         "events kept",
         "bound",
     ];
-    let without = results.iter().flat_map(|result| result.without.clone());
     let note = format!(
         "One flow of 64-byte UDP datagrams from pod to pod over VXLAN, through both nodes on one CPU, \
-         as fast as it goes: {:.0} packets/s without anything. Medians of {} turns of 10 ms in \
-         {ROUNDS} rounds, each divided by the turn beside it of a flow in a lab without tracer. A miss \
-         passes 6 programs, a match and tcpdump 8 points. Events kept: the others were beyond the \
-         budget or found the ring buffer full, and are counted as lost.",
-        Sample::new(without.collect()).median(),
+         as fast as it goes; “without” is one like it in a lab without tracer, in turns of 10 ms with \
+         the first. Medians of {} turns in {ROUNDS} rounds; the machine's speed differs from row to row, \
+         hence the ratio of neighbouring turns. A miss passes 6 programs, a match and tcpdump 8 points. \
+         Events kept: the others were beyond the budget or found the ring buffer full, and are counted \
+         as lost.",
         results[0].rates.len()
     );
     let mut table = Table::new(&columns, note);
@@ -191,6 +202,7 @@ fn report_on(report: &mut Report, results: &[Results; KINDS.len()]) {
         table.row([
             (*name).to_owned(),
             format!("{:.0}", Sample::new(result.rates.clone()).median()),
+            format!("{:.0}", Sample::new(result.without.clone()).median()),
             format!("{:.3}", ratios.median()),
             format!("{low:.3}–{high:.3}"),
             kept,

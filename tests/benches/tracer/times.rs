@@ -9,6 +9,7 @@ use tracer_tests::Lab;
 use crate::follow::Follow;
 use crate::report::{Report, Table};
 use crate::sample::Sample;
+use crate::throughput::Exits;
 
 /// How often it is started and ended.
 const ROUNDS: usize = 5;
@@ -20,9 +21,8 @@ const START_BOUND: f64 = 2.0;
 /// Within how many seconds it must end.
 const EXIT_BOUND: f64 = 1.0;
 
-/// Measures, and adds a table; `flooded` is how many seconds follows took to
-/// end after a flood.
-pub(crate) fn measure(report: &mut Report, lab: &Lab, flooded: Vec<f64>) -> Result<()> {
+/// Measures, and adds a table.
+pub(crate) fn measure(report: &mut Report, lab: &Lab, flooded: Exits) -> Result<()> {
     eprintln!("start, idle and exit: {ROUNDS} rounds");
     let ends = [&lab.pods[0], &lab.pods[lab.pods.len() - 1]];
     let mut starts = Vec::new();
@@ -42,21 +42,24 @@ pub(crate) fn measure(report: &mut Report, lab: &Lab, flooded: Vec<f64>) -> Resu
                 an idle follow is in ticks of the kernel's accounting (usually 10 ms); in brackets what \
                 its scheduler measures.";
     let mut table = Table::new(&["", "median", "longest", "bound"], note.to_owned());
-    let mut row = |name: &str, seconds: Vec<f64>, bound: f64| {
+    let mut row = |name: &str, seconds: Vec<f64>, bound: Option<f64>| {
+        if seconds.is_empty() {
+            return;
+        }
         let sample = Sample::new(seconds);
         let [median, longest] = [sample.median(), sample.max()];
+        let bound = bound.map(|most| report.judge(name, longest <= most, &format!("≤ {most} s")));
         table.row([
             name.to_owned(),
             format!("{median:.2} s"),
             format!("{longest:.2} s"),
-            report.judge(name, longest <= bound, &format!("≤ {bound} s")),
+            bound.unwrap_or_default(),
         ]);
     };
-    row("start to ready line", starts, START_BOUND);
-    row("SIGINT to exit", exits, EXIT_BOUND);
-    if !flooded.is_empty() {
-        row("SIGINT to exit, after a flood", flooded, EXIT_BOUND);
-    }
+    row("start to ready line", starts, Some(START_BOUND));
+    row("SIGINT to exit", exits, Some(EXIT_BOUND));
+    row("… after a flood", flooded.budget, Some(EXIT_BOUND));
+    row("… after a flood, no budget", flooded.no_budget, None);
     let name = "CPU in 2 idle seconds";
     let ticks = after.ticks - before.ticks;
     let time = after.time.saturating_sub(before.time);
