@@ -5,8 +5,9 @@ use std::io;
 
 use tokio::sync::mpsc;
 
-use super::SessionError;
+use super::{Plan, SessionError};
 use crate::{
+    journey::Scene,
     link::{Batch, Commander, Hello, Link, Start},
     node::{self, NodeError},
 };
@@ -98,4 +99,27 @@ fn one_clock_for_one_kernel(nodes: &mut [Hello]) {
             rest[0].realtime_offset = same.realtime_offset;
         }
     }
+}
+
+/// What may hide packets, and what agents noticed while they looked around.
+pub(super) fn warnings(plan: &Plan, scene: &Scene) -> Vec<String> {
+    let of_agents = scene.nodes.iter().flat_map(|hello| {
+        let notes = hello.notes.iter().cloned();
+        let foreign = hello
+            .points
+            .iter()
+            .filter(|point| !point.foreign.is_empty())
+            .map(|point| {
+                format!(
+                    "{} other tc program(s) at {} {} may redirect or drop packets",
+                    point.foreign.len(),
+                    point.interface,
+                    point.direction
+                )
+            });
+        notes
+            .chain(foreign)
+            .map(move |note| format!("{}: {note}", hello.node))
+    });
+    plan.warnings.iter().cloned().chain(of_agents).collect()
 }

@@ -77,7 +77,7 @@ pub async fn follow(
     let started = Started {
         time: unix_now(),
         follow: session.plan.description.clone(),
-        warnings: warnings(&session.plan, &session.scene),
+        warnings: agents::warnings(&session.plan, &session.scene),
     };
     view.started(&session.scene, &started)?;
     session.run(view, notice, stop).await?;
@@ -373,29 +373,6 @@ impl Session {
             matched: self.matched,
         })
     }
-}
-
-/// What may hide packets, and what agents noticed while they looked around.
-fn warnings(plan: &Plan, scene: &Scene) -> Vec<String> {
-    let of_agents = scene.nodes.iter().flat_map(|hello| {
-        let notes = hello.notes.iter().cloned();
-        let foreign = hello
-            .points
-            .iter()
-            .filter(|point| !point.foreign.is_empty())
-            .map(|point| {
-                format!(
-                    "{} other tc program(s) at {} {} may redirect or drop packets",
-                    point.foreign.len(),
-                    point.interface,
-                    point.direction
-                )
-            });
-        notes
-            .chain(foreign)
-            .map(move |note| format!("{}: {note}", hello.node))
-    });
-    plan.warnings.iter().cloned().chain(of_agents).collect()
 }
 
 async fn until(end: Option<tokio::time::Instant>) {
