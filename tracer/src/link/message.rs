@@ -47,7 +47,7 @@ pub struct Point {
     pub role: Role,
     /// The interface's kind, as the kernel names it: `veth`, `vxlan`, …,
     /// empty for a physical one.
-    pub kind: InterfaceKind,
+    pub kind: String,
     /// Addresses behind the point: the pod's for its interfaces, else the
     /// interface's own.
     pub addresses: Vec<IpAddr>,
@@ -57,9 +57,6 @@ pub struct Point {
     /// after ours.
     pub foreign: Vec<u32>,
 }
-
-/// An interface's kind as the kernel names it.
-pub type InterfaceKind = String;
 
 /// Which way a packet goes, as the interface's namespace sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

@@ -16,7 +16,7 @@ use crate::node::NodeError;
 
 pub use command::{Command, Commander, Filter, Pair, Start};
 pub use drop::{DropBatch, DropHello, DropLink, DropReport, DropStart, Freed};
-pub use message::{Batch, Direction, Elsewhere, Hello, Hop, InterfaceKind, Point, Report, Role};
+pub use message::{Batch, Direction, Elsewhere, Hello, Hop, Point, Report, Role};
 pub use packet::{Arp, Encap, Flags, Icmp, Mac, Neighbour, Packet, Proto, Quote, Tcp, Transport};
 
 /// A started agent, from the collector's side.

@@ -126,6 +126,21 @@ fn journey(way: &[(usize, usize)], closed: Closed) -> Journey {
     }
 }
 
+/// A TCP segment's worth of header, with 3000 bytes behind it.
+fn three_thousand_bytes() -> Transport {
+    Transport::Tcp(crate::link::Tcp {
+        src_port: 1,
+        dst_port: 2,
+        seq: 1,
+        ack: 1,
+        flags: crate::link::Flags(crate::link::Flags::ACK),
+        window: 1,
+        payload_len: 3000,
+        timestamps: None,
+        options_hash: 0,
+    })
+}
+
 fn says(scene: &Scene, journey: &Journey) -> (Kind, Confidence, Option<&'static str>) {
     let (verdict, parts) = judge(scene, journey, false);
     assert_eq!(
@@ -212,17 +227,7 @@ fn towards_a_node_without_an_agent_it_has_left() {
 #[test]
 fn a_part_that_arrived_does_not_make_the_whole_delivered() {
     let mut part = journey(&WHOLE, Closed::Silence);
-    part.packet.transport = Transport::Tcp(crate::link::Tcp {
-        src_port: 1,
-        dst_port: 2,
-        seq: 1,
-        ack: 1,
-        flags: crate::link::Flags(crate::link::Flags::ACK),
-        window: 1,
-        payload_len: 3000,
-        timestamps: None,
-        options_hash: 0,
-    });
+    part.packet.transport = three_thousand_bytes();
     part.steps[3].seen = 2000;
     let (verdict, parts) = judge(&scene(), &part, false);
     assert_eq!(verdict.kind, Kind::Unknown);
@@ -253,17 +258,7 @@ fn bytes_that_were_not_seen_leaving_have_not_left() {
     let mut scene = scene();
     scene.nodes.pop();
     let mut gone = journey(&WHOLE[..2], Closed::Silence);
-    gone.packet.transport = Transport::Tcp(crate::link::Tcp {
-        src_port: 1,
-        dst_port: 2,
-        seq: 1,
-        ack: 1,
-        flags: crate::link::Flags(crate::link::Flags::ACK),
-        window: 1,
-        payload_len: 3000,
-        timestamps: None,
-        options_hash: 0,
-    });
+    gone.packet.transport = three_thousand_bytes();
     gone.steps[1].seen = 1000;
     assert_eq!(says(&scene, &gone).0, Kind::Unknown);
     gone.steps[1].seen = 3000;
