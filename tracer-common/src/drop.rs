@@ -143,11 +143,15 @@ pub enum DropCounter {
     RingFull = 3,
     /// The event budget of this moment was spent: a lost event.
     RateLimited = 4,
+    /// tmp
+    Miss = 5,
+    /// tmp
+    Unparsed = 6,
 }
 
 impl DropCounter {
     /// How many there are.
-    pub const COUNT: usize = 5;
+    pub const COUNT: usize = 7;
 }
 
 /// Counters of the drop program on one CPU, indexed by [`DropCounter`]: each
@@ -159,7 +163,7 @@ pub struct DropCounters {
     pub packets: [u64; DropCounter::COUNT],
 }
 
-const _: () = assert!(size_of::<DropCounters>() == 40);
+const _: () = assert!(size_of::<DropCounters>() == 56);
 
 impl DropCounters {
     /// Packets counted in `counter`.

@@ -13,17 +13,15 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use tokio::{
-    sync::mpsc,
-    time::{MissedTickBehavior, interval, sleep_until},
-};
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use tracer_common::{drop::DropCounter, hash::Key};
 
 use crate::{
     cli::{AgentSpec, DropsSettings, Failure, Outcome, Output, Place},
+    collector::{self, Agents, Sent},
     follow::{interrupted, runtime, tell},
-    link::{DropBatch, DropHello, DropReport, DropStart, Freed},
-    node,
+    link::{Batch, Command, DropReport, Freed, Start, Watch},
+    node::{NodeError, discover::Request},
     verdict::Tally,
     view::{DropScene, DropView, Json, Text},
 };
@@ -48,28 +46,20 @@ pub fn run(settings: DropsSettings) -> Result<Outcome, Failure> {
 
 async fn watch(settings: DropsSettings, mut view: impl DropView) -> Result<Outcome, Failure> {
     let stop = interrupted()?;
-    let (batches, mut inbox) = mpsc::unbounded_channel();
-    let mut guards = Vec::new();
-    let mut nodes = Vec::new();
     let key = Key([random(), random()]);
-    for (index, agent) in settings.agents.iter().enumerate() {
-        let start = start(&settings, agent, key);
-        let mut link = node::watch_drops(&start)
-            .map_err(|error| Failure::new(format!("{}: {error}", agent.node)))?;
-        nodes.push(link.hello);
-        guards.push(link.guard);
-        let batches = batches.clone();
-        tokio::spawn(async move {
-            while let Some(batch) = link.batches.recv().await {
-                if batches.send((index, batch)).is_err() {
-                    return;
-                }
-            }
-        });
-    }
-    // So that the inbox closes with the last agent.
-    drop(batches);
-    for note in nodes.iter().flat_map(|hello: &DropHello| &hello.notes) {
+    let agents: Vec<Start> = settings
+        .agents
+        .iter()
+        .map(|agent| start(&settings, agent, key))
+        .collect();
+    let Agents {
+        hellos: nodes,
+        commands,
+        batches: mut inbox,
+    } = collector::start_agents(&agents)
+        .await
+        .map_err(Failure::new)?;
+    for note in nodes.iter().flat_map(|hello| &hello.notes) {
         tell(note);
     }
 
@@ -98,13 +88,20 @@ async fn watch(settings: DropsSettings, mut view: impl DropView) -> Result<Outco
         tokio::select! {
             () = &mut stop => break,
             () = &mut ended => break,
-            _ = tick.tick() => session.show(&mut view, false)?,
-            batch = inbox.recv() => match batch {
-                Some((node, batch)) => {
+            _ = tick.tick() => {
+                session.show(&mut view, false)?;
+                // Losses are told, too.
+                commands.iter().for_each(|agent| agent.send(Command::Report));
+            }
+            sent = inbox.recv() => match sent {
+                Some((node, Sent::Batch(batch))) => {
                     session.take(node, batch);
                     session.show(&mut view, true)?;
                 }
-                None => return Err(Failure::new("an agent ended unexpectedly: what it saw last is lost")),
+                Some((node, Sent::Failed(error))) => return Err(session.failure(node, &error)),
+                Some((_, Sent::Ended)) | None => return Err(Failure::new(
+                    "an agent ended unexpectedly: what it saw last is lost",
+                )),
             },
         }
         if settings
@@ -114,10 +111,15 @@ async fn watch(settings: DropsSettings, mut view: impl DropView) -> Result<Outco
             break;
         }
     }
-    // Detaches, after which the last batches are on their way.
-    drop(guards);
-    while let Some((node, batch)) = inbox.recv().await {
-        session.take(node, batch);
+    commands.iter().for_each(|agent| agent.send(Command::Stop));
+    let mut running = commands.len();
+    while running > 0 {
+        match inbox.recv().await {
+            Some((node, Sent::Batch(batch))) => session.take(node, batch),
+            Some((node, Sent::Failed(error))) => return Err(session.failure(node, &error)),
+            Some((_, Sent::Ended)) => running -= 1,
+            None => break,
+        }
     }
     session.show(&mut view, false)?;
     view.summary(&session.scene, &session.tally, &session.sum())?;
@@ -137,8 +139,14 @@ struct Session {
 }
 
 impl Session {
-    fn take(&mut self, node: usize, batch: DropBatch) {
-        self.reports[node] = batch.report;
+    fn failure(&self, node: usize, error: &NodeError) -> Failure {
+        Failure::new(format!("{}: {error}", self.scene.nodes[node].node))
+    }
+
+    fn take(&mut self, node: usize, batch: Batch) {
+        if let Some(report) = batch.report.and_then(|report| report.drops) {
+            self.reports[node] = report;
+        }
         let offset = self.scene.nodes[node].realtime_offset;
         for freed in batch.freed {
             if self.concerns(&freed) {
@@ -154,7 +162,7 @@ impl Session {
             return true;
         };
         let packet = freed.packet.as_ref();
-        *freed.netns == **name
+        freed.netns.as_deref() == Some(name)
             || packet.is_some_and(|packet| {
                 addresses.contains(&packet.src) || addresses.contains(&packet.dst)
             })
@@ -184,13 +192,15 @@ impl Session {
     }
 }
 
-fn start(settings: &DropsSettings, agent: &AgentSpec, key: Key) -> DropStart {
-    DropStart {
+fn start(settings: &DropsSettings, agent: &AgentSpec, key: Key) -> Start {
+    Start {
         node: agent.node.clone(),
         netns: match &agent.place {
             Place::Local => None,
             Place::Netns(path) => Some(path.clone()),
         },
+        watch: Watch::Drops,
+        request: Request::default(),
         pods: settings.pods_on(&agent.node),
         vxlan_ports: settings.vxlan_ports.clone(),
         key,

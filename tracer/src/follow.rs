@@ -19,7 +19,7 @@ use crate::{
     cli::{AgentSpec, End, Failure, Outcome, Output, Place, Settings},
     collector::{self, Plan, SessionError},
     journey::{Limits, OwnerKind},
-    link::{Pair, Start},
+    link::{Pair, Start, Watch},
     node::{self, discover},
     view::{self, Json, Text, View},
 };
@@ -236,7 +236,7 @@ fn start(settings: &Settings, agent: &AgentSpec, key: Key) -> Start {
         pod_interfaces: settings.pod_interfaces,
         ..discover::Request::default()
     };
-    let mut pod_names = Vec::new();
+    let mut pods = Vec::new();
     let ends = settings.sources.iter().chain(&settings.destinations);
     for member in ends.flat_map(|end| members(settings, end)) {
         let address = member.address;
@@ -250,7 +250,7 @@ fn start(settings: &Settings, agent: &AgentSpec, key: Key) -> Start {
                     request.unplaced.push(address);
                 }
                 if let Some(name) = member.name {
-                    pod_names.push((address, name.to_owned()));
+                    pods.push((address, name.to_owned()));
                 }
             }
             Some(node) => request.remotes.push(discover::Remote {
@@ -270,8 +270,9 @@ fn start(settings: &Settings, agent: &AgentSpec, key: Key) -> Start {
             Place::Local => None,
             Place::Netns(path) => Some(path.clone()),
         },
+        watch: Watch::Follow,
         request,
-        pod_names,
+        pods,
         vxlan_ports: settings.vxlan_ports.clone(),
         key,
         ring_size: settings.ring_size,

@@ -1,4 +1,4 @@
-//! Starting the agents of a follow, and bringing what they send into one
+//! Starting the agents of a session, and bringing what they send into one
 //! queue.
 
 use std::io;
@@ -12,16 +12,16 @@ use crate::{
     node::{self, NodeError},
 };
 
-/// All agents of a follow.
-pub(super) struct Agents {
-    pub(super) hellos: Vec<Hello>,
-    pub(super) commands: Vec<Box<dyn Commander>>,
+/// All agents of a session.
+pub(crate) struct Agents {
+    pub(crate) hellos: Vec<Hello>,
+    pub(crate) commands: Vec<Box<dyn Commander>>,
     /// Batches of all, with the agent's index.
-    pub(super) batches: mpsc::Receiver<(usize, Sent)>,
+    pub(crate) batches: mpsc::Receiver<(usize, Sent)>,
 }
 
 /// What comes from an agent.
-pub(super) enum Sent {
+pub(crate) enum Sent {
     Batch(Batch),
     /// It can send no more.
     Failed(NodeError),
@@ -30,7 +30,7 @@ pub(super) enum Sent {
 }
 
 /// Starts them side by side.
-pub(super) async fn start(agents: &[Start]) -> Result<Agents, SessionError> {
+pub(crate) async fn start(agents: &[Start]) -> Result<Agents, SessionError> {
     let starting: Vec<_> = agents
         .iter()
         .cloned()

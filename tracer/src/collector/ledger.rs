@@ -1,8 +1,16 @@
 //! Where every event went, and when some were lost.
 
-use tracer_common::counters::{Counter, Counters};
+use std::ops::Range;
 
-use crate::{link::Report, verdict::Accounting};
+use tracer_common::{
+    counters::{Counter, Counters},
+    drop::{DropCounter, DropCounters},
+};
+
+use crate::{
+    link::{DropReport, Hello, Report},
+    verdict::{Accounting, DropAccounting},
+};
 
 /// A span of time, Unix time, ns.
 #[derive(Clone, Copy, Debug)]
@@ -11,13 +19,39 @@ struct Span {
     to: i64,
 }
 
+/// Spans of time in which events were lost.
+#[derive(Debug, Default)]
+struct Losses(Vec<Span>);
+
+/// How many spans of loss are kept: with a report every 100 ms, those of the
+/// last minute or more.
+const MAX_SPANS: usize = 1024;
+
+impl Losses {
+    fn add(&mut self, from: i64, to: i64) {
+        if self.0.len() == MAX_SPANS {
+            self.0.remove(0);
+        }
+        self.0.push(Span { from, to });
+    }
+
+    fn between(&self, from: i64, to: i64) -> bool {
+        self.0.iter().any(|span| span.from <= to && span.to >= from)
+    }
+}
+
 /// The last report of every stream, and the losses between reports.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     streams: Vec<Entry>,
-    losses: Vec<Span>,
+    /// Which streams are an agent's.
+    agents: Vec<Range<usize>>,
+    hops_lost: Losses,
+    drops_lost: Losses,
     /// Hops that came.
     pub(super) hops: u64,
+    /// Freed packets that came.
+    pub(super) freed: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -26,45 +60,80 @@ struct Entry {
     time: i64,
 }
 
-/// How many spans of loss are kept: with a report every 100 ms, those of the
-/// last minute or more.
-const MAX_SPANS: usize = 1024;
-
 impl Ledger {
-    /// For so many streams, from `now` on.
-    pub(super) fn new(streams: usize, now: i64) -> Self {
+    /// For these agents, from `now` on.
+    pub(super) fn new(agents: &[Hello], now: i64) -> Self {
+        let mut streams = 0;
+        let ranges = agents
+            .iter()
+            .map(|hello| {
+                let first = streams;
+                streams += hello.streams;
+                first..streams
+            })
+            .collect();
         let entry = Entry {
             report: Report::default(),
             time: now,
         };
         Self {
             streams: vec![entry; streams],
+            agents: ranges,
             ..Self::default()
         }
+    }
+
+    /// How many streams there are.
+    pub(super) const fn streams(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// The index among all streams of one of an agent's.
+    pub(super) fn stream(&self, agent: usize, stream: usize) -> usize {
+        self.agents[agent].start + stream
     }
 
     /// Takes a stream's report, made at `now`, Unix time.
     pub(super) fn report(&mut self, stream: usize, report: Report, now: i64) {
         let entry = &mut self.streams[stream];
-        let before = lost(&entry.report);
-        let span = Span {
-            from: entry.time,
-            to: now,
-        };
-        if lost(&report) > before {
-            if self.losses.len() == MAX_SPANS {
-                self.losses.remove(0);
-            }
-            self.losses.push(span);
+        if hops_lost(&report) > hops_lost(&entry.report) {
+            self.hops_lost.add(entry.time, now);
+        }
+        let before = entry.report.drops.unwrap_or_default();
+        if report
+            .drops
+            .is_some_and(|drops| drops_lost(&drops) > drops_lost(&before))
+        {
+            self.drops_lost.add(entry.time, now);
         }
         *entry = Entry { report, time: now };
     }
 
-    /// Whether events were lost between `from` and `to`.
-    pub(super) fn lossy(&self, from: i64, to: i64) -> bool {
-        self.losses
-            .iter()
-            .any(|span| span.from <= to && span.to >= from)
+    /// Until when all streams have told of their losses, Unix time, ns.
+    pub(super) fn reported(&self) -> i64 {
+        let times = self.streams.iter().map(|entry| entry.time);
+        times.min().unwrap_or(i64::MAX)
+    }
+
+    /// Whether hops were lost between `from` and `to`.
+    pub(super) fn hops_lost(&self, from: i64, to: i64) -> bool {
+        self.hops_lost.between(from, to)
+    }
+
+    /// Whether drops were.
+    pub(super) fn drops_lost(&self, from: i64, to: i64) -> bool {
+        self.drops_lost.between(from, to)
+    }
+
+    /// How many packets a point has seen, as of a report made after `time`.
+    pub(super) fn seen(&self, agent: usize, point: usize, time: i64) -> Option<u64> {
+        let streams = &self.streams[self.agents[agent].clone()];
+        let counters = |entry: &Entry| {
+            let mut counters = entry.report.counters.iter();
+            let found = counters.find(|(index, _)| *index == point)?.1;
+            (entry.time >= time).then(|| Counters::seen(&found))
+        };
+        streams.iter().find_map(counters)
     }
 
     /// Packets at all points, by what became of them.
@@ -83,23 +152,38 @@ impl Ledger {
         self.packets().get(Counter::RateLimited)
     }
 
-    /// The last report of each stream.
-    pub(super) fn reports(&self) -> impl Iterator<Item = &Report> {
-        self.streams.iter().map(|entry| &entry.report)
+    /// The last report of each stream of an agent.
+    pub(super) fn reports(&self, agent: usize) -> impl Iterator<Item = &Report> {
+        let streams = &self.streams[self.agents[agent].clone()];
+        streams.iter().map(|entry| &entry.report)
     }
 
     /// The sums; what the engine knows is for the caller to fill in.
     pub(super) fn accounting(&self) -> Accounting {
+        let mut drops = DropAccounting {
+            freed: self.freed,
+            ..DropAccounting::default()
+        };
+        for report in self.streams.iter().filter_map(|entry| entry.report.drops) {
+            drops.counters.add(&report.counters);
+            drops.malformed += report.malformed;
+            drops.missed += report.missed;
+        }
         Accounting {
             packets: self.packets(),
-            malformed: self.reports().map(|report| report.malformed).sum(),
+            malformed: self
+                .streams
+                .iter()
+                .map(|entry| entry.report.malformed)
+                .sum(),
             hops: self.hops,
+            drops,
             ..Accounting::default()
         }
     }
 }
 
-fn lost(report: &Report) -> u64 {
+fn hops_lost(report: &Report) -> u64 {
     let counted =
         |counters: &Counters| counters.get(Counter::RingFull) + counters.get(Counter::RateLimited);
     let points: u64 = report
@@ -108,4 +192,11 @@ fn lost(report: &Report) -> u64 {
         .map(|(_, counters)| counted(counters))
         .sum();
     points + report.malformed
+}
+
+fn drops_lost(report: &DropReport) -> u64 {
+    let counted = |counters: &DropCounters| {
+        counters.get(DropCounter::RingFull) + counters.get(DropCounter::RateLimited)
+    };
+    counted(&report.counters) + report.malformed + report.missed
 }

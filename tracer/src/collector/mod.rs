@@ -7,6 +7,8 @@ mod order;
 mod plan;
 mod sampling;
 mod session;
+mod witness;
 
+pub(crate) use agents::{Agents, Sent, start as start_agents};
 pub use plan::Plan;
 pub use session::{Outcome, SessionError, follow};

@@ -1,4 +1,4 @@
-//! Hops of several streams, in order of time.
+//! What several streams saw, in order of time.
 //!
 //! A stream's batches are not sorted, and streams do not wait for each other.
 //! What holds is each stream's watermark: everything before it has come. So
@@ -6,9 +6,18 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
-use crate::link::Hop;
+use crate::link::{Freed, Hop};
 
-/// A hop on its way to the engine.
+/// What an agent saw.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Sight {
+    /// A packet passing.
+    Hop(Hop),
+    /// A packet being freed.
+    Freed(Freed),
+}
+
+/// A sight on its way to the engine.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Waiting {
     /// Unix time, ns.
@@ -18,7 +27,7 @@ pub(super) struct Waiting {
     /// Position among those of the same time, so that the order is the same
     /// every time.
     arrival: u64,
-    pub(super) hop: Hop,
+    pub(super) sight: Sight,
 }
 
 impl PartialOrd for Waiting {
@@ -34,7 +43,7 @@ impl Ord for Waiting {
     }
 }
 
-/// Sorts hops behind the watermarks of all streams.
+/// Sorts sights behind the watermarks of all streams.
 #[derive(Debug)]
 pub(super) struct Order {
     /// By stream: everything before this has come. Unix time, ns.
@@ -52,13 +61,13 @@ impl Order {
         }
     }
 
-    pub(super) fn push(&mut self, node: usize, time: i64, hop: Hop) {
+    pub(super) fn push(&mut self, node: usize, time: i64, sight: Sight) {
         self.arrivals += 1;
         self.waiting.push(Reverse(Waiting {
             time,
             node,
             arrival: self.arrivals,
-            hop,
+            sight,
         }));
     }
 
@@ -73,7 +82,7 @@ impl Order {
         self.watermarks.iter().copied().min().unwrap_or(i64::MAX)
     }
 
-    /// The next hop that nothing can come before any more.
+    /// The next one that nothing can come before any more.
     pub(super) fn next(&mut self) -> Option<Waiting> {
         let watermark = self.watermark();
         let Reverse(first) = self.waiting.peek()?;
@@ -83,7 +92,7 @@ impl Order {
         self.waiting.pop().map(|Reverse(waiting)| waiting)
     }
 
-    /// Whether any hop waits.
+    /// Whether any waits.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }

@@ -14,20 +14,24 @@ use super::{
     Plan,
     agents::{self, Agents, Sent},
     ledger::Ledger,
-    order::Order,
+    order::{Order, Sight},
     sampling::Sampling,
+    witness::{Legs, Witness},
 };
 use crate::{
-    journey::{Engine, Scene},
+    journey::{Closed, Engine, Journey, Scene},
     link::{Batch, Command, Commander, Filter, Report},
     node::NodeError,
-    verdict::{Summary, explain_nothing, judge},
+    verdict::{Summary, classify, explain_nothing, judge},
     view::{Started, View},
 };
 
 /// How often streams that hold others up are asked for their watermark, and
 /// open journeys looked after. Only while there are any.
 const TICK: Duration = Duration::from_millis(25);
+
+/// How often streams are asked what they lost, while a verdict waits for that.
+const ASK: Duration = Duration::from_millis(200);
 
 /// How long without a match until it is said why.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -90,11 +94,15 @@ struct Session {
     commands: Vec<Box<dyn Commander>>,
     /// What comes from all agents, with the agent's index.
     batches: mpsc::Receiver<(usize, Sent)>,
-    /// Index of each agent's first stream among all streams.
-    first_stream: Vec<usize>,
     order: Order,
     engine: Engine,
     ledger: Ledger,
+    legs: Legs,
+    /// Finished journeys on which there is no verdict until all streams have
+    /// told what they lost.
+    pending: Vec<Journey>,
+    /// When they were last asked.
+    asked: Instant,
     sampling: Sampling,
     summary: Summary,
     /// Journeys shown that are more than ARP and neighbour discovery: those
@@ -114,19 +122,13 @@ impl Session {
             commands,
             batches,
         } = agents::start(&plan.agents).await?;
-        let mut streams = 0;
-        let first_stream = hellos
-            .iter()
-            .map(|hello| {
-                let first = streams;
-                streams += hello.streams;
-                first
-            })
-            .collect();
         Ok(Self {
             engine: Engine::new(plan.limits),
-            order: Order::new(streams),
-            ledger: Ledger::new(streams, unix_now()),
+            order: Order::new(hellos.iter().map(|hello| hello.streams).sum()),
+            ledger: Ledger::new(&hellos, unix_now()),
+            legs: Legs::default(),
+            pending: Vec::new(),
+            asked: Instant::now(),
             sampling: Sampling::new(Instant::now()),
             summary: Summary::default(),
             scene: Scene {
@@ -138,7 +140,6 @@ impl Session {
             plan,
             commands,
             batches,
-            first_stream,
             matched: 0,
             seen: false,
             explained: false,
@@ -171,13 +172,12 @@ impl Session {
 
     /// Waits for a report of every stream.
     async fn all_report(&mut self) -> Result<(), SessionError> {
-        let streams: usize = self.scene.nodes.iter().map(|hello| hello.streams).sum();
-        let mut reported = vec![false; streams];
+        let mut reported = vec![false; self.ledger.streams()];
         while reported.contains(&false) {
             let next = self.batches.recv().await;
             let (agent, batch) = self.batch(next)?;
             if batch.report.is_some() {
-                reported[self.first_stream[agent] + batch.stream] = true;
+                reported[self.ledger.stream(agent, batch.stream)] = true;
             }
             self.take(agent, batch);
         }
@@ -230,7 +230,7 @@ impl Session {
                     let (agent, batch) = self.batch(next)?;
                     self.take(agent, batch);
                 }
-                _ = tick.tick(), if self.waits() => self.send(&Command::Flush),
+                _ = tick.tick(), if self.waits() => self.hurry(),
                 () = sleep_until(begin + PATIENCE), if !self.explained => {
                     self.explained = true;
                     self.explain_silence(notice).await?;
@@ -246,7 +246,17 @@ impl Session {
 
     /// Whether anything is under way that time alone brings to an end.
     fn waits(&self) -> bool {
-        !self.order.is_empty() || self.engine.open() > 0
+        !self.order.is_empty() || self.engine.open() > 0 || !self.pending.is_empty()
+    }
+
+    /// Asks for what is waited for.
+    fn hurry(&mut self) {
+        if self.pending.is_empty() || self.asked.elapsed() < ASK {
+            self.send(&Command::Flush);
+        } else {
+            self.asked = Instant::now();
+            self.send(&Command::Report);
+        }
     }
 
     fn count_reached(&self) -> bool {
@@ -256,8 +266,9 @@ impl Session {
     /// Takes what an agent sent.
     fn take(&mut self, agent: usize, batch: Batch) {
         let offset = self.scene.nodes[agent].realtime_offset;
-        let stream = self.first_stream[agent] + batch.stream;
+        let stream = self.ledger.stream(agent, batch.stream);
         self.ledger.hops += batch.hops.len() as u64;
+        self.ledger.freed += batch.freed.len() as u64;
         if !self.seen && batch.hops.iter().any(|hop| !hop.packet.is_neighbour()) {
             self.seen = true;
             self.explained = true;
@@ -265,7 +276,11 @@ impl Session {
         }
         for hop in batch.hops {
             let time = unix(hop.time, offset);
-            self.order.push(agent, time, hop);
+            self.order.push(agent, time, Sight::Hop(hop));
+        }
+        for freed in batch.freed {
+            let time = unix(freed.time, offset);
+            self.order.push(agent, time, Sight::Freed(freed));
         }
         self.order.passed(stream, unix(batch.watermark, offset));
         if let Some(report) = batch.report {
@@ -280,8 +295,16 @@ impl Session {
     /// Hands on what has come from everywhere, and lets as much time pass.
     fn advance(&mut self) {
         while let Some(next) = self.order.next() {
-            self.engine
-                .push(&self.scene, next.node, next.time, &next.hop);
+            match &next.sight {
+                Sight::Hop(hop) => {
+                    self.engine.push(&self.scene, next.node, next.time, hop);
+                }
+                Sight::Freed(freed) => {
+                    let at = (next.node, next.time);
+                    self.engine
+                        .push_freed(&self.scene, at, freed, classify(freed));
+                }
+            }
         }
         // At the end nothing is behind the watermarks any more, and no time
         // has passed for that.
@@ -293,19 +316,29 @@ impl Session {
 
     /// Shows the journeys that are finished, up to the count asked for.
     fn show(&mut self, view: &mut impl View) -> Result<(), SessionError> {
-        for journey in self.engine.finished() {
+        let reported = self.ledger.reported();
+        let mut finished = std::mem::take(&mut self.pending);
+        finished.append(&mut self.engine.finished());
+        for journey in finished {
             if self.count_reached() {
                 break;
+            }
+            // What was seen to arrive needs no proof that nothing was missed.
+            let arrived = journey.closed == Closed::Known && journey.drops.is_empty();
+            if !arrived && journey.last() >= reported {
+                self.pending.push(journey);
+                continue;
             }
             if !journey.packet.is_neighbour() {
                 self.matched += 1;
             }
-            let times = journey.steps.iter().map(|step| step.time);
-            let from = times.clone().min().unwrap_or(i64::MIN);
-            let to = times.max().unwrap_or(i64::MAX);
-            let held = self.plan.limits.hold;
-            let lossy = self.ledger.lossy(from, to.saturating_add(held));
-            let (verdict, parts) = judge(&self.scene, &journey, lossy);
+            let witness = Witness {
+                ledger: &self.ledger,
+                legs: &self.legs,
+                hold: self.plan.limits.hold,
+            };
+            let (verdict, parts) = judge(&self.scene, &journey, &witness);
+            self.legs.add(&self.scene, &journey, &verdict);
             self.summary.add(&self.scene, &journey, &verdict);
             view.journey(&self.scene, &journey, &verdict, &parts)?;
         }
@@ -324,13 +357,8 @@ impl Session {
     }
 
     fn why_nothing(&self, notice: &mut impl FnMut(&str)) {
-        let all: Vec<&Report> = self.ledger.reports().collect();
-        let by_agent: Vec<Vec<&Report>> = self
-            .scene
-            .nodes
-            .iter()
-            .zip(&self.first_stream)
-            .map(|(hello, first)| all[*first..first + hello.streams].to_vec())
+        let by_agent: Vec<Vec<&Report>> = (0..self.scene.nodes.len())
+            .map(|agent| self.ledger.reports(agent).collect())
             .collect();
         for line in explain_nothing(&self.scene, &by_agent) {
             notice(&line);
@@ -364,6 +392,10 @@ impl Session {
             evicted: counts.evicted,
             ..self.ledger.accounting()
         };
+        let drops = &mut self.summary.accounting.drops;
+        drops.joined = counts.drops_joined;
+        drops.late = counts.drops_late;
+        drops.alone = counts.drops_alone;
         if self.matched == 0 {
             notice("nothing matched");
             self.why_nothing(notice);

@@ -70,6 +70,22 @@ pub(crate) fn expected(scene: &Scene, address: IpAddr) -> Arrival {
     }
 }
 
+/// Whether `address` belongs to this agent's node: to itself, or to a pod
+/// on it.
+pub(crate) fn is_at_home(scene: &Scene, node: usize, address: IpAddr) -> bool {
+    let hello = &scene.nodes[node];
+    let owner = scene.owners.get(&address);
+    let pods = hello
+        .points
+        .iter()
+        .filter(|point| matches!(point.role, Role::Pod | Role::Veth));
+    hello.local.contains(&address)
+        || owner.is_some_and(|owner| owner.node == hello.node)
+        || pods
+            .into_iter()
+            .any(|point| point.addresses.contains(&address))
+}
+
 /// Whether a hop completes its packet's way.
 pub(super) fn arrives(scene: &Scene, node: usize, hop: &Hop) -> bool {
     let Some(address) = destination(&hop.packet) else {

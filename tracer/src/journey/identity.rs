@@ -6,7 +6,7 @@ use std::{
     net::IpAddr,
 };
 
-use crate::link::{Flags, Packet, Tcp, Transport};
+use crate::link::{Flags, Packet, Quote, Tcp, Transport};
 
 /// A packet without what changes on its way. Two hops with equal ones are the
 /// same packet or identical packets, which only their order can tell apart.
@@ -25,10 +25,10 @@ impl Content {
 /// One direction of a TCP connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct StreamKey {
-    src: IpAddr,
-    dst: IpAddr,
-    src_port: u16,
-    dst_port: u16,
+    pub(super) src: IpAddr,
+    pub(super) dst: IpAddr,
+    pub(super) src_port: u16,
+    pub(super) dst_port: u16,
 }
 
 impl StreamKey {
@@ -38,6 +38,16 @@ impl StreamKey {
             dst: packet.dst,
             src_port: tcp.src_port,
             dst_port: tcp.dst_port,
+        }
+    }
+
+    /// The other direction.
+    pub(super) const fn reverse(&self) -> Self {
+        Self {
+            src: self.dst,
+            dst: self.src,
+            src_port: self.dst_port,
+            dst_port: self.src_port,
         }
     }
 }
@@ -110,10 +120,97 @@ pub(super) enum Question {
     Neighbour { asker: IpAddr, target: IpAddr },
 }
 
+impl Question {
+    /// Whether every receiver answers it. Of ARP and neighbour discovery only
+    /// the one who is asked for does.
+    pub(super) const fn is_due_an_answer(&self) -> bool {
+        matches!(
+            self,
+            Self::Echo { .. } | Self::Handshake { .. } | Self::Dns { .. }
+        )
+    }
+}
+
 /// A packet's part in a question and its answer.
 pub(super) enum Part {
     Asks(Question),
     Answers(Question),
+    /// With a reset (RFC 9293, 3.10.7.1).
+    Refuses(Question),
+}
+
+/// What an ICMP error quotes of a packet, as far as it tells packets of one
+/// flow apart: addresses, protocol, IPv4's identification, the transport
+/// header's first eight bytes without checksums. TCP data is found by its
+/// bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct QuoteKey {
+    src: IpAddr,
+    dst: IpAddr,
+    proto: u8,
+    ip_id: Option<u16>,
+    header: (u16, u16, u32),
+}
+
+impl QuoteKey {
+    /// How `packet` would be quoted; `None` for what is found by its bytes, or
+    /// never quoted.
+    pub(super) fn of(packet: &Packet) -> Option<Self> {
+        let (proto, header) = match &packet.transport {
+            Transport::Tcp(tcp) => (6, (tcp.src_port, tcp.dst_port, tcp.seq)),
+            Transport::Udp {
+                src_port,
+                dst_port,
+                len,
+                ..
+            } => (17, (*src_port, *dst_port, u32::from(*len))),
+            Transport::Sctp {
+                src_port,
+                dst_port,
+                tag,
+            } => (132, (*src_port, *dst_port, *tag)),
+            Transport::Icmp(icmp) => {
+                let (id, seq) = icmp.echo?;
+                let proto = if icmp.v6 { 58 } else { 1 };
+                (proto, (id, seq, u32::from(icmp.kind)))
+            }
+            Transport::Arp(_) | Transport::Other(_) => return None,
+        };
+        if packet.stream_data().is_some() {
+            return None;
+        }
+        Some(Self {
+            src: packet.src,
+            dst: packet.dst,
+            proto,
+            ip_id: packet
+                .ip_id
+                .filter(|_| packet.src.is_ipv4())
+                .and_then(|id| u16::try_from(id).ok()),
+            header,
+        })
+    }
+
+    /// The key of what an error quotes.
+    pub(super) fn quoted(quote: &Quote) -> Option<Self> {
+        let [a, b, c, d, e, f, g, h] = quote.header?;
+        let first = u16::from_be_bytes([a, b]);
+        let second = u16::from_be_bytes([c, d]);
+        let third = u16::from_be_bytes([e, f]);
+        let fourth = u16::from_be_bytes([g, h]);
+        let header = match quote.proto {
+            17 => (first, second, u32::from(third)),
+            1 | 58 => (third, fourth, u32::from(a)),
+            _ => (first, second, u32::from(third) << 16 | u32::from(fourth)),
+        };
+        Some(Self {
+            src: quote.src,
+            dst: quote.dst,
+            proto: quote.proto,
+            ip_id: quote.ip_id,
+            header,
+        })
+    }
 }
 
 /// A packet's part in an exchange, if it is one in which one packet answers
@@ -164,6 +261,13 @@ pub(super) fn part(packet: &Packet) -> Option<Part> {
                     seq: tcp.seq,
                 })
             })
+        }
+        Transport::Tcp(tcp) if tcp.flags.has(Flags::RST | Flags::ACK) => {
+            Some(Part::Refuses(Question::Handshake {
+                asker: (packet.dst, tcp.dst_port),
+                asked: (packet.src, tcp.src_port),
+                seq: tcp.ack.wrapping_sub(1),
+            }))
         }
         Transport::Udp {
             src_port,

@@ -3,11 +3,12 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::{
-    identity::{Content, Question, StreamKey},
+    identity::{Content, Question, QuoteKey, StreamKey},
+    ranges::Range,
     stream::Stream,
-    track::{Key, Range, Track},
+    track::{Key, Track},
 };
-use crate::link::Packet;
+use crate::link::{Packet, Quote, Tcp};
 
 /// How many identical packets are looked at for the one that a hop belongs
 /// to. Where more are on their way, the oldest are taken.
@@ -20,6 +21,7 @@ pub(super) struct Memory {
     contents: HashMap<Content, Twins>,
     streams: HashMap<StreamKey, Stream>,
     questions: HashMap<Question, u64>,
+    quotes: HashMap<QuoteKey, u64>,
     /// Whose packet was last seen in an sk_buff, by agent. A buffer holds one
     /// packet at a time, so the latest owner is the only one.
     owners: HashMap<(usize, u64), u64>,
@@ -39,6 +41,7 @@ impl Memory {
             && self.contents.is_empty()
             && self.streams.is_empty()
             && self.questions.is_empty()
+            && self.quotes.is_empty()
             && self.owners.is_empty()
     }
 
@@ -53,10 +56,13 @@ impl Memory {
     /// What a packet covers, and the tracks that it could belong to.
     pub(super) fn candidates(&mut self, packet: &Packet) -> (Range, Vec<u64>) {
         if let Some(tcp) = packet.stream_data() {
-            let stream = self
-                .streams
-                .entry(StreamKey::of(packet, tcp))
-                .or_insert_with(|| Stream::new(tcp.seq));
+            let key = StreamKey::of(packet, tcp);
+            let Some(stream) = self.streams.get_mut(&key) else {
+                return (
+                    Stream::new(tcp.seq).range(tcp.seq, tcp.payload_len),
+                    Vec::new(),
+                );
+            };
             let range = stream.range(tcp.seq, tcp.payload_len);
             return (range, stream.overlapping(range));
         }
@@ -88,6 +94,47 @@ impl Memory {
         self.questions.get(question).copied()
     }
 
+    /// The track of the packet that an ICMP error quotes.
+    pub(super) fn quoted(&self, quote: &Quote) -> Option<u64> {
+        if let Some(id) = QuoteKey::quoted(quote).and_then(|key| self.quotes.get(&key)) {
+            return Some(*id);
+        }
+        let (6, Some((src_port, dst_port)), Some(header)) =
+            (quote.proto, quote.ports, quote.header)
+        else {
+            return None;
+        };
+        let key = StreamKey {
+            src: quote.src,
+            dst: quote.dst,
+            src_port,
+            dst_port,
+        };
+        let [_, _, _, _, seq @ ..] = header;
+        self.streams.get(&key)?.carrier(u32::from_be_bytes(seq))
+    }
+
+    /// Notes what a packet acknowledges.
+    pub(super) fn acknowledge(&mut self, packet: &Packet, tcp: &Tcp) {
+        let other = StreamKey::of(packet, tcp).reverse();
+        if let Some(stream) = self.streams.get_mut(&other) {
+            stream.acknowledge(tcp.ack);
+        }
+    }
+
+    /// Whether the bytes of a track were acknowledged, and only it can have
+    /// brought them.
+    pub(super) fn is_acked(&self, id: u64) -> bool {
+        let Some(track) = self.tracks.get(&id) else {
+            return false;
+        };
+        let Key::Stream(key) = &track.key else {
+            return false;
+        };
+        let stream = self.streams.get(key);
+        stream.is_some_and(|stream| stream.is_acked(track.range, id))
+    }
+
     /// The last track before that carried any of these bytes.
     pub(super) fn before(&self, key: &StreamKey, range: Range) -> Option<u64> {
         let stream = self.streams.get(key)?;
@@ -101,13 +148,16 @@ impl Memory {
                 twins.open.push_back(id);
             }
             Key::Stream(key) => {
-                if let Some(stream) = self.streams.get_mut(key) {
-                    stream.insert(track.range, id);
-                }
+                let stream = self.streams.entry(*key);
+                let stream = stream.or_insert_with(|| Stream::new(track.first_seq));
+                stream.insert(track.range, id);
             }
         }
         if let Some(question) = track.question {
             self.questions.insert(question, id);
+        }
+        if let Some(quote) = track.quote {
+            self.quotes.insert(quote, id);
         }
         self.tracks.insert(id, track);
     }
@@ -149,6 +199,11 @@ impl Memory {
             && self.questions.get(&question) == Some(&id)
         {
             self.questions.remove(&question);
+        }
+        if let Some(quote) = track.quote
+            && self.quotes.get(&quote) == Some(&id)
+        {
+            self.quotes.remove(&quote);
         }
         for place in track.skbs {
             if self.owners.get(&place) == Some(&id) {

@@ -2,15 +2,19 @@
 
 mod arrival;
 mod course;
+mod drop;
 mod engine;
 mod identity;
 mod memory;
 mod model;
+mod ranges;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod track;
 
 pub(crate) use arrival::{Arrival, arrival, destination, expected};
+pub use drop::{Class, Drop, Judgement};
 pub use engine::{Engine, Joined, Limits};
-pub use model::{Closed, Course, Journey, Owner, OwnerKind, Scene, Step};
+pub use model::{Closed, Course, Journey, Owner, OwnerKind, Refusal, Scene, Step};
+pub(crate) use ranges::{Range, Ranges};

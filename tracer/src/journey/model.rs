@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 
+use super::Drop;
 use crate::link::{Encap, Hello, Mac, Packet, Point};
 
 /// The stage: the agents' points, and who owns which address.
@@ -78,14 +79,27 @@ pub struct Journey {
     pub id: u64,
     /// The packet as it was first observed.
     pub packet: Packet,
-    /// The hops, in causal order; never empty.
+    /// The hops, in causal order; empty for a packet that was dropped before
+    /// the first observation point.
     pub steps: Vec<Step>,
+    /// Where kernels freed it or copies of it, in order of time.
+    pub drops: Vec<Drop>,
     /// The same for both directions of a flow.
     pub conversation: u64,
     /// From a source of the follow, or back.
     pub direction: Course,
-    /// The journey that this one answers.
+    /// The journey that this one answers, or refuses.
     pub answers: Option<u64>,
+    /// Whether it asks what every receiver answers: echo request, SYN, DNS
+    /// query.
+    pub asks: bool,
+    /// The first journey that answers it.
+    pub answered_by: Option<u64>,
+    /// What refuses it.
+    pub refusal: Option<Refusal>,
+    /// Whether its receiver acknowledged all of its bytes, and no other
+    /// transmission carried them.
+    pub acked: bool,
     /// The journey that carried the same TCP bytes before.
     pub retransmits: Option<u64>,
     /// Whether another packet could not be told from this one, so that hops
@@ -105,12 +119,24 @@ pub enum Course {
     Reply,
 }
 
+/// What tells a sender that its packet was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The journey of it.
+    pub by: u64,
+    /// Who sent it.
+    pub from: IpAddr,
+    /// An ICMP error's type and code; `None`: a reset.
+    pub icmp: Option<(u8, u8)>,
+}
+
 /// Why a journey is finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Closed {
-    /// All of it was seen where it can be seen last.
-    Arrived,
-    /// Nothing was heard of it for the hold time.
+    /// What became of all of it is known: it arrived, was dropped, or
+    /// refused.
+    Known,
+    /// Nothing was heard of it, or of an answer, for the hold time.
     Silence,
     /// The follow ended while it was open.
     End,
@@ -143,9 +169,28 @@ pub struct Step {
     /// How much of the journey was seen here: payload bytes of TCP data,
     /// else 1.
     pub seen: u32,
+    /// Which of it: offsets of payload bytes, from and to; 0 and 1 of what is
+    /// no TCP data.
+    pub parts: Vec<(u32, u32)>,
 }
 
 impl Journey {
+    /// When it was first heard of, Unix time, ns.
+    #[must_use]
+    pub fn start(&self) -> i64 {
+        let hops = self.steps.iter().map(|step| step.time);
+        let drops = self.drops.iter().map(|drop| drop.time);
+        hops.chain(drops).min().unwrap_or(i64::MIN)
+    }
+
+    /// When it was last heard of, Unix time, ns.
+    #[must_use]
+    pub fn last(&self) -> i64 {
+        let hops = self.steps.iter().map(|step| step.time);
+        let drops = self.drops.iter().map(|drop| drop.time);
+        hops.chain(drops).max().unwrap_or(i64::MAX)
+    }
+
     /// How much is on its way: payload bytes of TCP data, else 1.
     #[must_use]
     pub fn size(&self) -> u32 {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::track::Range;
+use super::ranges::Range;
 
 /// No packet carries more: twice what BIG TCP's super-packets may be.
 const MAX_PACKET: i64 = 1 << 20;
@@ -13,6 +13,8 @@ const MAX_PACKET: i64 = 1 << 20;
 pub(super) struct Stream {
     /// The last sequence number seen, and what it was unwrapped to.
     last: (u32, i64),
+    /// Up to where the receiver has acknowledged.
+    acked: i64,
     tracks: BTreeMap<(i64, u64), i64>,
 }
 
@@ -20,6 +22,7 @@ impl Stream {
     pub(super) const fn new(seq: u32) -> Self {
         Self {
             last: (seq, 0),
+            acked: i64::MIN,
             tracks: BTreeMap::new(),
         }
     }
@@ -27,14 +30,29 @@ impl Stream {
     /// The range of a packet with `len` bytes at `seq`, which is taken to lie
     /// within 2 GiB of the last one (RFC 9293, 3.4).
     pub(super) fn range(&mut self, seq: u32, len: u32) -> Range {
-        let (last, unwrapped) = self.last;
-        let distance = seq.wrapping_sub(last).cast_signed();
-        let start = unwrapped + i64::from(distance);
+        let start = self.unwrap(seq);
         self.last = (seq, start);
         Range {
             start,
             end: start + i64::from(len),
         }
+    }
+
+    fn unwrap(&self, seq: u32) -> i64 {
+        let (last, unwrapped) = self.last;
+        let distance = seq.wrapping_sub(last).cast_signed();
+        unwrapped + i64::from(distance)
+    }
+
+    /// The receiver has acknowledged everything before `ack`.
+    pub(super) fn acknowledge(&mut self, ack: u32) {
+        self.acked = self.acked.max(self.unwrap(ack));
+    }
+
+    /// Whether all of a track's bytes were acknowledged and only this
+    /// transmission can have brought them.
+    pub(super) fn is_acked(&self, range: Range, track: u64) -> bool {
+        self.acked >= range.end && self.overlapping(range) == [track]
     }
 
     pub(super) fn insert(&mut self, range: Range, track: u64) {
@@ -47,6 +65,16 @@ impl Stream {
 
     pub(super) fn is_empty(&self) -> bool {
         self.tracks.is_empty()
+    }
+
+    /// The last track that carried the byte at `seq`.
+    pub(super) fn carrier(&self, seq: u32) -> Option<u64> {
+        let start = self.unwrap(seq);
+        let byte = Range {
+            start,
+            end: start + 1,
+        };
+        self.overlapping(byte).last().copied()
     }
 
     /// The tracks that share bytes with `range`, oldest first.

@@ -2,45 +2,17 @@
 //! seen so far.
 
 use super::{
-    Journey, Step,
-    identity::{Content, Question, StreamKey},
+    Class, Closed, Drop, Journey, Limits, Step,
+    identity::{Content, Question, QuoteKey, StreamKey},
+    ranges::{Range, Ranges},
 };
-use crate::link::Hop;
+use crate::link::{Hop, Transport};
 
-/// A half-open range of a TCP stream's bytes, in unwrapped sequence space.
-/// A packet without data is the range 0..1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Range {
-    pub(super) start: i64,
-    pub(super) end: i64,
-}
-
-impl Range {
-    pub(super) const WHOLE: Self = Self { start: 0, end: 1 };
-
-    pub(super) fn intersection(self, other: Self) -> Option<Self> {
-        let start = self.start.max(other.start);
-        let end = self.end.min(other.end);
-        (start < end).then_some(Self { start, end })
-    }
-
-    pub(super) const fn len(self) -> i64 {
-        self.end - self.start
-    }
-
-    /// What is left of `self` without `other`.
-    pub(super) fn without(self, other: Self) -> impl Iterator<Item = Self> {
-        let before = Self {
-            start: self.start,
-            end: self.end.min(other.start),
-        };
-        let after = Self {
-            start: self.start.max(other.end),
-            end: self.end,
-        };
-        [before, after].into_iter().filter(|part| part.len() > 0)
-    }
-}
+/// How long a journey whose fate is known waits for what belongs to it: a
+/// drop inside the pod that it was handed to, the copy of it that arrives, the
+/// error that its sender gets. All of these follow within the same system
+/// call or interrupt, or the receiver's next system call.
+const SETTLE: i64 = 100_000_000;
 
 /// What was seen of a journey at one observation point.
 #[derive(Clone, Debug)]
@@ -48,8 +20,7 @@ pub(super) struct Visit {
     node: usize,
     point: usize,
     ttl: u8,
-    /// Ranges seen, disjoint.
-    seen: Vec<Range>,
+    seen: Ranges,
 }
 
 /// Under what a track is found.
@@ -67,35 +38,55 @@ pub(super) struct Track {
     pub(super) key: Key,
     /// What it asks, if anything.
     pub(super) question: Option<Question>,
+    /// How an ICMP error would quote it.
+    pub(super) quote: Option<QuoteKey>,
     /// What it covers.
     pub(super) range: Range,
+    /// Sequence number of its first byte, where it is TCP data.
+    pub(super) first_seq: u32,
     /// TCP timestamp value of this transmission.
     pub(super) stamp: Option<u32>,
     /// When it was last heard of, Unix time, ns.
     pub(super) last: i64,
+    /// When it is to be closed, if nothing more is heard of it.
+    pub(super) due: i64,
     /// Not yet reported.
     pub(super) journey: Option<Journey>,
     /// The sk_buffs that it was seen in, by agent.
     pub(super) skbs: Vec<(usize, u64)>,
+    /// What of it was seen where it can be seen last.
+    pub(super) arrived: Ranges,
+    /// What of it was dropped.
+    gone: Ranges,
     visits: Vec<Visit>,
 }
 
 impl Track {
-    pub(super) const fn new(
+    pub(super) fn new(
         key: Key,
         question: Option<Question>,
+        quote: Option<QuoteKey>,
         range: Range,
         stamp: Option<u32>,
         journey: Journey,
     ) -> Self {
+        let first_seq = match &journey.packet.transport {
+            Transport::Tcp(tcp) => tcp.seq,
+            _ => 0,
+        };
         Self {
+            first_seq,
             key,
             question,
+            quote,
             range,
             stamp,
             last: i64::MIN,
+            due: i64::MIN,
             journey: Some(journey),
             skbs: Vec::new(),
+            arrived: Ranges::NONE,
+            gone: Ranges::NONE,
             visits: Vec::new(),
         }
     }
@@ -107,10 +98,7 @@ impl Track {
         let Some(visit) = self.visit(node, hop.point) else {
             return Some(overlap);
         };
-        let new = !visit
-            .seen
-            .iter()
-            .any(|seen| seen.intersection(overlap).is_some());
+        let new = !visit.seen.intersects(overlap);
         (new || hop.packet.ttl < visit.ttl).then_some(overlap)
     }
 
@@ -121,9 +109,55 @@ impl Track {
             .find(|visit| (visit.node, visit.point) == (node, point))
     }
 
-    /// Adds what a hop showed of this journey. Returns how much of it has now
-    /// been seen there.
-    pub(super) fn add(&mut self, node: usize, time: i64, hop: &Hop, range: Range) -> i64 {
+    /// The agent that saw it last, of those before `time` where times tell.
+    pub(super) fn last_node(&self) -> Option<usize> {
+        self.visits.last().map(|visit| visit.node)
+    }
+
+    /// Whether what of it is in `range` was not dropped yet.
+    pub(super) fn is_there(&self, range: Range) -> bool {
+        !self.gone.intersects(range)
+    }
+
+    /// Adds that some of it was freed.
+    pub(super) fn drop(&mut self, drop: Drop, range: Range) {
+        self.last = self.last.max(drop.time);
+        if matches!(drop.judgement.class, Class::Loss | Class::Refusal) {
+            self.gone.insert(range);
+        }
+        if let Some(journey) = &mut self.journey {
+            journey.drops.push(drop);
+        }
+    }
+
+    /// Why it is finished, if nothing more is heard of it until it is due.
+    pub(super) fn why(&self) -> Closed {
+        let Some(journey) = &self.journey else {
+            return Closed::Known;
+        };
+        let mut known = self.arrived.clone();
+        for range in self.gone.iter() {
+            known.insert(range);
+        }
+        let awaited = journey.asks && journey.answered_by.is_none() && self.gone.len() == 0;
+        if journey.refusal.is_some() || (known.len() >= self.range.len() && !awaited) {
+            Closed::Known
+        } else {
+            Closed::Silence
+        }
+    }
+
+    /// When that is.
+    pub(super) fn due(&self, limits: &Limits) -> i64 {
+        let wait = match self.why() {
+            Closed::Known => SETTLE.min(limits.hold),
+            _ => limits.hold,
+        };
+        self.last.saturating_add(wait)
+    }
+
+    /// Adds what a hop showed of this journey.
+    pub(super) fn add(&mut self, node: usize, time: i64, hop: &Hop, range: Range) {
         self.last = self.last.max(time);
         let share = Share::of(hop, range);
         let known = self.visits.iter().rposition(|visit| {
@@ -135,7 +169,7 @@ impl Track {
                 node,
                 point: hop.point,
                 ttl: hop.packet.ttl,
-                seen: Vec::new(),
+                seen: Ranges::NONE,
             });
             if let Some(journey) = &mut self.journey {
                 journey.steps.push(Step {
@@ -149,11 +183,12 @@ impl Track {
                     dst_mac: hop.dst_mac,
                     encap: hop.encap,
                     seen: 0,
+                    parts: Vec::new(),
                 });
             }
         }
         let visit = &mut self.visits[index];
-        visit.seen.push(range);
+        visit.seen.insert(range);
         if let Some(journey) = &mut self.journey {
             // Steps and visits grow together until the journey is reported.
             let step = &mut journey.steps[index];
@@ -161,8 +196,12 @@ impl Track {
             step.len += share.len;
             step.segments += share.segments;
             step.seen += u32::try_from(range.len()).unwrap_or(u32::MAX);
+            step.parts = visit
+                .seen
+                .iter()
+                .map(|seen| seen.within(self.range))
+                .collect();
         }
-        visit.seen.iter().map(|seen| seen.len()).sum()
     }
 }
 

@@ -16,8 +16,11 @@ pub struct Start {
     pub netns: Option<PathBuf>,
     /// Whose traffic to observe.
     pub request: Request,
-    /// Names of the pods on this node, for their own namespaces.
-    pub pod_names: Vec<(IpAddr, String)>,
+    /// What to look for.
+    pub watch: Watch,
+    /// Addresses and names of the pods on this node, for their own
+    /// namespaces.
+    pub pods: Vec<(IpAddr, String)>,
     /// UDP ports that carry VXLAN, besides those of the node's own devices.
     pub vxlan_ports: Vec<u16>,
     /// The key of the payload hash; the same for all agents of a follow.
@@ -26,6 +29,15 @@ pub struct Start {
     pub ring_size: u32,
     /// Events per second that may be emitted.
     pub budget: u32,
+}
+
+/// What an agent looks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watch {
+    /// The packets of a follow: where they pass, and where they are dropped.
+    Follow,
+    /// Every packet that is dropped.
+    Drops,
 }
 
 /// What an agent can be told while it runs.

@@ -1,11 +1,11 @@
 //! What an agent tells a collector.
 
-use std::{fmt, net::IpAddr};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 use serde::Serialize;
 use tracer_common::counters::Counters;
 
-use super::{Encap, Mac, Packet, Proto};
+use super::{DropReport, Encap, Freed, Mac, Packet, Proto};
 
 /// An agent's first message: who it is, where it looks, and its clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,13 +19,17 @@ pub struct Hello {
     pub realtime_offset: i64,
     /// The observation points; a [`Hop::point`] is an index into these.
     pub points: Vec<Point>,
-    /// How many streams of batches will come.
+    /// How many streams of batches will come: one for each namespace with
+    /// points, and one for drops.
     pub streams: usize,
     /// Addresses whose ARP and neighbour discovery belongs to the follow:
     /// gateways, and both ends of the underlay.
     pub next_hops: Vec<IpAddr>,
     /// All addresses that the node's host namespace owns.
     pub local: Vec<IpAddr>,
+    /// The pods whose own namespaces are watched for drops, besides the
+    /// node's; `None` if drops are not watched.
+    pub drops: Option<Vec<Arc<str>>>,
     /// What was not found or is odd, one sentence each.
     pub notes: Vec<String>,
 }
@@ -96,12 +100,13 @@ pub enum Role {
 /// What happened since the last batch of the same stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
-    /// Which of the agent's [`Hello::streams`]: one per network namespace
-    /// that it looks into.
+    /// Which of the agent's [`Hello::streams`].
     pub stream: usize,
     /// The packets seen, in no particular order.
     pub hops: Vec<Hop>,
-    /// Every hop of this stream before this time (the agent's monotonic
+    /// The packets that the kernel freed, likewise.
+    pub freed: Vec<Freed>,
+    /// Everything of this stream before this time (the agent's monotonic
     /// clock, ns) has been sent, in this batch or an earlier one.
     pub watermark: u64,
     /// What has become of packets so far, where that was asked for or is
@@ -121,6 +126,8 @@ pub struct Report {
     pub malformed: u64,
     /// Where followed addresses sent what the follow did not ask about.
     pub elsewhere: Vec<Elsewhere>,
+    /// Of the stream that watches for drops: what became of freed packets.
+    pub drops: Option<DropReport>,
 }
 
 /// Packets of a followed address to a destination nobody asked about.

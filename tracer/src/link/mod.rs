@@ -14,8 +14,8 @@ use tokio::sync::mpsc;
 
 use crate::node::NodeError;
 
-pub use command::{Command, Commander, Filter, Pair, Start};
-pub use drop::{DropBatch, DropHello, DropLink, DropReport, DropStart, Freed};
+pub use command::{Command, Commander, Filter, Pair, Start, Watch};
+pub use drop::{DropReport, Freed};
 pub use message::{Batch, Direction, Elsewhere, Hello, Hop, Point, Report, Role};
 pub use packet::{Arp, Encap, Flags, Icmp, Mac, Neighbour, Packet, Proto, Quote, Tcp, Transport};
 

@@ -191,6 +191,10 @@ pub struct Quote {
     pub proto: u8,
     /// Its ports, where its protocol has them.
     pub ports: Option<(u16, u16)>,
+    /// IPv4 identification.
+    pub ip_id: Option<u16>,
+    /// The first eight bytes behind its IP header, as on the wire.
+    pub header: Option<[u8; 8]>,
 }
 
 /// An ARP message.

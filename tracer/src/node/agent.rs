@@ -13,11 +13,12 @@ use tracer_common::config::{Load, VXLAN_PORTS};
 use super::{
     NodeError,
     discover::{self, Plan, PodNamespace, discover},
+    drops::{self, Watched},
     probe::Probe,
     require,
-    worker::{self, Worker},
+    worker::{self, Batches, Worker},
 };
-use crate::link::{Command, Commander, Direction, Hello, Link, Point, Role, Start};
+use crate::link::{Command, Commander, Direction, Hello, Link, Point, Role, Start, Watch};
 
 /// How a program is attached.
 const HOOK: &str = "tcx";
@@ -25,45 +26,83 @@ const HOOK: &str = "tcx";
 /// Batches that may be on their way to the collector.
 const IN_FLIGHT: usize = 16;
 
-/// Finds the points of a node and attaches to them. The filter is empty: no
-/// packet is taken until the agent is armed.
+/// Attaches to what the agent is to look at. In a follow no packet is taken
+/// until the agent is armed.
 ///
 /// # Errors
 /// [`NodeError`]; nothing stays attached then.
 pub fn start(start: &Start) -> Result<Link, NodeError> {
-    require::check(start.netns.is_some() || start.request.pod_interfaces)?;
+    let all_drops = start.watch == Watch::Drops;
+    // For drops, pods' namespaces are looked into wherever the node is.
+    let enters = start.netns.is_some() || start.request.pod_interfaces;
+    require::check(all_drops || enters)?;
     let (sender, batches) = mpsc::channel(worker::RESERVED + IN_FLIGHT);
-    // Per node, so that no address is the same on two of them.
-    let salt = RandomState::new().hash_one(&start.node);
-    let host = start.clone();
-    let (
-        worker,
-        Prepared {
-            mut plan,
-            points,
-            load,
-        },
-    ) = Worker::start(0, start.netns.clone(), sender.clone(), move || {
-        prepare_host(&host, salt)
-    })?;
-    // A pod of two address families has one interface.
-    let pod_interface = |pod: &PodNamespace| (pod.path.clone(), pod.ifindex);
-    plan.pod_namespaces.sort_by_key(pod_interface);
-    plan.pod_namespaces.dedup_by_key(|pod| pod_interface(pod));
+    let mut agent = Local::default();
     let mut hello = Hello {
         node: start.node.clone(),
         boot_id: boot_id(),
         realtime_offset: realtime_offset(),
-        streams: 1 + plan.pod_namespaces.len(),
-        points,
-        next_hops: plan.next_hops,
-        local: plan.local,
-        notes: plan.notes,
+        streams: 0,
+        points: Vec::new(),
+        next_hops: Vec::new(),
+        local: Vec::new(),
+        drops: None,
+        notes: Vec::new(),
     };
     // From here on, giving up ends the workers that have started.
-    let mut local = Local {
-        workers: vec![worker],
+    let load = match start.watch {
+        Watch::Follow => Some(follow(start, &mut agent, &mut hello, &sender)?),
+        Watch::Drops => None,
     };
+    let task = start.clone();
+    let netns = start.netns.clone();
+    let watched = Worker::start(agent.workers.len(), netns, sender, move || {
+        drops::prepare(&task, load).map(|(probe, watched)| (Box::new(probe) as _, watched))
+    });
+    match watched {
+        Ok((worker, Watched { pods, mut notes })) => {
+            agent.workers.push(worker);
+            hello.drops = Some(pods);
+            hello.notes.append(&mut notes);
+        }
+        Err(error) if all_drops => return Err(error),
+        Err(error) => hello.notes.push(format!("drops are not watched: {error}")),
+    }
+    hello.streams = agent.workers.len();
+    Ok(Link {
+        hello,
+        commands: Box::new(agent),
+        batches,
+    })
+}
+
+/// Finds the points of a follow and attaches to them. Returns what its
+/// programs were loaded with.
+fn follow(
+    start: &Start,
+    agent: &mut Local,
+    hello: &mut Hello,
+    sender: &Batches,
+) -> Result<Load, NodeError> {
+    let host = start.clone();
+    let (worker, prepared) = Worker::start(0, start.netns.clone(), sender.clone(), move || {
+        let (probe, prepared) = prepare_host(&host)?;
+        Ok((Box::new(probe) as _, prepared))
+    })?;
+    agent.workers.push(worker);
+    let Prepared {
+        mut plan,
+        points,
+        load,
+    } = prepared;
+    // A pod of two address families has one interface.
+    let pod_interface = |pod: &PodNamespace| (pod.path.clone(), pod.ifindex);
+    plan.pod_namespaces.sort_by_key(pod_interface);
+    plan.pod_namespaces.dedup_by_key(|pod| pod_interface(pod));
+    hello.points = points;
+    hello.next_hops = plan.next_hops;
+    hello.local = plan.local;
+    hello.notes = plan.notes;
     for (stream, pod) in (1..).zip(plan.pod_namespaces) {
         let first = hello.points.len();
         let point = pod_point(start, &pod);
@@ -72,16 +111,12 @@ pub fn start(start: &Start) -> Result<Link, NodeError> {
         let (worker, points) = Worker::start(stream, Some(path), sender.clone(), move || {
             let mut probe = Probe::load(load, ring_size, budget)?;
             let points = attach(&mut probe, first, &point)?;
-            Ok((probe, points))
+            Ok((Box::new(probe) as _, points))
         })?;
-        local.workers.push(worker);
+        agent.workers.push(worker);
         hello.points.extend(points);
     }
-    Ok(Link {
-        hello,
-        commands: Box::new(local),
-        batches,
-    })
+    Ok(load)
 }
 
 /// Finds the points of a node without attaching to them.
@@ -111,13 +146,9 @@ struct Prepared {
     load: Load,
 }
 
-fn prepare_host(start: &Start, salt: u64) -> Result<(Probe, Prepared), NodeError> {
+fn prepare_host(start: &Start) -> Result<(Probe, Prepared), NodeError> {
     let mut plan = discover(&start.request)?;
-    let load = Load {
-        key: start.key,
-        salt,
-        vxlan_ports: vxlan_ports(&start.vxlan_ports, &plan),
-    };
+    let load = load(start, &plan);
     let mut probe = Probe::load(load, start.ring_size, start.budget)?;
     let mut points = Vec::new();
     for interface in &plan.interfaces {
@@ -176,12 +207,12 @@ fn host_point(interface: &discover::Interface) -> Point {
 
 fn pod_point(start: &Start, pod: &PodNamespace) -> Point {
     let name = start
-        .pod_names
+        .pods
         .iter()
         .find(|(address, _)| *address == pod.pod)
         .map_or_else(|| pod.pod.to_string(), |(_, name)| name.clone());
     let same_pod = start
-        .pod_names
+        .pods
         .iter()
         .filter(|(_, other)| *other == name)
         .map(|(address, _)| *address);
@@ -203,8 +234,18 @@ fn pod_point(start: &Start, pod: &PodNamespace) -> Point {
     }
 }
 
+/// What the programs of a node are loaded with.
+pub(super) fn load(start: &Start, plan: &Plan) -> Load {
+    Load {
+        key: start.key,
+        // Per node, so that no address is the same on two of them.
+        salt: RandomState::new().hash_one(&start.node),
+        vxlan_ports: vxlan_ports(&start.vxlan_ports, plan),
+    }
+}
+
 /// The ports asked for and those of the node's devices, as many as fit.
-pub(super) fn vxlan_ports(asked: &[u16], plan: &Plan) -> [u16; VXLAN_PORTS] {
+fn vxlan_ports(asked: &[u16], plan: &Plan) -> [u16; VXLAN_PORTS] {
     let mut ports = [0; VXLAN_PORTS];
     let mut wanted: Vec<u16> = Vec::new();
     for port in plan.vxlan_ports.iter().chain(asked) {
@@ -219,14 +260,14 @@ pub(super) fn vxlan_ports(asked: &[u16], plan: &Plan) -> [u16; VXLAN_PORTS] {
 }
 
 /// Identity of the kernel's boot.
-pub(super) fn boot_id() -> String {
+fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .unwrap_or_default()
         .trim()
         .to_owned()
 }
 
-pub(super) fn realtime_offset() -> i64 {
+fn realtime_offset() -> i64 {
     let real = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or(Duration::ZERO)
@@ -235,6 +276,7 @@ pub(super) fn realtime_offset() -> i64 {
 }
 
 /// The workers of an agent in this process.
+#[derive(Default)]
 struct Local {
     workers: Vec<Worker>,
 }

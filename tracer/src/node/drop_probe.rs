@@ -44,6 +44,8 @@ pub(super) struct DropProbe {
     /// What the namespaces are called, by inode number.
     namespaces: StdHashMap<u32, Arc<str>>,
     malformed: u64,
+    /// The kernel forgets them with the program.
+    missed_at_end: Option<u64>,
 }
 
 impl DropProbe {
@@ -53,6 +55,7 @@ impl DropProbe {
         namespaces: StdHashMap<u32, Arc<str>>,
         ring_size: u32,
         budget: u32,
+        _all: bool,
     ) -> Result<Self, NodeError> {
         let btf = Btf::of_kernel()?;
         let offsets = offsets(&btf)?;
@@ -106,6 +109,7 @@ impl DropProbe {
             symbols,
             namespaces,
             malformed: 0,
+            missed_at_end: None,
         })
     }
 
@@ -133,12 +137,13 @@ impl DropProbe {
                         skb: raw.event.hop.skb,
                         reason: self.reasons.name(raw.event.reason),
                         place: self.symbols.caller(raw.event.location),
-                        netns: Arc::clone(netns),
-                        scope: raw.scope,
+                        netns: Some(Arc::clone(netns)),
+                        scope: Some(raw.scope),
                         device: raw.device.map(Arc::from),
                         protocol: raw.event.protocol,
                         encap: raw.encap,
                         packet: raw.packet,
+                        facts: Arc::default(),
                     }),
                     None => self.malformed += 1,
                 },
@@ -150,18 +155,28 @@ impl DropProbe {
 
     /// What has become of freed packets so far.
     pub(super) fn report(&mut self) -> Result<DropReport, NodeError> {
-        let missed = self.missed()?;
+        let missed = match self.missed_at_end {
+            Some(missed) => missed,
+            None => self.missed()?,
+        };
         self.counted(missed)
     }
 
-    /// Detaches, and tells what has become of all freed packets. Their
-    /// records stay readable.
-    pub(super) fn finish(&mut self) -> Result<DropReport, NodeError> {
-        let missed = self.missed()?;
+    /// Detaches. What is in the ring buffer stays readable, and what became
+    /// of all freed packets can still be asked for.
+    pub(super) fn detach(&mut self) -> Result<(), NodeError> {
+        self.missed_at_end = Some(self.missed()?);
         tracepoint(&mut self.ebpf, self.program)
             .unload()
-            .map_err(|source| NodeError::load(&source))?;
-        self.counted(missed)
+            .map_err(|source| NodeError::load(&source))
+    }
+
+    pub(super) fn arm(&mut self, _filter: &crate::link::Filter) -> Result<(), NodeError> {
+        Ok(())
+    }
+
+    pub(super) fn sample(&mut self, _sample: u32) -> Result<(), NodeError> {
+        Ok(())
     }
 
     fn counted(&mut self, missed: u64) -> Result<DropReport, NodeError> {

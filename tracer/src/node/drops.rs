@@ -7,123 +7,79 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs,
-    hash::{BuildHasher as _, RandomState},
-    io,
+    fs, io,
     net::IpAddr,
-    os::{fd::AsFd as _, unix::fs::MetadataExt as _},
+    os::unix::fs::MetadataExt as _,
     path::Path,
-    sync::{Arc, mpsc},
-    thread::{self, JoinHandle},
+    sync::Arc,
 };
 
-use nix::{
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::eventfd::{EfdFlags, EventFd},
-};
-use tokio::sync::mpsc as batches;
 use tracer_common::config::Load;
-use tracing::warn;
 
 use super::{
-    NodeError,
-    agent::{boot_id, realtime_offset, vxlan_ports},
+    NodeError, agent,
     discover::{self, Request, discover},
     drop_probe::DropProbe,
-    require, worker,
 };
-use crate::link::{DropBatch, DropHello, DropLink, DropStart};
+use crate::link::{Start, Watch};
 
 /// What a node's own namespace is called.
 const HOST: &str = "host";
 
-/// After the first event, how long (ms) to let others gather.
-const GATHER_MS: u8 = 5;
+/// Where drops are seen.
+pub(super) struct Watched {
+    /// The pods whose own namespaces were found.
+    pub(super) pods: Vec<Arc<str>>,
+    /// What was not found, one sentence each.
+    pub(super) notes: Vec<String>,
+}
 
-/// How often (ms) a batch is sent without an event: losses are told, too.
-const IDLE_MS: u16 = 1000;
-
-/// Starts to watch a node.
-///
-/// # Errors
-/// [`NodeError`]; nothing stays attached then.
-pub fn start(start: &DropStart) -> Result<DropLink, NodeError> {
-    // Pods' namespaces are looked into wherever the node is.
-    require::check(true)?;
-    let system = |what| move |source| NodeError::System { what, source };
-    let stop = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
-        .map(Arc::new)
-        .map_err(|errno| system("make an event descriptor")(errno.into()))?;
-    let (sender, batches) = batches::unbounded_channel();
-    let (ready, prepared) = mpsc::channel();
-    let (stopped, start) = (Arc::clone(&stop), start.clone());
-    let run = move || match prepare(&start) {
-        Ok((probe, hello)) => {
-            // Nobody waits for the result of a start given up.
-            let _: Result<(), _> = ready.send(Ok(hello));
-            if let Err(error) = watch(probe, &sender, &stopped) {
-                warn!("the drops of {} are no longer watched: {error}", start.node);
-            }
-        }
-        Err(error) => {
-            let _: Result<(), _> = ready.send(Err(error));
-        }
+/// Finds the namespaces of a node and its pods, and attaches. The calling
+/// thread is in the node's. `load` is that of the node's other programs, which
+/// make the same of a packet; `None` if there are none.
+pub(super) fn prepare(
+    start: &Start,
+    load: Option<Load>,
+) -> Result<(DropProbe, Watched), NodeError> {
+    let load = match load {
+        Some(load) => load,
+        None => agent::load(start, &discover(&Request::default())?),
     };
-    let thread = thread::Builder::new()
-        .name("drops".to_owned())
-        .spawn(run)
-        .map_err(system("start a thread"))?;
-    let guard = Guard {
-        stop,
-        thread: Some(thread),
-    };
-    let hello = prepared
-        .recv()
-        .map_err(|_| system("watch for drops")(io::Error::other("its thread ended")))??;
-    Ok(DropLink {
-        hello,
-        batches,
-        guard: Box::new(guard),
-    })
-}
-
-/// Ends the thread when dropped, and waits for its end.
-struct Guard {
-    stop: Arc<EventFd>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        let _: Result<usize, _> = self.stop.write(1);
-        if self
-            .thread
-            .take()
-            .is_some_and(|thread| thread.join().is_err())
-        {
-            warn!("a thread that watched for drops panicked");
-        }
-    }
-}
-
-/// Finds the node's namespaces and attaches. Leaves the thread in the node's.
-fn prepare(start: &DropStart) -> Result<(DropProbe, DropHello), NodeError> {
-    start.netns.as_deref().map_or(Ok(()), worker::enter)?;
-    let plan = discover(&Request::default())?;
-    let mut notes = Vec::new();
     let own = inode(Path::new("/proc/thread-self/ns/net"))?;
     let mut namespaces = HashMap::from([(own, Arc::from(HOST))]);
-
-    let addresses: Vec<IpAddr> = start.pods.iter().map(|(address, _)| *address).collect();
-    let (found, mut problems) = if addresses.is_empty() {
+    let mut notes = Vec::new();
+    if start.pods.is_empty() {
         notes.push(format!(
             "no pod of {} is known: drops inside pods are not shown (--inventory FILE tells of them)",
             start.node
         ));
-        (Vec::new(), Vec::new())
     } else {
-        discover::pod_namespaces(&addresses)?
-    };
+        find_pods(start, &mut namespaces, &mut notes)?;
+    }
+    let mut pods: Vec<Arc<str>> = namespaces.values().cloned().collect();
+    pods.retain(|name| **name != *HOST);
+    pods.sort();
+    let all = start.watch == Watch::Drops;
+    let probe = DropProbe::start(load, namespaces, start.ring_size, start.budget, all)?;
+    if !probe.has_symbols() {
+        notes.push(
+            "the kernel does not show where its functions are: places are raw addresses and \
+             reasons are judged without them (that takes CAP_SYSLOG, and kernel.kptr_restrict \
+             below 2)"
+                .to_owned(),
+        );
+    }
+    Ok((probe, Watched { pods, notes }))
+}
+
+/// Adds the namespaces of the node's pods, as far as they are found.
+fn find_pods(
+    start: &Start,
+    namespaces: &mut HashMap<u32, Arc<str>>,
+    notes: &mut Vec<String>,
+) -> Result<(), NodeError> {
+    let addresses: Vec<IpAddr> = start.pods.iter().map(|(address, _)| *address).collect();
+    let (found, mut problems) = discover::pod_namespaces(&addresses)?;
     let mut seen: HashSet<&str> = HashSet::new();
     for (address, name) in &start.pods {
         let Some(pod) = found.iter().find(|pod| pod.pod == *address) else {
@@ -146,33 +102,7 @@ fn prepare(start: &DropStart) -> Result<(DropProbe, DropHello), NodeError> {
             start.node
         ));
     }
-
-    let load = Load {
-        key: start.key,
-        // Per node, so that no address is the same on two of them.
-        salt: RandomState::new().hash_one(&start.node),
-        vxlan_ports: vxlan_ports(&start.vxlan_ports, &plan),
-    };
-    let mut pods: Vec<Arc<str>> = namespaces.values().cloned().collect();
-    pods.retain(|name| **name != *HOST);
-    pods.sort();
-    let probe = DropProbe::start(load, namespaces, start.ring_size, start.budget)?;
-    if !probe.has_symbols() {
-        notes.push(
-            "the kernel does not show where its functions are: places are raw addresses and \
-             reasons are judged without them (that takes CAP_SYSLOG, and kernel.kptr_restrict \
-             below 2)"
-                .to_owned(),
-        );
-    }
-    let hello = DropHello {
-        node: start.node.clone(),
-        boot_id: boot_id(),
-        realtime_offset: realtime_offset(),
-        pods,
-        notes,
-    };
-    Ok((probe, hello))
+    Ok(())
 }
 
 /// The number by which the kernel knows a namespace.
@@ -183,41 +113,4 @@ fn inode(path: &Path) -> Result<u32, NodeError> {
     };
     let inode = fs::metadata(path).map_err(namespace)?.ino();
     u32::try_from(inode).map_err(|_| namespace(io::Error::other("not a namespace's inode number")))
-}
-
-/// Sends what the probe sees until told to stop, then detaches.
-fn watch(
-    mut probe: DropProbe,
-    batches: &batches::UnboundedSender<DropBatch>,
-    stop: &EventFd,
-) -> Result<(), NodeError> {
-    let wait =
-        |descriptors: &mut [PollFd<'_>], ms: u16| match poll(descriptors, PollTimeout::from(ms)) {
-            Ok(_) | Err(nix::Error::EINTR) => Ok(descriptors[0].any() == Some(true)),
-            Err(errno) => Err(NodeError::System {
-                what: "wait for events",
-                source: errno.into(),
-            }),
-        };
-    loop {
-        let on_stop = || PollFd::new(stop.as_fd(), PollFlags::POLLIN);
-        let on_events = PollFd::new(probe.readiness(), PollFlags::POLLIN);
-        let ends = wait(&mut [on_stop(), on_events], IDLE_MS)?
-            || wait(&mut [on_stop()], GATHER_MS.into())?;
-        if ends {
-            let report = probe.finish()?;
-            let mut freed = Vec::new();
-            while !probe.drain(&mut freed) {}
-            let _: Result<(), _> = batches.send(DropBatch { freed, report });
-            return Ok(());
-        }
-        loop {
-            let mut freed = Vec::new();
-            let complete = probe.drain(&mut freed);
-            let report = probe.report()?;
-            if batches.send(DropBatch { freed, report }).is_err() || complete {
-                break;
-            }
-        }
-    }
 }

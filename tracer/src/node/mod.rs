@@ -2,8 +2,8 @@
 //! back.
 //!
 //! [`start`] makes an agent in this process. It has a worker thread for the
-//! node's host namespace and one for each pod namespace asked for; each owns
-//! the programs it loaded there. When the process ends, however it ends, the
+//! node's host namespace, one for each pod namespace asked for, and one for
+//! drops; each owns the programs it loaded there. When the process ends, however it ends, the
 //! kernel detaches them: nothing is pinned.
 
 pub mod discover;
@@ -16,11 +16,11 @@ mod drops;
 mod error;
 mod probe;
 mod require;
+mod source;
 mod tables;
 mod worker;
 
 pub use agent::{look, start};
-pub use drops::start as watch_drops;
 pub use error::NodeError;
 pub use probe::PROGRAMS;
 pub use tables::TooManyPairs;

@@ -256,6 +256,7 @@ impl Probe {
             counters,
             malformed: self.malformed,
             elsewhere: self.elsewhere()?,
+            drops: None,
         })
     }
 

@@ -20,8 +20,8 @@ use nix::{
 use tokio::sync::mpsc::Sender;
 use tracing::warn;
 
-use super::{NodeError, probe::Probe};
-use crate::link::{Batch, Command, Hop};
+use super::{NodeError, source::Source};
+use crate::link::{Batch, Command};
 
 /// After the first event, how long (ms) to let others gather: one wake-up then
 /// serves them all.
@@ -51,13 +51,13 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Starts a thread in `netns` (or the process's own), which first does
-    /// `prepare` there and then serves the probe that this returned. Waits
+    /// `prepare` there and then serves the source that this returned. Waits
     /// for `prepare`.
     pub(super) fn start<T: Send + 'static>(
         stream: usize,
         netns: Option<PathBuf>,
         batches: Batches,
-        prepare: impl FnOnce() -> Result<(Probe, T), NodeError> + Send + 'static,
+        prepare: impl FnOnce() -> Result<(Box<dyn Source>, T), NodeError> + Send + 'static,
     ) -> Result<(Self, T), NodeError> {
         let system = |what| {
             move |source: nix::Error| NodeError::System {
@@ -76,11 +76,11 @@ impl Worker {
                 .as_deref()
                 .map_or(Ok(()), enter)
                 .and_then(|()| prepare());
-            let probe = match entered {
-                Ok((probe, result)) => {
+            let source = match entered {
+                Ok((source, result)) => {
                     // Nobody waits for the result of a start given up.
                     let _: Result<(), _> = ready.send(Ok(result));
-                    probe
+                    source
                 }
                 Err(error) => {
                     let _: Result<(), _> = ready.send(Err(error));
@@ -90,7 +90,7 @@ impl Worker {
             let last_words = LastWords(batches.clone());
             let mut service = Service {
                 stream,
-                probe,
+                source,
                 batches,
                 last_report: Instant::now(),
             };
@@ -178,7 +178,7 @@ impl Drop for LastWords {
 /// The thread's side.
 struct Service {
     stream: usize,
-    probe: Probe,
+    source: Box<dyn Source>,
     batches: Batches,
     last_report: Instant,
 }
@@ -191,9 +191,9 @@ impl Service {
             self.wait(wake, more)?;
             loop {
                 match inbox.try_recv() {
-                    Ok(Command::Arm(filter)) => self.probe.arm(&filter)?,
-                    Ok(Command::Sample(sample)) => self.probe.sample(sample)?,
-                    Ok(Command::Explain(explain)) => self.probe.explain(explain)?,
+                    Ok(Command::Arm(filter)) => self.source.arm(&filter)?,
+                    Ok(Command::Sample(sample)) => self.source.sample(sample)?,
+                    Ok(Command::Explain(explain)) => self.source.explain(explain)?,
                     Ok(Command::Flush) => {
                         self.drain(true, false)?;
                     }
@@ -217,7 +217,7 @@ impl Service {
         let wake_only = &mut [PollFd::new(wake.as_fd(), PollFlags::POLLIN)][..];
         let both = &mut [
             PollFd::new(wake.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.probe.readiness(), PollFlags::POLLIN),
+            PollFd::new(self.source.readiness(), PollFlags::POLLIN),
         ][..];
         let moment = PollTimeout::from(GATHER_MS);
         let (descriptors, timeout) = match (behind, more) {
@@ -259,38 +259,36 @@ impl Service {
             return Ok(true);
         }
         let watermark = now().saturating_sub(u64::try_from(GRACE.as_nanos()).unwrap_or(0));
-        let mut hops = Vec::new();
-        let complete = self.probe.drain(&mut hops);
-        if hops.is_empty() && !always {
+        let mut batch = Batch::default();
+        let complete = self.source.drain(&mut batch);
+        if batch.hops.is_empty() && batch.freed.is_empty() && !always {
             return Ok(false);
         }
-        let report = report || self.last_report.elapsed() >= REPORT_EVERY;
         // Until the ring is empty, older records may follow.
-        self.send(hops, if complete { watermark } else { 0 }, report)?;
+        batch.watermark = if complete { watermark } else { 0 };
+        let report = report || self.last_report.elapsed() >= REPORT_EVERY;
+        self.send(batch, report)?;
         Ok(!complete)
     }
 
-    fn send(&mut self, hops: Vec<Hop>, watermark: u64, report: bool) -> Result<(), NodeError> {
-        let report = if report {
+    fn send(&mut self, mut batch: Batch, report: bool) -> Result<(), NodeError> {
+        batch.stream = self.stream;
+        if report {
             self.last_report = Instant::now();
-            Some(self.probe.report()?)
-        } else {
-            None
-        };
+            batch.report = Some(self.source.report()?);
+        }
         // A collector that is gone wants no batches.
-        let _: Result<(), _> = self.batches.blocking_send(Ok(Batch {
-            stream: self.stream,
-            hops,
-            watermark,
-            report,
-        }));
+        let _: Result<(), _> = self.batches.blocking_send(Ok(batch));
         Ok(())
     }
 
     fn finish(&mut self) -> Result<(), NodeError> {
-        self.probe.detach()?;
-        let mut hops = Vec::new();
-        while !self.probe.drain(&mut hops) {}
-        self.send(hops, u64::MAX, true)
+        self.source.detach()?;
+        let mut batch = Batch {
+            watermark: u64::MAX,
+            ..Batch::default()
+        };
+        while !self.source.drain(&mut batch) {}
+        self.send(batch, true)
     }
 }

@@ -1,256 +1,365 @@
 //! The verdict on a journey.
 //!
-//! Only positive evidence decides in this version: a packet was seen where
-//! its way ends, or seen leaving for a place that no agent watches. Drops are
-//! not watched yet, so that everything else is `unknown`, together with what
-//! was seen last.
+//! What was seen decides first: a packet was seen where its way ends, freed by
+//! a kernel that says why, refused by who got it, or seen leaving for a place
+//! that no agent watches. That something was *not* seen decides only where it
+//! had to be seen: both ends of the leg are watched, their agents say so
+//! after the fact, and no event was lost. Everything else is `unknown`,
+//! together with what was seen last.
 
-use super::{Confidence, Kind, Parts, Verdict};
+use super::{
+    Circumstances, Confidence, Kind, Parts, Verdict,
+    absence::{left, lost, unanswered},
+    fates::Fates,
+    words::{drop_place, is_too_large, owner, place, refusal},
+};
 use crate::{
-    journey::{Arrival, Closed, Journey, OwnerKind, Scene, Step, arrival, destination, expected},
+    journey::{Arrival, Closed, Journey, Ranges, Scene, Step},
     link::{Direction, Role},
 };
 
-/// What can be said of `journey`. `lossy`: events were lost while it was on
-/// its way.
+/// What can be said of `journey`.
 #[must_use]
-pub fn judge(scene: &Scene, journey: &Journey, lossy: bool) -> (Verdict, Parts) {
-    let sent = u64::from(journey.size());
-    let (arrived, step) = furthest(scene, journey);
-    let expected = destination(&journey.packet).map(|address| expected(scene, address));
-    let delivered = if arrived != Arrival::No && Some(arrived) >= expected {
-        step.map_or(0, |step| u64::from(step.seen)).min(sent)
-    } else {
-        0
+pub fn judge(
+    scene: &Scene,
+    journey: &Journey,
+    circumstances: &impl Circumstances,
+) -> (Verdict, Parts) {
+    let fates = Fates::of(scene, journey);
+    let (from, last) = (journey.start(), journey.last());
+    let case = Case {
+        scene,
+        journey,
+        hops_lost: circumstances.hops_lost(from, last),
+        drops_lost: circumstances.drops_lost(from, last),
     };
-    let parts = Parts {
-        sent,
-        delivered,
-        unknown: sent - delivered,
-        ..Parts::default()
-    };
-    let mut verdict = if let (true, Some(step)) = (delivered == sent, step) {
-        delivered_at(scene, journey, arrived, step)
-    } else if let Some(verdict) = left(scene, journey) {
-        verdict
-    } else {
-        unknown(scene, journey, parts, arrived)
-    };
-    if verdict.kind != Kind::Unknown {
-        lower_for_foreign(scene, journey, &mut verdict);
+    let mut parts = case.parts(&fates);
+    let mut verdict = case
+        .refused(&fates)
+        .or_else(|| case.all_delivered(&fates, circumstances))
+        .or_else(|| case.dropped(&fates))
+        .or_else(|| left(&case, &fates))
+        .or_else(|| lost(&case, &fates, circumstances, &mut parts))
+        .unwrap_or_else(|| case.unknown(&fates));
+    let dropped = fates.drop.is_some() && !case.hops_lost;
+    if (dropped || verdict.kind == Kind::Lost) && fates_of(parts) > 1 {
+        case.partial(&mut verdict, parts);
     }
-    if journey.ambiguous {
-        verdict.confidence = Confidence::Low;
-        verdict
-            .evidence
-            .push("an identical packet was on its way; the two were paired in order".to_owned());
-    }
-    if lossy && verdict.kind != Kind::Delivered {
-        verdict.confidence = Confidence::Low;
-        verdict.evidence.push(
-            "events were lost while it was on its way: it may have passed points unseen".to_owned(),
-        );
-    }
+    case.doubt(&fates, &mut verdict);
     (verdict, parts)
 }
 
-/// The step that came nearest to the destination.
-fn furthest<'a>(scene: &Scene, journey: &'a Journey) -> (Arrival, Option<&'a Step>) {
-    let Some(address) = destination(&journey.packet) else {
-        return (Arrival::No, None);
-    };
-    journey
-        .steps
-        .iter()
-        .map(|step| {
-            let point = scene.point(step);
-            let wrapped = step.encap.is_some();
-            (
-                arrival(scene, step.node, point, address, wrapped),
-                Some(step),
-            )
-        })
-        .max_by_key(|(arrival, step)| (*arrival, step.map(|step| step.seen)))
-        .unwrap_or((Arrival::No, None))
+/// How many different fates the parts had.
+fn fates_of(parts: Parts) -> usize {
+    let fates = [parts.delivered, parts.dropped, parts.lost, parts.unknown];
+    fates.iter().filter(|share| **share > 0).count()
 }
 
-fn delivered_at(scene: &Scene, journey: &Journey, arrived: Arrival, step: &Step) -> Verdict {
-    let mut evidence = vec![format!("seen {}", place(scene, step))];
-    if !starts_at_source(scene, journey) {
-        evidence.push(format!(
-            "first seen {}: what came before was not observed",
-            place(scene, &journey.steps[0])
-        ));
-    }
-    let point = scene.point(step);
-    let text = match point.role {
-        Role::Pod => format!("delivered: reached {}", owner(scene, journey)),
-        Role::Veth => format!(
-            "delivered: handed to {} by {}",
-            owner(scene, journey),
-            point.interface
-        ),
-        Role::Bridge | Role::Overlay | Role::Uplink => {
-            evidence.push("what the node itself then does with it is not observed".to_owned());
-            format!("delivered: reached {}", owner(scene, journey))
+/// A journey that is being judged.
+pub(super) struct Case<'a> {
+    pub(super) scene: &'a Scene,
+    pub(super) journey: &'a Journey,
+    pub(super) hops_lost: bool,
+    pub(super) drops_lost: bool,
+}
+
+impl Case<'_> {
+    fn parts(&self, fates: &Fates<'_>) -> Parts {
+        let bytes = |ranges: &Ranges| u64::try_from(ranges.len()).unwrap_or(0);
+        let dropped = bytes(&fates.dropped);
+        let rest = bytes(&fates.rest);
+        Parts {
+            sent: u64::from(self.journey.size()),
+            delivered: bytes(&fates.delivered),
+            // What was lost on its way to the collector may have shown that
+            // another copy arrived.
+            dropped: if self.hops_lost { 0 } else { dropped },
+            lost: 0,
+            unknown: if self.hops_lost { rest + dropped } else { rest },
         }
-    };
-    Verdict {
-        kind: Kind::Delivered,
-        confidence: if arrived == Arrival::There {
-            Confidence::Confirmed
+    }
+
+    /// Somebody told the sender.
+    fn refused(&self, fates: &Fates<'_>) -> Option<Verdict> {
+        let told = self.journey.refusal?;
+        let mut evidence = self.drop_evidence(fates);
+        evidence.push(format!("refused by #{}", told.by));
+        evidence.extend(self.last_seen());
+        let cause = match fates.drop {
+            Some(index) => self.journey.drops[index].judgement.cause,
+            None if is_too_large(&told) => "pmtu",
+            None if told.icmp.is_none() => "reset",
+            None => "icmp-error",
+        };
+        Some(Verdict {
+            kind: Kind::Refused,
+            confidence: Confidence::High,
+            cause: Some(cause),
+            drop: fates.drop,
+            evidence,
+            text: format!("refused: {}", refusal(self.scene, &told)),
+        })
+    }
+
+    /// All of it arrived.
+    fn all_delivered(
+        &self,
+        fates: &Fates<'_>,
+        circumstances: &impl Circumstances,
+    ) -> Option<Verdict> {
+        if !fates.rest.is_empty() || !fates.dropped.is_empty() {
+            return None;
+        }
+        let delivered = self.delivered(fates);
+        Some(unanswered(self, fates, circumstances).unwrap_or(delivered))
+    }
+
+    fn delivered(&self, fates: &Fates<'_>) -> Verdict {
+        let mut evidence = Vec::new();
+        let mut confirmed = self.journey.acked;
+        let mut text = format!("delivered: reached {}", owner(self.scene, self.journey));
+        if let Some((arrival, step)) = fates.nearest
+            && arrival != Arrival::No
+        {
+            evidence.push(format!("seen {}", place(self.scene, step)));
+            let point = self.scene.point(step);
+            match point.role {
+                Role::Veth => {
+                    let to = owner(self.scene, self.journey);
+                    text = format!("delivered: handed to {to} by {}", point.interface);
+                }
+                Role::Bridge | Role::Overlay | Role::Uplink => evidence
+                    .push("what the node itself then does with it is not observed".to_owned()),
+                Role::Pod => {}
+            }
+            confirmed |= arrival == Arrival::There;
+        }
+        if self.journey.acked {
+            evidence.push("its receiver has acknowledged it".to_owned());
+        }
+        if let Some(answer) = self.journey.answered_by {
+            confirmed = true;
+            evidence.push(format!("answered by #{answer}"));
+        }
+        if let Some(first) = self.journey.steps.first()
+            && !self.starts_at_source(first)
+        {
+            evidence.push(format!(
+                "first seen {}: what came before was not observed",
+                place(self.scene, first)
+            ));
+        }
+        for index in &fates.copies {
+            let drop = &self.journey.drops[*index];
+            evidence.push(format!(
+                "a copy of it was dropped {}: {}",
+                drop_place(self.scene, drop),
+                drop.judgement.why
+            ));
+        }
+        Verdict {
+            kind: Kind::Delivered,
+            confidence: if confirmed {
+                Confidence::Confirmed
+            } else {
+                Confidence::High
+            },
+            cause: None,
+            drop: None,
+            evidence,
+            text,
+        }
+    }
+
+    /// A kernel dropped it, or what is left of it.
+    fn dropped(&self, fates: &Fates<'_>) -> Option<Verdict> {
+        let index = fates.drop?;
+        if self.hops_lost {
+            return None;
+        }
+        let drop = &self.journey.drops[index];
+        let mut evidence = self.drop_evidence(fates);
+        evidence.extend(self.last_seen());
+        Some(Verdict {
+            kind: Kind::Dropped,
+            confidence: Confidence::High,
+            cause: Some(drop.judgement.cause),
+            drop: Some(index),
+            evidence,
+            text: format!(
+                "dropped {}: {}",
+                drop_place(self.scene, drop),
+                drop.judgement.why
+            ),
+        })
+    }
+
+    /// What the kernel said of the drop that decides.
+    fn drop_evidence(&self, fates: &Fates<'_>) -> Vec<String> {
+        let Some(drop) = fates.drop.map(|index| &self.journey.drops[index]) else {
+            return Vec::new();
+        };
+        let kernel = format!(
+            "{} in {} {}",
+            drop.reason,
+            drop.function,
+            drop_place(self.scene, drop)
+        );
+        [kernel]
+            .into_iter()
+            .chain(drop.facts.iter().cloned())
+            .collect()
+    }
+
+    /// Where it was seen last.
+    pub(super) fn last_seen(&self) -> Option<String> {
+        match self.journey.steps.last() {
+            Some(last) => Some(format!("last seen {}", place(self.scene, last))),
+            None => Some("not seen at any observation point".to_owned()),
+        }
+    }
+
+    /// Whether the first step is where the sender's packets are seen first.
+    fn starts_at_source(&self, first: &Step) -> bool {
+        let point = self.scene.point(first);
+        let local = &self.scene.nodes[first.node].local;
+        match (point.role, point.direction) {
+            (Role::Pod, Direction::Egress) | (Role::Veth, Direction::Ingress) => true,
+            // Sent by the node itself.
+            (_, Direction::Egress) => local.contains(&self.journey.packet.src),
+            (_, Direction::Ingress) => false,
+        }
+    }
+
+    fn partial(&self, verdict: &mut Verdict, parts: Parts) {
+        verdict.kind = Kind::Partial;
+        let share = |share: u64, fate: &str| (share > 0).then(|| format!("{share} {fate}"));
+        let shares: Vec<String> = [
+            share(parts.delivered, "delivered"),
+            share(parts.dropped, "dropped"),
+            share(parts.lost, "lost"),
+            share(parts.unknown, "unknown"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        verdict.text = format!(
+            "partial: of {} bytes {}; {}",
+            parts.sent,
+            shares.join(", "),
+            verdict.text
+        );
+    }
+
+    fn unknown(&self, fates: &Fates<'_>) -> Verdict {
+        let journey = self.journey;
+        let mut evidence: Vec<String> = self.last_seen().into_iter().collect();
+        let delivered = fates.delivered.len();
+        if delivered > 0 {
+            evidence.push(format!(
+                "{delivered} of {} bytes were seen to arrive",
+                journey.size()
+            ));
+        }
+        if fates.drop.is_some() {
+            evidence.extend(self.drop_evidence(fates));
         } else {
-            Confidence::High
-        },
-        cause: None,
-        evidence,
-        text,
+            evidence.push(self.no_drop());
+        }
+        let host_side = fates.nearest.map(|(arrival, _)| arrival) == Some(Arrival::HostSide);
+        let (cause, text) = match journey.closed {
+            _ if self.hops_lost || self.drops_lost => (
+                Some("events-lost"),
+                "unknown: events were lost while it was on its way",
+            ),
+            _ if host_side && delivered == 0 => (
+                Some("not-seen-in-pod"),
+                "unknown: handed to the pod, but not seen on its own interface",
+            ),
+            _ if journey.start() < self.scene.since => (
+                Some("before-start"),
+                "unknown: on its way before all points were observed",
+            ),
+            Closed::End => (
+                Some("still-open"),
+                "unknown: still on its way when the follow ended",
+            ),
+            Closed::Evicted => (
+                Some("evicted"),
+                "unknown: given up, too many packets were on their way at once",
+            ),
+            Closed::Silence | Closed::Known => (None, "unknown: not seen to arrive"),
+        };
+        Verdict {
+            kind: Kind::Unknown,
+            confidence: Confidence::Low,
+            cause,
+            drop: None,
+            evidence,
+            text: text.to_owned(),
+        }
     }
-}
 
-/// A foreign program that runs after ours where a packet was seen last may
-/// have done anything to it.
-fn lower_for_foreign(scene: &Scene, journey: &Journey, verdict: &mut Verdict) {
-    let Some(last) = journey.steps.last() else {
-        return;
-    };
-    let foreign = scene.point(last).foreign.len();
-    if foreign > 0 {
-        verdict.confidence = Confidence::Low;
-        verdict.evidence.push(format!(
-            "{foreign} other tc program(s) ran after tracer's at the last point and may have \
-             dropped or redirected it"
-        ));
+    /// That nothing is known of a drop, and what that is worth.
+    fn no_drop(&self) -> String {
+        let blind: Vec<&str> = self
+            .scene
+            .nodes
+            .iter()
+            .filter(|hello| hello.drops.is_none())
+            .map(|hello| hello.node.as_str())
+            .collect();
+        if blind.is_empty() {
+            "no drop of it was seen".to_owned()
+        } else {
+            format!("drops are not watched on {}", blind.join(", "))
+        }
     }
-}
 
-/// Whether the first step is where the sender's packets are seen first.
-fn starts_at_source(scene: &Scene, journey: &Journey) -> bool {
-    let first = &journey.steps[0];
-    let point = scene.point(first);
-    match (point.role, point.direction) {
-        (Role::Pod, Direction::Egress) | (Role::Veth, Direction::Ingress) => true,
-        // Sent by the node itself.
-        (_, Direction::Egress) => scene.nodes[first.node].local.contains(&journey.packet.src),
-        (_, Direction::Ingress) => false,
-    }
-}
-
-/// Out of the last watched point, towards a node without an agent.
-fn left(scene: &Scene, journey: &Journey) -> Option<Verdict> {
-    let last = journey.steps.last()?;
-    let point = scene.point(last);
-    if (point.role, point.direction) != (Role::Uplink, Direction::Egress) {
-        return None;
-    }
-    if last.seen < journey.size() {
-        return None;
-    }
-    // Without a tunnel, it is for the underlay to bring it to its node.
-    let (far_end, confidence) = match last.encap {
-        Some(encap) => (encap.outer_dst, Confidence::High),
-        None => (destination(&journey.packet)?, Confidence::Low),
-    };
-    let owner = scene.owners.get(&far_end)?;
-    if owner.node.is_empty() || scene.agent(&owner.node).is_some() {
-        return None;
-    }
-    let node = &owner.node;
-    Some(Verdict {
-        kind: Kind::Left,
-        confidence,
-        cause: None,
-        evidence: vec![
-            format!("last seen {}", place(scene, last)),
-            format!("no agent watches {node}"),
-        ],
-        text: format!(
-            "left: went out of {} towards {node}, which no agent watches",
-            point.interface
-        ),
-    })
-}
-
-fn unknown(scene: &Scene, journey: &Journey, parts: Parts, arrived: Arrival) -> Verdict {
-    let mut evidence = Vec::new();
-    if let Some(last) = journey.steps.last() {
-        evidence.push(format!("last seen {}", place(scene, last)));
-    }
-    if parts.delivered > 0 {
-        evidence.push(format!(
-            "{} of {} bytes were seen to arrive",
-            parts.delivered, parts.sent
-        ));
-    }
-    evidence.push("drops are not watched by this version".to_owned());
-    let (cause, text) = match journey.closed {
-        _ if arrived == Arrival::HostSide && parts.delivered == 0 => (
-            Some("not-seen-in-pod"),
-            "unknown: handed to the pod, but not seen on its own interface",
-        ),
-        _ if journey.steps[0].time < scene.since => (
-            Some("before-start"),
-            "unknown: on its way before all points were observed",
-        ),
-        Closed::End => (
-            Some("still-open"),
-            "unknown: still on its way when the follow ended",
-        ),
-        Closed::Evicted => (
-            Some("evicted"),
-            "unknown: given up, too many packets were on their way at once",
-        ),
-        Closed::Silence | Closed::Arrived => (None, "unknown: not seen to arrive"),
-    };
-    Verdict {
-        kind: Kind::Unknown,
-        confidence: Confidence::Low,
-        cause,
-        evidence,
-        text: text.to_owned(),
-    }
-}
-
-/// Where a step was, in words.
-fn place(scene: &Scene, step: &Step) -> String {
-    let point = scene.point(step);
-    let way = match point.direction {
-        Direction::Ingress => "coming in from",
-        Direction::Egress => "going out of",
-    };
-    let inside = if point.netns == "host" {
-        String::new()
-    } else {
-        format!(" in {}", point.netns)
-    };
-    format!(
-        "{way} {}{inside} on {}",
-        point.interface, scene.nodes[step.node].node
-    )
-}
-
-/// Whom the packet is for, in words.
-fn owner(scene: &Scene, journey: &Journey) -> String {
-    let Some(address) = destination(&journey.packet) else {
-        return "its destination".to_owned();
-    };
-    if let Some(pod) = scene.pod(address) {
-        return pod.to_owned();
-    }
-    let node = scene
-        .owners
-        .get(&address)
-        .filter(|owner| owner.kind == OwnerKind::Node)
-        .map(|owner| owner.name.as_str())
-        .or_else(|| {
-            let host = scene
-                .nodes
-                .iter()
-                .find(|hello| hello.local.contains(&address));
-            host.map(|hello| hello.node.as_str())
-        });
-    match node {
-        Some(node) => format!("{node} ({address})"),
-        None => address.to_string(),
+    /// What speaks against a verdict, whatever it is.
+    fn doubt(&self, fates: &Fates<'_>, verdict: &mut Verdict) {
+        let mut doubts = Vec::new();
+        if let (Some(last), false) = (
+            self.journey.steps.last(),
+            matches!(verdict.kind, Kind::Unknown | Kind::Dropped | Kind::Refused),
+        ) {
+            let foreign = self.scene.point(last).foreign.len();
+            if foreign > 0 {
+                doubts.push(format!(
+                    "{foreign} other tc program(s) ran after tracer's at the last point and may \
+                     have dropped or redirected it"
+                ));
+            }
+        }
+        if self.journey.ambiguous {
+            doubts.push(
+                "an identical packet was on its way; the two were paired in order".to_owned(),
+            );
+        }
+        if verdict.confidence < Confidence::Confirmed {
+            for index in &fates.unclear {
+                let drop = &self.journey.drops[*index];
+                doubts.push(format!(
+                    "it was freed {} ({} in {}): {}",
+                    drop_place(self.scene, drop),
+                    drop.reason,
+                    drop.function,
+                    drop.judgement.why
+                ));
+            }
+            if self.drops_lost {
+                doubts.push("drops went unreported while it was on its way".to_owned());
+            }
+        }
+        if self.hops_lost && verdict.kind != Kind::Delivered {
+            doubts.push(
+                "events were lost while it was on its way: it may have passed points unseen"
+                    .to_owned(),
+            );
+        }
+        if !doubts.is_empty() {
+            verdict.confidence = Confidence::Low;
+            verdict.evidence.extend(doubts);
+        }
     }
 }

@@ -1,15 +1,20 @@
 //! From a journey to what happened, with the evidence. Pure.
 
+mod absence;
+mod circumstances;
 mod drops;
+mod fates;
 mod judge;
 mod model;
 mod nothing;
 mod summary;
 #[cfg(test)]
 mod tests;
+mod words;
 
-pub use drops::{Class, DropKind, Judgement, Tally, classify};
+pub use circumstances::Circumstances;
+pub use drops::{DropKind, Tally, classify};
 pub use judge::judge;
 pub use model::{Confidence, Kind, Parts, Verdict};
 pub use nothing::explain_nothing;
-pub use summary::{Accounting, Place, Summary};
+pub use summary::{Accounting, DropAccounting, DropPlace, Place, Summary};

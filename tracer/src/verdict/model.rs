@@ -9,36 +9,63 @@ pub struct Verdict {
     pub kind: Kind,
     /// How sure.
     pub confidence: Confidence,
-    /// The cause in one or two words, where one is known: `still-open`, ….
+    /// The cause in one or two words, where one is known: `netfilter`,
+    /// `no-route`, `still-open`, ….
     pub cause: Option<&'static str>,
+    /// Which of [`crate::journey::Journey::drops`] decided.
+    pub drop: Option<usize>,
     /// What this rests on, one sentence each.
     pub evidence: Vec<String>,
     /// One sentence for people.
     pub text: String,
 }
 
-/// The verdicts of this version.
+/// What can happen to a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Seen at the last point before, or at, its destination.
     Delivered,
+    /// A kernel dropped it.
+    Dropped,
+    /// A reset or an ICMP error told its sender that it was not taken.
+    Refused,
+    /// It vanished between two nodes that were both watched.
+    Lost,
+    /// Delivered, but what had to be answered was not.
+    Unanswered,
     /// Went out towards a place without an agent.
     Left,
+    /// Parts of it fared differently.
+    Partial,
     /// Anything else: what was not observed is in the evidence.
     Unknown,
 }
 
 impl Kind {
     /// All, in the order of summaries.
-    pub const ALL: [Self; 3] = [Self::Delivered, Self::Left, Self::Unknown];
+    pub const ALL: [Self; 8] = [
+        Self::Delivered,
+        Self::Dropped,
+        Self::Refused,
+        Self::Lost,
+        Self::Unanswered,
+        Self::Left,
+        Self::Partial,
+        Self::Unknown,
+    ];
 
     /// In one word, as in JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Delivered => "delivered",
+            Self::Dropped => "dropped",
+            Self::Refused => "refused",
+            Self::Lost => "lost",
+            Self::Unanswered => "unanswered",
             Self::Left => "left",
+            Self::Partial => "partial",
             Self::Unknown => "unknown",
         }
     }
@@ -63,7 +90,7 @@ pub struct Parts {
     pub sent: u64,
     /// What arrived.
     pub delivered: u64,
-    /// What the kernel dropped.
+    /// What a kernel dropped, or a receiver refused.
     pub dropped: u64,
     /// What vanished between two points.
     pub lost: u64,

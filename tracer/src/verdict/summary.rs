@@ -1,9 +1,12 @@
 //! What a follow adds up to: verdicts, latencies, and where every event went.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use hdrhistogram::Histogram;
-use tracer_common::counters::Counters;
+use tracer_common::{
+    counters::Counters,
+    drop::{DropCounter, DropCounters},
+};
 
 use super::{Kind, Verdict};
 use crate::{
@@ -39,6 +42,27 @@ pub struct Accounting {
     pub late: u64,
     /// Journeys given up for want of memory.
     pub evicted: u64,
+    /// The same of freed packets.
+    pub drops: DropAccounting,
+}
+
+/// Where every freed packet went, over the whole follow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DropAccounting {
+    /// By what the programs did with them, all agents together.
+    pub counters: DropCounters,
+    /// Events that agents could not decode.
+    pub malformed: u64,
+    /// Runs of the program that kernels left out.
+    pub missed: u64,
+    /// Freed packets that reached the collector.
+    pub freed: u64,
+    /// Those that are part of a journey.
+    pub joined: u64,
+    /// Those that came after their journey was reported.
+    pub late: u64,
+    /// Those of no known journey.
+    pub alone: u64,
 }
 
 impl Accounting {
@@ -61,6 +85,33 @@ impl Accounting {
     }
 }
 
+/// Where packets were dropped, and why.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DropPlace {
+    /// Node.
+    pub node: String,
+    /// `host`, or the pod whose namespace it is.
+    pub netns: Arc<str>,
+    /// Interface, where it is known.
+    pub interface: Option<Arc<str>>,
+    /// The kernel's reason.
+    pub reason: Arc<str>,
+    /// The kernel's function.
+    pub function: Arc<str>,
+}
+
+impl DropAccounting {
+    /// Freed packets that nobody was told of: while there are any, what was
+    /// not seen to be dropped may still have been.
+    #[must_use]
+    pub const fn lost(&self) -> u64 {
+        self.counters.get(DropCounter::RingFull)
+            + self.counters.get(DropCounter::RateLimited)
+            + self.malformed
+            + self.missed
+    }
+}
+
 /// A follow's sums.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
@@ -68,6 +119,8 @@ pub struct Summary {
     pub verdicts: BTreeMap<Kind, u64>,
     /// Latency from point to next point, ns.
     pub legs: BTreeMap<(Place, Place), Histogram<u64>>,
+    /// Journeys by the drop that decided.
+    pub drops: BTreeMap<DropPlace, u64>,
     /// Where every event went.
     pub accounting: Accounting,
 }
@@ -76,6 +129,16 @@ impl Summary {
     /// Adds a finished journey.
     pub fn add(&mut self, scene: &Scene, journey: &Journey, verdict: &Verdict) {
         *self.verdicts.entry(verdict.kind).or_default() += 1;
+        if let Some(drop) = verdict.drop.map(|index| &journey.drops[index]) {
+            let place = DropPlace {
+                node: scene.nodes[drop.node].node.clone(),
+                netns: Arc::clone(&drop.netns),
+                interface: drop.device.clone(),
+                reason: Arc::clone(&drop.reason),
+                function: Arc::clone(&drop.function),
+            };
+            *self.drops.entry(place).or_default() += 1;
+        }
         for pair in journey.steps.windows(2) {
             // Whose hops on another node these are is not sure then.
             if journey.ambiguous && pair[0].node != pair[1].node {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, io, net::IpAddr};
 
 use crate::{
     journey::{Owner, OwnerKind},
-    link::{DropHello, DropReport},
+    link::{DropReport, Hello},
     verdict::{DropKind, Tally},
 };
 
@@ -12,7 +12,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct DropScene {
     /// The agents' first messages; a node is an index into these.
-    pub nodes: Vec<DropHello>,
+    pub nodes: Vec<Hello>,
     /// Who has which address.
     pub owners: BTreeMap<IpAddr, Owner>,
     /// The only pod of interest.

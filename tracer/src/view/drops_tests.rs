@@ -9,7 +9,7 @@ use tracer_common::drop::{DropCounter, DropCounters, Scope};
 use super::{DropScene, DropView, Json, Text};
 use crate::{
     journey::{Owner, OwnerKind},
-    link::{DropHello, DropReport, Freed, Packet, Transport},
+    link::{DropReport, Freed, Hello, Packet, Transport},
     node::kernel::Place,
     verdict::{DropKind, Tally},
 };
@@ -33,11 +33,15 @@ fn scene() -> DropScene {
     DropScene {
         nodes: nodes
             .iter()
-            .map(|(node, pod)| DropHello {
+            .map(|(node, pod)| Hello {
                 node: (*node).to_owned(),
                 boot_id: String::new(),
                 realtime_offset: 0,
-                pods: vec![Arc::from(*pod)],
+                points: Vec::new(),
+                streams: 1,
+                next_hops: Vec::new(),
+                local: Vec::new(),
+                drops: Some(vec![Arc::from(*pod)]),
                 notes: Vec::new(),
             })
             .collect(),
@@ -55,11 +59,12 @@ fn freed(reason: &str, function: &str) -> Freed {
             function: Arc::from(function),
             offset: 1010,
         },
-        netns: Arc::from("host"),
-        scope: Scope::Device,
+        netns: Some(Arc::from("host")),
+        scope: Some(Scope::Device),
         device: Some(Arc::from("flannel.1")),
         protocol: 0x0800,
         encap: None,
+        facts: Arc::default(),
         packet: Some(Packet {
             src: WEB.into(),
             dst: CART.into(),
@@ -92,7 +97,7 @@ fn show(mut view: impl DropView) {
     tally.show(true, &mut line).expect("memory takes all");
     tally.show(false, &mut line).expect("memory takes all");
     let frame = Freed {
-        netns: Arc::from("shop/cart"),
+        netns: Some(Arc::from("shop/cart")),
         device: None,
         protocol: 0x88cc,
         packet: None,

@@ -24,6 +24,9 @@ const WAY: [(usize, usize); 4] = [(0, FROM_POD), (0, OUT), (1, IN), (1, TO_POD)]
 
 const MS: i64 = 1_000_000;
 
+/// By then all that belongs to a packet whose fate is known has come.
+const SETTLED: i64 = 100 * MS;
+
 fn scene() -> Scene {
     let node = |index: usize, pod: [u8; 4]| {
         let point = |role, direction, address: [u8; 4]| Point {
@@ -51,6 +54,7 @@ fn scene() -> Scene {
             ],
             next_hops: Vec::new(),
             local: vec![NODES[index].into()],
+            drops: Some(Vec::new()),
             notes: Vec::new(),
         }
     };
@@ -130,6 +134,7 @@ fn hop(point: usize, time: i64, skb: u64, packet: &Packet) -> Hop {
 struct Stage {
     scene: Scene,
     engine: Engine,
+    latest: i64,
 }
 
 impl Stage {
@@ -137,11 +142,13 @@ impl Stage {
         Self {
             scene: scene(),
             engine: Engine::new(Limits::default()),
+            latest: 0,
         }
     }
 
     fn see(&mut self, node: usize, hop: &Hop) {
         let time = hop.time.cast_signed();
+        self.latest = self.latest.max(time);
         self.engine.push(&self.scene, node, time, hop);
     }
 
@@ -153,7 +160,9 @@ impl Stage {
         }
     }
 
+    /// The journeys whose fate is known, once that has settled.
     fn finished(&mut self) -> Vec<Journey> {
+        self.engine.advance(&self.scene, self.latest + SETTLED);
         self.engine.finished()
     }
 
@@ -179,7 +188,7 @@ fn one_packet_is_one_journey() {
     let journeys = stage.finished();
     assert_eq!(journeys.len(), 1);
     assert_eq!(way(&journeys[0]), WAY);
-    assert_eq!(journeys[0].closed, Closed::Arrived);
+    assert_eq!(journeys[0].closed, Closed::Known);
     assert!(!journeys[0].ambiguous);
     assert_eq!(stage.engine.counts().joined, 4);
 }

@@ -297,6 +297,8 @@ fn quote(bytes: &[u8], v6: bool) -> Option<Quote> {
         } else {
             None
         },
+        ip_id: if v6 { None } else { bytes.be16(4) },
+        header: bytes.read(l4),
     })
 }
 

@@ -9,81 +9,45 @@
 mod table;
 mod tally;
 
+use std::net::IpAddr;
+
 use table::entries;
 pub use tally::{Kind as DropKind, Tally};
 
-/// What a drop does to the packet's journey.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Class {
-    /// The packet is gone, and whoever waits for it waits in vain.
-    Loss,
-    /// The receiving host says no, and tells the sender.
-    Refusal,
-    /// It carried nothing that was not there already.
-    Duplicate,
-    /// It had arrived.
-    Delivered,
-    /// A copy for somebody who was not meant, or who only listens in.
-    Flooded,
-    /// It cannot be told.
-    Unknown,
-}
-
-impl Class {
-    /// All, in the order in which they are shown.
-    pub const ALL: [Self; 6] = [
-        Self::Loss,
-        Self::Unknown,
-        Self::Refusal,
-        Self::Duplicate,
-        Self::Delivered,
-        Self::Flooded,
-    ];
-
-    /// In one word.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Loss => "loss",
-            Self::Refusal => "refusal",
-            Self::Duplicate => "duplicate",
-            Self::Delivered => "delivered",
-            Self::Flooded => "flooded",
-            Self::Unknown => "unknown",
-        }
-    }
-
-    /// Whether the packet may be missing somewhere.
-    #[must_use]
-    pub const fn is_suspect(self) -> bool {
-        matches!(self, Self::Loss | Self::Unknown)
-    }
-}
-
-/// A class, and why it is this one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Judgement {
-    /// The class.
-    pub class: Class,
-    /// What happened, in a phrase.
-    pub why: &'static str,
-    /// Where the kernel's source says so; empty for what is unknown.
-    pub source: &'static str,
-}
+use crate::{
+    journey::{Class, Judgement},
+    link::{Freed, Packet, Transport},
+};
 
 /// What is said of a drop that the table does not know.
 const UNKNOWN: Judgement = Judgement {
     class: Class::Unknown,
+    cause: "",
     why: "the kernel gives no reason that tells a loss from the end of a delivered packet",
     source: "",
 };
 
-/// Judges a drop. `to_many` is whether it went to a multicast or broadcast
-/// address: then nobody is missing it where nobody listens.
+/// What a freed packet's reason and place mean.
 #[must_use]
-pub fn classify(reason: &str, function: &str, to_many: bool) -> Judgement {
+pub fn classify(freed: &Freed) -> Judgement {
+    let to_many = freed.packet.as_ref().is_some_and(is_to_many);
+    look_up(&freed.reason, &freed.place.function, to_many)
+}
+
+/// Looks into the table. `to_many` is whether the packet went to a multicast
+/// or broadcast address: then nobody is missing it where nobody listens.
+fn look_up(reason: &str, function: &str, to_many: bool) -> Judgement {
     let entry = entries().find(|entry| entry.accepts(reason, function, to_many));
     entry.map_or(UNKNOWN, |entry| entry.judgement)
+}
+
+/// Whether a packet is for everybody who listens.
+fn is_to_many(packet: &Packet) -> bool {
+    match (&packet.transport, packet.dst) {
+        (Transport::Arp(arp), _) => arp.operation == 1,
+        (_, IpAddr::V4(dst)) => dst.is_multicast() || dst.is_broadcast(),
+        (_, IpAddr::V6(dst)) => dst.is_multicast(),
+    }
 }
 
 #[cfg(test)]
@@ -91,7 +55,7 @@ mod tests {
     use super::*;
 
     fn class(reason: &str, function: &str) -> Class {
-        classify(reason, function, false).class
+        look_up(reason, function, false).class
     }
 
     #[test]
@@ -131,7 +95,7 @@ mod tests {
 
     #[test]
     fn who_calls_to_many_misses_nobody() {
-        let judge = |to_many| classify("NO_TX_TARGET", "vxlan_xmit", to_many).class;
+        let judge = |to_many| look_up("NO_TX_TARGET", "vxlan_xmit", to_many).class;
         assert_eq!(judge(false), Class::Loss);
         assert_eq!(judge(true), Class::Flooded);
     }

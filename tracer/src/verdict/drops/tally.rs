@@ -7,8 +7,11 @@ use std::{
     sync::Arc,
 };
 
-use super::{Class, Judgement, classify};
-use crate::link::{Freed, Packet, Proto, Transport};
+use super::classify;
+use crate::{
+    journey::{Class, Judgement},
+    link::{Freed, Packet, Proto},
+};
 
 /// How many kinds are kept: a scan of all addresses makes one of each. What
 /// is beyond is counted by class only.
@@ -19,7 +22,7 @@ const MAX_KINDS: usize = 10_000;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     node: usize,
-    netns: Arc<str>,
+    netns: Option<Arc<str>>,
     device: Option<Arc<str>>,
     reason: Arc<str>,
     function: Arc<str>,
@@ -64,8 +67,7 @@ impl Tally {
             self.not_packets += 1;
             return false;
         }
-        let to_many = freed.packet.as_ref().is_some_and(is_to_many);
-        let judgement = classify(&freed.reason, &freed.place.function, to_many);
+        let judgement = classify(&freed);
         *self.classes.entry(judgement.class).or_default() += 1;
         if !judgement.class.is_suspect() {
             return false;
@@ -73,7 +75,7 @@ impl Tally {
         let ends = |packet: &Packet| (packet.src, packet.dst, packet.proto());
         let key = Key {
             node,
-            netns: Arc::clone(&freed.netns),
+            netns: freed.netns.clone(),
             device: freed.device.clone(),
             reason: Arc::clone(&freed.reason),
             function: Arc::clone(&freed.place.function),
@@ -164,15 +166,6 @@ impl Tally {
     }
 }
 
-/// Whether a packet is for everybody who listens.
-fn is_to_many(packet: &Packet) -> bool {
-    match (&packet.transport, packet.dst) {
-        (Transport::Arp(arp), _) => arp.operation == 1,
-        (_, IpAddr::V4(dst)) => dst.is_multicast() || dst.is_broadcast(),
-        (_, IpAddr::V6(dst)) => dst.is_multicast(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
@@ -180,7 +173,7 @@ mod tests {
     use tracer_common::drop::Scope;
 
     use super::*;
-    use crate::node::kernel::Place;
+    use crate::{link::Transport, node::kernel::Place};
 
     fn freed(reason: &str, function: &str, src: [u8; 4]) -> Freed {
         Freed {
@@ -191,11 +184,12 @@ mod tests {
                 function: Arc::from(function),
                 offset: 1,
             },
-            netns: Arc::from("host"),
-            scope: Scope::Device,
+            netns: Some(Arc::from("host")),
+            scope: Some(Scope::Device),
             device: Some(Arc::from("cni0")),
             protocol: 0x0800,
             encap: None,
+            facts: Arc::default(),
             packet: Some(Packet {
                 src: src.into(),
                 dst: [10, 0, 0, 9].into(),

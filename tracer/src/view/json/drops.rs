@@ -11,8 +11,9 @@ use tracer_common::drop::{DropCounter, Scope};
 
 use super::{Json, packet::Packet};
 use crate::{
-    link::{DropHello, DropReport},
-    verdict::{Class, DropKind, Tally},
+    journey::Class,
+    link::{DropReport, Hello},
+    verdict::{DropKind, Tally},
     view::{DropScene, DropView, moment::Moment},
 };
 
@@ -32,10 +33,10 @@ struct Node<'a> {
 }
 
 impl<'a> Node<'a> {
-    fn new(hello: &'a DropHello) -> Self {
+    fn new(hello: &'a Hello) -> Self {
         Self {
             node: &hello.node,
-            pods: hello.pods.iter().map(|name| &**name).collect(),
+            pods: hello.drops.iter().flatten().map(|name| &**name).collect(),
             warnings: &hello.notes,
         }
     }
@@ -47,9 +48,9 @@ struct Drop<'a> {
     time: Moment,
     last: Moment,
     node: &'a str,
-    netns: &'a str,
+    netns: Option<&'a str>,
     interface: Option<&'a str>,
-    known_by: &'static str,
+    known_by: Option<&'static str>,
     reason: &'a str,
     function: &'a str,
     offset: u64,
@@ -91,6 +92,15 @@ struct Accounting {
     missed: u64,
 }
 
+/// What told the namespace of a drop.
+pub(super) const fn known_by(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Receiver => "receiving socket",
+        Scope::Device => "device",
+        Scope::Socket => "socket",
+    }
+}
+
 impl<W: Write> DropView for Json<W> {
     fn started(&mut self, scene: &DropScene, time: i64) -> io::Result<()> {
         self.line(&Started {
@@ -109,13 +119,9 @@ impl<W: Write> DropView for Json<W> {
             time: Moment(kind.first),
             last: Moment(kind.last),
             node: &scene.nodes[kind.node].node,
-            netns: &freed.netns,
+            netns: freed.netns.as_deref(),
             interface: freed.device.as_deref(),
-            known_by: match freed.scope {
-                Scope::Receiver => "receiving socket",
-                Scope::Device => "device",
-                Scope::Socket => "socket",
-            },
+            known_by: freed.scope.map(known_by),
             reason: &freed.reason,
             function: &freed.place.function,
             offset: freed.place.offset,

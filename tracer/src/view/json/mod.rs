@@ -1,5 +1,6 @@
 //! JSON for programs: one object a line, as docs/json.md describes it.
 
+mod dropped;
 mod drops;
 mod packet;
 mod record;

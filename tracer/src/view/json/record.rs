@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, net::IpAddr};
 use serde::Serialize;
 use tracer_common::counters::Counter;
 
-use super::packet::{Packet, shown};
+use super::{
+    dropped::{self, Drop, Refusal},
+    packet::{Packet, shown},
+};
 use crate::{
     journey::{self, Course, Scene, Step},
     link::{Direction, Hello, Mac, Point, Proto, Role},
@@ -62,8 +65,9 @@ pub(super) struct Journey<'a> {
     retransmits: Option<u64>,
     ambiguous: bool,
     hops: Vec<Hop<'a>>,
-    /// Drops are not observed yet.
-    drop: (),
+    drops: Vec<Drop<'a>>,
+    answered_by: Option<u64>,
+    refused_by: Option<Refusal>,
     parts: &'a Parts,
     verdict: Verdict<'a>,
 }
@@ -101,6 +105,7 @@ struct Verdict<'a> {
     kind: Kind,
     confidence: Confidence,
     cause: Option<&'a str>,
+    drop: Option<Drop<'a>>,
     evidence: &'a [String],
     text: &'a str,
 }
@@ -109,8 +114,7 @@ struct Verdict<'a> {
 pub(super) struct Summary<'a> {
     schema: &'static str,
     journeys: BTreeMap<Kind, u64>,
-    /// Drops are not observed yet.
-    drops: [(); 0],
+    drops: Vec<dropped::Sum<'a>>,
     latency: Vec<Latency<'a>>,
     accounting: Account,
 }
@@ -136,6 +140,7 @@ struct Account {
     evicted: u64,
     lost: u64,
     balances: bool,
+    drops: dropped::Account,
 }
 
 #[derive(Serialize)]
@@ -203,7 +208,7 @@ impl<'a> Journey<'a> {
         Self {
             schema: "tracer.journey/1",
             id: journey.id,
-            time: Moment(journey.steps[0].time),
+            time: Moment(journey.start()),
             packet: Packet::new(&journey.packet),
             src_pod: scene.pod(journey.packet.src),
             dst_pod: scene.pod(journey.packet.dst),
@@ -215,12 +220,21 @@ impl<'a> Journey<'a> {
             hops: hops
                 .map(|(step, previous)| Hop::new(scene, journey, step, previous))
                 .collect(),
-            drop: (),
+            drops: journey
+                .drops
+                .iter()
+                .map(|drop| Drop::new(scene, drop))
+                .collect(),
+            answered_by: journey.answered_by,
+            refused_by: journey.refusal.as_ref().map(Refusal::new),
             parts,
             verdict: Verdict {
                 kind: verdict.kind,
                 confidence: verdict.confidence,
                 cause: verdict.cause,
+                drop: verdict
+                    .drop
+                    .map(|index| Drop::new(scene, &journey.drops[index])),
                 evidence: &verdict.evidence,
                 text: &verdict.text,
             },
@@ -266,7 +280,7 @@ impl<'a> Summary<'a> {
         Self {
             schema: "tracer.summary/1",
             journeys: Kind::ALL.map(|kind| (kind, journeys(kind))).into(),
-            drops: [],
+            drops: summary.drops.iter().map(dropped::Sum::new).collect(),
             latency: legs::in_path_order(scene, summary)
                 .iter()
                 .map(Latency::new)
@@ -299,6 +313,7 @@ impl Account {
             joined,
             late,
             evicted,
+            drops,
         } = *accounting;
         Self {
             packets: Packets {
@@ -316,6 +331,7 @@ impl Account {
             evicted,
             lost: accounting.lost(),
             balances: accounting.balances(),
+            drops: dropped::Account::new(&drops),
         }
     }
 }

@@ -10,8 +10,9 @@ use super::{
     words::{self, count, grouped, plural},
 };
 use crate::{
+    journey::Class,
     link::{DropReport, Packet},
-    verdict::{Class, DropKind, Tally},
+    verdict::{DropKind, Tally},
     view::{DropScene, DropView, moment::Moment},
 };
 
@@ -31,7 +32,13 @@ impl<W: Write> DropView for Text<W> {
         let places: Vec<String> = scene
             .nodes
             .iter()
-            .map(|hello| format!("{} and {}", hello.node, count(hello.pods.len(), "pod")))
+            .map(|hello| {
+                format!(
+                    "{} and {}",
+                    hello.node,
+                    count(hello.drops.iter().flatten().count(), "pod")
+                )
+            })
             .collect();
         flow.words(
             palette.plain,
@@ -106,8 +113,8 @@ impl<W: Write> DropView for Text<W> {
 /// Node, namespace, interface.
 fn place(flow: &mut Flow, palette: Palette, scene: &DropScene, kind: &DropKind) {
     flow.put(palette.strong, &scene.nodes[kind.node].node);
-    if *kind.example.netns != *HOST {
-        flow.words(palette.plain, &format!("inside {}", kind.example.netns));
+    if let Some(netns) = kind.example.netns.as_deref().filter(|name| *name != HOST) {
+        flow.words(palette.plain, &format!("inside {netns}"));
     }
     if let Some(device) = &kind.example.device {
         flow.words(palette.plain, &format!("at {device}"));

@@ -8,7 +8,7 @@ use super::{
     interface, words,
 };
 use crate::{
-    journey::{Journey, OwnerKind, Scene, Step},
+    journey::{Class, Drop, Journey, OwnerKind, Scene, Step},
     link::{Encap, Proto, Transport},
     verdict::{Confidence, Kind, Parts, Verdict},
     view::moment::{Moment, Span},
@@ -53,9 +53,16 @@ pub(super) fn show(
     header(&mut flow, palette, scene, journey);
     let columns = Columns::of(scene);
     let mut previous = None;
+    let mut drops = journey.drops.iter().peekable();
     for step in &journey.steps {
+        while let Some(drop) = drops.next_if(|drop| drop.time < step.time) {
+            freed(&mut flow, palette, scene, &columns, previous, drop);
+        }
         hop(&mut flow, palette, scene, &columns, journey, previous, step);
         previous = Some(step);
+    }
+    for drop in drops {
+        freed(&mut flow, palette, scene, &columns, previous, drop);
     }
     conclusion(&mut flow, palette, journey, verdict, parts);
     flow.line();
@@ -64,9 +71,8 @@ pub(super) fn show(
 
 fn header(flow: &mut Flow, palette: Palette, scene: &Scene, journey: &Journey) {
     let steps = &journey.steps;
-    let (first, last) = (&steps[0], &steps[steps.len() - 1]);
     flow.indent(2);
-    flow.put(palette.dim, &Moment(first.time).clock());
+    flow.put(palette.dim, &Moment(journey.start()).clock());
     flow.put(palette.dim, &format!("#{}", journey.id));
     flow.words(palette.strong, &words::packet(&journey.packet));
     flow.line();
@@ -75,16 +81,23 @@ fn header(flow: &mut Flow, palette: Palette, scene: &Scene, journey: &Journey) {
     let to = format!("→ {}:", end(scene, journey.packet.dst));
     flow.phrase(palette.plain, &[&end(scene, journey.packet.src), &to]);
     // Two clocks may even disagree on which was first.
-    let took = match since(scene, first, last) {
-        Some(took) if last.time > first.time => format!(" in {}", took.trim_start_matches('+')),
-        _ => String::new(),
+    let took = match (steps.first(), steps.last()) {
+        (Some(first), Some(last)) if last.time > first.time => since(scene, first, last),
+        _ => None,
     };
+    let took = took.map_or_else(String::new, |took| {
+        format!(" in {}", took.trim_start_matches('+'))
+    });
     let mut facts = vec![(
         palette.plain,
         format!("{}{took}", words::count(steps.len(), "hop")),
     )];
     if let Some(request) = journey.answers {
-        facts.push((palette.plain, format!("answers #{request}")));
+        let word = match journey.packet.transport {
+            Transport::Icmp(ref icmp) if icmp.quote.is_some() => "about",
+            _ => "answers",
+        };
+        facts.push((palette.plain, format!("{word} #{request}")));
     }
     if let Some(original) = journey.retransmits {
         facts.push((palette.odd, format!("retransmits #{original}")));
@@ -164,6 +177,39 @@ fn hop(
     flow.line();
 }
 
+/// Where a kernel freed it. What only ends a packet's life is not worth the
+/// eye's time.
+fn freed(
+    flow: &mut Flow,
+    palette: Palette,
+    scene: &Scene,
+    columns: &Columns,
+    previous: Option<&Step>,
+    drop: &Drop,
+) {
+    let style = match drop.judgement.class {
+        Class::Loss | Class::Refusal => palette.alarm,
+        Class::Unknown => palette.odd,
+        Class::Duplicate | Class::Delivered | Class::Flooded => palette.dim,
+    };
+    flow.space(2);
+    if previous.is_none_or(|step| step.node != drop.node) {
+        let name = node(&scene.nodes[drop.node].node);
+        flow.left(palette.strong, columns.node, &name);
+    }
+    let start = 2 + columns.node + 2;
+    flow.indent(start + 2);
+    flow.tab(start);
+    let device = drop.device.as_deref().unwrap_or("-");
+    flow.left(
+        palette.plain,
+        columns.interface,
+        &interface(&drop.netns, device),
+    );
+    flow.words(style, &format!("✘ {} in {}", drop.reason, drop.function));
+    flow.line();
+}
+
 fn tunnel(flow: &mut Flow, palette: Palette, encap: &Encap) {
     flow.space(1);
     let from = format!("vxlan {} {}", encap.vni, encap.outer_src);
@@ -197,6 +243,9 @@ fn conclusion(
 ) {
     let (sign, style) = match verdict.kind {
         Kind::Delivered => ("✔", palette.good),
+        Kind::Dropped | Kind::Refused | Kind::Lost => ("✘", palette.alarm),
+        Kind::Partial => ("✘", palette.odd),
+        Kind::Unanswered => ("!", palette.odd),
         Kind::Left => ("→", palette.other),
         Kind::Unknown => ("?", palette.odd),
     };

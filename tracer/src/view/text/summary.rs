@@ -12,6 +12,7 @@ use crate::{
     journey::Scene,
     verdict::{Accounting, Kind, Place, Summary},
     view::{
+        HOST,
         legs::{self, Leg},
         moment::Span,
     },
@@ -21,6 +22,7 @@ pub(super) fn show(palette: Palette, scene: &Scene, summary: &Summary) -> Flow {
     let mut flow = Flow::new();
     flow.indent(2);
     verdicts(&mut flow, palette, summary);
+    drops(&mut flow, palette, summary);
     let legs = legs::in_path_order(scene, summary);
     if !legs.is_empty() {
         latencies(&mut flow, palette, &legs);
@@ -49,6 +51,30 @@ fn verdicts(flow: &mut Flow, palette: Palette, summary: &Summary) {
     };
     flow.words(palette.strong, &text);
     flow.line();
+}
+
+/// Where packets were dropped, most first.
+fn drops(flow: &mut Flow, palette: Palette, summary: &Summary) {
+    let mut drops: Vec<_> = summary.drops.iter().collect();
+    drops.sort_by_key(|(_, journeys)| std::cmp::Reverse(**journeys));
+    for (place, journeys) in drops {
+        flow.indent(10);
+        flow.tab(2);
+        flow.put(palette.plain, &format!("{:>6}", grouped(*journeys)));
+        flow.put(palette.strong, &place.node);
+        if &*place.netns != HOST {
+            flow.words(palette.plain, &format!("in {}", place.netns));
+        }
+        if let Some(interface) = &place.interface {
+            flow.words(palette.plain, &format!("at {interface}"));
+        }
+        flow.words(
+            palette.alarm,
+            &format!("{} in {}", place.reason, place.function),
+        );
+        flow.line();
+    }
+    flow.indent(2);
 }
 
 /// Columns of the way, the count, and each of the three latencies.
@@ -125,6 +151,8 @@ fn accounting(flow: &mut Flow, palette: Palette, accounting: &Accounting) {
     flow.line();
     for (style, note) in [
         (palette.alarm, lost(accounting)),
+        (palette.alarm, drops_lost(accounting)),
+        (palette.odd, drops_late(accounting)),
         (palette.alarm, imbalance(accounting)),
         (palette.odd, unparsed(accounting)),
         (palette.odd, sampled(accounting)),
@@ -186,6 +214,23 @@ fn lost(accounting: &Accounting) -> Option<String> {
     Some(format!(
         "{events} {were} lost ({why}): packets that were not seen may still have passed."
     ))
+}
+
+fn drops_lost(accounting: &Accounting) -> Option<String> {
+    let drops = &accounting.drops;
+    let lost = drops.lost();
+    (lost > 0).then(|| {
+        let (reports, were) = number(lost, "drop");
+        format!("{reports} {were} not reported: what seems to have arrived may have been dropped.")
+    })
+}
+
+fn drops_late(accounting: &Accounting) -> Option<String> {
+    let late = accounting.drops.late;
+    (late > 0).then(|| {
+        let (drops, were) = number(late, "packet");
+        format!("{drops} {were} freed after the verdict on them was shown.")
+    })
 }
 
 fn imbalance(accounting: &Accounting) -> Option<String> {

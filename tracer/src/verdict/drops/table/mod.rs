@@ -9,7 +9,7 @@ mod devices;
 mod network;
 mod sockets;
 
-use super::{Class, Judgement};
+use crate::journey::{Class, Judgement};
 
 /// One entry.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +39,7 @@ const fn entry(
     reasons: &'static [&'static str],
     functions: &'static [&'static str],
     class: Class,
+    cause: &'static str,
     why: &'static str,
     source: &'static str,
 ) -> Entry {
@@ -46,7 +47,12 @@ const fn entry(
         reasons,
         functions,
         to_many: false,
-        judgement: Judgement { class, why, source },
+        judgement: Judgement {
+            class,
+            cause,
+            why,
+            source,
+        },
     }
 }
 

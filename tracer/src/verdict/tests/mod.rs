@@ -54,6 +54,7 @@ fn node(name: &str, pod: [u8; 4], own: [u8; 4]) -> Hello {
         ],
         next_hops: Vec::new(),
         local: vec![own.into()],
+        drops: Some(Vec::new()),
         notes: Vec::new(),
     }
 }
@@ -97,6 +98,7 @@ fn journey(way: &[(usize, usize)], closed: Closed) -> Journey {
                 levels: 1,
             }),
             seen: 1,
+            parts: vec![(0, 1)],
         })
         .collect();
     Journey {
@@ -119,7 +121,12 @@ fn journey(way: &[(usize, usize)], closed: Closed) -> Journey {
         steps,
         conversation: 1,
         direction: Course::Request,
+        drops: Vec::new(),
         answers: None,
+        asks: false,
+        answered_by: None,
+        refusal: None,
+        acked: false,
         retransmits: None,
         ambiguous: false,
         closed,
@@ -141,8 +148,60 @@ fn three_thousand_bytes() -> Transport {
     })
 }
 
+/// Only the first bytes of a journey were seen at this step.
+fn seen(journey: &mut Journey, step: usize, bytes: u32) {
+    journey.steps[step].seen = bytes;
+    journey.steps[step].parts = vec![(0, bytes)];
+}
+
+/// Agents that live and have lost nothing.
+#[derive(Clone, Copy)]
+struct Calm {
+    hops_lost: bool,
+    drops_lost: bool,
+    /// What every point has seen, as its agent said last.
+    packets: Option<u64>,
+    /// Of a receiver's sockets.
+    rose: Option<&'static str>,
+    largest: Option<u32>,
+}
+
+const CALM: Calm = Calm {
+    hops_lost: false,
+    drops_lost: false,
+    packets: Some(100),
+    rose: None,
+    largest: None,
+};
+
+impl Circumstances for Calm {
+    fn hops_lost(&self, _: i64, _: i64) -> bool {
+        self.hops_lost
+    }
+
+    fn drops_lost(&self, _: i64, _: i64) -> bool {
+        self.drops_lost
+    }
+
+    fn packets(&self, _: usize, _: usize, _: i64) -> Option<u64> {
+        self.packets
+    }
+
+    fn device(&self, _: usize, _: &str, _: i64) -> Option<String> {
+        None
+    }
+
+    fn sockets(&self, _: usize, _: &str, _: i64) -> Option<String> {
+        self.rose.map(str::to_owned)
+    }
+
+    fn black_hole(&self, _: usize, _: usize, _: u32) -> Option<u32> {
+        self.largest
+    }
+}
+
 fn says(scene: &Scene, journey: &Journey) -> (Kind, Confidence, Option<&'static str>) {
-    let (verdict, parts) = judge(scene, journey, false);
+    let (verdict, parts) = judge(scene, journey, &CALM);
     assert_eq!(
         parts.sent,
         parts.delivered + parts.dropped + parts.lost + parts.unknown
@@ -154,12 +213,12 @@ const WHOLE: [(usize, usize); 4] = [(0, FROM_POD), (0, UPLINK_OUT), (1, UPLINK_I
 
 #[test]
 fn seen_at_the_last_point_is_delivered() {
-    let journey = journey(&WHOLE, Closed::Arrived);
+    let journey = journey(&WHOLE, Closed::Known);
     assert_eq!(
         says(&scene(), &journey),
         (Kind::Delivered, Confidence::High, None)
     );
-    let (verdict, _) = judge(&scene(), &journey, false);
+    let (verdict, _) = judge(&scene(), &journey, &CALM);
     assert!(verdict.text.contains("default/b"), "{}", verdict.text);
 }
 
@@ -176,7 +235,7 @@ fn seen_inside_the_pod_is_confirmed() {
         (Kind::Unknown, Confidence::Low, Some("not-seen-in-pod"))
     );
     way.push((1, INTO_POD));
-    let inside = journey(&way, Closed::Arrived);
+    let inside = journey(&way, Closed::Known);
     assert_eq!(
         says(&scene, &inside),
         (Kind::Delivered, Confidence::Confirmed, None)
@@ -228,8 +287,8 @@ fn towards_a_node_without_an_agent_it_has_left() {
 fn a_part_that_arrived_does_not_make_the_whole_delivered() {
     let mut part = journey(&WHOLE, Closed::Silence);
     part.packet.transport = three_thousand_bytes();
-    part.steps[3].seen = 2000;
-    let (verdict, parts) = judge(&scene(), &part, false);
+    seen(&mut part, 3, 2000);
+    let (verdict, parts) = judge(&scene(), &part, &CALM);
     assert_eq!(verdict.kind, Kind::Unknown);
     assert_eq!(
         (parts.sent, parts.delivered, parts.unknown),
@@ -241,12 +300,19 @@ fn a_part_that_arrived_does_not_make_the_whole_delivered() {
 fn losses_and_rivals_lower_the_confidence() {
     let scene = scene();
     let unseen = journey(&WHOLE[..2], Closed::Silence);
-    let (verdict, _) = judge(&scene, &unseen, true);
+    let (verdict, _) = judge(
+        &scene,
+        &unseen,
+        &Calm {
+            hops_lost: true,
+            ..CALM
+        },
+    );
     let evidence = verdict.evidence.join("; ");
     assert!(evidence.contains("events were lost"), "{evidence}");
-    let mut rival = journey(&WHOLE, Closed::Arrived);
+    let mut rival = journey(&WHOLE, Closed::Known);
     rival.ambiguous = true;
-    let (verdict, _) = judge(&scene, &rival, false);
+    let (verdict, _) = judge(&scene, &rival, &CALM);
     assert_eq!(
         (verdict.kind, verdict.confidence),
         (Kind::Delivered, Confidence::Low)
@@ -259,9 +325,9 @@ fn bytes_that_were_not_seen_leaving_have_not_left() {
     scene.nodes.pop();
     let mut gone = journey(&WHOLE[..2], Closed::Silence);
     gone.packet.transport = three_thousand_bytes();
-    gone.steps[1].seen = 1000;
+    seen(&mut gone, 1, 1000);
     assert_eq!(says(&scene, &gone).0, Kind::Unknown);
-    gone.steps[1].seen = 3000;
+    seen(&mut gone, 1, 3000);
     assert_eq!(says(&scene, &gone).0, Kind::Left);
 }
 
@@ -269,7 +335,7 @@ fn bytes_that_were_not_seen_leaving_have_not_left() {
 fn a_foreign_program_behind_ours_lowers_the_confidence() {
     let mut scene = scene();
     scene.nodes[1].points[TO_POD].foreign = vec![42];
-    let journey = journey(&WHOLE, Closed::Arrived);
+    let journey = journey(&WHOLE, Closed::Known);
     assert_eq!(
         says(&scene, &journey),
         (Kind::Delivered, Confidence::Low, None)

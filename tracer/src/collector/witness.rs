@@ -1,0 +1,100 @@
+//! What the collector can say of the agents while a journey was on its way.
+
+use std::collections::HashMap;
+
+use super::ledger::Ledger;
+use crate::{
+    journey::{Journey, Scene, Step},
+    link::{Direction, Role},
+    verdict::{Circumstances, Kind, Verdict},
+};
+
+/// Sizes of the packets on a leg from node to node, in bytes on the uplink.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sizes {
+    /// The largest that arrived.
+    arrived: u32,
+    /// The smallest that was lost, and how many were.
+    lost: Option<(u32, u32)>,
+}
+
+/// How many losses make a pattern.
+const PATTERN: u32 = 3;
+
+/// The sizes of what arrived and what did not, by leg.
+#[derive(Debug, Default)]
+pub(super) struct Legs(HashMap<(usize, usize), Sizes>);
+
+impl Legs {
+    /// Takes note of a journey that was judged.
+    pub(super) fn add(&mut self, scene: &Scene, journey: &Journey, verdict: &Verdict) {
+        let leaves = |step: &Step| {
+            let point = scene.point(step);
+            (point.role, point.direction) == (Role::Uplink, Direction::Egress)
+        };
+        let Some(out) = journey.steps.iter().rposition(|step| leaves(step)) else {
+            return;
+        };
+        let step = &journey.steps[out];
+        let len = step.len / step.segments.max(1);
+        if let Some(next) = journey.steps.get(out + 1) {
+            let sizes = self.0.entry((step.node, next.node)).or_default();
+            sizes.arrived = sizes.arrived.max(len);
+        } else if verdict.kind == Kind::Lost
+            && let Some(to) = far_end(scene, step)
+        {
+            let sizes = self.0.entry((step.node, to)).or_default();
+            let (smallest, count) = sizes.lost.unwrap_or((len, 0));
+            sizes.lost = Some((smallest.min(len), count + 1));
+        }
+    }
+
+    fn black_hole(&self, from: usize, to: usize, len: u32) -> Option<u32> {
+        let sizes = self.0.get(&(from, to))?;
+        let (smallest, count) = sizes.lost?;
+        let pattern = count + 1 >= PATTERN && smallest.min(len) > sizes.arrived;
+        (pattern && sizes.arrived > 0).then_some(sizes.arrived)
+    }
+}
+
+/// The node that a tunnel leads to.
+fn far_end(scene: &Scene, step: &Step) -> Option<usize> {
+    let owner = scene.owners.get(&step.encap?.outer_dst)?;
+    let mut nodes = scene.nodes.iter();
+    nodes.position(|hello| hello.node == owner.node)
+}
+
+/// Answers what the judge asks.
+pub(super) struct Witness<'a> {
+    pub(super) ledger: &'a Ledger,
+    pub(super) legs: &'a Legs,
+    /// For how long after a journey was last heard of it matters what was
+    /// lost, ns.
+    pub(super) hold: i64,
+}
+
+impl Circumstances for Witness<'_> {
+    fn hops_lost(&self, from: i64, last: i64) -> bool {
+        self.ledger.hops_lost(from, last.saturating_add(self.hold))
+    }
+
+    fn drops_lost(&self, from: i64, last: i64) -> bool {
+        self.ledger.drops_lost(from, last.saturating_add(self.hold))
+    }
+
+    fn packets(&self, node: usize, point: usize, last: i64) -> Option<u64> {
+        self.ledger.seen(node, point, last)
+    }
+
+    fn device(&self, _node: usize, _interface: &str, _from: i64) -> Option<String> {
+        None
+    }
+
+    fn sockets(&self, _node: usize, _netns: &str, _from: i64) -> Option<String> {
+        None
+    }
+
+    fn black_hole(&self, from: usize, to: usize, len: u32) -> Option<u32> {
+        self.legs.black_hole(from, to, len)
+    }
+}

@@ -1,0 +1,147 @@
+//! How much of a journey fared how.
+
+use crate::{
+    journey::{
+        Arrival, Class, Drop, Journey, OwnerKind, Range, Ranges, Scene, Step, arrival, destination,
+        expected,
+    },
+    link::{Flags, Transport},
+};
+
+/// The bytes of a journey by what became of them; of what is no TCP data, the
+/// one packet is a byte.
+pub(super) struct Fates<'a> {
+    /// The step that came nearest to the destination.
+    pub(super) nearest: Option<(Arrival, &'a Step)>,
+    /// What was seen where its way ends, and not dropped after.
+    pub(super) delivered: Ranges,
+    /// What was dropped.
+    pub(super) dropped: Ranges,
+    /// What was neither.
+    pub(super) rest: Ranges,
+    /// Index of the drop that decides.
+    pub(super) drop: Option<usize>,
+    /// Drops of copies, and those that cannot be told from the end of a
+    /// packet's life, by index.
+    pub(super) copies: Vec<usize>,
+    /// See `copies`.
+    pub(super) unclear: Vec<usize>,
+}
+
+impl<'a> Fates<'a> {
+    pub(super) fn of(scene: &Scene, journey: &'a Journey) -> Self {
+        let whole = Range {
+            start: 0,
+            end: i64::from(journey.size()),
+        };
+        let wanted = destination(&journey.packet).map(|address| expected(scene, address));
+        let nearest = nearest(scene, journey);
+        let there = |step: &Step| {
+            let arrived = reached(scene, journey, step);
+            arrived != Arrival::No && Some(arrived) >= wanted
+        };
+        let mut delivered = Ranges::default();
+        for step in journey.steps.iter().filter(|step| there(step)) {
+            for part in &step.parts {
+                delivered.insert(Range::offsets(*part));
+            }
+        }
+        let mut fates = Self {
+            nearest,
+            delivered,
+            dropped: Ranges::default(),
+            rest: Ranges::default(),
+            drop: None,
+            copies: Vec::new(),
+            unclear: Vec::new(),
+        };
+        for (index, drop) in journey.drops.iter().enumerate() {
+            fates.take(scene, journey, index, drop);
+        }
+        if journey.acked && fates.dropped.is_empty() {
+            fates.delivered.insert(whole);
+        }
+        fates.rest.insert(whole);
+        for known in [&fates.delivered, &fates.dropped] {
+            known.iter().for_each(|range| fates.rest.remove(range));
+        }
+        fates
+    }
+
+    /// Weighs one drop.
+    fn take(&mut self, scene: &Scene, journey: &Journey, index: usize, drop: &Drop) {
+        let part = Range::offsets(drop.part);
+        let at_destination = at_destination(scene, journey, drop);
+        // The buffer that was seen last, and nothing of it was seen since.
+        let last_seen = drop.same_buffer
+            && journey
+                .steps
+                .iter()
+                .all(|step| step.node != drop.node || step.time <= drop.time);
+        let is_loss = match drop.judgement.class {
+            Class::Loss => true,
+            // To nobody, a reset is not refused: it asks nothing.
+            Class::Refusal => !is_reset(journey),
+            // A frame for another MAC address is a copy that a bridge floods,
+            // unless it is all there is, or this is who it was meant for.
+            Class::Flooded if drop.judgement.cause == WRONG_MAC => {
+                at_destination || (last_seen && !self.delivered.intersects(part))
+            }
+            Class::Flooded | Class::Delivered | Class::Duplicate => return,
+            Class::Unknown => {
+                self.unclear.push(index);
+                return;
+            }
+        };
+        if !is_loss {
+            return;
+        }
+        // What arrived, and was not dropped after by who got it, was another
+        // copy.
+        if self.delivered.intersects(part) && !at_destination && !last_seen {
+            self.copies.push(index);
+            return;
+        }
+        self.delivered.remove(part);
+        self.dropped.insert(part);
+        self.drop.get_or_insert(index);
+    }
+}
+
+/// The cause of drops of frames for somebody else.
+const WRONG_MAC: &str = "wrong-mac";
+
+/// The step that came nearest to the destination.
+fn nearest<'a>(scene: &Scene, journey: &'a Journey) -> Option<(Arrival, &'a Step)> {
+    journey
+        .steps
+        .iter()
+        .map(|step| (reached(scene, journey, step), step))
+        .max_by_key(|(arrival, step)| (*arrival, step.seen))
+}
+
+fn reached(scene: &Scene, journey: &Journey, step: &Step) -> Arrival {
+    let Some(address) = destination(&journey.packet) else {
+        return Arrival::No;
+    };
+    let point = scene.point(step);
+    arrival(scene, step.node, point, address, step.encap.is_some())
+}
+
+/// Whether a drop was in the namespace that the packet is for.
+fn at_destination(scene: &Scene, journey: &Journey, drop: &Drop) -> bool {
+    let Some(address) = destination(&journey.packet) else {
+        return false;
+    };
+    let hello = &scene.nodes[drop.node];
+    match scene.owners.get(&address) {
+        Some(owner) if owner.kind == OwnerKind::Pod => {
+            *drop.netns == *owner.name && owner.node == hello.node
+        }
+        _ => *drop.netns == *address.to_string() || hello.local.contains(&address),
+    }
+}
+
+fn is_reset(journey: &Journey) -> bool {
+    matches!(&journey.packet.transport, Transport::Tcp(tcp) if tcp.flags.has(Flags::RST))
+}

@@ -1,0 +1,135 @@
+//! Drops that are part of a journey, and where they were counted.
+
+use std::net::IpAddr;
+
+use serde::Serialize;
+use tracer_common::drop::DropCounter;
+
+use super::drops::known_by;
+use crate::{
+    journey::{self, Scene},
+    verdict::{DropAccounting, DropPlace},
+    view::moment::Moment,
+};
+
+#[derive(Serialize)]
+pub(super) struct Drop<'a> {
+    time: Moment,
+    node: &'a str,
+    netns: &'a str,
+    interface: Option<&'a str>,
+    known_by: &'static str,
+    reason: &'a str,
+    function: &'a str,
+    offset: u64,
+    class: &'static str,
+    cause: Option<&'static str>,
+    why: &'static str,
+    source: Option<&'static str>,
+    seen: u32,
+    facts: &'a [String],
+}
+
+impl<'a> Drop<'a> {
+    pub(super) fn new(scene: &'a Scene, drop: &'a journey::Drop) -> Self {
+        let judgement = &drop.judgement;
+        let told = |text: &'static str| Some(text).filter(|text| !text.is_empty());
+        Self {
+            time: Moment(drop.time),
+            node: &scene.nodes[drop.node].node,
+            netns: &drop.netns,
+            interface: drop.device.as_deref(),
+            known_by: drop.scope.map_or("last hop", known_by),
+            reason: &drop.reason,
+            function: &drop.function,
+            offset: drop.offset,
+            class: judgement.class.name(),
+            cause: told(judgement.cause),
+            why: judgement.why,
+            source: told(judgement.source),
+            seen: drop.part.1 - drop.part.0,
+            facts: &drop.facts,
+        }
+    }
+}
+
+/// What answered with a reset or an ICMP error.
+#[derive(Serialize)]
+pub(super) struct Refusal {
+    by: u64,
+    from: IpAddr,
+    icmp_type: Option<u8>,
+    icmp_code: Option<u8>,
+}
+
+impl Refusal {
+    pub(super) fn new(refusal: &journey::Refusal) -> Self {
+        let (icmp_type, icmp_code) = refusal.icmp.unzip();
+        Self {
+            by: refusal.by,
+            from: refusal.from,
+            icmp_type,
+            icmp_code,
+        }
+    }
+}
+
+/// Journeys by the drop that decided.
+#[derive(Serialize)]
+pub(super) struct Sum<'a> {
+    node: &'a str,
+    netns: &'a str,
+    interface: Option<&'a str>,
+    reason: &'a str,
+    function: &'a str,
+    journeys: u64,
+}
+
+impl<'a> Sum<'a> {
+    pub(super) fn new((place, journeys): (&'a DropPlace, &u64)) -> Self {
+        Self {
+            node: &place.node,
+            netns: &place.netns,
+            interface: place.interface.as_deref(),
+            reason: &place.reason,
+            function: &place.function,
+            journeys: *journeys,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct Account {
+    miss: u64,
+    elsewhere: u64,
+    emitted: u64,
+    ring_full: u64,
+    rate_limited: u64,
+    unparsed: u64,
+    missed: u64,
+    malformed: u64,
+    freed: u64,
+    joined: u64,
+    late: u64,
+    alone: u64,
+}
+
+impl Account {
+    pub(super) const fn new(drops: &DropAccounting) -> Self {
+        let counters = &drops.counters;
+        Self {
+            miss: counters.get(DropCounter::Miss),
+            elsewhere: counters.get(DropCounter::Elsewhere),
+            emitted: counters.get(DropCounter::Emitted),
+            ring_full: counters.get(DropCounter::RingFull),
+            rate_limited: counters.get(DropCounter::RateLimited),
+            unparsed: counters.get(DropCounter::Unparsed),
+            missed: drops.missed,
+            malformed: drops.malformed,
+            freed: drops.freed,
+            joined: drops.joined,
+            late: drops.late,
+            alone: drops.alone,
+        }
+    }
+}
