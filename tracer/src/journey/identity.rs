@@ -6,7 +6,7 @@ use std::{
     net::IpAddr,
 };
 
-use crate::link::{Flags, Packet, Quote, Tcp, Transport};
+use crate::link::{Flags, Packet, Proto, Quote, Tcp, Transport};
 
 /// A packet without what changes on its way. Two hops with equal ones are the
 /// same packet or identical packets, which only their order can tell apart.
@@ -137,6 +137,26 @@ pub(super) enum Part {
     Answers(Question),
     /// With a reset (RFC 9293, 3.10.7.1).
     Refuses(Question),
+}
+
+/// What the fragments of a packet have in common (RFC 791, 3.2; RFC 8200, 4.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Datagram {
+    src: IpAddr,
+    dst: IpAddr,
+    proto: Proto,
+    id: u32,
+}
+
+impl Datagram {
+    pub(super) fn of(packet: &Packet) -> Option<Self> {
+        Some(Self {
+            src: packet.src,
+            dst: packet.dst,
+            proto: packet.proto(),
+            id: packet.ip_id?,
+        })
+    }
 }
 
 /// What an ICMP error quotes of a packet, as far as it tells packets of one

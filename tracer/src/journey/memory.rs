@@ -1,9 +1,12 @@
 //! What the engine remembers, and under what it is found again.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque, hash_map::Entry},
+    hash::Hash,
+};
 
 use super::{
-    identity::{Content, Question, QuoteKey, StreamKey},
+    identity::{Content, Datagram, Question, QuoteKey, StreamKey},
     ranges::Range,
     stream::Stream,
     track::{Key, Track},
@@ -11,7 +14,8 @@ use super::{
 use crate::link::{Packet, Quote, Tcp};
 
 /// How many identical packets are looked at for the one that a hop belongs
-/// to. Where more are on their way, the oldest are taken.
+/// to. Where more are on their way, the oldest are taken. Of those that an
+/// ICMP error may quote, the latest.
 const RIVALS: usize = 64;
 
 /// Tracks, and the indexes to them.
@@ -21,7 +25,8 @@ pub(super) struct Memory {
     contents: HashMap<Content, Twins>,
     streams: HashMap<StreamKey, Stream>,
     questions: HashMap<Question, u64>,
-    quotes: HashMap<QuoteKey, u64>,
+    quotes: HashMap<QuoteKey, VecDeque<u64>>,
+    datagrams: HashMap<Datagram, VecDeque<u64>>,
     /// Whose packet was last seen in an sk_buff, by agent. A buffer holds one
     /// packet at a time, so the latest owner is the only one.
     owners: HashMap<(usize, u64), u64>,
@@ -42,6 +47,7 @@ impl Memory {
             && self.streams.is_empty()
             && self.questions.is_empty()
             && self.quotes.is_empty()
+            && self.datagrams.is_empty()
             && self.owners.is_empty()
     }
 
@@ -94,15 +100,17 @@ impl Memory {
         self.questions.get(question).copied()
     }
 
-    /// The track of the packet that an ICMP error quotes.
-    pub(super) fn quoted(&self, quote: &Quote) -> Option<u64> {
-        if let Some(id) = QuoteKey::quoted(quote).and_then(|key| self.quotes.get(&key)) {
-            return Some(*id);
+    /// The tracks of packets that look like the one that an ICMP error
+    /// quotes, oldest first; the latest of them.
+    pub(super) fn quoted(&self, quote: &Quote) -> Vec<u64> {
+        if let Some(ids) = QuoteKey::quoted(quote).and_then(|key| self.quotes.get(&key)) {
+            let from = ids.len().saturating_sub(RIVALS);
+            return ids.range(from..).copied().collect();
         }
         let (6, Some((src_port, dst_port)), Some(header)) =
             (quote.proto, quote.ports, quote.header)
         else {
-            return None;
+            return Vec::new();
         };
         let key = StreamKey {
             src: quote.src,
@@ -111,7 +119,15 @@ impl Memory {
             dst_port,
         };
         let [_, _, _, _, seq @ ..] = header;
-        self.streams.get(&key)?.carrier(u32::from_be_bytes(seq))
+        let stream = self.streams.get(&key);
+        let carrier = stream.and_then(|stream| stream.carrier(u32::from_be_bytes(seq)));
+        carrier.into_iter().collect()
+    }
+
+    /// The tracks of the fragments that a packet was put together from.
+    pub(super) fn fragments(&self, packet: &Packet) -> Vec<u64> {
+        let ids = Datagram::of(packet).and_then(|datagram| self.datagrams.get(&datagram));
+        ids.into_iter().flatten().copied().collect()
     }
 
     /// Notes what a packet acknowledges.
@@ -157,7 +173,10 @@ impl Memory {
             self.questions.insert(question, id);
         }
         if let Some(quote) = track.quote {
-            self.quotes.insert(quote, id);
+            self.quotes.entry(quote).or_default().push_back(id);
+        }
+        if let Some(datagram) = track.datagram {
+            self.datagrams.entry(datagram).or_default().push_back(id);
         }
         self.tracks.insert(id, track);
     }
@@ -200,15 +219,26 @@ impl Memory {
         {
             self.questions.remove(&question);
         }
-        if let Some(quote) = track.quote
-            && self.quotes.get(&quote) == Some(&id)
-        {
-            self.quotes.remove(&quote);
+        if let Some(quote) = track.quote {
+            forget_in(&mut self.quotes, quote, id);
+        }
+        if let Some(datagram) = track.datagram {
+            forget_in(&mut self.datagrams, datagram, id);
         }
         for place in track.skbs {
             if self.owners.get(&place) == Some(&id) {
                 self.owners.remove(&place);
             }
+        }
+    }
+}
+
+/// Removes an id from a list of them, and the list with the last.
+fn forget_in<K: Eq + Hash>(index: &mut HashMap<K, VecDeque<u64>>, key: K, id: u64) {
+    if let Entry::Occupied(mut ids) = index.entry(key) {
+        remove(ids.get_mut(), id);
+        if ids.get().is_empty() {
+            ids.remove();
         }
     }
 }

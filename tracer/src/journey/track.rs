@@ -3,7 +3,7 @@
 
 use super::{
     Class, Closed, Drop, Journey, Limits, Step,
-    identity::{Content, Question, QuoteKey, StreamKey},
+    identity::{Content, Datagram, Question, QuoteKey, StreamKey},
     ranges::{Range, Ranges},
 };
 use crate::link::{Hop, Transport};
@@ -38,6 +38,8 @@ pub(super) struct Track {
     pub(super) key: Key,
     /// What it asks, if anything.
     pub(super) question: Option<Question>,
+    /// The packet that it is a fragment of.
+    pub(super) datagram: Option<Datagram>,
     /// How an ICMP error would quote it.
     pub(super) quote: Option<QuoteKey>,
     /// What it covers.
@@ -70,11 +72,14 @@ impl Track {
         stamp: Option<u32>,
         journey: Journey,
     ) -> Self {
+        let fragment = journey.packet.fragment;
+        let datagram = fragment.and_then(|_| Datagram::of(&journey.packet));
         let first_seq = match &journey.packet.transport {
             Transport::Tcp(tcp) => tcp.seq,
             _ => 0,
         };
         Self {
+            datagram,
             first_seq,
             key,
             question,

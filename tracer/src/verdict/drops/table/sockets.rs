@@ -126,6 +126,7 @@ pub(super) static TABLE: &[Entry] = &[
         &["QUEUE_PURGE", "SOCKET_CLOSE"],
         &[
             "sk_stream_kill_queues",
+            "skb_queue_purge_reason",
             "inet_sock_destruct",
             "udp_destruct_common",
             "udp_sk_rx_dst_set",

@@ -34,20 +34,16 @@
 //! **What stays uncertain.** Identical packets, which are paired in order and
 //! marked ambiguous.
 
+mod begin;
+mod freed;
+
 use std::collections::BTreeSet;
 
-use tracer_common::drop::Scope;
-
 use super::{
-    Class, Closed, Drop, Journey, Judgement, Refusal, Scene,
-    arrival::{arrives, is_at_home},
-    course::{causal_order, course},
-    identity::{Content, Part, Question, QuoteKey, StreamKey, conversation, part},
-    memory::Memory,
-    ranges::Range,
-    track::{Key, Track},
+    Closed, Journey, Scene, arrival::arrives, course::causal_order, memory::Memory, ranges::Range,
+    track::Track,
 };
-use crate::link::{Flags, Freed, Hop, Packet, Transport};
+use crate::link::{Hop, Packet};
 
 /// How the engine is to behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,88 +140,6 @@ impl Engine {
         self.keep_within_limits(scene);
     }
 
-    /// Takes a packet that agent `node` saw freed at `time`, Unix time, ns.
-    pub fn push_freed(
-        &mut self,
-        scene: &Scene,
-        (node, time): (usize, i64),
-        freed: &Freed,
-        judgement: Judgement,
-    ) {
-        let Some(packet) = &freed.packet else {
-            self.counts.drops_alone += 1;
-            return;
-        };
-        let (range, candidates) = self.memory.candidates(packet);
-        let stamp = stamp(packet);
-        let owner = self.memory.owner(node, freed.skb);
-        let mut ranked: Vec<(bool, bool, bool, bool, u64)> = candidates
-            .iter()
-            .filter_map(|id| {
-                let track = self.memory.get(*id)?;
-                let part = track.range.intersection(range)?;
-                let owns = owner == Some(*id);
-                let last = track.last_node() == Some(node);
-                let told = freed.netns.is_some() || (owns && last);
-                (track.stamp == stamp && told).then(|| {
-                    let reported = track.journey.is_none();
-                    (!owns, !last, reported, !track.is_there(part), *id)
-                })
-            })
-            .collect();
-        ranked.sort_unstable();
-
-        let drop = |part: Range, whole: Range, same_buffer| Drop {
-            node,
-            time,
-            netns: freed.netns.clone().unwrap_or_else(|| "host".into()),
-            scope: freed.scope,
-            device: freed.device.clone(),
-            reason: freed.reason.clone(),
-            function: freed.place.function.clone(),
-            offset: freed.place.offset,
-            judgement,
-            same_buffer,
-            facts: freed.facts.clone(),
-            part: part.within(whole),
-        };
-        let (mut joined, mut late) = (false, false);
-        let mut rest = vec![range];
-        for (not_owner, .., id) in ranked {
-            let mut left = Vec::new();
-            for part in rest {
-                let track = self.memory.get_mut(id).expect("a ranked track exists");
-                let Some(share) = track.range.intersection(part) else {
-                    left.push(part);
-                    continue;
-                };
-                joined |= track.journey.is_some();
-                late |= track.journey.is_none();
-                track.drop(drop(share, track.range, !not_owner), share);
-                self.reschedule(id);
-                left.extend(part.without(share));
-            }
-            rest = left;
-        }
-        if !joined && !late && begins(scene, node, freed, judgement) {
-            joined = true;
-            for part in rest {
-                let id = self.begin(scene, time, packet, part, range);
-                let track = self.memory.get_mut(id).expect("it has just begun");
-                track.drop(drop(part, part, false), part);
-                self.reschedule(id);
-            }
-            self.keep_within_limits(scene);
-        }
-        if joined {
-            self.counts.drops_joined += 1;
-        } else if late {
-            self.counts.drops_late += 1;
-        } else {
-            self.counts.drops_alone += 1;
-        }
-    }
-
     fn keep_within_limits(&mut self, scene: &Scene) {
         while self.open.len() > self.limits.open {
             let Some((_, first)) = self.open.first().copied() else {
@@ -298,7 +212,7 @@ impl Engine {
             rest = left;
         }
         for part in rest {
-            let id = self.begin(scene, time, &hop.packet, part, range);
+            let id = self.begin(scene, (node, time), &hop.packet, part, range);
             joined |= self.add(scene, (node, time), hop, id, part);
         }
         joined
@@ -355,116 +269,6 @@ impl Engine {
             self.reschedule(id);
         }
         was_open
-    }
-
-    /// Begins a journey with the part of a packet that no other claims.
-    fn begin(
-        &mut self,
-        scene: &Scene,
-        time: i64,
-        observed: &Packet,
-        part: Range,
-        whole: Range,
-    ) -> u64 {
-        let id = self.next;
-        self.next += 1;
-        let mut packet = observed.clone();
-        let mut retransmits = None;
-        let key;
-        let stamp = stamp(&packet);
-        let cut = packet.stream_data().map(|tcp| tcp.payload_len);
-        if let (Some(old_len), Transport::Tcp(tcp)) = (cut, &mut packet.transport) {
-            let offset = u32::try_from(part.start - whole.start).unwrap_or(0);
-            tcp.seq = tcp.seq.wrapping_add(offset);
-            tcp.payload_len = u32::try_from(part.len()).unwrap_or(old_len);
-            packet.len = packet.len.saturating_sub(old_len) + tcp.payload_len;
-            let stream = StreamKey::of(observed, tcp);
-            retransmits = self.memory.before(&stream, part);
-            key = Key::Stream(stream);
-        } else {
-            key = Key::Content(Content::of(&packet));
-        }
-        let (question, answers) = self.exchange(id, &packet);
-        let journey = Journey {
-            id,
-            conversation: conversation(&packet),
-            direction: course(scene, &packet),
-            packet,
-            steps: Vec::new(),
-            drops: Vec::new(),
-            answers,
-            asks: question.is_some_and(|question| question.is_due_an_answer()),
-            answered_by: None,
-            refusal: None,
-            acked: false,
-            retransmits,
-            ambiguous: false,
-            closed: Closed::End,
-        };
-        let quote = QuoteKey::of(&journey.packet);
-        let mut track = Track::new(key, question, quote, part, stamp, journey);
-        track.last = time;
-        self.memory.insert(id, track);
-        self.reschedule(id);
-        id
-    }
-
-    /// What a new journey asks, and which one it answers or refuses; notes it
-    /// there.
-    fn exchange(&mut self, id: u64, packet: &Packet) -> (Option<Question>, Option<u64>) {
-        if let Transport::Tcp(tcp) = &packet.transport
-            && tcp.flags.has(Flags::ACK)
-            && !tcp.flags.has(Flags::RST)
-        {
-            self.memory.acknowledge(packet, tcp);
-        }
-        if let Transport::Icmp(error) = &packet.transport
-            && let Some(quote) = &error.quote
-        {
-            let refused = self.memory.quoted(quote);
-            let refusal = Refusal {
-                by: id,
-                from: packet.src,
-                icmp: Some((error.kind, error.code)),
-            };
-            self.refuse(refused, refusal);
-            return (None, refused);
-        }
-        match part(packet) {
-            Some(Part::Asks(question)) => (Some(question), None),
-            Some(Part::Answers(question)) => {
-                let asker = self.memory.asker(&question);
-                if let Some(journey) = self.open_journey(asker) {
-                    journey.answered_by.get_or_insert(id);
-                }
-                asker.into_iter().for_each(|asker| self.reschedule(asker));
-                (None, asker)
-            }
-            Some(Part::Refuses(question)) => {
-                let asker = self.memory.asker(&question);
-                let refusal = Refusal {
-                    by: id,
-                    from: packet.src,
-                    icmp: None,
-                };
-                self.refuse(asker, refusal);
-                (None, asker)
-            }
-            None => (None, None),
-        }
-    }
-
-    fn refuse(&mut self, refused: Option<u64>, refusal: Refusal) {
-        if let Some(journey) = self.open_journey(refused)
-            && journey.answered_by.is_none()
-        {
-            journey.refusal.get_or_insert(refusal);
-        }
-        refused.into_iter().for_each(|id| self.reschedule(id));
-    }
-
-    fn open_journey(&mut self, id: Option<u64>) -> Option<&mut Journey> {
-        self.memory.get_mut(id?)?.journey.as_mut()
     }
 
     /// Reports a journey, and remembers its track.
@@ -529,22 +333,6 @@ impl Engine {
             self.memory.forget(id);
         }
     }
-}
-
-/// Whether a packet that was freed and never seen was on its way out, before
-/// the first observation point: at a device, or still with its sender's
-/// socket. What dies at a receiving socket was seen before, if perhaps too
-/// long ago to be remembered.
-fn begins(scene: &Scene, node: usize, freed: &Freed, judgement: Judgement) -> bool {
-    let way_out = match freed.scope {
-        Some(Scope::Device) => true,
-        Some(Scope::Socket) => freed
-            .packet
-            .as_ref()
-            .is_some_and(|packet| is_at_home(scene, node, packet.src)),
-        Some(Scope::Receiver) | None => false,
-    };
-    judgement.class == Class::Loss && way_out
 }
 
 /// The timestamp that tells a transmission of stream data from another.

@@ -1,0 +1,151 @@
+//! How a journey begins, and what it has to do with others.
+
+use super::{Engine, stamp};
+use crate::{
+    journey::{
+        Closed, Journey, Refusal, Scene,
+        course::course,
+        identity::{Content, Part, Question, QuoteKey, StreamKey, conversation, part},
+        ranges::Range,
+        track::{Key, Track},
+    },
+    link::{Flags, Packet, Quote, Transport},
+};
+
+impl Engine {
+    /// Begins a journey with the part of a packet that no other claims.
+    pub(super) fn begin(
+        &mut self,
+        scene: &Scene,
+        (node, time): (usize, i64),
+        observed: &Packet,
+        part: Range,
+        whole: Range,
+    ) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        let mut packet = observed.clone();
+        let mut retransmits = None;
+        let key;
+        let stamp = stamp(&packet);
+        let cut = packet.stream_data().map(|tcp| tcp.payload_len);
+        if let (Some(old_len), Transport::Tcp(tcp)) = (cut, &mut packet.transport) {
+            let offset = u32::try_from(part.start - whole.start).unwrap_or(0);
+            tcp.seq = tcp.seq.wrapping_add(offset);
+            tcp.payload_len = u32::try_from(part.len()).unwrap_or(old_len);
+            packet.len = packet.len.saturating_sub(old_len) + tcp.payload_len;
+            let stream = StreamKey::of(observed, tcp);
+            retransmits = self.memory.before(&stream, part);
+            key = Key::Stream(stream);
+        } else {
+            key = Key::Content(Content::of(&packet));
+        }
+        let (question, answers) = self.exchange(id, node, &packet);
+        let journey = Journey {
+            id,
+            conversation: conversation(&packet),
+            direction: course(scene, &packet),
+            packet,
+            steps: Vec::new(),
+            drops: Vec::new(),
+            answers,
+            asks: question.is_some_and(|question| question.is_due_an_answer()),
+            answered_by: None,
+            refusal: None,
+            acked: false,
+            retransmits,
+            ambiguous: false,
+            closed: Closed::End,
+        };
+        let quote = QuoteKey::of(&journey.packet);
+        let mut track = Track::new(key, question, quote, part, stamp, journey);
+        track.last = time;
+        self.memory.insert(id, track);
+        self.reschedule(id);
+        id
+    }
+
+    /// What a new journey asks, and which one it answers or refuses; notes it
+    /// there.
+    fn exchange(
+        &mut self,
+        id: u64,
+        node: usize,
+        packet: &Packet,
+    ) -> (Option<Question>, Option<u64>) {
+        if let Transport::Tcp(tcp) = &packet.transport
+            && tcp.flags.has(Flags::ACK)
+            && !tcp.flags.has(Flags::RST)
+        {
+            self.memory.acknowledge(packet, tcp);
+        }
+        if let Transport::Icmp(error) = &packet.transport
+            && let Some(quote) = &error.quote
+        {
+            let refused = self.refused(node, quote);
+            let refusal = Refusal {
+                by: id,
+                from: packet.src,
+                icmp: Some((error.kind, error.code)),
+            };
+            self.refuse(refused, refusal);
+            return (None, refused);
+        }
+        match part(packet) {
+            Some(Part::Asks(question)) => (Some(question), None),
+            Some(Part::Answers(question)) => {
+                let asker = self.memory.asker(&question);
+                if let Some(journey) = self.open_journey(asker) {
+                    journey.answered_by.get_or_insert(id);
+                }
+                asker.into_iter().for_each(|asker| self.reschedule(asker));
+                (None, asker)
+            }
+            Some(Part::Refuses(question)) => {
+                let asker = self.memory.asker(&question);
+                let refusal = Refusal {
+                    by: id,
+                    from: packet.src,
+                    icmp: None,
+                };
+                self.refuse(asker, refusal);
+                (None, asker)
+            }
+            None => (None, None),
+        }
+    }
+
+    /// The journey of the packet that an error quotes, where several look
+    /// alike the first that has come to where the error comes from.
+    fn refused(&self, node: usize, quote: &Quote) -> Option<u64> {
+        let alike = self.memory.quoted(quote);
+        let waits = |id: &&u64| {
+            let journey = self
+                .memory
+                .get(**id)
+                .and_then(|track| track.journey.as_ref());
+            journey.is_some_and(|journey| journey.refusal.is_none())
+        };
+        let is_here = |id: &&u64| {
+            let track = self.memory.get(**id);
+            track.is_some_and(|track| track.last_node() == Some(node))
+        };
+        let here = alike.iter().filter(waits).find(is_here);
+        here.or_else(|| alike.iter().find(waits))
+            .or(alike.last())
+            .copied()
+    }
+
+    fn refuse(&mut self, refused: Option<u64>, refusal: Refusal) {
+        if let Some(journey) = self.open_journey(refused)
+            && journey.answered_by.is_none()
+        {
+            journey.refusal.get_or_insert(refusal);
+        }
+        refused.into_iter().for_each(|id| self.reschedule(id));
+    }
+
+    fn open_journey(&mut self, id: Option<u64>) -> Option<&mut Journey> {
+        self.memory.get_mut(id?)?.journey.as_mut()
+    }
+}

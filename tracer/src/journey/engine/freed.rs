@@ -1,0 +1,159 @@
+//! Whose packet it was that a kernel freed.
+
+use tracer_common::drop::Scope;
+
+use super::{Engine, stamp};
+use crate::{
+    journey::{Class, Drop, Judgement, Scene, arrival::is_at_home, ranges::Range},
+    link::{Freed, Packet},
+};
+
+impl Engine {
+    /// Takes a packet that agent `node` saw freed at `time`, Unix time, ns.
+    pub fn push_freed(
+        &mut self,
+        scene: &Scene,
+        (node, time): (usize, i64),
+        freed: &Freed,
+        judgement: Judgement,
+    ) {
+        let Some(packet) = &freed.packet else {
+            self.counts.drops_alone += 1;
+            return;
+        };
+        let (range, candidates) = self.memory.candidates(packet);
+        let owners = self.owners_of(node, freed, packet, range, &candidates);
+        let drop = |part: Range, whole: Range, same_buffer| Drop {
+            node,
+            time,
+            netns: freed.netns.clone().unwrap_or_else(|| "host".into()),
+            scope: freed.scope,
+            device: freed.device.clone(),
+            reason: freed.reason.clone(),
+            function: freed.place.function.clone(),
+            offset: freed.place.offset,
+            judgement,
+            same_buffer,
+            facts: freed.facts.clone(),
+            part: part.within(whole),
+        };
+        let (mut joined, mut late) = (false, false);
+        let mut rest = vec![range];
+        for Owner { id, same_buffer } in owners {
+            let mut left = Vec::new();
+            for part in rest {
+                let track = self.memory.get_mut(id).expect("a candidate exists");
+                let Some(share) = track.range.intersection(part) else {
+                    left.push(part);
+                    continue;
+                };
+                joined |= track.journey.is_some();
+                late |= track.journey.is_none();
+                track.drop(drop(share, track.range, same_buffer), share);
+                self.reschedule(id);
+                left.extend(part.without(share));
+            }
+            rest = left;
+        }
+        // What was put together from fragments is dropped with all of them.
+        if !joined && !late && packet.fragment.is_none() {
+            for id in self.memory.fragments(packet) {
+                let track = self.memory.get_mut(id).expect("an indexed track exists");
+                joined |= track.journey.is_some();
+                late |= track.journey.is_none();
+                track.drop(drop(track.range, track.range, false), track.range);
+                self.reschedule(id);
+            }
+        }
+        if !joined && !late && begins(scene, node, freed, judgement) {
+            joined = true;
+            for part in rest {
+                let id = self.begin(scene, (node, time), packet, part, range);
+                let track = self.memory.get_mut(id).expect("it has just begun");
+                track.drop(drop(part, part, false), part);
+                self.reschedule(id);
+            }
+            self.keep_within_limits(scene);
+        }
+        if joined {
+            self.counts.drops_joined += 1;
+        } else if late {
+            self.counts.drops_late += 1;
+        } else {
+            self.counts.drops_alone += 1;
+        }
+    }
+
+    /// The journeys that it may have been part of, likeliest first: the one
+    /// that was last seen in this sk_buff, then those last seen on this node,
+    /// open ones, those not known to be dropped, and each in order.
+    fn owners_of(
+        &mut self,
+        node: usize,
+        freed: &Freed,
+        packet: &Packet,
+        range: Range,
+        candidates: &[u64],
+    ) -> Vec<Owner> {
+        let stamp = stamp(packet);
+        let owner = self.memory.owner(node, freed.skb);
+        let rank = |id: &u64| {
+            let track = self.memory.get(*id)?;
+            let part = track.range.intersection(range)?;
+            let owns = owner == Some(*id);
+            let last = track.last_node() == Some(node);
+            // Where the kernel does not tell whose namespace it was in, all
+            // agents on that kernel tell of it.
+            let told = freed.netns.is_some() || (owns && last);
+            let reported = track.journey.is_none();
+            (track.stamp == stamp && told)
+                .then(|| (!owns, !last, reported, !track.is_there(part), *id))
+        };
+        let mut ranked: Vec<_> = candidates.iter().filter_map(rank).collect();
+        ranked.sort_unstable();
+        // Identical packets on this node, of which none was in this sk_buff.
+        let alike: Vec<u64> = ranked
+            .iter()
+            .filter(|(other, away, reported, gone, _)| *other && !away && !reported && !gone)
+            .map(|(.., id)| *id)
+            .collect();
+        if packet.stream_data().is_none() && alike.len() > 1 && alike.len() == ranked.len() {
+            for id in alike {
+                let track = self.memory.get_mut(id);
+                if let Some(journey) = track.and_then(|track| track.journey.as_mut()) {
+                    journey.ambiguous = true;
+                }
+            }
+        }
+        ranked
+            .into_iter()
+            .map(|(other, .., id)| Owner {
+                id,
+                same_buffer: !other,
+            })
+            .collect()
+    }
+}
+
+/// A journey that a freed packet may have been part of.
+struct Owner {
+    id: u64,
+    /// Whether this sk_buff was its last.
+    same_buffer: bool,
+}
+
+/// Whether a packet that was freed and never seen was on its way out, before
+/// the first observation point: at a device, or still with its sender's
+/// socket. What dies at a receiving socket was seen before, if perhaps too
+/// long ago to be remembered.
+fn begins(scene: &Scene, node: usize, freed: &Freed, judgement: Judgement) -> bool {
+    let way_out = match freed.scope {
+        Some(Scope::Device) => true,
+        Some(Scope::Socket) => freed
+            .packet
+            .as_ref()
+            .is_some_and(|packet| is_at_home(scene, node, packet.src)),
+        Some(Scope::Receiver) | None => false,
+    };
+    judgement.class == Class::Loss && way_out
+}

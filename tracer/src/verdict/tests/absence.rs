@@ -1,0 +1,166 @@
+//! What was not seen, and whether that says anything.
+
+use super::*;
+use crate::journey::Refusal;
+
+fn judged(scene: &Scene, journey: &Journey, calm: &Calm) -> (Kind, Option<&'static str>) {
+    let (verdict, _) = judge(scene, journey, calm);
+    (verdict.kind, verdict.cause)
+}
+
+/// Left node A, never came to node B.
+fn vanished() -> Journey {
+    journey(&WHOLE[..2], Closed::Silence)
+}
+
+#[test]
+fn between_two_uplinks_that_are_watched_it_is_lost() {
+    let (verdict, parts) = judge(&scene(), &vanished(), &CALM);
+    assert_eq!(
+        (verdict.kind, verdict.confidence, parts.lost),
+        (Kind::Lost, Confidence::High, 1)
+    );
+    assert_eq!(
+        verdict.text,
+        "lost: between uplink on node-a and uplink on node-b"
+    );
+    let evidence = verdict.evidence.join("; ");
+    assert!(evidence.contains("has seen 100 packets"), "{evidence}");
+}
+
+#[test]
+fn nothing_is_lost_without_proof_that_it_would_have_been_seen() {
+    let unproven = [
+        Calm {
+            packets: None,
+            ..CALM
+        },
+        Calm {
+            packets: Some(0),
+            ..CALM
+        },
+        Calm {
+            hops_lost: true,
+            ..CALM
+        },
+        Calm {
+            drops_lost: true,
+            ..CALM
+        },
+    ];
+    for calm in unproven {
+        assert_eq!(judge(&scene(), &vanished(), &calm).0.kind, Kind::Unknown);
+    }
+    for node in 0..2 {
+        let mut blind = scene();
+        blind.nodes[node].drops = None;
+        let (verdict, _) = judge(&blind, &vanished(), &CALM);
+        assert_eq!(verdict.kind, Kind::Unknown);
+        let evidence = verdict.evidence.join("; ");
+        assert!(evidence.contains("drops are not watched"), "{evidence}");
+    }
+    let mut early = scene();
+    early.since = 1;
+    assert_eq!(
+        judged(&early, &vanished(), &CALM),
+        (Kind::Unknown, Some("before-start"))
+    );
+    let open = journey(&WHOLE[..2], Closed::End);
+    assert_eq!(
+        judged(&scene(), &open, &CALM),
+        (Kind::Unknown, Some("still-open"))
+    );
+}
+
+#[test]
+fn where_only_large_ones_vanish_it_is_the_mtu() {
+    let calm = Calm {
+        largest: Some(80),
+        ..CALM
+    };
+    assert_eq!(
+        judged(&scene(), &vanished(), &calm),
+        (Kind::Lost, Some("pmtu"))
+    );
+}
+
+#[test]
+fn of_a_stream_the_bytes_that_vanished_are_lost() {
+    let mut torn = journey(&WHOLE, Closed::Silence);
+    torn.packet.transport = three_thousand_bytes();
+    for step in 0..2 {
+        seen(&mut torn, step, 3000);
+    }
+    for step in 2..4 {
+        seen(&mut torn, step, 2000);
+    }
+    let (verdict, parts) = judge(&scene(), &torn, &CALM);
+    assert_eq!(verdict.kind, Kind::Partial, "{verdict:?}");
+    assert_eq!((parts.delivered, parts.lost), (2000, 1000));
+    // Unless its receiver has acknowledged them all: then hops were missed.
+    torn.acked = true;
+    let (verdict, parts) = judge(&scene(), &torn, &CALM);
+    assert_eq!(
+        (verdict.kind, verdict.confidence, parts.delivered),
+        (Kind::Delivered, Confidence::Confirmed, 3000)
+    );
+}
+
+#[test]
+fn a_question_without_an_answer_is_unanswered() {
+    let mut question = journey(&WHOLE, Closed::Silence);
+    question.asks = true;
+    assert_eq!(
+        judged(&scene(), &question, &CALM),
+        (Kind::Unanswered, Some("no-answer"))
+    );
+    let overflow = Calm {
+        rose: Some("ListenOverflows +1 in default/b"),
+        ..CALM
+    };
+    let (verdict, _) = judge(&scene(), &question, &overflow);
+    assert_eq!(verdict.cause, Some("listen-overflow"));
+    assert!(verdict.evidence.iter().any(|line| line.contains("+1")));
+    // An answer that was lost on its way to the collector is one, too.
+    let lossy = Calm {
+        hops_lost: true,
+        ..CALM
+    };
+    assert_eq!(judged(&scene(), &question, &lossy), (Kind::Delivered, None));
+    // The follow ended before the time was over.
+    question.closed = Closed::End;
+    assert_eq!(judged(&scene(), &question, &CALM), (Kind::Delivered, None));
+    question.closed = Closed::Known;
+    question.answered_by = Some(2);
+    assert_eq!(
+        says(&scene(), &question),
+        (Kind::Delivered, Confidence::Confirmed, None)
+    );
+}
+
+#[test]
+fn who_was_told_was_refused() {
+    let mut told = journey(&WHOLE, Closed::Known);
+    told.refusal = Some(Refusal {
+        by: 2,
+        from: B.into(),
+        icmp: None,
+    });
+    assert_eq!(
+        judged(&scene(), &told, &CALM),
+        (Kind::Refused, Some("reset"))
+    );
+    let error = Refusal {
+        by: 2,
+        from: NODE_A.into(),
+        icmp: Some((3, 4)),
+    };
+    told.refusal = Some(error);
+    told.steps.truncate(1);
+    assert_eq!(
+        judged(&scene(), &told, &CALM),
+        (Kind::Refused, Some("pmtu"))
+    );
+    let (verdict, _) = judge(&scene(), &told, &CALM);
+    assert!(verdict.text.contains("too large"), "{}", verdict.text);
+}

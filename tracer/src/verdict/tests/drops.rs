@@ -1,0 +1,182 @@
+//! Drops: whose, where, and what they decide.
+
+use std::sync::Arc;
+
+use tracer_common::drop::Scope;
+
+use super::*;
+use crate::journey::{Class, Drop, Judgement};
+
+/// A drop on a node, of all of a journey of `size` bytes.
+fn drop(node: usize, netns: &str, time: i64, class: Class, cause: &'static str) -> Drop {
+    Drop {
+        node,
+        time,
+        netns: Arc::from(netns),
+        scope: Some(Scope::Device),
+        device: Some(Arc::from("cni0")),
+        reason: Arc::from("REASON"),
+        function: Arc::from("function"),
+        offset: 1,
+        judgement: Judgement {
+            class,
+            cause,
+            why: "because",
+            source: "net/core/dev.c",
+        },
+        same_buffer: false,
+        facts: Arc::from(["the route leads to cni0".to_owned()]),
+        part: (0, 1),
+    }
+}
+
+fn dropped(way: &[(usize, usize)], drops: Vec<Drop>) -> Journey {
+    Journey {
+        drops,
+        ..journey(way, Closed::Known)
+    }
+}
+
+fn kind(journey: &Journey) -> Kind {
+    let (verdict, parts) = judge(&scene(), journey, &CALM);
+    assert_eq!(
+        parts.sent,
+        parts.delivered + parts.dropped + parts.lost + parts.unknown
+    );
+    verdict.kind
+}
+
+#[test]
+fn a_loss_on_the_way_is_a_drop_at_its_own_place() {
+    let gone = dropped(
+        &WHOLE[..3],
+        vec![drop(1, "host", 9, Class::Loss, "netfilter")],
+    );
+    let (verdict, parts) = judge(&scene(), &gone, &CALM);
+    assert_eq!(
+        (
+            verdict.kind,
+            verdict.confidence,
+            verdict.cause,
+            verdict.drop
+        ),
+        (Kind::Dropped, Confidence::High, Some("netfilter"), Some(0))
+    );
+    assert_eq!(verdict.text, "dropped at cni0 on node-b: because");
+    assert_eq!(parts.dropped, 1);
+    let evidence = verdict.evidence.join("; ");
+    assert!(evidence.contains("REASON in function"), "{evidence}");
+    assert!(evidence.contains("the route leads to cni0"), "{evidence}");
+}
+
+#[test]
+fn before_the_first_point_it_has_no_hops() {
+    let gone = dropped(&[], vec![drop(0, "default/a", 9, Class::Loss, "netfilter")]);
+    let (verdict, _) = judge(&scene(), &gone, &CALM);
+    assert_eq!(verdict.kind, Kind::Dropped);
+    let evidence = verdict.evidence.join("; ");
+    assert!(evidence.contains("not seen at any"), "{evidence}");
+}
+
+#[test]
+fn inside_the_pod_it_is_dropped_after_it_was_handed_over() {
+    let inside = drop(1, "default/b", 9, Class::Loss, "rcvbuf");
+    assert_eq!(kind(&dropped(&WHOLE, vec![inside])), Kind::Dropped);
+    // In somebody else's namespace it was a copy.
+    let copy = drop(1, "default/c", 9, Class::Loss, "netfilter");
+    let delivered = dropped(&WHOLE, vec![copy]);
+    let (verdict, _) = judge(&scene(), &delivered, &CALM);
+    assert_eq!(
+        (verdict.kind, verdict.confidence),
+        (Kind::Delivered, Confidence::High)
+    );
+    let evidence = verdict.evidence.join("; ");
+    assert!(evidence.contains("a copy of it was dropped"), "{evidence}");
+}
+
+#[test]
+fn the_end_of_a_delivered_packet_is_no_drop() {
+    for class in [Class::Delivered, Class::Duplicate, Class::Flooded] {
+        let end = drop(1, "default/b", 9, class, "copy");
+        assert_eq!(kind(&dropped(&WHOLE, vec![end])), Kind::Delivered);
+    }
+    let unclear = drop(1, "default/b", 9, Class::Unknown, "");
+    let (verdict, _) = judge(&scene(), &dropped(&WHOLE, vec![unclear]), &CALM);
+    assert_eq!(
+        (verdict.kind, verdict.confidence),
+        (Kind::Delivered, Confidence::Low)
+    );
+}
+
+#[test]
+fn a_frame_with_the_wrong_address_is_dropped_by_who_it_was_meant_for() {
+    let flooded = |netns| drop(1, netns, 9, Class::Flooded, "wrong-mac");
+    assert_eq!(
+        kind(&dropped(&WHOLE, vec![flooded("default/b")])),
+        Kind::Dropped
+    );
+    assert_eq!(
+        kind(&dropped(&WHOLE, vec![flooded("default/c")])),
+        Kind::Delivered
+    );
+    // All there was of it, at the wrong node.
+    let last = Drop {
+        same_buffer: true,
+        ..flooded("host")
+    };
+    assert_eq!(kind(&dropped(&WHOLE[..3], vec![last])), Kind::Dropped);
+    assert_eq!(
+        kind(&dropped(&WHOLE[..3], vec![flooded("host")])),
+        Kind::Unknown
+    );
+}
+
+#[test]
+fn a_reset_to_nobody_is_not_refused() {
+    let refusal = drop(1, "default/b", 9, Class::Refusal, "no-listener");
+    let data = dropped(&WHOLE, vec![refusal.clone()]);
+    assert_eq!(kind(&data), Kind::Dropped);
+    let mut reset = data;
+    let Transport::Tcp(mut tcp) = three_thousand_bytes() else {
+        unreachable!("it is TCP");
+    };
+    tcp.payload_len = 0;
+    tcp.flags = crate::link::Flags(crate::link::Flags::RST);
+    reset.packet.transport = Transport::Tcp(tcp);
+    assert_eq!(kind(&reset), Kind::Delivered);
+}
+
+#[test]
+fn lost_events_forbid_to_call_it_dropped() {
+    let loss = drop(1, "host", 9, Class::Loss, "netfilter");
+    let gone = dropped(&WHOLE[..3], vec![loss]);
+    let lossy = Calm {
+        hops_lost: true,
+        ..CALM
+    };
+    let (verdict, parts) = judge(&scene(), &gone, &lossy);
+    assert_eq!(
+        (verdict.kind, verdict.cause, parts.unknown),
+        (Kind::Unknown, Some("events-lost"), 1)
+    );
+}
+
+#[test]
+fn bytes_fare_differently() {
+    let part = Drop {
+        part: (2000, 3000),
+        ..drop(1, "host", 9, Class::Loss, "qdisc")
+    };
+    let mut torn = dropped(&WHOLE, vec![part]);
+    torn.packet.transport = three_thousand_bytes();
+    for step in 0..3 {
+        seen(&mut torn, step, 3000);
+    }
+    seen(&mut torn, 3, 2000);
+    let (verdict, parts) = judge(&scene(), &torn, &CALM);
+    assert_eq!(
+        (verdict.kind, verdict.cause),
+        (Kind::Partial, Some("qdisc"))
+    );
+    assert_eq!((parts.delivered, parts.dropped), (2000, 1000));
+}
