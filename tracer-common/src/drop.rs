@@ -143,15 +143,11 @@ pub enum DropCounter {
     RingFull = 3,
     /// The event budget of this moment was spent: a lost event.
     RateLimited = 4,
-    /// tmp
-    Miss = 5,
-    /// tmp
-    Unparsed = 6,
 }
 
 impl DropCounter {
     /// How many there are.
-    pub const COUNT: usize = 7;
+    pub const COUNT: usize = 5;
 }
 
 /// Counters of the drop program on one CPU, indexed by [`DropCounter`]: each
@@ -163,7 +159,7 @@ pub struct DropCounters {
     pub packets: [u64; DropCounter::COUNT],
 }
 
-const _: () = assert!(size_of::<DropCounters>() == 56);
+const _: () = assert!(size_of::<DropCounters>() == 40);
 
 impl DropCounters {
     /// Packets counted in `counter`.
