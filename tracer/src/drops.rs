@@ -154,7 +154,7 @@ impl Session {
             return true;
         };
         let packet = freed.packet.as_ref();
-        *freed.netns == **name
+        freed.netns.as_deref() == Some(name)
             || packet.is_some_and(|packet| {
                 addresses.contains(&packet.src) || addresses.contains(&packet.dst)
             })

@@ -87,10 +87,11 @@ pub struct Freed {
     pub reason: Arc<str>,
     /// The function that freed it.
     pub place: Place,
-    /// `host`, or the pod's name for a pod's own namespace.
-    pub netns: Arc<str>,
+    /// `host`, or the pod's name for a pod's own namespace; `None` where it
+    /// could not be told, of packets of a follow only.
+    pub netns: Option<Arc<str>>,
     /// How that is known.
-    pub scope: Scope,
+    pub scope: Option<Scope>,
     /// The interface it was at, where that is known.
     pub device: Option<Arc<str>>,
     /// EtherType; 0 of what was never on its way, such as a message between

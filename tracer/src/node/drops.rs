@@ -156,7 +156,7 @@ fn prepare(start: &DropStart) -> Result<(DropProbe, DropHello), NodeError> {
     let mut pods: Vec<Arc<str>> = namespaces.values().cloned().collect();
     pods.retain(|name| **name != *HOST);
     pods.sort();
-    let probe = DropProbe::start(load, namespaces, start.ring_size, start.budget)?;
+    let probe = DropProbe::start(load, namespaces, start.ring_size, start.budget, true)?;
     if !probe.has_symbols() {
         notes.push(
             "the kernel does not show where its functions are: places are raw addresses and \
@@ -205,9 +205,10 @@ fn watch(
         let ends = wait(&mut [on_stop(), on_events], IDLE_MS)?
             || wait(&mut [on_stop()], GATHER_MS.into())?;
         if ends {
-            let report = probe.finish()?;
+            probe.detach()?;
             let mut freed = Vec::new();
             while !probe.drain(&mut freed) {}
+            let report = probe.report()?;
             let _: Result<(), _> = batches.send(DropBatch { freed, report });
             return Ok(());
         }

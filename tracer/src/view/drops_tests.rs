@@ -55,8 +55,8 @@ fn freed(reason: &str, function: &str) -> Freed {
             function: Arc::from(function),
             offset: 1010,
         },
-        netns: Arc::from("host"),
-        scope: Scope::Device,
+        netns: Some(Arc::from("host")),
+        scope: Some(Scope::Device),
         device: Some(Arc::from("flannel.1")),
         protocol: 0x0800,
         encap: None,
@@ -92,7 +92,7 @@ fn show(mut view: impl DropView) {
     tally.show(true, &mut line).expect("memory takes all");
     tally.show(false, &mut line).expect("memory takes all");
     let frame = Freed {
-        netns: Arc::from("shop/cart"),
+        netns: Some(Arc::from("shop/cart")),
         device: None,
         protocol: 0x88cc,
         packet: None,

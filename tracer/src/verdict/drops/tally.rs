@@ -19,7 +19,7 @@ const MAX_KINDS: usize = 10_000;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     node: usize,
-    netns: Arc<str>,
+    netns: Option<Arc<str>>,
     device: Option<Arc<str>>,
     reason: Arc<str>,
     function: Arc<str>,
@@ -73,7 +73,7 @@ impl Tally {
         let ends = |packet: &Packet| (packet.src, packet.dst, packet.proto());
         let key = Key {
             node,
-            netns: Arc::clone(&freed.netns),
+            netns: freed.netns.clone(),
             device: freed.device.clone(),
             reason: Arc::clone(&freed.reason),
             function: Arc::clone(&freed.place.function),
@@ -191,8 +191,8 @@ mod tests {
                 function: Arc::from(function),
                 offset: 1,
             },
-            netns: Arc::from("host"),
-            scope: Scope::Device,
+            netns: Some(Arc::from("host")),
+            scope: Some(Scope::Device),
             device: Some(Arc::from("cni0")),
             protocol: 0x0800,
             encap: None,

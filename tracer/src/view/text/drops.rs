@@ -106,8 +106,8 @@ impl<W: Write> DropView for Text<W> {
 /// Node, namespace, interface.
 fn place(flow: &mut Flow, palette: Palette, scene: &DropScene, kind: &DropKind) {
     flow.put(palette.strong, &scene.nodes[kind.node].node);
-    if *kind.example.netns != *HOST {
-        flow.words(palette.plain, &format!("inside {}", kind.example.netns));
+    if let Some(netns) = kind.example.netns.as_deref().filter(|netns| *netns != HOST) {
+        flow.words(palette.plain, &format!("inside {netns}"));
     }
     if let Some(device) = &kind.example.device {
         flow.words(palette.plain, &format!("at {device}"));
