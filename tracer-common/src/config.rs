@@ -37,7 +37,7 @@ pub struct Config {
     /// A packet is in the sample when the upper half of its sampling hash is
     /// at most this: `u32::MAX` takes all.
     pub sample: u32,
-    /// [`EXPLAIN_MISSES`] and [`PREFIXES`].
+    /// [`EXPLAIN_MISSES`], [`PREFIXES`] and [`DROPS_ALL`].
     pub flags: u32,
 }
 
@@ -50,3 +50,6 @@ pub const EXPLAIN_MISSES: u32 = 1;
 /// address, so that an address found in no table of addresses is looked up
 /// among those.
 pub const PREFIXES: u32 = 2;
+/// Flag of [`Config`], for the drop programs: every packet that is freed in a
+/// wanted namespace is an event, whether or not it belongs to a follow.
+pub const DROPS_ALL: u32 = 4;

@@ -82,20 +82,21 @@ pub struct DropEvent {
     pub location: u64,
     /// The kernel's reason number, 0 where it gives none.
     pub reason: u32,
-    /// Inode number of the network namespace.
+    /// Inode number of the network namespace, 0 where it could not be told.
     pub netns: u32,
     /// Name of the device, zeros where it is not known.
     pub device: [u8; NAME_BYTES],
     /// EtherType, host byte order; 0 of what was never on its way.
     pub protocol: u16,
-    /// [`Scope`].
+    /// [`Scope`], 0 where the namespace could not be told.
     pub scope: u8,
     /// Always 0.
     pub padding: [u8; 5],
     /// The packet, as at an observation point: `ifindex` is 0 where the
     /// device is not known, `network` is 0 where no header could be read,
-    /// offsets count from the network header. Direction, generation and VLAN
-    /// tag are not known here, and 0.
+    /// offsets count from the network header. Direction and VLAN tag are not
+    /// known here, and 0. The generation is 0 with
+    /// [`crate::config::DROPS_ALL`].
     pub hop: HopEvent,
 }
 
@@ -133,9 +134,11 @@ impl DropEvent {
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DropCounter {
-    /// In a network namespace of somebody else.
+    /// In a network namespace of somebody else. Of a follow's packets only:
+    /// of the others nobody asks where.
     Elsewhere = 0,
-    /// In no namespace that can be told: it decides nothing.
+    /// In no namespace that can be told: it decides nothing. Only with
+    /// [`crate::config::DROPS_ALL`]: a follow's packet is an event then, too.
     Unscoped = 1,
     /// Its event is in the ring buffer.
     Emitted = 2,
@@ -143,11 +146,18 @@ pub enum DropCounter {
     RingFull = 3,
     /// The event budget of this moment was spent: a lost event.
     RateLimited = 4,
+    /// Does not belong to the follow, wherever it was freed.
+    Miss = 5,
+    /// Belongs to it, but its flow or content is not in the sample.
+    SampledOut = 6,
+    /// IPv4 or IPv6 by its EtherType, but its headers cannot be read: cannot
+    /// be told to belong to the follow or not.
+    Unparsed = 7,
 }
 
 impl DropCounter {
     /// How many there are.
-    pub const COUNT: usize = 5;
+    pub const COUNT: usize = 8;
 }
 
 /// Counters of the drop program on one CPU, indexed by [`DropCounter`]: each
@@ -159,7 +169,7 @@ pub struct DropCounters {
     pub packets: [u64; DropCounter::COUNT],
 }
 
-const _: () = assert!(size_of::<DropCounters>() == 40);
+const _: () = assert!(size_of::<DropCounters>() == 64);
 
 impl DropCounters {
     /// Packets counted in `counter`.

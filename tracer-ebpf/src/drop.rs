@@ -7,30 +7,34 @@
 //! for each signature, and user space loads the one that fits.
 //!
 //! The tracepoint is the kernel's, not a namespace's: most of what comes here
-//! is somebody else's. So the first question is whose namespace a packet died
-//! in. The socket that refused it knows best. Then the device, if it is one:
-//! UDP and TCP use the pointer's place for other things. The packet's own
+//! is somebody else's. So the first question is whether the packet belongs to
+//! the follow, by the same filter as at the observation points; or, where
+//! every drop of a node is asked for, whose namespace it died in.
+//!
+//! Of that, the socket that refused it knows best. Then the device, if it is
+//! one: UDP and TCP use the pointer's place for other things. The packet's own
 //! socket comes last, because it tells who sent it: a veth pair takes a packet
 //! to another namespace with its sender's socket still on it, which is taken
-//! off only as the IP layer receives it (`skb_orphan` in `ip_rcv_core`).
-//!
-//! Everything is read with `bpf_probe_read_kernel`, which fails where a
-//! pointer leads nowhere; then that source is passed over.
+//! off only as the IP layer receives it (`skb_orphan` in `ip_rcv_core`). These
+//! are read with `bpf_probe_read_kernel`, which fails where a pointer leads
+//! nowhere; then that source is passed over.
 
 use aya_ebpf::{
-    helpers::generated::{bpf_ktime_get_ns, bpf_probe_read_kernel},
-    macros::btf_tracepoint,
-    programs::BtfTracePointContext,
+    helpers::generated::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext,
 };
+use network_types::eth::EtherType;
 use tracer_common::{
+    config::DROPS_ALL,
     drop::{DropCounter, DropEvent, DropLoad, FIRST_NAMESPACE, NAME_BYTES, Scope},
+    filter::{Decision, candidate, decide, sampling_hash},
     packet::Packet,
-    walk::{MAX_OFFSET, arp, walk},
+    walk::{Layers, Unparsed, arp, walk},
 };
 
 use crate::{
-    headers::{Bytes, fill_headers},
-    maps::{self, DROPS, Freed},
+    buffer::{self, Front, Headers, direct, field, pointer, read},
+    headers::fill_headers,
+    maps::{self, Current, DROP_LOAD, DROPS, FRONT},
 };
 
 /// Before Linux 5.17.
@@ -56,35 +60,163 @@ pub(crate) fn tracer_drop_4(ctx: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn freed(skb: u64, location: u64, reason: u32, receiver: u64) -> i32 {
-    maps::count_drop(match maps::freed() {
-        Some(scratch) => {
-            // Through memory, because the verifier allows no arithmetic with
-            // a pointer that it knows the type of.
-            *scratch = Freed {
-                skb,
-                location,
-                receiver,
-                reason,
-                netns: 0,
-                scope: 0,
-                layers: None,
-            };
-            try_freed()
-        }
-        // The map has this element.
-        None => DropCounter::Unscoped,
-    });
+    maps::count_drop(try_freed(skb, location, reason, receiver));
     0
 }
 
-/// What becomes of the freed packet in the scratch memory.
+/// What becomes of the freed packet, and the side effect that goes with it.
 #[inline(always)]
-fn try_freed() -> DropCounter {
-    match find_namespace() {
-        SCOPE_WANTED => emit(),
-        SCOPE_ELSEWHERE => DropCounter::Elsewhere,
-        _ => DropCounter::Unscoped,
+fn try_freed(skb: u64, location: u64, reason: u32, receiver: u64) -> DropCounter {
+    // The maps have these elements.
+    let (Some(config), Some(freed)) = (maps::config(), maps::freed()) else {
+        return DropCounter::Miss;
+    };
+    let all = config.flags & DROPS_ALL != 0;
+    if !all && config.generation == 0 {
+        return DropCounter::Miss;
     }
+    freed.skb = skb;
+    freed.location = location;
+    freed.receiver = receiver;
+    freed.reason = reason;
+    freed.netns = 0;
+    freed.scope = 0;
+    if !all {
+        match look(skb) {
+            LOOK_FOUND if belongs() => {}
+            LOOK_FOUND | LOOK_MISS => return DropCounter::Miss,
+            _ => return DropCounter::Unparsed,
+        }
+        if config.sample != u32::MAX && sample() > config.sample {
+            return DropCounter::SampledOut;
+        }
+    }
+    match find_namespace() {
+        SCOPE_WANTED => {}
+        SCOPE_ELSEWHERE => return DropCounter::Elsewhere,
+        _ if all => return DropCounter::Unscoped,
+        // Whose it is can be told by where it was seen before.
+        _ => {}
+    }
+    freed.located = !all || look(skb) == LOOK_FOUND;
+    emit(skb)
+}
+
+const LOOK_MISS: u32 = 0;
+const LOOK_FOUND: u32 = 1;
+const LOOK_UNPARSED: u32 = 2;
+
+/// Finds the packet's headers and walks them. What was found is in the scratch
+/// memory, unless the packet certainly does not belong to the follow.
+///
+/// As in the classifiers, results go through memory for the verifier: what it
+/// reads from a map it takes for any value, and checks the next stage once.
+#[inline(never)]
+fn look(skb: u64) -> u32 {
+    // As network-types numbers them.
+    const V4: u16 = EtherType::Ipv4 as u16;
+    const V6: u16 = EtherType::Ipv6 as u16;
+    const ARP: u16 = EtherType::Arp as u16;
+
+    let Some(freed) = maps::freed() else {
+        return LOOK_MISS;
+    };
+    let protocol: u16 = direct(skb, &DROP_LOAD.skb_protocol);
+    freed.protocol = u16::from_be(protocol);
+    let looked = if !buffer::find(skb, freed) {
+        LOOK_UNPARSED
+    } else if protocol == ARP {
+        look_arp()
+    } else {
+        look_front(&Front::of(freed))
+    };
+    // Of others nobody says that they have headers to be read.
+    if looked == LOOK_UNPARSED && protocol != V4 && protocol != V6 {
+        return LOOK_MISS;
+    }
+    looked
+}
+
+/// Walks what was copied at once.
+#[inline(always)]
+fn look_front(packet: &Front<'_>) -> u32 {
+    /// From the transport header on, what an ICMPv6 error quotes.
+    const QUOTE: usize = 8 + 40;
+
+    match walk(packet, false, &maps::load().vxlan_ports) {
+        // The filter takes for no match what it cannot read.
+        Ok(Some(layers)) if layers.l4 + QUOTE <= FRONT => ask(packet, layers),
+        Ok(Some(_)) | Err(Unparsed::Short) => look_whole(),
+        Ok(None) => LOOK_MISS,
+        Err(_) => LOOK_UNPARSED,
+    }
+}
+
+/// Walks all of the packet, for one with rare headers.
+#[inline(never)]
+fn look_whole() -> u32 {
+    let Some(freed) = maps::freed() else {
+        return LOOK_MISS;
+    };
+    let packet = Headers::of(freed);
+    match walk(&packet, false, &maps::load().vxlan_ports) {
+        Ok(Some(layers)) => ask(&packet, layers),
+        Ok(None) => LOOK_MISS,
+        Err(_) => LOOK_UNPARSED,
+    }
+}
+
+/// As [`look_front`], for ARP: without an Ethernet header, nothing in it says
+/// so.
+#[inline(never)]
+fn look_arp() -> u32 {
+    let Some(freed) = maps::freed() else {
+        return LOOK_MISS;
+    };
+    let packet = Front::of(freed);
+    arp(&packet, 0).map_or(LOOK_UNPARSED, |layers| ask(&packet, layers))
+}
+
+/// Keeps what was found; with a follow, only if the filter's first stage lets
+/// it pass.
+#[inline(always)]
+fn ask<P: Packet>(packet: &P, layers: Layers) -> u32 {
+    let (Some(config), Some(found)) = (maps::config(), maps::found()) else {
+        return LOOK_MISS;
+    };
+    if config.flags & DROPS_ALL == 0 {
+        let Some(ends) = candidate(packet, &layers, &Current::of(config), false) else {
+            return LOOK_MISS;
+        };
+        found.ends.write(ends);
+    }
+    found.layers.write(layers);
+    LOOK_FOUND
+}
+
+/// Decides about a packet that may belong to the follow.
+#[inline(never)]
+fn belongs() -> bool {
+    let (Some(config), Some(freed), Some(found)) = (maps::config(), maps::freed(), maps::found())
+    else {
+        return false;
+    };
+    // SAFETY: with a follow, `look` has written it in this run.
+    let ends = unsafe { found.ends.assume_init_ref() };
+    decide(&Headers::of(freed), ends, &Current::of(config)) == Decision::Match
+}
+
+/// The packet's place in the sample, as at the observation points.
+#[inline(never)]
+fn sample() -> u32 {
+    let (Some(freed), Some(found)) = (maps::freed(), maps::found()) else {
+        return 0;
+    };
+    // SAFETY: with a follow, `look` has written both in this run.
+    let layers = unsafe { found.layers.assume_init_ref() };
+    // SAFETY: as above.
+    let ends = unsafe { found.ends.assume_init_ref() };
+    (sampling_hash(&Headers::of(freed), layers, ends) >> 32) as u32
 }
 
 const SCOPE_NONE: u32 = 0;
@@ -129,33 +261,11 @@ fn namespace(owner: u64, offset: u32, load: &DropLoad) -> Option<u32> {
     (inum >= FIRST_NAMESPACE).then_some(inum)
 }
 
-/// The bytes at an offset in a kernel structure.
-#[inline(always)]
-fn field<const N: usize>(structure: u64, offset: u32) -> Option<[u8; N]> {
-    let mut bytes = [0_u8; N];
-    read(structure.wrapping_add(u64::from(offset)), &mut bytes, N).then_some(bytes)
-}
-
-/// The pointer there; none where it is null.
-#[inline(always)]
-fn pointer(structure: u64, offset: u32) -> Option<u64> {
-    field(structure, offset)
-        .map(u64::from_ne_bytes)
-        .filter(|pointer| *pointer != 0)
-}
-
-/// Copies `len` bytes, at most as many as `to` has, from kernel memory.
-#[inline(always)]
-fn read(from: u64, to: &mut [u8], len: usize) -> bool {
-    // SAFETY: `to` holds `len` bytes; the helper checks what it reads.
-    unsafe { bpf_probe_read_kernel(to.as_mut_ptr().cast(), len as u32, from as *const _) == 0 }
-}
-
-/// Writes the event of a packet that was freed in a wanted namespace.
+/// Writes the event of the packet in the scratch memory.
 #[inline(never)]
-fn emit() -> DropCounter {
+fn emit(skb: u64) -> DropCounter {
     let (Some(config), Some(freed)) = (maps::config(), maps::freed()) else {
-        return DropCounter::Unscoped;
+        return DropCounter::Miss;
     };
     // SAFETY: no preconditions.
     let time = unsafe { bpf_ktime_get_ns() };
@@ -172,24 +282,37 @@ fn emit() -> DropCounter {
     event.reason = freed.reason;
     event.netns = freed.netns;
     event.scope = freed.scope as u8;
+    event.protocol = freed.protocol;
     event.hop.time = time;
-    event.hop.skb = freed.skb.wrapping_add(maps::load().salt);
-    fill_device(event, freed.skb, freed.scope);
-    fill_packet(event, freed.skb);
+    event.hop.generation = config.generation;
+    // Through memory, because the verifier allows no arithmetic with a
+    // pointer that it knows the type of.
+    event.hop.skb = skb;
+    // SAFETY: the field was just written.
+    let skb = unsafe { core::ptr::read_volatile(&raw const event.hop.skb) };
+    event.hop.skb = skb.wrapping_add(maps::load().salt);
+    fill_device(event, skb);
+    fill_buffer(event, skb);
+    fill_packet(event);
+    // On kernels that let programs of this kind interrupt each other, another
+    // packet may have taken the place of this one.
+    if maps::freed().is_none_or(|freed| freed.skb != skb) {
+        event.hop.network = 0;
+    }
     record.submit(0);
     DropCounter::Emitted
 }
 
 /// Fills in the device, if the packet has one, in the namespace it died in.
 #[inline(always)]
-fn fill_device(event: &mut DropEvent, skb: u64, scope: u32) {
+fn fill_device(event: &mut DropEvent, skb: u64) {
     let load = maps::drop_load();
     let Some(dev) = pointer(skb, load.skb_dev) else {
         return;
     };
     // A pointer that is no device's may still lead somewhere.
-    let known =
-        scope == Scope::Device as u32 || namespace(dev, load.dev_net, &load) == Some(event.netns);
+    let known = event.scope == Scope::Device as u8
+        || namespace(dev, load.dev_net, &load) == Some(event.netns);
     if !known {
         return;
     }
@@ -203,122 +326,37 @@ fn fill_device(event: &mut DropEvent, skb: u64, scope: u32) {
     event.hop.ifindex = u32::from_ne_bytes(ifindex);
 }
 
-/// ARP's EtherType (IEEE 802, RFC 826).
-const ARP: u16 = 0x0806;
-
-/// Fills in the packet, as far as its headers can be read.
+/// Fills in what the sk_buff says of the packet.
 #[inline(always)]
-fn fill_packet(event: &mut DropEvent, skb: u64) {
+fn fill_buffer(event: &mut DropEvent, skb: u64) {
     let load = maps::drop_load();
-    event.protocol = field(skb, load.skb_protocol).map_or(0, u16::from_be_bytes);
-    let Some(head) = pointer(skb, load.skb_head) else {
-        return;
-    };
-    let Some(data) = pointer(skb, load.skb_data) else {
+    let (Some(head), Some(data)) = (pointer(skb, load.skb_head), pointer(skb, load.skb_data))
+    else {
         return;
     };
     let offset = |at| field(skb, at).map_or(0, u16::from_ne_bytes);
     let word = |at| field(skb, at).map_or(0, u32::from_ne_bytes);
     let network = offset(load.skb_network_header);
     let mac = offset(load.skb_mac_header);
-    let tail = word(load.skb_tail);
     let present = (data.wrapping_sub(head) as u32).wrapping_add(word(load.skb_len));
     event.hop.len = present.wrapping_sub(u32::from(network));
-    event.hop.gso_segs = pointer(skb, load.skb_head)
-        .and_then(|head| field(head + u64::from(word(load.skb_end)), load.shared_gso_segs))
+    event.hop.gso_segs = field(head + u64::from(word(load.skb_end)), load.shared_gso_segs)
         .map_or(0, |bytes| u32::from(u16::from_ne_bytes(bytes)));
-    // 0xffff stands for "not set", and lies behind every tail.
+    // 0xffff stands for "not set".
     if u32::from(mac) + 12 <= u32::from(network) {
         read(head + u64::from(mac), &mut event.hop.macs, 12);
     }
-    let headers = Headers {
-        start: head + u64::from(network),
-        len: u64::from(tail.saturating_sub(u32::from(network)) & 0xffff),
-    };
-    if network == 0 || u32::from(network) >= tail {
-        return;
-    }
-    let located = if event.protocol == ARP {
-        locate_arp(&headers)
-    } else {
-        locate(&headers)
-    };
-    if !located {
-        return;
-    }
-    fill_located(event, &headers);
-    // On kernels that let programs of this kind interrupt each other, another
-    // packet's headers may have been where this one's were looked for.
-    if maps::freed().is_none_or(|freed| freed.skb != skb) {
-        event.hop.network = 0;
-    }
 }
 
-/// Finds the innermost packet; where it lies is then in the scratch memory.
+/// Copies the headers that [`look`] has found.
 #[inline(never)]
-fn locate(headers: &Headers) -> bool {
-    let Some(freed) = maps::freed() else {
-        return false;
-    };
-    match walk(headers, false, &maps::load().vxlan_ports) {
-        Ok(Some(layers)) => {
-            freed.layers = Some(layers);
-            true
-        }
-        _ => false,
-    }
-}
-
-/// As [`locate`], for ARP: without an Ethernet header, nothing in it says so.
-#[inline(never)]
-fn locate_arp(headers: &Headers) -> bool {
-    let Some(freed) = maps::freed() else {
-        return false;
-    };
-    freed.layers = arp(headers, 0).ok();
-    freed.layers.is_some()
-}
-
-/// Copies the headers that [`locate`] has found.
-#[inline(never)]
-fn fill_located(event: &mut DropEvent, headers: &Headers) {
-    let Some(Freed {
-        layers: Some(layers),
-        ..
-    }) = maps::freed()
-    else {
+fn fill_packet(event: &mut DropEvent) {
+    let (Some(freed), Some(found)) = (maps::freed(), maps::found()) else {
         return;
     };
-    fill_headers(&mut event.hop, headers, layers, &maps::load());
-}
-
-/// A packet's linear part from its network header on.
-struct Headers {
-    /// Kernel address.
-    start: u64,
-    /// Bytes that may be read.
-    len: u64,
-}
-
-impl Packet for Headers {
-    #[inline(always)]
-    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        let mut bytes = [0; N];
-        if (offset + N) as u64 > self.len {
-            return None;
-        }
-        read(self.start + offset as u64, &mut bytes, N).then_some(bytes)
-    }
-}
-
-impl Bytes for Headers {
-    #[inline(always)]
-    fn copy(&self, offset: usize, to: &mut [u8], len: usize) -> bool {
-        if len == 0 || len > to.len() {
-            return len == 0;
-        }
-        offset <= MAX_OFFSET
-            && (offset + len) as u64 <= self.len
-            && read(self.start + offset as u64, to, len)
+    if freed.located {
+        // SAFETY: `look` has written it in this run.
+        let layers = unsafe { found.layers.assume_init_ref() };
+        fill_headers(&mut event.hop, &Headers::of(freed), layers, &maps::load());
     }
 }

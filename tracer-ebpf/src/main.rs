@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`tc`] | the classifiers, and what they do with a packet |
 //! | [`drop`] | the programs on `kfree_skb`: packets that go no further |
+//! | [`buffer`] | ways to read what these are given |
 //! | [`headers`] | what both copy from a packet into its event |
 //! | [`skb`] | ways to read an sk_buff's bytes |
 //! | [`maps`] | what is shared with user space |
@@ -12,6 +13,7 @@
 #![no_std]
 #![no_main]
 
+mod buffer;
 mod drop;
 mod headers;
 mod maps;

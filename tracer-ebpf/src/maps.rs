@@ -59,12 +59,12 @@ static BUDGET: Array<Budget> = Array::with_max_entries(1, 0);
 
 /// What one stage of a program leaves for the next, per CPU.
 #[map]
-static FOUND: PerCpuArray<MaybeUninit<Found>> = PerCpuArray::with_max_entries(1, 0);
+static FOUND: PerCpuArray<Found> = PerCpuArray::with_max_entries(1, 0);
 
 /// Where a packet's headers lie, and whose addresses decide about it.
 pub(crate) struct Found {
-    pub(crate) layers: Layers,
-    pub(crate) ends: Ends,
+    pub(crate) layers: MaybeUninit<Layers>,
+    pub(crate) ends: MaybeUninit<Ends>,
 }
 
 /// The events; sized by user space.
@@ -73,7 +73,7 @@ pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
 
 /// As [`LOAD`], of the drop programs.
 #[unsafe(no_mangle)]
-static DROP_LOAD: DropLoad = DropLoad {
+pub(crate) static DROP_LOAD: DropLoad = DropLoad {
     skb_head: 0,
     skb_data: 0,
     skb_tail: 0,
@@ -104,10 +104,25 @@ pub(crate) struct Freed {
     /// The receiving socket's address, or 0.
     pub(crate) receiver: u64,
     pub(crate) reason: u32,
+    /// Where it was freed, and how that is known; 0 where it is not.
     pub(crate) netns: u32,
     pub(crate) scope: u32,
-    pub(crate) layers: Option<Layers>,
+    /// EtherType, host byte order.
+    pub(crate) protocol: u16,
+    /// Where its network header lies, and how many bytes of the linear part
+    /// begin there.
+    pub(crate) start: u64,
+    pub(crate) len: u64,
+    /// The first of them.
+    pub(crate) front: [u8; FRONT],
+    /// Whether they were walked to an innermost packet: that is in the other
+    /// scratch memory, [`Found`].
+    pub(crate) located: bool,
 }
+
+/// Bytes of a freed packet that are copied at once: an IPv4 packet's headers
+/// in a tunnel over IPv4, with what an ICMP error quotes.
+pub(crate) const FRONT: usize = 128;
 
 /// Network namespaces, by inode number, whose drops are wanted.
 #[map]
@@ -179,9 +194,10 @@ pub(crate) fn config() -> Option<&'static Config> {
 
 /// This CPU's scratch memory.
 #[inline(always)]
-pub(crate) fn found() -> Option<&'static mut MaybeUninit<Found>> {
-    // SAFETY: the element belongs to this CPU, on which programs of this kind
-    // do not interrupt each other: they run with bottom halves off.
+pub(crate) fn found() -> Option<&'static mut Found> {
+    // SAFETY: the element belongs to this CPU, on which classifiers do not
+    // interrupt each other: they run with bottom halves off. Of drop programs
+    // see `freed`.
     FOUND.get_ptr_mut(0).map(|found| unsafe { &mut *found })
 }
 

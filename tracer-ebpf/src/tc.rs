@@ -23,7 +23,7 @@ use tracer_common::{
 
 use crate::{
     headers::{Bytes as _, fill_headers},
-    maps::{self, Current, EVENTS, Found},
+    maps::{self, Current, EVENTS},
     skb::{Either, Linear, Whole},
 };
 
@@ -109,7 +109,8 @@ fn look<P: Packet>(packet: &P) -> Result<bool, Unparsed> {
     let Some(found) = maps::found() else {
         return Ok(false);
     };
-    found.write(Found { layers, ends });
+    found.layers.write(layers);
+    found.ends.write(ends);
     Ok(true)
 }
 
@@ -120,7 +121,7 @@ fn belongs(skb: *mut __sk_buff, egress: bool) -> bool {
         return false;
     };
     // SAFETY: `look` has written it in this run.
-    let ends = unsafe { &found.assume_init_ref().ends };
+    let ends = unsafe { found.ends.assume_init_ref() };
     match decide(&Either::new(skb), ends, &Current::of(config)) {
         Decision::Match => true,
         Decision::Elsewhere if config.flags & EXPLAIN_MISSES != 0 => {
@@ -154,8 +155,10 @@ fn sample(skb: *mut __sk_buff) -> u32 {
     let Some(found) = maps::found() else {
         return 0;
     };
-    // SAFETY: `look` has written it in this run.
-    let Found { layers, ends } = unsafe { found.assume_init_ref() };
+    // SAFETY: `look` has written both in this run.
+    let layers = unsafe { found.layers.assume_init_ref() };
+    // SAFETY: as above.
+    let ends = unsafe { found.ends.assume_init_ref() };
     (sampling_hash(&Whole(skb), layers, ends) >> 32) as u32
 }
 
@@ -166,7 +169,7 @@ fn emit(skb: *mut __sk_buff, egress: bool) -> Counter {
         return Counter::Miss;
     };
     // SAFETY: `look` has written it in this run.
-    let layers = unsafe { &found.assume_init_ref().layers };
+    let layers = unsafe { found.layers.assume_init_ref() };
     if config.sample != u32::MAX && sample(skb) > config.sample {
         return Counter::SampledOut;
     }

@@ -1,4 +1,4 @@
-//! The program on `kfree_skb`: load, attach, read.
+//! The program on `kfree_skb`: load, attach, arm, read.
 //!
 //! It has a ring buffer of its own: drops come in floods of one kind, and
 //! must not push out hops, nor hops them; and it belongs to the kernel, while
@@ -13,23 +13,22 @@ use std::{
 
 use aya::{
     Btf as AyaBtf, Ebpf, EbpfLoader,
-    maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
+    maps::{HashMap, MapData, PerCpuArray, RingBuf},
     programs::BtfTracePoint,
 };
 use tracer_common::{
-    config::{BUDGET_WINDOW_SHIFT, Config, Load},
-    drop::{DropCounters, DropLoad},
+    config::{Config, DROPS_ALL, Load},
+    drop::DropCounters,
 };
 
 use super::{
-    NodeError, decode,
-    kernel::{Btf, BtfError, Reasons, Symbols},
+    NodeError,
+    decode::{self, RawDrop},
+    filter::{self, MAX_ADDRESSES, map},
+    kernel::{Btf, KFREE_SKB, Reasons, Symbols, drop_program},
     probe::PROGRAMS,
 };
-use crate::link::{DropReport, Freed};
-
-/// The tracepoint.
-const KFREE_SKB: &str = "kfree_skb";
+use crate::link::{DropReport, Filter, Freed};
 
 /// Records taken off the ring buffer at a time.
 const BATCH: usize = 16_384;
@@ -39,49 +38,42 @@ pub(super) struct DropProbe {
     ebpf: Ebpf,
     program: &'static str,
     events: RingBuf<MapData>,
+    config: Config,
     reasons: Reasons,
     symbols: Symbols,
     /// What the namespaces are called, by inode number.
     namespaces: StdHashMap<u32, Arc<str>>,
     malformed: u64,
-    /// The kernel forgets them with the program.
-    missed_at_end: Option<u64>,
+    /// See [`DropReport::missed`]; known until the program is unloaded.
+    missed: u64,
 }
 
 impl DropProbe {
-    /// Loads the program for drops in `namespaces` and attaches it.
+    /// Loads the program for drops in `namespaces` and attaches it. With `all`
+    /// each of them is an event, with at most `budget` per second; else those
+    /// of a follow, once the program is armed.
     pub(super) fn start(
         load: Load,
         namespaces: StdHashMap<u32, Arc<str>>,
         ring_size: u32,
         budget: u32,
-        _all: bool,
+        all: bool,
     ) -> Result<Self, NodeError> {
         let btf = Btf::of_kernel()?;
-        let offsets = offsets(&btf)?;
-        let program = match btf.tracepoint_arguments(KFREE_SKB) {
-            Some(2) => "tracer_drop_2",
-            Some(3) => "tracer_drop_3",
-            Some(4) => "tracer_drop_4",
-            _ => return Err(BtfError::Tracepoint.into()),
-        };
+        let (program, offsets) = drop_program(&btf)?;
         let mut ebpf = EbpfLoader::new()
             .override_global("LOAD", &load, true)
             .override_global("DROP_LOAD", &offsets, true)
             .map_max_entries("DROPS", ring_size)
+            .map_max_entries("ADDRESSES", MAX_ADDRESSES)
+            .map_max_entries("PREFIXES", MAX_ADDRESSES)
             .load(PROGRAMS)
             .map_err(|source| NodeError::load(&source))?;
         let events = ebpf.take_map("DROPS").expect("the object has this map");
         let events = RingBuf::try_from(events).map_err(|source| NodeError::map(&source))?;
 
-        let per_window = (u64::from(budget) << BUDGET_WINDOW_SHIFT) / 1_000_000_000;
-        let config = Config {
-            budget: u32::try_from(per_window).unwrap_or(u32::MAX).max(1),
-            ..Config::default()
-        };
-        map::<Array<_, Config>>(&mut ebpf, "CONFIG")?
-            .set(0, config, 0)
-            .map_err(|source| NodeError::map(&source))?;
+        let config = filter::config(budget, if all { DROPS_ALL } else { 0 });
+        filter::write_config(&mut ebpf, &config)?;
         let mut wanted: HashMap<_, u32, u32> = map(&mut ebpf, "NAMESPACES")?;
         for inode in namespaces.keys() {
             wanted
@@ -105,17 +97,29 @@ impl DropProbe {
             ebpf,
             program,
             events,
+            config,
             reasons,
             symbols,
             namespaces,
             malformed: 0,
-            missed_at_end: None,
+            missed: 0,
         })
     }
 
     /// Whether places have names.
     pub(super) const fn has_symbols(&self) -> bool {
         !self.symbols.is_empty()
+    }
+
+    /// Puts a filter into force, all at once.
+    pub(super) fn arm(&mut self, filter: &Filter) -> Result<(), NodeError> {
+        filter::arm(&mut self.ebpf, filter, &mut self.config)
+    }
+
+    /// Lets so many of 2^32 packets through.
+    pub(super) fn sample(&mut self, sample: u32) -> Result<(), NodeError> {
+        self.config.sample = sample;
+        filter::write_config(&mut self.ebpf, &self.config)
     }
 
     /// What becomes readable when there are events.
@@ -130,56 +134,55 @@ impl DropProbe {
             let Some(record) = self.events.next() else {
                 return true;
             };
-            match decode::freed(&record) {
-                Ok(raw) => match self.namespaces.get(&raw.event.netns) {
-                    Some(netns) => drops.push(Freed {
-                        time: raw.event.hop.time,
-                        skb: raw.event.hop.skb,
-                        reason: self.reasons.name(raw.event.reason),
-                        place: self.symbols.caller(raw.event.location),
-                        netns: Some(Arc::clone(netns)),
-                        scope: Some(raw.scope),
-                        device: raw.device.map(Arc::from),
-                        protocol: raw.event.protocol,
-                        encap: raw.encap,
-                        packet: raw.packet,
-                        facts: Arc::default(),
-                    }),
-                    None => self.malformed += 1,
-                },
-                Err(_) => self.malformed += 1,
+            let decoded = decode::freed(&record);
+            drop(record);
+            match decoded.map(|raw| self.name(raw)) {
+                Ok(Some(freed)) => drops.push(freed),
+                Ok(None) | Err(_) => self.malformed += 1,
             }
         }
         false
     }
 
-    /// What has become of freed packets so far.
-    pub(super) fn report(&mut self) -> Result<DropReport, NodeError> {
-        let missed = match self.missed_at_end {
-            Some(missed) => missed,
-            None => self.missed()?,
+    /// Gives the numbers of a record their names. None if it is from a
+    /// namespace that was not asked for.
+    fn name(&mut self, raw: RawDrop) -> Option<Freed> {
+        let netns = match raw.scope {
+            Some(_) => Some(Arc::clone(self.namespaces.get(&raw.event.netns)?)),
+            None => None,
         };
-        self.counted(missed)
+        Some(Freed {
+            time: raw.event.hop.time,
+            skb: raw.event.hop.skb,
+            reason: self.reasons.name(raw.event.reason),
+            place: self.symbols.caller(raw.event.location),
+            netns,
+            scope: raw.scope,
+            device: raw.device.map(Arc::from),
+            protocol: raw.event.protocol,
+            encap: raw.encap,
+            packet: raw.packet,
+            facts: Arc::default(),
+        })
     }
 
-    /// Detaches. What is in the ring buffer stays readable, and what became
-    /// of all freed packets can still be asked for.
+    /// Detaches; what is in the ring buffer stays readable.
     pub(super) fn detach(&mut self) -> Result<(), NodeError> {
-        self.missed_at_end = Some(self.missed()?);
-        tracepoint(&mut self.ebpf, self.program)
+        filter::flag(&mut self.config, DROPS_ALL, false);
+        filter::disarm(&mut self.ebpf)?;
+        filter::write_config(&mut self.ebpf, &self.config)?;
+        self.missed = missed(self.tracepoint())?;
+        // Unloading drops the link, and with it the attachment.
+        self.tracepoint()
             .unload()
             .map_err(|source| NodeError::load(&source))
     }
 
-    pub(super) fn arm(&mut self, _filter: &crate::link::Filter) -> Result<(), NodeError> {
-        Ok(())
-    }
-
-    pub(super) fn sample(&mut self, _sample: u32) -> Result<(), NodeError> {
-        Ok(())
-    }
-
-    fn counted(&mut self, missed: u64) -> Result<DropReport, NodeError> {
+    /// What has become of freed packets so far.
+    pub(super) fn report(&mut self) -> Result<DropReport, NodeError> {
+        if self.tracepoint().fd().is_ok() {
+            self.missed = missed(self.tracepoint())?;
+        }
         let counters: PerCpuArray<_, DropCounters> = map(&mut self.ebpf, "DROP_COUNTERS")?;
         let mut sum = DropCounters::default();
         let values = counters
@@ -191,49 +194,52 @@ impl DropProbe {
         Ok(DropReport {
             counters: sum,
             malformed: self.malformed,
-            missed,
+            missed: self.missed,
         })
     }
 
-    /// Runs that the kernel left out: `recursion_misses` of `bpf_prog_info`
-    /// (include/uapi/linux/bpf.h), which aya does not show.
-    fn missed(&mut self) -> Result<u64, NodeError> {
-        const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
-        const MISSES: usize = 208 / 8;
+    fn tracepoint(&mut self) -> &mut BtfTracePoint {
+        tracepoint(&mut self.ebpf, self.program)
+    }
+}
 
-        #[repr(C)]
-        struct Attributes {
-            fd: u32,
-            info_len: u32,
-            info: u64,
-        }
+/// Runs that the kernel left out: `recursion_misses` of `bpf_prog_info`
+/// (include/uapi/linux/bpf.h), which aya does not show.
+fn missed(program: &BtfTracePoint) -> Result<u64, NodeError> {
+    const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+    const MISSES: usize = 208 / 8;
 
-        let program = tracepoint(&mut self.ebpf, self.program);
-        let fd = program.fd().map_err(|source| NodeError::load(&source))?;
-        let mut info = [0_u64; MISSES + 1];
-        let mut attributes = Attributes {
-            fd: fd.as_fd().as_raw_fd().cast_unsigned(),
-            info_len: u32::try_from(size_of_val(&info)).expect("some bytes"),
-            info: info.as_mut_ptr().expose_provenance() as u64,
-        };
-        // SAFETY: the kernel writes at most `info_len` bytes to `info`, and
-        // reads and writes no more than the attributes' length.
-        let result = unsafe {
-            libc::syscall(
-                libc::SYS_bpf,
-                BPF_OBJ_GET_INFO_BY_FD,
-                &raw mut attributes,
-                size_of::<Attributes>(),
-            )
-        };
-        if result == 0 {
-            Ok(info[MISSES])
-        } else {
-            Err(NodeError::System {
-                what: "ask the kernel about its program",
-                source: io::Error::last_os_error(),
-            })
-        }
+    #[repr(C)]
+    struct Attributes {
+        fd: u32,
+        info_len: u32,
+        info: u64,
+    }
+
+    let fd = program.fd().map_err(|source| NodeError::load(&source))?;
+    let mut info = [0_u64; MISSES + 1];
+    let mut attributes = Attributes {
+        fd: fd.as_fd().as_raw_fd().cast_unsigned(),
+        info_len: u32::try_from(size_of_val(&info)).expect("some bytes"),
+        info: info.as_mut_ptr().expose_provenance() as u64,
+    };
+    // SAFETY: the kernel writes at most `info_len` bytes to `info`, and
+    // reads and writes no more than the attributes' length.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_OBJ_GET_INFO_BY_FD,
+            &raw mut attributes,
+            size_of::<Attributes>(),
+        )
+    };
+    if result == 0 {
+        Ok(info[MISSES])
+    } else {
+        Err(NodeError::System {
+            what: "ask the kernel about its program",
+            source: io::Error::last_os_error(),
+        })
     }
 }
 
@@ -241,36 +247,4 @@ fn tracepoint<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut BtfTracePoint {
     ebpf.program_mut(name)
         .and_then(|program| program.try_into().ok())
         .expect("the object has these programs")
-}
-
-fn map<'a, M: TryFrom<&'a mut aya::maps::Map, Error = aya::maps::MapError>>(
-    ebpf: &'a mut Ebpf,
-    name: &str,
-) -> Result<M, NodeError> {
-    let map = ebpf.map_mut(name).expect("the object has this map");
-    M::try_from(map).map_err(|source| NodeError::map(&source))
-}
-
-/// Where the program finds what it reads.
-fn offsets(btf: &Btf) -> Result<DropLoad, BtfError> {
-    let skb = |field| btf.offset("sk_buff", field);
-    let dev = |field| btf.offset("net_device", field);
-    Ok(DropLoad {
-        skb_head: skb("head")?,
-        skb_data: skb("data")?,
-        skb_tail: skb("tail")?,
-        skb_end: skb("end")?,
-        skb_len: skb("len")?,
-        skb_mac_header: skb("mac_header")?,
-        skb_network_header: skb("network_header")?,
-        skb_protocol: skb("protocol")?,
-        skb_dev: skb("dev")?,
-        skb_sk: skb("sk")?,
-        shared_gso_segs: btf.offset("skb_shared_info", "gso_segs")?,
-        dev_name: dev("name")?,
-        dev_ifindex: dev("ifindex")?,
-        dev_net: dev("nd_net.net")?,
-        sk_net: btf.offset("sock_common", "skc_net.net")?,
-        net_inum: btf.offset("net", "ns.inum")?,
-    })
 }

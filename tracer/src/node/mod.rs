@@ -14,6 +14,7 @@ mod decode;
 mod drop_probe;
 mod drops;
 mod error;
+mod filter;
 mod probe;
 mod require;
 mod source;

@@ -12,25 +12,24 @@ use std::{
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray, RingBuf, lpm_trie::Key},
+    maps::{HashMap, MapData, PerCpuArray, RingBuf},
     programs::{LinkOrder, SchedClassifier, TcAttachType, tc::TcAttachOptions},
 };
 use tracer_common::{
-    config::{BUDGET_WINDOW_SHIFT, Config, EXPLAIN_MISSES, Load, PREFIXES},
+    config::{Config, EXPLAIN_MISSES, Load},
     counters::{Counters, slot},
     elsewhere,
-    filter::{AddressKey, KEY_PREFIX_BITS, MAX_PAIRS, Prefilter, Rule, Sides},
 };
 
-use super::{NodeError, decode, tables::Tables, worker};
+use super::{
+    NodeError, decode,
+    filter::{self, MAX_ADDRESSES, map},
+    worker,
+};
 use crate::link::{Direction, Elsewhere, Filter, Hop, Proto, Report};
 
 /// The kernel programs, as `build.rs` built them.
 pub static PROGRAMS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
-
-/// Entries of each address table: two generations of a filter with all pairs
-/// and plenty of next hops.
-const MAX_ADDRESSES: u32 = 4096;
 
 /// Records taken off the ring buffer at a time.
 const BATCH: usize = 4_096;
@@ -61,16 +60,10 @@ impl Probe {
                 .map_err(|source| NodeError::load(&source))?;
         }
         let events = ebpf.take_map("EVENTS").expect("the object has this map");
-        let per_window = (u64::from(budget) << BUDGET_WINDOW_SHIFT) / 1_000_000_000;
         let mut probe = Self {
             ebpf,
             events: RingBuf::try_from(events).map_err(|source| NodeError::map(&source))?,
-            config: Config {
-                generation: 0,
-                budget: u32::try_from(per_window).unwrap_or(u32::MAX).max(1),
-                sample: u32::MAX,
-                flags: EXPLAIN_MISSES,
-            },
+            config: filter::config(budget, EXPLAIN_MISSES),
             points: StdHashMap::new(),
             malformed: 0,
         };
@@ -111,64 +104,9 @@ impl Probe {
         Ok(foreign)
     }
 
-    /// Puts a filter into force, all at once: its tables are written beside
-    /// those in use, then the generation is changed.
+    /// Puts a filter into force, all at once.
     pub(super) fn arm(&mut self, filter: &Filter) -> Result<(), NodeError> {
-        let tables = Tables::new(filter)?;
-        let slot = filter.generation % 2;
-        let (single, prefixes): (Vec<_>, Vec<_>) = tables
-            .addresses
-            .into_iter()
-            .map(|(len, address, sides)| (len, AddressKey { slot, address }, sides))
-            .partition(|(len, ..)| *len == KEY_PREFIX_BITS + 128);
-
-        let mut addresses: HashMap<_, AddressKey, Sides> = self.map("ADDRESSES")?;
-        let stale: Vec<AddressKey> = addresses
-            .keys()
-            .flatten()
-            .filter(|key| key.slot == slot)
-            .collect();
-        for key in stale {
-            addresses
-                .remove(&key)
-                .map_err(|source| NodeError::map(&source))?;
-        }
-        for (_, key, sides) in single {
-            addresses
-                .insert(key, sides, 0)
-                .map_err(|source| NodeError::map(&source))?;
-        }
-
-        let mut trie: LpmTrie<_, AddressKey, Sides> = self.map("PREFIXES")?;
-        let stale: Vec<Key<AddressKey>> = trie
-            .keys()
-            .flatten()
-            .filter(|key| key.data().slot == slot)
-            .collect();
-        for key in stale {
-            trie.remove(&key)
-                .map_err(|source| NodeError::map(&source))?;
-        }
-        let any_prefix = !prefixes.is_empty();
-        for (len, key, sides) in prefixes {
-            trie.insert(&Key::new(len, key), sides, 0)
-                .map_err(|source| NodeError::map(&source))?;
-        }
-
-        let mut rules: Array<_, Rule> = self.map("RULES")?;
-        let first = slot * u32::try_from(MAX_PAIRS).expect("64");
-        for (index, rule) in (first..).zip(tables.rules) {
-            rules
-                .set(index, rule, 0)
-                .map_err(|source| NodeError::map(&source))?;
-        }
-        let mut prefilter: Array<_, Prefilter> = self.map("PREFILTER")?;
-        prefilter
-            .set(slot, tables.prefilter, 0)
-            .map_err(|source| NodeError::map(&source))?;
-        self.config.generation = filter.generation;
-        self.flag(PREFIXES, any_prefix);
-        self.write_config()
+        filter::arm(&mut self.ebpf, filter, &mut self.config)
     }
 
     /// Lets so many of 2^32 packets through.
@@ -179,31 +117,12 @@ impl Probe {
 
     /// Whether packets to elsewhere are counted.
     pub(super) fn explain(&mut self, explain: bool) -> Result<(), NodeError> {
-        self.flag(EXPLAIN_MISSES, explain);
+        filter::flag(&mut self.config, EXPLAIN_MISSES, explain);
         self.write_config()
     }
 
-    const fn flag(&mut self, flag: u32, on: bool) {
-        if on {
-            self.config.flags |= flag;
-        } else {
-            self.config.flags &= !flag;
-        }
-    }
-
     fn write_config(&mut self) -> Result<(), NodeError> {
-        let config = self.config;
-        self.map::<Array<_, Config>>("CONFIG")?
-            .set(0, config, 0)
-            .map_err(|source| NodeError::map(&source))
-    }
-
-    fn map<'a, M: TryFrom<&'a mut aya::maps::Map, Error = aya::maps::MapError>>(
-        &'a mut self,
-        name: &str,
-    ) -> Result<M, NodeError> {
-        let map = self.ebpf.map_mut(name).expect("the object has this map");
-        M::try_from(map).map_err(|source| NodeError::map(&source))
+        filter::write_config(&mut self.ebpf, &self.config)
     }
 
     /// What becomes readable when there are events.
@@ -238,7 +157,7 @@ impl Probe {
                 .or_insert(*point);
             *shared = (*shared).min(*point);
         }
-        let map: PerCpuArray<_, Counters> = self.map("COUNTERS")?;
+        let map: PerCpuArray<_, Counters> = map(&mut self.ebpf, "COUNTERS")?;
         let mut counters = Vec::with_capacity(slots.len());
         for (slot, point) in slots {
             let mut sum = Counters::default();
@@ -264,7 +183,7 @@ impl Probe {
         if self.config.flags & EXPLAIN_MISSES == 0 {
             return Ok(Vec::new());
         }
-        let map: HashMap<_, elsewhere::Elsewhere, u64> = self.map("ELSEWHERE")?;
+        let map: HashMap<_, elsewhere::Elsewhere, u64> = map(&mut self.ebpf, "ELSEWHERE")?;
         let mut found: Vec<Elsewhere> = Vec::new();
         // An entry that vanishes while the table is read is no loss: it is
         // explanatory.
@@ -293,12 +212,7 @@ impl Probe {
     pub(super) fn detach(&mut self) -> Result<(), NodeError> {
         // First all points at once: detached one after the other, they would
         // see less and less of each packet.
-        let mut prefilter: Array<_, Prefilter> = self.map("PREFILTER")?;
-        for slot in 0..2 {
-            prefilter
-                .set(slot, Prefilter::EMPTY, 0)
-                .map_err(|source| NodeError::map(&source))?;
-        }
+        filter::disarm(&mut self.ebpf)?;
         for direction in [Direction::Ingress, Direction::Egress] {
             // Unloading drops the links, and with them the attachments.
             classifier(&mut self.ebpf, program(direction))

@@ -30,8 +30,15 @@ fn a_drop_without_readable_headers_is_still_a_drop() {
     assert_eq!(drop.packet, None);
     assert_eq!(drop.device.as_deref(), Some("eth0"));
     assert_eq!(drop.event, event);
-    let unscoped = DropEvent { scope: 0, ..event };
-    assert_eq!(freed(&as_bytes(&unscoped)), Err(Malformed::Field));
+    assert_eq!(drop.scope, Some(Scope::Device));
+    let unknown = DropEvent { scope: 4, ..event };
+    assert_eq!(freed(&as_bytes(&unknown)), Err(Malformed::Field));
+}
+
+#[test]
+fn a_drop_in_a_namespace_that_cannot_be_told_is_still_a_drop() {
+    let drop = freed(&as_bytes(&DropEvent::ZERO)).expect("whole");
+    assert_eq!((drop.scope, drop.event.netns), (None, 0));
 }
 
 proptest! {
@@ -44,7 +51,7 @@ proptest! {
         event.hop.network_len %= 41;
         event.hop.transport_len %= 61;
         for bytes in [bytes, as_bytes(&event)] {
-            let told = (1..=3).contains(&DropEvent::from_bytes(&bytes).expect("as long").scope);
+            let told = (0..=3).contains(&DropEvent::from_bytes(&bytes).expect("as long").scope);
             prop_assert_eq!(freed(&bytes).is_ok(), told);
         }
     }

@@ -43,7 +43,7 @@ pub(super) enum Malformed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RawDrop {
     pub(super) event: DropEvent,
-    pub(super) scope: Scope,
+    pub(super) scope: Option<Scope>,
     pub(super) device: Option<String>,
     pub(super) encap: Option<Encap>,
     pub(super) packet: Option<Packet>,
@@ -55,10 +55,14 @@ pub(super) struct RawDrop {
 /// is no packet, rather than no drop.
 pub(super) fn freed(record: &[u8]) -> Result<RawDrop, Malformed> {
     let event = DropEvent::from_bytes(record).ok_or(Malformed::Length)?;
-    let scope = [Scope::Receiver, Scope::Device, Scope::Socket]
-        .into_iter()
-        .find(|scope| *scope as u8 == event.scope)
-        .ok_or(Malformed::Field)?;
+    let scope = match event.scope {
+        0 => None,
+        number => [Scope::Receiver, Scope::Device, Scope::Socket]
+            .into_iter()
+            .find(|scope| *scope as u8 == number)
+            .ok_or(Malformed::Field)
+            .map(Some)?,
+    };
     let name = event.device.split(|byte| *byte == 0).next();
     let name = name.filter(|name| event.hop.ifindex != 0 && !name.is_empty());
     let packet = packet(&event.hop).ok();

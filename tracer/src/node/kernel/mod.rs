@@ -5,9 +5,11 @@
 //! the kernel does not tell is said to be missing, never guessed.
 
 mod btf;
+mod layout;
 mod reasons;
 mod symbols;
 
 pub use btf::{Btf, BtfError};
+pub use layout::{KFREE_SKB, drop_program};
 pub use reasons::Reasons;
 pub use symbols::{Place, Symbols};

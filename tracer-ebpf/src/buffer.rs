@@ -1,0 +1,148 @@
+//! Ways to read a packet that the kernel frees.
+//!
+//! A program on a tracepoint has no context to read packets through, but it
+//! has the sk_buff itself. The verifier knows the type of that pointer, and
+//! admits loads of its fields at constant offsets, which cost next to nothing.
+//! What the fields point to is plain memory; it takes a helper call, whose
+//! price hardly depends on how much it copies.
+
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use tracer_common::{packet::Packet, walk::MAX_OFFSET};
+
+use crate::{
+    headers::Bytes,
+    maps::{DROP_LOAD, FRONT, Freed},
+};
+
+/// Loads the field at `offset` of the sk_buff that a program was given.
+///
+/// The offset is one of [`DROP_LOAD`]'s: a constant for the verifier, as user
+/// space has written it and the map is frozen. Only for the pointer out of the
+/// program's arguments: through memory it would be a number like any other.
+#[inline(always)]
+pub(crate) fn direct<T: Copy>(skb: u64, offset: &'static u32) -> T {
+    let at = skb.wrapping_add(u64::from(constant(offset)));
+    // SAFETY: the verifier admits the load only where the sk_buff has these
+    // bytes, and it is valid while the program runs.
+    unsafe { core::ptr::read_volatile(at as *const T) }
+}
+
+/// A read-only global, as user space has written it.
+#[inline(always)]
+fn constant(global: &'static u32) -> u32 {
+    // SAFETY: a reference is valid. Volatile, because user space replaced the
+    // value that the compiler saw.
+    unsafe { core::ptr::read_volatile(global) }
+}
+
+/// The bytes at an offset in any kernel structure.
+#[inline(always)]
+pub(crate) fn field<const N: usize>(structure: u64, offset: u32) -> Option<[u8; N]> {
+    let mut bytes = [0_u8; N];
+    read(structure.wrapping_add(u64::from(offset)), &mut bytes, N).then_some(bytes)
+}
+
+/// The pointer there; none where it is null.
+#[inline(always)]
+pub(crate) fn pointer(structure: u64, offset: u32) -> Option<u64> {
+    field(structure, offset)
+        .map(u64::from_ne_bytes)
+        .filter(|pointer| *pointer != 0)
+}
+
+/// Copies `len` bytes, at most as many as `to` has, from kernel memory. False
+/// where the address leads nowhere.
+#[inline(always)]
+pub(crate) fn read(from: u64, to: &mut [u8], len: usize) -> bool {
+    // SAFETY: `to` holds `len` bytes; the helper checks what it reads.
+    unsafe { bpf_probe_read_kernel(to.as_mut_ptr().cast(), len as u32, from as *const _) == 0 }
+}
+
+/// Finds the network header of the sk_buff that the program was given, and
+/// copies what begins there to the scratch memory. False if it has none.
+#[inline(always)]
+pub(crate) fn find(skb: u64, freed: &mut Freed) -> bool {
+    let head: u64 = direct(skb, &DROP_LOAD.skb_head);
+    let network: u16 = direct(skb, &DROP_LOAD.skb_network_header);
+    let tail: u32 = direct(skb, &DROP_LOAD.skb_tail);
+    // 0xffff stands for "not set", and lies behind every tail.
+    if network == 0 || u32::from(network) >= tail {
+        return false;
+    }
+    freed.start = head.wrapping_add(u64::from(network));
+    freed.len = u64::from((tail - u32::from(network)) & 0xffff);
+    // All of it can be read, if not all of it is the packet: behind a
+    // buffer's end lies `struct skb_shared_info`, which is larger.
+    read(freed.start, &mut freed.front, FRONT)
+}
+
+/// The first bytes from a packet's network header on: what [`find`] copied.
+pub(crate) struct Front<'a> {
+    /// How many of them are the packet.
+    len: usize,
+    bytes: &'a [u8; FRONT],
+}
+
+impl<'a> Front<'a> {
+    #[inline(always)]
+    pub(crate) fn of(freed: &'a Freed) -> Self {
+        Self {
+            len: (freed.len as usize).min(FRONT),
+            bytes: &freed.front,
+        }
+    }
+}
+
+impl Packet for Front<'_> {
+    const PLAIN_ONLY: bool = true;
+
+    #[inline(always)]
+    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        if offset + N > self.len {
+            return None;
+        }
+        self.bytes.get(offset..)?.first_chunk().copied()
+    }
+}
+
+/// A packet's linear part from its network header on.
+pub(crate) struct Headers {
+    /// Kernel address.
+    start: u64,
+    /// Bytes that may be read.
+    len: u64,
+}
+
+impl Headers {
+    /// Those that [`find`] found.
+    #[inline(always)]
+    pub(crate) const fn of(freed: &Freed) -> Self {
+        Self {
+            start: freed.start,
+            len: freed.len,
+        }
+    }
+}
+
+impl Packet for Headers {
+    #[inline(always)]
+    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        let mut bytes = [0; N];
+        if (offset + N) as u64 > self.len {
+            return None;
+        }
+        read(self.start + offset as u64, &mut bytes, N).then_some(bytes)
+    }
+}
+
+impl Bytes for Headers {
+    #[inline(always)]
+    fn copy(&self, offset: usize, to: &mut [u8], len: usize) -> bool {
+        if len == 0 || len > to.len() {
+            return len == 0;
+        }
+        offset <= MAX_OFFSET
+            && (offset + len) as u64 <= self.len
+            && read(self.start + offset as u64, to, len)
+    }
+}

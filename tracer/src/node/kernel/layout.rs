@@ -1,0 +1,42 @@
+//! Where the drop programs find what they read.
+
+use tracer_common::drop::DropLoad;
+
+use super::{Btf, BtfError};
+
+/// The tracepoint that every packet passes that goes no further.
+pub const KFREE_SKB: &str = "kfree_skb";
+
+/// The program for this kernel's tracepoint, and the offsets that it reads at.
+///
+/// # Errors
+/// [`BtfError::NoField`] and [`BtfError::Tracepoint`].
+pub fn drop_program(btf: &Btf) -> Result<(&'static str, DropLoad), BtfError> {
+    let program = match btf.tracepoint_arguments(KFREE_SKB) {
+        Some(2) => "tracer_drop_2",
+        Some(3) => "tracer_drop_3",
+        Some(4) => "tracer_drop_4",
+        _ => return Err(BtfError::Tracepoint),
+    };
+    let skb = |field| btf.offset("sk_buff", field);
+    let dev = |field| btf.offset("net_device", field);
+    let offsets = DropLoad {
+        skb_head: skb("head")?,
+        skb_data: skb("data")?,
+        skb_tail: skb("tail")?,
+        skb_end: skb("end")?,
+        skb_len: skb("len")?,
+        skb_mac_header: skb("mac_header")?,
+        skb_network_header: skb("network_header")?,
+        skb_protocol: skb("protocol")?,
+        skb_dev: skb("dev")?,
+        skb_sk: skb("sk")?,
+        shared_gso_segs: btf.offset("skb_shared_info", "gso_segs")?,
+        dev_name: dev("name")?,
+        dev_ifindex: dev("ifindex")?,
+        dev_net: dev("nd_net.net")?,
+        sk_net: btf.offset("sock_common", "skc_net.net")?,
+        net_inum: btf.offset("net", "ns.inum")?,
+    };
+    Ok((program, offsets))
+}
