@@ -14,13 +14,17 @@ mod decode;
 mod drop_probe;
 mod drops;
 mod error;
+mod health;
+mod netlink;
 mod probe;
 mod require;
 mod tables;
+mod visit;
 mod worker;
 
 pub use agent::{look, start};
 pub use drops::start as watch_drops;
 pub use error::NodeError;
+pub use health::Gauge;
 pub use probe::PROGRAMS;
 pub use tables::TooManyPairs;

@@ -1,6 +1,7 @@
 //! From a journey to what happened, with the evidence. Pure.
 
 mod drops;
+mod health;
 mod judge;
 mod model;
 mod nothing;
@@ -9,6 +10,7 @@ mod summary;
 mod tests;
 
 pub use drops::{Class, DropKind, Judgement, Tally, classify};
+pub use health::{Rise, Rises};
 pub use judge::judge;
 pub use model::{Confidence, Kind, Parts, Verdict};
 pub use nothing::explain_nothing;
