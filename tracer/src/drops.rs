@@ -196,6 +196,7 @@ fn start(settings: &DropsSettings, agent: &AgentSpec, key: Key) -> DropStart {
         key,
         ring_size: settings.ring_size,
         budget: settings.budget,
+        explain: settings.explain,
     }
 }
 

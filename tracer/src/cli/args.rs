@@ -242,6 +242,18 @@ pub struct DropsArgs {
     #[arg(short, long, value_enum, default_value_t, help_heading = OUTPUT)]
     pub output: Output,
 
+    /// Tell what routes, neighbours, rules and the like are at the moment of a drop; default: on a
+    /// terminal
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        help_heading = OUTPUT
+    )]
+    pub explain: Option<bool>,
+
     /// Most events per second and node; what is above it is only counted
     #[arg(
         long,

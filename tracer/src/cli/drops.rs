@@ -1,6 +1,11 @@
 //! What `tracer drops` is to do: every name looked up.
 
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io::{self, IsTerminal as _},
+    net::IpAddr,
+    time::Duration,
+};
 
 use super::{
     agents,
@@ -25,6 +30,8 @@ pub struct DropsSettings {
     pub count: Option<u64>,
     /// How to show it.
     pub output: Output,
+    /// Whether to read what may explain a drop.
+    pub explain: bool,
     /// UDP ports of VXLAN, besides those of the nodes' devices.
     pub vxlan_ports: Vec<u16>,
     /// Bytes of a node's ring buffer.
@@ -73,6 +80,7 @@ impl DropsSettings {
             duration: args.duration,
             count: args.count,
             output: args.output,
+            explain: args.explain.unwrap_or_else(|| io::stdout().is_terminal()),
             vxlan_ports: USUAL_VXLAN_PORTS.to_vec(),
             ring_size: args.ring_size,
             budget: args.budget,

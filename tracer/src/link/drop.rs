@@ -8,7 +8,7 @@ use tracer_common::{
     hash::Key,
 };
 
-use super::{Encap, Packet};
+use super::{Encap, Mac, Packet};
 use crate::node::kernel::Place;
 
 /// What an agent needs to know to watch for drops.
@@ -28,6 +28,8 @@ pub struct DropStart {
     pub ring_size: u32,
     /// Events per second that may be emitted.
     pub budget: u32,
+    /// Whether to read [`Freed::facts`].
+    pub explain: bool,
 }
 
 /// A started agent, from outside. Dropping `guard` ends it.
@@ -93,6 +95,8 @@ pub struct Freed {
     pub scope: Scope,
     /// The interface it was at, where that is known.
     pub device: Option<Arc<str>>,
+    /// Where the frame goes, where it has that header.
+    pub dst_mac: Option<Mac>,
     /// EtherType; 0 of what was never on its way, such as a message between
     /// processes.
     pub protocol: u16,
@@ -100,4 +104,7 @@ pub struct Freed {
     pub encap: Option<Encap>,
     /// The innermost packet, where its headers could be read.
     pub packet: Option<Packet>,
+    /// What the agent read of routes, neighbours, rules and the like right
+    /// after, one short sentence each; empty if it was not to.
+    pub facts: Arc<[String]>,
 }

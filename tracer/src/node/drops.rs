@@ -12,7 +12,7 @@ use std::{
     io,
     net::IpAddr,
     os::{fd::AsFd as _, unix::fs::MetadataExt as _},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, mpsc},
     thread::{self, JoinHandle},
 };
@@ -30,9 +30,10 @@ use super::{
     agent::{boot_id, realtime_offset, vxlan_ports},
     discover::{self, Request, discover},
     drop_probe::DropProbe,
+    facts::Explainer,
     require, worker,
 };
-use crate::link::{DropBatch, DropHello, DropLink, DropStart};
+use crate::link::{DropBatch, DropHello, DropLink, DropStart, Freed};
 
 /// What a node's own namespace is called.
 const HOST: &str = "host";
@@ -58,10 +59,10 @@ pub fn start(start: &DropStart) -> Result<DropLink, NodeError> {
     let (ready, prepared) = mpsc::channel();
     let (stopped, start) = (Arc::clone(&stop), start.clone());
     let run = move || match prepare(&start) {
-        Ok((probe, hello)) => {
+        Ok((probe, explainer, hello)) => {
             // Nobody waits for the result of a start given up.
             let _: Result<(), _> = ready.send(Ok(hello));
-            if let Err(error) = watch(probe, &sender, &stopped) {
+            if let Err(error) = watch(probe, explainer, &sender, &stopped) {
                 warn!("the drops of {} are no longer watched: {error}", start.node);
             }
         }
@@ -107,7 +108,7 @@ impl Drop for Guard {
 }
 
 /// Finds the node's namespaces and attaches. Leaves the thread in the node's.
-fn prepare(start: &DropStart) -> Result<(DropProbe, DropHello), NodeError> {
+fn prepare(start: &DropStart) -> Result<(DropProbe, Option<Explainer>, DropHello), NodeError> {
     start.netns.as_deref().map_or(Ok(()), worker::enter)?;
     let plan = discover(&Request::default())?;
     let mut notes = Vec::new();
@@ -125,13 +126,16 @@ fn prepare(start: &DropStart) -> Result<(DropProbe, DropHello), NodeError> {
         discover::pod_namespaces(&addresses)?
     };
     let mut seen: HashSet<&str> = HashSet::new();
+    let mut paths: Vec<(Arc<str>, PathBuf)> = Vec::new();
     for (address, name) in &start.pods {
         let Some(pod) = found.iter().find(|pod| pod.pod == *address) else {
             continue;
         };
         // A pod that has just ended is as good as one not found.
         if let Ok(inode) = inode(&pod.path) {
-            namespaces.insert(inode, Arc::from(name.as_str()));
+            let known: Arc<str> = Arc::from(name.as_str());
+            namespaces.insert(inode, Arc::clone(&known));
+            paths.push((known, pod.path.clone()));
             seen.insert(name);
         }
     }
@@ -165,6 +169,14 @@ fn prepare(start: &DropStart) -> Result<(DropProbe, DropHello), NodeError> {
                 .to_owned(),
         );
     }
+    let explainer = start
+        .explain
+        .then(|| Explainer::new(paths))
+        .transpose()
+        .map_err(|source| NodeError::System {
+            what: "look into network namespaces",
+            source,
+        })?;
     let hello = DropHello {
         node: start.node.clone(),
         boot_id: boot_id(),
@@ -172,7 +184,7 @@ fn prepare(start: &DropStart) -> Result<(DropProbe, DropHello), NodeError> {
         pods,
         notes,
     };
-    Ok((probe, hello))
+    Ok((probe, explainer, hello))
 }
 
 /// The number by which the kernel knows a namespace.
@@ -188,6 +200,7 @@ fn inode(path: &Path) -> Result<u32, NodeError> {
 /// Sends what the probe sees until told to stop, then detaches.
 fn watch(
     mut probe: DropProbe,
+    mut explainer: Option<Explainer>,
     batches: &batches::UnboundedSender<DropBatch>,
     stop: &EventFd,
 ) -> Result<(), NodeError> {
@@ -208,16 +221,26 @@ fn watch(
             let report = probe.finish()?;
             let mut freed = Vec::new();
             while !probe.drain(&mut freed) {}
+            explain(&mut freed, explainer.as_mut());
             let _: Result<(), _> = batches.send(DropBatch { freed, report });
             return Ok(());
         }
         loop {
             let mut freed = Vec::new();
             let complete = probe.drain(&mut freed);
+            explain(&mut freed, explainer.as_mut());
             let report = probe.report()?;
             if batches.send(DropBatch { freed, report }).is_err() || complete {
                 break;
             }
+        }
+    }
+}
+
+fn explain(freed: &mut [Freed], explainer: Option<&mut Explainer>) {
+    if let Some(explainer) = explainer {
+        for freed in freed {
+            freed.facts = explainer.explain(freed);
         }
     }
 }

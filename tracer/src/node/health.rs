@@ -7,6 +7,7 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 
 use super::{
     netlink::{Netlink, Question, attributes},
+    qdisc::{self, Qdisc},
     visit::Visitor,
     worker::now,
 };
@@ -15,20 +16,8 @@ use crate::link::{DeviceHealth, Health, SocketHealth};
 /// What the node's own namespace is called.
 const HOST: &str = "host";
 
-/// Bytes of `struct ifinfomsg` and `struct tcmsg`, before the attributes.
+/// Bytes of `struct ifinfomsg`, before the attributes.
 const LINK_HEADER: usize = 16;
-const QDISC_HEADER: usize = 20;
-
-/// Attributes of a qdisc and of its statistics (include/uapi/linux/
-/// rtnetlink.h, gen_stats.h), and where `drops` is in `struct
-/// gnet_stats_queue`.
-const TCA_STATS2: u16 = 7;
-const TCA_STATS_QUEUE: u16 = 3;
-const QUEUE_DROPS: usize = 8;
-
-/// Parents of a qdisc that hangs at the device itself: its root, and
-/// `TC_H_INGRESS`, which clsact has, too.
-const AT_DEVICE: [u32; 2] = [0xffff_ffff, 0xffff_fff1];
 
 /// Where in `struct rtnl_link_stats64` the counters are, in `u64`s.
 const RX_ERRORS: usize = 4;
@@ -151,15 +140,13 @@ impl Gauge {
 
     /// By interface index.
     fn qdisc_drops(&mut self) -> HashMap<u32, u64> {
-        let question = Question::new(libc::RTM_GETQDISC, &[0; QDISC_HEADER]);
-        let mut sums = HashMap::new();
+        let question = Question::new(libc::RTM_GETQDISC, &[0; qdisc::HEADER]);
+        let mut sums: HashMap<u32, u64> = HashMap::new();
         // A table that changes while it is read changes in other devices.
-        for (index, drops) in self
-            .netlink
-            .dump(&question, qdisc)
-            .map_or_else(|_| Vec::new(), |answers| answers.items)
-        {
-            *sums.entry(index).or_default() += drops;
+        if let Ok(answers) = self.netlink.dump(&question, Qdisc::parse) {
+            for qdisc in answers.items {
+                *sums.entry(qdisc.device).or_default() += u64::from(qdisc.drops);
+            }
         }
         sums
     }
@@ -177,7 +164,9 @@ fn device(message: &[u8]) -> Option<DeviceHealth> {
     for (kind, value) in attributes(message.get(LINK_HEADER..)?) {
         match kind {
             libc::IFLA_STATS64 => stats = Some(value),
-            libc::IFLA_CARRIER_CHANGES => carrier_changes = number(value, 0).unwrap_or(0),
+            libc::IFLA_CARRIER_CHANGES => {
+                carrier_changes = value.try_into().map_or(0, u32::from_ne_bytes);
+            }
             _ => {}
         }
     }
@@ -196,26 +185,6 @@ fn device(message: &[u8]) -> Option<DeviceHealth> {
         carrier_changes: carrier_changes.into(),
         qdisc_drops: 0,
     })
-}
-
-/// The interface of a qdisc and its drops, if it hangs at the device itself.
-fn qdisc(message: &[u8]) -> Option<(u32, u64)> {
-    let (index, parent) = (number(message, 4)?, number(message, 12)?);
-    if !AT_DEVICE.contains(&parent) {
-        return None;
-    }
-    let find = |bytes, wanted| {
-        let mut found = attributes(bytes);
-        found.find_map(|(kind, value)| (kind == wanted).then_some(value))
-    };
-    let stats = find(message.get(QDISC_HEADER..)?, TCA_STATS2)?;
-    let drops = number(find(stats, TCA_STATS_QUEUE)?, QUEUE_DROPS)?;
-    Some((index, drops.into()))
-}
-
-fn number(bytes: &[u8], at: usize) -> Option<u32> {
-    let bytes = bytes.get(at..at + 4)?;
-    Some(u32::from_ne_bytes(bytes.try_into().ok()?))
 }
 
 /// The counters of the calling thread's namespace; without IPv6, fewer.
@@ -288,27 +257,5 @@ mod tests {
         assert_eq!(&*health.devices[0].interface, "lo");
         assert_eq!(&*health.sockets[0].netns, "host");
         assert!(gauge.read().time > health.time);
-    }
-
-    #[test]
-    fn qdiscs_below_another_are_in_its_count() {
-        let message = |parent: u32| {
-            let mut header = [0; QDISC_HEADER];
-            header[4..8].copy_from_slice(&3u32.to_ne_bytes());
-            header[12..16].copy_from_slice(&parent.to_ne_bytes());
-            let queue = [0, 0, 9, 0, 0].map(u32::to_ne_bytes).concat();
-            let mut stats = Vec::from(24u16.to_ne_bytes());
-            stats.extend(TCA_STATS_QUEUE.to_ne_bytes());
-            stats.extend(queue);
-            let mut bytes = header.to_vec();
-            bytes.extend(28u16.to_ne_bytes());
-            bytes.extend(TCA_STATS2.to_ne_bytes());
-            bytes.extend(stats);
-            bytes
-        };
-        assert_eq!(qdisc(&message(0xffff_ffff)), Some((3, 9)));
-        assert_eq!(qdisc(&message(0xffff_fff1)), Some((3, 9)));
-        assert_eq!(qdisc(&message(0x0001_0000)), None);
-        assert_eq!(qdisc(&message(0xffff_ffff)[..30]), None);
     }
 }

@@ -109,6 +109,12 @@ impl Question {
         self
     }
 
+    /// All but the `nlmsghdr`.
+    #[cfg(test)]
+    pub(super) fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
     fn write(&self, flags: u16, sequence: u32, buffer: &mut Vec<u8>) {
         let length = u32::try_from(HEADER_BYTES + self.payload.len()).expect("a short message");
         buffer.clear();

@@ -58,6 +58,7 @@ fn freed(reason: &str, function: &str) -> Freed {
         netns: Arc::from("host"),
         scope: Scope::Device,
         device: Some(Arc::from("flannel.1")),
+        dst_mac: None,
         protocol: 0x0800,
         encap: None,
         packet: Some(Packet {
@@ -75,6 +76,7 @@ fn freed(reason: &str, function: &str) -> Freed {
             },
             payload_hash: 0,
         }),
+        facts: Arc::default(),
     }
 }
 
@@ -85,7 +87,11 @@ fn show(mut view: impl DropView) {
     let mut tally = Tally::default();
     view.started(&scene, STARTED).expect("memory takes all");
     for ms in [0, 200, 400] {
-        let drop = freed("NETFILTER_DROP", "nft_do_chain");
+        let chain = "chains at forward: inet faults/fault (priority 0, policy accept)";
+        let drop = Freed {
+            facts: Arc::from([chain.to_owned()]),
+            ..freed("NETFILTER_DROP", "nft_do_chain")
+        };
         tally.add(1, NOON + ms * 1_000_000, drop);
     }
     let mut line = |kind: &DropKind| view.drop(&scene, kind);
@@ -135,6 +141,7 @@ drops on node-a and 1 pod, node-b and 1 pod; Ctrl-C ends
              default/web → shop/cart UDP 40000 → 9 10 bytes
              NETFILTER_DROP in nft_do_chain: a rule of nftables or iptables
              drops or rejects it
+             · chains at forward: inet faults/fault (priority 0, policy accept)
 12:34:56.700 node-b inside shop/cart
              a frame of type 0x88cc
              DEV_READY in enqueue_to_backlog: its device is down

@@ -194,6 +194,7 @@ mod tests {
             netns: Arc::from("host"),
             scope: Scope::Device,
             device: Some(Arc::from("cni0")),
+            dst_mac: None,
             protocol: 0x0800,
             encap: None,
             packet: Some(Packet {
@@ -206,6 +207,7 @@ mod tests {
                 transport: Transport::Other(89),
                 payload_hash: 0,
             }),
+            facts: Arc::default(),
         }
     }
 

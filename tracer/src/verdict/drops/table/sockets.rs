@@ -131,6 +131,13 @@ pub(super) static TABLE: &[Entry] = &[
         "net/core/stream.c sk_stream_kill_queues; net/ipv4/af_inet.c inet_sock_destruct",
     ),
     entry(
+        &["NOT_SPECIFIED"],
+        &["inet_rtm_getroute"],
+        Delivered,
+        "the kernel's own draft of a packet, made to answer who asked for a route",
+        "net/ipv4/route.c inet_rtm_getroute",
+    ),
+    entry(
         &["UNIX_DISCONNECT", "UNIX_SKIP_OOB"],
         &[],
         Delivered,
