@@ -206,6 +206,7 @@ fn start(settings: &DropsSettings, agent: &AgentSpec, key: Key) -> Start {
         key,
         ring_size: settings.ring_size,
         budget: settings.budget,
+        explain: settings.explain,
     }
 }
 

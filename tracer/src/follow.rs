@@ -277,6 +277,7 @@ fn start(settings: &Settings, agent: &AgentSpec, key: Key) -> Start {
         key,
         ring_size: settings.ring_size,
         budget: settings.budget,
+        explain: settings.explain,
     }
 }
 

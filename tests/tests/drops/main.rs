@@ -7,5 +7,7 @@
 mod clean;
 // Faults, each with what it must show.
 mod faults;
+// What the agent reads when a packet was dropped.
+mod facts;
 // The program and its lines.
 mod watch;

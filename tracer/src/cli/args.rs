@@ -1,6 +1,10 @@
 //! The arguments as they are typed: nothing is looked up here.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    io::{self, IsTerminal as _},
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
@@ -169,6 +173,10 @@ pub struct FollowArgs {
     #[arg(short, long, value_enum, default_value_t, help_heading = OUTPUT)]
     pub output: Output,
 
+    /// Whether to read what may explain a drop.
+    #[command(flatten)]
+    pub explain: Explain,
+
     /// Most events per second and node; above it packets are sampled, and the summary says so
     #[arg(
         long,
@@ -190,6 +198,30 @@ pub struct FollowArgs {
         help_heading = COST
     )]
     pub ring_size: u32,
+}
+
+/// Whether to read what may explain a drop.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// Tell what routes, neighbours, rules and the like are at the moment of a drop; default: on a
+    /// terminal
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        help_heading = OUTPUT
+    )]
+    pub explain: Option<bool>,
+}
+
+impl Explain {
+    /// Whether that was asked for.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        self.explain.unwrap_or_else(|| io::stdout().is_terminal())
+    }
 }
 
 /// The arguments of `tracer drops`.
@@ -241,6 +273,10 @@ pub struct DropsArgs {
     /// Output format; json is one object a line
     #[arg(short, long, value_enum, default_value_t, help_heading = OUTPUT)]
     pub output: Output,
+
+    /// Whether to read what may explain a drop.
+    #[command(flatten)]
+    pub explain: Explain,
 
     /// Most events per second and node; what is above it is only counted
     #[arg(

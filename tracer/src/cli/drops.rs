@@ -25,6 +25,8 @@ pub struct DropsSettings {
     pub count: Option<u64>,
     /// How to show it.
     pub output: Output,
+    /// Whether to read what may explain a drop.
+    pub explain: bool,
     /// UDP ports of VXLAN, besides those of the nodes' devices.
     pub vxlan_ports: Vec<u16>,
     /// Bytes of a node's ring buffer.
@@ -73,6 +75,7 @@ impl DropsSettings {
             duration: args.duration,
             count: args.count,
             output: args.output,
+            explain: args.explain.is_wanted(),
             vxlan_ports: USUAL_VXLAN_PORTS.to_vec(),
             ring_size: args.ring_size,
             budget: args.budget,

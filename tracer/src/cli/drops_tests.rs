@@ -58,6 +58,15 @@ fn a_pod_and_its_node_are_looked_up() {
 }
 
 #[test]
+fn explaining_can_be_switched_on_and_off() {
+    let explain = |line| resolve(line, false).map(|settings| settings.explain);
+    assert_eq!(explain("--explain"), Ok(true));
+    assert_eq!(explain("--explain=true"), Ok(true));
+    assert_eq!(explain("--explain=false"), Ok(false));
+    assert!(explain("--explain=perhaps").is_err());
+}
+
+#[test]
 fn what_is_not_there_is_named() {
     let refused = |line, objects| resolve(line, objects).expect_err("not there");
     assert!(refused("--pod web", false).contains("--inventory"));

@@ -43,6 +43,8 @@ pub struct Settings {
     pub hold: Duration,
     /// How to show it.
     pub output: Output,
+    /// Whether to read what may explain a drop.
+    pub explain: bool,
     /// Whether to attach nothing and only show where it would.
     pub dry_run: bool,
     /// Whether to observe the pods' own interfaces.
@@ -145,6 +147,7 @@ impl Settings {
             count: args.count,
             hold: args.hold,
             output: args.output,
+            explain: args.explain.is_wanted(),
             dry_run: args.dry_run,
             pod_interfaces: args.pod_interfaces,
             vxlan_ports,

@@ -1,6 +1,6 @@
 //! Where every event went, and when some were lost.
 
-use std::ops::Range;
+use std::{collections::VecDeque, ops::Range};
 
 use tracer_common::{
     counters::{Counter, Counters},
@@ -8,8 +8,8 @@ use tracer_common::{
 };
 
 use crate::{
-    link::{DropReport, Hello, Report},
-    verdict::{Accounting, DropAccounting},
+    link::{DropReport, Health, Hello, Report},
+    verdict::{Accounting, DropAccounting, Rises},
 };
 
 /// A span of time, Unix time, ns.
@@ -26,6 +26,9 @@ struct Losses(Vec<Span>);
 /// How many spans of loss are kept: with a report every 100 ms, those of the
 /// last minute or more.
 const MAX_SPANS: usize = 1024;
+
+/// How many readings of a node's counters are kept.
+const MAX_HEALTH: usize = 256;
 
 impl Losses {
     fn add(&mut self, from: i64, to: i64) {
@@ -46,6 +49,8 @@ pub(super) struct Ledger {
     streams: Vec<Entry>,
     /// Which streams are an agent's.
     agents: Vec<Range<usize>>,
+    /// What each agent's kernel had counted, and when.
+    health: Vec<VecDeque<(i64, Health)>>,
     hops_lost: Losses,
     drops_lost: Losses,
     /// Hops that came.
@@ -79,6 +84,7 @@ impl Ledger {
         Self {
             streams: vec![entry; streams],
             agents: ranges,
+            health: vec![VecDeque::new(); agents.len()],
             ..Self::default()
         }
     }
@@ -94,7 +100,7 @@ impl Ledger {
     }
 
     /// Takes a stream's report, made at `now`, Unix time.
-    pub(super) fn report(&mut self, stream: usize, report: Report, now: i64) {
+    pub(super) fn report(&mut self, stream: usize, mut report: Report, now: i64) {
         let entry = &mut self.streams[stream];
         if hops_lost(&report) > hops_lost(&entry.report) {
             self.hops_lost.add(entry.time, now);
@@ -106,7 +112,31 @@ impl Ledger {
         {
             self.drops_lost.add(entry.time, now);
         }
+        let health = report.health.take();
         *entry = Entry { report, time: now };
+        if let Some(health) = health
+            && let Some(agent) = self.agents.iter().position(|range| range.contains(&stream))
+        {
+            let history = &mut self.health[agent];
+            history.push_back((now, health));
+            // The first one stays: what rose since the beginning is better
+            // than nothing.
+            if history.len() > MAX_HEALTH {
+                history.remove(1);
+            }
+        }
+    }
+
+    /// What rose on an agent's node between the last reading before `from`
+    /// and now.
+    pub(super) fn rises(&self, agent: usize, from: i64) -> Option<Rises> {
+        let history = &self.health[agent];
+        let (_, after) = history.back()?;
+        let (_, before) = history
+            .iter()
+            .rfind(|(time, _)| *time <= from)
+            .or(history.front())?;
+        Some(Rises::between(before, after))
     }
 
     /// Until when all streams have told of their losses, Unix time, ns.

@@ -6,7 +6,7 @@ use super::ledger::Ledger;
 use crate::{
     journey::{Journey, Scene, Step},
     link::{Direction, Role},
-    verdict::{Circumstances, Kind, Verdict},
+    verdict::{Circumstances, Kind, Rises, Verdict},
 };
 
 /// Sizes of the packets on a leg from node to node, in bytes on the uplink.
@@ -86,12 +86,8 @@ impl Circumstances for Witness<'_> {
         self.ledger.seen(node, point, last)
     }
 
-    fn device(&self, _node: usize, _interface: &str, _from: i64) -> Option<String> {
-        None
-    }
-
-    fn sockets(&self, _node: usize, _netns: &str, _from: i64) -> Option<String> {
-        None
+    fn rises(&self, node: usize, from: i64) -> Option<Rises> {
+        self.ledger.rises(node, from)
     }
 
     fn black_hole(&self, from: usize, to: usize, len: u32) -> Option<u32> {

@@ -29,6 +29,8 @@ pub struct Start {
     pub ring_size: u32,
     /// Events per second that may be emitted.
     pub budget: u32,
+    /// Whether to read [`super::Freed::facts`].
+    pub explain: bool,
 }
 
 /// What an agent looks for.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tracer_common::drop::{DropCounters, Scope};
 
-use super::{Encap, Packet};
+use super::{Encap, Mac, Packet};
 use crate::node::kernel::Place;
 
 /// Where the kernel's freed packets went since the agent began.
@@ -37,6 +37,8 @@ pub struct Freed {
     pub scope: Option<Scope>,
     /// The interface it was at, where that is known.
     pub device: Option<Arc<str>>,
+    /// Where the frame goes, where it has that header.
+    pub dst_mac: Option<Mac>,
     /// EtherType; 0 of what was never on its way, such as a message between
     /// processes.
     pub protocol: u16,
@@ -44,7 +46,7 @@ pub struct Freed {
     pub encap: Option<Encap>,
     /// The innermost packet, where its headers could be read.
     pub packet: Option<Packet>,
-    /// What the agent read of routes, neighbours and rules at that moment, one
-    /// sentence each.
+    /// What the agent read of routes, neighbours, rules and the like right
+    /// after, one short sentence each; empty if it was not to.
     pub facts: Arc<[String]>,
 }

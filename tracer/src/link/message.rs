@@ -5,7 +5,7 @@ use std::{fmt, net::IpAddr, sync::Arc};
 use serde::Serialize;
 use tracer_common::counters::Counters;
 
-use super::{DropReport, Encap, Freed, Mac, Packet, Proto};
+use super::{DropReport, Encap, Freed, Health, Mac, Packet, Proto};
 
 /// An agent's first message: who it is, where it looks, and its clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,6 +128,8 @@ pub struct Report {
     pub elsewhere: Vec<Elsewhere>,
     /// Of the stream that watches for drops: what became of freed packets.
     pub drops: Option<DropReport>,
+    /// Likewise, in a follow: what the node's kernel has counted.
+    pub health: Option<Health>,
 }
 
 /// Packets of a followed address to a destination nobody asked about.

@@ -7,6 +7,7 @@
 
 mod command;
 mod drop;
+mod health;
 mod message;
 mod packet;
 
@@ -16,6 +17,7 @@ use crate::node::NodeError;
 
 pub use command::{Command, Commander, Filter, Pair, Start, Watch};
 pub use drop::{DropReport, Freed};
+pub use health::{DeviceHealth, Health, SocketHealth};
 pub use message::{Batch, Direction, Elsewhere, Hello, Hop, Point, Report, Role};
 pub use packet::{Arp, Encap, Flags, Icmp, Mac, Neighbour, Packet, Proto, Quote, Tcp, Transport};
 

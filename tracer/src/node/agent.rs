@@ -50,14 +50,17 @@ pub fn start(start: &Start) -> Result<Link, NodeError> {
         notes: Vec::new(),
     };
     // From here on, giving up ends the workers that have started.
-    let load = match start.watch {
-        Watch::Follow => Some(follow(start, &mut agent, &mut hello, &sender)?),
+    let followed = match start.watch {
+        Watch::Follow => {
+            let load = follow(start, &mut agent, &mut hello, &sender)?;
+            Some((load, hello.points.clone()))
+        }
         Watch::Drops => None,
     };
     let task = start.clone();
     let netns = start.netns.clone();
     let watched = Worker::start(agent.workers.len(), netns, sender, move || {
-        drops::prepare(&task, load).map(|(probe, watched)| (Box::new(probe) as _, watched))
+        drops::prepare(&task, followed).map(|(watcher, watched)| (Box::new(watcher) as _, watched))
     });
     match watched {
         Ok((worker, Watched { pods, mut notes })) => {

@@ -159,6 +159,7 @@ impl DropProbe {
             netns,
             scope: raw.scope,
             device: raw.device.map(Arc::from),
+            dst_mac: raw.dst_mac,
             protocol: raw.event.protocol,
             encap: raw.encap,
             packet: raw.packet,

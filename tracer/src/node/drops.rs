@@ -9,8 +9,8 @@ use std::{
     collections::{HashMap, HashSet},
     fs, io,
     net::IpAddr,
-    os::unix::fs::MetadataExt as _,
-    path::Path,
+    os::{fd::BorrowedFd, unix::fs::MetadataExt as _},
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -20,8 +20,12 @@ use super::{
     NodeError, agent,
     discover::{self, Request, discover},
     drop_probe::DropProbe,
+    facts::Explainer,
+    health::Gauge,
+    source::Source,
+    worker,
 };
-use crate::link::{Start, Watch};
+use crate::link::{Batch, Filter, Point, Report, Start, Watch};
 
 /// What a node's own namespace is called.
 const HOST: &str = "host";
@@ -34,31 +38,58 @@ pub(super) struct Watched {
     pub(super) notes: Vec<String>,
 }
 
+/// A namespace whose drops are watched: its inode number, what it is called,
+/// and the file that stands for it.
+type Namespace = (u32, Arc<str>, PathBuf);
+
 /// Finds the namespaces of a node and its pods, and attaches. The calling
-/// thread is in the node's. `load` is that of the node's other programs, which
-/// make the same of a packet; `None` if there are none.
+/// thread is in the node's. `follow` is what its other programs were loaded
+/// with, so that all make the same of a packet, and where they are; `None` if
+/// there are none.
 pub(super) fn prepare(
     start: &Start,
-    load: Option<Load>,
-) -> Result<(DropProbe, Watched), NodeError> {
-    let load = match load {
-        Some(load) => load,
-        None => agent::load(start, &discover(&Request::default())?),
-    };
-    let own = inode(Path::new("/proc/thread-self/ns/net"))?;
-    let mut namespaces = HashMap::from([(own, Arc::from(HOST))]);
+    follow: Option<(Load, Vec<Point>)>,
+) -> Result<(Watcher, Watched), NodeError> {
     let mut notes = Vec::new();
-    if start.pods.is_empty() {
+    let pods = if start.pods.is_empty() {
         notes.push(format!(
             "no pod of {} is known: drops inside pods are not shown (--inventory FILE tells of them)",
             start.node
         ));
+        Vec::new()
     } else {
-        find_pods(start, &mut namespaces, &mut notes)?;
-    }
-    let mut pods: Vec<Arc<str>> = namespaces.values().cloned().collect();
-    pods.retain(|name| **name != *HOST);
-    pods.sort();
+        find_pods(start, &mut notes)?
+    };
+    let paths = || {
+        pods.iter()
+            .map(|(_, name, path)| (Arc::clone(name), path.clone()))
+    };
+    let unreadable = |source| NodeError::System {
+        what: "look into network namespaces",
+        source,
+    };
+    let explainer = start
+        .explain
+        .then(|| Explainer::new(paths()))
+        .transpose()
+        .map_err(unreadable)?;
+    let gauge = follow
+        .as_ref()
+        .map(|(_, points)| Gauge::new(devices(points), paths()))
+        .transpose()
+        .map_err(unreadable)?;
+    let load = match follow {
+        Some((load, _)) => load,
+        None => agent::load(start, &discover(&Request::default())?),
+    };
+    let own = inode(Path::new("/proc/thread-self/ns/net"))?;
+    let mut names: Vec<Arc<str>> = pods.iter().map(|(_, name, _)| Arc::clone(name)).collect();
+    names.sort();
+    let mut namespaces: HashMap<u32, Arc<str>> = pods
+        .into_iter()
+        .map(|(inode, name, _)| (inode, name))
+        .collect();
+    namespaces.insert(own, Arc::from(HOST));
     let all = start.watch == Watch::Drops;
     let probe = DropProbe::start(load, namespaces, start.ring_size, start.budget, all)?;
     if !probe.has_symbols() {
@@ -69,26 +100,39 @@ pub(super) fn prepare(
                 .to_owned(),
         );
     }
-    Ok((probe, Watched { pods, notes }))
+    let watcher = Watcher {
+        probe,
+        explainer,
+        gauge,
+    };
+    Ok((watcher, Watched { pods: names, notes }))
 }
 
-/// Adds the namespaces of the node's pods, as far as they are found.
-fn find_pods(
-    start: &Start,
-    namespaces: &mut HashMap<u32, Arc<str>>,
-    notes: &mut Vec<String>,
-) -> Result<(), NodeError> {
+/// The interfaces of the node's own namespace that are observed.
+fn devices(points: &[Point]) -> Vec<(u32, Arc<str>)> {
+    let own = points.iter().filter(|point| point.netns == HOST);
+    let mut devices: Vec<_> = own
+        .map(|point| (point.ifindex, Arc::from(point.interface.as_str())))
+        .collect();
+    devices.dedup();
+    devices
+}
+
+/// The namespaces of the node's pods, as far as they are found.
+fn find_pods(start: &Start, notes: &mut Vec<String>) -> Result<Vec<Namespace>, NodeError> {
     let addresses: Vec<IpAddr> = start.pods.iter().map(|(address, _)| *address).collect();
     let (found, mut problems) = discover::pod_namespaces(&addresses)?;
+    let mut namespaces: Vec<Namespace> = Vec::new();
     let mut seen: HashSet<&str> = HashSet::new();
     for (address, name) in &start.pods {
         let Some(pod) = found.iter().find(|pod| pod.pod == *address) else {
             continue;
         };
         // A pod that has just ended is as good as one not found.
-        if let Ok(inode) = inode(&pod.path) {
-            namespaces.insert(inode, Arc::from(name.as_str()));
-            seen.insert(name);
+        if let Ok(inode) = inode(&pod.path)
+            && seen.insert(name)
+        {
+            namespaces.push((inode, Arc::from(name.as_str()), pod.path.clone()));
         }
     }
     let mut missing: Vec<&str> = start.pods.iter().map(|(_, name)| name.as_str()).collect();
@@ -102,7 +146,57 @@ fn find_pods(
             start.node
         ));
     }
-    Ok(())
+    Ok(namespaces)
+}
+
+/// Watches a node for drops, and for what may explain them.
+pub(super) struct Watcher {
+    probe: DropProbe,
+    explainer: Option<Explainer>,
+    gauge: Option<Gauge>,
+}
+
+impl Source for Watcher {
+    fn arm(&mut self, filter: &Filter) -> Result<(), NodeError> {
+        self.probe.arm(filter)
+    }
+
+    fn sample(&mut self, sample: u32) -> Result<(), NodeError> {
+        self.probe.sample(sample)
+    }
+
+    /// That is for the programs that see packets pass.
+    fn explain(&mut self, _: bool) -> Result<(), NodeError> {
+        Ok(())
+    }
+
+    fn readiness(&self) -> BorrowedFd<'_> {
+        self.probe.readiness()
+    }
+
+    fn drain(&mut self, batch: &mut Batch) -> bool {
+        let before = batch.freed.len();
+        let complete = self.probe.drain(&mut batch.freed);
+        if let Some(explainer) = &mut self.explainer {
+            for freed in &mut batch.freed[before..] {
+                freed.facts = explainer.explain(freed);
+            }
+        }
+        complete
+    }
+
+    fn report(&mut self) -> Result<Report, NodeError> {
+        Ok(Report {
+            time: worker::now(),
+            drops: Some(self.probe.report()?),
+            health: self.gauge.as_mut().map(Gauge::read),
+            ..Report::default()
+        })
+    }
+
+    fn detach(&mut self) -> Result<(), NodeError> {
+        self.probe.detach()
+    }
 }
 
 /// The number by which the kernel knows a namespace.

@@ -14,11 +14,16 @@ mod decode;
 mod drop_probe;
 mod drops;
 mod error;
+mod facts;
 mod filter;
+mod health;
+mod netlink;
 mod probe;
+mod qdisc;
 mod require;
 mod source;
 mod tables;
+mod visit;
 mod worker;
 
 pub use agent::{look, start};

@@ -176,6 +176,7 @@ impl Probe {
             malformed: self.malformed,
             elsewhere: self.elsewhere()?,
             drops: None,
+            health: None,
         })
     }
 

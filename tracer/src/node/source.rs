@@ -2,7 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 
-use super::{NodeError, drop_probe::DropProbe, probe::Probe};
+use super::{NodeError, probe::Probe};
 use crate::link::{Batch, Filter, Report};
 
 /// Programs in a namespace. It belongs to the thread that made it.
@@ -46,41 +46,6 @@ impl Source for Probe {
 
     fn report(&mut self) -> Result<Report, NodeError> {
         self.report()
-    }
-
-    fn detach(&mut self) -> Result<(), NodeError> {
-        self.detach()
-    }
-}
-
-impl Source for DropProbe {
-    fn arm(&mut self, filter: &Filter) -> Result<(), NodeError> {
-        self.arm(filter)
-    }
-
-    fn sample(&mut self, sample: u32) -> Result<(), NodeError> {
-        self.sample(sample)
-    }
-
-    /// The other programs count these.
-    fn explain(&mut self, _: bool) -> Result<(), NodeError> {
-        Ok(())
-    }
-
-    fn readiness(&self) -> BorrowedFd<'_> {
-        self.readiness()
-    }
-
-    fn drain(&mut self, batch: &mut Batch) -> bool {
-        self.drain(&mut batch.freed)
-    }
-
-    fn report(&mut self) -> Result<Report, NodeError> {
-        Ok(Report {
-            time: super::worker::now(),
-            drops: Some(self.report()?),
-            ..Report::default()
-        })
     }
 
     fn detach(&mut self) -> Result<(), NodeError> {

@@ -120,8 +120,11 @@ pub(super) fn lost(
         ),
     ];
     let start = journey.start();
-    evidence.extend(circumstances.device(step.node, out, start));
-    evidence.extend(circumstances.device(node, &point.interface, start));
+    for (node, interface) in [(step.node, out), (node, &point.interface)] {
+        let rises = circumstances.rises(node, start);
+        let rise = rises.as_ref().and_then(|rises| rises.device(interface));
+        evidence.extend(rise.map(|rise| rise.at_device(&scene.nodes[node].node)));
+    }
     let len = step.len / step.segments.max(1);
     let too_large = circumstances.black_hole(step.node, node, len);
     if let Some(largest) = too_large {
@@ -164,13 +167,14 @@ pub(super) fn unanswered(
     let pod = destination(&journey.packet)
         .and_then(|address| scene.owners.get(&address))
         .filter(|owner| owner.kind == OwnerKind::Pod);
-    if let Some(pod) = pod
-        && let Some(rose) = circumstances.sockets(step.node, &pod.name, journey.start())
+    let rises = circumstances.rises(step.node, journey.start());
+    if let (Some(pod), Some(rises)) = (pod, &rises)
+        && let Some(rise) = rises.namespace(&pod.name)
     {
-        if rose.contains("ListenOverflows") {
+        if rise.by("TcpExtListenOverflows") > 0 {
             cause = "listen-overflow";
         }
-        evidence.push(rose);
+        evidence.push(rise.in_namespace(&pod.node));
     }
     Some(Verdict {
         kind: Kind::Unanswered,

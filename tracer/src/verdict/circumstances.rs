@@ -1,5 +1,7 @@
 //! What is known of the agents while a journey was on its way.
 
+use super::Rises;
+
 /// Whether what was not seen did not happen. Times are Unix time, ns.
 pub trait Circumstances {
     /// Whether hops were lost on their way to the collector while a journey
@@ -14,12 +16,9 @@ pub trait Circumstances {
     /// its agent said after `last`; `None` if the agent was not heard of since.
     fn packets(&self, node: usize, point: usize, last: i64) -> Option<u64>;
 
-    /// Which of an interface's counters of errors and losses rose between
-    /// `from` and now, in words.
-    fn device(&self, node: usize, interface: &str, from: i64) -> Option<String>;
-
-    /// Which counters of what sockets do not take rose in a namespace.
-    fn sockets(&self, node: usize, netns: &str, from: i64) -> Option<String>;
+    /// Which of a node's counters rose between `from` and now, as far as that
+    /// is known.
+    fn rises(&self, node: usize, from: i64) -> Option<Rises>;
 
     /// If packets of `len` bytes and more vanish on the leg from one node's
     /// uplink to another's while smaller ones arrive: the largest, in bytes,

@@ -4,6 +4,7 @@ mod absence;
 mod circumstances;
 mod drops;
 mod fates;
+mod health;
 mod judge;
 mod model;
 mod nothing;
@@ -14,6 +15,7 @@ mod words;
 
 pub use circumstances::Circumstances;
 pub use drops::{DropKind, Tally, classify};
+pub use health::{Rise, Rises};
 pub use judge::judge;
 pub use model::{Confidence, Kind, Parts, Verdict};
 pub use nothing::explain_nothing;

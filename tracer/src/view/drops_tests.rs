@@ -62,9 +62,9 @@ fn freed(reason: &str, function: &str) -> Freed {
         netns: Some(Arc::from("host")),
         scope: Some(Scope::Device),
         device: Some(Arc::from("flannel.1")),
+        dst_mac: None,
         protocol: 0x0800,
         encap: None,
-        facts: Arc::default(),
         packet: Some(Packet {
             src: WEB.into(),
             dst: CART.into(),
@@ -80,6 +80,7 @@ fn freed(reason: &str, function: &str) -> Freed {
             },
             payload_hash: 0,
         }),
+        facts: Arc::default(),
     }
 }
 
@@ -90,7 +91,11 @@ fn show(mut view: impl DropView) {
     let mut tally = Tally::default();
     view.started(&scene, STARTED).expect("memory takes all");
     for ms in [0, 200, 400] {
-        let drop = freed("NETFILTER_DROP", "nft_do_chain");
+        let chain = "chains at forward: inet faults/fault (priority 0, policy accept)";
+        let drop = Freed {
+            facts: Arc::from([chain.to_owned()]),
+            ..freed("NETFILTER_DROP", "nft_do_chain")
+        };
         tally.add(1, NOON + ms * 1_000_000, drop);
     }
     let mut line = |kind: &DropKind| view.drop(&scene, kind);
@@ -140,6 +145,7 @@ drops on node-a and 1 pod, node-b and 1 pod; Ctrl-C ends
              default/web → shop/cart UDP 40000 → 9 10 bytes
              NETFILTER_DROP in nft_do_chain: a rule of nftables or iptables
              drops or rejects it
+             · chains at forward: inet faults/fault (priority 0, policy accept)
 12:34:56.700 node-b inside shop/cart
              a frame of type 0x88cc
              DEV_READY in enqueue_to_backlog: its device is down

@@ -45,6 +45,7 @@ pub(super) struct RawDrop {
     pub(super) event: DropEvent,
     pub(super) scope: Option<Scope>,
     pub(super) device: Option<String>,
+    pub(super) dst_mac: Option<Mac>,
     pub(super) encap: Option<Encap>,
     pub(super) packet: Option<Packet>,
 }
@@ -66,10 +67,15 @@ pub(super) fn freed(record: &[u8]) -> Result<RawDrop, Malformed> {
     let name = event.device.split(|byte| *byte == 0).next();
     let name = name.filter(|name| event.hop.ifindex != 0 && !name.is_empty());
     let packet = packet(&event.hop).ok();
+    // Without an Ethernet header they are zeros.
+    let dst_mac = mac(event.hop.macs.as_slice(), 0)
+        .ok()
+        .filter(|_| event.hop.macs != [0; 12]);
     Ok(RawDrop {
         event,
         scope,
         device: name.map(|name| String::from_utf8_lossy(name).into_owned()),
+        dst_mac,
         encap: packet.as_ref().and_then(|_| encap(&event.hop)),
         packet,
     })

@@ -1,21 +1,13 @@
-//! Questions to the kernel over rtnetlink, answered at once.
-//!
-//! A message is taken apart attribute by attribute and only what is needed is read: an attribute that a
-//! newer kernel added or laid out differently must not make a whole interface invisible. Only `RTM_GET*`
-//! requests are sent.
+//! Questions to the kernel over rtnetlink. Only `RTM_GET*` requests are sent.
 
 use std::{
-    error::Error,
     fs::File,
     io,
     net::IpAddr,
     os::fd::{AsFd as _, AsRawFd as _},
 };
 
-use netlink_packet_core::{
-    NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NetlinkBuffer,
-    NetlinkMessage, parse_i32,
-};
+use netlink_packet_core::NetlinkSerializable as _;
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::AddressMessage,
@@ -24,7 +16,7 @@ use netlink_packet_route::{
     nsid::{NsidAttribute, NsidMessage},
     route::{RouteAttribute, RouteFlags, RouteMessage},
 };
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use netlink_sys::protocols::NETLINK_ROUTE;
 
 use super::{
     DiscoverError, Router,
@@ -32,31 +24,22 @@ use super::{
     route::Route,
     table::{FdbEntry, Neighbour, address, namespace_id},
 };
-
-/// The kernel fills at most 32 KiB per read of a dump (`netlink_recvmsg`).
-const BUFFER_BYTES: usize = 64 * 1024;
+use crate::node::netlink::{Netlink, Question};
 
 /// How often a dump that the kernel marks as inconsistent is asked for again.
 const DUMP_ATTEMPTS: u32 = 4;
 
 /// An rtnetlink socket of the network namespace in which it was opened.
 pub(super) struct Connection {
-    socket: Socket,
-    buffer: Vec<u8>,
-    sequence: u32,
+    netlink: Netlink,
     interrupted: bool,
 }
 
 impl Connection {
     /// Opens a socket in the calling thread's network namespace.
     pub(super) fn open() -> io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
-        socket.bind_auto()?;
-        socket.connect(&SocketAddr::new(0, 0))?;
         Ok(Self {
-            socket,
-            buffer: Vec::with_capacity(BUFFER_BYTES),
-            sequence: 0,
+            netlink: Netlink::open(NETLINK_ROUTE)?,
             interrupted: false,
         })
     }
@@ -122,9 +105,7 @@ impl Connection {
 
     /// Asks for one thing.
     fn get(&mut self, message: RouteNetlinkMessage) -> io::Result<Vec<u8>> {
-        let mut answers = self.ask(message, 0, |payload| Some(payload.to_vec()))?;
-        let unanswered = || io::Error::from(io::ErrorKind::UnexpectedEof);
-        answers.items.pop().ok_or_else(unanswered)
+        self.netlink.get(&question(&message))
     }
 
     /// Asks for a whole table, again if it changed on the way.
@@ -133,49 +114,23 @@ impl Connection {
         message: RouteNetlinkMessage,
         parse: impl Fn(&[u8]) -> Option<T>,
     ) -> io::Result<Vec<T>> {
+        let question = question(&message);
         for _ in 1..DUMP_ATTEMPTS {
-            let answers = self.ask(message.clone(), NLM_F_DUMP, &parse)?;
+            let answers = self.netlink.dump(&question, &parse)?;
             if !answers.interrupted {
                 return Ok(answers.items);
             }
         }
-        let answers = self.ask(message, NLM_F_DUMP, &parse)?;
+        let answers = self.netlink.dump(&question, &parse)?;
         self.interrupted |= answers.interrupted;
         Ok(answers.items)
     }
+}
 
-    fn ask<T>(
-        &mut self,
-        message: RouteNetlinkMessage,
-        flags: u16,
-        parse: impl Fn(&[u8]) -> Option<T>,
-    ) -> io::Result<Answers<T>> {
-        self.sequence += 1;
-        let mut request = NetlinkMessage::from(message);
-        request.header.flags = NLM_F_REQUEST | flags;
-        request.header.sequence_number = self.sequence;
-        request.finalize();
-        self.buffer.clear();
-        self.buffer.resize(request.buffer_len(), 0);
-        request.serialize(&mut self.buffer);
-        self.socket.send(&self.buffer, 0)?;
-
-        let mut answers = Answers {
-            items: Vec::new(),
-            interrupted: false,
-        };
-        loop {
-            self.buffer.clear();
-            let length = self.socket.recv(&mut self.buffer, libc::MSG_TRUNC)?;
-            if length > self.buffer.len() {
-                return Err(invalid("an answer longer than the buffer for it"));
-            }
-            let last = answers.read(&self.buffer, self.sequence, &parse)?;
-            if last || flags & NLM_F_DUMP == 0 {
-                return Ok(answers);
-            }
-        }
-    }
+fn question(message: &RouteNetlinkMessage) -> Question {
+    let mut payload = vec![0; message.buffer_len()];
+    message.serialize(&mut payload);
+    Question::new(message.message_type(), &payload)
 }
 
 impl Router for Connection {
@@ -185,45 +140,6 @@ impl Router for Connection {
                 what: "routes",
                 source,
             })
-    }
-}
-
-/// What came back so far.
-struct Answers<T> {
-    items: Vec<T>,
-    interrupted: bool,
-}
-
-impl<T> Answers<T> {
-    /// Takes the messages of one read; true after the last.
-    fn read(
-        &mut self,
-        mut bytes: &[u8],
-        sequence: u32,
-        parse: impl Fn(&[u8]) -> Option<T>,
-    ) -> io::Result<bool> {
-        while !bytes.is_empty() {
-            let message = NetlinkBuffer::new_checked(bytes).map_err(invalid)?;
-            // Messages are padded to four bytes, the last one of a read perhaps not.
-            let next = (message.length() as usize).next_multiple_of(4);
-            bytes = bytes.get(next..).unwrap_or_default();
-            if message.sequence_number() != sequence {
-                continue;
-            }
-            self.interrupted |= message.flags() & NLM_F_DUMP_INTR != 0;
-            let payload = message.payload();
-            match message.message_type() {
-                NLMSG_DONE | NLMSG_ERROR => {
-                    // A dump may end without a code.
-                    return match payload.get(..4).map(parse_i32) {
-                        Some(Ok(code)) if code < 0 => Err(io::Error::from_raw_os_error(-code)),
-                        _ => Ok(true),
-                    };
-                }
-                _ => self.items.extend(parse(payload)),
-            }
-        }
-        Ok(false)
     }
 }
 
@@ -240,58 +156,9 @@ fn no_route(error: io::Error) -> io::Result<Route> {
     Ok(Route::None(why.to_owned()))
 }
 
-fn invalid(error: impl Into<Box<dyn Error + Send + Sync>>) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, error)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn message(kind: u16, flags: u16, sequence: u32, payload: &[u8]) -> Vec<u8> {
-        let length = 16 + u32::try_from(payload.len()).expect("a short payload");
-        let mut bytes = length.to_ne_bytes().to_vec();
-        bytes.extend(kind.to_ne_bytes());
-        bytes.extend(flags.to_ne_bytes());
-        bytes.extend(sequence.to_ne_bytes());
-        bytes.extend([0; 4]);
-        bytes.extend(payload);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        bytes
-    }
-
-    fn read(bytes: &[u8]) -> io::Result<(bool, Vec<Vec<u8>>, bool)> {
-        let mut answers = Answers {
-            items: Vec::new(),
-            interrupted: false,
-        };
-        let last = answers.read(bytes, 7, |payload| Some(payload.to_vec()))?;
-        Ok((last, answers.items, answers.interrupted))
-    }
-
-    #[test]
-    fn takes_what_was_asked_for_and_nothing_else() {
-        let bytes = [
-            message(28, 2, 7, &[1, 2, 3]),
-            message(28, 2, 6, &[9]),
-            message(28, 2 | NLM_F_DUMP_INTR, 7, &[4]),
-            message(NLMSG_DONE, 2, 7, &0i32.to_ne_bytes()),
-        ]
-        .concat();
-        let (last, items, interrupted) = read(&bytes).expect("valid answers");
-        assert_eq!(items, [vec![1, 2, 3], vec![4]]);
-        assert!(last && interrupted);
-    }
-
-    #[test]
-    fn errors_of_the_kernel_are_errors_here() {
-        let denied = (-libc::EPERM).to_ne_bytes();
-        for kind in [NLMSG_ERROR, NLMSG_DONE] {
-            let error = read(&message(kind, 0, 7, &denied)).expect_err("a refusal");
-            assert_eq!(error.raw_os_error(), Some(libc::EPERM));
-        }
-        assert!(read(&[1, 2, 3]).is_err(), "a short message is refused");
-    }
 
     #[test]
     fn a_missing_route_is_an_answer() {

@@ -187,9 +187,9 @@ mod tests {
             netns: Some(Arc::from("host")),
             scope: Some(Scope::Device),
             device: Some(Arc::from("cni0")),
+            dst_mac: None,
             protocol: 0x0800,
             encap: None,
-            facts: Arc::default(),
             packet: Some(Packet {
                 src: src.into(),
                 dst: [10, 0, 0, 9].into(),
@@ -200,6 +200,7 @@ mod tests {
                 transport: Transport::Other(89),
                 payload_hash: 0,
             }),
+            facts: Arc::default(),
         }
     }
 

@@ -115,7 +115,7 @@ fn a_question_without_an_answer_is_unanswered() {
         (Kind::Unanswered, Some("no-answer"))
     );
     let overflow = Calm {
-        rose: Some("ListenOverflows +1 in default/b"),
+        rose: Some(("TcpExtListenOverflows", 1)),
         ..CALM
     };
     let (verdict, _) = judge(&scene(), &question, &overflow);

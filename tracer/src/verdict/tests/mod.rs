@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::{
     journey::{Closed, Course, Journey, Owner, OwnerKind, Scene, Step},
-    link::{Direction, Encap, Hello, Mac, Packet, Point, Role, Transport},
+    link::{Direction, Encap, Health, Hello, Mac, Packet, Point, Role, SocketHealth, Transport},
 };
 
 const A: [u8; 4] = [10, 244, 1, 5];
@@ -164,8 +164,8 @@ struct Calm {
     drops_lost: bool,
     /// What every point has seen, as its agent said last.
     packets: Option<u64>,
-    /// Of a receiver's sockets.
-    rose: Option<&'static str>,
+    /// By how much a counter of a receiver's sockets rose.
+    rose: Option<(&'static str, u64)>,
     largest: Option<u32>,
 }
 
@@ -190,12 +190,16 @@ impl Circumstances for Calm {
         self.packets
     }
 
-    fn device(&self, _: usize, _: &str, _: i64) -> Option<String> {
-        None
-    }
-
-    fn sockets(&self, _: usize, _: &str, _: i64) -> Option<String> {
-        self.rose.map(str::to_owned)
+    fn rises(&self, _: usize, _: i64) -> Option<Rises> {
+        let (name, by) = self.rose?;
+        let health = |value| Health {
+            sockets: vec![SocketHealth {
+                netns: "default/b".into(),
+                counters: vec![(name, value)],
+            }],
+            ..Health::default()
+        };
+        Some(Rises::between(&health(7), &health(7 + by)))
     }
 
     fn black_hole(&self, _: usize, _: usize, _: u32) -> Option<u32> {

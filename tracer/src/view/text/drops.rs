@@ -69,6 +69,12 @@ impl<W: Write> DropView for Text<W> {
         flow.tab(13);
         cause(&mut flow, palette, kind);
         flow.line();
+        for fact in &*kind.example.facts {
+            flow.tab(13);
+            flow.put(palette.dim, "·");
+            flow.words(palette.dim, fact);
+            flow.line();
+        }
         self.show(flow)
     }
 

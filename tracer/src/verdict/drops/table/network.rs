@@ -63,6 +63,22 @@ pub(super) static TABLE: &[Entry] = &[
         "net/core/neighbour.c neigh_invalidate; net/ipv4/arp.c arp_error_report",
     ),
     entry(
+        &["NOT_SPECIFIED"],
+        &["neigh_invalidate", "ndisc_error_report"],
+        Loss,
+        "neighbour",
+        "the next hop does not answer: no neighbour entry",
+        "net/ipv6/ndisc.c ndisc_error_report",
+    ),
+    entry(
+        &["NOT_SPECIFIED"],
+        &["ip6_fragment"],
+        Loss,
+        "pmtu",
+        "it is larger than the MTU, and must not be cut",
+        "net/ipv6/ip6_output.c ip6_fragment: fail_toobig",
+    ),
+    entry(
         &[
             "NEIGH_CREATEFAIL",
             "NEIGH_QUEUEFULL",

@@ -145,6 +145,14 @@ pub(super) static TABLE: &[Entry] = &[
         "net/core/stream.c sk_stream_kill_queues; net/ipv4/af_inet.c inet_sock_destruct",
     ),
     entry(
+        &["NOT_SPECIFIED"],
+        &["inet_rtm_getroute"],
+        Delivered,
+        "local",
+        "the kernel's own draft of a packet, made to answer who asked for a route",
+        "net/ipv4/route.c inet_rtm_getroute",
+    ),
+    entry(
         &["UNIX_DISCONNECT", "UNIX_SKIP_OOB"],
         &[],
         Delivered,
@@ -186,6 +194,14 @@ pub(super) static TABLE: &[Entry] = &[
         "out-of-window",
         "not part of what the connection expects now: an ACK tells its sender",
         "net/ipv4/tcp_input.c tcp_validate_incoming, tcp_rcv_state_process",
+    ),
+    entry(
+        &["NOT_SPECIFIED"],
+        &["tcp_v4_rcv", "tcp_v6_rcv"],
+        Delivered,
+        "closing",
+        "a segment of a connection that has ended, which was taken note of",
+        "net/ipv4/tcp_ipv4.c tcp_v4_rcv, do_time_wait: discard_it",
     ),
     entry(
         &["NOT_SPECIFIED"],

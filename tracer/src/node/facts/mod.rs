@@ -1,0 +1,148 @@
+//! What an agent can read when a packet was dropped, and that may be why:
+//! routes, neighbours, rules, the state of the interface.
+//!
+//! A reason says which part of the kernel gave the packet up, and what that
+//! part looks like at this moment is gone with the next command of whoever
+//! repairs it. These are facts, not conclusions: they are read some
+//! milliseconds after the drop. Nothing is changed, no module loaded, no
+//! neighbour asked.
+
+mod chains;
+mod kernel;
+mod look;
+mod sockets;
+mod topic;
+
+use std::{
+    collections::HashMap,
+    io,
+    net::IpAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use look::Look;
+use topic::Topic;
+
+use super::visit::Visitor;
+use crate::link::{Freed, Mac, Transport};
+
+/// For how long what was read holds.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// How many different drops are looked into in that time: a scan of all ports
+/// and addresses must not hold up the agent.
+const PER_TIME: usize = 100;
+
+/// Looks into the network namespaces of a node when packets are dropped there.
+/// It belongs to the thread that made it, which must be in the node's own
+/// namespace; explaining leaves it there.
+pub(super) struct Explainer {
+    visitor: Visitor,
+    known: HashMap<Subject, Arc<[String]>>,
+    since: Instant,
+}
+
+/// What of a dropped packet decides what is read.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Subject {
+    netns: Arc<str>,
+    topics: &'static [Topic],
+    device: Option<Arc<str>>,
+    /// Of the frame.
+    mac: Option<Mac>,
+    /// Whether a function of nftables dropped it.
+    in_nftables: bool,
+    packet: Option<Ends>,
+}
+
+/// The packet as the place that dropped it saw it: of one in a tunnel, the
+/// tunnel's own addresses.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Ends {
+    src: IpAddr,
+    dst: IpAddr,
+    /// TCP or not, and the port, of what a listener takes.
+    listener: Option<(bool, u16)>,
+    /// Bytes of the packet, where its size is what matters.
+    len: Option<u32>,
+}
+
+impl Explainer {
+    /// For drops in the calling thread's namespace, `host`, and in others by
+    /// name and path.
+    ///
+    /// # Errors
+    /// If the thread's own namespace cannot be found.
+    pub(super) fn new(
+        namespaces: impl IntoIterator<Item = (Arc<str>, PathBuf)>,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            visitor: Visitor::new(Arc::from("host"), namespaces)?,
+            known: HashMap::new(),
+            since: Instant::now(),
+        })
+    }
+
+    /// One or a few sentences about a drop that has just happened; none where
+    /// there is nothing to read, or no time to.
+    pub(super) fn explain(&mut self, freed: &Freed) -> Arc<[String]> {
+        let Some(subject) = Subject::of(freed) else {
+            return Arc::default();
+        };
+        if self.since.elapsed() >= FRESH {
+            self.known.clear();
+            self.since = Instant::now();
+        }
+        if let Some(facts) = self.known.get(&subject) {
+            return Arc::clone(facts);
+        }
+        if self.known.len() >= PER_TIME {
+            return Arc::default();
+        }
+        let read = || Look::at(&subject).read();
+        let facts = self.visitor.visit(&subject.netns, read).unwrap_or_default();
+        let facts: Arc<[String]> = facts.into();
+        self.known.insert(subject, Arc::clone(&facts));
+        facts
+    }
+}
+
+impl Subject {
+    /// `None` if there is nothing to read.
+    fn of(freed: &Freed) -> Option<Self> {
+        let topics = topic::of(&freed.reason, &freed.place.function);
+        let never_a_packet = freed.packet.is_none() && freed.protocol == 0;
+        if topics.is_empty() || never_a_packet {
+            return None;
+        }
+        let packet = freed.packet.as_ref().map(|packet| {
+            let (src, dst) = match freed.encap {
+                Some(encap) => (encap.outer_src, encap.outer_dst),
+                None => (packet.src, packet.dst),
+            };
+            Ends {
+                src,
+                dst,
+                listener: match &packet.transport {
+                    Transport::Tcp(tcp) => Some((true, tcp.dst_port)),
+                    Transport::Udp { dst_port, .. } => Some((false, *dst_port)),
+                    _ => None,
+                }
+                .filter(|_| topics.contains(&Topic::Listener) && freed.encap.is_none()),
+                len: Some(packet.len)
+                    .filter(|_| topics.contains(&Topic::Mtu) && freed.encap.is_none()),
+            }
+        });
+        let frame = topics.contains(&Topic::Mac) || topics.contains(&Topic::Forwarding);
+        Some(Self {
+            netns: Arc::clone(freed.netns.as_ref()?),
+            topics,
+            device: freed.device.clone(),
+            mac: freed.dst_mac.filter(|_| frame),
+            in_nftables: freed.place.function.starts_with("nft_"),
+            packet,
+        })
+    }
+}

@@ -1,0 +1,195 @@
+//! Whether a socket waits for packets to a port, by `/proc/net`: the
+//! netlink way (sock_diag) would load a module where it is not there yet.
+
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader},
+    net::IpAddr,
+};
+
+/// States of a socket (include/net/tcp_states.h): one that listens, and a UDP
+/// socket without a fixed far end.
+const LISTEN: u8 = 10;
+const UNCONNECTED: u8 = 7;
+
+/// A socket that waits for packets to a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Socket {
+    /// `::` and `0.0.0.0` for all addresses.
+    address: IpAddr,
+    port: u16,
+    state: u8,
+    /// Of a listening one connections to be accepted, else bytes unread.
+    waiting: u32,
+    /// Packets that found its buffer full; UDP only.
+    drops: Option<u64>,
+}
+
+/// What listens on a TCP port or is bound to a UDP port in the calling
+/// thread's namespace, as packets to `address` find it.
+pub(super) fn on_port(tcp: bool, address: IpAddr, port: u16) -> Option<String> {
+    let files: &[&str] = match (tcp, address.is_ipv4()) {
+        (true, true) => &["tcp", "tcp6"],
+        (true, false) => &["tcp6"],
+        (false, true) => &["udp", "udp6"],
+        (false, false) => &["udp6"],
+    };
+    let mut sockets = Vec::new();
+    for (index, file) in files.iter().enumerate() {
+        match File::open(format!("/proc/thread-self/net/{file}")) {
+            Ok(file) => sockets.extend(read(BufReader::new(file), tcp, port)),
+            // Without IPv6 there are no IPv6 sockets.
+            Err(_) if index > 0 => {}
+            Err(_) => return None,
+        }
+    }
+    let somaxconn = fs::read_to_string("/proc/sys/net/core/somaxconn");
+    Some(describe(
+        &sockets,
+        tcp,
+        address,
+        port,
+        somaxconn.ok().as_deref(),
+    ))
+}
+
+fn read(lines: impl BufRead, tcp: bool, port: u16) -> Vec<Socket> {
+    let sockets = lines.lines().skip(1).map_while(Result::ok);
+    let sockets = sockets.filter_map(|line| Socket::parse(&line, tcp));
+    // Listening ones come first; there may be very many others.
+    sockets
+        .take_while(|socket| !tcp || socket.state == LISTEN)
+        .filter(|socket| socket.port == port && [LISTEN, UNCONNECTED].contains(&socket.state))
+        .collect()
+}
+
+fn describe(
+    sockets: &[Socket],
+    tcp: bool,
+    address: IpAddr,
+    port: u16,
+    somaxconn: Option<&str>,
+) -> String {
+    let (protocol, waits) = if tcp {
+        ("TCP", "listens on")
+    } else {
+        ("UDP", "is bound to")
+    };
+    if sockets.is_empty() {
+        return format!("no {protocol} socket {waits} port {port}");
+    }
+    let takes = |socket: &&Socket| socket.address.is_unspecified() || socket.address == address;
+    let Some(socket) = sockets.iter().find(takes) else {
+        let mut addresses: Vec<String> = sockets
+            .iter()
+            .map(|socket| socket.address.to_string())
+            .collect();
+        addresses.dedup();
+        return format!(
+            "{protocol} port {port} is open at {} only",
+            addresses.join(", ")
+        );
+    };
+    let waiting = socket.waiting;
+    if tcp {
+        let most = somaxconn.map_or_else(String::new, |most| {
+            format!(" (net.core.somaxconn {})", most.trim())
+        });
+        format!("the TCP socket on port {port} has {waiting} connections to accept{most}")
+    } else {
+        let dropped = socket.drops.map_or_else(String::new, |drops| {
+            format!(" and has dropped {drops} packets")
+        });
+        format!("the UDP socket on port {port} holds {waiting} bytes unread{dropped}")
+    }
+}
+
+impl Socket {
+    /// `sl local rem st tx:rx tr:when retrnsmt uid timeout inode ref pointer
+    /// drops` (net/ipv4/tcp_ipv4.c, net/ipv4/udp.c), in hexadecimal.
+    fn parse(line: &str, tcp: bool) -> Option<Self> {
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        let (address, port) = words.get(1)?.split_once(':')?;
+        let (_, waiting) = words.get(4)?.split_once(':')?;
+        Some(Self {
+            address: parse_address(address)?,
+            port: u16::from_str_radix(port, 16).ok()?,
+            state: u8::from_str_radix(words.get(3)?, 16).ok()?,
+            waiting: u32::from_str_radix(waiting, 16).ok()?,
+            drops: words
+                .get(12)
+                .filter(|_| !tcp)
+                .and_then(|drops| drops.parse().ok()),
+        })
+    }
+}
+
+/// Words of four bytes, each in native byte order.
+fn parse_address(hex: &str) -> Option<IpAddr> {
+    let word = |at: usize| {
+        let word = u32::from_str_radix(hex.get(at..at + 8)?, 16).ok()?;
+        Some(word.to_ne_bytes())
+    };
+    match hex.len() {
+        8 => Some(word(0)?.into()),
+        32 => {
+            let bytes = [word(0)?, word(8)?, word(16)?, word(24)?].concat();
+            let address: [u8; 16] = bytes.try_into().ok()?;
+            Some(IpAddr::from(address).to_canonical())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TCP: &str = "\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:1F90 00000000:0000 0A 00000000:00000003 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0
+   1: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 2 1 0 100 0 0 10 0
+   2: 0100007F:1F90 0100007F:D431 01 00000000:00000009 00:00000000 00000000     0        0 3 1 0 20 4 30 10 -1
+";
+    const UDP6: &str = "\
+  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops
+  100: 00000000000000000000000000000000:0035 00000000000000000000000000000000:0000 07 00000000:00034000 00:00000000 00000000     0        0 5 2 0 17
+";
+
+    fn told(text: &str, tcp: bool, address: [u8; 4], port: u16) -> String {
+        let sockets = read(text.as_bytes(), tcp, port);
+        describe(&sockets, tcp, address.into(), port, Some("4096\n"))
+    }
+
+    #[test]
+    fn who_listens_and_for_whom() {
+        assert_eq!(
+            told(TCP, true, [127, 0, 0, 1], 8080),
+            "the TCP socket on port 8080 has 3 connections to accept (net.core.somaxconn 4096)"
+        );
+        assert_eq!(
+            told(TCP, true, [10, 0, 0, 1], 8080),
+            "TCP port 8080 is open at 127.0.0.1 only"
+        );
+        assert!(told(TCP, true, [10, 0, 0, 1], 22).starts_with("the TCP socket on port 22"));
+        assert_eq!(
+            told(TCP, true, [10, 0, 0, 1], 80),
+            "no TCP socket listens on port 80"
+        );
+        assert_eq!(
+            told(UDP6, false, [10, 0, 0, 1], 53),
+            "the UDP socket on port 53 holds 212992 bytes unread and has dropped 17 packets"
+        );
+        assert_eq!(
+            told(UDP6, false, [10, 0, 0, 1], 54),
+            "no UDP socket is bound to port 54"
+        );
+    }
+
+    #[test]
+    fn a_mapped_address_is_an_ipv4_address() {
+        let mapped = parse_address("0000000000000000FFFF00000100007F");
+        assert_eq!(mapped, Some([127, 0, 0, 1].into()));
+        assert_eq!(parse_address("0100"), None);
+    }
+}

@@ -1,0 +1,261 @@
+//! Reading what a node's kernel counts: of devices over rtnetlink, of sockets
+//! from `/proc`, which shows each thread its own network namespace.
+
+use std::{collections::HashMap, fs, io, path::PathBuf, sync::Arc};
+
+use netlink_sys::protocols::NETLINK_ROUTE;
+
+use super::{
+    netlink::{Netlink, Question, attributes},
+    qdisc::{self, Qdisc},
+    visit::Visitor,
+    worker::now,
+};
+use crate::link::{DeviceHealth, Health, SocketHealth};
+
+/// What the node's own namespace is called.
+const HOST: &str = "host";
+
+/// Bytes of `struct ifinfomsg`, before the attributes.
+const LINK_HEADER: usize = 16;
+
+/// Where in `struct rtnl_link_stats64` the counters are, in `u64`s.
+const RX_ERRORS: usize = 4;
+const TX_ERRORS: usize = 5;
+const RX_DROPPED: usize = 6;
+const TX_DROPPED: usize = 7;
+const RX_MISSED: usize = 14;
+
+/// Files of counters in `/proc/thread-self/net`.
+const FILES: [&str; 3] = ["snmp", "netstat", "snmp6"];
+
+/// The counters of packets that the kernel gives up without a word, or that
+/// tell of a drop that something else already showed. Names are as `nstat`
+/// prints them.
+const COUNTERS: [&str; 53] = [
+    "IpInHdrErrors",
+    "IpInAddrErrors",
+    "IpInUnknownProtos",
+    "IpInDiscards",
+    "IpOutDiscards",
+    "IpOutNoRoutes",
+    "IpReasmTimeout",
+    "IpReasmFails",
+    "IpFragFails",
+    "IpExtInNoRoutes",
+    "IpExtInTruncatedPkts",
+    "IpExtInCsumErrors",
+    "Ip6InHdrErrors",
+    "Ip6InTooBigErrors",
+    "Ip6InNoRoutes",
+    "Ip6InAddrErrors",
+    "Ip6InUnknownProtos",
+    "Ip6InTruncatedPkts",
+    "Ip6InDiscards",
+    "Ip6OutDiscards",
+    "Ip6OutNoRoutes",
+    "Ip6ReasmTimeout",
+    "Ip6ReasmFails",
+    "Ip6FragFails",
+    "TcpInErrs",
+    "TcpInCsumErrors",
+    "TcpExtListenOverflows",
+    "TcpExtListenDrops",
+    "TcpExtTCPReqQFullDrop",
+    "TcpExtTCPReqQFullDoCookies",
+    "TcpExtTCPBacklogDrop",
+    "TcpExtTCPRcvQDrop",
+    "TcpExtTCPZeroWindowDrop",
+    "TcpExtTCPDeferAcceptDrop",
+    "TcpExtTCPTimeWaitOverflow",
+    "TcpExtTCPMinTTLDrop",
+    "TcpExtPFMemallocDrop",
+    "TcpExtPAWSActive",
+    "TcpExtPAWSEstab",
+    "TcpExtSyncookiesFailed",
+    "TcpExtIPReversePathFilter",
+    "UdpNoPorts",
+    "UdpInErrors",
+    "UdpRcvbufErrors",
+    "UdpSndbufErrors",
+    "UdpInCsumErrors",
+    "UdpMemErrors",
+    "Udp6NoPorts",
+    "Udp6InErrors",
+    "Udp6RcvbufErrors",
+    "Udp6SndbufErrors",
+    "Udp6InCsumErrors",
+    "Udp6MemErrors",
+];
+
+/// Reads the counters of a node. It belongs to the thread that made it, which
+/// must be in the node's own namespace; reading leaves it there.
+pub(super) struct Gauge {
+    devices: Vec<(u32, Arc<str>)>,
+    visitor: Visitor,
+    netlink: Netlink,
+}
+
+impl Gauge {
+    /// For interfaces of the calling thread's namespace, by index and name,
+    /// and for the sockets there and in other namespaces, by name and path.
+    /// Namespaces that cannot be found are left out.
+    ///
+    /// # Errors
+    /// If no netlink socket can be had.
+    pub(super) fn new(
+        devices: impl IntoIterator<Item = (u32, Arc<str>)>,
+        namespaces: impl IntoIterator<Item = (Arc<str>, PathBuf)>,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            devices: devices.into_iter().collect(),
+            visitor: Visitor::new(Arc::from(HOST), namespaces)?,
+            netlink: Netlink::open(NETLINK_ROUTE)?,
+        })
+    }
+
+    /// What the kernel has counted so far; what cannot be read is left out.
+    pub(super) fn read(&mut self) -> Health {
+        let qdiscs = self.qdisc_drops();
+        let netlink = &mut self.netlink;
+        let devices = self.devices.iter().filter_map(|(index, name)| {
+            Some(DeviceHealth {
+                interface: Arc::clone(name),
+                qdisc_drops: qdiscs.get(index).copied().unwrap_or(0),
+                ..device(&netlink.get(&link_question(*index)).ok()?)?
+            })
+        });
+        let devices = devices.collect();
+        let names = self.visitor.names();
+        let sockets = names.into_iter().filter_map(|netns| {
+            let counters = self.visitor.visit(&netns, counters)?;
+            (!counters.is_empty()).then_some(SocketHealth { netns, counters })
+        });
+        Health {
+            time: now(),
+            devices,
+            sockets: sockets.collect(),
+        }
+    }
+
+    /// By interface index.
+    fn qdisc_drops(&mut self) -> HashMap<u32, u64> {
+        let question = Question::new(libc::RTM_GETQDISC, &[0; qdisc::HEADER]);
+        let mut sums: HashMap<u32, u64> = HashMap::new();
+        // A table that changes while it is read changes in other devices.
+        if let Ok(answers) = self.netlink.dump(&question, Qdisc::parse) {
+            for qdisc in answers.items {
+                *sums.entry(qdisc.device).or_default() += u64::from(qdisc.drops);
+            }
+        }
+        sums
+    }
+}
+
+fn link_question(index: u32) -> Question {
+    let mut header = [0; LINK_HEADER];
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    Question::new(libc::RTM_GETLINK, &header)
+}
+
+/// The counters of an interface, without its name.
+fn device(message: &[u8]) -> Option<DeviceHealth> {
+    let (mut stats, mut carrier_changes) = (None, 0);
+    for (kind, value) in attributes(message.get(LINK_HEADER..)?) {
+        match kind {
+            libc::IFLA_STATS64 => stats = Some(value),
+            libc::IFLA_CARRIER_CHANGES => {
+                carrier_changes = value.try_into().map_or(0, u32::from_ne_bytes);
+            }
+            _ => {}
+        }
+    }
+    let stats = stats?;
+    let counter = |index: usize| -> Option<u64> {
+        let bytes = stats.get(index * 8..index * 8 + 8)?;
+        Some(u64::from_ne_bytes(bytes.try_into().ok()?))
+    };
+    Some(DeviceHealth {
+        interface: Arc::from(""),
+        rx_errors: counter(RX_ERRORS)?,
+        rx_dropped: counter(RX_DROPPED)?,
+        rx_missed: counter(RX_MISSED)?,
+        tx_errors: counter(TX_ERRORS)?,
+        tx_dropped: counter(TX_DROPPED)?,
+        carrier_changes: carrier_changes.into(),
+        qdisc_drops: 0,
+    })
+}
+
+/// The counters of the calling thread's namespace; without IPv6, fewer.
+fn counters() -> Vec<(&'static str, u64)> {
+    let read = |file| fs::read_to_string(format!("/proc/thread-self/net/{file}"));
+    let texts = FILES.iter().filter_map(|file| read(file).ok());
+    parse(&texts.collect::<String>())
+}
+
+/// Lines are either `Udp6NoPorts 7`, or pairs of `Udp: InDatagrams NoPorts`
+/// and `Udp: 12 7`.
+fn parse(text: &str) -> Vec<(&'static str, u64)> {
+    let mut found = HashMap::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let mut words = line.split_ascii_whitespace();
+        let Some(first) = words.next() else { continue };
+        if let Some(prefix) = first.strip_suffix(':') {
+            let values = lines.next().unwrap_or_default().split_ascii_whitespace();
+            for (name, value) in words.zip(values.skip(1)) {
+                found.insert(format!("{prefix}{name}"), value);
+            }
+        } else if let Some(value) = words.next() {
+            found.insert(first.to_owned(), value);
+        }
+    }
+    let counter = |name| Some((name, found.get(name)?.parse().ok()?));
+    COUNTERS.into_iter().filter_map(counter).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_found_by_their_usual_names() {
+        let text = "Ip: Forwarding InDiscards OutNoRoutes\nIp: 1 2 3\n\
+                    Udp: NoPorts\nUdp: 4\n\
+                    TcpExt: ListenOverflows ListenDrops\nTcpExt: 5 6\n\
+                    Udp6NoPorts                     \t7\nIp6InReceives \t8\n";
+        assert_eq!(
+            parse(text),
+            [
+                ("IpInDiscards", 2),
+                ("IpOutNoRoutes", 3),
+                ("TcpExtListenOverflows", 5),
+                ("TcpExtListenDrops", 6),
+                ("UdpNoPorts", 4),
+                ("Udp6NoPorts", 7),
+            ]
+        );
+        assert_eq!(parse("Udp: NoPorts\n"), []);
+    }
+
+    #[test]
+    fn the_running_kernel_has_every_counter() {
+        let found: Vec<_> = counters().into_iter().map(|(name, _)| name).collect();
+        let missing: Vec<_> = COUNTERS
+            .iter()
+            .filter(|name| !found.contains(name))
+            .collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+
+    #[test]
+    fn the_devices_here_can_be_read() {
+        // Every namespace has this one, with this index.
+        let mut gauge = Gauge::new([(1, Arc::from("lo"))], []).expect("a netlink socket");
+        let health = gauge.read();
+        assert_eq!(&*health.devices[0].interface, "lo");
+        assert_eq!(&*health.sockets[0].netns, "host");
+        assert!(gauge.read().time > health.time);
+    }
+}

@@ -1,0 +1,120 @@
+//! Looking into other network namespaces and coming back.
+//!
+//! A path may lead elsewhere later: `/proc/PID/ns/net` of a process that has
+//! ended is soon that of another one. So a namespace is taken for the one that
+//! it was only if its number is still the same.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io,
+    os::{fd::AsFd as _, unix::fs::MetadataExt as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use nix::sched::{CloneFlags, setns};
+
+/// The calling thread's own network namespace.
+const OWN: &str = "/proc/thread-self/ns/net";
+
+/// Network namespaces that a thread looks into. It stays where it is:
+/// [`Visitor::visit`] comes back. It belongs to the thread that made it.
+pub(super) struct Visitor {
+    home: File,
+    name: Arc<str>,
+    others: HashMap<Arc<str>, Place>,
+}
+
+struct Place {
+    path: PathBuf,
+    /// Of the file that stands for the namespace: device and inode number.
+    identity: (u64, u64),
+}
+
+impl Visitor {
+    /// For the calling thread's own namespace, which is called `name`, and
+    /// others by name and path. Those that cannot be found are left out.
+    pub(super) fn new(
+        name: Arc<str>,
+        others: impl IntoIterator<Item = (Arc<str>, PathBuf)>,
+    ) -> io::Result<Self> {
+        let place = |path: PathBuf| {
+            let identity = identity(&fs::metadata(&path).ok()?);
+            Some(Place { path, identity })
+        };
+        Ok(Self {
+            home: File::open(OWN)?,
+            name,
+            others: others
+                .into_iter()
+                .filter_map(|(name, path)| Some((name, place(path)?)))
+                .collect(),
+        })
+    }
+
+    /// What the namespaces are called, the thread's own first.
+    pub(super) fn names(&self) -> Vec<Arc<str>> {
+        let mut others: Vec<_> = self.others.keys().cloned().collect();
+        others.sort();
+        [vec![Arc::clone(&self.name)], others].concat()
+    }
+
+    /// What `look` finds in the namespace called `name`; `None` if that is not
+    /// known or gone. `look` must leave the thread where it is.
+    ///
+    /// # Panics
+    /// If the thread cannot come back: everything it did from then on would
+    /// be done in the wrong place.
+    pub(super) fn visit<T>(&self, name: &str, look: impl FnOnce() -> T) -> Option<T> {
+        if *name == *self.name {
+            return Some(look());
+        }
+        let place = self.others.get(name)?;
+        let namespace = open(&place.path, place.identity)?;
+        setns(namespace.as_fd(), CloneFlags::CLONE_NEWNET).ok()?;
+        let _back = Back(&self.home);
+        Some(look())
+    }
+}
+
+/// Brings the thread back, also from a panic.
+struct Back<'a>(&'a File);
+
+impl Drop for Back<'_> {
+    fn drop(&mut self) {
+        setns(self.0.as_fd(), CloneFlags::CLONE_NEWNET)
+            .unwrap_or_else(|errno| panic!("cannot return to the own network namespace: {errno}"));
+    }
+}
+
+/// The namespace, if its path still leads to it.
+fn open(path: &Path, expected: (u64, u64)) -> Option<File> {
+    let file = File::open(path).ok()?;
+    (identity(&file.metadata().ok()?) == expected).then_some(file)
+}
+
+fn identity(file: &fs::Metadata) -> (u64, u64) {
+    (file.dev(), file.ino())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_leads_elsewhere_is_not_entered() {
+        let own = fs::metadata(OWN).expect("every thread has one");
+        assert!(open(Path::new(OWN), identity(&own)).is_some());
+        assert!(open(Path::new(OWN), (own.dev(), own.ino() + 1)).is_none());
+    }
+
+    #[test]
+    fn only_what_is_known_is_visited() {
+        let gone = (Arc::from("gone"), PathBuf::from("/nonexistent/netns"));
+        let visitor = Visitor::new(Arc::from("host"), [gone]).expect("a namespace of its own");
+        assert_eq!(visitor.names(), [Arc::from("host")]);
+        assert_eq!(visitor.visit("host", || 7), Some(7));
+        assert_eq!(visitor.visit("gone", || 7), None);
+    }
+}
