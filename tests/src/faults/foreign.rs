@@ -15,8 +15,8 @@ use nix::net::if_::if_nametoindex;
 use super::{Fault, Stage};
 use crate::netns::Netns;
 
-/// The name of the programs.
-pub const NAME: &str = "somebody_elses";
+/// What `bpftool prog` calls them.
+const NAME: &str = "somebody_elses";
 
 /// See [`super`].
 pub(super) fn all() -> Vec<Fault> {
@@ -70,6 +70,11 @@ impl Hook {
             Self::TcxIngress => 46,
             Self::TcxEgress => 47,
         }
+    }
+
+    /// `BPF_F_XDP_HAS_FRAGS`: else a veth pair with a large MTU takes no XDP.
+    fn flags(self) -> u32 {
+        if self == Self::Xdp { 1 << 5 } else { 0 }
     }
 
     /// Where the context has the packet's first byte and its end.
@@ -179,7 +184,7 @@ fn load(hook: Hook, program: &[u8]) -> io::Result<OwnedFd> {
         log_size: 0,
         log_buf: 0,
         kern_version: 0,
-        prog_flags: 0,
+        prog_flags: hook.flags(),
         prog_name,
     };
     bpf(5, &attributes)

@@ -13,7 +13,6 @@ pub(super) fn all() -> Vec<Fault> {
         .collect();
     all.extend([
         Fault::new("no-route", no_route).undo(with_route),
-        // The socket of the sender says so itself, and makes no packet.
         Fault::new("not-forwarding-near", |stage| forward(stage, stage.near(), "0"))
             .undo(|stage| forward(stage, stage.near(), "1"))
             .beside(Beside::OnOneNode),
@@ -25,7 +24,13 @@ pub(super) fn all() -> Vec<Fault> {
         Fault::new("martian", martian).v4_only(),
         Fault::new("ttl-near", |_| Ok(())).traffic(Traffic::datagrams_with_ttl(1)),
         Fault::new("ttl-far", |_| Ok(())).traffic(Traffic::datagrams_with_ttl(2)),
-        Fault::new("too-big", too_big).traffic(Traffic::large_datagrams()),
+        Fault::new("too-big", |stage| narrow(stage, "lock")).traffic(Traffic::large_datagrams()),
+        // A forwarding IPv6 node looks at such a route when it sends.
+        Fault {
+            v6: &[true],
+            ..Fault::new("too-big-to-send", |stage| narrow(stage, ""))
+                .traffic(Traffic::large_datagrams())
+        },
     ]);
     all
 }
@@ -79,10 +84,11 @@ fn martian(stage: &Stage) -> Result<()> {
     stage.ip(&far.netns, &format!("address add {a} dev lo"))
 }
 
-/// A route with an MTU that the datagrams do not fit in.
-fn too_big(stage: &Stage) -> Result<()> {
+/// A route with an MTU that the datagrams do not fit in; `lock` makes it count
+/// for packets that are only passed on.
+fn narrow(stage: &Stage, lock: &str) -> Result<()> {
     let (near, far) = (stage.near(), stage.far());
     let b = stage.host_route(stage.b());
     let via = stage.next_hop(near, far);
-    stage.ip(&near.netns, &format!("route add {b} {via} mtu 1280"))
+    stage.ip(&near.netns, &format!("route add {b} {via} mtu {lock} 1280"))
 }

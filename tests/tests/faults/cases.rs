@@ -1,9 +1,11 @@
 //! Goes through the faults of a group, and collects what is wrong with them:
 //! one fault must not hide the others.
 
-use std::env;
+use std::{env, thread, time::Instant};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tracer_tests::program::LIMIT;
 use tracer_tests::faults::{Expected, Fault, Sender, Stage, Table, Traffic, When, group};
 
 /// A fault that is there, and traffic to show it.
@@ -37,7 +39,11 @@ pub(crate) fn each(name: &str, check: impl Fn(&Case<'_>) -> Result<()>) -> Resul
                 let seed = stage.lab.seed();
                 match check(&case) {
                     Ok(()) => eprintln!("{title}: right"),
-                    Err(error) => wrong.push(format!("{title} (seed {seed:#x}): {error:#}")),
+                    Err(error) => {
+                        let text = format!("{title} (seed {seed:#x}): {error:#}");
+                        eprintln!("{text}");
+                        wrong.push(text);
+                    }
                 }
             }
         }
@@ -53,18 +59,60 @@ fn seeds() -> Result<usize> {
     }
 }
 
+/// What was sent: the two ports tell the packets apart.
+pub(crate) struct Running {
+    /// What the fault strikes.
+    pub(crate) faulty: Sender,
+    /// How many packets of it, retransmissions not counted.
+    pub(crate) sent: usize,
+    /// What no fault may touch.
+    pub(crate) clean: Sender,
+    clean_sent: usize,
+}
+
 impl Case<'_> {
-    /// Sends what shows the fault, and what no fault may touch, before and
-    /// after it is made. The two ports tell them apart.
-    pub(crate) fn run(&self) -> Result<[Sender; 2]> {
+    /// Makes the fault and sends what shows it, and then what it must not touch.
+    pub(crate) fn run(&self) -> Result<Running> {
         let [from, to] = self.fault.beside.ends(self.stage);
         let mut clean = Sender::between(self.stage, from, to, Traffic::datagrams())?;
         let mut faulty = Sender::new(self.stage, self.fault.traffic)?;
         if self.fault.when == When::During {
             self.fault.make(self.stage)?;
         }
-        faulty.send()?;
-        clean.send()?;
-        Ok([faulty, clean])
+        let sent = faulty.send()?.packets;
+        let clean_sent = clean.send()?.packets;
+        Ok(Running {
+            faulty,
+            sent,
+            clean,
+            clean_sent,
+        })
+    }
+}
+
+impl Running {
+    /// Whether it is one of the packets that the fault must strike; those that
+    /// only belong to their connections, such as a reset by a client that knows
+    /// nothing, are none of them.
+    pub(crate) fn is_faulty(&self, packet: &Value) -> bool {
+        let tcp = &packet["tcp"];
+        packet["dst_port"] == self.faulty.port()
+            && (tcp.is_null() || tcp["flags"] == "SYN" || tcp["payload_len"] != 0)
+    }
+
+    /// Waits until all of the clean traffic is there.
+    pub(crate) fn clean_arrives(&self) -> Result<()> {
+        let deadline = Instant::now() + LIMIT;
+        let mut arrived = 0;
+        while arrived < self.clean_sent {
+            ensure!(
+                Instant::now() < deadline,
+                "only {arrived} of {} clean packets arrived",
+                self.clean_sent
+            );
+            arrived += self.clean.arrived()?;
+            thread::yield_now();
+        }
+        Ok(())
     }
 }
