@@ -19,7 +19,7 @@ pub(super) fn all() -> Vec<Fault> {
         })
         .of_neighbours(),
         Fault::new("pod-down-but-known", pod_down),
-        Fault::new("sender-veth-down", sender_veth_down),
+        Fault::new("sender-veth-down", sender_veth_down).of_neighbours(),
         Fault::new("bridge-port-down", |stage| {
             let (far, veth) = (stage.far(), &stage.b().veth);
             far.netns.run(&format!("ip link set {veth} down"))?;
@@ -67,14 +67,15 @@ fn pod_down(stage: &Stage) -> Result<()> {
     })
 }
 
-/// Takes the pod's carrier away, and waits until the kernel has noticed: until
-/// then packets still reach the dead end of the pair.
+/// Takes the pod's carrier away, and waits until the kernel has noticed and
+/// forgotten the pod's neighbours: until then packets still reach the dead end
+/// of the pair.
 fn sender_veth_down(stage: &Stage) -> Result<()> {
     let (near, a) = (stage.near(), stage.a());
     near.netns.run(&format!("ip link set {} down", a.veth))?;
     until("the pod has no carrier", || {
-        let link = a.netns.run(&format!("tc qdisc show dev {}", a.interface))?;
-        Ok(link.contains("noop"))
+        let link = a.netns.run(&format!("ip -o link show dev {}", a.interface))?;
+        Ok(link.contains("state DOWN") || link.contains("state LOWERLAYERDOWN"))
     })
 }
 
