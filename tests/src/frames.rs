@@ -3,7 +3,7 @@
 //! Each function wraps what it is given, innermost first:
 //! `ethernet(IPV4, &ipv4(TCP, A, B, &tcp(…)))`.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// EtherType of IPv4.
 pub const IPV4: u16 = 0x0800;
@@ -124,6 +124,49 @@ pub fn arp_request(sender: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
     packet.extend([0; 6]);
     packet.extend(target.octets());
     packet
+}
+
+/// A frame between the stations with these MAC addresses, as `ip link` prints
+/// them, of an IPv4 or IPv6 packet.
+///
+/// # Panics
+/// If one is no MAC address.
+#[must_use]
+pub fn between(from: &str, to: &str, packet: &[u8]) -> Vec<u8> {
+    let kind = if packet[0] >> 4 == 6 { IPV6 } else { IPV4 };
+    let mut frame = ethernet(kind, packet);
+    let bytes = [to, from].into_iter().flat_map(|mac| mac.split(':'));
+    for (byte, hex) in frame.iter_mut().zip(bytes) {
+        *byte = u8::from_str_radix(hex, 16).expect("two hexadecimal digits");
+    }
+    frame
+}
+
+/// The packet that opens a TCP connection, with a timestamp and valid checksums.
+///
+/// # Panics
+/// If the ends are of two families.
+#[must_use]
+pub fn syn([from, to]: [SocketAddr; 2], seq: u32, timestamp: u32) -> Vec<u8> {
+    let mut segment = [from.port().to_be_bytes(), to.port().to_be_bytes()].concat();
+    segment.extend(seq.to_be_bytes());
+    segment.extend([0, 0, 0, 0, 0x90, 2, 0xff, 0xff, 0, 0, 0, 0]);
+    segment.extend([2, 4, 5, 0, 1, 1, 8, 10]);
+    segment.extend(timestamp.to_be_bytes());
+    segment.extend([0; 4]);
+    let length = u8::try_from(segment.len()).expect("36 bytes");
+    let addresses = match (from.ip(), to.ip()) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => [from.octets(), to.octets()].concat(),
+        (IpAddr::V6(from), IpAddr::V6(to)) => [from.octets(), to.octets()].concat(),
+        _ => panic!("one family for both ends"),
+    };
+    let summed = [&addresses[..], &[0, TCP, 0, length], &segment].concat();
+    segment[16..18].copy_from_slice(&checksum(&summed).to_be_bytes());
+    match (from.ip(), to.ip()) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => ipv4(TCP, from, to, &segment),
+        (IpAddr::V6(from), IpAddr::V6(to)) => ipv6(TCP, from, to, &segment),
+        _ => unreachable!("checked above"),
+    }
 }
 
 /// The Internet checksum (RFC 1071) of bytes whose own checksum field is 0.

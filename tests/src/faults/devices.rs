@@ -1,0 +1,141 @@
+//! Devices that are down, gone, blocked or slow.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use super::traffic::Receiver;
+use super::{Beside, Fault, Stage, Traffic};
+use crate::{Node, Pod};
+
+/// See [`super`].
+pub(super) fn all() -> Vec<Fault> {
+    vec![
+        // The neighbour entry would live for half a minute.
+        Fault::new("pod-down", |stage| {
+            pod_down(stage)?;
+            forget_b(stage)
+        })
+        .of_neighbours(),
+        Fault::new("pod-down-but-known", pod_down),
+        Fault::new("sender-veth-down", sender_veth_down).of_neighbours(),
+        Fault::new("bridge-port-down", |stage| {
+            let (far, veth) = (stage.far(), &stage.b().veth);
+            far.netns.run(&format!("ip link set {veth} down"))?;
+            forget_b(stage)
+        })
+        .of_neighbours(),
+        // Listening, which lets nothing pass either: what is blocked, the
+        // bridge would at once make forwarding again.
+        Fault::new("bridge-port-blocked-near", |stage| {
+            port_state(stage.near(), stage.a(), LISTENING)
+        })
+        .undo(|stage| port_state(stage.near(), stage.a(), FORWARDING)),
+        Fault::new("bridge-port-blocked-far", |stage| {
+            port_state(stage.far(), stage.b(), LISTENING)
+        })
+        .undo(|stage| port_state(stage.far(), stage.b(), FORWARDING)),
+        Fault::new("pod-device-gone", |stage| {
+            let (far, veth) = (stage.far(), &stage.b().veth);
+            far.netns.run(&format!("ip link del {veth}"))?;
+            forget_b(stage)
+        })
+        .of_neighbours(),
+        // Without a receiver: its socket would keep the namespace alive.
+        Fault::new("pod-gone", pod_gone)
+            .traffic(Traffic::datagrams_to(Receiver::Nobody, 10))
+            .of_neighbours(),
+        Fault::new("uplink-down-near", |stage| {
+            let near = stage.near();
+            let down = format!("ip link set {} down", near.uplink);
+            near.netns.run(&down).map(drop)
+        })
+        .beside(Beside::OnOneNode),
+        Fault::new("qdisc-limit", qdisc_limit).traffic(Traffic::many_datagrams(20, 1000)),
+        Fault::new("outer-checksum", outer_checksum),
+    ]
+}
+
+fn pod_down(stage: &Stage) -> Result<()> {
+    let (pod, interface) = (&stage.b().netns, &stage.b().interface);
+    pod.run(&format!("ip link set {interface} down"))?;
+    let (far, veth) = (&stage.far().netns, &stage.b().veth);
+    until("the bridge's port is disabled", || {
+        let port = far.run(&format!("bridge link show dev {veth}"))?;
+        Ok(port.contains("state disabled"))
+    })
+}
+
+/// Takes the pod's carrier away, and waits until the kernel has noticed and
+/// forgotten the pod's neighbours: until then packets still reach the dead end
+/// of the pair.
+fn sender_veth_down(stage: &Stage) -> Result<()> {
+    let (near, a) = (stage.near(), stage.a());
+    near.netns.run(&format!("ip link set {} down", a.veth))?;
+    until("the pod has no carrier", || {
+        let link = a.netns.run(&format!("ip -o link show dev {}", a.interface))?;
+        Ok(link.contains("state DOWN") || link.contains("state LOWERLAYERDOWN"))
+    })
+}
+
+/// Makes the far node ask anew who has the pod's address.
+fn forget_b(stage: &Stage) -> Result<()> {
+    let far = stage.far();
+    let b = stage.address(stage.b());
+    let flush = format!("neighbour flush to {b} dev {}", far.bridge);
+    stage.ip(&far.netns, &flush)
+}
+
+/// `BR_STATE_LISTENING`, linux/if_bridge.h.
+const LISTENING: u8 = 1;
+/// `BR_STATE_FORWARDING`.
+const FORWARDING: u8 = 3;
+
+fn port_state(node: &Node, pod: &Pod, state: u8) -> Result<()> {
+    let words = format!("bridge link set dev {} state {state}", pod.veth);
+    node.netns.run(&words).map(drop)
+}
+
+/// Deletes the pod's namespace, and with it its device.
+fn pod_gone(stage: &Stage) -> Result<()> {
+    let (far, b) = (&stage.far().netns, stage.b());
+    far.run(&format!("ip netns del {}", b.netns.name))?;
+    until("the pod's device is gone", || {
+        let links = far.run("ip -o link show")?;
+        Ok(!links.contains(&b.veth))
+    })?;
+    forget_b(stage)
+}
+
+/// Waits for what the kernel does in its own time.
+fn until(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !is_so()? {
+        ensure!(Instant::now() < deadline, "10 s later, not yet: {what}");
+        thread::yield_now();
+    }
+    Ok(())
+}
+
+/// A token bucket before the pod that lets two of the datagrams through at
+/// once, keeps two, and drops the rest.
+fn qdisc_limit(stage: &Stage) -> Result<()> {
+    let (far, veth) = (stage.far(), &stage.b().veth);
+    let words = format!("tc qdisc add dev {veth} root tbf rate 8kbit burst 2400 limit 2400");
+    far.netns.run(&words).map(drop)
+}
+
+/// The middle box writes a checksum over the outer UDP header's, which was 0:
+/// none. The near uplink must not leave the inner checksum to the hardware, or
+/// the far node believes that all checksums are still to be made.
+fn outer_checksum(stage: &Stage) -> Result<()> {
+    let (near, middle) = (stage.near(), &stage.lab.middle);
+    near.netns.run(&format!("ethtool -K {} tx off", near.uplink))?;
+    let rules = format!(
+        "table bridge fault {{ chain fault {{ type filter hook forward priority 0; \
+         {} udp checksum set 0x1234; }}; }}",
+        stage.flow_in_vxlan()
+    );
+    middle.batch("nft -f -", &rules).map(drop)
+}

@@ -1,0 +1,185 @@
+//! Rules of nftables and iptables, at every hook that a packet passes.
+
+use anyhow::Result;
+
+use super::{Fault, Stage, Traffic};
+use crate::netns::Netns;
+
+/// Where a rule stands.
+#[derive(Clone, Copy, Debug)]
+enum At {
+    Near,
+    Far,
+    PodA,
+    PodB,
+}
+
+impl At {
+    fn netns(self, stage: &Stage) -> &Netns {
+        match self {
+            Self::Near => &stage.near().netns,
+            Self::Far => &stage.far().netns,
+            Self::PodA => &stage.a().netns,
+            Self::PodB => &stage.b().netns,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Near => "near",
+            Self::Far => "far",
+            Self::PodA => "a",
+            Self::PodB => "b",
+        }
+    }
+}
+
+/// Hooks of nftables where the packet is bare, and whether a rule may reject there.
+const NFT: [(At, &str, bool); 11] = [
+    (At::PodA, "output", true),
+    (At::PodA, "postrouting", false),
+    (At::Near, "prerouting", true),
+    (At::Near, "forward", true),
+    (At::Near, "postrouting", false),
+    (At::Far, "prerouting", true),
+    (At::Far, "forward", true),
+    (At::Far, "postrouting", false),
+    (At::PodB, "prerouting", true),
+    (At::PodB, "input", true),
+    (At::PodB, "ingress", true),
+];
+
+/// Hooks of nftables where the nodes see the outer packet.
+const OUTER: [(At, &str); 5] = [
+    (At::Near, "output"),
+    (At::Near, "postrouting"),
+    (At::Far, "prerouting"),
+    (At::Far, "input"),
+    (At::Far, "ingress"),
+];
+
+/// Tables and chains of iptables, and whether a rule may reject there.
+const IPTABLES: [(At, &str, &str, bool); 9] = [
+    (At::PodA, "filter", "OUTPUT", true),
+    (At::Near, "raw", "PREROUTING", false),
+    (At::Near, "filter", "FORWARD", true),
+    (At::Near, "mangle", "POSTROUTING", false),
+    (At::Far, "raw", "PREROUTING", false),
+    (At::Far, "filter", "FORWARD", true),
+    (At::Far, "mangle", "POSTROUTING", false),
+    (At::PodB, "mangle", "PREROUTING", false),
+    (At::PodB, "filter", "INPUT", true),
+];
+
+/// See [`super`].
+pub(super) fn all() -> Vec<Fault> {
+    let mut all = Vec::new();
+    for (at, hook, may_reject) in NFT {
+        all.push(nft(at, hook, "drop"));
+        if may_reject {
+            all.push(nft(at, hook, "reject"));
+        }
+    }
+    for (at, hook) in OUTER {
+        let name = format!("nft-outer-{hook}-{}-drop", at.name());
+        all.push(rule(name, at, hook, Stage::flow_in_vxlan, "drop"));
+    }
+    let (reset, tcp) = ("reject with tcp reset", Traffic::syns());
+    let name = "nft-forward-far-reset";
+    all.push(rule(name, At::Far, "forward", Stage::flow, reset).traffic(tcp));
+    for (role, direction) in [
+        ("near-veth", "ingress"),
+        ("near-overlay", "egress"),
+        ("near-uplink", "egress"),
+        ("far-uplink", "ingress"),
+        ("far-overlay", "ingress"),
+        ("far-veth", "egress"),
+    ] {
+        all.push(netdev(role, direction));
+    }
+    for (at, table, chain, may_reject) in IPTABLES {
+        all.push(iptables(at, table, chain, "DROP"));
+        if may_reject {
+            all.push(iptables(at, table, chain, "REJECT"));
+        }
+    }
+    all.push(Fault::new("invalid-state", invalid_state).traffic(Traffic::Stream));
+    all
+}
+
+fn nft(at: At, hook: &'static str, verdict: &'static str) -> Fault {
+    let name = format!("nft-{hook}-{}-{verdict}", at.name());
+    rule(name, at, hook, Stage::flow, verdict)
+}
+
+fn rule(
+    name: impl Into<String>,
+    at: At,
+    hook: &'static str,
+    flow: fn(&Stage) -> String,
+    verdict: &'static str,
+) -> Fault {
+    let make = move |stage: &Stage| {
+        let device = match (hook, at) {
+            ("ingress", At::Far) => format!("device {}", stage.far().uplink),
+            ("ingress", _) => format!("device {}", stage.b().interface),
+            _ => String::new(),
+        };
+        let rules = format!(
+            "table inet fault {{ chain fault {{ \
+             type filter hook {hook} {device} priority 0; {} {verdict}; }}; }}",
+            flow(stage)
+        );
+        at.netns(stage).batch("nft -f -", &rules).map(drop)
+    };
+    Fault::new(name, make).undo(move |stage| {
+        let rules = at.netns(stage).run("nft delete table inet fault");
+        rules.map(drop)
+    })
+}
+
+/// A rule at a device, before the host's own rules or behind them.
+fn netdev(role: &'static str, direction: &'static str) -> Fault {
+    Fault::new(format!("netdev-{direction}-{role}"), move |stage| {
+        let (near, far) = (stage.near(), stage.far());
+        let (node, device, flow) = match role {
+            "near-veth" => (near, &stage.a().veth, stage.flow()),
+            "near-overlay" => (near, &near.overlay, stage.flow()),
+            "near-uplink" => (near, &near.uplink, stage.flow_in_vxlan()),
+            "far-uplink" => (far, &far.uplink, stage.flow_in_vxlan()),
+            "far-overlay" => (far, &far.overlay, stage.flow()),
+            "far-veth" => (far, &stage.b().veth, stage.flow()),
+            _ => unreachable!("all roles are listed above"),
+        };
+        let rules = format!(
+            "table netdev fault {{ chain fault {{ \
+             type filter hook {direction} device {device} priority 0; {flow} drop; }}; }}"
+        );
+        node.netns.batch("nft -f -", &rules).map(drop)
+    })
+}
+
+fn iptables(at: At, table: &'static str, chain: &'static str, target: &'static str) -> Fault {
+    let name = format!("iptables-{table}-{chain}-{}-{target}", at.name()).to_lowercase();
+    let change = move |stage: &Stage, verb: &str| {
+        let program = stage.pick("iptables-legacy", "ip6tables-legacy");
+        let (a, b) = (stage.address(stage.a()), stage.address(stage.b()));
+        let line = format!("{program} -w -t {table} {verb} {chain} -s {a} -d {b} -j {target}");
+        at.netns(stage).run(&line).map(drop)
+    };
+    Fault::new(name, move |stage| change(stage, "-A")).undo(move |stage| change(stage, "-D"))
+}
+
+/// A connection that connection tracking has not seen the beginning of: it
+/// starts in the middle, which a strict setting calls invalid.
+fn invalid_state(stage: &Stage) -> Result<()> {
+    let rules = format!(
+        "table inet fault {{ chain fault {{ \
+         type filter hook forward priority 0; {} ct state invalid drop; }}; }}",
+        stage.flow()
+    );
+    let netns = &stage.far().netns;
+    // First the rules: they switch connection tracking on, and its settings.
+    netns.batch("nft -f -", &rules)?;
+    netns.sysctl(&[("netfilter/nf_conntrack_tcp_loose", "0")])
+}

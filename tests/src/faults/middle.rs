@@ -1,0 +1,48 @@
+//! The box between the nodes, which no agent watches: what is lost there, no
+//! kernel that we ask has dropped.
+
+use anyhow::Result;
+
+use super::{Beside, Fault, Stage, Traffic};
+
+/// See [`super`].
+pub(super) fn all() -> Vec<Fault> {
+    let rule = |name: &str, rule: fn(&Stage) -> String| {
+        Fault::new(name, move |stage| middle(stage, &rule(stage))).undo(|stage| {
+            let netns = &stage.lab.middle;
+            netns.run("nft delete table bridge fault").map(drop)
+        })
+    };
+    vec![
+        rule("middle-loses-all", |stage| {
+            let (there, back) = (stage.flow_in_vxlan(), stage.answers_in_vxlan());
+            format!("{there} counter drop; {back} counter drop")
+        }),
+        rule("middle-loses-one-direction", |stage| {
+            format!("{} counter drop", stage.flow_in_vxlan())
+        })
+        .beside(Beside::Back),
+        rule("middle-loses-some", |stage| {
+            format!("{} numgen random mod 100 < 1 counter drop", stage.flow_in_vxlan())
+        })
+        .traffic(Traffic::many_datagrams(1000, 100)),
+        rule("middle-loses-large", |stage| {
+            format!("meta length > 1000 {} counter drop", stage.flow_in_vxlan())
+        })
+        .traffic(Traffic::large_datagrams()),
+        Fault::new("uplink-down-in-the-middle", |stage| {
+            let port = &stage.far().middle_port;
+            let down = format!("ip link set {port} down");
+            stage.lab.middle.run(&down).map(drop)
+        })
+        .beside(Beside::OnOneNode),
+    ]
+}
+
+/// A rule of the middle box's bridge.
+fn middle(stage: &Stage, rule: &str) -> Result<()> {
+    let rules = format!(
+        "table bridge fault {{ chain fault {{ type filter hook forward priority 0; {rule}; }}; }}"
+    );
+    stage.lab.middle.batch("nft -f -", &rules).map(drop)
+}

@@ -1,0 +1,222 @@
+//! The ways in which a packet between two pods can fail to arrive, each made
+//! on purpose in a [`Lab`]. A diagnosis can only be tested where the truth is
+//! known beforehand; here it is, because we broke it ourselves.
+//!
+//! A [`Fault`] says how it is made and which packets show it. What the kernel
+//! must do then stands apart, in a table per kernel that was written from the
+//! kernel's source ([`expected`]). The faults are sorted by where they strike.
+//!
+//! On a [`Stage`] pod *a* on the near node sends to pod *b* on the far one.
+//! Beside them a second pod on each node carries traffic that no fault may
+//! touch.
+
+mod devices;
+pub mod expected;
+mod filters;
+mod foreign;
+mod middle;
+mod neighbours;
+mod routes;
+mod sockets;
+mod stage;
+mod traffic;
+
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::Lab;
+pub use expected::{Expected, Table};
+pub use stage::Stage;
+pub use traffic::{Sender, Sent, Traffic};
+
+type Act = Box<dyn Fn(&Stage) -> Result<()> + Send + Sync>;
+
+/// Which traffic stays whole while the fault is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beside {
+    /// From the near node's second pod to the far node's second pod.
+    Across,
+    /// From pod *a* to the second pod of its node: the fault cuts all ways
+    /// between the nodes.
+    OnOneNode,
+    /// From pod *b* to pod *a*: the fault cuts one direction.
+    Back,
+}
+
+impl Beside {
+    /// The ends of that traffic.
+    #[must_use]
+    pub fn ends(self, stage: &Stage) -> [&crate::Pod; 2] {
+        match self {
+            Self::Across => [stage.a2(), stage.b2()],
+            Self::OnOneNode => [stage.a(), stage.a2()],
+            Self::Back => [stage.b(), stage.a()],
+        }
+    }
+}
+
+/// When a fault is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// While packets are being followed.
+    During,
+    /// Before anybody follows: it replaces a device.
+    Before,
+}
+
+/// Something that keeps packets from pod *a* to pod *b* from arriving.
+pub struct Fault {
+    /// Its name in the table.
+    pub name: String,
+    /// The traffic that shows it.
+    pub traffic: Traffic,
+    /// Whether it is made with IPv4, IPv6 or each of them (`false`, `true`).
+    pub v6: &'static [bool],
+    /// What goes on undisturbed.
+    pub beside: Beside,
+    /// When it is made.
+    pub when: When,
+    /// How long to wait for a packet's next sign of life: longer than the
+    /// kernel itself waits.
+    pub hold: Duration,
+    /// How many nodes the lab has.
+    pub nodes: usize,
+    make: Act,
+    undo: Option<Act>,
+}
+
+impl fmt::Debug for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl Fault {
+    /// Ten datagrams, of IPv4 and of IPv6, beside others between the nodes.
+    fn new(
+        name: impl Into<String>,
+        make: impl Fn(&Stage) -> Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            traffic: Traffic::datagrams(),
+            v6: &[false, true],
+            beside: Beside::Across,
+            when: When::During,
+            hold: Duration::from_secs(1),
+            nodes: 2,
+            make: Box::new(make),
+            undo: None,
+        }
+    }
+
+    fn traffic(self, traffic: Traffic) -> Self {
+        Self { traffic, ..self }
+    }
+
+    fn v4_only(self) -> Self {
+        Self {
+            v6: &[false],
+            ..self
+        }
+    }
+
+    fn beside(self, beside: Beside) -> Self {
+        Self { beside, ..self }
+    }
+
+    /// It shows when the kernel has asked a neighbour three times, once a second.
+    fn of_neighbours(self) -> Self {
+        Self {
+            hold: Duration::from_secs(5),
+            ..self
+        }
+    }
+
+    fn before(self) -> Self {
+        Self {
+            when: When::Before,
+            ..self
+        }
+    }
+
+    fn undo(self, undo: impl Fn(&Stage) -> Result<()> + Send + Sync + 'static) -> Self {
+        Self {
+            undo: Some(Box::new(undo)),
+            ..self
+        }
+    }
+
+    /// A lab to make it in.
+    ///
+    /// # Errors
+    /// If there is none to be had.
+    pub fn stage(&self, v6: bool, seed: Option<u64>) -> Result<Stage> {
+        Stage::new(self.nodes, v6, seed)
+    }
+
+    /// Breaks it.
+    ///
+    /// # Errors
+    /// If a program fails, or the kernel lacks what it takes.
+    pub fn make(&self, stage: &Stage) -> Result<()> {
+        (self.make)(stage)
+    }
+
+    /// Mends it, and says whether it can be mended.
+    ///
+    /// # Errors
+    /// As [`Fault::make`].
+    pub fn mend(&self, stage: &Stage) -> Result<bool> {
+        match &self.undo {
+            Some(undo) => undo(stage).map(|()| true),
+            None => Ok(false),
+        }
+    }
+}
+
+/// Faults by where they strike.
+pub const GROUPS: [(&str, fn() -> Vec<Fault>); 7] = [
+    ("routes", routes::all),
+    ("neighbours", neighbours::all),
+    ("filters", filters::all),
+    ("sockets", sockets::all),
+    ("devices", devices::all),
+    ("middle", middle::all),
+    ("foreign", foreign::all),
+];
+
+/// The faults of a group.
+///
+/// # Panics
+/// If there is no such group.
+#[must_use]
+pub fn group(name: &str) -> Vec<Fault> {
+    let found = GROUPS.iter().find(|(group, _)| *group == name);
+    let (_, all) = found.unwrap_or_else(|| panic!("there is no group of faults {name}"));
+    all()
+}
+
+/// All faults.
+#[must_use]
+pub fn all() -> Vec<Fault> {
+    GROUPS.iter().flat_map(|(_, all)| all()).collect()
+}
+
+/// The role that an interface plays, as the table calls it; `None` for one
+/// that has none.
+#[must_use]
+pub fn role(lab: &Lab, node: usize, interface: &str) -> Option<&'static str> {
+    let host = &lab.nodes[node];
+    let is_veth = || lab.pods_on(host).any(|pod| pod.veth == interface);
+    [
+        ("uplink", host.uplink == interface),
+        ("overlay", host.overlay == interface),
+        ("bridge", host.bridge == interface),
+        ("veth", is_veth()),
+    ]
+    .into_iter()
+    .find_map(|(role, is)| is.then_some(role))
+}

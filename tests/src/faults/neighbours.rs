@@ -1,0 +1,129 @@
+//! Who is where: neighbour tables, the bridge's and the VXLAN device's
+//! forwarding tables.
+
+use anyhow::Result;
+
+use super::{Beside, Fault, Stage};
+
+/// Nobody's MAC address.
+const NOBODY: &str = "02:00:5e:00:00:01";
+
+/// See [`super`].
+pub(super) fn all() -> Vec<Fault> {
+    vec![
+        Fault::new("no-fdb-entry", |stage| fdb(stage, "del"))
+            .undo(|stage| fdb(stage, "append"))
+            .beside(Beside::OnOneNode),
+        Fault::new("fdb-dead-host", fdb_dead_host)
+            .beside(Beside::OnOneNode)
+            .of_neighbours(),
+        Fault {
+            nodes: 3,
+            ..Fault::new("fdb-other-node", fdb_other_node).beside(Beside::OnOneNode)
+        },
+        Fault::new("no-neighbour-on-overlay", no_neighbour)
+            .beside(Beside::OnOneNode)
+            .of_neighbours(),
+        Fault::new("wrong-neighbour-on-overlay", wrong_neighbour).beside(Beside::OnOneNode),
+        Fault::new("stale-mac-of-nobody", |stage| stale_mac(stage, NOBODY)),
+        Fault::new("stale-mac-of-another-pod", |stage| {
+            stale_mac(stage, &stage.b2().mac)
+        }),
+        Fault::new("wrong-vni", wrong_vni)
+            .before()
+            .beside(Beside::OnOneNode),
+    ]
+}
+
+fn fdb(stage: &Stage, verb: &str) -> Result<()> {
+    let (near, far) = (stage.near(), stage.far());
+    let entry = format!(
+        "bridge fdb {verb} {} dev {} dst {} self permanent",
+        far.overlay_mac, near.overlay, far.underlay
+    );
+    near.netns.run(&entry).map(drop)
+}
+
+fn fdb_replace(stage: &Stage, host: impl std::fmt::Display) -> Result<()> {
+    let (near, far) = (stage.near(), stage.far());
+    let entry = format!(
+        "bridge fdb replace {} dev {} dst {host} self permanent",
+        far.overlay_mac, near.overlay
+    );
+    near.netns.run(&entry).map(drop)
+}
+
+/// An address among the nodes' that nobody has: the lab gives none below 2.
+fn fdb_dead_host(stage: &Stage) -> Result<()> {
+    let [x, y, z, _] = stage.near().underlay.octets();
+    fdb_replace(stage, std::net::Ipv4Addr::new(x, y, z, 1))
+}
+
+fn fdb_other_node(stage: &Stage) -> Result<()> {
+    fdb_replace(stage, stage.lab.nodes[2].underlay)
+}
+
+fn no_neighbour(stage: &Stage) -> Result<()> {
+    let (near, far) = (stage.near(), stage.far());
+    let gone = format!("neighbour del {} dev {}", stage.vtep(far), near.overlay);
+    stage.ip(&near.netns, &gone)
+}
+
+/// The far VXLAN device's MAC address changed, as when it was made anew; the
+/// node still gets the packets, as those of somebody else.
+fn wrong_neighbour(stage: &Stage) -> Result<()> {
+    let (near, far) = (stage.near(), stage.far());
+    let (vtep, overlay) = (stage.vtep(far), &near.overlay);
+    let wrong = format!("neighbour replace {vtep} lladdr {NOBODY} dev {overlay} nud permanent");
+    stage.ip(&near.netns, &wrong)?;
+    let entry = format!(
+        "bridge fdb append {NOBODY} dev {overlay} dst {} self permanent",
+        far.underlay
+    );
+    near.netns.run(&entry).map(drop)
+}
+
+fn stale_mac(stage: &Stage, mac: &str) -> Result<()> {
+    let far = stage.far();
+    let (b, bridge) = (stage.address(stage.b()), &far.bridge);
+    let stale = format!("neighbour replace {b} lladdr {mac} dev {bridge} nud permanent");
+    stage.ip(&far.netns, &stale)
+}
+
+/// Makes the far node's VXLAN device anew, as it was but for the VNI.
+fn wrong_vni(stage: &Stage) -> Result<()> {
+    let (near, far) = (stage.near(), stage.far());
+    let (overlay, mac, bridge_mtu) = (&far.overlay, &far.overlay_mac, stage.lab.pod_mtu);
+    let vni = if stage.lab.vni > 1 { stage.lab.vni - 1 } else { 2 };
+    let script = format!(
+        "link del dev {overlay}
+         link add name {overlay} address {mac} mtu {bridge_mtu} type vxlan \
+            id {vni} dstport {} local {} dev {} nolearning
+         address add {}/32 dev {overlay}
+         address add {}/128 dev {overlay} nodad
+         link set dev {overlay} up
+         neighbour add {} lladdr {} dev {overlay} nud permanent
+         neighbour add {} lladdr {} dev {overlay} nud permanent
+         route add {} via {} dev {overlay} onlink
+         route add {} via {} dev {overlay} onlink\n",
+        stage.lab.port,
+        far.underlay,
+        far.uplink,
+        far.overlay_v4,
+        far.overlay_v6,
+        near.overlay_v4,
+        near.overlay_mac,
+        near.overlay_v6,
+        near.overlay_mac,
+        near.pod_cidr_v4,
+        near.overlay_v4,
+        near.pod_cidr_v6,
+        near.overlay_v6,
+    );
+    far.netns.batch("ip -batch -", &script)?;
+    let entry = format!(
+        "bridge fdb append {} dev {overlay} dst {} self permanent",
+        near.overlay_mac, near.underlay
+    );
+    far.netns.run(&entry).map(drop)
+}

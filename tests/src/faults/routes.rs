@@ -1,0 +1,94 @@
+//! What a node's routing says no to.
+
+use anyhow::Result;
+
+use super::{Beside, Fault, Stage, Traffic};
+use crate::Node;
+
+/// See [`super`].
+pub(super) fn all() -> Vec<Fault> {
+    let mut all: Vec<Fault> = ["blackhole", "unreachable", "prohibit"]
+        .into_iter()
+        .map(route_type)
+        .collect();
+    all.extend([
+        Fault::new("no-route", no_route).undo(with_route),
+        Fault::new("not-forwarding-near", |stage| forward(stage, stage.near(), "0"))
+            .undo(|stage| forward(stage, stage.near(), "1"))
+            .beside(Beside::OnOneNode),
+        Fault::new("not-forwarding-far", |stage| forward(stage, stage.far(), "0"))
+            .undo(|stage| forward(stage, stage.far(), "1"))
+            .beside(Beside::OnOneNode),
+        // IPv6 has no such setting, only a match of nftables.
+        Fault::new("rp-filter", rp_filter).v4_only(),
+        Fault::new("martian", martian).v4_only(),
+        Fault::new("ttl-near", |_| Ok(())).traffic(Traffic::datagrams_with_ttl(1)),
+        Fault::new("ttl-far", |_| Ok(())).traffic(Traffic::datagrams_with_ttl(2)),
+        Fault::new("too-big", |stage| narrow(stage, "lock")).traffic(Traffic::large_datagrams()),
+        // A forwarding IPv6 node looks at such a route when it sends.
+        Fault {
+            v6: &[true],
+            ..Fault::new("too-big-to-send", |stage| narrow(stage, ""))
+                .traffic(Traffic::large_datagrams())
+        },
+    ]);
+    all
+}
+
+fn route_type(kind: &'static str) -> Fault {
+    Fault::new(format!("{kind}-route"), move |stage| {
+        let b = stage.host_route(stage.b());
+        stage.ip(&stage.near().netns, &format!("route add {kind} {b}"))
+    })
+    .undo(move |stage| {
+        let b = stage.host_route(stage.b());
+        stage.ip(&stage.near().netns, &format!("route del {kind} {b}"))
+    })
+}
+
+/// Only the second pod of the far node can still be reached.
+fn no_route(stage: &Stage) -> Result<()> {
+    let (near, far) = (stage.near(), stage.far());
+    let other = stage.host_route(stage.b2());
+    let via = stage.next_hop(near, far);
+    stage.ip(&near.netns, &format!("route add {other} {via}"))?;
+    stage.ip(&near.netns, &format!("route del {}", stage.pods_of(far)))
+}
+
+fn with_route(stage: &Stage) -> Result<()> {
+    let (near, far) = (stage.near(), stage.far());
+    let via = stage.next_hop(near, far);
+    let pods = stage.pods_of(far);
+    stage.ip(&near.netns, &format!("route add {pods} {via}"))
+}
+
+fn forward(stage: &Stage, node: &Node, value: &str) -> Result<()> {
+    let setting = stage.pick("ipv4/ip_forward", "ipv6/conf/all/forwarding");
+    node.netns.sysctl(&[(setting, value)])
+}
+
+/// The far node would answer the sender by its bridge, so that what comes in
+/// by the tunnel is not believed.
+fn rp_filter(stage: &Stage) -> Result<()> {
+    let far = stage.far();
+    let setting = format!("ipv4/conf/{}/rp_filter", far.overlay);
+    far.netns.sysctl(&[(&setting, "1")])?;
+    let a = stage.host_route(stage.a());
+    stage.ip(&far.netns, &format!("route add {a} dev {}", far.bridge))
+}
+
+/// The far node has the sender's address itself.
+fn martian(stage: &Stage) -> Result<()> {
+    let far = stage.far();
+    let a = stage.host_route(stage.a());
+    stage.ip(&far.netns, &format!("address add {a} dev lo"))
+}
+
+/// A route with an MTU that the datagrams do not fit in; `lock` makes it count
+/// for packets that are only passed on.
+fn narrow(stage: &Stage, lock: &str) -> Result<()> {
+    let (near, far) = (stage.near(), stage.far());
+    let b = stage.host_route(stage.b());
+    let via = stage.next_hop(near, far);
+    stage.ip(&near.netns, &format!("route add {b} {via} mtu {lock} 1280"))
+}

@@ -1,0 +1,16 @@
+//! Packets that come to their host and find nobody, or no room.
+
+use super::traffic::{Listener, Receiver};
+use super::{Fault, Traffic};
+
+/// See [`super`]. The traffic is the fault.
+pub(super) fn all() -> Vec<Fault> {
+    let none = |name: &str| Fault::new(name, |_| Ok(()));
+    vec![
+        none("udp-no-listener").traffic(Traffic::datagrams_to(Receiver::Nobody, 10)),
+        none("tcp-no-listener").traffic(Traffic::syns_to(Listener::Nobody)),
+        none("accept-backlog-full").traffic(Traffic::syns_to(Listener::Full)),
+        none("udp-receive-buffer-full").traffic(Traffic::datagrams_to(Receiver::Full, 100)),
+        none("old-timestamp-in-time-wait").traffic(Traffic::OldSyns),
+    ]
+}

@@ -1,0 +1,414 @@
+//! What pod *a* sends to pod *b* to show a fault: few packets, whose ports are
+//! known, so that each can be found again and counted.
+
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use nix::libc;
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, connect, getsockname,
+    listen, setsockopt, socket, sockopt,
+};
+
+use super::Stage;
+use crate::raw::PacketSocket;
+use crate::{Pod, frames};
+
+/// The kind of traffic that shows a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Traffic {
+    /// Numbered datagrams that must not be cut, from one port to another.
+    Datagrams {
+        /// How many.
+        count: usize,
+        /// Of how many bytes.
+        payload: usize,
+        /// With which TTL or hop limit, if not the usual one.
+        ttl: Option<i32>,
+        /// Into what they fall.
+        receiver: Receiver,
+    },
+    /// First packets of TCP connections, one from each of as many ports.
+    Syns {
+        /// How many.
+        count: usize,
+        /// Whether somebody listens.
+        listener: Listener,
+    },
+    /// One connection, made before the fault, and data on it afterwards.
+    Stream,
+    /// First packets of TCP connections from a port whose last connection has
+    /// just ended, with timestamps older than those of that one.
+    OldSyns,
+}
+
+/// What is at the port that datagrams are sent to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receiver {
+    /// A socket with room for all of them.
+    Roomy,
+    /// A socket with room for a few, which nobody reads.
+    Full,
+    /// Nothing.
+    Nobody,
+}
+
+/// What is at the port that connections are made to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listener {
+    /// A listening socket.
+    Ready,
+    /// A listening socket whose queue of connections to accept is full.
+    Full,
+    /// Nothing.
+    Nobody,
+}
+
+impl Traffic {
+    /// Ten small datagrams.
+    #[must_use]
+    pub const fn datagrams() -> Self {
+        Self::Datagrams {
+            count: 10,
+            payload: 100,
+            ttl: None,
+            receiver: Receiver::Roomy,
+        }
+    }
+
+    pub(super) const fn datagrams_with_ttl(ttl: i32) -> Self {
+        Self::Datagrams {
+            count: 10,
+            payload: 100,
+            ttl: Some(ttl),
+            receiver: Receiver::Roomy,
+        }
+    }
+
+    /// Ten datagrams that fit in the smallest MTU that a lab has, 1350 bytes
+    /// for pods, and in no smaller one.
+    pub(super) const fn large_datagrams() -> Self {
+        Self::Datagrams {
+            count: 10,
+            payload: 1300,
+            ttl: None,
+            receiver: Receiver::Roomy,
+        }
+    }
+
+    pub(super) const fn many_datagrams(count: usize, payload: usize) -> Self {
+        Self::Datagrams {
+            count,
+            payload,
+            ttl: None,
+            receiver: Receiver::Roomy,
+        }
+    }
+
+    pub(super) const fn datagrams_to(receiver: Receiver, count: usize) -> Self {
+        Self::Datagrams {
+            count,
+            payload: 100,
+            ttl: None,
+            receiver,
+        }
+    }
+
+    /// Five connections to somebody who listens.
+    pub(super) const fn syns() -> Self {
+        Self::syns_to(Listener::Ready)
+    }
+
+    pub(super) const fn syns_to(listener: Listener) -> Self {
+        Self::Syns { count: 5, listener }
+    }
+
+    /// The protocol, as the tracer calls it.
+    #[must_use]
+    pub const fn proto(self) -> &'static str {
+        match self {
+            Self::Datagrams { .. } => "udp",
+            Self::Syns { .. } | Self::Stream | Self::OldSyns => "tcp",
+        }
+    }
+}
+
+/// What was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// How many packets, retransmissions not counted.
+    pub packets: usize,
+}
+
+/// Sockets of both ends, ready to send.
+#[derive(Debug)]
+pub struct Sender {
+    traffic: Traffic,
+    from: Pod,
+    source: IpAddr,
+    to: SocketAddr,
+    gateway_mac: String,
+    ends: Ends,
+    open: Vec<OwnedFd>,
+}
+
+#[derive(Debug)]
+enum Ends {
+    Udp {
+        client: UdpSocket,
+        server: Option<UdpSocket>,
+    },
+    Tcp,
+    Stream(TcpStream),
+    Old { port: u16, timestamp: u32 },
+}
+
+impl Sender {
+    /// Prepares traffic from *a* to *b*. A connection that the fault is to
+    /// meet is made here, so that it must be called before the fault is made.
+    ///
+    /// # Errors
+    /// If a socket cannot be had or a connection not be made.
+    pub fn new(stage: &Stage, traffic: Traffic) -> Result<Self> {
+        Self::between(stage, stage.a(), stage.b(), traffic)
+    }
+
+    /// The same between any two pods.
+    ///
+    /// # Errors
+    /// As [`Sender::new`].
+    pub fn between(stage: &Stage, from: &Pod, to: &Pod, traffic: Traffic) -> Result<Self> {
+        let (source, target) = (stage.address(from), stage.address(to));
+        let mut open = Vec::new();
+        let (ends, port) = match traffic {
+            Traffic::Datagrams { ttl, receiver, .. } => {
+                let server = to.netns.enter(|| UdpSocket::bind((target, 0)))?;
+                let port = server.local_addr()?.port();
+                let server = match receiver {
+                    Receiver::Nobody => None,
+                    Receiver::Roomy => {
+                        setsockopt(&server, sockopt::RcvBufForce, &(8 << 20))?;
+                        Some(server)
+                    }
+                    Receiver::Full => {
+                        setsockopt(&server, sockopt::RcvBuf, &4096)?;
+                        Some(server)
+                    }
+                };
+                let client = from.netns.enter(|| UdpSocket::bind((source, 0)))?;
+                never_cut(&client, source)?;
+                if let Some(ttl) = ttl {
+                    match source {
+                        IpAddr::V4(_) => setsockopt(&client, sockopt::Ipv4Ttl, &ttl)?,
+                        IpAddr::V6(_) => setsockopt(&client, sockopt::Ipv6Ttl, &ttl)?,
+                    }
+                }
+                (Ends::Udp { client, server }, port)
+            }
+            Traffic::Syns { listener, .. } => {
+                let server = to.netns.enter(|| tcp(target, 0))?;
+                let backlog = if listener == Listener::Full { 1 } else { 128 };
+                listen(&server, Backlog::new(backlog)?)?;
+                let port = port_of(&server)?;
+                let address = SocketAddr::new(target, port);
+                match listener {
+                    Listener::Ready => open.push(server),
+                    Listener::Nobody => drop(server),
+                    Listener::Full => {
+                        open.push(server);
+                        // From the pod itself: no traffic between nodes.
+                        for _ in 0..2 {
+                            let timeout = Duration::from_secs(2);
+                            let filler =
+                                to.netns.enter(|| TcpStream::connect_timeout(&address, timeout));
+                            open.push(filler?.into());
+                        }
+                    }
+                }
+                (Ends::Tcp, port)
+            }
+            Traffic::Stream => {
+                let server = to.netns.enter(|| TcpListener::bind((target, 0)))?;
+                let address = server.local_addr()?;
+                let client = from.netns.enter(|| TcpStream::connect(address))?;
+                let (accepted, _) = server.accept()?;
+                open.extend([accepted.into(), server.into()]);
+                (Ends::Stream(client), address.port())
+            }
+            Traffic::OldSyns => {
+                let server = to.netns.enter(|| TcpListener::bind((target, 0)))?;
+                let address = server.local_addr()?;
+                let ends = end_in_time_wait(from, to, &server, address)?;
+                open.push(server.into());
+                (ends, address.port())
+            }
+        };
+        Ok(Self {
+            traffic,
+            from: from.clone(),
+            source,
+            to: SocketAddr::new(target, port),
+            gateway_mac: stage.lab.node_of(from).bridge_mac.clone(),
+            ends,
+            open,
+        })
+    }
+
+    /// The port that everything is sent to: nothing else is.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.to.port()
+    }
+
+    /// Sends it all.
+    ///
+    /// # Errors
+    /// If a socket cannot be had. That the kernel does not send, because a
+    /// route or a rule forbids it, is what some faults are about.
+    pub fn send(&mut self) -> Result<Sent> {
+        let packets = match (&mut self.ends, self.traffic) {
+            (Ends::Udp { client, .. }, Traffic::Datagrams { count, payload, .. }) => {
+                for number in 0..count {
+                    let mut datagram = vec![b'.'; payload];
+                    datagram[..8].copy_from_slice(&number.to_be_bytes());
+                    let _ = client.send_to(&datagram, self.to);
+                }
+                count
+            }
+            (Ends::Stream(stream), _) => {
+                stream.write_all(&[b'.'; 100])?;
+                1
+            }
+            (Ends::Old { port, timestamp }, _) => {
+                let socket = PacketSocket::open(&self.from.netns, &self.from.interface)?;
+                let count = 5;
+                for number in 0..count {
+                    let ends = [SocketAddr::new(self.source, *port), self.to];
+                    let frame = frames::syn(ends, 0x1000 + number, *timestamp);
+                    socket.send(&frames::between(&self.from.mac, &self.gateway_mac, &frame))?;
+                }
+                count as usize
+            }
+            (_, Traffic::Syns { count, .. }) => {
+                for _ in 0..count {
+                    let client = self.from.netns.enter(|| tcp(self.source, libc::SOCK_NONBLOCK))?;
+                    // In progress, or refused by a route or a rule.
+                    let _ = connect(client.as_raw_fd(), &SockaddrStorage::from(self.to));
+                    self.open.push(client);
+                }
+                count
+            }
+            (Ends::Tcp | Ends::Udp { .. }, _) => unreachable!("made for another traffic"),
+        };
+        Ok(Sent { packets })
+    }
+
+    /// How many datagrams have arrived in the receiver's buffer since the last
+    /// call, as far as they were not read.
+    ///
+    /// # Errors
+    /// If the socket fails.
+    pub fn arrived(&self) -> Result<usize> {
+        let Ends::Udp {
+            server: Some(server),
+            ..
+        } = &self.ends
+        else {
+            return Ok(0);
+        };
+        server.set_nonblocking(true)?;
+        let mut datagram = [0; 2048];
+        let mut arrived = 0;
+        while server.recv(&mut datagram).is_ok() {
+            arrived += 1;
+        }
+        Ok(arrived)
+    }
+}
+
+/// Sends DF, and what is larger than the path's MTU as well: no ICMP error
+/// changes what is sent (`IP_PMTUDISC_PROBE`, ip(7)).
+fn never_cut(socket: &UdpSocket, source: IpAddr) -> Result<()> {
+    let (level, option, value): (_, _, libc::c_int) = match source {
+        IpAddr::V4(_) => (
+            libc::IPPROTO_IP,
+            libc::IP_MTU_DISCOVER,
+            libc::IP_PMTUDISC_PROBE,
+        ),
+        IpAddr::V6(_) => (
+            libc::IPPROTO_IPV6,
+            libc::IPV6_MTU_DISCOVER,
+            libc::IPV6_PMTUDISC_PROBE,
+        ),
+    };
+    let length = size_of_val(&value) as libc::socklen_t;
+    let pointer = (&raw const value).cast();
+    // SAFETY: the value is an int, as the option wants it, and outlives the call.
+    let result =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, pointer, length) };
+    ensure!(result == 0, std::io::Error::last_os_error());
+    Ok(())
+}
+
+/// A TCP socket bound to `address` and a port of its own.
+fn tcp(address: IpAddr, flags: libc::c_int) -> Result<OwnedFd> {
+    let family = match address {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    };
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::from_bits_truncate(flags);
+    let socket = socket(family, SockType::Stream, flags, None)?;
+    bind(
+        socket.as_raw_fd(),
+        &SockaddrStorage::from(SocketAddr::new(address, 0)),
+    )?;
+    Ok(socket)
+}
+
+fn port_of(socket: &OwnedFd) -> Result<u16> {
+    let address: SockaddrStorage = getsockname(socket.as_raw_fd())?;
+    let v4 = address.as_sockaddr_in().map(nix::sys::socket::SockaddrIn::port);
+    let v6 = address.as_sockaddr_in6().map(nix::sys::socket::SockaddrIn6::port);
+    v4.or(v6).context("a TCP socket has a port")
+}
+
+/// Makes a connection that the server closes first: its end stays in TIME_WAIT
+/// and remembers the client's last timestamp.
+fn end_in_time_wait(
+    from: &Pod,
+    to: &Pod,
+    server: &TcpListener,
+    address: SocketAddr,
+) -> Result<Ends> {
+    // Else the resets of the client, which knows of no connection any more,
+    // would end it (RFC 1337).
+    to.netns.sysctl(&[("ipv4/tcp_rfc1337", "1")])?;
+    let client = from.netns.enter(|| TcpStream::connect(address))?;
+    let (accepted, _) = server.accept()?;
+    let port = client.local_addr()?.port();
+    let mut now: u32 = 0;
+    let mut length = size_of_val(&now) as libc::socklen_t;
+    // SAFETY: both pointers are to values of the size that the option has, which
+    // outlive the call.
+    let result = unsafe {
+        libc::getsockopt(
+            client.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_TIMESTAMP,
+            (&raw mut now).cast(),
+            &raw mut length,
+        )
+    };
+    ensure!(result == 0, std::io::Error::last_os_error());
+    drop(accepted);
+    // The end of the stream: the server's FIN is there.
+    ensure!(std::io::Read::read(&mut &client, &mut [0])? == 0);
+    drop(client);
+    Ok(Ends::Old {
+        port,
+        timestamp: now.wrapping_sub(1_000_000),
+    })
+}

@@ -1,0 +1,118 @@
+//! Goes through the faults of a group, and collects what is wrong with them:
+//! one fault must not hide the others.
+
+use std::{env, thread, time::Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tracer_tests::program::LIMIT;
+use tracer_tests::faults::{Expected, Fault, Sender, Stage, Table, Traffic, When, group};
+
+/// A fault that is there, and traffic to show it.
+pub(crate) struct Case<'a> {
+    pub(crate) fault: &'a Fault,
+    pub(crate) expected: &'a Expected,
+    pub(crate) stage: &'a Stage,
+}
+
+/// Runs `check` on each fault of a group, with each family that it has.
+pub(crate) fn each(name: &str, check: impl Fn(&Case<'_>) -> Result<()>) -> Result<()> {
+    let table = Table::of_this_kernel()?;
+    let mut wrong = Vec::new();
+    for fault in group(name) {
+        for &v6 in fault.v6 {
+            let expected = table.expect(&fault.name, v6)?;
+            let title = format!("{}, IPv{}", fault.name, if v6 { 6 } else { 4 });
+            if env::var("TRACER_FAULTS").is_ok_and(|word| !title.contains(&word)) {
+                continue;
+            }
+            for _ in 0..seeds()? {
+                let stage = fault.stage(v6, None)?;
+                if fault.when == When::Before {
+                    fault.make(&stage).context(title.clone())?;
+                }
+                let case = Case {
+                    fault: &fault,
+                    expected,
+                    stage: &stage,
+                };
+                let seed = stage.lab.seed();
+                match check(&case) {
+                    Ok(()) => eprintln!("{title}: right"),
+                    Err(error) => {
+                        let text = format!("{title} (seed {seed:#x}): {error:#}");
+                        eprintln!("{text}");
+                        wrong.push(text);
+                    }
+                }
+            }
+        }
+    }
+    ensure!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    Ok(())
+}
+
+fn seeds() -> Result<usize> {
+    match env::var("TRACER_FAULT_SEEDS") {
+        Ok(text) => text.parse().context("TRACER_FAULT_SEEDS is a number"),
+        Err(_) => Ok(1),
+    }
+}
+
+/// What was sent: the two ports tell the packets apart.
+pub(crate) struct Running {
+    /// What the fault strikes.
+    pub(crate) faulty: Sender,
+    /// How many packets of it, retransmissions not counted.
+    pub(crate) sent: usize,
+    /// What no fault may touch.
+    pub(crate) clean: Sender,
+    clean_sent: usize,
+}
+
+impl Case<'_> {
+    /// Makes the fault and sends what shows it, and then what it must not touch.
+    pub(crate) fn run(&self) -> Result<Running> {
+        let [from, to] = self.fault.beside.ends(self.stage);
+        let mut clean = Sender::between(self.stage, from, to, Traffic::datagrams())?;
+        let mut faulty = Sender::new(self.stage, self.fault.traffic)?;
+        if self.fault.when == When::During {
+            self.fault.make(self.stage)?;
+        }
+        let sent = faulty.send()?.packets;
+        let clean_sent = clean.send()?.packets;
+        Ok(Running {
+            faulty,
+            sent,
+            clean,
+            clean_sent,
+        })
+    }
+}
+
+impl Running {
+    /// Whether it is one of the packets that the fault must strike; those that
+    /// only belong to their connections, such as a reset by a client that knows
+    /// nothing, are none of them.
+    pub(crate) fn is_faulty(&self, packet: &Value) -> bool {
+        let tcp = &packet["tcp"];
+        packet["dst_port"] == self.faulty.port()
+            && (tcp.is_null() || tcp["flags"] == "SYN" || tcp["payload_len"] != 0)
+    }
+
+    /// Waits until all of the clean traffic is there.
+    pub(crate) fn clean_arrives(&self) -> Result<()> {
+        let deadline = Instant::now() + LIMIT;
+        let mut arrived = 0;
+        while arrived < self.clean_sent {
+            ensure!(
+                Instant::now() < deadline,
+                "only {arrived} of {} clean packets arrived",
+                self.clean_sent
+            );
+            arrived += self.clean.arrived()?;
+            thread::yield_now();
+        }
+        Ok(())
+    }
+}

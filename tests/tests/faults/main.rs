@@ -1,0 +1,13 @@
+//! Every fault that the lab can make, and what is said of it.
+//!
+//! What must be said stands in `tests/faults/linux-*.tsv`, written from the
+//! kernel's source. `TRACER_FAULTS=WORD` leaves only faults with that word in
+//! their names; `TRACER_FAULT_SEEDS=10` repeats each in as many labs.
+
+// Faults, families and seeds, one after the other.
+mod cases;
+// `tracer drops` on each of them: the kernel does what the table says.
+mod kernel;
+// Runs `tracer drops`.
+#[path = "../drops/watch.rs"]
+mod watch;
