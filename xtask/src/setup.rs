@@ -32,6 +32,8 @@ const TOOLS: &[(&str, &str, &str)] = &[
     ("tcpdump", "tcpdump", "a second opinion"),
     ("ethtool", "ethtool", "segmentation on and off"),
     ("nft", "nftables", "drops, rejects and translates"),
+    ("iptables-legacy", "iptables", "the same, as it was before"),
+    ("tc", "iproute2", "limits what a device sends"),
     ("tmux", "tmux", "a terminal for tests of the view"),
 ];
 

@@ -74,7 +74,9 @@ fn sender_veth_down(stage: &Stage) -> Result<()> {
     let (near, a) = (stage.near(), stage.a());
     near.netns.run(&format!("ip link set {} down", a.veth))?;
     until("the pod has no carrier", || {
-        let link = a.netns.run(&format!("ip -o link show dev {}", a.interface))?;
+        let link = a
+            .netns
+            .run(&format!("ip -o link show dev {}", a.interface))?;
         Ok(link.contains("state DOWN") || link.contains("state LOWERLAYERDOWN"))
     })
 }
@@ -131,7 +133,8 @@ fn qdisc_limit(stage: &Stage) -> Result<()> {
 /// the far node believes that all checksums are still to be made.
 fn outer_checksum(stage: &Stage) -> Result<()> {
     let (near, middle) = (stage.near(), &stage.lab.middle);
-    near.netns.run(&format!("ethtool -K {} tx off", near.uplink))?;
+    near.netns
+        .run(&format!("ethtool -K {} tx off", near.uplink))?;
     let rules = format!(
         "table bridge fault {{ chain fault {{ type filter hook forward priority 0; \
          {} udp checksum set 0x1234; }}; }}",

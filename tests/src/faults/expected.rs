@@ -52,7 +52,9 @@ impl Table {
     /// If there is none, or it cannot be understood.
     pub fn of_this_kernel() -> Result<Self> {
         let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
-        let found = TABLES.iter().find(|(kernel, _)| release.starts_with(kernel));
+        let found = TABLES
+            .iter()
+            .find(|(kernel, _)| release.starts_with(kernel));
         let Some((_, text)) = found else {
             bail!("there is no table of faults for Linux {}", release.trim());
         };
@@ -90,7 +92,9 @@ impl Table {
 
     /// Each fault's name and families in it.
     pub fn faults(&self) -> impl Iterator<Item = (&str, bool)> {
-        let families = |row: &Expected| [('4', false), ('6', true)].map(|(c, v6)| (row.families.contains(c), v6));
+        let families = |row: &Expected| {
+            [('4', false), ('6', true)].map(|(c, v6)| (row.families.contains(c), v6))
+        };
         self.0.iter().flat_map(move |row| {
             let there = families(row).into_iter().filter(|(there, _)| *there);
             there.map(|(_, v6)| (row.fault.as_str(), v6))
@@ -100,8 +104,18 @@ impl Table {
 
 fn row(line: &str) -> Result<Expected> {
     let fields: Vec<&str> = line.split('\t').map(str::trim).collect();
-    let [fault, families, verdicts, node, netns, interface, reason, function, cause, source] =
-        fields[..]
+    let [
+        fault,
+        families,
+        verdicts,
+        node,
+        netns,
+        interface,
+        reason,
+        function,
+        cause,
+        source,
+    ] = fields[..]
     else {
         bail!("{} fields instead of 10", fields.len());
     };

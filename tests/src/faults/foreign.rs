@@ -22,11 +22,23 @@ const NAME: &str = "somebody_elses";
 pub(super) fn all() -> Vec<Fault> {
     vec![
         Fault::new("tcx-ingress-near", |stage| {
-            attach(stage, &stage.near().netns, &stage.a().veth, Hook::TcxIngress, 0)
+            attach(
+                stage,
+                &stage.near().netns,
+                &stage.a().veth,
+                Hook::TcxIngress,
+                0,
+            )
         })
         .undo(released),
         Fault::new("tcx-egress-far", |stage| {
-            attach(stage, &stage.far().netns, &stage.b().veth, Hook::TcxEgress, 0)
+            attach(
+                stage,
+                &stage.far().netns,
+                &stage.b().veth,
+                Hook::TcxEgress,
+                0,
+            )
         })
         .undo(released),
         Fault::new("tcx-ingress-far-uplink", |stage| {
@@ -121,16 +133,16 @@ fn program(hook: Hook, offset: i16, address: i32) -> Vec<u8> {
     let [data, end] = hook.data();
     let [shot, pass] = hook.verdicts();
     let instructions: [Instruction; 10] = [
-        (0xb7, 0, 0, 0, pass),                // r0 = pass
-        (0x61, 2, 1, data, 0),                // r2 = context->data
-        (0x61, 3, 1, end, 0),                 // r3 = context->data_end
-        (0xbf, 4, 2, 0, 0),                   // r4 = r2
+        (0xb7, 0, 0, 0, pass),                  // r0 = pass
+        (0x61, 2, 1, data, 0),                  // r2 = context->data
+        (0x61, 3, 1, end, 0),                   // r3 = context->data_end
+        (0xbf, 4, 2, 0, 0),                     // r4 = r2
         (0x07, 4, 0, 0, i32::from(offset) + 4), // r4 += offset + 4
-        (0x2d, 4, 3, 3, 0),                   // if r4 > r3 goto exit
-        (0x61, 5, 2, offset, 0),              // r5 = the word at offset
-        (0x56, 5, 0, 1, address),             // if w5 != address goto exit
-        (0xb7, 0, 0, 0, shot),                // r0 = shot
-        (0x95, 0, 0, 0, 0),                   // exit
+        (0x2d, 4, 3, 3, 0),                     // if r4 > r3 goto exit
+        (0x61, 5, 2, offset, 0),                // r5 = the word at offset
+        (0x56, 5, 0, 1, address),               // if w5 != address goto exit
+        (0xb7, 0, 0, 0, shot),                  // r0 = shot
+        (0x95, 0, 0, 0, 0),                     // exit
     ];
     instructions.into_iter().flat_map(encoded).collect()
 }

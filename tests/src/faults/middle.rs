@@ -23,7 +23,10 @@ pub(super) fn all() -> Vec<Fault> {
         })
         .beside(Beside::Back),
         rule("middle-loses-some", |stage| {
-            format!("{} numgen random mod 100 < 1 counter drop", stage.flow_in_vxlan())
+            format!(
+                "{} numgen random mod 100 < 1 counter drop",
+                stage.flow_in_vxlan()
+            )
         })
         .traffic(Traffic::many_datagrams(1000, 100)),
         rule("middle-loses-large", |stage| {

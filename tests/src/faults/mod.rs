@@ -177,8 +177,10 @@ impl Fault {
     }
 }
 
+type Group = (&'static str, fn() -> Vec<Fault>);
+
 /// Faults by where they strike.
-pub const GROUPS: [(&str, fn() -> Vec<Fault>); 7] = [
+const GROUPS: [Group; 7] = [
     ("routes", routes::all),
     ("neighbours", neighbours::all),
     ("filters", filters::all),

@@ -94,7 +94,11 @@ fn stale_mac(stage: &Stage, mac: &str) -> Result<()> {
 fn wrong_vni(stage: &Stage) -> Result<()> {
     let (near, far) = (stage.near(), stage.far());
     let (overlay, mac, bridge_mtu) = (&far.overlay, &far.overlay_mac, stage.lab.pod_mtu);
-    let vni = if stage.lab.vni > 1 { stage.lab.vni - 1 } else { 2 };
+    let vni = if stage.lab.vni > 1 {
+        stage.lab.vni - 1
+    } else {
+        2
+    };
     let script = format!(
         "link del dev {overlay}
          link add name {overlay} address {mac} mtu {bridge_mtu} type vxlan \

@@ -13,12 +13,16 @@ pub(super) fn all() -> Vec<Fault> {
         .collect();
     all.extend([
         Fault::new("no-route", no_route).undo(with_route),
-        Fault::new("not-forwarding-near", |stage| forward(stage, stage.near(), "0"))
-            .undo(|stage| forward(stage, stage.near(), "1"))
-            .beside(Beside::OnOneNode),
-        Fault::new("not-forwarding-far", |stage| forward(stage, stage.far(), "0"))
-            .undo(|stage| forward(stage, stage.far(), "1"))
-            .beside(Beside::OnOneNode),
+        Fault::new("not-forwarding-near", |stage| {
+            forward(stage, stage.near(), "0")
+        })
+        .undo(|stage| forward(stage, stage.near(), "1"))
+        .beside(Beside::OnOneNode),
+        Fault::new("not-forwarding-far", |stage| {
+            forward(stage, stage.far(), "0")
+        })
+        .undo(|stage| forward(stage, stage.far(), "1"))
+        .beside(Beside::OnOneNode),
         // IPv6 has no such setting, only a match of nftables.
         Fault::new("rp-filter", rp_filter).v4_only(),
         Fault::new("martian", martian).v4_only(),

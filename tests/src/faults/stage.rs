@@ -156,9 +156,6 @@ impl Stage {
 
     /// Closes what was kept.
     pub(super) fn release(&self) {
-        self.kept
-            .lock()
-            .expect("nobody panics holding it")
-            .clear();
+        self.kept.lock().expect("nobody panics holding it").clear();
     }
 }

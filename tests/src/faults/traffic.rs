@@ -79,6 +79,12 @@ impl Traffic {
         }
     }
 
+    /// More datagrams than a small ring buffer has room for.
+    #[must_use]
+    pub const fn flood() -> Self {
+        Self::many_datagrams(20_000, 100)
+    }
+
     pub(super) const fn datagrams_with_ttl(ttl: i32) -> Self {
         Self::Datagrams {
             count: 10,
@@ -163,7 +169,10 @@ enum Ends {
     },
     Tcp,
     Stream(TcpStream),
-    Old { port: u16, timestamp: u32 },
+    Old {
+        port: u16,
+        timestamp: u32,
+    },
 }
 
 impl Sender {
@@ -222,8 +231,9 @@ impl Sender {
                         // From the pod itself: no traffic between nodes.
                         for _ in 0..2 {
                             let timeout = Duration::from_secs(2);
-                            let filler =
-                                to.netns.enter(|| TcpStream::connect_timeout(&address, timeout));
+                            let filler = to
+                                .netns
+                                .enter(|| TcpStream::connect_timeout(&address, timeout));
                             open.push(filler?.into());
                         }
                     }
@@ -294,7 +304,10 @@ impl Sender {
             }
             (_, Traffic::Syns { count, .. }) => {
                 for _ in 0..count {
-                    let client = self.from.netns.enter(|| tcp(self.source, libc::SOCK_NONBLOCK))?;
+                    let client = self
+                        .from
+                        .netns
+                        .enter(|| tcp(self.source, libc::SOCK_NONBLOCK))?;
                     // In progress, or refused by a route or a rule.
                     let _ = connect(client.as_raw_fd(), &SockaddrStorage::from(self.to));
                     self.open.push(client);
@@ -347,8 +360,7 @@ fn never_cut(socket: &UdpSocket, source: IpAddr) -> Result<()> {
     let length = size_of_val(&value) as libc::socklen_t;
     let pointer = (&raw const value).cast();
     // SAFETY: the value is an int, as the option wants it, and outlives the call.
-    let result =
-        unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, pointer, length) };
+    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, pointer, length) };
     ensure!(result == 0, std::io::Error::last_os_error());
     Ok(())
 }
@@ -370,8 +382,12 @@ fn tcp(address: IpAddr, flags: libc::c_int) -> Result<OwnedFd> {
 
 fn port_of(socket: &OwnedFd) -> Result<u16> {
     let address: SockaddrStorage = getsockname(socket.as_raw_fd())?;
-    let v4 = address.as_sockaddr_in().map(nix::sys::socket::SockaddrIn::port);
-    let v6 = address.as_sockaddr_in6().map(nix::sys::socket::SockaddrIn6::port);
+    let v4 = address
+        .as_sockaddr_in()
+        .map(nix::sys::socket::SockaddrIn::port);
+    let v6 = address
+        .as_sockaddr_in6()
+        .map(nix::sys::socket::SockaddrIn6::port);
     v4.or(v6).context("a TCP socket has a port")
 }
 

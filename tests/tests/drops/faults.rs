@@ -16,7 +16,7 @@ use nix::sys::socket::{setsockopt, sockopt::RcvBuf};
 use serde_json::Value;
 use tracer_tests::{Lab, LabSpec, Netns, Pod, traffic::Flow};
 
-use crate::watch::{Told, Watch, brief, is_between, name};
+use crate::watch::{Told, Watch, brief, name};
 
 /// What a fault must show.
 struct Expected {
@@ -36,6 +36,14 @@ fn ends(lab: &Lab) -> [&Pod; 2] {
 /// Two nodes with a pod each.
 fn lab() -> Result<Lab> {
     Lab::new(&LabSpec::default())
+}
+
+/// Whether a drop's packet is one between these pods.
+fn is_between(drop: &Value, pods: [&Pod; 2]) -> bool {
+    let names = pods.map(name);
+    let is = |key: &str, name: &str| drop[key] == *name;
+    (is("src_pod", &names[0]) && is("dst_pod", &names[1]))
+        || (is("src_pod", &names[1]) && is("dst_pod", &names[0]))
 }
 
 /// Checks a drop against what it must be, and that nobody else claims one of

@@ -63,14 +63,6 @@ pub(crate) fn name(pod: &Pod) -> String {
     format!("{}/{}", pod.namespace, pod.name)
 }
 
-/// Whether a drop's packet is one between these pods.
-pub(crate) fn is_between(drop: &Value, pods: [&Pod; 2]) -> bool {
-    let names = pods.map(name);
-    let is = |key: &str, name: &str| drop[key] == *name;
-    (is("src_pod", &names[0]) && is("dst_pod", &names[1]))
-        || (is("src_pod", &names[1]) && is("dst_pod", &names[0]))
-}
-
 /// Drops in a few words each, for a message.
 pub(crate) fn brief(drops: &[Value]) -> Vec<String> {
     const KEYS: [&str; 8] = [

@@ -5,8 +5,12 @@ use std::{env, thread, time::Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use tracer_tests::Pod;
+use tracer_tests::faults::expected::Place;
+use tracer_tests::faults::{Expected, Fault, Sender, Stage, Table, Traffic, When, group, role};
 use tracer_tests::program::LIMIT;
-use tracer_tests::faults::{Expected, Fault, Sender, Stage, Table, Traffic, When, group};
+
+use crate::watch::name;
 
 /// A fault that is there, and traffic to show it.
 pub(crate) struct Case<'a> {
@@ -16,10 +20,10 @@ pub(crate) struct Case<'a> {
 }
 
 /// Runs `check` on each fault of a group, with each family that it has.
-pub(crate) fn each(name: &str, check: impl Fn(&Case<'_>) -> Result<()>) -> Result<()> {
+pub(crate) fn each(named: &str, check: impl Fn(&Case<'_>) -> Result<()>) -> Result<()> {
     let table = Table::of_this_kernel()?;
     let mut wrong = Vec::new();
-    for fault in group(name) {
+    for fault in group(named) {
         for &v6 in fault.v6 {
             let expected = table.expect(&fault.name, v6)?;
             let title = format!("{}, IPv{}", fault.name, if v6 { 6 } else { 4 });
@@ -48,7 +52,12 @@ pub(crate) fn each(name: &str, check: impl Fn(&Case<'_>) -> Result<()>) -> Resul
             }
         }
     }
-    ensure!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    ensure!(
+        wrong.is_empty(),
+        "{} wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
     Ok(())
 }
 
@@ -67,7 +76,8 @@ pub(crate) struct Running {
     pub(crate) sent: usize,
     /// What no fault may touch.
     pub(crate) clean: Sender,
-    clean_sent: usize,
+    /// How many packets of that.
+    pub(crate) clean_sent: usize,
 }
 
 impl Case<'_> {
@@ -115,4 +125,37 @@ impl Running {
         }
         Ok(())
     }
+}
+
+/// Whether a drop is where, and why, the table says.
+pub(crate) fn is_at(stage: &Stage, drop: &Value, place: &Place) -> bool {
+    let pods: [(&str, &Pod); 4] = [
+        ("a", stage.a()),
+        ("b", stage.b()),
+        ("a2", stage.a2()),
+        ("b2", stage.b2()),
+    ];
+    let pod = pods.iter().find(|(name, _)| *name == place.netns);
+    let netns = pod.map_or("host".to_owned(), |(_, pod)| name(pod));
+    let is_one = |field: &Value, words: &[String]| {
+        field
+            .as_str()
+            .is_some_and(|is| words.iter().any(|word| word == is))
+    };
+    let interface = match drop["interface"].as_str() {
+        None => place.interfaces.is_empty(),
+        Some(interface) => match pod {
+            Some((_, pod)) if interface == pod.interface => place.interfaces == ["pod"],
+            Some(_) => place.interfaces == [interface],
+            None => {
+                let role = role(&stage.lab, place.node, interface);
+                role.is_some_and(|role| place.interfaces == [role])
+            }
+        },
+    };
+    drop["node"] == *stage.lab.nodes[place.node].name
+        && drop["netns"] == *netns
+        && (interface || place.interfaces == ["*"])
+        && is_one(&drop["reason"], &place.reasons)
+        && is_one(&drop["function"], &place.functions)
 }

@@ -6,8 +6,14 @@
 
 // Faults, families and seeds, one after the other.
 mod cases;
+// `tracer follow` on each of them.
+mod journeys;
 // `tracer drops` on each of them: the kernel does what the table says.
 mod kernel;
+// Faults that come and go; agents and events that are missing.
+mod moments;
+// The table is complete.
+mod table;
 // Runs `tracer drops`.
 #[path = "../drops/watch.rs"]
 mod watch;

@@ -1,0 +1,148 @@
+//! What `tracer follow` says of each packet that meets a fault, and of those
+//! beside it that do not.
+
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+use serde_json::Value;
+use tracer_tests::faults::Traffic;
+use tracer_tests::program::{LIMIT, Tracer, is};
+use tracer_tests::{Lab, Pod};
+
+use crate::cases::{Case, Running, each, is_at};
+use crate::watch::name;
+
+/// Follows the packets between two pods.
+pub(crate) fn follow(lab: &Lab, pods: [&Pod; 2], more: &[&str]) -> Result<Tracer> {
+    let [from, to] = pods.map(name);
+    let ends = ["--src-pod", &from, "--dst-pod", &to];
+    let mut tracer = Tracer::follow(lab, ends.iter().chain(more))?;
+    tracer.wait_started(LIMIT)?;
+    Ok(tracer)
+}
+
+/// The first `count` journeys that are `wanted`, as soon as they are told.
+pub(crate) fn take(
+    tracer: &mut Tracer,
+    count: usize,
+    wanted: impl Fn(&Value) -> bool,
+) -> Result<Vec<Value>> {
+    let mut found = Vec::new();
+    tracer.wait_for(
+        |value| {
+            if is(value, "tracer.journey/1") && wanted(&value["packet"]) {
+                found.push(value.clone());
+            }
+            found.len() == count
+        },
+        LIMIT,
+    )?;
+    Ok(found)
+}
+
+fn check(case: &Case<'_>) -> Result<()> {
+    let stage = case.stage;
+    let hold = format!("{}ms", case.fault.hold.as_millis());
+    let hold = ["--hold", &*hold];
+    let mut beside = follow(&stage.lab, case.fault.beside.ends(stage), &hold)?;
+    let mut tracer = follow(&stage.lab, [stage.a(), stage.b()], &hold)?;
+    let traffic = case.run()?;
+    traffic.clean_arrives()?;
+
+    let clean = |packet: &Value| packet["dst_port"] == traffic.clean.port();
+    for journey in take(&mut beside, traffic.clean_sent, clean)? {
+        ensure!(
+            journey["verdict"]["kind"] == "delivered",
+            "clean: {journey:#}"
+        );
+    }
+    let mut journeys = take(&mut tracer, traffic.sent, |packet| {
+        traffic.is_faulty(packet)
+    })?;
+    // And what came after them: retransmissions, or what was told twice.
+    let rest = tracer.stop()?.journeys;
+    let told_already = journeys.len();
+    journeys = rest
+        .into_iter()
+        .filter(|journey| traffic.is_faulty(&journey["packet"]))
+        // What was on its way when the follow ended is nobody's fault.
+        .filter(|journey| journey["verdict"]["cause"] != "still-open")
+        .collect();
+    ensure!(journeys.len() >= told_already, "journeys went missing");
+    if matches!(case.fault.traffic, Traffic::Datagrams { .. }) {
+        let (told, sent) = (journeys.len(), traffic.sent);
+        ensure!(told == sent, "{told} journeys of {sent} datagrams");
+    }
+
+    for journey in &journeys {
+        judge(case, journey)?;
+    }
+    let first = &case.expected.verdicts[0];
+    let kinds: Vec<&Value> = journeys.iter().map(|one| &one["verdict"]["kind"]).collect();
+    ensure!(
+        kinds.iter().any(|kind| *kind == first),
+        "none is {first}: {kinds:?}"
+    );
+    if case
+        .expected
+        .verdicts
+        .iter()
+        .any(|kind| kind == "delivered")
+    {
+        let delivered = kinds.iter().filter(|kind| **kind == "delivered").count();
+        arrive(&traffic, delivered)?;
+    }
+    Ok(())
+}
+
+/// Checks one journey against the table.
+fn judge(case: &Case<'_>, journey: &Value) -> Result<()> {
+    let (verdict, expected) = (&journey["verdict"], case.expected);
+    let kind = verdict["kind"].as_str().unwrap_or_default();
+    let one_of =
+        |words: &[String], field: &Value| words.iter().any(|word| word == "*" || field == word);
+    ensure!(one_of(&expected.verdicts, &verdict["kind"]), "{journey:#}");
+    if kind == "delivered" {
+        return Ok(());
+    }
+    ensure!(
+        one_of(&expected.causes, &verdict["cause"]),
+        "cause: {journey:#}"
+    );
+    match &expected.drop {
+        Some(place) => ensure!(is_at(case.stage, &verdict["drop"], place), "{journey:#}"),
+        None => ensure!(verdict["drop"].is_null(), "a drop: {journey:#}"),
+    }
+    if kind == "unanswered" {
+        let evidence = verdict["evidence"].to_string();
+        ensure!(evidence.contains("ListenOverflows"), "{journey:#}");
+    }
+    Ok(())
+}
+
+/// Waits until as many datagrams as were called delivered are there: a queue
+/// may have kept some for a while.
+fn arrive(traffic: &Running, delivered: usize) -> Result<()> {
+    let deadline = Instant::now() + LIMIT;
+    let mut arrived = traffic.faulty.arrived()?;
+    while arrived < delivered && Instant::now() < deadline {
+        arrived += traffic.faulty.arrived()?;
+        std::thread::yield_now();
+    }
+    ensure!(
+        arrived == delivered,
+        "{delivered} are called delivered, {arrived} arrived"
+    );
+    Ok(())
+}
+
+macro_rules! groups {
+    ($($group:ident)*) => {$(
+        #[test]
+        fn $group() -> Result<()> {
+            each(stringify!($group), check)
+        }
+    )*};
+}
+
+groups!(routes neighbours filters sockets devices middle foreign);

@@ -1,0 +1,86 @@
+//! Faults that come and go, agents that are missing, and events that are lost.
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+use tracer_tests::faults::{Fault, Sender, Stage, Traffic, all};
+use tracer_tests::program::{LIMIT, Tracer, is, tracer};
+
+use crate::journeys::{follow, take};
+use crate::watch::name;
+
+fn fault(name: &str) -> Result<Fault> {
+    let found = all().into_iter().find(|fault| fault.name == name);
+    found.with_context(|| format!("there is no fault {name}"))
+}
+
+/// Sends ten datagrams from *a* to *b* and returns what is told of them.
+fn ten(stage: &Stage, tracer: &mut Tracer) -> Result<Vec<Value>> {
+    let mut sender = Sender::new(stage, Traffic::datagrams())?;
+    let sent = sender.send()?.packets;
+    take(tracer, sent, |packet| packet["dst_port"] == sender.port())
+}
+
+fn assert_all(journeys: &[Value], kind: &str) {
+    for journey in journeys {
+        assert_eq!(journey["verdict"]["kind"], kind, "{journey:#}");
+    }
+}
+
+#[test]
+fn faults_that_come_and_go() -> Result<()> {
+    for (name, kind) in [
+        ("blackhole-route", "dropped"),
+        ("no-fdb-entry", "dropped"),
+        ("nft-forward-far-drop", "dropped"),
+        ("bridge-port-blocked-far", "dropped"),
+        ("tcx-ingress-near", "dropped"),
+        ("middle-loses-all", "lost"),
+    ] {
+        let fault = fault(name)?;
+        let stage = fault.stage(false, None)?;
+        let mut tracer = follow(&stage.lab, [stage.a(), stage.b()], &["--hold", "1s"])?;
+        assert_all(&ten(&stage, &mut tracer)?, "delivered");
+        fault.make(&stage)?;
+        assert_all(&ten(&stage, &mut tracer)?, kind);
+        assert!(fault.mend(&stage)?, "{name} can be mended");
+        assert_all(&ten(&stage, &mut tracer)?, "delivered");
+    }
+    Ok(())
+}
+
+#[test]
+fn without_an_agent_on_the_receiving_node_it_only_left() -> Result<()> {
+    let fault = fault("nft-forward-far-drop")?;
+    let stage = fault.stage(false, None)?;
+    let mut command = tracer(["follow", "-o", "json", "--hold", "1s"])?;
+    // The inventory and the first node's agent.
+    command.args(stage.lab.agent_args()?.into_iter().take(4));
+    command.args(["--src-pod", &name(stage.a()), "--dst-pod", &name(stage.b())]);
+    let mut tracer = Tracer::start(&mut command)?;
+    tracer.wait_started(LIMIT)?;
+    fault.make(&stage)?;
+    assert_all(&ten(&stage, &mut tracer)?, "left");
+    Ok(())
+}
+
+#[test]
+fn while_events_are_lost_nothing_is_called_lost_or_dropped() -> Result<()> {
+    let fault = fault("middle-loses-all")?;
+    let stage = fault.stage(false, None)?;
+    let small = ["--hold", "1s", "--ring-size", "4KiB"];
+    let mut tracer = follow(&stage.lab, [stage.a(), stage.b()], &small)?;
+    fault.make(&stage)?;
+    let mut flood = Sender::new(&stage, Traffic::flood())?;
+    flood.send()?;
+    let lost =
+        |value: &Value| is(value, "tracer.journey/1") && value["verdict"]["cause"] == "events-lost";
+    tracer.wait_for(lost, LIMIT)?;
+    let finished = tracer.stop()?;
+    let lost = finished.summary["accounting"]["lost"].as_u64();
+    assert!(lost > Some(0), "{:#}", finished.summary);
+    let flooded = |journey: &Value| journey["packet"]["dst_port"] == flood.port();
+    for journey in finished.journeys.iter().filter(|journey| flooded(journey)) {
+        assert_eq!(journey["verdict"]["kind"], "unknown", "{journey:#}");
+    }
+    Ok(())
+}
