@@ -95,7 +95,7 @@ async fn watch(settings: DropsSettings, mut view: impl DropView) -> Result<Outco
             }
             sent = inbox.recv() => match sent {
                 Some((node, Sent::Batch(batch))) => {
-                    session.take(node, batch);
+                    session.take(node, *batch);
                     session.show(&mut view, true)?;
                 }
                 Some((node, Sent::Failed(error))) => return Err(session.failure(node, &error)),
@@ -115,7 +115,7 @@ async fn watch(settings: DropsSettings, mut view: impl DropView) -> Result<Outco
     let mut running = commands.len();
     while running > 0 {
         match inbox.recv().await {
-            Some((node, Sent::Batch(batch))) => session.take(node, batch),
+            Some((node, Sent::Batch(batch))) => session.take(node, *batch),
             Some((node, Sent::Failed(error))) => return Err(session.failure(node, &error)),
             Some((_, Sent::Ended)) => running -= 1,
             None => break,

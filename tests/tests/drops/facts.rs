@@ -8,7 +8,10 @@ use nix::sys::socket::{setsockopt, sockopt::RcvBuf};
 use serde_json::Value;
 use tracer_tests::{Lab, LabSpec, Node, Pod};
 
-use crate::watch::{Watch, brief, is_between};
+use crate::{
+    faults::is_between,
+    watch::{Watch, brief},
+};
 
 /// Makes a fault, does something from the first pod to the last, and returns
 /// the facts of the first drop between the two with this reason.

@@ -39,7 +39,7 @@ fn lab() -> Result<Lab> {
 }
 
 /// Whether a drop's packet is one between these pods.
-fn is_between(drop: &Value, pods: [&Pod; 2]) -> bool {
+pub(crate) fn is_between(drop: &Value, pods: [&Pod; 2]) -> bool {
     let names = pods.map(name);
     let is = |key: &str, name: &str| drop[key] == *name;
     (is("src_pod", &names[0]) && is("dst_pod", &names[1]))

@@ -22,7 +22,7 @@ pub(crate) struct Agents {
 
 /// What comes from an agent.
 pub(crate) enum Sent {
-    Batch(Batch),
+    Batch(Box<Batch>),
     /// It can send no more.
     Failed(NodeError),
     /// It has detached everything and ended.
@@ -77,7 +77,7 @@ async fn forward(
 ) {
     while let Some(next) = from.recv().await {
         let sent = match next {
-            Ok(batch) => Sent::Batch(batch),
+            Ok(batch) => Sent::Batch(Box::new(batch)),
             Err(error) => Sent::Failed(error),
         };
         if to.send((agent, sent)).await.is_err() {

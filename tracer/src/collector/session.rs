@@ -193,7 +193,7 @@ impl Session {
     /// A batch, where an agent must not have ended.
     fn batch(&self, next: Option<(usize, Sent)>) -> Result<(usize, Batch), SessionError> {
         match next {
-            Some((agent, Sent::Batch(batch))) => Ok((agent, batch)),
+            Some((agent, Sent::Batch(batch))) => Ok((agent, *batch)),
             Some((agent, Sent::Failed(source))) => Err(SessionError::Agent {
                 node: self.scene.nodes[agent].node.clone(),
                 source,

@@ -32,7 +32,7 @@ impl Legs {
             let point = scene.point(step);
             (point.role, point.direction) == (Role::Uplink, Direction::Egress)
         };
-        let Some(out) = journey.steps.iter().rposition(|step| leaves(step)) else {
+        let Some(out) = journey.steps.iter().rposition(leaves) else {
             return;
         };
         let step = &journey.steps[out];

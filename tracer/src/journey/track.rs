@@ -144,7 +144,7 @@ impl Track {
         for range in self.gone.iter() {
             known.insert(range);
         }
-        let awaited = journey.asks && journey.answered_by.is_none() && self.gone.len() == 0;
+        let awaited = journey.asks && journey.answered_by.is_none() && self.gone.is_empty();
         if journey.refusal.is_some() || (known.len() >= self.range.len() && !awaited) {
             Closed::Known
         } else {

@@ -60,7 +60,8 @@ pub fn start(start: &Start) -> Result<Link, NodeError> {
     let task = start.clone();
     let netns = start.netns.clone();
     let watched = Worker::start(agent.workers.len(), netns, sender, move || {
-        drops::prepare(&task, followed).map(|(watcher, watched)| (Box::new(watcher) as _, watched))
+        let (watcher, watched) = drops::prepare(&task, followed.as_ref())?;
+        Ok((Box::new(watcher) as _, watched))
     });
     match watched {
         Ok((worker, Watched { pods, mut notes })) => {

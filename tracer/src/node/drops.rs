@@ -48,7 +48,7 @@ type Namespace = (u32, Arc<str>, PathBuf);
 /// there are none.
 pub(super) fn prepare(
     start: &Start,
-    follow: Option<(Load, Vec<Point>)>,
+    follow: Option<&(Load, Vec<Point>)>,
 ) -> Result<(Watcher, Watched), NodeError> {
     let mut notes = Vec::new();
     let pods = if start.pods.is_empty() {
@@ -74,12 +74,11 @@ pub(super) fn prepare(
         .transpose()
         .map_err(unreadable)?;
     let gauge = follow
-        .as_ref()
         .map(|(_, points)| Gauge::new(devices(points), paths()))
         .transpose()
         .map_err(unreadable)?;
     let load = match follow {
-        Some((load, _)) => load,
+        Some((load, _)) => *load,
         None => agent::load(start, &discover(&Request::default())?),
     };
     let own = inode(Path::new("/proc/thread-self/ns/net"))?;

@@ -53,24 +53,27 @@ impl Connection {
         let mut message = LinkMessage::default();
         let skip_stats = LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]);
         message.attributes.push(skip_stats);
-        self.dump(RouteNetlinkMessage::GetLink(message), Link::parse)
+        self.dump(&RouteNetlinkMessage::GetLink(message), Link::parse)
     }
 
     /// Every address with the index of its interface.
     pub(super) fn addresses(&mut self) -> io::Result<Vec<(u32, IpAddr)>> {
         let message = AddressMessage::default();
-        self.dump(RouteNetlinkMessage::GetAddress(message), address)
+        self.dump(&RouteNetlinkMessage::GetAddress(message), address)
     }
 
     pub(super) fn neighbours(&mut self) -> io::Result<Vec<Neighbour>> {
         let message = NeighbourMessage::default();
-        self.dump(RouteNetlinkMessage::GetNeighbour(message), Neighbour::parse)
+        self.dump(
+            &RouteNetlinkMessage::GetNeighbour(message),
+            Neighbour::parse,
+        )
     }
 
     pub(super) fn forwarding(&mut self) -> io::Result<Vec<FdbEntry>> {
         let mut message = NeighbourMessage::default();
         message.header.family = AddressFamily::Bridge;
-        self.dump(RouteNetlinkMessage::GetNeighbour(message), FdbEntry::parse)
+        self.dump(&RouteNetlinkMessage::GetNeighbour(message), FdbEntry::parse)
     }
 
     /// The id by which this socket's namespace knows another one, if it does.
@@ -78,7 +81,7 @@ impl Connection {
         let descriptor = namespace.as_fd().as_raw_fd().cast_unsigned();
         let mut message = NsidMessage::default();
         message.attributes.push(NsidAttribute::Fd(descriptor));
-        let answer = self.get(RouteNetlinkMessage::GetNsId(message))?;
+        let answer = self.get(&RouteNetlinkMessage::GetNsId(message))?;
         Ok(namespace_id(&answer))
     }
 
@@ -94,27 +97,27 @@ impl Connection {
         message.header.destination_prefix_length = bits;
         let attribute = RouteAttribute::Destination(destination.into());
         message.attributes.push(attribute);
-        let chosen = match self.get(RouteNetlinkMessage::GetRoute(message.clone())) {
+        let chosen = match self.get(&RouteNetlinkMessage::GetRoute(message.clone())) {
             Ok(answer) => answer,
             Err(error) => return no_route(error),
         };
         message.header.flags = RouteFlags::FibMatch;
-        let entry = self.get(RouteNetlinkMessage::GetRoute(message)).ok();
+        let entry = self.get(&RouteNetlinkMessage::GetRoute(message)).ok();
         Ok(Route::parse(&chosen, entry.as_deref()))
     }
 
     /// Asks for one thing.
-    fn get(&mut self, message: RouteNetlinkMessage) -> io::Result<Vec<u8>> {
-        self.netlink.get(&question(&message))
+    fn get(&mut self, message: &RouteNetlinkMessage) -> io::Result<Vec<u8>> {
+        self.netlink.get(&question(message))
     }
 
     /// Asks for a whole table, again if it changed on the way.
     fn dump<T>(
         &mut self,
-        message: RouteNetlinkMessage,
+        message: &RouteNetlinkMessage,
         parse: impl Fn(&[u8]) -> Option<T>,
     ) -> io::Result<Vec<T>> {
-        let question = question(&message);
+        let question = question(message);
         for _ in 1..DUMP_ATTEMPTS {
             let answers = self.netlink.dump(&question, &parse)?;
             if !answers.interrupted {
