@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     journey::{Closed, OwnerKind, Range, Ranges, Step, destination},
-    link::{Direction, Role},
+    link::{Direction, Hello, Point, Role},
 };
 
 /// What the last step saw of the rest, if the rest went out of an uplink.
@@ -158,30 +158,63 @@ pub(super) fn unanswered(
         return None;
     }
     let (_, step) = fates.nearest?;
+    let hello = &scene.nodes[step.node];
+    // Its answer would have come out where it went in.
+    let out = opposite(hello, scene.point(step))?;
+    circumstances.packets(step.node, out, journey.last())?;
+
     let to = owner(scene, journey);
     let mut evidence = vec![
         format!("seen {}", place(scene, step)),
         "no answer came out of there".to_owned(),
     ];
-    let mut cause = "no-answer";
     let pod = destination(&journey.packet)
         .and_then(|address| scene.owners.get(&address))
-        .filter(|owner| owner.kind == OwnerKind::Pod);
+        .filter(|owner| owner.kind == OwnerKind::Pod)
+        .map(|owner| owner.name.as_str());
+    let mut cause = "no-answer";
     let rises = circumstances.rises(step.node, journey.start());
     if let (Some(pod), Some(rises)) = (pod, &rises)
-        && let Some(rise) = rises.namespace(&pod.name)
+        && let Some(rise) = rises.namespace(pod)
     {
         if rise.by("TcpExtListenOverflows") > 0 {
             cause = "listen-overflow";
         }
-        evidence.push(rise.in_namespace(&pod.node));
+        evidence.push(rise.in_namespace(&hello.node));
+    }
+    // What drops there, and answers from there, would have been seen.
+    let all_seen = !case.drops_lost
+        && hello.drops.as_ref().is_some_and(|pods| {
+            pod.is_some_and(|pod| pods.iter().any(|watched| **watched == *pod))
+        });
+    if !all_seen {
+        evidence.push(format!(
+            "what {to} itself drops is not observed: it may not have got it"
+        ));
     }
     Some(Verdict {
         kind: Kind::Unanswered,
-        confidence: Confidence::High,
+        confidence: if all_seen {
+            Confidence::High
+        } else {
+            Confidence::Low
+        },
         cause: Some(cause),
         drop: None,
         evidence,
-        text: format!("unanswered: {to} got it and did not answer"),
+        text: if all_seen {
+            format!("unanswered: {to} got it and did not answer")
+        } else {
+            format!("unanswered: it reached {to}, and no answer came")
+        },
     })
+}
+
+/// The point where the packets of an interface go the other way.
+fn opposite(hello: &Hello, point: &Point) -> Option<usize> {
+    let same = |other: &Point| {
+        (&other.netns, other.ifindex) == (&point.netns, point.ifindex)
+            && other.direction != point.direction
+    };
+    hello.points.iter().position(same)
 }

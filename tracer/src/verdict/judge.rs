@@ -45,6 +45,9 @@ pub fn judge(
     if (dropped || verdict.kind == Kind::Lost) && fates_of(parts) > 1 {
         case.partial(&mut verdict, parts);
     }
+    if matches!(verdict.kind, Kind::Dropped | Kind::Lost) {
+        case.name_who_waits(&mut verdict);
+    }
     case.doubt(&fates, &mut verdict);
     (verdict, parts)
 }
@@ -249,6 +252,17 @@ impl Case<'_> {
             shares.join(", "),
             verdict.text
         );
+    }
+
+    /// Of a question and of an answer: who waits in vain. It tells apart what
+    /// looks the same to the one that asks.
+    fn name_who_waits(&self, verdict: &mut Verdict) {
+        let to = owner(self.scene, self.journey);
+        if let Some(question) = self.journey.answers {
+            verdict.text += &format!("; {to} never got the answer to #{question}");
+        } else if self.journey.asks {
+            verdict.text += &format!("; {to} never got it");
+        }
     }
 
     fn unknown(&self, fates: &Fates<'_>) -> Verdict {

@@ -139,6 +139,54 @@ fn a_question_without_an_answer_is_unanswered() {
 }
 
 #[test]
+fn whoever_may_have_dropped_it_unseen_is_not_blamed() {
+    let mut question = journey(&WHOLE, Closed::Silence);
+    question.asks = true;
+    let told = |scene: &Scene, calm: &Calm| {
+        let (verdict, _) = judge(scene, &question, calm);
+        (verdict.kind, verdict.confidence, verdict.text)
+    };
+    let (kind, confidence, text) = told(&scene(), &CALM);
+    assert_eq!((kind, confidence), (Kind::Unanswered, Confidence::High));
+    assert!(text.contains("got it and did not answer"), "{text}");
+
+    let lossy = Calm {
+        drops_lost: true,
+        ..CALM
+    };
+    let mut blind = scene();
+    blind.nodes[1].drops = Some(Vec::new());
+    for (scene, calm) in [(blind, CALM), (scene(), lossy)] {
+        let (kind, confidence, text) = told(&scene, &calm);
+        assert_eq!((kind, confidence), (Kind::Unanswered, Confidence::Low));
+        assert!(text.contains("no answer came"), "{text}");
+    }
+    // Whether an answer would have been seen is not certain.
+    let dead = Calm {
+        packets: None,
+        ..CALM
+    };
+    assert_eq!(told(&scene(), &dead).0, Kind::Delivered);
+}
+
+#[test]
+fn who_never_got_what_is_said() {
+    let text = |journey: &Journey| judge(&scene(), journey, &CALM).0.text;
+    let mut question = vanished();
+    question.asks = true;
+    assert_eq!(
+        text(&question),
+        "lost: between uplink on node-a and uplink on node-b; default/b never got it"
+    );
+    let mut answer = vanished();
+    answer.answers = Some(7);
+    assert_eq!(
+        text(&answer),
+        "lost: between uplink on node-a and uplink on node-b; default/b never got the answer to #7"
+    );
+}
+
+#[test]
 fn who_was_told_was_refused() {
     let mut told = journey(&WHOLE, Closed::Known);
     told.refusal = Some(Refusal {

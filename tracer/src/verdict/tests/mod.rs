@@ -32,7 +32,7 @@ fn point(role: Role, direction: Direction, address: [u8; 4]) -> Point {
         }
         .to_owned(),
         interface: format!("{role:?}").to_lowercase(),
-        ifindex: 2,
+        ifindex: role as u32,
         direction,
         hook: "tcx",
         role,
@@ -57,7 +57,7 @@ fn node(name: &str, pod: [u8; 4], own: [u8; 4]) -> Hello {
         ],
         next_hops: Vec::new(),
         local: vec![own.into()],
-        drops: Some(Vec::new()),
+        drops: Some(vec!["default/a".into(), "default/b".into()]),
         notes: Vec::new(),
     }
 }
