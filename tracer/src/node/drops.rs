@@ -187,6 +187,7 @@ impl Source for Watcher {
     fn report(&mut self) -> Result<Report, NodeError> {
         Ok(Report {
             time: worker::now(),
+            sample: self.probe.sampled(),
             drops: Some(self.probe.report()?),
             health: self.gauge.as_mut().map(Gauge::read),
             ..Report::default()
