@@ -28,6 +28,7 @@ use anyhow::Result;
 
 use crate::Lab;
 pub use expected::{Expected, Table};
+pub use foreign::NAME as FOREIGN;
 pub use stage::Stage;
 pub use traffic::{Sender, Sent, Traffic};
 

@@ -20,14 +20,19 @@ struct Gone<'a> {
     tunnelled: bool,
 }
 
-/// Where the rest of a journey was seen last, if that is an uplink, going out
-/// towards a node that is known.
-fn gone<'a>(case: &Case<'a>, fates: &Fates<'_>) -> Option<Gone<'a>> {
+/// Where what is left of a journey was seen last.
+fn last_of_rest<'a>(case: &Case<'a>, fates: &Fates<'_>) -> Option<&'a Step> {
     let of_rest = |step: &&Step| {
         let mut parts = step.parts.iter().map(|part| Range::offsets(*part));
         parts.any(|part| fates.rest.intersects(part))
     };
-    let step = case.journey.steps.iter().rfind(of_rest)?;
+    case.journey.steps.iter().rfind(of_rest)
+}
+
+/// Where the rest of a journey was seen last, if that is an uplink, going out
+/// towards a node that is known.
+fn gone<'a>(case: &Case<'a>, fates: &Fates<'_>) -> Option<Gone<'a>> {
+    let step = last_of_rest(case, fates)?;
     let point = case.scene.point(step);
     if (point.role, point.direction) != (Role::Uplink, Direction::Egress) {
         return None;
@@ -72,29 +77,102 @@ pub(super) fn left(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict> {
     })
 }
 
-/// Out of one node's uplink, and not into the other's, though that one is
-/// watched, sees packets, and no event was lost.
+/// Where what is left of a journey had to be seen next.
+struct Next<'a> {
+    /// Where it was seen last.
+    step: &'a Step,
+    /// Index of the node and of its point.
+    node: usize,
+    point: usize,
+    /// Packets that this point has seen, as proof that it sees them.
+    packets: u64,
+    /// What it did not do there, and what it passes in between.
+    missing: String,
+    between: String,
+}
+
+/// Out of one node's uplink, and into the other's.
+fn next_node<'a>(
+    case: &Case<'a>,
+    fates: &Fates<'_>,
+    circumstances: &impl Circumstances,
+) -> Option<Next<'a>> {
+    let Gone { step, to, .. } = gone(case, fates)?;
+    let nodes = &case.scene.nodes;
+    let node = nodes.iter().position(|hello| hello.node == *to)?;
+    let point = nodes[node]
+        .points
+        .iter()
+        .position(|point| (point.role, point.direction) == (Role::Uplink, Direction::Ingress))?;
+    // Any will do: the wire's far end works.
+    let packets = circumstances.packets(node, point, case.journey.last())?;
+    let (out, into) = (
+        &case.scene.point(step).interface,
+        &nodes[node].points[point].interface,
+    );
+    let from = &nodes[step.node].node;
+    (packets > 0).then(|| Next {
+        step,
+        node,
+        point,
+        packets,
+        missing: format!("never came in from {into} on {to}"),
+        between: format!(
+            "the queue and driver of {out} on {from}, the wire, the driver and XDP programs of \
+             {into} on {to}"
+        ),
+    })
+}
+
+/// Out of a bridge device, and to the pod's port of that bridge.
+fn next_port<'a>(
+    case: &Case<'a>,
+    fates: &Fates<'_>,
+    circumstances: &impl Circumstances,
+) -> Option<Next<'a>> {
+    let step = last_of_rest(case, fates)?;
+    let out = case.scene.point(step);
+    if (out.role, out.direction) != (Role::Bridge, Direction::Egress) {
+        return None;
+    }
+    let address = destination(&case.journey.packet)?;
+    let hello = &case.scene.nodes[step.node];
+    let point = hello.points.iter().position(|point| {
+        (point.role, point.direction) == (Role::Veth, Direction::Egress)
+            && point.addresses.contains(&address)
+    })?;
+    let packets = circumstances.packets(step.node, point, case.journey.last())?;
+    let (out, port) = (&out.interface, &hello.points[point].interface);
+    Some(Next {
+        step,
+        node: step.node,
+        point,
+        packets,
+        missing: format!("never went out of {port} on {}", hello.node),
+        between: format!(
+            "the bridge {out}: if {port} is down, or not where it has learned the MAC address, it \
+             sends the frame to other ports"
+        ),
+    })
+}
+
+/// Not seen where it had to be seen next, though that point is watched, its
+/// agent lives, and no event was lost.
 pub(super) fn lost(
     case: &Case<'_>,
     fates: &Fates<'_>,
     circumstances: &impl Circumstances,
     parts: &mut Parts,
 ) -> Option<Verdict> {
-    let Gone { step, to, .. } = gone(case, fates)?;
     let (scene, journey) = (case.scene, case.journey);
     let silent = matches!(journey.closed, Closed::Silence) && journey.start() >= scene.since;
     let all_seen = scene.nodes.iter().all(|hello| hello.drops.is_some());
     if !silent || !all_seen || case.hops_lost || case.drops_lost || fates.drop.is_some() {
         return None;
     }
-    let node = scene.nodes.iter().position(|hello| hello.node == *to)?;
-    let (index, point) = (0..)
-        .zip(&scene.nodes[node].points)
-        .find(|(_, point)| (point.role, point.direction) == (Role::Uplink, Direction::Ingress))?;
-    let packets = circumstances.packets(node, index, journey.last())?;
-    if packets == 0 {
-        return None;
-    }
+    let next =
+        next_node(case, fates, circumstances).or_else(|| next_port(case, fates, circumstances))?;
+    let Next { step, node, .. } = next;
     let mut vanished = Ranges::default();
     for part in &step.parts {
         vanished.insert(Range::offsets(*part));
@@ -105,25 +183,24 @@ pub(super) fn lost(
     parts.lost = u64::try_from(vanished.len()).unwrap_or(0);
     parts.unknown = parts.sent - parts.delivered - parts.lost;
 
-    let out = &scene.point(step).interface;
-    let (from, to) = (&scene.nodes[step.node].node, &scene.nodes[node].node);
+    let name = |node: usize| &scene.nodes[node].node;
+    let (out, into) = (
+        &scene.point(step).interface,
+        &scene.nodes[node].points[next.point].interface,
+    );
     let mut evidence = vec![
         format!("last seen {}", place(scene, step)),
         format!(
-            "never came in from {} on {to}, which is watched and has seen {packets} packets",
-            point.interface
+            "{}, which is watched and has seen {} packets",
+            next.missing, next.packets
         ),
-        format!(
-            "in between: the queue and driver of {out} on {from}, the wire, the driver and XDP \
-             programs of {} on {to}",
-            point.interface
-        ),
+        format!("in between: {}", next.between),
     ];
     let start = journey.start();
-    for (node, interface) in [(step.node, out), (node, &point.interface)] {
+    for (node, interface) in [(step.node, out), (node, into)] {
         let rises = circumstances.rises(node, start);
         let rise = rises.as_ref().and_then(|rises| rises.device(interface));
-        evidence.extend(rise.map(|rise| rise.at_device(&scene.nodes[node].node)));
+        evidence.extend(rise.map(|rise| rise.at_device(name(node))));
     }
     let len = step.len / step.segments.max(1);
     let too_large = circumstances.black_hole(step.node, node, len);
@@ -139,10 +216,15 @@ pub(super) fn lost(
         cause: too_large.map(|_| "pmtu"),
         drop: None,
         evidence,
-        text: format!(
-            "lost: between {out} on {from} and {} on {to}",
-            point.interface
-        ),
+        text: if step.node == node {
+            format!("lost: between {out} and {into} on {}", name(node))
+        } else {
+            format!(
+                "lost: between {out} on {} and {into} on {}",
+                name(step.node),
+                name(node)
+            )
+        },
     })
 }
 

@@ -73,6 +73,29 @@ fn nothing_is_lost_without_proof_that_it_would_have_been_seen() {
 }
 
 #[test]
+fn between_a_bridge_and_its_port_it_is_lost_too() {
+    let mut scene = scene();
+    let bridge = scene.nodes[1].points.len();
+    scene.nodes[1]
+        .points
+        .push(point(Role::Bridge, Direction::Egress, B));
+    let mut way = WHOLE[..3].to_vec();
+    way.push((1, bridge));
+    let gone = journey(&way, Closed::Silence);
+    let (verdict, _) = judge(&scene, &gone, &CALM);
+    assert_eq!(verdict.text, "lost: between bridge and veth on node-b");
+    // The pod's interface was made anew: it may have got it there.
+    let unproven = Calm {
+        packets: None,
+        ..CALM
+    };
+    assert_eq!(judged(&scene, &gone, &unproven).0, Kind::Unknown);
+    scene.nodes[1].points.remove(TO_POD);
+    let gone = journey(&[(0, UPLINK_OUT), (1, bridge - 1)], Closed::Silence);
+    assert_eq!(judged(&scene, &gone, &CALM).0, Kind::Unknown);
+}
+
+#[test]
 fn where_only_large_ones_vanish_it_is_the_mtu() {
     let calm = Calm {
         largest: Some(80),
