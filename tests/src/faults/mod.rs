@@ -11,6 +11,7 @@
 //! touch.
 
 mod devices;
+mod endpoints;
 pub mod expected;
 mod filters;
 mod foreign;

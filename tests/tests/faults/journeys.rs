@@ -110,6 +110,8 @@ fn judge(case: &Case<'_>, journey: &Value) -> Result<()> {
         "cause: {journey:#}"
     );
     match &expected.drop {
+        // Where it went, nobody of this follow looks.
+        _ if kind == "left" => ensure!(verdict["drop"].is_null(), "a drop: {journey:#}"),
         Some(place) => ensure!(is_at(case.stage, &verdict["drop"], place), "{journey:#}"),
         None => ensure!(verdict["drop"].is_null(), "a drop: {journey:#}"),
     }

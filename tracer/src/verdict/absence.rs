@@ -60,6 +60,21 @@ pub(super) fn left(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict> {
         return None;
     }
     let interface = &case.scene.point(step).interface;
+    let mut evidence = vec![
+        format!("last seen {}", place(case.scene, step)),
+        format!("no agent of this follow watches {to}"),
+    ];
+    let mut text = format!("left: went out of {interface} towards {to}, which is not watched");
+    let home = destination(&case.journey.packet)
+        .and_then(|address| case.scene.owners.get(&address))
+        .filter(|owner| tunnelled && !owner.node.is_empty() && owner.node != *to);
+    if let Some(home) = home {
+        evidence.push(format!("{} is on {}", home.name, home.node));
+        text = format!(
+            "left: the tunnel took it to {to}, but {} is on {}",
+            home.name, home.node
+        );
+    }
     Some(Verdict {
         kind: Kind::Left,
         confidence: if tunnelled {
@@ -67,13 +82,10 @@ pub(super) fn left(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict> {
         } else {
             Confidence::Low
         },
-        cause: None,
+        cause: home.map(|_| "wrong-node"),
         drop: None,
-        evidence: vec![
-            format!("last seen {}", place(case.scene, step)),
-            format!("no agent watches {to}"),
-        ],
-        text: format!("left: went out of {interface} towards {to}, which no agent watches"),
+        evidence,
+        text,
     })
 }
 

@@ -120,6 +120,7 @@ impl Case<'_> {
     fn delivered(&self, fates: &Fates<'_>) -> Verdict {
         let mut evidence = Vec::new();
         let mut confirmed = self.journey.acked;
+        let mut cause = None;
         let mut text = format!("delivered: reached {}", owner(self.scene, self.journey));
         if let Some((arrival, step)) = fates.nearest
             && arrival != Arrival::No
@@ -143,6 +144,9 @@ impl Case<'_> {
         if let Some(answer) = self.journey.answered_by {
             confirmed = true;
             evidence.push(format!("answered by #{answer}"));
+        } else if self.journey.asks && self.journey.closed == Closed::End {
+            cause = Some("still-open");
+            evidence.push("no answer had come when the follow ended".to_owned());
         }
         if let Some(first) = self.journey.steps.first()
             && !self.starts_at_source(first)
@@ -167,7 +171,7 @@ impl Case<'_> {
             } else {
                 Confidence::High
             },
-            cause: None,
+            cause,
             drop: None,
             evidence,
             text,
