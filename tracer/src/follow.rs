@@ -294,7 +294,15 @@ fn start(settings: &Settings, agent: &AgentSpec, key: Key) -> Start {
             None => request.unplaced.push(address),
         }
     }
+    let others = settings.owners.iter().filter(|(address, owner)| {
+        owner.kind == OwnerKind::Pod
+            && owner.node == agent.node
+            && !pods.iter().any(|(known, _)| known == *address)
+    });
     Start {
+        bystanders: others
+            .map(|(address, owner)| (*address, owner.name.clone()))
+            .collect(),
         node: agent.node.clone(),
         netns: match &agent.place {
             Place::Local => None,

@@ -122,6 +122,11 @@ pub struct Report {
     /// By observation point: index into [`Hello::points`], counters. Points
     /// that share a counter slot stand here once.
     pub counters: Vec<(usize, Counters)>,
+    /// Points that tracer's program is no longer attached to: what passes there
+    /// is not seen any more. Indexes into [`Hello::points`].
+    pub gone: Vec<usize>,
+    /// How many of 2^32 packets are taken, by the hash of their content.
+    pub sample: u32,
     /// Events that could not be decoded.
     pub malformed: u64,
     /// Where followed addresses sent what the follow did not ask about.

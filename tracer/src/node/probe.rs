@@ -13,7 +13,7 @@ use std::{
 use aya::{
     Ebpf, EbpfLoader,
     maps::{HashMap, MapData, PerCpuArray, RingBuf},
-    programs::{LinkOrder, SchedClassifier, TcAttachType, tc::TcAttachOptions},
+    programs::{LinkOrder, ProgramInfo, SchedClassifier, TcAttachType, tc::TcAttachOptions},
 };
 use tracer_common::{
     config::{Config, EXPLAIN_MISSES, Load},
@@ -40,6 +40,8 @@ pub(super) struct Probe {
     events: RingBuf<MapData>,
     config: Config,
     points: StdHashMap<(u32, Direction), usize>,
+    /// The interfaces' names, by index.
+    names: StdHashMap<u32, String>,
     malformed: u64,
 }
 
@@ -65,6 +67,7 @@ impl Probe {
             events: RingBuf::try_from(events).map_err(|source| NodeError::map(&source))?,
             config: filter::config(budget, EXPLAIN_MISSES),
             points: StdHashMap::new(),
+            names: StdHashMap::new(),
             malformed: 0,
         };
         probe.write_config()?;
@@ -81,10 +84,7 @@ impl Probe {
         direction: Direction,
         point: usize,
     ) -> Result<Vec<u32>, NodeError> {
-        let at = match direction {
-            Direction::Ingress => TcAttachType::Ingress,
-            Direction::Egress => TcAttachType::Egress,
-        };
+        let at = hook(direction);
         // A kernel that cannot be asked has no tcx; attaching will say so.
         let foreign = SchedClassifier::query_tcx(interface, at)
             .map(|(_revision, programs)| programs)
@@ -95,13 +95,36 @@ impl Probe {
                     .name_as_str()
                     .is_some_and(|name| name.starts_with("tracer_"))
             })
-            .map(aya::programs::ProgramInfo::id)
+            .map(ProgramInfo::id)
             .collect();
         classifier(&mut self.ebpf, program(direction))
             .attach_with_options(interface, at, TcAttachOptions::TcxOrder(LinkOrder::first()))
             .map_err(|source| NodeError::attach(interface, direction, &source))?;
         self.points.insert((ifindex, direction), point);
+        self.names.insert(ifindex, interface.to_owned());
         Ok(foreign)
+    }
+
+    /// The points whose program is not there any more: their interface has
+    /// gone or was made anew, or somebody has detached it.
+    fn gone(&mut self) -> Vec<usize> {
+        let own = [Direction::Ingress, Direction::Egress].map(|direction| {
+            let info = classifier(&mut self.ebpf, program(direction)).info();
+            (direction, info.map(|info| info.id()).ok())
+        });
+        let own = StdHashMap::from(own);
+        let points = self.points.iter().filter(|((ifindex, direction), _)| {
+            let there = SchedClassifier::query_tcx(&self.names[ifindex], hook(*direction));
+            let ids = |(_, programs): (u64, Vec<ProgramInfo>)| {
+                programs
+                    .into_iter()
+                    .any(|info| Some(info.id()) == own[direction])
+            };
+            !there.is_ok_and(ids)
+        });
+        let mut gone: Vec<usize> = points.map(|(_, point)| *point).collect();
+        gone.sort_unstable();
+        gone
     }
 
     /// Puts a filter into force, all at once.
@@ -173,6 +196,8 @@ impl Probe {
         Ok(Report {
             time: worker::now(),
             counters,
+            gone: self.gone(),
+            sample: self.config.sample,
             malformed: self.malformed,
             elsewhere: self.elsewhere()?,
             drops: None,
@@ -228,6 +253,13 @@ const fn program(direction: Direction) -> &'static str {
     match direction {
         Direction::Ingress => "tracer_ingress",
         Direction::Egress => "tracer_egress",
+    }
+}
+
+const fn hook(direction: Direction) -> TcAttachType {
+    match direction {
+        Direction::Ingress => TcAttachType::Ingress,
+        Direction::Egress => TcAttachType::Egress,
     }
 }
 
