@@ -22,23 +22,23 @@ use crate::{
 
 /// What is known before the first batch comes.
 #[derive(Clone, Debug)]
-pub(crate) struct Beginning {
+pub struct Beginning {
     /// What the agents said of themselves.
-    pub(crate) nodes: Vec<Hello>,
+    pub nodes: Vec<Hello>,
     /// Owners of addresses.
-    pub(crate) owners: BTreeMap<IpAddr, Owner>,
+    pub owners: BTreeMap<IpAddr, Owner>,
     /// Addresses on the asking side.
-    pub(crate) sources: Vec<IpNet>,
+    pub sources: Vec<IpNet>,
     /// How long journeys are waited for, and how many at once.
-    pub(crate) limits: Limits,
+    pub limits: Limits,
     /// After how many journeys no more are shown.
-    pub(crate) count: Option<u64>,
+    pub count: Option<u64>,
     /// When the agents had started, Unix time, ns.
-    pub(crate) time: i64,
+    pub time: i64,
 }
 
 /// Joins, judges and shows what agents send.
-pub(crate) struct Core {
+pub struct Core {
     scene: Scene,
     order: Order,
     engine: Engine,
@@ -56,7 +56,9 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(beginning: Beginning) -> Self {
+    /// What knows only the beginning.
+    #[must_use]
+    pub fn new(beginning: Beginning) -> Self {
         let Beginning {
             nodes,
             owners,
@@ -89,12 +91,12 @@ impl Core {
     }
 
     /// Takes note that all points are observed from `time` on, Unix time, ns.
-    pub(crate) const fn armed(&mut self, time: i64) {
+    pub const fn armed(&mut self, time: i64) {
         self.scene.since = time;
     }
 
     /// Takes what an agent sent.
-    pub(crate) fn take(&mut self, agent: usize, batch: Batch) {
+    pub fn take(&mut self, agent: usize, batch: Batch) {
         let offset = self.scene.nodes[agent].realtime_offset;
         let stream = self.ledger.stream(agent, batch.stream);
         self.ledger.hops += batch.hops.len() as u64;
@@ -141,7 +143,7 @@ impl Core {
     ///
     /// # Errors
     /// Those of the view.
-    pub(crate) fn show(&mut self, view: &mut impl View) -> io::Result<()> {
+    pub fn show(&mut self, view: &mut impl View) -> io::Result<()> {
         let reported = self.ledger.reported();
         let mut finished = std::mem::take(&mut self.pending);
         finished.append(&mut self.engine.finished());
@@ -187,7 +189,7 @@ impl Core {
     ///
     /// # Errors
     /// Those of the view.
-    pub(crate) fn end(&mut self, view: &mut impl View) -> io::Result<()> {
+    pub fn end(&mut self, view: &mut impl View) -> io::Result<()> {
         self.engine.end(&self.scene);
         self.show(view)?;
         // Of these no agent has told, nor will: the recording was cut.
@@ -202,7 +204,7 @@ impl Core {
     ///
     /// # Errors
     /// Those of the view.
-    pub(crate) fn sum_up(&mut self, view: &mut impl View) -> io::Result<()> {
+    pub fn sum_up(&mut self, view: &mut impl View) -> io::Result<()> {
         let counts = self.engine.counts();
         let mut accounting = Accounting {
             joined: counts.joined,

@@ -11,5 +11,6 @@ mod session;
 mod witness;
 
 pub(crate) use agents::{Agents, Sent, start as start_agents};
+pub use core::{Beginning, Core};
 pub use plan::Plan;
 pub use session::{Outcome, SessionError, follow};
