@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use super::{
     ledger::Ledger,
-    order::{Order, Sight},
+    order::{Order, Sight, Sights},
     witness::{Legs, Witness},
 };
 use crate::{
@@ -101,13 +101,8 @@ impl Core {
         let stream = self.ledger.stream(agent, batch.stream);
         self.ledger.hops += batch.hops.len() as u64;
         self.ledger.freed += batch.freed.len() as u64;
-        for hop in batch.hops {
-            let time = unix(hop.time, offset);
-            self.order.push(agent, time, Sight::Hop(hop));
-        }
-        for freed in batch.freed {
-            let time = unix(freed.time, offset);
-            self.order.push(agent, time, Sight::Freed(freed));
+        for sights in [Sights::Hops(batch.hops), Sights::Freed(batch.freed)] {
+            self.order.push(agent, sights, |time| unix(time, offset));
         }
         self.order.passed(stream, unix(batch.watermark, offset));
         if let Some(report) = batch.report {
@@ -119,18 +114,13 @@ impl Core {
 
     /// Hands on what has come from everywhere, and lets as much time pass.
     fn advance(&mut self) {
-        while let Some(next) = self.order.next() {
-            match &next.sight {
-                Sight::Hop(hop) => {
-                    self.engine.push(&self.scene, next.node, next.time, hop);
-                }
-                Sight::Freed(freed) => {
-                    let at = (next.node, next.time);
-                    self.engine
-                        .push_freed(&self.scene, at, freed, classify(freed));
-                }
+        let (engine, scene) = (&mut self.engine, &self.scene);
+        self.order.hand_on(|node, time, sight| match sight {
+            Sight::Hop(hop) => engine.push(scene, node, time, hop),
+            Sight::Freed(freed) => {
+                engine.push_freed(scene, (node, time), freed, classify(freed));
             }
-        }
+        });
         // At the end nothing is behind the watermarks any more, and no time
         // has passed for that.
         let watermark = self.order.watermark();

@@ -69,7 +69,7 @@ impl Agent {
             interface: interface.to_owned(),
             ifindex,
             direction,
-            hook: "tcx",
+            hook: "tcx".into(),
             role,
             kind: String::new(),
             addresses: vec![match role {
