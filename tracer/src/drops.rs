@@ -7,7 +7,6 @@
 
 use std::{
     collections::BTreeMap,
-    hash::{BuildHasher as _, RandomState},
     io::{self, IsTerminal as _},
     net::IpAddr,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -46,7 +45,7 @@ pub fn run(settings: DropsSettings) -> Result<Outcome, Failure> {
 
 async fn watch(settings: DropsSettings, mut view: impl DropView) -> Result<Outcome, Failure> {
     let stop = interrupted()?;
-    let key = Key([random(), random()]);
+    let key = Key([crate::random(), crate::random()]);
     let agents: Vec<Start> = settings
         .agents
         .iter()
@@ -215,8 +214,4 @@ fn unix_now() -> i64 {
     now.map_or(0, |since| {
         i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
     })
-}
-
-fn random() -> u64 {
-    RandomState::new().hash_one(())
 }

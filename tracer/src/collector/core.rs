@@ -91,8 +91,15 @@ impl Core {
     }
 
     /// Takes note that all points are observed from `time` on, Unix time, ns.
-    pub const fn armed(&mut self, time: i64) {
-        self.scene.since = time;
+    pub fn armed(&mut self, time: i64) {
+        self.scene.since = self.scene.since.max(time);
+    }
+
+    /// Takes what was known of a stream before the first batch of it.
+    pub(crate) fn state(&mut self, agent: usize, stream: usize, report: Report) {
+        let made = unix(report.time, self.scene.nodes[agent].realtime_offset);
+        let stream = self.ledger.stream(agent, stream);
+        self.ledger.begin(stream, report, made);
     }
 
     /// Takes what an agent sent.
@@ -180,6 +187,8 @@ impl Core {
     /// # Errors
     /// Those of the view.
     pub fn end(&mut self, view: &mut impl View) -> io::Result<()> {
+        self.order.end();
+        self.advance();
         self.engine.end(&self.scene);
         self.show(view)?;
         // Of these no agent has told, nor will: the recording was cut.

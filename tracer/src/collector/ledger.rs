@@ -99,6 +99,12 @@ impl Ledger {
         self.agents[agent].start + stream
     }
 
+    /// Takes what a stream had reported at `now`, Unix time, before anything of
+    /// it came: what was lost until then is no loss of these hops.
+    pub(super) fn begin(&mut self, stream: usize, report: Report, now: i64) {
+        self.streams[stream] = Entry { report, time: now };
+    }
+
     /// Takes a stream's report, made at `now`, Unix time.
     pub(super) fn report(&mut self, stream: usize, mut report: Report, now: i64) {
         let entry = &mut self.streams[stream];

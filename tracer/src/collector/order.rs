@@ -135,6 +135,11 @@ impl Order {
         *watermark = (*watermark).max(time);
     }
 
+    /// Nothing more will come.
+    pub(super) fn end(&mut self) {
+        self.watermarks.fill(i64::MAX);
+    }
+
     /// Everything before this has come from everywhere.
     pub(super) fn watermark(&self) -> i64 {
         self.watermarks.iter().copied().min().unwrap_or(i64::MAX)

@@ -192,6 +192,16 @@ impl Journey {
         hops.chain(drops).max().unwrap_or(i64::MAX)
     }
 
+    /// How long the way was that was seen of it, ns; negative where clocks of
+    /// two nodes disagree by more.
+    #[must_use]
+    pub fn way(&self) -> i64 {
+        match (self.steps.first(), self.steps.last()) {
+            (Some(first), Some(last)) => last.time.saturating_sub(first.time),
+            _ => 0,
+        }
+    }
+
     /// How much is on its way: payload bytes of TCP data, else 1.
     #[must_use]
     pub fn size(&self) -> u32 {

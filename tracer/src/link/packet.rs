@@ -1,6 +1,6 @@
 //! A packet as an agent saw it: what its headers say.
 
-use std::{fmt, net::IpAddr};
+use std::{fmt, net::IpAddr, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,23 @@ impl fmt::Display for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [a, b, c, d, e, g] = self.0;
         write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl FromStr for Mac {
+    type Err = ();
+
+    /// Six bytes as `02:00:00:00:00:01`.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut bytes = text.split(':').map(|byte| match byte.len() {
+            2 => u8::from_str_radix(byte, 16).map_err(drop),
+            _ => Err(()),
+        });
+        let mut mac = [0; 6];
+        for byte in &mut mac {
+            *byte = bytes.next().ok_or(())??;
+        }
+        bytes.next().is_none().then_some(Self(mac)).ok_or(())
     }
 }
 
@@ -230,6 +247,25 @@ impl fmt::Display for Proto {
             Self::Ip(132) => f.pad("sctp"),
             Self::Ip(number) => f.pad(&format!("proto-{number}")),
         }
+    }
+}
+
+impl FromStr for Proto {
+    type Err = ();
+
+    /// As [`Proto`] is displayed.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        if text == "arp" {
+            return Ok(Self::Arp);
+        }
+        let number = match text.strip_prefix("proto-") {
+            Some(number) => number.parse().map_err(drop)?,
+            None => [1, 6, 17, 58, 132]
+                .into_iter()
+                .find(|number| Self::Ip(*number).to_string() == text)
+                .ok_or(())?,
+        };
+        Ok(Self::Ip(number))
     }
 }
 
