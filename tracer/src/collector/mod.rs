@@ -12,6 +12,6 @@ mod session;
 mod witness;
 
 pub(crate) use agents::{Agents, Sent, start as start_agents};
-pub(crate) use core::{Beginning, Core};
+pub use core::{Beginning, Core};
 pub use plan::{Plan, Write};
 pub use session::{Outcome, SessionError, follow};
