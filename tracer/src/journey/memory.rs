@@ -40,7 +40,7 @@ struct Twins {
 }
 
 impl Memory {
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzz"))]
     pub(super) fn is_empty(&self) -> bool {
         self.tracks.is_empty()
             && self.contents.is_empty()
