@@ -28,7 +28,7 @@ const ICMP6: u8 = IpProto::Ipv6Icmp as u8;
 
 /// Bytes that are no hop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Malformed {
+pub(crate) enum Malformed {
     /// Not as long as an event.
     Length,
     /// A field has a value that no program writes.
@@ -41,20 +41,20 @@ pub(super) enum Malformed {
 
 /// A record of the drop programs, its numbers not yet named.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct RawDrop {
-    pub(super) event: DropEvent,
-    pub(super) scope: Option<Scope>,
-    pub(super) device: Option<String>,
-    pub(super) dst_mac: Option<Mac>,
-    pub(super) encap: Option<Encap>,
-    pub(super) packet: Option<Packet>,
+pub(crate) struct RawDrop {
+    pub(crate) event: DropEvent,
+    pub(crate) scope: Option<Scope>,
+    pub(crate) device: Option<String>,
+    pub(crate) dst_mac: Option<Mac>,
+    pub(crate) encap: Option<Encap>,
+    pub(crate) packet: Option<Packet>,
 }
 
 /// Decodes a record of the drop programs.
 ///
 /// A packet whose headers make no sense was dropped all the same: then there
 /// is no packet, rather than no drop.
-pub(super) fn freed(record: &[u8]) -> Result<RawDrop, Malformed> {
+pub(crate) fn freed(record: &[u8]) -> Result<RawDrop, Malformed> {
     let event = DropEvent::from_bytes(record).ok_or(Malformed::Length)?;
     let scope = match event.scope {
         0 => None,
@@ -83,7 +83,7 @@ pub(super) fn freed(record: &[u8]) -> Result<RawDrop, Malformed> {
 
 /// Decodes a record. `point` knows the observation point of an interface
 /// index and direction.
-pub(super) fn hop(
+pub(crate) fn hop(
     record: &[u8],
     point: impl FnOnce(u32, Direction) -> Option<usize>,
 ) -> Result<Hop, Malformed> {
