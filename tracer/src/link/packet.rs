@@ -2,6 +2,8 @@
 
 use std::{fmt, net::IpAddr};
 
+use serde::Serialize;
+
 /// A MAC address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Mac(pub [u8; 6]);
@@ -13,11 +15,32 @@ impl fmt::Display for Mac {
     }
 }
 
+/// How a tunnel carries packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EncapKind {
+    /// Frames in UDP (RFC 7348).
+    Vxlan,
+    /// IP packets in IP packets, of any two versions (RFC 2003, 2473, 4213).
+    IpIp,
+}
+
+impl fmt::Display for EncapKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Vxlan => "vxlan",
+            Self::IpIp => "ipip",
+        })
+    }
+}
+
 /// The innermost tunnel around a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Encap {
+    /// How it carries the packet.
+    pub kind: EncapKind,
     /// VXLAN network identifier.
-    pub vni: u32,
+    pub vni: Option<u32>,
     /// The tunnel's own source address.
     pub outer_src: IpAddr,
     /// The tunnel's own destination address.

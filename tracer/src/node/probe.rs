@@ -39,12 +39,14 @@ pub(super) struct Probe {
     ebpf: Ebpf,
     events: RingBuf<MapData>,
     config: Config,
+    /// Those of the programs that some interface needed.
+    loaded: Vec<&'static str>,
     points: StdHashMap<(u32, Direction), usize>,
     malformed: u64,
 }
 
 impl Probe {
-    /// Loads the programs. They see nothing until attached, and take nothing
+    /// Prepares the programs. They see nothing until attached, and take nothing
     /// until armed.
     pub(super) fn load(load: Load, ring_size: u32, budget: u32) -> Result<Self, NodeError> {
         let mut ebpf = EbpfLoader::new()
@@ -54,16 +56,12 @@ impl Probe {
             .map_max_entries("PREFIXES", MAX_ADDRESSES)
             .load(PROGRAMS)
             .map_err(|source| NodeError::load(&source))?;
-        for name in [program(Direction::Ingress), program(Direction::Egress)] {
-            classifier(&mut ebpf, name)
-                .load()
-                .map_err(|source| NodeError::load(&source))?;
-        }
         let events = ebpf.take_map("EVENTS").expect("the object has this map");
         let mut probe = Self {
             ebpf,
             events: RingBuf::try_from(events).map_err(|source| NodeError::map(&source))?,
             config: filter::config(budget, EXPLAIN_MISSES),
+            loaded: Vec::new(),
             points: StdHashMap::new(),
             malformed: 0,
         };
@@ -72,13 +70,15 @@ impl Probe {
     }
 
     /// Attaches to one direction of an interface, before all other programs
-    /// there. `point` is what its hops will be called. Returns the
-    /// identifiers of foreign programs found there.
+    /// there. `l2` says whether its packets begin with an Ethernet header,
+    /// `point` is what its hops will be called. Returns the identifiers of
+    /// foreign programs found there.
     pub(super) fn attach(
         &mut self,
         interface: &str,
         ifindex: u32,
         direction: Direction,
+        l2: bool,
         point: usize,
     ) -> Result<Vec<u32>, NodeError> {
         let at = match direction {
@@ -97,7 +97,13 @@ impl Probe {
             })
             .map(aya::programs::ProgramInfo::id)
             .collect();
-        classifier(&mut self.ebpf, program(direction))
+        let name = program(direction, l2);
+        let program = classifier(&mut self.ebpf, name);
+        if !self.loaded.contains(&name) {
+            program.load().map_err(|source| NodeError::load(&source))?;
+            self.loaded.push(name);
+        }
+        program
             .attach_with_options(interface, at, TcAttachOptions::TcxOrder(LinkOrder::first()))
             .map_err(|source| NodeError::attach(interface, direction, &source))?;
         self.points.insert((ifindex, direction), point);
@@ -214,9 +220,9 @@ impl Probe {
         // First all points at once: detached one after the other, they would
         // see less and less of each packet.
         filter::disarm(&mut self.ebpf)?;
-        for direction in [Direction::Ingress, Direction::Egress] {
+        for name in self.loaded.drain(..) {
             // Unloading drops the links, and with them the attachments.
-            classifier(&mut self.ebpf, program(direction))
+            classifier(&mut self.ebpf, name)
                 .unload()
                 .map_err(|source| NodeError::load(&source))?;
         }
@@ -224,10 +230,12 @@ impl Probe {
     }
 }
 
-const fn program(direction: Direction) -> &'static str {
-    match direction {
-        Direction::Ingress => "tracer_ingress",
-        Direction::Egress => "tracer_egress",
+const fn program(direction: Direction, l2: bool) -> &'static str {
+    match (direction, l2) {
+        (Direction::Ingress, true) => "tracer_ingress",
+        (Direction::Egress, true) => "tracer_egress",
+        (Direction::Ingress, false) => "tracer_l3_in",
+        (Direction::Egress, false) => "tracer_l3_out",
     }
 }
 
