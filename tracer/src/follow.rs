@@ -59,7 +59,11 @@ pub fn record(settings: Settings) -> Result<Outcome, Failure> {
     let plan = plan(settings);
     let outcome = runtime()?.block_on(async {
         plan.warnings.iter().for_each(|warning| tell(warning));
-        session(plan, Progress::new(io::stderr(), io::stderr().is_terminal())).await
+        session(
+            plan,
+            Progress::new(io::stderr(), io::stderr().is_terminal()),
+        )
+        .await
     })?;
     Ok(Outcome::of(outcome.matched))
 }
