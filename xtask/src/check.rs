@@ -8,6 +8,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, IsTerminal as _, Write as _, stdout},
+    path::Path,
     process::Stdio,
 };
 
@@ -20,6 +21,9 @@ use crate::{
 
 /// Tells the tests which `tracer` to run.
 const BINARY: &str = "TRACER_BIN";
+
+/// Tells them which Python has what reads traces.
+const PYTHON: &str = "TRACER_PYTHON";
 
 /// Runs of cargo that belong together because they need the same.
 struct Tier {
@@ -69,6 +73,7 @@ pub(crate) fn lint() -> Result<()> {
 pub(crate) fn test(args: &[String]) -> Result<()> {
     setup::tools()?;
     setup::bpf()?;
+    let python = setup::python()?;
     run_shown(cargo().args(["build", "--release", "--bins", "--tests"]))?;
 
     let mut failed = Vec::new();
@@ -81,7 +86,7 @@ pub(crate) fn test(args: &[String]) -> Result<()> {
         );
         let mut ran = 0;
         for selection in tier.runs {
-            let (count, passed) = run_tests(selection, args)?;
+            let (count, passed) = run_tests(selection, args, &python)?;
             ran += count;
             if !passed {
                 failed.push(tier.name);
@@ -103,7 +108,7 @@ pub(crate) fn test(args: &[String]) -> Result<()> {
 }
 
 /// One `cargo test`: how many tests ran, and whether they passed.
-fn run_tests(selection: &[&str], args: &[String]) -> Result<(u32, bool)> {
+fn run_tests(selection: &[&str], args: &[String], python: &Path) -> Result<(u32, bool)> {
     let mut command = cargo();
     command
         .args(["test", "--release", "--no-fail-fast"])
@@ -112,7 +117,10 @@ fn run_tests(selection: &[&str], args: &[String]) -> Result<(u32, bool)> {
     if stdout().is_terminal() {
         command.args(["--color", "always"]);
     }
-    command.args(args).env(BINARY, release_binary("tracer")?);
+    command
+        .args(args)
+        .env(BINARY, release_binary("tracer")?)
+        .env(PYTHON, python);
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
