@@ -10,6 +10,7 @@ mod anonymous;
 // The same output as that of the live follow.
 mod same;
 
+use std::env;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -160,6 +161,18 @@ pub(crate) fn printed(args: &[&str]) -> Result<String> {
     let ended = run(args)?;
     ensure!(ended.status.success(), "{args:?}: {}", ended.stderr);
     Ok(ended.stdout)
+}
+
+/// Names a directory of recordings for the replay tests.
+const FIXTURES: &str = "TRACER_FIXTURES";
+
+/// Keeps a recording for the replay tests, if they are to be recorded anew:
+/// `cargo xtask fixtures` does.
+pub(crate) fn keep(file: &str, name: &str) -> Result<()> {
+    if let Some(directory) = env::var_os(FIXTURES) {
+        fs::copy(file, Path::new(&directory).join(name))?;
+    }
+    Ok(())
 }
 
 /// Pings, datagrams that are answered, connections, and data.

@@ -5,7 +5,7 @@ use nix::sys::signal::Signal;
 use tracer_tests::faults::{Sender, Stage, Traffic, all};
 use tracer_tests::{Lab, LabSpec};
 
-use crate::{Recorder, mixed_traffic, printed};
+use crate::{Recorder, keep, mixed_traffic, printed};
 
 fn path(lab: &Lab, name: &str) -> Result<String> {
     Ok(lab.directory()?.join(name).display().to_string())
@@ -25,6 +25,7 @@ fn clean_traffic_as_json_and_text() -> Result<()> {
         let replayed = printed(&["replay", "-o", output, &file])?;
         ensure!(live.stdout == replayed, "{}\n---\n{replayed}", live.stdout);
         assert!(live.stdout.contains("delivered"));
+        keep(&file, "clean.arrows")?;
     }
     Ok(())
 }
@@ -114,6 +115,8 @@ fn two_nodes_recorded_apart_are_joined() -> Result<()> {
         let ended = recorder.end(Signal::SIGINT)?;
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     }
+    keep(a, "clean-first-node.arrows")?;
+    keep(b, "clean-second-node.arrows")?;
     let joined = printed(&["replay", "-o", "json", a, b])?;
     let mut delivered = 0;
     for line in joined.lines() {

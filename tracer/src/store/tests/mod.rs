@@ -363,3 +363,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn every_column_is_documented() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/trace.md");
+    let text = fs::read_to_string(path).expect("it is in the repository");
+    let documented = text.split("<!-- columns -->").nth(1).expect("a table");
+    let documented: Vec<(&str, &str)> = documented
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
+        .filter_map(|(name, rest)| Some((name, rest.split_once(" | ")?.1.strip_suffix(" |")?)))
+        .collect();
+    let columns = super::table::columns();
+    let columns: Vec<_> = columns
+        .iter()
+        .map(|(name, _, meaning)| (*name, *meaning))
+        .collect();
+    assert_eq!(documented, columns);
+}
