@@ -264,7 +264,11 @@ impl Anonymizer {
             streams,
             next_hops: next_hops.into_iter().map(|hop| self.address(hop)).collect(),
             local: local.into_iter().map(|own| self.address(own)).collect(),
-            drops: drops.map(|pods| pods.iter().map(|pod| self.shared(pod, Self::netns)).collect()),
+            drops: drops.map(|pods| {
+                pods.iter()
+                    .map(|pod| self.shared(pod, Self::netns))
+                    .collect()
+            }),
             notes: Vec::new(),
         }
     }
@@ -304,6 +308,8 @@ impl Anonymizer {
         let Report {
             time,
             counters,
+            gone,
+            sample,
             malformed,
             elsewhere,
             drops,
@@ -317,6 +323,8 @@ impl Anonymizer {
         Report {
             time,
             counters,
+            gone,
+            sample,
             malformed,
             elsewhere: elsewhere.collect(),
             drops,

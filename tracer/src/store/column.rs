@@ -4,13 +4,7 @@
 //! So a builder is not told of every row: what it was not told of is null, and
 //! is padded in one go.
 
-use std::{
-    collections::HashMap,
-    hash::Hash,
-    marker::PhantomData,
-    net::IpAddr,
-    sync::Arc,
-};
+use std::{collections::HashMap, hash::Hash, marker::PhantomData, net::IpAddr, sync::Arc};
 
 use arrow_array::{
     Array, ArrayRef, BooleanArray, DictionaryArray, FixedSizeBinaryArray, ListArray,

@@ -121,8 +121,7 @@ impl Table {
             reason: Arc::clone(self.reason.get(row).ok_or(Unreadable("reason"))?),
             place: kernel::Place {
                 function: Arc::clone(self.function.get(row).ok_or(Unreadable("function"))?),
-                offset: number(&self.function_offset, row)
-                    .ok_or(Unreadable("function_offset"))?,
+                offset: number(&self.function_offset, row).ok_or(Unreadable("function_offset"))?,
             },
             netns: self.netns.get(row).cloned(),
             scope: self.scope.get(row).map(scope).transpose()?,

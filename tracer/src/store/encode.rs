@@ -98,7 +98,13 @@ impl Rows {
     }
 
     /// Adds what is known of a stream from before this file.
-    pub(super) fn state(&mut self, agent: usize, stream: usize, watermark: u64, report: Option<&Report>) {
+    pub(super) fn state(
+        &mut self,
+        agent: usize,
+        stream: usize,
+        watermark: u64,
+        report: Option<&Report>,
+    ) {
         let kind = Arc::clone(&self.kinds.state);
         self.border(&kind, agent, stream, watermark, report);
     }
@@ -119,14 +125,22 @@ impl Rows {
         self.builders.rows += 1;
     }
 
-    fn border(&mut self, kind: &Arc<str>, agent: usize, stream: usize, watermark: u64, report: Option<&Report>) {
+    fn border(
+        &mut self,
+        kind: &Arc<str>,
+        agent: usize,
+        stream: usize,
+        watermark: u64,
+        report: Option<&Report>,
+    ) {
         let node = &self.nodes[agent];
         let to = &mut self.builders;
         let row = to.rows;
         to.record.set(row, kind);
         to.time.set(row, unix(watermark, node.offset));
         to.node.set(row, &node.name);
-        to.stream.set(row, u16::try_from(stream).unwrap_or(u16::MAX));
+        to.stream
+            .set(row, u16::try_from(stream).unwrap_or(u16::MAX));
         to.watermark.set(row, watermark);
         if let Some(report) = report {
             let json = serde_json::to_string(report).expect("a report has names and numbers only");
@@ -146,7 +160,8 @@ impl Rows {
         to.netns.set(row, &place.netns);
         to.interface.set(row, &place.interface);
         to.direction.set(row, &place.direction);
-        to.point.set(row, u16::try_from(hop.point).unwrap_or(u16::MAX));
+        to.point
+            .set(row, u16::try_from(hop.point).unwrap_or(u16::MAX));
         to.skb.set(row, hop.skb);
         to.generation.set(row, hop.generation);
         to.len.set(row, hop.len);

@@ -152,7 +152,11 @@ fn forget_hashes(batch: &mut Batch) {
     for hop in &mut batch.hops {
         hop.packet.payload_hash = 0;
     }
-    for packet in batch.freed.iter_mut().filter_map(|freed| freed.packet.as_mut()) {
+    for packet in batch
+        .freed
+        .iter_mut()
+        .filter_map(|freed| freed.packet.as_mut())
+    {
         packet.payload_hash = 0;
     }
 }

@@ -11,7 +11,9 @@ use arrow_array::{
 };
 use arrow_schema::DataType;
 
-use super::column::{Builder, Bytes, Flag, Kind, Number, Reader, Text, Texts, Time, Words, columns};
+use super::column::{
+    Builder, Bytes, Flag, Kind, Number, Reader, Text, Texts, Time, Words, columns,
+};
 use crate::link::{Direction, Mac, Proto};
 
 /// What traces of this version call themselves.

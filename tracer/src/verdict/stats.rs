@@ -87,7 +87,10 @@ impl Stats {
         };
         if self.grouping.leg {
             for (from, to, latency) in latencies(journey) {
-                record(Some((Place::of(scene, from), Place::of(scene, to))), latency);
+                record(
+                    Some((Place::of(scene, from), Place::of(scene, to))),
+                    latency,
+                );
             }
         } else if journey.steps.len() > 1
             && let Ok(latency) = u64::try_from(journey.way())
