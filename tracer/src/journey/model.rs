@@ -161,10 +161,10 @@ pub struct Step {
     pub segments: u32,
     /// TTL or hop limit.
     pub ttl: u8,
-    /// MAC addresses of the frame.
-    pub src_mac: Mac,
+    /// MAC addresses of the frame, if it has an Ethernet header.
+    pub src_mac: Option<Mac>,
     /// See `src_mac`.
-    pub dst_mac: Mac,
+    pub dst_mac: Option<Mac>,
     /// The tunnel around the packet at this point.
     pub encap: Option<Encap>,
     /// How much of the journey was seen here: payload bytes of TCP data,

@@ -168,10 +168,11 @@ pub struct Hop {
     pub len: u32,
     /// Segments that the packet will be cut into, 1 if it is whole.
     pub segments: u32,
-    /// MAC addresses of the frame at this point.
-    pub src_mac: Mac,
+    /// MAC addresses of the frame at this point; `None` on a device whose
+    /// packets have no Ethernet header.
+    pub src_mac: Option<Mac>,
     /// See `src_mac`.
-    pub dst_mac: Mac,
+    pub dst_mac: Option<Mac>,
     /// VLAN tag beside the frame: its control information.
     pub vlan: Option<u16>,
     /// The tunnel around the packet.

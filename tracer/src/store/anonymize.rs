@@ -314,6 +314,8 @@ impl Anonymizer {
             elsewhere,
             drops,
             health,
+            gone,
+            sample,
         } = report;
         let elsewhere = elsewhere.into_iter().map(|mut other| {
             other.src = self.address(other.src);
@@ -329,6 +331,8 @@ impl Anonymizer {
             elsewhere: elsewhere.collect(),
             drops,
             health: health.map(|health| self.health(health)),
+            gone,
+            sample,
         }
     }
 
@@ -372,8 +376,8 @@ impl Anonymizer {
             generation,
             len,
             segments,
-            src_mac: self.mac(src_mac),
-            dst_mac: self.mac(dst_mac),
+            src_mac: src_mac.map(|mac| self.mac(mac)),
+            dst_mac: dst_mac.map(|mac| self.mac(mac)),
             vlan,
             encap: encap.map(|encap| self.encap(encap)),
             packet: self.packet(packet),

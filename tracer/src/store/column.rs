@@ -16,7 +16,7 @@ use arrow_array::{
 };
 use arrow_schema::{DataType, Field, TimeUnit};
 
-use crate::link::{Direction, Mac, Proto};
+use crate::link::{Direction, EncapKind, Mac, Proto};
 
 /// A kind of column: its type in Arrow, and its two sides.
 pub(super) trait Kind {
@@ -269,6 +269,16 @@ impl Word for Mac {
 }
 
 impl Word for Proto {
+    fn write(&self) -> String {
+        self.to_string()
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl Word for EncapKind {
     fn write(&self) -> String {
         self.to_string()
     }

@@ -39,7 +39,6 @@ struct Kinds {
     state: Arc<str>,
     armed: Arc<str>,
     end: Arc<str>,
-    vxlan: Arc<str>,
 }
 
 impl Rows {
@@ -67,7 +66,6 @@ impl Rows {
                 state: Arc::from("state"),
                 armed: Arc::from("armed"),
                 end: Arc::from("end"),
-                vxlan: Arc::from("vxlan"),
             },
             builders: Builders::default(),
         }
@@ -166,10 +164,14 @@ impl Rows {
         to.generation.set(row, hop.generation);
         to.len.set(row, hop.len);
         to.segments.set(row, hop.segments);
-        to.src_mac.set(row, &hop.src_mac);
-        to.dst_mac.set(row, &hop.dst_mac);
+        if let Some(mac) = &hop.src_mac {
+            to.src_mac.set(row, mac);
+        }
+        if let Some(mac) = &hop.dst_mac {
+            to.dst_mac.set(row, mac);
+        }
         to.vlan.set_some(row, hop.vlan);
-        encap(to, hop.encap.as_ref(), &self.kinds.vxlan);
+        encap(to, hop.encap.as_ref());
         packet(to, &hop.packet);
         to.rows += 1;
     }
@@ -191,7 +193,7 @@ impl Rows {
         if let Some(mac) = &freed.dst_mac {
             to.dst_mac.set(row, mac);
         }
-        encap(to, freed.encap.as_ref(), &self.kinds.vxlan);
+        encap(to, freed.encap.as_ref());
         if let Some(freed) = &freed.packet {
             packet(to, freed);
         }
@@ -223,9 +225,10 @@ pub(super) const fn scope_name(scope: Scope) -> &'static str {
     }
 }
 
-fn encap(to: &mut Builders, encap: Option<&Encap>, kind: &Arc<str>) {
+fn encap(to: &mut Builders, encap: Option<&Encap>) {
     let row = to.rows;
     if let Some(Encap {
+        kind,
         vni,
         outer_src,
         outer_dst,
@@ -233,7 +236,7 @@ fn encap(to: &mut Builders, encap: Option<&Encap>, kind: &Arc<str>) {
     }) = encap
     {
         to.encap.set(row, kind);
-        to.vni.set(row, *vni);
+        to.vni.set_some(row, *vni);
         to.outer_src.set(row, outer_src);
         to.outer_dst.set(row, outer_dst);
         to.encap_levels.set(row, *levels);

@@ -22,7 +22,7 @@ pub struct Grouping {
 }
 
 /// The two ends: a pod's name, or an address.
-pub type Ends = (String, String);
+type Ends = (String, String);
 
 /// Which latencies: fields that are not told apart are `None`; without a leg
 /// it is that of the whole way that was seen.

@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::{
     journey::{Closed, Course, Journey, Owner, OwnerKind, Scene, Step},
-    link::{Direction, Encap, Health, Hello, Mac, Packet, Point, Role, SocketHealth, Transport},
+    link::{
+        Direction, Encap, EncapKind, Health, Hello, Packet, Point, Role, SocketHealth, Transport,
+    },
 };
 
 const A: [u8; 4] = [10, 244, 1, 5];
@@ -92,10 +94,11 @@ fn journey(way: &[(usize, usize)], closed: Closed) -> Journey {
             len: 98,
             segments: 1,
             ttl: 64,
-            src_mac: Mac::default(),
-            dst_mac: Mac::default(),
+            src_mac: None,
+            dst_mac: None,
             encap: [UPLINK_IN, UPLINK_OUT].contains(point).then(|| Encap {
-                vni: 1,
+                kind: EncapKind::Vxlan,
+                vni: Some(1),
                 outer_src: NODE_A.into(),
                 outer_dst: NODE_B.into(),
                 levels: 1,
