@@ -16,7 +16,7 @@ use super::{
 use crate::{
     journey::{Closed, Engine, Journey, Limits, Owner, Scene},
     link::{Batch, Hello, Report},
-    verdict::{Accounting, Summary, classify, judge},
+    verdict::{Accounting, Kind, Summary, classify, judge},
     view::View,
 };
 
@@ -53,6 +53,9 @@ pub struct Core {
     /// Journeys shown that are more than ARP and neighbour discovery: those
     /// are always there, and not what anybody asks for.
     matched: u64,
+    /// The same by verdict, without those that the follow's beginning or end
+    /// has cut off.
+    fates: BTreeMap<Kind, u64>,
 }
 
 impl Core {
@@ -83,6 +86,7 @@ impl Core {
             hold: limits.hold,
             count,
             matched: 0,
+            fates: BTreeMap::new(),
         }
     }
 
@@ -169,9 +173,6 @@ impl Core {
         if self.count_reached() {
             return Ok(());
         }
-        if !journey.packet.is_neighbour() {
-            self.matched += 1;
-        }
         let witness = Witness {
             ledger: &self.ledger,
             legs: &self.legs,
@@ -179,6 +180,12 @@ impl Core {
             reported,
         };
         let (verdict, parts) = judge(&self.scene, journey, &witness);
+        if !journey.packet.is_neighbour() {
+            self.matched += 1;
+            if !verdict.is_cut_off() {
+                *self.fates.entry(verdict.kind).or_default() += 1;
+            }
+        }
         self.legs.add(&self.scene, journey, &verdict);
         self.summary.add(&self.scene, journey, &verdict);
         view.journey(&self.scene, journey, &verdict, &parts)
@@ -237,6 +244,13 @@ impl Core {
     /// Journeys shown that are more than ARP and neighbour discovery.
     pub(crate) const fn matched(&self) -> u64 {
         self.matched
+    }
+
+    /// The same by verdict, without those that the follow's beginning or end
+    /// has cut off.
+    #[must_use]
+    pub const fn fates(&self) -> &BTreeMap<Kind, u64> {
+        &self.fates
     }
 
     /// How many streams all agents have.

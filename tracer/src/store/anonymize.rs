@@ -308,6 +308,8 @@ impl Anonymizer {
         let Report {
             time,
             counters,
+            gone,
+            sample,
             malformed,
             elsewhere,
             drops,
@@ -323,6 +325,8 @@ impl Anonymizer {
         Report {
             time,
             counters,
+            gone,
+            sample,
             malformed,
             elsewhere: elsewhere.collect(),
             drops,
