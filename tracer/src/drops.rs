@@ -201,6 +201,7 @@ fn start(settings: &DropsSettings, agent: &AgentSpec, key: Key) -> Start {
         watch: Watch::Drops,
         request: Request::default(),
         pods: settings.pods_on(&agent.node),
+        bystanders: Vec::new(),
         vxlan_ports: settings.vxlan_ports.clone(),
         key,
         ring_size: settings.ring_size,

@@ -59,7 +59,11 @@ pub fn record(settings: Settings) -> Result<Outcome, Failure> {
     let plan = plan(settings);
     let outcome = runtime()?.block_on(async {
         plan.warnings.iter().for_each(|warning| tell(warning));
-        session(plan, Progress::new(io::stderr(), io::stderr().is_terminal())).await
+        session(
+            plan,
+            Progress::new(io::stderr(), io::stderr().is_terminal()),
+        )
+        .await
     })?;
     Ok(Outcome::of(outcome.matched))
 }
@@ -294,7 +298,15 @@ fn start(settings: &Settings, agent: &AgentSpec, key: Key) -> Start {
             None => request.unplaced.push(address),
         }
     }
+    let others = settings.owners.iter().filter(|(address, owner)| {
+        owner.kind == OwnerKind::Pod
+            && owner.node == agent.node
+            && !pods.iter().any(|(known, _)| known == *address)
+    });
     Start {
+        bystanders: others
+            .map(|(address, owner)| (*address, owner.name.clone()))
+            .collect(),
         node: agent.node.clone(),
         netns: match &agent.place {
             Place::Local => None,

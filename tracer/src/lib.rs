@@ -9,6 +9,8 @@ pub mod cli;
 pub mod collector;
 pub mod drops;
 pub mod follow;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod inventory;
 pub mod journey;
 pub mod link;

@@ -67,12 +67,11 @@ pub fn replay(recordings: &mut Recordings, view: &mut impl View) -> io::Result<R
     };
     started.warnings.extend(recordings.warnings());
     let mut core = Core::new(head.beginning());
-    let mut unarmed = recordings.len();
+    let mut unarmed = recordings.recordings();
     let mut broken = None;
-    loop {
-        let event = match recordings.next() {
-            Ok(Some(event)) => event,
-            Ok(None) => break,
+    for event in recordings.by_ref() {
+        let event = match event {
+            Ok(event) => event,
             Err(error) => {
                 broken = Some(error);
                 break;

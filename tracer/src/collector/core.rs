@@ -45,8 +45,8 @@ pub struct Core {
     ledger: Ledger,
     legs: Legs,
     /// Finished journeys on which there is no verdict until all streams have
-    /// told what they lost.
-    pending: Vec<Journey>,
+    /// told what they lost up to a time: Unix time, ns.
+    pending: Vec<(i64, Journey)>,
     sums: Sums,
     hold: i64,
     count: Option<u64>,
@@ -142,15 +142,17 @@ impl Core {
     /// Those of the view.
     pub fn show(&mut self, view: &mut impl View) -> io::Result<()> {
         let reported = self.ledger.reported();
+        // What was lost while a journey was waited for counts, too. Nothing
+        // comes after the last batches, which have reports.
+        let now = Some(self.order.watermark()).filter(|time| *time < i64::MAX);
+        let until = now.unwrap_or(i64::MIN);
         let mut finished = std::mem::take(&mut self.pending);
-        finished.append(&mut self.engine.finished());
-        for journey in finished {
-            // What was seen to arrive needs no proof that nothing was missed.
-            let arrived = journey.closed == Closed::Known && journey.drops.is_empty();
-            if arrived || journey.last() < reported {
+        finished.extend(self.engine.finished().into_iter().map(|one| (until, one)));
+        for (until, journey) in finished {
+            if until <= reported {
                 self.show_one(&journey, true, view)?;
             } else {
-                self.pending.push(journey);
+                self.pending.push((until, journey));
             }
         }
         Ok(())
@@ -192,7 +194,7 @@ impl Core {
         self.engine.end(&self.scene);
         self.show(view)?;
         // Of these no agent has told, nor will: the recording was cut.
-        for journey in std::mem::take(&mut self.pending) {
+        for (_, journey) in std::mem::take(&mut self.pending) {
             let reported = journey.closed == Closed::End;
             self.show_one(&journey, reported, view)?;
         }

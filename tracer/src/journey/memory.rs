@@ -61,7 +61,7 @@ impl Twins {
 }
 
 impl Memory {
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzz"))]
     pub(super) fn is_empty(&self) -> bool {
         self.tracks.is_empty()
             && self.contents.is_empty()

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
+use smallvec::SmallVec;
 use serde::{Deserialize, Serialize};
 
 use super::Drop;
@@ -161,10 +162,10 @@ pub struct Step {
     pub segments: u32,
     /// TTL or hop limit.
     pub ttl: u8,
-    /// MAC addresses of the frame.
-    pub src_mac: Mac,
+    /// MAC addresses of the frame, if it has an Ethernet header.
+    pub src_mac: Option<Mac>,
     /// See `src_mac`.
-    pub dst_mac: Mac,
+    pub dst_mac: Option<Mac>,
     /// The tunnel around the packet at this point.
     pub encap: Option<Encap>,
     /// How much of the journey was seen here: payload bytes of TCP data,
@@ -172,7 +173,7 @@ pub struct Step {
     pub seen: u32,
     /// Which of it: offsets of payload bytes, from and to; 0 and 1 of what is
     /// no TCP data.
-    pub parts: Vec<(u32, u32)>,
+    pub parts: SmallVec<[(u32, u32); 1]>,
 }
 
 impl Journey {

@@ -32,11 +32,42 @@ impl FromStr for Mac {
     }
 }
 
+/// How a tunnel carries packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EncapKind {
+    /// Frames in UDP (RFC 7348).
+    Vxlan,
+    /// IP packets in IP packets, of any two versions (RFC 2003, 2473, 4213).
+    IpIp,
+}
+
+impl fmt::Display for EncapKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Vxlan => "vxlan",
+            Self::IpIp => "ipip",
+        })
+    }
+}
+
+impl FromStr for EncapKind {
+    type Err = ();
+
+    /// As it is displayed.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut all = [Self::Vxlan, Self::IpIp].into_iter();
+        all.find(|kind| kind.to_string() == text).ok_or(())
+    }
+}
+
 /// The innermost tunnel around a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Encap {
+    /// How it carries the packet.
+    pub kind: EncapKind,
     /// VXLAN network identifier.
-    pub vni: u32,
+    pub vni: Option<u32>,
     /// The tunnel's own source address.
     pub outer_src: IpAddr,
     /// The tunnel's own destination address.

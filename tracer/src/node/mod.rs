@@ -10,7 +10,7 @@ pub mod discover;
 pub mod kernel;
 
 mod agent;
-mod decode;
+pub(crate) mod decode;
 mod drop_probe;
 mod drops;
 mod error;

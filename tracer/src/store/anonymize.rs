@@ -264,7 +264,11 @@ impl Anonymizer {
             streams,
             next_hops: next_hops.into_iter().map(|hop| self.address(hop)).collect(),
             local: local.into_iter().map(|own| self.address(own)).collect(),
-            drops: drops.map(|pods| pods.iter().map(|pod| self.shared(pod, Self::netns)).collect()),
+            drops: drops.map(|pods| {
+                pods.iter()
+                    .map(|pod| self.shared(pod, Self::netns))
+                    .collect()
+            }),
             notes: Vec::new(),
         }
     }
@@ -308,6 +312,8 @@ impl Anonymizer {
             elsewhere,
             drops,
             health,
+            gone,
+            sample,
         } = report;
         let elsewhere = elsewhere.into_iter().map(|mut other| {
             other.src = self.address(other.src);
@@ -321,6 +327,8 @@ impl Anonymizer {
             elsewhere: elsewhere.collect(),
             drops,
             health: health.map(|health| self.health(health)),
+            gone,
+            sample,
         }
     }
 
@@ -364,8 +372,8 @@ impl Anonymizer {
             generation,
             len,
             segments,
-            src_mac: self.mac(src_mac),
-            dst_mac: self.mac(dst_mac),
+            src_mac: src_mac.map(|mac| self.mac(mac)),
+            dst_mac: dst_mac.map(|mac| self.mac(mac)),
             vlan,
             encap: encap.map(|encap| self.encap(encap)),
             packet: self.packet(packet),

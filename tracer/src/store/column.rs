@@ -4,13 +4,7 @@
 //! So a builder is not told of every row: what it was not told of is null, and
 //! is padded in one go.
 
-use std::{
-    collections::HashMap,
-    hash::Hash,
-    marker::PhantomData,
-    net::IpAddr,
-    sync::Arc,
-};
+use std::{collections::HashMap, hash::Hash, marker::PhantomData, net::IpAddr, sync::Arc};
 
 use arrow_array::{
     Array, ArrayRef, BooleanArray, DictionaryArray, FixedSizeBinaryArray, ListArray,
@@ -22,7 +16,7 @@ use arrow_array::{
 };
 use arrow_schema::{DataType, Field, TimeUnit};
 
-use crate::link::{Direction, Mac, Proto};
+use crate::link::{Direction, EncapKind, Mac, Proto};
 
 /// A kind of column: its type in Arrow, and its two sides.
 pub(super) trait Kind {
@@ -275,6 +269,16 @@ impl Word for Mac {
 }
 
 impl Word for Proto {
+    fn write(&self) -> String {
+        self.to_string()
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl Word for EncapKind {
     fn write(&self) -> String {
         self.to_string()
     }

@@ -48,8 +48,8 @@ impl Contents {
             cut: false,
             head,
         };
-        while let Some(event) = reader.next()? {
-            match event {
+        for event in reader.by_ref() {
+            match event? {
                 Event::Batch { agent, batch } => {
                     contents.batches += 1;
                     contents.hops[agent] += batch.hops.len() as u64;

@@ -92,17 +92,20 @@ impl Table {
 
     fn hop(&self, hello: &Hello, row: usize, time: i64) -> Result<Hop, Unreadable> {
         let point = number(&self.point, row).map(usize::from);
+        let point = point.ok_or(Unreadable("point"))?;
+        let place = hello.points.get(point).ok_or(Unreadable("point"))?;
+        if self.direction.get(row) != Some(&place.direction) {
+            return Err(Unreadable("direction"));
+        }
         Ok(Hop {
-            point: point
-                .filter(|point| *point < hello.points.len())
-                .ok_or(Unreadable("point"))?,
+            point,
             time: monotonic(time, hello),
             skb: number(&self.skb, row).ok_or(Unreadable("skb"))?,
             generation: number(&self.generation, row).ok_or(Unreadable("generation"))?,
             len: number(&self.len, row).ok_or(Unreadable("len"))?,
             segments: number(&self.segments, row).ok_or(Unreadable("segments"))?,
-            src_mac: mac(self.src_mac.get(row), "src_mac")?,
-            dst_mac: mac(self.dst_mac.get(row), "dst_mac")?,
+            src_mac: self.src_mac.get(row).copied(),
+            dst_mac: self.dst_mac.get(row).copied(),
             vlan: number(&self.vlan, row),
             encap: self.encap(row)?,
             packet: self.packet(row)?.ok_or(Unreadable("src"))?,
@@ -121,8 +124,7 @@ impl Table {
             reason: Arc::clone(self.reason.get(row).ok_or(Unreadable("reason"))?),
             place: kernel::Place {
                 function: Arc::clone(self.function.get(row).ok_or(Unreadable("function"))?),
-                offset: number(&self.function_offset, row)
-                    .ok_or(Unreadable("function_offset"))?,
+                offset: number(&self.function_offset, row).ok_or(Unreadable("function_offset"))?,
             },
             netns: self.netns.get(row).cloned(),
             scope: self.scope.get(row).map(scope).transpose()?,
@@ -136,11 +138,12 @@ impl Table {
     }
 
     fn encap(&self, row: usize) -> Result<Option<Encap>, Unreadable> {
-        if self.encap.get(row).is_none() {
+        let Some(kind) = self.encap.get(row) else {
             return Ok(None);
-        }
+        };
         Ok(Some(Encap {
-            vni: number(&self.vni, row).ok_or(Unreadable("vni"))?,
+            kind: *kind,
+            vni: number(&self.vni, row),
             outer_src: address(self.outer_src.get(row), "outer_src")?,
             outer_dst: address(self.outer_dst.get(row), "outer_dst")?,
             levels: number(&self.encap_levels, row).ok_or(Unreadable("encap_levels"))?,

@@ -39,7 +39,6 @@ struct Kinds {
     state: Arc<str>,
     armed: Arc<str>,
     end: Arc<str>,
-    vxlan: Arc<str>,
 }
 
 impl Rows {
@@ -67,7 +66,6 @@ impl Rows {
                 state: Arc::from("state"),
                 armed: Arc::from("armed"),
                 end: Arc::from("end"),
-                vxlan: Arc::from("vxlan"),
             },
             builders: Builders::default(),
         }
@@ -98,7 +96,13 @@ impl Rows {
     }
 
     /// Adds what is known of a stream from before this file.
-    pub(super) fn state(&mut self, agent: usize, stream: usize, watermark: u64, report: Option<&Report>) {
+    pub(super) fn state(
+        &mut self,
+        agent: usize,
+        stream: usize,
+        watermark: u64,
+        report: Option<&Report>,
+    ) {
         let kind = Arc::clone(&self.kinds.state);
         self.border(&kind, agent, stream, watermark, report);
     }
@@ -119,14 +123,22 @@ impl Rows {
         self.builders.rows += 1;
     }
 
-    fn border(&mut self, kind: &Arc<str>, agent: usize, stream: usize, watermark: u64, report: Option<&Report>) {
+    fn border(
+        &mut self,
+        kind: &Arc<str>,
+        agent: usize,
+        stream: usize,
+        watermark: u64,
+        report: Option<&Report>,
+    ) {
         let node = &self.nodes[agent];
         let to = &mut self.builders;
         let row = to.rows;
         to.record.set(row, kind);
         to.time.set(row, unix(watermark, node.offset));
         to.node.set(row, &node.name);
-        to.stream.set(row, u16::try_from(stream).unwrap_or(u16::MAX));
+        to.stream
+            .set(row, u16::try_from(stream).unwrap_or(u16::MAX));
         to.watermark.set(row, watermark);
         if let Some(report) = report {
             let json = serde_json::to_string(report).expect("a report has names and numbers only");
@@ -146,15 +158,20 @@ impl Rows {
         to.netns.set(row, &place.netns);
         to.interface.set(row, &place.interface);
         to.direction.set(row, &place.direction);
-        to.point.set(row, u16::try_from(hop.point).unwrap_or(u16::MAX));
+        to.point
+            .set(row, u16::try_from(hop.point).unwrap_or(u16::MAX));
         to.skb.set(row, hop.skb);
         to.generation.set(row, hop.generation);
         to.len.set(row, hop.len);
         to.segments.set(row, hop.segments);
-        to.src_mac.set(row, &hop.src_mac);
-        to.dst_mac.set(row, &hop.dst_mac);
+        if let Some(mac) = &hop.src_mac {
+            to.src_mac.set(row, mac);
+        }
+        if let Some(mac) = &hop.dst_mac {
+            to.dst_mac.set(row, mac);
+        }
         to.vlan.set_some(row, hop.vlan);
-        encap(to, hop.encap.as_ref(), &self.kinds.vxlan);
+        encap(to, hop.encap.as_ref());
         packet(to, &hop.packet);
         to.rows += 1;
     }
@@ -176,7 +193,7 @@ impl Rows {
         if let Some(mac) = &freed.dst_mac {
             to.dst_mac.set(row, mac);
         }
-        encap(to, freed.encap.as_ref(), &self.kinds.vxlan);
+        encap(to, freed.encap.as_ref());
         if let Some(freed) = &freed.packet {
             packet(to, freed);
         }
@@ -208,9 +225,10 @@ pub(super) const fn scope_name(scope: Scope) -> &'static str {
     }
 }
 
-fn encap(to: &mut Builders, encap: Option<&Encap>, kind: &Arc<str>) {
+fn encap(to: &mut Builders, encap: Option<&Encap>) {
     let row = to.rows;
     if let Some(Encap {
+        kind,
         vni,
         outer_src,
         outer_dst,
@@ -218,7 +236,7 @@ fn encap(to: &mut Builders, encap: Option<&Encap>, kind: &Arc<str>) {
     }) = encap
     {
         to.encap.set(row, kind);
-        to.vni.set(row, *vni);
+        to.vni.set_some(row, *vni);
         to.outer_src.set(row, outer_src);
         to.outer_dst.set(row, outer_dst);
         to.encap_levels.set(row, *levels);

@@ -1,6 +1,10 @@
 //! What holds for all rows of a trace.
 
-use std::{collections::{BTreeMap, HashMap}, net::IpAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use arrow_schema::{Field, Schema, SchemaRef};
 use ipnet::IpNet;
@@ -79,10 +83,9 @@ impl Head {
         let mut unique = names.clone();
         unique.sort_unstable();
         unique.dedup();
-        let nodes_fit = self
-            .nodes
-            .iter()
-            .all(|hello| hello.streams <= MAX_STREAMS && hello.points.len() <= usize::from(u16::MAX));
+        let nodes_fit = self.nodes.iter().all(|hello| {
+            hello.streams <= MAX_STREAMS && hello.points.len() <= usize::from(u16::MAX)
+        });
         !names.is_empty()
             && unique.len() == names.len()
             && nodes_fit

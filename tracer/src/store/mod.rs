@@ -34,8 +34,8 @@ mod table;
 mod writer;
 
 pub(crate) use anonymize::Anonymizer;
-pub use error::{JoinError, RecordError, TraceError};
 pub use contents::Contents;
+pub use error::{JoinError, RecordError, TraceError};
 pub use head::Head;
 pub use reader::{Event, Reader};
 pub use recordings::Recordings;

@@ -143,11 +143,7 @@ impl<R: Read> Reader<R> {
         self.at
     }
 
-    /// The next event; `None` after the last.
-    ///
-    /// # Errors
-    /// If what comes next is not what was written.
-    pub fn next(&mut self) -> Result<Option<Event>, TraceError> {
+    fn read(&mut self) -> Result<Option<Event>, TraceError> {
         loop {
             if let Some(event) = self.ready.pop_front() {
                 return Ok(Some(event));
@@ -168,6 +164,7 @@ impl<R: Read> Reader<R> {
                 }
                 Ok(Next::Damage(what)) => return Err(self.damage(what)),
                 Err(source) => {
+                    self.done = true;
                     let path = self.path.clone();
                     return Err(TraceError::Read { path, source });
                 }
@@ -265,6 +262,16 @@ impl<R: Read> Reader<R> {
         } else {
             Err(self.damage("batches of two nodes are mixed"))
         }
+    }
+}
+
+/// The events; an error is the last item: what comes next is not what was
+/// written.
+impl<R: Read> Iterator for Reader<R> {
+    type Item = Result<Event, TraceError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.read().transpose()
     }
 }
 

@@ -99,7 +99,7 @@ impl Recordings {
 
     /// How many recordings there are.
     #[must_use]
-    pub const fn len(&self) -> usize {
+    pub const fn recordings(&self) -> usize {
         self.chains.len()
     }
 
@@ -116,11 +116,7 @@ impl Recordings {
         ]
     }
 
-    /// The next event; agents count over all recordings.
-    ///
-    /// # Errors
-    /// If a file cannot be read on.
-    pub fn next(&mut self) -> Result<Option<Event>, JoinError> {
+    fn read(&mut self) -> Result<Option<Event>, JoinError> {
         let time = |chain: &Chain| chain.next.as_ref().map(|(time, _)| *time);
         let Some(chain) = self
             .chains
@@ -148,11 +144,29 @@ impl Recordings {
     }
 }
 
+/// The events; agents count over all recordings. An error is the last item: a
+/// file cannot be read on.
+impl Iterator for Recordings {
+    type Item = Result<Event, JoinError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = self.read().transpose();
+        if matches!(next, Some(Err(_))) {
+            self.chains.clear();
+        }
+        next
+    }
+}
+
 fn forget_hashes(batch: &mut Batch) {
     for hop in &mut batch.hops {
         hop.packet.payload_hash = 0;
     }
-    for packet in batch.freed.iter_mut().filter_map(|freed| freed.packet.as_mut()) {
+    for packet in batch
+        .freed
+        .iter_mut()
+        .filter_map(|freed| freed.packet.as_mut())
+    {
         packet.payload_hash = 0;
     }
 }
@@ -173,7 +187,7 @@ impl Chain {
     /// Reads what comes next.
     fn advance(&mut self) -> Result<(), JoinError> {
         loop {
-            let Some(event) = self.reader.next()? else {
+            let Some(event) = self.reader.next().transpose()? else {
                 if self.reader.cut() {
                     self.cut = Some(self.reader.path().to_owned());
                 }

@@ -11,8 +11,10 @@ use arrow_array::{
 };
 use arrow_schema::DataType;
 
-use super::column::{Builder, Bytes, Flag, Kind, Number, Reader, Text, Texts, Time, Words, columns};
-use crate::link::{Direction, Mac, Proto};
+use super::column::{
+    Builder, Bytes, Flag, Kind, Number, Reader, Text, Texts, Time, Words, columns,
+};
+use crate::link::{Direction, EncapKind, Mac, Proto};
 
 /// What traces of this version call themselves.
 pub const SCHEMA: &str = "tracer.trace/1";
@@ -35,11 +37,11 @@ columns! {
     generation: U32, "Generation of the filter that matched.";
     len: U32, "Bytes from the frame's first header on, all segments together.";
     segments: U32, "Segments that the packet will be cut into; 1 if it is whole.";
-    src_mac: Words<Mac>, "Ethernet source at this point.";
+    src_mac: Words<Mac>, "Ethernet source at this point; null where frames have no Ethernet header.";
     dst_mac: Words<Mac>, "Ethernet destination at this point.";
     vlan: U16, "VLAN tag beside the frame: its control information.";
-    encap: Name, "Kind of the innermost tunnel around the packet: `vxlan`; null outside of tunnels, as are the next four.";
-    vni: U32, "Network identifier of the tunnel.";
+    encap: Words<EncapKind>, "Kind of the innermost tunnel around the packet: `vxlan` or `ipip`; null outside of tunnels, as are the next four.";
+    vni: U32, "Network identifier of the tunnel, where it has one.";
     outer_src: Words<IpAddr>, "The tunnel's source.";
     outer_dst: Words<IpAddr>, "The tunnel's destination.";
     encap_levels: U8, "Tunnels around the packet.";

@@ -187,7 +187,10 @@ impl Writer {
             let bytes = std::mem::take(recording.stream.get_mut());
             self.append(&bytes)?;
             let too_large = self.rotation.size.is_some_and(|size| self.len >= size);
-            let too_old = self.rotation.time.is_some_and(|age| self.begun.elapsed() >= age);
+            let too_old = self
+                .rotation
+                .time
+                .is_some_and(|age| self.begun.elapsed() >= age);
             if too_large || too_old {
                 self.rotate()?;
             }
@@ -242,7 +245,10 @@ impl Writer {
             // Half a message is of no use; what cannot be taken back, a
             // reader leaves out.
             let _: io::Result<()> = self.file.set_len(self.len);
-            let piece = self.recording.take().map_or(0, |recording| recording.head.piece);
+            let piece = self
+                .recording
+                .take()
+                .map_or(0, |recording| recording.head.piece);
             return Err(RecordError::Write {
                 path: piece_path(&self.path, piece),
                 source,

@@ -22,7 +22,7 @@ pub struct Grouping {
 }
 
 /// The two ends: a pod's name, or an address.
-pub type Ends = (String, String);
+type Ends = (String, String);
 
 /// Which latencies: fields that are not told apart are `None`; without a leg
 /// it is that of the whole way that was seen.
@@ -87,7 +87,10 @@ impl Stats {
         };
         if self.grouping.leg {
             for (from, to, latency) in latencies(journey) {
-                record(Some((Place::of(scene, from), Place::of(scene, to))), latency);
+                record(
+                    Some((Place::of(scene, from), Place::of(scene, to))),
+                    latency,
+                );
             }
         } else if journey.steps.len() > 1
             && let Ok(latency) = u64::try_from(journey.way())

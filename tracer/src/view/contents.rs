@@ -39,7 +39,10 @@ pub fn contents_text(out: &mut impl Write, contents: &Contents) -> io::Result<()
         Some((first, last)) => {
             let (first, last) = (*first, *last);
             let length = Span(last.saturating_sub(first));
-            say("packets", &format!("from {} to {}", Moment(first), Moment(last)));
+            say(
+                "packets",
+                &format!("from {} to {}", Moment(first), Moment(last)),
+            );
             say("", &format!("which is {length}"));
         }
         None => say("packets", "none"),

@@ -75,7 +75,12 @@ fn name(flow: &mut Flow, words: &[String]) {
     for words in words {
         flow.words(plain, words);
     }
-    if words.iter().map(|words| words.chars().count() + 1).sum::<usize>() >= NAME {
+    if words
+        .iter()
+        .map(|words| words.chars().count() + 1)
+        .sum::<usize>()
+        >= NAME
+    {
         flow.line();
     }
     flow.tab(NAME);

@@ -4,7 +4,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use tracer::link::{Batch, Direction, Encap, Freed, Hello, Hop, Mac, Packet, Point, Report, Role};
+use tracer::link::{
+    Batch, Direction, Encap, EncapKind, Freed, Hello, Hop, Mac, Packet, Point, Report, Role,
+};
 use tracer::node::kernel::Place;
 use tracer_common::counters::Counters;
 use tracer_common::drop::Scope;
@@ -121,7 +123,8 @@ impl Agent {
             at += STEP + i64::from(rng.range(0, 1000));
             let (_, role) = DEVICES[point / 2];
             let encap = (role == Role::Uplink).then_some(Encap {
-                vni: 1,
+                kind: EncapKind::Vxlan,
+                vni: Some(1),
                 outer_src: IpAddr::V4(from),
                 outer_dst: IpAddr::V4(to),
                 levels: 1,
@@ -140,8 +143,8 @@ impl Agent {
                 generation: 1,
                 len: packet.len + 14 + encap.map_or(0, |_| VXLAN),
                 segments: payload.div_ceil(super::traffic::SEGMENT).max(1),
-                src_mac: Mac([2, 0, 0, 0, 0, 1]),
-                dst_mac: Mac([2, 0, 0, 0, 0, 2]),
+                src_mac: Some(Mac([2, 0, 0, 0, 0, 1])),
+                dst_mac: Some(Mac([2, 0, 0, 0, 0, 2])),
                 vlan: None,
                 encap,
                 packet,

@@ -135,8 +135,8 @@ impl Engine {
     }
 
     /// Whether nothing is remembered of any hop.
-    #[cfg(test)]
-    pub(super) fn is_empty(&self) -> bool {
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) fn is_empty(&self) -> bool {
         self.memory.is_empty()
     }
 

@@ -13,11 +13,12 @@ use tracer_common::{
     filter::{ADVERTISEMENT, SOLICITATION},
     hash::mix,
     packet::Packet as _,
-    walk::{MORE_FRAGMENTS, Network, is_icmp_error},
+    walk::{MORE_FRAGMENTS, Network, TunnelKind, is_icmp_error},
 };
 
 use crate::link::{
-    Arp, Direction, Encap, Flags, Hop, Icmp, Mac, Neighbour, Packet, Quote, Tcp, Transport,
+    Arp, Direction, Encap, EncapKind, Flags, Hop, Icmp, Mac, Neighbour, Packet, Quote, Tcp,
+    Transport,
 };
 
 const TCP: u8 = IpProto::Tcp as u8;
@@ -28,7 +29,7 @@ const ICMP6: u8 = IpProto::Ipv6Icmp as u8;
 
 /// Bytes that are no hop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Malformed {
+pub(crate) enum Malformed {
     /// Not as long as an event.
     Length,
     /// A field has a value that no program writes.
@@ -41,20 +42,20 @@ pub(super) enum Malformed {
 
 /// A record of the drop programs, its numbers not yet named.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct RawDrop {
-    pub(super) event: DropEvent,
-    pub(super) scope: Option<Scope>,
-    pub(super) device: Option<String>,
-    pub(super) dst_mac: Option<Mac>,
-    pub(super) encap: Option<Encap>,
-    pub(super) packet: Option<Packet>,
+pub(crate) struct RawDrop {
+    pub(crate) event: DropEvent,
+    pub(crate) scope: Option<Scope>,
+    pub(crate) device: Option<String>,
+    pub(crate) dst_mac: Option<Mac>,
+    pub(crate) encap: Option<Encap>,
+    pub(crate) packet: Option<Packet>,
 }
 
 /// Decodes a record of the drop programs.
 ///
 /// A packet whose headers make no sense was dropped all the same: then there
 /// is no packet, rather than no drop.
-pub(super) fn freed(record: &[u8]) -> Result<RawDrop, Malformed> {
+pub(crate) fn freed(record: &[u8]) -> Result<RawDrop, Malformed> {
     let event = DropEvent::from_bytes(record).ok_or(Malformed::Length)?;
     let scope = match event.scope {
         0 => None,
@@ -66,24 +67,21 @@ pub(super) fn freed(record: &[u8]) -> Result<RawDrop, Malformed> {
     };
     let name = event.device.split(|byte| *byte == 0).next();
     let name = name.filter(|name| event.hop.ifindex != 0 && !name.is_empty());
-    let packet = packet(&event.hop).ok();
-    // Without an Ethernet header they are zeros.
-    let dst_mac = mac(event.hop.macs.as_slice(), 0)
-        .ok()
-        .filter(|_| event.hop.macs != [0; 12]);
+    let headers = |hop| Ok::<_, Malformed>((packet(hop)?, encap(hop)?));
+    let (packet, encap) = headers(&event.hop).ok().unzip();
     Ok(RawDrop {
         event,
         scope,
         device: name.map(|name| String::from_utf8_lossy(name).into_owned()),
-        dst_mac,
-        encap: packet.as_ref().and_then(|_| encap(&event.hop)),
+        dst_mac: frame_mac(&event.hop, 0),
+        encap: encap.flatten(),
         packet,
     })
 }
 
 /// Decodes a record. `point` knows the observation point of an interface
 /// index and direction.
-pub(super) fn hop(
+pub(crate) fn hop(
     record: &[u8],
     point: impl FnOnce(u32, Direction) -> Option<usize>,
 ) -> Result<Hop, Malformed> {
@@ -100,21 +98,35 @@ pub(super) fn hop(
         generation: event.generation,
         len: event.len,
         segments: event.gso_segs.max(1),
-        src_mac: mac(event.macs.as_slice(), 6)?,
-        dst_mac: mac(event.macs.as_slice(), 0)?,
+        src_mac: frame_mac(&event, 6),
+        dst_mac: frame_mac(&event, 0),
         vlan: (event.vlan_present != 0).then_some(event.vlan_tci),
-        encap: encap(&event),
+        encap: encap(&event)?,
         packet: packet(&event)?,
     })
 }
 
-fn encap(event: &HopEvent) -> Option<Encap> {
-    (event.levels != 0).then(|| Encap {
-        vni: event.vni,
+/// The address at an offset of the frame's; they are zeros where it has no
+/// Ethernet header.
+fn frame_mac(event: &HopEvent, at: usize) -> Option<Mac> {
+    let macs = event.macs.as_slice();
+    mac(macs, at).ok().filter(|_| event.macs != [0; 12])
+}
+
+fn encap(event: &HopEvent) -> Result<Option<Encap>, Malformed> {
+    let (kind, vni) = match event.tunnel {
+        0 => return Ok(None),
+        kind if kind == TunnelKind::Vxlan as u8 => (EncapKind::Vxlan, Some(event.vni)),
+        kind if kind == TunnelKind::IpIp as u8 => (EncapKind::IpIp, None),
+        _ => return Err(Malformed::Field),
+    };
+    Ok(Some(Encap {
+        kind,
+        vni,
         outer_src: mapped(event.outer_src),
         outer_dst: mapped(event.outer_dst),
         levels: event.levels,
-    })
+    }))
 }
 
 fn packet(event: &HopEvent) -> Result<Packet, Malformed> {

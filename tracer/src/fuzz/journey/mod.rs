@@ -1,0 +1,214 @@
+//! The journey engine, the judge and the views, in front of whatever agents
+//! may tell.
+
+mod scene;
+mod script;
+
+use std::collections::BTreeSet;
+
+use script::{Act, Script};
+
+use crate::{
+    journey::{Arrival, Engine, Journey, Scene, arrival, destination},
+    verdict::{Circumstances, Confidence, Kind, Parts, Rises, Summary, Verdict, classify, judge},
+    view::{Json, Text, View},
+};
+
+/// Columns of a terminal.
+const COLUMNS: usize = 80;
+
+/// Plays a scene to the engine, judges each journey and shows it.
+///
+/// # Panics
+/// If a hop is not accounted for, memory is not bounded by the limits or not
+/// given back in the end, a journey is told of twice, a verdict claims what
+/// nothing speaks for, a view shows what it must not, or a second time it is
+/// all different.
+pub fn journey(data: &[u8]) {
+    let Ok(script) = Script::read(data) else {
+        return;
+    };
+    let journeys = play(&script);
+    assert_eq!(journeys, play(&script), "the same again is not the same");
+    let judged = judged(&script, &journeys);
+    if script.shown {
+        show(&script.scene, &judged);
+    }
+}
+
+/// The journeys, in the order in which they finished.
+fn play(script: &Script) -> Vec<Journey> {
+    let scene = &script.scene;
+    let mut engine = Engine::new(script.limits);
+    let (mut hops, mut freed) = (0, 0);
+    let mut finished = Vec::new();
+    for act in &script.acts {
+        match act {
+            Act::Hop(node, time, hop) => {
+                hops += 1;
+                engine.push(scene, *node, *time, hop);
+            }
+            Act::Freed(node, time, drop) => {
+                freed += 1;
+                engine.push_freed(scene, (*node, *time), drop, classify(drop));
+            }
+            Act::Pass(time) => engine.advance(scene, *time),
+        }
+        assert!(engine.open() <= script.limits.open, "too many are open");
+        finished.extend(engine.finished());
+    }
+    engine.end(scene);
+    assert_eq!(engine.open(), 0);
+    finished.extend(engine.finished());
+
+    let counts = engine.counts();
+    assert_eq!(counts.joined + counts.late, hops, "{counts:?}");
+    let drops = counts.drops_joined + counts.drops_late + counts.drops_alone;
+    assert_eq!(drops, freed, "{counts:?}");
+    engine.advance(scene, i64::MAX);
+    assert!(engine.is_empty(), "something is never forgotten");
+    finished
+}
+
+/// Judges journeys.
+fn judged<'a>(script: &Script, journeys: &'a [Journey]) -> Vec<(&'a Journey, Verdict, Parts)> {
+    let scene = &script.scene;
+    let told = Told(script.circumstances);
+    let mut ids = BTreeSet::new();
+    let mut judged = Vec::new();
+    for journey in journeys {
+        assert!(ids.insert(journey.id), "#{} was there before", journey.id);
+        holds_together(scene, journey);
+        let (verdict, parts) = judge(scene, journey, &told);
+        is_founded(scene, journey, &verdict, parts);
+        judged.push((journey, verdict, parts));
+    }
+    judged
+}
+
+/// Shows journeys in all ways, and what they add up to.
+fn show(scene: &Scene, judged: &[(&Journey, Verdict, Parts)]) {
+    let mut summary = Summary::default();
+    let (mut json, mut text) = (Vec::new(), Vec::new());
+    let mut views: [&mut dyn View; 2] =
+        [&mut Json::new(&mut json), &mut Text::new(&mut text, false)];
+    for (journey, verdict, parts) in judged {
+        summary.add(scene, journey, verdict);
+        for view in &mut views {
+            let shown = view.journey(scene, journey, verdict, parts);
+            shown.expect("memory");
+        }
+    }
+    for view in &mut views {
+        view.summary(scene, &summary).expect("memory");
+    }
+    assert!(String::from_utf8(json).is_ok(), "no text");
+    for line in String::from_utf8(text).expect("text").lines() {
+        assert!(line.chars().count() <= COLUMNS, "too wide: {line}");
+    }
+}
+
+/// Whether a journey's parts fit each other and the scene.
+fn holds_together(scene: &Scene, journey: &Journey) {
+    let size = journey.size();
+    assert!(size > 0, "{journey:?}");
+    assert!(
+        !journey.steps.is_empty() || !journey.drops.is_empty(),
+        "nothing was ever seen of {journey:?}"
+    );
+    for step in &journey.steps {
+        let points = &scene.nodes[step.node].points;
+        assert!(step.point < points.len(), "{step:?}");
+        let mut end = 0;
+        for (index, (from, to)) in step.parts.iter().enumerate() {
+            assert!(from < to && *to <= size, "{step:?} of {size}");
+            assert!(index == 0 || *from > end, "{step:?} of {size}");
+            end = *to;
+        }
+        let seen: u32 = step.parts.iter().map(|(from, to)| to - from).sum();
+        assert_eq!(step.seen, seen, "{step:?}");
+    }
+    for drop in &journey.drops {
+        assert!(drop.node < scene.nodes.len(), "{drop:?}");
+        let (from, to) = drop.part;
+        assert!(from < to && to <= size, "{drop:?} of {size}");
+    }
+    let before = [journey.answers, journey.retransmits];
+    assert!(
+        before.iter().flatten().all(|id| *id < journey.id),
+        "{journey:?}"
+    );
+}
+
+/// Whether something speaks for a verdict.
+fn is_founded(scene: &Scene, journey: &Journey, verdict: &Verdict, parts: Parts) {
+    let Parts {
+        sent,
+        delivered,
+        dropped,
+        lost,
+        unknown,
+    } = parts;
+    assert_eq!(sent, u64::from(journey.size()));
+    assert_eq!(sent, delivered + dropped + lost + unknown, "{verdict:?}");
+    let arrived = |least| {
+        let address = destination(&journey.packet);
+        journey.steps.iter().any(|step| {
+            let at = |address| {
+                let point = scene.point(step);
+                arrival(scene, step.node, point, address, step.encap.is_some())
+            };
+            address.is_some_and(|address| at(address) >= least)
+        })
+    };
+    assert!(delivered == 0 || journey.acked || arrived(Arrival::HostSide));
+    assert!(verdict.drop.is_none_or(|index| index < journey.drops.len()));
+    match verdict.kind {
+        Kind::Delivered | Kind::Unanswered => assert_eq!(delivered, sent, "{verdict:?}"),
+        Kind::Dropped => assert!(verdict.drop.is_some() && dropped > 0, "{verdict:?}"),
+        Kind::Refused => assert!(journey.refusal.is_some(), "{verdict:?}"),
+        Kind::Lost => assert_eq!(lost, sent, "{verdict:?}"),
+        Kind::Left => assert!(!journey.steps.is_empty() && delivered < sent, "{verdict:?}"),
+        Kind::Partial => assert!(parts.dropped + parts.lost < sent, "{verdict:?}"),
+        Kind::Unknown => {}
+    }
+    if verdict.confidence == Confidence::Confirmed {
+        let answered = journey.answered_by.is_some();
+        assert!(
+            journey.acked || answered || arrived(Arrival::There),
+            "{verdict:?}"
+        );
+    }
+    assert!(!verdict.text.is_empty());
+}
+
+/// What the judge is told of the agents, in bits.
+struct Told(u8);
+
+impl Told {
+    const fn is(&self, bit: u8) -> bool {
+        self.0 & (1 << bit) != 0
+    }
+}
+
+impl Circumstances for Told {
+    fn hops_lost(&self, _: i64, _: i64) -> bool {
+        self.is(0)
+    }
+
+    fn drops_lost(&self, _: i64, _: i64) -> bool {
+        self.is(1)
+    }
+
+    fn packets(&self, _: usize, _: usize, _: i64) -> Option<u64> {
+        (!self.is(2)).then_some(u64::from(self.0 >> 4))
+    }
+
+    fn rises(&self, _: usize, _: i64) -> Option<Rises> {
+        None
+    }
+
+    fn black_hole(&self, _: usize, _: usize, len: u32) -> Option<u32> {
+        self.is(3).then_some(len / 2)
+    }
+}
