@@ -29,7 +29,7 @@ pub(crate) fn dump(file: &str) -> Result<String> {
         "import sys, pyarrow as pa\n\
          stream = pa.ipc.open_stream(sys.argv[1])\n\
          print(stream.schema.metadata)\n\
-         for batch in stream:\n    print(batch.to_pylist())\n",
+         for batch in stream:\n    print(batch.drop_columns(['time']).to_pylist())\n",
         file,
     )
 }

@@ -205,6 +205,7 @@ impl Writer {
             return Ok(());
         };
         recording.head.piece += 1;
+        recording.head.armed = recording.armed;
         let piece = recording.head.piece;
         self.file = create(&piece_path(&self.path, piece))?;
         self.len = 0;
@@ -220,9 +221,6 @@ impl Writer {
                 let report = state.report.as_ref();
                 recording.rows.state(agent, stream, state.watermark, report);
             }
-        }
-        if let Some(time) = recording.armed {
-            recording.rows.armed(time);
         }
         write_rows(&mut recording.stream, &recording.rows.finish());
         let bytes = std::mem::take(recording.stream.get_mut());

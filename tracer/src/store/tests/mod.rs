@@ -38,7 +38,7 @@ fn hello(node: &str) -> Hello {
         next_hops: Vec::new(),
         local: vec!["192.168.7.9".parse().expect("an address")],
         drops: Some(vec!["shop/cart".into()]),
-        notes: vec!["a note about 10.244.1.5".to_owned()],
+        notes: vec!["a remark about 10.244.1.5".to_owned()],
     }
 }
 
@@ -48,6 +48,7 @@ fn head() -> Head {
         version: "0.0.0".to_owned(),
         recording: 7,
         piece: 0,
+        armed: None,
         key: 11,
         time: 1_700_000_000_000_000_123,
         follow: "default/web → shop/cart (any protocol)".to_owned(),
@@ -344,7 +345,7 @@ proptest! {
         let mut anonymizer = Anonymizer::default();
         let replaced = anonymizer.head(head());
         let text = format!("{replaced:?}");
-        for name in ["node-a", "web", "cart", "veth0", "veth3", "10.244", "192.168", "a-boot", "note", "gap"] {
+        for name in ["node-a", "web", "cart", "veth0", "veth3", "10.244", "192.168", "a-boot", "remark", "gap"] {
             prop_assert!(!text.contains(name), "{name} in {text}");
         }
         for (_, batch) in &sent {
