@@ -10,6 +10,7 @@ use std::{
     fmt::Write as _,
     fs, io,
     path::{Path, PathBuf},
+    slice,
 };
 
 use super::{Recordings, replay};
@@ -166,7 +167,7 @@ fn recorded_cases_are_judged_as_before() {
             continue;
         }
         cases += 1;
-        let mut recordings = Recordings::open(&[path.clone()]).expect("a trace");
+        let mut recordings = Recordings::open(slice::from_ref(&path)).expect("a trace");
         let mut digest = Digest::default();
         let replayed = replay(&mut recordings, &mut digest).expect("a string takes all");
         assert!(replayed.broken.is_none(), "{}", path.display());

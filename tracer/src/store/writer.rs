@@ -105,7 +105,7 @@ impl Writer {
     ///
     /// # Errors
     /// If the file takes no more.
-    pub(crate) fn begin(&mut self, head: Head) -> Result<(), RecordError> {
+    pub fn begin(&mut self, head: Head) -> Result<(), RecordError> {
         let schema = head.schema();
         let states = head.nodes.iter();
         let states = states.map(|hello| vec![State::default(); hello.streams]);
@@ -125,7 +125,7 @@ impl Writer {
     ///
     /// # Errors
     /// If the file takes no more.
-    pub(crate) fn batch(&mut self, agent: usize, batch: &Batch) -> Result<(), RecordError> {
+    pub fn batch(&mut self, agent: usize, batch: &Batch) -> Result<(), RecordError> {
         let Some(recording) = &mut self.recording else {
             return Ok(());
         };
@@ -145,7 +145,7 @@ impl Writer {
     }
 
     /// Takes note that all points are observed from `time` on, Unix time, ns.
-    pub(crate) fn armed(&mut self, time: i64) {
+    pub fn armed(&mut self, time: i64) {
         if let Some(recording) = &mut self.recording {
             recording.armed = Some(time);
             recording.rows.armed(time);
@@ -157,7 +157,7 @@ impl Writer {
     ///
     /// # Errors
     /// If the file takes no more.
-    pub(crate) fn end(&mut self, time: i64) -> Result<Written, RecordError> {
+    pub fn end(&mut self, time: i64) -> Result<Written, RecordError> {
         if let Some(recording) = &mut self.recording {
             recording.rows.end(time);
             self.flush()?;

@@ -3,6 +3,7 @@
 
 mod agents;
 mod memory;
+mod trace;
 mod traffic;
 
 use std::collections::BTreeMap;
@@ -91,7 +92,7 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
     );
     row("bytes per open hop", &memory, 0, bound);
     report.add(table);
-    Ok(())
+    trace::measure(report)
 }
 
 fn round() -> Result<Round> {

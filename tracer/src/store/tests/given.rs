@@ -113,7 +113,7 @@ fn icmp() -> impl Strategy<Value = Transport> {
             code,
             echo,
             neighbour,
-            quote: quote.map(Into::into),
+            quote,
         })
     })
 }
