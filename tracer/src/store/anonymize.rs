@@ -314,8 +314,6 @@ impl Anonymizer {
             elsewhere,
             drops,
             health,
-            gone,
-            sample,
         } = report;
         let elsewhere = elsewhere.into_iter().map(|mut other| {
             other.src = self.address(other.src);
@@ -331,8 +329,6 @@ impl Anonymizer {
             elsewhere: elsewhere.collect(),
             drops,
             health: health.map(|health| self.health(health)),
-            gone,
-            sample,
         }
     }
 
