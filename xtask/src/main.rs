@@ -71,6 +71,13 @@ Examples:
         #[arg(last = true)]
         args: Vec<String>,
     },
+    /// Record the replay tests' fixtures anew, with what is said of them (root)
+    ///
+    /// Runs the lab's faults and clean traffic, keeps their recordings in
+    /// tests/fixtures, and writes beside each what a replay says. Look at the
+    /// difference before it is committed.
+    #[command(after_help = "Example:\n  cargo xtask fixtures && git diff tests/fixtures")]
+    Fixtures,
     /// Measure: ns per packet, throughput, start and exit (root)
     #[command(after_help = "Example:\n  cargo xtask bench")]
     Bench {
@@ -105,6 +112,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Build => check::build()?,
         Task::Demo(options) => return demo::run(&options),
         Task::Test { args } => check::test(&args)?,
+        Task::Fixtures => check::fixtures()?,
         Task::Bench { args } => check::bench(&args)?,
         Task::Lint => check::lint()?,
     }

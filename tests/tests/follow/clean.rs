@@ -11,7 +11,7 @@ use tracer_tests::{
     traffic::{Flow, arp_nd},
 };
 
-use crate::expected::{by_protocol, check_balance, check_clean, is_neighbour};
+use crate::expected::{by_protocol, check_balance, check_clean, is_neighbour, pod};
 
 /// Room for everything: the budget is another test's matter.
 const ROOM: [&str; 4] = ["--budget", "100000000", "--ring-size", "64MiB"];
@@ -183,8 +183,4 @@ fn the_pods_own_interfaces_confirm() -> Result<()> {
     check_balance(&finished.summary);
     assert_eq!(finished.summary["journeys"]["unknown"], 0);
     Ok(())
-}
-
-fn pod(pod: &tracer_tests::Pod) -> String {
-    format!("{}/{}", pod.namespace, pod.name)
 }

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     journey::{Closed, Engine, Journey, Limits, Owner, Scene},
     link::{Batch, Hello, Report},
-    verdict::{Accounting, Kind, Summary, classify, judge},
+    verdict::{Accounting, Kind, Sums, classify, judge},
     view::View,
 };
 
@@ -47,7 +47,7 @@ pub struct Core {
     /// Finished journeys on which there is no verdict until all streams have
     /// told what they lost up to a time: Unix time, ns.
     pending: Vec<(i64, Journey)>,
-    summary: Summary,
+    sums: Sums,
     hold: i64,
     count: Option<u64>,
     /// Journeys shown that are more than ARP and neighbour discovery: those
@@ -76,7 +76,7 @@ impl Core {
             ledger: Ledger::new(&nodes, time),
             legs: Legs::default(),
             pending: Vec::new(),
-            summary: Summary::default(),
+            sums: Sums::default(),
             scene: Scene {
                 nodes,
                 owners,
@@ -187,7 +187,7 @@ impl Core {
             }
         }
         self.legs.add(&self.scene, journey, &verdict);
-        self.summary.add(&self.scene, journey, &verdict);
+        self.sums.add(&self.scene, journey, &verdict);
         view.journey(&self.scene, journey, &verdict, &parts)
     }
 
@@ -212,7 +212,7 @@ impl Core {
     ///
     /// # Errors
     /// Those of the view.
-    pub fn sum_up(&mut self, view: &mut impl View) -> io::Result<()> {
+    pub fn sum_up(&self, view: &mut impl View) -> io::Result<()> {
         let counts = self.engine.counts();
         let mut accounting = Accounting {
             joined: counts.joined,
@@ -223,8 +223,8 @@ impl Core {
         accounting.drops.joined = counts.drops_joined;
         accounting.drops.late = counts.drops_late;
         accounting.drops.alone = counts.drops_alone;
-        self.summary.accounting = accounting;
-        view.summary(&self.scene, &self.summary)
+        let summary = self.sums.summary(&self.scene, accounting);
+        view.summary(&self.scene, &summary)
     }
 
     /// Whether anything is under way that time alone brings to an end.

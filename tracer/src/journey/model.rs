@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use super::Drop;
 use crate::link::{Encap, Hello, Mac, Packet, Point};
@@ -172,7 +173,7 @@ pub struct Step {
     pub seen: u32,
     /// Which of it: offsets of payload bytes, from and to; 0 and 1 of what is
     /// no TCP data.
-    pub parts: Vec<(u32, u32)>,
+    pub parts: SmallVec<[(u32, u32); 1]>,
 }
 
 impl Journey {

@@ -16,6 +16,9 @@ use crate::link::{Hop, Packet};
 /// call or interrupt, or the receiver's next system call.
 const SETTLE: i64 = 100_000_000;
 
+/// From pod to pod across two nodes, over an overlay.
+pub(super) const USUAL_STEPS: usize = 8;
+
 /// What was seen of a journey at one observation point. Outlives the
 /// journey's step.
 #[derive(Clone, Debug)]
@@ -65,7 +68,7 @@ impl Track {
             skbs: SmallVec::new(),
             arrived: Ranges::default(),
             gone: Ranges::default(),
-            visits: Vec::new(),
+            visits: Vec::with_capacity(USUAL_STEPS),
         }
     }
 
@@ -187,7 +190,7 @@ impl Track {
                     dst_mac: hop.dst_mac,
                     encap: hop.encap,
                     seen: 0,
-                    parts: Vec::new(),
+                    parts: SmallVec::new(),
                 });
             }
         }
@@ -209,7 +212,6 @@ impl Track {
             let seen = visit.seen.iter();
             step.parts = seen.map(|range| range.within(self.range)).collect();
         }
-        self.visits.shrink_to_fit();
         Some(journey)
     }
 }

@@ -21,4 +21,4 @@ pub use judge::judge;
 pub use model::{Confidence, Kind, Parts, Verdict};
 pub use nothing::explain_nothing;
 pub use stats::{Grouping, LatencyOf, LossOf, Stats};
-pub use summary::{Accounting, DropAccounting, DropPlace, Place, Summary};
+pub use summary::{Accounting, DropAccounting, DropPlace, Place, Summary, Sums};

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use hashbrown::HashMap;
 use hdrhistogram::Histogram;
 use tracer_common::{
     counters::Counters,
@@ -30,9 +31,15 @@ pub struct Place {
 impl Place {
     /// Where a step was.
     pub(super) fn of(scene: &Scene, step: &Step) -> Self {
-        let point = scene.point(step);
+        Self::at(scene, step.node, step.point)
+    }
+
+    /// A point by its agent's index and its own.
+    fn at(scene: &Scene, node: usize, point: usize) -> Self {
+        let hello = &scene.nodes[node];
+        let point = &hello.points[point];
         Self {
-            node: scene.nodes[step.node].node.clone(),
+            node: hello.node.clone(),
             netns: point.netns.clone(),
             interface: point.interface.clone(),
             direction: point.direction,
@@ -163,6 +170,24 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// Journeys in all.
+    #[must_use]
+    pub fn journeys(&self) -> u64 {
+        self.verdicts.values().sum()
+    }
+}
+
+/// A summary in the making. Names cost more than all else there is to do with
+/// a journey, so points have theirs only in the end.
+#[derive(Debug, Default)]
+pub struct Sums {
+    verdicts: BTreeMap<Kind, u64>,
+    drops: BTreeMap<DropPlace, u64>,
+    /// By the ends' indexes: agent, and point of it.
+    legs: HashMap<[(usize, usize); 2], Histogram<u64>>,
+}
+
+impl Sums {
     /// Adds a finished journey.
     pub fn add(&mut self, scene: &Scene, journey: &Journey, verdict: &Verdict) {
         *self.verdicts.entry(verdict.kind).or_default() += 1;
@@ -177,15 +202,26 @@ impl Summary {
             *self.drops.entry(place).or_default() += 1;
         }
         for (from, to, latency) in latencies(journey) {
-            let leg = (Place::of(scene, from), Place::of(scene, to));
+            let leg = [from, to].map(|step| (step.node, step.point));
             let histogram = self.legs.entry(leg).or_insert_with(histogram);
             histogram.record(latency).expect(GROWS);
         }
     }
 
-    /// Journeys in all.
+    /// What they add up to; `accounting` is another's to know.
     #[must_use]
-    pub fn journeys(&self) -> u64 {
-        self.verdicts.values().sum()
+    pub fn summary(&self, scene: &Scene, accounting: Accounting) -> Summary {
+        let mut legs = BTreeMap::new();
+        for (leg, latency) in &self.legs {
+            let [from, to] = leg.map(|(node, point)| Place::at(scene, node, point));
+            let sum = legs.entry((from, to)).or_insert_with(histogram);
+            sum.add(latency).expect(GROWS);
+        }
+        Summary {
+            verdicts: self.verdicts.clone(),
+            legs,
+            drops: self.drops.clone(),
+            accounting,
+        }
     }
 }

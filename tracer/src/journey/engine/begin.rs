@@ -7,7 +7,7 @@ use crate::{
         course::course,
         identity::{Part, StreamKey, conversation, part},
         ranges::Range,
-        track::Track,
+        track::{Track, USUAL_STEPS},
     },
     link::{Flags, Packet, Quote, Transport},
 };
@@ -41,7 +41,7 @@ impl Engine {
             conversation: conversation(&packet),
             direction: course(scene, &packet),
             packet,
-            steps: Vec::new(),
+            steps: Vec::with_capacity(USUAL_STEPS),
             drops: Vec::new(),
             answers,
             asks,

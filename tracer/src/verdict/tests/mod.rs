@@ -104,7 +104,7 @@ fn journey(way: &[(usize, usize)], closed: Closed) -> Journey {
                 levels: 1,
             }),
             seen: 1,
-            parts: vec![(0, 1)],
+            parts: [(0, 1)].into(),
         })
         .collect();
     Journey {
@@ -157,7 +157,7 @@ fn three_thousand_bytes() -> Transport {
 /// Only the first bytes of a journey were seen at this step.
 fn seen(journey: &mut Journey, step: usize, bytes: u32) {
     journey.steps[step].seen = bytes;
-    journey.steps[step].parts = vec![(0, bytes)];
+    journey.steps[step].parts = [(0, bytes)].into();
 }
 
 /// Agents that live and have lost nothing.
