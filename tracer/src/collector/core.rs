@@ -4,7 +4,11 @@
 //! a recording of them can be replayed: a live follow and a replay differ only
 //! in where batches come from.
 
-use std::{collections::BTreeMap, io, net::IpAddr};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io,
+    net::IpAddr,
+};
 
 use ipnet::IpNet;
 
@@ -46,7 +50,7 @@ pub struct Core {
     legs: Legs,
     /// Finished journeys on which there is no verdict until all streams have
     /// told what they lost up to a time: Unix time, ns.
-    pending: Vec<(i64, Journey)>,
+    pending: VecDeque<(i64, Journey)>,
     sums: Sums,
     hold: i64,
     count: Option<u64>,
@@ -75,7 +79,7 @@ impl Core {
             engine: Engine::new(limits),
             ledger: Ledger::new(&nodes, time),
             legs: Legs::default(),
-            pending: Vec::new(),
+            pending: VecDeque::new(),
             sums: Sums::default(),
             scene: Scene {
                 nodes,
@@ -150,13 +154,15 @@ impl Core {
         // comes after the last batches, which have reports.
         let now = Some(self.order.watermark()).filter(|time| *time < i64::MAX);
         let until = now.unwrap_or(i64::MIN);
-        let mut finished = std::mem::take(&mut self.pending);
-        finished.extend(self.engine.finished().into_iter().map(|one| (until, one)));
-        for (until, journey) in finished {
+        // Watermarks only rise: what waits for longest comes first.
+        while let Some((_, journey)) = self.pending.pop_front_if(|(until, _)| *until <= reported) {
+            self.show_one(&journey, true, view)?;
+        }
+        for journey in self.engine.finished() {
             if until <= reported {
                 self.show_one(&journey, true, view)?;
             } else {
-                self.pending.push((until, journey));
+                self.pending.push_back((until, journey));
             }
         }
         Ok(())

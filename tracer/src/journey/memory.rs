@@ -91,7 +91,7 @@ impl Memory {
                 );
             };
             let range = stream.range(tcp.seq, tcp.payload_len);
-            return (range, stream.overlapping(range));
+            return (range, stream.find(range));
         }
         let hash = self.hasher.hash_one(Content(packet));
         let twins = self
@@ -112,9 +112,11 @@ impl Memory {
 
     /// Notes that a track's packet was seen in this sk_buff.
     pub(super) fn own(&mut self, node: usize, skb: u64, id: u64) {
-        if self.owners.insert((node, skb), id) != Some(id)
-            && let Some(track) = self.tracks.get_mut(&id)
-        {
+        if self.owner(node, skb) == Some(id) {
+            return;
+        }
+        self.owners.insert((node, skb), id);
+        if let Some(track) = self.tracks.get_mut(&id) {
             track.skbs.push((node, skb));
         }
     }

@@ -18,6 +18,9 @@ pub(super) struct Stream {
     /// No track is longer.
     longest: i64,
     tracks: BTreeMap<(i64, u64), i64>,
+    /// What was looked up last, and found: the next hop is mostly the same
+    /// packet's.
+    last_found: Option<(Range, Candidates)>,
 }
 
 impl Stream {
@@ -27,6 +30,7 @@ impl Stream {
             acked: i64::MIN,
             longest: 0,
             tracks: BTreeMap::new(),
+            last_found: None,
         }
     }
 
@@ -61,10 +65,12 @@ impl Stream {
     pub(super) fn insert(&mut self, range: Range, track: u64) {
         self.longest = self.longest.max(range.len().min(MAX_PACKET));
         self.tracks.insert((range.start, track), range.end);
+        self.last_found = None;
     }
 
     pub(super) fn remove(&mut self, range: Range, track: u64) {
         self.tracks.remove(&(range.start, track));
+        self.last_found = None;
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -79,6 +85,16 @@ impl Stream {
             end: start + 1,
         };
         self.overlapping(byte).last().copied()
+    }
+
+    /// As [`Stream::overlapping`], for one hop after the other.
+    pub(super) fn find(&mut self, range: Range) -> Candidates {
+        if let Some((_, found)) = self.last_found.as_ref().filter(|(last, _)| *last == range) {
+            return found.clone();
+        }
+        let found = self.overlapping(range);
+        self.last_found = Some((range, found.clone()));
+        found
     }
 
     /// The tracks that share bytes with `range`, oldest first.

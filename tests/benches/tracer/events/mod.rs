@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use nix::time::{ClockId, clock_gettime};
 use tracer::collector::{Beginning, Core};
-use tracer::journey::{Journey, Limits, Scene};
+use tracer::journey::{Closed, Journey, Limits, Scene};
 use tracer::verdict::{Kind, Parts, Summary, Verdict};
 use tracer::view::{Started, View};
 
@@ -24,10 +24,10 @@ use traffic::Traffic;
 
 /// How often it is measured.
 const ROUNDS: usize = 3;
-/// Slices of time in a round, and those of them that are measured: by then as
-/// many journeys are open as will be.
+/// Slices of time in a round: with the last one reports come, so that no
+/// verdict waits for them and only open journeys are left.
 const SLICES: usize = 100;
-/// See `SLICES`.
+/// Those before what is measured: by then as many journeys are open as will be.
 const WARM_UP: usize = 30;
 /// From packet to packet, ns: so that 64,000 journeys are open, each for a
 /// little more than the 100 ms that the engine waits for what belongs to one
@@ -48,6 +48,8 @@ struct Round {
     hops: usize,
     /// What all of it took in memory then.
     bytes: f64,
+    /// The most that it took, while verdicts waited for reports.
+    most: f64,
 }
 
 /// Measures, and adds a table.
@@ -91,6 +93,8 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
         "≤ 512",
     );
     row("bytes per open hop", &memory, 0, bound);
+    let most = sample(|round| round.most / f64::from(1 << 20));
+    row("memory at most, MiB", &most, 0, String::new());
     report.add(table);
     trace::measure(report)
 }
@@ -110,6 +114,7 @@ fn round() -> Result<Round> {
     let mut view = Shown::default();
     let mut events = 0;
     let mut time = Duration::ZERO;
+    let mut most = 0;
     for slice in 0..SLICES {
         let batches = traffic.slice();
         let start = cpu_time()?;
@@ -120,6 +125,7 @@ fn round() -> Result<Round> {
             core.take(agent, batch);
             core.show(&mut view)?;
         }
+        most = most.max(memory::live() - before);
         if slice >= WARM_UP {
             time += cpu_time()? - start;
         }
@@ -135,9 +141,10 @@ fn round() -> Result<Round> {
     Ok(Round {
         events,
         time,
-        open: open.journeys,
+        open: open.open,
         hops: open.hops,
         bytes: bytes as f64,
+        most: most as f64,
     })
 }
 
@@ -149,7 +156,8 @@ fn cpu_time() -> Result<Duration> {
 /// A view that counts what it is shown.
 #[derive(Default)]
 struct Shown {
-    journeys: u64,
+    /// Those that were open when all ended, and their hops.
+    open: u64,
     hops: usize,
     delivered: u64,
     dropped: u64,
@@ -168,8 +176,10 @@ impl View for Shown {
         verdict: &Verdict,
         _: &Parts,
     ) -> io::Result<()> {
-        self.journeys += 1;
-        self.hops += journey.steps.len();
+        if journey.closed == Closed::End {
+            self.open += 1;
+            self.hops += journey.steps.len();
+        }
         match verdict.kind {
             Kind::Delivered => self.delivered += 1,
             Kind::Dropped => self.dropped += 1,

@@ -247,10 +247,9 @@ impl Engine {
         let track = self.memory.get_mut(id).expect("a ranked track exists");
         let was_open = track.journey.is_some();
         track.add(node, time, hop, share);
-        if was_open {
-            if arrives(scene, node, hop) {
-                track.arrived.insert(share);
-            }
+        // Anything else only puts it off.
+        if was_open && arrives(scene, node, hop) {
+            track.arrived.insert(share);
             self.reschedule(id);
         }
         was_open

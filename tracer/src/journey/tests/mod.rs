@@ -1,6 +1,7 @@
 //! The engine, on hops made by hand: two nodes, each with a veth and an
 //! uplink, and packets that take the four points between them.
 
+mod batches;
 mod identity;
 mod ranges;
 
