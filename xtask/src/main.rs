@@ -14,6 +14,7 @@ mod check;
 mod command;
 mod demo;
 mod setup;
+mod soak;
 mod toolchain;
 
 /// What one does with tracer's source, each as one command.
@@ -85,6 +86,12 @@ Examples:
         #[arg(last = true)]
         args: Vec<String>,
     },
+    /// Record clean traffic, millions of packets, and be killed every minute (root)
+    ///
+    /// Nothing may be called dropped, lost or unknown that was not, every
+    /// recording must be readable, and memory must stay within bounds.
+    #[command(after_help = "Example:\n  cargo xtask soak --packets 1000000")]
+    Soak(soak::Options),
     /// Check formatting, lints and docs; warnings are errors
     #[command(after_help = "Example:\n  cargo xtask lint")]
     Lint,
@@ -114,6 +121,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Test { args } => check::test(&args)?,
         Task::Fixtures => check::fixtures()?,
         Task::Bench { args } => check::bench(&args)?,
+        Task::Soak(options) => soak::run(&options)?,
         Task::Lint => check::lint()?,
     }
     Ok(ExitCode::SUCCESS)
