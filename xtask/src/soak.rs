@@ -93,9 +93,15 @@ fn round(lab: &Lab, time: Duration, sums: &mut Sums) -> Result<()> {
     while begin.elapsed() < time {
         for flow in [flow.clone(), flow.clone().v6(true)] {
             ensure!(flow.ping_flood(500)?.is_complete(), "pings went missing");
-            ensure!(flow.udp_exchange(2_000, 200)?.is_complete(), "datagrams went missing");
+            ensure!(
+                flow.udp_exchange(2_000, 200)?.is_complete(),
+                "datagrams went missing"
+            );
             ensure!(flow.tcp_connects(50)?.is_complete(), "connections failed");
-            ensure!(flow.tcp_bulk(20_000_000)?.is_complete(), "data went missing");
+            ensure!(
+                flow.tcp_bulk(20_000_000)?.is_complete(),
+                "data went missing"
+            );
         }
     }
     sums.memory = sums.memory.max(recorder.memory()?);
