@@ -109,7 +109,7 @@ fn begun_and_ended_in_the_middle_of_a_fault() -> Result<()> {
             Flow::new(stage.a2(), stage.b2()),
         ];
         let pinging =
-            flows.map(|flow| thread::spawn(move || flow.ping(1_000, Duration::from_millis(2))));
+            flows.map(|flow| thread::spawn(move || flow.ping(2_000, Duration::from_millis(2))));
         let mut tracer = follow(&stage.lab, [stage.a(), stage.b()], &["--hold", "300ms"])?;
         tracer.wait_for(|value| value["verdict"]["kind"] == kind, LIMIT)?;
         let journeys = tracer.stop()?.journeys;
