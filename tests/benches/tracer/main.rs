@@ -2,11 +2,12 @@
 //! machine and the user, side by side with what is there without it.
 //!
 //! Needs root, but for `events`; with arguments, only the parts they name:
-//! `cost`, `throughput`, `times`, `events`. The tables on standard output are Markdown. It fails if a bound is
-//! missed.
+//! `cost`, `throughput`, `times`, `drops`, `events`. The tables on standard output
+//! are Markdown. It fails if a bound is missed.
 
 mod alone;
 mod cost;
+mod drops;
 mod events;
 mod flow;
 mod follow;
@@ -25,7 +26,7 @@ use tracer_tests::{Lab, LabSpec};
 use report::Report;
 
 /// What can be measured alone.
-const PARTS: [&str; 4] = ["cost", "throughput", "times", "events"];
+const PARTS: [&str; 5] = ["cost", "throughput", "times", "drops", "events"];
 
 fn main() -> ExitCode {
     match run() {
@@ -68,6 +69,9 @@ fn run() -> Result<Report> {
             times::measure(&mut report, &labs[0], flooded)?;
         }
     }
+    if wanted("drops") {
+        drops::measure(&mut report, &lab()?)?;
+    }
     if wanted("events") {
         events::measure(&mut report)?;
     }
@@ -75,13 +79,21 @@ fn run() -> Result<Report> {
     Ok(report)
 }
 
-/// Two labs that differ in nothing but the names of their namespaces.
-fn labs() -> Result<[Lab; 2]> {
-    let spec = LabSpec {
+/// A lab with two pods on each of two nodes.
+fn lab() -> Result<Lab> {
+    Lab::new(&LabSpec {
         pods_per_node: 2,
         ..LabSpec::default()
+    })
+}
+
+/// Two labs that differ in nothing but the names of their namespaces.
+fn labs() -> Result<[Lab; 2]> {
+    let first = lab()?;
+    let second = LabSpec {
+        pods_per_node: 2,
+        seed: Some(first.seed()),
+        ..LabSpec::default()
     };
-    let first = Lab::new(&spec)?;
-    let seed = Some(first.seed());
-    Ok([first, Lab::new(&LabSpec { seed, ..spec })?])
+    Ok([first, Lab::new(&second)?])
 }

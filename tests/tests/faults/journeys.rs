@@ -43,7 +43,8 @@ pub(crate) fn take(
 fn check(case: &Case<'_>) -> Result<()> {
     let stage = case.stage;
     let hold = format!("{}ms", case.fault.hold.as_millis());
-    let hold = ["--explain", "--hold", &*hold];
+    // A burst of a thousand is above the usual budget, which would sample it.
+    let hold = ["--explain", "--budget", "1000000", "--hold", &*hold];
     let mut beside = follow(&stage.lab, case.fault.beside.ends(stage), &hold)?;
     let fixture = case.fixture();
     let recording = fixture.iter().flat_map(|file| ["-w", file]);
