@@ -13,6 +13,7 @@ use clap::{Parser, Subcommand};
 mod check;
 mod command;
 mod demo;
+mod kernels;
 mod setup;
 mod toolchain;
 
@@ -71,6 +72,18 @@ Examples:
         #[arg(last = true)]
         args: Vec<String>,
     },
+    /// Run tests of the lab on other kernels, each in a virtual machine
+    ///
+    /// The kernels are Debian's, and are fetched through apt the first time:
+    /// 6.12 is that of its release 13, newest that of unstable. Without names of
+    /// tests, those run that the machine's own kernel may not be able to. Kernels
+    /// and images are kept in the user's cache directory, in `tracer`.
+    #[command(after_help = "\
+Examples:
+  cargo xtask kernels
+  cargo xtask kernels 6.12 newest
+  cargo xtask kernels newest -- pods_own --nocapture")]
+    Kernels(kernels::Options),
     /// Measure: ns per packet, throughput, start and exit (root)
     #[command(after_help = "Example:\n  cargo xtask bench")]
     Bench {
@@ -105,6 +118,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Build => check::build()?,
         Task::Demo(options) => return demo::run(&options),
         Task::Test { args } => check::test(&args)?,
+        Task::Kernels(options) => kernels::run(&options)?,
         Task::Bench { args } => check::bench(&args)?,
         Task::Lint => check::lint()?,
     }
