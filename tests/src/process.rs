@@ -14,8 +14,17 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::unistd::{getpid, getppid};
 
+use crate::lab::MACHINE_VARIABLE;
+
 /// More than any configuration command needs, on a busy machine too.
 const LIMIT: Duration = Duration::from_secs(30);
+
+/// When `limit` has passed: in a virtual machine that was made for the tests,
+/// ten times as long.
+pub(crate) fn deadline(limit: Duration) -> Instant {
+    let emulated = std::env::var_os(MACHINE_VARIABLE).is_some();
+    Instant::now() + limit * if emulated { 10 } else { 1 }
+}
 
 /// A command that will be killed when the thread that starts it ends: also
 /// when this process is killed and can tidy nothing up itself.
@@ -111,7 +120,7 @@ impl Process {
     /// # Errors
     /// If it is still running after `limit`; it is killed then.
     pub fn finish(mut self, limit: Duration) -> Result<Finished> {
-        let deadline = Instant::now() + limit;
+        let deadline = deadline(limit);
         let read = |from: &Receiver<String>| {
             from.recv_timeout(deadline.saturating_duration_since(Instant::now()))
                 .with_context(|| format!("`{}` did not end within {limit:?}", self.what))

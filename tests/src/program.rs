@@ -144,7 +144,7 @@ impl Tracer {
         mut wanted: impl FnMut(&Value) -> bool,
         limit: Duration,
     ) -> Result<Value> {
-        let deadline = Instant::now() + limit;
+        let deadline = process::deadline(limit);
         let mut looked_at = 0;
         loop {
             while let Some(value) = self.stdout.get(looked_at) {
@@ -167,7 +167,7 @@ impl Tracer {
         mut wanted: impl FnMut(&str) -> bool,
         limit: Duration,
     ) -> Result<()> {
-        let deadline = Instant::now() + limit;
+        let deadline = process::deadline(limit);
         while !wanted(&self.stderr) {
             self.expect_line(deadline)?;
         }
@@ -218,7 +218,7 @@ impl Tracer {
     /// # Errors
     /// If it does not within `limit`.
     pub fn finish(mut self, limit: Duration) -> Result<Finished> {
-        let deadline = Instant::now() + limit;
+        let deadline = process::deadline(limit);
         while self.next_line(deadline)? {}
         let status = self.child.wait()?;
         let journeys = self.take_journeys();

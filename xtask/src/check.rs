@@ -9,19 +9,20 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader, IsTerminal as _, Write as _, stdout},
-    path::Path,
-    process::Stdio,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
 
 use crate::{
-    command::{cargo, release_binary, run_shown, say},
+    command::{cargo, line, release_binary, run_shown, say},
     setup,
 };
 
 /// Tells the tests which `tracer` to run.
-const BINARY: &str = "TRACER_BIN";
+pub(crate) const BINARY: &str = "TRACER_BIN";
 
 /// Tells them which Python has what reads traces.
 const PYTHON: &str = "TRACER_PYTHON";
@@ -139,8 +140,41 @@ fn run_tests(selection: &[&str], args: &[String], python: &Path) -> Result<(u32,
     Ok((ran, child.wait()?.success()))
 }
 
+/// Builds the test programs, and returns where they are.
+pub(crate) fn test_programs() -> Result<Vec<PathBuf>> {
+    let mut cargo = cargo();
+    cargo.args(["test", "--release", "--test", "*", "--no-run"]);
+    cargo.args(["--message-format", "json-render-diagnostics"]);
+    let built = cargo
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()?;
+    ensure!(built.status.success(), "`{}` failed", line(&cargo));
+    let messages = serde_json::Deserializer::from_slice(&built.stdout).into_iter::<Value>();
+    let mut programs = Vec::new();
+    for message in messages {
+        let message = message?;
+        // The programs that the tests need are built, too.
+        let is_test = message["profile"]["test"] == true;
+        if let Some(program) = message["executable"].as_str().filter(|_| is_test) {
+            programs.push(PathBuf::from(program));
+        }
+    }
+    ensure!(!programs.is_empty(), "cargo has built no test program");
+    Ok(programs)
+}
+
+/// Whether a test program has any of the tests that `args` choose.
+pub(crate) fn has_tests(program: &Path, args: &[String]) -> Result<bool> {
+    let mut list = Command::new(program);
+    let listed = list.args(["--list", "--format", "terse"]).args(args);
+    let listed = listed.stderr(Stdio::inherit()).output()?;
+    ensure!(listed.status.success(), "`{}` failed", line(&list));
+    Ok(!listed.stdout.is_empty())
+}
+
 /// How many tests the runner's summary says it ran; 0 in any other line.
-fn ran_in(line: &str) -> u32 {
+pub(crate) fn ran_in(line: &str) -> u32 {
     if !line.starts_with("test result: ") {
         return 0;
     }

@@ -13,6 +13,7 @@ use clap::{Parser, Subcommand};
 mod check;
 mod command;
 mod demo;
+mod kernels;
 mod setup;
 mod soak;
 mod toolchain;
@@ -79,6 +80,18 @@ Examples:
     /// difference before it is committed.
     #[command(after_help = "Example:\n  cargo xtask fixtures && git diff tests/fixtures")]
     Fixtures,
+    /// Run tests of the lab on other kernels, each in a virtual machine
+    ///
+    /// The kernels are Debian's, and are fetched through apt the first time:
+    /// 6.12 is that of its release 13, newest that of unstable. Without names of
+    /// tests, those run that the machine's own kernel may not be able to. Kernels
+    /// and images are kept in the user's cache directory, in `tracer`.
+    #[command(after_help = "\
+Examples:
+  cargo xtask kernels
+  cargo xtask kernels 6.12 newest
+  cargo xtask kernels newest -- pods_own --nocapture")]
+    Kernels(kernels::Options),
     /// Measure: ns per packet, throughput, start and exit (root)
     #[command(after_help = "Example:\n  cargo xtask bench")]
     Bench {
@@ -120,6 +133,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Demo(options) => return demo::run(&options),
         Task::Test { args } => check::test(&args)?,
         Task::Fixtures => check::fixtures()?,
+        Task::Kernels(options) => kernels::run(&options)?,
         Task::Bench { args } => check::bench(&args)?,
         Task::Soak(options) => soak::run(&options)?,
         Task::Lint => check::lint()?,

@@ -37,6 +37,12 @@ const TOOLS: &[(&str, &str, &str)] = &[
     ("tmux", "tmux", "a terminal for tests of the view"),
 ];
 
+/// What other kernels are fetched with, and run in.
+const MACHINES: &[(&str, &str, &str)] = &[
+    ("qemu-system-x86_64", "qemu-system-x86", "a machine to boot"),
+    ("xz", "xz-utils", "unpacks kernel modules"),
+];
+
 /// The distribution's compiler. Besides being found by `rustup run bpf`, it
 /// leaves the machine's other toolchains alone.
 const DISTRIBUTION_RUST: &[&str] = &["rustc-web", "cargo-web", "rust-web-src"];
@@ -50,8 +56,18 @@ const QUICKLY: Duration = Duration::from_secs(20);
 
 /// Installs the programs that the lab and the tests run.
 pub(crate) fn tools() -> Result<()> {
+    programs(TOOLS)
+}
+
+/// Installs what boots other kernels.
+pub(crate) fn machines() -> Result<()> {
+    programs(MACHINES)
+}
+
+/// Installs those of some programs that are missing.
+fn programs(wanted: &[(&str, &str, &str)]) -> Result<()> {
     let mut packages = Vec::new();
-    for (program, package, purpose) in TOOLS {
+    for (program, package, purpose) in wanted {
         if !is_program(program) {
             say(format!("{program} is missing ({purpose})"));
             packages.push(*package);

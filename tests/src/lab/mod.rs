@@ -33,9 +33,10 @@ pub use plan::{Node, Pod};
 /// The environment variable that repeats a lab.
 pub const SEED_VARIABLE: &str = "TRACER_LAB_SEED";
 
-/// The environment variable that says that this kernel was chosen for a test:
-/// it has what the test needs, or the test fails.
-pub const ON_PURPOSE_VARIABLE: &str = "TRACER_LAB_ON_PURPOSE";
+/// The environment variable that says that this is a virtual machine whose
+/// kernel was chosen for a test: it has what the test needs, or the test fails;
+/// and it may be many times slower than others.
+pub const MACHINE_VARIABLE: &str = "TRACER_LAB_MACHINE";
 
 /// What interfaces are called.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,12 +73,12 @@ impl Wiring {
 
     /// Whether this kernel cannot have it, so that a test of it must leave it
     /// to another one, which it says. Never true where
-    /// [`ON_PURPOSE_VARIABLE`] is set.
+    /// [`MACHINE_VARIABLE`] is set.
     ///
     /// # Errors
     /// If the kernel cannot be asked.
     pub fn is_for_another_kernel(self) -> Result<bool> {
-        if self.is_possible()? || env::var_os(ON_PURPOSE_VARIABLE).is_some() {
+        if self.is_possible()? || env::var_os(MACHINE_VARIABLE).is_some() {
             return Ok(false);
         }
         eprintln!(

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::{Pod, Wiring};
+use crate::process;
 
 /// How long the whole may take.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -39,7 +40,7 @@ pub(super) fn reach_each_other(pods: &[Pod], wiring: Wiring) -> Result<()> {
         *slot += 1;
         (*slot, pod.node)
     });
-    let deadline = Instant::now() + LIMIT;
+    let deadline = process::deadline(LIMIT);
     reach(&ring, |pod| pod.v4.into(), deadline)?;
     match wiring {
         Wiring::Flannel => reach(&ring, |pod| pod.v6.into(), deadline),

@@ -1,0 +1,257 @@
+//! A release's kernel and its modules, unpacked but not installed.
+//!
+//! Where Debian's packages come from is this machine's own affair: its sources
+//! are read, and asked for another release, with lists of their own. Nothing of
+//! this machine's own state is touched.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use super::cache;
+use crate::command::{line, run, say};
+
+/// Depends on the release's kernel for cloud images.
+const METAPACKAGE: &str = "linux-image-cloud-amd64";
+/// One program that is many, without libraries.
+const BUSYBOX: &str = "busybox-static";
+/// Where modules lie of which the lab may need some, below `kernel`.
+const MODULES: &[&str] = &["arch", "crypto", "drivers/net", "lib", "net"];
+
+/// An unpacked kernel.
+pub(super) struct Kernel {
+    /// As `uname -r` prints it.
+    pub(super) version: String,
+    /// The compressed kernel.
+    pub(super) vmlinuz: PathBuf,
+    /// Modules, not compressed, and their index: `lib/modules/VERSION`.
+    pub(super) modules: PathBuf,
+    /// Busybox.
+    pub(super) busybox: PathBuf,
+}
+
+/// The kernel of a release, fetched if it is not in the cache.
+pub(super) fn kernel(release: &str) -> Result<Kernel> {
+    let directory = cache()?.join(release);
+    if !directory.exists() {
+        say(format!("fetching the kernel of Debian {release}"));
+        let unfinished = directory.with_extension("unfinished");
+        if unfinished.exists() {
+            fs::remove_dir_all(&unfinished)?;
+        }
+        fetch(release, &unfinished)?;
+        fs::rename(&unfinished, &directory)?;
+    }
+    found_in(&directory).with_context(|| {
+        let directory = directory.display();
+        format!("{directory} is not what this makes: remove it, then run this again")
+    })
+}
+
+fn found_in(directory: &Path) -> Result<Kernel> {
+    let version = version(directory)?;
+    let kernel = Kernel {
+        vmlinuz: directory.join("vmlinuz"),
+        modules: directory.join("lib/modules").join(&version),
+        busybox: directory.join("busybox"),
+        version,
+    };
+    let index = kernel.modules.join("modules.dep");
+    for file in [&kernel.vmlinuz, &kernel.busybox, &index] {
+        ensure!(file.is_file(), "{} is missing", file.display());
+    }
+    Ok(kernel)
+}
+
+/// The version of the one kernel whose modules are there.
+fn version(directory: &Path) -> Result<String> {
+    let mut versions = fs::read_dir(directory.join("lib/modules"))?;
+    let modules = versions.next().context("there are no modules")??;
+    Ok(modules.file_name().to_string_lossy().into_owned())
+}
+
+/// Fetches and unpacks the packages.
+fn fetch(release: &str, directory: &Path) -> Result<()> {
+    let apt = Apt::new(release, &directory.join("apt"))?;
+    apt.update()?;
+    for package in apt.packages()? {
+        let package = apt.download(&package)?;
+        run(Command::new("dpkg-deb")
+            .arg("-x")
+            .arg(package)
+            .arg(directory))?;
+    }
+    // Releases have them at different places.
+    let settle = |to: &str, places: &[&str]| -> Result<()> {
+        let mut places = places.iter().map(|place| directory.join(place));
+        let found = places.find(|place| place.exists());
+        let found = found.with_context(|| format!("the packages have no {to}"))?;
+        Ok(fs::rename(found, directory.join(to))?)
+    };
+    settle("busybox", &["bin/busybox", "usr/bin/busybox"])?;
+    fs::create_dir_all(directory.join("lib"))?;
+    settle("lib/modules", &["lib/modules", "usr/lib/modules"])?;
+    let version = version(directory)?;
+    let places = [
+        format!("boot/vmlinuz-{version}"),
+        format!("lib/modules/{version}/vmlinuz"),
+    ];
+    settle("vmlinuz", &places.each_ref().map(String::as_str))?;
+    unpack_modules(&directory.join("lib/modules").join(&version))?;
+    run(Command::new(directory.join("busybox"))
+        .args(["depmod", "-b"])
+        .arg(directory)
+        .arg(version))?;
+    for rest in ["apt", "boot", "usr"] {
+        let rest = directory.join(rest);
+        if rest.exists() {
+            fs::remove_dir_all(rest)?;
+        }
+    }
+    Ok(())
+}
+
+/// Keeps only modules that the lab may need, and unpacks those.
+fn unpack_modules(modules: &Path) -> Result<()> {
+    let (all, kept) = (modules.join("kernel"), modules.join("kept"));
+    for directory in MODULES {
+        let (from, to) = (all.join(directory), kept.join(directory));
+        if from.exists() {
+            fs::create_dir_all(to.parent().context("it is below `kept`")?)?;
+            fs::rename(from, to)?;
+        }
+    }
+    fs::remove_dir_all(&all)?;
+    fs::rename(&kept, &all)?;
+    for file in files_below(&all)? {
+        if file.extension().is_some_and(|extension| extension == "xz") {
+            run(Command::new("xz").arg("--decompress").arg(file))?;
+        }
+    }
+    Ok(())
+}
+
+/// All files in a directory and those below.
+pub(super) fn files_below(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    let mut left = vec![directory.to_owned()];
+    while let Some(directory) = left.pop() {
+        for entry in fs::read_dir(directory)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                left.push(path);
+            } else {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// apt, looking at one release only.
+struct Apt {
+    directory: PathBuf,
+    options: Vec<String>,
+}
+
+impl Apt {
+    fn new(release: &str, directory: &Path) -> Result<Self> {
+        fs::create_dir_all(directory.join("lists/partial"))?;
+        // `apt-get update` puts them back to what it likes.
+        let directory = directory.canonicalize()?;
+        let sources = directory.join("sources.list");
+        fs::write(&sources, format!("deb {} {release} main\n", archive()?))?;
+        let options = [
+            format!("Dir::Etc::sourcelist={}", sources.display()),
+            "Dir::Etc::sourceparts=-".to_owned(),
+            format!("Dir::State::Lists={}", directory.join("lists").display()),
+            "Dir::Cache::pkgcache=".to_owned(),
+            "Dir::Cache::srcpkgcache=".to_owned(),
+            "Acquire::Languages=none".to_owned(),
+            "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false".to_owned(),
+            // Without this, another user would write to this directory.
+            "APT::Sandbox::User=root".to_owned(),
+        ];
+        Ok(Self {
+            directory,
+            options: options.into(),
+        })
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.arg("-q").current_dir(&self.directory);
+        for option in &self.options {
+            command.args(["-o", option]);
+        }
+        command
+    }
+
+    fn update(&self) -> Result<()> {
+        let log = File::create(self.directory.join("update.log"))?;
+        run(self.command("apt-get").arg("update").stdout(log))
+    }
+
+    /// What is to be unpacked: the package that the metapackage stands for, those
+    /// that newer releases have split off it, and busybox.
+    fn packages(&self) -> Result<Vec<String>> {
+        let image = self.dependencies(METAPACKAGE, &["linux-image-"])?;
+        let [image] = image.as_slice() else {
+            bail!("{METAPACKAGE} stands for one kernel, not for {image:?}");
+        };
+        let mut packages = self.dependencies(image, &["linux-binary-", "linux-modules-"])?;
+        packages.extend([image.clone(), BUSYBOX.to_owned()]);
+        Ok(packages)
+    }
+
+    /// Those packages that one depends on whose names begin so.
+    fn dependencies(&self, package: &str, prefixes: &[&str]) -> Result<Vec<String>> {
+        let text = output(self.command("apt-cache").args(["depends", package]))?;
+        let depends = text
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("Depends: "))
+            .filter(|name| prefixes.iter().any(|prefix| name.starts_with(prefix)));
+        Ok(depends.map(str::to_owned).collect())
+    }
+
+    /// The file that a package was written to.
+    fn download(&self, package: &str) -> Result<PathBuf> {
+        let log = File::create(self.directory.join("download.log"))?;
+        run(self
+            .command("apt-get")
+            .args(["download", package])
+            .stdout(log))?;
+        let begin = format!("{package}_");
+        files_below(&self.directory)?
+            .into_iter()
+            .find(|path| {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                name.starts_with(&begin) && name.ends_with(".deb")
+            })
+            .with_context(|| format!("apt-get has not written {package}"))
+    }
+}
+
+/// Where this machine has Debian's packages from.
+fn archive() -> Result<String> {
+    let mut targets = Command::new("apt-get");
+    targets.args(["indextargets", "--format", "$(REPO_URI)"]);
+    targets.args(["Created-By: Packages", "Origin: Debian", "Label: Debian"]);
+    let uri = output(&mut targets)?.lines().next().map(str::to_owned);
+    uri.context("apt has no source of Debian's packages here: the kernels are Debian's")
+}
+
+fn output(command: &mut Command) -> Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot run `{}`", line(command)))?;
+    ensure!(output.status.success(), "`{}` failed", line(command));
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}

@@ -1,0 +1,140 @@
+//! What a machine finds in its memory when it boots: the programs that the lab
+//! runs with their libraries, as this machine has them, the modules of the
+//! kernel, the tests, `tracer`, and a script that runs them.
+
+use std::{
+    env,
+    fs::{self, File},
+    io::BufWriter,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+use tracer_tests::lab::MACHINE_VARIABLE;
+
+use super::{
+    archive::Archive,
+    cache,
+    debian::{Kernel, files_below},
+};
+use crate::check::BINARY;
+
+/// Said on the serial line before the tests begin.
+pub(super) const BEGIN: &str = "tracer-machine: begin";
+/// Said when they have ended, before the exit status.
+pub(super) const END: &str = "tracer-machine: end ";
+
+/// What the lab and its tests run.
+const PROGRAMS: &[&str] = &[
+    "bridge", "ethtool", "ip", "iperf3", "nft", "ping", "tc", "tcpdump",
+];
+
+/// Writes the image of a kernel, whose script runs `programs` with `args`.
+pub(super) fn build(
+    kernel: &Kernel,
+    programs: &[PathBuf],
+    tracer: &Path,
+    args: &[String],
+) -> Result<PathBuf> {
+    let path = cache()?.join(format!("{}.image", kernel.version));
+    let mut archive = Archive::new(BufWriter::new(File::create(&path)?));
+    for directory in ["dev", "proc", "run", "sys", "tmp"] {
+        archive.directory(directory)?;
+    }
+    archive.file("bin/busybox", &fs::read(&kernel.busybox)?)?;
+    for name in ["bin/mount", "bin/poweroff", "bin/sh", "sbin/modprobe"] {
+        archive.link(name, "/bin/busybox")?;
+    }
+    let modules = Path::new("lib/modules").join(&kernel.version);
+    for file in files_below(&kernel.modules)? {
+        let inside = modules.join(file.strip_prefix(&kernel.modules)?);
+        archive.file(&inside.to_string_lossy(), &fs::read(&file)?)?;
+    }
+    for name in PROGRAMS {
+        add_program(&mut archive, &format!("usr/bin/{name}"), &in_path(name)?)?;
+    }
+    add_program(&mut archive, "usr/bin/tracer", tracer)?;
+    for program in programs {
+        let name = program.file_name().context("a program has a name")?;
+        add_program(
+            &mut archive,
+            &format!("tests/{}", name.to_string_lossy()),
+            program,
+        )?;
+    }
+    archive.file("init", script(args).as_bytes())?;
+    archive.finish()?;
+    Ok(path)
+}
+
+/// Adds a program and the libraries it is linked with, each where it expects them.
+fn add_program<W: std::io::Write>(
+    archive: &mut Archive<W>,
+    at: &str,
+    program: &Path,
+) -> Result<()> {
+    let read =
+        |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+    archive.file(at, &read(program)?)?;
+    let linked = Command::new("ldd")
+        .arg(program)
+        .output()
+        .context("cannot run ldd")?;
+    for library in String::from_utf8_lossy(&linked.stdout).split_whitespace() {
+        if library.starts_with('/') {
+            archive.file(library, &read(Path::new(library))?)?;
+        }
+    }
+    Ok(())
+}
+
+fn in_path(name: &str) -> Result<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .map(|directory| directory.join(name))
+        .find(|program| program.is_file())
+        .with_context(|| format!("{name} is not installed"))
+}
+
+/// The first program that the kernel runs; if it fails, the kernel panics.
+fn script(args: &[String]) -> String {
+    let quoted: Vec<_> = args
+        .iter()
+        .map(|arg| format!("'{}'", arg.replace('\'', r"'\''")))
+        .collect();
+    format!(
+        "#!/bin/sh -e
+export PATH=/usr/bin:/sbin:/bin {BINARY}=/usr/bin/tracer {MACHINE_VARIABLE}=1
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mount -t tmpfs run /run
+mount -t tmpfs tmp /tmp
+cd /tmp
+echo '{BEGIN}'
+status=0
+for program in /tests/*; do
+    $program --test-threads=1 {} || status=1
+done
+echo \"{END}$status\"
+poweroff -f
+",
+        quoted.join(" ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_stay_what_they_are() {
+        let script = script(&["it's".to_owned(), "$HOME x".to_owned()]);
+        assert!(
+            script.contains(r"--test-threads=1 'it'\''s' '$HOME x' ||"),
+            "{script}"
+        );
+    }
+}

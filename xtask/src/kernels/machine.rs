@@ -1,0 +1,175 @@
+//! A machine that boots, runs its tests, and goes off. It may also panic, hang
+//! or say nothing at all; each of these has its own error, with the last that
+//! was heard.
+
+use std::{
+    collections::VecDeque,
+    fs::File,
+    io::{BufRead as _, BufReader, Write as _},
+    process::{Child, ChildStdout, Command, Stdio},
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use super::{
+    debian::Kernel,
+    image::{BEGIN, END},
+};
+use crate::{check::ran_in, command::say};
+
+/// More than any machine takes.
+const LIMIT: Duration = Duration::from_secs(20 * 60);
+/// How long one may be silent.
+const SILENCE: Duration = Duration::from_secs(6 * 60);
+/// Lines that are repeated where something went wrong.
+const TAIL: usize = 40;
+/// What a kernel says that can no longer be trusted.
+const BROKEN: &[&str] = &["Kernel panic", "BUG:", "Oops:", "general protection fault"];
+
+/// Runs a machine to its end: how many tests passed.
+pub(super) fn run(kernel: &Kernel, image: &std::path::Path) -> Result<u32> {
+    let log = image.with_extension("log");
+    let mut listener = Listener {
+        log: File::create(&log).with_context(|| format!("cannot write {}", log.display()))?,
+        tail: VecDeque::new(),
+        begun: false,
+        ran: 0,
+    };
+    let mut machine = Machine::start(kernel, image)?;
+    let ended = listener.listen(&mut machine);
+    let told = ended.and_then(|status| {
+        ensure!(status == "0", "tests failed");
+        ensure!(listener.ran > 0, "no test ran: none is called so");
+        Ok(listener.ran)
+    });
+    told.inspect_err(|_| {
+        say(format!("the last lines of {}:", log.display()));
+        for line in &listener.tail {
+            say(format!("| {line}"));
+        }
+    })
+}
+
+/// A machine; dropping it switches it off.
+struct Machine {
+    qemu: Child,
+    lines: Receiver<String>,
+}
+
+impl Machine {
+    fn start(kernel: &Kernel, image: &std::path::Path) -> Result<Self> {
+        let cpus = thread::available_parallelism()?.get().min(4);
+        let mut qemu = Command::new("qemu-system-x86_64");
+        qemu.args([
+            "-nodefaults",
+            "-no-user-config",
+            "-no-reboot",
+            "-display",
+            "none",
+        ])
+        .args([
+            "-machine",
+            "q35",
+            "-accel",
+            "tcg,thread=multi",
+            "-cpu",
+            "max",
+        ])
+        .args(["-smp", &cpus.to_string(), "-m", "2048", "-serial", "stdio"])
+        .arg("-kernel")
+        .arg(&kernel.vmlinuz)
+        .arg("-initrd")
+        .arg(image)
+        .args(["-append", "console=ttyS0 quiet panic=-1 mitigations=off"]);
+        let mut qemu = qemu
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot run qemu-system-x86_64")?;
+        let output = qemu.stdout.take().context("a pipe was asked for")?;
+        Ok(Self {
+            qemu,
+            lines: lines(output),
+        })
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // Both fail only for one that has ended and was waited for.
+        let _ = self.qemu.kill();
+        let _ = self.qemu.wait();
+    }
+}
+
+/// Reads lines on a thread of their own until the pipe is closed.
+fn lines(output: ChildStdout) -> Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line);
+            // Nobody listens any more to a machine that is switched off.
+            if sender.send(line.trim_end().to_owned()).is_err() {
+                break;
+            }
+        }
+    });
+    lines
+}
+
+/// What was heard of a machine.
+struct Listener {
+    log: File,
+    tail: VecDeque<String>,
+    /// Whether the tests have begun: only what they say is shown.
+    begun: bool,
+    /// Tests that ran.
+    ran: u32,
+}
+
+impl Listener {
+    /// Listens until the tests have ended, and returns their exit status.
+    fn listen(&mut self, machine: &mut Machine) -> Result<String> {
+        let start = Instant::now();
+        loop {
+            let left = LIMIT.saturating_sub(start.elapsed()).min(SILENCE);
+            let line = match machine.lines.recv_timeout(left) {
+                Ok(line) => line,
+                Err(RecvTimeoutError::Disconnected) => {
+                    bail!("the machine went off before the tests had ended")
+                }
+                Err(RecvTimeoutError::Timeout) => bail!(
+                    "the machine hangs: it has run for {} s, and was silent for the last {}",
+                    start.elapsed().as_secs(),
+                    left.as_secs()
+                ),
+            };
+            if let Some(status) = self.hear(&line)? {
+                return Ok(status);
+            }
+        }
+    }
+
+    fn hear(&mut self, line: &str) -> Result<Option<String>> {
+        writeln!(self.log, "{line}")?;
+        if self.tail.len() == TAIL {
+            self.tail.pop_front();
+        }
+        self.tail.push_back(line.to_owned());
+        if let Some(broken) = BROKEN.iter().find(|broken| line.contains(**broken)) {
+            bail!("the kernel says \"{broken}\"");
+        }
+        if let Some(status) = line.strip_prefix(END) {
+            return Ok(Some(status.to_owned()));
+        }
+        if self.begun {
+            println!("{line}");
+            self.ran += ran_in(line);
+        }
+        self.begun |= line == BEGIN;
+        Ok(None)
+    }
+}
