@@ -10,7 +10,9 @@ use script::{Act, Script};
 
 use crate::{
     journey::{Arrival, Engine, Journey, Scene, arrival, destination},
-    verdict::{Circumstances, Confidence, Kind, Parts, Rises, Summary, Verdict, classify, judge},
+    verdict::{
+        Accounting, Circumstances, Confidence, Kind, Parts, Rises, Sums, Verdict, classify, judge,
+    },
     view::{Json, Text, View},
 };
 
@@ -88,17 +90,18 @@ fn judged<'a>(script: &Script, journeys: &'a [Journey]) -> Vec<(&'a Journey, Ver
 
 /// Shows journeys in all ways, and what they add up to.
 fn show(scene: &Scene, judged: &[(&Journey, Verdict, Parts)]) {
-    let mut summary = Summary::default();
+    let mut sums = Sums::default();
     let (mut json, mut text) = (Vec::new(), Vec::new());
     let mut views: [&mut dyn View; 2] =
         [&mut Json::new(&mut json), &mut Text::new(&mut text, false)];
     for (journey, verdict, parts) in judged {
-        summary.add(scene, journey, verdict);
+        sums.add(scene, journey, verdict);
         for view in &mut views {
             let shown = view.journey(scene, journey, verdict, parts);
             shown.expect("memory");
         }
     }
+    let summary = sums.summary(scene, Accounting::default());
     for view in &mut views {
         view.summary(scene, &summary).expect("memory");
     }
