@@ -3,7 +3,7 @@
 //! less than a second, and moves real traffic through it; the integration
 //! tests, the benchmark and the demo stand on it.
 //!
-//! - [`lab`] builds nodes and pods wired as Flannel wires them, and takes them
+//! - [`lab`] builds nodes and pods wired as Flannel or Calico wire them, and takes them
 //!   down again whatever happens.
 //! - [`netns`] runs closures and programs inside one of them.
 //! - [`traffic`] sends what programs in pods send, and counts what arrives.
@@ -24,7 +24,7 @@ pub mod raw;
 pub mod rng;
 pub mod traffic;
 
-pub use lab::{Lab, LabSpec, Names, Node, Pod};
+pub use lab::{Lab, LabSpec, Names, Node, Pod, Wiring};
 pub use netns::Netns;
 pub use process::Process;
 pub use program::Tracer;

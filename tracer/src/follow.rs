@@ -1,6 +1,7 @@
 //! `tracer follow`: from settings to a session and its view.
 
 use std::{
+    collections::BTreeMap,
     future,
     io::{self, IsTerminal as _, Write},
     net::IpAddr,
@@ -16,11 +17,12 @@ use tokio::{
 use tracer_common::hash::{HASHED_BYTES, Key, payload_hash};
 
 use crate::{
-    cli::{AgentSpec, End, Failure, Outcome, Output, Place, Settings},
+    cli::{AgentSpec, End, Expected, Failure, Outcome, Output, Place, Settings},
     collector::{self, Plan, SessionError},
     journey::{Limits, OwnerKind},
     link::{Pair, Start, Watch},
     node::{self, discover},
+    verdict::Kind,
     view::{self, Json, Progress, Text, View},
 };
 
@@ -31,6 +33,7 @@ use crate::{
 pub fn run(settings: Settings) -> Result<Outcome, Failure> {
     let output = settings.output;
     let dry_run = settings.dry_run;
+    let expect = settings.expect;
     let plan = plan(settings);
     if dry_run {
         return look(&plan, output);
@@ -48,7 +51,27 @@ pub fn run(settings: Settings) -> Result<Outcome, Failure> {
             }
         }
     })?;
-    Ok(Outcome::of(outcome.matched))
+    Ok(match (Outcome::of(outcome.matched), expect) {
+        (Outcome::Done, Some(Expected::Delivered)) => all_delivered(&outcome.fates),
+        (outcome, _) => outcome,
+    })
+}
+
+/// Compares what became of packets with what was expected, and says what they
+/// differ in.
+fn all_delivered(fates: &BTreeMap<Kind, u64>) -> Outcome {
+    let others = fates.iter().filter(|(kind, _)| **kind != Kind::Delivered);
+    let others: Vec<String> = others
+        .map(|(kind, packets)| format!("{packets} {}", kind.name()))
+        .collect();
+    if !others.is_empty() {
+        tell(&format!("expected delivered, but: {}", others.join(", ")));
+    } else if fates.is_empty() {
+        tell("expected delivered, but no packet was seen from its first hop to its last");
+    } else {
+        return Outcome::Done;
+    }
+    Outcome::Unexpected
 }
 
 /// Records what a follow would show.

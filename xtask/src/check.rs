@@ -7,7 +7,9 @@
 //! features, and builds all of it once more.
 
 use std::{
+    fs,
     io::{BufRead as _, BufReader, IsTerminal as _, Write as _, stdout},
+    path::Path,
     process::Stdio,
 };
 
@@ -20,6 +22,9 @@ use crate::{
 
 /// Tells the tests which `tracer` to run.
 const BINARY: &str = "TRACER_BIN";
+
+/// Tells them which Python has what reads traces.
+const PYTHON: &str = "TRACER_PYTHON";
 
 /// Runs of cargo that belong together because they need the same.
 struct Tier {
@@ -69,6 +74,7 @@ pub(crate) fn lint() -> Result<()> {
 pub(crate) fn test(args: &[String]) -> Result<()> {
     setup::tools()?;
     setup::bpf()?;
+    let python = setup::python()?;
     run_shown(cargo().args(["build", "--release", "--bins", "--tests"]))?;
 
     let mut failed = Vec::new();
@@ -81,7 +87,7 @@ pub(crate) fn test(args: &[String]) -> Result<()> {
         );
         let mut ran = 0;
         for selection in tier.runs {
-            let (count, passed) = run_tests(selection, args)?;
+            let (count, passed) = run_tests(selection, args, &python)?;
             ran += count;
             if !passed {
                 failed.push(tier.name);
@@ -103,7 +109,7 @@ pub(crate) fn test(args: &[String]) -> Result<()> {
 }
 
 /// One `cargo test`: how many tests ran, and whether they passed.
-fn run_tests(selection: &[&str], args: &[String]) -> Result<(u32, bool)> {
+fn run_tests(selection: &[&str], args: &[String], python: &Path) -> Result<(u32, bool)> {
     let mut command = cargo();
     command
         .args(["test", "--release", "--no-fail-fast"])
@@ -112,7 +118,10 @@ fn run_tests(selection: &[&str], args: &[String]) -> Result<(u32, bool)> {
     if stdout().is_terminal() {
         command.args(["--color", "always"]);
     }
-    command.args(args).env(BINARY, release_binary("tracer")?);
+    command
+        .args(args)
+        .env(BINARY, release_binary("tracer")?)
+        .env(PYTHON, python);
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -140,6 +149,39 @@ fn ran_in(line: &str) -> u32 {
         .filter(|(_, what)| matches!(*what, "passed" | "failed"))
         .filter_map(|(count, _)| count.parse::<u32>().ok())
         .sum()
+}
+
+/// The seed of the labs that fixtures are recorded in, so that names in them
+/// stay the same.
+const FIXTURE_SEED: &str = "42";
+
+/// Records the replay tests' fixtures anew.
+pub(crate) fn fixtures() -> Result<()> {
+    setup::tools()?;
+    setup::bpf()?;
+    let python = setup::python()?;
+    ensure!(
+        setup::is_root(),
+        "this makes network namespaces and loads kernel programs: run `cargo xtask fixtures` as root"
+    );
+    build()?;
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures");
+    fs::create_dir_all(&directory)?;
+    for file in fs::read_dir(&directory)? {
+        fs::remove_file(file?.path())?;
+    }
+    let mut record = cargo();
+    record
+        .args(["test", "--release", "--test", "faults", "--test", "trace"])
+        .args(["--", "journeys::", "same::"])
+        .env(BINARY, release_binary("tracer")?)
+        .env(PYTHON, python)
+        .env("TRACER_LAB_SEED", FIXTURE_SEED)
+        .env("TRACER_FIXTURES", directory.canonicalize()?);
+    run_shown(&mut record)?;
+    let mut bless = cargo();
+    bless.args(["test", "--release", "--lib", "--", "replay::"]);
+    run_shown(bless.env("TRACER_BLESS", "1"))
 }
 
 /// The benchmark; `args` go to it.

@@ -14,6 +14,7 @@ mod check;
 mod command;
 mod demo;
 mod setup;
+mod soak;
 mod toolchain;
 
 /// What one does with tracer's source, each as one command.
@@ -71,6 +72,13 @@ Examples:
         #[arg(last = true)]
         args: Vec<String>,
     },
+    /// Record the replay tests' fixtures anew, with what is said of them (root)
+    ///
+    /// Runs the lab's faults and clean traffic, keeps their recordings in
+    /// tests/fixtures, and writes beside each what a replay says. Look at the
+    /// difference before it is committed.
+    #[command(after_help = "Example:\n  cargo xtask fixtures && git diff tests/fixtures")]
+    Fixtures,
     /// Measure: ns per packet, throughput, start and exit (root)
     #[command(after_help = "Example:\n  cargo xtask bench")]
     Bench {
@@ -78,6 +86,12 @@ Examples:
         #[arg(last = true)]
         args: Vec<String>,
     },
+    /// Record clean traffic, millions of packets, and be killed every minute (root)
+    ///
+    /// Nothing may be called dropped, lost or unknown that was not, every
+    /// recording must be readable, and memory must stay within bounds.
+    #[command(after_help = "Example:\n  cargo xtask soak --packets 1000000")]
+    Soak(soak::Options),
     /// Check formatting, lints and docs; warnings are errors
     #[command(after_help = "Example:\n  cargo xtask lint")]
     Lint,
@@ -105,7 +119,9 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Build => check::build()?,
         Task::Demo(options) => return demo::run(&options),
         Task::Test { args } => check::test(&args)?,
+        Task::Fixtures => check::fixtures()?,
         Task::Bench { args } => check::bench(&args)?,
+        Task::Soak(options) => soak::run(&options)?,
         Task::Lint => check::lint()?,
     }
     Ok(ExitCode::SUCCESS)

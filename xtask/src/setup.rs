@@ -10,7 +10,7 @@ use std::{
     ffi::OsString,
     fs,
     os::unix::fs::MetadataExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Once,
     thread,
@@ -58,6 +58,53 @@ pub(crate) fn tools() -> Result<()> {
         }
     }
     apt_install(&packages)
+}
+
+/// What reads traces besides tracer, in the tests: Python's packages, of
+/// versions that are known to work.
+const READERS: &[&str] = &["pyarrow==26.0.1", "duckdb==2.0.1"];
+
+/// Provides a Python that has them, apart from the system's, and returns its
+/// path.
+pub(crate) fn python() -> Result<PathBuf> {
+    let home = cache()?.join("python");
+    let python = home.join("bin/python3");
+    let has = |python: &Path| {
+        let mut look = Command::new(python);
+        look.args(["-c", "import pyarrow, duckdb"]);
+        look.stdout(Stdio::null()).stderr(Stdio::null());
+        look.status().is_ok_and(|status| status.success())
+    };
+    if has(&python) {
+        return Ok(python);
+    }
+    if !is_program("python3") {
+        apt_install(&["python3", "python3-venv"])?;
+    }
+    say(format!("installing {} for Python", READERS.join(" and ")));
+    let venv = || {
+        let mut venv = Command::new("python3");
+        venv.args(["-m", "venv", "--clear"]).arg(&home);
+        command::run(&mut venv)
+    };
+    if venv().is_err() {
+        apt_install(&["python3-venv"])?;
+        venv()?;
+    }
+    let mut pip = Command::new(&python);
+    pip.args(["-m", "pip", "install", "--quiet", "--only-binary", ":all:"]);
+    command::run(pip.args(READERS))?;
+    ensure!(has(&python), "Python cannot load {}", READERS.join(" and "));
+    Ok(python)
+}
+
+/// Where what is fetched stays from one checkout to the next.
+fn cache() -> Result<PathBuf> {
+    let home = |key, rest| env::var_os(key).map(|home| Path::new(&home).join(rest));
+    let cache = home("XDG_CACHE_HOME", "").or_else(|| home("HOME", ".cache"));
+    Ok(cache
+        .context("neither XDG_CACHE_HOME nor HOME is set")?
+        .join("tracer"))
 }
 
 /// Provides a toolchain that can build the kernel programs, with its linker, and

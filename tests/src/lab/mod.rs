@@ -1,5 +1,6 @@
 //! A cluster to follow packets in, without a cluster: nodes and pods are
-//! network namespaces of this kernel, wired as Flannel does it over VXLAN.
+//! network namespaces of this kernel, wired as Flannel does it over VXLAN, or
+//! Calico over IP-in-IP.
 //!
 //! Tests that always run on the same network are soon true of that network
 //! only, so all names, addresses and numbers come from a seed, which is
@@ -32,14 +33,65 @@ pub use plan::{Node, Pod};
 /// The environment variable that repeats a lab.
 pub const SEED_VARIABLE: &str = "TRACER_LAB_SEED";
 
+/// The environment variable that says that this kernel was chosen for a test:
+/// it has what the test needs, or the test fails.
+pub const ON_PURPOSE_VARIABLE: &str = "TRACER_LAB_ON_PURPOSE";
+
 /// What interfaces are called.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Names {
-    /// As Flannel calls them: `cni0`, `flannel.1`, `eth0`, `veth1a2b3c4d`.
+    /// As Flannel calls them: `cni0`, `flannel.1`, `eth0`, `veth1a2b3c4d`; or
+    /// Calico: `tunl0`, `eth0`, `cali1a2b3c4d5e6`.
     #[default]
     Realistic,
     /// Names that mean something else, or nothing: who goes by names is wrong.
     Odd,
+}
+
+/// Whose network is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wiring {
+    /// Flannel's with VXLAN: pods at a bridge.
+    #[default]
+    Flannel,
+    /// Calico's with IP-in-IP: pods with routes of their own, IPv4 only. Nodes
+    /// have no bridge.
+    Calico,
+}
+
+impl Wiring {
+    /// What a tunnel's headers cost, in bytes: the outer IPv4 header, and of
+    /// VXLAN the UDP, VXLAN and inner Ethernet headers.
+    #[must_use]
+    pub const fn overhead(self) -> u32 {
+        match self {
+            Self::Flannel => 50,
+            Self::Calico => 20,
+        }
+    }
+
+    /// Whether this kernel cannot have it, so that a test of it must leave it
+    /// to another one, which it says. Never true where
+    /// [`ON_PURPOSE_VARIABLE`] is set.
+    ///
+    /// # Errors
+    /// If the kernel cannot be asked.
+    pub fn is_for_another_kernel(self) -> Result<bool> {
+        if self.is_possible()? || env::var_os(ON_PURPOSE_VARIABLE).is_some() {
+            return Ok(false);
+        }
+        eprintln!(
+            "this kernel has no IP-in-IP: `cargo xtask kernels` runs this test on one that has"
+        );
+        Ok(true)
+    }
+
+    fn is_possible(self) -> Result<bool> {
+        match self {
+            Self::Flannel => Ok(true),
+            Self::Calico => wiring::calico::is_possible(),
+        }
+    }
 }
 
 /// What lab to make.
@@ -51,6 +103,8 @@ pub struct LabSpec {
     pub pods_per_node: usize,
     /// Decides everything else; `None` takes `TRACER_LAB_SEED` or a new one.
     pub seed: Option<u64>,
+    /// Whose network it is.
+    pub wiring: Wiring,
     /// What interfaces are called.
     pub names: Names,
     /// Whether every pod has heard from every other one before the lab is
@@ -67,6 +121,7 @@ impl Default for LabSpec {
             nodes: 2,
             pods_per_node: 1,
             seed: None,
+            wiring: Wiring::Flannel,
             names: Names::Realistic,
             warm: true,
             hairpin: false,
@@ -90,6 +145,10 @@ impl LabSpec {
             "a node has up to 200 pods, not {pods_per_node}"
         );
         ensure!(geteuid().is_root(), "a lab needs root: run this with sudo");
+        ensure!(
+            self.wiring.is_possible()?,
+            "this kernel has no IP-in-IP: run this with `cargo xtask kernels`"
+        );
         Ok(())
     }
 }
@@ -103,13 +162,15 @@ pub struct Lab {
     pub pods: Vec<Pod>,
     /// The box between the nodes: a bridge called `wire`, that no agent watches.
     pub middle: Netns,
+    /// Whose network it is.
+    pub wiring: Wiring,
     /// The VXLAN network identifier.
     pub vni: u32,
     /// The UDP port of VXLAN.
     pub port: u16,
     /// The MTU between the nodes, in bytes.
     pub mtu: u32,
-    /// The MTU of pods, bridges and VXLAN devices, in bytes.
+    /// The MTU of pods, bridges and tunnel devices, in bytes.
     pub pod_mtu: u32,
     seed: u64,
     claim: Claim,
@@ -144,6 +205,7 @@ impl Lab {
             nodes,
             pods,
             middle,
+            wiring: spec.wiring,
             vni,
             port,
             mtu,
@@ -179,20 +241,20 @@ impl Lab {
     }
 
     /// Sends from every pod to every other one (beyond 16 pods: to two others),
-    /// IPv4 and IPv6, until all of it has arrived. [`Lab::new`] does so for a
+    /// IPv4 and, where the wiring carries it, IPv6, until all of it has arrived. [`Lab::new`] does so for a
     /// lab that is `warm`.
     ///
     /// # Errors
     /// Names the pods that did not reach each other within 10 s.
     pub fn ready(&self) -> Result<()> {
-        warm::reach_each_other(&self.pods)
+        warm::reach_each_other(&self.pods, self.wiring)
     }
 
     /// The cluster objects, as
     /// `kubectl get nodes,pods,services,endpointslices -A -o yaml` prints them.
     #[must_use]
     pub fn objects_yaml(&self) -> String {
-        objects::yaml(&self.nodes, &self.pods)
+        objects::yaml(&self.nodes, &self.pods, self.wiring)
     }
 
     /// A directory for files that go when the lab does.

@@ -2,14 +2,14 @@
 //! of `kubectl get nodes,pods,services,endpointslices -A -o yaml`: one `List`,
 //! keys in alphabetical order, with the fields that say who has which address.
 
-use super::{Node, Pod};
+use super::{Node, Pod, Wiring};
 
-pub(super) fn yaml(nodes: &[Node], pods: &[Pod]) -> String {
+pub(super) fn yaml(nodes: &[Node], pods: &[Pod], wiring: Wiring) -> String {
     let mut text = String::from("apiVersion: v1\nitems:\n");
-    let items = nodes
-        .iter()
-        .map(node_item)
-        .chain(pods.iter().map(|pod| pod_item(pod, &nodes[pod.node])));
+    let items = nodes.iter().map(|node| node_item(node, wiring)).chain(
+        pods.iter()
+            .map(|pod| pod_item(pod, &nodes[pod.node], wiring)),
+    );
     for item in items {
         text.push_str(&item);
     }
@@ -17,7 +17,7 @@ pub(super) fn yaml(nodes: &[Node], pods: &[Pod]) -> String {
     text
 }
 
-fn node_item(node: &Node) -> String {
+fn node_item(node: &Node, wiring: Wiring) -> String {
     let Node {
         name,
         underlay,
@@ -25,6 +25,10 @@ fn node_item(node: &Node) -> String {
         pod_cidr_v6,
         ..
     } = node;
+    let v6 = match wiring {
+        Wiring::Flannel => format!("    - {pod_cidr_v6}\n"),
+        Wiring::Calico => String::new(),
+    };
     format!(
         r#"- apiVersion: v1
   kind: Node
@@ -36,8 +40,7 @@ fn node_item(node: &Node) -> String {
     podCIDR: {pod_cidr_v4}
     podCIDRs:
     - {pod_cidr_v4}
-    - {pod_cidr_v6}
-  status:
+{v6}  status:
     addresses:
     - address: {underlay}
       type: InternalIP
@@ -47,7 +50,7 @@ fn node_item(node: &Node) -> String {
     )
 }
 
-fn pod_item(pod: &Pod, node: &Node) -> String {
+fn pod_item(pod: &Pod, node: &Node, wiring: Wiring) -> String {
     let Pod {
         name,
         namespace,
@@ -61,6 +64,10 @@ fn pod_item(pod: &Pod, node: &Node) -> String {
         underlay,
         ..
     } = node;
+    let v6 = match wiring {
+        Wiring::Flannel => format!("    - ip: {v6}\n"),
+        Wiring::Calico => String::new(),
+    };
     let app = name.split('-').next().unwrap_or(name);
     format!(
         r#"- apiVersion: v1
@@ -81,7 +88,6 @@ fn pod_item(pod: &Pod, node: &Node) -> String {
     podIP: {v4}
     podIPs:
     - ip: {v4}
-    - ip: {v6}
-"#
+{v6}"#
     )
 }

@@ -4,12 +4,9 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::{LabSpec, Names};
+use super::{LabSpec, Names, Wiring, wiring::calico};
 use crate::netns::Netns;
 use crate::rng::Rng;
-
-/// What VXLAN costs: outer Ethernet, IPv4, UDP and VXLAN headers, in bytes.
-const VXLAN_OVERHEAD: u32 = 50;
 
 /// A node: the network namespace that plays its host.
 #[derive(Clone, Debug)]
@@ -18,13 +15,13 @@ pub struct Node {
     pub name: String,
     /// Its host's network namespace.
     pub netns: Netns,
-    /// Its address among the nodes: Kubernetes' InternalIP and VXLAN's outer address.
+    /// Its address among the nodes: Kubernetes' InternalIP and the tunnel's outer address.
     pub underlay: Ipv4Addr,
     /// The interface towards the other nodes.
     pub uplink: String,
     /// The MAC address of the uplink.
     pub uplink_mac: String,
-    /// The bridge that its pods are ports of.
+    /// The bridge that its pods are ports of; none is made in Calico's wiring.
     pub bridge: String,
     /// The MAC address of the bridge.
     pub bridge_mac: String,
@@ -32,11 +29,11 @@ pub struct Node {
     pub bridge_v4: Ipv4Addr,
     /// The bridge's IPv6 address, the gateway of its pods.
     pub bridge_v6: Ipv6Addr,
-    /// The VXLAN device.
+    /// The tunnel device: VXLAN or, in Calico's wiring, IP-in-IP.
     pub overlay: String,
     /// The MAC address of the VXLAN device: the inner destination of what comes in.
     pub overlay_mac: String,
-    /// The address of the VXLAN device.
+    /// The address of the tunnel device.
     pub overlay_v4: Ipv4Addr,
     /// The IPv6 address of the VXLAN device.
     pub overlay_v6: Ipv6Addr,
@@ -63,13 +60,13 @@ pub struct Pod {
     pub netns: Netns,
     /// Its IPv4 address.
     pub v4: Ipv4Addr,
-    /// Its IPv6 address.
+    /// Its IPv6 address; it has none in Calico's wiring.
     pub v6: Ipv6Addr,
     /// Its interface, as it is called inside.
     pub interface: String,
     /// The MAC address of its interface.
     pub mac: String,
-    /// The host's end of its interface: a port of the node's bridge.
+    /// The host's end of its interface; in Flannel's wiring a port of the node's bridge.
     pub veth: String,
 }
 
@@ -107,7 +104,7 @@ impl Plan {
             vni: rng.range(1, 0xff_ffff),
             port: u16::try_from(port).expect("all ports are below 65536"),
             mtu,
-            pod_mtu: mtu - VXLAN_OVERHEAD,
+            pod_mtu: mtu - spec.wiring.overhead(),
         }
     }
 }
@@ -132,7 +129,10 @@ fn nodes(spec: &LabSpec, rng: &mut Rng, prefix: &str) -> Vec<Node> {
                 let [a, b, c] = cluster_v6;
                 Ipv6Addr::new(0xfd00 | (a & 0xff), b, c, subnet.into(), 0, 0, 0, host)
             };
-            let [bridge, overlay, uplink] = interfaces(spec.names, rng);
+            let [bridge, mut overlay, uplink] = interfaces(spec.names, rng);
+            if (spec.wiring, spec.names) == (Wiring::Calico, Names::Realistic) {
+                overlay = calico::TUNNEL.to_owned();
+            }
             let [x, y, z] = underlay;
             Node {
                 netns: Netns::named(format!("{prefix}{name}")),
@@ -169,7 +169,14 @@ fn pods(spec: &LabSpec, rng: &mut Rng, prefix: &str, nodes: &[Node]) -> Vec<Pod>
             let [a, b, c, _] = node.bridge_v4.octets();
             let [d, e, f, g, ..] = node.bridge_v6.segments();
             let (interface, veth) = match spec.names {
-                Names::Realistic => ("eth0".to_owned(), format!("veth{:08x}", rng.range(0, !0))),
+                Names::Realistic => {
+                    let number = rng.range(0, !0);
+                    let veth = match spec.wiring {
+                        Wiring::Flannel => format!("veth{number:08x}"),
+                        Wiring::Calico => format!("cali{number:011x}"),
+                    };
+                    ("eth0".to_owned(), veth)
+                }
                 Names::Odd => (
                     rng.pick(&["net1", "flannel.1", "lan", "ens3"]).to_owned(),
                     format!(

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::Pod;
+use super::{Pod, Wiring};
 
 /// How long the whole may take.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -29,7 +29,7 @@ struct Listener {
     missing: HashSet<SocketAddr>,
 }
 
-pub(super) fn reach_each_other(pods: &[Pod]) -> Result<()> {
+pub(super) fn reach_each_other(pods: &[Pod], wiring: Wiring) -> Result<()> {
     // The first pod of each node, the second of each, … : in this order the
     // next one is on another node.
     let mut pods_of_node: HashMap<usize, usize> = HashMap::new();
@@ -41,7 +41,10 @@ pub(super) fn reach_each_other(pods: &[Pod]) -> Result<()> {
     });
     let deadline = Instant::now() + LIMIT;
     reach(&ring, |pod| pod.v4.into(), deadline)?;
-    reach(&ring, |pod| pod.v6.into(), deadline)
+    match wiring {
+        Wiring::Flannel => reach(&ring, |pod| pod.v6.into(), deadline),
+        Wiring::Calico => Ok(()),
+    }
 }
 
 fn reach(ring: &[&Pod], address: impl Fn(&Pod) -> IpAddr, deadline: Instant) -> Result<()> {

@@ -80,7 +80,17 @@ pub(crate) struct Running {
     pub(crate) clean_sent: usize,
 }
 
+/// Names a directory to record what is followed into.
+const FIXTURES: &str = "TRACER_FIXTURES";
+
 impl Case<'_> {
+    /// The file to record it into, if it is to be: `cargo xtask fixtures` does.
+    pub(crate) fn fixture(&self) -> Option<String> {
+        let directory = env::var(FIXTURES).ok()?;
+        let family = if self.stage.v6 { 6 } else { 4 };
+        Some(format!("{directory}/{}-{family}.arrows", self.fault.name))
+    }
+
     /// Makes the fault and sends what shows it, and then what it must not touch.
     pub(crate) fn run(&self) -> Result<Running> {
         let [from, to] = self.fault.beside.ends(self.stage);

@@ -45,7 +45,10 @@ fn check(case: &Case<'_>) -> Result<()> {
     let hold = format!("{}ms", case.fault.hold.as_millis());
     let hold = ["--explain", "--hold", &*hold];
     let mut beside = follow(&stage.lab, case.fault.beside.ends(stage), &hold)?;
-    let mut tracer = follow(&stage.lab, [stage.a(), stage.b()], &hold)?;
+    let fixture = case.fixture();
+    let recording = fixture.iter().flat_map(|file| ["-w", file]);
+    let more: Vec<&str> = hold.into_iter().chain(recording).collect();
+    let mut tracer = follow(&stage.lab, [stage.a(), stage.b()], &more)?;
     let traffic = case.run()?;
     traffic.clean_arrives()?;
 

@@ -1,5 +1,8 @@
 //! Faults that come and go, agents that are missing, and events that are lost.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+
 use anyhow::{Context, Result};
 use serde_json::Value;
 use tracer_tests::faults::{Fault, Sender, Stage, Traffic, all};
@@ -65,22 +68,93 @@ fn without_an_agent_on_the_receiving_node_it_only_left() -> Result<()> {
 
 #[test]
 fn while_events_are_lost_nothing_is_called_lost_or_dropped() -> Result<()> {
-    let fault = fault("middle-loses-all")?;
+    for name in ["middle-loses-all", "nft-forward-far-drop"] {
+        let fault = fault(name)?;
+        let stage = fault.stage(false, None)?;
+        let small = ["--hold", "1s", "--ring-size", "4KiB"];
+        let mut tracer = follow(&stage.lab, [stage.a(), stage.b()], &small)?;
+        fault.make(&stage)?;
+        let mut flood = Sender::new(&stage, Traffic::flood())?;
+        flood.send()?;
+        let lost = |value: &Value| {
+            is(value, "tracer.journey/1") && value["verdict"]["cause"] == "events-lost"
+        };
+        tracer.wait_for(lost, LIMIT)?;
+        let finished = tracer.stop()?;
+        let lost = finished.summary["accounting"]["lost"].as_u64();
+        assert!(lost > Some(0), "{:#}", finished.summary);
+        let flooded = |journey: &Value| journey["packet"]["dst_port"] == flood.port();
+        for journey in finished.journeys.iter().filter(|journey| flooded(journey)) {
+            assert_eq!(journey["verdict"]["kind"], "unknown", "{name}: {journey:#}");
+        }
+    }
+    Ok(())
+}
+
+/// What the follow's beginning or end cuts off is not guessed about, and all
+/// between them is told as it is.
+#[test]
+fn begun_and_ended_in_the_middle_of_a_fault() -> Result<()> {
+    for (name, kind) in [
+        ("middle-loses-all", "lost"),
+        ("nft-forward-far-drop", "dropped"),
+    ] {
+        let fault = fault(name)?;
+        let stage = fault.stage(false, None)?;
+        let mut other = Sender::between(&stage, stage.a2(), stage.b2(), Traffic::datagrams())?;
+        fault.make(&stage)?;
+        let ended = AtomicBool::new(false);
+        let journeys = thread::scope(|scope| {
+            let sending = scope.spawn(|| -> Result<()> {
+                let mut sender = Sender::new(&stage, Traffic::datagrams())?;
+                while !ended.load(Relaxed) {
+                    other.send()?;
+                    sender.send()?;
+                }
+                Ok(())
+            });
+            let followed = || -> Result<Vec<Value>> {
+                let mut tracer = follow(&stage.lab, [stage.a(), stage.b()], &["--hold", "300ms"])?;
+                let known = |value: &Value| value["verdict"]["kind"] == kind;
+                tracer.wait_for(known, LIMIT)?;
+                Ok(tracer.stop()?.journeys)
+            };
+            let journeys = followed();
+            ended.store(true, Relaxed);
+            sending.join().expect("no panic")?;
+            journeys
+        })?;
+        let faulty = |journey: &&Value| journey["packet"]["proto"] == "udp";
+        for journey in journeys.iter().filter(faulty) {
+            let verdict = &journey["verdict"];
+            let honest = verdict["kind"] == kind
+                || (verdict["kind"] == "unknown"
+                    && ["before-start", "still-open", "events-lost"]
+                        .iter()
+                        .any(|cause| verdict["cause"] == *cause));
+            assert!(honest, "{name}: {journey:#}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_expected_decides_the_exit_code() -> Result<()> {
+    let fault = fault("nft-forward-far-drop")?;
     let stage = fault.stage(false, None)?;
-    let small = ["--hold", "1s", "--ring-size", "4KiB"];
-    let mut tracer = follow(&stage.lab, [stage.a(), stage.b()], &small)?;
-    fault.make(&stage)?;
-    let mut flood = Sender::new(&stage, Traffic::flood())?;
-    flood.send()?;
-    let lost =
-        |value: &Value| is(value, "tracer.journey/1") && value["verdict"]["cause"] == "events-lost";
-    tracer.wait_for(lost, LIMIT)?;
-    let finished = tracer.stop()?;
-    let lost = finished.summary["accounting"]["lost"].as_u64();
-    assert!(lost > Some(0), "{:#}", finished.summary);
-    let flooded = |journey: &Value| journey["packet"]["dst_port"] == flood.port();
-    for journey in finished.journeys.iter().filter(|journey| flooded(journey)) {
-        assert_eq!(journey["verdict"]["kind"], "unknown", "{journey:#}");
+    let expect = ["--hold", "1s", "--count", "10", "--expect", "delivered"];
+    for (broken, code) in [(false, 0), (true, 3)] {
+        if broken {
+            fault.make(&stage)?;
+        }
+        let tracer = follow(&stage.lab, [stage.a(), stage.b()], &expect)?;
+        Sender::new(&stage, Traffic::datagrams())?.send()?;
+        let finished = tracer.finish(LIMIT)?;
+        assert_eq!(finished.status.code(), Some(code), "{}", finished.stderr);
+        let told = finished
+            .stderr
+            .contains("expected delivered, but: 10 dropped");
+        assert_eq!(told, broken, "{}", finished.stderr);
     }
     Ok(())
 }

@@ -3,10 +3,14 @@
 
 // Where every event went, against the kernel's own counts.
 mod accounting;
+// The same without a bridge, over IP-in-IP.
+mod calico;
 // Traffic without a fault: everything arrives, everything is seen.
 mod clean;
 // Where a packet must be seen on its way, from how the lab is wired.
 mod expected;
+// Devices whose packets have no Ethernet header.
+mod layer3;
 // When the program starts and ends, relative to the traffic.
 mod moments;
 // What is followed, and what is not.

@@ -18,6 +18,8 @@ pub enum Outcome {
     Done,
     /// No packet matched.
     NothingMatched,
+    /// Packets fared otherwise than was expected.
+    Unexpected,
 }
 
 impl Outcome {
@@ -94,6 +96,7 @@ impl From<clap::Error> for Failure {
 pub(super) fn finish(result: Result<Outcome, Failure>) -> ExitCode {
     let (code, sentence) = match result {
         Ok(Outcome::Done) | Err(Failure::BrokenPipe) => (0, None),
+        Ok(Outcome::Unexpected) => (3, None),
         Ok(Outcome::NothingMatched) => (4, None),
         Err(Failure::Other(sentence)) => (1, Some(sentence)),
         Err(Failure::Syntax(sentence)) => (2, Some(sentence)),

@@ -11,7 +11,7 @@ EXAMPLES
   tracer replay trace.arrows      show it again, anywhere
 
 EXIT CODES
-  0 traced   1 failure   2 bad syntax   4 nothing matched";
+  0 traced   1 failure   2 bad syntax   3 not as expected   4 nothing matched";
 
 /// How `tracer follow` is called; clap's own line would be 120 columns wide.
 pub(super) const FOLLOW_USAGE: &str = "\
@@ -35,6 +35,10 @@ EXAMPLES
     tracer follow --src 10.244.1.0/24 --dst-ip 10.244.2.7 --proto udp \\
       --dst-port 53 --duration 10s -o json
 
+  Whether the next ten packets arrive, for a script:
+    tracer follow --src-ip 10.244.1.5 --dst-ip 10.244.2.7 --count 10 \\
+      --expect delivered
+
   Where it would look:
     tracer follow --src-ip 10.244.1.5 --dst-ip 10.244.2.7 --dry-run
 
@@ -42,6 +46,8 @@ EXIT CODES
   0 traced: at least one packet matched, or all of --dry-run was shown
   1 failure: an unknown name, an unreadable file, a missing capability
   2 bad syntax: arguments that are wrong or contradict each other
+  3 with --expect delivered: a packet was not, or none was seen to be; packets
+    that were on their way at the start or at the end do not count
   4 nothing matched
   When the reader of stdout goes away (| head), tracer ends quietly with 0.";
 

@@ -26,8 +26,8 @@ use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
 use tracing::Level;
 
 pub use args::{
-    Arguments, Command, Destination, DropsArgs, FollowArgs, GroupBy, Output, Protocol, RecordArgs,
-    RecordingArgs, ReplayArgs, ShowArgs, Source, StatsArgs, WatchArgs,
+    Arguments, Command, Destination, DropsArgs, Expected, FollowArgs, GroupBy, Output, Protocol,
+    RecordArgs, RecordingArgs, ReplayArgs, ShowArgs, Source, StatsArgs, WatchArgs,
 };
 pub use drops::DropsSettings;
 pub use error::{Failure, Outcome, SettingsError};

@@ -9,7 +9,7 @@ use tracer_common::config::VXLAN_PORTS;
 
 use super::{
     agents,
-    args::{FollowArgs, Output, Protocol, RecordArgs, RecordingArgs, WatchArgs},
+    args::{Expected, FollowArgs, Output, Protocol, RecordArgs, RecordingArgs, WatchArgs},
     error::SettingsError,
     values::{AgentSpec, EndName, PodName},
 };
@@ -47,6 +47,8 @@ pub struct Settings {
     pub output: Output,
     /// Whether to read what may explain a drop.
     pub explain: bool,
+    /// What has to become of every packet.
+    pub expect: Option<Expected>,
     /// Whether to attach nothing and only show where it would.
     pub dry_run: bool,
     /// Whether to observe the pods' own interfaces.
@@ -127,6 +129,7 @@ impl Settings {
         Ok(Self {
             output: args.output,
             explain: args.explain.is_wanted(),
+            expect: args.expect,
             dry_run: args.dry_run,
             write: args.write.as_deref().map(|path| write(path, recording)),
             key: recording.key.clone(),
@@ -181,6 +184,7 @@ impl Settings {
             hold: args.hold,
             output: Output::default(),
             explain: false,
+            expect: None,
             dry_run: false,
             pod_interfaces: args.pod_interfaces,
             vxlan_ports,

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     journey::{Closed, Engine, Journey, Limits, Owner, Scene},
     link::{Batch, Hello, Report},
-    verdict::{Accounting, Sums, classify, judge},
+    verdict::{Accounting, Kind, Sums, classify, judge},
     view::View,
 };
 
@@ -57,6 +57,9 @@ pub struct Core {
     /// Journeys shown that are more than ARP and neighbour discovery: those
     /// are always there, and not what anybody asks for.
     matched: u64,
+    /// The same by verdict, without those that the follow's beginning or end
+    /// has cut off.
+    fates: BTreeMap<Kind, u64>,
 }
 
 impl Core {
@@ -87,6 +90,7 @@ impl Core {
             hold: limits.hold,
             count,
             matched: 0,
+            fates: BTreeMap::new(),
         }
     }
 
@@ -175,9 +179,6 @@ impl Core {
         if self.count_reached() {
             return Ok(());
         }
-        if !journey.packet.is_neighbour() {
-            self.matched += 1;
-        }
         let witness = Witness {
             ledger: &self.ledger,
             legs: &self.legs,
@@ -185,6 +186,12 @@ impl Core {
             reported,
         };
         let (verdict, parts) = judge(&self.scene, journey, &witness);
+        if !journey.packet.is_neighbour() {
+            self.matched += 1;
+            if !verdict.is_cut_off() {
+                *self.fates.entry(verdict.kind).or_default() += 1;
+            }
+        }
         self.legs.add(&self.scene, journey, &verdict);
         self.sums.add(&self.scene, journey, &verdict);
         view.journey(&self.scene, journey, &verdict, &parts)
@@ -243,6 +250,13 @@ impl Core {
     /// Journeys shown that are more than ARP and neighbour discovery.
     pub(crate) const fn matched(&self) -> u64 {
         self.matched
+    }
+
+    /// The same by verdict, without those that the follow's beginning or end
+    /// has cut off.
+    #[must_use]
+    pub const fn fates(&self) -> &BTreeMap<Kind, u64> {
+        &self.fates
     }
 
     /// How many streams all agents have.

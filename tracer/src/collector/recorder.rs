@@ -42,6 +42,7 @@ impl Recorder {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             recording: crate::random(),
             piece: 0,
+            armed: None,
             // A hash of nothing tells keys apart, and nothing of the key.
             key: key.map_or(0, |key| payload_hash(key, &[0; HASHED_BYTES], 0)),
             time: beginning.time,

@@ -1,6 +1,7 @@
 //! One follow, from the first attachment to the summary.
 
 use std::{
+    collections::BTreeMap,
     io,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -21,7 +22,7 @@ use crate::{
     link::{Batch, Command, Commander, Filter},
     node::NodeError,
     store::RecordError,
-    verdict::explain_nothing,
+    verdict::{Kind, explain_nothing},
     view::{Started, View},
 };
 
@@ -36,10 +37,13 @@ const ASK: Duration = Duration::from_millis(200);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What came of a follow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// Journeys shown that are more than ARP and neighbour discovery.
     pub matched: u64,
+    /// The same by verdict, without those that the follow's beginning or end
+    /// has cut off.
+    pub fates: BTreeMap<Kind, u64>,
 }
 
 /// Why a follow ended early.
@@ -329,6 +333,7 @@ impl<'a, V: View> Session<'a, V> {
         }
         Ok(Outcome {
             matched: self.core.matched(),
+            fates: self.core.fates().clone(),
         })
     }
 }

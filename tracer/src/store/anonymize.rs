@@ -75,6 +75,7 @@ impl Anonymizer {
             version,
             recording,
             piece,
+            armed,
             key,
             time,
             follow: _,
@@ -109,6 +110,7 @@ impl Anonymizer {
             version,
             recording,
             piece,
+            armed,
             key,
             time,
             follow: ends.map_or_else(String::new, |(a, b)| format!("{a} → {b} (anonymized)")),
@@ -308,12 +310,12 @@ impl Anonymizer {
         let Report {
             time,
             counters,
+            gone,
+            sample,
             malformed,
             elsewhere,
             drops,
             health,
-            gone,
-            sample,
         } = report;
         let elsewhere = elsewhere.into_iter().map(|mut other| {
             other.src = self.address(other.src);
@@ -323,12 +325,12 @@ impl Anonymizer {
         Report {
             time,
             counters,
+            gone,
+            sample,
             malformed,
             elsewhere: elsewhere.collect(),
             drops,
             health: health.map(|health| self.health(health)),
-            gone,
-            sample,
         }
     }
 

@@ -361,9 +361,18 @@ pub(super) struct WordsReader<W> {
 }
 
 impl<W: Word> WordsReader<W> {
+    /// All words.
+    pub(super) fn words(&self) -> &[W] {
+        &self.values
+    }
+
+    /// Index of the word in a row.
+    pub(super) fn key(&self, row: usize) -> Option<usize> {
+        usize::try_from(number(&self.keys, row)?).ok()
+    }
+
     pub(super) fn get(&self, row: usize) -> Option<&W> {
-        let key = number(&self.keys, row)?;
-        self.values.get(usize::try_from(key).ok()?)
+        self.values.get(self.key(row)?)
     }
 }
 

@@ -8,7 +8,7 @@ use tracer_common::drop::Scope;
 use super::{
     column::{flag, number, text, texts},
     encode::scope_name,
-    table::Table,
+    table::{Record, Table},
 };
 use crate::{
     link::{
@@ -18,21 +18,11 @@ use crate::{
     node::kernel,
 };
 
-/// What a row says.
-pub(super) enum Row {
-    Hop(usize, Hop),
-    Freed(usize, Freed),
-    /// The end of a batch of an agent's stream.
-    Border {
-        agent: usize,
-        stream: usize,
-        watermark: u64,
-        report: Option<Report>,
-        /// Whether it is from before this file.
-        state: bool,
-    },
-    Armed(i64),
-    End(i64),
+/// The end of a batch of an agent's stream.
+pub(super) struct Border {
+    pub(super) stream: usize,
+    pub(super) watermark: u64,
+    pub(super) report: Option<Report>,
 }
 
 /// The row that cannot be read lacks a value in this column, or has one that
@@ -41,41 +31,37 @@ pub(super) enum Row {
 pub(super) struct Unreadable(pub(super) &'static str);
 
 impl Table {
-    /// What a row says, on these nodes.
-    pub(super) fn row(&self, nodes: &[Hello], row: usize) -> Result<Row, Unreadable> {
+    /// The nodes by their key in the dictionary of names.
+    pub(super) fn agents(&self, nodes: &[Hello]) -> Vec<Option<usize>> {
+        let names = self.node.words().iter();
+        names
+            .map(|name| nodes.iter().position(|hello| *hello.node == **name))
+            .collect()
+    }
+
+    /// What a row is, and when that was.
+    pub(super) fn record(&self, row: usize) -> Result<(Record, i64), Unreadable> {
         let time = number(&self.time, row).ok_or(Unreadable("time"))?;
-        let agent = || {
-            let name = self.node.get(row)?;
-            nodes.iter().position(|hello| *hello.node == **name)
-        };
-        let agent = agent().ok_or(Unreadable("node"));
         let record = self.record.get(row).ok_or(Unreadable("record"))?;
-        let record = match &**record {
-            "hop" => {
-                let agent = agent?;
-                Row::Hop(agent, self.hop(&nodes[agent], row, time)?)
-            }
-            "drop" => {
-                let agent = agent?;
-                Row::Freed(agent, self.freed(&nodes[agent], row, time)?)
-            }
-            kind @ ("batch" | "state") => {
-                let agent = agent?;
-                let stream = number(&self.stream, row).map(usize::from);
-                let stream = stream.filter(|stream| *stream < nodes[agent].streams);
-                Row::Border {
-                    agent,
-                    stream: stream.ok_or(Unreadable("stream"))?,
-                    watermark: number(&self.watermark, row).ok_or(Unreadable("watermark"))?,
-                    report: self.report(&nodes[agent], row)?,
-                    state: kind == "state",
-                }
-            }
-            "armed" => Row::Armed(time),
-            "end" => Row::End(time),
-            _ => return Err(Unreadable("record")),
-        };
-        Ok(record)
+        Ok((*record, time))
+    }
+
+    /// Whose a row is.
+    pub(super) fn agent(&self, agents: &[Option<usize>], row: usize) -> Result<usize, Unreadable> {
+        let agent = self.node.key(row).and_then(|key| *agents.get(key)?);
+        agent.ok_or(Unreadable("node"))
+    }
+
+    /// What a row of a `batch` or `state` says.
+    pub(super) fn border(&self, hello: &Hello, row: usize) -> Result<Border, Unreadable> {
+        let stream = number(&self.stream, row).map(usize::from);
+        Ok(Border {
+            stream: stream
+                .filter(|stream| *stream < hello.streams)
+                .ok_or(Unreadable("stream"))?,
+            watermark: number(&self.watermark, row).ok_or(Unreadable("watermark"))?,
+            report: self.report(hello, row)?,
+        })
     }
 
     fn report(&self, hello: &Hello, row: usize) -> Result<Option<Report>, Unreadable> {
@@ -90,7 +76,9 @@ impl Table {
         Ok(Some(report))
     }
 
-    fn hop(&self, hello: &Hello, row: usize, time: i64) -> Result<Hop, Unreadable> {
+    /// The packet that a row says passed.
+    #[inline]
+    pub(super) fn hop(&self, hello: &Hello, row: usize, time: i64) -> Result<Hop, Unreadable> {
         let point = number(&self.point, row).map(usize::from);
         let point = point.ok_or(Unreadable("point"))?;
         let place = hello.points.get(point).ok_or(Unreadable("point"))?;
@@ -112,7 +100,8 @@ impl Table {
         })
     }
 
-    fn freed(&self, hello: &Hello, row: usize, time: i64) -> Result<Freed, Unreadable> {
+    /// The packet that a row says was freed.
+    pub(super) fn freed(&self, hello: &Hello, row: usize, time: i64) -> Result<Freed, Unreadable> {
         let scope = |name: &Arc<str>| {
             let all = [Scope::Receiver, Scope::Device, Scope::Socket];
             let found = all.into_iter().find(|scope| scope_name(*scope) == &**name);

@@ -6,14 +6,13 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use tracer_common::drop::Scope;
 
-use super::table::Builders;
+use super::table::{Builders, Record};
 use crate::link::{Batch, Encap, Freed, Hello, Hop, Icmp, Packet, Report, Tcp, Transport};
 
 /// Rows on their way to a file.
 pub(super) struct Rows {
     schema: SchemaRef,
     nodes: Vec<Node>,
-    kinds: Kinds,
     builders: Builders,
 }
 
@@ -29,16 +28,6 @@ struct Place {
     netns: Arc<str>,
     interface: Arc<str>,
     direction: crate::link::Direction,
-}
-
-/// Words that stand in nearly every row.
-struct Kinds {
-    hop: Arc<str>,
-    drop: Arc<str>,
-    batch: Arc<str>,
-    state: Arc<str>,
-    armed: Arc<str>,
-    end: Arc<str>,
 }
 
 impl Rows {
@@ -59,14 +48,6 @@ impl Rows {
         Self {
             schema,
             nodes: nodes.iter().map(node).collect(),
-            kinds: Kinds {
-                hop: Arc::from("hop"),
-                drop: Arc::from("drop"),
-                batch: Arc::from("batch"),
-                state: Arc::from("state"),
-                armed: Arc::from("armed"),
-                end: Arc::from("end"),
-            },
             builders: Builders::default(),
         }
     }
@@ -91,8 +72,7 @@ impl Rows {
             self.freed(agent, freed);
         }
         let report = batch.report.as_ref();
-        let kind = Arc::clone(&self.kinds.batch);
-        self.border(&kind, agent, batch.stream, batch.watermark, report);
+        self.border(Record::Batch, agent, batch.stream, batch.watermark, report);
     }
 
     /// Adds what is known of a stream from before this file.
@@ -103,14 +83,13 @@ impl Rows {
         watermark: u64,
         report: Option<&Report>,
     ) {
-        let kind = Arc::clone(&self.kinds.state);
-        self.border(&kind, agent, stream, watermark, report);
+        self.border(Record::State, agent, stream, watermark, report);
     }
 
     /// Adds that all points are observed from `time` on.
     pub(super) fn armed(&mut self, time: i64) {
         let row = self.builders.rows;
-        self.builders.record.set(row, &self.kinds.armed);
+        self.builders.record.set(row, &Record::Armed);
         self.builders.time.set(row, time);
         self.builders.rows += 1;
     }
@@ -118,14 +97,14 @@ impl Rows {
     /// Adds that nothing more will come.
     pub(super) fn end(&mut self, time: i64) {
         let row = self.builders.rows;
-        self.builders.record.set(row, &self.kinds.end);
+        self.builders.record.set(row, &Record::End);
         self.builders.time.set(row, time);
         self.builders.rows += 1;
     }
 
     fn border(
         &mut self,
-        kind: &Arc<str>,
+        kind: Record,
         agent: usize,
         stream: usize,
         watermark: u64,
@@ -134,7 +113,7 @@ impl Rows {
         let node = &self.nodes[agent];
         let to = &mut self.builders;
         let row = to.rows;
-        to.record.set(row, kind);
+        to.record.set(row, &kind);
         to.time.set(row, unix(watermark, node.offset));
         to.node.set(row, &node.name);
         to.stream
@@ -152,7 +131,7 @@ impl Rows {
         let place = &node.points[hop.point];
         let to = &mut self.builders;
         let row = to.rows;
-        to.record.set(row, &self.kinds.hop);
+        to.record.set(row, &Record::Hop);
         to.time.set(row, unix(hop.time, node.offset));
         to.node.set(row, &node.name);
         to.netns.set(row, &place.netns);
@@ -180,7 +159,7 @@ impl Rows {
         let node = &self.nodes[agent];
         let to = &mut self.builders;
         let row = to.rows;
-        to.record.set(row, &self.kinds.drop);
+        to.record.set(row, &Record::Drop);
         to.time.set(row, unix(freed.time, node.offset));
         to.node.set(row, &node.name);
         if let Some(netns) = &freed.netns {

@@ -36,6 +36,9 @@ pub struct Head {
     pub recording: u64,
     /// Which piece this is, from 0.
     pub piece: u32,
+    /// From when on all points were observed, Unix time, ns, where that is told
+    /// in an earlier piece.
+    pub armed: Option<i64>,
     /// Equal where payload hashes can be compared.
     pub key: u64,
     /// When the agents had started, Unix time, ns.

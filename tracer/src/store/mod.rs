@@ -31,6 +31,8 @@ mod message;
 mod reader;
 mod recordings;
 mod table;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub(crate) use anonymize::Anonymizer;

@@ -13,11 +13,11 @@ use arrow_buffer::Buffer;
 use arrow_ipc::{convert::try_fb_to_schema, reader::StreamDecoder, root_as_message};
 
 use super::{
-    decode::{Row, Unreadable},
+    decode::Unreadable,
     error::TraceError,
     head::{HEAD_KEY, Head, SCHEMA_KEY},
     message::{self, Next},
-    table::{SCHEMA, Table},
+    table::{Record, SCHEMA, Table},
 };
 use crate::link::{Batch, Report};
 
@@ -198,70 +198,66 @@ impl<R: Read> Reader<R> {
             Ok(table) => table,
             Err(column) => return Err(self.damage(format!("the column {column} is not there"))),
         };
+        let agents = table.agents(&self.head.nodes);
         for row in 0..table.rows {
-            match table.row(&self.head.nodes, row) {
-                Ok(row) => self.add(row)?,
-                Err(Unreadable(column)) => {
-                    return Err(self.damage(format!("{column} of a row cannot be")));
-                }
+            if let Err(Unreadable(column)) = self.add(&table, &agents, row) {
+                return Err(self.damage(format!("{column} of a row cannot be")));
             }
         }
         Ok(())
     }
 
-    fn add(&mut self, row: Row) -> Result<(), TraceError> {
-        match row {
-            Row::Hop(agent, hop) => {
-                self.own(agent)?;
-                self.open.hops.push(hop);
+    fn add(
+        &mut self,
+        table: &Table,
+        agents: &[Option<usize>],
+        row: usize,
+    ) -> Result<(), Unreadable> {
+        let (record, time) = table.record(row)?;
+        match record {
+            Record::Armed => {
+                self.ready.push_back(Event::Armed(time));
+                return Ok(());
             }
-            Row::Freed(agent, freed) => {
-                self.own(agent)?;
-                self.open.freed.push(freed);
+            Record::End => {
+                self.ready.push_back(Event::End(time));
+                return Ok(());
             }
-            Row::Border {
-                agent,
-                stream,
-                watermark,
-                report,
-                state: false,
-            } => {
-                self.own(agent)?;
+            Record::Hop | Record::Drop | Record::Batch | Record::State => {}
+        }
+        let agent = table.agent(agents, row)?;
+        let hello = &self.head.nodes[agent];
+        // Batches are written whole, one after the other.
+        if record != Record::State && *self.owner.get_or_insert(agent) != agent {
+            return Err(Unreadable("node"));
+        }
+        match record {
+            Record::Hop => self.open.hops.push(table.hop(hello, row, time)?),
+            Record::Drop => self.open.freed.push(table.freed(hello, row, time)?),
+            Record::Batch => {
+                let border = table.border(hello, row)?;
                 let batch = Batch {
-                    stream,
-                    watermark,
-                    report,
+                    stream: border.stream,
+                    watermark: border.watermark,
+                    report: border.report,
                     ..std::mem::take(&mut self.open)
                 };
                 self.owner = None;
                 let batch = Box::new(batch);
                 self.ready.push_back(Event::Batch { agent, batch });
             }
-            Row::Border {
-                agent,
-                stream,
-                watermark,
-                report,
-                state: true,
-            } => self.ready.push_back(Event::State {
-                agent,
-                stream,
-                watermark,
-                report: report.map(Box::new),
-            }),
-            Row::Armed(time) => self.ready.push_back(Event::Armed(time)),
-            Row::End(time) => self.ready.push_back(Event::End(time)),
+            Record::State => {
+                let border = table.border(hello, row)?;
+                self.ready.push_back(Event::State {
+                    agent,
+                    stream: border.stream,
+                    watermark: border.watermark,
+                    report: border.report.map(Box::new),
+                });
+            }
+            Record::Armed | Record::End => {}
         }
         Ok(())
-    }
-
-    /// Batches are written whole, one after the other.
-    fn own(&mut self, agent: usize) -> Result<(), TraceError> {
-        if *self.owner.get_or_insert(agent) == agent {
-            Ok(())
-        } else {
-            Err(self.damage("batches of two nodes are mixed"))
-        }
     }
 }
 

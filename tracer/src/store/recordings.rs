@@ -39,6 +39,10 @@ struct Chain {
     continued: bool,
     /// Until when what happened is in a piece that is not there.
     begins: i64,
+    /// From when on that piece says that all points were observed; to be told.
+    armed: Option<i64>,
+    /// What comes after that.
+    held: Option<Event>,
     /// The piece that ended in the middle.
     cut: Option<PathBuf>,
 }
@@ -175,6 +179,8 @@ impl Chain {
     fn new(first: usize, reader: Reader) -> Self {
         Self {
             first,
+            armed: reader.head().armed,
+            held: None,
             reader,
             rest: VecDeque::new(),
             next: None,
@@ -187,7 +193,11 @@ impl Chain {
     /// Reads what comes next.
     fn advance(&mut self) -> Result<(), JoinError> {
         loop {
-            let Some(event) = self.reader.next().transpose()? else {
+            let event = match self.held.take() {
+                Some(event) => Some(event),
+                None => self.reader.next().transpose()?,
+            };
+            let Some(event) = event else {
                 if self.reader.cut() {
                     self.cut = Some(self.reader.path().to_owned());
                 }
@@ -198,6 +208,13 @@ impl Chain {
                 self.continued = true;
                 continue;
             };
+            if !matches!(event, Event::State { .. })
+                && let Some(time) = self.armed.take()
+            {
+                self.held = Some(event);
+                self.next = Some((i64::MIN, Event::Armed(time.max(self.begins))));
+                return Ok(());
+            }
             let nodes = &self.reader.head().nodes;
             let unix = |agent: usize, time: u64| {
                 let offset = nodes[agent].realtime_offset;
@@ -205,7 +222,7 @@ impl Chain {
             };
             let next = match event {
                 // The piece before has all of that.
-                Event::State { .. } | Event::Armed(_) if self.continued => continue,
+                Event::State { .. } if self.continued => continue,
                 Event::State {
                     agent,
                     stream,
@@ -223,7 +240,7 @@ impl Chain {
                     };
                     (i64::MIN, state)
                 }
-                Event::Armed(time) => (i64::MIN, Event::Armed(time.max(self.begins))),
+                Event::Armed(time) => (i64::MIN, Event::Armed(time)),
                 Event::Batch { agent, batch } => {
                     let time = unix(agent, batch.watermark);
                     let agent = agent + self.first;

@@ -12,7 +12,7 @@ use arrow_array::{
 use arrow_schema::DataType;
 
 use super::column::{
-    Builder, Bytes, Flag, Kind, Number, Reader, Text, Texts, Time, Words, columns,
+    Builder, Bytes, Flag, Kind, Number, Reader, Text, Texts, Time, Word, Words, columns,
 };
 use crate::link::{Direction, EncapKind, Mac, Proto};
 
@@ -25,8 +25,51 @@ type U32 = Number<UInt32Type>;
 type U64 = Number<UInt64Type>;
 type Name = Words<Arc<str>>;
 
+/// What a row is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Record {
+    Hop,
+    Drop,
+    Batch,
+    State,
+    Armed,
+    End,
+}
+
+impl Record {
+    const ALL: [Self; 6] = [
+        Self::Hop,
+        Self::Drop,
+        Self::Batch,
+        Self::State,
+        Self::Armed,
+        Self::End,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Hop => "hop",
+            Self::Drop => "drop",
+            Self::Batch => "batch",
+            Self::State => "state",
+            Self::Armed => "armed",
+            Self::End => "end",
+        }
+    }
+}
+
+impl Word for Record {
+    fn write(&self) -> String {
+        self.name().to_owned()
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|record| record.name() == text)
+    }
+}
+
 columns! {
-    record: Name, "`hop`: a packet passed an observation point. `drop`: a kernel freed a packet. `batch`: what an agent's stream sent before this row is complete. `armed`: from now on all points are observed. `state`: as `batch`, repeated from the file before. `end`: the recording ended here.";
+    record: Words<Record>, "`hop`: a packet passed an observation point. `drop`: a kernel freed a packet. `batch`: what an agent's stream sent before this row is complete. `armed`: from now on all points are observed. `state`: as `batch`, repeated from the file before. `end`: the recording ended here.";
     time: Time, "When, in Unix time; of `batch` and `state` the watermark: everything of this stream before it is in the rows before. Each node's own clock.";
     node: Name, "The node.";
     netns: Name, "`host`, or the pod whose network namespace it was in; null if the kernel does not tell.";

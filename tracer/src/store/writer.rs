@@ -105,7 +105,7 @@ impl Writer {
     ///
     /// # Errors
     /// If the file takes no more.
-    pub(crate) fn begin(&mut self, head: Head) -> Result<(), RecordError> {
+    pub fn begin(&mut self, head: Head) -> Result<(), RecordError> {
         let schema = head.schema();
         let states = head.nodes.iter();
         let states = states.map(|hello| vec![State::default(); hello.streams]);
@@ -125,7 +125,7 @@ impl Writer {
     ///
     /// # Errors
     /// If the file takes no more.
-    pub(crate) fn batch(&mut self, agent: usize, batch: &Batch) -> Result<(), RecordError> {
+    pub fn batch(&mut self, agent: usize, batch: &Batch) -> Result<(), RecordError> {
         let Some(recording) = &mut self.recording else {
             return Ok(());
         };
@@ -145,7 +145,7 @@ impl Writer {
     }
 
     /// Takes note that all points are observed from `time` on, Unix time, ns.
-    pub(crate) fn armed(&mut self, time: i64) {
+    pub fn armed(&mut self, time: i64) {
         if let Some(recording) = &mut self.recording {
             recording.armed = Some(time);
             recording.rows.armed(time);
@@ -157,7 +157,7 @@ impl Writer {
     ///
     /// # Errors
     /// If the file takes no more.
-    pub(crate) fn end(&mut self, time: i64) -> Result<Written, RecordError> {
+    pub fn end(&mut self, time: i64) -> Result<Written, RecordError> {
         if let Some(recording) = &mut self.recording {
             recording.rows.end(time);
             self.flush()?;
@@ -205,6 +205,7 @@ impl Writer {
             return Ok(());
         };
         recording.head.piece += 1;
+        recording.head.armed = recording.armed;
         let piece = recording.head.piece;
         self.file = create(&piece_path(&self.path, piece))?;
         self.len = 0;
@@ -220,9 +221,6 @@ impl Writer {
                 let report = state.report.as_ref();
                 recording.rows.state(agent, stream, state.watermark, report);
             }
-        }
-        if let Some(time) = recording.armed {
-            recording.rows.armed(time);
         }
         write_rows(&mut recording.stream, &recording.rows.finish());
         let bytes = std::mem::take(recording.stream.get_mut());

@@ -20,6 +20,14 @@ pub struct Verdict {
     pub text: String,
 }
 
+impl Verdict {
+    /// Whether the follow's own beginning or end is why nothing is known.
+    #[must_use]
+    pub fn is_cut_off(&self) -> bool {
+        self.kind == Kind::Unknown && matches!(self.cause, Some("before-start" | "still-open"))
+    }
+}
+
 /// What can happen to a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -18,9 +18,9 @@ use crate::{
 };
 
 /// Columns of each figure.
-const FIGURE: usize = 9;
+const FIGURE: usize = 8;
 /// What the figures leave of a line's 80 columns.
-const NAME: usize = 35;
+const NAME: usize = 38;
 
 /// For people: 80 columns.
 ///

@@ -116,6 +116,7 @@ fn documented_examples_are_real() {
         ("started", spread(&ping[0])),
         ("journey", spread(&ping[1])),
         ("summary", spread(&ping[3])),
+        ("dropped", spread(&of("dropped"))),
         ("tcp", spread(packet(&of("tcp")))),
         ("arp", spread(packet(&of("arp")))),
         ("nd", spread(packet(&of("nd")))),

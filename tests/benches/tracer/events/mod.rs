@@ -3,6 +3,7 @@
 
 mod agents;
 mod memory;
+mod trace;
 mod traffic;
 
 use std::collections::BTreeMap;
@@ -95,7 +96,7 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
     let most = sample(|round| round.most / f64::from(1 << 20));
     row("memory at most, MiB", &most, 0, String::new());
     report.add(table);
-    Ok(())
+    trace::measure(report)
 }
 
 fn round() -> Result<Round> {

@@ -2,9 +2,9 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, ValueHint};
+use clap::{Args, ValueEnum, ValueHint};
 
-use super::{Explain, OUTPUT, Output, RECORDING, WHERE, WatchArgs};
+use super::{END, Explain, OUTPUT, Output, RECORDING, WHERE, WatchArgs};
 use crate::cli::values;
 
 /// The arguments of `tracer follow`.
@@ -13,6 +13,10 @@ pub struct FollowArgs {
     /// What to follow, where to look, and when to end.
     #[command(flatten)]
     pub watch: WatchArgs,
+
+    /// Exit with 3 if any packet that matched fared otherwise
+    #[arg(long, value_enum, value_name = "VERDICT", help_heading = END)]
+    pub expect: Option<Expected>,
 
     /// Show where it would look, on which nodes, and what could hide packets there; attach nothing
     #[arg(long, help_heading = WHERE)]
@@ -33,6 +37,13 @@ pub struct FollowArgs {
     /// How to record.
     #[command(flatten)]
     pub recording: RecordingArgs,
+}
+
+/// What is to become of every packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Expected {
+    /// It arrives
+    Delivered,
 }
 
 /// The arguments of `tracer record`.

@@ -13,7 +13,7 @@ use clap_complete::Shell;
 use super::help;
 
 pub use drops::DropsArgs;
-pub use follow::{FollowArgs, RecordArgs, RecordingArgs};
+pub use follow::{Expected, FollowArgs, RecordArgs, RecordingArgs};
 pub use traces::{GroupBy, ReplayArgs, ShowArgs, StatsArgs};
 pub use watch::{Destination, Source, WatchArgs};
 

@@ -68,11 +68,30 @@ impl Node {
         node
     }
 
+    /// A node of a Calico cluster with IP-in-IP, with the same addresses: no bridge, and a route to the pod
+    /// alone.
+    pub(super) fn calico() -> Self {
+        let mut node = Self::default();
+        node.link(UPLINK, "", None);
+        node.link(VETH, "veth", None);
+        node.link(TUNNEL, "ipip", None);
+        node.host.addresses = vec![
+            (UPLINK, ip("192.0.2.1")),
+            (TUNNEL, ip("10.1.0.0")),
+            (VETH, ip("fe80::ecee:eeff:feee:eeee")),
+        ];
+        node.route("10.1.0.5", &[(VETH, None)], true);
+        node.out("10.2.0.7", TUNNEL, Some("192.0.2.2"));
+        node.out("192.0.2.2", UPLINK, None);
+        node
+    }
+
     pub(super) fn link(&mut self, index: u32, kind: &str, master: Option<u32>) -> &mut Link {
         let link = Link {
             index,
             name: format!("if{index}"),
             kind: kind.to_owned(),
+            ether: kind != "ipip",
             up: true,
             master,
             ..Link::default()

@@ -164,8 +164,11 @@ impl<'b, R: Router> Search<'_, 'b, R> {
         if ends.is_empty() {
             ends.extend(tunnel.far_end);
         }
-        // Tunnels without a forwarding table take the route's gateway, which then is the node itself.
-        if ends.is_empty() && tunnel.vxlan.is_none() && (node.is_empty() || node.contains(&next)) {
+        // Tunnels without a forwarding table take the route's gateway, which then is the node itself; of most
+        // kinds that is a guess.
+        let takes_gateway = matches!(tunnel.kind.as_str(), "ipip" | "gre");
+        let plausible = takes_gateway || node.is_empty() || node.contains(&next);
+        if ends.is_empty() && tunnel.vxlan.is_none() && plausible {
             let gateway = Some(next).filter(|next| *next != remote.address);
             ends.extend(gateway.filter(|gateway| tunnel.carries_over(*gateway)));
         }
@@ -194,7 +197,9 @@ impl<'b, R: Router> Search<'_, 'b, R> {
 mod tests {
     use super::super::{
         Role,
-        fixture::{BRIDGE, Node, POD_SIDE, TUNNEL, UPLINK, VTEP_MAC, found, ip, pod_side_and},
+        fixture::{
+            BRIDGE, Node, POD_SIDE, TUNNEL, UPLINK, VETH, VTEP_MAC, found, ip, pod_side_and,
+        },
     };
 
     #[test]
@@ -277,6 +282,39 @@ mod tests {
         node.out("10.2.0.7", TUNNEL, None);
         node.link(TUNNEL, "ipip", None).far_end = Some(ip("192.0.2.2"));
         assert_eq!(found(&node.towards("10.2.0.7", &[])), pod_side_and(&rest));
+    }
+
+    #[test]
+    fn calico_between_nodes() {
+        for node_addresses in [&["192.0.2.2"][..], &[]] {
+            let plan = Node::calico().towards("10.2.0.7", node_addresses);
+            let way = [
+                (Role::PodVeth, VETH),
+                (Role::Overlay, TUNNEL),
+                (Role::Uplink, UPLINK),
+            ];
+            assert_eq!(found(&plan), way);
+            let l2: Vec<bool> = plan.interfaces.iter().map(|found| found.l2).collect();
+            assert_eq!(l2, [true, false, true]);
+            assert!(plan.next_hops.contains(&ip("192.0.2.2")));
+            assert!(plan.notes.is_empty(), "{:?}", plan.notes);
+        }
+    }
+
+    #[test]
+    fn a_route_to_another_node_than_the_pods_is_said() {
+        let mut node = Node::calico();
+        node.link(3, "", None);
+        node.out("192.0.2.3", 3, None);
+        let plan = node.towards("10.2.0.7", &["192.0.2.3"]);
+        let both = [
+            (Role::PodVeth, VETH),
+            (Role::Overlay, TUNNEL),
+            (Role::Uplink, UPLINK),
+            (Role::Uplink, 3),
+        ];
+        assert_eq!(found(&plan), both);
+        assert!(plan.notes[0].contains("192.0.2.2"), "{:?}", plan.notes);
     }
 
     #[test]

@@ -116,3 +116,6 @@ pub fn replay(recordings: &mut Recordings, view: &mut impl View) -> io::Result<R
         broken,
     })
 }
+
+#[cfg(test)]
+mod tests;

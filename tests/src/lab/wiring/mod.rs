@@ -1,0 +1,127 @@
+//! What the daemon and the CNI plugin of a network would have made, made by
+//! hand with iproute2: here what all wirings have in common, the namespaces
+//! and the cables.
+
+pub(super) mod calico;
+mod flannel;
+
+use std::fmt::Write;
+
+use anyhow::{Context, Result};
+
+use super::{Lab, LabSpec, Node, Wiring};
+use crate::netns::Netns;
+use crate::process;
+
+/// The middle box's bridge.
+const MIDDLE_BRIDGE: &str = "wire";
+
+/// Makes all that `lab` describes. What exists after a failure, the lab's
+/// claim removes.
+pub(super) fn wire(lab: &Lab, spec: &LabSpec) -> Result<()> {
+    make_namespaces(lab)?;
+    make_cables(lab)?;
+    set_up_middle(lab)?;
+    for node in &lab.nodes {
+        match lab.wiring {
+            Wiring::Flannel => flannel::set_up_node(lab, spec, node),
+            Wiring::Calico => calico::set_up_node(lab, node),
+        }
+        .with_context(|| format!("cannot set up {}", node.name))?;
+    }
+    for pod in &lab.pods {
+        match lab.wiring {
+            Wiring::Flannel => flannel::set_up_pod(pod, lab.node_of(pod)),
+            Wiring::Calico => calico::set_up_pod(pod),
+        }
+        .with_context(|| format!("cannot set up {}", pod.name))?;
+    }
+    Ok(())
+}
+
+fn make_namespaces(lab: &Lab) -> Result<()> {
+    let nodes = lab.nodes.iter().map(|node| &node.netns);
+    let pods = lab.pods.iter().map(|pod| &pod.netns);
+    let mut script = String::new();
+    for netns in [&lab.middle]
+        .into_iter()
+        .chain(nodes.clone())
+        .chain(pods.clone())
+    {
+        writeln!(script, "netns add {}", netns.name)?;
+    }
+    process::run(process::command("ip").args(["-batch", "-"]), &script)
+        .context("cannot make network namespaces")?;
+
+    // Before there are interfaces, which take over what `default` says.
+    lab.middle
+        .sysctl(&[("ipv6/conf/default/disable_ipv6", "1")])?;
+    for netns in nodes {
+        netns.sysctl(&[
+            ("ipv4/ip_forward", "1"),
+            ("ipv4/conf/all/rp_filter", "0"),
+            ("ipv4/conf/default/rp_filter", "0"),
+            ("ipv6/conf/all/forwarding", "1"),
+            ("ipv6/conf/default/forwarding", "1"),
+        ])?;
+        keep_ipv6_quiet(netns)?;
+    }
+    pods.into_iter().try_for_each(keep_ipv6_quiet)
+}
+
+/// Addresses count at once, without a second of duplicate detection, and
+/// nobody asks for routers that are not there.
+fn keep_ipv6_quiet(netns: &Netns) -> Result<()> {
+    netns.sysctl(&[
+        ("ipv6/conf/default/disable_ipv6", "0"),
+        ("ipv6/conf/default/accept_dad", "0"),
+        ("ipv6/conf/default/accept_ra", "0"),
+        ("ipv6/conf/default/router_solicitations", "0"),
+    ])
+}
+
+/// Lays the veth pairs, each end right where it belongs.
+fn make_cables(lab: &Lab) -> Result<()> {
+    let mut script = String::new();
+    let mut cable = |[inner, outer]: [(&Netns, &str); 2], mac: &str, mtu: u32| {
+        writeln!(
+            script,
+            "link add name {} netns {} address {mac} mtu {mtu} \
+             type veth peer name {} netns {} mtu {mtu}",
+            inner.1, inner.0.name, outer.1, outer.0.name,
+        )
+    };
+    for node in &lab.nodes {
+        let ends = [
+            (&node.netns, &*node.uplink),
+            (&lab.middle, &*node.middle_port),
+        ];
+        cable(ends, &node.uplink_mac, lab.mtu)?;
+    }
+    for pod in &lab.pods {
+        let host = &lab.nodes[pod.node].netns;
+        let ends = [(&pod.netns, &*pod.interface), (host, &*pod.veth)];
+        cable(ends, &pod.mac, lab.pod_mtu)?;
+    }
+    process::run(process::command("ip").args(["-batch", "-"]), &script)
+        .map(drop)
+        .context("cannot make veth pairs")
+}
+
+fn set_up_middle(lab: &Lab) -> Result<()> {
+    let mut script = format!(
+        "link add name {MIDDLE_BRIDGE} mtu {} type bridge\n\
+         link set dev {MIDDLE_BRIDGE} up\n",
+        lab.mtu
+    );
+    for Node { middle_port, .. } in &lab.nodes {
+        writeln!(
+            script,
+            "link set dev {middle_port} master {MIDDLE_BRIDGE} up"
+        )?;
+    }
+    lab.middle
+        .batch("ip -batch -", &script)
+        .map(drop)
+        .context("cannot set up the middle box")
+}

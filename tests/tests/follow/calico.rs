@@ -1,0 +1,74 @@
+//! Calico's wiring: no bridge, and a tunnel device without Ethernet header.
+//! On a kernel that has no IP-in-IP, `cargo xtask kernels` runs this on one
+//! that has.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::Value;
+use tracer_tests::{
+    Lab, LabSpec, Names, Wiring,
+    program::{LIMIT, Tracer},
+    traffic::Flow,
+};
+
+use crate::expected::{by_protocol, check_balance, check_clean, is_neighbour, pod};
+
+#[test]
+fn all_traffic_arrives_over_ip_in_ip_and_on_one_node() -> Result<()> {
+    if Wiring::Calico.is_for_another_kernel()? {
+        return Ok(());
+    }
+    for (names, to) in [
+        (Names::Realistic, 2),
+        (Names::Odd, 2),
+        (Names::Realistic, 1),
+    ] {
+        let lab = Lab::new(&LabSpec {
+            pods_per_node: 2,
+            wiring: Wiring::Calico,
+            names,
+            ..LabSpec::default()
+        })?;
+        let [a, b] = [&lab.pods[0], &lab.pods[to]];
+        let follow = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
+        let mut tracer = Tracer::follow(&lab, follow)?;
+        tracer.wait_started(LIMIT)?;
+
+        let flow = Flow::new(a, b);
+        let pings = flow.ping(20, Duration::from_millis(2))?;
+        let datagrams = flow.udp_exchange(100, 64)?;
+        assert!(flow.udp_exchange(3, 20_000)?.is_complete(), "in fragments");
+        let connects = flow.tcp_connects(5)?;
+        let bulk = flow.tcp_bulk(1_000_000)?;
+        for tally in [pings, datagrams, connects, bulk] {
+            assert!(tally.is_complete(), "{tally:?}");
+        }
+
+        let finished = tracer.stop()?;
+        assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
+        let between: Vec<Value> = finished
+            .journeys
+            .into_iter()
+            .filter(|journey| !is_neighbour(journey))
+            .collect();
+        for journey in &between {
+            check_clean(&lab, [a, b], journey);
+        }
+        let seen = by_protocol(&between);
+        assert_eq!(seen["icmp"], pings.sent + pings.received);
+        let sent = |journey: &&Value| {
+            journey["packet"]["proto"] == "udp" && journey["packet"]["len"] == 64 + 28
+        };
+        let datagrams_seen = between.iter().filter(sent).count() as u64;
+        assert_eq!(datagrams_seen, datagrams.sent + datagrams.received);
+        let bytes: u64 = between
+            .iter()
+            .filter(|journey| journey["direction"] == "request" && journey["retransmits"].is_null())
+            .filter_map(|journey| journey["packet"]["tcp"]["payload_len"].as_u64())
+            .sum();
+        assert!(bytes >= bulk.sent, "{bytes} of {}", bulk.sent);
+        check_balance(&finished.summary);
+    }
+    Ok(())
+}

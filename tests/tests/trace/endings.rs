@@ -1,0 +1,184 @@
+//! However a recorder ends, what it had written can be read; and what is no
+//! trace is told.
+
+use std::fs::{self, OpenOptions};
+use std::io::{Seek as _, SeekFrom, Write as _};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tracer_tests::program::run;
+use tracer_tests::traffic::Flow;
+use tracer_tests::{Lab, LabSpec};
+
+use crate::{Recorder, mixed_traffic, printed};
+
+fn journeys(printed: &str) -> Vec<Value> {
+    let values = printed
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok());
+    values
+        .filter(|value: &Value| value["schema"] == "tracer.journey/1")
+        .collect()
+}
+
+#[test]
+fn killed_it_loses_the_last_second_at_most() -> Result<()> {
+    let lab = Lab::new(&LabSpec::default())?;
+    let file = lab.directory()?.join("killed.arrows").display().to_string();
+    let args = ["follow", "-o", "json", "-w", &file];
+    let recorder = Recorder::start(&lab, "killed", &[0, 1], &args)?;
+    let flow = Flow::new(&lab.pods[0], &lab.pods[1]);
+    ensure!(flow.ping(20, Duration::from_millis(2))?.is_complete());
+    recorder.wait(|out, _| out.matches("tracer.journey/1").count() >= 40)?;
+    // What is a second old is in the file.
+    let enough = Instant::now() + Duration::from_secs(1);
+    while Instant::now() < enough {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let ended = recorder.end(Signal::SIGKILL)?;
+    assert_eq!(ended.code, None);
+    let replayed = run(["replay", "-o", "json", &file])?;
+    ensure!(replayed.status.success(), "{}", replayed.stderr);
+    assert!(
+        replayed.stderr.contains("ends in the middle"),
+        "{}",
+        replayed.stderr
+    );
+    let (live, again) = (journeys(&ended.stdout), journeys(&replayed.stdout));
+    for journey in &live {
+        assert!(again.contains(journey), "{journey:#}");
+    }
+
+    // Cut anywhere: an answer each time, and never a verdict that it had not.
+    let bytes = fs::read(&file)?;
+    let cut = lab.directory()?.join("cut.arrows").display().to_string();
+    for part in 1..24 {
+        fs::write(&cut, &bytes[..bytes.len() * part / 24])?;
+        let replayed = run(["replay", "-o", "json", &cut])?;
+        let code = replayed.status.code();
+        assert!(
+            matches!(code, Some(0 | 1 | 4)),
+            "{part}: {}",
+            replayed.stderr
+        );
+        for journey in journeys(&replayed.stdout) {
+            let kind = &journey["verdict"]["kind"];
+            assert!(
+                kind == "delivered" || kind == "unknown",
+                "{part}: {journey:#}"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// A file system of this many bytes; gone when this value is dropped.
+struct Small(std::path::PathBuf);
+
+impl Small {
+    fn new(lab: &Lab, bytes: u64) -> Result<Self> {
+        let path = lab.directory()?.join("small");
+        fs::create_dir(&path)?;
+        let options = format!("size={bytes}");
+        let none = MsFlags::empty();
+        mount(Some("none"), &path, Some("tmpfs"), none, Some(&*options)).context("mount")?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        // A failure shows as a directory that cannot be removed.
+        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
+    }
+}
+
+#[test]
+fn a_full_disk_ends_it_and_keeps_what_is_there() -> Result<()> {
+    let lab = Lab::new(&LabSpec::default())?;
+    let disk = Small::new(&lab, 64 << 10)?;
+    let file = disk.0.join("full.arrows").display().to_string();
+    let args = ["follow", "-o", "json", "-w", &file];
+    let mut recorder = Recorder::start(&lab, "full", &[0, 1], &args)?;
+    let flow = Flow::new(&lab.pods[0], &lab.pods[1]);
+    // Many times what there is room for.
+    while recorder.runs()? {
+        ensure!(flow.ping(500, Duration::from_millis(1))?.sent > 0);
+    }
+    let ended = recorder.ended()?;
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("No space left"), "{}", ended.stderr);
+    assert!(ended.stdout.contains("tracer.summary/1"));
+    let replayed = run(["replay", "-o", "json", &file])?;
+    ensure!(replayed.status.success(), "{}", replayed.stderr);
+    assert!(journeys(&replayed.stdout).len() > 10);
+    Ok(())
+}
+
+#[test]
+fn what_is_no_trace_is_told_in_one_sentence() -> Result<()> {
+    let lab = Lab::new(&LabSpec::default())?;
+    let directory = lab.directory()?;
+    let file = |name: &str| directory.join(name).display().to_string();
+    let good = file("good.arrows");
+    let recorder = Recorder::start(&lab, "good", &[0, 1], &["record", "-w", &good])?;
+    mixed_traffic(&lab)?;
+    recorder.end(Signal::SIGINT)?;
+    fs::write(file("empty"), "")?;
+    fs::write(file("text"), "apiVersion: v1\n")?;
+    fs::copy(&good, file("damaged"))?;
+    let mut damaged = OpenOptions::new().write(true).open(file("damaged"))?;
+    damaged.seek(SeekFrom::End(-600))?;
+    damaged.write_all(&[0x55; 300])?;
+    for (name, sentence) in [
+        ("empty", "is empty"),
+        ("text", "is no trace"),
+        ("damaged", "is damaged at byte"),
+        ("missing", "No such file"),
+    ] {
+        for command in ["replay", "show", "stats"] {
+            let ended = run([command, &file(name)])?;
+            assert_eq!(ended.status.code(), Some(1), "{command} {name}");
+            let said = &ended.stderr;
+            assert!(said.contains(sentence), "{command} {name}: {said}");
+            assert_eq!(said.lines().count(), 1, "{said}");
+        }
+    }
+    let ended = run(["replay", &good, &good])?;
+    assert!(
+        ended.stderr.contains("give each file once"),
+        "{}",
+        ended.stderr
+    );
+    let nowhere = [
+        "record",
+        "-w",
+        "/nowhere/a.arrows",
+        "--src-ip",
+        "10.0.0.1",
+        "--dst-ip",
+        "10.0.0.2",
+    ];
+    let ended = run(nowhere)?;
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(
+        ended.stderr.contains("cannot write /nowhere/a.arrows"),
+        "{}",
+        ended.stderr
+    );
+    let ended = run([
+        "follow",
+        "--rotate-size",
+        "1KiB",
+        "--src-ip",
+        "10.0.0.1",
+        "--dst-ip",
+        "10.0.0.2",
+    ])?;
+    assert_eq!(ended.status.code(), Some(2));
+    assert!(printed(&["show", &good])?.contains("with the recording"));
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! A replay prints, byte for byte, what the live follow printed.
+
+use anyhow::{Result, ensure};
+use nix::sys::signal::Signal;
+use tracer_tests::faults::{Sender, Stage, Traffic, all};
+use tracer_tests::{Lab, LabSpec};
+
+use crate::{Recorder, keep, mixed_traffic, printed};
+
+fn path(lab: &Lab, name: &str) -> Result<String> {
+    Ok(lab.directory()?.join(name).display().to_string())
+}
+
+#[test]
+fn clean_traffic_as_json_and_text() -> Result<()> {
+    let lab = Lab::new(&LabSpec::default())?;
+    for output in ["json", "text"] {
+        let file = path(&lab, &format!("{output}.arrows"))?;
+        let args = ["follow", "-o", output, "-w", &file, "--hold", "300ms"];
+        let recorder = Recorder::start(&lab, output, &[0, 1], &args)?;
+        mixed_traffic(&lab)?;
+        let live = recorder.end(Signal::SIGINT)?;
+        assert_eq!(live.code, Some(0), "{}", live.stderr);
+        assert!(live.stderr.contains("wrote "), "{}", live.stderr);
+        let replayed = printed(&["replay", "-o", output, &file])?;
+        ensure!(live.stdout == replayed, "{}\n---\n{replayed}", live.stdout);
+        assert!(live.stdout.contains("delivered"));
+        keep(&file, "clean.arrows")?;
+    }
+    Ok(())
+}
+
+#[test]
+fn faults_rotated_into_many_files() -> Result<()> {
+    for name in [
+        "nft-forward-far-drop",
+        "middle-loses-all",
+        "udp-no-listener",
+    ] {
+        let mut faults = all().into_iter();
+        let fault = faults.find(|fault| fault.name == name).expect("it is one");
+        let stage: Stage = fault.stage(false, None)?;
+        fault.make(&stage)?;
+        let file = path(&stage.lab, "fault.arrows")?;
+        let args = [
+            "follow",
+            "-o",
+            "json",
+            "-w",
+            &file,
+            "--hold",
+            "1s",
+            "--rotate-size",
+            "1KiB",
+        ];
+        let recorder = Recorder::between([stage.a(), stage.b()], &stage.lab, name, &[0, 1], &args)?;
+        let mut sender = Sender::new(&stage, fault.traffic)?;
+        let mut clean = Sender::new(&stage, Traffic::datagrams())?;
+        sender.send()?;
+        clean.send()?;
+        let kind = fault_kind(name);
+        recorder.wait(|out, _| out.contains(kind))?;
+        let live = recorder.end(Signal::SIGINT)?;
+        let directory = stage.lab.directory()?;
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(directory)? {
+            let path = entry?.path();
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "arrows")
+            {
+                files.push(path.display().to_string());
+            }
+        }
+        ensure!(files.len() > 1, "it was rotated: {files:?}");
+        let words = ["replay", "-o", "json"].into_iter();
+        let args: Vec<&str> = words.chain(files.iter().map(String::as_str)).collect();
+        let replayed = printed(&args)?;
+        ensure!(
+            live.stdout == replayed,
+            "{name}: {}\n---\n{replayed}",
+            live.stdout
+        );
+    }
+    Ok(())
+}
+
+/// What must be among the verdicts of a fault.
+fn fault_kind(name: &str) -> &'static str {
+    match name {
+        "middle-loses-all" => "\"kind\":\"lost\"",
+        "udp-no-listener" => "\"kind\":\"refused\"",
+        _ => "\"kind\":\"dropped\"",
+    }
+}
+
+#[test]
+fn two_nodes_recorded_apart_are_joined() -> Result<()> {
+    let lab = Lab::new(&LabSpec::default())?;
+    let files = ["a.arrows", "b.arrows"].map(|name| path(&lab, name));
+    let [a, b] = files;
+    let (a, b) = (&*a?, &*b?);
+    let record = |file, node| {
+        let args = ["record", "-w", file, "--key", "secret", "--hold", "300ms"];
+        Recorder::start(&lab, &format!("node{node}"), &[node], &args)
+    };
+    let recorders = [record(a, 0)?, record(b, 1)?];
+    mixed_traffic(&lab)?;
+    for recorder in recorders {
+        let ended = recorder.end(Signal::SIGINT)?;
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    }
+    keep(a, "clean-first-node.arrows")?;
+    keep(b, "clean-second-node.arrows")?;
+    let joined = printed(&["replay", "-o", "json", a, b])?;
+    let mut delivered = 0;
+    for line in joined.lines() {
+        let value: serde_json::Value = serde_json::from_str(line)?;
+        if value["schema"] != "tracer.journey/1" || value["packet"]["proto"] == "arp" {
+            continue;
+        }
+        // Recorders do not start and end at one time.
+        let cause = &value["verdict"]["cause"];
+        if cause == "before-start" || cause == "still-open" {
+            continue;
+        }
+        assert_eq!(value["verdict"]["kind"], "delivered", "{value:#}");
+        let nodes = value["hops"].as_array().map_or(0, Vec::len);
+        assert_eq!(nodes, 8, "{value:#}");
+        delivered += 1;
+    }
+    assert!(delivered > 20, "{delivered}");
+    // One alone has half of each way.
+    let alone = printed(&["stats", "-o", "json", a])?;
+    let alone: serde_json::Value = serde_json::from_str(&alone)?;
+    assert_eq!(alone["schema"], "tracer.stats/1");
+    assert!(alone["journeys"].to_string().contains("left"), "{alone}");
+    let contents: serde_json::Value = serde_json::from_str(&printed(&["show", "-o", "json", b])?)?;
+    assert_eq!(contents["nodes"][0]["node"], *lab.nodes[1].name);
+    assert!(contents["nodes"][0]["hops"].as_u64() > Some(50));
+    Ok(())
+}

@@ -1,0 +1,185 @@
+//! Recordings of every fault and odd case, and what was said of them.
+//!
+//! `tests/fixtures` holds the recordings, and beside each a digest that a
+//! reviewer can read: journeys of one kind in one paragraph. After an intended
+//! change of what is said, `TRACER_BLESS=1` writes the digests anew, and their
+//! difference is what to look at; `cargo xtask fixtures` records all anew.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs, io,
+    path::{Path, PathBuf},
+    slice,
+};
+
+use super::{Recordings, replay};
+use crate::{
+    journey::{Journey, Scene},
+    link::{Direction, Packet, Transport},
+    verdict::{Parts, Summary, Verdict},
+    view::{Started, View},
+};
+
+/// What is said of a recording, journeys of one kind together.
+#[derive(Default)]
+struct Digest {
+    text: String,
+    kinds: BTreeMap<String, u64>,
+}
+
+impl View for Digest {
+    fn started(&mut self, _: &Scene, started: &Started) -> io::Result<()> {
+        writeln!(self.text, "{}", started.follow).expect("a string takes all");
+        for warning in &started.warnings {
+            writeln!(self.text, "! {warning}").expect("a string takes all");
+        }
+        Ok(())
+    }
+
+    fn journey(
+        &mut self,
+        scene: &Scene,
+        journey: &Journey,
+        verdict: &Verdict,
+        parts: &Parts,
+    ) -> io::Result<()> {
+        let kind = kind(scene, journey, verdict, *parts);
+        *self.kinds.entry(kind).or_default() += 1;
+        Ok(())
+    }
+
+    fn summary(&mut self, _: &Scene, summary: &Summary) -> io::Result<()> {
+        for (kind, journeys) in &self.kinds {
+            write!(self.text, "\n{journeys} × {kind}").expect("a string takes all");
+        }
+        let accounting = &summary.accounting;
+        writeln!(
+            self.text,
+            "\n{} hops, {} joined, {} late, {} lost; {} drops, {} joined, {} late, {} of others",
+            accounting.hops,
+            accounting.joined,
+            accounting.late,
+            accounting.lost(),
+            accounting.drops.freed,
+            accounting.drops.joined,
+            accounting.drops.late,
+            accounting.drops.alone,
+        )
+        .expect("a string takes all");
+        Ok(())
+    }
+}
+
+/// All that is said of a journey but for numbers that only it has.
+fn kind(scene: &Scene, journey: &Journey, verdict: &Verdict, parts: Parts) -> String {
+    let mut text = String::new();
+    let mut say = |line: String| {
+        text.push_str(&without_numbers(&line));
+        text.push('\n');
+    };
+    say(packet(scene, &journey.packet));
+    for node in 0..scene.nodes.len() {
+        let steps = journey.steps.iter().filter(|step| step.node == node);
+        let points: Vec<String> = steps
+            .map(|step| {
+                let point = scene.point(step);
+                let way = match point.direction {
+                    Direction::Ingress => "in",
+                    Direction::Egress => "out",
+                };
+                format!("{} {way}", point.interface)
+            })
+            .collect();
+        if !points.is_empty() {
+            say(format!(
+                "  {}: {}",
+                scene.nodes[node].node,
+                points.join(", ")
+            ));
+        }
+    }
+    let confidence = format!("{:?}", verdict.confidence).to_lowercase();
+    let cause = verdict.cause.unwrap_or("-");
+    say(format!("  {} ({confidence}, {cause})", verdict.text));
+    for evidence in &verdict.evidence {
+        say(format!("    {evidence}"));
+    }
+    if parts.sent > 1 && parts.delivered < parts.sent {
+        say(format!("    {parts:?}"));
+    }
+    text
+}
+
+fn packet(scene: &Scene, packet: &Packet) -> String {
+    let name = |address| {
+        let pod = scene.pod(address);
+        pod.map_or_else(|| address.to_string(), str::to_owned)
+    };
+    let what = match &packet.transport {
+        Transport::Tcp(tcp) if tcp.payload_len > 0 => "data".to_owned(),
+        Transport::Tcp(tcp) => tcp.flags.to_string(),
+        Transport::Icmp(icmp) => format!("type {} code {}", icmp.kind, icmp.code),
+        _ => String::new(),
+    };
+    let (src, dst) = (name(packet.src), name(packet.dst));
+    format!("{} {what} {src} → {dst}", packet.proto())
+}
+
+/// Numbers of journeys, counts and sizes differ between packets of a kind.
+fn without_numbers(line: &str) -> String {
+    let mut text = String::new();
+    let mut words = line.split(' ').peekable();
+    while let Some(word) = words.next() {
+        let number = word
+            .trim_start_matches('#')
+            .trim_end_matches([',', '.', ';', ')']);
+        let is_number = !number.is_empty() && number.chars().all(|c| c.is_ascii_digit());
+        // The code and type of an ICMP message tell kinds apart.
+        let tells = text.ends_with("code ") || text.ends_with("type ");
+        if is_number && !tells {
+            text.push_str(&word.replace(number, "N"));
+        } else {
+            text.push_str(word);
+        }
+        if words.peek().is_some() {
+            text.push(' ');
+        }
+    }
+    text
+}
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures")
+}
+
+#[test]
+fn recorded_cases_are_judged_as_before() {
+    let bless = std::env::var_os("TRACER_BLESS").is_some();
+    let mut cases = 0;
+    let mut differ = Vec::new();
+    for file in fs::read_dir(fixtures()).expect("there are fixtures") {
+        let path = file.expect("a file").path();
+        if path
+            .extension()
+            .is_none_or(|extension| extension != "arrows")
+        {
+            continue;
+        }
+        cases += 1;
+        let mut recordings = Recordings::open(slice::from_ref(&path)).expect("a trace");
+        let mut digest = Digest::default();
+        let replayed = replay(&mut recordings, &mut digest).expect("a string takes all");
+        assert!(replayed.broken.is_none(), "{}", path.display());
+        let expected = path.with_extension("txt");
+        if bless {
+            fs::write(&expected, &digest.text).expect("a file of this repository");
+        } else if fs::read_to_string(&expected).is_ok_and(|text| text != digest.text) {
+            differ.push(format!("{}:\n{}", path.display(), digest.text));
+        } else if !expected.exists() {
+            differ.push(format!("{} is not there", expected.display()));
+        }
+    }
+    assert!(cases > 0, "no fixture is there");
+    assert!(differ.is_empty(), "{}", differ.join("\n"));
+}

@@ -1,0 +1,284 @@
+//! Anything that agents may send.
+
+use std::{net::IpAddr, sync::Arc};
+
+use proptest::{collection::vec, option, prelude::*};
+use tracer_common::{
+    counters::Counters,
+    drop::{DropCounters, Scope},
+};
+
+use crate::{
+    link::{
+        Arp, Batch, DropReport, Encap, EncapKind, Flags, Freed, Health, Hop, Icmp, Mac, Neighbour,
+        Packet, Quote, Report, SocketHealth, Tcp, Transport,
+    },
+    node::kernel::Place,
+};
+
+fn address() -> impl Strategy<Value = IpAddr> {
+    prop_oneof![
+        any::<[u8; 4]>().prop_map(IpAddr::from),
+        any::<[u8; 16]>().prop_map(IpAddr::from)
+    ]
+}
+
+fn mac() -> impl Strategy<Value = Mac> {
+    any::<[u8; 6]>().prop_map(Mac)
+}
+
+fn word() -> impl Strategy<Value = Arc<str>> {
+    "[a-zA-Z0-9_./ü:]{0,12}".prop_map(Arc::from)
+}
+
+fn encap() -> impl Strategy<Value = Encap> {
+    let kind = prop_oneof![Just(EncapKind::Vxlan), Just(EncapKind::IpIp)];
+    (
+        kind,
+        any::<Option<u32>>(),
+        address(),
+        address(),
+        any::<u8>(),
+    )
+        .prop_map(|(kind, vni, outer_src, outer_dst, levels)| Encap {
+            kind,
+            vni,
+            outer_src,
+            outer_dst,
+            levels,
+        })
+}
+
+fn tcp() -> impl Strategy<Value = Transport> {
+    let numbers = any::<(u16, u16, u32, u32, u8, u16, u32)>();
+    (numbers, any::<Option<(u32, u32)>>(), any::<u64>()).prop_map(
+        |(numbers, timestamps, options_hash)| {
+            let (src_port, dst_port, seq, ack, flags, window, payload_len) = numbers;
+            Transport::Tcp(Tcp {
+                src_port,
+                dst_port,
+                seq,
+                ack,
+                flags: Flags(flags),
+                window,
+                payload_len,
+                timestamps,
+                options_hash,
+            })
+        },
+    )
+}
+
+fn udp() -> impl Strategy<Value = Transport> {
+    any::<(u16, u16, u16, Option<[u8; 12]>)>().prop_map(|(src_port, dst_port, len, dns)| {
+        Transport::Udp {
+            src_port,
+            dst_port,
+            len,
+            dns,
+        }
+    })
+}
+
+fn quote() -> impl Strategy<Value = Quote> {
+    (
+        address(),
+        address(),
+        any::<(u8, Option<(u16, u16)>, Option<u16>, Option<[u8; 8]>)>(),
+    )
+        .prop_map(|(src, dst, (proto, ports, ip_id, header))| Quote {
+            src,
+            dst,
+            proto,
+            ports,
+            ip_id,
+            header,
+        })
+}
+
+fn icmp() -> impl Strategy<Value = Transport> {
+    let neighbour = (address(), any::<bool>()).prop_map(|(target, advertisement)| Neighbour {
+        target,
+        advertisement,
+    });
+    let parts = (
+        any::<Option<(u16, u16)>>(),
+        option::of(neighbour),
+        option::of(quote()),
+    );
+    (any::<(bool, u8, u8)>(), parts).prop_map(|((v6, kind, code), (echo, neighbour, quote))| {
+        Transport::Icmp(Icmp {
+            v6,
+            kind,
+            code,
+            echo,
+            neighbour,
+            quote,
+        })
+    })
+}
+
+fn transport() -> impl Strategy<Value = Transport> {
+    let sctp = any::<(u16, u16, u32)>().prop_map(|(src_port, dst_port, tag)| Transport::Sctp {
+        src_port,
+        dst_port,
+        tag,
+    });
+    let arp = (any::<u16>(), mac(), mac()).prop_map(|(operation, sender, target)| {
+        Transport::Arp(Arp {
+            operation,
+            sender,
+            target,
+        })
+    });
+    prop_oneof![
+        tcp(),
+        udp(),
+        sctp,
+        icmp(),
+        arp,
+        any::<u8>().prop_map(Transport::Other)
+    ]
+}
+
+fn packet() -> impl Strategy<Value = Packet> {
+    let ip = any::<(u8, Option<u32>, Option<(u16, bool)>, u32)>();
+    (address(), address(), ip, transport(), any::<u64>()).prop_map(
+        |(src, dst, (ttl, ip_id, fragment, len), transport, payload_hash)| Packet {
+            src,
+            dst,
+            ttl,
+            ip_id,
+            fragment,
+            len,
+            transport,
+            payload_hash,
+        },
+    )
+}
+
+/// Monotonic clocks begin at boot.
+const TIMES: std::ops::Range<u64> = 0..1 << 60;
+
+fn hop() -> impl Strategy<Value = Hop> {
+    let numbers = any::<(u64, u32, u32, u32, Option<u16>)>();
+    let macs = (option::of(mac()), option::of(mac()));
+    (
+        0..super::POINTS,
+        TIMES,
+        numbers,
+        macs,
+        option::of(encap()),
+        packet(),
+    )
+        .prop_map(
+            |(
+                point,
+                time,
+                (skb, generation, len, segments, vlan),
+                (src_mac, dst_mac),
+                encap,
+                packet,
+            )| {
+                Hop {
+                    point,
+                    time,
+                    skb,
+                    generation,
+                    len,
+                    segments,
+                    src_mac,
+                    dst_mac,
+                    vlan,
+                    encap,
+                    packet,
+                }
+            },
+        )
+}
+
+fn freed() -> impl Strategy<Value = Freed> {
+    let scopes = [Scope::Receiver, Scope::Device, Scope::Socket];
+    let names = (word(), word(), option::of(word()), option::of(word()));
+    let numbers = (TIMES, any::<u64>(), any::<u64>(), any::<u16>());
+    let rest = (
+        option::of(prop::sample::select(scopes.to_vec())),
+        option::of(mac()),
+        option::of(encap()),
+        option::of(packet()),
+        vec("[a-z ]{0,20}", 0..3),
+    );
+    (names, numbers, rest).prop_map(
+        |(
+            (reason, function, netns, device),
+            (time, skb, offset, protocol),
+            (scope, dst_mac, encap, packet, facts),
+        )| Freed {
+            time,
+            skb,
+            reason,
+            place: Place { function, offset },
+            netns,
+            scope,
+            device,
+            dst_mac,
+            protocol,
+            encap,
+            packet,
+            facts: facts.into(),
+        },
+    )
+}
+
+fn report() -> impl Strategy<Value = Report> {
+    let counters = vec((0..super::POINTS, any::<[u64; 6]>()), 0..3);
+    (
+        any::<u64>(),
+        counters,
+        any::<u64>(),
+        any::<Option<[u64; 8]>>(),
+        any::<u32>(),
+    )
+        .prop_map(|(time, counters, malformed, drops, sample)| Report {
+            time,
+            counters: counters
+                .into_iter()
+                .map(|(point, packets)| (point, Counters { packets }))
+                .collect(),
+            malformed,
+            drops: drops.map(|packets| DropReport {
+                counters: DropCounters { packets },
+                malformed,
+                missed: 1,
+            }),
+            health: drops.map(|_| Health {
+                time,
+                devices: Vec::new(),
+                sockets: vec![SocketHealth {
+                    netns: "host".into(),
+                    counters: vec![("TcpExtListenOverflows".into(), malformed)],
+                }],
+            }),
+            sample,
+            ..Report::default()
+        })
+}
+
+/// What an agent may send at once.
+pub(super) fn batch() -> impl Strategy<Value = Batch> {
+    let stream = 0..super::STREAMS;
+    (
+        stream,
+        vec(hop(), 0..4),
+        vec(freed(), 0..3),
+        any::<u64>(),
+        option::of(report()),
+    )
+        .prop_map(|(stream, hops, freed, watermark, report)| Batch {
+            stream,
+            hops,
+            freed,
+            watermark,
+            report,
+        })
+}
