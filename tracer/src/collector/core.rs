@@ -50,7 +50,7 @@ pub struct Core {
     legs: Legs,
     /// Finished journeys on which there is no verdict until all streams have
     /// told what they lost up to a time: Unix time, ns.
-    pending: VecDeque<(i64, Journey)>,
+    pending: VecDeque<(i64, Box<Journey>)>,
     sums: Sums,
     hold: i64,
     count: Option<u64>,
@@ -162,7 +162,7 @@ impl Core {
             if until <= reported {
                 self.show_one(&journey, true, view)?;
             } else {
-                self.pending.push_back((until, journey));
+                self.pending.push_back((until, Box::new(journey)));
             }
         }
         Ok(())
