@@ -13,16 +13,13 @@ use tokio::{
 use super::{
     Plan,
     agents::{self, Agents, Sent},
-    ledger::Ledger,
-    order::{Order, Sight},
+    core::{Beginning, Core},
     sampling::Sampling,
-    witness::{Legs, Witness},
 };
 use crate::{
-    journey::{Closed, Engine, Journey, Scene},
-    link::{Batch, Command, Commander, Filter, Report},
+    link::{Batch, Command, Commander, Filter},
     node::NodeError,
-    verdict::{Summary, classify, explain_nothing, judge},
+    verdict::explain_nothing,
     view::{Started, View},
 };
 
@@ -76,82 +73,63 @@ pub async fn follow(
     notice: &mut impl FnMut(&str),
     stop: impl Future<Output = ()>,
 ) -> Result<Outcome, SessionError> {
-    let mut session = Session::start(plan).await?;
+    let mut session = Session::start(plan, view).await?;
     session.arm().await?;
-    let started = Started {
-        time: unix_now(),
-        follow: session.plan.description.clone(),
-        warnings: agents::warnings(&session.plan, &session.scene),
-    };
-    view.started(&session.scene, &started)?;
-    session.run(view, notice, stop).await?;
-    session.finish(view, notice).await
+    session.run(notice, stop).await?;
+    session.finish(notice).await
 }
 
-struct Session {
+struct Session<'a, V> {
     plan: Plan,
-    scene: Scene,
+    core: Core,
+    view: &'a mut V,
     commands: Vec<Box<dyn Commander>>,
     /// What comes from all agents, with the agent's index.
     batches: mpsc::Receiver<(usize, Sent)>,
-    order: Order,
-    engine: Engine,
-    ledger: Ledger,
-    legs: Legs,
-    /// Finished journeys on which there is no verdict until all streams have
-    /// told what they lost.
-    pending: Vec<Journey>,
-    /// When they were last asked.
+    /// Whether all points are observed, so that journeys can be shown.
+    armed: bool,
+    /// When streams were last asked what they lost.
     asked: Instant,
     sampling: Sampling,
-    summary: Summary,
-    /// Journeys shown that are more than ARP and neighbour discovery: those
-    /// are always there, and not what anybody asks for.
-    matched: u64,
-    /// Whether any hop of such a packet came.
+    /// Whether any hop came that is more than ARP and neighbour discovery.
     seen: bool,
     /// Whether it was said, or need not be any more, why nothing matched.
     explained: bool,
 }
 
-impl Session {
+impl<'a, V: View> Session<'a, V> {
     /// Starts all agents and makes room for what they send.
-    async fn start(plan: Plan) -> Result<Self, SessionError> {
+    async fn start(plan: Plan, view: &'a mut V) -> Result<Self, SessionError> {
         let Agents {
             hellos,
             commands,
             batches,
         } = agents::start(&plan.agents).await?;
         Ok(Self {
-            engine: Engine::new(plan.limits),
-            order: Order::new(hellos.iter().map(|hello| hello.streams).sum()),
-            ledger: Ledger::new(&hellos, unix_now()),
-            legs: Legs::default(),
-            pending: Vec::new(),
-            asked: Instant::now(),
-            sampling: Sampling::new(Instant::now()),
-            summary: Summary::default(),
-            scene: Scene {
+            core: Core::new(Beginning {
                 nodes: hellos,
                 owners: plan.owners.clone(),
-                since: i64::MIN,
                 sources: plan.sources.clone(),
-            },
+                limits: plan.limits,
+                count: plan.count,
+                time: unix_now(),
+            }),
             plan,
+            view,
             commands,
             batches,
-            matched: 0,
+            armed: false,
+            asked: Instant::now(),
+            sampling: Sampling::new(Instant::now()),
             seen: false,
             explained: false,
         })
     }
 
-    /// Puts the filter into force everywhere, and waits until it is.
+    /// Puts the filter into force everywhere, waits until it is, and says so.
     async fn arm(&mut self) -> Result<(), SessionError> {
-        let mut next_hops: Vec<_> = self
-            .scene
-            .nodes
-            .iter()
+        let nodes = self.core.scene().nodes.iter();
+        let mut next_hops: Vec<_> = nodes
             .flat_map(|hello| hello.next_hops.iter().copied())
             .collect();
         next_hops.sort_unstable();
@@ -166,20 +144,28 @@ impl Session {
         // Commands are carried out in order: a report says that the filter
         // before it is in force.
         self.all_report().await?;
-        self.scene.since = unix_now();
+        let now = unix_now();
+        self.core.armed(now);
+        self.armed = true;
+        let started = Started {
+            time: now,
+            follow: self.plan.description.clone(),
+            warnings: agents::warnings(&self.plan, self.core.scene()),
+        };
+        self.view.started(self.core.scene(), &started)?;
         Ok(())
     }
 
     /// Waits for a report of every stream.
     async fn all_report(&mut self) -> Result<(), SessionError> {
-        let mut reported = vec![false; self.ledger.streams()];
+        let mut reported = vec![false; self.core.streams()];
         while reported.contains(&false) {
             let next = self.batches.recv().await;
             let (agent, batch) = self.batch(next)?;
             if batch.report.is_some() {
-                reported[self.ledger.stream(agent, batch.stream)] = true;
+                reported[self.core.stream(agent, batch.stream)] = true;
             }
-            self.take(agent, batch);
+            self.take(agent, batch)?;
         }
         Ok(())
     }
@@ -195,7 +181,7 @@ impl Session {
         match next {
             Some((agent, Sent::Batch(batch))) => Ok((agent, *batch)),
             Some((agent, Sent::Failed(source))) => Err(SessionError::Agent {
-                node: self.scene.nodes[agent].node.clone(),
+                node: self.core.scene().nodes[agent].node.clone(),
                 source,
             }),
             Some((agent, Sent::Ended)) => Err(self.ended(agent)),
@@ -205,14 +191,13 @@ impl Session {
 
     fn ended(&self, agent: usize) -> SessionError {
         SessionError::AgentEnded {
-            node: self.scene.nodes[agent].node.clone(),
+            node: self.core.scene().nodes[agent].node.clone(),
         }
     }
 
     /// Follows until something says stop.
     async fn run(
         &mut self,
-        view: &mut impl View,
         notice: &mut impl FnMut(&str),
         stop: impl Future<Output = ()>,
     ) -> Result<(), SessionError> {
@@ -228,119 +213,44 @@ impl Session {
                 () = until(end) => return Ok(()),
                 next = self.batches.recv() => {
                     let (agent, batch) = self.batch(next)?;
-                    self.take(agent, batch);
+                    self.take(agent, batch)?;
                 }
-                _ = tick.tick(), if self.waits() => self.hurry(),
+                _ = tick.tick(), if self.core.waits() => self.hurry(),
                 () = sleep_until(begin + PATIENCE), if !self.explained => {
                     self.explained = true;
                     self.explain_silence(notice).await?;
                 }
             }
-            self.advance();
-            self.show(view)?;
-            if self.count_reached() {
+            if self.core.count_reached() {
                 return Ok(());
             }
         }
     }
 
-    /// Whether anything is under way that time alone brings to an end.
-    fn waits(&self) -> bool {
-        !self.order.is_empty() || self.engine.open() > 0 || !self.pending.is_empty()
-    }
-
     /// Asks for what is waited for.
     fn hurry(&mut self) {
-        if self.pending.is_empty() || self.asked.elapsed() < ASK {
-            self.send(&Command::Flush);
-        } else {
+        if self.core.waits_for_reports() && self.asked.elapsed() >= ASK {
             self.asked = Instant::now();
             self.send(&Command::Report);
+        } else {
+            self.send(&Command::Flush);
         }
     }
 
-    fn count_reached(&self) -> bool {
-        self.plan.count.is_some_and(|count| self.matched >= count)
-    }
-
-    /// Takes what an agent sent.
-    fn take(&mut self, agent: usize, batch: Batch) {
-        let offset = self.scene.nodes[agent].realtime_offset;
-        let stream = self.ledger.stream(agent, batch.stream);
-        self.ledger.hops += batch.hops.len() as u64;
-        self.ledger.freed += batch.freed.len() as u64;
+    /// Takes what an agent sent, and shows what that brought to an end.
+    fn take(&mut self, agent: usize, batch: Batch) -> io::Result<()> {
         if !self.seen && batch.hops.iter().any(|hop| !hop.packet.is_neighbour()) {
             self.seen = true;
             self.explained = true;
             self.send(&Command::Explain(false));
         }
-        for hop in batch.hops {
-            let time = unix(hop.time, offset);
-            self.order.push(agent, time, Sight::Hop(hop));
+        let reports = batch.report.is_some();
+        self.core.take(agent, batch);
+        if reports && let Some(bound) = self.sampling.update(self.core.limited(), Instant::now()) {
+            self.send(&Command::Sample(bound));
         }
-        for freed in batch.freed {
-            let time = unix(freed.time, offset);
-            self.order.push(agent, time, Sight::Freed(freed));
-        }
-        self.order.passed(stream, unix(batch.watermark, offset));
-        if let Some(report) = batch.report {
-            let made = unix(report.time, offset);
-            self.ledger.report(stream, report, made);
-            if let Some(bound) = self.sampling.update(self.ledger.limited(), Instant::now()) {
-                self.send(&Command::Sample(bound));
-            }
-        }
-    }
-
-    /// Hands on what has come from everywhere, and lets as much time pass.
-    fn advance(&mut self) {
-        while let Some(next) = self.order.next() {
-            match &next.sight {
-                Sight::Hop(hop) => {
-                    self.engine.push(&self.scene, next.node, next.time, hop);
-                }
-                Sight::Freed(freed) => {
-                    let at = (next.node, next.time);
-                    self.engine
-                        .push_freed(&self.scene, at, freed, classify(freed));
-                }
-            }
-        }
-        // At the end nothing is behind the watermarks any more, and no time
-        // has passed for that.
-        let watermark = self.order.watermark();
-        if watermark < i64::MAX {
-            self.engine.advance(&self.scene, watermark);
-        }
-    }
-
-    /// Shows the journeys that are finished, up to the count asked for.
-    fn show(&mut self, view: &mut impl View) -> Result<(), SessionError> {
-        let reported = self.ledger.reported();
-        let mut finished = std::mem::take(&mut self.pending);
-        finished.append(&mut self.engine.finished());
-        for journey in finished {
-            if self.count_reached() {
-                break;
-            }
-            // What was seen to arrive needs no proof that nothing was missed.
-            let arrived = journey.closed == Closed::Known && journey.drops.is_empty();
-            if !arrived && journey.last() >= reported {
-                self.pending.push(journey);
-                continue;
-            }
-            if !journey.packet.is_neighbour() {
-                self.matched += 1;
-            }
-            let witness = Witness {
-                ledger: &self.ledger,
-                legs: &self.legs,
-                hold: self.plan.limits.hold,
-            };
-            let (verdict, parts) = judge(&self.scene, &journey, &witness);
-            self.legs.add(&self.scene, &journey, &verdict);
-            self.summary.add(&self.scene, &journey, &verdict);
-            view.journey(&self.scene, &journey, &verdict, &parts)?;
+        if self.armed {
+            self.core.show(self.view)?;
         }
         Ok(())
     }
@@ -357,20 +267,13 @@ impl Session {
     }
 
     fn why_nothing(&self, notice: &mut impl FnMut(&str)) {
-        let by_agent: Vec<Vec<&Report>> = (0..self.scene.nodes.len())
-            .map(|agent| self.ledger.reports(agent).collect())
-            .collect();
-        for line in explain_nothing(&self.scene, &by_agent) {
+        for line in explain_nothing(self.core.scene(), &self.core.reports()) {
             notice(&line);
         }
     }
 
     /// Detaches everything, waits for what is left, and sums up.
-    async fn finish(
-        mut self,
-        view: &mut impl View,
-        notice: &mut impl FnMut(&str),
-    ) -> Result<Outcome, SessionError> {
+    async fn finish(mut self, notice: &mut impl FnMut(&str)) -> Result<Outcome, SessionError> {
         self.send(&Command::Stop);
         let mut running = self.commands.len();
         while running > 0 {
@@ -380,29 +283,16 @@ impl Session {
                 continue;
             }
             let (agent, batch) = self.batch(next)?;
-            self.take(agent, batch);
+            self.take(agent, batch)?;
         }
-        self.advance();
-        self.engine.end(&self.scene);
-        self.show(view)?;
-        let counts = self.engine.counts();
-        self.summary.accounting = crate::verdict::Accounting {
-            joined: counts.joined,
-            late: counts.late,
-            evicted: counts.evicted,
-            ..self.ledger.accounting()
-        };
-        let drops = &mut self.summary.accounting.drops;
-        drops.joined = counts.drops_joined;
-        drops.late = counts.drops_late;
-        drops.alone = counts.drops_alone;
-        if self.matched == 0 {
+        self.core.end(self.view)?;
+        if self.core.matched() == 0 {
             notice("nothing matched");
             self.why_nothing(notice);
         }
-        view.summary(&self.scene, &self.summary)?;
+        self.core.sum_up(self.view)?;
         Ok(Outcome {
-            matched: self.matched,
+            matched: self.core.matched(),
         })
     }
 }
@@ -412,11 +302,6 @@ async fn until(end: Option<tokio::time::Instant>) {
         Some(end) => sleep_until(end).await,
         None => std::future::pending().await,
     }
-}
-
-/// An agent's monotonic time as Unix time, ns.
-fn unix(time: u64, offset: i64) -> i64 {
-    i64::try_from(time).map_or(i64::MAX, |time| time.saturating_add(offset))
 }
 
 fn unix_now() -> i64 {

@@ -71,15 +71,17 @@ pub(super) struct Witness<'a> {
     /// For how long after a journey was last heard of it matters what was
     /// lost, ns.
     pub(super) hold: i64,
+    /// Whether all agents have told since what they lost.
+    pub(super) reported: bool,
 }
 
 impl Circumstances for Witness<'_> {
     fn hops_lost(&self, from: i64, last: i64) -> bool {
-        self.ledger.hops_lost(from, last.saturating_add(self.hold))
+        !self.reported || self.ledger.hops_lost(from, last.saturating_add(self.hold))
     }
 
     fn drops_lost(&self, from: i64, last: i64) -> bool {
-        self.ledger.drops_lost(from, last.saturating_add(self.hold))
+        !self.reported || self.ledger.drops_lost(from, last.saturating_add(self.hold))
     }
 
     fn packets(&self, node: usize, point: usize, last: i64) -> Option<u64> {

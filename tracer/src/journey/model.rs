@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use super::Drop;
 use crate::link::{Encap, Hello, Mac, Packet, Point};
@@ -22,7 +23,7 @@ pub struct Scene {
 }
 
 /// Who owns an address.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
     /// `namespace/name` of a pod, or a node's name.
     pub name: String,
@@ -33,7 +34,7 @@ pub struct Owner {
 }
 
 /// What kind of object owns an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OwnerKind {
     /// A pod with an address of its own.
     Pod,

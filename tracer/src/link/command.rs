@@ -3,6 +3,7 @@
 use std::{net::IpAddr, path::PathBuf};
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 use tracer_common::hash::Key;
 
 use crate::node::discover::Request;
@@ -81,7 +82,7 @@ pub struct Filter {
 }
 
 /// Two ends whose packets to each other are followed, both ways.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pair {
     /// One end.
     pub a: IpNet,

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tracer_common::drop::{DropCounters, Scope};
 
 use super::{Encap, Mac, Packet};
 use crate::node::kernel::Place;
 
 /// Where the kernel's freed packets went since the agent began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DropReport {
     /// By what the program did.
     pub counters: DropCounters,

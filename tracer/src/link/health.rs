@@ -1,10 +1,12 @@
 //! Counters of a node's kernel, for a loss that fires no drop: a driver that
 //! gives up a frame, a SYN on a full backlog.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
+
+use serde::{Deserialize, Serialize};
 
 /// What a node's kernel has counted so far.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
     /// When it was read: the agent's monotonic clock, ns.
     pub time: u64,
@@ -20,7 +22,7 @@ pub struct Health {
 ///
 /// The kernel's `rtnl_link_stats64` (include/uapi/linux/if_link.h); drivers
 /// differ in what they count where.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceHealth {
     /// Its name.
     pub interface: Arc<str>,
@@ -43,11 +45,11 @@ pub struct DeviceHealth {
 
 /// What a network namespace's sockets and IP layer gave up, in packets since
 /// it exists.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SocketHealth {
     /// `host`, or the pod's name for a pod's own namespace.
     pub netns: Arc<str>,
     /// Counters by the names that `nstat` has for them
     /// (`TcpExtListenOverflows`, `Udp6RcvbufErrors`), those of zero included.
-    pub counters: Vec<(&'static str, u64)>,
+    pub counters: Vec<(Cow<'static, str>, u64)>,
 }

@@ -1,14 +1,14 @@
 //! What an agent tells a collector.
 
-use std::{fmt, net::IpAddr, sync::Arc};
+use std::{borrow::Cow, fmt, net::IpAddr, sync::Arc};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tracer_common::counters::Counters;
 
 use super::{DropReport, Encap, Freed, Health, Mac, Packet, Proto};
 
 /// An agent's first message: who it is, where it looks, and its clock.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// The node's name, as the cluster knows it.
     pub node: String,
@@ -35,7 +35,7 @@ pub struct Hello {
 }
 
 /// Where an agent sees packets pass.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Point {
     /// `host`, or the pod's name for a pod's own namespace.
     pub netns: String,
@@ -46,7 +46,7 @@ pub struct Point {
     /// As the interface's namespace sees it.
     pub direction: Direction,
     /// How the program is attached: `tcx`.
-    pub hook: &'static str,
+    pub hook: Cow<'static, str>,
     /// The interface's place on the way.
     pub role: Role,
     /// The interface's kind, as the kernel names it: `veth`, `vxlan`, …,
@@ -63,7 +63,7 @@ pub struct Point {
 }
 
 /// Which way a packet goes, as the interface's namespace sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
     /// In from the interface.
@@ -82,7 +82,7 @@ impl fmt::Display for Direction {
 }
 
 /// An interface's place on the way between two pods.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// The pod's own interface, inside its namespace.
@@ -115,7 +115,7 @@ pub struct Batch {
 }
 
 /// What has become of packets since a stream began.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// When it was made: the agent's monotonic clock, ns.
     pub time: u64,
@@ -133,7 +133,7 @@ pub struct Report {
 }
 
 /// Packets of a followed address to a destination nobody asked about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Elsewhere {
     /// The followed address.
     pub src: IpAddr,

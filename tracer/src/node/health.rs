@@ -128,7 +128,8 @@ impl Gauge {
         let devices = devices.collect();
         let names = self.visitor.names();
         let sockets = names.into_iter().filter_map(|netns| {
-            let counters = self.visitor.visit(&netns, counters)?;
+            let counters = self.visitor.visit(&netns, counters)?.into_iter();
+            let counters: Vec<_> = counters.map(|(name, by)| (name.into(), by)).collect();
             (!counters.is_empty()).then_some(SocketHealth { netns, counters })
         });
         Health {

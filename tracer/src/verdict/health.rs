@@ -2,7 +2,7 @@
 //! rose meanwhile. Evidence that something of the kind was lost there, not
 //! that this packet was.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::{borrow::Cow, fmt::Write as _, sync::Arc};
 
 use crate::link::{DeviceHealth, Health};
 
@@ -22,7 +22,7 @@ pub struct Rise {
     /// The interface, or `host` or the pod's name.
     pub place: Arc<str>,
     /// Counters, and by how much each rose.
-    pub counters: Vec<(&'static str, u64)>,
+    pub counters: Vec<(Cow<'static, str>, u64)>,
 }
 
 impl Rises {
@@ -34,7 +34,7 @@ impl Rises {
             let same = |other: &&DeviceHealth| other.interface == device.interface;
             let earlier = before.devices.iter().find(same)?;
             let counters = counters_of(earlier).into_iter().zip(counters_of(device));
-            let rises = counters.map(|((name, before), (_, after))| (name, before, after));
+            let rises = counters.map(|((name, before), (_, after))| (name.into(), before, after));
             Rise::of(&device.interface, rises)
         });
         let namespaces = after.sockets.iter().filter_map(|sockets| {
@@ -42,7 +42,7 @@ impl Rises {
             let earlier = all.find(|other| other.netns == sockets.netns)?;
             let rises = sockets.counters.iter().filter_map(|(name, after)| {
                 let (_, before) = earlier.counters.iter().find(|(other, _)| other == name)?;
-                Some((*name, *before, *after))
+                Some((name.clone(), *before, *after))
             });
             Rise::of(&sockets.netns, rises)
         });
@@ -74,7 +74,7 @@ impl Rises {
 impl Rise {
     fn of(
         place: &Arc<str>,
-        counters: impl Iterator<Item = (&'static str, u64, u64)>,
+        counters: impl Iterator<Item = (Cow<'static, str>, u64, u64)>,
     ) -> Option<Self> {
         let rose = |(name, before, after): (_, u64, u64)| {
             let by = after.checked_sub(before).filter(|by| *by > 0)?;
@@ -99,11 +99,11 @@ impl Rise {
     /// Only the counters that are of interest, if any of them rose.
     #[must_use]
     pub fn only(&self, wanted: &[&str]) -> Option<Self> {
-        let counters = self.counters.iter().copied();
+        let counters = self.counters.iter().cloned();
         Self::of(
             &self.place,
             counters
-                .filter(|(name, _)| wanted.contains(name))
+                .filter(|(name, _)| wanted.contains(&&**name))
                 .map(|(name, by)| (name, 0, by)),
         )
     }
@@ -168,8 +168,8 @@ mod tests {
         SocketHealth {
             netns: Arc::from(netns),
             counters: vec![
-                ("TcpExtListenOverflows", overflows),
-                ("UdpNoPorts", no_ports),
+                ("TcpExtListenOverflows".into(), overflows),
+                ("UdpNoPorts".into(), no_ports),
             ],
         }
     }

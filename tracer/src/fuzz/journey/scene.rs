@@ -89,7 +89,7 @@ pub(super) fn read(bytes: &mut Unstructured<'_>) -> Result<Scene> {
                         interface: interface.to_owned(),
                         ifindex: 2,
                         direction,
-                        hook: "tcx",
+                        hook: "tcx".into(),
                         role,
                         kind: String::new(),
                         addresses: vec![address],

@@ -34,7 +34,7 @@ fn scene() -> Scene {
             interface: format!("{role:?}{index}").to_lowercase(),
             ifindex: 2,
             direction,
-            hook: "tcx",
+            hook: "tcx".into(),
             role,
             kind: "veth".to_owned(),
             addresses: vec![address.into()],

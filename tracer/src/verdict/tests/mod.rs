@@ -34,7 +34,7 @@ fn point(role: Role, direction: Direction, address: [u8; 4]) -> Point {
         interface: format!("{role:?}").to_lowercase(),
         ifindex: 2,
         direction,
-        hook: "tcx",
+        hook: "tcx".into(),
         role,
         kind: "veth".to_owned(),
         addresses: vec![address.into()],
@@ -195,7 +195,7 @@ impl Circumstances for Calm {
         let health = |value| Health {
             sockets: vec![SocketHealth {
                 netns: "default/b".into(),
-                counters: vec![(name, value)],
+                counters: vec![(name.to_owned().into(), value)],
             }],
             ..Health::default()
         };

@@ -158,7 +158,7 @@ impl<'a> Started<'a> {
         let points = scene.nodes.iter().flat_map(|hello| {
             hello.points.iter().map(|point| Observer {
                 place: Place::of(hello, point),
-                hook: point.hook,
+                hook: &point.hook,
                 role: point.role,
                 kind: &point.kind,
                 addresses: &point.addresses,
@@ -253,7 +253,7 @@ impl<'a> Hop<'a> {
         let arp = journey.packet.proto() == Proto::Arp;
         Self {
             place: Place::of(&scene.nodes[step.node], point),
-            hook: point.hook,
+            hook: &point.hook,
             time: Moment(step.time),
             offset_ns: step.time.saturating_sub(journey.steps[0].time),
             since_previous_ns: previous.map(|previous| step.time.saturating_sub(previous)),
