@@ -16,10 +16,14 @@ pub const IPV6: u16 = 0x86dd;
 
 /// Protocol number of ICMP.
 pub const ICMP: u8 = 1;
+/// Protocol number of IPv4 in IP.
+pub const IPV4_IN_IP: u8 = 4;
 /// Protocol number of TCP.
 pub const TCP: u8 = 6;
 /// Protocol number of UDP.
 pub const UDP: u8 = 17;
+/// Protocol number of IPv6 in IP.
+pub const IPV6_IN_IP: u8 = 41;
 /// Protocol number of ICMPv6.
 pub const ICMPV6: u8 = 58;
 

@@ -39,7 +39,7 @@ pub struct HopEvent {
     pub len: u32,
     /// IPv4 identification or that of the IPv6 fragment header.
     pub fragment_id: u32,
-    /// VXLAN network identifier of the innermost tunnel.
+    /// VXLAN network identifier of the innermost tunnel, 0 if it has none.
     pub vni: u32,
     /// Segments this packet will be cut into (`gso_segs`), 0 if it is whole.
     pub gso_segs: u32,
@@ -47,7 +47,8 @@ pub struct HopEvent {
     pub outer_src: [u8; 16],
     /// See `outer_src`.
     pub outer_dst: [u8; 16],
-    /// MAC addresses of the frame at this point: destination, then source.
+    /// MAC addresses of the frame at this point: destination, then source;
+    /// zeros where it has no Ethernet header.
     pub macs: [u8; 12],
     /// Offset of the innermost network header.
     pub l3: u16,
@@ -65,9 +66,8 @@ pub struct HopEvent {
     pub network: u8,
     /// Protocol of the innermost packet.
     pub proto: u8,
-    /// [`crate::walk::Network`] of the innermost tunnel's own IP header, 0
-    /// without a tunnel.
-    pub outer: u8,
+    /// [`crate::walk::TunnelKind`] of the innermost tunnel, 0 without one.
+    pub tunnel: u8,
     /// Tunnels around the innermost packet.
     pub levels: u8,
     /// Bytes valid in `network_header`.
@@ -109,7 +109,7 @@ impl HopEvent {
         egress: 0,
         network: 0,
         proto: 0,
-        outer: 0,
+        tunnel: 0,
         levels: 0,
         network_len: 0,
         transport_len: 0,

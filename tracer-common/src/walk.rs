@@ -2,8 +2,8 @@
 //!
 //! Identity lies in the innermost packet: it is what both nodes see, whatever
 //! was wrapped around it. The walk goes Ethernet → VLAN tags → IPv4 or IPv6 →
-//! VXLAN → Ethernet → …, through at most [`MAX_TUNNELS`] tunnels, and returns
-//! offsets, never copies.
+//! VXLAN → Ethernet → …, or IP → IP, through at most [`MAX_TUNNELS`] tunnels,
+//! and returns offsets, never copies.
 //!
 //! It is the program's hot path: nearly every packet is walked only to find
 //! that nobody asked for it. So it reads no more than it needs, and leaves
@@ -49,16 +49,28 @@ pub enum Network {
     Arp = 8,
 }
 
+/// How a tunnel carries packets.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TunnelKind {
+    /// Frames in UDP (RFC 7348).
+    Vxlan = 1,
+    /// IP packets in IP packets, of any two versions (RFC 2003, 2473, 4213).
+    IpIp = 2,
+}
+
 /// The tunnel that carries the innermost packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tunnel {
     /// How many tunnels the packet is in.
     pub levels: u8,
+    /// How it carries the packet.
+    pub kind: TunnelKind,
     /// [`Network::V4`] or [`Network::V6`].
     pub outer: Network,
     /// Offset of the tunnel's own IP header.
     pub outer_l3: usize,
-    /// VXLAN network identifier, 24 bits.
+    /// VXLAN network identifier, 24 bits; 0 of the others.
     pub vni: u32,
 }
 
@@ -119,23 +131,33 @@ pub fn walk<P: Packet + ?Sized>(
     ethernet: bool,
     vxlan_ports: &[u16; VXLAN_PORTS],
 ) -> Result<Option<Layers>, Unparsed> {
+    const V4: u8 = IpProto::Ipv4 as u8;
+    const V6: u8 = IpProto::Ipv6 as u8;
+    const UDP: u8 = IpProto::Udp as u8;
+    // No version, of which a header has four bits.
+    const ETHERNET: u8 = u8::MAX;
+
     let mut at = 0;
-    let mut link = ethernet;
+    // Of the IP header at `at`, or that there is an Ethernet header before it.
+    let mut version = if ethernet {
+        ETHERNET
+    } else {
+        packet.u8(0).ok_or(Unparsed::Short)? >> 4
+    };
     let mut tunnel: Option<Tunnel> = None;
     let mut levels = 0;
     loop {
-        let network = if link {
-            let Some((network, l3)) = ethernet_payload(packet, at)? else {
-                return Ok(None);
-            };
-            at = l3;
-            network
-        } else {
-            match packet.u8(at).ok_or(Unparsed::Short)? >> 4 {
-                4 => Network::V4,
-                6 => Network::V6,
-                _ => return Err(Unparsed::Malformed),
+        let network = match version {
+            ETHERNET => {
+                let Some((network, l3)) = ethernet_payload(packet, at)? else {
+                    return Ok(None);
+                };
+                at = l3;
+                network
             }
+            4 => Network::V4,
+            6 => Network::V6,
+            _ => return Err(Unparsed::Malformed),
         };
         let mut layers = match network {
             Network::V4 => ipv4(packet, at)?,
@@ -143,8 +165,17 @@ pub fn walk<P: Packet + ?Sized>(
             Network::Arp => arp(packet, at)?,
         };
         layers.tunnel = tunnel;
-        let Some(vni) = vxlan(packet, &layers, vxlan_ports)? else {
+        // The rest of a fragmented packet is the middle of something.
+        if !layers.has_transport() {
             return Ok(Some(layers));
+        }
+        let (kind, vni) = match layers.proto {
+            V4 | V6 => (TunnelKind::IpIp, 0),
+            UDP => match vxlan(packet, &layers, vxlan_ports)? {
+                Some(vni) => (TunnelKind::Vxlan, vni),
+                None => return Ok(Some(layers)),
+            },
+            _ => return Ok(Some(layers)),
         };
         levels += 1;
         if levels > MAX_TUNNELS {
@@ -152,12 +183,16 @@ pub fn walk<P: Packet + ?Sized>(
         }
         tunnel = Some(Tunnel {
             levels,
+            kind,
             outer: layers.network,
             outer_l3: layers.l3,
             vni,
         });
-        link = true;
-        at = layers.l4 + UdpHdr::LEN + VxlanHdr::LEN;
+        (version, at) = match layers.proto {
+            V4 => (4, layers.l4),
+            V6 => (6, layers.l4),
+            _ => (ETHERNET, layers.l4 + UdpHdr::LEN + VxlanHdr::LEN),
+        };
         if at > MAX_OFFSET {
             return Err(Unparsed::TooDeep);
         }
@@ -312,7 +347,7 @@ fn ipv6<P: Packet + ?Sized>(packet: &P, l3: usize) -> Result<Layers, Unparsed> {
     Err(Unparsed::TooDeep)
 }
 
-/// The VNI of the VXLAN packet in `layers`, if it is one (RFC 7348, 5).
+/// The VNI of the UDP datagram in `layers`, if it is VXLAN (RFC 7348, 5).
 #[inline(always)]
 fn vxlan<P: Packet + ?Sized>(
     packet: &P,
@@ -322,9 +357,6 @@ fn vxlan<P: Packet + ?Sized>(
     /// "The I flag MUST be set to 1 for a valid VXLAN Network ID."
     const VALID_VNI: u8 = 0x08;
 
-    if layers.proto != IpProto::Udp as u8 || !layers.has_transport() {
-        return Ok(None);
-    }
     let port = packet.be16(layers.l4 + 2).ok_or(Unparsed::Short)?;
     if port == 0 || !ports.contains(&port) {
         return Ok(None);

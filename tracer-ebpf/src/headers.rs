@@ -92,7 +92,7 @@ fn packet_end(event: &HopEvent, layers: &Layers, frame_end: usize) -> usize {
 /// Fills in the innermost tunnel.
 #[inline(always)]
 fn fill_tunnel<B: Bytes>(event: &mut HopEvent, bytes: &B, tunnel: Option<Tunnel>) {
-    event.outer = 0;
+    event.tunnel = 0;
     event.levels = 0;
     event.vni = 0;
     event.outer_src = [0; 16];
@@ -100,7 +100,7 @@ fn fill_tunnel<B: Bytes>(event: &mut HopEvent, bytes: &B, tunnel: Option<Tunnel>
     let Some(tunnel) = tunnel else {
         return;
     };
-    event.outer = tunnel.outer as u8;
+    event.tunnel = tunnel.kind as u8;
     event.levels = tunnel.levels;
     event.vni = tunnel.vni;
     let at = tunnel.outer_l3;

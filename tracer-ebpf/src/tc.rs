@@ -31,14 +31,29 @@ use crate::{
 #[expect(clippy::needless_pass_by_value, reason = "the macro's signature")]
 #[classifier]
 pub(crate) fn tracer_ingress(ctx: TcContext) -> i32 {
-    observe(ctx.as_ptr().cast(), false)
+    observe(ctx.as_ptr().cast(), false, true)
 }
 
 /// Packets that go out through it.
 #[expect(clippy::needless_pass_by_value, reason = "the macro's signature")]
 #[classifier]
 pub(crate) fn tracer_egress(ctx: TcContext) -> i32 {
-    observe(ctx.as_ptr().cast(), true)
+    observe(ctx.as_ptr().cast(), true, true)
+}
+
+/// As [`tracer_ingress`], for an interface whose packets have no Ethernet
+/// header: an IP-in-IP tunnel's.
+#[expect(clippy::needless_pass_by_value, reason = "the macro's signature")]
+#[classifier]
+pub(crate) fn tracer_l3_in(ctx: TcContext) -> i32 {
+    observe(ctx.as_ptr().cast(), false, false)
+}
+
+/// As [`tracer_egress`], likewise.
+#[expect(clippy::needless_pass_by_value, reason = "the macro's signature")]
+#[classifier]
+pub(crate) fn tracer_l3_out(ctx: TcContext) -> i32 {
+    observe(ctx.as_ptr().cast(), true, false)
 }
 
 /// The least that a classifier can do. Never attached: the benchmark compares
@@ -49,26 +64,26 @@ pub(crate) fn tracer_empty(_ctx: TcContext) -> i32 {
 }
 
 #[inline(always)]
-fn observe(skb: *mut __sk_buff, egress: bool) -> i32 {
+fn observe(skb: *mut __sk_buff, egress: bool, ethernet: bool) -> i32 {
     // SAFETY: the context pointer is valid while the program runs.
     let ifindex = unsafe { (*skb).ifindex };
-    maps::count(slot(ifindex, egress), try_observe(skb, egress));
+    maps::count(slot(ifindex, egress), try_observe(skb, egress, ethernet));
     TC_ACT_UNSPEC
 }
 
 /// What becomes of the packet, and the side effect that goes with it.
 #[inline(always)]
-fn try_observe(skb: *mut __sk_buff, egress: bool) -> Counter {
-    let looked = match look(&Linear::new(skb)) {
+fn try_observe(skb: *mut __sk_buff, egress: bool, ethernet: bool) -> Counter {
+    let looked = match look(&Linear::new(skb), ethernet) {
         Ok(false) => LOOK_MISS,
         Ok(true) => LOOK_FOUND,
         // Perhaps only the linear part is short, or a header is a rare one.
-        Err(Unparsed::Short) => look_whole(skb),
+        Err(Unparsed::Short) => look_whole(skb, ethernet),
         Err(_) => LOOK_UNPARSED,
     };
     match looked {
         LOOK_MISS => Counter::Miss,
-        LOOK_FOUND if belongs(skb, egress) => emit(skb, egress),
+        LOOK_FOUND if belongs(skb, egress) => emit(skb, egress, ethernet),
         LOOK_FOUND => Counter::Miss,
         _ => Counter::Unparsed,
     }
@@ -76,8 +91,8 @@ fn try_observe(skb: *mut __sk_buff, egress: bool) -> Counter {
 
 /// As [`look`], for a packet with rare headers or headers in page fragments.
 #[inline(never)]
-fn look_whole(skb: *mut __sk_buff) -> u32 {
-    match look(&Whole(skb)) {
+fn look_whole(skb: *mut __sk_buff, ethernet: bool) -> u32 {
+    match look(&Whole(skb), ethernet) {
         Ok(false) => LOOK_MISS,
         Ok(true) => LOOK_FOUND,
         Err(_) => LOOK_UNPARSED,
@@ -95,11 +110,11 @@ const LOOK_UNPARSED: u32 = 2;
 /// what it reads from a map it takes for any value, so that it checks
 /// [`belongs`] once and not for every path that leads there.
 #[inline(always)]
-fn look<P: Packet>(packet: &P) -> Result<bool, Unparsed> {
+fn look<P: Packet>(packet: &P, ethernet: bool) -> Result<bool, Unparsed> {
     let Some(config) = maps::config() else {
         return Ok(false);
     };
-    let Some(layers) = walk(packet, true, &maps::load().vxlan_ports)? else {
+    let Some(layers) = walk(packet, ethernet, &maps::load().vxlan_ports)? else {
         return Ok(false);
     };
     let explain = config.flags & EXPLAIN_MISSES != 0;
@@ -164,7 +179,7 @@ fn sample(skb: *mut __sk_buff) -> u32 {
 
 /// Writes the event of a packet that belongs to the follow.
 #[inline(never)]
-fn emit(skb: *mut __sk_buff, egress: bool) -> Counter {
+fn emit(skb: *mut __sk_buff, egress: bool, ethernet: bool) -> Counter {
     let (Some(config), Some(found)) = (maps::config(), maps::found()) else {
         return Counter::Miss;
     };
@@ -194,14 +209,14 @@ fn emit(skb: *mut __sk_buff, egress: bool) -> Counter {
     event.skb = address.wrapping_add(load.salt);
     event.generation = config.generation;
     event.egress = egress.into();
-    fill(event, skb, layers, &load);
+    fill(event, skb, ethernet, layers, &load);
     record.submit(0);
     Counter::Emitted
 }
 
 /// Fills in what can be read off the packet.
 #[inline(always)]
-fn fill(event: &mut HopEvent, skb: *mut __sk_buff, layers: &Layers, load: &Load) {
+fn fill(event: &mut HopEvent, skb: *mut __sk_buff, ethernet: bool, layers: &Layers, load: &Load) {
     // SAFETY: the context pointer is valid while the program runs.
     let context = unsafe { &*skb };
     event.ifindex = context.ifindex;
@@ -210,7 +225,7 @@ fn fill(event: &mut HopEvent, skb: *mut __sk_buff, layers: &Layers, load: &Load)
     event.vlan_tci = context.vlan_tci as u16;
     event.vlan_present = (context.vlan_present != 0).into();
     let bytes = Either::new(skb);
-    if !bytes.copy(0, &mut event.macs, 12) {
+    if !ethernet || !bytes.copy(0, &mut event.macs, 12) {
         event.macs = [0; 12];
     }
     fill_headers(event, &bytes, layers, load);

@@ -7,7 +7,6 @@
 
 use std::{
     collections::BTreeMap,
-    hash::{BuildHasher as _, RandomState},
     io::{self, IsTerminal as _},
     net::IpAddr,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -46,7 +45,7 @@ pub fn run(settings: DropsSettings) -> Result<Outcome, Failure> {
 
 async fn watch(settings: DropsSettings, mut view: impl DropView) -> Result<Outcome, Failure> {
     let stop = interrupted()?;
-    let key = Key([random(), random()]);
+    let key = Key([crate::random(), crate::random()]);
     let agents: Vec<Start> = settings
         .agents
         .iter()
@@ -202,6 +201,7 @@ fn start(settings: &DropsSettings, agent: &AgentSpec, key: Key) -> Start {
         watch: Watch::Drops,
         request: Request::default(),
         pods: settings.pods_on(&agent.node),
+        bystanders: Vec::new(),
         vxlan_ports: settings.vxlan_ports.clone(),
         key,
         ring_size: settings.ring_size,
@@ -215,8 +215,4 @@ fn unix_now() -> i64 {
     now.map_or(0, |since| {
         i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
     })
-}
-
-fn random() -> u64 {
-    RandomState::new().hash_one(())
 }

@@ -13,7 +13,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
 };
-use tracer_common::hash::Key;
+use tracer_common::hash::{HASHED_BYTES, Key, payload_hash};
 
 use crate::{
     cli::{AgentSpec, End, Failure, Outcome, Output, Place, Settings},
@@ -21,7 +21,7 @@ use crate::{
     journey::{Limits, OwnerKind},
     link::{Pair, Start, Watch},
     node::{self, discover},
-    view::{self, Json, Text, View},
+    view::{self, Json, Progress, Text, View},
 };
 
 /// Runs a follow to its end.
@@ -48,11 +48,24 @@ pub fn run(settings: Settings) -> Result<Outcome, Failure> {
             }
         }
     })?;
-    Ok(if outcome.matched == 0 {
-        Outcome::NothingMatched
-    } else {
-        Outcome::Done
-    })
+    Ok(Outcome::of(outcome.matched))
+}
+
+/// Records what a follow would show.
+///
+/// # Errors
+/// [`Failure`], in one sentence.
+pub fn record(settings: Settings) -> Result<Outcome, Failure> {
+    let plan = plan(settings);
+    let outcome = runtime()?.block_on(async {
+        plan.warnings.iter().for_each(|warning| tell(warning));
+        session(
+            plan,
+            Progress::new(io::stderr(), io::stderr().is_terminal()),
+        )
+        .await
+    })?;
+    Ok(Outcome::of(outcome.matched))
 }
 
 async fn session(plan: Plan, mut view: impl View) -> Result<collector::Outcome, Failure> {
@@ -157,7 +170,10 @@ fn plan(settings: Settings) -> Plan {
             b_port: settings.dst_port,
         })
         .collect();
-    let key = Key([random(), random()]);
+    let key = match &settings.key {
+        Some(secret) => secret_key(secret),
+        None => Key([crate::random(), crate::random()]),
+    };
     Plan {
         description: describe(&settings),
         pairs,
@@ -177,7 +193,25 @@ fn plan(settings: Settings) -> Plan {
             .collect(),
         owners: settings.owners,
         warnings: settings.warnings,
+        write: settings.write,
     }
+}
+
+/// A key that everybody has who knows the secret.
+fn secret_key(secret: &str) -> Key {
+    let mut bytes = [0; HASHED_BYTES];
+    let mut key = Key([0, 0]);
+    // The hash takes so many bytes at a time.
+    for chunk in secret.as_bytes().chunks(HASHED_BYTES) {
+        bytes[..chunk.len()].copy_from_slice(chunk);
+        let Key([a, b]) = key;
+        key = Key([
+            payload_hash(Key([a, b]), &bytes, chunk.len()),
+            payload_hash(Key([b, !a]), &bytes, chunk.len()),
+        ]);
+        bytes = [0; HASHED_BYTES];
+    }
+    key
 }
 
 /// An address that an end stands for.
@@ -264,7 +298,15 @@ fn start(settings: &Settings, agent: &AgentSpec, key: Key) -> Start {
             None => request.unplaced.push(address),
         }
     }
+    let others = settings.owners.iter().filter(|(address, owner)| {
+        owner.kind == OwnerKind::Pod
+            && owner.node == agent.node
+            && !pods.iter().any(|(known, _)| known == *address)
+    });
     Start {
+        bystanders: others
+            .map(|(address, owner)| (*address, owner.name.clone()))
+            .collect(),
         node: agent.node.clone(),
         netns: match &agent.place {
             Place::Local => None,
@@ -299,11 +341,4 @@ fn describe(settings: &Settings) -> String {
         names(&settings.destinations),
         port(settings.dst_port)
     )
-}
-
-/// 64 bits that nobody can foresee: the standard library seeds its hashers
-/// with such.
-fn random() -> u64 {
-    use std::hash::{BuildHasher as _, RandomState};
-    RandomState::new().hash_one(())
 }

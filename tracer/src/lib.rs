@@ -15,5 +15,16 @@ pub mod inventory;
 pub mod journey;
 pub mod link;
 pub mod node;
+pub mod replay;
+pub mod show;
+pub mod stats;
+pub mod store;
 pub mod verdict;
 pub mod view;
+
+/// 64 bits that nobody can foresee: the standard library seeds its hashers
+/// with such.
+fn random() -> u64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    RandomState::new().hash_one(())
+}

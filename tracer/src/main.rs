@@ -2,6 +2,41 @@
 
 use std::process::ExitCode;
 
+use tracer::{
+    cli::{
+        self, DropsSettings, Failure, Outcome, Program, ReplayArgs, Settings, ShowArgs, StatsArgs,
+    },
+    drops, follow, replay, show, stats,
+};
+
+struct Tracer;
+
+impl Program for Tracer {
+    fn follow(settings: Settings) -> Result<Outcome, Failure> {
+        follow::run(settings)
+    }
+
+    fn record(settings: Settings) -> Result<Outcome, Failure> {
+        follow::record(settings)
+    }
+
+    fn drops(settings: DropsSettings) -> Result<Outcome, Failure> {
+        drops::run(settings)
+    }
+
+    fn replay(args: &ReplayArgs) -> Result<Outcome, Failure> {
+        replay::run(args)
+    }
+
+    fn show(args: &ShowArgs) -> Result<Outcome, Failure> {
+        show::run(args)
+    }
+
+    fn stats(args: &StatsArgs) -> Result<Outcome, Failure> {
+        stats::run(args)
+    }
+}
+
 fn main() -> ExitCode {
-    tracer::cli::run(tracer::follow::run, tracer::drops::run)
+    cli::run::<Tracer>()
 }

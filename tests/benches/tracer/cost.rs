@@ -55,6 +55,9 @@ const CASES: &[Case] = &[
     ("miss: TCP in VXLAN", Fate::Miss, |n| {
         vxlan(&tcp(unfollowed(n).v4))
     }),
+    ("miss: TCP in IP-in-IP", Fate::Miss, |n| {
+        ip_in_ip(&tcp(unfollowed(n).v4))
+    }),
     ("miss: followed pod to another", Fate::LateMiss, |n| {
         tcp([followed(n).v4[0], unfollowed(n).v4[1]])
     }),
@@ -63,6 +66,9 @@ const CASES: &[Case] = &[
     ("match: TCP, IPv6", Fate::Match, |n| tcp_v6(followed(n).v6)),
     ("match: TCP in VXLAN", Fate::Match, |n| {
         vxlan(&tcp(followed(n).v4))
+    }),
+    ("match: TCP in IP-in-IP", Fate::Match, |n| {
+        ip_in_ip(&tcp(followed(n).v4))
     }),
 ];
 
@@ -230,7 +236,15 @@ fn udp([src, dst]: [Ipv4Addr; 2]) -> Vec<u8> {
 
 /// A frame on its way between two nodes.
 fn vxlan(frame: &[u8]) -> Vec<u8> {
+    between_nodes(UDP, &frames::vxlan(VXLAN_PORT, 1, frame))
+}
+
+/// The same without its Ethernet header in an IP packet.
+fn ip_in_ip(frame: &[u8]) -> Vec<u8> {
+    between_nodes(frames::IPV4_IN_IP, &frame[14..])
+}
+
+fn between_nodes(proto: u8, payload: &[u8]) -> Vec<u8> {
     let [here, there] = [[172, 16, 0, 1], [172, 16, 0, 2]].map(Ipv4Addr::from);
-    let datagram = frames::vxlan(VXLAN_PORT, 1, frame);
-    frames::ethernet(IPV4, &frames::ipv4(UDP, here, there, &datagram))
+    frames::ethernet(IPV4, &frames::ipv4(proto, here, there, payload))
 }

@@ -1,12 +1,13 @@
 //! The benchmark behind `cargo xtask bench`: what tracer costs the packets, the
 //! machine and the user, side by side with what is there without it.
 //!
-//! Needs root; with arguments, only the parts they name: `cost`, `throughput`,
-//! `times`. The tables on standard output are Markdown. It fails if a bound is
+//! Needs root, but for `events`; with arguments, only the parts they name:
+//! `cost`, `throughput`, `times`, `events`. The tables on standard output are Markdown. It fails if a bound is
 //! missed.
 
 mod alone;
 mod cost;
+mod events;
 mod flow;
 mod follow;
 mod programs;
@@ -24,7 +25,7 @@ use tracer_tests::{Lab, LabSpec};
 use report::Report;
 
 /// What can be measured alone.
-const PARTS: [&str; 3] = ["cost", "throughput", "times"];
+const PARTS: [&str; 4] = ["cost", "throughput", "times", "events"];
 
 fn main() -> ExitCode {
     match run() {
@@ -66,6 +67,9 @@ fn run() -> Result<Report> {
         if wanted("times") {
             times::measure(&mut report, &labs[0], flooded)?;
         }
+    }
+    if wanted("events") {
+        events::measure(&mut report)?;
     }
     println!("{report}");
     Ok(report)

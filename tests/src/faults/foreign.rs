@@ -16,7 +16,7 @@ use super::{Fault, Stage};
 use crate::netns::Netns;
 
 /// What `bpftool prog` calls them.
-const NAME: &str = "somebody_elses";
+pub const NAME: &str = "somebody_elses";
 
 /// See [`super`].
 pub(super) fn all() -> Vec<Fault> {

@@ -11,6 +11,7 @@
 //! touch.
 
 mod devices;
+mod endpoints;
 pub mod expected;
 mod filters;
 mod foreign;
@@ -28,6 +29,7 @@ use anyhow::Result;
 
 use crate::Lab;
 pub use expected::{Expected, Table};
+pub use foreign::NAME as FOREIGN;
 pub use stage::Stage;
 pub use traffic::{Sender, Sent, Traffic};
 

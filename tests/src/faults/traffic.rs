@@ -3,17 +3,16 @@
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use nix::libc;
-use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, connect, getsockname,
-    listen, setsockopt, socket, sockopt,
-};
+use nix::sys::socket::{Backlog, SockaddrStorage, connect, listen, setsockopt, sockopt};
 
 use super::Stage;
+use super::endpoints::{end_in_time_wait, never_cut, port_of, tcp};
 use crate::raw::PacketSocket;
 use crate::{Pod, frames};
 
@@ -149,6 +148,9 @@ pub struct Sent {
     pub packets: usize,
 }
 
+/// Sequence numbers of [`Traffic::OldSyns`].
+const OLD: Range<u64> = 0x1000..0x1005;
+
 /// Sockets of both ends, ready to send.
 #[derive(Debug)]
 pub struct Sender {
@@ -251,9 +253,9 @@ impl Sender {
             Traffic::OldSyns => {
                 let server = to.netns.enter(|| TcpListener::bind((target, 0)))?;
                 let address = server.local_addr()?;
-                let ends = end_in_time_wait(from, to, &server, address)?;
+                let (port, timestamp) = end_in_time_wait(from, to, &server, address)?;
                 open.push(server.into());
-                (ends, address.port())
+                (Ends::Old { port, timestamp }, address.port())
             }
         };
         Ok(Self {
@@ -294,13 +296,12 @@ impl Sender {
             }
             (Ends::Old { port, timestamp }, _) => {
                 let socket = PacketSocket::open(&self.from.netns, &self.from.interface)?;
-                let count = 5;
-                for number in 0..count {
+                for seq in OLD {
                     let ends = [SocketAddr::new(self.source, *port), self.to];
-                    let frame = frames::syn(ends, 0x1000 + number, *timestamp);
+                    let frame = frames::syn(ends, u32::try_from(seq)?, *timestamp);
                     socket.send(&frames::between(&self.from.mac, &self.gateway_mac, &frame))?;
                 }
-                count as usize
+                OLD.count()
             }
             (_, Traffic::Syns { count, .. }) => {
                 for _ in 0..count {
@@ -317,6 +318,18 @@ impl Sender {
             (Ends::Tcp | Ends::Udp { .. }, _) => unreachable!("made for another traffic"),
         };
         Ok(Sent { packets })
+    }
+
+    /// Whether a TCP packet to the port, by its flags, sequence number and bytes
+    /// of payload, is one of those that are sent here: a connection that was
+    /// made before had packets, too.
+    #[must_use]
+    pub fn sends(&self, flags: &str, seq: u64, payload: u64) -> bool {
+        match self.traffic {
+            Traffic::Stream => payload != 0,
+            Traffic::OldSyns => flags == "SYN" && OLD.contains(&seq),
+            Traffic::Datagrams { .. } | Traffic::Syns { .. } => flags == "SYN",
+        }
     }
 
     /// How many datagrams have arrived in the receiver's buffer since the last
@@ -340,91 +353,4 @@ impl Sender {
         }
         Ok(arrived)
     }
-}
-
-/// Sends DF, and what is larger than the path's MTU as well: no ICMP error
-/// changes what is sent (`IP_PMTUDISC_PROBE`, ip(7)).
-fn never_cut(socket: &UdpSocket, source: IpAddr) -> Result<()> {
-    let (level, option, value): (_, _, libc::c_int) = match source {
-        IpAddr::V4(_) => (
-            libc::IPPROTO_IP,
-            libc::IP_MTU_DISCOVER,
-            libc::IP_PMTUDISC_PROBE,
-        ),
-        IpAddr::V6(_) => (
-            libc::IPPROTO_IPV6,
-            libc::IPV6_MTU_DISCOVER,
-            libc::IPV6_PMTUDISC_PROBE,
-        ),
-    };
-    let length = size_of_val(&value) as libc::socklen_t;
-    let pointer = (&raw const value).cast();
-    // SAFETY: the value is an int, as the option wants it, and outlives the call.
-    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, pointer, length) };
-    ensure!(result == 0, std::io::Error::last_os_error());
-    Ok(())
-}
-
-/// A TCP socket bound to `address` and a port of its own.
-fn tcp(address: IpAddr, flags: libc::c_int) -> Result<OwnedFd> {
-    let family = match address {
-        IpAddr::V4(_) => AddressFamily::Inet,
-        IpAddr::V6(_) => AddressFamily::Inet6,
-    };
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::from_bits_truncate(flags);
-    let socket = socket(family, SockType::Stream, flags, None)?;
-    bind(
-        socket.as_raw_fd(),
-        &SockaddrStorage::from(SocketAddr::new(address, 0)),
-    )?;
-    Ok(socket)
-}
-
-fn port_of(socket: &OwnedFd) -> Result<u16> {
-    let address: SockaddrStorage = getsockname(socket.as_raw_fd())?;
-    let v4 = address
-        .as_sockaddr_in()
-        .map(nix::sys::socket::SockaddrIn::port);
-    let v6 = address
-        .as_sockaddr_in6()
-        .map(nix::sys::socket::SockaddrIn6::port);
-    v4.or(v6).context("a TCP socket has a port")
-}
-
-/// Makes a connection that the server closes first: its end stays in TIME_WAIT
-/// and remembers the client's last timestamp.
-fn end_in_time_wait(
-    from: &Pod,
-    to: &Pod,
-    server: &TcpListener,
-    address: SocketAddr,
-) -> Result<Ends> {
-    // Else the resets of the client, which knows of no connection any more,
-    // would end it (RFC 1337).
-    to.netns.sysctl(&[("ipv4/tcp_rfc1337", "1")])?;
-    let client = from.netns.enter(|| TcpStream::connect(address))?;
-    let (accepted, _) = server.accept()?;
-    let port = client.local_addr()?.port();
-    let mut now: u32 = 0;
-    let mut length = size_of_val(&now) as libc::socklen_t;
-    // SAFETY: both pointers are to values of the size that the option has, which
-    // outlive the call.
-    let result = unsafe {
-        libc::getsockopt(
-            client.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_TIMESTAMP,
-            (&raw mut now).cast(),
-            &raw mut length,
-        )
-    };
-    ensure!(result == 0, std::io::Error::last_os_error());
-    drop(accepted);
-    // The end of the stream: the server's FIN is there.
-    ensure!(std::io::Read::read(&mut &client, &mut [0])? == 0);
-    drop(client);
-    Ok(Ends::Old {
-        port,
-        timestamp: now.wrapping_sub(1_000_000),
-    })
 }

@@ -87,6 +87,7 @@ impl Case<'_> {
         let mut clean = Sender::between(self.stage, from, to, Traffic::datagrams())?;
         let mut faulty = Sender::new(self.stage, self.fault.traffic)?;
         if self.fault.when == When::During {
+            prove_life(self.stage)?;
             self.fault.make(self.stage)?;
         }
         let sent = faulty.send()?.packets;
@@ -100,30 +101,47 @@ impl Case<'_> {
     }
 }
 
+/// Sends something from node to node: without any packet there is no proof
+/// that the far uplink would show one.
+fn prove_life(stage: &Stage) -> Result<()> {
+    let mut sender = Sender::between(stage, stage.a2(), stage.b2(), Traffic::datagrams())?;
+    let sent = sender.send()?.packets;
+    all_arrive(&sender, sent)
+}
+
+/// Waits until as many datagrams have arrived.
+fn all_arrive(sender: &Sender, sent: usize) -> Result<()> {
+    let deadline = Instant::now() + LIMIT;
+    let mut arrived = 0;
+    while arrived < sent {
+        ensure!(
+            Instant::now() < deadline,
+            "only {arrived} of {sent} clean packets arrived"
+        );
+        arrived += sender.arrived()?;
+        thread::yield_now();
+    }
+    Ok(())
+}
+
 impl Running {
     /// Whether it is one of the packets that the fault must strike; those that
     /// only belong to their connections, such as a reset by a client that knows
     /// nothing, are none of them.
     pub(crate) fn is_faulty(&self, packet: &Value) -> bool {
         let tcp = &packet["tcp"];
+        let number = |key| tcp[key].as_u64().unwrap_or(0);
+        let flags = tcp["flags"].as_str().unwrap_or_default();
         packet["dst_port"] == self.faulty.port()
-            && (tcp.is_null() || tcp["flags"] == "SYN" || tcp["payload_len"] != 0)
+            && (tcp.is_null()
+                || self
+                    .faulty
+                    .sends(flags, number("seq"), number("payload_len")))
     }
 
     /// Waits until all of the clean traffic is there.
     pub(crate) fn clean_arrives(&self) -> Result<()> {
-        let deadline = Instant::now() + LIMIT;
-        let mut arrived = 0;
-        while arrived < self.clean_sent {
-            ensure!(
-                Instant::now() < deadline,
-                "only {arrived} of {} clean packets arrived",
-                self.clean_sent
-            );
-            arrived += self.clean.arrived()?;
-            thread::yield_now();
-        }
-        Ok(())
+        all_arrive(&self.clean, self.clean_sent)
     }
 }
 

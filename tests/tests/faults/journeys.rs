@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
-use tracer_tests::faults::Traffic;
+use tracer_tests::faults::{FOREIGN, Traffic};
 use tracer_tests::program::{LIMIT, Tracer, is};
 use tracer_tests::{Lab, Pod};
 
@@ -43,7 +43,7 @@ pub(crate) fn take(
 fn check(case: &Case<'_>) -> Result<()> {
     let stage = case.stage;
     let hold = format!("{}ms", case.fault.hold.as_millis());
-    let hold = ["--hold", &*hold];
+    let hold = ["--explain", "--hold", &*hold];
     let mut beside = follow(&stage.lab, case.fault.beside.ends(stage), &hold)?;
     let mut tracer = follow(&stage.lab, [stage.a(), stage.b()], &hold)?;
     let traffic = case.run()?;
@@ -110,12 +110,18 @@ fn judge(case: &Case<'_>, journey: &Value) -> Result<()> {
         "cause: {journey:#}"
     );
     match &expected.drop {
+        // Where it went, nobody of this follow looks.
+        _ if kind == "left" => ensure!(verdict["drop"].is_null(), "a drop: {journey:#}"),
         Some(place) => ensure!(is_at(case.stage, &verdict["drop"], place), "{journey:#}"),
         None => ensure!(verdict["drop"].is_null(), "a drop: {journey:#}"),
     }
+    let evidence = verdict["evidence"].to_string();
     if kind == "unanswered" {
-        let evidence = verdict["evidence"].to_string();
         ensure!(evidence.contains("ListenOverflows"), "{journey:#}");
+    }
+    if ["tc", "xdp"].iter().any(|cause| verdict["cause"] == *cause) {
+        let named = format!("{FOREIGN} (program ");
+        ensure!(evidence.contains(&named), "{journey:#}");
     }
     Ok(())
 }

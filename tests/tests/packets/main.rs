@@ -15,7 +15,7 @@ mod ipv6;
 mod mutations;
 // Follows, and frames that are sent meanwhile.
 mod stage;
-// VXLAN that is cut short or nested, from the wire.
+// VXLAN and IP-in-IP that are cut short or nested, from the wire.
 mod tunnels;
 // VLAN tags, in the frame and beside it.
 mod vlan;

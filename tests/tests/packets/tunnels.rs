@@ -1,6 +1,6 @@
 use anyhow::Result;
 use serde_json::Value;
-use tracer_tests::frames::{IPV4, UDP, ethernet, ipv4, udp, vxlan};
+use tracer_tests::frames::{IPV4, IPV4_IN_IP, IPV6_IN_IP, UDP, ethernet, ipv4, ipv6, udp, vxlan};
 
 use crate::case::Case;
 use crate::stage::{PORT, Stage, addressed};
@@ -10,10 +10,14 @@ use crate::stage::{PORT, Stage, addressed};
 const WRAPPED: u64 = 1;
 const UNWRAPPED: u64 = 2;
 
-/// A UDP payload from node to node, as the second node receives it.
+/// A UDP datagram from node to node, as the second node receives it.
 fn outer(stage: &Stage, datagram: &[u8]) -> Vec<u8> {
+    between_nodes(stage, UDP, datagram)
+}
+
+fn between_nodes(stage: &Stage, proto: u8, payload: &[u8]) -> Vec<u8> {
     let [from, to] = [0, 1].map(|node| &stage.lab.nodes[node]);
-    let packet = ipv4(UDP, from.underlay, to.underlay, datagram);
+    let packet = ipv4(proto, from.underlay, to.underlay, payload);
     addressed(ethernet(IPV4, &packet), &to.uplink_mac, &from.uplink_mac)
 }
 
@@ -105,5 +109,41 @@ fn nested_in_each_other() -> Result<()> {
     let hops = seen.journeys[0]["hops"].as_array().expect("a list of hops");
     let levels: Vec<&Value> = hops.iter().map(|hop| &hop["encap"]["levels"]).collect();
     assert_eq!(levels, [2, 1]);
+    Ok(())
+}
+
+/// The nodes have no device that unwraps it: it is seen at the uplink, and ends
+/// there.
+#[test]
+fn ip_in_ip() -> Result<()> {
+    let stage = Stage::new()?;
+    let [from, to] = [0, 1].map(|pod| stage.lab.pods[pod].v6);
+    let v4 = stage.datagram(&[0; 16]);
+    let v6 = ipv6(UDP, from, to, &udp(4000, PORT, &[0; 16]));
+    let in_ip = |proto, packet: &[u8]| between_nodes(&stage, proto, packet);
+    let cut = (0..20).map(|len| in_ip(IPV4_IN_IP, &v4[..len]));
+    let other = [in_ip(IPV6_IN_IP, &v4), in_ip(IPV4_IN_IP, &v6)];
+    let twice = ipv4(IPV4_IN_IP, stage.lab.pods[0].v4, stage.lab.pods[1].v4, &v4);
+    let cases = [
+        Case::new("IPv4 in IPv4", [in_ip(IPV4_IN_IP, &v4)]).journey(1, "dropped"),
+        Case::new("IPv6 in IPv4", [in_ip(IPV6_IN_IP, &v6)]).journey(1, "dropped"),
+        Case::new("twice", [in_ip(IPV4_IN_IP, &twice)]).journey(1, "dropped"),
+        Case::new("of another version than announced", other).unparsed(WRAPPED),
+        Case::new("the inner header cut short", cut).unparsed(WRAPPED),
+    ];
+    for case in cases {
+        case.check(&stage, &stage.wire)?;
+    }
+    let seen = stage.watch(&[], || stage.wire.send(&in_ip(IPV4_IN_IP, &v4)))?;
+    let encap = &seen.journeys[0]["hops"][0]["encap"];
+    assert_eq!(
+        (&encap["kind"], &encap["levels"]),
+        (&"ipip".into(), &1.into())
+    );
+    assert!(encap["vni"].is_null(), "{encap}");
+    for (key, node) in [("outer_src", 0), ("outer_dst", 1)] {
+        let underlay = stage.lab.nodes[node].underlay.to_string();
+        assert_eq!(encap[key], underlay, "{encap}");
+    }
     Ok(())
 }

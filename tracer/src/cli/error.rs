@@ -20,6 +20,18 @@ pub enum Outcome {
     NothingMatched,
 }
 
+impl Outcome {
+    /// That of a follow with so many journeys.
+    #[must_use]
+    pub const fn of(matched: u64) -> Self {
+        if matched == 0 {
+            Self::NothingMatched
+        } else {
+            Self::Done
+        }
+    }
+}
+
 /// Why a command failed, ready to be shown.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Failure {

@@ -7,6 +7,8 @@ EXAMPLES
   tracer follow --src-ip 10.244.1.5 --dst-ip 10.244.2.7 --proto tcp
   tracer follow --help            all that can be followed, and how
   tracer drops                    what the kernel drops, and why
+  tracer record -w trace.arrows … record a follow
+  tracer replay trace.arrows      show it again, anywhere
 
 EXIT CODES
   0 traced   1 failure   2 bad syntax   4 nothing matched";
@@ -68,6 +70,67 @@ EXIT CODES
   2 bad syntax: arguments that are wrong or contradict each other
   4 nothing was dropped
   When the reader of stdout goes away (| head), tracer ends quietly with 0.";
+
+/// How `tracer record` is called.
+pub(super) const RECORD_USAGE: &str = "\
+tracer record [OPTIONS] --write FILE
+                               <--src END | --src-pod POD | --src-ip IP>
+                               <--dst END | --dst-pod POD | --dst-ip IP>";
+
+/// Of `tracer record`.
+pub(super) const RECORD: &str = "\
+EXAMPLES
+  For ten minutes, on this machine, which is node-a:
+    tracer record -w trace.arrows --duration 10m \\
+      --inventory objects.yaml --agent node-a=local \\
+      --src-pod default/web --dst-pod shop/cart
+    tracer replay trace.arrows
+
+  On each of two nodes, to be joined later:
+    node-a# tracer record -w a.arrows --key $SECRET …
+    node-b# tracer record -w b.arrows --key $SECRET …
+    tracer replay a.arrows b.arrows
+
+  For days: 24 files of an hour, the oldest are removed:
+    tracer record -w trace.arrows --rotate-time 1h --rotate-keep 24 …
+
+  For somebody else's eyes:
+    tracer record -w trace.arrows --anonymize …
+
+EXIT CODES
+  0 recorded   1 failure: a full disk, too   2 bad syntax   4 nothing matched";
+
+/// Of `tracer replay`.
+pub(super) const REPLAY: &str = "\
+EXAMPLES
+  tracer replay trace.arrows
+  tracer replay trace.arrows trace.1.arrows trace.2.arrows | less
+  tracer replay node-a.arrows node-b.arrows
+
+  What did not arrive:
+    tracer replay trace.arrows -o json | jq 'select(.verdict
+      and .verdict.kind != \"delivered\") | .verdict.text'
+
+  In Python:
+    import pyarrow as pa
+    table = pa.ipc.open_stream(\"trace.arrows\").read_all()
+
+EXIT CODES
+  0 shown   1 failure: no trace, or a damaged one   2 bad syntax
+  4 there are no packets in it";
+
+/// Of `tracer show`.
+pub(super) const SHOW: &str = "\
+EXAMPLES
+  tracer show trace.arrows
+  tracer show trace.arrows -o json | jq .rows";
+
+/// Of `tracer stats`.
+pub(super) const STATS: &str = "\
+EXAMPLES
+  tracer stats trace.arrows
+  tracer stats trace.arrows --group-by pod,reason
+  tracer stats node-a.arrows node-b.arrows -o json | jq .latency";
 
 /// Of `tracer version`.
 pub(super) const VERSION: &str = "\

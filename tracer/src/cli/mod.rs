@@ -25,20 +25,58 @@ use std::{
 use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
 use tracing::Level;
 
-pub use args::{Arguments, Command, Destination, DropsArgs, FollowArgs, Output, Protocol, Source};
+pub use args::{
+    Arguments, Command, Destination, DropsArgs, FollowArgs, GroupBy, Output, Protocol, RecordArgs,
+    RecordingArgs, ReplayArgs, ShowArgs, Source, StatsArgs, WatchArgs,
+};
 pub use drops::DropsSettings;
 pub use error::{Failure, Outcome, SettingsError};
 pub use settings::{End, Settings};
 pub use values::{AgentSpec, EndName, Place, PodName};
 
-/// Runs the program: reads its arguments and does what they say, a follow by `follow`, watching for drops
-/// by `drops`.
+/// What does what the arguments say.
+pub trait Program {
+    /// Follows packets.
+    ///
+    /// # Errors
+    /// [`Failure`], in one sentence, here and below.
+    fn follow(settings: Settings) -> Result<Outcome, Failure>;
+
+    /// Records what a follow would show.
+    ///
+    /// # Errors
+    /// See [`Program::follow`].
+    fn record(settings: Settings) -> Result<Outcome, Failure>;
+
+    /// Shows what kernels drop.
+    ///
+    /// # Errors
+    /// See [`Program::follow`].
+    fn drops(settings: DropsSettings) -> Result<Outcome, Failure>;
+
+    /// Shows recorded journeys.
+    ///
+    /// # Errors
+    /// See [`Program::follow`].
+    fn replay(args: &ReplayArgs) -> Result<Outcome, Failure>;
+
+    /// Says what a recording holds.
+    ///
+    /// # Errors
+    /// See [`Program::follow`].
+    fn show(args: &ShowArgs) -> Result<Outcome, Failure>;
+
+    /// Sums recordings up.
+    ///
+    /// # Errors
+    /// See [`Program::follow`].
+    fn stats(args: &StatsArgs) -> Result<Outcome, Failure>;
+}
+
+/// Runs the program: reads its arguments and does what they say.
 ///
 /// Help ends the process here.
-pub fn run(
-    follow: impl FnOnce(Settings) -> Result<Outcome, Failure>,
-    drops: impl FnOnce(DropsSettings) -> Result<Outcome, Failure>,
-) -> ExitCode {
+pub fn run<P: Program>() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(help) if is_help(help.kind()) => help.exit(),
@@ -48,10 +86,16 @@ pub fn run(
     error::finish(match arguments.command {
         Command::Follow(args) => Settings::resolve(&args)
             .map_err(Failure::from)
-            .and_then(follow),
+            .and_then(P::follow),
+        Command::Record(args) => Settings::recording(&args)
+            .map_err(Failure::from)
+            .and_then(P::record),
+        Command::Replay(args) => P::replay(&args),
+        Command::Show(args) => P::show(&args),
+        Command::Stats(args) => P::stats(&args),
         Command::Drops(args) => DropsSettings::resolve(&args)
             .map_err(Failure::from)
-            .and_then(drops),
+            .and_then(P::drops),
         Command::Version => print(format!("tracer {}\n", env!("CARGO_PKG_VERSION")).as_bytes()),
         Command::Completions { shell } => {
             // Not into stdout: clap_complete panics when that is closed.

@@ -1,7 +1,7 @@
 //! From arguments to settings: every name looked up, every default filled in, so that nothing further on
 //! has to ask what was meant.
 
-use std::{collections::BTreeMap, fmt, net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, fmt, net::IpAddr, path::Path, time::Duration};
 
 use ipnet::IpNet;
 use nix::unistd::{SysconfVar, sysconf};
@@ -9,13 +9,15 @@ use tracer_common::config::VXLAN_PORTS;
 
 use super::{
     agents,
-    args::{FollowArgs, Output},
+    args::{FollowArgs, Output, Protocol, RecordArgs, RecordingArgs, WatchArgs},
     error::SettingsError,
     values::{AgentSpec, EndName, PodName},
 };
 use crate::{
+    collector::Write,
     inventory::Inventory,
     journey::{Owner, OwnerKind},
+    store::Rotation,
 };
 
 /// Linux's VXLAN port from before there was a standard, and the standard's (RFC 7348).
@@ -63,6 +65,10 @@ pub struct Settings {
     pub node_addresses: BTreeMap<String, Vec<IpAddr>>,
     /// What will limit the answers, one sentence each.
     pub warnings: Vec<String>,
+    /// Where to record it.
+    pub write: Option<Write>,
+    /// The secret that recordings to be joined share.
+    pub key: Option<String>,
 }
 
 /// One address, or network of addresses, of a side.
@@ -108,8 +114,8 @@ impl Settings {
     /// # Errors
     /// If they contradict each other, or name what is not there.
     pub fn resolve(args: &FollowArgs) -> Result<Self, SettingsError> {
-        check(args)?;
-        let inventory = args.inventory.as_deref().map(Inventory::load).transpose()?;
+        check(&args.watch)?;
+        let inventory = load(&args.watch)?;
         Self::with(args, inventory.as_ref())
     }
 
@@ -117,6 +123,33 @@ impl Settings {
         args: &FollowArgs,
         inventory: Option<&Inventory>,
     ) -> Result<Self, SettingsError> {
+        let recording = &args.recording;
+        Ok(Self {
+            output: args.output,
+            explain: args.explain.is_wanted(),
+            dry_run: args.dry_run,
+            write: args.write.as_deref().map(|path| write(path, recording)),
+            key: recording.key.clone(),
+            ..Self::watch(&args.watch, inventory)?
+        })
+    }
+
+    /// Finds out what is to be recorded.
+    ///
+    /// # Errors
+    /// See [`Settings::resolve`].
+    pub fn recording(args: &RecordArgs) -> Result<Self, SettingsError> {
+        check(&args.watch)?;
+        let inventory = load(&args.watch)?;
+        Ok(Self {
+            explain: args.explain.is_wanted(),
+            write: Some(write(&args.write, &args.recording)),
+            key: args.recording.key.clone(),
+            ..Self::watch(&args.watch, inventory.as_ref())?
+        })
+    }
+
+    fn watch(args: &WatchArgs, inventory: Option<&Inventory>) -> Result<Self, SettingsError> {
         let ends = |name| ends(name, &args.namespace, inventory);
         let (sources, destinations) =
             paired(ends(args.source.name())?, ends(args.destination.name())?)?;
@@ -146,9 +179,9 @@ impl Settings {
             duration: args.duration,
             count: args.count,
             hold: args.hold,
-            output: args.output,
-            explain: args.explain.is_wanted(),
-            dry_run: args.dry_run,
+            output: Output::default(),
+            explain: false,
+            dry_run: false,
             pod_interfaces: args.pod_interfaces,
             vxlan_ports,
             ring_size: args.ring_size,
@@ -157,6 +190,8 @@ impl Settings {
             owners: inventory.map_or_else(BTreeMap::new, |known| known.owners().clone()),
             node_addresses: inventory.map_or_else(BTreeMap::new, Inventory::node_addresses),
             warnings,
+            write: None,
+            key: None,
         })
     }
 
@@ -166,10 +201,26 @@ impl Settings {
     }
 }
 
+fn load(args: &WatchArgs) -> Result<Option<Inventory>, SettingsError> {
+    Ok(args.inventory.as_deref().map(Inventory::load).transpose()?)
+}
+
+fn write(path: &Path, args: &RecordingArgs) -> Write {
+    Write {
+        path: path.to_owned(),
+        rotation: Rotation {
+            size: args.rotate_size,
+            time: args.rotate_time,
+            keep: args.rotate_keep,
+        },
+        anonymize: args.anonymize,
+    }
+}
+
 /// What the arguments say against each other, whatever the cluster is like.
-pub(super) fn check(args: &FollowArgs) -> Result<(), SettingsError> {
+pub(super) fn check(args: &WatchArgs) -> Result<(), SettingsError> {
     let has_ports = args.src_port.is_some() || args.dst_port.is_some();
-    if has_ports && args.proto == super::args::Protocol::Icmp {
+    if has_ports && args.proto == Protocol::Icmp {
         return Err(SettingsError::IcmpPorts);
     }
     if args.vxlan_ports.len() > VXLAN_PORTS {

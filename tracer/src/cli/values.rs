@@ -143,16 +143,7 @@ const MAX_RING: u32 = 1 << 30;
 
 /// A ring buffer's size: bytes, or KiB, MiB, GiB.
 pub(super) fn ring_size(text: &str) -> Result<u32, String> {
-    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let shift = match &text[digits.len()..] {
-        "" | "B" => Some(0),
-        "KiB" | "K" => Some(10),
-        "MiB" | "M" => Some(20),
-        "GiB" | "G" => Some(30),
-        _ => None,
-    };
-    let bytes = || digits.parse::<u32>().ok()?.checked_mul(1 << shift?);
-    match bytes() {
+    match bytes(text).and_then(|bytes| u32::try_from(bytes).ok()) {
         Some(bytes) if bytes.is_power_of_two() && bytes <= MAX_RING => Ok(bytes),
         _ => Err(
             "not a size of a ring buffer; give a power of two from the page size to 1GiB, such as \
@@ -160,6 +151,25 @@ pub(super) fn ring_size(text: &str) -> Result<u32, String> {
                 .to_owned(),
         ),
     }
+}
+
+/// A number of bytes: plain, or in KiB, MiB, GiB.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    bytes(text).filter(|bytes| *bytes > 0).ok_or_else(|| {
+        "not a size; give a number of bytes such as 100000, 500KiB, 100MiB or 2GiB".to_owned()
+    })
+}
+
+fn bytes(text: &str) -> Option<u64> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let shift = match &text[digits.len()..] {
+        "" | "B" => 0,
+        "KiB" | "K" => 10,
+        "MiB" | "M" => 20,
+        "GiB" | "G" => 30,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
 /// Where a node's packets can be seen from here.

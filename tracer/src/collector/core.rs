@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use super::{
     ledger::Ledger,
-    order::{Order, Sight},
+    order::{Order, Sight, Sights},
     witness::{Legs, Witness},
 };
 use crate::{
@@ -22,31 +22,31 @@ use crate::{
 
 /// What is known before the first batch comes.
 #[derive(Clone, Debug)]
-pub(crate) struct Beginning {
+pub struct Beginning {
     /// What the agents said of themselves.
-    pub(crate) nodes: Vec<Hello>,
+    pub nodes: Vec<Hello>,
     /// Owners of addresses.
-    pub(crate) owners: BTreeMap<IpAddr, Owner>,
+    pub owners: BTreeMap<IpAddr, Owner>,
     /// Addresses on the asking side.
-    pub(crate) sources: Vec<IpNet>,
+    pub sources: Vec<IpNet>,
     /// How long journeys are waited for, and how many at once.
-    pub(crate) limits: Limits,
+    pub limits: Limits,
     /// After how many journeys no more are shown.
-    pub(crate) count: Option<u64>,
+    pub count: Option<u64>,
     /// When the agents had started, Unix time, ns.
-    pub(crate) time: i64,
+    pub time: i64,
 }
 
 /// Joins, judges and shows what agents send.
-pub(crate) struct Core {
+pub struct Core {
     scene: Scene,
     order: Order,
     engine: Engine,
     ledger: Ledger,
     legs: Legs,
     /// Finished journeys on which there is no verdict until all streams have
-    /// told what they lost.
-    pending: Vec<Journey>,
+    /// told what they lost up to a time: Unix time, ns.
+    pending: Vec<(i64, Journey)>,
     summary: Summary,
     hold: i64,
     count: Option<u64>,
@@ -56,7 +56,9 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(beginning: Beginning) -> Self {
+    /// What knows only the beginning.
+    #[must_use]
+    pub fn new(beginning: Beginning) -> Self {
         let Beginning {
             nodes,
             owners,
@@ -89,23 +91,25 @@ impl Core {
     }
 
     /// Takes note that all points are observed from `time` on, Unix time, ns.
-    pub(crate) const fn armed(&mut self, time: i64) {
-        self.scene.since = time;
+    pub fn armed(&mut self, time: i64) {
+        self.scene.since = self.scene.since.max(time);
+    }
+
+    /// Takes what was known of a stream before the first batch of it.
+    pub(crate) fn state(&mut self, agent: usize, stream: usize, report: Report) {
+        let made = unix(report.time, self.scene.nodes[agent].realtime_offset);
+        let stream = self.ledger.stream(agent, stream);
+        self.ledger.begin(stream, report, made);
     }
 
     /// Takes what an agent sent.
-    pub(crate) fn take(&mut self, agent: usize, batch: Batch) {
+    pub fn take(&mut self, agent: usize, batch: Batch) {
         let offset = self.scene.nodes[agent].realtime_offset;
         let stream = self.ledger.stream(agent, batch.stream);
         self.ledger.hops += batch.hops.len() as u64;
         self.ledger.freed += batch.freed.len() as u64;
-        for hop in batch.hops {
-            let time = unix(hop.time, offset);
-            self.order.push(agent, time, Sight::Hop(hop));
-        }
-        for freed in batch.freed {
-            let time = unix(freed.time, offset);
-            self.order.push(agent, time, Sight::Freed(freed));
+        for sights in [Sights::Hops(batch.hops), Sights::Freed(batch.freed)] {
+            self.order.push(agent, sights, |time| unix(time, offset));
         }
         self.order.passed(stream, unix(batch.watermark, offset));
         if let Some(report) = batch.report {
@@ -117,18 +121,13 @@ impl Core {
 
     /// Hands on what has come from everywhere, and lets as much time pass.
     fn advance(&mut self) {
-        while let Some(next) = self.order.next() {
-            match &next.sight {
-                Sight::Hop(hop) => {
-                    self.engine.push(&self.scene, next.node, next.time, hop);
-                }
-                Sight::Freed(freed) => {
-                    let at = (next.node, next.time);
-                    self.engine
-                        .push_freed(&self.scene, at, freed, classify(freed));
-                }
+        let (engine, scene) = (&mut self.engine, &self.scene);
+        self.order.hand_on(|node, time, sight| match sight {
+            Sight::Hop(hop) => engine.push(scene, node, time, hop),
+            Sight::Freed(freed) => {
+                engine.push_freed(scene, (node, time), freed, classify(freed));
             }
-        }
+        });
         // At the end nothing is behind the watermarks any more, and no time
         // has passed for that.
         let watermark = self.order.watermark();
@@ -141,17 +140,19 @@ impl Core {
     ///
     /// # Errors
     /// Those of the view.
-    pub(crate) fn show(&mut self, view: &mut impl View) -> io::Result<()> {
+    pub fn show(&mut self, view: &mut impl View) -> io::Result<()> {
         let reported = self.ledger.reported();
+        // What was lost while a journey was waited for counts, too. Nothing
+        // comes after the last batches, which have reports.
+        let now = Some(self.order.watermark()).filter(|time| *time < i64::MAX);
+        let until = now.unwrap_or(i64::MIN);
         let mut finished = std::mem::take(&mut self.pending);
-        finished.append(&mut self.engine.finished());
-        for journey in finished {
-            // What was seen to arrive needs no proof that nothing was missed.
-            let arrived = journey.closed == Closed::Known && journey.drops.is_empty();
-            if arrived || journey.last() < reported {
+        finished.extend(self.engine.finished().into_iter().map(|one| (until, one)));
+        for (until, journey) in finished {
+            if until <= reported {
                 self.show_one(&journey, true, view)?;
             } else {
-                self.pending.push(journey);
+                self.pending.push((until, journey));
             }
         }
         Ok(())
@@ -187,11 +188,13 @@ impl Core {
     ///
     /// # Errors
     /// Those of the view.
-    pub(crate) fn end(&mut self, view: &mut impl View) -> io::Result<()> {
+    pub fn end(&mut self, view: &mut impl View) -> io::Result<()> {
+        self.order.end();
+        self.advance();
         self.engine.end(&self.scene);
         self.show(view)?;
         // Of these no agent has told, nor will: the recording was cut.
-        for journey in std::mem::take(&mut self.pending) {
+        for (_, journey) in std::mem::take(&mut self.pending) {
             let reported = journey.closed == Closed::End;
             self.show_one(&journey, reported, view)?;
         }
@@ -202,7 +205,7 @@ impl Core {
     ///
     /// # Errors
     /// Those of the view.
-    pub(crate) fn sum_up(&mut self, view: &mut impl View) -> io::Result<()> {
+    pub fn sum_up(&mut self, view: &mut impl View) -> io::Result<()> {
         let counts = self.engine.counts();
         let mut accounting = Accounting {
             joined: counts.joined,

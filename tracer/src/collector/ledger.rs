@@ -23,8 +23,7 @@ struct Span {
 #[derive(Debug, Default)]
 struct Losses(Vec<Span>);
 
-/// How many spans of loss are kept: with a report every 100 ms, those of the
-/// last minute or more.
+/// How many spans of loss are told apart.
 const MAX_SPANS: usize = 1024;
 
 /// How many readings of a node's counters are kept.
@@ -32,10 +31,21 @@ const MAX_HEALTH: usize = 256;
 
 impl Losses {
     fn add(&mut self, from: i64, to: i64) {
-        if self.0.len() == MAX_SPANS {
-            self.0.remove(0);
+        // Streams that report side by side, or one report after the other.
+        if let Some(last) = self.0.last_mut()
+            && last.from <= to
+            && last.to >= from
+        {
+            last.from = last.from.min(from);
+            last.to = last.to.max(to);
+            return;
         }
         self.0.push(Span { from, to });
+        if self.0.len() > MAX_SPANS {
+            // To forget one would be to say that nothing was lost then.
+            let oldest = self.0.remove(0);
+            self.0[0].from = oldest.from;
+        }
     }
 
     fn between(&self, from: i64, to: i64) -> bool {
@@ -53,6 +63,8 @@ pub(super) struct Ledger {
     health: Vec<VecDeque<(i64, Health)>>,
     hops_lost: Losses,
     drops_lost: Losses,
+    /// Since when streams take different samples of the packets.
+    unequal: Option<i64>,
     /// Hops that came.
     pub(super) hops: u64,
     /// Freed packets that came.
@@ -78,7 +90,10 @@ impl Ledger {
             })
             .collect();
         let entry = Entry {
-            report: Report::default(),
+            report: Report {
+                sample: u32::MAX,
+                ..Report::default()
+            },
             time: now,
         };
         Self {
@@ -99,6 +114,12 @@ impl Ledger {
         self.agents[agent].start + stream
     }
 
+    /// Takes what a stream had reported at `now`, Unix time, before anything of
+    /// it came: what was lost until then is no loss of these hops.
+    pub(super) fn begin(&mut self, stream: usize, report: Report, now: i64) {
+        self.streams[stream] = Entry { report, time: now };
+    }
+
     /// Takes a stream's report, made at `now`, Unix time.
     pub(super) fn report(&mut self, stream: usize, mut report: Report, now: i64) {
         let entry = &mut self.streams[stream];
@@ -112,8 +133,22 @@ impl Ledger {
         {
             self.drops_lost.add(entry.time, now);
         }
+        // A packet that is in one stream's sample only passes the others' points
+        // unseen.
+        if report.sample != entry.report.sample {
+            self.unequal.get_or_insert(entry.time);
+        }
         let health = report.health.take();
         *entry = Entry { report, time: now };
+        let sample = |entry: &Entry| entry.report.sample;
+        let equal = self
+            .streams
+            .windows(2)
+            .all(|pair| sample(&pair[0]) == sample(&pair[1]));
+        if let Some(from) = self.unequal.take_if(|_| equal) {
+            self.hops_lost.add(from, now);
+            self.drops_lost.add(from, now);
+        }
         if let Some(health) = health
             && let Some(agent) = self.agents.iter().position(|range| range.contains(&stream))
         {
@@ -147,21 +182,27 @@ impl Ledger {
 
     /// Whether hops were lost between `from` and `to`.
     pub(super) fn hops_lost(&self, from: i64, to: i64) -> bool {
-        self.hops_lost.between(from, to)
+        self.hops_lost.between(from, to) || self.is_unequal(to)
     }
 
     /// Whether drops were.
     pub(super) fn drops_lost(&self, from: i64, to: i64) -> bool {
-        self.drops_lost.between(from, to)
+        self.drops_lost.between(from, to) || self.is_unequal(to)
     }
 
-    /// How many packets a point has seen, as of a report made after `time`.
+    fn is_unequal(&self, to: i64) -> bool {
+        self.unequal.is_some_and(|since| since <= to)
+    }
+
+    /// How many packets a point has seen, as of a report made after `time`;
+    /// `None` of one that sees none any more.
     pub(super) fn seen(&self, agent: usize, point: usize, time: i64) -> Option<u64> {
         let streams = &self.streams[self.agents[agent].clone()];
         let counters = |entry: &Entry| {
             let mut counters = entry.report.counters.iter();
             let found = counters.find(|(index, _)| *index == point)?.1;
-            (entry.time >= time).then(|| Counters::seen(&found))
+            let lives = entry.time >= time && !entry.report.gone.contains(&point);
+            lives.then(|| Counters::seen(&found))
         };
         streams.iter().find_map(counters)
     }
@@ -229,4 +270,80 @@ fn drops_lost(report: &DropReport) -> u64 {
         counters.get(DropCounter::RingFull) + counters.get(DropCounter::RateLimited)
     };
     counted(&report.counters) + report.malformed + report.missed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hello(streams: usize) -> Hello {
+        Hello {
+            node: "node-a".to_owned(),
+            boot_id: String::new(),
+            realtime_offset: 0,
+            points: Vec::new(),
+            streams,
+            next_hops: Vec::new(),
+            local: Vec::new(),
+            drops: None,
+            notes: Vec::new(),
+        }
+    }
+
+    fn report(sample: u32, malformed: u64) -> Report {
+        Report {
+            sample,
+            malformed,
+            ..Report::default()
+        }
+    }
+
+    #[test]
+    fn losses_are_not_forgotten_however_many_there_are() {
+        let mut ledger = Ledger::new(&[hello(1)], 0);
+        let most = i64::try_from(MAX_SPANS).expect("it is small");
+        for round in 1..3 * most {
+            // Of every second report, so that the spans do not touch.
+            let lost = u64::try_from(round / 2).expect("it is positive");
+            ledger.report(0, report(u32::MAX, lost), 10 * round);
+        }
+        assert!(ledger.hops_lost.0.len() <= MAX_SPANS);
+        assert!(!ledger.hops_lost(0, 9));
+        assert!(ledger.hops_lost(15, 15));
+        assert!(ledger.hops_lost(10 * most, 10 * most + 20));
+    }
+
+    #[test]
+    fn while_not_all_take_the_same_sample_it_is_as_if_hops_were_lost() {
+        let mut ledger = Ledger::new(&[hello(2)], 0);
+        for stream in 0..2 {
+            ledger.report(stream, report(u32::MAX, 0), 10);
+        }
+        ledger.report(0, report(7, 0), 20);
+        assert!(!ledger.hops_lost(0, 9));
+        assert!(ledger.hops_lost(100, 100), "the other one may be late");
+        ledger.report(1, report(u32::MAX, 0), 30);
+        ledger.report(1, report(7, 0), 40);
+        ledger.report(0, report(7, 0), 50);
+        assert!(!ledger.hops_lost(41, 100));
+        for time in [10, 25, 40] {
+            assert!(ledger.hops_lost(time, time), "at {time}");
+            assert!(ledger.drops_lost(time, time), "at {time}");
+        }
+    }
+
+    #[test]
+    fn a_point_without_a_program_proves_nothing() {
+        let mut ledger = Ledger::new(&[hello(1)], 0);
+        let seen = |gone| Report {
+            counters: vec![(3, Counters::default())],
+            gone,
+            ..report(u32::MAX, 0)
+        };
+        ledger.report(0, seen(Vec::new()), 10);
+        assert_eq!(ledger.seen(0, 3, 10), Some(0));
+        assert_eq!(ledger.seen(0, 3, 11), None, "not heard of since");
+        ledger.report(0, seen(vec![3]), 20);
+        assert_eq!(ledger.seen(0, 3, 10), None);
+    }
 }

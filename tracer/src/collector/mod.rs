@@ -6,10 +6,12 @@ mod core;
 mod ledger;
 mod order;
 mod plan;
+mod recorder;
 mod sampling;
 mod session;
 mod witness;
 
 pub(crate) use agents::{Agents, Sent, start as start_agents};
-pub use plan::Plan;
+pub use core::{Beginning, Core};
+pub use plan::{Plan, Write};
 pub use session::{Outcome, SessionError, follow};

@@ -2,44 +2,90 @@
 //!
 //! A stream's batches are not sorted, and streams do not wait for each other.
 //! What holds is each stream's watermark: everything before it has come. So
-//! hops wait here until every stream's watermark is past them.
+//! batches wait here until every stream's watermark is past what is in them.
+//! Each is sorted when it comes, and then they are merged; what was seen stays
+//! where it came, for it is large.
 
-use std::{cmp::Reverse, collections::BinaryHeap};
+use std::{
+    cmp::Ordering,
+    collections::{BinaryHeap, binary_heap::PeekMut},
+};
 
 use crate::link::{Freed, Hop};
 
 /// What an agent saw.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Sight {
+#[derive(Debug)]
+pub(super) enum Sight<'a> {
     /// A packet passing.
-    Hop(Hop),
+    Hop(&'a Hop),
     /// A packet being freed.
-    Freed(Freed),
+    Freed(&'a Freed),
 }
 
-/// A sight on its way to the engine.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Waiting {
-    /// Unix time, ns.
-    pub(super) time: i64,
+/// What an agent saw, in no particular order.
+#[derive(Debug)]
+pub(super) enum Sights {
+    /// Packets passing.
+    Hops(Vec<Hop>),
+    /// Packets being freed.
+    Freed(Vec<Freed>),
+}
+
+/// A batch of which something waits.
+#[derive(Debug)]
+struct Run {
+    /// Of the first that waits, Unix time, ns.
+    time: i64,
     /// Index of the agent.
-    pub(super) node: usize,
+    node: usize,
     /// Position among those of the same time, so that the order is the same
     /// every time.
     arrival: u64,
-    pub(super) sight: Sight,
+    sights: Sights,
+    /// Those that wait, by time and index, the last one first.
+    waiting: Vec<(i64, usize)>,
 }
 
-impl PartialOrd for Waiting {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+impl Run {
+    fn first(&self) -> Option<(i64, Sight<'_>)> {
+        let (time, index) = *self.waiting.last()?;
+        let sight = match &self.sights {
+            Sights::Hops(hops) => Sight::Hop(&hops[index]),
+            Sights::Freed(freed) => Sight::Freed(&freed[index]),
+        };
+        Some((time, sight))
+    }
+
+    /// Goes on to the next one. False if there is none.
+    fn advance(&mut self) -> bool {
+        self.waiting.pop();
+        let next = self.waiting.last();
+        next.is_some_and(|(time, _)| {
+            self.time = *time;
+            true
+        })
+    }
+}
+
+impl PartialEq for Run {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Run {}
+
+impl PartialOrd for Run {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Waiting {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        let key = |waiting: &Self| (waiting.time, waiting.node, waiting.arrival);
-        key(self).cmp(&key(other))
+impl Ord for Run {
+    /// The greatest is the one whose turn it is.
+    fn cmp(&self, other: &Self) -> Ordering {
+        let key = |run: &Self| (run.time, run.node, run.arrival);
+        key(other).cmp(&key(self))
     }
 }
 
@@ -48,7 +94,7 @@ impl Ord for Waiting {
 pub(super) struct Order {
     /// By stream: everything before this has come. Unix time, ns.
     watermarks: Vec<i64>,
-    waiting: BinaryHeap<Reverse<Waiting>>,
+    runs: BinaryHeap<Run>,
     arrivals: u64,
 }
 
@@ -56,19 +102,31 @@ impl Order {
     pub(super) fn new(streams: usize) -> Self {
         Self {
             watermarks: vec![i64::MIN; streams],
-            waiting: BinaryHeap::new(),
+            runs: BinaryHeap::new(),
             arrivals: 0,
         }
     }
 
-    pub(super) fn push(&mut self, node: usize, time: i64, sight: Sight) {
-        self.arrivals += 1;
-        self.waiting.push(Reverse(Waiting {
-            time,
-            node,
-            arrival: self.arrivals,
-            sight,
-        }));
+    /// Takes what agent `node` saw; `unix` is the Unix time of its times.
+    pub(super) fn push(&mut self, node: usize, sights: Sights, unix: impl Fn(u64) -> i64) {
+        let times: &mut dyn Iterator<Item = u64> = match &sights {
+            Sights::Hops(hops) => &mut hops.iter().map(|hop| hop.time),
+            Sights::Freed(freed) => &mut freed.iter().map(|freed| freed.time),
+        };
+        let mut waiting: Vec<(i64, usize)> = times.map(unix).zip(0..).collect();
+        // Nearly in order already, which this sort makes use of.
+        waiting.sort();
+        waiting.reverse();
+        if let Some((time, _)) = waiting.last() {
+            self.arrivals += 1;
+            self.runs.push(Run {
+                time: *time,
+                node,
+                arrival: self.arrivals,
+                sights,
+                waiting,
+            });
+        }
     }
 
     /// Everything of `stream` before `time` has come.
@@ -77,23 +135,33 @@ impl Order {
         *watermark = (*watermark).max(time);
     }
 
+    /// Nothing more will come.
+    pub(super) fn end(&mut self) {
+        self.watermarks.fill(i64::MAX);
+    }
+
     /// Everything before this has come from everywhere.
     pub(super) fn watermark(&self) -> i64 {
         self.watermarks.iter().copied().min().unwrap_or(i64::MAX)
     }
 
-    /// The next one that nothing can come before any more.
-    pub(super) fn next(&mut self) -> Option<Waiting> {
+    /// Gives what nothing can come before any more, with agent and Unix time,
+    /// ns, in order.
+    pub(super) fn hand_on(&mut self, mut take: impl FnMut(usize, i64, Sight<'_>)) {
         let watermark = self.watermark();
-        let Reverse(first) = self.waiting.peek()?;
-        if first.time >= watermark {
-            return None;
+        while let Some(mut run) = self.runs.peek_mut() {
+            let Some((time, sight)) = run.first().filter(|(time, _)| *time < watermark) else {
+                break;
+            };
+            take(run.node, time, sight);
+            if !run.advance() {
+                PeekMut::pop(run);
+            }
         }
-        self.waiting.pop().map(|Reverse(waiting)| waiting)
     }
 
     /// Whether any waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.runs.is_empty()
     }
 }

@@ -1,12 +1,14 @@
 //! What a collector is to do.
 
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 
+use super::core::Beginning;
 use crate::{
     journey::{Limits, Owner},
-    link::{Pair, Start},
+    link::{Hello, Pair, Start},
+    store::Rotation,
 };
 
 /// A follow, resolved: no name is left to look up.
@@ -32,4 +34,31 @@ pub struct Plan {
     pub duration: Option<Duration>,
     /// After how many journeys to end.
     pub count: Option<u64>,
+    /// Where to record it.
+    pub write: Option<Write>,
+}
+
+impl Plan {
+    /// What the collector's core has to know, once the agents have started.
+    pub(super) fn beginning(&self, nodes: Vec<Hello>, time: i64) -> Beginning {
+        Beginning {
+            nodes,
+            owners: self.owners.clone(),
+            sources: self.sources.clone(),
+            limits: self.limits,
+            count: self.count,
+            time,
+        }
+    }
+}
+
+/// Where a follow is recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// The first file.
+    pub path: PathBuf,
+    /// When to go on in another.
+    pub rotation: Rotation,
+    /// Whether to replace addresses and names.
+    pub anonymize: bool,
 }

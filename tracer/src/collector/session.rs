@@ -13,12 +13,14 @@ use tokio::{
 use super::{
     Plan,
     agents::{self, Agents, Sent},
-    core::{Beginning, Core},
+    core::Core,
+    recorder::Recorder,
     sampling::Sampling,
 };
 use crate::{
     link::{Batch, Command, Commander, Filter},
     node::NodeError,
+    store::RecordError,
     verdict::explain_nothing,
     view::{Started, View},
 };
@@ -57,6 +59,9 @@ pub enum SessionError {
         /// Its node.
         node: String,
     },
+    /// The recording cannot be written.
+    #[error(transparent)]
+    Record(#[from] RecordError),
     /// The view cannot write.
     #[error("cannot write the output: {0}")]
     View(#[from] io::Error),
@@ -82,6 +87,9 @@ pub async fn follow(
 struct Session<'a, V> {
     plan: Plan,
     core: Core,
+    recorder: Option<Recorder>,
+    /// Why the recording ended early.
+    broken: Option<RecordError>,
     view: &'a mut V,
     commands: Vec<Box<dyn Commander>>,
     /// What comes from all agents, with the agent's index.
@@ -100,20 +108,18 @@ struct Session<'a, V> {
 impl<'a, V: View> Session<'a, V> {
     /// Starts all agents and makes room for what they send.
     async fn start(plan: Plan, view: &'a mut V) -> Result<Self, SessionError> {
+        // A file that cannot be written is known before anything is attached.
+        let recorder = plan.write.as_ref().map(Recorder::create).transpose()?;
         let Agents {
             hellos,
             commands,
             batches,
         } = agents::start(&plan.agents).await?;
-        Ok(Self {
-            core: Core::new(Beginning {
-                nodes: hellos,
-                owners: plan.owners.clone(),
-                sources: plan.sources.clone(),
-                limits: plan.limits,
-                count: plan.count,
-                time: unix_now(),
-            }),
+        let beginning = plan.beginning(hellos, unix_now());
+        let mut session = Self {
+            core: Core::new(beginning.clone()),
+            recorder,
+            broken: None,
             plan,
             view,
             commands,
@@ -123,7 +129,12 @@ impl<'a, V: View> Session<'a, V> {
             sampling: Sampling::new(Instant::now()),
             seen: false,
             explained: false,
-        })
+        };
+        let warnings = agents::warnings(&session.plan, session.core.scene());
+        if let Some(recorder) = &mut session.recorder {
+            recorder.begin(&session.plan, beginning, warnings)?;
+        }
+        Ok(session)
     }
 
     /// Puts the filter into force everywhere, waits until it is, and says so.
@@ -146,6 +157,9 @@ impl<'a, V: View> Session<'a, V> {
         self.all_report().await?;
         let now = unix_now();
         self.core.armed(now);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.armed(now);
+        }
         self.armed = true;
         let started = Started {
             time: now,
@@ -216,12 +230,15 @@ impl<'a, V: View> Session<'a, V> {
                     self.take(agent, batch)?;
                 }
                 _ = tick.tick(), if self.core.waits() => self.hurry(),
+                () = until(self.recorder.as_ref().and_then(Recorder::due)) => {
+                    self.record(Recorder::flush);
+                }
                 () = sleep_until(begin + PATIENCE), if !self.explained => {
                     self.explained = true;
                     self.explain_silence(notice).await?;
                 }
             }
-            if self.core.count_reached() {
+            if self.core.count_reached() || self.broken.is_some() {
                 return Ok(());
             }
         }
@@ -244,6 +261,7 @@ impl<'a, V: View> Session<'a, V> {
             self.explained = true;
             self.send(&Command::Explain(false));
         }
+        self.record(|recorder| recorder.batch(agent, &batch));
         let reports = batch.report.is_some();
         self.core.take(agent, batch);
         if reports && let Some(bound) = self.sampling.update(self.core.limited(), Instant::now()) {
@@ -253,6 +271,17 @@ impl<'a, V: View> Session<'a, V> {
             self.core.show(self.view)?;
         }
         Ok(())
+    }
+
+    /// Records something; where that fails, what was recorded stays, and the
+    /// follow is to end.
+    fn record(&mut self, what: impl FnOnce(&mut Recorder) -> Result<(), RecordError>) {
+        if let Some(recorder) = &mut self.recorder
+            && let Err(error) = what(recorder)
+        {
+            self.recorder = None;
+            self.broken = Some(error);
+        }
     }
 
     /// Says why nothing matched yet.
@@ -291,6 +320,13 @@ impl<'a, V: View> Session<'a, V> {
             self.why_nothing(notice);
         }
         self.core.sum_up(self.view)?;
+        self.record(|recorder| recorder.end(unix_now()));
+        if let Some(recorder) = &self.recorder {
+            notice(&recorder.to_string());
+        }
+        if let Some(error) = self.broken {
+            return Err(error.into());
+        }
         Ok(Outcome {
             matched: self.core.matched(),
         })

@@ -2,7 +2,7 @@
 //! one packet the answer to another.
 
 use std::{
-    hash::{Hash as _, Hasher as _},
+    hash::{Hash, Hasher as _},
     net::IpAddr,
 };
 
@@ -10,15 +10,44 @@ use crate::link::{Flags, Packet, Proto, Quote, Tcp, Transport};
 
 /// A packet without what changes on its way. Two hops with equal ones are the
 /// same packet or identical packets, which only their order can tell apart.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Content(Packet);
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Content<'a>(pub(super) &'a Packet);
 
-impl Content {
-    pub(super) fn of(packet: &Packet) -> Self {
-        Self(Packet {
-            ttl: 0,
-            ..packet.clone()
-        })
+impl PartialEq for Content<'_> {
+    fn eq(&self, Self(other): &Self) -> bool {
+        // Taken apart, so that no field is forgotten.
+        let Packet {
+            src,
+            dst,
+            ttl: _,
+            ip_id,
+            fragment,
+            len,
+            transport,
+            payload_hash,
+        } = self.0;
+        *payload_hash == other.payload_hash
+            && *ip_id == other.ip_id
+            && *transport == other.transport
+            && *len == other.len
+            && *src == other.src
+            && *dst == other.dst
+            && *fragment == other.fragment
+    }
+}
+
+impl Hash for Content<'_> {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        let Packet {
+            src,
+            dst,
+            ip_id,
+            fragment,
+            transport,
+            payload_hash,
+            ..
+        } = self.0;
+        (src, dst, ip_id, fragment, transport, payload_hash).hash(state);
     }
 }
 
@@ -50,6 +79,11 @@ impl StreamKey {
             dst_port: self.src_port,
         }
     }
+}
+
+/// The timestamp that tells a transmission of stream data from another.
+pub(super) fn stamp(packet: &Packet) -> Option<u32> {
+    packet.stream_data()?.timestamps.map(|(value, _)| value)
 }
 
 /// The number of the conversation that a packet belongs to: the same for

@@ -1,15 +1,21 @@
 //! What the engine remembers, and under what it is found again.
+//!
+//! Packets are found by a hash and then compared: a hash alone never decides
+//! that two are the same. The hasher is seeded anew for each process, because
+//! strangers choose what is in a packet; nothing is ever listed in a table's
+//! order, so that the seed changes no result.
 
-use std::{
-    collections::{HashMap, VecDeque, hash_map::Entry},
-    hash::Hash,
-};
+use std::hash::{BuildHasher as _, Hash};
+
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable, hash_map::Entry, hash_table};
+use smallvec::SmallVec;
 
 use super::{
-    identity::{Content, Datagram, Question, QuoteKey, StreamKey},
+    identity::{Content, Datagram, Part, Question, QuoteKey, StreamKey, part},
+    ids::Ids,
     ranges::Range,
     stream::Stream,
-    track::{Key, Track},
+    track::Track,
 };
 use crate::link::{Packet, Quote, Tcp};
 
@@ -18,25 +24,40 @@ use crate::link::{Packet, Quote, Tcp};
 /// ICMP error may quote, the latest.
 const RIVALS: usize = 64;
 
+/// Tracks, by number, that something may belong to: usually one.
+pub(super) type Candidates = SmallVec<[u64; 4]>;
+
 /// Tracks, and the indexes to them.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    tracks: HashMap<u64, Track>,
-    contents: HashMap<Content, Twins>,
+    tracks: HashMap<u64, Box<Track>>,
+    contents: HashTable<Twins>,
     streams: HashMap<StreamKey, Stream>,
     questions: HashMap<Question, u64>,
-    quotes: HashMap<QuoteKey, VecDeque<u64>>,
-    datagrams: HashMap<Datagram, VecDeque<u64>>,
+    quotes: HashMap<QuoteKey, Ids>,
+    datagrams: HashMap<Datagram, Ids>,
     /// Whose packet was last seen in an sk_buff, by agent. A buffer holds one
     /// packet at a time, so the latest owner is the only one.
     owners: HashMap<(usize, u64), u64>,
+    hasher: DefaultHashBuilder,
 }
 
-/// Tracks of packets with the same content, each in order.
-#[derive(Debug, Default)]
+/// Tracks of packets with the same content, each in order; at least one.
+#[derive(Debug)]
 struct Twins {
-    open: VecDeque<u64>,
-    reported: VecDeque<u64>,
+    /// Of their content.
+    hash: u64,
+    open: Ids,
+    reported: Ids,
+}
+
+impl Twins {
+    /// Whether they are those of a packet.
+    fn are(&self, packet: &Packet, tracks: &HashMap<u64, Box<Track>>) -> bool {
+        let mut ids = self.open.iter().chain(self.reported.iter());
+        let track = ids.next().and_then(|id| tracks.get(&id));
+        track.is_some_and(|track| Content(&track.packet) == Content(packet))
+    }
 }
 
 impl Memory {
@@ -52,31 +73,34 @@ impl Memory {
     }
 
     pub(super) fn get(&self, id: u64) -> Option<&Track> {
-        self.tracks.get(&id)
+        self.tracks.get(&id).map(|track| &**track)
     }
 
     pub(super) fn get_mut(&mut self, id: u64) -> Option<&mut Track> {
-        self.tracks.get_mut(&id)
+        self.tracks.get_mut(&id).map(|track| &mut **track)
     }
 
     /// What a packet covers, and the tracks that it could belong to.
-    pub(super) fn candidates(&mut self, packet: &Packet) -> (Range, Vec<u64>) {
+    pub(super) fn candidates(&mut self, packet: &Packet) -> (Range, Candidates) {
         if let Some(tcp) = packet.stream_data() {
             let key = StreamKey::of(packet, tcp);
             let Some(stream) = self.streams.get_mut(&key) else {
                 return (
                     Stream::new(tcp.seq).range(tcp.seq, tcp.payload_len),
-                    Vec::new(),
+                    Candidates::new(),
                 );
             };
             let range = stream.range(tcp.seq, tcp.payload_len);
             return (range, stream.overlapping(range));
         }
-        let twins = self.contents.get(&Content::of(packet));
-        let ids = twins.map_or_else(Vec::new, |twins| {
+        let hash = self.hasher.hash_one(Content(packet));
+        let twins = self
+            .contents
+            .find(hash, |twins| twins.are(packet, &self.tracks));
+        let ids = twins.map_or_else(Candidates::new, |twins| {
             let open = twins.open.iter().take(RIVALS);
             let reported = twins.reported.iter().rev().take(RIVALS);
-            open.chain(reported).copied().collect()
+            open.chain(reported).collect()
         });
         (Range::WHOLE, ids)
     }
@@ -102,15 +126,15 @@ impl Memory {
 
     /// The tracks of packets that look like the one that an ICMP error
     /// quotes, oldest first; the latest of them.
-    pub(super) fn quoted(&self, quote: &Quote) -> Vec<u64> {
+    pub(super) fn quoted(&self, quote: &Quote) -> Candidates {
         if let Some(ids) = QuoteKey::quoted(quote).and_then(|key| self.quotes.get(&key)) {
             let from = ids.len().saturating_sub(RIVALS);
-            return ids.range(from..).copied().collect();
+            return ids.iter().skip(from).collect();
         }
         let (6, Some((src_port, dst_port)), Some(header)) =
             (quote.proto, quote.ports, quote.header)
         else {
-            return Vec::new();
+            return Candidates::new();
         };
         let key = StreamKey {
             src: quote.src,
@@ -125,9 +149,9 @@ impl Memory {
     }
 
     /// The tracks of the fragments that a packet was put together from.
-    pub(super) fn fragments(&self, packet: &Packet) -> Vec<u64> {
+    pub(super) fn fragments(&self, packet: &Packet) -> Candidates {
         let ids = Datagram::of(packet).and_then(|datagram| self.datagrams.get(&datagram));
-        ids.into_iter().flatten().copied().collect()
+        ids.into_iter().flat_map(Ids::iter).collect()
     }
 
     /// Notes what a packet acknowledges.
@@ -144,10 +168,7 @@ impl Memory {
         let Some(track) = self.tracks.get(&id) else {
             return false;
         };
-        let Key::Stream(key) = &track.key else {
-            return false;
-        };
-        let stream = self.streams.get(key);
+        let stream = track.stream().and_then(|key| self.streams.get(&key));
         stream.is_some_and(|stream| stream.is_acked(track.range, id))
     }
 
@@ -158,94 +179,107 @@ impl Memory {
     }
 
     pub(super) fn insert(&mut self, id: u64, track: Track) {
-        match &track.key {
-            Key::Content(content) => {
-                let twins = self.contents.entry(content.clone()).or_default();
-                twins.open.push_back(id);
-            }
-            Key::Stream(key) => {
-                let stream = self.streams.entry(*key);
-                let stream = stream.or_insert_with(|| Stream::new(track.first_seq));
-                stream.insert(track.range, id);
+        if let Some(key) = track.stream() {
+            let stream = self.streams.entry(key);
+            let stream = stream.or_insert_with(|| Stream::new(track.first_seq()));
+            stream.insert(track.range, id);
+        } else {
+            let hash = self.hasher.hash_one(Content(&track.packet));
+            let twins = self.contents.entry(
+                hash,
+                |twins| twins.are(&track.packet, &self.tracks),
+                |twins| twins.hash,
+            );
+            match twins {
+                hash_table::Entry::Occupied(mut twins) => twins.get_mut().open.push(id),
+                hash_table::Entry::Vacant(place) => {
+                    place.insert(Twins {
+                        hash,
+                        open: Ids::one(id),
+                        reported: Ids::default(),
+                    });
+                }
             }
         }
-        if let Some(question) = track.question {
+        if let Some(Part::Asks(question)) = part(&track.packet) {
             self.questions.insert(question, id);
         }
-        if let Some(quote) = track.quote {
-            self.quotes.entry(quote).or_default().push_back(id);
+        if let Some(quote) = QuoteKey::of(&track.packet) {
+            self.quotes.entry(quote).or_default().push(id);
         }
-        if let Some(datagram) = track.datagram {
-            self.datagrams.entry(datagram).or_default().push_back(id);
+        if let Some(datagram) = track.datagram() {
+            self.datagrams.entry(datagram).or_default().push(id);
         }
-        self.tracks.insert(id, track);
+        self.tracks.insert(id, Box::new(track));
     }
 
     /// Notes that a track was reported: others of its content come first.
     pub(super) fn reported(&mut self, id: u64) {
-        let Some(Key::Content(content)) = self.tracks.get(&id).map(|track| &track.key) else {
+        let Some(track) = self.tracks.get(&id) else {
             return;
         };
-        if let Some(twins) = self.contents.get_mut(content) {
-            remove(&mut twins.open, id);
-            twins.reported.push_back(id);
+        if track.stream().is_some() {
+            return;
+        }
+        let hash = self.hasher.hash_one(Content(&track.packet));
+        let twins = self
+            .contents
+            .find_mut(hash, |twins| twins.are(&track.packet, &self.tracks));
+        if let Some(twins) = twins {
+            twins.open.remove(id);
+            twins.reported.push(id);
         }
     }
 
     pub(super) fn forget(&mut self, id: u64) {
-        let Some(track) = self.tracks.remove(&id) else {
+        let Some(track) = self.tracks.get(&id) else {
             return;
         };
-        match &track.key {
-            Key::Content(content) => {
-                if let Some(twins) = self.contents.get_mut(content) {
-                    remove(&mut twins.reported, id);
-                    if twins.open.is_empty() && twins.reported.is_empty() {
-                        self.contents.remove(content);
-                    }
+        if let Some(key) = track.stream() {
+            if let Some(stream) = self.streams.get_mut(&key) {
+                stream.remove(track.range, id);
+                if stream.is_empty() {
+                    self.streams.remove(&key);
                 }
             }
-            Key::Stream(key) => {
-                if let Some(stream) = self.streams.get_mut(key) {
-                    stream.remove(track.range, id);
-                    if stream.is_empty() {
-                        self.streams.remove(key);
-                    }
+        } else {
+            let hash = self.hasher.hash_one(Content(&track.packet));
+            let twins = self
+                .contents
+                .find_entry(hash, |twins| twins.are(&track.packet, &self.tracks));
+            if let Ok(mut twins) = twins {
+                twins.get_mut().reported.remove(id);
+                if twins.get().open.is_empty() && twins.get().reported.is_empty() {
+                    twins.remove();
                 }
             }
         }
-        if let Some(question) = track.question
+        if let Some(Part::Asks(question)) = part(&track.packet)
             && self.questions.get(&question) == Some(&id)
         {
             self.questions.remove(&question);
         }
-        if let Some(quote) = track.quote {
+        if let Some(quote) = QuoteKey::of(&track.packet) {
             forget_in(&mut self.quotes, quote, id);
         }
-        if let Some(datagram) = track.datagram {
+        if let Some(datagram) = track.datagram() {
             forget_in(&mut self.datagrams, datagram, id);
         }
-        for place in track.skbs {
-            if self.owners.get(&place) == Some(&id) {
-                self.owners.remove(&place);
+        for place in &track.skbs {
+            if self.owners.get(place) == Some(&id) {
+                self.owners.remove(place);
             }
         }
+        self.tracks.remove(&id);
     }
 }
 
 /// Removes an id from a list of them, and the list with the last.
-fn forget_in<K: Eq + Hash>(index: &mut HashMap<K, VecDeque<u64>>, key: K, id: u64) {
+fn forget_in<K: Eq + Hash>(index: &mut HashMap<K, Ids>, key: K, id: u64) {
     if let Entry::Occupied(mut ids) = index.entry(key) {
-        remove(ids.get_mut(), id);
+        ids.get_mut().remove(id);
         if ids.get().is_empty() {
             ids.remove();
         }
-    }
-}
-
-/// Removes an id, which is usually near the front.
-fn remove(ids: &mut VecDeque<u64>, id: u64) {
-    if let Some(at) = ids.iter().position(|other| *other == id) {
-        ids.remove(at);
     }
 }

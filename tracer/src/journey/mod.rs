@@ -5,6 +5,7 @@ mod course;
 mod drop;
 mod engine;
 mod identity;
+mod ids;
 mod memory;
 mod model;
 mod ranges;

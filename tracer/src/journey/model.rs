@@ -161,10 +161,10 @@ pub struct Step {
     pub segments: u32,
     /// TTL or hop limit.
     pub ttl: u8,
-    /// MAC addresses of the frame.
-    pub src_mac: Mac,
+    /// MAC addresses of the frame, if it has an Ethernet header.
+    pub src_mac: Option<Mac>,
     /// See `src_mac`.
-    pub dst_mac: Mac,
+    pub dst_mac: Option<Mac>,
     /// The tunnel around the packet at this point.
     pub encap: Option<Encap>,
     /// How much of the journey was seen here: payload bytes of TCP data,
@@ -190,6 +190,16 @@ impl Journey {
         let hops = self.steps.iter().map(|step| step.time);
         let drops = self.drops.iter().map(|drop| drop.time);
         hops.chain(drops).max().unwrap_or(i64::MAX)
+    }
+
+    /// How long the way was that was seen of it, ns; negative where clocks of
+    /// two nodes disagree by more.
+    #[must_use]
+    pub fn way(&self) -> i64 {
+        match (self.steps.first(), self.steps.last()) {
+            (Some(first), Some(last)) => last.time.saturating_sub(first.time),
+            _ => 0,
+        }
     }
 
     /// How much is on its way: payload bytes of TCP data, else 1.

@@ -1,5 +1,7 @@
 //! Byte ranges of a TCP stream, and sets of them.
 
+use smallvec::SmallVec;
+
 /// A half-open range of a TCP stream's bytes, in unwrapped sequence space.
 /// A packet without data is the range 0..1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,13 +51,12 @@ impl Range {
     }
 }
 
-/// A set of bytes: ranges in order that neither overlap nor touch.
+/// A set of bytes: ranges in order that neither overlap nor touch. It is nearly
+/// always one range, or none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Ranges(Vec<Range>);
+pub(crate) struct Ranges(SmallVec<[Range; 1]>);
 
 impl Ranges {
-    pub(crate) const NONE: Self = Self(Vec::new());
-
     pub(crate) fn insert(&mut self, range: Range) {
         let from = self.0.partition_point(|known| known.end < range.start);
         let to = self.0.partition_point(|known| known.start <= range.end);
@@ -63,7 +64,8 @@ impl Ranges {
             start: all.start.min(known.start),
             end: all.end.max(known.end),
         });
-        self.0.splice(from..to, [merged]);
+        self.0.drain(from..to);
+        self.0.insert(from, merged);
     }
 
     pub(crate) fn remove(&mut self, range: Range) {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::ranges::Range;
+use super::{memory::Candidates, ranges::Range};
 
 /// No packet carries more: twice what BIG TCP's super-packets may be.
 const MAX_PACKET: i64 = 1 << 20;
@@ -15,6 +15,8 @@ pub(super) struct Stream {
     last: (u32, i64),
     /// Up to where the receiver has acknowledged.
     acked: i64,
+    /// No track is longer.
+    longest: i64,
     tracks: BTreeMap<(i64, u64), i64>,
 }
 
@@ -23,6 +25,7 @@ impl Stream {
         Self {
             last: (seq, 0),
             acked: i64::MIN,
+            longest: 0,
             tracks: BTreeMap::new(),
         }
     }
@@ -52,10 +55,11 @@ impl Stream {
     /// Whether all of a track's bytes were acknowledged and only this
     /// transmission can have brought them.
     pub(super) fn is_acked(&self, range: Range, track: u64) -> bool {
-        self.acked >= range.end && self.overlapping(range) == [track]
+        self.acked >= range.end && self.overlapping(range)[..] == [track]
     }
 
     pub(super) fn insert(&mut self, range: Range, track: u64) {
+        self.longest = self.longest.max(range.len().min(MAX_PACKET));
         self.tracks.insert((range.start, track), range.end);
     }
 
@@ -78,10 +82,10 @@ impl Stream {
     }
 
     /// The tracks that share bytes with `range`, oldest first.
-    pub(super) fn overlapping(&self, range: Range) -> Vec<u64> {
-        let mut found: Vec<u64> = self
+    pub(super) fn overlapping(&self, range: Range) -> Candidates {
+        let mut found: Candidates = self
             .tracks
-            .range((range.start - MAX_PACKET, 0)..(range.end, 0))
+            .range((range.start - self.longest, 0)..(range.end, 0))
             .filter(|(_, end)| **end > range.start)
             .map(|((_, track), _)| *track)
             .collect();

@@ -1,12 +1,14 @@
 //! A journey in the making: where its packet, or which bytes of it, were
 //! seen so far.
 
+use smallvec::SmallVec;
+
 use super::{
     Class, Closed, Drop, Journey, Limits, Step,
-    identity::{Content, Datagram, Question, QuoteKey, StreamKey},
+    identity::{Datagram, StreamKey, stamp},
     ranges::{Range, Ranges},
 };
-use crate::link::{Hop, Transport};
+use crate::link::{Hop, Packet};
 
 /// How long a journey whose fate is known waits for what belongs to it: a
 /// drop inside the pod that it was handed to, the copy of it that arrives, the
@@ -14,48 +16,37 @@ use crate::link::{Hop, Transport};
 /// call or interrupt, or the receiver's next system call.
 const SETTLE: i64 = 100_000_000;
 
-/// What was seen of a journey at one observation point.
+/// What was seen of a journey at one observation point. Outlives the
+/// journey's step.
 #[derive(Clone, Debug)]
-pub(super) struct Visit {
-    node: usize,
-    point: usize,
+struct Visit {
+    node: u32,
+    point: u32,
     ttl: u8,
     seen: Ranges,
 }
 
-/// Under what a track is found.
-#[derive(Debug)]
-pub(super) enum Key {
-    /// Its packet's content.
-    Content(Content),
-    /// The stream that its bytes belong to.
-    Stream(StreamKey),
+impl Visit {
+    fn is_at(&self, node: usize, point: usize) -> bool {
+        (self.node as usize, self.point as usize) == (node, point)
+    }
 }
 
 /// A journey that hops can still join.
 #[derive(Debug)]
 pub(super) struct Track {
-    pub(super) key: Key,
-    /// What it asks, if anything.
-    pub(super) question: Option<Question>,
-    /// The packet that it is a fragment of.
-    pub(super) datagram: Option<Datagram>,
-    /// How an ICMP error would quote it.
-    pub(super) quote: Option<QuoteKey>,
+    /// The packet, as in the journey.
+    pub(super) packet: Packet,
     /// What it covers.
     pub(super) range: Range,
-    /// Sequence number of its first byte, where it is TCP data.
-    pub(super) first_seq: u32,
-    /// TCP timestamp value of this transmission.
-    pub(super) stamp: Option<u32>,
     /// When it was last heard of, Unix time, ns.
     pub(super) last: i64,
-    /// When it is to be closed, if nothing more is heard of it.
-    pub(super) due: i64,
+    /// When it is to be seen whether it is to be closed: not later than that.
+    pub(super) scheduled: i64,
     /// Not yet reported.
-    pub(super) journey: Option<Journey>,
+    pub(super) journey: Option<Box<Journey>>,
     /// The sk_buffs that it was seen in, by agent.
-    pub(super) skbs: Vec<(usize, u64)>,
+    pub(super) skbs: SmallVec<[(usize, u64); 2]>,
     /// What of it was seen where it can be seen last.
     pub(super) arrived: Ranges,
     /// What of it was dropped.
@@ -64,36 +55,40 @@ pub(super) struct Track {
 }
 
 impl Track {
-    pub(super) fn new(
-        key: Key,
-        question: Option<Question>,
-        quote: Option<QuoteKey>,
-        range: Range,
-        stamp: Option<u32>,
-        journey: Journey,
-    ) -> Self {
-        let fragment = journey.packet.fragment;
-        let datagram = fragment.and_then(|_| Datagram::of(&journey.packet));
-        let first_seq = match &journey.packet.transport {
-            Transport::Tcp(tcp) => tcp.seq,
-            _ => 0,
-        };
+    pub(super) fn new(range: Range, journey: Journey) -> Self {
         Self {
-            datagram,
-            first_seq,
-            key,
-            question,
-            quote,
+            packet: journey.packet.clone(),
             range,
-            stamp,
             last: i64::MIN,
-            due: i64::MIN,
-            journey: Some(journey),
-            skbs: Vec::new(),
-            arrived: Ranges::NONE,
-            gone: Ranges::NONE,
+            scheduled: i64::MAX,
+            journey: Some(Box::new(journey)),
+            skbs: SmallVec::new(),
+            arrived: Ranges::default(),
+            gone: Ranges::default(),
             visits: Vec::new(),
         }
+    }
+
+    /// The stream that its bytes belong to; `None`: it is found by its content.
+    pub(super) fn stream(&self) -> Option<StreamKey> {
+        let tcp = self.packet.stream_data()?;
+        Some(StreamKey::of(&self.packet, tcp))
+    }
+
+    /// Sequence number of its first byte, where it is TCP data.
+    pub(super) fn first_seq(&self) -> u32 {
+        self.packet.stream_data().map_or(0, |tcp| tcp.seq)
+    }
+
+    /// The packet that it is a fragment of.
+    pub(super) fn datagram(&self) -> Option<Datagram> {
+        self.packet.fragment?;
+        Datagram::of(&self.packet)
+    }
+
+    /// TCP timestamp value of this transmission.
+    pub(super) fn stamp(&self) -> Option<u32> {
+        stamp(&self.packet)
     }
 
     /// What of `range` could be this journey's at this hop: not what it has
@@ -111,12 +106,12 @@ impl Track {
         self.visits
             .iter()
             .rev()
-            .find(|visit| (visit.node, visit.point) == (node, point))
+            .find(|visit| visit.is_at(node, point))
     }
 
     /// The agent that saw it last, of those before `time` where times tell.
     pub(super) fn last_node(&self) -> Option<usize> {
-        self.visits.last().map(|visit| visit.node)
+        self.visits.last().map(|visit| visit.node as usize)
     }
 
     /// Whether what of it is in `range` was not dropped yet.
@@ -140,12 +135,15 @@ impl Track {
         let Some(journey) = &self.journey else {
             return Closed::Known;
         };
-        let mut known = self.arrived.clone();
-        for range in self.gone.iter() {
-            known.insert(range);
-        }
+        let known = if self.gone.is_empty() {
+            self.arrived.len()
+        } else {
+            let mut known = self.arrived.clone();
+            self.gone.iter().for_each(|range| known.insert(range));
+            known.len()
+        };
         let awaited = journey.asks && journey.answered_by.is_none() && self.gone.is_empty();
-        if journey.refusal.is_some() || (known.len() >= self.range.len() && !awaited) {
+        if journey.refusal.is_some() || (known >= self.range.len() && !awaited) {
             Closed::Known
         } else {
             Closed::Silence
@@ -165,16 +163,17 @@ impl Track {
     pub(super) fn add(&mut self, node: usize, time: i64, hop: &Hop, range: Range) {
         self.last = self.last.max(time);
         let share = Share::of(hop, range);
-        let known = self.visits.iter().rposition(|visit| {
-            (visit.node, visit.point) == (node, hop.point) && visit.ttl == hop.packet.ttl
-        });
+        let known = self
+            .visits
+            .iter()
+            .rposition(|visit| visit.is_at(node, hop.point) && visit.ttl == hop.packet.ttl);
         let index = known.unwrap_or(self.visits.len());
         if known.is_none() {
             self.visits.push(Visit {
-                node,
-                point: hop.point,
+                node: u32::try_from(node).expect("few agents"),
+                point: u32::try_from(hop.point).expect("few points"),
                 ttl: hop.packet.ttl,
-                seen: Ranges::NONE,
+                seen: Ranges::default(),
             });
             if let Some(journey) = &mut self.journey {
                 journey.steps.push(Step {
@@ -192,8 +191,7 @@ impl Track {
                 });
             }
         }
-        let visit = &mut self.visits[index];
-        visit.seen.insert(range);
+        self.visits[index].seen.insert(range);
         if let Some(journey) = &mut self.journey {
             // Steps and visits grow together until the journey is reported.
             let step = &mut journey.steps[index];
@@ -201,12 +199,18 @@ impl Track {
             step.len += share.len;
             step.segments += share.segments;
             step.seen += u32::try_from(range.len()).unwrap_or(u32::MAX);
-            step.parts = visit
-                .seen
-                .iter()
-                .map(|seen| seen.within(self.range))
-                .collect();
         }
+    }
+
+    /// Gives the journey away, to be reported.
+    pub(super) fn report(&mut self) -> Option<Box<Journey>> {
+        let mut journey = self.journey.take()?;
+        for (step, visit) in journey.steps.iter_mut().zip(&self.visits) {
+            let seen = visit.seen.iter();
+            step.parts = seen.map(|range| range.within(self.range)).collect();
+        }
+        self.visits.shrink_to_fit();
+        Some(journey)
     }
 }
 

@@ -22,6 +22,9 @@ pub struct Start {
     /// Addresses and names of the pods on this node, for their own
     /// namespaces.
     pub pods: Vec<(IpAddr, String)>,
+    /// The other pods on this node: what is meant for the first may end there,
+    /// too.
+    pub bystanders: Vec<(IpAddr, String)>,
     /// UDP ports that carry VXLAN, besides those of the node's own devices.
     pub vxlan_ports: Vec<u16>,
     /// The key of the payload hash; the same for all agents of a follow.

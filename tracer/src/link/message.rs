@@ -122,6 +122,11 @@ pub struct Report {
     /// By observation point: index into [`Hello::points`], counters. Points
     /// that share a counter slot stand here once.
     pub counters: Vec<(usize, Counters)>,
+    /// Points that tracer's program is no longer attached to: what passes there
+    /// is not seen any more. Indexes into [`Hello::points`].
+    pub gone: Vec<usize>,
+    /// How many of 2^32 packets are taken, by the hash of their content.
+    pub sample: u32,
     /// Events that could not be decoded.
     pub malformed: u64,
     /// Where followed addresses sent what the follow did not ask about.
@@ -163,10 +168,11 @@ pub struct Hop {
     pub len: u32,
     /// Segments that the packet will be cut into, 1 if it is whole.
     pub segments: u32,
-    /// MAC addresses of the frame at this point.
-    pub src_mac: Mac,
+    /// MAC addresses of the frame at this point; `None` on a device whose
+    /// packets have no Ethernet header.
+    pub src_mac: Option<Mac>,
     /// See `src_mac`.
-    pub dst_mac: Mac,
+    pub dst_mac: Option<Mac>,
     /// VLAN tag beside the frame: its control information.
     pub vlan: Option<u16>,
     /// The tunnel around the packet.

@@ -19,7 +19,9 @@ pub use command::{Command, Commander, Filter, Pair, Start, Watch};
 pub use drop::{DropReport, Freed};
 pub use health::{DeviceHealth, Health, SocketHealth};
 pub use message::{Batch, Direction, Elsewhere, Hello, Hop, Point, Report, Role};
-pub use packet::{Arp, Encap, Flags, Icmp, Mac, Neighbour, Packet, Proto, Quote, Tcp, Transport};
+pub use packet::{
+    Arp, Encap, EncapKind, Flags, Icmp, Mac, Neighbour, Packet, Proto, Quote, Tcp, Transport,
+};
 
 /// A started agent, from the collector's side.
 pub struct Link {

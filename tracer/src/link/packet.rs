@@ -1,6 +1,6 @@
 //! A packet as an agent saw it: what its headers say.
 
-use std::{fmt, net::IpAddr};
+use std::{fmt, net::IpAddr, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,11 +15,59 @@ impl fmt::Display for Mac {
     }
 }
 
+impl FromStr for Mac {
+    type Err = ();
+
+    /// Six bytes as `02:00:00:00:00:01`.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut bytes = text.split(':').map(|byte| match byte.len() {
+            2 => u8::from_str_radix(byte, 16).map_err(drop),
+            _ => Err(()),
+        });
+        let mut mac = [0; 6];
+        for byte in &mut mac {
+            *byte = bytes.next().ok_or(())??;
+        }
+        bytes.next().is_none().then_some(Self(mac)).ok_or(())
+    }
+}
+
+/// How a tunnel carries packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EncapKind {
+    /// Frames in UDP (RFC 7348).
+    Vxlan,
+    /// IP packets in IP packets, of any two versions (RFC 2003, 2473, 4213).
+    IpIp,
+}
+
+impl fmt::Display for EncapKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Vxlan => "vxlan",
+            Self::IpIp => "ipip",
+        })
+    }
+}
+
+impl FromStr for EncapKind {
+    type Err = ();
+
+    /// As it is displayed.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut all = [Self::Vxlan, Self::IpIp].into_iter();
+        all.find(|kind| kind.to_string() == text).ok_or(())
+    }
+}
+
 /// The innermost tunnel around a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Encap {
+    /// How it carries the packet.
+    pub kind: EncapKind,
     /// VXLAN network identifier.
-    pub vni: u32,
+    pub vni: Option<u32>,
     /// The tunnel's own source address.
     pub outer_src: IpAddr,
     /// The tunnel's own destination address.
@@ -230,6 +278,25 @@ impl fmt::Display for Proto {
             Self::Ip(132) => f.pad("sctp"),
             Self::Ip(number) => f.pad(&format!("proto-{number}")),
         }
+    }
+}
+
+impl FromStr for Proto {
+    type Err = ();
+
+    /// As [`Proto`] is displayed.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        if text == "arp" {
+            return Ok(Self::Arp);
+        }
+        let number = match text.strip_prefix("proto-") {
+            Some(number) => number.parse().map_err(drop)?,
+            None => [1, 6, 17, 58, 132]
+                .into_iter()
+                .find(|number| Self::Ip(*number).to_string() == text)
+                .ok_or(())?,
+        };
+        Ok(Self::Ip(number))
     }
 }
 

@@ -114,7 +114,7 @@ fn follow(
         let path = pod.path.clone();
         let (worker, points) = Worker::start(stream, Some(path), sender.clone(), move || {
             let mut probe = Probe::load(load, ring_size, budget)?;
-            let points = attach(&mut probe, first, &point)?;
+            let points = attach(&mut probe, first, &point, true)?;
             Ok((Box::new(probe) as _, points))
         })?;
         agent.workers.push(worker);
@@ -151,21 +151,13 @@ struct Prepared {
 }
 
 fn prepare_host(start: &Start) -> Result<(Probe, Prepared), NodeError> {
-    let mut plan = discover(&start.request)?;
+    let plan = discover(&start.request)?;
     let load = load(start, &plan);
     let mut probe = Probe::load(load, start.ring_size, start.budget)?;
     let mut points = Vec::new();
     for interface in &plan.interfaces {
-        // The programs begin at an Ethernet header.
-        if !interface.l2 {
-            plan.notes.push(format!(
-                "{} has no Ethernet header and is not observed by this version",
-                interface.name
-            ));
-            continue;
-        }
         let point = host_point(interface);
-        let found = attach(&mut probe, points.len(), &point)?;
+        let found = attach(&mut probe, points.len(), &point, interface.l2)?;
         points.extend(found);
     }
     if points.is_empty() {
@@ -176,14 +168,21 @@ fn prepare_host(start: &Start) -> Result<(Probe, Prepared), NodeError> {
     Ok((probe, Prepared { plan, points, load }))
 }
 
-/// Attaches to both directions of an interface.
-fn attach(probe: &mut Probe, first: usize, point: &Point) -> Result<[Point; 2], NodeError> {
+/// Attaches to both directions of an interface; `l2` says whether its packets
+/// begin with an Ethernet header.
+fn attach(
+    probe: &mut Probe,
+    first: usize,
+    point: &Point,
+    l2: bool,
+) -> Result<[Point; 2], NodeError> {
     let mut points = [Direction::Ingress, Direction::Egress].map(|direction| Point {
         direction,
         ..point.clone()
     });
     for (index, point) in (first..).zip(&mut points) {
-        point.foreign = probe.attach(&point.interface, point.ifindex, point.direction, index)?;
+        point.foreign =
+            probe.attach(&point.interface, point.ifindex, point.direction, l2, index)?;
     }
     Ok(points)
 }

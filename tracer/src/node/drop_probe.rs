@@ -122,6 +122,11 @@ impl DropProbe {
         filter::write_config(&mut self.ebpf, &self.config)
     }
 
+    /// How many of 2^32 packets are let through.
+    pub(super) const fn sampled(&self) -> u32 {
+        self.config.sample
+    }
+
     /// What becomes readable when there are events.
     pub(super) fn readiness(&self) -> BorrowedFd<'_> {
         // SAFETY: the descriptor lives as long as `self.events`.

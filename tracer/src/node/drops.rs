@@ -51,18 +51,25 @@ pub(super) fn prepare(
     follow: Option<&(Load, Vec<Point>)>,
 ) -> Result<(Watcher, Watched), NodeError> {
     let mut notes = Vec::new();
-    let pods = if start.pods.is_empty() {
+    let mut pods = if start.pods.is_empty() {
         notes.push(format!(
             "no pod of {} is known: drops inside pods are not shown (--inventory FILE tells of them)",
             start.node
         ));
         Vec::new()
     } else {
-        find_pods(start, &mut notes)?
+        find_pods(&start.pods, &start.node, &mut notes)?
     };
-    let paths = || {
-        pods.iter()
-            .map(|(_, name, path)| (Arc::clone(name), path.clone()))
+    let followed = pods.clone();
+    let mut names: Vec<Arc<str>> = pods.iter().map(|(_, name, _)| Arc::clone(name)).collect();
+    names.sort();
+    // Nobody has asked for these, so nobody misses one that is not found.
+    let bystanders = find_pods(&start.bystanders, &start.node, &mut Vec::new())?;
+    pods.extend(bystanders);
+    let paths = |pods: &[Namespace]| -> Vec<(Arc<str>, PathBuf)> {
+        let pods = pods.iter();
+        pods.map(|(_, name, path)| (Arc::clone(name), path.clone()))
+            .collect()
     };
     let unreadable = |source| NodeError::System {
         what: "look into network namespaces",
@@ -70,11 +77,11 @@ pub(super) fn prepare(
     };
     let explainer = start
         .explain
-        .then(|| Explainer::new(paths()))
+        .then(|| Explainer::new(paths(&pods)))
         .transpose()
         .map_err(unreadable)?;
     let gauge = follow
-        .map(|(_, points)| Gauge::new(devices(points), paths()))
+        .map(|(_, points)| Gauge::new(devices(points), paths(&followed)))
         .transpose()
         .map_err(unreadable)?;
     let load = match follow {
@@ -82,8 +89,6 @@ pub(super) fn prepare(
         None => agent::load(start, &discover(&Request::default())?),
     };
     let own = inode(Path::new("/proc/thread-self/ns/net"))?;
-    let mut names: Vec<Arc<str>> = pods.iter().map(|(_, name, _)| Arc::clone(name)).collect();
-    names.sort();
     let mut namespaces: HashMap<u32, Arc<str>> = pods
         .into_iter()
         .map(|(inode, name, _)| (inode, name))
@@ -117,13 +122,17 @@ fn devices(points: &[Point]) -> Vec<(u32, Arc<str>)> {
     devices
 }
 
-/// The namespaces of the node's pods, as far as they are found.
-fn find_pods(start: &Start, notes: &mut Vec<String>) -> Result<Vec<Namespace>, NodeError> {
-    let addresses: Vec<IpAddr> = start.pods.iter().map(|(address, _)| *address).collect();
+/// The namespaces of pods on this node, as far as they are found.
+fn find_pods(
+    wanted: &[(IpAddr, String)],
+    node: &str,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Namespace>, NodeError> {
+    let addresses: Vec<IpAddr> = wanted.iter().map(|(address, _)| *address).collect();
     let (found, mut problems) = discover::pod_namespaces(&addresses)?;
     let mut namespaces: Vec<Namespace> = Vec::new();
     let mut seen: HashSet<&str> = HashSet::new();
-    for (address, name) in &start.pods {
+    for (address, name) in wanted {
         let Some(pod) = found.iter().find(|pod| pod.pod == *address) else {
             continue;
         };
@@ -134,15 +143,14 @@ fn find_pods(start: &Start, notes: &mut Vec<String>) -> Result<Vec<Namespace>, N
             namespaces.push((inode, Arc::from(name.as_str()), pod.path.clone()));
         }
     }
-    let mut missing: Vec<&str> = start.pods.iter().map(|(_, name)| name.as_str()).collect();
+    let mut missing: Vec<&str> = wanted.iter().map(|(_, name)| name.as_str()).collect();
     missing.retain(|name| !seen.contains(name));
     missing.dedup();
     if !missing.is_empty() {
         notes.append(&mut problems);
         notes.push(format!(
-            "the network namespaces of {} were not found on {}: drops inside them are not shown",
-            missing.join(", "),
-            start.node
+            "the network namespaces of {} were not found on {node}: drops inside them are not shown",
+            missing.join(", ")
         ));
     }
     Ok(namespaces)
@@ -187,6 +195,7 @@ impl Source for Watcher {
     fn report(&mut self) -> Result<Report, NodeError> {
         Ok(Report {
             time: worker::now(),
+            sample: self.probe.sampled(),
             drops: Some(self.probe.report()?),
             health: self.gauge.as_mut().map(Gauge::read),
             ..Report::default()

@@ -13,7 +13,7 @@ use std::{
 use aya::{
     Ebpf, EbpfLoader,
     maps::{HashMap, MapData, PerCpuArray, RingBuf},
-    programs::{LinkOrder, SchedClassifier, TcAttachType, tc::TcAttachOptions},
+    programs::{LinkOrder, ProgramInfo, SchedClassifier, TcAttachType, tc::TcAttachOptions},
 };
 use tracer_common::{
     config::{Config, EXPLAIN_MISSES, Load},
@@ -39,12 +39,16 @@ pub(super) struct Probe {
     ebpf: Ebpf,
     events: RingBuf<MapData>,
     config: Config,
+    /// Those of the programs that some interface needed.
+    loaded: Vec<&'static str>,
     points: StdHashMap<(u32, Direction), usize>,
+    /// The interfaces' names, by index.
+    names: StdHashMap<u32, String>,
     malformed: u64,
 }
 
 impl Probe {
-    /// Loads the programs. They see nothing until attached, and take nothing
+    /// Prepares the programs. They see nothing until attached, and take nothing
     /// until armed.
     pub(super) fn load(load: Load, ring_size: u32, budget: u32) -> Result<Self, NodeError> {
         let mut ebpf = EbpfLoader::new()
@@ -54,17 +58,14 @@ impl Probe {
             .map_max_entries("PREFIXES", MAX_ADDRESSES)
             .load(PROGRAMS)
             .map_err(|source| NodeError::load(&source))?;
-        for name in [program(Direction::Ingress), program(Direction::Egress)] {
-            classifier(&mut ebpf, name)
-                .load()
-                .map_err(|source| NodeError::load(&source))?;
-        }
         let events = ebpf.take_map("EVENTS").expect("the object has this map");
         let mut probe = Self {
             ebpf,
             events: RingBuf::try_from(events).map_err(|source| NodeError::map(&source))?,
             config: filter::config(budget, EXPLAIN_MISSES),
+            loaded: Vec::new(),
             points: StdHashMap::new(),
+            names: StdHashMap::new(),
             malformed: 0,
         };
         probe.write_config()?;
@@ -72,19 +73,18 @@ impl Probe {
     }
 
     /// Attaches to one direction of an interface, before all other programs
-    /// there. `point` is what its hops will be called. Returns the
-    /// identifiers of foreign programs found there.
+    /// there. `l2` says whether its packets begin with an Ethernet header,
+    /// `point` is what its hops will be called. Returns the identifiers of
+    /// foreign programs found there.
     pub(super) fn attach(
         &mut self,
         interface: &str,
         ifindex: u32,
         direction: Direction,
+        l2: bool,
         point: usize,
     ) -> Result<Vec<u32>, NodeError> {
-        let at = match direction {
-            Direction::Ingress => TcAttachType::Ingress,
-            Direction::Egress => TcAttachType::Egress,
-        };
+        let at = hook(direction);
         // A kernel that cannot be asked has no tcx; attaching will say so.
         let foreign = SchedClassifier::query_tcx(interface, at)
             .map(|(_revision, programs)| programs)
@@ -95,13 +95,40 @@ impl Probe {
                     .name_as_str()
                     .is_some_and(|name| name.starts_with("tracer_"))
             })
-            .map(aya::programs::ProgramInfo::id)
+            .map(ProgramInfo::id)
             .collect();
-        classifier(&mut self.ebpf, program(direction))
+        let name = program(direction, l2);
+        let program = classifier(&mut self.ebpf, name);
+        if !self.loaded.contains(&name) {
+            program.load().map_err(|source| NodeError::load(&source))?;
+            self.loaded.push(name);
+        }
+        program
             .attach_with_options(interface, at, TcAttachOptions::TcxOrder(LinkOrder::first()))
             .map_err(|source| NodeError::attach(interface, direction, &source))?;
         self.points.insert((ifindex, direction), point);
+        self.names.insert(ifindex, interface.to_owned());
         Ok(foreign)
+    }
+
+    /// The points whose program is not there any more: their interface has
+    /// gone or was made anew, or somebody has detached it.
+    fn gone(&mut self) -> Vec<usize> {
+        let loaded = self.loaded.iter();
+        let own: Vec<u32> = loaded
+            .filter_map(|name| classifier(&mut self.ebpf, name).info().ok())
+            .map(|info| info.id())
+            .collect();
+        let points = self.points.iter().filter(|((ifindex, direction), _)| {
+            let there = SchedClassifier::query_tcx(&self.names[ifindex], hook(*direction));
+            let has_ours = |(_, programs): (u64, Vec<ProgramInfo>)| {
+                programs.iter().any(|info| own.contains(&info.id()))
+            };
+            !there.is_ok_and(has_ours)
+        });
+        let mut gone: Vec<usize> = points.map(|(_, point)| *point).collect();
+        gone.sort_unstable();
+        gone
     }
 
     /// Puts a filter into force, all at once.
@@ -173,6 +200,8 @@ impl Probe {
         Ok(Report {
             time: worker::now(),
             counters,
+            gone: self.gone(),
+            sample: self.config.sample,
             malformed: self.malformed,
             elsewhere: self.elsewhere()?,
             drops: None,
@@ -214,9 +243,9 @@ impl Probe {
         // First all points at once: detached one after the other, they would
         // see less and less of each packet.
         filter::disarm(&mut self.ebpf)?;
-        for direction in [Direction::Ingress, Direction::Egress] {
+        for name in self.loaded.drain(..) {
             // Unloading drops the links, and with them the attachments.
-            classifier(&mut self.ebpf, program(direction))
+            classifier(&mut self.ebpf, name)
                 .unload()
                 .map_err(|source| NodeError::load(&source))?;
         }
@@ -224,10 +253,19 @@ impl Probe {
     }
 }
 
-const fn program(direction: Direction) -> &'static str {
+const fn program(direction: Direction, l2: bool) -> &'static str {
+    match (direction, l2) {
+        (Direction::Ingress, true) => "tracer_ingress",
+        (Direction::Egress, true) => "tracer_egress",
+        (Direction::Ingress, false) => "tracer_l3_in",
+        (Direction::Egress, false) => "tracer_l3_out",
+    }
+}
+
+const fn hook(direction: Direction) -> TcAttachType {
     match direction {
-        Direction::Ingress => "tracer_ingress",
-        Direction::Egress => "tracer_egress",
+        Direction::Ingress => TcAttachType::Ingress,
+        Direction::Egress => TcAttachType::Egress,
     }
 }
 

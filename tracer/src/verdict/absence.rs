@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     journey::{Closed, OwnerKind, Range, Ranges, Step, destination},
-    link::{Direction, Role},
+    link::{Direction, Hello, Point, Role},
 };
 
 /// What the last step saw of the rest, if the rest went out of an uplink.
@@ -20,14 +20,19 @@ struct Gone<'a> {
     tunnelled: bool,
 }
 
-/// Where the rest of a journey was seen last, if that is an uplink, going out
-/// towards a node that is known.
-fn gone<'a>(case: &Case<'a>, fates: &Fates<'_>) -> Option<Gone<'a>> {
+/// Where what is left of a journey was seen last.
+fn last_of_rest<'a>(case: &Case<'a>, fates: &Fates<'_>) -> Option<&'a Step> {
     let of_rest = |step: &&Step| {
         let mut parts = step.parts.iter().map(|part| Range::offsets(*part));
         parts.any(|part| fates.rest.intersects(part))
     };
-    let step = case.journey.steps.iter().rfind(of_rest)?;
+    case.journey.steps.iter().rfind(of_rest)
+}
+
+/// Where the rest of a journey was seen last, if that is an uplink, going out
+/// towards a node that is known.
+fn gone<'a>(case: &Case<'a>, fates: &Fates<'_>) -> Option<Gone<'a>> {
+    let step = last_of_rest(case, fates)?;
     let point = case.scene.point(step);
     if (point.role, point.direction) != (Role::Uplink, Direction::Egress) {
         return None;
@@ -55,6 +60,21 @@ pub(super) fn left(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict> {
         return None;
     }
     let interface = &case.scene.point(step).interface;
+    let mut evidence = vec![
+        format!("last seen {}", place(case.scene, step)),
+        format!("no agent of this follow watches {to}"),
+    ];
+    let mut text = format!("left: went out of {interface} towards {to}, which is not watched");
+    let home = destination(&case.journey.packet)
+        .and_then(|address| case.scene.owners.get(&address))
+        .filter(|owner| tunnelled && !owner.node.is_empty() && owner.node != *to);
+    if let Some(home) = home {
+        evidence.push(format!("{} is on {}", home.name, home.node));
+        text = format!(
+            "left: the tunnel took it to {to}, but {} is on {}",
+            home.name, home.node
+        );
+    }
     Some(Verdict {
         kind: Kind::Left,
         confidence: if tunnelled {
@@ -62,39 +82,109 @@ pub(super) fn left(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict> {
         } else {
             Confidence::Low
         },
-        cause: None,
+        cause: home.map(|_| "wrong-node"),
         drop: None,
-        evidence: vec![
-            format!("last seen {}", place(case.scene, step)),
-            format!("no agent watches {to}"),
-        ],
-        text: format!("left: went out of {interface} towards {to}, which no agent watches"),
+        evidence,
+        text,
     })
 }
 
-/// Out of one node's uplink, and not into the other's, though that one is
-/// watched, sees packets, and no event was lost.
+/// Where what is left of a journey had to be seen next.
+struct Next<'a> {
+    /// Where it was seen last.
+    step: &'a Step,
+    /// Index of the node and of its point.
+    node: usize,
+    point: usize,
+    /// Packets that this point has seen, as proof that it sees them.
+    packets: u64,
+    /// What it did not do there, and what it passes in between.
+    missing: String,
+    between: String,
+}
+
+/// Out of one node's uplink, and into the other's.
+fn next_node<'a>(
+    case: &Case<'a>,
+    fates: &Fates<'_>,
+    circumstances: &impl Circumstances,
+) -> Option<Next<'a>> {
+    let Gone { step, to, .. } = gone(case, fates)?;
+    let nodes = &case.scene.nodes;
+    let node = nodes.iter().position(|hello| hello.node == *to)?;
+    let point = nodes[node]
+        .points
+        .iter()
+        .position(|point| (point.role, point.direction) == (Role::Uplink, Direction::Ingress))?;
+    // Any will do: the wire's far end works.
+    let packets = circumstances.packets(node, point, case.journey.last())?;
+    let (out, into) = (
+        &case.scene.point(step).interface,
+        &nodes[node].points[point].interface,
+    );
+    let from = &nodes[step.node].node;
+    (packets > 0).then(|| Next {
+        step,
+        node,
+        point,
+        packets,
+        missing: format!("never came in from {into} on {to}"),
+        between: format!(
+            "the queue and driver of {out} on {from}, the wire, the driver and XDP programs of \
+             {into} on {to}"
+        ),
+    })
+}
+
+/// Out of a bridge device, and to the pod's port of that bridge.
+fn next_port<'a>(
+    case: &Case<'a>,
+    fates: &Fates<'_>,
+    circumstances: &impl Circumstances,
+) -> Option<Next<'a>> {
+    let step = last_of_rest(case, fates)?;
+    let out = case.scene.point(step);
+    if (out.role, out.direction) != (Role::Bridge, Direction::Egress) {
+        return None;
+    }
+    let address = destination(&case.journey.packet)?;
+    let hello = &case.scene.nodes[step.node];
+    let point = hello.points.iter().position(|point| {
+        (point.role, point.direction) == (Role::Veth, Direction::Egress)
+            && point.addresses.contains(&address)
+    })?;
+    let packets = circumstances.packets(step.node, point, case.journey.last())?;
+    let (out, port) = (&out.interface, &hello.points[point].interface);
+    Some(Next {
+        step,
+        node: step.node,
+        point,
+        packets,
+        missing: format!("never went out of {port} on {}", hello.node),
+        between: format!(
+            "the bridge {out}: if {port} is down, or not where it has learned the MAC address, it \
+             sends the frame to other ports"
+        ),
+    })
+}
+
+/// Not seen where it had to be seen next, though that point is watched, its
+/// agent lives, and no event was lost.
 pub(super) fn lost(
     case: &Case<'_>,
     fates: &Fates<'_>,
     circumstances: &impl Circumstances,
     parts: &mut Parts,
 ) -> Option<Verdict> {
-    let Gone { step, to, .. } = gone(case, fates)?;
     let (scene, journey) = (case.scene, case.journey);
     let silent = matches!(journey.closed, Closed::Silence) && journey.start() >= scene.since;
     let all_seen = scene.nodes.iter().all(|hello| hello.drops.is_some());
     if !silent || !all_seen || case.hops_lost || case.drops_lost || fates.drop.is_some() {
         return None;
     }
-    let node = scene.nodes.iter().position(|hello| hello.node == *to)?;
-    let (index, point) = (0..)
-        .zip(&scene.nodes[node].points)
-        .find(|(_, point)| (point.role, point.direction) == (Role::Uplink, Direction::Ingress))?;
-    let packets = circumstances.packets(node, index, journey.last())?;
-    if packets == 0 {
-        return None;
-    }
+    let next =
+        next_node(case, fates, circumstances).or_else(|| next_port(case, fates, circumstances))?;
+    let Next { step, node, .. } = next;
     let mut vanished = Ranges::default();
     for part in &step.parts {
         vanished.insert(Range::offsets(*part));
@@ -105,25 +195,24 @@ pub(super) fn lost(
     parts.lost = u64::try_from(vanished.len()).unwrap_or(0);
     parts.unknown = parts.sent - parts.delivered - parts.lost;
 
-    let out = &scene.point(step).interface;
-    let (from, to) = (&scene.nodes[step.node].node, &scene.nodes[node].node);
+    let name = |node: usize| &scene.nodes[node].node;
+    let (out, into) = (
+        &scene.point(step).interface,
+        &scene.nodes[node].points[next.point].interface,
+    );
     let mut evidence = vec![
         format!("last seen {}", place(scene, step)),
         format!(
-            "never came in from {} on {to}, which is watched and has seen {packets} packets",
-            point.interface
+            "{}, which is watched and has seen {} packets",
+            next.missing, next.packets
         ),
-        format!(
-            "in between: the queue and driver of {out} on {from}, the wire, the driver and XDP \
-             programs of {} on {to}",
-            point.interface
-        ),
+        format!("in between: {}", next.between),
     ];
     let start = journey.start();
-    for (node, interface) in [(step.node, out), (node, &point.interface)] {
+    for (node, interface) in [(step.node, out), (node, into)] {
         let rises = circumstances.rises(node, start);
         let rise = rises.as_ref().and_then(|rises| rises.device(interface));
-        evidence.extend(rise.map(|rise| rise.at_device(&scene.nodes[node].node)));
+        evidence.extend(rise.map(|rise| rise.at_device(name(node))));
     }
     let len = step.len / step.segments.max(1);
     let too_large = circumstances.black_hole(step.node, node, len);
@@ -139,10 +228,15 @@ pub(super) fn lost(
         cause: too_large.map(|_| "pmtu"),
         drop: None,
         evidence,
-        text: format!(
-            "lost: between {out} on {from} and {} on {to}",
-            point.interface
-        ),
+        text: if step.node == node {
+            format!("lost: between {out} and {into} on {}", name(node))
+        } else {
+            format!(
+                "lost: between {out} on {} and {into} on {}",
+                name(step.node),
+                name(node)
+            )
+        },
     })
 }
 
@@ -158,30 +252,63 @@ pub(super) fn unanswered(
         return None;
     }
     let (_, step) = fates.nearest?;
+    let hello = &scene.nodes[step.node];
+    // Its answer would have come out where it went in.
+    let out = opposite(hello, scene.point(step))?;
+    circumstances.packets(step.node, out, journey.last())?;
+
     let to = owner(scene, journey);
     let mut evidence = vec![
         format!("seen {}", place(scene, step)),
         "no answer came out of there".to_owned(),
     ];
-    let mut cause = "no-answer";
     let pod = destination(&journey.packet)
         .and_then(|address| scene.owners.get(&address))
-        .filter(|owner| owner.kind == OwnerKind::Pod);
+        .filter(|owner| owner.kind == OwnerKind::Pod)
+        .map(|owner| owner.name.as_str());
+    let mut cause = "no-answer";
     let rises = circumstances.rises(step.node, journey.start());
     if let (Some(pod), Some(rises)) = (pod, &rises)
-        && let Some(rise) = rises.namespace(&pod.name)
+        && let Some(rise) = rises.namespace(pod)
     {
         if rise.by("TcpExtListenOverflows") > 0 {
             cause = "listen-overflow";
         }
-        evidence.push(rise.in_namespace(&pod.node));
+        evidence.push(rise.in_namespace(&hello.node));
+    }
+    // What drops there, and answers from there, would have been seen.
+    let all_seen = !case.drops_lost
+        && hello.drops.as_ref().is_some_and(|pods| {
+            pod.is_some_and(|pod| pods.iter().any(|watched| **watched == *pod))
+        });
+    if !all_seen {
+        evidence.push(format!(
+            "what {to} itself drops is not observed: it may not have got it"
+        ));
     }
     Some(Verdict {
         kind: Kind::Unanswered,
-        confidence: Confidence::High,
+        confidence: if all_seen {
+            Confidence::High
+        } else {
+            Confidence::Low
+        },
         cause: Some(cause),
         drop: None,
         evidence,
-        text: format!("unanswered: {to} got it and did not answer"),
+        text: if all_seen {
+            format!("unanswered: {to} got it and did not answer")
+        } else {
+            format!("unanswered: it reached {to}, and no answer came")
+        },
     })
+}
+
+/// The point where the packets of an interface go the other way.
+fn opposite(hello: &Hello, point: &Point) -> Option<usize> {
+    let same = |other: &Point| {
+        (&other.netns, other.ifindex) == (&point.netns, point.ifindex)
+            && other.direction != point.direction
+    };
+    hello.points.iter().position(same)
 }

@@ -5,7 +5,7 @@ use crate::{
         Arrival, Class, Drop, Journey, OwnerKind, Range, Ranges, Scene, Step, arrival, destination,
         expected,
     },
-    link::{Flags, Transport},
+    link::{Direction, Flags, Role, Transport},
 };
 
 /// The bytes of a journey by what became of them; of what is no TCP data, the
@@ -72,20 +72,18 @@ impl<'a> Fates<'a> {
     fn take(&mut self, scene: &Scene, journey: &Journey, index: usize, drop: &Drop) {
         let part = Range::offsets(drop.part);
         let at_destination = at_destination(scene, journey, drop);
-        // The buffer that was seen last, and nothing of it was seen since.
-        let last_seen = drop.same_buffer
-            && journey
-                .steps
-                .iter()
-                .all(|step| step.node != drop.node || step.time <= drop.time);
+        let before = last_before(journey, drop);
         let is_loss = match drop.judgement.class {
             Class::Loss => true,
             // To nobody, a reset is not refused: it asks nothing.
             Class::Refusal => !is_reset(journey),
             // A frame for another MAC address is a copy that a bridge floods,
-            // unless it is all there is, or this is who it was meant for.
+            // unless this is who it was meant for, or it is all there is: a
+            // node that got it and did not send it on.
             Class::Flooded if drop.judgement.cause == WRONG_MAC => {
-                at_destination || (last_seen && !self.delivered.intersects(part))
+                let all_there_is = before.is_some_and(|step| !goes_out(scene, step));
+                at_destination
+                    || (all_there_is && *drop.netns == *HOST && !self.delivered.intersects(part))
             }
             Class::Flooded | Class::Delivered | Class::Duplicate => return,
             Class::Unknown => {
@@ -96,9 +94,11 @@ impl<'a> Fates<'a> {
         if !is_loss {
             return;
         }
-        // What arrived, and was not dropped after by who got it, was another
-        // copy.
-        if self.delivered.intersects(part) && !at_destination && !last_seen {
+        // What arrived, and was not dropped after by who got it or by the last
+        // interface before, was another copy.
+        let after_arrival =
+            at_destination || before.is_some_and(|step| at_interface(scene, step, drop));
+        if self.delivered.intersects(part) && !after_arrival {
             self.copies.push(index);
             return;
         }
@@ -110,6 +110,31 @@ impl<'a> Fates<'a> {
 
 /// The cause of drops of frames for somebody else.
 const WRONG_MAC: &str = "wrong-mac";
+
+/// What a node's own namespace is called.
+const HOST: &str = "host";
+
+/// Where a packet was seen last before it was dropped in the very same buffer;
+/// `None` if that is not certain, or if it was seen there after.
+fn last_before<'a>(journey: &'a Journey, drop: &Drop) -> Option<&'a Step> {
+    let mut there = journey.steps.iter().filter(|step| step.node == drop.node);
+    let last = there.clone().max_by_key(|step| step.time)?;
+    (drop.same_buffer && there.all(|step| step.time <= drop.time)).then_some(last)
+}
+
+/// Whether a packet left its node at this step.
+fn goes_out(scene: &Scene, step: &Step) -> bool {
+    let point = scene.point(step);
+    (point.role, point.direction) == (Role::Uplink, Direction::Egress)
+}
+
+/// Whether a drop was at the interface of this step, as far as that is known.
+fn at_interface(scene: &Scene, step: &Step, drop: &Drop) -> bool {
+    let interface = scene.point(step).interface.as_str();
+    drop.device
+        .as_deref()
+        .is_none_or(|device| device == interface)
+}
 
 /// The step that came nearest to the destination.
 fn nearest<'a>(scene: &Scene, journey: &'a Journey) -> Option<(Arrival, &'a Step)> {

@@ -45,6 +45,9 @@ pub fn judge(
     if (dropped || verdict.kind == Kind::Lost) && fates_of(parts) > 1 {
         case.partial(&mut verdict, parts);
     }
+    if matches!(verdict.kind, Kind::Dropped | Kind::Lost) {
+        case.name_who_waits(&mut verdict);
+    }
     case.doubt(&fates, &mut verdict);
     (verdict, parts)
 }
@@ -117,6 +120,7 @@ impl Case<'_> {
     fn delivered(&self, fates: &Fates<'_>) -> Verdict {
         let mut evidence = Vec::new();
         let mut confirmed = self.journey.acked;
+        let mut cause = None;
         let mut text = format!("delivered: reached {}", owner(self.scene, self.journey));
         if let Some((arrival, step)) = fates.nearest
             && arrival != Arrival::No
@@ -140,6 +144,9 @@ impl Case<'_> {
         if let Some(answer) = self.journey.answered_by {
             confirmed = true;
             evidence.push(format!("answered by #{answer}"));
+        } else if self.journey.asks && self.journey.closed == Closed::End {
+            cause = Some("still-open");
+            evidence.push("no answer had come when the follow ended".to_owned());
         }
         if let Some(first) = self.journey.steps.first()
             && !self.starts_at_source(first)
@@ -164,7 +171,7 @@ impl Case<'_> {
             } else {
                 Confidence::High
             },
-            cause: None,
+            cause,
             drop: None,
             evidence,
             text,
@@ -249,6 +256,17 @@ impl Case<'_> {
             shares.join(", "),
             verdict.text
         );
+    }
+
+    /// Of a question and of an answer: who waits in vain. It tells apart what
+    /// looks the same to the one that asks.
+    fn name_who_waits(&self, verdict: &mut Verdict) {
+        let to = owner(self.scene, self.journey);
+        if let Some(question) = self.journey.answers {
+            verdict.text += &format!("; {to} never got the answer to #{question}");
+        } else if self.journey.asks {
+            verdict.text += &format!("; {to} never got it");
+        }
     }
 
     fn unknown(&self, fates: &Fates<'_>) -> Verdict {

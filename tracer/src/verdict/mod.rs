@@ -8,6 +8,7 @@ mod health;
 mod judge;
 mod model;
 mod nothing;
+mod stats;
 mod summary;
 #[cfg(test)]
 mod tests;
@@ -19,4 +20,5 @@ pub use health::{Rise, Rises};
 pub use judge::judge;
 pub use model::{Confidence, Kind, Parts, Verdict};
 pub use nothing::explain_nothing;
+pub use stats::{Grouping, LatencyOf, LossOf, Stats};
 pub use summary::{Accounting, DropAccounting, DropPlace, Place, Summary};

@@ -10,7 +10,7 @@ use tracer_common::{
 
 use super::{Kind, Verdict};
 use crate::{
-    journey::{Journey, Scene},
+    journey::{Journey, Scene, Step},
     link::Direction,
 };
 
@@ -25,6 +25,19 @@ pub struct Place {
     pub interface: String,
     /// Direction.
     pub direction: Direction,
+}
+
+impl Place {
+    /// Where a step was.
+    pub(super) fn of(scene: &Scene, step: &Step) -> Self {
+        let point = scene.point(step);
+        Self {
+            node: scene.nodes[step.node].node.clone(),
+            netns: point.netns.clone(),
+            interface: point.interface.clone(),
+            direction: point.direction,
+        }
+    }
 }
 
 /// Where every packet and event went, over the whole follow.
@@ -112,6 +125,30 @@ impl DropAccounting {
     }
 }
 
+/// A journey's latencies from step to step, ns.
+pub(super) fn latencies(journey: &Journey) -> impl Iterator<Item = (&Step, &Step, u64)> {
+    journey.steps.windows(2).filter_map(|pair| {
+        let [from, to] = pair else {
+            return None;
+        };
+        // Whose hops on another node these are is not sure then.
+        if journey.ambiguous && from.node != to.node {
+            return None;
+        }
+        // Clocks of two nodes may disagree; a negative latency is none.
+        let latency = u64::try_from(to.time.saturating_sub(from.time)).ok()?;
+        Some((from, to, latency))
+    })
+}
+
+/// Of latencies in ns.
+pub(super) fn histogram() -> Histogram<u64> {
+    Histogram::new(3).expect("three significant figures are allowed")
+}
+
+/// Why a histogram takes any value.
+pub(super) const GROWS: &str = "the histogram grows as it must";
+
 /// A follow's sums.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
@@ -139,31 +176,10 @@ impl Summary {
             };
             *self.drops.entry(place).or_default() += 1;
         }
-        for pair in journey.steps.windows(2) {
-            // Whose hops on another node these are is not sure then.
-            if journey.ambiguous && pair[0].node != pair[1].node {
-                continue;
-            }
-            let place = |step| {
-                let point = scene.point(step);
-                Place {
-                    node: scene.nodes[step.node].node.clone(),
-                    netns: point.netns.clone(),
-                    interface: point.interface.clone(),
-                    direction: point.direction,
-                }
-            };
-            // Clocks of two nodes may disagree; a negative latency is none.
-            let Ok(latency) = u64::try_from(pair[1].time.saturating_sub(pair[0].time)) else {
-                continue;
-            };
-            self.legs
-                .entry((place(&pair[0]), place(&pair[1])))
-                .or_insert_with(|| {
-                    Histogram::new(3).expect("three significant figures are allowed")
-                })
-                .record(latency)
-                .expect("the histogram grows as it must");
+        for (from, to, latency) in latencies(journey) {
+            let leg = (Place::of(scene, from), Place::of(scene, to));
+            let histogram = self.legs.entry(leg).or_insert_with(histogram);
+            histogram.record(latency).expect(GROWS);
         }
     }
 

@@ -6,11 +6,14 @@
 //! nothing. It writes to any [`io::Write`], one write and one flush per call,
 //! so that a journey is out as soon as it is known, and whole.
 
+mod contents;
 mod drops;
 mod json;
 mod legs;
 mod moment;
 mod plan;
+mod progress;
+mod stats;
 mod text;
 
 #[cfg(test)]
@@ -22,9 +25,12 @@ mod tests;
 
 use std::io;
 
+pub use contents::{contents_json, contents_text};
 pub use drops::{DropScene, DropView};
 pub use json::Json;
 pub use plan::{plan_json, plan_text};
+pub use progress::Progress;
+pub use stats::{stats_json, stats_text};
 pub use text::Text;
 
 use crate::{

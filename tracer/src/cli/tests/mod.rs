@@ -27,7 +27,7 @@ fn resolve(line: &str, objects: Option<&str>) -> Result<Settings, Failure> {
     let path = Path::new("objects.yaml");
     let inventory =
         objects.map(|text| Inventory::parse(path, text.as_bytes()).expect("the objects are fine"));
-    settings::check(&args)?;
+    settings::check(&args.watch)?;
     Ok(Settings::with(&args, inventory.as_ref())?)
 }
 

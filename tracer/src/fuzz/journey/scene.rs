@@ -55,9 +55,10 @@ pub(super) fn read(bytes: &mut Unstructured<'_>) -> Result<Scene> {
         let name = ["node-a", "node-b"][node];
         let (pod, own) = (POD_ADDRESSES[family][node], NODES[family][node]);
         if !way(3) {
-            for (address, owner, kind) in
-                [(pod, PODS[node], OwnerKind::Pod), (own, name, OwnerKind::Node)]
-            {
+            for (address, owner, kind) in [
+                (pod, PODS[node], OwnerKind::Pod),
+                (own, name, OwnerKind::Node),
+            ] {
                 let owner = Owner {
                     name: owner.to_owned(),
                     kind,
@@ -85,7 +86,12 @@ pub(super) fn read(bytes: &mut Unstructured<'_>) -> Result<Scene> {
                 .into_iter()
                 .flat_map(|(role, interface, address)| {
                     [Direction::Ingress, Direction::Egress].map(|direction| Point {
-                        netns: if role == Role::Pod { PODS[node] } else { "host" }.to_owned(),
+                        netns: if role == Role::Pod {
+                            PODS[node]
+                        } else {
+                            "host"
+                        }
+                        .to_owned(),
                         interface: interface.to_owned(),
                         ifindex: 2,
                         direction,

@@ -13,7 +13,8 @@ use super::scene;
 use crate::{
     journey::{Limits, Scene},
     link::{
-        Arp, Encap, Flags, Freed, Hop, Icmp, Mac, Neighbour, Packet, Quote, Role, Tcp, Transport,
+        Arp, Encap, EncapKind, Flags, Freed, Hop, Icmp, Mac, Neighbour, Packet, Quote, Role, Tcp,
+        Transport,
     },
     node::kernel::Place,
 };
@@ -100,8 +101,8 @@ impl Script {
             generation: 1,
             len: number(bytes, &[packet.len.saturating_add(14)])?,
             segments: number(bytes, &[1, 2, 45])?.max(1),
-            src_mac: Mac::default(),
-            dst_mac: Mac::default(),
+            src_mac: Some(Mac::default()),
+            dst_mac: Some(Mac::default()),
             vlan: None,
             encap: (uplink != bytes.ratio(1, 16)?).then(|| self.encap()),
             packet,
@@ -141,7 +142,8 @@ impl Script {
     fn encap(&self) -> Encap {
         let [outer_src, outer_dst] = scene::addresses(&self.scene, scene::NODES);
         Encap {
-            vni: 1,
+            kind: EncapKind::Vxlan,
+            vni: Some(1),
             outer_src,
             outer_dst,
             levels: 1,

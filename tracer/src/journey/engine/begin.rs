@@ -1,13 +1,13 @@
 //! How a journey begins, and what it has to do with others.
 
-use super::{Engine, stamp};
+use super::Engine;
 use crate::{
     journey::{
         Closed, Journey, Refusal, Scene,
         course::course,
-        identity::{Content, Part, Question, QuoteKey, StreamKey, conversation, part},
+        identity::{Part, StreamKey, conversation, part},
         ranges::Range,
-        track::{Key, Track},
+        track::Track,
     },
     link::{Flags, Packet, Quote, Transport},
 };
@@ -26,8 +26,6 @@ impl Engine {
         self.next += 1;
         let mut packet = observed.clone();
         let mut retransmits = None;
-        let key;
-        let stamp = stamp(&packet);
         let cut = packet.stream_data().map(|tcp| tcp.payload_len);
         if let (Some(old_len), Transport::Tcp(tcp)) = (cut, &mut packet.transport) {
             let offset = u32::try_from(part.start - whole.start).unwrap_or(0);
@@ -36,11 +34,8 @@ impl Engine {
             packet.len = packet.len.saturating_sub(old_len) + tcp.payload_len;
             let stream = StreamKey::of(observed, tcp);
             retransmits = self.memory.before(&stream, part);
-            key = Key::Stream(stream);
-        } else {
-            key = Key::Content(Content::of(&packet));
         }
-        let (question, answers) = self.exchange(id, node, &packet);
+        let (asks, answers) = self.exchange(id, node, &packet);
         let journey = Journey {
             id,
             conversation: conversation(&packet),
@@ -49,7 +44,7 @@ impl Engine {
             steps: Vec::new(),
             drops: Vec::new(),
             answers,
-            asks: question.is_some_and(|question| question.is_due_an_answer()),
+            asks,
             answered_by: None,
             refusal: None,
             acked: false,
@@ -57,22 +52,16 @@ impl Engine {
             ambiguous: false,
             closed: Closed::End,
         };
-        let quote = QuoteKey::of(&journey.packet);
-        let mut track = Track::new(key, question, quote, part, stamp, journey);
+        let mut track = Track::new(part, journey);
         track.last = time;
         self.memory.insert(id, track);
         self.reschedule(id);
         id
     }
 
-    /// What a new journey asks, and which one it answers or refuses; notes it
-    /// there.
-    fn exchange(
-        &mut self,
-        id: u64,
-        node: usize,
-        packet: &Packet,
-    ) -> (Option<Question>, Option<u64>) {
+    /// Whether a new journey asks what every receiver answers, and which one it
+    /// answers or refuses; notes it there.
+    fn exchange(&mut self, id: u64, node: usize, packet: &Packet) -> (bool, Option<u64>) {
         if let Transport::Tcp(tcp) = &packet.transport
             && tcp.flags.has(Flags::ACK)
             && !tcp.flags.has(Flags::RST)
@@ -89,17 +78,17 @@ impl Engine {
                 icmp: Some((error.kind, error.code)),
             };
             self.refuse(refused, refusal);
-            return (None, refused);
+            return (false, refused);
         }
         match part(packet) {
-            Some(Part::Asks(question)) => (Some(question), None),
+            Some(Part::Asks(question)) => (question.is_due_an_answer(), None),
             Some(Part::Answers(question)) => {
                 let asker = self.memory.asker(&question);
                 if let Some(journey) = self.open_journey(asker) {
                     journey.answered_by.get_or_insert(id);
                 }
                 asker.into_iter().for_each(|asker| self.reschedule(asker));
-                (None, asker)
+                (false, asker)
             }
             Some(Part::Refuses(question)) => {
                 let asker = self.memory.asker(&question);
@@ -109,9 +98,9 @@ impl Engine {
                     icmp: None,
                 };
                 self.refuse(asker, refusal);
-                (None, asker)
+                (false, asker)
             }
-            None => (None, None),
+            None => (false, None),
         }
     }
 
@@ -146,6 +135,6 @@ impl Engine {
     }
 
     fn open_journey(&mut self, id: Option<u64>) -> Option<&mut Journey> {
-        self.memory.get_mut(id?)?.journey.as_mut()
+        self.memory.get_mut(id?)?.journey.as_deref_mut()
     }
 }

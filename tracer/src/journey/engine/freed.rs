@@ -2,14 +2,17 @@
 
 use tracer_common::drop::Scope;
 
-use super::{Engine, stamp};
+use smallvec::{SmallVec, smallvec};
+
+use super::{Engine, Parts};
 use crate::{
-    journey::{Class, Drop, Judgement, Scene, arrival::is_at_home, ranges::Range},
+    journey::{Class, Drop, Judgement, Scene, arrival::is_at_home, identity::stamp, ranges::Range},
     link::{Freed, Packet},
 };
 
 impl Engine {
     /// Takes a packet that agent `node` saw freed at `time`, Unix time, ns.
+    /// Time passes first, as in [`Engine::push`].
     pub fn push_freed(
         &mut self,
         scene: &Scene,
@@ -17,6 +20,7 @@ impl Engine {
         freed: &Freed,
         judgement: Judgement,
     ) {
+        self.advance(scene, time);
         let Some(packet) = &freed.packet else {
             self.counts.drops_alone += 1;
             return;
@@ -38,9 +42,9 @@ impl Engine {
             part: part.within(whole),
         };
         let (mut joined, mut late) = (false, false);
-        let mut rest = vec![range];
+        let mut rest: Parts = smallvec![range];
         for Owner { id, same_buffer } in owners {
-            let mut left = Vec::new();
+            let mut left = Parts::new();
             for part in rest {
                 let track = self.memory.get_mut(id).expect("a candidate exists");
                 let Some(share) = track.range.intersection(part) else {
@@ -94,7 +98,7 @@ impl Engine {
         packet: &Packet,
         range: Range,
         candidates: &[u64],
-    ) -> Vec<Owner> {
+    ) -> SmallVec<[Owner; 4]> {
         let stamp = stamp(packet);
         let owner = self.memory.owner(node, freed.skb);
         let rank = |id: &u64| {
@@ -106,7 +110,7 @@ impl Engine {
             // agents on that kernel tell of it.
             let told = freed.netns.is_some() || (owns && last);
             let reported = track.journey.is_none();
-            (track.stamp == stamp && told)
+            (track.stamp() == stamp && told)
                 .then(|| (!owns, !last, reported, !track.is_there(part), *id))
         };
         let mut ranked: Vec<_> = candidates.iter().filter_map(rank).collect();

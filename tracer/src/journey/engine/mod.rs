@@ -36,14 +36,23 @@
 
 mod begin;
 mod freed;
+mod time;
 
-use std::collections::BTreeSet;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, BinaryHeap},
+};
+
+use smallvec::{SmallVec, smallvec};
 
 use super::{
-    Closed, Journey, Scene, arrival::arrives, course::causal_order, memory::Memory, ranges::Range,
-    track::Track,
+    Journey, Scene,
+    arrival::arrives,
+    identity::stamp,
+    memory::{Candidates, Memory},
+    ranges::Range,
 };
-use crate::link::{Hop, Packet};
+use crate::link::Hop;
 
 /// How the engine is to behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,10 +96,12 @@ pub struct Engine {
     limits: Limits,
     next: u64,
     memory: Memory,
-    /// Open tracks, by when they are to be closed.
+    /// Open tracks, each by a time not later than when it is to be closed.
     open: BTreeSet<(i64, u64)>,
     /// Reported tracks, by when they are to be forgotten.
-    reported: BTreeSet<(i64, u64)>,
+    reported: BinaryHeap<Reverse<(i64, u64)>>,
+    /// Before this, nothing of that is to be done.
+    idle_until: i64,
     finished: Vec<Journey>,
     counts: Joined,
 }
@@ -104,7 +115,8 @@ impl Engine {
             next: 1,
             memory: Memory::default(),
             open: BTreeSet::new(),
-            reported: BTreeSet::new(),
+            reported: BinaryHeap::new(),
+            idle_until: i64::MIN,
             finished: Vec::new(),
             counts: Joined::default(),
         }
@@ -129,7 +141,11 @@ impl Engine {
     }
 
     /// Takes a hop that agent `node` saw at `time`, Unix time, ns.
+    ///
+    /// Time passes first, so that it makes no difference when else it is let
+    /// pass.
     pub fn push(&mut self, scene: &Scene, node: usize, time: i64, hop: &Hop) {
+        self.advance(scene, time);
         let (range, candidates) = self.memory.candidates(&hop.packet);
         let joined = self.push_range(scene, (node, time), hop, range, &candidates);
         if joined {
@@ -140,37 +156,6 @@ impl Engine {
         self.keep_within_limits(scene);
     }
 
-    fn keep_within_limits(&mut self, scene: &Scene) {
-        while self.open.len() > self.limits.open {
-            let Some((_, first)) = self.open.first().copied() else {
-                break;
-            };
-            // What is known of it needs no more memory.
-            let why = match self.memory.get(first).map(Track::why) {
-                Some(Closed::Known) => Closed::Known,
-                _ => {
-                    self.counts.evicted += 1;
-                    Closed::Evicted
-                }
-            };
-            self.close(scene, first, why);
-        }
-    }
-
-    /// Notes anew when a track is to be closed.
-    fn reschedule(&mut self, id: u64) {
-        let Some(track) = self.memory.get_mut(id) else {
-            return;
-        };
-        if track.journey.is_none() {
-            return;
-        }
-        let due = track.due(&self.limits);
-        self.open.remove(&(track.due, id));
-        self.open.insert((due, id));
-        track.due = due;
-    }
-
     /// Gives the hop's range to tracks, or to new ones. Returns whether any
     /// of it went to a journey that was not reported yet.
     fn push_range(
@@ -179,17 +164,17 @@ impl Engine {
         (node, time): (usize, i64),
         hop: &Hop,
         range: Range,
-        candidates: &[u64],
+        candidates: &Candidates,
     ) -> bool {
         let stamp = stamp(&hop.packet);
         let owner = self.memory.owner(node, hop.skb);
         // Of identical packets, the one that was in this sk_buff; then open
         // ones before reported ones, and each in order.
-        let mut ranked: Vec<(bool, bool, u64)> = candidates
+        let mut ranked: SmallVec<[(bool, bool, u64); 4]> = candidates
             .iter()
             .filter_map(|id| {
                 let track = self.memory.get(*id)?;
-                (track.stamp == stamp && track.open_at(node, hop, range).is_some())
+                (track.stamp() == stamp && track.open_at(node, hop, range).is_some())
                     .then(|| (owner != Some(*id), track.journey.is_none(), *id))
             })
             .collect();
@@ -197,9 +182,9 @@ impl Engine {
         self.mark_ambiguous(&ranked, range);
 
         let mut joined = false;
-        let mut rest = vec![range];
+        let mut rest: Parts = smallvec![range];
         for (_, _, id) in ranked {
-            let mut left = Vec::new();
+            let mut left = Parts::new();
             for part in rest {
                 let track = self.memory.get(id);
                 let Some(share) = track.and_then(|track| track.open_at(node, hop, part)) else {
@@ -271,71 +256,12 @@ impl Engine {
         was_open
     }
 
-    /// Reports a journey, and remembers its track.
-    fn close(&mut self, scene: &Scene, id: u64, why: Closed) {
-        let Some(track) = self.memory.get_mut(id) else {
-            return;
-        };
-        let Some(mut journey) = track.journey.take() else {
-            return;
-        };
-        self.open.remove(&(track.due, id));
-        let silent = match why {
-            Closed::Known => 0,
-            Closed::Silence | Closed::End | Closed::Evicted => self.limits.hold,
-        };
-        let until = track
-            .last
-            .saturating_add(silent)
-            .saturating_add(self.limits.hold);
-        self.reported.insert((until, id));
-        self.memory.reported(id);
-        journey.acked = self.memory.is_acked(id);
-        journey.closed = why;
-        journey.drops.sort_by_key(|drop| drop.time);
-        causal_order(scene, &mut journey);
-        self.finished.push(journey);
-        while self.reported.len() > self.limits.open {
-            self.forget_oldest();
-        }
-    }
-
-    /// Lets time pass: closes what is due before `now` (Unix time, ns), and
-    /// forgets what was reported long ago.
-    pub fn advance(&mut self, scene: &Scene, now: i64) {
-        while let Some((due, id)) = self.open.first().copied() {
-            if due > now {
-                break;
-            }
-            let why = self.memory.get(id).map_or(Closed::Silence, Track::why);
-            self.close(scene, id, why);
-        }
-        while self.reported.first().is_some_and(|(at, _)| *at <= now) {
-            self.forget_oldest();
-        }
-    }
-
-    /// Closes everything.
-    pub fn end(&mut self, scene: &Scene) {
-        while let Some((_, id)) = self.open.first().copied() {
-            self.close(scene, id, Closed::End);
-        }
-    }
-
     /// The journeys finished since the last call, in the order in which they
     /// finished.
     pub fn finished(&mut self) -> Vec<Journey> {
         std::mem::take(&mut self.finished)
     }
-
-    fn forget_oldest(&mut self) {
-        if let Some((_, id)) = self.reported.pop_first() {
-            self.memory.forget(id);
-        }
-    }
 }
 
-/// The timestamp that tells a transmission of stream data from another.
-fn stamp(packet: &Packet) -> Option<u32> {
-    packet.stream_data()?.timestamps.map(|(value, _)| value)
-}
+/// What is left of a packet's range: usually all of it, or nothing.
+type Parts = SmallVec<[Range; 2]>;

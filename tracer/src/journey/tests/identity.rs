@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     journey::Course,
-    link::{Arp, Icmp},
+    link::{Arp, Icmp, Mac},
 };
 
 fn echo(kind: u8, seq: u16) -> Packet {

@@ -7,7 +7,9 @@ mod ranges;
 use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{Closed, Engine, Journey, Limits, Scene};
-use crate::link::{Direction, Encap, Flags, Hello, Hop, Mac, Packet, Point, Role, Tcp, Transport};
+use crate::link::{
+    Direction, Encap, EncapKind, Flags, Hello, Hop, Packet, Point, Role, Tcp, Transport,
+};
 
 const A: [u8; 4] = [10, 244, 1, 5];
 const B: [u8; 4] = [10, 244, 2, 7];
@@ -117,11 +119,12 @@ fn hop(point: usize, time: i64, skb: u64, packet: &Packet) -> Hop {
         generation: 1,
         len: packet.len + 14,
         segments: 1,
-        src_mac: Mac::default(),
-        dst_mac: Mac::default(),
+        src_mac: None,
+        dst_mac: None,
         vlan: None,
         encap: wrapped.then(|| Encap {
-            vni: 1,
+            kind: EncapKind::Vxlan,
+            vni: Some(1),
             outer_src: NODES[0].into(),
             outer_dst: NODES[1].into(),
             levels: 1,

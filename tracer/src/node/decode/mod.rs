@@ -13,11 +13,12 @@ use tracer_common::{
     filter::{ADVERTISEMENT, SOLICITATION},
     hash::mix,
     packet::Packet as _,
-    walk::{MORE_FRAGMENTS, Network, is_icmp_error},
+    walk::{MORE_FRAGMENTS, Network, TunnelKind, is_icmp_error},
 };
 
 use crate::link::{
-    Arp, Direction, Encap, Flags, Hop, Icmp, Mac, Neighbour, Packet, Quote, Tcp, Transport,
+    Arp, Direction, Encap, EncapKind, Flags, Hop, Icmp, Mac, Neighbour, Packet, Quote, Tcp,
+    Transport,
 };
 
 const TCP: u8 = IpProto::Tcp as u8;
@@ -66,17 +67,14 @@ pub(crate) fn freed(record: &[u8]) -> Result<RawDrop, Malformed> {
     };
     let name = event.device.split(|byte| *byte == 0).next();
     let name = name.filter(|name| event.hop.ifindex != 0 && !name.is_empty());
-    let packet = packet(&event.hop).ok();
-    // Without an Ethernet header they are zeros.
-    let dst_mac = mac(event.hop.macs.as_slice(), 0)
-        .ok()
-        .filter(|_| event.hop.macs != [0; 12]);
+    let headers = |hop| Ok::<_, Malformed>((packet(hop)?, encap(hop)?));
+    let (packet, encap) = headers(&event.hop).ok().unzip();
     Ok(RawDrop {
         event,
         scope,
         device: name.map(|name| String::from_utf8_lossy(name).into_owned()),
-        dst_mac,
-        encap: packet.as_ref().and_then(|_| encap(&event.hop)),
+        dst_mac: frame_mac(&event.hop, 0),
+        encap: encap.flatten(),
         packet,
     })
 }
@@ -100,21 +98,35 @@ pub(crate) fn hop(
         generation: event.generation,
         len: event.len,
         segments: event.gso_segs.max(1),
-        src_mac: mac(event.macs.as_slice(), 6)?,
-        dst_mac: mac(event.macs.as_slice(), 0)?,
+        src_mac: frame_mac(&event, 6),
+        dst_mac: frame_mac(&event, 0),
         vlan: (event.vlan_present != 0).then_some(event.vlan_tci),
-        encap: encap(&event),
+        encap: encap(&event)?,
         packet: packet(&event)?,
     })
 }
 
-fn encap(event: &HopEvent) -> Option<Encap> {
-    (event.levels != 0).then(|| Encap {
-        vni: event.vni,
+/// The address at an offset of the frame's; they are zeros where it has no
+/// Ethernet header.
+fn frame_mac(event: &HopEvent, at: usize) -> Option<Mac> {
+    let macs = event.macs.as_slice();
+    mac(macs, at).ok().filter(|_| event.macs != [0; 12])
+}
+
+fn encap(event: &HopEvent) -> Result<Option<Encap>, Malformed> {
+    let (kind, vni) = match event.tunnel {
+        0 => return Ok(None),
+        kind if kind == TunnelKind::Vxlan as u8 => (EncapKind::Vxlan, Some(event.vni)),
+        kind if kind == TunnelKind::IpIp as u8 => (EncapKind::IpIp, None),
+        _ => return Err(Malformed::Field),
+    };
+    Ok(Some(Encap {
+        kind,
+        vni,
         outer_src: mapped(event.outer_src),
         outer_dst: mapped(event.outer_dst),
         levels: event.levels,
-    })
+    }))
 }
 
 fn packet(event: &HopEvent) -> Result<Packet, Malformed> {

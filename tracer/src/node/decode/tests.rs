@@ -159,6 +159,7 @@ fn what_is_no_event_is_malformed() {
         decoded(&event).expect_err("malformed")
     };
     assert_eq!(refused(&|event| event.network = 9), Malformed::Field);
+    assert_eq!(refused(&|event| event.tunnel = 9), Malformed::Field);
     assert_eq!(refused(&|event| event.egress = 2), Malformed::Field);
     assert_eq!(refused(&|event| event.network_len = 41), Malformed::Field);
     assert_eq!(refused(&|event| event.transport_len = 61), Malformed::Field);
@@ -175,6 +176,34 @@ fn what_is_no_event_is_malformed() {
     );
     assert_eq!(refused(&|event| event.ifindex = 3), Malformed::Point);
     assert_eq!(hop(&[0; 100], |_, _| Some(0)), Err(Malformed::Length));
+}
+
+#[test]
+fn a_tunnel_of_each_kind_and_a_frame_without_ethernet_header() {
+    let packet = ipv4(UDP, A, B, &udp(999, 5000, b"x"));
+    let mut event = event(Network::V4, 20, 8, &packet);
+    event.macs = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
+    let hop = decoded(&event).expect("a hop");
+    let macs = [hop.dst_mac, hop.src_mac].map(|mac| mac.expect("a frame").0[5]);
+    assert_eq!((macs, hop.encap), ([1, 2], None));
+
+    event.levels = 1;
+    event.vni = 7;
+    event.macs = [0; 12];
+    event.outer_src = Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped().octets();
+    event.outer_dst = A6.octets();
+    for (kind, expected) in [
+        (TunnelKind::Vxlan, (EncapKind::Vxlan, Some(7))),
+        (TunnelKind::IpIp, (EncapKind::IpIp, None)),
+    ] {
+        event.tunnel = kind as u8;
+        let hop = decoded(&event).expect("a hop");
+        assert_eq!((hop.src_mac, hop.dst_mac), (None, None));
+        let encap = hop.encap.expect("a tunnel");
+        assert_eq!((encap.kind, encap.vni), expected);
+        assert_eq!(encap.outer_src, Ipv4Addr::new(192, 0, 2, 1));
+        assert_eq!(encap.outer_dst, A6);
+    }
 }
 
 #[test]
@@ -209,12 +238,14 @@ proptest! {
         proto in prop::sample::select(vec![TCP, UDP, ICMP, ICMPV6, 132, 0]),
         lens in (0_u8..=NETWORK_BYTES as u8, 0_u8..=TRANSPORT_BYTES as u8),
         egress in 0_u8..2,
+        tunnel in 0_u8..3,
     ) {
         let mut event = HopEvent::from_bytes(&record).expect("as long as an event");
         event.network = network;
         event.proto = proto;
         (event.network_len, event.transport_len) = lens;
         event.egress = egress;
+        event.tunnel = tunnel;
         record = bytes(&event);
         if let Ok(hop) = hop(&record, |_, _| Some(0)) {
             prop_assert!(hop.segments >= 1);

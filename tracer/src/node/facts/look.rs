@@ -2,7 +2,7 @@
 
 use std::{fs, net::IpAddr};
 
-use aya::programs::{SchedClassifier, TcAttachType};
+use aya::programs::{ProgramInfo, SchedClassifier, TcAttachType, loaded_programs};
 
 use super::{
     Ends, Subject,
@@ -269,19 +269,32 @@ impl<'a> Look<'a> {
         ))
     }
 
+    /// Those of others: tracer's drop nothing.
     fn programs(&self) -> Option<Vec<String>> {
-        let device = &self.device.as_ref()?.name;
-        let at = [
+        let device = self.device.as_ref()?;
+        let name = &device.name;
+        let mut facts = Vec::new();
+        for (direction, at) in [
             ("ingress", TcAttachType::Ingress),
             ("egress", TcAttachType::Egress),
-        ];
-        let programs = at.into_iter().filter_map(|(direction, at)| {
-            let (_, programs) = SchedClassifier::query_tcx(device, at).ok()?;
-            let ids: Vec<String> = programs.iter().map(|info| info.id().to_string()).collect();
-            let ids = ids.join(", ");
-            (!ids.is_empty()).then(|| format!("tcx programs at {direction} of {device}: {ids}"))
-        });
-        Some(programs.collect())
+        ] {
+            let (_, programs) = SchedClassifier::query_tcx(name, at).unwrap_or_default();
+            let others: Vec<String> = programs.iter().filter_map(foreign).collect();
+            if !others.is_empty() {
+                facts.push(format!(
+                    "tc at {direction} of {name}: {}",
+                    others.join(", ")
+                ));
+            }
+        }
+        if let Some(id) = device.xdp {
+            let mut loaded = loaded_programs().flatten();
+            let program = loaded.find(|info| info.id() == id);
+            let program = program.as_ref().and_then(foreign);
+            let program = program.unwrap_or_else(|| format!("program {id}"));
+            facts.push(format!("XDP on {name}: {program}"));
+        }
+        Some(facts)
     }
 
     fn listener(&self) -> Option<String> {
@@ -289,6 +302,12 @@ impl<'a> Look<'a> {
         let (tcp, port) = listener?;
         sockets::on_port(tcp, dst, port)
     }
+}
+
+/// A program by its name and identifier, unless it is tracer's.
+fn foreign(info: &ProgramInfo) -> Option<String> {
+    let name = String::from_utf8_lossy(info.name());
+    (!name.starts_with("tracer_")).then(|| format!("{name} (program {})", info.id()))
 }
 
 fn device(link: &Link) -> String {
@@ -301,9 +320,6 @@ fn device(link: &Link) -> String {
     let state = link.port_state.map(usize::from);
     if let Some(state) = state.and_then(|state| PORT_STATES.get(state)) {
         text += &format!(", a bridge port in state {state}");
-    }
-    if let Some(id) = link.xdp {
-        text += &format!(", XDP program {id}");
     }
     text
 }

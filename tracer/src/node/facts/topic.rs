@@ -3,7 +3,7 @@
 /// One thing that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Topic {
-    /// The interface: whether it is up, its programs.
+    /// The interface: whether it is up.
     Device,
     /// The interface's own MAC, and that of the frame.
     Mac,
@@ -27,7 +27,7 @@ pub(super) enum Topic {
     Qdisc,
     /// The queue of a CPU for what it receives.
     Backlog,
-    /// tc's programs.
+    /// The interface's tc and XDP programs.
     Programs,
     /// Who listens on the destination port.
     Listener,
@@ -55,12 +55,12 @@ pub(super) fn of(reason: &str, function: &str) -> &'static [Topic] {
         ("PKT_TOO_BIG", _) => &[Topic::Mtu],
         ("NO_TX_TARGET", _) => &[Topic::Forwarding],
         ("OTHERHOST", _) => &[Topic::Mac],
-        (
-            "DEV_READY" | "DEV_HDR" | "BRIDGE_INGRESS_STP_STATE" | "XDP" | "VXLAN_VNI_NOT_FOUND",
-            _,
-        ) => &[Topic::Device],
+        ("DEV_READY" | "DEV_HDR" | "BRIDGE_INGRESS_STP_STATE" | "VXLAN_VNI_NOT_FOUND", _) => {
+            &[Topic::Device]
+        }
         ("CPU_BACKLOG", _) => &[Topic::Backlog],
-        ("TC_INGRESS" | "TC_EGRESS", _) => &[Topic::Programs],
+        ("TC_INGRESS" | "TC_EGRESS" | "XDP", _) => &[Topic::Programs],
+        ("NOT_SPECIFIED", function) if function.starts_with("veth_xdp_") => &[Topic::Programs],
         // Of an echo reply, this is the end of one that had arrived.
         ("NO_SOCKET", "ping_rcv" | "icmp_rcv" | "icmpv6_rcv") => &[],
         ("NO_SOCKET" | "TCP_LISTEN_OVERFLOW" | "TCP_REQQFULLDROP", _) => &[Topic::Listener],

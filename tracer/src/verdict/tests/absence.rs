@@ -73,6 +73,29 @@ fn nothing_is_lost_without_proof_that_it_would_have_been_seen() {
 }
 
 #[test]
+fn between_a_bridge_and_its_port_it_is_lost_too() {
+    let mut scene = scene();
+    let bridge = scene.nodes[1].points.len();
+    scene.nodes[1]
+        .points
+        .push(point(Role::Bridge, Direction::Egress, B));
+    let mut way = WHOLE[..3].to_vec();
+    way.push((1, bridge));
+    let gone = journey(&way, Closed::Silence);
+    let (verdict, _) = judge(&scene, &gone, &CALM);
+    assert_eq!(verdict.text, "lost: between bridge and veth on node-b");
+    // The pod's interface was made anew: it may have got it there.
+    let unproven = Calm {
+        packets: None,
+        ..CALM
+    };
+    assert_eq!(judged(&scene, &gone, &unproven).0, Kind::Unknown);
+    scene.nodes[1].points.remove(TO_POD);
+    let gone = journey(&[(0, UPLINK_OUT), (1, bridge - 1)], Closed::Silence);
+    assert_eq!(judged(&scene, &gone, &CALM).0, Kind::Unknown);
+}
+
+#[test]
 fn where_only_large_ones_vanish_it_is_the_mtu() {
     let calm = Calm {
         largest: Some(80),
@@ -129,12 +152,63 @@ fn a_question_without_an_answer_is_unanswered() {
     assert_eq!(judged(&scene(), &question, &lossy), (Kind::Delivered, None));
     // The follow ended before the time was over.
     question.closed = Closed::End;
-    assert_eq!(judged(&scene(), &question, &CALM), (Kind::Delivered, None));
+    assert_eq!(
+        judged(&scene(), &question, &CALM),
+        (Kind::Delivered, Some("still-open"))
+    );
     question.closed = Closed::Known;
     question.answered_by = Some(2);
     assert_eq!(
         says(&scene(), &question),
         (Kind::Delivered, Confidence::Confirmed, None)
+    );
+}
+
+#[test]
+fn whoever_may_have_dropped_it_unseen_is_not_blamed() {
+    let mut question = journey(&WHOLE, Closed::Silence);
+    question.asks = true;
+    let told = |scene: &Scene, calm: &Calm| {
+        let (verdict, _) = judge(scene, &question, calm);
+        (verdict.kind, verdict.confidence, verdict.text)
+    };
+    let (kind, confidence, text) = told(&scene(), &CALM);
+    assert_eq!((kind, confidence), (Kind::Unanswered, Confidence::High));
+    assert!(text.contains("got it and did not answer"), "{text}");
+
+    let lossy = Calm {
+        drops_lost: true,
+        ..CALM
+    };
+    let mut blind = scene();
+    blind.nodes[1].drops = Some(Vec::new());
+    for (scene, calm) in [(blind, CALM), (scene(), lossy)] {
+        let (kind, confidence, text) = told(&scene, &calm);
+        assert_eq!((kind, confidence), (Kind::Unanswered, Confidence::Low));
+        assert!(text.contains("no answer came"), "{text}");
+    }
+    // Whether an answer would have been seen is not certain.
+    let dead = Calm {
+        packets: None,
+        ..CALM
+    };
+    assert_eq!(told(&scene(), &dead).0, Kind::Delivered);
+}
+
+#[test]
+fn who_never_got_what_is_said() {
+    let text = |journey: &Journey| judge(&scene(), journey, &CALM).0.text;
+    let mut question = vanished();
+    question.asks = true;
+    assert_eq!(
+        text(&question),
+        "lost: between uplink on node-a and uplink on node-b; default/b never got it"
+    );
+    let mut answer = vanished();
+    answer.answers = Some(7);
+    assert_eq!(
+        text(&answer),
+        "lost: between uplink on node-a and uplink on node-b; default/b never got the answer to #7"
     );
 }
 

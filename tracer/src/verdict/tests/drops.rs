@@ -94,6 +94,30 @@ fn inside_the_pod_it_is_dropped_after_it_was_handed_over() {
     assert!(evidence.contains("a copy of it was dropped"), "{evidence}");
 }
 
+/// A bridge that floods gives one port the packet itself, and the others copies.
+#[test]
+fn a_copy_that_a_bridge_made_is_not_the_packet() {
+    let at = |device: &str| Drop {
+        device: Some(Arc::from(device)),
+        same_buffer: true,
+        ..drop(1, "host", 9, Class::Loss, "qdisc")
+    };
+    assert_eq!(kind(&dropped(&WHOLE, vec![at("veth")])), Kind::Dropped);
+    assert_eq!(kind(&dropped(&WHOLE, vec![at("veth9")])), Kind::Delivered);
+    // To a node that nobody watches.
+    let flooded = |netns| Drop {
+        same_buffer: true,
+        ..drop(0, netns, 9, Class::Flooded, "wrong-mac")
+    };
+    let mut blind = scene();
+    blind.nodes.pop();
+    for netns in ["default/c", "host"] {
+        let mut gone = dropped(&WHOLE[..2], vec![flooded(netns)]);
+        gone.closed = Closed::Silence;
+        assert_eq!(judge(&blind, &gone, &CALM).0.kind, Kind::Left, "{netns}");
+    }
+}
+
 #[test]
 fn the_end_of_a_delivered_packet_is_no_drop() {
     for class in [Class::Delivered, Class::Duplicate, Class::Flooded] {
@@ -124,7 +148,16 @@ fn a_frame_with_the_wrong_address_is_dropped_by_who_it_was_meant_for() {
         same_buffer: true,
         ..flooded("host")
     };
-    assert_eq!(kind(&dropped(&WHOLE[..3], vec![last])), Kind::Dropped);
+    assert_eq!(
+        kind(&dropped(&WHOLE[..3], vec![last.clone()])),
+        Kind::Dropped
+    );
+    // What another pod got of it was a copy, whoever else got none.
+    let elsewhere = Drop {
+        netns: Arc::from("default/c"),
+        ..last
+    };
+    assert_eq!(kind(&dropped(&WHOLE[..3], vec![elsewhere])), Kind::Unknown);
     assert_eq!(
         kind(&dropped(&WHOLE[..3], vec![flooded("host")])),
         Kind::Unknown

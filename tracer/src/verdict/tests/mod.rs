@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::{
     journey::{Closed, Course, Journey, Owner, OwnerKind, Scene, Step},
-    link::{Direction, Encap, Health, Hello, Mac, Packet, Point, Role, SocketHealth, Transport},
+    link::{
+        Direction, Encap, EncapKind, Health, Hello, Packet, Point, Role, SocketHealth, Transport,
+    },
 };
 
 const A: [u8; 4] = [10, 244, 1, 5];
@@ -32,7 +34,7 @@ fn point(role: Role, direction: Direction, address: [u8; 4]) -> Point {
         }
         .to_owned(),
         interface: format!("{role:?}").to_lowercase(),
-        ifindex: 2,
+        ifindex: role as u32,
         direction,
         hook: "tcx".into(),
         role,
@@ -57,7 +59,7 @@ fn node(name: &str, pod: [u8; 4], own: [u8; 4]) -> Hello {
         ],
         next_hops: Vec::new(),
         local: vec![own.into()],
-        drops: Some(Vec::new()),
+        drops: Some(vec!["default/a".into(), "default/b".into()]),
         notes: Vec::new(),
     }
 }
@@ -92,10 +94,11 @@ fn journey(way: &[(usize, usize)], closed: Closed) -> Journey {
             len: 98,
             segments: 1,
             ttl: 64,
-            src_mac: Mac::default(),
-            dst_mac: Mac::default(),
+            src_mac: None,
+            dst_mac: None,
             encap: [UPLINK_IN, UPLINK_OUT].contains(point).then(|| Encap {
-                vni: 1,
+                kind: EncapKind::Vxlan,
+                vni: Some(1),
                 outer_src: NODE_A.into(),
                 outer_dst: NODE_B.into(),
                 levels: 1,
@@ -285,6 +288,19 @@ fn towards_a_node_without_an_agent_it_has_left() {
     assert_eq!(says(&scene, &gone), (Kind::Left, Confidence::High, None));
     let not_yet = journey(&WHOLE[..1], Closed::Silence);
     assert_eq!(says(&scene, &not_yet).0, Kind::Unknown);
+    // The tunnel leads somewhere else.
+    let mut astray = scene.clone();
+    let owner = astray.owners.get_mut(&B.into()).expect("it has an owner");
+    owner.node = "node-c".to_owned();
+    let (verdict, _) = judge(&astray, &gone, &CALM);
+    assert_eq!(
+        (verdict.kind, verdict.cause, verdict.text.as_str()),
+        (
+            Kind::Left,
+            Some("wrong-node"),
+            "left: the tunnel took it to node-b, but default/b is on node-c"
+        )
+    );
     // Nobody knows whose address that is.
     scene.owners.remove(&NODE_B.into());
     assert_eq!(says(&scene, &gone).0, Kind::Unknown);

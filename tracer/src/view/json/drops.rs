@@ -12,7 +12,7 @@ use tracer_common::drop::{DropCounter, Scope};
 use super::{Json, packet::Packet};
 use crate::{
     journey::Class,
-    link::{DropReport, Hello},
+    link::{DropReport, EncapKind, Hello},
     verdict::{DropKind, Tally},
     view::{DropScene, DropView, moment::Moment},
 };
@@ -68,7 +68,8 @@ struct Drop<'a> {
 
 #[derive(Serialize)]
 struct Encap {
-    vni: u32,
+    kind: EncapKind,
+    vni: Option<u32>,
     outer_src: IpAddr,
     outer_dst: IpAddr,
 }
@@ -134,6 +135,7 @@ impl<W: Write> DropView for Json<W> {
             dst_pod: packet.and_then(|packet| scene.pod_of(packet.dst)),
             packet: packet.map(Packet::new),
             encap: freed.encap.map(|encap| Encap {
+                kind: encap.kind,
                 vni: encap.vni,
                 outer_src: encap.outer_src,
                 outer_dst: encap.outer_dst,

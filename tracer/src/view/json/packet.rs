@@ -11,6 +11,16 @@ pub(super) fn shown<T: Display, S: Serializer>(value: &T, to: S) -> Result<S::Ok
     to.collect_str(value)
 }
 
+pub(super) fn shown_or_null<T: Display, S: Serializer>(
+    value: &Option<T>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => shown(value, to),
+        None => to.serialize_none(),
+    }
+}
+
 #[derive(Serialize)]
 pub(super) struct Packet {
     src: IpAddr,

@@ -7,11 +7,11 @@ use tracer_common::counters::Counter;
 
 use super::{
     dropped::{self, Drop, Refusal},
-    packet::{Packet, shown},
+    packet::{Packet, shown_or_null},
 };
 use crate::{
     journey::{self, Course, Scene, Step},
-    link::{Direction, Hello, Mac, Point, Proto, Role},
+    link::{Direction, EncapKind, Hello, Mac, Point, Proto, Role},
     verdict::{self, Accounting, Confidence, Kind, Parts},
     view::{
         self,
@@ -84,17 +84,17 @@ struct Hop<'a> {
     segments: u32,
     seen: u32,
     ttl: Option<u8>,
-    #[serde(serialize_with = "shown")]
-    src_mac: Mac,
-    #[serde(serialize_with = "shown")]
-    dst_mac: Mac,
+    #[serde(serialize_with = "shown_or_null")]
+    src_mac: Option<Mac>,
+    #[serde(serialize_with = "shown_or_null")]
+    dst_mac: Option<Mac>,
     encap: Option<Encap>,
 }
 
 #[derive(Serialize)]
 struct Encap {
-    kind: &'static str,
-    vni: u32,
+    kind: EncapKind,
+    vni: Option<u32>,
     outer_src: IpAddr,
     outer_dst: IpAddr,
     levels: u8,
@@ -264,7 +264,7 @@ impl<'a> Hop<'a> {
             src_mac: step.src_mac,
             dst_mac: step.dst_mac,
             encap: step.encap.map(|encap| Encap {
-                kind: "vxlan",
+                kind: encap.kind,
                 vni: encap.vni,
                 outer_src: encap.outer_src,
                 outer_dst: encap.outer_dst,

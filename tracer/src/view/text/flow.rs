@@ -115,7 +115,7 @@ impl Flow {
     }
 
     /// A cell of `width` columns, its text at their end.
-    pub(super) fn right(&mut self, style: Style, width: usize, cell: &str) {
+    pub(in crate::view) fn right(&mut self, style: Style, width: usize, cell: &str) {
         let end = self.column + self.gap + width;
         self.gap += width.saturating_sub(cell.chars().count());
         self.put(style, cell);

@@ -212,7 +212,10 @@ fn freed(
 
 fn tunnel(flow: &mut Flow, palette: Palette, encap: &Encap) {
     flow.space(1);
-    let from = format!("vxlan {} {}", encap.vni, encap.outer_src);
+    let from = match encap.vni {
+        Some(vni) => format!("{} {vni} {}", encap.kind, encap.outer_src),
+        None => format!("{} {}", encap.kind, encap.outer_src),
+    };
     let mut to = format!("→ {}", encap.outer_dst);
     if encap.levels > 1 {
         to.push_str(", nested");

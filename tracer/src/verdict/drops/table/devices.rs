@@ -73,15 +73,25 @@ pub(super) static TABLE: &[Entry] = &[
     ),
     entry(
         &["NOT_SPECIFIED"],
-        &[
-            "__netif_receive_skb_core",
-            "enqueue_to_backlog",
-            "br_dev_xmit",
-        ],
+        &["__netif_receive_skb_core", "enqueue_to_backlog"],
         Loss,
         "device-down",
         "its device is down or takes no packets",
-        "net/core/dev.c; net/bridge/br_device.c br_dev_xmit",
+        "net/core/dev.c",
+    ),
+    // The last call in both of its callers: then those show.
+    entry(
+        &["NOT_SPECIFIED"],
+        &[
+            "br_forward",
+            "br_dev_xmit",
+            "br_handle_frame_finish",
+            "br_handle_frame",
+        ],
+        Loss,
+        "port-blocked",
+        "the bridge port that it is for is blocked, isolated, not in its VLAN, or the one it came in by",
+        "net/bridge/br_forward.c br_forward, should_deliver",
     ),
     // Tunnels.
     to_many(entry(

@@ -235,7 +235,16 @@ pub(super) static TABLE: &[Entry] = &[
         Loss,
         "xdp",
         "an XDP program drops it",
-        "net/core/dev.c netif_receive_generic_xdp; drivers/net/veth.c veth_xdp_rcv_skb",
+        "net/core/dev.c netif_receive_generic_xdp",
+    ),
+    // What such a program sends on elsewhere ends in consume_skb.
+    entry(
+        &["NOT_SPECIFIED"],
+        &["veth_xdp_rcv_skb", "veth_xdp_rcv", "veth_poll"],
+        Loss,
+        "xdp",
+        "an XDP program drops it",
+        "drivers/net/veth.c veth_xdp_rcv_skb",
     ),
     entry(
         &["TC_COOKIE_ERROR", "TC_CHAIN_NOTFOUND", "TC_RECLASSIFY_LOOP"],

@@ -1,0 +1,223 @@
+//! Two nodes' agents, as they would see packets go from a pod of one to a pod
+//! of the other, over VXLAN, and the batches that they would send.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use tracer::link::{
+    Batch, Direction, Encap, EncapKind, Freed, Hello, Hop, Mac, Packet, Point, Report, Role,
+};
+use tracer::node::kernel::Place;
+use tracer_common::counters::Counters;
+use tracer_common::drop::Scope;
+use tracer_tests::rng::Rng;
+
+/// The pods' addresses, each on the node of the same index.
+pub(super) const PODS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 244, 1, 5), Ipv4Addr::new(10, 244, 2, 7)];
+const NODES: [Ipv4Addr; 2] = [Ipv4Addr::new(172, 18, 0, 2), Ipv4Addr::new(172, 18, 0, 3)];
+/// What to add to the nodes' monotonic clocks to get Unix time, ns.
+const OFFSETS: [i64; 2] = [1_760_000_000_000_000_000, 1_750_000_000_000_000_000];
+
+/// A node's devices, each with a point for either direction.
+const DEVICES: [(&str, Role); 4] = [
+    ("veth1a2b3c4d", Role::Veth),
+    ("cni0", Role::Bridge),
+    ("flannel.1", Role::Overlay),
+    ("eth0", Role::Uplink),
+];
+/// The points by which a packet leaves a node, and those by which it comes to
+/// one.
+const WAY: [[usize; 4]; 2] = [[0, 2, 5, 7], [6, 4, 3, 1]];
+/// How many of them it passes before the wire.
+pub(super) const WIRE: usize = 4;
+/// How many there are.
+pub(super) const POINTS: usize = 8;
+
+/// From point to point, and from node to node, ns.
+const STEP: i64 = 3_000;
+/// See `STEP`.
+const FLIGHT: i64 = 20_000;
+/// Bytes that VXLAN puts around a frame.
+const VXLAN: u32 = 50;
+/// sk_buffs that a node uses in turn.
+const BUFFERS: u64 = 8192;
+
+/// How much older than its batch a watermark is, ns.
+const GRACE: i64 = 20_000_000;
+
+/// One node's agent.
+pub(super) struct Agent {
+    node: usize,
+    /// What it saw and did not send yet, each with its Unix time, ns.
+    hops: Vec<(i64, Hop)>,
+    freed: Vec<(i64, Freed)>,
+    /// sk_buffs used so far.
+    buffers: u64,
+}
+
+impl Agent {
+    pub(super) const fn new(node: usize) -> Self {
+        Self {
+            node,
+            hops: Vec::new(),
+            freed: Vec::new(),
+            buffers: 0,
+        }
+    }
+
+    pub(super) fn hello(&self) -> Hello {
+        let point = |ifindex, interface: &str, role, direction| Point {
+            netns: "host".to_owned(),
+            interface: interface.to_owned(),
+            ifindex,
+            direction,
+            hook: "tcx".into(),
+            role,
+            kind: String::new(),
+            addresses: vec![match role {
+                Role::Veth => PODS[self.node].into(),
+                _ => NODES[self.node].into(),
+            }],
+            why: String::new(),
+            foreign: Vec::new(),
+        };
+        let points = (2..).zip(DEVICES).flat_map(|(ifindex, (interface, role))| {
+            [Direction::Ingress, Direction::Egress]
+                .map(|direction| point(ifindex, interface, role, direction))
+        });
+        Hello {
+            node: format!("node-{}", self.node),
+            boot_id: format!("boot-{}", self.node),
+            realtime_offset: OFFSETS[self.node],
+            points: points.collect(),
+            streams: 2,
+            next_hops: Vec::new(),
+            local: vec![NODES[self.node].into()],
+            drops: Some(Vec::new()),
+            notes: Vec::new(),
+        }
+    }
+
+    /// The node's own time, ns.
+    fn time(&self, unix: i64) -> u64 {
+        (unix - OFFSETS[self.node]).cast_unsigned()
+    }
+
+    /// Sees a packet pass the first `points` of its points, leaving this node
+    /// or coming to it, and then perhaps freed. Returns when that was over.
+    pub(super) fn see(
+        &mut self,
+        mut at: i64,
+        leaves: bool,
+        packet: &Packet,
+        (points, freed): (usize, bool),
+        rng: &mut Rng,
+    ) -> i64 {
+        self.buffers += 1;
+        let skb = 0xffff_8880_0000_0000 + self.buffers % BUFFERS * 256;
+        let way = WAY[usize::from(!leaves)];
+        let (from, to) = if leaves { (0, 1) } else { (1, 0) };
+        let [from, to] = [from, to].map(|which| NODES[self.node ^ which]);
+        let payload = packet.stream_data().map_or(0, |tcp| tcp.payload_len);
+        for point in way.into_iter().take(points) {
+            at += STEP + i64::from(rng.range(0, 1000));
+            let (_, role) = DEVICES[point / 2];
+            let encap = (role == Role::Uplink).then_some(Encap {
+                kind: EncapKind::Vxlan,
+                vni: Some(1),
+                outer_src: IpAddr::V4(from),
+                outer_dst: IpAddr::V4(to),
+                levels: 1,
+            });
+            let mut packet = packet.clone();
+            // The nodes route it.
+            packet.ttl -= match (leaves, role) {
+                (true, Role::Veth | Role::Bridge) => 0,
+                (false, Role::Veth | Role::Bridge) => 2,
+                _ => 1,
+            };
+            let hop = Hop {
+                point,
+                time: self.time(at),
+                skb,
+                generation: 1,
+                len: packet.len + 14 + encap.map_or(0, |_| VXLAN),
+                segments: payload.div_ceil(super::traffic::SEGMENT).max(1),
+                src_mac: Some(Mac([2, 0, 0, 0, 0, 1])),
+                dst_mac: Some(Mac([2, 0, 0, 0, 0, 2])),
+                vlan: None,
+                encap,
+                packet,
+            };
+            self.hops.push((at, hop));
+        }
+        if freed {
+            let freed = self.free(at + 1000, skb, packet);
+            self.freed.push(freed);
+        }
+        at + FLIGHT
+    }
+
+    fn free(&self, at: i64, skb: u64, packet: &Packet) -> (i64, Freed) {
+        let freed = Freed {
+            time: self.time(at),
+            skb,
+            reason: Arc::from("NETFILTER_DROP"),
+            place: Place {
+                function: Arc::from("nft_do_chain"),
+                offset: 0x4d2,
+            },
+            netns: Some(Arc::from("host")),
+            scope: Some(Scope::Device),
+            device: Some(Arc::from("flannel.1")),
+            dst_mac: None,
+            protocol: 0x800,
+            encap: None,
+            packet: Some(packet.clone()),
+            facts: Arc::from([]),
+        };
+        (at, freed)
+    }
+
+    /// What it sends at `now`: a batch of each of its streams. Neighbours in a
+    /// ring buffer are sometimes not in order of time.
+    pub(super) fn batches(&mut self, now: i64, report: bool, rng: &mut Rng) -> [Batch; 2] {
+        self.hops.sort_by_key(|(at, _)| *at);
+        let come = self.hops.partition_point(|(at, _)| *at < now);
+        let mut hops: Vec<Hop> = self.hops.drain(..come).map(|(_, hop)| hop).collect();
+        for pair in hops.chunks_exact_mut(2) {
+            if rng.range(0, 9) == 0 {
+                pair.swap(0, 1);
+            }
+        }
+        let freed = self.freed.extract_if(.., |(at, _)| *at < now);
+        let freed = freed.map(|(_, freed)| freed).collect();
+        let report = |drops: bool| {
+            report.then(|| Report {
+                time: self.time(now),
+                counters: (0..POINTS)
+                    .map(|point| (point, Counters { packets: [1; 6] }))
+                    .filter(|_| !drops)
+                    .collect(),
+                ..Report::default()
+            })
+        };
+        let watermark = self.time(now - GRACE);
+        [
+            Batch {
+                stream: 0,
+                hops,
+                watermark,
+                report: report(false),
+                ..Batch::default()
+            },
+            Batch {
+                stream: 1,
+                freed,
+                watermark,
+                report: report(true),
+                ..Batch::default()
+            },
+        ]
+    }
+}

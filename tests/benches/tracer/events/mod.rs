@@ -1,0 +1,184 @@
+//! How fast what agents send becomes journeys with verdicts, and how much
+//! memory that takes, through the very code that a follow and a replay use.
+
+mod agents;
+mod memory;
+mod traffic;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use nix::time::{ClockId, clock_gettime};
+use tracer::collector::{Beginning, Core};
+use tracer::journey::{Journey, Limits, Scene};
+use tracer::verdict::{Kind, Parts, Summary, Verdict};
+use tracer::view::{Started, View};
+
+use crate::report::{Report, Table};
+use crate::sample::Sample;
+use traffic::Traffic;
+
+/// How often it is measured.
+const ROUNDS: usize = 3;
+/// Slices of time in a round, and those of them that are measured: by then as
+/// many journeys are open as will be.
+const SLICES: usize = 100;
+/// See `SLICES`.
+const WARM_UP: usize = 30;
+/// From packet to packet, ns: so that 64,000 journeys are open, each for a
+/// little more than the 100 ms that the engine waits for what belongs to one
+/// whose fate is known.
+const GAP: i64 = 2_280;
+
+/// How many events per second it must take at least.
+const SPEED_BOUND: f64 = 1e6;
+/// How many bytes an open journey's hop may take.
+const MEMORY_BOUND: f64 = 512.0;
+
+/// What one round came to.
+struct Round {
+    events: usize,
+    time: Duration,
+    /// Journeys that were open at the end, and the points they were seen at.
+    open: u64,
+    hops: usize,
+    /// What all of it took in memory then.
+    bytes: f64,
+}
+
+/// Measures, and adds a table.
+pub(crate) fn measure(report: &mut Report) -> Result<()> {
+    eprintln!("events to journeys: {ROUNDS} rounds");
+    let rounds: Vec<Round> = (0..ROUNDS).map(|_| round()).collect::<Result<_>>()?;
+    let sample = |figure: fn(&Round) -> f64| Sample::new(rounds.iter().map(figure).collect());
+    let speed = sample(|round| round.events as f64 / round.time.as_secs_f64());
+    let memory = sample(|round| round.bytes / round.hops as f64);
+    let [round, ..] = &rounds[..] else {
+        unreachable!("there are rounds")
+    };
+    let note = format!(
+        "{} events of {} flows over two nodes, eight points each; of a packet in {} nothing \
+         arrives. From batches to verdicts, {} journeys with {} hops open at the end, none \
+         given up. The thread's CPU time; medians of {ROUNDS} rounds.",
+        round.events,
+        traffic::FLOWS,
+        traffic::DROPPED,
+        round.open,
+        round.hops
+    );
+    let mut table = Table::new(
+        &["events to journeys", "median", "middle half", "bound"],
+        note,
+    );
+    let mut row = |name: &str, sample: &Sample, digits: usize, bound: String| {
+        let [low, high] = sample.quartiles();
+        table.row([
+            name.to_owned(),
+            format!("{:.digits$}", sample.median()),
+            format!("{low:.digits$}–{high:.digits$}"),
+            bound,
+        ]);
+    };
+    let bound = report.judge("events/s", speed.median() >= SPEED_BOUND, "≥ 1 M/s");
+    row("events/s", &speed, 0, bound);
+    let bound = report.judge(
+        "bytes per open hop",
+        memory.median() <= MEMORY_BOUND,
+        "≤ 512",
+    );
+    row("bytes per open hop", &memory, 0, bound);
+    report.add(table);
+    Ok(())
+}
+
+fn round() -> Result<Round> {
+    let before = memory::live();
+    let mut traffic = Traffic::new(GAP);
+    let mut core = Core::new(Beginning {
+        nodes: traffic.hellos(),
+        owners: BTreeMap::new(),
+        sources: vec![IpAddr::from(agents::PODS[0]).into()],
+        limits: Limits::default(),
+        count: None,
+        time: traffic.now(),
+    });
+    core.armed(traffic.now());
+    let mut view = Shown::default();
+    let mut events = 0;
+    let mut time = Duration::ZERO;
+    for slice in 0..SLICES {
+        let batches = traffic.slice();
+        let start = cpu_time()?;
+        for (agent, batch) in batches {
+            if slice >= WARM_UP {
+                events += batch.hops.len() + batch.freed.len();
+            }
+            core.take(agent, batch);
+            core.show(&mut view)?;
+        }
+        if slice >= WARM_UP {
+            time += cpu_time()? - start;
+        }
+    }
+    drop(traffic);
+    let bytes = memory::live() - before;
+
+    let mut open = Shown::default();
+    core.end(&mut open)?;
+    core.sum_up(&mut open)?;
+    ensure!(open.evicted == 0, "{} journeys were given up", open.evicted);
+    ensure!(view.delivered > 0 && view.dropped > 0, "nothing was judged");
+    Ok(Round {
+        events,
+        time,
+        open: open.journeys,
+        hops: open.hops,
+        bytes: bytes as f64,
+    })
+}
+
+/// CPU time of this thread: the machine may have other things to do.
+fn cpu_time() -> Result<Duration> {
+    Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into())
+}
+
+/// A view that counts what it is shown.
+#[derive(Default)]
+struct Shown {
+    journeys: u64,
+    hops: usize,
+    delivered: u64,
+    dropped: u64,
+    evicted: u64,
+}
+
+impl View for Shown {
+    fn started(&mut self, _: &Scene, _: &Started) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn journey(
+        &mut self,
+        _: &Scene,
+        journey: &Journey,
+        verdict: &Verdict,
+        _: &Parts,
+    ) -> io::Result<()> {
+        self.journeys += 1;
+        self.hops += journey.steps.len();
+        match verdict.kind {
+            Kind::Delivered => self.delivered += 1,
+            Kind::Dropped => self.dropped += 1,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn summary(&mut self, _: &Scene, summary: &Summary) -> io::Result<()> {
+        self.evicted = summary.accounting.evicted;
+        Ok(())
+    }
+}

@@ -1,0 +1,85 @@
+//! The arguments of `tracer drops`.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, ValueHint};
+
+use super::{COST, END, Explain, OUTPUT, Output, WHAT, WHERE};
+use crate::cli::values::{self, AgentSpec, EndName};
+
+/// The arguments of `tracer drops`.
+#[derive(Debug, Args)]
+pub struct DropsArgs {
+    /// Show only packets from or to this pod, or dropped inside it: NAME or NAMESPACE/NAME
+    #[arg(long, value_name = "POD", value_parser = values::pod, help_heading = WHAT)]
+    pub pod: Option<EndName>,
+
+    /// Namespace of a pod that is named without one
+    #[arg(short, long, value_name = "NAMESPACE", default_value = "default", help_heading = WHAT)]
+    pub namespace: String,
+
+    /// Show only drops on this node
+    #[arg(long, value_name = "NODE", help_heading = WHAT)]
+    pub node: Option<String>,
+
+    /// End after this time, such as 30s, 5m or 500ms
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = values::duration,
+        allow_hyphen_values = true,
+        help_heading = END
+    )]
+    pub duration: Option<Duration>,
+
+    /// End after so many dropped packets
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = values::positive::<u64>,
+        allow_hyphen_values = true,
+        help_heading = END
+    )]
+    pub count: Option<u64>,
+
+    /// Cluster objects, as `kubectl get nodes,pods,services,endpointslices -A -o yaml` prints them
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = WHERE)]
+    pub inventory: Option<PathBuf>,
+
+    /// How to look into a node: NODE=local or NODE=netns:PATH; once per node
+    ///
+    /// NODE=local is this machine; NODE=netns:PATH is a network namespace on it that is the node's own, as
+    /// in a lab or kind. Without objects file and agents, this machine is looked at.
+    #[arg(long = "agent", value_name = "NODE=SPEC", help_heading = WHERE)]
+    pub agents: Vec<AgentSpec>,
+
+    /// Output format; json is one object a line
+    #[arg(short, long, value_enum, default_value_t, help_heading = OUTPUT)]
+    pub output: Output,
+
+    /// Whether to read what may explain a drop.
+    #[command(flatten)]
+    pub explain: Explain,
+
+    /// Most events per second and node; what is above it is only counted
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = values::positive::<u32>,
+        allow_hyphen_values = true,
+        default_value = "50000",
+        help_heading = COST
+    )]
+    pub budget: u32,
+
+    /// Size of a node's ring buffer, a power of two: 512KiB, 8MiB
+    #[arg(
+        long,
+        value_name = "BYTES",
+        value_parser = values::ring_size,
+        allow_hyphen_values = true,
+        default_value = "8MiB",
+        help_heading = COST
+    )]
+    pub ring_size: u32,
+}

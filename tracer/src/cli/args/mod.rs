@@ -1,0 +1,168 @@
+//! The arguments as they are typed: nothing is looked up here.
+
+mod drops;
+mod follow;
+mod traces;
+mod watch;
+
+use std::io::{self, IsTerminal as _};
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use super::help;
+
+pub use drops::DropsArgs;
+pub use follow::{FollowArgs, RecordArgs, RecordingArgs};
+pub use traces::{GroupBy, ReplayArgs, ShowArgs, StatsArgs};
+pub use watch::{Destination, Source, WatchArgs};
+
+/// Where did my packet go, and if it died, where and why?
+///
+/// tracer follows live packets from pod to pod, across nodes, and shows every hop inside the kernels on
+/// the way. A hop is one packet seen at one observation point — not a router: a ping between nodes has
+/// eight or more. It is passive: it changes no packet, no rule and no setting.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tracer",
+    version,
+    after_help = help::TRACER,
+    max_term_width = 80,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub struct Arguments {
+    /// Say more on stderr about what is being done; twice for details
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Follow live packets between two ends and show every hop
+    ///
+    /// A hop is one packet seen at one observation point (a node, a network namespace, an interface, a
+    /// direction) — not a router: a ping between nodes has eight or more. Both directions are followed,
+    /// until Ctrl-C, --duration or --count; a summary comes last. Data goes to stdout, all else to stderr.
+    #[command(after_help = help::FOLLOW, override_usage = help::FOLLOW_USAGE)]
+    Follow(Box<FollowArgs>),
+
+    /// Show the packets that the nodes' kernels drop, by pod, place, reason and function
+    ///
+    /// Every packet that a kernel gives up is freed by one function, with a reason. Many of those had
+    /// arrived, or were copies: only losses are shown, and what cannot be told to be none. One line per
+    /// kind of drop and second, until Ctrl-C, --duration or --count; a summary comes last.
+    #[command(after_help = help::DROPS)]
+    Drops(Box<DropsArgs>),
+
+    /// Record what `follow` would show, for `tracer replay`
+    ///
+    /// Writes every hop and drop, the accounting, and the cluster's objects into a file, until Ctrl-C,
+    /// --duration or --count. `tracer replay` shows the same journeys and verdicts from it, without root;
+    /// pyarrow, DuckDB and others read it as it is (an Arrow IPC stream).
+    #[command(after_help = help::RECORD, override_usage = help::RECORD_USAGE)]
+    Record(Box<RecordArgs>),
+
+    /// Show recorded journeys and verdicts again, without root
+    ///
+    /// The same as the follow showed, from one file, from the pieces of a rotated one, or from several
+    /// nodes' recordings of the same ends, joined.
+    #[command(after_help = help::REPLAY)]
+    Replay(ReplayArgs),
+
+    /// Say what a recording holds
+    #[command(after_help = help::SHOW)]
+    Show(ShowArgs),
+
+    /// Sum recordings up: latencies and drops
+    #[command(after_help = help::STATS)]
+    Stats(StatsArgs),
+
+    /// Show the version
+    #[command(after_help = help::VERSION)]
+    Version,
+
+    /// Print a completion script for a shell
+    #[command(after_help = help::COMPLETIONS)]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Whether to read what may explain a drop.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// Tell what routes, neighbours, rules and the like are at the moment of a drop; default: on a
+    /// terminal
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        help_heading = OUTPUT
+    )]
+    pub explain: Option<bool>,
+}
+
+impl Explain {
+    /// Whether that was asked for.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        self.explain.unwrap_or_else(|| io::stdout().is_terminal())
+    }
+}
+
+/// Headings of the help.
+const WHAT: &str = "What to follow";
+const WHERE: &str = "Where to look";
+const END: &str = "When to end";
+const OUTPUT: &str = "Output";
+const RECORDING: &str = "Recording";
+const COST: &str = "What it may cost";
+
+/// What `--proto` can be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Protocol {
+    /// All of them, ARP and neighbour discovery included
+    #[default]
+    Any,
+    /// TCP
+    Tcp,
+    /// UDP
+    Udp,
+    /// ICMP and ICMPv6
+    Icmp,
+    /// SCTP
+    Sctp,
+}
+
+impl Protocol {
+    /// The IANA number; `None` for any.
+    #[must_use]
+    pub const fn number(self) -> Option<u8> {
+        match self {
+            Self::Any => None,
+            Self::Icmp => Some(1),
+            Self::Tcp => Some(6),
+            Self::Udp => Some(17),
+            Self::Sctp => Some(132),
+        }
+    }
+}
+
+/// What `--output` can be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people: a line per hop
+    #[default]
+    Text,
+    /// For programs: one object a line
+    Json,
+}

@@ -1,0 +1,68 @@
+//! The arguments of the commands that read traces.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum, ValueHint};
+
+use super::{OUTPUT, Output};
+
+/// The arguments of `tracer replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// What `tracer follow -w` or `tracer record` wrote: the pieces of a recording, recordings of
+    /// several nodes
+    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub files: Vec<PathBuf>,
+
+    /// Output format; json is one object a line
+    #[arg(short, long, value_enum, default_value_t, help_heading = OUTPUT)]
+    pub output: Output,
+}
+
+/// The arguments of `tracer show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// What `tracer follow -w` or `tracer record` wrote
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t, help_heading = OUTPUT)]
+    pub output: Output,
+}
+
+/// The arguments of `tracer stats`.
+#[derive(Debug, Args)]
+pub struct StatsArgs {
+    /// What `tracer follow -w` or `tracer record` wrote: the pieces of a recording, recordings of
+    /// several nodes
+    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub files: Vec<PathBuf>,
+
+    /// What to tell apart: the ends' pods, the legs of the way and the places of drops, the reasons
+    /// of drops
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "leg,reason",
+        value_name = "WHAT",
+        help_heading = OUTPUT
+    )]
+    pub group_by: Vec<GroupBy>,
+
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t, help_heading = OUTPUT)]
+    pub output: Output,
+}
+
+/// What `--group-by` can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum GroupBy {
+    /// Whose packets: the pods of both ends
+    Pod,
+    /// From which point to which; of drops, where
+    Leg,
+    /// Why packets were dropped
+    Reason,
+}

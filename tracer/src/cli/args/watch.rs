@@ -1,0 +1,190 @@
+//! What `follow` and `record` have in common.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, ValueHint};
+
+use super::{COST, END, Protocol, WHAT, WHERE};
+use crate::cli::values::{self, AgentSpec, EndName};
+
+/// What to follow, where to look, and when to end.
+#[derive(Debug, Args)]
+pub struct WatchArgs {
+    /// Where the packets come from.
+    #[command(flatten)]
+    pub source: Source,
+
+    /// Where they go.
+    #[command(flatten)]
+    pub destination: Destination,
+
+    /// Namespace of pods that are named without one
+    #[arg(short, long, value_name = "NAMESPACE", default_value = "default", help_heading = WHAT)]
+    pub namespace: String,
+
+    /// Follow this protocol only
+    #[arg(long, value_enum, default_value_t, help_heading = WHAT)]
+    pub proto: Protocol,
+
+    /// Follow packets from this port of the source only, and their answers
+    #[arg(
+        long,
+        value_name = "PORT",
+        value_parser = values::port,
+        allow_hyphen_values = true,
+        help_heading = WHAT
+    )]
+    pub src_port: Option<u16>,
+
+    /// Follow packets to this port of the destination only, and their answers
+    #[arg(
+        long,
+        value_name = "PORT",
+        value_parser = values::port,
+        allow_hyphen_values = true,
+        help_heading = WHAT
+    )]
+    pub dst_port: Option<u16>,
+
+    /// End after this time, such as 30s, 5m or 500ms
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = values::duration,
+        allow_hyphen_values = true,
+        help_heading = END
+    )]
+    pub duration: Option<Duration>,
+
+    /// End after so many journeys: one packet's way each, ARP and ND not counted
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = values::positive::<u64>,
+        allow_hyphen_values = true,
+        help_heading = END
+    )]
+    pub count: Option<u64>,
+
+    /// How long to wait for a packet's next hop before calling it missing
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = values::duration,
+        allow_hyphen_values = true,
+        default_value = "5s",
+        help_heading = END
+    )]
+    pub hold: Duration,
+
+    /// Cluster objects, as `kubectl get nodes,pods,services,endpointslices -A -o yaml` prints them
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = WHERE)]
+    pub inventory: Option<PathBuf>,
+
+    /// How to look into a node: NODE=local or NODE=netns:PATH; once per node
+    ///
+    /// NODE=local is this machine; NODE=netns:PATH is a network namespace on it that is the node's own, as
+    /// in a lab or kind. Without objects file and agents, this machine is looked at.
+    #[arg(long = "agent", value_name = "NODE=SPEC", help_heading = WHERE)]
+    pub agents: Vec<AgentSpec>,
+
+    /// Also observe the pods' own interfaces, inside their namespaces
+    #[arg(long, help_heading = WHERE)]
+    pub pod_interfaces: bool,
+
+    /// Take packets to this UDP port for VXLAN, besides 8472, 4789 and those of the nodes' devices; at
+    /// most 4
+    #[arg(
+        long = "vxlan-port",
+        value_name = "PORT",
+        value_parser = values::port,
+        allow_hyphen_values = true,
+        help_heading = WHERE
+    )]
+    pub vxlan_ports: Vec<u16>,
+
+    /// Most events per second and node; above it packets are sampled, and the summary says so
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = values::positive::<u32>,
+        allow_hyphen_values = true,
+        default_value = "50000",
+        help_heading = COST
+    )]
+    pub budget: u32,
+
+    /// Size of a node's ring buffer, a power of two: 512KiB, 8MiB
+    #[arg(
+        long,
+        value_name = "BYTES",
+        value_parser = values::ring_size,
+        allow_hyphen_values = true,
+        default_value = "8MiB",
+        help_heading = COST
+    )]
+    pub ring_size: u32,
+}
+
+/// One side of a follow.
+#[derive(Debug, Args)]
+#[group(id = "source", required = true, multiple = false)]
+pub struct Source {
+    /// Source: `[NAMESPACE:]pod/NAME`, an IP address or a network
+    #[arg(long, value_name = "END", help_heading = WHAT)]
+    pub src: Option<EndName>,
+
+    /// Source pod: NAME or NAMESPACE/NAME
+    #[arg(long, value_name = "POD", value_parser = values::pod, help_heading = WHAT)]
+    pub src_pod: Option<EndName>,
+
+    /// Source IP address
+    #[arg(long, value_name = "IP", value_parser = values::address, help_heading = WHAT)]
+    pub src_ip: Option<EndName>,
+}
+
+/// The other side.
+#[derive(Debug, Args)]
+#[group(id = "destination", required = true, multiple = false)]
+pub struct Destination {
+    /// Destination: `[NAMESPACE:]pod/NAME`, an IP address or a network
+    #[arg(long, value_name = "END", help_heading = WHAT)]
+    pub dst: Option<EndName>,
+
+    /// Destination pod: NAME or NAMESPACE/NAME
+    #[arg(long, value_name = "POD", value_parser = values::pod, help_heading = WHAT)]
+    pub dst_pod: Option<EndName>,
+
+    /// Destination IP address
+    #[arg(long, value_name = "IP", value_parser = values::address, help_heading = WHAT)]
+    pub dst_ip: Option<EndName>,
+}
+
+impl Source {
+    /// Whichever way it was named.
+    pub(in crate::cli) fn name(&self) -> EndName {
+        let Self {
+            src,
+            src_pod,
+            src_ip,
+        } = self;
+        the_one([src, src_pod, src_ip])
+    }
+}
+
+impl Destination {
+    /// Whichever way it was named.
+    pub(in crate::cli) fn name(&self) -> EndName {
+        let Self {
+            dst,
+            dst_pod,
+            dst_ip,
+        } = self;
+        the_one([dst, dst_pod, dst_ip])
+    }
+}
+
+fn the_one(names: [&Option<EndName>; 3]) -> EndName {
+    let given = names.into_iter().flatten().next();
+    given.expect("clap lets exactly one through").clone()
+}

@@ -1,0 +1,105 @@
+//! Recording a follow while it runs.
+
+use std::{fmt, path::PathBuf};
+
+use tokio::time::Instant;
+use tracer_common::hash::{HASHED_BYTES, payload_hash};
+
+use super::{Plan, Write, core::Beginning};
+use crate::{
+    link::Batch,
+    store::{Anonymizer, Head, RecordError, Writer, Written},
+};
+
+/// Writes what agents send, as it comes.
+pub(super) struct Recorder {
+    path: PathBuf,
+    writer: Writer,
+    anonymizer: Option<Anonymizer>,
+    written: Written,
+}
+
+impl Recorder {
+    /// Makes the file.
+    pub(super) fn create(write: &Write) -> Result<Self, RecordError> {
+        Ok(Self {
+            path: write.path.clone(),
+            writer: Writer::create(&write.path, write.rotation)?,
+            anonymizer: write.anonymize.then(Anonymizer::default),
+            written: Written::default(),
+        })
+    }
+
+    /// Says what is recorded.
+    pub(super) fn begin(
+        &mut self,
+        plan: &Plan,
+        beginning: Beginning,
+        warnings: Vec<String>,
+    ) -> Result<(), RecordError> {
+        let key = plan.agents.first().map(|agent| agent.key);
+        let mut head = Head {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            recording: crate::random(),
+            piece: 0,
+            // A hash of nothing tells keys apart, and nothing of the key.
+            key: key.map_or(0, |key| payload_hash(key, &[0; HASHED_BYTES], 0)),
+            time: beginning.time,
+            follow: plan.description.clone(),
+            warnings,
+            pairs: plan.pairs.clone(),
+            sources: beginning.sources,
+            hold: beginning.limits.hold,
+            open: beginning.limits.open,
+            count: beginning.count,
+            nodes: beginning.nodes,
+            owners: beginning.owners,
+        };
+        if let Some(anonymizer) = &mut self.anonymizer {
+            head = anonymizer.head(head);
+        }
+        self.writer.begin(head)
+    }
+
+    pub(super) fn armed(&mut self, time: i64) {
+        self.writer.armed(time);
+    }
+
+    pub(super) fn batch(&mut self, agent: usize, batch: &Batch) -> Result<(), RecordError> {
+        match &mut self.anonymizer {
+            Some(anonymizer) => self.writer.batch(agent, &anonymizer.batch(batch)),
+            None => self.writer.batch(agent, batch),
+        }
+    }
+
+    /// When something is to be written that waits.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.writer.due().map(Instant::from_std)
+    }
+
+    pub(super) fn flush(&mut self) -> Result<(), RecordError> {
+        self.writer.flush()
+    }
+
+    pub(super) fn end(&mut self, time: i64) -> Result<(), RecordError> {
+        self.written = self.writer.end(time)?;
+        Ok(())
+    }
+}
+
+/// What was written, in one line.
+impl fmt::Display for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Written {
+            hops,
+            drops,
+            bytes,
+            files,
+        } = self.written;
+        write!(f, "wrote {}", self.path.display())?;
+        if files > 1 {
+            write!(f, " and {} more", files - 1)?;
+        }
+        write!(f, ": {hops} hops, {drops} drops, {bytes} bytes")
+    }
+}

@@ -1,0 +1,24 @@
+//! `tracer show`: what a recording holds.
+
+use std::io::{self, Write as _};
+
+use crate::{
+    cli::{Failure, Outcome, Output, ShowArgs},
+    store::Contents,
+    view::{contents_json, contents_text},
+};
+
+/// Says what a file holds.
+///
+/// # Errors
+/// [`Failure`], in one sentence.
+pub fn run(args: &ShowArgs) -> Result<Outcome, Failure> {
+    let contents = Contents::of(&args.file).map_err(Failure::new)?;
+    let mut stdout = io::stdout().lock();
+    match args.output {
+        Output::Text => contents_text(&mut stdout, &contents)?,
+        Output::Json => contents_json(&mut stdout, &contents)?,
+    }
+    stdout.flush()?;
+    Ok(Outcome::Done)
+}

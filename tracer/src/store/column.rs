@@ -1,0 +1,546 @@
+//! What a column of a trace holds, and how it is written and read.
+//!
+//! A row has values in a third of the columns: a hop of UDP has no TCP window.
+//! So a builder is not told of every row: what it was not told of is null, and
+//! is padded in one go.
+
+use std::{collections::HashMap, hash::Hash, marker::PhantomData, net::IpAddr, sync::Arc};
+
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, DictionaryArray, FixedSizeBinaryArray, ListArray,
+    PrimitiveArray, StringArray,
+    builder::{
+        BooleanBuilder, FixedSizeBinaryBuilder, ListBuilder, PrimitiveBuilder, StringBuilder,
+    },
+    types::{ArrowPrimitiveType, Int32Type, TimestampNanosecondType},
+};
+use arrow_schema::{DataType, Field, TimeUnit};
+
+use crate::link::{Direction, EncapKind, Mac, Proto};
+
+/// A kind of column: its type in Arrow, and its two sides.
+pub(super) trait Kind {
+    type Builder: Builder;
+    type Reader: Reader;
+
+    fn data_type() -> DataType;
+}
+
+/// Takes values row by row.
+pub(super) trait Builder: Default {
+    /// The array of `rows` rows; begins anew.
+    fn finish(&mut self, rows: usize) -> ArrayRef;
+}
+
+/// Gives values by row.
+pub(super) trait Reader: Sized {
+    /// `None` if the array is of another type, or holds what cannot be.
+    fn of(array: &ArrayRef) -> Option<Self>;
+}
+
+/// A number of Arrow type `T`.
+pub(super) struct Number<T>(PhantomData<T>);
+
+impl<T: ArrowPrimitiveType> Kind for Number<T> {
+    type Builder = NumberBuilder<T>;
+    type Reader = PrimitiveArray<T>;
+
+    fn data_type() -> DataType {
+        T::DATA_TYPE
+    }
+}
+
+pub(super) struct NumberBuilder<T: ArrowPrimitiveType>(PrimitiveBuilder<T>);
+
+impl<T: ArrowPrimitiveType> Default for NumberBuilder<T> {
+    fn default() -> Self {
+        Self(PrimitiveBuilder::new())
+    }
+}
+
+impl<T: ArrowPrimitiveType> NumberBuilder<T> {
+    pub(super) fn set(&mut self, row: usize, value: T::Native) {
+        self.0.append_nulls(row - self.0.values_slice().len());
+        self.0.append_value(value);
+    }
+
+    pub(super) fn set_some(&mut self, row: usize, value: Option<T::Native>) {
+        if let Some(value) = value {
+            self.set(row, value);
+        }
+    }
+}
+
+impl<T: ArrowPrimitiveType> Builder for NumberBuilder<T> {
+    fn finish(&mut self, rows: usize) -> ArrayRef {
+        self.0.append_nulls(rows - self.0.values_slice().len());
+        Arc::new(self.0.finish())
+    }
+}
+
+impl<T: ArrowPrimitiveType> Reader for PrimitiveArray<T> {
+    fn of(array: &ArrayRef) -> Option<Self> {
+        array.as_any().downcast_ref::<Self>().cloned()
+    }
+}
+
+/// The value in a row, if there is one.
+pub(super) fn number<T: ArrowPrimitiveType>(
+    array: &PrimitiveArray<T>,
+    row: usize,
+) -> Option<T::Native> {
+    array.is_valid(row).then(|| array.value(row))
+}
+
+/// Unix time, ns.
+pub(super) struct Time;
+
+/// Times are those of this zone.
+const ZONE: &str = "UTC";
+
+impl Kind for Time {
+    type Builder = TimeBuilder;
+    type Reader = PrimitiveArray<TimestampNanosecondType>;
+
+    fn data_type() -> DataType {
+        DataType::Timestamp(TimeUnit::Nanosecond, Some(ZONE.into()))
+    }
+}
+
+#[derive(Default)]
+pub(super) struct TimeBuilder(NumberBuilder<TimestampNanosecondType>);
+
+impl TimeBuilder {
+    pub(super) fn set(&mut self, row: usize, time: i64) {
+        self.0.set(row, time);
+    }
+}
+
+impl Builder for TimeBuilder {
+    fn finish(&mut self, rows: usize) -> ArrayRef {
+        let builder = &mut self.0.0;
+        builder.append_nulls(rows - builder.values_slice().len());
+        Arc::new(builder.finish().with_timezone(ZONE))
+    }
+}
+
+/// Yes or no.
+pub(super) struct Flag;
+
+impl Kind for Flag {
+    type Builder = FlagBuilder;
+    type Reader = BooleanArray;
+
+    fn data_type() -> DataType {
+        DataType::Boolean
+    }
+}
+
+#[derive(Default)]
+pub(super) struct FlagBuilder {
+    values: BooleanBuilder,
+    rows: usize,
+}
+
+impl FlagBuilder {
+    pub(super) fn set(&mut self, row: usize, value: bool) {
+        self.values.append_nulls(row - self.rows);
+        self.values.append_value(value);
+        self.rows = row + 1;
+    }
+}
+
+impl Builder for FlagBuilder {
+    fn finish(&mut self, rows: usize) -> ArrayRef {
+        self.values.append_nulls(rows - self.rows);
+        self.rows = 0;
+        Arc::new(self.values.finish())
+    }
+}
+
+impl Reader for BooleanArray {
+    fn of(array: &ArrayRef) -> Option<Self> {
+        array.as_any().downcast_ref::<Self>().cloned()
+    }
+}
+
+/// The value in a row; `false` where there is none.
+pub(super) fn flag(array: &BooleanArray, row: usize) -> bool {
+    array.is_valid(row) && array.value(row)
+}
+
+/// So many bytes, as on the wire.
+pub(super) struct Bytes<const N: usize>;
+
+impl<const N: usize> Kind for Bytes<N> {
+    type Builder = BytesBuilder<N>;
+    type Reader = BytesReader<N>;
+
+    fn data_type() -> DataType {
+        DataType::FixedSizeBinary(width::<N>())
+    }
+}
+
+fn width<const N: usize>() -> i32 {
+    i32::try_from(N).expect("a few bytes")
+}
+
+pub(super) struct BytesBuilder<const N: usize> {
+    values: FixedSizeBinaryBuilder,
+    rows: usize,
+}
+
+impl<const N: usize> Default for BytesBuilder<N> {
+    fn default() -> Self {
+        Self {
+            values: FixedSizeBinaryBuilder::new(width::<N>()),
+            rows: 0,
+        }
+    }
+}
+
+impl<const N: usize> BytesBuilder<N> {
+    pub(super) fn set(&mut self, row: usize, value: [u8; N]) {
+        self.values.append_nulls(row - self.rows);
+        self.values
+            .append_value(value)
+            .expect("as many bytes as the column has");
+        self.rows = row + 1;
+    }
+}
+
+impl<const N: usize> Builder for BytesBuilder<N> {
+    fn finish(&mut self, rows: usize) -> ArrayRef {
+        self.values.append_nulls(rows - self.rows);
+        self.rows = 0;
+        Arc::new(self.values.finish())
+    }
+}
+
+pub(super) struct BytesReader<const N: usize>(FixedSizeBinaryArray);
+
+impl<const N: usize> BytesReader<N> {
+    pub(super) fn get(&self, row: usize) -> Option<[u8; N]> {
+        let valid = self.0.is_valid(row);
+        valid.then(|| self.0.value(row).try_into().ok()).flatten()
+    }
+}
+
+impl<const N: usize> Reader for BytesReader<N> {
+    fn of(array: &ArrayRef) -> Option<Self> {
+        array.as_any().downcast_ref().cloned().map(Self)
+    }
+}
+
+/// What is written as a word, and can be read back from it.
+pub(super) trait Word: Clone + Eq + Hash {
+    fn write(&self) -> String;
+    fn read(text: &str) -> Option<Self>;
+}
+
+impl Word for Arc<str> {
+    fn write(&self) -> String {
+        (**self).to_owned()
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        Some(Self::from(text))
+    }
+}
+
+impl Word for IpAddr {
+    fn write(&self) -> String {
+        self.to_string()
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl Word for Mac {
+    fn write(&self) -> String {
+        self.to_string()
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl Word for Proto {
+    fn write(&self) -> String {
+        self.to_string()
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl Word for EncapKind {
+    fn write(&self) -> String {
+        self.to_string()
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl Word for Direction {
+    fn write(&self) -> String {
+        self.to_string()
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        match text {
+            "ingress" => Some(Self::Ingress),
+            "egress" => Some(Self::Egress),
+            _ => None,
+        }
+    }
+}
+
+/// Words of which there are few, as a dictionary of strings.
+pub(super) struct Words<W>(PhantomData<W>);
+
+impl<W: Word> Kind for Words<W> {
+    type Builder = WordsBuilder<W>;
+    type Reader = WordsReader<W>;
+
+    fn data_type() -> DataType {
+        DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
+    }
+}
+
+pub(super) struct WordsBuilder<W> {
+    keys: NumberBuilder<Int32Type>,
+    known: HashMap<W, i32>,
+    values: StringBuilder,
+}
+
+impl<W> Default for WordsBuilder<W> {
+    fn default() -> Self {
+        Self {
+            keys: NumberBuilder::default(),
+            known: HashMap::new(),
+            values: StringBuilder::new(),
+        }
+    }
+}
+
+impl<W: Word> WordsBuilder<W> {
+    pub(super) fn set(&mut self, row: usize, word: &W) {
+        let key = match self.known.get(word) {
+            Some(key) => *key,
+            None => {
+                let key = i32::try_from(self.known.len()).expect("fewer words than rows");
+                self.known.insert(word.clone(), key);
+                self.values.append_value(word.write());
+                key
+            }
+        };
+        self.keys.set(row, key);
+    }
+}
+
+impl<W: Word> Builder for WordsBuilder<W> {
+    fn finish(&mut self, rows: usize) -> ArrayRef {
+        self.known.clear();
+        let keys = self.keys.0.values_slice().len();
+        self.keys.0.append_nulls(rows - keys);
+        let keys = self.keys.0.finish();
+        Arc::new(DictionaryArray::new(keys, Arc::new(self.values.finish())))
+    }
+}
+
+pub(super) struct WordsReader<W> {
+    keys: PrimitiveArray<Int32Type>,
+    values: Vec<W>,
+}
+
+impl<W: Word> WordsReader<W> {
+    pub(super) fn get(&self, row: usize) -> Option<&W> {
+        let key = number(&self.keys, row)?;
+        self.values.get(usize::try_from(key).ok()?)
+    }
+}
+
+impl<W: Word> Reader for WordsReader<W> {
+    fn of(array: &ArrayRef) -> Option<Self> {
+        let array: &DictionaryArray<Int32Type> = array.as_any().downcast_ref()?;
+        let values: &StringArray = array.values().as_any().downcast_ref()?;
+        let words = values.iter().map(|word| W::read(word?));
+        Some(Self {
+            values: words.collect::<Option<_>>()?,
+            keys: array.keys().clone(),
+        })
+    }
+}
+
+/// Free text.
+pub(super) struct Text;
+
+impl Kind for Text {
+    type Builder = TextBuilder;
+    type Reader = StringArray;
+
+    fn data_type() -> DataType {
+        DataType::Utf8
+    }
+}
+
+#[derive(Default)]
+pub(super) struct TextBuilder {
+    values: StringBuilder,
+    rows: usize,
+}
+
+impl TextBuilder {
+    pub(super) fn set(&mut self, row: usize, text: &str) {
+        self.values.append_nulls(row - self.rows);
+        self.values.append_value(text);
+        self.rows = row + 1;
+    }
+}
+
+impl Builder for TextBuilder {
+    fn finish(&mut self, rows: usize) -> ArrayRef {
+        self.values.append_nulls(rows - self.rows);
+        self.rows = 0;
+        Arc::new(self.values.finish())
+    }
+}
+
+impl Reader for StringArray {
+    fn of(array: &ArrayRef) -> Option<Self> {
+        array.as_any().downcast_ref::<Self>().cloned()
+    }
+}
+
+/// The text in a row.
+pub(super) fn text(array: &StringArray, row: usize) -> Option<&str> {
+    array.is_valid(row).then(|| array.value(row))
+}
+
+/// Sentences.
+pub(super) struct Texts;
+
+impl Kind for Texts {
+    type Builder = TextsBuilder;
+    type Reader = ListArray;
+
+    fn data_type() -> DataType {
+        DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true)))
+    }
+}
+
+pub(super) struct TextsBuilder {
+    values: ListBuilder<StringBuilder>,
+    rows: usize,
+}
+
+impl Default for TextsBuilder {
+    fn default() -> Self {
+        Self {
+            values: ListBuilder::new(StringBuilder::new()),
+            rows: 0,
+        }
+    }
+}
+
+impl TextsBuilder {
+    pub(super) fn set(&mut self, row: usize, texts: &[String]) {
+        self.pad(row);
+        for text in texts {
+            self.values.values().append_value(text);
+        }
+        self.values.append(true);
+        self.rows = row + 1;
+    }
+
+    fn pad(&mut self, rows: usize) {
+        for _ in self.rows..rows {
+            self.values.append_null();
+        }
+    }
+}
+
+impl Builder for TextsBuilder {
+    fn finish(&mut self, rows: usize) -> ArrayRef {
+        self.pad(rows);
+        self.rows = 0;
+        Arc::new(self.values.finish())
+    }
+}
+
+impl Reader for ListArray {
+    fn of(array: &ArrayRef) -> Option<Self> {
+        let array = array.as_any().downcast_ref::<Self>()?;
+        (array.value_type() == DataType::Utf8).then(|| array.clone())
+    }
+}
+
+/// The sentences in a row; none where it is null.
+pub(super) fn texts(array: &ListArray, row: usize) -> Arc<[String]> {
+    if array.is_null(row) {
+        return Arc::new([]);
+    }
+    let values = array.value(row);
+    let values: Option<&StringArray> = values.as_any().downcast_ref();
+    let values = values.into_iter().flatten().flatten();
+    values.map(str::to_owned).collect()
+}
+
+/// Defines a trace's columns: their builders, their readers, and what they
+/// mean.
+macro_rules! columns {
+    ($($name:ident: $kind:ty, $meaning:literal;)+) => {
+        /// Rows as they are written.
+        #[derive(Default)]
+        pub(super) struct Builders {
+            /// Rows so far, without the one that is being written.
+            pub(super) rows: usize,
+            $(pub(super) $name: <$kind as Kind>::Builder,)+
+        }
+
+        impl Builders {
+            /// All rows so far; begins anew.
+            pub(super) fn finish(&mut self) -> Vec<ArrayRef> {
+                let rows = std::mem::take(&mut self.rows);
+                vec![$(self.$name.finish(rows),)+]
+            }
+        }
+
+        /// Rows as they are read.
+        pub(super) struct Table {
+            pub(super) rows: usize,
+            $(pub(super) $name: <$kind as Kind>::Reader,)+
+        }
+
+        impl Table {
+            /// The columns of a batch, by name; the error is the name of one
+            /// that is missing or of another type.
+            pub(super) fn of(batch: &RecordBatch) -> Result<Self, &'static str> {
+                fn column<K: Kind>(
+                    batch: &RecordBatch,
+                    name: &'static str,
+                ) -> Result<K::Reader, &'static str> {
+                    let array = batch.column_by_name(name);
+                    array.and_then(K::Reader::of).ok_or(name)
+                }
+                Ok(Self {
+                    rows: batch.num_rows(),
+                    $($name: column::<$kind>(batch, stringify!($name))?,)+
+                })
+            }
+        }
+
+        /// Names, types and meanings, in order.
+        pub(super) fn columns() -> Vec<(&'static str, DataType, &'static str)> {
+            vec![$((stringify!($name), <$kind as Kind>::data_type(), $meaning),)+]
+        }
+    };
+}
+pub(super) use columns;

@@ -1,0 +1,159 @@
+//! Why a trace cannot be written or read.
+
+use std::{io, net::IpAddr, path::PathBuf};
+
+use super::table::SCHEMA;
+
+/// Why a recording ended, or could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The file cannot be made.
+    #[error("cannot write {p}: {source}", p = path.display())]
+    Create {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file takes no more.
+    #[error(
+        "cannot go on writing {p}: {source}; it holds what came before, {kept}",
+        p = path.display()
+    )]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+        /// How much that is, in words.
+        kept: String,
+    },
+}
+
+/// Why a trace cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum TraceError {
+    /// The file cannot be read.
+    #[error("cannot read {p}: {source}", p = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// There is nothing in it.
+    #[error("{p} is empty: nothing was recorded into it", p = path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Not even what it is about is in it.
+    #[error("{p} ends within its first bytes: nothing in it can be read", p = path.display())]
+    Beheaded {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is something else.
+    #[error(
+        "{p} is no trace: give a file that `tracer follow -w` or `tracer record` wrote",
+        p = path.display()
+    )]
+    NotATrace {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is from the future.
+    #[error(
+        "{p} is a trace of the kind {schema}, which a later tracer wrote; this one reads {SCHEMA}: use that one",
+        p = path.display()
+    )]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// What it calls itself.
+        schema: String,
+    },
+    /// Bytes in it are not what was written.
+    #[error(
+        "{p} is damaged at byte {at} ({what}): what comes after cannot be read",
+        p = path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where the part begins that cannot be read.
+        at: u64,
+        /// What is wrong with it, in a phrase.
+        what: String,
+    },
+}
+
+/// Why several traces cannot be read as one.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// One alone cannot.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+    /// The same piece was given two times.
+    #[error("{} and {} are the same recording: give each file once", path.display(), other.display())]
+    Twice {
+        /// A file.
+        path: PathBuf,
+        /// Another.
+        other: PathBuf,
+    },
+    /// A piece is missing in the middle.
+    #[error(
+        "{} does not follow {} directly: give the pieces of the recording in between, too",
+        path.display(),
+        other.display()
+    )]
+    Missing {
+        /// The later piece.
+        path: PathBuf,
+        /// The one before the gap.
+        other: PathBuf,
+    },
+    /// They are of different follows.
+    #[error(
+        "{} follows {follow}, and {} follows {other_follow}: only recordings of the same ends can be joined",
+        path.display(),
+        other.display()
+    )]
+    Unrelated {
+        /// A file.
+        path: PathBuf,
+        /// What it follows.
+        follow: String,
+        /// Another.
+        other: PathBuf,
+        /// What that follows.
+        other_follow: String,
+    },
+    /// They are of different clusters.
+    #[error(
+        "{address} belongs to {owner} in {}, and to {known} in the others: they were not recorded in one cluster",
+        path.display()
+    )]
+    Clusters {
+        /// A file.
+        path: PathBuf,
+        /// An address.
+        address: IpAddr,
+        /// Who has it in the file.
+        owner: String,
+        /// Who has it in the others.
+        known: String,
+    },
+    /// Two recordings of one node.
+    #[error(
+        "{} is a second recording of {node}: give one per node, or replay them apart",
+        path.display()
+    )]
+    SameNode {
+        /// A file.
+        path: PathBuf,
+        /// The node.
+        node: String,
+    },
+}

@@ -1,0 +1,109 @@
+//! What holds for all rows of a trace.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use arrow_schema::{Field, Schema, SchemaRef};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::table::{SCHEMA, columns};
+use crate::{
+    collector::Beginning,
+    journey::{Limits, Owner},
+    link::{Hello, Pair},
+};
+
+/// Keys of the schema's metadata.
+pub(super) const SCHEMA_KEY: &str = "tracer.schema";
+/// See [`SCHEMA_KEY`].
+pub(super) const HEAD_KEY: &str = "tracer.head";
+
+/// No agent has as many streams: one per network namespace, and one.
+const MAX_STREAMS: usize = 1 << 16;
+/// Nobody waits longer, ns: a year.
+const MAX_HOLD: i64 = 365 * 24 * 3600 * 1_000_000_000;
+
+/// What was followed, by whom, where: the metadata of a trace, in JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// The version of tracer that wrote it.
+    pub version: String,
+    /// The same in all pieces of a recording, and in no other.
+    pub recording: u64,
+    /// Which piece this is, from 0.
+    pub piece: u32,
+    /// Equal where payload hashes can be compared.
+    pub key: u64,
+    /// When the agents had started, Unix time, ns.
+    pub time: i64,
+    /// What was followed, in one line.
+    pub follow: String,
+    /// What may have hidden packets, one sentence each.
+    pub warnings: Vec<String>,
+    /// Whose packets.
+    pub pairs: Vec<Pair>,
+    /// Addresses on the asking side.
+    pub sources: Vec<IpNet>,
+    /// How long a packet's next hop is waited for, ns.
+    pub hold: i64,
+    /// Journeys that may be open at once.
+    pub open: usize,
+    /// After how many journeys no more are shown.
+    pub count: Option<u64>,
+    /// The agents: their nodes, clocks and observation points.
+    pub nodes: Vec<Hello>,
+    /// Cluster objects: who owns which address.
+    pub owners: BTreeMap<IpAddr, Owner>,
+}
+
+impl Head {
+    /// The schema of a trace with this head.
+    pub(super) fn schema(&self) -> SchemaRef {
+        let head = serde_json::to_string(self).expect("a head has names and numbers only");
+        let metadata = [(SCHEMA_KEY, SCHEMA.to_owned()), (HEAD_KEY, head)];
+        let fields = columns()
+            .into_iter()
+            .map(|(name, data_type, _)| Field::new(name, data_type, true));
+        Arc::new(Schema::new_with_metadata(
+            fields.collect::<Vec<_>>(),
+            metadata
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value))
+                .collect::<HashMap<_, _>>(),
+        ))
+    }
+
+    /// Whether it is one that a writer can have written.
+    pub(super) fn is_sound(&self) -> bool {
+        let names: Vec<&str> = self.nodes.iter().map(|hello| &*hello.node).collect();
+        let mut unique = names.clone();
+        unique.sort_unstable();
+        unique.dedup();
+        let nodes_fit = self.nodes.iter().all(|hello| {
+            hello.streams <= MAX_STREAMS && hello.points.len() <= usize::from(u16::MAX)
+        });
+        !names.is_empty()
+            && unique.len() == names.len()
+            && nodes_fit
+            && (0..=MAX_HOLD).contains(&self.hold)
+    }
+
+    /// What a collector that is to go through it has to know.
+    pub(crate) fn beginning(&self) -> Beginning {
+        Beginning {
+            nodes: self.nodes.clone(),
+            owners: self.owners.clone(),
+            sources: self.sources.clone(),
+            limits: Limits {
+                hold: self.hold,
+                open: self.open.min(Limits::default().open),
+            },
+            count: self.count,
+            time: self.time,
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! Writing a trace while it is recorded.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use arrow_array::RecordBatch;
+use arrow_ipc::{
+    CompressionType,
+    writer::{IpcWriteOptions, StreamWriter},
+};
+
+use super::{encode::Rows, error::RecordError, head::Head};
+use crate::link::{Batch, Report};
+
+/// Rows that are written at once, at most (but for the last batch's): enough
+/// to compress well, few enough to fit in the processor's caches.
+const ROWS: usize = 16_384;
+
+/// How long rows may wait to be written: what a crash may lose.
+const DELAY: Duration = Duration::from_millis(500);
+
+/// When to go on in another file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rotation {
+    /// Once a file has so many bytes.
+    pub size: Option<u64>,
+    /// Once a file is so old.
+    pub time: Option<Duration>,
+    /// How many files to keep; the oldest are removed.
+    pub keep: Option<u32>,
+}
+
+/// What was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Packets at observation points.
+    pub hops: u64,
+    /// Packets that kernels freed.
+    pub drops: u64,
+    /// Bytes, in all files.
+    pub bytes: u64,
+    /// Files.
+    pub files: u32,
+}
+
+/// Writes a trace, or the pieces of it.
+pub struct Writer {
+    path: PathBuf,
+    rotation: Rotation,
+    file: File,
+    /// Bytes of the file, all of them good.
+    len: u64,
+    /// When the file was begun.
+    begun: Instant,
+    written: Written,
+    /// What is written, once it is known what is recorded.
+    recording: Option<Recording>,
+}
+
+/// A recording, as far as it is not in the file yet.
+struct Recording {
+    head: Head,
+    stream: StreamWriter<Vec<u8>>,
+    rows: Rows,
+    /// When the oldest of the rows came.
+    since: Option<Instant>,
+    /// The last border of each stream, by agent, for the next file.
+    states: Vec<Vec<State>>,
+    armed: Option<i64>,
+}
+
+/// What was last heard of a stream.
+#[derive(Clone, Default)]
+struct State {
+    watermark: u64,
+    report: Option<Report>,
+}
+
+impl Writer {
+    /// Makes the file, so that it is known early whether it can be written.
+    /// One that is there is overwritten.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn create(path: &Path, rotation: Rotation) -> Result<Self, RecordError> {
+        Ok(Self {
+            file: create(path)?,
+            path: path.to_owned(),
+            rotation,
+            len: 0,
+            begun: Instant::now(),
+            written: Written {
+                files: 1,
+                ..Written::default()
+            },
+            recording: None,
+        })
+    }
+
+    /// Begins to record.
+    ///
+    /// # Errors
+    /// If the file takes no more.
+    pub(crate) fn begin(&mut self, head: Head) -> Result<(), RecordError> {
+        let schema = head.schema();
+        let states = head.nodes.iter();
+        let states = states.map(|hello| vec![State::default(); hello.streams]);
+        let recording = Recording {
+            states: states.collect(),
+            stream: stream(&head),
+            rows: Rows::new(schema, &head.nodes),
+            since: None,
+            armed: None,
+            head,
+        };
+        self.recording = Some(recording);
+        self.flush()
+    }
+
+    /// Takes what an agent sent.
+    ///
+    /// # Errors
+    /// If the file takes no more.
+    pub(crate) fn batch(&mut self, agent: usize, batch: &Batch) -> Result<(), RecordError> {
+        let Some(recording) = &mut self.recording else {
+            return Ok(());
+        };
+        self.written.hops += batch.hops.len() as u64;
+        self.written.drops += batch.freed.len() as u64;
+        recording.rows.batch(agent, batch);
+        let state = &mut recording.states[agent][batch.stream];
+        state.watermark = batch.watermark;
+        if batch.report.is_some() {
+            state.report.clone_from(&batch.report);
+        }
+        recording.since.get_or_insert_with(Instant::now);
+        if recording.rows.len() >= ROWS {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Takes note that all points are observed from `time` on, Unix time, ns.
+    pub(crate) fn armed(&mut self, time: i64) {
+        if let Some(recording) = &mut self.recording {
+            recording.armed = Some(time);
+            recording.rows.armed(time);
+            recording.since.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Ends the recording: nothing comes after `time`, Unix time, ns.
+    ///
+    /// # Errors
+    /// If the file takes no more.
+    pub(crate) fn end(&mut self, time: i64) -> Result<Written, RecordError> {
+        if let Some(recording) = &mut self.recording {
+            recording.rows.end(time);
+            self.flush()?;
+            self.finish()?;
+            self.recording = None;
+        }
+        Ok(self.written)
+    }
+
+    /// When rows are to be written that wait.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        let since = self.recording.as_ref()?.since?;
+        Some(since + DELAY)
+    }
+
+    /// Writes the rows that wait, and goes on in another file where that is
+    /// due.
+    ///
+    /// # Errors
+    /// If the file takes no more.
+    pub(crate) fn flush(&mut self) -> Result<(), RecordError> {
+        if let Some(recording) = &mut self.recording {
+            recording.since = None;
+            if recording.rows.len() > 0 {
+                write_rows(&mut recording.stream, &recording.rows.finish());
+            }
+            let bytes = std::mem::take(recording.stream.get_mut());
+            self.append(&bytes)?;
+            let too_large = self.rotation.size.is_some_and(|size| self.len >= size);
+            let too_old = self
+                .rotation
+                .time
+                .is_some_and(|age| self.begun.elapsed() >= age);
+            if too_large || too_old {
+                self.rotate()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on in another file, which says first what the rows in it rest on.
+    fn rotate(&mut self) -> Result<(), RecordError> {
+        self.finish()?;
+        let Some(recording) = &mut self.recording else {
+            return Ok(());
+        };
+        recording.head.piece += 1;
+        let piece = recording.head.piece;
+        self.file = create(&piece_path(&self.path, piece))?;
+        self.len = 0;
+        self.begun = Instant::now();
+        self.written.files += 1;
+        if let Some(old) = self.rotation.keep.and_then(|keep| piece.checked_sub(keep)) {
+            // Somebody may have moved it away.
+            let _: io::Result<()> = fs::remove_file(piece_path(&self.path, old));
+        }
+        recording.stream = stream(&recording.head);
+        for (agent, streams) in recording.states.iter().enumerate() {
+            for (stream, state) in streams.iter().enumerate() {
+                let report = state.report.as_ref();
+                recording.rows.state(agent, stream, state.watermark, report);
+            }
+        }
+        if let Some(time) = recording.armed {
+            recording.rows.armed(time);
+        }
+        write_rows(&mut recording.stream, &recording.rows.finish());
+        let bytes = std::mem::take(recording.stream.get_mut());
+        self.append(&bytes)
+    }
+
+    /// Says that the file is complete.
+    fn finish(&mut self) -> Result<(), RecordError> {
+        if let Some(recording) = &mut self.recording {
+            recording.stream.finish().expect(IN_MEMORY);
+            let bytes = std::mem::take(recording.stream.get_mut());
+            self.append(&bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Writes all of it, or leaves the file as it was.
+    fn append(&mut self, bytes: &[u8]) -> Result<(), RecordError> {
+        if let Err(source) = self.file.write_all(bytes) {
+            // Half a message is of no use; what cannot be taken back, a
+            // reader leaves out.
+            let _: io::Result<()> = self.file.set_len(self.len);
+            let piece = self
+                .recording
+                .take()
+                .map_or(0, |recording| recording.head.piece);
+            return Err(RecordError::Write {
+                path: piece_path(&self.path, piece),
+                source,
+                kept: format!("{} bytes", self.len),
+            });
+        }
+        let added = bytes.len() as u64;
+        self.len += added;
+        self.written.bytes += added;
+        Ok(())
+    }
+}
+
+/// Why writing an Arrow stream cannot fail here.
+const IN_MEMORY: &str = "rows have the schema's columns and memory takes all";
+
+fn create(path: &Path) -> Result<File, RecordError> {
+    File::create(path).map_err(|source| RecordError::Create {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// `trace.arrows`, and from the second piece on `trace.1.arrows`.
+fn piece_path(path: &Path, piece: u32) -> PathBuf {
+    if piece == 0 {
+        return path.to_owned();
+    }
+    let extension = match path.extension() {
+        Some(extension) => format!("{piece}.{}", extension.to_string_lossy()),
+        None => piece.to_string(),
+    };
+    path.with_extension(extension)
+}
+
+/// A stream that begins with the schema.
+fn stream(head: &Head) -> StreamWriter<Vec<u8>> {
+    let options = IpcWriteOptions::default()
+        .try_with_compression(Some(CompressionType::ZSTD))
+        .expect("this build can compress");
+    StreamWriter::try_new_with_options(Vec::new(), &head.schema(), options).expect(IN_MEMORY)
+}
+
+fn write_rows(stream: &mut StreamWriter<Vec<u8>>, rows: &RecordBatch) {
+    stream.write(rows).expect(IN_MEMORY);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_have_names_that_sort_beside_the_first() {
+        let name = |path: &str, piece| piece_path(Path::new(path), piece);
+        assert_eq!(name("a/b.arrows", 0), Path::new("a/b.arrows"));
+        assert_eq!(name("a/b.arrows", 12), Path::new("a/b.12.arrows"));
+        assert_eq!(name("a.b/c", 1), Path::new("a.b/c.1"));
+    }
+}

@@ -1,0 +1,129 @@
+//! Latencies and drops of many journeys, grouped as asked for.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use hdrhistogram::Histogram;
+
+use super::{
+    Kind, Place, Verdict,
+    summary::{GROWS, histogram, latencies},
+};
+use crate::journey::{Journey, Scene, destination};
+
+/// What is told apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Grouping {
+    /// Whose packets.
+    pub pod: bool,
+    /// From point to point; of drops, where.
+    pub leg: bool,
+    /// Why packets were dropped.
+    pub reason: bool,
+}
+
+/// The two ends: a pod's name, or an address.
+type Ends = (String, String);
+
+/// Which latencies: fields that are not told apart are `None`; without a leg
+/// it is that of the whole way that was seen.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LatencyOf {
+    /// Whose.
+    pub ends: Option<Ends>,
+    /// From where to where.
+    pub leg: Option<(Place, Place)>,
+}
+
+/// Which losses, likewise.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LossOf {
+    /// What became of the packets.
+    pub verdict: Kind,
+    /// Whose.
+    pub ends: Option<Ends>,
+    /// Node, `host` or pod, and interface; `None` too where no kernel dropped
+    /// them.
+    pub place: Option<(String, Arc<str>, Option<Arc<str>>)>,
+    /// The kernel's reason and function; of what no kernel dropped, the
+    /// verdict's cause alone.
+    pub reason: Option<(Arc<str>, Option<Arc<str>>)>,
+}
+
+/// The sums.
+#[derive(Clone, Debug)]
+pub struct Stats {
+    grouping: Grouping,
+    /// Journeys by verdict.
+    pub verdicts: BTreeMap<Kind, u64>,
+    /// In ns.
+    pub latencies: BTreeMap<LatencyOf, Histogram<u64>>,
+    /// Journeys that were not delivered.
+    pub losses: BTreeMap<LossOf, u64>,
+}
+
+impl Stats {
+    /// Of nothing yet.
+    #[must_use]
+    pub const fn new(grouping: Grouping) -> Self {
+        Self {
+            grouping,
+            verdicts: BTreeMap::new(),
+            latencies: BTreeMap::new(),
+            losses: BTreeMap::new(),
+        }
+    }
+
+    /// Adds a journey.
+    pub fn add(&mut self, scene: &Scene, journey: &Journey, verdict: &Verdict) {
+        *self.verdicts.entry(verdict.kind).or_default() += 1;
+        let ends = self.grouping.pod.then(|| ends(scene, journey));
+        let mut record = |leg, latency| {
+            let of = LatencyOf {
+                ends: ends.clone(),
+                leg,
+            };
+            let histogram = self.latencies.entry(of).or_insert_with(histogram);
+            histogram.record(latency).expect(GROWS);
+        };
+        if self.grouping.leg {
+            for (from, to, latency) in latencies(journey) {
+                record(
+                    Some((Place::of(scene, from), Place::of(scene, to))),
+                    latency,
+                );
+            }
+        } else if journey.steps.len() > 1
+            && let Ok(latency) = u64::try_from(journey.way())
+        {
+            record(None, latency);
+        }
+        if verdict.kind == Kind::Delivered {
+            return;
+        }
+        let drop = verdict.drop.map(|index| &journey.drops[index]);
+        let place = drop.filter(|_| self.grouping.leg).map(|drop| {
+            let node = scene.nodes[drop.node].node.clone();
+            (node, Arc::clone(&drop.netns), drop.device.clone())
+        });
+        let reason = self.grouping.reason.then(|| match drop {
+            Some(drop) => Some((Arc::clone(&drop.reason), Some(Arc::clone(&drop.function)))),
+            None => verdict.cause.map(|cause| (Arc::from(cause), None)),
+        });
+        let of = LossOf {
+            verdict: verdict.kind,
+            ends,
+            place,
+            reason: reason.flatten(),
+        };
+        *self.losses.entry(of).or_default() += 1;
+    }
+}
+
+fn ends(scene: &Scene, journey: &Journey) -> Ends {
+    let name = |address| {
+        let pod = scene.pod(address);
+        pod.map_or_else(|| address.to_string(), str::to_owned)
+    };
+    let to = destination(&journey.packet).unwrap_or(journey.packet.dst);
+    (name(journey.packet.src), name(to))
+}

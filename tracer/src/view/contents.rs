@@ -1,0 +1,150 @@
+//! What a recording holds: `tracer show`.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::{
+    moment::{Moment, Span},
+    text::{Flow, Palette},
+};
+use crate::store::{Contents, SCHEMA};
+
+/// For people: 80 columns.
+///
+/// # Errors
+/// Those of the writer.
+pub fn contents_text(out: &mut impl Write, contents: &Contents) -> io::Result<()> {
+    let Contents {
+        head,
+        bytes,
+        hops,
+        drops,
+        batches: _,
+        span,
+        armed: _,
+        ended,
+        cut,
+    } = contents;
+    let plain = Palette::PLAIN.plain;
+    let mut flow = Flow::new();
+    let mut say = |title: &str, words: &str| {
+        flow.indent(12);
+        flow.left(plain, 12, title);
+        flow.words(plain, words);
+        flow.line();
+    };
+    say("follow", &head.follow);
+    match span {
+        Some((first, last)) => {
+            let (first, last) = (*first, *last);
+            let length = Span(last.saturating_sub(first));
+            say(
+                "packets",
+                &format!("from {} to {}", Moment(first), Moment(last)),
+            );
+            say("", &format!("which is {length}"));
+        }
+        None => say("packets", "none"),
+    }
+    for ((hello, hops), drops) in head.nodes.iter().zip(hops).zip(drops) {
+        let points = hello.points.len();
+        say(
+            "node",
+            &format!(
+                "{}: {hops} hops at {points} observation points, {drops} freed packets",
+                hello.node
+            ),
+        );
+    }
+    say(
+        "objects",
+        &format!("{} addresses of pods and nodes", head.owners.len()),
+    );
+    say(
+        "file",
+        &format!(
+            "{bytes} bytes of {SCHEMA}, written by tracer {}, {}",
+            head.version,
+            if head.piece == 0 {
+                "the first".to_owned()
+            } else {
+                format!("number {} of a rotated recording", head.piece)
+            }
+        ),
+    );
+    let end = match (ended, cut) {
+        (_, true) => "in the middle: its recorder was killed, or the file was cut".to_owned(),
+        (Some(time), false) => format!("with the recording, at {}", Moment(*time)),
+        (None, false) => "where the recording goes on in another file".to_owned(),
+    };
+    say("ends", &end);
+    for warning in &head.warnings {
+        say("warning", warning);
+    }
+    out.write_all(flow.finish().as_bytes())
+}
+
+/// For programs: one `tracer.contents/1` object.
+///
+/// # Errors
+/// Those of the writer.
+pub fn contents_json(out: &mut impl Write, contents: &Contents) -> io::Result<()> {
+    let head = &contents.head;
+    let nodes = head.nodes.iter().zip(&contents.hops).zip(&contents.drops);
+    let document = Document {
+        schema: "tracer.contents/1",
+        trace: SCHEMA,
+        version: &head.version,
+        follow: &head.follow,
+        recording: format!("{:016x}", head.recording),
+        piece: head.piece,
+        bytes: contents.bytes,
+        first: contents.span.map(|(first, _)| Moment(first)),
+        last: contents.span.map(|(_, last)| Moment(last)),
+        armed: contents.armed.map(Moment),
+        ended: contents.ended.map(Moment),
+        cut: contents.cut,
+        nodes: nodes
+            .map(|((hello, hops), drops)| Node {
+                node: &hello.node,
+                points: hello.points.len(),
+                hops: *hops,
+                drops: *drops,
+            })
+            .collect(),
+        batches: contents.batches,
+        addresses: head.owners.len(),
+        warnings: &head.warnings,
+    };
+    serde_json::to_writer(&mut *out, &document)?;
+    writeln!(out)
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: &'static str,
+    trace: &'static str,
+    version: &'a str,
+    follow: &'a str,
+    recording: String,
+    piece: u32,
+    bytes: u64,
+    first: Option<Moment>,
+    last: Option<Moment>,
+    armed: Option<Moment>,
+    ended: Option<Moment>,
+    cut: bool,
+    nodes: Vec<Node<'a>>,
+    batches: u64,
+    addresses: usize,
+    warnings: &'a [String],
+}
+
+#[derive(Serialize)]
+struct Node<'a> {
+    node: &'a str,
+    points: usize,
+    hops: u64,
+    drops: u64,
+}

@@ -1,0 +1,72 @@
+//! How far a recording is, for whoever waits for it.
+
+use std::{
+    io::{self, Write},
+    time::{Duration, Instant},
+};
+
+use super::{Started, View};
+use crate::{
+    journey::{Journey, Scene},
+    verdict::{Parts, Summary, Verdict},
+};
+
+/// How often it is said.
+const EVERY: Duration = Duration::from_millis(500);
+
+/// Says what is recorded and, on a terminal, how much so far.
+#[derive(Debug)]
+pub struct Progress<W> {
+    out: W,
+    terminal: bool,
+    journeys: u64,
+    said: Instant,
+}
+
+impl<W: Write> Progress<W> {
+    /// Writes to `out`, over and over into one line if it is a `terminal`.
+    pub fn new(out: W, terminal: bool) -> Self {
+        Self {
+            out,
+            terminal,
+            journeys: 0,
+            said: Instant::now(),
+        }
+    }
+
+    fn say(&mut self) -> io::Result<()> {
+        self.said = Instant::now();
+        write!(self.out, "\r{} packets", self.journeys)?;
+        self.out.flush()
+    }
+}
+
+impl<W: Write> View for Progress<W> {
+    fn started(&mut self, scene: &Scene, started: &Started) -> io::Result<()> {
+        let points: usize = scene.nodes.iter().map(|hello| hello.points.len()).sum();
+        for warning in &started.warnings {
+            writeln!(self.out, "tracer: {warning}")?;
+        }
+        writeln!(
+            self.out,
+            "tracer: recording {} at {points} observation points; Ctrl-C ends",
+            started.follow
+        )
+    }
+
+    fn journey(&mut self, _: &Scene, _: &Journey, _: &Verdict, _: &Parts) -> io::Result<()> {
+        self.journeys += 1;
+        if self.terminal && self.said.elapsed() >= EVERY {
+            self.say()?;
+        }
+        Ok(())
+    }
+
+    fn summary(&mut self, _: &Scene, _: &Summary) -> io::Result<()> {
+        if self.terminal {
+            self.say()?;
+            writeln!(self.out)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,274 @@
+//! Recordings, summed up: `tracer stats`.
+
+use std::{
+    cmp::Reverse,
+    io::{self, Write},
+};
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use super::{
+    moment::Span,
+    text::{Flow, Palette},
+};
+use crate::{
+    link::Direction,
+    verdict::{Kind, LatencyOf, LossOf, Place, Stats},
+};
+
+/// Columns of each figure.
+const FIGURE: usize = 9;
+/// What the figures leave of a line's 80 columns.
+const NAME: usize = 35;
+
+/// For people: 80 columns.
+///
+/// # Errors
+/// Those of the writer.
+pub fn stats_text(out: &mut impl Write, stats: &Stats) -> io::Result<()> {
+    let plain = Palette::PLAIN.plain;
+    let mut flow = Flow::new();
+    let sums: Vec<String> = stats
+        .verdicts
+        .iter()
+        .map(|(kind, journeys)| format!("{journeys} {}", kind.name()))
+        .collect();
+    let all: u64 = stats.verdicts.values().sum();
+    flow.words(plain, &format!("{all} journeys: {}", sums.join(", ")));
+    flow.line();
+    flow.line();
+    flow.left(plain, NAME, "latency");
+    for title in ["count", "p50", "p90", "p99", "max"] {
+        flow.right(plain, FIGURE, title);
+    }
+    flow.line();
+    for (of, latency) in &stats.latencies {
+        name(&mut flow, &latency_words(of));
+        flow.right(plain, FIGURE, &latency.len().to_string());
+        for part in [0.5, 0.9, 0.99] {
+            flow.right(plain, FIGURE, &span(latency.value_at_quantile(part)));
+        }
+        flow.right(plain, FIGURE, &span(latency.max()));
+        flow.line();
+    }
+    if !stats.losses.is_empty() {
+        flow.line();
+        flow.left(plain, NAME, "not delivered");
+        flow.right(plain, FIGURE, "journeys");
+        flow.line();
+        let mut losses: Vec<_> = stats.losses.iter().collect();
+        losses.sort_by_key(|(_, journeys)| Reverse(**journeys));
+        for (of, journeys) in losses {
+            name(&mut flow, &loss_words(of));
+            flow.right(plain, FIGURE, &journeys.to_string());
+            flow.line();
+        }
+    }
+    out.write_all(flow.finish().as_bytes())
+}
+
+/// What a row is of, on lines of its own if it is long.
+fn name(flow: &mut Flow, words: &[String]) {
+    let plain = Palette::PLAIN.plain;
+    flow.indent(2);
+    for words in words {
+        flow.words(plain, words);
+    }
+    if words
+        .iter()
+        .map(|words| words.chars().count() + 1)
+        .sum::<usize>()
+        >= NAME
+    {
+        flow.line();
+    }
+    flow.tab(NAME);
+}
+
+fn span(latency: u64) -> String {
+    Span(i64::try_from(latency).unwrap_or(i64::MAX)).to_string()
+}
+
+fn latency_words(of: &LatencyOf) -> Vec<String> {
+    let mut words = Vec::new();
+    if let Some((from, to)) = &of.ends {
+        words.push(format!("{from} → {to}"));
+    }
+    match &of.leg {
+        Some((from, to)) if (&from.node, &from.netns) == (&to.node, &to.netns) => {
+            words.push(format!("{} → {}", point(from), end(to)));
+        }
+        Some((from, to)) => words.push(format!("{} → {}", point(from), point(to))),
+        None => words.push("whole way".to_owned()),
+    }
+    words
+}
+
+fn point(place: &Place) -> String {
+    if place.netns == super::HOST {
+        format!("{} {}", place.node, end(place))
+    } else {
+        format!("{} {} {}", place.node, place.netns, end(place))
+    }
+}
+
+fn end(place: &Place) -> String {
+    let way = match place.direction {
+        Direction::Ingress => "in",
+        Direction::Egress => "out",
+    };
+    format!("{} {way}", place.interface)
+}
+
+fn loss_words(of: &LossOf) -> Vec<String> {
+    let mut words = vec![of.verdict.name().to_owned()];
+    if let Some((from, to)) = &of.ends {
+        words.push(format!("{from} → {to}"));
+    }
+    if let Some((node, netns, interface)) = &of.place {
+        if let Some(interface) = interface {
+            words.push(format!("at {interface}"));
+        }
+        if **netns != *super::HOST {
+            words.push(format!("in {netns}"));
+        }
+        words.push(format!("on {node}"));
+    }
+    match &of.reason {
+        Some((reason, Some(function))) => words.push(format!("{reason} in {function}")),
+        Some((cause, None)) => words.push(format!("({cause})")),
+        None => {}
+    }
+    words
+}
+
+/// For programs: one `tracer.stats/1` object.
+///
+/// # Errors
+/// Those of the writer.
+pub fn stats_json(out: &mut impl Write, stats: &Stats) -> io::Result<()> {
+    let document = Document {
+        schema: "tracer.stats/1",
+        journeys: stats
+            .verdicts
+            .iter()
+            .map(|(kind, journeys)| Share {
+                verdict: *kind,
+                journeys: *journeys,
+            })
+            .collect(),
+        latency: stats
+            .latencies
+            .iter()
+            .map(|(of, latency)| Latency::of(of, latency))
+            .collect(),
+        losses: stats
+            .losses
+            .iter()
+            .map(|(of, journeys)| Loss::of(of, *journeys))
+            .collect(),
+    };
+    serde_json::to_writer(&mut *out, &document)?;
+    writeln!(out)
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: &'static str,
+    journeys: Vec<Share>,
+    latency: Vec<Latency<'a>>,
+    losses: Vec<Loss<'a>>,
+}
+
+#[derive(Serialize)]
+struct Share {
+    verdict: Kind,
+    journeys: u64,
+}
+
+#[derive(Serialize)]
+struct Latency<'a> {
+    src: Option<&'a str>,
+    dst: Option<&'a str>,
+    from: Option<Point<'a>>,
+    to: Option<Point<'a>>,
+    count: u64,
+    p50_ns: u64,
+    p90_ns: u64,
+    p99_ns: u64,
+    max_ns: u64,
+}
+
+#[derive(Serialize)]
+struct Point<'a> {
+    node: &'a str,
+    netns: &'a str,
+    interface: &'a str,
+    direction: Direction,
+}
+
+#[derive(Serialize)]
+struct Loss<'a> {
+    verdict: Kind,
+    src: Option<&'a str>,
+    dst: Option<&'a str>,
+    node: Option<&'a str>,
+    netns: Option<&'a str>,
+    interface: Option<&'a str>,
+    reason: Option<&'a str>,
+    function: Option<&'a str>,
+    journeys: u64,
+}
+
+impl<'a> Latency<'a> {
+    fn of(of: &'a LatencyOf, latency: &Histogram<u64>) -> Self {
+        let (src, dst) = of.ends.as_ref().map(|(src, dst)| (&**src, &**dst)).unzip();
+        let (from, to) = of
+            .leg
+            .as_ref()
+            .map(|(from, to)| (Point::of(from), Point::of(to)))
+            .unzip();
+        Self {
+            src,
+            dst,
+            from,
+            to,
+            count: latency.len(),
+            p50_ns: latency.value_at_quantile(0.5),
+            p90_ns: latency.value_at_quantile(0.9),
+            p99_ns: latency.value_at_quantile(0.99),
+            max_ns: latency.max(),
+        }
+    }
+}
+
+impl<'a> Point<'a> {
+    fn of(place: &'a Place) -> Self {
+        Self {
+            node: &place.node,
+            netns: &place.netns,
+            interface: &place.interface,
+            direction: place.direction,
+        }
+    }
+}
+
+impl<'a> Loss<'a> {
+    fn of(of: &'a LossOf, journeys: u64) -> Self {
+        let (src, dst) = of.ends.as_ref().map(|(src, dst)| (&**src, &**dst)).unzip();
+        let place = of.place.as_ref();
+        let reason = of.reason.as_ref();
+        Self {
+            verdict: of.verdict,
+            src,
+            dst,
+            node: place.map(|(node, ..)| &**node),
+            netns: place.map(|(_, netns, _)| &**netns),
+            interface: place.and_then(|(.., interface)| interface.as_deref()),
+            reason: reason.map(|(reason, _)| &**reason),
+            function: reason.and_then(|(_, function)| function.as_deref()),
+            journeys,
+        }
+    }
+}
