@@ -236,10 +236,11 @@ mod tests {
 
     use super::*;
 
-    fn plan(names: Names, seed: u64) -> Plan {
+    fn plan(wiring: Wiring, names: Names, seed: u64) -> Plan {
         let spec = LabSpec {
             nodes: 40,
             pods_per_node: 5,
+            wiring,
             names,
             ..LabSpec::default()
         };
@@ -248,15 +249,21 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_lab() {
-        let text = |seed| format!("{:?}", plan(Names::Odd, seed));
+        let text = |seed| format!("{:?}", plan(Wiring::Flannel, Names::Odd, seed));
         assert_eq!(text(7), text(7));
         assert_ne!(text(7), text(8));
     }
 
     #[test]
     fn nothing_is_called_twice_and_every_name_fits() {
-        for (seed, names) in (0..200).zip([Names::Realistic, Names::Odd].into_iter().cycle()) {
-            let plan = plan(names, seed);
+        let kinds = [
+            (Wiring::Flannel, Names::Realistic),
+            (Wiring::Flannel, Names::Odd),
+            (Wiring::Calico, Names::Realistic),
+            (Wiring::Calico, Names::Odd),
+        ];
+        for (seed, (wiring, names)) in (0..200).zip(kinds.into_iter().cycle()) {
+            let plan = plan(wiring, names, seed);
             let mut seen = HashSet::new();
             for node in &plan.nodes {
                 let at_home = [&node.bridge, &node.overlay, &node.uplink];

@@ -5,7 +5,8 @@
 use std::{
     collections::VecDeque,
     fs::File,
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufRead as _, BufReader, Write},
+    path::Path,
     process::{Child, ChildStdout, Command, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
     thread,
@@ -30,16 +31,12 @@ const TAIL: usize = 40;
 const BROKEN: &[&str] = &["Kernel panic", "BUG:", "Oops:", "general protection fault"];
 
 /// Runs a machine to its end: how many tests passed.
-pub(super) fn run(kernel: &Kernel, image: &std::path::Path) -> Result<u32> {
+pub(super) fn run(kernel: &Kernel, image: &Path) -> Result<u32> {
     let log = image.with_extension("log");
-    let mut listener = Listener {
-        log: File::create(&log).with_context(|| format!("cannot write {}", log.display()))?,
-        tail: VecDeque::new(),
-        begun: false,
-        ran: 0,
-    };
-    let mut machine = Machine::start(kernel, image)?;
-    let ended = listener.listen(&mut machine);
+    let file = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+    let mut listener = Listener::new(file);
+    let machine = Machine::start(kernel, image)?;
+    let ended = listener.listen(&machine.lines, SILENCE);
     let told = ended.and_then(|status| {
         ensure!(status == "0", "tests failed");
         ensure!(listener.ran > 0, "no test ran: none is called so");
@@ -60,7 +57,7 @@ struct Machine {
 }
 
 impl Machine {
-    fn start(kernel: &Kernel, image: &std::path::Path) -> Result<Self> {
+    fn start(kernel: &Kernel, image: &Path) -> Result<Self> {
         let cpus = thread::available_parallelism()?.get().min(4);
         let mut qemu = Command::new("qemu-system-x86_64");
         qemu.args([
@@ -121,8 +118,8 @@ fn lines(output: ChildStdout) -> Receiver<String> {
 }
 
 /// What was heard of a machine.
-struct Listener {
-    log: File,
+struct Listener<W> {
+    log: W,
     tail: VecDeque<String>,
     /// Whether the tests have begun: only what they say is shown.
     begun: bool,
@@ -130,13 +127,22 @@ struct Listener {
     ran: u32,
 }
 
-impl Listener {
+impl<W: Write> Listener<W> {
+    fn new(log: W) -> Self {
+        Self {
+            log,
+            tail: VecDeque::new(),
+            begun: false,
+            ran: 0,
+        }
+    }
+
     /// Listens until the tests have ended, and returns their exit status.
-    fn listen(&mut self, machine: &mut Machine) -> Result<String> {
+    fn listen(&mut self, lines: &Receiver<String>, silence: Duration) -> Result<String> {
         let start = Instant::now();
         loop {
-            let left = LIMIT.saturating_sub(start.elapsed()).min(SILENCE);
-            let line = match machine.lines.recv_timeout(left) {
+            let left = LIMIT.saturating_sub(start.elapsed()).min(silence);
+            let line = match lines.recv_timeout(left) {
                 Ok(line) => line,
                 Err(RecvTimeoutError::Disconnected) => {
                     bail!("the machine went off before the tests had ended")
@@ -171,5 +177,44 @@ impl Listener {
         }
         self.begun |= line == BEGIN;
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is heard of a machine that says these lines, and then goes off.
+    fn heard(said: &[&str]) -> (Result<String>, u32) {
+        let (sender, lines) = mpsc::channel();
+        for line in said {
+            sender
+                .send((*line).to_owned())
+                .expect("the other end is held");
+        }
+        drop(sender);
+        let mut listener = Listener::new(Vec::new());
+        let ended = listener.listen(&lines, Duration::MAX);
+        assert!(listener.tail.iter().eq(&said[..listener.tail.len()]));
+        (ended, listener.ran)
+    }
+
+    #[test]
+    fn tests_that_end_are_counted() {
+        let result = "test result: ok. 2 passed; 0 failed";
+        let end = format!("{END}0");
+        let (status, ran) = heard(&[result, BEGIN, result, &end, "unheard"]);
+        assert_eq!((status.expect("an end"), ran), ("0".to_owned(), 2));
+    }
+
+    #[test]
+    fn each_way_to_fail_has_its_error() {
+        let panic = "[    1.2] Kernel panic - not syncing: Attempted to kill init!";
+        let error = |said: &[&str]| heard(said).0.expect_err("no end").to_string();
+        assert_eq!(error(&[BEGIN, panic]), "the kernel says \"Kernel panic\"");
+        assert!(error(&[BEGIN]).contains("went off"));
+        let (_silent, lines) = mpsc::channel();
+        let hung = Listener::new(Vec::new()).listen(&lines, Duration::ZERO);
+        assert!(hung.expect_err("no end").to_string().contains("hangs"));
     }
 }
