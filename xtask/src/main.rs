@@ -13,6 +13,7 @@ use clap::{Parser, Subcommand};
 mod check;
 mod command;
 mod demo;
+mod fuzz;
 mod setup;
 mod toolchain;
 
@@ -78,6 +79,16 @@ Examples:
         #[arg(last = true)]
         args: Vec<String>,
     },
+    /// Look for inputs that break what reads them
+    ///
+    /// Headers on the wire, records of a ring buffer, and what agents tell: a
+    /// million made-up inputs each, with a nightly compiler and cargo-fuzz.
+    /// What breaks one is kept in `fuzz/artifacts`.
+    #[command(after_help = "\
+Examples:
+  cargo xtask fuzz
+  cargo xtask fuzz journey --runs 50000")]
+    Fuzz(fuzz::Options),
     /// Check formatting, lints and docs; warnings are errors
     #[command(after_help = "Example:\n  cargo xtask lint")]
     Lint,
@@ -106,6 +117,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Demo(options) => return demo::run(&options),
         Task::Test { args } => check::test(&args)?,
         Task::Bench { args } => check::bench(&args)?,
+        Task::Fuzz(options) => fuzz::run(&options)?,
         Task::Lint => check::lint()?,
     }
     Ok(ExitCode::SUCCESS)

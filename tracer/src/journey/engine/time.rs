@@ -17,14 +17,12 @@ impl Engine {
             return;
         }
         loop {
-            let forget = self
-                .reported
-                .peek()
-                .map_or(i64::MAX, |Reverse((at, _))| *at);
-            if let Some((_, id)) = self.first_due(now.min(forget)) {
+            let forget = self.reported.peek().map(|Reverse((at, _))| *at);
+            let next = forget.map_or(now, |at| at.min(now));
+            if let Some((_, id)) = self.first_due(next) {
                 let why = self.memory.get(id).map_or(Closed::Silence, Track::why);
                 self.close(scene, id, why);
-            } else if forget <= now {
+            } else if forget.is_some_and(|at| at <= now) {
                 self.forget_oldest();
             } else {
                 break;
