@@ -13,6 +13,7 @@ use clap::{Parser, Subcommand};
 mod check;
 mod command;
 mod demo;
+mod fuzz;
 mod kernels;
 mod setup;
 mod soak;
@@ -105,6 +106,16 @@ Examples:
     /// recording must be readable, and memory must stay within bounds.
     #[command(after_help = "Example:\n  cargo xtask soak --packets 1000000")]
     Soak(soak::Options),
+    /// Look for inputs that break what reads them
+    ///
+    /// Headers on the wire, records of a ring buffer, and what agents tell: a
+    /// million made-up inputs each, with a nightly compiler and cargo-fuzz.
+    /// What breaks one is kept in `fuzz/artifacts`.
+    #[command(after_help = "\
+Examples:
+  cargo xtask fuzz
+  cargo xtask fuzz journey --runs 50000")]
+    Fuzz(fuzz::Options),
     /// Check formatting, lints and docs; warnings are errors
     #[command(after_help = "Example:\n  cargo xtask lint")]
     Lint,
@@ -136,6 +147,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Kernels(options) => kernels::run(&options)?,
         Task::Bench { args } => check::bench(&args)?,
         Task::Soak(options) => soak::run(&options)?,
+        Task::Fuzz(options) => fuzz::run(&options)?,
         Task::Lint => check::lint()?,
     }
     Ok(ExitCode::SUCCESS)

@@ -148,6 +148,48 @@ pub(crate) fn bpf() -> Result<String> {
     )
 }
 
+/// Provides what fuzzing needs: a nightly compiler, one for C++, cargo-fuzz.
+pub(crate) fn fuzzer() -> Result<()> {
+    let mut nightly = rustup();
+    ensure!(
+        command::run(nightly.args(["which", "--toolchain", NIGHTLY, "cargo"])).is_ok(),
+        "fuzzing needs a nightly compiler: run `rustup toolchain install nightly`, then this again"
+    );
+    if !is_program("c++") {
+        say("c++ is missing (compiles libFuzzer)");
+        apt_install(&["g++"])?;
+    }
+    if command::run(rustup().args(["run", NIGHTLY, "cargo", "fuzz", "--version"])).is_err() {
+        say("building cargo-fuzz (takes a minute or two)");
+        let mut install = command::cargo();
+        install.args(["install", "cargo-fuzz", "--locked"]);
+        command::run(install.env_remove("CARGO_TARGET_DIR"))?;
+    }
+    Ok(())
+}
+
+/// The nightly cargo.
+pub(crate) fn nightly_cargo() -> Command {
+    let mut cargo = Command::new("rustup");
+    cargo.args(["run", NIGHTLY, "cargo"]);
+    cargo
+}
+
+/// How memory is watched while fuzzing: by the address sanitizer, where the
+/// nightly compiler has its runtime.
+pub(crate) fn sanitizer() -> Result<&'static str> {
+    let mut rustc = Command::new("rustup");
+    let output = rustc
+        .args(["run", NIGHTLY, "rustc", "--print", "target-libdir"])
+        .output()?;
+    let folder = String::from_utf8(output.stdout)?;
+    let runtime = |name: &OsString| name.to_string_lossy().ends_with("rt.asan.a");
+    let there = fs::read_dir(folder.trim())?
+        .flatten()
+        .any(|entry| runtime(&entry.file_name()));
+    Ok(if there { "address" } else { "none" })
+}
+
 /// Completes one toolchain.
 fn provide(name: &str) -> Result<()> {
     let found = match (toolchain::probe(name), name) {

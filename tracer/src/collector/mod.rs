@@ -9,6 +9,8 @@ mod plan;
 mod recorder;
 mod sampling;
 mod session;
+#[cfg(test)]
+mod tests;
 mod witness;
 
 pub(crate) use agents::{Agents, Sent, start as start_agents};

@@ -171,7 +171,13 @@ impl Memory {
             return false;
         };
         let stream = track.stream().and_then(|key| self.streams.get(&key));
-        stream.is_some_and(|stream| stream.is_acked(track.range, id))
+        track.is_first && stream.is_some_and(|stream| stream.is_acked(track.range, id))
+    }
+
+    /// Whether any of these bytes were acknowledged already.
+    pub(super) fn is_known_to_have_come(&self, key: &StreamKey, range: Range) -> bool {
+        let stream = self.streams.get(key);
+        stream.is_some_and(|stream| stream.is_acked_from(range.start))
     }
 
     /// The last track before that carried any of these bytes.

@@ -56,8 +56,13 @@ impl Stream {
         self.acked = self.acked.max(self.unwrap(ack));
     }
 
-    /// Whether all of a track's bytes were acknowledged and only this
-    /// transmission can have brought them.
+    /// Whether the byte at `start` was acknowledged.
+    pub(super) const fn is_acked_from(&self, start: i64) -> bool {
+        self.acked > start
+    }
+
+    /// Whether all of a track's bytes were acknowledged and no other that is
+    /// remembered carried them.
     pub(super) fn is_acked(&self, range: Range, track: u64) -> bool {
         self.acked >= range.end && self.overlapping(range)[..] == [track]
     }

@@ -42,6 +42,9 @@ pub(super) struct Track {
     pub(super) packet: Packet,
     /// What it covers.
     pub(super) range: Range,
+    /// Whether no other transmission of its bytes, nor an acknowledgement of
+    /// them, was seen before.
+    pub(super) is_first: bool,
     /// When it was last heard of, Unix time, ns.
     pub(super) last: i64,
     /// When it is to be seen whether it is to be closed: not later than that.
@@ -62,6 +65,7 @@ impl Track {
         Self {
             packet: journey.packet.clone(),
             range,
+            is_first: true,
             last: i64::MIN,
             scheduled: i64::MAX,
             journey: Some(Box::new(journey)),

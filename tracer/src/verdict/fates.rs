@@ -29,7 +29,8 @@ pub(super) struct Fates<'a> {
 }
 
 impl<'a> Fates<'a> {
-    pub(super) fn of(scene: &Scene, journey: &'a Journey) -> Self {
+    /// `acked`: whether it is known that its receiver has all of it.
+    pub(super) fn of(scene: &Scene, journey: &'a Journey, acked: bool) -> Self {
         let whole = Range {
             start: 0,
             end: i64::from(journey.size()),
@@ -58,7 +59,7 @@ impl<'a> Fates<'a> {
         for (index, drop) in journey.drops.iter().enumerate() {
             fates.take(scene, journey, index, drop);
         }
-        if journey.acked && fates.dropped.is_empty() {
+        if acked && fates.dropped.is_empty() {
             fates.delivered.insert(whole);
         }
         fates.rest.insert(whole);

@@ -25,7 +25,6 @@ pub fn judge(
     journey: &Journey,
     circumstances: &impl Circumstances,
 ) -> (Verdict, Parts) {
-    let fates = Fates::of(scene, journey);
     let (from, last) = (journey.start(), journey.last());
     let case = Case {
         scene,
@@ -33,6 +32,7 @@ pub fn judge(
         hops_lost: circumstances.hops_lost(from, last),
         drops_lost: circumstances.drops_lost(from, last),
     };
+    let fates = Fates::of(scene, journey, case.is_acked());
     let mut parts = case.parts(&fates);
     let mut verdict = case
         .refused(&fates)
@@ -69,17 +69,39 @@ pub(super) struct Case<'a> {
 impl Case<'_> {
     fn parts(&self, fates: &Fates<'_>) -> Parts {
         let bytes = |ranges: &Ranges| u64::try_from(ranges.len()).unwrap_or(0);
-        let dropped = bytes(&fates.dropped);
-        let rest = bytes(&fates.rest);
+        let sent = u64::from(self.journey.size());
+        // What was lost on its way to the collector may have shown that the
+        // receiver dropped it, or that another copy arrived.
+        let delivered = if self.may_be_dropped() {
+            0
+        } else {
+            bytes(&fates.delivered)
+        };
+        let dropped = if self.hops_lost {
+            0
+        } else {
+            bytes(&fates.dropped)
+        };
         Parts {
-            sent: u64::from(self.journey.size()),
-            delivered: bytes(&fates.delivered),
-            // What was lost on its way to the collector may have shown that
-            // another copy arrived.
-            dropped: if self.hops_lost { 0 } else { dropped },
+            sent,
+            delivered,
+            dropped,
             lost: 0,
-            unknown: if self.hops_lost { rest + dropped } else { rest },
+            unknown: sent - delivered - dropped,
         }
+    }
+
+    /// Whether its receiver acknowledged it, and no other transmission of it
+    /// can have gone unseen.
+    const fn is_acked(&self) -> bool {
+        self.journey.acked && !self.hops_lost
+    }
+
+    /// Whether its receiver may have dropped what arrived: nobody told, and
+    /// nothing says that it took it.
+    const fn may_be_dropped(&self) -> bool {
+        let answered = self.journey.answered_by.is_some() && !self.hops_lost;
+        self.drops_lost && !answered && !self.is_acked()
     }
 
     /// Somebody told the sender.
@@ -113,13 +135,13 @@ impl Case<'_> {
         if !fates.rest.is_empty() || !fates.dropped.is_empty() {
             return None;
         }
-        let delivered = self.delivered(fates);
-        Some(unanswered(self, fates, circumstances).unwrap_or(delivered))
+        unanswered(self, fates, circumstances)
+            .or_else(|| (!self.may_be_dropped()).then(|| self.delivered(fates)))
     }
 
     fn delivered(&self, fates: &Fates<'_>) -> Verdict {
         let mut evidence = Vec::new();
-        let mut confirmed = self.journey.acked;
+        let mut confirmed = self.is_acked();
         let mut cause = None;
         let mut text = format!("delivered: reached {}", owner(self.scene, self.journey));
         if let Some((arrival, step)) = fates.nearest
@@ -138,7 +160,7 @@ impl Case<'_> {
             }
             confirmed |= arrival == Arrival::There;
         }
-        if self.journey.acked {
+        if self.is_acked() {
             evidence.push("its receiver has acknowledged it".to_owned());
         }
         if let Some(answer) = self.journey.answered_by {

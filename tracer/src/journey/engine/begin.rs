@@ -26,6 +26,7 @@ impl Engine {
         self.next += 1;
         let mut packet = observed.clone();
         let mut retransmits = None;
+        let mut is_first = true;
         let cut = packet.stream_data().map(|tcp| tcp.payload_len);
         if let (Some(old_len), Transport::Tcp(tcp)) = (cut, &mut packet.transport) {
             let offset = u32::try_from(part.start - whole.start).unwrap_or(0);
@@ -34,6 +35,7 @@ impl Engine {
             packet.len = packet.len.saturating_sub(old_len) + tcp.payload_len;
             let stream = StreamKey::of(observed, tcp);
             retransmits = self.memory.before(&stream, part);
+            is_first = retransmits.is_none() && !self.memory.is_known_to_have_come(&stream, part);
         }
         let (asks, answers) = self.exchange(id, node, &packet);
         let journey = Journey {
@@ -54,6 +56,7 @@ impl Engine {
         };
         let mut track = Track::new(part, journey);
         track.last = time;
+        track.is_first = is_first;
         self.memory.insert(id, track);
         self.reschedule(id);
         id

@@ -14,7 +14,7 @@
 //!
 //! **Steps.** A hop joins (1) the journey last seen in this sk_buff, (2) the
 //! oldest one of the same content that this point has not seen, open ones
-//! first; or (3) begins its own. Hops should come in order of time; one that
+//! first, and those that no kernel has dropped; or (3) begins its own. Hops should come in order of time; one that
 //! comes late still finds its journey, only identical packets may then be
 //! paired wrongly.
 //!
@@ -169,13 +169,19 @@ impl Engine {
         let stamp = stamp(&hop.packet);
         let owner = self.memory.owner(node, hop.skb);
         // Of identical packets, the one that was in this sk_buff; then open
-        // ones before reported ones, and each in order.
-        let mut ranked: SmallVec<[(bool, bool, u64); 4]> = candidates
+        // ones before reported ones, those that are still there before those
+        // that were dropped, and each in order.
+        let mut ranked: SmallVec<[Rank; 4]> = candidates
             .iter()
             .filter_map(|id| {
                 let track = self.memory.get(*id)?;
-                (track.stamp() == stamp && track.open_at(node, hop, range).is_some())
-                    .then(|| (owner != Some(*id), track.journey.is_none(), *id))
+                let part = track.open_at(node, hop, range)?;
+                (track.stamp() == stamp).then(|| Rank {
+                    other: owner != Some(*id),
+                    reported: track.journey.is_none(),
+                    gone: !track.is_there(part),
+                    id: *id,
+                })
             })
             .collect();
         ranked.sort_unstable();
@@ -183,7 +189,7 @@ impl Engine {
 
         let mut joined = false;
         let mut rest: Parts = smallvec![range];
-        for (_, _, id) in ranked {
+        for Rank { id, .. } in ranked {
             let mut left = Parts::new();
             for part in rest {
                 let track = self.memory.get(id);
@@ -205,23 +211,22 @@ impl Engine {
 
     /// Packets that could each be this one, and of which none was in its
     /// sk_buff, cannot be told apart.
-    fn mark_ambiguous(&mut self, ranked: &[(bool, bool, u64)], range: Range) {
-        let Some((true, false, first)) = ranked.first() else {
+    fn mark_ambiguous(&mut self, ranked: &[Rank], range: Range) {
+        let Some(first) = ranked.first().filter(|rank| rank.other && !rank.reported) else {
             return;
         };
         let share = |id: u64| {
             let track = self.memory.get(id)?;
             track.range.intersection(range)
         };
-        let Some(wanted) = share(*first) else {
+        let Some(wanted) = share(first.id) else {
             return;
         };
         let rivals: Vec<u64> = ranked
             .iter()
-            .filter(|(_, reported, id)| {
-                !reported && share(*id).is_some_and(|other| other.intersection(wanted).is_some())
-            })
-            .map(|(_, _, id)| *id)
+            .filter(|rank| (rank.reported, rank.gone) == (first.reported, first.gone))
+            .filter(|rank| share(rank.id).is_some_and(|part| part.intersection(wanted).is_some()))
+            .map(|rank| rank.id)
             .collect();
         if rivals.len() < 2 {
             return;
@@ -260,6 +265,17 @@ impl Engine {
     pub fn finished(&mut self) -> Vec<Journey> {
         std::mem::take(&mut self.finished)
     }
+}
+
+/// How likely it is that a hop belongs to a track: the least is the likeliest.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    /// Another one was in this sk_buff last.
+    other: bool,
+    reported: bool,
+    /// A kernel dropped it.
+    gone: bool,
+    id: u64,
 }
 
 /// What is left of a packet's range: usually all of it, or nothing.

@@ -18,7 +18,8 @@ impl Engine {
         }
         loop {
             let forget = self.reported.peek().map(|Reverse((at, _))| *at);
-            if let Some((_, id)) = self.first_due(forget.map_or(now, |at| at.min(now))) {
+            let next = forget.map_or(now, |at| at.min(now));
+            if let Some((_, id)) = self.first_due(next) {
                 let why = self.memory.get(id).map_or(Closed::Silence, Track::why);
                 self.close(scene, id, why);
             } else if forget.is_some_and(|at| at <= now) {

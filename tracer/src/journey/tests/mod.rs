@@ -2,6 +2,7 @@
 //! uplink, and packets that take the four points between them.
 
 mod batches;
+mod drops;
 mod identity;
 mod ranges;
 
@@ -257,5 +258,19 @@ fn everything_is_forgotten_in_the_end() {
     }
     assert_eq!(stage.finished().len(), 100);
     stage.engine.advance(&stage.scene, i64::MAX / 2);
+    assert!(stage.engine.is_empty());
+}
+
+/// A broken recording may hold any time.
+#[test]
+fn the_end_of_time_comes() {
+    let mut stage = Stage::new();
+    for time in [0, i64::MAX, i64::MIN, 5] {
+        stage
+            .engine
+            .push(&stage.scene, 0, time, &hop(FROM_POD, 0, 1, &udp(1)));
+    }
+    assert!(!stage.end().is_empty());
+    stage.engine.advance(&stage.scene, i64::MAX);
     assert!(stage.engine.is_empty());
 }

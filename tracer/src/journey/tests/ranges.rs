@@ -75,6 +75,38 @@ fn a_retransmission_is_a_journey_of_its_own() {
     assert_eq!(way(&first[0]), WAY[..2]);
 }
 
+/// What was acknowledged came with an earlier transmission, even if nothing is
+/// remembered of that.
+#[test]
+fn what_is_lost_was_not_acknowledged_by_what_came_before() {
+    let hold = Limits::default().hold;
+    for later in [hold / 2, hold * 2] {
+        let mut stage = Stage::new();
+        stage.send(0, 1, &tcp(0, 1000, 5));
+        let ack = Packet {
+            src: B.into(),
+            dst: A.into(),
+            ..tcp(1, 0, 6)
+        };
+        let Transport::Tcp(mut tcp_ack) = ack.transport.clone() else {
+            panic!("TCP");
+        };
+        (tcp_ack.src_port, tcp_ack.dst_port) = (8080, 40_000);
+        tcp_ack.ack = 3000;
+        let ack = Packet {
+            transport: Transport::Tcp(tcp_ack),
+            ..ack
+        };
+        stage.see(1, &hop(FROM_POD, MS, 7, &ack));
+        // Keeps the stream in memory.
+        stage.see(0, &hop(FROM_POD, later - MS, 8, &tcp(3000, 1000, 9)));
+        stage.see(0, &hop(FROM_POD, later, 2, &tcp(0, 1000, 90)));
+        let journeys = stage.end();
+        let again = journeys.iter().find(|one| one.start() == later);
+        assert!(!again.expect("a journey").acked, "{later} ns later");
+    }
+}
+
 #[test]
 fn a_part_that_is_missing_leaves_the_journey_open() {
     let mut stage = Stage::new();

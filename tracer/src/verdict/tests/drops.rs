@@ -194,6 +194,37 @@ fn lost_events_forbid_to_call_it_dropped() {
     );
 }
 
+/// It was handed to the pod; whether that dropped it was not seen, unless it
+/// shows that it did not.
+#[test]
+fn lost_drops_forbid_to_call_it_delivered() {
+    let lossy = Calm {
+        drops_lost: true,
+        ..CALM
+    };
+    let mut handed = journey(&WHOLE, Closed::Known);
+    let (verdict, parts) = judge(&scene(), &handed, &lossy);
+    assert_eq!(
+        (verdict.kind, verdict.cause, parts.unknown),
+        (Kind::Unknown, Some("events-lost"), 1)
+    );
+    handed.acked = true;
+    let (verdict, parts) = judge(&scene(), &handed, &lossy);
+    assert_eq!((verdict.kind, parts.delivered), (Kind::Delivered, 1));
+    // Another transmission may have gone unseen, and been what came.
+    let blind = Calm {
+        hops_lost: true,
+        ..lossy
+    };
+    assert_eq!(judge(&scene(), &handed, &blind).0.kind, Kind::Unknown);
+    let vanished = Journey {
+        acked: true,
+        ..journey(&WHOLE[..2], Closed::Silence)
+    };
+    assert_eq!(judge(&scene(), &vanished, &blind).0.kind, Kind::Unknown);
+    assert_eq!(judge(&scene(), &vanished, &CALM).0.kind, Kind::Delivered);
+}
+
 #[test]
 fn bytes_fare_differently() {
     let part = Drop {

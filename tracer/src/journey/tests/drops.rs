@@ -1,0 +1,60 @@
+//! Whose drop it was, and what it means for those that look the same.
+
+use tracer_common::drop::Scope;
+
+use super::*;
+use crate::{
+    journey::{Class, Judgement},
+    link::Freed,
+    node::kernel::Place,
+};
+
+/// A packet that is lost in a node's own namespace.
+fn freed(time: i64, skb: u64, packet: &Packet) -> Freed {
+    Freed {
+        time: time.cast_unsigned(),
+        skb,
+        reason: "NETFILTER_DROP".into(),
+        place: Place {
+            function: "nft_do_chain".into(),
+            offset: 1,
+        },
+        netns: Some("host".into()),
+        scope: Some(Scope::Device),
+        device: None,
+        dst_mac: None,
+        protocol: 0x0800,
+        encap: None,
+        packet: Some(packet.clone()),
+        facts: [].into(),
+    }
+}
+
+const LOSS: Judgement = Judgement {
+    class: Class::Loss,
+    cause: "netfilter",
+    why: "because",
+    source: "net/netfilter/core.c",
+};
+
+/// Two are on their way, the first is dropped, one arrives: it is known which.
+#[test]
+fn of_identical_packets_the_one_that_was_dropped_does_not_arrive() {
+    let mut stage = Stage::new();
+    let packet = udp(1);
+    for skb in [1, 2] {
+        stage.see(0, &hop(FROM_POD, skb, skb.cast_unsigned(), &packet));
+    }
+    let drop = freed(3, 1, &packet);
+    stage.engine.push_freed(&stage.scene, (0, 3), &drop, LOSS);
+    for (time, (node, point)) in (4..).zip(&WAY[1..]) {
+        let skb = if *node == 0 { 2 } else { 9 };
+        stage.see(*node, &hop(*point, time, skb, &packet));
+    }
+    let journeys = stage.finished();
+    assert_eq!(journeys.len(), 2);
+    assert_eq!(way(&journeys[0]), WAY[..1]);
+    assert_eq!(journeys[0].drops.len(), 1);
+    assert_eq!(way(&journeys[1]), WAY);
+    assert!(journeys.iter().all(|journey| !journey.ambiguous));
+}

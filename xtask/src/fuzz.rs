@@ -1,0 +1,110 @@
+//! Fuzzing: each target of `fuzz/`, for so many runs.
+//!
+//! Ordinary tests run what is kept there through the same code; this looks for
+//! more. It needs a nightly compiler, for its sanitizer and coverage, and
+//! cargo-fuzz, which drives libFuzzer.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Args;
+
+use crate::{
+    command::{self, say},
+    setup,
+};
+
+/// What there is to fuzz, from the one that takes the least time.
+const TARGETS: &[&str] = &["walk", "decode", "journey"];
+
+/// Longest input, bytes: some dozen events, or twice a record.
+const MAX_LEN: u32 = 512;
+
+/// More memory than this is a finding, MiB.
+const MAX_MEMORY: u32 = 1024;
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Only this one
+    #[arg(value_parser = clap::builder::PossibleValuesParser::new(TARGETS))]
+    target: Option<String>,
+    /// Inputs to make up for each target
+    #[arg(long, default_value_t = 1_000_000)]
+    runs: u64,
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    setup::bpf()?;
+    setup::fuzzer()?;
+    let chosen = options.target.as_deref();
+    let targets = TARGETS
+        .iter()
+        .copied()
+        .filter(|target| chosen.is_none_or(|chosen| chosen == *target));
+    for target in targets {
+        fuzz(target, options.runs)?;
+    }
+    Ok(())
+}
+
+fn fuzz(target: &str, runs: u64) -> Result<()> {
+    let folder = folder();
+    // What is made up goes to the first folder, the others are only read.
+    let made_up = folder.join("target").join("corpus").join(target);
+    fs::create_dir_all(&made_up)?;
+    let before = findings(target);
+    let mut cargo = setup::nightly_cargo();
+    cargo
+        .args(["fuzz", "run", "--sanitizer", setup::sanitizer()?])
+        .arg("--fuzz-dir")
+        .arg(&folder)
+        .arg(target)
+        .arg(&made_up)
+        .arg(folder.join("corpus").join(target));
+    let found = folder.join("found").join(target);
+    if found.is_dir() {
+        cargo.arg(found);
+    }
+    cargo
+        .arg("--")
+        .arg(format!("-runs={runs}"))
+        .arg(format!("-max_len={MAX_LEN}"))
+        .arg(format!("-rss_limit_mb={MAX_MEMORY}"))
+        .arg("-print_final_stats=1")
+        // Where memory was allocated is of use only once something is found.
+        .env(
+            "ASAN_OPTIONS",
+            "detect_odr_violation=0:malloc_context_size=0",
+        );
+    let ran = command::run_shown(&mut cargo);
+    let new: Vec<PathBuf> = findings(target)
+        .into_iter()
+        .filter(|path| !before.contains(path))
+        .collect();
+    if let Some(input) = new.first() {
+        ensure!(
+            ran.is_ok(),
+            "`{target}` does not bear {}: what is wrong stands above; once it is mended, keep \
+             that file in fuzz/found/{target}",
+            input.display()
+        );
+    }
+    ran.with_context(|| format!("`{target}` could not be fuzzed to the end"))?;
+    say(format!("`{target}` bore {runs} inputs"));
+    Ok(())
+}
+
+/// Where targets and their inputs are.
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz")
+}
+
+/// The inputs that broke a target.
+fn findings(target: &str) -> Vec<PathBuf> {
+    let folder = folder().join("artifacts").join(target);
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).collect()
+}
