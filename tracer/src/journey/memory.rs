@@ -174,10 +174,12 @@ impl Memory {
         track.is_first && stream.is_some_and(|stream| stream.is_acked(track.range, id))
     }
 
-    /// Whether any of these bytes were acknowledged already.
-    pub(super) fn is_known_to_have_come(&self, key: &StreamKey, range: Range) -> bool {
+    /// Whether these bytes are known to be on their way for the first time: they
+    /// follow on what was seen before. What a stream begins with, in memory, may
+    /// have been sent before that.
+    pub(super) fn is_first(&self, key: &StreamKey, range: Range) -> bool {
         let stream = self.streams.get(key);
-        stream.is_some_and(|stream| stream.is_acked_from(range.start))
+        stream.is_some_and(|stream| stream.is_new(range.start))
     }
 
     /// The last track before that carried any of these bytes.

@@ -15,6 +15,8 @@ pub(super) struct Stream {
     last: (u32, i64),
     /// Up to where the receiver has acknowledged.
     acked: i64,
+    /// Up to where bytes were seen.
+    seen: i64,
     /// No track is longer.
     longest: i64,
     tracks: BTreeMap<(i64, u64), i64>,
@@ -28,6 +30,7 @@ impl Stream {
         Self {
             last: (seq, 0),
             acked: i64::MIN,
+            seen: i64::MIN,
             longest: 0,
             tracks: BTreeMap::new(),
             last_found: None,
@@ -56,9 +59,9 @@ impl Stream {
         self.acked = self.acked.max(self.unwrap(ack));
     }
 
-    /// Whether the byte at `start` was acknowledged.
-    pub(super) const fn is_acked_from(&self, start: i64) -> bool {
-        self.acked > start
+    /// Whether bytes from `start` on were never seen nor acknowledged before.
+    pub(super) fn is_new(&self, start: i64) -> bool {
+        start >= self.seen.max(self.acked)
     }
 
     /// Whether all of a track's bytes were acknowledged and no other that is
@@ -69,6 +72,7 @@ impl Stream {
 
     pub(super) fn insert(&mut self, range: Range, track: u64) {
         self.longest = self.longest.max(range.len().min(MAX_PACKET));
+        self.seen = self.seen.max(range.end);
         self.tracks.insert((range.start, track), range.end);
         self.last_found = None;
     }

@@ -19,6 +19,9 @@ const SETTLE: i64 = 100_000_000;
 /// From pod to pod across two nodes, over an overlay.
 pub(super) const USUAL_STEPS: usize = 8;
 
+/// A time at which nothing is due: what was not scheduled yet.
+const UNSCHEDULED: i64 = i64::MAX;
+
 /// What was seen of a journey at one observation point. Outlives the
 /// journey's step.
 #[derive(Clone, Debug)]
@@ -42,8 +45,7 @@ pub(super) struct Track {
     pub(super) packet: Packet,
     /// What it covers.
     pub(super) range: Range,
-    /// Whether no other transmission of its bytes, nor an acknowledgement of
-    /// them, was seen before.
+    /// Whether no other transmission of its bytes can have come before.
     pub(super) is_first: bool,
     /// When it was last heard of, Unix time, ns.
     pub(super) last: i64,
@@ -67,7 +69,7 @@ impl Track {
             range,
             is_first: true,
             last: i64::MIN,
-            scheduled: i64::MAX,
+            scheduled: UNSCHEDULED,
             journey: Some(Box::new(journey)),
             skbs: SmallVec::new(),
             arrived: Ranges::default(),
@@ -163,7 +165,7 @@ impl Track {
             Closed::Known => SETTLE.min(limits.hold),
             _ => limits.hold,
         };
-        self.last.saturating_add(wait)
+        self.last.saturating_add(wait).min(UNSCHEDULED - 1)
     }
 
     /// Adds what a hop showed of this journey.

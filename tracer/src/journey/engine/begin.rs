@@ -35,7 +35,7 @@ impl Engine {
             packet.len = packet.len.saturating_sub(old_len) + tcp.payload_len;
             let stream = StreamKey::of(observed, tcp);
             retransmits = self.memory.before(&stream, part);
-            is_first = retransmits.is_none() && !self.memory.is_known_to_have_come(&stream, part);
+            is_first = self.memory.is_first(&stream, part);
         }
         let (asks, answers) = self.exchange(id, node, &packet);
         let journey = Journey {
