@@ -179,7 +179,14 @@ pub(super) fn lost(
     let (scene, journey) = (case.scene, case.journey);
     let silent = matches!(journey.closed, Closed::Silence) && journey.start() >= scene.since;
     let all_seen = scene.nodes.iter().all(|hello| hello.drops.is_some());
-    if !silent || !all_seen || case.hops_lost || case.drops_lost || fates.drop.is_some() {
+    // Of identical packets it is known how many vanished, not which.
+    if journey.ambiguous
+        || !silent
+        || !all_seen
+        || case.hops_lost
+        || case.drops_lost
+        || fates.drop.is_some()
+    {
         return None;
     }
     let next =

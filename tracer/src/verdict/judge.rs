@@ -320,6 +320,10 @@ impl Case<'_> {
                 Some("before-start"),
                 "unknown: on its way before all points were observed",
             ),
+            Closed::Silence if journey.ambiguous => (
+                Some("ambiguous"),
+                "unknown: not seen to arrive, but an identical packet was on its way",
+            ),
             Closed::End => (
                 Some("still-open"),
                 "unknown: still on its way when the follow ended",

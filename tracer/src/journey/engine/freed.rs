@@ -41,7 +41,7 @@ impl Engine {
             facts: freed.facts.clone(),
             part: part.within(whole),
         };
-        let (mut joined, mut late) = (false, false);
+        let (mut joined, mut late, mut mistaken) = (false, false, false);
         let mut rest: Parts = smallvec![range];
         for Owner { id, same_buffer } in owners {
             let mut left = Parts::new();
@@ -53,11 +53,17 @@ impl Engine {
                 };
                 joined |= track.journey.is_some();
                 late |= track.journey.is_none();
+                mistaken |= same_buffer && track.last_node() != Some(node);
                 track.drop(drop(share, track.range, same_buffer), share);
                 self.reschedule(id);
                 left.extend(part.without(share));
             }
             rest = left;
+        }
+        // It never left this node, so what another one saw was not this packet
+        // but one of those that look the same.
+        if mistaken && judgement.class == Class::Loss && packet.stream_data().is_none() {
+            self.mark_all_ambiguous(&candidates);
         }
         // What was put together from fragments is dropped with all of them.
         if !joined && !late && packet.fragment.is_none() {
@@ -122,12 +128,7 @@ impl Engine {
             .map(|(.., id)| *id)
             .collect();
         if packet.stream_data().is_none() && alike.len() > 1 && alike.len() == ranked.len() {
-            for id in alike {
-                let track = self.memory.get_mut(id);
-                if let Some(journey) = track.and_then(|track| track.journey.as_mut()) {
-                    journey.ambiguous = true;
-                }
-            }
+            self.mark_all_ambiguous(&alike);
         }
         ranked
             .into_iter()

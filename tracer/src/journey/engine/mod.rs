@@ -231,8 +231,13 @@ impl Engine {
         if rivals.len() < 2 {
             return;
         }
-        for id in rivals {
-            let track = self.memory.get_mut(id);
+        self.mark_all_ambiguous(&rivals);
+    }
+
+    /// Marks what cannot be told apart, as far as it was not reported yet.
+    fn mark_all_ambiguous(&mut self, ids: &[u64]) {
+        for id in ids {
+            let track = self.memory.get_mut(*id);
             if let Some(journey) = track.and_then(|track| track.journey.as_mut()) {
                 journey.ambiguous = true;
             }
