@@ -16,12 +16,13 @@ use tracer_tests::{
 };
 
 /// The outcomes of a run of the program on `kfree_skb`.
-const FREED: [&str; 6] = [
+const FREED: [&str; 7] = [
     "miss",
     "elsewhere",
     "emitted",
     "ring_full",
     "rate_limited",
+    "sampled_out",
     "unparsed",
 ];
 

@@ -54,7 +54,7 @@ impl<'a> Port<'a> {
 
 fn assert_all_delivered(seen: &Seen, count: usize, hops: usize) {
     assert_eq!((seen.unparsed, seen.malformed), (0, 0));
-    assert_eq!(seen.journeys.len(), count);
+    assert_eq!(seen.journeys.len(), count, "{:#?}", seen.journeys);
     for journey in &seen.journeys {
         assert!(delivered(journey), "{journey:#}");
         assert_eq!(journey["hops"].as_array().map(Vec::len), Some(hops));

@@ -47,14 +47,16 @@ pub(super) struct Memory {
 struct Twins {
     /// Of their content.
     hash: u64,
+    /// Those of which it is not known what became of them.
     open: Ids,
-    reported: Ids,
+    /// The others.
+    settled: Ids,
 }
 
 impl Twins {
     /// Whether they are those of a packet.
     fn are(&self, packet: &Packet, tracks: &HashMap<u64, Box<Track>>) -> bool {
-        let mut ids = self.open.iter().chain(self.reported.iter());
+        let mut ids = self.open.iter().chain(self.settled.iter());
         let track = ids.next().and_then(|id| tracks.get(&id));
         track.is_some_and(|track| Content(&track.packet) == Content(packet))
     }
@@ -99,8 +101,8 @@ impl Memory {
             .find(hash, |twins| twins.are(packet, &self.tracks));
         let ids = twins.map_or_else(Candidates::new, |twins| {
             let open = twins.open.iter().take(RIVALS);
-            let reported = twins.reported.iter().rev().take(RIVALS);
-            open.chain(reported).collect()
+            let settled = twins.settled.iter().rev().take(RIVALS);
+            open.chain(settled).collect()
         });
         (Range::WHOLE, ids)
     }
@@ -206,7 +208,7 @@ impl Memory {
                     place.insert(Twins {
                         hash,
                         open: Ids::one(id),
-                        reported: Ids::default(),
+                        settled: Ids::default(),
                     });
                 }
             }
@@ -223,8 +225,15 @@ impl Memory {
         self.tracks.insert(id, Box::new(track));
     }
 
-    /// Notes that a track was reported: others of its content come first.
-    pub(super) fn reported(&mut self, id: u64) {
+    /// Notes that it is known what became of a track, or that it was reported: others
+    /// of its content come first.
+    pub(super) fn settled(&mut self, id: u64) {
+        let Some(track) = self.tracks.get_mut(&id) else {
+            return;
+        };
+        if std::mem::replace(&mut track.settled, true) {
+            return;
+        }
         let Some(track) = self.tracks.get(&id) else {
             return;
         };
@@ -237,7 +246,7 @@ impl Memory {
             .find_mut(hash, |twins| twins.are(&track.packet, &self.tracks));
         if let Some(twins) = twins {
             twins.open.remove(id);
-            twins.reported.push(id);
+            twins.settled.push(id);
         }
     }
 
@@ -258,8 +267,8 @@ impl Memory {
                 .contents
                 .find_entry(hash, |twins| twins.are(&track.packet, &self.tracks));
             if let Ok(mut twins) = twins {
-                twins.get_mut().reported.remove(id);
-                if twins.get().open.is_empty() && twins.get().reported.is_empty() {
+                twins.get_mut().settled.remove(id);
+                if twins.get().open.is_empty() && twins.get().settled.is_empty() {
                     twins.remove();
                 }
             }

@@ -47,6 +47,9 @@ pub(super) struct Track {
     pub(super) range: Range,
     /// Whether no other transmission of its bytes can have come before.
     pub(super) is_first: bool,
+    /// Whether others of its content come first: it was reported, or what
+    /// became of it is known.
+    pub(super) settled: bool,
     /// When it was last heard of, Unix time, ns.
     pub(super) last: i64,
     /// When it is to be seen whether it is to be closed: not later than that.
@@ -68,6 +71,7 @@ impl Track {
             packet: journey.packet.clone(),
             range,
             is_first: true,
+            settled: false,
             last: i64::MIN,
             scheduled: UNSCHEDULED,
             journey: Some(Box::new(journey)),

@@ -46,7 +46,7 @@ use std::{
 use smallvec::{SmallVec, smallvec};
 
 use super::{
-    Journey, Scene,
+    Closed, Journey, Scene,
     arrival::arrives,
     identity::stamp,
     memory::{Candidates, Memory},
@@ -179,7 +179,7 @@ impl Engine {
                 (track.stamp() == stamp).then(|| Rank {
                     other: owner != Some(*id),
                     reported: track.journey.is_none(),
-                    gone: !track.is_there(part),
+                    gone: track.settled || !track.is_there(part),
                     id: *id,
                 })
             })
@@ -260,6 +260,9 @@ impl Engine {
         // Anything else only puts it off.
         if was_open && arrives(scene, node, hop) {
             track.arrived.insert(share);
+            if track.why() == Closed::Known {
+                self.memory.settled(id);
+            }
             self.reschedule(id);
         }
         was_open
@@ -278,7 +281,7 @@ struct Rank {
     /// Another one was in this sk_buff last.
     other: bool,
     reported: bool,
-    /// A kernel dropped it.
+    /// What became of it is known.
     gone: bool,
     id: u64,
 }

@@ -112,7 +112,7 @@ impl Engine {
             .saturating_add(self.limits.hold);
         self.reported.push(Reverse((until, id)));
         self.idle_until = self.idle_until.min(until);
-        self.memory.reported(id);
+        self.memory.settled(id);
         journey.acked = self.memory.is_acked(id);
         journey.closed = why;
         journey.drops.sort_by_key(|drop| drop.time);
