@@ -66,6 +66,12 @@ impl Scene {
         one == other || (!a.is_empty() && a == b)
     }
 
+    /// Whether all agents are known to.
+    #[must_use]
+    pub fn is_one_clock(&self) -> bool {
+        (1..self.nodes.len()).all(|node| self.one_clock(0, node))
+    }
+
     /// The agent of the node with this name.
     #[must_use]
     pub fn agent(&self, node: &str) -> Option<&Hello> {

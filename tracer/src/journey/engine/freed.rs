@@ -41,7 +41,7 @@ impl Engine {
             facts: freed.facts.clone(),
             part: part.within(whole),
         };
-        let (mut joined, mut late, mut mistaken) = (false, false, false);
+        let (mut joined, mut late) = (false, false);
         let mut rest: Parts = smallvec![range];
         for Owner { id, same_buffer } in owners {
             let mut left = Parts::new();
@@ -53,17 +53,11 @@ impl Engine {
                 };
                 joined |= track.journey.is_some();
                 late |= track.journey.is_none();
-                mistaken |= same_buffer && track.last_node() != Some(node);
                 track.drop(drop(share, track.range, same_buffer), share);
                 self.reschedule(id);
                 left.extend(part.without(share));
             }
             rest = left;
-        }
-        // It never left this node, so what another one saw was not this packet
-        // but one of those that look the same.
-        if mistaken && judgement.class == Class::Loss && packet.stream_data().is_none() {
-            self.mark_all_ambiguous(&candidates);
         }
         // What was put together from fragments is dropped with all of them.
         if !joined && !late && packet.fragment.is_none() {
@@ -160,5 +154,10 @@ fn begins(scene: &Scene, node: usize, freed: &Freed, judgement: Judgement) -> bo
             .is_some_and(|packet| is_at_home(scene, node, packet.src)),
         Some(Scope::Receiver) | None => false,
     };
-    judgement.class == Class::Loss && way_out
+    let owner = freed
+        .packet
+        .as_ref()
+        .and_then(|packet| scene.owners.get(&packet.dst));
+    let at_its_end = owner.is_some_and(|owner| freed.netns.as_deref() == Some(&*owner.name));
+    judgement.class == Class::Loss && way_out && !at_its_end
 }

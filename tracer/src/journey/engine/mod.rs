@@ -176,8 +176,14 @@ impl Engine {
             .filter_map(|id| {
                 let track = self.memory.get(*id)?;
                 let part = track.open_at(node, hop, range)?;
-                (track.stamp() == stamp).then(|| Rank {
-                    other: owner != Some(*id),
+                let other = owner != Some(*id);
+                // What was dropped, or silent for so long, does not go on: this
+                // is another packet that looks the same.
+                let over = track.journey.is_none()
+                    && (!track.is_there(part)
+                        || time > track.last.saturating_add(self.limits.hold));
+                (track.stamp() == stamp && !(other && over)).then(|| Rank {
+                    other,
                     reported: track.journey.is_none(),
                     gone: track.settled || !track.is_there(part),
                     id: *id,
@@ -202,8 +208,16 @@ impl Engine {
             }
             rest = left;
         }
+        // Where clocks differ, one may have been seen to arrive before it was seen
+        // to leave, and have been taken for the one before.
+        let alike =
+            !candidates.is_empty() && hop.packet.stream_data().is_none() && !scene.is_one_clock();
         for part in rest {
             let id = self.begin(scene, (node, time), &hop.packet, part, range);
+            if alike {
+                self.mark_all_ambiguous(candidates);
+                self.mark_all_ambiguous(&[id]);
+            }
             joined |= self.add(scene, (node, time), hop, id, part);
         }
         joined
