@@ -37,7 +37,7 @@ impl Engine {
             retransmits = self.memory.before(&stream, part);
             is_first = self.memory.is_first(&stream, part);
         }
-        let (asks, answers) = self.exchange(id, node, &packet);
+        let (asks, answers) = self.exchange(id, (node, time), &packet);
         let journey = Journey {
             id,
             conversation: conversation(&packet),
@@ -64,7 +64,12 @@ impl Engine {
 
     /// Whether a new journey asks what every receiver answers, and which one it
     /// answers or refuses; notes it there.
-    fn exchange(&mut self, id: u64, node: usize, packet: &Packet) -> (bool, Option<u64>) {
+    fn exchange(
+        &mut self,
+        id: u64,
+        (node, time): (usize, i64),
+        packet: &Packet,
+    ) -> (bool, Option<u64>) {
         if let Transport::Tcp(tcp) = &packet.transport
             && tcp.flags.has(Flags::ACK)
             && !tcp.flags.has(Flags::RST)
@@ -80,14 +85,14 @@ impl Engine {
                 from: packet.src,
                 icmp: Some((error.kind, error.code)),
             };
-            self.refuse(refused, refusal);
+            self.refuse(refused, refusal, time);
             return (false, refused);
         }
         match part(packet) {
             Some(Part::Asks(question)) => (question.is_due_an_answer(), None),
             Some(Part::Answers(question)) => {
                 let asker = self.memory.asker(&question);
-                if let Some(journey) = self.open_journey(asker) {
+                if let Some(journey) = self.open_journey(asker, time) {
                     journey.answered_by.get_or_insert(id);
                 }
                 asker.into_iter().for_each(|asker| self.reschedule(asker));
@@ -100,7 +105,7 @@ impl Engine {
                     from: packet.src,
                     icmp: None,
                 };
-                self.refuse(asker, refusal);
+                self.refuse(asker, refusal, time);
                 (false, asker)
             }
             None => (false, None),
@@ -128,8 +133,8 @@ impl Engine {
             .copied()
     }
 
-    fn refuse(&mut self, refused: Option<u64>, refusal: Refusal) {
-        if let Some(journey) = self.open_journey(refused)
+    fn refuse(&mut self, refused: Option<u64>, refusal: Refusal, time: i64) {
+        if let Some(journey) = self.open_journey(refused, time)
             && journey.answered_by.is_none()
         {
             journey.refusal.get_or_insert(refusal);
@@ -137,7 +142,11 @@ impl Engine {
         refused.into_iter().for_each(|id| self.reschedule(id));
     }
 
-    fn open_journey(&mut self, id: Option<u64>) -> Option<&mut Journey> {
-        self.memory.get_mut(id?)?.journey.as_deref_mut()
+    /// A journey of which something is heard at `time`, if it is open: what
+    /// belongs to that follows, as the drop follows its ICMP error.
+    fn open_journey(&mut self, id: Option<u64>, time: i64) -> Option<&mut Journey> {
+        let track = self.memory.get_mut(id?)?;
+        track.last = track.last.max(time);
+        track.journey.as_deref_mut()
     }
 }
