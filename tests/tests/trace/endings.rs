@@ -99,7 +99,7 @@ impl Drop for Small {
 #[test]
 fn a_full_disk_ends_it_and_keeps_what_is_there() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;
-    let disk = Small::new(&lab, 64 << 10)?;
+    let disk = Small::new(&lab, 1 << 20)?;
     let file = disk.0.join("full.arrows").display().to_string();
     let args = ["follow", "-o", "json", "-w", &file];
     let mut recorder = Recorder::start(&lab, "full", &[0, 1], &args)?;

@@ -124,6 +124,9 @@ impl Core {
             let made = unix(report.time, offset);
             self.ledger.report(stream, report, made);
         }
+        if batch.watermark == u64::MAX {
+            self.ledger.end(stream);
+        }
         self.advance();
     }
 

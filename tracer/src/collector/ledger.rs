@@ -75,6 +75,8 @@ pub(super) struct Ledger {
 struct Entry {
     report: Report,
     time: i64,
+    /// Whether it sends no more, so that it has nothing to tell any more.
+    ended: bool,
 }
 
 impl Ledger {
@@ -95,6 +97,7 @@ impl Ledger {
                 ..Report::default()
             },
             time: now,
+            ended: false,
         };
         Self {
             streams: vec![entry; streams],
@@ -117,7 +120,11 @@ impl Ledger {
     /// Takes what a stream had reported at `now`, Unix time, before anything of
     /// it came: what was lost until then is no loss of these hops.
     pub(super) fn begin(&mut self, stream: usize, report: Report, now: i64) {
-        self.streams[stream] = Entry { report, time: now };
+        self.streams[stream] = Entry {
+            report,
+            time: now,
+            ended: false,
+        };
     }
 
     /// Takes a stream's report, made at `now`, Unix time.
@@ -139,7 +146,8 @@ impl Ledger {
             self.unequal.get_or_insert(entry.time);
         }
         let health = report.health.take();
-        *entry = Entry { report, time: now };
+        entry.report = report;
+        entry.time = now;
         let sample = |entry: &Entry| entry.report.sample;
         let equal = self
             .streams
@@ -176,8 +184,13 @@ impl Ledger {
 
     /// Until when all streams have told of their losses, Unix time, ns.
     pub(super) fn reported(&self) -> i64 {
-        let times = self.streams.iter().map(|entry| entry.time);
-        times.min().unwrap_or(i64::MAX)
+        let running = self.streams.iter().filter(|entry| !entry.ended);
+        running.map(|entry| entry.time).min().unwrap_or(i64::MAX)
+    }
+
+    /// Takes note that a stream sends no more.
+    pub(super) fn end(&mut self, stream: usize) {
+        self.streams[stream].ended = true;
     }
 
     /// Whether hops were lost between `from` and `to`.

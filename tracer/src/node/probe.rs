@@ -41,6 +41,8 @@ pub(super) struct Probe {
     config: Config,
     /// Those of the programs that some interface needed.
     loaded: Vec<&'static str>,
+    /// Points that had lost their program when that was looked at last.
+    gone: Vec<usize>,
     points: StdHashMap<(u32, Direction), usize>,
     /// The interfaces' names, by index.
     names: StdHashMap<u32, String>,
@@ -64,6 +66,7 @@ impl Probe {
             events: RingBuf::try_from(events).map_err(|source| NodeError::map(&source))?,
             config: filter::config(budget, EXPLAIN_MISSES),
             loaded: Vec::new(),
+            gone: Vec::new(),
             points: StdHashMap::new(),
             names: StdHashMap::new(),
             malformed: 0,
@@ -114,6 +117,10 @@ impl Probe {
     /// The points whose program is not there any more: their interface has
     /// gone or was made anew, or somebody has detached it.
     fn gone(&mut self) -> Vec<usize> {
+        // What this program has detached itself saw all until then.
+        if self.loaded.is_empty() {
+            return self.gone.clone();
+        }
         let loaded = self.loaded.iter();
         let own: Vec<u32> = loaded
             .filter_map(|name| classifier(&mut self.ebpf, name).info().ok())
@@ -128,6 +135,7 @@ impl Probe {
         });
         let mut gone: Vec<usize> = points.map(|(_, point)| *point).collect();
         gone.sort_unstable();
+        self.gone.clone_from(&gone);
         gone
     }
 
