@@ -11,6 +11,7 @@ use std::io::{self, Read};
 
 use arrow_buffer::Buffer;
 use arrow_ipc::{Message, MessageHeader, RecordBatch, root_as_message};
+use arrow_schema::{DataType, Schema};
 
 /// Before each message's length.
 const CONTINUATION: [u8; 4] = [0xff; 4];
@@ -21,6 +22,9 @@ const MAX_METADATA: u32 = 1 << 28;
 const MAX_BODY: i64 = 1 << 30;
 /// Before each packed buffer: how long it is unpacked, little endian.
 const PREFIX: usize = 8;
+/// Every part of a message begins at a multiple of so many bytes: what reads
+/// numbers in place relies on it.
+const ALIGNMENT: usize = 8;
 /// Says that a buffer is not packed.
 const NOT_PACKED: i64 = -1;
 
@@ -36,11 +40,48 @@ pub(super) enum Next {
     Damage(String),
 }
 
-/// Reads a message.
+/// How wide what is in each buffer of a table is, in bytes; 1 for bits and text.
+#[derive(Debug, Default)]
+pub(super) struct Layout(Vec<usize>);
+
+/// What a dictionary has: strings.
+const STRINGS: [usize; 3] = [1, OFFSET, 1];
+/// Where a string or list begins in what it is in.
+const OFFSET: usize = size_of::<i32>();
+
+impl Layout {
+    /// That of a schema's rows; `None` if it has types that no trace has.
+    pub(super) fn of(schema: &Schema) -> Option<Self> {
+        let mut widths = Vec::new();
+        for field in schema.fields() {
+            add(field.data_type(), &mut widths)?;
+        }
+        Some(Self(widths))
+    }
+}
+
+/// Adds the buffers of a column: which rows are null, and the values.
+fn add(kind: &DataType, widths: &mut Vec<usize>) -> Option<()> {
+    match kind {
+        DataType::Utf8 => widths.extend(STRINGS),
+        DataType::Boolean | DataType::FixedSizeBinary(_) => widths.extend([1, 1]),
+        DataType::Dictionary(keys, values) if **values == DataType::Utf8 => {
+            widths.extend([1, keys.primitive_width()?]);
+        }
+        DataType::List(item) => {
+            widths.extend([1, OFFSET]);
+            add(item.data_type(), widths)?;
+        }
+        other => widths.extend([1, other.primitive_width()?]),
+    }
+    Some(())
+}
+
+/// Reads a message of a stream whose rows have this layout.
 ///
 /// # Errors
 /// Those of reading.
-pub(super) fn read(input: &mut impl Read) -> io::Result<Next> {
+pub(super) fn read(input: &mut impl Read, layout: &Layout) -> io::Result<Next> {
     let mut bytes = Vec::new();
     if !fill(input, &mut bytes, 8)? {
         return Ok(Next::Cut);
@@ -53,8 +94,10 @@ pub(super) fn read(input: &mut impl Read) -> io::Result<Next> {
     if metadata == 0 {
         return Ok(Next::End);
     }
-    if metadata > MAX_METADATA {
-        return Ok(Next::Damage("a message is too long".to_owned()));
+    if metadata > MAX_METADATA || !(metadata as usize).is_multiple_of(ALIGNMENT) {
+        return Ok(Next::Damage(
+            "a message has no length that it can have".to_owned(),
+        ));
     }
     if !fill(input, &mut bytes, u64::from(metadata))? {
         return Ok(Next::Cut);
@@ -72,7 +115,7 @@ pub(super) fn read(input: &mut impl Read) -> io::Result<Next> {
     }
     let (metadata, body) = bytes.split_at(begin);
     let message = root_as_message(&metadata[8..]);
-    if !message.is_ok_and(|message| is_sound(&message, body)) {
+    if !message.is_ok_and(|message| is_sound(&message, body, layout)) {
         return Ok(Next::Damage("rows are not where they should be".to_owned()));
     }
     Ok(Next::Message(Buffer::from_vec(bytes)))
@@ -84,40 +127,53 @@ fn fill(input: &mut impl Read, bytes: &mut Vec<u8>, count: u64) -> io::Result<bo
     Ok(input.take(count).read_to_end(bytes)? as u64 == count)
 }
 
-/// Whether each buffer of rows is inside of the body, and unpacks to what
-/// memory takes.
-fn is_sound(message: &Message<'_>, body: &[u8]) -> bool {
-    let rows = match message.header_type() {
-        MessageHeader::RecordBatch => message.header_as_record_batch(),
-        MessageHeader::DictionaryBatch => message
-            .header_as_dictionary_batch()
-            .and_then(|dictionary| dictionary.data()),
+/// Whether each buffer of rows is inside of the body, holds whole values, and
+/// unpacks to what memory takes.
+fn is_sound(message: &Message<'_>, body: &[u8], layout: &Layout) -> bool {
+    let (rows, widths) = match message.header_type() {
+        MessageHeader::RecordBatch => (message.header_as_record_batch(), &*layout.0),
+        MessageHeader::DictionaryBatch => {
+            let dictionary = message.header_as_dictionary_batch();
+            let rows = dictionary.and_then(|dictionary| dictionary.data());
+            (rows, STRINGS.as_slice())
+        }
         MessageHeader::Schema => return true,
-        _ => None,
+        _ => (None, &[][..]),
     };
-    rows.is_some_and(|rows| unpacked(&rows, body).is_some_and(|bytes| bytes <= MAX_BODY))
+    let bytes = rows.and_then(|rows| unpacked(&rows, body, widths));
+    bytes.is_some_and(|bytes| bytes <= MAX_BODY)
 }
 
 /// How many bytes all buffers have, unpacked.
-fn unpacked(rows: &RecordBatch<'_>, body: &[u8]) -> Option<i64> {
+fn unpacked(rows: &RecordBatch<'_>, body: &[u8], widths: &[usize]) -> Option<i64> {
     if !(0..=MAX_BODY).contains(&rows.length()) {
         return None;
     }
     let packed = rows.compression().is_some();
+    let buffers = rows.buffers()?;
+    if buffers.len() != widths.len() {
+        return None;
+    }
     let mut sum = 0_i64;
-    for buffer in rows.buffers()? {
+    for (buffer, width) in buffers.iter().zip(widths) {
         let offset = usize::try_from(buffer.offset()).ok()?;
         let len = usize::try_from(buffer.length()).ok()?;
+        if !offset.is_multiple_of(ALIGNMENT) {
+            return None;
+        }
         let bytes = body.get(offset..offset.checked_add(len)?)?;
         let unpacked = match bytes.first_chunk::<PREFIX>() {
             Some(prefix) if packed => match i64::from_le_bytes(*prefix) {
-                NOT_PACKED => buffer.length(),
+                NOT_PACKED => buffer.length() - PREFIX as i64,
                 len => len,
             },
             _ if packed && len > 0 => return None,
             _ => buffer.length(),
         };
-        sum = sum.checked_add(u64::try_from(unpacked).ok()?.cast_signed())?;
+        if !usize::try_from(unpacked).ok()?.is_multiple_of(*width) {
+            return None;
+        }
+        sum = sum.checked_add(unpacked)?;
     }
     Some(sum)
 }

@@ -16,7 +16,7 @@ use super::{
     decode::Unreadable,
     error::TraceError,
     head::{HEAD_KEY, Head, SCHEMA_KEY},
-    message::{self, Next},
+    message::{self, Layout, Next},
     table::{Record, SCHEMA, Table},
 };
 use crate::link::{Batch, Report};
@@ -55,6 +55,7 @@ pub struct Reader<R = BufReader<File>> {
     input: R,
     decoder: StreamDecoder,
     head: Head,
+    layout: Layout,
     /// Bytes that were read.
     at: u64,
     /// Events that were read and not taken yet.
@@ -96,7 +97,7 @@ impl<R: Read> Reader<R> {
         if count == 0 {
             return Err(TraceError::Empty { path });
         }
-        let next = message::read(&mut first.as_slice().chain(&mut input));
+        let next = message::read(&mut first.as_slice().chain(&mut input), &Layout::default());
         let message = match next {
             Ok(Next::Message(message)) => message,
             Ok(Next::Cut) if first == [0xff] => return Err(TraceError::Beheaded { path }),
@@ -105,12 +106,13 @@ impl<R: Read> Reader<R> {
             }
             Err(source) => return Err(TraceError::Read { path, source }),
         };
-        let head = head(&path, &message)?;
+        let (head, layout) = head(&path, &message)?;
         let mut reader = Self {
             path,
             input,
             decoder: StreamDecoder::new(),
             head,
+            layout,
             at: 0,
             ready: VecDeque::new(),
             open: Batch::default(),
@@ -151,7 +153,7 @@ impl<R: Read> Reader<R> {
             if self.done {
                 return Ok(None);
             }
-            match message::read(&mut self.input) {
+            match message::read(&mut self.input, &self.layout) {
                 Ok(Next::Message(message)) => {
                     if let Some(rows) = self.decode(message)? {
                         self.take(&rows)?;
@@ -271,25 +273,30 @@ impl<R: Read> Iterator for Reader<R> {
     }
 }
 
-/// What the first message says the trace is about.
-fn head(path: &Path, message: &[u8]) -> Result<Head, TraceError> {
+/// What the first message says the trace is about, and how its rows are laid
+/// out.
+fn head(path: &Path, message: &[u8]) -> Result<(Head, Layout), TraceError> {
     let path = path.to_owned();
     // The length and what comes before it are no part of the message.
     let schema = message.get(8..).and_then(|message| {
         let schema = root_as_message(message).ok()?.header_as_schema()?;
         try_fb_to_schema(schema).ok()
     });
-    let Some(mut metadata) = schema.map(|schema| schema.metadata) else {
+    let Some(schema) = schema else {
         return Err(TraceError::NotATrace { path });
     };
-    match metadata.remove(SCHEMA_KEY) {
-        Some(schema) if schema == SCHEMA => {}
-        Some(schema) => return Err(TraceError::Version { path, schema }),
+    match schema.metadata.get(SCHEMA_KEY).map(String::as_str) {
+        Some(SCHEMA) => {}
+        Some(schema) => {
+            let schema = schema.to_owned();
+            return Err(TraceError::Version { path, schema });
+        }
         None => return Err(TraceError::NotATrace { path }),
     }
-    let head = metadata.get(HEAD_KEY);
+    let head = schema.metadata.get(HEAD_KEY);
     let head = head.and_then(|head| serde_json::from_str::<Head>(head).ok());
-    head.filter(Head::is_sound).ok_or(TraceError::Damaged {
+    let head = head.filter(Head::is_sound);
+    head.zip(Layout::of(&schema)).ok_or(TraceError::Damaged {
         path,
         at: 0,
         what: "what it is about cannot be read".to_owned(),
