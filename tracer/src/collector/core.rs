@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     journey::{Closed, Engine, Journey, Limits, Owner, Scene},
-    link::{Batch, Hello, Report},
+    link::{Batch, Hello, Packet, Report},
     verdict::{Accounting, Kind, Sums, classify, judge},
     view::View,
 };
@@ -179,7 +179,7 @@ impl Core {
         reported: bool,
         view: &mut impl View,
     ) -> io::Result<()> {
-        if self.count_reached() {
+        if self.count_reached() || is_of_strangers(&self.scene, &journey.packet) {
             return Ok(());
         }
         let witness = Witness {
@@ -284,6 +284,20 @@ impl Core {
             .map(|agent| self.ledger.reports(agent).collect())
             .collect()
     }
+}
+
+/// Whether it is neighbour discovery with somebody who is no party of the
+/// follow. A router asks from its link-local address, which programs let
+/// through; so does a pod beside the followed one.
+fn is_of_strangers(scene: &Scene, packet: &Packet) -> bool {
+    let is_strange = |address: IpAddr| {
+        let IpAddr::V6(v6) = address else {
+            return false;
+        };
+        let mut nodes = scene.nodes.iter();
+        v6.is_unicast_link_local() && !nodes.any(|hello| hello.local.contains(&address))
+    };
+    packet.is_neighbour() && (is_strange(packet.src) || is_strange(packet.dst))
 }
 
 /// An agent's monotonic time as Unix time, ns.
