@@ -14,6 +14,17 @@ pub trait Packet {
     /// one when packet bytes are read directly; a helper call takes any.
     const PLAIN_ONLY: bool = false;
 
+    /// `offset`, as one of which nothing is known.
+    ///
+    /// The verifier follows a program for each value that it can tell from
+    /// another: for each way through the headers before. A reader that can
+    /// read at any offset makes it forget the difference, so that it checks
+    /// what comes next once; others return it as it is.
+    #[inline(always)]
+    fn any(&self, offset: usize) -> usize {
+        offset
+    }
+
     /// The `N` bytes at `offset`, if the packet has them all.
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
 

@@ -150,6 +150,7 @@ pub fn walk<P: Packet + ?Sized>(
     let mut tunnel: Option<Tunnel> = None;
     let mut levels = 0;
     loop {
+        at = packet.any(at);
         let network = match version {
             ETHERNET => {
                 let Some((network, l3)) = ethernet_payload(packet, at)? else {
@@ -325,6 +326,7 @@ fn ipv6<P: Packet + ?Sized>(packet: &P, l3: usize) -> Result<Layers, Unparsed> {
         if P::PLAIN_ONLY {
             return Err(Unparsed::Short);
         }
+        layers.l4 = packet.any(layers.l4);
         let extension: [u8; 8] = packet.read(layers.l4).ok_or(Unparsed::Short)?;
         let len = if layers.proto == FRAGMENT {
             let word = u16::from_be_bytes([extension[2], extension[3]]);

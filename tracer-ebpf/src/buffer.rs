@@ -11,7 +11,7 @@ use tracer_common::{packet::Packet, walk::MAX_OFFSET};
 
 use crate::{
     headers::Bytes,
-    maps::{DROP_LOAD, FRONT, Freed},
+    maps::{self, DROP_LOAD, FRONT, Freed},
 };
 
 /// Loads the field at `offset` of the sk_buff that a program was given.
@@ -125,6 +125,11 @@ impl Headers {
 }
 
 impl Packet for Headers {
+    #[inline(always)]
+    fn any(&self, offset: usize) -> usize {
+        maps::forget(offset)
+    }
+
     #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         let mut bytes = [0; N];

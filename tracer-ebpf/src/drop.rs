@@ -158,12 +158,28 @@ fn look_whole() -> u32 {
     let Some(freed) = maps::freed() else {
         return LOOK_MISS;
     };
-    let packet = Headers::of(freed);
-    match walk(&packet, false, &maps::load().vxlan_ports) {
-        Ok(Some(layers)) => ask(&packet, layers),
+    match walk(&Headers::of(freed), false, &maps::load().vxlan_ports) {
+        Ok(Some(layers)) => {
+            let Some(found) = maps::found() else {
+                return LOOK_MISS;
+            };
+            found.layers.write(layers);
+            ask_whole()
+        }
         Ok(None) => LOOK_MISS,
         Err(_) => LOOK_UNPARSED,
     }
+}
+
+/// As [`ask`], about what [`look_whole`] has found.
+#[inline(never)]
+fn ask_whole() -> u32 {
+    let (Some(freed), Some(found)) = (maps::freed(), maps::found()) else {
+        return LOOK_MISS;
+    };
+    // SAFETY: `look_whole` has written it in this run.
+    let layers = unsafe { found.layers.assume_init_read() };
+    ask(&Headers::of(freed), layers)
 }
 
 /// As [`look_front`], for ARP: without an Ethernet header, nothing in it says

@@ -10,7 +10,7 @@ use core::hint::black_box;
 use aya_ebpf::{bindings::__sk_buff, helpers::generated::bpf_skb_load_bytes};
 use tracer_common::{packet::Packet, walk::MAX_OFFSET};
 
-use crate::headers::Bytes;
+use crate::{headers::Bytes, maps};
 
 /// The linear part.
 #[derive(Clone, Copy)]
@@ -52,6 +52,11 @@ impl Packet for Linear {
 pub(crate) struct Whole(pub(crate) *mut __sk_buff);
 
 impl Packet for Whole {
+    #[inline(always)]
+    fn any(&self, offset: usize) -> usize {
+        maps::forget(offset)
+    }
+
     #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         let mut bytes = [0_u8; N];

@@ -92,10 +92,31 @@ fn try_observe(skb: *mut __sk_buff, egress: bool, ethernet: bool) -> Counter {
 /// As [`look`], for a packet with rare headers or headers in page fragments.
 #[inline(never)]
 fn look_whole(skb: *mut __sk_buff, ethernet: bool) -> u32 {
-    match look(&Whole(skb), ethernet) {
-        Ok(false) => LOOK_MISS,
-        Ok(true) => LOOK_FOUND,
+    match walk(&Whole(skb), ethernet, &maps::load().vxlan_ports) {
+        Ok(Some(layers)) => {
+            let Some(found) = maps::found() else {
+                return LOOK_MISS;
+            };
+            found.layers.write(layers);
+            ask_whole(skb)
+        }
+        Ok(None) => LOOK_MISS,
         Err(_) => LOOK_UNPARSED,
+    }
+}
+
+/// As [`ask`], about what [`look_whole`] has found.
+#[inline(never)]
+fn ask_whole(skb: *mut __sk_buff) -> u32 {
+    let Some(found) = maps::found() else {
+        return LOOK_MISS;
+    };
+    // SAFETY: `look_whole` has written it in this run.
+    let layers = unsafe { found.layers.assume_init_read() };
+    if ask(&Whole(skb), layers) {
+        LOOK_FOUND
+    } else {
+        LOOK_MISS
     }
 }
 
@@ -111,22 +132,26 @@ const LOOK_UNPARSED: u32 = 2;
 /// [`belongs`] once and not for every path that leads there.
 #[inline(always)]
 fn look<P: Packet>(packet: &P, ethernet: bool) -> Result<bool, Unparsed> {
+    let layers = walk(packet, ethernet, &maps::load().vxlan_ports)?;
+    Ok(layers.is_some_and(|layers| ask(packet, layers)))
+}
+
+/// Whether the packet may belong to the follow.
+#[inline(always)]
+fn ask<P: Packet>(packet: &P, layers: Layers) -> bool {
     let Some(config) = maps::config() else {
-        return Ok(false);
-    };
-    let Some(layers) = walk(packet, ethernet, &maps::load().vxlan_ports)? else {
-        return Ok(false);
+        return false;
     };
     let explain = config.flags & EXPLAIN_MISSES != 0;
     let Some(ends) = candidate(packet, &layers, &Current::of(config), explain) else {
-        return Ok(false);
+        return false;
     };
     let Some(found) = maps::found() else {
-        return Ok(false);
+        return false;
     };
     found.layers.write(layers);
     found.ends.write(ends);
-    Ok(true)
+    true
 }
 
 /// Decides about a packet that may belong to the follow.
