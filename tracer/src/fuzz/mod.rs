@@ -1,7 +1,7 @@
 //! What fuzz targets run.
 //!
-//! Whatever a sender writes into a packet, a ring buffer into a record, or
-//! many agents into what they tell, there must be no panic and no unbounded
+//! Whatever a sender writes into a packet, a ring buffer into a record, many
+//! agents into what they tell, or anybody into a trace, there must be no panic and no unbounded
 //! memory, and what is always true must hold. Each function here takes any
 //! bytes and panics if it does not. The targets in `fuzz/` call them with
 //! what libFuzzer makes up; the tests here with what it found before, which
@@ -11,6 +11,7 @@ mod decode;
 mod journey;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod walk;
 
-pub use self::{decode::decode, journey::journey, walk::walk};
+pub use self::{decode::decode, journey::journey, trace::trace, walk::walk};

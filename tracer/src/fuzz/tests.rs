@@ -37,3 +37,8 @@ fn decode_takes_its_corpus() {
 fn journey_takes_its_corpus() {
     assert!(run("journey", super::journey) > 0);
 }
+
+#[test]
+fn trace_takes_its_corpus() {
+    assert!(run("trace", super::trace) > 0);
+}

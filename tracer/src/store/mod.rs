@@ -7,7 +7,7 @@
 //!
 //! **Format.** An Arrow IPC stream (`.arrows`) of one table, compressed, that
 //! pyarrow, DuckDB and others read as it is. A row is a hop, a drop, or the
-//! border of an agent's batch ([`table`]); the schema's metadata tell what holds
+//! border of an agent's batch (`store/table.rs`); the schema's metadata tell what holds
 //! for all rows ([`Head`]): nodes and their points, clocks, cluster objects.
 //! docs/trace.md documents both.
 //!
@@ -28,6 +28,8 @@ mod encode;
 mod error;
 mod head;
 mod message;
+#[cfg(any(test, feature = "fuzz"))]
+mod plain;
 mod reader;
 mod recordings;
 mod table;
@@ -39,6 +41,8 @@ pub(crate) use anonymize::Anonymizer;
 pub use contents::Contents;
 pub use error::{JoinError, RecordError, TraceError};
 pub use head::Head;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use plain::plain;
 pub use reader::{Event, Reader};
 pub use recordings::Recordings;
 pub use table::SCHEMA;

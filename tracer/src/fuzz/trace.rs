@@ -1,0 +1,92 @@
+//! Traces: files that other people send.
+
+use std::{io, path::Path, sync::LazyLock};
+
+use crate::{
+    collector::Core,
+    store::{Event, Reader, TraceError, plain},
+    view::{Json, Text, View},
+};
+
+/// What every trace begins with; input that begins so is one.
+const BEGIN: [u8; 4] = [0xff; 4];
+/// How long a change is: where, 24 bits, little endian, and what is there then.
+const CHANGE: usize = 4;
+
+/// A trace with hops, drops and reports.
+static WHOLE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../tests/fixtures/no-route-4.arrows"
+    );
+    plain(Reader::open(Path::new(path)).expect("a recorded trace"))
+});
+
+/// Reads a trace, and replays it as far as it can be read: `data` is the file,
+/// or how long a sound one shall be, 24 bits, and changes to it.
+///
+/// # Panics
+/// If the reader or anything behind it does, or the reader goes on after an
+/// error.
+pub fn trace(data: &[u8]) {
+    if data.starts_with(&BEGIN) {
+        // What is said is of no interest.
+        let _: Result<(), TraceError> = replay(data, &mut Json::new(io::sink()));
+        return;
+    }
+    let mut file = WHOLE.clone();
+    let (len, changes) = data.split_at(data.len().min(3));
+    file.truncate(number(len));
+    for change in changes.chunks_exact(CHANGE) {
+        if let Some(byte) = file.get_mut(number(&change[..3])) {
+            *byte = change[3];
+        }
+    }
+    let replayed = if data.len().is_multiple_of(2) {
+        replay(&file, &mut Json::new(io::sink()))
+    } else {
+        replay(&file, &mut Text::new(io::sink(), true))
+    };
+    if file == *WHOLE {
+        replayed.expect("it is as it was written");
+    }
+}
+
+fn number(bytes: &[u8]) -> usize {
+    let digits = bytes.iter().rev();
+    digits.fold(0, |number, byte| number << 8 | usize::from(*byte))
+}
+
+/// Shows what can be read of a trace.
+fn replay(file: &[u8], view: &mut impl View) -> Result<(), TraceError> {
+    const SINK: &str = "a sink takes all";
+    let mut reader = Reader::new(Path::new("a trace"), file)?;
+    let mut core = Core::new(reader.head().beginning());
+    let mut broken = Ok(());
+    for event in reader.by_ref() {
+        match event {
+            Ok(Event::Batch { agent, batch }) => {
+                core.take(agent, *batch);
+                core.show(view).expect(SINK);
+            }
+            Ok(Event::State {
+                agent,
+                stream,
+                report,
+                ..
+            }) => {
+                if let Some(report) = report {
+                    core.state(agent, stream, *report);
+                }
+            }
+            Ok(Event::Armed(time)) => core.armed(time),
+            Ok(Event::End(_)) => {}
+            Err(error) => broken = Err(error),
+        }
+    }
+    assert!(reader.next().is_none(), "it goes on after its end");
+    assert!(reader.position() <= file.len() as u64);
+    core.end(view).expect(SINK);
+    core.sum_up(view).expect(SINK);
+    broken
+}

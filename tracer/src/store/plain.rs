@@ -1,0 +1,32 @@
+//! A trace without compression: what is changed in it is changed in its rows,
+//! as fuzzing wants it.
+
+use arrow_ipc::writer::StreamWriter;
+
+use super::{Event, Reader, encode::Rows};
+
+/// Writes what a reader gives anew, without compression, as one batch of rows.
+///
+/// # Panics
+/// If the trace is damaged.
+pub(crate) fn plain(reader: Reader) -> Vec<u8> {
+    let head = reader.head().clone();
+    let mut rows = Rows::new(head.schema(), &head.nodes);
+    for event in reader {
+        match event.expect("a whole trace") {
+            Event::Batch { agent, batch } => rows.batch(agent, &batch),
+            Event::State {
+                agent,
+                stream,
+                watermark,
+                report,
+            } => rows.state(agent, stream, watermark, report.as_deref()),
+            Event::Armed(time) => rows.armed(time),
+            Event::End(time) => rows.end(time),
+        }
+    }
+    let mut stream = StreamWriter::try_new(Vec::new(), &head.schema()).expect("a sound schema");
+    stream.write(&rows.finish()).expect("rows of that schema");
+    stream.finish().expect("memory takes all");
+    stream.into_inner().expect("it is finished")
+}
