@@ -63,10 +63,19 @@ impl Counters {
         self.packets.iter().sum()
     }
 
+    /// What was counted since they were `before`.
+    #[must_use]
+    pub fn since(mut self, before: &Self) -> Self {
+        for (count, before) in self.packets.iter_mut().zip(before.packets) {
+            *count = count.saturating_sub(before);
+        }
+        self
+    }
+
     /// Adds another CPU's, or another point's, counters to these.
     pub fn add(&mut self, other: &Self) {
         for (sum, packets) in self.packets.iter_mut().zip(other.packets) {
-            *sum += packets;
+            *sum = sum.saturating_add(packets);
         }
     }
 }

@@ -65,6 +65,8 @@ pub(super) struct Ledger {
     drops_lost: Losses,
     /// Since when streams take different samples of the packets.
     unequal: Option<i64>,
+    /// What had been counted before anything came.
+    begun: Accounting,
     /// Hops that came.
     pub(super) hops: u64,
     /// Freed packets that came.
@@ -120,6 +122,7 @@ impl Ledger {
     /// Takes what a stream had reported at `now`, Unix time, before anything of
     /// it came: what was lost until then is no loss of these hops.
     pub(super) fn begin(&mut self, stream: usize, report: Report, now: i64) {
+        count(&mut self.begun, &report);
         self.streams[stream] = Entry {
             report,
             time: now,
@@ -220,20 +223,9 @@ impl Ledger {
         streams.iter().find_map(counters)
     }
 
-    /// Packets at all points, by what became of them.
-    pub(super) fn packets(&self) -> Counters {
-        let mut sum = Counters::default();
-        for entry in &self.streams {
-            for (_, counters) in &entry.report.counters {
-                sum.add(counters);
-            }
-        }
-        sum
-    }
-
     /// Packets cut off by the budget.
     pub(super) fn limited(&self) -> u64 {
-        self.packets().get(Counter::RateLimited)
+        self.accounting().packets.get(Counter::RateLimited)
     }
 
     /// The last report of each stream of an agent.
@@ -244,26 +236,37 @@ impl Ledger {
 
     /// The sums; what the engine knows is for the caller to fill in.
     pub(super) fn accounting(&self) -> Accounting {
-        let mut drops = DropAccounting {
-            freed: self.freed,
-            ..DropAccounting::default()
-        };
-        for report in self.streams.iter().filter_map(|entry| entry.report.drops) {
-            drops.counters.add(&report.counters);
-            drops.malformed += report.malformed;
-            drops.missed += report.missed;
+        let mut sums = Accounting::default();
+        for entry in &self.streams {
+            count(&mut sums, &entry.report);
         }
+        let (drops, begun) = (sums.drops, &self.begun);
         Accounting {
-            packets: self.packets(),
-            malformed: self
-                .streams
-                .iter()
-                .map(|entry| entry.report.malformed)
-                .sum(),
+            packets: sums.packets.since(&begun.packets),
+            malformed: sums.malformed.saturating_sub(begun.malformed),
             hops: self.hops,
-            drops,
-            ..Accounting::default()
+            drops: DropAccounting {
+                counters: drops.counters.since(&begun.drops.counters),
+                malformed: drops.malformed.saturating_sub(begun.drops.malformed),
+                missed: drops.missed.saturating_sub(begun.drops.missed),
+                freed: self.freed,
+                ..drops
+            },
+            ..sums
         }
+    }
+}
+
+/// Adds up what a stream has reported.
+fn count(sums: &mut Accounting, report: &Report) {
+    for (_, counters) in &report.counters {
+        sums.packets.add(counters);
+    }
+    sums.malformed = sums.malformed.saturating_add(report.malformed);
+    if let Some(drops) = &report.drops {
+        sums.drops.counters.add(&drops.counters);
+        sums.drops.malformed = sums.drops.malformed.saturating_add(drops.malformed);
+        sums.drops.missed = sums.drops.missed.saturating_add(drops.missed);
     }
 }
 
@@ -343,6 +346,25 @@ mod tests {
             assert!(ledger.hops_lost(time, time), "at {time}");
             assert!(ledger.drops_lost(time, time), "at {time}");
         }
+    }
+
+    #[test]
+    fn what_was_counted_before_the_first_row_is_none_of_this_recording() {
+        let mut ledger = Ledger::new(&[hello(1)], 0);
+        let counted = |packets| {
+            let mut counters = Counters::default();
+            counters.packets[Counter::Emitted as usize] = packets;
+            Report {
+                counters: vec![(0, counters)],
+                ..report(u32::MAX, 3)
+            }
+        };
+        ledger.begin(0, counted(1000), 10);
+        let accounting = ledger.accounting();
+        assert_eq!((accounting.packets.seen(), accounting.malformed), (0, 0));
+        ledger.report(0, counted(1007), 20);
+        let accounting = ledger.accounting();
+        assert_eq!((accounting.packets.seen(), accounting.malformed), (7, 0));
     }
 
     #[test]
