@@ -33,6 +33,7 @@ const TOOLS: &[(&str, &str, &str)] = &[
     ("ethtool", "ethtool", "segmentation on and off"),
     ("nft", "nftables", "drops, rejects and translates"),
     ("iptables-legacy", "iptables", "the same, as it was before"),
+    ("conntrack", "conntrack", "fills the table of connections"),
     ("tc", "iproute2", "limits what a device sends"),
     ("tmux", "tmux", "a terminal for tests of the view"),
 ];

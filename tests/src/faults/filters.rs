@@ -1,8 +1,10 @@
 //! Rules of nftables and iptables, at every hook that a packet passes.
 
-use anyhow::Result;
+use std::fmt::Write as _;
 
-use super::{Fault, Stage, Traffic};
+use anyhow::{Context as _, Result, ensure};
+
+use super::{Beside, Fault, Stage, Traffic};
 use crate::netns::Netns;
 
 /// Where a rule stands.
@@ -104,6 +106,8 @@ pub(super) fn all() -> Vec<Fault> {
         }
     }
     all.push(Fault::new("invalid-state", invalid_state).traffic(Traffic::Stream));
+    // No connection is new to a node that cannot note any.
+    all.push(Fault::new("conntrack-full", conntrack_full).beside(Beside::OnOneNode));
     all
 }
 
@@ -182,4 +186,32 @@ fn invalid_state(stage: &Stage) -> Result<()> {
     // First the rules: they switch connection tracking on, and its settings.
     netns.batch("nft -f -", &rules)?;
     netns.sysctl(&[("netfilter/nf_conntrack_tcp_loose", "0")])
+}
+
+/// More entries than this would take too long to make.
+const MOST_ENTRIES: u32 = 1 << 20;
+
+/// A table of connections that is full of some that are in use: others make no
+/// room. Each namespace has its own; how many fit is the same for all.
+fn conntrack_full(stage: &Stage) -> Result<()> {
+    let netns = &stage.far().netns;
+    // Switches connection tracking on.
+    let rules = "table inet fault { chain fault { \
+                 type filter hook prerouting priority 0; ct state established accept; }; }";
+    netns.batch("nft -f -", rules)?;
+    let most = netns.run("cat /proc/sys/net/netfilter/nf_conntrack_max")?;
+    let most: u32 = most.trim().parse().context("nf_conntrack_max")?;
+    ensure!(
+        (1..=MOST_ENTRIES).contains(&most),
+        "nf_conntrack_max is {most}: this test fills up to {MOST_ENTRIES}"
+    );
+    let mut entries = String::new();
+    for [_, a, b, c] in (0..most).map(u32::to_be_bytes) {
+        writeln!(
+            entries,
+            "-A -s 10.{a}.{b}.{c} -d 198.51.100.1 -p udp --sport 1000 --dport 1000 \
+             -t 600 -u SEEN_REPLY,ASSURED"
+        )?;
+    }
+    netns.batch("conntrack -R -", &entries).map(drop)
 }

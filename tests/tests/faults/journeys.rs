@@ -1,5 +1,5 @@
 //! What `tracer follow` says of each packet that meets a fault, and of those
-//! beside it that do not.
+//! beside it that do not; and that the kernel did what the table says.
 
 use std::time::Instant;
 
@@ -10,7 +10,8 @@ use tracer_tests::program::{LIMIT, Tracer, is};
 use tracer_tests::{Lab, Pod};
 
 use crate::cases::{Case, Running, each, is_at};
-use crate::watch::name;
+use crate::kernel;
+use crate::watch::{Watch, name};
 
 /// Follows the packets between two pods.
 pub(crate) fn follow(lab: &Lab, pods: [&Pod; 2], more: &[&str]) -> Result<Tracer> {
@@ -50,8 +51,10 @@ fn check(case: &Case<'_>) -> Result<()> {
     let recording = fixture.iter().flat_map(|file| ["-w", file]);
     let more: Vec<&str> = hold.into_iter().chain(recording).collect();
     let mut tracer = follow(&stage.lab, [stage.a(), stage.b()], &more)?;
+    let watch = Watch::start(&stage.lab, &[])?;
     let traffic = case.run()?;
     traffic.clean_arrives()?;
+    kernel::check(case, &traffic, watch)?;
 
     let clean = |packet: &Value| packet["dst_port"] == traffic.clean.port();
     for journey in take(&mut beside, traffic.clean_sent, clean)? {
@@ -122,6 +125,12 @@ fn judge(case: &Case<'_>, journey: &Value) -> Result<()> {
     let evidence = verdict["evidence"].to_string();
     if kind == "unanswered" {
         ensure!(evidence.contains("ListenOverflows"), "{journey:#}");
+    }
+    if case.fault.name == "conntrack-full" {
+        ensure!(
+            evidence.contains("connection tracking is full"),
+            "{journey:#}"
+        );
     }
     if ["tc", "xdp"].iter().any(|cause| verdict["cause"] == *cause) {
         let named = format!("{FOREIGN} (program ");

@@ -1,5 +1,6 @@
 //! Which rules of netfilter a packet meets: the base chains at the hooks on
-//! its way. Which rule dropped it is not known, so all of them are told.
+//! its way. Which rule dropped it is not known, so all of them are told; before
+//! them, that connections find no place any more.
 
 use std::{fs, path::Path};
 
@@ -119,9 +120,30 @@ pub(super) fn on(way: &Way<'_>) -> Vec<String> {
         Vec::new()
     };
     chains.sort_by_key(|chain| chain.priority);
-    let mut facts = describe(&chains, way);
+    let mut facts = Vec::from_iter(full());
+    facts.extend(describe(&chains, way));
     facts.extend(legacy(way.v6));
     facts
+}
+
+/// Whether connections that are new find no place. Packets of those are
+/// dropped as by a rule (`net/netfilter/nf_conntrack_core.c`, `nf_conntrack_in`).
+fn full() -> Option<String> {
+    let read = |name| {
+        let path = format!("/proc/sys/net/netfilter/nf_conntrack_{name}");
+        fs::read_to_string(path).ok()?.trim().parse().ok()
+    };
+    describe_full(read("count")?, read("max")?)
+}
+
+fn describe_full(count: u64, max: u64) -> Option<String> {
+    // No limit is written as 0.
+    (max > 0 && count >= max).then(|| {
+        format!(
+            "the table of connection tracking is full ({count} of nf_conntrack_max {max}): \
+             packets of new connections are dropped"
+        )
+    })
 }
 
 fn describe(chains: &[Chain], way: &Way<'_>) -> Vec<String> {
@@ -263,6 +285,14 @@ mod tests {
             in_nftables: true,
         };
         describe(chains, &way)
+    }
+
+    #[test]
+    fn a_full_table_of_connections_is_told() {
+        assert_eq!(describe_full(9, 10), None);
+        assert_eq!(describe_full(9, 0), None);
+        let told = describe_full(10, 10).expect("it is full");
+        assert!(told.contains("(10 of nf_conntrack_max 10)"), "{told}");
     }
 
     #[test]
