@@ -24,7 +24,7 @@ const MAX_BODY: i64 = 1 << 30;
 const PREFIX: usize = 8;
 /// Every part of a message begins at a multiple of so many bytes: what reads
 /// numbers in place relies on it.
-const ALIGNMENT: usize = 8;
+pub(super) const ALIGNMENT: usize = 8;
 /// Says that a buffer is not packed.
 const NOT_PACKED: i64 = -1;
 

@@ -9,11 +9,11 @@ use std::{
 
 use arrow_array::RecordBatch;
 use arrow_ipc::{
-    CompressionType,
+    CompressionType, MetadataVersion,
     writer::{IpcWriteOptions, StreamWriter},
 };
 
-use super::{encode::Rows, error::RecordError, head::Head};
+use super::{encode::Rows, error::RecordError, head::Head, message::ALIGNMENT};
 use crate::link::{Batch, Report};
 
 /// Rows that are written at once, at most (but for the last batch's): enough
@@ -284,8 +284,9 @@ fn piece_path(path: &Path, piece: u32) -> PathBuf {
 
 /// A stream that begins with the schema.
 fn stream(head: &Head) -> StreamWriter<Vec<u8>> {
-    let options = IpcWriteOptions::default()
-        .try_with_compression(Some(CompressionType::ZSTD))
+    // Most columns of few rows are short: what is between them adds up.
+    let options = IpcWriteOptions::try_new(ALIGNMENT, false, MetadataVersion::V5)
+        .and_then(|options| options.try_with_compression(Some(CompressionType::ZSTD)))
         .expect("this build can compress");
     StreamWriter::try_new_with_options(Vec::new(), &head.schema(), options).expect(IN_MEMORY)
 }
