@@ -6,9 +6,9 @@
 
 // Faults, families and seeds, one after the other.
 mod cases;
-// `tracer follow` on each of them.
+// `tracer follow` on each of them, beside `tracer drops`.
 mod journeys;
-// `tracer drops` on each of them: the kernel does what the table says.
+// What `tracer drops` said meanwhile: the kernel does what the table says.
 mod kernel;
 // Faults that come and go; agents and events that are missing.
 mod moments;

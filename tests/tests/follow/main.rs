@@ -3,6 +3,8 @@
 
 // Where every event went, against the kernel's own counts.
 mod accounting;
+// Questions that nobody answers, and why.
+mod answers;
 // The same without a bridge, over IP-in-IP.
 mod calico;
 // Traffic without a fault: everything arrives, everything is seen.

@@ -1,8 +1,11 @@
 //! A replay prints, byte for byte, what the live follow printed.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
-use tracer_tests::faults::{Sender, Stage, Traffic, all};
+use tracer_tests::faults::{Sender, Stage, all};
+use tracer_tests::traffic::Flow;
 use tracer_tests::{Lab, LabSpec};
 
 use crate::{Recorder, keep, mixed_traffic, printed};
@@ -40,7 +43,6 @@ fn faults_rotated_into_many_files() -> Result<()> {
         let mut faults = all().into_iter();
         let fault = faults.find(|fault| fault.name == name).expect("it is one");
         let stage: Stage = fault.stage(false, None)?;
-        fault.make(&stage)?;
         let file = path(&stage.lab, "fault.arrows")?;
         let args = [
             "follow",
@@ -54,10 +56,11 @@ fn faults_rotated_into_many_files() -> Result<()> {
             "1KiB",
         ];
         let recorder = Recorder::between([stage.a(), stage.b()], &stage.lab, name, &[0, 1], &args)?;
-        let mut sender = Sender::new(&stage, fault.traffic)?;
-        let mut clean = Sender::new(&stage, Traffic::datagrams())?;
-        sender.send()?;
-        clean.send()?;
+        // Without any packet there is no proof that the far uplink shows them.
+        let beside = Flow::new(stage.a2(), stage.b2());
+        ensure!(beside.ping(1, Duration::from_millis(2))?.is_complete());
+        fault.make(&stage)?;
+        Sender::new(&stage, fault.traffic)?.send()?;
         let kind = fault_kind(name);
         recorder.wait(|out, _| out.contains(kind))?;
         let live = recorder.end(Signal::SIGINT)?;
