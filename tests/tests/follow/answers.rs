@@ -67,7 +67,10 @@ fn check(ask: impl Fn(&Pod, &Pod, bool) -> Result<()>) -> Result<()> {
         assert_eq!(asked, cause != Cause::AnswerDropped, "{journey:#}");
         let words = match cause {
             Cause::QuestionDropped => format!("; {} never got it", name(b)),
-            Cause::NotAnswered => format!("unanswered: {} got it and did not answer", name(b)),
+            Cause::NotAnswered => format!(
+                "unanswered: {} got it and did not answer within 1s",
+                name(b)
+            ),
             Cause::AnswerDropped => {
                 let question = &journey["answers"];
                 assert!(question.is_u64(), "{journey:#}");

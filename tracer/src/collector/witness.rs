@@ -1,6 +1,6 @@
 //! What the collector can say of the agents while a journey was on its way.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use super::ledger::Ledger;
 use crate::{
@@ -14,8 +14,19 @@ use crate::{
 struct Sizes {
     /// The largest that arrived.
     arrived: u32,
-    /// The smallest that was lost, and how many were.
-    lost: Option<(u32, u32)>,
+    /// When one arrived last, Unix time, ns.
+    last_arrival: i64,
+    lost: Option<Lost>,
+}
+
+/// What was lost on a leg.
+#[derive(Clone, Copy, Debug)]
+struct Lost {
+    /// Bytes of the smallest.
+    smallest: u32,
+    count: u32,
+    /// When the first was sent, Unix time, ns.
+    since: i64,
 }
 
 /// How many losses make a pattern.
@@ -40,20 +51,29 @@ impl Legs {
         if let Some(next) = journey.steps.get(out + 1) {
             let sizes = self.0.entry((step.node, next.node)).or_default();
             sizes.arrived = sizes.arrived.max(len);
+            sizes.last_arrival = sizes.last_arrival.max(next.time);
         } else if verdict.kind == Kind::Lost
             && let Some(to) = far_end(scene, step)
         {
             let sizes = self.0.entry((step.node, to)).or_default();
-            let (smallest, count) = sizes.lost.unwrap_or((len, 0));
-            sizes.lost = Some((smallest.min(len), count + 1));
+            let lost = sizes.lost.get_or_insert(Lost {
+                smallest: len,
+                count: 0,
+                since: step.time,
+            });
+            lost.smallest = lost.smallest.min(len);
+            lost.count += 1;
+            lost.since = lost.since.min(step.time);
         }
     }
 
     fn black_hole(&self, from: usize, to: usize, len: u32) -> Option<u32> {
         let sizes = self.0.get(&(from, to))?;
-        let (smallest, count) = sizes.lost?;
-        let pattern = count + 1 >= PATTERN && smallest.min(len) > sizes.arrived;
-        (pattern && sizes.arrived > 0).then_some(sizes.arrived)
+        let lost = sizes.lost?;
+        // Of a leg that carries nothing any more, size says nothing.
+        let carries = sizes.arrived > 0 && sizes.last_arrival > lost.since;
+        let pattern = lost.count + 1 >= PATTERN && lost.smallest.min(len) > sizes.arrived;
+        (pattern && carries).then_some(sizes.arrived)
     }
 }
 
@@ -78,6 +98,10 @@ pub(super) struct Witness<'a> {
 impl Circumstances for Witness<'_> {
     fn hops_lost(&self, from: i64, last: i64) -> bool {
         !self.reported || self.ledger.hops_lost(from, last.saturating_add(self.hold))
+    }
+
+    fn hold(&self) -> Duration {
+        Duration::from_nanos(self.hold.unsigned_abs())
     }
 
     fn drops_lost(&self, from: i64, last: i64) -> bool {

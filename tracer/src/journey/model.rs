@@ -136,6 +136,9 @@ pub struct Refusal {
     pub from: IpAddr,
     /// An ICMP error's type and code; `None`: a reset.
     pub icmp: Option<(u8, u8)>,
+    /// Whether it may have been another packet: the error quotes too little to
+    /// tell them apart.
+    pub alike: bool,
 }
 
 /// Why a journey is finished.

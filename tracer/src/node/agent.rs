@@ -1,8 +1,10 @@
 //! Starting an agent in this process.
 
 use std::{
+    convert::Infallible,
     fs,
     hash::{BuildHasher as _, RandomState},
+    sync::mpsc as std_mpsc,
     thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -16,7 +18,7 @@ use super::{
     drops::{self, Watched},
     probe::Probe,
     require,
-    worker::{self, Batches, Worker},
+    worker::{self, Batches, Turn, Worker},
 };
 use crate::link::{Command, Commander, Direction, Hello, Link, Point, Role, Start, Watch};
 
@@ -49,17 +51,20 @@ pub fn start(start: &Start) -> Result<Link, NodeError> {
         drops: None,
         notes: Vec::new(),
     };
+    let (observing, observed) = std_mpsc::channel();
     // From here on, giving up ends the workers that have started.
     let followed = match start.watch {
         Watch::Follow => {
-            let load = follow(start, &mut agent, &mut hello, &sender)?;
+            let load = follow(start, &mut agent, &mut hello, &sender, &observing)?;
             Some((load, hello.points.clone()))
         }
         Watch::Drops => None,
     };
     let task = start.clone();
     let netns = start.netns.clone();
-    let watched = Worker::start(agent.workers.len(), netns, sender, move || {
+    drop(observing);
+    let (stream, turn) = (agent.workers.len(), Turn::Last(observed));
+    let watched = Worker::start(stream, turn, netns, sender, move || {
         let (watcher, watched) = drops::prepare(&task, followed.as_ref())?;
         Ok((Box::new(watcher) as _, watched))
     });
@@ -87,9 +92,12 @@ fn follow(
     agent: &mut Local,
     hello: &mut Hello,
     sender: &Batches,
+    observing: &std_mpsc::Sender<Infallible>,
 ) -> Result<Load, NodeError> {
+    let turn = || Turn::First(observing.clone());
     let host = start.clone();
-    let (worker, prepared) = Worker::start(0, start.netns.clone(), sender.clone(), move || {
+    let netns = start.netns.clone();
+    let (worker, prepared) = Worker::start(0, turn(), netns, sender.clone(), move || {
         let (probe, prepared) = prepare_host(&host)?;
         Ok((Box::new(probe) as _, prepared))
     })?;
@@ -111,8 +119,8 @@ fn follow(
         let first = hello.points.len();
         let point = pod_point(start, &pod);
         let (ring_size, budget) = (start.ring_size, start.budget);
-        let path = pod.path.clone();
-        let (worker, points) = Worker::start(stream, Some(path), sender.clone(), move || {
+        let path = Some(pod.path.clone());
+        let (worker, points) = Worker::start(stream, turn(), path, sender.clone(), move || {
             let mut probe = Probe::load(load, ring_size, budget)?;
             let points = attach(&mut probe, first, &point, true)?;
             Ok((Box::new(probe) as _, points))

@@ -51,15 +51,18 @@ pub(super) fn prepare(
     follow: Option<&(Load, Vec<Point>)>,
 ) -> Result<(Watcher, Watched), NodeError> {
     let mut notes = Vec::new();
-    let mut pods = if start.pods.is_empty() {
+    // Whose node is not known may be here or elsewhere.
+    let is_known = |address: &IpAddr| start.pods.iter().any(|(known, _)| known == address);
+    let unplaced = start.request.unplaced.iter().filter(|one| !is_known(one));
+    let unplaced: Vec<_> = unplaced.map(|one| (*one, one.to_string())).collect();
+    let mut pods = find_pods(&start.pods, &start.node, &mut notes)?;
+    pods.extend(find_pods(&unplaced, &start.node, &mut Vec::new())?);
+    if start.pods.is_empty() && pods.is_empty() {
         notes.push(format!(
             "no pod of {} is known: drops inside pods are not shown (--inventory FILE tells of them)",
             start.node
         ));
-        Vec::new()
-    } else {
-        find_pods(&start.pods, &start.node, &mut notes)?
-    };
+    }
     let followed = pods.clone();
     let mut names: Vec<Arc<str>> = pods.iter().map(|(_, name, _)| Arc::clone(name)).collect();
     names.sort();

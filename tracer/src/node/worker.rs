@@ -2,6 +2,7 @@
 //! and turns what they see into batches until told to stop.
 
 use std::{
+    convert::Infallible,
     fs::File,
     io,
     os::fd::AsFd as _,
@@ -35,6 +36,20 @@ const GRACE: Duration = Duration::from_millis(20);
 /// How often a batch carries a report unasked.
 const REPORT_EVERY: Duration = Duration::from_millis(100);
 
+/// How long, at most, the last worker waits for the others to have detached.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// When a worker detaches, of all of an agent's.
+///
+/// Drops are watched for longer than packets are observed: what was seen to
+/// arrive would else seem to have arrived for good.
+pub(super) enum Turn {
+    /// At once; the others know by its end.
+    First(#[expect(dead_code, reason = "that it is gone is what tells")] mpsc::Sender<Infallible>),
+    /// Once all others have.
+    Last(mpsc::Receiver<Infallible>),
+}
+
 /// Where batches go, or why there are no more.
 pub(super) type Batches = Sender<Result<Batch, NodeError>>;
 
@@ -55,6 +70,7 @@ impl Worker {
     /// for `prepare`.
     pub(super) fn start<T: Send + 'static>(
         stream: usize,
+        turn: Turn,
         netns: Option<PathBuf>,
         batches: Batches,
         prepare: impl FnOnce() -> Result<(Box<dyn Source>, T), NodeError> + Send + 'static,
@@ -90,6 +106,7 @@ impl Worker {
             let last_words = LastWords(batches.clone());
             let mut service = Service {
                 stream,
+                turn: Some(turn),
                 source,
                 batches,
                 last_report: Instant::now(),
@@ -178,6 +195,8 @@ impl Drop for LastWords {
 /// The thread's side.
 struct Service {
     stream: usize,
+    /// Until it has detached.
+    turn: Option<Turn>,
     source: Box<dyn Source>,
     batches: Batches,
     last_report: Instant,
@@ -283,7 +302,15 @@ impl Service {
     }
 
     fn finish(&mut self) -> Result<(), NodeError> {
+        let turn = self.turn.take();
+        if let Some(Turn::Last(others)) = &turn {
+            // It ends with the last of the others' senders.
+            let _: Result<Infallible, _> = others.recv_timeout(PATIENCE);
+            // What they saw last is dropped a moment later, if it is.
+            thread::sleep(GRACE);
+        }
         self.source.detach()?;
+        drop(turn);
         let mut batch = Batch {
             watermark: u64::MAX,
             ..Batch::default()

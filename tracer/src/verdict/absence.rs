@@ -2,13 +2,13 @@
 
 use super::{
     Circumstances, Confidence, Kind, Parts, Verdict,
-    fates::Fates,
+    fates::{Fates, namespace, watches_receiver},
     judge::Case,
     words::{owner, place},
 };
 use crate::{
-    journey::{Closed, OwnerKind, Range, Ranges, Step, destination},
-    link::{Direction, Hello, Point, Role},
+    journey::{Closed, Range, Ranges, Step, destination},
+    link::{Direction, Hello, Point, Role, Transport},
 };
 
 /// What the last step saw of the rest, if the rest went out of an uplink.
@@ -264,30 +264,25 @@ pub(super) fn unanswered(
     let out = opposite(hello, scene.point(step))?;
     circumstances.packets(step.node, out, journey.last())?;
 
-    let to = owner(scene, journey);
+    let (to, hold) = (owner(scene, journey), circumstances.hold());
     let mut evidence = vec![
         format!("seen {}", place(scene, step)),
         "no answer came out of there".to_owned(),
     ];
-    let pod = destination(&journey.packet)
-        .and_then(|address| scene.owners.get(&address))
-        .filter(|owner| owner.kind == OwnerKind::Pod)
-        .map(|owner| owner.name.as_str());
+    let pod = destination(&journey.packet).map(|address| namespace(scene, address));
     let mut cause = "no-answer";
     let rises = circumstances.rises(step.node, journey.start());
     if let (Some(pod), Some(rises)) = (pod, &rises)
-        && let Some(rise) = rises.namespace(pod)
+        && let Some(rise) = rises.namespace(&pod)
     {
-        if rise.by("TcpExtListenOverflows") > 0 {
+        let is_tcp = matches!(journey.packet.transport, Transport::Tcp(_));
+        if is_tcp && rise.by("TcpExtListenOverflows") > 0 {
             cause = "listen-overflow";
         }
         evidence.push(rise.in_namespace(&hello.node));
     }
     // What drops there, and answers from there, would have been seen.
-    let all_seen = !case.drops_lost
-        && hello.drops.as_ref().is_some_and(|pods| {
-            pod.is_some_and(|pod| pods.iter().any(|watched| **watched == *pod))
-        });
+    let all_seen = !case.drops_lost && watches_receiver(scene, step.node, journey);
     if !all_seen {
         evidence.push(format!(
             "what {to} itself drops is not observed: it may not have got it"
@@ -304,9 +299,9 @@ pub(super) fn unanswered(
         drop: None,
         evidence,
         text: if all_seen {
-            format!("unanswered: {to} got it and did not answer")
+            format!("unanswered: {to} got it and did not answer within {hold:?}")
         } else {
-            format!("unanswered: it reached {to}, and no answer came")
+            format!("unanswered: it reached {to}, and no answer came within {hold:?}")
         },
     })
 }

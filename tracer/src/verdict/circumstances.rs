@@ -1,5 +1,7 @@
 //! What is known of the agents while a journey was on its way.
 
+use std::time::Duration;
+
 use super::Rises;
 
 /// Whether what was not seen did not happen. Times are Unix time, ns.
@@ -8,6 +10,9 @@ pub trait Circumstances {
     /// lasted that was heard of from `from` to `last`: it may have passed
     /// points unseen.
     fn hops_lost(&self, from: i64, last: i64) -> bool;
+
+    /// How long a packet is waited for after it was last heard of.
+    fn hold(&self) -> Duration;
 
     /// Whether drops were: it may have been dropped unseen.
     fn drops_lost(&self, from: i64, last: i64) -> bool;

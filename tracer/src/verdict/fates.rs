@@ -1,5 +1,7 @@
 //! How much of a journey fared how.
 
+use std::net::IpAddr;
+
 use crate::{
     journey::{
         Arrival, Class, Drop, Journey, OwnerKind, Range, Ranges, Scene, Step, arrival, destination,
@@ -131,10 +133,9 @@ fn goes_out(scene: &Scene, step: &Step) -> bool {
 
 /// Whether a drop was at the interface of this step, as far as that is known.
 fn at_interface(scene: &Scene, step: &Step, drop: &Drop) -> bool {
-    let interface = scene.point(step).interface.as_str();
-    drop.device
-        .as_deref()
-        .is_none_or(|device| device == interface)
+    let point = scene.point(step);
+    let device = drop.device.as_deref();
+    device.is_none_or(|device| device == point.interface && *drop.netns == *point.netns)
 }
 
 /// The step that came nearest to the destination.
@@ -160,12 +161,28 @@ fn at_destination(scene: &Scene, journey: &Journey, drop: &Drop) -> bool {
         return false;
     };
     let hello = &scene.nodes[drop.node];
-    match scene.owners.get(&address) {
-        Some(owner) if owner.kind == OwnerKind::Pod => {
-            *drop.netns == *owner.name && owner.node == hello.node
-        }
-        _ => *drop.netns == *address.to_string() || hello.local.contains(&address),
-    }
+    let here = match scene.owners.get(&address) {
+        Some(owner) if owner.kind == OwnerKind::Pod => owner.node == hello.node,
+        _ => true,
+    };
+    (here && *drop.netns == *namespace(scene, address)) || hello.local.contains(&address)
+}
+
+/// What agents call the namespace of a pod with this address.
+pub(super) fn namespace(scene: &Scene, address: IpAddr) -> String {
+    let name = scene.pod(address).map(str::to_owned);
+    name.unwrap_or_else(|| address.to_string())
+}
+
+/// Whether drops are seen where a packet goes that was handed over on this node.
+pub(super) fn watches_receiver(scene: &Scene, node: usize, journey: &Journey) -> bool {
+    let pods = scene.nodes[node].drops.as_ref();
+    destination(&journey.packet)
+        .zip(pods)
+        .is_some_and(|(address, pods)| {
+            let name = namespace(scene, address);
+            pods.iter().any(|watched| **watched == *name)
+        })
 }
 
 fn is_reset(journey: &Journey) -> bool {

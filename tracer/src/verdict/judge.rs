@@ -10,7 +10,7 @@
 use super::{
     Circumstances, Confidence, Kind, Parts, Verdict,
     absence::{left, lost, unanswered},
-    fates::Fates,
+    fates::{Fates, watches_receiver},
     words::{drop_place, is_too_large, owner, place, refusal},
 };
 use crate::{
@@ -107,8 +107,17 @@ impl Case<'_> {
     /// Somebody told the sender.
     fn refused(&self, fates: &Fates<'_>) -> Option<Verdict> {
         let told = self.journey.refusal?;
+        // The drop beside it says that it was this one.
+        let alike = told.alike && fates.drop.is_none();
+        let elsewhere = told.from != self.journey.packet.dst;
+        if alike && elsewhere && fates.rest.is_empty() {
+            return None;
+        }
         let mut evidence = self.drop_evidence(fates);
         evidence.push(format!("refused by #{}", told.by));
+        if alike {
+            evidence.push("the error may be about another packet that looks the same".to_owned());
+        }
         evidence.extend(self.last_seen());
         let cause = match fates.drop {
             Some(index) => self.journey.drops[index].judgement.cause,
@@ -118,7 +127,11 @@ impl Case<'_> {
         };
         Some(Verdict {
             kind: Kind::Refused,
-            confidence: Confidence::High,
+            confidence: if alike {
+                Confidence::Low
+            } else {
+                Confidence::High
+            },
             cause: Some(cause),
             drop: fates.drop,
             evidence,
@@ -135,8 +148,17 @@ impl Case<'_> {
         if !fates.rest.is_empty() || !fates.dropped.is_empty() {
             return None;
         }
+        let unwatched = self.may_be_dropped() || self.arrived_early(fates);
         unanswered(self, fates, circumstances)
-            .or_else(|| (!self.may_be_dropped()).then(|| self.delivered(fates)))
+            .or_else(|| (!unwatched).then(|| self.delivered(fates)))
+    }
+
+    /// Whether it arrived when drops may not have been watched yet, and nothing
+    /// says that its receiver took it.
+    fn arrived_early(&self, fates: &Fates<'_>) -> bool {
+        let taken = self.journey.answered_by.is_some() || self.is_acked();
+        let arrival = fates.nearest.map(|(_, step)| step.time);
+        !taken && arrival.is_some_and(|time| time < self.scene.since)
     }
 
     fn delivered(&self, fates: &Fates<'_>) -> Verdict {
@@ -153,6 +175,9 @@ impl Case<'_> {
                 Role::Veth => {
                     let to = owner(self.scene, self.journey);
                     text = format!("delivered: handed to {to} by {}", point.interface);
+                    if !watches_receiver(self.scene, step.node, self.journey) {
+                        text += "; what happens in there is not observed";
+                    }
                 }
                 Role::Bridge | Role::Overlay | Role::Uplink => evidence
                     .push("what the node itself then does with it is not observed".to_owned()),
@@ -374,6 +399,12 @@ impl Case<'_> {
                      have dropped or redirected it"
                 ));
             }
+        }
+        if let (Kind::Delivered, Some(told)) = (verdict.kind, self.journey.refusal) {
+            doubts.push(format!(
+                "#{} is an ICMP error about a packet that looks the same",
+                told.by
+            ));
         }
         if self.journey.ambiguous {
             doubts.push(

@@ -4,7 +4,7 @@
 mod scene;
 mod script;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use script::{Act, Script};
 
@@ -201,6 +201,10 @@ impl Told {
 impl Circumstances for Told {
     fn hops_lost(&self, _: i64, _: i64) -> bool {
         self.is(0)
+    }
+
+    fn hold(&self) -> Duration {
+        Duration::from_secs(1)
     }
 
     fn drops_lost(&self, _: i64, _: i64) -> bool {

@@ -6,6 +6,7 @@ use crate::{
         Closed, Journey, Refusal, Scene,
         course::course,
         identity::{Part, StreamKey, conversation, part},
+        memory::Candidates,
         ranges::Range,
         track::{Track, USUAL_STEPS},
     },
@@ -79,17 +80,22 @@ impl Engine {
         if let Transport::Icmp(error) = &packet.transport
             && let Some(quote) = &error.quote
         {
-            let refused = self.refused(node, quote);
+            let (refused, alike) = self.refused(node, quote);
             let refusal = Refusal {
                 by: id,
                 from: packet.src,
                 icmp: Some((error.kind, error.code)),
+                alike,
             };
             self.refuse(refused, refusal, time);
             return (false, refused);
         }
         match part(packet) {
-            Some(Part::Asks(question)) => (question.is_due_an_answer(), None),
+            // A fragment asks nothing before the others are there.
+            Some(Part::Asks(question)) => (
+                question.is_due_an_answer() && packet.fragment.is_none(),
+                None,
+            ),
             Some(Part::Answers(question)) => {
                 let asker = self.memory.asker(&question);
                 if let Some(journey) = self.open_journey(asker, time) {
@@ -104,6 +110,7 @@ impl Engine {
                     by: id,
                     from: packet.src,
                     icmp: None,
+                    alike: false,
                 };
                 self.refuse(asker, refusal, time);
                 (false, asker)
@@ -112,25 +119,30 @@ impl Engine {
         }
     }
 
-    /// The journey of the packet that an error quotes, where several look
-    /// alike the first that has come to where the error comes from.
-    fn refused(&self, node: usize, quote: &Quote) -> Option<u64> {
-        let alike = self.memory.quoted(quote);
+    /// The journey of the packet that an error quotes, and whether there are
+    /// others that look the same to it.
+    ///
+    /// Of those, the first that has come to where the error comes from and is
+    /// not known to have gone on; else, as a host answers at once what has
+    /// arrived, the last there.
+    fn refused(&self, node: usize, quote: &Quote) -> (Option<u64>, bool) {
+        let quoted = self.memory.quoted(quote);
+        let track = |id: &u64| self.memory.get(*id);
         let waits = |id: &&u64| {
-            let journey = self
-                .memory
-                .get(**id)
-                .and_then(|track| track.journey.as_ref());
+            let journey = track(id).and_then(|track| track.journey.as_ref());
             journey.is_some_and(|journey| journey.refusal.is_none())
         };
-        let is_here = |id: &&u64| {
-            let track = self.memory.get(**id);
-            track.is_some_and(|track| track.last_node() == Some(node))
-        };
-        let here = alike.iter().filter(waits).find(is_here);
-        here.or_else(|| alike.iter().find(waits))
-            .or(alike.last())
-            .copied()
+        let waiting: Candidates = quoted.iter().filter(waits).copied().collect();
+        let is_here = |id: &&u64| track(id).is_some_and(|track| track.last_node() == Some(node));
+        let is_open = |id: &&u64| track(id).is_some_and(|track| !track.settled);
+        let mut here = waiting.iter().filter(is_here);
+        let refused = here
+            .clone()
+            .find(is_open)
+            .or_else(|| here.next_back())
+            .or(waiting.first())
+            .or(quoted.last());
+        (refused.copied(), waiting.len() > 1)
     }
 
     fn refuse(&mut self, refused: Option<u64>, refusal: Refusal, time: i64) {

@@ -143,8 +143,9 @@ struct Owner {
 
 /// Whether a packet that was freed and never seen was on its way out, before
 /// the first observation point: at a device, or still with its sender's
-/// socket. What dies at a receiving socket was seen before, if perhaps too
-/// long ago to be remembered.
+/// socket. What dies at a receiving socket, or after it had waited for the
+/// other fragments (30 s and more), was seen before, if perhaps too long ago to
+/// be remembered.
 fn begins(scene: &Scene, node: usize, freed: &Freed, judgement: Judgement) -> bool {
     let way_out = match freed.scope {
         Some(Scope::Device) => true,
@@ -159,5 +160,6 @@ fn begins(scene: &Scene, node: usize, freed: &Freed, judgement: Judgement) -> bo
         .as_ref()
         .and_then(|packet| scene.owners.get(&packet.dst));
     let at_its_end = owner.is_some_and(|owner| freed.netns.as_deref() == Some(&*owner.name));
-    judgement.class == Class::Loss && way_out && !at_its_end
+    let waited = &*freed.reason == "FRAG_REASM_TIMEOUT";
+    judgement.class == Class::Loss && way_out && !at_its_end && !waited
 }

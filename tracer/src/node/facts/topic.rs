@@ -45,6 +45,8 @@ pub(super) fn of(reason: &str, function: &str) -> &'static [Topic] {
             _,
         ) => &[Topic::Neighbour],
         ("QUEUE_PURGE", function) if function.contains("neigh") => &[Topic::Neighbour],
+        // IPv6's gives no reason.
+        ("NOT_SPECIFIED", "neigh_invalidate" | "ndisc_error_report") => &[Topic::Neighbour],
         ("IP_INNOROUTES" | "IP_OUTNOROUTES", _) => &[Topic::Route],
         ("IP_INADDRERRORS", _) => &[Topic::MayForward, Topic::Route],
         ("IP_RPFILTER", _) => &[Topic::ReversePath],
@@ -52,7 +54,7 @@ pub(super) fn of(reason: &str, function: &str) -> &'static [Topic] {
             &[Topic::Owners, Topic::Device]
         }
         ("IP_INHDR", "ip_forward" | "ip6_forward") => &[Topic::Route],
-        ("PKT_TOO_BIG", _) => &[Topic::Mtu],
+        ("PKT_TOO_BIG", _) | ("NOT_SPECIFIED", "ip6_fragment") => &[Topic::Mtu],
         ("NO_TX_TARGET", _) => &[Topic::Forwarding],
         ("OTHERHOST", _) => &[Topic::Mac],
         ("DEV_READY" | "DEV_HDR" | "BRIDGE_INGRESS_STP_STATE" | "VXLAN_VNI_NOT_FOUND", _) => {

@@ -11,7 +11,7 @@ mod tally;
 
 use std::net::IpAddr;
 
-use table::entries;
+use table::{Of, entries};
 pub use tally::{Kind as DropKind, Tally};
 
 use crate::{
@@ -30,23 +30,30 @@ const UNKNOWN: Judgement = Judgement {
 /// What a freed packet's reason and place mean.
 #[must_use]
 pub fn classify(freed: &Freed) -> Judgement {
-    let to_many = freed.packet.as_ref().is_some_and(is_to_many);
-    look_up(&freed.reason, &freed.place.function, to_many)
+    let kind = freed.packet.as_ref().map_or(Of::Any, kind);
+    look_up(&freed.reason, &freed.place.function, kind)
 }
 
-/// Looks into the table. `to_many` is whether the packet went to a multicast
-/// or broadcast address: then nobody is missing it where nobody listens.
-fn look_up(reason: &str, function: &str, to_many: bool) -> Judgement {
-    let entry = entries().find(|entry| entry.accepts(reason, function, to_many));
+/// Looks into the table.
+fn look_up(reason: &str, function: &str, kind: Of) -> Judgement {
+    let entry = entries().find(|entry| entry.accepts(reason, function, kind));
     entry.map_or(UNKNOWN, |entry| entry.judgement)
 }
 
-/// Whether a packet is for everybody who listens.
-fn is_to_many(packet: &Packet) -> bool {
-    match (&packet.transport, packet.dst) {
+/// What makes a difference in a packet: of what is for everybody who listens,
+/// nobody is missing it where nobody does; and what ends the life of a bare
+/// acknowledgement may be the loss of data.
+fn kind(packet: &Packet) -> Of {
+    let to_many = match (&packet.transport, packet.dst) {
         (Transport::Arp(arp), _) => arp.operation == 1,
         (_, IpAddr::V4(dst)) => dst.is_multicast() || dst.is_broadcast(),
         (_, IpAddr::V6(dst)) => dst.is_multicast(),
+    };
+    let data = packet.stream_data().is_some_and(|tcp| tcp.payload_len > 0);
+    match (to_many, data) {
+        (true, _) => Of::ToMany,
+        (false, true) => Of::Data,
+        (false, false) => Of::Any,
     }
 }
 
@@ -55,7 +62,7 @@ mod tests {
     use super::*;
 
     fn class(reason: &str, function: &str) -> Class {
-        look_up(reason, function, false).class
+        look_up(reason, function, Of::Any).class
     }
 
     #[test]
@@ -95,9 +102,37 @@ mod tests {
 
     #[test]
     fn who_calls_to_many_misses_nobody() {
-        let judge = |to_many| look_up("NO_TX_TARGET", "vxlan_xmit", to_many).class;
-        assert_eq!(judge(false), Class::Loss);
-        assert_eq!(judge(true), Class::Flooded);
+        let judge = |kind| look_up("NO_TX_TARGET", "vxlan_xmit", kind).class;
+        assert_eq!(judge(Of::Any), Class::Loss);
+        assert_eq!(judge(Of::ToMany), Class::Flooded);
+    }
+
+    #[test]
+    fn what_ends_an_acknowledgement_may_lose_data() {
+        let judge = |reason, function, kind| look_up(reason, function, kind).class;
+        for (reason, function, of_data) in [
+            (
+                "TCP_INVALID_END_SEQUENCE",
+                "tcp_validate_incoming",
+                Class::Loss,
+            ),
+            (
+                "TCP_INVALID_SEQUENCE",
+                "tcp_validate_incoming",
+                Class::Unknown,
+            ),
+            ("TCP_RFC7323_PAWS", "tcp_validate_incoming", Class::Unknown),
+            ("NOT_SPECIFIED", "tcp_v4_rcv", Class::Unknown),
+            (
+                "TCP_OLD_SEQUENCE",
+                "tcp_validate_incoming",
+                Class::Duplicate,
+            ),
+        ] {
+            assert_eq!(judge(reason, function, Of::Data), of_data, "{reason}");
+            let of_none = judge(reason, function, Of::Any);
+            assert!(matches!(of_none, Class::Duplicate | Class::Delivered));
+        }
     }
 
     #[test]
@@ -113,7 +148,7 @@ mod tests {
                 };
                 for function in functions {
                     let first =
-                        entries().position(|other| other.accepts(reason, function, entry.to_many));
+                        entries().position(|other| other.accepts(reason, function, entry.of));
                     assert_eq!(first, Some(index), "{reason} at {function} is shadowed");
                 }
             }

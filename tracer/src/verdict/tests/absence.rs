@@ -142,7 +142,13 @@ fn a_question_without_an_answer_is_unanswered() {
         ..CALM
     };
     let (verdict, _) = judge(&scene(), &question, &overflow);
-    assert_eq!(verdict.cause, Some("listen-overflow"));
+    // Of a queue of connections, this packet is none.
+    assert_eq!(verdict.cause, Some("no-answer"));
+    let mut handshake = question.clone();
+    handshake.packet.transport = three_thousand_bytes();
+    seen(&mut handshake, 3, 3000);
+    let (handshake, _) = judge(&scene(), &handshake, &overflow);
+    assert_eq!(handshake.cause, Some("listen-overflow"));
     assert!(verdict.evidence.iter().any(|line| line.contains("+1")));
     // An answer that was lost on its way to the collector is one, too.
     let lossy = Calm {
@@ -174,7 +180,10 @@ fn whoever_may_have_dropped_it_unseen_is_not_blamed() {
     };
     let (kind, confidence, text) = told(&scene(), &CALM);
     assert_eq!((kind, confidence), (Kind::Unanswered, Confidence::High));
-    assert!(text.contains("got it and did not answer"), "{text}");
+    assert!(
+        text.contains("got it and did not answer within 5s"),
+        "{text}"
+    );
 
     let lossy = Calm {
         drops_lost: true,
@@ -216,6 +225,7 @@ fn who_never_got_what_is_said() {
 fn who_was_told_was_refused() {
     let mut told = journey(&WHOLE, Closed::Known);
     told.refusal = Some(Refusal {
+        alike: false,
         by: 2,
         from: B.into(),
         icmp: None,
@@ -225,6 +235,7 @@ fn who_was_told_was_refused() {
         (Kind::Refused, Some("reset"))
     );
     let error = Refusal {
+        alike: false,
         by: 2,
         from: NODE_A.into(),
         icmp: Some((3, 4)),
@@ -237,4 +248,43 @@ fn who_was_told_was_refused() {
     );
     let (verdict, _) = judge(&scene(), &told, &CALM);
     assert!(verdict.text.contains("too large"), "{}", verdict.text);
+}
+
+#[test]
+fn an_error_that_fits_several_does_not_outweigh_an_arrival() {
+    let mut told = journey(&WHOLE, Closed::Known);
+    told.refusal = Some(Refusal {
+        by: 2,
+        from: NODE_B.into(),
+        icmp: Some((3, 13)),
+        alike: true,
+    });
+    let (verdict, _) = judge(&scene(), &told, &CALM);
+    assert_eq!(
+        (verdict.kind, verdict.confidence),
+        (Kind::Delivered, Confidence::Low)
+    );
+    // Not seen to arrive, it is as likely this one as another.
+    told.steps.truncate(2);
+    let (verdict, _) = judge(&scene(), &told, &CALM);
+    assert_eq!(
+        (verdict.kind, verdict.confidence),
+        (Kind::Refused, Confidence::Low)
+    );
+}
+
+#[test]
+fn what_arrived_before_drops_were_watched_is_unknown() {
+    let late = Scene {
+        since: 100,
+        ..scene()
+    };
+    let early = journey(&WHOLE, Closed::Known);
+    assert_eq!(
+        judged(&late, &early, &CALM),
+        (Kind::Unknown, Some("before-start"))
+    );
+    let mut answered = journey(&WHOLE, Closed::Known);
+    answered.answered_by = Some(2);
+    assert_eq!(judged(&late, &answered, &CALM).0, Kind::Delivered);
 }

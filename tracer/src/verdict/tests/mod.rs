@@ -3,7 +3,7 @@
 mod absence;
 mod drops;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::*;
 use crate::{
@@ -183,6 +183,10 @@ const CALM: Calm = Calm {
 impl Circumstances for Calm {
     fn hops_lost(&self, _: i64, _: i64) -> bool {
         self.hops_lost
+    }
+
+    fn hold(&self) -> Duration {
+        Duration::from_secs(5)
     }
 
     fn drops_lost(&self, _: i64, _: i64) -> bool {

@@ -269,7 +269,7 @@ fn conclusion(
     }
     // The sentence stands alone elsewhere and may begin with the same word.
     let text = verdict.text.strip_prefix(kind);
-    let text = text.and_then(|rest| rest.strip_prefix(": "));
+    let text = text.and_then(|rest| rest.strip_prefix(": ").or(rest.strip_prefix(' ')));
     flow.words(palette.plain, text.unwrap_or(&verdict.text));
     flow.line();
 

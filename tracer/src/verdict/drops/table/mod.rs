@@ -17,21 +17,31 @@ pub(in crate::verdict::drops) struct Entry {
     pub(in crate::verdict::drops) reasons: &'static [&'static str],
     /// Empty for any.
     pub(in crate::verdict::drops) functions: &'static [&'static str],
-    /// Whether it holds for multicast and broadcast only.
-    pub(in crate::verdict::drops) to_many: bool,
+    pub(in crate::verdict::drops) of: Of,
     pub(in crate::verdict::drops) judgement: Judgement,
 }
 
+/// Which packets an entry holds of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::verdict::drops) enum Of {
+    Any,
+    /// Multicast and broadcast.
+    ToMany,
+    /// TCP segments with data.
+    Data,
+}
+
 impl Entry {
+    /// Whether it holds of a packet that is this kind of packet.
     pub(in crate::verdict::drops) fn accepts(
         &self,
         reason: &str,
         function: &str,
-        to_many: bool,
+        kind: Of,
     ) -> bool {
         self.reasons.contains(&reason)
             && (self.functions.is_empty() || self.functions.contains(&function))
-            && (to_many || !self.to_many)
+            && (self.of == Of::Any || self.of == kind)
     }
 }
 
@@ -46,7 +56,7 @@ const fn entry(
     Entry {
         reasons,
         functions,
-        to_many: false,
+        of: Of::Any,
         judgement: Judgement {
             class,
             cause,
@@ -58,7 +68,14 @@ const fn entry(
 
 const fn to_many(entry: Entry) -> Entry {
     Entry {
-        to_many: true,
+        of: Of::ToMany,
+        ..entry
+    }
+}
+
+const fn of_data(entry: Entry) -> Entry {
+    Entry {
+        of: Of::Data,
         ..entry
     }
 }

@@ -215,11 +215,19 @@ pub(super) static TABLE: &[Entry] = &[
     // Filters.
     entry(
         &["NETFILTER_DROP"],
+        &["nft_do_chain"],
+        Loss,
+        "netfilter",
+        "a rule of nftables drops or rejects it",
+        "net/netfilter/nf_tables_core.c nft_do_chain: NF_DROP_REASON, since Linux 6.10",
+    ),
+    entry(
+        &["NETFILTER_DROP"],
         &[],
         Loss,
         "netfilter",
-        "a rule of nftables or iptables drops or rejects it",
-        "net/netfilter/nf_tables_core.c nft_do_chain; net/netfilter/core.c nf_hook_slow",
+        "a rule of iptables or nftables, or connection tracking, drops or rejects it",
+        "net/netfilter/core.c nf_hook_slow; net/netfilter/nf_conntrack_core.c nf_conntrack_in",
     ),
     entry(
         &["TC_INGRESS", "TC_EGRESS"],

@@ -1,8 +1,8 @@
 //! Where packets end: sockets, and TCP's state.
 
 use super::{
-    Class::{Delivered, Duplicate, Flooded, Loss, Refusal},
-    Entry, entry,
+    Class::{Delivered, Duplicate, Flooded, Loss, Refusal, Unknown},
+    Entry, entry, of_data,
 };
 
 /// See [`super`].
@@ -21,7 +21,7 @@ pub(super) static TABLE: &[Entry] = &[
         &["tcp_v4_rcv", "tcp_v6_rcv"],
         Refusal,
         "no-listener",
-        "no socket takes it: answered with a reset, unless it is one",
+        "no socket takes it, for which the kernel sends a reset",
         "net/ipv4/tcp_ipv4.c tcp_v4_rcv, no_tcp_socket",
     ),
     entry(
@@ -29,7 +29,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Refusal,
         "no-listener",
-        "nobody listens on this port: answered with an ICMP error",
+        "nobody listens on this port, for which the kernel sends so many ICMP errors a second",
         "net/ipv4/udp.c __udp4_lib_rcv, no_sk; net/ipv6/udp.c __udp6_lib_rcv",
     ),
     entry(
@@ -37,7 +37,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Refusal,
         "no-listener",
-        "nobody takes this protocol: answered with an ICMP error",
+        "nobody takes this protocol, for which the kernel sends so many ICMP errors a second",
         "net/ipv4/ip_input.c ip_protocol_deliver_rcu; net/ipv6/ip6_input.c",
     ),
     entry(
@@ -161,6 +161,39 @@ pub(super) static TABLE: &[Entry] = &[
         "net/unix/af_unix.c",
     ),
     // TCP.
+    of_data(entry(
+        &["TCP_INVALID_END_SEQUENCE"],
+        &[],
+        Loss,
+        "out-of-window",
+        "data beyond what its receiver has room for",
+        "net/ipv4/tcp_input.c tcp_sequence: since Linux 6.17",
+    )),
+    of_data(entry(
+        &[
+            "TCP_INVALID_SEQUENCE",
+            "TCP_INVALID_ACK_SEQUENCE",
+            "TCP_ACK_UNSENT_DATA",
+            "TCP_CLOSE",
+            "TCP_RFC7323_PAWS",
+            "TCP_RFC7323_PAWS_ACK",
+        ],
+        &[],
+        Unknown,
+        "out-of-window",
+        "data that the connection does not expect now: had already, or lost",
+        "net/ipv4/tcp_input.c tcp_validate_incoming, tcp_rcv_state_process: older kernels \
+         call old data invalid, too",
+    )),
+    of_data(entry(
+        &["NOT_SPECIFIED"],
+        &["tcp_v4_rcv", "tcp_v6_rcv"],
+        Unknown,
+        "closing",
+        "data of a connection that has ended: had already, or answered with a reset",
+        "net/ipv4/tcp_ipv4.c tcp_v4_rcv, do_time_wait; net/ipv4/tcp_minisocks.c \
+         tcp_timewait_state_process: TCP_TW_RST",
+    )),
     entry(
         &[
             "TCP_OLD_DATA",
@@ -224,7 +257,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Refusal,
         "socket-closed",
-        "data for a connection that its program has closed: answered with a reset",
+        "data for a connection that its program has closed, for which the kernel sends a reset",
         "net/ipv4/tcp_input.c tcp_rcv_state_process",
     ),
     entry(
