@@ -51,13 +51,14 @@ const NFT: [(At, &str, bool); 11] = [
     (At::PodB, "ingress", true),
 ];
 
-/// Hooks of nftables where the nodes see the outer packet.
-const OUTER: [(At, &str); 5] = [
-    (At::Near, "output"),
-    (At::Near, "postrouting"),
-    (At::Far, "prerouting"),
-    (At::Far, "input"),
-    (At::Far, "ingress"),
+/// Hooks of nftables where the nodes see the outer packet, and whether a rule
+/// may reject there.
+const OUTER: [(At, &str, bool); 5] = [
+    (At::Near, "output", true),
+    (At::Near, "postrouting", false),
+    (At::Far, "prerouting", true),
+    (At::Far, "input", true),
+    (At::Far, "ingress", false),
 ];
 
 /// Tables and chains of iptables, and whether a rule may reject there.
@@ -82,9 +83,17 @@ pub(super) fn all() -> Vec<Fault> {
             all.push(nft(at, hook, "reject"));
         }
     }
-    for (at, hook) in OUTER {
-        let name = format!("nft-outer-{hook}-{}-drop", at.name());
-        all.push(rule(name, at, hook, Stage::flow_in_vxlan, "drop"));
+    for (at, hook, may_reject) in OUTER {
+        for verdict in ["drop", "reject"]
+            .into_iter()
+            .take(1 + usize::from(may_reject))
+        {
+            let name = format!("nft-outer-{hook}-{}-{verdict}", at.name());
+            all.push(rule(name, at, hook, Stage::flow_in_vxlan, verdict));
+        }
+    }
+    for (at, chain) in [(At::Near, "OUTPUT"), (At::Far, "INPUT")] {
+        all.push(iptables_outer(at, chain));
     }
     let (reset, tcp) = ("reject with tcp reset", Traffic::syns());
     let name = "nft-forward-far-reset";
@@ -172,6 +181,19 @@ fn iptables(at: At, table: &'static str, chain: &'static str, target: &'static s
         at.netns(stage).run(&line).map(drop)
     };
     Fault::new(name, move |stage| change(stage, "-A")).undo(move |stage| change(stage, "-D"))
+}
+
+/// All that comes through the tunnel.
+fn iptables_outer(at: At, chain: &'static str) -> Fault {
+    let name = format!("iptables-outer-{chain}-{}-drop", at.name()).to_lowercase();
+    let change = move |stage: &Stage, verb: &str| {
+        let port = stage.lab.port;
+        let line = format!("iptables-legacy -w {verb} {chain} -p udp --dport {port} -j DROP");
+        at.netns(stage).run(&line).map(drop)
+    };
+    Fault::new(name, move |stage| change(stage, "-A"))
+        .undo(move |stage| change(stage, "-D"))
+        .beside(Beside::OnOneNode)
 }
 
 /// A connection that connection tracking has not seen the beginning of: it

@@ -51,6 +51,12 @@ pub(super) fn all() -> Vec<Fault> {
             attach(stage, &b.netns, &b.interface, Hook::Xdp, 0)
         })
         .undo(released),
+        // A device whose driver knows nothing of XDP.
+        Fault::new("xdp-generic-far-overlay", |stage| {
+            let far = stage.far();
+            attach(stage, &far.netns, &far.overlay, Hook::Xdp, 0)
+        })
+        .undo(released),
         Fault::new("xdp-far-uplink", |stage| {
             let far = stage.far();
             attach(stage, &far.netns, &far.uplink, Hook::Xdp, VXLAN)

@@ -32,26 +32,52 @@ enum Cause {
     AnswerDropped,
 }
 
-/// Follows a question of the first pod to the second for each cause.
-/// `ask` is told whether the second pod shall answer.
-fn check(ask: impl Fn(&Pod, &Pod, bool) -> Result<()>) -> Result<()> {
-    for cause in [
+/// A question of the first pod to the second.
+struct Question<'a> {
+    from: &'a Pod,
+    to: &'a Pod,
+    v6: bool,
+    /// Whether the second shall answer it.
+    answer: bool,
+}
+
+impl Question<'_> {
+    fn address(&self, pod: &Pod, port: u16) -> SocketAddr {
+        if self.v6 {
+            (pod.v6, port).into()
+        } else {
+            (pod.v4, port).into()
+        }
+    }
+}
+
+/// Follows a question for each cause and family.
+fn check(ask: impl Fn(&Question<'_>) -> Result<()>) -> Result<()> {
+    let causes = [
         Cause::QuestionDropped,
         Cause::NotAnswered,
         Cause::AnswerDropped,
-    ] {
+    ];
+    let families = |cause| [(cause, false), (cause, true)];
+    for (cause, v6) in causes.into_iter().flat_map(families) {
         let lab = Lab::new(&LabSpec::default())?;
         let [a, b] = [&lab.pods[0], &lab.pods[1]];
         match cause {
-            Cause::QuestionDropped => drop_between(&lab, a, b)?,
+            Cause::QuestionDropped => drop_between(&lab, a, b, v6)?,
             Cause::NotAnswered => {}
-            Cause::AnswerDropped => drop_between(&lab, b, a)?,
+            Cause::AnswerDropped => drop_between(&lab, b, a, v6)?,
         }
         let name = |pod: &Pod| format!("{}/{}", pod.namespace, pod.name);
         let ends = ["--src-pod", &name(a), "--dst-pod", &name(b)];
         let mut tracer = Tracer::follow(&lab, ends.iter().chain(&["--hold", "1s"]))?;
         tracer.wait_started(LIMIT)?;
-        ask(a, b, cause != Cause::NotAnswered)?;
+        let question = Question {
+            from: a,
+            to: b,
+            v6,
+            answer: cause != Cause::NotAnswered,
+        };
+        ask(&question)?;
 
         let kind = match cause {
             Cause::NotAnswered => "unanswered",
@@ -63,7 +89,7 @@ fn check(ask: impl Fn(&Pod, &Pod, bool) -> Result<()>) -> Result<()> {
             .wait_for(told, LIMIT)
             .with_context(|| format!("{cause:?}"))?;
         let text = journey["verdict"]["text"].as_str().context("a text")?;
-        let asked = journey["packet"]["src"] == *a.v4.to_string();
+        let asked = journey["packet"]["src"] == *question.address(a, 0).ip().to_string();
         assert_eq!(asked, cause != Cause::AnswerDropped, "{journey:#}");
         let words = match cause {
             Cause::QuestionDropped => format!("; {} never got it", name(b)),
@@ -83,36 +109,48 @@ fn check(ask: impl Fn(&Pod, &Pod, bool) -> Result<()>) -> Result<()> {
 }
 
 /// Drops on the second node what goes from one pod to the other.
-fn drop_between(lab: &Lab, from: &Pod, to: &Pod) -> Result<()> {
+fn drop_between(lab: &Lab, from: &Pod, to: &Pod, v6: bool) -> Result<()> {
+    let (family, src, dst) = if v6 {
+        ("ip6", from.v6.to_string(), to.v6.to_string())
+    } else {
+        ("ip", from.v4.to_string(), to.v4.to_string())
+    };
     let rules = format!(
-        "table ip fault {{ chain fault {{ type filter hook forward priority 0; \
-         ip saddr {} ip daddr {} drop; }}; }}",
-        from.v4, to.v4
+        "table inet fault {{ chain fault {{ type filter hook forward priority 0; \
+         {family} saddr {src} {family} daddr {dst} drop; }}; }}"
     );
     lab.nodes[1].netns.batch("nft -f -", &rules).map(drop)
 }
 
 #[test]
 fn echo_requests() -> Result<()> {
-    check(|from, to, answer| {
-        if !answer {
-            to.netns.sysctl(&[("ipv4/icmp_echo_ignore_all", "1")])?;
+    check(|question| {
+        if !question.answer {
+            let path = if question.v6 {
+                "ipv6/icmp/echo_ignore_all"
+            } else {
+                "ipv4/icmp_echo_ignore_all"
+            };
+            question.to.netns.sysctl(&[(path, "1")])?;
         }
-        Flow::new(from, to).ping(1, PATIENCE).map(drop)
+        let flow = Flow::new(question.from, question.to).v6(question.v6);
+        flow.ping(1, PATIENCE).map(drop)
     })
 }
 
 #[test]
 fn handshakes() -> Result<()> {
-    check(|from, to, answer| {
-        let listener = to.netns.enter(|| TcpListener::bind((to.v4, 0)))?;
+    check(|question| {
+        let Question { from, to, .. } = question;
+        let any = question.address(to, 0);
+        let listener = to.netns.enter(|| TcpListener::bind(any))?;
         let address = listener.local_addr()?;
         let connect = || {
             from.netns
                 .enter(|| TcpStream::connect_timeout(&address, PATIENCE))
         };
         let mut waiting = None;
-        if !answer {
+        if !question.answer {
             // One is let in, which nobody accepts, and no more.
             listen(&listener, Backlog::new(0)?)?;
             waiting = Some(connect()?);
@@ -126,12 +164,16 @@ fn handshakes() -> Result<()> {
 
 #[test]
 fn names() -> Result<()> {
-    check(|from, to, answer| {
-        let server = to.netns.enter(|| UdpSocket::bind((to.v4, 53)))?;
+    check(|question| {
+        let Question { from, to, .. } = question;
+        let (asked, asker) = (question.address(to, 53), question.address(from, 0));
+        let server = to.netns.enter(|| UdpSocket::bind(asked))?;
         server.set_read_timeout(Some(PATIENCE))?;
-        let client = from.netns.enter(|| UdpSocket::bind((from.v4, 0)))?;
-        client.send_to(QUESTION, SocketAddr::from((to.v4, 53)))?;
-        if answer && let Ok((_, asker)) = server.recv_from(&mut [0; 512]) {
+        let client = from.netns.enter(|| UdpSocket::bind(asker))?;
+        client.send_to(QUESTION, asked)?;
+        if question.answer
+            && let Ok((_, asker)) = server.recv_from(&mut [0; 512])
+        {
             server.send_to(ANSWER, asker)?;
         }
         Ok(())

@@ -62,7 +62,11 @@ pub(super) fn of(reason: &str, function: &str) -> &'static [Topic] {
         }
         ("CPU_BACKLOG", _) => &[Topic::Backlog],
         ("TC_INGRESS" | "TC_EGRESS" | "XDP", _) => &[Topic::Programs],
-        ("NOT_SPECIFIED", function) if function.starts_with("veth_xdp_") => &[Topic::Programs],
+        ("NOT_SPECIFIED", function)
+            if function.starts_with("veth_xdp_") || function.contains("_xdp_generic") =>
+        {
+            &[Topic::Programs]
+        }
         // Of an echo reply, this is the end of one that had arrived.
         ("NO_SOCKET", "ping_rcv" | "icmp_rcv" | "icmpv6_rcv") => &[],
         ("NO_SOCKET" | "TCP_LISTEN_OVERFLOW" | "TCP_REQQFULLDROP", _) => &[Topic::Listener],

@@ -83,8 +83,14 @@ impl<W: Write> DropView for Text<W> {
         let palette = self.palette;
         flow.indent(2);
         let suspects = tally.suspects();
-        if suspects == 0 {
+        let unseen = unseen(tally, report);
+        if suspects == 0 && unseen.iter().all(|(number, _)| *number == 0) {
             flow.words(palette.good, "Nothing was dropped.");
+        } else if suspects == 0 {
+            flow.words(
+                palette.alarm,
+                "No drop was seen, but not all were looked at.",
+            );
         } else {
             let text = format!("{} packet{} dropped", grouped(suspects), plural(suspects));
             let unknown = match tally.of(Class::Unknown) {
@@ -170,6 +176,23 @@ fn cause(flow: &mut Flow, palette: Palette, kind: &DropKind) {
     flow.words(palette.plain, &format!("{unsure}{}", kind.judgement.why));
 }
 
+/// How many packets were freed unseen, or are not listed, and why.
+fn unseen(tally: &Tally, report: &DropReport) -> [(u64, &'static str); 5] {
+    [
+        (
+            report.counters.get(DropCounter::RingFull),
+            "found the ring buffer full",
+        ),
+        (
+            report.counters.get(DropCounter::RateLimited),
+            "were over --budget",
+        ),
+        (report.missed, "came while another was being handled"),
+        (report.malformed, "could not be decoded"),
+        (tally.crowded(), "are of too many kinds to list"),
+    ]
+}
+
 fn accounting(flow: &mut Flow, palette: Palette, tally: &Tally, report: &DropReport) {
     flow.indent(2);
     let others: Vec<String> = Class::ALL
@@ -178,7 +201,7 @@ fn accounting(flow: &mut Flow, palette: Palette, tally: &Tally, report: &DropRep
         .map(|class| format!("{} {}", grouped(tally.of(*class)), class.name()))
         .collect();
     if !others.is_empty() {
-        let text = format!("Freed without a loss, not shown: {}.", others.join(", "));
+        let text = format!("Freed but not dropped, not shown: {}.", others.join(", "));
         flow.words(palette.dim, &text);
         flow.line();
     }
@@ -191,20 +214,8 @@ fn accounting(flow: &mut Flow, palette: Palette, tally: &Tally, report: &DropRep
         flow.words(palette.dim, &text);
         flow.line();
     }
-    let lost = [
-        (
-            report.counters.get(DropCounter::RingFull),
-            "found the ring buffer full",
-        ),
-        (
-            report.counters.get(DropCounter::RateLimited),
-            "were over --budget",
-        ),
-        (report.missed, "came while another was being handled"),
-        (report.malformed, "could not be decoded"),
-        (tally.crowded(), "are of too many kinds to list"),
-    ];
-    for (number, what) in lost.iter().filter(|(number, _)| *number > 0) {
+    let unseen = unseen(tally, report);
+    for (number, what) in unseen.iter().filter(|(number, _)| *number > 0) {
         let text = format!("{} more {what}: not shown.", grouped(*number));
         flow.words(palette.alarm, &text);
         flow.line();

@@ -248,11 +248,17 @@ pub(super) static TABLE: &[Entry] = &[
     // What such a program sends on elsewhere ends in consume_skb.
     entry(
         &["NOT_SPECIFIED"],
-        &["veth_xdp_rcv_skb", "veth_xdp_rcv", "veth_poll"],
+        &[
+            "veth_xdp_rcv_skb",
+            "veth_xdp_rcv",
+            "veth_poll",
+            "do_xdp_generic",
+            "netif_receive_generic_xdp",
+        ],
         Loss,
         "xdp",
         "an XDP program drops it",
-        "drivers/net/veth.c veth_xdp_rcv_skb",
+        "drivers/net/veth.c veth_xdp_rcv_skb; net/core/dev.c netif_receive_generic_xdp",
     ),
     entry(
         &["TC_COOKIE_ERROR", "TC_CHAIN_NOTFOUND", "TC_RECLASSIFY_LOOP"],
