@@ -24,7 +24,7 @@ pub mod raw;
 pub mod rng;
 pub mod traffic;
 
-pub use lab::{Lab, LabSpec, Names, Node, Pod, Wiring};
+pub use lab::{Lab, LabSpec, Names, Node, Pod, Tunnel, Wiring};
 pub use netns::Netns;
 pub use process::Process;
 pub use program::Tracer;

@@ -288,6 +288,20 @@ fn concerns(settings: &Settings, agent: &AgentSpec) -> bool {
     })
 }
 
+fn is_node(settings: &Settings, address: IpAddr) -> bool {
+    let owner = settings.owners.get(&address);
+    owner.is_some_and(|owner| owner.kind == OwnerKind::Node)
+}
+
+/// The address of any pod on a node.
+fn pod_on(settings: &Settings, node: &str, v4: bool) -> Option<IpAddr> {
+    let mut owners = settings.owners.iter();
+    let pod = owners.find(|(address, owner)| {
+        owner.kind == OwnerKind::Pod && owner.node == node && address.is_ipv4() == v4
+    });
+    pod.map(|(address, _)| *address)
+}
+
 fn start(settings: &Settings, agent: &AgentSpec, key: Key) -> Start {
     let mut request = discover::Request {
         pod_interfaces: settings.pod_interfaces,
@@ -310,14 +324,22 @@ fn start(settings: &Settings, agent: &AgentSpec, key: Key) -> Start {
                     pods.push((address, name.to_owned()));
                 }
             }
-            Some(node) => request.remotes.push(discover::Remote {
-                address,
-                node_addresses: settings
-                    .node_addresses
-                    .get(node)
-                    .cloned()
-                    .unwrap_or_default(),
-            }),
+            Some(node) => {
+                let remote = |address| discover::Remote {
+                    address,
+                    node_addresses: settings
+                        .node_addresses
+                        .get(node)
+                        .cloned()
+                        .unwrap_or_default(),
+                };
+                request.remotes.push(remote(address));
+                // What a node itself sends to pods goes the way of its pods' packets.
+                if is_node(settings, address) {
+                    let pod = pod_on(settings, node, address.is_ipv4());
+                    request.remotes.extend(pod.map(remote));
+                }
+            }
             None => request.unplaced.push(address),
         }
     }

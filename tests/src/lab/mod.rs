@@ -1,6 +1,6 @@
 //! A cluster to follow packets in, without a cluster: nodes and pods are
-//! network namespaces of this kernel, wired as Flannel does it over VXLAN, or
-//! Calico over IP-in-IP.
+//! network namespaces of this kernel, wired as Flannel or Calico does it, with
+//! one of their tunnels or without.
 //!
 //! Tests that always run on the same network are soon true of that network
 //! only, so all names, addresses and numbers come from a seed, which is
@@ -12,6 +12,7 @@
 //! Everything needs root, and iproute2 and ping (iputils).
 
 mod claim;
+mod kind;
 mod objects;
 mod plan;
 mod warm;
@@ -27,6 +28,7 @@ use crate::netns::Netns;
 use crate::rng::Rng;
 use claim::Claim;
 pub use claim::sweep;
+pub use kind::{Tunnel, Wiring};
 use plan::Plan;
 pub use plan::{Node, Pod};
 
@@ -47,52 +49,6 @@ pub enum Names {
     Realistic,
     /// Names that mean something else, or nothing: who goes by names is wrong.
     Odd,
-}
-
-/// Whose network is made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Wiring {
-    /// Flannel's with VXLAN: pods at a bridge.
-    #[default]
-    Flannel,
-    /// Calico's with IP-in-IP: pods with routes of their own, IPv4 only. Nodes
-    /// have no bridge.
-    Calico,
-}
-
-impl Wiring {
-    /// What a tunnel's headers cost, in bytes: the outer IPv4 header, and of
-    /// VXLAN the UDP, VXLAN and inner Ethernet headers.
-    #[must_use]
-    pub const fn overhead(self) -> u32 {
-        match self {
-            Self::Flannel => 50,
-            Self::Calico => 20,
-        }
-    }
-
-    /// Whether this kernel cannot have it, so that a test of it must leave it
-    /// to another one, which it says. Never true where
-    /// [`MACHINE_VARIABLE`] is set.
-    ///
-    /// # Errors
-    /// If the kernel cannot be asked.
-    pub fn is_for_another_kernel(self) -> Result<bool> {
-        if self.is_possible()? || env::var_os(MACHINE_VARIABLE).is_some() {
-            return Ok(false);
-        }
-        eprintln!(
-            "this kernel has no IP-in-IP: `cargo xtask kernels` runs this test on one that has"
-        );
-        Ok(true)
-    }
-
-    fn is_possible(self) -> Result<bool> {
-        match self {
-            Self::Flannel => Ok(true),
-            Self::Calico => wiring::calico::is_possible(),
-        }
-    }
 }
 
 /// What lab to make.

@@ -25,9 +25,10 @@ fn node_item(node: &Node, wiring: Wiring) -> String {
         pod_cidr_v6,
         ..
     } = node;
-    let v6 = match wiring {
-        Wiring::Flannel => format!("    - {pod_cidr_v6}\n"),
-        Wiring::Calico => String::new(),
+    let v6 = if wiring.carries_v6() {
+        format!("    - {pod_cidr_v6}\n")
+    } else {
+        String::new()
     };
     format!(
         r#"- apiVersion: v1
@@ -64,9 +65,10 @@ fn pod_item(pod: &Pod, node: &Node, wiring: Wiring) -> String {
         underlay,
         ..
     } = node;
-    let v6 = match wiring {
-        Wiring::Flannel => format!("    - ip: {v6}\n"),
-        Wiring::Calico => String::new(),
+    let v6 = if wiring.carries_v6() {
+        format!("    - ip: {v6}\n")
+    } else {
+        String::new()
     };
     let app = name.split('-').next().unwrap_or(name);
     format!(

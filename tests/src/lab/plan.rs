@@ -4,7 +4,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::{LabSpec, Names, Wiring, wiring::calico};
+use super::{LabSpec, Names, Tunnel, Wiring, wiring::tunnel};
 use crate::netns::Netns;
 use crate::rng::Rng;
 
@@ -21,7 +21,7 @@ pub struct Node {
     pub uplink: String,
     /// The MAC address of the uplink.
     pub uplink_mac: String,
-    /// The bridge that its pods are ports of; none is made in Calico's wiring.
+    /// The bridge that its pods are ports of, if the wiring has one.
     pub bridge: String,
     /// The MAC address of the bridge.
     pub bridge_mac: String,
@@ -29,7 +29,7 @@ pub struct Node {
     pub bridge_v4: Ipv4Addr,
     /// The bridge's IPv6 address, the gateway of its pods.
     pub bridge_v6: Ipv6Addr,
-    /// The tunnel device: VXLAN or, in Calico's wiring, IP-in-IP.
+    /// The tunnel device, if the wiring has one.
     pub overlay: String,
     /// The MAC address of the VXLAN device: the inner destination of what comes in.
     pub overlay_mac: String,
@@ -60,13 +60,13 @@ pub struct Pod {
     pub netns: Netns,
     /// Its IPv4 address.
     pub v4: Ipv4Addr,
-    /// Its IPv6 address; it has none in Calico's wiring.
+    /// Its IPv6 address, if the wiring carries IPv6.
     pub v6: Ipv6Addr,
     /// Its interface, as it is called inside.
     pub interface: String,
     /// The MAC address of its interface.
     pub mac: String,
-    /// The host's end of its interface; in Flannel's wiring a port of the node's bridge.
+    /// The host's end of its interface, a port of the node's bridge if it has one.
     pub veth: String,
 }
 
@@ -130,8 +130,8 @@ fn nodes(spec: &LabSpec, rng: &mut Rng, prefix: &str) -> Vec<Node> {
                 Ipv6Addr::new(0xfd00 | (a & 0xff), b, c, subnet.into(), 0, 0, 0, host)
             };
             let [bridge, mut overlay, uplink] = interfaces(spec.names, rng);
-            if (spec.wiring, spec.names) == (Wiring::Calico, Names::Realistic) {
-                overlay = calico::TUNNEL.to_owned();
+            if spec.names == Names::Realistic {
+                overlay = overlay_name(spec.wiring).to_owned();
             }
             let [x, y, z] = underlay;
             Node {
@@ -171,9 +171,10 @@ fn pods(spec: &LabSpec, rng: &mut Rng, prefix: &str, nodes: &[Node]) -> Vec<Pod>
             let (interface, veth) = match spec.names {
                 Names::Realistic => {
                     let number = rng.range(0, !0);
-                    let veth = match spec.wiring {
-                        Wiring::Flannel => format!("veth{number:08x}"),
-                        Wiring::Calico => format!("cali{number:011x}"),
+                    let veth = if spec.wiring.has_bridge() {
+                        format!("veth{number:08x}")
+                    } else {
+                        format!("cali{number:011x}")
                     };
                     ("eth0".to_owned(), veth)
                 }
@@ -203,6 +204,16 @@ fn pods(spec: &LabSpec, rng: &mut Rng, prefix: &str, nodes: &[Node]) -> Vec<Pod>
         }
     }
     pods
+}
+
+/// What a tunnel device is usually called.
+fn overlay_name(wiring: Wiring) -> &'static str {
+    match (wiring.tunnel(), wiring.has_bridge()) {
+        (Some(Tunnel::Vxlan) | None, true) => "flannel.1",
+        (Some(Tunnel::Vxlan) | None, false) => "vxlan.calico",
+        (Some(Tunnel::IpIp), true) => "flannel.ipip",
+        (Some(Tunnel::IpIp), false) => tunnel::IP_IN_IP,
+    }
 }
 
 /// The names of a node's bridge, overlay device and uplink.
@@ -256,13 +267,9 @@ mod tests {
 
     #[test]
     fn nothing_is_called_twice_and_every_name_fits() {
-        let kinds = [
-            (Wiring::Flannel, Names::Realistic),
-            (Wiring::Flannel, Names::Odd),
-            (Wiring::Calico, Names::Realistic),
-            (Wiring::Calico, Names::Odd),
-        ];
-        for (seed, (wiring, names)) in (0..200).zip(kinds.into_iter().cycle()) {
+        let kinds = Wiring::ALL.map(|wiring| [(wiring, Names::Realistic), (wiring, Names::Odd)]);
+        let kinds = kinds.as_flattened().iter().cycle();
+        for (seed, &(wiring, names)) in (0..200).zip(kinds) {
             let plan = plan(wiring, names, seed);
             let mut seen = HashSet::new();
             for node in &plan.nodes {

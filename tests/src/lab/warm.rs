@@ -42,10 +42,10 @@ pub(super) fn reach_each_other(pods: &[Pod], wiring: Wiring) -> Result<()> {
     });
     let deadline = process::deadline(LIMIT);
     reach(&ring, |pod| pod.v4.into(), deadline)?;
-    match wiring {
-        Wiring::Flannel => reach(&ring, |pod| pod.v6.into(), deadline),
-        Wiring::Calico => Ok(()),
+    if wiring.carries_v6() {
+        reach(&ring, |pod| pod.v6.into(), deadline)?;
     }
+    Ok(())
 }
 
 fn reach(ring: &[&Pod], address: impl Fn(&Pod) -> IpAddr, deadline: Instant) -> Result<()> {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use tracer_tests::{Lab, Node, Pod, Wiring};
+use tracer_tests::{Lab, Node, Pod, Tunnel};
 
 /// A pod's name, as `tracer` takes it.
 pub(crate) fn pod(pod: &Pod) -> String {
@@ -17,7 +17,7 @@ pub(crate) type Point = (String, String, &'static str);
 const IN: &str = "ingress";
 const OUT: &str = "egress";
 
-fn point(node: &Node, interface: &str, direction: &'static str) -> Point {
+pub(crate) fn point(node: &Node, interface: &str, direction: &'static str) -> Point {
     (node.name.clone(), interface.to_owned(), direction)
 }
 
@@ -39,9 +39,13 @@ pub(crate) fn between_pods(lab: &Lab, from: &Pod, to: &Pod) -> Vec<Point> {
         point(b, &b.bridge, OUT),
         point(b, &to.veth, OUT),
     ];
-    if lab.wiring == Wiring::Calico {
+    if !lab.wiring.has_bridge() {
         let bridges = [point(a, &a.bridge, IN), point(b, &b.bridge, OUT)];
         way.retain(|point| !bridges.contains(point));
+    }
+    if lab.wiring.tunnel().is_none() {
+        let tunnels = [point(a, &a.overlay, OUT), point(b, &b.overlay, IN)];
+        way.retain(|point| !tunnels.contains(point));
     }
     way
 }
@@ -115,12 +119,14 @@ pub(crate) fn check_clean(lab: &Lab, pods: [&Pod; 2], journey: &Value) {
     for hop in journey["hops"].as_array().expect("hops") {
         let on_uplink = uplinks.contains(&hop["interface"].as_str().expect("a name"))
             && a.node != b.node
-            && is_uplink(lab, hop);
+            && is_uplink(lab, hop)
+            && lab.wiring.tunnel().is_some();
         assert_eq!(hop["encap"].is_object(), on_uplink, "{}", told());
         if on_uplink {
-            let (kind, vni) = match lab.wiring {
-                Wiring::Flannel => ("vxlan", Value::from(lab.vni)),
-                Wiring::Calico => ("ipip", Value::Null),
+            let (kind, vni) = match lab.wiring.tunnel() {
+                Some(Tunnel::Vxlan) => ("vxlan", Value::from(lab.vni)),
+                Some(Tunnel::IpIp) => ("ipip", Value::Null),
+                None => unreachable!("it has a tunnel"),
             };
             assert_eq!(hop["encap"]["kind"], kind, "{}", told());
             assert_eq!(hop["encap"]["vni"], vni, "{}", told());

@@ -5,8 +5,6 @@
 mod accounting;
 // Questions that nobody answers, and why.
 mod answers;
-// The same without a bridge, over IP-in-IP.
-mod calico;
 // Traffic without a fault: everything arrives, everything is seen.
 mod clean;
 // Where a packet must be seen on its way, from how the lab is wired.
@@ -15,5 +13,9 @@ mod expected;
 mod layer3;
 // When the program starts and ends, relative to the traffic.
 mod moments;
+// Between a pod and a node.
+mod nodes;
 // What is followed, and what is not.
 mod selection;
+// The same over other wirings: without a bridge, other tunnels, none.
+mod wirings;

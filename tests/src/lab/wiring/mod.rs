@@ -2,14 +2,15 @@
 //! hand with iproute2: here what all wirings have in common, the namespaces
 //! and the cables.
 
-pub(super) mod calico;
+mod calico;
 mod flannel;
+pub(super) mod tunnel;
 
 use std::fmt::Write;
 
 use anyhow::{Context, Result};
 
-use super::{Lab, LabSpec, Node, Wiring};
+use super::{Lab, LabSpec, Node};
 use crate::netns::Netns;
 use crate::process;
 
@@ -23,16 +24,19 @@ pub(super) fn wire(lab: &Lab, spec: &LabSpec) -> Result<()> {
     make_cables(lab)?;
     set_up_middle(lab)?;
     for node in &lab.nodes {
-        match lab.wiring {
-            Wiring::Flannel => flannel::set_up_node(lab, spec, node),
-            Wiring::Calico => calico::set_up_node(lab, node),
+        if lab.wiring.has_bridge() {
+            flannel::set_up_node(lab, spec, node)
+        } else {
+            calico::set_up_node(lab, node)
         }
+        .and_then(|()| tunnel::set_up(lab, node))
         .with_context(|| format!("cannot set up {}", node.name))?;
     }
     for pod in &lab.pods {
-        match lab.wiring {
-            Wiring::Flannel => flannel::set_up_pod(pod, lab.node_of(pod)),
-            Wiring::Calico => calico::set_up_pod(pod),
+        if lab.wiring.has_bridge() {
+            flannel::set_up_pod(lab, pod)
+        } else {
+            calico::set_up_pod(pod)
         }
         .with_context(|| format!("cannot set up {}", pod.name))?;
     }

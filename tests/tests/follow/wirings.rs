@@ -1,5 +1,5 @@
-//! Calico's wiring: no bridge, and a tunnel device without Ethernet header.
-//! On a kernel that has no IP-in-IP, `cargo xtask kernels` runs this on one
+//! Clean traffic over every wiring of nodes and pods besides the usual one. On a
+//! kernel that has no IP-in-IP, `cargo xtask kernels` runs those with it on one
 //! that has.
 
 use std::time::Duration;
@@ -14,9 +14,9 @@ use tracer_tests::{
 
 use crate::expected::{by_protocol, check_balance, check_clean, is_neighbour, pod};
 
-#[test]
-fn all_traffic_arrives_over_ip_in_ip_and_on_one_node() -> Result<()> {
-    if Wiring::Calico.is_for_another_kernel()? {
+/// Between two nodes, by names that tell and by names that mislead, and on one.
+fn check(wiring: Wiring) -> Result<()> {
+    if wiring.is_for_another_kernel()? {
         return Ok(());
     }
     for (names, to) in [
@@ -26,7 +26,7 @@ fn all_traffic_arrives_over_ip_in_ip_and_on_one_node() -> Result<()> {
     ] {
         let lab = Lab::new(&LabSpec {
             pods_per_node: 2,
-            wiring: Wiring::Calico,
+            wiring,
             names,
             ..LabSpec::default()
         })?;
@@ -58,7 +58,8 @@ fn all_traffic_arrives_over_ip_in_ip_and_on_one_node() -> Result<()> {
         let seen = by_protocol(&between);
         assert_eq!(seen["icmp"], pings.sent + pings.received);
         let sent = |journey: &&Value| {
-            journey["packet"]["proto"] == "udp" && journey["packet"]["len"] == 64 + 28
+            let packet = &journey["packet"];
+            packet["proto"] == "udp" && packet["len"] == 64 + 28 && packet["fragment"].is_null()
         };
         let datagrams_seen = between.iter().filter(sent).count() as u64;
         assert_eq!(datagrams_seen, datagrams.sent + datagrams.received);
@@ -70,5 +71,55 @@ fn all_traffic_arrives_over_ip_in_ip_and_on_one_node() -> Result<()> {
         assert!(bytes >= bulk.sent, "{bytes} of {}", bulk.sent);
         check_balance(&finished.summary);
     }
+    Ok(())
+}
+
+#[test]
+fn calico_over_ip_in_ip() -> Result<()> {
+    check(Wiring::Calico)
+}
+
+#[test]
+fn calico_over_vxlan() -> Result<()> {
+    check(Wiring::CalicoVxlan)
+}
+
+#[test]
+fn flannel_over_ip_in_ip() -> Result<()> {
+    check(Wiring::FlannelIpip)
+}
+
+#[test]
+fn flannel_without_a_tunnel() -> Result<()> {
+    check(Wiring::FlannelHostGw)
+}
+
+/// The daemon that makes the routes has lost one.
+#[test]
+fn without_a_tunnel_the_route_to_the_other_node_is_gone() -> Result<()> {
+    let lab = Lab::new(&LabSpec {
+        wiring: Wiring::FlannelHostGw,
+        ..LabSpec::default()
+    })?;
+    let [a, b] = [&lab.pods[0], &lab.pods[1]];
+    let follow = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
+    let mut tracer = Tracer::follow(&lab, follow)?;
+    tracer.wait_started(LIMIT)?;
+    let [near, far] = [&lab.nodes[0], &lab.nodes[1]];
+    let gone = format!("ip route del {}", far.pod_cidr_v4);
+    near.netns.run(&gone)?;
+    let pings = Flow::new(a, b).ping(1, Duration::from_millis(2))?;
+    assert_eq!(pings.received, 0);
+    let told = |value: &Value| value["verdict"]["cause"] == "no-route";
+    let journey = tracer.wait_for(told, LIMIT)?;
+    let verdict = &journey["verdict"];
+    // The kernel limits how many errors it sends.
+    let kinds = ["refused", "dropped"];
+    assert!(
+        kinds.iter().any(|kind| verdict["kind"] == *kind),
+        "{journey:#}"
+    );
+    assert_eq!(verdict["drop"]["node"], *near.name);
+    assert_eq!(verdict["drop"]["reason"], "IP_INNOROUTES");
     Ok(())
 }

@@ -1,0 +1,116 @@
+//! Whose network a lab is.
+
+use std::{env, thread};
+
+use anyhow::{Context as _, Result};
+use nix::sched::{CloneFlags, unshare};
+
+use super::MACHINE_VARIABLE;
+use crate::process;
+
+/// Whose network is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wiring {
+    /// Flannel's with VXLAN: pods at a bridge. The only one that carries IPv6.
+    #[default]
+    Flannel,
+    /// Flannel's host-gw: pods at a bridge, other nodes as gateways.
+    FlannelHostGw,
+    /// Flannel's with IP-in-IP: pods at a bridge.
+    FlannelIpip,
+    /// Calico's with IP-in-IP: pods with routes of their own.
+    Calico,
+    /// Calico's with VXLAN.
+    CalicoVxlan,
+}
+
+/// What a packet is put into between nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tunnel {
+    /// RFC 7348, in IPv4.
+    Vxlan,
+    /// RFC 2003.
+    IpIp,
+}
+
+impl Wiring {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Flannel,
+        Self::FlannelHostGw,
+        Self::FlannelIpip,
+        Self::Calico,
+        Self::CalicoVxlan,
+    ];
+
+    /// The tunnel between nodes, if there is one.
+    #[must_use]
+    pub const fn tunnel(self) -> Option<Tunnel> {
+        match self {
+            Self::Flannel | Self::CalicoVxlan => Some(Tunnel::Vxlan),
+            Self::FlannelIpip | Self::Calico => Some(Tunnel::IpIp),
+            Self::FlannelHostGw => None,
+        }
+    }
+
+    /// Whether a node's pods are ports of a bridge; else they have routes.
+    #[must_use]
+    pub const fn has_bridge(self) -> bool {
+        matches!(
+            self,
+            Self::Flannel | Self::FlannelHostGw | Self::FlannelIpip
+        )
+    }
+
+    /// Whether pods have IPv6.
+    #[must_use]
+    pub const fn carries_v6(self) -> bool {
+        matches!(self, Self::Flannel)
+    }
+
+    /// What a tunnel's headers cost, in bytes: the outer IPv4 header, and of
+    /// VXLAN the UDP, VXLAN and inner Ethernet headers.
+    #[must_use]
+    pub const fn overhead(self) -> u32 {
+        match self.tunnel() {
+            Some(Tunnel::Vxlan) => 50,
+            Some(Tunnel::IpIp) => 20,
+            None => 0,
+        }
+    }
+
+    /// Whether this kernel cannot have it, so that a test of it must leave it
+    /// to another one, which it says. Never true where
+    /// [`MACHINE_VARIABLE`] is set.
+    ///
+    /// # Errors
+    /// If the kernel cannot be asked.
+    pub fn is_for_another_kernel(self) -> Result<bool> {
+        if self.is_possible()? || env::var_os(MACHINE_VARIABLE).is_some() {
+            return Ok(false);
+        }
+        eprintln!(
+            "this kernel has no IP-in-IP: `cargo xtask kernels` runs this test on one that has"
+        );
+        Ok(true)
+    }
+
+    pub(super) fn is_possible(self) -> Result<bool> {
+        match self.tunnel() {
+            Some(Tunnel::IpIp) => has_ip_in_ip(),
+            Some(Tunnel::Vxlan) | None => Ok(true),
+        }
+    }
+}
+
+/// Whether this kernel has IP-in-IP. Asking for a device loads the module, if
+/// it is one.
+fn has_ip_in_ip() -> Result<bool> {
+    let ask = || -> Result<bool> {
+        unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
+        let add = "link add name probe type ipip local 192.0.2.1";
+        let mut ip = process::command("ip");
+        Ok(process::run(ip.args(add.split(' ')), "").is_ok())
+    };
+    thread::spawn(ask).join().expect("asking does not panic")
+}
