@@ -55,8 +55,9 @@ impl Maps {
         self.sides.entry(key).or_default()
     }
 
-    fn pair(mut self, a: impl Into<IpAddr>, b: impl Into<IpAddr>, rule: Rule) -> Self {
+    fn pair(mut self, a: impl Into<IpAddr>, b: impl Into<IpAddr>, mut rule: Rule) -> Self {
         let bit = 1 << self.rules.len();
+        rule.pairs = bit;
         let side = self.address(a);
         side.a |= bit;
         side.flags |= NEIGHBOUR | FOLLOWED;
@@ -91,7 +92,7 @@ impl Tables for Maps {
     }
 
     fn rule(&self, index: u32) -> Rule {
-        self.rules[index as usize]
+        self.rules.get(index as usize).copied().unwrap_or_default()
     }
 }
 

@@ -12,7 +12,7 @@ use tracer_common::{
     counters::{Counter, Counters, SLOTS},
     drop::{DropCounter, DropCounters, DropLoad},
     elsewhere::{Elsewhere, MAX_ELSEWHERE},
-    filter::{AddressKey, Ends, KEY_PREFIX_BITS, MAX_PAIRS, Prefilter, Rule, Sides, Tables},
+    filter::{AddressKey, Ends, KEY_PREFIX_BITS, MAX_RULES, Prefilter, Rule, Sides, Tables},
     walk::Layers,
 };
 
@@ -43,7 +43,7 @@ static PREFIXES: LpmTrie<AddressKey, Sides> = LpmTrie::with_max_entries(1024, 0)
 
 /// Those of slot 0, then those of slot 1.
 #[map]
-static RULES: Array<Rule> = Array::with_max_entries(2 * MAX_PAIRS as u32, 0);
+static RULES: Array<Rule> = Array::with_max_entries(2 * MAX_RULES as u32, 0);
 
 /// By [`tracer_common::counters::slot`].
 #[map]
@@ -307,7 +307,7 @@ impl Tables for Current {
     #[inline(always)]
     fn rule(&self, index: u32) -> Rule {
         RULES
-            .get(self.slot * MAX_PAIRS as u32 + index)
+            .get(self.slot * MAX_RULES as u32 + index)
             .copied()
             .unwrap_or_default()
     }

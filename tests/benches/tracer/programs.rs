@@ -12,7 +12,9 @@ use aya::{Ebpf, EbpfLoader};
 use tracer_common::config::{Config, EXPLAIN_MISSES, Load};
 use tracer_common::counters::{Counter, Counters, slot};
 use tracer_common::event::HopEvent;
-use tracer_common::filter::{AddressKey, FOLLOWED, MAX_PAIRS, NEIGHBOUR, Prefilter, Rule, Sides};
+use tracer_common::filter::{
+    AddressKey, FOLLOWED, MAX_PAIRS, MAX_RULES, NEIGHBOUR, Prefilter, Rule, Sides,
+};
 
 /// The program that is measured.
 pub(crate) const OBSERVE: &str = "tracer_ingress";
@@ -140,15 +142,14 @@ impl Programs {
             insert(dst, 0, 1 << index)?;
         }
         let mut rules: Array<_, Rule> = self.map("RULES")?;
-        for index in 0..u32::try_from(MAX_PAIRS)? {
-            let rule = Rule {
-                a_port: 0,
-                b_port: SERVICE_PORT,
-                proto: 0,
-                padding: [0; 3],
-            };
-            rules.set(slot * u32::try_from(MAX_PAIRS)? + index, rule, 0)?;
-        }
+        let rule = Rule {
+            pairs: u64::MAX,
+            a_port: 0,
+            b_port: SERVICE_PORT,
+            proto: 0,
+            padding: [0; 3],
+        };
+        rules.set(slot * u32::try_from(MAX_RULES)?, rule, 0)?;
         self.map::<Array<_, Prefilter>>("PREFILTER")?
             .set(slot, prefilter, 0)?;
         let config = Config {

@@ -68,10 +68,16 @@ pub const NEIGHBOUR: u32 = 1;
 /// Flag of [`Sides`]: one of the addresses that are followed.
 pub const FOLLOWED: u32 = 2;
 
-/// What a pair asks of protocol and ports; 0 asks nothing.
+/// How many different rules the pairs of a follow can have. Each is a turn of a
+/// loop, which the verifier takes for every path that leads there.
+pub const MAX_RULES: usize = 8;
+
+/// What pairs ask of protocol and ports; 0 asks nothing.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rule {
+    /// Bit *n*: pair *n* asks this. No bit: there are no more rules.
+    pub pairs: u64,
     /// Port of side A, host byte order.
     pub a_port: u16,
     /// Port of side B, host byte order.
@@ -82,7 +88,7 @@ pub struct Rule {
     pub padding: [u8; 3],
 }
 
-const _: () = assert!(size_of::<Rule>() == 8);
+const _: () = assert!(size_of::<Rule>() == 16);
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +107,7 @@ pub trait Tables {
     fn may_concern(&self, index: u32) -> bool;
     /// What is said of `address`, or of the longest prefix that holds it.
     fn sides(&self, address: &[u8; 16]) -> Sides;
-    /// The rule of pair `index`, below [`MAX_PAIRS`].
+    /// Rule `index`, below [`MAX_RULES`].
     fn rule(&self, index: u32) -> Rule;
 }
 
@@ -150,17 +156,13 @@ pub fn decide<P: Packet + ?Sized, T: Tables>(packet: &P, ends: &Ends, tables: &T
     let reverse = from.b & to.a;
     if forward | reverse != 0 {
         let (src_port, dst_port) = ends.ports(packet);
-        let mut left = forward | reverse;
-        for _ in 0..MAX_PAIRS {
-            if left == 0 {
+        for index in 0..MAX_RULES as u32 {
+            let rule = tables.rule(index);
+            if rule.pairs == 0 {
                 break;
             }
-            let index = left.trailing_zeros();
-            let bit = 1 << index;
-            left ^= bit;
-            let rule = tables.rule(index);
-            if (forward & bit != 0 && rule.accepts(ends.proto, src_port, dst_port))
-                || (reverse & bit != 0 && rule.accepts(ends.proto, dst_port, src_port))
+            if (forward & rule.pairs != 0 && rule.accepts(ends.proto, src_port, dst_port))
+                || (reverse & rule.pairs != 0 && rule.accepts(ends.proto, dst_port, src_port))
             {
                 return Decision::Match;
             }

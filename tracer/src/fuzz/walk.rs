@@ -43,8 +43,9 @@ impl Tables for Everything {
     }
 
     fn rule(&self, index: u32) -> Rule {
-        assert!(index < 64, "there is no pair {index}");
+        assert!(index < 8, "there is no rule {index}");
         Rule {
+            pairs: 1 << index,
             a_port: 53,
             ..Rule::default()
         }

@@ -2,7 +2,7 @@
 
 use std::{error::Error, io, path::PathBuf};
 
-use super::{discover::DiscoverError, kernel::BtfError, tables::TooManyPairs};
+use super::{discover::DiscoverError, kernel::BtfError, tables::TooMany};
 use crate::link::Direction;
 
 /// Why an agent cannot start or go on.
@@ -35,7 +35,7 @@ pub enum NodeError {
     Btf(#[from] BtfError),
     /// The filter is too large.
     #[error(transparent)]
-    Filter(#[from] TooManyPairs),
+    Filter(#[from] TooMany),
     /// Nothing to observe.
     #[error(
         "no interface to observe was found on {node}: is this the node's own network namespace?"

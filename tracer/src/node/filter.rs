@@ -7,7 +7,7 @@ use aya::{
 };
 use tracer_common::{
     config::{BUDGET_WINDOW_SHIFT, Config, PREFIXES},
-    filter::{AddressKey, KEY_PREFIX_BITS, MAX_PAIRS, Prefilter, Rule, Sides},
+    filter::{AddressKey, KEY_PREFIX_BITS, MAX_RULES, Prefilter, Rule, Sides},
 };
 
 use super::{NodeError, tables::Tables};
@@ -90,8 +90,8 @@ pub(super) fn arm(ebpf: &mut Ebpf, filter: &Filter, config: &mut Config) -> Resu
     }
 
     let mut rules: Array<_, Rule> = map(ebpf, "RULES")?;
-    let first = slot * u32::try_from(MAX_PAIRS).expect("64");
-    for (index, rule) in (first..).zip(tables.rules) {
+    let most = u32::try_from(MAX_RULES).expect("8");
+    for (index, rule) in (slot * most..).zip(tables.rules) {
         rules
             .set(index, rule, 0)
             .map_err(|source| NodeError::map(&source))?;

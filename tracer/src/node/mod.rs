@@ -29,4 +29,4 @@ mod worker;
 pub use agent::{look, start};
 pub use error::NodeError;
 pub use probe::PROGRAMS;
-pub use tables::TooManyPairs;
+pub use tables::TooMany;

@@ -7,10 +7,10 @@ use std::{
 
 use ipnet::IpNet;
 use tracer_common::filter::{
-    FOLLOWED, KEY_PREFIX_BITS, MAX_PAIRS, NEIGHBOUR, Prefilter, Rule, Sides,
+    FOLLOWED, KEY_PREFIX_BITS, MAX_PAIRS, MAX_RULES, NEIGHBOUR, Prefilter, Rule, Sides,
 };
 
-use crate::link::Filter;
+use crate::link::{Filter, Pair};
 
 /// Up to how many addresses of a prefix are marked one by one in the bit
 /// array; a larger prefix would set nearly every bit anyway.
@@ -22,21 +22,28 @@ pub(super) struct Tables {
     pub(super) prefilter: Prefilter,
     /// Trie entries: prefix length of the whole key, address, value.
     pub(super) addresses: Vec<(u32, [u8; 16], Sides)>,
-    pub(super) rules: Vec<Rule>,
+    /// Those that are not there ask nothing of no pair.
+    pub(super) rules: [Rule; MAX_RULES],
 }
 
-/// More pairs than the kernel's bit sets hold.
+/// More than the kernel's tables hold.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "this follow has {0} pairs of addresses, and at most {max} fit: name fewer ends, or a CIDR that holds them",
-    max = MAX_PAIRS
-)]
-pub struct TooManyPairs(usize);
+pub enum TooMany {
+    /// Pairs.
+    #[error(
+        "this follow has {0} pairs of addresses, and at most {max} fit: name fewer ends, or a CIDR that holds them",
+        max = MAX_PAIRS
+    )]
+    Pairs(usize),
+    /// Rules.
+    #[error("the pairs of this follow differ in protocol or ports in more than {MAX_RULES} ways")]
+    Rules,
+}
 
 impl Tables {
-    pub(super) fn new(filter: &Filter) -> Result<Self, TooManyPairs> {
+    pub(super) fn new(filter: &Filter) -> Result<Self, TooMany> {
         if filter.pairs.len() > MAX_PAIRS {
-            return Err(TooManyPairs(filter.pairs.len()));
+            return Err(TooMany::Pairs(filter.pairs.len()));
         }
         let followed = if filter.neighbours {
             NEIGHBOUR | FOLLOWED
@@ -66,18 +73,30 @@ impl Tables {
                     (prefix_len, address, union(&own, *net))
                 })
                 .collect(),
-            rules: filter
-                .pairs
-                .iter()
-                .map(|pair| Rule {
-                    a_port: pair.a_port.unwrap_or(0),
-                    b_port: pair.b_port.unwrap_or(0),
-                    proto: pair.proto.unwrap_or(0),
-                    padding: [0; 3],
-                })
-                .collect(),
+            rules: rules(&filter.pairs)?,
         })
     }
+}
+
+/// What pairs ask, those that ask the same together.
+fn rules(pairs: &[Pair]) -> Result<[Rule; MAX_RULES], TooMany> {
+    let mut rules = [Rule::default(); MAX_RULES];
+    for (index, pair) in pairs.iter().enumerate() {
+        let asked = Rule {
+            pairs: 0,
+            a_port: pair.a_port.unwrap_or(0),
+            b_port: pair.b_port.unwrap_or(0),
+            proto: pair.proto.unwrap_or(0),
+            padding: [0; 3],
+        };
+        let same = |rule: &&mut Rule| rule.pairs == 0 || Rule { pairs: 0, ..**rule } == asked;
+        let rule = rules.iter_mut().find(same).ok_or(TooMany::Rules)?;
+        *rule = Rule {
+            pairs: rule.pairs | 1 << index,
+            ..asked
+        };
+    }
+    Ok(rules)
 }
 
 /// What all prefixes that hold `net` say: the trie returns the longest only.
@@ -127,7 +146,6 @@ fn prefilter<'a>(nets: impl Iterator<Item = &'a IpNet>) -> Prefilter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::Pair;
 
     fn pair(a: &str, b: &str) -> Pair {
         Pair {
@@ -186,5 +204,23 @@ mod tests {
         })
         .expect_err("one pair too many");
         assert!(error.to_string().contains("at most 64 fit"));
+    }
+
+    #[test]
+    fn pairs_that_ask_the_same_share_a_rule() {
+        let asking = |b_port| Pair {
+            b_port,
+            ..pair("10.0.0.1/32", "10.0.0.2/32")
+        };
+        let asked = [None, Some(80), None, Some(53), Some(80)].map(asking);
+        let rules = rules(&asked).expect("they fit");
+        let told = rules.map(|rule| (rule.pairs, rule.b_port));
+        assert_eq!(
+            told[..4],
+            [(0b101, 0), (0b1_0010, 80), (0b1000, 53), (0, 0)]
+        );
+        let many: Vec<Pair> = (1..=9).map(|port| asking(Some(port))).collect();
+        assert!(super::rules(&many[..8]).is_ok());
+        assert!(super::rules(&many).is_err());
     }
 }
