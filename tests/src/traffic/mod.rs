@@ -8,6 +8,9 @@ mod tcp;
 mod udp;
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -46,6 +49,28 @@ pub struct Flow {
     v6: bool,
     port: u16,
     limit: Duration,
+}
+
+/// Pings that go on until they are stopped: a busy machine is slow to start
+/// what is to happen meanwhile.
+#[derive(Debug)]
+pub struct Pinging {
+    enough: Arc<AtomicBool>,
+    thread: JoinHandle<Result<Tally>>,
+}
+
+impl Pinging {
+    /// Ends them; all requests and answers.
+    ///
+    /// # Errors
+    /// As [`Flow::ping`].
+    ///
+    /// # Panics
+    /// If their thread did.
+    pub fn stop(self) -> Result<Tally> {
+        self.enough.store(true, Ordering::Relaxed);
+        self.thread.join().expect("no panic")
+    }
 }
 
 impl Flow {
@@ -108,6 +133,27 @@ impl Flow {
     /// As [`Flow::ping`].
     pub fn ping_flood(&self, count: u64) -> Result<Tally> {
         self.run_ping(count, &["-f"])
+    }
+
+    /// As [`Flow::ping`], every 2 ms, until it is stopped.
+    #[must_use]
+    pub fn keep_pinging(&self) -> Pinging {
+        const AT_ONCE: u64 = 200;
+        let enough = Arc::new(AtomicBool::new(false));
+        let (flow, stop) = (self.clone(), Arc::clone(&enough));
+        let thread = thread::spawn(move || {
+            let mut all = Tally {
+                sent: 0,
+                received: 0,
+            };
+            while !stop.load(Ordering::Relaxed) {
+                let some = flow.ping(AT_ONCE, Duration::from_millis(2))?;
+                all.sent += some.sent;
+                all.received += some.received;
+            }
+            Ok(all)
+        });
+        Pinging { enough, thread }
     }
 
     fn run_ping(&self, count: u64, pace: &[&str]) -> Result<Tally> {

@@ -1,8 +1,5 @@
 //! Faults that come and go, agents that are missing, and events that are lost.
 
-use std::thread;
-use std::time::Duration;
-
 use anyhow::{Context, Result};
 use serde_json::Value;
 use tracer_tests::faults::{Fault, Sender, Stage, Traffic, all};
@@ -32,16 +29,20 @@ fn assert_all(journeys: &[Value], kind: &str) {
 
 #[test]
 fn faults_that_come_and_go() -> Result<()> {
-    for (name, kind) in [
+    for (name, kind, v6) in [
         ("blackhole-route", "dropped"),
         ("no-fdb-entry", "dropped"),
         ("nft-forward-far-drop", "dropped"),
         ("bridge-port-blocked-far", "dropped"),
         ("tcx-ingress-near", "dropped"),
         ("middle-loses-all", "lost"),
-    ] {
+        ("nft-input-b-drop", "dropped"),
+    ]
+    .into_iter()
+    .flat_map(|(name, kind)| [(name, kind, false), (name, kind, true)])
+    {
         let fault = fault(name)?;
-        let stage = fault.stage(false, None)?;
+        let stage = fault.stage(v6, None)?;
         let mut tracer = follow(&stage.lab, [stage.a(), stage.b()], &["--hold", "1s"])?;
         assert_all(&ten(&stage, &mut tracer)?, "delivered");
         fault.make(&stage)?;
@@ -99,6 +100,8 @@ fn begun_and_ended_in_the_middle_of_a_fault() -> Result<()> {
     for (name, kind) in [
         ("middle-loses-all", "lost"),
         ("nft-forward-far-drop", "dropped"),
+        // After the last point, so that only its drop tells.
+        ("nft-input-b-drop", "dropped"),
     ] {
         let fault = fault(name)?;
         let stage = fault.stage(false, None)?;
@@ -108,13 +111,12 @@ fn begun_and_ended_in_the_middle_of_a_fault() -> Result<()> {
             Flow::new(stage.a(), stage.b()),
             Flow::new(stage.a2(), stage.b2()),
         ];
-        let pinging =
-            flows.map(|flow| thread::spawn(move || flow.ping(2_000, Duration::from_millis(2))));
+        let pinging = flows.map(|flow| flow.keep_pinging());
         let mut tracer = follow(&stage.lab, [stage.a(), stage.b()], &["--hold", "300ms"])?;
         tracer.wait_for(|value| value["verdict"]["kind"] == kind, LIMIT)?;
         let journeys = tracer.stop()?.journeys;
         for pings in pinging {
-            pings.join().expect("no panic")?;
+            pings.stop()?;
         }
         let faulty = |journey: &&Value| journey["packet"]["proto"] == "icmp";
         for journey in journeys.iter().filter(faulty) {

@@ -1,13 +1,6 @@
 //! Before its traffic, in the middle of it, after it.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
-    time::Duration,
-};
+use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::Value;
@@ -31,18 +24,7 @@ fn follow(lab: &Lab, more: &[&str]) -> Result<Tracer> {
 fn in_the_middle_of_traffic() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;
     let flow = Flow::new(&lab.pods[0], &lab.pods[1]);
-    // For as long as it takes: a busy machine is slow to start what follows.
-    let enough = Arc::new(AtomicBool::new(false));
-    let pinging = {
-        let enough = Arc::clone(&enough);
-        thread::spawn(move || -> Result<bool> {
-            let mut complete = true;
-            while complete && !enough.load(Ordering::Relaxed) {
-                complete = flow.ping(200, Duration::from_millis(2))?.is_complete();
-            }
-            Ok(complete)
-        })
-    };
+    let pinging = flow.keep_pinging();
     for _ in 0..3 {
         let mut tracer = follow(&lab, &[])?;
         let delivered = |value: &Value| value["verdict"]["kind"] == "delivered";
@@ -57,8 +39,7 @@ fn in_the_middle_of_traffic() -> Result<()> {
             assert!(verdict["kind"] == "delivered" || cut_off, "{journey}");
         }
     }
-    enough.store(true, Ordering::Relaxed);
-    assert!(pinging.join().expect("no panic")?);
+    assert!(pinging.stop()?.is_complete());
     Ok(())
 }
 
