@@ -135,6 +135,11 @@ impl Order {
         *watermark = (*watermark).max(time);
     }
 
+    /// Everything of `stream` before this has come.
+    pub(super) fn watermark_of(&self, stream: usize) -> i64 {
+        self.watermarks[stream]
+    }
+
     /// Nothing more will come.
     pub(super) fn end(&mut self) {
         self.watermarks.fill(i64::MAX);

@@ -190,8 +190,8 @@ impl Rows {
     }
 }
 
-/// Unix time, ns.
-fn unix(time: u64, offset: i64) -> i64 {
+/// An agent's monotonic time as Unix time, ns.
+pub(super) fn unix(time: u64, offset: i64) -> i64 {
     i64::try_from(time).map_or(i64::MAX, |time| time.saturating_add(offset))
 }
 
