@@ -25,7 +25,7 @@ impl Recorder {
         Ok(Self {
             path: write.path.clone(),
             writer: Writer::create(&write.path, write.rotation)?,
-            anonymizer: write.anonymize.then(Anonymizer::default),
+            anonymizer: write.anonymize.then(Anonymizer::new),
             written: Written::default(),
         })
     }
