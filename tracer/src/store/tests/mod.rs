@@ -1,6 +1,7 @@
 //! What is written is read; what is not a trace, or one no more, is told.
 
 mod anonymous;
+mod columns;
 mod given;
 mod rotated;
 mod several;
@@ -234,22 +235,4 @@ fn other_files_are_told() {
         read(&damaged),
         Err(TraceError::Damaged { .. }) | Ok((_, true))
     ));
-}
-
-#[test]
-fn every_column_is_documented() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/trace.md");
-    let text = fs::read_to_string(path).expect("it is in the repository");
-    let documented = text.split("<!-- columns -->").nth(1).expect("a table");
-    let documented: Vec<(&str, &str)> = documented
-        .lines()
-        .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
-        .filter_map(|(name, rest)| Some((name, rest.split_once(" | ")?.1.strip_suffix(" |")?)))
-        .collect();
-    let columns = super::table::columns();
-    let columns: Vec<_> = columns
-        .iter()
-        .map(|(name, _, meaning)| (*name, *meaning))
-        .collect();
-    assert_eq!(documented, columns);
 }
