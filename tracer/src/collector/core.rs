@@ -45,12 +45,12 @@ pub struct Beginning {
 pub struct Core {
     pub(super) scene: Scene,
     pub(super) order: Order,
-    engine: Engine,
+    pub(super) engine: Engine,
     pub(super) ledger: Ledger,
     legs: Legs,
     /// Finished journeys on which there is no verdict until all streams have
     /// told what they lost up to a time: Unix time, ns.
-    pending: VecDeque<(i64, Box<Journey>)>,
+    pub(super) pending: VecDeque<(i64, Box<Journey>)>,
     sums: Sums,
     hold: i64,
     /// By how much the clocks of nodes may differ, ns.
@@ -211,6 +211,7 @@ impl Core {
     /// # Errors
     /// Those of the view.
     pub fn end(&mut self, view: &mut impl View) -> io::Result<()> {
+        self.cut_off();
         self.order.end();
         self.advance();
         self.engine.end(&self.scene);

@@ -165,6 +165,12 @@ impl Order {
         }
     }
 
+    /// How many wait.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.runs.iter().map(|run| run.waiting.len()).sum()
+    }
+
     /// Whether any waits.
     pub(super) fn is_empty(&self) -> bool {
         self.runs.is_empty()

@@ -84,10 +84,26 @@ impl Core {
         self.advance();
     }
 
+    /// Takes note that nothing more comes. Of a stream that had not ended, the
+    /// rest is missing: the recording was cut.
+    pub(super) fn cut_off(&mut self) {
+        for stream in 0..self.ledger.streams() {
+            if !self.ledger.has_ended(stream) {
+                self.ledger.missing(self.complete_until(stream), i64::MAX);
+            }
+        }
+    }
+
     /// Until when all that a stream saw, and all that it lost, is known.
     fn complete_until(&self, stream: usize) -> i64 {
         let told = self.ledger.told(stream);
         told.min(self.order.watermark_of(stream))
+    }
+
+    /// Hops and journeys that are in memory.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.order.len() + self.engine.open() + self.pending.len()
     }
 
     fn passed(&mut self, stream: usize, watermark: u64, offset: i64) {
@@ -100,7 +116,7 @@ impl Core {
     fn streams_of(&self, agents: Range<usize>) -> Range<usize> {
         let mut streams = agents.map(|agent| self.ledger.streams_of(agent));
         let first = streams.next().unwrap_or_default();
-        let last = streams.last().unwrap_or_else(|| first.clone());
+        let last = streams.next_back().unwrap_or_else(|| first.clone());
         first.start..last.end
     }
 }

@@ -89,15 +89,15 @@ pub fn replay(recordings: &mut Recordings, view: &mut impl View) -> io::Result<R
 }
 
 /// A replay on its way.
-struct Replay {
-    core: Core,
+pub(crate) struct Replay {
+    pub(crate) core: Core,
     started: Started,
     /// Whether all points are observed, so that journeys can be shown.
     armed: bool,
 }
 
 impl Replay {
-    fn new(recordings: &Recordings) -> Self {
+    pub(crate) fn new(recordings: &Recordings) -> Self {
         let head = recordings.head();
         let mut started = Started {
             time: head.time,
@@ -114,7 +114,7 @@ impl Replay {
         }
     }
 
-    fn take(&mut self, recorded: Recorded, view: &mut impl View) -> io::Result<()> {
+    pub(crate) fn take(&mut self, recorded: Recorded, view: &mut impl View) -> io::Result<()> {
         let core = &mut self.core;
         match recorded {
             Recorded::Begun { agents, time } => core.begun(agents, time),

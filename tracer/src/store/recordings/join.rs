@@ -62,37 +62,36 @@ fn refuse_other_follow(first: &Chain, chain: &Chain) -> Result<(), JoinError> {
     })
 }
 
-/// What two sets of pairs differ in, if they do. Both directions of a pair are
-/// followed, so it does not matter which end is which.
+/// A pair without what does not matter: both directions are followed, so it is
+/// the same whichever end is which.
+type Sides = ([(IpNet, Option<u16>); 2], Option<u8>);
+
+/// What two sets of pairs differ in, if they do.
 fn difference(one: &[Pair], other: &[Pair]) -> Option<&'static str> {
-    type End = (IpNet, Option<u16>);
-    let ends = |pair: &Pair| {
-        let mut ends: [End; 2] = [(pair.a, pair.a_port), (pair.b, pair.b_port)];
-        ends.sort_unstable();
-        ends
-    };
-    let same = |of: &dyn Fn(&Pair) -> ([End; 2], Option<u8>)| {
+    let differ = |of: fn(&Pair) -> Sides| {
         let set = |pairs: &[Pair]| {
-            let mut set: Vec<_> = pairs.iter().map(of).collect();
+            let mut set: Vec<Sides> = pairs
+                .iter()
+                .map(|pair| {
+                    let (mut ends, proto) = of(pair);
+                    ends.sort_unstable();
+                    (ends, proto)
+                })
+                .collect();
             set.sort_unstable();
             set.dedup();
             set
         };
-        set(one) == set(other)
+        set(one) != set(other)
     };
-    let without_ports = |pair: &Pair| {
-        let mut ends = [(pair.a, None), (pair.b, None)];
-        ends.sort_unstable();
-        ends
-    };
-    if same(&|pair| (ends(pair), pair.proto)) {
-        None
-    } else if !same(&|pair| (without_ports(pair), None)) {
+    if differ(|pair| ([(pair.a, None), (pair.b, None)], None)) {
         Some("ends")
-    } else if !same(&|pair| (without_ports(pair), pair.proto)) {
+    } else if differ(|pair| ([(pair.a, None), (pair.b, None)], pair.proto)) {
         Some("protocols")
-    } else {
+    } else if differ(|pair| ([(pair.a, pair.a_port), (pair.b, pair.b_port)], pair.proto)) {
         Some("ports")
+    } else {
+        None
     }
 }
 

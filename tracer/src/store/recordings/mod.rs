@@ -130,7 +130,8 @@ impl Recordings {
             recordings.begin(groups);
         }
         for chain in 0..recordings.chains.len() {
-            recordings.advance(chain)?;
+            let failed = recordings.advance(chain).err();
+            recordings.failed = recordings.failed.or(failed);
         }
         Ok(recordings)
     }
@@ -220,7 +221,7 @@ impl Recordings {
             let Some((_, mut recorded)) = self.next[chain].take() else {
                 return Ok(None);
             };
-            // What was read before stays, whatever comes.
+            // What was read before is given, whatever comes.
             self.failed = self.advance(chain).err();
             let several = self.are_several();
             match &mut recorded {

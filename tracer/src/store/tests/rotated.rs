@@ -13,7 +13,7 @@ use proptest::{collection::vec, prelude::*, strategy::ValueTree, test_runner::Te
 use super::{Files, STREAMS, given, head, some_batches};
 use crate::{
     link::Batch,
-    store::{Contents, JoinError, RecordError, Recorded, Recordings, Rotation, Writer},
+    store::{Contents, JoinError, RecordError, Recorded, Recordings, Rotation, TraceError, Writer},
 };
 
 /// A file for every flush.
@@ -177,6 +177,7 @@ fn what_is_before_the_damage_is_read() {
     let path = files.path("a.arrows");
     let mut writer = Writer::create(&path, Rotation::default()).expect("a new file");
     writer.begin(head()).expect("room");
+    let begin = fs::metadata(&path).expect("a file").len();
     let mut ends = Vec::new();
     for (agent, batch) in some_batches() {
         writer.batch(agent, &batch).expect("room");
@@ -185,13 +186,16 @@ fn what_is_before_the_damage_is_read() {
     }
     writer.end(9).expect("room");
     let file = File::options().write(true).open(&path).expect("a file");
-    file.write_at(&[0x55; 8], ends[1]).expect("room");
-    let (all, broken) = read(&[path]);
-    assert!(matches!(
-        broken,
-        Some(JoinError::Trace(crate::store::TraceError::Damaged { .. }))
-    ));
-    assert_eq!(batches(all), some_batches()[..2]);
+    for left in (0..3).rev() {
+        let end = if left == 0 { begin } else { ends[left - 1] };
+        file.write_at(&[0x55; 8], end).expect("room");
+        let (all, broken) = read(slice::from_ref(&path));
+        assert!(matches!(
+            broken,
+            Some(JoinError::Trace(TraceError::Damaged { .. }))
+        ));
+        assert_eq!(batches(all), some_batches()[..left]);
+    }
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn what_does_not_belong_together_is_refused() {
         "{ends}"
     );
     let more = refusal(|head| {
-        let mut second = head.pairs[0].clone();
+        let mut second = head.pairs[0];
         second.b = "10.9.9.9/32".parse().expect("a network");
         head.pairs.push(second);
     });
