@@ -81,7 +81,6 @@ fn all_delivered(fates: &BTreeMap<Kind, u64>) -> Outcome {
 pub fn record(settings: Settings) -> Result<Outcome, Failure> {
     let plan = plan(settings);
     let outcome = runtime()?.block_on(async {
-        plan.warnings.iter().for_each(|warning| tell(warning));
         session(
             plan,
             Progress::new(io::stderr(), io::stderr().is_terminal()),

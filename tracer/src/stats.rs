@@ -34,7 +34,8 @@ impl View for Sums {
     }
 }
 
-/// Sums recordings up.
+/// Sums recordings up; of one that cannot be read to its end, what comes
+/// before.
 ///
 /// # Errors
 /// [`Failure`], in one sentence.
@@ -45,12 +46,12 @@ pub fn run(args: &StatsArgs) -> Result<Outcome, Failure> {
         leg: by(GroupBy::Leg),
         reason: by(GroupBy::Reason),
     }));
-    let outcome = through(&args.files, &mut sums)?;
+    let replayed = through(&args.files, &mut sums)?;
     let mut stdout = io::stdout().lock();
     match args.output {
         Output::Text => stats_text(&mut stdout, &sums.0)?,
         Output::Json => stats_json(&mut stdout, &sums.0)?,
     }
     stdout.flush()?;
-    Ok(outcome)
+    replayed.outcome()
 }

@@ -102,19 +102,23 @@ Examples:
     },
     /// Record clean traffic, millions of packets, and be killed every minute (root)
     ///
-    /// Nothing may be called dropped, lost or unknown that was not, every
-    /// recording must be readable, and memory must stay within bounds.
-    #[command(after_help = "Example:\n  cargo xtask soak --packets 1000000")]
+    /// Recorders are killed while packets are on their way, and one follow lives
+    /// through all of it. Nothing may be called dropped or lost, every recording
+    /// must be readable, and memory must stay within bounds.
+    #[command(after_help = "\
+Examples:
+  cargo xtask soak --packets 1000000
+  cargo xtask soak --packets 20000 --seconds 5    whether it works")]
     Soak(soak::Options),
     /// Look for inputs that break what reads them
     ///
-    /// Headers on the wire, records of a ring buffer, and what agents tell: a
-    /// million made-up inputs each, with a nightly compiler and cargo-fuzz.
-    /// What breaks one is kept in `fuzz/artifacts`.
+    /// Headers on the wire, records of a ring buffer, what agents tell, and
+    /// recorded traces: a million made-up inputs each, with a nightly compiler
+    /// and cargo-fuzz. What breaks one is kept in `fuzz/artifacts`.
     #[command(after_help = "\
 Examples:
   cargo xtask fuzz
-  cargo xtask fuzz journey --runs 50000")]
+  cargo xtask fuzz trace --runs 50000")]
     Fuzz(fuzz::Options),
     /// Check formatting, lints and docs; warnings are errors
     #[command(after_help = "Example:\n  cargo xtask lint")]

@@ -1,18 +1,25 @@
-//! Hours in minutes: clean traffic, as much as the lab carries, recorded and
-//! killed again and again. What nothing dropped must not be called dropped, and
-//! memory must not grow.
+//! Hours in minutes: clean traffic, as much as the lab carries, recorded, and
+//! its recorder killed in the middle of it again and again, while one follow
+//! lives through all of it. What nothing dropped must not be called dropped,
+//! and memory must not grow.
 
 use std::{
     collections::BTreeMap,
     fs,
+    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use clap::Args;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::Value;
 use tracer_tests::{Lab, LabSpec, Pod, traffic::Flow};
 
@@ -34,13 +41,18 @@ pub(crate) struct Options {
     seconds: u64,
 }
 
-/// More than a recorder may ever have in memory, bytes.
+/// More than a tracer may ever have in memory, bytes.
 const MEMORY: u64 = 1 << 30;
+/// By how much more the long-lived follow may have than after its first round,
+/// bytes: what an allocator holds back varies.
+const GROWTH: u64 = 64 << 20;
 /// What a packet may be that nothing happened to; more, if its recorder was
 /// started or killed while it was on its way.
 const CLEAN: &str = "delivered";
 /// See `CLEAN`.
-const CUT: [&str; 2] = ["still-open", "before-start"];
+const CUT: [&str; 3] = ["still-open", "before-start", "events-lost"];
+/// As many packets may be cut off as come in so many seconds.
+const ON_THE_WAY: u64 = 2;
 
 /// What came of it so far.
 #[derive(Default)]
@@ -62,20 +74,72 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     setup::tools()?;
     check::build()?;
     let lab = Lab::new(&LabSpec::default())?;
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let traffic = scope.spawn(|| {
+            let sent = send_until(&lab, &over);
+            over.store(true, Ordering::Relaxed);
+            sent
+        });
+        let soaked = soak(&lab, options, &over);
+        over.store(true, Ordering::Relaxed);
+        let sent = traffic
+            .join()
+            .map_err(|_| anyhow!("the traffic panicked"))?;
+        // Traffic that fails ends the rest as well.
+        sent.and(soaked)
+    })
+}
+
+/// Sends clean traffic without a pause.
+fn send_until(lab: &Lab, over: &AtomicBool) -> Result<()> {
+    let flow = Flow::new(&lab.pods[0], &lab.pods[1]);
+    let flows = [flow.clone(), flow.v6(true)];
+    for flow in flows.iter().cycle() {
+        if over.load(Ordering::Relaxed) {
+            break;
+        }
+        ensure!(flow.ping_flood(500)?.is_complete(), "pings went missing");
+        ensure!(
+            flow.udp_exchange(2_000, 200)?.is_complete(),
+            "datagrams went missing"
+        );
+        ensure!(flow.tcp_connects(50)?.is_complete(), "connections failed");
+        ensure!(
+            flow.tcp_bulk(20_000_000)?.is_complete(),
+            "data went missing"
+        );
+    }
+    Ok(())
+}
+
+/// Starts and kills recorders until enough was recorded.
+fn soak(lab: &Lab, options: &Options, over: &AtomicBool) -> Result<()> {
     let begin = Instant::now();
+    let follow = Tracer::follow(lab)?;
     let mut sums = Sums::default();
-    while packets(&sums) < options.packets {
-        round(&lab, Duration::from_secs(options.seconds), &mut sums)?;
+    let mut at_first = None;
+    while packets(&sums) < options.packets && !over.load(Ordering::Relaxed) {
+        round(lab, Duration::from_secs(options.seconds), &mut sums)?;
+        let (now, most) = (follow.memory("VmRSS:")?, follow.memory("VmHWM:")?);
+        let first = *at_first.get_or_insert(now);
+        ensure!(
+            now < first + GROWTH && most < MEMORY,
+            "the follow has {now} bytes of memory, {first} after the first round, {most} at most"
+        );
         say(format!(
-            "{} packets after {} rounds and {} s: {:?}; memory {} MiB, recordings {} MiB",
+            "{} packets after {} rounds and {} s: {:?}; memory {} MiB, of the follow {} MiB; \
+             recordings {} MiB",
             packets(&sums),
             sums.rounds,
             begin.elapsed().as_secs(),
             sums.verdicts,
             sums.memory >> 20,
+            now >> 20,
             sums.bytes >> 20,
         ));
     }
+    say(format!("the follow saw {:?}", follow.end()?));
     Ok(())
 }
 
@@ -83,31 +147,16 @@ fn packets(sums: &Sums) -> u64 {
     sums.verdicts.values().sum()
 }
 
-/// Records until the time is over, kills the recorder, and looks at what it
-/// left.
+/// Records until the time is over, kills the recorder with packets on their
+/// way, and looks at what it left.
 fn round(lab: &Lab, time: Duration, sums: &mut Sums) -> Result<()> {
     let file = lab.directory()?.join("soak.arrows");
-    let mut recorder = Recorder::start(lab, &file)?;
-    let flow = Flow::new(&lab.pods[0], &lab.pods[1]);
-    let begin = Instant::now();
-    while begin.elapsed() < time {
-        for flow in [flow.clone(), flow.clone().v6(true)] {
-            ensure!(flow.ping_flood(500)?.is_complete(), "pings went missing");
-            ensure!(
-                flow.udp_exchange(2_000, 200)?.is_complete(),
-                "datagrams went missing"
-            );
-            ensure!(flow.tcp_connects(50)?.is_complete(), "connections failed");
-            ensure!(
-                flow.tcp_bulk(20_000_000)?.is_complete(),
-                "data went missing"
-            );
-        }
-    }
-    sums.memory = sums.memory.max(recorder.memory()?);
+    let mut recorder = Tracer::record(lab, &file)?;
+    thread::sleep(time);
+    sums.memory = sums.memory.max(recorder.memory("VmHWM:")?);
     ensure!(sums.memory < MEMORY, "{} bytes of memory", sums.memory);
-    recorder.0.kill()?;
-    recorder.0.wait()?;
+    recorder.child.kill()?;
+    recorder.child.wait()?;
 
     sums.rounds += 1;
     sums.bytes += fs::metadata(&file)?.len();
@@ -120,70 +169,141 @@ fn round(lab: &Lab, time: Duration, sums: &mut Sums) -> Result<()> {
         "the recording cannot be read: {}",
         String::from_utf8_lossy(&stats.stderr)
     );
-    let stats: Value = serde_json::from_slice(&stats.stdout)?;
+    let stats = serde_json::from_slice(&stats.stdout)?;
+    judge(&stats, time.as_secs(), sums)?;
+    Ok(fs::remove_file(file)?)
+}
+
+/// Looks at what is said of a recording of so many seconds of clean traffic.
+fn judge(stats: &Value, seconds: u64, sums: &mut Sums) -> Result<()> {
+    let (mut all, mut cut) = (0, 0);
     for share in stats["journeys"].as_array().context("no journeys")? {
         let (Some(kind), Some(journeys)) = (share["verdict"].as_str(), share["journeys"].as_u64())
         else {
             bail!("no share: {share}");
         };
         *sums.verdicts.entry(kind.to_owned()).or_default() += journeys;
+        all += journeys;
     }
     for loss in stats["losses"].as_array().into_iter().flatten() {
-        let cut = CUT.iter().any(|cause| loss["reason"] == *cause);
-        ensure!(cut, "not {CLEAN}, in clean traffic: {loss}");
+        let is_cut = CUT.iter().any(|cause| loss["reason"] == *cause);
+        ensure!(is_cut, "not {CLEAN}, in clean traffic: {loss}");
+        cut += loss["journeys"].as_u64().unwrap_or_default();
     }
-    Ok(fs::remove_file(file)?)
+    ensure!(
+        cut * seconds <= all * ON_THE_WAY,
+        "{cut} of {all} packets were cut off"
+    );
+    Ok(())
 }
 
-/// A `tracer record`; killed when this value is dropped.
-struct Recorder(Child);
+/// A `tracer` that runs; killed when this value is dropped.
+struct Tracer {
+    child: Child,
+    /// Counts the verdicts that it shows.
+    counter: Option<thread::JoinHandle<BTreeMap<String, u64>>>,
+}
 
-impl Recorder {
-    /// Returns once it is attached.
-    fn start(lab: &Lab, file: &Path) -> Result<Self> {
-        let [from, to] = lab.pods.as_slice() else {
-            unreachable!("the default is two nodes with a pod on each");
-        };
-        let name = |pod: &Pod| format!("{}/{}", pod.namespace, pod.name);
-        let said: PathBuf = file.with_extension("err");
-        let child = Command::new(release_binary("tracer")?)
-            .arg("record")
-            .arg("-w")
-            .arg(file)
-            .args(["--src-pod", &name(from), "--dst-pod", &name(to)])
-            .args(["--budget", "2000000", "--ring-size", "256MiB"])
-            .args(lab.agent_args()?)
+impl Tracer {
+    /// Records into `file`.
+    fn record(lab: &Lab, file: &Path) -> Result<Self> {
+        let mut command = command(lab, "record")?;
+        command.arg("-w").arg(file);
+        command.args(["--budget", "2000000", "--ring-size", "64MiB"]);
+        Self::start(command, &file.with_extension("err"), "Ctrl-C ends")
+    }
+
+    /// Follows, and has its verdicts counted: of a sample, so that it does not
+    /// take the recorders' time.
+    fn follow(lab: &Lab) -> Result<Self> {
+        let mut command = command(lab, "follow")?;
+        command.args(["-o", "json", "--budget", "2000"]);
+        command.stdout(Stdio::piped());
+        let mut follow = Self::start(command, &lab.directory()?.join("follow.err"), "")?;
+        let shown = follow.child.stdout.take().context("it is piped")?;
+        follow.counter = Some(thread::spawn(|| count(shown)));
+        Ok(follow)
+    }
+
+    /// Returns once it has said on stderr that it is `ready`.
+    fn start(mut command: Command, said: &PathBuf, ready: &str) -> Result<Self> {
+        let child = command
             .stdin(Stdio::null())
-            .stderr(fs::File::create(&said)?)
+            .stderr(fs::File::create(said)?)
             .spawn()
             .context("cannot run tracer")?;
-        let mut recorder = Self(child);
+        let mut tracer = Self {
+            child,
+            counter: None,
+        };
         let deadline = Instant::now() + Duration::from_secs(30);
-        while !fs::read_to_string(&said)?.contains("Ctrl-C ends") {
-            let ended = recorder.0.try_wait()?;
+        while !fs::read_to_string(said)?.contains(ready) {
+            let ended = tracer.child.try_wait()?;
             let late = Instant::now() > deadline;
             if ended.is_some() || late {
-                bail!("it did not start: {}", fs::read_to_string(&said)?);
+                bail!("it did not start: {}", fs::read_to_string(said)?);
             }
             thread::sleep(Duration::from_millis(20));
         }
-        Ok(recorder)
+        Ok(tracer)
     }
 
-    /// The most that it had in memory, bytes; its maps are the kernel's.
-    fn memory(&self) -> Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    /// What it has in memory, or had at most, bytes; its maps are the kernel's.
+    fn memory(&self, what: &str) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(what));
         let kib = line.and_then(|line| line.split_whitespace().next());
-        let kib: u64 = kib.context("the kernel tells no VmHWM")?.parse()?;
+        let kib: u64 = kib.context("the kernel tells nothing of memory")?.parse()?;
         Ok(kib << 10)
+    }
+
+    /// Ends it, and gives its verdicts: what it was too slow to be told of is
+    /// unknown, and nothing is said to be dropped or lost.
+    fn end(mut self) -> Result<BTreeMap<String, u64>> {
+        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGINT)?;
+        let counter = self.counter.take().context("nobody counts")?;
+        let verdicts = counter.join().map_err(|_| anyhow!("the count panicked"))?;
+        let status = self.child.wait()?;
+        ensure!(status.success(), "the follow ended with {status}");
+        let allowed = |kind: &str| [CLEAN, "unknown"].contains(&kind);
+        ensure!(
+            verdicts.keys().all(|kind| allowed(kind)) && verdicts.contains_key(CLEAN),
+            "the follow saw {verdicts:?} in clean traffic"
+        );
+        Ok(verdicts)
     }
 }
 
-impl Drop for Recorder {
+impl Drop for Tracer {
     fn drop(&mut self) {
         // Both fail only for a child that has been waited for already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
+}
+
+/// A `tracer` between the lab's first pods.
+fn command(lab: &Lab, name: &str) -> Result<Command> {
+    let [from, to] = lab.pods.as_slice() else {
+        unreachable!("the default is two nodes with a pod on each");
+    };
+    let full_name = |pod: &Pod| format!("{}/{}", pod.namespace, pod.name);
+    let mut command = Command::new(release_binary("tracer")?);
+    command
+        .arg(name)
+        .args(["--src-pod", &full_name(from), "--dst-pod", &full_name(to)])
+        .args(lab.agent_args()?);
+    Ok(command)
+}
+
+/// Counts the journeys of JSON lines by verdict, without reading all of each.
+fn count(shown: ChildStdout) -> BTreeMap<String, u64> {
+    let mut verdicts = BTreeMap::new();
+    for line in BufReader::new(shown).lines().map_while(Result::ok) {
+        let kind = line.split_once("\"verdict\":{\"kind\":\"");
+        if let Some((kind, _)) = kind.and_then(|(_, rest)| rest.split_once('"')) {
+            *verdicts.entry(kind.to_owned()).or_default() += 1;
+        }
+    }
+    verdicts
 }

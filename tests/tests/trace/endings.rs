@@ -2,7 +2,8 @@
 //! trace is told.
 
 use std::fs::{self, OpenOptions};
-use std::io::{Seek as _, SeekFrom, Write as _};
+use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -13,7 +14,7 @@ use tracer_tests::program::run;
 use tracer_tests::traffic::Flow;
 use tracer_tests::{Lab, LabSpec};
 
-use crate::{Recorder, mixed_traffic, printed};
+use crate::{Recorder, command, mixed_traffic, printed};
 
 fn journeys(printed: &str) -> Vec<Value> {
     let values = printed
@@ -75,6 +76,42 @@ fn killed_it_loses_the_last_second_at_most() -> Result<()> {
     Ok(())
 }
 
+/// What `tracer show` says of how a recording ends.
+fn end_of(file: &str) -> Result<String> {
+    let printed = printed(&["show", file])?;
+    let line = printed.lines().find(|line| line.starts_with("ends "));
+    Ok(line.context("nothing is said of its end")?.to_owned())
+}
+
+#[test]
+fn a_reader_or_a_terminal_that_goes_away_leaves_a_whole_recording() -> Result<()> {
+    let lab = Lab::new(&LabSpec::default())?;
+    let flow = Flow::new(&lab.pods[0], &lab.pods[1]);
+    let file = |name: &str| Ok::<_, anyhow::Error>(lab.directory()?.join(name));
+    let headed = file("headed.arrows")?.display().to_string();
+    let args = ["follow", "-o", "json", "-w", &headed];
+    let mut child = command([&lab.pods[0], &lab.pods[1]], &lab, &[0, 1], &args)?
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().context("it is piped")?).read_line(&mut first)?;
+    assert!(first.contains("tracer.started/1"), "{first}");
+    // Its reader has gone; it notices with the first journey.
+    ensure!(flow.ping(5, Duration::from_millis(2))?.is_complete());
+    assert_eq!(child.wait()?.code(), Some(0));
+    assert!(end_of(&headed)?.contains("with the recording"));
+    assert!(!journeys(&printed(&["replay", "-o", "json", &headed])?).is_empty());
+
+    let hung = file("hung.arrows")?.display().to_string();
+    let recorder = Recorder::start(&lab, "hung", &[0, 1], &["record", "-w", &hung])?;
+    ensure!(flow.ping(5, Duration::from_millis(2))?.is_complete());
+    let ended = recorder.end(Signal::SIGHUP)?;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(end_of(&hung)?.contains("with the recording"));
+    Ok(())
+}
+
 /// A file system of this many bytes; gone when this value is dropped.
 struct Small(std::path::PathBuf);
 
@@ -133,6 +170,10 @@ fn what_is_no_trace_is_told_in_one_sentence() -> Result<()> {
     let mut damaged = OpenOptions::new().write(true).open(file("damaged"))?;
     damaged.seek(SeekFrom::End(-600))?;
     damaged.write_all(&[0x55; 300])?;
+    // What comes before the damage is summed up, as it is shown.
+    let ended = run(["stats", "-o", "json", &file("damaged")])?;
+    let sums: Value = serde_json::from_str(&ended.stdout)?;
+    assert_eq!(sums["schema"], "tracer.stats/1");
     for (name, sentence) in [
         ("empty", "is empty"),
         ("text", "is no trace"),

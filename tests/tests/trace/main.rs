@@ -13,7 +13,7 @@ mod same;
 use std::env;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -57,23 +57,12 @@ impl Recorder {
         args: &[&str],
     ) -> Result<Self> {
         let directory = lab.directory()?;
-        let objects = lab.write_objects()?;
         let (stdout, stderr) = (
             directory.join(format!("{name}.out")),
             directory.join(format!("{name}.err")),
         );
-        let [from, to] = pods.map(full_name);
-        let mut command = tracer(args)?;
+        let mut command = command(pods, lab, agents, args)?;
         command
-            .args(["--src-pod", &from, "--dst-pod", &to])
-            .arg("--inventory")
-            .arg(objects);
-        for node in agents.iter().map(|index| &lab.nodes[*index]) {
-            let spec = format!("{}=netns:/run/netns/{}", node.name, node.netns.name);
-            command.args(["--agent", &spec]);
-        }
-        command
-            .stdin(Stdio::null())
             .stdout(File::create(&stdout)?)
             .stderr(File::create(&stderr)?);
         let recorder = Self {
@@ -136,6 +125,28 @@ impl Recorder {
             stderr: read(&self.stderr)?,
         })
     }
+}
+
+/// `tracer` with these arguments, the lab's objects, some of its agents, and
+/// two pods.
+pub(crate) fn command(
+    pods: [&Pod; 2],
+    lab: &Lab,
+    agents: &[usize],
+    args: &[&str],
+) -> Result<Command> {
+    let [from, to] = pods.map(full_name);
+    let mut command = tracer(args)?;
+    command
+        .args(["--src-pod", &from, "--dst-pod", &to])
+        .arg("--inventory")
+        .arg(lab.write_objects()?)
+        .stdin(Stdio::null());
+    for node in agents.iter().map(|index| &lab.nodes[*index]) {
+        let spec = format!("{}=netns:/run/netns/{}", node.name, node.netns.name);
+        command.args(["--agent", &spec]);
+    }
+    Ok(command)
 }
 
 impl Drop for Recorder {

@@ -1,5 +1,7 @@
 //! A replay prints, byte for byte, what the live follow printed.
 
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -63,19 +65,10 @@ fn faults_rotated_into_many_files() -> Result<()> {
         Sender::new(&stage, fault.traffic)?.send()?;
         let kind = fault_kind(name);
         recorder.wait(|out, _| out.contains(kind))?;
-        let live = recorder.end(Signal::SIGINT)?;
         let directory = stage.lab.directory()?;
-        let mut files = Vec::new();
-        for entry in std::fs::read_dir(directory)? {
-            let path = entry?.path();
-            if path
-                .extension()
-                .is_some_and(|extension| extension == "arrows")
-            {
-                files.push(path.display().to_string());
-            }
-        }
-        ensure!(files.len() > 1, "it was rotated: {files:?}");
+        recorder.wait(|_, _| recordings(&directory).is_ok_and(|files| files.len() > 1))?;
+        let live = recorder.end(Signal::SIGINT)?;
+        let files = recordings(&directory)?;
         let words = ["replay", "-o", "json"].into_iter();
         let args: Vec<&str> = words.chain(files.iter().map(String::as_str)).collect();
         let replayed = printed(&args)?;
@@ -86,6 +79,18 @@ fn faults_rotated_into_many_files() -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// The traces in a directory.
+fn recordings(directory: &Path) -> Result<Vec<String>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|end| end == "arrows") {
+            files.push(path.display().to_string());
+        }
+    }
+    Ok(files)
 }
 
 /// What must be among the verdicts of a fault.
@@ -112,6 +117,10 @@ fn two_nodes_recorded_apart_are_joined() -> Result<()> {
     for recorder in recorders {
         let ended = recorder.end(Signal::SIGINT)?;
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        for line in ended.stderr.lines() {
+            let times = ended.stderr.lines().filter(|other| *other == line);
+            assert_eq!(times.count(), 1, "{}", ended.stderr);
+        }
     }
     keep(a, "clean-first-node.arrows")?;
     keep(b, "clean-second-node.arrows")?;

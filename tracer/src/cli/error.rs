@@ -150,6 +150,25 @@ pub enum SettingsError {
         /// The page size, in bytes.
         page: u32,
     },
+    /// Nothing is attached, so nothing can be recorded.
+    #[error("--dry-run attaches nothing, so there is nothing to record: leave out -w or --dry-run")]
+    DryRecording,
+    /// Files are to be removed of a recording that has one.
+    #[error(
+        "--rotate-keep is of use with several files only: give --rotate-size or --rotate-time, too"
+    )]
+    KeepsOneFile,
+    /// The secret cannot be read.
+    #[error("cannot read the key in {p}: {source}", p = path.display())]
+    KeyFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// There is no secret in it.
+    #[error("there is no key in {p}: write one line into it", p = .0.display())]
+    EmptyKey(PathBuf),
     /// A node with two agents.
     #[error("node {0} has two agents: give --agent once per node")]
     TwoAgents(String),
@@ -232,6 +251,8 @@ impl SettingsError {
                 | Self::Families { .. }
                 | Self::VxlanPorts(_)
                 | Self::RingSize { .. }
+                | Self::DryRecording
+                | Self::KeepsOneFile
                 | Self::TwoAgents(_)
         )
     }

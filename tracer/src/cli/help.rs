@@ -39,6 +39,10 @@ EXAMPLES
     tracer follow --src-ip 10.244.1.5 --dst-ip 10.244.2.7 --count 10 \\
       --expect delivered
 
+  Recorded as well, to be shown again (trace.arrows is overwritten):
+    tracer follow --src-ip 10.244.1.5 --dst-ip 10.244.2.7 -w trace.arrows
+    tracer replay trace.arrows
+
   Where it would look:
     tracer follow --src-ip 10.244.1.5 --dst-ip 10.244.2.7 --dry-run
 
@@ -93,8 +97,8 @@ EXAMPLES
     tracer replay trace.arrows
 
   On each of two nodes, to be joined later:
-    node-a# tracer record -w a.arrows --key $SECRET …
-    node-b# tracer record -w b.arrows --key $SECRET …
+    node-a# tracer record -w a.arrows --key-file secret …
+    node-b# tracer record -w b.arrows --key-file secret …
     tracer replay a.arrows b.arrows
 
   For days: 24 files of an hour, the oldest are removed:
@@ -122,21 +126,28 @@ EXAMPLES
     table = pa.ipc.open_stream(\"trace.arrows\").read_all()
 
 EXIT CODES
-  0 shown   1 failure: no trace, or a damaged one   2 bad syntax
-  4 there are no packets in it";
+  0 shown   1 failure: no trace, or a damaged one, which is shown up to there
+  2 bad syntax   4 there are no packets in it";
 
 /// Of `tracer show`.
 pub(super) const SHOW: &str = "\
 EXAMPLES
   tracer show trace.arrows
-  tracer show trace.arrows -o json | jq .rows";
+  tracer show trace.arrows -o json | jq .nodes
+
+EXIT CODES
+  0 shown   1 failure: no trace, or a damaged one   2 bad syntax";
 
 /// Of `tracer stats`.
 pub(super) const STATS: &str = "\
 EXAMPLES
   tracer stats trace.arrows
   tracer stats trace.arrows --group-by pod,reason
-  tracer stats node-a.arrows node-b.arrows -o json | jq .latency";
+  tracer stats node-a.arrows node-b.arrows -o json | jq .latency
+
+EXIT CODES
+  0 shown   1 failure: no trace, or a damaged one; what comes before the damage
+  is summed up   2 bad syntax   4 there are no packets in it";
 
 /// Of `tracer version`.
 pub(super) const VERSION: &str = "\

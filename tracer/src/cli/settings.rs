@@ -1,7 +1,7 @@
 //! From arguments to settings: every name looked up, every default filled in, so that nothing further on
 //! has to ask what was meant.
 
-use std::{collections::BTreeMap, fmt, net::IpAddr, path::Path, time::Duration};
+use std::{collections::BTreeMap, fmt, fs, net::IpAddr, path::Path, time::Duration};
 
 use ipnet::IpNet;
 use nix::unistd::{SysconfVar, sysconf};
@@ -126,13 +126,17 @@ impl Settings {
         inventory: Option<&Inventory>,
     ) -> Result<Self, SettingsError> {
         let recording = &args.recording;
+        if args.dry_run && args.write.is_some() {
+            return Err(SettingsError::DryRecording);
+        }
+        check_rotation(recording)?;
         Ok(Self {
             output: args.output,
             explain: args.explain.is_wanted(),
             expect: args.expect,
             dry_run: args.dry_run,
             write: args.write.as_deref().map(|path| write(path, recording)),
-            key: recording.key.clone(),
+            key: key(recording)?,
             ..Self::watch(&args.watch, inventory)?
         })
     }
@@ -143,11 +147,12 @@ impl Settings {
     /// See [`Settings::resolve`].
     pub fn recording(args: &RecordArgs) -> Result<Self, SettingsError> {
         check(&args.watch)?;
+        check_rotation(&args.recording)?;
         let inventory = load(&args.watch)?;
         Ok(Self {
             explain: args.explain.is_wanted(),
             write: Some(write(&args.write, &args.recording)),
-            key: args.recording.key.clone(),
+            key: key(&args.recording)?,
             ..Self::watch(&args.watch, inventory.as_ref())?
         })
     }
@@ -219,6 +224,31 @@ fn write(path: &Path, args: &RecordingArgs) -> Write {
         },
         anonymize: args.anonymize,
     }
+}
+
+/// The secret, from wherever it is to be had.
+fn key(args: &RecordingArgs) -> Result<Option<String>, SettingsError> {
+    let Some(path) = &args.key_file else {
+        return Ok(args.key.clone());
+    };
+    let text = fs::read_to_string(path).map_err(|source| SettingsError::KeyFile {
+        path: path.clone(),
+        source,
+    })?;
+    let secret = text.trim_end_matches(['\r', '\n']);
+    if secret.is_empty() {
+        return Err(SettingsError::EmptyKey(path.clone()));
+    }
+    Ok(Some(secret.to_owned()))
+}
+
+/// To keep some of the files means nothing where there is one.
+fn check_rotation(args: &RecordingArgs) -> Result<(), SettingsError> {
+    let rotates = args.rotate_size.is_some() || args.rotate_time.is_some();
+    if args.rotate_keep.is_some() && !rotates {
+        return Err(SettingsError::KeepsOneFile);
+    }
+    Ok(())
 }
 
 /// What the arguments say against each other, whatever the cluster is like.

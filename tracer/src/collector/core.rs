@@ -43,16 +43,20 @@ pub struct Beginning {
 
 /// Joins, judges and shows what agents send.
 pub struct Core {
-    scene: Scene,
-    order: Order,
-    engine: Engine,
-    ledger: Ledger,
+    pub(super) scene: Scene,
+    pub(super) order: Order,
+    pub(super) engine: Engine,
+    pub(super) ledger: Ledger,
     legs: Legs,
     /// Finished journeys on which there is no verdict until all streams have
     /// told what they lost up to a time: Unix time, ns.
-    pending: VecDeque<(i64, Box<Journey>)>,
+    pub(super) pending: VecDeque<(i64, Box<Journey>)>,
     sums: Sums,
     hold: i64,
+    /// By how much the clocks of nodes may differ, ns.
+    pub(super) skew: i64,
+    /// Until when all nodes are observed, Unix time, ns.
+    pub(super) observed: i64,
     count: Option<u64>,
     /// Journeys shown that are more than ARP and neighbour discovery: those
     /// are always there, and not what anybody asks for.
@@ -88,6 +92,8 @@ impl Core {
                 sources,
             },
             hold: limits.hold,
+            skew: 0,
+            observed: i64::MAX,
             count,
             matched: 0,
             fates: BTreeMap::new(),
@@ -100,14 +106,8 @@ impl Core {
 
     /// Takes note that all points are observed from `time` on, Unix time, ns.
     pub fn armed(&mut self, time: i64) {
+        let time = time.saturating_add(self.skew);
         self.scene.since = self.scene.since.max(time);
-    }
-
-    /// Takes what was known of a stream before the first batch of it.
-    pub(crate) fn state(&mut self, agent: usize, stream: usize, report: Report) {
-        let made = unix(report.time, self.scene.nodes[agent].realtime_offset);
-        let stream = self.ledger.stream(agent, stream);
-        self.ledger.begin(stream, report, made);
     }
 
     /// Takes what an agent sent.
@@ -131,7 +131,7 @@ impl Core {
     }
 
     /// Hands on what has come from everywhere, and lets as much time pass.
-    fn advance(&mut self) {
+    pub(super) fn advance(&mut self) {
         let (engine, scene) = (&mut self.engine, &self.scene);
         self.order.hand_on(|node, time, sight| match sight {
             Sight::Hop(hop) => engine.push(scene, node, time, hop),
@@ -159,11 +159,11 @@ impl Core {
         let until = now.unwrap_or(i64::MIN);
         // Watermarks only rise: what waits for longest comes first.
         while let Some((_, journey)) = self.pending.pop_front_if(|(until, _)| *until <= reported) {
-            self.show_one(&journey, true, view)?;
+            self.show_one(*journey, true, view)?;
         }
         for journey in self.engine.finished() {
             if until <= reported {
-                self.show_one(&journey, true, view)?;
+                self.show_one(journey, true, view)?;
             } else {
                 self.pending.push_back((until, Box::new(journey)));
             }
@@ -175,10 +175,16 @@ impl Core {
     /// what they lost while it was on its way.
     fn show_one(
         &mut self,
-        journey: &Journey,
+        mut journey: Journey,
         reported: bool,
         view: &mut impl View,
     ) -> io::Result<()> {
+        // Where one was not there any more to see it, silence says nothing.
+        let waited = journey.last().saturating_add(self.hold);
+        if journey.closed == Closed::Silence && waited > self.observed {
+            journey.closed = Closed::End;
+        }
+        let journey = &journey;
         if self.count_reached() || is_of_strangers(&self.scene, &journey.packet) {
             return Ok(());
         }
@@ -205,6 +211,7 @@ impl Core {
     /// # Errors
     /// Those of the view.
     pub fn end(&mut self, view: &mut impl View) -> io::Result<()> {
+        self.cut_off();
         self.order.end();
         self.advance();
         self.engine.end(&self.scene);
@@ -212,7 +219,7 @@ impl Core {
         // Of these no agent has told, nor will: the recording was cut.
         for (_, journey) in std::mem::take(&mut self.pending) {
             let reported = journey.closed == Closed::End;
-            self.show_one(&journey, reported, view)?;
+            self.show_one(*journey, reported, view)?;
         }
         Ok(())
     }

@@ -65,6 +65,8 @@ pub(super) struct Ledger {
     drops_lost: Losses,
     /// Since when streams take different samples of the packets.
     unequal: Option<i64>,
+    /// By how much the clocks of nodes may differ, ns.
+    skew: i64,
     /// What had been counted before anything came.
     begun: Accounting,
     /// Hops that came.
@@ -117,6 +119,33 @@ impl Ledger {
     /// The index among all streams of one of an agent's.
     pub(super) fn stream(&self, agent: usize, stream: usize) -> usize {
         self.agents[agent].start + stream
+    }
+
+    /// Which of all streams are an agent's.
+    pub(super) fn streams_of(&self, agent: usize) -> Range<usize> {
+        self.agents[agent].clone()
+    }
+
+    /// Takes the clocks of nodes to differ by so much, ns, at most.
+    pub(super) const fn allow_for(&mut self, skew: i64) {
+        self.skew = skew;
+    }
+
+    /// Takes note that a stream has nothing to tell of before `time`.
+    pub(super) fn begun(&mut self, stream: usize, time: i64) {
+        self.streams[stream].time = time;
+    }
+
+    /// Until when a stream has told of its losses, Unix time, ns.
+    pub(super) fn told(&self, stream: usize) -> i64 {
+        self.streams[stream].time
+    }
+
+    /// Takes note that hops and drops between `from` and `to` may be missing,
+    /// whatever reports say.
+    pub(super) fn missing(&mut self, from: i64, to: i64) {
+        self.hops_lost.add(from, to);
+        self.drops_lost.add(from, to);
     }
 
     /// Takes what a stream had reported at `now`, Unix time, before anything of
@@ -196,14 +225,26 @@ impl Ledger {
         self.streams[stream].ended = true;
     }
 
+    /// Whether it does not.
+    pub(super) fn has_ended(&self, stream: usize) -> bool {
+        self.streams[stream].ended
+    }
+
     /// Whether hops were lost between `from` and `to`.
     pub(super) fn hops_lost(&self, from: i64, to: i64) -> bool {
+        let (from, to) = self.widened(from, to);
         self.hops_lost.between(from, to) || self.is_unequal(to)
     }
 
     /// Whether drops were.
     pub(super) fn drops_lost(&self, from: i64, to: i64) -> bool {
+        let (from, to) = self.widened(from, to);
         self.drops_lost.between(from, to) || self.is_unequal(to)
+    }
+
+    /// A span of one node's clock, as any other may have it.
+    const fn widened(&self, from: i64, to: i64) -> (i64, i64) {
+        (from.saturating_sub(self.skew), to.saturating_add(self.skew))
     }
 
     fn is_unequal(&self, to: i64) -> bool {
@@ -214,6 +255,7 @@ impl Ledger {
     /// `None` of one that sees none any more.
     pub(super) fn seen(&self, agent: usize, point: usize, time: i64) -> Option<u64> {
         let streams = &self.streams[self.agents[agent].clone()];
+        let time = time.saturating_add(self.skew);
         let counters = |entry: &Entry| {
             let mut counters = entry.report.counters.iter();
             let found = counters.find(|(index, _)| *index == point)?.1;

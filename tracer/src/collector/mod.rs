@@ -6,6 +6,7 @@ mod core;
 mod ledger;
 mod order;
 mod plan;
+mod recorded;
 mod recorder;
 mod sampling;
 mod session;

@@ -135,6 +135,11 @@ impl Order {
         *watermark = (*watermark).max(time);
     }
 
+    /// Everything of `stream` before this has come.
+    pub(super) fn watermark_of(&self, stream: usize) -> i64 {
+        self.watermarks[stream]
+    }
+
     /// Nothing more will come.
     pub(super) fn end(&mut self) {
         self.watermarks.fill(i64::MAX);
@@ -158,6 +163,12 @@ impl Order {
                 PeekMut::pop(run);
             }
         }
+    }
+
+    /// How many wait.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.runs.iter().map(|run| run.waiting.len()).sum()
     }
 
     /// Whether any waits.

@@ -25,7 +25,7 @@ impl Recorder {
         Ok(Self {
             path: write.path.clone(),
             writer: Writer::create(&write.path, write.rotation)?,
-            anonymizer: write.anonymize.then(Anonymizer::default),
+            anonymizer: write.anonymize.then(Anonymizer::new),
             written: Written::default(),
         })
     }
@@ -43,6 +43,8 @@ impl Recorder {
             recording: crate::random(),
             piece: 0,
             armed: None,
+            last: None,
+            anonymized: false,
             // A hash of nothing tells keys apart, and nothing of the key.
             key: key.map_or(0, |key| payload_hash(key, &[0; HASHED_BYTES], 0)),
             time: beginning.time,

@@ -83,9 +83,12 @@ pub async fn follow(
     stop: impl Future<Output = ()>,
 ) -> Result<Outcome, SessionError> {
     let mut session = Session::start(plan, view).await?;
-    session.arm().await?;
-    session.run(notice, stop).await?;
-    session.finish(notice).await
+    let followed = session.follow(notice, stop).await;
+    let ended = session.end(followed).await;
+    // Whatever happened, what was recorded can be read to its end.
+    session.record(|recorder| recorder.end(unix_now()));
+    ended?;
+    session.sum_up(notice)
 }
 
 struct Session<'a, V> {
@@ -98,6 +101,8 @@ struct Session<'a, V> {
     commands: Vec<Box<dyn Commander>>,
     /// What comes from all agents, with the agent's index.
     batches: mpsc::Receiver<(usize, Sent)>,
+    /// How many agents have not ended.
+    running: usize,
     /// Whether all points are observed, so that journeys can be shown.
     armed: bool,
     /// When streams were last asked what they lost.
@@ -126,6 +131,7 @@ impl<'a, V: View> Session<'a, V> {
             broken: None,
             plan,
             view,
+            running: commands.len(),
             commands,
             batches,
             armed: false,
@@ -139,6 +145,16 @@ impl<'a, V: View> Session<'a, V> {
             recorder.begin(&session.plan, beginning, warnings)?;
         }
         Ok(session)
+    }
+
+    /// Follows until something says stop, or goes wrong.
+    async fn follow(
+        &mut self,
+        notice: &mut impl FnMut(&str),
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), SessionError> {
+        self.arm().await?;
+        self.run(notice, stop).await
     }
 
     /// Puts the filter into force everywhere, waits until it is, and says so.
@@ -195,14 +211,17 @@ impl<'a, V: View> Session<'a, V> {
     }
 
     /// A batch, where an agent must not have ended.
-    fn batch(&self, next: Option<(usize, Sent)>) -> Result<(usize, Batch), SessionError> {
+    fn batch(&mut self, next: Option<(usize, Sent)>) -> Result<(usize, Batch), SessionError> {
         match next {
             Some((agent, Sent::Batch(batch))) => Ok((agent, *batch)),
             Some((agent, Sent::Failed(source))) => Err(SessionError::Agent {
                 node: self.core.scene().nodes[agent].node.clone(),
                 source,
             }),
-            Some((agent, Sent::Ended)) => Err(self.ended(agent)),
+            Some((agent, Sent::Ended)) => {
+                self.running -= 1;
+                Err(self.ended(agent))
+            }
             None => Err(self.ended(0)),
         }
     }
@@ -305,26 +324,46 @@ impl<'a, V: View> Session<'a, V> {
         }
     }
 
-    /// Detaches everything, waits for what is left, and sums up.
-    async fn finish(mut self, notice: &mut impl FnMut(&str)) -> Result<Outcome, SessionError> {
+    /// Detaches everything and takes what is left. What went wrong before, or
+    /// does so here, is told once that is done.
+    async fn end(&mut self, followed: Result<(), SessionError>) -> Result<(), SessionError> {
         self.send(&Command::Stop);
-        let mut running = self.commands.len();
-        while running > 0 {
-            let next = self.batches.recv().await;
-            if let Some((_, Sent::Ended)) = next {
-                running -= 1;
-                continue;
-            }
-            let (agent, batch) = self.batch(next)?;
-            self.take(agent, batch)?;
+        let mut ended = followed;
+        while self.running > 0 {
+            let next = match self.batches.recv().await {
+                Some((_, Sent::Ended)) => {
+                    self.running -= 1;
+                    continue;
+                }
+                None => {
+                    ended = ended.and(Err(self.ended(0)));
+                    break;
+                }
+                next => self.batch(next),
+            };
+            let taken = match next {
+                Ok((agent, batch)) if ended.is_ok() => {
+                    self.take(agent, batch).map_err(SessionError::from)
+                }
+                Ok((agent, batch)) => {
+                    self.record(|recorder| recorder.batch(agent, &batch));
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            };
+            ended = ended.and(taken);
         }
-        self.core.end(self.view)?;
+        ended?;
+        Ok(self.core.end(self.view)?)
+    }
+
+    /// Shows what it adds up to.
+    fn sum_up(self, notice: &mut impl FnMut(&str)) -> Result<Outcome, SessionError> {
         if self.core.matched() == 0 {
             notice("nothing matched");
             self.why_nothing(notice);
         }
         self.core.sum_up(self.view)?;
-        self.record(|recorder| recorder.end(unix_now()));
         if let Some(recorder) = &self.recorder {
             notice(&recorder.to_string());
         }

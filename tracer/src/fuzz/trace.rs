@@ -72,13 +72,9 @@ fn replay(file: &[u8], view: &mut impl View) -> Result<(), TraceError> {
             Ok(Event::State {
                 agent,
                 stream,
+                watermark,
                 report,
-                ..
-            }) => {
-                if let Some(report) = report {
-                    core.state(agent, stream, *report);
-                }
-            }
+            }) => core.state(agent, stream, watermark, report.map(|report| *report)),
             Ok(Event::Armed(time)) => core.armed(time),
             Ok(Event::End(_)) => {}
             Err(error) => broken = Err(error),

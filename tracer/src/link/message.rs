@@ -114,6 +114,15 @@ pub struct Batch {
     pub report: Option<Report>,
 }
 
+impl Batch {
+    /// When the latest hop or drop in it was, the agent's monotonic clock, ns.
+    #[must_use]
+    pub fn latest(&self) -> Option<u64> {
+        let hops = self.hops.iter().map(|hop| hop.time);
+        hops.chain(self.freed.iter().map(|freed| freed.time)).max()
+    }
+}
+
 /// What has become of packets since a stream began.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {

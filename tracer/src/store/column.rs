@@ -529,15 +529,21 @@ macro_rules! columns {
         }
 
         impl Table {
-            /// The columns of a batch, by name; the error is the name of one
-            /// that is missing or of another type.
+            /// The columns of a batch, by name; one that is missing was not
+            /// known to who wrote it, and has no values. The error is the name
+            /// of one that is of another type.
             pub(super) fn of(batch: &RecordBatch) -> Result<Self, &'static str> {
                 fn column<K: Kind>(
                     batch: &RecordBatch,
                     name: &'static str,
                 ) -> Result<K::Reader, &'static str> {
-                    let array = batch.column_by_name(name);
-                    array.and_then(K::Reader::of).ok_or(name)
+                    let reader = match batch.column_by_name(name) {
+                        Some(array) => K::Reader::of(array),
+                        None => {
+                            K::Reader::of(&new_null_array(&K::data_type(), batch.num_rows()))
+                        }
+                    };
+                    reader.ok_or(name)
                 }
                 Ok(Self {
                     rows: batch.num_rows(),

@@ -43,7 +43,7 @@ impl Contents {
             drops: vec![0; nodes],
             batches: 0,
             span: None,
-            armed: None,
+            armed: head.armed,
             ended: None,
             cut: false,
             head,

@@ -114,7 +114,9 @@ impl Rows {
         let to = &mut self.builders;
         let row = to.rows;
         to.record.set(row, &kind);
-        to.time.set(row, unix(watermark, node.offset));
+        let last = report.filter(|_| watermark == u64::MAX);
+        let time = last.map_or(watermark, |report| report.time);
+        to.time.set(row, unix(time, node.offset));
         to.node.set(row, &node.name);
         to.stream
             .set(row, u16::try_from(stream).unwrap_or(u16::MAX));
@@ -190,8 +192,8 @@ impl Rows {
     }
 }
 
-/// Unix time, ns.
-fn unix(time: u64, offset: i64) -> i64 {
+/// An agent's monotonic time as Unix time, ns.
+pub(super) fn unix(time: u64, offset: i64) -> i64 {
     i64::try_from(time).map_or(i64::MAX, |time| time.saturating_add(offset))
 }
 

@@ -15,6 +15,15 @@ pub enum RecordError {
         /// Why.
         source: io::Error,
     },
+    /// Files of an earlier recording are where this one's would go.
+    #[error(
+        "{p} is a piece of an earlier recording: remove its pieces or choose another file",
+        p = piece.display()
+    )]
+    Pieces {
+        /// One of them.
+        piece: PathBuf,
+    },
     /// The file takes no more.
     #[error(
         "cannot go on writing {p}: {source}; it holds what came before, {kept}",
@@ -114,13 +123,36 @@ pub enum JoinError {
         /// The one before the gap.
         other: PathBuf,
     },
+    /// Pieces that say that they are of one recording, but were made otherwise.
+    #[error(
+        "{} does not go on with the nodes of {}: they are not of one recording",
+        path.display(),
+        other.display()
+    )]
+    OtherNodes {
+        /// The later piece.
+        path: PathBuf,
+        /// The one before.
+        other: PathBuf,
+    },
+    /// One names by numbers that mean nothing to the others.
+    #[error(
+        "{} is anonymized, with names and addresses of its own: replay it alone, or record all nodes with one tracer",
+        path.display()
+    )]
+    Anonymized {
+        /// The file.
+        path: PathBuf,
+    },
     /// They are of different follows.
     #[error(
-        "{} follows {follow}, and {} follows {other_follow}: only recordings of the same ends can be joined",
+        "{} follows {follow}, and {} follows {other_follow}: only recordings of the same ends, protocol and ports can be joined, and their {what} differ; replay them apart, or record with the same",
         path.display(),
         other.display()
     )]
     Unrelated {
+        /// What is not the same.
+        what: &'static str,
         /// A file.
         path: PathBuf,
         /// What it follows.

@@ -28,6 +28,9 @@ const MAX_STREAMS: usize = 1 << 16;
 const MAX_HOLD: i64 = 365 * 24 * 3600 * 1_000_000_000;
 
 /// What was followed, by whom, where: the metadata of a trace, in JSON.
+///
+/// What a later version adds has a default, here and in all that is in it, so
+/// that it can read what was written before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
     /// The version of tracer that wrote it.
@@ -39,7 +42,13 @@ pub struct Head {
     /// From when on all points were observed, Unix time, ns, where that is told
     /// in an earlier piece.
     pub armed: Option<i64>,
-    /// Equal where payload hashes can be compared.
+    /// When the latest hop or drop in the earlier pieces was, Unix time, ns.
+    pub last: Option<i64>,
+    /// Whether names, addresses and hashes are replaced by this recording's own.
+    #[serde(default)]
+    pub anonymized: bool,
+    /// Equal where payload hashes can be compared; 0 where they cannot be with
+    /// those of any other recording.
     pub key: u64,
     /// When the agents had started, Unix time, ns.
     pub time: i64,

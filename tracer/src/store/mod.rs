@@ -44,6 +44,6 @@ pub use head::Head;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) use plain::plain;
 pub use reader::{Event, Reader};
-pub use recordings::Recordings;
+pub use recordings::{Recorded, Recordings};
 pub use table::SCHEMA;
 pub use writer::{Rotation, Writer, Written};

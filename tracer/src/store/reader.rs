@@ -198,7 +198,9 @@ impl<R: Read> Reader<R> {
     fn take(&mut self, rows: &RecordBatch) -> Result<(), TraceError> {
         let table = match Table::of(rows) {
             Ok(table) => table,
-            Err(column) => return Err(self.damage(format!("the column {column} is not there"))),
+            Err(column) => {
+                return Err(self.damage(format!("the column {column} is of another type")));
+            }
         };
         let agents = table.agents(&self.head.nodes);
         for row in 0..table.rows {

@@ -1,12 +1,14 @@
 //! The columns of a trace. docs/trace.md documents them for readers.
 //!
-//! A column may be added in any version; readers go by names. What means
-//! something else, or is gone, makes a new number of [`SCHEMA`].
+//! A column may be added in any version; readers go by names, and take one that
+//! is not there for null in every row. So an old file can be read as long as no
+//! row needs what was added. What means something else, or is gone, makes a new
+//! number of [`SCHEMA`].
 
 use std::{net::IpAddr, sync::Arc};
 
 use arrow_array::{
-    ArrayRef, RecordBatch,
+    ArrayRef, RecordBatch, new_null_array,
     types::{UInt8Type, UInt16Type, UInt32Type, UInt64Type},
 };
 use arrow_schema::DataType;
@@ -70,7 +72,7 @@ impl Word for Record {
 
 columns! {
     record: Words<Record>, "`hop`: a packet passed an observation point. `drop`: a kernel freed a packet. `batch`: what an agent's stream sent before this row is complete. `armed`: from now on all points are observed. `state`: as `batch`, repeated from the file before. `end`: the recording ended here.";
-    time: Time, "When, in Unix time; of `batch` and `state` the watermark: everything of this stream before it is in the rows before. Each node's own clock.";
+    time: Time, "When, in Unix time; of `batch` and `state` the watermark: everything of this stream before it is in the rows before. Of a stream's last `batch`, when its report was made; where there is no watermark yet, the node's boot. Each node's own clock.";
     node: Name, "The node.";
     netns: Name, "`host`, or the pod whose network namespace it was in; null if the kernel does not tell.";
     interface: Name, "The interface.";
@@ -133,6 +135,6 @@ columns! {
     ethertype: U16, "EtherType of a freed packet; 0 of what was never on its way.";
     facts: Texts, "What the agent read of routes, neighbours, rules and the like right after the drop.";
     stream: U16, "Of `batch` and `state`: which of the node's streams.";
-    watermark: U64, "Of `batch` and `state`: `time` on the node's monotonic clock, ns.";
+    watermark: U64, "Of `batch` and `state`: on the node's monotonic clock, ns; 0 if there is none yet, 2^64 - 1 of a stream's last batch: nothing more comes.";
     report: Text, "Of `batch` and `state`: what became of packets so far, JSON; null if it was not reported.";
 }

@@ -13,7 +13,12 @@ use arrow_ipc::{
     writer::{IpcWriteOptions, StreamWriter},
 };
 
-use super::{encode::Rows, error::RecordError, head::Head, message::ALIGNMENT};
+use super::{
+    encode::{Rows, unix},
+    error::RecordError,
+    head::Head,
+    message::ALIGNMENT,
+};
 use crate::link::{Batch, Report};
 
 /// Rows that are written at once, at most (but for the last batch's): enough
@@ -26,7 +31,8 @@ const DELAY: Duration = Duration::from_millis(500);
 /// When to go on in another file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rotation {
-    /// Once a file has so many bytes.
+    /// Once the rows of a file have so many bytes: what comes before them may
+    /// have more.
     pub size: Option<u64>,
     /// Once a file is so old.
     pub time: Option<Duration>,
@@ -54,6 +60,8 @@ pub struct Writer {
     file: File,
     /// Bytes of the file, all of them good.
     len: u64,
+    /// How many of them say what the rows rest on, and come anew in each file.
+    overhead: u64,
     /// When the file was begun.
     begun: Instant,
     written: Written,
@@ -71,6 +79,8 @@ struct Recording {
     /// The last border of each stream, by agent, for the next file.
     states: Vec<Vec<State>>,
     armed: Option<i64>,
+    /// When the latest hop or drop was, Unix time, ns.
+    last: Option<i64>,
 }
 
 /// What was last heard of a stream.
@@ -82,16 +92,22 @@ struct State {
 
 impl Writer {
     /// Makes the file, so that it is known early whether it can be written.
-    /// One that is there is overwritten.
+    /// One that is there is overwritten; pieces of another recording are not.
     ///
     /// # Errors
-    /// If it cannot be made.
+    /// If it cannot be made, or such pieces are there.
     pub fn create(path: &Path, rotation: Rotation) -> Result<Self, RecordError> {
+        if (rotation.size.is_some() || rotation.time.is_some())
+            && let Some(piece) = other_piece(path)
+        {
+            return Err(RecordError::Pieces { piece });
+        }
         Ok(Self {
             file: create(path)?,
             path: path.to_owned(),
             rotation,
             len: 0,
+            overhead: 0,
             begun: Instant::now(),
             written: Written {
                 files: 1,
@@ -115,10 +131,13 @@ impl Writer {
             rows: Rows::new(schema, &head.nodes),
             since: None,
             armed: None,
+            last: None,
             head,
         };
         self.recording = Some(recording);
-        self.flush()
+        self.write()?;
+        self.overhead = self.len;
+        Ok(())
     }
 
     /// Takes what an agent sent.
@@ -132,13 +151,18 @@ impl Writer {
         self.written.hops += batch.hops.len() as u64;
         self.written.drops += batch.freed.len() as u64;
         recording.rows.batch(agent, batch);
+        let offset = recording.head.nodes[agent].realtime_offset;
+        let latest = batch.latest().map(|time| unix(time, offset));
+        recording.last = recording.last.max(latest);
         let state = &mut recording.states[agent][batch.stream];
-        state.watermark = batch.watermark;
+        state.watermark = state.watermark.max(batch.watermark);
         if batch.report.is_some() {
             state.report.clone_from(&batch.report);
         }
         recording.since.get_or_insert_with(Instant::now);
-        if recording.rows.len() >= ROWS {
+        let full = recording.rows.len() >= ROWS;
+        // Whoever waits for that may be kept busy by more batches.
+        if full || self.due().is_some_and(|due| due <= Instant::now()) {
             self.flush()?;
         }
         Ok(())
@@ -160,7 +184,7 @@ impl Writer {
     pub fn end(&mut self, time: i64) -> Result<Written, RecordError> {
         if let Some(recording) = &mut self.recording {
             recording.rows.end(time);
-            self.flush()?;
+            self.write()?;
             self.finish()?;
             self.recording = None;
         }
@@ -179,23 +203,28 @@ impl Writer {
     /// # Errors
     /// If the file takes no more.
     pub(crate) fn flush(&mut self) -> Result<(), RecordError> {
-        if let Some(recording) = &mut self.recording {
-            recording.since = None;
-            if recording.rows.len() > 0 {
-                write_rows(&mut recording.stream, &recording.rows.finish());
-            }
-            let bytes = std::mem::take(recording.stream.get_mut());
-            self.append(&bytes)?;
-            let too_large = self.rotation.size.is_some_and(|size| self.len >= size);
-            let too_old = self
-                .rotation
-                .time
-                .is_some_and(|age| self.begun.elapsed() >= age);
-            if too_large || too_old {
-                self.rotate()?;
-            }
+        self.write()?;
+        let rows = self.len - self.overhead;
+        let age = self.begun.elapsed();
+        let too_large = self.rotation.size.is_some_and(|size| rows >= size);
+        let too_old = self.rotation.time.is_some_and(|most| age >= most);
+        if rows > 0 && (too_large || too_old) {
+            self.rotate()?;
         }
         Ok(())
+    }
+
+    /// Writes the rows that wait.
+    fn write(&mut self) -> Result<(), RecordError> {
+        let Some(recording) = &mut self.recording else {
+            return Ok(());
+        };
+        recording.since = None;
+        if recording.rows.len() > 0 {
+            write_rows(&mut recording.stream, &recording.rows.finish());
+        }
+        let bytes = std::mem::take(recording.stream.get_mut());
+        self.append(&bytes)
     }
 
     /// Goes on in another file, which says first what the rows in it rest on.
@@ -206,6 +235,7 @@ impl Writer {
         };
         recording.head.piece += 1;
         recording.head.armed = recording.armed;
+        recording.head.last = recording.last;
         let piece = recording.head.piece;
         self.file = create(&piece_path(&self.path, piece))?;
         self.len = 0;
@@ -222,9 +252,9 @@ impl Writer {
                 recording.rows.state(agent, stream, state.watermark, report);
             }
         }
-        write_rows(&mut recording.stream, &recording.rows.finish());
-        let bytes = std::mem::take(recording.stream.get_mut());
-        self.append(&bytes)
+        self.write()?;
+        self.overhead = self.len;
+        Ok(())
     }
 
     /// Says that the file is complete.
@@ -282,6 +312,38 @@ fn piece_path(path: &Path, piece: u32) -> PathBuf {
     path.with_extension(extension)
 }
 
+/// A piece of an earlier recording into this file, if one is left: this one's
+/// would come among them.
+fn other_piece(path: &Path) -> Option<PathBuf> {
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let entries = fs::read_dir(directory.unwrap_or(Path::new("."))).ok()?;
+    let pieces = entries.flatten().filter(|entry| {
+        let number = piece_number(path, Path::new(&entry.file_name()));
+        number.is_some_and(|piece| piece > 0)
+    });
+    pieces
+        .map(|entry| path.with_file_name(entry.file_name()))
+        .min()
+}
+
+/// Which piece of a recording into `path` a file of this name is.
+fn piece_number(path: &Path, name: &Path) -> Option<u32> {
+    let number = match path.extension() {
+        Some(extension) => {
+            let stem = name
+                .file_stem()
+                .filter(|_| name.extension() == Some(extension))?;
+            Path::new(stem).extension()?.to_str()?
+        }
+        None => name.extension()?.to_str()?,
+    };
+    let piece = number.parse().ok()?;
+    let same = piece_path(path, piece).file_name() == Some(name.as_os_str());
+    same.then_some(piece)
+}
+
 /// A stream that begins with the schema.
 fn stream(head: &Head) -> StreamWriter<Vec<u8>> {
     // Most columns of few rows are short: what is between them adds up.
@@ -305,5 +367,13 @@ mod tests {
         assert_eq!(name("a/b.arrows", 0), Path::new("a/b.arrows"));
         assert_eq!(name("a/b.arrows", 12), Path::new("a/b.12.arrows"));
         assert_eq!(name("a.b/c", 1), Path::new("a.b/c.1"));
+        for (path, piece) in [("b.arrows", 12), ("c", 1), ("d.e.arrows", 3)] {
+            let found = piece_number(Path::new(path), &name(path, piece));
+            assert_eq!(found, Some(piece), "{path}");
+        }
+        for other in ["b.arrows", "b.01.arrows", "b.x.arrows", "c.1.arrows", "b.1"] {
+            let found = piece_number(Path::new("b.arrows"), Path::new(other));
+            assert_eq!(found, None, "{other}");
+        }
     }
 }

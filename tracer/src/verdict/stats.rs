@@ -8,7 +8,7 @@ use super::{
     Kind, Place, Verdict,
     summary::{GROWS, histogram, latencies},
 };
-use crate::journey::{Journey, Scene, destination};
+use crate::journey::{Journey, Scene, Step, destination};
 
 /// What is told apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,13 +25,16 @@ pub struct Grouping {
 type Ends = (String, String);
 
 /// Which latencies: fields that are not told apart are `None`; without a leg
-/// it is that of the whole way that was seen.
+/// it is that of the whole way, from the first point to the last, of packets
+/// that arrived.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LatencyOf {
     /// Whose.
     pub ends: Option<Ends>,
     /// From where to where.
     pub leg: Option<(Place, Place)>,
+    /// Whether both times come from one clock.
+    pub one_clock: bool,
 }
 
 /// Which losses, likewise.
@@ -77,25 +80,22 @@ impl Stats {
     pub fn add(&mut self, scene: &Scene, journey: &Journey, verdict: &Verdict) {
         *self.verdicts.entry(verdict.kind).or_default() += 1;
         let ends = self.grouping.pod.then(|| ends(scene, journey));
-        let mut record = |leg, latency| {
+        let mut record = |(from, to): (&Step, &Step), latency| {
+            let leg = self.grouping.leg;
             let of = LatencyOf {
                 ends: ends.clone(),
-                leg,
+                leg: leg.then(|| (Place::of(scene, from), Place::of(scene, to))),
+                one_clock: one_clock(scene, from, to),
             };
             let histogram = self.latencies.entry(of).or_insert_with(histogram);
             histogram.record(latency).expect(GROWS);
         };
         if self.grouping.leg {
             for (from, to, latency) in latencies(journey) {
-                record(
-                    Some((Place::of(scene, from), Place::of(scene, to))),
-                    latency,
-                );
+                record((from, to), latency);
             }
-        } else if journey.steps.len() > 1
-            && let Ok(latency) = u64::try_from(journey.way())
-        {
-            record(None, latency);
+        } else if let Some((from, to, latency)) = whole_way(journey, verdict) {
+            record((from, to), latency);
         }
         if verdict.kind == Kind::Delivered {
             return;
@@ -117,6 +117,24 @@ impl Stats {
         };
         *self.losses.entry(of).or_default() += 1;
     }
+}
+
+/// A journey's first step and its last, and what was between them, ns: of a
+/// packet that arrived, and of which it is sure whose steps these are.
+fn whole_way<'a>(journey: &'a Journey, verdict: &Verdict) -> Option<(&'a Step, &'a Step, u64)> {
+    let [from, .., to] = &*journey.steps else {
+        return None;
+    };
+    let sure = !journey.ambiguous || from.node == to.node;
+    let latency = u64::try_from(journey.way()).ok()?;
+    (sure && verdict.kind == Kind::Delivered).then_some((from, to, latency))
+}
+
+/// Whether times of two steps can be subtracted: agents of one kernel read the
+/// same clock.
+fn one_clock(scene: &Scene, from: &Step, to: &Step) -> bool {
+    let boot = |step: &Step| &scene.nodes[step.node].boot_id;
+    from.node == to.node || (!boot(from).is_empty() && boot(from) == boot(to))
 }
 
 fn ends(scene: &Scene, journey: &Journey) -> Ends {

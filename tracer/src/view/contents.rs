@@ -74,7 +74,9 @@ pub fn contents_text(out: &mut impl Write, contents: &Contents) -> io::Result<()
         ),
     );
     let end = match (ended, cut) {
-        (_, true) => "in the middle: its recorder was killed, or the file was cut".to_owned(),
+        (_, true) => {
+            "in the middle: its recorder was killed, its disk was full, or it was cut".to_owned()
+        }
         (Some(time), false) => format!("with the recording, at {}", Moment(*time)),
         (None, false) => "where the recording goes on in another file".to_owned(),
     };

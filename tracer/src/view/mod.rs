@@ -21,6 +21,8 @@ mod drops_tests;
 #[cfg(test)]
 mod fixtures;
 #[cfg(test)]
+mod recordings_tests;
+#[cfg(test)]
 mod tests;
 
 use std::io;

@@ -46,10 +46,15 @@ pub fn stats_text(out: &mut impl Write, stats: &Stats) -> io::Result<()> {
     for (of, latency) in &stats.latencies {
         name(&mut flow, &latency_words(of));
         flow.right(plain, FIGURE, &latency.len().to_string());
-        for part in [0.5, 0.9, 0.99] {
-            flow.right(plain, FIGURE, &span(latency.value_at_quantile(part)));
+        let mark = if of.one_clock { "" } else { "~" };
+        let parts = [0.5, 0.9, 0.99].map(|part| latency.value_at_quantile(part));
+        for latency in parts.into_iter().chain([latency.max()]) {
+            flow.right(plain, FIGURE, &format!("{mark}{}", span(latency)));
         }
-        flow.right(plain, FIGURE, &span(latency.max()));
+        flow.line();
+    }
+    if stats.latencies.keys().any(|of| !of.one_clock) {
+        flow.words(plain, "~ times of two clocks: as exact as these agree");
         flow.line();
     }
     if !stats.losses.is_empty() {
@@ -193,6 +198,7 @@ struct Latency<'a> {
     dst: Option<&'a str>,
     from: Option<Point<'a>>,
     to: Option<Point<'a>>,
+    one_clock: bool,
     count: u64,
     p50_ns: u64,
     p90_ns: u64,
@@ -234,6 +240,7 @@ impl<'a> Latency<'a> {
             dst,
             from,
             to,
+            one_clock: of.one_clock,
             count: latency.len(),
             p50_ns: latency.value_at_quantile(0.5),
             p90_ns: latency.value_at_quantile(0.9),

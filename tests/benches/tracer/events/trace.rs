@@ -126,6 +126,8 @@ fn head(traffic: &Traffic) -> Head {
         recording: 1,
         piece: 0,
         armed: None,
+        last: None,
+        anonymized: false,
         key: 0,
         time: traffic.now(),
         follow: String::new(),

@@ -30,7 +30,7 @@ pub struct FollowArgs {
     #[command(flatten)]
     pub explain: Explain,
 
-    /// Also record into this file, which `tracer replay` and others read
+    /// Also record into this file, which `tracer replay` and others read; one that is there is overwritten
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = RECORDING)]
     pub write: Option<PathBuf>,
 
@@ -69,7 +69,10 @@ pub struct RecordArgs {
 /// How to record.
 #[derive(Debug, Args)]
 pub struct RecordingArgs {
-    /// Go on in another file, FILE.1 before its extension, once one has so many bytes: 500KiB, 100MiB
+    /// Go on in another file once the packets in one take so many bytes: 500KiB, 100MiB
+    ///
+    /// After trace.arrows come trace.1.arrows, trace.2.arrows, and so on; what they rest on, such as the
+    /// cluster's objects, is repeated in each, and not counted.
     #[arg(
         long,
         value_name = "BYTES",
@@ -80,7 +83,7 @@ pub struct RecordingArgs {
     )]
     pub rotate_size: Option<u64>,
 
-    /// Go on in another file once one is so old: 10m, 1h
+    /// Go on in another file once one is so old: 10m, 1h; they are called as with --rotate-size
     #[arg(
         long,
         value_name = "TIME",
@@ -91,7 +94,7 @@ pub struct RecordingArgs {
     )]
     pub rotate_time: Option<Duration>,
 
-    /// Keep only so many of the latest files
+    /// Keep only so many of the latest files of a rotated recording
     #[arg(
         long,
         value_name = "N",
@@ -107,7 +110,23 @@ pub struct RecordingArgs {
     pub anonymize: bool,
 
     /// Secret that recordings have to share if they are to be joined packet by packet: it keys the
-    /// payloads' hashes
-    #[arg(long, value_name = "TEXT", requires = "write", help_heading = RECORDING)]
+    /// payloads' hashes; all users of this machine can see it while it is recorded
+    #[arg(
+        long,
+        value_name = "TEXT",
+        requires = "write",
+        conflicts_with = "key_file",
+        help_heading = RECORDING
+    )]
     pub key: Option<String>,
+
+    /// The same secret from a file, without the line's end
+    #[arg(
+        long,
+        value_name = "FILE",
+        value_hint = ValueHint::FilePath,
+        requires = "write",
+        help_heading = RECORDING
+    )]
+    pub key_file: Option<PathBuf>,
 }

@@ -242,3 +242,33 @@ fn clap_refuses_what_is_missing_or_too_much() {
         ErrorKind::InvalidValue
     );
 }
+
+#[test]
+fn what_cannot_be_recorded_is_told() {
+    assert_eq!(
+        failure(&format!("{ADDRESSES} -w a.arrows --rotate-keep 3")),
+        syntax(
+            "--rotate-keep is of use with several files only: give --rotate-size or \
+             --rotate-time, too"
+        )
+    );
+    assert_eq!(
+        failure(&format!("{ADDRESSES} -w a.arrows --dry-run")),
+        syntax(
+            "--dry-run attaches nothing, so there is nothing to record: leave out -w or --dry-run"
+        )
+    );
+    let Failure::Other(sentence) = failure(&format!(
+        "{ADDRESSES} -w a.arrows --key-file /nonexistent/key"
+    )) else {
+        panic!("no such file");
+    };
+    assert!(
+        sentence.starts_with("cannot read the key in /nonexistent/key"),
+        "{sentence}"
+    );
+    assert_eq!(
+        failure(&format!("{ADDRESSES} -w a.arrows --key-file /dev/null")),
+        other("there is no key in /dev/null: write one line into it")
+    );
+}

@@ -28,7 +28,7 @@ pub(super) struct Choices {
 }
 
 impl Choices {
-    fn below(&mut self, limit: usize) -> usize {
+    pub(super) fn below(&mut self, limit: usize) -> usize {
         let choice = self.made.get(self.next % self.made.len().max(1));
         self.next += 1;
         usize::from(choice.copied().unwrap_or(0)) % limit
@@ -83,28 +83,43 @@ pub(super) fn deliver(
     reports: Reports,
     choices: &mut Choices,
 ) -> Shown {
-    let mut streams: Vec<Vec<(usize, Batch)>> = Vec::new();
-    for node in 0..2 {
-        for stream in 0..STREAMS {
-            streams.push(batches(world, lost, (node, stream), reports, choices));
-        }
-    }
     let mut core = Core::new(beginning());
     let mut shown = Shown::default();
-    // Each stream is in order; between them there is none.
-    streams.iter_mut().for_each(|batches| batches.reverse());
-    while !streams.is_empty() {
-        let chosen = choices.below(streams.len());
-        let Some((node, batch)) = streams[chosen].pop() else {
-            streams.swap_remove(chosen);
-            continue;
-        };
+    for (node, batch) in sent(world, lost, reports, choices) {
         core.take(node, batch);
         core.show(&mut shown).expect("memory");
     }
     core.end(&mut shown).expect("memory");
     core.sum_up(&mut shown).expect("memory");
     shown
+}
+
+/// What agents send, in an order in which it may come.
+pub(super) fn sent(
+    world: &World,
+    lost: &[bool],
+    reports: Reports,
+    choices: &mut Choices,
+) -> Vec<(usize, Batch)> {
+    let mut streams: Vec<Vec<(usize, Batch)>> = Vec::new();
+    for node in 0..2 {
+        for stream in 0..STREAMS {
+            streams.push(batches(world, lost, (node, stream), reports, choices));
+        }
+    }
+    let mut sent = Vec::new();
+    // Each stream is in order; between them there is none.
+    streams.iter_mut().for_each(|batches| batches.reverse());
+    while !streams.is_empty() {
+        let chosen = choices.below(streams.len());
+        match streams[chosen].pop() {
+            Some(next) => sent.push(next),
+            None => {
+                streams.swap_remove(chosen);
+            }
+        }
+    }
+    sent
 }
 
 /// A stream's batches, in order.

@@ -2,6 +2,7 @@
 //! in whatever order what of it gets to the collector.
 
 mod delivery;
+mod recorded;
 mod traffic;
 mod world;
 

@@ -1,12 +1,16 @@
 //! What is written is read; what is not a trace, or one no more, is told.
 
+mod anonymous;
+mod columns;
 mod given;
+mod rotated;
+mod several;
 
-use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use proptest::{collection::vec, prelude::*};
 
-use super::{Anonymizer, Contents, Event, Head, Reader, Recordings, Rotation, TraceError, Writer};
+use super::{Event, Head, Reader, Rotation, TraceError, Writer};
 use crate::{
     journey::{Owner, OwnerKind},
     link::{Batch, Direction, Hello, Pair, Point, Role},
@@ -49,6 +53,8 @@ fn head() -> Head {
         recording: 7,
         piece: 0,
         armed: None,
+        last: None,
+        anonymized: false,
         key: 11,
         time: 1_700_000_000_000_000_123,
         follow: "default/web → shop/cart (any protocol)".to_owned(),
@@ -229,156 +235,4 @@ fn other_files_are_told() {
         read(&damaged),
         Err(TraceError::Damaged { .. }) | Ok((_, true))
     ));
-}
-
-#[test]
-fn rotated_pieces_give_what_one_file_does() {
-    let files = Files::new();
-    let path = files.path("a.arrows");
-    let rotation = Rotation {
-        size: Some(1),
-        time: Some(Duration::from_secs(3600)),
-        keep: None,
-    };
-    let mut writer = Writer::create(&path, rotation).expect("a new file");
-    writer.begin(head()).expect("room");
-    writer.armed(5);
-    for (agent, batch) in some_batches() {
-        writer.batch(agent, &batch).expect("room");
-        writer.flush().expect("room");
-    }
-    let written = writer.end(9).expect("room");
-    assert!(written.files > 3, "{written:?}");
-    let mut pieces: Vec<_> = fs::read_dir(&files.0)
-        .expect("a directory")
-        .map(|file| file.expect("a file").path())
-        .collect();
-    pieces.sort();
-    pieces.reverse();
-    let events = |paths: &[_]| -> Vec<Event> {
-        let recordings = Recordings::open(paths).expect("traces");
-        recordings.map(|event| event.expect("sound")).collect()
-    };
-    assert_eq!(batches_of(events(&pieces)), some_batches());
-    let refused = |paths: &[_]| Recordings::open(paths).map(drop).expect_err("refused");
-    let named = |number: u32| files.path(&format!("a.{number}.arrows"));
-    let gap = [named(1), named(3)];
-    assert!(refused(&gap).to_string().contains("in between"));
-    let twice = [named(1), named(1)];
-    assert!(refused(&twice).to_string().contains("once"));
-
-    // A later piece alone knows what its streams had told.
-    let alone = events(&[named(2)]);
-    let states = alone
-        .iter()
-        .filter(|event| matches!(event, Event::State { .. }));
-    assert_eq!(states.count(), 2 * STREAMS);
-    assert!(Contents::of(&named(2)).expect("a trace").ended.is_none());
-}
-
-#[test]
-fn keeps_only_the_latest_pieces() {
-    let files = Files::new();
-    let rotation = Rotation {
-        size: Some(1),
-        time: None,
-        keep: Some(2),
-    };
-    let path = files.path("a.arrows");
-    let mut writer = Writer::create(&path, rotation).expect("a new file");
-    writer.begin(head()).expect("room");
-    for (agent, batch) in some_batches() {
-        writer.batch(agent, &batch).expect("room");
-        writer.flush().expect("room");
-    }
-    let written = writer.end(9).expect("room");
-    let left = fs::read_dir(&files.0).expect("a directory").count();
-    assert!(written.files > 2 && left == 2, "{written:?}, {left} left");
-}
-
-#[test]
-fn what_does_not_belong_together_is_refused() {
-    let files = Files::new();
-    let own = head();
-    let other = |change: fn(&mut Head)| {
-        let mut other = head();
-        other.recording = 8;
-        other.nodes = vec![hello("node-c")];
-        change(&mut other);
-        other
-    };
-    let a = files.record("a.arrows", own, &[]);
-    let refused = |name, head| {
-        let paths = [a.clone(), files.record(name, head, &[])];
-        let error = Recordings::open(&paths).map(drop).expect_err("refused");
-        error.to_string()
-    };
-    let unrelated = other(|head| head.pairs[0].a = "10.9.9.9/32".parse().expect("a network"));
-    assert!(refused("b.arrows", unrelated).contains("same ends"));
-    let same_node = other(|head| head.nodes = vec![hello("node-b")]);
-    assert!(refused("c.arrows", same_node).contains("second recording of node-b"));
-    let cluster = other(|head| {
-        head.owners
-            .values_mut()
-            .for_each(|owner| owner.name = "default/db".to_owned());
-    });
-    assert!(refused("d.arrows", cluster).contains("not recorded in one cluster"));
-
-    let apart = other(|head| head.key = 12);
-    let paths = [
-        a.clone(),
-        files.record("e.arrows", apart, &some_batches()[..1]),
-    ];
-    let recordings = Recordings::open(&paths).expect("of one follow");
-    assert_eq!(recordings.head().nodes.len(), 3);
-    assert_eq!(recordings.warnings().len(), 1);
-    let events: Vec<Event> = recordings.map(|event| event.expect("sound")).collect();
-    assert!(batches_of(events).iter().all(|(agent, _)| *agent == 2));
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
-
-    /// Of addresses, names and MACs nothing is left.
-    #[test]
-    fn anonymized_it_names_nobody(sent in vec((0..2_usize, given::batch()), 1..4)) {
-        let mut anonymizer = Anonymizer::default();
-        let replaced = anonymizer.head(head());
-        let text = format!("{replaced:?}");
-        for name in ["node-a", "web", "cart", "veth0", "veth3", "10.244", "192.168", "a-boot", "remark", "gap"] {
-            prop_assert!(!text.contains(name), "{name} in {text}");
-        }
-        for (_, batch) in &sent {
-            let replaced = anonymizer.batch(batch);
-            prop_assert_eq!(replaced.hops.len(), batch.hops.len());
-            for (hop, original) in replaced.hops.iter().zip(&batch.hops) {
-                prop_assert_eq!(hop.time, original.time);
-                prop_assert_eq!(hop.packet.ports(), original.packet.ports());
-                prop_assert_eq!(hop.packet.dst.is_multicast(), original.packet.dst.is_multicast());
-                let (new, old) = (hop.packet.dst, original.packet.dst);
-                prop_assert!(new != old || old.is_unspecified() || old.is_loopback());
-                // The same one everywhere.
-                let again = anonymizer.batch(batch);
-                prop_assert_eq!(&again.hops, &replaced.hops);
-            }
-        }
-    }
-}
-
-#[test]
-fn every_column_is_documented() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/trace.md");
-    let text = fs::read_to_string(path).expect("it is in the repository");
-    let documented = text.split("<!-- columns -->").nth(1).expect("a table");
-    let documented: Vec<(&str, &str)> = documented
-        .lines()
-        .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
-        .filter_map(|(name, rest)| Some((name, rest.split_once(" | ")?.1.strip_suffix(" |")?)))
-        .collect();
-    let columns = super::table::columns();
-    let columns: Vec<_> = columns
-        .iter()
-        .map(|(name, _, meaning)| (*name, *meaning))
-        .collect();
-    assert_eq!(documented, columns);
 }

@@ -5,62 +5,34 @@
 //! of an original is in them. What they mean is kept: an address of the asking
 //! side stays one, a group's address a group's, and what is no particular
 //! party's (`0.0.0.0`, `fe80::`'s prefix, broadcasts, loopback) stays as it is.
-//! Free text is left out: it may quote anything.
+//! Free text is left out: it may quote anything. So are checksums, which are
+//! made of addresses, and hashes are made anew with a key that nobody has: what
+//! is guessed cannot be looked up.
 
-use std::{
-    collections::HashMap,
-    hash::Hash,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    sync::Arc,
-};
+mod numbers;
+
+use std::{net::IpAddr, sync::Arc};
 
 use ipnet::IpNet;
+use tracer_common::hash::{HASHED_BYTES, Key, payload_hash};
 
+use self::numbers::{Addresses, Numbers};
 use super::Head;
 use crate::{
     journey::{Owner, OwnerKind},
     link::{
         Arp, Batch, Encap, Freed, Health, Hello, Hop, Icmp, Mac, Neighbour, Packet, Pair, Point,
-        Quote, Report, Transport,
+        Quote, Report, Tcp, Transport,
     },
+    node::kernel::Place,
 };
 
-/// Where replaced IPv4 addresses are: of the asking side, of others, groups
-/// (RFC 5737 and RFC 1918 have no room for all).
-const SOURCES_V4: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 0);
-const OTHERS_V4: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 0);
-const GROUPS_V4: Ipv4Addr = Ipv4Addr::new(239, 0, 0, 0);
-/// The same of IPv6.
-const SOURCES_V6: Ipv6Addr = Ipv6Addr::new(0xfd01, 0, 0, 0, 0, 0, 0, 0);
-const OTHERS_V6: Ipv6Addr = Ipv6Addr::new(0xfd02, 0, 0, 0, 0, 0, 0, 0);
-const GROUPS_V6: Ipv6Addr = Ipv6Addr::new(0xff05, 0, 0, 0, 0, 0, 0, 0);
-const LINK_LOCAL_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0);
-/// How many bits the networks of replaced addresses have.
-const PREFIX_V4: u8 = 16;
-const PREFIX_V6: u8 = 64;
-
-/// Numbers originals in the order in which they appear, from 1.
-#[derive(Debug)]
-struct Numbers<T>(HashMap<T, u32>);
-
-impl<T> Default for Numbers<T> {
-    fn default() -> Self {
-        Self(HashMap::new())
-    }
-}
-
-impl<T: Eq + Hash> Numbers<T> {
-    fn of(&mut self, original: T) -> u32 {
-        let next = u32::try_from(self.0.len() + 1).unwrap_or(u32::MAX);
-        *self.0.entry(original).or_insert(next)
-    }
-}
-
 /// Replaces, in one recording.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Anonymizer {
-    sources: Vec<IpNet>,
-    addresses: Numbers<IpAddr>,
+    /// Known to nobody, and gone with this value.
+    key: Key,
+    addresses: Addresses,
     macs: Numbers<Mac>,
     nodes: Numbers<String>,
     pods: Numbers<String>,
@@ -68,7 +40,23 @@ pub(crate) struct Anonymizer {
     boots: Numbers<String>,
 }
 
+/// What is written for a function without a name: the kernel's address of it
+/// would tell where that kernel is in memory.
+const NAMELESS: &str = "unknown";
+
 impl Anonymizer {
+    pub(crate) fn new() -> Self {
+        Self {
+            key: Key([crate::random(), crate::random()]),
+            addresses: Addresses::default(),
+            macs: Numbers::default(),
+            nodes: Numbers::default(),
+            pods: Numbers::default(),
+            interfaces: Numbers::default(),
+            boots: Numbers::default(),
+        }
+    }
+
     /// What a recording is about. Before all else: it says who asks.
     pub(crate) fn head(&mut self, head: Head) -> Head {
         let Head {
@@ -76,7 +64,9 @@ impl Anonymizer {
             recording,
             piece,
             armed,
-            key,
+            last,
+            anonymized: _,
+            key: _,
             time,
             follow: _,
             warnings: _,
@@ -88,7 +78,7 @@ impl Anonymizer {
             nodes,
             owners,
         } = head;
-        self.sources.clone_from(&sources);
+        self.addresses.sources.clone_from(&sources);
         let owners = owners
             .into_iter()
             .map(|(address, owner)| (self.address(address), self.owner(owner)))
@@ -97,12 +87,12 @@ impl Anonymizer {
         let pairs: Vec<Pair> = pairs
             .into_iter()
             .map(|pair| Pair {
-                a: self.network(pair.a),
-                b: self.network(pair.b),
+                a: self.addresses.network(pair.a),
+                b: self.addresses.network(pair.b),
                 ..pair
             })
             .collect();
-        let mut replaced: Vec<IpNet> = sources.iter().map(source_network).collect();
+        let mut replaced: Vec<IpNet> = sources.iter().map(numbers::source_network).collect();
         replaced.sort_unstable();
         replaced.dedup();
         let ends = pairs.first().map(|pair| (pair.a, pair.b));
@@ -111,7 +101,10 @@ impl Anonymizer {
             recording,
             piece,
             armed,
-            key,
+            last,
+            anonymized: true,
+            // Hashes are replaced: none of them is another's.
+            key: 0,
             time,
             follow: ends.map_or_else(String::new, |(a, b)| format!("{a} → {b} (anonymized)")),
             warnings: Vec::new(),
@@ -144,43 +137,18 @@ impl Anonymizer {
     }
 
     fn address(&mut self, address: IpAddr) -> IpAddr {
-        let is_source = self.sources.iter().any(|net| net.contains(&address));
-        match address {
-            IpAddr::V4(v4) if v4.is_unspecified() || v4.is_loopback() || v4.is_broadcast() => {
-                address
-            }
-            IpAddr::V6(v6) if v6.is_unspecified() || v6.is_loopback() => address,
-            IpAddr::V4(v4) => {
-                let network = match () {
-                    () if v4.is_multicast() => GROUPS_V4,
-                    () if is_source => SOURCES_V4,
-                    () => OTHERS_V4,
-                };
-                let number = self.addresses.of(address);
-                Ipv4Addr::from_bits(network.to_bits() | number).into()
-            }
-            IpAddr::V6(v6) => {
-                let network = match () {
-                    () if v6.is_multicast() => GROUPS_V6,
-                    () if v6.is_unicast_link_local() => LINK_LOCAL_V6,
-                    () if is_source => SOURCES_V6,
-                    () => OTHERS_V6,
-                };
-                let number = self.addresses.of(address);
-                Ipv6Addr::from_bits(network.to_bits() | u128::from(number)).into()
-            }
-        }
+        self.addresses.of(address)
     }
 
-    /// A network of one address keeps being one.
-    fn network(&mut self, network: IpNet) -> IpNet {
-        if network.prefix_len() == network.max_prefix_len() {
-            self.address(network.addr()).into()
-        } else if self.sources.contains(&network) {
-            source_network(&network)
-        } else {
-            other_network(&network)
+    /// The same for equal hashes; 0, which is none, stays.
+    fn hash(&self, hash: u64) -> u64 {
+        if hash == 0 {
+            return 0;
         }
+        let mut bytes = [0; HASHED_BYTES];
+        let hash = hash.to_le_bytes();
+        bytes[..hash.len()].copy_from_slice(&hash);
+        payload_hash(self.key, &bytes, hash.len()).max(1)
     }
 
     fn mac(&mut self, mac: Mac) -> Mac {
@@ -401,7 +369,14 @@ impl Anonymizer {
             time,
             skb,
             reason,
-            place,
+            place: if place.function.starts_with("0x") {
+                Place {
+                    function: Arc::from(NAMELESS),
+                    ..place
+                }
+            } else {
+                place
+            },
             netns: netns.map(|netns| self.shared(&netns, Self::netns)),
             scope,
             device: device.map(|device| self.shared(&device, Self::interface)),
@@ -429,15 +404,18 @@ impl Anonymizer {
                 target: self.mac(arp.target),
                 ..arp
             }),
-            other @ (Transport::Tcp(_)
-            | Transport::Udp { .. }
-            | Transport::Sctp { .. }
-            | Transport::Other(_)) => other,
+            // Options may have addresses in them.
+            Transport::Tcp(tcp) => Transport::Tcp(Tcp {
+                options_hash: self.hash(tcp.options_hash),
+                ..tcp
+            }),
+            other @ (Transport::Udp { .. } | Transport::Sctp { .. } | Transport::Other(_)) => other,
         };
         Packet {
             src: self.address(packet.src),
             dst: self.address(packet.dst),
             transport,
+            payload_hash: self.hash(packet.payload_hash),
             ..packet
         }
     }
@@ -451,6 +429,9 @@ impl Anonymizer {
             quote: icmp.quote.map(|quote| Quote {
                 src: self.address(quote.src),
                 dst: self.address(quote.dst),
+                header: quote
+                    .header
+                    .and_then(|header| without_checksum(quote.proto, header)),
                 ..quote
             }),
             ..icmp
@@ -458,19 +439,22 @@ impl Anonymizer {
     }
 }
 
-/// The network that addresses of a source are replaced in.
-fn source_network(network: &IpNet) -> IpNet {
-    replaced(network, SOURCES_V4, SOURCES_V6)
-}
-
-fn other_network(network: &IpNet) -> IpNet {
-    replaced(network, OTHERS_V4, OTHERS_V6)
-}
-
-fn replaced(network: &IpNet, v4: Ipv4Addr, v6: Ipv6Addr) -> IpNet {
-    let (address, prefix) = match network {
-        IpNet::V4(_) => (IpAddr::from(v4), PREFIX_V4),
-        IpNet::V6(_) => (IpAddr::from(v6), PREFIX_V6),
-    };
-    IpNet::new(address, prefix).expect("the prefixes are those of their families")
+/// The first bytes of a header of this protocol, without what is made of
+/// addresses or may hold one; `None` if it is not known what is where.
+fn without_checksum(proto: u8, mut header: [u8; 8]) -> Option<[u8; 8]> {
+    /// IANA protocol numbers.
+    const ICMP: u8 = 1;
+    const TCP: u8 = 6;
+    const UDP: u8 = 17;
+    const ICMP6: u8 = 58;
+    const SCTP: u8 = 132;
+    match (proto, header[0]) {
+        (TCP | SCTP, _) => {}
+        (UDP, _) => header[6..8].fill(0),
+        // An echo's number and sequence.
+        (ICMP, 0 | 8) | (ICMP6, 128 | 129) => header[2..4].fill(0),
+        (ICMP | ICMP6, _) => header[2..].fill(0),
+        _ => return None,
+    }
+    Some(header)
 }

@@ -1,0 +1,144 @@
+//! Whether recordings made apart can be read as one, and what they are about
+//! together.
+
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
+
+use ipnet::IpNet;
+
+use super::chain::Chain;
+use crate::{
+    link::{Hello, Pair},
+    store::{error::JoinError, head::Head},
+};
+
+/// The heads of several recordings as one. Readings of one kernel's clock are
+/// made one.
+pub(super) fn joined(chains: &mut [Chain]) -> Result<Head, JoinError> {
+    let (first, others) = chains.split_first_mut().expect("a file was given");
+    let mut head = first.head().clone();
+    if !others.is_empty() {
+        refuse_anonymized(first)?;
+    }
+    for chain in others {
+        refuse_anonymized(chain)?;
+        refuse_other_follow(first, chain)?;
+        let mut nodes = chain.head().nodes.clone();
+        chain.shift(one_clock(&head.nodes, &mut nodes));
+        add(&mut head, nodes, chain.head(), chain.path())?;
+    }
+    Ok(head)
+}
+
+/// Whether any two of the nodes read different clocks.
+pub(super) fn clocks_differ(head: &Head) -> bool {
+    let boot = |hello: &Hello| hello.boot_id.clone();
+    let first = head.nodes.first().map(boot).unwrap_or_default();
+    first.is_empty() || head.nodes.iter().any(|hello| hello.boot_id != first)
+}
+
+fn refuse_anonymized(chain: &Chain) -> Result<(), JoinError> {
+    if chain.head().anonymized {
+        let path = chain.path().to_owned();
+        return Err(JoinError::Anonymized { path });
+    }
+    Ok(())
+}
+
+/// A point that does not follow some packet has not seen it, wherever it went.
+fn refuse_other_follow(first: &Chain, chain: &Chain) -> Result<(), JoinError> {
+    let (known, own) = (first.head(), chain.head());
+    let Some(what) = difference(&known.pairs, &own.pairs) else {
+        return Ok(());
+    };
+    Err(JoinError::Unrelated {
+        what,
+        path: chain.path().to_owned(),
+        follow: own.follow.clone(),
+        other: first.path().to_owned(),
+        other_follow: known.follow.clone(),
+    })
+}
+
+/// A pair without what does not matter: both directions are followed, so it is
+/// the same whichever end is which.
+type Sides = ([(IpNet, Option<u16>); 2], Option<u8>);
+
+/// What two sets of pairs differ in, if they do.
+fn difference(one: &[Pair], other: &[Pair]) -> Option<&'static str> {
+    let differ = |of: fn(&Pair) -> Sides| {
+        let set = |pairs: &[Pair]| {
+            let mut set: Vec<Sides> = pairs
+                .iter()
+                .map(|pair| {
+                    let (mut ends, proto) = of(pair);
+                    ends.sort_unstable();
+                    (ends, proto)
+                })
+                .collect();
+            set.sort_unstable();
+            set.dedup();
+            set
+        };
+        set(one) != set(other)
+    };
+    if differ(|pair| ([(pair.a, None), (pair.b, None)], None)) {
+        Some("ends")
+    } else if differ(|pair| ([(pair.a, None), (pair.b, None)], pair.proto)) {
+        Some("protocols")
+    } else if differ(|pair| ([(pair.a, pair.a_port), (pair.b, pair.b_port)], pair.proto)) {
+        Some("ports")
+    } else {
+        None
+    }
+}
+
+/// Makes the readings of a clock that is in `known` those that are there, and
+/// returns by how much later they are then, ns.
+fn one_clock(known: &[Hello], nodes: &mut [Hello]) -> i64 {
+    let mut shift = 0;
+    for hello in nodes {
+        let mut same = known.iter().filter(|other| other.boot_id == hello.boot_id);
+        if let Some(same) = same.next().filter(|_| !hello.boot_id.is_empty()) {
+            shift = same.realtime_offset.saturating_sub(hello.realtime_offset);
+            hello.realtime_offset = same.realtime_offset;
+        }
+    }
+    shift
+}
+
+/// Adds a recording's nodes and what it knows of the cluster.
+fn add(head: &mut Head, nodes: Vec<Hello>, other: &Head, path: &Path) -> Result<(), JoinError> {
+    let path = || path.to_owned();
+    for hello in &nodes {
+        if head.nodes.iter().any(|known| known.node == hello.node) {
+            return Err(JoinError::SameNode {
+                path: path(),
+                node: hello.node.clone(),
+            });
+        }
+    }
+    head.nodes.extend(nodes);
+    for (address, owner) in &other.owners {
+        let known = head.owners.entry(*address).or_insert_with(|| owner.clone());
+        if known.name != owner.name {
+            return Err(conflict(path(), *address, &known.name, &owner.name));
+        }
+    }
+    head.warnings.extend(other.warnings.iter().cloned());
+    head.hold = head.hold.max(other.hold);
+    head.time = head.time.max(other.time);
+    head.count = None;
+    Ok(())
+}
+
+fn conflict(path: PathBuf, address: IpAddr, known: &str, owner: &str) -> JoinError {
+    JoinError::Clusters {
+        path,
+        address,
+        owner: owner.to_owned(),
+        known: known.to_owned(),
+    }
+}

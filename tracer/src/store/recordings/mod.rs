@@ -1,0 +1,318 @@
+//! Several files as one: the pieces of a rotated recording, one after the
+//! other, and recordings of several nodes side by side.
+//!
+//! Recordings made apart keep step by their agents' clocks, so that none runs
+//! ahead of the others; within each, the order is that in which it came. One
+//! alone is gone through exactly as it was recorded.
+
+mod chain;
+mod join;
+
+use std::{
+    collections::VecDeque,
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use self::chain::Chain;
+use super::{error::JoinError, head::Head, reader::Reader};
+use crate::{
+    collector::Beginning,
+    link::{Batch, Report},
+};
+
+/// What is in recordings, in the order in which a collector is to get it.
+/// Agents count over all recordings; times are Unix time, ns.
+#[derive(Debug)]
+pub enum Recorded {
+    /// These agents had started then: nothing of them is before. Of recordings
+    /// side by side only; one alone says so in its head.
+    Begun {
+        /// A recording's.
+        agents: Range<usize>,
+        /// When.
+        time: i64,
+    },
+    /// What was known of a stream before its first row.
+    State {
+        /// Whose.
+        agent: usize,
+        /// Which of its streams.
+        stream: usize,
+        /// What was before this time is in an earlier file: the agent's
+        /// monotonic clock, ns.
+        watermark: u64,
+        /// Its last report.
+        report: Option<Box<Report>>,
+    },
+    /// Some of what agents saw until then is in an earlier file that is not
+    /// there.
+    Later(i64),
+    /// Rows are missing between the last of a stream and what comes next.
+    Gap {
+        /// Whose.
+        agent: usize,
+        /// Which of its streams.
+        stream: usize,
+        /// Its watermark at the end of the gap: the agent's monotonic clock, ns.
+        watermark: u64,
+        /// Its last report in the gap or before.
+        report: Option<Box<Report>>,
+        /// When the gap ends.
+        to: i64,
+    },
+    /// What an agent sent.
+    Batch {
+        /// Whose.
+        agent: usize,
+        /// What it was.
+        batch: Box<Batch>,
+    },
+    /// All points of all recordings are observed from then on.
+    Armed(i64),
+    /// Nothing more comes from these agents. Of recordings side by side only.
+    Ended {
+        /// A recording's.
+        agents: Range<usize>,
+        /// When they ended, or were last heard of.
+        time: i64,
+    },
+}
+
+/// All that was recorded, in files.
+pub struct Recordings {
+    chains: Vec<Chain>,
+    /// By recording, what comes next and when that was.
+    next: Vec<Option<(i64, Recorded)>>,
+    head: Head,
+    /// What comes before all else.
+    first: VecDeque<Recorded>,
+    /// Whether payload hashes of one are of no meaning to another.
+    keys_differ: bool,
+    /// By how much clocks of different recordings may differ, ns.
+    skew: i64,
+    /// Why the next event cannot be read.
+    failed: Option<JoinError>,
+    over: bool,
+}
+
+impl Recordings {
+    /// Opens files, in any order.
+    ///
+    /// # Errors
+    /// If one is no trace, or they do not belong together.
+    pub fn open(paths: &[PathBuf]) -> Result<Self, JoinError> {
+        let groups = grouped(paths)?;
+        let mut chains: Vec<Chain> = Vec::new();
+        for pieces in &groups {
+            let first = chains.last().map_or(0, |chain| chain.agents().end);
+            chains.push(Chain::open(first, pieces.clone())?);
+        }
+        let head = join::joined(&mut chains)?;
+        let keys = chains.iter().map(|chain| chain.head().key);
+        let keys_differ = keys.clone().any(|key| key != head.key);
+        let skew = if chains.len() > 1 && join::clocks_differ(&head) {
+            head.hold
+        } else {
+            0
+        };
+        let mut recordings = Self {
+            next: chains.iter().map(|_| None).collect(),
+            chains,
+            head,
+            first: VecDeque::new(),
+            keys_differ,
+            skew,
+            failed: None,
+            over: false,
+        };
+        if recordings.are_several() {
+            recordings.begin(groups);
+        }
+        for chain in 0..recordings.chains.len() {
+            let failed = recordings.advance(chain).err();
+            recordings.failed = recordings.failed.or(failed);
+        }
+        Ok(recordings)
+    }
+
+    /// Says what has to be known of recordings side by side before the first
+    /// row of any.
+    fn begin(&mut self, groups: Vec<VecDeque<PathBuf>>) {
+        let mut armed = i64::MIN;
+        for (chain, pieces) in self.chains.iter().zip(groups) {
+            self.first.push_back(Recorded::Begun {
+                agents: chain.agents(),
+                time: chain.begun(),
+            });
+            // Without that of all, nothing that was not seen tells anything.
+            armed = armed.max(armed_at(chain, pieces).unwrap_or(i64::MAX));
+        }
+        self.first.push_back(Recorded::Armed(armed));
+    }
+
+    const fn are_several(&self) -> bool {
+        self.chains.len() > 1
+    }
+
+    /// What they are about, all together.
+    #[must_use]
+    pub const fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// By how much the clocks of different recordings may differ, ns.
+    #[must_use]
+    pub const fn skew(&self) -> i64 {
+        self.skew
+    }
+
+    /// What a collector that is to go through them has to know. Clocks that
+    /// differ make hops come later than others say: so they are waited for.
+    pub(crate) fn beginning(&self) -> Beginning {
+        let mut beginning = self.head.beginning();
+        beginning.limits.hold += self.skew;
+        beginning
+    }
+
+    /// What limits what can be said of them, one sentence each.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.keys_differ {
+            warnings.push(
+                "recorded with different keys, so that packets of two nodes are joined without \
+                 their payload's hash: record with the same --key to have it"
+                    .to_owned(),
+            );
+        }
+        warnings
+    }
+
+    /// That a recording had ended when another began, if so, in a sentence;
+    /// known after the last event.
+    #[must_use]
+    pub fn apart(&self) -> Option<String> {
+        let first = self.chains.iter().min_by_key(|chain| chain.ended())?;
+        let last = self.chains.iter().max_by_key(|chain| chain.begun())?;
+        (self.are_several() && first.ended() < last.begun()).then(|| {
+            format!(
+                "{} had ended when {} began: no packet is in both, so none could be joined; were \
+                 their nodes' clocks right?",
+                first.path().display(),
+                last.path().display()
+            )
+        })
+    }
+
+    fn read(&mut self) -> Result<Option<Recorded>, JoinError> {
+        loop {
+            if let Some(first) = self.first.pop_front() {
+                return Ok(Some(first));
+            }
+            if let Some(error) = self.failed.take() {
+                return Err(error);
+            }
+            let times = self.next.iter().enumerate();
+            let times = times.filter_map(|(chain, next)| Some((next.as_ref()?.0, chain)));
+            let Some((_, chain)) = times.min() else {
+                return Ok(None);
+            };
+            let Some((_, mut recorded)) = self.next[chain].take() else {
+                return Ok(None);
+            };
+            // What was read before is given, whatever comes.
+            self.failed = self.advance(chain).err();
+            let several = self.are_several();
+            match &mut recorded {
+                Recorded::Batch { batch, .. } if self.keys_differ => forget_hashes(batch),
+                // That of all was said before.
+                Recorded::Armed(_) if several => continue,
+                Recorded::Ended { .. } if !several => continue,
+                _ => {}
+            }
+            return Ok(Some(recorded));
+        }
+    }
+
+    fn advance(&mut self, chain: usize) -> Result<(), JoinError> {
+        self.next[chain] = self.chains[chain].read()?;
+        Ok(())
+    }
+
+    /// The files that ended in the middle; known after the last event.
+    pub fn cut(&self) -> impl Iterator<Item = &Path> {
+        self.chains.iter().flat_map(Chain::cut)
+    }
+}
+
+/// The events. An error is the last item: a file cannot be read on.
+impl Iterator for Recordings {
+    type Item = Result<Recorded, JoinError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.over {
+            return None;
+        }
+        let next = self.read().transpose();
+        self.over = !matches!(next, Some(Ok(_)));
+        next
+    }
+}
+
+/// The files of each recording, in order, and recordings by when they began.
+/// All files are looked at, none is kept open: there may be more than a
+/// process may open.
+fn grouped(paths: &[PathBuf]) -> Result<Vec<VecDeque<PathBuf>>, JoinError> {
+    let mut pieces = Vec::new();
+    for path in paths {
+        let reader = Reader::open(path)?;
+        let head = reader.head();
+        pieces.push(((head.time, head.recording), head.piece, path));
+    }
+    pieces.sort();
+    let mut groups: Vec<VecDeque<PathBuf>> = Vec::new();
+    let mut last = None;
+    for (recording, piece, path) in pieces {
+        let before = last.replace((recording, piece, path));
+        match (groups.last_mut(), before) {
+            (Some(group), Some((of, number, other))) if of == recording => {
+                let (path, other) = (path.clone(), other.clone());
+                match piece.checked_sub(number) {
+                    Some(1) => group.push_back(path),
+                    Some(0) | None => return Err(JoinError::Twice { path, other }),
+                    Some(_) => return Err(JoinError::Missing { path, other }),
+                }
+            }
+            _ => groups.push(VecDeque::from([path.clone()])),
+        }
+    }
+    Ok(groups)
+}
+
+/// From when on all points of a recording are observed, which is said soon
+/// after its begin; `None` if it is not.
+fn armed_at(chain: &Chain, pieces: VecDeque<PathBuf>) -> Option<i64> {
+    let mut again = Chain::open(0, pieces).ok()?;
+    again.shift(chain.shifted());
+    // What cannot be read is told when its turn comes.
+    while let Ok(Some((_, recorded))) = again.read() {
+        if let Recorded::Armed(time) = recorded {
+            return Some(time);
+        }
+    }
+    None
+}
+
+fn forget_hashes(batch: &mut Batch) {
+    for hop in &mut batch.hops {
+        hop.packet.payload_hash = 0;
+    }
+    for packet in batch
+        .freed
+        .iter_mut()
+        .filter_map(|freed| freed.packet.as_mut())
+    {
+        packet.payload_hash = 0;
+    }
+}

@@ -1,0 +1,144 @@
+//! What is said of recordings, and that docs/json.md says it, too.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{
+    contents_json,
+    fixtures::{Case, all, started},
+    stats_json, stats_text,
+};
+use crate::{
+    journey::Scene,
+    store::{Contents, Head},
+    verdict::{Grouping, Kind, Stats, Verdict},
+};
+
+const EVERYTHING: Grouping = Grouping {
+    pod: true,
+    leg: true,
+    reason: true,
+};
+
+fn named(name: &str) -> Case {
+    let case = all().into_iter().find(|case| case.name == name);
+    case.expect("a case of this name")
+}
+
+/// The sums of the fixtures' journeys of a name.
+fn sums(name: &str, grouping: Grouping, change: impl Fn(&mut Scene, &mut Verdict)) -> Stats {
+    let mut case = named(name);
+    let mut stats = Stats::new(grouping);
+    for (journey, verdict, _) in &mut case.journeys {
+        change(&mut case.scene, verdict);
+        stats.add(&case.scene, journey, verdict);
+    }
+    stats
+}
+
+fn text(stats: &Stats) -> String {
+    let mut out = Vec::new();
+    stats_text(&mut out, stats).expect("memory");
+    String::from_utf8(out).expect("text")
+}
+
+#[test]
+fn the_whole_way_is_that_of_what_arrived() {
+    let whole = Grouping::default();
+    let arrived = sums("ping", whole, |_, _| {});
+    assert_eq!(arrived.latencies.len(), 1);
+    let lost = sums("ping", whole, |_, verdict| verdict.kind = Kind::Lost);
+    assert!(lost.latencies.is_empty());
+}
+
+#[test]
+fn times_of_two_clocks_are_marked() {
+    let whole = Grouping::default();
+    assert!(!text(&sums("ping", whole, |_, _| {})).contains('~'));
+    let two = sums("ping", whole, |scene, _| {
+        for (index, hello) in scene.nodes.iter_mut().enumerate() {
+            hello.boot_id = format!("boot-{index}");
+        }
+    });
+    assert!(
+        text(&two).contains("~ times of two clocks"),
+        "{}",
+        text(&two)
+    );
+    assert!(two.latencies.keys().all(|of| !of.one_clock));
+}
+
+/// What a recording of a fixture holds.
+fn contents() -> Contents {
+    let case = named("ping");
+    Contents {
+        head: Head {
+            version: "0.1.0".to_owned(),
+            recording: 0x1f,
+            piece: 1,
+            armed: Some(1_772_368_496_000_000_000),
+            last: None,
+            anonymized: false,
+            key: 0,
+            time: 1_772_368_495_000_000_000,
+            follow: started(&case.scene).follow,
+            warnings: Vec::new(),
+            pairs: Vec::new(),
+            sources: Vec::new(),
+            hold: 0,
+            open: 0,
+            count: None,
+            nodes: case.scene.nodes.clone(),
+            owners: case.scene.owners,
+        },
+        bytes: 16_000,
+        hops: vec![12, 12],
+        drops: vec![0, 1],
+        batches: 7,
+        span: Some((1_772_368_496_000_000_000, 1_772_368_497_000_000_000)),
+        armed: Some(1_772_368_496_000_000_000),
+        ended: Some(1_772_368_498_000_000_000),
+        cut: false,
+    }
+}
+
+/// Every key that is in a value.
+fn keys(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(object) => {
+            for (key, value) in object {
+                found.push(key.clone());
+                keys(value, found);
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| keys(value, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn what_is_written_is_documented() {
+    let mut out = Vec::new();
+    stats_json(&mut out, &sums("dropped", EVERYTHING, |_, _| {})).expect("memory");
+    contents_json(&mut out, &contents()).expect("memory");
+    let document = include_str!("../../../docs/json.md");
+    let sections: BTreeMap<&str, &str> = document
+        .split("\n## ")
+        .filter_map(|section| section.split_once('\n'))
+        .collect();
+    for line in String::from_utf8(out).expect("text").lines() {
+        let value: Value = serde_json::from_str(line).expect("JSON");
+        let schema = value["schema"].as_str().expect("its name");
+        let section = sections
+            .get(schema)
+            .unwrap_or_else(|| panic!("no {schema}"));
+        let mut found = Vec::new();
+        keys(&value, &mut found);
+        for key in found {
+            let named = [format!("`{key}`"), format!(".{key}`")];
+            let is_there = named.iter().any(|key| section.contains(key));
+            assert!(is_there, "{key} of {schema} is not documented");
+        }
+    }
+}
