@@ -17,7 +17,8 @@ use super::{Flow, PATIENCE, Tally};
 const WINDOW: u64 = 64;
 /// The receiver's buffer, in bytes; the kernel doubles it.
 const BUFFER: usize = 8 << 20;
-/// Without progress for so long, what is on its way counts as lost.
+/// Without progress for so long, what is on its way counts as lost, once
+/// something was: before, a busy machine has more time.
 const STALL: Duration = Duration::from_millis(100);
 /// How often a server looks whether its client has ended.
 const TICK: Duration = Duration::from_millis(20);
@@ -159,7 +160,7 @@ fn send_within_window(
             let now = (received.load(Ordering::Relaxed), Instant::now());
             if now.0 != progress.0 {
                 progress = now;
-            } else if now.1 - progress.1 > STALL {
+            } else if now.1 - progress.1 > if lost == 0 { PATIENCE } else { STALL } {
                 lost = sent.saturating_sub(now.0);
             }
             thread::yield_now();

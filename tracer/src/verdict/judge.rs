@@ -249,7 +249,7 @@ impl Case<'_> {
     }
 
     /// What the kernel said of the drop that decides.
-    fn drop_evidence(&self, fates: &Fates<'_>) -> Vec<String> {
+    pub(super) fn drop_evidence(&self, fates: &Fates<'_>) -> Vec<String> {
         let Some(drop) = fates.drop.map(|index| &self.journey.drops[index]) else {
             return Vec::new();
         };
@@ -313,128 +313,6 @@ impl Case<'_> {
             verdict.text += &format!("; {to} never got the answer to #{question}");
         } else if self.journey.asks {
             verdict.text += &format!("; {to} never got it");
-        }
-    }
-
-    fn unknown(&self, fates: &Fates<'_>) -> Verdict {
-        let journey = self.journey;
-        let mut evidence: Vec<String> = self.last_seen().into_iter().collect();
-        let delivered = fates.delivered.len();
-        if delivered > 0 {
-            evidence.push(format!(
-                "{delivered} of {} bytes were seen to arrive",
-                journey.size()
-            ));
-        }
-        if fates.drop.is_some() {
-            evidence.extend(self.drop_evidence(fates));
-        } else {
-            evidence.push(self.no_drop());
-        }
-        let host_side = fates.nearest.map(|(arrival, _)| arrival) == Some(Arrival::HostSide);
-        let (cause, text) = match journey.closed {
-            _ if self.hops_lost || self.drops_lost => (
-                Some("events-lost"),
-                "unknown: events were lost while it was on its way",
-            ),
-            _ if host_side && delivered == 0 => (
-                Some("not-seen-in-pod"),
-                "unknown: handed to the pod, but not seen on its own interface",
-            ),
-            _ if journey.start() < self.scene.since => (
-                Some("before-start"),
-                "unknown: on its way before all points were observed",
-            ),
-            Closed::Silence if journey.ambiguous => (
-                Some("ambiguous"),
-                "unknown: not seen to arrive, but an identical packet was on its way",
-            ),
-            Closed::End => (
-                Some("still-open"),
-                "unknown: still on its way when the follow ended",
-            ),
-            Closed::Evicted => (
-                Some("evicted"),
-                "unknown: given up, too many packets were on their way at once",
-            ),
-            Closed::Silence | Closed::Known => (None, "unknown: not seen to arrive"),
-        };
-        Verdict {
-            kind: Kind::Unknown,
-            confidence: Confidence::Low,
-            cause,
-            drop: None,
-            evidence,
-            text: text.to_owned(),
-        }
-    }
-
-    /// That nothing is known of a drop, and what that is worth.
-    fn no_drop(&self) -> String {
-        let blind: Vec<&str> = self
-            .scene
-            .nodes
-            .iter()
-            .filter(|hello| hello.drops.is_none())
-            .map(|hello| hello.node.as_str())
-            .collect();
-        if blind.is_empty() {
-            "no drop of it was seen".to_owned()
-        } else {
-            format!("drops are not watched on {}", blind.join(", "))
-        }
-    }
-
-    /// What speaks against a verdict, whatever it is.
-    fn doubt(&self, fates: &Fates<'_>, verdict: &mut Verdict) {
-        let mut doubts = Vec::new();
-        if let (Some(last), false) = (
-            self.journey.steps.last(),
-            matches!(verdict.kind, Kind::Unknown | Kind::Dropped | Kind::Refused),
-        ) {
-            let foreign = self.scene.point(last).foreign.len();
-            if foreign > 0 {
-                doubts.push(format!(
-                    "{foreign} other tc program(s) ran after tracer's at the last point and may \
-                     have dropped or redirected it"
-                ));
-            }
-        }
-        if let (Kind::Delivered, Some(told)) = (verdict.kind, self.journey.refusal) {
-            doubts.push(format!(
-                "#{} is an ICMP error about a packet that looks the same",
-                told.by
-            ));
-        }
-        if self.journey.ambiguous {
-            doubts.push(
-                "an identical packet was on its way; the two were paired in order".to_owned(),
-            );
-        }
-        if verdict.confidence < Confidence::Confirmed {
-            for index in &fates.unclear {
-                let drop = &self.journey.drops[*index];
-                doubts.push(format!(
-                    "it was freed {} ({} in {}): {}",
-                    drop_place(self.scene, drop),
-                    drop.reason,
-                    drop.function,
-                    drop.judgement.why
-                ));
-            }
-            if self.drops_lost {
-                doubts.push("drops went unreported while it was on its way".to_owned());
-            }
-        }
-        if self.hops_lost && verdict.kind != Kind::Delivered {
-            doubts.push(
-                "events were lost while it was on its way: it may have passed points unseen"
-                    .to_owned(),
-            );
-        }
-        if !doubts.is_empty() {
-            verdict.confidence = Confidence::Low;
-            verdict.evidence.extend(doubts);
         }
     }
 }

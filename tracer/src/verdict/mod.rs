@@ -2,6 +2,7 @@
 
 mod absence;
 mod circumstances;
+mod doubt;
 mod drops;
 mod fates;
 mod health;

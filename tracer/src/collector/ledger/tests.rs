@@ -1,0 +1,93 @@
+//! What a ledger remembers, and what it makes of it.
+
+use super::*;
+
+fn hello(streams: usize) -> Hello {
+    Hello {
+        node: "node-a".to_owned(),
+        boot_id: String::new(),
+        realtime_offset: 0,
+        points: Vec::new(),
+        streams,
+        next_hops: Vec::new(),
+        local: Vec::new(),
+        drops: None,
+        notes: Vec::new(),
+    }
+}
+
+fn report(sample: u32, malformed: u64) -> Report {
+    Report {
+        sample,
+        malformed,
+        ..Report::default()
+    }
+}
+
+#[test]
+fn losses_are_not_forgotten_however_many_there_are() {
+    let mut ledger = Ledger::new(&[hello(1)], 0);
+    let most = i64::try_from(MAX_SPANS).expect("it is small");
+    for round in 1..3 * most {
+        // Of every second report, so that the spans do not touch.
+        let lost = u64::try_from(round / 2).expect("it is positive");
+        ledger.report(0, report(u32::MAX, lost), 10 * round);
+    }
+    assert!(ledger.hops_lost.0.len() <= MAX_SPANS);
+    assert!(!ledger.hops_lost(0, 9));
+    assert!(ledger.hops_lost(15, 15));
+    assert!(ledger.hops_lost(10 * most, 10 * most + 20));
+}
+
+#[test]
+fn while_not_all_take_the_same_sample_it_is_as_if_hops_were_lost() {
+    let mut ledger = Ledger::new(&[hello(2)], 0);
+    for stream in 0..2 {
+        ledger.report(stream, report(u32::MAX, 0), 10);
+    }
+    ledger.report(0, report(7, 0), 20);
+    assert!(!ledger.hops_lost(0, 9));
+    assert!(ledger.hops_lost(100, 100), "the other one may be late");
+    ledger.report(1, report(u32::MAX, 0), 30);
+    ledger.report(1, report(7, 0), 40);
+    ledger.report(0, report(7, 0), 50);
+    assert!(!ledger.hops_lost(41, 100));
+    for time in [10, 25, 40] {
+        assert!(ledger.hops_lost(time, time), "at {time}");
+        assert!(ledger.drops_lost(time, time), "at {time}");
+    }
+}
+
+#[test]
+fn what_was_counted_before_the_first_row_is_none_of_this_recording() {
+    let mut ledger = Ledger::new(&[hello(1)], 0);
+    let counted = |packets| {
+        let mut counters = Counters::default();
+        counters.packets[Counter::Emitted as usize] = packets;
+        Report {
+            counters: vec![(0, counters)],
+            ..report(u32::MAX, 3)
+        }
+    };
+    ledger.begin(0, counted(1000), 10);
+    let accounting = ledger.accounting();
+    assert_eq!((accounting.packets.seen(), accounting.malformed), (0, 0));
+    ledger.report(0, counted(1007), 20);
+    let accounting = ledger.accounting();
+    assert_eq!((accounting.packets.seen(), accounting.malformed), (7, 0));
+}
+
+#[test]
+fn a_point_without_a_program_proves_nothing() {
+    let mut ledger = Ledger::new(&[hello(1)], 0);
+    let seen = |gone| Report {
+        counters: vec![(3, Counters::default())],
+        gone,
+        ..report(u32::MAX, 0)
+    };
+    ledger.report(0, seen(Vec::new()), 10);
+    assert_eq!(ledger.seen(0, 3, 10), Some(0));
+    assert_eq!(ledger.seen(0, 3, 11), None, "not heard of since");
+    ledger.report(0, seen(vec![3]), 20);
+    assert_eq!(ledger.seen(0, 3, 10), None);
+}
