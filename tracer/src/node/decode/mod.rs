@@ -114,6 +114,10 @@ fn frame_mac(event: &HopEvent, at: usize) -> Option<Mac> {
 }
 
 fn encap(event: &HopEvent) -> Result<Option<Encap>, Malformed> {
+    // A tunnel has a level, and what is in none has no tunnel.
+    if (event.tunnel == 0) != (event.levels == 0) {
+        return Err(Malformed::Field);
+    }
     let (kind, vni) = match event.tunnel {
         0 => return Ok(None),
         kind if kind == TunnelKind::Vxlan as u8 => (EncapKind::Vxlan, Some(event.vni)),
