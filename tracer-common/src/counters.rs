@@ -65,18 +65,27 @@ impl Counters {
 
     /// What was counted since they were `before`.
     #[must_use]
-    pub fn since(mut self, before: &Self) -> Self {
-        for (count, before) in self.packets.iter_mut().zip(before.packets) {
-            *count = count.saturating_sub(before);
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            packets: since(&self.packets, &before.packets),
         }
-        self
     }
 
     /// Adds another CPU's, or another point's, counters to these.
     pub fn add(&mut self, other: &Self) {
-        for (sum, packets) in self.packets.iter_mut().zip(other.packets) {
-            *sum = sum.saturating_add(packets);
-        }
+        add(&mut self.packets, &other.packets);
+    }
+}
+
+/// What was counted since counters were `before`.
+pub(crate) fn since<const N: usize>(counters: &[u64; N], before: &[u64; N]) -> [u64; N] {
+    core::array::from_fn(|index| counters[index].saturating_sub(before[index]))
+}
+
+/// Adds counters to their sums.
+pub(crate) fn add<const N: usize>(sums: &mut [u64; N], counters: &[u64; N]) {
+    for (sum, count) in sums.iter_mut().zip(counters) {
+        *sum = sum.saturating_add(*count);
     }
 }
 

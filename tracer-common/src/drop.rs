@@ -6,7 +6,7 @@
 //! layout differs from build to build, at offsets that user space finds in the
 //! kernel's own type information and passes in a [`DropLoad`].
 
-use crate::event::HopEvent;
+use crate::{counters, event::HopEvent};
 
 /// Bytes of an interface's name (`IFNAMSIZ`).
 pub const NAME_BYTES: usize = 16;
@@ -181,17 +181,14 @@ impl DropCounters {
 
     /// What was counted since they were `before`.
     #[must_use]
-    pub fn since(mut self, before: &Self) -> Self {
-        for (count, before) in self.packets.iter_mut().zip(before.packets) {
-            *count = count.saturating_sub(before);
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            packets: counters::since(&self.packets, &before.packets),
         }
-        self
     }
 
     /// Adds another CPU's, or another agent's, counters to these.
     pub fn add(&mut self, other: &Self) {
-        for (sum, packets) in self.packets.iter_mut().zip(other.packets) {
-            *sum = sum.saturating_add(packets);
-        }
+        counters::add(&mut self.packets, &other.packets);
     }
 }

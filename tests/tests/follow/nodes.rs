@@ -1,25 +1,37 @@
 //! Between a pod and a node: its own, and another.
 
+use std::net::Ipv4Addr;
+
 use anyhow::Result;
+use serde_json::Value;
 use tracer_tests::{
-    Lab, LabSpec,
+    Lab, LabSpec, Netns,
     program::{LIMIT, Tracer},
 };
 
-use crate::expected::{Point, check_balance, is_neighbour, pod, point, seen};
+use crate::expected::{Point, between_pods, check_balance, is_neighbour, pod, point, seen};
 
 const IN: &str = "ingress";
 const OUT: &str = "egress";
 
-/// Follows pings of a pod to a node, and checks both ways.
-fn check(lab: &Lab, to: usize, there: &[Point], back: &[Point]) -> Result<()> {
-    let (a, node) = (&lab.pods[0], &lab.nodes[to]);
-    let address = node.underlay.to_string();
-    let follow = ["--src-pod", &pod(a), "--dst-ip", &address];
-    let mut tracer = Tracer::follow(lab, follow)?;
+/// Follows pings between two ends, and checks the ways there and back.
+struct Case<'a> {
+    lab: &'a Lab,
+    /// The arguments that name the ends.
+    ends: [&'a str; 4],
+    /// Who pings.
+    from: &'a Netns,
+    /// Whom.
+    to: Ipv4Addr,
+    there: &'a [Point],
+    back: &'a [Point],
+}
+
+fn check(case: &Case<'_>) -> Result<()> {
+    let mut tracer = Tracer::follow(case.lab, case.ends)?;
     tracer.wait_started(LIMIT)?;
-    let ping = format!("ping -n -q -i 0.002 -c 10 {address}");
-    a.netns.run(&ping)?;
+    let to = case.to.to_string();
+    case.from.run(&format!("ping -n -q -i 0.002 -c 10 {to}"))?;
     let finished = tracer.stop()?;
     let journeys: Vec<_> = finished
         .journeys
@@ -27,12 +39,15 @@ fn check(lab: &Lab, to: usize, there: &[Point], back: &[Point]) -> Result<()> {
         .filter(|journey| !is_neighbour(journey))
         .collect();
     assert_eq!(journeys.len(), 20, "{}", finished.stderr);
+    let there = |journey: &Value| journey["packet"]["dst"] == *to;
+    let requests = journeys.iter().filter(|journey| there(journey)).count();
+    assert_eq!(requests, 10, "{}", finished.stderr);
     for journey in journeys {
         assert_eq!(journey["verdict"]["kind"], "delivered", "{journey:#}");
-        let way = if journey["packet"]["dst"] == *address {
-            there
+        let way = if there(journey) {
+            case.there
         } else {
-            back
+            case.back
         };
         assert_eq!(seen(journey), way, "{journey:#}");
     }
@@ -46,7 +61,15 @@ fn a_pod_and_its_own_node() -> Result<()> {
     let (a, node) = (&lab.pods[0], &lab.nodes[0]);
     let there = [point(node, &a.veth, IN), point(node, &node.bridge, IN)];
     let back = [point(node, &node.bridge, OUT), point(node, &a.veth, OUT)];
-    check(&lab, 0, &there, &back)
+    let to = node.underlay;
+    check(&Case {
+        lab: &lab,
+        ends: ["--src-pod", &pod(a), "--dst-ip", &to.to_string()],
+        from: &a.netns,
+        to,
+        there: &there,
+        back: &back,
+    })
 }
 
 /// There, nothing is in a tunnel: a node's address is no pod's. Back, the far
@@ -61,15 +84,16 @@ fn a_pod_and_another_node() -> Result<()> {
         point(near, &near.uplink, OUT),
         point(far, &far.uplink, IN),
     ];
-    let back = [
-        point(far, &far.overlay, OUT),
-        point(far, &far.uplink, OUT),
-        point(near, &near.uplink, IN),
-        point(near, &near.overlay, IN),
-        point(near, &near.bridge, OUT),
-        point(near, &a.veth, OUT),
-    ];
-    check(&lab, 1, &there, &back)
+    let to = far.underlay;
+    check(&Case {
+        lab: &lab,
+        ends: ["--src-pod", &pod(a), "--dst-ip", &to.to_string()],
+        from: &a.netns,
+        to,
+        there: &there,
+        // As a pod's packets, once they are out of the bridge.
+        back: &between_pods(&lab, &lab.pods[1], a)[2..],
+    })
 }
 
 /// A pod in its node's own namespace, as kube-proxy is: the source is the
@@ -77,31 +101,20 @@ fn a_pod_and_another_node() -> Result<()> {
 #[test]
 fn a_node_and_a_pod_of_another() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;
-    let (near, far, b) = (&lab.nodes[0], &lab.nodes[1], &lab.pods[1]);
-    let from = near.overlay_v4.to_string();
-    let follow = ["--src-ip", &from, "--dst-pod", &pod(b)];
-    let mut tracer = Tracer::follow(&lab, follow)?;
-    tracer.wait_started(LIMIT)?;
-    near.netns
-        .run(&format!("ping -n -q -i 0.002 -c 10 {}", b.v4))?;
-    let finished = tracer.stop()?;
-    let there = [
-        point(near, &near.overlay, OUT),
-        point(near, &near.uplink, OUT),
-        point(far, &far.uplink, IN),
-        point(far, &far.overlay, IN),
-        point(far, &far.bridge, OUT),
-        point(far, &b.veth, OUT),
-    ];
-    let mut requests = 0;
-    for journey in finished.journeys.iter().filter(|one| !is_neighbour(one)) {
-        assert_eq!(journey["verdict"]["kind"], "delivered", "{journey:#}");
-        if journey["packet"]["src"] == *from {
-            requests += 1;
-            assert_eq!(seen(journey), there, "{journey:#}");
-        }
-    }
-    assert_eq!(requests, 10, "{}", finished.stderr);
-    check_balance(&finished.summary);
-    Ok(())
+    let [a, b] = [&lab.pods[0], &lab.pods[1]];
+    let near = &lab.nodes[0];
+    check(&Case {
+        lab: &lab,
+        ends: [
+            "--src-ip",
+            &near.overlay_v4.to_string(),
+            "--dst-pod",
+            &pod(b),
+        ],
+        from: &near.netns,
+        to: b.v4,
+        // As a pod's packets, but for the bridge and the pod's veth.
+        there: &between_pods(&lab, a, b)[2..],
+        back: &between_pods(&lab, b, a)[..6],
+    })
 }

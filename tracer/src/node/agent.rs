@@ -62,8 +62,13 @@ pub fn start(start: &Start) -> Result<Link, NodeError> {
     };
     let task = start.clone();
     let netns = start.netns.clone();
-    drop(observing);
-    let (stream, turn) = (agent.workers.len(), Turn::Last(observed));
+    let turn = if followed.is_some() {
+        drop(observing);
+        Turn::Last(observed)
+    } else {
+        Turn::First(observing)
+    };
+    let stream = agent.workers.len();
     let watched = Worker::start(stream, turn, netns, sender, move || {
         let (watcher, watched) = drops::prepare(&task, followed.as_ref())?;
         Ok((Box::new(watcher) as _, watched))

@@ -72,7 +72,7 @@ impl Case<'_> {
         let sent = u64::from(self.journey.size());
         // What was lost on its way to the collector may have shown that the
         // receiver dropped it, or that another copy arrived.
-        let delivered = if self.may_be_dropped() {
+        let delivered = if self.may_be_dropped(fates) {
             0
         } else {
             bytes(&fates.delivered)
@@ -97,11 +97,13 @@ impl Case<'_> {
         self.journey.acked && !self.hops_lost
     }
 
-    /// Whether its receiver may have dropped what arrived: nobody told, and
-    /// nothing says that it took it.
-    const fn may_be_dropped(&self) -> bool {
+    /// Whether its receiver may have dropped what arrived: nobody told, or
+    /// drops may not have been watched yet, and nothing says that it took it.
+    fn may_be_dropped(&self, fates: &Fates<'_>) -> bool {
+        let arrival = fates.nearest.map(|(_, step)| step.time);
+        let early = arrival.is_some_and(|time| time < self.scene.since);
         let answered = self.journey.answered_by.is_some() && !self.hops_lost;
-        self.drops_lost && !answered && !self.is_acked()
+        (self.drops_lost || early) && !answered && !self.is_acked()
     }
 
     /// Somebody told the sender.
@@ -148,17 +150,8 @@ impl Case<'_> {
         if !fates.rest.is_empty() || !fates.dropped.is_empty() {
             return None;
         }
-        let unwatched = self.may_be_dropped() || self.arrived_early(fates);
         unanswered(self, fates, circumstances)
-            .or_else(|| (!unwatched).then(|| self.delivered(fates)))
-    }
-
-    /// Whether it arrived when drops may not have been watched yet, and nothing
-    /// says that its receiver took it.
-    fn arrived_early(&self, fates: &Fates<'_>) -> bool {
-        let taken = self.journey.answered_by.is_some() || self.is_acked();
-        let arrival = fates.nearest.map(|(_, step)| step.time);
-        !taken && arrival.is_some_and(|time| time < self.scene.since)
+            .or_else(|| (!self.may_be_dropped(fates)).then(|| self.delivered(fates)))
     }
 
     fn delivered(&self, fates: &Fates<'_>) -> Verdict {

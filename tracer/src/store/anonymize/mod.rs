@@ -9,6 +9,7 @@
 //! made of addresses, and hashes are made anew with a key that nobody has: what
 //! is guessed cannot be looked up.
 
+mod events;
 mod numbers;
 
 use std::{net::IpAddr, sync::Arc};
@@ -20,11 +21,7 @@ use self::numbers::{Addresses, Numbers};
 use super::Head;
 use crate::{
     journey::{Owner, OwnerKind},
-    link::{
-        Arp, Batch, Encap, Freed, Health, Hello, Hop, Icmp, Mac, Neighbour, Packet, Pair, Point,
-        Quote, Report, Tcp, Transport,
-    },
-    node::kernel::Place,
+    link::{Hello, Mac, Pair, Point},
 };
 
 /// Replaces, in one recording.
@@ -39,10 +36,6 @@ pub(crate) struct Anonymizer {
     interfaces: Numbers<String>,
     boots: Numbers<String>,
 }
-
-/// What is written for a function without a name: the kernel's address of it
-/// would tell where that kernel is in memory.
-const NAMELESS: &str = "unknown";
 
 impl Anonymizer {
     pub(crate) fn new() -> Self {
@@ -115,24 +108,6 @@ impl Anonymizer {
             count,
             nodes,
             owners,
-        }
-    }
-
-    /// What an agent sent.
-    pub(crate) fn batch(&mut self, batch: &Batch) -> Batch {
-        let Batch {
-            stream,
-            hops,
-            freed,
-            watermark,
-            report,
-        } = batch.clone();
-        Batch {
-            stream,
-            hops: hops.into_iter().map(|hop| self.hop(hop)).collect(),
-            freed: freed.into_iter().map(|freed| self.freed(freed)).collect(),
-            watermark,
-            report: report.map(|report| self.report(report)),
         }
     }
 
@@ -273,188 +248,4 @@ impl Anonymizer {
     fn shared(&mut self, name: &str, replace: fn(&mut Self, &str) -> String) -> Arc<str> {
         Arc::from(replace(self, name))
     }
-
-    fn report(&mut self, report: Report) -> Report {
-        let Report {
-            time,
-            counters,
-            gone,
-            sample,
-            malformed,
-            elsewhere,
-            drops,
-            health,
-        } = report;
-        let elsewhere = elsewhere.into_iter().map(|mut other| {
-            other.src = self.address(other.src);
-            other.dst = self.address(other.dst);
-            other
-        });
-        Report {
-            time,
-            counters,
-            gone,
-            sample,
-            malformed,
-            elsewhere: elsewhere.collect(),
-            drops,
-            health: health.map(|health| self.health(health)),
-        }
-    }
-
-    fn health(&mut self, health: Health) -> Health {
-        let Health {
-            time,
-            mut devices,
-            mut sockets,
-        } = health;
-        for device in &mut devices {
-            device.interface = self.shared(&device.interface, Self::interface);
-        }
-        for socket in &mut sockets {
-            socket.netns = self.shared(&socket.netns, Self::netns);
-        }
-        Health {
-            time,
-            devices,
-            sockets,
-        }
-    }
-
-    fn hop(&mut self, hop: Hop) -> Hop {
-        let Hop {
-            point,
-            time,
-            skb,
-            generation,
-            len,
-            segments,
-            src_mac,
-            dst_mac,
-            vlan,
-            encap,
-            packet,
-        } = hop;
-        Hop {
-            point,
-            time,
-            skb,
-            generation,
-            len,
-            segments,
-            src_mac: src_mac.map(|mac| self.mac(mac)),
-            dst_mac: dst_mac.map(|mac| self.mac(mac)),
-            vlan,
-            encap: encap.map(|encap| self.encap(encap)),
-            packet: self.packet(packet),
-        }
-    }
-
-    fn freed(&mut self, freed: Freed) -> Freed {
-        let Freed {
-            time,
-            skb,
-            reason,
-            place,
-            netns,
-            scope,
-            device,
-            dst_mac,
-            protocol,
-            encap,
-            packet,
-            facts: _,
-        } = freed;
-        Freed {
-            time,
-            skb,
-            reason,
-            place: if place.function.starts_with("0x") {
-                Place {
-                    function: Arc::from(NAMELESS),
-                    ..place
-                }
-            } else {
-                place
-            },
-            netns: netns.map(|netns| self.shared(&netns, Self::netns)),
-            scope,
-            device: device.map(|device| self.shared(&device, Self::interface)),
-            dst_mac: dst_mac.map(|mac| self.mac(mac)),
-            protocol,
-            encap: encap.map(|encap| self.encap(encap)),
-            packet: packet.map(|packet| self.packet(packet)),
-            facts: Arc::new([]),
-        }
-    }
-
-    fn encap(&mut self, encap: Encap) -> Encap {
-        Encap {
-            outer_src: self.address(encap.outer_src),
-            outer_dst: self.address(encap.outer_dst),
-            ..encap
-        }
-    }
-
-    fn packet(&mut self, packet: Packet) -> Packet {
-        let transport = match packet.transport {
-            Transport::Icmp(icmp) => Transport::Icmp(self.icmp(icmp)),
-            Transport::Arp(arp) => Transport::Arp(Arp {
-                sender: self.mac(arp.sender),
-                target: self.mac(arp.target),
-                ..arp
-            }),
-            // Options may have addresses in them.
-            Transport::Tcp(tcp) => Transport::Tcp(Tcp {
-                options_hash: self.hash(tcp.options_hash),
-                ..tcp
-            }),
-            other @ (Transport::Udp { .. } | Transport::Sctp { .. } | Transport::Other(_)) => other,
-        };
-        Packet {
-            src: self.address(packet.src),
-            dst: self.address(packet.dst),
-            transport,
-            payload_hash: self.hash(packet.payload_hash),
-            ..packet
-        }
-    }
-
-    fn icmp(&mut self, icmp: Icmp) -> Icmp {
-        Icmp {
-            neighbour: icmp.neighbour.map(|neighbour| Neighbour {
-                target: self.address(neighbour.target),
-                ..neighbour
-            }),
-            quote: icmp.quote.map(|quote| Quote {
-                src: self.address(quote.src),
-                dst: self.address(quote.dst),
-                header: quote
-                    .header
-                    .and_then(|header| without_checksum(quote.proto, header)),
-                ..quote
-            }),
-            ..icmp
-        }
-    }
-}
-
-/// The first bytes of a header of this protocol, without what is made of
-/// addresses or may hold one; `None` if it is not known what is where.
-fn without_checksum(proto: u8, mut header: [u8; 8]) -> Option<[u8; 8]> {
-    /// IANA protocol numbers.
-    const ICMP: u8 = 1;
-    const TCP: u8 = 6;
-    const UDP: u8 = 17;
-    const ICMP6: u8 = 58;
-    const SCTP: u8 = 132;
-    match (proto, header[0]) {
-        (TCP | SCTP, _) => {}
-        (UDP, _) => header[6..8].fill(0),
-        // An echo's number and sequence.
-        (ICMP, 0 | 8) | (ICMP6, 128 | 129) => header[2..4].fill(0),
-        (ICMP | ICMP6, _) => header[2..].fill(0),
-        _ => return None,
-    }
-    Some(header)
 }

@@ -284,6 +284,8 @@ fn what_arrived_before_drops_were_watched_is_unknown() {
         judged(&late, &early, &CALM),
         (Kind::Unknown, Some("before-start"))
     );
+    let (_, parts) = judge(&late, &early, &CALM);
+    assert_eq!((parts.delivered, parts.unknown), (0, parts.sent));
     let mut answered = journey(&WHOLE, Closed::Known);
     answered.answered_by = Some(2);
     assert_eq!(judged(&late, &answered, &CALM).0, Kind::Delivered);
