@@ -74,6 +74,17 @@ pub struct Tunnel {
     pub vni: u32,
 }
 
+impl Tunnel {
+    /// None at all.
+    const NONE: Self = Self {
+        levels: 0,
+        kind: TunnelKind::IpIp,
+        outer: Network::V4,
+        outer_l3: 0,
+        vni: 0,
+    };
+}
+
 /// Where the innermost packet lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layers {
@@ -89,14 +100,22 @@ pub struct Layers {
     pub fragment: u16,
     /// IPv4 identification, or that of the IPv6 fragment header.
     pub fragment_id: u32,
-    /// The tunnel around it, if any.
-    pub tunnel: Option<Tunnel>,
+    /// See [`Layers::tunnel`]. No `Option`: without a tunnel, some of its bytes
+    /// would never be written, and Linux before 6.3 lets no program copy those.
+    tunnel: Tunnel,
 }
 
 /// Bit of [`Layers::fragment`]: more fragments follow (RFC 791's MF).
 pub const MORE_FRAGMENTS: u16 = 1 << 13;
 
 impl Layers {
+    /// The tunnel around it, if any.
+    #[inline(always)]
+    #[must_use]
+    pub fn tunnel(&self) -> Option<Tunnel> {
+        (self.tunnel.levels > 0).then_some(self.tunnel)
+    }
+
     /// Whether `l4` holds a transport header: not in a later fragment.
     #[inline(always)]
     #[must_use]
@@ -147,7 +166,7 @@ pub fn walk<P: Packet + ?Sized>(
         let header: [u8; Ipv4Hdr::LEN] = packet.read(0).ok_or(Unparsed::Short)?;
         header[0] >> 4
     };
-    let mut tunnel: Option<Tunnel> = None;
+    let mut tunnel = Tunnel::NONE;
     let mut levels = 0;
     loop {
         at = packet.any(at);
@@ -185,13 +204,13 @@ pub fn walk<P: Packet + ?Sized>(
         if levels > MAX_TUNNELS {
             return Err(Unparsed::TooDeep);
         }
-        tunnel = Some(Tunnel {
+        tunnel = Tunnel {
             levels,
             kind,
             outer: layers.network,
             outer_l3: layers.l3,
             vni,
-        });
+        };
         (version, at) = match layers.proto {
             V4 => (4, layers.l4),
             V6 => (6, layers.l4),
@@ -261,7 +280,7 @@ pub fn arp<P: Packet + ?Sized>(packet: &P, l3: usize) -> Result<Layers, Unparsed
         proto: 0,
         fragment: 0,
         fragment_id: 0,
-        tunnel: None,
+        tunnel: Tunnel::NONE,
     })
 }
 
@@ -290,7 +309,7 @@ fn ipv4<P: Packet + ?Sized>(packet: &P, l3: usize) -> Result<Layers, Unparsed> {
         proto: header[9],
         fragment,
         fragment_id: u32::from(u16::from_be_bytes([header[4], header[5]])),
-        tunnel: None,
+        tunnel: Tunnel::NONE,
     })
 }
 
@@ -315,7 +334,7 @@ fn ipv6<P: Packet + ?Sized>(packet: &P, l3: usize) -> Result<Layers, Unparsed> {
         proto: packet.u8(l3 + 6).ok_or(Unparsed::Short)?,
         fragment: 0,
         fragment_id: 0,
-        tunnel: None,
+        tunnel: Tunnel::NONE,
     };
     for _ in 0..=MAX_EXTENSIONS {
         let unit = match layers.proto {

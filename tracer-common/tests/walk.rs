@@ -67,7 +67,7 @@ fn plain_packets() {
     assert_eq!((layers.l3, layers.l4), (14, 34));
     assert_eq!((layers.network, layers.proto), (Network::V4, TCP));
     assert_eq!(layers.fragment_id, 0x1234);
-    assert_eq!(layers.tunnel, None);
+    assert_eq!(layers.tunnel(), None);
 
     let layers = found(&ethernet(IPV6, &ipv6(UDP, A6, B6, &udp(1, 2, b""))));
     assert_eq!((layers.l3, layers.l4), (14, 54));
@@ -109,11 +109,11 @@ fn tunnels_up_to_two() {
     let once = wrapped(&inner());
     let layers = found(&once);
     assert_eq!((layers.l3, layers.l4), (14 + 50, 34 + 50));
-    let tunnel = layers.tunnel.expect("a tunnel");
+    let tunnel = layers.tunnel().expect("a tunnel");
     assert_eq!((tunnel.levels, tunnel.outer_l3, tunnel.vni), (1, 14, 7));
 
     let twice = wrapped(&once);
-    let tunnel = found(&twice).tunnel.expect("tunnels");
+    let tunnel = found(&twice).tunnel().expect("tunnels");
     assert_eq!((tunnel.levels, tunnel.outer_l3), (2, 64));
 
     let thrice = wrapped(&twice);
@@ -134,7 +134,7 @@ fn ip_in_ip_of_any_two_versions() {
             let layers = found(&frame);
             assert_eq!((layers.l3, layers.l4), (l3, l3 + inner_len));
             assert_eq!(layers.proto, TCP);
-            let tunnel = layers.tunnel.expect("a tunnel");
+            let tunnel = layers.tunnel().expect("a tunnel");
             assert_eq!((tunnel.levels, tunnel.kind), (1, TunnelKind::IpIp));
             assert_eq!((tunnel.outer, tunnel.outer_l3, tunnel.vni), (outer, 14, 0));
             // The same without the Ethernet header.
@@ -148,12 +148,12 @@ fn ip_in_ip_of_any_two_versions() {
 fn tunnels_in_tunnels_of_another_kind() {
     let packet = ipv4(UDP, A, B, &udp(1, 2, b""));
     let ip_in_ip = ethernet(IPV4, &ipv4(IPV4_IN_IP, NODE_A, NODE_B, &packet));
-    let tunnel = found(&wrapped(&ip_in_ip)).tunnel.expect("tunnels");
+    let tunnel = found(&wrapped(&ip_in_ip)).tunnel().expect("tunnels");
     assert_eq!((tunnel.levels, tunnel.kind), (2, TunnelKind::IpIp));
 
     let in_vxlan = wrapped(&ethernet(IPV4, &packet));
     let in_both = ethernet(IPV4, &ipv4(IPV4_IN_IP, NODE_A, NODE_B, &in_vxlan[14..]));
-    let tunnel = found(&in_both).tunnel.expect("tunnels");
+    let tunnel = found(&in_both).tunnel().expect("tunnels");
     assert_eq!((tunnel.levels, tunnel.kind), (2, TunnelKind::Vxlan));
     assert_eq!((tunnel.outer_l3, tunnel.vni), (34, 7));
 
@@ -173,7 +173,7 @@ fn what_ip_in_ip_announces_must_be_there() {
     );
     let mut later = ethernet(IPV4, &ipv4(IPV4_IN_IP, NODE_A, NODE_B, &packet));
     later[14 + 6..14 + 8].copy_from_slice(&[0x20, 0x10]);
-    assert_eq!(found(&later).tunnel, None, "the middle of something");
+    assert_eq!(found(&later).tunnel(), None, "the middle of something");
     let mut no_packet = vec![0x15];
     no_packet.extend([0; 39]);
     assert_eq!(
@@ -185,10 +185,10 @@ fn what_ip_in_ip_announces_must_be_there() {
 #[test]
 fn no_vxlan_without_its_port_or_flag() {
     let other_port = ethernet(IPV4, &ipv4(UDP, NODE_A, NODE_B, &vxlan(9999, 7, &inner())));
-    assert_eq!(found(&other_port).tunnel, None);
+    assert_eq!(found(&other_port).tunnel(), None);
     let mut no_flag = wrapped(&inner());
     no_flag[14 + 20 + 8] = 0;
-    assert_eq!(found(&no_flag).tunnel, None);
+    assert_eq!(found(&no_flag).tunnel(), None);
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn fragments() {
     first[14 + 6] = 0x20;
     let layers = found(&first);
     assert!(
-        layers.tunnel.is_some(),
+        layers.tunnel().is_some(),
         "the first fragment has the headers"
     );
 
@@ -206,7 +206,7 @@ fn fragments() {
     let layers = found(&later);
     assert_eq!(layers.fragment, MORE_FRAGMENTS | 0x10);
     assert!(!layers.has_transport());
-    assert_eq!(layers.tunnel, None);
+    assert_eq!(layers.tunnel(), None);
 
     // Offset 185 × 8 bytes, last one, id 0xabcd.
     let mut fragment = vec![UDP, 0];

@@ -78,7 +78,7 @@ pub(crate) fn find(skb: u64, freed: &mut Freed) -> bool {
 
 /// The first bytes from a packet's network header on: what [`find`] copied.
 pub(crate) struct Front<'a> {
-    /// How many of them are the packet.
+    /// How many bytes the packet has: perhaps more than there are here.
     len: usize,
     bytes: &'a [u8; FRONT],
 }
@@ -87,7 +87,7 @@ impl<'a> Front<'a> {
     #[inline(always)]
     pub(crate) fn of(freed: &'a Freed) -> Self {
         Self {
-            len: (freed.len as usize).min(FRONT),
+            len: freed.len as usize,
             bytes: &freed.front,
         }
     }
@@ -98,7 +98,9 @@ impl Packet for Front<'_> {
 
     #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        if offset + N > self.len {
+        // Two comparisons, each with something that the verifier knows: to see
+        // that one with the lesser of both suffices takes Linux 6.8.
+        if offset + N > FRONT || offset + N > self.len {
             return None;
         }
         self.bytes.get(offset..)?.first_chunk().copied()

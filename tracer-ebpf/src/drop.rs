@@ -105,14 +105,32 @@ fn try_freed(skb: u64, location: u64, reason: u32, receiver: u64) -> DropCounter
 const LOOK_MISS: u32 = 0;
 const LOOK_FOUND: u32 = 1;
 const LOOK_UNPARSED: u32 = 2;
+const LOOK_SHORT: u32 = 3;
+const LOOK_WALKED: u32 = 4;
 
 /// Finds the packet's headers and walks them. What was found is in the scratch
 /// memory, unless the packet certainly does not belong to the follow.
 ///
 /// As in the classifiers, results go through memory for the verifier: what it
-/// reads from a map it takes for any value, and checks the next stage once.
-#[inline(never)]
+/// reads from a map it takes for any value, and checks the next stage once. And
+/// as there, stages stand beside each other, for want of stack.
+#[inline(always)]
 fn look(skb: u64) -> u32 {
+    let looked = match look_plain(skb) {
+        LOOK_SHORT => look_whole(),
+        looked => looked,
+    };
+    if looked == LOOK_WALKED {
+        ask_whole()
+    } else {
+        looked
+    }
+}
+
+/// Walks a packet that has all its headers in what is copied at once, and no
+/// rare ones.
+#[inline(never)]
+fn look_plain(skb: u64) -> u32 {
     // As network-types numbers them.
     const V4: u16 = EtherType::Ipv4 as u16;
     const V6: u16 = EtherType::Ipv6 as u16;
@@ -146,13 +164,14 @@ fn look_front(packet: &Front<'_>) -> u32 {
     match walk(packet, false, &maps::load().vxlan_ports) {
         // The filter takes for no match what it cannot read.
         Ok(Some(layers)) if layers.l4 + QUOTE <= FRONT => ask(packet, layers),
-        Ok(Some(_)) | Err(Unparsed::Short) => look_whole(),
+        Ok(Some(_)) | Err(Unparsed::Short) => LOOK_SHORT,
         Ok(None) => LOOK_MISS,
         Err(_) => LOOK_UNPARSED,
     }
 }
 
-/// Walks all of the packet, for one with rare headers.
+/// Walks all of the packet, for one with rare headers. What it found is still to
+/// be asked about.
 #[inline(never)]
 fn look_whole() -> u32 {
     let Some(freed) = maps::freed() else {
@@ -164,7 +183,7 @@ fn look_whole() -> u32 {
                 return LOOK_MISS;
             };
             found.layers.write(layers);
-            ask_whole()
+            LOOK_WALKED
         }
         Ok(None) => LOOK_MISS,
         Err(_) => LOOK_UNPARSED,

@@ -40,7 +40,7 @@ pub(crate) fn fill_headers<B: Bytes>(
     event.proto = layers.proto;
     event.fragment = layers.fragment;
     event.fragment_id = layers.fragment_id;
-    fill_tunnel(event, bytes, layers.tunnel);
+    fill_tunnel(event, bytes, layers.tunnel());
 
     let network_len = match layers.network {
         Network::V4 => Ipv4Hdr::LEN,

@@ -74,12 +74,15 @@ fn observe(skb: *mut __sk_buff, egress: bool, ethernet: bool) -> i32 {
 /// What becomes of the packet, and the side effect that goes with it.
 #[inline(always)]
 fn try_observe(skb: *mut __sk_buff, egress: bool, ethernet: bool) -> Counter {
-    let looked = match look(&Linear::new(skb), ethernet) {
-        Ok(false) => LOOK_MISS,
-        Ok(true) => LOOK_FOUND,
+    let looked = match look_plain(skb, ethernet) {
         // Perhaps only the linear part is short, or a header is a rare one.
-        Err(Unparsed::Short) => look_whole(skb, ethernet),
-        Err(_) => LOOK_UNPARSED,
+        LOOK_SHORT => look_whole(skb, ethernet),
+        looked => looked,
+    };
+    let looked = if looked == LOOK_WALKED {
+        ask_whole(skb)
+    } else {
+        looked
     };
     match looked {
         LOOK_MISS => Counter::Miss,
@@ -89,7 +92,23 @@ fn try_observe(skb: *mut __sk_buff, egress: bool, ethernet: bool) -> Counter {
     }
 }
 
-/// As [`look`], for a packet with rare headers or headers in page fragments.
+/// Walks a packet that has its headers in the linear part, and no rare ones.
+///
+/// The stages are programs of their own, one beside the other: nested, they would
+/// need more stack than there is.
+#[inline(never)]
+fn look_plain(skb: *mut __sk_buff, ethernet: bool) -> u32 {
+    let packet = Linear::new(skb);
+    match walk(&packet, ethernet, &maps::load().vxlan_ports) {
+        Ok(Some(layers)) if ask(&packet, layers) => LOOK_FOUND,
+        Ok(_) => LOOK_MISS,
+        Err(Unparsed::Short) => LOOK_SHORT,
+        Err(_) => LOOK_UNPARSED,
+    }
+}
+
+/// As [`look_plain`], for a packet with rare headers or headers in page fragments.
+/// What it found is still to be asked about.
 #[inline(never)]
 fn look_whole(skb: *mut __sk_buff, ethernet: bool) -> u32 {
     match walk(&Whole(skb), ethernet, &maps::load().vxlan_ports) {
@@ -98,7 +117,7 @@ fn look_whole(skb: *mut __sk_buff, ethernet: bool) -> u32 {
                 return LOOK_MISS;
             };
             found.layers.write(layers);
-            ask_whole(skb)
+            LOOK_WALKED
         }
         Ok(None) => LOOK_MISS,
         Err(_) => LOOK_UNPARSED,
@@ -123,20 +142,15 @@ fn ask_whole(skb: *mut __sk_buff) -> u32 {
 const LOOK_MISS: u32 = 0;
 const LOOK_FOUND: u32 = 1;
 const LOOK_UNPARSED: u32 = 2;
+const LOOK_SHORT: u32 = 3;
+const LOOK_WALKED: u32 = 4;
 
-/// Walks the packet. False if it certainly does not belong to the follow;
-/// else what was found is in the scratch memory.
+/// Whether the packet may belong to the follow; if so, what was found is in the
+/// scratch memory.
 ///
 /// That it goes through there, not through arguments, is for the verifier:
 /// what it reads from a map it takes for any value, so that it checks
 /// [`belongs`] once and not for every path that leads there.
-#[inline(always)]
-fn look<P: Packet>(packet: &P, ethernet: bool) -> Result<bool, Unparsed> {
-    let layers = walk(packet, ethernet, &maps::load().vxlan_ports)?;
-    Ok(layers.is_some_and(|layers| ask(packet, layers)))
-}
-
-/// Whether the packet may belong to the follow.
 #[inline(always)]
 fn ask<P: Packet>(packet: &P, layers: Layers) -> bool {
     let Some(config) = maps::config() else {

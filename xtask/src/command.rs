@@ -42,6 +42,17 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Runs a program to its end: what it wrote on its standard output.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot run `{}`", line(command)))?;
+    ensure!(output.status.success(), "`{}` failed", line(command));
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 /// Shows a command and runs it.
 pub(crate) fn run_shown(command: &mut Command) -> Result<()> {
     say(line(command));

@@ -8,10 +8,10 @@ use tracer_tests::traffic::Flow;
 use tracer_tests::{Lab, LabSpec, Process, Tracer, process};
 
 use crate::rights::follow_args;
-use crate::{attached, full_name, wait_until_detached};
+use crate::{attached, full_name, has_tcx, wait_until_detached};
 
 /// A follow between the lab's first two pods that has started.
-fn follow(lab: &Lab) -> Result<Tracer> {
+pub(super) fn follow(lab: &Lab) -> Result<Tracer> {
     let [from, to] = [0, 1].map(|pod| full_name(&lab.pods[pod]));
     let args = ["--proto", "icmp", "--src-pod", &from, "--dst-pod", &to];
     let mut tracer = Tracer::follow(lab, args)?;
@@ -65,6 +65,10 @@ fn killed_it_leaves_nothing_attached() -> Result<()> {
     tracer.signal(Signal::SIGKILL)?;
     let ended = tracer.finish(LIMIT)?;
     assert_eq!(ended.status.code(), None);
+    if !has_tcx() {
+        // There it stays until the next one starts.
+        follow(&lab)?.stop()?;
+    }
     wait_until_detached(&lab)?;
     ping(&lab, 1)
 }

@@ -2,6 +2,8 @@
 //! want to read about it: one sentence, the right exit code, and nothing that
 //! stays attached.
 
+// What a killed one leaves where the kernel has no links, and who removes it.
+mod clsact;
 // Where it would attach, for those who may not.
 mod dry_run;
 // However it ends, nothing stays attached, and what it saw was told.
@@ -25,7 +27,7 @@ use anyhow::{Context, Result, ensure};
 use aya::programs::{SchedClassifier, TcAttachType};
 use nix::net::if_::if_nameindex;
 use tracer_tests::program::LIMIT;
-use tracer_tests::{Lab, Netns, Pod, Process};
+use tracer_tests::{Lab, Netns, Pod, Process, process};
 
 /// A pod as kubectl names it.
 fn full_name(pod: &Pod) -> String {
@@ -73,16 +75,41 @@ fn attached_here(netns: &Netns) -> Result<Vec<String>> {
     for interface in &if_nameindex()? {
         let name = interface.name().to_str()?;
         for direction in [TcAttachType::Ingress, TcAttachType::Egress] {
-            let (_, programs) = SchedClassifier::query_tcx(name, direction)
-                .with_context(|| format!("cannot ask what is attached to {name}"))?;
-            let of_tracer = programs.iter().filter(|program| {
-                let name = program.name_as_str();
-                name.is_some_and(|name| name.starts_with("tracer_"))
-            });
+            let programs = if has_tcx() {
+                by_tcx(name, direction)?
+            } else {
+                by_clsact(name, direction)?
+            };
+            let of_tracer = programs.iter().filter(|name| name.starts_with("tracer_"));
             found.extend(of_tracer.map(|_| format!("{}/{name}", netns.name)));
         }
     }
     Ok(found)
+}
+
+fn has_tcx() -> bool {
+    SchedClassifier::query_tcx("lo", TcAttachType::Ingress).is_ok()
+}
+
+fn by_tcx(interface: &str, direction: TcAttachType) -> Result<Vec<String>> {
+    let (_, programs) = SchedClassifier::query_tcx(interface, direction)
+        .with_context(|| format!("cannot ask what is attached to {interface}"))?;
+    let names = programs.iter().map(|program| program.name_as_str());
+    Ok(names.flatten().map(str::to_owned).collect())
+}
+
+/// The names of filters, as `tc` lists them: with whose they are, by which they
+/// differ from the names of programs.
+fn by_clsact(interface: &str, direction: TcAttachType) -> Result<Vec<String>> {
+    let parent = match direction {
+        TcAttachType::Ingress => "ingress",
+        _ => "egress",
+    };
+    let mut list = process::command("tc");
+    let filters = process::run(list.args(["filter", "show", "dev", interface, parent]), "")?;
+    let words = filters.split_whitespace();
+    let names = words.filter(|word| word.contains('/'));
+    Ok(names.map(str::to_owned).collect())
 }
 
 /// Waits until nothing is attached: the kernel tidies up after a process when

@@ -1,10 +1,10 @@
 //! What the wiring of the lab says of a packet's way. Nothing here comes from
 //! the program's output.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, env, fs};
 
 use serde_json::Value;
-use tracer_tests::{Lab, Node, Pod, Tunnel};
+use tracer_tests::{Lab, Node, Pod, Tunnel, lab::MACHINE_VARIABLE};
 
 /// A pod's name, as `tracer` takes it.
 pub(crate) fn pod(pod: &Pod) -> String {
@@ -97,6 +97,9 @@ pub(crate) fn is_neighbour(journey: &Value) -> bool {
 /// the wiring says, wrapped just where it must be.
 pub(crate) fn check_clean(lab: &Lab, pods: [&Pod; 2], journey: &Value) {
     let told = || serde_json::to_string_pretty(journey).unwrap_or_default();
+    if is_late_acknowledgement(journey) {
+        return;
+    }
     assert_eq!(journey["verdict"]["kind"], "delivered", "{}", told());
     if is_neighbour(journey) {
         let ways = of_neighbours(lab, pods);
@@ -115,11 +118,9 @@ pub(crate) fn check_clean(lab: &Lab, pods: [&Pod; 2], journey: &Value) {
     assert_eq!(seen(journey), way, "{}", told());
     let direction = if from_a { "request" } else { "reply" };
     assert_eq!(journey["direction"], direction, "{}", told());
-    let uplinks: Vec<&str> = lab.nodes.iter().map(|node| node.uplink.as_str()).collect();
     for hop in journey["hops"].as_array().expect("hops") {
-        let on_uplink = uplinks.contains(&hop["interface"].as_str().expect("a name"))
-            && a.node != b.node
-            && is_uplink(lab, hop)
+        let on_uplink = a.node != b.node
+            && (is_uplink(lab, hop) || shows_outer_frame(lab, hop))
             && lab.wiring.tunnel().is_some();
         assert_eq!(hop["encap"].is_object(), on_uplink, "{}", told());
         if on_uplink {
@@ -140,6 +141,31 @@ fn is_uplink(lab: &Lab, hop: &Value) -> bool {
     lab.nodes
         .iter()
         .any(|node| hop["node"] == *node.name && hop["interface"] == *node.uplink)
+}
+
+/// Whether the packet comes in from an IP tunnel's device, which showed the outer
+/// frame before Linux 5.14.
+fn shows_outer_frame(lab: &Lab, hop: &Value) -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release.split('.').map(|number| number.parse().unwrap_or(0));
+    let release: (u32, u32) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    release < (5, 14)
+        && lab.wiring.tunnel() == Some(Tunnel::IpIp)
+        && hop["direction"] == "ingress"
+        && lab
+            .nodes
+            .iter()
+            .any(|node| hop["node"] == *node.name && hop["interface"] == *node.overlay)
+}
+
+/// Whether it is an acknowledgement alone that came after its socket had gone, as
+/// the kernel says. So slow a machine as an emulated one sends a FIN twice.
+pub(crate) fn is_late_acknowledgement(journey: &Value) -> bool {
+    let packet = &journey["packet"]["tcp"];
+    env::var_os(MACHINE_VARIABLE).is_some()
+        && packet["flags"] == "ACK"
+        && packet["payload_len"] == 0
+        && journey["verdict"]["cause"] == "no-listener"
 }
 
 /// How many journeys of each protocol there are.

@@ -98,7 +98,7 @@ fn offsets_are_in(frame: &[u8], layers: &Layers) {
     );
     assert!(layers.l4 >= layers.l3, "{layers:?}");
     assert!(layers.l4 <= MAX_OFFSET + MAX_IPV4_LEN + 64, "{layers:?}");
-    if let Some(tunnel) = layers.tunnel {
+    if let Some(tunnel) = layers.tunnel() {
         assert!((1..=MAX_TUNNELS).contains(&tunnel.levels), "{layers:?}");
         assert!(tunnel.outer_l3 < layers.l3, "{layers:?}");
         assert!(tunnel.outer != Network::Arp, "{layers:?}");

@@ -45,7 +45,7 @@ pub struct Point {
     pub ifindex: u32,
     /// As the interface's namespace sees it.
     pub direction: Direction,
-    /// How the program is attached: `tcx`.
+    /// How the program is attached: `tcx` or `clsact`.
     pub hook: Cow<'static, str>,
     /// The interface's place on the way.
     pub role: Role,

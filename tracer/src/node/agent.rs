@@ -1,6 +1,7 @@
 //! Starting an agent in this process.
 
 use std::{
+    borrow::Cow,
     convert::Infallible,
     fs,
     hash::{BuildHasher as _, RandomState},
@@ -21,9 +22,6 @@ use super::{
     worker::{self, Batches, Turn, Worker},
 };
 use crate::link::{Command, Commander, Direction, Hello, Link, Point, Role, Start, Watch};
-
-/// How a program is attached.
-const HOOK: &str = "tcx";
 
 /// Batches that may be on their way to the collector.
 const IN_FLIGHT: usize = 16;
@@ -164,9 +162,10 @@ struct Prepared {
 }
 
 fn prepare_host(start: &Start) -> Result<(Probe, Prepared), NodeError> {
-    let plan = discover(&start.request)?;
+    let mut plan = discover(&start.request)?;
     let load = load(start, &plan);
     let mut probe = Probe::load(load, start.ring_size, start.budget)?;
+    plan.notes.extend(probe.hooks().note().map(str::to_owned));
     let mut points = Vec::new();
     for interface in &plan.interfaces {
         let point = host_point(interface);
@@ -182,7 +181,8 @@ fn prepare_host(start: &Start) -> Result<(Probe, Prepared), NodeError> {
 }
 
 /// Attaches to both directions of an interface; `l2` says whether its packets
-/// begin with an Ethernet header.
+/// begin with an Ethernet header. By what hook, and beside which programs, the
+/// returned points say.
 fn attach(
     probe: &mut Probe,
     first: usize,
@@ -194,6 +194,7 @@ fn attach(
         ..point.clone()
     });
     for (index, point) in (first..).zip(&mut points) {
+        point.hook = probe.hooks().name().into();
         point.foreign =
             probe.attach(&point.interface, point.ifindex, point.direction, l2, index)?;
     }
@@ -212,7 +213,7 @@ fn host_point(interface: &discover::Interface) -> Point {
         interface: interface.name.clone(),
         ifindex: interface.ifindex,
         direction: Direction::Ingress,
-        hook: HOOK.into(),
+        hook: Cow::default(),
         role,
         kind: interface.link_kind.clone(),
         addresses: addresses.clone(),
@@ -241,7 +242,7 @@ fn pod_point(start: &Start, pod: &PodNamespace) -> Point {
         interface: pod.name.clone(),
         ifindex: pod.ifindex,
         direction: Direction::Ingress,
-        hook: HOOK.into(),
+        hook: Cow::default(),
         role: Role::Pod,
         kind: "veth".to_owned(),
         addresses,

@@ -17,6 +17,7 @@ mod error;
 mod facts;
 mod filter;
 mod health;
+mod hook;
 mod netlink;
 mod probe;
 mod qdisc;

@@ -2,14 +2,15 @@
 //!
 //! A message is taken apart attribute by attribute and only what is needed is
 //! read: an attribute that a newer kernel added or laid out differently must
-//! not hide the others. Only questions are sent; nothing is changed.
+//! not hide the others. Only `hook` changes anything: what it attaches to.
 
 use std::{error::Error, io};
 
 use netlink_packet_core::{
-    NLA_HEADER_SIZE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR,
-    NetlinkBuffer, NlasIterator, parse_i32,
+    NLA_HEADER_SIZE, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE,
+    NLMSG_ERROR, NetlinkBuffer, NetlinkSerializable as _, NlasIterator, parse_i32,
 };
+use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{Socket, SocketAddr};
 
 /// The kernel fills at most 32 KiB per read of a dump (`netlink_recvmsg`).
@@ -55,6 +56,13 @@ impl Netlink {
         self.ask(question, NLM_F_DUMP, parse)
     }
 
+    /// Asks for a change, with flags such as `NLM_F_CREATE`, and waits until it
+    /// was made.
+    pub(super) fn change(&mut self, question: &Question, flags: u16) -> io::Result<()> {
+        self.ask(question, NLM_F_ACK | flags, |_| None::<()>)
+            .map(drop)
+    }
+
     fn ask<T>(
         &mut self,
         question: &Question,
@@ -96,6 +104,13 @@ impl Question {
             kind,
             payload: header.to_vec(),
         }
+    }
+
+    /// A message of rtnetlink.
+    pub(super) fn of(message: &RouteNetlinkMessage) -> Self {
+        let mut payload = vec![0; message.buffer_len()];
+        message.serialize(&mut payload);
+        Self::new(message.message_type(), &payload)
     }
 
     /// The same with one attribute more.

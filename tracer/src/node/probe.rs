@@ -13,7 +13,7 @@ use std::{
 use aya::{
     Ebpf, EbpfLoader,
     maps::{HashMap, MapData, PerCpuArray, RingBuf},
-    programs::{LinkOrder, ProgramInfo, SchedClassifier, TcAttachType, tc::TcAttachOptions},
+    programs::SchedClassifier,
 };
 use tracer_common::{
     config::{Config, EXPLAIN_MISSES, Load},
@@ -24,6 +24,7 @@ use tracer_common::{
 use super::{
     NodeError, decode,
     filter::{self, MAX_ADDRESSES, map},
+    hook::{self, Attached, Device, Hooks},
     worker,
 };
 use crate::link::{Direction, Elsewhere, Filter, Hop, Proto, Report};
@@ -37,6 +38,7 @@ const BATCH: usize = 4_096;
 /// The loaded programs of a namespace.
 pub(super) struct Probe {
     ebpf: Ebpf,
+    hooks: Hooks,
     events: RingBuf<MapData>,
     config: Config,
     /// Those of the programs that some interface needed.
@@ -53,6 +55,7 @@ impl Probe {
     /// Prepares the programs. They see nothing until attached, and take nothing
     /// until armed.
     pub(super) fn load(load: Load, ring_size: u32, budget: u32) -> Result<Self, NodeError> {
+        let hooks = Hooks::open()?;
         let mut ebpf = EbpfLoader::new()
             .override_global("LOAD", &load, true)
             .map_max_entries("EVENTS", ring_size)
@@ -63,6 +66,7 @@ impl Probe {
         let events = ebpf.take_map("EVENTS").expect("the object has this map");
         let mut probe = Self {
             ebpf,
+            hooks,
             events: RingBuf::try_from(events).map_err(|source| NodeError::map(&source))?,
             config: filter::config(budget, EXPLAIN_MISSES),
             loaded: Vec::new(),
@@ -87,28 +91,21 @@ impl Probe {
         l2: bool,
         point: usize,
     ) -> Result<Vec<u32>, NodeError> {
-        let at = hook(direction);
-        // A kernel that cannot be asked has no tcx; attaching will say so.
-        let foreign = SchedClassifier::query_tcx(interface, at)
-            .map(|(_revision, programs)| programs)
-            .unwrap_or_default()
-            .iter()
-            .filter(|info| {
-                !info
-                    .name_as_str()
-                    .is_some_and(|name| name.starts_with("tracer_"))
-            })
-            .map(ProgramInfo::id)
-            .collect();
-        let name = program(direction, l2);
+        let device = Device {
+            name: interface,
+            index: ifindex,
+        };
+        let there = self.hooks.attached(device, direction);
+        let foreign = there.iter().filter(|program| !program.is_ours());
+        let foreign = foreign.map(|program| program.id).collect();
+        let outer_frame = direction == Direction::Ingress && hook::tunnels_show_outer_frame();
+        let name = program(direction, l2 || outer_frame);
         let program = classifier(&mut self.ebpf, name);
         if !self.loaded.contains(&name) {
             program.load().map_err(|source| NodeError::load(&source))?;
             self.loaded.push(name);
         }
-        program
-            .attach_with_options(interface, at, TcAttachOptions::TcxOrder(LinkOrder::first()))
-            .map_err(|source| NodeError::attach(interface, direction, &source))?;
+        self.hooks.attach(program, name, device, direction)?;
         self.points.insert((ifindex, direction), point);
         self.names.insert(ifindex, interface.to_owned());
         Ok(foreign)
@@ -126,17 +123,23 @@ impl Probe {
             .filter_map(|name| classifier(&mut self.ebpf, name).info().ok())
             .map(|info| info.id())
             .collect();
+        let is_own = |program: &Attached| own.contains(&program.id);
         let points = self.points.iter().filter(|((ifindex, direction), _)| {
-            let there = SchedClassifier::query_tcx(&self.names[ifindex], hook(*direction));
-            let has_ours = |(_, programs): (u64, Vec<ProgramInfo>)| {
-                programs.iter().any(|info| own.contains(&info.id()))
+            let device = Device {
+                name: &self.names[ifindex],
+                index: *ifindex,
             };
-            !there.is_ok_and(has_ours)
+            !self.hooks.attached(device, *direction).iter().any(is_own)
         });
         let mut gone: Vec<usize> = points.map(|(_, point)| *point).collect();
         gone.sort_unstable();
         self.gone.clone_from(&gone);
         gone
+    }
+
+    /// How its programs are attached.
+    pub(super) const fn hooks(&self) -> &Hooks {
+        &self.hooks
     }
 
     /// Puts a filter into force, all at once.
@@ -251,8 +254,8 @@ impl Probe {
         // First all points at once: detached one after the other, they would
         // see less and less of each packet.
         filter::disarm(&mut self.ebpf)?;
+        self.hooks.detach()?;
         for name in self.loaded.drain(..) {
-            // Unloading drops the links, and with them the attachments.
             classifier(&mut self.ebpf, name)
                 .unload()
                 .map_err(|source| NodeError::load(&source))?;
@@ -267,13 +270,6 @@ const fn program(direction: Direction, l2: bool) -> &'static str {
         (Direction::Egress, true) => "tracer_egress",
         (Direction::Ingress, false) => "tracer_l3_in",
         (Direction::Egress, false) => "tracer_l3_out",
-    }
-}
-
-const fn hook(direction: Direction) -> TcAttachType {
-    match direction {
-        Direction::Ingress => TcAttachType::Ingress,
-        Direction::Egress => TcAttachType::Egress,
     }
 }
 

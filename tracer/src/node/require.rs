@@ -3,11 +3,7 @@
 
 use std::{fs, path::Path};
 
-use aya::{
-    maps::MapType,
-    programs::{ProgramType, SchedClassifier, TcAttachType},
-    sys,
-};
+use aya::{maps::MapType, programs::ProgramType, sys};
 
 use super::NodeError;
 
@@ -34,9 +30,6 @@ pub(super) fn check(namespaces: bool) -> Result<(), NodeError> {
         Path::new("/sys/kernel/btf/vmlinux"),
         sys::is_map_supported(MapType::RingBuf).unwrap_or(false),
         sys::is_program_supported(ProgramType::SchedClassifier).unwrap_or(false),
-        // Every namespace has this interface, and every kernel with tcx
-        // answers.
-        SchedClassifier::query_tcx("lo", TcAttachType::Ingress).is_ok(),
     )
 }
 
@@ -62,16 +55,13 @@ fn missing_capability(status: &str, namespaces: bool, attach: bool) -> Result<()
     }
 }
 
-fn kernel(btf: &Path, ring_buffers: bool, classifiers: bool, tcx: bool) -> Result<(), NodeError> {
+fn kernel(btf: &Path, ring_buffers: bool, classifiers: bool) -> Result<(), NodeError> {
     let lacks = |what, needs| Err(NodeError::Kernel { what, needs });
     if !classifiers {
         return lacks("tc programs", "CONFIG_BPF_SYSCALL and CONFIG_NET_CLS_BPF");
     }
     if !ring_buffers {
         return lacks("BPF ring buffers", "Linux 5.8 or newer");
-    }
-    if !tcx {
-        return lacks("tcx", "Linux 6.6 or newer");
     }
     if !btf.exists() {
         return lacks(
@@ -106,10 +96,9 @@ mod tests {
     fn what_a_kernel_lacks_is_named() {
         let here = Path::new("/");
         let nowhere = Path::new("/nonexistent/btf");
-        kernel(here, true, true, true).expect("all there");
-        assert!(sentence(kernel(here, false, true, true)).contains("5.8"));
-        assert!(sentence(kernel(nowhere, true, true, true)).contains("CONFIG_DEBUG_INFO_BTF"));
-        assert!(sentence(kernel(here, true, false, true)).contains("tc programs"));
-        assert!(sentence(kernel(here, true, true, false)).contains("6.6"));
+        kernel(here, true, true).expect("all there");
+        assert!(sentence(kernel(here, false, true)).contains("5.8"));
+        assert!(sentence(kernel(nowhere, true, true)).contains("CONFIG_DEBUG_INFO_BTF"));
+        assert!(sentence(kernel(here, true, false)).contains("tc programs"));
     }
 }

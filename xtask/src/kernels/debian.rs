@@ -7,13 +7,13 @@
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::cache;
-use crate::command::{line, run, say};
+use crate::command::{output, run, say};
 
 /// Depends on the release's kernel for cloud images.
 const METAPACKAGE: &str = "linux-image-cloud-amd64";
@@ -244,14 +244,4 @@ fn archive() -> Result<String> {
     targets.args(["Created-By: Packages", "Origin: Debian", "Label: Debian"]);
     let uri = output(&mut targets)?.lines().next().map(str::to_owned);
     uri.context("apt has no source of Debian's packages here: the kernels are Debian's")
-}
-
-fn output(command: &mut Command) -> Result<String> {
-    let output = command
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .with_context(|| format!("cannot run `{}`", line(command)))?;
-    ensure!(output.status.success(), "`{}` failed", line(command));
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

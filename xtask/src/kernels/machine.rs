@@ -17,6 +17,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{
     debian::Kernel,
+    features::FEATURE,
     image::{BEGIN, END},
 };
 use crate::{check::ran_in, command::say};
@@ -30,8 +31,16 @@ const TAIL: usize = 40;
 /// What a kernel says that can no longer be trusted.
 const BROKEN: &[&str] = &["Kernel panic", "BUG:", "Oops:", "general protection fault"];
 
-/// Runs a machine to its end: how many tests passed.
-pub(super) fn run(kernel: &Kernel, image: &Path) -> Result<u32> {
+/// What a machine said whose tests passed.
+pub(super) struct Heard {
+    /// How many tests ran.
+    pub(super) ran: u32,
+    /// What they found the kernel to give.
+    pub(super) features: Vec<String>,
+}
+
+/// Runs a machine to its end.
+pub(super) fn run(kernel: &Kernel, image: &Path) -> Result<Heard> {
     let log = image.with_extension("log");
     let file = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
     let mut listener = Listener::new(file);
@@ -40,13 +49,18 @@ pub(super) fn run(kernel: &Kernel, image: &Path) -> Result<u32> {
     let told = ended.and_then(|status| {
         ensure!(status == "0", "tests failed");
         ensure!(listener.ran > 0, "no test ran: none is called so");
-        Ok(listener.ran)
+        Ok(())
     });
-    told.inspect_err(|_| {
+    if let Err(error) = told {
         say(format!("the last lines of {}:", log.display()));
         for line in &listener.tail {
             say(format!("| {line}"));
         }
+        return Err(error);
+    }
+    Ok(Heard {
+        ran: listener.ran,
+        features: listener.features,
     })
 }
 
@@ -125,6 +139,7 @@ struct Listener<W> {
     begun: bool,
     /// Tests that ran.
     ran: u32,
+    features: Vec<String>,
 }
 
 impl<W: Write> Listener<W> {
@@ -134,6 +149,7 @@ impl<W: Write> Listener<W> {
             tail: VecDeque::new(),
             begun: false,
             ran: 0,
+            features: Vec::new(),
         }
     }
 
@@ -174,6 +190,9 @@ impl<W: Write> Listener<W> {
         if self.begun {
             println!("{line}");
             self.ran += ran_in(line);
+            if let Some((_, feature)) = line.split_once(FEATURE) {
+                self.features.push(feature.to_owned());
+            }
         }
         self.begun |= line == BEGIN;
         Ok(None)

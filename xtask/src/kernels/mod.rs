@@ -10,17 +10,20 @@
 
 mod archive;
 mod debian;
+mod features;
 mod image;
 mod machine;
 
-use std::{env, fs, path::PathBuf};
+use std::{env, fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, ValueEnum};
+use features::Features;
+use machine::Heard;
 
 use crate::{
     check,
-    command::{release_binary, say},
+    command::{output, release_binary, say},
     setup,
 };
 
@@ -38,24 +41,47 @@ pub(crate) struct Options {
 /// A kernel that tracer supports and Debian has.
 #[derive(Clone, Copy, ValueEnum)]
 enum Version {
+    #[value(name = "5.10")]
+    V5_10,
+    #[value(name = "6.1")]
+    V6_1,
     #[value(name = "6.12")]
     V6_12,
     Newest,
+    /// One of the others than 6.12, by turns: which one, the commit says
+    Another,
 }
 
 impl Version {
     /// The Debian release whose kernel it is.
-    const fn release(self) -> &'static str {
-        match self {
+    fn release(self) -> Result<&'static str> {
+        Ok(match self {
+            Self::V5_10 => "bullseye",
+            Self::V6_1 => "bookworm",
             Self::V6_12 => "trixie",
             Self::Newest => "sid",
-        }
+            Self::Another => ["bullseye", "bookworm", "sid"][commit()? % 3],
+        })
     }
+}
+
+/// A number of the commit that is checked out.
+fn commit() -> Result<usize> {
+    let mut git = Command::new("git");
+    git.args(["rev-parse", "--short=7", "HEAD"]);
+    let text = output(git.current_dir(env!("CARGO_MANIFEST_DIR")))?;
+    usize::from_str_radix(text.trim(), 16).context("git names the commit by no number")
 }
 
 /// The tests that run unless others are named: those that most machines'
 /// kernels cannot run, and with them some that every kernel must pass.
-const TESTS: &[&str] = &["over_ip_in_ip", "clean::the_pods_own"];
+const TESTS: &[&str] = &[
+    "over_ip_in_ip",
+    "clean::the_pods_own",
+    "clsact::",
+    "endings::killed_it_leaves",
+    "features::",
+];
 
 /// Boots the kernels one after the other and runs the tests on each.
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -80,20 +106,26 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     ensure!(!programs.is_empty(), "no test would run: none is called so");
 
     let mut failed = Vec::new();
+    let mut features = Features::default();
     for version in &options.versions {
-        let name = version.release();
+        let name = version.release()?;
         let kernel = debian::kernel(name).with_context(|| format!("no kernel of Debian {name}"))?;
         let image = image::build(&kernel, &programs, &release_binary("tracer")?, &tests)
             .context("cannot make the image")?;
         say(format!("booting Linux {}", kernel.version));
         match machine::run(&kernel, &image) {
-            Ok(ran) => say(format!("Linux {}: {ran} tests passed", kernel.version)),
+            Ok(heard) => {
+                let Heard { ran, features: its } = heard;
+                say(format!("Linux {}: {ran} tests passed", kernel.version));
+                features.add(&kernel.version, its);
+            }
             Err(error) => {
                 say(format!("Linux {}: {error:#}", kernel.version));
                 failed.push(kernel.version);
             }
         }
     }
+    print!("{features}");
     if !failed.is_empty() {
         bail!("the tests failed on Linux {}", failed.join(", "));
     }

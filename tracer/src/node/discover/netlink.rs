@@ -7,7 +7,6 @@ use std::{
     os::fd::{AsFd as _, AsRawFd as _},
 };
 
-use netlink_packet_core::NetlinkSerializable as _;
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::AddressMessage,
@@ -108,7 +107,7 @@ impl Connection {
 
     /// Asks for one thing.
     fn get(&mut self, message: &RouteNetlinkMessage) -> io::Result<Vec<u8>> {
-        self.netlink.get(&question(message))
+        self.netlink.get(&Question::of(message))
     }
 
     /// Asks for a whole table, again if it changed on the way.
@@ -117,7 +116,7 @@ impl Connection {
         message: &RouteNetlinkMessage,
         parse: impl Fn(&[u8]) -> Option<T>,
     ) -> io::Result<Vec<T>> {
-        let question = question(message);
+        let question = Question::of(message);
         for _ in 1..DUMP_ATTEMPTS {
             let answers = self.netlink.dump(&question, &parse)?;
             if !answers.interrupted {
@@ -128,12 +127,6 @@ impl Connection {
         self.interrupted |= answers.interrupted;
         Ok(answers.items)
     }
-}
-
-fn question(message: &RouteNetlinkMessage) -> Question {
-    let mut payload = vec![0; message.buffer_len()];
-    message.serialize(&mut payload);
-    Question::new(message.message_type(), &payload)
 }
 
 impl Router for Connection {

@@ -7,6 +7,7 @@
 
 mod devices;
 mod network;
+mod older;
 mod sockets;
 
 use crate::journey::{Class, Judgement};
@@ -82,7 +83,6 @@ const fn of_data(entry: Entry) -> Entry {
 
 /// All entries, in the order in which they count.
 pub(super) fn entries() -> impl Iterator<Item = &'static Entry> {
-    [sockets::TABLE, network::TABLE, devices::TABLE]
-        .into_iter()
-        .flatten()
+    let tables = [sockets::TABLE, network::TABLE, devices::TABLE, older::TABLE];
+    tables.into_iter().flatten()
 }

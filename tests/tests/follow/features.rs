@@ -1,0 +1,97 @@
+//! What follows and verdicts have of this kernel. `cargo xtask kernels` makes a table
+//! of what this says on each: README's.
+
+use std::{
+    io::{Write as _, stdout},
+    time::Duration,
+};
+
+use anyhow::Result;
+use serde_json::Value;
+use tracer_tests::{
+    Lab, LabSpec,
+    program::{LIMIT, Tracer},
+    traffic::Flow,
+};
+
+use crate::expected::pod;
+
+/// Past the test runner, which shows only what failing tests print.
+fn say(name: &str, value: &str) -> Result<()> {
+    Ok(writeln!(stdout(), "tracer-feature: {name}: {value}")?)
+}
+
+/// One ping that does not arrive, after the journey `before`, and what is said of
+/// it.
+fn lose(lab: &Lab, tracer: &mut Tracer, before: &Value) -> Result<Value> {
+    let flow = Flow::new(&lab.pods[0], &lab.pods[1]);
+    assert_eq!(flow.ping(1, Duration::from_millis(2))?.received, 0);
+    let last = before["id"].as_u64();
+    tracer.wait_for(|journey: &Value| journey["id"].as_u64() > last, LIMIT)
+}
+
+/// In a cell of the table.
+fn cell(journey: &Value) -> String {
+    let verdict = &journey["verdict"];
+    let text = |value: &Value| value.as_str().unwrap_or("nothing").to_owned();
+    let drop = &verdict["drop"];
+    format!(
+        "`{}`: {} in {}",
+        text(&verdict["kind"]),
+        text(&drop["reason"]),
+        text(&drop["function"])
+    )
+}
+
+#[test]
+fn of_this_kernel() -> Result<()> {
+    let lab = Lab::new(&LabSpec::default())?;
+    let [a, b] = [&lab.pods[0], &lab.pods[1]];
+    let [near, far] = [&lab.nodes[0], &lab.nodes[1]];
+    let follow = [
+        "--src-pod",
+        &pod(a),
+        "--dst-pod",
+        &pod(b),
+        "--proto",
+        "icmp",
+    ];
+    let mut tracer = Tracer::follow(&lab, follow)?;
+    let started = tracer.wait_started(LIMIT)?;
+    let hook = started["points"][0]["hook"].as_str().unwrap_or_default();
+    say("programs are attached by", hook)?;
+    let left = match hook {
+        "tcx" => "nothing",
+        "clsact" => "them, until it is started again",
+        other => panic!("a hook called {other}"),
+    };
+    say("killed, it leaves", left)?;
+
+    let flow = Flow::new(a, b);
+    assert!(flow.ping(5, Duration::from_millis(2))?.is_complete());
+    let reply =
+        |value: &Value| value["packet"]["icmp"]["seq"] == 5 && value["direction"] == "reply";
+    let reply = tracer.wait_for(reply, LIMIT)?;
+    assert_eq!(reply["verdict"]["kind"], "delivered", "{reply:#}");
+    let [kind, confidence] = ["kind", "confidence"].map(|key| reply["verdict"][key].as_str());
+    let confidence = confidence.unwrap_or_default();
+    say(
+        "a ping's reply",
+        &format!("`{}`, {confidence}", kind.unwrap_or_default()),
+    )?;
+
+    let rule = "table inet t { chain c { type filter hook forward priority 0; icmp type echo-request drop; }; }";
+    far.netns.batch("nft -f -", rule)?;
+    let dropped = lose(&lab, &mut tracer, &reply)?;
+    assert_eq!(dropped["verdict"]["kind"], "dropped", "{dropped:#}");
+    say("what a rule drops", &cell(&dropped))?;
+    far.netns.batch("nft -f -", "delete table inet t")?;
+
+    near.netns
+        .run(&format!("ip route replace blackhole {}", far.pod_cidr_v4))?;
+    let dropped = lose(&lab, &mut tracer, &dropped)?;
+    assert_eq!(dropped["verdict"]["kind"], "dropped", "{dropped:#}");
+    say("what a blackhole route takes", &cell(&dropped))?;
+    tracer.stop()?;
+    Ok(())
+}

@@ -1,0 +1,289 @@
+//! Filters of clsact, the queueing discipline that queues nothing.
+//!
+//! A filter stays when the process that added it ends. So its name says whose
+//! it is, and what a dead owner left is removed by the next tracer that starts
+//! in the namespace: a live colleague's filters and a stranger's stay. The
+//! discipline goes with the last filter, if a tracer made it.
+
+use std::{
+    io,
+    os::fd::{AsFd as _, AsRawFd as _},
+};
+
+use aya::programs::SchedClassifier;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    tc::{TcAttribute, TcHandle, TcHeader, TcMessage},
+};
+use netlink_sys::protocols::NETLINK_ROUTE;
+use tracing::warn;
+
+use super::{
+    Attached, Device, OURS,
+    filter::Filter,
+    owner::{self, Owner, Turn},
+};
+use crate::{
+    link::Direction,
+    node::{
+        NodeError,
+        netlink::{Netlink, Question},
+        qdisc::{self, Qdisc},
+    },
+};
+
+const KIND: &str = "clsact";
+
+const DIRECTIONS: [Direction; 2] = [Direction::Ingress, Direction::Egress];
+
+/// What is attached in a namespace, by its owner.
+pub(in crate::node) struct Clsact {
+    netlink: Netlink,
+    owner: Owner,
+    /// Where programs were attached.
+    devices: Vec<u32>,
+}
+
+impl Clsact {
+    /// In the calling thread's namespace.
+    pub(super) fn open() -> Result<Self, NodeError> {
+        Ok(Self {
+            netlink: Netlink::open(NETLINK_ROUTE).map_err(cannot("open a netlink socket"))?,
+            owner: Owner::new()?,
+            devices: Vec::new(),
+        })
+    }
+
+    pub(super) fn attached(&mut self, ifindex: u32, direction: Direction) -> Vec<Attached> {
+        // Of an interface that has just gone, nothing is told.
+        let filters = self.filters(ifindex, direction).unwrap_or_default();
+        let begin = filters.into_iter().filter(|filter| filter.begins);
+        begin.map(|filter| filter.attached).collect()
+    }
+
+    pub(super) fn attach(
+        &mut self,
+        program: &SchedClassifier,
+        name: &str,
+        device: Device<'_>,
+        direction: Direction,
+    ) -> Result<(), NodeError> {
+        let _turn = Turn::wait()?;
+        let attached = self.add(program, name, device.index, direction);
+        attached.map_err(|source| NodeError::attach(device.name, direction, &source))
+    }
+
+    fn add(
+        &mut self,
+        program: &SchedClassifier,
+        name: &str,
+        ifindex: u32,
+        direction: Direction,
+    ) -> io::Result<()> {
+        let made = match self.discipline(ifindex)?.as_deref() {
+            Some(KIND) => self
+                .of_device(ifindex)?
+                .iter()
+                .any(|filter| Mark::read(&filter.attached.name).is_some_and(|mark| mark.made)),
+            // It takes the same place.
+            Some(other) => {
+                let text = format!("its {other} qdisc leaves no place for clsact");
+                return Err(io::Error::other(text));
+            }
+            None => {
+                let add = discipline(ifindex, RouteNetlinkMessage::NewQueueDiscipline);
+                self.netlink
+                    .change(&add, NLM_F_CREATE | NLM_F_EXCL)
+                    .map_err(|error| lacks(error, "clsact (CONFIG_NET_SCH_INGRESS)"))?;
+                true
+            }
+        };
+        self.devices.push(ifindex);
+        let owner = self.owner.id();
+        let filters = self.filters(ifindex, direction)?;
+        let descriptor = program.fd().map_err(io::Error::other)?;
+        let add = Filter::add(
+            ifindex,
+            direction,
+            priority(&filters),
+            descriptor.as_fd().as_raw_fd().cast_unsigned(),
+            Mark { owner, made }.write(name),
+        );
+        self.netlink
+            .change(&add, NLM_F_CREATE | NLM_F_EXCL)
+            .map_err(|error| lacks(error, "programs as filters (CONFIG_NET_CLS_BPF)"))
+    }
+
+    /// Removes this owner's.
+    pub(super) fn detach(&mut self) -> Result<(), NodeError> {
+        let owner = self.owner.id();
+        let mut devices = std::mem::take(&mut self.devices);
+        devices.sort_unstable();
+        devices.dedup();
+        self.remove(devices, |mark| mark.owner == owner)
+            .map_err(cannot("detach its programs"))
+    }
+
+    /// Removes what the dead have left in the namespace.
+    pub(super) fn remove_leftovers(&mut self) -> Result<(), NodeError> {
+        let disciplines = self.disciplines();
+        let devices = disciplines.map(|found| found.into_iter().map(|one| one.device).collect());
+        devices
+            .and_then(|devices| self.remove(devices, |mark| !owner::lives(mark.owner)))
+            .map_err(cannot("remove what a killed tracer has left"))
+    }
+
+    /// Removes those filters of tracer's that `which` chooses, and with the last
+    /// one the discipline, if it is tracer's.
+    fn remove(&mut self, devices: Vec<u32>, which: impl Fn(&Mark) -> bool) -> io::Result<()> {
+        // Filters have to go in any case. Whoever has the turn for so long may
+        // be about to add one, so that the discipline stays then.
+        let turn = Turn::wait().inspect_err(|error| warn!("{error}"));
+        for device in devices {
+            let (removed, others): (Vec<_>, Vec<_>) =
+                self.of_device(device)?.into_iter().partition(|filter| {
+                    Mark::read(&filter.attached.name).is_some_and(|mark| which(&mark))
+                });
+            for filter in &removed {
+                self.gone_is_fine(&filter.place.remove())?;
+            }
+            let made =
+                |filter: &Filter| Mark::read(&filter.attached.name).is_some_and(|mark| mark.made);
+            if turn.is_ok() && others.is_empty() && removed.iter().any(made) {
+                let remove = discipline(device, RouteNetlinkMessage::DelQueueDiscipline);
+                self.gone_is_fine(&remove)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes something that may have gone with its interface.
+    fn gone_is_fine(&mut self, question: &Question) -> io::Result<()> {
+        match self.netlink.change(question, 0) {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOENT)) => {
+                Ok(())
+            }
+            changed => changed,
+        }
+    }
+
+    fn of_device(&mut self, ifindex: u32) -> io::Result<Vec<Filter>> {
+        let mut filters = Vec::new();
+        for direction in DIRECTIONS {
+            filters.extend(self.filters(ifindex, direction)?);
+        }
+        Ok(filters)
+    }
+
+    fn filters(&mut self, ifindex: u32, direction: Direction) -> io::Result<Vec<Filter>> {
+        let list = Filter::list(ifindex, direction);
+        Ok(self.netlink.dump(&list, Filter::parse)?.items)
+    }
+
+    /// Those that take clsact's place at their device.
+    fn disciplines(&mut self) -> io::Result<Vec<Qdisc>> {
+        let list = Question::new(libc::RTM_GETQDISC, &[0; qdisc::HEADER]);
+        let mut found = self.netlink.dump(&list, Qdisc::parse)?.items;
+        found.retain(|qdisc| !qdisc.is_root);
+        Ok(found)
+    }
+
+    fn discipline(&mut self, ifindex: u32) -> io::Result<Option<String>> {
+        let mut found = self.disciplines()?.into_iter();
+        let here = found.find(|qdisc| qdisc.device == ifindex);
+        Ok(here.map(|qdisc| qdisc.kind))
+    }
+}
+
+/// The first priority at which a program for all protocols can be: filters of
+/// one priority are of one kind and one protocol. Nearly always 1, where a
+/// program added later runs earlier.
+fn priority(filters: &[Filter]) -> u16 {
+    let is_free = |priority: &u16| {
+        let mut there = filters
+            .iter()
+            .filter(|filter| filter.begins && filter.place.priority == *priority);
+        there.all(|filter| filter.is_plain_program)
+    };
+    (1..u16::MAX).find(is_free).unwrap_or(u16::MAX)
+}
+
+/// Says what the kernel has not heard of.
+fn lacks(error: io::Error, what: &str) -> io::Error {
+    if error.raw_os_error() == Some(libc::ENOENT) {
+        return io::Error::other(format!("this kernel has neither tcx nor {what}"));
+    }
+    error
+}
+
+/// A message about the clsact of an interface.
+fn discipline(ifindex: u32, kind: impl Fn(TcMessage) -> RouteNetlinkMessage) -> Question {
+    let header = TcHeader {
+        index: ifindex.cast_signed(),
+        parent: TcHandle::CLSACT,
+        handle: TcHandle {
+            major: u16::MAX,
+            minor: 0,
+        },
+        ..TcHeader::default()
+    };
+    let attributes = vec![TcAttribute::Kind(KIND.to_owned())];
+    Question::of(&kind(TcMessage::from_parts(header, attributes)))
+}
+
+/// What a filter's name says: the program's, its owner, and whether the
+/// discipline was made by a tracer: `tracer_ingress/0123456789abcdef/clsact`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mark {
+    owner: u64,
+    made: bool,
+}
+
+impl Mark {
+    fn write(self, program: &str) -> String {
+        let Self { owner, made } = self;
+        let made = if made { "/clsact" } else { "" };
+        format!("{program}/{owner:016x}{made}")
+    }
+
+    /// `None` for what is no tracer's.
+    fn read(name: &str) -> Option<Self> {
+        let mut parts = name.strip_prefix(OURS)?.split('/').skip(1);
+        let owner = parts.next().filter(|owner| owner.len() == 16)?;
+        Some(Self {
+            owner: u64::from_str_radix(owner, 16).ok()?,
+            made: match parts.next() {
+                None => false,
+                Some(KIND) => true,
+                Some(_) => return None,
+            },
+        })
+    }
+}
+
+fn cannot(what: &'static str) -> impl Fn(io::Error) -> NodeError {
+    move |source| NodeError::System { what, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_read_back_and_nobody_elses_are() {
+        for made in [false, true] {
+            let mark = Mark { owner: 7, made };
+            assert_eq!(Mark::read(&mark.write("tracer_l3_in")), Some(mark));
+        }
+        for name in [
+            "cilium-lxc",
+            "tracer_ingress",
+            "tracer_ingress/7",
+            "tracer_ingress/0000000000000007/other",
+            "tracer_ingress/000000000000000g",
+        ] {
+            assert_eq!(Mark::read(name), None, "{name}");
+        }
+    }
+}

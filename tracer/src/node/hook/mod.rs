@@ -1,0 +1,155 @@
+//! Where the kernel lets a program see the packets of an interface.
+//!
+//! tcx (Linux 6.6) has links: the kernel detaches what a process attached when
+//! that ends, however it ends, and keeps our programs ahead of the others.
+//! Older kernels have clsact, which keeps everything until somebody removes it;
+//! what that takes is in `clsact` and `owner`.
+
+mod clsact;
+mod filter;
+mod owner;
+mod tcx;
+
+use aya::programs::{SchedClassifier, TcAttachType};
+
+use super::NodeError;
+use crate::link::Direction;
+use clsact::Clsact;
+
+/// What programs of tracer's are called begins so, and no other's.
+const OURS: &str = "tracer_";
+
+/// Says that programs may stay behind, where they may.
+const STAYS: &str = "this kernel has no tcx (Linux 6.6): programs are attached by clsact, and if \
+                     tracer is killed they stay until it is started again here";
+
+/// Whether what comes in from an IP tunnel's device begins with the outer frame's
+/// Ethernet header there: until Linux 5.14 such devices left `mac_header` where
+/// it was (net/ipv4/ipip.c, ip_gre.c; net/ipv6/sit.c, ip6_tunnel.c).
+pub(super) fn tunnels_show_outer_frame() -> bool {
+    let release = nix::sys::utsname::uname().map(|name| name.release().to_owned());
+    release.is_ok_and(|release| is_before_5_14(&release.to_string_lossy()))
+}
+
+fn is_before_5_14(release: &str) -> bool {
+    let mut numbers = release.split(['.', '-']).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) < (5, 14),
+        _ => false,
+    }
+}
+
+/// The calling thread's namespace, as far as programs can be attached in it.
+pub(super) enum Hooks {
+    /// Links.
+    Tcx,
+    /// Filters of a queueing discipline.
+    Clsact(Clsact),
+}
+
+/// An interface.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Device<'a> {
+    pub(super) name: &'a str,
+    pub(super) index: u32,
+}
+
+/// A program at an interface, or a filter that is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Attached {
+    /// The program's identifier; 0 of a filter that is no program.
+    pub(super) id: u32,
+    /// Its name, as the kernel or who attached it calls it.
+    pub(super) name: String,
+}
+
+impl Attached {
+    pub(super) fn is_ours(&self) -> bool {
+        self.name.starts_with(OURS)
+    }
+}
+
+impl Hooks {
+    /// Whether the kernel has tcx.
+    pub(super) fn has_tcx() -> bool {
+        // Every namespace has this interface.
+        SchedClassifier::query_tcx("lo", TcAttachType::Ingress).is_ok()
+    }
+
+    /// Looks what the kernel has. What a tracer left here that has been killed
+    /// is removed.
+    pub(super) fn open() -> Result<Self, NodeError> {
+        if Self::has_tcx() {
+            return Ok(Self::Tcx);
+        }
+        let mut clsact = Clsact::open()?;
+        clsact.remove_leftovers()?;
+        Ok(Self::Clsact(clsact))
+    }
+
+    /// What a point calls it.
+    pub(super) const fn name(&self) -> &'static str {
+        match self {
+            Self::Tcx => "tcx",
+            Self::Clsact(_) => "clsact",
+        }
+    }
+
+    /// What the user should know of it, one sentence.
+    pub(super) const fn note(&self) -> Option<&'static str> {
+        match self {
+            Self::Tcx => None,
+            Self::Clsact(_) => Some(STAYS),
+        }
+    }
+
+    /// Attaches a loaded program called `name`, ahead of all others where that
+    /// can be had.
+    pub(super) fn attach(
+        &mut self,
+        program: &mut SchedClassifier,
+        name: &str,
+        device: Device<'_>,
+        direction: Direction,
+    ) -> Result<(), NodeError> {
+        match self {
+            Self::Tcx => tcx::attach(program, device, direction),
+            Self::Clsact(clsact) => clsact.attach(program, name, device, direction),
+        }
+    }
+
+    /// All that is attached there, in the order in which it runs.
+    pub(super) fn attached(&mut self, device: Device<'_>, direction: Direction) -> Vec<Attached> {
+        match self {
+            Self::Tcx => tcx::attached(device, direction),
+            Self::Clsact(clsact) => clsact.attached(device.index, direction),
+        }
+    }
+
+    /// Detaches all that was attached here.
+    pub(super) fn detach(&mut self) -> Result<(), NodeError> {
+        match self {
+            // Unloading the programs drops the links.
+            Self::Tcx => Ok(()),
+            Self::Clsact(clsact) => clsact.detach(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_are_compared_as_numbers() {
+        for (release, before) in [
+            ("5.10.0-32-cloud-amd64", true),
+            ("5.4", true),
+            ("5.14.0-70.el9", false),
+            ("6.1.0-50-cloud-amd64", false),
+            ("of my own", false),
+        ] {
+            assert_eq!(is_before_5_14(release), before, "{release}");
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Before there were reasons (Linux 5.17): functions that free packets for one
+//! reason only, from the source of Linux 5.10. Others stay unknown there.
+
+use super::{Class::Loss, Entry, entry};
+
+/// What stands in the place of a reason.
+const NONE: &[&str] = &["NO_REASON"];
+
+/// See [`super`].
+pub(super) static TABLE: &[Entry] = &[
+    entry(
+        NONE,
+        &["nf_hook_slow"],
+        Loss,
+        "netfilter",
+        "a rule of iptables or nftables, or connection tracking, drops or rejects it",
+        "net/netfilter/core.c nf_hook_slow: NF_DROP",
+    ),
+    entry(
+        NONE,
+        &["arp_error_report", "ndisc_error_report", "neigh_invalidate"],
+        Loss,
+        "neighbour",
+        "the next hop does not answer: no neighbour entry",
+        "net/ipv4/arp.c arp_error_report; net/ipv6/ndisc.c ndisc_error_report",
+    ),
+    entry(
+        NONE,
+        &["ip_error", "ip6_pkt_drop"],
+        Loss,
+        "no-route",
+        "there is no route to its destination, or one that leads nowhere",
+        "net/ipv4/route.c ip_error; net/ipv6/route.c ip6_pkt_drop",
+    ),
+];

@@ -1,0 +1,66 @@
+//! What a kernel gives, as the tests found it: README's table.
+
+use std::fmt;
+
+/// What a line begins with that tells of a feature.
+pub(super) const FEATURE: &str = "tracer-feature: ";
+
+/// What was found on some kernels.
+#[derive(Default)]
+pub(super) struct Features {
+    kernels: Vec<String>,
+    /// Each with what was found on those kernels.
+    rows: Vec<(String, Vec<String>)>,
+}
+
+impl Features {
+    /// Takes those of one more kernel, as `NAME: VALUE`.
+    pub(super) fn add(&mut self, kernel: &str, features: Vec<String>) {
+        // The rest is Debian's own count.
+        let short: Vec<&str> = kernel.splitn(3, '.').take(2).collect();
+        for feature in features {
+            let (name, value) = feature.split_once(": ").unwrap_or((&feature, ""));
+            let row = self.rows.iter().position(|(other, _)| other == name);
+            let row = row.unwrap_or_else(|| {
+                self.rows.push((name.to_owned(), Vec::new()));
+                self.rows.len() - 1
+            });
+            let values = &mut self.rows[row].1;
+            values.resize(self.kernels.len(), String::new());
+            values.push(value.to_owned());
+        }
+        self.kernels.push(short.join("."));
+    }
+}
+
+impl fmt::Display for Features {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "\n| Linux | {} |", self.kernels.join(" | "))?;
+        writeln!(f, "|---|{}", "---|".repeat(self.kernels.len()))?;
+        for (name, values) in &self.rows {
+            writeln!(f, "| {name} | {} |", values.join(" | "))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_stand_side_by_side() {
+        let mut features = Features::default();
+        let told = |all: &[&str]| all.iter().map(|one| (*one).to_owned()).collect();
+        features.add("5.10.0-32-cloud-amd64", told(&["attaches by: clsact"]));
+        features.add("6.12.117+deb13", told(&["attaches by: tcx", "new: yes"]));
+        assert_eq!(
+            features.to_string(),
+            "\n| Linux | 5.10 | 6.12 |\n|---|---|---|\n\
+             | attaches by | clsact | tcx |\n| new |  | yes |\n"
+        );
+    }
+}
