@@ -95,9 +95,8 @@ impl Probe {
             name: interface,
             index: ifindex,
         };
-        let there = self.hooks.attached(device, direction);
-        let foreign = there.iter().filter(|program| !program.is_ours());
-        let foreign = foreign.map(|program| program.id).collect();
+        let foreign = hook::foreign(device, direction);
+        let foreign = foreign.iter().map(|program| program.id).collect();
         let outer_frame = direction == Direction::Ingress && hook::tunnels_show_outer_frame();
         let name = program(direction, l2 || outer_frame);
         let program = classifier(&mut self.ebpf, name);

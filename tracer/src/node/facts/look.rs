@@ -2,7 +2,7 @@
 
 use std::{fs, net::IpAddr};
 
-use aya::programs::{ProgramInfo, SchedClassifier, TcAttachType, loaded_programs};
+use aya::programs::{ProgramInfo, loaded_programs};
 
 use super::{
     Ends, Subject,
@@ -11,7 +11,10 @@ use super::{
     sockets,
     topic::Topic,
 };
-use crate::link::Mac;
+use crate::{
+    link::{Direction, Mac},
+    node::hook,
+};
 
 /// Neighbour states (`NUD_*`), as iproute2 names them.
 const STATES: [(u16, &str); 8] = [
@@ -274,12 +277,13 @@ impl<'a> Look<'a> {
         let device = self.device.as_ref()?;
         let name = &device.name;
         let mut facts = Vec::new();
-        for (direction, at) in [
-            ("ingress", TcAttachType::Ingress),
-            ("egress", TcAttachType::Egress),
-        ] {
-            let (_, programs) = SchedClassifier::query_tcx(name, at).unwrap_or_default();
-            let others: Vec<String> = programs.iter().filter_map(foreign).collect();
+        for direction in [Direction::Ingress, Direction::Egress] {
+            let at = hook::Device {
+                name,
+                index: device.index,
+            };
+            let others = hook::foreign(at, direction);
+            let others: Vec<String> = others.iter().map(ToString::to_string).collect();
             if !others.is_empty() {
                 facts.push(format!(
                     "tc at {direction} of {name}: {}",

@@ -55,13 +55,6 @@ impl Clsact {
         })
     }
 
-    pub(super) fn attached(&mut self, ifindex: u32, direction: Direction) -> Vec<Attached> {
-        // Of an interface that has just gone, nothing is told.
-        let filters = self.filters(ifindex, direction).unwrap_or_default();
-        let begin = filters.into_iter().filter(|filter| filter.begins);
-        begin.map(|filter| filter.attached).collect()
-    }
-
     pub(super) fn attach(
         &mut self,
         program: &SchedClassifier,
@@ -177,8 +170,7 @@ impl Clsact {
     }
 
     fn filters(&mut self, ifindex: u32, direction: Direction) -> io::Result<Vec<Filter>> {
-        let list = Filter::list(ifindex, direction);
-        Ok(self.netlink.dump(&list, Filter::parse)?.items)
+        filters(&mut self.netlink, ifindex, direction)
     }
 
     /// Those that take clsact's place at their device.
@@ -194,6 +186,30 @@ impl Clsact {
         let here = found.find(|qdisc| qdisc.device == ifindex);
         Ok(here.map(|qdisc| qdisc.kind))
     }
+}
+
+impl Drop for Clsact {
+    /// Also where an agent has failed to start, after some of it was attached.
+    fn drop(&mut self) {
+        if let Err(error) = self.detach() {
+            warn!("{error}");
+        }
+    }
+}
+
+/// The filters that packets begin with. Of an interface that has just gone,
+/// nothing is told.
+pub(super) fn attached(ifindex: u32, direction: Direction) -> Vec<Attached> {
+    let filters = Netlink::open(NETLINK_ROUTE)
+        .and_then(|mut netlink| filters(&mut netlink, ifindex, direction))
+        .unwrap_or_default();
+    let begin = filters.into_iter().filter(|filter| filter.begins);
+    begin.map(|filter| filter.attached).collect()
+}
+
+fn filters(netlink: &mut Netlink, ifindex: u32, direction: Direction) -> io::Result<Vec<Filter>> {
+    let list = Filter::list(ifindex, direction);
+    Ok(netlink.dump(&list, Filter::parse)?.items)
 }
 
 /// The first priority at which a program for all protocols can be: filters of

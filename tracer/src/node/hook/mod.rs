@@ -10,6 +10,8 @@ mod filter;
 mod owner;
 mod tcx;
 
+use std::fmt;
+
 use aya::programs::{SchedClassifier, TcAttachType};
 
 use super::NodeError;
@@ -39,6 +41,15 @@ fn is_before_5_14(release: &str) -> bool {
     }
 }
 
+/// What others have attached there, in the order in which it runs: to tcx, and
+/// after that to clsact, as far as the kernel has each.
+pub(super) fn foreign(device: Device<'_>, direction: Direction) -> Vec<Attached> {
+    let mut all = tcx::attached(device, direction);
+    all.extend(clsact::attached(device.index, direction));
+    all.retain(|program| !program.is_ours());
+    all
+}
+
 /// The calling thread's namespace, as far as programs can be attached in it.
 pub(super) enum Hooks {
     /// Links.
@@ -66,6 +77,15 @@ pub(super) struct Attached {
 impl Attached {
     pub(super) fn is_ours(&self) -> bool {
         self.name.starts_with(OURS)
+    }
+}
+
+impl fmt::Display for Attached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.id {
+            0 => write!(f, "a filter of the kind {}", self.name),
+            id => write!(f, "{} (program {id})", self.name),
+        }
     }
 }
 
@@ -118,11 +138,11 @@ impl Hooks {
         }
     }
 
-    /// All that is attached there, in the order in which it runs.
-    pub(super) fn attached(&mut self, device: Device<'_>, direction: Direction) -> Vec<Attached> {
+    /// All that is attached there by the same means.
+    pub(super) fn attached(&self, device: Device<'_>, direction: Direction) -> Vec<Attached> {
         match self {
             Self::Tcx => tcx::attached(device, direction),
-            Self::Clsact(clsact) => clsact.attached(device.index, direction),
+            Self::Clsact(_) => clsact::attached(device.index, direction),
         }
     }
 

@@ -53,7 +53,9 @@ pub(super) fn show(
     header(&mut flow, palette, scene, journey);
     let columns = Columns::of(scene);
     let mut previous = None;
-    let mut drops = journey.drops.iter().peekable();
+    // What only ends the life of a packet that arrived would look like a fault.
+    let shown = |drop: &&Drop| drop.judgement.class != Class::Delivered;
+    let mut drops = journey.drops.iter().filter(shown).peekable();
     for step in &journey.steps {
         while let Some(drop) = drops.next_if(|drop| drop.time < step.time) {
             freed(&mut flow, palette, scene, &columns, previous, drop);
@@ -177,8 +179,7 @@ fn hop(
     flow.line();
 }
 
-/// Where a kernel freed it. What only ends a packet's life is not worth the
-/// eye's time.
+/// Where a kernel freed it, or a copy that nobody misses.
 fn freed(
     flow: &mut Flow,
     palette: Palette,
@@ -187,10 +188,10 @@ fn freed(
     previous: Option<&Step>,
     drop: &Drop,
 ) {
-    let style = match drop.judgement.class {
-        Class::Loss | Class::Refusal => palette.alarm,
-        Class::Unknown => palette.odd,
-        Class::Duplicate | Class::Delivered | Class::Flooded => palette.dim,
+    let (sign, style) = match drop.judgement.class {
+        Class::Loss | Class::Refusal => ("✘", palette.alarm),
+        Class::Unknown => ("?", palette.odd),
+        Class::Duplicate | Class::Delivered | Class::Flooded => ("·", palette.dim),
     };
     flow.space(2);
     if previous.is_none_or(|step| step.node != drop.node) {
@@ -206,7 +207,10 @@ fn freed(
         columns.interface,
         &interface(&drop.netns, device),
     );
-    flow.words(style, &format!("✘ {} in {}", drop.reason, drop.function));
+    flow.words(
+        style,
+        &format!("{sign} {} in {}", drop.reason, drop.function),
+    );
     flow.line();
 }
 
