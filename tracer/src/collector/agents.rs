@@ -111,10 +111,10 @@ pub(super) fn warnings(plan: &Plan, scene: &Scene) -> Vec<String> {
             .filter(|point| !point.foreign.is_empty())
             .map(|point| {
                 format!(
-                    "{} other tc program(s) at {} {} may redirect or drop packets",
-                    point.foreign.len(),
+                    "tc at {} {}: {} may redirect or drop packets",
                     point.interface,
-                    point.direction
+                    point.direction,
+                    point.others()
                 )
             });
         notes

@@ -156,7 +156,8 @@ impl Track {
             known.len()
         };
         let awaited = journey.asks && journey.answered_by.is_none() && self.gone.is_empty();
-        if journey.refusal.is_some() || (known >= self.range.len() && !awaited) {
+        let answered = journey.answered_by.is_some() && !journey.asked_again;
+        if journey.refusal.is_some() || answered || (known >= self.range.len() && !awaited) {
             Closed::Known
         } else {
             Closed::Silence

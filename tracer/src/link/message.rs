@@ -57,9 +57,57 @@ pub struct Point {
     pub addresses: Vec<IpAddr>,
     /// How the interface was found, one phrase.
     pub why: String,
-    /// Identifiers of foreign programs that run at this point before or
-    /// after ours.
-    pub foreign: Vec<u32>,
+    /// Foreign programs that run at this point before or after ours.
+    pub foreign: Vec<Foreign>,
+}
+
+impl Point {
+    /// The foreign programs, in words.
+    pub(crate) fn others(&self) -> String {
+        let programs: Vec<String> = self.foreign.iter().map(ToString::to_string).collect();
+        programs.join(", ")
+    }
+}
+
+/// A program of somebody else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "RecordedForeign")]
+pub struct Foreign {
+    /// The kernel's identifier of it.
+    pub id: u32,
+    /// Its name, up to 15 bytes; empty where it has none or is gone.
+    pub name: String,
+}
+
+/// Of older recordings the identifier alone is known.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RecordedForeign {
+    Id(u32),
+    Named { id: u32, name: String },
+}
+
+impl From<RecordedForeign> for Foreign {
+    fn from(recorded: RecordedForeign) -> Self {
+        match recorded {
+            RecordedForeign::Id(id) => Self {
+                id,
+                name: String::new(),
+            },
+            RecordedForeign::Named { id, name } => Self { id, name },
+        }
+    }
+}
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, name } = self;
+        if name.is_empty() {
+            write!(f, "program {id}")
+        } else {
+            write!(f, "{name} (program {id})")
+        }
+    }
 }
 
 /// Which way a packet goes, as the interface's namespace sees it.

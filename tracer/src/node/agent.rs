@@ -16,6 +16,7 @@ use super::{
     NodeError,
     discover::{self, Plan, PodNamespace, discover},
     drops::{self, Watched},
+    foreign,
     probe::Probe,
     require,
     worker::{self, Batches, Turn, Worker},
@@ -194,8 +195,9 @@ fn attach(
         ..point.clone()
     });
     for (index, point) in (first..).zip(&mut points) {
-        point.foreign =
-            probe.attach(&point.interface, point.ifindex, point.direction, l2, index)?;
+        let (interface, direction) = (&point.interface, point.direction);
+        let others = probe.attach(interface, point.ifindex, direction, l2, index)?;
+        point.foreign = foreign::named(others);
     }
     Ok(points)
 }

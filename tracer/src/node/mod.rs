@@ -16,6 +16,7 @@ mod drops;
 mod error;
 mod facts;
 mod filter;
+mod foreign;
 mod health;
 mod netlink;
 mod probe;

@@ -21,7 +21,7 @@ struct Gone<'a> {
 }
 
 /// Where what is left of a journey was seen last.
-fn last_of_rest<'a>(case: &Case<'a>, fates: &Fates<'_>) -> Option<&'a Step> {
+pub(super) fn last_of_rest<'a>(case: &Case<'a>, fates: &Fates<'_>) -> Option<&'a Step> {
     let of_rest = |step: &&Step| {
         let mut parts = step.parts.iter().map(|part| Range::offsets(*part));
         parts.any(|part| fates.rest.intersects(part))
@@ -192,6 +192,10 @@ pub(super) fn lost(
     let next =
         next_node(case, fates, circumstances).or_else(|| next_port(case, fates, circumstances))?;
     let Next { step, node, .. } = next;
+    // It may have been taken another way.
+    if !scene.point(step).foreign.is_empty() {
+        return None;
+    }
     let mut vanished = Ranges::default();
     for part in &step.parts {
         vanished.insert(Range::offsets(*part));

@@ -39,7 +39,7 @@ struct Observer<'a> {
     kind: &'a str,
     addresses: &'a [IpAddr],
     why: &'a str,
-    foreign: &'a [u32],
+    foreign: Vec<u32>,
 }
 
 /// The names that an observation point has everywhere.
@@ -163,7 +163,7 @@ impl<'a> Started<'a> {
                 kind: &point.kind,
                 addresses: &point.addresses,
                 why: &point.why,
-                foreign: &point.foreign,
+                foreign: point.foreign.iter().map(|program| program.id).collect(),
             })
         });
         Self {
