@@ -1,12 +1,8 @@
 //! Whose network a lab is.
 
-use std::{env, thread};
+use anyhow::Result;
 
-use anyhow::{Context as _, Result};
-use nix::sched::{CloneFlags, unshare};
-
-use super::MACHINE_VARIABLE;
-use crate::process;
+use super::devices::{is_for_another_kernel, kernel_has};
 
 /// Whose network is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,36 +77,18 @@ impl Wiring {
 
     /// Whether this kernel cannot have it, so that a test of it must leave it
     /// to another one, which it says. Never true where
-    /// [`MACHINE_VARIABLE`] is set.
+    /// [`MACHINE_VARIABLE`](super::MACHINE_VARIABLE) is set.
     ///
     /// # Errors
     /// If the kernel cannot be asked.
     pub fn is_for_another_kernel(self) -> Result<bool> {
-        if self.is_possible()? || env::var_os(MACHINE_VARIABLE).is_some() {
-            return Ok(false);
-        }
-        eprintln!(
-            "this kernel has no IP-in-IP: `cargo xtask kernels` runs this test on one that has"
-        );
-        Ok(true)
+        is_for_another_kernel("IP-in-IP", self.is_possible()?)
     }
 
     pub(super) fn is_possible(self) -> Result<bool> {
         match self.tunnel() {
-            Some(Tunnel::IpIp) => has_ip_in_ip(),
+            Some(Tunnel::IpIp) => kernel_has("link add name probe type ipip local 192.0.2.1"),
             Some(Tunnel::Vxlan) | None => Ok(true),
         }
     }
-}
-
-/// Whether this kernel has IP-in-IP. Asking for a device loads the module, if
-/// it is one.
-fn has_ip_in_ip() -> Result<bool> {
-    let ask = || -> Result<bool> {
-        unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
-        let add = "link add name probe type ipip local 192.0.2.1";
-        let mut ip = process::command("ip");
-        Ok(process::run(ip.args(add.split(' ')), "").is_ok())
-    };
-    thread::spawn(ask).join().expect("asking does not panic")
 }

@@ -12,9 +12,11 @@
 //! Everything needs root, and iproute2 and ping (iputils).
 
 mod claim;
+mod devices;
 mod kind;
 mod objects;
 mod plan;
+mod uplinks;
 mod warm;
 mod wiring;
 
@@ -31,6 +33,7 @@ pub use claim::sweep;
 pub use kind::{Tunnel, Wiring};
 use plan::Plan;
 pub use plan::{Node, Pod};
+pub use uplinks::Uplinks;
 
 /// The environment variable that repeats a lab.
 pub const SEED_VARIABLE: &str = "TRACER_LAB_SEED";
@@ -62,6 +65,8 @@ pub struct LabSpec {
     pub seed: Option<u64>,
     /// Whose network it is.
     pub wiring: Wiring,
+    /// How its nodes are joined to each other.
+    pub uplinks: Uplinks,
     /// What interfaces are called.
     pub names: Names,
     /// Whether every pod has heard from every other one before the lab is
@@ -79,6 +84,7 @@ impl Default for LabSpec {
             pods_per_node: 1,
             seed: None,
             wiring: Wiring::Flannel,
+            uplinks: Uplinks::One,
             names: Names::Realistic,
             warm: true,
             hairpin: false,
@@ -106,6 +112,10 @@ impl LabSpec {
             self.wiring.is_possible()?,
             "this kernel has no IP-in-IP: run this with `cargo xtask kernels`"
         );
+        ensure!(
+            self.uplinks.is_possible()?,
+            "this kernel has no VLANs: run this with `cargo xtask kernels`"
+        );
         Ok(())
     }
 }
@@ -121,8 +131,12 @@ pub struct Lab {
     pub middle: Netns,
     /// Whose network it is.
     pub wiring: Wiring,
+    /// How its nodes are joined to each other.
+    pub uplinks: Uplinks,
     /// The VXLAN network identifier.
     pub vni: u32,
+    /// The VLAN of the nodes, if they have one.
+    pub vlan: u16,
     /// The UDP port of VXLAN.
     pub port: u16,
     /// The MTU between the nodes, in bytes.
@@ -154,6 +168,7 @@ impl Lab {
             pods,
             middle,
             vni,
+            vlan,
             port,
             mtu,
             pod_mtu,
@@ -163,7 +178,9 @@ impl Lab {
             pods,
             middle,
             wiring: spec.wiring,
+            uplinks: spec.uplinks,
             vni,
+            vlan,
             port,
             mtu,
             pod_mtu,

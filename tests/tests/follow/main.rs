@@ -13,6 +13,8 @@ mod expected;
 mod layer3;
 // When the program starts and ends, relative to the traffic.
 mod moments;
+// Nodes with more than one uplink, or something on top of it.
+mod multihomed;
 // Between a pod and a node.
 mod nodes;
 // Programs of other dataplanes that take packets past points.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::Value;
 use tracer_tests::{
-    Lab, LabSpec, Names, Wiring,
-    program::{LIMIT, Tracer},
+    Lab, LabSpec, Names, Pod, Wiring,
+    program::{LIMIT, Tracer, run},
     traffic::Flow,
 };
 
@@ -30,47 +30,70 @@ fn check(wiring: Wiring) -> Result<()> {
             names,
             ..LabSpec::default()
         })?;
-        let [a, b] = [&lab.pods[0], &lab.pods[to]];
-        let follow = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
-        let mut tracer = Tracer::follow(&lab, follow)?;
-        tracer.wait_started(LIMIT)?;
-
-        let flow = Flow::new(a, b);
-        let pings = flow.ping(20, Duration::from_millis(2))?;
-        let datagrams = flow.udp_exchange(100, 64)?;
-        assert!(flow.udp_exchange(3, 20_000)?.is_complete(), "in fragments");
-        let connects = flow.tcp_connects(5)?;
-        let bulk = flow.tcp_bulk(1_000_000)?;
-        for tally in [pings, datagrams, connects, bulk] {
-            assert!(tally.is_complete(), "{tally:?}");
-        }
-
-        let finished = tracer.stop()?;
-        assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
-        let between: Vec<Value> = finished
-            .journeys
-            .into_iter()
-            .filter(|journey| !is_neighbour(journey))
-            .collect();
-        for journey in &between {
-            check_clean(&lab, [a, b], journey);
-        }
-        let seen = by_protocol(&between);
-        assert_eq!(seen["icmp"], pings.sent + pings.received);
-        let sent = |journey: &&Value| {
-            let packet = &journey["packet"];
-            packet["proto"] == "udp" && packet["len"] == 64 + 28 && packet["fragment"].is_null()
-        };
-        let datagrams_seen = between.iter().filter(sent).count() as u64;
-        assert_eq!(datagrams_seen, datagrams.sent + datagrams.received);
-        let bytes: u64 = between
-            .iter()
-            .filter(|journey| journey["direction"] == "request" && journey["retransmits"].is_null())
-            .filter_map(|journey| journey["packet"]["tcp"]["payload_len"].as_u64())
-            .sum();
-        assert!(bytes >= bulk.sent, "{bytes} of {}", bulk.sent);
-        check_balance(&finished.summary);
+        check_flows(&lab, [&lab.pods[0], &lab.pods[to]])?;
     }
+    Ok(())
+}
+
+/// What `--dry-run` says of a follow of two pods, which must be that there is
+/// nothing odd.
+pub(crate) fn plan_of(lab: &Lab, [a, b]: [&Pod; 2]) -> Result<String> {
+    let mut args = vec!["follow".to_owned(), "--dry-run".to_owned()];
+    args.extend(lab.agent_args()?);
+    args.extend([
+        "--src-pod".to_owned(),
+        pod(a),
+        "--dst-pod".to_owned(),
+        pod(b),
+    ]);
+    let looked = run(args)?;
+    assert_eq!(looked.status.code(), Some(0), "{}", looked.stderr);
+    assert!(!looked.stdout.contains('!'), "{}", looked.stdout);
+    Ok(looked.stdout)
+}
+
+/// Traffic of all kinds between two pods, each packet of which is delivered,
+/// along its way.
+pub(crate) fn check_flows(lab: &Lab, [a, b]: [&Pod; 2]) -> Result<()> {
+    let follow = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
+    let mut tracer = Tracer::follow(lab, follow)?;
+    tracer.wait_started(LIMIT)?;
+
+    let flow = Flow::new(a, b);
+    let pings = flow.ping(20, Duration::from_millis(2))?;
+    let datagrams = flow.udp_exchange(100, 64)?;
+    assert!(flow.udp_exchange(3, 20_000)?.is_complete(), "in fragments");
+    let connects = flow.tcp_connects(5)?;
+    let bulk = flow.tcp_bulk(1_000_000)?;
+    for tally in [pings, datagrams, connects, bulk] {
+        assert!(tally.is_complete(), "{tally:?}");
+    }
+
+    let finished = tracer.stop()?;
+    assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
+    let between: Vec<Value> = finished
+        .journeys
+        .into_iter()
+        .filter(|journey| !is_neighbour(journey))
+        .collect();
+    for journey in &between {
+        check_clean(lab, [a, b], journey);
+    }
+    let seen = by_protocol(&between);
+    assert_eq!(seen["icmp"], pings.sent + pings.received);
+    let sent = |journey: &&Value| {
+        let packet = &journey["packet"];
+        packet["proto"] == "udp" && packet["len"] == 64 + 28 && packet["fragment"].is_null()
+    };
+    let datagrams_seen = between.iter().filter(sent).count() as u64;
+    assert_eq!(datagrams_seen, datagrams.sent + datagrams.received);
+    let bytes: u64 = between
+        .iter()
+        .filter(|journey| journey["direction"] == "request" && journey["retransmits"].is_null())
+        .filter_map(|journey| journey["packet"]["tcp"]["payload_len"].as_u64())
+        .sum();
+    assert!(bytes >= bulk.sent, "{bytes} of {}", bulk.sent);
+    check_balance(&finished.summary);
     Ok(())
 }
 

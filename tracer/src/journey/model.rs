@@ -178,6 +178,8 @@ pub struct Step {
     pub src_mac: Option<Mac>,
     /// See `src_mac`.
     pub dst_mac: Option<Mac>,
+    /// The VLAN beside the frame.
+    pub vlan: Option<u16>,
     /// The tunnel around the packet at this point.
     pub encap: Option<Encap>,
     /// How much of the journey was seen here: payload bytes of TCP data,

@@ -10,12 +10,12 @@ use std::fmt::Write;
 
 use anyhow::{Context, Result};
 
-use super::{Lab, LabSpec, Node};
+use super::{Lab, LabSpec, Node, Uplinks, uplinks};
 use crate::netns::Netns;
 use crate::process;
 
-/// The middle box's bridge.
-const MIDDLE_BRIDGE: &str = "wire";
+/// The middle box's bridges: one for each of a node's cables.
+const MIDDLE_BRIDGES: [&str; 2] = ["wire", "wire2"];
 
 /// Makes all that `lab` describes. What exists after a failure, the lab's
 /// claim removes.
@@ -30,6 +30,10 @@ pub(super) fn wire(lab: &Lab, spec: &LabSpec) -> Result<()> {
             calico::set_up_node(lab, node)
         }
         .and_then(|()| tunnel::set_up(lab, node))
+        .and_then(|()| {
+            let ends = uplinks::far_ends(lab, node);
+            node.netns.batch("bridge -batch -", &ends).map(drop)
+        })
         .with_context(|| format!("cannot set up {}", node.name))?;
     }
     for pod in &lab.pods {
@@ -101,6 +105,11 @@ fn make_cables(lab: &Lab) -> Result<()> {
             (&lab.middle, &*node.middle_port),
         ];
         cable(ends, &node.uplink_mac, lab.mtu)?;
+        if !node.second_uplink.is_empty() {
+            let port = second_port(node);
+            let ends = [(&node.netns, &*node.second_uplink), (&lab.middle, &*port)];
+            cable(ends, &second_mac(node), lab.mtu)?;
+        }
     }
     for pod in &lab.pods {
         let host = &lab.nodes[pod.node].netns;
@@ -112,17 +121,39 @@ fn make_cables(lab: &Lab) -> Result<()> {
         .context("cannot make veth pairs")
 }
 
+/// The other end of a node's second uplink.
+fn second_port(node: &Node) -> String {
+    format!("2{}", node.middle_port)
+}
+
+/// That of the first, but for a bit.
+fn second_mac(node: &Node) -> String {
+    let flipped = match node.uplink_mac.split_at(node.uplink_mac.len() - 1) {
+        (rest, "0") => (rest, "1"),
+        (rest, _) => (rest, "0"),
+    };
+    format!("{}{}", flipped.0, flipped.1)
+}
+
 fn set_up_middle(lab: &Lab) -> Result<()> {
-    let mut script = format!(
-        "link add name {MIDDLE_BRIDGE} mtu {} type bridge\n\
-         link set dev {MIDDLE_BRIDGE} up\n",
-        lab.mtu
-    );
-    for Node { middle_port, .. } in &lab.nodes {
-        writeln!(
+    let mut script = String::new();
+    let cables = 1 + usize::from(lab.uplinks == Uplinks::Two);
+    for bridge in &MIDDLE_BRIDGES[..cables] {
+        write!(
             script,
-            "link set dev {middle_port} master {MIDDLE_BRIDGE} up"
+            "link add name {bridge} mtu {} type bridge
+             link set dev {bridge} up\n",
+            lab.mtu
         )?;
+    }
+    for node in &lab.nodes {
+        let mut ports = vec![node.middle_port.clone()];
+        if !node.second_uplink.is_empty() {
+            ports.push(second_port(node));
+        }
+        for (port, bridge) in ports.iter().zip(MIDDLE_BRIDGES) {
+            writeln!(script, "link set dev {port} master {bridge} up")?;
+        }
     }
     lab.middle
         .batch("ip -batch -", &script)

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 
-use super::super::{Lab, Node, Tunnel};
+use super::super::{Lab, Node, Tunnel, uplinks};
 
 /// The device that the kernel makes in every namespace once it knows IP-in-IP.
 pub(in crate::lab) const IP_IN_IP: &str = "tunl0";
@@ -34,7 +34,6 @@ fn vxlan(lab: &Lab, node: &Node) -> Result<()> {
     } = lab;
     let Node {
         underlay,
-        uplink,
         overlay,
         overlay_mac,
         overlay_v4,
@@ -44,8 +43,9 @@ fn vxlan(lab: &Lab, node: &Node) -> Result<()> {
     let has_v6 = lab.wiring.carries_v6();
     let mut ip = format!(
         "link add name {overlay} address {overlay_mac} mtu {pod_mtu} type vxlan \
-            id {vni} dstport {port} local {underlay} dev {uplink} nolearning
-         address add {overlay_v4}/32 dev {overlay}\n"
+            id {vni} dstport {port} local {underlay} nolearning{}
+         address add {overlay_v4}/32 dev {overlay}\n",
+        bound_to(node)
     );
     if has_v6 {
         writeln!(ip, "address add {overlay_v6}/128 dev {overlay} nodad")?;
@@ -86,6 +86,15 @@ fn vxlan(lab: &Lab, node: &Node) -> Result<()> {
     node.netns.batch("bridge -batch -", &fdb).map(drop)
 }
 
+/// A VXLAN device is bound to the way between the nodes, if there is but one.
+fn bound_to(node: &Node) -> String {
+    if node.second_uplink.is_empty() {
+        format!(" dev {}", node.way)
+    } else {
+        String::new()
+    }
+}
+
 /// One device for all nodes, without an Ethernet header: the next hop of a
 /// route through it is the far node itself. IPv6 is not carried.
 fn ip_in_ip(lab: &Lab, node: &Node) -> Result<()> {
@@ -117,8 +126,8 @@ fn ip_in_ip(lab: &Lab, node: &Node) -> Result<()> {
 fn gateways(lab: &Lab, node: &Node) -> Result<()> {
     let mut ip = String::new();
     for other in others(lab, node) {
-        let (cidr, via) = (&other.pod_cidr_v4, other.underlay);
-        writeln!(ip, "route add {cidr} via {via} dev {}", node.uplink)?;
+        let (cidr, hops) = (&other.pod_cidr_v4, uplinks::next_hops(node, other));
+        writeln!(ip, "route add {cidr} {hops}")?;
     }
     node.netns.batch("ip -batch -", &ip).map(drop)
 }

@@ -4,7 +4,11 @@
 //! asked again for the tunnel's far end: for VXLAN the neighbour entry of the route's gateway gives a MAC
 //! and the device's forwarding table the far end; other tunnels have it fixed, or as the route's gateway;
 //! failing that, the remote's node has addresses. A bridge may have a tunnel among its ports. A device that
-//! is none of these is the uplink; of a bond, a VLAN or a bridge it is that device, not the ones below.
+//! is none of these is the uplink, and so is the device below a VLAN, and each that a bond sends out of: a
+//! packet passes both, and which of a bond's it is shows only there. Of a bridge it is the bridge alone.
+//!
+//! A tunnel's outer packets may go into another one, as those of a cloud's network. Where that one ends is
+//! nothing that a cluster knows.
 //!
 //! Where tunnel and cluster disagree about the far end (a stale or wrong forwarding entry) both ways are
 //! observed, and a note says so: the disagreement may be what the user is looking for.
@@ -110,11 +114,36 @@ impl<'b, R: Router> Search<'_, 'b, R> {
             return self.enter(tunnel, next, mac, entered);
         }
         self.draft.add(Role::Uplink, device, why.to_owned());
+        self.add_below(device);
         self.draft.add_next_hop(next);
         if let Some(source) = source {
             self.draft.add_next_hop(source);
         }
         Ok(())
+    }
+
+    /// Adds the devices that an uplink sends out of.
+    fn add_below(&mut self, device: u32) {
+        let host = self.draft.host;
+        let Some(uplink) = host.links.get(&device) else {
+            return;
+        };
+        let below = host
+            .links
+            .values()
+            .filter(|link| match uplink.kind.as_str() {
+                "vlan" | "macvlan" | "ipvlan" => {
+                    uplink.lower_namespace.is_none() && uplink.lower == Some(link.index)
+                }
+                "bond" | "team" => link.master == Some(device),
+                _ => false,
+            });
+        for link in below {
+            let why = format!("{} sends out of it", uplink.name);
+            self.draft.add(Role::Uplink, link.index, why);
+            // A bond of VLANs, or a VLAN of a bond.
+            self.add_below(link.index);
+        }
     }
 
     /// Goes on in the underlay of a tunnel.
@@ -135,7 +164,8 @@ impl<'b, R: Router> Search<'_, 'b, R> {
         if let Some(local) = tunnel.vxlan.as_ref().and_then(|vxlan| vxlan.local) {
             self.draft.add_next_hop(local);
         }
-        let ends = self.far_ends(tunnel, next, mac);
+        let is_outer = !entered.is_empty();
+        let ends = self.far_ends(tunnel, next, mac, is_outer);
         if ends.is_empty() {
             self.draft.note(format!(
                 "the far end of {} towards {} is not known, so no uplink is observed: give the \
@@ -150,10 +180,17 @@ impl<'b, R: Router> Search<'_, 'b, R> {
         Ok(())
     }
 
-    /// The outer addresses to which a tunnel may send packets for the remote.
-    fn far_ends(&mut self, tunnel: &Link, next: IpAddr, mac: Option<Mac>) -> Vec<IpAddr> {
+    /// The outer addresses to which a tunnel may send packets for the remote. `is_outer`: those packets are
+    /// another tunnel's.
+    fn far_ends(
+        &mut self,
+        tunnel: &Link,
+        next: IpAddr,
+        mac: Option<Mac>,
+        is_outer: bool,
+    ) -> Vec<IpAddr> {
         let remote = self.remote;
-        let usable = |address: &&IpAddr| tunnel.carries_over(**address);
+        let usable = |address: &&IpAddr| tunnel.carries_over(**address) && !is_outer;
         let node: Vec<_> = remote
             .node_addresses
             .iter()
@@ -196,7 +233,7 @@ impl<'b, R: Router> Search<'_, 'b, R> {
 #[cfg(test)]
 mod tests {
     use super::super::{
-        Role,
+        Role, Vxlan,
         fixture::{
             BRIDGE, Node, POD_SIDE, TUNNEL, UPLINK, VETH, VTEP_MAC, found, ip, pod_side_and,
         },
@@ -315,6 +352,56 @@ mod tests {
         ];
         assert_eq!(found(&plan), both);
         assert!(plan.notes[0].contains("192.0.2.2"), "{:?}", plan.notes);
+    }
+
+    #[test]
+    fn below_a_vlan_or_a_bond_the_devices_are_uplinks_too() {
+        let mut node = Node::flannel();
+        node.out("192.0.2.2", 10, None);
+        node.link(10, "vlan", None).lower = Some(UPLINK);
+        let rest = [
+            (Role::Overlay, TUNNEL),
+            (Role::Uplink, UPLINK),
+            (Role::Uplink, 10),
+        ];
+        let plan = node.towards("10.2.0.7", &["192.0.2.2"]);
+        assert_eq!(found(&plan), pod_side_and(&rest));
+        assert_eq!(plan.interfaces[3].why, "if10 sends out of it");
+        // One whose device below is another namespace's.
+        let link = node.link(10, "vlan", None);
+        (link.lower, link.lower_namespace) = (Some(UPLINK), Some(1));
+        let plan = node.towards("10.2.0.7", &["192.0.2.2"]);
+        assert_eq!(found(&plan), pod_side_and(&[rest[0], rest[2]]));
+
+        node.link(10, "bond", None);
+        node.link(11, "", Some(10));
+        node.link(12, "", Some(10));
+        let plan = node.towards("10.2.0.7", &["192.0.2.2"]);
+        let rest = [10, 11, 12].map(|index| (Role::Uplink, index));
+        let all = [&[(Role::Overlay, TUNNEL)][..], &rest].concat();
+        assert_eq!(found(&plan), pod_side_and(&all));
+    }
+
+    #[test]
+    fn a_tunnel_may_go_into_that_of_a_cloud() {
+        let mut node = Node::flannel();
+        node.link(10, "vxlan", None).vxlan = Some(Vxlan {
+            vni: 9,
+            port: 4790,
+            local: Some(ip("198.51.100.1")),
+        });
+        node.out("192.0.2.2", 10, None);
+        node.out("198.51.100.2", UPLINK, None);
+        node.forward(10, None, [0; 6], Some("198.51.100.2"));
+        let plan = node.towards("10.2.0.7", &["192.0.2.2"]);
+        let rest = [
+            (Role::Overlay, TUNNEL),
+            (Role::Overlay, 10),
+            (Role::Uplink, UPLINK),
+        ];
+        assert_eq!(found(&plan), pod_side_and(&rest));
+        assert_eq!(plan.vxlan_ports, [8472, 4790]);
+        assert!(plan.notes.is_empty(), "{:?}", plan.notes);
     }
 
     #[test]

@@ -304,10 +304,7 @@ fn what_a_foreign_program_may_have_taken_is_not_lost() {
         (Kind::Unknown, Some("foreign-program"))
     );
     let evidence = verdict.evidence.join("; ");
-    assert!(
-        evidence.contains("to_somewhere (program 42)"),
-        "{evidence}"
-    );
+    assert!(evidence.contains("to_somewhere (program 42)"), "{evidence}");
 }
 
 #[test]

@@ -97,6 +97,7 @@ fn journey(way: &[(usize, usize)], closed: Closed) -> Journey {
             ttl: 64,
             src_mac: None,
             dst_mac: None,
+            vlan: None,
             encap: [UPLINK_IN, UPLINK_OUT].contains(point).then(|| Encap {
                 kind: EncapKind::Vxlan,
                 vni: Some(1),

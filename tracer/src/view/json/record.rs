@@ -88,6 +88,7 @@ struct Hop<'a> {
     src_mac: Option<Mac>,
     #[serde(serialize_with = "shown_or_null")]
     dst_mac: Option<Mac>,
+    vlan: Option<u16>,
     encap: Option<Encap>,
 }
 
@@ -263,6 +264,7 @@ impl<'a> Hop<'a> {
             ttl: (!arp).then_some(step.ttl),
             src_mac: step.src_mac,
             dst_mac: step.dst_mac,
+            vlan: step.vlan,
             encap: step.encap.map(|encap| Encap {
                 kind: encap.kind,
                 vni: encap.vni,
