@@ -9,12 +9,14 @@ use super::MACHINE_VARIABLE;
 use crate::process;
 
 /// Whether this kernel takes a command of `ip` that adds a device, in a
-/// namespace made for it. Asking for a device loads the module, if it is one.
+/// namespace made for it that has a pair, `one` and `other`. Asking for a device
+/// loads the module, if it is one.
 pub(super) fn kernel_has(add: &str) -> Result<bool> {
+    let add = format!("link add name one type veth peer name other\n{add}\n");
     let ask = || -> Result<bool> {
         unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
         let mut ip = process::command("ip");
-        Ok(process::run(ip.args(add.split(' ')), "").is_ok())
+        Ok(process::run(ip.args(["-batch", "-"]), &add).is_ok())
     };
     thread::scope(|scope| scope.spawn(ask).join().expect("asking does not panic"))
 }

@@ -18,6 +18,12 @@ pub enum Wiring {
     Calico,
     /// Calico's with VXLAN.
     CalicoVxlan,
+    /// Pods on the uplink itself, each with a MAC address of its own.
+    Macvlan,
+    /// The same with that of the uplink.
+    Ipvlan,
+    /// The same, and the nodes route for them.
+    IpvlanL3,
 }
 
 /// What a packet is put into between nodes.
@@ -31,12 +37,15 @@ pub enum Tunnel {
 
 impl Wiring {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 8] = [
         Self::Flannel,
         Self::FlannelHostGw,
         Self::FlannelIpip,
         Self::Calico,
         Self::CalicoVxlan,
+        Self::Macvlan,
+        Self::Ipvlan,
+        Self::IpvlanL3,
     ];
 
     /// The tunnel between nodes, if there is one.
@@ -45,7 +54,7 @@ impl Wiring {
         match self {
             Self::Flannel | Self::CalicoVxlan => Some(Tunnel::Vxlan),
             Self::FlannelIpip | Self::Calico => Some(Tunnel::IpIp),
-            Self::FlannelHostGw => None,
+            Self::FlannelHostGw | Self::Macvlan | Self::Ipvlan | Self::IpvlanL3 => None,
         }
     }
 
@@ -56,6 +65,13 @@ impl Wiring {
             self,
             Self::Flannel | Self::FlannelHostGw | Self::FlannelIpip
         )
+    }
+
+    /// Whether pods send by their node's uplink itself: their interfaces have no
+    /// other end on the node.
+    #[must_use]
+    pub const fn shares_uplink(self) -> bool {
+        matches!(self, Self::Macvlan | Self::Ipvlan | Self::IpvlanL3)
     }
 
     /// Whether pods have IPv6.
@@ -82,10 +98,13 @@ impl Wiring {
     /// # Errors
     /// If the kernel cannot be asked.
     pub fn is_for_another_kernel(self) -> Result<bool> {
-        is_for_another_kernel("IP-in-IP", self.is_possible()?)
+        is_for_another_kernel(&format!("devices for {self:?}"), self.is_possible()?)
     }
 
     pub(super) fn is_possible(self) -> Result<bool> {
+        if matches!(self, Self::Ipvlan | Self::IpvlanL3) {
+            return kernel_has("link add link one name probe type ipvlan");
+        }
         match self.tunnel() {
             Some(Tunnel::IpIp) => kernel_has("link add name probe type ipip local 192.0.2.1"),
             Some(Tunnel::Vxlan) | None => Ok(true),

@@ -110,7 +110,8 @@ impl LabSpec {
         ensure!(geteuid().is_root(), "a lab needs root: run this with sudo");
         ensure!(
             self.wiring.is_possible()?,
-            "this kernel has no IP-in-IP: run this with `cargo xtask kernels`"
+            "this kernel has no devices for {:?}: run this with `cargo xtask kernels`",
+            self.wiring
         );
         ensure!(
             self.uplinks.is_possible()?,

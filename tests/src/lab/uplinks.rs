@@ -35,7 +35,7 @@ impl Uplinks {
 
     pub(super) fn is_possible(self) -> Result<bool> {
         match self {
-            Self::Vlan => kernel_has("link add link lo name probe type vlan id 7"),
+            Self::Vlan => kernel_has("link add link one name probe type vlan id 7"),
             Self::One | Self::Two | Self::InVxlan => Ok(true),
         }
     }

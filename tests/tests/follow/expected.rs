@@ -24,6 +24,20 @@ pub(crate) fn point(node: &Node, interface: &str, direction: &'static str) -> Po
 /// The way of an IP packet from pod to pod.
 pub(crate) fn between_pods(lab: &Lab, from: &Pod, to: &Pod) -> Vec<Point> {
     let (a, b) = (lab.node_of(from), lab.node_of(to));
+    if lab.wiring.shares_uplink() {
+        let mut way = vec![
+            point(a, &from.interface, OUT),
+            point(a, &a.uplink, OUT),
+            point(b, &b.uplink, IN),
+            point(b, &to.interface, IN),
+        ];
+        if from.node == to.node {
+            // Not out; but a copy of it comes in, for who listens there
+            // (drivers/net/macvlan.c macvlan_queue_xmit).
+            way.remove(1);
+        }
+        return way;
+    }
     if from.node == to.node {
         // From port to port of the bridge, without entering the bridge
         // device itself; or routed.

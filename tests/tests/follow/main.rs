@@ -21,5 +21,7 @@ mod nodes;
 mod redirects;
 // What is followed, and what is not.
 mod selection;
+// Pods that send by their node's uplink itself.
+mod shared;
 // The same over other wirings: without a bridge, other tunnels, none.
 mod wirings;

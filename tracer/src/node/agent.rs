@@ -245,7 +245,7 @@ fn pod_point(start: &Start, pod: &PodNamespace) -> Point {
         direction: Direction::Ingress,
         hook: HOOK.into(),
         role: Role::Pod,
-        kind: "veth".to_owned(),
+        kind: pod.kind.clone(),
         addresses,
         why: "the pod's own interface".to_owned(),
         foreign: Vec::new(),

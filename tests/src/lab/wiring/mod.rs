@@ -4,6 +4,7 @@
 
 mod calico;
 mod flannel;
+mod shared;
 pub(super) mod tunnel;
 
 use std::fmt::Write;
@@ -26,6 +27,8 @@ pub(super) fn wire(lab: &Lab, spec: &LabSpec) -> Result<()> {
     for node in &lab.nodes {
         if lab.wiring.has_bridge() {
             flannel::set_up_node(lab, spec, node)
+        } else if lab.wiring.shares_uplink() {
+            shared::set_up_node(lab, node)
         } else {
             calico::set_up_node(lab, node)
         }
@@ -39,6 +42,8 @@ pub(super) fn wire(lab: &Lab, spec: &LabSpec) -> Result<()> {
     for pod in &lab.pods {
         if lab.wiring.has_bridge() {
             flannel::set_up_pod(lab, pod)
+        } else if lab.wiring.shares_uplink() {
+            shared::set_up_pod(lab, pod)
         } else {
             calico::set_up_pod(pod)
         }
@@ -111,7 +116,7 @@ fn make_cables(lab: &Lab) -> Result<()> {
             cable(ends, &second_mac(node), lab.mtu)?;
         }
     }
-    for pod in &lab.pods {
+    for pod in lab.pods.iter().filter(|_| !lab.wiring.shares_uplink()) {
         let host = &lab.nodes[pod.node].netns;
         let ends = [(&pod.netns, &*pod.interface), (host, &*pod.veth)];
         cable(ends, &pod.mac, lab.pod_mtu)?;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 
-use super::super::{Lab, Node, Tunnel, uplinks};
+use super::super::{Lab, Node, Tunnel, Wiring, uplinks};
 
 /// The device that the kernel makes in every namespace once it knows IP-in-IP.
 pub(in crate::lab) const IP_IN_IP: &str = "tunl0";
@@ -15,6 +15,8 @@ pub(super) fn set_up(lab: &Lab, node: &Node) -> Result<()> {
     match lab.wiring.tunnel() {
         Some(Tunnel::Vxlan) => vxlan(lab, node),
         Some(Tunnel::IpIp) => ip_in_ip(lab, node),
+        // There, pods need no node's help.
+        None if matches!(lab.wiring, Wiring::Macvlan | Wiring::Ipvlan) => Ok(()),
         None => gateways(lab, node),
     }
 }

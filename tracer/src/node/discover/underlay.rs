@@ -114,36 +114,12 @@ impl<'b, R: Router> Search<'_, 'b, R> {
             return self.enter(tunnel, next, mac, entered);
         }
         self.draft.add(Role::Uplink, device, why.to_owned());
-        self.add_below(device);
+        self.draft.add_below(device);
         self.draft.add_next_hop(next);
         if let Some(source) = source {
             self.draft.add_next_hop(source);
         }
         Ok(())
-    }
-
-    /// Adds the devices that an uplink sends out of.
-    fn add_below(&mut self, device: u32) {
-        let host = self.draft.host;
-        let Some(uplink) = host.links.get(&device) else {
-            return;
-        };
-        let below = host
-            .links
-            .values()
-            .filter(|link| match uplink.kind.as_str() {
-                "vlan" | "macvlan" | "ipvlan" => {
-                    uplink.lower_namespace.is_none() && uplink.lower == Some(link.index)
-                }
-                "bond" | "team" => link.master == Some(device),
-                _ => false,
-            });
-        for link in below {
-            let why = format!("{} sends out of it", uplink.name);
-            self.draft.add(Role::Uplink, link.index, why);
-            // A bond of VLANs, or a VLAN of a bond.
-            self.add_below(link.index);
-        }
     }
 
     /// Goes on in the underlay of a tunnel.
