@@ -18,6 +18,8 @@ pub enum Wiring {
     Calico,
     /// Calico's with VXLAN.
     CalicoVxlan,
+    /// The same, but without a tunnel to the nodes of the own subnet.
+    CalicoCrossSubnet,
     /// Pods on the uplink itself, each with a MAC address of its own.
     Macvlan,
     /// The same with that of the uplink.
@@ -37,22 +39,23 @@ pub enum Tunnel {
 
 impl Wiring {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Flannel,
         Self::FlannelHostGw,
         Self::FlannelIpip,
         Self::Calico,
         Self::CalicoVxlan,
+        Self::CalicoCrossSubnet,
         Self::Macvlan,
         Self::Ipvlan,
         Self::IpvlanL3,
     ];
 
-    /// The tunnel between nodes, if there is one.
+    /// The tunnel between nodes, if there is one; see [`Lab::tunnel`](super::Lab::tunnel).
     #[must_use]
     pub const fn tunnel(self) -> Option<Tunnel> {
         match self {
-            Self::Flannel | Self::CalicoVxlan => Some(Tunnel::Vxlan),
+            Self::Flannel | Self::CalicoVxlan | Self::CalicoCrossSubnet => Some(Tunnel::Vxlan),
             Self::FlannelIpip | Self::Calico => Some(Tunnel::IpIp),
             Self::FlannelHostGw | Self::Macvlan | Self::Ipvlan | Self::IpvlanL3 => None,
         }

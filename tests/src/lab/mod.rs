@@ -208,6 +208,16 @@ impl Lab {
         &self.nodes[pod.node]
     }
 
+    /// The tunnel between two nodes. Where subnets matter, every second node is
+    /// in the same.
+    #[must_use]
+    pub fn tunnel(&self, a: &Node, b: &Node) -> Option<Tunnel> {
+        let index = |node: &Node| self.nodes.iter().position(|one| one.name == node.name);
+        let subnet = |node: &Node| index(node).map(|index| index % 2);
+        let direct = self.wiring == Wiring::CalicoCrossSubnet && subnet(a) == subnet(b);
+        self.wiring.tunnel().filter(|_| !direct)
+    }
+
     /// The pods that run on `node`.
     pub fn pods_on<'a>(&'a self, node: &'a Node) -> impl Iterator<Item = &'a Pod> {
         self.pods

@@ -57,7 +57,7 @@ pub(crate) fn between_pods(lab: &Lab, from: &Pod, to: &Pod) -> Vec<Point> {
         let bridges = [point(a, &a.bridge, IN), point(b, &b.bridge, OUT)];
         way.retain(|point| !bridges.contains(point));
     }
-    if lab.wiring.tunnel().is_none() {
+    if lab.tunnel(a, b).is_none() {
         let tunnels = [point(a, &a.overlay, OUT), point(b, &b.overlay, IN)];
         way.retain(|point| !tunnels.contains(point));
     }
@@ -155,11 +155,12 @@ pub(crate) fn check_clean(lab: &Lab, pods: [&Pod; 2], journey: &Value) {
     assert_eq!(seen_by_first_uplink(lab, journey), way, "{}", told());
     let direction = if from_a { "request" } else { "reply" };
     assert_eq!(journey["direction"], direction, "{}", told());
+    let tunnel = lab.tunnel(lab.node_of(a), lab.node_of(b));
     for hop in journey["hops"].as_array().expect("hops") {
         let layer = layer(lab, hop);
         let in_cloud = layer == Layer::Uplink && lab.uplinks == Uplinks::InVxlan;
-        let wrapped = layer != Layer::Inside && lab.wiring.tunnel().is_some();
-        let tunnel = match lab.wiring.tunnel() {
+        let wrapped = layer != Layer::Inside && tunnel.is_some();
+        let outer = match tunnel {
             Some(Tunnel::Vxlan) if wrapped => ("vxlan", Value::from(lab.vni)),
             Some(Tunnel::IpIp) if wrapped => ("ipip", Value::Null),
             _ => ("vxlan", Value::from(lab.vni ^ 1)),
@@ -169,7 +170,7 @@ pub(crate) fn check_clean(lab: &Lab, pods: [&Pod; 2], journey: &Value) {
         assert_eq!(encap.is_object(), levels > 0, "{}", told());
         if levels > 0 {
             assert_eq!(encap["levels"], levels, "{}", told());
-            let (kind, vni) = tunnel;
+            let (kind, vni) = outer;
             assert_eq!(encap["kind"], kind, "{}", told());
             assert_eq!(encap["vni"], vni, "{}", told());
         }

@@ -5,8 +5,12 @@
 mod accounting;
 // Questions that nobody answers, and why.
 mod answers;
+// Routes that a daemon makes.
+mod bgp;
 // Traffic without a fault: everything arrives, everything is seen.
 mod clean;
+// Containers behind a bridge, with the node's address.
+mod docker;
 // Where a packet must be seen on its way, from how the lab is wired.
 mod expected;
 // Devices whose packets have no Ethernet header.
@@ -17,6 +21,8 @@ mod moments;
 mod multihomed;
 // Between a pod and a node.
 mod nodes;
+// Recordings for the replay tests.
+mod recordings;
 // Programs of other dataplanes that take packets past points.
 mod redirects;
 // What is followed, and what is not.

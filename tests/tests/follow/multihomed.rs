@@ -13,6 +13,7 @@ use tracer_tests::{
 
 use crate::{
     expected::{pod, seen},
+    recordings::{self, keep_clean},
     wirings::{check_flows, plan_of},
 };
 
@@ -38,7 +39,15 @@ fn check(uplinks: Uplinks) -> Result<()> {
         (Wiring::CalicoVxlan, Names::Realistic),
     ] {
         let lab = Lab::new(&spec(uplinks, wiring, names))?;
-        check_flows(&lab, [&lab.pods[0], &lab.pods[2]])?;
+        let ends = [&lab.pods[0], &lab.pods[2]];
+        check_flows(&lab, ends)?;
+        if names == Names::Realistic {
+            keep_clean(
+                &lab,
+                ends,
+                &format!("{uplinks:?}-{wiring:?}").to_lowercase(),
+            )?;
+        }
     }
     Ok(())
 }
@@ -65,7 +74,9 @@ fn one_of_two_wires_is_dead() -> Result<()> {
     let lab = Lab::new(&spec(Uplinks::Two, Wiring::FlannelHostGw, Names::Realistic))?;
     let [a, b] = [&lab.pods[0], &lab.pods[2]];
     let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
-    let mut tracer = Tracer::follow(&lab, ends.iter().chain(&["--hold", "1s"]))?;
+    let file = recordings::fault("one-of-two-wires-dead");
+    let args = ends.iter().chain(&["--hold", "1s"]).copied();
+    let mut tracer = Tracer::follow(&lab, args.chain(file.arguments()))?;
     tracer.wait_started(LIMIT)?;
     let [near, far] = [&lab.nodes[0], &lab.nodes[1]];
     // A flow for each way: the ports decide, and the test looks which.
@@ -106,6 +117,7 @@ fn one_of_two_wires_is_dead() -> Result<()> {
             assert_eq!(journey["verdict"]["confidence"], "high", "{journey:#}");
         }
     }
+    tracer.stop()?;
     Ok(())
 }
 
@@ -120,7 +132,9 @@ fn what_is_lost_in_a_cloud_is_lost_between_the_uplinks() -> Result<()> {
     let lab = Lab::new(&spec(Uplinks::InVxlan, Wiring::Flannel, Names::Realistic))?;
     let [a, b] = [&lab.pods[0], &lab.pods[2]];
     let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
-    let mut tracer = Tracer::follow(&lab, ends.iter().chain(&["--hold", "1s"]))?;
+    let file = recordings::fault("cloud-loses");
+    let args = ends.iter().chain(&["--hold", "1s"]).copied();
+    let mut tracer = Tracer::follow(&lab, args.chain(file.arguments()))?;
     tracer.wait_started(LIMIT)?;
     let flow = Flow::new(a, b);
     assert!(flow.udp_send(1, 64)?.is_complete());
@@ -140,6 +154,7 @@ fn what_is_lost_in_a_cloud_is_lost_between_the_uplinks() -> Result<()> {
     let hops = journey["hops"].as_array().context("hops")?;
     let last = hops.last().context("a hop")?;
     assert_eq!(last["encap"]["levels"], 2, "{journey:#}");
+    tracer.stop()?;
     Ok(())
 }
 

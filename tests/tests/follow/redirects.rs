@@ -13,7 +13,10 @@ use tracer_tests::{
     traffic::Flow,
 };
 
-use crate::expected::{between_pods, check_balance, is_neighbour, pod, point, seen};
+use crate::{
+    expected::{between_pods, check_balance, is_neighbour, pod, point, seen},
+    recordings::keep_clean,
+};
 
 /// Takes what comes in from a device of its node, and is for `to`, another way.
 fn redirect(lab: &Lab, from: &str, to: &Pod, fate: fn(u32) -> Fate) -> Result<Attached> {
@@ -118,6 +121,7 @@ fn from_the_tunnel_into_the_pod() -> Result<()> {
     }
     let finished = follow(&lab, ends, &[])?;
     check_bypassed(&finished, ends.map(|pod| pod.veth.as_str()))?;
+    keep_clean(&lab, ends, "redirect-peer")?;
 
     let finished = follow(&lab, ends, &["--pod-interfaces"])?;
     check_all_delivered(&finished, Some("confirmed"));

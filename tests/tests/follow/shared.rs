@@ -12,6 +12,7 @@ use tracer_tests::{
 
 use crate::{
     expected::{pod, point, seen},
+    recordings::{self, keep_clean},
     wirings::{check_flows, plan_of},
 };
 
@@ -40,6 +41,11 @@ fn check(wiring: Wiring) -> Result<()> {
             assert!(plan.contains(&below) || to == 1, "{plan}");
         }
         check_flows(&lab, ends)?;
+        if names == Names::Realistic {
+            let nodes = if to == 1 { "one-node" } else { "two-nodes" };
+            let name = format!("{wiring:?}-{nodes}").to_lowercase();
+            keep_clean(&lab, ends, &name)?;
+        }
     }
     Ok(())
 }
@@ -77,8 +83,9 @@ fn pods_with_macvlan_that_must_not_hear_each_other() -> Result<()> {
         pod.netns
             .run(&format!("ip neighbour flush dev {}", pod.interface))?;
     }
+    let file = recordings::fault("macvlan-private");
     let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
-    let mut tracer = Tracer::follow(&lab, ends)?;
+    let mut tracer = Tracer::follow(&lab, ends.iter().copied().chain(file.arguments()))?;
     tracer.wait_started(LIMIT)?;
     assert_eq!(
         Flow::new(a, b).ping(1, Duration::from_millis(2))?.received,
@@ -95,6 +102,7 @@ fn pods_with_macvlan_that_must_not_hear_each_other() -> Result<()> {
             .ping(1, Duration::from_millis(2))?
             .is_complete()
     );
+    tracer.stop()?;
     Ok(())
 }
 

@@ -19,10 +19,7 @@ use super::super::{Lab, Node, Pod, Wiring, uplinks};
 pub(super) fn set_up_node(lab: &Lab, node: &Node) -> Result<()> {
     let mut ip = String::from("link set dev lo up\n") + &uplinks::set_up(lab, node)?;
     for Pod {
-        netns,
-        interface,
-        mac,
-        ..
+        netns, veth, mac, ..
     } in lab.pods_on(node)
     {
         let kind = match lab.wiring {
@@ -31,19 +28,23 @@ pub(super) fn set_up_node(lab: &Lab, node: &Node) -> Result<()> {
             Wiring::IpvlanL3 => "type ipvlan mode l3".to_owned(),
             _ => format!("address {mac} type macvlan mode bridge"),
         };
+        // Kernels make it here first, where its name may be taken.
         let (way, netns) = (&node.way, &netns.name);
-        writeln!(
-            ip,
-            "link add link {way} name {interface} netns {netns} {kind}"
-        )?;
+        writeln!(ip, "link add link {way} name {veth} netns {netns} {kind}")?;
     }
     node.netns.batch("ip -batch -", &ip).map(drop)
 }
 
 pub(super) fn set_up_pod(lab: &Lab, pod: &Pod) -> Result<()> {
-    let Pod { interface, v4, .. } = pod;
+    let Pod {
+        interface,
+        veth,
+        v4,
+        ..
+    } = pod;
     let mut script = format!(
         "link set dev lo up
+         link set dev {veth} name {interface}
          link set dev {interface} mtu {} up\n",
         lab.pod_mtu
     );

@@ -55,6 +55,10 @@ fn vxlan(lab: &Lab, node: &Node) -> Result<()> {
     writeln!(ip, "link set dev {overlay} up")?;
     let mut fdb = String::new();
     for other in others(lab, node) {
+        if lab.tunnel(node, other).is_none() {
+            ip += &gateway(node, other);
+            continue;
+        }
         let Node {
             underlay,
             overlay_mac,
@@ -126,10 +130,13 @@ fn ip_in_ip(lab: &Lab, node: &Node) -> Result<()> {
 /// No tunnel: the other nodes are gateways, on the same link. The underlay has
 /// IPv4 only.
 fn gateways(lab: &Lab, node: &Node) -> Result<()> {
-    let mut ip = String::new();
-    for other in others(lab, node) {
-        let (cidr, hops) = (&other.pod_cidr_v4, uplinks::next_hops(node, other));
-        writeln!(ip, "route add {cidr} {hops}")?;
-    }
+    let ip: String = others(lab, node)
+        .map(|other| gateway(node, other))
+        .collect();
     node.netns.batch("ip -batch -", &ip).map(drop)
+}
+
+fn gateway(node: &Node, other: &Node) -> String {
+    let (cidr, hops) = (&other.pod_cidr_v4, uplinks::next_hops(node, other));
+    format!("route add {cidr} {hops}\n")
 }
