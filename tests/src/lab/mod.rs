@@ -14,6 +14,7 @@
 mod claim;
 mod devices;
 mod kind;
+mod netkit;
 mod objects;
 mod plan;
 mod uplinks;
@@ -67,6 +68,9 @@ pub struct LabSpec {
     pub wiring: Wiring,
     /// How its nodes are joined to each other.
     pub uplinks: Uplinks,
+    /// Whether pods' interfaces are netkit's instead of veth's, where they have two
+    /// ends.
+    pub netkit: bool,
     /// What interfaces are called.
     pub names: Names,
     /// Whether every pod has heard from every other one before the lab is
@@ -85,6 +89,7 @@ impl Default for LabSpec {
             seed: None,
             wiring: Wiring::Flannel,
             uplinks: Uplinks::One,
+            netkit: false,
             names: Names::Realistic,
             warm: true,
             hairpin: false,
@@ -93,6 +98,15 @@ impl Default for LabSpec {
 }
 
 impl LabSpec {
+    /// Whether this kernel has no netkit, so that a test of it must leave it to
+    /// another one; see [`Wiring::is_for_another_kernel`].
+    ///
+    /// # Errors
+    /// If the kernel cannot be asked.
+    pub fn netkit_is_for_another_kernel() -> Result<bool> {
+        devices::is_for_another_kernel("netkit", netkit::is_possible()?)
+    }
+
     fn check(&self) -> Result<()> {
         let Self {
             nodes,

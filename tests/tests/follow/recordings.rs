@@ -7,7 +7,7 @@ use anyhow::Result;
 use tracer_tests::{
     Lab, Pod,
     program::{LIMIT, Tracer},
-    traffic::Flow,
+    traffic::{Flow, Tally},
 };
 
 use crate::expected::pod;
@@ -51,10 +51,7 @@ pub(crate) fn keep_clean(lab: &Lab, [a, b]: [&Pod; 2], name: &str) -> Result<()>
         flow.tcp_connects(1)?,
         flow.tcp_bulk(20_000)?,
     ];
-    assert!(
-        tallies.iter().all(|tally| tally.is_complete()),
-        "{tallies:?}"
-    );
+    assert!(tallies.iter().all(Tally::is_complete), "{tallies:?}");
     tracer.stop()?;
     Ok(())
 }

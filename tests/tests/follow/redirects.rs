@@ -9,8 +9,8 @@ use serde_json::Value;
 use tracer_tests::{
     Lab, LabSpec, Pod, Wiring,
     bpf::{Attached, Fate, Hook, NAME, Program, index_of},
-    program::{Finished, LIMIT, Tracer},
-    traffic::Flow,
+    program::{Finished, LIMIT, Tracer, run},
+    traffic::{Flow, Tally},
 };
 
 use crate::{
@@ -46,10 +46,7 @@ fn follow(lab: &Lab, [a, b]: [&Pod; 2], more: &[&str]) -> Result<Finished> {
         flow.tcp_connects(5)?,
         flow.tcp_bulk(1_000_000)?,
     ];
-    assert!(
-        tallies.iter().all(|tally| tally.is_complete()),
-        "{tallies:?}"
-    );
+    assert!(tallies.iter().all(Tally::is_complete), "{tallies:?}");
     // What cannot be told is told when it was waited for.
     let reply = |value: &Value| {
         value["direction"] == "reply" && value["packet"]["tcp"]["flags"].to_string().contains("FIN")
@@ -119,6 +116,19 @@ fn from_the_tunnel_into_the_pod() -> Result<()> {
         let overlay = &lab.node_of(pod).overlay;
         programs.push(redirect(&lab, overlay, pod, Fate::Peer)?);
     }
+    let names = ends.map(pod);
+    let mut look = vec!["follow", "--dry-run", "--src-pod", &names[0]];
+    look.extend(["--dst-pod", &names[1]]);
+    let agents = lab.agent_args()?;
+    let looked = run(look.into_iter().chain(agents.iter().map(String::as_str)))?;
+    for pod in ends {
+        let says = format!(
+            "! tc at {} ingress: {NAME} (program",
+            lab.node_of(pod).overlay
+        );
+        assert!(looked.stdout.contains(&says), "{}", looked.stdout);
+    }
+
     let finished = follow(&lab, ends, &[])?;
     check_bypassed(&finished, ends.map(|pod| pod.veth.as_str()))?;
     keep_clean(&lab, ends, "redirect-peer")?;

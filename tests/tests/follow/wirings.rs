@@ -166,6 +166,27 @@ fn calico_across_subnets_without_its_tunnel() -> Result<()> {
     Ok(())
 }
 
+/// Pods with netkit's pairs, on a kernel of Linux 6.7 or newer that has them.
+#[test]
+fn calico_with_netkit() -> Result<()> {
+    if LabSpec::netkit_is_for_another_kernel()? {
+        return Ok(());
+    }
+    for to in [1, 2] {
+        let lab = Lab::new(&LabSpec {
+            pods_per_node: 2,
+            wiring: Wiring::CalicoVxlan,
+            netkit: true,
+            ..LabSpec::default()
+        })?;
+        let ends = [&lab.pods[0], &lab.pods[to]];
+        let plan = plan_of(&lab, ends)?;
+        assert!(plan.contains("netkit"), "{plan}");
+        check_flows(&lab, ends)?;
+    }
+    Ok(())
+}
+
 /// A kernel that knows IP-in-IP gives every namespace a `tunl0`, a pod's, too,
 /// where it is no way to anywhere.
 #[test]

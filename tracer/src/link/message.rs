@@ -64,8 +64,7 @@ pub struct Point {
 impl Point {
     /// The foreign programs, in words.
     pub(crate) fn others(&self) -> String {
-        let programs: Vec<String> = self.foreign.iter().map(ToString::to_string).collect();
-        programs.join(", ")
+        Foreign::list(&self.foreign)
     }
 }
 
@@ -77,6 +76,27 @@ pub struct Foreign {
     pub id: u32,
     /// Its name, up to 15 bytes; empty where it has none or is gone.
     pub name: String,
+}
+
+impl Foreign {
+    fn list(programs: &[Self]) -> String {
+        let programs: Vec<String> = programs.iter().map(ToString::to_string).collect();
+        programs.join(", ")
+    }
+
+    /// What programs at a point may do; `None` if there are none.
+    pub(crate) fn warning(
+        programs: &[Self],
+        interface: &str,
+        direction: Direction,
+    ) -> Option<String> {
+        (!programs.is_empty()).then(|| {
+            format!(
+                "tc at {interface} {direction}: {} may redirect or drop packets",
+                Self::list(programs)
+            )
+        })
+    }
 }
 
 /// Of older recordings the identifier alone is known.

@@ -146,7 +146,9 @@ pub fn look(start: &Start) -> Result<Plan, NodeError> {
     let start = start.clone();
     let look = move || {
         start.netns.as_deref().map_or(Ok(()), worker::enter)?;
-        Ok(discover(&start.request)?)
+        let mut plan = discover(&start.request)?;
+        plan.notes.extend(foreign::notes(&plan.interfaces));
+        Ok(plan)
     };
     // A thread of its own, as it changes its namespace.
     thread::spawn(look).join().unwrap_or_else(|_| {

@@ -2,9 +2,34 @@
 
 use std::collections::HashMap;
 
-use aya::programs::loaded_programs;
+use aya::programs::{ProgramInfo, SchedClassifier, TcAttachType, loaded_programs};
 
-use crate::link::Foreign;
+use super::discover::Interface;
+use crate::link::{Direction, Foreign};
+
+/// What the plan of a node should say of programs that may hide packets, as far as
+/// this process may know: it takes CAP_NET_ADMIN.
+pub(super) fn notes(interfaces: &[Interface]) -> Vec<String> {
+    let mut notes = Vec::new();
+    for Interface { name, .. } in interfaces {
+        for (direction, at) in [
+            (Direction::Ingress, TcAttachType::Ingress),
+            (Direction::Egress, TcAttachType::Egress),
+        ] {
+            let (_, programs) = SchedClassifier::query_tcx(name, at).unwrap_or_default();
+            let others: Vec<Foreign> = programs.iter().filter_map(foreign).collect();
+            notes.extend(Foreign::warning(&others, name, direction));
+        }
+    }
+    notes
+}
+
+/// A program, unless it is tracer's.
+fn foreign(info: &ProgramInfo) -> Option<Foreign> {
+    let name = String::from_utf8_lossy(info.name()).into_owned();
+    let id = info.id();
+    (!name.starts_with("tracer_")).then_some(Foreign { id, name })
+}
 
 /// Gives programs the names that their owners gave them: these say whose they
 /// are, which identifiers do not.

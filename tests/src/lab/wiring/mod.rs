@@ -11,7 +11,7 @@ use std::fmt::Write;
 
 use anyhow::{Context, Result};
 
-use super::{Lab, LabSpec, Node, Uplinks, uplinks};
+use super::{Lab, LabSpec, Node, Uplinks, netkit, uplinks};
 use crate::netns::Netns;
 use crate::process;
 
@@ -22,7 +22,7 @@ const MIDDLE_BRIDGES: [&str; 2] = ["wire", "wire2"];
 /// claim removes.
 pub(super) fn wire(lab: &Lab, spec: &LabSpec) -> Result<()> {
     make_namespaces(lab)?;
-    make_cables(lab)?;
+    make_cables(lab, spec)?;
     set_up_middle(lab)?;
     for node in &lab.nodes {
         if lab.wiring.has_bridge() {
@@ -94,7 +94,7 @@ fn keep_ipv6_quiet(netns: &Netns) -> Result<()> {
 }
 
 /// Lays the veth pairs, each end right where it belongs.
-fn make_cables(lab: &Lab) -> Result<()> {
+fn make_cables(lab: &Lab, spec: &LabSpec) -> Result<()> {
     let mut script = String::new();
     let mut cable = |[inner, outer]: [(&Netns, &str); 2], mac: &str, mtu: u32| {
         writeln!(
@@ -118,6 +118,13 @@ fn make_cables(lab: &Lab) -> Result<()> {
     }
     for pod in lab.pods.iter().filter(|_| !lab.wiring.shares_uplink()) {
         let host = &lab.nodes[pod.node].netns;
+        if spec.netkit {
+            let inside = (&pod.netns, &*pod.interface);
+            netkit::add((host, &pod.veth), inside, lab.pod_mtu)?;
+            let address = format!("ip link set dev {} address {}", pod.interface, pod.mac);
+            pod.netns.run(&address)?;
+            continue;
+        }
         let ends = [(&pod.netns, &*pod.interface), (host, &*pod.veth)];
         cable(ends, &pod.mac, lab.pod_mtu)?;
     }
