@@ -26,7 +26,7 @@ pub mod raw;
 pub mod rng;
 pub mod traffic;
 
-pub use lab::{Lab, LabSpec, Names, Node, Pod, Tunnel, Uplinks, Wiring};
+pub use lab::{Lab, LabSpec, Names, Node, Pairs, Pod, Tunnel, Uplinks, Wiring};
 pub use netns::Netns;
 pub use process::Process;
 pub use program::Tracer;

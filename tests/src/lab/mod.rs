@@ -32,6 +32,7 @@ use crate::rng::Rng;
 use claim::Claim;
 pub use claim::sweep;
 pub use kind::{Tunnel, Wiring};
+pub use netkit::Pairs;
 use plan::Plan;
 pub use plan::{Node, Pod};
 pub use uplinks::Uplinks;
@@ -68,9 +69,8 @@ pub struct LabSpec {
     pub wiring: Wiring,
     /// How its nodes are joined to each other.
     pub uplinks: Uplinks,
-    /// Whether pods' interfaces are netkit's instead of veth's, where they have two
-    /// ends.
-    pub netkit: bool,
+    /// What pods' interfaces are, where they have two ends.
+    pub pairs: Pairs,
     /// What interfaces are called.
     pub names: Names,
     /// Whether every pod has heard from every other one before the lab is
@@ -89,7 +89,7 @@ impl Default for LabSpec {
             seed: None,
             wiring: Wiring::Flannel,
             uplinks: Uplinks::One,
-            netkit: false,
+            pairs: Pairs::Veth,
             names: Names::Realistic,
             warm: true,
             hairpin: false,
@@ -98,15 +98,6 @@ impl Default for LabSpec {
 }
 
 impl LabSpec {
-    /// Whether this kernel has no netkit, so that a test of it must leave it to
-    /// another one; see [`Wiring::is_for_another_kernel`].
-    ///
-    /// # Errors
-    /// If the kernel cannot be asked.
-    pub fn netkit_is_for_another_kernel() -> Result<bool> {
-        devices::is_for_another_kernel("netkit", netkit::is_possible()?)
-    }
-
     fn check(&self) -> Result<()> {
         let Self {
             nodes,

@@ -11,6 +11,7 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket,
 };
 
+use super::devices::is_for_another_kernel;
 use crate::netns::Netns;
 
 /// `RTM_NEWLINK`, and `NLM_F_REQUEST | NLM_F_ACK | NLM_F_EXCL | NLM_F_CREATE`.
@@ -28,13 +29,39 @@ const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_NETKIT_PEER_INFO: u16 = 1;
 const IFLA_NETKIT_MODE: u16 = 5;
-/// `NETKIT_L2`: its packets have Ethernet headers.
-const NETKIT_L2: u32 = 0;
+
+/// What joins a pod to its node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pairs {
+    /// veth.
+    #[default]
+    Veth,
+    /// Netkit in mode L2, as veth in all that concerns addresses.
+    Netkit,
+    /// In mode L3, as Cilium has it: no MAC addresses, and no ARP.
+    NetkitL3,
+}
+
+impl Pairs {
+    /// Whether this kernel cannot have it; see
+    /// [`Wiring::is_for_another_kernel`](super::Wiring::is_for_another_kernel).
+    ///
+    /// # Errors
+    /// If the kernel cannot be asked.
+    pub fn is_for_another_kernel(self) -> Result<bool> {
+        is_for_another_kernel("netkit", self == Self::Veth || is_possible()?)
+    }
+
+    /// `NETKIT_L2`, `NETKIT_L3`.
+    fn mode(self) -> u32 {
+        u32::from(self == Self::NetkitL3)
+    }
+}
 
 /// Makes a pair, one end in each of two namespaces.
-pub(super) fn add(host: (&Netns, &str), pod: (&Netns, &str), mtu: u32) -> Result<()> {
+pub(super) fn add(pairs: Pairs, host: (&Netns, &str), pod: (&Netns, &str), mtu: u32) -> Result<()> {
     let pod_netns = File::open(&pod.0.path)?;
-    let request = request(host.1, pod.1, pod_netns.as_raw_fd(), mtu);
+    let request = request(pairs, [host.1, pod.1], pod_netns.as_raw_fd(), mtu);
     let answer = host.0.enter(|| ask(&request))?;
     ensure!(
         answer == 0,
@@ -47,23 +74,24 @@ pub(super) fn add(host: (&Netns, &str), pod: (&Netns, &str), mtu: u32) -> Result
 }
 
 /// Whether this kernel has them.
-pub(super) fn is_possible() -> Result<bool> {
+fn is_possible() -> Result<bool> {
     let ask = || -> Result<bool> {
         unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
         let own = File::open("/proc/thread-self/ns/net")?;
-        Ok(ask(&request("one", "other", own.as_raw_fd(), 1500))? == 0)
+        let request = request(Pairs::Netkit, ["one", "other"], own.as_raw_fd(), 1500);
+        Ok(ask(&request)? == 0)
     };
     thread::scope(|scope| scope.spawn(ask).join().expect("asking does not panic"))
 }
 
-fn request(host: &str, pod: &str, pod_netns: RawFd, mtu: u32) -> Vec<u8> {
+fn request(pairs: Pairs, [host, pod]: [&str; 2], pod_netns: RawFd, mtu: u32) -> Vec<u8> {
     let name = |name: &str| attribute(IFLA_IFNAME, &[name.as_bytes(), &[0]].concat());
     let size = attribute(IFLA_MTU, &mtu.to_ne_bytes());
     let netns = attribute(IFLA_NET_NS_FD, &pod_netns.to_ne_bytes());
     let peer = [&NO_HEADER[..], &name(pod), &size, &netns].concat();
     let data = [
         attribute(IFLA_NETKIT_PEER_INFO, &peer),
-        attribute(IFLA_NETKIT_MODE, &NETKIT_L2.to_ne_bytes()),
+        attribute(IFLA_NETKIT_MODE, &pairs.mode().to_ne_bytes()),
     ];
     let info = [
         attribute(IFLA_INFO_KIND, b"netkit\0"),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::Value;
 use tracer_tests::{
-    Lab, LabSpec, Names, Pod, Wiring,
+    Lab, LabSpec, Names, Pairs, Pod, Wiring,
     program::{LIMIT, Tracer, run},
     traffic::Flow,
 };
@@ -169,14 +169,15 @@ fn calico_across_subnets_without_its_tunnel() -> Result<()> {
 /// Pods with netkit's pairs, on a kernel of Linux 6.7 or newer that has them.
 #[test]
 fn calico_with_netkit() -> Result<()> {
-    if LabSpec::netkit_is_for_another_kernel()? {
+    if Pairs::Netkit.is_for_another_kernel()? {
         return Ok(());
     }
-    for to in [1, 2] {
+    let cases = [(Pairs::Netkit, 1), (Pairs::Netkit, 2), (Pairs::NetkitL3, 2)];
+    for (pairs, to) in cases {
         let lab = Lab::new(&LabSpec {
             pods_per_node: 2,
             wiring: Wiring::CalicoVxlan,
-            netkit: true,
+            pairs,
             ..LabSpec::default()
         })?;
         let ends = [&lab.pods[0], &lab.pods[to]];

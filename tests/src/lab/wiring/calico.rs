@@ -15,14 +15,14 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 
-use super::super::{Lab, Node, Pod, uplinks};
+use super::super::{Lab, LabSpec, Node, Pairs, Pod, uplinks};
 
 /// The pods' gateway.
 const GATEWAY: &str = "169.254.1.1";
 /// The host's ends of the pods' interfaces all have this MAC address.
 const HOST_MAC: &str = "ee:ee:ee:ee:ee:ee";
 
-pub(super) fn set_up_node(lab: &Lab, node: &Node) -> Result<()> {
+pub(super) fn set_up_node(lab: &Lab, spec: &LabSpec, node: &Node) -> Result<()> {
     let Node {
         underlay,
         way,
@@ -39,9 +39,12 @@ pub(super) fn set_up_node(lab: &Lab, node: &Node) -> Result<()> {
          route add blackhole {pod_cidr_v4}\n"
     )?;
     for Pod { veth, v4, .. } in lab.pods_on(node) {
+        if spec.pairs != Pairs::NetkitL3 {
+            writeln!(ip, "link set dev {veth} address {HOST_MAC}")?;
+        }
         write!(
             ip,
-            "link set dev {veth} address {HOST_MAC} up
+            "link set dev {veth} up
              route add {v4}/32 dev {veth} scope link\n"
         )?;
         node.netns.sysctl(&[

@@ -11,7 +11,7 @@ use std::fmt::Write;
 
 use anyhow::{Context, Result};
 
-use super::{Lab, LabSpec, Node, Uplinks, netkit, uplinks};
+use super::{Lab, LabSpec, Node, Pairs, Uplinks, netkit, uplinks};
 use crate::netns::Netns;
 use crate::process;
 
@@ -30,7 +30,7 @@ pub(super) fn wire(lab: &Lab, spec: &LabSpec) -> Result<()> {
         } else if lab.wiring.shares_uplink() {
             shared::set_up_node(lab, node)
         } else {
-            calico::set_up_node(lab, node)
+            calico::set_up_node(lab, spec, node)
         }
         .and_then(|()| tunnel::set_up(lab, node))
         .and_then(|()| {
@@ -118,9 +118,12 @@ fn make_cables(lab: &Lab, spec: &LabSpec) -> Result<()> {
     }
     for pod in lab.pods.iter().filter(|_| !lab.wiring.shares_uplink()) {
         let host = &lab.nodes[pod.node].netns;
-        if spec.netkit {
+        if spec.pairs != Pairs::Veth {
             let inside = (&pod.netns, &*pod.interface);
-            netkit::add((host, &pod.veth), inside, lab.pod_mtu)?;
+            netkit::add(spec.pairs, (host, &pod.veth), inside, lab.pod_mtu)?;
+            if spec.pairs == Pairs::NetkitL3 {
+                continue;
+            }
             let address = format!("ip link set dev {} address {}", pod.interface, pod.mac);
             pod.netns.run(&address)?;
             continue;

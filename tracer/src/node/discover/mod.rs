@@ -25,6 +25,8 @@ mod pod;
 mod route;
 mod table;
 mod underlay;
+#[cfg(test)]
+mod uplink_tests;
 
 use std::{io, net::IpAddr, path::PathBuf};
 
