@@ -9,11 +9,13 @@
 //! - [`traffic`] sends what programs in pods send, and counts what arrives.
 //! - [`program`] runs `tracer` and reads what it prints.
 //! - [`faults`] breaks it, in every way that we know.
+//! - [`bpf`] attaches programs as other dataplanes do.
 //! - [`raw`] sends what no program in a pod would: broken frames.
 //!
 //! It must not depend on `tracer`: it says what is true about a network, so
 //! that tests can compare that with what the tracer says.
 
+pub mod bpf;
 pub mod faults;
 pub mod frames;
 pub mod lab;
@@ -24,7 +26,7 @@ pub mod raw;
 pub mod rng;
 pub mod traffic;
 
-pub use lab::{Lab, LabSpec, Names, Node, Pod, Tunnel, Wiring};
+pub use lab::{Lab, LabSpec, Names, Node, Pairs, Pod, Tunnel, Uplinks, Wiring};
 pub use netns::Netns;
 pub use process::Process;
 pub use program::Tracer;

@@ -189,6 +189,16 @@ pub(crate) fn ran_in(line: &str) -> u32 {
 /// stay the same.
 const FIXTURE_SEED: &str = "42";
 
+/// The tests of wirings that record some of what they follow.
+const WIRINGS: &[&str] = &[
+    "bgp::",
+    "docker::",
+    "multihomed::",
+    "redirects::",
+    "shared::",
+    "wirings::calico_across",
+];
+
 /// Records the replay tests' fixtures anew.
 pub(crate) fn fixtures() -> Result<()> {
     setup::tools()?;
@@ -207,7 +217,8 @@ pub(crate) fn fixtures() -> Result<()> {
     let mut record = cargo();
     record
         .args(["test", "--release", "--test", "faults", "--test", "trace"])
-        .args(["--", "journeys::", "same::"])
+        .args(["--test", "follow", "--", "journeys::", "same::"])
+        .args(WIRINGS)
         .env(BINARY, release_binary("tracer")?)
         .env(PYTHON, python)
         .env("TRACER_LAB_SEED", FIXTURE_SEED)

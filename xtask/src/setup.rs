@@ -35,6 +35,7 @@ const TOOLS: &[(&str, &str, &str)] = &[
     ("iptables-legacy", "iptables", "the same, as it was before"),
     ("conntrack", "conntrack", "fills the table of connections"),
     ("tc", "iproute2", "limits what a device sends"),
+    ("bird", "bird2", "routes that come and go with a daemon"),
     ("tmux", "tmux", "a terminal for tests of the view"),
 ];
 

@@ -28,8 +28,8 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::Lab;
+pub use crate::bpf::NAME as FOREIGN;
 pub use expected::{Expected, Table};
-pub use foreign::NAME as FOREIGN;
 pub use stage::Stage;
 pub use traffic::{Sender, Sent, Traffic};
 

@@ -1,12 +1,8 @@
 //! Whose network a lab is.
 
-use std::{env, thread};
+use anyhow::Result;
 
-use anyhow::{Context as _, Result};
-use nix::sched::{CloneFlags, unshare};
-
-use super::MACHINE_VARIABLE;
-use crate::process;
+use super::devices::{is_for_another_kernel, kernel_has};
 
 /// Whose network is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,6 +18,14 @@ pub enum Wiring {
     Calico,
     /// Calico's with VXLAN.
     CalicoVxlan,
+    /// The same, but without a tunnel to the nodes of the own subnet.
+    CalicoCrossSubnet,
+    /// Pods on the uplink itself, each with a MAC address of its own.
+    Macvlan,
+    /// The same with that of the uplink.
+    Ipvlan,
+    /// The same, and the nodes route for them.
+    IpvlanL3,
 }
 
 /// What a packet is put into between nodes.
@@ -35,21 +39,25 @@ pub enum Tunnel {
 
 impl Wiring {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 9] = [
         Self::Flannel,
         Self::FlannelHostGw,
         Self::FlannelIpip,
         Self::Calico,
         Self::CalicoVxlan,
+        Self::CalicoCrossSubnet,
+        Self::Macvlan,
+        Self::Ipvlan,
+        Self::IpvlanL3,
     ];
 
-    /// The tunnel between nodes, if there is one.
+    /// The tunnel between nodes, if there is one; see [`Lab::tunnel`](super::Lab::tunnel).
     #[must_use]
     pub const fn tunnel(self) -> Option<Tunnel> {
         match self {
-            Self::Flannel | Self::CalicoVxlan => Some(Tunnel::Vxlan),
+            Self::Flannel | Self::CalicoVxlan | Self::CalicoCrossSubnet => Some(Tunnel::Vxlan),
             Self::FlannelIpip | Self::Calico => Some(Tunnel::IpIp),
-            Self::FlannelHostGw => None,
+            Self::FlannelHostGw | Self::Macvlan | Self::Ipvlan | Self::IpvlanL3 => None,
         }
     }
 
@@ -60,6 +68,13 @@ impl Wiring {
             self,
             Self::Flannel | Self::FlannelHostGw | Self::FlannelIpip
         )
+    }
+
+    /// Whether pods send by their node's uplink itself: their interfaces have no
+    /// other end on the node.
+    #[must_use]
+    pub const fn shares_uplink(self) -> bool {
+        matches!(self, Self::Macvlan | Self::Ipvlan | Self::IpvlanL3)
     }
 
     /// Whether pods have IPv6.
@@ -81,36 +96,21 @@ impl Wiring {
 
     /// Whether this kernel cannot have it, so that a test of it must leave it
     /// to another one, which it says. Never true where
-    /// [`MACHINE_VARIABLE`] is set.
+    /// [`MACHINE_VARIABLE`](super::MACHINE_VARIABLE) is set.
     ///
     /// # Errors
     /// If the kernel cannot be asked.
     pub fn is_for_another_kernel(self) -> Result<bool> {
-        if self.is_possible()? || env::var_os(MACHINE_VARIABLE).is_some() {
-            return Ok(false);
-        }
-        eprintln!(
-            "this kernel has no IP-in-IP: `cargo xtask kernels` runs this test on one that has"
-        );
-        Ok(true)
+        is_for_another_kernel(&format!("devices for {self:?}"), self.is_possible()?)
     }
 
     pub(super) fn is_possible(self) -> Result<bool> {
+        if matches!(self, Self::Ipvlan | Self::IpvlanL3) {
+            return kernel_has("link add link one name probe type ipvlan");
+        }
         match self.tunnel() {
-            Some(Tunnel::IpIp) => has_ip_in_ip(),
+            Some(Tunnel::IpIp) => kernel_has("link add name probe type ipip local 192.0.2.1"),
             Some(Tunnel::Vxlan) | None => Ok(true),
         }
     }
-}
-
-/// Whether this kernel has IP-in-IP. Asking for a device loads the module, if
-/// it is one.
-fn has_ip_in_ip() -> Result<bool> {
-    let ask = || -> Result<bool> {
-        unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
-        let add = "link add name probe type ipip local 192.0.2.1";
-        let mut ip = process::command("ip");
-        Ok(process::run(ip.args(add.split(' ')), "").is_ok())
-    };
-    thread::spawn(ask).join().expect("asking does not panic")
 }

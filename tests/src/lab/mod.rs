@@ -12,9 +12,12 @@
 //! Everything needs root, and iproute2 and ping (iputils).
 
 mod claim;
+mod devices;
 mod kind;
+mod netkit;
 mod objects;
 mod plan;
+mod uplinks;
 mod warm;
 mod wiring;
 
@@ -29,8 +32,10 @@ use crate::rng::Rng;
 use claim::Claim;
 pub use claim::sweep;
 pub use kind::{Tunnel, Wiring};
+pub use netkit::Pairs;
 use plan::Plan;
 pub use plan::{Node, Pod};
+pub use uplinks::Uplinks;
 
 /// The environment variable that repeats a lab.
 pub const SEED_VARIABLE: &str = "TRACER_LAB_SEED";
@@ -62,6 +67,10 @@ pub struct LabSpec {
     pub seed: Option<u64>,
     /// Whose network it is.
     pub wiring: Wiring,
+    /// How its nodes are joined to each other.
+    pub uplinks: Uplinks,
+    /// What pods' interfaces are, where they have two ends.
+    pub pairs: Pairs,
     /// What interfaces are called.
     pub names: Names,
     /// Whether every pod has heard from every other one before the lab is
@@ -79,6 +88,8 @@ impl Default for LabSpec {
             pods_per_node: 1,
             seed: None,
             wiring: Wiring::Flannel,
+            uplinks: Uplinks::One,
+            pairs: Pairs::Veth,
             names: Names::Realistic,
             warm: true,
             hairpin: false,
@@ -104,7 +115,12 @@ impl LabSpec {
         ensure!(geteuid().is_root(), "a lab needs root: run this with sudo");
         ensure!(
             self.wiring.is_possible()?,
-            "this kernel has no IP-in-IP: run this with `cargo xtask kernels`"
+            "this kernel has no devices for {:?}: run this with `cargo xtask kernels`",
+            self.wiring
+        );
+        ensure!(
+            self.uplinks.is_possible()?,
+            "this kernel has no VLANs: run this with `cargo xtask kernels`"
         );
         Ok(())
     }
@@ -121,8 +137,12 @@ pub struct Lab {
     pub middle: Netns,
     /// Whose network it is.
     pub wiring: Wiring,
+    /// How its nodes are joined to each other.
+    pub uplinks: Uplinks,
     /// The VXLAN network identifier.
     pub vni: u32,
+    /// The VLAN of the nodes, if they have one.
+    pub vlan: u16,
     /// The UDP port of VXLAN.
     pub port: u16,
     /// The MTU between the nodes, in bytes.
@@ -154,6 +174,7 @@ impl Lab {
             pods,
             middle,
             vni,
+            vlan,
             port,
             mtu,
             pod_mtu,
@@ -163,7 +184,9 @@ impl Lab {
             pods,
             middle,
             wiring: spec.wiring,
+            uplinks: spec.uplinks,
             vni,
+            vlan,
             port,
             mtu,
             pod_mtu,
@@ -188,6 +211,16 @@ impl Lab {
     #[must_use]
     pub fn node_of(&self, pod: &Pod) -> &Node {
         &self.nodes[pod.node]
+    }
+
+    /// The tunnel between two nodes. Where subnets matter, every second node is
+    /// in the same.
+    #[must_use]
+    pub fn tunnel(&self, a: &Node, b: &Node) -> Option<Tunnel> {
+        let index = |node: &Node| self.nodes.iter().position(|one| one.name == node.name);
+        let subnet = |node: &Node| index(node).map(|index| index % 2);
+        let direct = self.wiring == Wiring::CalicoCrossSubnet && subnet(a) == subnet(b);
+        self.wiring.tunnel().filter(|_| !direct)
     }
 
     /// The pods that run on `node`.

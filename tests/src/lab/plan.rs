@@ -4,7 +4,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::{LabSpec, Names, Tunnel, Wiring, wiring::tunnel};
+use super::{LabSpec, Names, Tunnel, Uplinks, Wiring, wiring::tunnel};
 use crate::netns::Netns;
 use crate::rng::Rng;
 
@@ -17,8 +17,13 @@ pub struct Node {
     pub netns: Netns,
     /// Its address among the nodes: Kubernetes' InternalIP and the tunnel's outer address.
     pub underlay: Ipv4Addr,
-    /// The interface towards the other nodes.
+    /// The interface towards the other nodes: the end of a cable.
     pub uplink: String,
+    /// What the routes to the other nodes lead out of: the uplink, or what is on
+    /// top of it.
+    pub way: String,
+    /// The second uplink, if there is one; else empty.
+    pub second_uplink: String,
     /// The MAC address of the uplink.
     pub uplink_mac: String,
     /// The bridge that its pods are ports of, if the wiring has one.
@@ -77,6 +82,7 @@ pub(super) struct Plan {
     pub(super) pods: Vec<Pod>,
     pub(super) middle: Netns,
     pub(super) vni: u32,
+    pub(super) vlan: u16,
     pub(super) port: u16,
     pub(super) mtu: u32,
     pub(super) pod_mtu: u32,
@@ -97,14 +103,16 @@ impl Plan {
         let port = ports[rng.range(0, 2) as usize];
         let nodes = nodes(spec, &mut rng, prefix);
         let pods = pods(spec, &mut rng, prefix, &nodes);
+        let vni = rng.range(1, 0xff_ffff);
         Self {
             nodes,
             pods,
             middle: Netns::named(format!("{prefix}middle")),
-            vni: rng.range(1, 0xff_ffff),
+            vni,
+            vlan: u16::try_from(1 + vni % 4094).expect("VLANs have 12 bits"),
             port: u16::try_from(port).expect("all ports are below 65536"),
             mtu,
-            pod_mtu: mtu - spec.wiring.overhead(),
+            pod_mtu: mtu - spec.wiring.overhead() - spec.uplinks.overhead(),
         }
     }
 }
@@ -134,10 +142,13 @@ fn nodes(spec: &LabSpec, rng: &mut Rng, prefix: &str) -> Vec<Node> {
                 overlay = overlay_name(spec.wiring).to_owned();
             }
             let [x, y, z] = underlay;
+            let (way, second_uplink) = on_top(spec, &uplink);
             Node {
                 netns: Netns::named(format!("{prefix}{name}")),
                 underlay: Ipv4Addr::new(x, y, z, first_host + index),
                 uplink,
+                way,
+                second_uplink,
                 uplink_mac: rng.mac(),
                 bridge,
                 bridge_mac: rng.mac(),
@@ -204,6 +215,20 @@ fn pods(spec: &LabSpec, rng: &mut Rng, prefix: &str, nodes: &[Node]) -> Vec<Pod>
         }
     }
     pods
+}
+
+/// What is on top of an uplink, and what is beside it.
+fn on_top(spec: &LabSpec, uplink: &str) -> (String, String) {
+    let name = |realistic: &str, odd: &str| match spec.names {
+        Names::Realistic => realistic.to_owned(),
+        Names::Odd => odd.to_owned(),
+    };
+    match spec.uplinks {
+        Uplinks::One => (uplink.to_owned(), String::new()),
+        Uplinks::Two => (uplink.to_owned(), name("eth1", "ens9")),
+        Uplinks::Vlan => (name("eth0.vlan", "cbr0"), String::new()),
+        Uplinks::InVxlan => (name("cloud0", "lan.7"), String::new()),
+    }
 }
 
 /// What a tunnel device is usually called.

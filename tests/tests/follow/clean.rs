@@ -11,9 +11,7 @@ use tracer_tests::{
     traffic::{Flow, arp_nd},
 };
 
-use crate::expected::{
-    by_protocol, check_balance, check_clean, is_late_acknowledgement, is_neighbour, pod,
-};
+use crate::expected::{by_protocol, check_balance, check_clean, is_late_close, is_neighbour, pod};
 
 /// Room for everything: the budget is another test's matter.
 const ROOM: [&str; 4] = ["--budget", "100000000", "--ring-size", "64MiB"];
@@ -189,11 +187,15 @@ fn the_pods_own_interfaces_confirm() -> Result<()> {
     for journey in finished
         .journeys
         .iter()
-        .filter(|journey| !is_neighbour(journey) && !is_late_acknowledgement(journey))
+        .filter(|journey| !is_neighbour(journey) && !is_late_close(journey))
     {
         let told = || serde_json::to_string_pretty(journey).unwrap_or_default();
         assert_eq!(journey["verdict"]["kind"], "delivered", "{}", told());
-        assert_eq!(journey["verdict"]["confidence"], "confirmed", "{}", told());
+        // A kernel that gives no reason for freeing it leaves a doubt.
+        let drops = journey["drops"].as_array().expect("drops");
+        let unexplained = drops.iter().any(|drop| drop["reason"] == "NO_REASON");
+        let confidence = if unexplained { "low" } else { "confirmed" };
+        assert_eq!(journey["verdict"]["confidence"], confidence, "{}", told());
         let hops = journey["hops"].as_array().expect("hops");
         assert_eq!(hops.len(), 10, "{}", told());
         let names = [pod(a), pod(b)];

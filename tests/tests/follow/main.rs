@@ -5,8 +5,12 @@
 mod accounting;
 // Questions that nobody answers, and why.
 mod answers;
+// Routes that a daemon makes.
+mod bgp;
 // Traffic without a fault: everything arrives, everything is seen.
 mod clean;
+// Containers behind a bridge, with the node's address.
+mod docker;
 // Where a packet must be seen on its way, from how the lab is wired.
 mod expected;
 // What the kernel gives.
@@ -15,9 +19,17 @@ mod features;
 mod layer3;
 // When the program starts and ends, relative to the traffic.
 mod moments;
+// Nodes with more than one uplink, or something on top of it.
+mod multihomed;
 // Between a pod and a node.
 mod nodes;
+// Recordings for the replay tests.
+mod recordings;
+// Programs of other dataplanes that take packets past points.
+mod redirects;
 // What is followed, and what is not.
 mod selection;
+// Pods that send by their node's uplink itself.
+mod shared;
 // The same over other wirings: without a bridge, other tunnels, none.
 mod wirings;

@@ -7,12 +7,15 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::Value;
 use tracer_tests::{
-    Lab, LabSpec, Names, Wiring,
-    program::{LIMIT, Tracer},
+    Lab, LabSpec, Names, Pairs, Pod, Wiring,
+    program::{LIMIT, Tracer, run},
     traffic::Flow,
 };
 
-use crate::expected::{by_protocol, check_balance, check_clean, is_neighbour, pod};
+use crate::{
+    expected::{by_protocol, check_balance, check_clean, is_neighbour, pod},
+    recordings::{self, keep_clean},
+};
 
 /// Between two nodes, by names that tell and by names that mislead, and on one.
 fn check(wiring: Wiring) -> Result<()> {
@@ -30,47 +33,70 @@ fn check(wiring: Wiring) -> Result<()> {
             names,
             ..LabSpec::default()
         })?;
-        let [a, b] = [&lab.pods[0], &lab.pods[to]];
-        let follow = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
-        let mut tracer = Tracer::follow(&lab, follow)?;
-        tracer.wait_started(LIMIT)?;
-
-        let flow = Flow::new(a, b);
-        let pings = flow.ping(20, Duration::from_millis(2))?;
-        let datagrams = flow.udp_exchange(100, 64)?;
-        assert!(flow.udp_exchange(3, 20_000)?.is_complete(), "in fragments");
-        let connects = flow.tcp_connects(5)?;
-        let bulk = flow.tcp_bulk(1_000_000)?;
-        for tally in [pings, datagrams, connects, bulk] {
-            assert!(tally.is_complete(), "{tally:?}");
-        }
-
-        let finished = tracer.stop()?;
-        assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
-        let between: Vec<Value> = finished
-            .journeys
-            .into_iter()
-            .filter(|journey| !is_neighbour(journey))
-            .collect();
-        for journey in &between {
-            check_clean(&lab, [a, b], journey);
-        }
-        let seen = by_protocol(&between);
-        assert_eq!(seen["icmp"], pings.sent + pings.received);
-        let sent = |journey: &&Value| {
-            let packet = &journey["packet"];
-            packet["proto"] == "udp" && packet["len"] == 64 + 28 && packet["fragment"].is_null()
-        };
-        let datagrams_seen = between.iter().filter(sent).count() as u64;
-        assert_eq!(datagrams_seen, datagrams.sent + datagrams.received);
-        let bytes: u64 = between
-            .iter()
-            .filter(|journey| journey["direction"] == "request" && journey["retransmits"].is_null())
-            .filter_map(|journey| journey["packet"]["tcp"]["payload_len"].as_u64())
-            .sum();
-        assert!(bytes >= bulk.sent, "{bytes} of {}", bulk.sent);
-        check_balance(&finished.summary);
+        check_flows(&lab, [&lab.pods[0], &lab.pods[to]])?;
     }
+    Ok(())
+}
+
+/// What `--dry-run` says of a follow of two pods, which must be that there is
+/// nothing odd.
+pub(crate) fn plan_of(lab: &Lab, [a, b]: [&Pod; 2]) -> Result<String> {
+    let mut args = vec!["follow".to_owned(), "--dry-run".to_owned()];
+    args.extend(lab.agent_args()?);
+    args.extend([
+        "--src-pod".to_owned(),
+        pod(a),
+        "--dst-pod".to_owned(),
+        pod(b),
+    ]);
+    let looked = run(args)?;
+    assert_eq!(looked.status.code(), Some(0), "{}", looked.stderr);
+    assert!(!looked.stdout.contains('!'), "{}", looked.stdout);
+    Ok(looked.stdout)
+}
+
+/// Traffic of all kinds between two pods, each packet of which is delivered,
+/// along its way.
+pub(crate) fn check_flows(lab: &Lab, [a, b]: [&Pod; 2]) -> Result<()> {
+    let follow = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
+    let mut tracer = Tracer::follow(lab, follow)?;
+    tracer.wait_started(LIMIT)?;
+
+    let flow = Flow::new(a, b);
+    let pings = flow.ping(20, Duration::from_millis(2))?;
+    let datagrams = flow.udp_exchange(100, 64)?;
+    assert!(flow.udp_exchange(3, 20_000)?.is_complete(), "in fragments");
+    let connects = flow.tcp_connects(5)?;
+    let bulk = flow.tcp_bulk(1_000_000)?;
+    for tally in [pings, datagrams, connects, bulk] {
+        assert!(tally.is_complete(), "{tally:?}");
+    }
+
+    let finished = tracer.stop()?;
+    assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
+    let between: Vec<Value> = finished
+        .journeys
+        .into_iter()
+        .filter(|journey| !is_neighbour(journey))
+        .collect();
+    for journey in &between {
+        check_clean(lab, [a, b], journey);
+    }
+    let seen = by_protocol(&between);
+    assert_eq!(seen["icmp"], pings.sent + pings.received);
+    let sent = |journey: &&Value| {
+        let packet = &journey["packet"];
+        packet["proto"] == "udp" && packet["len"] == 64 + 28 && packet["fragment"].is_null()
+    };
+    let datagrams_seen = between.iter().filter(sent).count() as u64;
+    assert_eq!(datagrams_seen, datagrams.sent + datagrams.received);
+    let bytes: u64 = between
+        .iter()
+        .filter(|journey| journey["direction"] == "request" && journey["retransmits"].is_null())
+        .filter_map(|journey| journey["packet"]["tcp"]["payload_len"].as_u64())
+        .sum();
+    assert!(bytes >= bulk.sent, "{bytes} of {}", bulk.sent);
+    check_balance(&finished.summary);
     Ok(())
 }
 
@@ -82,6 +108,127 @@ fn calico_over_ip_in_ip() -> Result<()> {
 #[test]
 fn calico_over_vxlan() -> Result<()> {
     check(Wiring::CalicoVxlan)
+}
+
+/// To the nodes of the own subnet by route, to others by tunnel; and the far node
+/// takes packets of both ways.
+#[test]
+fn calico_across_subnets_only() -> Result<()> {
+    let lab = Lab::new(&LabSpec {
+        nodes: 3,
+        wiring: Wiring::CalicoCrossSubnet,
+        ..LabSpec::default()
+    })?;
+    for (to, name) in [(1, "calico-other-subnet"), (2, "calico-own-subnet")] {
+        let ends = [&lab.pods[0], &lab.pods[to]];
+        let plan = plan_of(&lab, ends)?;
+        let overlay = &lab.nodes[0].overlay;
+        assert_eq!(plan.contains(overlay.as_str()), to == 1, "{plan}");
+        check_flows(&lab, ends)?;
+        keep_clean(&lab, ends, name)?;
+    }
+    Ok(())
+}
+
+/// The tunnel is down: of the other subnet nothing arrives, of the own all does.
+#[test]
+fn calico_across_subnets_without_its_tunnel() -> Result<()> {
+    let lab = Lab::new(&LabSpec {
+        nodes: 3,
+        wiring: Wiring::CalicoCrossSubnet,
+        ..LabSpec::default()
+    })?;
+    let [a, b, c] = [&lab.pods[0], &lab.pods[1], &lab.pods[2]];
+    let near = &lab.nodes[0];
+    let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
+    let file = recordings::fault("calico-tunnel-down");
+    let mut tracer = Tracer::follow(&lab, ends.iter().copied().chain(file.arguments()))?;
+    tracer.wait_started(LIMIT)?;
+    near.netns
+        .run(&format!("ip link set dev {} down", near.overlay))?;
+    let wait = Duration::from_millis(2);
+    assert_eq!(Flow::new(a, b).ping(1, wait)?.received, 0);
+    assert!(Flow::new(a, c).ping(1, wait)?.is_complete());
+    // Its routes are gone with it, and the default one leads to a router that
+    // is not there.
+    let told = |value: &Value| value["packet"]["icmp"]["type"] == 8;
+    let journey = tracer.wait_for(told, LIMIT)?;
+    // The kernel limits how many errors it sends.
+    let kinds = ["refused", "dropped"];
+    let kind = &journey["verdict"]["kind"];
+    assert!(kinds.iter().any(|one| kind == one), "{journey:#}");
+    assert_eq!(journey["verdict"]["cause"], "neighbour", "{journey:#}");
+    assert_eq!(
+        journey["verdict"]["drop"]["node"], *near.name,
+        "{journey:#}"
+    );
+    tracer.stop()?;
+    Ok(())
+}
+
+/// Pods with netkit's pairs, on a kernel of Linux 6.7 or newer that has them.
+#[test]
+fn calico_with_netkit() -> Result<()> {
+    if Pairs::Netkit.is_for_another_kernel()? {
+        return Ok(());
+    }
+    let cases = [(Pairs::Netkit, 1), (Pairs::Netkit, 2), (Pairs::NetkitL3, 2)];
+    for (pairs, to) in cases {
+        let lab = Lab::new(&LabSpec {
+            pods_per_node: 2,
+            wiring: Wiring::CalicoVxlan,
+            pairs,
+            ..LabSpec::default()
+        })?;
+        let ends = [&lab.pods[0], &lab.pods[to]];
+        let plan = plan_of(&lab, ends)?;
+        assert!(plan.contains("netkit"), "{plan}");
+        check_flows(&lab, ends)?;
+    }
+    Ok(())
+}
+
+/// A kernel that knows IP-in-IP gives every namespace a `tunl0`, a pod's, too,
+/// where it is no way to anywhere.
+#[test]
+fn the_pods_own_tunl0_over_ip_in_ip_is_no_point() -> Result<()> {
+    if Wiring::Calico.is_for_another_kernel()? {
+        return Ok(());
+    }
+    let lab = Lab::new(&LabSpec {
+        wiring: Wiring::Calico,
+        ..LabSpec::default()
+    })?;
+    let [a, b] = [&lab.pods[0], &lab.pods[1]];
+    for pod in [a, b] {
+        let links = pod.netns.run("ip -o link show")?;
+        assert!(links.contains("tunl0"), "{links}");
+        pod.netns.run("ip link set dev tunl0 up")?;
+    }
+    let own = "--pod-interfaces";
+    let mut tracer = Tracer::follow(&lab, ["--src-pod", &pod(a), "--dst-pod", &pod(b), own])?;
+    let started = tracer.wait_started(LIMIT)?;
+    let points = started["points"].as_array().expect("points");
+    for end in [a, b] {
+        let is_own = |point: &&Value| point["netns"] == *pod(end);
+        let own: Vec<&Value> = points.iter().filter(is_own).collect();
+        assert_eq!(own.len(), 2, "{started:#}");
+        assert!(own.iter().all(|point| point["interface"] == *end.interface));
+    }
+    let pings = Flow::new(a, b).ping(10, Duration::from_millis(2))?;
+    assert!(pings.is_complete(), "{pings:?}");
+    let finished = tracer.stop()?;
+    let journeys = finished.journeys.iter();
+    for journey in journeys.filter(|journey| !is_neighbour(journey)) {
+        assert_eq!(journey["verdict"]["confidence"], "confirmed", "{journey:#}");
+        assert_eq!(
+            journey["hops"].as_array().map(Vec::len),
+            Some(8),
+            "{journey:#}"
+        );
+    }
+    check_balance(&finished.summary);
+    Ok(())
 }
 
 #[test]

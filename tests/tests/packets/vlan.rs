@@ -42,5 +42,11 @@ fn in_the_frame_and_beside_it() -> Result<()> {
     ];
     cases
         .into_iter()
-        .try_for_each(|case| case.check_with(&stage, &stage.pod, OPTIONS))
+        .try_for_each(|case| case.check_with(&stage, &stage.pod, OPTIONS))?;
+    // Its number is shown where it is beside the frame.
+    let seen = stage.watch(OPTIONS, || stage.pod.send(&good))?;
+    let hops = &seen.journeys[0]["hops"];
+    let vlans = [0, 1, 2].map(|hop| hops[hop]["vlan"].as_u64());
+    assert_eq!(vlans, [None, Some(7), Some(7)], "{:#?}", seen.journeys);
+    Ok(())
 }

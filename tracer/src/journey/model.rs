@@ -103,6 +103,9 @@ pub struct Journey {
     pub asks: bool,
     /// The first journey that answers it.
     pub answered_by: Option<u64>,
+    /// Whether another packet asks the same, as a retransmitted SYN does, so that
+    /// the answer may be to that one.
+    pub asked_again: bool,
     /// What refuses it.
     pub refusal: Option<Refusal>,
     /// Whether its receiver acknowledged all of its bytes, and no other
@@ -175,6 +178,8 @@ pub struct Step {
     pub src_mac: Option<Mac>,
     /// See `src_mac`.
     pub dst_mac: Option<Mac>,
+    /// The VLAN beside the frame.
+    pub vlan: Option<u16>,
     /// The tunnel around the packet at this point.
     pub encap: Option<Encap>,
     /// How much of the journey was seen here: payload bytes of TCP data,

@@ -19,6 +19,10 @@ const SETTLE: i64 = 100_000_000;
 /// From pod to pod across two nodes, over an overlay.
 pub(super) const USUAL_STEPS: usize = 8;
 
+/// The part of a VLAN tag's control information that says which VLAN it is
+/// (IEEE 802.1Q, 9.6).
+const VLAN_ID: u16 = 0xfff;
+
 /// A time at which nothing is due: what was not scheduled yet.
 const UNSCHEDULED: i64 = i64::MAX;
 
@@ -156,7 +160,8 @@ impl Track {
             known.len()
         };
         let awaited = journey.asks && journey.answered_by.is_none() && self.gone.is_empty();
-        if journey.refusal.is_some() || (known >= self.range.len() && !awaited) {
+        let answered = journey.answered_by.is_some() && !journey.asked_again;
+        if journey.refusal.is_some() || answered || (known >= self.range.len() && !awaited) {
             Closed::Known
         } else {
             Closed::Silence
@@ -198,6 +203,7 @@ impl Track {
                     ttl: hop.packet.ttl,
                     src_mac: hop.src_mac,
                     dst_mac: hop.dst_mac,
+                    vlan: hop.vlan.map(|control| control & VLAN_ID),
                     encap: hop.encap,
                     seen: 0,
                     parts: SmallVec::new(),

@@ -57,9 +57,80 @@ pub struct Point {
     pub addresses: Vec<IpAddr>,
     /// How the interface was found, one phrase.
     pub why: String,
-    /// Identifiers of foreign programs that run at this point before or
-    /// after ours.
-    pub foreign: Vec<u32>,
+    /// Foreign programs that run at this point before or after ours.
+    pub foreign: Vec<Foreign>,
+}
+
+impl Point {
+    /// The foreign programs, in words.
+    pub(crate) fn others(&self) -> String {
+        Foreign::list(&self.foreign)
+    }
+}
+
+/// A program of somebody else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "RecordedForeign")]
+pub struct Foreign {
+    /// The kernel's identifier of it; 0 of a filter of tc that is no program.
+    pub id: u32,
+    /// Its name, up to 15 bytes; empty where it has none or is gone. Of a filter,
+    /// what it was called there, or its kind.
+    pub name: String,
+}
+
+impl Foreign {
+    fn list(programs: &[Self]) -> String {
+        let programs: Vec<String> = programs.iter().map(ToString::to_string).collect();
+        programs.join(", ")
+    }
+
+    /// What programs at a point may do; `None` if there are none.
+    pub(crate) fn warning(
+        programs: &[Self],
+        interface: &str,
+        direction: Direction,
+    ) -> Option<String> {
+        (!programs.is_empty()).then(|| {
+            format!(
+                "tc at {interface} {direction}: {} may redirect or drop packets",
+                Self::list(programs)
+            )
+        })
+    }
+}
+
+/// Of older recordings the identifier alone is known.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RecordedForeign {
+    Id(u32),
+    Named { id: u32, name: String },
+}
+
+impl From<RecordedForeign> for Foreign {
+    fn from(recorded: RecordedForeign) -> Self {
+        match recorded {
+            RecordedForeign::Id(id) => Self {
+                id,
+                name: String::new(),
+            },
+            RecordedForeign::Named { id, name } => Self { id, name },
+        }
+    }
+}
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, name } = self;
+        if *id == 0 {
+            write!(f, "a filter of the kind {name}")
+        } else if name.is_empty() {
+            write!(f, "program {id}")
+        } else {
+            write!(f, "{name} (program {id})")
+        }
+    }
 }
 
 /// Which way a packet goes, as the interface's namespace sees it.

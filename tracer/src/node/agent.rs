@@ -17,6 +17,7 @@ use super::{
     NodeError,
     discover::{self, Plan, PodNamespace, discover},
     drops::{self, Watched},
+    hook,
     probe::Probe,
     require,
     worker::{self, Batches, Turn, Worker},
@@ -143,7 +144,9 @@ pub fn look(start: &Start) -> Result<Plan, NodeError> {
     let start = start.clone();
     let look = move || {
         start.netns.as_deref().map_or(Ok(()), worker::enter)?;
-        Ok(discover(&start.request)?)
+        let mut plan = discover(&start.request)?;
+        plan.notes.extend(hook::notes(&plan.interfaces));
+        Ok(plan)
     };
     // A thread of its own, as it changes its namespace.
     thread::spawn(look).join().unwrap_or_else(|_| {
@@ -194,9 +197,9 @@ fn attach(
         ..point.clone()
     });
     for (index, point) in (first..).zip(&mut points) {
+        let (interface, direction) = (&point.interface, point.direction);
         point.hook = probe.hooks().name().into();
-        point.foreign =
-            probe.attach(&point.interface, point.ifindex, point.direction, l2, index)?;
+        point.foreign = probe.attach(interface, point.ifindex, direction, l2, index)?;
     }
     Ok(points)
 }
@@ -244,7 +247,7 @@ fn pod_point(start: &Start, pod: &PodNamespace) -> Point {
         direction: Direction::Ingress,
         hook: Cow::default(),
         role: Role::Pod,
-        kind: "veth".to_owned(),
+        kind: pod.kind.clone(),
         addresses,
         why: "the pod's own interface".to_owned(),
         foreign: Vec::new(),

@@ -24,10 +24,10 @@ use tracer_common::{
 use super::{
     NodeError, decode,
     filter::{self, MAX_ADDRESSES, map},
-    hook::{self, Attached, Device, Hooks},
+    hook::{self, Device, Hooks},
     worker,
 };
-use crate::link::{Direction, Elsewhere, Filter, Hop, Proto, Report};
+use crate::link::{Direction, Elsewhere, Filter, Foreign, Hop, Proto, Report};
 
 /// The kernel programs, as `build.rs` built them.
 pub static PROGRAMS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
@@ -81,7 +81,7 @@ impl Probe {
 
     /// Attaches to one direction of an interface, before all other programs
     /// there. `l2` says whether its packets begin with an Ethernet header,
-    /// `point` is what its hops will be called. Returns the identifiers of
+    /// `point` is what its hops will be called. Returns the
     /// foreign programs found there.
     pub(super) fn attach(
         &mut self,
@@ -90,13 +90,12 @@ impl Probe {
         direction: Direction,
         l2: bool,
         point: usize,
-    ) -> Result<Vec<u32>, NodeError> {
+    ) -> Result<Vec<Foreign>, NodeError> {
         let device = Device {
             name: interface,
             index: ifindex,
         };
         let foreign = hook::foreign(device, direction);
-        let foreign = foreign.iter().map(|program| program.id).collect();
         let outer_frame = direction == Direction::Ingress && hook::tunnels_show_outer_frame();
         let name = program(direction, l2 || outer_frame);
         let program = classifier(&mut self.ebpf, name);
@@ -122,7 +121,7 @@ impl Probe {
             .filter_map(|name| classifier(&mut self.ebpf, name).info().ok())
             .map(|info| info.id())
             .collect();
-        let is_own = |program: &Attached| own.contains(&program.id);
+        let is_own = |program: &Foreign| own.contains(&program.id);
         let points = self.points.iter().filter(|((ifindex, direction), _)| {
             let device = Device {
                 name: &self.names[ifindex],

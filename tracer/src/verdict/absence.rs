@@ -21,7 +21,7 @@ struct Gone<'a> {
 }
 
 /// Where what is left of a journey was seen last.
-fn last_of_rest<'a>(case: &Case<'a>, fates: &Fates<'_>) -> Option<&'a Step> {
+pub(super) fn last_of_rest<'a>(case: &Case<'a>, fates: &Fates<'_>) -> Option<&'a Step> {
     let of_rest = |step: &&Step| {
         let mut parts = step.parts.iter().map(|part| Range::offsets(*part));
         parts.any(|part| fates.rest.intersects(part))
@@ -93,11 +93,13 @@ pub(super) fn left(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict> {
 struct Next<'a> {
     /// Where it was seen last.
     step: &'a Step,
-    /// Index of the node and of its point.
+    /// Index of the node and of its points, one of which it had to pass.
     node: usize,
-    point: usize,
-    /// Packets that this point has seen, as proof that it sees them.
+    points: Vec<usize>,
+    /// Packets that these points have seen, as proof that they see them.
     packets: u64,
+    /// Whether one of them has seen none.
+    idle: bool,
     /// What it did not do there, and what it passes in between.
     missing: String,
     between: String,
@@ -112,22 +114,30 @@ fn next_node<'a>(
     let Gone { step, to, .. } = gone(case, fates)?;
     let nodes = &case.scene.nodes;
     let node = nodes.iter().position(|hello| hello.node == *to)?;
-    let point = nodes[node]
-        .points
-        .iter()
-        .position(|point| (point.role, point.direction) == (Role::Uplink, Direction::Ingress))?;
-    // Any will do: the wire's far end works.
-    let packets = circumstances.packets(node, point, case.journey.last())?;
-    let (out, into) = (
-        &case.scene.point(step).interface,
-        &nodes[node].points[point].interface,
-    );
+    let uplinks =
+        nodes[node].points.iter().enumerate().filter(|(_, point)| {
+            (point.role, point.direction) == (Role::Uplink, Direction::Ingress)
+        });
+    // It may come in from each of them, so all must be there. That any has seen
+    // packets will do: the wire's far end works.
+    let mut points = Vec::new();
+    let mut packets = 0;
+    let mut idle = false;
+    for (point, _) in uplinks {
+        let seen = circumstances.packets(node, point, case.journey.last())?;
+        idle |= seen == 0;
+        packets += seen;
+        points.push(point);
+    }
+    let out = &case.scene.point(step).interface;
+    let into = interfaces(&nodes[node], &points);
     let from = &nodes[step.node].node;
     (packets > 0).then(|| Next {
         step,
         node,
-        point,
+        points,
         packets,
+        idle,
         missing: format!("never came in from {into} on {to}"),
         between: format!(
             "the queue and driver of {out} on {from}, the wire, the driver and XDP programs of \
@@ -158,8 +168,9 @@ fn next_port<'a>(
     Some(Next {
         step,
         node: step.node,
-        point,
+        points: vec![point],
         packets,
+        idle: false,
         missing: format!("never went out of {port} on {}", hello.node),
         between: format!(
             "the bridge {out}: if {port} is down, or not where it has learned the MAC address, it \
@@ -192,6 +203,10 @@ pub(super) fn lost(
     let next =
         next_node(case, fates, circumstances).or_else(|| next_port(case, fates, circumstances))?;
     let Next { step, node, .. } = next;
+    // It may have been taken another way.
+    if !scene.point(step).foreign.is_empty() {
+        return None;
+    }
     let mut vanished = Ranges::default();
     for part in &step.parts {
         vanished.insert(Range::offsets(*part));
@@ -203,10 +218,8 @@ pub(super) fn lost(
     parts.unknown = parts.sent - parts.delivered - parts.lost;
 
     let name = |node: usize| &scene.nodes[node].node;
-    let (out, into) = (
-        &scene.point(step).interface,
-        &scene.nodes[node].points[next.point].interface,
-    );
+    let out = &scene.point(step).interface;
+    let into = interfaces(&scene.nodes[node], &next.points);
     let mut evidence = vec![
         format!("last seen {}", place(scene, step)),
         format!(
@@ -216,7 +229,11 @@ pub(super) fn lost(
         format!("in between: {}", next.between),
     ];
     let start = journey.start();
-    for (node, interface) in [(step.node, out), (node, into)] {
+    let far = next
+        .points
+        .iter()
+        .map(|point| (node, &scene.nodes[node].points[*point].interface));
+    for (node, interface) in [(step.node, out)].into_iter().chain(far) {
         let rises = circumstances.rises(node, start);
         let rise = rises.as_ref().and_then(|rises| rises.device(interface));
         evidence.extend(rise.map(|rise| rise.at_device(name(node))));
@@ -229,9 +246,16 @@ pub(super) fn lost(
              nothing as large arrives"
         ));
     }
+    if next.idle {
+        evidence.push(format!("not each of {into} has seen packets"));
+    }
     Some(Verdict {
         kind: Kind::Lost,
-        confidence: Confidence::High,
+        confidence: if next.idle {
+            Confidence::Low
+        } else {
+            Confidence::High
+        },
         cause: too_large.map(|_| "pmtu"),
         drop: None,
         evidence,
@@ -304,6 +328,14 @@ pub(super) fn unanswered(
             format!("unanswered: it reached {to}, and no answer came within {hold:?}")
         },
     })
+}
+
+/// The interfaces of some of a node's points, in words.
+fn interfaces(hello: &Hello, points: &[usize]) -> String {
+    let names = points
+        .iter()
+        .map(|point| hello.points[*point].interface.as_str());
+    names.collect::<Vec<_>>().join(" or ")
 }
 
 /// The point where the packets of an interface go the other way.

@@ -1,6 +1,12 @@
 //! What is not known, and what speaks against what is.
 
-use super::{Confidence, Kind, Verdict, fates::Fates, judge::Case, words::drop_place};
+use super::{
+    Confidence, Kind, Verdict,
+    absence::last_of_rest,
+    fates::{Fates, watches_interface},
+    judge::Case,
+    words::drop_place,
+};
 use crate::journey::{Arrival, Closed};
 
 impl Case<'_> {
@@ -19,6 +25,20 @@ impl Case<'_> {
         } else {
             evidence.push(self.no_drop());
         }
+        let taken = last_of_rest(self, fates)
+            .map(|step| self.scene.point(step))
+            .filter(|point| !point.foreign.is_empty());
+        if let Some(point) = taken {
+            evidence.push(format!(
+                "tc at {} {}, after tracer's program: {}",
+                point.interface,
+                point.direction,
+                point.others()
+            ));
+            if !watches_interface(self.scene, self.journey) {
+                evidence.push("--pod-interfaces would show whether it came to the pod".to_owned());
+            }
+        }
         let host_side = fates.nearest.map(|(arrival, _)| arrival) == Some(Arrival::HostSide);
         let (cause, text) = match journey.closed {
             _ if self.hops_lost || self.drops_lost => (
@@ -32,6 +52,11 @@ impl Case<'_> {
             _ if journey.start() < self.scene.since => (
                 Some("before-start"),
                 "unknown: on its way before all points were observed",
+            ),
+            Closed::Silence if taken.is_some() => (
+                Some("foreign-program"),
+                "unknown: not seen again after a program of somebody else, which may have taken \
+                 it past what is observed",
             ),
             Closed::Silence if journey.ambiguous => (
                 Some("ambiguous"),
@@ -76,15 +101,16 @@ impl Case<'_> {
     /// What speaks against a verdict, whatever it is.
     pub(super) fn doubt(&self, fates: &Fates<'_>, verdict: &mut Verdict) {
         let mut doubts = Vec::new();
-        if let (Some(last), false) = (
-            self.journey.steps.last(),
-            matches!(verdict.kind, Kind::Unknown | Kind::Dropped | Kind::Refused),
-        ) {
-            let foreign = self.scene.point(last).foreign.len();
-            if foreign > 0 {
+        // What its receiver has, no program has taken.
+        let settled = verdict.confidence == Confidence::Confirmed
+            || matches!(verdict.kind, Kind::Unknown | Kind::Dropped | Kind::Refused);
+        if let (Some(last), false) = (self.journey.steps.last(), settled) {
+            let point = self.scene.point(last);
+            if !point.foreign.is_empty() {
                 doubts.push(format!(
-                    "{foreign} other tc program(s) ran after tracer's at the last point and may \
-                     have dropped or redirected it"
+                    "tc at the last point, after tracer's program: {} may have dropped or \
+                     redirected it",
+                    point.others()
                 ));
             }
         }

@@ -31,8 +31,8 @@ pub(super) struct Fates<'a> {
 }
 
 impl<'a> Fates<'a> {
-    /// `acked`: whether it is known that its receiver has all of it.
-    pub(super) fn of(scene: &Scene, journey: &'a Journey, acked: bool) -> Self {
+    /// `taken`: whether it is known that its receiver has all of it.
+    pub(super) fn of(scene: &Scene, journey: &'a Journey, taken: bool) -> Self {
         let whole = Range {
             start: 0,
             end: i64::from(journey.size()),
@@ -61,7 +61,7 @@ impl<'a> Fates<'a> {
         for (index, drop) in journey.drops.iter().enumerate() {
             fates.take(scene, journey, index, drop);
         }
-        if acked && fates.dropped.is_empty() {
+        if taken && fates.dropped.is_empty() {
             fates.delivered.insert(whole);
         }
         fates.rest.insert(whole);
@@ -183,6 +183,11 @@ pub(super) fn watches_receiver(scene: &Scene, node: usize, journey: &Journey) ->
             let name = namespace(scene, address);
             pods.iter().any(|watched| **watched == *name)
         })
+}
+
+/// Whether the interface of the pod that a packet is for is observed.
+pub(super) fn watches_interface(scene: &Scene, journey: &Journey) -> bool {
+    destination(&journey.packet).is_some_and(|address| expected(scene, address) == Arrival::There)
 }
 
 fn is_reset(journey: &Journey) -> bool {

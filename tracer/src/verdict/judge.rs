@@ -14,7 +14,7 @@ use super::{
     words::{drop_place, is_too_large, owner, place, refusal},
 };
 use crate::{
-    journey::{Arrival, Closed, Journey, Ranges, Scene, Step},
+    journey::{Arrival, Closed, Journey, Ranges, Scene, Step, destination},
     link::{Direction, Role},
 };
 
@@ -32,7 +32,7 @@ pub fn judge(
         hops_lost: circumstances.hops_lost(from, last),
         drops_lost: circumstances.drops_lost(from, last),
     };
-    let fates = Fates::of(scene, journey, case.is_acked());
+    let fates = Fates::of(scene, journey, case.is_acked() || case.is_answered());
     let mut parts = case.parts(&fates);
     let mut verdict = case
         .refused(&fates)
@@ -95,6 +95,11 @@ impl Case<'_> {
     /// can have gone unseen.
     const fn is_acked(&self) -> bool {
         self.journey.acked && !self.hops_lost
+    }
+
+    /// Whether its receiver answered it, and no other packet that asks the same.
+    const fn is_answered(&self) -> bool {
+        self.journey.answered_by.is_some() && !self.journey.asked_again && !self.hops_lost
     }
 
     /// Whether its receiver may have dropped what arrived: nobody told, or
@@ -177,7 +182,10 @@ impl Case<'_> {
                 Role::Pod => {}
             }
             confirmed |= arrival == Arrival::There;
+        } else {
+            evidence.extend(self.last_seen());
         }
+        evidence.extend(self.bypassed(fates));
         if self.is_acked() {
             evidence.push("its receiver has acknowledged it".to_owned());
         }
@@ -216,6 +224,33 @@ impl Case<'_> {
             evidence,
             text,
         }
+    }
+
+    /// That it got to its receiver past the host's side of the pod's interface:
+    /// where programs redirect, and not where packets are lost.
+    fn bypassed(&self, fates: &Fates<'_>) -> Option<String> {
+        let last = self.journey.steps.last().filter(|_| !self.hops_lost)?;
+        if fates
+            .nearest
+            .is_some_and(|(arrival, _)| arrival == Arrival::HostSide)
+        {
+            return None;
+        }
+        let address = destination(&self.journey.packet)?;
+        let hello = &self.scene.nodes[last.node];
+        let host_side = hello.points.iter().position(|point| {
+            (point.role, point.direction) == (Role::Veth, Direction::Egress)
+                && point.addresses.contains(&address)
+        })?;
+        let mut there = self
+            .journey
+            .steps
+            .iter()
+            .filter(|step| step.node == last.node);
+        (!there.any(|step| step.point == host_side)).then(|| {
+            let interface = &hello.points[host_side].interface;
+            format!("it bypassed {interface} on {}", hello.node)
+        })
     }
 
     /// A kernel dropped it, or what is left of it.

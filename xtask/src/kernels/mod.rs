@@ -81,6 +81,9 @@ const TESTS: &[&str] = &[
     "clsact::",
     "endings::killed_it_leaves",
     "features::",
+    "pods_with_ipvlan",
+    "a_vlan_on_the_uplink",
+    "calico_with_netkit",
 ];
 
 /// Boots the kernels one after the other and runs the tests on each.

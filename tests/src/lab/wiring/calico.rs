@@ -15,36 +15,36 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 
-use super::super::{Lab, Node, Pod};
+use super::super::{Lab, LabSpec, Node, Pairs, Pod, uplinks};
 
 /// The pods' gateway.
 const GATEWAY: &str = "169.254.1.1";
 /// The host's ends of the pods' interfaces all have this MAC address.
 const HOST_MAC: &str = "ee:ee:ee:ee:ee:ee";
 
-pub(super) fn set_up_node(lab: &Lab, node: &Node) -> Result<()> {
+pub(super) fn set_up_node(lab: &Lab, spec: &LabSpec, node: &Node) -> Result<()> {
     let Node {
         underlay,
-        uplink,
+        way,
         pod_cidr_v4,
         ..
     } = node;
-    let mut ip = String::from("link set dev lo up\n");
+    let mut ip = String::from("link set dev lo up\n") + &uplinks::set_up(lab, node)?;
     // A proxy answers only for what it has a route to, so there is a default
     // one, to a router that no packet of a test goes to.
     let [a, b, c, _] = underlay.octets();
     write!(
         ip,
-        "link set dev {uplink} mtu {} up
-         address add {underlay}/24 brd + dev {uplink}
-         route add default via {a}.{b}.{c}.1 dev {uplink}
-         route add blackhole {pod_cidr_v4}\n",
-        lab.mtu
+        "route add default via {a}.{b}.{c}.1 dev {way} onlink
+         route add blackhole {pod_cidr_v4}\n"
     )?;
     for Pod { veth, v4, .. } in lab.pods_on(node) {
+        if spec.pairs != Pairs::NetkitL3 {
+            writeln!(ip, "link set dev {veth} address {HOST_MAC}")?;
+        }
         write!(
             ip,
-            "link set dev {veth} address {HOST_MAC} up
+            "link set dev {veth} up
              route add {v4}/32 dev {veth} scope link\n"
         )?;
         node.netns.sysctl(&[

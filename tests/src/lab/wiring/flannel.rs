@@ -11,26 +11,23 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 
-use super::super::{Lab, LabSpec, Node, Pod};
+use super::super::{Lab, LabSpec, Node, Pod, uplinks};
 
 pub(super) fn set_up_node(lab: &Lab, spec: &LabSpec, node: &Node) -> Result<()> {
-    let Lab { mtu, pod_mtu, .. } = lab;
+    let pod_mtu = lab.pod_mtu;
     let Node {
-        underlay,
-        uplink,
         bridge,
         bridge_mac,
         bridge_v4,
         bridge_v6,
         ..
     } = node;
-    let mut ip = format!(
-        "link set dev lo up
-         link set dev {uplink} mtu {mtu} up
-         address add {underlay}/24 brd + dev {uplink}
-         link add name {bridge} address {bridge_mac} mtu {pod_mtu} type bridge
+    let mut ip = String::from("link set dev lo up\n") + &uplinks::set_up(lab, node)?;
+    write!(
+        ip,
+        "link add name {bridge} address {bridge_mac} mtu {pod_mtu} type bridge
          address add {bridge_v4}/24 brd + dev {bridge}\n"
-    );
+    )?;
     if lab.wiring.carries_v6() {
         writeln!(ip, "address add {bridge_v6}/64 dev {bridge} nodad")?;
     }

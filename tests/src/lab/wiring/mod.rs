@@ -4,37 +4,46 @@
 
 mod calico;
 mod flannel;
+mod shared;
 pub(super) mod tunnel;
 
 use std::fmt::Write;
 
 use anyhow::{Context, Result};
 
-use super::{Lab, LabSpec, Node};
+use super::{Lab, LabSpec, Node, Pairs, Uplinks, netkit, uplinks};
 use crate::netns::Netns;
 use crate::process;
 
-/// The middle box's bridge.
-const MIDDLE_BRIDGE: &str = "wire";
+/// The middle box's bridges: one for each of a node's cables.
+const MIDDLE_BRIDGES: [&str; 2] = ["wire", "wire2"];
 
 /// Makes all that `lab` describes. What exists after a failure, the lab's
 /// claim removes.
 pub(super) fn wire(lab: &Lab, spec: &LabSpec) -> Result<()> {
     make_namespaces(lab)?;
-    make_cables(lab)?;
+    make_cables(lab, spec)?;
     set_up_middle(lab)?;
     for node in &lab.nodes {
         if lab.wiring.has_bridge() {
             flannel::set_up_node(lab, spec, node)
+        } else if lab.wiring.shares_uplink() {
+            shared::set_up_node(lab, node)
         } else {
-            calico::set_up_node(lab, node)
+            calico::set_up_node(lab, spec, node)
         }
         .and_then(|()| tunnel::set_up(lab, node))
+        .and_then(|()| {
+            let ends = uplinks::far_ends(lab, node);
+            node.netns.batch("bridge -batch -", &ends).map(drop)
+        })
         .with_context(|| format!("cannot set up {}", node.name))?;
     }
     for pod in &lab.pods {
         if lab.wiring.has_bridge() {
             flannel::set_up_pod(lab, pod)
+        } else if lab.wiring.shares_uplink() {
+            shared::set_up_pod(lab, pod)
         } else {
             calico::set_up_pod(pod)
         }
@@ -85,7 +94,7 @@ fn keep_ipv6_quiet(netns: &Netns) -> Result<()> {
 }
 
 /// Lays the veth pairs, each end right where it belongs.
-fn make_cables(lab: &Lab) -> Result<()> {
+fn make_cables(lab: &Lab, spec: &LabSpec) -> Result<()> {
     let mut script = String::new();
     let mut cable = |[inner, outer]: [(&Netns, &str); 2], mac: &str, mtu: u32| {
         writeln!(
@@ -101,9 +110,24 @@ fn make_cables(lab: &Lab) -> Result<()> {
             (&lab.middle, &*node.middle_port),
         ];
         cable(ends, &node.uplink_mac, lab.mtu)?;
+        if !node.second_uplink.is_empty() {
+            let port = second_port(node);
+            let ends = [(&node.netns, &*node.second_uplink), (&lab.middle, &*port)];
+            cable(ends, &second_mac(node), lab.mtu)?;
+        }
     }
-    for pod in &lab.pods {
+    for pod in lab.pods.iter().filter(|_| !lab.wiring.shares_uplink()) {
         let host = &lab.nodes[pod.node].netns;
+        if spec.pairs != Pairs::Veth {
+            let inside = (&pod.netns, &*pod.interface);
+            netkit::add(spec.pairs, (host, &pod.veth), inside, lab.pod_mtu)?;
+            if spec.pairs == Pairs::NetkitL3 {
+                continue;
+            }
+            let address = format!("ip link set dev {} address {}", pod.interface, pod.mac);
+            pod.netns.run(&address)?;
+            continue;
+        }
         let ends = [(&pod.netns, &*pod.interface), (host, &*pod.veth)];
         cable(ends, &pod.mac, lab.pod_mtu)?;
     }
@@ -112,17 +136,39 @@ fn make_cables(lab: &Lab) -> Result<()> {
         .context("cannot make veth pairs")
 }
 
+/// The other end of a node's second uplink.
+fn second_port(node: &Node) -> String {
+    format!("2{}", node.middle_port)
+}
+
+/// That of the first, but for a bit.
+fn second_mac(node: &Node) -> String {
+    let flipped = match node.uplink_mac.split_at(node.uplink_mac.len() - 1) {
+        (rest, "0") => (rest, "1"),
+        (rest, _) => (rest, "0"),
+    };
+    format!("{}{}", flipped.0, flipped.1)
+}
+
 fn set_up_middle(lab: &Lab) -> Result<()> {
-    let mut script = format!(
-        "link add name {MIDDLE_BRIDGE} mtu {} type bridge\n\
-         link set dev {MIDDLE_BRIDGE} up\n",
-        lab.mtu
-    );
-    for Node { middle_port, .. } in &lab.nodes {
-        writeln!(
+    let mut script = String::new();
+    let cables = 1 + usize::from(lab.uplinks == Uplinks::Two);
+    for bridge in &MIDDLE_BRIDGES[..cables] {
+        write!(
             script,
-            "link set dev {middle_port} master {MIDDLE_BRIDGE} up"
+            "link add name {bridge} mtu {} type bridge
+             link set dev {bridge} up\n",
+            lab.mtu
         )?;
+    }
+    for node in &lab.nodes {
+        let mut ports = vec![node.middle_port.clone()];
+        if !node.second_uplink.is_empty() {
+            ports.push(second_port(node));
+        }
+        for (port, bridge) in ports.iter().zip(MIDDLE_BRIDGES) {
+            writeln!(script, "link set dev {port} master {bridge} up")?;
+        }
     }
     lab.middle
         .batch("ip -batch -", &script)

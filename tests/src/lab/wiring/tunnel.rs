@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 
-use super::super::{Lab, Node, Tunnel};
+use super::super::{Lab, Node, Tunnel, Wiring, uplinks};
 
 /// The device that the kernel makes in every namespace once it knows IP-in-IP.
 pub(in crate::lab) const IP_IN_IP: &str = "tunl0";
@@ -15,6 +15,8 @@ pub(super) fn set_up(lab: &Lab, node: &Node) -> Result<()> {
     match lab.wiring.tunnel() {
         Some(Tunnel::Vxlan) => vxlan(lab, node),
         Some(Tunnel::IpIp) => ip_in_ip(lab, node),
+        // There, pods need no node's help.
+        None if matches!(lab.wiring, Wiring::Macvlan | Wiring::Ipvlan) => Ok(()),
         None => gateways(lab, node),
     }
 }
@@ -34,7 +36,6 @@ fn vxlan(lab: &Lab, node: &Node) -> Result<()> {
     } = lab;
     let Node {
         underlay,
-        uplink,
         overlay,
         overlay_mac,
         overlay_v4,
@@ -44,8 +45,9 @@ fn vxlan(lab: &Lab, node: &Node) -> Result<()> {
     let has_v6 = lab.wiring.carries_v6();
     let mut ip = format!(
         "link add name {overlay} address {overlay_mac} mtu {pod_mtu} type vxlan \
-            id {vni} dstport {port} local {underlay} dev {uplink} nolearning
-         address add {overlay_v4}/32 dev {overlay}\n"
+            id {vni} dstport {port} local {underlay} nolearning{}
+         address add {overlay_v4}/32 dev {overlay}\n",
+        bound_to(node)
     );
     if has_v6 {
         writeln!(ip, "address add {overlay_v6}/128 dev {overlay} nodad")?;
@@ -53,6 +55,10 @@ fn vxlan(lab: &Lab, node: &Node) -> Result<()> {
     writeln!(ip, "link set dev {overlay} up")?;
     let mut fdb = String::new();
     for other in others(lab, node) {
+        if lab.tunnel(node, other).is_none() {
+            ip += &gateway(node, other);
+            continue;
+        }
         let Node {
             underlay,
             overlay_mac,
@@ -86,6 +92,15 @@ fn vxlan(lab: &Lab, node: &Node) -> Result<()> {
     node.netns.batch("bridge -batch -", &fdb).map(drop)
 }
 
+/// A VXLAN device is bound to the way between the nodes, if there is but one.
+fn bound_to(node: &Node) -> String {
+    if node.second_uplink.is_empty() {
+        format!(" dev {}", node.way)
+    } else {
+        String::new()
+    }
+}
+
 /// One device for all nodes, without an Ethernet header: the next hop of a
 /// route through it is the far node itself. IPv6 is not carried.
 fn ip_in_ip(lab: &Lab, node: &Node) -> Result<()> {
@@ -115,10 +130,13 @@ fn ip_in_ip(lab: &Lab, node: &Node) -> Result<()> {
 /// No tunnel: the other nodes are gateways, on the same link. The underlay has
 /// IPv4 only.
 fn gateways(lab: &Lab, node: &Node) -> Result<()> {
-    let mut ip = String::new();
-    for other in others(lab, node) {
-        let (cidr, via) = (&other.pod_cidr_v4, other.underlay);
-        writeln!(ip, "route add {cidr} via {via} dev {}", node.uplink)?;
-    }
+    let ip: String = others(lab, node)
+        .map(|other| gateway(node, other))
+        .collect();
     node.netns.batch("ip -batch -", &ip).map(drop)
+}
+
+fn gateway(node: &Node, other: &Node) -> String {
+    let (cidr, hops) = (&other.pod_cidr_v4, uplinks::next_hops(node, other));
+    format!("route add {cidr} {hops}\n")
 }

@@ -6,7 +6,7 @@ use arbitrary::{Result, Unstructured};
 
 use crate::{
     journey::{Owner, OwnerKind, Scene},
-    link::{Direction, Hello, Point, Role},
+    link::{Direction, Foreign, Hello, Point, Role},
 };
 
 /// The pods, by node.
@@ -100,7 +100,14 @@ pub(super) fn read(bytes: &mut Unstructured<'_>) -> Result<Scene> {
                         kind: String::new(),
                         addresses: vec![address],
                         why: String::new(),
-                        foreign: if way(6) { vec![1] } else { Vec::new() },
+                        foreign: if way(6) {
+                            vec![Foreign {
+                                id: 1,
+                                name: String::new(),
+                            }]
+                        } else {
+                            Vec::new()
+                        },
                     })
                 })
                 .collect(),

@@ -39,6 +39,7 @@ impl Engine {
             is_first = self.memory.is_first(&stream, part);
         }
         let (asks, answers) = self.exchange(id, (node, time), &packet);
+        let asked_again = asks && self.is_asked_again(&packet);
         let journey = Journey {
             id,
             conversation: conversation(&packet),
@@ -49,6 +50,7 @@ impl Engine {
             answers,
             asks,
             answered_by: None,
+            asked_again,
             refusal: None,
             acked: false,
             retransmits,
@@ -117,6 +119,21 @@ impl Engine {
             }
             None => (false, None),
         }
+    }
+
+    /// Whether an earlier packet asks what this one does; notes it there.
+    fn is_asked_again(&mut self, packet: &Packet) -> bool {
+        let Some(Part::Asks(question)) = part(packet) else {
+            return false;
+        };
+        let Some(track) = self.memory.asker(&question) else {
+            return false;
+        };
+        let track = self.memory.get_mut(track);
+        if let Some(journey) = track.and_then(|track| track.journey.as_mut()) {
+            journey.asked_again = true;
+        }
+        true
     }
 
     /// The journey of the packet that an error quotes, and whether there are

@@ -117,6 +117,37 @@ fn replies_know_their_request() {
     assert_eq!(answers, [Some(1), Some(3)]);
 }
 
+/// An answer to one of two that ask the same does not say which arrived.
+#[test]
+fn a_question_that_is_asked_again_knows_it() {
+    let handshake = |flags, stamp| {
+        let mut packet = tcp(7, 0, stamp);
+        if let Transport::Tcp(tcp) = &mut packet.transport {
+            tcp.flags = Flags(flags);
+        }
+        packet
+    };
+    let mut stage = Stage::new();
+    stage.send(0, 1, &handshake(Flags::SYN, 1));
+    assert!(!stage.finished().iter().any(|journey| journey.asked_again));
+    stage.send(MS, 2, &handshake(Flags::SYN, 2));
+    let mut answer = handshake(Flags::SYN | Flags::ACK, 3);
+    (answer.src, answer.dst) = (answer.dst, answer.src);
+    if let Transport::Tcp(tcp) = &mut answer.transport {
+        (tcp.src_port, tcp.dst_port, tcp.ack) = (tcp.dst_port, tcp.src_port, 8);
+    }
+    stage.see(1, &hop(FROM_POD, 2 * MS, 3, &answer));
+    let journeys = stage.end();
+    assert_eq!(journeys.len(), 3);
+    let asked_again: Vec<bool> = journeys
+        .iter()
+        .filter(|journey| journey.asks)
+        .map(|journey| journey.asked_again)
+        .collect();
+    assert_eq!(asked_again, [true, true]);
+    assert!(journeys.iter().any(|journey| journey.answers == Some(2)));
+}
+
 #[test]
 fn arp_replies_know_their_request() {
     let arp = |operation, src: [u8; 4], dst: [u8; 4]| Packet {

@@ -152,6 +152,7 @@ impl Node {
             kind: kind.to_owned(),
             is_pair: kind == "veth",
             lower,
+            routed_below: false,
         });
     }
 
@@ -166,8 +167,10 @@ impl Node {
                 notes: Vec::new(),
             })
         })?;
-        for remote in &request.remotes {
-            underlay::locate(&mut draft, &mut routes, remote, &request.pods)?;
+        if draft.routes() {
+            for remote in &request.remotes {
+                underlay::locate(&mut draft, &mut routes, remote, &request.pods)?;
+            }
         }
         Ok(draft.finish())
     }

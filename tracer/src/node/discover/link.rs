@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use netlink_packet_core::{NlasIterator, Parseable as _, ParseableParametrized as _};
 use netlink_packet_route::link::{
-    InfoGeneve, InfoGre, InfoGre6, InfoIpTunnel, InfoKind, InfoVxlan, LinkAttribute, LinkFlags,
-    LinkHeader, LinkLayerType, LinkXdp,
+    InfoGeneve, InfoGre, InfoGre6, InfoIpTunnel, InfoIpVlan, InfoKind, InfoVxlan, IpVlanMode,
+    LinkAttribute, LinkFlags, LinkHeader, LinkLayerType, LinkXdp,
 };
 
 use super::{
@@ -35,6 +35,8 @@ pub(super) struct Link {
     pub(super) vxlan: Option<Vxlan>,
     /// The fixed far end of a tunnel.
     pub(super) far_end: Option<IpAddr>,
+    /// Of an ipvlan device: whether the namespace of the device below routes what it sends.
+    pub(super) routed_below: bool,
 }
 
 impl Link {
@@ -124,6 +126,13 @@ impl Link {
                 };
                 Some(address.into())
             }),
+            "ipvlan" => {
+                self.routed_below = attributes(options, 0, InfoIpVlan::parse).any(|option| {
+                    let routed = [IpVlanMode::L3, IpVlanMode::L3S];
+                    matches!(option, InfoIpVlan::Mode(mode) if routed.contains(&mode))
+                });
+                None
+            }
             _ => None,
         };
         self.far_end = far_end.filter(|end: &IpAddr| !end.is_unspecified() && !end.is_multicast());

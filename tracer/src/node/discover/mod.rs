@@ -25,6 +25,8 @@ mod pod;
 mod route;
 mod table;
 mod underlay;
+#[cfg(test)]
+mod uplink_tests;
 
 use std::{io, net::IpAddr, path::PathBuf};
 
@@ -68,7 +70,7 @@ pub struct Plan {
     pub next_hops: Vec<IpAddr>,
     /// UDP destination ports of every VXLAN device in the namespace.
     pub vxlan_ports: Vec<u16>,
-    /// The pods' own interfaces, where they were asked for and found.
+    /// The pods' own interfaces, where they were asked for and found, or have no other end on the node.
     pub pod_namespaces: Vec<PodNamespace>,
     /// What was not found, or is odd, one sentence each.
     pub notes: Vec<String>,
@@ -143,6 +145,8 @@ pub struct PodNamespace {
     pub ifindex: u32,
     /// The interface's name in that namespace.
     pub name: String,
+    /// The kernel's name for its kind.
+    pub kind: String,
 }
 
 /// Why there is no plan.
@@ -178,10 +182,10 @@ pub enum DiscoverError {
         /// What was tried.
         why: String,
     },
-    /// A pod's interface is of a kind without a host side.
+    /// A pod's interface is of a kind that packets cannot be followed through.
     #[error(
-        "pod {pod} is attached to the node by {kind}, whose packets pass no interface of their own on the \
-         node; follow it from the other end"
+        "pod {pod} is attached to the node by a device of the kind \"{kind}\", of which it is not known where \
+         on the node its packets pass; follow it from the other end"
     )]
     PodKind {
         /// The pod's address.
@@ -203,6 +207,7 @@ pub fn pod_namespaces(pods: &[IpAddr]) -> Result<(Vec<PodNamespace>, Vec<String>
         path: link.path,
         ifindex: link.index,
         name: link.name,
+        kind: link.kind,
     });
     Ok((pods.collect(), notes))
 }
@@ -224,8 +229,10 @@ pub fn discover(request: &Request) -> Result<Plan, DiscoverError> {
     let host = Host::read(&mut kernel)?;
     let mut draft = Draft::new(&host);
     pod::locate(&mut draft, &mut kernel, request, namespaces::find)?;
-    for remote in &request.remotes {
-        underlay::locate(&mut draft, &mut kernel, remote, &request.pods)?;
+    if draft.routes() {
+        for remote in &request.remotes {
+            underlay::locate(&mut draft, &mut kernel, remote, &request.pods)?;
+        }
     }
     for &address in &request.unplaced {
         let as_pod = Request {
@@ -239,7 +246,9 @@ pub fn discover(request: &Request) -> Result<Plan, DiscoverError> {
                     address,
                     node_addresses: Vec::new(),
                 };
-                underlay::locate(&mut draft, &mut kernel, &remote, &[])?;
+                if draft.routes() {
+                    underlay::locate(&mut draft, &mut kernel, &remote, &[])?;
+                }
             }
             located => located?,
         }

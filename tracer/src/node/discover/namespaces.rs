@@ -42,6 +42,18 @@ pub(super) struct PodLink {
     pub(super) is_pair: bool,
     /// The index in the asking namespace of the host's end, or of the device below.
     pub(super) lower: u32,
+    /// Whether the node routes what it sends, though it shares a device of the node's.
+    pub(super) routed_below: bool,
+}
+
+impl PodLink {
+    /// Whether it sends by a device of the node's, which it shares.
+    pub(super) fn shares_device(&self) -> bool {
+        matches!(
+            self.kind.as_str(),
+            "macvlan" | "macvtap" | "ipvlan" | "ipvtap"
+        )
+    }
 }
 
 /// What the search found, and why it may be incomplete.
@@ -154,6 +166,7 @@ fn look(path: &Path, here: &File, pods: &[IpAddr]) -> io::Result<Vec<PodLink>> {
             kind: link.kind.clone(),
             is_pair: link.is_pair(),
             lower,
+            routed_below: link.routed_below,
         })
     };
     Ok(owned.iter().filter_map(pod_link).collect())

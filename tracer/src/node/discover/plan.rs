@@ -8,6 +8,8 @@ use super::{Interface, Plan, PodNamespace, Role, table::Host};
 pub(super) struct Draft<'a> {
     pub(super) host: &'a Host,
     plan: Plan,
+    /// Pods for which the node routes, and those that are on the wire themselves.
+    pods: [usize; 2],
 }
 
 impl<'a> Draft<'a> {
@@ -19,7 +21,11 @@ impl<'a> Draft<'a> {
         for vxlan in host.links.values().filter_map(|link| link.vxlan.as_ref()) {
             include(&mut plan.vxlan_ports, vxlan.port);
         }
-        Self { host, plan }
+        Self {
+            host,
+            plan,
+            pods: [0; 2],
+        }
     }
 
     /// Adds an interface; one that is there already keeps its role and its reason.
@@ -60,6 +66,34 @@ impl<'a> Draft<'a> {
             xdp: link.xdp,
             why,
         });
+    }
+
+    /// Adds the devices that an uplink sends out of: below a VLAN the device, those of a bond. Packets pass
+    /// both, and which of a bond's it is shows only there.
+    pub(super) fn add_below(&mut self, device: u32) {
+        let host = self.host;
+        let Some(uplink) = host.links.get(&device) else {
+            return;
+        };
+        for link in host.below(uplink) {
+            self.add(
+                Role::Uplink,
+                link.index,
+                format!("{} sends out of it", uplink.name),
+            );
+            // A bond of VLANs, or a VLAN of a bond.
+            self.add_below(link.index);
+        }
+    }
+
+    /// Says whether the node routes what a pod sends.
+    pub(super) fn count_pod(&mut self, routed: bool) {
+        self.pods[usize::from(!routed)] += 1;
+    }
+
+    /// Whether the node's routes matter: not if all of its pods are on the wire themselves.
+    pub(super) fn routes(&self) -> bool {
+        self.pods[0] > 0 || self.pods[1] == 0
     }
 
     /// Says that a pod is behind an interface.

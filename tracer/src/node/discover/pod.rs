@@ -4,6 +4,10 @@
 //! ptp). On a bridge (Flannel, kubenet, CNI's bridge plugin) the neighbour table gives the pod's MAC and the
 //! forwarding table the port. Both forget; then, and for whatever else routes to pods by other means
 //! (Cilium), the pod's own namespace is asked.
+//!
+//! A pod may have no other end on the node: a macvlan or ipvlan device sends by a device of the node's that it
+//! shares with others. Then that one is observed as an uplink, and the pod's own interface, without being asked
+//! for, because nothing else shows that a packet came to the pod.
 
 use std::net::IpAddr;
 
@@ -56,13 +60,22 @@ pub(super) fn locate(
 
     for (pod, by_tables) in wanted {
         let link = inside.found.iter().find(|link| link.pod == pod);
+        let shared = link.filter(|link| by_tables.is_err() && link.shares_device());
         let found = by_tables.or_else(|why| by_own_link(host, pod, link, &why, &inside.notes));
         match found {
-            Ok(found) => add(draft, pod, found),
+            Ok(found) if shared.is_some() => {
+                draft.count_pod(shared.is_some_and(|link| link.routed_below));
+                draft.add(Role::Uplink, found.device, found.why);
+                draft.add_below(found.device);
+            }
+            Ok(found) => {
+                draft.count_pod(true);
+                add(draft, pod, found);
+            }
             Err(error) if request.pods.contains(&pod) => return Err(error),
             Err(error) => draft.note(error.to_string()),
         }
-        if !request.pod_interfaces {
+        if !request.pod_interfaces && shared.is_none() {
             continue;
         }
         let Some(link) = link else {
@@ -77,6 +90,7 @@ pub(super) fn locate(
             path: link.path.clone(),
             ifindex: link.index,
             name: link.name.clone(),
+            kind: link.kind.clone(),
         });
     }
     Ok(())
@@ -162,20 +176,28 @@ fn by_own_link(
         }
         return Err(DiscoverError::PodInterface { pod, why });
     };
-    if !link.is_pair {
+    if !link.is_pair && !link.shares_device() {
         let kind = link.kind.clone();
         return Err(DiscoverError::PodKind { pod, kind });
     }
     if !host.links.contains_key(&link.lower) {
         let why = format!(
-            "the peer of its {}, interface {}, is gone",
-            link.name, link.lower
+            "interface {}, which its {} leads to, is gone",
+            link.lower, link.name
         );
         return Err(DiscoverError::PodInterface { pod, why });
     }
+    let why = if link.is_pair {
+        format!("the peer of {} in pod {pod}'s namespace ({why})", link.name)
+    } else {
+        format!(
+            "pod {pod} sends by it: its {} is a {}",
+            link.name, link.kind
+        )
+    };
     Ok(Found {
         device: link.lower,
-        why: format!("the peer of {} in pod {pod}'s namespace ({why})", link.name),
+        why,
     })
 }
 
@@ -286,11 +308,30 @@ mod tests {
     fn a_pod_without_a_host_side_is_named_by_its_kind() {
         let mut node = Node::flannel();
         node.host.neighbours.clear();
+        node.pod_link("10.1.0.5", "wireguard", UPLINK);
+        let error = node.plan(&only_pod(false)).expect_err("no host side");
+        assert!(matches!(error, DiscoverError::PodKind { ref kind, .. } if kind == "wireguard"));
+    }
+
+    #[test]
+    fn a_pod_without_a_host_side_is_observed_inside() {
+        let mut node = Node::flannel();
+        node.host.neighbours.clear();
         // In a node that is itself a container, even the device below is one end of a pair.
         node.link(UPLINK, "veth", None);
         node.pod_link("10.1.0.5", "macvlan", UPLINK);
-        let error = node.plan(&only_pod(false)).expect_err("no host side");
-        assert!(matches!(error, DiscoverError::PodKind { ref kind, .. } if kind == "macvlan"));
+        // The node itself has no route to where the pod sends.
+        let plan = node.towards("10.99.0.7", &["192.0.2.2"]);
+        assert_eq!(found(&plan), [(Role::Uplink, UPLINK)]);
+        assert_eq!(
+            plan.interfaces[0].why,
+            "pod 10.1.0.5 sends by it: its eth0 is a macvlan"
+        );
+        let [inside] = plan.pod_namespaces.as_slice() else {
+            panic!("{:?}", plan.pod_namespaces);
+        };
+        assert_eq!((&*inside.name, &*inside.kind), ("eth0", "macvlan"));
+        assert!(plan.notes.is_empty(), "{:?}", plan.notes);
     }
 
     #[test]

@@ -59,6 +59,19 @@ impl Host {
         })
     }
 
+    /// The devices that one sends out of, if it is not itself the end of a cable.
+    pub(super) fn below<'a>(&'a self, upper: &'a Link) -> impl Iterator<Item = &'a Link> {
+        self.links
+            .values()
+            .filter(|link| match upper.kind.as_str() {
+                "vlan" | "macvlan" | "ipvlan" => {
+                    upper.lower_namespace.is_none() && upper.lower == Some(link.index)
+                }
+                "bond" | "team" => link.master == Some(upper.index),
+                _ => false,
+            })
+    }
+
     pub(super) fn owns(&self, address: IpAddr) -> bool {
         self.addresses.iter().any(|&(_, own)| own == address)
     }

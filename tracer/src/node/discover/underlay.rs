@@ -4,7 +4,11 @@
 //! asked again for the tunnel's far end: for VXLAN the neighbour entry of the route's gateway gives a MAC
 //! and the device's forwarding table the far end; other tunnels have it fixed, or as the route's gateway;
 //! failing that, the remote's node has addresses. A bridge may have a tunnel among its ports. A device that
-//! is none of these is the uplink; of a bond, a VLAN or a bridge it is that device, not the ones below.
+//! is none of these is the uplink, and so is the device below a VLAN, and each that a bond sends out of: a
+//! packet passes both, and which of a bond's it is shows only there. Of a bridge it is the bridge alone.
+//!
+//! A tunnel's outer packets may go into another one, as those of a cloud's network. Where that one ends is
+//! nothing that a cluster knows.
 //!
 //! Where tunnel and cluster disagree about the far end (a stale or wrong forwarding entry) both ways are
 //! observed, and a note says so: the disagreement may be what the user is looking for.
@@ -110,6 +114,7 @@ impl<'b, R: Router> Search<'_, 'b, R> {
             return self.enter(tunnel, next, mac, entered);
         }
         self.draft.add(Role::Uplink, device, why.to_owned());
+        self.draft.add_below(device);
         self.draft.add_next_hop(next);
         if let Some(source) = source {
             self.draft.add_next_hop(source);
@@ -135,7 +140,8 @@ impl<'b, R: Router> Search<'_, 'b, R> {
         if let Some(local) = tunnel.vxlan.as_ref().and_then(|vxlan| vxlan.local) {
             self.draft.add_next_hop(local);
         }
-        let ends = self.far_ends(tunnel, next, mac);
+        let is_outer = !entered.is_empty();
+        let ends = self.far_ends(tunnel, next, mac, is_outer);
         if ends.is_empty() {
             self.draft.note(format!(
                 "the far end of {} towards {} is not known, so no uplink is observed: give the \
@@ -150,10 +156,17 @@ impl<'b, R: Router> Search<'_, 'b, R> {
         Ok(())
     }
 
-    /// The outer addresses to which a tunnel may send packets for the remote.
-    fn far_ends(&mut self, tunnel: &Link, next: IpAddr, mac: Option<Mac>) -> Vec<IpAddr> {
+    /// The outer addresses to which a tunnel may send packets for the remote. `is_outer`: those packets are
+    /// another tunnel's.
+    fn far_ends(
+        &mut self,
+        tunnel: &Link,
+        next: IpAddr,
+        mac: Option<Mac>,
+        is_outer: bool,
+    ) -> Vec<IpAddr> {
         let remote = self.remote;
-        let usable = |address: &&IpAddr| tunnel.carries_over(**address);
+        let usable = |address: &&IpAddr| tunnel.carries_over(**address) && !is_outer;
         let node: Vec<_> = remote
             .node_addresses
             .iter()

@@ -20,12 +20,12 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use tracing::warn;
 
 use super::{
-    Attached, Device, OURS,
+    Device, OURS,
     filter::Filter,
     owner::{self, Owner, Turn},
 };
 use crate::{
-    link::Direction,
+    link::{Direction, Foreign},
     node::{
         NodeError,
         netlink::{Netlink, Question},
@@ -78,7 +78,7 @@ impl Clsact {
             Some(KIND) => self
                 .of_device(ifindex)?
                 .iter()
-                .any(|filter| Mark::read(&filter.attached.name).is_some_and(|mark| mark.made)),
+                .any(|filter| Mark::read(&filter.program.name).is_some_and(|mark| mark.made)),
             // It takes the same place.
             Some(other) => {
                 let text = format!("its {other} qdisc leaves no place for clsact");
@@ -136,13 +136,13 @@ impl Clsact {
         for device in devices {
             let (removed, others): (Vec<_>, Vec<_>) =
                 self.of_device(device)?.into_iter().partition(|filter| {
-                    Mark::read(&filter.attached.name).is_some_and(|mark| which(&mark))
+                    Mark::read(&filter.program.name).is_some_and(|mark| which(&mark))
                 });
             for filter in &removed {
                 self.gone_is_fine(&filter.place.remove())?;
             }
             let made =
-                |filter: &Filter| Mark::read(&filter.attached.name).is_some_and(|mark| mark.made);
+                |filter: &Filter| Mark::read(&filter.program.name).is_some_and(|mark| mark.made);
             if turn.is_ok() && others.is_empty() && removed.iter().any(made) {
                 let remove = discipline(device, RouteNetlinkMessage::DelQueueDiscipline);
                 self.gone_is_fine(&remove)?;
@@ -199,12 +199,12 @@ impl Drop for Clsact {
 
 /// The filters that packets begin with. Of an interface that has just gone,
 /// nothing is told.
-pub(super) fn attached(ifindex: u32, direction: Direction) -> Vec<Attached> {
+pub(super) fn attached(ifindex: u32, direction: Direction) -> Vec<Foreign> {
     let filters = Netlink::open(NETLINK_ROUTE)
         .and_then(|mut netlink| filters(&mut netlink, ifindex, direction))
         .unwrap_or_default();
     let begin = filters.into_iter().filter(|filter| filter.begins);
-    begin.map(|filter| filter.attached).collect()
+    begin.map(|filter| filter.program).collect()
 }
 
 fn filters(netlink: &mut Netlink, ifindex: u32, direction: Direction) -> io::Result<Vec<Filter>> {

@@ -8,9 +8,8 @@ use netlink_packet_route::{
     },
 };
 
-use super::Attached;
 use crate::{
-    link::Direction,
+    link::{Direction, Foreign},
     node::{
         netlink::{Question, attributes},
         qdisc::HEADER,
@@ -38,7 +37,7 @@ pub(super) struct Filter {
     /// Whether it is a program for every protocol.
     pub(super) is_plain_program: bool,
     /// The program, or that it is none.
-    pub(super) attached: Attached,
+    pub(super) program: Foreign,
 }
 
 /// Where a filter is.
@@ -91,7 +90,7 @@ impl Filter {
             },
             begins: find(parts, TCA_CHAIN).and_then(number).unwrap_or(0) == 0,
             is_plain_program: is_program && protocol == ETH_P_ALL.to_be(),
-            attached: Attached {
+            program: Foreign {
                 id: find(options, TCA_BPF_ID).and_then(number).unwrap_or(0),
                 name: String::from_utf8_lossy(name)
                     .trim_end_matches('\0')
@@ -208,16 +207,16 @@ mod tests {
         assert_eq!(filter.place.direction, Direction::Egress);
         assert_eq!((filter.place.priority, filter.place.handle), (1, 1));
         assert!(filter.begins && filter.is_plain_program);
-        assert_eq!(filter.attached.id, 42);
-        assert!(filter.attached.is_ours());
+        assert_eq!(filter.program.id, 42);
+        assert!(filter.program.name.starts_with("tracer_"));
     }
 
     #[test]
     fn others_are_read_for_what_they_are() {
         let flower = told("flower", 1, TcHandle::MIN_INGRESS, Vec::new());
         let filter = Filter::parse(&flower).expect("a filter");
-        assert!(!filter.is_plain_program && !filter.attached.is_ours());
-        assert_eq!((filter.attached.id, &*filter.attached.name), (0, "flower"));
+        assert!(!filter.is_plain_program && !filter.program.name.starts_with("tracer_"));
+        assert_eq!((filter.program.id, &*filter.program.name), (0, "flower"));
         let list = told("bpf", 0, TcHandle::MIN_INGRESS, Vec::new());
         assert_eq!(Filter::parse(&list), None);
         let other_qdisc = told("bpf", 1, 0, Vec::new());

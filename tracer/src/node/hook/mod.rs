@@ -10,12 +10,10 @@ mod filter;
 mod owner;
 mod tcx;
 
-use std::fmt;
-
 use aya::programs::{SchedClassifier, TcAttachType};
 
-use super::NodeError;
-use crate::link::Direction;
+use super::{NodeError, discover::Interface};
+use crate::link::{Direction, Foreign};
 use clsact::Clsact;
 
 /// What programs of tracer's are called begins so, and no other's.
@@ -43,11 +41,28 @@ fn is_before_5_14(release: &str) -> bool {
 
 /// What others have attached there, in the order in which it runs: to tcx, and
 /// after that to clsact, as far as the kernel has each.
-pub(super) fn foreign(device: Device<'_>, direction: Direction) -> Vec<Attached> {
+pub(super) fn foreign(device: Device<'_>, direction: Direction) -> Vec<Foreign> {
     let mut all = tcx::attached(device, direction);
     all.extend(clsact::attached(device.index, direction));
-    all.retain(|program| !program.is_ours());
+    all.retain(|program| !is_ours(program));
     all
+}
+
+/// What the plan of a node should say of programs that may hide packets, as far as
+/// this process may know: it takes CAP_NET_ADMIN.
+pub(super) fn notes(interfaces: &[Interface]) -> Vec<String> {
+    let mut notes = Vec::new();
+    for Interface { name, ifindex, .. } in interfaces {
+        let device = Device {
+            name,
+            index: *ifindex,
+        };
+        for direction in [Direction::Ingress, Direction::Egress] {
+            let others = foreign(device, direction);
+            notes.extend(Foreign::warning(&others, name, direction));
+        }
+    }
+    notes
 }
 
 /// The calling thread's namespace, as far as programs can be attached in it.
@@ -65,28 +80,9 @@ pub(super) struct Device<'a> {
     pub(super) index: u32,
 }
 
-/// A program at an interface, or a filter that is none.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Attached {
-    /// The program's identifier; 0 of a filter that is no program.
-    pub(super) id: u32,
-    /// Its name, as the kernel or who attached it calls it.
-    pub(super) name: String,
-}
-
-impl Attached {
-    pub(super) fn is_ours(&self) -> bool {
-        self.name.starts_with(OURS)
-    }
-}
-
-impl fmt::Display for Attached {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.id {
-            0 => write!(f, "a filter of the kind {}", self.name),
-            id => write!(f, "{} (program {id})", self.name),
-        }
-    }
+/// Whether a program, or a filter, is a tracer's.
+fn is_ours(program: &Foreign) -> bool {
+    program.name.starts_with(OURS)
 }
 
 impl Hooks {
@@ -139,7 +135,7 @@ impl Hooks {
     }
 
     /// All that is attached there by the same means.
-    pub(super) fn attached(&self, device: Device<'_>, direction: Direction) -> Vec<Attached> {
+    pub(super) fn attached(&self, device: Device<'_>, direction: Direction) -> Vec<Foreign> {
         match self {
             Self::Tcx => tcx::attached(device, direction),
             Self::Clsact(_) => clsact::attached(device.index, direction),

@@ -2,8 +2,11 @@
 
 use aya::programs::{LinkOrder, ProgramInfo, SchedClassifier, TcAttachType, tc::TcAttachOptions};
 
-use super::{Attached, Device};
-use crate::{link::Direction, node::NodeError};
+use super::Device;
+use crate::{
+    link::{Direction, Foreign},
+    node::NodeError,
+};
 
 pub(super) fn attach(
     program: &mut SchedClassifier,
@@ -17,11 +20,11 @@ pub(super) fn attach(
         .map_err(|source| NodeError::attach(device.name, direction, &source))
 }
 
-pub(super) fn attached(device: Device<'_>, direction: Direction) -> Vec<Attached> {
+pub(super) fn attached(device: Device<'_>, direction: Direction) -> Vec<Foreign> {
     // An interface that has just gone has none.
     let (_revision, programs) =
         SchedClassifier::query_tcx(device.name, hook(direction)).unwrap_or_default();
-    let attached = |info: &ProgramInfo| Attached {
+    let attached = |info: &ProgramInfo| Foreign {
         id: info.id(),
         name: String::from_utf8_lossy(info.name()).into_owned(),
     };

@@ -21,7 +21,7 @@ use self::numbers::{Addresses, Numbers};
 use super::Head;
 use crate::{
     journey::{Owner, OwnerKind},
-    link::{Hello, Mac, Pair, Point},
+    link::{Foreign, Hello, Mac, Pair, Point},
 };
 
 /// Replaces, in one recording.
@@ -241,7 +241,13 @@ impl Anonymizer {
             kind,
             addresses: addresses.into_iter().map(|own| self.address(own)).collect(),
             why: String::new(),
-            foreign,
+            foreign: foreign
+                .into_iter()
+                .map(|Foreign { id, name: _ }| Foreign {
+                    id,
+                    name: String::new(),
+                })
+                .collect(),
         }
     }
 

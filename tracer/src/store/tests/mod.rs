@@ -13,7 +13,7 @@ use proptest::{collection::vec, prelude::*};
 use super::{Event, Head, Reader, Rotation, TraceError, Writer};
 use crate::{
     journey::{Owner, OwnerKind},
-    link::{Batch, Direction, Hello, Pair, Point, Role},
+    link::{Batch, Direction, Foreign, Hello, Pair, Point, Role},
 };
 
 /// What each node of the tests has.
@@ -31,7 +31,10 @@ fn hello(node: &str) -> Hello {
         kind: "veth".to_owned(),
         addresses: vec!["10.244.1.5".parse().expect("an address")],
         why: "the port of cni0".to_owned(),
-        foreign: vec![3],
+        foreign: vec![Foreign {
+            id: 3,
+            name: "other".to_owned(),
+        }],
     };
     Hello {
         node: node.to_owned(),

@@ -290,3 +290,38 @@ fn what_arrived_before_drops_were_watched_is_unknown() {
     answered.answered_by = Some(2);
     assert_eq!(judged(&late, &answered, &CALM).0, Kind::Delivered);
 }
+
+#[test]
+fn what_a_foreign_program_may_have_taken_is_not_lost() {
+    let mut scene = scene();
+    scene.nodes[0].points[UPLINK_OUT].foreign = vec![Foreign {
+        id: 42,
+        name: "to_somewhere".to_owned(),
+    }];
+    let (verdict, _) = judge(&scene, &vanished(), &CALM);
+    assert_eq!(
+        (verdict.kind, verdict.cause),
+        (Kind::Unknown, Some("foreign-program"))
+    );
+    let evidence = verdict.evidence.join("; ");
+    assert!(evidence.contains("to_somewhere (program 42)"), "{evidence}");
+}
+
+#[test]
+fn an_answer_says_that_the_question_arrived() {
+    let mut answered = vanished();
+    (answered.asks, answered.answered_by) = (true, Some(2));
+    let (verdict, parts) = judge(&scene(), &answered, &CALM);
+    assert_eq!(
+        (verdict.kind, verdict.confidence, parts.delivered),
+        (Kind::Delivered, Confidence::Confirmed, 1)
+    );
+    let evidence = verdict.evidence.join("; ");
+    assert!(
+        evidence.contains("last seen going out of uplink"),
+        "{evidence}"
+    );
+    // It may have been the retransmission that was answered.
+    answered.asked_again = true;
+    assert_eq!(judged(&scene(), &answered, &CALM).0, Kind::Lost);
+}

@@ -9,7 +9,8 @@ use super::*;
 use crate::{
     journey::{Closed, Course, Journey, Owner, OwnerKind, Scene, Step},
     link::{
-        Direction, Encap, EncapKind, Health, Hello, Packet, Point, Role, SocketHealth, Transport,
+        Direction, Encap, EncapKind, Foreign, Health, Hello, Packet, Point, Role, SocketHealth,
+        Transport,
     },
 };
 
@@ -96,6 +97,7 @@ fn journey(way: &[(usize, usize)], closed: Closed) -> Journey {
             ttl: 64,
             src_mac: None,
             dst_mac: None,
+            vlan: None,
             encap: [UPLINK_IN, UPLINK_OUT].contains(point).then(|| Encap {
                 kind: EncapKind::Vxlan,
                 vni: Some(1),
@@ -131,6 +133,7 @@ fn journey(way: &[(usize, usize)], closed: Closed) -> Journey {
         answers: None,
         asks: false,
         answered_by: None,
+        asked_again: false,
         refusal: None,
         acked: false,
         retransmits: None,
@@ -361,7 +364,10 @@ fn bytes_that_were_not_seen_leaving_have_not_left() {
 #[test]
 fn a_foreign_program_behind_ours_lowers_the_confidence() {
     let mut scene = scene();
-    scene.nodes[1].points[TO_POD].foreign = vec![42];
+    scene.nodes[1].points[TO_POD].foreign = vec![Foreign {
+        id: 42,
+        name: "to_somewhere".to_owned(),
+    }];
     let journey = journey(&WHOLE, Closed::Known);
     assert_eq!(
         says(&scene, &journey),

@@ -39,7 +39,7 @@ struct Observer<'a> {
     kind: &'a str,
     addresses: &'a [IpAddr],
     why: &'a str,
-    foreign: &'a [u32],
+    foreign: Vec<u32>,
 }
 
 /// The names that an observation point has everywhere.
@@ -88,6 +88,7 @@ struct Hop<'a> {
     src_mac: Option<Mac>,
     #[serde(serialize_with = "shown_or_null")]
     dst_mac: Option<Mac>,
+    vlan: Option<u16>,
     encap: Option<Encap>,
 }
 
@@ -163,7 +164,7 @@ impl<'a> Started<'a> {
                 kind: &point.kind,
                 addresses: &point.addresses,
                 why: &point.why,
-                foreign: &point.foreign,
+                foreign: point.foreign.iter().map(|program| program.id).collect(),
             })
         });
         Self {
@@ -263,6 +264,7 @@ impl<'a> Hop<'a> {
             ttl: (!arp).then_some(step.ttl),
             src_mac: step.src_mac,
             dst_mac: step.dst_mac,
+            vlan: step.vlan,
             encap: step.encap.map(|encap| Encap {
                 kind: encap.kind,
                 vni: encap.vni,

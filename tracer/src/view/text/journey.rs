@@ -168,6 +168,10 @@ fn hop(
         let changed = unlike(|a, b| a.segments == b.segments);
         flow.put(style(changed), &format!("({} seg)", step.segments));
     }
+    if let Some(vlan) = step.vlan {
+        let changed = unlike(|a, b| a.vlan == b.vlan);
+        flow.put(style(changed), &format!("vlan {vlan}"));
+    }
     let before = previous.map_or(journey.size(), |before| before.seen);
     if step.seen < journey.size() && step.seen != before {
         let missing = format!("only {} of {} bytes", step.seen, journey.size());

@@ -1,0 +1,263 @@
+//! Programs of somebody else, in tc and XDP: they drop what is for one address,
+//! or take it another way, as dataplanes in BPF do.
+//!
+//! They are loaded by the system call itself: a dozen instructions are no reason
+//! for a compiler.
+
+use std::ffi::CString;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use anyhow::{Context, Result};
+use nix::libc;
+use nix::net::if_::if_nametoindex;
+
+use crate::netns::Netns;
+
+/// What `bpftool prog` calls them.
+pub const NAME: &str = "somebody_elses";
+
+/// Where a program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// What comes in from a device.
+    TcxIngress,
+    /// What goes out of it.
+    TcxEgress,
+    /// What comes in, before there is an `sk_buff`.
+    Xdp,
+}
+
+impl Hook {
+    /// `BPF_PROG_TYPE_*`.
+    fn program(self) -> u32 {
+        if self == Self::Xdp { 6 } else { 3 }
+    }
+
+    /// `BPF_XDP`, `BPF_TCX_INGRESS`, `BPF_TCX_EGRESS`.
+    fn attach(self) -> u32 {
+        match self {
+            Self::Xdp => 37,
+            Self::TcxIngress => 46,
+            Self::TcxEgress => 47,
+        }
+    }
+
+    /// `BPF_F_XDP_HAS_FRAGS`: else a veth pair with a large MTU takes no XDP.
+    fn flags(self) -> u32 {
+        if self == Self::Xdp { 1 << 5 } else { 0 }
+    }
+
+    /// Where the context has the packet's first byte and its end.
+    fn data(self) -> [i16; 2] {
+        if self == Self::Xdp { [0, 4] } else { [76, 80] }
+    }
+
+    /// `XDP_PASS`, or `TC_ACT_UNSPEC`: the next program decides.
+    fn pass(self) -> i32 {
+        if self == Self::Xdp { 2 } else { -1 }
+    }
+
+    /// `XDP_DROP` or `TC_ACT_SHOT`.
+    fn shot(self) -> i32 {
+        if self == Self::Xdp { 1 } else { 2 }
+    }
+}
+
+/// What becomes of what a program is after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is dropped.
+    Dropped,
+    /// It goes out of a device of this namespace (`bpf_redirect`).
+    Out(u32),
+    /// It comes in from the other end of a pair, in that one's namespace
+    /// (`bpf_redirect_peer`).
+    Peer(u32),
+    /// It goes out of a device, to the neighbour that a route names
+    /// (`bpf_redirect_neigh`).
+    Neighbour(u32),
+}
+
+/// A program for what is sent to one address.
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    /// Where it runs.
+    pub hook: Hook,
+    /// The packets' destination. Only its last four bytes are compared.
+    pub to: IpAddr,
+    /// By how many bytes that is further on than in a bare Ethernet frame.
+    pub shift: i16,
+    /// What becomes of them.
+    pub fate: Fate,
+    /// Whether it is to run before those that are there already.
+    pub first: bool,
+}
+
+/// The index of a device in a namespace.
+///
+/// # Errors
+/// If there is none of that name.
+pub fn index_of(netns: &Netns, device: &str) -> Result<u32> {
+    netns
+        .enter(|| if_nametoindex(device))
+        .with_context(|| format!("there is no {device} in {}", netns.name))
+}
+
+/// What keeps a program attached.
+pub type Attached = [OwnedFd; 2];
+
+impl Program {
+    /// Attaches it to a device, for as long as what is returned stays open.
+    ///
+    /// # Errors
+    /// If the kernel does not take it.
+    pub fn attach(&self, netns: &Netns, device: &str) -> Result<Attached> {
+        let program = self
+            .load()
+            .context("the kernel does not take the program")?;
+        let link = netns
+            .enter(|| self.link(&program, device))
+            .with_context(|| format!("cannot attach a program to {device}"))?;
+        Ok([program, link])
+    }
+
+    fn code(&self) -> Vec<u8> {
+        let (offset, last) = match self.to {
+            IpAddr::V4(v4) => (14 + 16, v4.octets()),
+            IpAddr::V6(v6) => {
+                let [.., w, x, y, z] = v6.octets();
+                (14 + 24 + 12, [w, x, y, z])
+            }
+        };
+        let offset = offset + self.shift;
+        let [data, end] = self.hook.data();
+        let fate = self.fate.code(self.hook);
+        let rest = i16::try_from(fate.len()).expect("a few instructions");
+        let head: [Instruction; 9] = [
+            (0xbf, 6, 1, 0, 0),                           // r6 = context
+            (0xb7, 0, 0, 0, self.hook.pass()),            // r0 = pass
+            (0x61, 2, 1, data, 0),                        // r2 = context->data
+            (0x61, 3, 1, end, 0),                         // r3 = context->data_end
+            (0xbf, 4, 2, 0, 0),                           // r4 = r2
+            (0x07, 4, 0, 0, i32::from(offset) + 4),       // r4 += offset + 4
+            (0x2d, 4, 3, rest + 2, 0),                    // if r4 > r3 goto exit
+            (0x61, 5, 2, offset, 0),                      // r5 = the word at offset
+            (0x56, 5, 0, rest, i32::from_ne_bytes(last)), // if w5 != it goto exit
+        ];
+        let exit = (0x95, 0, 0, 0, 0);
+        let all = head.into_iter().chain(fate).chain([exit]);
+        all.flat_map(encoded).collect()
+    }
+
+    fn load(&self) -> io::Result<OwnedFd> {
+        let program = self.code();
+        let license = CString::new("GPL")?;
+        let mut prog_name = [0; 16];
+        prog_name[..NAME.len()].copy_from_slice(NAME.as_bytes());
+        let attributes = ProgLoad {
+            prog_type: self.hook.program(),
+            insn_cnt: (program.len() / 8) as u32,
+            insns: program.as_ptr().addr() as u64,
+            license: license.as_ptr().addr() as u64,
+            log_level: 0,
+            log_size: 0,
+            log_buf: 0,
+            kern_version: 0,
+            prog_flags: self.hook.flags(),
+            prog_name,
+        };
+        bpf(5, &attributes)
+    }
+
+    fn link(&self, program: &OwnedFd, device: &str) -> io::Result<OwnedFd> {
+        /// Before what the (absent) relative program is: the first.
+        const BPF_F_BEFORE: u32 = 1 << 3;
+        let attributes = LinkCreate {
+            prog_fd: program.as_raw_fd().cast_unsigned(),
+            target_ifindex: if_nametoindex(device)?,
+            attach_type: self.hook.attach(),
+            flags: if self.first { BPF_F_BEFORE } else { 0 },
+            more: [0; 4],
+        };
+        bpf(28, &attributes)
+    }
+}
+
+/// An instruction: operation, destination and source register, offset, constant.
+type Instruction = (u8, u8, u8, i16, i32);
+
+impl Fate {
+    /// Leaves in r0 what the program returns; the context is in r6.
+    fn code(self, hook: Hook) -> Vec<Instruction> {
+        let constant = |register, value| (0xb7, register, 0, 0, value);
+        let call = |helper| (0x85, 0, 0, 0, helper);
+        // A frame for another MAC address is somebody else's until it is said
+        // to be for this host: bpf_skb_change_type(context, PACKET_HOST).
+        let to_host = [(0xbf, 1, 6, 0, 0), constant(2, 0), call(32)];
+        let device = |ifindex: u32| constant(1, ifindex.cast_signed());
+        let redirect: Vec<Instruction> = match self {
+            Self::Dropped => return vec![constant(0, hook.shot())],
+            Self::Out(to) => vec![device(to), constant(2, 0), call(23)],
+            Self::Peer(to) => vec![device(to), constant(2, 0), call(155)],
+            Self::Neighbour(to) => {
+                let rest = [2, 3, 4].map(|register| constant(register, 0));
+                [[device(to)].as_slice(), &rest, &[call(152)]].concat()
+            }
+        };
+        [&to_host[..], &redirect].concat()
+    }
+}
+
+fn encoded((operation, destination, source, offset, constant): Instruction) -> [u8; 8] {
+    let registers = if cfg!(target_endian = "little") {
+        source << 4 | destination
+    } else {
+        destination << 4 | source
+    };
+    let [a, b] = offset.to_ne_bytes();
+    let [c, d, e, f] = constant.to_ne_bytes();
+    [operation, registers, a, b, c, d, e, f]
+}
+
+/// The beginning of `union bpf_attr` for `BPF_PROG_LOAD`.
+#[repr(C)]
+struct ProgLoad {
+    prog_type: u32,
+    insn_cnt: u32,
+    insns: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log_buf: u64,
+    kern_version: u32,
+    prog_flags: u32,
+    prog_name: [u8; 16],
+}
+
+/// The beginning of `union bpf_attr` for `BPF_LINK_CREATE`.
+#[repr(C)]
+struct LinkCreate {
+    prog_fd: u32,
+    target_ifindex: u32,
+    attach_type: u32,
+    flags: u32,
+    more: [u64; 4],
+}
+
+/// bpf(2), for commands that return a descriptor.
+fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<OwnedFd> {
+    let (pointer, size) = (&raw const *attributes, size_of::<T>());
+    // SAFETY: the attributes are laid out as the command wants them, are as long
+    // as `size` says, and outlive the call, as does what they point to.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, pointer, size) };
+    let Ok(fd) = i32::try_from(result) else {
+        return Err(io::ErrorKind::InvalidData.into());
+    };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is new and nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}

@@ -1,0 +1,260 @@
+//! Containers behind a bridge of their node's, as Docker makes them: their packets
+//! leave with the node's address, and a port of the node is one of theirs. What is
+//! translated is not followed yet; what is said of it must be true all the same.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+use tracer_tests::{
+    Lab, LabSpec, Node, Pod,
+    program::{Finished, LIMIT, Tracer},
+    traffic::Flow,
+};
+
+use crate::{
+    expected::{check_balance, is_neighbour, pod, point, seen},
+    recordings::{self, keep_clean},
+    wirings::{check_flows, plan_of},
+};
+
+const PUBLISHED: u16 = 8080;
+const PORT: u16 = 80;
+
+/// Two containers on the first node, one of which has a published port.
+fn lab() -> Result<Lab> {
+    let lab = Lab::new(&LabSpec {
+        pods_per_node: 2,
+        ..LabSpec::default()
+    })?;
+    let Node {
+        netns,
+        bridge,
+        pod_cidr_v4,
+        ..
+    } = &lab.nodes[0];
+    let server = &lab.pods[0];
+    let rules = format!(
+        "table ip docker {{
+            chain prerouting {{
+                type nat hook prerouting priority dstnat;
+                fib daddr type local tcp dport {PUBLISHED} dnat to {}:{PORT};
+            }}
+            chain postrouting {{
+                type nat hook postrouting priority srcnat;
+                ip saddr {pod_cidr_v4} oifname != \"{bridge}\" masquerade;
+            }}
+        }}",
+        server.v4
+    );
+    netns.batch("nft -f -", &rules)?;
+    Ok(lab)
+}
+
+#[test]
+fn from_one_container_to_another() -> Result<()> {
+    let lab = lab()?;
+    let ends = [&lab.pods[0], &lab.pods[1]];
+    plan_of(&lab, ends)?;
+    check_flows(&lab, ends)?;
+    keep_clean(&lab, ends, "docker")
+}
+
+/// From the node itself, whose address on the bridge is the gateway.
+#[test]
+fn from_the_node_to_a_container() -> Result<()> {
+    let lab = lab()?;
+    let (node, server) = (&lab.nodes[0], &lab.pods[0]);
+    let from = node.bridge_v4.to_string();
+    let ends = ["--src-ip", &from, "--dst-pod", &pod(server)];
+    let mut tracer = Tracer::follow(&lab, ends)?;
+    tracer.wait_started(LIMIT)?;
+    node.netns
+        .run(&format!("ping -n -q -i 0.002 -c 10 {}", server.v4))?;
+    let finished = tracer.stop()?;
+    let journeys = told(&finished);
+    assert_eq!(journeys.len(), 20, "{}", finished.stderr);
+    for journey in journeys {
+        assert_eq!(journey["verdict"]["kind"], "delivered", "{journey:#}");
+    }
+    check_balance(&finished.summary);
+    Ok(())
+}
+
+/// From outside to the port of the node: followed as far as the node, where the
+/// address is translated.
+fn to_the_published_port(
+    name: &str,
+    serve: impl FnOnce(&Pod) -> Result<Option<TcpListener>>,
+) -> Result<Finished> {
+    let lab = lab()?;
+    let [node, outside] = [&lab.nodes[0], &lab.nodes[1]];
+    let listener = serve(&lab.pods[0])?;
+    let (from, to) = (outside.underlay.to_string(), node.underlay.to_string());
+    let port = PUBLISHED.to_string();
+    let ends = ["--src-ip", &from, "--dst-ip", &to];
+    let of_port = ["--proto", "tcp", "--dst-port", &port, "--hold", "500ms"];
+    let file = recordings::fault(name);
+    let args = ends.iter().chain(&of_port).copied();
+    let mut tracer = Tracer::follow(&lab, args.chain(file.arguments()))?;
+    tracer.wait_started(LIMIT)?;
+    let server = thread::spawn(move || {
+        let mut accepted = listener.map(|listener| listener.accept()).transpose()?;
+        if let Some((connection, _)) = &mut accepted {
+            connection.read_exact(&mut [0; 5])?;
+            connection.write_all(b"world")?;
+        }
+        std::io::Result::Ok(())
+    });
+    let address = SocketAddr::from((node.underlay, PUBLISHED));
+    let patience = Duration::from_millis(700);
+    let connect = || TcpStream::connect_timeout(&address, patience);
+    if let Ok(mut connection) = outside.netns.enter(connect) {
+        connection.write_all(b"hello")?;
+        connection.read_exact(&mut [0; 5])?;
+    }
+    server.join().expect("no panic")?;
+    let syn = |value: &Value| value["packet"]["tcp"]["flags"] == "SYN";
+    tracer.wait_for(syn, LIMIT)?;
+    let finished = tracer.stop()?;
+    for journey in told(&finished) {
+        let points = seen(journey);
+        let way = [
+            point(outside, &outside.uplink, "egress"),
+            point(node, &node.uplink, "ingress"),
+        ];
+        let back = [
+            point(node, &node.uplink, "egress"),
+            point(outside, &outside.uplink, "ingress"),
+        ];
+        assert!(points == way || points == back, "{journey:#}");
+    }
+    Ok(finished)
+}
+
+fn told(finished: &Finished) -> Vec<&Value> {
+    let journeys = finished.journeys.iter();
+    journeys.filter(|journey| !is_neighbour(journey)).collect()
+}
+
+fn listen(server: &Pod) -> Result<TcpListener> {
+    let bound = server.netns.enter(|| TcpListener::bind((server.v4, PORT)));
+    bound.context("cannot listen in the container")
+}
+
+#[test]
+fn to_a_published_port() -> Result<()> {
+    let finished = to_the_published_port("docker-published", |server| listen(server).map(Some))?;
+    let journeys = told(&finished);
+    assert!(journeys.len() >= 6, "{}", finished.stderr);
+    for journey in journeys {
+        assert_eq!(journey["verdict"]["kind"], "delivered", "{journey:#}");
+        if journey["direction"] == "request" && journey["packet"]["tcp"]["flags"] == "SYN" {
+            let evidence = journey["verdict"]["evidence"].to_string();
+            assert!(evidence.contains("is not observed"), "{journey:#}");
+            assert_eq!(journey["verdict"]["confidence"], "confirmed", "{journey:#}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn to_a_published_port_that_nobody_serves() -> Result<()> {
+    let finished = to_the_published_port("docker-no-listener", |_| Ok(None))?;
+    let journeys = told(&finished);
+    let [question, answer] = journeys.as_slice() else {
+        panic!("{journeys:#?}");
+    };
+    assert_eq!(question["verdict"]["kind"], "refused", "{question:#}");
+    assert_eq!(question["verdict"]["cause"], "reset", "{question:#}");
+    assert_eq!(answer["verdict"]["kind"], "delivered", "{answer:#}");
+    Ok(())
+}
+
+/// The container drops it silently: it is not known who, behind the node's address.
+#[test]
+fn to_a_published_port_that_does_not_answer() -> Result<()> {
+    let finished = to_the_published_port("docker-silent", |server| {
+        let rules = "table ip fault { chain fault { type filter hook input priority 0; \
+                     tcp dport 80 drop; }; }";
+        server.netns.batch("nft -f -", rules)?;
+        Ok(None)
+    })?;
+    for journey in told(&finished) {
+        assert_eq!(journey["verdict"]["kind"], "unanswered", "{journey:#}");
+        assert_eq!(journey["verdict"]["confidence"], "low", "{journey:#}");
+        let evidence = journey["verdict"]["evidence"].to_string();
+        assert!(evidence.contains("may not have got it"), "{journey:#}");
+    }
+    Ok(())
+}
+
+/// From a container to the outside, with the node's address: the answers show that
+/// the questions arrived, and of what is not answered nothing is claimed.
+#[test]
+fn from_a_container_with_the_nodes_address() -> Result<()> {
+    let lab = lab()?;
+    let (client, outside) = (&lab.pods[1], &lab.nodes[1]);
+    let to = outside.underlay.to_string();
+    let ends = ["--src-pod", &pod(client), "--dst-ip", &to];
+    let file = recordings::fault("docker-masqueraded");
+    let args = ends.iter().chain(&["--hold", "500ms"]).copied();
+    let mut tracer = Tracer::follow(&lab, args.chain(file.arguments()))?;
+    tracer.wait_started(LIMIT)?;
+    client
+        .netns
+        .run(&format!("ping -n -q -i 0.002 -c 5 {to}"))?;
+    // Nobody listens, and nobody may say so.
+    let rules = "table ip fault { chain fault { type filter hook input priority 0; \
+                 meta l4proto udp drop; }; }";
+    outside.netns.batch("nft -f -", rules)?;
+    let socket = client
+        .netns
+        .enter(|| std::net::UdpSocket::bind((client.v4, 0)))?;
+    socket.send_to(&[0; 64], (outside.underlay, 9))?;
+    let unanswered = |value: &Value| value["packet"]["proto"] == "udp";
+    let journey = tracer.wait_for(unanswered, LIMIT)?;
+    assert_eq!(journey["verdict"]["kind"], "unknown", "{journey:#}");
+    let finished = tracer.stop()?;
+    let pings = told(&finished)
+        .into_iter()
+        .filter(|journey| journey["packet"]["proto"] == "icmp");
+    let mut count = 0;
+    for journey in pings {
+        count += 1;
+        assert_eq!(journey["verdict"]["kind"], "delivered", "{journey:#}");
+    }
+    assert_eq!(count, 10);
+    Ok(())
+}
+
+/// A rule of the node drops what is for a container.
+#[test]
+fn a_rule_of_the_node_drops_what_is_for_a_container() -> Result<()> {
+    let lab = lab()?;
+    let (client, server, node) = (&lab.pods[2], &lab.pods[0], &lab.nodes[0]);
+    let rules = format!(
+        "table ip fault {{ chain fault {{ type filter hook forward priority 0; \
+         oifname \"{}\" drop; }}; }}",
+        node.bridge
+    );
+    node.netns.batch("nft -f -", &rules)?;
+    let ends = ["--src-pod", &pod(client), "--dst-pod", &pod(server)];
+    let mut tracer = Tracer::follow(&lab, ends)?;
+    tracer.wait_started(LIMIT)?;
+    let pings = Flow::new(client, server).ping(1, Duration::from_millis(2))?;
+    assert_eq!(pings.received, 0);
+    let journey = tracer.wait_for(|value| value["packet"]["proto"] == "icmp", LIMIT)?;
+    assert_eq!(journey["verdict"]["kind"], "dropped", "{journey:#}");
+    assert_eq!(journey["verdict"]["cause"], "netfilter", "{journey:#}");
+    assert_eq!(
+        journey["verdict"]["drop"]["node"], *node.name,
+        "{journey:#}"
+    );
+    Ok(())
+}

@@ -1,0 +1,177 @@
+//! Nodes that are joined to the others by more than one cable with one address:
+//! by two, by a VLAN, inside another network's tunnel.
+
+use std::net::UdpSocket;
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+use tracer_tests::{
+    Lab, LabSpec, Names, Node, Pod, Uplinks, Wiring,
+    program::{LIMIT, Tracer},
+    traffic::Flow,
+};
+
+use crate::{
+    expected::{pod, seen},
+    recordings::{self, keep_clean},
+    wirings::{check_flows, plan_of},
+};
+
+fn spec(uplinks: Uplinks, wiring: Wiring, names: Names) -> LabSpec {
+    LabSpec {
+        pods_per_node: 2,
+        wiring,
+        uplinks,
+        names,
+        ..LabSpec::default()
+    }
+}
+
+/// Clean traffic, by names that tell and by names that mislead, in a tunnel and
+/// without.
+fn check(uplinks: Uplinks) -> Result<()> {
+    if uplinks.is_for_another_kernel()? {
+        return Ok(());
+    }
+    for (wiring, names) in [
+        (Wiring::Flannel, Names::Realistic),
+        (Wiring::FlannelHostGw, Names::Odd),
+        (Wiring::CalicoVxlan, Names::Realistic),
+    ] {
+        let lab = Lab::new(&spec(uplinks, wiring, names))?;
+        let ends = [&lab.pods[0], &lab.pods[2]];
+        check_flows(&lab, ends)?;
+        if wiring == Wiring::Flannel {
+            keep_clean(&lab, ends, &format!("uplinks-{uplinks:?}").to_lowercase())?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn two_uplinks_that_share_the_flows() -> Result<()> {
+    check(Uplinks::Two)
+}
+
+#[test]
+fn a_vlan_on_the_uplink() -> Result<()> {
+    check(Uplinks::Vlan)
+}
+
+#[test]
+fn an_uplink_that_is_a_vxlan_itself() -> Result<()> {
+    check(Uplinks::InVxlan)
+}
+
+/// Flows take either uplink; one of the wires dies, and what took it is lost,
+/// what takes the other arrives.
+#[test]
+fn one_of_two_wires_is_dead() -> Result<()> {
+    let lab = Lab::new(&spec(Uplinks::Two, Wiring::FlannelHostGw, Names::Realistic))?;
+    let [a, b] = [&lab.pods[0], &lab.pods[2]];
+    let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
+    let file = recordings::fault("one-of-two-wires-dead");
+    let args = ends.iter().chain(&["--hold", "1s"]).copied();
+    let mut tracer = Tracer::follow(&lab, args.chain(file.arguments()))?;
+    tracer.wait_started(LIMIT)?;
+    let [near, far] = [&lab.nodes[0], &lab.nodes[1]];
+    // A flow for each way: the ports decide, and the test looks which.
+    let bound = |pod: &Pod| pod.netns.enter(|| UdpSocket::bind((pod.v4, 0)));
+    let to = bound(b)?;
+    let mut flows = [None, None];
+    while flows.iter().any(Option::is_none) {
+        let from = bound(a)?;
+        from.connect(to.local_addr()?)?;
+        from.send(&[0; 64])?;
+        let port = from.local_addr()?.port();
+        let is_it = |value: &Value| value["packet"]["src_port"] == port;
+        let journey = tracer.wait_for(is_it, LIMIT)?;
+        assert_eq!(journey["verdict"]["kind"], "delivered", "{journey:#}");
+        let second = took(&journey, near, &near.second_uplink);
+        assert_ne!(second, took(&journey, near, &near.uplink), "{journey:#}");
+        flows[usize::from(second)] = Some(from);
+    }
+    let [Some(first), Some(second)] = flows else {
+        unreachable!("each has been found");
+    };
+    let rule = "table bridge fault { chain fault { type filter hook forward priority 0; \
+                iifname \"2*\" drop; }; }";
+    lab.middle.batch("nft -f -", rule)?;
+    first.send(&[0; 65])?;
+    second.send(&[0; 66])?;
+    for (len, kind) in [(65, "delivered"), (66, "lost")] {
+        let is_it = |value: &Value| value["packet"]["len"] == len + 28;
+        let journey = tracer.wait_for(is_it, LIMIT)?;
+        assert_eq!(journey["verdict"]["kind"], kind, "{journey:#}");
+        if kind == "lost" {
+            let text = journey["verdict"]["text"].as_str().context("a text")?;
+            let between = format!(
+                "lost: between {} on {} and {} or {} on {}",
+                near.second_uplink, near.name, far.uplink, far.second_uplink, far.name
+            );
+            assert!(text.starts_with(&between), "{text}");
+            assert_eq!(journey["verdict"]["confidence"], "high", "{journey:#}");
+        }
+    }
+    tracer.stop()?;
+    Ok(())
+}
+
+fn took(journey: &Value, node: &Node, interface: &str) -> bool {
+    let mut points = seen(journey).into_iter();
+    points.any(|(at, name, _)| at == node.name && name == interface)
+}
+
+/// The wire of a cloud's network dies under two tunnels.
+#[test]
+fn what_is_lost_in_a_cloud_is_lost_between_the_uplinks() -> Result<()> {
+    let lab = Lab::new(&spec(Uplinks::InVxlan, Wiring::Flannel, Names::Realistic))?;
+    let [a, b] = [&lab.pods[0], &lab.pods[2]];
+    let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
+    let file = recordings::fault("cloud-loses");
+    let args = ends.iter().chain(&["--hold", "1s"]).copied();
+    let mut tracer = Tracer::follow(&lab, args.chain(file.arguments()))?;
+    tracer.wait_started(LIMIT)?;
+    let flow = Flow::new(a, b);
+    assert!(flow.udp_send(1, 64)?.is_complete());
+    let rule = "table bridge fault { chain fault { type filter hook forward priority 0; \
+                ip length > 200 drop; }; }";
+    lab.middle.batch("nft -f -", rule)?;
+    assert_eq!(flow.udp_send(1, 300)?.received, 0);
+    let journey = tracer.wait_for(|value| value["packet"]["len"] == 328, LIMIT)?;
+    assert_eq!(journey["verdict"]["kind"], "lost", "{journey:#}");
+    let [near, far] = [&lab.nodes[0], &lab.nodes[1]];
+    let between = format!(
+        "lost: between {} on {} and {} on {}",
+        near.uplink, near.name, far.uplink, far.name
+    );
+    let text = journey["verdict"]["text"].as_str().context("a text")?;
+    assert!(text.starts_with(&between), "{text}");
+    let hops = journey["hops"].as_array().context("hops")?;
+    let last = hops.last().context("a hop")?;
+    assert_eq!(last["encap"]["levels"], 2, "{journey:#}");
+    tracer.stop()?;
+    Ok(())
+}
+
+/// The default route leads out of another device than the one to the nodes.
+#[test]
+fn the_default_route_is_another_ones() -> Result<()> {
+    let lab = Lab::new(&spec(Uplinks::One, Wiring::Flannel, Names::Realistic))?;
+    for node in &lab.nodes {
+        // The other is a pair, both ends of which are the node's.
+        node.netns.batch(
+            "ip -batch -",
+            "link add name wan0 type veth peer name isp0
+             link set dev wan0 up
+             link set dev isp0 up
+             address add 203.0.113.2/24 dev wan0
+             route add default via 203.0.113.1 dev wan0\n",
+        )?;
+    }
+    for line in plan_of(&lab, [&lab.pods[0], &lab.pods[2]])?.lines() {
+        assert!(!line.contains("wan0"), "{line}");
+    }
+    check_flows(&lab, [&lab.pods[0], &lab.pods[2]])?;
+    Ok(())
+}

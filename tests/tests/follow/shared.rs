@@ -1,0 +1,135 @@
+//! Pods whose interfaces have no other end on their node.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::Value;
+use tracer_tests::{
+    Lab, LabSpec, Names, Wiring,
+    program::{LIMIT, Tracer},
+    traffic::Flow,
+};
+
+use crate::{
+    expected::{pod, point, seen},
+    recordings::{self, keep_clean},
+    wirings::{check_flows, plan_of},
+};
+
+/// Between two nodes, by names that tell and by names that mislead, and on one.
+fn check(wiring: Wiring) -> Result<()> {
+    if wiring.is_for_another_kernel()? {
+        return Ok(());
+    }
+    for (names, to) in [
+        (Names::Realistic, 2),
+        (Names::Odd, 2),
+        (Names::Realistic, 1),
+    ] {
+        let lab = Lab::new(&LabSpec {
+            pods_per_node: 2,
+            wiring,
+            names,
+            ..LabSpec::default()
+        })?;
+        let ends = [&lab.pods[0], &lab.pods[to]];
+        let plan = plan_of(&lab, ends)?;
+        for end in ends {
+            let inside = format!("the interface of pod {}", end.v4);
+            assert!(plan.contains(&inside), "{plan}");
+            let below = format!("pod {} sends by it", end.v4);
+            assert!(plan.contains(&below) || to == 1, "{plan}");
+        }
+        check_flows(&lab, ends)?;
+        if names == Names::Realistic {
+            let nodes = if to == 1 { "one-node" } else { "two-nodes" };
+            let name = format!("{wiring:?}-{nodes}").to_lowercase();
+            keep_clean(&lab, ends, &name)?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn pods_with_macvlan() -> Result<()> {
+    check(Wiring::Macvlan)
+}
+
+#[test]
+fn pods_with_ipvlan() -> Result<()> {
+    check(Wiring::Ipvlan)
+}
+
+#[test]
+fn pods_with_ipvlan_that_nodes_route_for() -> Result<()> {
+    check(Wiring::IpvlanL3)
+}
+
+/// In mode private, pods of one node do not hear each other: nobody answers ARP.
+#[test]
+fn pods_with_macvlan_that_must_not_hear_each_other() -> Result<()> {
+    let lab = Lab::new(&LabSpec {
+        pods_per_node: 2,
+        wiring: Wiring::Macvlan,
+        ..LabSpec::default()
+    })?;
+    let [a, b, other] = [&lab.pods[0], &lab.pods[1], &lab.pods[2]];
+    for pod in [a, b] {
+        let private = format!(
+            "ip link set dev {} type macvlan mode private",
+            pod.interface
+        );
+        pod.netns.run(&private)?;
+        pod.netns
+            .run(&format!("ip neighbour flush dev {}", pod.interface))?;
+    }
+    let file = recordings::fault("macvlan-private");
+    let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
+    let mut tracer = Tracer::follow(&lab, ends.iter().copied().chain(file.arguments()))?;
+    tracer.wait_started(LIMIT)?;
+    assert_eq!(
+        Flow::new(a, b).ping(1, Duration::from_millis(2))?.received,
+        0
+    );
+    let told = |value: &Value| value["packet"]["proto"] == "icmp";
+    let journey = tracer.wait_for(told, LIMIT)?;
+    assert_eq!(journey["verdict"]["kind"], "dropped", "{journey:#}");
+    assert_eq!(journey["verdict"]["cause"], "neighbour", "{journey:#}");
+    assert_eq!(journey["verdict"]["drop"]["netns"], pod(a), "{journey:#}");
+    // The other node's still does.
+    assert!(
+        Flow::new(a, other)
+            .ping(1, Duration::from_millis(2))?
+            .is_complete()
+    );
+    tracer.stop()?;
+    Ok(())
+}
+
+/// The wire between two such pods dies.
+#[test]
+fn pods_with_macvlan_whose_wire_is_dead() -> Result<()> {
+    let lab = Lab::new(&LabSpec {
+        wiring: Wiring::Macvlan,
+        ..LabSpec::default()
+    })?;
+    let [a, b] = [&lab.pods[0], &lab.pods[1]];
+    let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b), "--hold", "1s"];
+    let mut tracer = Tracer::follow(&lab, ends)?;
+    tracer.wait_started(LIMIT)?;
+    let flow = Flow::new(a, b);
+    assert!(flow.udp_send(1, 64)?.is_complete());
+    let rule = "table bridge fault { chain fault { type filter hook forward priority 0; \
+                ip protocol udp drop; }; }";
+    lab.middle.batch("nft -f -", rule)?;
+    assert_eq!(flow.udp_send(1, 65)?.received, 0);
+    let journey = tracer.wait_for(|value| value["packet"]["len"] == 93, LIMIT)?;
+    assert_eq!(journey["verdict"]["kind"], "lost", "{journey:#}");
+    let near = &lab.nodes[0];
+    let out = [
+        point(near, &a.interface, "egress"),
+        point(near, &near.uplink, "egress"),
+    ];
+    assert_eq!(seen(&journey), out, "{journey:#}");
+    Ok(())
+}
