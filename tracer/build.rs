@@ -52,6 +52,8 @@ fn prepare() -> Result<ExitCode> {
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", &linker)
         .env("CARGO_TARGET_BPFEB_UNKNOWN_NONE_LINKER", &linker)
+        // In several units, a type's description may be cut short (BTF).
+        .env("CARGO_INCREMENTAL", "0")
         .env("CARGO_TERM_QUIET", "true");
     // `OUT_DIR` differs between profiles, and between build and clippy; the
     // kernel programs do not. Where they are compiled is shared, so that it is
