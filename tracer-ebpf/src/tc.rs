@@ -18,7 +18,7 @@ use tracer_common::{
     event::HopEvent,
     filter::{Decision, Ends, candidate, decide, sampling_hash},
     packet::Packet,
-    walk::{Layers, Unparsed, walk},
+    walk::{Layers, Unparsed, tag_len, walk},
 };
 
 use crate::{
@@ -74,7 +74,7 @@ fn observe(skb: *mut __sk_buff, egress: bool, ethernet: bool) -> i32 {
 /// What becomes of the packet, and the side effect that goes with it.
 #[inline(always)]
 fn try_observe(skb: *mut __sk_buff, egress: bool, ethernet: bool) -> Counter {
-    let looked = match look(&Linear::new(skb), ethernet) {
+    let looked = match look_linear(&Linear::new(skb), ethernet) {
         Ok(false) => LOOK_MISS,
         Ok(true) => LOOK_FOUND,
         // Perhaps only the linear part is short, or a header is a rare one.
@@ -89,10 +89,25 @@ fn try_observe(skb: *mut __sk_buff, egress: bool, ethernet: bool) -> Counter {
     }
 }
 
+/// As [`look`], behind a VLAN tag, if there is one.
+#[inline(always)]
+fn look_linear(packet: &Linear, ethernet: bool) -> Result<bool, Unparsed> {
+    if !ethernet {
+        return look(packet, false);
+    }
+    let tag = tag_len(packet)?;
+    let may_belong = look(&packet.behind(tag), true)?;
+    // What was found there counts from there.
+    if may_belong && tag != 0 {
+        return Err(Unparsed::Short);
+    }
+    Ok(may_belong)
+}
+
 /// As [`look`], for a packet with rare headers or headers in page fragments.
 #[inline(never)]
 fn look_whole(skb: *mut __sk_buff, ethernet: bool) -> u32 {
-    match walk(&Whole(skb), ethernet, &maps::load().vxlan_ports) {
+    match walk(&Whole(skb), ethernet, maps::ports()) {
         Ok(Some(layers)) => {
             let Some(found) = maps::found() else {
                 return LOOK_MISS;
@@ -132,7 +147,7 @@ const LOOK_UNPARSED: u32 = 2;
 /// [`belongs`] once and not for every path that leads there.
 #[inline(always)]
 fn look<P: Packet>(packet: &P, ethernet: bool) -> Result<bool, Unparsed> {
-    let layers = walk(packet, ethernet, &maps::load().vxlan_ports)?;
+    let layers = walk(packet, ethernet, maps::ports())?;
     Ok(layers.is_some_and(|layers| ask(packet, layers)))
 }
 

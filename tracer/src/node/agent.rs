@@ -10,7 +10,7 @@ use std::{
 };
 
 use tokio::sync::mpsc;
-use tracer_common::config::{Load, VXLAN_PORTS};
+use tracer_common::config::{Load, PORTS, TunnelPorts};
 
 use super::{
     NodeError,
@@ -256,15 +256,22 @@ pub(super) fn load(start: &Start, plan: &Plan) -> Load {
         key: start.key,
         // Per node, so that no address is the same on two of them.
         salt: RandomState::new().hash_one(&start.node),
-        vxlan_ports: vxlan_ports(&start.vxlan_ports, plan),
+        ports: TunnelPorts {
+            vxlan: ports(&plan.vxlan_ports, &start.vxlan_ports),
+            geneve: ports(&plan.geneve_ports, &[GENEVE_PORT]),
+        },
     }
 }
 
-/// The ports asked for and those of the node's devices, as many as fit.
-fn vxlan_ports(asked: &[u16], plan: &Plan) -> [u16; VXLAN_PORTS] {
-    let mut ports = [0; VXLAN_PORTS];
+/// Geneve's port (RFC 8926), which other nodes may use if this one has no such
+/// device.
+const GENEVE_PORT: u16 = 6081;
+
+/// The ports of the node's devices and others, as many as fit.
+fn ports(devices: &[u16], others: &[u16]) -> [u16; PORTS] {
+    let mut ports = [0; PORTS];
     let mut wanted: Vec<u16> = Vec::new();
-    for port in plan.vxlan_ports.iter().chain(asked) {
+    for port in devices.iter().chain(others) {
         if !wanted.contains(port) {
             wanted.push(*port);
         }
