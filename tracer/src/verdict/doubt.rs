@@ -1,6 +1,8 @@
 //! What is not known, and what speaks against what is.
 
-use super::{Confidence, Kind, Verdict, fates::Fates, judge::Case, words::drop_place};
+use super::{
+    Confidence, Kind, Verdict, absence::in_the_dark, fates::Fates, judge::Case, words::drop_place,
+};
 use crate::journey::{Arrival, Closed};
 
 impl Case<'_> {
@@ -44,6 +46,10 @@ impl Case<'_> {
             Closed::Evicted => (
                 Some("evicted"),
                 "unknown: given up, too many packets were on their way at once",
+            ),
+            Closed::Silence | Closed::Known if in_the_dark(self, fates) => (
+                Some("opaque"),
+                "unknown: put into a tunnel that cannot be looked into, and not seen to come out",
             ),
             Closed::Silence | Closed::Known => (None, "unknown: not seen to arrive"),
         };

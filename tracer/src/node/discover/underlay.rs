@@ -17,6 +17,7 @@ use super::{
     plan::Draft,
     route::{Hop, Route},
 };
+use crate::link::is_opaque;
 
 /// Finds the overlay devices and uplinks towards one remote, unless it lives on this node.
 pub(super) fn locate(
@@ -133,6 +134,12 @@ impl<'b, R: Router> Search<'_, 'b, R> {
         }
         if let Some(local) = tunnel.vxlan.as_ref().and_then(|vxlan| vxlan.local) {
             self.draft.add_next_hop(local);
+        }
+        if is_opaque(&tunnel.kind) {
+            self.draft.note(format!(
+                "{} ({}) is opaque: packets are seen on it, and not on their way between the nodes",
+                tunnel.name, tunnel.kind
+            ));
         }
         let ends = self.far_ends(tunnel, hop, target);
         if ends.is_empty() {

@@ -152,6 +152,32 @@ fn a_tunnel_that_takes_packets_elsewhere_than_to_the_pods_node_is_said() {
 }
 
 #[test]
+fn an_opaque_tunnel_is_said_to_be_one() {
+    let rest = [(Role::Overlay, TUNNEL), (Role::Uplink, UPLINK)];
+    for kind in ["wireguard", "xfrm"] {
+        let mut node = Node::flannel();
+        node.link(TUNNEL, kind, None);
+        node.host.forwarding.retain(|entry| entry.bridge.is_some());
+        node.out("10.2.0.7", TUNNEL, None);
+        let plan = node.towards("10.2.0.7", &["192.0.2.2"]);
+        assert_eq!(found(&plan), pod_side_and(&rest), "{kind}");
+        assert!(!plan.interfaces[2].l2);
+        let [note] = plan.notes.as_slice() else {
+            panic!("{:?}", plan.notes);
+        };
+        assert!(note.contains(&format!("if7 ({kind}) is opaque")), "{note}");
+        // Its far end is nothing that routes tell.
+        let unknown = node.towards("10.2.0.7", &[]);
+        assert_eq!(found(&unknown), pod_side_and(&rest[..1]));
+        assert!(
+            unknown.notes[1].contains("is not known"),
+            "{:?}",
+            unknown.notes
+        );
+    }
+}
+
+#[test]
 fn ports_of_devices_are_told_to_the_programs() {
     let mut node = Node::flannel();
     node.link(TUNNEL, "geneve", None).geneve_port = Some(7777);
