@@ -35,6 +35,11 @@ const TOOLS: &[(&str, &str, &str)] = &[
     ("iptables-legacy", "iptables", "the same, as it was before"),
     ("conntrack", "conntrack", "fills the table of connections"),
     ("tc", "iproute2", "limits what a device sends"),
+    (
+        "wg",
+        "wireguard-tools",
+        "encrypts what nodes send each other",
+    ),
     ("tmux", "tmux", "a terminal for tests of the view"),
 ];
 

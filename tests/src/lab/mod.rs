@@ -21,7 +21,7 @@ mod wiring;
 use std::path::PathBuf;
 use std::{env, fs};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use nix::unistd::geteuid;
 
 use crate::netns::Netns;
@@ -102,10 +102,9 @@ impl LabSpec {
             "a node has up to 200 pods, not {pods_per_node}"
         );
         ensure!(geteuid().is_root(), "a lab needs root: run this with sudo");
-        ensure!(
-            self.wiring.is_possible()?,
-            "this kernel has no IP-in-IP: run this with `cargo xtask kernels`"
-        );
+        if let Some(kind) = self.wiring.missing()? {
+            bail!("this kernel has no {kind}: run this with `cargo xtask kernels`");
+        }
         Ok(())
     }
 }

@@ -213,6 +213,9 @@ fn overlay_name(wiring: Wiring) -> &'static str {
         (Some(Tunnel::Vxlan) | None, false) => "vxlan.calico",
         (Some(Tunnel::IpIp), true) => "flannel.ipip",
         (Some(Tunnel::IpIp), false) => tunnel::IP_IN_IP,
+        (Some(Tunnel::Geneve), _) => "genev_sys_6081",
+        (Some(Tunnel::Gre), _) => "gre_sys",
+        (Some(Tunnel::WireGuard), _) => "flannel-wg",
     }
 }
 

@@ -43,6 +43,10 @@ pub(crate) fn between_pods(lab: &Lab, from: &Pod, to: &Pod) -> Vec<Point> {
         let bridges = [point(a, &a.bridge, IN), point(b, &b.bridge, OUT)];
         way.retain(|point| !bridges.contains(point));
     }
+    if lab.wiring.tunnel() == Some(Tunnel::WireGuard) {
+        let encrypted = [point(a, &a.uplink, OUT), point(b, &b.uplink, IN)];
+        way.retain(|point| !encrypted.contains(point));
+    }
     if lab.wiring.tunnel().is_none() {
         let tunnels = [point(a, &a.overlay, OUT), point(b, &b.overlay, IN)];
         way.retain(|point| !tunnels.contains(point));
@@ -126,7 +130,9 @@ pub(crate) fn check_clean(lab: &Lab, pods: [&Pod; 2], journey: &Value) {
             let (kind, vni) = match lab.wiring.tunnel() {
                 Some(Tunnel::Vxlan) => ("vxlan", Value::from(lab.vni)),
                 Some(Tunnel::IpIp) => ("ipip", Value::Null),
-                None => unreachable!("it has a tunnel"),
+                Some(Tunnel::Geneve) => ("geneve", Value::from(lab.vni)),
+                Some(Tunnel::Gre) => ("gre", Value::from(lab.vni)),
+                Some(Tunnel::WireGuard) | None => panic!("seen there: {}", told()),
             };
             assert_eq!(hop["encap"]["kind"], kind, "{}", told());
             assert_eq!(hop["encap"]["vni"], vni, "{}", told());

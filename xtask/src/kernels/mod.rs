@@ -55,7 +55,13 @@ impl Version {
 
 /// The tests that run unless others are named: those that most machines'
 /// kernels cannot run, and with them some that every kernel must pass.
-const TESTS: &[&str] = &["over_ip_in_ip", "clean::the_pods_own"];
+const TESTS: &[&str] = &[
+    "over_ip_in_ip",
+    "over_geneve",
+    "over_gre",
+    "over_wireguard",
+    "clean::the_pods_own",
+];
 
 /// Boots the kernels one after the other and runs the tests on each.
 pub(crate) fn run(options: &Options) -> Result<()> {
