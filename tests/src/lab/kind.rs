@@ -14,6 +14,8 @@ pub enum Wiring {
     /// Flannel's with VXLAN: pods at a bridge.
     #[default]
     Flannel,
+    /// The same with VXLAN in IPv6: the nodes have addresses of both versions.
+    FlannelOverV6,
     /// Flannel's host-gw: pods at a bridge, other nodes as gateways.
     FlannelHostGw,
     /// Flannel's with IP-in-IP: pods at a bridge.
@@ -27,6 +29,8 @@ pub enum Wiring {
     Geneve,
     /// The same with GRE, which carries IP packets.
     Gre,
+    /// Pods at a bridge; 6in4, one device for all nodes, which takes IPv4, too.
+    SixInFour,
     /// Flannel's with WireGuard: pods at a bridge.
     WireGuard,
 }
@@ -34,7 +38,7 @@ pub enum Wiring {
 /// What a packet is put into between nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tunnel {
-    /// RFC 7348, in IPv4.
+    /// RFC 7348.
     Vxlan,
     /// RFC 2003.
     IpIp,
@@ -42,6 +46,8 @@ pub enum Tunnel {
     Geneve,
     /// RFC 2784 with a key (RFC 2890), in IPv4.
     Gre,
+    /// RFC 4213, and RFC 2003 for IPv4.
+    SixInFour,
     /// Encrypted: nobody sees it between the nodes.
     WireGuard,
 }
@@ -55,6 +61,7 @@ impl Tunnel {
             Self::IpIp => ("IP-in-IP", Some("ipip local 192.0.2.1")),
             Self::Geneve => ("Geneve", Some("geneve external")),
             Self::Gre => ("GRE", Some("gre external")),
+            Self::SixInFour => ("6in4", Some("sit mode any local 192.0.2.1")),
             Self::WireGuard => ("WireGuard", Some("wireguard")),
         }
     }
@@ -62,14 +69,16 @@ impl Tunnel {
 
 impl Wiring {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Flannel,
+        Self::FlannelOverV6,
         Self::FlannelHostGw,
         Self::FlannelIpip,
         Self::Calico,
         Self::CalicoVxlan,
         Self::Geneve,
         Self::Gre,
+        Self::SixInFour,
         Self::WireGuard,
     ];
 
@@ -77,11 +86,12 @@ impl Wiring {
     #[must_use]
     pub const fn tunnel(self) -> Option<Tunnel> {
         match self {
-            Self::Flannel | Self::CalicoVxlan => Some(Tunnel::Vxlan),
+            Self::Flannel | Self::FlannelOverV6 | Self::CalicoVxlan => Some(Tunnel::Vxlan),
             Self::FlannelIpip | Self::Calico => Some(Tunnel::IpIp),
             Self::FlannelHostGw => None,
             Self::Geneve => Some(Tunnel::Geneve),
             Self::Gre => Some(Tunnel::Gre),
+            Self::SixInFour => Some(Tunnel::SixInFour),
             Self::WireGuard => Some(Tunnel::WireGuard),
         }
     }
@@ -95,20 +105,27 @@ impl Wiring {
     /// Whether pods have IPv6.
     #[must_use]
     pub const fn carries_v6(self) -> bool {
-        matches!(
+        !matches!(
             self,
-            Self::Flannel | Self::Geneve | Self::Gre | Self::WireGuard
+            Self::FlannelHostGw | Self::FlannelIpip | Self::Calico | Self::CalicoVxlan
         )
     }
 
-    /// What a tunnel's headers cost, in bytes: the outer IPv4 header; of VXLAN
+    /// Whether its tunnel's packets are IPv6.
+    #[must_use]
+    pub const fn underlay_is_v6(self) -> bool {
+        matches!(self, Self::FlannelOverV6)
+    }
+
+    /// What a tunnel's headers cost, in bytes: the outer IP header; of VXLAN
     /// and Geneve the UDP header, their own and the inner Ethernet header; GRE's
     /// with a key; WireGuard's UDP header, its own and its checksum.
     #[must_use]
     pub const fn overhead(self) -> u32 {
         match self.tunnel() {
+            Some(Tunnel::Vxlan) if self.underlay_is_v6() => 70,
             Some(Tunnel::Vxlan | Tunnel::Geneve) => 50,
-            Some(Tunnel::IpIp) => 20,
+            Some(Tunnel::IpIp | Tunnel::SixInFour) => 20,
             Some(Tunnel::Gre) => 28,
             Some(Tunnel::WireGuard) => 60,
             None => 0,

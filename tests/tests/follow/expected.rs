@@ -129,13 +129,21 @@ pub(crate) fn check_clean(lab: &Lab, pods: [&Pod; 2], journey: &Value) {
         if on_uplink {
             let (kind, vni) = match lab.wiring.tunnel() {
                 Some(Tunnel::Vxlan) => ("vxlan", Value::from(lab.vni)),
-                Some(Tunnel::IpIp) => ("ipip", Value::Null),
+                Some(Tunnel::IpIp | Tunnel::SixInFour) => ("ipip", Value::Null),
                 Some(Tunnel::Geneve) => ("geneve", Value::from(lab.vni)),
                 Some(Tunnel::Gre) => ("gre", Value::from(lab.vni)),
                 Some(Tunnel::WireGuard) | None => panic!("seen there: {}", told()),
             };
             assert_eq!(hop["encap"]["kind"], kind, "{}", told());
             assert_eq!(hop["encap"]["vni"], vni, "{}", told());
+            let outer = |node: &Node| node.outer(lab.wiring).to_string();
+            let mut ends = [a, b].map(|pod| outer(lab.node_of(pod)));
+            if !from_a {
+                ends.reverse();
+            }
+            let [from, to] = ends;
+            assert_eq!(hop["encap"]["outer_src"], from, "{}", told());
+            assert_eq!(hop["encap"]["outer_dst"], to, "{}", told());
         }
     }
     let parts = &journey["parts"];

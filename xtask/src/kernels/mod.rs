@@ -59,6 +59,7 @@ const TESTS: &[&str] = &[
     "over_ip_in_ip",
     "over_geneve",
     "over_gre",
+    "over_6in4",
     "over_wireguard",
     "clean::the_pods_own",
 ];

@@ -34,6 +34,10 @@ pub(super) fn set_up_node(lab: &Lab, spec: &LabSpec, node: &Node) -> Result<()> 
     if lab.wiring.carries_v6() {
         writeln!(ip, "address add {bridge_v6}/64 dev {bridge} nodad")?;
     }
+    if lab.wiring.underlay_is_v6() {
+        let underlay = node.underlay_v6();
+        writeln!(ip, "address add {underlay}/64 dev {uplink} nodad")?;
+    }
     writeln!(ip, "link set dev {bridge} up")?;
     let mut ports = String::new();
     for Pod { veth, .. } in lab.pods_on(node) {

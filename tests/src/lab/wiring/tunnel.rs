@@ -18,6 +18,7 @@ pub(super) fn set_up(lab: &Lab, node: &Node) -> Result<()> {
         Some(Tunnel::IpIp) => ip_in_ip(lab, node),
         Some(Tunnel::Geneve) => geneve(lab, node),
         Some(Tunnel::Gre) => gre(lab, node),
+        Some(Tunnel::SixInFour) => six_in_four(lab, node),
         Some(Tunnel::WireGuard) => wireguard(lab, node),
         None => gateways(lab, node),
     }
@@ -31,13 +32,12 @@ fn others<'a>(lab: &'a Lab, node: &'a Node) -> impl Iterator<Item = &'a Node> {
 /// which a network's daemon takes from Kubernetes: the route (its pods are
 /// behind its VXLAN device's address), the neighbour (the MAC address of that)
 /// and the fdb entry (the node that has this MAC address). IPv6 goes through
-/// the same device, inside IPv4, so that one underlay carries both.
+/// the same device, so that one underlay carries both.
 fn vxlan(lab: &Lab, node: &Node) -> Result<()> {
     let Lab {
         vni, port, pod_mtu, ..
     } = lab;
     let Node {
-        underlay,
         uplink,
         overlay,
         overlay_mac,
@@ -45,10 +45,11 @@ fn vxlan(lab: &Lab, node: &Node) -> Result<()> {
         overlay_v6,
         ..
     } = node;
+    let local = node.outer(lab.wiring);
     let has_v6 = lab.wiring.carries_v6();
     let mut ip = format!(
         "link add name {overlay} address {overlay_mac} mtu {pod_mtu} type vxlan \
-            id {vni} dstport {port} local {underlay} dev {uplink} nolearning
+            id {vni} dstport {port} local {local} dev {uplink} nolearning
          address add {overlay_v4}/32 dev {overlay}\n"
     );
     if has_v6 {
@@ -58,7 +59,6 @@ fn vxlan(lab: &Lab, node: &Node) -> Result<()> {
     let mut fdb = String::new();
     for other in others(lab, node) {
         let Node {
-            underlay,
             overlay_mac,
             overlay_v4,
             overlay_v6,
@@ -83,7 +83,8 @@ fn vxlan(lab: &Lab, node: &Node) -> Result<()> {
         }
         writeln!(
             fdb,
-            "fdb append {overlay_mac} dev {overlay} dst {underlay} self permanent"
+            "fdb append {overlay_mac} dev {overlay} dst {} self permanent",
+            other.outer(lab.wiring)
         )?;
     }
     node.netns.batch("ip -batch -", &ip)?;
@@ -190,6 +191,25 @@ fn plain_device(node: &Node, kind: &str, mtu: u32) -> String {
          address add {overlay_v6}/128 dev {overlay} nodad
          link set dev {overlay} up\n"
     )
+}
+
+/// As IP-in-IP, but for IPv6, whose next hop is the far node's IPv4 address
+/// written as an IPv6 one.
+fn six_in_four(lab: &Lab, node: &Node) -> Result<()> {
+    let Node {
+        underlay, overlay, ..
+    } = node;
+    let kind = format!("sit mode any local {underlay}");
+    let mut ip = plain_device(node, &kind, lab.pod_mtu);
+    for other in others(lab, node) {
+        write!(
+            ip,
+            "route add {} via {2} dev {overlay} onlink
+             route add {} via ::{2} dev {overlay} onlink\n",
+            other.pod_cidr_v4, other.pod_cidr_v6, other.underlay
+        )?;
+    }
+    node.netns.batch("ip -batch -", &ip).map(drop)
 }
 
 /// The device knows of each node its key, where it is, and which addresses are
