@@ -13,6 +13,8 @@ pub const ARP: u16 = 0x0806;
 pub const VLAN: u16 = 0x8100;
 /// EtherType of IPv6.
 pub const IPV6: u16 = 0x86dd;
+/// EtherType of a frame in a tunnel ("Transparent Ethernet Bridging").
+pub const FRAME: u16 = 0x6558;
 
 /// Protocol number of ICMP.
 pub const ICMP: u8 = 1;
@@ -24,6 +26,8 @@ pub const TCP: u8 = 6;
 pub const UDP: u8 = 17;
 /// Protocol number of IPv6 in IP.
 pub const IPV6_IN_IP: u8 = 41;
+/// Protocol number of GRE.
+pub const GRE: u8 = 47;
 /// Protocol number of ICMPv6.
 pub const ICMPV6: u8 = 58;
 
@@ -118,6 +122,35 @@ pub fn vxlan(port: u16, vni: u32, frame: &[u8]) -> Vec<u8> {
     let mut payload = vec![8, 0, 0, 0, a, b, c, 0];
     payload.extend(frame);
     udp(40_000, port, &payload)
+}
+
+/// A UDP datagram to `port` that carries `payload`, of an EtherType, in Geneve;
+/// `options` are as many bytes as a header can have, a multiple of four.
+#[must_use]
+pub fn geneve(port: u16, vni: u32, options: &[u8], kind: u16, payload: &[u8]) -> Vec<u8> {
+    let [_, a, b, c] = vni.to_be_bytes();
+    let words = u8::try_from(options.len() / 4).expect("at most 63");
+    let mut header = vec![words, 0];
+    header.extend(kind.to_be_bytes());
+    header.extend([a, b, c, 0]);
+    udp(40_000, port, &[&header, options, payload].concat())
+}
+
+/// What follows an IP header of protocol [`GRE`]: a payload of an EtherType.
+/// Each of the fields takes what it is given: checksum and reserved, key,
+/// sequence number.
+#[must_use]
+pub fn gre(fields: [Option<u32>; 3], kind: u16, payload: &[u8]) -> Vec<u8> {
+    let mut header = vec![0, 0];
+    header.extend(kind.to_be_bytes());
+    for (field, flag) in fields.into_iter().zip([0x80, 0x20, 0x10]) {
+        if let Some(value) = field {
+            header[0] |= flag;
+            header.extend(value.to_be_bytes());
+        }
+    }
+    header.extend(payload);
+    header
 }
 
 /// An ARP request for IPv4 over Ethernet.

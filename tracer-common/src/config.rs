@@ -2,8 +2,19 @@
 
 use crate::hash::Key;
 
-/// How many UDP ports can be taken for VXLAN at once.
-pub const VXLAN_PORTS: usize = 4;
+/// How many UDP ports can be taken for one kind of tunnel at once.
+pub const PORTS: usize = 4;
+
+/// Destination UDP ports that carry tunnels, host byte order; unused entries
+/// are 0.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TunnelPorts {
+    /// VXLAN's.
+    pub vxlan: [u16; PORTS],
+    /// Geneve's.
+    pub geneve: [u16; PORTS],
+}
 
 /// Read-only globals of a load: one load serves one network namespace.
 #[repr(C)]
@@ -14,12 +25,11 @@ pub struct Load {
     /// Added to the address of an sk_buff in every event, so that nothing
     /// can take it for identity between two nodes.
     pub salt: u64,
-    /// Destination UDP ports that carry VXLAN, host byte order; unused
-    /// entries are 0.
-    pub vxlan_ports: [u16; VXLAN_PORTS],
+    /// Which datagrams carry packets.
+    pub ports: TunnelPorts,
 }
 
-const _: () = assert!(size_of::<Load>() == 32);
+const _: () = assert!(size_of::<Load>() == 40);
 
 /// How long one window of the event budget lasts, as a power of two of
 /// nanoseconds: 2^26 ns, 67 ms.

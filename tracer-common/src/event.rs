@@ -39,7 +39,7 @@ pub struct HopEvent {
     pub len: u32,
     /// IPv4 identification or that of the IPv6 fragment header.
     pub fragment_id: u32,
-    /// VXLAN network identifier of the innermost tunnel, 0 if it has none.
+    /// Of the innermost tunnel, as [`crate::tunnel::Tunnel::vni`].
     pub vni: u32,
     /// Segments this packet will be cut into (`gso_segs`), 0 if it is whole.
     pub gso_segs: u32,
@@ -66,7 +66,7 @@ pub struct HopEvent {
     pub network: u8,
     /// Protocol of the innermost packet.
     pub proto: u8,
-    /// [`crate::walk::TunnelKind`] of the innermost tunnel, 0 without one.
+    /// [`crate::tunnel::TunnelKind`] of the innermost tunnel, 0 without one.
     pub tunnel: u8,
     /// Tunnels around the innermost packet.
     pub levels: u8,

@@ -24,6 +24,7 @@ pub mod event;
 pub mod filter;
 pub mod hash;
 pub mod packet;
+pub mod tunnel;
 pub mod walk;
 
 #[cfg(feature = "user")]

@@ -6,7 +6,8 @@
 /// never a panic and never a partial read.
 pub trait Packet {
     /// Whether only plain headers can be walked with this reader: no VLAN
-    /// tags in the frame, no IP options, no extension headers. The walk
+    /// tags in the frame, no IP options, no extension headers, one tunnel at
+    /// most, with the header that its kind usually has. The walk
     /// reports [`crate::walk::Unparsed::Short`] at others, and is repeated
     /// with a reader of the whole packet.
     ///

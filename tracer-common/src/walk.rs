@@ -2,24 +2,28 @@
 //!
 //! Identity lies in the innermost packet: it is what both nodes see, whatever
 //! was wrapped around it. The walk goes Ethernet → VLAN tags → IPv4 or IPv6 →
-//! VXLAN → Ethernet → …, or IP → IP, through at most [`MAX_TUNNELS`] tunnels,
-//! and returns offsets, never copies.
+//! VXLAN → Ethernet → …, or IP → IP, through at most [`MAX_TUNNELS`] tunnels
+//! (`tunnel`), and returns offsets, never copies.
 //!
 //! It is the program's hot path: nearly every packet is walked only to find
 //! that nobody asked for it. So it reads no more than it needs, and leaves
 //! the transport header to who wants the packet. What it cannot read it
 //! reports; it never guesses and never panics.
 
+use core::hint::black_box;
+
 use network_types::{
     eth::{EthHdr, EtherType},
     icmp::Icmpv4Hdr,
     ip::{IpProto, Ipv4Hdr, Ipv6Hdr},
-    udp::UdpHdr,
     vlan::VlanHdr,
-    vxlan::VxlanHdr,
 };
 
-use crate::{config::VXLAN_PORTS, packet::Packet};
+use crate::{
+    config::TunnelPorts,
+    packet::Packet,
+    tunnel::{Carried, ETHERNET, Tunnel, carried},
+};
 
 /// How many tunnels may be nested.
 pub const MAX_TUNNELS: u8 = 2;
@@ -47,42 +51,6 @@ pub enum Network {
     V6 = 6,
     /// ARP for IPv4 over Ethernet (RFC 826).
     Arp = 8,
-}
-
-/// How a tunnel carries packets.
-#[repr(u8)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TunnelKind {
-    /// Frames in UDP (RFC 7348).
-    Vxlan = 1,
-    /// IP packets in IP packets, of any two versions (RFC 2003, 2473, 4213).
-    IpIp = 2,
-}
-
-/// The tunnel that carries the innermost packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tunnel {
-    /// How many tunnels the packet is in.
-    pub levels: u8,
-    /// How it carries the packet.
-    pub kind: TunnelKind,
-    /// [`Network::V4`] or [`Network::V6`].
-    pub outer: Network,
-    /// Offset of the tunnel's own IP header.
-    pub outer_l3: usize,
-    /// VXLAN network identifier, 24 bits; 0 of the others.
-    pub vni: u32,
-}
-
-impl Tunnel {
-    /// None at all.
-    const NONE: Self = Self {
-        levels: 0,
-        kind: TunnelKind::IpIp,
-        outer: Network::V4,
-        outer_l3: 0,
-        vni: 0,
-    };
 }
 
 /// Where the innermost packet lies.
@@ -116,6 +84,17 @@ impl Layers {
         (self.tunnel.levels > 0).then_some(self.tunnel)
     }
 
+    /// Where the same lies in a frame that has `len` bytes more before it.
+    #[must_use]
+    pub fn behind(mut self, len: usize) -> Self {
+        self.l3 += len;
+        self.l4 += len;
+        if self.tunnel.levels > 0 {
+            self.tunnel.outer_l3 += len;
+        }
+        self
+    }
+
     /// Whether `l4` holds a transport header: not in a later fragment.
     #[inline(always)]
     #[must_use]
@@ -138,9 +117,8 @@ pub enum Unparsed {
 /// Walks `packet` from its first byte.
 ///
 /// `ethernet` tells whether that is an Ethernet header or, on a device
-/// without one, an IP header. `vxlan_ports` are destination ports in host
-/// byte order, 0 where unused. `Ok(None)` is a frame that carries neither IP
-/// nor ARP, which nobody can follow.
+/// without one, an IP header. `Ok(None)` is a frame that carries neither IP nor
+/// ARP, which nobody can follow.
 ///
 /// # Errors
 /// [`Unparsed`], for what no answer can be given for.
@@ -148,14 +126,8 @@ pub enum Unparsed {
 pub fn walk<P: Packet + ?Sized>(
     packet: &P,
     ethernet: bool,
-    vxlan_ports: &[u16; VXLAN_PORTS],
+    ports: &TunnelPorts,
 ) -> Result<Option<Layers>, Unparsed> {
-    const V4: u8 = IpProto::Ipv4 as u8;
-    const V6: u8 = IpProto::Ipv6 as u8;
-    const UDP: u8 = IpProto::Udp as u8;
-    // No version, of which a header has four bits.
-    const ETHERNET: u8 = u8::MAX;
-
     let mut at = 0;
     // Of the IP header at `at`, or that there is an Ethernet header before it.
     let mut version = if ethernet {
@@ -192,15 +164,19 @@ pub fn walk<P: Packet + ?Sized>(
         if !layers.has_transport() {
             return Ok(Some(layers));
         }
-        let (kind, vni) = match layers.proto {
-            V4 | V6 => (TunnelKind::IpIp, 0),
-            UDP => match vxlan(packet, &layers, vxlan_ports)? {
-                Some(vni) => (TunnelKind::Vxlan, vni),
-                None => return Ok(Some(layers)),
-            },
-            _ => return Ok(Some(layers)),
+        let Some(Carried {
+            kind,
+            vni,
+            version: next,
+            at: begins,
+        }) = carried(packet, &layers, ports)?
+        else {
+            return Ok(Some(layers));
         };
         levels += 1;
+        if P::PLAIN_ONLY && levels > 1 {
+            return Err(Unparsed::Short);
+        }
         if levels > MAX_TUNNELS {
             return Err(Unparsed::TooDeep);
         }
@@ -211,15 +187,31 @@ pub fn walk<P: Packet + ?Sized>(
             outer_l3: layers.l3,
             vni,
         };
-        (version, at) = match layers.proto {
-            V4 => (4, layers.l4),
-            V6 => (6, layers.l4),
-            _ => (ETHERNET, layers.l4 + UdpHdr::LEN + VxlanHdr::LEN),
-        };
+        (version, at) = (next, begins);
         if at > MAX_OFFSET {
             return Err(Unparsed::TooDeep);
         }
     }
+}
+
+/// Bytes of the VLAN tag in an Ethernet header: 4, or 0 if there is none.
+///
+/// From that byte on the frame reads like one without the tag, but for its MAC
+/// addresses, which the walk does not look at: so a reader of plain headers
+/// need not give up at what is not rare behind a tagged uplink. There is no
+/// branch, so that the verifier takes the result for any of the two and follows
+/// what comes next once.
+///
+/// # Errors
+/// [`Unparsed::Short`].
+#[inline(always)]
+pub fn tag_len<P: Packet + ?Sized>(frame: &P) -> Result<usize, Unparsed> {
+    const VLAN: u16 = EtherType::Ieee8021q as u16;
+
+    let kind = ether_type(frame, EthHdr::LEN)?;
+    // 0 becomes the largest number, and everything else stays small.
+    let differs = black_box(u64::from(kind ^ VLAN)).wrapping_sub(1);
+    Ok((differs >> (u64::BITS - 1)) as usize * VlanHdr::LEN)
 }
 
 /// The network layer that an Ethernet header at `at` announces, and its
@@ -369,31 +361,6 @@ fn ipv6<P: Packet + ?Sized>(packet: &P, l3: usize) -> Result<Layers, Unparsed> {
         }
     }
     Err(Unparsed::TooDeep)
-}
-
-/// The VNI of the UDP datagram in `layers`, if it is VXLAN (RFC 7348, 5).
-#[inline(always)]
-fn vxlan<P: Packet + ?Sized>(
-    packet: &P,
-    layers: &Layers,
-    ports: &[u16; VXLAN_PORTS],
-) -> Result<Option<u32>, Unparsed> {
-    /// "The I flag MUST be set to 1 for a valid VXLAN Network ID."
-    const VALID_VNI: u8 = 0x08;
-
-    let port = packet.be16(layers.l4 + 2).ok_or(Unparsed::Short)?;
-    if port == 0 || !ports.contains(&port) {
-        return Ok(None);
-    }
-    let header: [u8; VxlanHdr::LEN] = packet
-        .read(layers.l4 + UdpHdr::LEN)
-        .ok_or(Unparsed::Short)?;
-    if header[0] & VALID_VNI == 0 {
-        return Ok(None);
-    }
-    Ok(Some(u32::from_be_bytes([
-        0, header[4], header[5], header[6],
-    ])))
 }
 
 /// The packet that an ICMP or ICMPv6 error quotes: its network header's

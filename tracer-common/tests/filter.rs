@@ -7,6 +7,7 @@ use std::{
 
 use proptest::prelude::*;
 use tracer_common::{
+    config::TunnelPorts,
     filter::{
         Decision, FOLLOWED, NEIGHBOUR, Prefilter, Rule, Sides, Tables, candidate, decide,
         sampling_hash,
@@ -74,7 +75,9 @@ impl Maps {
     }
 
     fn says(&self, frame: &[u8]) -> Decision {
-        let layers = walk(frame, true, &[0; 4]).expect("walked").expect("found");
+        let layers = walk(frame, true, &TunnelPorts::default())
+            .expect("walked")
+            .expect("found");
         match candidate(frame, &layers, self, true) {
             Some(ends) => decide(frame, &ends, self),
             None => Decision::Miss,
@@ -225,7 +228,7 @@ fn first_stage_lets_nearly_nothing_through() {
     for net in 3..23 {
         for host in 0..=255 {
             let frame = tcp_frame(Ipv4Addr::new(10, 244, net, host), C, 1, 2);
-            let layers = walk(frame.as_slice(), true, &[0; 4])
+            let layers = walk(frame.as_slice(), true, &TunnelPorts::default())
                 .expect("walked")
                 .expect("found");
             passed += u32::from(candidate(frame.as_slice(), &layers, &maps, false).is_some());
@@ -239,7 +242,7 @@ fn segments_are_sampled_like_their_super_packet() {
     let maps = Maps::new().pair(A, B, any_rule());
     let hash = |seq, payload: &[u8]| {
         let frame = ethernet(IPV4, &ipv4(TCP, A, B, &tcp(1, 2, seq, payload)));
-        let layers = walk(frame.as_slice(), true, &[0; 4])
+        let layers = walk(frame.as_slice(), true, &TunnelPorts::default())
             .expect("walked")
             .expect("found");
         let ends = candidate(frame.as_slice(), &layers, &maps, false).expect("a candidate");
@@ -252,7 +255,7 @@ proptest! {
     #[test]
     fn deciding_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let maps = Maps::new().pair(A, B, any_rule());
-        if let Ok(Some(layers)) = walk(bytes.as_slice(), true, &[0; 4])
+        if let Ok(Some(layers)) = walk(bytes.as_slice(), true, &TunnelPorts::default())
             && let Some(ends) = candidate(bytes.as_slice(), &layers, &maps, true)
         {
             let _decision: Decision = decide(bytes.as_slice(), &ends, &maps);

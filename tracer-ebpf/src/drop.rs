@@ -161,7 +161,7 @@ fn look_front(packet: &Front<'_>) -> u32 {
     /// From the transport header on, what an ICMPv6 error quotes.
     const QUOTE: usize = 8 + 40;
 
-    match walk(packet, false, &maps::load().vxlan_ports) {
+    match walk(packet, false, maps::ports()) {
         // The filter takes for no match what it cannot read.
         Ok(Some(layers)) if layers.l4 + QUOTE <= FRONT => ask(packet, layers),
         Ok(Some(_)) | Err(Unparsed::Short) => LOOK_SHORT,
@@ -177,7 +177,7 @@ fn look_whole() -> u32 {
     let Some(freed) = maps::freed() else {
         return LOOK_MISS;
     };
-    match walk(&Headers::of(freed), false, &maps::load().vxlan_ports) {
+    match walk(&Headers::of(freed), false, maps::ports()) {
         Ok(Some(layers)) => {
             let Some(found) = maps::found() else {
                 return LOOK_MISS;

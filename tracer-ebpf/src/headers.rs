@@ -16,7 +16,8 @@ use tracer_common::{
     filter::{ADVERTISEMENT, SOLICITATION},
     hash::{HASHED_BYTES, Key, payload_hash},
     packet::Packet,
-    walk::{ARP_LEN, Layers, Network, Tunnel, is_icmp_error},
+    tunnel::Tunnel,
+    walk::{ARP_LEN, Layers, Network, is_icmp_error},
 };
 
 /// A packet of which runs of bytes can be copied.

@@ -1,14 +1,14 @@
 //! What the programs share with user space, and how they see it as the
 //! filter's tables.
 
-use core::mem::MaybeUninit;
+use core::{hint::black_box, mem::MaybeUninit};
 
 use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, lpm_trie::Key},
 };
 use tracer_common::{
-    config::{self, Config, Load},
+    config::{self, Config, Load, PORTS, TunnelPorts},
     counters::{Counter, Counters, SLOTS},
     drop::{DropCounter, DropCounters, DropLoad},
     elsewhere::{Elsewhere, MAX_ELSEWHERE},
@@ -21,7 +21,10 @@ use tracer_common::{
 static LOAD: Load = Load {
     key: tracer_common::hash::Key([0; 2]),
     salt: 0,
-    vxlan_ports: [0; 4],
+    ports: TunnelPorts {
+        vxlan: [0; PORTS],
+        geneve: [0; PORTS],
+    },
 };
 
 /// Its only element.
@@ -154,6 +157,14 @@ pub(crate) fn load() -> Load {
     // SAFETY: a valid static that nothing writes while the program runs.
     // Volatile, because user space replaced the value that the compiler saw.
     unsafe { core::ptr::read_volatile(&raw const LOAD) }
+}
+
+/// Those of them that the walk needs. It has no room for a copy: a program's
+/// stack is 512 bytes, those that it calls included.
+#[inline(always)]
+pub(crate) fn ports() -> &'static TunnelPorts {
+    // User space replaced the value that the compiler saw.
+    black_box(&LOAD.ports)
 }
 
 /// The read-only globals of the drop programs.

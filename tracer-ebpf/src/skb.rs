@@ -30,6 +30,15 @@ impl Linear {
             end: context.data_end as usize,
         }
     }
+
+    /// What begins `len` bytes further on.
+    #[inline(always)]
+    pub(crate) fn behind(self, len: usize) -> Self {
+        Self {
+            data: self.data + len,
+            ..self
+        }
+    }
 }
 
 impl Packet for Linear {

@@ -18,7 +18,7 @@ use tracer_common::{
     event::HopEvent,
     filter::{Decision, Ends, candidate, decide, sampling_hash},
     packet::Packet,
-    walk::{Layers, Unparsed, walk},
+    walk::{Layers, Unparsed, tag_len, walk},
 };
 
 use crate::{
@@ -98,20 +98,41 @@ fn try_observe(skb: *mut __sk_buff, egress: bool, ethernet: bool) -> Counter {
 /// need more stack than there is.
 #[inline(never)]
 fn look_plain(skb: *mut __sk_buff, ethernet: bool) -> u32 {
-    let packet = Linear::new(skb);
-    match walk(&packet, ethernet, &maps::load().vxlan_ports) {
-        Ok(Some(layers)) if ask(&packet, layers) => LOOK_FOUND,
-        Ok(_) => LOOK_MISS,
+    match look_linear(&Linear::new(skb), ethernet) {
+        Ok(true) => LOOK_FOUND,
+        Ok(false) => LOOK_MISS,
         Err(Unparsed::Short) => LOOK_SHORT,
         Err(_) => LOOK_UNPARSED,
     }
+}
+
+/// As [`look`], behind a VLAN tag, if there is one.
+#[inline(always)]
+fn look_linear(packet: &Linear, ethernet: bool) -> Result<bool, Unparsed> {
+    if !ethernet {
+        return look(packet, false);
+    }
+    let tag = tag_len(packet)?;
+    let may_belong = look(&packet.behind(tag), true)?;
+    // What was found there counts from there.
+    if may_belong && tag != 0 {
+        return Err(Unparsed::Short);
+    }
+    Ok(may_belong)
+}
+
+/// Walks the packet. False if it certainly does not belong to the follow.
+#[inline(always)]
+fn look<P: Packet>(packet: &P, ethernet: bool) -> Result<bool, Unparsed> {
+    let layers = walk(packet, ethernet, maps::ports())?;
+    Ok(layers.is_some_and(|layers| ask(packet, layers)))
 }
 
 /// As [`look_plain`], for a packet with rare headers or headers in page fragments.
 /// What it found is still to be asked about.
 #[inline(never)]
 fn look_whole(skb: *mut __sk_buff, ethernet: bool) -> u32 {
-    match walk(&Whole(skb), ethernet, &maps::load().vxlan_ports) {
+    match walk(&Whole(skb), ethernet, maps::ports()) {
         Ok(Some(layers)) => {
             let Some(found) = maps::found() else {
                 return LOOK_MISS;

@@ -36,6 +36,11 @@ const TOOLS: &[(&str, &str, &str)] = &[
     ("conntrack", "conntrack", "fills the table of connections"),
     ("tc", "iproute2", "limits what a device sends"),
     ("bird", "bird2", "routes that come and go with a daemon"),
+    (
+        "wg",
+        "wireguard-tools",
+        "encrypts what nodes send each other",
+    ),
     ("tmux", "tmux", "a terminal for tests of the view"),
 ];
 

@@ -14,7 +14,8 @@ use tracer_tests::frames::{self, IPV4, IPV6, TCP, UDP};
 
 use crate::alone::alone;
 use crate::programs::{
-    EMPTY, OBSERVE, PODS, Programs, ROOM, SERVICE_PORT, Size, VXLAN_PORT, followed, unfollowed,
+    EMPTY, GENEVE_PORT, OBSERVE, PODS, Programs, ROOM, SERVICE_PORT, Size, VXLAN_PORT, followed,
+    unfollowed,
 };
 use crate::report::{Report, Table};
 use crate::sample::Sample;
@@ -42,6 +43,8 @@ enum Fate {
     Miss,
     /// Only exact look-ups tell. Has no bound: it is rare.
     LateMiss,
+    /// Only the second, thorough look can read it. Likewise.
+    RareMiss,
     Match,
 }
 
@@ -57,6 +60,18 @@ const CASES: &[Case] = &[
     }),
     ("miss: TCP in IP-in-IP", Fate::Miss, |n| {
         ip_in_ip(&tcp(unfollowed(n).v4))
+    }),
+    ("miss: TCP in Geneve", Fate::Miss, |n| {
+        geneve(&[], &tcp(unfollowed(n).v4))
+    }),
+    ("miss: TCP in GRE", Fate::Miss, |n| {
+        gre(&tcp(unfollowed(n).v4))
+    }),
+    ("miss: TCP, VLAN tag", Fate::Miss, |n| {
+        tagged(&tcp(unfollowed(n).v4))
+    }),
+    ("miss: TCP in Geneve, options", Fate::RareMiss, |n| {
+        geneve(&[0; 8], &tcp(unfollowed(n).v4))
     }),
     ("miss: followed pod to another", Fate::LateMiss, |n| {
         tcp([followed(n).v4[0], unfollowed(n).v4[1]])
@@ -116,7 +131,7 @@ fn round(programs: &mut Programs, number: usize) -> Result<Round> {
 /// every time what is being measured.
 fn turn(programs: &mut Programs, name: &str, fate: Fate, frame: &[u8]) -> Result<f64> {
     let (counter, repeat, events) = match fate {
-        Fate::Miss | Fate::LateMiss => (Counter::Miss, REPEAT, 0),
+        Fate::Miss | Fate::LateMiss | Fate::RareMiss => (Counter::Miss, REPEAT, 0),
         Fate::Match => (Counter::Emitted, ROOM, u64::from(ROOM)),
     };
     let before = programs.counted(counter)?;
@@ -173,7 +188,7 @@ fn table(report: &mut Report, empty: &Times, cases: &[Times], size: &Size) {
     table.row(row("(empty program)", empty, String::new()));
     for ((name, fate, _), times) in CASES.iter().zip(cases) {
         let bound = match fate {
-            Fate::LateMiss => String::new(),
+            Fate::LateMiss | Fate::RareMiss => String::new(),
             Fate::Miss => {
                 let held = times.ratio.median() <= MISS_BOUND;
                 report.judge(name, held, &format!("≤ {MISS_BOUND} × empty"))
@@ -242,6 +257,22 @@ fn vxlan(frame: &[u8]) -> Vec<u8> {
 /// The same without its Ethernet header in an IP packet.
 fn ip_in_ip(frame: &[u8]) -> Vec<u8> {
     between_nodes(frames::IPV4_IN_IP, &frame[14..])
+}
+
+/// The same in Geneve, with options.
+fn geneve(options: &[u8], frame: &[u8]) -> Vec<u8> {
+    let datagram = frames::geneve(GENEVE_PORT, 1, options, frames::FRAME, frame);
+    between_nodes(UDP, &datagram)
+}
+
+/// The same without its Ethernet header in GRE.
+fn gre(frame: &[u8]) -> Vec<u8> {
+    between_nodes(frames::GRE, &frames::gre([None; 3], IPV4, &frame[14..]))
+}
+
+/// With a VLAN tag in the frame, as it goes out.
+fn tagged(frame: &[u8]) -> Vec<u8> {
+    frames::ethernet(frames::VLAN, &frames::vlan(5, IPV4, &frame[14..]))
 }
 
 fn between_nodes(proto: u8, payload: &[u8]) -> Vec<u8> {

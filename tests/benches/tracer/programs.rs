@@ -9,7 +9,7 @@ use aya::maps::{Array, HashMap, PerCpuArray, RingBuf};
 use aya::programs::tc::TcAttachOptions;
 use aya::programs::{LinkOrder, SchedClassifier, TcAttachType, TestRun as _, TestRunOptions};
 use aya::{Ebpf, EbpfLoader};
-use tracer_common::config::{Config, EXPLAIN_MISSES, Load};
+use tracer_common::config::{Config, EXPLAIN_MISSES, Load, TunnelPorts};
 use tracer_common::counters::{Counter, Counters, slot};
 use tracer_common::event::HopEvent;
 use tracer_common::filter::{
@@ -23,6 +23,8 @@ pub(crate) const EMPTY: &str = "tracer_empty";
 
 /// The port that is taken for VXLAN.
 pub(crate) const VXLAN_PORT: u16 = 8472;
+/// The port that is taken for Geneve.
+pub(crate) const GENEVE_PORT: u16 = 6081;
 /// The port that all pairs ask for.
 pub(crate) const SERVICE_PORT: u16 = 8080;
 
@@ -96,7 +98,10 @@ impl Programs {
     /// Loads the programs and fills their filter.
     pub(crate) fn load() -> Result<Self> {
         let load = Load {
-            vxlan_ports: [VXLAN_PORT, 4789, 0, 0],
+            ports: TunnelPorts {
+                vxlan: [VXLAN_PORT, 4789, 0, 0],
+                geneve: [GENEVE_PORT, 0, 0, 0],
+            },
             ..Load::default()
         };
         let mut ebpf = EbpfLoader::new()

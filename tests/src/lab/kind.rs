@@ -7,9 +7,11 @@ use super::devices::{is_for_another_kernel, kernel_has};
 /// Whose network is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Wiring {
-    /// Flannel's with VXLAN: pods at a bridge. The only one that carries IPv6.
+    /// Flannel's with VXLAN: pods at a bridge.
     #[default]
     Flannel,
+    /// The same with VXLAN in IPv6: the nodes have addresses of both versions.
+    FlannelOverV6,
     /// Flannel's host-gw: pods at a bridge, other nodes as gateways.
     FlannelHostGw,
     /// Flannel's with IP-in-IP: pods at a bridge.
@@ -26,21 +28,54 @@ pub enum Wiring {
     Ipvlan,
     /// The same, and the nodes route for them.
     IpvlanL3,
+    /// Pods at a bridge; one Geneve device for all nodes, to which routes give
+    /// the far end.
+    Geneve,
+    /// The same with GRE, which carries IP packets.
+    Gre,
+    /// Pods at a bridge; 6in4, one device for all nodes, which takes IPv4, too.
+    SixInFour,
+    /// Flannel's with WireGuard: pods at a bridge.
+    WireGuard,
 }
 
 /// What a packet is put into between nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tunnel {
-    /// RFC 7348, in IPv4.
+    /// RFC 7348.
     Vxlan,
     /// RFC 2003.
     IpIp,
+    /// RFC 8926, in IPv4.
+    Geneve,
+    /// RFC 2784 with a key (RFC 2890), in IPv4.
+    Gre,
+    /// RFC 4213, and RFC 2003 for IPv4.
+    SixInFour,
+    /// Encrypted: nobody sees it between the nodes.
+    WireGuard,
+}
+
+impl Tunnel {
+    /// What it is called, and how to add such a device, where not every kernel
+    /// has one.
+    const fn device(self) -> (&'static str, Option<&'static str>) {
+        match self {
+            Self::Vxlan => ("VXLAN", None),
+            Self::IpIp => ("IP-in-IP", Some("name probe type ipip local 192.0.2.1")),
+            Self::Geneve => ("Geneve", Some("name probe type geneve external")),
+            Self::Gre => ("GRE", Some("name probe type gre external")),
+            Self::SixInFour => ("6in4", Some("name probe type sit mode any local 192.0.2.1")),
+            Self::WireGuard => ("WireGuard", Some("name probe type wireguard")),
+        }
+    }
 }
 
 impl Wiring {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 14] = [
         Self::Flannel,
+        Self::FlannelOverV6,
         Self::FlannelHostGw,
         Self::FlannelIpip,
         Self::Calico,
@@ -49,24 +84,39 @@ impl Wiring {
         Self::Macvlan,
         Self::Ipvlan,
         Self::IpvlanL3,
+        Self::Geneve,
+        Self::Gre,
+        Self::SixInFour,
+        Self::WireGuard,
     ];
 
     /// The tunnel between nodes, if there is one; see [`Lab::tunnel`](super::Lab::tunnel).
     #[must_use]
     pub const fn tunnel(self) -> Option<Tunnel> {
         match self {
-            Self::Flannel | Self::CalicoVxlan | Self::CalicoCrossSubnet => Some(Tunnel::Vxlan),
+            Self::Flannel | Self::FlannelOverV6 | Self::CalicoVxlan | Self::CalicoCrossSubnet => {
+                Some(Tunnel::Vxlan)
+            }
             Self::FlannelIpip | Self::Calico => Some(Tunnel::IpIp),
             Self::FlannelHostGw | Self::Macvlan | Self::Ipvlan | Self::IpvlanL3 => None,
+            Self::Geneve => Some(Tunnel::Geneve),
+            Self::Gre => Some(Tunnel::Gre),
+            Self::SixInFour => Some(Tunnel::SixInFour),
+            Self::WireGuard => Some(Tunnel::WireGuard),
         }
     }
 
     /// Whether a node's pods are ports of a bridge; else they have routes.
     #[must_use]
     pub const fn has_bridge(self) -> bool {
-        matches!(
+        !matches!(
             self,
-            Self::Flannel | Self::FlannelHostGw | Self::FlannelIpip
+            Self::Calico
+                | Self::CalicoVxlan
+                | Self::CalicoCrossSubnet
+                | Self::Macvlan
+                | Self::Ipvlan
+                | Self::IpvlanL3
         )
     }
 
@@ -80,16 +130,36 @@ impl Wiring {
     /// Whether pods have IPv6.
     #[must_use]
     pub const fn carries_v6(self) -> bool {
-        matches!(self, Self::Flannel)
+        !matches!(
+            self,
+            Self::FlannelHostGw
+                | Self::FlannelIpip
+                | Self::Calico
+                | Self::CalicoVxlan
+                | Self::CalicoCrossSubnet
+                | Self::Macvlan
+                | Self::Ipvlan
+                | Self::IpvlanL3
+        )
     }
 
-    /// What a tunnel's headers cost, in bytes: the outer IPv4 header, and of
-    /// VXLAN the UDP, VXLAN and inner Ethernet headers.
+    /// Whether its tunnel's packets are IPv6.
+    #[must_use]
+    pub const fn underlay_is_v6(self) -> bool {
+        matches!(self, Self::FlannelOverV6)
+    }
+
+    /// What a tunnel's headers cost, in bytes: the outer IP header; of VXLAN
+    /// and Geneve the UDP header, their own and the inner Ethernet header; GRE's
+    /// with a key; WireGuard's UDP header, its own and its checksum.
     #[must_use]
     pub const fn overhead(self) -> u32 {
         match self.tunnel() {
-            Some(Tunnel::Vxlan) => 50,
-            Some(Tunnel::IpIp) => 20,
+            Some(Tunnel::Vxlan) if self.underlay_is_v6() => 70,
+            Some(Tunnel::Vxlan | Tunnel::Geneve) => 50,
+            Some(Tunnel::IpIp | Tunnel::SixInFour) => 20,
+            Some(Tunnel::Gre) => 28,
+            Some(Tunnel::WireGuard) => 60,
             None => 0,
         }
     }
@@ -101,16 +171,22 @@ impl Wiring {
     /// # Errors
     /// If the kernel cannot be asked.
     pub fn is_for_another_kernel(self) -> Result<bool> {
-        is_for_another_kernel(&format!("devices for {self:?}"), self.is_possible()?)
+        let missing = self.missing()?;
+        is_for_another_kernel(missing.unwrap_or_default(), missing.is_none())
     }
 
-    pub(super) fn is_possible(self) -> Result<bool> {
-        if matches!(self, Self::Ipvlan | Self::IpvlanL3) {
-            return kernel_has("link add link one name probe type ipvlan");
-        }
-        match self.tunnel() {
-            Some(Tunnel::IpIp) => kernel_has("link add name probe type ipip local 192.0.2.1"),
-            Some(Tunnel::Vxlan) | None => Ok(true),
-        }
+    /// What this kernel lacks for it.
+    pub(super) fn missing(self) -> Result<Option<&'static str>> {
+        let (kind, device) = match self {
+            Self::Ipvlan | Self::IpvlanL3 => ("ipvlan", Some("link one name probe type ipvlan")),
+            _ => match self.tunnel().map(Tunnel::device) {
+                Some((kind, device)) => (kind, device),
+                None => return Ok(None),
+            },
+        };
+        let Some(device) = device else {
+            return Ok(None);
+        };
+        Ok((!kernel_has(&format!("link add {device}"))?).then_some(kind))
     }
 }

@@ -24,7 +24,7 @@ mod wiring;
 use std::path::PathBuf;
 use std::{env, fs};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use nix::unistd::geteuid;
 
 use crate::netns::Netns;
@@ -114,14 +114,12 @@ impl LabSpec {
         );
         ensure!(geteuid().is_root(), "a lab needs root: run this with sudo");
         ensure!(
-            self.wiring.is_possible()?,
-            "this kernel has no devices for {:?}: run this with `cargo xtask kernels`",
-            self.wiring
-        );
-        ensure!(
             self.uplinks.is_possible()?,
             "this kernel has no VLANs: run this with `cargo xtask kernels`"
         );
+        if let Some(kind) = self.wiring.missing()? {
+            bail!("this kernel has no {kind}: run this with `cargo xtask kernels`");
+        }
         Ok(())
     }
 }

@@ -30,6 +30,12 @@ fn node_item(node: &Node, wiring: Wiring) -> String {
     } else {
         String::new()
     };
+    let underlay_v6 = if wiring.underlay_is_v6() {
+        let address = node.underlay_v6();
+        format!("    - address: {address}\n      type: InternalIP\n")
+    } else {
+        String::new()
+    };
     format!(
         r#"- apiVersion: v1
   kind: Node
@@ -45,7 +51,7 @@ fn node_item(node: &Node, wiring: Wiring) -> String {
     addresses:
     - address: {underlay}
       type: InternalIP
-    - address: {name}
+{underlay_v6}    - address: {name}
       type: Hostname
 "#
     )

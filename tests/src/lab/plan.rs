@@ -2,7 +2,7 @@
 //! and number follows from the seed, so that no test can be tuned to one
 //! network and each one can be repeated.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{LabSpec, Names, Tunnel, Uplinks, Wiring, wiring::tunnel};
 use crate::netns::Netns;
@@ -48,6 +48,25 @@ pub struct Node {
     pub pod_cidr_v6: String,
     /// The other end of its uplink: a port of the middle box's bridge.
     pub middle_port: String,
+}
+
+impl Node {
+    /// Its IPv6 address among the nodes, where they have one.
+    #[must_use]
+    pub fn underlay_v6(&self) -> Ipv6Addr {
+        let [a, b, c, d] = self.underlay.octets().map(u16::from);
+        Ipv6Addr::new(0xfd00, 0xff, a, b, c, 0, 0, d)
+    }
+
+    /// The address that its tunnel's packets have.
+    #[must_use]
+    pub fn outer(&self, wiring: Wiring) -> IpAddr {
+        if wiring.underlay_is_v6() {
+            self.underlay_v6().into()
+        } else {
+            self.underlay.into()
+        }
+    }
 }
 
 /// A pod: a network namespace with one interface.
@@ -238,6 +257,10 @@ fn overlay_name(wiring: Wiring) -> &'static str {
         (Some(Tunnel::Vxlan) | None, false) => "vxlan.calico",
         (Some(Tunnel::IpIp), true) => "flannel.ipip",
         (Some(Tunnel::IpIp), false) => tunnel::IP_IN_IP,
+        (Some(Tunnel::Geneve), _) => "genev_sys_6081",
+        (Some(Tunnel::Gre), _) => "gre_sys",
+        (Some(Tunnel::SixInFour), _) => "sit1",
+        (Some(Tunnel::WireGuard), _) => "flannel-wg",
     }
 }
 

@@ -60,6 +60,10 @@ pub(crate) fn between_pods(lab: &Lab, from: &Pod, to: &Pod) -> Vec<Point> {
         let bridges = [point(a, &a.bridge, IN), point(b, &b.bridge, OUT)];
         way.retain(|point| !bridges.contains(point));
     }
+    if lab.wiring.tunnel() == Some(Tunnel::WireGuard) {
+        let encrypted = [point(a, &a.uplink, OUT), point(b, &b.uplink, IN)];
+        way.retain(|point| !encrypted.contains(point));
+    }
     if lab.tunnel(a, b).is_none() {
         let tunnels = [point(a, &a.overlay, OUT), point(b, &b.overlay, IN)];
         way.retain(|point| !tunnels.contains(point));
@@ -169,7 +173,10 @@ pub(crate) fn check_clean(lab: &Lab, pods: [&Pod; 2], journey: &Value) {
         let wrapped = outside && tunnel.is_some();
         let outer = match tunnel {
             Some(Tunnel::Vxlan) if wrapped => ("vxlan", Value::from(lab.vni)),
-            Some(Tunnel::IpIp) if wrapped => ("ipip", Value::Null),
+            Some(Tunnel::IpIp | Tunnel::SixInFour) if wrapped => ("ipip", Value::Null),
+            Some(Tunnel::Geneve) if wrapped => ("geneve", Value::from(lab.vni)),
+            Some(Tunnel::Gre) if wrapped => ("gre", Value::from(lab.vni)),
+            Some(Tunnel::WireGuard) if wrapped => panic!("seen there: {}", told()),
             _ => ("vxlan", Value::from(lab.vni ^ 1)),
         };
         let levels = u64::from(wrapped) + u64::from(in_cloud);
@@ -180,6 +187,16 @@ pub(crate) fn check_clean(lab: &Lab, pods: [&Pod; 2], journey: &Value) {
             let (kind, vni) = outer;
             assert_eq!(encap["kind"], kind, "{}", told());
             assert_eq!(encap["vni"], vni, "{}", told());
+        }
+        if wrapped {
+            let outer = |node: &Node| node.outer(lab.wiring).to_string();
+            let mut ends = [a, b].map(|pod| outer(lab.node_of(pod)));
+            if !from_a {
+                ends.reverse();
+            }
+            let [from, to] = ends;
+            assert_eq!(encap["outer_src"], from, "{}", told());
+            assert_eq!(encap["outer_dst"], to, "{}", told());
         }
         let tagged = layer == Layer::Uplink && lab.uplinks == Uplinks::Vlan;
         let vlan = if tagged {

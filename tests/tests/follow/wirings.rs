@@ -63,7 +63,14 @@ pub(crate) fn check_flows(lab: &Lab, [a, b]: [&Pod; 2]) -> Result<()> {
     tracer.wait_started(LIMIT)?;
 
     let flow = Flow::new(a, b);
-    let pings = flow.ping(20, Duration::from_millis(2))?;
+    let mut pings = flow.ping(20, Duration::from_millis(2))?;
+    if lab.wiring.carries_v6() {
+        let flow = Flow::new(a, b).v6(true);
+        let of_v6 = flow.ping(20, Duration::from_millis(2))?;
+        assert!(flow.tcp_bulk(1_000_000)?.is_complete(), "over IPv6");
+        pings.sent += of_v6.sent;
+        pings.received += of_v6.received;
+    }
     let datagrams = flow.udp_exchange(100, 64)?;
     assert!(flow.udp_exchange(3, 20_000)?.is_complete(), "in fragments");
     let connects = flow.tcp_connects(5)?;
@@ -83,7 +90,8 @@ pub(crate) fn check_flows(lab: &Lab, [a, b]: [&Pod; 2]) -> Result<()> {
         check_clean(lab, [a, b], journey);
     }
     let seen = by_protocol(&between);
-    assert_eq!(seen["icmp"], pings.sent + pings.received);
+    let icmp = seen["icmp"] + seen.get("icmpv6").unwrap_or(&0);
+    assert_eq!(icmp, pings.sent + pings.received);
     let sent = |journey: &&Value| {
         let packet = &journey["packet"];
         packet["proto"] == "udp" && packet["len"] == 64 + 28 && packet["fragment"].is_null()
@@ -239,6 +247,70 @@ fn flannel_over_ip_in_ip() -> Result<()> {
 #[test]
 fn flannel_without_a_tunnel() -> Result<()> {
     check(Wiring::FlannelHostGw)
+}
+
+#[test]
+fn flannel_over_vxlan_in_ipv6() -> Result<()> {
+    check(Wiring::FlannelOverV6)
+}
+
+#[test]
+fn pods_over_6in4() -> Result<()> {
+    check(Wiring::SixInFour)
+}
+
+#[test]
+fn pods_over_geneve() -> Result<()> {
+    check(Wiring::Geneve)
+}
+
+#[test]
+fn pods_over_gre() -> Result<()> {
+    check(Wiring::Gre)
+}
+
+#[test]
+fn pods_over_wireguard() -> Result<()> {
+    check(Wiring::WireGuard)
+}
+
+/// What the tunnel has encrypted nobody can follow: it is said beforehand, and
+/// what gets lost there is lost between its ends, not between uplinks.
+#[test]
+fn lost_over_wireguard() -> Result<()> {
+    if Wiring::WireGuard.is_for_another_kernel()? {
+        return Ok(());
+    }
+    let lab = Lab::new(&LabSpec {
+        wiring: Wiring::WireGuard,
+        ..LabSpec::default()
+    })?;
+    let [a, b] = [&lab.pods[0], &lab.pods[1]];
+    let [near, far] = [&lab.nodes[0], &lab.nodes[1]];
+    let mut tracer = Tracer::follow(&lab, ["--src-pod", &pod(a), "--dst-pod", &pod(b)])?;
+    let started = tracer.wait_started(LIMIT)?;
+    for node in [near, far] {
+        let note = format!("{} (wireguard) is opaque", node.overlay);
+        assert!(
+            started["warnings"].to_string().contains(&note),
+            "{started:#}"
+        );
+    }
+    let flow = Flow::new(a, b);
+    assert!(flow.ping(3, Duration::from_millis(2))?.is_complete());
+    let cut = format!("bridge link set dev {} state 0", far.middle_port);
+    lab.middle.run(&cut)?;
+    assert_eq!(flow.ping(1, Duration::from_millis(2))?.received, 0);
+    let lost = tracer.wait_for(|value| value["verdict"]["kind"] == "lost", LIMIT)?;
+    let text = lost["verdict"]["text"].as_str().expect("a text");
+    let between = format!(
+        "lost: between {} on {} and {} on {}",
+        near.overlay, near.name, far.overlay, far.name
+    );
+    assert!(text.starts_with(&between), "{lost:#}");
+    let finished = tracer.stop()?;
+    assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
+    Ok(())
 }
 
 /// The daemon that makes the routes has lost one.

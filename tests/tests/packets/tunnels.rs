@@ -1,6 +1,9 @@
 use anyhow::Result;
 use serde_json::Value;
-use tracer_tests::frames::{IPV4, IPV4_IN_IP, IPV6_IN_IP, UDP, ethernet, ipv4, ipv6, udp, vxlan};
+use tracer_tests::frames::{
+    FRAME, GRE, IPV4, IPV4_IN_IP, IPV6, IPV6_IN_IP, UDP, ethernet, geneve, gre, ipv4, ipv6, udp,
+    vxlan,
+};
 
 use crate::case::Case;
 use crate::stage::{PORT, Stage, addressed};
@@ -147,6 +150,118 @@ fn ip_in_ip() -> Result<()> {
     for (key, node) in [("outer_src", 0), ("outer_dst", 1)] {
         let underlay = stage.lab.nodes[node].underlay.to_string();
         assert_eq!(encap[key], underlay, "{encap}");
+    }
+    Ok(())
+}
+
+/// IANA's port for it.
+const GENEVE_PORT: u16 = 6081;
+
+/// As [`ip_in_ip`], with options of every length.
+#[test]
+fn in_geneve() -> Result<()> {
+    let stage = Stage::new()?;
+    let [from, to] = [0, 1].map(|pod| stage.lab.pods[pod].v6);
+    let v4 = stage.datagram(&[0; 16]);
+    let v6 = ipv6(UDP, from, to, &udp(4000, PORT, &[0; 16]));
+    let frame = inner(&stage, &v4);
+    let with = |options: usize, kind, payload: &[u8]| {
+        outer(
+            &stage,
+            &geneve(GENEVE_PORT, 7, &vec![0; options], kind, payload),
+        )
+    };
+    let good = with(0, FRAME, &frame);
+    let options = (1..64).map(|words| with(words * 4, FRAME, &frame));
+    let changed = |at: usize, value| {
+        let mut datagram = geneve(GENEVE_PORT, 7, &[], FRAME, &frame);
+        datagram[at] = value;
+        outer(&stage, &datagram)
+    };
+    let header = (0..8).map(|len| outer(&stage, &udp(40_000, GENEVE_PORT, &[0; 8][..len])));
+    let cut = (0..14 + 20).map(|len| with(8, FRAME, &frame[..len]));
+    let wrong = [with(0, IPV6, &v4), with(0, IPV4, &v6)];
+    let others = [
+        changed(8, 0x40),
+        changed(9, 0x80),
+        with(0, 0x8847, &v4),
+        outer(&stage, &geneve(PORT, 7, &[], FRAME, &frame)),
+    ];
+    let nested = wrapped(&stage, &with(4, FRAME, &frame));
+    let cases = [
+        Case::new("frames", [good.clone()]).journey(1, "dropped"),
+        Case::new("frames, with options", options).journey(1, "dropped"),
+        Case::new("IPv4", [with(0, IPV4, &v4)]).journey(1, "dropped"),
+        Case::new("IPv6", [with(8, IPV6, &v6)]).journey(1, "dropped"),
+        Case::new("critical options", [changed(9, 0x40)]).journey(1, "dropped"),
+        Case::new(
+            "another version, a control packet, MPLS, another port",
+            others,
+        ),
+        Case::new("the Geneve header cut short", header).unparsed(WRAPPED),
+        Case::new("the inner headers cut short", cut).unparsed(WRAPPED),
+        Case::new("of another version than announced", wrong).unparsed(WRAPPED),
+    ];
+    for case in cases {
+        case.check(&stage, &stage.wire)?;
+    }
+    let seen = stage.watch(&[], || stage.wire.send(&good))?;
+    let encap = &seen.journeys[0]["hops"][0]["encap"];
+    assert_eq!(
+        [&encap["kind"], &encap["vni"], &encap["levels"]],
+        [&Value::from("geneve"), &7.into(), &1.into()]
+    );
+    let seen = stage.watch(&[], || stage.wire.send(&nested))?;
+    let encap = &seen.journeys[0]["hops"][0]["encap"];
+    assert_eq!(
+        (&encap["kind"], &encap["levels"]),
+        (&"geneve".into(), &2.into())
+    );
+    Ok(())
+}
+
+/// As [`ip_in_ip`], with every combination of fields.
+#[test]
+fn in_gre() -> Result<()> {
+    let stage = Stage::new()?;
+    let [from, to] = [0, 1].map(|pod| stage.lab.pods[pod].v6);
+    let v4 = stage.datagram(&[0; 16]);
+    let v6 = ipv6(UDP, from, to, &udp(4000, PORT, &[0; 16]));
+    let frame = inner(&stage, &v4);
+    let in_gre = |header: &[u8]| between_nodes(&stage, GRE, header);
+    let plain = |kind, payload: &[u8]| in_gre(&gre([None; 3], kind, payload));
+    let fields = (0..8).map(|flags| [1, 2, 4].map(|flag| (flags & flag != 0).then_some(9)));
+    let every = fields.clone().map(|fields| in_gre(&gre(fields, IPV4, &v4)));
+    let tap = fields.map(|fields| in_gre(&gre(fields, FRAME, &frame)));
+    let changed = |at: usize, value| {
+        let mut header = gre([None; 3], IPV4, &v4);
+        header[at] = value;
+        in_gre(&header)
+    };
+    let whole = gre([Some(1), Some(2), Some(3)], IPV4, &v4);
+    let cut = (0..16 + 20).map(|len| in_gre(&whole[..len]));
+    let wrong = [plain(IPV6, &v4), plain(IPV4, &v6)];
+    let others = [changed(1, 1), changed(0, 0x40), plain(0x8847, &v4)];
+    let cases = [
+        Case::new("IPv4 with every field", every).journey(1, "dropped"),
+        Case::new("frames with every field", tap).journey(1, "dropped"),
+        Case::new("IPv6", [plain(IPV6, &v6)]).journey(1, "dropped"),
+        Case::new("PPTP, source routes, MPLS", others),
+        Case::new("cut short", cut).unparsed(WRAPPED),
+        Case::new("of another version than announced", wrong).unparsed(WRAPPED),
+    ];
+    for case in cases {
+        case.check(&stage, &stage.wire)?;
+    }
+    for (key, expected) in [
+        (None, Value::Null),
+        (Some(0), 0.into()),
+        (Some(!0), u32::MAX.into()),
+    ] {
+        let frame = in_gre(&gre([None, key, None], IPV4, &v4));
+        let seen = stage.watch(&[], || stage.wire.send(&frame))?;
+        let encap = &seen.journeys[0]["hops"][0]["encap"];
+        assert_eq!((&encap["kind"], &encap["vni"]), (&"gre".into(), &expected));
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, fs, net::IpAddr, path::Path, time::Duratio
 
 use ipnet::IpNet;
 use nix::unistd::{SysconfVar, sysconf};
-use tracer_common::config::VXLAN_PORTS;
+use tracer_common::config::PORTS;
 
 use super::{
     agents,
@@ -257,7 +257,7 @@ pub(super) fn check(args: &WatchArgs) -> Result<(), SettingsError> {
     if has_ports && args.proto == Protocol::Icmp {
         return Err(SettingsError::IcmpPorts);
     }
-    if args.vxlan_ports.len() > VXLAN_PORTS {
+    if args.vxlan_ports.len() > PORTS {
         return Err(SettingsError::VxlanPorts(args.vxlan_ports.len()));
     }
     check_ring(args.ring_size)

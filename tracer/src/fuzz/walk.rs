@@ -1,12 +1,19 @@
 //! Frames: what the kernel programs do with one before they copy from it.
 
 use tracer_common::{
+    config::TunnelPorts,
     filter::{Decision, NEIGHBOUR, Rule, Sides, Tables, candidate, decide, sampling_hash},
     packet::Packet,
-    walk::{Layers, MAX_OFFSET, MAX_TUNNELS, Network, Unparsed, quoted, walk as walk_frame},
+    tunnel::TunnelKind,
+    walk::{
+        Layers, MAX_OFFSET, MAX_TUNNELS, Network, Unparsed, quoted, tag_len, walk as walk_frame,
+    },
 };
 
-const VXLAN_PORTS: [u16; 4] = [8472, 4789, 0, 0];
+const PORTS: TunnelPorts = TunnelPorts {
+    vxlan: [8472, 4789, 0, 0],
+    geneve: [6081, 0, 0, 0],
+};
 
 /// An IPv4 header without options (RFC 791, 3.1).
 const IPV4_LEN: usize = 20;
@@ -62,10 +69,18 @@ pub fn walk(data: &[u8]) {
         return;
     };
     let ethernet = first & 1 == 0;
-    let found = walk_frame(frame, ethernet, &VXLAN_PORTS);
-    match walk_frame(&Plain(frame), ethernet, &VXLAN_PORTS) {
+    let found = walk_frame(frame, ethernet, &PORTS);
+    let tag = if ethernet {
+        tag_len(frame).unwrap_or(0)
+    } else {
+        0
+    };
+    match walk_frame(&Plain(&frame[tag..]), ethernet, &PORTS) {
         Err(Unparsed::Short) => {}
-        plain => assert_eq!(plain, found, "the first look disagrees"),
+        plain => {
+            let plain = plain.map(|layers| layers.map(|layers| layers.behind(tag)));
+            assert_eq!(plain, found, "the first look disagrees");
+        }
     }
     let Ok(Some(layers)) = found else {
         return;
@@ -102,7 +117,13 @@ fn offsets_are_in(frame: &[u8], layers: &Layers) {
         assert!((1..=MAX_TUNNELS).contains(&tunnel.levels), "{layers:?}");
         assert!(tunnel.outer_l3 < layers.l3, "{layers:?}");
         assert!(tunnel.outer != Network::Arp, "{layers:?}");
-        assert!(tunnel.vni < 1 << 24, "{layers:?}");
+        match tunnel.kind {
+            TunnelKind::Vxlan | TunnelKind::Geneve => {
+                assert!(tunnel.vni < 1 << 24, "{layers:?}");
+            }
+            TunnelKind::IpIp | TunnelKind::Gre => assert_eq!(tunnel.vni, 0, "{layers:?}"),
+            TunnelKind::GreKeyed => {}
+        }
     }
     if let Some(at) = quoted(frame, layers) {
         assert!(at > layers.l4, "{layers:?}");

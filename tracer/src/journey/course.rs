@@ -23,8 +23,8 @@ pub(super) fn course(scene: &Scene, packet: &Packet) -> Course {
 }
 
 /// Orders a journey's steps. One clock's order stands; between clocks the
-/// node that a packet enters from the underlay comes after the one that sent
-/// it there.
+/// node that a packet enters from the underlay, or out of a tunnel whose packets
+/// are not seen there, comes after the one that sent it there.
 pub(super) fn causal_order(scene: &Scene, journey: &mut Journey) {
     let one_clock = journey
         .steps
@@ -42,7 +42,8 @@ pub(super) fn causal_order(scene: &Scene, journey: &mut Journey) {
                 .find(|step| step.node == node)
                 .is_some_and(|step| {
                     let point = scene.point(step);
-                    point.role == Role::Uplink && point.direction == Direction::Ingress
+                    (point.role == Role::Uplink || point.is_opaque())
+                        && point.direction == Direction::Ingress
                 })
         })
         .collect();

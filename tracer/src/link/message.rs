@@ -133,6 +133,33 @@ impl fmt::Display for Foreign {
     }
 }
 
+impl Point {
+    /// Whether packets are seen here and not on their way from or to here: a
+    /// tunnel's device of an opaque kind ([`is_opaque`]).
+    #[must_use]
+    pub fn is_opaque(&self) -> bool {
+        self.role == Role::Overlay && is_opaque(&self.kind)
+    }
+}
+
+/// Whether what a tunnel's device of this kind, as the kernel names it, has
+/// sent cannot be read on its way: it encrypts it, gives it to a program, or
+/// puts it behind headers that are not decoded.
+#[must_use]
+pub fn is_opaque(kind: &str) -> bool {
+    const KINDS: [&str; 8] = [
+        "wireguard",
+        "xfrm",
+        "vti",
+        "vti6",
+        "tun",
+        "bareudp",
+        "erspan",
+        "ip6erspan",
+    ];
+    KINDS.contains(&kind)
+}
+
 /// Which way a packet goes, as the interface's namespace sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

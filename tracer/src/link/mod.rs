@@ -18,7 +18,9 @@ use crate::node::NodeError;
 pub use command::{Command, Commander, Filter, Pair, Start, Watch};
 pub use drop::{DropReport, Freed};
 pub use health::{DeviceHealth, Health, SocketHealth};
-pub use message::{Batch, Direction, Elsewhere, Foreign, Hello, Hop, Point, Report, Role};
+pub use message::{
+    Batch, Direction, Elsewhere, Foreign, Hello, Hop, Point, Report, Role, is_opaque,
+};
 pub use packet::{
     Arp, Encap, EncapKind, Flags, Icmp, Mac, Neighbour, Packet, Proto, Quote, Tcp, Transport,
 };

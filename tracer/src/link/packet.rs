@@ -40,6 +40,10 @@ pub enum EncapKind {
     Vxlan,
     /// IP packets in IP packets, of any two versions (RFC 2003, 2473, 4213).
     IpIp,
+    /// Frames or IP packets in UDP (RFC 8926).
+    Geneve,
+    /// Frames or IP packets in IP packets (RFC 2784, 2890).
+    Gre,
 }
 
 impl fmt::Display for EncapKind {
@@ -47,6 +51,8 @@ impl fmt::Display for EncapKind {
         f.pad(match self {
             Self::Vxlan => "vxlan",
             Self::IpIp => "ipip",
+            Self::Geneve => "geneve",
+            Self::Gre => "gre",
         })
     }
 }
@@ -56,7 +62,7 @@ impl FromStr for EncapKind {
 
     /// As it is displayed.
     fn from_str(text: &str) -> Result<Self, ()> {
-        let mut all = [Self::Vxlan, Self::IpIp].into_iter();
+        let mut all = [Self::Vxlan, Self::IpIp, Self::Geneve, Self::Gre].into_iter();
         all.find(|kind| kind.to_string() == text).ok_or(())
     }
 }
@@ -66,7 +72,7 @@ impl FromStr for EncapKind {
 pub struct Encap {
     /// How it carries the packet.
     pub kind: EncapKind,
-    /// VXLAN network identifier.
+    /// Network identifier of VXLAN or Geneve, or GRE's key if it has one.
     pub vni: Option<u32>,
     /// The tunnel's own source address.
     pub outer_src: IpAddr,

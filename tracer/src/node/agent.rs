@@ -11,7 +11,7 @@ use std::{
 };
 
 use tokio::sync::mpsc;
-use tracer_common::config::{Load, VXLAN_PORTS};
+use tracer_common::config::{Load, PORTS, TunnelPorts};
 
 use super::{
     NodeError,
@@ -260,15 +260,30 @@ pub(super) fn load(start: &Start, plan: &Plan) -> Load {
         key: start.key,
         // Per node, so that no address is the same on two of them.
         salt: RandomState::new().hash_one(&start.node),
-        vxlan_ports: vxlan_ports(&start.vxlan_ports, plan),
+        ports: tunnel_ports(plan, &start.vxlan_ports),
     }
 }
 
-/// The ports asked for and those of the node's devices, as many as fit.
-fn vxlan_ports(asked: &[u16], plan: &Plan) -> [u16; VXLAN_PORTS] {
-    let mut ports = [0; VXLAN_PORTS];
+/// Geneve's port (RFC 8926), which other nodes may use if this one has no such
+/// device.
+const GENEVE_PORT: u16 = 6081;
+
+/// `vxlan` are those to take for VXLAN, unless a device of the node's knows
+/// better.
+fn tunnel_ports(plan: &Plan, vxlan: &[u16]) -> TunnelPorts {
+    let mut vxlan = vxlan.to_vec();
+    vxlan.retain(|port| !plan.geneve_ports.contains(port));
+    TunnelPorts {
+        vxlan: ports(&plan.vxlan_ports, &vxlan),
+        geneve: ports(&plan.geneve_ports, &[GENEVE_PORT]),
+    }
+}
+
+/// The ports of the node's devices and others, as many as fit.
+fn ports(devices: &[u16], others: &[u16]) -> [u16; PORTS] {
+    let mut ports = [0; PORTS];
     let mut wanted: Vec<u16> = Vec::new();
-    for port in plan.vxlan_ports.iter().chain(asked) {
+    for port in devices.iter().chain(others) {
         if !wanted.contains(port) {
             wanted.push(*port);
         }
@@ -316,5 +331,26 @@ impl Drop for Local {
         for worker in self.workers.drain(..) {
             worker.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_knows_its_port_better_than_a_default() {
+        let usual = [8472, 4789];
+        let plan = Plan {
+            vxlan_ports: vec![5000],
+            geneve_ports: vec![8472],
+            ..Plan::default()
+        };
+        let ports = tunnel_ports(&plan, &usual);
+        assert_eq!(ports.vxlan, [5000, 4789, 0, 0]);
+        assert_eq!(ports.geneve, [8472, GENEVE_PORT, 0, 0]);
+        let none = tunnel_ports(&Plan::default(), &usual);
+        assert_eq!(none.vxlan, [8472, 4789, 0, 0]);
+        assert_eq!(none.geneve, [GENEVE_PORT, 0, 0, 0]);
     }
 }

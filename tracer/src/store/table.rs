@@ -85,8 +85,8 @@ columns! {
     src_mac: Words<Mac>, "Ethernet source at this point; null where frames have no Ethernet header.";
     dst_mac: Words<Mac>, "Ethernet destination at this point.";
     vlan: U16, "VLAN tag beside the frame: its control information.";
-    encap: Words<EncapKind>, "Kind of the innermost tunnel around the packet: `vxlan` or `ipip`; null outside of tunnels, as are the next four.";
-    vni: U32, "Network identifier of the tunnel, where it has one.";
+    encap: Words<EncapKind>, "Kind of the innermost tunnel around the packet: `vxlan`, `ipip`, `geneve` or `gre`; null outside of tunnels, as are the next four.";
+    vni: U32, "Network identifier of the tunnel, or GRE's key, where it has one.";
     outer_src: Words<IpAddr>, "The tunnel's source.";
     outer_dst: Words<IpAddr>, "The tunnel's destination.";
     encap_levels: U8, "Tunnels around the packet.";

@@ -146,6 +146,58 @@ fn next_node<'a>(
     })
 }
 
+/// Whether the rest of a journey was seen last going into an opaque tunnel.
+pub(super) fn in_the_dark(case: &Case<'_>, fates: &Fates<'_>) -> bool {
+    last_of_rest(case, fates).is_some_and(|step| {
+        let point = case.scene.point(step);
+        point.is_opaque() && point.direction == Direction::Egress
+    })
+}
+
+/// Out of one node's opaque tunnel device, and into the other's: what is in
+/// between is the tunnel's packet, not this one.
+fn next_tunnel<'a>(
+    case: &Case<'a>,
+    fates: &Fates<'_>,
+    circumstances: &impl Circumstances,
+) -> Option<Next<'a>> {
+    if !in_the_dark(case, fates) {
+        return None;
+    }
+    let step = last_of_rest(case, fates)?;
+    let out = case.scene.point(step);
+    let address = destination(&case.journey.packet)?;
+    let home = &case.scene.owners.get(&address)?.node;
+    let nodes = &case.scene.nodes;
+    let node = nodes.iter().position(|hello| hello.node == *home)?;
+    let comes_in = |point: &Point| {
+        point.is_opaque() && point.kind == out.kind && point.direction == Direction::Ingress
+    };
+    let mut ways_in = (0..)
+        .zip(&nodes[node].points)
+        .filter(|(_, point)| comes_in(point));
+    let (point, into) = ways_in.next()?;
+    // Of several it is not known which.
+    if node == step.node || ways_in.next().is_some() {
+        return None;
+    }
+    let packets = circumstances.packets(node, point, case.journey.last())?;
+    let (out, into) = (&out.interface, &into.interface);
+    let from = &nodes[step.node].node;
+    (packets > 0).then(|| Next {
+        step,
+        node,
+        points: vec![point],
+        packets,
+        idle: false,
+        missing: format!("never came in from {into} on {home}"),
+        between: format!(
+            "{out} on {from}, the uplinks and the wire, {into} on {home}; between the two it cannot \
+             be read"
+        ),
+    })
+}
+
 /// Out of a bridge device, and to the pod's port of that bridge.
 fn next_port<'a>(
     case: &Case<'a>,
@@ -200,8 +252,9 @@ pub(super) fn lost(
     {
         return None;
     }
-    let next =
-        next_node(case, fates, circumstances).or_else(|| next_port(case, fates, circumstances))?;
+    let next = next_node(case, fates, circumstances)
+        .or_else(|| next_tunnel(case, fates, circumstances))
+        .or_else(|| next_port(case, fates, circumstances))?;
     let Next { step, node, .. } = next;
     // It may have been taken another way.
     if !scene.point(step).foreign.is_empty() {

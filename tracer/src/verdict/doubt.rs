@@ -2,7 +2,7 @@
 
 use super::{
     Confidence, Kind, Verdict,
-    absence::last_of_rest,
+    absence::{in_the_dark, last_of_rest},
     fates::{Fates, watches_interface},
     judge::Case,
     words::drop_place,
@@ -69,6 +69,10 @@ impl Case<'_> {
             Closed::Evicted => (
                 Some("evicted"),
                 "unknown: given up, too many packets were on their way at once",
+            ),
+            Closed::Silence | Closed::Known if in_the_dark(self, fates) => (
+                Some("opaque"),
+                "unknown: put into a tunnel that cannot be looked into, and not seen to come out",
             ),
             Closed::Silence | Closed::Known => (None, "unknown: not seen to arrive"),
         };

@@ -128,7 +128,7 @@ fn last_before<'a>(journey: &'a Journey, drop: &Drop) -> Option<&'a Step> {
 /// Whether a packet left its node at this step.
 fn goes_out(scene: &Scene, step: &Step) -> bool {
     let point = scene.point(step);
-    (point.role, point.direction) == (Role::Uplink, Direction::Egress)
+    (point.role == Role::Uplink || point.is_opaque()) && point.direction == Direction::Egress
 }
 
 /// Whether a drop was at the interface of this step, as far as that is known.

@@ -84,6 +84,10 @@ const TESTS: &[&str] = &[
     "pods_with_ipvlan",
     "a_vlan_on_the_uplink",
     "calico_with_netkit",
+    "over_geneve",
+    "over_gre",
+    "over_6in4",
+    "over_wireguard",
 ];
 
 /// Boots the kernels one after the other and runs the tests on each.

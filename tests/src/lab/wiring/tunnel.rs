@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use anyhow::Result;
 
 use super::super::{Lab, Node, Tunnel, Wiring, uplinks};
+use crate::process;
 
 /// The device that the kernel makes in every namespace once it knows IP-in-IP.
 pub(in crate::lab) const IP_IN_IP: &str = "tunl0";
@@ -15,6 +16,10 @@ pub(super) fn set_up(lab: &Lab, node: &Node) -> Result<()> {
     match lab.wiring.tunnel() {
         Some(Tunnel::Vxlan) => vxlan(lab, node),
         Some(Tunnel::IpIp) => ip_in_ip(lab, node),
+        Some(Tunnel::Geneve) => geneve(lab, node),
+        Some(Tunnel::Gre) => gre(lab, node),
+        Some(Tunnel::SixInFour) => six_in_four(lab, node),
+        Some(Tunnel::WireGuard) => wireguard(lab, node),
         // There, pods need no node's help.
         None if matches!(lab.wiring, Wiring::Macvlan | Wiring::Ipvlan) => Ok(()),
         None => gateways(lab, node),
@@ -29,23 +34,23 @@ fn others<'a>(lab: &'a Lab, node: &'a Node) -> impl Iterator<Item = &'a Node> {
 /// which a network's daemon takes from Kubernetes: the route (its pods are
 /// behind its VXLAN device's address), the neighbour (the MAC address of that)
 /// and the fdb entry (the node that has this MAC address). IPv6 goes through
-/// the same device, inside IPv4, so that one underlay carries both.
+/// the same device, so that one underlay carries both.
 fn vxlan(lab: &Lab, node: &Node) -> Result<()> {
     let Lab {
         vni, port, pod_mtu, ..
     } = lab;
     let Node {
-        underlay,
         overlay,
         overlay_mac,
         overlay_v4,
         overlay_v6,
         ..
     } = node;
+    let local = node.outer(lab.wiring);
     let has_v6 = lab.wiring.carries_v6();
     let mut ip = format!(
         "link add name {overlay} address {overlay_mac} mtu {pod_mtu} type vxlan \
-            id {vni} dstport {port} local {underlay} nolearning{}
+            id {vni} dstport {port} local {local} nolearning{}
          address add {overlay_v4}/32 dev {overlay}\n",
         bound_to(node)
     );
@@ -60,7 +65,6 @@ fn vxlan(lab: &Lab, node: &Node) -> Result<()> {
             continue;
         }
         let Node {
-            underlay,
             overlay_mac,
             overlay_v4,
             overlay_v6,
@@ -85,7 +89,8 @@ fn vxlan(lab: &Lab, node: &Node) -> Result<()> {
         }
         writeln!(
             fdb,
-            "fdb append {overlay_mac} dev {overlay} dst {underlay} self permanent"
+            "fdb append {overlay_mac} dev {overlay} dst {} self permanent",
+            other.outer(lab.wiring)
         )?;
     }
     node.netns.batch("ip -batch -", &ip)?;
@@ -125,6 +130,144 @@ fn ip_in_ip(lab: &Lab, node: &Node) -> Result<()> {
         writeln!(ip, "route add {cidr} via {via} dev {overlay} onlink")?;
     }
     node.netns.batch("ip -batch -", &ip).map(drop)
+}
+
+/// A Geneve device that knows nothing of other nodes: each route has the far end
+/// and the network identifier of its packets. They are frames, so the next hop's
+/// MAC address has to be known, as with VXLAN.
+fn geneve(lab: &Lab, node: &Node) -> Result<()> {
+    let Lab {
+        vni, port, pod_mtu, ..
+    } = lab;
+    let Node {
+        overlay,
+        overlay_mac,
+        overlay_v4,
+        overlay_v6,
+        ..
+    } = node;
+    let mut ip = format!(
+        "link add name {overlay} address {overlay_mac} mtu {pod_mtu} \
+            type geneve external dstport {port}
+         address add {overlay_v4}/32 dev {overlay}
+         address add {overlay_v6}/128 dev {overlay} nodad
+         link set dev {overlay} up\n"
+    );
+    for other in others(lab, node) {
+        let Node {
+            underlay,
+            overlay_mac,
+            overlay_v4,
+            overlay_v6,
+            pod_cidr_v4,
+            pod_cidr_v6,
+            ..
+        } = other;
+        let to = format!("encap ip id {vni} dst {underlay}");
+        write!(
+            ip,
+            "neighbour add {overlay_v4} lladdr {overlay_mac} dev {overlay} nud permanent
+             neighbour add {overlay_v6} lladdr {overlay_mac} dev {overlay} nud permanent
+             route add {pod_cidr_v4} {to} via {overlay_v4} dev {overlay} onlink
+             route add {pod_cidr_v6} {to} via {overlay_v6} dev {overlay} onlink\n"
+        )?;
+    }
+    node.netns.batch("ip -batch -", &ip).map(drop)
+}
+
+/// The same with GRE, whose key is the network identifier. It carries IP packets
+/// of either version, which need no next hop.
+fn gre(lab: &Lab, node: &Node) -> Result<()> {
+    let Lab { vni, pod_mtu, .. } = lab;
+    let mut ip = plain_device(node, "gre external", *pod_mtu);
+    let overlay = &node.overlay;
+    for other in others(lab, node) {
+        let to = format!("encap ip id {vni} key dst {} dev {overlay}", other.underlay);
+        write!(
+            ip,
+            "route add {} {to}\nroute add {} {to}\n",
+            other.pod_cidr_v4, other.pod_cidr_v6
+        )?;
+    }
+    node.netns.batch("ip -batch -", &ip).map(drop)
+}
+
+/// A device whose packets have no Ethernet header, with its addresses.
+fn plain_device(node: &Node, kind: &str, mtu: u32) -> String {
+    let Node {
+        overlay,
+        overlay_v4,
+        overlay_v6,
+        ..
+    } = node;
+    format!(
+        "link add name {overlay} mtu {mtu} type {kind}
+         address add {overlay_v4}/32 dev {overlay}
+         address add {overlay_v6}/128 dev {overlay} nodad
+         link set dev {overlay} up\n"
+    )
+}
+
+/// As IP-in-IP, but for IPv6, whose next hop is the far node's IPv4 address
+/// written as an IPv6 one.
+fn six_in_four(lab: &Lab, node: &Node) -> Result<()> {
+    let Node {
+        underlay, overlay, ..
+    } = node;
+    let kind = format!("sit mode any local {underlay}");
+    let mut ip = plain_device(node, &kind, lab.pod_mtu);
+    for other in others(lab, node) {
+        write!(
+            ip,
+            "route add {} via {2} dev {overlay} onlink
+             route add {} via ::{2} dev {overlay} onlink\n",
+            other.pod_cidr_v4, other.pod_cidr_v6, other.underlay
+        )?;
+    }
+    node.netns.batch("ip -batch -", &ip).map(drop)
+}
+
+/// The device knows of each node its key, where it is, and which addresses are
+/// behind it.
+fn wireguard(lab: &Lab, node: &Node) -> Result<()> {
+    let mut ip = plain_device(node, "wireguard", lab.pod_mtu);
+    let mut peers = format!(
+        "[Interface]\nPrivateKey = {}\nListenPort = {}\n",
+        private_key(node),
+        lab.port
+    );
+    for other in others(lab, node) {
+        let Node {
+            underlay,
+            overlay_v4,
+            overlay_v6,
+            pod_cidr_v4,
+            pod_cidr_v6,
+            ..
+        } = other;
+        let key = process::run(process::command("wg").arg("pubkey"), &private_key(other))?;
+        write!(
+            peers,
+            "[Peer]\nPublicKey = {}\nEndpoint = {underlay}:{}\n\
+             AllowedIPs = {pod_cidr_v4}, {pod_cidr_v6}, {overlay_v4}/32, {overlay_v6}/128\n",
+            key.trim(),
+            lab.port
+        )?;
+        write!(
+            ip,
+            "route add {pod_cidr_v4} dev {0}\nroute add {pod_cidr_v6} dev {0}\n",
+            node.overlay
+        )?;
+    }
+    node.netns.batch("ip -batch -", &ip)?;
+    let configure = format!("wg setconf {} /proc/self/fd/0", node.overlay);
+    node.netns.batch(&configure, &peers).map(drop)
+}
+
+/// 32 bytes in base 64, of which nothing is asked but that no other node has
+/// the same.
+fn private_key(node: &Node) -> String {
+    format!("{:A<43}=", node.overlay_mac.replace(':', ""))
 }
 
 /// No tunnel: the other nodes are gateways, on the same link. The underlay has

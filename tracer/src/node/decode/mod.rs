@@ -13,7 +13,8 @@ use tracer_common::{
     filter::{ADVERTISEMENT, SOLICITATION},
     hash::mix,
     packet::Packet as _,
-    walk::{MORE_FRAGMENTS, Network, TunnelKind, is_icmp_error},
+    tunnel::TunnelKind,
+    walk::{MORE_FRAGMENTS, Network, is_icmp_error},
 };
 
 use crate::link::{
@@ -122,6 +123,9 @@ fn encap(event: &HopEvent) -> Result<Option<Encap>, Malformed> {
         0 => return Ok(None),
         kind if kind == TunnelKind::Vxlan as u8 => (EncapKind::Vxlan, Some(event.vni)),
         kind if kind == TunnelKind::IpIp as u8 => (EncapKind::IpIp, None),
+        kind if kind == TunnelKind::Geneve as u8 => (EncapKind::Geneve, Some(event.vni)),
+        kind if kind == TunnelKind::Gre as u8 => (EncapKind::Gre, None),
+        kind if kind == TunnelKind::GreKeyed as u8 => (EncapKind::Gre, Some(event.vni)),
         _ => return Err(Malformed::Field),
     };
     Ok(Some(Encap {

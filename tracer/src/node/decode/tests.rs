@@ -195,6 +195,9 @@ fn a_tunnel_of_each_kind_and_a_frame_without_ethernet_header() {
     for (kind, expected) in [
         (TunnelKind::Vxlan, (EncapKind::Vxlan, Some(7))),
         (TunnelKind::IpIp, (EncapKind::IpIp, None)),
+        (TunnelKind::Geneve, (EncapKind::Geneve, Some(7))),
+        (TunnelKind::Gre, (EncapKind::Gre, None)),
+        (TunnelKind::GreKeyed, (EncapKind::Gre, Some(7))),
     ] {
         event.tunnel = kind as u8;
         let hop = decoded(&event).expect("a hop");
@@ -238,7 +241,7 @@ proptest! {
         proto in prop::sample::select(vec![TCP, UDP, ICMP, ICMPV6, 132, 0]),
         lens in (0_u8..=NETWORK_BYTES as u8, 0_u8..=TRANSPORT_BYTES as u8),
         egress in 0_u8..2,
-        tunnel in 0_u8..3,
+        tunnel in 0_u8..7,
     ) {
         let mut event = HopEvent::from_bytes(&record).expect("as long as an event");
         event.network = network;

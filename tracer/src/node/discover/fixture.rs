@@ -91,7 +91,16 @@ impl Node {
             index,
             name: format!("if{index}"),
             kind: kind.to_owned(),
-            ether: kind != "ipip",
+            ether: ![
+                "ipip",
+                "sit",
+                "ip6tnl",
+                "gre",
+                "ip6gre",
+                "wireguard",
+                "xfrm",
+            ]
+            .contains(&kind),
             up: true,
             master,
             ..Link::default()
@@ -103,10 +112,26 @@ impl Node {
         self.route(to, &[(device, gateway)], false);
     }
 
+    /// A route out of a tunnel, which gives it its far end.
+    pub(super) fn through(&mut self, to: &str, device: u32, far_end: &str) {
+        let hop = Hop {
+            device,
+            gateway: None,
+            far_end: Some(ip(far_end)),
+        };
+        let route = Route::Out {
+            hops: vec![hop],
+            source: None,
+            host_route: false,
+        };
+        self.routes.insert(ip(to), route);
+    }
+
     pub(super) fn route(&mut self, to: &str, hops: &[(u32, Option<&str>)], host_route: bool) {
         let hop = |&(device, gateway): &(u32, Option<&str>)| Hop {
             device,
             gateway: gateway.map(ip),
+            far_end: None,
         };
         let route = Route::Out {
             hops: hops.iter().map(hop).collect(),

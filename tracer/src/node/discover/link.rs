@@ -33,6 +33,8 @@ pub(super) struct Link {
     pub(super) lower_namespace: Option<i32>,
     pub(super) xdp: Option<u32>,
     pub(super) vxlan: Option<Vxlan>,
+    /// The UDP destination port of a Geneve device.
+    pub(super) geneve_port: Option<u16>,
     /// The fixed far end of a tunnel.
     pub(super) far_end: Option<IpAddr>,
     /// Of an ipvlan device: whether the namespace of the device below routes what it sends.
@@ -101,11 +103,7 @@ impl Link {
     fn read_tunnel(&mut self, options: &[u8]) {
         let far_end = match self.kind.as_str() {
             "vxlan" => self.read_vxlan(options),
-            "geneve" => attributes(options, 0, InfoGeneve::parse).find_map(|option| match option {
-                InfoGeneve::Remote(address) => Some(address.into()),
-                InfoGeneve::Remote6(address) => Some(address.into()),
-                _ => None,
-            }),
+            "geneve" => self.read_geneve(options),
             "ipip" | "sit" | "ip6tnl" => {
                 let kind = InfoKind::from(self.kind.as_str());
                 let parse = |nla: &_| InfoIpTunnel::parse_with_param(nla, kind.clone());
@@ -160,6 +158,19 @@ impl Link {
         far_end
     }
 
+    fn read_geneve(&mut self, options: &[u8]) -> Option<IpAddr> {
+        let mut far_end = None;
+        for option in attributes(options, 0, InfoGeneve::parse) {
+            match option {
+                InfoGeneve::Port(port) => self.geneve_port = Some(port),
+                InfoGeneve::Remote(address) => far_end = Some(address.into()),
+                InfoGeneve::Remote6(address) => far_end = Some(address.into()),
+                _ => {}
+            }
+        }
+        far_end
+    }
+
     /// Whether the device is a pair whose other end can lie in a pod.
     pub(super) fn is_pair(&self) -> bool {
         matches!(self.kind.as_str(), "veth" | "netkit")
@@ -193,6 +204,16 @@ impl Link {
         KINDS.contains(&self.kind.as_str())
     }
 
+    /// The outer address that a next hop stands for, if it can. A 6in4 tunnel takes the IPv4 address at the
+    /// end of an IPv6 one (`ipip6_tunnel_xmit` in net/ipv6/sit.c).
+    pub(super) fn outer_address(&self, next: IpAddr) -> Option<IpAddr> {
+        let outer = match next {
+            IpAddr::V6(next) if self.kind == "sit" => next.to_ipv4()?.into(),
+            next => next,
+        };
+        Some(outer).filter(|outer| self.carries_over(*outer))
+    }
+
     /// Whether the tunnel can have that outer address.
     pub(super) fn carries_over(&self, outer: IpAddr) -> bool {
         match self.kind.as_str() {
@@ -207,95 +228,4 @@ impl Link {
 }
 
 #[cfg(test)]
-mod tests {
-    use netlink_packet_core::Emitable as _;
-    use netlink_packet_route::link::{InfoData, LinkInfo, LinkMessage, XdpAttached};
-
-    use super::*;
-
-    fn parse(attributes: Vec<LinkAttribute>, layer: LinkLayerType) -> Link {
-        let mut message = LinkMessage::default();
-        message.header.index = 7;
-        message.header.link_layer_type = layer;
-        message.header.flags = LinkFlags::Up | LinkFlags::Running;
-        message.attributes = attributes;
-        let mut bytes = vec![0; message.buffer_len()];
-        message.emit(&mut bytes);
-        Link::parse(&bytes).expect("a link")
-    }
-
-    fn info(kind: InfoKind, data: InfoData) -> LinkAttribute {
-        LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind), LinkInfo::Data(data)])
-    }
-
-    #[test]
-    fn reads_a_vxlan_device() {
-        let options = vec![
-            InfoVxlan::Id(42),
-            InfoVxlan::Port(8472),
-            InfoVxlan::Local([192, 0, 2, 1].into()),
-            InfoVxlan::Group([239, 0, 0, 1].into()),
-        ];
-        let link = parse(
-            vec![
-                LinkAttribute::IfName("odd name".to_owned()),
-                LinkAttribute::Mtu(1450),
-                LinkAttribute::Address(vec![2; 6]),
-                info(InfoKind::Vxlan, InfoData::Vxlan(options)),
-                LinkAttribute::Xdp(vec![
-                    LinkXdp::Attached(XdpAttached::Driver),
-                    LinkXdp::ProgId(33),
-                ]),
-            ],
-            LinkLayerType::Ether,
-        );
-        assert_eq!(
-            (link.index, link.name.as_str(), link.mtu),
-            (7, "odd name", 1450)
-        );
-        assert!(link.up && link.ether && link.is_tunnel());
-        assert_eq!(link.mac, Some([2; 6]));
-        assert_eq!(link.xdp, Some(33));
-        let local = Some([192, 0, 2, 1].into());
-        assert_eq!(
-            link.vxlan,
-            Some(Vxlan {
-                vni: 42,
-                port: 8472,
-                local
-            })
-        );
-        assert_eq!(link.far_end, None, "a multicast group is not a far end");
-        assert!(link.carries_over([192, 0, 2, 9].into()));
-        assert!(!link.carries_over([0u16; 8].into()));
-    }
-
-    #[test]
-    fn an_ip_tunnel_has_no_mac_and_one_outer_family() {
-        let remote = InfoIpTunnel::Remote([192, 0, 2, 2].into());
-        let link = parse(
-            vec![
-                LinkAttribute::Address(vec![192, 0, 2, 1]),
-                info(InfoKind::IpIp, InfoData::IpTunnel(vec![remote])),
-            ],
-            LinkLayerType::Tunnel,
-        );
-        assert!(link.is_tunnel() && !link.ether);
-        assert_eq!(link.mac, None);
-        assert_eq!(link.far_end, Some([192, 0, 2, 2].into()));
-        assert!(!link.carries_over([0u16; 8].into()));
-    }
-
-    #[test]
-    fn an_option_that_cannot_be_read_hides_no_other() {
-        // A VNI of one byte, then a good port.
-        let broken = InfoData::Other(vec![5, 0, 1, 0, 9, 0, 0, 0, 6, 0, 15, 0, 0x21, 0x18, 0, 0]);
-        let link = parse(vec![info(InfoKind::Vxlan, broken)], LinkLayerType::Ether);
-        let expected = Vxlan {
-            vni: 0,
-            port: 8472,
-            local: None,
-        };
-        assert_eq!((link.kind.as_str(), link.vxlan), ("vxlan", Some(expected)));
-    }
-}
+mod tests;

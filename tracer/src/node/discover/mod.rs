@@ -70,6 +70,8 @@ pub struct Plan {
     pub next_hops: Vec<IpAddr>,
     /// UDP destination ports of every VXLAN device in the namespace.
     pub vxlan_ports: Vec<u16>,
+    /// Those of every Geneve device.
+    pub geneve_ports: Vec<u16>,
     /// The pods' own interfaces, where they were asked for and found, or have no other end on the node.
     pub pod_namespaces: Vec<PodNamespace>,
     /// What was not found, or is odd, one sentence each.

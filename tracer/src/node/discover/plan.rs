@@ -21,6 +21,9 @@ impl<'a> Draft<'a> {
         for vxlan in host.links.values().filter_map(|link| link.vxlan.as_ref()) {
             include(&mut plan.vxlan_ports, vxlan.port);
         }
+        for port in host.links.values().filter_map(|link| link.geneve_port) {
+            include(&mut plan.geneve_ports, port);
+        }
         Self {
             host,
             plan,

@@ -5,7 +5,10 @@ use std::net::IpAddr;
 use netlink_packet_core::ParseableParametrized as _;
 use netlink_packet_route::{
     AddressFamily,
-    route::{RouteAddress, RouteAttribute, RouteHeader, RouteLwEnCapType, RouteType, RouteVia},
+    route::{
+        RouteAddress, RouteAttribute, RouteHeader, RouteIp6Tunnel, RouteIpTunnel, RouteLwEnCapType,
+        RouteLwTunnelEncap, RouteType, RouteVia,
+    },
 };
 
 use super::table::attributes;
@@ -37,6 +40,8 @@ pub(super) struct Hop {
     pub(super) device: u32,
     /// `None` if the destination itself is on the link.
     pub(super) gateway: Option<IpAddr>,
+    /// The far end that the route itself gives to a tunnel which has none of its own.
+    pub(super) far_end: Option<IpAddr>,
 }
 
 impl Route {
@@ -67,7 +72,10 @@ impl Route {
                 _ => &[],
             }) {
                 let path = hop(Some(path.interface_index), &path.attributes);
-                hops.extend(path.filter(|path| !hops.contains(path)));
+                let same = |path: &Hop, hop: &Hop| {
+                    (path.device, path.gateway) == (hop.device, hop.gateway)
+                };
+                hops.extend(path.filter(|path| !hops.iter().any(|hop| same(path, hop))));
             }
         }
         if hops.is_empty() {
@@ -87,12 +95,18 @@ impl Route {
 
 fn parts(message: &[u8], header: &RouteHeader) -> Vec<RouteAttribute> {
     let family = header.address_family;
-    // The encapsulation that a route itself adds is not read.
-    let parse = |nla: &_| {
-        let encapsulation = RouteLwEnCapType::None;
-        RouteAttribute::parse_with_param(nla, (family, header.kind, encapsulation))
+    let read = |encapsulation| {
+        let parse = move |nla: &_| {
+            RouteAttribute::parse_with_param(nla, (family, header.kind, encapsulation))
+        };
+        attributes(message, HEADER, parse)
     };
-    attributes(message, HEADER, parse).collect()
+    // Of what kind an encapsulation is stands behind it.
+    let kind = read(RouteLwEnCapType::None).find_map(|part| match part {
+        RouteAttribute::EncapType(kind) => Some(kind),
+        _ => None,
+    });
+    read(kind.unwrap_or(RouteLwEnCapType::None)).collect()
 }
 
 fn hop(device: Option<u32>, parts: &[RouteAttribute]) -> Option<Hop> {
@@ -108,7 +122,25 @@ fn hop(device: Option<u32>, parts: &[RouteAttribute]) -> Option<Hop> {
         RouteAttribute::Via(RouteVia::Inet6(address)) => Some((*address).into()),
         _ => None,
     });
-    Some(Hop { device, gateway })
+    let encapsulation = parts.iter().find_map(|part| match part {
+        RouteAttribute::Encap(options) => Some(options),
+        _ => None,
+    });
+    let far_end = encapsulation
+        .into_iter()
+        .flatten()
+        .find_map(|option| match option {
+            RouteLwTunnelEncap::Ip(RouteIpTunnel::Destination(address)) => Some((*address).into()),
+            RouteLwTunnelEncap::Ip6(RouteIp6Tunnel::Destination(address)) => {
+                Some((*address).into())
+            }
+            _ => None,
+        });
+    Some(Hop {
+        device,
+        gateway,
+        far_end,
+    })
 }
 
 fn ip(address: &RouteAddress) -> Option<IpAddr> {
@@ -160,6 +192,7 @@ mod tests {
         let hop = |device, last| Hop {
             device,
             gateway: Some([192, 0, 2, last].into()),
+            far_end: None,
         };
         assert_eq!(
             Route::parse(&chosen, Some(&entry)),
@@ -180,6 +213,41 @@ mod tests {
             panic!("{route:?}")
         };
         assert_eq!(hops[0].gateway, Some([0xfe80, 0, 0, 0, 0, 0, 0, 1].into()));
+    }
+
+    #[test]
+    fn a_route_may_know_the_far_end_of_its_tunnel() {
+        let id = RouteLwTunnelEncap::Ip(RouteIpTunnel::Id(7));
+        let to = RouteIpTunnel::Destination([192, 0, 2, 9].into());
+        let to6 = RouteIp6Tunnel::Destination([0x2001, 0xdb8, 0, 0, 0, 0, 0, 9].into());
+        for (kind, to, far_end) in [
+            (
+                RouteLwEnCapType::Ip,
+                RouteLwTunnelEncap::Ip(to),
+                IpAddr::from([192, 0, 2, 9]),
+            ),
+            (
+                RouteLwEnCapType::Ip6,
+                RouteLwTunnelEncap::Ip6(to6),
+                IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 9]),
+            ),
+        ] {
+            let parts = vec![
+                RouteAttribute::Encap(vec![id.clone(), to]),
+                RouteAttribute::EncapType(kind),
+                RouteAttribute::Oif(3),
+            ];
+            let route = Route::parse(&message(RouteType::Unicast, 32, parts), None);
+            let Route::Out { hops, .. } = route else {
+                panic!("{route:?}")
+            };
+            let expected = Hop {
+                device: 3,
+                gateway: None,
+                far_end: Some(far_end),
+            };
+            assert_eq!(hops, [expected]);
+        }
     }
 
     #[test]

@@ -32,7 +32,12 @@ fn word() -> impl Strategy<Value = Arc<str>> {
 }
 
 fn encap() -> impl Strategy<Value = Encap> {
-    let kind = prop_oneof![Just(EncapKind::Vxlan), Just(EncapKind::IpIp)];
+    let kind = prop_oneof![
+        Just(EncapKind::Vxlan),
+        Just(EncapKind::IpIp),
+        Just(EncapKind::Geneve),
+        Just(EncapKind::Gre),
+    ];
     (
         kind,
         any::<Option<u32>>(),

@@ -72,6 +72,81 @@ fn nothing_is_lost_without_proof_that_it_would_have_been_seen() {
     );
 }
 
+/// The scene with a device in place of the uplinks that encrypts.
+fn dark() -> Scene {
+    let mut scene = scene();
+    for hello in &mut scene.nodes {
+        for point in &mut hello.points[UPLINK_IN..=UPLINK_OUT] {
+            point.role = Role::Overlay;
+            point.kind = "wireguard".to_owned();
+            point.interface = "wg".to_owned();
+        }
+    }
+    scene
+}
+
+/// As [`vanished`], without a tunnel's headers that could be read.
+fn vanished_in_the_dark() -> Journey {
+    let mut gone = vanished();
+    gone.steps[1].encap = None;
+    gone
+}
+
+#[test]
+fn between_two_opaque_devices_it_is_lost() {
+    let (verdict, parts) = judge(&dark(), &vanished_in_the_dark(), &CALM);
+    assert_eq!((verdict.kind, parts.lost), (Kind::Lost, 1));
+    assert_eq!(verdict.text, "lost: between wg on node-a and wg on node-b");
+    let evidence = verdict.evidence.join("; ");
+    assert!(evidence.contains("it cannot be read"), "{evidence}");
+}
+
+#[test]
+fn behind_an_opaque_device_nothing_is_guessed() {
+    let gone = vanished_in_the_dark();
+    let opaque = (Kind::Unknown, Some("opaque"));
+    for packets in [None, Some(0)] {
+        let unproven = Calm { packets, ..CALM };
+        assert_eq!(judged(&dark(), &gone, &unproven), opaque);
+    }
+    // Not watched: it is not known to have left its node.
+    let mut alone = dark();
+    alone.nodes.pop();
+    assert_eq!(judged(&alone, &gone, &CALM), opaque);
+    // Nobody knows where it was to come out.
+    let mut nobodys = dark();
+    nobodys.owners.remove(&B.into());
+    assert_eq!(judged(&nobodys, &gone, &CALM), opaque);
+    // One of two, or one of another kind.
+    let mut two = dark();
+    let another = two.nodes[1].points[UPLINK_IN].clone();
+    two.nodes[1].points.push(another);
+    assert_eq!(judged(&two, &gone, &CALM), opaque);
+    let mut other = dark();
+    other.nodes[1].points[UPLINK_IN].kind = "xfrm".to_owned();
+    assert_eq!(judged(&other, &gone, &CALM), opaque);
+    // A device whose packets can be read is none of these.
+    let mut clear = dark();
+    for hello in &mut clear.nodes {
+        for point in &mut hello.points[UPLINK_IN..=UPLINK_OUT] {
+            point.kind = "vxlan".to_owned();
+        }
+    }
+    assert_eq!(judged(&clear, &gone, &CALM), (Kind::Unknown, None));
+    // Before it went in, it was on its node.
+    let before = journey(&WHOLE[..1], Closed::Silence);
+    assert_eq!(judged(&dark(), &before, &CALM), (Kind::Unknown, None));
+}
+
+#[test]
+fn out_of_an_opaque_device_it_is_delivered() {
+    let mut through = journey(&WHOLE, Closed::Known);
+    for step in &mut through.steps {
+        step.encap = None;
+    }
+    assert_eq!(judged(&dark(), &through, &CALM), (Kind::Delivered, None));
+}
+
 #[test]
 fn between_a_bridge_and_its_port_it_is_lost_too() {
     let mut scene = scene();

@@ -1,18 +1,24 @@
 //! The header walk, on frames as they should and should not be.
 
+mod tunnels;
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
 use tracer_common::{
+    config::TunnelPorts,
     packet::Packet,
-    walk::{Layers, MORE_FRAGMENTS, Network, TunnelKind, Unparsed, quoted, walk},
+    walk::{Layers, MORE_FRAGMENTS, Network, Unparsed, quoted, walk},
 };
 use tracer_tests::frames::{
-    ARP, ICMP, ICMPV6, IPV4, IPV4_IN_IP, IPV6, IPV6_IN_IP, TCP, UDP, VLAN, arp_request, ethernet,
-    icmp, ipv4, ipv4_with_options, ipv6, tcp, udp, vlan, vxlan,
+    ARP, ICMP, ICMPV6, IPV4, IPV6, TCP, UDP, VLAN, arp_request, ethernet, icmp, ipv4,
+    ipv4_with_options, ipv6, tcp, udp, vlan, vxlan,
 };
 
-const PORTS: [u16; 4] = [8472, 4789, 0, 0];
+const PORTS: TunnelPorts = TunnelPorts {
+    vxlan: [8472, 4789, 0, 0],
+    geneve: [6081, 0, 0, 0],
+};
 const A: Ipv4Addr = Ipv4Addr::new(10, 244, 1, 5);
 const B: Ipv4Addr = Ipv4Addr::new(10, 244, 2, 7);
 const NODE_A: Ipv4Addr = Ipv4Addr::new(172, 16, 0, 1);
@@ -43,22 +49,6 @@ fn inner() -> Vec<u8> {
 
 fn wrapped(frame: &[u8]) -> Vec<u8> {
     ethernet(IPV4, &ipv4(UDP, NODE_A, NODE_B, &vxlan(8472, 7, frame)))
-}
-
-/// In IP-in-IP, without the frame's own Ethernet header.
-fn ip_wrapped(frame: &[u8]) -> Vec<u8> {
-    ethernet(IPV4, &ipv4(IPV4_IN_IP, NODE_A, NODE_B, &frame[14..]))
-}
-
-/// In as many tunnels as there are kinds told.
-fn in_tunnels(kinds: &[bool]) -> Vec<u8> {
-    kinds.iter().fold(inner(), |frame, ip| {
-        if *ip {
-            ip_wrapped(&frame)
-        } else {
-            wrapped(&frame)
-        }
-    })
 }
 
 #[test]
@@ -102,93 +92,6 @@ fn options_vlan_tags_and_extension_headers() {
     extended.extend(udp(1, 2, b""));
     let layers = found(&ethernet(IPV6, &ipv6(0, A6, B6, &extended)));
     assert_eq!((layers.proto, layers.l4), (UDP, 14 + 40 + 24));
-}
-
-#[test]
-fn tunnels_up_to_two() {
-    let once = wrapped(&inner());
-    let layers = found(&once);
-    assert_eq!((layers.l3, layers.l4), (14 + 50, 34 + 50));
-    let tunnel = layers.tunnel().expect("a tunnel");
-    assert_eq!((tunnel.levels, tunnel.outer_l3, tunnel.vni), (1, 14, 7));
-
-    let twice = wrapped(&once);
-    let tunnel = found(&twice).tunnel().expect("tunnels");
-    assert_eq!((tunnel.levels, tunnel.outer_l3), (2, 64));
-
-    let thrice = wrapped(&twice);
-    assert_eq!(
-        walk(thrice.as_slice(), true, &PORTS),
-        Err(Unparsed::TooDeep)
-    );
-}
-
-#[test]
-fn ip_in_ip_of_any_two_versions() {
-    let inner4 = ipv4(TCP, A, B, &tcp(1, 2, 3, b""));
-    let inner6 = ipv6(TCP, A6, B6, &tcp(1, 2, 3, b""));
-    for (inner, proto, inner_len) in [(inner4, IPV4_IN_IP, 20), (inner6, IPV6_IN_IP, 40)] {
-        let in4 = ethernet(IPV4, &ipv4(proto, NODE_A, NODE_B, &inner));
-        let in6 = ethernet(IPV6, &ipv6(proto, A6, B6, &inner));
-        for (frame, outer, l3) in [(in4, Network::V4, 34), (in6, Network::V6, 54)] {
-            let layers = found(&frame);
-            assert_eq!((layers.l3, layers.l4), (l3, l3 + inner_len));
-            assert_eq!(layers.proto, TCP);
-            let tunnel = layers.tunnel().expect("a tunnel");
-            assert_eq!((tunnel.levels, tunnel.kind), (1, TunnelKind::IpIp));
-            assert_eq!((tunnel.outer, tunnel.outer_l3, tunnel.vni), (outer, 14, 0));
-            // The same without the Ethernet header.
-            let bare = walk(&frame[14..], false, &PORTS).expect("walked");
-            assert_eq!(bare.expect("found").l3, l3 - 14);
-        }
-    }
-}
-
-#[test]
-fn tunnels_in_tunnels_of_another_kind() {
-    let packet = ipv4(UDP, A, B, &udp(1, 2, b""));
-    let ip_in_ip = ethernet(IPV4, &ipv4(IPV4_IN_IP, NODE_A, NODE_B, &packet));
-    let tunnel = found(&wrapped(&ip_in_ip)).tunnel().expect("tunnels");
-    assert_eq!((tunnel.levels, tunnel.kind), (2, TunnelKind::IpIp));
-
-    let in_vxlan = wrapped(&ethernet(IPV4, &packet));
-    let in_both = ethernet(IPV4, &ipv4(IPV4_IN_IP, NODE_A, NODE_B, &in_vxlan[14..]));
-    let tunnel = found(&in_both).tunnel().expect("tunnels");
-    assert_eq!((tunnel.levels, tunnel.kind), (2, TunnelKind::Vxlan));
-    assert_eq!((tunnel.outer_l3, tunnel.vni), (34, 7));
-
-    assert_eq!(
-        walk(wrapped(&in_both).as_slice(), true, &PORTS),
-        Err(Unparsed::TooDeep)
-    );
-}
-
-#[test]
-fn what_ip_in_ip_announces_must_be_there() {
-    let packet = ipv4(UDP, A, B, &udp(1, 2, b""));
-    let mislabelled = ethernet(IPV4, &ipv4(IPV6_IN_IP, NODE_A, NODE_B, &packet));
-    assert_eq!(
-        walk(mislabelled.as_slice(), true, &PORTS),
-        Err(Unparsed::Malformed)
-    );
-    let mut later = ethernet(IPV4, &ipv4(IPV4_IN_IP, NODE_A, NODE_B, &packet));
-    later[14 + 6..14 + 8].copy_from_slice(&[0x20, 0x10]);
-    assert_eq!(found(&later).tunnel(), None, "the middle of something");
-    let mut no_packet = vec![0x15];
-    no_packet.extend([0; 39]);
-    assert_eq!(
-        walk(no_packet.as_slice(), false, &PORTS),
-        Err(Unparsed::Malformed)
-    );
-}
-
-#[test]
-fn no_vxlan_without_its_port_or_flag() {
-    let other_port = ethernet(IPV4, &ipv4(UDP, NODE_A, NODE_B, &vxlan(9999, 7, &inner())));
-    assert_eq!(found(&other_port).tunnel(), None);
-    let mut no_flag = wrapped(&inner());
-    no_flag[14 + 20 + 8] = 0;
-    assert_eq!(found(&no_flag).tunnel(), None);
 }
 
 #[test]
@@ -298,44 +201,6 @@ proptest! {
             prop_assert!(layers.l3 < bytes.len());
             prop_assert!(layers.l4 >= layers.l3);
             let _quote: Option<usize> = quoted(bytes.as_slice(), &layers);
-        }
-    }
-
-    /// Close to real frames, where random bytes never get.
-    #[test]
-    fn changed_frames_are_walked_without_a_panic(
-        changes in prop::collection::vec((0_usize..140, any::<u8>()), 0..6),
-        cut in 0_usize..200,
-        tunnels in prop::collection::vec(any::<bool>(), 1..3),
-    ) {
-        let mut frame = in_tunnels(&tunnels);
-        for (at, value) in changes {
-            if let Some(byte) = frame.get_mut(at) {
-                *byte = value;
-            }
-        }
-        frame.truncate(cut);
-        if let Ok(Some(layers)) = walk(frame.as_slice(), true, &PORTS) {
-            prop_assert!(layers.l3 < frame.len());
-        }
-    }
-
-    /// The first look and the thorough one never disagree.
-    #[test]
-    fn the_first_look_agrees_or_gives_up(
-        changes in prop::collection::vec((0_usize..140, any::<u8>()), 0..4),
-        tunnels in prop::collection::vec(any::<bool>(), 0..4),
-    ) {
-        let mut frame = in_tunnels(&tunnels);
-        for (at, value) in changes {
-            if let Some(byte) = frame.get_mut(at) {
-                *byte = value;
-            }
-        }
-        let whole = walk(frame.as_slice(), true, &PORTS);
-        match walk(&Plain(&frame), true, &PORTS) {
-            Err(Unparsed::Short) => {}
-            first => prop_assert_eq!(first, whole),
         }
     }
 }

@@ -1,0 +1,218 @@
+//! Tunnels: what says that a packet carries another one, and where that begins.
+//!
+//! Whatever does not say so plainly is a packet like any other: a datagram to
+//! the port without the header's flag, a control packet, a payload of a kind
+//! that nobody could follow.
+
+use network_types::{eth::EtherType, geneve::GeneveHdr, ip::IpProto, udp::UdpHdr, vxlan::VxlanHdr};
+
+use crate::{
+    config::TunnelPorts,
+    packet::Packet,
+    walk::{Layers, Network, Unparsed},
+};
+
+/// How a tunnel carries packets.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TunnelKind {
+    /// Frames in UDP (RFC 7348).
+    Vxlan = 1,
+    /// IP packets in IP packets, of any two versions (RFC 2003, 2473, 4213).
+    IpIp = 2,
+    /// Frames or IP packets in UDP (RFC 8926).
+    Geneve = 3,
+    /// Frames or IP packets in IP packets (RFC 2784), without a key.
+    Gre = 4,
+    /// The same with a key (RFC 2890), which may be 0.
+    GreKeyed = 5,
+}
+
+/// The tunnel that carries the innermost packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tunnel {
+    /// How many tunnels the packet is in.
+    pub levels: u8,
+    /// How it carries the packet.
+    pub kind: TunnelKind,
+    /// [`Network::V4`] or [`Network::V6`].
+    pub outer: Network,
+    /// Offset of the tunnel's own IP header.
+    pub outer_l3: usize,
+    /// Network identifier of VXLAN or Geneve, 24 bits; GRE's key; 0 of the
+    /// others.
+    pub vni: u32,
+}
+
+impl Tunnel {
+    /// None at all.
+    pub(crate) const NONE: Self = Self {
+        levels: 0,
+        kind: TunnelKind::IpIp,
+        outer: Network::V4,
+        outer_l3: 0,
+        vni: 0,
+    };
+}
+
+/// What a tunnel's header says of the packet behind it.
+pub(crate) struct Carried {
+    pub(crate) kind: TunnelKind,
+    pub(crate) vni: u32,
+    /// Its IP version, or [`ETHERNET`].
+    pub(crate) version: u8,
+    /// Where it begins.
+    pub(crate) at: usize,
+}
+
+/// In place of an IP version, of which a header has four bits: it begins with
+/// an Ethernet header.
+pub(crate) const ETHERNET: u8 = u8::MAX;
+
+/// The packet that the one in `layers` carries, if it is a tunnel's.
+#[inline(always)]
+pub(crate) fn carried<P: Packet + ?Sized>(
+    packet: &P,
+    layers: &Layers,
+    ports: &TunnelPorts,
+) -> Result<Option<Carried>, Unparsed> {
+    const V4: u8 = IpProto::Ipv4 as u8;
+    const V6: u8 = IpProto::Ipv6 as u8;
+    const GRE: u8 = IpProto::Gre as u8;
+    const UDP: u8 = IpProto::Udp as u8;
+
+    let ip = |version| Carried {
+        kind: TunnelKind::IpIp,
+        vni: 0,
+        version,
+        at: layers.l4,
+    };
+    match layers.proto {
+        V4 => Ok(Some(ip(4))),
+        V6 => Ok(Some(ip(6))),
+        GRE => gre(packet, layers.l4),
+        UDP => {
+            let port = packet.be16(layers.l4 + 2).ok_or(Unparsed::Short)?;
+            let at = layers.l4 + UdpHdr::LEN;
+            if port == 0 {
+                Ok(None)
+            } else if ports.vxlan.contains(&port) {
+                vxlan(packet, at)
+            } else if ports.geneve.contains(&port) {
+                geneve(packet, at)
+            } else {
+                Ok(None)
+            }
+        }
+        _ => Ok(None),
+    }
+}
+
+/// RFC 7348, 5.
+#[inline(always)]
+fn vxlan<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Option<Carried>, Unparsed> {
+    /// "The I flag MUST be set to 1 for a valid VXLAN Network ID."
+    const VALID_VNI: u8 = 0x08;
+
+    let header: [u8; VxlanHdr::LEN] = packet.read(at).ok_or(Unparsed::Short)?;
+    Ok((header[0] & VALID_VNI != 0).then_some(Carried {
+        kind: TunnelKind::Vxlan,
+        vni: u32::from_be_bytes([0, header[4], header[5], header[6]]),
+        version: ETHERNET,
+        at: at + VxlanHdr::LEN,
+    }))
+}
+
+/// RFC 8926, 3.4.
+#[inline(always)]
+fn geneve<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Option<Carried>, Unparsed> {
+    const VERSION: u8 = 0xc0;
+    /// "the packet contains a control message" instead of a payload.
+    const CONTROL: u8 = 0x80;
+
+    let header: [u8; GeneveHdr::LEN] = packet.read(at).ok_or(Unparsed::Short)?;
+    let version = version_of([header[2], header[3]]);
+    if header[0] & VERSION != 0 || header[1] & CONTROL != 0 || version == 0 {
+        return Ok(None);
+    }
+    let options = usize::from(header[0] & !VERSION) * 4;
+    // Nearly all carry frames.
+    if P::PLAIN_ONLY && (options != 0 || version != ETHERNET) {
+        return Err(Unparsed::Short);
+    }
+    let (options, version) = if P::PLAIN_ONLY {
+        (0, ETHERNET)
+    } else {
+        (options, version)
+    };
+    Ok(Some(Carried {
+        kind: TunnelKind::Geneve,
+        vni: u32::from_be_bytes([0, header[4], header[5], header[6]]),
+        version,
+        at: at + GeneveHdr::LEN + options,
+    }))
+}
+
+/// RFC 2784, 2; RFC 2890, 2. As Linux, which passes over what RFC 1701 had
+/// besides (`gre_parse_header` in net/ipv4/gre_demux.c).
+#[inline(always)]
+fn gre<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Option<Carried>, Unparsed> {
+    /// Flags and version, then the payload's EtherType.
+    const LEN: usize = 4;
+    /// What a flag stands for: checksum and reserved, key, sequence number.
+    const FIELD: usize = 4;
+    const CHECKSUM: u8 = 0x80;
+    const ROUTING: u8 = 0x40;
+    const KEY: u8 = 0x20;
+    const SEQUENCE: u8 = 0x10;
+    const VERSION: u8 = 0x07;
+
+    let header: [u8; LEN] = packet.read(at).ok_or(Unparsed::Short)?;
+    let flags = header[0];
+    let version = version_of([header[2], header[3]]);
+    if flags & ROUTING != 0 || header[1] & VERSION != 0 || version == 0 {
+        return Ok(None);
+    }
+    // Most carry IP packets.
+    if P::PLAIN_ONLY && (flags & (CHECKSUM | KEY | SEQUENCE) != 0 || version == ETHERNET) {
+        return Err(Unparsed::Short);
+    }
+    let mut carried = Carried {
+        kind: TunnelKind::Gre,
+        vni: 0,
+        version,
+        at: at + LEN,
+    };
+    if P::PLAIN_ONLY {
+        return Ok(Some(carried));
+    }
+    if flags & CHECKSUM != 0 {
+        carried.at += FIELD;
+    }
+    if flags & KEY != 0 {
+        carried.kind = TunnelKind::GreKeyed;
+        carried.vni = packet.be32(carried.at).ok_or(Unparsed::Short)?;
+        carried.at += FIELD;
+    }
+    if flags & SEQUENCE != 0 {
+        carried.at += FIELD;
+    }
+    Ok(Some(carried))
+}
+
+/// The IP version of what an EtherType announces, as on the wire; [`ETHERNET`]
+/// of a frame ("Transparent Ethernet Bridging"), 0 of anything else.
+#[inline(always)]
+fn version_of(ether_type: [u8; 2]) -> u8 {
+    // As network-types numbers them.
+    const V4: u16 = EtherType::Ipv4 as u16;
+    const V6: u16 = EtherType::Ipv6 as u16;
+    const FRAME: u16 = 0x6558_u16.to_be();
+
+    match u16::from_ne_bytes(ether_type) {
+        V4 => 4,
+        V6 => 6,
+        FRAME => ETHERNET,
+        _ => 0,
+    }
+}
