@@ -84,6 +84,13 @@ fn of_this_kernel() -> Result<()> {
     far.netns.batch("nft -f -", rule)?;
     let dropped = lose(&lab, &mut tracer, &reply)?;
     assert_eq!(dropped["verdict"]["kind"], "dropped", "{dropped:#}");
+    // The module that does it was loaded after the follow had begun.
+    let function = dropped["verdict"]["drop"]["function"].as_str();
+    let known = ["nft_do_chain", "nf_hook_slow"];
+    assert!(
+        function.is_some_and(|name| known.contains(&name)),
+        "{dropped:#}"
+    );
     say("what a rule drops", &cell(&dropped))?;
     far.netns.batch("nft -f -", "delete table inet t")?;
 

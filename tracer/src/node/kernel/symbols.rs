@@ -1,9 +1,12 @@
 //! Which function an address is in, by `/proc/kallsyms`.
 
-use std::{fs, io, sync::Arc};
+use std::{collections::HashMap, fs, io, sync::Arc};
 
 /// Where the kernel shows its symbols; without CAP_SYSLOG, all at address 0.
 const KALLSYMS: &str = "/proc/kallsyms";
+
+/// What modules are loaded.
+const MODULES: &str = "/proc/modules";
 
 /// How far from a function's beginning an address may be taken to lie in it:
 /// no function is larger, and behind the last one there is something else.
@@ -14,6 +17,10 @@ const LARGEST: u64 = 1 << 20;
 pub struct Symbols {
     /// In order of addresses.
     functions: Vec<(u64, Arc<str>)>,
+    /// The modules that were loaded then, by name.
+    modules: Vec<String>,
+    /// Places that were asked for.
+    places: HashMap<u64, Place>,
 }
 
 /// Where in the kernel something happened.
@@ -32,9 +39,14 @@ impl Symbols {
     /// # Errors
     /// If they cannot be read.
     pub fn of_kernel() -> io::Result<Self> {
+        // First, so that one that is loaded meanwhile is not taken for known.
+        let modules = loaded_modules();
         // Modules' names need not be UTF-8.
         let text = fs::read(KALLSYMS)?;
-        Ok(Self::parse(&String::from_utf8_lossy(&text)))
+        Ok(Self {
+            modules,
+            ..Self::parse(&String::from_utf8_lossy(&text))
+        })
     }
 
     fn parse(text: &str) -> Self {
@@ -48,7 +60,10 @@ impl Symbols {
         let mut functions: Vec<(u64, Arc<str>)> = text.lines().filter_map(function).collect();
         // Stable: of several names of an address, the list's last one counts.
         functions.sort_by_key(|(address, _)| *address);
-        Self { functions }
+        Self {
+            functions,
+            ..Self::default()
+        }
     }
 
     /// Whether there are none.
@@ -58,8 +73,25 @@ impl Symbols {
     }
 
     /// Where a call was made that returns to `address`.
-    #[must_use]
-    pub fn caller(&self, address: u64) -> Place {
+    ///
+    /// The first time that one is asked for, it may be in a module that has been
+    /// loaded since the symbols were read, behind a function of another one. Then
+    /// they are read again.
+    pub fn caller(&mut self, address: u64) -> Place {
+        if let Some(place) = self.places.get(&address) {
+            return place.clone();
+        }
+        if loaded_modules() != self.modules
+            && let Ok(symbols) = Self::of_kernel()
+        {
+            *self = symbols;
+        }
+        let place = self.find(address);
+        self.places.insert(address, place.clone());
+        place
+    }
+
+    fn find(&self, address: u64) -> Place {
         // A call at a function's very end returns to the next one's start.
         let call = address.saturating_sub(1);
         let after = self.functions.partition_point(|(start, _)| *start <= call);
@@ -80,6 +112,15 @@ impl Symbols {
     }
 }
 
+/// The names of all that are loaded, the latest first. None where the kernel has
+/// no modules.
+fn loaded_modules() -> Vec<String> {
+    let text = fs::read(MODULES).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let names = text.lines().filter_map(|line| line.split(' ').next());
+    names.map(str::to_owned).collect()
+}
+
 /// A function's name as its source has it.
 fn plain(name: &Arc<str>) -> Arc<str> {
     match name.split_once('.') {
@@ -98,7 +139,7 @@ mod tests {
         ffffffff81000400 T arp_rcv\t[module]\n";
 
     fn called(symbols: &Symbols, address: u64) -> (String, u64) {
-        let place = symbols.caller(address);
+        let place = symbols.find(address);
         (place.function.to_string(), place.offset)
     }
 
