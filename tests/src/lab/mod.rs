@@ -15,6 +15,7 @@ mod claim;
 mod kind;
 mod objects;
 mod plan;
+mod restart;
 mod warm;
 mod wiring;
 
@@ -129,6 +130,7 @@ pub struct Lab {
     pub mtu: u32,
     /// The MTU of pods, bridges and tunnel devices, in bytes.
     pub pod_mtu: u32,
+    hairpin: bool,
     seed: u64,
     claim: Claim,
 }
@@ -167,10 +169,11 @@ impl Lab {
             port,
             mtu,
             pod_mtu,
+            hairpin: spec.hairpin,
             seed,
             claim,
         };
-        wiring::wire(&lab, spec).with_context(|| format!("no lab with seed {seed:#x}"))?;
+        wiring::wire(&lab).with_context(|| format!("no lab with seed {seed:#x}"))?;
         if spec.warm {
             lab.ready()
                 .with_context(|| format!("no lab with seed {seed:#x}"))?;

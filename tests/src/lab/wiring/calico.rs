@@ -41,7 +41,14 @@ pub(super) fn set_up_node(lab: &Lab, node: &Node) -> Result<()> {
          route add blackhole {pod_cidr_v4}\n",
         lab.mtu
     )?;
-    for Pod { veth, v4, .. } in lab.pods_on(node) {
+    node.netns.batch("ip -batch -", &ip)?;
+    attach(node, lab.pods_on(node))
+}
+
+/// Makes routes to pods over the host's ends of their interfaces.
+pub(super) fn attach<'a>(node: &Node, pods: impl IntoIterator<Item = &'a Pod>) -> Result<()> {
+    let mut ip = String::new();
+    for Pod { veth, v4, .. } in pods {
         write!(
             ip,
             "link set dev {veth} address {HOST_MAC} up

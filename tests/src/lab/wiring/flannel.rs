@@ -11,9 +11,9 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 
-use super::super::{Lab, LabSpec, Node, Pod};
+use super::super::{Lab, Node, Pod};
 
-pub(super) fn set_up_node(lab: &Lab, spec: &LabSpec, node: &Node) -> Result<()> {
+pub(super) fn set_up_node(lab: &Lab, node: &Node) -> Result<()> {
     let Lab { mtu, pod_mtu, .. } = lab;
     let Node {
         underlay,
@@ -35,10 +35,21 @@ pub(super) fn set_up_node(lab: &Lab, spec: &LabSpec, node: &Node) -> Result<()> 
         writeln!(ip, "address add {bridge_v6}/64 dev {bridge} nodad")?;
     }
     writeln!(ip, "link set dev {bridge} up")?;
-    let mut ports = String::new();
-    for Pod { veth, .. } in lab.pods_on(node) {
+    node.netns.batch("ip -batch -", &ip)?;
+    attach(lab, node, lab.pods_on(node))
+}
+
+/// Makes the host's ends of pods ports of the bridge.
+pub(super) fn attach<'a>(
+    lab: &Lab,
+    node: &Node,
+    pods: impl IntoIterator<Item = &'a Pod>,
+) -> Result<()> {
+    let bridge = &node.bridge;
+    let (mut ip, mut ports) = (String::new(), String::new());
+    for Pod { veth, .. } in pods {
         writeln!(ip, "link set dev {veth} master {bridge} up")?;
-        if spec.hairpin {
+        if lab.hairpin {
             writeln!(ports, "link set dev {veth} hairpin on")?;
         }
     }

@@ -10,7 +10,7 @@ use std::fmt::Write;
 
 use anyhow::{Context, Result};
 
-use super::{Lab, LabSpec, Node};
+use super::{Lab, Node, Pod};
 use crate::netns::Netns;
 use crate::process;
 
@@ -19,28 +19,48 @@ const MIDDLE_BRIDGE: &str = "wire";
 
 /// Makes all that `lab` describes. What exists after a failure, the lab's
 /// claim removes.
-pub(super) fn wire(lab: &Lab, spec: &LabSpec) -> Result<()> {
+pub(super) fn wire(lab: &Lab) -> Result<()> {
     make_namespaces(lab)?;
-    make_cables(lab)?;
+    let uplinks = lab.nodes.iter().map(|node| uplink(lab, node));
+    let pods = lab.pods.iter().map(|pod| pod_cable(lab, pod));
+    make_cables(uplinks.chain(pods))?;
     set_up_middle(lab)?;
     for node in &lab.nodes {
         if lab.wiring.has_bridge() {
-            flannel::set_up_node(lab, spec, node)
+            flannel::set_up_node(lab, node)
         } else {
             calico::set_up_node(lab, node)
         }
         .and_then(|()| tunnel::set_up(lab, node))
         .with_context(|| format!("cannot set up {}", node.name))?;
     }
-    for pod in &lab.pods {
-        if lab.wiring.has_bridge() {
-            flannel::set_up_pod(lab, pod)
-        } else {
-            calico::set_up_pod(pod)
-        }
-        .with_context(|| format!("cannot set up {}", pod.name))?;
+    lab.pods.iter().try_for_each(|pod| set_up_pod(lab, pod))
+}
+
+/// Makes a pod anew: its namespace, the host's end of its interface, and last,
+/// as a CNI plugin does, its address.
+pub(super) fn make_pod(lab: &Lab, pod: &Pod) -> Result<()> {
+    let node = lab.node_of(pod);
+    let script = format!("netns add {}\n", pod.netns.name);
+    process::run(process::command("ip").args(["-batch", "-"]), &script)
+        .context("cannot make a network namespace")?;
+    keep_ipv6_quiet(&pod.netns)?;
+    make_cables([pod_cable(lab, pod)])?;
+    if lab.wiring.has_bridge() {
+        flannel::attach(lab, node, [pod])?;
+    } else {
+        calico::attach(node, [pod])?;
     }
-    Ok(())
+    set_up_pod(lab, pod)
+}
+
+fn set_up_pod(lab: &Lab, pod: &Pod) -> Result<()> {
+    if lab.wiring.has_bridge() {
+        flannel::set_up_pod(lab, pod)
+    } else {
+        calico::set_up_pod(pod)
+    }
+    .with_context(|| format!("cannot set up {}", pod.name))
 }
 
 fn make_namespaces(lab: &Lab) -> Result<()> {
@@ -84,28 +104,45 @@ fn keep_ipv6_quiet(netns: &Netns) -> Result<()> {
     ])
 }
 
-/// Lays the veth pairs, each end right where it belongs.
-fn make_cables(lab: &Lab) -> Result<()> {
+/// A veth pair: the namespace and name of either end, the MAC address of the
+/// first, and the MTU of both.
+struct Cable<'a> {
+    ends: [(&'a Netns, &'a str); 2],
+    mac: &'a str,
+    mtu: u32,
+}
+
+fn uplink<'a>(lab: &'a Lab, node: &'a Node) -> Cable<'a> {
+    Cable {
+        ends: [
+            (&node.netns, &*node.uplink),
+            (&lab.middle, &*node.middle_port),
+        ],
+        mac: &node.uplink_mac,
+        mtu: lab.mtu,
+    }
+}
+
+fn pod_cable<'a>(lab: &'a Lab, pod: &'a Pod) -> Cable<'a> {
+    let host = &lab.nodes[pod.node].netns;
+    Cable {
+        ends: [(&pod.netns, &*pod.interface), (host, &*pod.veth)],
+        mac: &pod.mac,
+        mtu: lab.pod_mtu,
+    }
+}
+
+/// Lays veth pairs, each end right where it belongs.
+fn make_cables<'a>(cables: impl IntoIterator<Item = Cable<'a>>) -> Result<()> {
     let mut script = String::new();
-    let mut cable = |[inner, outer]: [(&Netns, &str); 2], mac: &str, mtu: u32| {
+    for Cable { ends, mac, mtu } in cables {
+        let [inner, outer] = ends;
         writeln!(
             script,
             "link add name {} netns {} address {mac} mtu {mtu} \
              type veth peer name {} netns {} mtu {mtu}",
             inner.1, inner.0.name, outer.1, outer.0.name,
-        )
-    };
-    for node in &lab.nodes {
-        let ends = [
-            (&node.netns, &*node.uplink),
-            (&lab.middle, &*node.middle_port),
-        ];
-        cable(ends, &node.uplink_mac, lab.mtu)?;
-    }
-    for pod in &lab.pods {
-        let host = &lab.nodes[pod.node].netns;
-        let ends = [(&pod.netns, &*pod.interface), (host, &*pod.veth)];
-        cable(ends, &pod.mac, lab.pod_mtu)?;
+        )?;
     }
     process::run(process::command("ip").args(["-batch", "-"]), &script)
         .map(drop)
