@@ -15,6 +15,8 @@ mod layer3;
 mod moments;
 // Between a pod and a node.
 mod nodes;
+// Pods that restart, and devices that are made anew.
+mod restarts;
 // What is followed, and what is not.
 mod selection;
 // The same over other wirings: without a bridge, other tunnels, none.

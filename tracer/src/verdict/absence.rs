@@ -103,6 +103,34 @@ struct Next<'a> {
     between: String,
 }
 
+/// A node's points that `are` such, but for those that were known to be gone
+/// before the packet was sent.
+fn observed<'a>(
+    case: &Case<'a>,
+    node: usize,
+    are: impl Fn(&Point) -> bool,
+) -> impl DoubleEndedIterator<Item = (usize, &'a Point)> {
+    let (scene, start) = (case.scene, case.journey.start());
+    let points = scene.nodes[node].points.iter().enumerate();
+    points.filter(move |(_, point)| are(point) && scene.until(node, point) > start)
+}
+
+/// A point and how many packets it has seen, if it was there when the packet
+/// was sent and has been since.
+fn seen_at(
+    case: &Case<'_>,
+    node: usize,
+    (index, point): (usize, &Point),
+    circumstances: &impl Circumstances,
+) -> Option<(usize, u64)> {
+    let journey = case.journey;
+    if !case.scene.observes(node, point, journey.start()) {
+        return None;
+    }
+    let packets = circumstances.packets(node, index, journey.last())?;
+    Some((index, packets))
+}
+
 /// Out of one node's uplink, and into the other's.
 fn next_node<'a>(
     case: &Case<'a>,
@@ -112,12 +140,14 @@ fn next_node<'a>(
     let Gone { step, to, .. } = gone(case, fates)?;
     let nodes = &case.scene.nodes;
     let node = nodes.iter().position(|hello| hello.node == *to)?;
-    let point = nodes[node]
-        .points
-        .iter()
-        .position(|point| (point.role, point.direction) == (Role::Uplink, Direction::Ingress))?;
-    // Any will do: the wire's far end works.
-    let packets = circumstances.packets(node, point, case.journey.last())?;
+    let uplink =
+        |point: &Point| (point.role, point.direction) == (Role::Uplink, Direction::Ingress);
+    // It may have come in by any of them.
+    let mut uplinks = observed(case, node, uplink);
+    let (point, packets) = seen_at(case, node, uplinks.next()?, circumstances)?;
+    for other in uplinks {
+        seen_at(case, node, other, circumstances)?;
+    }
     let (out, into) = (
         &case.scene.point(step).interface,
         &nodes[node].points[point].interface,
@@ -149,11 +179,12 @@ fn next_port<'a>(
     }
     let address = destination(&case.journey.packet)?;
     let hello = &case.scene.nodes[step.node];
-    let point = hello.points.iter().position(|point| {
+    let port = |point: &Point| {
         (point.role, point.direction) == (Role::Veth, Direction::Egress)
             && point.addresses.contains(&address)
-    })?;
-    let packets = circumstances.packets(step.node, point, case.journey.last())?;
+    };
+    let port = observed(case, step.node, port).next_back()?;
+    let (point, packets) = seen_at(case, step.node, port, circumstances)?;
     let (out, port) = (&out.interface, &hello.points[point].interface);
     Some(Next {
         step,
@@ -262,7 +293,7 @@ pub(super) fn unanswered(
     let hello = &scene.nodes[step.node];
     // Its answer would have come out where it went in.
     let out = opposite(hello, scene.point(step))?;
-    circumstances.packets(step.node, out, journey.last())?;
+    seen_at(case, step.node, (out, &hello.points[out]), circumstances)?;
 
     let (to, hold) = (owner(scene, journey), circumstances.hold());
     let mut evidence = vec![
@@ -309,7 +340,7 @@ pub(super) fn unanswered(
 /// The point where the packets of an interface go the other way.
 fn opposite(hello: &Hello, point: &Point) -> Option<usize> {
     let same = |other: &Point| {
-        (&other.netns, other.ifindex) == (&point.netns, point.ifindex)
+        (&other.netns, other.ifindex, other.since) == (&point.netns, point.ifindex, point.since)
             && other.direction != point.direction
     };
     hello.points.iter().position(same)

@@ -80,6 +80,8 @@ impl Agent {
             }],
             why: String::new(),
             foreign: Vec::new(),
+            since: 0,
+            until: None,
         };
         let points = (2..).zip(DEVICES).flat_map(|(ifindex, (interface, role))| {
             [Direction::Ingress, Direction::Egress]

@@ -101,6 +101,8 @@ pub(super) fn read(bytes: &mut Unstructured<'_>) -> Result<Scene> {
                         addresses: vec![address],
                         why: String::new(),
                         foreign: if way(6) { vec![1] } else { Vec::new() },
+                        since: 0,
+                        until: None,
                     })
                 })
                 .collect(),
@@ -108,6 +110,7 @@ pub(super) fn read(bytes: &mut Unstructured<'_>) -> Result<Scene> {
             next_hops: Vec::new(),
             local: vec![own],
             drops: (!way(7)).then(Vec::new),
+            drops_later: Vec::new(),
             notes: Vec::new(),
         });
     }

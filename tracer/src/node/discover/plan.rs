@@ -7,6 +7,8 @@ use super::{Interface, Plan, PodNamespace, Role, table::Host};
 /// A plan that is being made, and the snapshot it is made from.
 pub(super) struct Draft<'a> {
     pub(super) host: &'a Host,
+    /// Whether a pod without an interface is a note, no error.
+    pub(super) lenient: bool,
     plan: Plan,
 }
 
@@ -19,7 +21,11 @@ impl<'a> Draft<'a> {
         for vxlan in host.links.values().filter_map(|link| link.vxlan.as_ref()) {
             include(&mut plan.vxlan_ports, vxlan.port);
         }
-        Self { host, plan }
+        Self {
+            host,
+            lenient: false,
+            plan,
+        }
     }
 
     /// Adds an interface; one that is there already keeps its role and its reason.

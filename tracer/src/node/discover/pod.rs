@@ -59,7 +59,7 @@ pub(super) fn locate(
         let found = by_tables.or_else(|why| by_own_link(host, pod, link, &why, &inside.notes));
         match found {
             Ok(found) => add(draft, pod, found),
-            Err(error) if request.pods.contains(&pod) => return Err(error),
+            Err(error) if request.pods.contains(&pod) && !draft.lenient => return Err(error),
             Err(error) => draft.note(error.to_string()),
         }
         if !request.pod_interfaces {

@@ -20,8 +20,8 @@ use crate::{
 const POINTS: usize = 4;
 const STREAMS: usize = 2;
 
-fn hello(node: &str) -> Hello {
-    let point = |index: usize| Point {
+fn point(index: usize) -> Point {
+    Point {
         netns: "host".to_owned(),
         interface: format!("veth{index}"),
         ifindex: 7,
@@ -32,7 +32,12 @@ fn hello(node: &str) -> Hello {
         addresses: vec!["10.244.1.5".parse().expect("an address")],
         why: "the port of cni0".to_owned(),
         foreign: vec![3],
-    };
+        since: 0,
+        until: None,
+    }
+}
+
+fn hello(node: &str) -> Hello {
     Hello {
         node: node.to_owned(),
         boot_id: "a-boot".to_owned(),
@@ -42,6 +47,7 @@ fn hello(node: &str) -> Hello {
         next_hops: Vec::new(),
         local: vec!["192.168.7.9".parse().expect("an address")],
         drops: Some(vec!["shop/cart".into()]),
+        drops_later: Vec::new(),
         notes: vec!["a remark about 10.244.1.5".to_owned()],
     }
 }
