@@ -96,6 +96,7 @@ impl Agent {
             next_hops: Vec::new(),
             local: vec![NODES[self.node].into()],
             drops: Some(Vec::new()),
+            drops_later: Vec::new(),
             notes: Vec::new(),
         }
     }
