@@ -199,6 +199,21 @@ fn the_tunnel_is_made_anew() -> Result<()> {
     Ok(())
 }
 
+/// The programs know no other ports than those of the start.
+#[test]
+fn a_tunnel_with_another_port_is_said() -> Result<()> {
+    let lab = lab(Wiring::Flannel)?;
+    let mut tracer = follow(&lab, &[])?;
+    let device = "ip link add name other type vxlan id 7 dstport 4000";
+    lab.nodes[1].netns.run(device)?;
+    let said = |value: &Value| {
+        is(value, "tracer.points/1") && value["warnings"].to_string().contains("port 4000")
+    };
+    let said = tracer.wait_for(said, SOON)?;
+    assert_eq!(said["points"], Value::Array(Vec::new()), "{said:#}");
+    Ok(())
+}
+
 /// Their own interfaces are observed again, too, and what they drop.
 #[test]
 fn inside_a_pod_that_restarts() -> Result<()> {
