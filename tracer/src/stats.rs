@@ -7,7 +7,7 @@ use crate::{
     journey::{Journey, Scene},
     replay::through,
     verdict::{Grouping, Parts, Stats, Summary, Verdict},
-    view::{Started, View, stats_json, stats_text},
+    view::{Changed, Started, View, stats_json, stats_text},
 };
 
 /// Adds journeys up instead of showing them.
@@ -15,6 +15,10 @@ struct Sums(Stats);
 
 impl View for Sums {
     fn started(&mut self, _: &Scene, _: &Started) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn changed(&mut self, _: &Scene, _: &Changed) -> io::Result<()> {
         Ok(())
     }
 

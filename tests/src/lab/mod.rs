@@ -17,6 +17,7 @@ mod kind;
 mod netkit;
 mod objects;
 mod plan;
+mod restart;
 mod uplinks;
 mod warm;
 mod wiring;
@@ -147,6 +148,8 @@ pub struct Lab {
     pub mtu: u32,
     /// The MTU of pods, bridges and tunnel devices, in bytes.
     pub pod_mtu: u32,
+    hairpin: bool,
+    pairs: Pairs,
     seed: u64,
     claim: Claim,
 }
@@ -188,10 +191,12 @@ impl Lab {
             port,
             mtu,
             pod_mtu,
+            hairpin: spec.hairpin,
+            pairs: spec.pairs,
             seed,
             claim,
         };
-        wiring::wire(&lab, spec).with_context(|| format!("no lab with seed {seed:#x}"))?;
+        wiring::wire(&lab).with_context(|| format!("no lab with seed {seed:#x}"))?;
         if spec.warm {
             lab.ready()
                 .with_context(|| format!("no lab with seed {seed:#x}"))?;

@@ -73,6 +73,48 @@ fn killed_it_leaves_nothing_attached() -> Result<()> {
     ping(&lab, 1)
 }
 
+/// What was attached later is no exception.
+#[test]
+fn after_a_pod_has_restarted_nothing_stays_attached_either() -> Result<()> {
+    let mut lab = Lab::new(&LabSpec::default())?;
+    for signal in [Signal::SIGKILL, Signal::SIGINT] {
+        let mut tracer = follow(&lab)?;
+        lab.end_pod(1)?;
+        lab.rename_pod(1);
+        lab.begin_pod(1)?;
+        let veth = lab.pods[1].veth.clone();
+        let observed = |value: &Value| {
+            let points = value["points"].as_array().into_iter().flatten();
+            is(value, "tracer.points/1")
+                && points.into_iter().any(|point| point["interface"] == *veth)
+        };
+        tracer.wait_for(observed, LIMIT)?;
+        assert_eq!(attached(&lab)?.len(), 16, "{signal}");
+        tracer.signal(signal)?;
+        tracer.finish(LIMIT)?;
+        wait_until_detached(&lab)?;
+    }
+    lab.ready()?;
+    ping(&lab, 1)
+}
+
+/// While it is being searched for what has changed.
+#[test]
+fn in_the_middle_of_a_restart_it_ends_politely() -> Result<()> {
+    let mut lab = Lab::new(&LabSpec::default())?;
+    for _ in 0..5 {
+        let tracer = follow(&lab)?;
+        lab.end_pod(1)?;
+        lab.rename_pod(1);
+        lab.begin_pod(1)?;
+        let ended = tracer.stop()?;
+        // Nothing was sent by the pods but what they ask each other.
+        assert_eq!(ended.status.code(), Some(4), "{}", ended.stderr);
+        assert_eq!(attached(&lab)?, [""; 0]);
+    }
+    Ok(())
+}
+
 #[test]
 fn two_follows_on_one_node_see_the_same() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;

@@ -9,8 +9,9 @@ use nix::libc;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
-use tracer_tests::program::{binary, tracer};
-use tracer_tests::{Lab, LabSpec, Netns, process};
+use serde_json::Value;
+use tracer_tests::program::{LIMIT, binary, is, tracer};
+use tracer_tests::{Lab, LabSpec, Netns, Tracer, process};
 
 use crate::{assert_refused, attached, full_name};
 
@@ -53,6 +54,29 @@ pub(crate) fn without(command: &mut Command, capability: libc::c_int) -> &mut Co
     // SAFETY: between fork and exec the closure makes one system call and
     // neither allocates nor takes a lock.
     unsafe { command.pre_exec(drop) }
+}
+
+/// A pod's address is set in its own namespace. Who may not hear of those finds a
+/// pod that restarts when it first speaks.
+#[test]
+fn without_hearing_of_other_namespaces_a_pod_is_found_when_it_speaks() -> Result<()> {
+    const CAP_NET_BROADCAST: libc::c_int = 11;
+    let mut lab = Lab::new(&LabSpec::default())?;
+    let mut command = tracer(follow_args(&lab)?)?;
+    command.args(["-o", "json"]);
+    let mut tracer = Tracer::start(without(&mut command, CAP_NET_BROADCAST))?;
+    tracer.wait_started(LIMIT)?;
+    lab.end_pod(1)?;
+    lab.rename_pod(1);
+    lab.begin_pod(1)?;
+    lab.ready()?;
+    let veth = &lab.pods[1].veth;
+    let observed = |value: &Value| {
+        let points = value["points"].as_array().into_iter().flatten();
+        is(value, "tracer.points/1") && points.into_iter().any(|point| point["interface"] == **veth)
+    };
+    tracer.wait_for(observed, LIMIT)?;
+    Ok(())
 }
 
 /// A command that runs the program in `netns` as somebody who may do nothing.

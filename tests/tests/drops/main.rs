@@ -9,5 +9,7 @@ mod clean;
 mod faults;
 // What the agent reads when a packet was dropped.
 mod facts;
+// Pods that restart meanwhile.
+mod restarts;
 // The program and its lines.
 mod watch;

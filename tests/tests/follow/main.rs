@@ -27,6 +27,8 @@ mod nodes;
 mod recordings;
 // Programs of other dataplanes that take packets past points.
 mod redirects;
+// Pods that restart, and devices that are made anew.
+mod restarts;
 // What is followed, and what is not.
 mod selection;
 // Pods that send by their node's uplink itself.

@@ -81,6 +81,63 @@ fn faults_rotated_into_many_files() -> Result<()> {
     Ok(())
 }
 
+/// A pod restarts while it is recorded: also in files of which each begins with
+/// what had changed before.
+#[test]
+fn a_pod_that_restarts() -> Result<()> {
+    let rotated = ["--rotate-size", "1KiB"];
+    for (output, more) in [("json", &[][..]), ("text", &[]), ("json", &rotated)] {
+        let mut lab = Lab::new(&LabSpec::default())?;
+        let file = path(&lab, "restart.arrows")?;
+        let args = [
+            &["follow", "-o", output, "-w", &file, "--hold", "300ms"],
+            more,
+        ];
+        let recorder = Recorder::start(&lab, output, &[0, 1], &args.concat())?;
+        mixed_traffic(&lab)?;
+        let pinging = Flow::new(&lab.pods[0], &lab.pods[1]).keep_pinging();
+        let old = lab.pods[1].veth.clone();
+        let told = |told: &str, veth: &str| {
+            recorder.wait(|out, _| {
+                let mut lines = out.lines();
+                lines.any(|line| match output {
+                    "json" => {
+                        let among = |list: &serde_json::Value| {
+                            let mut all = list.as_array().into_iter().flatten();
+                            all.any(|point| point["interface"] == *veth)
+                        };
+                        let value: serde_json::Value =
+                            serde_json::from_str(line).unwrap_or_default();
+                        let key = if told == "is gone" { "gone" } else { "points" };
+                        value["schema"] == "tracer.points/1" && among(&value[key])
+                    }
+                    _ => line.contains(told) && line.contains(veth),
+                })
+            })
+        };
+        lab.end_pod(1)?;
+        told("is gone", &old)?;
+        lab.rename_pod(1);
+        lab.begin_pod(1)?;
+        told("now also observing", &lab.pods[1].veth)?;
+        pinging.stop()?;
+        lab.ready()?;
+        mixed_traffic(&lab)?;
+        let live = recorder.end(Signal::SIGINT)?;
+        assert_eq!(live.code, Some(0), "{}", live.stderr);
+        let files = recordings(&lab.directory()?)?;
+        assert_eq!(files.len() > 1, !more.is_empty(), "{files:?}");
+        let words = ["replay", "-o", output].into_iter();
+        let args: Vec<&str> = words.chain(files.iter().map(String::as_str)).collect();
+        let replayed = printed(&args)?;
+        ensure!(live.stdout == replayed, "{}\n---\n{replayed}", live.stdout);
+        if more.is_empty() {
+            keep(&file, "pod-restarts.arrows")?;
+        }
+    }
+    Ok(())
+}
+
 /// The traces in a directory.
 fn recordings(directory: &Path) -> Result<Vec<String>> {
     let mut files = Vec::new();

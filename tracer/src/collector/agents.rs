@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::{Plan, SessionError};
 use crate::{
     journey::Scene,
-    link::{Batch, Commander, Foreign, Hello, Link, Start},
+    link::{Batch, Commander, Hello, Link, Point, Start},
     node::{self, NodeError},
 };
 
@@ -105,10 +105,7 @@ fn one_clock_for_one_kernel(nodes: &mut [Hello]) {
 pub(super) fn warnings(plan: &Plan, scene: &Scene) -> Vec<String> {
     let of_agents = scene.nodes.iter().flat_map(|hello| {
         let notes = hello.notes.iter().cloned();
-        let points = hello.points.iter();
-        let foreign = points.filter_map(|point| {
-            Foreign::warning(&point.foreign, &point.interface, point.direction)
-        });
+        let foreign = hello.points.iter().filter_map(Point::warning);
         notes
             .chain(foreign)
             .map(move |note| format!("{}: {note}", hello.node))

@@ -21,7 +21,7 @@ use crate::{
     journey::{Closed, Engine, Journey, Limits, Owner, Scene},
     link::{Batch, Hello, Packet, Report},
     verdict::{Accounting, Kind, Sums, classify, judge},
-    view::View,
+    view::{Changed, View},
 };
 
 /// What is known before the first batch comes.
@@ -48,6 +48,8 @@ pub struct Core {
     pub(super) engine: Engine,
     pub(super) ledger: Ledger,
     legs: Legs,
+    /// What changed on nodes and was not shown yet.
+    pub(super) changes: VecDeque<Changed>,
     /// Finished journeys on which there is no verdict until all streams have
     /// told what they lost up to a time: Unix time, ns.
     pub(super) pending: VecDeque<(i64, Box<Journey>)>,
@@ -83,6 +85,7 @@ impl Core {
             engine: Engine::new(limits),
             ledger: Ledger::new(&nodes, time),
             legs: Legs::default(),
+            changes: VecDeque::new(),
             pending: VecDeque::new(),
             sums: Sums::default(),
             scene: Scene {
@@ -112,6 +115,9 @@ impl Core {
 
     /// Takes what an agent sent.
     pub fn take(&mut self, agent: usize, batch: Batch) {
+        if let Some(change) = batch.change {
+            self.change(agent, change);
+        }
         let offset = self.scene.nodes[agent].realtime_offset;
         let stream = self.ledger.stream(agent, batch.stream);
         self.ledger.hops += batch.hops.len() as u64;
@@ -147,11 +153,15 @@ impl Core {
         }
     }
 
-    /// Shows the journeys that are finished, up to the count asked for.
+    /// Shows what has changed, and the journeys that are finished, up to the
+    /// count asked for.
     ///
     /// # Errors
     /// Those of the view.
     pub fn show(&mut self, view: &mut impl View) -> io::Result<()> {
+        while let Some(changed) = self.changes.pop_front() {
+            view.changed(&self.scene, &changed)?;
+        }
         let reported = self.ledger.reported();
         // What was lost while a journey was waited for counts, too. Nothing
         // comes after the last batches, which have reports.

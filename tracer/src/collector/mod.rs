@@ -2,6 +2,7 @@
 //! journeys with their verdicts to a view.
 
 mod agents;
+mod changes;
 mod core;
 mod ledger;
 mod order;

@@ -7,13 +7,6 @@ use super::core::{Core, unix};
 use crate::link::Report;
 
 impl Core {
-    /// Takes the clocks of nodes to differ by so much, ns, at most. Before all
-    /// else.
-    pub(crate) const fn allow_for(&mut self, skew: i64) {
-        self.skew = skew;
-        self.ledger.allow_for(skew);
-    }
-
     /// Takes note that nothing of these agents is before `time`, Unix time, ns,
     /// so that nothing waits for it.
     pub(crate) fn begun(&mut self, agents: Range<usize>, time: i64) {

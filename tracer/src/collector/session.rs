@@ -105,6 +105,8 @@ struct Session<'a, V> {
     running: usize,
     /// Whether all points are observed, so that journeys can be shown.
     armed: bool,
+    /// That of the filter in force.
+    generation: u32,
     /// When streams were last asked what they lost.
     asked: Instant,
     sampling: Sampling,
@@ -135,6 +137,7 @@ impl<'a, V: View> Session<'a, V> {
             commands,
             batches,
             armed: false,
+            generation: 0,
             asked: Instant::now(),
             sampling: Sampling::new(Instant::now()),
             seen: false,
@@ -159,18 +162,7 @@ impl<'a, V: View> Session<'a, V> {
 
     /// Puts the filter into force everywhere, waits until it is, and says so.
     async fn arm(&mut self) -> Result<(), SessionError> {
-        let nodes = self.core.scene().nodes.iter();
-        let mut next_hops: Vec<_> = nodes
-            .flat_map(|hello| hello.next_hops.iter().copied())
-            .collect();
-        next_hops.sort_unstable();
-        next_hops.dedup();
-        self.send(&Command::Arm(Filter {
-            generation: 1,
-            pairs: self.plan.pairs.clone(),
-            next_hops,
-            neighbours: self.plan.neighbours,
-        }));
+        self.send_filter();
         self.send(&Command::Report);
         // Commands are carried out in order: a report says that the filter
         // before it is in force.
@@ -188,6 +180,23 @@ impl<'a, V: View> Session<'a, V> {
         };
         self.view.started(self.core.scene(), &started)?;
         Ok(())
+    }
+
+    /// Puts the filter into force, with all next hops that are known by now.
+    fn send_filter(&mut self) {
+        let nodes = self.core.scene().nodes.iter();
+        let mut next_hops: Vec<_> = nodes
+            .flat_map(|hello| hello.next_hops.iter().copied())
+            .collect();
+        next_hops.sort_unstable();
+        next_hops.dedup();
+        self.generation += 1;
+        self.send(&Command::Arm(Filter {
+            generation: self.generation,
+            pairs: self.plan.pairs.clone(),
+            next_hops,
+            neighbours: self.plan.neighbours,
+        }));
     }
 
     /// Waits for a report of every stream.
@@ -286,7 +295,13 @@ impl<'a, V: View> Session<'a, V> {
         }
         self.record(|recorder| recorder.batch(agent, &batch));
         let reports = batch.report.is_some();
+        let change = batch.change.as_ref();
+        let new_next_hops = change.is_some_and(|change| !change.next_hops.is_empty());
         self.core.take(agent, batch);
+        // Before that, the first filter is still to come.
+        if new_next_hops && self.generation > 0 {
+            self.send_filter();
+        }
         if reports && let Some(bound) = self.sampling.update(self.core.limited(), Instant::now()) {
             self.send(&Command::Sample(bound));
         }

@@ -55,14 +55,18 @@ pub(crate) fn arrival(
     }
 }
 
-/// What counts as arrived for a packet to `address`: its pod's own interface
-/// where that is observed, else the last point on the host.
-pub(crate) fn expected(scene: &Scene, address: IpAddr) -> Arrival {
-    let pod_observed = scene
-        .nodes
-        .iter()
-        .flat_map(|hello| &hello.points)
-        .any(|point| point.role == Role::Pod && point.addresses.contains(&address));
+/// What counts as arrived for a packet to `address` that is on its way at
+/// `time`: its pod's own interface where that is observed, else the last point
+/// on the host.
+pub(crate) fn expected(scene: &Scene, address: IpAddr, time: i64) -> Arrival {
+    let pod_observed = scene.nodes.iter().enumerate().any(|(node, hello)| {
+        let mut points = hello.points.iter();
+        points.any(|point| {
+            point.role == Role::Pod
+                && point.addresses.contains(&address)
+                && scene.observes(node, point, time)
+        })
+    });
     if pod_observed {
         Arrival::There
     } else {
@@ -87,11 +91,11 @@ pub(crate) fn is_at_home(scene: &Scene, node: usize, address: IpAddr) -> bool {
 }
 
 /// Whether a hop completes its packet's way.
-pub(super) fn arrives(scene: &Scene, node: usize, hop: &Hop) -> bool {
+pub(super) fn arrives(scene: &Scene, (node, time): (usize, i64), hop: &Hop) -> bool {
     let Some(address) = destination(&hop.packet) else {
         return false;
     };
     let point = &scene.nodes[node].points[hop.point];
     let arrival = arrival(scene, node, point, address, hop.encap.is_some());
-    arrival != Arrival::No && arrival >= expected(scene, address)
+    arrival != Arrival::No && arrival >= expected(scene, address, time)
 }

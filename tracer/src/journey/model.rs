@@ -50,6 +50,57 @@ impl Scene {
         &self.nodes[step.node].points[step.point]
     }
 
+    /// From when on an agent's point is observed, Unix time, ns.
+    #[must_use]
+    pub fn since(&self, node: usize, point: &Point) -> i64 {
+        match point.since {
+            0 => self.since,
+            since => self.since.max(self.unix(node, since)),
+        }
+    }
+
+    /// Until when it is, as far as was noticed, likewise.
+    #[must_use]
+    pub fn until(&self, node: usize, point: &Point) -> i64 {
+        point.until.map_or(i64::MAX, |until| self.unix(node, until))
+    }
+
+    /// Whether it is there at `time`, as far as is known: one that has been
+    /// there since the beginning counts from then on.
+    #[must_use]
+    pub fn observes(&self, node: usize, point: &Point, time: i64) -> bool {
+        let began = point.since == 0 || self.since(node, point) <= time;
+        began && time < self.until(node, point)
+    }
+
+    /// Whether drops in a pod's own namespace are seen by an agent at `time`.
+    #[must_use]
+    pub fn watches(&self, node: usize, pod: &str, time: i64) -> bool {
+        let hello = &self.nodes[node];
+        let mut later = hello.drops_later.iter();
+        let pods = match later.rfind(|(since, _)| self.unix(node, *since) <= time) {
+            Some((_, pods)) => Some(pods),
+            None => hello.drops.as_ref(),
+        };
+        pods.is_some_and(|pods| pods.iter().any(|watched| **watched == *pod))
+    }
+
+    /// Whether every point was observed from `time` on that there is now.
+    #[must_use]
+    pub fn is_complete(&self, time: i64) -> bool {
+        let mut nodes = self.nodes.iter().enumerate();
+        time >= self.since
+            && nodes.all(|(node, hello)| {
+                let mut points = hello.points.iter();
+                points.all(|point| self.since(node, point) <= time)
+            })
+    }
+
+    fn unix(&self, node: usize, time: u64) -> i64 {
+        let offset = self.nodes[node].realtime_offset;
+        i64::try_from(time).map_or(i64::MAX, |time| time.saturating_add(offset))
+    }
+
     /// The pod that owns `address`, as `namespace/name`.
     #[must_use]
     pub fn pod(&self, address: IpAddr) -> Option<&str> {

@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt, net::IpAddr, sync::Arc};
 use serde::{Deserialize, Serialize};
 use tracer_common::counters::Counters;
 
-use super::{DropReport, Encap, Freed, Health, Mac, Packet, Proto};
+use super::{Change, DropReport, Encap, Freed, Health, Mac, Packet, Proto};
 
 /// An agent's first message: who it is, where it looks, and its clock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +30,10 @@ pub struct Hello {
     /// The pods whose own namespaces are watched for drops, besides the
     /// node's; `None` if drops are not watched.
     pub drops: Option<Vec<Arc<str>>>,
+    /// The same from some time on, the agent's monotonic clock, ns, where that
+    /// has changed; the latest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drops_later: Vec<(u64, Vec<Arc<str>>)>,
     /// What was not found or is odd, one sentence each.
     pub notes: Vec<String>,
 }
@@ -59,12 +63,24 @@ pub struct Point {
     pub why: String,
     /// Foreign programs that run at this point before or after ours.
     pub foreign: Vec<Foreign>,
+    /// Since when it is observed: the agent's monotonic clock, ns; 0 if since
+    /// the beginning.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub since: u64,
+    /// When it was noticed that its program is not there any more, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<u64>,
 }
 
 impl Point {
     /// The foreign programs, in words.
     pub(crate) fn others(&self) -> String {
         Foreign::list(&self.foreign)
+    }
+
+    /// That what it shows may not be all, if so.
+    pub(crate) fn warning(&self) -> Option<String> {
+        Foreign::warning(&self.foreign, &self.interface, self.direction)
     }
 }
 
@@ -160,6 +176,14 @@ pub fn is_opaque(kind: &str) -> bool {
     KINDS.contains(&kind)
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+const fn is_zero(time: &u64) -> bool {
+    *time == 0
+}
+
 /// Which way a packet goes, as the interface's namespace sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -210,6 +234,8 @@ pub struct Batch {
     /// What has become of packets so far, where that was asked for or is
     /// new.
     pub report: Option<Report>,
+    /// What has changed on the node; such a batch has no hops.
+    pub change: Option<Change>,
 }
 
 impl Batch {

@@ -5,6 +5,7 @@
 //! lives in the same process ([`crate::node::start`]); a remote one will have
 //! the same messages carried over a byte stream.
 
+mod change;
 mod command;
 mod drop;
 mod health;
@@ -15,6 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::node::NodeError;
 
+pub use change::Change;
 pub use command::{Command, Commander, Filter, Pair, Start, Watch};
 pub use drop::{DropReport, Freed};
 pub use health::{DeviceHealth, Health, SocketHealth};

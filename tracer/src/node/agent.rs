@@ -2,9 +2,12 @@
 
 use std::{
     borrow::Cow,
+    collections::HashSet,
     convert::Infallible,
     fs,
     hash::{BuildHasher as _, RandomState},
+    io,
+    net::IpAddr,
     sync::mpsc as std_mpsc,
     thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -15,11 +18,11 @@ use tracer_common::config::{Load, PORTS, TunnelPorts};
 
 use super::{
     NodeError,
-    discover::{self, Plan, PodNamespace, discover},
-    drops::{self, Watched},
-    hook,
+    discover::{self, Changes, Plan, PodNamespace, discover},
+    drops, hook,
     probe::Probe,
     require,
+    scout::{PodWorker, Scout, Workers, look_again},
     worker::{self, Batches, Turn, Worker},
 };
 use crate::link::{Command, Commander, Direction, Hello, Link, Point, Role, Start, Watch};
@@ -48,18 +51,19 @@ pub fn start(start: &Start) -> Result<Link, NodeError> {
         next_hops: Vec::new(),
         local: Vec::new(),
         drops: None,
+        drops_later: Vec::new(),
         notes: Vec::new(),
     };
     let (observing, observed) = std_mpsc::channel();
     // From here on, giving up ends the workers that have started.
     let followed = match start.watch {
-        Watch::Follow => {
-            let load = follow(start, &mut agent, &mut hello, &sender, &observing)?;
-            Some((load, hello.points.clone()))
-        }
+        Watch::Follow => Some(follow(start, &mut agent, &mut hello, &sender, &observing)?),
         Watch::Drops => None,
     };
     let task = start.clone();
+    let observed_there = followed
+        .as_ref()
+        .map(|followed| (followed.load, hello.points.clone()));
     let netns = start.netns.clone();
     let turn = if followed.is_some() {
         drop(observing);
@@ -69,19 +73,40 @@ pub fn start(start: &Start) -> Result<Link, NodeError> {
     };
     let stream = agent.workers.len();
     let watched = Worker::start(stream, turn, netns, sender, move || {
-        let (watcher, watched) = drops::prepare(&task, followed.as_ref())?;
+        let (watcher, watched) = drops::prepare(&task, observed_there.as_ref())?;
         Ok((Box::new(watcher) as _, watched))
     });
+    let (mut drops, mut changes) = (None, None);
     match watched {
-        Ok((worker, Watched { pods, mut notes })) => {
+        Ok((worker, mut watched)) => {
+            drops = Some((worker.hand(), watched.namespaces));
+            changes = watched.changes;
             agent.workers.push(worker);
-            hello.drops = Some(pods);
-            hello.notes.append(&mut notes);
+            hello.drops = Some(watched.pods);
+            hello.notes.append(&mut watched.notes);
         }
         Err(error) if all_drops => return Err(error),
         Err(error) => hello.notes.push(format!("drops are not watched: {error}")),
     }
     hello.streams = agent.workers.len();
+    let host = followed
+        .is_some()
+        .then(|| agent.workers.first().map(Worker::hand));
+    let (mut ports, mut pods) = (Vec::new(), Vec::new());
+    if let Some(followed) = followed {
+        let TunnelPorts { vxlan, geneve } = followed.load.ports;
+        ports.extend(vxlan.into_iter().chain(geneve));
+        pods = followed.pods;
+        changes = Some(followed.changes);
+    }
+    let workers = Workers {
+        host: host.flatten(),
+        pods,
+        drops,
+    };
+    if let Some(changes) = changes {
+        agent.scout = look_again(start, changes, &mut hello, &ports, workers);
+    }
     Ok(Link {
         hello,
         commands: Box::new(agent),
@@ -89,15 +114,23 @@ pub fn start(start: &Start) -> Result<Link, NodeError> {
     })
 }
 
-/// Finds the points of a follow and attaches to them. Returns what its
-/// programs were loaded with.
+/// What a follow has begun with.
+struct Followed {
+    /// What its programs were loaded with.
+    load: Load,
+    changes: io::Result<Changes>,
+    /// Its workers of pods' own interfaces.
+    pods: Vec<PodWorker>,
+}
+
+/// Finds the points of a follow and attaches to them.
 fn follow(
     start: &Start,
     agent: &mut Local,
     hello: &mut Hello,
     sender: &Batches,
     observing: &std_mpsc::Sender<Infallible>,
-) -> Result<Load, NodeError> {
+) -> Result<Followed, NodeError> {
     let turn = || Turn::First(observing.clone());
     let host = start.clone();
     let netns = start.netns.clone();
@@ -110,7 +143,9 @@ fn follow(
         mut plan,
         points,
         load,
+        changes,
     } = prepared;
+    let mut pods = Vec::new();
     // A pod of two address families has one interface.
     let pod_interface = |pod: &PodNamespace| (pod.path.clone(), pod.ifindex);
     plan.pod_namespaces.sort_by_key(pod_interface);
@@ -124,15 +159,26 @@ fn follow(
         let point = pod_point(start, &pod);
         let (ring_size, budget) = (start.ring_size, start.budget);
         let path = Some(pod.path.clone());
+        let place = drops::inode(&pod.path).ok();
+        let name = point.netns.clone();
         let (worker, points) = Worker::start(stream, turn(), path, sender.clone(), move || {
             let mut probe = Probe::load(load, ring_size, budget)?;
             let points = attach(&mut probe, first, &point, true)?;
             Ok((Box::new(probe) as _, points))
         })?;
+        pods.push(PodWorker {
+            hand: worker.hand(),
+            name,
+            place: place.map(|inode| (pod.path, inode)),
+        });
         agent.workers.push(worker);
         hello.points.extend(points);
     }
-    Ok(load)
+    Ok(Followed {
+        load,
+        changes,
+        pods,
+    })
 }
 
 /// Finds the points of a node without attaching to them.
@@ -152,7 +198,7 @@ pub fn look(start: &Start) -> Result<Plan, NodeError> {
     thread::spawn(look).join().unwrap_or_else(|_| {
         Err(NodeError::System {
             what: "look for interfaces",
-            source: std::io::Error::other("the thread that looked has panicked"),
+            source: io::Error::other("the thread that looked has panicked"),
         })
     })
 }
@@ -162,9 +208,12 @@ struct Prepared {
     plan: Plan,
     points: Vec<Point>,
     load: Load,
+    changes: io::Result<Changes>,
 }
 
 fn prepare_host(start: &Start) -> Result<(Probe, Prepared), NodeError> {
+    // Before the first look, so that nothing changes unheard after it.
+    let changes = Changes::open(every_pod(start));
     let mut plan = discover(&start.request)?;
     let load = load(start, &plan);
     let mut probe = Probe::load(load, start.ring_size, start.budget)?;
@@ -180,13 +229,30 @@ fn prepare_host(start: &Start) -> Result<(Probe, Prepared), NodeError> {
             node: start.node.clone(),
         });
     }
-    Ok((probe, Prepared { plan, points, load }))
+    let prepared = Prepared {
+        plan,
+        points,
+        load,
+        changes,
+    };
+    Ok((probe, prepared))
+}
+
+/// The pods whose coming and going matters.
+pub(super) fn every_pod(start: &Start) -> HashSet<IpAddr> {
+    let named = start.pods.iter().chain(&start.bystanders);
+    let asked = start.request.pods.iter().chain(&start.request.unplaced);
+    named
+        .map(|(address, _)| address)
+        .chain(asked)
+        .copied()
+        .collect()
 }
 
 /// Attaches to both directions of an interface; `l2` says whether its packets
 /// begin with an Ethernet header. By what hook, and beside which programs, the
 /// returned points say.
-fn attach(
+pub(super) fn attach(
     probe: &mut Probe,
     first: usize,
     point: &Point,
@@ -204,7 +270,7 @@ fn attach(
     Ok(points)
 }
 
-fn host_point(interface: &discover::Interface) -> Point {
+pub(super) fn host_point(interface: &discover::Interface) -> Point {
     let (role, addresses) = match interface.role {
         discover::Role::PodVeth => (Role::Veth, &interface.pods),
         discover::Role::Bridge => (Role::Bridge, &interface.addresses),
@@ -222,15 +288,19 @@ fn host_point(interface: &discover::Interface) -> Point {
         addresses: addresses.clone(),
         why: interface.why.clone(),
         foreign: Vec::new(),
+        since: 0,
+        until: None,
     }
 }
 
-fn pod_point(start: &Start, pod: &PodNamespace) -> Point {
-    let name = start
-        .pods
-        .iter()
-        .find(|(address, _)| *address == pod.pod)
-        .map_or_else(|| pod.pod.to_string(), |(_, name)| name.clone());
+/// What the pod with this address is called.
+pub(super) fn pod_name(start: &Start, pod: IpAddr) -> String {
+    let named = start.pods.iter().find(|(address, _)| *address == pod);
+    named.map_or_else(|| pod.to_string(), |(_, name)| name.clone())
+}
+
+pub(super) fn pod_point(start: &Start, pod: &PodNamespace) -> Point {
+    let name = pod_name(start, pod.pod);
     let same_pod = start
         .pods
         .iter()
@@ -251,6 +321,8 @@ fn pod_point(start: &Start, pod: &PodNamespace) -> Point {
         addresses,
         why: "the pod's own interface".to_owned(),
         foreign: Vec::new(),
+        since: 0,
+        until: None,
     }
 }
 
@@ -310,14 +382,18 @@ fn realtime_offset() -> i64 {
     i64::try_from(real).unwrap_or(i64::MAX) - i64::try_from(worker::now()).unwrap_or(0)
 }
 
-/// The workers of an agent in this process.
+/// The threads of an agent in this process.
 #[derive(Default)]
 struct Local {
     workers: Vec<Worker>,
+    scout: Option<Scout>,
 }
 
 impl Commander for Local {
     fn send(&self, command: Command) {
+        if let (Command::Stop, Some(scout)) = (&command, &self.scout) {
+            scout.stop();
+        }
         for worker in &self.workers {
             worker.send(command.clone());
         }
@@ -328,6 +404,9 @@ impl Drop for Local {
     fn drop(&mut self) {
         // All are told before any is waited for.
         self.send(Command::Stop);
+        if let Some(scout) = self.scout.take() {
+            scout.join();
+        }
         for worker in self.workers.drain(..) {
             worker.join();
         }

@@ -43,6 +43,8 @@ pub(super) struct DropProbe {
     symbols: Symbols,
     /// What the namespaces are called, by inode number.
     namespaces: StdHashMap<u32, Arc<str>>,
+    /// Those before: some of their drops may still be on their way.
+    before: StdHashMap<u32, Arc<str>>,
     malformed: u64,
     /// See [`DropReport::missed`]; known until the program is unloaded.
     missed: u64,
@@ -74,12 +76,7 @@ impl DropProbe {
 
         let config = filter::config(budget, if all { DROPS_ALL } else { 0 });
         filter::write_config(&mut ebpf, &config)?;
-        let mut wanted: HashMap<_, u32, u32> = map(&mut ebpf, "NAMESPACES")?;
-        for inode in namespaces.keys() {
-            wanted
-                .insert(inode, 1, 0)
-                .map_err(|source| NodeError::map(&source))?;
-        }
+        want(&mut ebpf, &namespaces, &StdHashMap::new())?;
 
         // Before it is attached, so that nothing waits for them. Without
         // symbols, places are addresses.
@@ -101,9 +98,20 @@ impl DropProbe {
             reasons,
             symbols,
             namespaces,
+            before: StdHashMap::new(),
             malformed: 0,
             missed: 0,
         })
+    }
+
+    /// Watches these namespaces from now on, and no others.
+    pub(super) fn replace(
+        &mut self,
+        namespaces: StdHashMap<u32, Arc<str>>,
+    ) -> Result<(), NodeError> {
+        want(&mut self.ebpf, &namespaces, &self.namespaces)?;
+        self.before = std::mem::replace(&mut self.namespaces, namespaces);
+        Ok(())
     }
 
     /// Whether places have names.
@@ -153,7 +161,11 @@ impl DropProbe {
     /// namespace that was not asked for.
     fn name(&mut self, raw: RawDrop) -> Option<Freed> {
         let netns = match raw.scope {
-            Some(_) => Some(Arc::clone(self.namespaces.get(&raw.event.netns)?)),
+            Some(_) => {
+                let inode = &raw.event.netns;
+                let name = self.namespaces.get(inode).or(self.before.get(inode));
+                Some(Arc::clone(name?))
+            }
             None => None,
         };
         Some(Freed {
@@ -207,6 +219,29 @@ impl DropProbe {
     fn tracepoint(&mut self) -> &mut BtfTracePoint {
         tracepoint(&mut self.ebpf, self.program)
     }
+}
+
+/// Says which namespaces' drops are wanted, where `before` were.
+fn want(
+    ebpf: &mut Ebpf,
+    namespaces: &StdHashMap<u32, Arc<str>>,
+    before: &StdHashMap<u32, Arc<str>>,
+) -> Result<(), NodeError> {
+    let mut wanted: HashMap<_, u32, u32> = map(ebpf, "NAMESPACES")?;
+    for inode in before
+        .keys()
+        .filter(|inode| !namespaces.contains_key(inode))
+    {
+        wanted
+            .remove(inode)
+            .map_err(|source| NodeError::map(&source))?;
+    }
+    for inode in namespaces.keys() {
+        wanted
+            .insert(inode, 1, 0)
+            .map_err(|source| NodeError::map(&source))?;
+    }
+    Ok(())
 }
 
 /// Runs that the kernel left out: `recursion_misses` of `bpf_prog_info`

@@ -18,14 +18,14 @@ use tracer_common::config::Load;
 
 use super::{
     NodeError, agent,
-    discover::{self, Request, discover},
+    discover::{self, Changes, Request, discover},
     drop_probe::DropProbe,
     facts::Explainer,
     health::Gauge,
-    source::Source,
+    source::{Found, PodNamespace, Source},
     worker,
 };
-use crate::link::{Batch, Filter, Point, Report, Start, Watch};
+use crate::link::{Batch, Change, Filter, Point, Report, Start, Watch};
 
 /// What a node's own namespace is called.
 const HOST: &str = "host";
@@ -34,13 +34,13 @@ const HOST: &str = "host";
 pub(super) struct Watched {
     /// The pods whose own namespaces were found.
     pub(super) pods: Vec<Arc<str>>,
+    /// Their namespaces, and those of bystanders.
+    pub(super) namespaces: Vec<PodNamespace>,
     /// What was not found, one sentence each.
     pub(super) notes: Vec<String>,
+    /// To hear of changes, where nobody else does.
+    pub(super) changes: Option<io::Result<Changes>>,
 }
-
-/// A namespace whose drops are watched: its inode number, what it is called,
-/// and the file that stands for it.
-type Namespace = (u32, Arc<str>, PathBuf);
 
 /// Finds the namespaces of a node and its pods, and attaches. The calling
 /// thread is in the node's. `follow` is what its other programs were loaded
@@ -51,6 +51,10 @@ pub(super) fn prepare(
     follow: Option<&(Load, Vec<Point>)>,
 ) -> Result<(Watcher, Watched), NodeError> {
     let mut notes = Vec::new();
+    // Before the first look, so that nothing changes unheard after it.
+    let changes = follow
+        .is_none()
+        .then(|| Changes::open(agent::every_pod(start)));
     // Whose node is not known may be here or elsewhere.
     let is_known = |address: &IpAddr| start.pods.iter().any(|(known, _)| known == address);
     let unplaced = start.request.unplaced.iter().filter(|one| !is_known(one));
@@ -63,17 +67,12 @@ pub(super) fn prepare(
             start.node
         ));
     }
-    let followed = pods.clone();
-    let mut names: Vec<Arc<str>> = pods.iter().map(|(_, name, _)| Arc::clone(name)).collect();
-    names.sort();
     // Nobody has asked for these, so nobody misses one that is not found.
-    let bystanders = find_pods(&start.bystanders, &start.node, &mut Vec::new())?;
+    let mut bystanders = find_pods(&start.bystanders, &start.node, &mut Vec::new())?;
+    for bystander in &mut bystanders {
+        bystander.followed = false;
+    }
     pods.extend(bystanders);
-    let paths = |pods: &[Namespace]| -> Vec<(Arc<str>, PathBuf)> {
-        let pods = pods.iter();
-        pods.map(|(_, name, path)| (Arc::clone(name), path.clone()))
-            .collect()
-    };
     let unreadable = |source| NodeError::System {
         what: "look into network namespaces",
         source,
@@ -84,7 +83,7 @@ pub(super) fn prepare(
         .transpose()
         .map_err(unreadable)?;
     let gauge = follow
-        .map(|(_, points)| Gauge::new(devices(points), paths(&followed)))
+        .map(|(_, points)| Gauge::new(devices(points), paths(followed(&pods))))
         .transpose()
         .map_err(unreadable)?;
     let load = match follow {
@@ -92,11 +91,7 @@ pub(super) fn prepare(
         None => agent::load(start, &discover(&Request::default())?),
     };
     let own = inode(Path::new("/proc/thread-self/ns/net"))?;
-    let mut namespaces: HashMap<u32, Arc<str>> = pods
-        .into_iter()
-        .map(|(inode, name, _)| (inode, name))
-        .collect();
-    namespaces.insert(own, Arc::from(HOST));
+    let namespaces = by_inode(own, &pods);
     let all = start.watch == Watch::Drops;
     let probe = DropProbe::start(load, namespaces, start.ring_size, start.budget, all)?;
     if !probe.has_symbols() {
@@ -107,33 +102,66 @@ pub(super) fn prepare(
                 .to_owned(),
         );
     }
+    let watched = Watched {
+        pods: names(&pods),
+        namespaces: pods,
+        notes,
+        changes,
+    };
     let watcher = Watcher {
         probe,
         explainer,
         gauge,
+        own,
+        pods: watched.pods.clone(),
     };
-    Ok((watcher, Watched { pods: names, notes }))
+    Ok((watcher, watched))
+}
+
+fn followed(pods: &[PodNamespace]) -> impl Iterator<Item = &PodNamespace> {
+    pods.iter().filter(|pod| pod.followed)
+}
+
+/// The names of the pods that the follow is about.
+fn names(pods: &[PodNamespace]) -> Vec<Arc<str>> {
+    let mut names: Vec<_> = followed(pods).map(|pod| Arc::clone(&pod.name)).collect();
+    names.sort();
+    names
+}
+
+fn paths<'a>(
+    pods: impl IntoIterator<Item = &'a PodNamespace>,
+) -> impl Iterator<Item = (Arc<str>, PathBuf)> {
+    let pods = pods.into_iter();
+    pods.map(|pod| (Arc::clone(&pod.name), pod.path.clone()))
+}
+
+/// What namespaces are called, the node's `own` included.
+fn by_inode(own: u32, pods: &[PodNamespace]) -> HashMap<u32, Arc<str>> {
+    let pods = pods.iter().map(|pod| (pod.inode, Arc::clone(&pod.name)));
+    pods.chain([(own, Arc::from(HOST))]).collect()
 }
 
 /// The interfaces of the node's own namespace that are observed.
-fn devices(points: &[Point]) -> Vec<(u32, Arc<str>)> {
+pub(super) fn devices(points: &[Point]) -> Vec<(u32, Arc<str>)> {
     let own = points.iter().filter(|point| point.netns == HOST);
     let mut devices: Vec<_> = own
         .map(|point| (point.ifindex, Arc::from(point.interface.as_str())))
         .collect();
+    devices.sort();
     devices.dedup();
     devices
 }
 
 /// The namespaces of pods on this node, as far as they are found.
-fn find_pods(
+pub(super) fn find_pods(
     wanted: &[(IpAddr, String)],
     node: &str,
     notes: &mut Vec<String>,
-) -> Result<Vec<Namespace>, NodeError> {
+) -> Result<Vec<PodNamespace>, NodeError> {
     let addresses: Vec<IpAddr> = wanted.iter().map(|(address, _)| *address).collect();
     let (found, mut problems) = discover::pod_namespaces(&addresses)?;
-    let mut namespaces: Vec<Namespace> = Vec::new();
+    let mut namespaces: Vec<PodNamespace> = Vec::new();
     let mut seen: HashSet<&str> = HashSet::new();
     for (address, name) in wanted {
         let Some(pod) = found.iter().find(|pod| pod.pod == *address) else {
@@ -143,7 +171,12 @@ fn find_pods(
         if let Ok(inode) = inode(&pod.path)
             && seen.insert(name)
         {
-            namespaces.push((inode, Arc::from(name.as_str()), pod.path.clone()));
+            namespaces.push(PodNamespace {
+                inode,
+                name: Arc::from(name.as_str()),
+                path: pod.path.clone(),
+                followed: true,
+            });
         }
     }
     let mut missing: Vec<&str> = wanted.iter().map(|(_, name)| name.as_str()).collect();
@@ -164,6 +197,10 @@ pub(super) struct Watcher {
     probe: DropProbe,
     explainer: Option<Explainer>,
     gauge: Option<Gauge>,
+    /// The node's own namespace.
+    own: u32,
+    /// The pods whose namespaces are watched.
+    pods: Vec<Arc<str>>,
 }
 
 impl Source for Watcher {
@@ -205,13 +242,33 @@ impl Source for Watcher {
         })
     }
 
+    fn take_in(&mut self, found: Found) -> Result<Change, NodeError> {
+        let Found::Namespaces { pods, devices } = found else {
+            return Ok(Change::default());
+        };
+        self.probe.replace(by_inode(self.own, &pods))?;
+        if let Some(explainer) = &mut self.explainer {
+            explainer.replace(paths(&pods));
+        }
+        if let Some(gauge) = &mut self.gauge {
+            gauge.replace(devices, paths(followed(&pods)));
+        }
+        let names = names(&pods);
+        let before = std::mem::replace(&mut self.pods, names.clone());
+        Ok(Change {
+            time: worker::now(),
+            drops: (names != before).then_some(names),
+            ..Change::default()
+        })
+    }
+
     fn detach(&mut self) -> Result<(), NodeError> {
         self.probe.detach()
     }
 }
 
 /// The number by which the kernel knows a namespace.
-fn inode(path: &Path) -> Result<u32, NodeError> {
+pub(super) fn inode(path: &Path) -> Result<u32, NodeError> {
     let namespace = |source| NodeError::Namespace {
         path: path.to_owned(),
         source,

@@ -114,6 +114,16 @@ impl Gauge {
         })
     }
 
+    /// Reads these from now on, as with [`Gauge::new`].
+    pub(super) fn replace(
+        &mut self,
+        devices: impl IntoIterator<Item = (u32, Arc<str>)>,
+        namespaces: impl IntoIterator<Item = (Arc<str>, PathBuf)>,
+    ) {
+        self.devices = devices.into_iter().collect();
+        self.visitor.replace(namespaces);
+    }
+
     /// What the kernel has counted so far; what cannot be read is left out.
     pub(super) fn read(&mut self) -> Health {
         let qdiscs = self.qdisc_drops();

@@ -45,6 +45,10 @@ pub(super) struct Probe {
     loaded: Vec<&'static str>,
     /// Points that had lost their program when that was looked at last.
     gone: Vec<usize>,
+    /// Those of interfaces that others have taken the place of.
+    retired: Vec<usize>,
+    /// Those that were told as such.
+    told: Vec<usize>,
     points: StdHashMap<(u32, Direction), usize>,
     /// The interfaces' names, by index.
     names: StdHashMap<u32, String>,
@@ -71,6 +75,8 @@ impl Probe {
             config: filter::config(budget, EXPLAIN_MISSES),
             loaded: Vec::new(),
             gone: Vec::new(),
+            retired: Vec::new(),
+            told: Vec::new(),
             points: StdHashMap::new(),
             names: StdHashMap::new(),
             malformed: 0,
@@ -104,14 +110,46 @@ impl Probe {
             self.loaded.push(name);
         }
         self.hooks.attach(program, name, device, direction)?;
-        self.points.insert((ifindex, direction), point);
-        self.names.insert(ifindex, interface.to_owned());
+        self.call(ifindex, interface);
+        let before = self.points.insert((ifindex, direction), point);
+        self.retired.extend(before);
         Ok(foreign)
+    }
+
+    /// Takes note of what an interface is called. Another one that was called so
+    /// is not there any more.
+    pub(super) fn call(&mut self, ifindex: u32, interface: &str) {
+        let others = self.points.iter().filter(|((index, _), point)| {
+            *index != ifindex && self.names[index] == interface && !self.retired.contains(point)
+        });
+        let others: Vec<usize> = others.map(|(_, point)| *point).collect();
+        self.retired.extend(others);
+        self.names.insert(ifindex, interface.to_owned());
+    }
+
+    /// Goes on in the namespace that the thread has entered: no interface is where
+    /// it was.
+    pub(super) fn move_in(&mut self) -> Result<(), NodeError> {
+        let points = self.points.values();
+        let rest = points.filter(|point| !self.retired.contains(point));
+        let rest: Vec<usize> = rest.copied().collect();
+        self.retired.extend(rest);
+        // What they hold of the namespace before would keep it alive.
+        self.hooks = Hooks::open()?;
+        Ok(())
+    }
+
+    /// Whether an interface is observed, as of the last look at what is gone.
+    pub(super) fn observes(&self, ifindex: u32) -> bool {
+        [Direction::Ingress, Direction::Egress]
+            .into_iter()
+            .filter_map(|direction| self.points.get(&(ifindex, direction)))
+            .any(|point| !self.gone.contains(point))
     }
 
     /// The points whose program is not there any more: their interface has
     /// gone or was made anew, or somebody has detached it.
-    fn gone(&mut self) -> Vec<usize> {
+    pub(super) fn gone(&mut self) -> Vec<usize> {
         // What this program has detached itself saw all until then.
         if self.loaded.is_empty() {
             return self.gone.clone();
@@ -130,7 +168,9 @@ impl Probe {
             !self.hooks.attached(device, *direction).iter().any(is_own)
         });
         let mut gone: Vec<usize> = points.map(|(_, point)| *point).collect();
+        gone.extend(&self.retired);
         gone.sort_unstable();
+        gone.dedup();
         self.gone.clone_from(&gone);
         gone
     }
@@ -138,6 +178,14 @@ impl Probe {
     /// How its programs are attached.
     pub(super) const fn hooks(&self) -> &Hooks {
         &self.hooks
+    }
+
+    /// Those of them that were not told yet.
+    pub(super) fn newly_gone(&mut self) -> Vec<usize> {
+        let mut gone = self.gone();
+        gone.retain(|point| !self.told.contains(point));
+        self.told.extend(&gone);
+        gone
     }
 
     /// Puts a filter into force, all at once.

@@ -1,9 +1,9 @@
 //! What a worker serves: loaded programs, and their events.
 
-use std::os::fd::BorrowedFd;
+use std::{os::fd::BorrowedFd, path::PathBuf, sync::Arc};
 
 use super::{NodeError, probe::Probe};
-use crate::link::{Batch, Filter, Report};
+use crate::link::{Batch, Change, Filter, Point, Report};
 
 /// Programs in a namespace. It belongs to the thread that made it.
 pub(super) trait Source {
@@ -19,8 +19,59 @@ pub(super) trait Source {
     fn drain(&mut self, batch: &mut Batch) -> bool;
     /// What has become of packets so far.
     fn report(&mut self) -> Result<Report, NodeError>;
+    /// Takes in what was found on the node since. Returns what is different
+    /// now; where something cannot be observed, a note says so.
+    fn take_in(&mut self, found: Found) -> Result<Change, NodeError>;
     /// Detaches everything; what is in the ring buffer stays readable.
     fn detach(&mut self) -> Result<(), NodeError>;
+}
+
+/// What a search has found while programs run.
+pub(super) enum Found {
+    /// Interfaces that are to be observed; those that are already, stay.
+    Interfaces {
+        /// The namespace that they are in; `None` for the one that the thread
+        /// is in.
+        netns: Option<PathBuf>,
+        /// The number of the first point that is new.
+        first: usize,
+        /// Each as a point of either direction, and whether its packets begin
+        /// with an Ethernet header.
+        interfaces: Vec<(Point, bool)>,
+        /// What else is to be told.
+        change: Change,
+    },
+    /// Where drops are to be seen, besides the node's own namespace.
+    Namespaces {
+        /// All of them.
+        pods: Vec<PodNamespace>,
+        /// The node's interfaces, by index and name, that are observed.
+        devices: Vec<(u32, Arc<str>)>,
+    },
+}
+
+impl Found {
+    /// Whether numbers in records may mean something else from then on.
+    pub(super) const fn is_elsewhere(&self) -> bool {
+        match self {
+            Self::Interfaces { netns, .. } => netns.is_some(),
+            Self::Namespaces { .. } => true,
+        }
+    }
+}
+
+/// A pod's network namespace, as far as drops in it are watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PodNamespace {
+    /// By which the kernel knows it.
+    pub(super) inode: u32,
+    /// The pod.
+    pub(super) name: Arc<str>,
+    /// A file that stands for it.
+    pub(super) path: PathBuf,
+    /// Whether the follow is about this pod; else its drops are watched
+    /// because what is meant for another may end there.
+    pub(super) followed: bool,
 }
 
 impl Source for Probe {
@@ -46,6 +97,19 @@ impl Source for Probe {
 
     fn report(&mut self) -> Result<Report, NodeError> {
         self.report()
+    }
+
+    fn take_in(&mut self, found: Found) -> Result<Change, NodeError> {
+        match found {
+            Found::Interfaces {
+                netns,
+                first,
+                interfaces,
+                change,
+            } => Ok(self.take_in(netns.as_deref(), first, interfaces, change)),
+            // That is for the program that sees drops.
+            Found::Namespaces { .. } => Ok(Change::default()),
+        }
     }
 
     fn detach(&mut self) -> Result<(), NodeError> {

@@ -39,18 +39,22 @@ impl Visitor {
         name: Arc<str>,
         others: impl IntoIterator<Item = (Arc<str>, PathBuf)>,
     ) -> io::Result<Self> {
-        let place = |path: PathBuf| {
-            let identity = identity(&fs::metadata(&path).ok()?);
-            Some(Place { path, identity })
-        };
-        Ok(Self {
+        let mut visitor = Self {
             home: File::open(OWN)?,
             name,
-            others: others
-                .into_iter()
-                .filter_map(|(name, path)| Some((name, place(path)?)))
-                .collect(),
-        })
+            others: HashMap::new(),
+        };
+        visitor.replace(others);
+        Ok(visitor)
+    }
+
+    /// Looks into these others from now on.
+    pub(super) fn replace(&mut self, others: impl IntoIterator<Item = (Arc<str>, PathBuf)>) {
+        let places = others.into_iter().filter_map(|(name, path)| {
+            let identity = identity(&fs::metadata(&path).ok()?);
+            Some((name, Place { path, identity }))
+        });
+        self.others = places.collect();
     }
 
     /// What the namespaces are called, the thread's own first.
@@ -92,6 +96,12 @@ impl Drop for Back<'_> {
 fn open(path: &Path, expected: (u64, u64)) -> Option<File> {
     let file = File::open(path).ok()?;
     (identity(&file.metadata().ok()?) == expected).then_some(file)
+}
+
+/// Whether a file stands for the calling thread's own namespace.
+pub(super) fn is_own(path: &Path) -> bool {
+    let of = |path: &Path| fs::metadata(path).map(|file| identity(&file));
+    of(path).is_ok_and(|there| of(Path::new(OWN)).is_ok_and(|here| there == here))
 }
 
 fn identity(file: &fs::Metadata) -> (u64, u64) {

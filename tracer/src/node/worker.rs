@@ -21,7 +21,10 @@ use nix::{
 use tokio::sync::mpsc::Sender;
 use tracing::warn;
 
-use super::{NodeError, source::Source};
+use super::{
+    NodeError,
+    source::{Found, Source},
+};
 use crate::link::{Batch, Command};
 
 /// After the first event, how long (ms) to let others gather: one wake-up then
@@ -50,6 +53,10 @@ pub(super) enum Turn {
     Last(mpsc::Receiver<Infallible>),
 }
 
+/// How many batches are taken off the ring buffer before what its records mean
+/// changes: more than it holds, but no end if it is filled as fast.
+const DRAINS: usize = 64;
+
 /// Where batches go, or why there are no more.
 pub(super) type Batches = Sender<Result<Batch, NodeError>>;
 
@@ -59,9 +66,39 @@ pub(super) const RESERVED: usize = 16;
 
 /// A worker, from outside.
 pub(super) struct Worker {
-    commands: mpsc::Sender<Command>,
-    wake: Arc<EventFd>,
+    hand: Hand,
     thread: JoinHandle<()>,
+}
+
+/// What a worker is to do.
+enum Order {
+    Command(Command),
+    /// Take in what was found, and say how many points that made.
+    Found(Found, mpsc::Sender<usize>),
+}
+
+/// Hands orders to a worker. It may outlive it.
+#[derive(Clone)]
+pub(super) struct Hand {
+    orders: mpsc::Sender<Order>,
+    wake: Arc<EventFd>,
+}
+
+impl Hand {
+    /// Hands over what was found, and waits until it is taken in and told.
+    /// Returns how many points that made; `None` if the worker has ended.
+    pub(super) fn found(&self, found: Found) -> Option<usize> {
+        let (done, told) = mpsc::channel();
+        self.send(Order::Found(found, done));
+        told.recv().ok()
+    }
+
+    fn send(&self, order: Order) {
+        // A worker that has ended needs no orders.
+        if self.orders.send(order).is_ok() {
+            let _: Result<usize, _> = self.wake.write(1);
+        }
+    }
 }
 
 impl Worker {
@@ -84,7 +121,7 @@ impl Worker {
         let wake = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
             .map(Arc::new)
             .map_err(system("make an event descriptor"))?;
-        let (commands, inbox) = mpsc::channel();
+        let (orders, inbox) = mpsc::channel();
         let (ready, prepared) = mpsc::channel();
         let woken = Arc::clone(&wake);
         let run = move || {
@@ -128,8 +165,7 @@ impl Worker {
         })??;
         Ok((
             Self {
-                commands,
-                wake,
+                hand: Hand { orders, wake },
                 thread,
             },
             result,
@@ -138,17 +174,21 @@ impl Worker {
 
     /// Hands over a command.
     pub(super) fn send(&self, command: Command) {
-        // A worker that has ended needs no commands.
-        if self.commands.send(command).is_ok() {
-            let _: Result<usize, _> = self.wake.write(1);
-        }
+        self.hand.send(Order::Command(command));
+    }
+
+    /// To hand it orders from elsewhere.
+    pub(super) fn hand(&self) -> Hand {
+        self.hand.clone()
     }
 
     /// Waits for the thread's end.
     pub(super) fn join(self) {
-        drop(self.commands);
-        let _: Result<usize, _> = self.wake.write(1);
-        if self.thread.join().is_err() {
+        let Self { hand, thread } = self;
+        let wake = Arc::clone(&hand.wake);
+        drop(hand);
+        let _: Result<usize, _> = wake.write(1);
+        if thread.join().is_err() {
             warn!("a probe's thread panicked");
         }
     }
@@ -203,30 +243,59 @@ struct Service {
 }
 
 impl Service {
-    fn run(&mut self, inbox: &mpsc::Receiver<Command>, wake: &EventFd) -> Result<(), NodeError> {
+    fn run(&mut self, inbox: &mpsc::Receiver<Order>, wake: &EventFd) -> Result<(), NodeError> {
         // Whether the ring buffer may hold more than was taken.
         let mut more = false;
         loop {
             self.wait(wake, more)?;
             loop {
-                match inbox.try_recv() {
-                    Ok(Command::Arm(filter)) => self.source.arm(&filter)?,
-                    Ok(Command::Sample(sample)) => self.source.sample(sample)?,
-                    Ok(Command::Explain(explain)) => self.source.explain(explain)?,
-                    Ok(Command::Flush) => {
+                let order = match inbox.try_recv() {
+                    Ok(order) => order,
+                    Err(mpsc::TryRecvError::Disconnected) => Order::Command(Command::Stop),
+                    Err(mpsc::TryRecvError::Empty) => break,
+                };
+                match order {
+                    Order::Command(Command::Arm(filter)) => self.source.arm(&filter)?,
+                    Order::Command(Command::Sample(sample)) => self.source.sample(sample)?,
+                    Order::Command(Command::Explain(explain)) => self.source.explain(explain)?,
+                    Order::Command(Command::Flush) => {
                         self.drain(true, false)?;
                     }
-                    Ok(Command::Report) => {
+                    Order::Command(Command::Report) => {
                         self.drain(true, true)?;
                     }
-                    Ok(Command::Stop) | Err(mpsc::TryRecvError::Disconnected) => {
-                        return self.finish();
+                    Order::Command(Command::Stop) => return self.finish(),
+                    Order::Found(found, done) => {
+                        let points = self.take_in(found)?;
+                        // Whoever does not wait any more need not know.
+                        let _: Result<(), _> = done.send(points);
                     }
-                    Err(mpsc::TryRecvError::Empty) => break,
                 }
             }
             more = self.drain(false, false)?;
         }
+    }
+
+    /// Takes in what was found, and tells of it before anything is told that
+    /// was seen there. Returns how many points that made.
+    fn take_in(&mut self, found: Found) -> Result<usize, NodeError> {
+        if found.is_elsewhere() {
+            for _ in 0..DRAINS {
+                if !self.drain(true, false)? {
+                    break;
+                }
+            }
+        }
+        let change = self.source.take_in(found)?;
+        let points = change.points.len();
+        if !change.is_empty() {
+            let batch = Batch {
+                change: Some(change),
+                ..Batch::default()
+            };
+            self.send(batch, false)?;
+        }
+        Ok(points)
     }
 
     /// Waits for events or a command; with `more`, or a collector that is

@@ -124,6 +124,7 @@ impl Replay {
                 watermark,
                 report,
             } => core.state(agent, stream, watermark, report.map(|report| *report)),
+            Recorded::Known { agent, hello } => core.known(agent, *hello),
             Recorded::Later(before) => core.later(before),
             Recorded::Gap {
                 agent,

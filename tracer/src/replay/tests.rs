@@ -16,9 +16,9 @@ use std::{
 use super::{Recordings, replay};
 use crate::{
     journey::{Journey, Scene},
-    link::{Direction, Packet, Transport},
+    link::{Direction, Packet, Point, Transport},
     verdict::{Parts, Summary, Verdict},
-    view::{Started, View},
+    view::{Changed, Started, View},
 };
 
 /// What is said of a recording, journeys of one kind together.
@@ -33,6 +33,29 @@ impl View for Digest {
         writeln!(self.text, "{}", started.follow).expect("a string takes all");
         for warning in &started.warnings {
             writeln!(self.text, "! {warning}").expect("a string takes all");
+        }
+        Ok(())
+    }
+
+    fn changed(&mut self, scene: &Scene, changed: &Changed) -> io::Result<()> {
+        let hello = &scene.nodes[changed.node];
+        let mut say = |what: &str, point: &Point| {
+            let Point {
+                interface,
+                direction,
+                ..
+            } = point;
+            writeln!(
+                self.text,
+                "{what} {interface} {direction} on {}",
+                hello.node
+            )
+        };
+        for at in &changed.gone {
+            say("-", &hello.points[*at]).expect("a string takes all");
+        }
+        for point in &hello.points[changed.points.clone()] {
+            say("+", point).expect("a string takes all");
         }
         Ok(())
     }

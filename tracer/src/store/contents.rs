@@ -68,6 +68,8 @@ impl Contents {
                 Event::End(time) => contents.ended = Some(time),
             }
         }
+        // With the points that came later.
+        contents.head.nodes.clone_from(&reader.head().nodes);
         contents.cut = reader.cut();
         Ok(contents)
     }

@@ -8,12 +8,13 @@ use tracer_common::drop::Scope;
 use super::{
     column::{flag, number, text, texts},
     encode::scope_name,
+    head::MAX_POINTS,
     table::{Record, Table},
 };
 use crate::{
     link::{
-        Arp, Encap, Flags, Freed, Hello, Hop, Icmp, Mac, Neighbour, Packet, Proto, Quote, Report,
-        Tcp, Transport,
+        Arp, Change, Encap, Flags, Freed, Hello, Hop, Icmp, Mac, Neighbour, Packet, Proto, Quote,
+        Report, Tcp, Transport,
     },
     node::kernel,
 };
@@ -62,6 +63,21 @@ impl Table {
             watermark: number(&self.watermark, row).ok_or(Unreadable("watermark"))?,
             report: self.report(hello, row)?,
         })
+    }
+
+    /// What a row of a `batch` says has changed. It is to be taken in before
+    /// the rest of it.
+    pub(super) fn change(&self, hello: &Hello, row: usize) -> Result<Option<Change>, Unreadable> {
+        let Some(json) = text(&self.change, row) else {
+            return Ok(None);
+        };
+        let change: Change = serde_json::from_str(json).map_err(|_| Unreadable("change"))?;
+        let points = hello.points.len() + change.points.len();
+        let are_known = change.gone.iter().all(|point| *point < points);
+        if !are_known || points > MAX_POINTS {
+            return Err(Unreadable("change"));
+        }
+        Ok(Some(change))
     }
 
     fn report(&self, hello: &Hello, row: usize) -> Result<Option<Report>, Unreadable> {

@@ -7,7 +7,7 @@ use arrow_schema::SchemaRef;
 use tracer_common::drop::Scope;
 
 use super::table::{Builders, Record};
-use crate::link::{Batch, Encap, Freed, Hello, Hop, Icmp, Packet, Report, Tcp, Transport};
+use crate::link::{Batch, Encap, Freed, Hello, Hop, Icmp, Packet, Point, Report, Tcp, Transport};
 
 /// Rows on their way to a file.
 pub(super) struct Rows {
@@ -30,20 +30,22 @@ struct Place {
     direction: crate::link::Direction,
 }
 
+impl Place {
+    fn of(point: &Point) -> Self {
+        Self {
+            netns: Arc::from(&*point.netns),
+            interface: Arc::from(&*point.interface),
+            direction: point.direction,
+        }
+    }
+}
+
 impl Rows {
     pub(super) fn new(schema: SchemaRef, nodes: &[Hello]) -> Self {
         let node = |hello: &Hello| Node {
             name: Arc::from(&*hello.node),
             offset: hello.realtime_offset,
-            points: hello
-                .points
-                .iter()
-                .map(|point| Place {
-                    netns: Arc::from(&*point.netns),
-                    interface: Arc::from(&*point.interface),
-                    direction: point.direction,
-                })
-                .collect(),
+            points: hello.points.iter().map(Place::of).collect(),
         };
         Self {
             schema,
@@ -70,6 +72,12 @@ impl Rows {
         }
         for freed in &batch.freed {
             self.freed(agent, freed);
+        }
+        if let Some(change) = &batch.change {
+            let json = serde_json::to_string(change).expect("a change has names and numbers only");
+            self.builders.change.set(self.builders.rows, &json);
+            let points = change.points.iter().map(Place::of);
+            self.nodes[agent].points.extend(points);
         }
         let report = batch.report.as_ref();
         self.border(Record::Batch, agent, batch.stream, batch.watermark, report);

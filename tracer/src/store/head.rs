@@ -24,6 +24,8 @@ pub(super) const HEAD_KEY: &str = "tracer.head";
 
 /// No agent has as many streams: one per network namespace, and one.
 const MAX_STREAMS: usize = 1 << 16;
+/// A row has no room for the number of another one.
+pub(super) const MAX_POINTS: usize = u16::MAX as usize;
 /// Nobody waits longer, ns: a year.
 const MAX_HOLD: i64 = 365 * 24 * 3600 * 1_000_000_000;
 
@@ -95,9 +97,10 @@ impl Head {
         let mut unique = names.clone();
         unique.sort_unstable();
         unique.dedup();
-        let nodes_fit = self.nodes.iter().all(|hello| {
-            hello.streams <= MAX_STREAMS && hello.points.len() <= usize::from(u16::MAX)
-        });
+        let nodes_fit = self
+            .nodes
+            .iter()
+            .all(|hello| hello.streams <= MAX_STREAMS && hello.points.len() <= MAX_POINTS);
         !names.is_empty()
             && unique.len() == names.len()
             && nodes_fit

@@ -124,7 +124,7 @@ impl<R: Read> Reader<R> {
         Ok(reader)
     }
 
-    /// What it is about.
+    /// What it is about; of the nodes, what is known of them by now.
     pub const fn head(&self) -> &Head {
         &self.head
     }
@@ -239,11 +239,17 @@ impl<R: Read> Reader<R> {
             Record::Hop => self.open.hops.push(table.hop(hello, row, time)?),
             Record::Drop => self.open.freed.push(table.freed(hello, row, time)?),
             Record::Batch => {
+                let change = table.change(hello, row)?;
+                let hello = &mut self.head.nodes[agent];
+                if let Some(change) = &change {
+                    hello.change(change);
+                }
                 let border = table.border(hello, row)?;
                 let batch = Batch {
                     stream: border.stream,
                     watermark: border.watermark,
                     report: border.report,
+                    change,
                     ..std::mem::take(&mut self.open)
                 };
                 self.owner = None;

@@ -151,6 +151,9 @@ impl Writer {
         self.written.hops += batch.hops.len() as u64;
         self.written.drops += batch.freed.len() as u64;
         recording.rows.batch(agent, batch);
+        if let Some(change) = &batch.change {
+            recording.head.nodes[agent].change(change);
+        }
         let offset = recording.head.nodes[agent].realtime_offset;
         let latest = batch.latest().map(|time| unix(time, offset));
         recording.last = recording.last.max(latest);

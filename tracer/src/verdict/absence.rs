@@ -105,6 +105,34 @@ struct Next<'a> {
     between: String,
 }
 
+/// A node's points that `are` such, but for those that were known to be gone
+/// before the packet was sent.
+fn observed<'a>(
+    case: &Case<'a>,
+    node: usize,
+    are: impl Fn(&Point) -> bool,
+) -> impl DoubleEndedIterator<Item = (usize, &'a Point)> {
+    let (scene, start) = (case.scene, case.journey.start());
+    let points = scene.nodes[node].points.iter().enumerate();
+    points.filter(move |(_, point)| are(point) && scene.until(node, point) > start)
+}
+
+/// A point and how many packets it has seen, if it was there when the packet
+/// was sent and has been since.
+fn seen_at(
+    case: &Case<'_>,
+    node: usize,
+    (index, point): (usize, &Point),
+    circumstances: &impl Circumstances,
+) -> Option<(usize, u64)> {
+    let journey = case.journey;
+    if !case.scene.observes(node, point, journey.start()) {
+        return None;
+    }
+    let packets = circumstances.packets(node, index, journey.last())?;
+    Some((index, packets))
+}
+
 /// Out of one node's uplink, and into the other's.
 fn next_node<'a>(
     case: &Case<'a>,
@@ -114,17 +142,15 @@ fn next_node<'a>(
     let Gone { step, to, .. } = gone(case, fates)?;
     let nodes = &case.scene.nodes;
     let node = nodes.iter().position(|hello| hello.node == *to)?;
-    let uplinks =
-        nodes[node].points.iter().enumerate().filter(|(_, point)| {
-            (point.role, point.direction) == (Role::Uplink, Direction::Ingress)
-        });
+    let uplink =
+        |point: &Point| (point.role, point.direction) == (Role::Uplink, Direction::Ingress);
     // It may come in from each of them, so all must be there. That any has seen
     // packets will do: the wire's far end works.
     let mut points = Vec::new();
     let mut packets = 0;
     let mut idle = false;
-    for (point, _) in uplinks {
-        let seen = circumstances.packets(node, point, case.journey.last())?;
+    for other in observed(case, node, uplink) {
+        let (point, seen) = seen_at(case, node, other, circumstances)?;
         idle |= seen == 0;
         packets += seen;
         points.push(point);
@@ -173,15 +199,13 @@ fn next_tunnel<'a>(
     let comes_in = |point: &Point| {
         point.is_opaque() && point.kind == out.kind && point.direction == Direction::Ingress
     };
-    let mut ways_in = (0..)
-        .zip(&nodes[node].points)
-        .filter(|(_, point)| comes_in(point));
+    let mut ways_in = observed(case, node, comes_in);
     let (point, into) = ways_in.next()?;
     // Of several it is not known which.
     if node == step.node || ways_in.next().is_some() {
         return None;
     }
-    let packets = circumstances.packets(node, point, case.journey.last())?;
+    let (point, packets) = seen_at(case, node, (point, into), circumstances)?;
     let (out, into) = (&out.interface, &into.interface);
     let from = &nodes[step.node].node;
     (packets > 0).then(|| Next {
@@ -211,11 +235,12 @@ fn next_port<'a>(
     }
     let address = destination(&case.journey.packet)?;
     let hello = &case.scene.nodes[step.node];
-    let point = hello.points.iter().position(|point| {
+    let port = |point: &Point| {
         (point.role, point.direction) == (Role::Veth, Direction::Egress)
             && point.addresses.contains(&address)
-    })?;
-    let packets = circumstances.packets(step.node, point, case.journey.last())?;
+    };
+    let port = observed(case, step.node, port).next_back()?;
+    let (point, packets) = seen_at(case, step.node, port, circumstances)?;
     let (out, port) = (&out.interface, &hello.points[point].interface);
     Some(Next {
         step,
@@ -339,7 +364,7 @@ pub(super) fn unanswered(
     let hello = &scene.nodes[step.node];
     // Its answer would have come out where it went in.
     let out = opposite(hello, scene.point(step))?;
-    circumstances.packets(step.node, out, journey.last())?;
+    seen_at(case, step.node, (out, &hello.points[out]), circumstances)?;
 
     let (to, hold) = (owner(scene, journey), circumstances.hold());
     let mut evidence = vec![
@@ -394,7 +419,7 @@ fn interfaces(hello: &Hello, points: &[usize]) -> String {
 /// The point where the packets of an interface go the other way.
 fn opposite(hello: &Hello, point: &Point) -> Option<usize> {
     let same = |other: &Point| {
-        (&other.netns, other.ifindex) == (&point.netns, point.ifindex)
+        (&other.netns, other.ifindex, other.since) == (&point.netns, point.ifindex, point.since)
             && other.direction != point.direction
     };
     hello.points.iter().position(same)

@@ -7,7 +7,10 @@ use super::{
     judge::Case,
     words::drop_place,
 };
-use crate::journey::{Arrival, Closed};
+use crate::{
+    journey::{Arrival, Closed, destination},
+    link::{Direction, Role},
+};
 
 impl Case<'_> {
     pub(super) fn unknown(&self, fates: &Fates<'_>) -> Verdict {
@@ -39,6 +42,7 @@ impl Case<'_> {
                 evidence.push("--pod-interfaces would show whether it came to the pod".to_owned());
             }
         }
+        let gone = self.gone_receiver();
         let host_side = fates.nearest.map(|(arrival, _)| arrival) == Some(Arrival::HostSide);
         let (cause, text) = match journey.closed {
             _ if self.hops_lost || self.drops_lost => (
@@ -49,7 +53,7 @@ impl Case<'_> {
                 Some("not-seen-in-pod"),
                 "unknown: handed to the pod, but not seen on its own interface",
             ),
-            _ if journey.start() < self.scene.since => (
+            _ if !self.scene.is_complete(journey.start()) => (
                 Some("before-start"),
                 "unknown: on its way before all points were observed",
             ),
@@ -58,6 +62,13 @@ impl Case<'_> {
                 "unknown: not seen again after a program of somebody else, which may have taken \
                  it past what is observed",
             ),
+            Closed::Silence if let Some(gone) = &gone => {
+                evidence.push(format!("{gone} is gone: what passes there is not seen"));
+                (
+                    Some("interface-gone"),
+                    "unknown: the interface that leads to its receiver is gone",
+                )
+            }
             Closed::Silence if journey.ambiguous => (
                 Some("ambiguous"),
                 "unknown: not seen to arrive, but an identical packet was on its way",
@@ -84,6 +95,21 @@ impl Case<'_> {
             evidence,
             text: text.to_owned(),
         }
+    }
+
+    /// The interface that led to the receiver, if there is none now.
+    fn gone_receiver(&self) -> Option<String> {
+        let address = destination(&self.journey.packet)?;
+        let mut points = self.scene.nodes.iter().flat_map(|hello| {
+            let to_pod = hello.points.iter().filter(|point| {
+                (point.role, point.direction) == (Role::Veth, Direction::Egress)
+                    && point.addresses.contains(&address)
+            });
+            to_pod.map(move |point| (hello, point))
+        });
+        let (hello, last) = points.next_back()?;
+        (last.until.is_some() && points.all(|(_, point)| point.until.is_some()))
+            .then(|| format!("{} on {}", last.interface, hello.node))
     }
 
     /// That nothing is known of a drop, and what that is worth.

@@ -37,7 +37,10 @@ impl<'a> Fates<'a> {
             start: 0,
             end: i64::from(journey.size()),
         };
-        let wanted = destination(&journey.packet).map(|address| expected(scene, address));
+        let wanted = destination(&journey.packet).map(|address| {
+            let time = journey.start();
+            expected(scene, address, time)
+        });
         let nearest = nearest(scene, journey);
         let there = |step: &Step| {
             let arrived = reached(scene, journey, step);
@@ -176,18 +179,16 @@ pub(super) fn namespace(scene: &Scene, address: IpAddr) -> String {
 
 /// Whether drops are seen where a packet goes that was handed over on this node.
 pub(super) fn watches_receiver(scene: &Scene, node: usize, journey: &Journey) -> bool {
-    let pods = scene.nodes[node].drops.as_ref();
-    destination(&journey.packet)
-        .zip(pods)
-        .is_some_and(|(address, pods)| {
-            let name = namespace(scene, address);
-            pods.iter().any(|watched| **watched == *name)
-        })
+    destination(&journey.packet).is_some_and(|address| {
+        let name = namespace(scene, address);
+        scene.watches(node, &name, journey.start())
+    })
 }
 
 /// Whether the interface of the pod that a packet is for is observed.
 pub(super) fn watches_interface(scene: &Scene, journey: &Journey) -> bool {
-    destination(&journey.packet).is_some_and(|address| expected(scene, address) == Arrival::There)
+    destination(&journey.packet)
+        .is_some_and(|address| expected(scene, address, journey.start()) == Arrival::There)
 }
 
 fn is_reset(journey: &Journey) -> bool {

@@ -42,6 +42,7 @@ fn scene() -> DropScene {
                 next_hops: Vec::new(),
                 local: Vec::new(),
                 drops: Some(vec![Arc::from(*pod)]),
+                drops_later: Vec::new(),
                 notes: Vec::new(),
             })
             .collect(),

@@ -25,7 +25,7 @@ mod recordings_tests;
 #[cfg(test)]
 mod tests;
 
-use std::io;
+use std::{io, ops::Range};
 
 pub use contents::{contents_json, contents_text};
 pub use drops::{DropScene, DropView};
@@ -56,6 +56,29 @@ pub struct Started {
     pub warnings: Vec<String>,
 }
 
+/// What there is to say when a node is not any more what it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// When it was noticed, Unix time, ns.
+    pub time: i64,
+    /// Index of the node's agent.
+    pub node: usize,
+    /// The points that are observed from then on, by index.
+    pub points: Range<usize>,
+    /// Those that are not any more, by index.
+    pub gone: Vec<usize>,
+    /// What was not found or is odd, one sentence each.
+    pub notes: Vec<String>,
+}
+
+impl Changed {
+    /// Whether there is nothing to show.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.gone.is_empty() && self.notes.is_empty() && self.points.start == self.points.end
+    }
+}
+
 /// Shows a follow: its start, each journey, and what they add up to.
 pub trait View {
     /// Shows that from now on packets are seen, and where.
@@ -63,6 +86,12 @@ pub trait View {
     /// # Errors
     /// Those of the writer, here and below: a closed pipe, a full disk.
     fn started(&mut self, scene: &Scene, started: &Started) -> io::Result<()>;
+
+    /// Shows that packets are seen at other points from now on.
+    ///
+    /// # Errors
+    /// See [`View::started`].
+    fn changed(&mut self, scene: &Scene, changed: &Changed) -> io::Result<()>;
 
     /// Shows one journey and what became of it.
     ///

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Started, View};
+use super::{Changed, Started, Text, View};
 use crate::{
     journey::{Journey, Scene},
     verdict::{Parts, Summary, Verdict},
@@ -52,6 +52,13 @@ impl<W: Write> View for Progress<W> {
             "tracer: recording {} at {points} observation points; Ctrl-C ends",
             started.follow
         )
+    }
+
+    fn changed(&mut self, scene: &Scene, changed: &Changed) -> io::Result<()> {
+        if self.terminal {
+            writeln!(self.out)?;
+        }
+        Text::new(&mut self.out, false).changed(scene, changed)
     }
 
     fn journey(&mut self, _: &Scene, _: &Journey, _: &Verdict, _: &Parts) -> io::Result<()> {

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::{
     Json, Text, View,
-    fixtures::{Case, all, started, summary},
+    fixtures::{Case, all, restarted, started, summary},
 };
 
 /// Everything a view writes about a case.
@@ -115,6 +115,7 @@ fn documented_examples_are_real() {
     let examples = [
         ("started", spread(&ping[0])),
         ("journey", spread(&ping[1])),
+        ("points", spread(changed()[1].trim_end())),
         ("summary", spread(&ping[3])),
         ("dropped", spread(&of("dropped"))),
         ("tcp", spread(packet(&of("tcp")))),
@@ -143,7 +144,8 @@ fn documented_examples_are_real() {
 fn every_field_is_documented() {
     let document = document();
     let mut keys = BTreeSet::new();
-    for line in all().iter().flat_map(json) {
+    let [_, changed] = changed();
+    for line in all().iter().flat_map(json).chain([changed]) {
         collect_keys(&serde_json::from_str(&line).expect("JSON"), &mut keys);
     }
     for key in keys {
@@ -203,6 +205,30 @@ fn each_call_is_one_write_and_one_flush() {
     let mut calls = Calls::default();
     show(&mut Json::new(&mut calls), &case);
     assert_eq!(calls.0, expected);
+}
+
+/// What is written when a pod has restarted: text and JSON.
+fn changed() -> [String; 2] {
+    let mut scene = named("ping").scene;
+    let changed = restarted(&mut scene);
+    let (mut text, mut json) = (Vec::new(), Vec::new());
+    let told = Text::new(&mut text, false).changed(&scene, &changed);
+    told.expect("memory");
+    let told = Json::new(&mut json).changed(&scene, &changed);
+    told.expect("memory");
+    [text, json].map(|out| String::from_utf8(out).expect("text"))
+}
+
+#[test]
+fn what_changed_is_a_line_for_each_interface() {
+    let [text, _] = changed();
+    assert_eq!(
+        text,
+        "12:34:58.789 node-b: veth90c1d2e4 (pod shop/cart) is gone\n\
+         12:34:58.789 node-b: now also observing veth5b7a90ce (pod shop/cart)\n\
+         12:34:58.789 node-b: 1 other tc program(s) at veth5b7a90ce ingress may redirect\n  \
+         or drop packets\n\n"
+    );
 }
 
 fn document() -> String {

@@ -80,6 +80,8 @@ impl Agent {
             }],
             why: String::new(),
             foreign: Vec::new(),
+            since: 0,
+            until: None,
         };
         let points = (2..).zip(DEVICES).flat_map(|(ifindex, (interface, role))| {
             [Direction::Ingress, Direction::Egress]
@@ -94,6 +96,7 @@ impl Agent {
             next_hops: Vec::new(),
             local: vec![NODES[self.node].into()],
             drops: Some(Vec::new()),
+            drops_later: Vec::new(),
             notes: Vec::new(),
         }
     }

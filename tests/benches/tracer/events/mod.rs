@@ -16,7 +16,7 @@ use nix::time::{ClockId, clock_gettime};
 use tracer::collector::{Beginning, Core};
 use tracer::journey::{Closed, Journey, Limits, Scene};
 use tracer::verdict::{Kind, Parts, Summary, Verdict};
-use tracer::view::{Started, View};
+use tracer::view::{Changed, Started, View};
 
 use crate::report::{Report, Table};
 use crate::sample::Sample;
@@ -166,6 +166,10 @@ struct Shown {
 
 impl View for Shown {
     fn started(&mut self, _: &Scene, _: &Started) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn changed(&mut self, _: &Scene, _: &Changed) -> io::Result<()> {
         Ok(())
     }
 

@@ -15,14 +15,14 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 
-use super::super::{Lab, LabSpec, Node, Pairs, Pod, uplinks};
+use super::super::{Lab, Node, Pairs, Pod, uplinks};
 
 /// The pods' gateway.
 const GATEWAY: &str = "169.254.1.1";
 /// The host's ends of the pods' interfaces all have this MAC address.
 const HOST_MAC: &str = "ee:ee:ee:ee:ee:ee";
 
-pub(super) fn set_up_node(lab: &Lab, spec: &LabSpec, node: &Node) -> Result<()> {
+pub(super) fn set_up_node(lab: &Lab, node: &Node) -> Result<()> {
     let Node {
         underlay,
         way,
@@ -38,8 +38,19 @@ pub(super) fn set_up_node(lab: &Lab, spec: &LabSpec, node: &Node) -> Result<()> 
         "route add default via {a}.{b}.{c}.1 dev {way} onlink
          route add blackhole {pod_cidr_v4}\n"
     )?;
-    for Pod { veth, v4, .. } in lab.pods_on(node) {
-        if spec.pairs != Pairs::NetkitL3 {
+    node.netns.batch("ip -batch -", &ip)?;
+    attach(lab, node, lab.pods_on(node))
+}
+
+/// Makes routes to pods over the host's ends of their interfaces.
+pub(super) fn attach<'a>(
+    lab: &Lab,
+    node: &Node,
+    pods: impl IntoIterator<Item = &'a Pod>,
+) -> Result<()> {
+    let mut ip = String::new();
+    for Pod { veth, v4, .. } in pods {
+        if lab.pairs != Pairs::NetkitL3 {
             writeln!(ip, "link set dev {veth} address {HOST_MAC}")?;
         }
         write!(

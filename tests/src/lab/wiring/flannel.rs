@@ -11,9 +11,9 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 
-use super::super::{Lab, LabSpec, Node, Pod, uplinks};
+use super::super::{Lab, Node, Pod, uplinks};
 
-pub(super) fn set_up_node(lab: &Lab, spec: &LabSpec, node: &Node) -> Result<()> {
+pub(super) fn set_up_node(lab: &Lab, node: &Node) -> Result<()> {
     let pod_mtu = lab.pod_mtu;
     let Node {
         bridge,
@@ -37,10 +37,21 @@ pub(super) fn set_up_node(lab: &Lab, spec: &LabSpec, node: &Node) -> Result<()> 
         writeln!(ip, "address add {underlay}/64 dev {way} nodad")?;
     }
     writeln!(ip, "link set dev {bridge} up")?;
-    let mut ports = String::new();
-    for Pod { veth, .. } in lab.pods_on(node) {
+    node.netns.batch("ip -batch -", &ip)?;
+    attach(lab, node, lab.pods_on(node))
+}
+
+/// Makes the host's ends of pods ports of the bridge.
+pub(super) fn attach<'a>(
+    lab: &Lab,
+    node: &Node,
+    pods: impl IntoIterator<Item = &'a Pod>,
+) -> Result<()> {
+    let bridge = &node.bridge;
+    let (mut ip, mut ports) = (String::new(), String::new());
+    for Pod { veth, .. } in pods {
         writeln!(ip, "link set dev {veth} master {bridge} up")?;
-        if spec.hairpin {
+        if lab.hairpin {
             writeln!(ports, "link set dev {veth} hairpin on")?;
         }
     }

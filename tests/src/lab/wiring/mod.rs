@@ -11,7 +11,7 @@ use std::fmt::Write;
 
 use anyhow::{Context, Result};
 
-use super::{Lab, LabSpec, Node, Pairs, Uplinks, netkit, uplinks};
+use super::{Lab, Node, Pairs, Pod, Uplinks, netkit, uplinks};
 use crate::netns::Netns;
 use crate::process;
 
@@ -20,17 +20,19 @@ const MIDDLE_BRIDGES: [&str; 2] = ["wire", "wire2"];
 
 /// Makes all that `lab` describes. What exists after a failure, the lab's
 /// claim removes.
-pub(super) fn wire(lab: &Lab, spec: &LabSpec) -> Result<()> {
+pub(super) fn wire(lab: &Lab) -> Result<()> {
     make_namespaces(lab)?;
-    make_cables(lab, spec)?;
+    make_cables(lab.nodes.iter().flat_map(|node| cables_of(lab, node)))?;
+    let mut pods = lab.pods.iter().filter(|_| !lab.wiring.shares_uplink());
+    pods.try_for_each(|pod| connect(lab, pod))?;
     set_up_middle(lab)?;
     for node in &lab.nodes {
         if lab.wiring.has_bridge() {
-            flannel::set_up_node(lab, spec, node)
+            flannel::set_up_node(lab, node)
         } else if lab.wiring.shares_uplink() {
             shared::set_up_node(lab, node)
         } else {
-            calico::set_up_node(lab, spec, node)
+            calico::set_up_node(lab, node)
         }
         .and_then(|()| tunnel::set_up(lab, node))
         .and_then(|()| {
@@ -39,17 +41,35 @@ pub(super) fn wire(lab: &Lab, spec: &LabSpec) -> Result<()> {
         })
         .with_context(|| format!("cannot set up {}", node.name))?;
     }
-    for pod in &lab.pods {
-        if lab.wiring.has_bridge() {
-            flannel::set_up_pod(lab, pod)
-        } else if lab.wiring.shares_uplink() {
-            shared::set_up_pod(lab, pod)
-        } else {
-            calico::set_up_pod(pod)
-        }
-        .with_context(|| format!("cannot set up {}", pod.name))?;
+    lab.pods.iter().try_for_each(|pod| set_up_pod(lab, pod))
+}
+
+/// Makes a pod anew: its namespace, the host's end of its interface, and last,
+/// as a CNI plugin does, its address.
+pub(super) fn make_pod(lab: &Lab, pod: &Pod) -> Result<()> {
+    let node = lab.node_of(pod);
+    let script = format!("netns add {}\n", pod.netns.name);
+    process::run(process::command("ip").args(["-batch", "-"]), &script)
+        .context("cannot make a network namespace")?;
+    keep_ipv6_quiet(&pod.netns)?;
+    connect(lab, pod)?;
+    if lab.wiring.has_bridge() {
+        flannel::attach(lab, node, [pod])?;
+    } else {
+        calico::attach(lab, node, [pod])?;
     }
-    Ok(())
+    set_up_pod(lab, pod)
+}
+
+fn set_up_pod(lab: &Lab, pod: &Pod) -> Result<()> {
+    if lab.wiring.has_bridge() {
+        flannel::set_up_pod(lab, pod)
+    } else if lab.wiring.shares_uplink() {
+        shared::set_up_pod(lab, pod)
+    } else {
+        calico::set_up_pod(pod)
+    }
+    .with_context(|| format!("cannot set up {}", pod.name))
 }
 
 fn make_namespaces(lab: &Lab) -> Result<()> {
@@ -93,43 +113,64 @@ fn keep_ipv6_quiet(netns: &Netns) -> Result<()> {
     ])
 }
 
-/// Lays the veth pairs, each end right where it belongs.
-fn make_cables(lab: &Lab, spec: &LabSpec) -> Result<()> {
+/// A veth pair: the namespace and name of either end, the MAC address of the
+/// first, and the MTU of both.
+struct Cable<'a> {
+    ends: [(&'a Netns, String); 2],
+    mac: String,
+    mtu: u32,
+}
+
+/// A node's cables to the middle box.
+fn cables_of<'a>(lab: &'a Lab, node: &'a Node) -> Vec<Cable<'a>> {
+    let cable = |inner: &str, outer: String, mac: String| Cable {
+        ends: [(&node.netns, inner.to_owned()), (&lab.middle, outer)],
+        mac,
+        mtu: lab.mtu,
+    };
+    let first = (node.middle_port.clone(), node.uplink_mac.clone());
+    let mut cables = vec![cable(&node.uplink, first.0, first.1)];
+    if !node.second_uplink.is_empty() {
+        cables.push(cable(
+            &node.second_uplink,
+            second_port(node),
+            second_mac(node),
+        ));
+    }
+    cables
+}
+
+/// Gives a pod its interface, and the host the other end.
+fn connect(lab: &Lab, pod: &Pod) -> Result<()> {
+    let host = &lab.node_of(pod).netns;
+    if lab.pairs == Pairs::Veth {
+        let ends = [
+            (&pod.netns, pod.interface.clone()),
+            (host, pod.veth.clone()),
+        ];
+        let (mac, mtu) = (pod.mac.clone(), lab.pod_mtu);
+        return make_cables([Cable { ends, mac, mtu }]);
+    }
+    let inside = (&pod.netns, &*pod.interface);
+    netkit::add(lab.pairs, (host, &pod.veth), inside, lab.pod_mtu)?;
+    if lab.pairs == Pairs::NetkitL3 {
+        return Ok(());
+    }
+    let address = format!("ip link set dev {} address {}", pod.interface, pod.mac);
+    pod.netns.run(&address).map(drop)
+}
+
+/// Lays veth pairs, each end right where it belongs.
+fn make_cables<'a>(cables: impl IntoIterator<Item = Cable<'a>>) -> Result<()> {
     let mut script = String::new();
-    let mut cable = |[inner, outer]: [(&Netns, &str); 2], mac: &str, mtu: u32| {
+    for Cable { ends, mac, mtu } in cables {
+        let [inner, outer] = ends;
         writeln!(
             script,
             "link add name {} netns {} address {mac} mtu {mtu} \
              type veth peer name {} netns {} mtu {mtu}",
             inner.1, inner.0.name, outer.1, outer.0.name,
-        )
-    };
-    for node in &lab.nodes {
-        let ends = [
-            (&node.netns, &*node.uplink),
-            (&lab.middle, &*node.middle_port),
-        ];
-        cable(ends, &node.uplink_mac, lab.mtu)?;
-        if !node.second_uplink.is_empty() {
-            let port = second_port(node);
-            let ends = [(&node.netns, &*node.second_uplink), (&lab.middle, &*port)];
-            cable(ends, &second_mac(node), lab.mtu)?;
-        }
-    }
-    for pod in lab.pods.iter().filter(|_| !lab.wiring.shares_uplink()) {
-        let host = &lab.nodes[pod.node].netns;
-        if spec.pairs != Pairs::Veth {
-            let inside = (&pod.netns, &*pod.interface);
-            netkit::add(spec.pairs, (host, &pod.veth), inside, lab.pod_mtu)?;
-            if spec.pairs == Pairs::NetkitL3 {
-                continue;
-            }
-            let address = format!("ip link set dev {} address {}", pod.interface, pod.mac);
-            pod.netns.run(&address)?;
-            continue;
-        }
-        let ends = [(&pod.netns, &*pod.interface), (host, &*pod.veth)];
-        cable(ends, &pod.mac, lab.pod_mtu)?;
+        )?;
     }
     process::run(process::command("ip").args(["-batch", "-"]), &script)
         .map(drop)

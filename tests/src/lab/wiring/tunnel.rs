@@ -12,7 +12,7 @@ use crate::process;
 pub(in crate::lab) const IP_IN_IP: &str = "tunl0";
 
 /// Makes the device, and what it has to know of the other nodes.
-pub(super) fn set_up(lab: &Lab, node: &Node) -> Result<()> {
+pub(in crate::lab) fn set_up(lab: &Lab, node: &Node) -> Result<()> {
     match lab.wiring.tunnel() {
         Some(Tunnel::Vxlan) => vxlan(lab, node),
         Some(Tunnel::IpIp) => ip_in_ip(lab, node),

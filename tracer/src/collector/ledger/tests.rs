@@ -12,6 +12,7 @@ fn hello(streams: usize) -> Hello {
         next_hops: Vec::new(),
         local: Vec::new(),
         drops: None,
+        drops_later: Vec::new(),
         notes: Vec::new(),
     }
 }

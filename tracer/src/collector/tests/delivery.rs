@@ -14,7 +14,7 @@ use crate::{
     journey::{Journey, Scene},
     link::{Batch, DropReport, Report},
     verdict::{Parts, Summary, Verdict},
-    view::{Started, View},
+    view::{Changed, Started, View},
 };
 
 /// After the last event: the hold time is over, and all is reported.
@@ -55,6 +55,10 @@ pub(super) struct Shown {
 
 impl View for Shown {
     fn started(&mut self, _: &Scene, _: &Started) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn changed(&mut self, _: &Scene, _: &Changed) -> io::Result<()> {
         Ok(())
     }
 

@@ -140,6 +140,8 @@ fn point(role: Role, direction: Direction, interface: &str, address: [u8; 4]) ->
         addresses: vec![address.into()],
         why: String::new(),
         foreign: Vec::new(),
+        since: 0,
+        until: None,
     }
 }
 
@@ -161,6 +163,7 @@ pub(super) fn beginning() -> Beginning {
         next_hops: Vec::new(),
         local: vec![NODES[index].into()],
         drops: Some(vec![NAMES[index].into()]),
+        drops_later: Vec::new(),
         notes: Vec::new(),
     };
     let owner = |name: &str, kind, index: usize| Owner {

@@ -108,6 +108,8 @@ pub(super) fn read(bytes: &mut Unstructured<'_>) -> Result<Scene> {
                         } else {
                             Vec::new()
                         },
+                        since: 0,
+                        until: None,
                     })
                 })
                 .collect(),
@@ -115,6 +117,7 @@ pub(super) fn read(bytes: &mut Unstructured<'_>) -> Result<Scene> {
             next_hops: Vec::new(),
             local: vec![own],
             drops: (!way(7)).then(Vec::new),
+            drops_later: Vec::new(),
             notes: Vec::new(),
         });
     }

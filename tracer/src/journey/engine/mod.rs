@@ -272,7 +272,7 @@ impl Engine {
         let was_open = track.journey.is_some();
         track.add(node, time, hop, share);
         // Anything else only puts it off.
-        if was_open && arrives(scene, node, hop) {
+        if was_open && arrives(scene, (node, time), hop) {
             track.arrived.insert(share);
             if track.why() == Closed::Known {
                 self.memory.settled(id);

@@ -44,6 +44,8 @@ fn scene() -> Scene {
             addresses: vec![address.into()],
             why: String::new(),
             foreign: Vec::new(),
+            since: 0,
+            until: None,
         };
         Hello {
             node: format!("node-{index}"),
@@ -59,6 +61,7 @@ fn scene() -> Scene {
             next_hops: Vec::new(),
             local: vec![NODES[index].into()],
             drops: Some(Vec::new()),
+            drops_later: Vec::new(),
             notes: Vec::new(),
         }
     };

@@ -15,6 +15,7 @@
 //! as for packets that this node sends itself: policy rules that match on the incoming interface or the
 //! source address are not followed.
 
+mod changes;
 #[cfg(test)]
 mod fixture;
 mod link;
@@ -30,6 +31,7 @@ mod uplink_tests;
 
 use std::{io, net::IpAddr, path::PathBuf};
 
+pub use changes::Changes;
 use netlink::Connection;
 use plan::Draft;
 use route::Route;
@@ -224,12 +226,25 @@ trait Router {
 /// # Errors
 /// If the kernel's tables cannot be read, or a pod of the request has no interface on this node.
 pub fn discover(request: &Request) -> Result<Plan, DiscoverError> {
+    search(request, false)
+}
+
+/// The same for a node whose pods come and go: that one has no interface is a note, no error.
+///
+/// # Errors
+/// If the kernel's tables cannot be read.
+pub fn discover_again(request: &Request) -> Result<Plan, DiscoverError> {
+    search(request, true)
+}
+
+fn search(request: &Request, lenient: bool) -> Result<Plan, DiscoverError> {
     let mut kernel = Connection::open().map_err(|source| DiscoverError::Netlink {
         what: "tables",
         source,
     })?;
     let host = Host::read(&mut kernel)?;
     let mut draft = Draft::new(&host);
+    draft.lenient = lenient;
     pod::locate(&mut draft, &mut kernel, request, namespaces::find)?;
     if draft.routes() {
         for remote in &request.remotes {

@@ -7,6 +7,8 @@ use super::{Interface, Plan, PodNamespace, Role, table::Host};
 /// A plan that is being made, and the snapshot it is made from.
 pub(super) struct Draft<'a> {
     pub(super) host: &'a Host,
+    /// Whether a pod without an interface is a note, no error.
+    pub(super) lenient: bool,
     plan: Plan,
     /// Pods for which the node routes, and those that are on the wire themselves.
     pods: [usize; 2],
@@ -26,6 +28,7 @@ impl<'a> Draft<'a> {
         }
         Self {
             host,
+            lenient: false,
             plan,
             pods: [0; 2],
         }

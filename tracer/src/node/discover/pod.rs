@@ -72,7 +72,7 @@ pub(super) fn locate(
                 draft.count_pod(true);
                 add(draft, pod, found);
             }
-            Err(error) if request.pods.contains(&pod) => return Err(error),
+            Err(error) if request.pods.contains(&pod) && !draft.lenient => return Err(error),
             Err(error) => draft.note(error.to_string()),
         }
         if !request.pod_interfaces && shared.is_none() {

@@ -85,6 +85,13 @@ impl Explainer {
         })
     }
 
+    /// Looks into these other namespaces from now on, by name and path.
+    pub(super) fn replace(&mut self, namespaces: impl IntoIterator<Item = (Arc<str>, PathBuf)>) {
+        self.visitor.replace(namespaces);
+        // What was read of one that had the same name.
+        self.known.clear();
+    }
+
     /// One or a few sentences about a drop that has just happened; none where
     /// there is nothing to read, or no time to.
     pub(super) fn explain(&mut self, freed: &Freed) -> Arc<[String]> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Anonymizer;
 use crate::{
     link::{
-        Arp, Batch, Encap, Freed, Health, Hop, Icmp, Neighbour, Packet, Quote, Report, Tcp,
+        Arp, Batch, Change, Encap, Freed, Health, Hop, Icmp, Neighbour, Packet, Quote, Report, Tcp,
         Transport,
     },
     node::kernel::Place,
@@ -24,6 +24,7 @@ impl Anonymizer {
             freed,
             watermark,
             report,
+            change,
         } = batch.clone();
         Batch {
             stream,
@@ -31,6 +32,28 @@ impl Anonymizer {
             freed: freed.into_iter().map(|freed| self.freed(freed)).collect(),
             watermark,
             report: report.map(|report| self.report(report)),
+            change: change.map(|change| self.change(change)),
+        }
+    }
+
+    fn change(&mut self, change: Change) -> Change {
+        let Change {
+            time,
+            points,
+            gone,
+            local,
+            next_hops,
+            drops,
+            notes: _,
+        } = change;
+        Change {
+            time,
+            points: points.into_iter().map(|point| self.point(point)).collect(),
+            gone,
+            local: local.into_iter().map(|own| self.address(own)).collect(),
+            next_hops: next_hops.into_iter().map(|hop| self.address(hop)).collect(),
+            drops: drops.map(|pods| self.pods(&pods)),
+            notes: Vec::new(),
         }
     }
 

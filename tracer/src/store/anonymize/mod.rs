@@ -195,6 +195,7 @@ impl Anonymizer {
             next_hops,
             local,
             drops,
+            drops_later,
             notes: _,
         } = hello;
         Hello {
@@ -209,11 +210,11 @@ impl Anonymizer {
             streams,
             next_hops: next_hops.into_iter().map(|hop| self.address(hop)).collect(),
             local: local.into_iter().map(|own| self.address(own)).collect(),
-            drops: drops.map(|pods| {
-                pods.iter()
-                    .map(|pod| self.shared(pod, Self::netns))
-                    .collect()
-            }),
+            drops: drops.map(|pods| self.pods(&pods)),
+            drops_later: drops_later
+                .into_iter()
+                .map(|(since, pods)| (since, self.pods(&pods)))
+                .collect(),
             notes: Vec::new(),
         }
     }
@@ -230,6 +231,8 @@ impl Anonymizer {
             addresses,
             why: _,
             foreign,
+            since,
+            until,
         } = point;
         Point {
             netns: self.netns(&netns),
@@ -248,7 +251,15 @@ impl Anonymizer {
                     name: String::new(),
                 })
                 .collect(),
+            since,
+            until,
         }
+    }
+
+    fn pods(&mut self, pods: &[Arc<str>]) -> Vec<Arc<str>> {
+        pods.iter()
+            .map(|pod| self.shared(pod, Self::netns))
+            .collect()
     }
 
     fn shared(&mut self, name: &str, replace: fn(&mut Self, &str) -> String) -> Arc<str> {

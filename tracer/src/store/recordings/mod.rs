@@ -18,7 +18,7 @@ use self::chain::Chain;
 use super::{error::JoinError, head::Head, reader::Reader};
 use crate::{
     collector::Beginning,
-    link::{Batch, Report},
+    link::{Batch, Hello, Report},
 };
 
 /// What is in recordings, in the order in which a collector is to get it.
@@ -44,6 +44,14 @@ pub enum Recorded {
         watermark: u64,
         /// Its last report.
         report: Option<Box<Report>>,
+    },
+    /// What is known of an agent after rows are missing: what has changed
+    /// meanwhile may have been in them.
+    Known {
+        /// Whose.
+        agent: usize,
+        /// What it is.
+        hello: Box<Hello>,
     },
     /// Some of what agents saw until then is in an earlier file that is not
     /// there.

@@ -10,8 +10,8 @@ use tracer_common::{
 
 use crate::{
     link::{
-        Arp, Batch, DropReport, Encap, EncapKind, Flags, Freed, Health, Hop, Icmp, Mac, Neighbour,
-        Packet, Quote, Report, SocketHealth, Tcp, Transport,
+        Arp, Batch, Change, DropReport, Encap, EncapKind, Flags, Freed, Health, Hop, Icmp, Mac,
+        Neighbour, Packet, Point, Quote, Report, SocketHealth, Tcp, Transport,
     },
     node::kernel::Place,
 };
@@ -278,12 +278,35 @@ pub(super) fn batch() -> impl Strategy<Value = Batch> {
         vec(freed(), 0..3),
         any::<u64>(),
         option::of(report()),
+        option::of(change()),
     )
-        .prop_map(|(stream, hops, freed, watermark, report)| Batch {
+        .prop_map(|(stream, hops, freed, watermark, report, change)| Batch {
             stream,
             hops,
             freed,
             watermark,
             report,
+            change,
         })
+}
+
+/// What may be different.
+fn change() -> impl Strategy<Value = Change> {
+    let more = vec(any::<u64>(), 0..3);
+    let drops = option::of(Just(vec![Arc::from("shop/cart"), Arc::from("default/web")]));
+    (any::<u64>(), more, vec(0..2_usize, 0..2), drops).prop_map(|(time, since, gone, drops)| {
+        let point = |since| Point {
+            since,
+            ..super::point(0)
+        };
+        Change {
+            time,
+            points: since.into_iter().map(point).collect(),
+            gone,
+            local: vec![[10, 1, 0, 1].into()],
+            next_hops: Vec::new(),
+            drops,
+            notes: Vec::new(),
+        }
+    })
 }

@@ -20,8 +20,8 @@ use crate::{
 const POINTS: usize = 4;
 const STREAMS: usize = 2;
 
-fn hello(node: &str) -> Hello {
-    let point = |index: usize| Point {
+fn point(index: usize) -> Point {
+    Point {
         netns: "host".to_owned(),
         interface: format!("veth{index}"),
         ifindex: 7,
@@ -35,7 +35,12 @@ fn hello(node: &str) -> Hello {
             id: 3,
             name: "other".to_owned(),
         }],
-    };
+        since: 0,
+        until: None,
+    }
+}
+
+fn hello(node: &str) -> Hello {
     Hello {
         node: node.to_owned(),
         boot_id: "a-boot".to_owned(),
@@ -45,6 +50,7 @@ fn hello(node: &str) -> Hello {
         next_hops: Vec::new(),
         local: vec!["192.168.7.9".parse().expect("an address")],
         drops: Some(vec!["shop/cart".into()]),
+        drops_later: Vec::new(),
         notes: vec!["a remark about 10.244.1.5".to_owned()],
     }
 }

@@ -10,9 +10,9 @@ use std::{
 
 use proptest::{collection::vec, prelude::*, strategy::ValueTree, test_runner::TestRunner};
 
-use super::{Files, STREAMS, given, head, some_batches};
+use super::{Files, POINTS, STREAMS, given, head, point, some_batches};
 use crate::{
-    link::Batch,
+    link::{Batch, Change, Point},
     store::{Contents, JoinError, RecordError, Recorded, Recordings, Rotation, TraceError, Writer},
 };
 
@@ -147,6 +147,44 @@ fn after_a_cut_piece_there_is_a_gap_in_every_stream() {
             .iter()
             .any(|recorded| matches!(recorded, Recorded::Gap { .. }))
     );
+}
+
+#[test]
+fn what_changed_in_rows_that_are_missing_is_known_after_them() {
+    let files = Files::new();
+    let mut sent = some_batches();
+    let (agent, batch) = &mut sent[1];
+    batch.hops.clear();
+    batch.change = Some(Change {
+        time: 7,
+        points: vec![Point {
+            since: 7,
+            ..point(POINTS)
+        }],
+        gone: vec![0],
+        ..Change::default()
+    });
+    let (agent, change) = (*agent, batch.change.clone().expect("just put there"));
+    let pieces = record(&files, &sent);
+    let (whole, broken) = read(&pieces);
+    assert!(broken.is_none());
+    assert_eq!(batches(whole), sent);
+    let bytes = fs::read(&pieces[1]).expect("a file");
+    // The end's mark, and the last bytes of the rows.
+    fs::write(&pieces[1], &bytes[..bytes.len() - 20]).expect("the same file");
+    let (all, broken) = read(&pieces);
+    assert!(broken.is_none());
+    let known: Vec<_> = all
+        .iter()
+        .filter_map(|recorded| match recorded {
+            Recorded::Known { agent, hello } => Some((*agent, hello)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(known.len(), 2, "each node");
+    let mut changed = head().nodes[agent].clone();
+    changed.change(&change);
+    assert_eq!(*known[agent].1, Box::new(changed));
 }
 
 #[test]

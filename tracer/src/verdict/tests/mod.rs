@@ -1,6 +1,7 @@
 //! Verdicts on journeys made by hand.
 
 mod absence;
+mod changes;
 mod drops;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -43,6 +44,8 @@ fn point(role: Role, direction: Direction, address: [u8; 4]) -> Point {
         addresses: vec![address.into()],
         why: String::new(),
         foreign: Vec::new(),
+        since: 0,
+        until: None,
     }
 }
 
@@ -61,6 +64,7 @@ fn node(name: &str, pod: [u8; 4], own: [u8; 4]) -> Hello {
         next_hops: Vec::new(),
         local: vec![own.into()],
         drops: Some(vec!["default/a".into(), "default/b".into()]),
+        drops_later: Vec::new(),
         notes: Vec::new(),
     }
 }

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::{Started, View};
+use super::{Changed, Started, View};
 use crate::{
     journey::{Journey, Scene},
     verdict::{Parts, Summary, Verdict},
@@ -38,6 +38,10 @@ impl<W: Write> Json<W> {
 impl<W: Write> View for Json<W> {
     fn started(&mut self, scene: &Scene, started: &Started) -> io::Result<()> {
         self.line(&record::Started::new(scene, started))
+    }
+
+    fn changed(&mut self, scene: &Scene, changed: &Changed) -> io::Result<()> {
+        self.line(&record::Changed::new(scene, changed))
     }
 
     fn journey(

@@ -29,6 +29,15 @@ pub(super) struct Started<'a> {
     warnings: &'a [String],
 }
 
+#[derive(Serialize)]
+pub(super) struct Changed<'a> {
+    schema: &'static str,
+    time: Moment,
+    points: Vec<Observer<'a>>,
+    gone: Vec<Place<'a>>,
+    warnings: &'a [String],
+}
+
 /// An observation point, as it is announced.
 #[derive(Serialize)]
 struct Observer<'a> {
@@ -157,15 +166,8 @@ struct Packets {
 impl<'a> Started<'a> {
     pub(super) fn new(scene: &'a Scene, started: &'a view::Started) -> Self {
         let points = scene.nodes.iter().flat_map(|hello| {
-            hello.points.iter().map(|point| Observer {
-                place: Place::of(hello, point),
-                hook: &point.hook,
-                role: point.role,
-                kind: &point.kind,
-                addresses: &point.addresses,
-                why: &point.why,
-                foreign: point.foreign.iter().map(|program| program.id).collect(),
-            })
+            let points = hello.points.iter();
+            points.map(move |point| Observer::of(hello, point))
         });
         Self {
             schema: "tracer.started/1",
@@ -173,6 +175,38 @@ impl<'a> Started<'a> {
             follow: &started.follow,
             points: points.collect(),
             warnings: &started.warnings,
+        }
+    }
+}
+
+impl<'a> Changed<'a> {
+    pub(super) fn new(scene: &'a Scene, changed: &'a view::Changed) -> Self {
+        let hello = &scene.nodes[changed.node];
+        let points = hello.points.get(changed.points.clone()).unwrap_or_default();
+        let gone = changed.gone.iter().filter_map(|at| hello.points.get(*at));
+        Self {
+            schema: "tracer.points/1",
+            time: Moment(changed.time),
+            points: points
+                .iter()
+                .map(|point| Observer::of(hello, point))
+                .collect(),
+            gone: gone.map(|point| Place::of(hello, point)).collect(),
+            warnings: &changed.notes,
+        }
+    }
+}
+
+impl<'a> Observer<'a> {
+    fn of(hello: &'a Hello, point: &'a Point) -> Self {
+        Self {
+            place: Place::of(hello, point),
+            hook: &point.hook,
+            role: point.role,
+            kind: &point.kind,
+            addresses: &point.addresses,
+            why: &point.why,
+            foreign: point.foreign.iter().map(|program| program.id).collect(),
         }
     }
 }

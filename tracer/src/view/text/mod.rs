@@ -5,6 +5,7 @@
 //! node; so hops stand below each other in columns, a node is named where it
 //! changes, and what stays the same from hop to hop steps back.
 
+mod changes;
 mod drops;
 mod flow;
 mod journey;
@@ -17,7 +18,7 @@ use std::{
 };
 
 pub(super) use self::flow::{Flow, Palette};
-use super::{HOST, Started, View};
+use super::{Changed, HOST, Started, View};
 use crate::{
     journey::{Journey, Scene},
     link::Direction,
@@ -54,6 +55,10 @@ impl<W: Write> Text<W> {
 impl<W: Write> View for Text<W> {
     fn started(&mut self, scene: &Scene, started: &Started) -> io::Result<()> {
         self.show(ready(self.palette, scene, started))
+    }
+
+    fn changed(&mut self, scene: &Scene, changed: &Changed) -> io::Result<()> {
+        self.show(changes::show(self.palette, scene, changed))
     }
 
     fn journey(

@@ -1,0 +1,66 @@
+//! Pods that restart and tunnel devices that are made anew, as the container
+//! runtime, the CNI plugin and the network's daemon do it.
+
+use anyhow::{Context as _, Result};
+
+use super::{Lab, Tunnel, wiring};
+use crate::process;
+
+impl Lab {
+    /// Ends a pod, by its index: its interface goes, then its namespace.
+    ///
+    /// # Errors
+    /// If it is not there.
+    pub fn end_pod(&self, pod: usize) -> Result<()> {
+        let pod = &self.pods[pod];
+        let (inside, name) = (&pod.interface, &pod.netns.name);
+        pod.netns.run(&format!("ip link del {inside}"))?;
+        process::run(process::command("ip").args(["netns", "del", name]), "")
+            .map(drop)
+            .with_context(|| format!("cannot remove {name}"))
+    }
+
+    /// Makes a pod anew that has ended, with the address that it had.
+    ///
+    /// # Errors
+    /// If it is there, or cannot be made.
+    pub fn begin_pod(&self, pod: usize) -> Result<()> {
+        wiring::make_pod(self, &self.pods[pod])
+    }
+
+    /// Gives a pod that has ended another MAC address, and the host's end of its
+    /// interface another name.
+    pub fn rename_pod(&mut self, pod: usize) {
+        let pod = &mut self.pods[pod];
+        pod.mac = other(&pod.mac);
+        pod.veth = other(&pod.veth);
+    }
+
+    /// Removes a node's tunnel device, with all that rests on it.
+    ///
+    /// # Errors
+    /// If it has none.
+    pub fn end_overlay(&self, node: usize) -> Result<()> {
+        let node = &self.nodes[node];
+        let line = format!("ip link del {}", node.overlay);
+        node.netns.run(&line).map(drop)
+    }
+
+    /// Makes a node's tunnel device anew.
+    ///
+    /// # Errors
+    /// If it is there, or cannot be made.
+    pub fn begin_overlay(&self, node: usize) -> Result<()> {
+        debug_assert_eq!(self.wiring.tunnel(), Some(Tunnel::Vxlan));
+        wiring::tunnel::set_up(self, &self.nodes[node])
+    }
+}
+
+/// The same text with another last digit.
+fn other(text: &str) -> String {
+    let mut text = text.to_owned();
+    let last = if text.ends_with('0') { '1' } else { '0' };
+    text.pop();
+    text.push(last);
+    text
+}

@@ -1,0 +1,309 @@
+//! Pods that restart, devices that are made anew, and others that come and go,
+//! while a follow runs.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use tracer_tests::{
+    Lab, LabSpec, Pod, Wiring,
+    program::{LIMIT, Tracer, is},
+    traffic::Flow,
+};
+
+use crate::expected::{check_balance, check_clean, is_neighbour, pod, seen};
+
+/// How soon a new interface has to be observed, on a machine that is busy with
+/// other tests; an idle one takes a tenth of a second.
+const SOON: Duration = Duration::from_secs(5);
+
+/// Those of which there is one with a bridge and one without.
+const WIRINGS: [Wiring; 2] = [Wiring::Flannel, Wiring::CalicoVxlan];
+
+fn lab(wiring: Wiring) -> Result<Lab> {
+    Lab::new(&LabSpec {
+        wiring,
+        ..LabSpec::default()
+    })
+}
+
+fn follow(lab: &Lab, more: &[&str]) -> Result<Tracer> {
+    let [a, b] = [0, 1].map(|index| pod(&lab.pods[index]));
+    let args = ["--src-pod", &a, "--dst-pod", &b, "--hold", "500ms"];
+    let mut tracer = Tracer::follow(lab, args.iter().chain(more))?;
+    tracer.wait_started(LIMIT)?;
+    Ok(tracer)
+}
+
+/// Waits until an interface of a node is said to be observed or, if `gone`, not
+/// any more.
+fn wait_told(tracer: &mut Tracer, gone: bool, interface: &str) -> Result<()> {
+    let key = if gone { "gone" } else { "points" };
+    let among = |value: &Value| {
+        let points = value[key].as_array();
+        let mut points = points.into_iter().flatten();
+        is(value, "tracer.points/1")
+            && points.any(|point| point["interface"] == *interface && point["netns"] == "host")
+    };
+    tracer.wait_for(among, SOON).map(drop)
+}
+
+/// Waits until a packet is said to have arrived over a pod's interface.
+fn wait_delivered(tracer: &mut Tracer, to: &Pod) -> Result<()> {
+    let arrived = |value: &Value| {
+        is(value, "tracer.journey/1")
+            && value["packet"]["dst"] == to.v4.to_string()
+            && value["verdict"]["kind"] == "delivered"
+            && seen(value)
+                .iter()
+                .any(|(_, interface, _)| *interface == to.veth)
+    };
+    tracer.wait_for(arrived, SOON).map(drop)
+}
+
+/// What may be said of a packet while a pod restarts: nothing that rests on
+/// what was not seen.
+fn check_honest(journey: &Value) {
+    let verdict = &journey["verdict"];
+    let kinds = ["delivered", "dropped", "refused", "unknown"];
+    assert!(
+        kinds.iter().any(|kind| verdict["kind"] == *kind),
+        "{journey:#}"
+    );
+    if verdict["kind"] == "delivered" && !is_neighbour(journey) {
+        let hops = seen(journey);
+        let (_, _, direction) = hops.last().expect("a hop");
+        assert_eq!(*direction, "egress", "{journey:#}");
+    }
+}
+
+/// A pod of the two restarts while the other one pings it.
+fn restarts(wiring: Wiring, restarted: usize, renamed: bool) -> Result<()> {
+    let mut lab = lab(wiring)?;
+    let mut tracer = follow(&lab, &[])?;
+    let pings = Flow::new(&lab.pods[1 - restarted], &lab.pods[restarted]);
+    let pinging = pings.keep_pinging();
+    let old = lab.pods[restarted].clone();
+    wait_delivered(&mut tracer, &old)?;
+    lab.end_pod(restarted)?;
+    wait_told(&mut tracer, true, &old.veth)?;
+    let before = tracer.take_journeys();
+    if renamed {
+        lab.rename_pod(restarted);
+    }
+    let begun = Instant::now();
+    lab.begin_pod(restarted)?;
+    let made = begun.elapsed();
+    let new = lab.pods[restarted].clone();
+    wait_told(&mut tracer, false, &new.veth)?;
+    let observed = begun.elapsed();
+    wait_delivered(&mut tracer, &new)?;
+    eprintln!(
+        "{wiring:?}: made in {made:?}, observed after {observed:?}, delivered after {:?}",
+        begun.elapsed()
+    );
+    let tally = pinging.stop()?;
+    assert!(
+        !tally.is_complete(),
+        "{tally:?}: there was nobody meanwhile"
+    );
+    // From here on it is a network without a fault.
+    lab.ready()?;
+    let between = tracer.take_journeys();
+    let clean = pings.udp_send(50, 333)?;
+    assert!(clean.is_complete(), "{clean:?}");
+    let finished = tracer.stop()?;
+    assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
+
+    let all = [before, between, finished.journeys.clone()].concat();
+    all.iter().for_each(check_honest);
+    let after: Vec<&Value> = finished
+        .journeys
+        .iter()
+        .filter(|journey| journey["packet"]["len"] == 361)
+        .collect();
+    assert_eq!(after.len(), 50, "all datagrams");
+    for journey in after {
+        let pods = [0, 1].map(|index| &lab.pods[index]);
+        check_clean(&lab, pods, journey);
+        let text = journey["verdict"]["text"].as_str().expect("text");
+        assert!(!text.contains("not observed"), "its drops are: {journey:#}");
+    }
+    check_accounting(&finished.summary);
+    Ok(())
+}
+
+/// Nothing was lost. What a node kept while it asked for the pod may come after
+/// the time for which this follow waits.
+fn check_accounting(summary: &Value) {
+    let accounting = &summary["accounting"];
+    assert_eq!(accounting["balances"], true, "{accounting}");
+    assert_eq!(accounting["lost"], 0, "{accounting}");
+}
+
+#[test]
+fn the_destination_restarts() -> Result<()> {
+    WIRINGS
+        .into_iter()
+        .try_for_each(|wiring| restarts(wiring, 1, true))
+}
+
+#[test]
+fn the_source_restarts() -> Result<()> {
+    WIRINGS
+        .into_iter()
+        .try_for_each(|wiring| restarts(wiring, 0, true))
+}
+
+#[test]
+fn under_the_same_names_again() -> Result<()> {
+    WIRINGS
+        .into_iter()
+        .try_for_each(|wiring| restarts(wiring, 1, false))
+}
+
+/// As a daemon does that is started with another setting.
+#[test]
+fn the_tunnel_is_made_anew() -> Result<()> {
+    for wiring in WIRINGS {
+        let lab = lab(wiring)?;
+        let mut tracer = follow(&lab, &[])?;
+        let pods = [&lab.pods[0], &lab.pods[1]];
+        let flow = Flow::new(pods[0], pods[1]);
+        let pinging = flow.keep_pinging();
+        wait_delivered(&mut tracer, pods[1])?;
+        let overlay = &lab.nodes[1].overlay;
+        lab.end_overlay(1)?;
+        wait_told(&mut tracer, true, overlay)?;
+        lab.begin_overlay(1)?;
+        wait_told(&mut tracer, false, overlay)?;
+        pinging.stop()?;
+        lab.ready()?;
+        let before = tracer.take_journeys();
+        let clean = flow.udp_send(50, 333)?;
+        assert!(clean.is_complete(), "{clean:?}");
+        let finished = tracer.stop()?;
+        let all = [before, finished.journeys.clone()].concat();
+        all.iter().for_each(check_honest);
+        let after = finished.journeys.iter();
+        let after: Vec<&Value> = after
+            .filter(|journey| journey["packet"]["len"] == 361)
+            .collect();
+        assert_eq!(after.len(), 50, "all datagrams");
+        for journey in after {
+            check_clean(&lab, pods, journey);
+        }
+        check_accounting(&finished.summary);
+    }
+    Ok(())
+}
+
+/// The programs know no other ports than those of the start.
+#[test]
+fn a_tunnel_with_another_port_is_said() -> Result<()> {
+    let lab = lab(Wiring::Flannel)?;
+    let mut tracer = follow(&lab, &[])?;
+    let device = "ip link add name other type vxlan id 7 dstport 4000";
+    lab.nodes[1].netns.run(device)?;
+    let said = |value: &Value| {
+        is(value, "tracer.points/1") && value["warnings"].to_string().contains("port 4000")
+    };
+    let said = tracer.wait_for(said, SOON)?;
+    assert_eq!(said["points"], Value::Array(Vec::new()), "{said:#}");
+    Ok(())
+}
+
+/// Their own interfaces are observed again, too, and what they drop.
+#[test]
+fn inside_a_pod_that_restarts() -> Result<()> {
+    let mut lab = lab(Wiring::Flannel)?;
+    let mut tracer = follow(&lab, &["--pod-interfaces"])?;
+    let old = lab.pods[1].clone();
+    let flow = Flow::new(&lab.pods[0], &old);
+    assert!(flow.ping(5, Duration::from_millis(2))?.is_complete());
+    lab.end_pod(1)?;
+    wait_told(&mut tracer, true, &old.veth)?;
+    lab.rename_pod(1);
+    lab.begin_pod(1)?;
+    let name = pod(&old);
+    let inside = |value: &Value| {
+        let points = value["points"].as_array().into_iter().flatten();
+        is(value, "tracer.points/1") && points.into_iter().any(|point| point["netns"] == *name)
+    };
+    tracer.wait_for(inside, SOON)?;
+    lab.ready()?;
+    tracer.take_journeys();
+    assert!(flow.udp_send(20, 333)?.is_complete());
+    let nobody = format!("echo > /dev/udp/{}/9", old.v4);
+    lab.pods[0].netns.batch("bash", &nobody)?;
+    let refused = |value: &Value| value["verdict"]["drop"].is_object();
+    let refused = tracer.wait_for(refused, LIMIT)?;
+    assert_eq!(refused["verdict"]["drop"]["netns"], *name, "{refused:#}");
+    assert_eq!(refused["verdict"]["kind"], "refused", "{refused:#}");
+    let finished = tracer.stop()?;
+    let marked = finished.journeys.iter();
+    let marked: Vec<&Value> = marked
+        .filter(|journey| journey["packet"]["len"] == 361)
+        .collect();
+    assert_eq!(marked.len(), 20);
+    for journey in marked {
+        let verdict = &journey["verdict"];
+        assert_eq!(verdict["confidence"], "confirmed", "{journey:#}");
+        let hops = journey["hops"].as_array().expect("hops");
+        assert_eq!(hops.len(), 10, "{journey:#}");
+        assert_eq!(hops[9]["netns"], *name, "{journey:#}");
+    }
+    check_balance(&finished.summary);
+    Ok(())
+}
+
+/// A busy node: others come and go beside the followed flow.
+#[test]
+fn a_hundred_strangers_come_and_go() -> Result<()> {
+    let lab = lab(Wiring::Flannel)?;
+    let mut tracer = follow(&lab, &[])?;
+    let pods = [&lab.pods[0], &lab.pods[1]];
+    let pinging = Flow::new(pods[0], pods[1]).keep_pinging();
+    wait_delivered(&mut tracer, pods[1])?;
+    let (begun, before) = (Instant::now(), cpu_time(&tracer)?);
+    for number in 0..100 {
+        let name = format!("other{number}");
+        let bridge = &lab.nodes[1].bridge;
+        let script = format!(
+            "link add name {name} type veth peer name {name}p\n\
+             link set dev {name} master {bridge} up\n\
+             link del {name}\n"
+        );
+        lab.nodes[1].netns.batch("ip -batch -", &script)?;
+    }
+    let (elapsed, after) = (begun.elapsed(), cpu_time(&tracer)?);
+    eprintln!("{:?} of {elapsed:?}", after.saturating_sub(before));
+    assert!(
+        (after - before) * 4 < elapsed,
+        "{:?} of {elapsed:?}",
+        after - before
+    );
+    assert!(pinging.stop()?.is_complete());
+    let finished = tracer.stop()?;
+    for journey in &finished.journeys {
+        let open = journey["verdict"]["cause"] == "still-open";
+        if !open && !is_neighbour(journey) {
+            check_clean(&lab, pods, journey);
+        }
+    }
+    check_balance(&finished.summary);
+    Ok(())
+}
+
+/// What a tracer has spent so far.
+fn cpu_time(tracer: &Tracer) -> Result<Duration> {
+    // In a hundredth of a second each (`sysconf(_SC_CLK_TCK)`).
+    const TICK: Duration = Duration::from_millis(10);
+    let stat = fs::read_to_string(format!("/proc/{}/stat", tracer.id()))?;
+    let (_, fields) = stat.rsplit_once(')').context("a name in parentheses")?;
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    ensure!(fields.len() > 13, "fields of proc(5)");
+    let ticks = fields[11].parse::<u32>()? + fields[12].parse::<u32>()?;
+    Ok(TICK * ticks)
+}

@@ -1,0 +1,271 @@
+//! Hearing of changes of the network while it is observed.
+//!
+//! The kernel tells of every change of links, addresses, routes and neighbours, over the same sockets that
+//! answer questions. Which of them may change the plan is decided here, cheaply and rather too often than
+//! too rarely; what the plan is then, only a new search says.
+//!
+//! A pod's address is set in its own namespace, of which the node's hears nothing. But a socket can be asked
+//! to hear of all namespaces that the node's has a number for, which it has of those that its veths lead to.
+
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    net::IpAddr,
+    os::fd::{AsFd as _, BorrowedFd},
+};
+
+use netlink_packet_core::NetlinkBuffer;
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+
+use super::table::{FdbEntry, Mac, address};
+
+/// Longer than any message that the kernel sends unasked.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// `struct ndmsg` begins with the address family.
+const BRIDGE: u8 = libc::AF_BRIDGE as u8;
+
+/// What is heard of the namespace itself.
+const OWN: [u32; 6] = [
+    libc::RTNLGRP_LINK,
+    libc::RTNLGRP_NEIGH,
+    libc::RTNLGRP_IPV4_IFADDR,
+    libc::RTNLGRP_IPV6_IFADDR,
+    libc::RTNLGRP_IPV4_ROUTE,
+    libc::RTNLGRP_IPV6_ROUTE,
+];
+
+/// What is heard of the pods'.
+const PODS: [u32; 2] = [libc::RTNLGRP_IPV4_IFADDR, libc::RTNLGRP_IPV6_IFADDR];
+
+/// Hears of changes in the network namespace in which it was opened.
+pub struct Changes {
+    own: Socket,
+    /// `None` where hearing of others is not allowed (that takes
+    /// `CAP_NET_BROADCAST`): pods are then found when they first speak.
+    pods: Option<Socket>,
+    matters: Matters,
+    buffer: Vec<u8>,
+}
+
+impl Changes {
+    /// Begins to listen. `pods` are addresses whose coming and going matters.
+    ///
+    /// # Errors
+    /// If no such sockets can be had.
+    pub fn open(pods: HashSet<IpAddr>) -> io::Result<Self> {
+        let all = socket(&PODS).and_then(|socket| {
+            socket.set_listen_all_namespaces(true)?;
+            Ok(socket)
+        });
+        Ok(Self {
+            own: socket(&OWN)?,
+            pods: all.ok(),
+            matters: Matters {
+                pods,
+                neighbours: HashMap::new(),
+            },
+            buffer: Vec::with_capacity(BUFFER_BYTES),
+        })
+    }
+
+    /// What becomes readable when there is something to hear.
+    pub fn readiness(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let sockets = [Some(&self.own), self.pods.as_ref()];
+        sockets.into_iter().flatten().map(Socket::as_fd)
+    }
+
+    /// Takes all that there is to hear. Whether any of it may matter.
+    ///
+    /// # Errors
+    /// Those of the sockets, but for messages that were lost: those matter.
+    pub fn read(&mut self) -> io::Result<bool> {
+        let Self {
+            own,
+            pods,
+            matters,
+            buffer,
+        } = self;
+        let own = read(own, buffer, |kind, message| matters.own(kind, message))?;
+        let pods = match pods {
+            Some(pods) => read(pods, buffer, |kind, message| matters.pods(kind, message))?,
+            None => false,
+        };
+        Ok(own | pods)
+    }
+}
+
+fn socket(groups: &[u32]) -> io::Result<Socket> {
+    let mut socket = Socket::new(NETLINK_ROUTE)?;
+    socket.bind(&SocketAddr::new(0, 0))?;
+    socket.set_non_blocking(true)?;
+    for group in groups {
+        socket.add_membership(*group)?;
+    }
+    Ok(socket)
+}
+
+fn read(
+    socket: &Socket,
+    buffer: &mut Vec<u8>,
+    mut matters: impl FnMut(u16, &[u8]) -> bool,
+) -> io::Result<bool> {
+    let mut any = false;
+    loop {
+        buffer.clear();
+        match socket.recv(buffer, 0) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(any),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            // The kernel had more to say than there was room for.
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                any = true;
+                continue;
+            }
+            Err(error) => return Err(error),
+        }
+        let mut rest = buffer.as_slice();
+        while let Ok(message) = NetlinkBuffer::new_checked(rest) {
+            any |= matters(message.message_type(), message.payload());
+            let next = (message.length() as usize).next_multiple_of(4);
+            rest = rest.get(next..).unwrap_or_default();
+        }
+    }
+}
+
+/// Which messages may change a plan.
+struct Matters {
+    pods: HashSet<IpAddr>,
+    /// Where pods were last heard to be: a known neighbour is told of whenever
+    /// it was asked after again.
+    neighbours: HashMap<IpAddr, (u32, Mac)>,
+}
+
+impl Matters {
+    /// Of the namespace itself.
+    fn own(&mut self, kind: u16, message: &[u8]) -> bool {
+        match kind {
+            libc::RTM_NEWLINK
+            | libc::RTM_DELLINK
+            | libc::RTM_NEWADDR
+            | libc::RTM_DELADDR
+            | libc::RTM_NEWROUTE
+            | libc::RTM_DELROUTE => true,
+            libc::RTM_NEWNEIGH => self.neighbour(message),
+            _ => false,
+        }
+    }
+
+    /// Of any namespace.
+    fn pods(&self, kind: u16, message: &[u8]) -> bool {
+        let known = |(_, address)| self.pods.contains(&address);
+        matches!(kind, libc::RTM_NEWADDR | libc::RTM_DELADDR) && address(message).is_some_and(known)
+    }
+
+    /// A pod that is somewhere else, or the far end of a tunnel. What a bridge learns is not heard of here:
+    /// neighbours tell who it is.
+    fn neighbour(&mut self, message: &[u8]) -> bool {
+        let Some(entry) = FdbEntry::parse(message) else {
+            return false;
+        };
+        let Some(address) = entry.far_end else {
+            return false;
+        };
+        if message.first() == Some(&BRIDGE) {
+            return true;
+        }
+        let place = (entry.device, entry.mac);
+        self.pods.contains(&address) && self.neighbours.insert(address, place) != Some(place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_core::Emitable;
+    use netlink_packet_route::{
+        AddressFamily,
+        address::{AddressAttribute, AddressMessage},
+        neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage},
+    };
+
+    use super::*;
+
+    const POD: [u8; 4] = [10, 1, 0, 5];
+
+    fn matters() -> Matters {
+        Matters {
+            pods: HashSet::from([POD.into()]),
+            neighbours: HashMap::new(),
+        }
+    }
+
+    fn bytes(message: &impl Emitable) -> Vec<u8> {
+        let mut bytes = vec![0; message.buffer_len()];
+        message.emit(&mut bytes);
+        bytes
+    }
+
+    fn neighbour(address: [u8; 4], device: u32, mac: Option<Mac>) -> Vec<u8> {
+        let mut message = NeighbourMessage::default();
+        message.header.family = AddressFamily::Inet;
+        message.header.ifindex = device;
+        let mac = mac.map(|mac| NeighbourAttribute::LinkLayerAddress(mac.to_vec()));
+        message.attributes.extend(mac);
+        let address = NeighbourAttribute::Destination(IpAddr::from(address).into());
+        message.attributes.push(address);
+        bytes(&message)
+    }
+
+    #[test]
+    fn a_known_neighbour_matters_once() {
+        let mut matters = matters();
+        let (there, elsewhere) = (Some([2; 6]), Some([4; 6]));
+        let mut told = |address, device, mac| {
+            matters.own(libc::RTM_NEWNEIGH, &neighbour(address, device, mac))
+        };
+        assert!(told(POD, 5, there));
+        assert!(!told(POD, 5, there), "asked after again");
+        assert!(!told(POD, 5, None), "being asked for");
+        assert!(told(POD, 5, elsewhere));
+        assert!(told(POD, 6, elsewhere));
+        assert!(!told([10, 1, 0, 6], 5, there), "somebody else");
+    }
+
+    #[test]
+    fn far_ends_of_tunnels_matter_and_what_a_bridge_learns_does_not() {
+        let entry =
+            |far_end: Option<[u8; 4]>| {
+                let mut message = NeighbourMessage::default();
+                message.header.family = AddressFamily::Bridge;
+                message.attributes = vec![NeighbourAttribute::LinkLayerAddress(vec![2; 6])];
+                message.attributes.extend(far_end.map(|end| {
+                    NeighbourAttribute::Destination(NeighbourAddress::Other(end.to_vec()))
+                }));
+                bytes(&message)
+            };
+        let mut matters = matters();
+        assert!(matters.own(libc::RTM_NEWNEIGH, &entry(Some([192, 0, 2, 7]))));
+        assert!(!matters.own(libc::RTM_NEWNEIGH, &entry(None)));
+    }
+
+    #[test]
+    fn of_other_namespaces_only_the_pods_addresses_matter() {
+        let told = |kind, address: [u8; 4]| {
+            let mut message = AddressMessage::default();
+            message.attributes = vec![AddressAttribute::Local(address.into())];
+            matters().pods(kind, &bytes(&message))
+        };
+        assert!(told(libc::RTM_NEWADDR, POD));
+        assert!(told(libc::RTM_DELADDR, POD));
+        assert!(!told(libc::RTM_NEWADDR, [10, 1, 0, 6]));
+        assert!(!told(libc::RTM_NEWLINK, POD));
+    }
+
+    #[test]
+    fn listens_in_any_namespace() {
+        let mut changes = Changes::open(HashSet::new()).expect("sockets");
+        assert!(changes.readiness().count() >= 1);
+        // Whatever happens on this machine meanwhile can be read.
+        changes.read().expect("nothing is wrong");
+    }
+}

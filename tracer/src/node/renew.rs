@@ -1,0 +1,65 @@
+//! Points that come and go while a namespace is observed.
+//!
+//! A link of tcx ends with its interface, and a new interface has none, even
+//! under the same name. So what the last search found is compared with what is
+//! still attached: what is missing is attached, and what is gone is told.
+
+use std::path::Path;
+
+use nix::net::if_::if_nametoindex;
+
+use super::{agent, probe::Probe, visit, worker};
+use crate::link::{Change, Point};
+
+impl Probe {
+    /// Observes these interfaces of a namespace (`None`: the one that the thread
+    /// is in, else it goes there). Adds to `change` what is different now; points that
+    /// are new are numbered from `first`.
+    /// One that cannot be observed is a note.
+    pub(super) fn take_in(
+        &mut self,
+        netns: Option<&Path>,
+        first: usize,
+        mut interfaces: Vec<(Point, bool)>,
+        mut change: Change,
+    ) -> Change {
+        if let Some(path) = netns
+            && !visit::is_own(path)
+        {
+            match worker::enter(path).and_then(|()| self.move_in()) {
+                Ok(()) => {}
+                // It has gone while it was being looked at.
+                Err(_) => interfaces.clear(),
+            }
+        }
+        for (point, _) in &interfaces {
+            self.call(point.ifindex, &point.interface);
+        }
+        self.gone();
+        for (point, l2) in interfaces {
+            if self.observes(point.ifindex) {
+                continue;
+            }
+            match agent::attach(self, first + change.points.len(), &point, l2) {
+                Ok(points) => change.points.extend(points),
+                // It has gone while it was being looked at.
+                Err(_) if !exists(&point.interface) => {}
+                Err(error) => change.notes.push(error.to_string()),
+            }
+        }
+        change.time = worker::now();
+        for point in &mut change.points {
+            point.since = change.time;
+        }
+        change
+            .notes
+            .extend(change.points.iter().filter_map(Point::warning));
+        change.gone = self.newly_gone();
+        change
+    }
+}
+
+/// Whether there is an interface of this name.
+fn exists(interface: &str) -> bool {
+    if_nametoindex(interface).is_ok()
+}

@@ -1,0 +1,224 @@
+//! What a search has found, for the workers.
+
+use std::{net::IpAddr, path::PathBuf, sync::Arc};
+
+use tracing::warn;
+
+use super::{PodWorker, Search, Stopped};
+use crate::{
+    link::Change,
+    node::{
+        agent,
+        discover::{Plan, discover_again},
+        drops,
+        source::{Found, PodNamespace},
+        worker::Hand,
+    },
+};
+
+impl Search {
+    /// Searches, and hands over what is different.
+    pub(super) fn look(&mut self) -> Result<(), Stopped> {
+        // What is not a pod's namespace any more may soon be somebody else's.
+        self.forget_namespaces()?;
+        // Where drops are watched first, no packet arrives unwatched.
+        self.find_namespaces()?;
+        let Some(host) = self.workers.host.clone() else {
+            return Ok(());
+        };
+        let plan = match discover_again(&self.request) {
+            Ok(plan) => plan,
+            Err(error) => return self.say(error.to_string()),
+        };
+        self.observe(&host, &plan)?;
+        self.observe_pods(&plan)
+    }
+
+    /// Watches no drops any more in namespaces that are gone.
+    fn forget_namespaces(&mut self) -> Result<(), Stopped> {
+        let Some((_, namespaces)) = &mut self.workers.drops else {
+            return Ok(());
+        };
+        let before = namespaces.len();
+        namespaces.retain(|pod| drops::inode(&pod.path).is_ok_and(|inode| inode == pod.inode));
+        if namespaces.len() == before {
+            return Ok(());
+        }
+        self.watch_drops()
+    }
+
+    /// Watches drops in namespaces of pods that have come, or come back.
+    fn find_namespaces(&mut self) -> Result<(), Stopped> {
+        let Some((_, namespaces)) = &mut self.workers.drops else {
+            return Ok(());
+        };
+        let is_known = |name: &str| namespaces.iter().any(|pod| *pod.name == *name);
+        let missing = |pods: &[(IpAddr, String)]| -> Vec<(IpAddr, String)> {
+            let pods = pods.iter().filter(|(_, name)| !is_known(name));
+            pods.cloned().collect()
+        };
+        let node = &self.start.node;
+        let (mut found, mut problems) = (Vec::new(), Vec::new());
+        for (pods, followed) in [(&self.followed, true), (&self.bystanders, false)] {
+            let missing = missing(pods);
+            if missing.is_empty() {
+                continue;
+            }
+            match drops::find_pods(&missing, node, &mut Vec::new()) {
+                Ok(pods) => {
+                    found.extend(pods.into_iter().map(|pod| PodNamespace { followed, ..pod }));
+                }
+                Err(error) => problems.push(error.to_string()),
+            }
+        }
+        let any = !found.is_empty();
+        namespaces.extend(found);
+        if any {
+            self.watch_drops()?;
+        }
+        problems
+            .into_iter()
+            .try_for_each(|problem| self.say(problem))
+    }
+
+    /// Tells people something, once.
+    pub(super) fn say(&mut self, note: String) -> Result<(), Stopped> {
+        if self.said.contains(&note) {
+            return Ok(());
+        }
+        self.said.push(note.clone());
+        let Some(host) = &self.workers.host else {
+            warn!("{note}");
+            return Ok(());
+        };
+        let told = host.found(Found::Interfaces {
+            netns: None,
+            first: self.points,
+            interfaces: Vec::new(),
+            change: Change {
+                notes: vec![note],
+                ..Change::default()
+            },
+        });
+        told.map(drop).ok_or(Stopped)
+    }
+
+    fn watch_drops(&self) -> Result<(), Stopped> {
+        let Some((hand, namespaces)) = &self.workers.drops else {
+            return Ok(());
+        };
+        let told = hand.found(Found::Namespaces {
+            pods: namespaces.clone(),
+            devices: self.devices.clone(),
+        });
+        told.map(drop).ok_or(Stopped)
+    }
+
+    /// Observes the interfaces of the node's own namespace.
+    fn observe(&mut self, host: &Hand, plan: &Plan) -> Result<(), Stopped> {
+        let interfaces = plan.interfaces.iter();
+        let interfaces = interfaces.map(|found| (agent::host_point(found), found.l2));
+        let found = Found::Interfaces {
+            netns: None,
+            first: self.points,
+            interfaces: interfaces.collect(),
+            change: Change {
+                local: news(&mut self.local, &plan.local),
+                next_hops: news(&mut self.next_hops, &plan.next_hops),
+                notes: self.notes(plan),
+                ..Change::default()
+            },
+        };
+        self.points += host.found(found).ok_or(Stopped)?;
+        let devices: Vec<_> = plan
+            .interfaces
+            .iter()
+            .map(|found| (found.ifindex, Arc::from(found.name.as_str())))
+            .collect();
+        if devices != self.devices {
+            self.devices = devices;
+            self.watch_drops()?;
+        }
+        Ok(())
+    }
+
+    /// What is there now and cannot be observed.
+    fn notes(&mut self, plan: &Plan) -> Vec<String> {
+        let there = [&*plan.vxlan_ports, &*plan.geneve_ports].concat();
+        let ports = news(&mut self.tunnel_ports, &there).into_iter();
+        let mut notes: Vec<String> = ports
+            .map(|port| {
+                format!(
+                    "a tunnel device has come whose port {port} was not known at the start: packets \
+                     on the uplink that it has wrapped are not recognised; start again to see them"
+                )
+            })
+            .collect();
+        for pod in &plan.pod_namespaces {
+            let name = agent::pod_name(&self.start, pod.pod);
+            let mut workers = self.workers.pods.iter();
+            if workers.any(|worker| worker.name == name) {
+                continue;
+            }
+            let note = format!(
+                "the own interface of pod {name} is not observed, as it was not there at the \
+                 start; start again to see it"
+            );
+            if !self.said.contains(&note) {
+                self.said.push(note.clone());
+                notes.push(note);
+            }
+        }
+        notes
+    }
+
+    /// Observes the pods' own interfaces, where they were asked for.
+    fn observe_pods(&mut self, plan: &Plan) -> Result<(), Stopped> {
+        for worker in &mut self.workers.pods {
+            let mut pods = plan.pod_namespaces.iter();
+            let found = pods.find(|pod| agent::pod_name(&self.start, pod.pod) == worker.name);
+            let (netns, interfaces) = match found {
+                Some(pod) => {
+                    let point = agent::pod_point(&self.start, pod);
+                    (Some(pod.path.clone()), vec![(point, true)])
+                }
+                // A thread in it keeps a namespace alive.
+                None if !worker.is_there() => (Some(self.home.clone()), Vec::new()),
+                None => (None, Vec::new()),
+            };
+            if let Some(path) = &netns {
+                let inode = drops::inode(path).ok();
+                worker.place = inode.map(|inode| (path.clone(), inode));
+            }
+            let found = Found::Interfaces {
+                netns,
+                first: self.points,
+                interfaces,
+                change: Change::default(),
+            };
+            self.points += worker.hand.found(found).ok_or(Stopped)?;
+        }
+        Ok(())
+    }
+}
+
+impl PodWorker {
+    /// Whether the namespace that it is in has not been given up by its pod.
+    fn is_there(&self) -> bool {
+        let is_same =
+            |(path, inode): &(PathBuf, u32)| drops::inode(path).is_ok_and(|there| there == *inode);
+        self.place.as_ref().is_some_and(is_same)
+    }
+}
+
+/// What is not known yet; it is then.
+fn news<T: Copy + PartialEq>(known: &mut Vec<T>, found: &[T]) -> Vec<T> {
+    let mut news = Vec::new();
+    for one in found {
+        if !known.contains(one) {
+            known.push(*one);
+            news.push(*one);
+        }
+    }
+    news
+}

@@ -1,0 +1,350 @@
+//! Looking again when the network has changed.
+//!
+//! A follow outlives pods: one restarts, and its new interface has to be
+//! observed, soon. The kernel says when something changed ([`Changes`]); a
+//! search says what there is then. Workers are handed what it found, attach to
+//! what is new, and tell the collector.
+//!
+//! Searching costs, and on a busy node something changes all the time. So a
+//! burst of changes leads to one search, and a search is followed by a pause of
+//! many times as long as it took. Where nothing changes, nothing is done.
+//!
+//! A thread of its own searches, so that no event waits for it. Its workers are
+//! handed one thing after the other: points are numbered in the order in which
+//! they are told.
+
+mod look;
+
+use std::{
+    io,
+    net::IpAddr,
+    os::fd::{AsFd as _, BorrowedFd},
+    path::PathBuf,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::eventfd::{EfdFlags, EventFd},
+};
+use tracing::warn;
+
+use super::{
+    NodeError,
+    discover::{Changes, Request},
+    drops,
+    source::PodNamespace,
+    worker::{self, Hand},
+};
+use crate::link::{Hello, Point, Role, Start};
+
+/// How long nothing more must change before it is searched; but no longer than
+/// a few times that.
+const QUIET: Duration = Duration::from_millis(20);
+const MOST: Duration = Duration::from_millis(100);
+
+/// How many times as long as a search its pause is, and how long it is at least
+/// and at most.
+const PAUSE: u32 = 10;
+const SHORTEST: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_millis(500);
+
+/// The thread that looks again, from outside.
+pub(super) struct Scout {
+    stop: Arc<EventFd>,
+    thread: JoinHandle<()>,
+}
+
+/// Who is to take in what is found.
+pub(super) struct Workers {
+    /// That of the node's own namespace, in a follow.
+    pub(super) host: Option<Hand>,
+    /// Those of pods' own interfaces.
+    pub(super) pods: Vec<PodWorker>,
+    /// That of drops, and the namespaces that it watches.
+    pub(super) drops: Option<(Hand, Vec<PodNamespace>)>,
+}
+
+/// The worker of a pod's own interface.
+pub(super) struct PodWorker {
+    pub(super) hand: Hand,
+    /// The pod.
+    pub(super) name: String,
+    /// The file and the number of the namespace that it is in.
+    pub(super) place: Option<(PathBuf, u32)>,
+}
+
+/// Looks again when the network changes, if that can be heard; else an agent
+/// says so in its `hello`.
+pub(super) fn look_again(
+    start: &Start,
+    changes: io::Result<Changes>,
+    hello: &mut Hello,
+    tunnel_ports: &[u16],
+    workers: Workers,
+) -> Option<Scout> {
+    let unheard = |source| NodeError::System {
+        what: "hear of changes of the network",
+        source,
+    };
+    let scout = changes
+        .map_err(unheard)
+        .and_then(|changes| Scout::start(changes, start, hello, tunnel_ports, workers));
+    match scout {
+        Ok(scout) => Some(scout),
+        Err(error) => {
+            hello.notes.push(format!(
+                "what comes while this runs, pods that restart for one, is not observed: {error}"
+            ));
+            None
+        }
+    }
+}
+
+impl Scout {
+    /// Looks again whenever `changes` says so, for an agent that has said
+    /// `hello`.
+    fn start(
+        changes: Changes,
+        start: &Start,
+        hello: &Hello,
+        tunnel_ports: &[u16],
+        workers: Workers,
+    ) -> Result<Self, NodeError> {
+        let system = |what| move |source| NodeError::System { what, source };
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        let stop = EventFd::from_flags(flags)
+            .map(Arc::new)
+            .map_err(io::Error::from)
+            .map_err(system("make an event descriptor"))?;
+        let mut search = Search {
+            request: later_request(&start.request, &hello.points),
+            home: home(start),
+            points: hello.points.len(),
+            local: hello.local.clone(),
+            next_hops: hello.next_hops.clone(),
+            followed: start.pods.clone(),
+            bystanders: start.bystanders.clone(),
+            devices: drops::devices(&hello.points),
+            tunnel_ports: tunnel_ports.to_vec(),
+            said: Vec::new(),
+            start: start.clone(),
+            workers,
+            changes,
+            stop: Arc::clone(&stop),
+        };
+        search.recall();
+        let run = move || {
+            if let Err(error) = search.run() {
+                let note = format!("changes of the network are not noticed any more: {error}");
+                // If that cannot be said, it ends anyway.
+                let _: Result<(), Stopped> = search.say(note);
+            }
+        };
+        let thread = thread::Builder::new()
+            .name("scout".to_owned())
+            .spawn(run)
+            .map_err(system("start a thread"))?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Tells it to end.
+    pub(super) fn stop(&self) {
+        let _: Result<usize, _> = self.stop.write(1);
+    }
+
+    /// Waits for its end.
+    pub(super) fn join(self) {
+        self.stop();
+        if self.thread.join().is_err() {
+            warn!("the thread that looks for changes panicked");
+        }
+    }
+}
+
+/// What is asked from the second time on. An address that turned out to be a
+/// pod's stays one while the pod is gone.
+fn later_request(request: &Request, points: &[Point]) -> Request {
+    let mut later = request.clone();
+    let is_pod = |address: &_| {
+        let mut veths = points.iter().filter(|point| point.role == Role::Veth);
+        veths.any(|point| point.addresses.contains(address))
+    };
+    let (pods, unplaced) = later.unplaced.into_iter().partition(is_pod);
+    later.unplaced = unplaced;
+    later.pods.extend::<Vec<_>>(pods);
+    later
+}
+
+/// A file that stands for the node's own namespace.
+fn home(start: &Start) -> PathBuf {
+    // The process's first thread stays where it was started.
+    let own = || PathBuf::from(format!("/proc/{}/ns/net", std::process::id()));
+    start.netns.clone().unwrap_or_else(own)
+}
+
+/// Why nothing more is to be done.
+struct Stopped;
+
+struct Search {
+    start: Start,
+    request: Request,
+    /// The node's own namespace.
+    home: PathBuf,
+    /// How many points were told.
+    points: usize,
+    /// What else was.
+    local: Vec<IpAddr>,
+    next_hops: Vec<IpAddr>,
+    /// The pods that the follow is about, whose drops are watched, and those
+    /// beside them whose namespaces were found once.
+    followed: Vec<(IpAddr, String)>,
+    bystanders: Vec<(IpAddr, String)>,
+    /// The node's interfaces that are observed, by index and name.
+    devices: Vec<(u32, Arc<str>)>,
+    /// UDP ports that programs know as tunnels'.
+    tunnel_ports: Vec<u16>,
+    /// What was said.
+    said: Vec<String>,
+    workers: Workers,
+    changes: Changes,
+    stop: Arc<EventFd>,
+}
+
+impl Search {
+    /// Takes note of who was found at the start.
+    fn recall(&mut self) {
+        let known = |address: &IpAddr| self.followed.iter().any(|(other, _)| other == address);
+        let unplaced = self.request.pods.iter().filter(|address| !known(address));
+        let unplaced: Vec<_> = unplaced.map(|one| (*one, one.to_string())).collect();
+        self.followed.extend(unplaced);
+        // Nobody has asked for these: one that was not found is not searched for.
+        let namespaces = self.workers.drops.iter().flat_map(|(_, found)| found);
+        let found: Vec<Arc<str>> = namespaces.map(|pod| Arc::clone(&pod.name)).collect();
+        self.bystanders
+            .retain(|(_, name)| found.iter().any(|one| **one == **name));
+    }
+
+    fn run(&mut self) -> Result<(), NodeError> {
+        if let Some(netns) = &self.start.netns {
+            worker::enter(netns)?;
+        }
+        let mut not_before = Instant::now();
+        loop {
+            if self.wait(None).is_err() {
+                return Ok(());
+            }
+            if !self.heard()? {
+                continue;
+            }
+            if self.settle(not_before).is_err() {
+                return Ok(());
+            }
+            // What came meanwhile is seen now.
+            self.heard()?;
+            let begun = Instant::now();
+            if self.look().is_err() {
+                return Ok(());
+            }
+            let pause = begun.elapsed() * PAUSE;
+            not_before = Instant::now() + pause.clamp(SHORTEST, LONGEST);
+        }
+    }
+
+    /// Whether what there is to hear may matter.
+    fn heard(&mut self) -> Result<bool, NodeError> {
+        self.changes.read().map_err(|source| NodeError::System {
+            what: "hear of changes of the network",
+            source,
+        })
+    }
+
+    /// Waits until nothing more changes, or it has done so for long enough; and
+    /// for the end of the pause.
+    fn settle(&mut self, not_before: Instant) -> Result<(), Stopped> {
+        let begun = Instant::now();
+        while begun.elapsed() < MOST && self.wait(Some(QUIET))? {
+            let _: io::Result<bool> = self.changes.read();
+        }
+        loop {
+            let left = not_before.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            wait_for(&[self.stop.as_fd()], Some(left));
+            self.check()?;
+        }
+    }
+
+    /// Waits until something is heard: whether it was.
+    fn wait(&self, limit: Option<Duration>) -> Result<bool, Stopped> {
+        let stop = [self.stop.as_fd()];
+        let all: Vec<_> = stop.into_iter().chain(self.changes.readiness()).collect();
+        let heard = wait_for(&all, limit);
+        self.check()?;
+        Ok(heard)
+    }
+
+    fn check(&self) -> Result<(), Stopped> {
+        match self.stop.read() {
+            Ok(_) => Err(Stopped),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+/// Waits until one of them is readable: whether one is.
+fn wait_for(descriptors: &[BorrowedFd<'_>], limit: Option<Duration>) -> bool {
+    // Not a moment less: it would be asked again at once.
+    let timeout = limit.map_or(PollTimeout::NONE, |limit| {
+        PollTimeout::try_from(limit + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
+    });
+    let mut all: Vec<_> = descriptors
+        .iter()
+        .map(|descriptor| PollFd::new(*descriptor, PollFlags::POLLIN))
+        .collect();
+    // Interrupted: whoever waits comes round again.
+    poll(&mut all, timeout).is_ok_and(|ready| ready > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::Direction;
+
+    #[test]
+    fn an_address_that_was_a_pods_stays_one() {
+        let [pod, remote] = [[10, 1, 0, 5], [10, 2, 0, 7]].map(IpAddr::from);
+        let request = Request {
+            unplaced: vec![pod, remote],
+            ..Request::default()
+        };
+        let veth = Point {
+            netns: "host".to_owned(),
+            interface: "veth0".to_owned(),
+            ifindex: 7,
+            direction: Direction::Egress,
+            hook: "tcx".into(),
+            role: Role::Veth,
+            kind: "veth".to_owned(),
+            addresses: vec![pod],
+            why: String::new(),
+            foreign: Vec::new(),
+            since: 0,
+            until: None,
+        };
+        let later = later_request(&request, &[veth]);
+        assert_eq!((later.pods, later.unplaced), (vec![pod], vec![remote]));
+    }
+
+    #[test]
+    fn a_descriptor_that_says_nothing_is_waited_for() {
+        let event = EventFd::from_flags(EfdFlags::EFD_NONBLOCK).expect("a descriptor");
+        let moment = Some(Duration::from_millis(1));
+        assert!(!wait_for(&[event.as_fd()], moment));
+        event.write(1).expect("room for one");
+        assert!(wait_for(&[event.as_fd()], None));
+    }
+}

@@ -1,0 +1,72 @@
+//! What changed on a node, a line for each interface.
+
+use super::{
+    Palette,
+    flow::{Flow, shorten},
+};
+use crate::{
+    journey::Scene,
+    link::{Point, Role},
+    view::{Changed, HOST, moment::Moment},
+};
+
+/// A kernel's names have up to 15 characters.
+const NAME: usize = 15;
+
+pub(super) fn show(palette: Palette, scene: &Scene, changed: &Changed) -> Flow {
+    let hello = &scene.nodes[changed.node];
+    let mut flow = Flow::new();
+    flow.indent(2);
+    let mut say = |words: &str| {
+        flow.put(palette.dim, &Moment(changed.time).clock());
+        flow.words(palette.odd, &format!("{}:", hello.node));
+        flow.words(palette.plain, words);
+        flow.line();
+    };
+    let gone = changed.gone.iter().filter_map(|at| hello.points.get(*at));
+    for point in once_each(gone) {
+        say(&format!("{} is gone", name(scene, point)));
+    }
+    let points = hello.points.get(changed.points.clone());
+    for point in once_each(points.unwrap_or_default().iter()) {
+        say(&format!("now also observing {}", name(scene, point)));
+    }
+    for note in &changed.notes {
+        say(note);
+    }
+    flow.line();
+    flow
+}
+
+/// Both directions of an interface are one.
+fn once_each<'a>(points: impl Iterator<Item = &'a Point>) -> Vec<&'a Point> {
+    let mut interfaces: Vec<&Point> = Vec::new();
+    for point in points {
+        let same = |other: &&Point| (other.ifindex, &other.netns) == (point.ifindex, &point.netns);
+        if !interfaces.iter().any(same) {
+            interfaces.push(point);
+        }
+    }
+    interfaces
+}
+
+/// An interface, and whose it is.
+fn name(scene: &Scene, point: &Point) -> String {
+    let interface = shorten(&point.interface, NAME);
+    if point.netns != HOST {
+        return format!("{interface} (in pod {})", point.netns);
+    }
+    let pods: Vec<&str> = point
+        .addresses
+        .iter()
+        .filter_map(|address| scene.pod(*address))
+        .collect();
+    let what = match (point.role, pods.first()) {
+        (Role::Veth | Role::Pod, Some(pod)) => format!("pod {pod}"),
+        (Role::Veth | Role::Pod, None) => "pod".to_owned(),
+        (Role::Bridge, _) => "bridge".to_owned(),
+        (Role::Overlay, _) => "overlay".to_owned(),
+        (Role::Uplink, _) => "uplink".to_owned(),
+    };
+    format!("{interface} ({what})")
+}
