@@ -4,6 +4,8 @@
 //! value is a verdict on the packet, and ours is always
 //! `TCX_NEXT` / `TC_ACT_UNSPEC`, "the next program decides".
 
+use core::hint::black_box;
+
 use aya_ebpf::{
     EbpfContext as _,
     bindings::{__sk_buff, TC_ACT_UNSPEC},
@@ -98,7 +100,10 @@ fn try_observe(skb: *mut __sk_buff, egress: bool, ethernet: bool) -> Counter {
 /// need more stack than there is.
 #[inline(never)]
 fn look_plain(skb: *mut __sk_buff, ethernet: bool) -> u32 {
-    match look_linear(&Linear::new(skb), ethernet) {
+    // The compiler would rather be given both ends of the packet than the context,
+    // as numbers, which the verifier does not allow.
+    let packet = Linear::new(black_box(skb));
+    match look_linear(&packet, ethernet) {
         Ok(true) => LOOK_FOUND,
         Ok(false) => LOOK_MISS,
         Err(Unparsed::Short) => LOOK_SHORT,
