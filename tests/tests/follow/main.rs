@@ -9,6 +9,8 @@ mod answers;
 mod clean;
 // Where a packet must be seen on its way, from how the lab is wired.
 mod expected;
+// What nodes encrypt by policies, without a device.
+mod ipsec;
 // Devices whose packets have no Ethernet header.
 mod layer3;
 // When the program starts and ends, relative to the traffic.

@@ -61,6 +61,7 @@ const TESTS: &[&str] = &[
     "over_gre",
     "over_6in4",
     "over_wireguard",
+    "over_ipsec",
     "clean::the_pods_own",
 ];
 
