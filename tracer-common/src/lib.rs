@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`packet`] | how bytes of a packet are read: [`packet::Packet`] |
 //! | [`walk`] | from the first byte to the innermost packet: [`walk::walk`] |
+//! | [`tunnel`] | which packets carry others: [`tunnel::Tunnel`] |
 //! | [`filter`] | which packets belong to a follow: [`filter::Tables`] |
 //! | [`event`] | the record that crosses the ring buffer: [`event::HopEvent`] |
 //! | [`mod@drop`] | that of a packet the kernel freed: [`drop::DropEvent`] |

@@ -15,6 +15,8 @@ mod docker;
 mod expected;
 // What the kernel gives.
 mod features;
+// What nodes encrypt by policies, without a device.
+mod ipsec;
 // Devices whose packets have no Ethernet header.
 mod layer3;
 // When the program starts and ends, relative to the traffic.

@@ -88,6 +88,7 @@ const TESTS: &[&str] = &[
     "over_gre",
     "over_6in4",
     "over_wireguard",
+    "over_ipsec",
 ];
 
 /// Boots the kernels one after the other and runs the tests on each.
