@@ -127,6 +127,11 @@ impl Probe {
         self.names.insert(ifindex, interface.to_owned());
     }
 
+    /// Takes no events any more for points from this number on.
+    pub(super) fn forget_from(&mut self, first: usize) {
+        self.points.retain(|_, point| *point < first);
+    }
+
     /// Goes on in the namespace that the thread has entered: no interface is where
     /// it was.
     pub(super) fn move_in(&mut self) -> Result<(), NodeError> {

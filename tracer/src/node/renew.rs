@@ -13,9 +13,9 @@ use crate::link::{Change, Point};
 
 impl Probe {
     /// Observes these interfaces of a namespace (`None`: the one that the thread
-    /// is in, else it goes there). Adds to `change` what is different now; points that
-    /// are new are numbered from `first`.
-    /// One that cannot be observed is a note.
+    /// is in, else it goes there). Adds to `change` what is different now: new
+    /// points are numbered from `first`, an interface that cannot be observed is
+    /// a note.
     pub(super) fn take_in(
         &mut self,
         netns: Option<&Path>,
@@ -40,11 +40,17 @@ impl Probe {
             if self.observes(point.ifindex) {
                 continue;
             }
-            match agent::attach(self, first + change.points.len(), &point, l2) {
+            let next = first + change.points.len();
+            match agent::attach(self, next, &point, l2) {
                 Ok(points) => change.points.extend(points),
-                // It has gone while it was being looked at.
-                Err(_) if !exists(&point.interface) => {}
-                Err(error) => change.notes.push(error.to_string()),
+                Err(error) => {
+                    // The other direction may be attached: it has no number.
+                    self.forget_from(next);
+                    // It has gone while it was being looked at, or else:
+                    if exists(&point.interface) {
+                        change.notes.push(error.to_string());
+                    }
+                }
             }
         }
         change.time = worker::now();
