@@ -103,6 +103,23 @@ impl Netns {
         })
     }
 
+    /// Makes its bridges pass nothing through netfilter, as they do where
+    /// Kubernetes wants it.
+    ///
+    /// # Errors
+    /// If a kernel that could do so keeps to it.
+    pub fn bridge_without_netfilter(&self) -> Result<()> {
+        let setting = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+        if !self.enter(|| fs::exists(setting))? {
+            return Ok(());
+        }
+        self.sysctl(&[
+            ("bridge/bridge-nf-call-iptables", "0"),
+            ("bridge/bridge-nf-call-ip6tables", "0"),
+            ("bridge/bridge-nf-call-arptables", "0"),
+        ])
+    }
+
     fn open(&self) -> File {
         File::open(&self.path).unwrap_or_else(|error| {
             let path = self.path.display();

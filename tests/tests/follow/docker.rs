@@ -53,6 +53,9 @@ fn lab() -> Result<Lab> {
         server.v4
     );
     netns.batch("nft -f -", &rules)?;
+    // Through netfilter, a bridge puts fragments together to follow connections,
+    // and at some MTUs does not get them out again.
+    netns.bridge_without_netfilter()?;
     Ok(lab)
 }
 

@@ -1,5 +1,4 @@
 use std::net::{Ipv6Addr, UdpSocket};
-use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use tracer_tests::frames::{IPV4, UDP, ethernet, ipv4, udp};
 use tracer_tests::program::{Finished, LIMIT};
 use tracer_tests::raw::PacketSocket;
 use tracer_tests::traffic::Flow;
-use tracer_tests::{Lab, LabSpec, Netns, Node, Pod, Tracer};
+use tracer_tests::{Lab, LabSpec, Node, Pod, Tracer};
 
 /// Where both pods listen, so that no ICMP error answers a datagram.
 pub(crate) const PORT: u16 = 4242;
@@ -47,7 +46,10 @@ impl Stage {
     pub(crate) fn new() -> Result<Self> {
         let lab = Lab::new(&LabSpec::default())?;
         for node in &lab.nodes {
-            bridge_without_netfilter(&node.netns)?;
+            // Where bridges pass packets through netfilter, they also drop those
+            // with a broken IP header. Here the next one, the node's IP layer, is to
+            // do that: then what is expected depends on no setting.
+            node.netns.bridge_without_netfilter()?;
         }
         let [from, to] = [&lab.pods[0], &lab.pods[1]];
         let any = (Ipv6Addr::UNSPECIFIED, PORT);
@@ -130,22 +132,6 @@ impl Stage {
         let last = ipv4(UDP, from, to, &udp(LAST, PORT, b"that was all"));
         self.pod.send(&self.sent_by_pod(IPV4, &last))
     }
-}
-
-/// Where bridges pass packets through netfilter, as Kubernetes wants it, they
-/// also drop those with a broken IP header. Here the next one, the node's IP
-/// layer, is to do that: then what is expected depends on no setting.
-fn bridge_without_netfilter(netns: &Netns) -> Result<()> {
-    let directory = Path::new("/proc/sys/net/bridge");
-    let there = netns.enter(|| directory.join("bridge-nf-call-iptables").exists());
-    if !there {
-        return Ok(());
-    }
-    netns.sysctl(&[
-        ("bridge/bridge-nf-call-iptables", "0"),
-        ("bridge/bridge-nf-call-ip6tables", "0"),
-        ("bridge/bridge-nf-call-arptables", "0"),
-    ])
 }
 
 /// Checks what must hold whatever was sent, and leaves the rest to the caller.

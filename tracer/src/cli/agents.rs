@@ -107,7 +107,8 @@ pub(super) fn unwatched(
     let warning = |end: &&End| {
         let node = end.node.as_ref().filter(|node| !is_watched(node))?;
         Some(format!(
-            "{end} runs on {node}, which no agent watches: its packets will be shown as left"
+            "{end} runs on {node}, which no agent watches: packets to it are shown as left, \
+             unless they are answered"
         ))
     };
     Ok(ends.iter().filter_map(warning).collect())

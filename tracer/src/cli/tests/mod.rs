@@ -192,14 +192,17 @@ fn protocols_are_numbers() {
 #[test]
 fn an_end_on_an_unwatched_node_is_warned_of() {
     let warnings = |line| settings(line).warnings;
-    let cart =
-        "shop/cart runs on node-b, which no agent watches: its packets will be shown as left";
-    assert_eq!(warnings("--src-pod web --dst-pod shop/cart"), [cart]);
-    assert_eq!(warnings("--src-pod web --dst-ip 10.244.2.7"), [cart]);
-    assert_eq!(
-        warnings("--src-pod web --dst-ip 10.244.2.99"),
-        ["10.244.2.99 runs on node-b, which no agent watches: its packets will be shown as left"]
-    );
+    let of = |end: &str| {
+        format!(
+            "{end} runs on node-b, which no agent watches: packets to it are shown as left, \
+             unless they are answered"
+        )
+    };
+    let cart = [of("shop/cart")];
+    assert_eq!(warnings("--src-pod web --dst-pod shop/cart"), cart);
+    assert_eq!(warnings("--src-pod web --dst-ip 10.244.2.7"), cart);
+    let other = [of("10.244.2.99")];
+    assert_eq!(warnings("--src-pod web --dst-ip 10.244.2.99"), other);
     assert!(warnings("--src-pod web --dst-ip 10.244.1.9").is_empty());
     assert!(warnings("--src-pod web --dst-ip 8.8.8.8").is_empty());
 
