@@ -1,6 +1,6 @@
 //! What devices this kernel has.
 
-use std::{env, thread};
+use std::{env, fs, thread};
 
 use anyhow::{Context as _, Result};
 use nix::sched::{CloneFlags, unshare};
@@ -19,6 +19,14 @@ pub(super) fn kernel_has(add: &str) -> Result<bool> {
         Ok(process::run(ip.args(["-batch", "-"]), &add).is_ok())
     };
     thread::scope(|scope| scope.spawn(ask).join().expect("asking does not panic"))
+}
+
+/// Whether this kernel is older than a release of Linux, as `(6, 7)`.
+#[must_use]
+pub fn is_before(release: (u32, u32)) -> bool {
+    let own = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = own.split('.').map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < release
 }
 
 /// Whether a test must leave something that is not `possible` to another

@@ -32,6 +32,7 @@ use crate::netns::Netns;
 use crate::rng::Rng;
 use claim::Claim;
 pub use claim::sweep;
+pub use devices::is_before;
 pub use kind::{Tunnel, Wiring};
 pub use netkit::Pairs;
 use plan::Plan;

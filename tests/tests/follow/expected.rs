@@ -1,10 +1,13 @@
 //! What the wiring of the lab says of a packet's way. Nothing here comes from
 //! the program's output.
 
-use std::{collections::BTreeMap, env, fs};
+use std::{collections::BTreeMap, env};
 
 use serde_json::Value;
-use tracer_tests::{Lab, Node, Pod, Tunnel, Uplinks, Wiring, lab::MACHINE_VARIABLE};
+use tracer_tests::{
+    Lab, Node, Pod, Tunnel, Uplinks, Wiring,
+    lab::{MACHINE_VARIABLE, is_before},
+};
 
 /// A pod's name, as `tracer` takes it.
 pub(crate) fn pod(pod: &Pod) -> String {
@@ -237,11 +240,9 @@ fn layer(lab: &Lab, hop: &Value) -> Layer {
 /// Whether the packet comes in from an IP tunnel's device, which showed the outer
 /// frame before Linux 5.14.
 fn shows_outer_frame(lab: &Lab, hop: &Value) -> bool {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let mut numbers = release.split('.').map(|number| number.parse().unwrap_or(0));
-    let release: (u32, u32) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    release < (5, 14)
-        && lab.wiring.tunnel() == Some(Tunnel::IpIp)
+    let tunnel = lab.wiring.tunnel();
+    is_before((5, 14))
+        && matches!(tunnel, Some(Tunnel::IpIp | Tunnel::SixInFour))
         && hop["direction"] == "ingress"
         && lab
             .nodes

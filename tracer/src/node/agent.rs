@@ -264,6 +264,7 @@ pub(super) fn attach(
     });
     for (index, point) in (first..).zip(&mut points) {
         let (interface, direction) = (&point.interface, point.direction);
+        let l2 = l2 || hook::shows_outer_frame(&point.kind, direction);
         point.hook = probe.hooks().name().into();
         point.foreign = probe.attach(interface, point.ifindex, direction, l2, index)?;
     }

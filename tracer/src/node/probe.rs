@@ -102,8 +102,7 @@ impl Probe {
             index: ifindex,
         };
         let foreign = hook::foreign(device, direction);
-        let outer_frame = direction == Direction::Ingress && hook::tunnels_show_outer_frame();
-        let name = program(direction, l2 || outer_frame);
+        let name = program(direction, l2);
         let program = classifier(&mut self.ebpf, name);
         if !self.loaded.contains(&name) {
             program.load().map_err(|source| NodeError::load(&source))?;

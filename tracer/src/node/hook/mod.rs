@@ -23,12 +23,15 @@ const OURS: &str = "tracer_";
 const STAYS: &str = "this kernel has no tcx (Linux 6.6): programs are attached by clsact, and if \
                      tracer is killed they stay until it is started again here";
 
-/// Whether what comes in from an IP tunnel's device begins with the outer frame's
-/// Ethernet header there: until Linux 5.14 such devices left `mac_header` where
-/// it was (net/ipv4/ipip.c, ip_gre.c; net/ipv6/sit.c, ip6_tunnel.c).
-pub(super) fn tunnels_show_outer_frame() -> bool {
+/// Whether what passes there begins with the outer frame's Ethernet header, though
+/// the device is one of IP packets: what comes in from these did until Linux 5.14,
+/// as they left `mac_header` where it was (net/ipv4/ipip.c; net/ipv6/sit.c,
+/// ip6_tunnel.c).
+pub(super) fn shows_outer_frame(kind: &str, direction: Direction) -> bool {
     let release = nix::sys::utsname::uname().map(|name| name.release().to_owned());
-    release.is_ok_and(|release| is_before_5_14(&release.to_string_lossy()))
+    direction == Direction::Ingress
+        && ["ipip", "sit", "ip6tnl"].contains(&kind)
+        && release.is_ok_and(|release| is_before_5_14(&release.to_string_lossy()))
 }
 
 fn is_before_5_14(release: &str) -> bool {
