@@ -65,6 +65,8 @@ pub(super) struct Ledger {
     drops_lost: Losses,
     /// Since when streams take different samples of the packets.
     unequal: Option<i64>,
+    /// Until when a stream has taken only some of the packets, as far as is known.
+    sampled: Option<i64>,
     /// By how much the clocks of nodes may differ, ns.
     skew: i64,
     /// What had been counted before anything came.
@@ -174,6 +176,9 @@ impl Ledger {
         }
         // A packet that is in one stream's sample only passes the others' points
         // unseen.
+        if [report.sample, entry.report.sample] != [u32::MAX; 2] {
+            self.sampled = self.sampled.max(Some(now));
+        }
         if report.sample != entry.report.sample {
             self.unequal.get_or_insert(entry.time);
         }
@@ -200,6 +205,12 @@ impl Ledger {
                 history.remove(1);
             }
         }
+    }
+
+    /// Whether, at some time since `from`, a stream took only some of the packets.
+    pub(super) fn sampled_since(&self, from: i64) -> bool {
+        self.sampled
+            .is_some_and(|until| until.saturating_add(self.skew) >= from)
     }
 
     /// What rose on an agent's node between the last reading before `from`

@@ -100,6 +100,10 @@ impl Circumstances for Witness<'_> {
         !self.reported || self.ledger.hops_lost(from, last.saturating_add(self.hold))
     }
 
+    fn sampled(&self, from: i64) -> bool {
+        self.ledger.sampled_since(from)
+    }
+
     fn hold(&self) -> Duration {
         Duration::from_nanos(self.hold.unsigned_abs())
     }

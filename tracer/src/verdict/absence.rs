@@ -357,7 +357,12 @@ pub(super) fn unanswered(
 ) -> Option<Verdict> {
     let (scene, journey) = (case.scene, case.journey);
     let waited = journey.closed == Closed::Silence && journey.start() >= scene.since;
-    if !journey.asks || journey.answered_by.is_some() || !waited || case.hops_lost {
+    if !journey.asks
+        || journey.answered_by.is_some()
+        || !waited
+        || case.hops_lost
+        || circumstances.sampled(journey.start())
+    {
         return None;
     }
     let (_, step) = fates.nearest?;

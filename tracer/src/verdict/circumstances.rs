@@ -11,6 +11,10 @@ pub trait Circumstances {
     /// points unseen.
     fn hops_lost(&self, from: i64, last: i64) -> bool;
 
+    /// Whether, at some time since `from`, not every packet was taken: an answer
+    /// need not be in the sample that its question is in.
+    fn sampled(&self, from: i64) -> bool;
+
     /// How long a packet is waited for after it was last heard of.
     fn hold(&self) -> Duration;
 

@@ -60,6 +60,19 @@ fn while_not_all_take_the_same_sample_it_is_as_if_hops_were_lost() {
 }
 
 #[test]
+fn a_sample_is_remembered_until_all_packets_were_taken_again() {
+    let mut ledger = Ledger::new(&[hello(1)], 0);
+    ledger.report(0, report(u32::MAX, 0), 10);
+    assert!(!ledger.sampled_since(0));
+    ledger.report(0, report(7, 0), 20);
+    ledger.report(0, report(u32::MAX, 0), 30);
+    ledger.report(0, report(u32::MAX, 0), 40);
+    assert!(ledger.sampled_since(5), "it began at some time before 20");
+    assert!(ledger.sampled_since(30), "and ended at some time before 30");
+    assert!(!ledger.sampled_since(31));
+}
+
+#[test]
 fn what_was_counted_before_the_first_row_is_none_of_this_recording() {
     let mut ledger = Ledger::new(&[hello(1)], 0);
     let counted = |packets| {

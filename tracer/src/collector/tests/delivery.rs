@@ -203,6 +203,7 @@ fn report<'a>(
 ) -> Report {
     let mut report = Report {
         time,
+        sample: u32::MAX,
         ..Report::default()
     };
     let mut hops: Vec<Counters> = vec![Counters::default(); 4];

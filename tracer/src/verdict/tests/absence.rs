@@ -231,6 +231,15 @@ fn a_question_without_an_answer_is_unanswered() {
         ..CALM
     };
     assert_eq!(judged(&scene(), &question, &lossy), (Kind::Delivered, None));
+    // One that was not in the sample may have come, too.
+    let sampled = Calm {
+        sampled: true,
+        ..CALM
+    };
+    assert_eq!(
+        judged(&scene(), &question, &sampled),
+        (Kind::Delivered, None)
+    );
     // The follow ended before the time was over.
     question.closed = Closed::End;
     assert_eq!(

@@ -171,6 +171,7 @@ fn seen(journey: &mut Journey, step: usize, bytes: u32) {
 #[derive(Clone, Copy)]
 struct Calm {
     hops_lost: bool,
+    sampled: bool,
     drops_lost: bool,
     /// What every point has seen, as its agent said last.
     packets: Option<u64>,
@@ -181,6 +182,7 @@ struct Calm {
 
 const CALM: Calm = Calm {
     hops_lost: false,
+    sampled: false,
     drops_lost: false,
     packets: Some(100),
     rose: None,
@@ -190,6 +192,10 @@ const CALM: Calm = Calm {
 impl Circumstances for Calm {
     fn hops_lost(&self, _: i64, _: i64) -> bool {
         self.hops_lost
+    }
+
+    fn sampled(&self, _: i64) -> bool {
+        self.sampled
     }
 
     fn hold(&self) -> Duration {
