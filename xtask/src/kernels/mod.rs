@@ -121,7 +121,16 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let image = image::build(&kernel, &programs, &release_binary("tracer")?, &tests)
             .context("cannot make the image")?;
         say(format!("booting Linux {}", kernel.version));
-        match machine::run(&kernel, &image) {
+        let mut ran = machine::run(&kernel, &image);
+        if let Err(error) = &ran
+            && machine::is_misemulated(error)
+        {
+            say(format!(
+                "{error:#}, which is the emulator's fault: booting again, once"
+            ));
+            ran = machine::run(&kernel, &image);
+        }
+        match ran {
             Ok(heard) => {
                 let Heard { ran, features: its } = heard;
                 say(format!("Linux {}: {ran} tests passed", kernel.version));
