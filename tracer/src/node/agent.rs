@@ -4,9 +4,7 @@ use std::{
     borrow::Cow,
     collections::HashSet,
     convert::Infallible,
-    fs,
-    hash::{BuildHasher as _, RandomState},
-    io,
+    fs, io,
     net::IpAddr,
     sync::mpsc as std_mpsc,
     thread,
@@ -14,12 +12,13 @@ use std::{
 };
 
 use tokio::sync::mpsc;
-use tracer_common::config::{Load, PORTS, TunnelPorts};
+use tracer_common::config::{Load, TunnelPorts};
 
 use super::{
     NodeError,
     discover::{self, Changes, Plan, PodNamespace, discover},
     drops, hook,
+    load::load,
     probe::Probe,
     require,
     scout::{PodWorker, Scout, Workers, look_again},
@@ -327,46 +326,6 @@ pub(super) fn pod_point(start: &Start, pod: &PodNamespace) -> Point {
     }
 }
 
-/// What the programs of a node are loaded with.
-pub(super) fn load(start: &Start, plan: &Plan) -> Load {
-    Load {
-        key: start.key,
-        // Per node, so that no address is the same on two of them.
-        salt: RandomState::new().hash_one(&start.node),
-        ports: tunnel_ports(plan, &start.vxlan_ports),
-    }
-}
-
-/// Geneve's port (RFC 8926), which other nodes may use if this one has no such
-/// device.
-const GENEVE_PORT: u16 = 6081;
-
-/// `vxlan` are those to take for VXLAN, unless a device of the node's knows
-/// better.
-fn tunnel_ports(plan: &Plan, vxlan: &[u16]) -> TunnelPorts {
-    let mut vxlan = vxlan.to_vec();
-    vxlan.retain(|port| !plan.geneve_ports.contains(port));
-    TunnelPorts {
-        vxlan: ports(&plan.vxlan_ports, &vxlan),
-        geneve: ports(&plan.geneve_ports, &[GENEVE_PORT]),
-    }
-}
-
-/// The ports of the node's devices and others, as many as fit.
-fn ports(devices: &[u16], others: &[u16]) -> [u16; PORTS] {
-    let mut ports = [0; PORTS];
-    let mut wanted: Vec<u16> = Vec::new();
-    for port in devices.iter().chain(others) {
-        if !wanted.contains(port) {
-            wanted.push(*port);
-        }
-    }
-    for (slot, port) in ports.iter_mut().zip(wanted) {
-        *slot = port;
-    }
-    ports
-}
-
 /// Identity of the kernel's boot.
 fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id")
@@ -411,26 +370,5 @@ impl Drop for Local {
         for worker in self.workers.drain(..) {
             worker.join();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_device_knows_its_port_better_than_a_default() {
-        let usual = [8472, 4789];
-        let plan = Plan {
-            vxlan_ports: vec![5000],
-            geneve_ports: vec![8472],
-            ..Plan::default()
-        };
-        let ports = tunnel_ports(&plan, &usual);
-        assert_eq!(ports.vxlan, [5000, 4789, 0, 0]);
-        assert_eq!(ports.geneve, [8472, GENEVE_PORT, 0, 0]);
-        let none = tunnel_ports(&Plan::default(), &usual);
-        assert_eq!(none.vxlan, [8472, 4789, 0, 0]);
-        assert_eq!(none.geneve, [GENEVE_PORT, 0, 0, 0]);
     }
 }

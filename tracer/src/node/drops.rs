@@ -22,6 +22,7 @@ use super::{
     drop_probe::DropProbe,
     facts::Explainer,
     health::Gauge,
+    load,
     source::{Found, PodNamespace, Source},
     worker,
 };
@@ -88,7 +89,7 @@ pub(super) fn prepare(
         .map_err(unreadable)?;
     let load = match follow {
         Some((load, _)) => *load,
-        None => agent::load(start, &discover(&Request::default())?),
+        None => load::load(start, &discover(&Request::default())?),
     };
     let own = inode(Path::new("/proc/thread-self/ns/net"))?;
     let namespaces = by_inode(own, &pods);

@@ -18,6 +18,7 @@ mod facts;
 mod filter;
 mod health;
 mod hook;
+mod load;
 mod netlink;
 mod probe;
 mod qdisc;

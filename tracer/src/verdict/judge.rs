@@ -9,8 +9,9 @@
 
 use super::{
     Circumstances, Confidence, Kind, Parts, Verdict,
-    absence::{left, lost, unanswered},
+    absence::{left, lost},
     fates::{Fates, watches_receiver},
+    unanswered::unanswered,
     words::{drop_place, is_too_large, owner, place, refusal},
 };
 use crate::{

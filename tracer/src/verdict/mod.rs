@@ -13,6 +13,7 @@ mod stats;
 mod summary;
 #[cfg(test)]
 mod tests;
+mod unanswered;
 mod words;
 
 pub use circumstances::Circumstances;
