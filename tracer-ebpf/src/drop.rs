@@ -34,6 +34,7 @@ use tracer_common::{
 use crate::{
     buffer::{self, Front, Headers, direct, field, pointer, read},
     headers::fill_headers,
+    look::{self, FOUND, MISS, SHORT, UNPARSED, WALKED},
     maps::{self, Current, DROP_LOAD, DROPS, FRONT},
 };
 
@@ -83,8 +84,8 @@ fn try_freed(skb: u64, location: u64, reason: u32, receiver: u64) -> DropCounter
     freed.scope = 0;
     if !all {
         match look(skb) {
-            LOOK_FOUND if belongs() => {}
-            LOOK_FOUND | LOOK_MISS => return DropCounter::Miss,
+            FOUND if belongs() => {}
+            FOUND | MISS => return DropCounter::Miss,
             _ => return DropCounter::Unparsed,
         }
         if config.sample != u32::MAX && sample() > config.sample {
@@ -98,33 +99,15 @@ fn try_freed(skb: u64, location: u64, reason: u32, receiver: u64) -> DropCounter
         // Whose it is can be told by where it was seen before.
         _ => {}
     }
-    freed.located = !all || look(skb) == LOOK_FOUND;
+    freed.located = !all || look(skb) == FOUND;
     emit(skb)
 }
 
-const LOOK_MISS: u32 = 0;
-const LOOK_FOUND: u32 = 1;
-const LOOK_UNPARSED: u32 = 2;
-const LOOK_SHORT: u32 = 3;
-const LOOK_WALKED: u32 = 4;
-
 /// Finds the packet's headers and walks them. What was found is in the scratch
 /// memory, unless the packet certainly does not belong to the follow.
-///
-/// As in the classifiers, results go through memory for the verifier: what it
-/// reads from a map it takes for any value, and checks the next stage once. And
-/// as there, stages stand beside each other, for want of stack.
 #[inline(always)]
 fn look(skb: u64) -> u32 {
-    let looked = match look_plain(skb) {
-        LOOK_SHORT => look_whole(),
-        looked => looked,
-    };
-    if looked == LOOK_WALKED {
-        ask_whole()
-    } else {
-        looked
-    }
+    look::in_stages(look_plain(skb), look_whole, ask_whole)
 }
 
 /// Walks a packet that has all its headers in what is copied at once, and no
@@ -137,20 +120,20 @@ fn look_plain(skb: u64) -> u32 {
     const ARP: u16 = EtherType::Arp as u16;
 
     let Some(freed) = maps::freed() else {
-        return LOOK_MISS;
+        return MISS;
     };
     let protocol: u16 = direct(skb, &DROP_LOAD.skb_protocol);
     freed.protocol = u16::from_be(protocol);
     let looked = if !buffer::find(skb, freed) {
-        LOOK_UNPARSED
+        UNPARSED
     } else if protocol == ARP {
         look_arp()
     } else {
         look_front(&Front::of(freed))
     };
     // Of others nobody says that they have headers to be read.
-    if looked == LOOK_UNPARSED && protocol != V4 && protocol != V6 {
-        return LOOK_MISS;
+    if looked == UNPARSED && protocol != V4 && protocol != V6 {
+        return MISS;
     }
     looked
 }
@@ -164,9 +147,9 @@ fn look_front(packet: &Front<'_>) -> u32 {
     match walk(packet, false, maps::ports()) {
         // The filter takes for no match what it cannot read.
         Ok(Some(layers)) if layers.l4 + QUOTE <= FRONT => ask(packet, layers),
-        Ok(Some(_)) | Err(Unparsed::Short) => LOOK_SHORT,
-        Ok(None) => LOOK_MISS,
-        Err(_) => LOOK_UNPARSED,
+        Ok(Some(_)) | Err(Unparsed::Short) => SHORT,
+        Ok(None) => MISS,
+        Err(_) => UNPARSED,
     }
 }
 
@@ -175,18 +158,18 @@ fn look_front(packet: &Front<'_>) -> u32 {
 #[inline(never)]
 fn look_whole() -> u32 {
     let Some(freed) = maps::freed() else {
-        return LOOK_MISS;
+        return MISS;
     };
     match walk(&Headers::of(freed), false, maps::ports()) {
         Ok(Some(layers)) => {
             let Some(found) = maps::found() else {
-                return LOOK_MISS;
+                return MISS;
             };
             found.layers.write(layers);
-            LOOK_WALKED
+            WALKED
         }
-        Ok(None) => LOOK_MISS,
-        Err(_) => LOOK_UNPARSED,
+        Ok(None) => MISS,
+        Err(_) => UNPARSED,
     }
 }
 
@@ -194,7 +177,7 @@ fn look_whole() -> u32 {
 #[inline(never)]
 fn ask_whole() -> u32 {
     let (Some(freed), Some(found)) = (maps::freed(), maps::found()) else {
-        return LOOK_MISS;
+        return MISS;
     };
     // SAFETY: `look_whole` has written it in this run.
     let layers = unsafe { found.layers.assume_init_read() };
@@ -206,10 +189,10 @@ fn ask_whole() -> u32 {
 #[inline(never)]
 fn look_arp() -> u32 {
     let Some(freed) = maps::freed() else {
-        return LOOK_MISS;
+        return MISS;
     };
     let packet = Front::of(freed);
-    arp(&packet, 0).map_or(LOOK_UNPARSED, |layers| ask(&packet, layers))
+    arp(&packet, 0).map_or(UNPARSED, |layers| ask(&packet, layers))
 }
 
 /// Keeps what was found; with a follow, only if the filter's first stage lets
@@ -217,16 +200,16 @@ fn look_arp() -> u32 {
 #[inline(always)]
 fn ask<P: Packet>(packet: &P, layers: Layers) -> u32 {
     let (Some(config), Some(found)) = (maps::config(), maps::found()) else {
-        return LOOK_MISS;
+        return MISS;
     };
     if config.flags & DROPS_ALL == 0 {
         let Some(ends) = candidate(packet, &layers, &Current::of(config), false) else {
-            return LOOK_MISS;
+            return MISS;
         };
         found.ends.write(ends);
     }
     found.layers.write(layers);
-    LOOK_FOUND
+    FOUND
 }
 
 /// Decides about a packet that may belong to the follow.

@@ -5,6 +5,7 @@
 //! | [`tc`] | the classifiers, and what they do with a packet |
 //! | [`drop`] | the programs on `kfree_skb`: packets that go no further |
 //! | [`buffer`] | ways to read what these are given |
+//! | [`look`] | the stages in which they look at a packet |
 //! | [`headers`] | what both copy from a packet into its event |
 //! | [`skb`] | ways to read an sk_buff's bytes |
 //! | [`maps`] | what is shared with user space |
@@ -16,6 +17,7 @@
 mod buffer;
 mod drop;
 mod headers;
+mod look;
 mod maps;
 mod skb;
 mod tc;

@@ -25,6 +25,7 @@ use tracer_common::{
 
 use crate::{
     headers::{Bytes as _, fill_headers},
+    look::{self, FOUND, MISS, SHORT, UNPARSED, WALKED},
     maps::{self, Current, EVENTS},
     skb::{Either, Linear, Whole},
 };
@@ -76,61 +77,41 @@ fn observe(skb: *mut __sk_buff, egress: bool, ethernet: bool) -> i32 {
 /// What becomes of the packet, and the side effect that goes with it.
 #[inline(always)]
 fn try_observe(skb: *mut __sk_buff, egress: bool, ethernet: bool) -> Counter {
-    let looked = match look_plain(skb, ethernet) {
-        // Perhaps only the linear part is short, or a header is a rare one.
-        LOOK_SHORT => look_whole(skb, ethernet),
-        looked => looked,
-    };
-    let looked = if looked == LOOK_WALKED {
-        ask_whole(skb)
-    } else {
-        looked
-    };
+    // Perhaps only the linear part is short, or a header is a rare one.
+    let looked = look::in_stages(
+        look_plain(skb, ethernet),
+        || look_whole(skb, ethernet),
+        || ask_whole(skb),
+    );
     match looked {
-        LOOK_MISS => Counter::Miss,
-        LOOK_FOUND if belongs(skb, egress) => emit(skb, egress, ethernet),
-        LOOK_FOUND => Counter::Miss,
+        MISS => Counter::Miss,
+        FOUND if belongs(skb, egress) => emit(skb, egress, ethernet),
+        FOUND => Counter::Miss,
         _ => Counter::Unparsed,
     }
 }
 
-/// Walks a packet that has its headers in the linear part, and no rare ones.
-///
-/// The stages are programs of their own, one beside the other: nested, they would
-/// need more stack than there is.
+/// Walks a packet that has its headers in the linear part, and no rare ones but
+/// for a VLAN tag.
 #[inline(never)]
 fn look_plain(skb: *mut __sk_buff, ethernet: bool) -> u32 {
     // The compiler would rather be given both ends of the packet than the context,
     // as numbers, which the verifier does not allow.
-    let packet = Linear::new(black_box(skb));
-    match look_linear(&packet, ethernet) {
-        Ok(true) => LOOK_FOUND,
-        Ok(false) => LOOK_MISS,
-        Err(Unparsed::Short) => LOOK_SHORT,
-        Err(_) => LOOK_UNPARSED,
+    let frame = Linear::new(black_box(skb));
+    let tag = if ethernet { tag_len(&frame) } else { Ok(0) };
+    let Ok(tag) = tag else {
+        return SHORT;
+    };
+    let packet = frame.behind(tag);
+    match walk(&packet, ethernet, maps::ports()) {
+        Ok(Some(layers)) if ask(&packet, layers) => {
+            // What was found behind a tag counts from there.
+            if tag == 0 { FOUND } else { SHORT }
+        }
+        Ok(_) => MISS,
+        Err(Unparsed::Short) => SHORT,
+        Err(_) => UNPARSED,
     }
-}
-
-/// As [`look`], behind a VLAN tag, if there is one.
-#[inline(always)]
-fn look_linear(packet: &Linear, ethernet: bool) -> Result<bool, Unparsed> {
-    if !ethernet {
-        return look(packet, false);
-    }
-    let tag = tag_len(packet)?;
-    let may_belong = look(&packet.behind(tag), true)?;
-    // What was found there counts from there.
-    if may_belong && tag != 0 {
-        return Err(Unparsed::Short);
-    }
-    Ok(may_belong)
-}
-
-/// Walks the packet. False if it certainly does not belong to the follow.
-#[inline(always)]
-fn look<P: Packet>(packet: &P, ethernet: bool) -> Result<bool, Unparsed> {
-    let layers = walk(packet, ethernet, maps::ports())?;
-    Ok(layers.is_some_and(|layers| ask(packet, layers)))
 }
 
 /// As [`look_plain`], for a packet with rare headers or headers in page fragments.
@@ -140,13 +121,13 @@ fn look_whole(skb: *mut __sk_buff, ethernet: bool) -> u32 {
     match walk(&Whole(skb), ethernet, maps::ports()) {
         Ok(Some(layers)) => {
             let Some(found) = maps::found() else {
-                return LOOK_MISS;
+                return MISS;
             };
             found.layers.write(layers);
-            LOOK_WALKED
+            WALKED
         }
-        Ok(None) => LOOK_MISS,
-        Err(_) => LOOK_UNPARSED,
+        Ok(None) => MISS,
+        Err(_) => UNPARSED,
     }
 }
 
@@ -154,29 +135,19 @@ fn look_whole(skb: *mut __sk_buff, ethernet: bool) -> u32 {
 #[inline(never)]
 fn ask_whole(skb: *mut __sk_buff) -> u32 {
     let Some(found) = maps::found() else {
-        return LOOK_MISS;
+        return MISS;
     };
     // SAFETY: `look_whole` has written it in this run.
     let layers = unsafe { found.layers.assume_init_read() };
     if ask(&Whole(skb), layers) {
-        LOOK_FOUND
+        FOUND
     } else {
-        LOOK_MISS
+        MISS
     }
 }
 
-const LOOK_MISS: u32 = 0;
-const LOOK_FOUND: u32 = 1;
-const LOOK_UNPARSED: u32 = 2;
-const LOOK_SHORT: u32 = 3;
-const LOOK_WALKED: u32 = 4;
-
 /// Whether the packet may belong to the follow; if so, what was found is in the
 /// scratch memory.
-///
-/// That it goes through there, not through arguments, is for the verifier:
-/// what it reads from a map it takes for any value, so that it checks
-/// [`belongs`] once and not for every path that leads there.
 #[inline(always)]
 fn ask<P: Packet>(packet: &P, layers: Layers) -> bool {
     let Some(config) = maps::config() else {
