@@ -7,7 +7,7 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 
 use super::{
     netlink::{Netlink, Question, attributes},
-    qdisc::{self, Qdisc},
+    qdisc::Qdisc,
     visit::Visitor,
     worker::now,
 };
@@ -151,10 +151,9 @@ impl Gauge {
 
     /// By interface index.
     fn qdisc_drops(&mut self) -> HashMap<u32, u64> {
-        let question = Question::new(libc::RTM_GETQDISC, &[0; qdisc::HEADER]);
         let mut sums: HashMap<u32, u64> = HashMap::new();
         // A table that changes while it is read changes in other devices.
-        if let Ok(answers) = self.netlink.dump(&question, Qdisc::parse) {
+        if let Ok(answers) = self.netlink.dump(&Qdisc::list(), Qdisc::parse) {
             for qdisc in answers.items {
                 *sums.entry(qdisc.device).or_default() += u64::from(qdisc.drops);
             }

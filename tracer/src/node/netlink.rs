@@ -153,6 +153,11 @@ pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
         })
 }
 
+/// The value of the first attribute of a kind.
+pub(super) fn attribute(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
+    attributes(bytes).find_map(|(kind, value)| (kind == wanted).then_some(value))
+}
+
 /// What came back.
 pub(super) struct Answers<T> {
     pub(super) items: Vec<T>,

@@ -87,8 +87,8 @@ impl Probe {
 
     /// Attaches to one direction of an interface, before all other programs
     /// there. `l2` says whether its packets begin with an Ethernet header,
-    /// `point` is what its hops will be called. Returns the
-    /// foreign programs found there.
+    /// `point` is what its hops will be called. Returns the foreign programs found
+    /// there.
     pub(super) fn attach(
         &mut self,
         interface: &str,
@@ -164,12 +164,13 @@ impl Probe {
             .map(|info| info.id())
             .collect();
         let is_own = |program: &Foreign| own.contains(&program.id);
+        let (hooks, names) = (&mut self.hooks, &self.names);
         let points = self.points.iter().filter(|((ifindex, direction), _)| {
             let device = Device {
-                name: &self.names[ifindex],
+                name: &names[ifindex],
                 index: *ifindex,
             };
-            !self.hooks.attached(device, *direction).iter().any(is_own)
+            !hooks.attached(device, *direction).iter().any(is_own)
         });
         let mut gone: Vec<usize> = points.map(|(_, point)| *point).collect();
         gone.extend(&self.retired);
@@ -179,17 +180,17 @@ impl Probe {
         gone
     }
 
-    /// How its programs are attached.
-    pub(super) const fn hooks(&self) -> &Hooks {
-        &self.hooks
-    }
-
     /// Those of them that were not told yet.
     pub(super) fn newly_gone(&mut self) -> Vec<usize> {
         let mut gone = self.gone();
         gone.retain(|point| !self.told.contains(point));
         self.told.extend(&gone);
         gone
+    }
+
+    /// How its programs are attached.
+    pub(super) const fn hooks(&self) -> &Hooks {
+        &self.hooks
     }
 
     /// Puts a filter into force, all at once.

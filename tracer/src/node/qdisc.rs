@@ -1,13 +1,13 @@
 //! A queueing discipline, as `RTM_NEWQDISC` describes it.
 
-use super::netlink::attributes;
+use super::netlink::{Question, attribute};
 
 /// Bytes of `struct tcmsg`, before the attributes.
 pub(super) const HEADER: usize = 20;
 
 /// Attributes of a qdisc and of its statistics (include/uapi/linux/
 /// rtnetlink.h, gen_stats.h).
-const TCA_KIND: u16 = 1;
+pub(super) const TCA_KIND: u16 = 1;
 const TCA_STATS2: u16 = 7;
 const TCA_STATS_QUEUE: u16 = 3;
 
@@ -33,20 +33,21 @@ pub(super) struct Qdisc {
 }
 
 impl Qdisc {
+    /// Asks for those of all devices.
+    pub(super) fn list() -> Question {
+        Question::new(libc::RTM_GETQDISC, &[0; HEADER])
+    }
+
     /// `None` for one below another.
     pub(super) fn parse(message: &[u8]) -> Option<Self> {
         let (device, parent) = (number(message, 4)?, number(message, 12)?);
         if ![ROOT, INGRESS].contains(&parent) {
             return None;
         }
-        let find = |bytes, wanted| {
-            let mut found = attributes(bytes);
-            found.find_map(|(kind, value)| (kind == wanted).then_some(value))
-        };
         let parts = message.get(HEADER..)?;
-        let kind = find(parts, TCA_KIND)?;
+        let kind = attribute(parts, TCA_KIND)?;
         // struct gnet_stats_queue: qlen, backlog, drops, …
-        let queue = find(find(parts, TCA_STATS2)?, TCA_STATS_QUEUE)?;
+        let queue = attribute(attribute(parts, TCA_STATS2)?, TCA_STATS_QUEUE)?;
         Some(Self {
             device,
             kind: String::from_utf8_lossy(kind)
@@ -68,7 +69,7 @@ fn number(bytes: &[u8], at: usize) -> Option<u32> {
 mod tests {
     use super::*;
 
-    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    fn with(kind: u16, value: &[u8]) -> Vec<u8> {
         let length = u16::try_from(4 + value.len()).expect("a short value");
         let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
         bytes.extend(value);
@@ -81,8 +82,8 @@ mod tests {
         header[4..8].copy_from_slice(&3u32.to_ne_bytes());
         header[12..16].copy_from_slice(&parent.to_ne_bytes());
         let queue = [2u32, 0, 9, 0, 0].map(u32::to_ne_bytes).concat();
-        let queue = attribute(TCA_STATS_QUEUE, &queue);
-        let parts = [attribute(TCA_KIND, b"tbf\0"), attribute(TCA_STATS2, &queue)];
+        let queue = with(TCA_STATS_QUEUE, &queue);
+        let parts = [with(TCA_KIND, b"tbf\0"), with(TCA_STATS2, &queue)];
         [header, parts.concat()].concat()
     }
 

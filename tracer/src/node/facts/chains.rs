@@ -4,7 +4,7 @@
 
 use std::{fs, path::Path};
 
-use crate::node::netlink::{Netlink, Question, attributes};
+use crate::node::netlink::{Netlink, Question, attribute, attributes};
 
 /// `NETLINK_NETFILTER`, and in it nf_tables' `NFT_MSG_GETCHAIN`
 /// (include/uapi/linux/netfilter/nfnetlink.h, nf_tables.h).
@@ -195,15 +195,9 @@ impl Chain {
     /// has no rule that could drop.
     fn parse(message: &[u8]) -> Option<Self> {
         let parts = message.get(HEADER..)?;
-        let find = |wanted| {
-            let mut found = attributes(parts);
-            found.find_map(|(kind, value)| (kind == wanted).then_some(value))
-        };
+        let find = |wanted| attribute(parts, wanted);
         let hook = find(HOOK)?;
-        let of_hook = |wanted| {
-            let mut found = attributes(hook);
-            found.find_map(|(kind, value)| (kind == wanted).then_some(value))
-        };
+        let of_hook = |wanted| attribute(hook, wanted);
         let accepts = find(POLICY)
             .and_then(number)
             .is_none_or(|policy| policy != 0);

@@ -8,8 +8,8 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use crate::{
     link::Mac,
     node::{
-        netlink::{Netlink, Question, attributes},
-        qdisc::{self, Qdisc},
+        netlink::{Netlink, Question, attribute, attributes},
+        qdisc::Qdisc,
     },
 };
 
@@ -170,8 +170,7 @@ impl Kernel {
 
     /// The qdisc that queues what a device is to send.
     pub(super) fn qdisc(&mut self, device: u32) -> Option<Qdisc> {
-        let question = Question::new(libc::RTM_GETQDISC, &[0; qdisc::HEADER]);
-        let qdiscs = self.0.dump(&question, Qdisc::parse).ok()?.items;
+        let qdiscs = self.0.dump(&Qdisc::list(), Qdisc::parse).ok()?.items;
         let of_device = |qdisc: &Qdisc| qdisc.device == device && qdisc.is_root;
         qdiscs.into_iter().find(of_device)
     }
@@ -200,16 +199,16 @@ impl Link {
                 libc::IFLA_ADDRESS => link.mac = value.try_into().ok().map(Mac),
                 libc::IFLA_MTU => link.mtu = number(value)?,
                 libc::IFLA_XDP => {
-                    link.xdp = find(value, IFLA_XDP_PROG_ID)
+                    link.xdp = attribute(value, IFLA_XDP_PROG_ID)
                         .and_then(number)
                         .filter(|id| *id != 0);
                 }
                 libc::IFLA_LINKINFO => {
-                    let is_port = find(value, libc::IFLA_INFO_SLAVE_KIND)
+                    let is_port = attribute(value, libc::IFLA_INFO_SLAVE_KIND)
                         .is_some_and(|kind| text(kind) == "bridge");
-                    link.port_state = find(value, libc::IFLA_INFO_SLAVE_DATA)
+                    link.port_state = attribute(value, libc::IFLA_INFO_SLAVE_DATA)
                         .filter(|_| is_port)
-                        .and_then(|data| find(data, IFLA_BRPORT_STATE)?.first().copied());
+                        .and_then(|data| attribute(data, IFLA_BRPORT_STATE)?.first().copied());
                 }
                 _ => {}
             }
@@ -235,7 +234,7 @@ impl Route {
                 libc::RTA_GATEWAY => gateway = address(value),
                 // struct rtvia: family, then the address.
                 libc::RTA_VIA => gateway = address(value.get(2..)?),
-                libc::RTA_METRICS => mtu = find(value, RTAX_MTU).and_then(number),
+                libc::RTA_METRICS => mtu = attribute(value, RTAX_MTU).and_then(number),
                 _ => {}
             }
         }
@@ -253,8 +252,8 @@ impl Entry {
         let parts = message.get(NEIGHBOUR..)?;
         Some(Self {
             state,
-            mac: find(parts, libc::NDA_LLADDR).and_then(|mac| mac.try_into().ok().map(Mac)),
-            far_end: find(parts, libc::NDA_DST).and_then(address),
+            mac: attribute(parts, libc::NDA_LLADDR).and_then(|mac| mac.try_into().ok().map(Mac)),
+            far_end: attribute(parts, libc::NDA_DST).and_then(address),
         })
     }
 }
@@ -262,11 +261,7 @@ impl Entry {
 /// On point-to-point devices `IFA_ADDRESS` is the other end's.
 fn own_address(message: &[u8]) -> Option<IpAddr> {
     let parts = message.get(ADDRESS..)?;
-    address(find(parts, IFA_LOCAL).or_else(|| find(parts, IFA_ADDRESS))?)
-}
-
-fn find(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
-    attributes(bytes).find_map(|(kind, value)| (kind == wanted).then_some(value))
+    address(attribute(parts, IFA_LOCAL).or_else(|| attribute(parts, IFA_ADDRESS))?)
 }
 
 fn number(bytes: &[u8]) -> Option<u32> {

@@ -29,7 +29,7 @@ use crate::{
     node::{
         NodeError,
         netlink::{Netlink, Question},
-        qdisc::{self, Qdisc},
+        qdisc::Qdisc,
     },
 };
 
@@ -55,6 +55,11 @@ impl Clsact {
         })
     }
 
+    /// All that is attached there.
+    pub(super) fn attached(&mut self, ifindex: u32, direction: Direction) -> Vec<Foreign> {
+        first(&mut self.netlink, ifindex, direction)
+    }
+
     pub(super) fn attach(
         &mut self,
         program: &SchedClassifier,
@@ -75,10 +80,7 @@ impl Clsact {
         direction: Direction,
     ) -> io::Result<()> {
         let made = match self.discipline(ifindex)?.as_deref() {
-            Some(KIND) => self
-                .of_device(ifindex)?
-                .iter()
-                .any(|filter| Mark::read(&filter.program.name).is_some_and(|mark| mark.made)),
+            Some(KIND) => self.of_device(ifindex)?.iter().any(Mark::says_made),
             // It takes the same place.
             Some(other) => {
                 let text = format!("its {other} qdisc leaves no place for clsact");
@@ -134,16 +136,15 @@ impl Clsact {
         // be about to add one, so that the discipline stays then.
         let turn = Turn::wait().inspect_err(|error| warn!("{error}"));
         for device in devices {
-            let (removed, others): (Vec<_>, Vec<_>) =
-                self.of_device(device)?.into_iter().partition(|filter| {
-                    Mark::read(&filter.program.name).is_some_and(|mark| which(&mark))
-                });
+            let (removed, others): (Vec<_>, Vec<_>) = self
+                .of_device(device)?
+                .into_iter()
+                .partition(|filter| Mark::of(filter).is_some_and(|mark| which(&mark)));
             for filter in &removed {
                 self.gone_is_fine(&filter.place.remove())?;
             }
-            let made =
-                |filter: &Filter| Mark::read(&filter.program.name).is_some_and(|mark| mark.made);
-            if turn.is_ok() && others.is_empty() && removed.iter().any(made) {
+            let made = removed.iter().any(Mark::says_made);
+            if turn.is_ok() && others.is_empty() && made {
                 let remove = discipline(device, RouteNetlinkMessage::DelQueueDiscipline);
                 self.gone_is_fine(&remove)?;
             }
@@ -175,8 +176,7 @@ impl Clsact {
 
     /// Those that take clsact's place at their device.
     fn disciplines(&mut self) -> io::Result<Vec<Qdisc>> {
-        let list = Question::new(libc::RTM_GETQDISC, &[0; qdisc::HEADER]);
-        let mut found = self.netlink.dump(&list, Qdisc::parse)?.items;
+        let mut found = self.netlink.dump(&Qdisc::list(), Qdisc::parse)?.items;
         found.retain(|qdisc| !qdisc.is_root);
         Ok(found)
     }
@@ -197,12 +197,19 @@ impl Drop for Clsact {
     }
 }
 
+/// The same in the calling thread's namespace, whoever may have attached there.
+pub(super) fn attached(ifindex: u32, direction: Direction) -> Vec<Foreign> {
+    let netlink = Netlink::open(NETLINK_ROUTE);
+    netlink.map_or_else(
+        |_| Vec::new(),
+        |mut netlink| first(&mut netlink, ifindex, direction),
+    )
+}
+
 /// The filters that packets begin with. Of an interface that has just gone,
 /// nothing is told.
-pub(super) fn attached(ifindex: u32, direction: Direction) -> Vec<Foreign> {
-    let filters = Netlink::open(NETLINK_ROUTE)
-        .and_then(|mut netlink| filters(&mut netlink, ifindex, direction))
-        .unwrap_or_default();
+fn first(netlink: &mut Netlink, ifindex: u32, direction: Direction) -> Vec<Foreign> {
+    let filters = filters(netlink, ifindex, direction).unwrap_or_default();
     let begin = filters.into_iter().filter(|filter| filter.begins);
     begin.map(|filter| filter.program).collect()
 }
@@ -261,6 +268,14 @@ impl Mark {
         let Self { owner, made } = self;
         let made = if made { "/clsact" } else { "" };
         format!("{program}/{owner:016x}{made}")
+    }
+
+    fn of(filter: &Filter) -> Option<Self> {
+        Self::read(&filter.program.name)
+    }
+
+    fn says_made(filter: &Filter) -> bool {
+        Self::of(filter).is_some_and(|mark| mark.made)
     }
 
     /// `None` for what is no tracer's.

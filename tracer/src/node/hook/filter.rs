@@ -11,14 +11,13 @@ use netlink_packet_route::{
 use crate::{
     link::{Direction, Foreign},
     node::{
-        netlink::{Question, attributes},
-        qdisc::HEADER,
+        netlink::{Question, attribute},
+        qdisc::{HEADER, TCA_KIND},
     },
 };
 
 /// Attributes of a filter, and of one that is a program (include/uapi/linux/
 /// rtnetlink.h, pkt_cls.h).
-const TCA_KIND: u16 = 1;
 const TCA_OPTIONS: u16 = 2;
 const TCA_CHAIN: u16 = 11;
 const TCA_BPF_NAME: u16 = 7;
@@ -67,17 +66,13 @@ impl Filter {
         if handle == 0 {
             return None;
         }
-        let find = |bytes, wanted| {
-            let mut found = attributes(bytes);
-            found.find_map(|(kind, value)| (kind == wanted).then_some(value))
-        };
         let parts = message.get(HEADER..)?;
-        let kind = find(parts, TCA_KIND)?;
+        let kind = attribute(parts, TCA_KIND)?;
         let is_program = kind == b"bpf\0";
-        let options = find(parts, TCA_OPTIONS)
+        let options = attribute(parts, TCA_OPTIONS)
             .filter(|_| is_program)
             .unwrap_or_default();
-        let name = find(options, TCA_BPF_NAME).unwrap_or(kind);
+        let name = attribute(options, TCA_BPF_NAME).unwrap_or(kind);
         let number = |bytes: &[u8]| Some(u32::from_ne_bytes(bytes.try_into().ok()?));
         let [priority, protocol] = halves(header.info);
         Some(Self {
@@ -88,10 +83,10 @@ impl Filter {
                 handle,
                 protocol,
             },
-            begins: find(parts, TCA_CHAIN).and_then(number).unwrap_or(0) == 0,
+            begins: attribute(parts, TCA_CHAIN).and_then(number).unwrap_or(0) == 0,
             is_plain_program: is_program && protocol == ETH_P_ALL.to_be(),
             program: Foreign {
-                id: find(options, TCA_BPF_ID).and_then(number).unwrap_or(0),
+                id: attribute(options, TCA_BPF_ID).and_then(number).unwrap_or(0),
                 name: String::from_utf8_lossy(name)
                     .trim_end_matches('\0')
                     .to_owned(),

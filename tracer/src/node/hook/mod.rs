@@ -11,6 +11,7 @@ mod owner;
 mod tcx;
 
 use aya::programs::{SchedClassifier, TcAttachType};
+use nix::sys::utsname::uname;
 
 use super::{NodeError, discover::Interface};
 use crate::link::{Direction, Foreign};
@@ -28,10 +29,9 @@ const STAYS: &str = "this kernel has no tcx (Linux 6.6): programs are attached b
 /// as they left `mac_header` where it was (net/ipv4/ipip.c; net/ipv6/ip6_tunnel.c).
 /// IPv4 in sit does, too, but not IPv6, for which it is there.
 pub(super) fn shows_outer_frame(kind: &str, direction: Direction) -> bool {
-    let release = nix::sys::utsname::uname().map(|name| name.release().to_owned());
     direction == Direction::Ingress
         && ["ipip", "ip6tnl"].contains(&kind)
-        && release.is_ok_and(|release| is_before_5_14(&release.to_string_lossy()))
+        && uname().is_ok_and(|own| is_before_5_14(&own.release().to_string_lossy()))
 }
 
 fn is_before_5_14(release: &str) -> bool {
@@ -138,10 +138,10 @@ impl Hooks {
     }
 
     /// All that is attached there by the same means.
-    pub(super) fn attached(&self, device: Device<'_>, direction: Direction) -> Vec<Foreign> {
+    pub(super) fn attached(&mut self, device: Device<'_>, direction: Direction) -> Vec<Foreign> {
         match self {
             Self::Tcx => tcx::attached(device, direction),
-            Self::Clsact(_) => clsact::attached(device.index, direction),
+            Self::Clsact(clsact) => clsact.attached(device.index, direction),
         }
     }
 
