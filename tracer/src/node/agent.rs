@@ -55,16 +55,21 @@ pub fn start(start: &Start) -> Result<Link, NodeError> {
     };
     let (observing, observed) = std_mpsc::channel();
     // From here on, giving up ends the workers that have started.
-    let followed = match start.watch {
-        Watch::Follow => Some(follow(start, &mut agent, &mut hello, &sender, &observing)?),
-        Watch::Drops => None,
+    let (mut workers, load, mut changes) = match start.watch {
+        Watch::Follow => {
+            let Followed {
+                load,
+                changes,
+                workers,
+            } = follow(start, &mut agent, &mut hello, &sender, &observing)?;
+            (workers, Some(load), Some(changes))
+        }
+        Watch::Drops => (Workers::default(), None, None),
     };
     let task = start.clone();
-    let observed_there = followed
-        .as_ref()
-        .map(|followed| (followed.load, hello.points.clone()));
+    let observed_there = load.map(|load| (load, hello.points.clone()));
     let netns = start.netns.clone();
-    let turn = if followed.is_some() {
+    let turn = if load.is_some() {
         drop(observing);
         Turn::Last(observed)
     } else {
@@ -75,11 +80,10 @@ pub fn start(start: &Start) -> Result<Link, NodeError> {
         let (watcher, watched) = drops::prepare(&task, observed_there.as_ref())?;
         Ok((Box::new(watcher) as _, watched))
     });
-    let (mut drops, mut changes) = (None, None);
     match watched {
         Ok((worker, mut watched)) => {
-            drops = Some((worker.hand(), watched.namespaces));
-            changes = watched.changes;
+            workers.drops = Some((worker.hand(), watched.namespaces));
+            changes = changes.or(watched.changes);
             agent.workers.push(worker);
             hello.drops = Some(watched.pods);
             hello.notes.append(&mut watched.notes);
@@ -88,22 +92,9 @@ pub fn start(start: &Start) -> Result<Link, NodeError> {
         Err(error) => hello.notes.push(format!("drops are not watched: {error}")),
     }
     hello.streams = agent.workers.len();
-    let host = followed
-        .is_some()
-        .then(|| agent.workers.first().map(Worker::hand));
-    let (mut ports, mut pods) = (Vec::new(), Vec::new());
-    if let Some(followed) = followed {
-        let TunnelPorts { vxlan, geneve } = followed.load.ports;
-        ports.extend(vxlan.into_iter().chain(geneve));
-        pods = followed.pods;
-        changes = Some(followed.changes);
-    }
-    let workers = Workers {
-        host: host.flatten(),
-        pods,
-        drops,
-    };
     if let Some(changes) = changes {
+        let TunnelPorts { vxlan, geneve } = load.unwrap_or_default().ports;
+        let ports = [vxlan, geneve].concat();
         agent.scout = look_again(start, changes, &mut hello, &ports, workers);
     }
     Ok(Link {
@@ -118,8 +109,8 @@ struct Followed {
     /// What its programs were loaded with.
     load: Load,
     changes: io::Result<Changes>,
-    /// Its workers of pods' own interfaces.
-    pods: Vec<PodWorker>,
+    /// Those that have begun.
+    workers: Workers,
 }
 
 /// Finds the points of a follow and attaches to them.
@@ -137,6 +128,10 @@ fn follow(
         let (probe, prepared) = prepare_host(&host)?;
         Ok((Box::new(probe) as _, prepared))
     })?;
+    let mut workers = Workers {
+        host: Some(worker.hand()),
+        ..Workers::default()
+    };
     agent.workers.push(worker);
     let Prepared {
         mut plan,
@@ -144,7 +139,6 @@ fn follow(
         load,
         changes,
     } = prepared;
-    let mut pods = Vec::new();
     // A pod of two address families has one interface.
     let pod_interface = |pod: &PodNamespace| (pod.path.clone(), pod.ifindex);
     plan.pod_namespaces.sort_by_key(pod_interface);
@@ -165,7 +159,7 @@ fn follow(
             let points = attach(&mut probe, first, &point, true)?;
             Ok((Box::new(probe) as _, points))
         })?;
-        pods.push(PodWorker {
+        workers.pods.push(PodWorker {
             hand: worker.hand(),
             name,
             place: place.map(|inode| (pod.path, inode)),
@@ -176,7 +170,7 @@ fn follow(
     Ok(Followed {
         load,
         changes,
-        pods,
+        workers,
     })
 }
 

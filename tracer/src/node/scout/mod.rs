@@ -58,6 +58,7 @@ pub(super) struct Scout {
 }
 
 /// Who is to take in what is found.
+#[derive(Default)]
 pub(super) struct Workers {
     /// That of the node's own namespace, in a follow.
     pub(super) host: Option<Hand>,
