@@ -109,15 +109,11 @@ impl Wiring {
     /// Whether a node's pods are ports of a bridge; else they have routes.
     #[must_use]
     pub const fn has_bridge(self) -> bool {
-        !matches!(
+        let routed = matches!(
             self,
-            Self::Calico
-                | Self::CalicoVxlan
-                | Self::CalicoCrossSubnet
-                | Self::Macvlan
-                | Self::Ipvlan
-                | Self::IpvlanL3
-        )
+            Self::Calico | Self::CalicoVxlan | Self::CalicoCrossSubnet
+        );
+        !routed && !self.shares_uplink()
     }
 
     /// Whether pods send by their node's uplink itself: their interfaces have no
@@ -130,17 +126,7 @@ impl Wiring {
     /// Whether pods have IPv6.
     #[must_use]
     pub const fn carries_v6(self) -> bool {
-        !matches!(
-            self,
-            Self::FlannelHostGw
-                | Self::FlannelIpip
-                | Self::Calico
-                | Self::CalicoVxlan
-                | Self::CalicoCrossSubnet
-                | Self::Macvlan
-                | Self::Ipvlan
-                | Self::IpvlanL3
-        )
+        self.has_bridge() && !matches!(self, Self::FlannelHostGw | Self::FlannelIpip)
     }
 
     /// Whether its tunnel's packets are IPv6.

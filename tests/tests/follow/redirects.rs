@@ -150,19 +150,26 @@ fn from_the_tunnel_into_the_pod() -> Result<()> {
     Ok(())
 }
 
-/// The same from pod to pod of one node.
-#[test]
-fn from_one_pod_into_another() -> Result<()> {
+/// Two pods of one node, and programs that take what one sends to the other.
+fn on_one_node(fate: fn(u32) -> Fate) -> Result<(Lab, [Attached; 2])> {
     let lab = Lab::new(&LabSpec {
         nodes: 1,
         pods_per_node: 2,
         ..LabSpec::default()
     })?;
-    let ends = [&lab.pods[0], &lab.pods[1]];
-    let _programs = [
-        redirect(&lab, &ends[0].veth, ends[1], Fate::Peer)?,
-        redirect(&lab, &ends[1].veth, ends[0], Fate::Peer)?,
+    let [a, b] = [&lab.pods[0], &lab.pods[1]];
+    let programs = [
+        redirect(&lab, &a.veth, b, fate)?,
+        redirect(&lab, &b.veth, a, fate)?,
     ];
+    Ok((lab, programs))
+}
+
+/// The same from pod to pod of one node.
+#[test]
+fn from_one_pod_into_another() -> Result<()> {
+    let (lab, _programs) = on_one_node(Fate::Peer)?;
+    let ends = [&lab.pods[0], &lab.pods[1]];
     let finished = follow(&lab, ends, &[])?;
     check_bypassed(&finished, ends.map(|pod| pod.veth.as_str()))?;
     check_all_delivered(
@@ -175,16 +182,8 @@ fn from_one_pod_into_another() -> Result<()> {
 /// `bpf_redirect`, from the one pod's interface out of the other's.
 #[test]
 fn out_of_another_device() -> Result<()> {
-    let lab = Lab::new(&LabSpec {
-        nodes: 1,
-        pods_per_node: 2,
-        ..LabSpec::default()
-    })?;
+    let (lab, _programs) = on_one_node(Fate::Out)?;
     let ends = [&lab.pods[0], &lab.pods[1]];
-    let _programs = [
-        redirect(&lab, &ends[0].veth, ends[1], Fate::Out)?,
-        redirect(&lab, &ends[1].veth, ends[0], Fate::Out)?,
-    ];
     let finished = follow(&lab, ends, &[])?;
     check_all_delivered(&finished, None);
     for journey in &finished.journeys {

@@ -13,41 +13,27 @@ use tracer_tests::{
 use crate::{
     expected::{pod, point, seen},
     recordings::{self, keep_clean},
-    wirings::{check_flows, plan_of},
+    wirings::{check_flows, in_each_lab, plan_of},
 };
 
-/// Between two nodes, by names that tell and by names that mislead, and on one.
 fn check(wiring: Wiring) -> Result<()> {
-    if wiring.is_for_another_kernel()? {
-        return Ok(());
-    }
-    for (names, to) in [
-        (Names::Realistic, 2),
-        (Names::Odd, 2),
-        (Names::Realistic, 1),
-    ] {
-        let lab = Lab::new(&LabSpec {
-            pods_per_node: 2,
-            wiring,
-            names,
-            ..LabSpec::default()
-        })?;
-        let ends = [&lab.pods[0], &lab.pods[to]];
-        let plan = plan_of(&lab, ends)?;
+    in_each_lab(wiring, |lab, ends, names| {
+        let on_one_node = ends[0].node == ends[1].node;
+        let plan = plan_of(lab, ends)?;
         for end in ends {
             let inside = format!("the interface of pod {}", end.v4);
             assert!(plan.contains(&inside), "{plan}");
             let below = format!("pod {} sends by it", end.v4);
-            assert!(plan.contains(&below) || to == 1, "{plan}");
+            assert!(plan.contains(&below) || on_one_node, "{plan}");
         }
-        check_flows(&lab, ends)?;
+        check_flows(lab, ends)?;
         if names == Names::Realistic {
-            let nodes = if to == 1 { "one-node" } else { "two-nodes" };
+            let nodes = if on_one_node { "one-node" } else { "two-nodes" };
             let name = format!("{wiring:?}-{nodes}").to_lowercase();
-            keep_clean(&lab, ends, &name)?;
+            keep_clean(lab, ends, &name)?;
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 #[test]

@@ -17,8 +17,12 @@ use crate::{
     recordings::{self, keep_clean},
 };
 
-/// Between two nodes, by names that tell and by names that mislead, and on one.
-fn check(wiring: Wiring) -> Result<()> {
+/// Between two nodes, by names that tell and by names that mislead, and on one:
+/// what holds of a lab and two of its pods.
+pub(crate) fn in_each_lab(
+    wiring: Wiring,
+    check: impl Fn(&Lab, [&Pod; 2], Names) -> Result<()>,
+) -> Result<()> {
     if wiring.is_for_another_kernel()? {
         return Ok(());
     }
@@ -33,9 +37,13 @@ fn check(wiring: Wiring) -> Result<()> {
             names,
             ..LabSpec::default()
         })?;
-        check_flows(&lab, [&lab.pods[0], &lab.pods[to]])?;
+        check(&lab, [&lab.pods[0], &lab.pods[to]], names)?;
     }
     Ok(())
+}
+
+fn check(wiring: Wiring) -> Result<()> {
+    in_each_lab(wiring, |lab, ends, _| check_flows(lab, ends))
 }
 
 /// What `--dry-run` says of a follow of two pods, which must be that there is
