@@ -32,7 +32,9 @@ pub(crate) fn measure(report: &mut Report, lab: &Lab, flooded: Exits) -> Result<
         starts.push(follow.ready_after.as_secs_f64());
         exits.push(follow.interrupt()?.after.as_secs_f64());
     }
-    let follow = Follow::start(lab, ends, &[])?;
+    // Of one protocol: ARP, by which the kernel asks after its neighbours five seconds
+    // after they were used, would be traffic.
+    let follow = Follow::start(lab, ends, &["--proto", "tcp"])?;
     let before = follow.cpu()?;
     thread::sleep(IDLE);
     let after = follow.cpu()?;
