@@ -41,8 +41,8 @@ pub(crate) fn measure(report: &mut Report, lab: &Lab, flooded: Exits) -> Result<
     follow.interrupt()?;
 
     let note = "Of a follow between two pods of two nodes. Bounds are for the longest. The CPU time of \
-                an idle follow is in ticks of the kernel's accounting (usually 10 ms); in brackets what \
-                its scheduler measures.";
+                an idle follow, of one protocol, is in ticks of the kernel's accounting (usually 10 ms); \
+                in brackets what its scheduler measures.";
     let mut table = Table::new(&["", "median", "longest", "bound"], note.to_owned());
     let mut row = |name: &str, seconds: Vec<f64>, bound: Option<f64>| {
         if seconds.is_empty() {
