@@ -227,6 +227,13 @@ impl Lab {
         self.wiring.tunnel().filter(|_| !direct)
     }
 
+    /// What a route from a node to the pods of another says, as iproute2 takes it
+    /// behind the destination.
+    #[must_use]
+    pub fn next_hop(&self, from: &Node, to: &Node, v6: bool) -> String {
+        wiring::tunnel::next_hop(self, from, to, v6)
+    }
+
     /// The pods that run on `node`.
     pub fn pods_on<'a>(&'a self, node: &'a Node) -> impl Iterator<Item = &'a Pod> {
         self.pods

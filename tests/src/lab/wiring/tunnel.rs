@@ -2,6 +2,7 @@
 //! and the routes.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
 use anyhow::Result;
 
@@ -24,6 +25,55 @@ pub(in crate::lab) fn set_up(lab: &Lab, node: &Node) -> Result<()> {
         None if matches!(lab.wiring, Wiring::Macvlan | Wiring::Ipvlan) => Ok(()),
         None => gateways(lab, node),
     }
+}
+
+/// What a route from one node to the pods of another says: the gateway, the
+/// device, and where the tunnel has no table of its own, the far end.
+pub(in crate::lab) fn next_hop(lab: &Lab, node: &Node, other: &Node, v6: bool) -> String {
+    let Node {
+        underlay,
+        overlay_v4,
+        overlay_v6,
+        ..
+    } = other;
+    let (overlay, vni) = (&node.overlay, lab.vni);
+    let vtep = if v6 {
+        IpAddr::from(*overlay_v6)
+    } else {
+        IpAddr::from(*overlay_v4)
+    };
+    match lab.tunnel(node, other) {
+        Some(Tunnel::Vxlan) => format!("via {vtep} dev {overlay} onlink"),
+        // The next hop of a route through it is the far node itself, for IPv6
+        // written as an IPv6 address.
+        Some(Tunnel::SixInFour) if v6 => format!("via ::{underlay} dev {overlay} onlink"),
+        Some(Tunnel::IpIp | Tunnel::SixInFour) => {
+            format!("via {underlay} dev {overlay} onlink")
+        }
+        Some(Tunnel::Geneve) => {
+            format!("encap ip id {vni} dst {underlay} via {vtep} dev {overlay} onlink")
+        }
+        // IP packets need no next hop.
+        Some(Tunnel::Gre) => format!("encap ip id {vni} key dst {underlay} dev {overlay}"),
+        Some(Tunnel::WireGuard) => format!("dev {overlay}"),
+        None => uplinks::next_hops(node, other),
+    }
+}
+
+/// The routes to the pods of all other nodes.
+fn routes(lab: &Lab, node: &Node) -> String {
+    let mut ip = String::new();
+    for other in others(lab, node) {
+        let mut route = |cidr: &str, v6| {
+            let hop = next_hop(lab, node, other, v6);
+            ip += &format!("route add {cidr} {hop}\n");
+        };
+        route(&other.pod_cidr_v4, false);
+        if lab.wiring.carries_v6() {
+            route(&other.pod_cidr_v6, true);
+        }
+    }
+    ip
 }
 
 fn others<'a>(lab: &'a Lab, node: &'a Node) -> impl Iterator<Item = &'a Node> {
@@ -61,7 +111,6 @@ fn vxlan(lab: &Lab, node: &Node) -> Result<()> {
     let mut fdb = String::new();
     for other in others(lab, node) {
         if lab.tunnel(node, other).is_none() {
-            ip += &gateway(node, other);
             continue;
         }
         let Node {
@@ -70,21 +119,14 @@ fn vxlan(lab: &Lab, node: &Node) -> Result<()> {
             overlay_v6,
             ..
         } = other;
-        let Node {
-            pod_cidr_v4,
-            pod_cidr_v6,
-            ..
-        } = other;
-        write!(
+        writeln!(
             ip,
-            "neighbour add {overlay_v4} lladdr {overlay_mac} dev {overlay} nud permanent
-             route add {pod_cidr_v4} via {overlay_v4} dev {overlay} onlink\n"
+            "neighbour add {overlay_v4} lladdr {overlay_mac} dev {overlay} nud permanent"
         )?;
         if has_v6 {
-            write!(
+            writeln!(
                 ip,
-                "neighbour add {overlay_v6} lladdr {overlay_mac} dev {overlay} nud permanent
-                 route add {pod_cidr_v6} via {overlay_v6} dev {overlay} onlink\n"
+                "neighbour add {overlay_v6} lladdr {overlay_mac} dev {overlay} nud permanent"
             )?;
         }
         writeln!(
@@ -93,6 +135,7 @@ fn vxlan(lab: &Lab, node: &Node) -> Result<()> {
             other.outer(lab.wiring)
         )?;
     }
+    ip += &routes(lab, node);
     node.netns.batch("ip -batch -", &ip)?;
     node.netns.batch("bridge -batch -", &fdb).map(drop)
 }
@@ -106,8 +149,7 @@ fn bound_to(node: &Node) -> String {
     }
 }
 
-/// One device for all nodes, without an Ethernet header: the next hop of a
-/// route through it is the far node itself. IPv6 is not carried.
+/// One device for all nodes, without an Ethernet header. IPv6 is not carried.
 fn ip_in_ip(lab: &Lab, node: &Node) -> Result<()> {
     let Node {
         underlay,
@@ -125,10 +167,7 @@ fn ip_in_ip(lab: &Lab, node: &Node) -> Result<()> {
          address add {overlay_v4}/32 dev {overlay}\n",
         lab.pod_mtu
     )?;
-    for other in others(lab, node) {
-        let (cidr, via) = (&other.pod_cidr_v4, other.underlay);
-        writeln!(ip, "route add {cidr} via {via} dev {overlay} onlink")?;
-    }
+    ip += &routes(lab, node);
     node.netns.batch("ip -batch -", &ip).map(drop)
 }
 
@@ -136,9 +175,7 @@ fn ip_in_ip(lab: &Lab, node: &Node) -> Result<()> {
 /// and the network identifier of its packets. They are frames, so the next hop's
 /// MAC address has to be known, as with VXLAN.
 fn geneve(lab: &Lab, node: &Node) -> Result<()> {
-    let Lab {
-        vni, port, pod_mtu, ..
-    } = lab;
+    let Lab { port, pod_mtu, .. } = lab;
     let Node {
         overlay,
         overlay_mac,
@@ -155,40 +192,25 @@ fn geneve(lab: &Lab, node: &Node) -> Result<()> {
     );
     for other in others(lab, node) {
         let Node {
-            underlay,
             overlay_mac,
             overlay_v4,
             overlay_v6,
-            pod_cidr_v4,
-            pod_cidr_v6,
             ..
         } = other;
-        let to = format!("encap ip id {vni} dst {underlay}");
         write!(
             ip,
             "neighbour add {overlay_v4} lladdr {overlay_mac} dev {overlay} nud permanent
-             neighbour add {overlay_v6} lladdr {overlay_mac} dev {overlay} nud permanent
-             route add {pod_cidr_v4} {to} via {overlay_v4} dev {overlay} onlink
-             route add {pod_cidr_v6} {to} via {overlay_v6} dev {overlay} onlink\n"
+             neighbour add {overlay_v6} lladdr {overlay_mac} dev {overlay} nud permanent\n"
         )?;
     }
+    ip += &routes(lab, node);
     node.netns.batch("ip -batch -", &ip).map(drop)
 }
 
 /// The same with GRE, whose key is the network identifier. It carries IP packets
-/// of either version, which need no next hop.
+/// of either version.
 fn gre(lab: &Lab, node: &Node) -> Result<()> {
-    let Lab { vni, pod_mtu, .. } = lab;
-    let mut ip = plain_device(node, "gre external", *pod_mtu);
-    let overlay = &node.overlay;
-    for other in others(lab, node) {
-        let to = format!("encap ip id {vni} key dst {} dev {overlay}", other.underlay);
-        write!(
-            ip,
-            "route add {} {to}\nroute add {} {to}\n",
-            other.pod_cidr_v4, other.pod_cidr_v6
-        )?;
-    }
+    let ip = plain_device(node, "gre external", lab.pod_mtu) + &routes(lab, node);
     node.netns.batch("ip -batch -", &ip).map(drop)
 }
 
@@ -208,22 +230,10 @@ fn plain_device(node: &Node, kind: &str, mtu: u32) -> String {
     )
 }
 
-/// As IP-in-IP, but for IPv6, whose next hop is the far node's IPv4 address
-/// written as an IPv6 one.
+/// As IP-in-IP, and for IPv6.
 fn six_in_four(lab: &Lab, node: &Node) -> Result<()> {
-    let Node {
-        underlay, overlay, ..
-    } = node;
-    let kind = format!("sit mode any local {underlay}");
-    let mut ip = plain_device(node, &kind, lab.pod_mtu);
-    for other in others(lab, node) {
-        write!(
-            ip,
-            "route add {} via {2} dev {overlay} onlink
-             route add {} via ::{2} dev {overlay} onlink\n",
-            other.pod_cidr_v4, other.pod_cidr_v6, other.underlay
-        )?;
-    }
+    let kind = format!("sit mode any local {}", node.underlay);
+    let ip = plain_device(node, &kind, lab.pod_mtu) + &routes(lab, node);
     node.netns.batch("ip -batch -", &ip).map(drop)
 }
 
@@ -253,12 +263,8 @@ fn wireguard(lab: &Lab, node: &Node) -> Result<()> {
             key.trim(),
             lab.port
         )?;
-        write!(
-            ip,
-            "route add {pod_cidr_v4} dev {0}\nroute add {pod_cidr_v6} dev {0}\n",
-            node.overlay
-        )?;
     }
+    ip += &routes(lab, node);
     node.netns.batch("ip -batch -", &ip)?;
     let configure = format!("wg setconf {} /proc/self/fd/0", node.overlay);
     node.netns.batch(&configure, &peers).map(drop)
@@ -273,13 +279,7 @@ fn private_key(node: &Node) -> String {
 /// No tunnel: the other nodes are gateways, on the same link. The underlay has
 /// IPv4 only.
 fn gateways(lab: &Lab, node: &Node) -> Result<()> {
-    let ip: String = others(lab, node)
-        .map(|other| gateway(node, other))
-        .collect();
-    node.netns.batch("ip -batch -", &ip).map(drop)
-}
-
-fn gateway(node: &Node, other: &Node) -> String {
-    let (cidr, hops) = (&other.pod_cidr_v4, uplinks::next_hops(node, other));
-    format!("route add {cidr} {hops}\n")
+    node.netns
+        .batch("ip -batch -", &routes(lab, node))
+        .map(drop)
 }
