@@ -5,12 +5,27 @@ use std::fs;
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// The tables, by the beginning of the kernel's release.
-const TABLES: [(&str, &str); 1] = [("6.18.", include_str!("../../faults/linux-6.18.tsv"))];
+use crate::Wiring;
 
-/// A kernel's table.
+/// The tables, by the beginning of the kernel's release: what the first one says of
+/// a fault stands instead of what the others say.
+const TABLES: [(&str, &[&str]); 2] = [
+    ("6.18.", &[LINUX_6_18]),
+    (
+        "6.12.",
+        &[include_str!("../../faults/linux-6.12.tsv"), LINUX_6_18],
+    ),
+];
+const LINUX_6_18: &str = include_str!("../../faults/linux-6.18.tsv");
+
+/// A kernel's tables.
 #[derive(Debug)]
-pub struct Table(Vec<Expected>);
+pub struct Table {
+    tables: Vec<Vec<Expected>>,
+    /// Whether they are another kernel's: where a packet is dropped is the same, but
+    /// not what the kernel says of it, from which less may follow.
+    others: bool,
+}
 
 /// What one fault must show in one family.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,10 +34,15 @@ pub struct Expected {
     pub fault: String,
     /// The families that this is true of.
     families: String,
+    /// The wirings that this is true of; empty for all of which no other row says
+    /// something else.
+    wirings: Vec<String>,
     /// The verdicts that its packets may get. The first must occur.
     pub verdicts: Vec<String>,
     /// The one word for the mechanism.
     pub causes: Vec<String>,
+    /// Whether the kernel says too little for any verdict.
+    pub may_be_unknown: bool,
     /// Where the packet is dropped; `None` if it is nowhere.
     pub drop: Option<Place>,
     /// The kernel's source that says so.
@@ -46,48 +66,51 @@ pub struct Place {
 }
 
 impl Table {
-    /// The table of the running kernel.
+    /// The table of the running kernel, or what must be true on any.
     ///
     /// # Errors
-    /// If there is none, or it cannot be understood.
+    /// If it cannot be understood.
     pub fn of_this_kernel() -> Result<Self> {
         let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
         let found = TABLES
             .iter()
             .find(|(kernel, _)| release.starts_with(kernel));
-        let Some((_, text)) = found else {
-            bail!("there is no table of faults for Linux {}", release.trim());
-        };
-        Self::parse(text)
+        let texts = found.map_or([LINUX_6_18].as_slice(), |(_, texts)| texts);
+        let tables = texts.iter().map(|text| parse(text));
+        Ok(Self {
+            tables: tables.collect::<Result<_>>()?,
+            others: found.is_none(),
+        })
     }
 
-    /// Reads a table.
+    /// What `fault` must show with a wiring.
     ///
     /// # Errors
-    /// Names the line that cannot be understood.
-    pub fn parse(text: &str) -> Result<Self> {
-        let mut lines = text.lines().enumerate();
-        lines.next();
-        lines
-            .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
-            .map(|(number, line)| row(line).with_context(|| format!("line {}", number + 1)))
-            .collect::<Result<_>>()
-            .map(Self)
-    }
-
-    /// What `fault` must show.
-    ///
-    /// # Errors
-    /// If the table does not say.
-    pub fn expect(&self, fault: &str, v6: bool) -> Result<&Expected> {
+    /// If no table says.
+    pub fn expect(&self, fault: &str, v6: bool, wiring: Wiring) -> Result<Expected> {
         let family = if v6 { '6' } else { '4' };
-        let is = |row: &&Expected| row.fault == fault && row.families.contains(family);
-        let mut rows = self.0.iter().filter(is);
-        let row = rows
-            .next()
-            .with_context(|| format!("the table says nothing of {fault}, IPv{family}"))?;
-        ensure!(rows.next().is_none(), "{fault}, IPv{family} stands twice");
-        Ok(row)
+        let name = format!("{wiring:?}");
+        for table in &self.tables {
+            let is = |row: &&Expected| row.fault == fault && row.families.contains(family);
+            let rows: Vec<_> = table.iter().filter(is).collect();
+            for own in [true, false] {
+                let holds = |row: &&&Expected| match own {
+                    true => row.wirings.contains(&name),
+                    false => row.wirings.is_empty(),
+                };
+                let mut rows = rows.iter().filter(holds);
+                if let Some(row) = rows.next() {
+                    ensure!(rows.next().is_none(), "{fault}, IPv{family} stands twice");
+                    let row = row.with(wiring);
+                    return Ok(if self.others {
+                        row.on_any_kernel()
+                    } else {
+                        row
+                    });
+                }
+            }
+        }
+        bail!("the table says nothing of {fault}, IPv{family}, {name}")
     }
 
     /// Each fault's name and families in it.
@@ -95,11 +118,54 @@ impl Table {
         let families = |row: &Expected| {
             [('4', false), ('6', true)].map(|(c, v6)| (row.families.contains(c), v6))
         };
-        self.0.iter().flat_map(move |row| {
+        self.tables.iter().flatten().flat_map(move |row| {
             let there = families(row).into_iter().filter(|(there, _)| *there);
             there.map(|(_, v6)| (row.fault.as_str(), v6))
         })
     }
+}
+
+impl Expected {
+    /// The same where a wiring lacks a device: a node without a bridge routes to
+    /// the hosts' ends of its pods' interfaces, and without a tunnel to its uplink.
+    fn with(&self, wiring: Wiring) -> Self {
+        let mut expected = self.clone();
+        let interfaces = expected
+            .drop
+            .iter_mut()
+            .flat_map(|drop| &mut drop.interfaces);
+        for interface in interfaces {
+            let role = match &**interface {
+                "bridge" if !wiring.has_bridge() => "veth",
+                "overlay" if wiring.tunnel().is_none() => "uplink",
+                _ => continue,
+            };
+            role.clone_into(interface);
+        }
+        expected
+    }
+
+    /// What of it is true on any kernel: one without reasons may not let anybody
+    /// know, but must not mislead.
+    fn on_any_kernel(mut self) -> Self {
+        let any = || vec!["*".to_owned()];
+        self.causes = any();
+        if let Some(drop) = &mut self.drop {
+            (drop.reasons, drop.functions) = (any(), any());
+        }
+        self.may_be_unknown = true;
+        self
+    }
+}
+
+/// Reads a table, or names the line that cannot be understood.
+fn parse(text: &str) -> Result<Vec<Expected>> {
+    let mut lines = text.lines().enumerate();
+    lines.next();
+    lines
+        .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+        .map(|(number, line)| row(line).with_context(|| format!("line {}", number + 1)))
+        .collect()
 }
 
 fn row(line: &str) -> Result<Expected> {
@@ -107,6 +173,7 @@ fn row(line: &str) -> Result<Expected> {
     let [
         fault,
         families,
+        wirings,
         verdicts,
         node,
         netns,
@@ -117,7 +184,7 @@ fn row(line: &str) -> Result<Expected> {
         source,
     ] = fields[..]
     else {
-        bail!("{} fields instead of 10", fields.len());
+        bail!("{} fields instead of 11", fields.len());
     };
     let words = |field: &str| -> Vec<String> {
         let words = field.split('|').filter(|word| *word != "-");
@@ -143,8 +210,13 @@ fn row(line: &str) -> Result<Expected> {
     Ok(Expected {
         fault: fault.to_owned(),
         families: families.to_owned(),
+        wirings: match wirings {
+            "*" => Vec::new(),
+            _ => words(wirings),
+        },
         verdicts: words(verdicts),
         causes: words(cause),
+        may_be_unknown: false,
         drop,
         source: source.to_owned(),
     })

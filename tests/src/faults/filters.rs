@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{Beside, Fault, Stage, Traffic};
+use super::{Beside, Fault, Fits, Stage, Traffic, in_a_tunnel, in_the_open, with_pairs};
+use crate::Tunnel;
 use crate::netns::Netns;
 
 /// Where a rule stands.
@@ -23,6 +24,14 @@ impl At {
             Self::Far => &stage.far().netns,
             Self::PodA => &stage.a().netns,
             Self::PodB => &stage.b().netns,
+        }
+    }
+
+    /// Where packets pass there.
+    fn fits(self) -> Fits {
+        match self {
+            Self::Near | Self::Far => with_pairs,
+            Self::PodA | Self::PodB => |_| true,
         }
     }
 
@@ -89,7 +98,7 @@ pub(super) fn all() -> Vec<Fault> {
             .take(1 + usize::from(may_reject))
         {
             let name = format!("nft-outer-{hook}-{}-{verdict}", at.name());
-            all.push(rule(name, at, hook, Stage::flow_in_vxlan, verdict));
+            all.push(rule(name, at, hook, Stage::flow_on_the_wire, verdict).on(in_a_tunnel));
         }
     }
     for (at, chain) in [(At::Near, "OUTPUT"), (At::Far, "INPUT")] {
@@ -98,15 +107,16 @@ pub(super) fn all() -> Vec<Fault> {
     let (reset, tcp) = ("reject with tcp reset", Traffic::syns());
     let name = "nft-forward-far-reset";
     all.push(rule(name, At::Far, "forward", Stage::flow, reset).traffic(tcp));
-    for (role, direction) in [
-        ("near-veth", "ingress"),
-        ("near-overlay", "egress"),
-        ("near-uplink", "egress"),
-        ("far-uplink", "ingress"),
-        ("far-overlay", "ingress"),
-        ("far-veth", "egress"),
+    let has_tunnel: Fits = |wiring| wiring.tunnel().is_some();
+    for (role, direction, fits) in [
+        ("near-veth", "ingress", with_pairs as Fits),
+        ("near-overlay", "egress", has_tunnel),
+        ("near-uplink", "egress", in_the_open),
+        ("far-uplink", "ingress", in_the_open),
+        ("far-overlay", "ingress", has_tunnel),
+        ("far-veth", "egress", with_pairs),
     ] {
-        all.push(netdev(role, direction));
+        all.push(netdev(role, direction).on(fits));
     }
     for (at, table, chain, may_reject) in IPTABLES {
         all.push(iptables(at, table, chain, "DROP"));
@@ -122,7 +132,7 @@ pub(super) fn all() -> Vec<Fault> {
 
 fn nft(at: At, hook: &'static str, verdict: &'static str) -> Fault {
     let name = format!("nft-{hook}-{}-{verdict}", at.name());
-    rule(name, at, hook, Stage::flow, verdict)
+    rule(name, at, hook, Stage::flow, verdict).on(at.fits())
 }
 
 fn rule(
@@ -158,8 +168,8 @@ fn netdev(role: &'static str, direction: &'static str) -> Fault {
         let (node, device, flow) = match role {
             "near-veth" => (near, &stage.a().veth, stage.flow()),
             "near-overlay" => (near, &near.overlay, stage.flow()),
-            "near-uplink" => (near, &near.uplink, stage.flow_in_vxlan()),
-            "far-uplink" => (far, &far.uplink, stage.flow_in_vxlan()),
+            "near-uplink" => (near, &near.uplink, stage.flow_on_the_wire()),
+            "far-uplink" => (far, &far.uplink, stage.flow_on_the_wire()),
             "far-overlay" => (far, &far.overlay, stage.flow()),
             "far-veth" => (far, &stage.b().veth, stage.flow()),
             _ => unreachable!("all roles are listed above"),
@@ -180,20 +190,33 @@ fn iptables(at: At, table: &'static str, chain: &'static str, target: &'static s
         let line = format!("{program} -w -t {table} {verb} {chain} -s {a} -d {b} -j {target}");
         at.netns(stage).run(&line).map(drop)
     };
-    Fault::new(name, move |stage| change(stage, "-A")).undo(move |stage| change(stage, "-D"))
+    Fault::new(name, move |stage| change(stage, "-A"))
+        .undo(move |stage| change(stage, "-D"))
+        .on(at.fits())
 }
 
 /// All that comes through the tunnel.
 fn iptables_outer(at: At, chain: &'static str) -> Fault {
     let name = format!("iptables-outer-{chain}-{}-drop", at.name()).to_lowercase();
     let change = move |stage: &Stage, verb: &str| {
-        let port = stage.lab.port;
-        let line = format!("iptables-legacy -w {verb} {chain} -p udp --dport {port} -j DROP");
+        let program = if stage.lab.wiring.underlay_is_v6() {
+            "ip6tables-legacy"
+        } else {
+            "iptables-legacy"
+        };
+        let proto = match stage.lab.wiring.tunnel() {
+            Some(Tunnel::Vxlan | Tunnel::Geneve) => format!("udp --dport {}", stage.lab.port),
+            Some(Tunnel::SixInFour) if stage.v6 => "41".to_owned(),
+            Some(Tunnel::Gre) => "47".to_owned(),
+            _ => "4".to_owned(),
+        };
+        let line = format!("{program} -w {verb} {chain} -p {proto} -j DROP");
         at.netns(stage).run(&line).map(drop)
     };
     Fault::new(name, move |stage| change(stage, "-A"))
         .undo(move |stage| change(stage, "-D"))
         .beside(Beside::OnOneNode)
+        .on(in_a_tunnel)
 }
 
 /// A connection that connection tracking has not seen the beginning of: it

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{Fault, Stage};
+use super::{Fault, Stage, in_frames, in_the_open};
 use crate::bpf::{Fate, Hook, Program};
 use crate::netns::Netns;
 
@@ -31,9 +31,16 @@ pub(super) fn all() -> Vec<Fault> {
         .undo(released),
         Fault::new("tcx-ingress-far-uplink", |stage| {
             let far = stage.far();
-            attach(stage, &far.netns, &far.uplink, Hook::TcxIngress, VXLAN)
+            attach(
+                stage,
+                &far.netns,
+                &far.uplink,
+                Hook::TcxIngress,
+                outer(stage),
+            )
         })
-        .undo(released),
+        .undo(released)
+        .on(in_the_open),
         Fault::new("xdp-pod", |stage| {
             let b = stage.b();
             attach(stage, &b.netns, &b.interface, Hook::Xdp, 0)
@@ -44,17 +51,22 @@ pub(super) fn all() -> Vec<Fault> {
             let far = stage.far();
             attach(stage, &far.netns, &far.overlay, Hook::Xdp, 0)
         })
-        .undo(released),
+        .undo(released)
+        .on(in_frames),
         Fault::new("xdp-far-uplink", |stage| {
             let far = stage.far();
-            attach(stage, &far.netns, &far.uplink, Hook::Xdp, VXLAN)
+            attach(stage, &far.netns, &far.uplink, Hook::Xdp, outer(stage))
         })
-        .undo(released),
+        .undo(released)
+        .on(in_the_open),
     ]
 }
 
-/// Outer Ethernet, IPv4, UDP and VXLAN headers, in bytes.
-const VXLAN: i16 = 50;
+/// How many bytes a tunnel's headers are.
+fn outer(stage: &Stage) -> i16 {
+    let bytes = i16::try_from(stage.lab.wiring.overhead());
+    bytes.expect("headers are small")
+}
 
 fn released(stage: &Stage) -> Result<()> {
     stage.release();

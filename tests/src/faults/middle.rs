@@ -3,34 +3,39 @@
 
 use anyhow::Result;
 
-use super::{Beside, Fault, Stage, Traffic};
+use super::{Beside, Fault, Stage, Traffic, in_the_open};
 
 /// See [`super`].
 pub(super) fn all() -> Vec<Fault> {
     let rule = |name: &str, rule: fn(&Stage) -> String| {
-        Fault::new(name, move |stage| middle(stage, &rule(stage))).undo(|stage| {
-            let netns = &stage.lab.middle;
-            netns.run("nft delete table bridge fault").map(drop)
-        })
+        Fault::new(name, move |stage| middle(stage, &rule(stage)))
+            .undo(|stage| {
+                let netns = &stage.lab.middle;
+                netns.run("nft delete table bridge fault").map(drop)
+            })
+            .on(in_the_open)
     };
     vec![
         rule("middle-loses-all", |stage| {
-            let (there, back) = (stage.flow_in_vxlan(), stage.answers_in_vxlan());
+            let (there, back) = (stage.flow_on_the_wire(), stage.answers_on_the_wire());
             format!("{there} counter drop; {back} counter drop")
         }),
         rule("middle-loses-one-direction", |stage| {
-            format!("{} counter drop", stage.flow_in_vxlan())
+            format!("{} counter drop", stage.flow_on_the_wire())
         })
         .beside(Beside::Back),
         rule("middle-loses-some", |stage| {
             format!(
                 "{} numgen random mod 100 < 1 counter drop",
-                stage.flow_in_vxlan()
+                stage.flow_on_the_wire()
             )
         })
         .traffic(Traffic::many_datagrams(1000, 100)),
         rule("middle-loses-large", |stage| {
-            format!("meta length > 1000 {} counter drop", stage.flow_in_vxlan())
+            format!(
+                "meta length > 1000 {} counter drop",
+                stage.flow_on_the_wire()
+            )
         })
         .traffic(Traffic::large_datagrams()),
         Fault::new("uplink-down-in-the-middle", |stage| {
@@ -38,7 +43,8 @@ pub(super) fn all() -> Vec<Fault> {
             let down = format!("ip link set {port} down");
             stage.lab.middle.run(&down).map(drop)
         })
-        .beside(Beside::OnOneNode),
+        .beside(Beside::OnOneNode)
+        .on(|_| true),
     ]
 }
 

@@ -27,11 +27,34 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::Lab;
 pub use crate::bpf::NAME as FOREIGN;
+use crate::{Lab, Tunnel, Wiring};
 pub use expected::{Expected, Table};
 pub use stage::Stage;
 pub use traffic::{Sender, Sent, Traffic};
+
+/// Whether a fault makes sense with a wiring.
+type Fits = fn(Wiring) -> bool;
+
+/// Where pods' interfaces have another end on the node.
+fn with_pairs(wiring: Wiring) -> bool {
+    !wiring.shares_uplink()
+}
+
+/// Where packets between nodes are in others that can be read.
+fn in_a_tunnel(wiring: Wiring) -> bool {
+    wiring.tunnel().is_some() && in_the_open(wiring)
+}
+
+/// Where packets can be read on the wire.
+fn in_the_open(wiring: Wiring) -> bool {
+    wiring.tunnel() != Some(Tunnel::WireGuard)
+}
+
+/// Where a tunnel carries Ethernet frames.
+fn in_frames(wiring: Wiring) -> bool {
+    matches!(wiring.tunnel(), Some(Tunnel::Vxlan | Tunnel::Geneve))
+}
 
 type Act = Box<dyn Fn(&Stage) -> Result<()> + Send + Sync>;
 
@@ -85,6 +108,7 @@ pub struct Fault {
     pub hold: Duration,
     /// How many nodes the lab has.
     pub nodes: usize,
+    fits: Fits,
     make: Act,
     undo: Option<Act>,
 }
@@ -109,6 +133,7 @@ impl Fault {
             when: When::During,
             hold: Duration::from_secs(1),
             nodes: 2,
+            fits: with_pairs,
             make: Box::new(make),
             undo: None,
         }
@@ -123,6 +148,10 @@ impl Fault {
             v6: &[false],
             ..self
         }
+    }
+
+    fn on(self, fits: Fits) -> Self {
+        Self { fits, ..self }
     }
 
     fn beside(self, beside: Beside) -> Self {
@@ -151,12 +180,18 @@ impl Fault {
         }
     }
 
+    /// Whether it makes sense with a wiring, in one of the families.
+    #[must_use]
+    pub fn fits(&self, wiring: Wiring, v6: bool) -> bool {
+        (self.fits)(wiring) && self.v6.contains(&v6) && (!v6 || wiring.carries_v6())
+    }
+
     /// A lab to make it in.
     ///
     /// # Errors
     /// If there is none to be had.
-    pub fn stage(&self, v6: bool, seed: Option<u64>) -> Result<Stage> {
-        Stage::new(self.nodes, v6, seed)
+    pub fn stage(&self, wiring: Wiring, v6: bool) -> Result<Stage> {
+        Stage::new(wiring, self.nodes, v6)
     }
 
     /// Breaks it.

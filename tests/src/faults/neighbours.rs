@@ -3,35 +3,52 @@
 
 use anyhow::Result;
 
-use super::{Beside, Fault, Stage};
+use super::{Beside, Fault, Stage, in_frames, in_the_open, with_pairs};
+use crate::{Tunnel, Wiring};
 
 /// Nobody's MAC address.
 const NOBODY: &str = "02:00:5e:00:00:01";
+
+fn over_vxlan(wiring: Wiring) -> bool {
+    wiring.tunnel() == Some(Tunnel::Vxlan)
+}
 
 /// See [`super`].
 pub(super) fn all() -> Vec<Fault> {
     vec![
         Fault::new("no-fdb-entry", |stage| fdb(stage, "del"))
             .undo(|stage| fdb(stage, "append"))
-            .beside(Beside::OnOneNode),
+            .beside(Beside::OnOneNode)
+            .on(over_vxlan),
         Fault::new("fdb-dead-host", fdb_dead_host)
             .beside(Beside::OnOneNode)
+            .on(over_vxlan)
             .of_neighbours(),
         Fault {
             nodes: 3,
-            ..Fault::new("fdb-other-node", fdb_other_node).beside(Beside::OnOneNode)
+            ..Fault::new("fdb-other-node", fdb_other_node)
+                .beside(Beside::OnOneNode)
+                .on(over_vxlan)
         },
         Fault::new("no-neighbour-on-overlay", no_neighbour)
             .beside(Beside::OnOneNode)
+            .on(in_frames)
             .of_neighbours(),
-        Fault::new("wrong-neighbour-on-overlay", wrong_neighbour).beside(Beside::OnOneNode),
+        Fault::new("wrong-neighbour-on-overlay", wrong_neighbour)
+            .beside(Beside::OnOneNode)
+            .on(in_frames),
+        Fault::new("wrong-neighbour-on-uplink", wrong_neighbour_on_uplink)
+            .beside(Beside::OnOneNode)
+            .on(|wiring| with_pairs(wiring) && in_the_open(wiring)),
         Fault::new("stale-mac-of-nobody", |stage| stale_mac(stage, NOBODY)),
         Fault::new("stale-mac-of-another-pod", |stage| {
             stale_mac(stage, &stage.b2().mac)
-        }),
+        })
+        .on(Wiring::has_bridge),
         Fault::new("wrong-vni", wrong_vni)
             .before()
-            .beside(Beside::OnOneNode),
+            .beside(Beside::OnOneNode)
+            .on(|wiring| wiring == Wiring::Flannel),
     ]
 }
 
@@ -39,7 +56,9 @@ fn fdb(stage: &Stage, verb: &str) -> Result<()> {
     let (near, far) = (stage.near(), stage.far());
     let entry = format!(
         "bridge fdb {verb} {} dev {} dst {} self permanent",
-        far.overlay_mac, near.overlay, far.underlay
+        far.overlay_mac,
+        near.overlay,
+        far.outer(stage.lab.wiring)
     );
     near.netns.run(&entry).map(drop)
 }
@@ -55,12 +74,14 @@ fn fdb_replace(stage: &Stage, host: impl std::fmt::Display) -> Result<()> {
 
 /// An address among the nodes' that nobody has: the lab gives none below 2.
 fn fdb_dead_host(stage: &Stage) -> Result<()> {
-    let [x, y, z, _] = stage.near().underlay.octets();
-    fdb_replace(stage, std::net::Ipv4Addr::new(x, y, z, 1))
+    let (wiring, mut nobody) = (stage.lab.wiring, stage.near().clone());
+    let [x, y, z, _] = nobody.underlay.octets();
+    nobody.underlay = std::net::Ipv4Addr::new(x, y, z, 1);
+    fdb_replace(stage, nobody.outer(wiring))
 }
 
 fn fdb_other_node(stage: &Stage) -> Result<()> {
-    fdb_replace(stage, stage.lab.nodes[2].underlay)
+    fdb_replace(stage, stage.lab.nodes[2].outer(stage.lab.wiring))
 }
 
 fn no_neighbour(stage: &Stage) -> Result<()> {
@@ -76,17 +97,32 @@ fn wrong_neighbour(stage: &Stage) -> Result<()> {
     let (vtep, overlay) = (stage.vtep(far), &near.overlay);
     let wrong = format!("neighbour replace {vtep} lladdr {NOBODY} dev {overlay} nud permanent");
     stage.ip(&near.netns, &wrong)?;
+    if !over_vxlan(stage.lab.wiring) {
+        return Ok(());
+    }
     let entry = format!(
         "bridge fdb append {NOBODY} dev {overlay} dst {} self permanent",
-        far.underlay
+        far.outer(stage.lab.wiring)
     );
     near.netns.run(&entry).map(drop)
 }
 
+/// The far node has another network card, and the near one has not noticed. What
+/// is sent to nobody comes to all: the bridge between them knows no better.
+fn wrong_neighbour_on_uplink(stage: &Stage) -> Result<()> {
+    let (near, far) = (stage.near(), stage.far());
+    let (address, uplink) = (far.outer(stage.lab.wiring), &near.uplink);
+    near.netns
+        .run(&format!(
+            "ip neighbour replace {address} lladdr {NOBODY} dev {uplink} nud permanent"
+        ))
+        .map(drop)
+}
+
 fn stale_mac(stage: &Stage, mac: &str) -> Result<()> {
     let far = stage.far();
-    let (b, bridge) = (stage.address(stage.b()), &far.bridge);
-    let stale = format!("neighbour replace {b} lladdr {mac} dev {bridge} nud permanent");
+    let (b, device) = (stage.address(stage.b()), stage.towards(stage.b()));
+    let stale = format!("neighbour replace {b} lladdr {mac} dev {device} nud permanent");
     stage.ip(&far.netns, &stale)
 }
 

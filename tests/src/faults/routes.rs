@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::{Beside, Fault, Stage, Traffic};
-use crate::Node;
+use crate::{Node, Wiring};
 
 /// See [`super`].
 pub(super) fn all() -> Vec<Fault> {
@@ -12,12 +12,17 @@ pub(super) fn all() -> Vec<Fault> {
         .map(route_type)
         .collect();
     all.extend([
-        Fault::new("no-route", no_route).undo(with_route),
+        // Those without a bridge have a default route.
+        Fault::new("no-route", no_route)
+            .undo(with_route)
+            .on(Wiring::has_bridge),
         Fault::new("not-forwarding-near", |stage| {
             forward(stage, stage.near(), "0")
         })
         .undo(|stage| forward(stage, stage.near(), "1"))
-        .beside(Beside::OnOneNode),
+        .beside(Beside::OnOneNode)
+        // Else its pods reach each other by forwarding, too.
+        .on(Wiring::has_bridge),
         Fault::new("not-forwarding-far", |stage| {
             forward(stage, stage.far(), "0")
         })
@@ -54,14 +59,14 @@ fn route_type(kind: &'static str) -> Fault {
 fn no_route(stage: &Stage) -> Result<()> {
     let (near, far) = (stage.near(), stage.far());
     let other = stage.host_route(stage.b2());
-    let via = stage.next_hop(near, far);
+    let via = stage.next_hop();
     stage.ip(&near.netns, &format!("route add {other} {via}"))?;
     stage.ip(&near.netns, &format!("route del {}", stage.pods_of(far)))
 }
 
 fn with_route(stage: &Stage) -> Result<()> {
     let (near, far) = (stage.near(), stage.far());
-    let via = stage.next_hop(near, far);
+    let via = stage.next_hop();
     let pods = stage.pods_of(far);
     stage.ip(&near.netns, &format!("route add {pods} {via}"))
 }
@@ -75,10 +80,13 @@ fn forward(stage: &Stage, node: &Node, value: &str) -> Result<()> {
 /// by the tunnel is not believed.
 fn rp_filter(stage: &Stage) -> Result<()> {
     let far = stage.far();
-    let setting = format!("ipv4/conf/{}/rp_filter", far.overlay);
+    let setting = format!("ipv4/conf/{}/rp_filter", stage.inlet(far));
     far.netns.sysctl(&[(&setting, "1")])?;
     let a = stage.host_route(stage.a());
-    stage.ip(&far.netns, &format!("route add {a} dev {}", far.bridge))
+    stage.ip(
+        &far.netns,
+        &format!("route add {a} dev {}", stage.towards(stage.b())),
+    )
 }
 
 /// The far node has the sender's address itself.
@@ -91,8 +99,8 @@ fn martian(stage: &Stage) -> Result<()> {
 /// A route with an MTU that the datagrams do not fit in; `lock` makes it count
 /// for packets that are only passed on.
 fn narrow(stage: &Stage, lock: &str) -> Result<()> {
-    let (near, far) = (stage.near(), stage.far());
+    let near = stage.near();
     let b = stage.host_route(stage.b());
-    let via = stage.next_hop(near, far);
+    let via = stage.next_hop();
     stage.ip(&near.netns, &format!("route add {b} {via} mtu {lock} 1280"))
 }

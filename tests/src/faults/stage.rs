@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use anyhow::Result;
 
 use crate::netns::Netns;
-use crate::{Lab, LabSpec, Node, Pod};
+use crate::{Lab, LabSpec, Node, Pod, Tunnel, Wiring};
 
 /// A lab with two pods on each node, one family of addresses, and what must
 /// stay open for the fault to last.
@@ -21,11 +21,11 @@ pub struct Stage {
 }
 
 impl Stage {
-    pub(super) fn new(nodes: usize, v6: bool, seed: Option<u64>) -> Result<Self> {
+    pub(super) fn new(wiring: Wiring, nodes: usize, v6: bool) -> Result<Self> {
         let spec = LabSpec {
             nodes,
             pods_per_node: 2,
-            seed,
+            wiring,
             ..LabSpec::default()
         };
         Ok(Self {
@@ -101,9 +101,30 @@ impl Stage {
         self.pick(node.overlay_v4.into(), node.overlay_v6.into())
     }
 
-    /// The next hop from `from` to `to`, as a route says it.
-    pub(super) fn next_hop(&self, from: &Node, to: &Node) -> String {
-        format!("via {} dev {} onlink", self.vtep(to), from.overlay)
+    /// The next hop from the near node to the far one, as a route says it.
+    pub(super) fn next_hop(&self) -> String {
+        self.lab.next_hop(self.near(), self.far(), self.v6)
+    }
+
+    /// The interface that a node's routes to a pod lead out of.
+    pub(super) fn towards<'a>(&'a self, pod: &'a Pod) -> &'a str {
+        if self.lab.wiring.has_bridge() {
+            &self.lab.node_of(pod).bridge
+        } else {
+            &pod.veth
+        }
+    }
+
+    /// The interface by which a node gets what another node's pods send.
+    pub(super) fn inlet<'a>(&self, node: &'a Node) -> &'a str {
+        match self.tunnel() {
+            Some(_) => &node.overlay,
+            None => &node.uplink,
+        }
+    }
+
+    fn tunnel(&self) -> Option<Tunnel> {
+        self.lab.tunnel(self.near(), self.far())
     }
 
     /// `ip` with this family's flag.
@@ -127,23 +148,53 @@ impl Stage {
         format!("{family} saddr {a} {family} daddr {b}")
     }
 
-    /// The same packets, for nftables where it sees them in VXLAN: by the
-    /// inner destination, behind 8 bytes of UDP, 8 of VXLAN and 14 of Ethernet.
-    pub(super) fn flow_in_vxlan(&self) -> String {
-        let inner = match self.address(self.b()) {
-            IpAddr::V4(v4) => format!("@th,368,32 {:#x}", v4.to_bits()),
-            IpAddr::V6(v6) => format!("@th,432,128 {:#x}", v6.to_bits()),
-        };
-        format!("udp dport {} {inner}", self.lab.port)
+    /// The same packets on the wire, for nftables: in a tunnel's packets by their
+    /// inner destination.
+    pub(super) fn flow_on_the_wire(&self) -> String {
+        match self.outer_headers() {
+            Some(outer) => outer + &self.address_at(self.pick(16, 24)),
+            None => self.flow(),
+        }
     }
 
     /// The same, answers: by the inner source.
-    pub(super) fn answers_in_vxlan(&self) -> String {
-        let inner = match self.address(self.b()) {
-            IpAddr::V4(v4) => format!("@th,336,32 {:#x}", v4.to_bits()),
-            IpAddr::V6(v6) => format!("@th,304,128 {:#x}", v6.to_bits()),
+    pub(super) fn answers_on_the_wire(&self) -> String {
+        match self.outer_headers() {
+            Some(outer) => outer + &self.address_at(self.pick(12, 8)),
+            None => {
+                let (family, b) = (self.family(), self.address(self.b()));
+                format!("{family} saddr {b}")
+            }
+        }
+    }
+
+    /// What nftables must find in a tunnel's packets before it looks at the
+    /// addresses in them, if there is a tunnel.
+    fn outer_headers(&self) -> Option<String> {
+        Some(match self.tunnel()? {
+            Tunnel::Vxlan | Tunnel::Geneve => format!("udp dport {} ", self.lab.port),
+            Tunnel::SixInFour if self.v6 => "meta l4proto 41 ".to_owned(),
+            Tunnel::IpIp | Tunnel::SixInFour => "meta l4proto 4 ".to_owned(),
+            Tunnel::Gre => "meta l4proto 47 ".to_owned(),
+            Tunnel::WireGuard => unreachable!("nobody can look into its packets"),
+        })
+    }
+
+    /// Pod *b*'s address so many bytes behind the beginning of the inner IP
+    /// header, as nftables says it: from the outer transport header on.
+    fn address_at(&self, byte: usize) -> String {
+        let before = match self.tunnel() {
+            // UDP's header, theirs, and an Ethernet header.
+            Some(Tunnel::Vxlan | Tunnel::Geneve) => 8 + 8 + 14,
+            // With a key.
+            Some(Tunnel::Gre) => 8,
+            _ => 0,
         };
-        format!("udp dport {} {inner}", self.lab.port)
+        let bit = 8 * (before + byte);
+        match self.address(self.b()) {
+            IpAddr::V4(v4) => format!("@th,{bit},32 {:#x}", v4.to_bits()),
+            IpAddr::V6(v6) => format!("@th,{bit},128 {:#x}", v6.to_bits()),
+        }
     }
 
     /// Keeps something open until the stage goes.

@@ -263,7 +263,7 @@ impl Sender {
             from: from.clone(),
             source,
             to: SocketAddr::new(target, port),
-            gateway_mac: stage.lab.node_of(from).bridge_mac.clone(),
+            gateway_mac: stage.lab.next_mac(from, to).to_owned(),
             ends,
             open,
         })

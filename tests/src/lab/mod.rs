@@ -234,6 +234,19 @@ impl Lab {
         wiring::tunnel::next_hop(self, from, to, v6)
     }
 
+    /// The MAC address that a pod sends to what is for a pod of another node; with
+    /// ipvlan there is no telling.
+    #[must_use]
+    pub fn next_mac<'a>(&'a self, from: &Pod, to: &'a Pod) -> &'a str {
+        if self.wiring.shares_uplink() {
+            &to.mac
+        } else if self.wiring.has_bridge() {
+            &self.node_of(from).bridge_mac
+        } else {
+            wiring::calico::HOST_MAC
+        }
+    }
+
     /// The pods that run on `node`.
     pub fn pods_on<'a>(&'a self, node: &'a Node) -> impl Iterator<Item = &'a Pod> {
         self.pods

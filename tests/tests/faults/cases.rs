@@ -5,10 +5,10 @@ use std::{env, thread, time::Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use tracer_tests::Pod;
 use tracer_tests::faults::expected::Place;
 use tracer_tests::faults::{Expected, Fault, Sender, Stage, Table, Traffic, When, group, role};
 use tracer_tests::program::LIMIT;
+use tracer_tests::{Pod, Wiring};
 
 use crate::watch::name;
 
@@ -22,34 +22,51 @@ pub(crate) struct Case<'a> {
 
 /// Runs `check` on each fault of a group, with each family that it has.
 pub(crate) fn each(named: &str, check: impl Fn(&Case<'_>) -> Result<()>) -> Result<()> {
+    let all = all_wirings()?;
+    let faults = group(named);
+    let mut made = Vec::new();
+    let families = faults
+        .iter()
+        .flat_map(|fault| fault.v6.iter().map(move |v6| (fault, *v6)));
+    for (number, (fault, v6)) in families.enumerate() {
+        let wirings = chosen(number, fault, v6, &all)?;
+        made.extend(wirings.into_iter().map(|wiring| (fault, v6, wiring)));
+    }
+    check_each(named, &made, check)
+}
+
+/// Runs `check` on some faults of a group.
+pub(crate) fn check_each(
+    group: &str,
+    made: &[(&Fault, bool, Wiring)],
+    check: impl Fn(&Case<'_>) -> Result<()>,
+) -> Result<()> {
     let table = Table::of_this_kernel()?;
     let mut wrong = Vec::new();
-    for fault in group(named) {
-        for &v6 in fault.v6 {
-            let expected = table.expect(&fault.name, v6)?;
-            let title = format!("{}, IPv{}", fault.name, if v6 { 6 } else { 4 });
-            if env::var("TRACER_FAULTS").is_ok_and(|word| !title.contains(&word)) {
-                continue;
+    for (fault, v6, wiring) in made.iter().copied() {
+        let expected = table.expect(&fault.name, v6, wiring)?;
+        let title = format!("{}, IPv{}, {wiring:?}", fault.name, if v6 { 6 } else { 4 });
+        if env::var("TRACER_FAULTS").is_ok_and(|word| !title.contains(&word)) {
+            continue;
+        }
+        for _ in 0..seeds()? {
+            let stage = fault.stage(wiring, v6)?;
+            if fault.when == When::Before {
+                fault.make(&stage).context(title.clone())?;
             }
-            for _ in 0..seeds()? {
-                let stage = fault.stage(v6, None)?;
-                if fault.when == When::Before {
-                    fault.make(&stage).context(title.clone())?;
-                }
-                let case = Case {
-                    group: named,
-                    fault: &fault,
-                    expected,
-                    stage: &stage,
-                };
-                let seed = stage.lab.seed();
-                match check(&case) {
-                    Ok(()) => eprintln!("{title}: right"),
-                    Err(error) => {
-                        let text = format!("{title} (seed {seed:#x}): {error:#}");
-                        eprintln!("{text}");
-                        wrong.push(text);
-                    }
+            let case = Case {
+                group,
+                fault,
+                expected: &expected,
+                stage: &stage,
+            };
+            let seed = stage.lab.seed();
+            match check(&case) {
+                Ok(()) => eprintln!("{title}: right"),
+                Err(error) => {
+                    let text = format!("{title} (seed {seed:#x}): {error:#}");
+                    eprintln!("{text}");
+                    wrong.push(text);
                 }
             }
         }
@@ -61,6 +78,39 @@ pub(crate) fn each(named: &str, check: impl Fn(&Case<'_>) -> Result<()>) -> Resu
         wrong.join("\n")
     );
     Ok(())
+}
+
+/// The wirings that this kernel can have.
+fn all_wirings() -> Result<Vec<Wiring>> {
+    let mut all = Vec::new();
+    for wiring in Wiring::ALL {
+        if !wiring.is_for_another_kernel()? {
+            all.push(wiring);
+        }
+    }
+    Ok(all)
+}
+
+/// The wirings to make a fault with: the usual one, and by turns one of the others
+/// that it makes sense with; or those that `TRACER_FAULT_WIRINGS` asks for.
+fn chosen(number: usize, fault: &Fault, v6: bool, all: &[Wiring]) -> Result<Vec<Wiring>> {
+    let fits = |wiring: &Wiring| fault.fits(*wiring, v6);
+    let fitting: Vec<Wiring> = all.iter().copied().filter(fits).collect();
+    match env::var("TRACER_FAULT_WIRINGS") {
+        Ok(word) if word == "all" => Ok(fitting),
+        Ok(words) => {
+            let asked =
+                |wiring: &Wiring| words.split(',').any(|word| word == format!("{wiring:?}"));
+            Ok(fitting.into_iter().filter(asked).collect())
+        }
+        Err(_) => {
+            let (usual, others): (Vec<_>, Vec<_>) = fitting
+                .into_iter()
+                .partition(|wiring| *wiring == Wiring::Flannel);
+            let other = others.get(number % others.len().max(1));
+            Ok(usual.into_iter().chain(other.copied()).collect())
+        }
+    }
 }
 
 fn seeds() -> Result<usize> {
@@ -89,8 +139,10 @@ impl Case<'_> {
     /// The file to record it into, if it is to be: `cargo xtask fixtures` does.
     pub(crate) fn fixture(&self) -> Option<String> {
         let directory = env::var(FIXTURES).ok()?;
-        // A filter's drop is told alike in both families: one recording is enough.
-        if self.stage.v6 && self.group == "filters" {
+        // A filter's drop is told alike in both families, and most faults with all
+        // wirings: one recording is enough.
+        let told_twice = self.stage.v6 && self.group == "filters";
+        if told_twice || self.stage.lab.wiring != Wiring::Flannel {
             return None;
         }
         let family = if self.stage.v6 { 6 } else { 4 };
@@ -172,9 +224,8 @@ pub(crate) fn is_at(stage: &Stage, drop: &Value, place: &Place) -> bool {
     let pod = pods.iter().find(|(name, _)| *name == place.netns);
     let netns = pod.map_or("host".to_owned(), |(_, pod)| name(pod));
     let is_one = |field: &Value, words: &[String]| {
-        field
-            .as_str()
-            .is_some_and(|is| words.iter().any(|word| word == is))
+        let is = field.as_str().unwrap_or_default();
+        words.iter().any(|word| word == is || word == "*")
     };
     let interface = match drop["interface"].as_str() {
         None => place.interfaces.is_empty(),

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use serde_json::Value;
+use tracer_tests::Wiring;
 use tracer_tests::faults::{Fault, Sender, Stage, Traffic, all};
 use tracer_tests::program::{LIMIT, Tracer, is, tracer};
 use tracer_tests::traffic::Flow;
@@ -42,7 +43,7 @@ fn faults_that_come_and_go() -> Result<()> {
     .flat_map(|(name, kind)| [(name, kind, false), (name, kind, true)])
     {
         let fault = fault(name)?;
-        let stage = fault.stage(v6, None)?;
+        let stage = fault.stage(Wiring::Flannel, v6)?;
         let mut tracer = follow(&stage.lab, [stage.a(), stage.b()], &["--hold", "1s"])?;
         assert_all(&ten(&stage, &mut tracer)?, "delivered");
         fault.make(&stage)?;
@@ -56,7 +57,7 @@ fn faults_that_come_and_go() -> Result<()> {
 #[test]
 fn without_an_agent_on_the_receiving_node_it_only_left() -> Result<()> {
     let fault = fault("nft-forward-far-drop")?;
-    let stage = fault.stage(false, None)?;
+    let stage = fault.stage(Wiring::Flannel, false)?;
     let mut command = tracer(["follow", "-o", "json", "--hold", "1s"])?;
     // The inventory and the first node's agent.
     command.args(stage.lab.agent_args()?.into_iter().take(4));
@@ -72,7 +73,7 @@ fn without_an_agent_on_the_receiving_node_it_only_left() -> Result<()> {
 fn while_events_are_lost_nothing_is_called_lost_or_dropped() -> Result<()> {
     for name in ["middle-loses-all", "nft-forward-far-drop"] {
         let fault = fault(name)?;
-        let stage = fault.stage(false, None)?;
+        let stage = fault.stage(Wiring::Flannel, false)?;
         let small = ["--hold", "1s", "--ring-size", "4KiB"];
         let mut tracer = follow(&stage.lab, [stage.a(), stage.b()], &small)?;
         fault.make(&stage)?;
@@ -104,7 +105,7 @@ fn begun_and_ended_in_the_middle_of_a_fault() -> Result<()> {
         ("nft-input-b-drop", "dropped"),
     ] {
         let fault = fault(name)?;
-        let stage = fault.stage(false, None)?;
+        let stage = fault.stage(Wiring::Flannel, false)?;
         fault.make(&stage)?;
         // The others prove that the far node sees what comes.
         let flows = [
@@ -133,7 +134,7 @@ fn begun_and_ended_in_the_middle_of_a_fault() -> Result<()> {
 #[test]
 fn what_is_expected_decides_the_exit_code() -> Result<()> {
     let fault = fault("nft-forward-far-drop")?;
-    let stage = fault.stage(false, None)?;
+    let stage = fault.stage(Wiring::Flannel, false)?;
     let expect = ["--hold", "1s", "--count", "10", "--expect", "delivered"];
     for (broken, code) in [(false, 0), (true, 3)] {
         if broken {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
+use tracer_tests::Wiring;
 use tracer_tests::faults::{Table, all};
 
 #[test]
@@ -15,7 +16,7 @@ fn each_fault_is_expected_once_and_nothing_else_is() -> Result<()> {
             .flat_map(|fault| fault.v6.iter().map(move |v6| (fault, *v6)))
     };
     for (fault, v6) in pairs() {
-        let expected = table.expect(&fault.name, v6)?;
+        let expected = table.expect(&fault.name, v6, Wiring::Flannel)?;
         assert!(!expected.verdicts.is_empty(), "{expected:?}");
         assert!(!expected.source.is_empty(), "{expected:?}");
     }

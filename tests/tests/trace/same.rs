@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
 use tracer_tests::faults::{Sender, Stage, all};
 use tracer_tests::traffic::Flow;
-use tracer_tests::{Lab, LabSpec};
+use tracer_tests::{Lab, LabSpec, Wiring};
 
 use crate::{Recorder, keep, mixed_traffic, printed};
 
@@ -44,7 +44,7 @@ fn faults_rotated_into_many_files() -> Result<()> {
     ] {
         let mut faults = all().into_iter();
         let fault = faults.find(|fault| fault.name == name).expect("it is one");
-        let stage: Stage = fault.stage(false, None)?;
+        let stage: Stage = fault.stage(Wiring::Flannel, false)?;
         let file = path(&stage.lab, "fault.arrows")?;
         let args = [
             "follow",

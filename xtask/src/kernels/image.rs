@@ -27,8 +27,31 @@ pub(super) const END: &str = "tracer-machine: end ";
 
 /// What the lab and its tests run.
 const PROGRAMS: &[&str] = &[
-    "bash", "bridge", "ethtool", "ip", "iperf3", "nft", "ping", "tc", "tcpdump", "wg",
+    "bash",
+    "bridge",
+    "conntrack",
+    "ethtool",
+    "ip",
+    "ip6tables-legacy",
+    "iperf3",
+    "iptables-legacy",
+    "nft",
+    "ping",
+    "tc",
+    "tcpdump",
+    "wg",
 ];
+
+/// Variables by which tests are chosen, which the machine's tests are told, too.
+const TOLD: &[&str] = &[
+    "TRACER_FAULTS",
+    "TRACER_FAULT_SEEDS",
+    "TRACER_FAULT_WIRINGS",
+    "TRACER_LAB_SEED",
+];
+
+/// What iptables loads for its matches and targets.
+const XTABLES: &str = "/usr/lib/x86_64-linux-gnu/xtables";
 
 /// Writes the image of a kernel, whose script runs `programs` with `args`.
 pub(super) fn build(
@@ -53,6 +76,10 @@ pub(super) fn build(
     }
     for name in PROGRAMS {
         add_program(&mut archive, &format!("usr/bin/{name}"), &in_path(name)?)?;
+    }
+    for extension in files_below(Path::new(XTABLES))? {
+        let at = extension.strip_prefix("/")?.to_string_lossy().into_owned();
+        add_program(&mut archive, &at, &extension)?;
     }
     add_program(&mut archive, "usr/bin/tracer", tracer)?;
     for program in programs {
@@ -98,15 +125,22 @@ fn in_path(name: &str) -> Result<PathBuf> {
         .with_context(|| format!("{name} is not installed"))
 }
 
+/// A word as the shell leaves it.
+fn quote(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
 /// The first program that the kernel runs; if it fails, the kernel panics.
 fn script(args: &[String]) -> String {
-    let quoted: Vec<_> = args
+    let quoted: Vec<_> = args.iter().map(|arg| quote(arg)).collect();
+    let told: String = TOLD
         .iter()
-        .map(|arg| format!("'{}'", arg.replace('\'', r"'\''")))
+        .filter_map(|name| Some((name, env::var(name).ok()?)))
+        .map(|(name, value)| format!(" {name}={}", quote(&value)))
         .collect();
     format!(
         "#!/bin/sh -e
-export PATH=/usr/bin:/sbin:/bin {BINARY}=/usr/bin/tracer {MACHINE_VARIABLE}=1
+export PATH=/usr/bin:/sbin:/bin {BINARY}=/usr/bin/tracer {MACHINE_VARIABLE}=1{told}
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev

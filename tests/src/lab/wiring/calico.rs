@@ -20,7 +20,7 @@ use super::super::{Lab, Node, Pairs, Pod, uplinks};
 /// The pods' gateway.
 const GATEWAY: &str = "169.254.1.1";
 /// The host's ends of the pods' interfaces all have this MAC address.
-const HOST_MAC: &str = "ee:ee:ee:ee:ee:ee";
+pub(in crate::lab) const HOST_MAC: &str = "ee:ee:ee:ee:ee:ee";
 
 pub(super) fn set_up_node(lab: &Lab, node: &Node) -> Result<()> {
     let Node {

@@ -2,7 +2,7 @@
 //! hand with iproute2: here what all wirings have in common, the namespaces
 //! and the cables.
 
-mod calico;
+pub(super) mod calico;
 mod flannel;
 mod shared;
 pub(super) mod tunnel;

@@ -145,6 +145,15 @@ pub(super) static TABLE: &[Entry] = &[
         "its addresses may not come in by this interface (martian)",
         "net/ipv4/route.c ip_route_input_slow, ip_mc_validate_source",
     ),
+    // Without a reason before Linux 6.14. What is for many is above.
+    entry(
+        &["NOT_SPECIFIED"],
+        &["ip_rcv_finish_core"],
+        Loss,
+        "martian",
+        "its addresses may not come in by this interface (martian), or its IP options not at all",
+        "net/ipv4/ip_input.c ip_rcv_finish_core: ip_route_input_noref fails, ip_rcv_options",
+    ),
     entry(
         &["IP_INHDR"],
         &["ip_forward", "ip6_forward"],
