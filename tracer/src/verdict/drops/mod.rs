@@ -16,7 +16,7 @@ pub use tally::{Kind as DropKind, Tally};
 
 use crate::{
     journey::{Class, Judgement},
-    link::{Freed, Packet, Transport},
+    link::{Flags, Freed, Packet, Transport},
 };
 
 /// What is said of a drop that the table does not know.
@@ -42,18 +42,26 @@ fn look_up(reason: &str, function: &str, kind: Of) -> Judgement {
 
 /// What makes a difference in a packet: of what is for everybody who listens,
 /// nobody is missing it where nobody does; and what ends the life of a bare
-/// acknowledgement may be the loss of data.
+/// acknowledgement may be the loss of data, or keep a connection from being made.
 fn kind(packet: &Packet) -> Of {
     let to_many = match (&packet.transport, packet.dst) {
         (Transport::Arp(arp), _) => arp.operation == 1,
         (_, IpAddr::V4(dst)) => dst.is_multicast() || dst.is_broadcast(),
         (_, IpAddr::V6(dst)) => dst.is_multicast(),
     };
-    let data = packet.stream_data().is_some_and(|tcp| tcp.payload_len > 0);
-    match (to_many, data) {
-        (true, _) => Of::ToMany,
-        (false, true) => Of::Data,
-        (false, false) => Of::Any,
+    let data = packet.stream_data().is_some();
+    let syn = match &packet.transport {
+        Transport::Tcp(tcp) => tcp.flags.has(Flags::SYN) && !tcp.flags.has(Flags::ACK),
+        _ => false,
+    };
+    if to_many {
+        Of::ToMany
+    } else if data {
+        Of::Data
+    } else if syn {
+        Of::Syn
+    } else {
+        Of::Any
     }
 }
 
@@ -133,6 +141,8 @@ mod tests {
             let of_none = judge(reason, function, Of::Any);
             assert!(matches!(of_none, Class::Duplicate | Class::Delivered));
         }
+        let of_syn = judge("NOT_SPECIFIED", "tcp_v4_rcv", Of::Syn);
+        assert_eq!(of_syn, Class::Unknown);
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub(in crate::verdict::drops) enum Of {
     ToMany,
     /// TCP segments with data.
     Data,
+    /// First packets of TCP connections.
+    Syn,
 }
 
 impl Entry {
@@ -70,6 +72,13 @@ const fn entry(
 const fn to_many(entry: Entry) -> Entry {
     Entry {
         of: Of::ToMany,
+        ..entry
+    }
+}
+
+const fn of_syn(entry: Entry) -> Entry {
+    Entry {
+        of: Of::Syn,
         ..entry
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Class::{Delivered, Duplicate, Flooded, Loss, Refusal, Unknown},
-    Entry, entry, of_data,
+    Entry, entry, of_data, of_syn,
 };
 
 /// See [`super`].
@@ -184,6 +184,16 @@ pub(super) static TABLE: &[Entry] = &[
         "data that the connection does not expect now: had already, or lost",
         "net/ipv4/tcp_input.c tcp_validate_incoming, tcp_rcv_state_process: older kernels \
          call old data invalid, too",
+    )),
+    of_syn(entry(
+        &["NOT_SPECIFIED"],
+        &["tcp_v4_rcv", "tcp_v6_rcv"],
+        Unknown,
+        "time-wait",
+        "a SYN that came again and was answered again, or that what is left of the last \
+         connection with these ports (TIME_WAIT) lets not pass",
+        "net/ipv4/tcp_ipv4.c tcp_v4_rcv, discard_it; net/ipv4/tcp_minisocks.c tcp_check_req, \
+         tcp_timewait_state_process",
     )),
     of_data(entry(
         &["NOT_SPECIFIED"],
