@@ -8,7 +8,7 @@ use serde_json::Value;
 use tracer_tests::Pod;
 use tracer_tests::faults::expected::Place;
 use tracer_tests::faults::{Expected, Fault, Sender, Stage, Table, Traffic, When, group, role};
-use tracer_tests::program::LIMIT;
+use tracer_tests::program::{FIXTURES_VARIABLE, LIMIT};
 
 use crate::watch::name;
 
@@ -82,13 +82,10 @@ pub(crate) struct Running {
     pub(crate) clean_sent: usize,
 }
 
-/// Names a directory to record what is followed into.
-const FIXTURES: &str = "TRACER_FIXTURES";
-
 impl Case<'_> {
     /// The file to record it into, if it is to be: `cargo xtask fixtures` does.
     pub(crate) fn fixture(&self) -> Option<String> {
-        let directory = env::var(FIXTURES).ok()?;
+        let directory = env::var(FIXTURES_VARIABLE).ok()?;
         // A filter's drop is told alike in both families: one recording is enough.
         if self.stage.v6 && self.group == "filters" {
             return None;
