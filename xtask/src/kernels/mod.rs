@@ -107,7 +107,7 @@ const PASSED: &[&str] = &[SEED_VARIABLE, traffic::PACKETS_VARIABLE];
 /// More than any machine takes.
 const LIMIT: Duration = Duration::from_secs(20 * 60);
 /// How much longer one may take for each packet that it is told to send.
-const PER_PACKET: Duration = Duration::from_millis(15);
+const PER_PACKET: Duration = Duration::from_millis(5);
 
 /// Boots the kernels one after the other and runs the tests on each.
 pub(crate) fn run(options: &Options) -> Result<()> {
