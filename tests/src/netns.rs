@@ -89,6 +89,18 @@ impl Netns {
             .with_context(|| format!("in the network namespace {}", self.name))
     }
 
+    /// Packets that an interface has received, by its own count.
+    ///
+    /// # Errors
+    /// If it is not there.
+    pub fn received(&self, interface: &str) -> Result<u64> {
+        let text = self.run(&format!("ip -json -statistics link show dev {interface}"))?;
+        let links: serde_json::Value = serde_json::from_str(&text)?;
+        links[0]["stats64"]["rx"]["packets"]
+            .as_u64()
+            .context("ip prints no statistics")
+    }
+
     /// Sets kernel parameters of this namespace, each named by its path below
     /// `/proc/sys/net`, as `ipv4/ip_forward`.
     ///

@@ -7,7 +7,6 @@
 //! features, and builds all of it once more.
 
 use std::{
-    fs,
     io::{BufRead as _, BufReader, IsTerminal as _, Write as _, stdout},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -25,7 +24,7 @@ use crate::{
 pub(crate) const BINARY: &str = "TRACER_BIN";
 
 /// Tells them which Python has what reads traces.
-const PYTHON: &str = "TRACER_PYTHON";
+pub(crate) const PYTHON: &str = "TRACER_PYTHON";
 
 /// Runs of cargo that belong together because they need the same.
 struct Tier {
@@ -183,50 +182,6 @@ pub(crate) fn ran_in(line: &str) -> u32 {
         .filter(|(_, what)| matches!(*what, "passed" | "failed"))
         .filter_map(|(count, _)| count.parse::<u32>().ok())
         .sum()
-}
-
-/// The seed of the labs that fixtures are recorded in, so that names in them
-/// stay the same.
-const FIXTURE_SEED: &str = "42";
-
-/// The tests of wirings that record some of what they follow.
-const WIRINGS: &[&str] = &[
-    "bgp::",
-    "docker::",
-    "multihomed::",
-    "redirects::",
-    "shared::",
-    "wirings::calico_across",
-];
-
-/// Records the replay tests' fixtures anew.
-pub(crate) fn fixtures() -> Result<()> {
-    setup::tools()?;
-    setup::bpf()?;
-    let python = setup::python()?;
-    ensure!(
-        setup::is_root(),
-        "this makes network namespaces and loads kernel programs: run `cargo xtask fixtures` as root"
-    );
-    build()?;
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures");
-    fs::create_dir_all(&directory)?;
-    for file in fs::read_dir(&directory)? {
-        fs::remove_file(file?.path())?;
-    }
-    let mut record = cargo();
-    record
-        .args(["test", "--release", "--test", "faults", "--test", "trace"])
-        .args(["--test", "follow", "--", "journeys::", "same::"])
-        .args(WIRINGS)
-        .env(BINARY, release_binary("tracer")?)
-        .env(PYTHON, python)
-        .env("TRACER_LAB_SEED", FIXTURE_SEED)
-        .env("TRACER_FIXTURES", directory.canonicalize()?);
-    run_shown(&mut record)?;
-    let mut bless = cargo();
-    bless.args(["test", "--release", "--lib", "--", "replay::"]);
-    run_shown(bless.env("TRACER_BLESS", "1"))
 }
 
 /// The benchmark; `args` go to it.

@@ -13,6 +13,7 @@ use clap::{Parser, Subcommand};
 mod check;
 mod command;
 mod demo;
+mod fixtures;
 mod fuzz;
 mod kernels;
 mod setup;
@@ -77,10 +78,15 @@ Examples:
     /// Record the replay tests' fixtures anew, with what is said of them (root)
     ///
     /// Runs the lab's faults and clean traffic, keeps their recordings in
-    /// tests/fixtures, and writes beside each what a replay says. Look at the
-    /// difference before it is committed.
-    #[command(after_help = "Example:\n  cargo xtask fixtures && git diff tests/fixtures")]
-    Fixtures,
+    /// tests/fixtures, and writes beside each what a replay says. Wirings that
+    /// take devices which not every kernel has are recorded in a virtual machine,
+    /// as `cargo xtask kernels` boots one. Look at the difference before it is
+    /// committed.
+    #[command(after_help = "\
+Examples:
+  cargo xtask fixtures && git diff tests/fixtures
+  cargo xtask fixtures --only machine")]
+    Fixtures(fixtures::Options),
     /// Run tests of the lab on other kernels, each in a virtual machine
     ///
     /// The kernels are Debian's, and are fetched through apt the first time:
@@ -147,7 +153,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Build => check::build()?,
         Task::Demo(options) => return demo::run(&options),
         Task::Test { args } => check::test(&args)?,
-        Task::Fixtures => check::fixtures()?,
+        Task::Fixtures(options) => fixtures::run(&options)?,
         Task::Kernels(options) => kernels::run(&options)?,
         Task::Bench { args } => check::bench(&args)?,
         Task::Soak(options) => soak::run(&options)?,

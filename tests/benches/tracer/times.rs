@@ -1,10 +1,12 @@
-//! What the user waits for, and what tracer costs while nothing happens.
+//! What the user waits for, and what tracer costs while nothing happens, or nothing
+//! that it follows.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use tracer_tests::Lab;
+use tracer_tests::traffic::Flow;
 
 use crate::follow::Follow;
 use crate::report::{Report, Table};
@@ -16,10 +18,15 @@ const ROUNDS: usize = 5;
 /// How long it is watched doing nothing.
 const IDLE: Duration = Duration::from_secs(2);
 
+/// How many interfaces of others come and go.
+const STRANGERS: usize = 100;
+
 /// Within how many seconds it must be ready.
 const START_BOUND: f64 = 2.0;
 /// Within how many seconds it must end.
 const EXIT_BOUND: f64 = 1.0;
+/// The share of a CPU that it may take while others come and go.
+const STRANGERS_BOUND: f64 = 0.25;
 
 /// Measures, and adds a table.
 pub(crate) fn measure(report: &mut Report, lab: &Lab, flooded: Exits) -> Result<()> {
@@ -39,10 +46,12 @@ pub(crate) fn measure(report: &mut Report, lab: &Lab, flooded: Exits) -> Result<
     thread::sleep(IDLE);
     let after = follow.cpu()?;
     follow.interrupt()?;
+    let strangers = strangers(lab)?;
 
     let note = "Of a follow between two pods of two nodes. Bounds are for the longest. The CPU time of \
                 an idle follow, of one protocol, is in ticks of the kernel's accounting (usually 10 ms); \
-                in brackets what its scheduler measures.";
+                in brackets what its scheduler measures. The share of one CPU is of a follow of pings, \
+                one every 2 ms, while a hundred interfaces come and go at one node's bridge.";
     let mut table = Table::new(&["", "median", "longest", "bound"], note.to_owned());
     let mut row = |name: &str, seconds: Vec<f64>, bound: Option<f64>| {
         if seconds.is_empty() {
@@ -68,6 +77,31 @@ pub(crate) fn measure(report: &mut Report, lab: &Lab, flooded: Exits) -> Result<
     let used = format!("{ticks} ticks ({:.1} ms)", time.as_secs_f64() * 1e3);
     let bound = report.judge(name, ticks == 0, "0 ticks");
     table.row([name.to_owned(), used.clone(), used, bound]);
+    let name = "CPU while others come and go";
+    let percent = |share: f64| format!("{:.0} %", share * 100.0);
+    let [median, longest] = [strangers.median(), strangers.max()];
+    let most = format!("≤ {}", percent(STRANGERS_BOUND));
+    let bound = report.judge(name, longest <= STRANGERS_BOUND, &most);
+    table.row([name.to_owned(), percent(median), percent(longest), bound]);
     report.add(table);
     Ok(())
+}
+
+/// The share of a CPU that a follow takes while interfaces that it has nothing to do
+/// with come and go on a node of its.
+fn strangers(lab: &Lab) -> Result<Sample> {
+    let ends = [&lab.pods[0], &lab.pods[lab.pods.len() - 1]];
+    let mut shares = Vec::new();
+    for _ in 0..ROUNDS {
+        let follow = Follow::start(lab, ends, &[])?;
+        let pinging = Flow::new(ends[0], ends[1]).keep_pinging();
+        let (begun, before) = (Instant::now(), follow.cpu()?);
+        lab.strangers(1, STRANGERS)?;
+        let (took, after) = (begun.elapsed(), follow.cpu()?);
+        let used = after.time.saturating_sub(before.time);
+        shares.push(used.as_secs_f64() / took.as_secs_f64());
+        pinging.stop()?;
+        follow.interrupt()?;
+    }
+    Ok(Sample::new(shares))
 }

@@ -33,6 +33,14 @@ pub use expected::{Expected, Table};
 pub use stage::Stage;
 pub use traffic::{Sender, Sent, Traffic};
 
+/// The environment variable that leaves only faults with a word in their names.
+pub const NAMED_VARIABLE: &str = "TRACER_FAULTS";
+/// The environment variable that repeats each fault in as many labs.
+pub const SEEDS_VARIABLE: &str = "TRACER_FAULT_SEEDS";
+/// The environment variable that says with which wirings faults are made: `all`, or
+/// some of them, with commas between.
+pub const WIRINGS_VARIABLE: &str = "TRACER_FAULT_WIRINGS";
+
 /// Whether a fault makes sense with a wiring.
 type Fits = fn(Wiring) -> bool;
 

@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, Result};
 
-use super::{Lab, Tunnel, wiring};
+use super::{Lab, Node, Tunnel, wiring};
 use crate::process;
 
 impl Lab {
@@ -34,6 +34,25 @@ impl Lab {
         let pod = &mut self.pods[pod];
         pod.mac = other(&pod.mac);
         pod.veth = other(&pod.veth);
+    }
+
+    /// Interfaces come and go at a node's bridge, one after the other, as where pods
+    /// are short-lived.
+    ///
+    /// # Errors
+    /// If one cannot be made.
+    pub fn strangers(&self, node: usize, count: usize) -> Result<()> {
+        let Node { bridge, netns, .. } = &self.nodes[node];
+        for number in 0..count {
+            let name = format!("other{number}");
+            let script = format!(
+                "link add name {name} type veth peer name {name}p\n\
+                 link set dev {name} master {bridge} up\n\
+                 link del {name}\n"
+            );
+            netns.batch("ip -batch -", &script)?;
+        }
+        Ok(())
     }
 
     /// Removes a node's tunnel device, with all that rests on it.

@@ -7,6 +7,7 @@
 mod tcp;
 mod udp;
 
+use std::env;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +23,24 @@ use crate::process::Process;
 const LIMIT: Duration = Duration::from_secs(60);
 /// How long to wait for one answer.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The environment variable that says how many packets a test sends that is about
+/// many of them.
+pub const PACKETS_VARIABLE: &str = "TRACER_PACKETS";
+
+/// How many packets are to be sent, if [`PACKETS_VARIABLE`] says.
+///
+/// # Errors
+/// If it is no number.
+pub fn packets_from_environment() -> Result<Option<u32>> {
+    let Ok(text) = env::var(PACKETS_VARIABLE) else {
+        return Ok(None);
+    };
+    let packets = text.parse();
+    packets
+        .map(Some)
+        .with_context(|| format!("{PACKETS_VARIABLE}={text} is no number of packets"))
+}
 
 /// How much was sent, and how much of it did what it was sent for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

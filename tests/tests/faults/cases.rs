@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tracer_tests::faults::expected::Place;
 use tracer_tests::faults::{Expected, Fault, Sender, Stage, Table, Traffic, When, group, role};
+use tracer_tests::faults::{NAMED_VARIABLE, SEEDS_VARIABLE, WIRINGS_VARIABLE};
 use tracer_tests::program::LIMIT;
 use tracer_tests::{Pod, Wiring};
 
@@ -46,7 +47,7 @@ pub(crate) fn check_each(
     for (fault, v6, wiring) in made.iter().copied() {
         let expected = table.expect(&fault.name, v6, wiring)?;
         let title = format!("{}, IPv{}, {wiring:?}", fault.name, if v6 { 6 } else { 4 });
-        if env::var("TRACER_FAULTS").is_ok_and(|word| !title.contains(&word)) {
+        if env::var(NAMED_VARIABLE).is_ok_and(|word| !title.contains(&word)) {
             continue;
         }
         for _ in 0..seeds()? {
@@ -92,11 +93,11 @@ fn all_wirings() -> Result<Vec<Wiring>> {
 }
 
 /// The wirings to make a fault with: the usual one, and by turns one of the others
-/// that it makes sense with; or those that `TRACER_FAULT_WIRINGS` asks for.
+/// that it makes sense with; or those that [`WIRINGS_VARIABLE`] asks for.
 fn chosen(number: usize, fault: &Fault, v6: bool, all: &[Wiring]) -> Result<Vec<Wiring>> {
     let fits = |wiring: &Wiring| fault.fits(*wiring, v6);
     let fitting: Vec<Wiring> = all.iter().copied().filter(fits).collect();
-    match env::var("TRACER_FAULT_WIRINGS") {
+    match env::var(WIRINGS_VARIABLE) {
         Ok(word) if word == "all" => Ok(fitting),
         Ok(words) => {
             let asked =
@@ -114,8 +115,10 @@ fn chosen(number: usize, fault: &Fault, v6: bool, all: &[Wiring]) -> Result<Vec<
 }
 
 fn seeds() -> Result<usize> {
-    match env::var("TRACER_FAULT_SEEDS") {
-        Ok(text) => text.parse().context("TRACER_FAULT_SEEDS is a number"),
+    match env::var(SEEDS_VARIABLE) {
+        Ok(text) => text
+            .parse()
+            .with_context(|| format!("{SEEDS_VARIABLE} is a number")),
         Err(_) => Ok(1),
     }
 }
@@ -132,13 +135,10 @@ pub(crate) struct Running {
     pub(crate) clean_sent: usize,
 }
 
-/// Names a directory to record what is followed into.
-const FIXTURES: &str = "TRACER_FIXTURES";
-
 impl Case<'_> {
     /// The file to record it into, if it is to be: `cargo xtask fixtures` does.
     pub(crate) fn fixture(&self) -> Option<String> {
-        let directory = env::var(FIXTURES).ok()?;
+        let directory = env::var(FIXTURES_VARIABLE).ok()?;
         // A filter's drop is told alike in both families, and most faults with all
         // wirings: one recording is enough.
         let told_twice = self.stage.v6 && self.group == "filters";

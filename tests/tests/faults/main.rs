@@ -2,7 +2,8 @@
 //!
 //! What must be said stands in `tests/faults/linux-*.tsv`, written from the
 //! kernel's source. `TRACER_FAULTS=WORD` leaves only faults with that word in
-//! their names; `TRACER_FAULT_SEEDS=10` repeats each in as many labs.
+//! their names; `TRACER_FAULT_SEEDS=10` repeats each in as many labs;
+//! `TRACER_FAULT_WIRINGS=all` makes each with all wirings that it makes sense with.
 
 // Faults, families and seeds, one after the other.
 mod cases;

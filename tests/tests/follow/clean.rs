@@ -14,14 +14,19 @@ use tracer_tests::{
 use crate::expected::{by_protocol, check_balance, check_clean, is_late_close, is_neighbour, pod};
 
 /// Room for everything: the budget is another test's matter.
-const ROOM: [&str; 4] = ["--budget", "100000000", "--ring-size", "64MiB"];
+pub(crate) const ROOM: [&str; 4] = ["--budget", "100000000", "--ring-size", "64MiB"];
 
 /// The journeys so far: sends one datagram of a length that nothing else has,
 /// and waits until it is told of.
-fn settled(tracer: &mut Tracer, flow: &Flow, marker: usize) -> Result<Vec<Value>> {
+pub(crate) fn settled(tracer: &mut Tracer, flow: &Flow, marker: usize) -> Result<Vec<Value>> {
     assert!(flow.udp_send(1, marker)?.is_complete());
     let headers = if flow.source().is_ipv4() { 28 } else { 48 };
-    tracer.wait_for(|value| value["packet"]["len"] == marker + headers, LIMIT)?;
+    let is_marker = |value: &Value| {
+        let packet = &value["packet"];
+        let is_datagram = packet["proto"] == "udp" && packet["fragment"].is_null();
+        is_datagram && packet["len"] == marker + headers
+    };
+    tracer.wait_for(is_marker, LIMIT)?;
     Ok(tracer.take_journeys())
 }
 

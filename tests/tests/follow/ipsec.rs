@@ -13,7 +13,10 @@ use tracer_tests::{
     traffic::Flow,
 };
 
-use crate::expected::{between_pods, is_neighbour, pod, point, seen};
+use crate::{
+    expected::{between_pods, is_neighbour, pod, point, seen},
+    recordings,
+};
 
 /// AES in Galois/Counter Mode, with a key and a salt.
 const CIPHER: &str = "aead rfc4106(gcm(aes)) 0x0102030405060708090a0b0c0d0e0f1011121314 128";
@@ -70,7 +73,9 @@ fn policies_over_ipsec() -> Result<()> {
     let [a, b] = [&lab.pods[0], &lab.pods[1]];
     let [near, far] = [&lab.nodes[0], &lab.nodes[1]];
     encrypt([near, far])?;
-    let mut tracer = Tracer::follow(&lab, ["--src-pod", &pod(a), "--dst-pod", &pod(b)])?;
+    let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
+    let file = recordings::fault("ipsec-loses");
+    let mut tracer = Tracer::follow(&lab, ends.iter().copied().chain(file.arguments()))?;
     tracer.wait_started(LIMIT)?;
     let flow = Flow::new(a, b);
     let pings = flow.ping(5, Duration::from_millis(2))?;

@@ -19,6 +19,8 @@ mod features;
 mod ipsec;
 // Devices whose packets have no Ethernet header.
 mod layer3;
+// More packets than anybody looks at.
+mod many;
 // When the program starts and ends, relative to the traffic.
 mod moments;
 // Nodes with more than one uplink, or something on top of it.

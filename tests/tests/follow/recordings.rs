@@ -1,19 +1,16 @@
 //! Recordings of wirings for the replay tests, if they are to be made anew:
 //! `cargo xtask fixtures` does.
 
-use std::{env, time::Duration};
+use std::{env, fmt::Debug, path::Path, time::Duration};
 
 use anyhow::Result;
 use tracer_tests::{
-    Lab, Pod,
-    program::{LIMIT, Tracer},
+    Lab, Pod, Wiring,
+    program::{FIXTURES_VARIABLE, LIMIT, Tracer},
     traffic::{Flow, Tally},
 };
 
 use crate::expected::pod;
-
-/// Names a directory to record into.
-const FIXTURES: &str = "TRACER_FIXTURES";
 
 /// Where to record a fault, if it is to be.
 pub(crate) struct Recording(Option<String>);
@@ -21,7 +18,7 @@ pub(crate) struct Recording(Option<String>);
 /// A place for the recording of a fault.
 pub(crate) fn fault(name: &str) -> Recording {
     Recording(
-        env::var(FIXTURES)
+        env::var(FIXTURES_VARIABLE)
             .ok()
             .map(|directory| format!("{directory}/wiring-{name}.arrows")),
     )
@@ -34,6 +31,16 @@ impl Recording {
     }
 }
 
+/// What a recording is called that is made on one node as well as between two.
+pub(crate) fn name(what: impl Debug, [a, b]: [&Pod; 2]) -> String {
+    let nodes = if a.node == b.node {
+        "one-node"
+    } else {
+        "two-nodes"
+    };
+    format!("{what:?}-{nodes}").to_lowercase()
+}
+
 /// Records a little clean traffic between two pods.
 pub(crate) fn keep_clean(lab: &Lab, [a, b]: [&Pod; 2], name: &str) -> Result<()> {
     let recording = fault(&format!("{name}-clean"));
@@ -44,14 +51,34 @@ pub(crate) fn keep_clean(lab: &Lab, [a, b]: [&Pod; 2], name: &str) -> Result<()>
     let mut tracer = Tracer::follow(lab, ends.into_iter().chain(recording.arguments()))?;
     tracer.wait_started(LIMIT)?;
     let flow = Flow::new(a, b);
-    let tallies = [
+    let mut tallies = vec![
         flow.ping(3, Duration::from_millis(2))?,
         flow.udp_exchange(3, 64)?,
         flow.udp_exchange(1, 20_000)?,
         flow.tcp_connects(1)?,
         flow.tcp_bulk(20_000)?,
     ];
+    if lab.wiring.carries_v6() {
+        let flow = flow.v6(true);
+        tallies.push(flow.ping(3, Duration::from_millis(2))?);
+        tallies.push(flow.tcp_connects(1)?);
+    }
     assert!(tallies.iter().all(Tally::is_complete), "{tallies:?}");
     tracer.stop()?;
     Ok(())
+}
+
+#[test]
+fn every_wiring_has_one() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    for wiring in Wiring::ALL {
+        let name = match wiring {
+            Wiring::Flannel => "clean".to_owned(),
+            Wiring::CalicoCrossSubnet => "wiring-calico-other-subnet-clean".to_owned(),
+            _ if wiring.shares_uplink() => format!("wiring-{wiring:?}-two-nodes-clean"),
+            _ => format!("wiring-{wiring:?}-clean"),
+        };
+        let file = directory.join(name.to_lowercase() + ".arrows");
+        assert!(file.is_file(), "{} is not there", file.display());
+    }
 }

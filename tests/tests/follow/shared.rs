@@ -28,9 +28,7 @@ fn check(wiring: Wiring) -> Result<()> {
         }
         check_flows(lab, ends)?;
         if names == Names::Realistic {
-            let nodes = if on_one_node { "one-node" } else { "two-nodes" };
-            let name = format!("{wiring:?}-{nodes}").to_lowercase();
-            keep_clean(lab, ends, &name)?;
+            keep_clean(lab, ends, &recordings::name(wiring, ends))?;
         }
         Ok(())
     })

@@ -43,7 +43,14 @@ pub(crate) fn in_each_lab(
 }
 
 fn check(wiring: Wiring) -> Result<()> {
-    in_each_lab(wiring, |lab, ends, _| check_flows(lab, ends))
+    in_each_lab(wiring, |lab, ends, names| {
+        check_flows(lab, ends)?;
+        let is_usual = names == Names::Realistic && ends[0].node != ends[1].node;
+        if is_usual {
+            keep_clean(lab, ends, &format!("{wiring:?}").to_lowercase())?;
+        }
+        Ok(())
+    })
 }
 
 /// What `--dry-run` says of a follow of two pods, which must be that there is
@@ -200,6 +207,7 @@ fn calico_with_netkit() -> Result<()> {
         let plan = plan_of(&lab, ends)?;
         assert!(plan.contains("netkit"), "{plan}");
         check_flows(&lab, ends)?;
+        keep_clean(&lab, ends, &recordings::name(pairs, ends))?;
     }
     Ok(())
 }
@@ -295,7 +303,9 @@ fn lost_over_wireguard() -> Result<()> {
     })?;
     let [a, b] = [&lab.pods[0], &lab.pods[1]];
     let [near, far] = [&lab.nodes[0], &lab.nodes[1]];
-    let mut tracer = Tracer::follow(&lab, ["--src-pod", &pod(a), "--dst-pod", &pod(b)])?;
+    let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
+    let file = recordings::fault("wireguard-loses");
+    let mut tracer = Tracer::follow(&lab, ends.iter().copied().chain(file.arguments()))?;
     let started = tracer.wait_started(LIMIT)?;
     for node in [near, far] {
         let note = format!("{} (wireguard) is opaque", node.overlay);

@@ -9,25 +9,16 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use tracer_tests::raw::{Layout, PacketSocket, Tap};
 use tracer_tests::traffic::{Flow, Tally, arp_nd};
-use tracer_tests::{Lab, LabSpec, Names, Netns};
+use tracer_tests::{Lab, LabSpec, Names};
 
 const fn tally(count: u64) -> Tally {
     Tally {
         sent: count,
         received: count,
     }
-}
-
-/// Packets that an interface has received, by its own count.
-fn received(netns: &Netns, interface: &str) -> Result<u64> {
-    let text = netns.run(&format!("ip -json -statistics link show dev {interface}"))?;
-    let links: serde_json::Value = serde_json::from_str(&text)?;
-    links[0]["stats64"]["rx"]["packets"]
-        .as_u64()
-        .context("ip prints no statistics")
 }
 
 #[test]
@@ -63,13 +54,13 @@ fn traffic_between_nodes_goes_through_the_tunnel() -> Result<()> {
     let [node, other] = &lab.nodes[..] else {
         panic!("two nodes were asked for")
     };
-    let before = received(&other.netns, &other.overlay)?;
+    let before = other.netns.received(&other.overlay)?;
     assert!(
         Flow::new(&lab.pods[0], &lab.pods[1])
             .udp_send(1000, 10)?
             .is_complete()
     );
-    assert!(received(&other.netns, &other.overlay)? >= before + 1000);
+    assert!(other.netns.received(&other.overlay)? >= before + 1000);
 
     let device = node
         .netns
@@ -175,12 +166,12 @@ fn frames_are_sent_and_received_as_given() -> Result<()> {
     let (pod, node) = (&lab.pods[0], &lab.nodes[0]);
     // To nobody, with a VLAN tag, and an EtherType for experiments.
     let frame = *b"\x02\x00\x00\x00\x00\x01\x02\x00\x00\x00\x00\x02\x81\x00\x00\x07\x88\xb5 raw";
-    let before = received(&node.netns, &pod.veth)?;
+    let before = node.netns.received(&pod.veth)?;
     let socket = PacketSocket::open(&pod.netns, &pod.interface)?;
     for _ in 0..100 {
         socket.send(&frame)?;
     }
-    assert!(received(&node.netns, &pod.veth)? >= before + 100);
+    assert!(node.netns.received(&pod.veth)? >= before + 100);
     assert!(
         socket.send(&frame[..13]).is_err(),
         "shorter than an Ethernet header"
@@ -192,7 +183,7 @@ fn frames_are_sent_and_received_as_given() -> Result<()> {
         for _ in 0..100 {
             tap.send(&[&frame[..14], &frame[14..16], &frame[16..]])?;
         }
-        assert_eq!(received(&node.netns, name)?, 100);
+        assert_eq!(node.netns.received(name)?, 100);
     }
     assert!(Tap::open(&node.netns, "a-name-that-is-too-long", Layout::Linear).is_err());
     Ok(())

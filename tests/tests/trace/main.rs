@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tracer_tests::program::{LIMIT, run, tracer};
+use tracer_tests::program::{FIXTURES_VARIABLE, LIMIT, run, tracer};
 use tracer_tests::traffic::Flow;
 use tracer_tests::{Lab, Pod};
 
@@ -174,13 +174,10 @@ pub(crate) fn printed(args: &[&str]) -> Result<String> {
     Ok(ended.stdout)
 }
 
-/// Names a directory of recordings for the replay tests.
-const FIXTURES: &str = "TRACER_FIXTURES";
-
 /// Keeps a recording for the replay tests, if they are to be recorded anew:
 /// `cargo xtask fixtures` does.
 pub(crate) fn keep(file: &str, name: &str) -> Result<()> {
-    if let Some(directory) = env::var_os(FIXTURES) {
+    if let Some(directory) = env::var_os(FIXTURES_VARIABLE) {
         fs::copy(file, Path::new(&directory).join(name))?;
     }
     Ok(())

@@ -17,6 +17,7 @@ use super::{
     archive::Archive,
     cache,
     debian::{Kernel, files_below},
+    recordings,
 };
 use crate::check::BINARY;
 
@@ -42,31 +43,36 @@ const PROGRAMS: &[&str] = &[
     "wg",
 ];
 
-/// Variables by which tests are chosen, which the machine's tests are told, too.
-const TOLD: &[&str] = &[
-    "TRACER_FAULTS",
-    "TRACER_FAULT_SEEDS",
-    "TRACER_FAULT_WIRINGS",
-    "TRACER_LAB_SEED",
-];
-
 /// What iptables loads for its matches and targets.
 const XTABLES: &str = "/usr/lib/x86_64-linux-gnu/xtables";
 
-/// Writes the image of a kernel, whose script runs `programs` with `args`.
+/// What of busybox the script runs.
+const BUSYBOX: &[&str] = &[
+    "bin/base64",
+    "bin/dmesg",
+    "bin/mount",
+    "bin/poweroff",
+    "bin/sh",
+    "bin/stat",
+    "sbin/modprobe",
+];
+
+/// Writes the image of a kernel, whose script runs `programs` with `args` and
+/// variables in their environment.
 pub(super) fn build(
     kernel: &Kernel,
     programs: &[PathBuf],
     tracer: &Path,
     args: &[String],
+    environment: &[(&str, String)],
 ) -> Result<PathBuf> {
     let path = cache()?.join(format!("{}.image", kernel.version));
     let mut archive = Archive::new(BufWriter::new(File::create(&path)?));
-    for directory in ["dev", "proc", "run", "sys", "tmp"] {
+    for directory in ["dev", "proc", "run", "sys", "tmp", recordings::DIRECTORY] {
         archive.directory(directory)?;
     }
     archive.file("bin/busybox", &fs::read(&kernel.busybox)?)?;
-    for name in ["bin/mount", "bin/poweroff", "bin/sh", "sbin/modprobe"] {
+    for name in BUSYBOX {
         archive.link(name, "/bin/busybox")?;
     }
     let modules = Path::new("lib/modules").join(&kernel.version);
@@ -90,7 +96,7 @@ pub(super) fn build(
             program,
         )?;
     }
-    archive.file("init", script(args).as_bytes())?;
+    archive.file("init", script(args, environment).as_bytes())?;
     archive.finish()?;
     Ok(path)
 }
@@ -125,22 +131,16 @@ fn in_path(name: &str) -> Result<PathBuf> {
         .with_context(|| format!("{name} is not installed"))
 }
 
-/// A word as the shell leaves it.
-fn quote(word: &str) -> String {
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
 /// The first program that the kernel runs; if it fails, the kernel panics.
-fn script(args: &[String]) -> String {
-    let quoted: Vec<_> = args.iter().map(|arg| quote(arg)).collect();
-    let told: String = TOLD
-        .iter()
-        .filter_map(|name| Some((name, env::var(name).ok()?)))
-        .map(|(name, value)| format!(" {name}={}", quote(&value)))
+fn script(args: &[String], environment: &[(&str, String)]) -> String {
+    let args: Vec<_> = args.iter().map(|arg| quoted(arg)).collect();
+    let variables = environment.iter();
+    let variables: Vec<_> = variables
+        .map(|(name, value)| format!("{name}={}", quoted(value)))
         .collect();
     format!(
         "#!/bin/sh -e
-export PATH=/usr/bin:/sbin:/bin {BINARY}=/usr/bin/tracer {MACHINE_VARIABLE}=1{told}
+export PATH=/usr/bin:/sbin:/bin {BINARY}=/usr/bin/tracer {MACHINE_VARIABLE}=1 {}
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
@@ -152,11 +152,18 @@ status=0
 for program in /tests/*; do
     $program --test-threads=1 {} || status=1
 done
-echo \"{END}$status\"
+{}echo \"{END}$status\"
 poweroff -f
 ",
-        quoted.join(" ")
+        variables.join(" "),
+        args.join(" "),
+        recordings::telling(),
     )
+}
+
+/// A word of a shell's line that stands for itself.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]
@@ -165,7 +172,9 @@ mod tests {
 
     #[test]
     fn arguments_stay_what_they_are() {
-        let script = script(&["it's".to_owned(), "$HOME x".to_owned()]);
+        let variable = ("TRACER_ANY", "a b".to_owned());
+        let script = script(&["it's".to_owned(), "$HOME x".to_owned()], &[variable]);
+        assert!(script.contains(" TRACER_ANY='a b'\n"), "{script}");
         assert!(
             script.contains(r"--test-threads=1 'it'\''s' '$HOME x' ||"),
             "{script}"

@@ -19,11 +19,10 @@ use super::{
     debian::Kernel,
     features::FEATURE,
     image::{BEGIN, END},
+    recordings::{Recording, Recordings},
 };
 use crate::{check::ran_in, command::say};
 
-/// More than any machine takes.
-const LIMIT: Duration = Duration::from_secs(20 * 60);
 /// How long one may be silent.
 const SILENCE: Duration = Duration::from_secs(6 * 60);
 /// Lines that are repeated where something went wrong.
@@ -47,6 +46,8 @@ pub(super) struct Heard {
     pub(super) ran: u32,
     /// What they found the kernel to give.
     pub(super) features: Vec<String>,
+    /// What they recorded.
+    pub(super) recordings: Vec<Recording>,
 }
 
 /// Whether it was the emulator's fault that a machine failed.
@@ -54,13 +55,13 @@ pub(super) fn is_misemulated(error: &anyhow::Error) -> bool {
     error.to_string().contains(MISEMULATED)
 }
 
-/// Runs a machine to its end.
-pub(super) fn run(kernel: &Kernel, image: &Path) -> Result<Heard> {
+/// Runs a machine to its end, which must come within `limit`.
+pub(super) fn run(kernel: &Kernel, image: &Path, limit: Duration) -> Result<Heard> {
     let log = image.with_extension("log");
     let file = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
     let mut listener = Listener::new(file);
     let machine = Machine::start(kernel, image)?;
-    let ended = listener.listen(&machine.lines, SILENCE);
+    let ended = listener.listen(&machine.lines, limit, SILENCE);
     let told = ended.and_then(|status| {
         ensure!(status == "0", "tests failed");
         ensure!(listener.ran > 0, "no test ran: none is called so");
@@ -76,6 +77,7 @@ pub(super) fn run(kernel: &Kernel, image: &Path) -> Result<Heard> {
     Ok(Heard {
         ran: listener.ran,
         features: listener.features,
+        recordings: listener.recordings.take_complete(),
     })
 }
 
@@ -155,6 +157,7 @@ struct Listener<W> {
     /// Tests that ran.
     ran: u32,
     features: Vec<String>,
+    recordings: Recordings,
 }
 
 impl<W: Write> Listener<W> {
@@ -165,14 +168,20 @@ impl<W: Write> Listener<W> {
             begun: false,
             ran: 0,
             features: Vec::new(),
+            recordings: Recordings::default(),
         }
     }
 
     /// Listens until the tests have ended, and returns their exit status.
-    fn listen(&mut self, lines: &Receiver<String>, silence: Duration) -> Result<String> {
+    fn listen(
+        &mut self,
+        lines: &Receiver<String>,
+        limit: Duration,
+        silence: Duration,
+    ) -> Result<String> {
         let start = Instant::now();
         loop {
-            let left = LIMIT.saturating_sub(start.elapsed()).min(silence);
+            let left = limit.saturating_sub(start.elapsed()).min(silence);
             let line = match lines.recv_timeout(left) {
                 Ok(line) => line,
                 Err(RecvTimeoutError::Disconnected) => {
@@ -191,6 +200,9 @@ impl<W: Write> Listener<W> {
     }
 
     fn hear(&mut self, line: &str) -> Result<Option<String>> {
+        if self.recordings.take(line)? {
+            return Ok(None);
+        }
         writeln!(self.log, "{line}")?;
         if self.tail.len() == TAIL {
             self.tail.pop_front();
@@ -228,7 +240,7 @@ mod tests {
         }
         drop(sender);
         let mut listener = Listener::new(Vec::new());
-        let ended = listener.listen(&lines, Duration::MAX);
+        let ended = listener.listen(&lines, Duration::MAX, Duration::MAX);
         assert!(listener.tail.iter().eq(&said[..listener.tail.len()]));
         (ended, listener.ran)
     }
@@ -255,7 +267,7 @@ mod tests {
         ));
         assert!(error(&[BEGIN]).contains("went off"));
         let (_silent, lines) = mpsc::channel();
-        let hung = Listener::new(Vec::new()).listen(&lines, Duration::ZERO);
+        let hung = Listener::new(Vec::new()).listen(&lines, Duration::MAX, Duration::ZERO);
         assert!(hung.expect_err("no end").to_string().contains("hangs"));
     }
 }

@@ -13,13 +13,17 @@ mod debian;
 mod features;
 mod image;
 mod machine;
+mod recordings;
 
-use std::{env, fs, path::PathBuf, process::Command};
+use std::{env, fs, path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, ValueEnum};
+use debian::Kernel;
 use features::Features;
 use machine::Heard;
+pub(crate) use recordings::Recording;
+use tracer_tests::{faults, lab::SEED_VARIABLE, program::FIXTURES_VARIABLE, traffic};
 
 use crate::{
     check,
@@ -63,6 +67,12 @@ impl Version {
             Self::Another => ["bullseye", "bookworm", "sid"][commit()? % 3],
         })
     }
+
+    /// The kernel, which is fetched if it is not there.
+    fn kernel(self) -> Result<Kernel> {
+        let release = self.release()?;
+        debian::kernel(release).with_context(|| format!("no kernel of Debian {release}"))
+    }
 }
 
 /// A number of the commit that is checked out.
@@ -91,50 +101,40 @@ const TESTS: &[&str] = &[
     "over_ipsec",
 ];
 
+/// What a machine is told of this one's environment.
+const PASSED: &[&str] = &[
+    SEED_VARIABLE,
+    traffic::PACKETS_VARIABLE,
+    faults::NAMED_VARIABLE,
+    faults::SEEDS_VARIABLE,
+    faults::WIRINGS_VARIABLE,
+];
+
+/// More than any machine takes.
+const LIMIT: Duration = Duration::from_secs(20 * 60);
+/// How much longer one may take for each packet that it is told to send.
+const PER_PACKET: Duration = Duration::from_millis(5);
+
 /// Boots the kernels one after the other and runs the tests on each.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    ensure!(
-        cfg!(target_arch = "x86_64"),
-        "the kernels are those of Debian's amd64 images: run this on such a machine"
-    );
-    setup::tools()?;
-    setup::machines()?;
-    check::build()?;
     let tests = if options.args.is_empty() {
         TESTS.iter().map(|test| (*test).to_owned()).collect()
     } else {
         options.args.clone()
     };
-    let mut programs = Vec::new();
-    for program in check::test_programs()? {
-        if check::has_tests(&program, &tests)? {
-            programs.push(program);
-        }
-    }
-    ensure!(!programs.is_empty(), "no test would run: none is called so");
-
+    let told = |name: &&'static str| Some((*name, env::var(name).ok()?));
+    let tests = Tests::prepare(tests, PASSED.iter().filter_map(told).collect())?;
     let mut failed = Vec::new();
     let mut features = Features::default();
     for version in &options.versions {
-        let name = version.release()?;
-        let kernel = debian::kernel(name).with_context(|| format!("no kernel of Debian {name}"))?;
-        let image = image::build(&kernel, &programs, &release_binary("tracer")?, &tests)
-            .context("cannot make the image")?;
-        say(format!("booting Linux {}", kernel.version));
-        let mut ran = machine::run(&kernel, &image);
-        if let Err(error) = &ran
-            && machine::is_misemulated(error)
-        {
-            say(format!(
-                "{error:#}, which is the emulator's fault: booting again, once"
-            ));
-            ran = machine::run(&kernel, &image);
-        }
-        match ran {
+        let kernel = version.kernel()?;
+        match tests.run(&kernel) {
             Ok(heard) => {
-                let Heard { ran, features: its } = heard;
-                say(format!("Linux {}: {ran} tests passed", kernel.version));
-                features.add(&kernel.version, its);
+                say(format!(
+                    "Linux {}: {} tests passed",
+                    kernel.version, heard.ran
+                ));
+                features.add(&kernel.version, heard.features);
             }
             Err(error) => {
                 say(format!("Linux {}: {error:#}", kernel.version));
@@ -147,6 +147,79 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         bail!("the tests failed on Linux {}", failed.join(", "));
     }
     Ok(())
+}
+
+/// Runs tests on a kernel that has what they need, in labs of a seed, and returns
+/// what they recorded.
+pub(crate) fn record(tests: &[&str], seed: &str) -> Result<Vec<Recording>> {
+    let environment = vec![
+        (SEED_VARIABLE, seed.to_owned()),
+        (FIXTURES_VARIABLE, recordings::DIRECTORY.to_owned()),
+    ];
+    let tests = tests.iter().map(|test| (*test).to_owned()).collect();
+    let tests = Tests::prepare(tests, environment)?;
+    let recordings = tests.run(&Version::V6_12.kernel()?)?.recordings;
+    ensure!(!recordings.is_empty(), "nothing was recorded");
+    Ok(recordings)
+}
+
+/// Tests that are built, and all that they need besides a kernel is installed.
+struct Tests {
+    programs: Vec<PathBuf>,
+    /// Which of them, and options.
+    args: Vec<String>,
+    environment: Vec<(&'static str, String)>,
+    limit: Duration,
+}
+
+impl Tests {
+    fn prepare(args: Vec<String>, environment: Vec<(&'static str, String)>) -> Result<Self> {
+        ensure!(
+            cfg!(target_arch = "x86_64"),
+            "the kernels are those of Debian's amd64 images: run this on such a machine"
+        );
+        let packets = traffic::packets_from_environment()?.unwrap_or(0);
+        setup::tools()?;
+        setup::machines()?;
+        check::build()?;
+        let mut programs = Vec::new();
+        for program in check::test_programs()? {
+            if check::has_tests(&program, &args)? {
+                programs.push(program);
+            }
+        }
+        ensure!(!programs.is_empty(), "no test would run: none is called so");
+        Ok(Self {
+            programs,
+            args,
+            environment,
+            limit: LIMIT + PER_PACKET * packets,
+        })
+    }
+
+    /// Boots a kernel and runs them on it.
+    fn run(&self, kernel: &Kernel) -> Result<Heard> {
+        let tracer = release_binary("tracer")?;
+        let image = image::build(
+            kernel,
+            &self.programs,
+            &tracer,
+            &self.args,
+            &self.environment,
+        )
+        .context("cannot make the image")?;
+        say(format!("booting Linux {}", kernel.version));
+        let ran = machine::run(kernel, &image, self.limit);
+        match ran {
+            Err(error) if machine::is_misemulated(&error) => {
+                say(format!(
+                    "{error:#}, which is the emulator's fault: booting again, once"
+                ));
+                machine::run(kernel, &image, self.limit)
+            }
+            ran => ran,
+        }
+    }
 }
 
 /// Where kernels and images are kept: `tracer` in the user's cache directory.

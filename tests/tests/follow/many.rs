@@ -1,0 +1,123 @@
+//! Many packets of all kinds, both ways, through a tunnel that not every kernel
+//! has: all arrive, and nothing else is said of a single one.
+
+use std::io::{Write as _, stderr};
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+use tracer_tests::{
+    Lab, LabSpec, Pod, Wiring,
+    program::{LIMIT, Tracer},
+    traffic::{Flow, Tally, packets_from_environment},
+};
+
+use crate::{
+    clean::{ROOM, settled},
+    expected::{check_balance, check_clean, is_late_close, pod},
+};
+
+/// How many there are at least, unless `TRACER_PACKETS` says.
+const FEW: u64 = 5_000;
+/// After how many it is said how far it is.
+const PROGRESS: u64 = 10_000;
+/// The payload of the datagram that ends a round.
+const MARKER: usize = 1201;
+
+/// What was told of.
+#[derive(Default)]
+struct Sums {
+    packets: u64,
+    /// Of these, what came after the end of a connection.
+    late_closes: u64,
+}
+
+impl Sums {
+    fn add(&mut self, lab: &Lab, ends: [&Pod; 2], journeys: &[Value]) {
+        for journey in journeys {
+            check_clean(lab, ends, journey);
+            let is_delivered = journey["verdict"]["kind"] == "delivered";
+            self.packets += 1;
+            self.late_closes += u64::from(!is_delivered && is_late_close(journey));
+        }
+    }
+}
+
+/// A little of everything.
+fn send(flow: &Flow) -> Result<()> {
+    let tallies = [
+        flow.ping_flood(100)?,
+        flow.udp_exchange(100, 64)?,
+        flow.udp_exchange(5, 20_000)?,
+        flow.tcp_connects(20)?,
+        flow.tcp_bulk(500_000)?,
+    ];
+    assert!(tallies.iter().all(Tally::is_complete), "{tallies:?}");
+    Ok(())
+}
+
+/// Packets that two pods got, by the kernel's count.
+fn received(ends: [&Pod; 2]) -> Result<u64> {
+    let own = ends.map(|pod| pod.netns.received(&pod.interface));
+    own.into_iter().sum()
+}
+
+#[test]
+fn many_packets_over_ip_in_ip_all_arrive() -> Result<()> {
+    if Wiring::Calico.is_for_another_kernel()? {
+        return Ok(());
+    }
+    let enough = packets_from_environment()?.map_or(FEW, u64::from);
+    let lab = Lab::new(&LabSpec {
+        wiring: Wiring::Calico,
+        ..LabSpec::default()
+    })?;
+    let ends = [&lab.pods[0], &lab.pods[1]];
+    let [a, b] = ends;
+    let follow = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
+    let mut tracer = Tracer::follow(&lab, follow.iter().chain(&ROOM))?;
+    tracer.wait_started(LIMIT)?;
+
+    let before = received(ends)?;
+    let both_ways = [Flow::new(a, b), Flow::new(b, a)];
+    let mut flows = both_ways.iter().cycle();
+    let mut sums = Sums::default();
+    while sums.packets < enough {
+        let flow = flows.next().context("they go round")?;
+        let told = sums.packets / PROGRESS;
+        send(flow)?;
+        // The next round begins once all of this one was told of, so that no
+        // buffer fills where everything is slow.
+        sums.add(&lab, ends, &settled(&mut tracer, flow, MARKER)?);
+        if sums.packets / PROGRESS > told {
+            // Past the test's own output, which is held back until it has ended.
+            writeln!(stderr(), "{} packets of {enough}", sums.packets)?;
+        }
+    }
+    let received = received(ends)? - before;
+
+    let finished = tracer.stop()?;
+    assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
+    sums.add(&lab, ends, &finished.journeys);
+    check_balance(&finished.summary);
+    let accounting = &finished.summary["accounting"];
+    for counts in [&accounting["packets"], &accounting["drops"]] {
+        for untold in ["ring_full", "rate_limited", "sampled_out", "unparsed"] {
+            assert_eq!(counts[untold], 0, "{accounting}");
+        }
+    }
+    let Sums {
+        packets,
+        late_closes,
+    } = sums;
+    let verdicts = &finished.summary["journeys"];
+    writeln!(
+        stderr(),
+        "{packets} packets, {received} by the kernel's count, {late_closes} after their \
+         connection's end: {verdicts}; {accounting}"
+    )?;
+    assert!(received >= enough, "the kernel counts {received}");
+    let all = verdicts.as_object().context("verdicts")?.values();
+    assert_eq!(all.filter_map(Value::as_u64).sum::<u64>(), packets);
+    assert_eq!(verdicts["delivered"], packets - late_closes);
+    Ok(())
+}
