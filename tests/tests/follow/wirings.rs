@@ -76,6 +76,7 @@ pub(crate) fn check_flows(lab: &Lab, [a, b]: [&Pod; 2]) -> Result<()> {
         let flow = Flow::new(a, b).v6(true);
         let of_v6 = flow.ping(20, Duration::from_millis(2))?;
         assert!(flow.tcp_bulk(1_000_000)?.is_complete(), "over IPv6");
+        assert!(flow.udp_exchange(3, 20_000)?.is_complete(), "over IPv6");
         pings.sent += of_v6.sent;
         pings.received += of_v6.received;
     }
@@ -126,16 +127,56 @@ fn calico_over_vxlan() -> Result<()> {
     check(Wiring::CalicoVxlan)
 }
 
-/// To the nodes of the own subnet by route, to others by tunnel; and the far node
-/// takes packets of both ways.
+/// Each IP version has a VXLAN device of its own, over an underlay of its own.
 #[test]
-fn calico_across_subnets_only() -> Result<()> {
+fn calico_over_vxlan_of_both_versions() -> Result<()> {
+    in_each_lab(Wiring::CalicoDualStack, |lab, ends, names| {
+        check_flows(lab, ends)?;
+        if names == Names::Realistic && ends[0].node != ends[1].node {
+            keep_clean(lab, ends, "calico-dual-stack")?;
+        }
+        Ok(())
+    })
+}
+
+/// The device of one version is down: the other version goes on.
+#[test]
+fn calico_over_vxlan_of_both_versions_without_one() -> Result<()> {
     let lab = Lab::new(&LabSpec {
-        nodes: 3,
-        wiring: Wiring::CalicoCrossSubnet,
+        wiring: Wiring::CalicoDualStack,
         ..LabSpec::default()
     })?;
-    for (to, name) in [(1, "calico-other-subnet"), (2, "calico-own-subnet")] {
+    let [a, b] = [&lab.pods[0], &lab.pods[1]];
+    let far = &lab.nodes[1];
+    let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b), "--hold", "1s"];
+    let file = recordings::fault("calico-v6-tunnel-down");
+    let mut tracer = Tracer::follow(&lab, ends.iter().copied().chain(file.arguments()))?;
+    tracer.wait_started(LIMIT)?;
+    far.netns
+        .run(&format!("ip link set dev {} down", far.overlay_of_v6))?;
+    let wait = Duration::from_millis(2);
+    assert!(Flow::new(a, b).ping(1, wait)?.is_complete());
+    assert_eq!(Flow::new(a, b).v6(true).ping(1, wait)?.received, 0);
+    let told = |value: &Value| value["packet"]["icmp"]["type"] == 128;
+    let journey = tracer.wait_for(told, LIMIT)?;
+    assert_eq!(journey["verdict"]["kind"], "dropped", "{journey:#}");
+    assert_eq!(journey["verdict"]["drop"]["node"], *far.name, "{journey:#}");
+    tracer.stop()?;
+    Ok(())
+}
+
+/// To the nodes of the own subnet by route, to others by tunnel; and the far node
+/// takes packets of both ways.
+fn check_across_subnets(wiring: Wiring, names: [&str; 2]) -> Result<()> {
+    if wiring.is_for_another_kernel()? {
+        return Ok(());
+    }
+    let lab = Lab::new(&LabSpec {
+        nodes: 3,
+        wiring,
+        ..LabSpec::default()
+    })?;
+    for (to, name) in [1, 2].into_iter().zip(names) {
         let ends = [&lab.pods[0], &lab.pods[to]];
         let plan = plan_of(&lab, ends)?;
         let overlay = &lab.nodes[0].overlay;
@@ -146,18 +187,32 @@ fn calico_across_subnets_only() -> Result<()> {
     Ok(())
 }
 
-/// The tunnel is down: of the other subnet nothing arrives, of the own all does.
 #[test]
-fn calico_across_subnets_without_its_tunnel() -> Result<()> {
+fn calico_across_subnets_only() -> Result<()> {
+    let names = ["calico-other-subnet", "calico-own-subnet"];
+    check_across_subnets(Wiring::CalicoCrossSubnet, names)
+}
+
+#[test]
+fn calico_over_ip_in_ip_across_subnets_only() -> Result<()> {
+    let names = ["calico-ipip-other-subnet", "calico-ipip-own-subnet"];
+    check_across_subnets(Wiring::CalicoIpipCrossSubnet, names)
+}
+
+/// The tunnel is down: of the other subnet nothing arrives, of the own all does.
+fn check_without_tunnel(wiring: Wiring, name: &str) -> Result<()> {
+    if wiring.is_for_another_kernel()? {
+        return Ok(());
+    }
     let lab = Lab::new(&LabSpec {
         nodes: 3,
-        wiring: Wiring::CalicoCrossSubnet,
+        wiring,
         ..LabSpec::default()
     })?;
     let [a, b, c] = [&lab.pods[0], &lab.pods[1], &lab.pods[2]];
     let near = &lab.nodes[0];
     let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
-    let file = recordings::fault("calico-tunnel-down");
+    let file = recordings::fault(name);
     let mut tracer = Tracer::follow(&lab, ends.iter().copied().chain(file.arguments()))?;
     tracer.wait_started(LIMIT)?;
     near.netns
@@ -180,6 +235,16 @@ fn calico_across_subnets_without_its_tunnel() -> Result<()> {
     );
     tracer.stop()?;
     Ok(())
+}
+
+#[test]
+fn calico_across_subnets_without_its_tunnel() -> Result<()> {
+    check_without_tunnel(Wiring::CalicoCrossSubnet, "calico-tunnel-down")
+}
+
+#[test]
+fn calico_over_ip_in_ip_across_subnets_without_its_tunnel() -> Result<()> {
+    check_without_tunnel(Wiring::CalicoIpipCrossSubnet, "calico-ipip-tunnel-down")
 }
 
 /// Pods with netkit's pairs, on a kernel of Linux 6.7 or newer that has them.
@@ -329,24 +394,28 @@ fn without_a_tunnel_the_route_to_the_other_node_is_gone() -> Result<()> {
         ..LabSpec::default()
     })?;
     let [a, b] = [&lab.pods[0], &lab.pods[1]];
-    let follow = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
-    let mut tracer = Tracer::follow(&lab, follow)?;
-    tracer.wait_started(LIMIT)?;
     let [near, far] = [&lab.nodes[0], &lab.nodes[1]];
-    let gone = format!("ip route del {}", far.pod_cidr_v4);
-    near.netns.run(&gone)?;
-    let pings = Flow::new(a, b).ping(1, Duration::from_millis(2))?;
-    assert_eq!(pings.received, 0);
-    let told = |value: &Value| value["verdict"]["cause"] == "no-route";
-    let journey = tracer.wait_for(told, LIMIT)?;
-    let verdict = &journey["verdict"];
-    // The kernel limits how many errors it sends.
-    let kinds = ["refused", "dropped"];
-    assert!(
-        kinds.iter().any(|kind| verdict["kind"] == *kind),
-        "{journey:#}"
-    );
-    assert_eq!(verdict["drop"]["node"], *near.name);
-    assert_eq!(verdict["drop"]["reason"], "IP_INNOROUTES");
+    for (v6, cidr) in [(false, &far.pod_cidr_v4), (true, &far.pod_cidr_v6)] {
+        let follow = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
+        let mut tracer = Tracer::follow(&lab, follow)?;
+        tracer.wait_started(LIMIT)?;
+        near.netns.run(&format!("ip route del {cidr}"))?;
+        let pings = Flow::new(a, b).v6(v6).ping(1, Duration::from_millis(2))?;
+        assert_eq!(pings.received, 0);
+        let told = |value: &Value| value["verdict"]["cause"] == "no-route";
+        let journey = tracer.wait_for(told, LIMIT)?;
+        let verdict = &journey["verdict"];
+        // The kernel limits how many errors it sends.
+        let kinds = ["refused", "dropped"];
+        assert!(
+            kinds.iter().any(|kind| verdict["kind"] == *kind),
+            "{journey:#}"
+        );
+        assert_eq!(verdict["drop"]["node"], *near.name);
+        if !v6 {
+            assert_eq!(verdict["drop"]["reason"], "IP_INNOROUTES");
+        }
+        tracer.stop()?;
+    }
     Ok(())
 }
