@@ -60,14 +60,20 @@ impl Node {
         Ipv6Addr::new(0xfd00, 0xff, a, b, c, 0, 0, d)
     }
 
-    /// The address that its tunnel's packets have, if they carry IPv6, or do not.
+    /// Its address among the nodes, of an IP version.
     #[must_use]
-    pub fn outer(&self, wiring: Wiring, v6: bool) -> IpAddr {
-        if wiring.underlay_is_v6(v6) {
+    pub fn address(&self, v6: bool) -> IpAddr {
+        if v6 {
             self.underlay_v6().into()
         } else {
             self.underlay.into()
         }
+    }
+
+    /// The address that its tunnel's packets have, if they carry IPv6, or do not.
+    #[must_use]
+    pub fn outer(&self, wiring: Wiring, v6: bool) -> IpAddr {
+        self.address(wiring.underlay_is_v6(v6))
     }
 }
 
@@ -94,6 +100,14 @@ pub struct Pod {
     pub mac: String,
     /// The host's end of its interface, a port of the node's bridge if it has one.
     pub veth: String,
+}
+
+impl Pod {
+    /// Its address of an IP version.
+    #[must_use]
+    pub fn address(&self, v6: bool) -> IpAddr {
+        if v6 { self.v6.into() } else { self.v4.into() }
+    }
 }
 
 /// Everything of a lab that follows from its seed.
