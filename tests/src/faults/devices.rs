@@ -59,7 +59,7 @@ pub(super) fn all() -> Vec<Fault> {
         Fault::new("qdisc-limit", qdisc_limit).traffic(Traffic::many_datagrams(20, 1000)),
         // In IPv6 a checksum of 0 is not for every tunnel.
         Fault::new("outer-checksum", outer_checksum)
-            .on(|wiring| in_frames(wiring) && !wiring.underlay_is_v6()),
+            .on(|wiring| in_frames(wiring) && !wiring.underlay_is_v6(true)),
     ]
 }
 

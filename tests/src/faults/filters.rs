@@ -166,12 +166,12 @@ fn netdev(role: &'static str, direction: &'static str) -> Fault {
     Fault::new(format!("netdev-{direction}-{role}"), move |stage| {
         let (near, far) = (stage.near(), stage.far());
         let (node, device, flow) = match role {
-            "near-veth" => (near, &stage.a().veth, stage.flow()),
-            "near-overlay" => (near, &near.overlay, stage.flow()),
-            "near-uplink" => (near, &near.uplink, stage.flow_on_the_wire()),
-            "far-uplink" => (far, &far.uplink, stage.flow_on_the_wire()),
-            "far-overlay" => (far, &far.overlay, stage.flow()),
-            "far-veth" => (far, &stage.b().veth, stage.flow()),
+            "near-veth" => (near, &*stage.a().veth, stage.flow()),
+            "near-overlay" => (near, stage.overlay(near), stage.flow()),
+            "near-uplink" => (near, &*near.uplink, stage.flow_on_the_wire()),
+            "far-uplink" => (far, &*far.uplink, stage.flow_on_the_wire()),
+            "far-overlay" => (far, stage.overlay(far), stage.flow()),
+            "far-veth" => (far, &*stage.b().veth, stage.flow()),
             _ => unreachable!("all roles are listed above"),
         };
         let rules = format!(
@@ -199,7 +199,7 @@ fn iptables(at: At, table: &'static str, chain: &'static str, target: &'static s
 fn iptables_outer(at: At, chain: &'static str) -> Fault {
     let name = format!("iptables-outer-{chain}-{}-drop", at.name()).to_lowercase();
     let change = move |stage: &Stage, verb: &str| {
-        let program = if stage.lab.wiring.underlay_is_v6() {
+        let program = if stage.lab.wiring.underlay_is_v6(stage.v6) {
             "ip6tables-legacy"
         } else {
             "iptables-legacy"

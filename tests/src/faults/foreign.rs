@@ -49,7 +49,7 @@ pub(super) fn all() -> Vec<Fault> {
         // A device whose driver knows nothing of XDP.
         Fault::new("xdp-generic-far-overlay", |stage| {
             let far = stage.far();
-            attach(stage, &far.netns, &far.overlay, Hook::Xdp, 0)
+            attach(stage, &far.netns, stage.overlay(far), Hook::Xdp, 0)
         })
         .undo(released)
         .on(in_frames),
@@ -64,7 +64,7 @@ pub(super) fn all() -> Vec<Fault> {
 
 /// How many bytes a tunnel's headers are.
 fn outer(stage: &Stage) -> i16 {
-    let bytes = i16::try_from(stage.lab.wiring.overhead());
+    let bytes = i16::try_from(stage.lab.wiring.overhead(stage.v6));
     bytes.expect("headers are small")
 }
 

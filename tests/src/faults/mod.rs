@@ -37,8 +37,9 @@ pub use traffic::{Sender, Sent, Traffic};
 pub const NAMED_VARIABLE: &str = "TRACER_FAULTS";
 /// The environment variable that repeats each fault in as many labs.
 pub const SEEDS_VARIABLE: &str = "TRACER_FAULT_SEEDS";
-/// The environment variable that says with which wirings faults are made: `all`, or
-/// some of them, with commas between.
+/// The environment variable that says with which wirings faults are made: `all`,
+/// some of them by their names, with commas between, or `turns`: each fault with one
+/// besides the usual one.
 pub const WIRINGS_VARIABLE: &str = "TRACER_FAULT_WIRINGS";
 
 /// Whether a fault makes sense with a wiring.
@@ -261,6 +262,7 @@ pub fn role(lab: &Lab, node: usize, interface: &str) -> Option<&'static str> {
     [
         ("uplink", host.uplink == interface),
         ("overlay", host.overlay == interface),
+        ("overlay", host.overlay_of_v6 == interface),
         ("bridge", host.bridge == interface),
         ("veth", is_veth()),
     ]

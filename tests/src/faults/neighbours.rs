@@ -57,8 +57,8 @@ fn fdb(stage: &Stage, verb: &str) -> Result<()> {
     let entry = format!(
         "bridge fdb {verb} {} dev {} dst {} self permanent",
         far.overlay_mac,
-        near.overlay,
-        far.outer(stage.lab.wiring)
+        stage.overlay(near),
+        stage.outer(far)
     );
     near.netns.run(&entry).map(drop)
 }
@@ -67,26 +67,31 @@ fn fdb_replace(stage: &Stage, host: impl std::fmt::Display) -> Result<()> {
     let (near, far) = (stage.near(), stage.far());
     let entry = format!(
         "bridge fdb replace {} dev {} dst {host} self permanent",
-        far.overlay_mac, near.overlay
+        far.overlay_mac,
+        stage.overlay(near)
     );
     near.netns.run(&entry).map(drop)
 }
 
 /// An address among the nodes' that nobody has: the lab gives none below 2.
 fn fdb_dead_host(stage: &Stage) -> Result<()> {
-    let (wiring, mut nobody) = (stage.lab.wiring, stage.near().clone());
+    let mut nobody = stage.near().clone();
     let [x, y, z, _] = nobody.underlay.octets();
     nobody.underlay = std::net::Ipv4Addr::new(x, y, z, 1);
-    fdb_replace(stage, nobody.outer(wiring))
+    fdb_replace(stage, stage.outer(&nobody))
 }
 
 fn fdb_other_node(stage: &Stage) -> Result<()> {
-    fdb_replace(stage, stage.lab.nodes[2].outer(stage.lab.wiring))
+    fdb_replace(stage, stage.outer(&stage.lab.nodes[2]))
 }
 
 fn no_neighbour(stage: &Stage) -> Result<()> {
     let (near, far) = (stage.near(), stage.far());
-    let gone = format!("neighbour del {} dev {}", stage.vtep(far), near.overlay);
+    let gone = format!(
+        "neighbour del {} dev {}",
+        stage.vtep(far),
+        stage.overlay(near)
+    );
     stage.ip(&near.netns, &gone)
 }
 
@@ -94,7 +99,7 @@ fn no_neighbour(stage: &Stage) -> Result<()> {
 /// node still gets the packets, as those of somebody else.
 fn wrong_neighbour(stage: &Stage) -> Result<()> {
     let (near, far) = (stage.near(), stage.far());
-    let (vtep, overlay) = (stage.vtep(far), &near.overlay);
+    let (vtep, overlay) = (stage.vtep(far), stage.overlay(near));
     let wrong = format!("neighbour replace {vtep} lladdr {NOBODY} dev {overlay} nud permanent");
     stage.ip(&near.netns, &wrong)?;
     if !over_vxlan(stage.lab.wiring) {
@@ -102,7 +107,7 @@ fn wrong_neighbour(stage: &Stage) -> Result<()> {
     }
     let entry = format!(
         "bridge fdb append {NOBODY} dev {overlay} dst {} self permanent",
-        far.outer(stage.lab.wiring)
+        stage.outer(far)
     );
     near.netns.run(&entry).map(drop)
 }
@@ -111,7 +116,7 @@ fn wrong_neighbour(stage: &Stage) -> Result<()> {
 /// is sent to nobody comes to all: the bridge between them knows no better.
 fn wrong_neighbour_on_uplink(stage: &Stage) -> Result<()> {
     let (near, far) = (stage.near(), stage.far());
-    let (address, uplink) = (far.outer(stage.lab.wiring), &near.uplink);
+    let (address, uplink) = (stage.outer(far), &near.uplink);
     near.netns
         .run(&format!(
             "ip neighbour replace {address} lladdr {NOBODY} dev {uplink} nud permanent"

@@ -74,11 +74,7 @@ impl Stage {
     /// A pod's address in this stage's family.
     #[must_use]
     pub fn address(&self, pod: &Pod) -> IpAddr {
-        if self.v6 {
-            pod.v6.into()
-        } else {
-            pod.v4.into()
-        }
+        pod.address(self.v6)
     }
 
     /// Either of two, by the family.
@@ -94,6 +90,16 @@ impl Stage {
     /// The network of a node's pods.
     pub(super) fn pods_of<'a>(&self, node: &'a Node) -> &'a str {
         self.pick(&node.pod_cidr_v4, &node.pod_cidr_v6)
+    }
+
+    /// A node's tunnel device.
+    pub(super) fn overlay<'a>(&self, node: &'a Node) -> &'a str {
+        self.pick(&node.overlay, &node.overlay_of_v6)
+    }
+
+    /// A node's address in a tunnel's packets.
+    pub(super) fn outer(&self, node: &Node) -> IpAddr {
+        node.outer(self.lab.wiring, self.v6)
     }
 
     /// The address of a node's VXLAN device: the next hop of others to it.
@@ -118,7 +124,7 @@ impl Stage {
     /// The interface by which a node gets what another node's pods send.
     pub(super) fn inlet<'a>(&self, node: &'a Node) -> &'a str {
         match self.tunnel() {
-            Some(_) => &node.overlay,
+            Some(_) => self.overlay(node),
             None => &node.uplink,
         }
     }

@@ -22,6 +22,10 @@ pub enum Wiring {
     CalicoVxlan,
     /// The same, but without a tunnel to the nodes of the own subnet.
     CalicoCrossSubnet,
+    /// The same with IP-in-IP.
+    CalicoIpipCrossSubnet,
+    /// Calico's with a VXLAN device for each IP version, each over its own.
+    CalicoDualStack,
     /// Pods on the uplink itself, each with a MAC address of its own.
     Macvlan,
     /// The same with that of the uplink.
@@ -73,7 +77,7 @@ impl Tunnel {
 
 impl Wiring {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Flannel,
         Self::FlannelOverV6,
         Self::FlannelHostGw,
@@ -81,6 +85,8 @@ impl Wiring {
         Self::Calico,
         Self::CalicoVxlan,
         Self::CalicoCrossSubnet,
+        Self::CalicoIpipCrossSubnet,
+        Self::CalicoDualStack,
         Self::Macvlan,
         Self::Ipvlan,
         Self::IpvlanL3,
@@ -94,10 +100,12 @@ impl Wiring {
     #[must_use]
     pub const fn tunnel(self) -> Option<Tunnel> {
         match self {
-            Self::Flannel | Self::FlannelOverV6 | Self::CalicoVxlan | Self::CalicoCrossSubnet => {
-                Some(Tunnel::Vxlan)
-            }
-            Self::FlannelIpip | Self::Calico => Some(Tunnel::IpIp),
+            Self::Flannel
+            | Self::FlannelOverV6
+            | Self::CalicoVxlan
+            | Self::CalicoCrossSubnet
+            | Self::CalicoDualStack => Some(Tunnel::Vxlan),
+            Self::FlannelIpip | Self::Calico | Self::CalicoIpipCrossSubnet => Some(Tunnel::IpIp),
             Self::FlannelHostGw | Self::Macvlan | Self::Ipvlan | Self::IpvlanL3 => None,
             Self::Geneve => Some(Tunnel::Geneve),
             Self::Gre => Some(Tunnel::Gre),
@@ -111,9 +119,19 @@ impl Wiring {
     pub const fn has_bridge(self) -> bool {
         let routed = matches!(
             self,
-            Self::Calico | Self::CalicoVxlan | Self::CalicoCrossSubnet
+            Self::Calico
+                | Self::CalicoVxlan
+                | Self::CalicoCrossSubnet
+                | Self::CalicoIpipCrossSubnet
+                | Self::CalicoDualStack
         );
         !routed && !self.shares_uplink()
+    }
+
+    /// Whether there is no tunnel to the nodes of the own subnet.
+    #[must_use]
+    pub const fn is_cross_subnet(self) -> bool {
+        matches!(self, Self::CalicoCrossSubnet | Self::CalicoIpipCrossSubnet)
     }
 
     /// Whether pods send by their node's uplink itself: their interfaces have no
@@ -123,25 +141,35 @@ impl Wiring {
         matches!(self, Self::Macvlan | Self::Ipvlan | Self::IpvlanL3)
     }
 
-    /// Whether pods have IPv6.
+    /// Whether pods and nodes have IPv6.
     #[must_use]
     pub const fn carries_v6(self) -> bool {
-        self.has_bridge() && !matches!(self, Self::FlannelHostGw | Self::FlannelIpip)
+        !matches!(self.tunnel(), Some(Tunnel::IpIp))
     }
 
-    /// Whether its tunnel's packets are IPv6.
+    /// Whether IPv6 has a tunnel device of its own.
     #[must_use]
-    pub const fn underlay_is_v6(self) -> bool {
-        matches!(self, Self::FlannelOverV6)
+    pub const fn separates_v6(self) -> bool {
+        matches!(self, Self::CalicoDualStack)
     }
 
-    /// What a tunnel's headers cost, in bytes: the outer IP header; of VXLAN
+    /// Whether its tunnel's packets are IPv6, if what they carry is, or is not.
+    #[must_use]
+    pub const fn underlay_is_v6(self, v6: bool) -> bool {
+        match self {
+            Self::FlannelOverV6 => true,
+            _ => v6 && self.separates_v6(),
+        }
+    }
+
+    /// What a tunnel's headers cost of a packet that is IPv6, or is not, in bytes:
+    /// the outer IP header; of VXLAN
     /// and Geneve the UDP header, their own and the inner Ethernet header; GRE's
     /// with a key; WireGuard's UDP header, its own and its checksum.
     #[must_use]
-    pub const fn overhead(self) -> u32 {
+    pub const fn overhead(self, v6: bool) -> u32 {
         match self.tunnel() {
-            Some(Tunnel::Vxlan) if self.underlay_is_v6() => 70,
+            Some(Tunnel::Vxlan) if self.underlay_is_v6(v6) => 70,
             Some(Tunnel::Vxlan | Tunnel::Geneve) => 50,
             Some(Tunnel::IpIp | Tunnel::SixInFour) => 20,
             Some(Tunnel::Gre) => 28,

@@ -223,7 +223,7 @@ impl Lab {
     pub fn tunnel(&self, a: &Node, b: &Node) -> Option<Tunnel> {
         let index = |node: &Node| self.nodes.iter().position(|one| one.name == node.name);
         let subnet = |node: &Node| index(node).map(|index| index % 2);
-        let direct = self.wiring == Wiring::CalicoCrossSubnet && subnet(a) == subnet(b);
+        let direct = self.wiring.is_cross_subnet() && subnet(a) == subnet(b);
         self.wiring.tunnel().filter(|_| !direct)
     }
 

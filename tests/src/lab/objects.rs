@@ -30,7 +30,7 @@ fn node_item(node: &Node, wiring: Wiring) -> String {
     } else {
         String::new()
     };
-    let underlay_v6 = if wiring.underlay_is_v6() {
+    let underlay_v6 = if wiring.carries_v6() {
         let address = node.underlay_v6();
         format!("    - address: {address}\n      type: InternalIP\n")
     } else {

@@ -36,6 +36,8 @@ pub struct Node {
     pub bridge_v6: Ipv6Addr,
     /// The tunnel device, if the wiring has one.
     pub overlay: String,
+    /// The tunnel device of IPv6: the same, or one of its own.
+    pub overlay_of_v6: String,
     /// The MAC address of the VXLAN device: the inner destination of what comes in.
     pub overlay_mac: String,
     /// The address of the tunnel device.
@@ -58,14 +60,20 @@ impl Node {
         Ipv6Addr::new(0xfd00, 0xff, a, b, c, 0, 0, d)
     }
 
-    /// The address that its tunnel's packets have.
+    /// Its address among the nodes, of an IP version.
     #[must_use]
-    pub fn outer(&self, wiring: Wiring) -> IpAddr {
-        if wiring.underlay_is_v6() {
+    pub fn address(&self, v6: bool) -> IpAddr {
+        if v6 {
             self.underlay_v6().into()
         } else {
             self.underlay.into()
         }
+    }
+
+    /// The address that its tunnel's packets have, if they carry IPv6, or do not.
+    #[must_use]
+    pub fn outer(&self, wiring: Wiring, v6: bool) -> IpAddr {
+        self.address(wiring.underlay_is_v6(v6))
     }
 }
 
@@ -92,6 +100,14 @@ pub struct Pod {
     pub mac: String,
     /// The host's end of its interface, a port of the node's bridge if it has one.
     pub veth: String,
+}
+
+impl Pod {
+    /// Its address of an IP version.
+    #[must_use]
+    pub fn address(&self, v6: bool) -> IpAddr {
+        if v6 { self.v6.into() } else { self.v4.into() }
+    }
 }
 
 /// Everything of a lab that follows from its seed.
@@ -131,7 +147,7 @@ impl Plan {
             vlan: u16::try_from(1 + vni % 4094).expect("VLANs have 12 bits"),
             port: u16::try_from(port).expect("all ports are below 65536"),
             mtu,
-            pod_mtu: mtu - spec.wiring.overhead() - spec.uplinks.overhead(),
+            pod_mtu: mtu - spec.wiring.overhead(true) - spec.uplinks.overhead(),
         }
     }
 }
@@ -160,6 +176,11 @@ fn nodes(spec: &LabSpec, rng: &mut Rng, prefix: &str) -> Vec<Node> {
             if spec.names == Names::Realistic {
                 overlay = overlay_name(spec.wiring).to_owned();
             }
+            let overlay_of_v6 = match (spec.wiring.separates_v6(), spec.names) {
+                (false, _) => overlay.clone(),
+                (true, Names::Realistic) => "vxlan-v6.calico".to_owned(),
+                (true, Names::Odd) => "docker0".to_owned(),
+            };
             let [x, y, z] = underlay;
             let (way, second_uplink) = on_top(spec, &uplink);
             Node {
@@ -174,6 +195,7 @@ fn nodes(spec: &LabSpec, rng: &mut Rng, prefix: &str) -> Vec<Node> {
                 bridge_v4: v4(1),
                 bridge_v6: v6(1),
                 overlay,
+                overlay_of_v6,
                 overlay_mac: rng.mac(),
                 overlay_v4: v4(0),
                 overlay_v6: v6(0),

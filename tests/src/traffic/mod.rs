@@ -127,13 +127,13 @@ impl Flow {
     /// The sender's address.
     #[must_use]
     pub fn source(&self) -> IpAddr {
-        self.address_of(&self.from)
+        self.from.address(self.v6)
     }
 
     /// The receiver's address.
     #[must_use]
     pub fn destination(&self) -> IpAddr {
-        self.address_of(&self.to)
+        self.to.address(self.v6)
     }
 
     /// `count` echo requests by the program `ping`, one every `interval`;
@@ -190,14 +190,6 @@ impl Flow {
         );
         statistics(&ended.stdout)
             .with_context(|| format!("ping printed no statistics: {}", ended.stdout.trim()))
-    }
-
-    fn address_of(&self, pod: &Pod) -> IpAddr {
-        if self.v6 {
-            pod.v6.into()
-        } else {
-            pod.v4.into()
-        }
     }
 
     /// Where the server listens: port 0 is any.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tracer_tests::faults::expected::Place;
 use tracer_tests::faults::{Expected, Fault, Sender, Stage, Table, Traffic, When, group, role};
 use tracer_tests::faults::{NAMED_VARIABLE, SEEDS_VARIABLE, WIRINGS_VARIABLE};
-use tracer_tests::program::LIMIT;
+use tracer_tests::program::{FIXTURES_VARIABLE, LIMIT};
 use tracer_tests::{Pod, Wiring};
 
 use crate::watch::name;
@@ -97,21 +97,26 @@ fn all_wirings() -> Result<Vec<Wiring>> {
 fn chosen(number: usize, fault: &Fault, v6: bool, all: &[Wiring]) -> Result<Vec<Wiring>> {
     let fits = |wiring: &Wiring| fault.fits(*wiring, v6);
     let fitting: Vec<Wiring> = all.iter().copied().filter(fits).collect();
-    match env::var(WIRINGS_VARIABLE) {
-        Ok(word) if word == "all" => Ok(fitting),
-        Ok(words) => {
-            let asked =
-                |wiring: &Wiring| words.split(',').any(|word| word == format!("{wiring:?}"));
-            Ok(fitting.into_iter().filter(asked).collect())
+    let is_usual = |wiring: &Wiring| *wiring == Wiring::Flannel;
+    let (usual, others): (Vec<_>, Vec<_>) = fitting.iter().partition(|wiring| is_usual(wiring));
+    let by_turns = others.get(number % others.len().max(1)).copied();
+    let asked = env::var(WIRINGS_VARIABLE).unwrap_or_default();
+    Ok(match &*asked {
+        "" => usual.into_iter().chain(by_turns).collect(),
+        "turns" => by_turns.into_iter().collect(),
+        "all" => fitting,
+        names => {
+            let names: Vec<&str> = names.split(',').collect();
+            let is_known = |name: &&str| Wiring::ALL.iter().any(|one| format!("{one:?}") == *name);
+            let unknown = names.iter().find(|name| !is_known(name));
+            ensure!(
+                unknown.is_none(),
+                "{WIRINGS_VARIABLE}: no wiring {unknown:?}"
+            );
+            let is_asked = |wiring: &Wiring| names.contains(&&*format!("{wiring:?}"));
+            fitting.into_iter().filter(is_asked).collect()
         }
-        Err(_) => {
-            let (usual, others): (Vec<_>, Vec<_>) = fitting
-                .into_iter()
-                .partition(|wiring| *wiring == Wiring::Flannel);
-            let other = others.get(number % others.len().max(1));
-            Ok(usual.into_iter().chain(other.copied()).collect())
-        }
-    }
+    })
 }
 
 fn seeds() -> Result<usize> {

@@ -27,36 +27,55 @@ fn lab() -> Result<Lab> {
         ..LabSpec::default()
     })?;
     for (node, other) in [(0, 1), (1, 0)] {
-        let gone = format!("ip route del {}", lab.nodes[other].pod_cidr_v4);
-        lab.nodes[node].netns.run(&gone)?;
+        for v6 in [false, true] {
+            let gone = format!("ip route del {}", pods_of(&lab.nodes[other], v6));
+            lab.nodes[node].netns.run(&gone)?;
+        }
     }
     Ok(lab)
 }
 
-/// Starts the daemon of a node, which tells the network of the node's bridge.
+/// The network of a node's pods.
+fn pods_of(node: &Node, v6: bool) -> &str {
+    if v6 {
+        &node.pod_cidr_v6
+    } else {
+        &node.pod_cidr_v4
+    }
+}
+
+/// Starts the daemon of a node, which tells the networks of the node's bridge.
 fn start(lab: &Lab, node: &Node) -> Result<Process> {
-    let own = node.underlay;
     let mut config = format!(
-        "router id {own};
+        "router id {};
          protocol device {{ scan time 1; }}
-         protocol direct {{ ipv4; interface \"{}\"; }}
-         protocol kernel {{ ipv4 {{ import none; export where source = RTS_BGP; }}; }}\n",
-        node.bridge
+         protocol direct {{ ipv4; ipv6; interface \"{}\"; }}\n",
+        node.underlay, node.bridge
     );
-    for (index, other) in lab.nodes.iter().enumerate() {
-        if other.name != node.name {
-            config += &format!(
-                "protocol bgp peer{index} {{
-                    local {own} as {AUTONOMOUS_SYSTEM};
-                    neighbor {} as {AUTONOMOUS_SYSTEM};
-                    direct;
-                    connect delay time 1;
-                    connect retry time 1;
-                    error wait time 1, 2;
-                    ipv4 {{ import all; export where source = RTS_DEVICE; next hop self; }};
-                 }}\n",
-                other.underlay
-            );
+    for (v6, version) in [(false, "ipv4"), (true, "ipv6")] {
+        config += &format!(
+            "protocol kernel {{ {version} {{ import none; export where source = RTS_BGP; }}; }}\n"
+        );
+        for (index, other) in lab.nodes.iter().enumerate() {
+            if other.name != node.name {
+                config += &format!(
+                    "protocol bgp {version}_peer{index} {{
+                        local {} as {AUTONOMOUS_SYSTEM};
+                        neighbor {} as {AUTONOMOUS_SYSTEM};
+                        direct;
+                        connect delay time 1;
+                        connect retry time 1;
+                        error wait time 1, 2;
+                        {version} {{
+                            import all;
+                            export where source = RTS_DEVICE;
+                            next hop self;
+                        }};
+                     }}\n",
+                    node.address(v6),
+                    other.address(v6)
+                );
+            }
         }
     }
     let path = |what: &str| -> Result<String> {
@@ -69,18 +88,20 @@ fn start(lab: &Lab, node: &Node) -> Result<Process> {
     Process::start(bird.args(["-f", "-c", &file, "-s", &socket]), "")
 }
 
-/// Waits until a node has a route to another one's pods, or has none.
-fn wait_for_route(from: &Node, to: &Node, there: bool) -> Result<()> {
+/// Waits until a node has routes to another one's pods, or has none.
+fn wait_for_routes(from: &Node, to: &Node, there: bool) -> Result<()> {
     let deadline = Instant::now() + LIMIT;
-    let shown = format!("ip route show {}", to.pod_cidr_v4);
-    while from.netns.run(&shown)?.contains("via") != there {
-        ensure!(
-            Instant::now() < deadline,
-            "not in time: a route from {} to {} (that it is there: {there})",
-            from.name,
-            to.name
-        );
-        std::thread::yield_now();
+    for (v6, flag) in [(false, "-4"), (true, "-6")] {
+        let shown = format!("ip {flag} route show {}", pods_of(to, v6));
+        while from.netns.run(&shown)?.contains("via") != there {
+            ensure!(
+                Instant::now() < deadline,
+                "not in time: a route ({flag}) from {} to {} (that it is there: {there})",
+                from.name,
+                to.name
+            );
+            std::thread::yield_now();
+        }
     }
     Ok(())
 }
@@ -91,8 +112,8 @@ fn routes_of_a_daemon_and_that_it_stopped() -> Result<()> {
     let [near, far] = [&lab.nodes[0], &lab.nodes[1]];
     let _near_daemon = start(&lab, near)?;
     let far_daemon = start(&lab, far)?;
-    wait_for_route(near, far, true)?;
-    wait_for_route(far, near, true)?;
+    wait_for_routes(near, far, true)?;
+    wait_for_routes(far, near, true)?;
     let [a, b] = [&lab.pods[0], &lab.pods[2]];
     let plan = plan_of(&lab, [a, b])?;
     assert!(plan.contains(&near.uplink), "{plan}");
@@ -104,19 +125,22 @@ fn routes_of_a_daemon_and_that_it_stopped() -> Result<()> {
     let mut tracer = Tracer::follow(&lab, ends.iter().copied().chain(file.arguments()))?;
     tracer.wait_started(LIMIT)?;
     drop(far_daemon);
-    wait_for_route(near, far, false)?;
-    let pings = Flow::new(a, b).ping(1, Duration::from_millis(2))?;
-    assert_eq!(pings.received, 0);
-    let told = |value: &Value| value["verdict"]["cause"] == "no-route";
-    let journey = tracer.wait_for(told, LIMIT)?;
-    // The kernel limits how many errors it sends.
-    let kinds = ["refused", "dropped"];
-    let kind = &journey["verdict"]["kind"];
-    assert!(kinds.iter().any(|one| kind == one), "{journey:#}");
-    assert_eq!(
-        journey["verdict"]["drop"]["node"], *near.name,
-        "{journey:#}"
-    );
+    wait_for_routes(near, far, false)?;
+    for (v6, echo_request) in [(false, 8), (true, 128)] {
+        let pings = Flow::new(a, b).v6(v6).ping(1, Duration::from_millis(2))?;
+        assert_eq!(pings.received, 0);
+        let told = |value: &Value| value["packet"]["icmp"]["type"] == echo_request;
+        let journey = tracer.wait_for(told, LIMIT)?;
+        let verdict = &journey["verdict"];
+        // The kernel limits how many errors it sends.
+        let kinds = ["refused", "dropped"];
+        assert!(
+            kinds.iter().any(|one| verdict["kind"] == *one),
+            "{journey:#}"
+        );
+        assert_eq!(verdict["cause"], "no-route", "{journey:#}");
+        assert_eq!(verdict["drop"]["node"], *near.name, "{journey:#}");
+    }
     tracer.stop()?;
     Ok(())
 }

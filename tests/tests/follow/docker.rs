@@ -4,7 +4,7 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     thread,
     time::Duration,
 };
@@ -36,23 +36,26 @@ fn lab() -> Result<Lab> {
         netns,
         bridge,
         pod_cidr_v4,
+        pod_cidr_v6,
         ..
     } = &lab.nodes[0];
     let server = &lab.pods[0];
-    let rules = format!(
-        "table ip docker {{
-            chain prerouting {{
-                type nat hook prerouting priority dstnat;
-                fib daddr type local tcp dport {PUBLISHED} dnat to {}:{PORT};
-            }}
-            chain postrouting {{
-                type nat hook postrouting priority srcnat;
-                ip saddr {pod_cidr_v4} oifname != \"{bridge}\" masquerade;
-            }}
-        }}",
-        server.v4
-    );
-    netns.batch("nft -f -", &rules)?;
+    for (family, v6, cidr) in [("ip", false, pod_cidr_v4), ("ip6", true, pod_cidr_v6)] {
+        let rules = format!(
+            "table {family} docker {{
+                chain prerouting {{
+                    type nat hook prerouting priority dstnat;
+                    fib daddr type local tcp dport {PUBLISHED} dnat to {};
+                }}
+                chain postrouting {{
+                    type nat hook postrouting priority srcnat;
+                    {family} saddr {cidr} oifname != \"{bridge}\" masquerade;
+                }}
+            }}",
+            SocketAddr::new(server.address(v6), PORT)
+        );
+        netns.batch("nft -f -", &rules)?;
+    }
     // Through netfilter, a bridge puts fragments together to follow connections,
     // and at some MTUs does not get them out again.
     netns.bridge_without_netfilter()?;
@@ -93,12 +96,13 @@ fn from_the_node_to_a_container() -> Result<()> {
 /// address is translated.
 fn to_the_published_port(
     name: &str,
+    v6: bool,
     serve: impl FnOnce(&Pod) -> Result<Option<TcpListener>>,
 ) -> Result<Finished> {
     let lab = lab()?;
     let [node, outside] = [&lab.nodes[0], &lab.nodes[1]];
     let listener = serve(&lab.pods[0])?;
-    let (from, to) = (outside.underlay.to_string(), node.underlay.to_string());
+    let [from, to] = [outside, node].map(|node| node.address(v6).to_string());
     let port = PUBLISHED.to_string();
     let ends = ["--src-ip", &from, "--dst-ip", &to];
     let of_port = ["--proto", "tcp", "--dst-port", &port, "--hold", "500ms"];
@@ -114,7 +118,7 @@ fn to_the_published_port(
         }
         std::io::Result::Ok(())
     });
-    let address = SocketAddr::from((node.underlay, PUBLISHED));
+    let address = SocketAddr::new(node.address(v6), PUBLISHED);
     let patience = Duration::from_millis(700);
     let connect = || TcpStream::connect_timeout(&address, patience);
     if let Ok(mut connection) = outside.netns.enter(connect) {
@@ -145,14 +149,14 @@ fn told(finished: &Finished) -> Vec<&Value> {
     journeys.filter(|journey| !is_neighbour(journey)).collect()
 }
 
-fn listen(server: &Pod) -> Result<TcpListener> {
-    let bound = server.netns.enter(|| TcpListener::bind((server.v4, PORT)));
+fn listen(server: &Pod, v6: bool) -> Result<TcpListener> {
+    let bind = || TcpListener::bind((server.address(v6), PORT));
+    let bound = server.netns.enter(bind);
     bound.context("cannot listen in the container")
 }
 
-#[test]
-fn to_a_published_port() -> Result<()> {
-    let finished = to_the_published_port("docker-published", |server| listen(server).map(Some))?;
+fn check_published(name: &str, v6: bool) -> Result<()> {
+    let finished = to_the_published_port(name, v6, |server| listen(server, v6).map(Some))?;
     let journeys = told(&finished);
     assert!(journeys.len() >= 6, "{}", finished.stderr);
     for journey in journeys {
@@ -167,8 +171,17 @@ fn to_a_published_port() -> Result<()> {
 }
 
 #[test]
-fn to_a_published_port_that_nobody_serves() -> Result<()> {
-    let finished = to_the_published_port("docker-no-listener", |_| Ok(None))?;
+fn to_a_published_port() -> Result<()> {
+    check_published("docker-published", false)
+}
+
+#[test]
+fn to_a_published_port_over_ipv6() -> Result<()> {
+    check_published("docker-published-v6", true)
+}
+
+fn check_not_served(name: &str, v6: bool) -> Result<()> {
+    let finished = to_the_published_port(name, v6, |_| Ok(None))?;
     let journeys = told(&finished);
     let [question, answer] = journeys.as_slice() else {
         panic!("{journeys:#?}");
@@ -179,10 +192,20 @@ fn to_a_published_port_that_nobody_serves() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn to_a_published_port_that_nobody_serves() -> Result<()> {
+    check_not_served("docker-no-listener", false)
+}
+
+#[test]
+fn to_a_published_port_that_nobody_serves_over_ipv6() -> Result<()> {
+    check_not_served("docker-no-listener-v6", true)
+}
+
 /// The container drops it silently: it is not known who, behind the node's address.
 #[test]
 fn to_a_published_port_that_does_not_answer() -> Result<()> {
-    let finished = to_the_published_port("docker-silent", |server| {
+    let finished = to_the_published_port("docker-silent", false, |server| {
         let rules = "table ip fault { chain fault { type filter hook input priority 0; \
                      tcp dport 80 drop; }; }";
         server.netns.batch("nft -f -", rules)?;
@@ -199,13 +222,12 @@ fn to_a_published_port_that_does_not_answer() -> Result<()> {
 
 /// From a container to the outside, with the node's address: the answers show that
 /// the questions arrived, and of what is not answered nothing is claimed.
-#[test]
-fn from_a_container_with_the_nodes_address() -> Result<()> {
+fn check_masqueraded(name: &str, v6: bool) -> Result<()> {
     let lab = lab()?;
     let (client, outside) = (&lab.pods[1], &lab.nodes[1]);
-    let to = outside.underlay.to_string();
+    let to = outside.address(v6).to_string();
     let ends = ["--src-pod", &pod(client), "--dst-ip", &to];
-    let file = recordings::fault("docker-masqueraded");
+    let file = recordings::fault(name);
     let args = ends.iter().chain(&["--hold", "500ms"]).copied();
     let mut tracer = Tracer::follow(&lab, args.chain(file.arguments()))?;
     tracer.wait_started(LIMIT)?;
@@ -213,20 +235,19 @@ fn from_a_container_with_the_nodes_address() -> Result<()> {
         .netns
         .run(&format!("ping -n -q -i 0.002 -c 5 {to}"))?;
     // Nobody listens, and nobody may say so.
-    let rules = "table ip fault { chain fault { type filter hook input priority 0; \
+    let rules = "table inet fault { chain fault { type filter hook input priority 0; \
                  meta l4proto udp drop; }; }";
     outside.netns.batch("nft -f -", rules)?;
-    let socket = client
-        .netns
-        .enter(|| std::net::UdpSocket::bind((client.v4, 0)))?;
-    socket.send_to(&[0; 64], (outside.underlay, 9))?;
+    let bind = || UdpSocket::bind((client.address(v6), 0));
+    let socket = client.netns.enter(bind)?;
+    socket.send_to(&[0; 64], (outside.address(v6), 9))?;
     let unanswered = |value: &Value| value["packet"]["proto"] == "udp";
     let journey = tracer.wait_for(unanswered, LIMIT)?;
     assert_eq!(journey["verdict"]["kind"], "unknown", "{journey:#}");
     let finished = tracer.stop()?;
     let pings = told(&finished)
         .into_iter()
-        .filter(|journey| journey["packet"]["proto"] == "icmp");
+        .filter(|journey| !journey["packet"]["icmp"].is_null());
     let mut count = 0;
     for journey in pings {
         count += 1;
@@ -234,6 +255,16 @@ fn from_a_container_with_the_nodes_address() -> Result<()> {
     }
     assert_eq!(count, 10);
     Ok(())
+}
+
+#[test]
+fn from_a_container_with_the_nodes_address() -> Result<()> {
+    check_masqueraded("docker-masqueraded", false)
+}
+
+#[test]
+fn from_a_container_with_the_nodes_address_over_ipv6() -> Result<()> {
+    check_masqueraded("docker-masqueraded-v6", true)
 }
 
 /// A rule of the node drops what is for a container.

@@ -165,6 +165,15 @@ pub(crate) fn check_clean(lab: &Lab, pods: [&Pod; 2], journey: &Value) {
     // There its frame begins with the outer Ethernet header, but IPv6's with the
     // outer IPv4 header, for which the program is.
     let v4 = journey["packet"]["src"] == *from.v4.to_string();
+    if !v4 {
+        for (at, interface, _) in &mut way {
+            let mut nodes = lab.nodes.iter();
+            let node = nodes.find(|node| node.name == *at && node.overlay == *interface);
+            if let Some(node) = node {
+                interface.clone_from(&node.overlay_of_v6);
+            }
+        }
+    }
     if v4 && is_before((5, 14)) && lab.wiring.tunnel() == Some(Tunnel::SixInFour) {
         let node = lab.node_of(to);
         way.retain(|seen| *seen != point(node, &node.overlay, IN));
@@ -196,7 +205,7 @@ pub(crate) fn check_clean(lab: &Lab, pods: [&Pod; 2], journey: &Value) {
             assert_eq!(encap["vni"], vni, "{}", told());
         }
         if wrapped {
-            let outer = |node: &Node| node.outer(lab.wiring).to_string();
+            let outer = |node: &Node| node.outer(lab.wiring, !v4).to_string();
             let mut ends = [a, b].map(|pod| outer(lab.node_of(pod)));
             if !from_a {
                 ends.reverse();

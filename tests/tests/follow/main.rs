@@ -7,6 +7,8 @@ mod accounting;
 mod answers;
 // Routes that a daemon makes.
 mod bgp;
+// Pods with routes of their own.
+mod calico;
 // Traffic without a fault: everything arrives, everything is seen.
 mod clean;
 // Containers behind a bridge, with the node's address.
@@ -37,5 +39,5 @@ mod restarts;
 mod selection;
 // Pods that send by their node's uplink itself.
 mod shared;
-// The same over other wirings: without a bridge, other tunnels, none.
+// The same over other wirings: other tunnels, none.
 mod wirings;

@@ -101,19 +101,25 @@ fn pods_with_macvlan_whose_wire_is_dead() -> Result<()> {
     let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b), "--hold", "1s"];
     let mut tracer = Tracer::follow(&lab, ends)?;
     tracer.wait_started(LIMIT)?;
-    let flow = Flow::new(a, b);
-    assert!(flow.udp_send(1, 64)?.is_complete());
+    for v6 in [false, true] {
+        let flow = Flow::new(a, b).v6(v6);
+        assert!(flow.udp_send(1, 64)?.is_complete());
+    }
     let rule = "table bridge fault { chain fault { type filter hook forward priority 0; \
-                ip protocol udp drop; }; }";
+                meta l4proto udp drop; }; }";
     lab.middle.batch("nft -f -", rule)?;
-    assert_eq!(flow.udp_send(1, 65)?.received, 0);
-    let journey = tracer.wait_for(|value| value["packet"]["len"] == 93, LIMIT)?;
-    assert_eq!(journey["verdict"]["kind"], "lost", "{journey:#}");
     let near = &lab.nodes[0];
-    let out = [
-        point(near, &a.interface, "egress"),
-        point(near, &near.uplink, "egress"),
-    ];
-    assert_eq!(seen(&journey), out, "{journey:#}");
+    for (v6, headers) in [(false, 28), (true, 48)] {
+        let flow = Flow::new(a, b).v6(v6);
+        assert_eq!(flow.udp_send(1, 165)?.received, 0);
+        let is_it = |value: &Value| value["packet"]["len"] == 165 + headers;
+        let journey = tracer.wait_for(is_it, LIMIT)?;
+        assert_eq!(journey["verdict"]["kind"], "lost", "{journey:#}");
+        let out = [
+            point(near, &a.interface, "egress"),
+            point(near, &near.uplink, "egress"),
+        ];
+        assert_eq!(seen(&journey), out, "{journey:#}");
+    }
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::Value;
 use tracer_tests::{
-    Lab, LabSpec, Names, Pairs, Pod, Wiring,
+    Lab, LabSpec, Names, Pod, Wiring,
     program::{LIMIT, Tracer, run},
     traffic::Flow,
 };
@@ -42,7 +42,7 @@ pub(crate) fn in_each_lab(
     Ok(())
 }
 
-fn check(wiring: Wiring) -> Result<()> {
+pub(crate) fn check(wiring: Wiring) -> Result<()> {
     in_each_lab(wiring, |lab, ends, names| {
         check_flows(lab, ends)?;
         let is_usual = names == Names::Realistic && ends[0].node != ends[1].node;
@@ -83,6 +83,7 @@ pub(crate) fn check_flows(lab: &Lab, [a, b]: [&Pod; 2]) -> Result<()> {
         let flow = Flow::new(a, b).v6(true);
         let of_v6 = flow.ping(20, Duration::from_millis(2))?;
         assert!(flow.tcp_bulk(1_000_000)?.is_complete(), "over IPv6");
+        assert!(flow.udp_exchange(3, 20_000)?.is_complete(), "over IPv6");
         pings.sent += of_v6.sent;
         pings.received += of_v6.received;
     }
@@ -119,138 +120,6 @@ pub(crate) fn check_flows(lab: &Lab, [a, b]: [&Pod; 2]) -> Result<()> {
         .filter_map(|journey| journey["packet"]["tcp"]["payload_len"].as_u64())
         .sum();
     assert!(bytes >= bulk.sent, "{bytes} of {}", bulk.sent);
-    check_balance(&finished.summary);
-    Ok(())
-}
-
-#[test]
-fn calico_over_ip_in_ip() -> Result<()> {
-    check(Wiring::Calico)
-}
-
-#[test]
-fn calico_over_vxlan() -> Result<()> {
-    check(Wiring::CalicoVxlan)
-}
-
-/// To the nodes of the own subnet by route, to others by tunnel; and the far node
-/// takes packets of both ways.
-#[test]
-fn calico_across_subnets_only() -> Result<()> {
-    let lab = Lab::new(&LabSpec {
-        nodes: 3,
-        wiring: Wiring::CalicoCrossSubnet,
-        ..LabSpec::default()
-    })?;
-    for (to, name) in [(1, "calico-other-subnet"), (2, "calico-own-subnet")] {
-        let ends = [&lab.pods[0], &lab.pods[to]];
-        let plan = plan_of(&lab, ends)?;
-        let overlay = &lab.nodes[0].overlay;
-        assert_eq!(plan.contains(overlay.as_str()), to == 1, "{plan}");
-        check_flows(&lab, ends)?;
-        keep_clean(&lab, ends, name)?;
-    }
-    Ok(())
-}
-
-/// The tunnel is down: of the other subnet nothing arrives, of the own all does.
-#[test]
-fn calico_across_subnets_without_its_tunnel() -> Result<()> {
-    let lab = Lab::new(&LabSpec {
-        nodes: 3,
-        wiring: Wiring::CalicoCrossSubnet,
-        ..LabSpec::default()
-    })?;
-    let [a, b, c] = [&lab.pods[0], &lab.pods[1], &lab.pods[2]];
-    let near = &lab.nodes[0];
-    let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
-    let file = recordings::fault("calico-tunnel-down");
-    let mut tracer = Tracer::follow(&lab, ends.iter().copied().chain(file.arguments()))?;
-    tracer.wait_started(LIMIT)?;
-    near.netns
-        .run(&format!("ip link set dev {} down", near.overlay))?;
-    let wait = Duration::from_millis(2);
-    assert_eq!(Flow::new(a, b).ping(1, wait)?.received, 0);
-    assert!(Flow::new(a, c).ping(1, wait)?.is_complete());
-    // Its routes are gone with it, and the default one leads to a router that
-    // is not there.
-    let told = |value: &Value| value["packet"]["icmp"]["type"] == 8;
-    let journey = tracer.wait_for(told, LIMIT)?;
-    // The kernel limits how many errors it sends.
-    let kinds = ["refused", "dropped"];
-    let kind = &journey["verdict"]["kind"];
-    assert!(kinds.iter().any(|one| kind == one), "{journey:#}");
-    assert_eq!(journey["verdict"]["cause"], "neighbour", "{journey:#}");
-    assert_eq!(
-        journey["verdict"]["drop"]["node"], *near.name,
-        "{journey:#}"
-    );
-    tracer.stop()?;
-    Ok(())
-}
-
-/// Pods with netkit's pairs, on a kernel of Linux 6.7 or newer that has them.
-#[test]
-fn calico_with_netkit() -> Result<()> {
-    if Pairs::Netkit.is_for_another_kernel()? {
-        return Ok(());
-    }
-    let cases = [(Pairs::Netkit, 1), (Pairs::Netkit, 2), (Pairs::NetkitL3, 2)];
-    for (pairs, to) in cases {
-        let lab = Lab::new(&LabSpec {
-            pods_per_node: 2,
-            wiring: Wiring::CalicoVxlan,
-            pairs,
-            ..LabSpec::default()
-        })?;
-        let ends = [&lab.pods[0], &lab.pods[to]];
-        let plan = plan_of(&lab, ends)?;
-        assert!(plan.contains("netkit"), "{plan}");
-        check_flows(&lab, ends)?;
-        keep_clean(&lab, ends, &recordings::name(pairs, ends))?;
-    }
-    Ok(())
-}
-
-/// A kernel that knows IP-in-IP gives every namespace a `tunl0`, a pod's, too,
-/// where it is no way to anywhere.
-#[test]
-fn the_pods_own_tunl0_over_ip_in_ip_is_no_point() -> Result<()> {
-    if Wiring::Calico.is_for_another_kernel()? {
-        return Ok(());
-    }
-    let lab = Lab::new(&LabSpec {
-        wiring: Wiring::Calico,
-        ..LabSpec::default()
-    })?;
-    let [a, b] = [&lab.pods[0], &lab.pods[1]];
-    for pod in [a, b] {
-        let links = pod.netns.run("ip -o link show")?;
-        assert!(links.contains("tunl0"), "{links}");
-        pod.netns.run("ip link set dev tunl0 up")?;
-    }
-    let own = "--pod-interfaces";
-    let mut tracer = Tracer::follow(&lab, ["--src-pod", &pod(a), "--dst-pod", &pod(b), own])?;
-    let started = tracer.wait_started(LIMIT)?;
-    let points = started["points"].as_array().expect("points");
-    for end in [a, b] {
-        let is_own = |point: &&Value| point["netns"] == *pod(end);
-        let own: Vec<&Value> = points.iter().filter(is_own).collect();
-        assert_eq!(own.len(), 2, "{started:#}");
-        assert!(own.iter().all(|point| point["interface"] == *end.interface));
-    }
-    let pings = Flow::new(a, b).ping(10, Duration::from_millis(2))?;
-    assert!(pings.is_complete(), "{pings:?}");
-    let finished = tracer.stop()?;
-    let journeys = finished.journeys.iter();
-    for journey in journeys.filter(|journey| !is_neighbour(journey)) {
-        assert_eq!(journey["verdict"]["confidence"], "confirmed", "{journey:#}");
-        assert_eq!(
-            journey["hops"].as_array().map(Vec::len),
-            Some(8),
-            "{journey:#}"
-        );
-    }
     check_balance(&finished.summary);
     Ok(())
 }
@@ -339,24 +208,28 @@ fn without_a_tunnel_the_route_to_the_other_node_is_gone() -> Result<()> {
         ..LabSpec::default()
     })?;
     let [a, b] = [&lab.pods[0], &lab.pods[1]];
-    let follow = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
-    let mut tracer = Tracer::follow(&lab, follow)?;
-    tracer.wait_started(LIMIT)?;
     let [near, far] = [&lab.nodes[0], &lab.nodes[1]];
-    let gone = format!("ip route del {}", far.pod_cidr_v4);
-    near.netns.run(&gone)?;
-    let pings = Flow::new(a, b).ping(1, Duration::from_millis(2))?;
-    assert_eq!(pings.received, 0);
-    let told = |value: &Value| value["verdict"]["cause"] == "no-route";
-    let journey = tracer.wait_for(told, LIMIT)?;
-    let verdict = &journey["verdict"];
-    // The kernel limits how many errors it sends.
-    let kinds = ["refused", "dropped"];
-    assert!(
-        kinds.iter().any(|kind| verdict["kind"] == *kind),
-        "{journey:#}"
-    );
-    assert_eq!(verdict["drop"]["node"], *near.name);
-    assert_eq!(verdict["drop"]["reason"], "IP_INNOROUTES");
+    for (v6, cidr) in [(false, &far.pod_cidr_v4), (true, &far.pod_cidr_v6)] {
+        let follow = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
+        let mut tracer = Tracer::follow(&lab, follow)?;
+        tracer.wait_started(LIMIT)?;
+        near.netns.run(&format!("ip route del {cidr}"))?;
+        let pings = Flow::new(a, b).v6(v6).ping(1, Duration::from_millis(2))?;
+        assert_eq!(pings.received, 0);
+        let told = |value: &Value| value["verdict"]["cause"] == "no-route";
+        let journey = tracer.wait_for(told, LIMIT)?;
+        let verdict = &journey["verdict"];
+        // The kernel limits how many errors it sends.
+        let kinds = ["refused", "dropped"];
+        assert!(
+            kinds.iter().any(|kind| verdict["kind"] == *kind),
+            "{journey:#}"
+        );
+        assert_eq!(verdict["drop"]["node"], *near.name);
+        if !v6 {
+            assert_eq!(verdict["drop"]["reason"], "IP_INNOROUTES");
+        }
+        tracer.stop()?;
+    }
     Ok(())
 }

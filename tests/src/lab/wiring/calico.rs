@@ -21,12 +21,15 @@ use super::super::{Lab, Node, Pairs, Pod, uplinks};
 const GATEWAY: &str = "169.254.1.1";
 /// The host's ends of the pods' interfaces all have this MAC address.
 pub(in crate::lab) const HOST_MAC: &str = "ee:ee:ee:ee:ee:ee";
+/// The link-local address that follows from it, the pods' gateway of IPv6.
+const GATEWAY_V6: &str = "fe80::ecee:eeff:feee:eeee";
 
 pub(super) fn set_up_node(lab: &Lab, node: &Node) -> Result<()> {
     let Node {
         underlay,
         way,
         pod_cidr_v4,
+        pod_cidr_v6,
         ..
     } = node;
     let mut ip = String::from("link set dev lo up\n") + &uplinks::set_up(lab, node)?;
@@ -38,6 +41,9 @@ pub(super) fn set_up_node(lab: &Lab, node: &Node) -> Result<()> {
         "route add default via {a}.{b}.{c}.1 dev {way} onlink
          route add blackhole {pod_cidr_v4}\n"
     )?;
+    if lab.wiring.carries_v6() {
+        writeln!(ip, "route add blackhole {pod_cidr_v6}")?;
+    }
     node.netns.batch("ip -batch -", &ip)?;
     attach(lab, node, lab.pods_on(node))
 }
@@ -49,7 +55,7 @@ pub(super) fn attach<'a>(
     pods: impl IntoIterator<Item = &'a Pod>,
 ) -> Result<()> {
     let mut ip = String::new();
-    for Pod { veth, v4, .. } in pods {
+    for Pod { veth, v4, v6, .. } in pods {
         if lab.pairs != Pairs::NetkitL3 {
             writeln!(ip, "link set dev {veth} address {HOST_MAC}")?;
         }
@@ -58,6 +64,9 @@ pub(super) fn attach<'a>(
             "link set dev {veth} up
              route add {v4}/32 dev {veth} scope link\n"
         )?;
+        if lab.wiring.carries_v6() {
+            writeln!(ip, "route add {v6}/128 dev {veth}")?;
+        }
         node.netns.sysctl(&[
             (&format!("ipv4/conf/{veth}/proxy_arp"), "1"),
             (&format!("ipv4/neigh/{veth}/proxy_delay"), "0"),
@@ -66,14 +75,23 @@ pub(super) fn attach<'a>(
     node.netns.batch("ip -batch -", &ip).map(drop)
 }
 
-pub(super) fn set_up_pod(pod: &Pod) -> Result<()> {
-    let Pod { interface, v4, .. } = pod;
-    let script = format!(
+pub(super) fn set_up_pod(lab: &Lab, pod: &Pod) -> Result<()> {
+    let Pod {
+        interface, v4, v6, ..
+    } = pod;
+    let mut script = format!(
         "link set dev lo up
          link set dev {interface} up
          address add {v4}/32 dev {interface}
          route add {GATEWAY} dev {interface} scope link
          route add default via {GATEWAY} dev {interface}\n"
     );
+    if lab.wiring.carries_v6() {
+        write!(
+            script,
+            "address add {v6}/128 dev {interface} nodad
+             route add default via {GATEWAY_V6} dev {interface}\n"
+        )?;
+    }
     pod.netns.batch("ip -batch -", &script).map(drop)
 }

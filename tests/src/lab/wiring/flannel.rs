@@ -20,7 +20,6 @@ pub(super) fn set_up_node(lab: &Lab, node: &Node) -> Result<()> {
         bridge_mac,
         bridge_v4,
         bridge_v6,
-        way,
         ..
     } = node;
     let mut ip = String::from("link set dev lo up\n") + &uplinks::set_up(lab, node)?;
@@ -31,10 +30,6 @@ pub(super) fn set_up_node(lab: &Lab, node: &Node) -> Result<()> {
     )?;
     if lab.wiring.carries_v6() {
         writeln!(ip, "address add {bridge_v6}/64 dev {bridge} nodad")?;
-    }
-    if lab.wiring.underlay_is_v6() {
-        let underlay = node.underlay_v6();
-        writeln!(ip, "address add {underlay}/64 dev {way} nodad")?;
     }
     writeln!(ip, "link set dev {bridge} up")?;
     node.netns.batch("ip -batch -", &ip)?;

@@ -67,7 +67,7 @@ fn set_up_pod(lab: &Lab, pod: &Pod) -> Result<()> {
     } else if lab.wiring.shares_uplink() {
         shared::set_up_pod(lab, pod)
     } else {
-        calico::set_up_pod(pod)
+        calico::set_up_pod(lab, pod)
     }
     .with_context(|| format!("cannot set up {}", pod.name))
 }

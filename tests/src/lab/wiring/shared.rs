@@ -40,6 +40,7 @@ pub(super) fn set_up_pod(lab: &Lab, pod: &Pod) -> Result<()> {
         interface,
         veth,
         v4,
+        v6,
         ..
     } = pod;
     let mut script = format!(
@@ -52,11 +53,17 @@ pub(super) fn set_up_pod(lab: &Lab, pod: &Pod) -> Result<()> {
         write!(
             script,
             "address add {v4}/32 dev {interface}
-             route add default dev {interface}\n"
+             address add {v6}/128 dev {interface} nodad
+             route add default dev {interface}
+             -6 route add default dev {interface}\n"
         )?;
     } else {
         // The networks of all nodes' pods are one.
-        writeln!(script, "address add {v4}/16 brd + dev {interface}")?;
+        write!(
+            script,
+            "address add {v4}/16 brd + dev {interface}
+             address add {v6}/48 dev {interface} nodad\n"
+        )?;
     }
     pod.netns.batch("ip -batch -", &script).map(drop)
 }

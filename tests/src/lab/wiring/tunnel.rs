@@ -30,18 +30,8 @@ pub(in crate::lab) fn set_up(lab: &Lab, node: &Node) -> Result<()> {
 /// What a route from one node to the pods of another says: the gateway, the
 /// device, and where the tunnel has no table of its own, the far end.
 pub(in crate::lab) fn next_hop(lab: &Lab, node: &Node, other: &Node, v6: bool) -> String {
-    let Node {
-        underlay,
-        overlay_v4,
-        overlay_v6,
-        ..
-    } = other;
-    let (overlay, vni) = (&node.overlay, lab.vni);
-    let vtep = if v6 {
-        IpAddr::from(*overlay_v6)
-    } else {
-        IpAddr::from(*overlay_v4)
-    };
+    let (underlay, vni) = (other.underlay, lab.vni);
+    let (vtep, overlay) = (vtep(other, v6), overlay(node, v6));
     match lab.tunnel(node, other) {
         Some(Tunnel::Vxlan) => format!("via {vtep} dev {overlay} onlink"),
         // The next hop of a route through it is the far node itself, for IPv6
@@ -56,7 +46,7 @@ pub(in crate::lab) fn next_hop(lab: &Lab, node: &Node, other: &Node, v6: bool) -
         // IP packets need no next hop.
         Some(Tunnel::Gre) => format!("encap ip id {vni} key dst {underlay} dev {overlay}"),
         Some(Tunnel::WireGuard) => format!("dev {overlay}"),
-        None => uplinks::next_hops(node, other),
+        None => uplinks::next_hops(node, other, v6),
     }
 }
 
@@ -84,60 +74,76 @@ fn others<'a>(lab: &'a Lab, node: &'a Node) -> impl Iterator<Item = &'a Node> {
 /// which a network's daemon takes from Kubernetes: the route (its pods are
 /// behind its VXLAN device's address), the neighbour (the MAC address of that)
 /// and the fdb entry (the node that has this MAC address). IPv6 goes through
-/// the same device, so that one underlay carries both.
+/// the same device, so that one underlay carries both, or through one of its own.
 fn vxlan(lab: &Lab, node: &Node) -> Result<()> {
     let Lab {
         vni, port, pod_mtu, ..
     } = lab;
-    let Node {
-        overlay,
-        overlay_mac,
-        overlay_v4,
-        overlay_v6,
-        ..
-    } = node;
-    let local = node.outer(lab.wiring);
-    let has_v6 = lab.wiring.carries_v6();
-    let mut ip = format!(
-        "link add name {overlay} address {overlay_mac} mtu {pod_mtu} type vxlan \
-            id {vni} dstport {port} local {local} nolearning{}
-         address add {overlay_v4}/32 dev {overlay}\n",
-        bound_to(node)
-    );
-    if has_v6 {
-        writeln!(ip, "address add {overlay_v6}/128 dev {overlay} nodad")?;
-    }
-    writeln!(ip, "link set dev {overlay} up")?;
-    let mut fdb = String::new();
-    for other in others(lab, node) {
-        if lab.tunnel(node, other).is_none() {
-            continue;
-        }
-        let Node {
-            overlay_mac,
-            overlay_v4,
-            overlay_v6,
-            ..
-        } = other;
-        writeln!(
-            ip,
-            "neighbour add {overlay_v4} lladdr {overlay_mac} dev {overlay} nud permanent"
-        )?;
-        if has_v6 {
+    let Node { overlay_mac, .. } = node;
+    let (mut ip, mut fdb) = (String::new(), String::new());
+    for v6 in [false, true] {
+        let device = overlay(node, v6);
+        let is_new = !v6 || lab.wiring.separates_v6();
+        if is_new {
             writeln!(
                 ip,
-                "neighbour add {overlay_v6} lladdr {overlay_mac} dev {overlay} nud permanent"
+                "link add name {device} address {overlay_mac} mtu {pod_mtu} type vxlan \
+                    id {vni} dstport {port} local {} nolearning{}
+                 link set dev {device} up",
+                node.outer(lab.wiring, v6),
+                bound_to(node)
             )?;
         }
-        writeln!(
-            fdb,
-            "fdb append {overlay_mac} dev {overlay} dst {} self permanent",
-            other.outer(lab.wiring)
-        )?;
+        ip += &own_address(node, v6);
+        for other in others(lab, node) {
+            if lab.tunnel(node, other).is_none() {
+                continue;
+            }
+            ip += &neighbour(node, other, v6);
+            if is_new {
+                writeln!(
+                    fdb,
+                    "fdb append {} dev {device} dst {} self permanent",
+                    other.overlay_mac,
+                    other.outer(lab.wiring, v6)
+                )?;
+            }
+        }
     }
     ip += &routes(lab, node);
     node.netns.batch("ip -batch -", &ip)?;
     node.netns.batch("bridge -batch -", &fdb).map(drop)
+}
+
+/// A node's tunnel device of an IP version.
+fn overlay(node: &Node, v6: bool) -> &str {
+    if v6 {
+        &node.overlay_of_v6
+    } else {
+        &node.overlay
+    }
+}
+
+/// The address of a node's tunnel device.
+fn vtep(node: &Node, v6: bool) -> IpAddr {
+    if v6 {
+        node.overlay_v6.into()
+    } else {
+        node.overlay_v4.into()
+    }
+}
+
+/// Gives a node's tunnel device its address of an IP version.
+fn own_address(node: &Node, v6: bool) -> String {
+    let bits = if v6 { "128" } else { "32" };
+    let (vtep, device) = (vtep(node, v6), overlay(node, v6));
+    format!("address add {vtep}/{bits} dev {device}\n")
+}
+
+/// Where tunnels carry frames: tells a node the MAC address of another's device.
+fn neighbour(node: &Node, other: &Node, v6: bool) -> String {
+    let (vtep, mac, device) = (vtep(other, v6), &other.overlay_mac, overlay(node, v6));
+    format!("neighbour add {vtep} lladdr {mac} dev {device} nud permanent\n")
 }
 
 /// A VXLAN device is bound to the way between the nodes, if there is but one.
@@ -175,72 +181,51 @@ fn ip_in_ip(lab: &Lab, node: &Node) -> Result<()> {
 /// and the network identifier of its packets. They are frames, so the next hop's
 /// MAC address has to be known, as with VXLAN.
 fn geneve(lab: &Lab, node: &Node) -> Result<()> {
-    let Lab { port, pod_mtu, .. } = lab;
-    let Node {
-        overlay,
-        overlay_mac,
-        overlay_v4,
-        overlay_v6,
-        ..
-    } = node;
-    let mut ip = format!(
-        "link add name {overlay} address {overlay_mac} mtu {pod_mtu} \
-            type geneve external dstport {port}
-         address add {overlay_v4}/32 dev {overlay}
-         address add {overlay_v6}/128 dev {overlay} nodad
-         link set dev {overlay} up\n"
-    );
-    for other in others(lab, node) {
-        let Node {
-            overlay_mac,
-            overlay_v4,
-            overlay_v6,
-            ..
-        } = other;
-        write!(
-            ip,
-            "neighbour add {overlay_v4} lladdr {overlay_mac} dev {overlay} nud permanent
-             neighbour add {overlay_v6} lladdr {overlay_mac} dev {overlay} nud permanent\n"
-        )?;
-    }
-    ip += &routes(lab, node);
+    let kind = format!("geneve external dstport {}", lab.port);
+    let ip = frame_device(lab, node, &kind) + &routes(lab, node);
     node.netns.batch("ip -batch -", &ip).map(drop)
+}
+
+/// A device whose packets are frames, with its addresses, and the neighbours that
+/// it has to know.
+fn frame_device(lab: &Lab, node: &Node, kind: &str) -> String {
+    let options = format!("address {} type {kind}", node.overlay_mac);
+    let mut ip = device(node, &options, lab.pod_mtu);
+    for other in others(lab, node) {
+        ip += &neighbour(node, other, false);
+        ip += &neighbour(node, other, true);
+    }
+    ip
 }
 
 /// The same with GRE, whose key is the network identifier. It carries IP packets
 /// of either version.
 fn gre(lab: &Lab, node: &Node) -> Result<()> {
-    let ip = plain_device(node, "gre external", lab.pod_mtu) + &routes(lab, node);
+    let ip = device(node, "type gre external", lab.pod_mtu) + &routes(lab, node);
     node.netns.batch("ip -batch -", &ip).map(drop)
 }
 
-/// A device whose packets have no Ethernet header, with its addresses.
-fn plain_device(node: &Node, kind: &str, mtu: u32) -> String {
-    let Node {
-        overlay,
-        overlay_v4,
-        overlay_v6,
-        ..
-    } = node;
+/// A device with its addresses.
+fn device(node: &Node, options: &str, mtu: u32) -> String {
+    let device = &node.overlay;
+    let [v4, v6] = [false, true].map(|v6| own_address(node, v6));
     format!(
-        "link add name {overlay} mtu {mtu} type {kind}
-         address add {overlay_v4}/32 dev {overlay}
-         address add {overlay_v6}/128 dev {overlay} nodad
-         link set dev {overlay} up\n"
+        "link add name {device} mtu {mtu} {options}
+         {v4}{v6}link set dev {device} up\n"
     )
 }
 
 /// As IP-in-IP, and for IPv6.
 fn six_in_four(lab: &Lab, node: &Node) -> Result<()> {
-    let kind = format!("sit mode any local {}", node.underlay);
-    let ip = plain_device(node, &kind, lab.pod_mtu) + &routes(lab, node);
+    let kind = format!("type sit mode any local {}", node.underlay);
+    let ip = device(node, &kind, lab.pod_mtu) + &routes(lab, node);
     node.netns.batch("ip -batch -", &ip).map(drop)
 }
 
 /// The device knows of each node its key, where it is, and which addresses are
 /// behind it.
 fn wireguard(lab: &Lab, node: &Node) -> Result<()> {
-    let mut ip = plain_device(node, "wireguard", lab.pod_mtu);
+    let mut ip = device(node, "type wireguard", lab.pod_mtu);
     let mut peers = format!(
         "[Interface]\nPrivateKey = {}\nListenPort = {}\n",
         private_key(node),

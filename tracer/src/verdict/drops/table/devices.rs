@@ -5,6 +5,43 @@ use super::{
     Entry, entry, to_many,
 };
 
+/// From functions that do not say why, and from kernels that cannot.
+const NO_REASON: &[&str] = &["NOT_SPECIFIED", "NO_REASON"];
+
+/// What puts packets into others.
+const TUNNELS_SEND: &[&str] = &[
+    "ip_tunnel_xmit",
+    "ip_md_tunnel_xmit",
+    "ipip_tunnel_xmit",
+    "ipgre_xmit",
+    "gre_tap_xmit",
+    "gre_fb_xmit",
+    "sit_tunnel_xmit",
+    "ipip6_tunnel_xmit",
+    "ip6_tnl_start_xmit",
+    "ip6gre_tunnel_xmit",
+    "vxlan_xmit",
+    "vxlan_xmit_one",
+    "wg_xmit",
+];
+
+/// What takes them out again.
+const TUNNELS_RECEIVE: &[&str] = &[
+    "tunnel4_rcv",
+    "tunnel64_rcv",
+    "tunnel6_rcv",
+    "tunnel46_rcv",
+    "ip_tunnel_rcv",
+    "ipip_tunnel_rcv",
+    "ipip_rcv",
+    "ipip6_rcv",
+    "gre_rcv",
+    "ip6_tnl_rcv",
+    "vxlan_rcv",
+    "geneve_udp_encap_recv",
+    "geneve_rx",
+];
+
 /// See [`super`].
 pub(super) static TABLE: &[Entry] = &[
     // Queues and devices.
@@ -146,6 +183,34 @@ pub(super) static TABLE: &[Entry] = &[
         "tunnel",
         "the tunnel's metadata does not fit it",
         "drivers/net/vxlan/vxlan_core.c vxlan_rcv; include/net/ip_tunnels.h",
+    ),
+    // None of these functions frees what went well with `kfree_skb`.
+    to_many(entry(
+        NO_REASON,
+        TUNNELS_SEND,
+        Flooded,
+        "tunnel",
+        "for many, and the tunnel device leads to one or to nobody",
+        "net/ipv4/ip_tunnel.c ip_tunnel_xmit",
+    )),
+    entry(
+        NO_REASON,
+        TUNNELS_SEND,
+        Loss,
+        "tunnel",
+        "the tunnel device cannot send it: it knows no far end or no route to it, or it is too large",
+        "net/ipv4/ip_tunnel.c ip_tunnel_xmit, tx_error; net/ipv6/sit.c ipip6_tunnel_xmit; \
+         drivers/net/wireguard/device.c wg_xmit",
+    ),
+    entry(
+        NO_REASON,
+        TUNNELS_RECEIVE,
+        Loss,
+        "tunnel",
+        "no tunnel device here takes it: by its addresses, key or network identifier, \
+         checksum or order",
+        "net/ipv4/tunnel4.c tunnel4_rcv; net/ipv4/ip_tunnel.c ip_tunnel_rcv; \
+         net/ipv4/ip_gre.c gre_rcv; drivers/net/geneve.c geneve_udp_encap_recv",
     ),
     entry(
         &["ARP_PVLAN_DISABLE"],

@@ -1,0 +1,214 @@
+//! Pods with routes of their own, as Calico makes them: over each tunnel, across
+//! subnets only, of both IP versions.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::Value;
+use tracer_tests::{
+    Lab, LabSpec, Names, Pairs, Wiring,
+    program::{LIMIT, Tracer},
+    traffic::Flow,
+};
+
+use crate::{
+    expected::{check_balance, is_neighbour, pod},
+    recordings::{self, keep_clean},
+    wirings::{check, check_flows, in_each_lab, plan_of},
+};
+
+#[test]
+fn calico_over_ip_in_ip() -> Result<()> {
+    check(Wiring::Calico)
+}
+
+#[test]
+fn calico_over_vxlan() -> Result<()> {
+    check(Wiring::CalicoVxlan)
+}
+
+/// Each IP version has a VXLAN device of its own, over an underlay of its own.
+#[test]
+fn calico_over_vxlan_of_both_versions() -> Result<()> {
+    in_each_lab(Wiring::CalicoDualStack, |lab, ends, names| {
+        check_flows(lab, ends)?;
+        if names == Names::Realistic && ends[0].node != ends[1].node {
+            keep_clean(lab, ends, "calico-dual-stack")?;
+        }
+        Ok(())
+    })
+}
+
+/// The device of one version is down: the other version goes on.
+#[test]
+fn calico_over_vxlan_of_both_versions_without_one() -> Result<()> {
+    let lab = Lab::new(&LabSpec {
+        wiring: Wiring::CalicoDualStack,
+        ..LabSpec::default()
+    })?;
+    let [a, b] = [&lab.pods[0], &lab.pods[1]];
+    let far = &lab.nodes[1];
+    let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b), "--hold", "1s"];
+    let file = recordings::fault("calico-v6-tunnel-down");
+    let mut tracer = Tracer::follow(&lab, ends.iter().copied().chain(file.arguments()))?;
+    tracer.wait_started(LIMIT)?;
+    far.netns
+        .run(&format!("ip link set dev {} down", far.overlay_of_v6))?;
+    let wait = Duration::from_millis(2);
+    assert!(Flow::new(a, b).ping(1, wait)?.is_complete());
+    assert_eq!(Flow::new(a, b).v6(true).ping(1, wait)?.received, 0);
+    let told = |value: &Value| value["packet"]["icmp"]["type"] == 128;
+    let journey = tracer.wait_for(told, LIMIT)?;
+    assert_eq!(journey["verdict"]["kind"], "dropped", "{journey:#}");
+    assert_eq!(journey["verdict"]["drop"]["node"], *far.name, "{journey:#}");
+    tracer.stop()?;
+    Ok(())
+}
+
+/// To the nodes of the own subnet by route, to others by tunnel; and the far node
+/// takes packets of both ways.
+fn check_across_subnets(wiring: Wiring, names: [&str; 2]) -> Result<()> {
+    if wiring.is_for_another_kernel()? {
+        return Ok(());
+    }
+    let lab = Lab::new(&LabSpec {
+        nodes: 3,
+        wiring,
+        ..LabSpec::default()
+    })?;
+    for (to, name) in [1, 2].into_iter().zip(names) {
+        let ends = [&lab.pods[0], &lab.pods[to]];
+        let plan = plan_of(&lab, ends)?;
+        let overlay = &lab.nodes[0].overlay;
+        assert_eq!(plan.contains(overlay.as_str()), to == 1, "{plan}");
+        check_flows(&lab, ends)?;
+        keep_clean(&lab, ends, name)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn calico_across_subnets_only() -> Result<()> {
+    let names = ["calico-other-subnet", "calico-own-subnet"];
+    check_across_subnets(Wiring::CalicoCrossSubnet, names)
+}
+
+#[test]
+fn calico_over_ip_in_ip_across_subnets_only() -> Result<()> {
+    let names = ["calico-ipip-other-subnet", "calico-ipip-own-subnet"];
+    check_across_subnets(Wiring::CalicoIpipCrossSubnet, names)
+}
+
+/// The tunnel is down: of the other subnet nothing arrives, of the own all does.
+fn check_without_tunnel(wiring: Wiring, name: &str) -> Result<()> {
+    if wiring.is_for_another_kernel()? {
+        return Ok(());
+    }
+    let lab = Lab::new(&LabSpec {
+        nodes: 3,
+        wiring,
+        ..LabSpec::default()
+    })?;
+    let [a, b, c] = [&lab.pods[0], &lab.pods[1], &lab.pods[2]];
+    let near = &lab.nodes[0];
+    let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
+    let file = recordings::fault(name);
+    let mut tracer = Tracer::follow(&lab, ends.iter().copied().chain(file.arguments()))?;
+    tracer.wait_started(LIMIT)?;
+    near.netns
+        .run(&format!("ip link set dev {} down", near.overlay))?;
+    let wait = Duration::from_millis(2);
+    assert_eq!(Flow::new(a, b).ping(1, wait)?.received, 0);
+    assert!(Flow::new(a, c).ping(1, wait)?.is_complete());
+    // Its routes are gone with it, and the default one leads to a router that
+    // is not there.
+    let told = |value: &Value| value["packet"]["icmp"]["type"] == 8;
+    let journey = tracer.wait_for(told, LIMIT)?;
+    // The kernel limits how many errors it sends.
+    let kinds = ["refused", "dropped"];
+    let kind = &journey["verdict"]["kind"];
+    assert!(kinds.iter().any(|one| kind == one), "{journey:#}");
+    assert_eq!(journey["verdict"]["cause"], "neighbour", "{journey:#}");
+    assert_eq!(
+        journey["verdict"]["drop"]["node"], *near.name,
+        "{journey:#}"
+    );
+    tracer.stop()?;
+    Ok(())
+}
+
+#[test]
+fn calico_across_subnets_without_its_tunnel() -> Result<()> {
+    check_without_tunnel(Wiring::CalicoCrossSubnet, "calico-tunnel-down")
+}
+
+#[test]
+fn calico_over_ip_in_ip_across_subnets_without_its_tunnel() -> Result<()> {
+    check_without_tunnel(Wiring::CalicoIpipCrossSubnet, "calico-ipip-tunnel-down")
+}
+
+/// Pods with netkit's pairs, on a kernel of Linux 6.7 or newer that has them.
+#[test]
+fn calico_with_netkit() -> Result<()> {
+    if Pairs::Netkit.is_for_another_kernel()? {
+        return Ok(());
+    }
+    let cases = [(Pairs::Netkit, 1), (Pairs::Netkit, 2), (Pairs::NetkitL3, 2)];
+    for (pairs, to) in cases {
+        let lab = Lab::new(&LabSpec {
+            pods_per_node: 2,
+            wiring: Wiring::CalicoVxlan,
+            pairs,
+            ..LabSpec::default()
+        })?;
+        let ends = [&lab.pods[0], &lab.pods[to]];
+        let plan = plan_of(&lab, ends)?;
+        assert!(plan.contains("netkit"), "{plan}");
+        check_flows(&lab, ends)?;
+        keep_clean(&lab, ends, &recordings::name(pairs, ends))?;
+    }
+    Ok(())
+}
+
+/// A kernel that knows IP-in-IP gives every namespace a `tunl0`, a pod's, too,
+/// where it is no way to anywhere.
+#[test]
+fn the_pods_own_tunl0_over_ip_in_ip_is_no_point() -> Result<()> {
+    if Wiring::Calico.is_for_another_kernel()? {
+        return Ok(());
+    }
+    let lab = Lab::new(&LabSpec {
+        wiring: Wiring::Calico,
+        ..LabSpec::default()
+    })?;
+    let [a, b] = [&lab.pods[0], &lab.pods[1]];
+    for pod in [a, b] {
+        let links = pod.netns.run("ip -o link show")?;
+        assert!(links.contains("tunl0"), "{links}");
+        pod.netns.run("ip link set dev tunl0 up")?;
+    }
+    let own = "--pod-interfaces";
+    let mut tracer = Tracer::follow(&lab, ["--src-pod", &pod(a), "--dst-pod", &pod(b), own])?;
+    let started = tracer.wait_started(LIMIT)?;
+    let points = started["points"].as_array().expect("points");
+    for end in [a, b] {
+        let is_own = |point: &&Value| point["netns"] == *pod(end);
+        let own: Vec<&Value> = points.iter().filter(is_own).collect();
+        assert_eq!(own.len(), 2, "{started:#}");
+        assert!(own.iter().all(|point| point["interface"] == *end.interface));
+    }
+    let pings = Flow::new(a, b).ping(10, Duration::from_millis(2))?;
+    assert!(pings.is_complete(), "{pings:?}");
+    let finished = tracer.stop()?;
+    let journeys = finished.journeys.iter();
+    for journey in journeys.filter(|journey| !is_neighbour(journey)) {
+        assert_eq!(journey["verdict"]["confidence"], "confirmed", "{journey:#}");
+        assert_eq!(
+            journey["hops"].as_array().map(Vec::len),
+            Some(8),
+            "{journey:#}"
+        );
+    }
+    check_balance(&finished.summary);
+    Ok(())
+}
