@@ -82,7 +82,7 @@ pub(crate) fn check_each(
 }
 
 /// The wirings that this kernel can have.
-fn all_wirings() -> Result<Vec<Wiring>> {
+pub(crate) fn all_wirings() -> Result<Vec<Wiring>> {
     let mut all = Vec::new();
     for wiring in Wiring::ALL {
         if !wiring.is_for_another_kernel()? {
@@ -94,7 +94,12 @@ fn all_wirings() -> Result<Vec<Wiring>> {
 
 /// The wirings to make a fault with: the usual one, and by turns one of the others
 /// that it makes sense with; or those that [`WIRINGS_VARIABLE`] asks for.
-fn chosen(number: usize, fault: &Fault, v6: bool, all: &[Wiring]) -> Result<Vec<Wiring>> {
+pub(crate) fn chosen(
+    number: usize,
+    fault: &Fault,
+    v6: bool,
+    all: &[Wiring],
+) -> Result<Vec<Wiring>> {
     let fits = |wiring: &Wiring| fault.fits(*wiring, v6);
     let fitting: Vec<Wiring> = all.iter().copied().filter(fits).collect();
     let is_usual = |wiring: &Wiring| *wiring == Wiring::Flannel;

@@ -7,6 +7,7 @@ use tracer_tests::faults::{Fault, Sender, Stage, Traffic, all};
 use tracer_tests::program::{LIMIT, Tracer, is, tracer};
 use tracer_tests::traffic::Flow;
 
+use crate::cases::{all_wirings, chosen};
 use crate::journeys::{follow, take};
 use crate::watch::name;
 
@@ -30,7 +31,8 @@ fn assert_all(journeys: &[Value], kind: &str) {
 
 #[test]
 fn faults_that_come_and_go() -> Result<()> {
-    for (name, kind, v6) in [
+    let all = all_wirings()?;
+    let cases = [
         ("blackhole-route", "dropped"),
         ("no-fdb-entry", "dropped"),
         ("nft-forward-far-drop", "dropped"),
@@ -40,16 +42,18 @@ fn faults_that_come_and_go() -> Result<()> {
         ("nft-input-b-drop", "dropped"),
     ]
     .into_iter()
-    .flat_map(|(name, kind)| [(name, kind, false), (name, kind, true)])
-    {
+    .flat_map(|(name, kind)| [(name, kind, false), (name, kind, true)]);
+    for (number, (name, kind, v6)) in cases.enumerate() {
         let fault = fault(name)?;
-        let stage = fault.stage(Wiring::Flannel, v6)?;
-        let mut tracer = follow(&stage.lab, [stage.a(), stage.b()], &["--hold", "1s"])?;
-        assert_all(&ten(&stage, &mut tracer)?, "delivered");
-        fault.make(&stage)?;
-        assert_all(&ten(&stage, &mut tracer)?, kind);
-        assert!(fault.mend(&stage)?, "{name} can be mended");
-        assert_all(&ten(&stage, &mut tracer)?, "delivered");
+        for wiring in chosen(number, &fault, v6, &all)? {
+            let stage = fault.stage(wiring, v6)?;
+            let mut tracer = follow(&stage.lab, [stage.a(), stage.b()], &["--hold", "1s"])?;
+            assert_all(&ten(&stage, &mut tracer)?, "delivered");
+            fault.make(&stage)?;
+            assert_all(&ten(&stage, &mut tracer)?, kind);
+            assert!(fault.mend(&stage)?, "{name} can be mended");
+            assert_all(&ten(&stage, &mut tracer)?, "delivered");
+        }
     }
     Ok(())
 }
