@@ -1,6 +1,7 @@
 //! What a fault must show, by the kernel's source: the tables in
 //! `tests/faults`, one per kernel. Their format is in `tests/faults/README.md`.
 
+use std::collections::HashSet;
 use std::fs;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -90,27 +91,21 @@ impl Table {
     pub fn expect(&self, fault: &str, v6: bool, wiring: Wiring) -> Result<Expected> {
         let family = if v6 { '6' } else { '4' };
         let name = format!("{wiring:?}");
-        for table in &self.tables {
-            let is = |row: &&Expected| row.fault == fault && row.families.contains(family);
-            let rows: Vec<_> = table.iter().filter(is).collect();
-            for own in [true, false] {
-                let holds = |row: &&&Expected| match own {
-                    true => row.is_of(&name),
-                    false => row.wirings.is_empty(),
-                };
-                let mut rows = rows.iter().filter(holds);
-                if let Some(row) = rows.next() {
-                    ensure!(rows.next().is_none(), "{fault}, IPv{family} stands twice");
-                    let row = row.with(wiring);
-                    return Ok(if self.others {
-                        row.on_any_kernel()
-                    } else {
-                        row
-                    });
-                }
-            }
-        }
-        bail!("the table says nothing of {fault}, IPv{family}, {name}")
+        let is = |row: &&Expected| {
+            let of_wiring = row.wirings.is_empty() || row.is_of(&name);
+            row.fault == fault && row.families.contains(family) && of_wiring
+        };
+        // What is said of the wiring goes before what is said of all.
+        let rows = self.tables.iter().flatten().filter(is);
+        let row = rows.min_by_key(|row| row.wirings.is_empty());
+        let row =
+            row.with_context(|| format!("the table says nothing of {fault}, IPv{family}, {name}"))?;
+        let row = row.clone().with(wiring);
+        Ok(if self.others {
+            row.on_any_kernel()
+        } else {
+            row
+        })
     }
 
     /// Each fault's name and families in it.
@@ -138,12 +133,8 @@ impl Expected {
 
     /// The same where a wiring lacks a device: a node without a bridge routes to
     /// the hosts' ends of its pods' interfaces, and without a tunnel to its uplink.
-    fn with(&self, wiring: Wiring) -> Self {
-        let mut expected = self.clone();
-        let interfaces = expected
-            .drop
-            .iter_mut()
-            .flat_map(|drop| &mut drop.interfaces);
+    fn with(mut self, wiring: Wiring) -> Self {
+        let interfaces = self.drop.iter_mut().flat_map(|drop| &mut drop.interfaces);
         for interface in interfaces {
             let role = match &**interface {
                 "bridge" if !wiring.has_bridge() => "veth",
@@ -152,7 +143,7 @@ impl Expected {
             };
             role.clone_into(interface);
         }
-        expected
+        self
     }
 
     /// What of it is true on any kernel: one without reasons may not let anybody
@@ -172,9 +163,17 @@ impl Expected {
 fn parse(text: &str) -> Result<Vec<Expected>> {
     let mut lines = text.lines().enumerate();
     lines.next();
+    let mut said = HashSet::new();
     lines
         .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
-        .map(|(number, line)| row(line).with_context(|| format!("line {}", number + 1)))
+        .map(|(number, line)| {
+            let row = row(line).with_context(|| format!("line {}", number + 1))?;
+            for family in row.families.chars() {
+                let what = (row.fault.clone(), family, row.wirings.clone());
+                ensure!(said.insert(what), "{}, IPv{family} stands twice", row.fault);
+            }
+            Ok(row)
+        })
         .collect()
 }
 
