@@ -63,6 +63,89 @@ fn an_uplink_that_is_a_vxlan_itself() -> Result<()> {
     check(Uplinks::InVxlan)
 }
 
+#[test]
+fn a_bond_of_two_uplinks() -> Result<()> {
+    check(Uplinks::Bond)
+}
+
+#[test]
+fn a_team_of_two_uplinks() -> Result<()> {
+    check(Uplinks::Team)
+}
+
+/// The cable that all take loses what it carries: nobody knows by which the others
+/// expected it. Then it is dead, and what comes after it takes the other one.
+fn check_failover(uplinks: Uplinks, name: &str) -> Result<()> {
+    if uplinks.is_for_another_kernel()? {
+        return Ok(());
+    }
+    let lab = Lab::new(&spec(uplinks, Wiring::Flannel, Names::Realistic))?;
+    let [a, b] = [&lab.pods[0], &lab.pods[2]];
+    let [near, far] = [&lab.nodes[0], &lab.nodes[1]];
+    let plan = plan_of(&lab, [a, b])?;
+    let why = format!("{} sends out of it", near.way);
+    assert_eq!(plan.matches(&why).count(), 4, "{plan}");
+    for cable in [&near.uplink, &near.second_uplink] {
+        assert!(plan.contains(cable.as_str()), "{plan}");
+    }
+    let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
+    let file = recordings::fault(name);
+    let args = ends.iter().chain(&["--hold", "1s"]).copied();
+    let mut tracer = Tracer::follow(&lab, args.chain(file.arguments()))?;
+    tracer.wait_started(LIMIT)?;
+    let flow = Flow::new(a, b);
+    let sent = |len: u64| move |value: &Value| value["packet"]["len"] == len + 28;
+
+    assert!(flow.udp_send(1, 64)?.is_complete());
+    let journey = tracer.wait_for(sent(64), LIMIT)?;
+    assert_eq!(journey["verdict"]["kind"], "delivered", "{journey:#}");
+    assert!(took(&journey, near, &near.uplink), "{journey:#}");
+
+    let rule = format!(
+        "table bridge fault {{ chain fault {{ type filter hook forward priority 0; \
+         iifname \"{}\" ip length > 200 drop; }}; }}",
+        near.middle_port
+    );
+    lab.middle.batch("nft -f -", &rule)?;
+    assert_eq!(flow.udp_send(1, 300)?.received, 0);
+    let journey = tracer.wait_for(sent(300), LIMIT)?;
+    assert_eq!(journey["verdict"]["kind"], "lost", "{journey:#}");
+    let between = format!(
+        "lost: between {} on {} and {} or {} or {} on {}",
+        near.uplink, near.name, far.uplink, far.second_uplink, far.way, far.name
+    );
+    let text = journey["verdict"]["text"].as_str().context("a text")?;
+    assert!(text.starts_with(&between), "{text}");
+
+    lab.middle
+        .run(&format!("ip link set dev {} down", near.middle_port))?;
+    if uplinks == Uplinks::Team {
+        near.send_by(&near.second_uplink)?;
+    }
+    // Until the kernel has seen that it is dead.
+    let mut len = 400;
+    while !flow.udp_send(1, len)?.is_complete() {
+        len += 1;
+    }
+    let journey = tracer.wait_for(sent(len as u64), LIMIT)?;
+    assert_eq!(journey["verdict"]["kind"], "delivered", "{journey:#}");
+    assert!(took(&journey, near, &near.second_uplink), "{journey:#}");
+    assert!(!took(&journey, near, &near.uplink), "{journey:#}");
+    assert!(took(&journey, far, &far.uplink), "{journey:#}");
+    tracer.stop()?;
+    Ok(())
+}
+
+#[test]
+fn a_bond_whose_active_uplink_dies() -> Result<()> {
+    check_failover(Uplinks::Bond, "bond-failover")
+}
+
+#[test]
+fn a_team_whose_active_uplink_dies() -> Result<()> {
+    check_failover(Uplinks::Team, "team-failover")
+}
+
 /// Flows take either uplink; one of the wires dies, and what took it is lost,
 /// what takes the other arrives.
 #[test]

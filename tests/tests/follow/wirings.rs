@@ -145,19 +145,38 @@ fn pods_over_gre() -> Result<()> {
 }
 
 #[test]
+fn pods_over_gre_with_frames() -> Result<()> {
+    check(Wiring::GreFrames)
+}
+
+#[test]
+fn pods_over_gre_in_ipv6() -> Result<()> {
+    check(Wiring::GreInV6)
+}
+
+#[test]
+fn pods_over_ip_in_ipv6() -> Result<()> {
+    check(Wiring::IpInV6)
+}
+
+#[test]
 fn pods_over_wireguard() -> Result<()> {
     check(Wiring::WireGuard)
 }
 
+#[test]
+fn pods_over_ipsec_with_a_device() -> Result<()> {
+    check(Wiring::IpSec)
+}
+
 /// What the tunnel has encrypted nobody can follow: it is said beforehand, and
 /// what gets lost there is lost between its ends, not between uplinks.
-#[test]
-fn lost_over_wireguard() -> Result<()> {
-    if Wiring::WireGuard.is_for_another_kernel()? {
+fn check_lost_encrypted(wiring: Wiring, kind: &str) -> Result<()> {
+    if wiring.is_for_another_kernel()? {
         return Ok(());
     }
     let lab = Lab::new(&LabSpec {
-        wiring: Wiring::WireGuard,
+        wiring,
         ..LabSpec::default()
     })?;
     let [a, b] = [&lab.pods[0], &lab.pods[1]];
@@ -165,7 +184,7 @@ fn lost_over_wireguard() -> Result<()> {
     let mut tracer = Tracer::follow(&lab, ["--src-pod", &pod(a), "--dst-pod", &pod(b)])?;
     let started = tracer.wait_started(LIMIT)?;
     for node in [near, far] {
-        let note = format!("{} (wireguard) is opaque", node.overlay);
+        let note = format!("{} ({kind}) is opaque", node.overlay);
         assert!(
             started["warnings"].to_string().contains(&note),
             "{started:#}"
@@ -186,6 +205,16 @@ fn lost_over_wireguard() -> Result<()> {
     let finished = tracer.stop()?;
     assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
     Ok(())
+}
+
+#[test]
+fn lost_over_wireguard() -> Result<()> {
+    check_lost_encrypted(Wiring::WireGuard, "wireguard")
+}
+
+#[test]
+fn lost_over_ipsec_with_a_device() -> Result<()> {
+    check_lost_encrypted(Wiring::IpSec, "xfrm")
 }
 
 /// The daemon that makes the routes has lost one.

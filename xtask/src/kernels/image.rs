@@ -27,7 +27,7 @@ pub(super) const END: &str = "tracer-machine: end ";
 
 /// What the lab and its tests run.
 const PROGRAMS: &[&str] = &[
-    "bash", "bridge", "ethtool", "ip", "iperf3", "nft", "ping", "tc", "tcpdump", "wg",
+    "bash", "bridge", "ethtool", "ip", "iperf3", "nft", "ping", "tc", "tcpdump", "teamnl", "wg",
 ];
 
 /// Writes the image of a kernel, whose script runs `programs` with `args`.
