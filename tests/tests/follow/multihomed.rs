@@ -148,18 +148,17 @@ fn a_team_whose_active_uplink_dies() -> Result<()> {
 
 /// Flows take either uplink; one of the wires dies, and what took it is lost,
 /// what takes the other arrives.
-#[test]
-fn one_of_two_wires_is_dead() -> Result<()> {
+fn check_dead_wire(v6: bool, name: &str) -> Result<()> {
     let lab = Lab::new(&spec(Uplinks::Two, Wiring::FlannelHostGw, Names::Realistic))?;
     let [a, b] = [&lab.pods[0], &lab.pods[2]];
     let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
-    let file = recordings::fault("one-of-two-wires-dead");
+    let file = recordings::fault(name);
     let args = ends.iter().chain(&["--hold", "1s"]).copied();
     let mut tracer = Tracer::follow(&lab, args.chain(file.arguments()))?;
     tracer.wait_started(LIMIT)?;
     let [near, far] = [&lab.nodes[0], &lab.nodes[1]];
     // A flow for each way: the ports decide, and the test looks which.
-    let bound = |pod: &Pod| pod.netns.enter(|| UdpSocket::bind((pod.v4, 0)));
+    let bound = |pod: &Pod| pod.netns.enter(|| UdpSocket::bind((pod.address(v6), 0)));
     let to = bound(b)?;
     let mut flows = [None, None];
     while flows.iter().any(Option::is_none) {
@@ -182,8 +181,9 @@ fn one_of_two_wires_is_dead() -> Result<()> {
     lab.middle.batch("nft -f -", rule)?;
     first.send(&[0; 65])?;
     second.send(&[0; 66])?;
+    let headers = if v6 { 48 } else { 28 };
     for (len, kind) in [(65, "delivered"), (66, "lost")] {
-        let is_it = |value: &Value| value["packet"]["len"] == len + 28;
+        let is_it = |value: &Value| value["packet"]["len"] == len + headers;
         let journey = tracer.wait_for(is_it, LIMIT)?;
         assert_eq!(journey["verdict"]["kind"], kind, "{journey:#}");
         if kind == "lost" {
@@ -198,6 +198,16 @@ fn one_of_two_wires_is_dead() -> Result<()> {
     }
     tracer.stop()?;
     Ok(())
+}
+
+#[test]
+fn one_of_two_wires_is_dead() -> Result<()> {
+    check_dead_wire(false, "one-of-two-wires-dead")
+}
+
+#[test]
+fn one_of_two_wires_is_dead_over_ipv6() -> Result<()> {
+    check_dead_wire(true, "one-of-two-wires-dead-v6")
 }
 
 fn took(journey: &Value, node: &Node, interface: &str) -> bool {
