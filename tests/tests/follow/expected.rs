@@ -261,7 +261,7 @@ fn shows_outer_frame(lab: &Lab, hop: &Value) -> bool {
     is_before((5, 14))
         && matches!(
             tunnel,
-            Some(Tunnel::IpIp | Tunnel::SixInFour | Tunnel::IpInV6)
+            Some(Tunnel::IpIp | Tunnel::SixInFour | Tunnel::GreInV6 | Tunnel::IpInV6)
         )
         && hop["direction"] == "ingress"
         && lab

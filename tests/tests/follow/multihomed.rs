@@ -1,7 +1,7 @@
 //! Nodes that are joined to the others by more than one cable with one address:
 //! by two, by a VLAN, inside another network's tunnel.
 
-use std::net::UdpSocket;
+use std::{net::UdpSocket, time::Duration};
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
@@ -132,6 +132,48 @@ fn check_failover(uplinks: Uplinks, name: &str) -> Result<()> {
     assert!(took(&journey, near, &near.second_uplink), "{journey:#}");
     assert!(!took(&journey, near, &near.uplink), "{journey:#}");
     assert!(took(&journey, far, &far.uplink), "{journey:#}");
+    tracer.stop()?;
+    Ok(())
+}
+
+/// The uplinks that wait get what is for everybody, too, and the bond takes it from
+/// the other one.
+#[test]
+fn what_is_for_everybody_comes_in_by_both_uplinks_of_a_bond() -> Result<()> {
+    if Uplinks::Bond.is_for_another_kernel()? {
+        return Ok(());
+    }
+    let lab = Lab::new(&spec(
+        Uplinks::Bond,
+        Wiring::FlannelHostGw,
+        Names::Realistic,
+    ))?;
+    let [a, b] = [&lab.pods[0], &lab.pods[2]];
+    let [near, far] = [&lab.nodes[0], &lab.nodes[1]];
+    let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
+    let mut tracer = Tracer::follow(&lab, ends)?;
+    tracer.wait_started(LIMIT)?;
+    near.netns
+        .run(&format!("ip -4 neighbour flush dev {}", near.way))?;
+    let pings = Flow::new(a, b).ping(1, Duration::from_millis(2))?;
+    assert!(pings.is_complete());
+    let asks = |value: &Value| {
+        let packet = &value["packet"];
+        packet["arp"]["operation"] == 1 && packet["dst"] == far.underlay.to_string()
+    };
+    let journey = tracer.wait_for(asks, LIMIT)?;
+    assert_eq!(journey["verdict"]["kind"], "delivered", "{journey:#}");
+    for (node, interface) in [
+        (near, &near.way),
+        (near, &near.uplink),
+        // Back to the sender's own, which does not send.
+        (near, &near.second_uplink),
+        (far, &far.uplink),
+        (far, &far.second_uplink),
+        (far, &far.way),
+    ] {
+        assert!(took(&journey, node, interface), "{journey:#}");
+    }
     tracer.stop()?;
     Ok(())
 }

@@ -12,7 +12,10 @@ use tracer_tests::{
     traffic::Flow,
 };
 
-use crate::expected::{by_protocol, check_balance, check_clean, is_neighbour, pod};
+use crate::{
+    expected::{by_protocol, check_balance, check_clean, is_neighbour, pod, point, seen},
+    recordings,
+};
 
 /// Between two nodes, by names that tell and by names that mislead, and on one:
 /// what holds of a lab and two of its pods.
@@ -167,6 +170,84 @@ fn pods_over_wireguard() -> Result<()> {
 #[test]
 fn pods_over_ipsec_with_a_device() -> Result<()> {
     check(Wiring::IpSec)
+}
+
+/// The far node's end of the tunnel is down: what came as far as that node is
+/// dropped there.
+fn check_far_end_down(wiring: Wiring) -> Result<()> {
+    if wiring.is_for_another_kernel()? {
+        return Ok(());
+    }
+    let lab = Lab::new(&LabSpec {
+        wiring,
+        ..LabSpec::default()
+    })?;
+    let [a, b] = [&lab.pods[0], &lab.pods[1]];
+    let far = &lab.nodes[1];
+    let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
+    let file = recordings::fault(&format!("{wiring:?}-far-end-down").to_lowercase());
+    let mut tracer = Tracer::follow(&lab, ends.iter().copied().chain(file.arguments()))?;
+    tracer.wait_started(LIMIT)?;
+    far.netns
+        .run(&format!("ip link set dev {} down", far.overlay))?;
+    for v6 in [false, true] {
+        if v6 && !wiring.carries_v6() {
+            continue;
+        }
+        let pings = Flow::new(a, b).v6(v6).ping(1, Duration::from_millis(2))?;
+        assert_eq!(pings.received, 0);
+        let echo_request = if v6 { 128 } else { 8 };
+        let is_it = |value: &Value| value["packet"]["icmp"]["type"] == echo_request;
+        let journey = tracer.wait_for(is_it, LIMIT)?;
+        let verdict = &journey["verdict"];
+        // Of some, the sender's node passes on that it was refused.
+        let kinds = ["refused", "dropped"];
+        assert!(
+            kinds.iter().any(|kind| verdict["kind"] == *kind),
+            "{journey:#}"
+        );
+        // IPsec's devices, once the kernel has them, are asked, too.
+        let causes = ["no-tunnel", "xfrm"];
+        assert!(
+            causes.iter().any(|cause| verdict["cause"] == *cause),
+            "{journey:#}"
+        );
+        assert_eq!(verdict["drop"]["node"], *far.name, "{journey:#}");
+        let arrived = point(far, &far.uplink, "ingress");
+        assert_eq!(seen(&journey).last(), Some(&arrived), "{journey:#}");
+    }
+    tracer.stop()?;
+    Ok(())
+}
+
+#[test]
+fn the_far_end_is_down_over_ip_in_ip() -> Result<()> {
+    check_far_end_down(Wiring::FlannelIpip)
+}
+
+#[test]
+fn the_far_end_is_down_over_6in4() -> Result<()> {
+    check_far_end_down(Wiring::SixInFour)
+}
+
+#[test]
+fn the_far_end_is_down_over_gre() -> Result<()> {
+    check_far_end_down(Wiring::Gre)
+}
+
+#[test]
+fn the_far_end_is_down_over_gre_with_frames() -> Result<()> {
+    check_far_end_down(Wiring::GreFrames)
+}
+
+#[test]
+fn the_far_end_is_down_over_gre_in_ipv6() -> Result<()> {
+    check_far_end_down(Wiring::GreInV6)
+}
+
+#[test]
+fn the_far_end_is_down_over_ip_in_ipv6() -> Result<()> {
+    check_far_end_down(Wiring::IpInV6)
 }
 
 /// What the tunnel has encrypted nobody can follow: it is said beforehand, and

@@ -34,7 +34,7 @@ pub(super) fn shows_outer_frame(kind: &str, direction: Direction) -> bool {
     direction == Direction::Ingress
         && match kind {
             "xfrm" => true,
-            "ipip" | "ip6tnl" => is_old(),
+            "ipip" | "ip6tnl" | "ip6gre" => is_old(),
             _ => false,
         }
 }
