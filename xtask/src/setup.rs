@@ -41,6 +41,11 @@ const TOOLS: &[(&str, &str, &str)] = &[
         "wireguard-tools",
         "encrypts what nodes send each other",
     ),
+    (
+        "teamnl",
+        "libteam-utils",
+        "says which uplink a team sends by",
+    ),
     ("tmux", "tmux", "a terminal for tests of the view"),
 ];
 

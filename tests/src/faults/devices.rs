@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 
 use super::traffic::Receiver;
-use super::{Beside, Fault, Stage, Traffic, in_frames};
+use super::{Beside, Fault, Stage, Traffic, in_udp};
 use crate::netns::Netns;
 use crate::{Node, Pod, Wiring};
 
@@ -59,7 +59,7 @@ pub(super) fn all() -> Vec<Fault> {
         Fault::new("qdisc-limit", qdisc_limit).traffic(Traffic::many_datagrams(20, 1000)),
         // In IPv6 a checksum of 0 is not for every tunnel.
         Fault::new("outer-checksum", outer_checksum)
-            .on(|wiring| in_frames(wiring) && !wiring.underlay_is_v6(true)),
+            .on(|wiring| in_udp(wiring) && !wiring.underlay_is_v6(true)),
     ]
 }
 

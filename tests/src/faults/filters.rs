@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::stage::UDP;
 use super::{Beside, Fault, Fits, Stage, Traffic, in_a_tunnel, in_the_open, with_pairs};
-use crate::Tunnel;
 use crate::netns::Netns;
 
 /// Where a rule stands.
@@ -204,11 +204,9 @@ fn iptables_outer(at: At, chain: &'static str) -> Fault {
         } else {
             "iptables-legacy"
         };
-        let proto = match stage.lab.wiring.tunnel() {
-            Some(Tunnel::Vxlan | Tunnel::Geneve) => format!("udp --dport {}", stage.lab.port),
-            Some(Tunnel::SixInFour) if stage.v6 => "41".to_owned(),
-            Some(Tunnel::Gre) => "47".to_owned(),
-            _ => "4".to_owned(),
+        let proto = match stage.tunnel().map(|tunnel| stage.outer_proto(tunnel)) {
+            Some(UDP) => format!("udp --dport {}", stage.lab.port),
+            proto => proto.unwrap_or_default().to_string(),
         };
         let line = format!("{program} -w {verb} {chain} -p {proto} -j DROP");
         at.netns(stage).run(&line).map(drop)

@@ -57,11 +57,16 @@ fn in_a_tunnel(wiring: Wiring) -> bool {
 
 /// Where packets can be read on the wire.
 fn in_the_open(wiring: Wiring) -> bool {
-    wiring.tunnel() != Some(Tunnel::WireGuard)
+    !wiring.tunnel().is_some_and(Tunnel::encrypts)
 }
 
 /// Where a tunnel carries Ethernet frames.
 fn in_frames(wiring: Wiring) -> bool {
+    in_udp(wiring) || wiring.tunnel() == Some(Tunnel::GreFrames)
+}
+
+/// Where it carries them in UDP.
+fn in_udp(wiring: Wiring) -> bool {
     matches!(wiring.tunnel(), Some(Tunnel::Vxlan | Tunnel::Geneve))
 }
 

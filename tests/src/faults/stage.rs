@@ -9,6 +9,9 @@ use anyhow::Result;
 use crate::netns::Netns;
 use crate::{Lab, LabSpec, Node, Pod, Tunnel, Wiring};
 
+/// In the IP header.
+pub(super) const UDP: u8 = 17;
+
 /// A lab with two pods on each node, one family of addresses, and what must
 /// stay open for the fault to last.
 #[derive(Debug)]
@@ -129,7 +132,7 @@ impl Stage {
         }
     }
 
-    fn tunnel(&self) -> Option<Tunnel> {
+    pub(super) fn tunnel(&self) -> Option<Tunnel> {
         self.lab.tunnel(self.near(), self.far())
     }
 
@@ -177,13 +180,22 @@ impl Stage {
     /// What nftables must find in a tunnel's packets before it looks at the
     /// addresses in them, if there is a tunnel.
     fn outer_headers(&self) -> Option<String> {
-        Some(match self.tunnel()? {
-            Tunnel::Vxlan | Tunnel::Geneve => format!("udp dport {} ", self.lab.port),
-            Tunnel::SixInFour if self.v6 => "meta l4proto 41 ".to_owned(),
-            Tunnel::IpIp | Tunnel::SixInFour => "meta l4proto 4 ".to_owned(),
-            Tunnel::Gre => "meta l4proto 47 ".to_owned(),
-            Tunnel::WireGuard => unreachable!("nobody can look into its packets"),
+        let tunnel = self.tunnel()?;
+        Some(match self.outer_proto(tunnel) {
+            UDP => format!("udp dport {} ", self.lab.port),
+            proto => format!("meta l4proto {proto} "),
         })
+    }
+
+    /// The protocol of the packets of a tunnel that can be looked into, by its number
+    /// in the IP header.
+    pub(super) fn outer_proto(&self, tunnel: Tunnel) -> u8 {
+        match tunnel {
+            Tunnel::Vxlan | Tunnel::Geneve => UDP,
+            Tunnel::IpIp | Tunnel::SixInFour | Tunnel::IpInV6 => self.pick(4, 41),
+            Tunnel::Gre | Tunnel::GreFrames | Tunnel::GreInV6 => 47,
+            Tunnel::WireGuard | Tunnel::IpSec => unreachable!("nobody can look into its packets"),
+        }
     }
 
     /// Pod *b*'s address so many bytes behind the beginning of the inner IP
@@ -193,7 +205,8 @@ impl Stage {
             // UDP's header, theirs, and an Ethernet header.
             Some(Tunnel::Vxlan | Tunnel::Geneve) => 8 + 8 + 14,
             // With a key.
-            Some(Tunnel::Gre) => 8,
+            Some(Tunnel::Gre | Tunnel::GreInV6) => 8,
+            Some(Tunnel::GreFrames) => 8 + 14,
             _ => 0,
         };
         let bit = 8 * (before + byte);

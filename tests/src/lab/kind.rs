@@ -39,8 +39,17 @@ pub enum Wiring {
     Gre,
     /// Pods at a bridge; 6in4, one device for all nodes, which takes IPv4, too.
     SixInFour,
+    /// Pods at a bridge; GRE that carries frames.
+    GreFrames,
+    /// GRE in IPv6, which carries IP packets.
+    GreInV6,
+    /// Pods at a bridge; a device that puts IP packets of both versions into IPv6,
+    /// to one far end: there are two nodes.
+    IpInV6,
     /// Flannel's with WireGuard: pods at a bridge.
     WireGuard,
+    /// Pods at a bridge; IPsec with a device (XFRM).
+    IpSec,
 }
 
 /// What a packet is put into between nodes.
@@ -56,8 +65,16 @@ pub enum Tunnel {
     Gre,
     /// RFC 4213, and RFC 2003 for IPv4.
     SixInFour,
+    /// RFC 2784 with a key and frames.
+    GreFrames,
+    /// RFC 7676 with a key.
+    GreInV6,
+    /// RFC 2473.
+    IpInV6,
     /// Encrypted: nobody sees it between the nodes.
     WireGuard,
+    /// Encrypted as well (RFC 4303).
+    IpSec,
 }
 
 impl Tunnel {
@@ -70,14 +87,24 @@ impl Tunnel {
             Self::Geneve => ("Geneve", Some("name probe type geneve external")),
             Self::Gre => ("GRE", Some("name probe type gre external")),
             Self::SixInFour => ("6in4", Some("name probe type sit mode any local 192.0.2.1")),
+            Self::GreFrames => ("GRE", Some("name probe type gretap external")),
+            Self::GreInV6 => ("GRE in IPv6", Some("name probe type ip6gre external")),
+            Self::IpInV6 => ("IP in IPv6", Some("name probe type ip6tnl external")),
             Self::WireGuard => ("WireGuard", Some("name probe type wireguard")),
+            Self::IpSec => ("XFRM", Some("name probe type xfrm dev one if_id 7")),
         }
+    }
+
+    /// Whether nobody sees between the nodes what it carries.
+    #[must_use]
+    pub const fn encrypts(self) -> bool {
+        matches!(self, Self::WireGuard | Self::IpSec)
     }
 }
 
 impl Wiring {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 20] = [
         Self::Flannel,
         Self::FlannelOverV6,
         Self::FlannelHostGw,
@@ -93,7 +120,11 @@ impl Wiring {
         Self::Geneve,
         Self::Gre,
         Self::SixInFour,
+        Self::GreFrames,
+        Self::GreInV6,
+        Self::IpInV6,
         Self::WireGuard,
+        Self::IpSec,
     ];
 
     /// The tunnel between nodes, if there is one; see [`Lab::tunnel`](super::Lab::tunnel).
@@ -110,7 +141,11 @@ impl Wiring {
             Self::Geneve => Some(Tunnel::Geneve),
             Self::Gre => Some(Tunnel::Gre),
             Self::SixInFour => Some(Tunnel::SixInFour),
+            Self::GreFrames => Some(Tunnel::GreFrames),
+            Self::GreInV6 => Some(Tunnel::GreInV6),
+            Self::IpInV6 => Some(Tunnel::IpInV6),
             Self::WireGuard => Some(Tunnel::WireGuard),
+            Self::IpSec => Some(Tunnel::IpSec),
         }
     }
 
@@ -157,15 +192,16 @@ impl Wiring {
     #[must_use]
     pub const fn underlay_is_v6(self, v6: bool) -> bool {
         match self {
-            Self::FlannelOverV6 => true,
+            Self::FlannelOverV6 | Self::GreInV6 | Self::IpInV6 => true,
             _ => v6 && self.separates_v6(),
         }
     }
 
     /// What a tunnel's headers cost of a packet that is IPv6, or is not, in bytes:
-    /// the outer IP header; of VXLAN
-    /// and Geneve the UDP header, their own and the inner Ethernet header; GRE's
-    /// with a key; WireGuard's UDP header, its own and its checksum.
+    /// the outer IP header; of VXLAN and Geneve the UDP header, their own and the
+    /// inner Ethernet header; GRE's with a key, and with frames the inner Ethernet
+    /// header; the limit of IP in IPv6 to tunnels in tunnels; WireGuard's UDP header,
+    /// its own and its checksum; IPsec's headers, padding and checksum.
     #[must_use]
     pub const fn overhead(self, v6: bool) -> u32 {
         match self.tunnel() {
@@ -173,7 +209,9 @@ impl Wiring {
             Some(Tunnel::Vxlan | Tunnel::Geneve) => 50,
             Some(Tunnel::IpIp | Tunnel::SixInFour) => 20,
             Some(Tunnel::Gre) => 28,
-            Some(Tunnel::WireGuard) => 60,
+            Some(Tunnel::GreFrames) => 42,
+            Some(Tunnel::GreInV6 | Tunnel::IpInV6) => 48,
+            Some(Tunnel::WireGuard | Tunnel::IpSec) => 60,
             None => 0,
         }
     }

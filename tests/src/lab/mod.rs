@@ -13,6 +13,7 @@
 
 mod claim;
 mod devices;
+pub mod ipsec;
 mod kind;
 mod netkit;
 mod objects;
@@ -114,13 +115,15 @@ impl LabSpec {
             (0..=200).contains(pods_per_node),
             "a node has up to 200 pods, not {pods_per_node}"
         );
-        ensure!(geteuid().is_root(), "a lab needs root: run this with sudo");
         ensure!(
-            self.uplinks.is_possible()?,
-            "this kernel has no VLANs: run this with `cargo xtask kernels`"
+            self.wiring != Wiring::IpInV6 || *nodes == 2,
+            "its tunnel joins two nodes, not {nodes}"
         );
-        if let Some(kind) = self.wiring.missing()? {
-            bail!("this kernel has no {kind}: run this with `cargo xtask kernels`");
+        ensure!(geteuid().is_root(), "a lab needs root: run this with sudo");
+        for missing in [self.uplinks.missing()?, self.wiring.missing()?] {
+            if let Some(kind) = missing {
+                bail!("this kernel has no {kind}: run this with `cargo xtask kernels`");
+            }
         }
         Ok(())
     }

@@ -53,6 +53,12 @@ pub struct Node {
 }
 
 impl Node {
+    /// Whether it has two uplinks, and routes by both.
+    #[must_use]
+    pub fn has_two_ways(&self) -> bool {
+        !self.second_uplink.is_empty() && self.way == self.uplink
+    }
+
     /// Its IPv6 address among the nodes, where they have one.
     #[must_use]
     pub fn underlay_v6(&self) -> Ipv6Addr {
@@ -264,12 +270,19 @@ fn on_top(spec: &LabSpec, uplink: &str) -> (String, String) {
         Names::Realistic => realistic.to_owned(),
         Names::Odd => odd.to_owned(),
     };
-    match spec.uplinks {
-        Uplinks::One => (uplink.to_owned(), String::new()),
-        Uplinks::Two => (uplink.to_owned(), name("eth1", "ens9")),
-        Uplinks::Vlan => (name("eth0.vlan", "cbr0"), String::new()),
-        Uplinks::InVxlan => (name("cloud0", "lan.7"), String::new()),
-    }
+    let way = match spec.uplinks {
+        Uplinks::One | Uplinks::Two => uplink.to_owned(),
+        Uplinks::Vlan => name("eth0.vlan", "cbr0"),
+        Uplinks::InVxlan => name("cloud0", "lan.7"),
+        Uplinks::Bond => name("bond0", "eth7"),
+        Uplinks::Team => name("team0", "eth7"),
+    };
+    let second = if spec.uplinks.are_two() {
+        name("eth1", "ens9")
+    } else {
+        String::new()
+    };
+    (way, second)
 }
 
 /// What a tunnel device is usually called.
@@ -282,7 +295,11 @@ fn overlay_name(wiring: Wiring) -> &'static str {
         (Some(Tunnel::Geneve), _) => "genev_sys_6081",
         (Some(Tunnel::Gre), _) => "gre_sys",
         (Some(Tunnel::SixInFour), _) => "sit1",
+        (Some(Tunnel::GreFrames), _) => "gretap1",
+        (Some(Tunnel::GreInV6), _) => "ip6gre1",
+        (Some(Tunnel::IpInV6), _) => "ip6tnl1",
         (Some(Tunnel::WireGuard), _) => "flannel-wg",
+        (Some(Tunnel::IpSec), _) => "ipsec1",
     }
 }
 

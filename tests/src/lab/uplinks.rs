@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::devices::{is_for_another_kernel, kernel_has};
 use super::{Lab, Node};
@@ -22,6 +22,10 @@ pub enum Uplinks {
     Vlan,
     /// A VXLAN on the uplink: the network of a cloud.
     InVxlan,
+    /// A bond of two uplinks, one of which sends while the other waits.
+    Bond,
+    /// The same as a team.
+    Team,
 }
 
 impl Uplinks {
@@ -31,14 +35,25 @@ impl Uplinks {
     /// # Errors
     /// If the kernel cannot be asked.
     pub fn is_for_another_kernel(self) -> Result<bool> {
-        is_for_another_kernel("VLANs", self.is_possible()?)
+        let missing = self.missing()?;
+        is_for_another_kernel(missing.unwrap_or_default(), missing.is_none())
     }
 
-    pub(super) fn is_possible(self) -> Result<bool> {
-        match self {
-            Self::Vlan => kernel_has("link add link one name probe type vlan id 7"),
-            Self::One | Self::Two | Self::InVxlan => Ok(true),
-        }
+    /// What this kernel lacks for it.
+    pub(super) fn missing(self) -> Result<Option<&'static str>> {
+        let (what, device) = match self {
+            Self::Vlan => ("VLANs", "link one name probe type vlan id 7"),
+            Self::Bond => ("bonds", "name probe type bond"),
+            Self::Team => ("teams", "name probe type team"),
+            Self::One | Self::Two | Self::InVxlan => return Ok(None),
+        };
+        Ok((!kernel_has(&format!("link add {device}"))?).then_some(what))
+    }
+
+    /// Whether a node has two cables.
+    #[must_use]
+    pub const fn are_two(self) -> bool {
+        matches!(self, Self::Two | Self::Bond | Self::Team)
     }
 
     /// What its headers cost, in bytes of MTU.
@@ -46,7 +61,7 @@ impl Uplinks {
     pub(super) const fn overhead(self) -> u32 {
         match self {
             Self::InVxlan => 50,
-            Self::One | Self::Two | Self::Vlan => 0,
+            Self::One | Self::Two | Self::Vlan | Self::Bond | Self::Team => 0,
         }
     }
 }
@@ -73,11 +88,14 @@ pub(super) fn set_up(lab: &Lab, node: &Node) -> Result<String> {
     let mtu = lab.mtu;
     let underlay_v6 = node.underlay_v6();
     let has_v6 = lab.wiring.carries_v6();
-    let mut ip = format!("link set dev {uplink} mtu {mtu} up\n");
+    let mut ip = String::new();
+    if way == uplink || !lab.uplinks.are_two() {
+        writeln!(ip, "link set dev {uplink} up")?;
+    }
     match lab.uplinks {
         Uplinks::One => {}
         Uplinks::Two => {
-            writeln!(ip, "link set dev {second_uplink} mtu {mtu} up")?;
+            writeln!(ip, "link set dev {second_uplink} up")?;
             two_ways(lab, node, false, &mut ip)?;
             if has_v6 {
                 two_ways(lab, node, true, &mut ip)?;
@@ -98,6 +116,15 @@ pub(super) fn set_up(lab: &Lab, node: &Node) -> Result<String> {
             lab.port + 1,
             local = link_address(node, 0, false),
         )?,
+        // What is joined to it must be down.
+        Uplinks::Bond => write!(
+            ip,
+            "link add name {way} mtu {mtu} type bond mode active-backup miimon 100
+             link set dev {uplink} master {way}
+             link set dev {second_uplink} master {way}
+             link set dev {way} type bond primary {uplink}\n"
+        )?,
+        Uplinks::Team => team(lab, node)?,
     }
     writeln!(ip, "address add {underlay}/24 brd + dev {way}")?;
     if has_v6 {
@@ -107,6 +134,44 @@ pub(super) fn set_up(lab: &Lab, node: &Node) -> Result<String> {
         writeln!(ip, "link set dev {way} up")?;
     }
     Ok(ip)
+}
+
+/// Makes a team of a node's two uplinks, the first of which sends. A daemon would
+/// choose it, and the mode, and give all three the same MAC address.
+fn team(lab: &Lab, node: &Node) -> Result<()> {
+    let Node {
+        netns,
+        uplink,
+        way,
+        second_uplink,
+        uplink_mac,
+        ..
+    } = node;
+    let mtu = lab.mtu;
+    netns.run(&format!(
+        "ip link add name {way} mtu {mtu} address {uplink_mac} type team"
+    ))?;
+    netns.run(&format!("teamnl {way} setoption mode activebackup"))?;
+    let ports = format!(
+        "link set dev {second_uplink} address {uplink_mac}
+         link set dev {uplink} master {way}
+         link set dev {second_uplink} master {way}\n"
+    );
+    netns.batch("ip -batch -", &ports)?;
+    node.send_by(uplink)
+}
+
+impl Node {
+    /// Makes its team send by one of its two uplinks.
+    ///
+    /// # Errors
+    /// If it has no team.
+    pub fn send_by(&self, uplink: &str) -> Result<()> {
+        let shown = self.netns.run(&format!("ip -o link show dev {uplink}"))?;
+        let (index, _) = shown.split_once(':').context("ip prints no index")?;
+        let option = format!("teamnl {} setoption activeport {index}", self.way);
+        self.netns.run(&option).map(drop)
+    }
 }
 
 /// Gives a node with two uplinks its addresses of an IP version, and the routes to
@@ -119,7 +184,7 @@ fn two_ways(lab: &Lab, node: &Node, v6: bool, ip: &mut String) -> Result<()> {
     };
     let policy = format!("{version}/fib_multipath_hash_policy");
     node.netns.sysctl(&[(&policy, "1")])?;
-    let own = underlay(node, v6);
+    let own = node.address(v6);
     writeln!(ip, "address add {own}/{bits} dev lo {flag}")?;
     for (cable, uplink) in (0..).zip([&node.uplink, &node.second_uplink]) {
         let address = link_address(node, cable, v6);
@@ -127,24 +192,15 @@ fn two_ways(lab: &Lab, node: &Node, v6: bool, ip: &mut String) -> Result<()> {
     }
     for other in lab.nodes.iter().filter(|other| other.name != node.name) {
         let hops = next_hops(node, other, v6);
-        writeln!(ip, "route add {} src {own} {hops}", underlay(other, v6))?;
+        writeln!(ip, "route add {} src {own} {hops}", other.address(v6))?;
     }
     Ok(())
 }
 
-/// A node's address among the nodes.
-fn underlay(node: &Node, v6: bool) -> IpAddr {
-    if v6 {
-        node.underlay_v6().into()
-    } else {
-        node.underlay.into()
-    }
-}
-
 /// Where packets to another node go, as a route says it.
 pub(super) fn next_hops(node: &Node, other: &Node, v6: bool) -> String {
-    if node.second_uplink.is_empty() {
-        return format!("via {} dev {}", underlay(other, v6), node.way);
+    if !node.has_two_ways() {
+        return format!("via {} dev {}", other.address(v6), node.way);
     }
     format!(
         "nexthop via {} dev {} nexthop via {} dev {}",

@@ -63,7 +63,7 @@ pub(crate) fn between_pods(lab: &Lab, from: &Pod, to: &Pod) -> Vec<Point> {
         let bridges = [point(a, &a.bridge, IN), point(b, &b.bridge, OUT)];
         way.retain(|point| !bridges.contains(point));
     }
-    if lab.wiring.tunnel() == Some(Tunnel::WireGuard) {
+    if lab.wiring.tunnel().is_some_and(Tunnel::encrypts) {
         let encrypted = [point(a, &a.uplink, OUT), point(b, &b.uplink, IN)];
         way.retain(|point| !encrypted.contains(point));
     }
@@ -189,10 +189,14 @@ pub(crate) fn check_clean(lab: &Lab, pods: [&Pod; 2], journey: &Value) {
         let wrapped = outside && tunnel.is_some();
         let outer = match tunnel {
             Some(Tunnel::Vxlan) if wrapped => ("vxlan", Value::from(lab.vni)),
-            Some(Tunnel::IpIp | Tunnel::SixInFour) if wrapped => ("ipip", Value::Null),
+            Some(Tunnel::IpIp | Tunnel::SixInFour | Tunnel::IpInV6) if wrapped => {
+                ("ipip", Value::Null)
+            }
             Some(Tunnel::Geneve) if wrapped => ("geneve", Value::from(lab.vni)),
-            Some(Tunnel::Gre) if wrapped => ("gre", Value::from(lab.vni)),
-            Some(Tunnel::WireGuard) if wrapped => panic!("seen there: {}", told()),
+            Some(Tunnel::Gre | Tunnel::GreFrames | Tunnel::GreInV6) if wrapped => {
+                ("gre", Value::from(lab.vni))
+            }
+            Some(Tunnel::WireGuard | Tunnel::IpSec) if wrapped => panic!("seen: {}", told()),
             _ => ("vxlan", Value::from(lab.vni ^ 1)),
         };
         let levels = u64::from(wrapped) + u64::from(in_cloud);
@@ -255,7 +259,10 @@ fn layer(lab: &Lab, hop: &Value) -> Layer {
 fn shows_outer_frame(lab: &Lab, hop: &Value) -> bool {
     let tunnel = lab.wiring.tunnel();
     is_before((5, 14))
-        && matches!(tunnel, Some(Tunnel::IpIp | Tunnel::SixInFour))
+        && matches!(
+            tunnel,
+            Some(Tunnel::IpIp | Tunnel::SixInFour | Tunnel::GreInV6 | Tunnel::IpInV6)
+        )
         && hop["direction"] == "ingress"
         && lab
             .nodes

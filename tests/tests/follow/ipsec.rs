@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::Value;
 use tracer_tests::{
-    Lab, LabSpec, Netns, Node, Wiring,
-    lab::MACHINE_VARIABLE,
+    Lab, LabSpec, Wiring,
+    lab::ipsec::encrypt,
     program::{LIMIT, Tracer},
     traffic::Flow,
 };
@@ -18,65 +18,42 @@ use crate::{
     recordings,
 };
 
-/// AES in Galois/Counter Mode, with a key and a salt.
-const CIPHER: &str = "aead rfc4106(gcm(aes)) 0x0102030405060708090a0b0c0d0e0f1011121314 128";
-
-/// Encrypts what pods of the two nodes send each other.
-fn encrypt([near, far]: [&Node; 2]) -> Result<()> {
-    let state = |from: &Node, to: &Node, spi: u32| {
-        let (from, to) = (from.underlay, to.underlay);
-        format!(
-            "xfrm state add src {from} dst {to} proto esp spi {spi} reqid 1 mode tunnel {CIPHER}\n"
-        )
-    };
-    let states = state(near, far, 0x100) + &state(far, near, 0x101);
-    for (here, there) in [(near, far), (far, near)] {
-        let policy = |from: &Node, to: &Node, direction: &str| {
-            format!(
-                "xfrm policy add src {} dst {} dir {direction} tmpl src {} dst {} \
-                 proto esp reqid 1 mode tunnel\n",
-                from.pod_cidr_v4, to.pod_cidr_v4, from.underlay, to.underlay
-            )
-        };
-        let rules = [
-            states.clone(),
-            policy(here, there, "out"),
-            policy(there, here, "in"),
-            policy(there, here, "fwd"),
-        ];
-        here.netns.batch("ip -batch -", &rules.concat())?;
+/// A lab whose nodes encrypt what their pods send each other; none if it is for
+/// another kernel than this one.
+fn lab() -> Result<Option<Lab>> {
+    // What has the device has the rest.
+    if Wiring::IpSec.is_for_another_kernel()? {
+        return Ok(None);
     }
-    Ok(())
-}
-
-/// Whether this kernel has none, and is not one that was chosen because it has.
-fn is_for_another_kernel(netns: &Netns) -> bool {
-    let probe = format!(
-        "ip xfrm state add src 192.0.2.1 dst 192.0.2.2 proto esp spi 1 mode tunnel {CIPHER}"
-    );
-    if std::env::var_os(MACHINE_VARIABLE).is_some() || netns.run(&probe).is_ok() {
-        return false;
-    }
-    eprintln!("this kernel has no IPsec: `cargo xtask kernels` runs this test on one that has");
-    true
-}
-
-#[test]
-fn policies_over_ipsec() -> Result<()> {
     let lab = Lab::new(&LabSpec {
         wiring: Wiring::FlannelHostGw,
         ..LabSpec::default()
     })?;
-    if is_for_another_kernel(&lab.middle) {
+    let [near, far] = [&lab.nodes[0], &lab.nodes[1]];
+    encrypt(near, far, None)?;
+    encrypt(far, near, None)?;
+    Ok(Some(lab))
+}
+
+#[test]
+fn policies_over_ipsec() -> Result<()> {
+    let Some(lab) = lab()? else {
         return Ok(());
-    }
+    };
     let [a, b] = [&lab.pods[0], &lab.pods[1]];
     let [near, far] = [&lab.nodes[0], &lab.nodes[1]];
-    encrypt([near, far])?;
     let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
     let file = recordings::fault("ipsec-loses");
     let mut tracer = Tracer::follow(&lab, ends.iter().copied().chain(file.arguments()))?;
-    tracer.wait_started(LIMIT)?;
+    let started = tracer.wait_started(LIMIT)?;
+    for (from, to) in [(near, b), (far, a)] {
+        let note = format!(
+            "IPsec encrypts packets for {} before they leave by {}",
+            to.v4, from.uplink
+        );
+        let warnings = started["warnings"].to_string();
+        assert!(warnings.contains(&note), "{started:#}");
+    }
     let flow = Flow::new(a, b);
     let pings = flow.ping(5, Duration::from_millis(2))?;
     assert!(pings.is_complete(), "{pings:?}");

@@ -1,7 +1,7 @@
 //! Nodes that are joined to the others by more than one cable with one address:
 //! by two, by a VLAN, inside another network's tunnel.
 
-use std::net::UdpSocket;
+use std::{net::UdpSocket, time::Duration};
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
@@ -63,20 +63,144 @@ fn an_uplink_that_is_a_vxlan_itself() -> Result<()> {
     check(Uplinks::InVxlan)
 }
 
+#[test]
+fn a_bond_of_two_uplinks() -> Result<()> {
+    check(Uplinks::Bond)
+}
+
+#[test]
+fn a_team_of_two_uplinks() -> Result<()> {
+    check(Uplinks::Team)
+}
+
+/// The cable that all take loses what it carries: nobody knows by which the others
+/// expected it. Then it is dead, and what comes after it takes the other one.
+fn check_failover(uplinks: Uplinks, name: &str) -> Result<()> {
+    if uplinks.is_for_another_kernel()? {
+        return Ok(());
+    }
+    let lab = Lab::new(&spec(uplinks, Wiring::Flannel, Names::Realistic))?;
+    let [a, b] = [&lab.pods[0], &lab.pods[2]];
+    let [near, far] = [&lab.nodes[0], &lab.nodes[1]];
+    let plan = plan_of(&lab, [a, b])?;
+    let why = format!("{} sends out of it", near.way);
+    assert_eq!(plan.matches(&why).count(), 4, "{plan}");
+    for cable in [&near.uplink, &near.second_uplink] {
+        assert!(plan.contains(cable.as_str()), "{plan}");
+    }
+    let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
+    let file = recordings::fault(name);
+    let args = ends.iter().chain(&["--hold", "1s"]).copied();
+    let mut tracer = Tracer::follow(&lab, args.chain(file.arguments()))?;
+    tracer.wait_started(LIMIT)?;
+    let flow = Flow::new(a, b);
+    let sent = |len: u64| move |value: &Value| value["packet"]["len"] == len + 28;
+
+    assert!(flow.udp_send(1, 64)?.is_complete());
+    let journey = tracer.wait_for(sent(64), LIMIT)?;
+    assert_eq!(journey["verdict"]["kind"], "delivered", "{journey:#}");
+    assert!(took(&journey, near, &near.uplink), "{journey:#}");
+
+    let rule = format!(
+        "table bridge fault {{ chain fault {{ type filter hook forward priority 0; \
+         iifname \"{}\" ip length > 200 drop; }}; }}",
+        near.middle_port
+    );
+    lab.middle.batch("nft -f -", &rule)?;
+    assert_eq!(flow.udp_send(1, 300)?.received, 0);
+    let journey = tracer.wait_for(sent(300), LIMIT)?;
+    assert_eq!(journey["verdict"]["kind"], "lost", "{journey:#}");
+    let between = format!(
+        "lost: between {} on {} and {} or {} or {} on {}",
+        near.uplink, near.name, far.uplink, far.second_uplink, far.way, far.name
+    );
+    let text = journey["verdict"]["text"].as_str().context("a text")?;
+    assert!(text.starts_with(&between), "{text}");
+
+    lab.middle
+        .run(&format!("ip link set dev {} down", near.middle_port))?;
+    if uplinks == Uplinks::Team {
+        near.send_by(&near.second_uplink)?;
+    }
+    // Until the kernel has seen that it is dead.
+    let mut len = 400;
+    while !flow.udp_send(1, len)?.is_complete() {
+        len += 1;
+    }
+    let journey = tracer.wait_for(sent(len as u64), LIMIT)?;
+    assert_eq!(journey["verdict"]["kind"], "delivered", "{journey:#}");
+    assert!(took(&journey, near, &near.second_uplink), "{journey:#}");
+    assert!(!took(&journey, near, &near.uplink), "{journey:#}");
+    assert!(took(&journey, far, &far.uplink), "{journey:#}");
+    tracer.stop()?;
+    Ok(())
+}
+
+/// The uplinks that wait get what is for everybody, too, and the bond takes it from
+/// the other one.
+#[test]
+fn what_is_for_everybody_comes_in_by_both_uplinks_of_a_bond() -> Result<()> {
+    if Uplinks::Bond.is_for_another_kernel()? {
+        return Ok(());
+    }
+    let lab = Lab::new(&spec(
+        Uplinks::Bond,
+        Wiring::FlannelHostGw,
+        Names::Realistic,
+    ))?;
+    let [a, b] = [&lab.pods[0], &lab.pods[2]];
+    let [near, far] = [&lab.nodes[0], &lab.nodes[1]];
+    let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
+    let mut tracer = Tracer::follow(&lab, ends)?;
+    tracer.wait_started(LIMIT)?;
+    near.netns
+        .run(&format!("ip -4 neighbour flush dev {}", near.way))?;
+    let pings = Flow::new(a, b).ping(1, Duration::from_millis(2))?;
+    assert!(pings.is_complete());
+    let asks = |value: &Value| {
+        let packet = &value["packet"];
+        packet["arp"]["operation"] == 1 && packet["dst"] == far.underlay.to_string()
+    };
+    let journey = tracer.wait_for(asks, LIMIT)?;
+    assert_eq!(journey["verdict"]["kind"], "delivered", "{journey:#}");
+    for (node, interface) in [
+        (near, &near.way),
+        (near, &near.uplink),
+        // Back to the sender's own, which does not send.
+        (near, &near.second_uplink),
+        (far, &far.uplink),
+        (far, &far.second_uplink),
+        (far, &far.way),
+    ] {
+        assert!(took(&journey, node, interface), "{journey:#}");
+    }
+    tracer.stop()?;
+    Ok(())
+}
+
+#[test]
+fn a_bond_whose_active_uplink_dies() -> Result<()> {
+    check_failover(Uplinks::Bond, "bond-failover")
+}
+
+#[test]
+fn a_team_whose_active_uplink_dies() -> Result<()> {
+    check_failover(Uplinks::Team, "team-failover")
+}
+
 /// Flows take either uplink; one of the wires dies, and what took it is lost,
 /// what takes the other arrives.
-#[test]
-fn one_of_two_wires_is_dead() -> Result<()> {
+fn check_dead_wire(v6: bool, name: &str) -> Result<()> {
     let lab = Lab::new(&spec(Uplinks::Two, Wiring::FlannelHostGw, Names::Realistic))?;
     let [a, b] = [&lab.pods[0], &lab.pods[2]];
     let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
-    let file = recordings::fault("one-of-two-wires-dead");
+    let file = recordings::fault(name);
     let args = ends.iter().chain(&["--hold", "1s"]).copied();
     let mut tracer = Tracer::follow(&lab, args.chain(file.arguments()))?;
     tracer.wait_started(LIMIT)?;
     let [near, far] = [&lab.nodes[0], &lab.nodes[1]];
     // A flow for each way: the ports decide, and the test looks which.
-    let bound = |pod: &Pod| pod.netns.enter(|| UdpSocket::bind((pod.v4, 0)));
+    let bound = |pod: &Pod| pod.netns.enter(|| UdpSocket::bind((pod.address(v6), 0)));
     let to = bound(b)?;
     let mut flows = [None, None];
     while flows.iter().any(Option::is_none) {
@@ -99,8 +223,9 @@ fn one_of_two_wires_is_dead() -> Result<()> {
     lab.middle.batch("nft -f -", rule)?;
     first.send(&[0; 65])?;
     second.send(&[0; 66])?;
+    let headers = if v6 { 48 } else { 28 };
     for (len, kind) in [(65, "delivered"), (66, "lost")] {
-        let is_it = |value: &Value| value["packet"]["len"] == len + 28;
+        let is_it = |value: &Value| value["packet"]["len"] == len + headers;
         let journey = tracer.wait_for(is_it, LIMIT)?;
         assert_eq!(journey["verdict"]["kind"], kind, "{journey:#}");
         if kind == "lost" {
@@ -115,6 +240,16 @@ fn one_of_two_wires_is_dead() -> Result<()> {
     }
     tracer.stop()?;
     Ok(())
+}
+
+#[test]
+fn one_of_two_wires_is_dead() -> Result<()> {
+    check_dead_wire(false, "one-of-two-wires-dead")
+}
+
+#[test]
+fn one_of_two_wires_is_dead_over_ipv6() -> Result<()> {
+    check_dead_wire(true, "one-of-two-wires-dead-v6")
 }
 
 fn took(journey: &Value, node: &Node, interface: &str) -> bool {

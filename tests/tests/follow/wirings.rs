@@ -13,7 +13,7 @@ use tracer_tests::{
 };
 
 use crate::{
-    expected::{by_protocol, check_balance, check_clean, is_neighbour, pod},
+    expected::{by_protocol, check_balance, check_clean, is_neighbour, pod, point, seen},
     recordings::{self, keep_clean},
 };
 
@@ -155,29 +155,126 @@ fn pods_over_gre() -> Result<()> {
 }
 
 #[test]
+fn pods_over_gre_with_frames() -> Result<()> {
+    check(Wiring::GreFrames)
+}
+
+#[test]
+fn pods_over_gre_in_ipv6() -> Result<()> {
+    check(Wiring::GreInV6)
+}
+
+#[test]
+fn pods_over_ip_in_ipv6() -> Result<()> {
+    check(Wiring::IpInV6)
+}
+
+#[test]
 fn pods_over_wireguard() -> Result<()> {
     check(Wiring::WireGuard)
 }
 
-/// What the tunnel has encrypted nobody can follow: it is said beforehand, and
-/// what gets lost there is lost between its ends, not between uplinks.
 #[test]
-fn lost_over_wireguard() -> Result<()> {
-    if Wiring::WireGuard.is_for_another_kernel()? {
+fn pods_over_ipsec_with_a_device() -> Result<()> {
+    check(Wiring::IpSec)
+}
+
+/// The far node's end of the tunnel is down: what came as far as that node is
+/// dropped there.
+fn check_far_end_down(wiring: Wiring) -> Result<()> {
+    if wiring.is_for_another_kernel()? {
         return Ok(());
     }
     let lab = Lab::new(&LabSpec {
-        wiring: Wiring::WireGuard,
+        wiring,
+        ..LabSpec::default()
+    })?;
+    let [a, b] = [&lab.pods[0], &lab.pods[1]];
+    let far = &lab.nodes[1];
+    let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
+    let file = recordings::fault(&format!("{wiring:?}-far-end-down").to_lowercase());
+    let mut tracer = Tracer::follow(&lab, ends.iter().copied().chain(file.arguments()))?;
+    tracer.wait_started(LIMIT)?;
+    far.netns
+        .run(&format!("ip link set dev {} down", far.overlay))?;
+    for v6 in [false, true] {
+        if v6 && !wiring.carries_v6() {
+            continue;
+        }
+        let pings = Flow::new(a, b).v6(v6).ping(1, Duration::from_millis(2))?;
+        assert_eq!(pings.received, 0);
+        let echo_request = if v6 { 128 } else { 8 };
+        let is_it = |value: &Value| value["packet"]["icmp"]["type"] == echo_request;
+        let journey = tracer.wait_for(is_it, LIMIT)?;
+        let verdict = &journey["verdict"];
+        // Of some, the sender's node passes on that it was refused.
+        let kinds = ["refused", "dropped"];
+        assert!(
+            kinds.iter().any(|kind| verdict["kind"] == *kind),
+            "{journey:#}"
+        );
+        // IPsec's devices, once the kernel has them, are asked, too.
+        let causes = ["no-tunnel", "xfrm"];
+        assert!(
+            causes.iter().any(|cause| verdict["cause"] == *cause),
+            "{journey:#}"
+        );
+        assert_eq!(verdict["drop"]["node"], *far.name, "{journey:#}");
+        let arrived = point(far, &far.uplink, "ingress");
+        assert_eq!(seen(&journey).last(), Some(&arrived), "{journey:#}");
+    }
+    tracer.stop()?;
+    Ok(())
+}
+
+#[test]
+fn the_far_end_is_down_over_ip_in_ip() -> Result<()> {
+    check_far_end_down(Wiring::FlannelIpip)
+}
+
+#[test]
+fn the_far_end_is_down_over_6in4() -> Result<()> {
+    check_far_end_down(Wiring::SixInFour)
+}
+
+#[test]
+fn the_far_end_is_down_over_gre() -> Result<()> {
+    check_far_end_down(Wiring::Gre)
+}
+
+#[test]
+fn the_far_end_is_down_over_gre_with_frames() -> Result<()> {
+    check_far_end_down(Wiring::GreFrames)
+}
+
+#[test]
+fn the_far_end_is_down_over_gre_in_ipv6() -> Result<()> {
+    check_far_end_down(Wiring::GreInV6)
+}
+
+#[test]
+fn the_far_end_is_down_over_ip_in_ipv6() -> Result<()> {
+    check_far_end_down(Wiring::IpInV6)
+}
+
+/// What the tunnel has encrypted nobody can follow: it is said beforehand, and
+/// what gets lost there is lost between its ends, not between uplinks.
+fn check_lost_encrypted(wiring: Wiring, kind: &str) -> Result<()> {
+    if wiring.is_for_another_kernel()? {
+        return Ok(());
+    }
+    let lab = Lab::new(&LabSpec {
+        wiring,
         ..LabSpec::default()
     })?;
     let [a, b] = [&lab.pods[0], &lab.pods[1]];
     let [near, far] = [&lab.nodes[0], &lab.nodes[1]];
     let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
-    let file = recordings::fault("wireguard-loses");
+    let file = recordings::fault(&format!("{kind}-loses"));
     let mut tracer = Tracer::follow(&lab, ends.iter().copied().chain(file.arguments()))?;
     let started = tracer.wait_started(LIMIT)?;
     for node in [near, far] {
-        let note = format!("{} (wireguard) is opaque", node.overlay);
+        let note = format!("{} ({kind}) is opaque", node.overlay);
         assert!(
             started["warnings"].to_string().contains(&note),
             "{started:#}"
@@ -198,6 +295,16 @@ fn lost_over_wireguard() -> Result<()> {
     let finished = tracer.stop()?;
     assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
     Ok(())
+}
+
+#[test]
+fn lost_over_wireguard() -> Result<()> {
+    check_lost_encrypted(Wiring::WireGuard, "wireguard")
+}
+
+#[test]
+fn lost_over_ipsec_with_a_device() -> Result<()> {
+    check_lost_encrypted(Wiring::IpSec, "xfrm")
 }
 
 /// The daemon that makes the routes has lost one.

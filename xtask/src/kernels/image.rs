@@ -40,6 +40,7 @@ const PROGRAMS: &[&str] = &[
     "ping",
     "tc",
     "tcpdump",
+    "teamnl",
     "wg",
 ];
 

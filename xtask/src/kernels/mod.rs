@@ -93,6 +93,8 @@ const TESTS: &[&str] = &[
     "features::",
     "pods_with_ipvlan",
     "a_vlan_on_the_uplink",
+    "a_bond_",
+    "a_team_",
     "calico_with_netkit",
     "over_geneve",
     "over_gre",

@@ -15,7 +15,7 @@ use super::{Lab, Node, Pairs, Pod, Uplinks, netkit, uplinks};
 use crate::netns::Netns;
 use crate::process;
 
-/// The middle box's bridges: one for each of a node's cables.
+/// The middle box's bridges: one for each of a node's ways to the others.
 const MIDDLE_BRIDGES: [&str; 2] = ["wire", "wire2"];
 
 /// Makes all that `lab` describes. What exists after a failure, the lab's
@@ -193,8 +193,9 @@ fn second_mac(node: &Node) -> String {
 
 fn set_up_middle(lab: &Lab) -> Result<()> {
     let mut script = String::new();
-    let cables = 1 + usize::from(lab.uplinks == Uplinks::Two);
-    for bridge in &MIDDLE_BRIDGES[..cables] {
+    let bridges = 1 + usize::from(lab.uplinks == Uplinks::Two);
+    let bridges = &MIDDLE_BRIDGES[..bridges];
+    for bridge in bridges {
         write!(
             script,
             "link add name {bridge} mtu {} type bridge
@@ -207,7 +208,7 @@ fn set_up_middle(lab: &Lab) -> Result<()> {
         if !node.second_uplink.is_empty() {
             ports.push(second_port(node));
         }
-        for (port, bridge) in ports.iter().zip(MIDDLE_BRIDGES) {
+        for (port, bridge) in ports.iter().zip(bridges.iter().cycle()) {
             writeln!(script, "link set dev {port} master {bridge} up")?;
         }
     }

@@ -55,7 +55,7 @@ pub(super) fn set_up_pod(lab: &Lab, pod: &Pod) -> Result<()> {
             "address add {v4}/32 dev {interface}
              address add {v6}/128 dev {interface} nodad
              route add default dev {interface}
-             -6 route add default dev {interface}\n"
+             route add ::/0 dev {interface}\n"
         )?;
     } else {
         // The networks of all nodes' pods are one.

@@ -4,9 +4,9 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
-use super::super::{Lab, Node, Tunnel, Wiring, uplinks};
+use super::super::{Lab, Node, Tunnel, Wiring, ipsec, uplinks};
 use crate::process;
 
 /// The device that the kernel makes in every namespace once it knows IP-in-IP.
@@ -17,8 +17,12 @@ pub(in crate::lab) fn set_up(lab: &Lab, node: &Node) -> Result<()> {
     match lab.wiring.tunnel() {
         Some(Tunnel::Vxlan) => vxlan(lab, node),
         Some(Tunnel::IpIp) => ip_in_ip(lab, node),
-        Some(Tunnel::Geneve) => geneve(lab, node),
-        Some(Tunnel::Gre) => gre(lab, node),
+        Some(Tunnel::Geneve) => frames(lab, node, &format!("geneve external dstport {}", lab.port)),
+        Some(Tunnel::Gre) => plain(lab, node, "gre external"),
+        Some(Tunnel::GreInV6) => plain(lab, node, "ip6gre external"),
+        Some(Tunnel::GreFrames) => frames(lab, node, "gretap external"),
+        Some(Tunnel::IpInV6) => ip_in_v6(lab, node),
+        Some(Tunnel::IpSec) => ipsec(lab, node),
         Some(Tunnel::SixInFour) => six_in_four(lab, node),
         Some(Tunnel::WireGuard) => wireguard(lab, node),
         // There, pods need no node's help.
@@ -43,9 +47,16 @@ pub(in crate::lab) fn next_hop(lab: &Lab, node: &Node, other: &Node, v6: bool) -
         Some(Tunnel::Geneve) => {
             format!("encap ip id {vni} dst {underlay} via {vtep} dev {overlay} onlink")
         }
+        Some(Tunnel::GreFrames) => {
+            format!("encap ip id {vni} key dst {underlay} via {vtep} dev {overlay} onlink")
+        }
         // IP packets need no next hop.
         Some(Tunnel::Gre) => format!("encap ip id {vni} key dst {underlay} dev {overlay}"),
-        Some(Tunnel::WireGuard) => format!("dev {overlay}"),
+        Some(Tunnel::GreInV6) => {
+            let end = other.underlay_v6();
+            format!("encap ip6 id {vni} key dst {end} dev {overlay}")
+        }
+        Some(Tunnel::IpInV6 | Tunnel::WireGuard | Tunnel::IpSec) => format!("dev {overlay}"),
         None => uplinks::next_hops(node, other, v6),
     }
 }
@@ -148,10 +159,10 @@ fn neighbour(node: &Node, other: &Node, v6: bool) -> String {
 
 /// A VXLAN device is bound to the way between the nodes, if there is but one.
 fn bound_to(node: &Node) -> String {
-    if node.second_uplink.is_empty() {
-        format!(" dev {}", node.way)
-    } else {
+    if node.has_two_ways() {
         String::new()
+    } else {
+        format!(" dev {}", node.way)
     }
 }
 
@@ -177,31 +188,23 @@ fn ip_in_ip(lab: &Lab, node: &Node) -> Result<()> {
     node.netns.batch("ip -batch -", &ip).map(drop)
 }
 
-/// A Geneve device that knows nothing of other nodes: each route has the far end
-/// and the network identifier of its packets. They are frames, so the next hop's
+/// A device that knows nothing of other nodes: each route has the far end of its
+/// packets, and their network identifier or key. They are frames, so the next hop's
 /// MAC address has to be known, as with VXLAN.
-fn geneve(lab: &Lab, node: &Node) -> Result<()> {
-    let kind = format!("geneve external dstport {}", lab.port);
-    let ip = frame_device(lab, node, &kind) + &routes(lab, node);
-    node.netns.batch("ip -batch -", &ip).map(drop)
-}
-
-/// A device whose packets are frames, with its addresses, and the neighbours that
-/// it has to know.
-fn frame_device(lab: &Lab, node: &Node, kind: &str) -> String {
+fn frames(lab: &Lab, node: &Node, kind: &str) -> Result<()> {
     let options = format!("address {} type {kind}", node.overlay_mac);
     let mut ip = device(node, &options, lab.pod_mtu);
     for other in others(lab, node) {
         ip += &neighbour(node, other, false);
         ip += &neighbour(node, other, true);
     }
-    ip
+    ip += &routes(lab, node);
+    node.netns.batch("ip -batch -", &ip).map(drop)
 }
 
-/// The same with GRE, whose key is the network identifier. It carries IP packets
-/// of either version.
-fn gre(lab: &Lab, node: &Node) -> Result<()> {
-    let ip = device(node, "type gre external", lab.pod_mtu) + &routes(lab, node);
+/// The same for IP packets of either version.
+fn plain(lab: &Lab, node: &Node, kind: &str) -> Result<()> {
+    let ip = device(node, &format!("type {kind}"), lab.pod_mtu) + &routes(lab, node);
     node.netns.batch("ip -batch -", &ip).map(drop)
 }
 
@@ -217,9 +220,26 @@ fn device(node: &Node, options: &str, mtu: u32) -> String {
 
 /// As IP-in-IP, and for IPv6.
 fn six_in_four(lab: &Lab, node: &Node) -> Result<()> {
-    let kind = format!("type sit mode any local {}", node.underlay);
-    let ip = device(node, &kind, lab.pod_mtu) + &routes(lab, node);
-    node.netns.batch("ip -batch -", &ip).map(drop)
+    plain(lab, node, &format!("sit mode any local {}", node.underlay))
+}
+
+/// A device with one far end. By default, its packets say how many more tunnels
+/// they may enter.
+fn ip_in_v6(lab: &Lab, node: &Node) -> Result<()> {
+    let mut ends = others(lab, node).map(Node::underlay_v6);
+    let end = ends.next().context("there is another node")?;
+    let local = node.underlay_v6();
+    let kind = format!("ip6tnl mode any local {local} remote {end}");
+    plain(lab, node, &kind)
+}
+
+/// A device whose number the policies have.
+fn ipsec(lab: &Lab, node: &Node) -> Result<()> {
+    let number = 1 + (lab.vni >> 8);
+    for other in others(lab, node) {
+        ipsec::encrypt(node, other, Some(number))?;
+    }
+    plain(lab, node, &format!("xfrm dev {} if_id {number}", node.way))
 }
 
 /// The device knows of each node its key, where it is, and which addresses are

@@ -18,6 +18,7 @@
 mod changes;
 #[cfg(test)]
 mod fixture;
+mod ipsec;
 mod link;
 mod namespaces;
 mod netlink;

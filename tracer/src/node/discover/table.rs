@@ -14,7 +14,12 @@ use netlink_packet_route::{
     nsid::NsidAttribute,
 };
 
-use super::{DiscoverError, link::Link, netlink::Connection};
+use super::{
+    DiscoverError,
+    ipsec::{self, Policy},
+    link::Link,
+    netlink::Connection,
+};
 
 /// A MAC address.
 pub(super) type Mac = [u8; 6];
@@ -42,6 +47,7 @@ pub(super) struct Host {
     pub(super) addresses: Vec<(u32, IpAddr)>,
     pub(super) neighbours: Vec<Neighbour>,
     pub(super) forwarding: Vec<FdbEntry>,
+    pub(super) policies: Vec<Policy>,
 }
 
 impl Host {
@@ -56,6 +62,16 @@ impl Host {
             forwarding: kernel
                 .forwarding()
                 .map_err(failed("bridge forwarding entries"))?,
+            policies: ipsec::policies().map_err(failed("policies of IPsec"))?,
+        })
+    }
+
+    /// Whether a policy of IPsec encrypts what one of `senders` sends to an address, or if they are not
+    /// known, what somebody does.
+    pub(super) fn encrypts(&self, senders: &[IpAddr], to: IpAddr) -> bool {
+        self.policies.iter().any(|policy| {
+            let of_sender = |from| policy.from.contains(from);
+            policy.to.contains(&to) && (senders.is_empty() || senders.iter().any(of_sender))
         })
     }
 

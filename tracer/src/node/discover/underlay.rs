@@ -39,6 +39,7 @@ pub(super) fn locate(
         draft,
         router,
         remote,
+        pods,
     };
     search.follow(remote.address, &[])
 }
@@ -48,6 +49,7 @@ struct Search<'a, 'b, R> {
     draft: &'a mut Draft<'b>,
     router: &'a mut R,
     remote: &'a Remote,
+    pods: &'a [IpAddr],
 }
 
 impl<'b, R: Router> Search<'_, 'b, R> {
@@ -115,6 +117,18 @@ impl<'b, R: Router> Search<'_, 'b, R> {
         }
         self.draft.add(Role::Uplink, device, why.to_owned());
         self.draft.add_below(device);
+        let senders = if entered.is_empty() {
+            self.pods
+        } else {
+            source.as_slice()
+        };
+        if host.encrypts(senders, target) {
+            self.draft.note(format!(
+                "IPsec encrypts packets for {target} before they leave by {}: they are not seen going out \
+                 there",
+                host.name(device)
+            ));
+        }
         self.draft.add_next_hop(next);
         if let Some(source) = source {
             self.draft.add_next_hop(source);

@@ -1,8 +1,9 @@
-//! Uplinks on top of others, and tunnels in tunnels.
+//! Uplinks on top of others, tunnels in tunnels, and what is encrypted without one.
 
 use super::{
     Role, Vxlan,
     fixture::{Node, TUNNEL, UPLINK, found, ip, pod_side_and},
+    ipsec::Policy,
 };
 
 #[test]
@@ -53,4 +54,36 @@ fn a_tunnel_may_go_into_that_of_a_cloud() {
     assert_eq!(found(&plan), pod_side_and(&rest));
     assert_eq!(plan.vxlan_ports, [8472, 4790]);
     assert!(plan.notes.is_empty(), "{:?}", plan.notes);
+}
+
+#[test]
+fn what_is_encrypted_by_a_policy_is_said() {
+    let policy = |from: &str, to: &str| Policy {
+        from: from.parse().expect("a network"),
+        to: to.parse().expect("a network"),
+    };
+    let inside = policy("10.1.0.0/24", "10.2.0.0/24");
+    let outside = policy("192.0.2.1/32", "192.0.2.2/32");
+    let mut node = Node::flannel();
+    let mut notes = |policy: &Policy, gateway| {
+        node.host.policies = vec![policy.clone()];
+        let (device, via) = if gateway {
+            (UPLINK, "192.0.2.2")
+        } else {
+            (TUNNEL, "10.2.0.0")
+        };
+        node.out("10.2.0.7", device, Some(via));
+        node.towards("10.2.0.7", &["192.0.2.2"]).notes
+    };
+    let said = |to| {
+        format!(
+            "IPsec encrypts packets for {to} before they leave by if2: they are not seen going out there"
+        )
+    };
+    assert_eq!(notes(&inside, true), [said("10.2.0.7")]);
+    assert_eq!(notes(&outside, false), [said("192.0.2.2")]);
+    // A policy sees either what is in the tunnel, or the tunnel's packets.
+    assert!(notes(&inside, false).is_empty());
+    assert!(notes(&outside, true).is_empty());
+    assert!(notes(&policy("10.9.0.0/24", "10.2.0.0/24"), true).is_empty());
 }

@@ -27,11 +27,16 @@ const STAYS: &str = "this kernel has no tcx (Linux 6.6): programs are attached b
 /// Whether what passes there begins with the outer frame's Ethernet header, though
 /// the device is one of IP packets: what comes in from these did until Linux 5.14,
 /// as they left `mac_header` where it was (net/ipv4/ipip.c; net/ipv6/ip6_tunnel.c).
-/// IPv4 in sit does, too, but not IPv6, for which it is there.
+/// IPv4 in sit does, too, but not IPv6, for which it is there. IPsec still moves it
+/// to what it has decrypted (`skb_mac_header_rebuild` in net/xfrm/xfrm_input.c).
 pub(super) fn shows_outer_frame(kind: &str, direction: Direction) -> bool {
+    let is_old = || uname().is_ok_and(|own| is_before_5_14(&own.release().to_string_lossy()));
     direction == Direction::Ingress
-        && ["ipip", "ip6tnl"].contains(&kind)
-        && uname().is_ok_and(|own| is_before_5_14(&own.release().to_string_lossy()))
+        && match kind {
+            "xfrm" => true,
+            "ipip" | "ip6tnl" | "ip6gre" => is_old(),
+            _ => false,
+        }
 }
 
 fn is_before_5_14(release: &str) -> bool {

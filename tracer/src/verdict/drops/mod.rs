@@ -85,6 +85,8 @@ mod tests {
         assert_eq!(class("QUEUE_PURGE", "neigh_flush_dev"), Class::Loss);
         assert_eq!(class("NOT_SPECIFIED", "ip_error"), Class::Loss);
         assert_eq!(class("NOT_SPECIFIED", "some_driver"), Class::Unknown);
+        assert_eq!(class("NOT_SPECIFIED", "gre_rcv"), Class::Loss);
+        assert_eq!(class("NO_REASON", "tunnel4_rcv"), Class::Loss);
         assert_eq!(
             class("SOCKET_RCVBUFF", "udp_queue_rcv_one_skb"),
             Class::Loss
