@@ -120,10 +120,9 @@ impl LabSpec {
             "its tunnel joins two nodes, not {nodes}"
         );
         ensure!(geteuid().is_root(), "a lab needs root: run this with sudo");
-        for missing in [self.uplinks.missing()?, self.wiring.missing()?] {
-            if let Some(kind) = missing {
-                bail!("this kernel has no {kind}: run this with `cargo xtask kernels`");
-            }
+        let missing = [self.uplinks.missing()?, self.wiring.missing()?];
+        if let Some(kind) = missing.into_iter().flatten().next() {
+            bail!("this kernel has no {kind}: run this with `cargo xtask kernels`");
         }
         Ok(())
     }
