@@ -120,10 +120,8 @@ impl LabSpec {
             "its tunnel joins two nodes, not {nodes}"
         );
         ensure!(geteuid().is_root(), "a lab needs root: run this with sudo");
-        for missing in [self.uplinks.missing()?, self.wiring.missing()?] {
-            if let Some(kind) = missing {
-                bail!("this kernel has no {kind}: run this with `cargo xtask kernels`");
-            }
+        if let Some(kind) = self.uplinks.missing()?.or(self.wiring.missing()?) {
+            bail!("this kernel has no {kind}: run this with `cargo xtask kernels`");
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use tracer_tests::{
 
 use crate::{
     expected::{by_protocol, check_balance, check_clean, is_neighbour, pod, point, seen},
-    recordings,
+    recordings::{self, keep_clean},
 };
 
 /// Between two nodes, by names that tell and by names that mislead, and on one:
@@ -43,7 +43,13 @@ pub(crate) fn in_each_lab(
 }
 
 pub(crate) fn check(wiring: Wiring) -> Result<()> {
-    in_each_lab(wiring, |lab, ends, _| check_flows(lab, ends))
+    in_each_lab(wiring, |lab, ends, names| {
+        check_flows(lab, ends)?;
+        if names == Names::Realistic && ends[0].node != ends[1].node {
+            keep_clean(lab, ends, &format!("{wiring:?}").to_lowercase())?;
+        }
+        Ok(())
+    })
 }
 
 /// What `--dry-run` says of a follow of two pods, which must be that there is
