@@ -120,8 +120,7 @@ impl LabSpec {
             "its tunnel joins two nodes, not {nodes}"
         );
         ensure!(geteuid().is_root(), "a lab needs root: run this with sudo");
-        let missing = [self.uplinks.missing()?, self.wiring.missing()?];
-        if let Some(kind) = missing.into_iter().flatten().next() {
+        if let Some(kind) = self.uplinks.missing()?.or(self.wiring.missing()?) {
             bail!("this kernel has no {kind}: run this with `cargo xtask kernels`");
         }
         Ok(())

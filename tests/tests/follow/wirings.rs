@@ -45,8 +45,7 @@ pub(crate) fn in_each_lab(
 pub(crate) fn check(wiring: Wiring) -> Result<()> {
     in_each_lab(wiring, |lab, ends, names| {
         check_flows(lab, ends)?;
-        let is_usual = names == Names::Realistic && ends[0].node != ends[1].node;
-        if is_usual {
+        if names == Names::Realistic && ends[0].node != ends[1].node {
             keep_clean(lab, ends, &format!("{wiring:?}").to_lowercase())?;
         }
         Ok(())
