@@ -112,18 +112,16 @@ impl Track {
     /// shown there before, unless it comes round again (its TTL is lower).
     pub(super) fn open_at(&self, node: usize, hop: &Hop, range: Range) -> Option<Range> {
         let overlap = self.range.intersection(range)?;
-        let Some(visit) = self.visit(node, hop.point) else {
+        let ttl = hop.packet.ttl;
+        let visits = self.visits.iter().rev();
+        let mut visits = visits.filter(|visit| visit.is_at(node, hop.point));
+        let Some(last) = visits.next() else {
             return Some(overlap);
         };
-        let new = !visit.seen.intersects(overlap);
-        (new || hop.packet.ttl < visit.ttl).then_some(overlap)
-    }
-
-    fn visit(&self, node: usize, point: usize) -> Option<&Visit> {
-        self.visits
-            .iter()
-            .rev()
-            .find(|visit| visit.is_at(node, point))
+        let is_new = |visit: &Visit| !visit.seen.intersects(overlap);
+        // With a TTL that it had, it does not come round, whatever came since.
+        let is_open = ttl < last.ttl || is_new(last);
+        (is_open && visits.all(|visit| visit.ttl != ttl || is_new(visit))).then_some(overlap)
     }
 
     /// The agent that saw it last, of those before `time` where times tell.

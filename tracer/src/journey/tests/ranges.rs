@@ -60,6 +60,26 @@ fn segments_that_arrive_merged() {
     assert_eq!(stage.engine.counts().joined, 8);
 }
 
+/// A part that comes round did not do so with the TTL that it had before.
+#[test]
+fn no_part_is_seen_twice_with_one_ttl() {
+    let mut stage = Stage::new();
+    stage.see(0, &hop(FROM_POD, 0, 1, &tcp(0, 2000, 5)));
+    for (time, ttl, seq) in [(1, 64, 0), (2, 63, 1000), (3, 64, 0)] {
+        let part = Packet {
+            ttl,
+            ..tcp(seq, 1000, 5)
+        };
+        stage.see(0, &hop(OUT, time, time.cast_unsigned(), &part));
+    }
+    let journeys = stage.end();
+    assert_eq!(journeys.len(), 2, "the last one is another");
+    for step in journeys.iter().flat_map(|journey| &journey.steps) {
+        let parts: u32 = step.parts.iter().map(|(from, to)| to - from).sum();
+        assert_eq!(step.seen, parts, "{step:?}");
+    }
+}
+
 #[test]
 fn a_retransmission_is_a_journey_of_its_own() {
     let mut stage = Stage::new();
