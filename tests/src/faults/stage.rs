@@ -100,9 +100,13 @@ impl Stage {
         self.pick(&node.overlay, &node.overlay_of_v6)
     }
 
-    /// A node's address in a tunnel's packets.
+    /// A node's address that packets for its pods are sent to on the wire: in a
+    /// tunnel's packets, or the next hop.
     pub(super) fn outer(&self, node: &Node) -> IpAddr {
-        node.outer(self.lab.wiring, self.v6)
+        match self.tunnel() {
+            Some(_) => node.outer(self.lab.wiring, self.v6),
+            None => node.address(self.v6),
+        }
     }
 
     /// The address of a node's VXLAN device: the next hop of others to it.
