@@ -51,21 +51,23 @@ pub(crate) fn check_each(
             continue;
         }
         for _ in 0..seeds()? {
-            let stage = fault.stage(wiring, v6)?;
-            if fault.when == When::Before {
-                fault.make(&stage).context(title.clone())?;
-            }
-            let case = Case {
-                group,
-                fault,
-                expected: &expected,
-                stage: &stage,
+            let check = || {
+                let stage = fault.stage(wiring, v6)?;
+                if fault.when == When::Before {
+                    fault.make(&stage)?;
+                }
+                let case = Case {
+                    group,
+                    fault,
+                    expected: &expected,
+                    stage: &stage,
+                };
+                check(&case).with_context(|| format!("seed {:#x}", stage.lab.seed()))
             };
-            let seed = stage.lab.seed();
-            match check(&case) {
+            match check() {
                 Ok(()) => eprintln!("{title}: right"),
                 Err(error) => {
-                    let text = format!("{title} (seed {seed:#x}): {error:#}");
+                    let text = format!("{title}: wrong: {error:#}");
                     eprintln!("{text}");
                     wrong.push(text);
                 }
