@@ -43,22 +43,25 @@ const HERE: &[&str] = &[
     "multihomed::",
     "redirects::",
     "shared::pods_with_macvlan",
-    "wirings::calico_across",
-    "wirings::calico_over_vxlan",
+    "calico::calico_across",
+    "calico::calico_over_vxlan",
     "wirings::flannel_over_vxlan",
     "wirings::flannel_without",
 ];
 
 /// Those that do on a kernel with the devices that they need.
 const MACHINE: &[&str] = &[
+    "calico::calico_over_ip_in_ip",
+    "calico::calico_with_netkit",
     "ipsec::",
+    "multihomed::a_bond",
+    "multihomed::a_team",
     "multihomed::a_vlan",
     "shared::pods_with_ipvlan",
-    "wirings::calico_over_ip_in_ip",
-    "wirings::calico_with_netkit",
     "wirings::flannel_over_ip_in_ip",
-    "wirings::lost_over_wireguard",
+    "wirings::lost_over",
     "wirings::pods_over",
+    "wirings::the_far_end",
 ];
 
 /// Records the replay tests' fixtures anew.
