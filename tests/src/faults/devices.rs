@@ -1,13 +1,11 @@
 //! Devices that are down, gone, blocked or slow.
 
-use std::thread;
-use std::time::{Duration, Instant};
-
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use super::traffic::Receiver;
 use super::{Beside, Fault, Stage, Traffic, in_udp};
 use crate::netns::Netns;
+use crate::process::until;
 use crate::{Node, Pod, Wiring};
 
 /// See [`super`].
@@ -125,16 +123,6 @@ fn pod_gone(stage: &Stage) -> Result<()> {
         Ok(!links.contains(&b.veth))
     })?;
     forget_b(stage)
-}
-
-/// Waits for what the kernel does in its own time.
-fn until(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !is_so()? {
-        ensure!(Instant::now() < deadline, "10 s later, not yet: {what}");
-        thread::yield_now();
-    }
-    Ok(())
 }
 
 /// A token bucket before the pod that lets two of the datagrams through at

@@ -198,7 +198,8 @@ impl Lab {
             seed,
             claim,
         };
-        wiring::wire(&lab).with_context(|| format!("no lab with seed {seed:#x}"))?;
+        let wired = wiring::wire(&lab).and_then(|()| uplinks::settle(&lab));
+        wired.with_context(|| format!("no lab with seed {seed:#x}"))?;
         if spec.warm {
             lab.ready()
                 .with_context(|| format!("no lab with seed {seed:#x}"))?;

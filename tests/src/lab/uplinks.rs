@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 
 use super::devices::{is_for_another_kernel, kernel_has};
 use super::{Lab, Node};
+use crate::process::until;
 
 /// What the routes between nodes lead out of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -134,6 +135,25 @@ pub(super) fn set_up(lab: &Lab, node: &Node) -> Result<String> {
         writeln!(ip, "link set dev {way} up")?;
     }
     Ok(ip)
+}
+
+/// Waits until bonds send by their first uplink, as they were told to: what is on its
+/// way while they change may be lost.
+pub(super) fn settle(lab: &Lab) -> Result<()> {
+    if lab.uplinks != Uplinks::Bond {
+        return Ok(());
+    }
+    for Node {
+        netns, way, uplink, ..
+    } in &lab.nodes
+    {
+        let active = format!(" active_slave {uplink} ");
+        until("the bond sends by its first uplink", || {
+            let bond = netns.run(&format!("ip -d link show dev {way}"))?;
+            Ok(bond.contains(&active))
+        })?;
+    }
+    Ok(())
 }
 
 /// Makes a team of a node's two uplinks, the first of which sends. A daemon would
