@@ -90,6 +90,14 @@ pub(super) fn set_up(lab: &Lab, node: &Node) -> Result<String> {
     let underlay_v6 = node.underlay_v6();
     let has_v6 = lab.wiring.carries_v6();
     let mut ip = String::new();
+    if matches!(lab.uplinks, Uplinks::Bond | Uplinks::Team) {
+        // What a waiting uplink says of itself, with the MAC address that both have,
+        // would lead the middle box to send to it.
+        for port in [uplink, second_uplink] {
+            let off = format!("ipv6/conf/{port}/disable_ipv6");
+            node.netns.sysctl(&[(&off, "1")])?;
+        }
+    }
     if way == uplink || !lab.uplinks.are_two() {
         writeln!(ip, "link set dev {uplink} up")?;
     }
