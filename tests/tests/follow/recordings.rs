@@ -75,6 +75,7 @@ fn every_wiring_has_one() {
         let name = match wiring {
             Wiring::Flannel => "clean".to_owned(),
             Wiring::CalicoCrossSubnet => "wiring-calico-other-subnet-clean".to_owned(),
+            Wiring::CalicoIpipCrossSubnet => "wiring-calico-ipip-other-subnet-clean".to_owned(),
             _ if wiring.shares_uplink() => format!("wiring-{wiring:?}-two-nodes-clean"),
             _ => format!("wiring-{wiring:?}-clean"),
         };

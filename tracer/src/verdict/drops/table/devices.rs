@@ -166,7 +166,7 @@ pub(super) static TABLE: &[Entry] = &[
         &["xfrm_input"],
         Loss,
         "xfrm",
-        "IPsec has no state for it, or it fails its checks",
+        "neither IPsec nor a tunnel device here takes it: no state, none that is up, or a failed check",
         "net/xfrm/xfrm_input.c xfrm_input; net/xfrm/xfrm_interface_core.c xfrmi4_rcv_tunnel",
     ),
     entry(
