@@ -54,8 +54,9 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Loss,
         "qdisc",
-        "its device's queue is full or limits its rate (qdisc)",
-        "net/core/dev.c __dev_xmit_skb; net/sched/sch_tbf.c; net/sched/sch_fq.c",
+        "its device's queue takes no more: it is full, limits its rate, or has no carrier (qdisc)",
+        "net/core/dev.c __dev_xmit_skb; net/sched/sch_tbf.c; net/sched/sch_fq.c; \
+         net/sched/sch_generic.c noop_enqueue",
     ),
     entry(
         &["CPU_BACKLOG"],
