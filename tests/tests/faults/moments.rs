@@ -40,12 +40,15 @@ fn faults_that_come_and_go() -> Result<()> {
         ("tcx-ingress-near", "dropped"),
         ("middle-loses-all", "lost"),
         ("nft-input-b-drop", "dropped"),
-    ]
-    .into_iter()
-    .flat_map(|(name, kind)| [(name, kind, false), (name, kind, true)]);
-    for (number, (name, kind, v6)) in cases.enumerate() {
+    ];
+    for (number, (name, kind)) in cases.into_iter().enumerate() {
         let fault = fault(name)?;
-        for wiring in chosen(number, &fault, v6, &all)? {
+        let mut made = Vec::new();
+        for v6 in [false, true] {
+            let wirings = chosen(number, &fault, v6, &all)?;
+            made.extend(wirings.into_iter().map(|wiring| (wiring, v6)));
+        }
+        for (wiring, v6) in made {
             let stage = fault.stage(wiring, v6)?;
             let mut tracer = follow(&stage.lab, [stage.a(), stage.b()], &["--hold", "1s"])?;
             assert_all(&ten(&stage, &mut tracer)?, "delivered");
