@@ -72,7 +72,9 @@ pub(crate) fn plan_of(lab: &Lab, [a, b]: [&Pod; 2]) -> Result<String> {
 /// Traffic of all kinds between two pods, each packet of which is delivered,
 /// along its way.
 pub(crate) fn check_flows(lab: &Lab, [a, b]: [&Pod; 2]) -> Result<()> {
-    let follow = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
+    let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
+    // A megabyte at once may be above the usual budget, which would cut it off.
+    let follow = ends.into_iter().chain(["--budget", "1000000"]);
     let mut tracer = Tracer::follow(lab, follow)?;
     tracer.wait_started(LIMIT)?;
 
