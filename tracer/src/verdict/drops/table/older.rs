@@ -1,7 +1,10 @@
 //! Before there were reasons (Linux 5.17): functions that free packets for one
 //! reason only, from the source of Linux 5.10. Others stay unknown there.
 
-use super::{Class::Loss, Entry, entry};
+use super::{
+    Class::{Loss, Refusal},
+    Entry, entry,
+};
 
 /// What stands in the place of a reason.
 const NONE: &[&str] = &["NO_REASON"];
@@ -31,5 +34,14 @@ pub(super) static TABLE: &[Entry] = &[
         "no-route",
         "there is no route to its destination, or one that leads nowhere",
         "net/ipv4/route.c ip_error; net/ipv6/route.c ip6_pkt_drop",
+    ),
+    // What a socket gets, and what is for many, is not freed there.
+    entry(
+        NONE,
+        &["__udp4_lib_rcv", "__udp6_lib_rcv"],
+        Refusal,
+        "no-listener",
+        "nobody listens on this port, or its length or checksum is wrong",
+        "net/ipv4/udp.c __udp4_lib_rcv; net/ipv6/udp.c __udp6_lib_rcv",
     ),
 ];
