@@ -96,11 +96,9 @@ const TESTS: &[&str] = &[
     "a_bond_",
     "a_team_",
     "calico_with_netkit",
-    "over_geneve",
-    "over_gre",
-    "over_6in4",
-    "over_wireguard",
-    "over_ipsec",
+    "pods_over_",
+    "lost_over_",
+    "policies_over_ipsec",
 ];
 
 /// What a machine is told of this one's environment.
