@@ -92,12 +92,12 @@ impl Stage {
 
     /// The network of a node's pods.
     pub(super) fn pods_of<'a>(&self, node: &'a Node) -> &'a str {
-        self.pick(&node.pod_cidr_v4, &node.pod_cidr_v6)
+        node.pod_cidr(self.v6)
     }
 
     /// A node's tunnel device.
     pub(super) fn overlay<'a>(&self, node: &'a Node) -> &'a str {
-        self.pick(&node.overlay, &node.overlay_of_v6)
+        node.tunnel_device(self.v6)
     }
 
     /// A node's address that packets for its pods are sent to on the wire: in a
@@ -111,7 +111,7 @@ impl Stage {
 
     /// The address of a node's VXLAN device: the next hop of others to it.
     pub(super) fn vtep(&self, node: &Node) -> IpAddr {
-        self.pick(node.overlay_v4.into(), node.overlay_v6.into())
+        node.tunnel_address(self.v6)
     }
 
     /// The next hop from the near node to the far one, as a route says it.

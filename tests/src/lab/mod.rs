@@ -16,6 +16,7 @@ mod devices;
 pub mod ipsec;
 mod kind;
 mod netkit;
+mod node;
 mod objects;
 mod plan;
 mod restart;
@@ -36,8 +37,8 @@ pub use claim::sweep;
 pub use devices::is_before;
 pub use kind::{Tunnel, Wiring};
 pub use netkit::Pairs;
+pub use node::{Node, Pod};
 use plan::Plan;
-pub use plan::{Node, Pod};
 pub use uplinks::Uplinks;
 
 /// The environment variable that repeats a lab.

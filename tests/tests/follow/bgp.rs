@@ -5,14 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
-use tracer_tests::{
-    Lab, LabSpec, Node, Process, Wiring,
-    program::{LIMIT, Tracer},
-    traffic::Flow,
-};
+use tracer_tests::{Lab, LabSpec, Node, Process, Wiring, program::LIMIT, traffic::Flow};
 
 use crate::{
-    expected::pod,
+    expected::check_stopped,
     recordings::{self, keep_clean},
     wirings::{check_flows, plan_of},
 };
@@ -28,20 +24,11 @@ fn lab() -> Result<Lab> {
     })?;
     for (node, other) in [(0, 1), (1, 0)] {
         for v6 in [false, true] {
-            let gone = format!("ip route del {}", pods_of(&lab.nodes[other], v6));
+            let gone = format!("ip route del {}", lab.nodes[other].pod_cidr(v6));
             lab.nodes[node].netns.run(&gone)?;
         }
     }
     Ok(lab)
-}
-
-/// The network of a node's pods.
-fn pods_of(node: &Node, v6: bool) -> &str {
-    if v6 {
-        &node.pod_cidr_v6
-    } else {
-        &node.pod_cidr_v4
-    }
 }
 
 /// Starts the daemon of a node, which tells the networks of the node's bridge.
@@ -92,7 +79,7 @@ fn start(lab: &Lab, node: &Node) -> Result<Process> {
 fn wait_for_routes(from: &Node, to: &Node, there: bool) -> Result<()> {
     let deadline = Instant::now() + LIMIT;
     for (v6, flag) in [(false, "-4"), (true, "-6")] {
-        let shown = format!("ip {flag} route show {}", pods_of(to, v6));
+        let shown = format!("ip {flag} route show {}", to.pod_cidr(v6));
         while from.netns.run(&shown)?.contains("via") != there {
             ensure!(
                 Instant::now() < deadline,
@@ -120,10 +107,7 @@ fn routes_of_a_daemon_and_that_it_stopped() -> Result<()> {
     check_flows(&lab, [a, b])?;
     keep_clean(&lab, [a, b], "bgp")?;
 
-    let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
-    let file = recordings::fault("bgp-daemon-stopped");
-    let mut tracer = Tracer::follow(&lab, ends.iter().copied().chain(file.arguments()))?;
-    tracer.wait_started(LIMIT)?;
+    let (mut tracer, _) = recordings::follow(&lab, [a, b], &[], "bgp-daemon-stopped")?;
     drop(far_daemon);
     wait_for_routes(near, far, false)?;
     for (v6, echo_request) in [(false, 8), (true, 128)] {
@@ -132,12 +116,7 @@ fn routes_of_a_daemon_and_that_it_stopped() -> Result<()> {
         let told = |value: &Value| value["packet"]["icmp"]["type"] == echo_request;
         let journey = tracer.wait_for(told, LIMIT)?;
         let verdict = &journey["verdict"];
-        // The kernel limits how many errors it sends.
-        let kinds = ["refused", "dropped"];
-        assert!(
-            kinds.iter().any(|one| verdict["kind"] == *one),
-            "{journey:#}"
-        );
+        check_stopped(&journey);
         assert_eq!(verdict["cause"], "no-route", "{journey:#}");
         assert_eq!(verdict["drop"]["node"], *near.name, "{journey:#}");
     }

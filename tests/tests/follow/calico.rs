@@ -12,7 +12,7 @@ use tracer_tests::{
 };
 
 use crate::{
-    expected::{check_balance, is_neighbour, pod},
+    expected::{check_balance, check_stopped, is_neighbour, pod},
     recordings::{self, keep_clean},
     wirings::{check, check_flows, plan_of},
 };
@@ -42,10 +42,8 @@ fn calico_over_vxlan_of_both_versions_without_one() -> Result<()> {
     })?;
     let [a, b] = [&lab.pods[0], &lab.pods[1]];
     let far = &lab.nodes[1];
-    let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b), "--hold", "1s"];
-    let file = recordings::fault("calico-v6-tunnel-down");
-    let mut tracer = Tracer::follow(&lab, ends.iter().copied().chain(file.arguments()))?;
-    tracer.wait_started(LIMIT)?;
+    let hold = ["--hold", "1s"];
+    let (mut tracer, _) = recordings::follow(&lab, [a, b], &hold, "calico-v6-tunnel-down")?;
     far.netns
         .run(&format!("ip link set dev {} down", far.overlay_of_v6))?;
     let wait = Duration::from_millis(2);
@@ -59,17 +57,26 @@ fn calico_over_vxlan_of_both_versions_without_one() -> Result<()> {
     Ok(())
 }
 
-/// To the nodes of the own subnet by route, to others by tunnel; and the far node
-/// takes packets of both ways.
-fn check_across_subnets(wiring: Wiring, names: [&str; 2]) -> Result<()> {
+/// A lab of three nodes, the first and the last of which are in one subnet; none if it
+/// is for another kernel.
+fn of_two_subnets(wiring: Wiring) -> Result<Option<Lab>> {
     if wiring.is_for_another_kernel()? {
-        return Ok(());
+        return Ok(None);
     }
-    let lab = Lab::new(&LabSpec {
+    let spec = LabSpec {
         nodes: 3,
         wiring,
         ..LabSpec::default()
-    })?;
+    };
+    Lab::new(&spec).map(Some)
+}
+
+/// To the nodes of the own subnet by route, to others by tunnel; and the far node
+/// takes packets of both ways.
+fn check_across_subnets(wiring: Wiring, names: [&str; 2]) -> Result<()> {
+    let Some(lab) = of_two_subnets(wiring)? else {
+        return Ok(());
+    };
     for (to, name) in [1, 2].into_iter().zip(names) {
         let ends = [&lab.pods[0], &lab.pods[to]];
         let plan = plan_of(&lab, ends)?;
@@ -95,20 +102,12 @@ fn calico_over_ip_in_ip_across_subnets_only() -> Result<()> {
 
 /// The tunnel is down: of the other subnet nothing arrives, of the own all does.
 fn check_without_tunnel(wiring: Wiring, name: &str) -> Result<()> {
-    if wiring.is_for_another_kernel()? {
+    let Some(lab) = of_two_subnets(wiring)? else {
         return Ok(());
-    }
-    let lab = Lab::new(&LabSpec {
-        nodes: 3,
-        wiring,
-        ..LabSpec::default()
-    })?;
+    };
     let [a, b, c] = [&lab.pods[0], &lab.pods[1], &lab.pods[2]];
     let near = &lab.nodes[0];
-    let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
-    let file = recordings::fault(name);
-    let mut tracer = Tracer::follow(&lab, ends.iter().copied().chain(file.arguments()))?;
-    tracer.wait_started(LIMIT)?;
+    let (mut tracer, _) = recordings::follow(&lab, [a, b], &[], name)?;
     near.netns
         .run(&format!("ip link set dev {} down", near.overlay))?;
     let wait = Duration::from_millis(2);
@@ -118,10 +117,7 @@ fn check_without_tunnel(wiring: Wiring, name: &str) -> Result<()> {
     // is not there.
     let told = |value: &Value| value["packet"]["icmp"]["type"] == 8;
     let journey = tracer.wait_for(told, LIMIT)?;
-    // The kernel limits how many errors it sends.
-    let kinds = ["refused", "dropped"];
-    let kind = &journey["verdict"]["kind"];
-    assert!(kinds.iter().any(|one| kind == one), "{journey:#}");
+    check_stopped(&journey);
     assert_eq!(journey["verdict"]["cause"], "neighbour", "{journey:#}");
     assert_eq!(
         journey["verdict"]["drop"]["node"], *near.name,

@@ -291,6 +291,14 @@ pub(crate) fn by_protocol(journeys: &[Value]) -> BTreeMap<&str, u64> {
     counts
 }
 
+/// Checks that something stopped a packet. The kernel limits how many errors it
+/// sends, so that its sender may not have been told.
+pub(crate) fn check_stopped(journey: &Value) {
+    let kind = &journey["verdict"]["kind"];
+    let kinds = ["refused", "dropped"];
+    assert!(kinds.iter().any(|one| kind == one), "{journey:#}");
+}
+
 /// Checks that nothing was lost and everything is accounted for.
 pub(crate) fn check_balance(summary: &Value) {
     let accounting = &summary["accounting"];

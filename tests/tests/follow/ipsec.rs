@@ -6,15 +6,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::Value;
-use tracer_tests::{
-    Lab, LabSpec, Wiring,
-    lab::ipsec::encrypt,
-    program::{LIMIT, Tracer},
-    traffic::Flow,
-};
+use tracer_tests::{Lab, LabSpec, Wiring, lab::ipsec::encrypt, program::LIMIT, traffic::Flow};
 
 use crate::{
-    expected::{between_pods, is_neighbour, pod, point, seen},
+    expected::{between_pods, is_neighbour, point, seen},
     recordings,
 };
 
@@ -42,10 +37,7 @@ fn policies_over_ipsec() -> Result<()> {
     };
     let [a, b] = [&lab.pods[0], &lab.pods[1]];
     let [near, far] = [&lab.nodes[0], &lab.nodes[1]];
-    let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
-    let file = recordings::fault("ipsec-loses");
-    let mut tracer = Tracer::follow(&lab, ends.iter().copied().chain(file.arguments()))?;
-    let started = tracer.wait_started(LIMIT)?;
+    let (mut tracer, started) = recordings::follow(&lab, [a, b], &[], "ipsec-loses")?;
     for (from, to) in [(near, b), (far, a)] {
         let note = format!(
             "IPsec encrypts packets for {} before they leave by {}",

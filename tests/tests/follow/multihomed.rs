@@ -17,6 +17,9 @@ use crate::{
     wirings::{check_flows, plan_of},
 };
 
+/// Options of a follow that is to tell of a loss soon.
+const HOLD: [&str; 2] = ["--hold", "1s"];
+
 fn spec(uplinks: Uplinks, wiring: Wiring, names: Names) -> LabSpec {
     LabSpec {
         pods_per_node: 2,
@@ -88,11 +91,7 @@ fn check_failover(uplinks: Uplinks, name: &str) -> Result<()> {
     for cable in [&near.uplink, &near.second_uplink] {
         assert!(plan.contains(cable.as_str()), "{plan}");
     }
-    let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
-    let file = recordings::fault(name);
-    let args = ends.iter().chain(&["--hold", "1s"]).copied();
-    let mut tracer = Tracer::follow(&lab, args.chain(file.arguments()))?;
-    tracer.wait_started(LIMIT)?;
+    let (mut tracer, _) = recordings::follow(&lab, [a, b], &HOLD, name)?;
     let flow = Flow::new(a, b);
     let sent = |len: u64| move |value: &Value| value["packet"]["len"] == len + 28;
 
@@ -193,11 +192,7 @@ fn a_team_whose_active_uplink_dies() -> Result<()> {
 fn check_dead_wire(v6: bool, name: &str) -> Result<()> {
     let lab = Lab::new(&spec(Uplinks::Two, Wiring::FlannelHostGw, Names::Realistic))?;
     let [a, b] = [&lab.pods[0], &lab.pods[2]];
-    let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
-    let file = recordings::fault(name);
-    let args = ends.iter().chain(&["--hold", "1s"]).copied();
-    let mut tracer = Tracer::follow(&lab, args.chain(file.arguments()))?;
-    tracer.wait_started(LIMIT)?;
+    let (mut tracer, _) = recordings::follow(&lab, [a, b], &HOLD, name)?;
     let [near, far] = [&lab.nodes[0], &lab.nodes[1]];
     // A flow for each way: the ports decide, and the test looks which.
     let bound = |pod: &Pod| pod.netns.enter(|| UdpSocket::bind((pod.address(v6), 0)));
@@ -262,11 +257,7 @@ fn took(journey: &Value, node: &Node, interface: &str) -> bool {
 fn what_is_lost_in_a_cloud_is_lost_between_the_uplinks() -> Result<()> {
     let lab = Lab::new(&spec(Uplinks::InVxlan, Wiring::Flannel, Names::Realistic))?;
     let [a, b] = [&lab.pods[0], &lab.pods[2]];
-    let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
-    let file = recordings::fault("cloud-loses");
-    let args = ends.iter().chain(&["--hold", "1s"]).copied();
-    let mut tracer = Tracer::follow(&lab, args.chain(file.arguments()))?;
-    tracer.wait_started(LIMIT)?;
+    let (mut tracer, _) = recordings::follow(&lab, [a, b], &HOLD, "cloud-loses")?;
     let flow = Flow::new(a, b);
     assert!(flow.udp_send(1, 64)?.is_complete());
     let rule = "table bridge fault { chain fault { type filter hook forward priority 0; \

@@ -4,6 +4,7 @@
 use std::{env, fmt::Debug, path::Path, time::Duration};
 
 use anyhow::Result;
+use serde_json::Value;
 use tracer_tests::{
     Lab, Pod, Wiring,
     program::{FIXTURES_VARIABLE, LIMIT, Tracer},
@@ -41,15 +42,30 @@ pub(crate) fn name(what: impl Debug, [a, b]: [&Pod; 2]) -> String {
     format!("{what:?}-{nodes}").to_lowercase()
 }
 
+/// Follows two pods, and records it under a name, if it is to be; with what is said
+/// at the start.
+pub(crate) fn follow(
+    lab: &Lab,
+    ends: [&Pod; 2],
+    more: &[&str],
+    name: &str,
+) -> Result<(Tracer, Value)> {
+    let [from, to] = ends.map(pod);
+    let ends = ["--src-pod", &from, "--dst-pod", &to];
+    let recording = fault(name);
+    let args = ends.iter().chain(more).copied();
+    let mut tracer = Tracer::follow(lab, args.chain(recording.arguments()))?;
+    let started = tracer.wait_started(LIMIT)?;
+    Ok((tracer, started))
+}
+
 /// Records a little clean traffic between two pods.
 pub(crate) fn keep_clean(lab: &Lab, [a, b]: [&Pod; 2], name: &str) -> Result<()> {
-    let recording = fault(&format!("{name}-clean"));
-    if recording.0.is_none() {
+    let name = format!("{name}-clean");
+    if fault(&name).0.is_none() {
         return Ok(());
     }
-    let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b), "--hold", "1s"];
-    let mut tracer = Tracer::follow(lab, ends.into_iter().chain(recording.arguments()))?;
-    tracer.wait_started(LIMIT)?;
+    let (tracer, _) = follow(lab, [a, b], &["--hold", "1s"], &name)?;
     let flow = Flow::new(a, b);
     let mut tallies = vec![
         flow.ping(3, Duration::from_millis(2))?,

@@ -67,10 +67,7 @@ fn pods_with_macvlan_that_must_not_hear_each_other() -> Result<()> {
         pod.netns
             .run(&format!("ip neighbour flush dev {}", pod.interface))?;
     }
-    let file = recordings::fault("macvlan-private");
-    let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
-    let mut tracer = Tracer::follow(&lab, ends.iter().copied().chain(file.arguments()))?;
-    tracer.wait_started(LIMIT)?;
+    let (mut tracer, _) = recordings::follow(&lab, [a, b], &[], "macvlan-private")?;
     assert_eq!(
         Flow::new(a, b).ping(1, Duration::from_millis(2))?.received,
         0

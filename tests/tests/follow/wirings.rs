@@ -13,7 +13,9 @@ use tracer_tests::{
 };
 
 use crate::{
-    expected::{by_protocol, check_balance, check_clean, is_neighbour, pod, point, seen},
+    expected::{
+        by_protocol, check_balance, check_clean, check_stopped, is_neighbour, pod, point, seen,
+    },
     recordings::{self, keep_clean},
 };
 
@@ -192,10 +194,8 @@ fn check_far_end_down(wiring: Wiring) -> Result<()> {
     })?;
     let [a, b] = [&lab.pods[0], &lab.pods[1]];
     let far = &lab.nodes[1];
-    let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
-    let file = recordings::fault(&format!("{wiring:?}-far-end-down").to_lowercase());
-    let mut tracer = Tracer::follow(&lab, ends.iter().copied().chain(file.arguments()))?;
-    tracer.wait_started(LIMIT)?;
+    let name = format!("{wiring:?}-far-end-down").to_lowercase();
+    let (mut tracer, _) = recordings::follow(&lab, [a, b], &[], &name)?;
     far.netns
         .run(&format!("ip link set dev {} down", far.overlay))?;
     for v6 in [false, true] {
@@ -209,11 +209,7 @@ fn check_far_end_down(wiring: Wiring) -> Result<()> {
         let journey = tracer.wait_for(is_it, LIMIT)?;
         let verdict = &journey["verdict"];
         // Of some, the sender's node passes on that it was refused.
-        let kinds = ["refused", "dropped"];
-        assert!(
-            kinds.iter().any(|kind| verdict["kind"] == *kind),
-            "{journey:#}"
-        );
+        check_stopped(&journey);
         // IPsec's devices, once the kernel has them, are asked, too.
         let causes = ["no-tunnel", "xfrm"];
         assert!(
@@ -270,10 +266,7 @@ fn check_lost_encrypted(wiring: Wiring, kind: &str) -> Result<()> {
     })?;
     let [a, b] = [&lab.pods[0], &lab.pods[1]];
     let [near, far] = [&lab.nodes[0], &lab.nodes[1]];
-    let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
-    let file = recordings::fault(&format!("{kind}-loses"));
-    let mut tracer = Tracer::follow(&lab, ends.iter().copied().chain(file.arguments()))?;
-    let started = tracer.wait_started(LIMIT)?;
+    let (mut tracer, started) = recordings::follow(&lab, [a, b], &[], &format!("{kind}-loses"))?;
     for node in [near, far] {
         let note = format!("{} ({kind}) is opaque", node.overlay);
         assert!(
@@ -327,12 +320,7 @@ fn without_a_tunnel_the_route_to_the_other_node_is_gone() -> Result<()> {
         let told = |value: &Value| value["verdict"]["cause"] == "no-route";
         let journey = tracer.wait_for(told, LIMIT)?;
         let verdict = &journey["verdict"];
-        // The kernel limits how many errors it sends.
-        let kinds = ["refused", "dropped"];
-        assert!(
-            kinds.iter().any(|kind| verdict["kind"] == *kind),
-            "{journey:#}"
-        );
+        check_stopped(&journey);
         assert_eq!(verdict["drop"]["node"], *near.name);
         if !v6 {
             assert_eq!(verdict["drop"]["reason"], "IP_INNOROUTES");

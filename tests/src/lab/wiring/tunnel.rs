@@ -2,7 +2,6 @@
 //! and the routes.
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
 
 use anyhow::{Context as _, Result};
 
@@ -35,7 +34,7 @@ pub(in crate::lab) fn set_up(lab: &Lab, node: &Node) -> Result<()> {
 /// device, and where the tunnel has no table of its own, the far end.
 pub(in crate::lab) fn next_hop(lab: &Lab, node: &Node, other: &Node, v6: bool) -> String {
     let (underlay, vni) = (other.underlay, lab.vni);
-    let (vtep, overlay) = (vtep(other, v6), overlay(node, v6));
+    let (vtep, overlay) = (other.tunnel_address(v6), node.tunnel_device(v6));
     match lab.tunnel(node, other) {
         Some(Tunnel::Vxlan) => format!("via {vtep} dev {overlay} onlink"),
         // The next hop of a route through it is the far node itself, for IPv6
@@ -64,14 +63,11 @@ pub(in crate::lab) fn next_hop(lab: &Lab, node: &Node, other: &Node, v6: bool) -
 /// The routes to the pods of all other nodes.
 fn routes(lab: &Lab, node: &Node) -> String {
     let mut ip = String::new();
+    let has_v6 = lab.wiring.carries_v6();
     for other in others(lab, node) {
-        let mut route = |cidr: &str, v6| {
-            let hop = next_hop(lab, node, other, v6);
+        for v6 in [false, true].into_iter().take(1 + usize::from(has_v6)) {
+            let (cidr, hop) = (other.pod_cidr(v6), next_hop(lab, node, other, v6));
             ip += &format!("route add {cidr} {hop}\n");
-        };
-        route(&other.pod_cidr_v4, false);
-        if lab.wiring.carries_v6() {
-            route(&other.pod_cidr_v6, true);
         }
     }
     ip
@@ -93,7 +89,7 @@ fn vxlan(lab: &Lab, node: &Node) -> Result<()> {
     let Node { overlay_mac, .. } = node;
     let (mut ip, mut fdb) = (String::new(), String::new());
     for v6 in [false, true] {
-        let device = overlay(node, v6);
+        let device = node.tunnel_device(v6);
         let is_new = !v6 || lab.wiring.separates_v6();
         if is_new {
             writeln!(
@@ -126,34 +122,20 @@ fn vxlan(lab: &Lab, node: &Node) -> Result<()> {
     node.netns.batch("bridge -batch -", &fdb).map(drop)
 }
 
-/// A node's tunnel device of an IP version.
-fn overlay(node: &Node, v6: bool) -> &str {
-    if v6 {
-        &node.overlay_of_v6
-    } else {
-        &node.overlay
-    }
-}
-
-/// The address of a node's tunnel device.
-fn vtep(node: &Node, v6: bool) -> IpAddr {
-    if v6 {
-        node.overlay_v6.into()
-    } else {
-        node.overlay_v4.into()
-    }
-}
-
 /// Gives a node's tunnel device its address of an IP version.
 fn own_address(node: &Node, v6: bool) -> String {
     let bits = if v6 { "128" } else { "32" };
-    let (vtep, device) = (vtep(node, v6), overlay(node, v6));
+    let (vtep, device) = (node.tunnel_address(v6), node.tunnel_device(v6));
     format!("address add {vtep}/{bits} dev {device}\n")
 }
 
 /// Where tunnels carry frames: tells a node the MAC address of another's device.
 fn neighbour(node: &Node, other: &Node, v6: bool) -> String {
-    let (vtep, mac, device) = (vtep(other, v6), &other.overlay_mac, overlay(node, v6));
+    let (vtep, mac, device) = (
+        other.tunnel_address(v6),
+        &other.overlay_mac,
+        node.tunnel_device(v6),
+    );
     format!("neighbour add {vtep} lladdr {mac} dev {device} nud permanent\n")
 }
 

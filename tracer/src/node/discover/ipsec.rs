@@ -12,7 +12,8 @@ const GET_POLICY: u16 = 0x15;
 const TEMPLATES: u16 = 5;
 const DEVICE: u16 = 31;
 
-/// Bytes of `struct xfrm_userpolicy_info`, before the attributes, and of `struct xfrm_user_tmpl`.
+/// Bytes of `struct xfrm_userpolicy_info`, before the attributes, and of
+/// `struct xfrm_user_tmpl`.
 const HEADER: usize = 168;
 const TEMPLATE: usize = 64;
 
@@ -24,8 +25,8 @@ pub(super) struct Policy {
 }
 
 impl Policy {
-    /// `None` for one that does not encrypt, or only what goes by a device of its own, of which the routes
-    /// tell.
+    /// `None` for one that does not encrypt, or only what goes by a device of its own,
+    /// of which the routes tell.
     fn parse(message: &[u8]) -> Option<Self> {
         const FAMILY: usize = 40;
         const BITS: [usize; 2] = [42, 43];
@@ -77,7 +78,8 @@ pub(super) fn policies() -> io::Result<Vec<Policy>> {
     }
 }
 
-/// Whether a question loads no module: the kernel has a socket of its own for those that it answers.
+/// Whether a question loads no module: the kernel has a socket of its own for those
+/// that it answers.
 fn is_loaded() -> bool {
     let sockets = fs::read_to_string("/proc/thread-self/net/netlink").unwrap_or_default();
     let protocol = NETLINK_XFRM.to_string();

@@ -66,8 +66,8 @@ impl Host {
         })
     }
 
-    /// Whether a policy of IPsec encrypts what one of `senders` sends to an address, or if they are not
-    /// known, what somebody does.
+    /// Whether a policy of IPsec encrypts what one of `senders` sends to an address, or
+    /// if they are not known, what somebody does.
     pub(super) fn encrypts(&self, senders: &[IpAddr], to: IpAddr) -> bool {
         self.policies.iter().any(|policy| {
             let of_sender = |from| policy.from.contains(from);
