@@ -155,12 +155,14 @@ fn every_field_is_documented() {
     }
 }
 
-/// All journeys have the same keys, whatever the packet is.
+/// All journeys have the same keys, whatever the packet is and whatever is said of
+/// it; what is not known is null.
 #[test]
 fn keys_are_always_there() {
     let journeys = all();
     let journeys = journeys.iter().flat_map(json);
     let mut shapes = BTreeSet::new();
+    let mut kinds = BTreeSet::new();
     for line in journeys.filter(|line| line.contains("tracer.journey/1")) {
         let value: Value = serde_json::from_str(&line).expect("JSON");
         let keys = |value: &Value| -> Vec<String> {
@@ -174,11 +176,26 @@ fn keys_are_always_there() {
         let hops = value["hops"].as_array().expect("hops");
         let hop = keys(&hops[0]);
         assert!(hops.iter().all(|other| keys(other) == hop));
-        assert!(hops[0]["since_previous_ns"].is_null());
-        assert!(value["drop"].is_null());
-        shapes.insert((keys(&value), keys(&value["packet"]), hop));
+        assert_eq!(hops[0].get("since_previous_ns"), Some(&Value::Null));
+        let verdict = &value["verdict"];
+        let kind = verdict["kind"].as_str().expect("a kind").to_owned();
+        let stopped = ["dropped", "refused"].contains(&kind.as_str());
+        let drop = verdict.get("drop").expect("a key");
+        assert!(stopped || drop.is_null(), "{verdict:#}");
+        kinds.insert((kind, drop.is_object()));
+        shapes.insert((
+            keys(&value),
+            keys(&value["packet"]),
+            keys(verdict),
+            keys(&value["parts"]),
+            hop,
+        ));
     }
-    assert_eq!(shapes.len(), 1);
+    assert_eq!(shapes.len(), 1, "{shapes:#?}");
+    for told in [("delivered", false), ("dropped", true)] {
+        let told = (told.0.to_owned(), told.1);
+        assert!(kinds.contains(&told), "no case is {told:?}: {kinds:?}");
+    }
 }
 
 #[test]

@@ -102,19 +102,27 @@ fn replies_know_their_request() {
         let reply = echo(0, seq);
         stage.see(1, &hop(FROM_POD, i64::from(seq) * MS + 9000, 9, &reply));
     }
+    stage.send(3 * MS, 1, &udp(1));
     let mut journeys = stage.end();
     journeys.extend(stage.finished());
-    let request = journeys
+    journeys.sort_by_key(|journey| journey.id);
+    let told: Vec<_> = journeys
         .iter()
-        .find(|journey| journey.answers == Some(1) || journey.id == 1)
-        .expect("a journey");
-    assert_eq!(request.conversation, journeys[0].conversation);
-    let answers: Vec<Option<u64>> = journeys
-        .iter()
-        .filter(|journey| journey.direction == Course::Reply)
-        .map(|journey| journey.answers)
+        .map(|journey| (journey.id, journey.direction, journey.answers))
         .collect();
-    assert_eq!(answers, [Some(1), Some(3)]);
+    let (request, reply) = (Course::Request, Course::Reply);
+    let expected = [
+        (1, request, None),
+        (2, reply, Some(1)),
+        (3, request, None),
+        (4, reply, Some(3)),
+        (5, request, None),
+    ];
+    assert_eq!(told, expected);
+    let conversations: Vec<u64> = journeys.iter().map(|one| one.conversation).collect();
+    let (pings, other) = conversations.split_at(4);
+    assert_eq!(pings, [pings[0]; 4]);
+    assert_ne!(other, [pings[0]], "the datagram is none of them");
 }
 
 /// An answer to one of two that ask the same does not say which arrived.
