@@ -191,7 +191,9 @@ fn the_pods_own_tunl0_over_ip_in_ip_is_no_point() -> Result<()> {
     assert!(pings.is_complete(), "{pings:?}");
     let finished = tracer.stop()?;
     let journeys = finished.journeys.iter();
-    for journey in journeys.filter(|journey| !is_neighbour(journey)) {
+    let journeys: Vec<&Value> = journeys.filter(|journey| !is_neighbour(journey)).collect();
+    assert_eq!(journeys.len(), 20, "questions and answers");
+    for journey in journeys {
         assert_eq!(journey["verdict"]["confidence"], "confirmed", "{journey:#}");
         assert_eq!(
             journey["hops"].as_array().map(Vec::len),
