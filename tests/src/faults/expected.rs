@@ -7,6 +7,7 @@ use std::fs;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::Wiring;
+use crate::lab::is_before;
 
 /// The tables, by the beginning of the kernel's release: what the first one says of
 /// a fault stands instead of what the others say.
@@ -19,13 +20,23 @@ const TABLES: [(&str, &[&str]); 2] = [
 ];
 const LINUX_6_18: &str = include_str!("../../faults/linux-6.18.tsv");
 
+/// Of which faults kernels without a table say too little for a verdict, and why.
+const UNKNOWN: &str = include_str!("../../faults/unknown.tsv");
+
 /// A kernel's tables.
 #[derive(Debug)]
 pub struct Table {
     tables: Vec<Vec<Expected>>,
     /// Whether they are another kernel's: where a packet is dropped is the same, but
-    /// not what the kernel says of it, from which less may follow.
-    others: bool,
+    /// not what the kernel says of it; and from that less may follow, for these.
+    others: Option<Vec<Unknown>>,
+}
+
+/// Faults of which a kernel may say too little.
+#[derive(Debug)]
+struct Unknown {
+    faults: Vec<String>,
+    families: String,
 }
 
 /// What one fault must show in one family.
@@ -42,8 +53,10 @@ pub struct Expected {
     pub verdicts: Vec<String>,
     /// The one word for the mechanism.
     pub causes: Vec<String>,
-    /// Whether the kernel says too little for any verdict.
+    /// Whether the kernel may say too little for any verdict.
     pub may_be_unknown: bool,
+    /// Whether the kernel has no table: the reasons and functions are another's.
+    pub of_another_kernel: bool,
     /// Where the packet is dropped; `None` if it is nowhere.
     pub drop: Option<Place>,
     /// The kernel's source that says so.
@@ -60,27 +73,37 @@ pub struct Place {
     /// The role of the interface: `uplink`, `overlay`, `bridge`, `veth`, or
     /// `pod` for a pod's own. Empty: the kernel no longer knows it.
     pub interfaces: Vec<String>,
-    /// The reason's name.
+    /// The reason's name; `*` for any that another kernel may give instead.
     pub reasons: Vec<String>,
     /// The function that may free it; the compiler's inlining decides.
     pub functions: Vec<String>,
 }
 
 impl Table {
-    /// The table of the running kernel, or what must be true on any.
+    /// The table of the running kernel, or what must be true of it without one.
     ///
     /// # Errors
     /// If it cannot be understood.
     pub fn of_this_kernel() -> Result<Self> {
         let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+        Self::of(&release, is_before)
+    }
+
+    /// The table of a release, of which `is_before` says whether it is older than
+    /// another.
+    fn of(release: &str, is_before: impl Fn((u32, u32)) -> bool) -> Result<Self> {
         let found = TABLES
             .iter()
             .find(|(kernel, _)| release.starts_with(kernel));
         let texts = found.map_or([LINUX_6_18].as_slice(), |(_, texts)| texts);
         let tables = texts.iter().map(|text| parse(text));
+        let others = match found {
+            Some(_) => None,
+            None => Some(unknown(is_before)?),
+        };
         Ok(Self {
             tables: tables.collect::<Result<_>>()?,
-            others: found.is_none(),
+            others,
         })
     }
 
@@ -101,11 +124,13 @@ impl Table {
         let row =
             row.with_context(|| format!("the table says nothing of {fault}, IPv{family}, {name}"))?;
         let row = row.clone().with(wiring);
-        Ok(if self.others {
-            row.on_any_kernel()
-        } else {
-            row
-        })
+        let Some(unknown) = &self.others else {
+            return Ok(row);
+        };
+        let is_it =
+            |one: &Unknown| one.faults.contains(&row.fault) && one.families.contains(family);
+        let may_be_unknown = unknown.iter().any(is_it);
+        Ok(row.on_another_kernel(may_be_unknown))
     }
 
     /// Each fault's name and families in it.
@@ -146,15 +171,17 @@ impl Expected {
         self
     }
 
-    /// What of it is true on any kernel: one without reasons may not let anybody
-    /// know, but must not mislead.
-    fn on_any_kernel(mut self) -> Self {
-        let any = || vec!["*".to_owned()];
-        self.causes = any();
+    /// What of it is true on a kernel without a table: another reason and function may
+    /// stand for it, and so another cause.
+    fn on_another_kernel(mut self, may_be_unknown: bool) -> Self {
+        let any = || "*".to_owned();
+        self.causes.push(any());
         if let Some(drop) = &mut self.drop {
-            (drop.reasons, drop.functions) = (any(), any());
+            drop.reasons.push(any());
+            drop.functions.push(any());
         }
-        self.may_be_unknown = true;
+        self.may_be_unknown = may_be_unknown;
+        self.of_another_kernel = true;
         self
     }
 }
@@ -175,6 +202,26 @@ fn parse(text: &str) -> Result<Vec<Expected>> {
             Ok(row)
         })
         .collect()
+}
+
+/// The faults that may be unknown on a release that has no table.
+fn unknown(is_before: impl Fn((u32, u32)) -> bool) -> Result<Vec<Unknown>> {
+    let mut found = Vec::new();
+    for line in UNKNOWN.lines().skip(1) {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let [before, faults, families, _why] = fields[..] else {
+            bail!("{line}: {} fields instead of 4", fields.len());
+        };
+        let release = before.split_once('.');
+        let (major, minor) = release.with_context(|| format!("{before} is no release"))?;
+        if is_before((major.parse()?, minor.parse()?)) {
+            found.push(Unknown {
+                faults: faults.split('|').map(str::to_owned).collect(),
+                families: families.to_owned(),
+            });
+        }
+    }
+    Ok(found)
 }
 
 fn row(line: &str) -> Result<Expected> {
@@ -226,7 +273,96 @@ fn row(line: &str) -> Result<Expected> {
         verdicts: words(verdicts),
         causes: words(cause),
         may_be_unknown: false,
+        of_another_kernel: false,
         drop,
         source: source.to_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::faults::{Fault, all};
+
+    /// The table of a release.
+    fn table(release: (u32, u32)) -> Table {
+        let name = format!("{}.{}.0", release.0, release.1);
+        Table::of(&name, |other| release < other).expect("the tables are sound")
+    }
+
+    /// The faults, with their families, that may be unknown on a release.
+    fn unknown_on(release: (u32, u32)) -> Vec<(String, bool)> {
+        let table = table(release);
+        let mut found = Vec::new();
+        for fault in all() {
+            for &v6 in fault.v6 {
+                let expected = table.expect(&fault.name, v6, Wiring::Flannel);
+                if expected.expect("it is in the table").may_be_unknown {
+                    found.push((fault.name.clone(), v6));
+                }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn a_kernel_that_gives_reasons_lets_nearly_nothing_be_unknown() {
+        let time_wait = [false, true].map(|v6| ("old-timestamp-in-time-wait".to_owned(), v6));
+        assert_eq!(unknown_on((6, 1)), time_wait);
+        assert_eq!(unknown_on((6, 14)), time_wait);
+        for release in [(6, 12), (6, 15), (6, 18), (7, 1)] {
+            assert_eq!(unknown_on(release), [], "{release:?}");
+        }
+    }
+
+    #[test]
+    fn a_kernel_without_reasons_is_no_excuse_for_all() {
+        let before = unknown_on((5, 10));
+        let has = |name: &str, v6| before.contains(&(name.to_owned(), v6));
+        assert!(has("ttl-near", false) && has("blackhole-route", true));
+        for known in [
+            "blackhole-route",
+            "no-fdb-entry",
+            "nft-forward-far-drop",
+            "pod-down",
+            "udp-no-listener",
+            "middle-loses-all",
+            "accept-backlog-full",
+        ] {
+            assert!(!has(known, false), "{known}");
+        }
+    }
+
+    /// Rows of faults that there are no more would excuse nothing.
+    #[test]
+    fn what_may_be_unknown_is_a_fault() {
+        let faults = all();
+        for row in unknown(|_| true).expect("it is sound") {
+            for name in &row.faults {
+                let is_it = |v6| {
+                    let named = |fault: &Fault| fault.name == *name && fault.v6.contains(&v6);
+                    faults.iter().any(named)
+                };
+                for (family, v6) in [('4', false), ('6', true)] {
+                    let told = row.families.contains(family);
+                    assert!(!told || is_it(v6), "there is no {name} of IPv{family}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn on_another_kernel_the_place_is_the_same() {
+        let [own, other] = [(6, 18), (6, 16)].map(|release| {
+            let row = table(release).expect("rp-filter", false, Wiring::Flannel);
+            row.expect("it is in the table")
+        });
+        let [own_drop, other_drop] = [&own, &other].map(|row| row.drop.as_ref().expect("a drop"));
+        assert_eq!(own_drop.node, other_drop.node);
+        assert_eq!(own_drop.interfaces, other_drop.interfaces);
+        assert_eq!(own.verdicts, other.verdicts);
+        assert_eq!(own_drop.reasons, ["IP_RPFILTER"]);
+        assert_eq!(other_drop.reasons, ["IP_RPFILTER", "*"]);
+        assert!(other.of_another_kernel && !own.of_another_kernel);
+    }
 }
