@@ -7,17 +7,20 @@
 //! features, and builds all of it once more.
 
 use std::{
+    env,
     io::{BufRead as _, BufReader, IsTerminal as _, Write as _, stdout},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
+use tracer_tests::faults::TURN_VARIABLE;
 
 use crate::{
-    command::{cargo, line, release_binary, run_shown, say},
+    command::{cargo, commit, line, release_binary, run_shown, say},
     setup,
+    tally::{Summary, Tally},
 };
 
 /// Tells the tests which `tracer` to run.
@@ -29,6 +32,7 @@ pub(crate) const PYTHON: &str = "TRACER_PYTHON";
 /// Runs of cargo that belong together because they need the same.
 struct Tier {
     name: &'static str,
+    what: &'static str,
     runs: &'static [&'static [&'static str]],
     root: bool,
 }
@@ -36,12 +40,14 @@ struct Tier {
 /// From the one that needs least.
 const TIERS: &[Tier] = &[
     Tier {
-        name: "pure: unit and property tests, examples in the docs",
+        name: "pure",
+        what: "unit and property tests, examples in the docs",
         runs: &[&["--lib", "--bins"], &["--doc"]],
         root: false,
     },
     Tier {
-        name: "lab: real packets between network namespaces",
+        name: "lab",
+        what: "real packets between network namespaces",
         runs: &[&["--test", "*"]],
         root: true,
     },
@@ -72,44 +78,56 @@ pub(crate) fn lint() -> Result<()> {
 
 /// All tests, tier by tier; `args` go to the test programs.
 pub(crate) fn test(args: &[String]) -> Result<()> {
-    setup::tools()?;
-    setup::bpf()?;
-    let python = setup::python()?;
-    run_shown(cargo().args(["build", "--release", "--bins", "--tests"]))?;
+    let mut summary = Summary::default();
+    let tested = test_into(args, &mut summary);
+    print!("{summary}");
+    tested
+}
 
-    let mut failed = Vec::new();
-    let mut total = 0;
+/// The same; what came of each tier goes into a summary.
+pub(crate) fn test_into(args: &[String], summary: &mut Summary) -> Result<()> {
+    let python = summary.part("build", |_| {
+        setup::tools()?;
+        setup::bpf()?;
+        let python = setup::python()?;
+        run_shown(cargo().args(["build", "--release", "--bins", "--tests"]))?;
+        Ok(python)
+    })?;
     for tier in TIERS {
-        say(format!("tests, tier {}", tier.name));
+        say(format!("tests, tier {}: {}", tier.name, tier.what));
         ensure!(
             !tier.root || setup::is_root(),
             "this tier makes network namespaces and loads kernel programs: run `cargo xtask test` as root"
         );
-        let mut ran = 0;
-        for selection in tier.runs {
-            let (count, passed) = run_tests(selection, args, &python)?;
-            ran += count;
-            if !passed {
-                failed.push(tier.name);
+        // A tier that fails does not keep the others from being run.
+        let _failed = summary.part(tier.name, |tally| {
+            let mut passed = true;
+            for selection in tier.runs {
+                passed &= run_tests(selection, args, &python, tally)?;
             }
-        }
-        // Arguments may well choose from one tier only.
-        ensure!(
-            ran > 0 || !args.is_empty(),
-            "no test ran in the tier {}",
-            tier.name
-        );
-        total += ran;
+            ensure!(passed, "tests failed");
+            // Arguments may well choose from one tier only.
+            ensure!(tally.ran > 0 || !args.is_empty(), "no test ran");
+            Ok(())
+        });
     }
-    if let Some(tier) = failed.first() {
-        bail!("tests failed, first in the tier {tier}");
-    }
-    ensure!(total > 0, "no test ran: none is called so");
+    let failed = summary.failed();
+    ensure!(
+        failed.is_empty(),
+        "tests failed in the tier {}",
+        failed.join(", ")
+    );
+    ensure!(summary.ran() > 0, "no test ran: none is called so");
     Ok(())
 }
 
-/// One `cargo test`: how many tests ran, and whether they passed.
-fn run_tests(selection: &[&str], args: &[String], python: &Path) -> Result<(u32, bool)> {
+/// One `cargo test`: whether the tests passed.
+fn run_tests(
+    selection: &[&str],
+    args: &[String],
+    python: &Path,
+    tally: &mut Tally,
+) -> Result<bool> {
     let mut command = cargo();
     command
         .args(["test", "--release", "--no-fail-fast"])
@@ -122,21 +140,26 @@ fn run_tests(selection: &[&str], args: &[String], python: &Path) -> Result<(u32,
         .args(args)
         .env(BINARY, release_binary("tracer")?)
         .env(PYTHON, python);
+    // Without git nothing takes turns.
+    if env::var_os(TURN_VARIABLE).is_none()
+        && let Ok(turn) = commit()
+    {
+        command.env(TURN_VARIABLE, turn.to_string());
+    }
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()?;
 
     let output = child.stdout.take().context("cargo has no output")?;
-    let mut ran = 0;
     for line in BufReader::new(output).split(b'\n') {
         let line = line?;
-        ran += ran_in(&String::from_utf8_lossy(&line));
+        tally.hear(&String::from_utf8_lossy(&line));
         let mut stdout = stdout().lock();
         stdout.write_all(&line)?;
         stdout.write_all(b"\n")?;
     }
-    Ok((ran, child.wait()?.success()))
+    Ok(child.wait()?.success())
 }
 
 /// Builds the test programs, and returns where they are.
@@ -172,18 +195,6 @@ pub(crate) fn has_tests(program: &Path, args: &[String]) -> Result<bool> {
     Ok(!listed.stdout.is_empty())
 }
 
-/// How many tests the runner's summary says it ran; 0 in any other line.
-pub(crate) fn ran_in(line: &str) -> u32 {
-    if !line.starts_with("test result: ") {
-        return 0;
-    }
-    line.split([';', '.'])
-        .filter_map(|part| part.trim().split_once(' '))
-        .filter(|(_, what)| matches!(*what, "passed" | "failed"))
-        .filter_map(|(count, _)| count.parse::<u32>().ok())
-        .sum()
-}
-
 /// The benchmark; `args` go to it.
 pub(crate) fn bench(args: &[String]) -> Result<()> {
     setup::tools()?;
@@ -203,18 +214,4 @@ pub(crate) fn bench(args: &[String]) -> Result<()> {
 pub(crate) fn build() -> Result<()> {
     setup::bpf()?;
     run_shown(cargo().args(["build", "--release", "--bins"]))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_runners_summary_is_counted() {
-        let summary = "test result: ok. 12 passed; 1 failed; 3 ignored; 0 measured; 7 filtered out; finished in 0.42s";
-        assert_eq!(ran_in(summary), 13);
-        let coloured = "test result: \u{1b}[32mok\u{1b}[m. 2 passed; 0 failed; 0 ignored";
-        assert_eq!(ran_in(coloured), 2);
-        assert_eq!(ran_in("test lab::ping ... ok"), 0);
-    }
 }

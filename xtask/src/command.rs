@@ -53,6 +53,14 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// A number of the commit that is checked out, for what takes turns.
+pub(crate) fn commit() -> Result<usize> {
+    let mut git = Command::new("git");
+    git.args(["rev-parse", "--short=7", "HEAD"]);
+    let text = output(git.current_dir(env!("CARGO_MANIFEST_DIR")))?;
+    usize::from_str_radix(text.trim(), 16).context("git names the commit by no number")
+}
+
 /// Shows a command and runs it.
 pub(crate) fn run_shown(command: &mut Command) -> Result<()> {
     say(line(command));

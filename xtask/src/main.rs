@@ -11,6 +11,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 mod check;
+mod ci;
 mod command;
 mod demo;
 mod fixtures;
@@ -18,6 +19,7 @@ mod fuzz;
 mod kernels;
 mod setup;
 mod soak;
+mod tally;
 mod toolchain;
 
 /// What one does with tracer's source, each as one command.
@@ -129,6 +131,13 @@ Examples:
     /// Check formatting, lints and docs; warnings are errors
     #[command(after_help = "Example:\n  cargo xtask lint")]
     Lint,
+    /// All that a change has to pass: lints, tests, other kernels (root)
+    ///
+    /// Tells in the end what each part took, how many tests ran, and which of them
+    /// this kernel could not run. Of some tests and kernels one is run each time:
+    /// which one, the commit says.
+    #[command(after_help = "Example:\n  cargo xtask ci")]
+    Ci,
 }
 
 fn main() -> ExitCode {
@@ -159,6 +168,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Soak(options) => soak::run(&options)?,
         Task::Fuzz(options) => fuzz::run(&options)?,
         Task::Lint => check::lint()?,
+        Task::Ci => ci::run()?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -41,6 +41,10 @@ pub const SEEDS_VARIABLE: &str = "TRACER_FAULT_SEEDS";
 /// some of them by their names, with commas between, or `turns`: each fault with one
 /// besides the usual one.
 pub const WIRINGS_VARIABLE: &str = "TRACER_FAULT_WIRINGS";
+/// The environment variable with a number that says which half of the faults is made
+/// with one more wiring, and which wiring that is: `cargo xtask` gives that of the
+/// commit, so that in time each fault meets each wiring. Without it, 0.
+pub const TURN_VARIABLE: &str = "TRACER_FAULT_TURN";
 
 /// Whether a fault makes sense with a wiring.
 type Fits = fn(Wiring) -> bool;

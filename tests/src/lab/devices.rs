@@ -1,6 +1,10 @@
 //! What devices this kernel has.
 
-use std::{env, fs, thread};
+use std::{
+    env, fs,
+    io::{Write as _, stdout},
+    thread,
+};
 
 use anyhow::{Context as _, Result};
 use nix::sched::{CloneFlags, unshare};
@@ -29,12 +33,38 @@ pub fn is_before(release: (u32, u32)) -> bool {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < release
 }
 
+/// Whether this is a machine whose kernel was chosen for a test; see
+/// [`MACHINE_VARIABLE`].
+pub(super) fn was_chosen() -> bool {
+    env::var_os(MACHINE_VARIABLE).is_some()
+}
+
 /// Whether a test must leave something that is not `possible` to another
 /// kernel, which it says. Never true where [`MACHINE_VARIABLE`] is set.
 pub(super) fn is_for_another_kernel(what: &str, possible: bool) -> Result<bool> {
-    if possible || env::var_os(MACHINE_VARIABLE).is_some() {
+    if possible || was_chosen() {
         return Ok(false);
     }
-    eprintln!("this kernel has no {what}: `cargo xtask kernels` runs this test on one that has");
+    not_here(&format!("this kernel has no {what}"))?;
     Ok(true)
+}
+
+/// What a line begins with that tells that a test is not run here: its name and why
+/// follow, with a colon between. `cargo xtask` counts them: for the test runner such
+/// a test has passed.
+pub const NOT_HERE: &str = "tracer-not-here: ";
+
+/// Tells that the test that runs on this thread is not run here, and why; it then has
+/// to return. The line goes past the test runner, which shows only what failing tests
+/// print.
+///
+/// # Errors
+/// If standard output cannot be written to.
+///
+/// # Panics
+/// On a thread that runs no test: whoever reads the line would not know which one.
+pub fn not_here(why: &str) -> Result<()> {
+    let thread = thread::current();
+    let test = thread.name().expect("a test's thread has its name");
+    Ok(writeln!(stdout(), "{NOT_HERE}{test}: {why}")?)
 }

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::devices::{is_for_another_kernel, kernel_has};
+use super::devices::{is_for_another_kernel, kernel_has, was_chosen};
 
 /// Whose network is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -225,6 +225,21 @@ impl Wiring {
     pub fn is_for_another_kernel(self) -> Result<bool> {
         let missing = self.missing()?;
         is_for_another_kernel(missing.unwrap_or_default(), missing.is_none())
+    }
+
+    /// All that this kernel can have; all of them where
+    /// [`MACHINE_VARIABLE`](super::MACHINE_VARIABLE) is set.
+    ///
+    /// # Errors
+    /// If the kernel cannot be asked.
+    pub fn all_here() -> Result<Vec<Self>> {
+        let mut all = Vec::new();
+        for wiring in Self::ALL {
+            if was_chosen() || wiring.missing()?.is_none() {
+                all.push(wiring);
+            }
+        }
+        Ok(all)
     }
 
     /// What this kernel lacks for it.

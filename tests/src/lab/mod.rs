@@ -34,7 +34,7 @@ use crate::netns::Netns;
 use crate::rng::Rng;
 use claim::Claim;
 pub use claim::sweep;
-pub use devices::is_before;
+pub use devices::{NOT_HERE, is_before, not_here};
 pub use kind::{Tunnel, Wiring};
 pub use netkit::Pairs;
 pub use node::{Node, Pod};

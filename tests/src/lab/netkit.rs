@@ -11,7 +11,7 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket,
 };
 
-use super::devices::{is_before, is_for_another_kernel};
+use super::devices::{is_before, is_for_another_kernel, not_here};
 use crate::netns::Netns;
 
 /// `RTM_NEWLINK`, and `NLM_F_REQUEST | NLM_F_ACK | NLM_F_EXCL | NLM_F_CREATE`.
@@ -51,7 +51,7 @@ impl Pairs {
     pub fn is_for_another_kernel(self) -> Result<bool> {
         // Not all of those that are booted for the tests have it.
         if self != Self::Veth && is_before((6, 7)) {
-            eprintln!("this kernel has no netkit: that takes Linux 6.7");
+            not_here("this kernel has no netkit: that takes Linux 6.7")?;
             return Ok(true);
         }
         is_for_another_kernel("netkit", self == Self::Veth || is_possible()?)

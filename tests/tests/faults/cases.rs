@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tracer_tests::faults::expected::Place;
 use tracer_tests::faults::{Expected, Fault, Sender, Stage, Table, Traffic, When, group, role};
-use tracer_tests::faults::{NAMED_VARIABLE, SEEDS_VARIABLE, WIRINGS_VARIABLE};
+use tracer_tests::faults::{NAMED_VARIABLE, SEEDS_VARIABLE, TURN_VARIABLE, WIRINGS_VARIABLE};
 use tracer_tests::program::{FIXTURES_VARIABLE, LIMIT};
 use tracer_tests::{Pod, Wiring};
 
@@ -23,7 +23,7 @@ pub(crate) struct Case<'a> {
 
 /// Runs `check` on each fault of a group, with each family that it has.
 pub(crate) fn each(named: &str, check: impl Fn(&Case<'_>) -> Result<()>) -> Result<()> {
-    let all = all_wirings()?;
+    let all = Wiring::all_here()?;
     let faults = group(named);
     let mut made = Vec::new();
     for (number, fault) in faults.iter().enumerate() {
@@ -49,7 +49,7 @@ pub(crate) fn check_each(
         if env::var(NAMED_VARIABLE).is_ok_and(|word| !title.contains(&word)) {
             continue;
         }
-        for _ in 0..seeds()? {
+        for _ in 0..number_of(SEEDS_VARIABLE)?.unwrap_or(1) {
             let check = || {
                 let stage = fault.stage(wiring, v6)?;
                 if fault.when == When::Before {
@@ -82,20 +82,10 @@ pub(crate) fn check_each(
     Ok(())
 }
 
-/// The wirings that this kernel can have.
-pub(crate) fn all_wirings() -> Result<Vec<Wiring>> {
-    let mut all = Vec::new();
-    for wiring in Wiring::ALL {
-        if !wiring.is_for_another_kernel()? {
-            all.push(wiring);
-        }
-    }
-    Ok(all)
-}
-
-/// The wirings to make a fault with: the usual one, and by turns, in one of its
-/// families, one of the others that it makes sense with; or those that
-/// [`WIRINGS_VARIABLE`] asks for.
+/// The wirings to make a fault with: the usual one, and for every second fault, in one
+/// of its families, one of the others that it makes sense with, all of which is the
+/// turn's matter ([`TURN_VARIABLE`]); or those that [`WIRINGS_VARIABLE`] asks for, by
+/// which turns are those of all faults.
 pub(crate) fn chosen(
     number: usize,
     fault: &Fault,
@@ -106,10 +96,14 @@ pub(crate) fn chosen(
     let fitting: Vec<Wiring> = all.iter().copied().filter(fits).collect();
     let is_usual = |wiring: &Wiring| *wiring == Wiring::Flannel;
     let (usual, others): (Vec<_>, Vec<_>) = fitting.iter().partition(|wiring| is_usual(wiring));
-    let is_its_turn = fault.v6.len() == 1 || v6 == (number % 2 == 1);
-    let by_turns = others.get(number % others.len().max(1)).copied();
-    let by_turns = by_turns.filter(|_| is_its_turn);
     let asked = env::var(WIRINGS_VARIABLE).unwrap_or_default();
+    let turn = number_of(TURN_VARIABLE)?.unwrap_or(0);
+    // Both halves, both families and all wirings come up, however turns follow.
+    let (half, family, place) = (number + turn, number + turn / 2, number + turn / 4);
+    let is_its_family = fault.v6.len() == 1 || v6 == (family % 2 == 1);
+    let is_its_turn = asked == "turns" || half.is_multiple_of(2);
+    let by_turns = others.get(place % others.len().max(1)).copied();
+    let by_turns = by_turns.filter(|_| is_its_family && is_its_turn);
     Ok(match &*asked {
         "" => usual.into_iter().chain(by_turns).collect(),
         "turns" => by_turns.into_iter().collect(),
@@ -128,13 +122,15 @@ pub(crate) fn chosen(
     })
 }
 
-fn seeds() -> Result<usize> {
-    match env::var(SEEDS_VARIABLE) {
-        Ok(text) => text
-            .parse()
-            .with_context(|| format!("{SEEDS_VARIABLE} is a number")),
-        Err(_) => Ok(1),
-    }
+/// The number in an environment variable, if it is set.
+fn number_of(variable: &str) -> Result<Option<usize>> {
+    let Ok(text) = env::var(variable) else {
+        return Ok(None);
+    };
+    let number = text.parse();
+    number
+        .map(Some)
+        .with_context(|| format!("{variable} is a number, but it is {text}"))
 }
 
 /// What was sent: the two ports tell the packets apart.

@@ -9,7 +9,7 @@ use tracer_tests::faults::{Fault, Sender, Stage, Traffic, all};
 use tracer_tests::program::{LIMIT, Tracer, is, tracer};
 use tracer_tests::traffic::Flow;
 
-use crate::cases::{all_wirings, chosen};
+use crate::cases::chosen;
 use crate::journeys::{follow, take};
 use crate::watch::name;
 
@@ -47,7 +47,7 @@ fn assert_all(journeys: &[Value], kind: &str) {
 
 #[test]
 fn faults_that_come_and_go() -> Result<()> {
-    let all = all_wirings()?;
+    let all = Wiring::all_here()?;
     let cases = [
         ("blackhole-route", "dropped"),
         ("no-fdb-entry", "dropped"),

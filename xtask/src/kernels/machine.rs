@@ -21,7 +21,7 @@ use super::{
     image::{BEGIN, END},
     recordings::{Recording, Recordings},
 };
-use crate::{check::ran_in, command::say};
+use crate::{command::say, tally::Tally};
 
 /// How long one may be silent.
 const SILENCE: Duration = Duration::from_secs(6 * 60);
@@ -40,10 +40,8 @@ const BROKEN: &[&str] = &[
     "general protection fault",
 ];
 
-/// What a machine said whose tests passed.
+/// What a machine said whose tests passed, besides of the tests.
 pub(super) struct Heard {
-    /// How many tests ran.
-    pub(super) ran: u32,
     /// What they found the kernel to give.
     pub(super) features: Vec<String>,
     /// What they recorded.
@@ -55,8 +53,14 @@ pub(super) fn is_misemulated(error: &anyhow::Error) -> bool {
     error.to_string().contains(MISEMULATED)
 }
 
-/// Runs a machine to its end, which must come within `limit`.
-pub(super) fn run(kernel: &Kernel, image: &Path, limit: Duration) -> Result<Heard> {
+/// Runs a machine to its end, which must come within `limit`; what came of its tests
+/// is counted into `tally`.
+pub(super) fn run(
+    kernel: &Kernel,
+    image: &Path,
+    limit: Duration,
+    tally: &mut Tally,
+) -> Result<Heard> {
     let log = image.with_extension("log");
     let file = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
     let mut listener = Listener::new(file);
@@ -64,9 +68,10 @@ pub(super) fn run(kernel: &Kernel, image: &Path, limit: Duration) -> Result<Hear
     let ended = listener.listen(&machine.lines, limit, SILENCE);
     let told = ended.and_then(|status| {
         ensure!(status == "0", "tests failed");
-        ensure!(listener.ran > 0, "no test ran: none is called so");
+        ensure!(listener.tally.ran > 0, "no test ran: none is called so");
         Ok(())
     });
+    tally.add(listener.tally);
     if let Err(error) = told {
         say(format!("the last lines of {}:", log.display()));
         for line in &listener.tail {
@@ -75,7 +80,6 @@ pub(super) fn run(kernel: &Kernel, image: &Path, limit: Duration) -> Result<Hear
         return Err(error);
     }
     Ok(Heard {
-        ran: listener.ran,
         features: listener.features,
         recordings: listener.recordings.take_complete(),
     })
@@ -154,8 +158,7 @@ struct Listener<W> {
     tail: VecDeque<String>,
     /// Whether the tests have begun: only what they say is shown.
     begun: bool,
-    /// Tests that ran.
-    ran: u32,
+    tally: Tally,
     features: Vec<String>,
     recordings: Recordings,
 }
@@ -166,7 +169,7 @@ impl<W: Write> Listener<W> {
             log,
             tail: VecDeque::new(),
             begun: false,
-            ran: 0,
+            tally: Tally::default(),
             features: Vec::new(),
             recordings: Recordings::default(),
         }
@@ -216,7 +219,7 @@ impl<W: Write> Listener<W> {
         }
         if self.begun {
             println!("{line}");
-            self.ran += ran_in(line);
+            self.tally.hear(line);
             if let Some((_, feature)) = line.split_once(FEATURE) {
                 self.features.push(feature.to_owned());
             }
@@ -242,7 +245,7 @@ mod tests {
         let mut listener = Listener::new(Vec::new());
         let ended = listener.listen(&lines, Duration::MAX, Duration::MAX);
         assert!(listener.tail.iter().eq(&said[..listener.tail.len()]));
-        (ended, listener.ran)
+        (ended, listener.tally.ran)
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod image;
 mod machine;
 mod recordings;
 
-use std::{env, fs, path::PathBuf, process::Command, time::Duration};
+use std::{env, fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, ValueEnum};
@@ -27,8 +27,9 @@ use tracer_tests::{faults, lab::SEED_VARIABLE, program::FIXTURES_VARIABLE, traff
 
 use crate::{
     check,
-    command::{output, release_binary, say},
+    command::{self, release_binary, say},
     setup,
+    tally::{Summary, Tally},
 };
 
 /// Which kernels, and which tests.
@@ -43,7 +44,7 @@ pub(crate) struct Options {
 }
 
 /// A kernel that tracer supports and Debian has.
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Version {
     #[value(name = "5.10")]
     V5_10,
@@ -54,7 +55,17 @@ enum Version {
     Newest,
     /// One of the others than 6.12, by turns: which one, the commit says
     Another,
+    /// All four, and of the tests those that take turns, too
+    All,
 }
+
+/// All of them.
+const EACH: [Version; 4] = [
+    Version::V5_10,
+    Version::V6_1,
+    Version::V6_12,
+    Version::Newest,
+];
 
 impl Version {
     /// The Debian release whose kernel it is.
@@ -64,7 +75,8 @@ impl Version {
             Self::V6_1 => "bookworm",
             Self::V6_12 => "trixie",
             Self::Newest => "sid",
-            Self::Another => ["bullseye", "bookworm", "sid"][commit()? % 3],
+            Self::All => bail!("all kernels are several"),
+            Self::Another => ["bullseye", "bookworm", "sid"][command::commit()? % 3],
         })
     }
 
@@ -73,14 +85,6 @@ impl Version {
         let release = self.release()?;
         debian::kernel(release).with_context(|| format!("no kernel of Debian {release}"))
     }
-}
-
-/// A number of the commit that is checked out.
-fn commit() -> Result<usize> {
-    let mut git = Command::new("git");
-    git.args(["rev-parse", "--short=7", "HEAD"]);
-    let text = output(git.current_dir(env!("CARGO_MANIFEST_DIR")))?;
-    usize::from_str_radix(text.trim(), 16).context("git names the commit by no number")
 }
 
 /// The tests that run unless others are named: those that most machines'
@@ -101,6 +105,16 @@ const TESTS: &[&str] = &[
     "policies_over_ipsec",
 ];
 
+/// Those that take turns, as the commit says: each takes minutes where a machine is
+/// emulated, and they differ little.
+const BY_TURNS: &[&str] = &[
+    "the_far_end_is_down_over_6in4",
+    "the_far_end_is_down_over_gre_with_frames",
+    "the_far_end_is_down_over_gre_in_ipv6",
+    "the_far_end_is_down_over_ip_in_ipv6",
+    "the_far_end_is_down_over_gre",
+];
+
 /// What a machine is told of this one's environment.
 const PASSED: &[&str] = &[
     SEED_VARIABLE,
@@ -108,6 +122,7 @@ const PASSED: &[&str] = &[
     faults::NAMED_VARIABLE,
     faults::SEEDS_VARIABLE,
     faults::WIRINGS_VARIABLE,
+    faults::TURN_VARIABLE,
 ];
 
 /// More than any machine takes.
@@ -117,27 +132,59 @@ const PER_PACKET: Duration = Duration::from_millis(5);
 
 /// Boots the kernels one after the other and runs the tests on each.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let tests = if options.args.is_empty() {
-        TESTS.iter().map(|test| (*test).to_owned()).collect()
-    } else {
-        options.args.clone()
+    let mut versions = options.versions.clone();
+    let all = versions.contains(&Version::All);
+    if all {
+        versions = EACH.to_vec();
+    }
+    let tests = match options.args.as_slice() {
+        [] if all => TESTS
+            .iter()
+            .chain(BY_TURNS)
+            .map(|test| (*test).to_owned())
+            .collect(),
+        [] => tests_of_this_turn()?,
+        args => args.to_owned(),
     };
+    let mut summary = Summary::default();
+    let ran = run_into(&versions, tests, &mut summary);
+    print!("{summary}");
+    // What none of them can run, nobody ever runs.
+    let is_other_turn = |_: &str| !all;
+    ran.and_then(|()| summary.all_ran(is_other_turn))
+}
+
+/// What CI runs; what came of it goes into a summary.
+pub(crate) fn run_turn(summary: &mut Summary) -> Result<()> {
+    let versions = [Version::V6_12, Version::Another];
+    run_into(&versions, tests_of_this_turn()?, summary)
+}
+
+/// Whether a test is one of those that these kernels run, now or when it is its turn.
+pub(crate) fn run_by_turns(test: &str) -> bool {
+    TESTS.iter().chain(BY_TURNS).any(|word| test.contains(word))
+}
+
+/// Those of each time, and one of those that take turns.
+fn tests_of_this_turn() -> Result<Vec<String>> {
+    let turn = BY_TURNS[command::commit()? % BY_TURNS.len()];
+    let tests = TESTS.iter().chain([&turn]);
+    Ok(tests.map(|test| (*test).to_owned()).collect())
+}
+
+fn run_into(versions: &[Version], tests: Vec<String>, summary: &mut Summary) -> Result<()> {
     let told = |name: &&'static str| Some((*name, env::var(name).ok()?));
-    let tests = Tests::prepare(tests, PASSED.iter().filter_map(told).collect())?;
+    let told = PASSED.iter().filter_map(told).collect();
+    let tests = summary.part("build for machines", |_| Tests::prepare(tests, told))?;
     let mut failed = Vec::new();
     let mut features = Features::default();
-    for version in &options.versions {
+    for version in versions {
         let kernel = version.kernel()?;
-        match tests.run(&kernel) {
-            Ok(heard) => {
-                say(format!(
-                    "Linux {}: {} tests passed",
-                    kernel.version, heard.ran
-                ));
-                features.add(&kernel.version, heard.features);
-            }
+        let name = format!("Linux {}", kernel.version);
+        match summary.part(&name, |tally| tests.run(&kernel, tally)) {
+            Ok(heard) => features.add(&kernel.version, heard.features),
             Err(error) => {
-                say(format!("Linux {}: {error:#}", kernel.version));
+                say(format!("{name}: {error:#}"));
                 failed.push(kernel.version);
             }
         }
@@ -158,7 +205,9 @@ pub(crate) fn record(tests: &[&str], seed: &str) -> Result<Vec<Recording>> {
     ];
     let tests = tests.iter().map(|test| (*test).to_owned()).collect();
     let tests = Tests::prepare(tests, environment)?;
-    let recordings = tests.run(&Version::V6_12.kernel()?)?.recordings;
+    let recordings = tests
+        .run(&Version::V6_12.kernel()?, &mut Tally::default())?
+        .recordings;
     ensure!(!recordings.is_empty(), "nothing was recorded");
     Ok(recordings)
 }
@@ -198,7 +247,7 @@ impl Tests {
     }
 
     /// Boots a kernel and runs them on it.
-    fn run(&self, kernel: &Kernel) -> Result<Heard> {
+    fn run(&self, kernel: &Kernel, tally: &mut Tally) -> Result<Heard> {
         let tracer = release_binary("tracer")?;
         let image = image::build(
             kernel,
@@ -209,13 +258,14 @@ impl Tests {
         )
         .context("cannot make the image")?;
         say(format!("booting Linux {}", kernel.version));
-        let ran = machine::run(kernel, &image, self.limit);
+        let ran = machine::run(kernel, &image, self.limit, tally);
         match ran {
             Err(error) if machine::is_misemulated(&error) => {
                 say(format!(
                     "{error:#}, which is the emulator's fault: booting again, once"
                 ));
-                machine::run(kernel, &image, self.limit)
+                *tally = Tally::default();
+                machine::run(kernel, &image, self.limit, tally)
             }
             ran => ran,
         }

@@ -1,0 +1,21 @@
+//! What a change has to pass, in the order in which it is likely to fail, and what it
+//! took: whoever adds tests sees at the end what they cost.
+
+use anyhow::Result;
+
+use crate::{check, kernels, tally::Summary};
+
+/// Lints, tests, and those of them that need other kernels.
+pub(crate) fn run() -> Result<()> {
+    let mut summary = Summary::default();
+    let passed = all(&mut summary);
+    print!("{summary}");
+    passed
+}
+
+fn all(summary: &mut Summary) -> Result<()> {
+    summary.part("lint", |_| check::lint())?;
+    check::test_into(&[], summary)?;
+    kernels::run_turn(summary)?;
+    summary.all_ran(kernels::run_by_turns)
+}
