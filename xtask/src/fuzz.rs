@@ -34,6 +34,9 @@ pub(crate) struct Options {
     /// Inputs to make up for each target
     #[arg(long, default_value_t = 1_000_000)]
     runs: u64,
+    /// Make up inputs for so many minutes instead, for each target
+    #[arg(long, conflicts_with = "runs", value_parser = clap::value_parser!(u64).range(1..))]
+    minutes: Option<u64>,
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -45,12 +48,22 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         .copied()
         .filter(|target| chosen.is_none_or(|chosen| chosen == *target));
     for target in targets {
-        fuzz(target, options.runs)?;
+        fuzz(target, options)?;
     }
     Ok(())
 }
 
-fn fuzz(target: &str, runs: u64) -> Result<()> {
+fn fuzz(target: &str, options: &Options) -> Result<()> {
+    let (bound, bore) = match options.minutes {
+        Some(minutes) => (
+            format!("-max_total_time={}", 60 * minutes),
+            format!("{minutes} minutes of inputs"),
+        ),
+        None => (
+            format!("-runs={}", options.runs),
+            format!("{} inputs", options.runs),
+        ),
+    };
     let folder = folder();
     // What is made up goes to the first folder, the others are only read.
     let made_up = folder.join("target").join("corpus").join(target);
@@ -70,7 +83,7 @@ fn fuzz(target: &str, runs: u64) -> Result<()> {
     }
     cargo
         .arg("--")
-        .arg(format!("-runs={runs}"))
+        .arg(bound)
         .arg(format!("-max_len={MAX_LEN}"))
         .arg(format!("-rss_limit_mb={MAX_MEMORY}"))
         .arg("-print_final_stats=1")
@@ -93,7 +106,7 @@ fn fuzz(target: &str, runs: u64) -> Result<()> {
         );
     }
     ran.with_context(|| format!("`{target}` could not be fuzzed to the end"))?;
-    say(format!("`{target}` bore {runs} inputs"));
+    say(format!("`{target}` bore {bore}"));
     Ok(())
 }
 

@@ -17,6 +17,8 @@ mod demo;
 mod fixtures;
 mod fuzz;
 mod kernels;
+mod mutants;
+mod nightly;
 mod setup;
 mod soak;
 mod tally;
@@ -128,6 +130,23 @@ Examples:
   cargo xtask fuzz
   cargo xtask fuzz trace --runs 50000")]
     Fuzz(fuzz::Options),
+    /// Break `verdict` and `journey` line by line, and see whether tests notice
+    ///
+    /// Each run takes a share of all that can be broken, as the commit says.
+    #[command(after_help = "\
+Examples:
+  cargo xtask mutants
+  cargo xtask mutants --file '**/judge.rs' --shares 1    all of one file")]
+    Mutants(mutants::Options),
+    /// All that takes too long for each change (root)
+    ///
+    /// Goes on after a part that failed, and says in the end which did.
+    #[command(after_help = "\
+Examples:
+  cargo xtask nightly
+  cargo xtask nightly faults soak
+  cargo xtask nightly --minutes 5    whether it works")]
+    Nightly(nightly::Options),
     /// Check formatting, lints and docs; warnings are errors
     #[command(after_help = "Example:\n  cargo xtask lint")]
     Lint,
@@ -167,6 +186,8 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Bench { args } => check::bench(&args)?,
         Task::Soak(options) => soak::run(&options)?,
         Task::Fuzz(options) => fuzz::run(&options)?,
+        Task::Mutants(options) => mutants::run(&options)?,
+        Task::Nightly(options) => nightly::run(&options)?,
         Task::Lint => check::lint()?,
         Task::Ci => ci::run()?,
     }

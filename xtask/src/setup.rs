@@ -180,6 +180,17 @@ pub(crate) fn fuzzer() -> Result<()> {
     Ok(())
 }
 
+/// Provides what breaks lines, to see whether tests notice.
+pub(crate) fn mutants() -> Result<()> {
+    if command::run(command::cargo().args(["mutants", "--version"])).is_err() {
+        say("building cargo-mutants (takes some minutes)");
+        let mut install = command::cargo();
+        install.args(["install", "cargo-mutants", "--locked"]);
+        command::run(install.env_remove("CARGO_TARGET_DIR"))?;
+    }
+    Ok(())
+}
+
 /// The nightly cargo.
 pub(crate) fn nightly_cargo() -> Command {
     let mut cargo = Command::new("rustup");
