@@ -4,6 +4,7 @@
 
 use std::{fs, path::Path};
 
+use super::legacy;
 use crate::node::netlink::{Netlink, Question, attribute, attributes};
 
 /// `NETLINK_NETFILTER`, and in it nf_tables' `NFT_MSG_GETCHAIN`
@@ -60,7 +61,7 @@ pub(super) enum Hook {
 }
 
 impl Hook {
-    const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Prerouting => "prerouting",
             Self::Input => "input",
@@ -122,7 +123,7 @@ pub(super) fn on(way: &Way<'_>) -> Vec<String> {
     chains.sort_by_key(|chain| chain.priority);
     let mut facts = Vec::from_iter(full());
     facts.extend(describe(&chains, way));
-    facts.extend(legacy(way.v6));
+    facts.extend(legacy::on(way.hooks, way.v6));
     facts
 }
 
@@ -231,18 +232,6 @@ impl Chain {
             self.table, self.name, self.priority
         )
     }
-}
-
-/// Tables of iptables that are not nftables' (`ip_tables_names`), if any.
-fn legacy(v6: bool) -> Option<String> {
-    let (file, program) = if v6 {
-        ("ip6_tables_names", "ip6tables")
-    } else {
-        ("ip_tables_names", "iptables")
-    };
-    let names = fs::read_to_string(format!("/proc/thread-self/net/{file}")).ok()?;
-    let names: Vec<&str> = names.lines().filter(|name| *name != "nat").collect();
-    (!names.is_empty()).then(|| format!("tables of {program}-legacy: {}", names.join(", ")))
 }
 
 /// nf_tables' numbers are big-endian.

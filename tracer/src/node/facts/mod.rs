@@ -9,6 +9,7 @@
 
 mod chains;
 mod kernel;
+mod legacy;
 mod look;
 mod sockets;
 mod topic;

@@ -235,7 +235,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Loss,
         "netfilter",
-        "a rule of iptables or nftables, or connection tracking, drops or rejects it",
+        "a rule or policy of iptables or nftables, or connection tracking, drops or rejects it",
         "net/netfilter/core.c nf_hook_slow; net/netfilter/nf_conntrack_core.c nf_conntrack_in",
     ),
     entry(

@@ -16,7 +16,7 @@ pub(super) static TABLE: &[Entry] = &[
         &["nf_hook_slow"],
         Loss,
         "netfilter",
-        "a rule of iptables or nftables, or connection tracking, drops or rejects it",
+        "a rule or policy of iptables or nftables, or connection tracking, drops or rejects it",
         "net/netfilter/core.c nf_hook_slow: NF_DROP",
     ),
     entry(

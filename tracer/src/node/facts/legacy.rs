@@ -1,0 +1,241 @@
+//! The tables of iptables that are not nftables': how many rules their chains have at
+//! the hooks on a packet's way, and what becomes of what no rule takes.
+//!
+//! The kernel tells by getsockopt. To ask for a table makes it, so only those that
+//! are there already are asked for.
+
+use std::{
+    fs, io,
+    net::UdpSocket,
+    os::fd::{AsFd, AsRawFd as _},
+};
+
+use super::chains::Hook;
+
+/// Options of a socket that ask for a table (`IPT_SO_GET_INFO`,
+/// `IPT_SO_GET_ENTRIES` in linux/netfilter_ipv4/ip_tables.h; IPv6's are the same).
+const GET_INFO: i32 = 64;
+const GET_ENTRIES: i32 = 65;
+
+/// Bytes of a table's name (`XT_TABLE_MAXNAMELEN`), and of `struct ipt_getinfo` and
+/// `struct ipt_get_entries`, which begin with it.
+const NAME: usize = 32;
+const INFO: usize = 84;
+const ENTRIES: usize = 40;
+
+/// How many hooks there are, and where `struct ipt_getinfo` has the offsets of their
+/// first and last rules, and the size of all.
+const HOOKS: usize = 5;
+const FIRST: usize = NAME + 4;
+const LAST: usize = FIRST + 4 * HOOKS;
+const SIZE: usize = LAST + 4 * HOOKS + 4;
+
+/// Where `struct ipt_entry` and `struct ip6t_entry` have the offset of their target;
+/// behind it is that of the next entry.
+const TARGET: [usize; 2] = [88, 140];
+
+/// Where a target has its verdict, if it is one (`struct xt_standard_target`), and the
+/// verdict that drops: `-NF_DROP - 1`.
+const VERDICT: usize = 32;
+const DROP: i32 = -1;
+
+/// Larger tables are named only.
+const LARGEST: usize = 8 << 20;
+
+/// A chain of iptables at a hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Chain {
+    rules: usize,
+    accepts: bool,
+}
+
+/// The chains at some hooks that may drop, a sentence for each hook that has some.
+pub(super) fn on(hooks: &[Hook], v6: bool) -> Vec<String> {
+    let (file, program) = if v6 {
+        ("ip6_tables_names", "ip6tables-legacy")
+    } else {
+        ("ip_tables_names", "iptables-legacy")
+    };
+    let names = fs::read_to_string(format!("/proc/thread-self/net/{file}"));
+    let names = names.unwrap_or_default();
+    let names = names.lines().filter(|name| *name != "nat");
+    let (mut tables, mut unread) = (Vec::new(), Vec::new());
+    for name in names {
+        match read(name, v6) {
+            Some(table) => tables.push((name, table)),
+            None => unread.push(name),
+        }
+    }
+    let mut facts = describe(&tables, hooks, v6, program);
+    if !unread.is_empty() {
+        facts.push(format!("tables of {program}: {}", unread.join(", ")));
+    }
+    facts
+}
+
+/// A table as the kernel tells of it: its `struct ipt_getinfo`, and its rules.
+struct Table {
+    info: Vec<u8>,
+    rules: Vec<u8>,
+}
+
+fn describe(tables: &[(&str, Table)], hooks: &[Hook], v6: bool, program: &str) -> Vec<String> {
+    let at_hook = |hook: &Hook| {
+        let chains: Vec<String> = tables
+            .iter()
+            .filter_map(|(name, table)| Some((name, table.chain(*hook, v6)?)))
+            .filter(|(_, chain)| !chain.accepts || chain.rules > 0)
+            .map(|(name, chain)| chain.describe(name, *hook))
+            .collect();
+        let place = hook.name();
+        (!chains.is_empty()).then(|| format!("{program} at {place}: {}", chains.join(", ")))
+    };
+    hooks.iter().filter_map(at_hook).collect()
+}
+
+impl Table {
+    /// `None` if the table has none at this hook.
+    fn chain(&self, hook: Hook, v6: bool) -> Option<Chain> {
+        let offset = |of: usize| word(&self.info, of + 4 * hook as usize);
+        let is_there = word(&self.info, NAME)? & (1 << hook as u32) != 0;
+        let (first, last) = (offset(FIRST)?, offset(LAST)?);
+        let target = TARGET[usize::from(v6)];
+        let (mut at, mut rules) = (first as usize, 0);
+        while at < last as usize {
+            let next = usize::from(half(&self.rules, at + target + 2)?);
+            (at, rules) = (at.checked_add(next).filter(|_| next > 0)?, rules + 1);
+        }
+        // What no rule takes ends in the last one.
+        let verdict = at + usize::from(half(&self.rules, at + target)?) + VERDICT;
+        is_there.then_some(Chain {
+            rules,
+            accepts: word(&self.rules, verdict)?.cast_signed() != DROP,
+        })
+    }
+}
+
+impl Chain {
+    fn describe(self, table: &str, hook: Hook) -> String {
+        let Self { rules, accepts } = self;
+        let chain = hook.name().to_uppercase();
+        let policy = if accepts { "accept" } else { "drop" };
+        let s = if rules == 1 { "" } else { "s" };
+        format!("{table}/{chain} ({rules} rule{s}, policy {policy})")
+    }
+}
+
+fn read(name: &str, v6: bool) -> Option<Table> {
+    let socket = if v6 {
+        UdpSocket::bind("[::]:0")
+    } else {
+        UdpSocket::bind("0.0.0.0:0")
+    };
+    let socket = socket.ok()?;
+    let mut info = vec![0; INFO];
+    info.get_mut(..name.len())?.copy_from_slice(name.as_bytes());
+    ask(&socket, v6, GET_INFO, &mut info).ok()?;
+    let size = word(&info, SIZE)?;
+    let length = ENTRIES + size as usize;
+    if length > LARGEST {
+        return None;
+    }
+    let mut rules = vec![0; length];
+    rules
+        .get_mut(..name.len())?
+        .copy_from_slice(name.as_bytes());
+    rules
+        .get_mut(NAME..NAME + 4)?
+        .copy_from_slice(&size.to_ne_bytes());
+    ask(&socket, v6, GET_ENTRIES, &mut rules).ok()?;
+    rules.drain(..ENTRIES);
+    Some(Table { info, rules })
+}
+
+/// Asks the kernel what an option of a socket is: what the buffer says is the
+/// question, and what it holds then is the answer.
+fn ask(socket: &impl AsFd, v6: bool, option: i32, buffer: &mut [u8]) -> io::Result<()> {
+    let level = if v6 { libc::SOL_IPV6 } else { libc::SOL_IP };
+    let fd = socket.as_fd().as_raw_fd();
+    let length = libc::socklen_t::try_from(buffer.len()).map_err(io::Error::other)?;
+    let mut filled = length;
+    let pointer = buffer.as_mut_ptr().cast();
+    // SAFETY: the kernel writes no more than `filled` bytes, which the buffer has.
+    let result = unsafe { libc::getsockopt(fd, level, option, pointer, &raw mut filled) };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    let bytes = bytes.get(at..at.checked_add(4)?)?;
+    bytes.try_into().map(u32::from_ne_bytes).ok()
+}
+
+fn half(bytes: &[u8], at: usize) -> Option<u16> {
+    let bytes = bytes.get(at..at.checked_add(2)?)?;
+    bytes.try_into().map(u16::from_ne_bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes of a target with a verdict.
+    const STANDARD: usize = 40;
+
+    fn entry(verdict: i32, v6: bool) -> Vec<u8> {
+        let target = TARGET[usize::from(v6)];
+        let begin = [112, 168][usize::from(v6)];
+        let length = begin + STANDARD;
+        let mut entry = vec![0; length];
+        let half = |of: usize| u16::try_from(of).expect("entries are small").to_ne_bytes();
+        entry[target..target + 2].copy_from_slice(&half(begin));
+        entry[target + 2..target + 4].copy_from_slice(&half(length));
+        entry[begin + VERDICT..begin + VERDICT + 4].copy_from_slice(&verdict.to_ne_bytes());
+        entry
+    }
+
+    /// A table with some rules at one hook.
+    fn table(hook: Hook, rules: usize, policy: i32, v6: bool) -> Table {
+        let size = entry(policy, v6).len();
+        let word = |of: usize| u32::try_from(of).expect("tables are small").to_ne_bytes();
+        let mut info = vec![0; INFO];
+        let at = 4 * hook as usize;
+        info[NAME..NAME + 4].copy_from_slice(&(1u32 << hook as u32).to_ne_bytes());
+        info[LAST + at..LAST + at + 4].copy_from_slice(&word(rules * size));
+        let entries = (0..rules).map(|_| entry(0, v6)).chain([entry(policy, v6)]);
+        let rules = entries.flatten().collect();
+        Table { info, rules }
+    }
+
+    #[test]
+    fn a_policy_that_drops_is_told_without_any_rule() {
+        for v6 in [false, true] {
+            let tables = [
+                ("filter", table(Hook::Forward, 0, DROP, v6)),
+                ("mangle", table(Hook::Forward, 1, -2, v6)),
+                ("raw", table(Hook::Prerouting, 0, -2, v6)),
+            ];
+            let hooks = Hook::passed(false, false);
+            assert_eq!(
+                describe(&tables, hooks, v6, "iptables-legacy"),
+                [
+                    "iptables-legacy at forward: filter/FORWARD (0 rules, policy drop), \
+                     mangle/FORWARD (1 rule, policy accept)"
+                ]
+            );
+            assert!(describe(&tables, Hook::passed(true, false), v6, "").is_empty());
+        }
+    }
+
+    #[test]
+    fn a_broken_table_says_nothing() {
+        let mut cut = table(Hook::Forward, 3, DROP, false);
+        cut.rules.truncate(200);
+        assert_eq!(cut.chain(Hook::Forward, false), None);
+        let mut endless = table(Hook::Forward, 3, DROP, false);
+        endless.rules.fill(0);
+        assert_eq!(endless.chain(Hook::Forward, false), None);
+    }
+}
