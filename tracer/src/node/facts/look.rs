@@ -78,6 +78,7 @@ impl<'a> Look<'a> {
             Topic::Backlog => sysctl("core/netdev_max_backlog")
                 .map(|most| format!("net.core.netdev_max_backlog is {most}")),
             Topic::Listener => self.listener(),
+            Topic::Checksum => self.checksum(),
         };
         fact.into_iter().collect()
     }
@@ -90,7 +91,10 @@ impl<'a> Look<'a> {
         let device = self.device.as_ref()?;
         let (own, frame) = (device.mac?, self.subject.mac?);
         let name = &device.name;
-        Some(format!("{name} has {own}, the frame was for {frame}"))
+        Some(format!(
+            "{name} has {own}, the frame was for {frame}: a neighbour or fdb entry of its sender \
+             is stale"
+        ))
     }
 
     /// As the packet is routed: from its source, by the interface it came in.
@@ -226,16 +230,40 @@ impl<'a> Look<'a> {
         Some(facts)
     }
 
+    /// IPv4 asks the interface that a packet came in by, IPv6 all of them together
+    /// (net/ipv4/route.c `ip_route_input_slow`, net/ipv6/ip6_output.c `ip6_forward`).
     fn may_forward(&self) -> Option<String> {
+        if self.ends()?.dst.is_ipv6() {
+            let all = sysctl("ipv6/conf/all/forwarding")?;
+            return Some(format!("net.ipv6.conf.all.forwarding is {all}"));
+        }
         let device = &self.device.as_ref()?.name;
-        let family = if self.ends()?.dst.is_ipv4() {
-            "ipv4"
+        let own = sysctl(&format!("ipv4/conf/{device}/forwarding"))?;
+        let all = sysctl("ipv4/ip_forward")?;
+        // As sysctl(8) wants it: a dot separates.
+        let device = device.replace('.', "/");
+        Some(format!(
+            "net.ipv4.conf.{device}.forwarding is {own}, net.ipv4.ip_forward is {all}"
+        ))
+    }
+
+    /// A tunnel's is made by the node that sends, the packet's by the pod's.
+    fn checksum(&self) -> Option<String> {
+        let Ends {
+            src,
+            dst,
+            is_tunnel,
+            ..
+        } = *self.ends()?;
+        let whose = if is_tunnel {
+            "the tunnel's own header"
         } else {
-            "ipv6"
+            "the packet"
         };
-        // IPv6 looks at the interface, and `all` sets those of all of them.
-        let own = sysctl(&format!("{family}/conf/{device}/forwarding"))?;
-        Some(format!("net.{family} forwarding is {own} on {device}"))
+        Some(format!(
+            "the wrong checksum is that of {whose} from {src} to {dst}: look at the tx checksum \
+             offload of {src}"
+        ))
     }
 
     /// Addresses that should be somewhere else.

@@ -68,6 +68,8 @@ struct Ends {
     listener: Option<(bool, u16)>,
     /// Bytes of the packet, where its size is what matters.
     len: Option<u32>,
+    /// Whether these are a tunnel's addresses.
+    is_tunnel: bool,
 }
 
 impl Explainer {
@@ -141,6 +143,7 @@ impl Subject {
                 .filter(|_| topics.contains(&Topic::Listener) && freed.encap.is_none()),
                 len: Some(packet.len)
                     .filter(|_| topics.contains(&Topic::Mtu) && freed.encap.is_none()),
+                is_tunnel: freed.encap.is_some(),
             }
         });
         let frame = topics.contains(&Topic::Mac) || topics.contains(&Topic::Forwarding);

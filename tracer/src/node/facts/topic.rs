@@ -31,6 +31,8 @@ pub(super) enum Topic {
     Programs,
     /// Who listens on the destination port.
     Listener,
+    /// Whose checksum it was.
+    Checksum,
 }
 
 /// The topics of a drop, by the kernel's reason and function.
@@ -60,6 +62,7 @@ pub(super) fn of(reason: &str, function: &str) -> &'static [Topic] {
         ("DEV_READY" | "DEV_HDR" | "BRIDGE_INGRESS_STP_STATE" | "VXLAN_VNI_NOT_FOUND", _) => {
             &[Topic::Device]
         }
+        ("NOT_SPECIFIED", "br_handle_frame") => &[Topic::Device, Topic::Chains],
         ("CPU_BACKLOG", _) => &[Topic::Backlog],
         ("TC_INGRESS" | "TC_EGRESS" | "XDP", _) => &[Topic::Programs],
         ("NOT_SPECIFIED", function)
@@ -74,6 +77,7 @@ pub(super) fn of(reason: &str, function: &str) -> &'static [Topic] {
             &[Topic::Listener]
         }
         (reason, _) if reason.starts_with("QDISC_") || reason == "FULL_RING" => &[Topic::Qdisc],
+        ("UDP_CSUM" | "TCP_CSUM" | "ICMP_CSUM" | "IP_CSUM" | "SKB_CSUM", _) => &[Topic::Checksum],
         // In sockets, where neither route nor device matters any more.
         (reason, _) if SOCKETS.iter().any(|start| reason.starts_with(start)) => &[],
         _ => &[Topic::Device, Topic::Route],
@@ -116,6 +120,11 @@ mod tests {
         assert_eq!(of("NO_SOCKET", "__udp4_lib_rcv"), [Topic::Listener]);
         let buffer = of("SOCKET_RCVBUFF", "__udp_enqueue_schedule_skb");
         assert_eq!(buffer, [Topic::Listener]);
+        // So old kernels say that a rule of the bridge's drops it.
+        let at_the_bridge = of("NOT_SPECIFIED", "br_handle_frame");
+        assert_eq!(at_the_bridge, [Topic::Device, Topic::Chains]);
+        // A tunnel's packets, too, end in a socket.
+        assert_eq!(of("UDP_CSUM", "udp_queue_rcv_one_skb"), [Topic::Checksum]);
         let unknown = of("NOT_SPECIFIED", "some_driver");
         assert_eq!(unknown, [Topic::Device, Topic::Route]);
     }

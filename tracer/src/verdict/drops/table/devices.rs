@@ -113,15 +113,21 @@ pub(super) static TABLE: &[Entry] = &[
         "its device is down or takes no packets",
         "net/core/dev.c",
     ),
+    // Before Linux 6.10 a rule of nftables' bridge family has no reason there, and one
+    // of ebtables never has.
+    entry(
+        &["NOT_SPECIFIED"],
+        &["br_handle_frame"],
+        Loss,
+        "port-blocked",
+        "the bridge port that it came in by is blocked, or a rule at the bridge's prerouting \
+         hook drops it",
+        "net/bridge/br_input.c br_handle_frame, nf_hook_bridge_pre: NF_DROP",
+    ),
     // The last call in both of its callers: then those show.
     entry(
         &["NOT_SPECIFIED"],
-        &[
-            "br_forward",
-            "br_dev_xmit",
-            "br_handle_frame_finish",
-            "br_handle_frame",
-        ],
+        &["br_forward", "br_dev_xmit", "br_handle_frame_finish"],
         Loss,
         "port-blocked",
         "the bridge port that it is for is blocked, isolated, not in its VLAN, or the one it came in by",

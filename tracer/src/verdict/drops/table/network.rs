@@ -121,7 +121,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Loss,
         "not-forwarding",
-        "its destination is not this host's, and this host does not forward",
+        "its destination is not this host's, and forwarding is off here",
         "net/ipv4/route.c ip_error; net/ipv6/ip6_output.c ip6_forward",
     ),
     entry(
