@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use anyhow::{Context as _, Result, ensure};
 
 use super::stage::UDP;
-use super::{Beside, Fault, Fits, Stage, Traffic, in_a_tunnel, in_the_open, with_pairs};
+use super::{Beside, Fault, Fits, NOBODY, Stage, Traffic, in_a_tunnel, in_the_open, with_pairs};
+use crate::Wiring;
 use crate::netns::Netns;
 
 /// Where a rule stands.
@@ -124,6 +125,9 @@ pub(super) fn all() -> Vec<Fault> {
             all.push(iptables(at, table, chain, "REJECT"));
         }
     }
+    all.push(policy());
+    all.push(prohibited());
+    all.push(Fault::new("mac-spoof-check", mac_spoof_check).on(Wiring::has_bridge));
     all.push(Fault::new("invalid-state", invalid_state).traffic(Traffic::Stream));
     // No connection is new to a node that cannot note any.
     all.push(Fault::new("conntrack-full", conntrack_full).beside(Beside::OnOneNode));
@@ -193,6 +197,71 @@ fn iptables(at: At, table: &'static str, chain: &'static str, target: &'static s
     Fault::new(name, move |stage| change(stage, "-A"))
         .undo(move |stage| change(stage, "-D"))
         .on(at.fits())
+}
+
+/// Docker sets this policy when it starts: the node forwards nothing that no rule
+/// accepts.
+fn policy() -> Fault {
+    let set = |stage: &Stage, policy: &str| {
+        let program = stage.pick("iptables-legacy", "ip6tables-legacy");
+        let line = format!("{program} -w -P FORWARD {policy}");
+        stage.far().netns.run(&line).map(drop)
+    };
+    Fault::new("iptables-policy-forward-far-drop", move |stage| {
+        set(stage, "DROP")
+    })
+    .undo(move |stage| set(stage, "ACCEPT"))
+    .beside(Beside::OnOneNode)
+    .on(At::Far.fits())
+}
+
+/// The last rule of firewalld's chain: connections fail with "no route to host",
+/// and ping works.
+fn prohibited() -> Fault {
+    let change = |stage: &Stage, verb: &str| {
+        let (program, icmp, prohibited) = stage.pick(
+            ("iptables-legacy", "icmp", "icmp-host-prohibited"),
+            ("ip6tables-legacy", "ipv6-icmp", "icmp6-adm-prohibited"),
+        );
+        let (a, b) = (stage.address(stage.a()), stage.address(stage.b()));
+        for rule in [
+            format!("-p {icmp} -j ACCEPT"),
+            format!("-s {a} -d {b} -j REJECT --reject-with {prohibited}"),
+        ] {
+            let line = format!("{program} -w {verb} FORWARD {rule}");
+            stage.far().netns.run(&line)?;
+        }
+        Ok(())
+    };
+    Fault::new("iptables-filter-forward-far-prohibited", move |stage| {
+        change(stage, "-A")
+    })
+    .undo(move |stage| change(stage, "-D"))
+    .traffic(Traffic::syns())
+    .on(At::Far.fits())
+}
+
+/// The check of a CNI plugin (`macspoofchk`): the pod's port takes frames from one
+/// MAC address only. Then the pod gets another one, and keeps its neighbour.
+fn mac_spoof_check(stage: &Stage) -> Result<()> {
+    let (near, a) = (stage.near(), stage.a());
+    let rules = format!(
+        "table bridge nat {{ \
+         chain mac {{ ether saddr {} return; drop; }}; \
+         chain PREROUTING {{ type filter hook prerouting priority -300; \
+         iifname {} jump mac; }}; }}",
+        a.mac, a.veth
+    );
+    near.netns.batch("nft -f -", &rules)?;
+    let interface = &a.interface;
+    a.netns
+        .run(&format!("ip link set dev {interface} address {NOBODY}"))?;
+    let gateway = stage.pick(near.bridge_v4.to_string(), near.bridge_v6.to_string());
+    let entry = format!(
+        "neighbour replace {gateway} lladdr {} dev {interface} nud permanent",
+        near.bridge_mac
+    );
+    stage.ip(&a.netns, &entry)
 }
 
 /// All that comes through the tunnel.

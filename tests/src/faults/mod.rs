@@ -46,6 +46,9 @@ pub const WIRINGS_VARIABLE: &str = "TRACER_FAULT_WIRINGS";
 /// commit, so that in time each fault meets each wiring. Without it, 0.
 pub const TURN_VARIABLE: &str = "TRACER_FAULT_TURN";
 
+/// Nobody's MAC address.
+const NOBODY: &str = "02:00:5e:00:00:01";
+
 /// Whether a fault makes sense with a wiring.
 type Fits = fn(Wiring) -> bool;
 
@@ -75,6 +78,7 @@ fn in_udp(wiring: Wiring) -> bool {
 }
 
 type Act = Box<dyn Fn(&Stage) -> Result<()> + Send + Sync>;
+type Alter = fn(&mut Stage) -> Result<()>;
 
 /// Which traffic stays whole while the fault is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +131,8 @@ pub struct Fault {
     /// How many nodes the lab has.
     pub nodes: usize,
     fits: Fits,
+    /// What a lab is changed to before anybody hears of it.
+    alter: Option<Alter>,
     make: Act,
     undo: Option<Act>,
 }
@@ -152,6 +158,7 @@ impl Fault {
             hold: Duration::from_secs(1),
             nodes: 2,
             fits: with_pairs,
+            alter: None,
             make: Box::new(make),
             undo: None,
         }
@@ -209,7 +216,11 @@ impl Fault {
     /// # Errors
     /// If there is none to be had.
     pub fn stage(&self, wiring: Wiring, v6: bool) -> Result<Stage> {
-        Stage::new(wiring, self.nodes, v6)
+        let mut stage = Stage::new(wiring, self.nodes, v6)?;
+        if let Some(alter) = self.alter {
+            alter(&mut stage)?;
+        }
+        Ok(stage)
     }
 
     /// Breaks it.

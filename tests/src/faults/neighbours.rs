@@ -1,13 +1,17 @@
 //! Who is where: neighbour tables, the bridge's and the VXLAN device's
 //! forwarding tables.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use anyhow::Result;
 
-use super::{Beside, Fault, Stage, in_frames, in_the_open, with_pairs};
+use super::{Beside, Fault, NOBODY, Stage, in_a_tunnel, in_frames, in_the_open, with_pairs};
 use crate::{Tunnel, Wiring};
 
-/// Nobody's MAC address.
-const NOBODY: &str = "02:00:5e:00:00:01";
+/// Where the tunnel joins two nodes only.
+fn joins_two(wiring: Wiring) -> bool {
+    wiring == Wiring::IpInV6
+}
 
 fn over_vxlan(wiring: Wiring) -> bool {
     wiring.tunnel() == Some(Tunnel::Vxlan)
@@ -29,6 +33,12 @@ pub(super) fn all() -> Vec<Fault> {
             ..Fault::new("fdb-other-node", fdb_other_node)
                 .beside(Beside::OnOneNode)
                 .on(over_vxlan)
+        },
+        Fault {
+            nodes: 3,
+            alter: Some(in_another_subnet),
+            ..Fault::new("pod-in-another-subnet", |_| Ok(()))
+                .on(|wiring| wiring.has_bridge() && in_a_tunnel(wiring) && !joins_two(wiring))
         },
         Fault::new("no-neighbour-on-overlay", no_neighbour)
             .beside(Beside::OnOneNode)
@@ -77,12 +87,38 @@ fn fdb_replace(stage: &Stage, host: impl std::fmt::Display) -> Result<()> {
 fn fdb_dead_host(stage: &Stage) -> Result<()> {
     let mut nobody = stage.near().clone();
     let [x, y, z, _] = nobody.underlay.octets();
-    nobody.underlay = std::net::Ipv4Addr::new(x, y, z, 1);
+    nobody.underlay = Ipv4Addr::new(x, y, z, 1);
     fdb_replace(stage, stage.outer(&nobody))
 }
 
 fn fdb_other_node(stage: &Stage) -> Result<()> {
     fdb_replace(stage, stage.outer(&stage.lab.nodes[2]))
+}
+
+/// Pod *b* has an address out of the third node's subnet, as those have that start
+/// while their node does not know its own yet.
+fn in_another_subnet(stage: &mut Stage) -> Result<()> {
+    let third = &stage.lab.nodes[2];
+    let (v4, v6) = (third.bridge_v4, third.bridge_v6);
+    let far = stage.far().clone();
+    let b = &mut stage.lab.pods[2];
+    // The lab gives pods none above 253.
+    let [x, y, z, _] = v4.octets();
+    b.v4 = Ipv4Addr::new(x, y, z, 254);
+    let [d, e, f, g, ..] = v6.segments();
+    b.v6 = Ipv6Addr::new(d, e, f, g, 0, 0, 0, 0xffff);
+    let interface = &b.interface;
+    let script = format!(
+        "address add {}/32 dev {interface}
+         address add {}/128 dev {interface} nodad\n",
+        b.v4, b.v6
+    );
+    b.netns.batch("ip -batch -", &script)?;
+    let routes = format!(
+        "route add {} dev {}\nroute add {} dev {}\n",
+        b.v4, far.bridge, b.v6, far.bridge
+    );
+    far.netns.batch("ip -batch -", &routes).map(drop)
 }
 
 fn no_neighbour(stage: &Stage) -> Result<()> {
@@ -95,21 +131,13 @@ fn no_neighbour(stage: &Stage) -> Result<()> {
     stage.ip(&near.netns, &gone)
 }
 
-/// The far VXLAN device's MAC address changed, as when it was made anew; the
-/// node still gets the packets, as those of somebody else.
+/// The far tunnel device has another MAC address, as when systemd gives it one after
+/// the others have learned the first: the node still gets the packets, as those of
+/// somebody else.
 fn wrong_neighbour(stage: &Stage) -> Result<()> {
-    let (near, far) = (stage.near(), stage.far());
-    let (vtep, overlay) = (stage.vtep(far), stage.overlay(near));
-    let wrong = format!("neighbour replace {vtep} lladdr {NOBODY} dev {overlay} nud permanent");
-    stage.ip(&near.netns, &wrong)?;
-    if !over_vxlan(stage.lab.wiring) {
-        return Ok(());
-    }
-    let entry = format!(
-        "bridge fdb append {NOBODY} dev {overlay} dst {} self permanent",
-        stage.outer(far)
-    );
-    near.netns.run(&entry).map(drop)
+    let far = stage.far();
+    let address = format!("ip link set dev {} address {NOBODY}", stage.overlay(far));
+    far.netns.run(&address).map(drop)
 }
 
 /// The far node has another network card, and the near one has not noticed. What

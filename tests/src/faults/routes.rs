@@ -28,6 +28,11 @@ pub(super) fn all() -> Vec<Fault> {
         })
         .undo(|stage| forward(stage, stage.far(), "1"))
         .beside(Beside::OnOneNode),
+        Fault::new("not-forwarding-far-inlet", |stage| {
+            forward_from_inlet(stage, ["0", "1"])
+        })
+        .undo(|stage| forward_from_inlet(stage, ["1", "1"]))
+        .beside(Beside::OnOneNode),
         // IPv6 has no such setting, only a match of nftables.
         Fault::new("rp-filter", rp_filter).v4_only(),
         Fault::new("martian", martian).v4_only(),
@@ -69,6 +74,20 @@ fn with_route(stage: &Stage) -> Result<()> {
     let via = stage.next_hop();
     let pods = stage.pods_of(far);
     stage.ip(&near.netns, &format!("route add {pods} {via}"))
+}
+
+/// The interface and the whole node disagree: IPv4 asks the interface that a packet
+/// came in by, IPv6 the node. The values are for who is asked, and for the other.
+fn forward_from_inlet(stage: &Stage, [asked, other]: [&str; 2]) -> Result<()> {
+    let far = stage.far();
+    let (family, node) = stage.pick(
+        ("ipv4", "ipv4/ip_forward"),
+        ("ipv6", "ipv6/conf/all/forwarding"),
+    );
+    let inlet = format!("{family}/conf/{}/forwarding", stage.inlet(far));
+    let (of_node, of_inlet) = stage.pick((other, asked), (asked, other));
+    // That of the node is written to all of its interfaces.
+    far.netns.sysctl(&[(node, of_node), (&inlet, of_inlet)])
 }
 
 fn forward(stage: &Stage, node: &Node, value: &str) -> Result<()> {

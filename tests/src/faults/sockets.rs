@@ -10,6 +10,7 @@ pub(super) fn all() -> Vec<Fault> {
     vec![
         none("udp-no-listener").traffic(Traffic::datagrams_to(Receiver::Nobody, 10)),
         none("tcp-no-listener").traffic(Traffic::syns_to(Listener::Nobody)),
+        none("tcp-listens-on-loopback").traffic(Traffic::syns_to(Listener::Loopback)),
         none("accept-backlog-full").traffic(Traffic::syns_to(Listener::Full)),
         none("udp-receive-buffer-full").traffic(Traffic::datagrams_to(Receiver::Full, 100)),
         none("old-timestamp-in-time-wait")

@@ -2,7 +2,7 @@
 //! known, so that each can be found again and counted.
 
 use std::io::Write;
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
@@ -60,6 +60,8 @@ pub enum Receiver {
 pub enum Listener {
     /// A listening socket.
     Ready,
+    /// A listening socket that is bound to the loopback address.
+    Loopback,
     /// A listening socket whose queue of connections to accept is full.
     Full,
     /// Nothing.
@@ -220,13 +222,18 @@ impl Sender {
                 (Ends::Udp { client, server }, port)
             }
             Traffic::Syns { listener, .. } => {
-                let server = to.netns.enter(|| tcp(target, 0))?;
+                let address = match (listener, target) {
+                    (Listener::Loopback, IpAddr::V4(_)) => Ipv4Addr::LOCALHOST.into(),
+                    (Listener::Loopback, IpAddr::V6(_)) => Ipv6Addr::LOCALHOST.into(),
+                    _ => target,
+                };
+                let server = to.netns.enter(|| tcp(address, 0))?;
                 let backlog = if listener == Listener::Full { 1 } else { 128 };
                 listen(&server, Backlog::new(backlog)?)?;
                 let port = port_of(&server)?;
                 let address = SocketAddr::new(target, port);
                 match listener {
-                    Listener::Ready => open.push(server),
+                    Listener::Ready | Listener::Loopback => open.push(server),
                     Listener::Nobody => drop(server),
                     Listener::Full => {
                         open.push(server);

@@ -13,6 +13,27 @@ use crate::cases::{Case, Running, check_each, each, is_at};
 use crate::kernel;
 use crate::watch::{Watch, name};
 
+/// What must be told of some faults: whoever repairs them needs it.
+const EVIDENCE: [(&str, &str); 8] = [
+    ("conntrack-full", "connection tracking is full"),
+    ("outer-checksum", "that of the tunnel's own header"),
+    (
+        "wrong-neighbour-on-overlay",
+        "a neighbour or fdb entry of its sender is stale",
+    ),
+    ("not-forwarding-far-inlet", ".forwarding is 0"),
+    (
+        "iptables-policy-forward-far-drop",
+        "filter/FORWARD (0 rules, policy drop)",
+    ),
+    (
+        "iptables-filter-forward-far-prohibited",
+        "filter/FORWARD (2 rules, policy accept)",
+    ),
+    ("mac-spoof-check", "bridge nat/PREROUTING"),
+    ("tcp-listens-on-loopback", "is open at"),
+];
+
 /// Follows the packets between two pods.
 pub(crate) fn follow(lab: &Lab, pods: [&Pod; 2], more: &[&str]) -> Result<Tracer> {
     let [from, to] = pods.map(name);
@@ -135,12 +156,11 @@ fn judge(case: &Case<'_>, journey: &Value) -> Result<()> {
     if kind == "unanswered" {
         ensure!(evidence.contains("ListenOverflows"), "{journey:#}");
     }
-    if case.fault.name == "conntrack-full" {
-        ensure!(
-            evidence.contains("connection tracking is full"),
-            "{journey:#}"
-        );
-    }
+    let mut told = EVIDENCE.iter().filter(|(name, _)| case.fault.name == *name);
+    ensure!(
+        expected.may_be_unknown || told.all(|(_, words)| evidence.contains(words)),
+        "evidence: {journey:#}"
+    );
     if ["tc", "xdp"].iter().any(|cause| verdict["cause"] == *cause) {
         let named = format!("{FOREIGN} (program ");
         ensure!(evidence.contains(&named), "{journey:#}");
