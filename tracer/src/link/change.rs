@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Hello, Point};
+use super::{Hello, Network, Point};
 
 /// What an agent has found to be different, and done about it.
 ///
@@ -33,6 +33,9 @@ pub struct Change {
     /// from then on.
     #[serde(default)]
     pub drops: Option<Vec<Arc<str>>>,
+    /// If that has changed: all interfaces and routes from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Box<Network>>,
     /// What was not found or is odd, one sentence each.
     #[serde(default)]
     pub notes: Vec<String>,
@@ -49,11 +52,12 @@ impl Change {
             local,
             next_hops,
             drops,
+            network,
             notes,
         } = self;
         let addresses = local.is_empty() && next_hops.is_empty();
         let points = points.is_empty() && gone.is_empty();
-        addresses && points && drops.is_none() && notes.is_empty()
+        addresses && points && drops.is_none() && network.is_none() && notes.is_empty()
     }
 }
 
@@ -89,6 +93,9 @@ impl Hello {
         }
         add(&mut self.local, &change.local);
         add(&mut self.next_hops, &change.next_hops);
+        if let Some(network) = &change.network {
+            self.network.change(network, change.time);
+        }
         if let (Some(pods), Some(_)) = (&change.drops, &self.drops) {
             self.drops_later.push((change.time, pods.clone()));
         }

@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt, net::IpAddr, sync::Arc};
 use serde::{Deserialize, Serialize};
 use tracer_common::counters::Counters;
 
-use super::{Change, DropReport, Encap, Freed, Health, Mac, Packet, Proto};
+use super::{Change, DropReport, Encap, Freed, Health, Mac, Network, Packet, Proto};
 
 /// An agent's first message: who it is, where it looks, and its clock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +34,10 @@ pub struct Hello {
     /// has changed; the latest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drops_later: Vec<(u64, Vec<Arc<str>>)>,
+    /// What its kernel says of interfaces and routes; empty of agents that do
+    /// not tell.
+    #[serde(default, skip_serializing_if = "Network::is_empty")]
+    pub network: Network,
     /// What was not found or is odd, one sentence each.
     pub notes: Vec<String>,
 }

@@ -10,6 +10,7 @@ mod command;
 mod drop;
 mod health;
 mod message;
+mod network;
 mod packet;
 
 use tokio::sync::mpsc;
@@ -23,6 +24,7 @@ pub use health::{DeviceHealth, Health, SocketHealth};
 pub use message::{
     Batch, Direction, Elsewhere, Foreign, Hello, Hop, Point, Report, Role, is_opaque,
 };
+pub use network::{Device, Network, Tunnel, Way};
 pub use packet::{
     Arp, Encap, EncapKind, Flags, Icmp, Mac, Neighbour, Packet, Proto, Quote, Tcp, Transport,
 };

@@ -24,7 +24,7 @@ use super::{
     scout::{PodWorker, Scout, Workers, look_again},
     worker::{self, Batches, Turn, Worker},
 };
-use crate::link::{Command, Commander, Direction, Hello, Link, Point, Role, Start, Watch};
+use crate::link::{Command, Commander, Direction, Hello, Link, Network, Point, Role, Start, Watch};
 
 /// Batches that may be on their way to the collector.
 const IN_FLIGHT: usize = 16;
@@ -51,6 +51,7 @@ pub fn start(start: &Start) -> Result<Link, NodeError> {
         local: Vec::new(),
         drops: None,
         drops_later: Vec::new(),
+        network: Network::default(),
         notes: Vec::new(),
     };
     let (observing, observed) = std_mpsc::channel();
@@ -146,6 +147,7 @@ fn follow(
     hello.points = points;
     hello.next_hops = plan.next_hops;
     hello.local = plan.local;
+    hello.network = plan.network;
     hello.notes = plan.notes;
     for (stream, pod) in (1..).zip(plan.pod_namespaces) {
         let first = hello.points.len();

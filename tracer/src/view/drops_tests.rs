@@ -9,7 +9,7 @@ use tracer_common::drop::{DropCounter, DropCounters, Scope};
 use super::{DropScene, DropView, Json, Text};
 use crate::{
     journey::{Owner, OwnerKind},
-    link::{DropReport, Freed, Hello, Packet, Transport},
+    link::{DropReport, Freed, Hello, Network, Packet, Transport},
     node::kernel::Place,
     verdict::{DropKind, Tally},
 };
@@ -43,6 +43,7 @@ fn scene() -> DropScene {
                 local: Vec::new(),
                 drops: Some(vec![Arc::from(*pod)]),
                 drops_later: Vec::new(),
+                network: Network::default(),
                 notes: Vec::new(),
             })
             .collect(),

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use tracer::link::{
-    Batch, Direction, Encap, EncapKind, Freed, Hello, Hop, Mac, Packet, Point, Report, Role,
+    Batch, Direction, Encap, EncapKind, Freed, Hello, Hop, Mac, Network, Packet, Point, Report,
+    Role,
 };
 use tracer::node::kernel::Place;
 use tracer_common::counters::Counters;
@@ -97,6 +98,7 @@ impl Agent {
             local: vec![NODES[self.node].into()],
             drops: Some(Vec::new()),
             drops_later: Vec::new(),
+            network: Network::default(),
             notes: Vec::new(),
         }
     }

@@ -1,6 +1,7 @@
 //! What a ledger remembers, and what it makes of it.
 
 use super::*;
+use crate::link::Network;
 
 fn hello(streams: usize) -> Hello {
     Hello {
@@ -13,6 +14,7 @@ fn hello(streams: usize) -> Hello {
         local: Vec::new(),
         drops: None,
         drops_later: Vec::new(),
+        network: Network::default(),
         notes: Vec::new(),
     }
 }

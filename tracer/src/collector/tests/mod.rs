@@ -4,7 +4,7 @@
 mod delivery;
 mod recorded;
 mod traffic;
-mod world;
+pub(super) mod world;
 
 use std::collections::HashMap;
 

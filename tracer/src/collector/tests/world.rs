@@ -8,11 +8,13 @@ use std::{collections::HashMap, fmt, net::IpAddr, ops::Range};
 use crate::{
     collector::core::Beginning,
     journey::{Limits, Owner, OwnerKind},
-    link::{Direction, Encap, EncapKind, Freed, Hello, Hop, Packet, Point, Role, Transport},
+    link::{
+        Direction, Encap, EncapKind, Freed, Hello, Hop, Network, Packet, Point, Role, Transport,
+    },
 };
 
-pub(super) const PODS: [[u8; 4]; 2] = [[10, 244, 1, 5], [10, 244, 2, 7]];
-const NODES: [[u8; 4]; 2] = [[172, 16, 0, 1], [172, 16, 0, 2]];
+pub(in crate::collector) const PODS: [[u8; 4]; 2] = [[10, 244, 1, 5], [10, 244, 2, 7]];
+pub(in crate::collector) const NODES: [[u8; 4]; 2] = [[172, 16, 0, 1], [172, 16, 0, 2]];
 
 /// The pods' names, by node.
 pub(super) const NAMES: [&str; 2] = ["default/a", "default/b"];
@@ -20,8 +22,8 @@ pub(super) const NAMES: [&str; 2] = ["default/a", "default/b"];
 /// Points of each node, by index.
 pub(super) const FROM_POD: usize = 0;
 pub(super) const TO_POD: usize = 1;
-pub(super) const IN: usize = 2;
-pub(super) const OUT: usize = 3;
+pub(in crate::collector) const IN: usize = 2;
+pub(in crate::collector) const OUT: usize = 3;
 
 /// Streams of each agent, by index.
 pub(super) const HOPS: usize = 0;
@@ -147,7 +149,7 @@ fn point(role: Role, direction: Direction, interface: &str, address: [u8; 4]) ->
 
 /// What is known before the first batch: two agents on two kernels, which
 /// watch veth and uplink, and drops everywhere.
-pub(super) fn beginning() -> Beginning {
+pub(in crate::collector) fn beginning() -> Beginning {
     let nodes = ["node-a", "node-b"];
     let hello = |index: usize| Hello {
         node: nodes[index].to_owned(),
@@ -164,6 +166,7 @@ pub(super) fn beginning() -> Beginning {
         local: vec![NODES[index].into()],
         drops: Some(vec![NAMES[index].into()]),
         drops_later: Vec::new(),
+        network: Network::default(),
         notes: Vec::new(),
     };
     let owner = |name: &str, kind, index: usize| Owner {

@@ -6,7 +6,7 @@ use arbitrary::{Result, Unstructured};
 
 use crate::{
     journey::{Owner, OwnerKind, Scene},
-    link::{Direction, Foreign, Hello, Point, Role},
+    link::{Direction, Foreign, Hello, Network, Point, Role},
 };
 
 /// The pods, by node.
@@ -118,6 +118,7 @@ pub(super) fn read(bytes: &mut Unstructured<'_>) -> Result<Scene> {
             local: vec![own],
             drops: (!way(7)).then(Vec::new),
             drops_later: Vec::new(),
+            network: Network::default(),
             notes: Vec::new(),
         });
     }

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{Closed, Engine, Journey, Limits, Scene};
 use crate::link::{
-    Direction, Encap, EncapKind, Flags, Hello, Hop, Packet, Point, Role, Tcp, Transport,
+    Direction, Encap, EncapKind, Flags, Hello, Hop, Network, Packet, Point, Role, Tcp, Transport,
 };
 
 const A: [u8; 4] = [10, 244, 1, 5];
@@ -62,6 +62,7 @@ fn scene() -> Scene {
             local: vec![NODES[index].into()],
             drops: Some(Vec::new()),
             drops_later: Vec::new(),
+            network: Network::default(),
             notes: Vec::new(),
         }
     };

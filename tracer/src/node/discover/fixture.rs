@@ -123,6 +123,7 @@ impl Node {
             hops: vec![hop],
             source: None,
             host_route: false,
+            default: false,
         };
         self.routes.insert(ip(to), route);
     }
@@ -137,6 +138,7 @@ impl Node {
             hops: hops.iter().map(hop).collect(),
             source: None,
             host_route,
+            default: false,
         };
         self.routes.insert(ip(to), route);
     }

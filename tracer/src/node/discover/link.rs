@@ -35,6 +35,8 @@ pub(super) struct Link {
     pub(super) vxlan: Option<Vxlan>,
     /// The UDP destination port of a Geneve device.
     pub(super) geneve_port: Option<u16>,
+    /// Its network identifier, if it is not set for each packet.
+    pub(super) geneve_vni: Option<u32>,
     /// The fixed far end of a tunnel.
     pub(super) far_end: Option<IpAddr>,
     /// Of an ipvlan device: whether the namespace of the device below routes what it sends.
@@ -163,6 +165,7 @@ impl Link {
         for option in attributes(options, 0, InfoGeneve::parse) {
             match option {
                 InfoGeneve::Port(port) => self.geneve_port = Some(port),
+                InfoGeneve::Id(vni) => self.geneve_vni = Some(vni).filter(|vni| *vni > 0),
                 InfoGeneve::Remote(address) => far_end = Some(address.into()),
                 InfoGeneve::Remote6(address) => far_end = Some(address.into()),
                 _ => {}

@@ -38,6 +38,8 @@ use plan::Draft;
 use route::Route;
 use table::Host;
 
+use crate::link::Network;
+
 /// What a follow wants to see of this node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
@@ -77,6 +79,8 @@ pub struct Plan {
     pub geneve_ports: Vec<u16>,
     /// The pods' own interfaces, where they were asked for and found, or have no other end on the node.
     pub pod_namespaces: Vec<PodNamespace>,
+    /// The interfaces that face other nodes, and by which next hops packets leave that are in no tunnel.
+    pub network: Network,
     /// What was not found, or is odd, one sentence each.
     pub notes: Vec<String>,
 }

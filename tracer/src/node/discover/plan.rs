@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::{Interface, Plan, PodNamespace, Role, table::Host};
+use super::{Interface, Plan, PodNamespace, Role, link::Link, route::Hop, table::Host};
+use crate::link::{Device, EncapKind, Mac, Tunnel, Way};
 
 /// A plan that is being made, and the snapshot it is made from.
 pub(super) struct Draft<'a> {
@@ -118,6 +119,19 @@ impl<'a> Draft<'a> {
         include(&mut self.plan.next_hops, address);
     }
 
+    /// Says by which next hop packets for an address leave without a tunnel.
+    pub(super) fn add_way(&mut self, to: IpAddr, hop: &Hop, default: bool) {
+        let next = hop.gateway.unwrap_or(to);
+        let way = Way {
+            to,
+            interface: self.host.name(hop.device),
+            gateway: hop.gateway,
+            mac: self.host.mac_of(hop.device, next).map(Mac),
+            default,
+        };
+        include(&mut self.plan.network.routes, way);
+    }
+
     pub(super) fn note(&mut self, note: impl Into<String>) {
         include(&mut self.plan.notes, note.into());
     }
@@ -126,7 +140,50 @@ impl<'a> Draft<'a> {
         self.plan
             .interfaces
             .sort_by_key(|interface| (interface.role, interface.ifindex));
+        let links = self.host.links.values();
+        let faces_nodes = links.filter(|link| self.faces_nodes(link));
+        self.plan.network.devices = faces_nodes.map(device).collect();
         self.plan
+    }
+
+    /// Whether packets of other nodes may arrive at an interface: not at the host's ends of pods'
+    /// interfaces, which come and go by the thousand. Those have no address, or one that all have.
+    fn faces_nodes(&self, link: &Link) -> bool {
+        let mut found = self.plan.interfaces.iter();
+        let is_uplink =
+            found.any(|found| found.ifindex == link.index && found.role == Role::Uplink);
+        let has_address = || {
+            let mut own = self.host.addresses_of(link.index);
+            own.any(|address| !is_link_local(address))
+        };
+        let has_place = link.mac.is_some() || link.vxlan.is_some() || link.geneve_port.is_some();
+        has_place && (!link.is_pair() || is_uplink || has_address())
+    }
+}
+
+const fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
+}
+
+fn device(link: &Link) -> Device {
+    let vxlan = link.vxlan.as_ref().map(|vxlan| Tunnel {
+        kind: EncapKind::Vxlan,
+        vni: (vxlan.vni > 0).then_some(vxlan.vni),
+        port: vxlan.port,
+    });
+    let geneve = link.geneve_port.map(|port| Tunnel {
+        kind: EncapKind::Geneve,
+        vni: link.geneve_vni,
+        port,
+    });
+    Device {
+        interface: link.name.clone(),
+        mac: link.mac.filter(|mac| *mac != [0; 6]).map(Mac),
+        tunnel: vxlan.or(geneve),
+        until: None,
     }
 }
 

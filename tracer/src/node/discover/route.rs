@@ -27,6 +27,8 @@ pub(super) enum Route {
         source: Option<IpAddr>,
         /// Whether the route is for this address alone.
         host_route: bool,
+        /// Whether it is the default route.
+        default: bool,
     },
     /// To this namespace itself.
     Local,
@@ -57,7 +59,7 @@ impl Route {
         }
         let chosen = parts(chosen, &header);
         let mut hops: Vec<_> = hop(None, &chosen).into_iter().collect();
-        let mut host_route = false;
+        let (mut host_route, mut default) = (false, false);
         if let Some(entry) = entry
             && let Ok(header) = RouteHeader::parse(entry)
         {
@@ -67,6 +69,7 @@ impl Route {
                 128
             };
             host_route = header.destination_prefix_length == bits;
+            default = header.destination_prefix_length == 0;
             for path in parts(entry, &header).iter().flat_map(|part| match part {
                 RouteAttribute::MultiPath(paths) => paths.as_slice(),
                 _ => &[],
@@ -89,6 +92,7 @@ impl Route {
             hops,
             source,
             host_route,
+            default,
         }
     }
 }
@@ -200,6 +204,7 @@ mod tests {
                 hops: vec![hop(3, 2), hop(2, 1)],
                 source: Some([192, 0, 2, 100].into()),
                 host_route: false,
+                default: false,
             }
         );
     }

@@ -55,8 +55,13 @@ struct Search<'a, 'b, R> {
 impl<'b, R: Router> Search<'_, 'b, R> {
     /// Follows packets to `target`: the remote itself, or the far end of the outermost tunnel.
     fn follow(&mut self, target: IpAddr, entered: &[&'b Link]) -> Result<(), DiscoverError> {
-        let (hops, source) = match self.router.route(target)? {
-            Route::Out { hops, source, .. } => (hops, source),
+        let (hops, source, default) = match self.router.route(target)? {
+            Route::Out {
+                hops,
+                source,
+                default,
+                host_route: _,
+            } => (hops, source, default),
             Route::Local => {
                 if let Some(tunnel) = entered.last() {
                     self.draft.note(format!(
@@ -82,12 +87,15 @@ impl<'b, R: Router> Search<'_, 'b, R> {
             },
         );
         for hop in hops {
-            self.leave(&hop, target, source, &why, entered)?;
+            let uplink = self.leave(&hop, target, source, &why, entered)?;
+            if uplink && entered.is_empty() {
+                self.draft.add_way(target, &hop, default);
+            }
         }
         Ok(())
     }
 
-    /// Goes out of a device to the next hop.
+    /// Goes out of a device to the next hop. Whether it is an uplink, by which packets leave as they are.
     fn leave(
         &mut self,
         hop: &Hop,
@@ -95,14 +103,14 @@ impl<'b, R: Router> Search<'_, 'b, R> {
         source: Option<IpAddr>,
         why: &str,
         entered: &[&'b Link],
-    ) -> Result<(), DiscoverError> {
+    ) -> Result<bool, DiscoverError> {
         let host = self.draft.host;
         let (device, next) = (hop.device, hop.gateway.unwrap_or(target));
         let mac = host.mac_of(device, next);
         let link = host.links.get(&device);
         if let Some(tunnel) = link.filter(|link| link.is_tunnel()) {
             self.draft.add(Role::Overlay, device, why.to_owned());
-            return self.enter(tunnel, hop, target, entered);
+            return self.enter(tunnel, hop, target, entered).map(|()| false);
         }
         // Before the bridge has learned where the next hop is, it floods, also into its tunnels.
         let port = mac.and_then(|mac| host.port_of(device, mac)).or_else(|| {
@@ -113,7 +121,7 @@ impl<'b, R: Router> Search<'_, 'b, R> {
             self.draft.add(Role::Bridge, device, why.to_owned());
             let why = format!("the port of {} towards {next}", host.name(device));
             self.draft.add(Role::Overlay, tunnel.index, why);
-            return self.enter(tunnel, hop, target, entered);
+            return self.enter(tunnel, hop, target, entered).map(|()| false);
         }
         self.draft.add(Role::Uplink, device, why.to_owned());
         self.draft.add_below(device);
@@ -133,7 +141,7 @@ impl<'b, R: Router> Search<'_, 'b, R> {
         if let Some(source) = source {
             self.draft.add_next_hop(source);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Goes on in the underlay of a tunnel.

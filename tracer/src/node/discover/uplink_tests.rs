@@ -4,7 +4,9 @@ use super::{
     Role, Vxlan,
     fixture::{Node, TUNNEL, UPLINK, found, ip, pod_side_and},
     ipsec::Policy,
+    route::Route,
 };
+use crate::link::{Device, EncapKind, Mac, Tunnel, Way};
 
 #[test]
 fn below_a_vlan_or_a_bond_the_devices_are_uplinks_too() {
@@ -86,4 +88,53 @@ fn what_is_encrypted_by_a_policy_is_said() {
     assert!(notes(&inside, false).is_empty());
     assert!(notes(&outside, true).is_empty());
     assert!(notes(&policy("10.9.0.0/24", "10.2.0.0/24"), true).is_empty());
+}
+
+#[test]
+fn what_faces_other_nodes_is_told_and_pods_interfaces_are_not() {
+    let mut node = Node::flannel();
+    let mac = [2, 0, 0, 0, 0, 0x33];
+    node.link(UPLINK, "", None).mac = Some(mac);
+    node.link(6, "veth", Some(5)).mac = Some([2, 0, 0, 0, 0, 0x44]);
+    let device = |index: u32, mac, tunnel| Device {
+        interface: format!("if{index}"),
+        mac,
+        tunnel,
+        until: None,
+    };
+    let tunnel = Tunnel {
+        kind: EncapKind::Vxlan,
+        vni: Some(1),
+        port: 8472,
+    };
+    let plan = node.towards("10.2.0.7", &["192.0.2.2"]);
+    let uplink = device(UPLINK, Some(Mac(mac)), None);
+    let devices = [uplink.clone(), device(TUNNEL, None, Some(tunnel))];
+    assert_eq!(plan.network.devices, devices);
+    assert!(plan.network.routes.is_empty(), "all leave in a tunnel");
+    // In the lab, the uplink is a veth.
+    node.link(UPLINK, "veth", None).mac = Some(mac);
+    assert_eq!(node.towards("10.2.0.7", &[]).network.devices[0], uplink);
+}
+
+#[test]
+fn the_next_hop_of_what_leaves_without_a_tunnel_is_told() {
+    let mut node = Node::flannel();
+    node.out("10.2.0.7", UPLINK, Some("192.0.2.254"));
+    if let Some(Route::Out { default, .. }) = node.routes.get_mut(&ip("10.2.0.7")) {
+        *default = true;
+    }
+    let way = Way {
+        to: ip("10.2.0.7"),
+        interface: "if2".to_owned(),
+        gateway: Some(ip("192.0.2.254")),
+        mac: None,
+        default: true,
+    };
+    let told = |node: &Node| node.towards("10.2.0.7", &["192.0.2.2"]).network.routes;
+    assert_eq!(told(&node), std::slice::from_ref(&way));
+    let mac = [2, 0, 0, 0, 0, 0xfe];
+    node.neighbour(UPLINK, "192.0.2.254", mac);
+    let mac = Some(Mac(mac));
+    assert_eq!(told(&node), [Way { mac, ..way }]);
 }

@@ -6,7 +6,7 @@ use tracing::warn;
 
 use super::{PodWorker, Search, Stopped};
 use crate::{
-    link::Change,
+    link::{Change, Network},
     node::{
         agent,
         discover::{Plan, discover_again},
@@ -125,6 +125,7 @@ impl Search {
             change: Change {
                 local: news(&mut self.local, &plan.local),
                 next_hops: news(&mut self.next_hops, &plan.next_hops),
+                network: self.network(plan),
                 notes: self.notes(plan),
                 ..Change::default()
             },
@@ -140,6 +141,14 @@ impl Search {
             self.watch_drops()?;
         }
         Ok(())
+    }
+
+    /// Interfaces and routes, if they are not as they were.
+    fn network(&mut self, plan: &Plan) -> Option<Box<Network>> {
+        (self.network != plan.network).then(|| {
+            self.network.clone_from(&plan.network);
+            Box::new(plan.network.clone())
+        })
     }
 
     /// What is there now and cannot be observed.

@@ -38,7 +38,7 @@ use super::{
     source::PodNamespace,
     worker::{self, Hand},
 };
-use crate::link::{Hello, Point, Role, Start};
+use crate::link::{Hello, Network, Point, Role, Start};
 
 /// How long nothing more must change before it is searched; but no longer than
 /// a few times that.
@@ -126,6 +126,7 @@ impl Scout {
             points: hello.points.len(),
             local: hello.local.clone(),
             next_hops: hello.next_hops.clone(),
+            network: hello.network.clone(),
             followed: start.pods.clone(),
             bystanders: start.bystanders.clone(),
             devices: drops::devices(&hello.points),
@@ -199,6 +200,7 @@ struct Search {
     /// What else was.
     local: Vec<IpAddr>,
     next_hops: Vec<IpAddr>,
+    network: Network,
     /// The pods that the follow is about, whose drops are watched, and those
     /// beside them whose namespaces were found once.
     followed: Vec<(IpAddr, String)>,

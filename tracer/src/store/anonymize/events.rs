@@ -44,6 +44,7 @@ impl Anonymizer {
             local,
             next_hops,
             drops,
+            network,
             notes: _,
         } = change;
         Change {
@@ -53,6 +54,7 @@ impl Anonymizer {
             local: local.into_iter().map(|own| self.address(own)).collect(),
             next_hops: next_hops.into_iter().map(|hop| self.address(hop)).collect(),
             drops: drops.map(|pods| self.pods(&pods)),
+            network: network.map(|network| Box::new(self.network(*network))),
             notes: Vec::new(),
         }
     }

@@ -21,7 +21,7 @@ use self::numbers::{Addresses, Numbers};
 use super::Head;
 use crate::{
     journey::{Owner, OwnerKind},
-    link::{Foreign, Hello, Mac, Pair, Point},
+    link::{Device, Foreign, Hello, Mac, Network, Pair, Point, Way},
 };
 
 /// Replaces, in one recording.
@@ -196,6 +196,7 @@ impl Anonymizer {
             local,
             drops,
             drops_later,
+            network,
             notes: _,
         } = hello;
         Hello {
@@ -215,7 +216,47 @@ impl Anonymizer {
                 .into_iter()
                 .map(|(since, pods)| (since, self.pods(&pods)))
                 .collect(),
+            network: self.network(network),
             notes: Vec::new(),
+        }
+    }
+
+    pub(super) fn network(&mut self, network: Network) -> Network {
+        let Network { devices, routes } = network;
+        let devices = devices.into_iter().map(|device| {
+            let Device {
+                interface,
+                mac,
+                tunnel,
+                until,
+            } = device;
+            Device {
+                interface: self.interface(&interface),
+                mac: mac.map(|mac| self.mac(mac)),
+                tunnel,
+                until,
+            }
+        });
+        let devices = devices.collect();
+        let routes = routes.into_iter().map(|way| {
+            let Way {
+                to,
+                interface,
+                gateway,
+                mac,
+                default,
+            } = way;
+            Way {
+                to: self.address(to),
+                interface: self.interface(&interface),
+                gateway: gateway.map(|gateway| self.address(gateway)),
+                mac: mac.map(|mac| self.mac(mac)),
+                default,
+            }
+        });
+        Network {
+            devices,
+            routes: routes.collect(),
         }
     }
 

@@ -305,6 +305,7 @@ fn change() -> impl Strategy<Value = Change> {
             gone,
             local: vec![[10, 1, 0, 1].into()],
             next_hops: Vec::new(),
+            network: drops.is_some().then(|| Box::new(super::network())),
             drops,
             notes: Vec::new(),
         }

@@ -13,7 +13,10 @@ use proptest::{collection::vec, prelude::*};
 use super::{Event, Head, Reader, Rotation, TraceError, Writer};
 use crate::{
     journey::{Owner, OwnerKind},
-    link::{Batch, Direction, Foreign, Hello, Pair, Point, Role},
+    link::{
+        Batch, Device, Direction, EncapKind, Foreign, Hello, Mac, Network, Pair, Point, Role,
+        Tunnel, Way,
+    },
 };
 
 /// What each node of the tests has.
@@ -40,6 +43,34 @@ fn point(index: usize) -> Point {
     }
 }
 
+fn network() -> Network {
+    let address = |text: &str| text.parse().expect("an address");
+    let device = |interface: &str, mac, tunnel| Device {
+        interface: interface.to_owned(),
+        mac,
+        tunnel,
+        until: None,
+    };
+    let tunnel = Tunnel {
+        kind: EncapKind::Vxlan,
+        vni: Some(1),
+        port: 8472,
+    };
+    Network {
+        devices: vec![
+            device("eth0", Some(Mac([0x0e, 1, 2, 3, 4, 5])), None),
+            device("flannel.1", None, Some(tunnel)),
+        ],
+        routes: vec![Way {
+            to: address("10.244.2.7"),
+            interface: "eth0".to_owned(),
+            gateway: Some(address("192.168.7.1")),
+            mac: Some(Mac([0x0e, 1, 2, 3, 4, 6])),
+            default: true,
+        }],
+    }
+}
+
 fn hello(node: &str) -> Hello {
     Hello {
         node: node.to_owned(),
@@ -51,6 +82,7 @@ fn hello(node: &str) -> Hello {
         local: vec!["192.168.7.9".parse().expect("an address")],
         drops: Some(vec!["shop/cart".into()]),
         drops_later: Vec::new(),
+        network: network(),
         notes: vec!["a remark about 10.244.1.5".to_owned()],
     }
 }

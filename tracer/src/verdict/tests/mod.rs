@@ -10,8 +10,8 @@ use super::*;
 use crate::{
     journey::{Closed, Course, Journey, Owner, OwnerKind, Scene, Step},
     link::{
-        Direction, Encap, EncapKind, Foreign, Health, Hello, Packet, Point, Role, SocketHealth,
-        Transport,
+        Direction, Encap, EncapKind, Foreign, Health, Hello, Network, Packet, Point, Role,
+        SocketHealth, Transport,
     },
 };
 
@@ -65,6 +65,7 @@ fn node(name: &str, pod: [u8; 4], own: [u8; 4]) -> Hello {
         local: vec![own.into()],
         drops: Some(vec!["default/a".into(), "default/b".into()]),
         drops_later: Vec::new(),
+        network: Network::default(),
         notes: Vec::new(),
     }
 }
