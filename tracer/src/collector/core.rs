@@ -14,8 +14,9 @@ use ipnet::IpNet;
 
 use super::{
     ledger::Ledger,
+    legs::Legs,
     order::{Order, Sight, Sights},
-    witness::{Legs, Witness},
+    witness::Witness,
 };
 use crate::{
     journey::{Closed, Engine, Journey, Limits, Owner, Scene},

@@ -5,6 +5,7 @@ mod agents;
 mod changes;
 mod core;
 mod ledger;
+mod legs;
 mod order;
 mod plan;
 mod recorded;

@@ -1,88 +1,12 @@
 //! What the collector can say of the agents while a journey was on its way.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
-use super::ledger::Ledger;
+use super::{ledger::Ledger, legs::Legs};
 use crate::{
-    journey::{Journey, Scene, Step},
-    link::{Direction, Role},
-    verdict::{Circumstances, Kind, Rises, Verdict},
+    journey::Step,
+    verdict::{Circumstances, Pattern, Rises, Sort},
 };
-
-/// Sizes of the packets on a leg from node to node, in bytes on the uplink.
-#[derive(Clone, Copy, Debug, Default)]
-struct Sizes {
-    /// The largest that arrived.
-    arrived: u32,
-    /// When one arrived last, Unix time, ns.
-    last_arrival: i64,
-    lost: Option<Lost>,
-}
-
-/// What was lost on a leg.
-#[derive(Clone, Copy, Debug)]
-struct Lost {
-    /// Bytes of the smallest.
-    smallest: u32,
-    count: u32,
-    /// When the first was sent, Unix time, ns.
-    since: i64,
-}
-
-/// How many losses make a pattern.
-const PATTERN: u32 = 3;
-
-/// The sizes of what arrived and what did not, by leg.
-#[derive(Debug, Default)]
-pub(super) struct Legs(HashMap<(usize, usize), Sizes>);
-
-impl Legs {
-    /// Takes note of a journey that was judged.
-    pub(super) fn add(&mut self, scene: &Scene, journey: &Journey, verdict: &Verdict) {
-        let leaves = |step: &Step| {
-            let point = scene.point(step);
-            (point.role, point.direction) == (Role::Uplink, Direction::Egress)
-        };
-        let Some(out) = journey.steps.iter().rposition(leaves) else {
-            return;
-        };
-        let step = &journey.steps[out];
-        let len = step.len / step.segments.max(1);
-        if let Some(next) = journey.steps.get(out + 1) {
-            let sizes = self.0.entry((step.node, next.node)).or_default();
-            sizes.arrived = sizes.arrived.max(len);
-            sizes.last_arrival = sizes.last_arrival.max(next.time);
-        } else if verdict.kind == Kind::Lost
-            && let Some(to) = far_end(scene, step)
-        {
-            let sizes = self.0.entry((step.node, to)).or_default();
-            let lost = sizes.lost.get_or_insert(Lost {
-                smallest: len,
-                count: 0,
-                since: step.time,
-            });
-            lost.smallest = lost.smallest.min(len);
-            lost.count += 1;
-            lost.since = lost.since.min(step.time);
-        }
-    }
-
-    fn black_hole(&self, from: usize, to: usize, len: u32) -> Option<u32> {
-        let sizes = self.0.get(&(from, to))?;
-        let lost = sizes.lost?;
-        // Of a leg that carries nothing any more, size says nothing.
-        let carries = sizes.arrived > 0 && sizes.last_arrival > lost.since;
-        let pattern = lost.count + 1 >= PATTERN && lost.smallest.min(len) > sizes.arrived;
-        (pattern && carries).then_some(sizes.arrived)
-    }
-}
-
-/// The node that a tunnel leads to.
-fn far_end(scene: &Scene, step: &Step) -> Option<usize> {
-    let owner = scene.owners.get(&step.encap?.outer_dst)?;
-    let mut nodes = scene.nodes.iter();
-    nodes.position(|hello| hello.node == owner.node)
-}
 
 /// Answers what the judge asks.
 pub(super) struct Witness<'a> {
@@ -120,7 +44,11 @@ impl Circumstances for Witness<'_> {
         self.ledger.rises(node, from)
     }
 
-    fn black_hole(&self, from: usize, to: usize, len: u32) -> Option<u32> {
-        self.legs.black_hole(from, to, len)
+    fn came_in(&self, step: &Step, to: usize) -> bool {
+        self.legs.came_in(step, to)
+    }
+
+    fn pattern(&self, from: usize, to: usize, sort: &Sort, len: u32) -> Option<Pattern> {
+        self.legs.pattern(from, to, sort, len)
     }
 }

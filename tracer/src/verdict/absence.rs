@@ -1,7 +1,12 @@
 //! Verdicts that rest on what was not seen, and on why it had to be.
 
 use super::{
-    Circumstances, Confidence, Kind, Parts, Verdict, fates::Fates, judge::Case, words::place,
+    Circumstances, Confidence, Kind, Parts, Pattern, Sort, Verdict,
+    fates::Fates,
+    judge::Case,
+    next_hop::{Leads, astray, leads, next_hop},
+    tunnel::tunnel_of,
+    words::{clock, place},
 };
 use crate::{
     journey::{Closed, Range, Ranges, Step, destination},
@@ -9,12 +14,12 @@ use crate::{
 };
 
 /// What the last step saw of the rest, if the rest went out of an uplink.
-struct Gone<'a> {
-    step: &'a Step,
-    /// Name of the node that it went to.
-    to: &'a str,
-    /// Whether a tunnel says so; else it is for the underlay to bring it there.
-    tunnelled: bool,
+pub(super) struct Gone<'a> {
+    pub(super) step: &'a Step,
+    /// Name of the node that it is for.
+    pub(super) to: &'a str,
+    /// Whether a tunnel says so; else it is for the next hop to bring it there.
+    pub(super) tunnelled: bool,
 }
 
 /// Where what is left of a journey was seen last.
@@ -28,7 +33,7 @@ pub(super) fn last_of_rest<'a>(case: &Case<'a>, fates: &Fates<'_>) -> Option<&'a
 
 /// Where the rest of a journey was seen last, if that is an uplink, going out
 /// towards a node that is known.
-fn gone<'a>(case: &Case<'a>, fates: &Fates<'_>) -> Option<Gone<'a>> {
+pub(super) fn gone<'a>(case: &Case<'a>, fates: &Fates<'_>) -> Option<Gone<'a>> {
     let step = last_of_rest(case, fates)?;
     let point = case.scene.point(step);
     if (point.role, point.direction) != (Role::Uplink, Direction::Egress) {
@@ -48,11 +53,12 @@ fn gone<'a>(case: &Case<'a>, fates: &Fates<'_>) -> Option<Gone<'a>> {
 
 /// Out of the last watched point, towards a node without an agent.
 pub(super) fn left(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict> {
+    let gone = gone(case, fates)?;
     let Gone {
         step,
         to,
         tunnelled,
-    } = gone(case, fates)?;
+    } = gone;
     if step.seen < case.journey.size() || case.scene.agent(to).is_some() {
         return None;
     }
@@ -62,6 +68,12 @@ pub(super) fn left(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict> {
         format!("no agent of this follow watches {to}"),
     ];
     let mut text = format!("left: went out of {interface} towards {to}, which is not watched");
+    let mut cause = None;
+    if let Some((default, next, route)) = next_hop(case, &gone) {
+        evidence.push(route);
+        text = format!("left: went out of {interface} to {next}; {to} is not watched");
+        cause = default.then_some("default-route");
+    }
     let home = destination(&case.journey.packet)
         .and_then(|address| case.scene.owners.get(&address))
         .filter(|owner| tunnelled && !owner.node.is_empty() && owner.node != *to);
@@ -71,6 +83,7 @@ pub(super) fn left(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict> {
             "left: the tunnel took it to {to}, but {} is on {}",
             home.name, home.node
         );
+        cause = Some("wrong-node");
     }
     Some(Verdict {
         kind: Kind::Left,
@@ -79,7 +92,7 @@ pub(super) fn left(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict> {
         } else {
             Confidence::Low
         },
-        cause: home.map(|_| "wrong-node"),
+        cause,
         drop: None,
         evidence,
         text,
@@ -136,9 +149,13 @@ fn next_node<'a>(
     fates: &Fates<'_>,
     circumstances: &impl Circumstances,
 ) -> Option<Next<'a>> {
-    let Gone { step, to, .. } = gone(case, fates)?;
+    let gone = gone(case, fates)?;
+    let Gone { step, to, .. } = gone;
     let nodes = &case.scene.nodes;
     let node = nodes.iter().position(|hello| hello.node == *to)?;
+    if leads(case, &gone, node, circumstances) != Leads::There {
+        return None;
+    }
     let uplink =
         |point: &Point| (point.role, point.direction) == (Role::Uplink, Direction::Ingress);
     // It may come in from each of them, so all must be there. That any has seen
@@ -167,6 +184,31 @@ fn next_node<'a>(
              {into} on {to}"
         ),
     })
+}
+
+/// Out of one node's uplink, to somebody else than the node that it is for.
+fn left_for_others(
+    case: &Case<'_>,
+    fates: &Fates<'_>,
+    circumstances: &impl Circumstances,
+) -> Option<Verdict> {
+    let gone = gone(case, fates)?;
+    // A program of somebody else may have sent it another way.
+    if !case.scene.point(gone.step).foreign.is_empty() {
+        return None;
+    }
+    let mut nodes = case.scene.nodes.iter();
+    let node = nodes.position(|hello| hello.node == *gone.to)?;
+    let watches =
+        |point: &Point| (point.role, point.direction) == (Role::Uplink, Direction::Ingress);
+    // Others by the same next hop may have come in unseen.
+    for other in observed(case, node, watches) {
+        seen_at(case, node, other, circumstances)?;
+    }
+    match leads(case, &gone, node, circumstances) {
+        Leads::Elsewhere(mac) => astray(case, &gone, mac),
+        Leads::There | Leads::Unknown => None,
+    }
 }
 
 /// Whether the rest of a journey was seen last going into an opaque tunnel.
@@ -274,6 +316,9 @@ pub(super) fn lost(
     {
         return None;
     }
+    if let Some(left) = left_for_others(case, fates, circumstances) {
+        return Some(left);
+    }
     let next = next_node(case, fates, circumstances)
         .or_else(|| next_tunnel(case, fates, circumstances))
         .or_else(|| next_port(case, fates, circumstances))?;
@@ -314,13 +359,24 @@ pub(super) fn lost(
         evidence.extend(rise.map(|rise| rise.at_device(name(node))));
     }
     let len = step.len / step.segments.max(1);
-    let too_large = circumstances.black_hole(step.node, node, len);
-    if let Some(largest) = too_large {
-        evidence.push(format!(
+    let sort = Sort::of(step, &journey.packet);
+    let pattern = circumstances.pattern(step.node, node, &sort, len);
+    evidence.extend(pattern.as_ref().map(|pattern| match pattern {
+        Pattern::TooLarge(largest) => format!(
             "the largest that arrives on this leg has {largest} bytes, this one had {len}, and \
              nothing as large arrives"
-        ));
-    }
+        ),
+        Pattern::AllOfSort {
+            lost,
+            since,
+            others,
+        } => format!(
+            "all {lost} packets {} that left since {} are lost, while others arrive on this leg: {}",
+            sort_words(case, step, &sort),
+            clock(*since),
+            others.join(", ")
+        ),
+    }));
     if next.idle {
         evidence.push(format!("not each of {into} has seen packets"));
     }
@@ -331,7 +387,10 @@ pub(super) fn lost(
         } else {
             Confidence::High
         },
-        cause: too_large.map(|_| "pmtu"),
+        cause: pattern.map(|pattern| match pattern {
+            Pattern::TooLarge(_) => "pmtu",
+            Pattern::AllOfSort { .. } => "selective-loss",
+        }),
         drop: None,
         evidence,
         text: if step.node == node {
@@ -344,6 +403,25 @@ pub(super) fn lost(
             )
         },
     })
+}
+
+/// What sort of packet one is on the wire, in words: `inside vxlan (VNI 1, UDP
+/// port 8472)`.
+fn sort_words(case: &Case<'_>, step: &Step, sort: &Sort) -> String {
+    let port = tunnel_of(case, step).map(|tunnel| format!("UDP port {}", tunnel.port));
+    match sort {
+        Sort::Inside(kind, vni) => {
+            let vni = vni.map(|vni| format!("VNI {vni}"));
+            let more: Vec<_> = vni.into_iter().chain(port).collect();
+            if more.is_empty() {
+                format!("inside {kind}")
+            } else {
+                format!("inside {kind} ({})", more.join(", "))
+            }
+        }
+        Sort::Plain(proto, Some((from, to))) => format!("of {proto} from port {from} to {to}"),
+        Sort::Plain(proto, None) => format!("of {proto}"),
+    }
 }
 
 /// The interfaces of some of a node's points, in words.

@@ -1,8 +1,12 @@
 //! What is known of the agents while a journey was on its way.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use super::Rises;
+use crate::{
+    journey::Step,
+    link::{EncapKind, Packet, Proto},
+};
 
 /// Whether what was not seen did not happen. Times are Unix time, ns.
 pub trait Circumstances {
@@ -29,8 +33,59 @@ pub trait Circumstances {
     /// is known.
     fn rises(&self, node: usize, from: i64) -> Option<Rises>;
 
-    /// If packets of `len` bytes and more vanish on the leg from one node's
-    /// uplink to another's while smaller ones arrive: the largest, in bytes,
-    /// that arrived.
-    fn black_hole(&self, from: usize, to: usize, len: u32) -> Option<u32>;
+    /// Whether others that were sent as this step shows, to the same tunnel's
+    /// end or else the same MAC, came in at node `to`.
+    fn came_in(&self, step: &Step, to: usize) -> bool;
+
+    /// What is common to those that vanish on the leg from one node's uplink to
+    /// another's, one of this sort and of `len` bytes included.
+    fn pattern(&self, from: usize, to: usize, sort: &Sort, len: u32) -> Option<Pattern>;
+}
+
+/// What a network between nodes can tell packets apart by, besides their sizes
+/// and where they go.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Sort {
+    /// In a tunnel of this kind, with its network identifier. Its outer
+    /// protocol and port follow from that.
+    Inside(EncapKind, Option<u32>),
+    /// In none: protocol, and ports from and to if it has them.
+    Plain(Proto, Option<(u16, u16)>),
+}
+
+impl Sort {
+    /// That of a packet as it was seen at a step.
+    #[must_use]
+    pub fn of(step: &Step, packet: &Packet) -> Self {
+        match step.encap {
+            Some(encap) => Self::Inside(encap.kind, encap.vni),
+            None => Self::Plain(packet.proto(), packet.ports()),
+        }
+    }
+}
+
+/// Without its ports.
+impl fmt::Display for Sort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inside(kind, _) => write!(f, "{kind}"),
+            Self::Plain(proto, _) => write!(f, "{proto}"),
+        }
+    }
+}
+
+/// What is common to packets that vanish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pattern {
+    /// Smaller ones of the sort arrive: the largest, in bytes, that did.
+    TooLarge(u32),
+    /// None of the sort arrives.
+    AllOfSort {
+        /// How many did not, this one included.
+        lost: u32,
+        /// When the first of them was sent, Unix time, ns.
+        since: i64,
+        /// Sorts of packets that have arrived since, each once.
+        others: Vec<String>,
+    },
 }

@@ -1,10 +1,11 @@
 //! What is not known, and what speaks against what is.
 
 use super::{
-    Confidence, Kind, Verdict,
-    absence::{in_the_dark, last_of_rest},
+    Circumstances, Confidence, Kind, Verdict,
+    absence::{gone, in_the_dark, last_of_rest},
     fates::{Fates, watches_interface},
     judge::Case,
+    next_hop::no_next_hop,
     words::drop_place,
 };
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
 };
 
 impl Case<'_> {
-    pub(super) fn unknown(&self, fates: &Fates<'_>) -> Verdict {
+    pub(super) fn unknown(&self, fates: &Fates<'_>, circumstances: &impl Circumstances) -> Verdict {
         let journey = self.journey;
         let mut evidence: Vec<String> = self.last_seen().into_iter().collect();
         let delivered = fates.delivered.len();
@@ -28,6 +29,9 @@ impl Case<'_> {
         } else {
             evidence.push(self.no_drop());
         }
+        let silent = journey.closed == Closed::Silence;
+        let gone = gone(self, fates).filter(|_| silent);
+        evidence.extend(gone.and_then(|gone| no_next_hop(self, &gone, circumstances)));
         let taken = last_of_rest(self, fates)
             .map(|step| self.scene.point(step))
             .filter(|point| !point.foreign.is_empty());

@@ -41,7 +41,7 @@ pub fn judge(
         .or_else(|| case.dropped(&fates))
         .or_else(|| left(&case, &fates))
         .or_else(|| lost(&case, &fates, circumstances, &mut parts))
-        .unwrap_or_else(|| case.unknown(&fates));
+        .unwrap_or_else(|| case.unknown(&fates, circumstances));
     let dropped = fates.drop.is_some() && !case.hops_lost;
     if (dropped || verdict.kind == Kind::Lost) && fates_of(parts) > 1 {
         case.partial(&mut verdict, parts);

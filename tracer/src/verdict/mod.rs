@@ -8,15 +8,17 @@ mod fates;
 mod health;
 mod judge;
 mod model;
+mod next_hop;
 mod nothing;
 mod stats;
 mod summary;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 mod unanswered;
 mod words;
 
-pub use circumstances::Circumstances;
+pub use circumstances::{Circumstances, Pattern, Sort};
 pub use drops::{DropKind, Tally, classify};
 pub use health::{Rise, Rises};
 pub use judge::judge;

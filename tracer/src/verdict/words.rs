@@ -66,6 +66,14 @@ pub(super) fn party(scene: &Scene, address: std::net::IpAddr) -> String {
     }
 }
 
+/// The time of day of a Unix time in ns, to the second.
+pub(super) fn clock(time: i64) -> String {
+    const SECOND: i64 = 1_000_000_000;
+    let second = time.div_euclid(SECOND).rem_euclid(86_400);
+    let (hour, minute) = (second / 3600, second / 60 % 60);
+    format!("{hour:02}:{minute:02}:{:02} UTC", second % 60)
+}
+
 /// What a refusal says: RFC 792 and 1812, RFC 4443.
 pub(super) fn refusal(scene: &Scene, refusal: &Refusal) -> String {
     let from = party(scene, refusal.from);

@@ -9,9 +9,10 @@ use std::{collections::BTreeSet, time::Duration};
 use script::{Act, Script};
 
 use crate::{
-    journey::{Arrival, Engine, Journey, Scene, arrival, destination},
+    journey::{Arrival, Engine, Journey, Scene, Step, arrival, destination},
     verdict::{
-        Accounting, Circumstances, Confidence, Kind, Parts, Rises, Sums, Verdict, classify, judge,
+        Accounting, Circumstances, Confidence, Kind, Parts, Pattern, Rises, Sort, Sums, Verdict,
+        classify, judge,
     },
     view::{Json, Text, View},
 };
@@ -220,7 +221,11 @@ impl Circumstances for Told {
         None
     }
 
-    fn black_hole(&self, _: usize, _: usize, len: u32) -> Option<u32> {
-        self.is(3).then_some(len / 2)
+    fn came_in(&self, _: &Step, _: usize) -> bool {
+        self.is(4)
+    }
+
+    fn pattern(&self, _: usize, _: usize, _: &Sort, len: u32) -> Option<Pattern> {
+        self.is(3).then_some(Pattern::TooLarge(len / 2))
     }
 }

@@ -3,6 +3,7 @@
 mod absence;
 mod changes;
 mod drops;
+mod wire;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -178,6 +179,8 @@ struct Calm {
     packets: Option<u64>,
     /// By how much a counter of a receiver's sockets rose.
     rose: Option<(&'static str, u64)>,
+    /// Whether others by the same next hop came in.
+    came_in: bool,
     largest: Option<u32>,
 }
 
@@ -187,6 +190,7 @@ const CALM: Calm = Calm {
     drops_lost: false,
     packets: Some(100),
     rose: None,
+    came_in: false,
     largest: None,
 };
 
@@ -223,8 +227,12 @@ impl Circumstances for Calm {
         Some(Rises::between(&health(7), &health(7 + by)))
     }
 
-    fn black_hole(&self, _: usize, _: usize, _: u32) -> Option<u32> {
-        self.largest
+    fn came_in(&self, _: &Step, _: usize) -> bool {
+        self.came_in
+    }
+
+    fn pattern(&self, _: usize, _: usize, _: &Sort, _: u32) -> Option<Pattern> {
+        self.largest.map(Pattern::TooLarge)
     }
 }
 
