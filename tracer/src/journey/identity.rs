@@ -155,6 +155,13 @@ pub(super) enum Question {
 }
 
 impl Question {
+    /// Whether the packets that ask it in a short time are transmissions of one
+    /// question, so that an answer to one answers them all. Echo requests are
+    /// answered one by one.
+    pub(super) const fn is_asked_once(&self) -> bool {
+        matches!(self, Self::Handshake { .. } | Self::Dns { .. })
+    }
+
     /// Whether every receiver answers it. Of ARP and neighbour discovery only
     /// the one who is asked for does.
     pub(super) const fn is_due_an_answer(&self) -> bool {
@@ -265,6 +272,19 @@ impl QuoteKey {
             header,
         })
     }
+}
+
+/// Whether an answer tells that it is to this question and to no other that asks
+/// the same: a SYN-ACK echoes the timestamp of the SYN that it answers (RFC 7323,
+/// 3.2). `None`: it does not tell.
+pub(super) fn answers_this(answer: &Packet, question: &Packet) -> Option<bool> {
+    let (Transport::Tcp(answer), Transport::Tcp(question)) =
+        (&answer.transport, &question.transport)
+    else {
+        return None;
+    };
+    let ((_, echoed), (stamp, _)) = (answer.timestamps?, question.timestamps?);
+    Some(echoed == stamp)
 }
 
 /// A packet's part in an exchange, if it is one in which one packet answers

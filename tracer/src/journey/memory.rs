@@ -21,7 +21,7 @@ use crate::link::{Packet, Quote, Tcp};
 
 /// How many identical packets are looked at for the one that a hop belongs
 /// to. Where more are on their way, the oldest are taken. Of those that an
-/// ICMP error may quote, the latest.
+/// ICMP error may quote, or that ask what is answered, the latest.
 const RIVALS: usize = 64;
 
 /// Tracks, by number, that something may belong to: usually one.
@@ -33,7 +33,7 @@ pub(super) struct Memory {
     tracks: HashMap<u64, Box<Track>>,
     contents: HashTable<Twins>,
     streams: HashMap<StreamKey, Stream>,
-    questions: HashMap<Question, u64>,
+    questions: HashMap<Question, Ids>,
     quotes: HashMap<QuoteKey, Ids>,
     datagrams: HashMap<Datagram, Ids>,
     /// Whose packet was last seen in an sk_buff, by agent. A buffer holds one
@@ -123,17 +123,18 @@ impl Memory {
         }
     }
 
-    /// The track that asked `question`.
-    pub(super) fn asker(&self, question: &Question) -> Option<u64> {
-        self.questions.get(question).copied()
+    /// The tracks that asked `question`, oldest first; the latest of them.
+    pub(super) fn askers(&self, question: &Question) -> Candidates {
+        self.questions
+            .get(question)
+            .map_or_else(Candidates::new, latest)
     }
 
     /// The tracks of packets that look like the one that an ICMP error
     /// quotes, oldest first; the latest of them.
     pub(super) fn quoted(&self, quote: &Quote) -> Candidates {
         if let Some(ids) = QuoteKey::quoted(quote).and_then(|key| self.quotes.get(&key)) {
-            let from = ids.len().saturating_sub(RIVALS);
-            return ids.iter().skip(from).collect();
+            return latest(ids);
         }
         let (6, Some((src_port, dst_port)), Some(header)) =
             (quote.proto, quote.ports, quote.header)
@@ -214,7 +215,7 @@ impl Memory {
             }
         }
         if let Some(Part::Asks(question)) = part(&track.packet) {
-            self.questions.insert(question, id);
+            self.questions.entry(question).or_default().push(id);
         }
         if let Some(quote) = QuoteKey::of(&track.packet) {
             self.quotes.entry(quote).or_default().push(id);
@@ -273,10 +274,8 @@ impl Memory {
                 }
             }
         }
-        if let Some(Part::Asks(question)) = part(&track.packet)
-            && self.questions.get(&question) == Some(&id)
-        {
-            self.questions.remove(&question);
+        if let Some(Part::Asks(question)) = part(&track.packet) {
+            forget_in(&mut self.questions, question, id);
         }
         if let Some(quote) = QuoteKey::of(&track.packet) {
             forget_in(&mut self.quotes, quote, id);
@@ -291,6 +290,12 @@ impl Memory {
         }
         self.tracks.remove(&id);
     }
+}
+
+/// The last ids of a list, at most [`RIVALS`].
+fn latest(ids: &Ids) -> Candidates {
+    let from = ids.len().saturating_sub(RIVALS);
+    ids.iter().skip(from).collect()
 }
 
 /// Removes an id from a list of them, and the list with the last.

@@ -152,10 +152,10 @@ pub struct Journey {
     /// Whether it asks what every receiver answers: echo request, SYN, DNS
     /// query.
     pub asks: bool,
-    /// The first journey that answers it.
+    /// The first journey that answers what it asks.
     pub answered_by: Option<u64>,
-    /// Whether another packet asks the same, as a retransmitted SYN does, so that
-    /// the answer may be to that one.
+    /// Whether another packet asks the same, as a retransmitted SYN does, and the
+    /// answer may be to that one.
     pub asked_again: bool,
     /// What refuses it.
     pub refusal: Option<Refusal>,

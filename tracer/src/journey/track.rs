@@ -54,6 +54,9 @@ pub(super) struct Track {
     /// Whether others of its content come first: it was reported, or what
     /// became of it is known.
     pub(super) settled: bool,
+    /// The first journey that answers its question, and whether that tells that
+    /// it answers this one, whoever asks the same.
+    pub(super) answer: Option<(u64, bool)>,
     /// When it was last heard of, Unix time, ns.
     pub(super) last: i64,
     /// When it is to be seen whether it is to be closed: not later than that.
@@ -76,6 +79,7 @@ impl Track {
             range,
             is_first: true,
             settled: false,
+            answer: None,
             last: i64::MIN,
             scheduled: UNSCHEDULED,
             journey: Some(Box::new(journey)),

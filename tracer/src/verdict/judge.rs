@@ -108,8 +108,7 @@ impl Case<'_> {
     fn may_be_dropped(&self, fates: &Fates<'_>) -> bool {
         let arrival = fates.nearest.map(|(_, step)| step.time);
         let early = arrival.is_some_and(|time| time < self.scene.since);
-        let answered = self.journey.answered_by.is_some() && !self.hops_lost;
-        (self.drops_lost || early) && !answered && !self.is_acked()
+        (self.drops_lost || early) && !self.is_answered() && !self.is_acked()
     }
 
     /// Somebody told the sender.
@@ -119,6 +118,10 @@ impl Case<'_> {
         let alike = told.alike && fates.drop.is_none();
         let elsewhere = told.from != self.journey.packet.dst;
         if alike && elsewhere && fates.rest.is_empty() {
+            return None;
+        }
+        // It may have been lost before another one that asks the same was reset.
+        if alike && told.icmp.is_none() && !fates.rest.is_empty() {
             return None;
         }
         let mut evidence = self.drop_evidence(fates);
@@ -191,8 +194,12 @@ impl Case<'_> {
             evidence.push("its receiver has acknowledged it".to_owned());
         }
         if let Some(answer) = self.journey.answered_by {
-            confirmed = true;
-            evidence.push(format!("answered by #{answer}"));
+            confirmed |= !self.journey.asked_again;
+            evidence.push(if self.journey.asked_again {
+                format!("#{answer} answers it, or another packet that asks the same")
+            } else {
+                format!("answered by #{answer}")
+            });
         } else if self.journey.asks && self.journey.closed == Closed::End {
             cause = Some("still-open");
             evidence.push("no answer had come when the follow ended".to_owned());

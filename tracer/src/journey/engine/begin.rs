@@ -5,7 +5,7 @@ use crate::{
     journey::{
         Closed, Journey, Refusal, Scene,
         course::course,
-        identity::{Part, StreamKey, conversation, part},
+        identity::{Part, Question, StreamKey, answers_this, conversation, part},
         memory::Candidates,
         ranges::Range,
         track::{Track, USUAL_STEPS},
@@ -39,7 +39,11 @@ impl Engine {
             is_first = self.memory.is_first(&stream, part);
         }
         let (asks, answers) = self.exchange(id, (node, time), &packet);
-        let asked_again = asks && self.is_asked_again(&packet);
+        let (asked_again, answered_by) = if asks {
+            self.asked_before(scene, &packet)
+        } else {
+            (false, None)
+        };
         let journey = Journey {
             id,
             conversation: conversation(&packet),
@@ -49,7 +53,7 @@ impl Engine {
             drops: Vec::new(),
             answers,
             asks,
-            answered_by: None,
+            answered_by,
             asked_again,
             refusal: None,
             acked: false,
@@ -60,6 +64,7 @@ impl Engine {
         let mut track = Track::new(part, journey);
         track.last = time;
         track.is_first = is_first;
+        track.answer = answered_by.map(|answer| (answer, false));
         self.memory.insert(id, track);
         self.reschedule(id);
         id
@@ -98,42 +103,72 @@ impl Engine {
                 question.is_due_an_answer() && packet.fragment.is_none(),
                 None,
             ),
-            Some(Part::Answers(question)) => {
-                let asker = self.memory.asker(&question);
-                if let Some(journey) = self.open_journey(asker, time) {
-                    journey.answered_by.get_or_insert(id);
-                }
-                asker.into_iter().for_each(|asker| self.reschedule(asker));
-                (false, asker)
-            }
+            Some(Part::Answers(question)) => (false, self.answer(id, time, packet, &question)),
             Some(Part::Refuses(question)) => {
-                let asker = self.memory.asker(&question);
+                let askers = self.memory.askers(&question);
                 let refusal = Refusal {
                     by: id,
                     from: packet.src,
                     icmp: None,
-                    alike: false,
+                    alike: askers.len() > 1,
                 };
-                self.refuse(asker, refusal, time);
-                (false, asker)
+                for asker in &askers {
+                    self.refuse(Some(*asker), refusal, time);
+                }
+                (false, askers.last().copied())
             }
             None => (false, None),
         }
     }
 
-    /// Whether an earlier packet asks what this one does; notes it there.
-    fn is_asked_again(&mut self, packet: &Packet) -> bool {
-        let Some(Part::Asks(question)) = part(packet) else {
-            return false;
+    /// Notes an answer with all that ask this question, because it is not known
+    /// which of them it answers, and returns the one that it does, or may.
+    fn answer(&mut self, id: u64, time: i64, packet: &Packet, question: &Question) -> Option<u64> {
+        let askers = self.memory.askers(question);
+        let told = |asker: &&u64| {
+            let track = self.memory.get(**asker);
+            track.is_some_and(|track| answers_this(packet, &track.packet) == Some(true))
         };
-        let Some(track) = self.memory.asker(&question) else {
-            return false;
-        };
-        let track = self.memory.get_mut(track);
-        if let Some(journey) = track.and_then(|track| track.journey.as_mut()) {
-            journey.asked_again = true;
+        let mut told = askers.iter().filter(told).copied();
+        let told = told.next().filter(|_| told.next().is_none());
+        for asker in &askers {
+            let Some(track) = self.memory.get_mut(*asker) else {
+                continue;
+            };
+            track.last = track.last.max(time);
+            let (first, was_told) = *track.answer.get_or_insert((id, false));
+            let is_told = told == Some(*asker) && !was_told;
+            if is_told {
+                track.answer = Some((id, true));
+            }
+            if let Some(journey) = &mut track.journey {
+                journey.answered_by = Some(if is_told { id } else { first });
+                journey.asked_again &= !is_told;
+            }
+            self.reschedule(*asker);
         }
-        true
+        told.or(askers.last().copied())
+    }
+
+    /// Whether earlier packets ask what this one does, which is noted there, and
+    /// what has answered them.
+    fn asked_before(&mut self, scene: &Scene, packet: &Packet) -> (bool, Option<u64>) {
+        let Some(Part::Asks(question)) = part(packet) else {
+            return (false, None);
+        };
+        // Those before the last one know it.
+        let last = self.memory.askers(&question).last().copied();
+        let Some(track) = last.and_then(|asker| self.memory.get_mut(asker)) else {
+            return (false, None);
+        };
+        let told = track.answer.is_some_and(|(_, told)| told);
+        // Where clocks differ, an earlier answer may be to this one.
+        let doubtful = track.answer.is_none() || (!told && !scene.is_one_clock());
+        if let Some(journey) = &mut track.journey {
+            journey.asked_again |= doubtful;
+        }
+        let answer = track.answer.map(|(id, _)| id);
+        (true, answer.filter(|_| question.is_asked_once()))
     }
 
     /// The journey of the packet that an error quotes, and whether there are

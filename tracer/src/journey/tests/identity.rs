@@ -136,9 +136,9 @@ fn a_question_that_is_asked_again_knows_it() {
         packet
     };
     let mut stage = Stage::new();
-    stage.send(0, 1, &handshake(Flags::SYN, 1));
+    stage.send(0, 1, &handshake(Flags::SYN, 11));
     assert!(!stage.finished().iter().any(|journey| journey.asked_again));
-    stage.send(MS, 2, &handshake(Flags::SYN, 2));
+    stage.send(MS, 2, &handshake(Flags::SYN, 12));
     let mut answer = handshake(Flags::SYN | Flags::ACK, 3);
     (answer.src, answer.dst) = (answer.dst, answer.src);
     if let Transport::Tcp(tcp) = &mut answer.transport {

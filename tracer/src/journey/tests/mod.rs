@@ -4,6 +4,7 @@
 mod batches;
 mod drops;
 mod identity;
+mod questions;
 mod ranges;
 
 use std::{collections::BTreeMap, net::IpAddr};

@@ -3,6 +3,7 @@
 mod absence;
 mod changes;
 mod drops;
+mod questions;
 mod wire;
 
 use std::{collections::BTreeMap, time::Duration};
