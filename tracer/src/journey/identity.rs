@@ -6,7 +6,7 @@ use std::{
     net::IpAddr,
 };
 
-use crate::link::{Flags, Packet, Proto, Quote, Tcp, Transport};
+use crate::link::{Flags, Icmp, Packet, Proto, Quote, Tcp, Transport};
 
 /// A packet without what changes on its way. Two hops with equal ones are the
 /// same packet or identical packets, which only their order can tell apart.
@@ -271,6 +271,19 @@ impl QuoteKey {
             ip_id: quote.ip_id,
             header,
         })
+    }
+}
+
+/// Whether an ICMP message says that the packet that it quotes was thrown away:
+/// destination unreachable, time exceeded, parameter problem (RFC 792); ICMPv6's
+/// four errors (RFC 4443, 2.1). A redirect tells of a packet that was sent on, a
+/// source quench of one that may have been (RFC 792, RFC 6633); what other types
+/// mean is not known.
+pub(super) const fn says_no(icmp: &Icmp) -> bool {
+    if icmp.v6 {
+        matches!(icmp.kind, 1..=4)
+    } else {
+        matches!(icmp.kind, 3 | 11 | 12)
     }
 }
 

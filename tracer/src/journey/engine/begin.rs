@@ -5,7 +5,7 @@ use crate::{
     journey::{
         Closed, Journey, Refusal, Scene,
         course::course,
-        identity::{Part, Question, StreamKey, answers_this, conversation, part},
+        identity::{Part, Question, StreamKey, answers_this, conversation, part, says_no},
         memory::Candidates,
         ranges::Range,
         track::{Track, USUAL_STEPS},
@@ -87,6 +87,9 @@ impl Engine {
         if let Transport::Icmp(error) = &packet.transport
             && let Some(quote) = &error.quote
         {
+            if !says_no(error) {
+                return (false, None);
+            }
             let (refused, alike) = self.refused(node, quote);
             let refusal = Refusal {
                 by: id,

@@ -1,6 +1,7 @@
 //! What answers, refuses or acknowledges what, and what only seems to.
 
 use super::*;
+use crate::link::{Icmp, Quote};
 
 /// A packet the other way.
 fn back(packet: Packet) -> Packet {
@@ -27,6 +28,55 @@ fn segment(flags: u8, seq: u32, ack: u32, timestamps: Option<(u32, u32)>) -> Pac
 const SYN: u8 = Flags::SYN;
 const SYN_ACK: u8 = Flags::SYN | Flags::ACK;
 const RST_ACK: u8 = Flags::RST | Flags::ACK;
+
+/// An ICMP error of B's about a UDP datagram of A's.
+fn error(v6: bool, kind: u8, code: u8) -> Packet {
+    let ports = [40_000_u16.to_be_bytes(), 8080_u16.to_be_bytes()].concat();
+    let header = [&ports[..], &[0, 40, 0, 0]].concat();
+    back(packet(Transport::Icmp(Icmp {
+        v6,
+        kind,
+        code,
+        echo: None,
+        neighbour: None,
+        quote: Some(Quote {
+            src: A.into(),
+            dst: B.into(),
+            proto: 17,
+            ports: Some((40_000, 8080)),
+            ip_id: Some(0),
+            header: header.try_into().ok(),
+        }),
+    })))
+}
+
+/// RFC 792: a redirect tells of a packet that was sent on, a source quench of
+/// one that may have been. RFC 4443, 2.1: types above 4 are not known.
+#[test]
+fn not_every_error_refuses_what_it_quotes() {
+    let refuses = |v6, kind, code| {
+        let mut stage = Stage::new();
+        stage.send(0, 1, &udp(1));
+        stage.see(1, &hop(FROM_POD, MS, 9, &error(v6, kind, code)));
+        let journeys = stage.end();
+        let quoted = journeys.iter().find(|one| one.id == 1).expect("it is told");
+        let error = journeys.iter().find(|one| one.id == 2).expect("it is told");
+        assert_eq!(quoted.refusal.is_some(), error.answers == Some(1));
+        quoted.refusal.is_some()
+    };
+    for (kind, code) in [(3, 3), (3, 4), (3, 13), (11, 0), (11, 1), (12, 0)] {
+        assert!(refuses(false, kind, code), "type {kind} code {code}");
+    }
+    for (kind, code) in [(4, 0), (5, 0), (5, 1), (5, 3)] {
+        assert!(!refuses(false, kind, code), "type {kind} code {code}");
+    }
+    for (kind, code) in [(1, 4), (2, 0), (3, 0), (4, 1)] {
+        assert!(refuses(true, kind, code), "ICMPv6 type {kind} code {code}");
+    }
+    for kind in [0, 5, 100, 127] {
+        assert!(!refuses(true, kind, 0), "ICMPv6 type {kind}");
+    }
+}
 
 /// Two SYNs that arrive, and one SYN-ACK.
 #[test]
