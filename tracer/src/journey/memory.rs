@@ -13,11 +13,11 @@ use smallvec::SmallVec;
 use super::{
     identity::{Content, Datagram, Part, Question, QuoteKey, StreamKey, part},
     ids::Ids,
-    ranges::Range,
-    stream::Stream,
+    ranges::{Range, Ranges},
+    stream::{Mark, Stream},
     track::Track,
 };
-use crate::link::{Packet, Quote, Tcp};
+use crate::link::{Flags, Packet, Quote, Tcp, Transport};
 
 /// How many identical packets are looked at for the one that a hop belongs
 /// to. Where more are on their way, the oldest are taken. Of those that an
@@ -163,18 +163,28 @@ impl Memory {
     pub(super) fn acknowledge(&mut self, packet: &Packet, tcp: &Tcp) {
         let other = StreamKey::of(packet, tcp).reverse();
         if let Some(stream) = self.streams.get_mut(&other) {
-            stream.acknowledge(tcp.ack);
+            stream.acknowledge(tcp.ack, tcp.timestamps.map(|(_, echoed)| echoed));
         }
     }
 
-    /// Whether the bytes of a track were acknowledged, and only it can have
-    /// brought them.
-    pub(super) fn is_acked(&self, id: u64) -> bool {
+    /// What of a track its receiver has acknowledged, and only it can have
+    /// brought.
+    pub(super) fn acked(&self, id: u64) -> Ranges {
+        let mut acked = Ranges::default();
         let Some(track) = self.tracks.get(&id) else {
-            return false;
+            return acked;
         };
-        let stream = track.stream().and_then(|key| self.streams.get(&key));
-        track.is_first && stream.is_some_and(|stream| stream.is_acked(track.range, id))
+        let stream = |key| self.streams.get(&key);
+        if let Some(stream) = track.stream().filter(|_| track.is_first).and_then(stream) {
+            acked = stream.acked(track.range, id);
+        } else if let (Some(number), Some(stream)) = (track.number, track.mark().and_then(stream))
+            // A SYN is answered.
+            && part(&track.packet).is_none_or(|part| matches!(part, Part::Answers(_)))
+            && stream.is_mark_acked(number, id)
+        {
+            acked.insert(track.range);
+        }
+        acked
     }
 
     /// Whether these bytes are known to be on their way for the first time: they
@@ -185,13 +195,19 @@ impl Memory {
         stream.is_some_and(|stream| stream.is_new(range.start))
     }
 
+    /// Whether a sequence number is: nothing from there on was seen before.
+    pub(super) fn is_next(&self, key: &StreamKey, seq: u32) -> bool {
+        let stream = self.streams.get(key);
+        stream.is_some_and(|stream| stream.is_new(stream.unwrap(seq)))
+    }
+
     /// The last track before that carried any of these bytes.
     pub(super) fn before(&self, key: &StreamKey, range: Range) -> Option<u64> {
         let stream = self.streams.get(key)?;
         stream.overlapping(range).last().copied()
     }
 
-    pub(super) fn insert(&mut self, id: u64, track: Track) {
+    pub(super) fn insert(&mut self, id: u64, mut track: Track) {
         if let Some(key) = track.stream() {
             let stream = self.streams.entry(key);
             let stream = stream.or_insert_with(|| Stream::new(track.first_seq()));
@@ -213,6 +229,17 @@ impl Memory {
                     });
                 }
             }
+        }
+        if let (Some(key), Transport::Tcp(tcp)) = (track.mark(), &track.packet.transport) {
+            let mark = Mark {
+                is_syn: tcp.flags.has(Flags::SYN),
+                stamp: tcp.timestamps.map(|(stamp, _)| stamp),
+                is_first: track.is_first,
+                acked: false,
+            };
+            let stream = self.streams.entry(key);
+            let stream = stream.or_insert_with(|| Stream::new(tcp.seq));
+            track.number = Some(stream.mark(tcp.seq, id, mark));
         }
         if let Some(Part::Asks(question)) = part(&track.packet) {
             self.questions.entry(question).or_default().push(id);
@@ -272,6 +299,14 @@ impl Memory {
                 if twins.get().open.is_empty() && twins.get().settled.is_empty() {
                     twins.remove();
                 }
+            }
+        }
+        if let (Some(key), Some(number)) = (track.mark(), track.number)
+            && let Some(stream) = self.streams.get_mut(&key)
+        {
+            stream.unmark(number, id);
+            if stream.is_empty() {
+                self.streams.remove(&key);
             }
         }
         if let Some(Part::Asks(question)) = part(&track.packet) {

@@ -159,9 +159,10 @@ pub struct Journey {
     pub asked_again: bool,
     /// What refuses it.
     pub refusal: Option<Refusal>,
-    /// Whether its receiver acknowledged all of its bytes, and no other
-    /// transmission carried them.
-    pub acked: bool,
+    /// Which of it its receiver acknowledged, where no other transmission can
+    /// have brought that: offsets as in [`Step::parts`]. Of what is no TCP data, a
+    /// SYN|ACK and a FIN are acknowledged.
+    pub acked: SmallVec<[(u32, u32); 1]>,
     /// The journey that carried the same TCP bytes before.
     pub retransmits: Option<u64>,
     /// Whether another packet could not be told from this one, so that hops

@@ -8,7 +8,7 @@ use super::{
     identity::{Datagram, StreamKey, stamp},
     ranges::{Range, Ranges},
 };
-use crate::link::{Hop, Packet};
+use crate::link::{Flags, Hop, Packet, Transport};
 
 /// How long a journey whose fate is known waits for what belongs to it: a
 /// drop inside the pod that it was handed to, the copy of it that arrives, the
@@ -51,6 +51,8 @@ pub(super) struct Track {
     pub(super) range: Range,
     /// Whether no other transmission of its bytes can have come before.
     pub(super) is_first: bool,
+    /// The number that its SYN or FIN takes in its stream.
+    pub(super) number: Option<i64>,
     /// Whether others of its content come first: it was reported, or what
     /// became of it is known.
     pub(super) settled: bool,
@@ -80,6 +82,7 @@ impl Track {
             is_first: true,
             settled: false,
             answer: None,
+            number: None,
             last: i64::MIN,
             scheduled: UNSCHEDULED,
             journey: Some(Box::new(journey)),
@@ -104,6 +107,17 @@ impl Track {
     /// The packet that it is a fragment of.
     pub(super) fn datagram(&self) -> Option<Datagram> {
         self.packet.fragment?;
+    /// The stream in which its SYN or FIN takes a number; `None`: it has none, or
+    /// data, which is found by its bytes.
+    pub(super) fn mark(&self) -> Option<StreamKey> {
+        let Transport::Tcp(tcp) = &self.packet.transport else {
+            return None;
+        };
+        let takes_one = tcp.flags.has(Flags::SYN) || tcp.flags.has(Flags::FIN);
+        let alone = tcp.payload_len == 0 && self.packet.fragment.is_none();
+        (takes_one && alone && !tcp.flags.has(Flags::RST)).then(|| StreamKey::of(&self.packet, tcp))
+    }
+
         Datagram::of(&self.packet)
     }
 

@@ -31,8 +31,8 @@ pub(super) struct Fates<'a> {
 }
 
 impl<'a> Fates<'a> {
-    /// `taken`: whether it is known that its receiver has all of it.
-    pub(super) fn of(scene: &Scene, journey: &'a Journey, taken: bool) -> Self {
+    /// `taken`: what its receiver is known to have.
+    pub(super) fn of(scene: &Scene, journey: &'a Journey, taken: &Ranges) -> Self {
         let whole = Range {
             start: 0,
             end: i64::from(journey.size()),
@@ -64,8 +64,8 @@ impl<'a> Fates<'a> {
         for (index, drop) in journey.drops.iter().enumerate() {
             fates.take(scene, journey, index, drop);
         }
-        if taken && fates.dropped.is_empty() {
-            fates.delivered.insert(whole);
+        if fates.dropped.is_empty() {
+            taken.iter().for_each(|range| fates.delivered.insert(range));
         }
         fates.rest.insert(whole);
         for known in [&fates.delivered, &fates.dropped] {

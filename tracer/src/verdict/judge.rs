@@ -15,7 +15,7 @@ use super::{
     words::{drop_place, is_too_large, owner, place, refusal},
 };
 use crate::{
-    journey::{Arrival, Closed, Journey, Ranges, Scene, Step, destination},
+    journey::{Arrival, Closed, Journey, Range, Ranges, Scene, Step, destination},
     link::{Direction, Role},
 };
 
@@ -33,7 +33,7 @@ pub fn judge(
         hops_lost: circumstances.hops_lost(from, last),
         drops_lost: circumstances.drops_lost(from, last),
     };
-    let fates = Fates::of(scene, journey, case.is_acked() || case.is_answered());
+    let fates = Fates::of(scene, journey, &case.taken());
     let mut parts = case.parts(&fates);
     let mut verdict = case
         .refused(&fates)
@@ -92,10 +92,29 @@ impl Case<'_> {
         }
     }
 
-    /// Whether its receiver acknowledged it, and no other transmission of it
-    /// can have gone unseen.
-    const fn is_acked(&self) -> bool {
-        self.journey.acked && !self.hops_lost
+    /// What of it its receiver is known to have: what it acknowledged, if no other
+    /// transmission of that can have gone unseen, and what it answered.
+    fn taken(&self) -> Ranges {
+        let mut taken = Ranges::default();
+        if !self.hops_lost {
+            let acked = self.journey.acked.iter();
+            acked.for_each(|part| taken.insert(Range::offsets(*part)));
+        }
+        if self.is_answered() {
+            taken.insert(self.whole());
+        }
+        taken
+    }
+
+    /// All of it, as a range.
+    fn whole(&self) -> Range {
+        Range::offsets((0, self.journey.size()))
+    }
+
+    /// Whether its receiver acknowledged all of it, and no other transmission of
+    /// it can have gone unseen.
+    fn is_acked(&self) -> bool {
+        self.journey.acked[..] == [(0, self.journey.size())] && !self.hops_lost
     }
 
     /// Whether its receiver answered it, and no other packet that asks the same.

@@ -168,7 +168,7 @@ fn is_founded(scene: &Scene, journey: &Journey, verdict: &Verdict, parts: Parts)
             address.is_some_and(|address| at(address) >= least)
         })
     };
-    let told = journey.acked || journey.answered_by.is_some();
+    let told = !journey.acked.is_empty() || journey.answered_by.is_some();
     assert!(delivered == 0 || told || arrived(Arrival::HostSide));
     assert!(verdict.drop.is_none_or(|index| index < journey.drops.len()));
     match verdict.kind {

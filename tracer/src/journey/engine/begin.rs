@@ -1,5 +1,7 @@
 //! How a journey begins, and what it has to do with others.
 
+use smallvec::SmallVec;
+
 use super::Engine;
 use crate::{
     journey::{
@@ -39,6 +41,9 @@ impl Engine {
             is_first = self.memory.is_first(&stream, part);
         }
         let (asks, answers) = self.exchange(id, (node, time), &packet);
+        if cut.is_none() {
+            is_first = self.is_first_of_its_kind(&packet, answers);
+        }
         let (asked_again, answered_by) = if asks {
             self.asked_before(scene, &packet)
         } else {
@@ -56,7 +61,7 @@ impl Engine {
             answered_by,
             asked_again,
             refusal: None,
-            acked: false,
+            acked: SmallVec::new(),
             retransmits,
             ambiguous: false,
             closed: Closed::End,
@@ -68,6 +73,18 @@ impl Engine {
         self.memory.insert(id, track);
         self.reschedule(id);
         id
+    }
+
+    /// Whether no other transmission of a SYN or FIN can have come before: the
+    /// packet that it answers was seen, or all that was sent before.
+    fn is_first_of_its_kind(&self, packet: &Packet, answers: Option<u64>) -> bool {
+        match &packet.transport {
+            Transport::Tcp(tcp) if tcp.flags.has(Flags::SYN) => answers.is_some(),
+            Transport::Tcp(tcp) if tcp.flags.has(Flags::FIN) => {
+                self.memory.is_next(&StreamKey::of(packet, tcp), tcp.seq)
+            }
+            _ => true,
+        }
     }
 
     /// Whether a new journey asks what every receiver answers, and which one it

@@ -95,9 +95,11 @@ impl Engine {
 
     /// Reports a journey, and remembers its track.
     fn close(&mut self, scene: &Scene, id: u64, why: Closed) {
+        let acked = self.memory.acked(id);
         let Some(track) = self.memory.get_mut(id) else {
             return;
         };
+        let acked = acked.iter().map(|part| part.within(track.range)).collect();
         let Some(mut journey) = track.report() else {
             return;
         };
@@ -113,7 +115,7 @@ impl Engine {
         self.reported.push(Reverse((until, id)));
         self.idle_until = self.idle_until.min(until);
         self.memory.settled(id);
-        journey.acked = self.memory.is_acked(id);
+        journey.acked = acked;
         journey.closed = why;
         journey.drops.sort_by_key(|drop| drop.time);
         causal_order(scene, &mut journey);

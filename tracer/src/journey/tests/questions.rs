@@ -143,3 +143,89 @@ fn a_reset_refuses_the_question_however_often_it_was_asked() {
         .collect();
     assert_eq!(refused, [Some(true), Some(true)]);
 }
+
+/// What was acknowledged of a journey.
+fn acked(journeys: &[Journey], id: u64) -> Vec<(u32, u32)> {
+    let journey = journeys.iter().find(|journey| journey.id == id);
+    journey.expect("it is told").acked.to_vec()
+}
+
+/// From handshake to FIN, and where nothing was seen to arrive.
+#[test]
+fn a_client_acknowledges_the_handshake_the_first_data_and_the_end() {
+    let mut stage = Stage::new();
+    let server = |packet| (1, back(packet));
+    let client = |packet| (0, packet);
+    let data = |seq, len, ack| {
+        let mut packet = tcp(seq, len, 20);
+        if let Transport::Tcp(tcp) = &mut packet.transport {
+            tcp.ack = ack;
+        }
+        packet
+    };
+    let exchange = [
+        client(segment(SYN, 6, 0, Some((10, 0)))),
+        server(segment(SYN_ACK, 100, 7, Some((90, 10)))),
+        client(segment(Flags::ACK, 7, 101, Some((11, 90)))),
+        client(data(7, 1000, 101)),
+        server(segment(Flags::ACK, 101, 1007, Some((91, 20)))),
+        client(segment(Flags::FIN | Flags::ACK, 1007, 101, Some((21, 91)))),
+        server(segment(Flags::ACK, 101, 1008, Some((92, 21)))),
+    ];
+    for (time, (node, packet)) in (0..).step_by(1000).zip(&exchange) {
+        stage.see(*node, &hop(FROM_POD, time, time.cast_unsigned(), packet));
+    }
+    let journeys = stage.end();
+    assert_eq!(acked(&journeys, 2), [(0, 1)], "SYN|ACK");
+    assert_eq!(acked(&journeys, 4), [(0, 1000)], "data");
+    assert_eq!(acked(&journeys, 6), [(0, 1)], "FIN");
+    for id in [3, 5, 7] {
+        assert_eq!(acked(&journeys, id), [], "an ACK is not acknowledged");
+    }
+}
+
+/// The server has sent its SYN|ACK twice; the client's ACK echoes one of them.
+#[test]
+fn the_timestamp_tells_which_of_two_was_acknowledged() {
+    let which = |stamps: Option<[u32; 3]>| {
+        let stamp = |at: usize| stamps.map(|stamps| stamps[at]);
+        let mut stage = Stage::new();
+        let syn = segment(SYN, 6, 0, Some((10, 0)));
+        stage.see(0, &hop(FROM_POD, 0, 1, &syn));
+        for at in [0, 1] {
+            let answer = back(segment(SYN_ACK, 100, 7, stamp(at).map(|stamp| (stamp, 10))));
+            let time = MS + i64::try_from(at).expect("small");
+            stage.see(1, &hop(FROM_POD, time, 2 + at as u64, &answer));
+        }
+        let ack = segment(Flags::ACK, 7, 101, stamp(2).map(|echoed| (11, echoed)));
+        stage.see(0, &hop(FROM_POD, 2 * MS, 9, &ack));
+        let journeys = stage.end();
+        [2, 3].map(|id| !acked(&journeys, id).is_empty())
+    };
+    assert_eq!(which(Some([90, 95, 90])), [true, false]);
+    assert_eq!(which(Some([90, 95, 95])), [false, true]);
+    assert_eq!(which(Some([90, 95, 80])), [false, false], "an unseen one");
+    assert_eq!(which(Some([90, 90, 90])), [false, false]);
+    assert_eq!(which(None), [false, false]);
+}
+
+#[test]
+fn a_part_is_acknowledged_by_itself() {
+    let after = |acks: &[u32]| {
+        let mut stage = Stage::new();
+        stage.see(0, &hop(FROM_POD, 0, 1, &segment(SYN, 6, 0, None)));
+        stage.see(0, &hop(FROM_POD, 1, 2, &tcp(7, 3000, 20)));
+        // The end of it comes again, before anything is acknowledged.
+        stage.see(0, &hop(FROM_POD, 2, 3, &tcp(2507, 500, 30)));
+        for (time, ack) in (3..).zip(acks) {
+            let ack = back(segment(Flags::ACK, 1, *ack, None));
+            stage.see(1, &hop(FROM_POD, time, time.cast_unsigned(), &ack));
+        }
+        let journeys = stage.end();
+        [2, 3].map(|id| acked(&journeys, id))
+    };
+    assert_eq!(after(&[]), [vec![], vec![]]);
+    assert_eq!(after(&[1007]), [vec![(0, 1000)], vec![]]);
+    // Either may have brought the rest.
+    assert_eq!(after(&[1007, 3007]), [vec![(0, 2500)], vec![]]);
+}

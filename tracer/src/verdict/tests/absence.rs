@@ -195,8 +195,12 @@ fn of_a_stream_the_bytes_that_vanished_are_lost() {
     let (verdict, parts) = judge(&scene(), &torn, &CALM);
     assert_eq!(verdict.kind, Kind::Partial, "{verdict:?}");
     assert_eq!((parts.delivered, parts.lost), (2000, 1000));
+    torn.acked = [(0, 2500)].into();
+    let (verdict, parts) = judge(&scene(), &torn, &CALM);
+    assert_eq!(verdict.kind, Kind::Partial, "{verdict:?}");
+    assert_eq!((parts.delivered, parts.lost), (2500, 500));
     // Unless its receiver has acknowledged them all: then hops were missed.
-    torn.acked = true;
+    torn.acked = [(0, 3000)].into();
     let (verdict, parts) = judge(&scene(), &torn, &CALM);
     assert_eq!(
         (verdict.kind, verdict.confidence, parts.delivered),

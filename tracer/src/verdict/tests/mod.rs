@@ -142,7 +142,7 @@ fn journey(way: &[(usize, usize)], closed: Closed) -> Journey {
         answered_by: None,
         asked_again: false,
         refusal: None,
-        acked: false,
+        acked: smallvec::SmallVec::new(),
         retransmits: None,
         ambiguous: false,
         closed,
