@@ -71,6 +71,8 @@ pub(super) struct Track {
     pub(super) arrived: Ranges,
     /// What of it was dropped.
     gone: Ranges,
+    /// Whether some of that may have been a copy: others may still arrive.
+    copied: bool,
     visits: Vec<Visit>,
 }
 
@@ -80,15 +82,16 @@ impl Track {
             packet: journey.packet.clone(),
             range,
             is_first: true,
+            number: None,
             settled: false,
             answer: None,
-            number: None,
             last: i64::MIN,
             scheduled: UNSCHEDULED,
             journey: Some(Box::new(journey)),
             skbs: SmallVec::new(),
             arrived: Ranges::default(),
             gone: Ranges::default(),
+            copied: false,
             visits: Vec::with_capacity(USUAL_STEPS),
         }
     }
@@ -104,9 +107,6 @@ impl Track {
         self.packet.stream_data().map_or(0, |tcp| tcp.seq)
     }
 
-    /// The packet that it is a fragment of.
-    pub(super) fn datagram(&self) -> Option<Datagram> {
-        self.packet.fragment?;
     /// The stream in which its SYN or FIN takes a number; `None`: it has none, or
     /// data, which is found by its bytes.
     pub(super) fn mark(&self) -> Option<StreamKey> {
@@ -118,6 +118,9 @@ impl Track {
         (takes_one && alone && !tcp.flags.has(Flags::RST)).then(|| StreamKey::of(&self.packet, tcp))
     }
 
+    /// The packet that it is a fragment of.
+    pub(super) fn datagram(&self) -> Option<Datagram> {
+        self.packet.fragment?;
         Datagram::of(&self.packet)
     }
 
@@ -152,11 +155,12 @@ impl Track {
         !self.gone.intersects(range)
     }
 
-    /// Adds that some of it was freed.
-    pub(super) fn drop(&mut self, drop: Drop, range: Range) {
+    /// Adds that some of it was freed. `is_copy`: that may have been a copy.
+    pub(super) fn drop(&mut self, drop: Drop, range: Range, is_copy: bool) {
         self.last = self.last.max(drop.time);
         if matches!(drop.judgement.class, Class::Loss | Class::Refusal) {
             self.gone.insert(range);
+            self.copied |= is_copy;
         }
         if let Some(journey) = &mut self.journey {
             journey.drops.push(drop);
@@ -168,14 +172,16 @@ impl Track {
         let Some(journey) = &self.journey else {
             return Closed::Known;
         };
-        let known = if self.gone.is_empty() {
+        let none = Ranges::default();
+        let gone = if self.copied { &none } else { &self.gone };
+        let known = if gone.is_empty() {
             self.arrived.len()
         } else {
             let mut known = self.arrived.clone();
-            self.gone.iter().for_each(|range| known.insert(range));
+            gone.iter().for_each(|range| known.insert(range));
             known.len()
         };
-        let awaited = journey.asks && journey.answered_by.is_none() && self.gone.is_empty();
+        let awaited = journey.asks && journey.answered_by.is_none() && gone.is_empty();
         let answered = journey.answered_by.is_some() && !journey.asked_again;
         if journey.refusal.is_some() || answered || (known >= self.range.len() && !awaited) {
             Closed::Known

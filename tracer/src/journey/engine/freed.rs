@@ -1,5 +1,7 @@
 //! Whose packet it was that a kernel freed.
 
+use std::net::IpAddr;
+
 use tracer_common::drop::Scope;
 
 use smallvec::{SmallVec, smallvec};
@@ -7,8 +9,11 @@ use smallvec::{SmallVec, smallvec};
 use super::{Engine, Parts};
 use crate::{
     journey::{Class, Drop, Judgement, Scene, arrival::is_at_home, identity::stamp, ranges::Range},
-    link::{Freed, Packet},
+    link::{Freed, Packet, Role},
 };
+
+/// What a node's own namespace is called.
+const HOST: &str = "host";
 
 impl Engine {
     /// Takes a packet that agent `node` saw freed at `time`, Unix time, ns.
@@ -42,6 +47,7 @@ impl Engine {
             part: part.within(whole),
         };
         let (mut joined, mut late) = (false, false);
+        let is_copy = may_be_copy(scene, node, freed, packet);
         let mut rest: Parts = smallvec![range];
         for Owner { id, same_buffer } in owners {
             let mut left = Parts::new();
@@ -53,7 +59,7 @@ impl Engine {
                 };
                 joined |= track.journey.is_some();
                 late |= track.journey.is_none();
-                track.drop(drop(share, track.range, same_buffer), share);
+                track.drop(drop(share, track.range, same_buffer), share, is_copy);
                 self.reschedule(id);
                 left.extend(part.without(share));
             }
@@ -65,7 +71,7 @@ impl Engine {
                 let track = self.memory.get_mut(id).expect("an indexed track exists");
                 joined |= track.journey.is_some();
                 late |= track.journey.is_none();
-                track.drop(drop(track.range, track.range, false), track.range);
+                track.drop(drop(track.range, track.range, false), track.range, is_copy);
                 self.reschedule(id);
             }
         }
@@ -74,7 +80,7 @@ impl Engine {
             for part in rest {
                 let id = self.begin(scene, (node, time), packet, part, range);
                 let track = self.memory.get_mut(id).expect("it has just begun");
-                track.drop(drop(part, part, false), part);
+                track.drop(drop(part, part, false), part, is_copy);
                 self.reschedule(id);
             }
             self.keep_within_limits(scene);
@@ -142,6 +148,37 @@ struct Owner {
 }
 
 /// Whether a packet that was freed and never seen was on its way out, before
+/// Whether what was freed may have been a copy, of which others are still on
+/// their way: it was where neither of its ends is, at an interface or in a
+/// namespace of somebody else, or on a node that it does not concern. Bridges and
+/// switches flood; mirrors copy.
+fn may_be_copy(scene: &Scene, node: usize, freed: &Freed, packet: &Packet) -> bool {
+    let ends = [packet.src, packet.dst];
+    let netns = freed.netns.as_deref().unwrap_or(HOST);
+    if netns != HOST {
+        let is = |end: IpAddr| match scene.pod(end) {
+            Some(pod) => pod == netns,
+            None => end.to_string() == netns,
+        };
+        return !ends.into_iter().any(is);
+    }
+    let tunnel = freed.encap.map(|encap| encap.outer_dst);
+    let mut concerned = ends.into_iter().chain(tunnel);
+    if !concerned.any(|end| is_at_home(scene, node, end)) {
+        return true;
+    }
+    let Some(device) = freed.device.as_deref() else {
+        return false;
+    };
+    let points = scene.nodes[node].points.iter();
+    let mut known = points.filter(|point| point.netns == HOST && point.interface == device);
+    // An interface that is not observed may be the bridge port of somebody else.
+    known.all(|point| {
+        let leads_to = |end: &IpAddr| point.addresses.contains(end);
+        point.role == Role::Veth && !ends.iter().any(leads_to)
+    })
+}
+
 /// the first observation point: at a device, or still with its sender's
 /// socket. What dies at a receiving socket, or after it had waited for the
 /// other fragments (30 s and more), was seen before, if perhaps too long ago to

@@ -58,3 +58,54 @@ fn of_identical_packets_the_one_that_was_dropped_does_not_arrive() {
     assert_eq!(way(&journeys[1]), WAY);
     assert!(journeys.iter().all(|journey| !journey.ambiguous));
 }
+
+/// A bridge floods: what the port of somebody else does not take is a copy, and
+/// the packet itself may wait for longer than a drop is waited after.
+#[test]
+fn the_drop_of_a_copy_does_not_end_a_journey() {
+    for (netns, device) in [("default/other", None), ("host", Some("veth9"))] {
+        let mut stage = Stage::new();
+        let packet = udp(1);
+        for (time, (node, point)) in (0..).zip(&WAY[..3]) {
+            stage.see(*node, &hop(*point, time, 7, &packet));
+        }
+        let drop = Freed {
+            netns: Some(netns.into()),
+            device: device.map(Into::into),
+            ..freed(4, 8, &packet)
+        };
+        stage.engine.push_freed(&stage.scene, (1, 4), &drop, LOSS);
+        stage.latest = 4;
+        assert!(stage.finished().is_empty(), "{netns}");
+        stage.see(1, &hop(TO_POD, 2 * SETTLED, 7, &packet));
+        let journeys = stage.finished();
+        assert_eq!(journeys.len(), 1, "{netns}");
+        assert_eq!(way(&journeys[0]), WAY);
+        assert_eq!(journeys[0].drops.len(), 1);
+    }
+}
+
+/// Where the packet was to pass, its drop ends it.
+#[test]
+fn the_drop_of_the_packet_itself_ends_its_journey() {
+    for (netns, device) in [
+        ("10.244.2.7", None),
+        ("host", Some("veth1")),
+        ("host", Some("uplink1")),
+        ("host", None),
+    ] {
+        let mut stage = Stage::new();
+        let packet = udp(1);
+        for (time, (node, point)) in (0..).zip(&WAY[..3]) {
+            stage.see(*node, &hop(*point, time, 7, &packet));
+        }
+        let drop = Freed {
+            netns: Some(netns.into()),
+            device: device.map(Into::into),
+            ..freed(4, 7, &packet)
+        };
+        stage.engine.push_freed(&stage.scene, (1, 4), &drop, LOSS);
+        stage.latest = 4;
+        assert_eq!(stage.finished().len(), 1, "{netns} {device:?}");
+    }
+}
