@@ -150,7 +150,9 @@ impl Session {
         for freed in batch.freed {
             if self.concerns(&freed) {
                 let time = i64::try_from(freed.time).unwrap_or(i64::MAX);
-                self.tally.add(node, time.saturating_add(offset), freed);
+                let meant = self.scene.is_meant(node, &freed);
+                self.tally
+                    .add(node, time.saturating_add(offset), freed, meant);
             }
         }
     }

@@ -7,7 +7,7 @@ use crate::cases::{Case, Running, is_at};
 use crate::watch::{Watch, brief};
 
 /// Reasons of drops that are no losses everywhere, and are only counted.
-const COUNTED: [(&str, &str); 2] = [("OTHERHOST", "flooded"), ("NO_SOCKET", "refusal")];
+const COUNTED: [(&str, &str); 1] = [("NO_SOCKET", "refusal")];
 
 /// Checks, and ends, a watch that was there while `traffic` met its fault.
 pub(crate) fn check(case: &Case<'_>, traffic: &Running, mut watch: Watch) -> Result<()> {

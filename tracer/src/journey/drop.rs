@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use tracer_common::drop::Scope;
 
+use crate::link::Mac;
+
 /// What a drop does to the packet's journey.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
@@ -83,6 +85,8 @@ pub struct Drop {
     pub scope: Option<Scope>,
     /// The interface it was at, where that is known.
     pub device: Option<Arc<str>>,
+    /// Where its frame went, where that had such a header.
+    pub dst_mac: Option<Mac>,
     /// The kernel's name of the reason.
     pub reason: Arc<str>,
     /// The function that freed it, and where in it.

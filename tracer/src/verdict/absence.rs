@@ -28,7 +28,11 @@ pub(super) fn last_of_rest<'a>(case: &Case<'a>, fates: &Fates<'_>) -> Option<&'a
         let mut parts = step.parts.iter().map(|part| Range::offsets(*part));
         parts.any(|part| fates.rest.intersects(part))
     };
-    case.journey.steps.iter().rfind(of_rest)
+    let steps = case.journey.steps.iter();
+    steps
+        .rev()
+        .filter(|step| !fates.is_astray(step))
+        .find(of_rest)
 }
 
 /// Where the rest of a journey was seen last, if that is an uplink, going out
@@ -323,8 +327,10 @@ pub(super) fn lost(
         .or_else(|| next_tunnel(case, fates, circumstances))
         .or_else(|| next_port(case, fates, circumstances))?;
     let Next { step, node, .. } = next;
-    // It may have been taken another way.
-    if !scene.point(step).foreign.is_empty() {
+    // It may have been taken another way, or have come there with another
+    // node's MAC address.
+    let came = fates.astray.iter().any(|(astray, _)| astray.node == node);
+    if came || !scene.point(step).foreign.is_empty() {
         return None;
     }
     let mut vanished = Ranges::default();

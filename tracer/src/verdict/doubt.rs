@@ -46,6 +46,16 @@ impl Case<'_> {
                 evidence.push("--pod-interfaces would show whether it came to the pod".to_owned());
             }
         }
+        for (_, index) in &fates.astray {
+            let drop = &self.journey.drops[*index];
+            evidence.push(format!(
+                "a frame of it for another MAC address ended {} ({} in {})",
+                drop_place(self.scene, drop),
+                drop.reason,
+                drop.function
+            ));
+            evidence.extend(drop.facts.iter().cloned());
+        }
         let gone = self.gone_receiver();
         let host_side = fates.nearest.map(|(arrival, _)| arrival) == Some(Arrival::HostSide);
         let (cause, text) = match journey.closed {
@@ -73,6 +83,10 @@ impl Case<'_> {
                     "unknown: the interface that leads to its receiver is gone",
                 )
             }
+            Closed::Silence if !fates.astray.is_empty() => (
+                Some("wrong-mac"),
+                "unknown: its frame was for another MAC address, and others may have got it",
+            ),
             Closed::Silence if journey.ambiguous => (
                 Some("ambiguous"),
                 "unknown: not seen to arrive, but an identical packet was on its way",
@@ -153,6 +167,13 @@ impl Case<'_> {
                 "#{} is an ICMP error about a packet that looks the same",
                 told.by
             ));
+        }
+        if verdict.kind == Kind::Dropped && fates.is_doubtful() {
+            doubts.push(
+                "its frame was for another MAC address: if another machine has that, it may \
+                 have got it"
+                    .to_owned(),
+            );
         }
         if self.journey.ambiguous {
             doubts.push(

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::drops::WRONG_MAC;
 use crate::{
     journey::{
         Arrival, Class, Drop, Journey, OwnerKind, Range, Ranges, Scene, Step, arrival, destination,
@@ -28,6 +29,9 @@ pub(super) struct Fates<'a> {
     pub(super) copies: Vec<usize>,
     /// See `copies`.
     pub(super) unclear: Vec<usize>,
+    /// Steps of a frame that ended where it was not meant for, and the drop, by
+    /// index: others may have got it.
+    pub(super) astray: Vec<(&'a Step, usize)>,
 }
 
 impl<'a> Fates<'a> {
@@ -60,6 +64,7 @@ impl<'a> Fates<'a> {
             drop: None,
             copies: Vec::new(),
             unclear: Vec::new(),
+            astray: Vec::new(),
         };
         for (index, drop) in journey.drops.iter().enumerate() {
             fates.take(scene, journey, index, drop);
@@ -74,8 +79,20 @@ impl<'a> Fates<'a> {
         fates
     }
 
+    /// Whether a step is one of a frame that ended where it was not meant for.
+    pub(super) fn is_astray(&self, step: &Step) -> bool {
+        let mut astray = self.astray.iter();
+        astray.any(|(other, _)| std::ptr::eq(*other, step))
+    }
+
+    /// Whether others may have got what the drop that decides was of.
+    pub(super) fn is_doubtful(&self) -> bool {
+        let mut astray = self.astray.iter();
+        astray.any(|(_, index)| self.drop == Some(*index))
+    }
+
     /// Weighs one drop.
-    fn take(&mut self, scene: &Scene, journey: &Journey, index: usize, drop: &Drop) {
+    fn take(&mut self, scene: &Scene, journey: &'a Journey, index: usize, drop: &Drop) {
         let part = Range::offsets(drop.part);
         let at_destination = at_destination(scene, journey, drop);
         let before = last_before(journey, drop);
@@ -83,13 +100,25 @@ impl<'a> Fates<'a> {
             Class::Loss => true,
             // To nobody, a reset is not refused: it asks nothing.
             Class::Refusal => !is_reset(journey),
-            // A frame for another MAC address is a copy that a bridge floods,
-            // unless this is who it was meant for, or it is all there is: a
-            // node that got it and did not send it on.
+            // A frame for another MAC address is a copy that a bridge or switch
+            // floods, or that somebody mirrors, unless this is who it was meant
+            // for, or it came by a way that leads nowhere else. If only its IP
+            // address says that it was, there is doubt.
             Class::Flooded if drop.judgement.cause == WRONG_MAC => {
-                let all_there_is = before.is_some_and(|step| !goes_out(scene, step));
-                at_destination
-                    || (all_there_is && *drop.netns == *HOST && !self.delivered.intersects(part))
+                if at_destination {
+                    !arrived_in_another_frame(scene, journey, drop)
+                } else if *drop.netns == *HOST
+                    && !self.delivered.intersects(part)
+                    && let Some(step) = before.filter(|step| !goes_out(scene, step))
+                {
+                    let only = leads_only_here(scene, step, drop);
+                    if !only {
+                        self.astray.push((step, index));
+                    }
+                    only || is_meant_here(scene, journey, step)
+                } else {
+                    false
+                }
             }
             Class::Flooded | Class::Delivered | Class::Duplicate => return,
             Class::Unknown => {
@@ -114,9 +143,6 @@ impl<'a> Fates<'a> {
     }
 }
 
-/// The cause of drops of frames for somebody else.
-const WRONG_MAC: &str = "wrong-mac";
-
 /// What a node's own namespace is called.
 const HOST: &str = "host";
 
@@ -126,6 +152,46 @@ fn last_before<'a>(journey: &'a Journey, drop: &Drop) -> Option<&'a Step> {
     let mut there = journey.steps.iter().filter(|step| step.node == drop.node);
     let last = there.clone().max_by_key(|step| step.time)?;
     (drop.same_buffer && there.all(|step| step.time <= drop.time)).then_some(last)
+}
+
+/// Whether it arrived in another frame than the one that was dropped.
+fn arrived_in_another_frame(scene: &Scene, journey: &Journey, drop: &Drop) -> bool {
+    let part = Range::offsets(drop.part);
+    journey.steps.iter().any(|step| {
+        let mut parts = step.parts.iter().map(|part| Range::offsets(*part));
+        let is_other =
+            matches!((step.dst_mac, drop.dst_mac), (Some(one), Some(other)) if one != other);
+        is_other
+            && parts.any(|seen| seen.intersection(part).is_some())
+            && reached(scene, journey, step) != Arrival::No
+    })
+}
+
+/// Whether a frame that was seen at this step, and then dropped, came by a way
+/// that leads to this machine only: out of a tunnel to it, or by a pod's own veth.
+/// What comes in by a bridge or an uplink, others may have got, too.
+fn leads_only_here(scene: &Scene, step: &Step, drop: &Drop) -> bool {
+    let point = scene.point(step);
+    let at_it = drop.device.as_deref() == Some(&*point.interface);
+    let unwrapped = |outer: IpAddr| !at_it && scene.nodes[step.node].local.contains(&outer);
+    match (point.role, step.encap) {
+        (Role::Overlay, _) => true,
+        (Role::Veth, _) => at_it,
+        (_, Some(encap)) => unwrapped(encap.outer_dst),
+        _ => false,
+    }
+}
+
+/// Whether a frame that came in at this step was sent to this machine, as its IP
+/// addresses say, whatever its MAC address. A bridge is no machine.
+fn is_meant_here(scene: &Scene, journey: &Journey, step: &Step) -> bool {
+    let hello = &scene.nodes[step.node];
+    let owner = || scene.owners.get(&destination(&journey.packet)?);
+    scene.point(step).role == Role::Uplink
+        && match step.encap {
+            Some(encap) => hello.local.contains(&encap.outer_dst),
+            None => owner().is_some_and(|owner| owner.node == hello.node),
+        }
 }
 
 /// Whether a packet left its node at this step.
@@ -138,7 +204,7 @@ fn goes_out(scene: &Scene, step: &Step) -> bool {
 fn at_interface(scene: &Scene, step: &Step, drop: &Drop) -> bool {
     let point = scene.point(step);
     let device = drop.device.as_deref();
-    device.is_none_or(|device| device == point.interface && *drop.netns == *point.netns)
+    *drop.netns == *point.netns && device.is_none_or(|device| device == point.interface)
 }
 
 /// The step that came nearest to the destination.

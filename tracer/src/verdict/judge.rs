@@ -46,7 +46,7 @@ pub fn judge(
     if (dropped || verdict.kind == Kind::Lost) && fates_of(parts) > 1 {
         case.partial(&mut verdict, parts);
     }
-    if matches!(verdict.kind, Kind::Dropped | Kind::Lost) {
+    if matches!(verdict.kind, Kind::Dropped | Kind::Lost) && !fates.is_doubtful() {
         case.name_who_waits(&mut verdict);
     }
     case.doubt(&fates, &mut verdict);

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, io, net::IpAddr};
 
 use crate::{
     journey::{Owner, OwnerKind},
-    link::{DropReport, Hello},
+    link::{DropReport, Freed, Hello},
     verdict::{DropKind, Tally},
 };
 
@@ -20,6 +20,27 @@ pub struct DropScene {
 }
 
 impl DropScene {
+    /// Whether a packet's addresses say that it was on its way to where it was
+    /// freed: to a pod in its own namespace, or out of another node to this one or
+    /// to a pod of it. What a node's own pods send each other also comes to the
+    /// bridge between them, while somebody captures there.
+    #[must_use]
+    pub fn is_meant(&self, node: usize, freed: &Freed) -> bool {
+        let name = &self.nodes[node].node;
+        let is_here = |address| {
+            let owner = self.owners.get(&address);
+            owner.is_some_and(|owner| owner.node == *name)
+        };
+        let (Some(packet), Some(netns)) = (&freed.packet, freed.netns.as_deref()) else {
+            return false;
+        };
+        match &freed.encap {
+            Some(encap) => is_here(encap.outer_dst) && !is_here(encap.outer_src),
+            None if netns == "host" => is_here(packet.dst) && !is_here(packet.src),
+            None => self.pod_of(packet.dst) == Some(netns),
+        }
+    }
+
     /// The pod that has an address.
     #[must_use]
     pub fn pod_of(&self, address: IpAddr) -> Option<&str> {

@@ -98,7 +98,7 @@ fn show(mut view: impl DropView) {
             facts: Arc::from([chain.to_owned()]),
             ..freed("NETFILTER_DROP", "nft_do_chain")
         };
-        tally.add(1, NOON + ms * 1_000_000, drop);
+        tally.add(1, NOON + ms * 1_000_000, drop, false);
     }
     let mut line = |kind: &DropKind| view.drop(&scene, kind);
     tally.show(true, &mut line).expect("memory takes all");
@@ -110,17 +110,17 @@ fn show(mut view: impl DropView) {
         packet: None,
         ..freed("DEV_READY", "enqueue_to_backlog")
     };
-    tally.add(1, NOON + 700_000_000, frame);
+    tally.add(1, NOON + 700_000_000, frame, false);
     tally.show(true, &mut line).expect("memory takes all");
     for _ in 0..4 {
-        tally.add(0, NOON, freed("NO_SOCKET", "ping_rcv"));
+        tally.add(0, NOON, freed("NO_SOCKET", "ping_rcv"), false);
     }
     let message = Freed {
         packet: None,
         protocol: 0,
         ..freed("NOT_SPECIFIED", "netlink_recvmsg")
     };
-    tally.add(0, NOON, message);
+    tally.add(0, NOON, message, false);
     let mut counters = DropCounters::default();
     for (counter, packets) in [
         (DropCounter::Elsewhere, 40),
@@ -190,4 +190,18 @@ fn documented_examples_are_real() {
     assert_eq!(documented["started"], lines[0]);
     assert_eq!(documented["drop"], lines[1]);
     assert_eq!(Some(&documented["summary"]), lines.last());
+}
+
+#[test]
+fn what_was_meant_for_a_place_is_told_by_its_addresses() {
+    let scene = scene();
+    let at = |netns: &str| Freed {
+        netns: Some(Arc::from(netns)),
+        ..freed("OTHERHOST", "ip_rcv_core")
+    };
+    // From web on node-a to cart on node-b.
+    assert!(scene.is_meant(1, &at("host")));
+    assert!(scene.is_meant(1, &at("shop/cart")));
+    assert!(!scene.is_meant(0, &at("host")), "flooded at its sender's");
+    assert!(!scene.is_meant(1, &at("shop/other")), "a copy");
 }

@@ -38,6 +38,7 @@ impl Engine {
             netns: freed.netns.clone().unwrap_or_else(|| "host".into()),
             scope: freed.scope,
             device: freed.device.clone(),
+            dst_mac: freed.dst_mac,
             reason: freed.reason.clone(),
             function: freed.place.function.clone(),
             offset: freed.place.offset,
@@ -46,8 +47,8 @@ impl Engine {
             facts: freed.facts.clone(),
             part: part.within(whole),
         };
-        let (mut joined, mut late) = (false, false);
         let is_copy = may_be_copy(scene, node, freed, packet);
+        let (mut joined, mut late) = (false, false);
         let mut rest: Parts = smallvec![range];
         for Owner { id, same_buffer } in owners {
             let mut left = Parts::new();
@@ -147,7 +148,6 @@ struct Owner {
     same_buffer: bool,
 }
 
-/// Whether a packet that was freed and never seen was on its way out, before
 /// Whether what was freed may have been a copy, of which others are still on
 /// their way: it was where neither of its ends is, at an interface or in a
 /// namespace of somebody else, or on a node that it does not concern. Bridges and
@@ -179,6 +179,7 @@ fn may_be_copy(scene: &Scene, node: usize, freed: &Freed, packet: &Packet) -> bo
     })
 }
 
+/// Whether a packet that was freed and never seen was on its way out, before
 /// the first observation point: at a device, or still with its sender's
 /// socket. What dies at a receiving socket, or after it had waited for the
 /// other fragments (30 s and more), was seen before, if perhaps too long ago to

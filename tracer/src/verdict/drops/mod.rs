@@ -30,9 +30,32 @@ const UNKNOWN: Judgement = Judgement {
 /// What a freed packet's reason and place mean.
 #[must_use]
 pub fn classify(freed: &Freed) -> Judgement {
-    let kind = freed.packet.as_ref().map_or(Of::Any, kind);
+    let kind = match (&freed.encap, &freed.packet) {
+        (Some(encap), _) if encap.outer_dst.is_multicast() => Of::ToMany,
+        (Some(_), _) => Of::Wrapped,
+        (None, packet) => packet.as_ref().map_or(Of::Any, kind),
+    };
     look_up(&freed.reason, &freed.place.function, kind)
 }
+
+/// The same of a packet of which nothing else is known. `meant`: whether its
+/// addresses say that it was on its way to where it was freed. Then a frame for
+/// another MAC address may have been all there was of it.
+fn classify_alone(freed: &Freed, meant: bool) -> Judgement {
+    let judgement = classify(freed);
+    if meant && judgement.class == Class::Flooded && judgement.cause == WRONG_MAC {
+        return Judgement {
+            class: Class::Unknown,
+            why: "a frame for another MAC address, though its IP address is here: its sender \
+                  knows the wrong one, or this is a copy",
+            ..judgement
+        };
+    }
+    judgement
+}
+
+/// The cause of drops of frames for somebody else.
+pub(super) const WRONG_MAC: &str = "wrong-mac";
 
 /// Looks into the table.
 fn look_up(reason: &str, function: &str, kind: Of) -> Judgement {
@@ -108,6 +131,22 @@ mod tests {
         assert_eq!(class("OTHERHOST", "ip_rcv_core"), Class::Flooded);
         assert_eq!(class("REASON_999", "ip_rcv_core"), Class::Unknown);
         assert_eq!(class("NO_REASON", "nft_do_chain"), Class::Unknown);
+    }
+
+    /// The error that the kernel sends goes to the tunnel's other end.
+    #[test]
+    fn what_is_inside_a_tunnels_packet_is_lost_with_it() {
+        for (reason, function) in [
+            ("NO_SOCKET", "__udp4_lib_rcv"),
+            ("NO_SOCKET", "__udp6_lib_rcv"),
+            ("NO_REASON", "__udp4_lib_rcv"),
+            ("IP_NOPROTO", "ip_protocol_deliver_rcu"),
+        ] {
+            assert_eq!(class(reason, function), Class::Refusal, "{reason}");
+            let judgement = look_up(reason, function, Of::Wrapped);
+            let told = (judgement.class, judgement.cause);
+            assert_eq!(told, (Class::Loss, "no-tunnel"), "{reason}");
+        }
     }
 
     #[test]

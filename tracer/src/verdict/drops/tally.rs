@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use super::classify;
+use super::classify_alone;
 use crate::{
     journey::{Class, Judgement},
     link::{Freed, Packet, Proto},
@@ -61,13 +61,14 @@ pub struct Tally {
 
 impl Tally {
     /// Takes a drop of time `time` (Unix, ns) on a node; whether it is the
-    /// first of a kind that is to be shown.
-    pub fn add(&mut self, node: usize, time: i64, freed: Freed) -> bool {
+    /// first of a kind that is to be shown. `meant`: whether its addresses say
+    /// that it was on its way to where it was freed.
+    pub fn add(&mut self, node: usize, time: i64, freed: Freed, meant: bool) -> bool {
         if freed.packet.is_none() && freed.protocol == 0 {
             self.not_packets += 1;
             return false;
         }
-        let judgement = classify(&freed);
+        let judgement = classify_alone(&freed, meant);
         *self.classes.entry(judgement.class).or_default() += 1;
         if !judgement.class.is_suspect() {
             return false;
@@ -218,10 +219,10 @@ mod tests {
     fn a_flood_of_one_kind_is_one_line_now_and_then() {
         let mut tally = Tally::default();
         let drop = || freed("NETFILTER_DROP", "nft_do_chain", [10, 0, 0, 1]);
-        assert!(tally.add(0, 100, drop()), "the first of its kind");
+        assert!(tally.add(0, 100, drop(), true), "the first of its kind");
         assert_eq!(shown(&mut tally, true), [(100, 1, 1)]);
         for time in 101..=150 {
-            assert!(!tally.add(0, time, drop()));
+            assert!(!tally.add(0, time, drop(), true));
         }
         assert_eq!(shown(&mut tally, true), [], "known by now");
         assert_eq!(shown(&mut tally, false), [(101, 50, 51)]);
@@ -234,11 +235,24 @@ mod tests {
         let mut tally = Tally::default();
         for (node, last) in [(0, 1), (1, 1), (0, 2)] {
             let drop = freed("NEIGH_FAILED", "neigh_invalidate", [10, 0, 0, last]);
-            assert!(tally.add(node, 0, drop));
+            assert!(tally.add(node, 0, drop, true));
         }
-        assert!(!tally.add(0, 0, freed("NO_SOCKET", "ping_rcv", [10, 0, 0, 1])));
+        let end = freed("NO_SOCKET", "ping_rcv", [10, 0, 0, 1]);
+        assert!(!tally.add(0, 0, end, true));
         assert_eq!(tally.kinds().len(), 3);
         assert_eq!(tally.of(Class::Delivered), 1);
+    }
+
+    /// A frame that a bridge floods is nobody's loss; one for who is here, with a
+    /// MAC address that is not, may be.
+    #[test]
+    fn a_frame_with_the_wrong_address_is_shown_where_it_was_meant_for() {
+        let mut tally = Tally::default();
+        let drop = || freed("OTHERHOST", "ip_rcv_core", [10, 0, 0, 1]);
+        assert!(!tally.add(0, 0, drop(), false));
+        assert_eq!((tally.of(Class::Flooded), tally.suspects()), (1, 0));
+        assert!(tally.add(0, 0, drop(), true));
+        assert_eq!((tally.of(Class::Unknown), tally.suspects()), (1, 1));
     }
 
     #[test]
@@ -249,7 +263,7 @@ mod tests {
             protocol: 0,
             ..freed("NOT_SPECIFIED", "unix_stream_read", [0; 4])
         };
-        assert!(!tally.add(0, 0, message));
+        assert!(!tally.add(0, 0, message, false));
         assert_eq!((tally.suspects(), tally.not_packets()), (0, 1));
     }
 }

@@ -15,6 +15,7 @@ fn drop(node: usize, netns: &str, time: i64, class: Class, cause: &'static str) 
         netns: Arc::from(netns),
         scope: Some(Scope::Device),
         device: Some(Arc::from("cni0")),
+        dst_mac: None,
         reason: Arc::from("REASON"),
         function: Arc::from("function"),
         offset: 1,
@@ -208,7 +209,7 @@ fn lost_drops_forbid_to_call_it_delivered() {
         (verdict.kind, verdict.cause, parts.unknown),
         (Kind::Unknown, Some("events-lost"), 1)
     );
-    handed.acked = true;
+    handed.acked = [(0, 1)].into();
     let (verdict, parts) = judge(&scene(), &handed, &lossy);
     assert_eq!((verdict.kind, parts.delivered), (Kind::Delivered, 1));
     // Another transmission may have gone unseen, and been what came.
@@ -218,7 +219,7 @@ fn lost_drops_forbid_to_call_it_delivered() {
     };
     assert_eq!(judge(&scene(), &handed, &blind).0.kind, Kind::Unknown);
     let vanished = Journey {
-        acked: true,
+        acked: [(0, 1)].into(),
         ..journey(&WHOLE[..2], Closed::Silence)
     };
     assert_eq!(judge(&scene(), &vanished, &blind).0.kind, Kind::Unknown);
@@ -243,4 +244,75 @@ fn bytes_fare_differently() {
         (Kind::Partial, Some("qdisc"))
     );
     assert_eq!((parts.delivered, parts.dropped), (2000, 1000));
+}
+
+/// A switch that has forgotten where a MAC address is sends its frame to all: what
+/// a bystander's kernel frees is not the packet.
+#[test]
+fn a_frame_for_another_machine_is_nobodys_loss() {
+    let mut scene = scene();
+    scene.owners.remove(&B.into());
+    let at_uplink = Drop {
+        same_buffer: true,
+        device: Some(Arc::from("uplink")),
+        ..drop(1, "host", 9, Class::Flooded, "wrong-mac")
+    };
+    let mut flooded = dropped(&WHOLE[..3], vec![at_uplink]);
+    flooded.closed = Closed::Silence;
+    flooded.steps[1].encap = None;
+    flooded.steps[2].encap = None;
+    let (verdict, parts) = judge(&scene, &flooded, &CALM);
+    assert_eq!(
+        (verdict.kind, verdict.confidence, verdict.cause),
+        (Kind::Unknown, Confidence::Low, Some("wrong-mac")),
+        "{verdict:?}"
+    );
+    assert_eq!(parts.unknown, 1);
+    let evidence = verdict.evidence.join("; ");
+    assert!(evidence.contains("another MAC address ended"), "{evidence}");
+    // It went to a node that nobody watches, whoever has a copy.
+    scene.owners.insert(
+        B.into(),
+        Owner {
+            name: "default/b".to_owned(),
+            kind: OwnerKind::Pod,
+            node: "node-c".to_owned(),
+        },
+    );
+    assert_eq!(judge(&scene, &flooded, &CALM).0.kind, Kind::Left);
+    // Its receiver is there: it was sent here, or to a gateway.
+    let there = super::scene();
+    let (verdict, _) = judge(&there, &flooded, &CALM);
+    assert_eq!(
+        (verdict.kind, verdict.confidence),
+        (Kind::Dropped, Confidence::Low)
+    );
+    assert!(!verdict.text.contains("never got"), "{}", verdict.text);
+    // The same, wrapped, for another node's tunnel.
+    for step in [1, 2] {
+        flooded.steps[step].encap = Some(Encap {
+            kind: EncapKind::Vxlan,
+            vni: Some(1),
+            outer_src: NODE_A.into(),
+            outer_dst: [172, 16, 0, 9].into(),
+            levels: 1,
+        });
+    }
+    assert_eq!(judge(&there, &flooded, &CALM).0.kind, Kind::Unknown);
+}
+
+/// It came to its receiver by a gateway, after a copy for the gateway's MAC
+/// address had come there, too.
+#[test]
+fn what_arrives_in_another_frame_was_not_dropped() {
+    let mac = |last| Some(crate::link::Mac([2, 0, 0, 0, 0, last]));
+    let copy = Drop {
+        dst_mac: mac(1),
+        ..drop(1, "default/b", 9, Class::Flooded, "wrong-mac")
+    };
+    let mut arrived = dropped(&WHOLE, vec![copy]);
+    arrived.steps[3].dst_mac = mac(1);
+    assert_eq!(kind(&arrived), Kind::Dropped);
+    arrived.steps[3].dst_mac = mac(2);
+    assert_eq!(kind(&arrived), Kind::Delivered);
 }

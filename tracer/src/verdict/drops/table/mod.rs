@@ -32,6 +32,8 @@ pub(in crate::verdict::drops) enum Of {
     Data,
     /// First packets of TCP connections.
     Syn,
+    /// Packets inside a tunnel's packet, which is what was freed.
+    Wrapped,
 }
 
 impl Entry {
@@ -79,6 +81,13 @@ const fn to_many(entry: Entry) -> Entry {
 const fn of_syn(entry: Entry) -> Entry {
     Entry {
         of: Of::Syn,
+        ..entry
+    }
+}
+
+const fn wrapped(entry: Entry) -> Entry {
+    Entry {
+        of: Of::Wrapped,
         ..entry
     }
 }

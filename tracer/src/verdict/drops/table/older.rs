@@ -3,7 +3,7 @@
 
 use super::{
     Class::{Loss, Refusal},
-    Entry, entry,
+    Entry, entry, wrapped,
 };
 
 /// What stands in the place of a reason.
@@ -35,6 +35,14 @@ pub(super) static TABLE: &[Entry] = &[
         "there is no route to its destination, or one that leads nowhere",
         "net/ipv4/route.c ip_error; net/ipv6/route.c ip6_pkt_drop",
     ),
+    wrapped(entry(
+        NONE,
+        &["__udp4_lib_rcv", "__udp6_lib_rcv"],
+        Loss,
+        "no-tunnel",
+        "no tunnel device here takes it, or its length or checksum is wrong",
+        "net/ipv4/udp.c __udp4_lib_rcv; net/ipv6/udp.c __udp6_lib_rcv",
+    )),
     // What a socket gets, and what is for many, is not freed there.
     entry(
         NONE,

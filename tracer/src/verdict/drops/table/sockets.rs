@@ -2,12 +2,21 @@
 
 use super::{
     Class::{Delivered, Duplicate, Flooded, Loss, Refusal, Unknown},
-    Entry, entry, of_data, of_syn,
+    Entry, entry, of_data, of_syn, wrapped,
 };
 
 /// See [`super`].
 pub(super) static TABLE: &[Entry] = &[
-    // Sockets.
+    // Sockets. An ICMP error goes to the tunnel's other end, not to who sent what
+    // is inside.
+    wrapped(entry(
+        &["NO_SOCKET", "IP_NOPROTO"],
+        &[],
+        Loss,
+        "no-tunnel",
+        "no tunnel device here takes it: none is up that has its port or protocol",
+        "net/ipv4/udp.c __udp4_lib_rcv, no_sk; net/ipv4/ip_input.c ip_protocol_deliver_rcu",
+    )),
     entry(
         &["NO_SOCKET"],
         &["ping_rcv", "icmp_rcv", "icmpv6_rcv"],
