@@ -17,7 +17,7 @@ use super::{Pod, Wiring};
 use crate::process;
 
 /// How long the whole may take.
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(60);
 /// How long to wait for one datagram before those that are missing are sent again.
 const PATIENCE: Duration = Duration::from_millis(50);
 /// The largest lab in which everybody speaks with everybody, in pods.

@@ -20,7 +20,7 @@ use crate::lab::{Lab, Pod};
 use crate::process::Process;
 
 /// How long anything here may take unless [`Flow::limit`] says otherwise.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
 /// How long to wait for one answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 

@@ -21,7 +21,7 @@ mod syntax;
 
 use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use aya::programs::{SchedClassifier, TcAttachType};
@@ -115,7 +115,7 @@ fn by_clsact(interface: &str, direction: TcAttachType) -> Result<Vec<String>> {
 /// Waits until nothing is attached: the kernel tidies up after a process when
 /// that has ended, not before.
 fn wait_until_detached(lab: &Lab) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + LIMIT;
     loop {
         let left = attached(lab)?;
         if left.is_empty() {

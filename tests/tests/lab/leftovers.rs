@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use nix::sys::signal::killpg;
 use nix::unistd::Pid;
 use tracer_tests::lab::sweep;
+use tracer_tests::program::LIMIT;
 use tracer_tests::{Lab, LabSpec, Netns, Process, process};
 
 /// All namespaces of a lab.
@@ -149,10 +150,7 @@ fn a_lab_killed_while_it_is_made_leaves_nothing_for_long() -> Result<()> {
         // The programs that it ran are killed with it, but end on their own time.
         let group = Pid::from_raw(child.id().cast_signed());
         while killpg(group, None) != Err(Errno::ESRCH) {
-            assert!(
-                begun.elapsed() < Duration::from_secs(10),
-                "something lives on"
-            );
+            assert!(begun.elapsed() < LIMIT, "something lives on");
             thread::yield_now();
         }
         sweep();
