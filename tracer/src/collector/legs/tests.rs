@@ -94,7 +94,7 @@ fn journey(
         answered_by: None,
         asked_again: false,
         refusal: None,
-        acked: false,
+        acked: smallvec::SmallVec::new(),
         retransmits: None,
         ambiguous: false,
         closed: Closed::Silence,
