@@ -10,6 +10,7 @@
 //! - [`program`] runs `tracer` and reads what it prints.
 //! - [`faults`] breaks it, in every way that we know.
 //! - [`bpf`] attaches programs as other dataplanes do.
+//! - [`rights`] runs programs that may do, or are told, less than others.
 //! - [`raw`] sends what no program in a pod would: broken frames.
 //!
 //! It must not depend on `tracer`: it says what is true about a network, so
@@ -23,6 +24,7 @@ pub mod netns;
 pub mod process;
 pub mod program;
 pub mod raw;
+pub mod rights;
 pub mod rng;
 pub mod traffic;
 

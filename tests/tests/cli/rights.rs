@@ -1,5 +1,4 @@
 use std::fs;
-use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
@@ -11,20 +10,22 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use serde_json::Value;
 use tracer_tests::program::{LIMIT, binary, is, tracer};
+use tracer_tests::rights::{
+    CAP_BPF, CAP_NET_ADMIN, CAP_NET_BROADCAST, CAP_PERFMON, CAP_SYS_ADMIN, without,
+};
 use tracer_tests::{Lab, LabSpec, Netns, Tracer, process};
 
 use crate::{assert_refused, attached, full_name};
 
-/// Capabilities (include/uapi/linux/capability.h) that are needed, and what
-/// for.
+/// Capabilities that are needed, and what for.
 pub(crate) const NEEDED: [(libc::c_int, &str); 4] = [
-    (39, "CAP_BPF (to load its programs)"),
-    (12, "CAP_NET_ADMIN (to attach them)"),
+    (CAP_BPF, "CAP_BPF (to load its programs)"),
+    (CAP_NET_ADMIN, "CAP_NET_ADMIN (to attach them)"),
     (
-        38,
+        CAP_PERFMON,
         "CAP_PERFMON (to tell packets apart by their kernel addresses)",
     ),
-    (21, "CAP_SYS_ADMIN (to enter network namespaces)"),
+    (CAP_SYS_ADMIN, "CAP_SYS_ADMIN (to enter network namespaces)"),
 ];
 
 /// Nobody in particular.
@@ -40,27 +41,10 @@ pub(crate) fn follow_args(lab: &Lab) -> Result<Vec<String>> {
     Ok(args)
 }
 
-/// The program that `command` runs has all capabilities of root but this one.
-pub(crate) fn without(command: &mut Command, capability: libc::c_int) -> &mut Command {
-    let drop = move || {
-        // SAFETY: takes no pointers.
-        let result = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability) };
-        if result == 0 {
-            Ok(())
-        } else {
-            Err(io::Error::last_os_error())
-        }
-    };
-    // SAFETY: between fork and exec the closure makes one system call and
-    // neither allocates nor takes a lock.
-    unsafe { command.pre_exec(drop) }
-}
-
 /// A pod's address is set in its own namespace. Who may not hear of those finds a
 /// pod that restarts when it first speaks.
 #[test]
 fn without_hearing_of_other_namespaces_a_pod_is_found_when_it_speaks() -> Result<()> {
-    const CAP_NET_BROADCAST: libc::c_int = 11;
     let mut lab = Lab::new(&LabSpec::default())?;
     let mut command = tracer(follow_args(&lab)?)?;
     command.args(["-o", "json"]);
@@ -103,9 +87,9 @@ pub(crate) fn unprivileged(lab: &Lab, netns: &Netns) -> Result<Command> {
     Ok(command)
 }
 
-fn sentence(lab: &Lab, capability: &str) -> String {
+fn sentence(lab: &Lab, capabilities: &str, they: &str) -> String {
     format!(
-        "{}: tracer needs {capability}: run it as root, or give the program that capability",
+        "{}: tracer needs {capabilities}: run it as root, or give the program {they}",
         lab.nodes[0].name
     )
 }
@@ -116,18 +100,21 @@ fn a_missing_capability_is_named() -> Result<()> {
     for (capability, name) in NEEDED {
         let mut command = tracer(follow_args(&lab)?)?;
         without(&mut command, capability);
-        assert_refused(&mut command, 1, &sentence(&lab, name))?;
+        assert_refused(&mut command, 1, &sentence(&lab, name, "that capability"))?;
     }
     assert_eq!(attached(&lab)?, [""; 0]);
     Ok(())
 }
 
+/// All at once, so that nobody has to try again for each.
 #[test]
 fn who_is_not_root_is_told_so() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;
     let mut command = unprivileged(&lab, &lab.nodes[0].netns)?;
     command.args(follow_args(&lab)?);
-    assert_refused(&mut command, 1, &sentence(&lab, NEEDED[0].1))?;
+    let [first @ .., last] = NEEDED.map(|(_, name)| name);
+    let all = format!("{} and {last}", first.join(", "));
+    assert_refused(&mut command, 1, &sentence(&lab, &all, "these capabilities"))?;
     assert_eq!(attached(&lab)?, [""; 0]);
     Ok(())
 }

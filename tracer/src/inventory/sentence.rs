@@ -1,6 +1,6 @@
 //! Names in sentences.
 
-use std::cmp::Reverse;
+use std::{borrow::Borrow, cmp::Reverse};
 
 /// As many names as a sentence can hold.
 const MAX: usize = 5;
@@ -9,12 +9,12 @@ const MAX: usize = 5;
 const ALIKE: u32 = 700;
 
 /// `a`, `a and b`, `a, b and c`; the end of a long list is only counted.
-pub(crate) fn list(names: &[String], conjunction: &str) -> String {
+pub(crate) fn list<S: Borrow<str>>(names: &[S], conjunction: &str) -> String {
     match names {
         [] => String::new(),
-        [one] => one.clone(),
+        [one] => one.borrow().to_owned(),
         [first @ .., last] if names.len() <= MAX => {
-            format!("{} {conjunction} {last}", first.join(", "))
+            format!("{} {conjunction} {}", first.join(", "), last.borrow())
         }
         _ => {
             let (shown, rest) = names.split_at(MAX);

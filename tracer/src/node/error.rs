@@ -3,14 +3,17 @@
 use std::{error::Error, io, path::PathBuf};
 
 use super::{discover::DiscoverError, kernel::BtfError, tables::TooMany};
-use crate::link::Direction;
+use crate::{inventory::list, link::Direction};
 
 /// Why an agent cannot start or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
-    /// A capability is missing.
-    #[error("tracer needs {0}: run it as root, or give the program that capability")]
-    Capability(&'static str),
+    /// Capabilities are missing: their names, each with what it is for.
+    #[error(
+        "tracer needs {}: run it as root, or give the program {}", list(.0, "and"),
+        if .0.len() == 1 { "that capability" } else { "these capabilities" }
+    )]
+    Capabilities(Vec<&'static str>),
     /// The kernel lacks something.
     #[error("this kernel has no {what}: tracer needs {needs}")]
     Kernel {
@@ -47,6 +50,12 @@ pub enum NodeError {
     /// The kernel refuses the programs.
     #[error("the kernel refuses tracer's programs: {0}")]
     Load(String),
+    /// The kernel keeps its memory from programs.
+    #[error(
+        "the kernel is locked down (confidentiality) and lets no program read freed packets: boot \
+         it with lockdown=integrity"
+    )]
+    LockedDown,
     /// A program cannot be attached.
     #[error("cannot attach to {interface} {direction}: {why}")]
     Attach {

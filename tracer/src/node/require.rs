@@ -46,12 +46,15 @@ fn missing_capability(status: &str, namespaces: bool, attach: bool) -> Result<()
         .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
         .unwrap_or(0);
     let needed = NEEDED.into_iter().filter(|_| attach);
-    let missing = needed
+    let missing: Vec<&str> = needed
         .chain(namespaces.then_some(SYS_ADMIN))
-        .find(|(bit, _)| effective & (1 << bit) == 0);
-    match missing {
-        Some((_, name)) => Err(NodeError::Capability(name)),
-        None => Ok(()),
+        .filter(|(bit, _)| effective & (1 << bit) == 0)
+        .map(|(_, name)| name)
+        .collect();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(NodeError::Capabilities(missing))
     }
 }
 
@@ -81,15 +84,27 @@ mod tests {
     }
 
     #[test]
-    fn the_first_missing_capability_is_named() {
+    fn all_missing_capabilities_are_named_at_once() {
         let all = "CapInh:\t0\nCapEff:\t000001ffffffffff\n";
         missing_capability(all, true, true).expect("nothing is missing");
         let none = "CapEff:\t0000000000000000\n";
-        assert!(sentence(missing_capability(none, false, true)).contains("CAP_BPF"));
-        assert!(sentence(missing_capability(none, true, false)).contains("CAP_SYS_ADMIN"));
+        assert_eq!(
+            sentence(missing_capability(none, true, true)),
+            "tracer needs CAP_BPF (to load its programs), CAP_NET_ADMIN (to attach them), \
+             CAP_PERFMON (to tell packets apart by their kernel addresses) and CAP_SYS_ADMIN (to \
+             enter network namespaces): run it as root, or give the program these capabilities"
+        );
+        assert_eq!(
+            sentence(missing_capability(none, true, false)),
+            "tracer needs CAP_SYS_ADMIN (to enter network namespaces): run it as root, or give \
+             the program that capability"
+        );
         missing_capability(none, false, false).expect("looking needs none");
         let bpf_only = "CapEff:\t0000008000000000\n";
-        assert!(sentence(missing_capability(bpf_only, false, true)).contains("CAP_NET_ADMIN"));
+        let sentence = sentence(missing_capability(bpf_only, false, true));
+        assert!(
+            sentence.starts_with("tracer needs CAP_NET_ADMIN (to attach them) and CAP_PERFMON")
+        );
     }
 
     #[test]
