@@ -10,6 +10,7 @@ pub mod discover;
 pub mod kernel;
 
 mod agent;
+mod bpf;
 pub(crate) mod decode;
 mod drop_probe;
 mod drops;

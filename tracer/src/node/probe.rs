@@ -101,7 +101,8 @@ impl Probe {
             name: interface,
             index: ifindex,
         };
-        let foreign = hook::foreign(device, direction);
+        let foreign = hook::foreign(device, direction)
+            .map_err(|source| NodeError::attach(interface, direction, &source))?;
         let name = program(direction, l2);
         let program = classifier(&mut self.ebpf, name);
         if !self.loaded.contains(&name) {
@@ -153,39 +154,41 @@ impl Probe {
 
     /// The points whose program is not there any more: their interface has
     /// gone or was made anew, or somebody has detached it.
-    pub(super) fn gone(&mut self) -> Vec<usize> {
+    ///
+    /// # Errors
+    /// If the kernel does not say: that is no sign that they are gone.
+    pub(super) fn gone(&mut self) -> Result<Vec<usize>, NodeError> {
         // What this program has detached itself saw all until then.
         if self.loaded.is_empty() {
-            return self.gone.clone();
+            return Ok(self.gone.clone());
         }
-        let loaded = self.loaded.iter();
-        let own: Vec<u32> = loaded
-            .filter_map(|name| classifier(&mut self.ebpf, name).info().ok())
-            .map(|info| info.id())
-            .collect();
-        let is_own = |program: &Foreign| own.contains(&program.id);
-        let (hooks, names) = (&mut self.hooks, &self.names);
-        let points = self.points.iter().filter(|((ifindex, direction), _)| {
+        let mut gone = self.retired.clone();
+        for ((ifindex, direction), point) in &self.points {
             let device = Device {
-                name: &names[ifindex],
+                name: &self.names[ifindex],
                 index: *ifindex,
             };
-            !hooks.attached(device, *direction).iter().any(is_own)
-        });
-        let mut gone: Vec<usize> = points.map(|(_, point)| *point).collect();
-        gone.extend(&self.retired);
+            let holds = self.hooks.holds(device, *direction);
+            let holds = holds.map_err(|source| NodeError::System {
+                what: "ask whether its programs are attached",
+                source,
+            })?;
+            if !holds {
+                gone.push(*point);
+            }
+        }
         gone.sort_unstable();
         gone.dedup();
         self.gone.clone_from(&gone);
-        gone
+        Ok(gone)
     }
 
     /// Those of them that were not told yet.
-    pub(super) fn newly_gone(&mut self) -> Vec<usize> {
-        let mut gone = self.gone();
+    pub(super) fn newly_gone(&mut self) -> Result<Vec<usize>, NodeError> {
+        let mut gone = self.gone()?;
         gone.retain(|point| !self.told.contains(point));
         self.told.extend(&gone);
-        gone
+        Ok(gone)
     }
 
     /// How its programs are attached.
@@ -262,7 +265,7 @@ impl Probe {
         Ok(Report {
             time: worker::now(),
             counters,
-            gone: self.gone(),
+            gone: self.gone()?,
             sample: self.config.sample,
             malformed: self.malformed,
             elsewhere: self.elsewhere()?,

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use nix::net::if_::if_nametoindex;
 
-use super::{agent, probe::Probe, visit, worker};
+use super::{NodeError, agent, probe::Probe, visit, worker};
 use crate::link::{Change, Point};
 
 impl Probe {
@@ -16,13 +16,16 @@ impl Probe {
     /// is in, else it goes there). Adds to `change` what is different now: new
     /// points are numbered from `first`, an interface that cannot be observed is
     /// a note.
+    ///
+    /// # Errors
+    /// If the kernel does not say what is still attached.
     pub(super) fn take_in(
         &mut self,
         netns: Option<&Path>,
         first: usize,
         mut interfaces: Vec<(Point, bool)>,
         mut change: Change,
-    ) -> Change {
+    ) -> Result<Change, NodeError> {
         if let Some(path) = netns
             && !visit::is_own(path)
         {
@@ -35,7 +38,7 @@ impl Probe {
         for (point, _) in &interfaces {
             self.call(point.ifindex, &point.interface);
         }
-        self.gone();
+        self.gone()?;
         for (point, l2) in interfaces {
             if self.observes(point.ifindex) {
                 continue;
@@ -60,8 +63,8 @@ impl Probe {
         change
             .notes
             .extend(change.points.iter().filter_map(Point::warning));
-        change.gone = self.newly_gone();
-        change
+        change.gone = self.newly_gone()?;
+        Ok(change)
     }
 }
 

@@ -106,7 +106,7 @@ impl Source for Probe {
                 first,
                 interfaces,
                 change,
-            } => Ok(self.take_in(netns.as_deref(), first, interfaces, change)),
+            } => self.take_in(netns.as_deref(), first, interfaces, change),
             // That is for the program that sees drops.
             Found::Namespaces { .. } => Ok(Change::default()),
         }

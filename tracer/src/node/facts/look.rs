@@ -310,7 +310,9 @@ impl<'a> Look<'a> {
                 name,
                 index: device.index,
             };
-            let others = hook::foreign(at, direction);
+            let Ok(others) = hook::foreign(at, direction) else {
+                continue;
+            };
             let others: Vec<String> = others.iter().map(ToString::to_string).collect();
             if !others.is_empty() {
                 facts.push(format!(

@@ -55,9 +55,11 @@ impl Clsact {
         })
     }
 
-    /// All that is attached there.
-    pub(super) fn attached(&mut self, ifindex: u32, direction: Direction) -> Vec<Foreign> {
-        first(&mut self.netlink, ifindex, direction)
+    /// Whether this owner's filter is still there.
+    pub(super) fn holds(&mut self, ifindex: u32, direction: Direction) -> io::Result<bool> {
+        let owner = self.owner.id();
+        let mut filters = self.filters(ifindex, direction)?.into_iter();
+        Ok(filters.any(|filter| Mark::of(&filter).is_some_and(|mark| mark.owner == owner)))
     }
 
     pub(super) fn attach(
@@ -197,21 +199,13 @@ impl Drop for Clsact {
     }
 }
 
-/// The same in the calling thread's namespace, whoever may have attached there.
-pub(super) fn attached(ifindex: u32, direction: Direction) -> Vec<Foreign> {
-    let netlink = Netlink::open(NETLINK_ROUTE);
-    netlink.map_or_else(
-        |_| Vec::new(),
-        |mut netlink| first(&mut netlink, ifindex, direction),
-    )
-}
-
-/// The filters that packets begin with. Of an interface that has just gone,
-/// nothing is told.
-fn first(netlink: &mut Netlink, ifindex: u32, direction: Direction) -> Vec<Foreign> {
-    let filters = filters(netlink, ifindex, direction).unwrap_or_default();
+/// The filters in the calling thread's namespace that packets begin with, whoever
+/// may have attached them.
+pub(super) fn attached(ifindex: u32, direction: Direction) -> io::Result<Vec<Foreign>> {
+    let mut netlink = Netlink::open(NETLINK_ROUTE)?;
+    let filters = filters(&mut netlink, ifindex, direction)?;
     let begin = filters.into_iter().filter(|filter| filter.begins);
-    begin.map(|filter| filter.program).collect()
+    Ok(begin.map(|filter| filter.program).collect())
 }
 
 fn filters(netlink: &mut Netlink, ifindex: u32, direction: Direction) -> io::Result<Vec<Filter>> {

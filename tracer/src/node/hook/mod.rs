@@ -10,12 +10,15 @@ mod filter;
 mod owner;
 mod tcx;
 
-use aya::programs::{SchedClassifier, TcAttachType};
+use std::io;
+
+use aya::programs::SchedClassifier;
 use nix::sys::utsname::uname;
 
 use super::{NodeError, discover::Interface};
 use crate::link::{Direction, Foreign};
 use clsact::Clsact;
+use tcx::Links;
 
 /// What programs of tracer's are called begins so, and no other's.
 const OURS: &str = "tracer_";
@@ -49,15 +52,17 @@ fn is_before_5_14(release: &str) -> bool {
 
 /// What others have attached there, in the order in which it runs: to tcx, and
 /// after that to clsact, as far as the kernel has each.
-pub(super) fn foreign(device: Device<'_>, direction: Direction) -> Vec<Foreign> {
-    let mut all = tcx::attached(device, direction);
-    all.extend(clsact::attached(device.index, direction));
+///
+/// # Errors
+/// If the kernel does not say: it takes CAP_NET_ADMIN, and the interface.
+pub(super) fn foreign(device: Device<'_>, direction: Direction) -> io::Result<Vec<Foreign>> {
+    let mut all = tcx::attached(device, direction)?;
+    all.extend(clsact::attached(device.index, direction)?);
     all.retain(|program| !is_ours(program));
-    all
+    Ok(all)
 }
 
-/// What the plan of a node should say of programs that may hide packets, as far as
-/// this process may know: it takes CAP_NET_ADMIN.
+/// What the plan of a node should say of programs that may hide packets.
 pub(super) fn notes(interfaces: &[Interface]) -> Vec<String> {
     let mut notes = Vec::new();
     for Interface { name, ifindex, .. } in interfaces {
@@ -66,8 +71,19 @@ pub(super) fn notes(interfaces: &[Interface]) -> Vec<String> {
             index: *ifindex,
         };
         for direction in [Direction::Ingress, Direction::Egress] {
-            let others = foreign(device, direction);
-            notes.extend(Foreign::warning(&others, name, direction));
+            match foreign(device, direction) {
+                Ok(others) => notes.extend(Foreign::warning(&others, name, direction)),
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    return vec![
+                        "tc programs of others are not known: tracer needs CAP_NET_ADMIN to ask \
+                         for them"
+                            .to_owned(),
+                    ];
+                }
+                Err(error) => notes.push(format!(
+                    "tc at {name} {direction}: programs of others are not known: {error}"
+                )),
+            }
         }
     }
     notes
@@ -76,7 +92,7 @@ pub(super) fn notes(interfaces: &[Interface]) -> Vec<String> {
 /// The calling thread's namespace, as far as programs can be attached in it.
 pub(super) enum Hooks {
     /// Links.
-    Tcx,
+    Tcx(Links),
     /// Filters of a queueing discipline.
     Clsact(Clsact),
 }
@@ -94,17 +110,15 @@ fn is_ours(program: &Foreign) -> bool {
 }
 
 impl Hooks {
-    /// Whether the kernel has tcx.
-    pub(super) fn has_tcx() -> bool {
-        // Every namespace has this interface.
-        SchedClassifier::query_tcx("lo", TcAttachType::Ingress).is_ok()
-    }
-
     /// Looks what the kernel has. What a tracer left here that has been killed
     /// is removed.
     pub(super) fn open() -> Result<Self, NodeError> {
-        if Self::has_tcx() {
-            return Ok(Self::Tcx);
+        let has_tcx = tcx::is_there().map_err(|source| NodeError::System {
+            what: "ask the kernel whether it has tcx",
+            source,
+        })?;
+        if has_tcx {
+            return Ok(Self::Tcx(Links::default()));
         }
         let mut clsact = Clsact::open()?;
         clsact.remove_leftovers()?;
@@ -114,7 +128,7 @@ impl Hooks {
     /// What a point calls it.
     pub(super) const fn name(&self) -> &'static str {
         match self {
-            Self::Tcx => "tcx",
+            Self::Tcx(_) => "tcx",
             Self::Clsact(_) => "clsact",
         }
     }
@@ -122,7 +136,7 @@ impl Hooks {
     /// What the user should know of it, one sentence.
     pub(super) const fn note(&self) -> Option<&'static str> {
         match self {
-            Self::Tcx => None,
+            Self::Tcx(_) => None,
             Self::Clsact(_) => Some(STAYS),
         }
     }
@@ -131,30 +145,35 @@ impl Hooks {
     /// can be had.
     pub(super) fn attach(
         &mut self,
-        program: &mut SchedClassifier,
+        program: &SchedClassifier,
         name: &str,
         device: Device<'_>,
         direction: Direction,
     ) -> Result<(), NodeError> {
         match self {
-            Self::Tcx => tcx::attach(program, device, direction),
+            Self::Tcx(links) => links.attach(program, device, direction),
             Self::Clsact(clsact) => clsact.attach(program, name, device, direction),
         }
     }
 
-    /// All that is attached there by the same means.
-    pub(super) fn attached(&mut self, device: Device<'_>, direction: Direction) -> Vec<Foreign> {
+    /// Whether what was attached there still is.
+    ///
+    /// # Errors
+    /// If the kernel does not say.
+    pub(super) fn holds(&mut self, device: Device<'_>, direction: Direction) -> io::Result<bool> {
         match self {
-            Self::Tcx => tcx::attached(device, direction),
-            Self::Clsact(clsact) => clsact.attached(device.index, direction),
+            Self::Tcx(links) => links.holds(device, direction),
+            Self::Clsact(clsact) => clsact.holds(device.index, direction),
         }
     }
 
     /// Detaches all that was attached here.
     pub(super) fn detach(&mut self) -> Result<(), NodeError> {
         match self {
-            // Unloading the programs drops the links.
-            Self::Tcx => Ok(()),
+            Self::Tcx(links) => {
+                links.detach();
+                Ok(())
+            }
             Self::Clsact(clsact) => clsact.detach(),
         }
     }

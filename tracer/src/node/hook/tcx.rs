@@ -1,39 +1,114 @@
 //! Links of tcx.
 
-use aya::programs::{LinkOrder, ProgramInfo, SchedClassifier, TcAttachType, tc::TcAttachOptions};
+use std::{
+    collections::HashMap,
+    io,
+    os::fd::{AsFd as _, OwnedFd},
+};
+
+use aya::programs::{SchedClassifier, TcAttachType};
+use nix::net::if_::if_nametoindex;
 
 use super::Device;
 use crate::{
     link::{Direction, Foreign},
-    node::NodeError,
+    node::{NodeError, bpf},
 };
 
-pub(super) fn attach(
-    program: &mut SchedClassifier,
-    device: Device<'_>,
-    direction: Direction,
-) -> Result<(), NodeError> {
-    let first = TcAttachOptions::TcxOrder(LinkOrder::first());
-    program
-        .attach_with_options(device.name, hook(direction), first)
-        .map(drop)
-        .map_err(|source| NodeError::attach(device.name, direction, &source))
+/// The index of the loopback interface, which every namespace has.
+const LOOPBACK: u32 = 1;
+
+/// Where a link's interface stands in `struct bpf_link_info`, in words: 0 when that
+/// has gone, or somebody has detached the link.
+const LINK_IFINDEX: usize = 4;
+
+/// What is attached in a namespace. It is detached when this is dropped, and by the
+/// kernel when the process ends.
+#[derive(Default)]
+pub(in crate::node) struct Links {
+    links: HashMap<(u32, Direction), OwnedFd>,
 }
 
-pub(super) fn attached(device: Device<'_>, direction: Direction) -> Vec<Foreign> {
-    // An interface that has just gone has none.
-    let (_revision, programs) =
-        SchedClassifier::query_tcx(device.name, hook(direction)).unwrap_or_default();
-    let attached = |info: &ProgramInfo| Foreign {
-        id: info.id(),
-        name: String::from_utf8_lossy(info.name()).into_owned(),
+impl Links {
+    pub(super) fn attach(
+        &mut self,
+        program: &SchedClassifier,
+        device: Device<'_>,
+        direction: Direction,
+    ) -> Result<(), NodeError> {
+        let failed =
+            |source: &dyn std::error::Error| NodeError::attach(device.name, direction, source);
+        let program = program.fd().map_err(|source| failed(&source))?;
+        let link = bpf::link(program.as_fd(), device.index, hook(direction))
+            .map_err(|source| failed(&source))?;
+        self.links.insert((device.index, direction), link);
+        Ok(())
+    }
+
+    /// Whether it is still attached there. The link itself is asked, which takes no
+    /// capability.
+    pub(super) fn holds(&self, device: Device<'_>, direction: Direction) -> io::Result<bool> {
+        let Some(link) = self.links.get(&(device.index, direction)) else {
+            return Ok(false);
+        };
+        let info: [u32; LINK_IFINDEX + 1] = bpf::info(link.as_fd())?;
+        // One that was moved to another namespace keeps its link.
+        let is_here = if_nametoindex(device.name) == Ok(device.index);
+        Ok(is_here && info[LINK_IFINDEX] == device.index)
+    }
+
+    pub(super) fn detach(&mut self) {
+        self.links.clear();
+    }
+}
+
+/// Whether the kernel has tcx.
+pub(super) fn is_there() -> io::Result<bool> {
+    match bpf::attached(LOOPBACK, hook(Direction::Ingress)) {
+        Ok(_) => Ok(true),
+        Err(error) if is_absent(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// What the kernel says of a hook that it has not heard of.
+fn is_absent(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EINVAL)
+}
+
+/// All that is attached there, whoever did; nothing where there is no tcx. Their
+/// names take CAP_SYS_ADMIN: without it they are empty.
+pub(super) fn attached(device: Device<'_>, direction: Direction) -> io::Result<Vec<Foreign>> {
+    let ids = match bpf::attached(device.index, hook(direction)) {
+        Err(error) if is_absent(&error) => return Ok(Vec::new()),
+        ids => ids?,
     };
-    programs.iter().map(attached).collect()
-}
-
-const fn hook(direction: Direction) -> TcAttachType {
-    match direction {
+    let at = match direction {
         Direction::Ingress => TcAttachType::Ingress,
         Direction::Egress => TcAttachType::Egress,
+    };
+    let named = match &ids[..] {
+        [] => Vec::new(),
+        _ => {
+            SchedClassifier::query_tcx(device.name, at).map_or_else(|_| Vec::new(), |(_, all)| all)
+        }
+    };
+    let foreign = |id| Foreign {
+        id,
+        name: named
+            .iter()
+            .find(|info| info.id() == id)
+            .map_or_else(String::new, |info| {
+                String::from_utf8_lossy(info.name()).into_owned()
+            }),
+    };
+    Ok(ids.into_iter().map(foreign).collect())
+}
+
+/// `BPF_TCX_INGRESS` and `BPF_TCX_EGRESS` (include/uapi/linux/bpf.h).
+const fn hook(direction: Direction) -> u32 {
+    match direction {
+        Direction::Ingress => 46,
+        Direction::Egress => 47,
     }
 }
