@@ -1,24 +1,30 @@
 use anyhow::Result;
+use nix::libc;
 use serde_json::{Value, json};
 use tracer_tests::program::{LIMIT, run, tracer};
+use tracer_tests::rights::{CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, CAP_SYSLOG, without};
 use tracer_tests::{Lab, LabSpec, Names, Process};
 
 use crate::attached;
-use crate::rights::{NEEDED, follow_args, unprivileged, without};
+use crate::rights::{follow_args, unprivileged};
+
+/// Looks around without a capability.
+fn look_without(lab: &Lab, capability: libc::c_int, format: &str) -> Result<String> {
+    let mut command = tracer(follow_args(lab)?)?;
+    command.args(["--dry-run", "-o", format]);
+    without(&mut command, capability);
+    let ended = Process::start(&mut command, "")?.finish(LIMIT)?;
+    assert_eq!(ended.stderr, "");
+    assert_eq!(ended.status.code(), Some(0));
+    Ok(ended.stdout)
+}
 
 /// Runs without a capability that attaching needs, so that what it says is
 /// all it can do.
 fn look(lab: &Lab, format: &str) -> Result<String> {
     let mut said = Vec::new();
-    // The last is needed to enter the nodes' namespaces.
-    for (capability, _) in &NEEDED[..3] {
-        let mut command = tracer(follow_args(lab)?)?;
-        command.args(["--dry-run", "-o", format]);
-        without(&mut command, *capability);
-        let ended = Process::start(&mut command, "")?.finish(LIMIT)?;
-        assert_eq!(ended.stderr, "");
-        assert_eq!(ended.status.code(), Some(0));
-        said.push(ended.stdout);
+    for capability in [CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON] {
+        said.push(look_without(lab, capability, format)?);
     }
     said.dedup();
     assert_eq!(said.len(), 1, "it said different things: {said:?}");
@@ -71,6 +77,20 @@ fn every_interface_on_the_way_is_planned() -> Result<()> {
     Ok(())
 }
 
+/// What it may not know is no reason to be silent about it.
+#[test]
+fn what_it_may_not_know_is_said() -> Result<()> {
+    let lab = Lab::new(&LabSpec::default())?;
+    let plan: Value = serde_json::from_str(&look_without(&lab, CAP_SYSLOG, "json")?)?;
+    for node in plan["nodes"].as_array().expect("a list") {
+        let notes = node["notes"].as_array().expect("a list");
+        assert_eq!(notes.len(), 1, "{notes:?}");
+        let note = notes[0].as_str().unwrap_or_default();
+        assert!(note.contains("tracer needs CAP_SYSLOG"), "{note}");
+    }
+    Ok(())
+}
+
 /// Looking around in one's own namespace takes no rights at all.
 #[test]
 fn anybody_may_look_around_at_home() -> Result<()> {
@@ -90,6 +110,12 @@ fn anybody_may_look_around_at_home() -> Result<()> {
             "{name}: {}",
             ended.stdout
         );
+    }
+    // And what that leaves open.
+    let words: Vec<&str> = ended.stdout.split_whitespace().collect();
+    for capability in ["CAP_NET_ADMIN", "CAP_SYSLOG"] {
+        let needs = format!("tracer needs {capability}");
+        assert!(words.join(" ").contains(&needs), "{}", ended.stdout);
     }
     assert_eq!(attached(&lab)?, [""; 0]);
     Ok(())

@@ -13,6 +13,8 @@ mod journeys;
 mod kernel;
 // Faults that come and go; agents and events that are missing.
 mod moments;
+// Less than root's rights, and kernels that tell less.
+mod rights;
 // The table is complete.
 mod table;
 // Runs `tracer drops`.

@@ -18,6 +18,7 @@ use super::{
     NodeError,
     discover::{self, Changes, Plan, PodNamespace, discover},
     drops, hook,
+    kernel::hidden_symbols,
     load::load,
     probe::Probe,
     require,
@@ -187,6 +188,7 @@ pub fn look(start: &Start) -> Result<Plan, NodeError> {
         start.netns.as_deref().map_or(Ok(()), worker::enter)?;
         let mut plan = discover(&start.request)?;
         plan.notes.extend(hook::notes(&plan.interfaces));
+        plan.notes.extend(hidden_symbols());
         Ok(plan)
     };
     // A thread of its own, as it changes its namespace.

@@ -6,7 +6,6 @@
 
 use std::{
     collections::HashMap as StdHashMap,
-    io,
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
     sync::Arc,
 };
@@ -22,10 +21,10 @@ use tracer_common::{
 };
 
 use super::{
-    NodeError,
+    NodeError, bpf,
     decode::{self, RawDrop},
     filter::{self, MAX_ADDRESSES, map},
-    kernel::{Btf, KFREE_SKB, Reasons, Symbols, drop_program},
+    kernel::{Btf, KFREE_SKB, Reasons, Symbols, WITHOUT_REASON, drop_program, hides_its_memory},
     probe::PROGRAMS,
 };
 use crate::link::{DropReport, Filter, Freed};
@@ -86,10 +85,14 @@ impl DropProbe {
         let tracepoint = tracepoint(&mut ebpf, program);
         tracepoint
             .load(KFREE_SKB, &kernel)
-            .map_err(|source| NodeError::load(&source))?;
-        tracepoint
-            .attach()
-            .map_err(|source| NodeError::load(&source))?;
+            .and_then(|()| tracepoint.attach())
+            .map_err(|source| {
+                if hides_its_memory() {
+                    NodeError::LockedDown
+                } else {
+                    NodeError::load(&source)
+                }
+            })?;
         Ok(Self {
             ebpf,
             program,
@@ -114,9 +117,14 @@ impl DropProbe {
         Ok(())
     }
 
-    /// Whether places have names.
-    pub(super) const fn has_symbols(&self) -> bool {
-        !self.symbols.is_empty()
+    /// That the kernel gives reasons without names, one sentence. Before Linux 5.17 it
+    /// gives none.
+    pub(super) fn nameless_reasons(&self) -> Option<&'static str> {
+        let gives_reasons = self.program != WITHOUT_REASON;
+        (gives_reasons && self.reasons.is_empty()).then_some(
+            "the kernel's type information (/sys/kernel/btf/vmlinux) does not name the reasons of \
+             drops: a drop decides nothing",
+        )
     }
 
     /// Puts a filter into force, all at once.
@@ -247,41 +255,18 @@ fn want(
 /// Runs that the kernel left out: `recursion_misses` of `bpf_prog_info`
 /// (include/uapi/linux/bpf.h), which aya does not show.
 fn missed(program: &BtfTracePoint) -> Result<u64, NodeError> {
-    const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
-    const MISSES: usize = 208 / 8;
-
-    #[repr(C)]
-    struct Attributes {
-        fd: u32,
-        info_len: u32,
-        info: u64,
-    }
+    /// Where it begins, in 32-bit words.
+    const MISSES: usize = 208 / 4;
 
     let fd = program.fd().map_err(|source| NodeError::load(&source))?;
-    let mut info = [0_u64; MISSES + 1];
-    let mut attributes = Attributes {
-        fd: fd.as_fd().as_raw_fd().cast_unsigned(),
-        info_len: u32::try_from(size_of_val(&info)).expect("some bytes"),
-        info: info.as_mut_ptr().expose_provenance() as u64,
-    };
-    // SAFETY: the kernel writes at most `info_len` bytes to `info`, and
-    // reads and writes no more than the attributes' length.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            BPF_OBJ_GET_INFO_BY_FD,
-            &raw mut attributes,
-            size_of::<Attributes>(),
-        )
-    };
-    if result == 0 {
-        Ok(info[MISSES])
-    } else {
-        Err(NodeError::System {
-            what: "ask the kernel about its program",
-            source: io::Error::last_os_error(),
-        })
-    }
+    let info: [u32; MISSES + 2] = bpf::info(fd.as_fd()).map_err(|source| NodeError::System {
+        what: "ask the kernel about its program",
+        source,
+    })?;
+    let [first, second] = [info[MISSES], info[MISSES + 1]].map(u32::to_ne_bytes);
+    let [a, b, c, d] = first;
+    let [e, f, g, h] = second;
+    Ok(u64::from_ne_bytes([a, b, c, d, e, f, g, h]))
 }
 
 fn tracepoint<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut BtfTracePoint {

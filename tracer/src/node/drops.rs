@@ -22,6 +22,7 @@ use super::{
     drop_probe::DropProbe,
     facts::Explainer,
     health::Gauge,
+    kernel::hidden_symbols,
     load,
     source::{Found, PodNamespace, Source},
     worker,
@@ -95,14 +96,8 @@ pub(super) fn prepare(
     let namespaces = by_inode(own, &pods);
     let all = start.watch == Watch::Drops;
     let probe = DropProbe::start(load, namespaces, start.ring_size, start.budget, all)?;
-    if !probe.has_symbols() {
-        notes.push(
-            "the kernel does not show where its functions are: places are raw addresses and \
-             reasons are judged without them (that takes CAP_SYSLOG, and kernel.kptr_restrict \
-             below 2)"
-                .to_owned(),
-        );
-    }
+    notes.extend(hidden_symbols());
+    notes.extend(probe.nameless_reasons().map(str::to_owned));
     let watched = Watched {
         pods: names(&pods),
         namespaces: pods,

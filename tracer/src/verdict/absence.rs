@@ -310,8 +310,10 @@ pub(super) fn lost(
     let (scene, journey) = (case.scene, case.journey);
     let silent = matches!(journey.closed, Closed::Silence) && journey.start() >= scene.since;
     let all_seen = scene.nodes.iter().all(|hello| hello.drops.is_some());
-    // Of identical packets it is known how many vanished, not which.
+    // Of identical packets it is known how many vanished, not which. What a kernel freed
+    // did not vanish, whatever that meant.
     if journey.ambiguous
+        || !fates.unclear.is_empty()
         || !silent
         || !all_seen
         || case.hops_lost

@@ -26,7 +26,7 @@ impl Case<'_> {
         }
         if fates.drop.is_some() {
             evidence.extend(self.drop_evidence(fates));
-        } else {
+        } else if fates.unclear.is_empty() {
             evidence.push(self.no_drop());
         }
         let silent = journey.closed == Closed::Silence;
@@ -98,6 +98,10 @@ impl Case<'_> {
             Closed::Evicted => (
                 Some("evicted"),
                 "unknown: given up, too many packets were on their way at once",
+            ),
+            Closed::Silence | Closed::Known if !fates.unclear.is_empty() => (
+                Some("unclear-drop"),
+                "unknown: a kernel freed it, which may be its loss or the end of a copy",
             ),
             Closed::Silence | Closed::Known if in_the_dark(self, fates) => (
                 Some("opaque"),

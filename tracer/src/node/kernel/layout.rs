@@ -7,13 +7,16 @@ use super::{Btf, BtfError};
 /// The tracepoint that every packet passes that goes no further.
 pub const KFREE_SKB: &str = "kfree_skb";
 
+/// The program for kernels that tell no reason: before Linux 5.17.
+pub const WITHOUT_REASON: &str = "tracer_drop_2";
+
 /// The program for this kernel's tracepoint, and the offsets that it reads at.
 ///
 /// # Errors
 /// [`BtfError::NoField`] and [`BtfError::Tracepoint`].
 pub fn drop_program(btf: &Btf) -> Result<(&'static str, DropLoad), BtfError> {
     let program = match btf.tracepoint_arguments(KFREE_SKB) {
-        Some(2) => "tracer_drop_2",
+        Some(2) => WITHOUT_REASON,
         Some(3) => "tracer_drop_3",
         Some(4) => "tracer_drop_4",
         _ => return Err(BtfError::Tracepoint),

@@ -6,10 +6,12 @@
 
 mod btf;
 mod layout;
+mod lockdown;
 mod reasons;
 mod symbols;
 
 pub use btf::{Btf, BtfError};
-pub use layout::{KFREE_SKB, drop_program};
+pub use layout::{KFREE_SKB, WITHOUT_REASON, drop_program};
+pub use lockdown::hides_its_memory;
 pub use reasons::Reasons;
-pub use symbols::{Place, Symbols};
+pub use symbols::{Place, Symbols, hidden_symbols};

@@ -52,6 +52,12 @@ impl Reasons {
         Self { names }
     }
 
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
     /// A reason's name; one that the kernel has no name for is `REASON_` and
     /// its number.
     #[must_use]

@@ -1,6 +1,11 @@
 //! Which function an address is in, by `/proc/kallsyms`.
 
-use std::{collections::HashMap, fs, io, sync::Arc};
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io::{self, BufRead, BufReader},
+    sync::Arc,
+};
 
 /// Where the kernel shows its symbols; without CAP_SYSLOG, all at address 0.
 const KALLSYMS: &str = "/proc/kallsyms";
@@ -11,6 +16,12 @@ const MODULES: &str = "/proc/modules";
 /// How far from a function's beginning an address may be taken to lie in it:
 /// no function is larger, and behind the last one there is something else.
 const LARGEST: u64 = 1 << 20;
+
+/// How much of the kernel's addresses is shown.
+const RESTRICTION: &str = "/proc/sys/kernel/kptr_restrict";
+
+/// What an address that is not known begins with.
+const RAW: &str = "0x";
 
 /// The kernel's functions, by address.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +44,19 @@ pub struct Place {
     pub offset: u64,
 }
 
+impl Place {
+    /// What stands for a raw address in recordings that are to tell nothing of the
+    /// machine: it says where that kernel is in memory.
+    pub const NAMELESS: &str = "unknown";
+
+    /// The function, if it is known.
+    #[must_use]
+    pub fn known_function(&self) -> Option<&str> {
+        let is_known = !self.function.starts_with(RAW) && *self.function != *Self::NAMELESS;
+        is_known.then_some(&*self.function)
+    }
+}
+
 impl Symbols {
     /// The running kernel's. Empty where it does not show addresses.
     ///
@@ -50,26 +74,17 @@ impl Symbols {
     }
 
     fn parse(text: &str) -> Self {
-        let function = |line: &str| {
-            let mut words = line.split_ascii_whitespace();
-            let (address, kind, name) = (words.next()?, words.next()?, words.next()?);
-            let address = u64::from_str_radix(address, 16).ok()?;
-            let is_code = matches!(kind, "t" | "T" | "w" | "W");
-            (is_code && address != 0).then(|| (address, Arc::from(name)))
-        };
-        let mut functions: Vec<(u64, Arc<str>)> = text.lines().filter_map(function).collect();
+        let shown = text.lines().filter_map(function);
+        let shown = shown.filter(|(address, _)| *address != 0);
+        let mut functions: Vec<(u64, Arc<str>)> = shown
+            .map(|(address, name)| (address, Arc::from(name)))
+            .collect();
         // Stable: of several names of an address, the list's last one counts.
         functions.sort_by_key(|(address, _)| *address);
         Self {
             functions,
             ..Self::default()
         }
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.functions.is_empty()
     }
 
     /// Where a call was made that returns to `address`.
@@ -105,10 +120,54 @@ impl Symbols {
                 offset: address - start,
             },
             None => Place {
-                function: Arc::from(format!("{address:#x}")),
+                function: Arc::from(format!("{RAW}{address:x}")),
                 offset: 0,
             },
         }
+    }
+}
+
+/// A line of [`KALLSYMS`] about a function: its address and its name.
+fn function(line: &str) -> Option<(u64, &str)> {
+    let mut words = line.split_ascii_whitespace();
+    let (address, kind, name) = (words.next()?, words.next()?, words.next()?);
+    let address = u64::from_str_radix(address, 16).ok()?;
+    matches!(kind, "t" | "T" | "w" | "W").then_some((address, name))
+}
+
+/// What is missing, and what to do, where the kernel does not show this process
+/// which function an address is in. One sentence.
+#[must_use]
+pub fn hidden_symbols() -> Option<String> {
+    let missing = missing(
+        File::open(KALLSYMS).map(BufReader::new),
+        fs::read_to_string(RESTRICTION).ok().as_deref(),
+    )?;
+    Some(format!(
+        "the kernel hides which function drops a packet ({missing}): a drop decides only where \
+         its reason alone tells a loss from the end of a delivered packet"
+    ))
+}
+
+/// Why there are no symbols, if there are none. All of them are hidden, or none.
+fn missing(symbols: io::Result<impl BufRead>, restriction: Option<&str>) -> Option<String> {
+    let is_shown = symbols.and_then(|symbols| {
+        for line in symbols.split(b'\n') {
+            // Modules' names need not be UTF-8.
+            if let Some((address, _)) = function(&String::from_utf8_lossy(&line?)) {
+                return Ok(Some(address != 0));
+            }
+        }
+        Ok(None)
+    });
+    match is_shown {
+        Ok(Some(true)) => None,
+        Ok(Some(false)) if restriction.map(str::trim) == Some("2") => {
+            Some("kernel.kptr_restrict is 2: set it to 1".to_owned())
+        }
+        Ok(Some(false)) => Some("tracer needs CAP_SYSLOG for that".to_owned()),
+        Ok(None) => Some(format!("{KALLSYMS} is empty: it needs CONFIG_KALLSYMS=y")),
+        Err(error) => Some(format!("{KALLSYMS} cannot be read: {error}")),
     }
 }
 
@@ -164,7 +223,29 @@ mod tests {
     #[test]
     fn hidden_addresses_are_no_symbols() {
         let symbols = Symbols::parse("0000000000000000 T icmp_rcv\n");
-        assert!(symbols.is_empty());
         assert_eq!(called(&symbols, 0x1234), ("0x1234".to_owned(), 0));
+        assert_eq!(symbols.find(0x1234).known_function(), None);
+        let anonymous = Place {
+            function: Arc::from(Place::NAMELESS),
+            offset: 0,
+        };
+        assert_eq!(anonymous.known_function(), None);
+        let shown = Symbols::parse(TEXT).find(0xffff_ffff_8100_0210);
+        assert_eq!(shown.known_function(), Some("icmp_rcv"));
+    }
+
+    #[test]
+    fn why_symbols_are_hidden_is_told_with_what_to_do() {
+        const HIDDEN: &str = "0000000000000000 A table\n0000000000000000 T icmp_rcv\n";
+        let told = |text: &'static str, restriction| missing(Ok(text.as_bytes()), restriction);
+        assert_eq!(told(TEXT, Some("1\n")), None);
+        let cause = |text, restriction| told(text, restriction).expect("they are hidden");
+        assert!(cause(HIDDEN, Some("2\n")).contains("kptr_restrict is 2"));
+        assert!(cause(HIDDEN, Some("1\n")).contains("CAP_SYSLOG"));
+        assert!(cause(HIDDEN, None).contains("CAP_SYSLOG"));
+        assert!(cause("", None).contains("CONFIG_KALLSYMS"));
+        let unreadable: io::Result<&[u8]> = Err(io::ErrorKind::PermissionDenied.into());
+        let cause = missing(unreadable, None).expect("they are hidden");
+        assert!(cause.contains("cannot be read"), "{cause}");
     }
 }

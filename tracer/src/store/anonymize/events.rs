@@ -11,10 +11,6 @@ use crate::{
     node::kernel::Place,
 };
 
-/// What is written for a function without a name: the kernel's address of it
-/// would tell where that kernel is in memory.
-const NAMELESS: &str = "unknown";
-
 impl Anonymizer {
     /// What an agent sent.
     pub(crate) fn batch(&mut self, batch: &Batch) -> Batch {
@@ -154,9 +150,9 @@ impl Anonymizer {
             time,
             skb,
             reason,
-            place: if place.function.starts_with("0x") {
+            place: if place.known_function().is_none() {
                 Place {
-                    function: Arc::from(NAMELESS),
+                    function: Arc::from(Place::NAMELESS),
                     ..place
                 }
             } else {

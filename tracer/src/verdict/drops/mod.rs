@@ -27,6 +27,13 @@ const UNKNOWN: Judgement = Judgement {
     source: "",
 };
 
+/// What is said of a drop whose function the kernel hides, where that would tell.
+const NO_FUNCTION: Judgement = Judgement {
+    why: "the kernel hides which function freed it, and this reason alone does not tell a loss \
+          from the end of a delivered packet",
+    ..UNKNOWN
+};
+
 /// What a freed packet's reason and place mean.
 #[must_use]
 pub fn classify(freed: &Freed) -> Judgement {
@@ -35,7 +42,7 @@ pub fn classify(freed: &Freed) -> Judgement {
         (Some(_), _) => Of::Wrapped,
         (None, packet) => packet.as_ref().map_or(Of::Any, kind),
     };
-    look_up(&freed.reason, &freed.place.function, kind)
+    look_up(&freed.reason, freed.place.known_function(), kind)
 }
 
 /// The same of a packet of which nothing else is known. `meant`: whether its
@@ -57,10 +64,27 @@ fn classify_alone(freed: &Freed, meant: bool) -> Judgement {
 /// The cause of drops of frames for somebody else.
 pub(super) const WRONG_MAC: &str = "wrong-mac";
 
-/// Looks into the table.
-fn look_up(reason: &str, function: &str, kind: Of) -> Judgement {
-    let entry = entries().find(|entry| entry.accepts(reason, function, kind));
-    entry.map_or(UNKNOWN, |entry| entry.judgement)
+/// Looks into the table. An entry for all functions stands behind those for some:
+/// where the function is not known, it decides only if none of those says
+/// anything else.
+fn look_up(reason: &str, function: Option<&str>, kind: Of) -> Judgement {
+    let mut of_reason = entries().filter(|entry| entry.is_of(reason, kind));
+    if let Some(function) = function {
+        let entry = of_reason.find(|entry| entry.is_in(function));
+        return entry.map_or(UNKNOWN, |entry| entry.judgement);
+    }
+    let mut first = None;
+    for entry in of_reason {
+        let meaning = (entry.judgement.class, entry.judgement.cause);
+        if *first.get_or_insert(meaning) != meaning {
+            return NO_FUNCTION;
+        }
+        if entry.functions.is_empty() {
+            return entry.judgement;
+        }
+    }
+    // In other functions than these it may mean anything.
+    first.map_or(UNKNOWN, |_| NO_FUNCTION)
 }
 
 /// What makes a difference in a packet: of what is for everybody who listens,
@@ -93,7 +117,60 @@ mod tests {
     use super::*;
 
     fn class(reason: &str, function: &str) -> Class {
-        look_up(reason, function, Of::Any).class
+        look_up(reason, Some(function), Of::Any).class
+    }
+
+    #[test]
+    fn without_the_function_only_what_the_reason_alone_says_decides() {
+        let judge = |reason| look_up(reason, None, Of::Any);
+        for reason in [
+            "NO_SOCKET",
+            "NOT_SPECIFIED",
+            "NO_REASON",
+            "QUEUE_PURGE",
+            "SOCKET_RCVBUFF",
+            "PROTO_MEM",
+            "SOCKET_FILTER",
+            // Expired, or broken: two causes.
+            "IP_INHDR",
+        ] {
+            assert_eq!(judge(reason), NO_FUNCTION, "{reason}");
+        }
+        for (reason, class, cause) in [
+            ("NETFILTER_DROP", Class::Loss, "netfilter"),
+            ("NEIGH_FAILED", Class::Loss, "neighbour"),
+            ("TCP_OLD_DATA", Class::Duplicate, "duplicate"),
+            ("OTHERHOST", Class::Flooded, "wrong-mac"),
+        ] {
+            let judgement = judge(reason);
+            assert_eq!((judgement.class, judgement.cause), (class, cause));
+        }
+        assert_eq!(judge("REASON_999"), UNKNOWN);
+        let to_many = look_up("NO_TX_TARGET", None, Of::ToMany);
+        assert_eq!(to_many.class, Class::Flooded);
+    }
+
+    /// Whatever the function is, that it is hidden leads to no other class.
+    #[test]
+    fn a_hidden_function_never_decides_otherwise_than_any_known_one() {
+        let reasons = entries().flat_map(|entry| entry.reasons);
+        let functions = || {
+            entries()
+                .flat_map(|entry| entry.functions)
+                .chain([&"other"])
+        };
+        for reason in reasons {
+            for kind in [Of::Any, Of::ToMany, Of::Data, Of::Syn, Of::Wrapped] {
+                let hidden = look_up(reason, None, kind).class;
+                for function in functions() {
+                    let known = look_up(reason, Some(function), kind).class;
+                    assert!(
+                        hidden == Class::Unknown || hidden == known,
+                        "{reason} in {function}: {hidden:?}, {known:?}"
+                    );
+                }
+            }
+        }
     }
 
     #[test]
@@ -143,7 +220,7 @@ mod tests {
             ("IP_NOPROTO", "ip_protocol_deliver_rcu"),
         ] {
             assert_eq!(class(reason, function), Class::Refusal, "{reason}");
-            let judgement = look_up(reason, function, Of::Wrapped);
+            let judgement = look_up(reason, Some(function), Of::Wrapped);
             let told = (judgement.class, judgement.cause);
             assert_eq!(told, (Class::Loss, "no-tunnel"), "{reason}");
         }
@@ -151,14 +228,14 @@ mod tests {
 
     #[test]
     fn who_calls_to_many_misses_nobody() {
-        let judge = |kind| look_up("NO_TX_TARGET", "vxlan_xmit", kind).class;
+        let judge = |kind| look_up("NO_TX_TARGET", Some("vxlan_xmit"), kind).class;
         assert_eq!(judge(Of::Any), Class::Loss);
         assert_eq!(judge(Of::ToMany), Class::Flooded);
     }
 
     #[test]
     fn what_ends_an_acknowledgement_may_lose_data() {
-        let judge = |reason, function, kind| look_up(reason, function, kind).class;
+        let judge = |reason, function, kind| look_up(reason, Some(function), kind).class;
         for (reason, function, of_data) in [
             (
                 "TCP_INVALID_END_SEQUENCE",
@@ -198,8 +275,8 @@ mod tests {
                     entry.functions
                 };
                 for function in functions {
-                    let first =
-                        entries().position(|other| other.accepts(reason, function, entry.of));
+                    let first = entries()
+                        .position(|other| other.is_of(reason, entry.of) && other.is_in(function));
                     assert_eq!(first, Some(index), "{reason} at {function} is shadowed");
                 }
             }

@@ -133,6 +133,23 @@ fn the_end_of_a_delivered_packet_is_no_drop() {
     );
 }
 
+/// What a kernel freed did not vanish between two points, though it cannot be told
+/// whether that was its loss.
+#[test]
+fn what_was_freed_is_not_lost() {
+    let unclear = drop(0, "host", 9, Class::Unknown, "");
+    let mut freed = dropped(&WHOLE[..2], vec![unclear]);
+    freed.closed = Closed::Silence;
+    let (verdict, _) = judge(&scene(), &freed, &CALM);
+    assert_eq!(
+        (verdict.kind, verdict.cause),
+        (Kind::Unknown, Some("unclear-drop"))
+    );
+    let evidence = verdict.evidence.join("; ");
+    assert!(evidence.contains("it was freed"), "{evidence}");
+    assert!(!evidence.contains("no drop"), "{evidence}");
+}
+
 #[test]
 fn a_frame_with_the_wrong_address_is_dropped_by_who_it_was_meant_for() {
     let flooded = |netns| drop(1, netns, 9, Class::Flooded, "wrong-mac");

@@ -37,16 +37,15 @@ pub(in crate::verdict::drops) enum Of {
 }
 
 impl Entry {
-    /// Whether it holds of a packet that is this kind of packet.
-    pub(in crate::verdict::drops) fn accepts(
-        &self,
-        reason: &str,
-        function: &str,
-        kind: Of,
-    ) -> bool {
-        self.reasons.contains(&reason)
-            && (self.functions.is_empty() || self.functions.contains(&function))
-            && (self.of == Of::Any || self.of == kind)
+    /// Whether it holds of what is freed for this reason, of a packet that is this kind
+    /// of packet.
+    pub(in crate::verdict::drops) fn is_of(&self, reason: &str, kind: Of) -> bool {
+        self.reasons.contains(&reason) && (self.of == Of::Any || self.of == kind)
+    }
+
+    /// Whether it holds in this function.
+    pub(in crate::verdict::drops) fn is_in(&self, function: &str) -> bool {
+        self.functions.is_empty() || self.functions.contains(&function)
     }
 }
 
