@@ -18,7 +18,9 @@ pub mod node;
 pub mod replay;
 pub mod show;
 pub mod stats;
+mod stdio;
 pub mod store;
+mod terminal;
 pub mod verdict;
 pub mod view;
 

@@ -8,6 +8,7 @@ use tracer_common::hash::{HASHED_BYTES, payload_hash};
 use super::{Plan, Write, core::Beginning};
 use crate::{
     link::Batch,
+    stdio::output,
     store::{Anonymizer, Head, RecordError, Writer, Written},
 };
 
@@ -99,7 +100,7 @@ impl fmt::Display for Recorder {
             bytes,
             files,
         } = self.written;
-        write!(f, "wrote {}", self.path.display())?;
+        write!(f, "wrote {}", output(&self.path))?;
         if files > 1 {
             write!(f, " and {} more", files - 1)?;
         }

@@ -38,7 +38,7 @@ impl Contents {
         let head = reader.head().clone();
         let nodes = head.nodes.len();
         let mut contents = Self {
-            bytes: fs::metadata(path).map_or(0, |file| file.len()),
+            bytes: 0,
             hops: vec![0; nodes],
             drops: vec![0; nodes],
             batches: 0,
@@ -71,6 +71,11 @@ impl Contents {
         // With the points that came later.
         contents.head.nodes.clone_from(&reader.head().nodes);
         contents.cut = reader.cut();
+        // A pipe has no length but what came out of it.
+        contents.bytes = match fs::metadata(path) {
+            Ok(file) if file.is_file() => file.len(),
+            _ => reader.position(),
+        };
         Ok(contents)
     }
 }

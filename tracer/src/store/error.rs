@@ -3,12 +3,13 @@
 use std::{io, net::IpAddr, path::PathBuf};
 
 use super::table::SCHEMA;
+use crate::stdio::{input, output};
 
 /// Why a recording ended, or could not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// The file cannot be made.
-    #[error("cannot write {p}: {source}", p = path.display())]
+    #[error("cannot write {p}: {source}", p = output(path))]
     Create {
         /// The file.
         path: PathBuf,
@@ -27,7 +28,7 @@ pub enum RecordError {
     /// The file takes no more.
     #[error(
         "cannot go on writing {p}: {source}; it holds what came before, {kept}",
-        p = path.display()
+        p = output(path)
     )]
     Write {
         /// The file.
@@ -103,6 +104,15 @@ pub enum JoinError {
     /// One alone cannot.
     #[error(transparent)]
     Trace(#[from] TraceError),
+    /// One of several is a pipe.
+    #[error(
+        "{} is no file and can be read once only, so it cannot be joined with others: give it alone, or write it to a file first",
+        input(path)
+    )]
+    Once {
+        /// What was given.
+        path: PathBuf,
+    },
     /// The same piece was given two times.
     #[error("{} and {} are the same recording: give each file once", path.display(), other.display())]
     Twice {

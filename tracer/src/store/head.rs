@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    fmt,
     net::IpAddr,
     sync::Arc,
 };
@@ -121,4 +122,23 @@ impl Head {
             time: self.time,
         }
     }
+}
+
+/// The warning that an end is on a node where nobody looks.
+#[must_use]
+pub(crate) fn unwatched_end(end: &impl fmt::Display, node: &str) -> String {
+    format!(
+        "{end}{}: packets to it are shown as left, unless they are answered",
+        unwatched(node)
+    )
+}
+
+/// Whether that was said of this node. A recording of the node itself, read
+/// beside the one that says so, makes it untrue.
+pub(super) fn calls_unwatched(warning: &str, node: &str) -> bool {
+    warning.contains(&unwatched(node))
+}
+
+fn unwatched(node: &str) -> String {
+    format!(" runs on {node}, which no agent watches")
 }

@@ -33,6 +33,7 @@ mod plain;
 mod reader;
 mod recordings;
 mod table;
+mod target;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -41,6 +42,7 @@ pub(crate) use anonymize::Anonymizer;
 pub use contents::Contents;
 pub use error::{JoinError, RecordError, TraceError};
 pub use head::Head;
+pub(crate) use head::unwatched_end;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) use plain::plain;
 pub use reader::{Event, Reader};

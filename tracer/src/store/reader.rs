@@ -11,6 +11,7 @@ use std::{
 use arrow_array::RecordBatch;
 use arrow_buffer::Buffer;
 use arrow_ipc::{convert::try_fb_to_schema, reader::StreamDecoder, root_as_message};
+use tracing::info;
 
 use super::{
     decode::Unreadable,
@@ -19,7 +20,10 @@ use super::{
     message::{self, Layout, Next},
     table::{Record, SCHEMA, Table},
 };
-use crate::link::{Batch, Report};
+use crate::{
+    link::{Batch, Report},
+    stdio,
+};
 
 /// What is in a trace, in the order in which it came.
 #[derive(Debug)]
@@ -69,16 +73,24 @@ pub struct Reader<R = BufReader<File>> {
 }
 
 impl Reader {
-    /// Opens a file and reads what it is about.
+    /// Opens a file, or standard input for `-`, and reads what it is about.
     ///
     /// # Errors
     /// If it is no trace.
     pub fn open(path: &Path) -> Result<Self, TraceError> {
-        let file = File::open(path).map_err(|source| TraceError::Read {
+        let (path, file) = stdio::open(path).map_err(|source| TraceError::Read {
             path: path.to_owned(),
             source,
         })?;
-        Self::new(path, BufReader::with_capacity(1 << 16, file))
+        let reader = Self::new(path, BufReader::with_capacity(1 << 16, file))?;
+        info!(
+            "reading {}: piece {} of a recording of {} nodes by tracer {}",
+            path.display(),
+            reader.head.piece,
+            reader.head.nodes.len(),
+            reader.head.version
+        );
+        Ok(reader)
     }
 }
 

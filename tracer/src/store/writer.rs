@@ -1,7 +1,7 @@
 //! Writing a trace while it is recorded.
 
 use std::{
-    fs::{self, File},
+    fs,
     io::{self, Write as _},
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -12,14 +12,19 @@ use arrow_ipc::{
     CompressionType, MetadataVersion,
     writer::{IpcWriteOptions, StreamWriter},
 };
+use tracing::info;
 
 use super::{
     encode::{Rows, unix},
     error::RecordError,
     head::Head,
     message::ALIGNMENT,
+    target::Target,
 };
-use crate::link::{Batch, Report};
+use crate::{
+    link::{Batch, Report},
+    stdio::output,
+};
 
 /// Rows that are written at once, at most (but for the last batch's): enough
 /// to compress well, few enough to fit in the processor's caches.
@@ -57,7 +62,7 @@ pub struct Written {
 pub struct Writer {
     path: PathBuf,
     rotation: Rotation,
-    file: File,
+    target: Target,
     /// Bytes of the file, all of them good.
     len: u64,
     /// How many of them say what the rows rest on, and come anew in each file.
@@ -92,7 +97,8 @@ struct State {
 
 impl Writer {
     /// Makes the file, so that it is known early whether it can be written.
-    /// One that is there is overwritten; pieces of another recording are not.
+    /// One that has its name is replaced once the recording begins; pieces of
+    /// another recording are not. `-` is standard output.
     ///
     /// # Errors
     /// If it cannot be made, or such pieces are there.
@@ -103,7 +109,7 @@ impl Writer {
             return Err(RecordError::Pieces { piece });
         }
         Ok(Self {
-            file: create(path)?,
+            target: create(path)?,
             path: path.to_owned(),
             rotation,
             len: 0,
@@ -137,7 +143,7 @@ impl Writer {
         self.recording = Some(recording);
         self.write()?;
         self.overhead = self.len;
-        Ok(())
+        publish(&mut self.target, &self.path)
     }
 
     /// Takes what an agent sent.
@@ -240,7 +246,8 @@ impl Writer {
         recording.head.armed = recording.armed;
         recording.head.last = recording.last;
         let piece = recording.head.piece;
-        self.file = create(&piece_path(&self.path, piece))?;
+        let path = piece_path(&self.path, piece);
+        self.target = create(&path)?;
         self.len = 0;
         self.begun = Instant::now();
         self.written.files += 1;
@@ -257,7 +264,7 @@ impl Writer {
         }
         self.write()?;
         self.overhead = self.len;
-        Ok(())
+        publish(&mut self.target, &path)
     }
 
     /// Says that the file is complete.
@@ -272,10 +279,10 @@ impl Writer {
 
     /// Writes all of it, or leaves the file as it was.
     fn append(&mut self, bytes: &[u8]) -> Result<(), RecordError> {
-        if let Err(source) = self.file.write_all(bytes) {
+        if let Err(source) = self.target.file.write_all(bytes) {
             // Half a message is of no use; what cannot be taken back, a
             // reader leaves out.
-            let _: io::Result<()> = self.file.set_len(self.len);
+            let _: io::Result<()> = self.target.file.set_len(self.len);
             let piece = self
                 .recording
                 .take()
@@ -296,8 +303,16 @@ impl Writer {
 /// Why writing an Arrow stream cannot fail here.
 const IN_MEMORY: &str = "rows have the schema's columns and memory takes all";
 
-fn create(path: &Path) -> Result<File, RecordError> {
-    File::create(path).map_err(|source| RecordError::Create {
+fn create(path: &Path) -> Result<Target, RecordError> {
+    Target::create(path).map_err(|source| RecordError::Create {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn publish(target: &mut Target, path: &Path) -> Result<(), RecordError> {
+    info!("recording into {}", output(path));
+    target.publish().map_err(|source| RecordError::Create {
         path: path.to_owned(),
         source,
     })

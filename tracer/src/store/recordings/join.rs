@@ -11,7 +11,10 @@ use ipnet::IpNet;
 use super::chain::Chain;
 use crate::{
     link::{Hello, Pair},
-    store::{error::JoinError, head::Head},
+    store::{
+        error::JoinError,
+        head::{Head, calls_unwatched},
+    },
 };
 
 /// The heads of several recordings as one. Readings of one kernel's clock are
@@ -29,6 +32,12 @@ pub(super) fn joined(chains: &mut [Chain]) -> Result<Head, JoinError> {
         chain.shift(one_clock(&head.nodes, &mut nodes));
         add(&mut head, nodes, chain.head(), chain.path())?;
     }
+    let nodes = &head.nodes;
+    head.warnings.retain(|warning| {
+        !nodes
+            .iter()
+            .any(|hello| calls_unwatched(warning, &hello.node))
+    });
     Ok(head)
 }
 

@@ -10,6 +10,7 @@ mod join;
 
 use std::{
     collections::VecDeque,
+    fs,
     ops::Range,
     path::{Path, PathBuf},
 };
@@ -19,6 +20,7 @@ use super::{error::JoinError, head::Head, reader::Reader};
 use crate::{
     collector::Beginning,
     link::{Batch, Hello, Report},
+    stdio,
 };
 
 /// What is in recordings, in the order in which a collector is to get it.
@@ -272,8 +274,15 @@ impl Iterator for Recordings {
 /// All files are looked at, none is kept open: there may be more than a
 /// process may open.
 fn grouped(paths: &[PathBuf]) -> Result<Vec<VecDeque<PathBuf>>, JoinError> {
+    if let [alone] = paths {
+        return Ok(vec![VecDeque::from([alone.clone()])]);
+    }
     let mut pieces = Vec::new();
     for path in paths {
+        // What can be read once only cannot be looked at before.
+        if stdio::is_dash(path) || fs::metadata(path).is_ok_and(|file| !file.is_file()) {
+            return Err(JoinError::Once { path: path.clone() });
+        }
         let reader = Reader::open(path)?;
         let head = reader.head();
         pieces.push(((head.time, head.recording), head.piece, path));

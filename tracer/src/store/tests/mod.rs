@@ -5,6 +5,7 @@ mod columns;
 mod given;
 mod rotated;
 mod several;
+mod target;
 
 use std::{collections::BTreeMap, fs, path::Path};
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{Files, head, hello, some_batches};
 use crate::{
     link::Batch,
-    store::{Head, Recorded, Recordings, Rotation, Writer},
+    store::{Head, Recorded, Recordings, Rotation, Writer, unwatched_end},
 };
 
 /// A recording of another node, with `change`.
@@ -152,4 +152,25 @@ fn all_points_are_observed_once_the_last_recording_says_so() {
     let two = files.record("c.arrows", other(|_| {}), &[]);
     assert_eq!(armed(&[one.clone(), two]), [5]);
     assert_eq!(armed(&[one, unarmed(&files)]), [i64::MAX]);
+}
+
+/// Each node's recorder knew of no other agent; the one who joins them does.
+#[test]
+fn a_node_that_is_joined_is_watched() {
+    let warning = |node| unwatched_end(&"shop/cart", node);
+    let mut one = head();
+    one.warnings = vec![
+        warning("node-c"),
+        warning("node-d"),
+        "mind the gap".to_owned(),
+    ];
+    let two = other(|head| head.warnings = vec![warning("node-a")]);
+    let (joined, _files) = read(one.clone(), two, [&[], &[]]);
+    assert_eq!(
+        joined.head().warnings,
+        [warning("node-d"), "mind the gap".to_owned()]
+    );
+    let files = Files::new();
+    let alone = Recordings::open(&[files.record("a.arrows", one.clone(), &[])]);
+    assert_eq!(alone.expect("a trace").head().warnings, one.warnings);
 }

@@ -1,0 +1,86 @@
+//! What reaches a terminal.
+//!
+//! Interfaces, programs, pods and files have names that strangers chose. A
+//! control character in one of them moves the cursor, recolours the screen or
+//! types into the shell, and a bidirectional one makes a name read as another.
+//! So everything that is written for people, on stdout and stderr, goes through
+//! [`clean`]; JSON escapes the same characters.
+
+use std::io::{self, Write};
+
+/// Whether a character would move the cursor or turn the direction of writing.
+pub(crate) fn is_steering(c: char) -> bool {
+    matches!(
+        c,
+        '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{61c}'
+    ) || c.is_control()
+}
+
+/// The text with every steering character replaced.
+pub(crate) fn clean(text: &str) -> String {
+    let harmless = |c| if is_steering(c) { '\u{fffd}' } else { c };
+    text.chars().map(harmless).collect()
+}
+
+/// Says something that is not data, in one line on stderr.
+pub(crate) fn tell(line: &str) {
+    // Nobody who has closed stderr wants to be told; `eprintln!` would panic.
+    let _: io::Result<()> = io::stderr().write_all(told(line).as_bytes());
+}
+
+fn told(line: &str) -> String {
+    format!("tracer: {}\n", clean(line))
+}
+
+/// A writer of whole lines, as logs are, that cleans each.
+#[derive(Debug)]
+pub(crate) struct Lines<W>(pub(crate) W);
+
+impl<W: Write> Write for Lines<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(bytes);
+        for line in text.split_inclusive('\n') {
+            let (line, end) = match line.strip_suffix('\n') {
+                Some(line) => (line, "\n"),
+                None => (line, ""),
+            };
+            self.0.write_all((clean(line) + end).as_bytes())?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::{Lines, told};
+
+    #[test]
+    fn what_is_told_cannot_steer_the_terminal() {
+        assert_eq!(
+            told("foreign program \u{1b}]0;x\u{7}evil\n\u{9b}2J\u{202e} on eth0"),
+            "tracer: foreign program \u{fffd}]0;x\u{fffd}evil\u{fffd}\u{fffd}2J\u{fffd} on eth0\n"
+        );
+    }
+
+    #[test]
+    fn logs_keep_their_lines_and_nothing_else() {
+        let mut lines = Lines(Vec::new());
+        lines
+            .write_all("looked at \u{1b}[2Jeth0\nand\r at é\n".as_bytes())
+            .expect("memory takes all");
+        assert_eq!(
+            String::from_utf8(lines.0).expect("text"),
+            "looked at \u{fffd}[2Jeth0\nand\u{fffd} at é\n"
+        );
+    }
+}
