@@ -14,7 +14,7 @@ use super::{
     settings::End,
     values::{AgentSpec, Place},
 };
-use crate::inventory::Inventory;
+use crate::{inventory::Inventory, store::unwatched_end};
 
 /// The agents asked for, checked; without any, and without a cluster to place addresses in, this machine.
 pub(super) fn resolve(
@@ -106,10 +106,7 @@ pub(super) fn unwatched(
     }
     let warning = |end: &&End| {
         let node = end.node.as_ref().filter(|node| !is_watched(node))?;
-        Some(format!(
-            "{end} runs on {node}, which no agent watches: packets to it are shown as left, \
-             unless they are answered"
-        ))
+        Some(unwatched_end(end, node))
     };
     Ok(ends.iter().filter_map(warning).collect())
 }

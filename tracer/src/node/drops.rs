@@ -63,11 +63,8 @@ pub(super) fn prepare(
     let unplaced: Vec<_> = unplaced.map(|one| (*one, one.to_string())).collect();
     let mut pods = find_pods(&start.pods, &start.node, &mut notes)?;
     pods.extend(find_pods(&unplaced, &start.node, &mut Vec::new())?);
-    if start.pods.is_empty() && pods.is_empty() {
-        notes.push(format!(
-            "no pod of {} is known: drops inside pods are not shown (--inventory FILE tells of them)",
-            start.node
-        ));
+    if pods.is_empty() {
+        notes.extend(no_pod_is_known(start));
     }
     // Nobody has asked for these, so nobody misses one that is not found.
     let mut bystanders = find_pods(&start.bystanders, &start.node, &mut Vec::new())?;
@@ -112,6 +109,17 @@ pub(super) fn prepare(
         pods: watched.pods.clone(),
     };
     Ok((watcher, watched))
+}
+
+/// That drops inside pods are not seen for want of names, if so. Pods that the
+/// follow is not about are watched, too.
+fn no_pod_is_known(start: &Start) -> Option<String> {
+    (start.pods.is_empty() && start.bystanders.is_empty()).then(|| {
+        format!(
+            "no pod of {} is known: drops inside pods are not shown (--inventory FILE tells of them)",
+            start.node
+        )
+    })
 }
 
 fn followed(pods: &[PodNamespace]) -> impl Iterator<Item = &PodNamespace> {
@@ -271,4 +279,33 @@ pub(super) fn inode(path: &Path) -> Result<u32, NodeError> {
     };
     let inode = fs::metadata(path).map_err(namespace)?.ino();
     u32::try_from(inode).map_err(|_| namespace(io::Error::other("not a namespace's inode number")))
+}
+
+#[cfg(test)]
+mod tests {
+    use tracer_common::hash::Key;
+
+    use super::{Start, no_pod_is_known};
+    use crate::link::Watch;
+
+    #[test]
+    fn a_node_with_pods_that_are_not_followed_has_known_pods() {
+        let pod = || vec![([10, 1, 0, 5].into(), "default/web".to_owned())];
+        let start = |pods, bystanders| Start {
+            node: "node-a".to_owned(),
+            netns: None,
+            request: Default::default(),
+            watch: Watch::Follow,
+            pods,
+            bystanders,
+            vxlan_ports: Vec::new(),
+            key: Key([0, 0]),
+            ring_size: 0,
+            budget: 0,
+            explain: false,
+        };
+        assert!(no_pod_is_known(&start(Vec::new(), Vec::new())).is_some());
+        assert_eq!(no_pod_is_known(&start(Vec::new(), pod())), None);
+        assert_eq!(no_pod_is_known(&start(pod(), Vec::new())), None);
+    }
 }

@@ -103,7 +103,7 @@ fn search(here: &File, pods: &[IpAddr]) -> io::Result<Search> {
         };
         match entered {
             Ok(links) => search.found.extend(links),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => denied += 1,
+            Err(error) if is_denied(&error, &path) => denied += 1,
             // Pods and processes end at any time.
             Err(_) => {}
         }
@@ -115,12 +115,27 @@ fn search(here: &File, pods: &[IpAddr]) -> io::Result<Search> {
         }
     }
     if denied > 0 {
-        search.notes.push(format!(
-            "{denied} processes or network namespaces could not be looked into (that takes \
-             CAP_SYS_ADMIN and CAP_SYS_PTRACE)"
-        ));
+        search.notes.push(denials(denied));
     }
     Ok(search)
+}
+
+fn denials(denied: usize) -> String {
+    let what = match denied {
+        1 => "one process or network namespace".to_owned(),
+        _ => format!("{denied} processes or network namespaces"),
+    };
+    format!("{what} could not be looked into (that takes CAP_SYS_ADMIN and CAP_SYS_PTRACE)")
+}
+
+/// Whether something is there and may not be looked into. The kernel denies
+/// access to a process that ended after its folder was found as well
+/// (`proc_ns_get_link` in fs/proc/namespaces.c).
+fn is_denied(error: &io::Error, path: &Path) -> bool {
+    let process = path.parent().and_then(Path::parent);
+    let is_process = path.starts_with("/proc");
+    error.kind() == io::ErrorKind::PermissionDenied
+        && (!is_process || process.is_some_and(|process| fs::symlink_metadata(process).is_ok()))
 }
 
 /// Files that name namespaces, the stable ones first.
@@ -170,4 +185,29 @@ fn look(path: &Path, here: &File, pods: &[IpAddr]) -> io::Result<Vec<PodLink>> {
         })
     };
     Ok(owned.iter().filter_map(pod_link).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, path::Path};
+
+    use super::{denials, is_denied};
+
+    #[test]
+    fn a_process_that_has_ended_denies_nothing() {
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        // Beyond the highest process id that Linux gives, 2^22.
+        let ended = Path::new("/proc/4194305/ns/net");
+        assert!(!is_denied(&denied, ended));
+        assert!(is_denied(&denied, Path::new("/proc/self/ns/net")));
+        assert!(is_denied(&denied, Path::new("/run/netns/blue")));
+        let gone = io::Error::from(io::ErrorKind::NotFound);
+        assert!(!is_denied(&gone, Path::new("/proc/self/ns/net")));
+    }
+
+    #[test]
+    fn one_is_one() {
+        assert!(denials(1).starts_with("one process or network namespace could"));
+        assert!(denials(2).starts_with("2 processes or network namespaces could"));
+    }
 }

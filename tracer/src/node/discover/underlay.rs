@@ -226,9 +226,17 @@ impl<'b, R: Router> Search<'_, 'b, R> {
             );
             self.draft.note(note);
         } else if tunnel.vxlan.is_some() {
+            // Without the MAC it is not known which fdb entry counts.
+            let missing = match host.mac_of(hop.device, next) {
+                Some(_) => format!("{} has no forwarding entry towards {next}", tunnel.name),
+                None => format!(
+                    "{} has no neighbour entry for {next}",
+                    host.name(hop.device)
+                ),
+            };
             let note = format!(
-                "{} has no forwarding entry towards {next}: the uplink is the one towards {}'s node",
-                tunnel.name, remote.address
+                "{missing}: the uplink is the one towards {}'s node",
+                remote.address
             );
             self.draft.note(note);
         }

@@ -45,6 +45,16 @@ fn a_missing_or_wrong_far_end_is_said_and_both_ways_are_observed() {
         unknown.notes
     );
 
+    let all = node.host.neighbours.clone();
+    node.host.neighbours.retain(|entry| entry.device != TUNNEL);
+    let silent = node.towards("10.2.0.7", &["192.0.2.2"]);
+    assert!(
+        silent.notes[0].contains("if7 has no neighbour entry for 10.2.0.0"),
+        "{:?}",
+        silent.notes
+    );
+    node.host.neighbours = all;
+
     node.forward(TUNNEL, None, VTEP_MAC, Some("192.0.2.99"));
     let wrong = node.towards("10.2.0.7", &["192.0.2.2"]);
     let both = [
