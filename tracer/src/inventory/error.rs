@@ -1,14 +1,19 @@
 //! What can be wrong with an objects file, or with what is looked for in it.
 
-use std::{io, net::IpAddr, path::PathBuf};
+use std::{
+    io,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use super::{COMMAND, sentence::list};
+use crate::stdio::INPUT;
 
 /// Why the cluster's objects are not known, or one of them is not there.
 #[derive(Debug, thiserror::Error)]
 pub enum InventoryError {
     /// The file cannot be read.
-    #[error("the objects file {p} cannot be read ({source}): write it with `{COMMAND} > {p}`", p = path.display())]
+    #[error("the objects file {p} cannot be read ({source}): {}", written(path, "it"), p = path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -24,6 +29,14 @@ pub enum InventoryError {
         /// What the parser stumbled over, with its line.
         why: String,
     },
+    /// The file begins as JSON does, and is none.
+    #[error("{p} is not JSON ({why}): write it with `{COMMAND} > objects.yaml`", p = path.display())]
+    NotJson {
+        /// The file.
+        path: PathBuf,
+        /// What the parser stumbled over, with its line.
+        why: String,
+    },
     /// The file is YAML and nothing that kubectl prints. Not to be overwritten
     /// either.
     #[error("{p} is YAML, but not of Kubernetes objects ({why}): write it with `{COMMAND} > objects.yaml`", p = path.display())]
@@ -34,7 +47,7 @@ pub enum InventoryError {
         why: String,
     },
     /// The file lacks objects that nothing can be done without.
-    #[error("{p} holds no {what}: write it with `{COMMAND} > {p}`", p = path.display())]
+    #[error("{p} holds no {what}: {}", written(path, "it"), p = path.display())]
     Lacks {
         /// The file.
         path: PathBuf,
@@ -42,7 +55,7 @@ pub enum InventoryError {
         what: &'static str,
     },
     /// An address in the file is none.
-    #[error("{p} gives {kind} {name} the address `{text}`, which is none: write the file again with `{COMMAND} > {p}`", p = path.display())]
+    #[error("{p} gives {kind} {name} the address `{text}`, which is none: {}", written(path, "the file again"), p = path.display())]
     Address {
         /// The file.
         path: PathBuf,
@@ -118,6 +131,15 @@ pub enum InventoryError {
         /// The nodes that there are.
         known: Vec<String>,
     },
+}
+
+/// How to have the file, or `what` it is called.
+fn written(path: &Path, what: &str) -> String {
+    if path == Path::new(INPUT) {
+        format!("pipe `{COMMAND}` into it")
+    } else {
+        format!("write {what} with `{COMMAND} > {}`", path.display())
+    }
 }
 
 fn did_you_mean(near: &[String]) -> String {

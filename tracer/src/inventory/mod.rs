@@ -10,25 +10,34 @@
 
 mod error;
 mod objects;
+mod read;
 mod sentence;
+mod skim;
+mod skimmed;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs::{File, Metadata},
+    io::{self, BufRead, BufReader, Read},
     net::IpAddr,
     path::{Path, PathBuf},
     str::FromStr,
+    time::Instant,
 };
 
 use ipnet::IpNet;
 use objects::Object;
+use tracing::info;
 
 pub use error::InventoryError;
 pub(crate) use sentence::list;
 
-use crate::journey::{Owner, OwnerKind};
+use crate::{
+    journey::{Owner, OwnerKind},
+    stdio,
+};
 
 /// The command whose output is understood.
 pub(crate) const COMMAND: &str = "kubectl get nodes,pods,services,endpointslices -A -o yaml";
@@ -43,6 +52,31 @@ pub struct Inventory {
     /// `namespace/name` by virtual address.
     services: BTreeMap<IpAddr, String>,
     owners: BTreeMap<IpAddr, Owner>,
+}
+
+/// How much of an objects file was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes.
+    pub bytes: u64,
+    /// Of how many, where that is known: of a pipe it is not.
+    pub of: Option<u64>,
+}
+
+/// A file that says how far it was read.
+struct Counted<F> {
+    file: File,
+    progress: F,
+    so_far: Progress,
+}
+
+impl<F: FnMut(Progress)> Read for Counted<F> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.so_far.bytes += read as u64;
+        (self.progress)(self.so_far);
+        Ok(read)
+    }
 }
 
 /// A node.
@@ -71,21 +105,40 @@ impl Pod {
 }
 
 impl Inventory {
-    /// Reads an objects file.
+    /// Reads an objects file, or standard input for `-`; `progress` hears how far it is.
     ///
     /// # Errors
-    /// If it cannot be read, is not YAML, holds something else than Kubernetes objects, or lacks nodes or
+    /// If it cannot be read, is neither YAML nor JSON, holds something else than Kubernetes objects, or lacks nodes or
     /// pods.
-    pub fn load(path: &Path) -> Result<Self, InventoryError> {
-        let bytes = fs::read(path).map_err(|source| InventoryError::Read {
+    pub fn load(path: &Path, progress: impl FnMut(Progress)) -> Result<Self, InventoryError> {
+        let (path, file) = stdio::open(path).map_err(|source| InventoryError::Read {
             path: path.to_owned(),
             source,
         })?;
-        Self::parse(path, &bytes)
+        let total = file.metadata().ok().filter(Metadata::is_file);
+        let counted = Counted {
+            file,
+            progress,
+            so_far: Progress {
+                bytes: 0,
+                of: total.map(|file| file.len()),
+            },
+        };
+        let begin = Instant::now();
+        let inventory = Self::parse(path, BufReader::with_capacity(1 << 18, counted))?;
+        info!(
+            "read {} nodes, {} pods and {} addresses of services from {} in {:?}",
+            inventory.nodes.len(),
+            inventory.pods.len(),
+            inventory.services.len(),
+            path.display(),
+            begin.elapsed()
+        );
+        Ok(inventory)
     }
 
     /// What [`Self::load`] makes of a file's content.
-    pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Self, InventoryError> {
+    pub(crate) fn parse(path: &Path, input: impl BufRead) -> Result<Self, InventoryError> {
         let mut inventory = Self {
             path: path.to_owned(),
             nodes: BTreeMap::new(),
@@ -93,9 +146,7 @@ impl Inventory {
             services: BTreeMap::new(),
             owners: BTreeMap::new(),
         };
-        for object in objects::parse(path, bytes)? {
-            inventory.add(object)?;
-        }
+        read::objects(path, input, |object| inventory.add(object))?;
         for (what, lacks) in [
             ("pods", inventory.pods.is_empty()),
             ("nodes", inventory.nodes.is_empty()),
@@ -110,7 +161,6 @@ impl Inventory {
 
     fn add(&mut self, object: Object) -> Result<(), InventoryError> {
         match object {
-            Object::List { items } => items.into_iter().try_for_each(|item| self.add(item))?,
             Object::Node(node) => self.add_node(node)?,
             Object::Pod(pod) => self.add_pod(pod)?,
             Object::Service(service) => {
@@ -121,7 +171,6 @@ impl Inventory {
                     self.services.insert(address, name.clone());
                 }
             }
-            Object::Other => {}
         }
         Ok(())
     }

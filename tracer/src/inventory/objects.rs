@@ -1,25 +1,35 @@
-//! The few fields of Kubernetes objects that are read, and how they are read.
+//! The few fields of Kubernetes objects that are read.
 
-use std::{path::Path, str};
+use serde::Deserialize;
 
-use serde::{Deserialize, de::IgnoredAny};
-use serde_saphyr::{Options, budget, options};
-
-use super::InventoryError;
-
-/// A Kubernetes object; whatever else there is, is passed over.
-#[derive(Deserialize)]
-#[serde(tag = "kind")]
+/// A Kubernetes object that says something about addresses.
 pub(super) enum Object {
-    List {
-        items: Vec<Self>,
-    },
     Node(Node),
     Pod(Pod),
     Service(Service),
-    #[serde(other)]
-    Other,
 }
+
+/// Whether an object of this kind is worth parsing.
+pub(super) fn is_of_use(kind: &str) -> bool {
+    matches!(kind, "Node" | "Pod" | "Service") || kind.ends_with("List")
+}
+
+/// The fields that are read, by the one that they are in: those of the structs
+/// below.
+pub(super) const SECTIONS: [(&str, &[&str]); 3] = [
+    ("metadata", &["name", "namespace"]),
+    (
+        "spec",
+        &[
+            "podCIDR",
+            "podCIDRs",
+            "nodeName",
+            "hostNetwork",
+            "clusterIPs",
+        ],
+    ),
+    ("status", &["addresses", "phase", "podIP", "podIPs"]),
+];
 
 #[derive(Deserialize)]
 pub(super) struct Metadata {
@@ -113,54 +123,4 @@ pub(super) struct Service {
 pub(super) struct ServiceSpec {
     #[serde(rename = "clusterIPs")]
     pub(super) cluster_ips: Vec<String>,
-}
-
-/// The objects of a file: of one document or several.
-pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Object>, InventoryError> {
-    let not_yaml = |why: &str| InventoryError::NotYaml {
-        path: path.to_owned(),
-        why: brief(why),
-    };
-    let text = str::from_utf8(bytes).map_err(|_| not_yaml("it is not UTF-8 text"))?;
-    serde_saphyr::from_multiple_with_options(text, unlimited()).map_err(|error| {
-        // Where an object lacks something is said of its end, if at all: only errors of the text keep
-        // their line.
-        match serde_saphyr::from_multiple_with_options::<IgnoredAny>(text, unlimited()) {
-            Err(error) => not_yaml(&error.to_string()),
-            Ok(_) => {
-                let why = error.to_string();
-                let (why, _) = why.split_once(" at line ").unwrap_or((&why, ""));
-                InventoryError::NotObjects {
-                    path: path.to_owned(),
-                    why: brief(why),
-                }
-            }
-        }
-    })
-}
-
-/// The first line, or as much of it as a sentence has room for: errors may
-/// quote all of a file.
-fn brief(text: &str) -> String {
-    const ROOM: usize = 120;
-    let line = text.lines().next().unwrap_or_default();
-    match line.char_indices().nth(ROOM) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line.to_owned(),
-    }
-}
-
-/// The parser's limits are meant for small files of strangers: a cluster of a few thousand pods is beyond
-/// them. Those on nesting and on aliases stay.
-fn unlimited() -> Options {
-    options! {
-        budget: budget! {
-            max_documents: usize::MAX,
-            max_events: usize::MAX,
-            max_nodes: usize::MAX,
-            max_total_scalar_bytes: usize::MAX,
-        },
-        strict_booleans: true,
-        with_snippet: false,
-    }
 }

@@ -1,3 +1,5 @@
+use std::sync::{Arc, Mutex};
+
 use super::*;
 
 /// Two nodes, a dual-stack pod, and one pod of every kind that cannot be followed.
@@ -152,6 +154,217 @@ fn json_and_several_documents_are_read_alike() {
     }
 }
 
+/// As the API server answers `GET /api/v1/pods`, and YAML of it with sorted keys.
+#[test]
+fn items_of_a_list_that_says_their_kind_need_not() {
+    let node = "---\nkind: Node\nmetadata: {name: n}\n";
+    let items = "items:\n- metadata:\n    name: p\n  status:\n    podIP: 10.0.0.1\n";
+    let sorted = format!("apiVersion: v1\n{items}kind: PodList\nmetadata: {{}}\n{node}");
+    let unsorted = format!("kind: PodList\n{items}{node}");
+    let inline = "{metadata: {name: p}, status: {podIP: 10.0.0.1}}";
+    let inline = format!("kind: PodList\nitems: [{inline}]\n{node}");
+    let nodes = r#"{"kind": "NodeList", "items": [{"metadata": {"name": "n"}}]}"#;
+    let item = r#"{"metadata": {"name": "p"}, "status": {"podIP": "10.0.0.1"}}"#;
+    let json = format!(r#"{{"kind": "PodList", "items": [{item}]}}{nodes}"#);
+    let json_sorted = format!(r#"{{"items": [{item}], "kind": "PodList"}}{nodes}"#);
+    for text in [sorted, unsorted, inline, json, json_sorted] {
+        let objects = parse(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        let pod = objects.pod("default", "p").expect("the pod is there");
+        assert_eq!(pod.addresses, [ip("10.0.0.1")]);
+    }
+    let untold = format!("{items}kind: List\n{node}");
+    assert!(refusal(&untold).contains("(missing field `kind`)"));
+    let others = format!("{items}kind: WidgetList\n---\n{OBJECTS}");
+    let objects = parse(&others).expect("these are objects");
+    assert!(objects.pod("default", "p").is_err(), "a widget is no pod");
+}
+
+/// What kubectl prints has much that looks like what is looked for.
+const PRINTED: &str = r#"apiVersion: v1
+items:
+- apiVersion: v1
+  kind: Pod
+  metadata:
+    annotations:
+      example.org/manifest: |
+        kind: Node
+        metadata:
+          name: decoy
+
+        status: {podIP: 10.9.9.9}
+      example.org/note: 'long
+
+        kind: Node'
+    labels:
+      name: decoy
+    managedFields:
+    - apiVersion: v1
+      fieldsV1:
+        f:status:
+          f:podIP: {}
+      manager: kubelet
+    name: web-0
+    namespace: shop
+    ownerReferences:
+    - kind: StatefulSet
+      name: web
+  spec:
+    containers:
+    - name: main
+      args:
+      - |
+        nodeName: decoy
+    hostNetwork: false
+    # a comment
+    nodeName: node-a
+    volumes: []
+  status:
+    conditions:
+    - status: "True"
+      type: Ready
+    containerStatuses:
+    - name: main
+      phase: decoy
+    hostIPs:
+    - ip: 192.168.7.1
+    phase: Running
+    podIP: 10.244.1.5
+    podIPs:
+    - ip: 10.244.1.5
+    - ip: fd00:1::5
+- apiVersion: discovery.k8s.io/v1
+  endpoints:
+  - addresses:
+    - 10.244.1.5
+  kind: EndpointSlice
+  metadata:
+    name: decoy
+- apiVersion: v1
+  kind: Node
+  metadata:
+    name: node-a
+  spec:
+    podCIDR: 10.244.1.0/24
+    podCIDRs:
+    - 10.244.1.0/24
+  status:
+    addresses:
+    - address: 192.168.7.1
+      type: InternalIP
+    images:
+    - names: [decoy]
+kind: List
+metadata:
+  resourceVersion: ""
+"#;
+
+#[test]
+fn of_what_kubectl_prints_only_the_objects_own_fields_count() {
+    // Sequences may be indented, and lines may end as on Windows.
+    let indented = PRINTED
+        .lines()
+        .map(
+            |line| match line.starts_with(' ') || line.starts_with('-') {
+                true => format!("    {line}\n"),
+                false => format!("{line}\n"),
+            },
+        )
+        .collect();
+    let windows = PRINTED.replace('\n', "\r\n");
+    let marked = format!("\u{feff}%YAML 1.2\n--- # all\n{PRINTED}...\n");
+    for text in [PRINTED.to_owned(), indented, windows, marked] {
+        let objects = parse(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        let pod = objects.pod("shop", "web-0").expect("it is there");
+        assert_eq!(pod.addresses, [ip("10.244.1.5"), ip("fd00:1::5")]);
+        assert_eq!((&*pod.node, &*pod.phase), ("node-a", "Running"));
+        assert_eq!(objects.pods.len(), 1);
+        assert_eq!(objects.node_addresses()["node-a"], [ip("192.168.7.1")]);
+        assert_eq!(objects.home(ip("10.244.1.9")), Some("node-a"));
+        assert_eq!(objects.nodes.len(), 1);
+    }
+}
+
+#[test]
+fn errors_name_the_files_own_lines() {
+    let broken = PRINTED.replace("podIP: 10.244.1.5\n", "podIP: [10.244.1.5\n");
+    let line = broken.lines().position(|line| line.contains("podIP: ["));
+    let line = line.expect("it is there") + 1;
+    let said = refusal(&broken);
+    let lines = said
+        .split(" at line ")
+        .nth(1)
+        .and_then(|rest| rest.split(',').next());
+    let told: usize = lines.expect("a line").parse().expect("a number");
+    // The bracket's, or where it became clear that it is not closed.
+    assert!((line..line + 4).contains(&told), "{said}");
+}
+
+#[test]
+fn broken_json_is_told_as_such() {
+    assert_eq!(
+        refusal("{\"kind\": \"List\",\n \"items\": [}"),
+        "objects.yaml is not JSON (expected value at line 2 column 12): \
+         write it with `kubectl get nodes,pods,services,endpointslices -A -o yaml > objects.yaml`"
+    );
+    assert!(refusal("{\"metadata\": {}}").contains("(missing field `kind`)"));
+    let pod = r#"{"kind": "Pod", "metadata": {"name": "p"}, "status": {"podIP": "x"}}"#;
+    let list = format!(r#"{{"kind": "List", "items": [{pod}]}}"#);
+    assert!(refusal(&list).starts_with("objects.yaml gives pod default/p the address `x`,"));
+}
+
+#[test]
+fn standard_input_cannot_be_written_again_by_its_name() {
+    let refused = Inventory::parse(
+        Path::new("standard input"),
+        &b"kind: Pod\nmetadata: {name: p}\n"[..],
+    );
+    assert_eq!(
+        refused.expect_err("no nodes").to_string(),
+        "standard input holds no nodes: \
+         pipe `kubectl get nodes,pods,services,endpointslices -A -o yaml` into it"
+    );
+}
+
+/// Lines of a log, for a test to read.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("no panic").write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn reading_tells_how_far_it_is_and_what_it_found() {
+    let name = format!("tracer-objects-{:016x}.yaml", crate::random());
+    let path = std::env::temp_dir().join(name);
+    std::fs::write(&path, OBJECTS).expect("room");
+    let (log, mut heard) = (Log::default(), Vec::new());
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone());
+    let loaded = tracing::subscriber::with_default(subscriber.finish(), || {
+        Inventory::load(&path, |progress| heard.push(progress))
+    });
+    std::fs::remove_file(&path).expect("it is there");
+    assert!(loaded.is_ok());
+    let all = OBJECTS.len() as u64;
+    let whole = Progress {
+        bytes: all,
+        of: Some(all),
+    };
+    assert_eq!(heard.last(), Some(&whole));
+    let log = String::from_utf8(log.0.lock().expect("no panic").clone()).expect("text");
+    assert!(
+        log.contains("read 2 nodes, 5 pods and 1 addresses of services from "),
+        "{log}"
+    );
+}
+
 #[test]
 fn a_large_cluster_fits() {
     // More values than the parser's own limit, as some thousand pods have.
@@ -162,7 +375,8 @@ fn a_large_cluster_fits() {
 
 #[test]
 fn a_file_that_cannot_be_read_is_named() {
-    let error = Inventory::load(Path::new("/nonexistent/objects.yaml")).expect_err("no such file");
+    let error =
+        Inventory::load(Path::new("/nonexistent/objects.yaml"), |_| {}).expect_err("no such file");
     assert_eq!(
         error.to_string(),
         "the objects file /nonexistent/objects.yaml cannot be read (No such file or directory (os error 2)): \
@@ -177,7 +391,7 @@ fn what_is_not_yaml_is_refused_with_its_line() {
         "objects.yaml is not YAML (unclosed bracket '[' at line 4, column 13): \
          write it with `kubectl get nodes,pods,services,endpointslices -A -o yaml > objects.yaml`"
     );
-    let binary = Inventory::parse(Path::new("objects.yaml"), b"\x7fELF\xff\xfe");
+    let binary = Inventory::parse(Path::new("objects.yaml"), &b"\x7fELF\xff\xfe"[..]);
     assert!(
         binary
             .expect_err("a program is no text")
