@@ -7,7 +7,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::{self, IsTerminal as _},
+    io,
     net::IpAddr,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -18,11 +18,12 @@ use tracer_common::{drop::DropCounter, hash::Key};
 use crate::{
     cli::{AgentSpec, DropsSettings, Failure, Outcome, Output, Place},
     collector::{self, Agents, Sent},
-    follow::{interrupted, runtime, tell},
+    follow::{interrupted, runtime},
     link::{Batch, Command, DropReport, Freed, Start, Watch},
     node::{NodeError, discover::Request},
+    terminal::tell,
     verdict::Tally,
-    view::{DropScene, DropView, Json, Text},
+    view::{DropScene, DropView, Json, Look, Text},
 };
 
 /// How often a kind of drop that is known is shown again.
@@ -34,10 +35,10 @@ const EVERY: Duration = Duration::from_secs(1);
 /// [`Failure`], in one sentence.
 pub fn run(settings: DropsSettings) -> Result<Outcome, Failure> {
     let stdout = io::stdout();
-    let colours = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let look = Look::of_stdout(settings.utc);
     runtime()?.block_on(async {
         match settings.output {
-            Output::Text => watch(settings, Text::new(stdout.lock(), colours)).await,
+            Output::Text => watch(settings, Text::new(stdout.lock(), look)).await,
             Output::Json => watch(settings, Json::new(stdout.lock())).await,
         }
     })

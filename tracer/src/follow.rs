@@ -22,8 +22,10 @@ use crate::{
     journey::{Limits, OwnerKind},
     link::{Pair, Start, Watch},
     node::{self, discover},
+    store::RecordError,
+    terminal::tell,
     verdict::Kind,
-    view::{self, Json, Progress, Text, View},
+    view::{self, Json, Look, Progress, Text, View},
 };
 
 /// Runs a follow to its end.
@@ -32,18 +34,18 @@ use crate::{
 /// [`Failure`], in one sentence.
 pub fn run(settings: Settings) -> Result<Outcome, Failure> {
     let output = settings.output;
+    let utc = settings.utc;
     let dry_run = settings.dry_run;
     let expect = settings.expect;
     let plan = plan(settings);
     if dry_run {
-        return look(&plan, output);
+        return look(&plan, output, utc);
     }
     let runtime = runtime()?;
     let stdout = io::stdout();
-    let colours = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let outcome = runtime.block_on(async {
         match output {
-            Output::Text => session(plan, Text::new(stdout.lock(), colours)).await,
+            Output::Text => session(plan, Text::new(stdout.lock(), Look::of_stdout(utc))).await,
             Output::Json => {
                 // In text they stand below the first line.
                 plan.warnings.iter().for_each(|warning| tell(warning));
@@ -79,14 +81,10 @@ fn all_delivered(fates: &BTreeMap<Kind, u64>) -> Outcome {
 /// # Errors
 /// [`Failure`], in one sentence.
 pub fn record(settings: Settings) -> Result<Outcome, Failure> {
+    let look = Look::of_stderr(settings.utc);
     let plan = plan(settings);
-    let outcome = runtime()?.block_on(async {
-        session(
-            plan,
-            Progress::new(io::stderr(), io::stderr().is_terminal()),
-        )
-        .await
-    })?;
+    let progress = Progress::new(io::stderr(), look, io::stderr().is_terminal());
+    let outcome = runtime()?.block_on(session(plan, progress))?;
     Ok(Outcome::of(outcome.matched))
 }
 
@@ -96,14 +94,14 @@ async fn session(plan: Plan, mut view: impl View) -> Result<collector::Outcome, 
         .await
         .map_err(|error| match error {
             SessionError::View(error) => Failure::from(error),
+            // As of any other output, and nothing else can break a pipe here.
+            SessionError::Record(RecordError::Write { source, .. })
+                if source.kind() == io::ErrorKind::BrokenPipe =>
+            {
+                Failure::BrokenPipe
+            }
             error => Failure::new(error),
         })
-}
-
-/// Says something that is not data.
-pub(crate) fn tell(line: &str) {
-    // Nobody who has closed stderr wants to be told.
-    let _: io::Result<()> = writeln!(io::stderr(), "tracer: {line}");
 }
 
 /// Resolves when somebody wants the program to end.
@@ -164,7 +162,7 @@ pub(crate) fn runtime() -> Result<Runtime, Failure> {
 }
 
 /// Shows where it would attach, and attaches nothing.
-fn look(plan: &Plan, output: Output) -> Result<Outcome, Failure> {
+fn look(plan: &Plan, output: Output, utc: bool) -> Result<Outcome, Failure> {
     let mut nodes = Vec::new();
     for agent in &plan.agents {
         let found =
@@ -173,7 +171,7 @@ fn look(plan: &Plan, output: Output) -> Result<Outcome, Failure> {
     }
     let mut stdout = io::stdout().lock();
     match output {
-        Output::Text => view::plan_text(&mut stdout, plan, &nodes)?,
+        Output::Text => view::plan_text(&mut stdout, &Look::of_stdout(utc), plan, &nodes)?,
         Output::Json => view::plan_json(&mut stdout, plan, &nodes)?,
     }
     stdout.flush()?;

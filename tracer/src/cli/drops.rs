@@ -6,6 +6,7 @@ use super::{
     agents,
     args::{DropsArgs, Output},
     error::SettingsError,
+    load,
     settings::{USUAL_VXLAN_PORTS, check_ring},
     values::{AgentSpec, EndName, PodName},
 };
@@ -25,6 +26,8 @@ pub struct DropsSettings {
     pub count: Option<u64>,
     /// How to show it.
     pub output: Output,
+    /// Whether to show times in UTC.
+    pub utc: bool,
     /// Whether to read what may explain a drop.
     pub explain: bool,
     /// UDP ports of VXLAN, besides those of the nodes' devices.
@@ -46,7 +49,7 @@ impl DropsSettings {
     /// If they name what is not there, or nowhere to look.
     pub fn resolve(args: &DropsArgs) -> Result<Self, SettingsError> {
         check_ring(args.ring_size)?;
-        let inventory = args.inventory.as_deref().map(Inventory::load).transpose()?;
+        let inventory = load::inventory(args.inventory.as_deref())?;
         Self::with(args, inventory.as_ref())
     }
 
@@ -75,6 +78,7 @@ impl DropsSettings {
             duration: args.duration,
             count: args.count,
             output: args.output,
+            utc: args.times.utc,
             explain: args.explain.is_wanted(),
             vxlan_ports: USUAL_VXLAN_PORTS.to_vec(),
             ring_size: args.ring_size,

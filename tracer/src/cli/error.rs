@@ -1,15 +1,13 @@
 //! How a command fails: one sentence on stderr, and an exit code.
 
-use std::{
-    fmt::Display,
-    io::{self, Write as _},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{fmt::Display, io, path::PathBuf, process::ExitCode};
 
 use clap::error::ErrorKind;
 
-use crate::inventory::{COMMAND, InventoryError, list};
+use crate::{
+    inventory::{COMMAND, InventoryError, list},
+    terminal::tell,
+};
 
 /// How a command ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,8 +100,7 @@ pub(super) fn finish(result: Result<Outcome, Failure>) -> ExitCode {
         Err(Failure::Syntax(sentence)) => (2, Some(sentence)),
     };
     if let Some(sentence) = sentence {
-        // Not eprintln!, which panics when stderr is closed.
-        let _: io::Result<()> = writeln!(io::stderr(), "tracer: {sentence}");
+        tell(&sentence);
     }
     ExitCode::from(code)
 }
@@ -153,6 +150,21 @@ pub enum SettingsError {
     /// Nothing is attached, so nothing can be recorded.
     #[error("--dry-run attaches nothing, so there is nothing to record: leave out -w or --dry-run")]
     DryRecording,
+    /// The view goes to the same place.
+    #[error(
+        "-w - would mix the trace with what is shown, both on stdout: give a file, or use `tracer record -w -`"
+    )]
+    MixedOutput,
+    /// Standard output has no other name to go on under.
+    #[error(
+        "standard output cannot be rotated: give -w a file, or leave out --rotate-size and --rotate-time"
+    )]
+    RotatedOutput,
+    /// A trace is no text.
+    #[error(
+        "a trace is binary and not for a terminal: give -w a file, or send stdout to one (`-w - > trace.arrows`)"
+    )]
+    TerminalOutput,
     /// Files are to be removed of a recording that has one.
     #[error(
         "--rotate-keep is of use with several files only: give --rotate-size or --rotate-time, too"
@@ -252,6 +264,8 @@ impl SettingsError {
                 | Self::VxlanPorts(_)
                 | Self::RingSize { .. }
                 | Self::DryRecording
+                | Self::MixedOutput
+                | Self::RotatedOutput
                 | Self::KeepsOneFile
                 | Self::TwoAgents(_)
         )

@@ -39,7 +39,7 @@ EXAMPLES
     tracer follow --src-ip 10.244.1.5 --dst-ip 10.244.2.7 --count 10 \\
       --expect delivered
 
-  Recorded as well, to be shown again (trace.arrows is overwritten):
+  Recorded as well, to be shown again (an earlier trace.arrows is replaced):
     tracer follow --src-ip 10.244.1.5 --dst-ip 10.244.2.7 -w trace.arrows
     tracer replay trace.arrows
 
@@ -69,6 +69,10 @@ EXAMPLES
     tracer drops --inventory objects.yaml --pod shop/cart \\
       --agent node-a=netns:/run/netns/node-a \\
       --agent node-b=netns:/run/netns/node-b
+
+  With objects that are read as they are now:
+    kubectl get nodes,pods,services,endpointslices -A -o yaml \
+      | tracer drops --inventory - --agent node-a=local
 
   Which reasons there were in a minute:
     tracer drops --duration 1m -o json | jq -r 'select(.reason) | .reason' \\
@@ -107,6 +111,9 @@ EXAMPLES
   For somebody else's eyes:
     tracer record -w trace.arrows --anonymize …
 
+  Shown on another machine while it is recorded here:
+    tracer record -w - … | ssh laptop tracer replay -
+
 EXIT CODES
   0 recorded   1 failure: a full disk, too   2 bad syntax   4 nothing matched";
 
@@ -116,6 +123,7 @@ EXAMPLES
   tracer replay trace.arrows
   tracer replay trace.arrows trace.1.arrows trace.2.arrows | less
   tracer replay node-a.arrows node-b.arrows
+  ssh node-a cat trace.arrows | tracer replay -
 
   What did not arrive:
     tracer replay trace.arrows -o json | jq 'select(.verdict

@@ -12,13 +12,14 @@ mod args;
 mod drops;
 mod error;
 mod help;
+mod load;
 mod settings;
 #[cfg(test)]
 mod tests;
 mod values;
 
 use std::{
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, Write as _},
     process::ExitCode,
 };
 
@@ -33,6 +34,8 @@ pub use drops::DropsSettings;
 pub use error::{Failure, Outcome, SettingsError};
 pub use settings::{End, Settings};
 pub use values::{AgentSpec, EndName, Place, PodName};
+
+use crate::terminal::Lines;
 
 /// What does what the arguments say.
 pub trait Program {
@@ -130,7 +133,8 @@ fn log_to_stderr(verbose: u8) {
     };
     tracing_subscriber::fmt()
         .with_max_level(level)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
+        .with_writer(|| Lines(io::stderr()))
+        // Colours are control characters, and these do not get through.
+        .with_ansi(false)
         .init();
 }

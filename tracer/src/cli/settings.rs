@@ -1,7 +1,14 @@
 //! From arguments to settings: every name looked up, every default filled in, so that nothing further on
 //! has to ask what was meant.
 
-use std::{collections::BTreeMap, fmt, fs, net::IpAddr, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt, fs,
+    io::{self, IsTerminal as _},
+    net::IpAddr,
+    path::Path,
+    time::Duration,
+};
 
 use ipnet::IpNet;
 use nix::unistd::{SysconfVar, sysconf};
@@ -11,12 +18,14 @@ use super::{
     agents,
     args::{Expected, FollowArgs, Output, Protocol, RecordArgs, RecordingArgs, WatchArgs},
     error::SettingsError,
+    load,
     values::{AgentSpec, EndName, PodName},
 };
 use crate::{
     collector::Write,
     inventory::Inventory,
     journey::{Owner, OwnerKind},
+    stdio::is_dash,
     store::Rotation,
 };
 
@@ -45,6 +54,8 @@ pub struct Settings {
     pub hold: Duration,
     /// How to show it.
     pub output: Output,
+    /// Whether to show times in UTC.
+    pub utc: bool,
     /// Whether to read what may explain a drop.
     pub explain: bool,
     /// What has to become of every packet.
@@ -117,7 +128,7 @@ impl Settings {
     /// If they contradict each other, or name what is not there.
     pub fn resolve(args: &FollowArgs) -> Result<Self, SettingsError> {
         check(&args.watch)?;
-        let inventory = load(&args.watch)?;
+        let inventory = load::inventory(args.watch.inventory.as_deref())?;
         Self::with(args, inventory.as_ref())
     }
 
@@ -129,9 +140,13 @@ impl Settings {
         if args.dry_run && args.write.is_some() {
             return Err(SettingsError::DryRecording);
         }
+        if args.write.as_deref().is_some_and(is_dash) {
+            return Err(SettingsError::MixedOutput);
+        }
         check_rotation(recording)?;
         Ok(Self {
             output: args.output,
+            utc: args.times.utc,
             explain: args.explain.is_wanted(),
             expect: args.expect,
             dry_run: args.dry_run,
@@ -148,9 +163,20 @@ impl Settings {
     pub fn recording(args: &RecordArgs) -> Result<Self, SettingsError> {
         check(&args.watch)?;
         check_rotation(&args.recording)?;
-        let inventory = load(&args.watch)?;
+        if is_dash(&args.write) {
+            let rotates =
+                args.recording.rotate_size.is_some() || args.recording.rotate_time.is_some();
+            if rotates {
+                return Err(SettingsError::RotatedOutput);
+            }
+            if io::stdout().is_terminal() {
+                return Err(SettingsError::TerminalOutput);
+            }
+        }
+        let inventory = load::inventory(args.watch.inventory.as_deref())?;
         Ok(Self {
             explain: args.explain.is_wanted(),
+            utc: args.times.utc,
             write: Some(write(&args.write, &args.recording)),
             key: key(&args.recording)?,
             ..Self::watch(&args.watch, inventory.as_ref())?
@@ -188,6 +214,7 @@ impl Settings {
             count: args.count,
             hold: args.hold,
             output: Output::default(),
+            utc: false,
             explain: false,
             expect: None,
             dry_run: false,
@@ -208,10 +235,6 @@ impl Settings {
     pub fn pairs(&self) -> impl Iterator<Item = (&End, &End)> {
         pairs(&self.sources, &self.destinations)
     }
-}
-
-fn load(args: &WatchArgs) -> Result<Option<Inventory>, SettingsError> {
-    Ok(args.inventory.as_deref().map(Inventory::load).transpose()?)
 }
 
 fn write(path: &Path, args: &RecordingArgs) -> Write {

@@ -4,6 +4,7 @@
 use std::io;
 
 use tokio::sync::mpsc;
+use tracing::{debug, info};
 
 use super::{Plan, SessionError};
 use crate::{
@@ -31,6 +32,9 @@ pub(crate) enum Sent {
 
 /// Starts them side by side.
 pub(crate) async fn start(agents: &[Start]) -> Result<Agents, SessionError> {
+    for agent in agents {
+        info!("starting the agent of {}", agent.node);
+    }
     let starting: Vec<_> = agents
         .iter()
         .cloned()
@@ -62,11 +66,24 @@ pub(crate) async fn start(agents: &[Start]) -> Result<Agents, SessionError> {
         tokio::spawn(forward(index, link.batches, sender.clone()));
     }
     one_clock_for_one_kernel(&mut hellos);
+    hellos.iter().for_each(log);
     Ok(Agents {
         hellos,
         commands,
         batches,
     })
+}
+
+/// Says where an agent looks.
+fn log(hello: &Hello) {
+    let (points, streams) = (hello.points.len(), hello.streams);
+    info!("{}: {points} points in {streams} streams", hello.node);
+    for point in &hello.points {
+        debug!(
+            "{}: {} {} {:?} by {}: {}",
+            hello.node, point.netns, point.interface, point.direction, point.hook, point.why
+        );
+    }
 }
 
 /// Passes an agent's batches on, and says when they end.

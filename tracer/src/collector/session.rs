@@ -10,6 +10,7 @@ use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval, sleep_until},
 };
+use tracing::{debug, info};
 
 use super::{
     Plan,
@@ -173,6 +174,7 @@ impl<'a, V: View> Session<'a, V> {
             recorder.armed(now);
         }
         self.armed = true;
+        info!("all points are observed");
         let started = Started {
             time: now,
             follow: self.plan.description.clone(),
@@ -191,6 +193,12 @@ impl<'a, V: View> Session<'a, V> {
         next_hops.sort_unstable();
         next_hops.dedup();
         self.generation += 1;
+        info!(
+            "filter {}: {} pairs of addresses, ARP and ND of {} next hops",
+            self.generation,
+            self.plan.pairs.len(),
+            next_hops.len()
+        );
         self.send(&Command::Arm(Filter {
             generation: self.generation,
             pairs: self.plan.pairs.clone(),
@@ -293,6 +301,14 @@ impl<'a, V: View> Session<'a, V> {
             self.explained = true;
             self.send(&Command::Explain(false));
         }
+        debug!(
+            "{}: {} hops and {} drops in a batch of stream {}, all until {} ns",
+            self.core.scene().nodes[agent].node,
+            batch.hops.len(),
+            batch.freed.len(),
+            batch.stream,
+            batch.watermark
+        );
         self.record(|recorder| recorder.batch(agent, &batch));
         let reports = batch.report.is_some();
         let change = batch.change.as_ref();
@@ -303,6 +319,7 @@ impl<'a, V: View> Session<'a, V> {
             self.send_filter();
         }
         if reports && let Some(bound) = self.sampling.update(self.core.limited(), Instant::now()) {
+            info!("sampling: {bound} of {} packets by their content", u32::MAX);
             self.send(&Command::Sample(bound));
         }
         if self.armed {

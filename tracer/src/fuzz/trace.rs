@@ -5,7 +5,7 @@ use std::{io, path::Path, sync::LazyLock};
 use crate::{
     collector::Core,
     store::{Event, Reader, TraceError, plain},
-    view::{Json, Text, View},
+    view::{Json, Look, Text, View},
 };
 
 /// What every trace begins with; input that begins so is one.
@@ -45,7 +45,7 @@ pub fn trace(data: &[u8]) {
     let replayed = if data.len().is_multiple_of(2) {
         replay(&file, &mut Json::new(io::sink()))
     } else {
-        replay(&file, &mut Text::new(io::sink(), true))
+        replay(&file, &mut Text::new(io::sink(), Look::plain()))
     };
     if file == *WHOLE {
         replayed.expect("it is as it was written");

@@ -1,16 +1,13 @@
 //! `tracer replay`: a recording through the same code as a live follow.
 
-use std::{
-    io::{self, IsTerminal as _},
-    path::PathBuf,
-};
+use std::{io, path::PathBuf};
 
 use crate::{
     cli::{Failure, Outcome, Output, ReplayArgs},
     collector::Core,
-    follow::tell,
     store::{JoinError, Recorded, Recordings},
-    view::{Json, Started, Text, View},
+    terminal::tell,
+    view::{Json, Look, Started, Text, View},
 };
 
 /// Shows what was recorded.
@@ -19,9 +16,9 @@ use crate::{
 /// [`Failure`], in one sentence.
 pub fn run(args: &ReplayArgs) -> Result<Outcome, Failure> {
     let stdout = io::stdout();
-    let colours = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let look = Look::of_stdout(args.times.utc);
     let replayed = match args.output {
-        Output::Text => through(&args.files, &mut Text::new(stdout.lock(), colours)),
+        Output::Text => through(&args.files, &mut Text::new(stdout.lock(), look)),
         Output::Json => through(&args.files, &mut Json::new(stdout.lock())),
     };
     replayed?.outcome()

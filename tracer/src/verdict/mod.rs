@@ -19,7 +19,7 @@ mod unanswered;
 mod words;
 
 pub use circumstances::{Circumstances, Pattern, Sort};
-pub use drops::{DropKind, Tally, classify};
+pub use drops::{DropKind, Ports, Tally, classify};
 pub use health::{Rise, Rises};
 pub use judge::judge;
 pub use model::{Confidence, Kind, Parts, Verdict};

@@ -5,16 +5,17 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::{
+    Look, json,
     moment::{Moment, Span},
     text::{Flow, Palette},
 };
 use crate::store::{Contents, SCHEMA};
 
-/// For people: 80 columns.
+/// For people.
 ///
 /// # Errors
 /// Those of the writer.
-pub fn contents_text(out: &mut impl Write, contents: &Contents) -> io::Result<()> {
+pub fn contents_text(out: &mut impl Write, look: &Look, contents: &Contents) -> io::Result<()> {
     let Contents {
         head,
         bytes,
@@ -27,7 +28,8 @@ pub fn contents_text(out: &mut impl Write, contents: &Contents) -> io::Result<()
         cut,
     } = contents;
     let plain = Palette::PLAIN.plain;
-    let mut flow = Flow::new();
+    let zone = &look.zone;
+    let mut flow = Flow::new(look.width);
     let mut say = |title: &str, words: &str| {
         flow.indent(12);
         flow.left(plain, 12, title);
@@ -41,9 +43,12 @@ pub fn contents_text(out: &mut impl Write, contents: &Contents) -> io::Result<()
             let length = Span(last.saturating_sub(first));
             say(
                 "packets",
-                &format!("from {} to {}", Moment(first), Moment(last)),
+                &format!("from {}", zone.date_time(Moment(first))),
             );
-            say("", &format!("which is {length}"));
+            say(
+                "",
+                &format!("to   {} ({length})", zone.date_time(Moment(last))),
+            );
         }
         None => say("packets", "none"),
     }
@@ -77,7 +82,7 @@ pub fn contents_text(out: &mut impl Write, contents: &Contents) -> io::Result<()
         (_, true) => {
             "in the middle: its recorder was killed, its disk was full, or it was cut".to_owned()
         }
-        (Some(time), false) => format!("with the recording, at {}", Moment(*time)),
+        (Some(time), false) => format!("with the recording, at {}", zone.date_time(Moment(*time))),
         (None, false) => "where the recording goes on in another file".to_owned(),
     };
     say("ends", &end);
@@ -119,8 +124,7 @@ pub fn contents_json(out: &mut impl Write, contents: &Contents) -> io::Result<()
         addresses: head.owners.len(),
         warnings: &head.warnings,
     };
-    serde_json::to_writer(&mut *out, &document)?;
-    writeln!(out)
+    out.write_all(&json::line(&document)?)
 }
 
 #[derive(Serialize)]

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 use serde_json::Value;
 use tracer_common::drop::{DropCounter, DropCounters, Scope};
 
-use super::{DropScene, DropView, Json, Text};
+use super::{DropScene, DropView, Json, Look, Text};
 use crate::{
     journey::{Owner, OwnerKind},
     link::{DropReport, Freed, Hello, Network, Packet, Transport},
@@ -140,9 +140,9 @@ fn show(mut view: impl DropView) {
 #[test]
 fn text_says_where_whose_and_why() {
     let mut out = Vec::new();
-    show(Text::new(&mut out, false));
+    show(Text::new(&mut out, Look::plain()));
     let expected = "\
-drops on node-a and 1 pod, node-b and 1 pod; Ctrl-C ends
+drops on node-a and 1 pod, node-b and 1 pod; times in UTC; Ctrl-C ends
 12:34:56.000 node-b at flannel.1 (3 packets)
              default/web → shop/cart UDP 40000 → 9 10 bytes
              NETFILTER_DROP in nft_do_chain: a rule of nftables drops or rejects
@@ -160,6 +160,52 @@ Freed but not dropped, not shown: 4 delivered.
 2 freed in a namespace that could not be told: not shown.
 ";
     assert_eq!(String::from_utf8_lossy(&out), expected);
+}
+
+/// What is written of drops whose packets differ in their ports.
+fn of_ports(ports: impl Iterator<Item = (u16, u16)>) -> [String; 2] {
+    let scene = scene();
+    let mut tally = Tally::default();
+    for (src_port, dst_port) in ports {
+        let mut drop = freed("NETFILTER_DROP", "nft_do_chain");
+        let packet = drop.packet.as_mut().expect("it has one");
+        packet.transport = Transport::Udp {
+            src_port,
+            dst_port,
+            len: 18,
+            dns: None,
+        };
+        tally.add(1, NOON, drop, true);
+    }
+    let (mut text, mut json) = (Vec::new(), Vec::new());
+    for kind in tally.kinds() {
+        let mut shown = Text::new(&mut text, Look::plain());
+        shown.drop(&scene, kind).expect("memory takes all");
+        let mut shown = Json::new(&mut json);
+        shown.drop(&scene, kind).expect("memory takes all");
+    }
+    [text, json].map(|out| String::from_utf8(out).expect("text"))
+}
+
+#[test]
+fn many_ports_are_not_shown_as_one() {
+    let [text, json] = of_ports((40_000..40_100).map(|port| (port, 80)));
+    assert!(text.contains("shop/cart UDP 100 ports → 80\n"), "{text}");
+    assert!(
+        text.contains("(100 packets)") && !text.contains("40000"),
+        "{text}"
+    );
+    assert!(json.contains(r#""src_ports":100,"dst_ports":1}"#), "{json}");
+
+    let [scan, json] = of_ports((0..2_000).map(|port| (40_000, port)));
+    assert!(scan.contains("UDP 40000 → 1,000 ports or more"), "{scan}");
+    assert!(
+        json.contains(r#""src_ports":1,"dst_ports":1000}"#),
+        "{json}"
+    );
+
+    let [one, _] = of_ports([(40_000, 9); 3].into_iter());
+    assert!(one.contains("UDP 40000 → 9 10 bytes"), "{one}");
 }
 
 #[test]

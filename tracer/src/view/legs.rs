@@ -7,8 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hdrhistogram::Histogram;
 
+use super::HOST;
 use crate::{
     journey::Scene,
+    link::Role,
     verdict::{Place, Summary},
 };
 
@@ -19,6 +21,16 @@ pub(super) struct Leg<'a> {
     pub(super) latency: &'a Histogram<u64>,
     /// Whether both times come from one clock.
     pub(super) one_clock: bool,
+    /// Where the way that it is on begins, if that is here.
+    pub(super) begins: Option<Begin<'a>>,
+}
+
+/// Where packets are first seen.
+pub(super) enum Begin<'a> {
+    /// They come from this pod.
+    Pod(&'a str),
+    /// They come in at, or go out of, an interface that is no pod's.
+    Elsewhere,
 }
 
 impl Leg<'_> {
@@ -30,7 +42,7 @@ impl Leg<'_> {
 
 /// All legs; each is followed by those that lead on from its end, the
 /// busiest first. The way from the follow's source comes before the way back.
-pub(super) fn in_path_order<'a>(scene: &Scene, summary: &'a Summary) -> Vec<Leg<'a>> {
+pub(super) fn in_path_order<'a>(scene: &'a Scene, summary: &'a Summary) -> Vec<Leg<'a>> {
     let mut onward: BTreeMap<&Place, Vec<Leg<'a>>> = BTreeMap::new();
     for ((from, to), latency) in &summary.legs {
         onward.entry(from).or_default().push(Leg {
@@ -38,6 +50,7 @@ pub(super) fn in_path_order<'a>(scene: &Scene, summary: &'a Summary) -> Vec<Leg<
             to,
             latency,
             one_clock: one_clock(scene, &from.node, &to.node),
+            begins: None,
         });
     }
     for legs in onward.values_mut() {
@@ -51,7 +64,9 @@ pub(super) fn in_path_order<'a>(scene: &Scene, summary: &'a Summary) -> Vec<Leg<
     let mut path = Vec::with_capacity(summary.legs.len());
     for start in starts {
         let mut open = onward.remove(start).unwrap_or_default();
-        while let Some(leg) = open.pop() {
+        let mut begins = Some(begin(scene, start));
+        while let Some(mut leg) = open.pop() {
+            leg.begins = begins.take();
             open.extend(onward.remove(leg.to).unwrap_or_default());
             path.push(leg);
         }
@@ -67,6 +82,22 @@ fn asks(scene: &Scene, place: &Place) -> bool {
         let source = |address| scene.sources.iter().any(|net| net.contains(address));
         here && point.addresses.iter().any(source)
     })
+}
+
+/// Whose packets begin at a place.
+fn begin<'a>(scene: &'a Scene, place: &'a Place) -> Begin<'a> {
+    if place.netns != HOST {
+        return Begin::Pod(&place.netns);
+    }
+    let points = scene.agent(&place.node).map(|hello| &hello.points);
+    let pods = points
+        .into_iter()
+        .flatten()
+        .filter(|point| point.interface == place.interface && point.netns == place.netns)
+        .filter(|point| matches!(point.role, Role::Veth | Role::Pod))
+        .flat_map(|point| &point.addresses)
+        .find_map(|address| scene.pod(*address));
+    pods.map_or(Begin::Elsewhere, Begin::Pod)
 }
 
 /// Whether times taken on these two nodes can be subtracted: agents of one
@@ -113,6 +144,24 @@ mod tests {
     fn follows_the_way_not_the_alphabet() {
         let legs = [("b", "a", 9), ("a", "d", 9), ("z", "b", 9)];
         assert_eq!(ordered(&legs), ["zb", "ba", "ad"]);
+    }
+
+    #[test]
+    fn each_way_says_where_it_begins() {
+        let begins = |legs: &[(&str, &str, u64)]| {
+            let mut summary = Summary::default();
+            for (from, to, _) in legs {
+                let latency = Histogram::new(3).expect("three figures are allowed");
+                summary.legs.insert((place(from), place(to)), latency);
+            }
+            let scene = Scene::default();
+            let path = in_path_order(&scene, &summary);
+            path.iter()
+                .map(|leg| leg.begins.is_some())
+                .collect::<Vec<_>>()
+        };
+        let there_and_back = [("a", "b", 1), ("b", "c", 1), ("z", "y", 1), ("y", "x", 1)];
+        assert_eq!(begins(&there_and_back), [true, false, true, false]);
     }
 
     #[test]

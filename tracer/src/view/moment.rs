@@ -2,8 +2,93 @@
 
 use std::fmt;
 
+use jiff::{
+    Timestamp,
+    tz::{Offset, TimeZone},
+};
 use serde::{Serialize, Serializer};
-use time::OffsetDateTime;
+
+/// Where clocks show what text says. Programs read UTC, whatever this is.
+#[derive(Clone, Debug)]
+pub(super) struct Zone(TimeZone);
+
+impl Zone {
+    pub(super) const UTC: Self = Self(TimeZone::UTC);
+
+    /// This machine's, or `TZ`'s; UTC where neither says.
+    pub(super) fn local() -> Self {
+        Self(TimeZone::try_system().unwrap_or(TimeZone::UTC))
+    }
+
+    /// What it is called at a time: `UTC`, `CET (UTC+01:00)`.
+    pub(super) fn name(&self, at: Moment) -> String {
+        let info = self.0.to_offset_info(at.timestamp());
+        let offset = info.offset();
+        // Zones without letters are called by their offset, as `+03`.
+        match info.abbreviation() {
+            "UTC" => "UTC".to_owned(),
+            name if name.starts_with(|c: char| c.is_ascii_alphabetic()) => {
+                format!("{name} (UTC{})", Difference(offset))
+            }
+            _ => format!("UTC{}", Difference(offset)),
+        }
+    }
+
+    /// The time of day, to the millisecond.
+    pub(super) fn clock(&self, at: Moment) -> String {
+        let time = self.0.to_datetime(at.timestamp()).time();
+        format!(
+            "{:02}:{:02}:{:02}.{:03}",
+            time.hour(),
+            time.minute(),
+            time.second(),
+            time.millisecond()
+        )
+    }
+
+    /// RFC 3339 with this zone's offset and nine decimals.
+    pub(super) fn date_time(&self, at: Moment) -> String {
+        let at = at.timestamp();
+        let offset = self.0.to_offset(at);
+        let end = match offset {
+            Offset::UTC => "Z".to_owned(),
+            offset => Difference(offset).to_string(),
+        };
+        format!("{}{end}", Local(self.0.to_datetime(at)))
+    }
+}
+
+/// An offset from UTC: `+01:00`.
+struct Difference(Offset);
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.seconds();
+        let sign = if seconds < 0 { '-' } else { '+' };
+        let minutes = seconds.unsigned_abs() / 60;
+        write!(f, "{sign}{:02}:{:02}", minutes / 60, minutes % 60)
+    }
+}
+
+/// Date and time without a zone.
+struct Local(jiff::civil::DateTime);
+
+impl fmt::Display for Local {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(at) = self;
+        write!(
+            f,
+            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:09}",
+            at.year(),
+            at.month(),
+            at.day(),
+            at.hour(),
+            at.minute(),
+            at.second(),
+            at.subsec_nanosecond()
+        )
+    }
+}
 
 /// Unix time in ns; shown as RFC 3339 in UTC, always with nine decimals, so
 /// that times sort as text.
@@ -11,28 +96,15 @@ use time::OffsetDateTime;
 pub(super) struct Moment(pub(super) i64);
 
 impl Moment {
-    fn date_time(self) -> OffsetDateTime {
-        OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0))
+    fn timestamp(self) -> Timestamp {
+        Timestamp::from_nanosecond(self.0.into())
             .expect("64 bits of nanoseconds reach from 1677 to 2262")
-    }
-
-    /// The time of day in UTC, to the millisecond.
-    pub(super) fn clock(self) -> String {
-        let (hour, minute, second, milli) = self.date_time().to_hms_milli();
-        format!("{hour:02}:{minute:02}:{second:02}.{milli:03}")
     }
 }
 
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at = self.date_time();
-        let (year, month, day) = at.to_calendar_date();
-        let (hour, minute, second, nano) = at.to_hms_nano();
-        let month = u8::from(month);
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nano:09}Z"
-        )
+        f.write_str(&Zone::UTC.date_time(*self))
     }
 }
 
@@ -72,7 +144,9 @@ impl fmt::Display for Span {
 
 #[cfg(test)]
 mod tests {
-    use super::{Moment, Span};
+    use jiff::tz::TimeZone;
+
+    use super::{Moment, Span, Zone};
 
     #[test]
     fn moments_keep_every_nanosecond() {
@@ -81,9 +155,31 @@ mod tests {
             Moment(1_767_225_599_000_000_120).to_string(),
             "2025-12-31T23:59:59.000000120Z"
         );
-        assert_eq!(Moment(1_767_225_599_987_654_321).clock(), "23:59:59.987");
         for extreme in [i64::MIN, i64::MAX] {
             assert!(Moment(extreme).to_string().ends_with('Z'));
+        }
+    }
+
+    #[test]
+    fn times_are_the_zones_and_say_so() {
+        let new_year = Moment(1_767_225_599_987_654_321);
+        assert_eq!(Zone::UTC.clock(new_year), "23:59:59.987");
+        assert_eq!(Zone::UTC.name(new_year), "UTC");
+        // Central Europe, and half of the year an hour more.
+        let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").expect("a rule");
+        let zone = Zone(zone);
+        assert_eq!(zone.clock(new_year), "00:59:59.987");
+        assert_eq!(zone.name(new_year), "CET (UTC+01:00)");
+        assert_eq!(
+            zone.date_time(new_year),
+            "2026-01-01T00:59:59.987654321+01:00"
+        );
+        let summer = Moment(1_782_864_000_000_000_000);
+        assert_eq!(zone.name(summer), "CEST (UTC+02:00)");
+        let nameless = Zone(TimeZone::posix("<-0330>3:30").expect("a rule"));
+        assert_eq!(nameless.name(summer), "UTC-03:30");
+        for extreme in [i64::MIN, i64::MAX] {
+            assert!(zone.date_time(Moment(extreme)).contains('T'));
         }
     }
 

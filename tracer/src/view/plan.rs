@@ -7,19 +7,22 @@ use std::{
 
 use serde::Serialize;
 
-use super::text::{Flow, Palette};
+use super::{
+    Look, json,
+    text::{Flow, Palette},
+};
 use crate::{collector::Plan, node::discover};
 
 /// What each agent would do, by node.
 type Nodes = [(String, discover::Plan)];
 
-/// For people: 80 columns.
+/// For people.
 ///
 /// # Errors
 /// Those of the writer.
-pub fn plan_text(out: &mut impl Write, plan: &Plan, nodes: &Nodes) -> io::Result<()> {
+pub fn plan_text(out: &mut impl Write, look: &Look, plan: &Plan, nodes: &Nodes) -> io::Result<()> {
     let plain = Palette::PLAIN.plain;
-    let mut flow = Flow::new();
+    let mut flow = Flow::new(look.width);
     flow.indent(2);
     flow.words(plain, &format!("would follow {}", plan.description));
     flow.line();
@@ -111,8 +114,7 @@ pub fn plan_json(out: &mut impl Write, plan: &Plan, nodes: &Nodes) -> io::Result
             .collect(),
         warnings: &plan.warnings,
     };
-    serde_json::to_writer(&mut *out, &document)?;
-    writeln!(out)
+    out.write_all(&json::line(&document)?)
 }
 
 #[derive(Serialize)]

@@ -5,9 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Changed, Started, Text, View};
+use super::{Changed, Look, Started, Text, View, moment::Moment};
 use crate::{
     journey::{Journey, Scene},
+    terminal::clean,
     verdict::{Parts, Summary, Verdict},
 };
 
@@ -18,6 +19,7 @@ const EVERY: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Progress<W> {
     out: W,
+    look: Look,
     terminal: bool,
     journeys: u64,
     said: Instant,
@@ -25,9 +27,10 @@ pub struct Progress<W> {
 
 impl<W: Write> Progress<W> {
     /// Writes to `out`, over and over into one line if it is a `terminal`.
-    pub fn new(out: W, terminal: bool) -> Self {
+    pub fn new(out: W, look: Look, terminal: bool) -> Self {
         Self {
             out,
+            look,
             terminal,
             journeys: 0,
             said: Instant::now(),
@@ -45,12 +48,13 @@ impl<W: Write> View for Progress<W> {
     fn started(&mut self, scene: &Scene, started: &Started) -> io::Result<()> {
         let points: usize = scene.nodes.iter().map(|hello| hello.points.len()).sum();
         for warning in &started.warnings {
-            writeln!(self.out, "tracer: {warning}")?;
+            writeln!(self.out, "tracer: {}", clean(warning))?;
         }
         writeln!(
             self.out,
-            "tracer: recording {} at {points} observation points; Ctrl-C ends",
-            started.follow
+            "tracer: recording {} at {points} observation points; times in {}; Ctrl-C ends",
+            clean(&started.follow),
+            self.look.zone.name(Moment(started.time))
         )
     }
 
@@ -58,7 +62,7 @@ impl<W: Write> View for Progress<W> {
         if self.terminal {
             writeln!(self.out)?;
         }
-        Text::new(&mut self.out, false).changed(scene, changed)
+        Text::new(&mut self.out, self.look.clone()).changed(scene, changed)
     }
 
     fn journey(&mut self, _: &Scene, _: &Journey, _: &Verdict, _: &Parts) -> io::Result<()> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{
-    contents_json,
+    Look, contents_json,
     fixtures::{Case, all, started},
     stats_json, stats_text,
 };
@@ -39,7 +39,7 @@ fn sums(name: &str, grouping: Grouping, change: impl Fn(&mut Scene, &mut Verdict
 
 fn text(stats: &Stats) -> String {
     let mut out = Vec::new();
-    stats_text(&mut out, stats).expect("memory");
+    stats_text(&mut out, &Look::plain(), stats).expect("memory");
     String::from_utf8(out).expect("text")
 }
 
@@ -50,6 +50,37 @@ fn the_whole_way_is_that_of_what_arrived() {
     assert_eq!(arrived.latencies.len(), 1);
     let lost = sums("ping", whole, |_, verdict| verdict.kind = Kind::Lost);
     assert!(lost.latencies.is_empty());
+}
+
+/// Rows of a table are as wide as its head, on whatever columns there are.
+#[test]
+fn columns_of_figures_stay_in_their_line() {
+    for width in [80, 100, 160] {
+        let look = Look {
+            width,
+            ..Look::plain()
+        };
+        for name in ["ping", "long", "dropped"] {
+            let mut out = Vec::new();
+            let stats = sums(name, EVERYTHING, |_, _| {});
+            stats_text(&mut out, &look, &stats).expect("memory");
+            let text = String::from_utf8(out).expect("text");
+            let head = text.lines().find(|line| line.starts_with("latency"));
+            let head = head.expect("the table's head");
+            assert!(head.ends_with("max"), "{text}");
+            let end = head.chars().count();
+            assert!(end <= width, "{text}");
+            let units = [" ns", " µs", " ms", " s"];
+            let rows = text
+                .lines()
+                .filter(|line| units.iter().any(|unit| line.ends_with(unit)));
+            let mut rows = rows.peekable();
+            assert!(rows.peek().is_some(), "{text}");
+            for row in rows {
+                assert_eq!(row.chars().count(), end, "{text}");
+            }
+        }
+    }
 }
 
 #[test]

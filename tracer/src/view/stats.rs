@@ -9,6 +9,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::{
+    Look, json,
     moment::Span,
     text::{Flow, Palette},
 };
@@ -17,34 +18,43 @@ use crate::{
     verdict::{Kind, LatencyOf, LossOf, Place, Stats},
 };
 
-/// Columns of each figure.
+/// Columns of each figure, and the space before it.
 const FIGURE: usize = 8;
-/// What the figures leave of a line's 80 columns.
-const NAME: usize = 38;
+const FIGURES: usize = 5 * (1 + FIGURE);
+/// As wide as two points ever are.
+const MOST: usize = 100;
 
-/// For people: 80 columns.
+/// What the figures leave of a line.
+fn name_width(look: &Look) -> usize {
+    MOST.min(look.width - FIGURES)
+}
+
+/// For people.
 ///
 /// # Errors
 /// Those of the writer.
-pub fn stats_text(out: &mut impl Write, stats: &Stats) -> io::Result<()> {
+pub fn stats_text(out: &mut impl Write, look: &Look, stats: &Stats) -> io::Result<()> {
     let plain = Palette::PLAIN.plain;
-    let mut flow = Flow::new();
+    let mut flow = Flow::new(look.width);
+    let width = name_width(look);
     let sums: Vec<String> = stats
         .verdicts
         .iter()
         .map(|(kind, journeys)| format!("{journeys} {}", kind.name()))
         .collect();
     let all: u64 = stats.verdicts.values().sum();
+    flow.indent(2);
     flow.words(plain, &format!("{all} journeys: {}", sums.join(", ")));
     flow.line();
     flow.line();
-    flow.left(plain, NAME, "latency");
+    flow.put(plain, "latency");
+    flow.tab(width + 1);
     for title in ["count", "p50", "p90", "p99", "max"] {
         flow.right(plain, FIGURE, title);
     }
     flow.line();
     for (of, latency) in &stats.latencies {
-        name(&mut flow, &latency_words(of));
+        name(&mut flow, width, &latency_words(of));
         flow.right(plain, FIGURE, &latency.len().to_string());
         let mark = if of.one_clock { "" } else { "~" };
         let parts = [0.5, 0.9, 0.99].map(|part| latency.value_at_quantile(part));
@@ -59,13 +69,14 @@ pub fn stats_text(out: &mut impl Write, stats: &Stats) -> io::Result<()> {
     }
     if !stats.losses.is_empty() {
         flow.line();
-        flow.left(plain, NAME, "not delivered");
+        flow.put(plain, "not delivered");
+        flow.tab(width + 1);
         flow.right(plain, FIGURE, "journeys");
         flow.line();
         let mut losses: Vec<_> = stats.losses.iter().collect();
         losses.sort_by_key(|(_, journeys)| Reverse(**journeys));
         for (of, journeys) in losses {
-            name(&mut flow, &loss_words(of));
+            name(&mut flow, width, &loss_words(of));
             flow.right(plain, FIGURE, &journeys.to_string());
             flow.line();
         }
@@ -74,7 +85,7 @@ pub fn stats_text(out: &mut impl Write, stats: &Stats) -> io::Result<()> {
 }
 
 /// What a row is of, on lines of its own if it is long.
-fn name(flow: &mut Flow, words: &[String]) {
+fn name(flow: &mut Flow, width: usize, words: &[String]) {
     let plain = Palette::PLAIN.plain;
     flow.indent(2);
     for words in words {
@@ -84,11 +95,11 @@ fn name(flow: &mut Flow, words: &[String]) {
         .iter()
         .map(|words| words.chars().count() + 1)
         .sum::<usize>()
-        >= NAME
+        > width
     {
         flow.line();
     }
-    flow.tab(NAME);
+    flow.tab(width + 1);
 }
 
 fn span(latency: u64) -> String {
@@ -174,8 +185,7 @@ pub fn stats_json(out: &mut impl Write, stats: &Stats) -> io::Result<()> {
             .map(|(of, journeys)| Loss::of(of, *journeys))
             .collect(),
     };
-    serde_json::to_writer(&mut *out, &document)?;
-    writeln!(out)
+    out.write_all(&json::line(&document)?)
 }
 
 #[derive(Serialize)]

@@ -14,8 +14,9 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    Json, Text, View,
+    Json, Look, Text, View,
     fixtures::{Case, all, restarted, started, summary},
+    text::Palette,
 };
 
 /// Everything a view writes about a case.
@@ -30,10 +31,17 @@ fn show(view: &mut dyn View, case: &Case) {
         .expect("memory");
 }
 
-fn text(case: &Case, colour: bool) -> String {
+fn text(case: &Case, look: Look) -> String {
     let mut out = Vec::new();
-    show(&mut Text::new(&mut out, colour), case);
+    show(&mut Text::new(&mut out, look), case);
     String::from_utf8(out).expect("text")
+}
+
+fn coloured() -> Look {
+    Look {
+        palette: Palette::COLOUR,
+        ..Look::plain()
+    }
 }
 
 fn json(case: &Case) -> Vec<String> {
@@ -68,7 +76,7 @@ fn text_is_as_recorded() {
     for case in all() {
         agree(
             &format!("src/view/testdata/{}.txt", case.name),
-            &text(&case, false),
+            &text(&case, Look::plain()),
         );
     }
 }
@@ -76,7 +84,7 @@ fn text_is_as_recorded() {
 #[test]
 fn no_line_is_wider_than_a_terminal_or_ends_in_a_space() {
     for case in all() {
-        for line in text(&case, false).lines() {
+        for line in text(&case, Look::plain()).lines() {
             assert!(line.chars().count() <= 80, "{}: {line}", case.name);
             assert_eq!(line, line.trim_end(), "{}", case.name);
         }
@@ -87,21 +95,21 @@ fn no_line_is_wider_than_a_terminal_or_ends_in_a_space() {
 fn colours_add_nothing_but_colours() {
     for case in all() {
         let mut plain = String::new();
-        for (at, piece) in text(&case, true).split("\u{1b}[").enumerate() {
+        for (at, piece) in text(&case, coloured()).split("\u{1b}[").enumerate() {
             let text = match piece.split_once('m') {
                 Some((_, text)) if at > 0 => text,
                 _ => piece,
             };
             plain.push_str(text);
         }
-        assert_eq!(plain, text(&case, false));
+        assert_eq!(plain, text(&case, Look::plain()));
     }
-    assert!(text(&named("ping"), true).contains("\u{1b}["));
+    assert!(text(&named("ping"), coloured()).contains("\u{1b}["));
 }
 
 #[test]
 fn names_cannot_steer_the_terminal() {
-    let text = text(&named("hostile"), false);
+    let text = text(&named("hostile"), Look::plain());
     assert!(!text.contains(|c: char| c.is_control() && c != '\n'));
     assert!(!text.contains('\u{202e}'));
     assert!(text.contains("node\u{fffd}[2Ja"));
@@ -217,11 +225,43 @@ fn each_call_is_one_write_and_one_flush() {
     let case = named("ping");
     let expected = ["write", "flush"].repeat(2 + case.journeys.len());
     let mut calls = Calls::default();
-    show(&mut Text::new(&mut calls, true), &case);
+    show(&mut Text::new(&mut calls, Look::plain()), &case);
     assert_eq!(calls.0, expected);
     let mut calls = Calls::default();
     show(&mut Json::new(&mut calls), &case);
     assert_eq!(calls.0, expected);
+}
+
+#[test]
+fn a_wide_terminal_is_used_and_a_narrow_one_is_not_overrun() {
+    let longest = |width| {
+        let look = |_: &Case| Look {
+            width,
+            ..Look::plain()
+        };
+        let texts = all().into_iter().map(|case| text(&case, look(&case)));
+        let lines: Vec<usize> = texts
+            .flat_map(|text| {
+                text.lines()
+                    .map(|line| line.chars().count())
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        lines.into_iter().max().expect("there are lines")
+    };
+    assert!(longest(80) <= 80);
+    assert!((81..=160).contains(&longest(160)));
+    // A name that 80 columns have no room for.
+    let long = text(
+        &named("long"),
+        Look {
+            width: 160,
+            ..Look::plain()
+        },
+    );
+    let hop = "\n  ip-10-0-123-134.eu-central-1.compute.internal  ";
+    assert!(long.contains(hop), "{long}");
+    assert!(!text(&named("long"), Look::plain()).contains(hop));
 }
 
 /// What is written when a pod has restarted: text and JSON.
@@ -229,7 +269,7 @@ fn changed() -> [String; 2] {
     let mut scene = named("ping").scene;
     let changed = restarted(&mut scene);
     let (mut text, mut json) = (Vec::new(), Vec::new());
-    let told = Text::new(&mut text, false).changed(&scene, &changed);
+    let told = Text::new(&mut text, Look::plain()).changed(&scene, &changed);
     told.expect("memory");
     let told = Json::new(&mut json).changed(&scene, &changed);
     told.expect("memory");

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueHint};
 
-use super::{COST, END, Explain, OUTPUT, Output, WHAT, WHERE};
+use super::{COST, END, Explain, OUTPUT, Output, Times, WHAT, WHERE};
 use crate::cli::values::{self, AgentSpec, EndName};
 
 /// The arguments of `tracer drops`.
@@ -42,7 +42,8 @@ pub struct DropsArgs {
     )]
     pub count: Option<u64>,
 
-    /// Cluster objects, as `kubectl get nodes,pods,services,endpointslices -A -o yaml` prints them
+    /// Cluster objects, as `kubectl get nodes,pods,services,endpointslices -A -o yaml` prints them;
+    /// - for stdin
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = WHERE)]
     pub inventory: Option<PathBuf>,
 
@@ -56,6 +57,10 @@ pub struct DropsArgs {
     /// Output format; json is one object a line
     #[arg(short, long, value_enum, default_value_t, help_heading = OUTPUT)]
     pub output: Output,
+
+    /// Which time it is.
+    #[command(flatten)]
+    pub times: Times,
 
     /// Whether to read what may explain a drop.
     #[command(flatten)]

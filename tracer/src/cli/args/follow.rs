@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum, ValueHint};
 
-use super::{END, Explain, OUTPUT, Output, RECORDING, WHERE, WatchArgs};
+use super::{END, Explain, OUTPUT, Output, RECORDING, Times, WHERE, WatchArgs};
 use crate::cli::values;
 
 /// The arguments of `tracer follow`.
@@ -26,11 +26,16 @@ pub struct FollowArgs {
     #[arg(short, long, value_enum, default_value_t, help_heading = OUTPUT)]
     pub output: Output,
 
+    /// Which time it is.
+    #[command(flatten)]
+    pub times: Times,
+
     /// Whether to read what may explain a drop.
     #[command(flatten)]
     pub explain: Explain,
 
-    /// Also record into this file, which `tracer replay` and others read; one that is there is overwritten
+    /// Also record into this file, which `tracer replay` and others read; one that is there is replaced
+    /// once the recording has begun
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = RECORDING)]
     pub write: Option<PathBuf>,
 
@@ -53,9 +58,14 @@ pub struct RecordArgs {
     #[command(flatten)]
     pub watch: WatchArgs,
 
-    /// The file to record into; one that is there is overwritten
+    /// The file to record into, or - for stdout; one that is there is replaced once the recording has
+    /// begun
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = RECORDING)]
     pub write: PathBuf,
+
+    /// Which time it is.
+    #[command(flatten)]
+    pub times: Times,
 
     /// Whether to read what may explain a drop.
     #[command(flatten)]

@@ -119,6 +119,14 @@ impl Explain {
     }
 }
 
+/// Which time it is.
+#[derive(Debug, Args)]
+pub struct Times {
+    /// Show times in UTC, not in this machine's zone (or TZ's); json always has UTC
+    #[arg(long, help_heading = OUTPUT)]
+    pub utc: bool,
+}
+
 /// Headings of the help.
 const WHAT: &str = "What to follow";
 const WHERE: &str = "Where to look";

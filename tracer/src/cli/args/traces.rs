@@ -4,38 +4,46 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
-use super::{OUTPUT, Output};
+use super::{OUTPUT, Output, Times};
 
 /// The arguments of `tracer replay`.
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
     /// What `tracer follow -w` or `tracer record` wrote: the pieces of a recording, recordings of
-    /// several nodes
+    /// several nodes; - for stdin
     #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub files: Vec<PathBuf>,
 
     /// Output format; json is one object a line
     #[arg(short, long, value_enum, default_value_t, help_heading = OUTPUT)]
     pub output: Output,
+
+    /// Which time it is.
+    #[command(flatten)]
+    pub times: Times,
 }
 
 /// The arguments of `tracer show`.
 #[derive(Debug, Args)]
 pub struct ShowArgs {
-    /// What `tracer follow -w` or `tracer record` wrote
+    /// What `tracer follow -w` or `tracer record` wrote; - for stdin
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
 
     /// Output format
     #[arg(short, long, value_enum, default_value_t, help_heading = OUTPUT)]
     pub output: Output,
+
+    /// Which time it is.
+    #[command(flatten)]
+    pub times: Times,
 }
 
 /// The arguments of `tracer stats`.
 #[derive(Debug, Args)]
 pub struct StatsArgs {
     /// What `tracer follow -w` or `tracer record` wrote: the pieces of a recording, recordings of
-    /// several nodes
+    /// several nodes; - for stdin
     #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub files: Vec<PathBuf>,
 

@@ -77,7 +77,8 @@ pub struct WatchArgs {
     )]
     pub hold: Duration,
 
-    /// Cluster objects, as `kubectl get nodes,pods,services,endpointslices -A -o yaml` prints them
+    /// Cluster objects, as `kubectl get nodes,pods,services,endpointslices -A -o yaml` prints them;
+    /// - for stdin
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = WHERE)]
     pub inventory: Option<PathBuf>,
 

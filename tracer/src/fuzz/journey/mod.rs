@@ -14,7 +14,7 @@ use crate::{
         Accounting, Circumstances, Confidence, Kind, Parts, Pattern, Rises, Sort, Sums, Verdict,
         classify, judge,
     },
-    view::{Json, Text, View},
+    view::{Json, Look, Text, View},
 };
 
 /// Columns of a terminal.
@@ -96,8 +96,10 @@ fn judged<'a>(script: &Script, journeys: &'a [Journey]) -> Vec<(&'a Journey, Ver
 fn show(scene: &Scene, judged: &[(&Journey, Verdict, Parts)]) {
     let mut sums = Sums::default();
     let (mut json, mut text) = (Vec::new(), Vec::new());
-    let mut views: [&mut dyn View; 2] =
-        [&mut Json::new(&mut json), &mut Text::new(&mut text, false)];
+    let mut views: [&mut dyn View; 2] = [
+        &mut Json::new(&mut json),
+        &mut Text::new(&mut text, Look::plain()),
+    ];
     for (journey, verdict, parts) in judged {
         sums.add(scene, journey, verdict);
         for view in &mut views {

@@ -12,7 +12,7 @@ mod tally;
 use std::net::IpAddr;
 
 use table::{Of, entries};
-pub use tally::{Kind as DropKind, Tally};
+pub use tally::{Kind as DropKind, Ports, Tally};
 
 use crate::{
     journey::{Class, Judgement},

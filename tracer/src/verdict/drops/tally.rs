@@ -2,7 +2,7 @@
 //! again, and a line for each would bury the next fault.
 
 use std::{
-    collections::{BTreeMap, btree_map},
+    collections::{BTreeMap, BTreeSet, btree_map},
     net::IpAddr,
     sync::Arc,
 };
@@ -29,6 +29,27 @@ struct Key {
     ends: Option<(IpAddr, IpAddr, Proto)>,
 }
 
+/// As many different ports as are told apart: a scan has all of them.
+const MAX_PORTS: usize = 1_000;
+
+/// The ports of one side, of all drops of a kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ports(BTreeSet<u16>);
+
+impl Ports {
+    fn add(&mut self, port: u16) {
+        if self.0.len() < MAX_PORTS {
+            self.0.insert(port);
+        }
+    }
+
+    /// How many different ones there were, and whether there may be more.
+    #[must_use]
+    pub fn count(&self) -> (usize, bool) {
+        (self.0.len(), self.0.len() == MAX_PORTS)
+    }
+}
+
 /// Drops of one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kind {
@@ -46,6 +67,20 @@ pub struct Kind {
     pub packets: u64,
     /// How many there were in all.
     pub total: u64,
+    /// The source ports of these, where they have ports.
+    pub src_ports: Ports,
+    /// Their destination ports.
+    pub dst_ports: Ports,
+}
+
+impl Kind {
+    fn take_ports(&mut self, freed: &Freed) {
+        let packet = freed.packet.as_ref();
+        if let Some((src, dst)) = packet.and_then(Packet::ports) {
+            self.src_ports.add(src);
+            self.dst_ports.add(dst);
+        }
+    }
 }
 
 /// All drops since the beginning.
@@ -86,6 +121,7 @@ impl Tally {
         match self.kinds.entry(key) {
             btree_map::Entry::Occupied(mut entry) => {
                 let kind = entry.get_mut();
+                kind.take_ports(&freed);
                 if kind.packets == 0 {
                     kind.first = time;
                     kind.example = freed;
@@ -96,7 +132,7 @@ impl Tally {
                 false
             }
             btree_map::Entry::Vacant(entry) if room => {
-                entry.insert(Kind {
+                let kind = entry.insert(Kind {
                     node,
                     judgement,
                     example: freed,
@@ -104,7 +140,11 @@ impl Tally {
                     last: time,
                     packets: 1,
                     total: 1,
+                    src_ports: Ports::default(),
+                    dst_ports: Ports::default(),
                 });
+                let example = kind.example.clone();
+                kind.take_ports(&example);
                 true
             }
             btree_map::Entry::Vacant(_) => {

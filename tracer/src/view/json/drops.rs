@@ -13,7 +13,7 @@ use super::{Json, packet::Packet};
 use crate::{
     journey::Class,
     link::{DropReport, EncapKind, Hello},
-    verdict::{DropKind, Tally},
+    verdict::{DropKind, Ports, Tally},
     view::{DropScene, DropView, moment::Moment},
 };
 
@@ -64,6 +64,8 @@ struct Drop<'a> {
     encap: Option<Encap>,
     packets: u64,
     total: u64,
+    src_ports: Option<usize>,
+    dst_ports: Option<usize>,
 }
 
 #[derive(Serialize)]
@@ -92,6 +94,11 @@ struct Accounting {
     ring_full: u64,
     rate_limited: u64,
     missed: u64,
+}
+
+/// How many there are, if there are any.
+fn number_of(ports: &Ports) -> Option<usize> {
+    Some(ports.count().0).filter(|ports| *ports > 0)
 }
 
 /// What told the namespace of a drop.
@@ -142,6 +149,8 @@ impl<W: Write> DropView for Json<W> {
             }),
             packets: kind.packets,
             total: kind.total,
+            src_ports: number_of(&kind.src_ports),
+            dst_ports: number_of(&kind.dst_ports),
         })
     }
 

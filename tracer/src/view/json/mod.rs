@@ -8,10 +8,12 @@ mod record;
 use std::io::{self, Write};
 
 use serde::Serialize;
+use serde_json::ser::{Formatter, Serializer};
 
 use super::{Changed, Started, View};
 use crate::{
     journey::{Journey, Scene},
+    terminal::is_steering,
     verdict::{Parts, Summary, Verdict},
 };
 
@@ -28,10 +30,38 @@ impl<W: Write> Json<W> {
     }
 
     fn line(&mut self, record: &impl Serialize) -> io::Result<()> {
-        let mut line = serde_json::to_vec(record)?;
-        line.push(b'\n');
-        self.out.write_all(&line)?;
+        self.out.write_all(&line(record)?)?;
         self.out.flush()
+    }
+}
+
+/// One object and the end of its line.
+pub(super) fn line(record: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    record.serialize(&mut Serializer::with_formatter(&mut line, Escaped))?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// Compact JSON in which what would steer a terminal is escaped, beyond what
+/// JSON itself demands (RFC 8259, section 7): the same text to a program.
+struct Escaped;
+
+impl Formatter for Escaped {
+    fn write_string_fragment<W: Write + ?Sized>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        let mut written = 0;
+        for (at, steering) in fragment.match_indices(is_steering) {
+            writer.write_all(&fragment.as_bytes()[written..at])?;
+            for c in steering.chars() {
+                write!(writer, "\\u{:04x}", u32::from(c))?;
+            }
+            written = at + steering.len();
+        }
+        writer.write_all(&fragment.as_bytes()[written..])
     }
 }
 
@@ -56,5 +86,20 @@ impl<W: Write> View for Json<W> {
 
     fn summary(&mut self, scene: &Scene, summary: &Summary) -> io::Result<()> {
         self.line(&record::Summary::new(scene, summary))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::line;
+
+    #[test]
+    fn strings_cannot_steer_a_terminal_and_stay_what_they_are() {
+        let name = "é\u{1b}[2J\u{9b}0\u{7f}\u{202e}→\u{feff}";
+        let json = line(&name).expect("memory takes all");
+        let text = String::from_utf8(json).expect("text");
+        assert_eq!(text, "\"é\\u001b[2J\\u009b0\\u007f\\u202e→\\ufeff\"\n");
+        let read: String = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(read, name);
     }
 }

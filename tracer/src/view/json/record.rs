@@ -311,7 +311,7 @@ impl<'a> Hop<'a> {
 }
 
 impl<'a> Summary<'a> {
-    pub(super) fn new(scene: &Scene, summary: &'a verdict::Summary) -> Self {
+    pub(super) fn new(scene: &'a Scene, summary: &'a verdict::Summary) -> Self {
         let journeys = |kind| summary.verdicts.get(&kind).copied().unwrap_or_default();
         Self {
             schema: "tracer.summary/1",

@@ -1,24 +1,22 @@
 //! What changed on a node, a line for each interface.
 
-use super::{
-    Palette,
-    flow::{Flow, shorten},
-};
+use super::flow::{Flow, shorten};
 use crate::{
     journey::Scene,
     link::{Point, Role},
-    view::{Changed, HOST, moment::Moment},
+    view::{Changed, HOST, Look, moment::Moment},
 };
 
 /// A kernel's names have up to 15 characters.
 const NAME: usize = 15;
 
-pub(super) fn show(palette: Palette, scene: &Scene, changed: &Changed) -> Flow {
+pub(super) fn show(look: &Look, scene: &Scene, changed: &Changed) -> Flow {
     let hello = &scene.nodes[changed.node];
-    let mut flow = Flow::new();
+    let mut flow = Flow::new(look.width);
+    let palette = look.palette;
     flow.indent(2);
     let mut say = |words: &str| {
-        flow.put(palette.dim, &Moment(changed.time).clock());
+        flow.put(palette.dim, &look.zone.clock(Moment(changed.time)));
         flow.words(palette.odd, &format!("{}:", hello.node));
         flow.words(palette.plain, words);
         flow.line();

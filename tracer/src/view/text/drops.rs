@@ -20,9 +20,9 @@ use crate::{
 const LISTED: usize = 10;
 
 impl<W: Write> DropView for Text<W> {
-    fn started(&mut self, scene: &DropScene, _: i64) -> io::Result<()> {
-        let mut flow = Flow::new();
-        let palette = self.palette;
+    fn started(&mut self, scene: &DropScene, time: i64) -> io::Result<()> {
+        let mut flow = Flow::new(self.look.width);
+        let palette = self.look.palette;
         flow.indent(2);
         flow.words(palette.plain, "drops");
         if let Some(pod) = &scene.pod {
@@ -42,17 +42,22 @@ impl<W: Write> DropView for Text<W> {
             .collect();
         flow.words(
             palette.plain,
-            &format!("on {}; Ctrl-C ends", places.join(", ")),
+            &format!(
+                "on {}; times in {};",
+                places.join(", "),
+                self.look.zone.name(Moment(time))
+            ),
         );
+        flow.put(palette.plain, "Ctrl-C ends");
         flow.line();
         self.show(flow)
     }
 
     fn drop(&mut self, scene: &DropScene, kind: &DropKind) -> io::Result<()> {
-        let mut flow = Flow::new();
-        let palette = self.palette;
+        let mut flow = Flow::new(self.look.width);
+        let palette = self.look.palette;
         flow.indent(13);
-        flow.put(palette.dim, &Moment(kind.first).clock());
+        flow.put(palette.dim, &self.look.zone.clock(Moment(kind.first)));
         place(&mut flow, palette, scene, kind);
         if kind.packets > 1 || kind.total > kind.packets {
             let end = plural(kind.packets);
@@ -79,8 +84,8 @@ impl<W: Write> DropView for Text<W> {
     }
 
     fn summary(&mut self, scene: &DropScene, tally: &Tally, report: &DropReport) -> io::Result<()> {
-        let mut flow = Flow::new();
-        let palette = self.palette;
+        let mut flow = Flow::new(self.look.width);
+        let palette = self.look.palette;
         flow.indent(2);
         let suspects = tally.suspects();
         let unseen = unseen(tally, report);
@@ -147,11 +152,32 @@ fn whose(flow: &mut Flow, palette: Palette, scene: &DropScene, kind: &DropKind) 
     flow.put(palette.strong, &name(packet.src));
     flow.put(palette.plain, "→");
     flow.put(palette.strong, &name(packet.dst));
-    if !is_arp(packet) {
-        flow.words(palette.plain, &words::packet(packet));
-    } else {
-        flow.words(palette.plain, "ARP");
-    }
+    let what = match several_ports(kind, packet) {
+        _ if is_arp(packet) => "ARP".to_owned(),
+        Some(ports) => ports,
+        None => words::packet(packet),
+    };
+    flow.words(palette.plain, &what);
+}
+
+/// What a kind is of whose drops differ in their ports: no packet of it stands
+/// for the others, then.
+fn several_ports(kind: &DropKind, packet: &Packet) -> Option<String> {
+    let (src, dst) = packet.ports()?;
+    let (sources, destinations) = (kind.src_ports.count(), kind.dst_ports.count());
+    let side = |port: u16, (ports, more): (usize, bool)| match (ports, more) {
+        (0 | 1, _) => port.to_string(),
+        (_, false) => format!("{} ports", grouped(ports as u64)),
+        (_, true) => format!("{} ports or more", grouped(ports as u64)),
+    };
+    (sources.0 > 1 || destinations.0 > 1).then(|| {
+        format!(
+            "{} {} → {}",
+            packet.proto().to_string().to_uppercase(),
+            side(src, sources),
+            side(dst, destinations)
+        )
+    })
 }
 
 fn is_arp(packet: &Packet) -> bool {

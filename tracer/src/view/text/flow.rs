@@ -10,8 +10,7 @@ use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 
-/// Columns that a line may have.
-pub(super) const WIDTH: usize = 80;
+use crate::terminal::clean;
 
 /// What is shown how.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +41,7 @@ impl Palette {
         alarm: Style::new(),
     };
 
-    pub(super) const COLOUR: Self = Self {
+    pub(in crate::view) const COLOUR: Self = Self {
         plain: Style::new(),
         strong: Style::new().bold(),
         dim: Style::new().dimmed(),
@@ -56,6 +55,8 @@ impl Palette {
 /// Text that is being laid out.
 pub(in crate::view) struct Flow {
     text: String,
+    /// Columns that a line may have.
+    width: usize,
     /// Characters on the current line, styles not counted.
     column: usize,
     /// Spaces owed before what comes next; never written at a line's end.
@@ -65,9 +66,10 @@ pub(in crate::view) struct Flow {
 }
 
 impl Flow {
-    pub(in crate::view) const fn new() -> Self {
+    pub(in crate::view) const fn new(width: usize) -> Self {
         Self {
             text: String::new(),
+            width,
             column: 0,
             gap: 0,
             indent: 0,
@@ -93,14 +95,14 @@ impl Flow {
 
     /// Something that must stay in one piece: on the next line if this one
     /// has no room, shortened if no line has.
-    pub(super) fn put(&mut self, style: Style, piece: &str) {
+    pub(in crate::view) fn put(&mut self, style: Style, piece: &str) {
         if piece.is_empty() {
             return;
         }
         let piece = clean(piece);
         self.make_room(piece.chars().count());
-        let gap = self.gap.min(WIDTH - 1 - self.column);
-        let piece = shorten(&piece, WIDTH - self.column - gap);
+        let gap = self.gap.min(self.width - 1 - self.column);
+        let piece = shorten(&piece, self.width - self.column - gap);
         self.text.extend(std::iter::repeat_n(' ', gap));
         write!(self.text, "{style}{piece}{style:#}").expect("a string takes everything");
         self.column += gap + piece.chars().count();
@@ -153,7 +155,7 @@ impl Flow {
     /// is more room there.
     fn make_room(&mut self, len: usize) {
         let start = self.column + self.gap;
-        if start + len > WIDTH && self.column > 0 && self.indent < start {
+        if start + len > self.width && self.column > 0 && self.indent < start {
             self.line();
             self.gap = self.indent;
         }
@@ -162,21 +164,6 @@ impl Flow {
     pub(in crate::view) fn finish(self) -> String {
         self.text
     }
-}
-
-/// Names come from other people's machines: what would move the cursor or
-/// turn the direction of writing is replaced.
-fn clean(text: &str) -> String {
-    text.chars()
-        .map(|c| match c {
-            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' => {
-                '\u{fffd}'
-            }
-            '\u{feff}' | '\u{61c}' => '\u{fffd}',
-            c if c.is_control() => '\u{fffd}',
-            c => c,
-        })
-        .collect()
 }
 
 /// At most `width` characters. The middle goes: clouds put what tells names
@@ -199,7 +186,7 @@ pub(super) fn shorten(text: &str, width: usize) -> String {
 mod tests {
     use proptest::prelude::{any, prop, proptest};
 
-    use super::{Flow, Palette, WIDTH, shorten};
+    use super::{Flow, Palette, shorten};
 
     #[test]
     fn the_middle_of_a_long_name_goes() {
@@ -212,7 +199,7 @@ mod tests {
 
     #[test]
     fn foreign_names_cannot_steer_the_terminal() {
-        let mut flow = Flow::new();
+        let mut flow = Flow::new(80);
         flow.put(Palette::PLAIN.plain, "eth\u{1b}[2J\u{202e}0\u{9b}\r\n");
         assert_eq!(
             flow.finish(),
@@ -225,10 +212,11 @@ mod tests {
         /// none ends in a space.
         #[test]
         fn lines_stay_within_the_terminal(
+            width in 80_usize..200,
             pieces in prop::collection::vec((any::<u8>(), "\\PC{1,120}", 0_usize..100), 0..40),
         ) {
             let style = Palette::PLAIN.plain;
-            let mut flow = Flow::new();
+            let mut flow = Flow::new(width);
             for (action, piece, number) in &pieces {
                 let visible = piece.replace(char::is_whitespace, "x");
                 match action % 7 {
@@ -242,7 +230,7 @@ mod tests {
                 }
             }
             for line in flow.finish().lines() {
-                assert!(line.chars().count() <= WIDTH, "{line}");
+                assert!(line.chars().count() <= width, "{line}");
                 assert!(!line.ends_with(' '), "{line:?}");
             }
         }

@@ -11,47 +11,54 @@ use crate::{
     journey::{Class, Drop, Journey, OwnerKind, Scene, Step},
     link::{Encap, Proto, Transport},
     verdict::{Confidence, Kind, Parts, Verdict},
-    view::moment::{Moment, Span},
+    view::{
+        Look,
+        moment::{Moment, Span},
+    },
 };
 
-/// Columns that a node's name may take.
+/// Columns that a node's name may take, of 80.
 const NODE: usize = 18;
 
 /// Where the columns of a scene's hops are.
 struct Columns {
     node: usize,
     interface: usize,
+    /// How long nodes' names may be.
+    most: usize,
 }
 
 impl Columns {
     /// From all points, not the journey's own, so that journeys below each
     /// other are aligned with each other.
-    fn of(scene: &Scene) -> Self {
+    fn of(look: &Look, scene: &Scene) -> Self {
+        let most = NODE + (look.width - Look::plain().width);
         let width = |text: String| text.chars().count();
-        let nodes = scene.nodes.iter().map(|hello| width(node(&hello.node)));
+        let nodes = scene
+            .nodes
+            .iter()
+            .map(|hello| width(flow::shorten(&hello.node, most)));
         let points = scene.nodes.iter().flat_map(|hello| &hello.points);
         let interfaces = points.map(|point| width(interface(&point.netns, &point.interface)));
         Self {
             node: nodes.max().unwrap_or_default(),
             interface: interfaces.max().unwrap_or_default(),
+            most,
         }
     }
 }
 
-fn node(name: &str) -> String {
-    flow::shorten(name, NODE)
-}
-
 pub(super) fn show(
-    palette: Palette,
+    look: &Look,
     scene: &Scene,
     journey: &Journey,
     verdict: &Verdict,
     parts: Parts,
 ) -> Flow {
-    let mut flow = Flow::new();
-    header(&mut flow, palette, scene, journey);
-    let columns = Columns::of(scene);
+    let mut flow = Flow::new(look.width);
+    let palette = look.palette;
+    header(&mut flow, look, scene, journey);
+    let columns = Columns::of(look, scene);
     let mut previous = None;
     // What only ends the life of a packet that arrived would look like a fault.
     let shown = |drop: &&Drop| drop.judgement.class != Class::Delivered;
@@ -71,10 +78,11 @@ pub(super) fn show(
     flow
 }
 
-fn header(flow: &mut Flow, palette: Palette, scene: &Scene, journey: &Journey) {
+fn header(flow: &mut Flow, look: &Look, scene: &Scene, journey: &Journey) {
+    let palette = look.palette;
     let steps = &journey.steps;
     flow.indent(2);
-    flow.put(palette.dim, &Moment(journey.start()).clock());
+    flow.put(palette.dim, &look.zone.clock(Moment(journey.start())));
     flow.put(palette.dim, &format!("#{}", journey.id));
     flow.words(palette.strong, &words::packet(&journey.packet));
     flow.line();
@@ -144,7 +152,7 @@ fn hop(
     let style = |changed| if changed { palette.plain } else { palette.dim };
 
     flow.space(2);
-    let name = node(&scene.nodes[step.node].node);
+    let name = flow::shorten(&scene.nodes[step.node].node, columns.most);
     if unlike(|a, b| a.node == b.node) {
         flow.left(palette.strong, columns.node, &name);
     }
@@ -199,7 +207,7 @@ fn freed(
     };
     flow.space(2);
     if previous.is_none_or(|step| step.node != drop.node) {
-        let name = node(&scene.nodes[drop.node].node);
+        let name = flow::shorten(&scene.nodes[drop.node].node, columns.most);
         flow.left(palette.strong, columns.node, &name);
     }
     let start = 2 + columns.node + 2;

@@ -1,4 +1,4 @@
-//! Text for people, live, on 80 columns.
+//! Text for people, live, on the columns that there are, at least 80.
 //!
 //! What somebody with a broken service looks for is the hop after which
 //! nothing comes, the one that took long, and where the packet changed its
@@ -18,7 +18,7 @@ use std::{
 };
 
 pub(super) use self::flow::{Flow, Palette};
-use super::{Changed, HOST, Started, View};
+use super::{Changed, HOST, Look, Started, View, moment::Moment};
 use crate::{
     journey::{Journey, Scene},
     link::Direction,
@@ -32,18 +32,13 @@ const NAMED_NODES: usize = 6;
 #[derive(Debug)]
 pub struct Text<W> {
     out: W,
-    palette: Palette,
+    look: Look,
 }
 
 impl<W: Write> Text<W> {
-    /// Writes to `out`, in colours or without.
-    pub const fn new(out: W, colour: bool) -> Self {
-        let palette = if colour {
-            Palette::COLOUR
-        } else {
-            Palette::PLAIN
-        };
-        Self { out, palette }
+    /// Writes to `out`.
+    pub const fn new(out: W, look: Look) -> Self {
+        Self { out, look }
     }
 
     fn show(&mut self, flow: Flow) -> io::Result<()> {
@@ -54,11 +49,11 @@ impl<W: Write> Text<W> {
 
 impl<W: Write> View for Text<W> {
     fn started(&mut self, scene: &Scene, started: &Started) -> io::Result<()> {
-        self.show(ready(self.palette, scene, started))
+        self.show(ready(&self.look, scene, started))
     }
 
     fn changed(&mut self, scene: &Scene, changed: &Changed) -> io::Result<()> {
-        self.show(changes::show(self.palette, scene, changed))
+        self.show(changes::show(&self.look, scene, changed))
     }
 
     fn journey(
@@ -68,17 +63,18 @@ impl<W: Write> View for Text<W> {
         verdict: &Verdict,
         parts: &Parts,
     ) -> io::Result<()> {
-        self.show(journey::show(self.palette, scene, journey, verdict, *parts))
+        self.show(journey::show(&self.look, scene, journey, verdict, *parts))
     }
 
     fn summary(&mut self, scene: &Scene, summary: &Summary) -> io::Result<()> {
-        self.show(summary::show(self.palette, scene, summary))
+        self.show(summary::show(&self.look, scene, summary))
     }
 }
 
 /// What is followed, and what could hide packets.
-fn ready(palette: Palette, scene: &Scene, started: &Started) -> Flow {
-    let mut flow = Flow::new();
+fn ready(look: &Look, scene: &Scene, started: &Started) -> Flow {
+    let mut flow = Flow::new(look.width);
+    let palette = look.palette;
     let points = scene.nodes.iter().map(|hello| hello.points.len()).sum();
     let names = scene.nodes.iter().map(|hello| hello.node.as_str());
     let nodes = if scene.nodes.len() > NAMED_NODES {
@@ -94,10 +90,12 @@ fn ready(palette: Palette, scene: &Scene, started: &Started) -> Flow {
     flow.words(
         palette.plain,
         &format!(
-            "{} on {nodes}; Ctrl-C ends",
-            words::count(points, "observation point")
+            "{} on {nodes}; times in {};",
+            words::count(points, "observation point"),
+            look.zone.name(Moment(started.time))
         ),
     );
+    flow.put(palette.plain, "Ctrl-C ends");
     flow.line();
     for warning in &started.warnings {
         flow.words(palette.odd, "warning:");

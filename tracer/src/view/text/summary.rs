@@ -12,14 +12,15 @@ use crate::{
     journey::Scene,
     verdict::{Accounting, Kind, Place, Summary},
     view::{
-        HOST,
-        legs::{self, Leg},
+        HOST, Look,
+        legs::{self, Begin, Leg},
         moment::Span,
     },
 };
 
-pub(super) fn show(palette: Palette, scene: &Scene, summary: &Summary) -> Flow {
-    let mut flow = Flow::new();
+pub(super) fn show(look: &Look, scene: &Scene, summary: &Summary) -> Flow {
+    let mut flow = Flow::new(look.width);
+    let palette = look.palette;
     flow.indent(2);
     verdicts(&mut flow, palette, summary);
     drops(&mut flow, palette, summary);
@@ -101,7 +102,7 @@ fn latencies(flow: &mut Flow, palette: Palette, legs: &[Leg<'_>]) {
             before.to == leg.from
                 && (&before.from.node, &before.to.node) == (&leg.from.node, &leg.to.node)
         };
-        if !before.is_some_and(leads_on) {
+        if leg.begins.is_some() || !before.is_some_and(leads_on) {
             heading(flow, palette, leg);
         }
         row(flow, palette, leg);
@@ -118,6 +119,15 @@ fn heading(flow: &mut Flow, palette: Palette, leg: &Leg<'_>) {
     } else {
         let to = format!("→ {}", leg.to.node);
         flow.phrase(palette.plain, &[&leg.from.node, &to]);
+    }
+    match leg.begins {
+        Some(Begin::Pod(pod)) => flow.words(palette.plain, &format!("from {pod}")),
+        Some(Begin::Elsewhere) => {
+            let place = leg.from;
+            let begin = format!("from {} {}", place.interface, arrow(place.direction));
+            flow.words(palette.plain, &begin);
+        }
+        None => {}
     }
     if !leg.one_clock {
         flow.words(palette.dim, "(~ two clocks)");
