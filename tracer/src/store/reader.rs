@@ -25,6 +25,9 @@ use crate::{
     stdio,
 };
 
+/// Bytes that say that no message follows.
+const END: u64 = 8;
+
 /// What is in a trace, in the order in which it came.
 #[derive(Debug)]
 pub enum Event {
@@ -171,7 +174,10 @@ impl<R: Read> Reader<R> {
                         self.take(&rows)?;
                     }
                 }
-                Ok(Next::End) => self.done = true,
+                Ok(Next::End) => {
+                    self.at += END;
+                    self.done = true;
+                }
                 Ok(Next::Cut) => {
                     self.cut = true;
                     self.done = true;

@@ -11,7 +11,7 @@ use std::{
 use nix::{sys::stat::Mode, unistd::mkfifo};
 
 use super::{Files, head, read, some_batches};
-use crate::store::{JoinError, Reader, RecordError, Recordings, Rotation, Writer};
+use crate::store::{Contents, JoinError, Reader, RecordError, Recordings, Rotation, Writer};
 
 const EARLIER: &[u8] = b"yesterday's trace";
 
@@ -139,8 +139,18 @@ fn piped(files: &Files, name: &str) -> PathBuf {
 fn what_can_be_read_once_is_replayed_alone() {
     let files = Files::new();
     let fifo = piped(&files, "a.arrows");
-    let recorded = Recordings::open(&[fifo]).expect("a trace");
+    let recorded = Recordings::open(std::slice::from_ref(&fifo)).expect("a trace");
     assert!(recorded.map(|next| next.expect("sound")).count() > 3);
+
+    // What went through a pipe is as long as the file that it came from.
+    let path = files.path("a.arrows");
+    let bytes = fs::read(&path).expect("a file");
+    thread::spawn({
+        let fifo = fifo.clone();
+        move || fs::write(fifo, bytes)
+    });
+    let lengths = [path, fifo].map(|path| Contents::of(&path).expect("a trace").bytes);
+    assert_eq!(lengths[0], lengths[1]);
 
     let alone = |path: &str| {
         let paths = [files.path("a.arrows"), path.into()];
