@@ -44,6 +44,31 @@ fn the_version_is_the_packages() -> Result<()> {
     Ok(())
 }
 
+/// What bash has no answer for, it completes by the names of files.
+#[test]
+fn bash_offers_files_where_a_command_takes_them() -> Result<()> {
+    let script = run(["completions", "bash"])?.stdout;
+    let answers = |words: [&str; 3]| -> Result<String> {
+        let [program, command, word] = words;
+        let ask = format!(
+            "{script}\nCOMP_WORDS=({program} {command} '{word}'); COMP_CWORD=2\n\
+             _tracer {program} '{word}' {command}\necho \"${{COMPREPLY[*]}}\"\n"
+        );
+        Ok(process::run(&mut process::command("bash"), &ask)?
+            .trim()
+            .to_owned())
+    };
+    for command in ["replay", "show", "stats"] {
+        assert_eq!(answers(["tracer", command, ""])?, "", "{command}");
+        assert!(
+            answers(["tracer", command, "--out"])?.contains("--output"),
+            "{command}"
+        );
+    }
+    assert!(answers(["tracer", "follow", ""])?.contains("--src-pod"));
+    Ok(())
+}
+
 #[test]
 fn completions_are_scripts() -> Result<()> {
     for shell in ["bash", "zsh", "fish"] {
