@@ -9,7 +9,7 @@ use tracer_common::{
 
 use crate::{
     link::{DropReport, Health, Hello, Report},
-    verdict::{Accounting, DropAccounting, Rises},
+    verdict::{Accounting, DropAccounting, Rises, Silence},
 };
 
 /// A span of time, Unix time, ns.
@@ -25,6 +25,10 @@ struct Losses(Vec<Span>);
 
 /// How many spans of loss are told apart.
 const MAX_SPANS: usize = 1024;
+
+/// By how much a NIC's counters may be late, ns: drivers read them from the
+/// device now and then, some every two seconds.
+const LATE: i64 = 2_000_000_000;
 
 /// How many readings of a node's counters are kept.
 const MAX_HEALTH: usize = 256;
@@ -223,6 +227,33 @@ impl Ledger {
             .rfind(|(time, _)| *time <= from)
             .or(history.front())?;
         Some(Rises::between(before, after))
+    }
+
+    /// Whether an interface of an agent's node received nothing between `from`
+    /// and `to`: it had counted as much before as after.
+    pub(super) fn silence(
+        &self,
+        agent: usize,
+        interface: &str,
+        from: i64,
+        to: i64,
+    ) -> Option<Silence> {
+        let received = |health: &Health| {
+            let mut devices = health.devices.iter();
+            devices
+                .find(|device| *device.interface == *interface)?
+                .rx_packets
+        };
+        let (from, to) = self.widened(from, to);
+        let history = &self.health[agent];
+        let (latest, health) = history.back()?;
+        let now = received(health)?;
+        let same = |(_, health): &&(i64, Health)| received(health) == Some(now);
+        let (since, _) = history.iter().rev().take_while(same).last()?;
+        (*since <= from && *latest >= to.saturating_add(LATE)).then_some(Silence {
+            since: *since,
+            counts: now > 0,
+        })
     }
 
     /// Until when all streams have told of their losses, Unix time, ns.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{ledger::Ledger, legs::Legs};
 use crate::{
     journey::Step,
-    verdict::{Circumstances, Pattern, Rises, Sort},
+    verdict::{Circumstances, Pattern, Rises, Silence, Sort},
 };
 
 /// Answers what the judge asks.
@@ -42,6 +42,10 @@ impl Circumstances for Witness<'_> {
 
     fn rises(&self, node: usize, from: i64) -> Option<Rises> {
         self.ledger.rises(node, from)
+    }
+
+    fn silence(&self, node: usize, interface: &str, from: i64, to: i64) -> Option<Silence> {
+        self.ledger.silence(node, interface, from, to)
     }
 
     fn came_in(&self, step: &Step, to: usize) -> bool {

@@ -18,7 +18,8 @@ pub struct Health {
     pub sockets: Vec<SocketHealth>,
 }
 
-/// What an interface has not sent or received, in packets since it exists.
+/// What an interface has received, and what it has not sent or received, in
+/// packets since it exists.
 ///
 /// The kernel's `rtnl_link_stats64` (include/uapi/linux/if_link.h); drivers
 /// differ in what they count where.
@@ -26,6 +27,10 @@ pub struct Health {
 pub struct DeviceHealth {
     /// Its name.
     pub interface: Arc<str>,
+    /// Frames received. A NIC's driver may update it seconds late. `None` of
+    /// agents that do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rx_packets: Option<u64>,
     /// Bad frames received.
     pub rx_errors: u64,
     /// Received, but not processed.

@@ -20,6 +20,7 @@ const HOST: &str = "host";
 const LINK_HEADER: usize = 16;
 
 /// Where in `struct rtnl_link_stats64` the counters are, in `u64`s.
+const RX_PACKETS: usize = 0;
 const RX_ERRORS: usize = 4;
 const TX_ERRORS: usize = 5;
 const RX_DROPPED: usize = 6;
@@ -187,6 +188,7 @@ fn device(message: &[u8]) -> Option<DeviceHealth> {
     };
     Some(DeviceHealth {
         interface: Arc::from(""),
+        rx_packets: Some(counter(RX_PACKETS)?),
         rx_errors: counter(RX_ERRORS)?,
         rx_dropped: counter(RX_DROPPED)?,
         rx_missed: counter(RX_MISSED)?,
@@ -227,6 +229,8 @@ fn parse(text: &str) -> Vec<(&'static str, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::UdpSocket;
+
     use super::*;
 
     #[test]
@@ -265,6 +269,11 @@ mod tests {
         let mut gauge = Gauge::new([(1, Arc::from("lo"))], []).expect("a netlink socket");
         let health = gauge.read();
         assert_eq!(&*health.devices[0].interface, "lo");
+        let received = |health: &Health| health.devices[0].rx_packets.expect("a counter");
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let address = socket.local_addr().expect("an address");
+        socket.send_to(b"x", address).expect("it is sent");
+        assert!(received(&gauge.read()) > received(&health));
         assert_eq!(&*health.sockets[0].netns, "host");
         assert!(gauge.read().time > health.time);
     }

@@ -112,8 +112,10 @@ struct Next<'a> {
     points: Vec<usize>,
     /// Packets that these points have seen, as proof that they see them.
     packets: u64,
-    /// Whether one of them has seen none.
+    /// Whether one of them has seen none, and its device has counted some.
     idle: bool,
+    /// If their devices have received nothing at all: since when, Unix time, ns.
+    silent: Option<i64>,
     /// What it did not do there, and what it passes in between.
     missing: String,
     between: String,
@@ -163,25 +165,34 @@ fn next_node<'a>(
     let uplink =
         |point: &Point| (point.role, point.direction) == (Role::Uplink, Direction::Ingress);
     // It may come in from each of them, so all must be there. That any has seen
-    // packets will do: the wire's far end works.
+    // packets will do: the wire's far end works. So will that no device has
+    // received any, by its own count.
     let mut points = Vec::new();
     let mut packets = 0;
     let mut idle = false;
+    let mut silent = Some(i64::MIN);
     for other in observed(case, node, uplink) {
+        let interface = &other.1.interface;
         let (point, seen) = seen_at(case, node, other, circumstances)?;
-        idle |= seen == 0;
+        let silence = circumstances.silence(node, interface, step.time, case.journey.last());
+        idle |= seen == 0 && !silence.is_some_and(|silence| silence.counts);
+        silent = silent
+            .zip(silence)
+            .map(|(since, silence)| since.max(silence.since));
         packets += seen;
         points.push(point);
     }
+    let silent = silent.filter(|_| !points.is_empty());
     let out = &case.scene.point(step).interface;
     let into = interfaces(&nodes[node], &points);
     let from = &nodes[step.node].node;
-    (packets > 0).then(|| Next {
+    (packets > 0 || silent.is_some()).then(|| Next {
         step,
         node,
         points,
         packets,
         idle,
+        silent,
         missing: format!("never came in from {into} on {to}"),
         between: format!(
             "the queue and driver of {out} on {from}, the wire, the driver and XDP programs of \
@@ -257,6 +268,7 @@ fn next_tunnel<'a>(
         points: vec![point],
         packets,
         idle: false,
+        silent: None,
         missing: format!("never came in from {into} on {home}"),
         between: format!(
             "{out} on {from}, the uplinks and the wire, {into} on {home}; between the two it cannot \
@@ -291,6 +303,7 @@ fn next_port<'a>(
         points: vec![point],
         packets,
         idle: false,
+        silent: None,
         missing: format!("never went out of {port} on {}", hello.node),
         between: format!(
             "the bridge {out}: if {port} is down, or not where it has learned the MAC address, it \
@@ -350,10 +363,13 @@ pub(super) fn lost(
     let into = interfaces(&scene.nodes[node], &next.points);
     let mut evidence = vec![
         format!("last seen {}", place(scene, step)),
-        format!(
-            "{}, which is watched and has seen {} packets",
-            next.missing, next.packets
-        ),
+        match next.packets {
+            0 if next.silent.is_some() => format!("{}, which is watched", next.missing),
+            packets => format!(
+                "{}, which is watched and has seen {packets} packets",
+                next.missing
+            ),
+        },
         format!("in between: {}", next.between),
     ];
     let start = journey.start();
@@ -385,6 +401,13 @@ pub(super) fn lost(
             others.join(", ")
         ),
     }));
+    if let Some(since) = next.silent {
+        evidence.push(format!(
+            "nothing at all has come in at {into} on {} since {}, as its receive counter says",
+            name(node),
+            clock(since)
+        ));
+    }
     if next.idle {
         evidence.push(format!("not each of {into} has seen packets"));
     }
@@ -395,10 +418,11 @@ pub(super) fn lost(
         } else {
             Confidence::High
         },
-        cause: pattern.map(|pattern| match pattern {
-            Pattern::TooLarge(_) => "pmtu",
-            Pattern::AllOfSort { .. } => "selective-loss",
-        }),
+        cause: match pattern {
+            Some(Pattern::TooLarge(_)) => Some("pmtu"),
+            Some(Pattern::AllOfSort { .. }) => Some("selective-loss"),
+            None => next.silent.map(|_| "nothing-arrives"),
+        },
         drop: None,
         evidence,
         text: if step.node == node {

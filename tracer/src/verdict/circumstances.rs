@@ -33,6 +33,10 @@ pub trait Circumstances {
     /// is known.
     fn rises(&self, node: usize, from: i64) -> Option<Rises>;
 
+    /// Whether nothing at all came in at an interface of a node between `from`
+    /// and `to`, as its own counter has it.
+    fn silence(&self, node: usize, interface: &str, from: i64, to: i64) -> Option<Silence>;
+
     /// Whether others that were sent as this step shows, to the same tunnel's
     /// end or else the same MAC, came in at node `to`.
     fn came_in(&self, step: &Step, to: usize) -> bool;
@@ -40,6 +44,15 @@ pub trait Circumstances {
     /// What is common to those that vanish on the leg from one node's uplink to
     /// another's, one of this sort and of `len` bytes included.
     fn pattern(&self, from: usize, to: usize, sort: &Sort, len: u32) -> Option<Pattern>;
+}
+
+/// An interface that receives nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Silence {
+    /// Since when, as far as is known, Unix time, ns.
+    pub since: i64,
+    /// Whether its counter has ever counted: else it may be none that does.
+    pub counts: bool,
 }
 
 /// What a network between nodes can tell packets apart by, besides their sizes

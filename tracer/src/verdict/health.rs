@@ -136,7 +136,7 @@ impl Rise {
     }
 }
 
-/// In the order in which they are told.
+/// In the order in which they are told. What was received is no loss.
 fn counters_of(device: &DeviceHealth) -> [(&'static str, u64); 7] {
     [
         ("rx_errors", device.rx_errors),

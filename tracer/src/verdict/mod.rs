@@ -18,7 +18,7 @@ mod tunnel;
 mod unanswered;
 mod words;
 
-pub use circumstances::{Circumstances, Pattern, Sort};
+pub use circumstances::{Circumstances, Pattern, Silence, Sort};
 pub use drops::{DropKind, Ports, Tally, classify};
 pub use health::{Rise, Rises};
 pub use judge::judge;

@@ -1,7 +1,7 @@
 //! What a ledger remembers, and what it makes of it.
 
 use super::*;
-use crate::link::Network;
+use crate::link::{DeviceHealth, Network};
 
 fn hello(streams: usize) -> Hello {
     Hello {
@@ -106,4 +106,68 @@ fn a_point_without_a_program_proves_nothing() {
     assert_eq!(ledger.seen(0, 3, 11), None, "not heard of since");
     ledger.report(0, seen(vec![3]), 20);
     assert_eq!(ledger.seen(0, 3, 10), None);
+}
+
+#[test]
+fn a_counter_that_stands_still_says_that_nothing_came_in() {
+    const SECOND: i64 = 1_000_000_000;
+    let mut ledger = Ledger::new(&[hello(1)], 0);
+    let mut reading = |second: i64, received: Option<u64>| {
+        let device = DeviceHealth {
+            interface: "eth0".into(),
+            rx_packets: received,
+            ..DeviceHealth::default()
+        };
+        let health = Health {
+            devices: vec![device],
+            ..Health::default()
+        };
+        let report = Report {
+            health: Some(health),
+            ..report(u32::MAX, 0)
+        };
+        ledger.report(0, report, second * SECOND);
+        ledger.silence(0, "eth0", 4 * SECOND, 5 * SECOND)
+    };
+    assert_eq!(reading(1, Some(6)), None);
+    for second in [2, 3, 6] {
+        assert_eq!(reading(second, Some(7)), None, "it may be late");
+    }
+    let silence = Silence {
+        since: 2 * SECOND,
+        counts: true,
+    };
+    assert_eq!(reading(7, Some(7)), Some(silence));
+    assert_eq!(reading(8, Some(8)), None, "something came in");
+    assert_eq!(reading(9, Some(8)), None, "before or after");
+    assert_eq!(reading(10, None), None, "it is not known any more");
+    assert_eq!(ledger.silence(0, "eth1", 0, 0), None, "of another device");
+}
+
+#[test]
+fn a_counter_that_never_rose_may_be_none() {
+    let mut ledger = Ledger::new(&[hello(1)], 0);
+    for time in [1, 1 + LATE] {
+        let health = Health {
+            devices: vec![DeviceHealth {
+                interface: "eth0".into(),
+                rx_packets: Some(0),
+                ..DeviceHealth::default()
+            }],
+            ..Health::default()
+        };
+        let report = Report {
+            health: Some(health),
+            ..report(u32::MAX, 0)
+        };
+        ledger.report(0, report, time);
+    }
+    let silence = Silence {
+        since: 1,
+        counts: false,
+    };
+    assert_eq!(ledger.silence(0, "eth0", 1, 1), Some(silence));
+    // Clocks may differ by more than that.
+    ledger.allow_for(1);
+    assert_eq!(ledger.silence(0, "eth0", 1, 1), None);
 }

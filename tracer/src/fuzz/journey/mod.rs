@@ -11,8 +11,8 @@ use script::{Act, Script};
 use crate::{
     journey::{Arrival, Engine, Journey, Scene, Step, arrival, destination},
     verdict::{
-        Accounting, Circumstances, Confidence, Kind, Parts, Pattern, Rises, Sort, Sums, Verdict,
-        classify, judge,
+        Accounting, Circumstances, Confidence, Kind, Parts, Pattern, Rises, Silence, Sort, Sums,
+        Verdict, classify, judge,
     },
     view::{Json, Look, Text, View},
 };
@@ -221,6 +221,14 @@ impl Circumstances for Told {
 
     fn rises(&self, _: usize, _: i64) -> Option<Rises> {
         None
+    }
+
+    fn silence(&self, _: usize, _: &str, from: i64, _: i64) -> Option<Silence> {
+        let counts = self.is(5);
+        self.is(6).then_some(Silence {
+            since: from,
+            counts,
+        })
     }
 
     fn came_in(&self, _: &Step, _: usize) -> bool {

@@ -182,6 +182,8 @@ struct Calm {
     rose: Option<(&'static str, u64)>,
     /// Whether others by the same next hop came in.
     came_in: bool,
+    /// Since when nothing came in anywhere.
+    silence: Option<Silence>,
     largest: Option<u32>,
 }
 
@@ -192,6 +194,7 @@ const CALM: Calm = Calm {
     packets: Some(100),
     rose: None,
     came_in: false,
+    silence: None,
     largest: None,
 };
 
@@ -226,6 +229,10 @@ impl Circumstances for Calm {
             ..Health::default()
         };
         Some(Rises::between(&health(7), &health(7 + by)))
+    }
+
+    fn silence(&self, _: usize, _: &str, _: i64, _: i64) -> Option<Silence> {
+        self.silence
     }
 
     fn came_in(&self, _: &Step, _: usize) -> bool {

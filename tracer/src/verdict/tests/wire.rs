@@ -187,3 +187,52 @@ fn towards_a_node_without_an_agent_the_gateway_is_named() {
         "left: went out of uplink towards node-b, which is not watched"
     );
 }
+
+/// Its program has seen no packet, and so may not work; its device has
+/// received none, and says so.
+#[test]
+fn where_nothing_comes_in_at_all_it_is_lost() {
+    let gone = journey(&WHOLE[..2], Closed::Silence);
+    let silent = |packets, counts| Calm {
+        packets: Some(packets),
+        silence: Some(Silence {
+            since: 43_264_000_000_000,
+            counts,
+        }),
+        ..CALM
+    };
+    let (verdict, parts) = judge(&scene(), &gone, &silent(0, true));
+    assert_eq!(
+        (verdict.kind, verdict.confidence, verdict.cause, parts.lost),
+        (Kind::Lost, Confidence::High, Some("nothing-arrives"), 1)
+    );
+    let evidence = verdict.evidence.join("; ");
+    let said = "nothing at all has come in at uplink on node-b since 12:01:04 UTC";
+    assert!(evidence.contains(said), "{evidence}");
+    assert!(!evidence.contains("has seen"), "{evidence}");
+    // A program that has seen packets before says no more than its device.
+    let (verdict, _) = judge(&scene(), &gone, &silent(7, true));
+    let evidence = verdict.evidence.join("; ");
+    assert!(evidence.contains(said), "{evidence}");
+    // The counter may be one that never counts.
+    assert_eq!(
+        says_with(&silent(0, false), &gone),
+        (Kind::Lost, Confidence::Low)
+    );
+    let unproven = Calm {
+        packets: Some(0),
+        ..CALM
+    };
+    assert_eq!(says_with(&unproven, &gone).0, Kind::Unknown);
+    // Its agent was not heard of since.
+    let unheard = Calm {
+        packets: None,
+        ..silent(0, true)
+    };
+    assert_eq!(says_with(&unheard, &gone).0, Kind::Unknown);
+}
+
+fn says_with(calm: &Calm, journey: &Journey) -> (Kind, Confidence) {
+    let (verdict, _) = judge(&scene(), journey, calm);
+    (verdict.kind, verdict.confidence)
+}

@@ -1,0 +1,61 @@
+//! The wire between the nodes, where nobody watches.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+use tracer_tests::{
+    Lab, LabSpec,
+    program::{LIMIT, Tracer, is},
+    traffic::Flow,
+};
+
+/// The far node's programs have seen no packet since they began, and so may not
+/// work: that its devices receive none is what says so.
+#[test]
+fn where_nothing_comes_in_at_all_it_is_lost() -> Result<()> {
+    let lab = Lab::new(&LabSpec::default())?;
+    let [a, b] = [&lab.pods[0], &lab.pods[1]];
+    let [near, far] = [&lab.nodes[0], &lab.nodes[1]];
+    let flow = Flow::new(a, b);
+    // From here on everybody knows everybody's MAC address.
+    assert!(flow.ping(2, Duration::from_millis(10))?.is_complete());
+    let known = format!(
+        "ip neighbour replace {} lladdr {} dev {} nud permanent",
+        far.underlay, far.uplink_mac, near.uplink
+    );
+    near.netns.run(&known)?;
+    let nothing = "table bridge fault { chain fault { \
+                   type filter hook forward priority 0; policy drop; }; }";
+    lab.middle.batch("nft -f -", nothing)?;
+
+    let ends = [a.v4.to_string(), b.v4.to_string()];
+    let args = [
+        "--src-ip", &ends[0], "--dst-ip", &ends[1], "--proto", "icmp",
+    ];
+    let mut tracer = Tracer::follow(&lab, args)?;
+    tracer.wait_started(LIMIT)?;
+    let pinging = flow.keep_pinging();
+    let lost = |value: &Value| {
+        let verdict = &value["verdict"];
+        is(value, "tracer.journey/1") && verdict["cause"] == "nothing-arrives"
+    };
+    let journey = tracer.wait_for(lost, LIMIT);
+    assert_eq!(pinging.stop()?.received, 0);
+    let journey = journey?;
+    let verdict = &journey["verdict"];
+    assert_eq!(verdict["kind"], "lost", "{journey:#}");
+    let evidence = verdict["evidence"].as_array().context("a list")?;
+    let said = format!(
+        "nothing at all has come in at {} on {}",
+        far.uplink, far.name
+    );
+    let is_said = |line: &Value| line.as_str().is_some_and(|line| line.starts_with(&said));
+    assert!(evidence.iter().any(is_said), "{journey:#}");
+    let finished = tracer.stop()?;
+    for journey in &finished.journeys {
+        let kind = journey["verdict"]["kind"].as_str();
+        assert!(matches!(kind, Some("lost" | "unknown")), "{journey:#}");
+    }
+    Ok(())
+}
