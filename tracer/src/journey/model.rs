@@ -96,7 +96,7 @@ impl Scene {
             })
     }
 
-    fn unix(&self, node: usize, time: u64) -> i64 {
+    pub(crate) fn unix(&self, node: usize, time: u64) -> i64 {
         let offset = self.nodes[node].realtime_offset;
         i64::try_from(time).map_or(i64::MAX, |time| time.saturating_add(offset))
     }

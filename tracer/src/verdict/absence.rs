@@ -5,7 +5,7 @@ use super::{
     fates::Fates,
     judge::Case,
     next_hop::{Leads, astray, leads, next_hop},
-    tunnel::tunnel_of,
+    tunnel::{is_unrecognised, to_nobody, tunnel_of},
     words::{clock, place},
 };
 use crate::{
@@ -47,10 +47,13 @@ pub(super) fn gone<'a>(case: &Case<'a>, fates: &Fates<'_>) -> Option<Gone<'a>> {
         Some(encap) => (encap.outer_dst, true),
         None => (destination(&case.journey.packet)?, false),
     };
-    let owner = case.scene.owners.get(&far_end)?;
-    (!owner.node.is_empty()).then_some(Gone {
+    let owner = case.scene.owners.get(&far_end).map(|owner| &owner.node);
+    let mut nodes = case.scene.nodes.iter();
+    let has_it = |hello: &&Hello| tunnelled && hello.local.contains(&far_end);
+    let to = owner.or_else(|| nodes.find(has_it).map(|hello| &hello.node))?;
+    (!to.is_empty()).then_some(Gone {
         step,
-        to: &owner.node,
+        to,
         tunnelled,
     })
 }
@@ -159,7 +162,8 @@ fn next_node<'a>(
     let Gone { step, to, .. } = gone;
     let nodes = &case.scene.nodes;
     let node = nodes.iter().position(|hello| hello.node == *to)?;
-    if leads(case, &gone, node, circumstances) != Leads::There {
+    let unrecognised = is_unrecognised(case, step);
+    if unrecognised || leads(case, &gone, node, circumstances) != Leads::There {
         return None;
     }
     let uplink =
@@ -335,7 +339,8 @@ pub(super) fn lost(
     {
         return None;
     }
-    if let Some(left) = left_for_others(case, fates, circumstances) {
+    let nobodys = || to_nobody(case, last_of_rest(case, fates)?, circumstances);
+    if let Some(left) = left_for_others(case, fates, circumstances).or_else(nobodys) {
         return Some(left);
     }
     let next = next_node(case, fates, circumstances)

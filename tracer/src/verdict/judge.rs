@@ -11,6 +11,7 @@ use super::{
     Circumstances, Confidence, Kind, Parts, Verdict,
     absence::{left, lost},
     fates::{Fates, watches_receiver},
+    tunnel::tell_mismatch,
     unanswered::unanswered,
     words::{drop_place, is_too_large, owner, place, refusal},
 };
@@ -49,6 +50,7 @@ pub fn judge(
     if matches!(verdict.kind, Kind::Dropped | Kind::Lost) && !fates.is_doubtful() {
         case.name_who_waits(&mut verdict);
     }
+    tell_mismatch(&case, &mut verdict);
     case.doubt(&fates, &mut verdict);
     (verdict, parts)
 }

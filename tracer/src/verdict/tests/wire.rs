@@ -1,7 +1,9 @@
 //! What left by an uplink and was not seen to come in: where it was sent to.
 
+use std::net::IpAddr;
+
 use super::*;
-use crate::link::{Device, Mac, Way};
+use crate::link::{Device, Mac, Tunnel, Way};
 
 const MAC_B: Mac = Mac([2, 0, 0, 0, 0, 0x0b]);
 const GATEWAY_MAC: Mac = Mac([2, 0, 0, 0, 0, 0xfe]);
@@ -235,4 +237,123 @@ fn where_nothing_comes_in_at_all_it_is_lost() {
 fn says_with(calm: &Calm, journey: &Journey) -> (Kind, Confidence) {
     let (verdict, _) = judge(&scene(), journey, calm);
     (verdict.kind, verdict.confidence)
+}
+
+/// The scene with a VXLAN device on each node.
+fn tunnelled(ends: [(u32, u16); 2]) -> Scene {
+    let mut scene = known();
+    for (hello, (vni, port)) in scene.nodes.iter_mut().zip(ends) {
+        let mut end = device("overlay", Mac([2, 0, 0, 0, 1, 1]));
+        end.tunnel = Some(Tunnel {
+            kind: EncapKind::Vxlan,
+            vni: Some(vni),
+            port,
+        });
+        hello.network.devices.push(end);
+        let own = [172, 16, 1, 1];
+        for direction in [Direction::Ingress, Direction::Egress] {
+            hello.points.push(point(Role::Overlay, direction, own));
+        }
+    }
+    scene
+}
+
+/// Points of a node with a tunnel, by index.
+const OVERLAY_OUT: usize = 5;
+
+const IN_TUNNEL: [(usize, usize); 4] = [
+    (0, FROM_POD),
+    (0, OVERLAY_OUT),
+    (0, UPLINK_OUT),
+    (1, UPLINK_IN),
+];
+
+#[test]
+fn tunnels_that_do_not_agree_are_told_with_each_packet() {
+    let came = journey(&IN_TUNNEL, Closed::Silence);
+    let told = |ends, journey: &Journey| {
+        let (verdict, _) = judge(&tunnelled(ends), journey, &CALM);
+        let evidence = verdict.evidence.join("; ");
+        (verdict.kind, verdict.cause, verdict.text, evidence)
+    };
+    let agreed = told([(1, 8472), (1, 8472)], &came);
+    assert_eq!((agreed.0, agreed.1), (Kind::Unknown, None));
+    assert!(!agreed.3.contains("wrapped"), "{}", agreed.3);
+
+    let (kind, cause, text, evidence) = told([(1, 8472), (2, 8472)], &came);
+    assert_eq!((kind, cause), (Kind::Unknown, Some("vni")));
+    assert!(text.contains("no tunnel device on node-b"), "{text}");
+    let said = "it was wrapped in vxlan with VNI 1, UDP port 8472, which no device on node-b \
+                takes: overlay has VNI 2, UDP port 8472";
+    assert!(evidence.contains(said), "{evidence}");
+
+    let port = told([(1, 8472), (1, 4789)], &came);
+    assert_eq!((port.0, port.1), (Kind::Unknown, Some("tunnel-port")));
+
+    // The programs of a node know the ports of its own devices: of another one
+    // they may have seen nothing.
+    let gone = journey(&IN_TUNNEL[..3], Closed::Silence);
+    let lost = told([(1, 8472), (2, 8472)], &gone);
+    assert_eq!((lost.0, lost.1), (Kind::Lost, Some("vni")));
+    let port = told([(1, 8472), (1, 4789)], &gone);
+    assert_eq!((port.0, port.1), (Kind::Unknown, Some("tunnel-port")));
+
+    // A device that was there when the packet was sent may have taken it.
+    let mut scene = tunnelled([(1, 8472), (1, 8472)]);
+    let devices = &mut scene.nodes[1].network.devices;
+    let mut anew = devices[1].clone();
+    (devices[1].until, anew.tunnel) = (
+        Some(1),
+        Some(Tunnel {
+            kind: EncapKind::Vxlan,
+            vni: Some(7),
+            port: 8472,
+        }),
+    );
+    devices.push(anew);
+    assert_eq!(judged(&scene, &came, &CALM), (Kind::Unknown, None));
+    let mut late = came.clone();
+    for step in &mut late.steps {
+        step.time += 1;
+    }
+    assert_eq!(judged(&scene, &late, &CALM), (Kind::Unknown, Some("vni")));
+}
+
+#[test]
+fn a_tunnel_to_nobody_takes_it_away() {
+    let mut gone = journey(&WHOLE[..2], Closed::Silence);
+    let stranger = [192, 168, 50, 9].into();
+    for step in &mut gone.steps {
+        if let Some(encap) = &mut step.encap {
+            encap.outer_dst = stranger;
+        }
+    }
+    let (verdict, _) = judge(&scene(), &gone, &CALM);
+    assert_eq!(
+        (verdict.kind, verdict.confidence, verdict.cause),
+        (Kind::Left, Confidence::High, Some("no-node"))
+    );
+    assert_eq!(
+        verdict.text,
+        "left: the tunnel took it to 192.168.50.9, which is no known node's address"
+    );
+    assert!(
+        verdict
+            .evidence
+            .contains(&"default/b is on node-b".to_owned())
+    );
+    // An address that stands for the node's: others came in by it.
+    let brings = Calm {
+        came_in: true,
+        ..CALM
+    };
+    assert_eq!(judged(&scene(), &gone, &brings), (Kind::Unknown, None));
+    // An address that the node's agent knows as its own.
+    let mut own = scene();
+    own.nodes[1].local.push(stranger);
+    assert_eq!(judged(&own, &gone, &CALM), (Kind::Lost, None));
+    // Nobody knows the addresses of its node.
+    let mut unknown = scene();
+    unknown.owners.remove(&IpAddr::from(B));
+    assert_eq!(judged(&unknown, &gone, &CALM), (Kind::Unknown, None));
 }
