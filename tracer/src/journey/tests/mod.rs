@@ -2,6 +2,7 @@
 //! uplink, and packets that take the four points between them.
 
 mod batches;
+mod course;
 mod drops;
 mod identity;
 mod questions;
