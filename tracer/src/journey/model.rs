@@ -157,6 +157,8 @@ pub struct Journey {
     /// Whether another packet asks the same, as a retransmitted SYN does, and the
     /// answer may be to that one.
     pub asked_again: bool,
+    /// Who else has the address that was asked, if the answer shows that.
+    pub impostor: Option<Impostor>,
     /// What refuses it.
     pub refusal: Option<Refusal>,
     /// Which of it its receiver acknowledged, where no other transmission can
@@ -180,6 +182,18 @@ pub enum Course {
     Request,
     /// Towards it.
     Reply,
+}
+
+/// Where an answer came from, if that is not where the question went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Impostor {
+    /// The answer's journey.
+    pub by: u64,
+    /// Where it was seen first: index into [`Scene::nodes`], and into that agent's
+    /// points.
+    pub at: (usize, usize),
+    /// Its MAC address, and the one that the question went to.
+    pub macs: Option<(Mac, Mac)>,
 }
 
 /// What tells a sender that its packet was not taken.

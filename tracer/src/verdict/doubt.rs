@@ -6,6 +6,7 @@ use super::{
     fates::{Fates, watches_interface},
     judge::Case,
     next_hop::no_next_hop,
+    twins::{told, twins},
     words::drop_place,
 };
 use crate::{
@@ -171,6 +172,14 @@ impl Case<'_> {
                 "#{} is an ICMP error about a packet that looks the same",
                 told.by
             ));
+        }
+        if matches!(verdict.kind, Kind::Delivered | Kind::Unanswered) {
+            let twins = twins(self.scene, self.journey).map(|twins| {
+                format!("its address is behind {twins}: two have it, or one has moved")
+            });
+            let impostor = self.journey.impostor.as_ref();
+            doubts.extend(impostor.map(|other| told(self.scene, self.journey, other)));
+            doubts.extend(twins);
         }
         if verdict.kind == Kind::Dropped && fates.is_doubtful() {
             doubts.push(

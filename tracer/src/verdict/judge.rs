@@ -12,6 +12,7 @@ use super::{
     absence::{left, lost},
     fates::{Fates, watches_receiver},
     tunnel::tell_mismatch,
+    twins::twins,
     unanswered::unanswered,
     words::{drop_place, is_too_large, owner, place, refusal},
 };
@@ -119,9 +120,13 @@ impl Case<'_> {
         self.journey.acked[..] == [(0, self.journey.size())] && !self.hops_lost
     }
 
-    /// Whether its receiver answered it, and no other packet that asks the same.
+    /// Whether its receiver answered it: nobody else did, and it was no other packet
+    /// that asks the same.
     const fn is_answered(&self) -> bool {
-        self.journey.answered_by.is_some() && !self.journey.asked_again && !self.hops_lost
+        self.journey.answered_by.is_some()
+            && self.journey.impostor.is_none()
+            && !self.journey.asked_again
+            && !self.hops_lost
     }
 
     /// Whether its receiver may have dropped what arrived: nobody told, or
@@ -215,7 +220,7 @@ impl Case<'_> {
             evidence.push("its receiver has acknowledged it".to_owned());
         }
         if let Some(answer) = self.journey.answered_by {
-            confirmed |= !self.journey.asked_again;
+            confirmed |= !self.journey.asked_again && self.journey.impostor.is_none();
             evidence.push(if self.journey.asked_again {
                 format!("#{answer} answers it, or another packet that asks the same")
             } else {
@@ -224,6 +229,10 @@ impl Case<'_> {
         } else if self.journey.asks && self.journey.closed == Closed::End {
             cause = Some("still-open");
             evidence.push("no answer had come when the follow ended".to_owned());
+        }
+        let twins = twins(self.scene, self.journey);
+        if self.journey.impostor.is_some() || twins.is_some() {
+            cause = Some("two-owners");
         }
         if let Some(first) = self.journey.steps.first()
             && !self.starts_at_source(first)

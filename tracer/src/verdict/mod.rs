@@ -15,6 +15,7 @@ mod summary;
 #[cfg(test)]
 mod tests;
 mod tunnel;
+mod twins;
 mod unanswered;
 mod words;
 

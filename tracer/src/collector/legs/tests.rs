@@ -93,6 +93,7 @@ fn journey(
         asks: false,
         answered_by: None,
         asked_again: false,
+        impostor: None,
         refusal: None,
         acked: smallvec::SmallVec::new(),
         retransmits: None,

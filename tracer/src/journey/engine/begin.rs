@@ -8,20 +8,22 @@ use crate::{
         Closed, Journey, Refusal, Scene,
         course::course,
         identity::{Part, Question, StreamKey, answers_this, conversation, part, says_no},
+        impostor::{impostor, second_owner},
         memory::Candidates,
         ranges::Range,
         track::{Track, USUAL_STEPS},
     },
-    link::{Flags, Packet, Quote, Transport},
+    link::{Flags, Hop, Packet, Quote, Transport},
 };
 
 impl Engine {
-    /// Begins a journey with the part of a packet that no other claims.
+    /// Begins a journey with the part of a packet that no other claims. `hop`:
+    /// where it was seen first, if it was not freed there.
     pub(super) fn begin(
         &mut self,
         scene: &Scene,
         (node, time): (usize, i64),
-        observed: &Packet,
+        (observed, hop): (&Packet, Option<&Hop>),
         part: Range,
         whole: Range,
     ) -> u64 {
@@ -41,6 +43,9 @@ impl Engine {
             is_first = self.memory.is_first(&stream, part);
         }
         let (asks, answers) = self.exchange(id, (node, time), &packet);
+        if let Some(hop) = hop {
+            self.note_impostor(scene, (id, node, hop));
+        }
         if cut.is_none() {
             is_first = self.is_first_of_its_kind(&packet, answers);
         }
@@ -60,6 +65,7 @@ impl Engine {
             asks,
             answered_by,
             asked_again,
+            impostor: None,
             refusal: None,
             acked: SmallVec::new(),
             retransmits,
@@ -168,6 +174,29 @@ impl Engine {
             self.reschedule(*asker);
         }
         told.or(askers.last().copied())
+    }
+
+    /// Notes with those that ask a question that its answer is somebody else's.
+    fn note_impostor(&mut self, scene: &Scene, (id, node, hop): (u64, usize, &Hop)) {
+        let Some(Part::Answers(question)) = part(&hop.packet) else {
+            return;
+        };
+        for asker in self.memory.askers(&question) {
+            let first = self
+                .memory
+                .get(asker)
+                .and_then(|track| track.answer)
+                .filter(|(first, _)| *first != id)
+                .and_then(|(first, _)| self.memory.get(first))
+                .and_then(|first| second_owner((id, node, hop), &first.packet.transport));
+            let track = self.memory.get_mut(asker);
+            if let Some(journey) = track.and_then(|track| track.journey.as_mut()) {
+                journey.impostor = journey
+                    .impostor
+                    .or_else(|| impostor(scene, (id, node, hop), &journey.steps))
+                    .or(first);
+            }
+        }
     }
 
     /// Whether earlier packets ask what this one does, which is noted there, and

@@ -79,7 +79,7 @@ impl Engine {
         if !joined && !late && begins(scene, node, freed, judgement) {
             joined = true;
             for part in rest {
-                let id = self.begin(scene, (node, time), packet, part, range);
+                let id = self.begin(scene, (node, time), (packet, None), part, range);
                 let track = self.memory.get_mut(id).expect("it has just begun");
                 track.drop(drop(part, part, false), part, is_copy);
                 self.reschedule(id);

@@ -213,7 +213,7 @@ impl Engine {
         let alike =
             !candidates.is_empty() && hop.packet.stream_data().is_none() && !scene.is_one_clock();
         for part in rest {
-            let id = self.begin(scene, (node, time), &hop.packet, part, range);
+            let id = self.begin(scene, (node, time), (&hop.packet, Some(hop)), part, range);
             if alike {
                 self.mark_all_ambiguous(candidates);
                 self.mark_all_ambiguous(&[id]);

@@ -1,7 +1,10 @@
 //! What answers, refuses or acknowledges what, and what only seems to.
 
 use super::*;
-use crate::link::{Icmp, Quote};
+use crate::{
+    journey::Impostor,
+    link::{Arp, Icmp, Mac, Quote},
+};
 
 /// A packet the other way.
 fn back(packet: Packet) -> Packet {
@@ -228,4 +231,100 @@ fn a_part_is_acknowledged_by_itself() {
     assert_eq!(after(&[1007]), [vec![(0, 1000)], vec![]]);
     // Either may have brought the rest.
     assert_eq!(after(&[1007, 3007]), [vec![(0, 2500)], vec![]]);
+}
+
+const OWN: Mac = Mac([2, 0, 0, 0, 0, 7]);
+const OTHER: Mac = Mac([2, 0, 0, 0, 0, 9]);
+
+/// A SYN that is handed to B's pod, and its SYN|ACK, which comes out of `point` on
+/// node 1 from this MAC address: who else has B's address, if anybody.
+fn answered_from(stage: &mut Stage, point: usize, mac: Mac, asked: [u8; 4]) -> Option<Impostor> {
+    let question = Packet {
+        dst: asked.into(),
+        ..segment(SYN, 7, 0, None)
+    };
+    let answer = Packet {
+        src: asked.into(),
+        ..back(segment(SYN_ACK, 100, 8, None))
+    };
+    let handed = Hop {
+        dst_mac: Some(OWN),
+        ..hop(TO_POD, 0, 1, &question)
+    };
+    stage.see(1, &handed);
+    let out = Hop {
+        src_mac: Some(mac),
+        ..hop(point, 1, 2, &answer)
+    };
+    stage.see(1, &out);
+    let journeys = std::mem::replace(stage, Stage::new()).end();
+    assert_eq!(journeys[0].answered_by, Some(2));
+    journeys.into_iter().find(|one| one.id == 1)?.impostor
+}
+
+/// One more pair of points on node 1, of an interface behind which `address` is.
+fn with_another_port(address: [u8; 4]) -> Stage {
+    let mut stage = Stage::new();
+    let points = &mut stage.scene.nodes[1].points;
+    for of in [FROM_POD, TO_POD] {
+        let port = Point {
+            interface: "veth9".to_owned(),
+            ifindex: 9,
+            addresses: vec![address.into()],
+            ..points[of].clone()
+        };
+        points.push(port);
+    }
+    stage
+}
+
+const OTHER_PORT: usize = 4;
+
+#[test]
+fn an_answer_of_somebody_else_with_the_same_address_is_told_apart() {
+    let mut plain = Stage::new();
+    assert_eq!(answered_from(&mut plain, FROM_POD, OWN, B), None);
+    let other_mac = answered_from(&mut Stage::new(), FROM_POD, OTHER, B).expect("two MACs");
+    assert_eq!(other_mac.macs, Some((OTHER, OWN)));
+    let mut stage = with_another_port(B);
+    let elsewhere = answered_from(&mut stage, OTHER_PORT, OWN, B).expect("two ports");
+    assert_eq!((elsewhere.at, elsewhere.macs), ((1, OTHER_PORT), None));
+}
+
+#[test]
+fn addresses_that_are_shared_by_design_have_many_owners() {
+    let calico = Mac([0xee; 6]);
+    assert_eq!(answered_from(&mut Stage::new(), FROM_POD, calico, B), None);
+    for shared in [[169, 254, 1, 1], [169, 254, 20, 10]] {
+        let mut stage = with_another_port(shared);
+        for at in [TO_POD, FROM_POD] {
+            let point = &mut stage.scene.nodes[1].points[at];
+            point.addresses = vec![shared.into()];
+        }
+        assert_eq!(answered_from(&mut stage, OTHER_PORT, OTHER, shared), None);
+    }
+}
+
+#[test]
+fn two_answers_to_one_arp_request_show_two_owners() {
+    let second = |sender| {
+        let arp = |operation, sender| {
+            packet(Transport::Arp(Arp {
+                operation,
+                sender,
+                target: Mac::default(),
+            }))
+        };
+        let mut stage = Stage::new();
+        stage.see(0, &hop(FROM_POD, 0, 1, &arp(1, Mac::default())));
+        for (time, mac) in [(1_i64, OWN), (2, sender)] {
+            let reply = back(arp(2, mac));
+            stage.see(1, &hop(FROM_POD, time, time.cast_unsigned() + 1, &reply));
+        }
+        let journeys = stage.end();
+        let asked = journeys.iter().find(|one| one.id == 1).expect("it is told");
+        asked.impostor.and_then(|impostor| impostor.macs)
+    };
+    assert_eq!(second(OTHER), Some((OTHER, OWN)));
+    assert_eq!(second(Mac([0xee; 6])), None);
 }

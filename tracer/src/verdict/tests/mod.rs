@@ -141,6 +141,7 @@ fn journey(way: &[(usize, usize)], closed: Closed) -> Journey {
         asks: false,
         answered_by: None,
         asked_again: false,
+        impostor: None,
         refusal: None,
         acked: smallvec::SmallVec::new(),
         retransmits: None,
