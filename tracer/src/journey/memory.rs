@@ -159,11 +159,29 @@ impl Memory {
         ids.into_iter().flat_map(Ids::iter).collect()
     }
 
-    /// Notes what a packet acknowledges.
+    /// Notes what a packet acknowledges. It echoes when that was sent (RFC 7323,
+    /// 4.3): what its receiver did not have before came with that transmission, and
+    /// not with one that was sent before the follow began.
     pub(super) fn acknowledge(&mut self, packet: &Packet, tcp: &Tcp) {
         let other = StreamKey::of(packet, tcp).reverse();
-        if let Some(stream) = self.streams.get_mut(&other) {
-            stream.acknowledge(tcp.ack, tcp.timestamps.map(|(_, echoed)| echoed));
+        let Some(stream) = self.streams.get_mut(&other) else {
+            return;
+        };
+        let echoed = tcp.timestamps.map(|(_, echoed)| echoed);
+        let (Some(new), Some(_)) = (stream.acknowledge(tcp.ack, echoed), echoed) else {
+            return;
+        };
+        let is_of_then = |id: &u64| {
+            let track = self.tracks.get(id);
+            track.is_some_and(|track| track.stamp() == echoed)
+        };
+        let tracks = stream.overlapping(new);
+        let mut of_then = tracks.into_iter().filter(is_of_then);
+        // Of several that were sent within one tick, one may have arrived.
+        if let (Some(id), None) = (of_then.next(), of_then.next())
+            && let Some(track) = self.tracks.get_mut(&id)
+        {
+            track.echoed = track.range.intersection(new) == Some(track.range);
         }
     }
 
@@ -175,7 +193,11 @@ impl Memory {
             return acked;
         };
         let stream = |key| self.streams.get(&key);
-        if let Some(stream) = track.stream().filter(|_| track.is_first).and_then(stream) {
+        if let Some(stream) = track
+            .stream()
+            .filter(|_| track.is_first || track.echoed)
+            .and_then(stream)
+        {
             acked = stream.acked(track.range, id);
         } else if let (Some(number), Some(stream)) = (track.number, track.mark().and_then(stream))
             // A SYN is answered.

@@ -35,6 +35,8 @@ pub(super) struct Stream {
     acked: i64,
     /// Up to where bytes were seen.
     seen: i64,
+    /// Whether its SYN was seen: nothing was sent before that.
+    opened: bool,
     /// No track is longer.
     longest: i64,
     tracks: BTreeMap<(i64, u64), i64>,
@@ -50,6 +52,7 @@ impl Stream {
             last: (seq, 0),
             acked: i64::MIN,
             seen: i64::MIN,
+            opened: false,
             longest: 0,
             tracks: BTreeMap::new(),
             marks: BTreeMap::new(),
@@ -76,13 +79,18 @@ impl Stream {
     }
 
     /// The receiver has acknowledged everything before `ack`, and echoed a
-    /// timestamp.
-    pub(super) fn acknowledge(&mut self, ack: u32, echoed: Option<u32>) {
-        let ack = self.unwrap(ack);
-        if ack > self.acked {
-            self.confirm(ack, echoed);
-            self.acked = ack;
+    /// timestamp. Returns what it had not acknowledged before, where that is known.
+    pub(super) fn acknowledge(&mut self, ack: u32, echoed: Option<u32>) -> Option<Range> {
+        let (before, ack) = (self.acked, self.unwrap(ack));
+        if ack <= before {
+            return None;
         }
+        self.confirm(ack, echoed);
+        self.acked = ack;
+        (before > i64::MIN).then_some(Range {
+            start: before,
+            end: ack,
+        })
     }
 
     /// Marks what is acknowledged for the first time, if it is known which
@@ -115,9 +123,9 @@ impl Stream {
     }
 
     /// Whether bytes from `start` on were never seen nor acknowledged before,
-    /// and it is known what came before.
+    /// and it is known what came before: all of it, from the SYN on.
     pub(super) fn is_new(&self, start: i64) -> bool {
-        self.seen > i64::MIN && start >= self.seen.max(self.acked)
+        self.opened && start >= self.seen.max(self.acked)
     }
 
     /// Which of a track's bytes were acknowledged and no other that is
@@ -140,6 +148,7 @@ impl Stream {
     pub(super) fn mark(&mut self, seq: u32, track: u64, mark: Mark) -> i64 {
         let Range { start, end } = self.range(seq, 1);
         self.seen = self.seen.max(end);
+        self.opened |= mark.is_syn;
         self.marks.insert((start, track), mark);
         start
     }

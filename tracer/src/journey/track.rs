@@ -14,7 +14,7 @@ use crate::link::{Flags, Hop, Packet, Transport};
 /// drop inside the pod that it was handed to, the copy of it that arrives, the
 /// error that its sender gets. All of these follow within the same system
 /// call or interrupt, or the receiver's next system call.
-const SETTLE: i64 = 100_000_000;
+pub(crate) const SETTLE: i64 = 100_000_000;
 
 /// From pod to pod across two nodes, over an overlay.
 pub(super) const USUAL_STEPS: usize = 8;
@@ -51,6 +51,9 @@ pub(super) struct Track {
     pub(super) range: Range,
     /// Whether no other transmission of its bytes can have come before.
     pub(super) is_first: bool,
+    /// Whether an acknowledgement of all its bytes, and of none before, carries
+    /// its timestamp.
+    pub(super) echoed: bool,
     /// The number that its SYN or FIN takes in its stream.
     pub(super) number: Option<i64>,
     /// Whether others of its content come first: it was reported, or what
@@ -82,6 +85,7 @@ impl Track {
             packet: journey.packet.clone(),
             range,
             is_first: true,
+            echoed: false,
             number: None,
             settled: false,
             answer: None,

@@ -125,6 +125,8 @@ struct Maker {
     last: [(u32, u32); 2],
     /// By sender: bytes that its receiver has got.
     got: [BTreeSet<u32>; 2],
+    /// By sender: the timestamp that its receiver echoes (RFC 7323, 4.3).
+    recent: [u32; 2],
     /// By node: from when on buffers are free again.
     buffers: [BTreeMap<u64, i64>; 2],
 }
@@ -234,7 +236,9 @@ impl Maker {
     /// acknowledged as far as there is no gap.
     fn data(&mut self, from: usize, seq: u32, segments: u32, fate: Fate) {
         let start = self.now;
-        let whole = tcp(from, seq, segments * SEGMENT, self.number, 1);
+        let stamp = self.number;
+        let echo = self.recent[1 - from];
+        let whole = tcp(from, seq, segments * SEGMENT, (stamp, echo), 1);
         if fate == Fate::DroppedFirst {
             self.freed(from, start, 99, NAMES[from], Scope::Socket, &whole);
         }
@@ -249,13 +253,16 @@ impl Maker {
                 Fate::Lost if index + 1 < segments => Fate::Arrives,
                 fate => fate,
             };
-            let segment = tcp(from, at, SEGMENT, self.number, 1);
+            let segment = tcp(from, at, SEGMENT, (stamp, echo), 1);
             let time = left.map(|time| time + 50 * US + i64::from(index) * 7 * US);
             let got = time.and_then(|time| self.arrive(time, from, &segment, fate));
             let truth = self.truth.entry(unit).or_default();
             match (got, fate) {
                 (Some(time), _) => {
                     truth.delivered += 1;
+                    if at <= self.acknowledged(from) {
+                        self.recent[from] = self.recent[from].max(stamp);
+                    }
                     self.got[from].insert(at);
                     acknowledged = Some(time + 40 * US);
                 }
@@ -264,14 +271,21 @@ impl Maker {
             }
         }
         if let Some(time) = acknowledged {
-            let mut ack = 0;
-            while self.got[from].contains(&ack) {
-                ack += SEGMENT;
-            }
+            let ack = self.acknowledged(from);
             self.number += 1;
-            let packet = tcp(1 - from, self.sent[1 - from], 0, self.number, ack);
+            let stamps = (self.number, self.recent[from]);
+            let packet = tcp(1 - from, self.sent[1 - from], 0, stamps, ack);
             self.one(time, 1 - from, &packet, Fate::Arrives);
         }
+    }
+
+    /// Up to where the receiver of what `from` sends has got all.
+    fn acknowledged(&self, from: usize) -> u32 {
+        let mut ack = 0;
+        while self.got[from].contains(&ack) {
+            ack += SEGMENT;
+        }
+        ack
     }
 
     /// Sends a datagram in fragments. The receiver's pod drops it whole.
@@ -411,7 +425,7 @@ fn echo(from: usize, kind: u8, seq: u16) -> Packet {
     packet(from, u32::from(seq), 84, transport)
 }
 
-fn tcp(from: usize, seq: u32, payload_len: u32, stamp: u32, ack: u32) -> Packet {
+fn tcp(from: usize, seq: u32, payload_len: u32, timestamps: (u32, u32), ack: u32) -> Packet {
     let transport = Transport::Tcp(Tcp {
         src_port: [40_000, 8080][from],
         dst_port: [8080, 40_000][from],
@@ -420,7 +434,7 @@ fn tcp(from: usize, seq: u32, payload_len: u32, stamp: u32, ack: u32) -> Packet 
         flags: Flags(Flags::ACK),
         window: 500,
         payload_len,
-        timestamps: Some((stamp, 1)),
+        timestamps: Some(timestamps),
         options_hash: 0,
     });
     packet(from, 0, payload_len + 52, transport)

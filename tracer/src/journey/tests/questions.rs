@@ -328,3 +328,46 @@ fn two_answers_to_one_arp_request_show_two_owners() {
     assert_eq!(second(OTHER), Some((OTHER, OWN)));
     assert_eq!(second(Mac([0xee; 6])), None);
 }
+
+/// In the middle of a connection, what its receiver did not have and then has is
+/// what it says that came then.
+#[test]
+fn an_acknowledgement_echoes_which_transmission_came() {
+    for (known, stamps, echo) in [
+        (true, [5, 6], 5),
+        (true, [5, 6], 4),
+        (true, [5, 5], 5),
+        (false, [5, 6], 5),
+    ] {
+        let mut stage = Stage::new();
+        let ack = |ack, echo| back(segment(Flags::ACK, 1, ack, Some((9, echo))));
+        stage.see(0, &hop(FROM_POD, 0, 1, &tcp(0, 1000, stamps[0])));
+        if known {
+            stage.see(1, &hop(FROM_POD, MS, 6, &ack(0, 1)));
+        }
+        stage.see(0, &hop(FROM_POD, 2 * MS, 2, &tcp(1000, 1000, stamps[1])));
+        stage.see(1, &hop(FROM_POD, 3 * MS, 7, &ack(2000, echo)));
+        let journeys = stage.end();
+        let told = known && stamps == [5, 6] && echo == 5;
+        let expected = if told { vec![(0, 1000)] } else { Vec::new() };
+        assert_eq!(acked(&journeys, 1), expected, "{known} {stamps:?} {echo}");
+    }
+}
+
+/// What a follow that begins in the middle sees may be sent again, and be
+/// acknowledged by what came before.
+#[test]
+fn only_from_its_first_byte_on_it_is_known_what_was_sent_before() {
+    for opened in [false, true] {
+        let mut stage = Stage::new();
+        let first = if opened { SYN } else { Flags::ACK };
+        stage.see(0, &hop(FROM_POD, 0, 1, &segment(first, 999, 0, None)));
+        for (skb, seq) in [(2, 1000), (3, 2000)] {
+            stage.see(0, &hop(FROM_POD, MS, skb, &tcp(seq, 1000, 5)));
+        }
+        let ack = back(segment(Flags::ACK, 1, 3000, None));
+        stage.see(1, &hop(FROM_POD, 2 * MS, 7, &ack));
+        let journeys = stage.end();
+        assert_eq!(!acked(&journeys, 3).is_empty(), opened);
+    }
+}
