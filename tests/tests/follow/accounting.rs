@@ -167,9 +167,17 @@ fn a_budget_that_is_exceeded_leaves_packets_out_and_says_so() -> Result<()> {
     Ok(())
 }
 
+/// Points on the way from pod to pod: two nodes with veth, bridge, overlay and
+/// uplink each.
+const WAY: usize = 8;
+
 /// Nothing is called delivered that was not seen to be, and what was lost
-/// sight of is unknown, for the reason that events were lost.
+/// sight of is unknown, for the reason that events were lost. What was seen at all
+/// points is delivered, unless the drop of it may have been among what was lost.
 fn never_more_than_was_seen(finished: &Finished) {
+    let drops = &finished.summary["accounting"]["drops"];
+    let lost = ["ring_full", "rate_limited", "missed"];
+    let drops_lost = lost.iter().any(|what| drops[what].as_u64() > Some(0));
     let mut unknown = 0;
     for journey in &finished.journeys {
         let verdict = &journey["verdict"];
@@ -182,7 +190,13 @@ fn never_more_than_was_seen(finished: &Finished) {
         assert_eq!(verdict["kind"], "unknown", "{journey}");
         let evidence = verdict["evidence"].to_string();
         let open = verdict["cause"] == "still-open";
-        assert!(open || evidence.contains("events were lost"), "{journey}");
+        let uneven = evidence.contains("the same sample");
+        let unreported = evidence.contains("drops went unreported");
+        let blind = uneven || unreported || evidence.contains("events were lost");
+        assert!(open || blind, "{journey}");
+        assert!(drops_lost || !unreported, "{drops} {journey}");
+        let all_seen = hops.len() == WAY && !open;
+        assert!(!all_seen || uneven || unreported, "{journey}");
         unknown += 1;
     }
     assert!(unknown > 0, "some were lost sight of");

@@ -170,11 +170,11 @@ impl Core {
         let until = now.unwrap_or(i64::MIN);
         // Watermarks only rise: what waits for longest comes first.
         while let Some((_, journey)) = self.pending.pop_front_if(|(until, _)| *until <= reported) {
-            self.show_one(*journey, true, view)?;
+            self.show_one(*journey, view)?;
         }
         for journey in self.engine.finished() {
             if until <= reported {
-                self.show_one(journey, true, view)?;
+                self.show_one(journey, view)?;
             } else {
                 self.pending.push_back((until, Box::new(journey)));
             }
@@ -182,14 +182,8 @@ impl Core {
         Ok(())
     }
 
-    /// Judges a journey and shows it. `reported`: whether all agents have told
-    /// what they lost while it was on its way.
-    fn show_one(
-        &mut self,
-        mut journey: Journey,
-        reported: bool,
-        view: &mut impl View,
-    ) -> io::Result<()> {
+    /// Judges a journey and shows it.
+    fn show_one(&mut self, mut journey: Journey, view: &mut impl View) -> io::Result<()> {
         // Where one was not there any more to see it, silence says nothing.
         let waited = journey.last().saturating_add(self.hold);
         if journey.closed == Closed::Silence && waited > self.observed {
@@ -203,7 +197,6 @@ impl Core {
             ledger: &self.ledger,
             legs: &self.legs,
             hold: self.hold,
-            reported,
         };
         let (verdict, parts) = judge(&self.scene, journey, &witness);
         if !journey.packet.is_neighbour() {
@@ -227,10 +220,10 @@ impl Core {
         self.advance();
         self.engine.end(&self.scene);
         self.show(view)?;
-        // Of these no agent has told, nor will: the recording was cut.
+        // Of these not all agents have told, nor will: the recording was cut, and
+        // what may be missing is noted.
         for (_, journey) in std::mem::take(&mut self.pending) {
-            let reported = journey.closed == Closed::End;
-            self.show_one(*journey, reported, view)?;
+            self.show_one(*journey, view)?;
         }
         Ok(())
     }

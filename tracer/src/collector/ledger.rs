@@ -1,6 +1,9 @@
 //! Where every event went, and when some were lost.
 
-use std::{collections::VecDeque, ops::Range};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    ops::Range,
+};
 
 use tracer_common::{
     counters::{Counter, Counters},
@@ -9,7 +12,7 @@ use tracer_common::{
 
 use crate::{
     link::{DropReport, Health, Hello, Report},
-    verdict::{Accounting, DropAccounting, Rises, Silence},
+    verdict::{Accounting, DropAccounting, Rises, Silence, Where},
 };
 
 /// A span of time, Unix time, ns.
@@ -19,8 +22,8 @@ struct Span {
     to: i64,
 }
 
-/// Spans of time in which events were lost.
-#[derive(Debug, Default)]
+/// Spans of time in which events were lost, in order and apart.
+#[derive(Clone, Debug, Default)]
 struct Losses(Vec<Span>);
 
 /// How many spans of loss are told apart.
@@ -35,16 +38,14 @@ const MAX_HEALTH: usize = 256;
 
 impl Losses {
     fn add(&mut self, from: i64, to: i64) {
-        // Streams that report side by side, or one report after the other.
-        if let Some(last) = self.0.last_mut()
-            && last.from <= to
-            && last.to >= from
-        {
-            last.from = last.from.min(from);
-            last.to = last.to.max(to);
-            return;
+        let first = self.0.partition_point(|span| span.to < from);
+        let end = self.0.partition_point(|span| span.from <= to);
+        let mut span = Span { from, to };
+        for known in &self.0[first..end] {
+            span.from = span.from.min(known.from);
+            span.to = span.to.max(known.to);
         }
-        self.0.push(Span { from, to });
+        self.0.splice(first..end, [span]);
         if self.0.len() > MAX_SPANS {
             // To forget one would be to say that nothing was lost then.
             let oldest = self.0.remove(0);
@@ -53,7 +54,8 @@ impl Losses {
     }
 
     fn between(&self, from: i64, to: i64) -> bool {
-        self.0.iter().any(|span| span.from <= to && span.to >= from)
+        let first = self.0.partition_point(|span| span.to < from);
+        self.0.get(first).is_some_and(|span| span.from <= to)
     }
 }
 
@@ -65,10 +67,10 @@ pub(super) struct Ledger {
     agents: Vec<Range<usize>>,
     /// What each agent's kernel had counted, and when.
     health: Vec<VecDeque<(i64, Health)>>,
-    hops_lost: Losses,
-    drops_lost: Losses,
-    /// Since when streams take different samples of the packets.
-    unequal: Option<i64>,
+    /// When streams took different samples of the packets.
+    uneven: Losses,
+    /// Since when they do, and when one was last heard of.
+    differ: Option<Span>,
     /// Until when a stream has taken only some of the packets, as far as is known.
     sampled: Option<i64>,
     /// By how much the clocks of nodes may differ, ns.
@@ -87,6 +89,64 @@ struct Entry {
     time: i64,
     /// Whether it sends no more, so that it has nothing to tell any more.
     ended: bool,
+    /// When it lost hops at points, and hops of which the point is not known.
+    lost_at: BTreeMap<usize, Losses>,
+    hops_lost: Losses,
+    drops_lost: Losses,
+}
+
+impl Entry {
+    /// Whether hops of a point are in this stream, as far as that is known. Of
+    /// points that share counters, one is named.
+    fn counts(&self, point: usize) -> bool {
+        let mut counted = self.report.counters.iter();
+        counted.any(|(index, _)| *index == point)
+    }
+
+    /// Whether hops at a point were lost between `from` and `to`, or at any.
+    fn hops_lost(&self, point: Option<usize>, (from, to): (i64, i64)) -> bool {
+        let mut points = self.lost_at.iter();
+        self.hops_lost.between(from, to)
+            || points.any(|(index, lost)| {
+                point.is_none_or(|point| point == *index) && lost.between(from, to)
+            })
+    }
+
+    /// Takes note that what it saw between `from` and `to` may be missing.
+    fn missing(&mut self, from: i64, to: i64) {
+        // A stream has hops or drops, and its reports tell which.
+        if self.report.drops.is_none() {
+            self.hops_lost.add(from, to);
+        }
+        if self.report.counters.is_empty() {
+            self.drops_lost.add(from, to);
+        }
+    }
+
+    /// Takes note of what a report, made at `now`, says was lost since the last.
+    fn lose(&mut self, report: &Report, now: i64) {
+        let from = self.time;
+        let before: BTreeMap<usize, u64> = self
+            .report
+            .counters
+            .iter()
+            .map(|(point, counters)| (*point, hops_lost(counters)))
+            .collect();
+        for (point, counters) in &report.counters {
+            let known = before.get(point).copied().unwrap_or(0);
+            if hops_lost(counters) > known {
+                self.lost_at.entry(*point).or_default().add(from, now);
+            }
+        }
+        if report.malformed > self.report.malformed {
+            self.hops_lost.add(from, now);
+        }
+        let known = self.report.drops.unwrap_or_default();
+        let drops = report.drops.unwrap_or(known);
+        if drops_lost(&drops) > drops_lost(&known) {
+            self.drops_lost.add(from, now);
+        }
+    }
 }
 
 impl Ledger {
@@ -108,6 +168,9 @@ impl Ledger {
             },
             time: now,
             ended: false,
+            lost_at: BTreeMap::new(),
+            hops_lost: Losses::default(),
+            drops_lost: Losses::default(),
         };
         Self {
             streams: vec![entry; streams],
@@ -147,44 +210,37 @@ impl Ledger {
         self.streams[stream].time
     }
 
-    /// Takes note that hops and drops between `from` and `to` may be missing,
+    /// Takes note that what a stream saw between `from` and `to` may be missing,
     /// whatever reports say.
-    pub(super) fn missing(&mut self, from: i64, to: i64) {
-        self.hops_lost.add(from, to);
-        self.drops_lost.add(from, to);
+    pub(super) fn missing(&mut self, stream: usize, from: i64, to: i64) {
+        self.streams[stream].missing(from, to);
     }
 
     /// Takes what a stream had reported at `now`, Unix time, before anything of
     /// it came: what was lost until then is no loss of these hops.
     pub(super) fn begin(&mut self, stream: usize, report: Report, now: i64) {
         count(&mut self.begun, &report);
-        self.streams[stream] = Entry {
-            report,
-            time: now,
-            ended: false,
-        };
+        let entry = &mut self.streams[stream];
+        entry.report = report;
+        entry.time = now;
     }
 
     /// Takes a stream's report, made at `now`, Unix time.
     pub(super) fn report(&mut self, stream: usize, mut report: Report, now: i64) {
         let entry = &mut self.streams[stream];
-        if hops_lost(&report) > hops_lost(&entry.report) {
-            self.hops_lost.add(entry.time, now);
-        }
-        let before = entry.report.drops.unwrap_or_default();
-        if report
-            .drops
-            .is_some_and(|drops| drops_lost(&drops) > drops_lost(&before))
-        {
-            self.drops_lost.add(entry.time, now);
-        }
+        entry.lose(&report, now);
         // A packet that is in one stream's sample only passes the others' points
         // unseen.
         if [report.sample, entry.report.sample] != [u32::MAX; 2] {
             self.sampled = self.sampled.max(Some(now));
         }
-        if report.sample != entry.report.sample {
-            self.unequal.get_or_insert(entry.time);
+        if report.sample != entry.report.sample || self.differ.is_some() {
+            let span = self.differ.get_or_insert(Span {
+                from: entry.time,
+                to: now,
+            });
+            span.from = span.from.min(entry.time);
+            span.to = span.to.max(now);
         }
         let health = report.health.take();
         entry.report = report;
@@ -194,9 +250,8 @@ impl Ledger {
             .streams
             .windows(2)
             .all(|pair| sample(&pair[0]) == sample(&pair[1]));
-        if let Some(from) = self.unequal.take_if(|_| equal) {
-            self.hops_lost.add(from, now);
-            self.drops_lost.add(from, now);
+        if let Some(Span { from, to }) = self.differ.take_if(|_| equal) {
+            self.uneven.add(from, to);
         }
         if let Some(health) = health
             && let Some(agent) = self.agents.iter().position(|range| range.contains(&stream))
@@ -272,25 +327,44 @@ impl Ledger {
         self.streams[stream].ended
     }
 
-    /// Whether hops were lost between `from` and `to`.
-    pub(super) fn hops_lost(&self, from: i64, to: i64) -> bool {
-        let (from, to) = self.widened(from, to);
-        self.hops_lost.between(from, to) || self.is_unequal(to)
+    /// Whether hops were lost there between `from` and `to`.
+    pub(super) fn hops_lost(&self, place: Where, from: i64, to: i64) -> bool {
+        let span = self.widened(from, to);
+        let lost = |streams: &[Entry], point| {
+            let mut streams = streams.iter();
+            streams.any(|entry| entry.hops_lost(point, span))
+        };
+        match place {
+            Where::Anywhere => lost(&self.streams, None),
+            Where::Node(agent) => lost(&self.streams[self.streams_of(agent)], None),
+            Where::Point(agent, point) => {
+                let streams = &self.streams[self.streams_of(agent)];
+                let known = streams.iter().position(|entry| entry.counts(point));
+                match known {
+                    Some(known) => lost(&streams[known..=known], Some(point)),
+                    None => lost(streams, None),
+                }
+            }
+        }
     }
 
-    /// Whether drops were.
-    pub(super) fn drops_lost(&self, from: i64, to: i64) -> bool {
+    /// Whether drops on an agent's node were, or on any.
+    pub(super) fn drops_lost(&self, agent: Option<usize>, from: i64, to: i64) -> bool {
         let (from, to) = self.widened(from, to);
-        self.drops_lost.between(from, to) || self.is_unequal(to)
+        let streams = agent.map_or(0..self.streams.len(), |agent| self.streams_of(agent));
+        let mut streams = self.streams[streams].iter();
+        streams.any(|entry| entry.drops_lost.between(from, to))
+    }
+
+    /// Whether streams took different samples at some time between `from` and `to`.
+    pub(super) fn uneven(&self, from: i64, to: i64) -> bool {
+        let (from, to) = self.widened(from, to);
+        self.uneven.between(from, to) || self.differ.is_some_and(|span| span.from <= to)
     }
 
     /// A span of one node's clock, as any other may have it.
     const fn widened(&self, from: i64, to: i64) -> (i64, i64) {
         (from.saturating_sub(self.skew), to.saturating_add(self.skew))
-    }
-
-    fn is_unequal(&self, to: i64) -> bool {
-        self.unequal.is_some_and(|since| since <= to)
     }
 
     /// How many packets a point has seen, as of a report made after `time`;
@@ -354,15 +428,9 @@ fn count(sums: &mut Accounting, report: &Report) {
     }
 }
 
-fn hops_lost(report: &Report) -> u64 {
-    let counted =
-        |counters: &Counters| counters.get(Counter::RingFull) + counters.get(Counter::RateLimited);
-    let points: u64 = report
-        .counters
-        .iter()
-        .map(|(_, counters)| counted(counters))
-        .sum();
-    points + report.malformed
+fn hops_lost(counters: &Counters) -> u64 {
+    let (full, limited) = (Counter::RingFull, Counter::RateLimited);
+    counters.get(full).saturating_add(counters.get(limited))
 }
 
 fn drops_lost(report: &DropReport) -> u64 {

@@ -36,7 +36,9 @@ impl Core {
     /// Takes note that what agents saw before a time, Unix time, ns, is not
     /// all there.
     pub(crate) fn later(&mut self, before: i64) {
-        self.ledger.missing(i64::MIN, before);
+        for stream in 0..self.ledger.streams() {
+            self.ledger.missing(stream, i64::MIN, before);
+        }
     }
 
     /// Takes note that some of what a stream sent is not there: what came
@@ -51,7 +53,7 @@ impl Core {
     ) {
         let offset = self.scene.nodes[agent].realtime_offset;
         let stream = self.ledger.stream(agent, stream);
-        self.ledger.missing(self.complete_until(stream), to);
+        self.ledger.missing(stream, self.complete_until(stream), to);
         if let Some(report) = report {
             let made = unix(report.time, offset);
             self.ledger.report(stream, report, made);
@@ -67,7 +69,7 @@ impl Core {
                 self.ledger.told(stream)
             } else {
                 let until = self.complete_until(stream);
-                self.ledger.missing(until, time);
+                self.ledger.missing(stream, until, time);
                 self.ledger.end(stream);
                 until
             };
@@ -82,7 +84,8 @@ impl Core {
     pub(super) fn cut_off(&mut self) {
         for stream in 0..self.ledger.streams() {
             if !self.ledger.has_ended(stream) {
-                self.ledger.missing(self.complete_until(stream), i64::MAX);
+                self.ledger
+                    .missing(stream, self.complete_until(stream), i64::MAX);
             }
         }
     }

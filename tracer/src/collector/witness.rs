@@ -5,23 +5,28 @@ use std::time::Duration;
 use super::{ledger::Ledger, legs::Legs};
 use crate::{
     journey::Step,
-    verdict::{Circumstances, Pattern, Rises, Silence, Sort},
+    verdict::{Circumstances, Pattern, Rises, Silence, Sort, Where},
 };
 
 /// Answers what the judge asks.
 pub(super) struct Witness<'a> {
     pub(super) ledger: &'a Ledger,
     pub(super) legs: &'a Legs,
-    /// For how long after a journey was last heard of it matters what was
-    /// lost, ns.
+    /// How long a journey is waited for after it was last heard of, ns.
     pub(super) hold: i64,
-    /// Whether all agents have told since what they lost.
-    pub(super) reported: bool,
 }
 
 impl Circumstances for Witness<'_> {
-    fn hops_lost(&self, from: i64, last: i64) -> bool {
-        !self.reported || self.ledger.hops_lost(from, last.saturating_add(self.hold))
+    fn hops_lost(&self, place: Where, from: i64, to: i64) -> bool {
+        self.ledger.hops_lost(place, from, to)
+    }
+
+    fn drops_lost(&self, node: Option<usize>, from: i64, to: i64) -> bool {
+        self.ledger.drops_lost(node, from, to)
+    }
+
+    fn uneven(&self, from: i64, to: i64) -> bool {
+        self.ledger.uneven(from, to)
     }
 
     fn sampled(&self, from: i64) -> bool {
@@ -30,10 +35,6 @@ impl Circumstances for Witness<'_> {
 
     fn hold(&self) -> Duration {
         Duration::from_nanos(self.hold.unsigned_abs())
-    }
-
-    fn drops_lost(&self, from: i64, last: i64) -> bool {
-        !self.reported || self.ledger.drops_lost(from, last.saturating_add(self.hold))
     }
 
     fn packets(&self, node: usize, point: usize, last: i64) -> Option<u64> {

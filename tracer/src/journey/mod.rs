@@ -20,3 +20,4 @@ pub use drop::{Class, Drop, Judgement};
 pub use engine::{Engine, Joined, Limits};
 pub use model::{Closed, Course, Impostor, Journey, Owner, OwnerKind, Refusal, Scene, Step};
 pub(crate) use ranges::{Range, Ranges};
+pub(crate) use track::SETTLE;

@@ -5,6 +5,8 @@
 //! change of what is said, `TRACER_BLESS=1` writes the digests anew, and their
 //! difference is what to look at; `cargo xtask fixtures` records all anew.
 
+mod lossy;
+
 use std::{
     collections::BTreeMap,
     fmt::Write as _,

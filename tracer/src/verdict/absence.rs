@@ -1,7 +1,7 @@
 //! Verdicts that rest on what was not seen, and on why it had to be.
 
 use super::{
-    Circumstances, Confidence, Kind, Parts, Pattern, Sort, Verdict,
+    Circumstances, Confidence, Kind, Parts, Pattern, Sort, Verdict, Where,
     fates::Fates,
     judge::Case,
     next_hop::{Leads, astray, leads, next_hop},
@@ -66,7 +66,7 @@ pub(super) fn left(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict> {
         to,
         tunnelled,
     } = gone;
-    if step.seen < case.journey.size() || case.scene.agent(to).is_some() {
+    if step.seen < case.journey.size() || case.scene.agent(to).is_some() || case.drop_unseen(step) {
         return None;
     }
     let interface = &case.scene.point(step).interface;
@@ -317,7 +317,7 @@ fn next_port<'a>(
 }
 
 /// Not seen where it had to be seen next, though that point is watched, its
-/// agent lives, and no event was lost.
+/// agent lives, and no event of the nodes at both ends was lost.
 pub(super) fn lost(
     case: &Case<'_>,
     fates: &Fates<'_>,
@@ -333,20 +333,25 @@ pub(super) fn lost(
         || !fates.unclear.is_empty()
         || !silent
         || !all_seen
-        || case.hops_lost
-        || case.drops_lost
         || fates.drop.is_some()
     {
         return None;
     }
     let nobodys = || to_nobody(case, last_of_rest(case, fates)?, circumstances);
-    if let Some(left) = left_for_others(case, fates, circumstances).or_else(nobodys) {
+    // That a gateway has brought nothing may be what was not seen.
+    if !case.events_lost()
+        && let Some(left) = left_for_others(case, fates, circumstances).or_else(nobodys)
+    {
         return Some(left);
     }
     let next = next_node(case, fates, circumstances)
         .or_else(|| next_tunnel(case, fates, circumstances))
         .or_else(|| next_port(case, fates, circumstances))?;
     let Next { step, node, .. } = next;
+    let unseen = |node| case.hops_lost(Where::Node(node)) || case.drops_lost_on(node);
+    if unseen(step.node) || unseen(node) || case.uneven() {
+        return None;
+    }
     // It may have been taken another way, or have come there with another
     // node's MAC address.
     let came = fates.astray.iter().any(|(astray, _)| astray.node == node);

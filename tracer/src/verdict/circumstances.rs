@@ -8,12 +8,30 @@ use crate::{
     link::{EncapKind, Packet, Proto},
 };
 
+/// Where events may have been lost. Nodes and points are indexes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Where {
+    /// At one observation point of a node.
+    Point(usize, usize),
+    /// On one node.
+    Node(usize),
+    /// On any node.
+    Anywhere,
+}
+
 /// Whether what was not seen did not happen. Times are Unix time, ns.
 pub trait Circumstances {
-    /// Whether hops were lost on their way to the collector while a journey
-    /// lasted that was heard of from `from` to `last`: it may have passed
-    /// points unseen.
-    fn hops_lost(&self, from: i64, last: i64) -> bool;
+    /// Whether hops of between `from` and `to` were lost on their way to the
+    /// collector: a packet may have passed unseen there.
+    fn hops_lost(&self, place: Where, from: i64, to: i64) -> bool;
+
+    /// Whether drops on a node were, or on any if none is given: a packet may
+    /// have been dropped unseen.
+    fn drops_lost(&self, node: Option<usize>, from: i64, to: i64) -> bool;
+
+    /// Whether, at some time between `from` and `to`, not all streams took the
+    /// same sample: a packet that one shows may have passed the others unseen.
+    fn uneven(&self, from: i64, to: i64) -> bool;
 
     /// Whether, at some time since `from`, not every packet was taken: an answer
     /// need not be in the sample that its question is in.
@@ -21,9 +39,6 @@ pub trait Circumstances {
 
     /// How long a packet is waited for after it was last heard of.
     fn hold(&self) -> Duration;
-
-    /// Whether drops were: it may have been dropped unseen.
-    fn drops_lost(&self, from: i64, last: i64) -> bool;
 
     /// How many packets of any kind a point has seen since the beginning, as
     /// its agent said after `last`; `None` if the agent was not heard of since.

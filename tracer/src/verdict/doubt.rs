@@ -1,7 +1,7 @@
 //! What is not known, and what speaks against what is.
 
 use super::{
-    Circumstances, Confidence, Kind, Verdict,
+    Circumstances, Confidence, Kind, Verdict, Where,
     absence::{gone, in_the_dark, last_of_rest},
     fates::{Fates, watches_interface},
     judge::Case,
@@ -60,7 +60,7 @@ impl Case<'_> {
         let gone = self.gone_receiver();
         let host_side = fates.nearest.map(|(arrival, _)| arrival) == Some(Arrival::HostSide);
         let (cause, text) = match journey.closed {
-            _ if self.hops_lost || self.drops_lost => (
+            _ if self.events_lost() => (
                 Some("events-lost"),
                 "unknown: events were lost while it was on its way",
             ),
@@ -151,6 +151,21 @@ impl Case<'_> {
         }
     }
 
+    /// Of what nothing is known, and why.
+    fn what_was_lost(&self) -> impl Iterator<Item = String> {
+        let drops = self
+            .drops_lost()
+            .then_some("drops went unreported while it was on its way");
+        let hops = self.hops_lost(Where::Anywhere).then_some(
+            "events were lost while it was on its way: it may have passed points unseen",
+        );
+        let uneven = self
+            .uneven()
+            .then_some("not all points took the same sample of packets while it was on its way");
+        let all = [drops, hops, uneven].into_iter().flatten();
+        all.map(str::to_owned)
+    }
+
     /// What speaks against a verdict, whatever it is.
     pub(super) fn doubt(&self, fates: &Fates<'_>, verdict: &mut Verdict) {
         let mut doubts = Vec::new();
@@ -168,8 +183,9 @@ impl Case<'_> {
             }
         }
         if let (Kind::Delivered, Some(told)) = (verdict.kind, self.journey.refusal) {
+            let what = told.icmp.map_or("a reset of", |_| "an ICMP error about");
             doubts.push(format!(
-                "#{} is an ICMP error about a packet that looks the same",
+                "#{} is {what} a packet that looks the same",
                 told.by
             ));
         }
@@ -204,15 +220,9 @@ impl Case<'_> {
                     drop.judgement.why
                 ));
             }
-            if self.drops_lost {
-                doubts.push("drops went unreported while it was on its way".to_owned());
-            }
         }
-        if self.hops_lost && verdict.kind != Kind::Delivered {
-            doubts.push(
-                "events were lost while it was on its way: it may have passed points unseen"
-                    .to_owned(),
-            );
+        if matches!(verdict.kind, Kind::Unknown | Kind::Partial) {
+            doubts.extend(self.what_was_lost());
         }
         if !doubts.is_empty() {
             verdict.confidence = Confidence::Low;

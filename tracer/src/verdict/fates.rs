@@ -32,6 +32,9 @@ pub(super) struct Fates<'a> {
     /// Steps of a frame that ended where it was not meant for, and the drop, by
     /// index: others may have got it.
     pub(super) astray: Vec<(&'a Step, usize)>,
+    /// The nodes where something was dropped that may have been a copy, although no
+    /// other was seen to arrive.
+    pub(super) perhaps_copies: Vec<usize>,
 }
 
 impl<'a> Fates<'a> {
@@ -65,6 +68,7 @@ impl<'a> Fates<'a> {
             copies: Vec::new(),
             unclear: Vec::new(),
             astray: Vec::new(),
+            perhaps_copies: Vec::new(),
         };
         for (index, drop) in journey.drops.iter().enumerate() {
             fates.take(scene, journey, index, drop);
@@ -136,6 +140,14 @@ impl<'a> Fates<'a> {
         if self.delivered.intersects(part) && !after_arrival {
             self.copies.push(index);
             return;
+        }
+        // Bridges and mirrors make copies of what they hand on. A pod does not,
+        // neither that sends it nor that gets it; and of what the host drops, the
+        // very buffer that was seen before is the packet itself.
+        let same_buffer = drop.same_buffer && *drop.netns == *HOST;
+        let is_flooded = drop.judgement.class == Class::Flooded;
+        if !at_destination && !at_source(scene, journey, drop) && (!same_buffer || is_flooded) {
+            self.perhaps_copies.push(drop.node);
         }
         self.delivered.remove(part);
         self.dropped.insert(part);
@@ -235,6 +247,12 @@ fn at_destination(scene: &Scene, journey: &Journey, drop: &Drop) -> bool {
         _ => true,
     };
     (here && *drop.netns == *namespace(scene, address)) || hello.local.contains(&address)
+}
+
+/// Whether a drop was in the namespace of the pod that sent the packet.
+fn at_source(scene: &Scene, journey: &Journey, drop: &Drop) -> bool {
+    let src = journey.packet.src;
+    scene.pod(src).is_some() && *drop.netns == *namespace(scene, src)
 }
 
 /// What agents call the namespace of a pod with this address.

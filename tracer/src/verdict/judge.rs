@@ -4,11 +4,11 @@
 //! a kernel that says why, refused by who got it, or seen leaving for a place
 //! that no agent watches. That something was *not* seen decides only where it
 //! had to be seen: both ends of the leg are watched, their agents say so
-//! after the fact, and no event was lost. Everything else is `unknown`,
-//! together with what was seen last.
+//! after the fact, and no event was lost there ([`super::unseen`]). Everything
+//! else is `unknown`, together with what was seen last.
 
 use super::{
-    Circumstances, Confidence, Kind, Parts, Verdict,
+    Circumstances, Confidence, Kind, Parts, Verdict, Where,
     absence::{left, lost},
     fates::{Fates, watches_receiver},
     tunnel::tell_mismatch,
@@ -28,12 +28,10 @@ pub fn judge(
     journey: &Journey,
     circumstances: &impl Circumstances,
 ) -> (Verdict, Parts) {
-    let (from, last) = (journey.start(), journey.last());
     let case = Case {
         scene,
         journey,
-        hops_lost: circumstances.hops_lost(from, last),
-        drops_lost: circumstances.drops_lost(from, last),
+        circumstances,
     };
     let fates = Fates::of(scene, journey, &case.taken());
     let mut parts = case.parts(&fates);
@@ -44,7 +42,7 @@ pub fn judge(
         .or_else(|| left(&case, &fates))
         .or_else(|| lost(&case, &fates, circumstances, &mut parts))
         .unwrap_or_else(|| case.unknown(&fates, circumstances));
-    let dropped = fates.drop.is_some() && !case.hops_lost;
+    let dropped = fates.drop.is_some() && !case.copy_unseen(&fates);
     if (dropped || verdict.kind == Kind::Lost) && fates_of(parts) > 1 {
         case.partial(&mut verdict, parts);
     }
@@ -66,8 +64,7 @@ fn fates_of(parts: Parts) -> usize {
 pub(super) struct Case<'a> {
     pub(super) scene: &'a Scene,
     pub(super) journey: &'a Journey,
-    pub(super) hops_lost: bool,
-    pub(super) drops_lost: bool,
+    pub(super) circumstances: &'a dyn Circumstances,
 }
 
 impl Case<'_> {
@@ -81,7 +78,7 @@ impl Case<'_> {
         } else {
             bytes(&fates.delivered)
         };
-        let dropped = if self.hops_lost {
+        let dropped = if self.copy_unseen(fates) {
             0
         } else {
             bytes(&fates.dropped)
@@ -99,7 +96,7 @@ impl Case<'_> {
     /// transmission of that can have gone unseen, and what it answered.
     fn taken(&self) -> Ranges {
         let mut taken = Ranges::default();
-        if !self.hops_lost {
+        if !self.journey.acked.is_empty() && !self.twin_unseen() {
             let acked = self.journey.acked.iter();
             acked.for_each(|part| taken.insert(Range::offsets(*part)));
         }
@@ -117,29 +114,42 @@ impl Case<'_> {
     /// Whether its receiver acknowledged all of it, and no other transmission of
     /// it can have gone unseen.
     fn is_acked(&self) -> bool {
-        self.journey.acked[..] == [(0, self.journey.size())] && !self.hops_lost
+        self.journey.acked[..] == [(0, self.journey.size())] && !self.twin_unseen()
     }
 
     /// Whether its receiver answered it: nobody else did, and it was no other packet
     /// that asks the same.
-    const fn is_answered(&self) -> bool {
+    fn is_answered(&self) -> bool {
         self.journey.answered_by.is_some()
             && self.journey.impostor.is_none()
             && !self.journey.asked_again
-            && !self.hops_lost
+            && !self.twin_unseen()
     }
 
     /// Whether its receiver may have dropped what arrived: nobody told, or
     /// drops may not have been watched yet, and nothing says that it took it.
     fn may_be_dropped(&self, fates: &Fates<'_>) -> bool {
-        let arrival = fates.nearest.map(|(_, step)| step.time);
-        let early = arrival.is_some_and(|time| time < self.scene.since);
-        (self.drops_lost || early) && !self.is_answered() && !self.is_acked()
+        let unseen = fates.nearest.is_some_and(|(_, step)| {
+            step.time < self.scene.since
+                || self.drop_unseen(step)
+                || ((self.is_refused_there() || self.refusal_unseen(step))
+                    && !watches_receiver(self.scene, step.node, self.journey))
+        });
+        unseen && !self.is_answered() && !self.is_acked()
+    }
+
+    /// Whether its receiver refused it, or a packet that looks the same.
+    fn is_refused_there(&self) -> bool {
+        let told = self.journey.refusal;
+        told.is_some_and(|told| told.from == self.journey.packet.dst) && self.may_refuse_another()
     }
 
     /// Somebody told the sender.
     fn refused(&self, fates: &Fates<'_>) -> Option<Verdict> {
         let told = self.journey.refusal?;
+        if self.may_refuse_another() {
+            return None;
+        }
         // The drop beside it says that it was this one.
         let alike = told.alike && fates.drop.is_none();
         let elsewhere = told.from != self.journey.packet.dst;
@@ -220,8 +230,9 @@ impl Case<'_> {
             evidence.push("its receiver has acknowledged it".to_owned());
         }
         if let Some(answer) = self.journey.answered_by {
-            confirmed |= !self.journey.asked_again && self.journey.impostor.is_none();
-            evidence.push(if self.journey.asked_again {
+            let another = self.journey.asked_again || self.twin_unseen();
+            confirmed |= !another && self.journey.impostor.is_none();
+            evidence.push(if another {
                 format!("#{answer} answers it, or another packet that asks the same")
             } else {
                 format!("answered by #{answer}")
@@ -267,7 +278,7 @@ impl Case<'_> {
     /// That it got to its receiver past the host's side of the pod's interface:
     /// where programs redirect, and not where packets are lost.
     fn bypassed(&self, fates: &Fates<'_>) -> Option<String> {
-        let last = self.journey.steps.last().filter(|_| !self.hops_lost)?;
+        let last = self.journey.steps.last().filter(|_| !self.uneven())?;
         if fates
             .nearest
             .is_some_and(|(arrival, _)| arrival == Arrival::HostSide)
@@ -285,7 +296,8 @@ impl Case<'_> {
             .steps
             .iter()
             .filter(|step| step.node == last.node);
-        (!there.any(|step| step.point == host_side)).then(|| {
+        let unseen = self.hops_lost(Where::Point(last.node, host_side));
+        (!unseen && !there.any(|step| step.point == host_side)).then(|| {
             let interface = &hello.points[host_side].interface;
             format!("it bypassed {interface} on {}", hello.node)
         })
@@ -293,10 +305,7 @@ impl Case<'_> {
 
     /// A kernel dropped it, or what is left of it.
     fn dropped(&self, fates: &Fates<'_>) -> Option<Verdict> {
-        let index = fates.drop?;
-        if self.hops_lost {
-            return None;
-        }
+        let index = fates.drop.filter(|_| !self.copy_unseen(fates))?;
         let drop = &self.journey.drops[index];
         let mut evidence = self.drop_evidence(fates);
         evidence.extend(self.last_seen());

@@ -17,9 +17,10 @@ mod tests;
 mod tunnel;
 mod twins;
 mod unanswered;
+mod unseen;
 mod words;
 
-pub use circumstances::{Circumstances, Pattern, Silence, Sort};
+pub use circumstances::{Circumstances, Pattern, Silence, Sort, Where};
 pub use drops::{DropKind, Ports, Tally, classify};
 pub use health::{Rise, Rises};
 pub use judge::judge;

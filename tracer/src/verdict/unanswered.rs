@@ -1,7 +1,7 @@
 //! Questions that came, and to which nobody was seen to answer.
 
 use super::{
-    Circumstances, Confidence, Kind, Verdict,
+    Circumstances, Confidence, Kind, Verdict, Where,
     absence::seen_at,
     fates::{Fates, namespace, watches_receiver},
     judge::Case,
@@ -23,7 +23,6 @@ pub(super) fn unanswered(
     if !journey.asks
         || journey.answered_by.is_some()
         || !waited
-        || case.hops_lost
         || circumstances.sampled(journey.start())
     {
         return None;
@@ -33,6 +32,9 @@ pub(super) fn unanswered(
     // Its answer would have come out where it went in.
     let out = opposite(hello, scene.point(step))?;
     seen_at(case, step.node, (out, &hello.points[out]), circumstances)?;
+    if case.hops_lost(Where::Point(step.node, out)) {
+        return None;
+    }
 
     let (to, hold) = (owner(scene, journey), circumstances.hold());
     let mut evidence = vec![
@@ -52,7 +54,7 @@ pub(super) fn unanswered(
         evidence.push(rise.in_namespace(&hello.node));
     }
     // What drops there, and answers from there, would have been seen.
-    let all_seen = !case.drops_lost && watches_receiver(scene, step.node, journey);
+    let all_seen = !case.drop_unseen(step) && watches_receiver(scene, step.node, journey);
     if !all_seen {
         evidence.push(format!(
             "what {to} itself drops is not observed: it may not have got it"
@@ -77,7 +79,7 @@ pub(super) fn unanswered(
 }
 
 /// The point where the packets of an interface go the other way.
-fn opposite(hello: &Hello, point: &Point) -> Option<usize> {
+pub(super) fn opposite(hello: &Hello, point: &Point) -> Option<usize> {
     let same = |other: &Point| {
         (&other.netns, other.ifindex, other.since) == (&point.netns, point.ifindex, point.since)
             && other.direction != point.direction

@@ -36,29 +36,91 @@ fn losses_are_not_forgotten_however_many_there_are() {
         let lost = u64::try_from(round / 2).expect("it is positive");
         ledger.report(0, report(u32::MAX, lost), 10 * round);
     }
-    assert!(ledger.hops_lost.0.len() <= MAX_SPANS);
-    assert!(!ledger.hops_lost(0, 9));
-    assert!(ledger.hops_lost(15, 15));
-    assert!(ledger.hops_lost(10 * most, 10 * most + 20));
+    assert!(ledger.streams[0].hops_lost.0.len() <= MAX_SPANS);
+    let lost = |from, to| ledger.hops_lost(Where::Anywhere, from, to);
+    assert!(!lost(0, 9));
+    assert!(lost(15, 15));
+    assert!(lost(10 * most, 10 * most + 20));
 }
 
 #[test]
-fn while_not_all_take_the_same_sample_it_is_as_if_hops_were_lost() {
+fn while_not_all_take_the_same_sample_that_is_known_and_nothing_was_lost() {
     let mut ledger = Ledger::new(&[hello(2)], 0);
     for stream in 0..2 {
         ledger.report(stream, report(u32::MAX, 0), 10);
     }
     ledger.report(0, report(7, 0), 20);
-    assert!(!ledger.hops_lost(0, 9));
-    assert!(ledger.hops_lost(100, 100), "the other one may be late");
+    assert!(!ledger.uneven(0, 9));
+    assert!(ledger.uneven(100, 100), "the other one may be late");
     ledger.report(1, report(u32::MAX, 0), 30);
     ledger.report(1, report(7, 0), 40);
     ledger.report(0, report(7, 0), 50);
-    assert!(!ledger.hops_lost(41, 100));
+    assert!(!ledger.uneven(41, 100));
     for time in [10, 25, 40] {
-        assert!(ledger.hops_lost(time, time), "at {time}");
-        assert!(ledger.drops_lost(time, time), "at {time}");
+        assert!(ledger.uneven(time, time), "at {time}");
     }
+    assert!(!ledger.hops_lost(Where::Anywhere, 0, 100));
+    assert!(!ledger.drops_lost(None, 0, 100));
+}
+
+/// The one that has changed first may tell of it last.
+#[test]
+fn samples_differ_from_when_any_stream_may_have_changed() {
+    let mut ledger = Ledger::new(&[hello(2)], 0);
+    ledger.report(0, report(u32::MAX, 0), 5);
+    ledger.report(1, report(u32::MAX, 0), 15);
+    ledger.report(1, report(7, 0), 20);
+    ledger.report(0, report(7, 0), 12);
+    assert!(ledger.uneven(5, 6));
+    assert!(ledger.uneven(20, 20), "the first one heard of was at 20");
+    assert!(!ledger.uneven(21, 30));
+}
+
+fn lost_at(point: usize, packets: u64) -> Report {
+    let mut counters = Counters::default();
+    counters.packets[Counter::RingFull as usize] = packets;
+    Report {
+        counters: vec![(point, counters), (point + 1, Counters::default())],
+        ..report(u32::MAX, 0)
+    }
+}
+
+#[test]
+fn what_is_lost_is_lost_at_its_point_and_on_its_node_alone() {
+    let mut ledger = Ledger::new(&[hello(2), hello(1)], 0);
+    ledger.report(0, lost_at(0, 0), 10);
+    ledger.report(1, lost_at(2, 0), 10);
+    ledger.report(0, lost_at(0, 3), 20);
+    let lost = |place| ledger.hops_lost(place, 11, 19);
+    assert!(lost(Where::Point(0, 0)));
+    assert!(!lost(Where::Point(0, 1)), "another one of the stream");
+    assert!(!lost(Where::Point(0, 2)), "one of another stream");
+    assert!(
+        lost(Where::Point(0, 9)),
+        "nobody says whose counters it has"
+    );
+    assert!(lost(Where::Node(0)) && lost(Where::Anywhere));
+    assert!(!lost(Where::Node(1)));
+    assert!(!ledger.drops_lost(None, 0, 100));
+    assert!(!ledger.hops_lost(Where::Anywhere, 21, 100));
+}
+
+/// A stream that lags reports of an earlier time than those before it. None of
+/// its losses is forgotten with the oldest.
+#[test]
+fn spans_that_come_out_of_order_are_kept() {
+    let mut losses = Losses::default();
+    for round in (0..2 * MAX_SPANS).rev() {
+        let from = i64::try_from(10 * round).expect("small");
+        losses.add(from, from + 3);
+    }
+    for round in 0..2 * MAX_SPANS {
+        let from = i64::try_from(10 * round).expect("small");
+        assert!(losses.between(from, from + 3), "{from}");
+    }
+    losses.add(15_003, 15_010);
+    assert!(losses.0.len() <= MAX_SPANS);
+    assert!(losses.0.windows(2).all(|pair| pair[0].to < pair[1].from));
 }
 
 #[test]

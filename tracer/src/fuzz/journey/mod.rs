@@ -12,7 +12,7 @@ use crate::{
     journey::{Arrival, Engine, Journey, Scene, Step, arrival, destination},
     verdict::{
         Accounting, Circumstances, Confidence, Kind, Parts, Pattern, Rises, Silence, Sort, Sums,
-        Verdict, classify, judge,
+        Verdict, Where, classify, judge,
     },
     view::{Json, Look, Text, View},
 };
@@ -199,8 +199,16 @@ impl Told {
 }
 
 impl Circumstances for Told {
-    fn hops_lost(&self, _: i64, _: i64) -> bool {
+    fn hops_lost(&self, _: Where, _: i64, _: i64) -> bool {
         self.is(0)
+    }
+
+    fn drops_lost(&self, _: Option<usize>, _: i64, _: i64) -> bool {
+        self.is(1)
+    }
+
+    fn uneven(&self, _: i64, _: i64) -> bool {
+        self.is(6)
     }
 
     fn sampled(&self, _: i64) -> bool {
@@ -209,10 +217,6 @@ impl Circumstances for Told {
 
     fn hold(&self) -> Duration {
         Duration::from_secs(1)
-    }
-
-    fn drops_lost(&self, _: i64, _: i64) -> bool {
-        self.is(1)
     }
 
     fn packets(&self, _: usize, _: usize, _: i64) -> Option<u64> {

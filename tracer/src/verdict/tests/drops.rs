@@ -198,7 +198,7 @@ fn a_reset_to_nobody_is_not_refused() {
 }
 
 #[test]
-fn lost_events_forbid_to_call_it_dropped() {
+fn lost_events_forbid_to_call_it_dropped_where_it_may_be_a_copy() {
     let loss = drop(1, "host", 9, Class::Loss, "netfilter");
     let gone = dropped(&WHOLE[..3], vec![loss]);
     let lossy = Calm {

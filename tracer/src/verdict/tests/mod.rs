@@ -3,6 +3,7 @@
 mod absence;
 mod changes;
 mod drops;
+mod losses;
 mod questions;
 mod wire;
 
@@ -177,6 +178,7 @@ struct Calm {
     hops_lost: bool,
     sampled: bool,
     drops_lost: bool,
+    uneven: bool,
     /// What every point has seen, as its agent said last.
     packets: Option<u64>,
     /// By how much a counter of a receiver's sockets rose.
@@ -192,6 +194,7 @@ const CALM: Calm = Calm {
     hops_lost: false,
     sampled: false,
     drops_lost: false,
+    uneven: false,
     packets: Some(100),
     rose: None,
     came_in: false,
@@ -200,8 +203,16 @@ const CALM: Calm = Calm {
 };
 
 impl Circumstances for Calm {
-    fn hops_lost(&self, _: i64, _: i64) -> bool {
+    fn hops_lost(&self, _: Where, _: i64, _: i64) -> bool {
         self.hops_lost
+    }
+
+    fn drops_lost(&self, _: Option<usize>, _: i64, _: i64) -> bool {
+        self.drops_lost
+    }
+
+    fn uneven(&self, _: i64, _: i64) -> bool {
+        self.uneven
     }
 
     fn sampled(&self, _: i64) -> bool {
@@ -210,10 +221,6 @@ impl Circumstances for Calm {
 
     fn hold(&self) -> Duration {
         Duration::from_secs(5)
-    }
-
-    fn drops_lost(&self, _: i64, _: i64) -> bool {
-        self.drops_lost
     }
 
     fn packets(&self, _: usize, _: usize, _: i64) -> Option<u64> {

@@ -1,0 +1,530 @@
+//! Recordings of which some events were lost, as they are where a ring buffer
+//! is full.
+//!
+//! Events are taken out of every fixture, and the reports of their streams count
+//! them as the kernel programs would. What is said then may be less definite than
+//! what is said of the whole recording, and never something else.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Write as _,
+    io,
+    path::{Path, PathBuf},
+    slice,
+};
+
+use tracer_common::{counters::Counter, drop::DropCounter};
+
+use super::{fixtures, packet};
+use crate::{
+    collector::{Beginning, Core},
+    journey::{Class, Journey, Scene},
+    link::{Batch, Packet, Report, Transport},
+    store::{Recorded, Recordings},
+    verdict::{Kind, Parts, Summary, Verdict},
+    view::{Changed, Started, View},
+};
+
+/// A recording, read once.
+struct Recording {
+    beginning: Beginning,
+    inputs: Vec<Input>,
+}
+
+enum Input {
+    Armed(i64),
+    Batch(usize, Batch),
+}
+
+/// What is said of a recording.
+#[derive(Default)]
+struct Said {
+    journeys: Vec<(Journey, Verdict, Parts)>,
+    summary: Summary,
+}
+
+impl View for Said {
+    fn started(&mut self, _: &Scene, _: &Started) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn changed(&mut self, _: &Scene, _: &Changed) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn journey(
+        &mut self,
+        _: &Scene,
+        journey: &Journey,
+        verdict: &Verdict,
+        parts: &Parts,
+    ) -> io::Result<()> {
+        let judged = (journey.clone(), verdict.clone(), *parts);
+        self.journeys.push(judged);
+        Ok(())
+    }
+
+    fn summary(&mut self, _: &Scene, summary: &Summary) -> io::Result<()> {
+        self.summary = summary.clone();
+        Ok(())
+    }
+}
+
+impl Recording {
+    fn read(path: &PathBuf) -> Self {
+        let recordings = Recordings::open(slice::from_ref(path)).expect("a trace");
+        let beginning = recordings.beginning();
+        let inputs = recordings.filter_map(|recorded| match recorded.expect("a whole trace") {
+            Recorded::Armed(time) => Some(Input::Armed(time)),
+            Recorded::Batch { agent, batch } => Some(Input::Batch(agent, *batch)),
+            other => panic!("one whole recording has no {other:?}"),
+        });
+        let inputs = inputs.collect();
+        Self { beginning, inputs }
+    }
+
+    fn batches(&self) -> impl Iterator<Item = (usize, &Batch)> {
+        self.inputs.iter().filter_map(|input| match input {
+            Input::Armed(_) => None,
+            Input::Batch(agent, batch) => Some((*agent, batch)),
+        })
+    }
+
+    /// The first and the last time at which something was seen, the agents'
+    /// clocks, ns.
+    fn span(&self) -> (u64, u64) {
+        let times = self.batches().flat_map(|(_, batch)| {
+            let hops = batch.hops.iter().map(|hop| hop.time);
+            hops.chain(batch.freed.iter().map(|freed| freed.time))
+        });
+        times.fold((u64::MAX, 0), |(first, last), time| {
+            (first.min(time), last.max(time))
+        })
+    }
+
+    /// What is said of it without the events that are `lost`.
+    fn said(&self, mut lost: impl FnMut(&Event<'_>) -> bool) -> Said {
+        let mut losses: HashMap<(usize, usize), Lost> = HashMap::new();
+        let mut kept: Vec<Option<Batch>> = Vec::new();
+        for input in &self.inputs {
+            let Input::Batch(agent, batch) = input else {
+                kept.push(None);
+                continue;
+            };
+            let stream = losses.entry((*agent, batch.stream)).or_default();
+            let mut event = |time, point, packet: Option<&Packet>| {
+                let event = Event {
+                    agent: *agent,
+                    stream: batch.stream,
+                    time,
+                    packet,
+                };
+                let lost = lost(&event);
+                if lost {
+                    stream.0.push((time, point));
+                }
+                !lost
+            };
+            let mut batch = batch.clone();
+            batch
+                .hops
+                .retain(|hop| event(hop.time, Some(hop.point), Some(&hop.packet)));
+            batch
+                .freed
+                .retain(|freed| event(freed.time, None, freed.packet.as_ref()));
+            kept.push(Some(batch));
+        }
+        let mut core = Core::new(self.beginning.clone());
+        let mut said = Said::default();
+        let mut armed = false;
+        for (input, batch) in self.inputs.iter().zip(kept) {
+            match (input, batch) {
+                (Input::Batch(agent, _), Some(mut batch)) => {
+                    if let Some(report) = &mut batch.report {
+                        losses[&(*agent, batch.stream)].declare(report);
+                    }
+                    core.take(*agent, batch);
+                }
+                (Input::Armed(time), _) => {
+                    core.armed(*time);
+                    armed = true;
+                }
+                (Input::Batch(..), None) => unreachable!("each batch is kept"),
+            }
+            if armed {
+                core.show(&mut said).expect("memory");
+            }
+        }
+        core.end(&mut said).expect("memory");
+        core.sum_up(&mut said).expect("memory");
+        let lost: usize = losses.values().map(|lost| lost.0.len()).sum();
+        let accounting = &said.summary.accounting;
+        let told = accounting.lost() + accounting.drops.lost();
+        assert!(told >= lost as u64, "{accounting:?}");
+        said
+    }
+}
+
+/// What may be lost.
+struct Event<'a> {
+    agent: usize,
+    stream: usize,
+    time: u64,
+    packet: Option<&'a Packet>,
+}
+
+/// What a stream lost: when, and at which point if it is no drop.
+#[derive(Default)]
+struct Lost(Vec<(u64, Option<usize>)>);
+
+impl Lost {
+    /// Counts it as the programs would have by the time of the report.
+    fn declare(&self, report: &mut Report) {
+        for (_, point) in self.0.iter().filter(|(time, _)| *time <= report.time) {
+            let Some(point) = point else {
+                let drops = report.drops.as_mut().expect("a stream of drops");
+                let packets = &mut drops.counters.packets;
+                let [emitted, full] = [DropCounter::Emitted, DropCounter::RingFull];
+                count(packets, emitted as usize, full as usize);
+                continue;
+            };
+            let mut counters = report.counters.iter_mut();
+            let (_, counters) = counters
+                .find(|(counted, _)| counted == point)
+                .expect("in a laboratory no two points share a slot");
+            let [emitted, full] = [Counter::Emitted, Counter::RingFull];
+            count(&mut counters.packets, emitted as usize, full as usize);
+        }
+    }
+}
+
+/// Counts one packet as lost. A program reads the clock before it counts, so that
+/// a report may be of a later time and not know of it.
+fn count(packets: &mut [u64], emitted: usize, full: usize) {
+    if let Some(rest) = packets[emitted].checked_sub(1) {
+        packets[emitted] = rest;
+        packets[full] += 1;
+    }
+}
+
+/// Numbers that look random and are the same every time (`SplitMix64`).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % limit
+    }
+}
+
+/// A packet's content, whatever it was in on its way. What has the same one
+/// cannot be told apart, so that of those only their numbers can be compared.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Content {
+    Packet(String),
+    /// Bytes of a stream that were sent at the same time: the stream, and where
+    /// those begin that belong together.
+    Bytes(String, i64),
+}
+
+/// The stream and time of stream data, its first byte and its last.
+fn bytes(packet: &Packet) -> Option<(String, u32, u32)> {
+    let tcp = packet.stream_data()?;
+    let stamp = tcp.timestamps.map(|(value, _)| value);
+    let stream = (packet.src, packet.dst, tcp.src_port, tcp.dst_port, stamp);
+    Some((format!("{stream:?}"), tcp.seq, tcp.payload_len))
+}
+
+/// The contents of packets.
+struct Contents(HashMap<String, (u32, Vec<(i64, i64)>)>);
+
+impl Contents {
+    fn of<'a>(packets: impl Iterator<Item = &'a Packet>) -> Self {
+        let mut streams: HashMap<String, (u32, Vec<(i64, i64)>)> = HashMap::new();
+        for (stream, seq, len) in packets.filter_map(bytes) {
+            let (first, ranges) = streams.entry(stream).or_insert((seq, Vec::new()));
+            let start = offset(*first, seq);
+            ranges.push((start, start + i64::from(len)));
+        }
+        for (_, ranges) in streams.values_mut() {
+            ranges.sort_unstable();
+            ranges.dedup_by(|next, before| {
+                let overlap = next.0 < before.1;
+                before.1 = before.1.max(if overlap { next.1 } else { before.1 });
+                overlap
+            });
+        }
+        Self(streams)
+    }
+
+    fn content(&self, packet: &Packet) -> Content {
+        let Some((stream, seq, _)) = bytes(packet) else {
+            let packet = Packet {
+                ttl: 0,
+                ..packet.clone()
+            };
+            return Content::Packet(format!("{packet:?}"));
+        };
+        let (first, ranges) = &self.0[&stream];
+        let start = offset(*first, seq);
+        let of = ranges.iter().rfind(|(from, _)| *from <= start);
+        let (from, _) = of.expect("its range was taken");
+        Content::Bytes(stream, *from)
+    }
+}
+
+fn offset(first: u32, seq: u32) -> i64 {
+    i64::from(seq.wrapping_sub(first).cast_signed())
+}
+
+/// The journeys of one content.
+#[derive(Default)]
+struct Alike<'a> {
+    whole: Vec<&'a (Journey, Verdict, Parts)>,
+    lossy: Vec<&'a (Journey, Verdict, Parts)>,
+}
+
+/// Whether a verdict says no more than another one does.
+///
+/// An unanswered packet was delivered; what was refused may have been dropped, and
+/// its sender told. Where hops came `late`, after their journeys were judged, one
+/// whose other hops are lost is judged by them.
+fn is_less(verdict: Kind, whole: Kind, is_stream: bool, late: bool) -> bool {
+    // A super-packet may be seen first as the segments that arrive. How many
+    // bytes fared how is compared besides.
+    let part = is_stream && whole == Kind::Partial;
+    match verdict {
+        Kind::Unknown => true,
+        // It went out, and what then became of it is left open.
+        Kind::Left => !matches!(whole, Kind::Unknown | Kind::Dropped | Kind::Lost),
+        Kind::Delivered => {
+            let late = late && whole == Kind::Unknown;
+            matches!(whole, Kind::Delivered | Kind::Unanswered) || part || late
+        }
+        Kind::Dropped => matches!(whole, Kind::Dropped | Kind::Refused) || part,
+        Kind::Lost => whole == Kind::Lost || part,
+        Kind::Partial => matches!(whole, Kind::Delivered | Kind::Dropped | Kind::Lost) || part,
+        Kind::Refused | Kind::Unanswered => whole == verdict,
+    }
+}
+
+/// What is said of a recording with losses that is not said of the whole one.
+fn contradictions(scene: &Beginning, whole: &Said, lossy: &Said) -> String {
+    let journeys = || whole.journeys.iter().chain(&lossy.journeys);
+    let contents = Contents::of(journeys().map(|(journey, ..)| &journey.packet));
+    let of = |said: &Said| -> HashMap<u64, Content> {
+        let journeys = said.journeys.iter().map(|(journey, ..)| journey);
+        journeys
+            .map(|journey| (journey.id, contents.content(&journey.packet)))
+            .collect()
+    };
+    let (whole_of, lossy_of) = (of(whole), of(lossy));
+    let mut groups: BTreeMap<&Content, Alike<'_>> = BTreeMap::new();
+    for judged in &whole.journeys {
+        let group = groups.entry(&whole_of[&judged.0.id]).or_default();
+        group.whole.push(judged);
+    }
+    for judged in &lossy.journeys {
+        let group = groups.entry(&lossy_of[&judged.0.id]).or_default();
+        group.lossy.push(judged);
+    }
+    let late = whole.summary.accounting.late > 0;
+    let mut text = String::new();
+    for (content, group) in &groups {
+        let is_stream = matches!(content, Content::Bytes(..));
+        let mut wrong = Vec::new();
+        for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Unknown) {
+            let said = group.lossy.iter().filter(|(_, one, _)| one.kind == kind);
+            let may = group
+                .whole
+                .iter()
+                .filter(|(_, one, _)| is_less(kind, one.kind, is_stream, late));
+            let (said, may) = (said.count(), may.count());
+            if said > may && !(is_stream && may > 0) {
+                wrong.push(format!("{said} {}, {may} may be", kind.name()));
+            }
+        }
+        let sum = |judged: &[&(Journey, Verdict, Parts)]| {
+            let sum = |of: fn(&Parts) -> u64| judged.iter().map(|(.., parts)| of(parts)).sum();
+            let parts: [u64; 3] = [
+                sum(|parts| parts.delivered),
+                sum(|parts| parts.dropped),
+                sum(|parts| parts.lost),
+            ];
+            parts
+        };
+        let (said, may) = (sum(&group.lossy), sum(&group.whole));
+        if !late && said.iter().zip(may).any(|(said, may)| *said > may) {
+            wrong.push(format!(
+                "delivered, dropped, lost: {said:?}, of the whole {may:?}"
+            ));
+        }
+        // Of packets that look the same to an ICMP error, any may be the one.
+        let answers = group.lossy.iter().filter(|(one, ..)| {
+            !matches!(&one.packet.transport, Transport::Icmp(icmp) if icmp.quote.is_some())
+        });
+        for (journey, ..) in answers {
+            let Some(question) = journey.answers.and_then(|id| lossy_of.get(&id)) else {
+                continue;
+            };
+            let same = |(whole, ..): &&(Journey, Verdict, Parts)| {
+                let answers = whole.answers.and_then(|id| whole_of.get(&id));
+                answers == Some(question)
+            };
+            if !group.whole.iter().copied().any(|one| same(&one)) {
+                wrong.push(format!("answers another packet: {question:?}"));
+            }
+        }
+        if wrong.is_empty() {
+            continue;
+        }
+        let scene = Scene {
+            nodes: scene.nodes.clone(),
+            owners: scene.owners.clone(),
+            ..Scene::default()
+        };
+        let what = |text: &mut String, which: &str, judged: &[&(Journey, Verdict, Parts)]| {
+            for (journey, verdict, parts) in judged {
+                let points = journey.steps.iter().map(|step| (step.node, step.point));
+                let points: Vec<_> = points.collect();
+                let (packet, drops) = (packet(&scene, &journey.packet), journey.drops.len());
+                writeln!(
+                    text,
+                    "  {which} {packet}: {points:?}, {drops} drops, {:?} {:?}, {parts:?}: {}; {}",
+                    journey.closed,
+                    verdict.confidence,
+                    verdict.text,
+                    verdict.evidence.join("; ")
+                )
+                .expect("a string takes all");
+            }
+        };
+        writeln!(text, " {}", wrong.join("; ")).expect("a string takes all");
+        what(&mut text, "whole", &group.whole);
+        what(&mut text, "lossy", &group.lossy);
+    }
+    text
+}
+
+fn each_fixture(mut test: impl FnMut(&Path, &Recording, &Said)) {
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(fixtures())
+        .expect("there are fixtures")
+        .map(|file| file.expect("a file").path())
+        .filter(|path| path.extension().is_some_and(|is| is == "arrows"))
+        .collect();
+    paths.sort();
+    assert!(!paths.is_empty(), "no fixture is there");
+    for path in &paths {
+        let recording = Recording::read(path);
+        let whole = recording.said(|_| false);
+        test(path, &recording, &whole);
+    }
+}
+
+/// Single events, of all streams, one in so many.
+const RATES: [u64; 2] = [2, 12];
+
+/// How many times a stream loses all events for a while, in each recording.
+const BURSTS: u64 = 1;
+
+#[test]
+fn lost_events_make_verdicts_less_definite_and_never_others() {
+    let mut wrong = String::new();
+    let mut seed = 0;
+    each_fixture(|path, recording, whole| {
+        let mut check = |how: String, said: &Said| {
+            let text = contradictions(&recording.beginning, whole, said);
+            if !text.is_empty() {
+                writeln!(wrong, "{}, {how}:\n{text}", path.display()).expect("a string takes all");
+            }
+        };
+        for rate in RATES {
+            seed += 1;
+            let mut random = Random(seed);
+            let said = recording.said(|_| random.below(rate) == 0);
+            check(format!("one of {rate} lost"), &said);
+        }
+        let (first, last) = recording.span();
+        for _ in 0..BURSTS {
+            seed += 1;
+            let mut random = Random(seed);
+            let agents = recording.beginning.nodes.len() as u64;
+            let agent = usize::try_from(random.below(agents)).expect("few");
+            let streams = recording.beginning.nodes[agent].streams as u64;
+            let stream = usize::try_from(random.below(streams)).expect("few");
+            let from = first + random.below(last - first + 1);
+            let to = from + random.below(last - first + 1);
+            let said = recording.said(|event| {
+                (event.agent, event.stream) == (agent, stream) && (from..to).contains(&event.time)
+            });
+            check(format!("all of {agent}/{stream} lost for a while"), &said);
+        }
+    });
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// A verdict rests on what was seen of its own packet, if anything does.
+#[test]
+fn lost_hops_of_other_packets_change_no_delivery_and_no_drop() {
+    let mut wrong = String::new();
+    each_fixture(|path, recording, whole| {
+        let packets = || {
+            let batches = recording.batches();
+            batches.flat_map(|(_, batch)| {
+                let freed = batch.freed.iter().filter_map(|one| one.packet.as_ref());
+                batch.hops.iter().map(|hop| &hop.packet).chain(freed)
+            })
+        };
+        let contents = Contents::of(packets());
+        let mut all: Vec<Content> = packets().map(|packet| contents.content(packet)).collect();
+        all.sort();
+        all.dedup();
+        // Of every other one all hops are lost.
+        let of_others = |packet: &Packet| {
+            let index = all.binary_search(&contents.content(packet));
+            index.is_ok_and(|index| index % 2 == 0)
+        };
+        let is_drop = |event: &Event<'_>| {
+            let mut hellos = recording.beginning.nodes.iter();
+            hellos
+                .nth(event.agent)
+                .is_some_and(|hello| event.stream + 1 == hello.streams)
+        };
+        let said = recording.said(|event| !is_drop(event) && event.packet.is_some_and(of_others));
+        let kinds = |said: &Said| {
+            let mut kinds: BTreeMap<(Content, Kind), Vec<String>> = BTreeMap::new();
+            for (journey, verdict, _) in &said.journeys {
+                // An answer may be to another question, if that may be unseen; and
+                // what a bridge hands to a port may be a copy.
+                let mut evidence = verdict.evidence.iter();
+                let is_seen = match verdict.drop.map(|index| &journey.drops[index]) {
+                    Some(drop) => {
+                        let is_copy = drop.judgement.class == Class::Flooded;
+                        drop.same_buffer && &*drop.netns == "host" && !is_copy
+                    }
+                    None => evidence.any(|line| line.starts_with("seen ")),
+                };
+                if is_seen && !of_others(&journey.packet) {
+                    let key = (contents.content(&journey.packet), verdict.kind);
+                    let text = format!("{} {:?}", verdict.text, verdict.evidence);
+                    kinds.entry(key).or_default().push(text);
+                }
+            }
+            kinds
+        };
+        let (before, after) = (kinds(whole), kinds(&said));
+        for ((content, kind), texts) in &before {
+            let kept = after.get(&(content.clone(), *kind)).map_or(0, Vec::len);
+            if matches!(kind, Kind::Delivered | Kind::Dropped) && kept != texts.len() {
+                let mut now = after.range((content.clone(), Kind::Delivered)..);
+                let now = now.next().filter(|((of, _), _)| of == content);
+                writeln!(wrong, "{}: {texts:?}, and then {now:?}", path.display())
+                    .expect("a string takes all");
+            }
+        }
+    });
+    assert!(wrong.is_empty(), "{wrong}");
+}
