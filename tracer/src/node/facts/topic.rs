@@ -40,7 +40,7 @@ pub(super) fn of(reason: &str, function: &str) -> &'static [Topic] {
     match (reason, function) {
         // The kernel's own answer to a question about a route.
         (_, "inet_rtm_getroute" | "inet6_rtm_getroute") => &[],
-        ("NETFILTER_DROP", _) => &[Topic::Chains],
+        ("NETFILTER_DROP", _) | (_, "nf_hook_slow") => &[Topic::Chains],
         (
             "NEIGH_FAILED" | "NEIGH_CREATEFAIL" | "NEIGH_QUEUEFULL" | "NEIGH_DEAD"
             | "NEIGH_HH_FILLFAIL",
@@ -120,6 +120,8 @@ mod tests {
         assert_eq!(of("NO_SOCKET", "__udp4_lib_rcv"), [Topic::Listener]);
         let buffer = of("SOCKET_RCVBUFF", "__udp_enqueue_schedule_skb");
         assert_eq!(buffer, [Topic::Listener]);
+        // Before there were reasons.
+        assert_eq!(of("NO_REASON", "nf_hook_slow"), [Topic::Chains]);
         // So old kernels say that a rule of the bridge's drops it.
         let at_the_bridge = of("NOT_SPECIFIED", "br_handle_frame");
         assert_eq!(at_the_bridge, [Topic::Device, Topic::Chains]);
