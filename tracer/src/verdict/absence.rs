@@ -85,7 +85,12 @@ pub(super) fn left(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict> {
         .and_then(|address| case.scene.owners.get(&address))
         .filter(|owner| tunnelled && !owner.node.is_empty() && owner.node != *to);
     if let Some(home) = home {
-        evidence.push(format!("{} is on {}", home.name, home.node));
+        let from = &case.scene.nodes[step.node].node;
+        evidence.push(format!(
+            "{} is on {}: {from}'s route or fdb entry is stale, or the pod's address is out of \
+             {to}'s subnet",
+            home.name, home.node
+        ));
         text = format!(
             "left: the tunnel took it to {to}, but {} is on {}",
             home.name, home.node

@@ -343,6 +343,8 @@ fn towards_a_node_without_an_agent_it_has_left() {
             "left: the tunnel took it to node-b, but default/b is on node-c"
         )
     );
+    let why = verdict.evidence.last().expect("there is some");
+    assert!(why.contains("out of node-b's subnet"), "{why}");
     // Nobody knows whose address that is.
     scene.owners.remove(&NODE_B.into());
     assert_eq!(says(&scene, &gone).0, Kind::Unknown);
