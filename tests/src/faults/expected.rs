@@ -51,7 +51,7 @@ pub struct Expected {
     wirings: Vec<String>,
     /// The verdicts that its packets may get. The first must occur.
     pub verdicts: Vec<String>,
-    /// The one word for the mechanism.
+    /// The one word for the mechanism; `-` for none.
     pub causes: Vec<String>,
     /// Whether the kernel may say too little for any verdict.
     pub may_be_unknown: bool,
@@ -271,7 +271,7 @@ fn row(line: &str) -> Result<Expected> {
             _ => words(wirings),
         },
         verdicts: words(verdicts),
-        causes: words(cause),
+        causes: cause.split('|').map(str::to_owned).collect(),
         may_be_unknown: false,
         of_another_kernel: false,
         drop,

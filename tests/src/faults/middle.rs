@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 
-use super::{Beside, Fault, Stage, Traffic, in_the_open};
+use super::{Beside, Fault, Stage, Traffic, in_the_open, in_udp};
 
 /// See [`super`].
 pub(super) fn all() -> Vec<Fault> {
@@ -38,6 +38,10 @@ pub(super) fn all() -> Vec<Fault> {
             )
         })
         .traffic(Traffic::large_datagrams()),
+        Fault::new("middle-blocks-tunnel", blocks_tunnel)
+            .before()
+            .beside(Beside::OnOneNode)
+            .on(in_udp),
         Fault::new("uplink-down-in-the-middle", |stage| {
             let port = &stage.far().middle_port;
             let down = format!("ip link set {port} down");
@@ -46,6 +50,25 @@ pub(super) fn all() -> Vec<Fault> {
         .beside(Beside::OnOneNode)
         .on(|_| true),
     ]
+}
+
+/// A cloud's network does not let the tunnel's UDP port pass, from the beginning. ARP
+/// does pass: the node asks for its neighbour as soon as it sends, as nodes do all the
+/// time.
+fn blocks_tunnel(stage: &Stage) -> Result<()> {
+    middle(stage, &format!("udp dport {} counter drop", stage.lab.port))?;
+    let (near, far) = (stage.near(), stage.far());
+    let family = if stage.lab.wiring.underlay_is_v6(stage.v6) {
+        "ipv6"
+    } else {
+        "ipv4"
+    };
+    let uplink = &near.uplink;
+    let delay = format!("{family}/neigh/{uplink}/delay_first_probe_time");
+    near.netns.sysctl(&[(&delay, "0")])?;
+    let (address, mac) = (stage.outer(far), &far.uplink_mac);
+    let stale = format!("ip neighbour replace {address} lladdr {mac} dev {uplink} nud stale");
+    near.netns.run(&stale).map(drop)
 }
 
 /// A rule of the middle box's bridge.

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use anyhow::Result;
 
-use super::{Beside, Fault, NOBODY, Stage, in_a_tunnel, in_frames, in_the_open, with_pairs};
+use super::{Beside, Fault, NOBODY, Stage, in_frames, in_the_open, with_pairs};
 use crate::{Tunnel, Wiring};
 
 /// Where the tunnel joins two nodes only.
@@ -38,7 +38,7 @@ pub(super) fn all() -> Vec<Fault> {
             nodes: 3,
             alter: Some(in_another_subnet),
             ..Fault::new("pod-in-another-subnet", |_| Ok(()))
-                .on(|wiring| wiring.has_bridge() && in_a_tunnel(wiring) && !joins_two(wiring))
+                .on(|wiring| wiring.has_bridge() && in_the_open(wiring) && !joins_two(wiring))
         },
         Fault::new("no-neighbour-on-overlay", no_neighbour)
             .beside(Beside::OnOneNode)

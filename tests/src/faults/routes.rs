@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{Beside, Fault, Stage, Traffic};
+use super::{Beside, Fault, NOBODY, Stage, Traffic};
 use crate::{Node, Wiring};
 
 /// See [`super`].
@@ -16,6 +16,7 @@ pub(super) fn all() -> Vec<Fault> {
         Fault::new("no-route", no_route)
             .undo(with_route)
             .on(Wiring::has_bridge),
+        Fault::new("default-route-only", default_route_only),
         Fault::new("not-forwarding-near", |stage| {
             forward(stage, stage.near(), "0")
         })
@@ -74,6 +75,20 @@ fn with_route(stage: &Stage) -> Result<()> {
     let via = stage.next_hop();
     let pods = stage.pods_of(far);
     stage.ip(&near.netns, &format!("route add {pods} {via}"))
+}
+
+/// Takes the route to the far node's pods away, as the restart of a network service
+/// does with what others have made: the default route leads to the gateway, which
+/// knows no pods.
+fn default_route_only(stage: &Stage) -> Result<()> {
+    let (near, middle) = (stage.near(), &stage.lab.middle);
+    middle.run(&format!("ip link set dev wire address {NOBODY}"))?;
+    let (gateway, way) = (stage.pick("192.0.2.1", "fe80::1"), &near.way);
+    let known = format!("neighbour replace {gateway} lladdr {NOBODY} dev {way} nud permanent");
+    stage.ip(&near.netns, &known)?;
+    let default = format!("route replace default via {gateway} dev {way} onlink");
+    stage.ip(&near.netns, &default)?;
+    no_route(stage)
 }
 
 /// The interface and the whole node disagree: IPv4 asks the interface that a packet

@@ -127,8 +127,12 @@ fn check(case: &Case<'_>) -> Result<()> {
 fn judge(case: &Case<'_>, journey: &Value) -> Result<()> {
     let (verdict, expected) = (&journey["verdict"], case.expected);
     let kind = verdict["kind"].as_str().unwrap_or_default();
-    let one_of =
-        |words: &[String], field: &Value| words.iter().any(|word| word == "*" || field == word);
+    let means = |word: &str, field: &Value| match word {
+        "*" => true,
+        "-" => field.is_null(),
+        _ => field == word,
+    };
+    let one_of = |words: &[String], field: &Value| words.iter().any(|word| means(word, field));
     let nothing_said = kind == "unknown" && expected.may_be_unknown;
     let is_one = one_of(&expected.verdicts, &verdict["kind"]);
     ensure!(nothing_said || is_one, "{journey:#}");
