@@ -163,6 +163,39 @@ pub fn arp_request(sender: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
     packet
 }
 
+/// One of the frames in `frames.txt`, which says what is right for it.
+///
+/// # Panics
+/// If there is none of that name.
+#[must_use]
+pub fn kept(name: &str) -> Vec<u8> {
+    let (_, frame) = all_kept()
+        .into_iter()
+        .find(|(other, _)| *other == name)
+        .unwrap_or_else(|| panic!("no frame is called {name}"));
+    frame
+}
+
+/// All of them, with their names.
+///
+/// # Panics
+/// If the file is no list of names and hexadecimal digits.
+#[must_use]
+pub fn all_kept() -> Vec<(&'static str, Vec<u8>)> {
+    let lines = include_str!("frames.txt").lines();
+    lines
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|line| {
+            let (name, hex) = line.split_once(' ').expect("a name and its bytes");
+            let bytes = (0..hex.len()).step_by(2).map(|at| {
+                let byte = u8::from_str_radix(&hex[at..at + 2], 16);
+                byte.expect("two hexadecimal digits")
+            });
+            (name, bytes.collect())
+        })
+        .collect()
+}
+
 /// A frame between the stations with these MAC addresses, as `ip link` prints
 /// them, of an IPv4 or IPv6 packet.
 ///

@@ -94,7 +94,8 @@ pub struct DropEvent {
     pub padding: [u8; 5],
     /// The packet, as at an observation point: `ifindex` is 0 where the
     /// device is not known, `network` is 0 where no header could be read,
-    /// offsets count from the network header. Direction and VLAN tag are not
+    /// offsets and length count from the network header, or from the Ethernet
+    /// header where a VLAN tag is in the frame. Direction and VLAN tag are not
     /// known here, and 0. The generation is 0 with
     /// [`crate::config::DROPS_ALL`].
     pub hop: HopEvent,
@@ -150,8 +151,8 @@ pub enum DropCounter {
     Miss = 5,
     /// Belongs to it, but its flow or content is not in the sample.
     SampledOut = 6,
-    /// IPv4 or IPv6 by its EtherType, but its headers cannot be read: cannot
-    /// be told to belong to the follow or not.
+    /// IP, ARP or what may carry IP by its EtherType, but its headers cannot be
+    /// read: cannot be told to belong to the follow or not.
     Unparsed = 7,
 }
 

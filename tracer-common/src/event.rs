@@ -14,8 +14,18 @@
 pub const NETWORK_BYTES: usize = 40;
 
 /// Bytes of the transport header that are copied at most: TCP's with all
-/// options, an ICMP error's with the quoted header.
+/// options; an ICMP error's with the quoted network header as in
+/// [`HopEvent::network_header`], and the first eight bytes of what follows that
+/// and its extension headers, where they are quoted.
 pub const TRANSPORT_BYTES: usize = 60;
+
+/// Flag of [`HopEvent`]: the kernel keeps a VLAN tag beside the frame.
+pub const VLAN: u8 = 1;
+/// Flag of [`HopEvent`]: the frame has an Ethernet header.
+pub const ETHERNET: u8 = 2;
+/// Flag of [`HopEvent`]: the payload's hash is known. It is not of a freed packet
+/// whose payload lies in page fragments.
+pub const HASHED: u8 = 4;
 
 /// One packet at one observation point. Native byte order but for addresses
 /// and the copied headers, which are as on the wire.
@@ -29,7 +39,7 @@ pub struct HopEvent {
     pub skb: u64,
     /// Keyed hash of the payload's first bytes
     /// ([`crate::hash::payload_hash`]). Not of TCP, 0 there: segmentation
-    /// moves what a packet's first bytes are.
+    /// moves what a packet's first bytes are. Says nothing without [`HASHED`].
     pub payload_hash: u64,
     /// Interface index, within the program's namespace.
     pub ifindex: u32,
@@ -42,13 +52,18 @@ pub struct HopEvent {
     /// Of the innermost tunnel, as [`crate::tunnel::Tunnel::vni`].
     pub vni: u32,
     /// Segments this packet will be cut into (`gso_segs`), 0 if it is whole.
-    pub gso_segs: u32,
+    pub gso_segs: u16,
+    /// Protocol of the packet that an ICMP error quotes, behind its extension
+    /// headers.
+    pub quote_proto: u8,
+    /// Always 0.
+    pub padding: u8,
     /// Outer addresses of the innermost tunnel; IPv4 as `::ffff:a.b.c.d`.
     pub outer_src: [u8; 16],
     /// See `outer_src`.
     pub outer_dst: [u8; 16],
-    /// MAC addresses of the frame at this point: destination, then source;
-    /// zeros where it has no Ethernet header.
+    /// MAC addresses of the frame at this point: destination, then source. Only
+    /// with [`ETHERNET`].
     pub macs: [u8; 12],
     /// Offset of the innermost network header.
     pub l3: u16,
@@ -56,10 +71,11 @@ pub struct HopEvent {
     pub l4: u16,
     /// As [`crate::walk::Layers::fragment`].
     pub fragment: u16,
-    /// VLAN tag that the kernel keeps beside the frame, host byte order.
+    /// VLAN tag that the kernel keeps beside the frame, host byte order. Only
+    /// with [`VLAN`].
     pub vlan_tci: u16,
-    /// Whether there is one (1) or not (0).
-    pub vlan_present: u8,
+    /// [`VLAN`], [`ETHERNET`] and [`HASHED`].
+    pub flags: u8,
     /// 0 ingress, 1 egress, as the interface's namespace sees it.
     pub egress: u8,
     /// [`crate::walk::Network`] of the innermost packet.
@@ -72,7 +88,8 @@ pub struct HopEvent {
     pub levels: u8,
     /// Bytes valid in `network_header`.
     pub network_len: u8,
-    /// Bytes valid in `transport_header`.
+    /// Bytes valid in `transport_header`: fewer than the header has where the
+    /// packet ends before.
     pub transport_len: u8,
     /// The innermost network header.
     pub network_header: [u8; NETWORK_BYTES],
@@ -83,7 +100,7 @@ pub struct HopEvent {
 const _: () = assert!(size_of::<HopEvent>() == 208);
 const _: () = assert!(
     size_of::<HopEvent>()
-        == 8 * 3 + 4 * 6 + 16 * 2 + 6 * 2 + 2 * 4 + 8 + NETWORK_BYTES + TRANSPORT_BYTES
+        == 8 * 3 + 4 * 5 + 2 + 2 + 16 * 2 + 6 * 2 + 2 * 4 + 8 + NETWORK_BYTES + TRANSPORT_BYTES
 );
 
 impl HopEvent {
@@ -98,6 +115,8 @@ impl HopEvent {
         fragment_id: 0,
         vni: 0,
         gso_segs: 0,
+        quote_proto: 0,
+        padding: 0,
         outer_src: [0; 16],
         outer_dst: [0; 16],
         macs: [0; 12],
@@ -105,7 +124,7 @@ impl HopEvent {
         l4: 0,
         fragment: 0,
         vlan_tci: 0,
-        vlan_present: 0,
+        flags: 0,
         egress: 0,
         network: 0,
         proto: 0,

@@ -26,6 +26,10 @@ pub trait Packet {
         offset
     }
 
+    /// Offset behind its last byte, whatever of it can be read. Nobody asks a
+    /// reader of plain headers.
+    fn end(&self) -> usize;
+
     /// The `N` bytes at `offset`, if the packet has them all.
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
 
@@ -49,6 +53,11 @@ pub trait Packet {
 }
 
 impl Packet for [u8] {
+    #[inline(always)]
+    fn end(&self) -> usize {
+        self.len()
+    }
+
     #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         self.get(offset..)?.first_chunk().copied()

@@ -1,15 +1,15 @@
 //! Tunnels: what says that a packet carries another one, and where that begins.
 //!
 //! Whatever does not say so plainly is a packet like any other: a datagram to
-//! the port without the header's flag, a control packet, a payload of a kind
-//! that nobody could follow.
+//! the port that is too short for a header, or has one that Linux drops, a
+//! payload of a kind that nobody could follow.
 
 use network_types::{eth::EtherType, geneve::GeneveHdr, ip::IpProto, udp::UdpHdr, vxlan::VxlanHdr};
 
 use crate::{
     config::TunnelPorts,
     packet::Packet,
-    walk::{Layers, Network, Unparsed},
+    walk::{Layers, Network, Unparsed, is_unread},
 };
 
 /// How a tunnel carries packets.
@@ -90,15 +90,15 @@ pub(crate) fn carried<P: Packet + ?Sized>(
     match layers.proto {
         V4 => Ok(Some(ip(4))),
         V6 => Ok(Some(ip(6))),
-        GRE => gre(packet, layers.l4),
-        UDP => {
+        GRE if layers.has(GRE_LEN) => gre(packet, layers.l4),
+        UDP if layers.has(4) => {
             let port = packet.be16(layers.l4 + 2).ok_or(Unparsed::Short)?;
             let at = layers.l4 + UdpHdr::LEN;
             if port == 0 {
                 Ok(None)
-            } else if ports.vxlan.contains(&port) {
+            } else if ports.vxlan.contains(&port) && layers.has(UdpHdr::LEN + VxlanHdr::LEN) {
                 vxlan(packet, at)
-            } else if ports.geneve.contains(&port) {
+            } else if ports.geneve.contains(&port) && layers.has(UdpHdr::LEN + GeneveHdr::LEN) {
                 geneve(packet, at)
             } else {
                 Ok(None)
@@ -108,33 +108,54 @@ pub(crate) fn carried<P: Packet + ?Sized>(
     }
 }
 
-/// RFC 7348, 5.
+/// RFC 7348, 5, and as Linux (`vxlan_rcv` in drivers/net/vxlan): bits that the
+/// RFC reserves are those of an extension, or it is no tunnel's packet.
 #[inline(always)]
 fn vxlan<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Option<Carried>, Unparsed> {
     /// "The I flag MUST be set to 1 for a valid VXLAN Network ID."
     const VALID_VNI: u8 = 0x08;
+    /// Group policy (draft-smith-vxlan-group-policy): three bytes are its own.
+    const GROUP: u8 = VALID_VNI | 0x80;
+    /// Another payload than a frame (draft-ietf-nvo3-vxlan-gpe): a byte says
+    /// which.
+    const GENERIC: u8 = VALID_VNI | 0x04;
 
     let header: [u8; VxlanHdr::LEN] = packet.read(at).ok_or(Unparsed::Short)?;
-    Ok((header[0] & VALID_VNI != 0).then_some(Carried {
+    let [flags, extension @ .., reserved] = header;
+    let extension = [extension[0], extension[1], extension[2]];
+    let version = match flags {
+        VALID_VNI if extension == [0; 3] => ETHERNET,
+        VALID_VNI | GROUP | GENERIC if P::PLAIN_ONLY => return Err(Unparsed::Short),
+        GROUP => ETHERNET,
+        GENERIC => match extension {
+            [0, 0, 1] => 4,
+            [0, 0, 2] => 6,
+            [0, 0, 3] => ETHERNET,
+            _ => return Ok(None),
+        },
+        _ => return Ok(None),
+    };
+    Ok((reserved == 0).then_some(Carried {
         kind: TunnelKind::Vxlan,
         vni: u32::from_be_bytes([0, header[4], header[5], header[6]]),
-        version: ETHERNET,
+        version,
         at: at + VxlanHdr::LEN,
     }))
 }
 
-/// RFC 8926, 3.4.
+/// RFC 8926, 3.4. Linux takes what has the O flag, a control packet by that, for
+/// a packet like any other (`geneve_rx` in drivers/net/geneve.c).
 #[inline(always)]
 fn geneve<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Option<Carried>, Unparsed> {
     const VERSION: u8 = 0xc0;
-    /// "the packet contains a control message" instead of a payload.
-    const CONTROL: u8 = 0x80;
 
     let header: [u8; GeneveHdr::LEN] = packet.read(at).ok_or(Unparsed::Short)?;
-    let version = version_of([header[2], header[3]]);
-    if header[0] & VERSION != 0 || header[1] & CONTROL != 0 || version == 0 {
+    if header[0] & VERSION != 0 {
         return Ok(None);
     }
+    let Some(version) = version_of([header[2], header[3]])? else {
+        return Ok(None);
+    };
     let options = usize::from(header[0] & !VERSION) * 4;
     // Nearly all carry frames.
     if P::PLAIN_ONLY && (options != 0 || version != ETHERNET) {
@@ -153,12 +174,14 @@ fn geneve<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Option<Carried>, 
     }))
 }
 
+/// Bytes of GRE's header without optional fields: flags and version, then the
+/// payload's EtherType.
+const GRE_LEN: usize = 4;
+
 /// RFC 2784, 2; RFC 2890, 2. As Linux, which passes over what RFC 1701 had
 /// besides (`gre_parse_header` in net/ipv4/gre_demux.c).
 #[inline(always)]
 fn gre<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Option<Carried>, Unparsed> {
-    /// Flags and version, then the payload's EtherType.
-    const LEN: usize = 4;
     /// What a flag stands for: checksum and reserved, key, sequence number.
     const FIELD: usize = 4;
     const CHECKSUM: u8 = 0x80;
@@ -167,12 +190,14 @@ fn gre<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Option<Carried>, Unp
     const SEQUENCE: u8 = 0x10;
     const VERSION: u8 = 0x07;
 
-    let header: [u8; LEN] = packet.read(at).ok_or(Unparsed::Short)?;
+    let header: [u8; GRE_LEN] = packet.read(at).ok_or(Unparsed::Short)?;
     let flags = header[0];
-    let version = version_of([header[2], header[3]]);
-    if flags & ROUTING != 0 || header[1] & VERSION != 0 || version == 0 {
+    if flags & ROUTING != 0 || header[1] & VERSION != 0 {
         return Ok(None);
     }
+    let Some(version) = version_of([header[2], header[3]])? else {
+        return Ok(None);
+    };
     // Most carry IP packets.
     if P::PLAIN_ONLY && (flags & (CHECKSUM | KEY | SEQUENCE) != 0 || version == ETHERNET) {
         return Err(Unparsed::Short);
@@ -181,7 +206,7 @@ fn gre<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Option<Carried>, Unp
         kind: TunnelKind::Gre,
         vni: 0,
         version,
-        at: at + LEN,
+        at: at + GRE_LEN,
     };
     if P::PLAIN_ONLY {
         return Ok(Some(carried));
@@ -201,18 +226,19 @@ fn gre<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Option<Carried>, Unp
 }
 
 /// The IP version of what an EtherType announces, as on the wire; [`ETHERNET`]
-/// of a frame ("Transparent Ethernet Bridging"), 0 of anything else.
+/// of a frame ("Transparent Ethernet Bridging"), none of what carries no packet.
 #[inline(always)]
-fn version_of(ether_type: [u8; 2]) -> u8 {
+fn version_of(ether_type: [u8; 2]) -> Result<Option<u8>, Unparsed> {
     // As network-types numbers them.
     const V4: u16 = EtherType::Ipv4 as u16;
     const V6: u16 = EtherType::Ipv6 as u16;
     const FRAME: u16 = 0x6558_u16.to_be();
 
     match u16::from_ne_bytes(ether_type) {
-        V4 => 4,
-        V6 => 6,
-        FRAME => ETHERNET,
-        _ => 0,
+        V4 => Ok(Some(4)),
+        V6 => Ok(Some(6)),
+        FRAME => Ok(Some(ETHERNET)),
+        other if is_unread(other) => Err(Unparsed::Unknown),
+        _ => Ok(None),
     }
 }

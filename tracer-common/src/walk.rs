@@ -64,7 +64,12 @@ pub struct Layers {
     pub network: Network,
     /// Protocol of what lies at `l4` (IANA protocol numbers); 0 for ARP.
     pub proto: u8,
-    /// Fragment offset in units of 8 bytes, and in bit 13 "more fragments".
+    /// Offset behind the packet's last byte, as its header states it and no
+    /// further than what it is in: all that a frame has beyond is padding. A
+    /// frame that was cut may end before.
+    pub end: usize,
+    /// Fragment offset in units of 8 bytes ([`FRAGMENT_OFFSET`]),
+    /// [`MORE_FRAGMENTS`] and [`FRAGMENT_HEADER`].
     pub fragment: u16,
     /// IPv4 identification, or that of the IPv6 fragment header.
     pub fragment_id: u32,
@@ -73,8 +78,13 @@ pub struct Layers {
     tunnel: Tunnel,
 }
 
+/// Bits of [`Layers::fragment`]: the offset.
+pub const FRAGMENT_OFFSET: u16 = 0x1fff;
 /// Bit of [`Layers::fragment`]: more fragments follow (RFC 791's MF).
 pub const MORE_FRAGMENTS: u16 = 1 << 13;
+/// Bit of [`Layers::fragment`]: there is an IPv6 fragment header, even if all of
+/// the packet is behind it (RFC 6946, "atomic fragment").
+pub const FRAGMENT_HEADER: u16 = 1 << 14;
 
 impl Layers {
     /// The tunnel around it, if any.
@@ -89,6 +99,7 @@ impl Layers {
     pub fn behind(mut self, len: usize) -> Self {
         self.l3 += len;
         self.l4 += len;
+        self.end += len;
         if self.tunnel.levels > 0 {
             self.tunnel.outer_l3 += len;
         }
@@ -99,7 +110,15 @@ impl Layers {
     #[inline(always)]
     #[must_use]
     pub const fn has_transport(&self) -> bool {
-        self.fragment & !MORE_FRAGMENTS == 0
+        self.fragment & FRAGMENT_OFFSET == 0
+    }
+
+    /// Whether the packet states that it has `bytes` from `l4` on, and they are a
+    /// transport header.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has(&self, bytes: usize) -> bool {
+        self.has_transport() && self.l4 + bytes <= self.end
     }
 }
 
@@ -112,6 +131,9 @@ pub enum Unparsed {
     Malformed,
     /// More tunnels, VLAN tags or extension headers than are followed.
     TooDeep,
+    /// Behind a header that nothing here reads: MPLS (RFC 3032) or PPPoE (RFC
+    /// 2516).
+    Unknown,
 }
 
 /// Walks `packet` from its first byte.
@@ -140,6 +162,8 @@ pub fn walk<P: Packet + ?Sized>(
     };
     let mut tunnel = Tunnel::NONE;
     let mut levels = 0;
+    // A frame does not say where it ends.
+    let mut limit = usize::MAX;
     loop {
         at = packet.any(at);
         let network = match version {
@@ -155,8 +179,8 @@ pub fn walk<P: Packet + ?Sized>(
             _ => return Err(Unparsed::Malformed),
         };
         let mut layers = match network {
-            Network::V4 => ipv4(packet, at)?,
-            Network::V6 => ipv6(packet, at)?,
+            Network::V4 => ipv4(packet, at, Within::Packet(limit))?,
+            Network::V6 => ipv6(packet, at, Within::Packet(limit))?,
             Network::Arp => arp(packet, at)?,
         };
         layers.tunnel = tunnel;
@@ -187,7 +211,7 @@ pub fn walk<P: Packet + ?Sized>(
             outer_l3: layers.l3,
             vni,
         };
-        (version, at) = (next, begins);
+        (version, at, limit) = (next, begins, layers.end);
         if at > MAX_OFFSET {
             return Err(Unparsed::TooDeep);
         }
@@ -244,8 +268,22 @@ fn ethernet_payload<P: Packet + ?Sized>(
         V6 => (Network::V6, l3),
         ARP => (Network::Arp, l3),
         VLAN | QINQ => return Err(Unparsed::TooDeep),
+        _ if is_unread(kind) => return Err(Unparsed::Unknown),
         _ => return Ok(None),
     }))
+}
+
+/// Whether packets of this EtherType, as network-types numbers it, may carry IP
+/// behind a header that the walk does not read: MPLS (RFC 5332 for the second)
+/// and PPPoE sessions.
+#[inline(always)]
+#[must_use]
+pub const fn is_unread(ether_type: u16) -> bool {
+    const MPLS: u16 = 0x8847_u16.to_be();
+    const MPLS_MULTICAST: u16 = 0x8848_u16.to_be();
+    const PPPOE: u16 = 0x8864_u16.to_be();
+
+    matches!(ether_type, MPLS | MPLS_MULTICAST | PPPOE)
 }
 
 /// The EtherType that ends right before `end`, as network-types numbers it.
@@ -270,21 +308,71 @@ pub fn arp<P: Packet + ?Sized>(packet: &P, l3: usize) -> Result<Layers, Unparsed
         l4: l3,
         network: Network::Arp,
         proto: 0,
+        end: l3 + ARP_LEN,
         fragment: 0,
         fragment_id: 0,
         tunnel: Tunnel::NONE,
     })
 }
 
-/// RFC 791, 3.1.
+/// What a network header lies in.
+#[derive(Clone, Copy)]
+enum Within {
+    /// A frame, or a packet that ends here.
+    Packet(usize),
+    /// An ICMP error that ends here. What it quotes is usually cut, and its
+    /// header still states how long it was.
+    Quote(usize),
+}
+
+impl Within {
+    /// Where a packet ends that states to have `stated` bytes from `begins` on.
+    #[inline(always)]
+    fn end<P: Packet + ?Sized>(
+        self,
+        packet: &P,
+        begins: usize,
+        stated: u16,
+    ) -> Result<usize, Unparsed> {
+        match self {
+            Self::Quote(limit) => Ok(limit),
+            Self::Packet(limit) if stated != 0 => Ok(limit.min(begins + usize::from(stated))),
+            Self::Packet(_) if P::PLAIN_ONLY => Err(Unparsed::Short),
+            Self::Packet(limit) => {
+                let limit = limit.min(packet.end());
+                // BIG TCP: too long for the field, which is 0 then.
+                let long = limit > begins + usize::from(u16::MAX);
+                Ok(if long { limit } else { begins })
+            }
+        }
+    }
+
+    /// The bytes at `at`, if they are in there.
+    #[inline(always)]
+    fn read<const N: usize, P: Packet + ?Sized>(
+        self,
+        packet: &P,
+        at: usize,
+    ) -> Result<[u8; N], Unparsed> {
+        let (Self::Packet(limit) | Self::Quote(limit)) = self;
+        if at + N > limit {
+            return Err(Unparsed::Short);
+        }
+        packet.read(at).ok_or(Unparsed::Short)
+    }
+}
+
+const AUTHENTICATION: u8 = IpProto::Ah as u8;
+
+/// RFC 791, 3.1; authentication header: RFC 4302, 2.2.
 #[inline(always)]
-fn ipv4<P: Packet + ?Sized>(packet: &P, l3: usize) -> Result<Layers, Unparsed> {
-    let header: [u8; Ipv4Hdr::LEN] = packet.read(l3).ok_or(Unparsed::Short)?;
+fn ipv4<P: Packet + ?Sized>(packet: &P, l3: usize, within: Within) -> Result<Layers, Unparsed> {
+    let header: [u8; Ipv4Hdr::LEN] = within.read(packet, l3)?;
     let header_len = usize::from(header[0] & 0xf) * 4;
     if header[0] >> 4 != 4 || header_len < Ipv4Hdr::LEN {
         return Err(Unparsed::Malformed);
     }
-    if P::PLAIN_ONLY && header_len != Ipv4Hdr::LEN {
+    if P::PLAIN_ONLY && (header_len != Ipv4Hdr::LEN || header[9] == AUTHENTICATION) {
         return Err(Unparsed::Short);
     }
     let header_len = if P::PLAIN_ONLY {
@@ -292,38 +380,55 @@ fn ipv4<P: Packet + ?Sized>(packet: &P, l3: usize) -> Result<Layers, Unparsed> {
     } else {
         header_len
     };
+    let stated = u16::from_be_bytes([header[2], header[3]]);
     // Bit 14 is "don't fragment", which says nothing of this packet's place.
     let fragment = u16::from_be_bytes([header[6], header[7]]) & 0x3fff;
-    Ok(Layers {
+    let mut layers = Layers {
         l3,
         l4: l3 + header_len,
         network: Network::V4,
         proto: header[9],
+        end: within.end(packet, l3, stated)?,
         fragment,
         fragment_id: u32::from(u16::from_be_bytes([header[4], header[5]])),
         tunnel: Tunnel::NONE,
-    })
+    };
+    if !P::PLAIN_ONLY && layers.proto == AUTHENTICATION && layers.has_transport() {
+        layers.l4 = packet.any(layers.l4);
+        let extension = extension(packet, &layers)?;
+        layers.proto = extension[0];
+        layers.l4 += usize::from(extension[1]) * 4 + 8;
+        if layers.l4 > MAX_OFFSET {
+            return Err(Unparsed::TooDeep);
+        }
+        if layers.l4 > layers.end {
+            return Err(Unparsed::Short);
+        }
+    }
+    Ok(layers)
 }
 
 /// RFC 8200, 3 and 4; authentication header: RFC 4302, 2.2.
 #[inline(always)]
-fn ipv6<P: Packet + ?Sized>(packet: &P, l3: usize) -> Result<Layers, Unparsed> {
+fn ipv6<P: Packet + ?Sized>(packet: &P, l3: usize, within: Within) -> Result<Layers, Unparsed> {
     const HOP_BY_HOP: u8 = IpProto::HopOpt as u8;
     const ROUTING: u8 = IpProto::Ipv6Route as u8;
     const OPTIONS: u8 = IpProto::Ipv6Opts as u8;
     const FRAGMENT: u8 = IpProto::Ipv6Frag as u8;
-    const AUTHENTICATION: u8 = IpProto::Ah as u8;
 
-    if packet.u8(l3).ok_or(Unparsed::Short)? >> 4 != 6 {
+    let header: [u8; 8] = within.read(packet, l3)?;
+    if header[0] >> 4 != 6 {
         return Err(Unparsed::Malformed);
     }
     // As of ARP, the last byte: the addresses are read later.
-    packet.u8(l3 + Ipv6Hdr::LEN - 1).ok_or(Unparsed::Short)?;
+    let _last: [u8; 1] = within.read(packet, l3 + Ipv6Hdr::LEN - 1)?;
+    let stated = u16::from_be_bytes([header[4], header[5]]);
     let mut layers = Layers {
         l3,
         l4: l3 + Ipv6Hdr::LEN,
         network: Network::V6,
-        proto: packet.u8(l3 + 6).ok_or(Unparsed::Short)?,
+        proto: header[6],
+        end: within.end(packet, l3 + Ipv6Hdr::LEN, stated)?,
         fragment: 0,
         fragment_id: 0,
         tunnel: Tunnel::NONE,
@@ -338,10 +443,10 @@ fn ipv6<P: Packet + ?Sized>(packet: &P, l3: usize) -> Result<Layers, Unparsed> {
             return Err(Unparsed::Short);
         }
         layers.l4 = packet.any(layers.l4);
-        let extension: [u8; 8] = packet.read(layers.l4).ok_or(Unparsed::Short)?;
+        let extension = extension(packet, &layers)?;
         let len = if layers.proto == FRAGMENT {
             let word = u16::from_be_bytes([extension[2], extension[3]]);
-            layers.fragment = (word >> 3) | ((word & 1) << 13);
+            layers.fragment = (word >> 3) | ((word & 1) << 13) | FRAGMENT_HEADER;
             layers.fragment_id =
                 u32::from_be_bytes([extension[4], extension[5], extension[6], extension[7]]);
             8
@@ -355,6 +460,9 @@ fn ipv6<P: Packet + ?Sized>(packet: &P, l3: usize) -> Result<Layers, Unparsed> {
         if layers.l4 > MAX_OFFSET {
             return Err(Unparsed::TooDeep);
         }
+        if layers.l4 > layers.end {
+            return Err(Unparsed::Short);
+        }
         // What follows in a later fragment is the middle of something.
         if !layers.has_transport() {
             return Ok(layers);
@@ -363,19 +471,48 @@ fn ipv6<P: Packet + ?Sized>(packet: &P, l3: usize) -> Result<Layers, Unparsed> {
     Err(Unparsed::TooDeep)
 }
 
-/// The packet that an ICMP or ICMPv6 error quotes: its network header's
-/// offset, if `layers` is such an error (RFC 792; RFC 4443, 3).
+/// The first bytes of the extension header at `l4`.
 #[inline(always)]
-pub fn quoted<P: Packet + ?Sized>(packet: &P, layers: &Layers) -> Option<usize> {
-    if !layers.has_transport() {
-        return None;
+fn extension<P: Packet + ?Sized>(packet: &P, layers: &Layers) -> Result<[u8; 8], Unparsed> {
+    if !layers.has(8) {
+        return Err(Unparsed::Short);
     }
-    let kind = match (layers.network, layers.proto) {
-        (Network::V4, proto) if proto == IpProto::Icmp as u8 => packet.u8(layers.l4)?,
-        (Network::V6, proto) if proto == IpProto::Ipv6Icmp as u8 => packet.u8(layers.l4)?,
-        _ => return None,
+    packet.read(layers.l4).ok_or(Unparsed::Short)
+}
+
+/// The packet that an ICMP or ICMPv6 error quotes, if `layers` is such an error
+/// (RFC 792; RFC 4443, 3). It ends where the error does.
+///
+/// # Errors
+/// [`Unparsed`], where the error has no whole IP header in it, or is none that
+/// can be told from other messages.
+#[inline(always)]
+pub fn quoted<P: Packet + ?Sized>(packet: &P, layers: &Layers) -> Result<Option<Layers>, Unparsed> {
+    const ICMP: u8 = IpProto::Icmp as u8;
+    const ICMP6: u8 = IpProto::Ipv6Icmp as u8;
+
+    let is_icmp = match layers.network {
+        Network::V4 => layers.proto == ICMP,
+        Network::V6 => layers.proto == ICMP6,
+        Network::Arp => false,
     };
-    is_icmp_error(layers.network, kind).then_some(layers.l4 + Icmpv4Hdr::LEN)
+    if !is_icmp || !layers.has_transport() {
+        return Ok(None);
+    }
+    if !layers.has(1) {
+        return Err(Unparsed::Short);
+    }
+    let kind = packet.u8(layers.l4).ok_or(Unparsed::Short)?;
+    if !is_icmp_error(layers.network, kind) {
+        return Ok(None);
+    }
+    let at = packet.any(layers.l4 + Icmpv4Hdr::LEN);
+    let within = Within::Quote(layers.end);
+    match layers.network {
+        Network::V6 => ipv6(packet, at, within),
+        _ => ipv4(packet, at, within),
+    }
+    .map(Some)
 }
 
 /// Whether an ICMP type quotes the packet that caused it: destination

@@ -12,7 +12,7 @@ use tracer_common::{
         Decision, FOLLOWED, NEIGHBOUR, Prefilter, Rule, Sides, Tables, candidate, decide,
         sampling_hash,
     },
-    walk::walk,
+    walk::{Unparsed, walk},
 };
 use tracer_tests::frames::{
     ARP, ICMP, ICMPV6, IPV4, IPV6, TCP, UDP, arp_request, ethernet, icmp, ipv4, ipv6, tcp, udp,
@@ -78,7 +78,7 @@ impl Maps {
         let layers = walk(frame, true, &TunnelPorts::default())
             .expect("walked")
             .expect("found");
-        match candidate(frame, &layers, self, true) {
+        match candidate(frame, &layers, self, true).expect("all is there") {
             Some(ends) => decide(frame, &ends, self),
             None => Decision::Miss,
         }
@@ -175,6 +175,24 @@ fn errors_belong_to_what_they_quote() {
     assert_eq!(maps.says(&not_asked), Decision::Elsewhere);
 }
 
+/// Of a packet without ports, nobody can say that it was not asked about.
+#[test]
+fn what_has_no_ports_is_not_told_to_go_elsewhere() {
+    let rule = Rule {
+        b_port: 80,
+        ..Rule::default()
+    };
+    let maps = Maps::new().pair(A, B, rule);
+    let without = ethernet(IPV4, &ipv4(TCP, A, B, &[]));
+    assert_eq!(maps.says(&without), Decision::Miss);
+    assert_eq!(maps.says(&tcp_frame(A, B, 1, 81)), Decision::Elsewhere);
+    // The frame was cut: its header states that there are some.
+    let cut = &tcp_frame(A, B, 1, 80)[..36];
+    let layers = walk(cut, true, &TunnelPorts::default()).expect("walked");
+    let candidate = candidate(cut, &layers.expect("found"), &maps, true);
+    assert_eq!(candidate, Err(Unparsed::Short));
+}
+
 #[test]
 fn neighbours_among_themselves() {
     let maps = Maps::new()
@@ -231,7 +249,8 @@ fn first_stage_lets_nearly_nothing_through() {
             let layers = walk(frame.as_slice(), true, &TunnelPorts::default())
                 .expect("walked")
                 .expect("found");
-            passed += u32::from(candidate(frame.as_slice(), &layers, &maps, false).is_some());
+            let candidate = candidate(frame.as_slice(), &layers, &maps, false);
+            passed += u32::from(candidate.expect("all is there").is_some());
         }
     }
     assert!(passed < 20 * 256 / 10, "{passed} of {} passed", 20 * 256);
@@ -245,7 +264,8 @@ fn segments_are_sampled_like_their_super_packet() {
         let layers = walk(frame.as_slice(), true, &TunnelPorts::default())
             .expect("walked")
             .expect("found");
-        let ends = candidate(frame.as_slice(), &layers, &maps, false).expect("a candidate");
+        let ends = candidate(frame.as_slice(), &layers, &maps, false).expect("all is there");
+        let ends = ends.expect("a candidate");
         sampling_hash(frame.as_slice(), &layers, &ends)
     };
     assert_eq!(hash(1, &[0; 1000]), hash(501, &[0; 500]));
@@ -256,7 +276,7 @@ proptest! {
     fn deciding_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let maps = Maps::new().pair(A, B, any_rule());
         if let Ok(Some(layers)) = walk(bytes.as_slice(), true, &TunnelPorts::default())
-            && let Some(ends) = candidate(bytes.as_slice(), &layers, &maps, true)
+            && let Ok(Some(ends)) = candidate(bytes.as_slice(), &layers, &maps, true)
         {
             let _decision: Decision = decide(bytes.as_slice(), &ends, &maps);
         }

@@ -7,6 +7,7 @@
 //! price hardly depends on how much it copies.
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use network_types::eth::EthHdr;
 use tracer_common::{packet::Packet, walk::MAX_OFFSET};
 
 use crate::{
@@ -65,15 +66,35 @@ pub(crate) fn find(skb: u64, freed: &mut Freed) -> bool {
     let head: u64 = direct(skb, &DROP_LOAD.skb_head);
     let network: u16 = direct(skb, &DROP_LOAD.skb_network_header);
     let tail: u32 = direct(skb, &DROP_LOAD.skb_tail);
+    let data: u64 = direct(skb, &DROP_LOAD.skb_data);
+    let len: u32 = direct(skb, &DROP_LOAD.skb_len);
     // 0xffff stands for "not set", and lies behind every tail.
     if network == 0 || u32::from(network) >= tail {
         return false;
     }
     freed.start = head.wrapping_add(u64::from(network));
     freed.len = u64::from((tail - u32::from(network)) & 0xffff);
+    let end = (data.wrapping_sub(head) as u32).wrapping_add(len);
+    freed.end = end.wrapping_sub(u32::from(network));
     // All of it can be read, if not all of it is the packet: behind a
     // buffer's end lies `struct skb_shared_info`, which is larger.
     read(freed.start, &mut freed.front, FRONT)
+}
+
+/// Lets what [`find`] found begin where an Ethernet header would, if it is one:
+/// its EtherType is right before what the kernel takes for the network header.
+/// False if there is no room for one.
+#[inline(always)]
+pub(crate) fn begin_before(skb: u64, freed: &mut Freed) -> bool {
+    let network: u16 = direct(skb, &DROP_LOAD.skb_network_header);
+    if usize::from(network) < EthHdr::LEN {
+        return false;
+    }
+    freed.start = freed.start.wrapping_sub(EthHdr::LEN as u64);
+    freed.len += EthHdr::LEN as u64;
+    freed.end = freed.end.wrapping_add(EthHdr::LEN as u32);
+    freed.ethernet = 1;
+    true
 }
 
 /// The first bytes from a packet's network header on: what [`find`] copied.
@@ -97,6 +118,11 @@ impl Packet for Front<'_> {
     const PLAIN_ONLY: bool = true;
 
     #[inline(always)]
+    fn end(&self) -> usize {
+        self.len
+    }
+
+    #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         // Two comparisons, each with something that the verifier knows: to see
         // that one with the lesser of both suffices takes Linux 6.8.
@@ -107,12 +133,15 @@ impl Packet for Front<'_> {
     }
 }
 
-/// A packet's linear part from its network header on.
+/// A packet's linear part from its network header on, or from its Ethernet
+/// header.
 pub(crate) struct Headers {
     /// Kernel address.
     start: u64,
     /// Bytes that may be read.
     len: u64,
+    /// Bytes that it has, page fragments included.
+    end: u32,
 }
 
 impl Headers {
@@ -122,11 +151,17 @@ impl Headers {
         Self {
             start: freed.start,
             len: freed.len,
+            end: freed.end,
         }
     }
 }
 
 impl Packet for Headers {
+    #[inline(always)]
+    fn end(&self) -> usize {
+        self.end as usize
+    }
+
     #[inline(always)]
     fn any(&self, offset: usize) -> usize {
         maps::forget(offset)

@@ -26,16 +26,17 @@ use network_types::eth::EtherType;
 use tracer_common::{
     config::DROPS_ALL,
     drop::{DropCounter, DropEvent, DropLoad, FIRST_NAMESPACE, NAME_BYTES, Scope},
+    event::ETHERNET,
     filter::{Decision, candidate, decide, sampling_hash},
     packet::Packet,
-    walk::{Layers, Unparsed, arp, walk},
+    walk::{Layers, Unparsed, arp, is_unread, quoted, walk},
 };
 
 use crate::{
     buffer::{self, Front, Headers, direct, field, pointer, read},
     headers::fill_headers,
     look::{self, FOUND, MISS, SHORT, UNPARSED, WALKED},
-    maps::{self, Current, DROP_LOAD, DROPS, FRONT},
+    maps::{self, Current, DROP_LOAD, DROPS},
 };
 
 /// Before Linux 5.17.
@@ -112,43 +113,62 @@ fn look(skb: u64) -> u32 {
 
 /// Walks a packet that has all its headers in what is copied at once, and no
 /// rare ones.
+///
+/// What the packet is says the kernel's note of its EtherType, not its bytes: an
+/// MPLS label may look like the first byte of an IPv4 header.
 #[inline(never)]
 fn look_plain(skb: u64) -> u32 {
     // As network-types numbers them.
     const V4: u16 = EtherType::Ipv4 as u16;
     const V6: u16 = EtherType::Ipv6 as u16;
     const ARP: u16 = EtherType::Arp as u16;
+    const VLAN: u16 = EtherType::Ieee8021q as u16;
+    const QINQ: u16 = EtherType::Ieee8021ad as u16;
 
     let Some(freed) = maps::freed() else {
         return MISS;
     };
     let protocol: u16 = direct(skb, &DROP_LOAD.skb_protocol);
     freed.protocol = u16::from_be(protocol);
-    let looked = if !buffer::find(skb, freed) {
-        UNPARSED
-    } else if protocol == ARP {
-        look_arp()
-    } else {
-        look_front(&Front::of(freed))
-    };
-    // Of others nobody says that they have headers to be read.
-    if looked == UNPARSED && protocol != V4 && protocol != V6 {
-        return MISS;
+    freed.ethernet = 0;
+    let found = buffer::find(skb, freed);
+    let version = freed.front[0] >> 4;
+    match protocol {
+        // Nobody has said yet, or it never was on its way.
+        0 => {
+            if !found {
+                return MISS;
+            }
+        }
+        V4 | V6 => {
+            if !found || (version == 4) != (protocol == V4) {
+                return UNPARSED;
+            }
+        }
+        ARP if found => return look_arp(),
+        // The kernel has moved one tag beside the frame, and here is another.
+        VLAN | QINQ if found && buffer::begin_before(skb, freed) => return SHORT,
+        ARP | VLAN | QINQ => return UNPARSED,
+        other if is_unread(other) => return UNPARSED,
+        _ => return MISS,
     }
-    looked
+    match look_front(&Front::of(freed)) {
+        UNPARSED if protocol == 0 => MISS,
+        looked => looked,
+    }
 }
 
 /// Walks what was copied at once.
 #[inline(always)]
 fn look_front(packet: &Front<'_>) -> u32 {
-    /// From the transport header on, what an ICMPv6 error quotes.
-    const QUOTE: usize = 8 + 40;
-
-    match walk(packet, false, maps::ports()) {
-        // The filter takes for no match what it cannot read.
-        Ok(Some(layers)) if layers.l4 + QUOTE <= FRONT => ask(packet, layers),
-        Ok(Some(_)) | Err(Unparsed::Short) => SHORT,
-        Ok(None) => MISS,
+    let looked = match walk(packet, false, maps::ports()) {
+        Ok(Some(layers)) => ask(packet, layers),
+        Ok(None) => Ok(MISS),
+        Err(unparsed) => Err(unparsed),
+    };
+    match looked {
+        Ok(looked) => looked,
+        Err(Unparsed::Short) => SHORT,
         Err(_) => UNPARSED,
     }
 }
@@ -160,7 +180,7 @@ fn look_whole() -> u32 {
     let Some(freed) = maps::freed() else {
         return MISS;
     };
-    match walk(&Headers::of(freed), false, maps::ports()) {
+    match walk(&Headers::of(freed), freed.ethernet != 0, maps::ports()) {
         Ok(Some(layers)) => {
             let Some(found) = maps::found() else {
                 return MISS;
@@ -181,7 +201,7 @@ fn ask_whole() -> u32 {
     };
     // SAFETY: `look_whole` has written it in this run.
     let layers = unsafe { found.layers.assume_init_read() };
-    ask(&Headers::of(freed), layers)
+    ask(&Headers::of(freed), layers).unwrap_or(UNPARSED)
 }
 
 /// As [`look_front`], for ARP: without an Ethernet header, nothing in it says
@@ -192,24 +212,26 @@ fn look_arp() -> u32 {
         return MISS;
     };
     let packet = Front::of(freed);
-    arp(&packet, 0).map_or(UNPARSED, |layers| ask(&packet, layers))
+    arp(&packet, 0)
+        .and_then(|layers| ask(&packet, layers))
+        .unwrap_or(UNPARSED)
 }
 
 /// Keeps what was found; with a follow, only if the filter's first stage lets
 /// it pass.
 #[inline(always)]
-fn ask<P: Packet>(packet: &P, layers: Layers) -> u32 {
+fn ask<P: Packet>(packet: &P, layers: Layers) -> Result<u32, Unparsed> {
     let (Some(config), Some(found)) = (maps::config(), maps::found()) else {
-        return MISS;
+        return Ok(MISS);
     };
     if config.flags & DROPS_ALL == 0 {
-        let Some(ends) = candidate(packet, &layers, &Current::of(config), false) else {
-            return MISS;
+        let Some(ends) = candidate(packet, &layers, &Current::of(config), false)? else {
+            return Ok(MISS);
         };
         found.ends.write(ends);
     }
     found.layers.write(layers);
-    FOUND
+    Ok(FOUND)
 }
 
 /// Decides about a packet that may belong to the follow.
@@ -348,22 +370,35 @@ fn fill_device(event: &mut DropEvent, skb: u64) {
 #[inline(always)]
 fn fill_buffer(event: &mut DropEvent, skb: u64) {
     let load = maps::drop_load();
-    let (Some(head), Some(data)) = (pointer(skb, load.skb_head), pointer(skb, load.skb_data))
-    else {
+    let Some(head) = pointer(skb, load.skb_head) else {
         return;
     };
     let offset = |at| field(skb, at).map_or(0, u16::from_ne_bytes);
-    let word = |at| field(skb, at).map_or(0, u32::from_ne_bytes);
+    let end = field(skb, load.skb_end).map_or(0, u32::from_ne_bytes);
     let network = offset(load.skb_network_header);
     let mac = offset(load.skb_mac_header);
-    let present = (data.wrapping_sub(head) as u32).wrapping_add(word(load.skb_len));
-    event.hop.len = present.wrapping_sub(u32::from(network));
-    event.hop.gso_segs = field(head + u64::from(word(load.skb_end)), load.shared_gso_segs)
-        .map_or(0, |bytes| u32::from(u16::from_ne_bytes(bytes)));
+    event.hop.gso_segs =
+        field(head + u64::from(end), load.shared_gso_segs).map_or(0, u16::from_ne_bytes);
     // 0xffff stands for "not set".
-    if u32::from(mac) + 12 <= u32::from(network) {
-        read(head + u64::from(mac), &mut event.hop.macs, 12);
+    let has_frame = u32::from(mac) + 12 <= u32::from(network);
+    if has_frame && read(head + u64::from(mac), &mut event.hop.macs, 12) {
+        event.hop.flags |= ETHERNET;
     }
+}
+
+/// As at the observation points.
+#[inline(never)]
+fn find_quote() -> bool {
+    let (Some(freed), Some(found)) = (maps::freed(), maps::found()) else {
+        return false;
+    };
+    // SAFETY: `look` has written it in this run.
+    let layers = unsafe { found.layers.assume_init_ref() };
+    let Ok(Some(quote)) = quoted(&Headers::of(freed), layers) else {
+        return false;
+    };
+    found.quote.write(quote);
+    true
 }
 
 /// Copies the headers that [`look`] has found.
@@ -372,9 +407,18 @@ fn fill_packet(event: &mut DropEvent) {
     let (Some(freed), Some(found)) = (maps::freed(), maps::found()) else {
         return;
     };
-    if freed.located {
-        // SAFETY: `look` has written it in this run.
-        let layers = unsafe { found.layers.assume_init_ref() };
-        fill_headers(&mut event.hop, &Headers::of(freed), layers, &maps::load());
+    if !freed.located {
+        return;
     }
+    event.hop.len = freed.end;
+    let quote = if find_quote() {
+        // SAFETY: it was just written.
+        Some(unsafe { found.quote.assume_init_ref() })
+    } else {
+        None
+    };
+    // SAFETY: `look` has written it in this run.
+    let layers = unsafe { found.layers.assume_init_ref() };
+    let headers = Headers::of(freed);
+    fill_headers(&mut event.hop, &headers, layers, quote, &maps::load());
 }

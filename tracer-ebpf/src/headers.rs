@@ -3,6 +3,8 @@
 //! Headers are copied as they stand, from wherever the walk has found the
 //! innermost packet to begin.
 
+use core::hint::black_box;
+
 use network_types::{
     icmp::Icmpv4Hdr,
     ip::{IpProto, Ipv4Hdr, Ipv6Hdr},
@@ -12,12 +14,12 @@ use network_types::{
 };
 use tracer_common::{
     config::Load,
-    event::HopEvent,
+    event::{HASHED, HopEvent, TRANSPORT_BYTES},
     filter::{ADVERTISEMENT, SOLICITATION},
     hash::{HASHED_BYTES, Key, payload_hash},
     packet::Packet,
     tunnel::Tunnel,
-    walk::{ARP_LEN, Layers, Network, is_icmp_error},
+    walk::{ARP_LEN, Layers, Network},
 };
 
 /// A packet of which runs of bytes can be copied.
@@ -27,12 +29,14 @@ pub(crate) trait Bytes: Packet {
     fn copy(&self, offset: usize, to: &mut [u8], len: usize) -> bool;
 }
 
-/// Fills in what the innermost packet's headers say; `event.len` is known.
+/// Fills in what the innermost packet's headers say; `event.len` is known, and so
+/// are the flags but [`HASHED`]. `quote` is what an ICMP error quotes.
 #[inline(always)]
 pub(crate) fn fill_headers<B: Bytes>(
     event: &mut HopEvent,
     bytes: &B,
     layers: &Layers,
+    quote: Option<&Layers>,
     load: &Load,
 ) {
     event.l3 = layers.l3 as u16;
@@ -43,51 +47,85 @@ pub(crate) fn fill_headers<B: Bytes>(
     event.fragment_id = layers.fragment_id;
     fill_tunnel(event, bytes, layers.tunnel());
 
-    let network_len = match layers.network {
-        Network::V4 => Ipv4Hdr::LEN,
-        Network::V6 => Ipv6Hdr::LEN,
-        Network::Arp => ARP_LEN,
-    };
+    let network_len = network_len(layers);
     let network_copied = bytes.copy(layers.l3, &mut event.network_header, network_len);
     event.network_len = if network_copied { network_len as u8 } else { 0 };
 
+    let end = layers.end.min(event.len as usize);
     let (header_len, copied_len) = transport_len(bytes, layers);
-    // A packet that ends early still has its header, if not what else would
-    // be copied.
-    event.transport_len = if bytes.copy(layers.l4, &mut event.transport_header, copied_len) {
-        copied_len as u8
-    } else if bytes.copy(layers.l4, &mut event.transport_header, header_len) {
-        header_len as u8
+    let header = &mut event.transport_header;
+    event.transport_len = copy_up_to(bytes, (layers.l4, end), header, copied_len);
+    // As much of a freed packet may not be readable, but its header.
+    if event.transport_len == 0 {
+        event.transport_len = copy_up_to(bytes, (layers.l4, end), header, header_len);
+    }
+    fill_quote(event, bytes, quote);
+    let hash = if layers.proto == IpProto::Tcp as u8 {
+        Some(0)
     } else {
-        0
-    };
-    event.payload_hash = if layers.proto == IpProto::Tcp as u8 {
-        0
-    } else {
-        let end = packet_end(event, layers, event.len as usize);
         hash(bytes, layers.l4 + header_len, end, load.key)
     };
+    event.payload_hash = hash.unwrap_or(0);
+    if hash.is_some() {
+        event.flags |= HASHED;
+    }
 }
 
-/// Where the innermost packet ends: by its own header, which tells it from the
-/// padding of a short frame, or with the frame.
+/// How many bytes of a network header are copied.
 #[inline(always)]
-fn packet_end(event: &HopEvent, layers: &Layers, frame_end: usize) -> usize {
-    let be16 = |at: usize| {
-        let bytes = [event.network_header[at], event.network_header[at + 1]];
-        usize::from(u16::from_be_bytes(bytes))
-    };
-    let (stated, fixed) = match layers.network {
-        Network::V4 => (be16(2), 0),
-        Network::V6 => (be16(4), Ipv6Hdr::LEN),
-        Network::Arp => (0, 0),
-    };
-    // BIG TCP states none.
-    if stated == 0 {
-        frame_end
-    } else {
-        frame_end.min(layers.l3 + fixed + stated)
+const fn network_len(layers: &Layers) -> usize {
+    match layers.network {
+        Network::V4 => Ipv4Hdr::LEN,
+        Network::V6 => Ipv6Hdr::LEN,
+        Network::Arp => ARP_LEN,
     }
+}
+
+/// Copies what a packet that ends at `end` has at `at`, at most `len` bytes; how
+/// many those are.
+#[inline(always)]
+fn copy_up_to<B: Bytes>(from: &B, (at, end): (usize, usize), to: &mut [u8], len: usize) -> u8 {
+    if at >= end {
+        return 0;
+    }
+    // 1 to the buffer's length, in a form that every verifier follows.
+    let last = black_box(len.min(end - at).wrapping_sub(1));
+    if last < to.len() && from.copy(at, to, last + 1) {
+        (last + 1) as u8
+    } else {
+        0
+    }
+}
+
+/// Adds what an ICMP error quotes to its own header.
+#[inline(always)]
+fn fill_quote<B: Bytes>(event: &mut HopEvent, bytes: &B, quote: Option<&Layers>) {
+    /// Bytes behind the quoted network header.
+    const BEHIND: usize = 8;
+    const _: () = assert!(Icmpv4Hdr::LEN + Ipv6Hdr::LEN + BEHIND <= TRANSPORT_BYTES);
+
+    event.quote_proto = 0;
+    event.padding = 0;
+    let Some(quote) = quote else {
+        return;
+    };
+    let len = network_len(quote);
+    let to = &mut event.transport_header;
+    if !bytes.copy(quote.l3, &mut to[Icmpv4Hdr::LEN..], len) {
+        return;
+    }
+    event.quote_proto = quote.proto;
+    event.transport_len = (Icmpv4Hdr::LEN + len) as u8;
+    if !quote.has_transport() {
+        return;
+    }
+    let behind = (quote.l4, quote.end.min(event.len as usize));
+    let to = if quote.network == Network::V6 {
+        &mut to[Icmpv4Hdr::LEN + Ipv6Hdr::LEN..][..BEHIND]
+    } else {
+        &mut to[Icmpv4Hdr::LEN + Ipv4Hdr::LEN..][..BEHIND]
+    };
+    event.transport_len += copy_up_to(bytes, behind, to, BEHIND);
 }
 
 /// Fills in the innermost tunnel.
@@ -118,8 +156,8 @@ fn fill_tunnel<B: Bytes>(event: &mut HopEvent, bytes: &B, tunnel: Option<Tunnel>
 }
 
 /// How long the transport header is, and how many bytes from its start are
-/// copied: those of an ICMP error include the quoted headers, those of DNS
-/// its own header.
+/// copied: those of DNS include its own header, those of neighbour discovery the
+/// target.
 #[inline(always)]
 fn transport_len<P: Packet>(packet: &P, layers: &Layers) -> (usize, usize) {
     const TCP: u8 = IpProto::Tcp as u8;
@@ -156,14 +194,8 @@ fn transport_len<P: Packet>(packet: &P, layers: &Layers) -> (usize, usize) {
         SCTP => (SctpHdr::LEN, SctpHdr::LEN),
         ICMP | ICMP6 => {
             let kind = packet.u8(layers.l4).unwrap_or(0);
-            let quote = if layers.proto == ICMP {
-                Ipv4Hdr::LEN + 8
-            } else {
-                Ipv6Hdr::LEN + 8
-            };
-            let copied = if is_icmp_error(layers.network, kind) {
-                Icmpv4Hdr::LEN + quote
-            } else if layers.proto == ICMP6 && (kind == SOLICITATION || kind == ADVERTISEMENT) {
+            let copied = if layers.proto == ICMP6 && (kind == SOLICITATION || kind == ADVERTISEMENT)
+            {
                 NEIGHBOUR_LEN
             } else {
                 Icmpv4Hdr::LEN
@@ -174,18 +206,16 @@ fn transport_len<P: Packet>(packet: &P, layers: &Layers) -> (usize, usize) {
     }
 }
 
-/// The keyed hash of what follows the headers, up to the packet's end.
+/// The keyed hash of what follows the headers, up to the packet's end; of
+/// nothing it is 0. `None` where that cannot be read.
 #[inline(always)]
-fn hash<B: Bytes>(from: &B, at: usize, packet_end: usize, key: Key) -> u64 {
+fn hash<B: Bytes>(from: &B, at: usize, packet_end: usize, key: Key) -> Option<u64> {
     if at >= packet_end {
-        return 0;
+        return Some(0);
     }
     let mut bytes = [0; HASHED_BYTES];
     // At least 1 and at most HASHED_BYTES, in a form the verifier sees.
     let len = (((packet_end - at).min(HASHED_BYTES) - 1) & (HASHED_BYTES - 1)) + 1;
-    if from.copy(at, &mut bytes, len) {
-        payload_hash(key, &bytes, len)
-    } else {
-        0
-    }
+    from.copy(at, &mut bytes, len)
+        .then(|| payload_hash(key, &bytes, len))
 }

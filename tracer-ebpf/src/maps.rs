@@ -68,6 +68,8 @@ static FOUND: PerCpuArray<Found> = PerCpuArray::with_max_entries(1, 0);
 pub(crate) struct Found {
     pub(crate) layers: MaybeUninit<Layers>,
     pub(crate) ends: MaybeUninit<Ends>,
+    /// What an ICMP error quotes.
+    pub(crate) quote: MaybeUninit<Layers>,
     /// See [`forget`].
     number: usize,
 }
@@ -114,10 +116,13 @@ pub(crate) struct Freed {
     pub(crate) scope: u32,
     /// EtherType, host byte order.
     pub(crate) protocol: u16,
-    /// Where its network header lies, and how many bytes of the linear part
-    /// begin there.
+    /// Where its network header lies, how many bytes of the linear part begin
+    /// there, and how many of the packet.
     pub(crate) start: u64,
     pub(crate) len: u64,
+    pub(crate) end: u32,
+    /// 1 where these count from its Ethernet header instead.
+    pub(crate) ethernet: u32,
     /// The first of them.
     pub(crate) front: [u8; FRONT],
     /// Whether they were walked to an innermost packet: that is in the other

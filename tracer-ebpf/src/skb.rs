@@ -45,6 +45,11 @@ impl Packet for Linear {
     const PLAIN_ONLY: bool = true;
 
     #[inline(always)]
+    fn end(&self) -> usize {
+        self.end - self.data
+    }
+
+    #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         let start = self.data + offset;
         if start + N > self.end {
@@ -61,6 +66,12 @@ impl Packet for Linear {
 pub(crate) struct Whole(pub(crate) *mut __sk_buff);
 
 impl Packet for Whole {
+    #[inline(always)]
+    fn end(&self) -> usize {
+        // SAFETY: the context pointer is valid while the program runs.
+        unsafe { (*self.0).len as usize }
+    }
+
     #[inline(always)]
     fn any(&self, offset: usize) -> usize {
         maps::forget(offset)
@@ -101,6 +112,11 @@ impl Either {
 }
 
 impl Packet for Either {
+    #[inline(always)]
+    fn end(&self) -> usize {
+        self.whole.end()
+    }
+
     #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         // The verifier must see that the sum stays small, and that it is the

@@ -14,13 +14,13 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use tracer_common::{
-    config::{EXPLAIN_MISSES, Load},
+    config::EXPLAIN_MISSES,
     counters::{Counter, slot},
     elsewhere::Elsewhere,
-    event::HopEvent,
+    event::{ETHERNET, HopEvent, VLAN},
     filter::{Decision, Ends, candidate, decide, sampling_hash},
     packet::Packet,
-    walk::{Layers, Unparsed, tag_len, walk},
+    walk::{Layers, Unparsed, quoted, tag_len, walk},
 };
 
 use crate::{
@@ -103,12 +103,15 @@ fn look_plain(skb: *mut __sk_buff, ethernet: bool) -> u32 {
         return SHORT;
     };
     let packet = frame.behind(tag);
-    match walk(&packet, ethernet, maps::ports()) {
-        Ok(Some(layers)) if ask(&packet, layers) => {
-            // What was found behind a tag counts from there.
-            if tag == 0 { FOUND } else { SHORT }
-        }
-        Ok(_) => MISS,
+    let looked = match walk(&packet, ethernet, maps::ports()) {
+        Ok(Some(layers)) => ask(&packet, layers),
+        Ok(None) => Ok(MISS),
+        Err(unparsed) => Err(unparsed),
+    };
+    match looked {
+        // What was found behind a tag counts from there.
+        Ok(FOUND) if tag != 0 => SHORT,
+        Ok(looked) => looked,
         Err(Unparsed::Short) => SHORT,
         Err(_) => UNPARSED,
     }
@@ -139,30 +142,23 @@ fn ask_whole(skb: *mut __sk_buff) -> u32 {
     };
     // SAFETY: `look_whole` has written it in this run.
     let layers = unsafe { found.layers.assume_init_read() };
-    if ask(&Whole(skb), layers) {
-        FOUND
-    } else {
-        MISS
-    }
+    ask(&Whole(skb), layers).unwrap_or(UNPARSED)
 }
 
-/// Whether the packet may belong to the follow; if so, what was found is in the
-/// scratch memory.
+/// Whether the packet may belong to the follow: [`FOUND`] or [`MISS`]. If so, what
+/// was found is in the scratch memory.
 #[inline(always)]
-fn ask<P: Packet>(packet: &P, layers: Layers) -> bool {
-    let Some(config) = maps::config() else {
-        return false;
+fn ask<P: Packet>(packet: &P, layers: Layers) -> Result<u32, Unparsed> {
+    let (Some(config), Some(found)) = (maps::config(), maps::found()) else {
+        return Ok(MISS);
     };
     let explain = config.flags & EXPLAIN_MISSES != 0;
-    let Some(ends) = candidate(packet, &layers, &Current::of(config), explain) else {
-        return false;
-    };
-    let Some(found) = maps::found() else {
-        return false;
+    let Some(ends) = candidate(packet, &layers, &Current::of(config), explain)? else {
+        return Ok(MISS);
     };
     found.layers.write(layers);
     found.ends.write(ends);
-    true
+    Ok(FOUND)
 }
 
 /// Decides about a packet that may belong to the follow.
@@ -213,6 +209,21 @@ fn sample(skb: *mut __sk_buff) -> u32 {
     (sampling_hash(&Whole(skb), layers, ends) >> 32) as u32
 }
 
+/// Whether the packet is an ICMP error; what it quotes is in the scratch memory.
+#[inline(never)]
+fn find_quote(skb: *mut __sk_buff) -> bool {
+    let Some(found) = maps::found() else {
+        return false;
+    };
+    // SAFETY: `look` has written it in this run.
+    let layers = unsafe { found.layers.assume_init_ref() };
+    let Ok(Some(quote)) = quoted(&Whole(skb), layers) else {
+        return false;
+    };
+    found.quote.write(quote);
+    true
+}
+
 /// Writes the event of a packet that belongs to the follow.
 #[inline(never)]
 fn emit(skb: *mut __sk_buff, egress: bool, ethernet: bool) -> Counter {
@@ -229,6 +240,12 @@ fn emit(skb: *mut __sk_buff, egress: bool, ethernet: bool) -> Counter {
     if !maps::spend(time, config.budget) {
         return Counter::RateLimited;
     }
+    let quote = if find_quote(skb) {
+        // SAFETY: it was just written.
+        Some(unsafe { found.quote.assume_init_ref() })
+    } else {
+        None
+    };
     let load = maps::load();
     let Some(mut record) = EVENTS.reserve::<HopEvent>(0) else {
         return Counter::RingFull;
@@ -245,24 +262,23 @@ fn emit(skb: *mut __sk_buff, egress: bool, ethernet: bool) -> Counter {
     event.skb = address.wrapping_add(load.salt);
     event.generation = config.generation;
     event.egress = egress.into();
-    fill(event, skb, ethernet, layers, &load);
+    fill_frame(event, skb, ethernet);
+    fill_headers(event, &Either::new(skb), layers, quote, &load);
     record.submit(0);
     Counter::Emitted
 }
 
-/// Fills in what can be read off the packet.
+/// Fills in what can be read off the frame.
 #[inline(always)]
-fn fill(event: &mut HopEvent, skb: *mut __sk_buff, ethernet: bool, layers: &Layers, load: &Load) {
+fn fill_frame(event: &mut HopEvent, skb: *mut __sk_buff, ethernet: bool) {
     // SAFETY: the context pointer is valid while the program runs.
     let context = unsafe { &*skb };
     event.ifindex = context.ifindex;
     event.len = context.len;
-    event.gso_segs = context.gso_segs;
+    event.gso_segs = context.gso_segs as u16;
     event.vlan_tci = context.vlan_tci as u16;
-    event.vlan_present = (context.vlan_present != 0).into();
-    let bytes = Either::new(skb);
-    if !ethernet || !bytes.copy(0, &mut event.macs, 12) {
-        event.macs = [0; 12];
+    event.flags = if context.vlan_present != 0 { VLAN } else { 0 };
+    if ethernet && Either::new(skb).copy(0, &mut event.macs, 12) {
+        event.flags |= ETHERNET;
     }
-    fill_headers(event, &bytes, layers, load);
 }

@@ -43,12 +43,6 @@ impl Case {
         self.unparsed(1)
     }
 
-    /// Each makes so many events that cannot be decoded.
-    pub(crate) fn malformed(mut self, points: u64) -> Self {
-        self.expected.malformed = points * self.frames.len() as u64;
-        self
-    }
-
     /// Each makes a journey of so many hops.
     pub(crate) fn journey(mut self, hops: usize, verdict: &str) -> Self {
         let journey = (hops, verdict.to_owned());

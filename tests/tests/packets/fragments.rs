@@ -148,7 +148,7 @@ fn short_frames_in_fragments() -> Result<()> {
         Ok(())
     })?;
     // Up to UDP's ports, then up to the end of its header.
-    assert_eq!((seen.unparsed, seen.malformed), (23, 4));
-    assert_eq!(seen.journeys, [Value::Null; 0]);
+    assert_eq!((seen.unparsed, seen.malformed), (23, 0));
+    assert_eq!(seen.journeys.len(), 4, "{:#?}", seen.journeys);
     Ok(())
 }

@@ -62,14 +62,17 @@ fn short_frames() -> Result<()> {
         Case::new("within the IPv4 header", cut(&datagram, L3..L4)).unparsed(REFUSED),
         // A tunnel cannot be ruled out without the port.
         Case::new("within UDP's ports", cut(&datagram, L4..L4 + 4)).unparsed(REFUSED),
-        Case::new("behind UDP's ports", cut(&datagram, L4 + 4..L4 + 8)).malformed(REFUSED),
+        Case::new("behind UDP's ports", cut(&datagram, L4 + 4..L4 + 8)).journey(2, "dropped"),
         // net/ipv4/ip_input.c ip_rcv_core: fewer bytes than the header states.
         Case::new("within the payload", cut(&datagram, L4 + 8..L4 + 24)).journey(2, "dropped"),
-        Case::new("within the TCP header", cut(&segment, L4..L4 + 32)).malformed(REFUSED),
-        Case::new("within the ICMP header", cut(&echo, L4..L4 + 8)).malformed(REFUSED),
+        Case::new("within TCP's ports", cut(&segment, L4..L4 + 4)).unparsed(REFUSED),
+        Case::new("within the TCP header", cut(&segment, L4 + 4..L4 + 32)).journey(2, "dropped"),
+        // An error could not be told.
+        Case::new("before the ICMP header", cut(&echo, L4..L4 + 1)).unparsed(REFUSED),
+        Case::new("within the ICMP header", cut(&echo, L4 + 1..L4 + 8)).journey(2, "dropped"),
         Case::new("ICMP without payload", cut(&echo, L4 + 8..L4 + 9)).journey(2, "dropped"),
         // Whom the error concerns is said by the packet that it quotes.
-        Case::new("before the quoted addresses", cut(&error, L4 + 8..L4 + 28)),
+        Case::new("before the quoted addresses", cut(&error, L4 + 8..L4 + 28)).unparsed(REFUSED),
         Case::new("behind the quoted addresses", cut(&error, L4 + 28..L4 + 36))
             .journey(2, "dropped"),
         Case::new("within ARP", cut(&question, L3..L3 + 28)).unparsed(REFUSED),
@@ -94,8 +97,8 @@ fn versions_and_header_lengths() -> Result<()> {
         Case::new("header lengths below 20", words(0..5)).unparsed(REFUSED),
         // What the header says can be read, but its checksum is wrong then.
         Case::new("options that are the payload", words(6..10)).journey(2, "dropped"),
-        Case::new("options up to half of UDP's header", words(10..11)).malformed(REFUSED),
-        Case::new("options up to the end and beyond", words(11..16)).unparsed(REFUSED),
+        Case::new("options up to half of UDP's header", words(10..11)).journey(2, "dropped"),
+        Case::new("options up to the end and beyond", words(11..16)).journey(2, "dropped"),
     ];
     cases
         .into_iter()
@@ -116,13 +119,9 @@ fn lengths_that_lie() -> Result<()> {
         // net/ipv4/ip_input.c ip_rcv_core: too short for a header, or longer than what is there.
         Case::new("less than a header", [0, 1, 19].map(total)).journey(2, "dropped"),
         Case::new("more than there is", [45, 1500, u16::MAX].map(total)).journey(2, "dropped"),
-        // The first node cuts off what is too much: then UDP's header is short.
-        Case::new("no transport header", [total(20)])
-            .journey(2, "unknown")
-            .unparsed(FORWARDED - 2),
-        Case::new("half a transport header", [total(24)])
-            .journey(2, "unknown")
-            .malformed(FORWARDED - 2),
+        // The first node cuts off what is too much.
+        Case::new("no transport header", [total(20)]).journey(ALL, "dropped"),
+        Case::new("half a transport header", [total(24)]).journey(ALL, "dropped"),
         // As on real Ethernet, whose frames have 60 bytes at least.
         // UDP's length says more than is left: net/ipv4/udp.c __udp4_lib_rcv, in the pod.
         Case::new("padding", [28, 29, 43].map(total)).journey(ALL, "dropped"),
@@ -144,10 +143,10 @@ fn tcp_data_offsets() -> Result<()> {
         stage.sent_by_pod(IPV4, &ipv4(TCP, from, to, &segment))
     };
     let cases = [
-        Case::new("less than a header", (0..5).map(offset)).malformed(FORWARDED),
+        Case::new("less than a header", (0..5).map(offset)).journey(ALL, "dropped"),
         // Nobody has made a checksum: net/ipv4/tcp_ipv4.c tcp_v4_rcv, in the pod.
         Case::new("within the segment", (5..11).map(offset)).journey(ALL, "dropped"),
-        Case::new("beyond its end", (11..16).map(offset)).malformed(FORWARDED),
+        Case::new("beyond its end", (11..16).map(offset)).journey(ALL, "dropped"),
     ];
     cases
         .into_iter()

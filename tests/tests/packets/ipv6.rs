@@ -56,8 +56,9 @@ fn short_frames() -> Result<()> {
         Case::new("within the header, UDP", cut(&datagram, 14..L4)).unparsed(REFUSED),
         Case::new("within the header, TCP", cut(&segment, 14..L4)).unparsed(REFUSED),
         Case::new("within UDP's ports", cut(&datagram, L4..L4 + 4)).unparsed(REFUSED),
-        Case::new("behind UDP's ports", cut(&datagram, L4 + 4..L4 + 8)).malformed(REFUSED),
-        Case::new("within the TCP header", cut(&segment, L4..L4 + 32)).malformed(REFUSED),
+        Case::new("behind UDP's ports", cut(&datagram, L4 + 4..L4 + 8)).journey(2, "dropped"),
+        Case::new("within TCP's ports", cut(&segment, L4..L4 + 4)).unparsed(REFUSED),
+        Case::new("within the TCP header", cut(&segment, L4 + 4..L4 + 32)).journey(2, "dropped"),
         Case::new("within the payload", cut(&datagram, L4 + 8..L4 + 24)).journey(2, "dropped"),
     ];
     cases

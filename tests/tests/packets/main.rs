@@ -11,6 +11,8 @@ mod fragments;
 mod headers;
 // IPv6 and its extension headers, from a pod.
 mod ipv6;
+// Frames of `frames.txt`, from the wire.
+mod kept;
 // Frames with random bytes changed, by the thousand.
 mod mutations;
 // Follows, and frames that are sent meanwhile.

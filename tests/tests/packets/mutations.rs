@@ -82,7 +82,7 @@ fn nothing_stops_it() -> Result<()> {
     })?;
     // Every way to end was taken, and often.
     assert!(seen.unparsed > 100, "{}", seen.unparsed);
-    assert!(seen.malformed > 100, "{}", seen.malformed);
+    assert_eq!(seen.malformed, 0, "programs write no such records");
     assert!(seen.journeys.len() > 100, "{}", seen.journeys.len());
     Ok(())
 }

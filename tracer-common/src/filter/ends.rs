@@ -4,7 +4,7 @@ use network_types::ip::IpProto;
 
 use crate::{
     packet::Packet,
-    walk::{Layers, Network, quoted},
+    walk::{Layers, Network, Unparsed, quoted},
 };
 
 /// The two addresses by which a packet is judged, as offsets into it.
@@ -16,10 +16,11 @@ pub struct Ends {
     /// Protocol of the judged packet.
     pub proto: u8,
     /// Offset of the judged packet's ports, 0 where it has none.
-    ports: usize,
+    pub(super) ports: usize,
     pub(super) kind: Kind,
-    /// Whether the packet is whole or a first fragment.
-    pub(super) has_transport: bool,
+    /// Whether all that a rule asks for is known: of a later fragment it is
+    /// not, nor of a packet that ends before its ports.
+    pub(super) is_told: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,67 +61,78 @@ impl Ends {
 
 /// Whose addresses decide about a packet: its own, those of the packet it
 /// quotes, or the two parties of ARP and ND.
+///
+/// # Errors
+/// [`Unparsed`], where they are in what is not there: an ICMP error without a
+/// quote, a neighbour solicitation without a target.
 #[inline(always)]
-pub(super) fn ends<P: Packet + ?Sized>(packet: &P, layers: &Layers) -> Option<Ends> {
-    let pair = Ends {
-        src: 0,
-        dst: 0,
-        v4: true,
-        proto: layers.proto,
-        ports: 0,
-        kind: Kind::Pair,
-        has_transport: layers.has_transport(),
+pub(super) fn ends<P: Packet + ?Sized>(
+    packet: &P,
+    layers: &Layers,
+) -> Result<Option<Ends>, Unparsed> {
+    if layers.network == Network::Arp {
+        let be16 = |at| packet.be16(layers.l3 + at).ok_or(Unparsed::Short);
+        // Hardware Ethernet, protocol IPv4, lengths 6 and 4 (RFC 826).
+        let known = be16(0)? == 1 && be16(2)? == 0x0800 && be16(4)? == 0x0604;
+        return Ok(known.then_some(Ends {
+            src: layers.l3 + 14,
+            dst: layers.l3 + 24,
+            kind: Kind::Question,
+            ..Ends::of(layers)
+        }));
+    }
+    if let Some(quote) = quoted(packet, layers)? {
+        return Ok(Some(Ends::of(&quote)));
+    }
+    let ends = Ends::of(layers);
+    if layers.network != Network::V6
+        || layers.proto != IpProto::Ipv6Icmp as u8
+        || !layers.has_transport()
+    {
+        return Ok(Some(ends));
+    }
+    // RFC 4861, 4.3 and 4.4: the target follows eight bytes.
+    let target = layers.l4 + 8;
+    let ends = match packet.u8(layers.l4).ok_or(Unparsed::Short)? {
+        SOLICITATION => Ends {
+            dst: target,
+            kind: Kind::Question,
+            ..ends
+        },
+        ADVERTISEMENT => Ends {
+            src: target,
+            kind: Kind::Answer,
+            ..ends
+        },
+        _ => return Ok(Some(ends)),
     };
-    match layers.network {
-        Network::Arp => {
-            // Hardware Ethernet, protocol IPv4, lengths 6 and 4 (RFC 826).
-            let known =
-                packet.be32(layers.l3)? == 0x0001_0800 && packet.be16(layers.l3 + 4)? == 0x0604;
-            known.then_some(Ends {
-                src: layers.l3 + 14,
-                dst: layers.l3 + 24,
-                kind: Kind::Question,
-                ..pair
-            })
-        }
-        network => {
-            if let Some(inner) = quoted(packet, layers) {
-                return quoted_ends(packet, network, inner, pair);
-            }
-            let v4 = network == Network::V4;
-            let addresses = layers.l3 + if v4 { 12 } else { 8 };
-            let ends = Ends {
-                src: addresses,
-                dst: addresses + if v4 { 4 } else { 16 },
-                v4,
-                ports: if layers.has_transport() && has_ports(layers.proto) {
-                    layers.l4
-                } else {
-                    0
-                },
-                ..pair
-            };
-            if layers.proto == IpProto::Ipv6Icmp as u8 && layers.has_transport() {
-                // RFC 4861, 4.3 and 4.4: the target follows eight bytes.
-                match packet.u8(layers.l4)? {
-                    SOLICITATION => {
-                        return Some(Ends {
-                            dst: layers.l4 + 8,
-                            kind: Kind::Question,
-                            ..ends
-                        });
-                    }
-                    ADVERTISEMENT => {
-                        return Some(Ends {
-                            src: layers.l4 + 8,
-                            kind: Kind::Answer,
-                            ..ends
-                        });
-                    }
-                    _ => {}
-                }
-            }
-            Some(ends)
+    if layers.has(8 + 16) {
+        Ok(Some(ends))
+    } else {
+        Err(Unparsed::Short)
+    }
+}
+
+impl Ends {
+    /// Those of a packet's own header.
+    #[inline(always)]
+    fn of(layers: &Layers) -> Self {
+        let v4 = layers.network != Network::V6;
+        let src = layers.l3 + if v4 { 12 } else { 8 };
+        let has_ports = has_ports(layers.proto);
+        let ports = if has_ports && layers.has(4) {
+            layers.l4
+        } else {
+            0
+        };
+        Self {
+            src,
+            dst: src + if v4 { 4 } else { 16 },
+            v4,
+            proto: layers.proto,
+            ports,
+            kind: Kind::Pair,
+            is_told: layers.has_transport() && (!has_ports || ports != 0),
         }
     }
 }
@@ -129,31 +141,6 @@ pub(super) fn ends<P: Packet + ?Sized>(packet: &P, layers: &Layers) -> Option<En
 pub const SOLICITATION: u8 = 135;
 /// ICMPv6 type of a neighbour advertisement.
 pub const ADVERTISEMENT: u8 = 136;
-
-/// The ends of the packet that an ICMP error quotes at `at`.
-#[inline(always)]
-fn quoted_ends<P: Packet + ?Sized>(
-    packet: &P,
-    network: Network,
-    at: usize,
-    pair: Ends,
-) -> Option<Ends> {
-    let v4 = network == Network::V4;
-    let (addresses, proto, l4) = if v4 {
-        let header_len = usize::from(packet.u8(at)? & 0xf) * 4;
-        (at + 12, packet.u8(at + 9)?, at + header_len)
-    } else {
-        (at + 8, packet.u8(at + 6)?, at + 40)
-    };
-    Some(Ends {
-        src: addresses,
-        dst: addresses + if v4 { 4 } else { 16 },
-        v4,
-        proto,
-        ports: if has_ports(proto) { l4 } else { 0 },
-        ..pair
-    })
-}
 
 #[inline(always)]
 const fn has_ports(proto: u8) -> bool {

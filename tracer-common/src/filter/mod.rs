@@ -25,7 +25,10 @@ use self::{
     ends::{Kind, V4_UNSPECIFIED, ends},
     prefilter::{fold, prefilter_index},
 };
-use crate::{packet::Packet, walk::Layers};
+use crate::{
+    packet::Packet,
+    walk::{Layers, Unparsed},
+};
 
 /// How many pairs a follow can have.
 pub const MAX_PAIRS: usize = 64;
@@ -114,27 +117,39 @@ pub trait Tables {
 /// The first stage: `None` for nearly every packet that is not followed.
 ///
 /// With `explain`, packets from a followed address to anywhere pass, too.
+///
+/// # Errors
+/// [`Unparsed`], where what decides about the packet cannot be read.
 #[inline(always)]
 pub fn candidate<P: Packet + ?Sized, T: Tables>(
     packet: &P,
     layers: &Layers,
     tables: &T,
     explain: bool,
-) -> Option<Ends> {
-    let ends = ends(packet, layers)?;
-    let concerns = |at| match fold(packet, at, ends.v4) {
-        Some(word) => tables.may_concern(prefilter_index(word)),
-        None => false,
+) -> Result<Option<Ends>, Unparsed> {
+    let Some(ends) = ends(packet, layers)? else {
+        return Ok(None);
     };
-    let src = concerns(ends.src);
+    let concerns = |at| {
+        let word = fold(packet, at, ends.v4).ok_or(Unparsed::Short)?;
+        Ok(tables.may_concern(prefilter_index(word)))
+    };
+    let src = concerns(ends.src)?;
     let passes = if ends.kind == Kind::Pair {
-        src && (explain || concerns(ends.dst))
+        src && (explain || concerns(ends.dst)?)
     } else {
         // Neighbour traffic may come from or go to an address nobody knows,
         // a link-local one.
-        src || concerns(ends.dst)
+        src || concerns(ends.dst)?
     };
-    passes.then_some(ends)
+    if !passes {
+        return Ok(None);
+    }
+    // The frame was cut: it does not have what its headers state.
+    if ends.ports != 0 && packet.be32(ends.ports).is_none() {
+        return Err(Unparsed::Short);
+    }
+    Ok(Some(ends))
 }
 
 /// The second stage: exact.
@@ -169,7 +184,7 @@ pub fn decide<P: Packet + ?Sized, T: Tables>(packet: &P, ends: &Ends, tables: &T
         }
     }
     // Of a later fragment nobody can say that it was not asked about.
-    if from.a != 0 && ends.has_transport {
+    if from.a != 0 && ends.is_told {
         Decision::Elsewhere
     } else {
         Decision::Miss

@@ -25,13 +25,18 @@ pub fn sampling_hash<P: Packet + ?Sized>(packet: &P, layers: &Layers, ends: &End
         u64::from(src_port) << 32 | u64::from(dst_port) << 16 | u64::from(ends.proto),
     );
     if layers.proto == IpProto::Tcp as u8 && layers.has_transport() {
-        return match packet.be32(layers.l4 + 20) {
+        // What lies behind the packet's end is not there at every point.
+        let options = layers.has(28).then(|| packet.be32(layers.l4 + 20));
+        return match options.flatten() {
             Some(TIMESTAMP) => mix(flow, u64::from(packet.be32(layers.l4 + 24).unwrap_or(0))),
             _ => flow,
         };
     }
     let echo = match layers.proto {
-        proto if proto == IpProto::Icmp as u8 || proto == IpProto::Ipv6Icmp as u8 => {
+        proto
+            if (proto == IpProto::Icmp as u8 || proto == IpProto::Ipv6Icmp as u8)
+                && layers.has(8) =>
+        {
             packet.be32(layers.l4 + 4).unwrap_or(0)
         }
         _ => 0,

@@ -1,5 +1,6 @@
 //! The header walk, on frames as they should and should not be.
 
+mod kept;
 mod tunnels;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -8,7 +9,7 @@ use proptest::prelude::*;
 use tracer_common::{
     config::TunnelPorts,
     packet::Packet,
-    walk::{Layers, MORE_FRAGMENTS, Network, Unparsed, quoted, walk},
+    walk::{FRAGMENT_HEADER, Layers, MORE_FRAGMENTS, Network, Unparsed, quoted, walk},
 };
 use tracer_tests::frames::{
     ARP, ICMP, ICMPV6, IPV4, IPV6, TCP, UDP, VLAN, arp_request, ethernet, icmp, ipv4,
@@ -31,6 +32,10 @@ struct Plain<'a>(&'a [u8]);
 
 impl Packet for Plain<'_> {
     const PLAIN_ONLY: bool = true;
+
+    fn end(&self) -> usize {
+        self.0.len()
+    }
 
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         self.0.read(offset)
@@ -117,7 +122,8 @@ fn fragments() {
     fragment.extend(0xabcd_u32.to_be_bytes());
     fragment.extend([0; 16]);
     let layers = found(&ethernet(IPV6, &ipv6(44, A6, B6, &fragment)));
-    assert_eq!((layers.fragment, layers.fragment_id), (185, 0xabcd));
+    assert_eq!(layers.fragment, FRAGMENT_HEADER | 185);
+    assert_eq!(layers.fragment_id, 0xabcd);
 }
 
 #[test]
@@ -132,11 +138,15 @@ fn errors_quote() {
             &icmp(3, 1, &[&[0; 4], quote.as_slice()].concat()),
         ),
     );
-    assert_eq!(quoted(error.as_slice(), &found(&error)), Some(34 + 8));
+    let begins = |frame: &[u8]| {
+        let quote = quoted(frame, &found(frame)).expect("all is there");
+        quote.map(|quote| (quote.l3, quote.l4))
+    };
+    assert_eq!(begins(&error), Some((34 + 8, 34 + 8 + 20)));
     let echo = ethernet(IPV4, &ipv4(ICMP, A, B, &icmp(8, 0, &[0; 4])));
-    assert_eq!(quoted(echo.as_slice(), &found(&echo)), None);
+    assert_eq!(begins(&echo), None);
     let solicitation = ethernet(IPV6, &ipv6(ICMPV6, A6, B6, &icmp(135, 0, &[0; 20])));
-    assert_eq!(quoted(solicitation.as_slice(), &found(&solicitation)), None);
+    assert_eq!(begins(&solicitation), None);
 }
 
 #[test]
@@ -191,6 +201,53 @@ fn what_nobody_can_follow_is_no_error() {
     }
 }
 
+/// What may carry a packet of the follow is not passed over in silence.
+#[test]
+fn what_is_not_read_is_reported() {
+    for kind in [0x8847, 0x8848, 0x8864] {
+        let frame = ethernet(kind, &inner()[14..]);
+        for frame in [&frame, &wrapped(&frame)] {
+            let walked = walk(frame.as_slice(), true, &PORTS);
+            assert_eq!(walked, Err(Unparsed::Unknown), "{kind:#x}");
+        }
+    }
+}
+
+/// An authentication header (RFC 4302) may stand behind either IP header.
+#[test]
+fn authentication_headers() {
+    const AH: u8 = 51;
+    let segment = tcp(40_000, 8080, 1, b"hello");
+    // Next header, length in words less two, then index, number and 12 bytes.
+    let header = [&[TCP, 4][..], &[0; 22], &segment].concat();
+    let layers = found(&ethernet(IPV4, &ipv4(AH, A, B, &header)));
+    assert_eq!((layers.proto, layers.l4), (TCP, 14 + 20 + 24));
+    let layers = found(&ethernet(IPV6, &ipv6(AH, A6, B6, &header)));
+    assert_eq!((layers.proto, layers.l4), (TCP, 14 + 40 + 24));
+    let cut = ethernet(IPV4, &ipv4(AH, A, B, &header[..7]));
+    assert_eq!(walk(cut.as_slice(), true, &PORTS), Err(Unparsed::Short));
+}
+
+/// BIG TCP states a length of 0, and so does a packet without payload.
+#[test]
+fn where_a_packet_ends() {
+    let mut packet = ipv6(TCP, A6, B6, &tcp(1, 2, 3, b""));
+    packet[4..6].copy_from_slice(&[0, 0]);
+    packet.resize(40 + 70_000, 0);
+    assert_eq!(found(&ethernet(IPV6, &packet)).end, 14 + 40 + 70_000);
+    packet.truncate(40 + 46);
+    assert_eq!(found(&ethernet(IPV6, &packet)).end, 14 + 40);
+
+    let mut padded = inner();
+    let len = padded.len();
+    padded.extend([0; 20]);
+    assert_eq!(found(&padded).end, len);
+    // A tunnel's packet ends where the one around it does.
+    let mut short = wrapped(&inner());
+    short[14 + 2..14 + 4].copy_from_slice(&100_u16.to_be_bytes());
+    assert_eq!(found(&short).end, 14 + 100);
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_walked_without_a_panic(
@@ -200,7 +257,7 @@ proptest! {
         if let Ok(Some(layers)) = walk(bytes.as_slice(), ethernet, &PORTS) {
             prop_assert!(layers.l3 < bytes.len());
             prop_assert!(layers.l4 >= layers.l3);
-            let _quote: Option<usize> = quoted(bytes.as_slice(), &layers);
+            let _quote: Result<Option<Layers>, Unparsed> = quoted(bytes.as_slice(), &layers);
         }
     }
 }

@@ -27,6 +27,10 @@ struct Plain<'a>(&'a [u8]);
 impl Packet for Plain<'_> {
     const PLAIN_ONLY: bool = true;
 
+    fn end(&self) -> usize {
+        self.0.len()
+    }
+
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         self.0.read(offset)
     }
@@ -87,7 +91,7 @@ pub fn walk(data: &[u8]) {
     };
     offsets_are_in(frame, &layers);
     for explain in [false, true] {
-        let Some(ends) = candidate(frame, &layers, &Everything, explain) else {
+        let Ok(Some(ends)) = candidate(frame, &layers, &Everything, explain) else {
             continue;
         };
         let decision = decide(frame, &ends, &Everything);
@@ -125,7 +129,8 @@ fn offsets_are_in(frame: &[u8], layers: &Layers) {
             TunnelKind::GreKeyed => {}
         }
     }
-    if let Some(at) = quoted(frame, layers) {
-        assert!(at > layers.l4, "{layers:?}");
+    if let Ok(Some(quote)) = quoted(frame, layers) {
+        assert!(quote.l3 > layers.l4, "{layers:?}");
+        assert_eq!(quote.network, layers.network);
     }
 }

@@ -13,8 +13,9 @@ use crate::link::{Flags, Icmp, Packet, Proto, Quote, Tcp, Transport};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Content<'a>(pub(super) &'a Packet);
 
-impl PartialEq for Content<'_> {
-    fn eq(&self, Self(other): &Self) -> bool {
+impl Content<'_> {
+    /// Whether they are equal but for the payload's hash.
+    pub(super) fn is_like(&self, Self(other): &Self) -> bool {
         // Taken apart, so that no field is forgotten.
         let Packet {
             src,
@@ -24,15 +25,20 @@ impl PartialEq for Content<'_> {
             fragment,
             len,
             transport,
-            payload_hash,
+            payload_hash: _,
         } = self.0;
-        *payload_hash == other.payload_hash
-            && *ip_id == other.ip_id
+        *ip_id == other.ip_id
             && *transport == other.transport
             && *len == other.len
             && *src == other.src
             && *dst == other.dst
             && *fragment == other.fragment
+    }
+}
+
+impl PartialEq for Content<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.payload_hash == other.0.payload_hash && self.is_like(other)
     }
 }
 
@@ -235,7 +241,7 @@ impl QuoteKey {
                 let proto = if icmp.v6 { 58 } else { 1 };
                 (proto, (id, seq, u32::from(icmp.kind)))
             }
-            Transport::Arp(_) | Transport::Other(_) => return None,
+            Transport::Cut { .. } | Transport::Arp(_) | Transport::Other(_) => return None,
         };
         if packet.stream_data().is_some() {
             return None;
@@ -394,6 +400,7 @@ pub(super) fn part(packet: &Packet) -> Option<Part> {
         Transport::Tcp(_)
         | Transport::Udp { .. }
         | Transport::Sctp { .. }
+        | Transport::Cut { .. }
         | Transport::Other(_) => None,
     }
 }

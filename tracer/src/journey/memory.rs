@@ -107,6 +107,26 @@ impl Memory {
         (Range::WHOLE, ids)
     }
 
+    /// As [`Memory::candidates`], for a packet that was freed in this sk_buff.
+    /// Where its payload could not be read, that tells which of the packets that
+    /// are like it otherwise it was.
+    pub(super) fn candidates_of_freed(
+        &mut self,
+        (node, skb): (usize, u64),
+        packet: &Packet,
+    ) -> (Range, Candidates) {
+        let (range, mut ids) = self.candidates(packet);
+        let owner = self.owner(node, skb).filter(|id| !ids.contains(id));
+        let like = |id: &u64| {
+            let track = self.get(*id);
+            track.is_some_and(|track| Content(&track.packet).is_like(&Content(packet)))
+        };
+        if packet.payload_hash.is_none() {
+            ids.extend(owner.filter(like));
+        }
+        (range, ids)
+    }
+
     /// Whose packet was last seen in this sk_buff.
     pub(super) fn owner(&self, node: usize, skb: u64) -> Option<u64> {
         self.owners.get(&(node, skb)).copied()

@@ -118,8 +118,9 @@ pub struct Packet {
     pub len: u32,
     /// What is in it.
     pub transport: Transport,
-    /// Keyed hash of the payload's first bytes.
-    pub payload_hash: u64,
+    /// Keyed hash of the payload's first bytes; `None` of a freed packet whose
+    /// payload could not be read.
+    pub payload_hash: Option<u64>,
 }
 
 /// What an IP packet carries.
@@ -151,8 +152,18 @@ pub enum Transport {
     Icmp(Icmp),
     /// ARP (RFC 826).
     Arp(Arp),
-    /// A later fragment, or a protocol that is not looked into: its IANA
-    /// number.
+    /// A header of TCP, UDP or SCTP of which there is no more than its ports, or
+    /// that states a length which no header can have.
+    Cut {
+        /// IANA number.
+        proto: u8,
+        /// Source port.
+        src_port: u16,
+        /// Destination port.
+        dst_port: u16,
+    },
+    /// A later fragment, a packet that ends before its ports, or a protocol that
+    /// is not looked into: its IANA number.
     Other(u8),
 }
 
@@ -334,6 +345,7 @@ impl Packet {
             Transport::Sctp { .. } => Proto::Ip(132),
             Transport::Icmp(icmp) => Proto::Ip(if icmp.v6 { 58 } else { 1 }),
             Transport::Arp(_) => Proto::Arp,
+            Transport::Cut { proto, .. } => Proto::Ip(*proto),
             Transport::Other(number) => Proto::Ip(*number),
         }
     }
@@ -367,6 +379,9 @@ impl Packet {
                 src_port, dst_port, ..
             }
             | Transport::Sctp {
+                src_port, dst_port, ..
+            }
+            | Transport::Cut {
                 src_port, dst_port, ..
             } => Some((*src_port, *dst_port)),
             Transport::Icmp(_) | Transport::Arp(_) | Transport::Other(_) => None,

@@ -2,10 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use tracer_common::filter::{
     FOLLOWED, KEY_PREFIX_BITS, MAX_PAIRS, MAX_RULES, NEIGHBOUR, Prefilter, Rule, Sides,
 };
@@ -58,6 +58,13 @@ impl Tables {
             let b = own.entry(pair.b.trunc()).or_default();
             b.b |= 1 << index;
             b.flags |= followed;
+        }
+        // In the tables, IPv4 is a part of IPv6's addresses, and what holds those
+        // would hold it, too: what is said of IPv4 alone is found first.
+        let v4 = IpNet::from(Ipv4Net::default());
+        let mapped = Ipv4Addr::UNSPECIFIED.to_ipv6_mapped();
+        if own.keys().any(|net| net.contains(&IpAddr::V6(mapped))) {
+            own.entry(v4).or_default();
         }
         if filter.neighbours {
             for address in &filter.next_hops {
@@ -183,6 +190,34 @@ mod tests {
         assert_eq!(sides("10.2.0.1/32").b, 0b01);
         assert_eq!(sides("10.1.0.1/32").flags, NEIGHBOUR | FOLLOWED);
         assert_eq!(sides("10.1.0.1/32").a, 0b01);
+    }
+
+    /// The longest prefix is what the trie finds.
+    #[test]
+    fn all_of_ipv6_is_nothing_of_ipv4() {
+        let found = |pairs: &[Pair], address: &str| {
+            let tables = Tables::new(&Filter {
+                pairs: pairs.to_vec(),
+                ..Filter::default()
+            })
+            .expect("two pairs fit");
+            let address: Ipv4Addr = address.parse().expect("an address");
+            let bits = address.to_ipv6_mapped().to_bits();
+            let holding = tables.addresses.iter().filter(|(len, prefix, _)| {
+                let ignored = 128 + KEY_PREFIX_BITS - len;
+                let differs = bits ^ u128::from_be_bytes(*prefix);
+                differs.checked_shr(ignored).unwrap_or(0) == 0
+            });
+            let longest = holding.max_by_key(|(len, ..)| *len);
+            longest.map_or(0, |(.., sides)| sides.b)
+        };
+        let all6 = pair("fd00::1/128", "::/0");
+        assert_eq!(found(&[all6], "192.0.2.1"), 0);
+        let both = [all6, pair("10.0.0.1/32", "0.0.0.0/0")];
+        assert_eq!(found(&both, "192.0.2.1"), 0b10);
+        let narrow = [all6, pair("10.0.0.1/32", "192.0.2.0/24")];
+        assert_eq!(found(&narrow, "192.0.2.1"), 0b10);
+        assert_eq!(found(&narrow, "192.0.3.1"), 0);
     }
 
     #[test]

@@ -169,7 +169,11 @@ impl Table {
             fragment: offset.map(|offset| (offset, flag(&self.more_fragments, row))),
             len: number(&self.ip_len, row).ok_or(Unreadable("ip_len"))?,
             transport: self.transport(row)?,
-            payload_hash: number(&self.payload_hash, row).ok_or(Unreadable("payload_hash"))?,
+            payload_hash: if flag(&self.payload_unread, row) {
+                None
+            } else {
+                Some(number(&self.payload_hash, row).ok_or(Unreadable("payload_hash"))?)
+            },
         }))
     }
 
@@ -219,6 +223,14 @@ impl Table {
         }
         if let Some(kind) = number(&self.icmp_type, row) {
             return Ok(Transport::Icmp(self.icmp(row, kind, proto == ICMP6)?));
+        }
+        // A header that is cut has ports and no more.
+        if let Some(src_port) = number(&self.src_port, row) {
+            return Ok(Transport::Cut {
+                proto: number_of,
+                src_port,
+                dst_port: dst_port()?,
+            });
         }
         Ok(Transport::Other(number_of))
     }

@@ -254,7 +254,11 @@ fn packet(to: &mut Builders, packet: &Packet) {
         to.more_fragments.set(row, *more);
     }
     to.ip_len.set(row, *len);
-    to.payload_hash.set(row, *payload_hash);
+    // Readers want one of every packet.
+    to.payload_hash.set(row, payload_hash.unwrap_or(0));
+    if payload_hash.is_none() {
+        to.payload_unread.set(row, true);
+    }
     if let Some((src, dst)) = packet.ports() {
         to.src_port.set(row, src);
         to.dst_port.set(row, dst);
@@ -283,7 +287,7 @@ fn packet(to: &mut Builders, packet: &Packet) {
             to.arp_sender.set(row, &arp.sender);
             to.arp_target.set(row, &arp.target);
         }
-        Transport::Other(_) => {}
+        Transport::Cut { .. } | Transport::Other(_) => {}
     }
 }
 

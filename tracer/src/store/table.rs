@@ -99,6 +99,7 @@ columns! {
     more_fragments: Flag, "Whether more fragments follow.";
     ip_len: U32, "Bytes of the IP packet, header included.";
     payload_hash: U64, "Keyed hash of the payload's first 32 bytes; 0 of TCP.";
+    payload_unread: Flag, "Whether the hash is not known: the payload of a freed packet could not be read.";
     src_port: U16, "Source port of TCP, UDP and SCTP.";
     dst_port: U16, "Destination port.";
     tcp_seq: U32, "Sequence number.";

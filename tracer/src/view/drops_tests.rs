@@ -80,7 +80,7 @@ fn freed(reason: &str, function: &str) -> Freed {
                 len: 18,
                 dns: None,
             },
-            payload_hash: 0,
+            payload_hash: Some(0),
         }),
         facts: Arc::default(),
     }

@@ -200,7 +200,7 @@ fn packet(from: usize, id: u32, payload_hash: u64, payload: u32, transport: Tran
         fragment: None,
         len: header + payload,
         transport,
-        payload_hash,
+        payload_hash: Some(payload_hash),
     }
 }
 

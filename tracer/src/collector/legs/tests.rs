@@ -83,7 +83,7 @@ fn journey(
             fragment: None,
             len,
             transport,
-            payload_hash: 0,
+            payload_hash: Some(0),
         },
         steps,
         conversation: 1,

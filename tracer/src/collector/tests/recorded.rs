@@ -147,7 +147,7 @@ fn steady(node: usize, seconds: Range<i64>, seen: &[(usize, i64)]) -> Vec<(usize
         fragment: None,
         len: 100,
         transport: Transport::Other(99),
-        payload_hash: 0,
+        payload_hash: Some(0),
     };
     let mut some = Counters::default();
     some.packets[Counter::Emitted as usize] = 1;

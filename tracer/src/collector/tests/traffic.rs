@@ -396,7 +396,7 @@ fn packet(from: usize, ip_id: u32, len: u32, transport: Transport) -> Packet {
         fragment: None,
         len,
         transport,
-        payload_hash: 0,
+        payload_hash: Some(0),
     }
 }
 
@@ -408,7 +408,7 @@ fn datagram(from: usize, ip_id: u32, payload_hash: u64) -> Packet {
         dns: None,
     };
     Packet {
-        payload_hash,
+        payload_hash: Some(payload_hash),
         ..packet(from, ip_id, 60, transport)
     }
 }

@@ -185,7 +185,7 @@ impl Script {
             fragment,
             len: number(bytes, &[payload.saturating_add(52)])?,
             transport,
-            payload_hash: bytes.int_in_range(0..=3)?,
+            payload_hash: Some(bytes.int_in_range(0..=3)?),
         })
     }
 }
@@ -318,7 +318,10 @@ fn error(bytes: &mut Unstructured<'_>, src: IpAddr, dst: IpAddr) -> Result<Trans
             last[..2].copy_from_slice(&id.to_be_bytes());
             last[2..].copy_from_slice(&seq.to_be_bytes());
         }
-        Transport::Sctp { .. } | Transport::Arp(_) | Transport::Other(_) => {}
+        Transport::Sctp { .. }
+        | Transport::Cut { .. }
+        | Transport::Arp(_)
+        | Transport::Other(_) => {}
     }
     if let Some((src_port, dst_port)) = quoted {
         (first, second) = (src_port.to_be_bytes(), dst_port.to_be_bytes());

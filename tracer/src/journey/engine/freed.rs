@@ -30,7 +30,8 @@ impl Engine {
             self.counts.drops_alone += 1;
             return;
         };
-        let (range, candidates) = self.memory.candidates(packet);
+        let of = (node, freed.skb);
+        let (range, candidates) = self.memory.candidates_of_freed(of, packet);
         let owners = self.owners_of(node, freed, packet, range, &candidates);
         let drop = |part: Range, whole: Range, same_buffer| Drop {
             node,

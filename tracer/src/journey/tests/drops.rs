@@ -9,6 +9,45 @@ use crate::{
     node::kernel::Place,
 };
 
+/// Where a driver has left the payload in page fragments, the programs cannot read
+/// it: the buffer tells which of the packets it was that are alike otherwise.
+#[test]
+fn a_drop_without_payload_hash_is_joined_by_its_buffer() {
+    let mut stage = Stage::new();
+    let evidence = Judgement {
+        class: Class::Unknown,
+        ..LOSS
+    };
+    let [one, other] = [7, 8].map(udp);
+    let (node, point) = WAY[0];
+    stage.see(node, &hop(point, 1, 1, &one));
+    stage.see(node, &hop(point, 2, 2, &other));
+    let unread = Packet {
+        payload_hash: None,
+        ..one
+    };
+    let drop = freed(3, 2, &unread);
+    stage.engine.push_freed(&stage.scene, (0, 3), &drop, LOSS);
+    // A buffer that nobody knows, and one that has become another packet's.
+    let drop = freed(4, 9, &unread);
+    stage
+        .engine
+        .push_freed(&stage.scene, (0, 4), &drop, evidence);
+    let longer = Packet {
+        len: unread.len + 1,
+        ..unread
+    };
+    let drop = freed(5, 1, &longer);
+    stage
+        .engine
+        .push_freed(&stage.scene, (0, 5), &drop, evidence);
+    let mut journeys = stage.end();
+    journeys.sort_by_key(|journey| journey.id);
+    let drops: Vec<usize> = journeys.iter().map(|it| it.drops.len()).collect();
+    assert_eq!(drops, [0, 1]);
+    assert_eq!(journeys[1].packet.payload_hash, Some(8));
+}
+
 /// A packet that is lost in a node's own namespace.
 fn freed(time: i64, skb: u64, packet: &Packet) -> Freed {
     Freed {

@@ -85,7 +85,7 @@ fn packet(transport: Transport) -> Packet {
         fragment: None,
         len: 60,
         transport,
-        payload_hash: 0,
+        payload_hash: Some(0),
     }
 }
 
@@ -108,7 +108,7 @@ fn tcp(seq: u32, payload_len: u32, stamp: u32) -> Packet {
 
 fn udp(payload_hash: u64) -> Packet {
     Packet {
-        payload_hash,
+        payload_hash: Some(payload_hash),
         ..packet(Transport::Udp {
             src_port: 40_000,
             dst_port: 8080,

@@ -9,12 +9,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use network_types::ip::IpProto;
 use tracer_common::{
     drop::{DropEvent, Scope},
-    event::HopEvent,
+    event::{ETHERNET, HASHED, HopEvent, VLAN},
     filter::{ADVERTISEMENT, SOLICITATION},
     hash::mix,
     packet::Packet as _,
     tunnel::TunnelKind,
-    walk::{MORE_FRAGMENTS, Network, is_icmp_error},
+    walk::{FRAGMENT_HEADER, FRAGMENT_OFFSET, MORE_FRAGMENTS, Network, is_icmp_error},
 };
 
 use crate::link::{
@@ -35,7 +35,8 @@ pub(crate) enum Malformed {
     Length,
     /// A field has a value that no program writes.
     Field,
-    /// A header that is shorter than its kind has it.
+    /// A network header that is shorter than its kind has it: a program counts
+    /// such a packet instead. A transport header may be as short as it will.
     Header,
     /// From an interface that this agent does not observe.
     Point,
@@ -98,20 +99,19 @@ pub(crate) fn hop(
         skb: event.skb,
         generation: event.generation,
         len: event.len,
-        segments: event.gso_segs.max(1),
+        segments: u32::from(event.gso_segs.max(1)),
         src_mac: frame_mac(&event, 6),
         dst_mac: frame_mac(&event, 0),
-        vlan: (event.vlan_present != 0).then_some(event.vlan_tci),
+        vlan: (event.flags & VLAN != 0).then_some(event.vlan_tci),
         encap: encap(&event)?,
         packet: packet(&event)?,
     })
 }
 
-/// The address at an offset of the frame's; they are zeros where it has no
-/// Ethernet header.
+/// The address at an offset of the frame's, if it has an Ethernet header.
 fn frame_mac(event: &HopEvent, at: usize) -> Option<Mac> {
     let macs = event.macs.as_slice();
-    mac(macs, at).ok().filter(|_| event.macs != [0; 12])
+    mac(macs, at).ok().filter(|_| event.flags & ETHERNET != 0)
 }
 
 fn encap(event: &HopEvent) -> Result<Option<Encap>, Malformed> {
@@ -156,22 +156,19 @@ fn packet(event: &HopEvent) -> Result<Packet, Malformed> {
                 dst: Ipv4Addr::from(dst).into(),
                 ttl: network.u8(8).ok_or(Malformed::Header)?,
                 ip_id: Some(event.fragment_id),
-                ..ip(event, Network::V4, transport, u32::from(len))?
+                ..ip(event, Network::V4, transport, (len, 0))?
             })
         }
         kind if kind == Network::V6 as u8 => {
             let src: [u8; 16] = network.read(8).ok_or(Malformed::Header)?;
             let dst: [u8; 16] = network.read(24).ok_or(Malformed::Header)?;
-            let len = match network.be16(4).ok_or(Malformed::Header)? {
-                0 => 0,
-                payload => u32::from(payload) + 40,
-            };
+            let len = network.be16(4).ok_or(Malformed::Header)?;
             Ok(Packet {
                 src: Ipv6Addr::from(src).into(),
                 dst: Ipv6Addr::from(dst).into(),
                 ttl: network.u8(7).ok_or(Malformed::Header)?,
-                ip_id: (event.fragment != 0).then_some(event.fragment_id),
-                ..ip(event, Network::V6, transport, len)?
+                ip_id: (event.fragment & FRAGMENT_HEADER != 0).then_some(event.fragment_id),
+                ..ip(event, Network::V6, transport, (len, 40))?
             })
         }
         kind if kind == Network::Arp as u8 => arp(network),
@@ -181,13 +178,22 @@ fn packet(event: &HopEvent) -> Result<Packet, Malformed> {
 
 /// What IPv4 and IPv6 have in common; addresses, TTL and id are the caller's.
 ///
-/// `len` is the length that the header states, 0 where it states none: a
-/// super-packet of more than 64 KiB (BIG TCP).
-fn ip(event: &HopEvent, network: Network, transport: &[u8], len: u32) -> Result<Packet, Malformed> {
+/// The header states so many bytes, and has so many that it does not count.
+fn ip(
+    event: &HopEvent,
+    network: Network,
+    transport: &[u8],
+    (stated, uncounted): (u16, u32),
+) -> Result<Packet, Malformed> {
     let seen = event.len.saturating_sub(u32::from(event.l3));
-    let len = if len == 0 { seen } else { len };
+    // BIG TCP, whose super-packets are too long for the field, states 0.
+    let len = if stated == 0 && seen > uncounted + u32::from(u16::MAX) {
+        seen
+    } else {
+        u32::from(stated) + uncounted
+    };
     let header = u32::from(event.l4.checked_sub(event.l3).ok_or(Malformed::Field)?);
-    let offset = event.fragment & !MORE_FRAGMENTS;
+    let offset = event.fragment & FRAGMENT_OFFSET;
     let more = event.fragment & MORE_FRAGMENTS != 0;
     Ok(Packet {
         src: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -195,52 +201,73 @@ fn ip(event: &HopEvent, network: Network, transport: &[u8], len: u32) -> Result<
         ttl: 0,
         ip_id: None,
         // 13 bits of eight-byte units fit in 16 bits of bytes.
-        fragment: (event.fragment != 0).then_some(((offset & 0x1fff) * 8, more)),
+        fragment: (offset != 0 || more).then_some((offset * 8, more)),
         len,
         transport: if offset == 0 {
-            self::transport(event.proto, network, transport, len.saturating_sub(header))?
+            self::transport(event, network, transport, len.saturating_sub(header))
         } else {
             Transport::Other(event.proto)
         },
-        payload_hash: event.payload_hash,
+        payload_hash: (event.flags & HASHED != 0).then_some(event.payload_hash),
     })
 }
 
-/// The transport header. `len` is its length and that of what it carries.
-fn transport(proto: u8, network: Network, header: &[u8], len: u32) -> Result<Transport, Malformed> {
-    let be16 = |at| header.be16(at).ok_or(Malformed::Header);
-    let be32 = |at| header.be32(at).ok_or(Malformed::Header);
-    Ok(match proto {
-        TCP => tcp(header, len)?,
-        UDP => Transport::Udp {
-            src_port: be16(0)?,
-            dst_port: be16(2)?,
-            len: be16(4)?,
-            dns: header.read(8),
-        },
-        SCTP => Transport::Sctp {
-            src_port: be16(0)?,
-            dst_port: be16(2)?,
-            tag: be32(4)?,
-        },
-        ICMP if network == Network::V4 => icmp(header, false)?,
-        ICMP6 if network == Network::V6 => icmp(header, true)?,
-        other => Transport::Other(other),
+/// The transport header, as much of it as there is. `len` is its length and that
+/// of what it carries.
+fn transport(event: &HopEvent, network: Network, header: &[u8], len: u32) -> Transport {
+    let whole = match event.proto {
+        TCP => tcp(header, len),
+        UDP => udp(header),
+        SCTP => sctp(header),
+        ICMP if network == Network::V4 => icmp(event, header, false),
+        ICMP6 if network == Network::V6 => icmp(event, header, true),
+        _ => None,
+    };
+    let cut = || {
+        let ports = has_ports(event.proto).then(|| header.be16(0).zip(header.be16(2)));
+        let (src_port, dst_port) = ports.flatten()?;
+        Some(Transport::Cut {
+            proto: event.proto,
+            src_port,
+            dst_port,
+        })
+    };
+    whole.or_else(cut).unwrap_or(Transport::Other(event.proto))
+}
+
+const fn has_ports(proto: u8) -> bool {
+    matches!(proto, TCP | UDP | SCTP)
+}
+
+fn udp(header: &[u8]) -> Option<Transport> {
+    let [ports @ .., _, _] = header.first_chunk::<8>()?;
+    Some(Transport::Udp {
+        src_port: ports.be16(0)?,
+        dst_port: ports.be16(2)?,
+        len: ports.be16(4)?,
+        dns: header.read(8),
     })
 }
 
-fn tcp(header: &[u8], len: u32) -> Result<Transport, Malformed> {
-    let be16 = |at| header.be16(at).ok_or(Malformed::Header);
-    let be32 = |at| header.be32(at).ok_or(Malformed::Header);
-    let header_len = usize::from(header.u8(12).ok_or(Malformed::Header)? >> 4) * 4;
-    let options = header.get(20..header_len).ok_or(Malformed::Header)?;
-    Ok(Transport::Tcp(Tcp {
-        src_port: be16(0)?,
-        dst_port: be16(2)?,
-        seq: be32(4)?,
-        ack: be32(8)?,
-        flags: Flags(header.u8(13).ok_or(Malformed::Header)?),
-        window: be16(14)?,
+fn sctp(header: &[u8]) -> Option<Transport> {
+    Some(Transport::Sctp {
+        src_port: header.be16(0)?,
+        dst_port: header.be16(2)?,
+        tag: header.be32(4)?,
+    })
+}
+
+/// None if the header is not all there, or states a length that none can have.
+fn tcp(header: &[u8], len: u32) -> Option<Transport> {
+    let header_len = usize::from(header.u8(12)? >> 4) * 4;
+    let options = header.get(20..header_len)?;
+    Some(Transport::Tcp(Tcp {
+        src_port: header.be16(0)?,
+        dst_port: header.be16(2)?,
+        seq: header.be32(4)?,
+        ack: header.be32(8)?,
+        flags: Flags(header.u8(13)?),
+        window: header.be16(14)?,
         payload_len: len.saturating_sub(u32::try_from(header_len).expect("at most 60")),
         timestamps: timestamps(options),
         options_hash: options
@@ -266,25 +293,21 @@ fn timestamps(mut options: &[u8]) -> Option<(u32, u32)> {
     }
 }
 
-fn icmp(header: &[u8], v6: bool) -> Result<Transport, Malformed> {
+/// None without type and code.
+fn icmp(event: &HopEvent, header: &[u8], v6: bool) -> Option<Transport> {
     let network = if v6 { Network::V6 } else { Network::V4 };
-    let kind = header.u8(0).ok_or(Malformed::Header)?;
-    let code = header.u8(1).ok_or(Malformed::Header)?;
+    let (kind, code) = header.u8(0).zip(header.u8(1))?;
     let echo = if v6 {
         matches!(kind, 128 | 129)
     } else {
         matches!(kind, 0 | 8)
     };
-    let neighbour = if v6 && (kind == SOLICITATION || kind == ADVERTISEMENT) {
-        let target: [u8; 16] = header.read(8).ok_or(Malformed::Header)?;
-        Some(Neighbour {
-            target: Ipv6Addr::from(target).into(),
-            advertisement: kind == ADVERTISEMENT,
-        })
+    let target = if v6 && (kind == SOLICITATION || kind == ADVERTISEMENT) {
+        header.read::<16>(8)
     } else {
         None
     };
-    Ok(Transport::Icmp(Icmp {
+    Some(Transport::Icmp(Icmp {
         v6,
         kind,
         code,
@@ -293,36 +316,35 @@ fn icmp(header: &[u8], v6: bool) -> Result<Transport, Malformed> {
         } else {
             None
         },
-        neighbour,
+        neighbour: target.map(|target| Neighbour {
+            target: Ipv6Addr::from(target).into(),
+            advertisement: kind == ADVERTISEMENT,
+        }),
         quote: if is_icmp_error(network, kind) {
-            quote(header.get(8..).unwrap_or_default(), v6)
+            quote(event.quote_proto, header.get(8..).unwrap_or_default(), v6)
         } else {
             None
         },
     }))
 }
 
-/// The packet that an ICMP error quotes, as far as its bytes go.
-fn quote(bytes: &[u8], v6: bool) -> Option<Quote> {
-    let (src, dst, proto, l4) = if v6 {
+/// The packet that an ICMP error quotes: its IP header without options or
+/// extension headers, then what is there of the transport header.
+fn quote(proto: u8, bytes: &[u8], v6: bool) -> Option<Quote> {
+    let (src, dst, l4) = if v6 {
         let src: [u8; 16] = bytes.read(8)?;
         let dst: [u8; 16] = bytes.read(24)?;
-        (IpAddr::from(src), IpAddr::from(dst), bytes.u8(6)?, 40)
+        (IpAddr::from(src), IpAddr::from(dst), 40)
     } else {
         let src: [u8; 4] = bytes.read(12)?;
         let dst: [u8; 4] = bytes.read(16)?;
-        (
-            IpAddr::from(src),
-            IpAddr::from(dst),
-            bytes.u8(9)?,
-            usize::from(bytes.u8(0)? & 0xf) * 4,
-        )
+        (IpAddr::from(src), IpAddr::from(dst), 20)
     };
     Some(Quote {
         src,
         dst,
         proto,
-        ports: if matches!(proto, TCP | UDP | SCTP) {
+        ports: if has_ports(proto) {
             bytes.be16(l4).zip(bytes.be16(l4 + 2))
         } else {
             None
@@ -350,7 +372,7 @@ fn arp(header: &[u8]) -> Result<Packet, Malformed> {
             sender: mac(header, 8)?,
             target: mac(header, 18)?,
         }),
-        payload_hash: 0,
+        payload_hash: Some(0),
     })
 }
 
@@ -365,5 +387,7 @@ pub(super) fn mapped(bytes: [u8; 16]) -> IpAddr {
 
 #[cfg(test)]
 mod drop_tests;
+#[cfg(test)]
+mod kept_tests;
 #[cfg(test)]
 mod tests;

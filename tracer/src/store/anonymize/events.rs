@@ -190,13 +190,16 @@ impl Anonymizer {
                 options_hash: self.hash(tcp.options_hash),
                 ..tcp
             }),
-            other @ (Transport::Udp { .. } | Transport::Sctp { .. } | Transport::Other(_)) => other,
+            other @ (Transport::Udp { .. }
+            | Transport::Sctp { .. }
+            | Transport::Cut { .. }
+            | Transport::Other(_)) => other,
         };
         Packet {
             src: self.address(packet.src),
             dst: self.address(packet.dst),
             transport,
-            payload_hash: self.hash(packet.payload_hash),
+            payload_hash: packet.payload_hash.map(|hash| self.hash(hash)),
             ..packet
         }
     }

@@ -323,13 +323,13 @@ fn armed_at(chain: &Chain, pieces: VecDeque<PathBuf>) -> Option<i64> {
 
 fn forget_hashes(batch: &mut Batch) {
     for hop in &mut batch.hops {
-        hop.packet.payload_hash = 0;
+        hop.packet.payload_hash = None;
     }
     for packet in batch
         .freed
         .iter_mut()
         .filter_map(|freed| freed.packet.as_mut())
     {
-        packet.payload_hash = 0;
+        packet.payload_hash = None;
     }
 }

@@ -136,10 +136,18 @@ fn transport() -> impl Strategy<Value = Transport> {
             target,
         })
     });
+    let cut = (prop::sample::select(vec![6, 17, 132]), any::<(u16, u16)>()).prop_map(
+        |(proto, (src_port, dst_port))| Transport::Cut {
+            proto,
+            src_port,
+            dst_port,
+        },
+    );
     prop_oneof![
         tcp(),
         udp(),
         sctp,
+        cut,
         icmp(),
         arp,
         any::<u8>().prop_map(Transport::Other)
@@ -148,7 +156,7 @@ fn transport() -> impl Strategy<Value = Transport> {
 
 fn packet() -> impl Strategy<Value = Packet> {
     let ip = any::<(u8, Option<u32>, Option<(u16, bool)>, u32)>();
-    (address(), address(), ip, transport(), any::<u64>()).prop_map(
+    (address(), address(), ip, transport(), any::<Option<u64>>()).prop_map(
         |(src, dst, (ttl, ip_id, fragment, len), transport, payload_hash)| Packet {
             src,
             dst,

@@ -239,7 +239,7 @@ mod tests {
                 fragment: None,
                 len: 84,
                 transport: Transport::Other(89),
-                payload_hash: 0,
+                payload_hash: Some(0),
             }),
             facts: Arc::default(),
         }

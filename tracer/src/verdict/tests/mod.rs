@@ -132,7 +132,7 @@ fn journey(way: &[(usize, usize)], closed: Closed) -> Journey {
                 len: 64,
                 dns: None,
             },
-            payload_hash: 0,
+            payload_hash: Some(0),
         },
         steps,
         conversation: 1,

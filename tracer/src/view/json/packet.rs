@@ -96,7 +96,10 @@ impl Packet {
             Transport::Tcp(header) => tcp = Some(Tcp::new(header)),
             Transport::Icmp(message) => icmp = Some(Icmp::new(message)),
             Transport::Arp(message) => arp = Some(Arp::new(message)),
-            Transport::Udp { .. } | Transport::Sctp { .. } | Transport::Other(_) => {}
+            Transport::Udp { .. }
+            | Transport::Sctp { .. }
+            | Transport::Cut { .. }
+            | Transport::Other(_) => {}
         }
         Self {
             src: packet.src,

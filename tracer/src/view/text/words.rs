@@ -50,6 +50,14 @@ pub(super) fn packet(packet: &Packet) -> String {
             dst_port,
             tag,
         } => format!("SCTP {src_port} → {dst_port} tag {tag:#010x}"),
+        Transport::Cut {
+            proto: _,
+            src_port,
+            dst_port,
+        } => {
+            let proto = packet.proto().to_string().to_uppercase();
+            format!("{proto} {src_port} → {dst_port}, header cut short")
+        }
         Transport::Icmp(message) => icmp(message),
         Transport::Arp(message) => match message.operation {
             1 => format!("ARP who-has {} tell {}", packet.dst, packet.src),
