@@ -1,6 +1,6 @@
 //! Where every packet and every event went.
 //!
-//! A program counts each packet it runs on in exactly one of these, per CPU
+//! A program counts each packet that it sees at an observation point in exactly one of these, per CPU
 //! and per observation point, so that their sum is the kernel's own `run_cnt`
 //! of the program.
 
@@ -20,7 +20,8 @@ pub enum Counter {
     /// Belongs to it, but its flow or content is not in the sample.
     SampledOut = 4,
     /// Carries a header that the walk cannot read: short, of an impossible
-    /// length, or nested too deep. Cannot be told to belong or not.
+    /// length, nested too deep, or of a kind that is not followed. Cannot be
+    /// told to belong or not.
     Unparsed = 5,
 }
 
@@ -102,4 +103,32 @@ pub const SLOTS: u32 = 1024;
 #[must_use]
 pub const fn slot(ifindex: u32, egress: bool) -> u32 {
     ((ifindex << 1) | egress as u32) & (SLOTS - 1)
+}
+
+/// In place of an interface's index: several that share a slot.
+pub const SEVERAL: u32 = u32::MAX;
+
+/// What a slot's entry becomes that is `known`, 0 at first, when `ifindex` is
+/// observed there, too.
+#[must_use]
+pub const fn share(known: u32, ifindex: u32) -> u32 {
+    if known == 0 || known == ifindex {
+        ifindex
+    } else {
+        SEVERAL
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_knows_its_interface_until_there_are_several() {
+        assert_eq!(share(0, 7), 7);
+        assert_eq!(share(7, 7), 7);
+        assert_eq!(slot(7, true), slot(7 + 512, true));
+        assert_eq!(share(7, 7 + 512), SEVERAL);
+        assert_eq!(share(SEVERAL, 7), SEVERAL);
+    }
 }

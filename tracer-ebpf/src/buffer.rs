@@ -62,7 +62,7 @@ pub(crate) fn read(from: u64, to: &mut [u8], len: usize) -> bool {
 /// Finds the network header of the sk_buff that the program was given, and
 /// copies what begins there to the scratch memory. False if it has none.
 #[inline(always)]
-pub(crate) fn find(skb: u64, freed: &mut Freed) -> bool {
+pub(crate) fn find(skb: u64, freed: &Freed) -> bool {
     let head: u64 = direct(skb, &DROP_LOAD.skb_head);
     let network: u16 = direct(skb, &DROP_LOAD.skb_network_header);
     let tail: u32 = direct(skb, &DROP_LOAD.skb_tail);
@@ -72,28 +72,36 @@ pub(crate) fn find(skb: u64, freed: &mut Freed) -> bool {
     if network == 0 || u32::from(network) >= tail {
         return false;
     }
-    freed.start = head.wrapping_add(u64::from(network));
-    freed.len = u64::from((tail - u32::from(network)) & 0xffff);
+    freed.start.set(head.wrapping_add(u64::from(network)));
+    freed
+        .len
+        .set(u64::from((tail - u32::from(network)) & 0xffff));
     let end = (data.wrapping_sub(head) as u32).wrapping_add(len);
-    freed.end = end.wrapping_sub(u32::from(network));
+    freed.end.set(end.wrapping_sub(u32::from(network)));
     // All of it can be read, if not all of it is the packet: behind a
     // buffer's end lies `struct skb_shared_info`, which is larger.
-    read(freed.start, &mut freed.front, FRONT)
+    // SAFETY: the pointer is valid, and nobody has a reference to the bytes yet.
+    let front = unsafe { &mut *freed.front.as_ptr() };
+    read(freed.start.get(), front, FRONT)
 }
 
 /// Lets what [`find`] found begin where an Ethernet header would, if it is one:
 /// its EtherType is right before what the kernel takes for the network header.
 /// False if there is no room for one.
 #[inline(always)]
-pub(crate) fn begin_before(skb: u64, freed: &mut Freed) -> bool {
+pub(crate) fn begin_before(skb: u64, freed: &Freed) -> bool {
     let network: u16 = direct(skb, &DROP_LOAD.skb_network_header);
     if usize::from(network) < EthHdr::LEN {
         return false;
     }
-    freed.start = freed.start.wrapping_sub(EthHdr::LEN as u64);
-    freed.len += EthHdr::LEN as u64;
-    freed.end = freed.end.wrapping_add(EthHdr::LEN as u32);
-    freed.ethernet = 1;
+    freed
+        .start
+        .set(freed.start.get().wrapping_sub(EthHdr::LEN as u64));
+    freed.len.set(freed.len.get() + EthHdr::LEN as u64);
+    freed
+        .end
+        .set(freed.end.get().wrapping_add(EthHdr::LEN as u32));
+    freed.ethernet.set(1);
     true
 }
 
@@ -108,8 +116,10 @@ impl<'a> Front<'a> {
     #[inline(always)]
     pub(crate) fn of(freed: &'a Freed) -> Self {
         Self {
-            len: freed.len as usize,
-            bytes: &freed.front,
+            len: freed.len.get() as usize,
+            // SAFETY: the pointer is valid, and only `find`, which comes before,
+            // writes there.
+            bytes: unsafe { &*freed.front.as_ptr() },
         }
     }
 }
@@ -149,9 +159,9 @@ impl Headers {
     #[inline(always)]
     pub(crate) const fn of(freed: &Freed) -> Self {
         Self {
-            start: freed.start,
-            len: freed.len,
-            end: freed.end,
+            start: freed.start.get(),
+            len: freed.len.get(),
+            end: freed.end.get(),
         }
     }
 }

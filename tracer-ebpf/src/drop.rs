@@ -77,12 +77,12 @@ fn try_freed(skb: u64, location: u64, reason: u32, receiver: u64) -> DropCounter
     if !all && config.generation == 0 {
         return DropCounter::Miss;
     }
-    freed.skb = skb;
-    freed.location = location;
-    freed.receiver = receiver;
-    freed.reason = reason;
-    freed.netns = 0;
-    freed.scope = 0;
+    freed.skb.set(skb);
+    freed.location.set(location);
+    freed.receiver.set(receiver);
+    freed.reason.set(reason);
+    freed.netns.set(0);
+    freed.scope.set(0);
     if !all {
         match look(skb) {
             FOUND if belongs() => {}
@@ -100,7 +100,7 @@ fn try_freed(skb: u64, location: u64, reason: u32, receiver: u64) -> DropCounter
         // Whose it is can be told by where it was seen before.
         _ => {}
     }
-    freed.located = !all || look(skb) == FOUND;
+    freed.located.set(!all || look(skb) == FOUND);
     emit(skb)
 }
 
@@ -129,10 +129,10 @@ fn look_plain(skb: u64) -> u32 {
         return MISS;
     };
     let protocol: u16 = direct(skb, &DROP_LOAD.skb_protocol);
-    freed.protocol = u16::from_be(protocol);
-    freed.ethernet = 0;
+    freed.protocol.set(u16::from_be(protocol));
+    freed.ethernet.set(0);
     let found = buffer::find(skb, freed);
-    let version = freed.front[0] >> 4;
+    let version = freed.front.as_array_of_cells()[0].get() >> 4;
     match protocol {
         // Nobody has said yet, or it never was on its way.
         0 => {
@@ -180,12 +180,16 @@ fn look_whole() -> u32 {
     let Some(freed) = maps::freed() else {
         return MISS;
     };
-    match walk(&Headers::of(freed), freed.ethernet != 0, maps::ports()) {
+    match walk(
+        &Headers::of(freed),
+        freed.ethernet.get() != 0,
+        maps::ports(),
+    ) {
         Ok(Some(layers)) => {
             let Some(found) = maps::found() else {
                 return MISS;
             };
-            found.layers.write(layers);
+            found.layers.leave(layers);
             WALKED
         }
         Ok(None) => MISS,
@@ -200,7 +204,7 @@ fn ask_whole() -> u32 {
         return MISS;
     };
     // SAFETY: `look_whole` has written it in this run.
-    let layers = unsafe { found.layers.assume_init_read() };
+    let layers = *unsafe { found.layers.get() };
     ask(&Headers::of(freed), layers).unwrap_or(UNPARSED)
 }
 
@@ -228,9 +232,9 @@ fn ask<P: Packet>(packet: &P, layers: Layers) -> Result<u32, Unparsed> {
         let Some(ends) = candidate(packet, &layers, &Current::of(config), false)? else {
             return Ok(MISS);
         };
-        found.ends.write(ends);
+        found.ends.leave(ends);
     }
-    found.layers.write(layers);
+    found.layers.leave(layers);
     Ok(FOUND)
 }
 
@@ -242,7 +246,7 @@ fn belongs() -> bool {
         return false;
     };
     // SAFETY: with a follow, `look` has written it in this run.
-    let ends = unsafe { found.ends.assume_init_ref() };
+    let ends = unsafe { found.ends.get() };
     decide(&Headers::of(freed), ends, &Current::of(config)) == Decision::Match
 }
 
@@ -253,9 +257,9 @@ fn sample() -> u32 {
         return 0;
     };
     // SAFETY: with a follow, `look` has written both in this run.
-    let layers = unsafe { found.layers.assume_init_ref() };
+    let layers = unsafe { found.layers.get() };
     // SAFETY: as above.
-    let ends = unsafe { found.ends.assume_init_ref() };
+    let ends = unsafe { found.ends.get() };
     (sampling_hash(&Headers::of(freed), layers, ends) >> 32) as u32
 }
 
@@ -271,18 +275,18 @@ fn find_namespace() -> u32 {
     };
     let load = maps::drop_load();
     let by_socket = |at: u64| namespace(at, load.sk_net, &load);
-    let by_device = || namespace(pointer(freed.skb, load.skb_dev)?, load.dev_net, &load);
-    let (netns, scope) = if let Some(netns) = by_socket(freed.receiver) {
+    let by_device = || namespace(pointer(freed.skb.get(), load.skb_dev)?, load.dev_net, &load);
+    let (netns, scope) = if let Some(netns) = by_socket(freed.receiver.get()) {
         (netns, Scope::Receiver)
     } else if let Some(netns) = by_device() {
         (netns, Scope::Device)
-    } else if let Some(netns) = pointer(freed.skb, load.skb_sk).and_then(by_socket) {
+    } else if let Some(netns) = pointer(freed.skb.get(), load.skb_sk).and_then(by_socket) {
         (netns, Scope::Socket)
     } else {
         return SCOPE_NONE;
     };
-    freed.netns = netns;
-    freed.scope = scope as u32;
+    freed.netns.set(netns);
+    freed.scope.set(scope as u32);
     if maps::is_wanted(netns) {
         SCOPE_WANTED
     } else {
@@ -318,11 +322,11 @@ fn emit(skb: u64) -> DropCounter {
     // SAFETY: every field is written below, and any bytes are a valid event.
     let event = unsafe { record.assume_init_mut() };
     *event = DropEvent::ZERO;
-    event.location = freed.location;
-    event.reason = freed.reason;
-    event.netns = freed.netns;
-    event.scope = freed.scope as u8;
-    event.protocol = freed.protocol;
+    event.location = freed.location.get();
+    event.reason = freed.reason.get();
+    event.netns = freed.netns.get();
+    event.scope = freed.scope.get() as u8;
+    event.protocol = freed.protocol.get();
     event.hop.time = time;
     event.hop.generation = config.generation;
     // Through memory, because the verifier allows no arithmetic with a
@@ -336,7 +340,7 @@ fn emit(skb: u64) -> DropCounter {
     fill_packet(event);
     // On kernels that let programs of this kind interrupt each other, another
     // packet may have taken the place of this one.
-    if maps::freed().is_none_or(|freed| freed.skb != skb) {
+    if maps::freed().is_none_or(|freed| freed.skb.get() != skb) {
         event.hop.network = 0;
     }
     record.submit(0);
@@ -393,11 +397,11 @@ fn find_quote() -> bool {
         return false;
     };
     // SAFETY: `look` has written it in this run.
-    let layers = unsafe { found.layers.assume_init_ref() };
+    let layers = unsafe { found.layers.get() };
     let Ok(Some(quote)) = quoted(&Headers::of(freed), layers) else {
         return false;
     };
-    found.quote.write(quote);
+    found.quote.leave(quote);
     true
 }
 
@@ -407,18 +411,18 @@ fn fill_packet(event: &mut DropEvent) {
     let (Some(freed), Some(found)) = (maps::freed(), maps::found()) else {
         return;
     };
-    if !freed.located {
+    if !freed.located.get() {
         return;
     }
-    event.hop.len = freed.end;
+    event.hop.len = freed.end.get();
     let quote = if find_quote() {
         // SAFETY: it was just written.
-        Some(unsafe { found.quote.assume_init_ref() })
+        Some(unsafe { found.quote.get() })
     } else {
         None
     };
     // SAFETY: `look` has written it in this run.
-    let layers = unsafe { found.layers.assume_init_ref() };
+    let layers = unsafe { found.layers.get() };
     let headers = Headers::of(freed);
     fill_headers(&mut event.hop, &headers, layers, quote, &maps::load());
 }

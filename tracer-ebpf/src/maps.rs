@@ -1,7 +1,7 @@
 //! What the programs share with user space, and how they see it as the
 //! filter's tables.
 
-use core::{hint::black_box, mem::MaybeUninit};
+use core::{cell::Cell, hint::black_box, mem::MaybeUninit};
 
 use aya_ebpf::{
     macros::map,
@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use tracer_common::{
     config::{self, Config, Load, PORTS, TunnelPorts},
-    counters::{Counter, Counters, SLOTS},
+    counters::{Counter, Counters, SEVERAL, SLOTS},
     drop::{DropCounter, DropCounters, DropLoad},
     elsewhere::{Elsewhere, MAX_ELSEWHERE},
     filter::{AddressKey, Ends, KEY_PREFIX_BITS, MAX_RULES, Prefilter, Rule, Sides, Tables},
@@ -52,6 +52,11 @@ static RULES: Array<Rule> = Array::with_max_entries(2 * MAX_RULES as u32, 0);
 #[map]
 static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(SLOTS, 0);
 
+/// Likewise: the interface that is observed there, as
+/// [`tracer_common::counters::share`] has it.
+#[map]
+static POINTS: Array<u32> = Array::with_max_entries(SLOTS, 0);
+
 /// Where the packets of followed addresses go instead.
 #[map]
 static ELSEWHERE: LruHashMap<Elsewhere, u64> = LruHashMap::with_max_entries(MAX_ELSEWHERE, 0);
@@ -64,15 +69,39 @@ static BUDGET: Array<Budget> = Array::with_max_entries(1, 0);
 #[map]
 static FOUND: PerCpuArray<Found> = PerCpuArray::with_max_entries(1, 0);
 
-/// Where a packet's headers lie, and whose addresses decide about it.
+/// Where a packet's headers lie, and whose addresses decide about it. The stages
+/// of a run all hold it at once, hence the cells.
 pub(crate) struct Found {
-    pub(crate) layers: MaybeUninit<Layers>,
-    pub(crate) ends: MaybeUninit<Ends>,
+    pub(crate) layers: Stage<Layers>,
+    pub(crate) ends: Stage<Ends>,
     /// What an ICMP error quotes.
-    pub(crate) quote: MaybeUninit<Layers>,
+    pub(crate) quote: Stage<Layers>,
     /// See [`forget`].
-    number: usize,
+    number: Cell<usize>,
 }
+
+/// What one stage leaves for a later one of the same run.
+pub(crate) struct Stage<T>(Cell<MaybeUninit<T>>);
+
+impl<T> Stage<T> {
+    #[inline(always)]
+    pub(crate) fn leave(&self, value: T) {
+        self.0.set(MaybeUninit::new(value));
+    }
+
+    /// # Safety
+    /// It was left in this run, and is not left anew while the reference lives.
+    #[inline(always)]
+    pub(crate) unsafe fn get(&self) -> &T {
+        // SAFETY: the pointer is valid as `self` is; of the rest see above.
+        unsafe { (*self.0.as_ptr()).assume_init_ref() }
+    }
+}
+
+// SAFETY: each CPU has its own, which no other one reads.
+unsafe impl Sync for Found {}
+// SAFETY: as above.
+unsafe impl Sync for Freed {}
 
 /// The events; sized by user space.
 #[map]
@@ -103,31 +132,31 @@ pub(crate) static DROP_LOAD: DropLoad = DropLoad {
 #[map]
 static FREED: PerCpuArray<Freed> = PerCpuArray::with_max_entries(1, 0);
 
-/// A packet that the kernel frees.
+/// A packet that the kernel frees; cells as in [`Found`].
 pub(crate) struct Freed {
     /// Its address, and that of the call that frees it.
-    pub(crate) skb: u64,
-    pub(crate) location: u64,
+    pub(crate) skb: Cell<u64>,
+    pub(crate) location: Cell<u64>,
     /// The receiving socket's address, or 0.
-    pub(crate) receiver: u64,
-    pub(crate) reason: u32,
+    pub(crate) receiver: Cell<u64>,
+    pub(crate) reason: Cell<u32>,
     /// Where it was freed, and how that is known; 0 where it is not.
-    pub(crate) netns: u32,
-    pub(crate) scope: u32,
+    pub(crate) netns: Cell<u32>,
+    pub(crate) scope: Cell<u32>,
     /// EtherType, host byte order.
-    pub(crate) protocol: u16,
+    pub(crate) protocol: Cell<u16>,
     /// Where its network header lies, how many bytes of the linear part begin
     /// there, and how many of the packet.
-    pub(crate) start: u64,
-    pub(crate) len: u64,
-    pub(crate) end: u32,
+    pub(crate) start: Cell<u64>,
+    pub(crate) len: Cell<u64>,
+    pub(crate) end: Cell<u32>,
     /// 1 where these count from its Ethernet header instead.
-    pub(crate) ethernet: u32,
+    pub(crate) ethernet: Cell<u32>,
     /// The first of them.
-    pub(crate) front: [u8; FRONT],
+    pub(crate) front: Cell<[u8; FRONT]>,
     /// Whether they were walked to an innermost packet: that is in the other
     /// scratch memory, [`Found`].
-    pub(crate) located: bool,
+    pub(crate) located: Cell<bool>,
 }
 
 /// Bytes of a freed packet that are copied at once: an IPv4 packet's headers
@@ -179,12 +208,11 @@ pub(crate) fn drop_load() -> DropLoad {
     unsafe { core::ptr::read_volatile(&raw const DROP_LOAD) }
 }
 
-/// This CPU's scratch memory of the drop programs.
+/// This CPU's scratch memory of the drop programs. Where a program can interrupt
+/// this one, the values may be the other's, which the program checks.
 #[inline(always)]
-pub(crate) fn freed() -> Option<&'static mut Freed> {
-    // SAFETY: the element belongs to this CPU. Where a program can interrupt
-    // this one, the values may be the other's, which the program checks.
-    FREED.get_ptr_mut(0).map(|freed| unsafe { &mut *freed })
+pub(crate) fn freed() -> Option<&'static Freed> {
+    FREED.get(0)
 }
 
 /// Whether drops in the network namespace of this inode number are wanted.
@@ -210,13 +238,11 @@ pub(crate) fn config() -> Option<&'static Config> {
     CONFIG.get(0)
 }
 
-/// This CPU's scratch memory.
+/// This CPU's scratch memory. Classifiers do not interrupt each other on a CPU:
+/// they run with bottom halves off. Of drop programs see [`freed`].
 #[inline(always)]
-pub(crate) fn found() -> Option<&'static mut Found> {
-    // SAFETY: the element belongs to this CPU, on which classifiers do not
-    // interrupt each other: they run with bottom halves off. Of drop programs
-    // see `freed`.
-    FOUND.get_ptr_mut(0).map(|found| unsafe { &mut *found })
+pub(crate) fn found() -> Option<&'static Found> {
+    FOUND.get(0)
 }
 
 /// The same number, but the verifier takes it for any: it comes out of a map.
@@ -225,10 +251,19 @@ pub(crate) fn forget(number: usize) -> usize {
     let Some(found) = found() else {
         return 0;
     };
-    found.number = number;
-    // SAFETY: a reference is valid. Volatile, because the compiler knows what
-    // was just written.
-    unsafe { core::ptr::read_volatile(&raw const found.number) }
+    found.number.set(number);
+    // SAFETY: a cell is valid. Volatile, because the compiler knows what was
+    // just written.
+    unsafe { core::ptr::read_volatile(found.number.as_ptr()) }
+}
+
+/// Whether an interface is observed, in the direction of `slot`. It is not where
+/// somebody else runs a program of ours (`BPF_PROG_TEST_RUN`).
+#[inline(always)]
+pub(crate) fn is_point(slot: u32, ifindex: u32) -> bool {
+    POINTS
+        .get(slot)
+        .is_some_and(|known| *known == ifindex || *known == SEVERAL)
 }
 
 /// Counts a packet.

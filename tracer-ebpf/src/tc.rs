@@ -70,7 +70,10 @@ pub(crate) fn tracer_empty(_ctx: TcContext) -> i32 {
 fn observe(skb: *mut __sk_buff, egress: bool, ethernet: bool) -> i32 {
     // SAFETY: the context pointer is valid while the program runs.
     let ifindex = unsafe { (*skb).ifindex };
-    maps::count(slot(ifindex, egress), try_observe(skb, egress, ethernet));
+    let slot = slot(ifindex, egress);
+    if maps::is_point(slot, ifindex) {
+        maps::count(slot, try_observe(skb, egress, ethernet));
+    }
     TC_ACT_UNSPEC
 }
 
@@ -126,7 +129,7 @@ fn look_whole(skb: *mut __sk_buff, ethernet: bool) -> u32 {
             let Some(found) = maps::found() else {
                 return MISS;
             };
-            found.layers.write(layers);
+            found.layers.leave(layers);
             WALKED
         }
         Ok(None) => MISS,
@@ -141,7 +144,7 @@ fn ask_whole(skb: *mut __sk_buff) -> u32 {
         return MISS;
     };
     // SAFETY: `look_whole` has written it in this run.
-    let layers = unsafe { found.layers.assume_init_read() };
+    let layers = *unsafe { found.layers.get() };
     ask(&Whole(skb), layers).unwrap_or(UNPARSED)
 }
 
@@ -156,8 +159,8 @@ fn ask<P: Packet>(packet: &P, layers: Layers) -> Result<u32, Unparsed> {
     let Some(ends) = candidate(packet, &layers, &Current::of(config), explain)? else {
         return Ok(MISS);
     };
-    found.layers.write(layers);
-    found.ends.write(ends);
+    found.layers.leave(layers);
+    found.ends.leave(ends);
     Ok(FOUND)
 }
 
@@ -168,7 +171,7 @@ fn belongs(skb: *mut __sk_buff, egress: bool) -> bool {
         return false;
     };
     // SAFETY: `look` has written it in this run.
-    let ends = unsafe { found.ends.assume_init_ref() };
+    let ends = unsafe { found.ends.get() };
     match decide(&Either::new(skb), ends, &Current::of(config)) {
         Decision::Match => true,
         Decision::Elsewhere if config.flags & EXPLAIN_MISSES != 0 => {
@@ -203,9 +206,9 @@ fn sample(skb: *mut __sk_buff) -> u32 {
         return 0;
     };
     // SAFETY: `look` has written both in this run.
-    let layers = unsafe { found.layers.assume_init_ref() };
+    let layers = unsafe { found.layers.get() };
     // SAFETY: as above.
-    let ends = unsafe { found.ends.assume_init_ref() };
+    let ends = unsafe { found.ends.get() };
     (sampling_hash(&Whole(skb), layers, ends) >> 32) as u32
 }
 
@@ -216,11 +219,11 @@ fn find_quote(skb: *mut __sk_buff) -> bool {
         return false;
     };
     // SAFETY: `look` has written it in this run.
-    let layers = unsafe { found.layers.assume_init_ref() };
+    let layers = unsafe { found.layers.get() };
     let Ok(Some(quote)) = quoted(&Whole(skb), layers) else {
         return false;
     };
-    found.quote.write(quote);
+    found.quote.leave(quote);
     true
 }
 
@@ -231,7 +234,7 @@ fn emit(skb: *mut __sk_buff, egress: bool, ethernet: bool) -> Counter {
         return Counter::Miss;
     };
     // SAFETY: `look` has written it in this run.
-    let layers = unsafe { found.layers.assume_init_ref() };
+    let layers = unsafe { found.layers.get() };
     if config.sample != u32::MAX && sample(skb) > config.sample {
         return Counter::SampledOut;
     }
@@ -242,7 +245,7 @@ fn emit(skb: *mut __sk_buff, egress: bool, ethernet: bool) -> Counter {
     }
     let quote = if find_quote(skb) {
         // SAFETY: it was just written.
-        Some(unsafe { found.quote.assume_init_ref() })
+        Some(unsafe { found.quote.get() })
     } else {
         None
     };

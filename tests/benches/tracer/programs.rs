@@ -37,6 +37,11 @@ const _: () = assert!(ROOM as usize * (size_of::<HopEvent>() + 8) < RING as usiz
 /// `BPF_PROG_TEST_RUN` gives packets the loopback device.
 const LOOPBACK: u32 = 1;
 
+/// Where the program counts what it sees there.
+const fn slot_of_loopback() -> u32 {
+    slot(LOOPBACK, false)
+}
+
 /// Generation of the filter, and with it the slot of its tables.
 const GENERATION: u32 = 1;
 
@@ -164,6 +169,8 @@ impl Programs {
             flags: EXPLAIN_MISSES,
         };
         self.map::<Array<_, Config>>("CONFIG")?.set(0, config, 0)?;
+        self.map::<Array<_, u32>>("POINTS")?
+            .set(slot_of_loopback(), LOOPBACK, 0)?;
         Ok(())
     }
 
@@ -221,7 +228,7 @@ impl Programs {
     /// How many packets were counted so.
     pub(crate) fn counted(&mut self, counter: Counter) -> Result<u64> {
         let map: PerCpuArray<_, Counters> = self.map("COUNTERS")?;
-        let cpus = map.get(&slot(LOOPBACK, false), 0)?;
+        let cpus = map.get(&slot_of_loopback(), 0)?;
         Ok(cpus.iter().map(|cpu| cpu.get(counter)).sum())
     }
 

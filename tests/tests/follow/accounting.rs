@@ -1,16 +1,22 @@
 //! Where every packet and event went: the program's sums against the
 //! kernel's own count of how often its programs ran.
 
-use std::{fs, time::Duration};
+use std::{
+    fs, io,
+    os::fd::{AsFd as _, AsRawFd as _},
+    time::Duration,
+};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use aya::{
     programs::{ProgramFd, loaded_programs},
     sys::{Stats, enable_stats},
 };
+use nix::libc;
 use serde_json::Value;
 use tracer_tests::{
     Lab, LabSpec, Pod,
+    frames::{ICMP, IPV4, ethernet, icmp, ipv4},
     program::{Finished, LIMIT, Tracer},
     traffic::Flow,
 };
@@ -122,6 +128,82 @@ fn every_run_is_counted_once() -> Result<()> {
     let packets = &finished.summary["accounting"]["packets"];
     assert!(packets["miss"].as_u64() >= Some(2400), "{packets}");
     assert_eq!(finished.summary["accounting"]["lost"], 0);
+    Ok(())
+}
+
+/// Somebody else may run a tracer's program on packets that never were there.
+#[test]
+fn what_others_run_the_program_on_is_not_counted() -> Result<()> {
+    let lab = Lab::new(&LabSpec::default())?;
+    let [a, b] = [&lab.pods[0], far(&lab)];
+    let ends = [a.v4.to_string(), b.v4.to_string()];
+    let mut tracer = Tracer::follow(&lab, ["--src-ip", &ends[0], "--dst-ip", &ends[1]])?;
+    tracer.wait_started(LIMIT)?;
+    let echo = ethernet(IPV4, &ipv4(ICMP, a.v4, b.v4, &icmp(8, 0, &[0; 4])));
+    let mut runs = 0;
+    for program in loaded_programs() {
+        let program = program?;
+        let is_own = Programs::of(&tracer)?.ids.contains(&program.id());
+        let classifier = matches!(
+            program.name_as_str(),
+            Some("tracer_ingress" | "tracer_egress")
+        );
+        if is_own && classifier {
+            test_run(&program.fd()?, &echo, 1000)?;
+            runs += 1000;
+        }
+    }
+    assert!(runs > 0, "a tracer has classifiers");
+    assert!(
+        Flow::new(a, b)
+            .ping(5, Duration::from_millis(2))?
+            .is_complete()
+    );
+    let finished = tracer.stop()?;
+    let accounting = &finished.summary["accounting"];
+    assert_eq!(accounting["balances"], true, "{accounting}");
+    assert_eq!(accounting["malformed"], 0, "{accounting}");
+    let emitted = accounting["packets"]["emitted"].as_u64();
+    assert!(emitted < Some(runs), "{accounting}");
+    Ok(())
+}
+
+/// Lets the kernel run a program on a frame, `repeat` times. It gives the packet
+/// the loopback device.
+fn test_run(program: &ProgramFd, frame: &[u8], repeat: u32) -> Result<()> {
+    /// `BPF_PROG_TEST_RUN`, and its part of `union bpf_attr`.
+    const COMMAND: libc::c_int = 10;
+    #[repr(C)]
+    #[derive(Default)]
+    struct Attributes {
+        program: u32,
+        returned: u32,
+        len_in: u32,
+        len_out: u32,
+        data_in: u64,
+        data_out: u64,
+        repeat: u32,
+        duration: u32,
+        context: [u64; 3],
+        options: [u32; 4],
+    }
+    let attributes = Attributes {
+        program: program.as_fd().as_raw_fd().cast_unsigned(),
+        len_in: u32::try_from(frame.len())?,
+        data_in: frame.as_ptr() as u64,
+        repeat,
+        ..Attributes::default()
+    };
+    // SAFETY: the attributes, and the frame that they point to, outlive the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            COMMAND,
+            &raw const attributes,
+            size_of::<Attributes>(),
+        )
+    };
+    ensure!(result == 0, io::Error::last_os_error());
     Ok(())
 }
 

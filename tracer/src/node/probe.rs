@@ -12,12 +12,12 @@ use std::{
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{HashMap, MapData, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
     programs::SchedClassifier,
 };
 use tracer_common::{
     config::{Config, EXPLAIN_MISSES, Load},
-    counters::{Counters, slot},
+    counters::{Counters, share, slot},
     elsewhere,
 };
 
@@ -109,11 +109,26 @@ impl Probe {
             program.load().map_err(|source| NodeError::load(&source))?;
             self.loaded.push(name);
         }
+        self.count_at(ifindex, direction)?;
+        let program = classifier(&mut self.ebpf, name);
         self.hooks.attach(program, name, device, direction)?;
         self.call(ifindex, interface);
         let before = self.points.insert((ifindex, direction), point);
         self.retired.extend(before);
         Ok(foreign)
+    }
+
+    /// Lets the programs count what they see at an interface: where somebody else
+    /// runs them, they count nothing.
+    fn count_at(&mut self, ifindex: u32, direction: Direction) -> Result<(), NodeError> {
+        let slot = slot(ifindex, direction == Direction::Egress);
+        let mut points: Array<_, u32> = map(&mut self.ebpf, "POINTS")?;
+        let known = points
+            .get(&slot, 0)
+            .map_err(|source| NodeError::map(&source))?;
+        points
+            .set(slot, share(known, ifindex), 0)
+            .map_err(|source| NodeError::map(&source))
     }
 
     /// Takes note of what an interface is called. Another one that was called so
