@@ -226,7 +226,9 @@ fn left_for_others(
     let watches =
         |point: &Point| (point.role, point.direction) == (Role::Uplink, Direction::Ingress);
     // Others by the same next hop may have come in unseen.
-    for other in observed(case, node, watches) {
+    let mut ways_in = observed(case, node, watches).peekable();
+    ways_in.peek()?;
+    for other in ways_in {
         seen_at(case, node, other, circumstances)?;
     }
     match leads(case, &gone, node, circumstances) {

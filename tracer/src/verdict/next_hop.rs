@@ -8,7 +8,7 @@
 use super::{Circumstances, Confidence, Kind, Verdict, absence::Gone, judge::Case, words::*};
 use crate::{
     journey::{Scene, Step, destination},
-    link::{Direction, Mac, Role, Way},
+    link::{Direction, Hello, Mac, Role, Way},
 };
 
 /// Where a frame's destination MAC leads, as far as the destination's node is
@@ -63,7 +63,38 @@ pub(super) fn leads(
     if devices.is_empty() {
         return Leads::Unknown;
     }
-    Leads::Elsewhere(mac)
+    // A pod that is on the wire itself has a MAC that its node does not know.
+    if is_behind(case, to) || is_gateway(case, step, mac) || node_with(case.scene, mac).is_some() {
+        Leads::Elsewhere(mac)
+    } else {
+        Leads::Unknown
+    }
+}
+
+/// Whether a packet's destination is its node itself, or behind it: frames for
+/// it are for the node.
+fn is_behind(case: &Case<'_>, node: usize) -> bool {
+    let hello = &case.scene.nodes[node];
+    let is_at = |address| {
+        let mut points = hello.points.iter();
+        hello.local.contains(&address)
+            || points.any(|point| point.role == Role::Veth && point.addresses.contains(&address))
+    };
+    destination(&case.journey.packet).is_some_and(is_at)
+}
+
+/// Whether a frame was sent to the gateway of the packet's route.
+fn is_gateway(case: &Case<'_>, step: &Step, mac: Mac) -> bool {
+    way(case, step).is_some_and(|way| way.gateway.is_some() && way.mac == Some(mac))
+}
+
+/// The agent of the node that has a MAC.
+fn node_with(scene: &Scene, mac: Mac) -> Option<&Hello> {
+    let mut nodes = scene.nodes.iter();
+    nodes.find(|hello| {
+        let mut devices = hello.network.devices.iter();
+        devices.any(|device| device.mac == Some(mac))
+    })
 }
 
 /// The route that a packet took out of its node, if the agent there knows it.
@@ -80,12 +111,7 @@ fn way<'a>(case: &Case<'a>, step: &Step) -> Option<&'a Way> {
 
 /// Who has a MAC, in words.
 fn whose(scene: &Scene, way: Option<&Way>, mac: Mac) -> String {
-    let mut nodes = scene.nodes.iter();
-    let node = nodes.find(|hello| {
-        let mut devices = hello.network.devices.iter();
-        devices.any(|device| device.mac == Some(mac))
-    });
-    if let Some(hello) = node {
+    if let Some(hello) = node_with(scene, mac) {
         return format!("{} ({mac})", hello.node);
     }
     match way.filter(|way| way.mac == Some(mac)) {

@@ -305,7 +305,7 @@ fn a_frame_for_another_machine_is_nobodys_loss() {
         (Kind::Dropped, Confidence::Low)
     );
     assert!(!verdict.text.contains("never got"), "{}", verdict.text);
-    // The same, wrapped, for another node's tunnel.
+    // The same, wrapped, for a tunnel that ends at no node.
     for step in [1, 2] {
         flooded.steps[step].encap = Some(Encap {
             kind: EncapKind::Vxlan,
@@ -315,7 +315,8 @@ fn a_frame_for_another_machine_is_nobodys_loss() {
             levels: 1,
         });
     }
-    assert_eq!(judge(&there, &flooded, &CALM).0.kind, Kind::Unknown);
+    let (verdict, _) = judge(&there, &flooded, &CALM);
+    assert_eq!((verdict.kind, verdict.cause), (Kind::Left, Some("no-node")));
 }
 
 /// It came to its receiver by a gateway, after a copy for the gateway's MAC

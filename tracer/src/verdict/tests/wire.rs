@@ -147,6 +147,18 @@ fn where_it_was_sent_is_not_guessed() {
     ] {
         assert_eq!(judged(&by_default(), &gone, &calm).0, Kind::Unknown);
     }
+    // The pod may be on the wire itself: its node does not know its MAC.
+    let mut shared = known();
+    let points = &mut shared.nodes[1].points;
+    points.retain(|point| point.role == Role::Uplink);
+    assert_eq!(judged(&shared, &gone, &CALM), (Kind::Unknown, None));
+    shared.nodes[0].network.routes = by_default().nodes[0].network.routes.clone();
+    assert_eq!(judged(&shared, &gone, &CALM).0, Kind::Left);
+    // Nobody watches by which devices packets come in.
+    let mut blind = by_default();
+    let points = &mut blind.nodes[1].points;
+    points.retain(|point| point.role != Role::Uplink);
+    assert_eq!(judged(&blind, &gone, &CALM), (Kind::Unknown, None));
     // A program of somebody else may have sent it another way.
     let mut foreign = by_default();
     foreign.nodes[0].points[UPLINK_OUT].foreign = vec![Foreign {
