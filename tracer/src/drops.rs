@@ -21,9 +21,9 @@ use crate::{
     follow::{interrupted, runtime},
     link::{Batch, Command, DropReport, Freed, Start, Watch},
     node::{NodeError, discover::Request},
-    terminal::tell,
+    terminal::{look_of_stdout, tell},
     verdict::Tally,
-    view::{DropScene, DropView, Json, Look, Text},
+    view::{DropScene, DropView, Json, Text},
 };
 
 /// How often a kind of drop that is known is shown again.
@@ -35,7 +35,7 @@ const EVERY: Duration = Duration::from_secs(1);
 /// [`Failure`], in one sentence.
 pub fn run(settings: DropsSettings) -> Result<Outcome, Failure> {
     let stdout = io::stdout();
-    let look = Look::of_stdout(settings.utc);
+    let look = look_of_stdout(settings.utc);
     runtime()?.block_on(async {
         match settings.output {
             Output::Text => watch(settings, Text::new(stdout.lock(), look)).await,

@@ -23,9 +23,9 @@ use crate::{
     link::{Pair, Start, Watch},
     node::{self, discover},
     store::RecordError,
-    terminal::tell,
+    terminal::{look_of_stderr, look_of_stdout, tell},
     verdict::Kind,
-    view::{self, Json, Look, Progress, Text, View},
+    view::{self, Json, Progress, Text, View},
 };
 
 /// Runs a follow to its end.
@@ -45,7 +45,7 @@ pub fn run(settings: Settings) -> Result<Outcome, Failure> {
     let stdout = io::stdout();
     let outcome = runtime.block_on(async {
         match output {
-            Output::Text => session(plan, Text::new(stdout.lock(), Look::of_stdout(utc))).await,
+            Output::Text => session(plan, Text::new(stdout.lock(), look_of_stdout(utc))).await,
             Output::Json => {
                 // In text they stand below the first line.
                 plan.warnings.iter().for_each(|warning| tell(warning));
@@ -81,7 +81,7 @@ fn all_delivered(fates: &BTreeMap<Kind, u64>) -> Outcome {
 /// # Errors
 /// [`Failure`], in one sentence.
 pub fn record(settings: Settings) -> Result<Outcome, Failure> {
-    let look = Look::of_stderr(settings.utc);
+    let look = look_of_stderr(settings.utc);
     let plan = plan(settings);
     let progress = Progress::new(io::stderr(), look, io::stderr().is_terminal());
     let outcome = runtime()?.block_on(session(plan, progress))?;
@@ -171,7 +171,7 @@ fn look(plan: &Plan, output: Output, utc: bool) -> Result<Outcome, Failure> {
     }
     let mut stdout = io::stdout().lock();
     match output {
-        Output::Text => view::plan_text(&mut stdout, &Look::of_stdout(utc), plan, &nodes)?,
+        Output::Text => view::plan_text(&mut stdout, &look_of_stdout(utc), plan, &nodes)?,
         Output::Json => view::plan_json(&mut stdout, plan, &nodes)?,
     }
     stdout.flush()?;

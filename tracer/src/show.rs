@@ -5,7 +5,8 @@ use std::io::{self, Write as _};
 use crate::{
     cli::{Failure, Outcome, Output, ShowArgs},
     store::Contents,
-    view::{Look, contents_json, contents_text},
+    terminal::look_of_stdout,
+    view::{contents_json, contents_text},
 };
 
 /// Says what a file holds.
@@ -16,7 +17,7 @@ pub fn run(args: &ShowArgs) -> Result<Outcome, Failure> {
     let contents = Contents::of(&args.file).map_err(Failure::new)?;
     let mut stdout = io::stdout().lock();
     match args.output {
-        Output::Text => contents_text(&mut stdout, &Look::of_stdout(args.times.utc), &contents)?,
+        Output::Text => contents_text(&mut stdout, &look_of_stdout(args.times.utc), &contents)?,
         Output::Json => contents_json(&mut stdout, &contents)?,
     }
     stdout.flush()?;

@@ -6,8 +6,9 @@ use crate::{
     cli::{Failure, GroupBy, Outcome, Output, StatsArgs},
     journey::{Journey, Scene},
     replay::through,
+    terminal::look_of_stdout,
     verdict::{Grouping, Parts, Stats, Summary, Verdict},
-    view::{Changed, Look, Started, View, stats_json, stats_text},
+    view::{Changed, Started, View, stats_json, stats_text},
 };
 
 /// Adds journeys up instead of showing them.
@@ -53,7 +54,7 @@ pub fn run(args: &StatsArgs) -> Result<Outcome, Failure> {
     let replayed = through(&args.files, &mut sums)?;
     let mut stdout = io::stdout().lock();
     match args.output {
-        Output::Text => stats_text(&mut stdout, &Look::of_stdout(true), &sums.0)?,
+        Output::Text => stats_text(&mut stdout, &look_of_stdout(true), &sums.0)?,
         Output::Json => stats_json(&mut stdout, &sums.0)?,
     }
     stdout.flush()?;

@@ -6,7 +6,15 @@
 //! So everything that is written for people, on stdout and stderr, goes through
 //! [`clean`]; JSON escapes the same characters.
 
-use std::io::{self, Write};
+use std::{
+    env,
+    io::{self, IsTerminal as _, Write},
+    os::fd::AsFd,
+};
+
+use jiff::tz::TimeZone;
+
+use crate::view::Look;
 
 /// Whether a character would move the cursor or turn the direction of writing.
 pub(crate) fn is_steering(c: char) -> bool {
@@ -34,6 +42,34 @@ pub(crate) fn tell(line: &str) {
 
 fn told(line: &str) -> String {
     format!("tracer: {}\n", clean(line))
+}
+
+/// How text looks on standard output: of times in UTC, or as clocks show them
+/// here, or by `TZ`.
+pub(crate) fn look_of_stdout(utc: bool) -> Look {
+    look(&io::stdout(), io::stdout().is_terminal(), utc)
+}
+
+/// The same of standard error.
+pub(crate) fn look_of_stderr(utc: bool) -> Look {
+    look(&io::stderr(), io::stderr().is_terminal(), utc)
+}
+
+fn look(stream: &impl AsFd, is_terminal: bool, utc: bool) -> Look {
+    let mut look = Look::plain();
+    if !utc {
+        look = look.in_zone(TimeZone::try_system().unwrap_or(TimeZone::UTC));
+    }
+    if !is_terminal {
+        return look;
+    }
+    if env::var_os("NO_COLOR").is_none() {
+        look = look.in_colours();
+    }
+    match terminal_size::terminal_size_of(stream.as_fd()) {
+        Some((columns, _)) => look.on_columns(columns.0.into()),
+        None => look,
+    }
 }
 
 /// A writer of whole lines, as logs are, that cleans each.

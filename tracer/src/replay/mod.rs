@@ -6,8 +6,8 @@ use crate::{
     cli::{Failure, Outcome, Output, ReplayArgs},
     collector::Core,
     store::{JoinError, Recorded, Recordings},
-    terminal::tell,
-    view::{Json, Look, Started, Text, View},
+    terminal::{look_of_stdout, tell},
+    view::{Json, Started, Text, View},
 };
 
 /// Shows what was recorded.
@@ -16,7 +16,7 @@ use crate::{
 /// [`Failure`], in one sentence.
 pub fn run(args: &ReplayArgs) -> Result<Outcome, Failure> {
     let stdout = io::stdout();
-    let look = Look::of_stdout(args.times.utc);
+    let look = look_of_stdout(args.times.utc);
     let replayed = match args.output {
         Output::Text => through(&args.files, &mut Text::new(stdout.lock(), look)),
         Output::Json => through(&args.files, &mut Json::new(stdout.lock())),

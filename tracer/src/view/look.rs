@@ -1,10 +1,6 @@
 //! What text looks like: its colours, its width, the zone of its times.
 
-use std::{
-    env,
-    io::{self, IsTerminal as _},
-    os::fd::AsFd,
-};
+use jiff::tz::TimeZone;
 
 use super::{moment::Zone, text::Palette};
 
@@ -31,34 +27,30 @@ impl Look {
         }
     }
 
-    /// As standard output has room for, in local time or UTC.
+    /// In another zone.
     #[must_use]
-    pub fn of_stdout(utc: bool) -> Self {
-        Self::of(&io::stdout(), io::stdout().is_terminal(), utc)
-    }
-
-    /// As standard error has room for, likewise.
-    #[must_use]
-    pub fn of_stderr(utc: bool) -> Self {
-        Self::of(&io::stderr(), io::stderr().is_terminal(), utc)
-    }
-
-    fn of(stream: &impl AsFd, is_terminal: bool, utc: bool) -> Self {
-        let zone = if utc { Zone::UTC } else { Zone::local() };
-        if !is_terminal {
-            return Self {
-                zone,
-                ..Self::plain()
-            };
-        }
-        let size = terminal_size::terminal_size_of(stream.as_fd());
+    pub fn in_zone(self, zone: TimeZone) -> Self {
         Self {
-            palette: match env::var_os("NO_COLOR") {
-                Some(_) => Palette::PLAIN,
-                None => Palette::COLOUR,
-            },
-            width: size.map_or(LEAST, |(width, _)| LEAST.max(width.0.into())),
-            zone,
+            zone: Zone(zone),
+            ..self
+        }
+    }
+
+    /// On so many columns, if they are more than 80.
+    #[must_use]
+    pub fn on_columns(self, columns: usize) -> Self {
+        Self {
+            width: columns.max(LEAST),
+            ..self
+        }
+    }
+
+    /// In colours.
+    #[must_use]
+    pub fn in_colours(self) -> Self {
+        Self {
+            palette: Palette::COLOUR,
+            ..self
         }
     }
 }

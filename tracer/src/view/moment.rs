@@ -10,15 +10,10 @@ use serde::{Serialize, Serializer};
 
 /// Where clocks show what text says. Programs read UTC, whatever this is.
 #[derive(Clone, Debug)]
-pub(super) struct Zone(TimeZone);
+pub(super) struct Zone(pub(super) TimeZone);
 
 impl Zone {
     pub(super) const UTC: Self = Self(TimeZone::UTC);
-
-    /// This machine's, or `TZ`'s; UTC where neither says.
-    pub(super) fn local() -> Self {
-        Self(TimeZone::try_system().unwrap_or(TimeZone::UTC))
-    }
 
     /// What it is called at a time: `UTC`, `CET (UTC+01:00)`.
     pub(super) fn name(&self, at: Moment) -> String {

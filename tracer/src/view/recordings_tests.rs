@@ -56,10 +56,7 @@ fn the_whole_way_is_that_of_what_arrived() {
 #[test]
 fn columns_of_figures_stay_in_their_line() {
     for width in [80, 100, 160] {
-        let look = Look {
-            width,
-            ..Look::plain()
-        };
+        let look = Look::plain().on_columns(width);
         for name in ["ping", "long", "dropped"] {
             let mut out = Vec::new();
             let stats = sums(name, EVERYTHING, |_, _| {});

@@ -11,12 +11,12 @@ use std::{
     path::PathBuf,
 };
 
+use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use super::{
     Json, Look, Text, View,
     fixtures::{Case, all, restarted, started, summary},
-    text::Palette,
 };
 
 /// Everything a view writes about a case.
@@ -38,10 +38,7 @@ fn text(case: &Case, look: Look) -> String {
 }
 
 fn coloured() -> Look {
-    Look {
-        palette: Palette::COLOUR,
-        ..Look::plain()
-    }
+    Look::plain().in_colours()
 }
 
 fn json(case: &Case) -> Vec<String> {
@@ -235,11 +232,9 @@ fn each_call_is_one_write_and_one_flush() {
 #[test]
 fn a_wide_terminal_is_used_and_a_narrow_one_is_not_overrun() {
     let longest = |width| {
-        let look = |_: &Case| Look {
-            width,
-            ..Look::plain()
-        };
-        let texts = all().into_iter().map(|case| text(&case, look(&case)));
+        let texts = all()
+            .into_iter()
+            .map(|case| text(&case, Look::plain().on_columns(width)));
         let lines: Vec<usize> = texts
             .flat_map(|text| {
                 text.lines()
@@ -249,19 +244,24 @@ fn a_wide_terminal_is_used_and_a_narrow_one_is_not_overrun() {
             .collect();
         lines.into_iter().max().expect("there are lines")
     };
-    assert!(longest(80) <= 80);
+    assert!(longest(40) <= 80, "80 columns are the least");
     assert!((81..=160).contains(&longest(160)));
     // A name that 80 columns have no room for.
-    let long = text(
-        &named("long"),
-        Look {
-            width: 160,
-            ..Look::plain()
-        },
-    );
+    let long = text(&named("long"), Look::plain().on_columns(160));
     let hop = "\n  ip-10-0-123-134.eu-central-1.compute.internal  ";
     assert!(long.contains(hop), "{long}");
     assert!(!text(&named("long"), Look::plain()).contains(hop));
+}
+
+#[test]
+fn times_are_those_of_the_zone_that_is_named() {
+    let zone = TimeZone::posix("JST-9").expect("a rule");
+    let there = text(&named("ping"), Look::plain().in_zone(zone));
+    assert!(there.contains("times in JST (UTC+09:00);"), "{there}");
+    assert!(
+        there.contains("\n21:34:5") && !there.contains("\n12:34:5"),
+        "{there}"
+    );
 }
 
 /// What is written when a pod has restarted: text and JSON.
