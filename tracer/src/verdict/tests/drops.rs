@@ -334,3 +334,94 @@ fn what_arrives_in_another_frame_was_not_dropped() {
     arrived.steps[3].dst_mac = mac(2);
     assert_eq!(kind(&arrived), Kind::Delivered);
 }
+
+#[test]
+fn the_first_loss_decides() {
+    let twice = ["netfilter", "ttl"].map(|cause| drop(1, "host", 9, Class::Loss, cause));
+    let gone = dropped(&WHOLE[..3], twice.to_vec());
+    let (verdict, _) = judge(&scene(), &gone, &CALM);
+    assert_eq!((verdict.drop, verdict.cause), (Some(0), Some("netfilter")));
+}
+
+/// A drop beside an error that fits several packets says which one it is about.
+#[test]
+fn a_drop_tells_which_of_those_alike_was_refused() {
+    let refusal = Some(crate::journey::Refusal {
+        by: 3,
+        from: B.into(),
+        icmp: Some((3, 3)),
+        alike: true,
+    });
+    let refused = |drops| Journey {
+        refusal,
+        ..dropped(&WHOLE, drops)
+    };
+    let inside = drop(1, "default/b", 9, Class::Refusal, "no-listener");
+    assert_eq!(
+        says(&scene(), &refused(vec![inside])),
+        (Kind::Refused, Confidence::High, Some("no-listener"))
+    );
+    assert_eq!(
+        says(&scene(), &refused(Vec::new())),
+        (Kind::Refused, Confidence::Low, Some("icmp-error"))
+    );
+}
+
+/// Which drops are of what was seen at the last point, and not of a copy.
+#[test]
+fn after_it_arrived_only_its_own_buffer_at_its_own_place_counts() {
+    let own = Drop {
+        device: Some(Arc::from("veth")),
+        same_buffer: true,
+        ..drop(1, "host", 9, Class::Loss, "qdisc")
+    };
+    let with = |change: fn(&mut Drop)| {
+        let mut changed = own.clone();
+        change(&mut changed);
+        kind(&dropped(&WHOLE, vec![changed]))
+    };
+    assert_eq!(with(|_| {}), Kind::Dropped);
+    // The kernel no longer says at which.
+    assert_eq!(with(|drop| drop.device = None), Kind::Dropped);
+    // A device of that name, but of another namespace.
+    let elsewhere = |drop: &mut Drop| drop.netns = Arc::from("default/c");
+    assert_eq!(with(elsewhere), Kind::Delivered);
+    // The buffer was seen after that: it was reused.
+    assert_eq!(with(|drop| drop.time = 2), Kind::Delivered);
+    // A pod of that name, but on the sender's node.
+    let other_node = |drop: &mut Drop| (drop.node, drop.netns) = (0, Arc::from("default/b"));
+    assert_eq!(with(other_node), Kind::Delivered);
+}
+
+#[test]
+fn what_is_for_a_node_is_dropped_in_its_own_namespace() {
+    let mut to_node = dropped(
+        &WHOLE[..3],
+        vec![drop(1, "host", 9, Class::Loss, "netfilter")],
+    );
+    to_node.packet.dst = NODE_B.into();
+    for step in &mut to_node.steps {
+        step.encap = None;
+    }
+    assert_eq!(kind(&to_node), Kind::Dropped);
+    to_node.drops.clear();
+    assert_eq!(kind(&to_node), Kind::Delivered);
+}
+
+#[test]
+fn a_drop_that_tells_nothing_is_no_doubt_of_what_was_answered() {
+    let arrived = dropped(&WHOLE, vec![drop(1, "default/b", 9, Class::Unknown, "")]);
+    assert_eq!(
+        says(&scene(), &arrived),
+        (Kind::Delivered, Confidence::Low, None)
+    );
+    let answered = Journey {
+        asks: true,
+        answered_by: Some(2),
+        ..arrived
+    };
+    assert_eq!(
+        says(&scene(), &answered),
+        (Kind::Delivered, Confidence::Confirmed, None)
+    );
+}

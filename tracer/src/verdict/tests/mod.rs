@@ -3,6 +3,7 @@
 mod absence;
 mod changes;
 mod drops;
+mod edges;
 mod losses;
 mod questions;
 mod wire;
@@ -181,6 +182,8 @@ struct Calm {
     uneven: bool,
     /// What every point has seen, as its agent said last.
     packets: Option<u64>,
+    /// A point, by index, that has seen none.
+    idle: Option<usize>,
     /// By how much a counter of a receiver's sockets rose.
     rose: Option<(&'static str, u64)>,
     /// Whether others by the same next hop came in.
@@ -196,6 +199,7 @@ const CALM: Calm = Calm {
     drops_lost: false,
     uneven: false,
     packets: Some(100),
+    idle: None,
     rose: None,
     came_in: false,
     silence: None,
@@ -223,7 +227,10 @@ impl Circumstances for Calm {
         Duration::from_secs(5)
     }
 
-    fn packets(&self, _: usize, _: usize, _: i64) -> Option<u64> {
+    fn packets(&self, _: usize, point: usize, _: i64) -> Option<u64> {
+        if self.idle == Some(point) {
+            return Some(0);
+        }
         self.packets
     }
 
