@@ -11,7 +11,7 @@ use hashbrown::{DefaultHashBuilder, HashMap, HashTable, hash_map::Entry, hash_ta
 use smallvec::SmallVec;
 
 use super::{
-    identity::{Content, Datagram, Part, Question, QuoteKey, StreamKey, part},
+    identity::{Content, Datagram, Part, Question, QuoteKey, StreamKey, part, stamp},
     ids::Ids,
     ranges::{Range, Ranges},
     stream::{Mark, Stream},
@@ -93,7 +93,7 @@ impl Memory {
                 );
             };
             let range = stream.range(tcp.seq, tcp.payload_len);
-            return (range, stream.find(range));
+            return (range, stream.find(range, stamp(packet)));
         }
         let hash = self.hasher.hash_one(Content(packet));
         let twins = self
@@ -253,7 +253,7 @@ impl Memory {
         if let Some(key) = track.stream() {
             let stream = self.streams.entry(key);
             let stream = stream.or_insert_with(|| Stream::new(track.first_seq()));
-            stream.insert(track.range, id);
+            stream.insert(track.range, id, track.stamp());
         } else {
             let hash = self.hasher.hash_one(Content(&track.packet));
             let twins = self.contents.entry(

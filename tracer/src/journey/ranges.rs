@@ -51,6 +51,9 @@ impl Range {
     }
 }
 
+/// In how many pieces a packet may be seen: more than BIG TCP's have segments.
+const MAX_PIECES: usize = 1024;
+
 /// A set of bytes: ranges in order that neither overlap nor touch. It is nearly
 /// always one range, or none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,11 +72,20 @@ impl Ranges {
     }
 
     pub(crate) fn remove(&mut self, range: Range) {
-        self.0 = self
-            .0
+        let at = self.meeting(range);
+        let left: SmallVec<[Range; 2]> = self.0[at.clone()]
             .iter()
             .flat_map(|known| known.without(range))
             .collect();
+        self.0.drain(at.clone());
+        self.0.insert_many(at.start, left);
+    }
+
+    /// Which of the ranges share bytes with this one.
+    fn meeting(&self, range: Range) -> std::ops::Range<usize> {
+        let from = self.0.partition_point(|known| known.end <= range.start);
+        let to = self.0.partition_point(|known| known.start < range.end);
+        from..to.max(from)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -81,9 +93,13 @@ impl Ranges {
     }
 
     pub(crate) fn intersects(&self, range: Range) -> bool {
-        self.0
-            .iter()
-            .any(|known| known.intersection(range).is_some())
+        range.len() > 0 && !self.meeting(range).is_empty()
+    }
+
+    /// Whether one more piece may be put in: a stranger may send every other byte
+    /// of a stream, and each piece makes all others costlier.
+    pub(crate) fn has_room(&self) -> bool {
+        self.0.len() < MAX_PIECES
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Range> {

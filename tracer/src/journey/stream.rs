@@ -10,8 +10,15 @@ use super::{
     ranges::{Range, Ranges},
 };
 
-/// No packet carries more: twice what BIG TCP's super-packets may be.
-const MAX_PACKET: i64 = 1 << 20;
+/// How many tracks of similar length are looked at for those that share bytes
+/// with a packet: more than the segments of a BIG TCP super-packet (512 KiB). A
+/// stranger may send a byte at a time, or one segment for ever; of those, the
+/// latest are found.
+const SCAN: usize = 512;
+
+/// Kinds of length, each eight times the one before: to 2 MiB, four times what
+/// BIG TCP's super-packets may be.
+const TIERS: u8 = 7;
 
 /// A SYN or a FIN without data, which takes one number of the sequence space
 /// (RFC 9293, 3.4).
@@ -37,13 +44,35 @@ pub(super) struct Stream {
     seen: i64,
     /// Whether its SYN was seen: nothing was sent before that.
     opened: bool,
-    /// No track is longer.
-    longest: i64,
-    tracks: BTreeMap<(i64, u64), i64>,
+    /// By kind of length, first byte and number: where it ends, and its timestamp.
+    /// In each kind, what is looked at and shares no bytes is little: a long track
+    /// does not make all look-ups long.
+    tracks: BTreeMap<(u8, i64, u64), (i64, Option<u32>)>,
+    /// The kinds of length that there were, in bits.
+    tiers: u8,
     marks: BTreeMap<(i64, u64), Mark>,
     /// What was looked up last, and found: the next hop is mostly the same
     /// packet's.
-    last_found: Option<(Range, Candidates)>,
+    last_found: Option<(Range, Option<u32>, Candidates)>,
+    /// Tracks looked at so far.
+    #[cfg(test)]
+    looked_at: std::cell::Cell<usize>,
+}
+
+/// A track that shares bytes with a packet.
+#[derive(Clone, Copy)]
+struct Carrier {
+    range: Range,
+    track: u64,
+    stamp: Option<u32>,
+}
+
+/// The kind of a range's length.
+fn tier(range: Range) -> u8 {
+    let len = u64::try_from(range.len()).unwrap_or(0).max(1);
+    u8::try_from(len.ilog2() / 3)
+        .unwrap_or(TIERS)
+        .min(TIERS - 1)
 }
 
 impl Stream {
@@ -53,10 +82,12 @@ impl Stream {
             acked: i64::MIN,
             seen: i64::MIN,
             opened: false,
-            longest: 0,
             tracks: BTreeMap::new(),
+            tiers: 0,
             marks: BTreeMap::new(),
             last_found: None,
+            #[cfg(test)]
+            looked_at: std::cell::Cell::new(0),
         }
     }
 
@@ -135,9 +166,13 @@ impl Stream {
         let end = range.end.min(self.acked);
         if end > range.start {
             let known = Range { end, ..range };
+            let (carriers, all) = self.carriers(known);
+            if !all {
+                return acked;
+            }
             acked.insert(known);
-            for (other, _) in self.carriers(known).filter(|(_, id)| *id != track) {
-                acked.remove(other);
+            for other in carriers.iter().filter(|other| other.track != track) {
+                acked.remove(other.range);
             }
         }
         acked
@@ -163,15 +198,17 @@ impl Stream {
         self.marks.remove(&(number, track));
     }
 
-    pub(super) fn insert(&mut self, range: Range, track: u64) {
-        self.longest = self.longest.max(range.len().min(MAX_PACKET));
+    pub(super) fn insert(&mut self, range: Range, track: u64, stamp: Option<u32>) {
+        let tier = tier(range);
+        self.tiers |= 1 << tier;
         self.seen = self.seen.max(range.end);
-        self.tracks.insert((range.start, track), range.end);
+        self.tracks
+            .insert((tier, range.start, track), (range.end, stamp));
         self.last_found = None;
     }
 
     pub(super) fn remove(&mut self, range: Range, track: u64) {
-        self.tracks.remove(&(range.start, track));
+        self.tracks.remove(&(tier(range), range.start, track));
         self.last_found = None;
     }
 
@@ -189,29 +226,110 @@ impl Stream {
         self.overlapping(byte).last().copied()
     }
 
-    /// As [`Stream::overlapping`], for one hop after the other.
-    pub(super) fn find(&mut self, range: Range) -> Candidates {
-        if let Some((_, found)) = self.last_found.as_ref().filter(|(last, _)| *last == range) {
+    /// As [`Stream::overlapping`], of one timestamp, for one hop after the other.
+    pub(super) fn find(&mut self, range: Range, stamp: Option<u32>) -> Candidates {
+        let last = self.last_found.as_ref();
+        if let Some((.., found)) = last.filter(|last| (last.0, last.1) == (range, stamp)) {
             return found.clone();
         }
-        let found = self.overlapping(range);
-        self.last_found = Some((range, found.clone()));
+        let found = self.sorted(range, |carrier| carrier.stamp == stamp);
+        self.last_found = Some((range, stamp, found.clone()));
         found
     }
 
     /// The tracks that share bytes with `range`, oldest first.
     pub(super) fn overlapping(&self, range: Range) -> Candidates {
-        let mut found: Candidates = self.carriers(range).map(|(_, track)| track).collect();
+        self.sorted(range, |_| true)
+    }
+
+    fn sorted(&self, range: Range, wanted: impl Fn(&Carrier) -> bool) -> Candidates {
+        let (carriers, _) = self.carriers(range);
+        let wanted = carriers.iter().filter(|carrier| wanted(carrier));
+        let mut found: Candidates = wanted.map(|carrier| carrier.track).collect();
         found.sort_unstable();
         found
     }
 
-    /// The same with what they carry, in order of that.
-    fn carriers(&self, range: Range) -> impl Iterator<Item = (Range, u64)> {
-        self.tracks
-            .range((range.start - self.longest, 0)..(range.end, 0))
-            .map(|((start, track), end)| (*start, *end, *track))
-            .filter(move |(_, end, _)| *end > range.start)
-            .map(|(start, end, track)| (Range { start, end }, track))
+    /// The same with what they carry, and whether these are all.
+    fn carriers(&self, range: Range) -> (SmallVec<[Carrier; 4]>, bool) {
+        let mut found = SmallVec::new();
+        let mut all = true;
+        for tier in (0..TIERS).filter(|tier| self.tiers & (1 << tier) != 0) {
+            let longest = 1_i64 << (3 * (tier + 1));
+            let from = (tier, range.start.saturating_sub(longest), 0);
+            let near = self.tracks.range(from..(tier, range.end, 0)).rev();
+            let mut count = 0;
+            for ((_, start, track), (end, stamp)) in near.take(SCAN) {
+                count += 1;
+                if *end > range.start {
+                    found.push(Carrier {
+                        range: Range {
+                            start: *start,
+                            end: *end,
+                        },
+                        track: *track,
+                        stamp: *stamp,
+                    });
+                }
+            }
+            all &= count < SCAN;
+            #[cfg(test)]
+            self.looked_at.set(self.looked_at.get() + count);
+        }
+        (found, all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Looks up and adds these ranges; how many tracks were looked at.
+    fn work(ranges: impl Iterator<Item = (i64, i64, u32)>) -> usize {
+        let mut stream = Stream::new(0);
+        for (track, (start, end, stamp)) in (1..).zip(ranges) {
+            let range = Range { start, end };
+            assert!(!stream.find(range, Some(stamp)).contains(&track));
+            stream.insert(range, track, Some(stamp));
+            assert!(stream.find(range, Some(stamp)).contains(&track));
+        }
+        stream.looked_at.get()
+    }
+
+    /// What a stranger sends decides how long a look-up takes, and must not make it
+    /// longer with each packet.
+    #[test]
+    fn a_long_packet_does_not_make_the_look_ups_of_short_ones_long() {
+        let short = (0..20_000_i64).map(|at| (at, at + 1, 1));
+        let looked_at = work([(0, 65_536, 1)].into_iter().chain(short));
+        assert!(looked_at < 20_000 * 2 * 16, "{looked_at}");
+    }
+
+    #[test]
+    fn one_segment_for_ever_costs_the_same_each_time() {
+        let again = |times| work((0..times).map(|stamp| (0, 100, stamp)));
+        let (some, more) = (again(4_000), again(8_000));
+        assert!(more - some <= 4_000 * 2 * SCAN, "{some} {more}");
+        assert!(more < some * 5 / 2, "{some} {more}");
+    }
+
+    /// Whatever is looked at is enough for the segments of a super-packet.
+    #[test]
+    fn all_segments_of_a_super_packet_are_found() {
+        let mut stream = Stream::new(0);
+        for track in 0..362_u64 {
+            let start = track.cast_signed() * 1448;
+            let range = Range {
+                start,
+                end: start + 1448,
+            };
+            stream.insert(range, track, None);
+        }
+        let whole = Range {
+            start: 0,
+            end: 362 * 1448,
+        };
+        let found = stream.find(whole, None);
+        assert_eq!(found[..], (0..362).collect::<Vec<u64>>()[..]);
     }
 }

@@ -143,7 +143,7 @@ impl Track {
         let Some(last) = visits.next() else {
             return Some(overlap);
         };
-        let is_new = |visit: &Visit| !visit.seen.intersects(overlap);
+        let is_new = |visit: &Visit| !visit.seen.intersects(overlap) && visit.seen.has_room();
         // With a TTL that it had, it does not come round, whatever came since.
         let is_open = ttl < last.ttl || is_new(last);
         (is_open && visits.all(|visit| visit.ttl != ttl || is_new(visit))).then_some(overlap)
@@ -162,7 +162,8 @@ impl Track {
     /// Adds that some of it was freed. `is_copy`: that may have been a copy.
     pub(super) fn drop(&mut self, drop: Drop, range: Range, is_copy: bool) {
         self.last = self.last.max(drop.time);
-        if matches!(drop.judgement.class, Class::Loss | Class::Refusal) {
+        let is_loss = matches!(drop.judgement.class, Class::Loss | Class::Refusal);
+        if is_loss && self.gone.has_room() {
             self.gone.insert(range);
             self.copied |= is_copy;
         }

@@ -241,3 +241,26 @@ proptest! {
         prop_assert_eq!(stage.finished().len(), arrived);
     }
 }
+
+/// Every other byte of a super-packet arrives, one by one: what is remembered of
+/// it has a bound, and all hops are accounted for.
+#[test]
+fn a_packet_in_very_many_pieces_is_taken_for_several() {
+    let mut stage = Stage::new();
+    stage.see(0, &hop(FROM_POD, 0, 1, &tcp(0, 60_000, 5)));
+    for at in 0..3_000_u32 {
+        let time = 1 + i64::from(at);
+        stage.see(1, &hop(TO_POD, time, 2 + u64::from(at), &tcp(at * 2, 1, 5)));
+    }
+    let counts = stage.engine.counts();
+    assert_eq!((counts.joined, counts.late), (3_001, 0));
+    let journeys = stage.end();
+    let pieces = |journey: &Journey| journey.steps.iter().map(|step| step.parts.len()).max();
+    let most = journeys.iter().filter_map(pieces).max();
+    assert_eq!(most, Some(1024));
+    let seen: u32 = journeys
+        .iter()
+        .map(|journey| seen(journey, (1, TO_POD)))
+        .sum();
+    assert_eq!(seen, 3_000);
+}
