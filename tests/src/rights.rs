@@ -123,7 +123,18 @@ fn private_mounts() -> nix::Result<()> {
 /// on one that is locked down: the system call that does it is refused.
 pub fn no_tracepoints(command: &mut Command) -> &mut Command {
     // Of bpf(2): BPF_RAW_TRACEPOINT_OPEN (include/uapi/linux/bpf.h).
-    const OPEN: u32 = 17;
+    refuse(command, 17, libc::EPERM)
+}
+
+/// The program that `command` runs finds no tcx, as before Linux 6.6: asked what is
+/// attached to it, the kernel knows no such hook.
+pub fn no_tcx(command: &mut Command) -> &mut Command {
+    // BPF_PROG_QUERY.
+    refuse(command, 16, libc::EINVAL)
+}
+
+/// The program that `command` runs gets an error for one of the commands of bpf(2).
+fn refuse(command: &mut Command, refused: u32, error: libc::c_int) -> &mut Command {
     const NUMBER: u32 = mem::offset_of!(libc::seccomp_data, nr) as u32;
     const FIRST: u32 = mem::offset_of!(libc::seccomp_data, args) as u32;
     const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
@@ -135,8 +146,8 @@ pub fn no_tracepoints(command: &mut Command) -> &mut Command {
         step(LOAD, (0, 0), NUMBER),
         step(EQUAL, (0, 3), libc::SYS_bpf as u32),
         step(LOAD, (0, 0), FIRST + low),
-        step(EQUAL, (0, 1), OPEN),
-        step(RETURN, (0, 0), libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+        step(EQUAL, (0, 1), refused),
+        step(RETURN, (0, 0), libc::SECCOMP_RET_ERRNO | error as u32),
         step(RETURN, (0, 0), libc::SECCOMP_RET_ALLOW),
     ];
     let refuse = move || {

@@ -1,13 +1,22 @@
 //! Kernels before 6.6 have no links: what a killed tracer attached stays there,
-//! until the next one starts. `cargo xtask kernels` runs this on such kernels.
+//! until the next one starts. On a newer one, tracer is kept from seeing that it has
+//! them.
+
+use std::os::fd::AsRawFd as _;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 
 use anyhow::Result;
+use nix::libc;
 use nix::sys::signal::Signal;
-use tracer_tests::program::LIMIT;
-use tracer_tests::{Lab, LabSpec, Netns, lab::not_here};
+use tracer_tests::program::{LIMIT, tracer};
+use tracer_tests::rights::no_tcx;
+use tracer_tests::{Lab, LabSpec, Netns, Process, Tracer, process};
 
-use crate::endings::follow;
-use crate::{attached, has_tcx};
+use crate::rights::follow_args;
+use crate::{attached_by, by_clsact, has_tcx, refusal};
 
 /// The queueing disciplines at an interface's hooks, and their filters.
 fn hooks(netns: &Netns, interface: &str) -> Result<String> {
@@ -15,11 +24,74 @@ fn hooks(netns: &Netns, interface: &str) -> Result<String> {
     Ok(list("qdisc")? + &list("filter")?)
 }
 
+/// A follow by clsact between the lab's first two pods.
+fn command(lab: &Lab) -> Result<Command> {
+    let mut command = tracer(follow_args(lab)?)?;
+    command.args(["-o", "json", "--proto", "icmp"]);
+    if has_tcx() {
+        no_tcx(&mut command);
+    }
+    Ok(command)
+}
+
+/// The same, started.
+fn follow(lab: &Lab) -> Result<Tracer> {
+    let mut tracer = Tracer::start(&mut command(lab)?)?;
+    tracer.wait_started(LIMIT)?;
+    Ok(tracer)
+}
+
+fn attached(lab: &Lab) -> Result<Vec<String>> {
+    attached_by(lab, by_clsact)
+}
+
+/// A process of this user that holds the name by which tracers take turns.
+fn holder(netns: &Netns, user: u32) -> Result<Process> {
+    let name = SocketAddr::from_abstract_name("tracer/turn")?;
+    let socket = netns.enter(|| UnixDatagram::bind_addr(&name))?;
+    let mut command = process::command("sleep");
+    command.arg("600").uid(user).gid(user);
+    let keep = move || {
+        // SAFETY: takes no pointers, and the descriptor is open.
+        let result = unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_SETFD, 0) };
+        if result == 0 {
+            Ok(())
+        } else {
+            Err(std::io::Error::last_os_error())
+        }
+    };
+    // SAFETY: between fork and exec the closure makes one system call and neither
+    // allocates nor takes a lock.
+    unsafe { command.pre_exec(keep) };
+    Process::start(&mut command, "")
+}
+
+/// Anybody may take a name; only a process that could attach programs keeps others
+/// from attaching theirs, and then it is named.
+#[test]
+fn a_stranger_does_not_keep_tracers_from_attaching() -> Result<()> {
+    const NOBODY: u32 = 65_534;
+    let lab = Lab::new(&LabSpec::default())?;
+    let netns = &lab.nodes[0].netns;
+    let stranger = holder(netns, NOBODY)?;
+    let tracer = follow(&lab)?;
+    assert_eq!(attached(&lab)?.len(), 16);
+    let ended = tracer.stop()?;
+    assert_eq!(ended.status.code(), Some(4), "{}", ended.stderr);
+    assert_eq!(attached(&lab)?, [""; 0]);
+    drop(stranger);
+
+    let _colleague = holder(netns, 0)?;
+    let sentence = refusal(&mut command(&lab)?, 1)?;
+    let says = |words: &str| assert!(sentence.contains(words), "{sentence}");
+    says("the abstract socket @tracer/turn is held by process ");
+    says(" (sleep): end it if it hangs");
+    assert_eq!(attached(&lab)?, [""; 0]);
+    Ok(())
+}
+
 #[test]
 fn what_a_killed_one_left_goes_with_the_next_one_and_nothing_else() -> Result<()> {
-    if has_tcx() {
-        return not_here("this kernel has tcx, whose links leave nothing");
-    }
     let lab = Lab::new(&LabSpec::default())?;
     let node = &lab.nodes[0];
     let uplink = &node.uplink;
@@ -29,12 +101,12 @@ fn what_a_killed_one_left_goes_with_the_next_one_and_nothing_else() -> Result<()
         node.netns.run(&tc)
     };
     add("qdisc add DEV clsact")?;
-    add("filter add DEV ingress prio 1 protocol all matchall action ok")?;
+    // Not each kernel has this kind: then the qdisc alone is the stranger's.
+    let filter = "filter add DEV ingress prio 1 protocol all matchall action ok";
+    let is_added = add(filter).is_ok();
     let before = hooks(&node.netns, uplink)?;
-    assert!(
-        before.contains("clsact") && before.contains("matchall"),
-        "{before}"
-    );
+    assert!(before.contains("clsact"), "{before}");
+    assert_eq!(before.contains("matchall"), is_added, "{before}");
 
     let killed = follow(&lab)?;
     let colleague = follow(&lab)?;

@@ -61,25 +61,28 @@ fn assert_refused(command: &mut Command, code: i32, sentence: &str) -> Result<()
 /// Where programs of tracer's are attached in a lab: `NAMESPACE/INTERFACE`,
 /// once for every program.
 fn attached(lab: &Lab) -> Result<Vec<String>> {
+    attached_by(lab, if has_tcx() { by_tcx } else { by_clsact })
+}
+
+/// How what is attached to an interface is asked.
+type By = fn(&str, TcAttachType) -> Result<Vec<String>>;
+
+fn attached_by(lab: &Lab, by: By) -> Result<Vec<String>> {
     let nodes = lab.nodes.iter().map(|node| &node.netns);
     let pods = lab.pods.iter().map(|pod| &pod.netns);
     let mut found = Vec::new();
     for netns in nodes.chain(pods).chain([&lab.middle]) {
-        found.extend(netns.enter(|| attached_here(netns))?);
+        found.extend(netns.enter(|| attached_here(netns, by))?);
     }
     Ok(found)
 }
 
-fn attached_here(netns: &Netns) -> Result<Vec<String>> {
+fn attached_here(netns: &Netns, by: By) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for interface in &if_nameindex()? {
         let name = interface.name().to_str()?;
         for direction in [TcAttachType::Ingress, TcAttachType::Egress] {
-            let programs = if has_tcx() {
-                by_tcx(name, direction)?
-            } else {
-                by_clsact(name, direction)?
-            };
+            let programs = by(name, direction)?;
             let of_tracer = programs.iter().filter(|name| name.starts_with("tracer_"));
             found.extend(of_tracer.map(|_| format!("{}/{name}", netns.name)));
         }

@@ -8,6 +8,7 @@
 use std::{
     io,
     os::fd::{AsFd as _, AsRawFd as _},
+    time::Duration,
 };
 
 use aya::programs::SchedClassifier;
@@ -21,8 +22,8 @@ use tracing::warn;
 
 use super::{
     Device, OURS,
-    filter::Filter,
-    owner::{self, Owner, Turn},
+    filter::{Filter, Place},
+    owner::{self, Owner, PATIENCE, Turn},
 };
 use crate::{
     link::{Direction, Foreign},
@@ -43,6 +44,8 @@ pub(in crate::node) struct Clsact {
     owner: Owner,
     /// Where programs were attached.
     devices: Vec<u32>,
+    /// For how long to wait for its turn.
+    patience: Duration,
 }
 
 impl Clsact {
@@ -52,6 +55,7 @@ impl Clsact {
             netlink: Netlink::open(NETLINK_ROUTE).map_err(cannot("open a netlink socket"))?,
             owner: Owner::new()?,
             devices: Vec::new(),
+            patience: PATIENCE,
         })
     }
 
@@ -69,7 +73,7 @@ impl Clsact {
         device: Device<'_>,
         direction: Direction,
     ) -> Result<(), NodeError> {
-        let _turn = Turn::wait()?;
+        let _turn = self.turn()?;
         let attached = self.add(program, name, device.index, direction);
         attached.map_err(|source| NodeError::attach(device.name, direction, &source))
     }
@@ -112,6 +116,15 @@ impl Clsact {
             .map_err(|error| lacks(error, "programs as filters (CONFIG_NET_CLS_BPF)"))
     }
 
+    /// Waits for its turn. For somebody who is no tracer nobody waits twice.
+    fn turn(&mut self) -> Result<Turn, NodeError> {
+        let turn = Turn::wait(self.patience)?;
+        if turn.is_not_granted() {
+            self.patience = Duration::ZERO;
+        }
+        Ok(turn)
+    }
+
     /// Removes this owner's.
     pub(super) fn detach(&mut self) -> Result<(), NodeError> {
         let owner = self.owner.id();
@@ -134,42 +147,20 @@ impl Clsact {
     /// Removes those filters of tracer's that `which` chooses, and with the last
     /// one the discipline, if it is tracer's.
     fn remove(&mut self, devices: Vec<u32>, which: impl Fn(&Mark) -> bool) -> io::Result<()> {
+        if devices.is_empty() {
+            return Ok(());
+        }
         // Filters have to go in any case. Whoever has the turn for so long may
         // be about to add one, so that the discipline stays then.
-        let turn = Turn::wait().inspect_err(|error| warn!("{error}"));
+        let turn = self.turn().inspect_err(|error| warn!("{error}"));
         for device in devices {
-            let (removed, others): (Vec<_>, Vec<_>) = self
-                .of_device(device)?
-                .into_iter()
-                .partition(|filter| Mark::of(filter).is_some_and(|mark| which(&mark)));
-            for filter in &removed {
-                self.gone_is_fine(&filter.place.remove())?;
-            }
-            let made = removed.iter().any(Mark::says_made);
-            if turn.is_ok() && others.is_empty() && made {
-                let remove = discipline(device, RouteNetlinkMessage::DelQueueDiscipline);
-                self.gone_is_fine(&remove)?;
-            }
+            remove(&mut self.netlink, device, &which, turn.is_ok())?;
         }
         Ok(())
     }
 
-    /// Removes something that may have gone with its interface.
-    fn gone_is_fine(&mut self, question: &Question) -> io::Result<()> {
-        match self.netlink.change(question, 0) {
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOENT)) => {
-                Ok(())
-            }
-            changed => changed,
-        }
-    }
-
     fn of_device(&mut self, ifindex: u32) -> io::Result<Vec<Filter>> {
-        let mut filters = Vec::new();
-        for direction in DIRECTIONS {
-            filters.extend(self.filters(ifindex, direction)?);
-        }
-        Ok(filters)
+        self.netlink.filters(ifindex)
     }
 
     fn filters(&mut self, ifindex: u32, direction: Direction) -> io::Result<Vec<Filter>> {
@@ -197,6 +188,77 @@ impl Drop for Clsact {
             warn!("{error}");
         }
     }
+}
+
+/// The kernel, as far as removing from it goes.
+trait Kernel {
+    /// The filters at an interface.
+    fn filters(&mut self, ifindex: u32) -> io::Result<Vec<Filter>>;
+    /// Whether there is certainly nothing in the discipline of an interface.
+    fn is_empty(&mut self, ifindex: u32) -> io::Result<bool>;
+    /// Removes a filter, which may have gone with its interface.
+    fn remove(&mut self, place: &Place) -> io::Result<()>;
+    /// The same of the discipline, with all that is in it.
+    fn remove_discipline(&mut self, ifindex: u32) -> io::Result<()>;
+}
+
+impl Kernel for Netlink {
+    fn filters(&mut self, ifindex: u32) -> io::Result<Vec<Filter>> {
+        let mut found = Vec::new();
+        for direction in DIRECTIONS {
+            found.extend(filters(self, ifindex, direction)?);
+        }
+        Ok(found)
+    }
+
+    fn is_empty(&mut self, ifindex: u32) -> io::Result<bool> {
+        for direction in DIRECTIONS {
+            // Whatever it is, understood or not.
+            let answers = self.dump(&Filter::list(ifindex, direction), |_| Some(()))?;
+            if answers.interrupted || !answers.items.is_empty() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn remove(&mut self, place: &Place) -> io::Result<()> {
+        gone_is_fine(self.change(&place.remove(), 0))
+    }
+
+    fn remove_discipline(&mut self, ifindex: u32) -> io::Result<()> {
+        let remove = discipline(ifindex, RouteNetlinkMessage::DelQueueDiscipline);
+        gone_is_fine(self.change(&remove, 0))
+    }
+}
+
+fn gone_is_fine(changed: io::Result<()>) -> io::Result<()> {
+    match changed {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOENT)) => Ok(()),
+        changed => changed,
+    }
+}
+
+/// Removes those filters of tracer's at an interface that `which` chooses. If a tracer
+/// made the discipline and `alone` says that no other one is about to use it, it goes
+/// as well, unless a stranger has put something into it meanwhile. The kernel removes a
+/// discipline with all that is in it, so that is asked directly before; what comes
+/// between the two, nothing can keep.
+fn remove(
+    kernel: &mut impl Kernel,
+    ifindex: u32,
+    which: impl Fn(&Mark) -> bool,
+    alone: bool,
+) -> io::Result<()> {
+    let mut removed = kernel.filters(ifindex)?;
+    removed.retain(|filter| Mark::of(filter).is_some_and(|mark| which(&mark)));
+    for filter in &removed {
+        kernel.remove(&filter.place)?;
+    }
+    if alone && removed.iter().any(Mark::says_made) && kernel.is_empty(ifindex)? {
+        kernel.remove_discipline(ifindex)?;
+    }
+    Ok(())
 }
 
 /// The filters in the calling thread's namespace that packets begin with, whoever
@@ -294,6 +356,62 @@ fn cannot(what: &'static str) -> impl Fn(io::Error) -> NodeError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A discipline with these filters, in which a stranger puts one when the first is
+    /// removed.
+    struct Shared {
+        there: Vec<Filter>,
+        comes: Option<Filter>,
+        is_removed: bool,
+    }
+
+    impl Kernel for Shared {
+        fn filters(&mut self, _: u32) -> io::Result<Vec<Filter>> {
+            Ok(self.there.clone())
+        }
+
+        fn is_empty(&mut self, _: u32) -> io::Result<bool> {
+            Ok(self.there.is_empty())
+        }
+
+        fn remove(&mut self, place: &Place) -> io::Result<()> {
+            self.there.retain(|filter| filter.place != *place);
+            self.there.extend(self.comes.take());
+            Ok(())
+        }
+
+        fn remove_discipline(&mut self, _: u32) -> io::Result<()> {
+            self.is_removed = true;
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_discipline_goes_only_if_nobody_has_anything_in_it() {
+        const OWN: u64 = 7;
+        let mark = |owner, made| Mark { owner, made }.write("tracer_ingress");
+        let own = || Filter::named(1, mark(OWN, true));
+        let kept = || Filter::named(2, "somebody_elses".to_owned());
+        let colleague = || Filter::named(3, mark(8, false));
+        let after = |there: Vec<Filter>, comes: Option<Filter>, alone| {
+            let mut shared = Shared {
+                there,
+                comes,
+                is_removed: false,
+            };
+            remove(&mut shared, 1, |mark| mark.owner == OWN, alone).expect("no failure");
+            (shared.is_removed, shared.there.len())
+        };
+        assert_eq!(after(vec![own()], None, true), (true, 0));
+        assert_eq!(after(vec![own(), kept()], None, true), (false, 1));
+        assert_eq!(after(vec![own(), colleague()], None, true), (false, 1));
+        // While tracer's own are being removed.
+        assert_eq!(after(vec![own()], Some(kept()), true), (false, 1));
+        // A colleague may be about to add one.
+        assert_eq!(after(vec![own()], None, false), (false, 0));
+        let strangers = Filter::named(1, mark(OWN, false));
+        assert_eq!(after(vec![strangers], None, true), (false, 0));
+    }
 
     #[test]
     fn marks_are_read_back_and_nobody_elses_are() {

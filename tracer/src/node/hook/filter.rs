@@ -94,6 +94,23 @@ impl Filter {
         })
     }
 
+    /// One with this handle and name.
+    #[cfg(test)]
+    pub(super) fn named(handle: u32, name: String) -> Self {
+        Self {
+            place: Place {
+                ifindex: 1,
+                direction: Direction::Ingress,
+                priority: 1,
+                handle,
+                protocol: ETH_P_ALL.to_be(),
+            },
+            begins: true,
+            is_plain_program: true,
+            program: Foreign { id: 1, name },
+        }
+    }
+
     /// Asks for those at one direction of an interface.
     pub(super) fn list(ifindex: u32, direction: Direction) -> Question {
         let message = TcMessage::from_parts(header(ifindex, direction), Vec::new());
