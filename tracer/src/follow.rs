@@ -20,7 +20,7 @@ use crate::{
     cli::{AgentSpec, End, Expected, Failure, Outcome, Output, Place, Settings},
     collector::{self, Plan, SessionError},
     journey::{Limits, OwnerKind},
-    link::{Pair, Start, Watch},
+    link::{Filter, Pair, Start, Watch},
     node::{self, discover},
     store::RecordError,
     terminal::{look_of_stderr, look_of_stdout, tell},
@@ -180,7 +180,7 @@ fn look(plan: &Plan, output: Output, utc: bool) -> Result<Outcome, Failure> {
 
 /// What is to be done, with every agent's part.
 fn plan(settings: Settings) -> Plan {
-    let pairs = settings
+    let pairs: Vec<Pair> = settings
         .pairs()
         .map(|(a, b)| Pair {
             a: a.network,
@@ -194,10 +194,14 @@ fn plan(settings: Settings) -> Plan {
         Some(secret) => secret_key(secret),
         None => Key([crate::random(), crate::random()]),
     };
+    let filter = Filter {
+        generation: 1,
+        pairs,
+        next_hops: Vec::new(),
+        neighbours: settings.proto.is_none(),
+    };
     Plan {
         description: describe(&settings),
-        pairs,
-        neighbours: settings.proto.is_none(),
         sources: settings.sources.iter().map(|end| end.network).collect(),
         limits: Limits {
             hold: i64::try_from(settings.hold.as_nanos()).unwrap_or(i64::MAX),
@@ -209,8 +213,9 @@ fn plan(settings: Settings) -> Plan {
             .agents
             .iter()
             .filter(|agent| concerns(&settings, agent))
-            .map(|agent| start(&settings, agent, key))
+            .map(|agent| start(&settings, agent, key, &filter))
             .collect(),
+        filter,
         owners: settings.owners,
         warnings: settings.warnings,
         write: settings.write,
@@ -299,7 +304,7 @@ fn pod_on(settings: &Settings, node: &str, v4: bool) -> Option<IpAddr> {
     pod.map(|(address, _)| *address)
 }
 
-fn start(settings: &Settings, agent: &AgentSpec, key: Key) -> Start {
+fn start(settings: &Settings, agent: &AgentSpec, key: Key, filter: &Filter) -> Start {
     let mut request = discover::Request {
         pod_interfaces: settings.pod_interfaces,
         ..discover::Request::default()
@@ -355,6 +360,7 @@ fn start(settings: &Settings, agent: &AgentSpec, key: Key) -> Start {
             Place::Netns(path) => Some(path.clone()),
         },
         watch: Watch::Follow,
+        filter: filter.clone(),
         request,
         pods,
         vxlan_ports: settings.vxlan_ports.clone(),

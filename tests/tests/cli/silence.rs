@@ -1,12 +1,13 @@
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use tracer_tests::program::{Finished, LIMIT};
 use tracer_tests::traffic::{Flow, arp_nd};
 use tracer_tests::{Lab, LabSpec, Pod, Tracer};
 
-use crate::{attached, full_name};
+use crate::{attached, attached_here, by_clsact, by_tcx, full_name, has_tcx};
 
 fn lab_of_four_pods() -> Result<Lab> {
     Lab::new(&LabSpec {
@@ -103,6 +104,52 @@ fn addresses_that_nobody_knows_are_shown_as_they_are() -> Result<()> {
         full_name(from)
     );
     assert!(ended.stderr.contains(&line), "{}", ended.stderr);
+    Ok(())
+}
+
+/// A program sees what passes from the moment on at which it is attached, and not only
+/// once all of them are: a packet that was early is told of as such.
+#[test]
+fn what_comes_before_the_start_is_no_silence() -> Result<()> {
+    let lab = Lab::new(&LabSpec::default())?;
+    let [from, to] = &lab.pods[..] else {
+        panic!("two pods were asked for")
+    };
+    let ends = [from, to].map(full_name);
+    let args = [
+        "--proto",
+        "udp",
+        "--src-pod",
+        &ends[0],
+        "--dst-pod",
+        &ends[1],
+    ];
+    let mut tracer = Tracer::follow(&lab, args)?;
+    let node = &lab.nodes[0].netns;
+    let there = format!("{}/{}", node.name, from.veth);
+    let deadline = Instant::now() + LIMIT;
+    let by = if has_tcx() { by_tcx } else { by_clsact };
+    while !node.enter(|| attached_here(node, by))?.contains(&there) {
+        ensure!(Instant::now() < deadline, "nothing is attached to {there}");
+        thread::yield_now();
+    }
+    let early = Flow::new(from, to).port(5353).udp_send(1, 10)?;
+    assert!(early.is_complete());
+    tracer.wait_started(LIMIT)?;
+    let ended = tracer.stop()?;
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    assert!(
+        !ended.stderr.contains("nothing matched"),
+        "{}",
+        ended.stderr
+    );
+    let [journey] = &ended.journeys[..] else {
+        bail!("not one journey: {:#?}", ended.journeys)
+    };
+    assert_eq!(journey["packet"]["dst_port"], 5353);
+    assert_eq!(journey["verdict"]["kind"], "unknown", "{journey:#}");
+    assert_eq!(journey["verdict"]["cause"], "before-start", "{journey:#}");
+    assert_eq!(journey["hops"][0]["interface"], *from.veth, "{journey:#}");
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::core::Beginning;
 use crate::{
     journey::{Limits, Owner},
-    link::{Hello, Pair, Start},
+    link::{Filter, Hello, Start},
     store::Rotation,
 };
 
@@ -20,10 +20,9 @@ pub struct Plan {
     pub warnings: Vec<String>,
     /// The agents to start.
     pub agents: Vec<Start>,
-    /// Whose packets to follow.
-    pub pairs: Vec<Pair>,
-    /// Whether ARP and neighbour discovery belong to it.
-    pub neighbours: bool,
+    /// Whose packets to follow, before the agents have told of next hops: what they
+    /// begin with.
+    pub filter: Filter,
     /// Addresses on the asking side.
     pub sources: Vec<IpNet>,
     /// Owners of addresses.

@@ -51,7 +51,7 @@ impl Recorder {
             time: beginning.time,
             follow: plan.description.clone(),
             warnings,
-            pairs: plan.pairs.clone(),
+            pairs: plan.filter.pairs.clone(),
             sources: beginning.sources,
             hold: beginning.limits.hold,
             open: beginning.limits.open,

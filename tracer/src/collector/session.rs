@@ -130,6 +130,7 @@ impl<'a, V: View> Session<'a, V> {
         let beginning = plan.beginning(hellos, unix_now());
         let mut session = Self {
             core: Core::new(beginning.clone()),
+            generation: plan.filter.generation,
             recorder,
             broken: None,
             plan,
@@ -138,7 +139,6 @@ impl<'a, V: View> Session<'a, V> {
             commands,
             batches,
             armed: false,
-            generation: 0,
             asked: Instant::now(),
             sampling: Sampling::new(Instant::now()),
             seen: false,
@@ -161,7 +161,9 @@ impl<'a, V: View> Session<'a, V> {
         self.run(notice, stop).await
     }
 
-    /// Puts the filter into force everywhere, waits until it is, and says so.
+    /// Waits until all points are observed, with the filter that knows of all next
+    /// hops, and says so. Programs see packets since they were attached: what passed
+    /// before this moment was on its way before the start.
     async fn arm(&mut self) -> Result<(), SessionError> {
         self.send_filter();
         self.send(&Command::Report);
@@ -196,14 +198,13 @@ impl<'a, V: View> Session<'a, V> {
         info!(
             "filter {}: {} pairs of addresses, ARP and ND of {} next hops",
             self.generation,
-            self.plan.pairs.len(),
+            self.plan.filter.pairs.len(),
             next_hops.len()
         );
         self.send(&Command::Arm(Filter {
             generation: self.generation,
-            pairs: self.plan.pairs.clone(),
             next_hops,
-            neighbours: self.plan.neighbours,
+            ..self.plan.filter.clone()
         }));
     }
 
@@ -314,8 +315,7 @@ impl<'a, V: View> Session<'a, V> {
         let change = batch.change.as_ref();
         let new_next_hops = change.is_some_and(|change| !change.next_hops.is_empty());
         self.core.take(agent, batch);
-        // Before that, the first filter is still to come.
-        if new_next_hops && self.generation > 0 {
+        if new_next_hops {
             self.send_filter();
         }
         if reports && let Some(bound) = self.sampling.update(self.core.limited(), Instant::now()) {

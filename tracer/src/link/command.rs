@@ -19,6 +19,8 @@ pub struct Start {
     pub request: Request,
     /// What to look for.
     pub watch: Watch,
+    /// Which packets belong to a follow, from the first one that a program sees.
+    pub filter: Filter,
     /// Addresses and names of the pods on this node, for their own
     /// namespaces.
     pub pods: Vec<(IpAddr, String)>,
@@ -49,7 +51,7 @@ pub enum Watch {
 /// What an agent can be told while it runs.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// Replace the filter; the first one arms the programs.
+    /// Replace the filter that an agent began with.
     Arm(Filter),
     /// Sample so many of 2^32 packets.
     Sample(u32),
@@ -73,7 +75,8 @@ pub trait Commander: Send {
 /// Which packets belong to the follow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// The generation that events will carry, from 1.
+    /// The generation that events will carry, from 1: that of the first one, with
+    /// which programs are attached.
     pub generation: u32,
     /// Pairs of addresses.
     pub pairs: Vec<Pair>,

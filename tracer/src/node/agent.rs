@@ -30,8 +30,7 @@ use crate::link::{Command, Commander, Direction, Hello, Link, Network, Point, Ro
 /// Batches that may be on their way to the collector.
 const IN_FLIGHT: usize = 16;
 
-/// Attaches to what the agent is to look at. In a follow no packet is taken
-/// until the agent is armed.
+/// Attaches to what the agent is to look at.
 ///
 /// # Errors
 /// [`NodeError`]; nothing stays attached then.
@@ -153,12 +152,12 @@ fn follow(
     for (stream, pod) in (1..).zip(plan.pod_namespaces) {
         let first = hello.points.len();
         let point = pod_point(start, &pod);
-        let (ring_size, budget) = (start.ring_size, start.budget);
+        let task = start.clone();
         let path = Some(pod.path.clone());
         let place = drops::inode(&pod.path).ok();
         let name = point.netns.clone();
         let (worker, points) = Worker::start(stream, turn(), path, sender.clone(), move || {
-            let mut probe = Probe::load(load, ring_size, budget)?;
+            let mut probe = Probe::load(load, &task)?;
             let points = attach(&mut probe, first, &point, true)?;
             Ok((Box::new(probe) as _, points))
         })?;
@@ -213,7 +212,7 @@ fn prepare_host(start: &Start) -> Result<(Probe, Prepared), NodeError> {
     let changes = Changes::open(every_pod(start));
     let mut plan = discover(&start.request)?;
     let load = load(start, &plan);
-    let mut probe = Probe::load(load, start.ring_size, start.budget)?;
+    let mut probe = Probe::load(load, start)?;
     plan.notes.extend(probe.hooks().note().map(str::to_owned));
     let mut points = Vec::new();
     for interface in &plan.interfaces {

@@ -27,7 +27,7 @@ use super::{
     kernel::{Btf, KFREE_SKB, Reasons, Symbols, WITHOUT_REASON, drop_program, hides_its_memory},
     probe::PROGRAMS,
 };
-use crate::link::{DropReport, Filter, Freed};
+use crate::link::{DropReport, Filter, Freed, Start, Watch};
 
 /// Records taken off the ring buffer at a time.
 const BATCH: usize = 16_384;
@@ -50,22 +50,19 @@ pub(super) struct DropProbe {
 }
 
 impl DropProbe {
-    /// Loads the program for drops in `namespaces` and attaches it. With `all`
-    /// each of them is an event, with at most `budget` per second; else those
-    /// of a follow, once the program is armed.
+    /// Loads the program for drops in `namespaces` and attaches it. Each of them is an
+    /// event, or, in a follow, each of what belongs to that.
     pub(super) fn start(
         load: Load,
         namespaces: StdHashMap<u32, Arc<str>>,
-        ring_size: u32,
-        budget: u32,
-        all: bool,
+        start: &Start,
     ) -> Result<Self, NodeError> {
         let btf = Btf::of_kernel()?;
         let (program, offsets) = drop_program(&btf)?;
         let mut ebpf = EbpfLoader::new()
             .override_global("LOAD", &load, true)
             .override_global("DROP_LOAD", &offsets, true)
-            .map_max_entries("DROPS", ring_size)
+            .map_max_entries("DROPS", start.ring_size)
             .map_max_entries("ADDRESSES", MAX_ADDRESSES)
             .map_max_entries("PREFIXES", MAX_ADDRESSES)
             .load(PROGRAMS)
@@ -73,8 +70,14 @@ impl DropProbe {
         let events = ebpf.take_map("DROPS").expect("the object has this map");
         let events = RingBuf::try_from(events).map_err(|source| NodeError::map(&source))?;
 
-        let config = filter::config(budget, if all { DROPS_ALL } else { 0 });
-        filter::write_config(&mut ebpf, &config)?;
+        let mut config = filter::config(start.budget, 0);
+        match start.watch {
+            Watch::Follow => filter::arm(&mut ebpf, &start.filter, &mut config)?,
+            Watch::Drops => {
+                filter::flag(&mut config, DROPS_ALL, true);
+                filter::write_config(&mut ebpf, &config)?;
+            }
+        }
         want(&mut ebpf, &namespaces, &StdHashMap::new())?;
 
         // Before it is attached, so that nothing waits for them. Without

@@ -27,7 +27,7 @@ use super::{
     source::{Found, PodNamespace, Source},
     worker,
 };
-use crate::link::{Batch, Change, Filter, Point, Report, Start, Watch};
+use crate::link::{Batch, Change, Filter, Point, Report, Start};
 
 /// What a node's own namespace is called.
 const HOST: &str = "host";
@@ -91,8 +91,7 @@ pub(super) fn prepare(
     };
     let own = inode(Path::new("/proc/thread-self/ns/net"))?;
     let namespaces = by_inode(own, &pods);
-    let all = start.watch == Watch::Drops;
-    let probe = DropProbe::start(load, namespaces, start.ring_size, start.budget, all)?;
+    let probe = DropProbe::start(load, namespaces, start)?;
     notes.extend(hidden_symbols());
     notes.extend(probe.nameless_reasons().map(str::to_owned));
     let watched = Watched {
@@ -286,7 +285,7 @@ mod tests {
     use tracer_common::hash::Key;
 
     use super::{Start, no_pod_is_known};
-    use crate::link::Watch;
+    use crate::link::{Filter, Watch};
 
     #[test]
     fn a_node_with_pods_that_are_not_followed_has_known_pods() {
@@ -295,6 +294,7 @@ mod tests {
             node: "node-a".to_owned(),
             netns: None,
             request: Default::default(),
+            filter: Filter::default(),
             watch: Watch::Follow,
             pods,
             bystanders,

@@ -27,7 +27,7 @@ use super::{
     hook::{self, Device, Hooks},
     worker,
 };
-use crate::link::{Direction, Elsewhere, Filter, Foreign, Hop, Proto, Report};
+use crate::link::{Direction, Elsewhere, Filter, Foreign, Hop, Proto, Report, Start};
 
 /// The kernel programs, as `build.rs` built them.
 pub static PROGRAMS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
@@ -56,13 +56,13 @@ pub(super) struct Probe {
 }
 
 impl Probe {
-    /// Prepares the programs. They see nothing until attached, and take nothing
-    /// until armed.
-    pub(super) fn load(load: Load, ring_size: u32, budget: u32) -> Result<Self, NodeError> {
+    /// Prepares the programs. They see nothing until attached, and from then on they
+    /// know what belongs to the follow: none that passes is missed.
+    pub(super) fn load(load: Load, start: &Start) -> Result<Self, NodeError> {
         let hooks = Hooks::open()?;
         let mut ebpf = EbpfLoader::new()
             .override_global("LOAD", &load, true)
-            .map_max_entries("EVENTS", ring_size)
+            .map_max_entries("EVENTS", start.ring_size)
             .map_max_entries("ADDRESSES", MAX_ADDRESSES)
             .map_max_entries("PREFIXES", MAX_ADDRESSES)
             .load(PROGRAMS)
@@ -72,7 +72,7 @@ impl Probe {
             ebpf,
             hooks,
             events: RingBuf::try_from(events).map_err(|source| NodeError::map(&source))?,
-            config: filter::config(budget, EXPLAIN_MISSES),
+            config: filter::config(start.budget, EXPLAIN_MISSES),
             loaded: Vec::new(),
             gone: Vec::new(),
             retired: Vec::new(),
@@ -81,7 +81,7 @@ impl Probe {
             names: StdHashMap::new(),
             malformed: 0,
         };
-        probe.write_config()?;
+        probe.arm(&start.filter)?;
         Ok(probe)
     }
 
