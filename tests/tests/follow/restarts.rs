@@ -332,3 +332,30 @@ fn a_hundred_strangers_come_and_go() -> Result<()> {
     check_balance(&finished.summary);
     Ok(())
 }
+
+/// The pod that its owner starts instead may be anywhere: only who has new cluster
+/// objects could know.
+#[test]
+fn a_pod_that_stays_away_is_said_to_be_gone() -> Result<()> {
+    let lab = lab(Wiring::Flannel)?;
+    let mut tracer = follow(&lab, &[])?;
+    let (gone, node) = (&lab.pods[1], &lab.nodes[1]);
+    lab.end_pod(1)?;
+    let beginning = format!("pod {} ({}", pod(gone), gone.v4);
+    let rest = format!(
+        ") is gone from {}: a pod that its owner starts instead has another address and is not \
+         followed; start again with new cluster objects to follow that one",
+        node.name
+    );
+    let is_told = |value: &Value| {
+        let warnings = value["warnings"].as_array().into_iter().flatten();
+        let mut warnings = warnings.filter_map(Value::as_str);
+        is(value, "tracer.points/1")
+            && warnings.any(|one| one.starts_with(&beginning) && one.ends_with(&rest))
+    };
+    tracer.wait_for(is_told, LIMIT)?;
+    lab.begin_pod(1)?;
+    wait_told(&mut tracer, false, &gone.veth)?;
+    ensure!(tracer.stop()?.status.code() == Some(4), "nothing was sent");
+    Ok(())
+}

@@ -1,7 +1,8 @@
 //! What a search has found, for the workers.
 
-use std::{net::IpAddr, path::PathBuf, sync::Arc};
+use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Instant};
 
+use nix::net::if_::if_nametoindex;
 use tracing::warn;
 
 use super::{PodWorker, Search, Stopped};
@@ -87,6 +88,11 @@ impl Search {
             return Ok(());
         }
         self.said.push(note.clone());
+        self.say_again(note)
+    }
+
+    /// Tells people something, whether or not that was said before.
+    pub(super) fn say_again(&self, note: String) -> Result<(), Stopped> {
         let Some(host) = &self.workers.host else {
             warn!("{note}");
             return Ok(());
@@ -131,6 +137,11 @@ impl Search {
             },
         };
         self.points += host.found(found).ok_or(Stopped)?;
+        for found in &plan.interfaces {
+            self.missing.found(&found.pods, found.ifindex, &found.name);
+        }
+        let exists = |index, name: &str| if_nametoindex(name) == Ok(index);
+        self.missing.look(Instant::now(), exists);
         let devices: Vec<_> = plan
             .interfaces
             .iter()

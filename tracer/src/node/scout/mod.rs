@@ -14,6 +14,7 @@
 //! they are told.
 
 mod look;
+mod missing;
 
 use std::{
     io,
@@ -30,6 +31,8 @@ use nix::{
     sys::eventfd::{EfdFlags, EventFd},
 };
 use tracing::warn;
+
+use missing::Missing;
 
 use super::{
     NodeError,
@@ -132,12 +135,14 @@ impl Scout {
             devices: drops::devices(&hello.points),
             tunnel_ports: tunnel_ports.to_vec(),
             said: Vec::new(),
+            missing: Missing::new(&[], &[]),
             start: start.clone(),
             workers,
             changes,
             stop: Arc::clone(&stop),
         };
         search.recall();
+        search.missing = Missing::new(&search.followed, &hello.points);
         let run = move || {
             if let Err(error) = search.run() {
                 let note = format!("changes of the network are not noticed any more: {error}");
@@ -211,6 +216,8 @@ struct Search {
     tunnel_ports: Vec<u16>,
     /// What was said.
     said: Vec<String>,
+    /// Which of the followed pods are gone.
+    missing: Missing,
     workers: Workers,
     changes: Changes,
     stop: Arc<EventFd>,
@@ -236,7 +243,11 @@ impl Search {
         }
         let mut not_before = Instant::now();
         loop {
-            if self.wait(None).is_err() {
+            let due = self.missing.due(Instant::now());
+            let Ok(any) = self.wait(due) else {
+                return Ok(());
+            };
+            if !any && self.tell_missing().is_err() {
                 return Ok(());
             }
             if !self.heard()? {
@@ -254,6 +265,12 @@ impl Search {
             let pause = begun.elapsed() * PAUSE;
             not_before = Instant::now() + pause.clamp(SHORTEST, LONGEST);
         }
+    }
+
+    /// Tells which pods have not come back.
+    fn tell_missing(&mut self) -> Result<(), Stopped> {
+        let told = self.missing.tell(Instant::now(), &self.start.node);
+        told.into_iter().try_for_each(|note| self.say_again(note))
     }
 
     /// Whether what there is to hear may matter.

@@ -1,0 +1,167 @@
+//! Pods that are followed and have gone.
+//!
+//! A pod that restarts with its address is observed again. One that its owner starts
+//! instead of it elsewhere, or here with another address, is another pod: cluster objects
+//! are read once, so that nothing tells of it. After a while without the old one, that
+//! much is said.
+
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+use crate::link::{Point, Role};
+
+/// How long a pod is gone before that is said: a container runtime needs less for one
+/// that keeps its address.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A node's pods that are followed, and whether each is there.
+pub(super) struct Missing(Vec<Pod>);
+
+struct Pod {
+    name: String,
+    addresses: Vec<IpAddr>,
+    /// Index and name of the host's end of its interface, once it was found.
+    device: Option<(u32, String)>,
+    /// Since when that is gone.
+    since: Option<Instant>,
+    told: bool,
+}
+
+impl Missing {
+    /// `followed`: addresses and names of pods; `points`: where they were found.
+    pub(super) fn new(followed: &[(IpAddr, String)], points: &[Point]) -> Self {
+        let mut pods: Vec<Pod> = Vec::new();
+        for (address, name) in followed {
+            if let Some(pod) = pods.iter_mut().find(|pod| pod.name == *name) {
+                pod.addresses.push(*address);
+            } else {
+                pods.push(Pod {
+                    name: name.clone(),
+                    addresses: vec![*address],
+                    device: None,
+                    since: None,
+                    told: false,
+                });
+            }
+        }
+        let mut missing = Self(pods);
+        let veths = points.iter().filter(|point| point.role == Role::Veth);
+        for point in veths {
+            missing.found(&point.addresses, point.ifindex, &point.interface);
+        }
+        missing
+    }
+
+    /// Takes note of the interface that leads to a pod with one of these addresses.
+    pub(super) fn found(&mut self, addresses: &[IpAddr], ifindex: u32, interface: &str) {
+        for pod in &mut self.0 {
+            if pod.addresses.iter().any(|own| addresses.contains(own)) {
+                pod.device = Some((ifindex, interface.to_owned()));
+                (pod.since, pod.told) = (None, false);
+            }
+        }
+    }
+
+    /// Takes note of what is gone at `now`; `exists` says of an interface's index and
+    /// name whether it is there.
+    pub(super) fn look(&mut self, now: Instant, exists: impl Fn(u32, &str) -> bool) {
+        for pod in &mut self.0 {
+            if let Some((index, name)) = &pod.device
+                && !exists(*index, name)
+            {
+                pod.since.get_or_insert(now);
+            }
+        }
+    }
+
+    /// How long until there is something to tell.
+    pub(super) fn due(&self, now: Instant) -> Option<Duration> {
+        let waiting = self.0.iter().filter(|pod| !pod.told);
+        let since = waiting.filter_map(|pod| pod.since).min()?;
+        Some((since + PATIENCE).saturating_duration_since(now))
+    }
+
+    /// What is to be told at `now`, once, one sentence for each pod.
+    pub(super) fn tell(&mut self, now: Instant, node: &str) -> Vec<String> {
+        let is_due = |pod: &&mut Pod| {
+            let since = pod.since.filter(|_| !pod.told);
+            since.is_some_and(|since| now >= since + PATIENCE)
+        };
+        let due = self.0.iter_mut().filter(is_due);
+        due.map(|pod| {
+            pod.told = true;
+            pod.sentence(node)
+        })
+        .collect()
+    }
+}
+
+impl Pod {
+    fn sentence(&self, node: &str) -> String {
+        let addresses: Vec<String> = self.addresses.iter().map(IpAddr::to_string).collect();
+        let addresses = addresses.join(", ");
+        let pod = if addresses == self.name {
+            addresses
+        } else {
+            format!("{} ({addresses})", self.name)
+        };
+        format!(
+            "pod {pod} is gone from {node}: a pod that its owner starts instead has another \
+             address and is not followed; start again with new cluster objects to follow that one"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_that_stays_away_is_told_once() {
+        let [v4, v6, other]: [IpAddr; 3] = ["10.244.2.7", "fd00::7", "10.244.2.8"]
+            .map(|address| address.parse().expect("an address"));
+        let named = |address, name: &str| (address, name.to_owned());
+        let followed = [
+            named(v4, "shop/cart"),
+            named(v6, "shop/cart"),
+            named(other, "10.244.2.8"),
+        ];
+        let mut missing = Missing::new(&followed, &[]);
+        let begin = Instant::now();
+        let gone = |_: u32, _: &str| false;
+        missing.look(begin, gone);
+        assert_eq!(missing.due(begin), None, "neither was ever found");
+
+        missing.found(&[v4], 7, "veth7");
+        missing.look(begin, |index, name| (index, name) == (7, "veth7"));
+        assert_eq!(missing.due(begin), None);
+        missing.look(begin, gone);
+        let second = Duration::from_secs(1);
+        missing.look(begin + second, gone);
+        assert_eq!(missing.due(begin + second), Some(PATIENCE - second));
+        assert_eq!(missing.tell(begin + second, "node-b"), [""; 0]);
+        // It comes back with its address.
+        missing.found(&[v6], 9, "veth9");
+        assert_eq!(missing.due(begin + PATIENCE), None);
+
+        let later = begin + 2 * PATIENCE;
+        missing.look(later, gone);
+        let told = missing.tell(later + PATIENCE, "node-b");
+        assert_eq!(told.len(), 1);
+        assert!(
+            told[0].starts_with("pod shop/cart (10.244.2.7, fd00::7) is gone from node-b: "),
+            "{told:?}"
+        );
+        assert_eq!(missing.due(later + PATIENCE), None);
+        assert_eq!(missing.tell(later + 2 * PATIENCE, "node-b"), [""; 0]);
+        missing.found(&[other], 8, "veth8");
+        missing.look(later, gone);
+        let told = missing.tell(later + PATIENCE, "node-b");
+        assert!(
+            told[0].starts_with("pod 10.244.2.8 is gone from node-b: "),
+            "{told:?}"
+        );
+    }
+}
