@@ -126,7 +126,12 @@ impl Core {
         for sights in [Sights::Hops(batch.hops), Sights::Freed(batch.freed)] {
             self.order.push(agent, sights, |time| unix(time, offset));
         }
-        self.order.passed(stream, unix(batch.watermark, offset));
+        let watermark = unix(batch.watermark, offset);
+        if batch.overdue {
+            let from = self.complete_until(stream);
+            self.ledger.overdue(stream, from, watermark);
+        }
+        self.order.passed(stream, watermark);
         if let Some(report) = batch.report {
             let made = unix(report.time, offset);
             self.ledger.report(stream, report, made);
@@ -271,6 +276,38 @@ impl Core {
     #[must_use]
     pub const fn fates(&self) -> &BTreeMap<Kind, u64> {
         &self.fates
+    }
+
+    /// How many hops and drops wait for streams that have not told of them.
+    pub(crate) const fn waiting(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Until when a stream has told of all that it saw, Unix time, ns; `None` if it
+    /// has ended.
+    pub(crate) fn watermark_of(&self, stream: usize) -> Option<i64> {
+        let running = !self.ledger.has_ended(stream);
+        running.then(|| self.order.watermark_of(stream))
+    }
+
+    /// In place of what a stream has not sent: it is not waited for until `time`, Unix
+    /// time, ns. With the stream's agent.
+    pub(crate) fn without(&self, stream: usize, time: i64) -> (usize, Batch) {
+        let (agent, stream) = self.ledger.agent_of(stream);
+        let offset = self.scene.nodes[agent].realtime_offset;
+        let batch = Batch {
+            stream,
+            watermark: u64::try_from(time.saturating_sub(offset)).unwrap_or(0),
+            overdue: true,
+            ..Batch::default()
+        };
+        (agent, batch)
+    }
+
+    /// The name of the node that a stream is of.
+    pub(crate) fn node_of(&self, stream: usize) -> &str {
+        let (agent, _) = self.ledger.agent_of(stream);
+        &self.scene.nodes[agent].node
     }
 
     /// How many streams all agents have.

@@ -190,6 +190,14 @@ impl Ledger {
         self.agents[agent].start + stream
     }
 
+    /// Whose one of all streams is, and which of its own.
+    pub(super) fn agent_of(&self, stream: usize) -> (usize, usize) {
+        let mut agents = self.agents.iter();
+        let agent = agents.position(|range| range.contains(&stream));
+        let agent = agent.expect("each stream is an agent's");
+        (agent, stream - self.agents[agent].start)
+    }
+
     /// Which of all streams are an agent's.
     pub(super) fn streams_of(&self, agent: usize) -> Range<usize> {
         self.agents[agent].clone()
@@ -223,6 +231,15 @@ impl Ledger {
         let entry = &mut self.streams[stream];
         entry.report = report;
         entry.time = now;
+    }
+
+    /// Takes note that a stream is not waited for until `time`, and what it saw from
+    /// `from` on may be missing.
+    pub(super) fn overdue(&mut self, stream: usize, from: i64, time: i64) {
+        let entry = &mut self.streams[stream];
+        entry.missing(from, time);
+        // What it had counted by then is not known; nothing is concluded from it.
+        entry.time = entry.time.max(time);
     }
 
     /// Takes a stream's report, made at `now`, Unix time.

@@ -12,6 +12,7 @@ mod recorded;
 mod recorder;
 mod sampling;
 mod session;
+mod stalls;
 #[cfg(test)]
 mod tests;
 mod witness;

@@ -95,6 +95,8 @@ pub(super) struct Order {
     /// By stream: everything before this has come. Unix time, ns.
     watermarks: Vec<i64>,
     runs: BinaryHeap<Run>,
+    /// How many wait in them.
+    waiting: usize,
     arrivals: u64,
 }
 
@@ -103,6 +105,7 @@ impl Order {
         Self {
             watermarks: vec![i64::MIN; streams],
             runs: BinaryHeap::new(),
+            waiting: 0,
             arrivals: 0,
         }
     }
@@ -119,6 +122,7 @@ impl Order {
         waiting.reverse();
         if let Some((time, _)) = waiting.last() {
             self.arrivals += 1;
+            self.waiting += waiting.len();
             self.runs.push(Run {
                 time: *time,
                 node,
@@ -159,6 +163,7 @@ impl Order {
                 break;
             };
             take(run.node, time, sight);
+            self.waiting -= 1;
             if !run.advance() {
                 PeekMut::pop(run);
             }
@@ -166,9 +171,8 @@ impl Order {
     }
 
     /// How many wait.
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.runs.iter().map(|run| run.waiting.len()).sum()
+    pub(super) const fn len(&self) -> usize {
+        self.waiting
     }
 
     /// Whether any waits.

@@ -91,7 +91,7 @@ impl Core {
     }
 
     /// Until when all that a stream saw, and all that it lost, is known.
-    fn complete_until(&self, stream: usize) -> i64 {
+    pub(super) fn complete_until(&self, stream: usize) -> i64 {
         let told = self.ledger.told(stream);
         told.min(self.order.watermark_of(stream))
     }

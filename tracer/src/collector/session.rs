@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{
     sync::mpsc,
-    time::{MissedTickBehavior, interval, sleep_until},
+    time::{MissedTickBehavior, interval, sleep_until, timeout_at},
 };
 use tracing::{debug, info};
 
@@ -18,6 +18,7 @@ use super::{
     core::Core,
     recorder::Recorder,
     sampling::Sampling,
+    stalls::{self, Stalls},
 };
 use crate::{
     link::{Batch, Command, Commander, Filter},
@@ -36,6 +37,9 @@ const ASK: Duration = Duration::from_millis(200);
 
 /// How long without a match until it is said why.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long agents have to end, all together.
+const ENDING: Duration = Duration::from_secs(10);
 
 /// What came of a follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +68,12 @@ pub enum SessionError {
         /// Its node.
         node: String,
     },
+    /// An agent does not do what it is told.
+    #[error("the agent of {node} did not answer within {} s: is the node overloaded?", stalls::PATIENCE.as_secs())]
+    Silent {
+        /// Its node.
+        node: String,
+    },
     /// The recording cannot be written.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -85,7 +95,7 @@ pub async fn follow(
 ) -> Result<Outcome, SessionError> {
     let mut session = Session::start(plan, view).await?;
     let followed = session.follow(notice, stop).await;
-    let ended = session.end(followed).await;
+    let ended = session.end(followed, notice).await;
     // Whatever happened, what was recorded can be read to its end.
     session.record(|recorder| recorder.end(unix_now()));
     ended?;
@@ -102,8 +112,11 @@ struct Session<'a, V> {
     commands: Vec<Box<dyn Commander>>,
     /// What comes from all agents, with the agent's index.
     batches: mpsc::Receiver<(usize, Sent)>,
-    /// How many agents have not ended.
-    running: usize,
+    /// Which agents have not ended.
+    running: Vec<bool>,
+    stalls: Stalls,
+    /// Those of which it was said that they are not waited for.
+    stalled: Vec<bool>,
     /// Whether all points are observed, so that journeys can be shown.
     armed: bool,
     /// That of the filter in force.
@@ -128,14 +141,17 @@ impl<'a, V: View> Session<'a, V> {
             batches,
         } = agents::start(&plan.agents).await?;
         let beginning = plan.beginning(hellos, unix_now());
+        let core = Core::new(beginning.clone());
         let mut session = Self {
-            core: Core::new(beginning.clone()),
+            stalls: Stalls::new(core.streams(), Instant::now()),
+            stalled: vec![false; commands.len()],
+            core,
             generation: plan.filter.generation,
             recorder,
             broken: None,
             plan,
             view,
-            running: commands.len(),
+            running: vec![true; commands.len()],
             commands,
             batches,
             armed: false,
@@ -169,7 +185,9 @@ impl<'a, V: View> Session<'a, V> {
         self.send(&Command::Report);
         // Commands are carried out in order: a report says that the filter
         // before it is in force.
-        self.all_report().await?;
+        if let Err(node) = self.all_report().await? {
+            return Err(SessionError::Silent { node });
+        }
         let now = unix_now();
         self.core.armed(now);
         if let Some(recorder) = &mut self.recorder {
@@ -208,18 +226,22 @@ impl<'a, V: View> Session<'a, V> {
         }));
     }
 
-    /// Waits for a report of every stream.
-    async fn all_report(&mut self) -> Result<(), SessionError> {
+    /// Waits for a report of every stream, but not for ever: else for that of the node
+    /// which it names.
+    async fn all_report(&mut self) -> Result<Result<(), String>, SessionError> {
         let mut reported = vec![false; self.core.streams()];
-        while reported.contains(&false) {
-            let next = self.batches.recv().await;
+        let until = tokio::time::Instant::now() + stalls::PATIENCE;
+        while let Some(missing) = reported.iter().position(|reported| !reported) {
+            let Ok(next) = timeout_at(until, self.batches.recv()).await else {
+                return Ok(Err(self.core.node_of(missing).to_owned()));
+            };
             let (agent, batch) = self.batch(next)?;
             if batch.report.is_some() {
                 reported[self.core.stream(agent, batch.stream)] = true;
             }
             self.take(agent, batch)?;
         }
-        Ok(())
+        Ok(Ok(()))
     }
 
     fn send(&self, command: &Command) {
@@ -237,7 +259,7 @@ impl<'a, V: View> Session<'a, V> {
                 source,
             }),
             Some((agent, Sent::Ended)) => {
-                self.running -= 1;
+                self.running[agent] = false;
                 Err(self.ended(agent))
             }
             None => Err(self.ended(0)),
@@ -270,7 +292,7 @@ impl<'a, V: View> Session<'a, V> {
                     let (agent, batch) = self.batch(next)?;
                     self.take(agent, batch)?;
                 }
-                _ = tick.tick(), if self.core.waits() => self.hurry(),
+                _ = tick.tick(), if self.core.waits() => self.hurry(notice)?,
                 () = until(self.recorder.as_ref().and_then(Recorder::due)) => {
                     self.record(Recorder::flush);
                 }
@@ -285,14 +307,40 @@ impl<'a, V: View> Session<'a, V> {
         }
     }
 
-    /// Asks for what is waited for.
-    fn hurry(&mut self) {
+    /// Asks for what is waited for, and goes on without those that do not tell.
+    fn hurry(&mut self, notice: &mut impl FnMut(&str)) -> io::Result<()> {
         if self.core.waits_for_reports() && self.asked.elapsed() >= ASK {
             self.asked = Instant::now();
             self.send(&Command::Report);
         } else {
             self.send(&Command::Flush);
         }
+        self.pass_stalled(notice)
+    }
+
+    /// Goes on without streams that have not told for too long.
+    fn pass_stalled(&mut self, notice: &mut impl FnMut(&str)) -> io::Result<()> {
+        let streams = 0..self.core.streams();
+        let watermarks: Vec<(usize, i64)> = streams
+            .filter_map(|stream| Some((stream, self.core.watermark_of(stream)?)))
+            .collect();
+        let (waiting, now) = (self.core.waiting(), Instant::now());
+        let Some((late, until)) = self.stalls.overdue(&watermarks, waiting, now) else {
+            return Ok(());
+        };
+        for stream in late {
+            let (agent, batch) = self.core.without(stream, until);
+            if !std::mem::replace(&mut self.stalled[agent], true) {
+                let node = &self.core.scene().nodes[agent].node;
+                notice(&format!(
+                    "the agent of {node} does not tell what it sees, so it is not waited for: what \
+                     was to be seen there meanwhile is unknown"
+                ));
+            }
+            self.stalls.passed(stream, until);
+            self.take(agent, batch)?;
+        }
+        Ok(())
     }
 
     /// Takes what an agent sent, and shows what that brought to an end.
@@ -342,7 +390,8 @@ impl<'a, V: View> Session<'a, V> {
     /// Says why nothing matched yet.
     async fn explain_silence(&mut self, notice: &mut impl FnMut(&str)) -> Result<(), SessionError> {
         self.send(&Command::Report);
-        self.all_report().await?;
+        // What is known says why, even if somebody does not tell.
+        let _: Result<(), String> = self.all_report().await?;
         if !self.seen {
             notice("nothing matched yet; still waiting");
             self.why_nothing(notice);
@@ -358,13 +407,22 @@ impl<'a, V: View> Session<'a, V> {
 
     /// Detaches everything and takes what is left. What went wrong before, or
     /// does so here, is told once that is done.
-    async fn end(&mut self, followed: Result<(), SessionError>) -> Result<(), SessionError> {
+    async fn end(
+        &mut self,
+        followed: Result<(), SessionError>,
+        notice: &mut impl FnMut(&str),
+    ) -> Result<(), SessionError> {
         self.send(&Command::Stop);
         let mut ended = followed;
-        while self.running > 0 {
-            let next = match self.batches.recv().await {
-                Some((_, Sent::Ended)) => {
-                    self.running -= 1;
+        let until = tokio::time::Instant::now() + ENDING;
+        while self.running.contains(&true) {
+            let Ok(next) = timeout_at(until, self.batches.recv()).await else {
+                self.leave_stuck(notice);
+                break;
+            };
+            let next = match next {
+                Some((agent, Sent::Ended)) => {
+                    self.running[agent] = false;
                     continue;
                 }
                 None => {
@@ -387,6 +445,21 @@ impl<'a, V: View> Session<'a, V> {
         }
         ended?;
         Ok(self.core.end(self.view)?)
+    }
+
+    /// Gives up agents that have not ended.
+    fn leave_stuck(&mut self, notice: &mut impl FnMut(&str)) {
+        let agents = std::mem::take(&mut self.commands).into_iter();
+        for (agent, commands) in agents.enumerate().filter(|(agent, _)| self.running[*agent]) {
+            let node = &self.core.scene().nodes[agent].node;
+            notice(&format!(
+                "the agent of {node} did not end within {} s: what it saw last is lost, and its \
+                 programs go with this process",
+                ENDING.as_secs()
+            ));
+            // To drop it would be to wait for its threads.
+            std::mem::forget(commands);
+        }
     }
 
     /// Shows what it adds up to.

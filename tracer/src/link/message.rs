@@ -235,6 +235,9 @@ pub struct Batch {
     /// Everything of this stream before this time (the agent's monotonic
     /// clock, ns) has been sent, in this batch or an earlier one.
     pub watermark: u64,
+    /// Whether the collector made it, because it does not wait for this stream any
+    /// longer: what the stream saw before the watermark may be missing, or come late.
+    pub overdue: bool,
     /// What has become of packets so far, where that was asked for or is
     /// new.
     pub report: Option<Report>,

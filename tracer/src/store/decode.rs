@@ -65,6 +65,11 @@ impl Table {
         })
     }
 
+    /// Whether a row of a `batch` says that its stream was not waited for.
+    pub(super) fn is_overdue(&self, row: usize) -> bool {
+        flag(&self.overdue, row)
+    }
+
     /// What a row of a `batch` says has changed. It is to be taken in before
     /// the rest of it.
     pub(super) fn change(&self, hello: &Hello, row: usize) -> Result<Option<Change>, Unreadable> {

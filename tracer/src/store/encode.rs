@@ -73,6 +73,9 @@ impl Rows {
         for freed in &batch.freed {
             self.freed(agent, freed);
         }
+        if batch.overdue {
+            self.builders.overdue.set(self.builders.rows, true);
+        }
         if let Some(change) = &batch.change {
             let json = serde_json::to_string(change).expect("a change has names and numbers only");
             self.builders.change.set(self.builders.rows, &json);

@@ -267,6 +267,7 @@ impl<R: Read> Reader<R> {
                     stream: border.stream,
                     watermark: border.watermark,
                     report: border.report,
+                    overdue: table.is_overdue(row),
                     change,
                     ..std::mem::take(&mut self.open)
                 };

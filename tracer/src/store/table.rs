@@ -138,5 +138,6 @@ columns! {
     stream: U16, "Of `batch` and `state`: which of the node's streams.";
     watermark: U64, "Of `batch` and `state`: on the node's monotonic clock, ns; 0 if there is none yet, 2^64 - 1 of a stream's last batch: nothing more comes.";
     report: Text, "Of `batch` and `state`: what became of packets so far, JSON; null if it was not reported.";
+    overdue: Flag, "Of `batch`: whether the collector did not wait for this stream any longer, so that what the stream saw before the watermark may be missing or in later rows.";
     change: Text, "Of `batch`: what has changed at the node, JSON: observation points that come, which are numbered on from those known, and that are gone; null if nothing has.";
 }

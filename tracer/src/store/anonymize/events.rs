@@ -19,6 +19,7 @@ impl Anonymizer {
             hops,
             freed,
             watermark,
+            overdue,
             report,
             change,
         } = batch.clone();
@@ -27,6 +28,7 @@ impl Anonymizer {
             hops: hops.into_iter().map(|hop| self.hop(hop)).collect(),
             freed: freed.into_iter().map(|freed| self.freed(freed)).collect(),
             watermark,
+            overdue,
             report: report.map(|report| self.report(report)),
             change: change.map(|change| self.change(change)),
         }

@@ -285,17 +285,21 @@ pub(super) fn batch() -> impl Strategy<Value = Batch> {
         vec(hop(), 0..4),
         vec(freed(), 0..3),
         any::<u64>(),
+        any::<bool>(),
         option::of(report()),
         option::of(change()),
     )
-        .prop_map(|(stream, hops, freed, watermark, report, change)| Batch {
-            stream,
-            hops,
-            freed,
-            watermark,
-            report,
-            change,
-        })
+        .prop_map(
+            |(stream, hops, freed, watermark, overdue, report, change)| Batch {
+                stream,
+                hops,
+                freed,
+                watermark,
+                overdue,
+                report,
+                change,
+            },
+        )
 }
 
 /// What may be different.
