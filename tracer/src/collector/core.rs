@@ -290,6 +290,13 @@ impl Core {
         running.then(|| self.order.watermark_of(stream))
     }
 
+    /// Until when a stream has told of all that it lost, Unix time, ns; `None` if it
+    /// has ended.
+    pub(crate) fn reported_of(&self, stream: usize) -> Option<i64> {
+        let running = !self.ledger.has_ended(stream);
+        running.then(|| self.ledger.told(stream))
+    }
+
     /// In place of what a stream has not sent: it is not waited for until `time`, Unix
     /// time, ns. With the stream's agent.
     pub(crate) fn without(&self, stream: usize, time: i64) -> (usize, Batch) {

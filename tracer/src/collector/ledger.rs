@@ -86,7 +86,10 @@ pub(super) struct Ledger {
 #[derive(Clone, Debug)]
 struct Entry {
     report: Report,
+    /// When that was made.
     time: i64,
+    /// Until when it is not waited for.
+    passed: i64,
     /// Whether it sends no more, so that it has nothing to tell any more.
     ended: bool,
     /// When it lost hops at points, and hops of which the point is not known.
@@ -96,6 +99,11 @@ struct Entry {
 }
 
 impl Entry {
+    /// Until when it has told of its losses, or is not waited for.
+    fn told(&self) -> i64 {
+        self.time.max(self.passed)
+    }
+
     /// Whether hops of a point are in this stream, as far as that is known. Of
     /// points that share counters, one is named.
     fn counts(&self, point: usize) -> bool {
@@ -167,6 +175,7 @@ impl Ledger {
                 ..Report::default()
             },
             time: now,
+            passed: i64::MIN,
             ended: false,
             lost_at: BTreeMap::new(),
             hops_lost: Losses::default(),
@@ -215,7 +224,7 @@ impl Ledger {
 
     /// Until when a stream has told of its losses, Unix time, ns.
     pub(super) fn told(&self, stream: usize) -> i64 {
-        self.streams[stream].time
+        self.streams[stream].told()
     }
 
     /// Takes note that what a stream saw between `from` and `to` may be missing,
@@ -239,7 +248,7 @@ impl Ledger {
         let entry = &mut self.streams[stream];
         entry.missing(from, time);
         // What it had counted by then is not known; nothing is concluded from it.
-        entry.time = entry.time.max(time);
+        entry.passed = entry.passed.max(time);
     }
 
     /// Takes a stream's report, made at `now`, Unix time.
@@ -331,7 +340,7 @@ impl Ledger {
     /// Until when all streams have told of their losses, Unix time, ns.
     pub(super) fn reported(&self) -> i64 {
         let running = self.streams.iter().filter(|entry| !entry.ended);
-        running.map(|entry| entry.time).min().unwrap_or(i64::MAX)
+        running.map(Entry::told).min().unwrap_or(i64::MAX)
     }
 
     /// Takes note that a stream sends no more.

@@ -6,7 +6,9 @@
 //! hash is below a bound, the same at every hop; the bound rises again when
 //! nothing was cut off for a while.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// How long nothing must be cut off before more is taken again.
 const CALM: Duration = Duration::from_secs(2);

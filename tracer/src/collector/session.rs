@@ -3,12 +3,12 @@
 use std::{
     collections::BTreeMap,
     io,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::{
     sync::mpsc,
-    time::{MissedTickBehavior, interval, sleep_until, timeout_at},
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at},
 };
 use tracing::{debug, info};
 
@@ -39,7 +39,7 @@ const ASK: Duration = Duration::from_millis(200);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long agents have to end, all together.
-const ENDING: Duration = Duration::from_secs(10);
+pub(super) const ENDING: Duration = Duration::from_secs(10);
 
 /// What came of a follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +93,22 @@ pub async fn follow(
     notice: &mut impl FnMut(&str),
     stop: impl Future<Output = ()>,
 ) -> Result<Outcome, SessionError> {
-    let mut session = Session::start(plan, view).await?;
+    // A file that cannot be written is known before anything is attached.
+    let recorder = plan.write.as_ref().map(Recorder::create).transpose()?;
+    let agents = agents::start(&plan.agents).await?;
+    follow_agents(plan, recorder, agents, view, notice, stop).await
+}
+
+/// The same, with agents that have started.
+pub(super) async fn follow_agents(
+    plan: Plan,
+    recorder: Option<Recorder>,
+    agents: Agents,
+    view: &mut impl View,
+    notice: &mut impl FnMut(&str),
+    stop: impl Future<Output = ()>,
+) -> Result<Outcome, SessionError> {
+    let mut session = Session::new(plan, recorder, agents, view)?;
     let followed = session.follow(notice, stop).await;
     let ended = session.end(followed, notice).await;
     // Whatever happened, what was recorded can be read to its end.
@@ -114,9 +129,14 @@ struct Session<'a, V> {
     batches: mpsc::Receiver<(usize, Sent)>,
     /// Which agents have not ended.
     running: Vec<bool>,
+    /// Streams that do not tell what they saw.
     stalls: Stalls,
+    /// Streams that do not report what they lost.
+    silences: Stalls,
     /// Those of which it was said that they are not waited for.
     stalled: Vec<bool>,
+    /// Those of which a report is awaited, which was asked of all.
+    awaited: Vec<bool>,
     /// Whether all points are observed, so that journeys can be shown.
     armed: bool,
     /// That of the filter in force.
@@ -131,19 +151,24 @@ struct Session<'a, V> {
 }
 
 impl<'a, V: View> Session<'a, V> {
-    /// Starts all agents and makes room for what they send.
-    async fn start(plan: Plan, view: &'a mut V) -> Result<Self, SessionError> {
-        // A file that cannot be written is known before anything is attached.
-        let recorder = plan.write.as_ref().map(Recorder::create).transpose()?;
+    /// Makes room for what agents send, and begins to record.
+    fn new(
+        plan: Plan,
+        recorder: Option<Recorder>,
+        agents: Agents,
+        view: &'a mut V,
+    ) -> Result<Self, SessionError> {
         let Agents {
             hellos,
             commands,
             batches,
-        } = agents::start(&plan.agents).await?;
+        } = agents;
         let beginning = plan.beginning(hellos, unix_now());
         let core = Core::new(beginning.clone());
         let mut session = Self {
             stalls: Stalls::new(core.streams(), Instant::now()),
+            silences: Stalls::new(core.streams(), Instant::now()),
+            awaited: vec![false; core.streams()],
             stalled: vec![false; commands.len()],
             core,
             generation: plan.filter.generation,
@@ -173,35 +198,55 @@ impl<'a, V: View> Session<'a, V> {
         notice: &mut impl FnMut(&str),
         stop: impl Future<Output = ()>,
     ) -> Result<(), SessionError> {
-        self.arm().await?;
+        tokio::pin!(stop);
+        tokio::select! {
+            biased;
+            () = &mut stop => {
+                // All that was seen was on its way before the start, which never came.
+                self.begin(i64::MAX, unix_now())?;
+                return Ok(());
+            }
+            armed = self.arm() => armed?,
+        }
+        let now = unix_now();
+        if let Some(recorder) = &mut self.recorder {
+            recorder.armed(now);
+        }
+        info!("all points are observed");
+        self.begin(now, now)?;
         self.run(notice, stop).await
     }
 
     /// Waits until all points are observed, with the filter that knows of all next
-    /// hops, and says so. Programs see packets since they were attached: what passed
-    /// before this moment was on its way before the start.
+    /// hops. Programs see packets since they were attached: what passed before this
+    /// moment was on its way before the start.
     async fn arm(&mut self) -> Result<(), SessionError> {
         self.send_filter();
-        self.send(&Command::Report);
         // Commands are carried out in order: a report says that the filter
         // before it is in force.
-        if let Err(node) = self.all_report().await? {
-            return Err(SessionError::Silent { node });
+        self.ask_all();
+        let until = Instant::now() + stalls::PATIENCE;
+        while let Some(missing) = self.awaited.iter().position(|awaited| *awaited) {
+            let Ok(next) = timeout_at(until, self.batches.recv()).await else {
+                let node = self.core.node_of(missing).to_owned();
+                return Err(SessionError::Silent { node });
+            };
+            let (agent, batch) = self.batch(next)?;
+            self.take(agent, batch)?;
         }
-        let now = unix_now();
-        self.core.armed(now);
-        if let Some(recorder) = &mut self.recorder {
-            recorder.armed(now);
-        }
+        Ok(())
+    }
+
+    /// Says that all points are observed from `since` on, Unix time, ns.
+    fn begin(&mut self, since: i64, now: i64) -> io::Result<()> {
+        self.core.armed(since);
         self.armed = true;
-        info!("all points are observed");
         let started = Started {
             time: now,
             follow: self.plan.description.clone(),
             warnings: agents::warnings(&self.plan, self.core.scene()),
         };
-        self.view.started(self.core.scene(), &started)?;
-        Ok(())
+        self.view.started(self.core.scene(), &started)
     }
 
     /// Puts the filter into force, with all next hops that are known by now.
@@ -226,22 +271,10 @@ impl<'a, V: View> Session<'a, V> {
         }));
     }
 
-    /// Waits for a report of every stream, but not for ever: else for that of the node
-    /// which it names.
-    async fn all_report(&mut self) -> Result<Result<(), String>, SessionError> {
-        let mut reported = vec![false; self.core.streams()];
-        let until = tokio::time::Instant::now() + stalls::PATIENCE;
-        while let Some(missing) = reported.iter().position(|reported| !reported) {
-            let Ok(next) = timeout_at(until, self.batches.recv()).await else {
-                return Ok(Err(self.core.node_of(missing).to_owned()));
-            };
-            let (agent, batch) = self.batch(next)?;
-            if batch.report.is_some() {
-                reported[self.core.stream(agent, batch.stream)] = true;
-            }
-            self.take(agent, batch)?;
-        }
-        Ok(Ok(()))
+    /// Asks every stream for a report.
+    fn ask_all(&mut self) {
+        self.send(&Command::Report);
+        self.awaited.fill(true);
     }
 
     fn send(&self, command: &Command) {
@@ -278,10 +311,11 @@ impl<'a, V: View> Session<'a, V> {
         notice: &mut impl FnMut(&str),
         stop: impl Future<Output = ()>,
     ) -> Result<(), SessionError> {
-        let begin = tokio::time::Instant::now();
+        let begin = Instant::now();
         let end = self.plan.duration.map(|duration| begin + duration);
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut wonder, mut asked) = (begin + PATIENCE, false);
         tokio::pin!(stop);
         loop {
             tokio::select! {
@@ -296,10 +330,19 @@ impl<'a, V: View> Session<'a, V> {
                 () = until(self.recorder.as_ref().and_then(Recorder::due)) => {
                     self.record(Recorder::flush);
                 }
-                () = sleep_until(begin + PATIENCE), if !self.explained => {
-                    self.explained = true;
-                    self.explain_silence(notice).await?;
+                () = sleep_until(wonder), if !self.explained => {
+                    if asked {
+                        // What is known says why, even if somebody does not tell.
+                        self.explain_silence(notice);
+                    } else {
+                        self.ask_all();
+                        asked = true;
+                        wonder += stalls::PATIENCE;
+                    }
                 }
+            }
+            if asked && !self.explained && !self.awaited.contains(&true) {
+                self.explain_silence(notice);
             }
             if self.core.count_reached() || self.broken.is_some() {
                 return Ok(());
@@ -320,12 +363,34 @@ impl<'a, V: View> Session<'a, V> {
 
     /// Goes on without streams that have not told for too long.
     fn pass_stalled(&mut self, notice: &mut impl FnMut(&str)) -> io::Result<()> {
-        let streams = 0..self.core.streams();
-        let watermarks: Vec<(usize, i64)> = streams
-            .filter_map(|stream| Some((stream, self.core.watermark_of(stream)?)))
-            .collect();
         let (waiting, now) = (self.core.waiting(), Instant::now());
-        let Some((late, until)) = self.stalls.overdue(&watermarks, waiting, now) else {
+        let told = self.by_stream(Core::watermark_of);
+        let late = self.stalls.overdue(&told, waiting, now);
+        self.pass(late, notice)?;
+        // Nobody is asked for reports before a verdict waits for them.
+        if self.core.waits_for_reports() {
+            let told = self.by_stream(Core::reported_of);
+            let late = self.silences.overdue(&told, 0, now);
+            self.pass(late, notice)?;
+        }
+        Ok(())
+    }
+
+    /// What is known of streams that have not ended.
+    fn by_stream(&self, what: impl Fn(&Core, usize) -> Option<i64>) -> Vec<(usize, i64)> {
+        let streams = 0..self.core.streams();
+        streams
+            .filter_map(|stream| Some((stream, what(&self.core, stream)?)))
+            .collect()
+    }
+
+    /// Goes on without these streams until a time, Unix time, ns.
+    fn pass(
+        &mut self,
+        late: Option<(Vec<usize>, i64)>,
+        notice: &mut impl FnMut(&str),
+    ) -> io::Result<()> {
+        let Some((late, until)) = late else {
             return Ok(());
         };
         for stream in late {
@@ -338,6 +403,7 @@ impl<'a, V: View> Session<'a, V> {
                 ));
             }
             self.stalls.passed(stream, until);
+            self.silences.passed(stream, until);
             self.take(agent, batch)?;
         }
         Ok(())
@@ -360,6 +426,9 @@ impl<'a, V: View> Session<'a, V> {
         );
         self.record(|recorder| recorder.batch(agent, &batch));
         let reports = batch.report.is_some();
+        if reports {
+            self.awaited[self.core.stream(agent, batch.stream)] = false;
+        }
         let change = batch.change.as_ref();
         let new_next_hops = change.is_some_and(|change| !change.next_hops.is_empty());
         self.core.take(agent, batch);
@@ -388,15 +457,10 @@ impl<'a, V: View> Session<'a, V> {
     }
 
     /// Says why nothing matched yet.
-    async fn explain_silence(&mut self, notice: &mut impl FnMut(&str)) -> Result<(), SessionError> {
-        self.send(&Command::Report);
-        // What is known says why, even if somebody does not tell.
-        let _: Result<(), String> = self.all_report().await?;
-        if !self.seen {
-            notice("nothing matched yet; still waiting");
-            self.why_nothing(notice);
-        }
-        Ok(())
+    fn explain_silence(&mut self, notice: &mut impl FnMut(&str)) {
+        self.explained = true;
+        notice("nothing matched yet; still waiting");
+        self.why_nothing(notice);
     }
 
     fn why_nothing(&self, notice: &mut impl FnMut(&str)) {
@@ -414,7 +478,7 @@ impl<'a, V: View> Session<'a, V> {
     ) -> Result<(), SessionError> {
         self.send(&Command::Stop);
         let mut ended = followed;
-        let until = tokio::time::Instant::now() + ENDING;
+        let until = Instant::now() + ENDING;
         while self.running.contains(&true) {
             let Ok(next) = timeout_at(until, self.batches.recv()).await else {
                 self.leave_stuck(notice);
@@ -482,7 +546,7 @@ impl<'a, V: View> Session<'a, V> {
     }
 }
 
-async fn until(end: Option<tokio::time::Instant>) {
+async fn until(end: Option<Instant>) {
     match end {
         Some(end) => sleep_until(end).await,
         None => std::future::pending().await,

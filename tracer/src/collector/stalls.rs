@@ -5,7 +5,9 @@
 //! everything waiting, in memory that grows. So it is waited for so long and for so
 //! many events only; then the others go on, and what it saw meanwhile counts as lost.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// How long a stream is waited for that is asked and does not tell.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);

@@ -171,6 +171,24 @@ fn a_point_without_a_program_proves_nothing() {
 }
 
 #[test]
+fn a_stream_that_is_not_waited_for_proves_nothing_meanwhile() {
+    let mut ledger = Ledger::new(&[hello(1)], 0);
+    let seen = || Report {
+        counters: vec![(3, Counters::default())],
+        ..report(u32::MAX, 0)
+    };
+    ledger.report(0, seen(), 10);
+    ledger.overdue(0, 10, 100);
+    assert_eq!(ledger.seen(0, 3, 11), None, "not heard of since");
+    // What was on its way comes late.
+    ledger.report(0, seen(), 50);
+    assert_eq!(ledger.reported(), 100, "nobody waits for it again");
+    assert_eq!(ledger.seen(0, 3, 50), Some(0));
+    assert_eq!(ledger.seen(0, 3, 51), None);
+    assert!(ledger.hops_lost(Where::Point(0, 3), 60, 70));
+}
+
+#[test]
 fn a_counter_that_stands_still_says_that_nothing_came_in() {
     const SECOND: i64 = 1_000_000_000;
     let mut ledger = Ledger::new(&[hello(1)], 0);

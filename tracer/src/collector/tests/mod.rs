@@ -3,6 +3,7 @@
 
 mod delivery;
 mod recorded;
+mod stuck;
 mod traffic;
 pub(super) mod world;
 

@@ -25,10 +25,10 @@ use crate::{
 };
 
 /// A directory for the files of a test.
-struct Files(PathBuf);
+pub(super) struct Files(pub(super) PathBuf);
 
 impl Files {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let path = env::temp_dir().join(format!("tracer-recorded-{:016x}", crate::random()));
         fs::create_dir(&path).expect("a directory of its own");
         Self(path)
@@ -115,7 +115,7 @@ fn cut(path: &Path, part: usize) {
     fs::write(path, &bytes[..len]).expect("the same file");
 }
 
-fn shown(paths: &[PathBuf]) -> Shown {
+pub(super) fn shown(paths: &[PathBuf]) -> Shown {
     let mut recordings = Recordings::open(paths).expect("they belong together");
     let mut shown = Shown::default();
     let replayed = replay(&mut recordings, &mut shown).expect("memory");
