@@ -21,7 +21,7 @@ use super::{
     stalls::{self, Stalls},
 };
 use crate::{
-    link::{Batch, Command, Commander, Filter},
+    link::{Batch, Command, Commander, Filter, Hello},
     node::NodeError,
     store::RecordError,
     verdict::{Kind, explain_nothing},
@@ -135,6 +135,8 @@ struct Session<'a, V> {
     silences: Stalls,
     /// Those of which it was said that they are not waited for.
     stalled: Vec<bool>,
+    /// Those of which it was said that they have too many points.
+    crowded: Vec<bool>,
     /// Those of which a report is awaited, which was asked of all.
     awaited: Vec<bool>,
     /// Whether all points are observed, so that journeys can be shown.
@@ -159,10 +161,11 @@ impl<'a, V: View> Session<'a, V> {
         view: &'a mut V,
     ) -> Result<Self, SessionError> {
         let Agents {
-            hellos,
+            mut hellos,
             commands,
             batches,
         } = agents;
+        let crowded = hellos.iter_mut().map(Hello::leave_out).collect();
         let beginning = plan.beginning(hellos, unix_now());
         let core = Core::new(beginning.clone());
         let mut session = Self {
@@ -170,6 +173,7 @@ impl<'a, V: View> Session<'a, V> {
             silences: Stalls::new(core.streams(), Instant::now()),
             awaited: vec![false; core.streams()],
             stalled: vec![false; commands.len()],
+            crowded,
             core,
             generation: plan.filter.generation,
             recorder,
@@ -286,7 +290,11 @@ impl<'a, V: View> Session<'a, V> {
     /// A batch, where an agent must not have ended.
     fn batch(&mut self, next: Option<(usize, Sent)>) -> Result<(usize, Batch), SessionError> {
         match next {
-            Some((agent, Sent::Batch(batch))) => Ok((agent, *batch)),
+            Some((agent, Sent::Batch(mut batch))) => {
+                let known = self.core.scene().nodes[agent].points.len();
+                self.crowded[agent] |= batch.leave_out(known, !self.crowded[agent]);
+                Ok((agent, *batch))
+            }
             Some((agent, Sent::Failed(source))) => Err(SessionError::Agent {
                 node: self.core.scene().nodes[agent].node.clone(),
                 source,

@@ -5,7 +5,11 @@ use std::{net::IpAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Hello, Network, Point};
+use super::{Batch, Hello, Network, Point};
+
+/// Points that an agent can tell of: a row of a recording has 16 bits for the number
+/// of one.
+pub(crate) const MAX_POINTS: usize = u16::MAX as usize;
 
 /// What an agent has found to be different, and done about it.
 ///
@@ -61,7 +65,49 @@ impl Change {
     }
 }
 
+impl Batch {
+    /// Leaves out points from [`MAX_POINTS`] on, of an agent of which `known` are known,
+    /// and what was seen there. Whether new ones are left out; with `tell`, a note says so.
+    pub(crate) fn leave_out(&mut self, known: usize, tell: bool) -> bool {
+        let change = self.change.as_mut();
+        let left_out = change.is_some_and(|change| {
+            change.gone.retain(|point| *point < MAX_POINTS);
+            leave_out(&mut change.points, &mut change.notes, known, tell)
+        });
+        if left_out || known >= MAX_POINTS {
+            self.hops.retain(|hop| hop.point < MAX_POINTS);
+            if let Some(report) = &mut self.report {
+                report.counters.retain(|(point, _)| *point < MAX_POINTS);
+                report.gone.retain(|point| *point < MAX_POINTS);
+            }
+        }
+        left_out
+    }
+}
+
+/// Leaves out of new points those for which there is no number, after `known` ones.
+fn leave_out(points: &mut Vec<Point>, notes: &mut Vec<String>, known: usize, tell: bool) -> bool {
+    let room = MAX_POINTS.saturating_sub(known);
+    let Some(first) = points.get(room) else {
+        return false;
+    };
+    if tell {
+        notes.push(format!(
+            "interface {} and those that come later are not observed, as {MAX_POINTS} points \
+             have been before; start again to see them",
+            first.interface
+        ));
+    }
+    points.truncate(room);
+    true
+}
+
 impl Hello {
+    /// The same as [`Batch::leave_out`], for what an agent begins with.
+    pub(crate) fn leave_out(&mut self) -> bool {
+        leave_out(&mut self.points, &mut self.notes, 0, true)
+    }
+
     /// Whether it is an agent that was known as `earlier`, some changes later.
     pub(crate) fn continues(&self, earlier: &Self) -> bool {
         let own = |hello: &Self| {

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use crate::node::NodeError;
 
 pub use change::Change;
+pub(crate) use change::MAX_POINTS;
 pub use command::{Command, Commander, Filter, Pair, Start, Watch};
 pub use drop::{DropReport, Freed};
 pub use health::{DeviceHealth, Health, SocketHealth};

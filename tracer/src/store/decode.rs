@@ -8,13 +8,12 @@ use tracer_common::drop::Scope;
 use super::{
     column::{flag, number, text, texts},
     encode::scope_name,
-    head::MAX_POINTS,
     table::{Record, Table},
 };
 use crate::{
     link::{
-        Arp, Change, Encap, Flags, Freed, Hello, Hop, Icmp, Mac, Neighbour, Packet, Proto, Quote,
-        Report, Tcp, Transport,
+        Arp, Change, Encap, Flags, Freed, Hello, Hop, Icmp, MAX_POINTS, Mac, Neighbour, Packet,
+        Proto, Quote, Report, Tcp, Transport,
     },
     node::kernel,
 };

@@ -15,7 +15,7 @@ use super::table::{SCHEMA, columns};
 use crate::{
     collector::Beginning,
     journey::{Limits, Owner},
-    link::{Hello, Pair},
+    link::{Hello, MAX_POINTS, Pair},
 };
 
 /// Keys of the schema's metadata.
@@ -25,8 +25,6 @@ pub(super) const HEAD_KEY: &str = "tracer.head";
 
 /// No agent has as many streams: one per network namespace, and one.
 const MAX_STREAMS: usize = 1 << 16;
-/// A row has no room for the number of another one.
-pub(super) const MAX_POINTS: usize = u16::MAX as usize;
 /// Nobody waits longer, ns: a year.
 const MAX_HOLD: i64 = 365 * 24 * 3600 * 1_000_000_000;
 

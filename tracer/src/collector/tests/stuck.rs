@@ -26,7 +26,10 @@ use crate::{
         stalls::PATIENCE,
     },
     journey::{Journey, Limits, Owner, OwnerKind, Scene},
-    link::{Batch, Command, Commander, DropReport, Filter, Hop, Packet, Point, Report, Transport},
+    link::{
+        Batch, Change, Command, Commander, DropReport, Filter, Hop, MAX_POINTS, Packet, Point,
+        Report, Transport,
+    },
     store::Rotation,
     verdict::{Kind, Parts, Summary, Verdict},
     view::{Changed, Started, View},
@@ -37,6 +40,9 @@ const HOLD: Duration = Duration::from_secs(1);
 
 /// From when on the second node's agent is stuck, after the beginning.
 const STUCK: Duration = Duration::from_secs(5);
+
+/// From when on it has too many points: late, for each journey looks through them.
+const CROWDED: Duration = Duration::from_secs(36);
 
 /// How long the follow takes, until it is told to stop.
 const FOLLOW: Duration = Duration::from_secs(40);
@@ -56,6 +62,8 @@ enum Stuck {
     Unending,
     /// It never answers at all.
     Dead,
+    /// It has more points than can be numbered, twice, and sees packets at the last.
+    Crowded,
 }
 
 /// Packets are sent in turn: to the pod beside, to the other node, and to the other
@@ -95,6 +103,8 @@ struct Fake {
     begin: Instant,
     /// Packets that it has seen.
     seen: i64,
+    /// Points that have come.
+    points: usize,
     to: mpsc::Sender<(usize, Sent)>,
 }
 
@@ -128,7 +138,11 @@ impl Fake {
     }
 
     async fn send(&mut self, report: bool, last: bool) {
-        let stuck = self.stuck.filter(|_| self.begin.elapsed() >= STUCK);
+        let from = match self.stuck {
+            Some(Stuck::Crowded) => CROWDED,
+            _ => STUCK,
+        };
+        let stuck = self.stuck.filter(|_| self.begin.elapsed() >= from);
         if self.stuck == Some(Stuck::Dead) {
             return;
         }
@@ -141,15 +155,27 @@ impl Fake {
                 _ => report,
             };
             let now = u64::try_from(now).expect("later than the boot");
+            let more = stuck == Some(Stuck::Crowded) && stream == HOPS && self.points < 120_000;
             let batch = Batch {
                 stream,
                 hops,
+                change: more.then(|| self.more_points(now)),
                 watermark: if last { u64::MAX } else { now },
                 report: reports.then(|| self.report(stream, now)),
                 ..Batch::default()
             };
             let sent = Sent::Batch(Box::new(batch));
             let _: Result<(), _> = self.to.send((self.node, sent)).await;
+        }
+    }
+
+    fn more_points(&mut self, now: u64) -> Change {
+        let veth = beginning().nodes[1].points[TO_POD].clone();
+        self.points += 40_000;
+        Change {
+            time: now,
+            points: vec![Point { since: now, ..veth }; 40_000],
+            ..Change::default()
         }
     }
 
@@ -163,6 +189,7 @@ impl Fake {
             let points: &[usize] = match (self.node, way) {
                 (0, Way::Beside) => &[FROM_POD, TO_BESIDE],
                 (0, _) => &[FROM_POD, OUT],
+                (_, Way::Across) if self.points > MAX_POINTS => &[IN, TO_POD, MAX_POINTS],
                 (_, Way::Across) => &[IN, TO_POD],
                 _ => &[],
             };
@@ -210,6 +237,8 @@ struct Timed {
     begin: Instant,
     times: Vec<Duration>,
     started: usize,
+    /// What was noted on nodes.
+    notes: Vec<String>,
 }
 
 impl View for Timed {
@@ -219,6 +248,7 @@ impl View for Timed {
     }
 
     fn changed(&mut self, scene: &Scene, changed: &Changed) -> io::Result<()> {
+        self.notes.extend(changed.notes.iter().cloned());
         self.shown.changed(scene, changed)
     }
 
@@ -265,6 +295,7 @@ async fn followed(stuck: Stuck, long: Duration, write: Option<Write>) -> Followe
             stuck: (node == 1).then_some(stuck),
             begin,
             seen: 0,
+            points: hello.points.len(),
             to: sender.clone(),
         };
         tokio::spawn(fake.run(received));
@@ -311,6 +342,7 @@ async fn followed(stuck: Stuck, long: Duration, write: Option<Write>) -> Followe
         begin,
         times: Vec::new(),
         started: 0,
+        notes: Vec::new(),
     };
     let notices = Arc::new(Mutex::new(Vec::new()));
     let mut notice = |line: &str| notices.lock().expect("one thread").push(line.to_owned());
@@ -349,7 +381,7 @@ async fn goes_on_without(stuck: Stuck, is_unknown: impl Fn(Way) -> bool) {
     result.expect("it goes on");
     assert!(end <= FOLLOW + ENDING + Duration::from_secs(1), "{end:?}");
     assert_eq!(said(&notices, "did not end"), 1, "{notices:?}");
-    let passed = usize::from(stuck != Stuck::Unending);
+    let passed = usize::from(matches!(stuck, Stuck::Silent | Stuck::Unreporting));
     assert_eq!(said(&notices, "does not tell"), passed, "{notices:?}");
 
     let mut judged = 0;
@@ -364,7 +396,7 @@ async fn goes_on_without(stuck: Stuck, is_unknown: impl Fn(Way) -> bool) {
             Way::Beside | Way::Across => Kind::Delivered,
             Way::Lost => Kind::Lost,
         };
-        if sent + HOLD * 2 < STUCK || (stuck == Stuck::Unending && sent + HOLD * 2 < FOLLOW) {
+        if sent + HOLD * 2 < STUCK || (passed == 0 && sent + HOLD * 2 < FOLLOW) {
             assert_eq!(verdict.kind, well, "{number}: {verdict:?}");
         } else if sent > STUCK && sent + HOLD * 2 < FOLLOW {
             let kind = if is_unknown(way(number)) {
@@ -385,6 +417,14 @@ async fn goes_on_without(stuck: Stuck, is_unknown: impl Fn(Way) -> bool) {
     for (again, live) in again.journeys.iter().zip(&view.shown.journeys) {
         assert_eq!(format!("{again:?}"), format!("{live:?}"));
     }
+
+    let crowded = usize::from(stuck == Stuck::Crowded);
+    assert_eq!(
+        said(&view.notes, "are not observed"),
+        crowded,
+        "{:?}",
+        view.notes
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -400,6 +440,11 @@ async fn others_go_on_without_one_that_does_not_report() {
 #[tokio::test(start_paused = true)]
 async fn one_that_does_not_end_is_left() {
     goes_on_without(Stuck::Unending, |_| false).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_points_than_have_numbers_are_left_out_and_it_is_said() {
+    goes_on_without(Stuck::Crowded, |_| false).await;
 }
 
 /// Nobody waits for an agent that does not arm once it is to stop.
