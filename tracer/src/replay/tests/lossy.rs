@@ -33,7 +33,7 @@ struct Recording {
 
 enum Input {
     Armed(i64),
-    Batch(usize, Batch),
+    Batch(usize, Box<Batch>),
 }
 
 /// What is said of a recording.
@@ -74,9 +74,9 @@ impl Recording {
     fn read(path: &PathBuf) -> Self {
         let recordings = Recordings::open(slice::from_ref(path)).expect("a trace");
         let beginning = recordings.beginning();
-        let inputs = recordings.filter_map(|recorded| match recorded.expect("a whole trace") {
-            Recorded::Armed(time) => Some(Input::Armed(time)),
-            Recorded::Batch { agent, batch } => Some(Input::Batch(agent, *batch)),
+        let inputs = recordings.map(|recorded| match recorded.expect("a whole trace") {
+            Recorded::Armed(time) => Input::Armed(time),
+            Recorded::Batch { agent, batch } => Input::Batch(agent, batch),
             other => panic!("one whole recording has no {other:?}"),
         });
         let inputs = inputs.collect();
@@ -86,7 +86,7 @@ impl Recording {
     fn batches(&self) -> impl Iterator<Item = (usize, &Batch)> {
         self.inputs.iter().filter_map(|input| match input {
             Input::Armed(_) => None,
-            Input::Batch(agent, batch) => Some((*agent, batch)),
+            Input::Batch(agent, batch) => Some((*agent, &**batch)),
         })
     }
 
@@ -125,7 +125,7 @@ impl Recording {
                 }
                 !lost
             };
-            let mut batch = batch.clone();
+            let mut batch = (**batch).clone();
             batch
                 .hops
                 .retain(|hop| event(hop.time, Some(hop.point), Some(&hop.packet)));
