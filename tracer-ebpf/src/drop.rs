@@ -153,7 +153,9 @@ fn look_plain(skb: u64) -> u32 {
         _ => return MISS,
     }
     match look_front(&Front::of(freed)) {
-        UNPARSED if protocol == 0 => MISS,
+        // Read anew: a value that the verifier knows would have it follow the walk once for
+        // each of them.
+        UNPARSED if freed.protocol.get() == 0 => MISS,
         looked => looked,
     }
 }

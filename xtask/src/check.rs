@@ -90,7 +90,7 @@ pub(crate) fn test_into(args: &[String], summary: &mut Summary) -> Result<()> {
         setup::tools()?;
         setup::bpf()?;
         let python = setup::python()?;
-        run_shown(cargo().args(["build", "--release", "--bins", "--tests"]))?;
+        build_with_tests()?;
         Ok(python)
     })?;
     for tier in TIERS {
@@ -208,6 +208,13 @@ pub(crate) fn bench(args: &[String]) -> Result<()> {
     let mut bench = cargo();
     bench.args(["bench", "--bench", "*", "--"]).args(args);
     run_shown(bench.env(BINARY, release_binary("tracer")?))
+}
+
+/// `tracer` and the tests that run it. With tests, dependencies get features for them:
+/// to build `tracer` alone before or after would be to compile it twice.
+pub(crate) fn build_with_tests() -> Result<()> {
+    setup::bpf()?;
+    run_shown(cargo().args(["build", "--release", "--bins", "--tests"]))
 }
 
 /// `tracer` itself, as users run it.

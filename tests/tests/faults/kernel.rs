@@ -7,14 +7,21 @@ use crate::cases::{Case, Running, is_at};
 use crate::watch::{Watch, brief};
 
 /// Reasons of drops that are no losses everywhere, and are only counted.
-const COUNTED: [(&str, &str); 1] = [("NO_SOCKET", "refusal")];
+const COUNTED: [(&str, &str); 2] = [("NO_SOCKET", "refusal"), OTHERHOST];
+/// This one where neither MAC nor IP address is the node's: a node that nobody asked
+/// about may have had a copy.
+const OTHERHOST: (&str, &str) = ("OTHERHOST", "flooded");
+/// The index of that node.
+const THIRD: usize = 2;
 
 /// Checks, and ends, a watch that was there while `traffic` met its fault.
 pub(crate) fn check(case: &Case<'_>, traffic: &Running, mut watch: Watch) -> Result<()> {
     let is_faulty = |drop: &Value| traffic.is_faulty(&drop["packet"]);
     let place = case.expected.drop.as_ref();
     let counted = place.and_then(|place| {
-        let is = |(reason, _): &&(&str, &str)| place.reasons[0] == *reason;
+        let is = |counted: &&(&str, &str)| {
+            place.reasons[0] == counted.0 && (**counted != OTHERHOST || place.node == THIRD)
+        };
         COUNTED.iter().find(is)
     });
     // Of which class a drop is, and so whether it is shown, follows from the reason.

@@ -94,8 +94,12 @@ fn without_an_agent_on_the_receiving_node_it_only_left() -> Result<()> {
 }
 
 #[test]
-fn while_events_are_lost_nothing_is_called_lost_or_dropped() -> Result<()> {
-    for name in ["middle-loses-all", "nft-forward-far-drop"] {
+fn while_events_are_lost_only_what_was_seen_is_said() -> Result<()> {
+    // Of what the wire loses nothing is seen; of what a kernel drops, its drop may be.
+    for (name, honest) in [
+        ("middle-loses-all", &["unknown"][..]),
+        ("nft-forward-far-drop", &["unknown", "dropped"]),
+    ] {
         let fault = fault(name)?;
         let stage = fault.stage(Wiring::Flannel, false)?;
         let small = ["--hold", "1s", "--ring-size", "4KiB"];
@@ -114,7 +118,9 @@ fn while_events_are_lost_nothing_is_called_lost_or_dropped() -> Result<()> {
         let flooded: Vec<&Value> = finished.journeys.iter().filter(flooded).collect();
         assert!(!flooded.is_empty(), "{name}: none of the flood is told of");
         for journey in flooded {
-            assert_eq!(journey["verdict"]["kind"], "unknown", "{name}: {journey:#}");
+            let kind = journey["verdict"]["kind"].as_str();
+            let kind = kind.with_context(|| format!("{journey:#}"))?;
+            assert!(honest.contains(&kind), "{name}: {journey:#}");
         }
     }
     Ok(())

@@ -59,7 +59,11 @@ fn cut_short() -> Result<()> {
         Case::new("the inner Ethernet header", cut(0..14)).unparsed(WRAPPED),
         // Linux looks for a whole IP header before it unwraps since 6.10.
         Case::new("the inner IP header", cut(14..34)).unparsed_once_or_twice(),
-        Case::new("the inner UDP ports", cut(34..38)).unparsed(UNWRAPPED),
+        // The outer headers end there, too, so that it is whole at the uplink, but for its
+        // ports; unwrapped, it ends before its own header says.
+        Case::new("the inner UDP ports", cut(34..38))
+            .journey(1, "unknown")
+            .unparsed(UNWRAPPED - 1),
         Case::new("the inner UDP header", cut(38..42)).journey(2, "dropped"),
         // net/ipv4/ip_input.c ip_rcv_core, once unwrapped.
         Case::new("the inner payload", cut(42..58)).journey(2, "dropped"),

@@ -50,7 +50,13 @@ pub(super) fn impostor(
     let macs = two(hop.src_mac, step.dst_mac);
     let there = scene.point(step);
     let interface = |node: usize, point: &Point| (node, point.netns.clone(), point.ifindex);
-    let elsewhere = here.role == there.role && interface(node, here) != interface(step.node, there);
+    let same = interface(node, here) == interface(step.node, there);
+    // The pod's own interface took the question whatever its MAC address was: programs that
+    // redirect into the pod (`bpf_redirect_peer`) leave that of the tunnel.
+    if same && here.role == Role::Pod {
+        return None;
+    }
+    let elsewhere = here.role == there.role && !same;
     (elsewhere || macs.is_some()).then_some(Impostor {
         by,
         at: (node, hop.point),

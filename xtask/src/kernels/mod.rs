@@ -231,7 +231,7 @@ impl Tests {
         let packets = traffic::packets_from_environment()?.unwrap_or(0);
         setup::tools()?;
         setup::machines()?;
-        check::build()?;
+        check::build_with_tests()?;
         let mut programs = Vec::new();
         for program in check::test_programs()? {
             if check::has_tests(&program, &args)? {
