@@ -36,7 +36,7 @@ use crate::{
     buffer::{self, Front, Headers, direct, field, pointer, read},
     headers::fill_headers,
     look::{self, FOUND, MISS, SHORT, UNPARSED, WALKED},
-    maps::{self, Current, DROP_LOAD, DROPS},
+    maps::{self, Current, DROP_LOAD, DROPS, Freed},
 };
 
 /// Before Linux 5.17.
@@ -108,7 +108,9 @@ fn try_freed(skb: u64, location: u64, reason: u32, receiver: u64) -> DropCounter
 /// memory, unless the packet certainly does not belong to the follow.
 #[inline(always)]
 fn look(skb: u64) -> u32 {
-    look::in_stages(look_plain(skb), look_whole, ask_whole)
+    let plain = look_plain(skb);
+    let plain = if plain == WALKED { ask_plain() } else { plain };
+    look::in_stages(plain, look_whole, ask_whole)
 }
 
 /// Walks a packet that has all its headers in what is copied at once, and no
@@ -152,26 +154,39 @@ fn look_plain(skb: u64) -> u32 {
         other if is_unread(other) => return UNPARSED,
         _ => return MISS,
     }
-    match look_front(&Front::of(freed)) {
-        // Read anew: a value that the verifier knows would have it follow the walk once for
-        // each of them.
-        UNPARSED if freed.protocol.get() == 0 => MISS,
-        looked => looked,
+    match walk(&Front::of(freed), false, maps::ports()) {
+        Ok(Some(layers)) => {
+            let Some(found) = maps::found() else {
+                return MISS;
+            };
+            found.layers.leave(layers);
+            WALKED
+        }
+        Ok(None) => MISS,
+        Err(unparsed) => told(unparsed, freed),
     }
 }
 
-/// Walks what was copied at once.
-#[inline(always)]
-fn look_front(packet: &Front<'_>) -> u32 {
-    let looked = match walk(packet, false, maps::ports()) {
-        Ok(Some(layers)) => ask(packet, layers),
-        Ok(None) => Ok(MISS),
-        Err(unparsed) => Err(unparsed),
+/// As [`ask`], about what [`look_plain`] has found.
+#[inline(never)]
+fn ask_plain() -> u32 {
+    let (Some(freed), Some(found)) = (maps::freed(), maps::found()) else {
+        return MISS;
     };
-    match looked {
-        Ok(looked) => looked,
-        Err(Unparsed::Short) => SHORT,
-        Err(_) => UNPARSED,
+    // SAFETY: `look_plain` has written it in this run.
+    let layers = *unsafe { found.layers.get() };
+    ask(&Front::of(freed), layers).unwrap_or_else(|unparsed| told(unparsed, freed))
+}
+
+/// What it means that the first look cannot read something.
+#[inline(always)]
+fn told(unparsed: Unparsed, freed: &Freed) -> u32 {
+    match unparsed {
+        Unparsed::Short => SHORT,
+        // The EtherType is read anew: a value that the verifier knows would have it follow
+        // the walk once for each of them.
+        _ if freed.protocol.get() == 0 => MISS,
+        _ => UNPARSED,
     }
 }
 
@@ -210,7 +225,7 @@ fn ask_whole() -> u32 {
     ask(&Headers::of(freed), layers).unwrap_or(UNPARSED)
 }
 
-/// As [`look_front`], for ARP: without an Ethernet header, nothing in it says
+/// As [`look_plain`], for ARP: without an Ethernet header, nothing in it says
 /// so.
 #[inline(never)]
 fn look_arp() -> u32 {
