@@ -180,17 +180,24 @@ fn arrived_in_another_frame(scene: &Scene, journey: &Journey, drop: &Drop) -> bo
 }
 
 /// Whether a frame that was seen at this step, and then dropped, came by a way
-/// that leads to this machine only: out of a tunnel to it, or by a pod's own veth.
-/// What comes in by a bridge or an uplink, others may have got, too.
+/// that leads to this machine only: out of a tunnel to it, by a pod's own veth, or with
+/// the MAC address of this very interface, so that something else was wrong (its VLAN).
+/// What else comes in by a bridge or an uplink, others may have got, too.
 fn leads_only_here(scene: &Scene, step: &Step, drop: &Drop) -> bool {
     let point = scene.point(step);
     let at_it = drop.device.as_deref() == Some(&*point.interface);
-    let unwrapped = |outer: IpAddr| !at_it && scene.nodes[step.node].local.contains(&outer);
+    let hello = &scene.nodes[step.node];
+    let unwrapped = |outer: IpAddr| !at_it && hello.local.contains(&outer);
+    let is_its_own = || {
+        let mut devices = hello.network.devices.iter();
+        let mac = step.dst_mac;
+        mac.is_some() && devices.any(|one| one.interface == point.interface && one.mac == mac)
+    };
     match (point.role, step.encap) {
         (Role::Overlay, _) => true,
         (Role::Veth, _) => at_it,
         (_, Some(encap)) => unwrapped(encap.outer_dst),
-        _ => false,
+        _ => at_it && is_its_own(),
     }
 }
 
