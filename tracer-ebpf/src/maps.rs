@@ -93,8 +93,10 @@ impl<T> Stage<T> {
     /// It was left in this run, and is not left anew while the reference lives.
     #[inline(always)]
     pub(crate) unsafe fn get(&self) -> &T {
-        // SAFETY: the pointer is valid as `self` is; of the rest see above.
-        unsafe { (*self.0.as_ptr()).assume_init_ref() }
+        // SAFETY: the pointer is valid as `self` is; see above.
+        let left = unsafe { &*self.0.as_ptr() };
+        // SAFETY: see above.
+        unsafe { left.assume_init_ref() }
     }
 }
 
