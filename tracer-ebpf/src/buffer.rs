@@ -6,6 +6,8 @@
 //! What the fields point to is plain memory; it takes a helper call, whose
 //! price hardly depends on how much it copies.
 
+use core::hint::black_box;
+
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use network_types::eth::EthHdr;
 use tracer_common::{packet::Packet, walk::MAX_OFFSET};
@@ -134,9 +136,12 @@ impl Packet for Front<'_> {
 
     #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        // Linux 5.10 forgets what is known of a number that was put on the stack before it
+        // was compared: so that the one compared is the one used, it is made anew here.
+        let offset = black_box(offset);
         // Two comparisons, each with something that the verifier knows: to see
         // that one with the lesser of both suffices takes Linux 6.8.
-        if offset + N > FRONT || offset + N > self.len {
+        if offset > FRONT - N || offset + N > self.len {
             return None;
         }
         self.bytes.get(offset..)?.first_chunk().copied()

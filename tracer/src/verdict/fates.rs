@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::drops::WRONG_MAC;
+use super::drops::{NO_LISTENER, WRONG_MAC};
 use crate::{
     journey::{
         Arrival, Class, Drop, Journey, OwnerKind, Range, Ranges, Scene, Step, arrival, destination,
@@ -104,11 +104,11 @@ impl<'a> Fates<'a> {
             Class::Loss => true,
             // To nobody, a reset is not refused: it asks nothing.
             Class::Refusal => !is_reset(journey),
-            // A frame for another MAC address is a copy that a bridge or switch
-            // floods, or that somebody mirrors, unless this is who it was meant
-            // for, or it came by a way that leads nowhere else. If only its IP
-            // address says that it was, there is doubt.
-            Class::Flooded if drop.judgement.cause == WRONG_MAC => {
+            // A frame for another MAC address, or in a VLAN that nobody here is in, is
+            // a copy that a bridge or switch floods, or that somebody mirrors, unless
+            // this is who it was meant for, or it came by a way that leads nowhere
+            // else. If only its IP address says that it was, there is doubt.
+            Class::Flooded if [WRONG_MAC, NO_LISTENER].contains(&drop.judgement.cause) => {
                 if at_destination {
                     !arrived_in_another_frame(scene, journey, drop)
                 } else if *drop.netns == *HOST
@@ -116,10 +116,11 @@ impl<'a> Fates<'a> {
                     && let Some(step) = before.filter(|step| !goes_out(scene, step))
                 {
                     let only = leads_only_here(scene, step, drop);
-                    if !only {
+                    let is_wrong_mac = drop.judgement.cause == WRONG_MAC;
+                    if is_wrong_mac && !only {
                         self.astray.push((step, index));
                     }
-                    only || is_meant_here(scene, journey, step)
+                    only || is_wrong_mac && is_meant_here(scene, journey, step)
                 } else {
                     false
                 }

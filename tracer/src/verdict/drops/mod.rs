@@ -64,6 +64,9 @@ fn classify_alone(freed: &Freed, meant: bool) -> Judgement {
 /// The cause of drops of frames for somebody else.
 pub(super) const WRONG_MAC: &str = "wrong-mac";
 
+/// The cause of drops of what nobody asked for: flooded, those of frames.
+pub(super) const NO_LISTENER: &str = "no-listener";
+
 /// Looks into the table. An entry for all functions stands behind those for some:
 /// where the function is not known, it decides only if none of those says
 /// anything else.

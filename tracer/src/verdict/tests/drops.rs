@@ -5,7 +5,10 @@ use std::sync::Arc;
 use tracer_common::drop::Scope;
 
 use super::*;
-use crate::journey::{Class, Drop, Judgement};
+use crate::{
+    journey::{Class, Drop, Judgement},
+    link::{Device, Mac},
+};
 
 /// A drop on a node, of all of a journey of `size` bytes.
 fn drop(node: usize, netns: &str, time: i64, class: Class, cause: &'static str) -> Drop {
@@ -261,6 +264,32 @@ fn bytes_fare_differently() {
         (Kind::Partial, Some("qdisc"))
     );
     assert_eq!((parts.delivered, parts.dropped), (2000, 1000));
+}
+
+/// With two VLAN tags it is of a kind that nobody takes (UNHANDLED_PROTO).
+#[test]
+fn a_frame_that_only_its_receiver_got_is_lost_if_nobody_takes_its_kind() {
+    let unhandled = |device: &str| Drop {
+        same_buffer: true,
+        device: Some(Arc::from(device)),
+        ..drop(1, "host", 9, Class::Flooded, "no-listener")
+    };
+    let verdict = |device| {
+        let mut journey = dropped(&WHOLE[..3], vec![unhandled(device)]);
+        journey.steps[2].encap = None;
+        journey.steps[2].dst_mac = Some(Mac([2; 6]));
+        let mut scene = scene();
+        scene.nodes[1].network.devices = vec![Device {
+            interface: "uplink".to_owned(),
+            mac: Some(Mac([2; 6])),
+            tunnel: None,
+            until: None,
+        }];
+        judge(&scene, &journey, &CALM).0.kind
+    };
+    assert_eq!(verdict("uplink"), Kind::Dropped);
+    // Further on it is what a bridge makes of it.
+    assert_eq!(verdict("cni0"), Kind::Unknown);
 }
 
 /// A switch that has forgotten where a MAC address is sends its frame to all: what
