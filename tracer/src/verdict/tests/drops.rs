@@ -352,7 +352,7 @@ fn a_frame_for_another_machine_is_nobodys_loss() {
 /// address had come there, too.
 #[test]
 fn what_arrives_in_another_frame_was_not_dropped() {
-    let mac = |last| Some(crate::link::Mac([2, 0, 0, 0, 0, last]));
+    let mac = |last| Some(Mac([2, 0, 0, 0, 0, last]));
     let copy = Drop {
         dst_mac: mac(1),
         ..drop(1, "default/b", 9, Class::Flooded, "wrong-mac")
