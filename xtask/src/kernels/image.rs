@@ -47,13 +47,14 @@ const PROGRAMS: &[&str] = &[
 /// What iptables loads for its matches and targets.
 const XTABLES: &str = "/usr/lib/x86_64-linux-gnu/xtables";
 
-/// What of busybox the script runs.
+/// What of busybox the script and the tests run.
 const BUSYBOX: &[&str] = &[
     "bin/base64",
     "bin/dmesg",
     "bin/mount",
     "bin/poweroff",
     "bin/sh",
+    "bin/sleep",
     "bin/stat",
     "sbin/modprobe",
 ];
