@@ -43,7 +43,7 @@ impl Counter {
 /// The counters of one observation point on one CPU, indexed by [`Counter`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "user", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Counters {
     /// Packets, by [`Counter`].
     pub packets: [u64; Counter::COUNT],

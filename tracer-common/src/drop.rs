@@ -165,7 +165,7 @@ impl DropCounter {
 /// run of the program is in one of them.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "user", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct DropCounters {
     /// Freed packets, by [`DropCounter`].
     pub packets: [u64; DropCounter::COUNT],

@@ -14,15 +14,19 @@ use std::{
 
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use tracer_common::{drop::DropCounter, hash::Key};
+use tracer_core::{
+    input::{Batch, DropReport},
+    model::Freed,
+    verdict::Tally,
+};
 
 use crate::{
     cli::{AgentSpec, DropsSettings, Failure, Outcome, Output, Place},
     collector::{self, Agents, Sent},
     follow::{interrupted, runtime},
-    link::{Batch, Command, DropReport, Filter, Freed, Start, Watch},
+    link::{Command, Filter, Start, Watch},
     node::{NodeError, discover::Request},
     terminal::{look_of_stdout, tell},
-    verdict::Tally,
     view::{DropScene, DropView, Json, Text},
 };
 

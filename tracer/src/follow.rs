@@ -15,17 +15,21 @@ use tokio::{
     sync::oneshot,
 };
 use tracer_common::hash::{HASHED_BYTES, Key, payload_hash};
+use tracer_core::{
+    journal::View,
+    journey::Limits,
+    model::{OwnerKind, Pair},
+    verdict::Kind,
+};
 
 use crate::{
     cli::{AgentSpec, End, Expected, Failure, Outcome, Output, Place, Settings},
     collector::{self, Plan, SessionError},
-    journey::{Limits, OwnerKind},
-    link::{Filter, Pair, Start, Watch},
+    link::{Filter, Start, Watch},
     node::{self, discover},
     store::RecordError,
     terminal::{look_of_stderr, look_of_stdout, tell},
-    verdict::Kind,
-    view::{self, Json, Progress, Text, View},
+    view::{self, Json, Progress, Text},
 };
 
 /// Runs a follow to its end.
@@ -380,7 +384,7 @@ fn describe(settings: &Settings) -> String {
     let port = |port: Option<u16>| port.map_or_else(String::new, |port| format!(" port {port}"));
     let proto = match settings.proto {
         None => "any protocol".to_owned(),
-        Some(number) => crate::link::Proto::Ip(number).to_string(),
+        Some(number) => tracer_core::model::Proto::Ip(number).to_string(),
     };
     format!(
         "{}{} → {}{} ({proto})",

@@ -2,8 +2,8 @@
 //!
 //! The folders follow the data's way; a stage never reaches back.
 //!
-//! packet → kernel program → ring buffer → [`node`] → [`link`] → [`journey`]
-//! → [`verdict`] → [`view`]; the [`collector`] carries it along.
+//! packet → kernel program → ring buffer → [`node`] → [`link`] → journeys and
+//! verdicts ([`tracer_core`]) → [`view`]; the [`collector`] carries it along.
 
 pub mod cli;
 pub mod collector;
@@ -12,7 +12,6 @@ pub mod follow;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 pub mod inventory;
-pub mod journey;
 pub mod link;
 pub mod node;
 pub mod replay;
@@ -21,7 +20,6 @@ pub mod stats;
 mod stdio;
 pub mod store;
 mod terminal;
-pub mod verdict;
 pub mod view;
 
 /// 64 bits that nobody can foresee: the standard library seeds its hashers

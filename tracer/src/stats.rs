@@ -2,13 +2,17 @@
 
 use std::io::{self, Write as _};
 
+use tracer_core::{
+    journal::{Changed, Started, View},
+    journey::{Journey, Scene},
+    verdict::{Grouping, Parts, Stats, Summary, Verdict},
+};
+
 use crate::{
     cli::{Failure, GroupBy, Outcome, Output, StatsArgs},
-    journey::{Journey, Scene},
     replay::through,
     terminal::look_of_stdout,
-    verdict::{Grouping, Parts, Stats, Summary, Verdict},
-    view::{Changed, Started, View, stats_json, stats_text},
+    view::{stats_json, stats_text},
 };
 
 /// Adds journeys up instead of showing them.

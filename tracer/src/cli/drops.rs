@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
+use tracer_core::model::{Owner, OwnerKind};
+
 use super::{
     agents,
     args::{DropsArgs, Output},
@@ -10,10 +12,7 @@ use super::{
     settings::{USUAL_VXLAN_PORTS, check_ring},
     values::{AgentSpec, EndName, PodName},
 };
-use crate::{
-    inventory::Inventory,
-    journey::{Owner, OwnerKind},
-};
+use crate::inventory::Inventory;
 
 /// A watch for drops, ready to start.
 #[derive(Clone, Debug, PartialEq, Eq)]

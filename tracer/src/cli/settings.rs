@@ -13,6 +13,7 @@ use std::{
 use ipnet::IpNet;
 use nix::unistd::{SysconfVar, sysconf};
 use tracer_common::config::PORTS;
+use tracer_core::model::{Owner, OwnerKind};
 
 use super::{
     agents,
@@ -21,13 +22,7 @@ use super::{
     load,
     values::{AgentSpec, EndName, PodName},
 };
-use crate::{
-    collector::Write,
-    inventory::Inventory,
-    journey::{Owner, OwnerKind},
-    stdio::is_dash,
-    store::Rotation,
-};
+use crate::{collector::Write, inventory::Inventory, stdio::is_dash, store::Rotation};
 
 /// Linux's VXLAN port from before there was a standard, and the standard's (RFC 7348).
 pub(super) const USUAL_VXLAN_PORTS: [u16; 2] = [8472, 4789];

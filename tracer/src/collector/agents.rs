@@ -4,12 +4,16 @@
 use std::io;
 
 use tokio::sync::mpsc;
+use tracer_core::{
+    input::Batch,
+    journey::Scene,
+    model::{Hello, Point},
+};
 use tracing::{debug, info};
 
 use super::{Plan, SessionError};
 use crate::{
-    journey::Scene,
-    link::{Batch, Commander, Hello, Link, Point, Start},
+    link::{Commander, Link, Start},
     node::{self, NodeError},
 };
 

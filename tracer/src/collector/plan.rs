@@ -3,11 +3,14 @@
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
+use tracer_core::{
+    collect::Beginning,
+    journey::Limits,
+    model::{Hello, Owner},
+};
 
-use super::core::Beginning;
 use crate::{
-    journey::{Limits, Owner},
-    link::{Filter, Hello, Start},
+    link::{Filter, Start},
     store::Rotation,
 };
 

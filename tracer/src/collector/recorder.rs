@@ -4,10 +4,10 @@ use std::{fmt, path::PathBuf};
 
 use tokio::time::Instant;
 use tracer_common::hash::{HASHED_BYTES, payload_hash};
+use tracer_core::{collect::Beginning, input::Batch};
 
-use super::{Plan, Write, core::Beginning};
+use super::{Plan, Write};
 use crate::{
-    link::Batch,
     stdio::output,
     store::{Anonymizer, Head, RecordError, Writer, Written},
 };

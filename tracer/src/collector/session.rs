@@ -10,22 +10,26 @@ use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at},
 };
+use tracer_core::{
+    collect::Core,
+    input::Batch,
+    journal::{Started, View},
+    model::Hello,
+    verdict::{Kind, explain_nothing},
+};
 use tracing::{debug, info};
 
 use super::{
     Plan,
     agents::{self, Agents, Sent},
-    core::Core,
     recorder::Recorder,
     sampling::Sampling,
     stalls::{self, Stalls},
 };
 use crate::{
-    link::{Batch, Command, Commander, Filter, Hello},
+    link::{Command, Commander, Filter},
     node::NodeError,
     store::RecordError,
-    verdict::{Kind, explain_nothing},
-    view::{Started, View},
 };
 
 /// How often streams that hold others up are asked for their watermark, and

@@ -1,11 +1,9 @@
 //! Records: what a ring buffer may hold.
 
 use tracer_common::{drop::DropEvent, event::HopEvent};
+use tracer_core::model::{Packet, Transport};
 
-use crate::{
-    link::{Packet, Transport},
-    node::decode::{Malformed, freed, hop},
-};
+use crate::node::decode::{Malformed, freed, hop};
 
 /// Decodes bytes as they are, and filled up or cut to what a record of hops
 /// and one of drops has.

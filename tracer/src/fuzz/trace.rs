@@ -2,10 +2,11 @@
 
 use std::{io, path::Path, sync::LazyLock};
 
+use tracer_core::{collect::Core, journal::View};
+
 use crate::{
-    collector::Core,
     store::{Event, Reader, TraceError, plain},
-    view::{Json, Look, Text, View},
+    view::{Json, Look, Text},
 };
 
 /// What every trace begins with; input that begins so is one.

@@ -29,15 +29,13 @@ use std::{
 
 use ipnet::IpNet;
 use objects::Object;
+use tracer_core::model::{Owner, OwnerKind};
 use tracing::info;
 
 pub use error::InventoryError;
 pub(crate) use sentence::list;
 
-use crate::{
-    journey::{Owner, OwnerKind},
-    stdio,
-};
+use crate::stdio;
 
 /// The command whose output is understood.
 pub(crate) const COMMAND: &str = "kubectl get nodes,pods,services,endpointslices -A -o yaml";

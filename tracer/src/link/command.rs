@@ -2,9 +2,8 @@
 
 use std::{net::IpAddr, path::PathBuf};
 
-use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
 use tracer_common::hash::Key;
+use tracer_core::model::Pair;
 
 use crate::node::discover::Request;
 
@@ -85,20 +84,4 @@ pub struct Filter {
     pub next_hops: Vec<IpAddr>,
     /// Whether any ARP and neighbour discovery does.
     pub neighbours: bool,
-}
-
-/// Two ends whose packets to each other are followed, both ways.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pair {
-    /// One end.
-    pub a: IpNet,
-    /// The other, of the same family.
-    pub b: IpNet,
-    /// IANA protocol number; `None` for any. That of ICMP stands for
-    /// ICMPv6, too.
-    pub proto: Option<u8>,
-    /// Port of `a`.
-    pub a_port: Option<u16>,
-    /// Port of `b`.
-    pub b_port: Option<u16>,
 }

@@ -5,30 +5,14 @@
 //! lives in the same process ([`crate::node::start`]); a remote one will have
 //! the same messages carried over a byte stream.
 
-mod change;
 mod command;
-mod drop;
-mod health;
-mod message;
-mod network;
-mod packet;
 
 use tokio::sync::mpsc;
+use tracer_core::{input::Batch, model::Hello};
 
 use crate::node::NodeError;
 
-pub use change::Change;
-pub(crate) use change::MAX_POINTS;
-pub use command::{Command, Commander, Filter, Pair, Start, Watch};
-pub use drop::{DropReport, Freed};
-pub use health::{DeviceHealth, Health, SocketHealth};
-pub use message::{
-    Batch, Direction, Elsewhere, Foreign, Hello, Hop, Point, Report, Role, is_opaque,
-};
-pub use network::{Device, Network, Tunnel, Way};
-pub use packet::{
-    Arp, Encap, EncapKind, Flags, Icmp, Mac, Neighbour, Packet, Proto, Quote, Tcp, Transport,
-};
+pub use command::{Command, Commander, Filter, Start, Watch};
 
 /// A started agent, from the collector's side.
 pub struct Link {

@@ -13,6 +13,7 @@ use std::{
 
 use tokio::sync::mpsc;
 use tracer_common::config::{Load, TunnelPorts};
+use tracer_core::model::{Direction, Hello, Network, Point, Role};
 
 use super::{
     NodeError,
@@ -25,7 +26,7 @@ use super::{
     scout::{PodWorker, Scout, Workers, look_again},
     worker::{self, Batches, Turn, Worker},
 };
-use crate::link::{Command, Commander, Direction, Hello, Link, Network, Point, Role, Start, Watch};
+use crate::link::{Command, Commander, Link, Start, Watch};
 
 /// Batches that may be on their way to the collector.
 const IN_FLIGHT: usize = 16;

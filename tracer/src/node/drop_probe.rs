@@ -19,6 +19,7 @@ use tracer_common::{
     config::{Config, DROPS_ALL, Load},
     drop::DropCounters,
 };
+use tracer_core::{input::DropReport, model::Freed};
 
 use super::{
     NodeError, bpf,
@@ -27,7 +28,7 @@ use super::{
     kernel::{Btf, KFREE_SKB, Reasons, Symbols, WITHOUT_REASON, drop_program, hides_its_memory},
     probe::PROGRAMS,
 };
-use crate::link::{DropReport, Filter, Freed, Start, Watch};
+use crate::link::{Filter, Start, Watch};
 
 /// Records taken off the ring buffer at a time.
 const BATCH: usize = 16_384;

@@ -15,6 +15,10 @@ use std::{
 };
 
 use tracer_common::config::Load;
+use tracer_core::{
+    input::{Batch, Change, Report},
+    model::Point,
+};
 
 use super::{
     NodeError, agent,
@@ -27,7 +31,7 @@ use super::{
     source::{Found, PodNamespace, Source},
     worker,
 };
-use crate::link::{Batch, Change, Filter, Point, Report, Start};
+use crate::link::{Filter, Start};
 
 /// What a node's own namespace is called.
 const HOST: &str = "host";

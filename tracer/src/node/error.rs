@@ -2,8 +2,10 @@
 
 use std::{error::Error, io, path::PathBuf};
 
+use tracer_core::model::Direction;
+
 use super::{discover::DiscoverError, kernel::BtfError, tables::TooMany};
-use crate::{inventory::list, link::Direction};
+use crate::inventory::list;
 
 /// Why an agent cannot start or go on.
 #[derive(Debug, thiserror::Error)]

@@ -4,6 +4,7 @@
 use std::{collections::HashMap, fs, io, path::PathBuf, sync::Arc};
 
 use netlink_sys::protocols::NETLINK_ROUTE;
+use tracer_core::input::{DeviceHealth, Health, SocketHealth};
 
 use super::{
     netlink::{Netlink, Question, attributes},
@@ -11,7 +12,6 @@ use super::{
     visit::Visitor,
     worker::now,
 };
-use crate::link::{DeviceHealth, Health, SocketHealth};
 
 /// What the node's own namespace is called.
 const HOST: &str = "host";

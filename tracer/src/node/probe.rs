@@ -20,6 +20,10 @@ use tracer_common::{
     counters::{Counters, share, slot},
     elsewhere,
 };
+use tracer_core::{
+    input::{Elsewhere, Report},
+    model::{Direction, Foreign, Hop, Proto},
+};
 
 use super::{
     NodeError, decode,
@@ -27,7 +31,7 @@ use super::{
     hook::{self, Device, Hooks},
     worker,
 };
-use crate::link::{Direction, Elsewhere, Filter, Foreign, Hop, Proto, Report, Start};
+use crate::link::{Filter, Start};
 
 /// The kernel programs, as `build.rs` built them.
 pub static PROGRAMS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));

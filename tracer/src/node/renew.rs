@@ -7,9 +7,9 @@
 use std::path::Path;
 
 use nix::net::if_::if_nametoindex;
+use tracer_core::{input::Change, model::Point};
 
 use super::{NodeError, agent, probe::Probe, visit, worker};
-use crate::link::{Change, Point};
 
 impl Probe {
     /// Observes these interfaces of a namespace (`None`: the one that the thread

@@ -2,8 +2,13 @@
 
 use std::{os::fd::BorrowedFd, path::PathBuf, sync::Arc};
 
+use tracer_core::{
+    input::{Batch, Change, Report},
+    model::Point,
+};
+
 use super::{NodeError, probe::Probe};
-use crate::link::{Batch, Change, Filter, Point, Report};
+use crate::link::Filter;
 
 /// Programs in a namespace. It belongs to the thread that made it.
 pub(super) trait Source {

@@ -9,8 +9,9 @@ use ipnet::{IpNet, Ipv4Net};
 use tracer_common::filter::{
     FOLLOWED, KEY_PREFIX_BITS, MAX_PAIRS, MAX_RULES, NEIGHBOUR, Prefilter, Rule, Sides,
 };
+use tracer_core::model::Pair;
 
-use crate::link::{Filter, Pair};
+use crate::link::Filter;
 
 /// Up to how many addresses of a prefix are marked one by one in the bit
 /// array; a larger prefix would set nearly every bit anyway.

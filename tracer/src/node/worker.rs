@@ -19,13 +19,14 @@ use nix::{
     time::{ClockId, clock_gettime},
 };
 use tokio::sync::mpsc::Sender;
+use tracer_core::input::Batch;
 use tracing::warn;
 
 use super::{
     NodeError,
     source::{Found, Source},
 };
-use crate::link::{Batch, Command};
+use crate::link::Command;
 
 /// After the first event, how long (ms) to let others gather: one wake-up then
 /// serves them all.

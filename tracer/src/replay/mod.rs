@@ -2,12 +2,16 @@
 
 use std::{io, path::PathBuf};
 
+use tracer_core::{
+    collect::Core,
+    journal::{Started, View},
+};
+
 use crate::{
     cli::{Failure, Outcome, Output, ReplayArgs},
-    collector::Core,
     store::{JoinError, Recorded, Recordings},
     terminal::{look_of_stdout, tell},
-    view::{Json, Started, Text, View},
+    view::{Json, Text},
 };
 
 /// Shows what was recorded.

@@ -15,13 +15,14 @@ use std::{
     slice,
 };
 
-use super::{Recordings, replay};
-use crate::{
+use tracer_core::{
+    journal::{Changed, Started, View},
     journey::{Journey, Scene},
-    link::{Direction, Packet, Point, Transport},
+    model::{Direction, Packet, Point, Transport},
     verdict::{Parts, Summary, Verdict},
-    view::{Changed, Started, View},
 };
+
+use super::{Recordings, replay};
 
 /// What is said of a recording, journeys of one kind together.
 #[derive(Default)]

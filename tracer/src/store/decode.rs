@@ -4,18 +4,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use tracer_common::drop::Scope;
+use tracer_core::{
+    input::{Change, MAX_POINTS, Report},
+    model::{
+        Arp, Encap, Flags, Freed, Hello, Hop, Icmp, Mac, Neighbour, Packet, Place, Proto, Quote,
+        Tcp, Transport,
+    },
+};
 
 use super::{
     column::{flag, number, text, texts},
     encode::scope_name,
     table::{Record, Table},
-};
-use crate::{
-    link::{
-        Arp, Change, Encap, Flags, Freed, Hello, Hop, Icmp, MAX_POINTS, Mac, Neighbour, Packet,
-        Proto, Quote, Report, Tcp, Transport,
-    },
-    node::kernel,
 };
 
 /// The end of a batch of an agent's stream.
@@ -131,7 +131,7 @@ impl Table {
             time: monotonic(time, hello),
             skb: number(&self.skb, row).ok_or(Unreadable("skb"))?,
             reason: Arc::clone(self.reason.get(row).ok_or(Unreadable("reason"))?),
-            place: kernel::Place {
+            place: Place {
                 function: Arc::clone(self.function.get(row).ok_or(Unreadable("function"))?),
                 offset: number(&self.function_offset, row).ok_or(Unreadable("function_offset"))?,
             },

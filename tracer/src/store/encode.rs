@@ -5,9 +5,12 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use tracer_common::drop::Scope;
+use tracer_core::{
+    input::{Batch, Report},
+    model::{Encap, Freed, Hello, Hop, Icmp, Packet, Point, Tcp, Transport},
+};
 
 use super::table::{Builders, Record};
-use crate::link::{Batch, Encap, Freed, Hello, Hop, Icmp, Packet, Point, Report, Tcp, Transport};
 
 /// Rows on their way to a file.
 pub(super) struct Rows {
@@ -27,7 +30,7 @@ struct Node {
 struct Place {
     netns: Arc<str>,
     interface: Arc<str>,
-    direction: crate::link::Direction,
+    direction: tracer_core::model::Direction,
 }
 
 impl Place {

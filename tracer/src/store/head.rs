@@ -10,13 +10,14 @@ use std::{
 use arrow_schema::{Field, Schema, SchemaRef};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use tracer_core::{
+    collect::Beginning,
+    input::MAX_POINTS,
+    journey::Limits,
+    model::{Hello, Owner, Pair},
+};
 
 use super::table::{SCHEMA, columns};
-use crate::{
-    collector::Beginning,
-    journey::{Limits, Owner},
-    link::{Hello, MAX_POINTS, Pair},
-};
 
 /// Keys of the schema's metadata.
 pub(super) const SCHEMA_KEY: &str = "tracer.schema";

@@ -11,6 +11,7 @@ use std::{
 use arrow_array::RecordBatch;
 use arrow_buffer::Buffer;
 use arrow_ipc::{convert::try_fb_to_schema, reader::StreamDecoder, root_as_message};
+use tracer_core::input::{Batch, Report};
 use tracing::info;
 
 use super::{
@@ -20,10 +21,7 @@ use super::{
     message::{self, Layout, Next},
     table::{Record, SCHEMA, Table},
 };
-use crate::{
-    link::{Batch, Report},
-    stdio,
-};
+use crate::stdio;
 
 /// Bytes that say that no message follows.
 const END: u64 = 8;

@@ -12,11 +12,11 @@ use arrow_array::{
     types::{UInt8Type, UInt16Type, UInt32Type, UInt64Type},
 };
 use arrow_schema::DataType;
+use tracer_core::model::{Direction, EncapKind, Mac, Proto};
 
 use super::column::{
     Builder, Bytes, Flag, Kind, Number, Reader, Text, Texts, Time, Word, Words, columns,
 };
-use crate::link::{Direction, EncapKind, Mac, Proto};
 
 /// What traces of this version call themselves.
 pub const SCHEMA: &str = "tracer.trace/1";

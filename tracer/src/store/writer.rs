@@ -12,6 +12,7 @@ use arrow_ipc::{
     CompressionType, MetadataVersion,
     writer::{IpcWriteOptions, StreamWriter},
 };
+use tracer_core::input::{Batch, Report};
 use tracing::info;
 
 use super::{
@@ -21,10 +22,7 @@ use super::{
     message::ALIGNMENT,
     target::Target,
 };
-use crate::{
-    link::{Batch, Report},
-    stdio::output,
-};
+use crate::stdio::output;
 
 /// Rows that are written at once, at most (but for the last batch's): enough
 /// to compress well, few enough to fit in the processor's caches.

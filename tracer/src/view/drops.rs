@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, io, net::IpAddr};
 
-use crate::{
-    journey::{Owner, OwnerKind},
-    link::{DropReport, Freed, Hello},
+use tracer_core::{
+    input::DropReport,
+    model::{Freed, Hello, Owner, OwnerKind},
     verdict::{DropKind, Tally},
 };
 

@@ -5,14 +5,13 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use serde_json::Value;
 use tracer_common::drop::{DropCounter, DropCounters, Scope};
-
-use super::{DropScene, DropView, Json, Look, Text};
-use crate::{
-    journey::{Owner, OwnerKind},
-    link::{DropReport, Freed, Hello, Network, Packet, Transport},
-    node::kernel::Place,
+use tracer_core::{
+    input::DropReport,
+    model::{Freed, Hello, Network, Owner, OwnerKind, Packet, Place, Transport},
     verdict::{DropKind, Tally},
 };
+
+use super::{DropScene, DropView, Json, Look, Text};
 
 const WEB: [u8; 4] = [10, 244, 1, 5];
 const CART: [u8; 4] = [10, 244, 2, 7];

@@ -6,13 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hdrhistogram::Histogram;
-
-use super::HOST;
-use crate::{
+use tracer_core::{
     journey::Scene,
-    link::Role,
+    model::Role,
     verdict::{Place, Summary},
 };
+
+use super::HOST;
 
 /// What packets took from one point to the next.
 pub(super) struct Leg<'a> {
@@ -112,9 +112,9 @@ mod tests {
     use hdrhistogram::Histogram;
 
     use super::in_path_order;
-    use crate::{
+    use tracer_core::{
         journey::Scene,
-        link::Direction,
+        model::Direction,
         verdict::{Place, Summary},
     };
 

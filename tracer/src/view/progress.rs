@@ -5,12 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Changed, Look, Started, Text, View, moment::Moment};
-use crate::{
+use tracer_core::{
+    journal::{Changed, Started, View},
     journey::{Journey, Scene},
-    terminal::clean,
     verdict::{Parts, Summary, Verdict},
 };
+
+use super::{Look, Text, moment::Moment};
+use crate::terminal::clean;
 
 /// How often it is said.
 const EVERY: Duration = Duration::from_millis(500);

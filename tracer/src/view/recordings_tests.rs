@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use tracer_core::{
+    journey::Scene,
+    verdict::{Grouping, Kind, Stats, Verdict},
+};
 
 use super::{
     Look, contents_json,
     fixtures::{Case, all, started},
     stats_json, stats_text,
 };
-use crate::{
-    journey::Scene,
-    store::{Contents, Head},
-    verdict::{Grouping, Kind, Stats, Verdict},
-};
+use crate::store::{Contents, Head};
 
 const EVERYTHING: Grouping = Grouping {
     pod: true,

@@ -7,15 +7,15 @@ use std::{
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
+use tracer_core::{
+    model::Direction,
+    verdict::{Kind, LatencyOf, LossOf, Place, Stats},
+};
 
 use super::{
     Look, json,
     moment::Span,
     text::{Flow, Palette},
-};
-use crate::{
-    link::Direction,
-    verdict::{Kind, LatencyOf, LossOf, Place, Stats},
 };
 
 /// Columns of each figure, and the space before it.

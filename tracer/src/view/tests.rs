@@ -14,8 +14,10 @@ use std::{
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
+use tracer_core::journal::View;
+
 use super::{
-    Json, Look, Text, View,
+    Json, Look, Text,
     fixtures::{Case, all, restarted, started, summary},
 };
 

@@ -4,13 +4,13 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use tracer::link::{
-    Batch, Direction, Encap, EncapKind, Freed, Hello, Hop, Mac, Network, Packet, Point, Report,
-    Role,
-};
-use tracer::node::kernel::Place;
 use tracer_common::counters::Counters;
 use tracer_common::drop::Scope;
+use tracer_core::{
+    input::{Batch, Report},
+    model::Place,
+    model::{Direction, Encap, EncapKind, Freed, Hello, Hop, Mac, Network, Packet, Point, Role},
+};
 use tracer_tests::rng::Rng;
 
 /// The pods' addresses, each on the node of the same index.

@@ -13,13 +13,15 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use nix::time::{ClockId, clock_gettime};
-use tracer::collector::{Beginning, Core};
-use tracer::journey::{Closed, Journey, Limits, Scene};
-use tracer::verdict::{Kind, Parts, Summary, Verdict};
-use tracer::view::{Changed, Started, View};
 
 use crate::report::{Report, Table};
 use crate::sample::Sample;
+use tracer_core::{
+    collect::{Beginning, Core},
+    journal::{Changed, Started, View},
+    journey::{Closed, Journey, Limits, Scene},
+    verdict::{Kind, Parts, Summary, Verdict},
+};
 use traffic::Traffic;
 
 /// How often it is measured.

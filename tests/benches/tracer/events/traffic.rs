@@ -7,7 +7,10 @@
 //! what does not arrive is freed by a kernel that says so; the rest vanishes
 //! on the wire.
 
-use tracer::link::{Batch, Flags, Hello, Icmp, Packet, Tcp, Transport};
+use tracer_core::{
+    input::Batch,
+    model::{Flags, Hello, Icmp, Packet, Tcp, Transport},
+};
 use tracer_tests::rng::Rng;
 
 use super::agents::{Agent, PODS, POINTS, WIRE};

@@ -7,15 +7,15 @@ use tracer_common::{
     counters::{Counter, Counters},
     drop::{DropCounter, DropCounters},
 };
+use tracer_core::{
+    collect::Core,
+    input::{Batch, DropReport, Report},
+    journal::{Changed, Started, View},
+    journey::{Journey, Scene},
+    verdict::{Parts, Summary, Verdict},
+};
 
 use super::world::{DROPS, Event, HOPS, MS, S, STREAMS, Sight, World, beginning};
-use crate::{
-    collector::core::Core,
-    journey::{Journey, Scene},
-    link::{Batch, DropReport, Report},
-    verdict::{Parts, Summary, Verdict},
-    view::{Changed, Started, View},
-};
 
 /// After the last event: the hold time is over, and all is reported.
 const REST: i64 = 12 * S;

@@ -11,14 +11,15 @@ use std::collections::HashMap;
 
 use delivery::{Choices, Reports, Shown, deliver};
 use proptest::{prelude::*, test_runner::TestCaseResult};
+use tracer_core::{
+    journal::View as _,
+    journey::Scene,
+    verdict::{Kind, Parts},
+};
 use traffic::world;
 use world::{Truth, Unit, World, beginning};
 
-use crate::{
-    journey::Scene,
-    verdict::{Kind, Parts},
-    view::{Json, View as _},
-};
+use crate::view::Json;
 
 fn choices() -> impl Strategy<Value = Choices> {
     let made = prop::collection::vec(any::<u16>(), 1..60);

@@ -9,6 +9,11 @@ use std::{
 
 use proptest::prelude::*;
 use tracer_common::counters::{Counter, Counters};
+use tracer_core::{
+    input::{Batch, Report},
+    model::{Hop, Packet, Transport},
+    verdict::Kind,
+};
 
 use super::{
     choices,
@@ -18,10 +23,8 @@ use super::{
     world::{DROPS, FROM_POD, HOPS, IN, MS, OUT, PODS, S, START, TO_POD, World, beginning, hop},
 };
 use crate::{
-    link::{Batch, Hop, Packet, Report, Transport},
     replay::{Replay, replay},
     store::{Head, Recordings, Rotation, Writer},
-    verdict::Kind,
 };
 
 /// A directory for the files of a test.

@@ -12,6 +12,13 @@ use tokio::{
     time::{Instant, interval, sleep},
 };
 use tracer_common::counters::{Counter, Counters};
+use tracer_core::{
+    input::{Batch, Change, DropReport, MAX_POINTS, Report},
+    journal::{Changed, Started, View},
+    journey::{Journey, Limits, Scene},
+    model::{Hop, Owner, OwnerKind, Packet, Point, Transport},
+    verdict::{Kind, Parts, Summary, Verdict},
+};
 
 use super::{
     delivery::Shown,
@@ -25,14 +32,8 @@ use crate::{
         session::{ENDING, follow_agents},
         stalls::PATIENCE,
     },
-    journey::{Journey, Limits, Owner, OwnerKind, Scene},
-    link::{
-        Batch, Change, Command, Commander, DropReport, Filter, Hop, MAX_POINTS, Packet, Point,
-        Report, Transport,
-    },
+    link::{Command, Commander, Filter},
     store::Rotation,
-    verdict::{Kind, Parts, Summary, Verdict},
-    view::{Changed, Started, View},
 };
 
 /// How long journeys are waited for.

@@ -5,14 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use proptest::prelude::*;
 use tracer_common::drop::Scope;
+use tracer_core::model::{Flags, Freed, Icmp, Packet, Place, Tcp, Transport};
 
 use super::world::{
     Event, FROM_POD, IN, MS, NAMES, OUT, PODS, S, SEGMENT, START, Sight, TO_POD, Truth, US, Unit,
     World, hop,
-};
-use crate::{
-    link::{Flags, Freed, Icmp, Packet, Tcp, Transport},
-    node::kernel::Place,
 };
 
 /// What a pod sends.
@@ -330,7 +327,7 @@ impl Maker {
         skb
     }
 
-    fn hop(&mut self, node: usize, time: i64, hop: crate::link::Hop) {
+    fn hop(&mut self, node: usize, time: i64, hop: tracer_core::model::Hop) {
         self.event(node, time, Sight::Hop(hop));
     }
 

@@ -5,16 +5,17 @@
 
 use std::{collections::HashMap, fmt, net::IpAddr, ops::Range};
 
-use crate::{
-    collector::core::Beginning,
-    journey::{Limits, Owner, OwnerKind},
-    link::{
-        Direction, Encap, EncapKind, Freed, Hello, Hop, Network, Packet, Point, Role, Transport,
+use tracer_core::{
+    collect::Beginning,
+    journey::Limits,
+    model::{
+        Direction, Encap, EncapKind, Freed, Hello, Hop, Network, Owner, OwnerKind, Packet, Point,
+        Role, Transport,
     },
 };
 
-pub(in crate::collector) const PODS: [[u8; 4]; 2] = [[10, 244, 1, 5], [10, 244, 2, 7]];
-pub(in crate::collector) const NODES: [[u8; 4]; 2] = [[172, 16, 0, 1], [172, 16, 0, 2]];
+pub(super) const PODS: [[u8; 4]; 2] = [[10, 244, 1, 5], [10, 244, 2, 7]];
+pub(super) const NODES: [[u8; 4]; 2] = [[172, 16, 0, 1], [172, 16, 0, 2]];
 
 /// The pods' names, by node.
 pub(super) const NAMES: [&str; 2] = ["default/a", "default/b"];
@@ -22,8 +23,8 @@ pub(super) const NAMES: [&str; 2] = ["default/a", "default/b"];
 /// Points of each node, by index.
 pub(super) const FROM_POD: usize = 0;
 pub(super) const TO_POD: usize = 1;
-pub(in crate::collector) const IN: usize = 2;
-pub(in crate::collector) const OUT: usize = 3;
+pub(super) const IN: usize = 2;
+pub(super) const OUT: usize = 3;
 
 /// Streams of each agent, by index.
 pub(super) const HOPS: usize = 0;
@@ -149,7 +150,7 @@ fn point(role: Role, direction: Direction, interface: &str, address: [u8; 4]) ->
 
 /// What is known before the first batch: two agents on two kernels, which
 /// watch veth and uplink, and drops everywhere.
-pub(in crate::collector) fn beginning() -> Beginning {
+pub(super) fn beginning() -> Beginning {
     let nodes = ["node-a", "node-b"];
     let hello = |index: usize| Hello {
         node: nodes[index].to_owned(),

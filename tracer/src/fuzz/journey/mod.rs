@@ -7,15 +7,16 @@ mod script;
 use std::{collections::BTreeSet, time::Duration};
 
 use script::{Act, Script};
-
-use crate::{
+use tracer_core::{
+    journal::View,
     journey::{Arrival, Engine, Journey, Scene, Step, arrival, destination},
     verdict::{
         Accounting, Circumstances, Confidence, Kind, Parts, Pattern, Rises, Silence, Sort, Sums,
         Verdict, Where, classify, judge,
     },
-    view::{Json, Look, Text, View},
 };
+
+use crate::view::{Json, Look, Text};
 
 /// Columns of a terminal.
 const COLUMNS: usize = 80;

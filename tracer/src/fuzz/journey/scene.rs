@@ -3,10 +3,9 @@
 use std::net::IpAddr;
 
 use arbitrary::{Result, Unstructured};
-
-use crate::{
-    journey::{Owner, OwnerKind, Scene},
-    link::{Direction, Foreign, Hello, Network, Point, Role},
+use tracer_core::{
+    journey::Scene,
+    model::{Direction, Foreign, Hello, Network, Owner, OwnerKind, Point, Role},
 };
 
 /// The pods, by node.

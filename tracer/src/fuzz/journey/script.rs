@@ -8,16 +8,15 @@ use std::net::IpAddr;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use tracer_common::drop::Scope;
+use tracer_core::{
+    journey::{Limits, Scene},
+    model::{
+        Arp, Encap, EncapKind, Flags, Freed, Hop, Icmp, Mac, Neighbour, Packet, Place, Quote, Role,
+        Tcp, Transport,
+    },
+};
 
 use super::scene;
-use crate::{
-    journey::{Limits, Scene},
-    link::{
-        Arp, Encap, EncapKind, Flags, Freed, Hop, Icmp, Mac, Neighbour, Packet, Quote, Role, Tcp,
-        Transport,
-    },
-    node::kernel::Place,
-};
 
 /// 2026-03-01T12:34:56.789 UTC, ns.
 const NOON: i64 = 1_772_368_496_789_000_000;

@@ -16,8 +16,7 @@ use tracer_common::{
     tunnel::TunnelKind,
     walk::{FRAGMENT_HEADER, FRAGMENT_OFFSET, MORE_FRAGMENTS, Network, is_icmp_error},
 };
-
-use crate::link::{
+use tracer_core::model::{
     Arp, Direction, Encap, EncapKind, Flags, Hop, Icmp, Mac, Neighbour, Packet, Quote, Tcp,
     Transport,
 };

@@ -37,8 +37,7 @@ use netlink::Connection;
 use plan::Draft;
 use route::Route;
 use table::Host;
-
-use crate::link::Network;
+use tracer_core::model::Network;
 
 /// What a follow wants to see of this node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
+use tracer_core::model::{Device, EncapKind, Mac, Tunnel, Way};
+
 use super::{Interface, Plan, PodNamespace, Role, link::Link, route::Hop, table::Host};
-use crate::link::{Device, EncapKind, Mac, Tunnel, Way};
 
 /// A plan that is being made, and the snapshot it is made from.
 pub(super) struct Draft<'a> {

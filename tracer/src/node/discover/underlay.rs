@@ -15,13 +15,14 @@
 
 use std::net::IpAddr;
 
+use tracer_core::model::is_opaque;
+
 use super::{
     DiscoverError, Remote, Role, Router,
     link::Link,
     plan::Draft,
     route::{Hop, Route},
 };
-use crate::link::is_opaque;
 
 /// Finds the overlay devices and uplinks towards one remote, unless it lives on this node.
 pub(super) fn locate(

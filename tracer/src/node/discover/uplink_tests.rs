@@ -1,12 +1,13 @@
 //! Uplinks on top of others, tunnels in tunnels, and what is encrypted without one.
 
+use tracer_core::model::{Device, EncapKind, Mac, Tunnel, Way};
+
 use super::{
     Role, Vxlan,
     fixture::{Node, TUNNEL, UPLINK, found, ip, pod_side_and},
     ipsec::Policy,
     route::Route,
 };
-use crate::link::{Device, EncapKind, Mac, Tunnel, Way};
 
 #[test]
 fn below_a_vlan_or_a_bond_the_devices_are_uplinks_too() {

@@ -4,13 +4,11 @@
 use std::{io, net::IpAddr};
 
 use netlink_sys::protocols::NETLINK_ROUTE;
+use tracer_core::model::Mac;
 
-use crate::{
-    link::Mac,
-    node::{
-        netlink::{Netlink, Question, attribute, attributes},
-        qdisc::Qdisc,
-    },
+use crate::node::{
+    netlink::{Netlink, Question, attribute, attributes},
+    qdisc::Qdisc,
 };
 
 /// Bytes of `struct ifinfomsg`, `rtmsg`, `ndmsg` and `ifaddrmsg`, before the

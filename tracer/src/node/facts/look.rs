@@ -3,6 +3,7 @@
 use std::{fs, net::IpAddr};
 
 use aya::programs::{ProgramInfo, loaded_programs};
+use tracer_core::model::{Direction, Mac};
 
 use super::{
     Ends, Subject,
@@ -11,10 +12,7 @@ use super::{
     sockets,
     topic::Topic,
 };
-use crate::{
-    link::{Direction, Mac},
-    node::hook,
-};
+use crate::node::hook;
 
 /// Neighbour states (`NUD_*`), as iproute2 names them.
 const STATES: [(u16, &str); 8] = [

@@ -25,9 +25,9 @@ use std::{
 
 use look::Look;
 use topic::Topic;
+use tracer_core::model::{Freed, Mac, Transport};
 
 use super::visit::Visitor;
-use crate::link::{Freed, Mac, Transport};
 
 /// For how long what was read holds.
 const FRESH: Duration = Duration::from_secs(1);

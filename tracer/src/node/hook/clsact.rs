@@ -18,6 +18,7 @@ use netlink_packet_route::{
     tc::{TcAttribute, TcHandle, TcHeader, TcMessage},
 };
 use netlink_sys::protocols::NETLINK_ROUTE;
+use tracer_core::model::{Direction, Foreign};
 use tracing::warn;
 
 use super::{
@@ -25,13 +26,10 @@ use super::{
     filter::{Filter, Place},
     owner::{self, Owner, PATIENCE, Turn},
 };
-use crate::{
-    link::{Direction, Foreign},
-    node::{
-        NodeError,
-        netlink::{Netlink, Question},
-        qdisc::Qdisc,
-    },
+use crate::node::{
+    NodeError,
+    netlink::{Netlink, Question},
+    qdisc::Qdisc,
 };
 
 const KIND: &str = "clsact";

@@ -7,13 +7,11 @@ use netlink_packet_route::{
         TcOption,
     },
 };
+use tracer_core::model::{Direction, Foreign};
 
-use crate::{
-    link::{Direction, Foreign},
-    node::{
-        netlink::{Question, attribute},
-        qdisc::{HEADER, TCA_KIND},
-    },
+use crate::node::{
+    netlink::{Question, attribute},
+    qdisc::{HEADER, TCA_KIND},
 };
 
 /// Attributes of a filter, and of one that is a program (include/uapi/linux/

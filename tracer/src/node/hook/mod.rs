@@ -16,9 +16,9 @@ use aya::programs::SchedClassifier;
 use nix::sys::utsname::uname;
 
 use super::{NodeError, discover::Interface};
-use crate::link::{Direction, Foreign};
 use clsact::Clsact;
 use tcx::Links;
+use tracer_core::model::{Direction, Foreign};
 
 /// What programs of tracer's are called begins so, and no other's.
 const OURS: &str = "tracer_";

@@ -8,12 +8,10 @@ use std::{
 
 use aya::programs::{SchedClassifier, TcAttachType};
 use nix::net::if_::if_nametoindex;
+use tracer_core::model::{Direction, Foreign};
 
 use super::Device;
-use crate::{
-    link::{Direction, Foreign},
-    node::{NodeError, bpf},
-};
+use crate::node::{NodeError, bpf};
 
 /// The index of the loopback interface, which every namespace has.
 const LOOPBACK: u32 = 1;

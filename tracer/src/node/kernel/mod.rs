@@ -14,4 +14,4 @@ pub use btf::{Btf, BtfError};
 pub use layout::{KFREE_SKB, WITHOUT_REASON, drop_program};
 pub use lockdown::hides_its_memory;
 pub use reasons::Reasons;
-pub use symbols::{Place, Symbols, hidden_symbols};
+pub use symbols::{Symbols, hidden_symbols};

@@ -7,6 +7,8 @@ use std::{
     sync::Arc,
 };
 
+use tracer_core::model::Place;
+
 /// Where the kernel shows its symbols; without CAP_SYSLOG, all at address 0.
 const KALLSYMS: &str = "/proc/kallsyms";
 
@@ -20,9 +22,6 @@ const LARGEST: u64 = 1 << 20;
 /// How much of the kernel's addresses is shown.
 const RESTRICTION: &str = "/proc/sys/kernel/kptr_restrict";
 
-/// What an address that is not known begins with.
-const RAW: &str = "0x";
-
 /// The kernel's functions, by address.
 #[derive(Clone, Debug, Default)]
 pub struct Symbols {
@@ -32,29 +31,6 @@ pub struct Symbols {
     modules: Vec<String>,
     /// Places that were asked for.
     places: HashMap<u64, Place>,
-}
-
-/// Where in the kernel something happened.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Place {
-    /// The function, without what a compiler appends to the names of parts
-    /// and clones (`.isra.0`); the raw address where that is all there is.
-    pub function: Arc<str>,
-    /// Bytes from its beginning; 0 for a raw address.
-    pub offset: u64,
-}
-
-impl Place {
-    /// What stands for a raw address in recordings that are to tell nothing of the
-    /// machine: it says where that kernel is in memory.
-    pub const NAMELESS: &str = "unknown";
-
-    /// The function, if it is known.
-    #[must_use]
-    pub fn known_function(&self) -> Option<&str> {
-        let is_known = !self.function.starts_with(RAW) && *self.function != *Self::NAMELESS;
-        is_known.then_some(&*self.function)
-    }
 }
 
 impl Symbols {
@@ -119,10 +95,7 @@ impl Symbols {
                 function: plain(name),
                 offset: address - start,
             },
-            None => Place {
-                function: Arc::from(format!("{RAW}{address:x}")),
-                offset: 0,
-            },
+            None => Place::raw(address),
         }
     }
 }

@@ -3,18 +3,16 @@
 use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Instant};
 
 use nix::net::if_::if_nametoindex;
+use tracer_core::{input::Change, model::Network};
 use tracing::warn;
 
 use super::{PodWorker, Search, Stopped};
-use crate::{
-    link::{Change, Network},
-    node::{
-        agent,
-        discover::{Plan, discover_again},
-        drops,
-        source::{Found, PodNamespace},
-        worker::Hand,
-    },
+use crate::node::{
+    agent,
+    discover::{Plan, discover_again},
+    drops,
+    source::{Found, PodNamespace},
+    worker::Hand,
 };
 
 impl Search {

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::link::{Point, Role};
+use tracer_core::model::{Point, Role};
 
 /// How long a pod is gone before that is said: a container runtime needs less for one
 /// that keeps its address.

@@ -33,6 +33,7 @@ use nix::{
 use tracing::warn;
 
 use missing::Missing;
+use tracer_core::model::{Hello, Network, Point, Role};
 
 use super::{
     NodeError,
@@ -41,7 +42,7 @@ use super::{
     source::PodNamespace,
     worker::{self, Hand},
 };
-use crate::link::{Hello, Network, Point, Role, Start};
+use crate::link::Start;
 
 /// How long nothing more must change before it is searched; but no longer than
 /// a few times that.
@@ -332,7 +333,7 @@ fn wait_for(descriptors: &[BorrowedFd<'_>], limit: Option<Duration>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::Direction;
+    use tracer_core::model::Direction;
 
     #[test]
     fn an_address_that_was_a_pods_stays_one() {

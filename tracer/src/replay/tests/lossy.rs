@@ -14,16 +14,17 @@ use std::{
 };
 
 use tracer_common::{counters::Counter, drop::DropCounter};
+use tracer_core::{
+    collect::{Beginning, Core},
+    input::{Batch, Report},
+    journal::{Changed, Started, View},
+    journey::{Class, Journey, Scene},
+    model::{Packet, Transport},
+    verdict::{Kind, Parts, Summary, Verdict},
+};
 
 use super::{fixtures, packet};
-use crate::{
-    collector::{Beginning, Core},
-    journey::{Class, Journey, Scene},
-    link::{Batch, Packet, Report, Transport},
-    store::{Recorded, Recordings},
-    verdict::{Kind, Parts, Summary, Verdict},
-    view::{Changed, Started, View},
-};
+use crate::store::{Recorded, Recordings};
 
 /// A recording, read once.
 struct Recording {

@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use super::Anonymizer;
-use crate::{
-    link::{
-        Arp, Batch, Change, Encap, Freed, Health, Hop, Icmp, Neighbour, Packet, Quote, Report, Tcp,
-        Transport,
-    },
-    node::kernel::Place,
+use tracer_core::{
+    input::{Batch, Change, Health, Report},
+    model::{Arp, Encap, Freed, Hop, Icmp, Neighbour, Packet, Place, Quote, Tcp, Transport},
 };
+
+use super::Anonymizer;
 
 impl Anonymizer {
     /// What an agent sent.

@@ -16,13 +16,12 @@ use std::{net::IpAddr, sync::Arc};
 
 use ipnet::IpNet;
 use tracer_common::hash::{HASHED_BYTES, Key, payload_hash};
+use tracer_core::model::{
+    Device, Foreign, Hello, Mac, Network, Owner, OwnerKind, Pair, Point, Way,
+};
 
 use self::numbers::{Addresses, Numbers};
 use super::Head;
-use crate::{
-    journey::{Owner, OwnerKind},
-    link::{Device, Foreign, Hello, Mac, Network, Pair, Point, Way},
-};
 
 /// Replaces, in one recording.
 #[derive(Debug)]

@@ -9,9 +9,9 @@ use arrow_array::{
     types::Int32Type,
 };
 use arrow_schema::{DataType, Field};
+use tracer_core::model::{Direction, EncapKind, Mac, Proto};
 
 use super::{Builder, Kind, NumberBuilder, Reader, number};
-use crate::link::{Direction, EncapKind, Mac, Proto};
 
 /// What is written as a word, and can be read back from it.
 pub(in crate::store) trait Word: Clone + Eq + Hash {

@@ -6,15 +6,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use tracer_core::{
+    input::{Batch, Report},
+    model::Hello,
+};
+
 use super::Recorded;
-use crate::{
-    link::{Batch, Hello, Report},
-    store::{
-        encode::unix,
-        error::JoinError,
-        head::Head,
-        reader::{Event, Reader},
-    },
+use crate::store::{
+    encode::unix,
+    error::JoinError,
+    head::Head,
+    reader::{Event, Reader},
 };
 
 /// A recording: its pieces. One of them is open at a time.

@@ -7,14 +7,12 @@ use std::{
 };
 
 use ipnet::IpNet;
+use tracer_core::model::{Hello, Pair};
 
 use super::chain::Chain;
-use crate::{
-    link::{Hello, Pair},
-    store::{
-        error::JoinError,
-        head::{Head, calls_unwatched},
-    },
+use crate::store::{
+    error::JoinError,
+    head::{Head, calls_unwatched},
 };
 
 /// The heads of several recordings as one. Readings of one kernel's clock are

@@ -15,13 +15,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use tracer_core::{
+    collect::Beginning,
+    input::{Batch, Report},
+    model::Hello,
+};
+
 use self::chain::Chain;
 use super::{error::JoinError, head::Head, reader::Reader};
-use crate::{
-    collector::Beginning,
-    link::{Batch, Hello, Report},
-    stdio,
-};
+use crate::stdio;
 
 /// What is in recordings, in the order in which a collector is to get it.
 /// Agents count over all recordings; times are Unix time, ns.

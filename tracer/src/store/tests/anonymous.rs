@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use proptest::{collection::vec, prelude::*};
+use tracer_core::{
+    input::Batch,
+    model::{Freed, Icmp, Packet, Place, Quote, Transport},
+};
 
 use super::{given, head};
-use crate::{
-    link::{Batch, Freed, Icmp, Packet, Quote, Transport},
-    node::kernel::Place,
-    store::Anonymizer,
-};
+use crate::store::Anonymizer;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]

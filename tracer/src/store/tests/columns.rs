@@ -3,14 +3,12 @@
 use std::{fs, path::Path};
 
 use arrow_ipc::{reader::StreamReader, writer::StreamWriter};
+use tracer_core::input::{Batch, Report};
 
 use super::{Files, batches_of, head, read, some_batches};
-use crate::{
-    link::{Batch, Report},
-    store::{
-        Head, Rotation, TraceError, Writer,
-        table::{self, SCHEMA},
-    },
+use crate::store::{
+    Head, Rotation, TraceError, Writer,
+    table::{self, SCHEMA},
 };
 
 /// The file without these columns, as a tracer that does not know them writes

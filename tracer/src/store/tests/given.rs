@@ -7,13 +7,12 @@ use tracer_common::{
     counters::Counters,
     drop::{DropCounters, Scope},
 };
-
-use crate::{
-    link::{
-        Arp, Batch, Change, DropReport, Encap, EncapKind, Flags, Freed, Health, Hop, Icmp, Mac,
-        Neighbour, Packet, Point, Quote, Report, SocketHealth, Tcp, Transport,
+use tracer_core::{
+    input::{Batch, Change, DropReport, Health, Report, SocketHealth},
+    model::{
+        Arp, Encap, EncapKind, Flags, Freed, Hop, Icmp, Mac, Neighbour, Packet, Place, Point,
+        Quote, Tcp, Transport,
     },
-    node::kernel::Place,
 };
 
 fn address() -> impl Strategy<Value = IpAddr> {

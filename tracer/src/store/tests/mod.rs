@@ -10,15 +10,15 @@ mod target;
 use std::{collections::BTreeMap, fs, path::Path};
 
 use proptest::{collection::vec, prelude::*};
-
-use super::{Event, Head, Reader, Rotation, TraceError, Writer};
-use crate::{
-    journey::{Owner, OwnerKind},
-    link::{
-        Batch, Device, Direction, EncapKind, Foreign, Hello, Mac, Network, Pair, Point, Role,
-        Tunnel, Way,
+use tracer_core::{
+    input::Batch,
+    model::{
+        Device, Direction, EncapKind, Foreign, Hello, Mac, Network, Owner, OwnerKind, Pair, Point,
+        Role, Tunnel, Way,
     },
 };
+
+use super::{Event, Head, Reader, Rotation, TraceError, Writer};
 
 /// What each node of the tests has.
 const POINTS: usize = 4;

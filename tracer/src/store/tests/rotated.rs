@@ -9,11 +9,14 @@ use std::{
 };
 
 use proptest::{collection::vec, prelude::*, strategy::ValueTree, test_runner::TestRunner};
+use tracer_core::{
+    input::{Batch, Change},
+    model::Point,
+};
 
 use super::{Files, POINTS, STREAMS, given, head, point, some_batches};
-use crate::{
-    link::{Batch, Change, Point},
-    store::{Contents, JoinError, RecordError, Recorded, Recordings, Rotation, TraceError, Writer},
+use crate::store::{
+    Contents, JoinError, RecordError, Recorded, Recordings, Rotation, TraceError, Writer,
 };
 
 /// A file for every flush.

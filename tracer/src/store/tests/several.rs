@@ -2,11 +2,10 @@
 
 use std::path::PathBuf;
 
+use tracer_core::input::Batch;
+
 use super::{Files, head, hello, some_batches};
-use crate::{
-    link::Batch,
-    store::{Head, Recorded, Recordings, Rotation, Writer, unwatched_end},
-};
+use crate::store::{Head, Recorded, Recordings, Rotation, Writer, unwatched_end};
 
 /// A recording of another node, with `change`.
 fn other(change: impl Fn(&mut Head)) -> Head {

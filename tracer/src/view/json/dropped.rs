@@ -4,13 +4,13 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 use tracer_common::drop::DropCounter;
-
-use super::drops::known_by;
-use crate::{
+use tracer_core::{
     journey::{self, Scene},
     verdict::{DropAccounting, DropPlace},
-    view::moment::Moment,
 };
+
+use super::drops::known_by;
+use crate::view::moment::Moment;
 
 #[derive(Serialize)]
 pub(super) struct Drop<'a> {

@@ -8,14 +8,15 @@ use std::{
 
 use serde::Serialize;
 use tracer_common::drop::{DropCounter, Scope};
+use tracer_core::{
+    input::DropReport,
+    journey::Class,
+    model::{EncapKind, Hello},
+    verdict::{DropKind, Ports, Tally},
+};
 
 use super::{Json, packet::Packet};
-use crate::{
-    journey::Class,
-    link::{DropReport, EncapKind, Hello},
-    verdict::{DropKind, Ports, Tally},
-    view::{DropScene, DropView, moment::Moment},
-};
+use crate::view::{DropScene, DropView, moment::Moment};
 
 #[derive(Serialize)]
 struct Started<'a> {

@@ -9,13 +9,13 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
-
-use super::{Changed, Started, View};
-use crate::{
+use tracer_core::{
+    journal::{Changed, Started, View},
     journey::{Journey, Scene},
-    terminal::is_steering,
     verdict::{Parts, Summary, Verdict},
 };
+
+use crate::terminal::is_steering;
 
 /// Writes JSON lines.
 #[derive(Debug)]

@@ -3,8 +3,7 @@
 use std::{fmt::Display, net::IpAddr};
 
 use serde::{Serialize, Serializer};
-
-use crate::link::{self, Mac, Proto, Transport};
+use tracer_core::model::{self, Mac, Proto, Transport};
 
 /// Serializes what is shown as it is shown.
 pub(super) fn shown<T: Display, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
@@ -48,7 +47,7 @@ struct Tcp {
     seq: u32,
     ack: u32,
     #[serde(serialize_with = "shown")]
-    flags: link::Flags,
+    flags: model::Flags,
     payload_len: u32,
 }
 
@@ -89,7 +88,7 @@ struct Arp {
 }
 
 impl Packet {
-    pub(super) fn new(packet: &link::Packet) -> Self {
+    pub(super) fn new(packet: &model::Packet) -> Self {
         let (src_port, dst_port) = packet.ports().unzip();
         let (mut tcp, mut icmp, mut arp) = (None, None, None);
         match &packet.transport {
@@ -120,7 +119,7 @@ impl Packet {
 }
 
 impl Tcp {
-    fn new(header: &link::Tcp) -> Self {
+    fn new(header: &model::Tcp) -> Self {
         Self {
             seq: header.seq,
             ack: header.ack,
@@ -131,7 +130,7 @@ impl Tcp {
 }
 
 impl Icmp {
-    fn new(message: &link::Icmp) -> Self {
+    fn new(message: &model::Icmp) -> Self {
         let (id, seq) = message.echo.unzip();
         Self {
             kind: message.kind,
@@ -157,7 +156,7 @@ impl Icmp {
 }
 
 impl Arp {
-    fn new(message: &link::Arp) -> Self {
+    fn new(message: &model::Arp) -> Self {
         Self {
             operation: message.operation,
             sender_mac: message.sender,

@@ -4,20 +4,20 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::Serialize;
 use tracer_common::counters::Counter;
+use tracer_core::{
+    journal,
+    journey::{self, Course, Scene, Step},
+    model::{Direction, EncapKind, Hello, Mac, Point, Proto, Role},
+    verdict::{self, Accounting, Confidence, Kind, Parts},
+};
 
 use super::{
     dropped::{self, Drop, Refusal},
     packet::{Packet, shown_or_null},
 };
-use crate::{
-    journey::{self, Course, Scene, Step},
-    link::{Direction, EncapKind, Hello, Mac, Point, Proto, Role},
-    verdict::{self, Accounting, Confidence, Kind, Parts},
-    view::{
-        self,
-        legs::{self, Leg},
-        moment::Moment,
-    },
+use crate::view::{
+    legs::{self, Leg},
+    moment::Moment,
 };
 
 #[derive(Serialize)]
@@ -164,7 +164,7 @@ struct Packets {
 }
 
 impl<'a> Started<'a> {
-    pub(super) fn new(scene: &'a Scene, started: &'a view::Started) -> Self {
+    pub(super) fn new(scene: &'a Scene, started: &'a journal::Started) -> Self {
         let points = scene.nodes.iter().flat_map(|hello| {
             let points = hello.points.iter();
             points.map(move |point| Observer::of(hello, point))
@@ -180,7 +180,7 @@ impl<'a> Started<'a> {
 }
 
 impl<'a> Changed<'a> {
-    pub(super) fn new(scene: &'a Scene, changed: &'a view::Changed) -> Self {
+    pub(super) fn new(scene: &'a Scene, changed: &'a journal::Changed) -> Self {
         let hello = &scene.nodes[changed.node];
         let points = hello.points.get(changed.points.clone()).unwrap_or_default();
         let gone = changed.gone.iter().filter_map(|at| hello.points.get(*at));

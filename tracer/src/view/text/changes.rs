@@ -1,11 +1,13 @@
 //! What changed on a node, a line for each interface.
 
-use super::flow::{Flow, shorten};
-use crate::{
+use tracer_core::{
+    journal::Changed,
     journey::Scene,
-    link::{Point, Role},
-    view::{Changed, HOST, Look, moment::Moment},
+    model::{Point, Role},
 };
+
+use super::flow::{Flow, shorten};
+use crate::view::{HOST, Look, moment::Moment};
 
 /// A kernel's names have up to 15 characters.
 const NAME: usize = 15;

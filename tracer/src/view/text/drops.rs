@@ -3,18 +3,19 @@
 use std::io::{self, Write};
 
 use tracer_common::drop::DropCounter;
+use tracer_core::{
+    input::DropReport,
+    journey::Class,
+    model::Packet,
+    verdict::{DropKind, Tally},
+};
 
 use super::{
     HOST, Text,
     flow::{Flow, Palette},
     words::{self, count, grouped, plural},
 };
-use crate::{
-    journey::Class,
-    link::{DropReport, Packet},
-    verdict::{DropKind, Tally},
-    view::{DropScene, DropView, moment::Moment},
-};
+use crate::view::{DropScene, DropView, moment::Moment};
 
 /// How many kinds the summary lists.
 const LISTED: usize = 10;
@@ -181,7 +182,7 @@ fn several_ports(kind: &DropKind, packet: &Packet) -> Option<String> {
 }
 
 fn is_arp(packet: &Packet) -> bool {
-    packet.proto() == crate::link::Proto::Arp
+    packet.proto() == tracer_core::model::Proto::Arp
 }
 
 /// Why: in the kernel's words, and in ours.

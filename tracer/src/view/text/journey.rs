@@ -2,19 +2,20 @@
 
 use std::net::IpAddr;
 
+use tracer_core::{
+    journey::{Class, Drop, Journey, Scene, Step},
+    model::{Encap, OwnerKind, Proto, Transport},
+    verdict::{Confidence, Kind, Parts, Verdict},
+};
+
 use super::{
     arrow,
     flow::{self, Flow, Palette},
     interface, words,
 };
-use crate::{
-    journey::{Class, Drop, Journey, OwnerKind, Scene, Step},
-    link::{Encap, Proto, Transport},
-    verdict::{Confidence, Kind, Parts, Verdict},
-    view::{
-        Look,
-        moment::{Moment, Span},
-    },
+use crate::view::{
+    Look,
+    moment::{Moment, Span},
 };
 
 /// Columns that a node's name may take, of 80.

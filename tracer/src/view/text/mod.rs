@@ -18,12 +18,14 @@ use std::{
 };
 
 pub(super) use self::flow::{Flow, Palette};
-use super::{Changed, HOST, Look, Started, View, moment::Moment};
-use crate::{
+use tracer_core::{
+    journal::{Changed, Started, View},
     journey::{Journey, Scene},
-    link::Direction,
+    model::Direction,
     verdict::{Parts, Summary, Verdict},
 };
+
+use super::{HOST, Look, moment::Moment};
 
 /// How many nodes are named before the rest is only counted.
 const NAMED_NODES: usize = 6;

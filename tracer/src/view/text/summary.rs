@@ -1,6 +1,10 @@
 //! What the follow adds up to.
 
 use tracer_common::counters::Counter;
+use tracer_core::{
+    journey::Scene,
+    verdict::{Accounting, Kind, Place, Summary},
+};
 
 use super::{
     arrow,
@@ -8,14 +12,10 @@ use super::{
     interface,
     words::{grouped, plural},
 };
-use crate::{
-    journey::Scene,
-    verdict::{Accounting, Kind, Place, Summary},
-    view::{
-        HOST, Look,
-        legs::{self, Begin, Leg},
-        moment::Span,
-    },
+use crate::view::{
+    HOST, Look,
+    legs::{self, Begin, Leg},
+    moment::Span,
 };
 
 pub(super) fn show(look: &Look, scene: &Scene, summary: &Summary) -> Flow {

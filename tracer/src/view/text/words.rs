@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::link::{Icmp, Packet, Proto, Tcp, Transport};
+use tracer_core::model::{Icmp, Packet, Proto, Tcp, Transport};
 
 /// So many things: `1 hop`, `1,204 hops`.
 pub(super) fn count(number: usize, thing: &str) -> String {
@@ -86,7 +86,7 @@ fn tcp(header: &Tcp) -> String {
     let mut text = format!("TCP {src_port} → {dst_port} {flags} seq {seq}");
     if *payload_len > 0 {
         let _ = write!(text, " {payload_len} bytes");
-    } else if flags.has(crate::link::Flags::ACK) {
+    } else if flags.has(tracer_core::model::Flags::ACK) {
         let _ = write!(text, " ack {ack}");
     }
     text

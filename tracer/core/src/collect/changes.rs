@@ -1,0 +1,59 @@
+//! What changes on nodes while they are observed: points that come, and points
+//! that are gone.
+
+use super::core::{Core, unix};
+use crate::{input::Change, journal::Changed, model::Hello};
+
+impl Core {
+    /// Takes in what an agent has found to be different.
+    pub fn change(&mut self, agent: usize, change: Change) {
+        let hello = &mut self.scene.nodes[agent];
+        let (first, later) = (hello.points.len(), hello.drops_later.len());
+        hello.change(&change);
+        put_off(hello, self.skew, first, later);
+        let changed = Changed {
+            time: unix(change.time, hello.realtime_offset),
+            node: agent,
+            points: first..hello.points.len(),
+            gone: change.gone,
+            notes: change.notes,
+        };
+        if !changed.is_empty() {
+            self.changes.push_back(changed);
+        }
+    }
+
+    /// Takes what is known of an agent, after rows of a recording are missing.
+    pub fn known(&mut self, agent: usize, hello: Hello) {
+        let known = &mut self.scene.nodes[agent];
+        let realtime_offset = known.realtime_offset;
+        *known = Hello {
+            realtime_offset,
+            ..hello
+        };
+        put_off(known, self.skew, 0, 0);
+    }
+
+    /// Takes the clocks of nodes to differ by so much, ns, at most. Before all
+    /// else.
+    pub fn allow_for(&mut self, skew: i64) {
+        self.skew = skew;
+        self.ledger.allow_for(skew);
+        // Of a piece of a recording that is not the first.
+        for hello in &mut self.scene.nodes {
+            put_off(hello, skew, 0, 0);
+        }
+    }
+}
+
+/// Points from the number `first` on, and what is told of drops from `later`
+/// on, count from `skew` later, ns.
+fn put_off(hello: &mut Hello, skew: i64, first: usize, later: usize) {
+    let points = hello.points[first..].iter_mut();
+    let points = points.map(|point| &mut point.since);
+    let drops = hello.drops_later[later..].iter_mut();
+    let times = points.chain(drops.map(|(since, _)| since));
+    for time in times.filter(|time| **time > 0) {
+        *time = time.saturating_add_signed(skew);
+    }
+}

@@ -1,0 +1,361 @@
+//! What the collector makes of what agents send: no clock, no channel.
+//!
+//! The same batches in the same order give the same journeys and verdicts, so
+//! a recording of them can be replayed: a live follow and a replay differ only
+//! in where batches come from.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io,
+    net::IpAddr,
+};
+
+use ipnet::IpNet;
+
+use super::{ledger::Ledger, legs::Legs, witness::Witness};
+use crate::{
+    input::{Batch, Order, Report, Sight, Sights},
+    journal::{Changed, View},
+    journey::{Closed, Engine, Journey, Limits, Scene},
+    model::{Hello, Owner, Packet},
+    verdict::{Accounting, Kind, Sums, classify, judge},
+};
+
+/// What is known before the first batch comes.
+#[derive(Clone, Debug)]
+pub struct Beginning {
+    /// What the agents said of themselves.
+    pub nodes: Vec<Hello>,
+    /// Owners of addresses.
+    pub owners: BTreeMap<IpAddr, Owner>,
+    /// Addresses on the asking side.
+    pub sources: Vec<IpNet>,
+    /// How long journeys are waited for, and how many at once.
+    pub limits: Limits,
+    /// After how many journeys no more are shown.
+    pub count: Option<u64>,
+    /// When the agents had started, Unix time, ns.
+    pub time: i64,
+}
+
+/// Joins, judges and shows what agents send.
+pub struct Core {
+    pub(super) scene: Scene,
+    pub(super) order: Order,
+    pub(super) engine: Engine,
+    pub(super) ledger: Ledger,
+    legs: Legs,
+    /// What changed on nodes and was not shown yet.
+    pub(super) changes: VecDeque<Changed>,
+    /// Finished journeys on which there is no verdict until all streams have
+    /// told what they lost up to a time: Unix time, ns.
+    pub(super) pending: VecDeque<(i64, Box<Journey>)>,
+    sums: Sums,
+    hold: i64,
+    /// By how much the clocks of nodes may differ, ns.
+    pub(super) skew: i64,
+    /// Until when all nodes are observed, Unix time, ns.
+    pub(super) observed: i64,
+    count: Option<u64>,
+    /// Journeys shown that are more than ARP and neighbour discovery: those
+    /// are always there, and not what anybody asks for.
+    matched: u64,
+    /// The same by verdict, without those that the follow's beginning or end
+    /// has cut off.
+    fates: BTreeMap<Kind, u64>,
+}
+
+impl Core {
+    /// What knows only the beginning.
+    #[must_use]
+    pub fn new(beginning: Beginning) -> Self {
+        let Beginning {
+            nodes,
+            owners,
+            sources,
+            limits,
+            count,
+            time,
+        } = beginning;
+        Self {
+            order: Order::new(nodes.iter().map(|hello| hello.streams).sum()),
+            engine: Engine::new(limits),
+            ledger: Ledger::new(&nodes, time),
+            legs: Legs::default(),
+            changes: VecDeque::new(),
+            pending: VecDeque::new(),
+            sums: Sums::default(),
+            scene: Scene {
+                nodes,
+                owners,
+                since: i64::MIN,
+                sources,
+            },
+            hold: limits.hold,
+            skew: 0,
+            observed: i64::MAX,
+            count,
+            matched: 0,
+            fates: BTreeMap::new(),
+        }
+    }
+
+    /// The nodes and owners, as they are known by now.
+    #[must_use]
+    pub const fn scene(&self) -> &Scene {
+        &self.scene
+    }
+
+    /// Takes note that all points are observed from `time` on, Unix time, ns.
+    pub fn armed(&mut self, time: i64) {
+        let time = time.saturating_add(self.skew);
+        self.scene.since = self.scene.since.max(time);
+    }
+
+    /// Takes what an agent sent.
+    pub fn take(&mut self, agent: usize, batch: Batch) {
+        if let Some(change) = batch.change {
+            self.change(agent, change);
+        }
+        let offset = self.scene.nodes[agent].realtime_offset;
+        let stream = self.ledger.stream(agent, batch.stream);
+        self.ledger.hops += batch.hops.len() as u64;
+        self.ledger.freed += batch.freed.len() as u64;
+        for sights in [Sights::Hops(batch.hops), Sights::Freed(batch.freed)] {
+            self.order.push(agent, sights, |time| unix(time, offset));
+        }
+        let watermark = unix(batch.watermark, offset);
+        if batch.overdue {
+            let from = self.complete_until(stream);
+            self.ledger.overdue(stream, from, watermark);
+        }
+        self.order.passed(stream, watermark);
+        if let Some(report) = batch.report {
+            let made = unix(report.time, offset);
+            self.ledger.report(stream, report, made);
+        }
+        if batch.watermark == u64::MAX {
+            self.ledger.end(stream);
+        }
+        self.advance();
+    }
+
+    /// Hands on what has come from everywhere, and lets as much time pass.
+    pub(super) fn advance(&mut self) {
+        let (engine, scene) = (&mut self.engine, &self.scene);
+        self.order.hand_on(|node, time, sight| match sight {
+            Sight::Hop(hop) => engine.push(scene, node, time, hop),
+            Sight::Freed(freed) => {
+                engine.push_freed(scene, (node, time), freed, classify(freed));
+            }
+        });
+        // At the end nothing is behind the watermarks any more, and no time
+        // has passed for that.
+        let watermark = self.order.watermark();
+        if watermark < i64::MAX {
+            self.engine.advance(&self.scene, watermark);
+        }
+    }
+
+    /// Shows what has changed, and the journeys that are finished, up to the
+    /// count asked for.
+    ///
+    /// # Errors
+    /// Those of the view.
+    pub fn show(&mut self, view: &mut impl View) -> io::Result<()> {
+        while let Some(changed) = self.changes.pop_front() {
+            view.changed(&self.scene, &changed)?;
+        }
+        let reported = self.ledger.reported();
+        // What was lost while a journey was waited for counts, too. Nothing
+        // comes after the last batches, which have reports.
+        let now = Some(self.order.watermark()).filter(|time| *time < i64::MAX);
+        let until = now.unwrap_or(i64::MIN);
+        // Watermarks only rise: what waits for longest comes first.
+        while let Some((_, journey)) = self.pending.pop_front_if(|(until, _)| *until <= reported) {
+            self.show_one(*journey, view)?;
+        }
+        for journey in self.engine.finished() {
+            if until <= reported {
+                self.show_one(journey, view)?;
+            } else {
+                self.pending.push_back((until, Box::new(journey)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges a journey and shows it.
+    fn show_one(&mut self, mut journey: Journey, view: &mut impl View) -> io::Result<()> {
+        // Where one was not there any more to see it, silence says nothing.
+        let waited = journey.last().saturating_add(self.hold);
+        if journey.closed == Closed::Silence && waited > self.observed {
+            journey.closed = Closed::End;
+        }
+        let journey = &journey;
+        if self.count_reached() || is_of_strangers(&self.scene, &journey.packet) {
+            return Ok(());
+        }
+        let witness = Witness {
+            ledger: &self.ledger,
+            legs: &self.legs,
+            hold: self.hold,
+        };
+        let (verdict, parts) = judge(&self.scene, journey, &witness);
+        if !journey.packet.is_neighbour() {
+            self.matched += 1;
+            if !verdict.is_cut_off() {
+                *self.fates.entry(verdict.kind).or_default() += 1;
+            }
+        }
+        self.legs.add(&self.scene, journey, &verdict);
+        self.sums.add(&self.scene, journey, &verdict);
+        view.journey(&self.scene, journey, &verdict, &parts)
+    }
+
+    /// Shows the journeys that are left: nothing more will come.
+    ///
+    /// # Errors
+    /// Those of the view.
+    pub fn end(&mut self, view: &mut impl View) -> io::Result<()> {
+        self.cut_off();
+        self.order.end();
+        self.advance();
+        self.engine.end(&self.scene);
+        self.show(view)?;
+        // Of these not all agents have told, nor will: the recording was cut, and
+        // what may be missing is noted.
+        for (_, journey) in std::mem::take(&mut self.pending) {
+            self.show_one(*journey, view)?;
+        }
+        Ok(())
+    }
+
+    /// Shows the sums.
+    ///
+    /// # Errors
+    /// Those of the view.
+    pub fn sum_up(&self, view: &mut impl View) -> io::Result<()> {
+        let counts = self.engine.counts();
+        let mut accounting = Accounting {
+            joined: counts.joined,
+            late: counts.late,
+            evicted: counts.evicted,
+            ..self.ledger.accounting()
+        };
+        accounting.drops.joined = counts.drops_joined;
+        accounting.drops.late = counts.drops_late;
+        accounting.drops.alone = counts.drops_alone;
+        let summary = self.sums.summary(&self.scene, accounting);
+        view.summary(&self.scene, &summary)
+    }
+
+    /// Whether anything is under way that time alone brings to an end.
+    pub fn waits(&self) -> bool {
+        !self.order.is_empty() || self.engine.open() > 0 || !self.pending.is_empty()
+    }
+
+    /// Whether a verdict waits for what agents have lost.
+    pub fn waits_for_reports(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Whether as many journeys have been shown as were asked for.
+    #[must_use]
+    pub fn count_reached(&self) -> bool {
+        self.count.is_some_and(|count| self.matched >= count)
+    }
+
+    /// Journeys shown that are more than ARP and neighbour discovery.
+    pub const fn matched(&self) -> u64 {
+        self.matched
+    }
+
+    /// The same by verdict, without those that the follow's beginning or end
+    /// has cut off.
+    #[must_use]
+    pub const fn fates(&self) -> &BTreeMap<Kind, u64> {
+        &self.fates
+    }
+
+    /// How many hops and drops wait for streams that have not told of them.
+    pub const fn waiting(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Until when a stream has told of all that it saw, Unix time, ns; `None` if it
+    /// has ended.
+    pub fn watermark_of(&self, stream: usize) -> Option<i64> {
+        let running = !self.ledger.has_ended(stream);
+        running.then(|| self.order.watermark_of(stream))
+    }
+
+    /// Until when a stream has told of all that it lost, Unix time, ns; `None` if it
+    /// has ended.
+    pub fn reported_of(&self, stream: usize) -> Option<i64> {
+        let running = !self.ledger.has_ended(stream);
+        running.then(|| self.ledger.told(stream))
+    }
+
+    /// In place of what a stream has not sent: it is not waited for until `time`, Unix
+    /// time, ns. With the stream's agent.
+    pub fn without(&self, stream: usize, time: i64) -> (usize, Batch) {
+        let (agent, stream) = self.ledger.agent_of(stream);
+        let offset = self.scene.nodes[agent].realtime_offset;
+        let batch = Batch {
+            stream,
+            watermark: u64::try_from(time.saturating_sub(offset)).unwrap_or(0),
+            overdue: true,
+            ..Batch::default()
+        };
+        (agent, batch)
+    }
+
+    /// The name of the node that a stream is of.
+    pub fn node_of(&self, stream: usize) -> &str {
+        let (agent, _) = self.ledger.agent_of(stream);
+        &self.scene.nodes[agent].node
+    }
+
+    /// How many streams all agents have.
+    pub const fn streams(&self) -> usize {
+        self.ledger.streams()
+    }
+
+    /// The index among all streams of one of an agent's.
+    pub fn stream(&self, agent: usize, stream: usize) -> usize {
+        self.ledger.stream(agent, stream)
+    }
+
+    /// Packets cut off by the budget.
+    pub fn limited(&self) -> u64 {
+        self.ledger.limited()
+    }
+
+    /// The last report of each stream, by agent.
+    pub fn reports(&self) -> Vec<Vec<&Report>> {
+        let agents = 0..self.scene.nodes.len();
+        agents
+            .map(|agent| self.ledger.reports(agent).collect())
+            .collect()
+    }
+}
+
+/// Whether it is neighbour discovery with somebody who is no party of the
+/// follow. A router asks from its link-local address, which programs let
+/// through; so does a pod beside the followed one.
+fn is_of_strangers(scene: &Scene, packet: &Packet) -> bool {
+    let is_strange = |address: IpAddr| {
+        let IpAddr::V6(v6) = address else {
+            return false;
+        };
+        let mut nodes = scene.nodes.iter();
+        v6.is_unicast_link_local() && !nodes.any(|hello| hello.local.contains(&address))
+    };
+    packet.is_neighbour() && (is_strange(packet.src) || is_strange(packet.dst))
+}
+
+/// An agent's monotonic time as Unix time, ns.
+pub fn unix(time: u64, offset: i64) -> i64 {
+    i64::try_from(time).map_or(i64::MAX, |time| time.saturating_add(offset))
+}

@@ -1,0 +1,186 @@
+//! What arrives on the way from one node to another, and what does not.
+//!
+//! Only what a network treats alike is compared: that ARP arrives says nothing
+//! of a tunnel's UDP port, and that one connection does nothing of another's.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+};
+
+use crate::{
+    journey::{Journey, Scene, Step, destination},
+    model::{Direction, Mac, Role},
+    verdict::{Kind, Pattern, Sort, Verdict},
+};
+
+/// How many losses make a pattern.
+const PATTERN: u32 = 3;
+
+/// How many sorts of packets are told apart on a leg, and how many ways out of
+/// a node: those of connections have no end.
+const MAX_SORTS: usize = 1024;
+const MAX_WAYS: usize = 4096;
+
+/// How many sorts are named.
+const NAMED: usize = 4;
+
+/// Of the packets of one sort on a leg from node to node. Sizes are bytes on
+/// the uplink, times Unix time, ns.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    /// Bytes of the largest that arrived.
+    largest: u32,
+    /// When the latest that arrived was sent, and when one arrived last.
+    last_sent: i64,
+    last_arrival: i64,
+    lost: Option<Lost>,
+    /// The same since the latest that arrived.
+    lost_since: Option<Lost>,
+}
+
+/// What was lost on a leg.
+#[derive(Clone, Copy, Debug)]
+struct Lost {
+    /// Bytes of the smallest.
+    smallest: u32,
+    count: u32,
+    /// When the first was sent, Unix time, ns.
+    since: i64,
+}
+
+impl Lost {
+    fn add(lost: &mut Option<Self>, len: u32, sent: i64) {
+        let lost = lost.get_or_insert(Self {
+            smallest: len,
+            count: 0,
+            since: sent,
+        });
+        lost.smallest = lost.smallest.min(len);
+        lost.count = lost.count.saturating_add(1);
+        lost.since = lost.since.min(sent);
+    }
+}
+
+/// Whom a frame on the wire is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Target {
+    /// A tunnel's end.
+    End(IpAddr),
+    /// The next hop.
+    Next(Mac),
+}
+
+impl Target {
+    fn of(step: &Step) -> Option<Self> {
+        match step.encap {
+            Some(encap) => Some(Self::End(encap.outer_dst)),
+            None => step.dst_mac.map(Self::Next),
+        }
+    }
+}
+
+/// What arrived and what did not, by leg.
+#[derive(Debug, Default)]
+pub(super) struct Legs {
+    legs: HashMap<(usize, usize), HashMap<Sort, Seen>>,
+    /// From which node, whom for, and at which other node it came in.
+    ways: HashSet<(usize, Target, usize)>,
+}
+
+impl Legs {
+    /// Takes note of a journey that was judged.
+    pub(super) fn add(&mut self, scene: &Scene, journey: &Journey, verdict: &Verdict) {
+        let leaves = |step: &Step| {
+            let point = scene.point(step);
+            (point.role, point.direction) == (Role::Uplink, Direction::Egress)
+        };
+        let Some(out) = journey.steps.iter().rposition(leaves) else {
+            return;
+        };
+        let step = &journey.steps[out];
+        let len = step.len / step.segments.max(1);
+        let sort = Sort::of(step, &journey.packet);
+        if let Some(next) = journey.steps.get(out + 1) {
+            let seen = self.sort(step.node, next.node, sort);
+            seen.largest = seen.largest.max(len);
+            seen.last_sent = seen.last_sent.max(step.time);
+            seen.last_arrival = seen.last_arrival.max(next.time);
+            seen.lost_since = seen.lost_since.filter(|lost| lost.since > step.time);
+            if next.node != step.node
+                && self.ways.len() < MAX_WAYS
+                && let Some(target) = Target::of(step)
+            {
+                self.ways.insert((step.node, target, next.node));
+            }
+        } else if verdict.kind == Kind::Lost
+            && let Some(to) = far_end(scene, step, journey)
+        {
+            let seen = self.sort(step.node, to, sort);
+            Lost::add(&mut seen.lost, len, step.time);
+            if step.time > seen.last_sent {
+                Lost::add(&mut seen.lost_since, len, step.time);
+            }
+        }
+    }
+
+    /// What is known of a sort of packets on a leg. Where there are too many,
+    /// those are forgotten of which none was lost, and at last all: a pattern
+    /// begins anew.
+    fn sort(&mut self, from: usize, to: usize, sort: Sort) -> &mut Seen {
+        let sorts = self.legs.entry((from, to)).or_default();
+        if sorts.len() >= MAX_SORTS && !sorts.contains_key(&sort) {
+            sorts.retain(|_, seen| seen.lost.is_some());
+            if sorts.len() >= MAX_SORTS {
+                sorts.clear();
+            }
+        }
+        sorts.entry(sort).or_default()
+    }
+
+    /// Whether others that were sent as this step shows came in at node `to`.
+    pub(super) fn came_in(&self, step: &Step, to: usize) -> bool {
+        let target = Target::of(step);
+        target.is_some_and(|target| self.ways.contains(&(step.node, target, to)))
+    }
+
+    /// What those have in common that vanish on a leg, another one included.
+    pub(super) fn pattern(&self, from: usize, to: usize, sort: &Sort, len: u32) -> Option<Pattern> {
+        let sorts = self.legs.get(&(from, to))?;
+        let seen = sorts.get(sort)?;
+        let lost = seen.lost?;
+        // Of a leg that carries nothing any more, size says nothing.
+        let carries = seen.largest > 0 && seen.last_arrival > lost.since;
+        let larger = lost.count + 1 >= PATTERN && lost.smallest.min(len) > seen.largest;
+        if carries && larger {
+            return Some(Pattern::TooLarge(seen.largest));
+        }
+        let lost = seen.lost_since?;
+        let arrived = sorts
+            .iter()
+            .filter(|(other, seen)| *other != sort && seen.last_arrival > lost.since);
+        let mut others: Vec<String> = arrived.map(|(other, _)| other.to_string()).collect();
+        others.sort_unstable();
+        others.dedup();
+        others.truncate(NAMED);
+        (lost.count + 1 >= PATTERN && !others.is_empty()).then_some(Pattern::AllOfSort {
+            lost: lost.count + 1,
+            since: lost.since,
+            others,
+        })
+    }
+}
+
+/// The node that a packet left for.
+fn far_end(scene: &Scene, step: &Step, journey: &Journey) -> Option<usize> {
+    let address = match step.encap {
+        Some(encap) => encap.outer_dst,
+        None => destination(&journey.packet)?,
+    };
+    let owner = scene.owners.get(&address)?;
+    let mut nodes = scene.nodes.iter();
+    nodes.position(|hello| hello.node == owner.node)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,10 @@
+//! From batches to journeys and verdicts.
+
+mod changes;
+mod core;
+mod ledger;
+mod legs;
+mod recorded;
+mod witness;
+
+pub use core::{Beginning, Core, unix};

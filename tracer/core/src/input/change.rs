@@ -1,0 +1,158 @@
+//! What changes on a node while it is observed: a pod's interface that comes
+//! or goes, a tunnel device that is made anew.
+
+use std::{net::IpAddr, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use super::Batch;
+use crate::model::{Hello, Network, Point};
+
+/// Points that an agent can tell of: a row of a recording has 16 bits for the number
+/// of one.
+pub const MAX_POINTS: usize = u16::MAX as usize;
+
+/// What an agent has found to be different, and done about it.
+///
+/// It is told in a batch without hops, before any hop at a new point.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// When it was done: the agent's monotonic clock, ns.
+    pub time: u64,
+    /// Points that are observed from then on. They are numbered on from those
+    /// that the agent has told of before.
+    #[serde(default)]
+    pub points: Vec<Point>,
+    /// Points whose program is not there any more. Indexes into
+    /// [`Hello::points`].
+    #[serde(default)]
+    pub gone: Vec<usize>,
+    /// Addresses that the node's host namespace owns besides those known.
+    #[serde(default)]
+    pub local: Vec<IpAddr>,
+    /// Addresses whose ARP and neighbour discovery belongs to the follow,
+    /// besides those known.
+    #[serde(default)]
+    pub next_hops: Vec<IpAddr>,
+    /// If that has changed: all pods whose own namespaces are watched for drops
+    /// from then on.
+    #[serde(default)]
+    pub drops: Option<Vec<Arc<str>>>,
+    /// If that has changed: all interfaces and routes from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Box<Network>>,
+    /// What was not found or is odd, one sentence each.
+    #[serde(default)]
+    pub notes: Vec<String>,
+}
+
+impl Change {
+    /// Whether there is nothing to tell.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self {
+            time: _,
+            points,
+            gone,
+            local,
+            next_hops,
+            drops,
+            network,
+            notes,
+        } = self;
+        let addresses = local.is_empty() && next_hops.is_empty();
+        let points = points.is_empty() && gone.is_empty();
+        addresses && points && drops.is_none() && network.is_none() && notes.is_empty()
+    }
+}
+
+impl Batch {
+    /// Leaves out points from [`MAX_POINTS`] on, of an agent of which `known` are known,
+    /// and what was seen there. Whether new ones are left out; with `tell`, a note says so.
+    pub fn leave_out(&mut self, known: usize, tell: bool) -> bool {
+        let change = self.change.as_mut();
+        let left_out = change.is_some_and(|change| {
+            change.gone.retain(|point| *point < MAX_POINTS);
+            leave_out(&mut change.points, &mut change.notes, known, tell)
+        });
+        if left_out || known >= MAX_POINTS {
+            self.hops.retain(|hop| hop.point < MAX_POINTS);
+            if let Some(report) = &mut self.report {
+                report.counters.retain(|(point, _)| *point < MAX_POINTS);
+                report.gone.retain(|point| *point < MAX_POINTS);
+            }
+        }
+        left_out
+    }
+}
+
+/// Leaves out of new points those for which there is no number, after `known` ones.
+fn leave_out(points: &mut Vec<Point>, notes: &mut Vec<String>, known: usize, tell: bool) -> bool {
+    let room = MAX_POINTS.saturating_sub(known);
+    let Some(first) = points.get(room) else {
+        return false;
+    };
+    if tell {
+        notes.push(format!(
+            "interface {} and those that come later are not observed, as {MAX_POINTS} points \
+             have been before; start again to see them",
+            first.interface
+        ));
+    }
+    points.truncate(room);
+    true
+}
+
+impl Hello {
+    /// The same as [`Batch::leave_out`], for what an agent begins with.
+    pub fn leave_out(&mut self) -> bool {
+        leave_out(&mut self.points, &mut self.notes, 0, true)
+    }
+
+    /// Whether it is an agent that was known as `earlier`, some changes later.
+    pub fn continues(&self, earlier: &Self) -> bool {
+        let own = |hello: &Self| {
+            let Self {
+                node,
+                boot_id,
+                realtime_offset,
+                streams,
+                ..
+            } = hello;
+            (node.clone(), boot_id.clone(), *realtime_offset, *streams)
+        };
+        let place = |point: &Point| Point {
+            until: None,
+            ..point.clone()
+        };
+        let mut points = self.points.iter().map(place);
+        let mut known = earlier.points.iter().map(place);
+        own(self) == own(earlier) && known.all(|point| points.next() == Some(point))
+    }
+
+    /// Takes in what has changed since.
+    pub fn change(&mut self, change: &Change) {
+        self.points.extend(change.points.iter().cloned());
+        for index in &change.gone {
+            if let Some(point) = self.points.get_mut(*index) {
+                point.until.get_or_insert(change.time);
+            }
+        }
+        add(&mut self.local, &change.local);
+        add(&mut self.next_hops, &change.next_hops);
+        if let Some(network) = &change.network {
+            self.network.change(network, change.time);
+        }
+        if let (Some(pods), Some(_)) = (&change.drops, &self.drops) {
+            self.drops_later.push((change.time, pods.clone()));
+        }
+    }
+}
+
+fn add(known: &mut Vec<IpAddr>, more: &[IpAddr]) {
+    for address in more {
+        if !known.contains(address) {
+            known.push(*address);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What readers are told of a follow: its beginning, its journeys as they end,
+//! and their sums.
+
+use std::{io, ops::Range};
+
+use crate::{
+    journey::{Journey, Scene},
+    verdict::{Parts, Summary, Verdict},
+};
+
+/// What there is to say once every program is attached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Started {
+    /// When that was, Unix time, ns.
+    pub time: i64,
+    /// What is followed, in one line: `default/web → shop/cart (any
+    /// protocol)`.
+    pub follow: String,
+    /// What may hide packets or was not found, one sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// What there is to say when a node is not any more what it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// When it was noticed, Unix time, ns.
+    pub time: i64,
+    /// Index of the node's agent.
+    pub node: usize,
+    /// The points that are observed from then on, by index.
+    pub points: Range<usize>,
+    /// Those that are not any more, by index.
+    pub gone: Vec<usize>,
+    /// What was not found or is odd, one sentence each.
+    pub notes: Vec<String>,
+}
+
+impl Changed {
+    /// Whether there is nothing to show.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.gone.is_empty() && self.notes.is_empty() && self.points.start == self.points.end
+    }
+}
+
+/// Shows a follow: its start, each journey, and what they add up to.
+pub trait View {
+    /// Shows that from now on packets are seen, and where.
+    ///
+    /// # Errors
+    /// Those of the writer, here and below: a closed pipe, a full disk.
+    fn started(&mut self, scene: &Scene, started: &Started) -> io::Result<()>;
+
+    /// Shows that packets are seen at other points from now on.
+    ///
+    /// # Errors
+    /// See [`View::started`].
+    fn changed(&mut self, scene: &Scene, changed: &Changed) -> io::Result<()>;
+
+    /// Shows one journey and what became of it.
+    ///
+    /// # Errors
+    /// See [`View::started`].
+    fn journey(
+        &mut self,
+        scene: &Scene,
+        journey: &Journey,
+        verdict: &Verdict,
+        parts: &Parts,
+    ) -> io::Result<()>;
+
+    /// Shows the sums, last.
+    ///
+    /// # Errors
+    /// See [`View::started`].
+    fn summary(&mut self, scene: &Scene, summary: &Summary) -> io::Result<()>;
+}

@@ -1,0 +1,92 @@
+//! Which way a journey goes, and in what order its steps follow.
+
+use std::{cmp::Reverse, collections::VecDeque};
+
+use super::{Course, Journey, Scene, Step};
+use crate::model::{Direction, Packet, Role, Transport};
+
+/// From the follow's source, or towards it.
+pub(super) fn course(scene: &Scene, packet: &Packet) -> Course {
+    let among_sources = |address| scene.sources.iter().any(|net| net.contains(&address));
+    let quoted = match &packet.transport {
+        Transport::Icmp(icmp) => icmp.quote.as_ref(),
+        _ => None,
+    };
+    // An error goes the other way than the packet that it quotes.
+    let reply = match quoted {
+        Some(quote) => among_sources(quote.src),
+        None => !among_sources(packet.src) && among_sources(packet.dst),
+    };
+    if reply {
+        Course::Reply
+    } else {
+        Course::Request
+    }
+}
+
+/// Orders a journey's steps. One clock's order stands. Between clocks, what comes
+/// into a node follows what was sent to it; then TTLs tell, which only fall; then
+/// times.
+pub(super) fn causal_order(scene: &Scene, journey: &mut Journey) {
+    journey.steps.sort_by_key(|step| step.time);
+    let mut clocks: Vec<VecDeque<Step>> = Vec::new();
+    let one_clock = journey
+        .steps
+        .windows(2)
+        .all(|pair| scene.one_clock(pair[0].node, pair[1].node));
+    if one_clock {
+        return;
+    }
+    for step in journey.steps.drain(..) {
+        let own = |steps: &&mut VecDeque<Step>| {
+            let first = steps.front();
+            first.is_some_and(|first| scene.one_clock(first.node, step.node))
+        };
+        match clocks.iter_mut().find(own) {
+            Some(steps) => steps.push_back(step),
+            None => clocks.push([step].into()),
+        }
+    }
+    while let Some(next) = first_of(scene, &clocks) {
+        journey.steps.extend(clocks[next].pop_front());
+    }
+}
+
+/// Which clock's next step comes before those of the others; of a circle, one.
+fn first_of(scene: &Scene, clocks: &[VecDeque<Step>]) -> Option<usize> {
+    let waits = |clock: usize, step: &Step| {
+        let others = clocks
+            .iter()
+            .enumerate()
+            .filter(|(other, _)| *other != clock);
+        let mut sent = others.flat_map(|(_, steps)| steps);
+        comes_in(scene, step) && sent.any(|sent| may_lead_to(scene, sent, step))
+    };
+    let next = clocks.iter().enumerate().filter_map(|(clock, steps)| {
+        let step = steps.front()?;
+        let order = (waits(clock, step), Reverse(step.ttl), step.time);
+        Some((order, clock))
+    });
+    next.min().map(|(_, clock)| clock)
+}
+
+/// Whether a step is where packets come into a node from others.
+fn comes_in(scene: &Scene, step: &Step) -> bool {
+    let point = scene.point(step);
+    matches!(point.role, Role::Uplink | Role::Overlay) && point.direction == Direction::Ingress
+}
+
+/// Whether what was seen going out may be what was seen coming in: it goes out of a
+/// node, in the same tunnel or one to that node, and its TTL is not lower.
+fn may_lead_to(scene: &Scene, out: &Step, into: &Step) -> bool {
+    let point = scene.point(out);
+    let leaves = point.role == Role::Uplink || point.is_opaque();
+    let fits = match (out.encap, into.encap) {
+        (Some(out), Some(into)) => {
+            (out.outer_src, out.outer_dst) == (into.outer_src, into.outer_dst)
+        }
+        (Some(out), None) => scene.nodes[into.node].local.contains(&out.outer_dst),
+        (None, _) => true,
+    };
+    leaves && point.direction == Direction::Egress && out.ttl >= into.ttl && fits
+}

@@ -1,0 +1,265 @@
+//! How a journey begins, and what it has to do with others.
+
+use smallvec::SmallVec;
+
+use super::Engine;
+use crate::{
+    journey::{
+        Closed, Journey, Refusal, Scene,
+        course::course,
+        identity::{Part, Question, StreamKey, answers_this, conversation, part, says_no},
+        impostor::{impostor, second_owner},
+        memory::Candidates,
+        ranges::Range,
+        track::{Track, USUAL_STEPS},
+    },
+    model::{Flags, Hop, Packet, Quote, Transport},
+};
+
+impl Engine {
+    /// Begins a journey with the part of a packet that no other claims. `hop`:
+    /// where it was seen first, if it was not freed there.
+    pub(super) fn begin(
+        &mut self,
+        scene: &Scene,
+        (node, time): (usize, i64),
+        (observed, hop): (&Packet, Option<&Hop>),
+        part: Range,
+        whole: Range,
+    ) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        let mut packet = observed.clone();
+        let mut retransmits = None;
+        let mut is_first = true;
+        let cut = packet.stream_data().map(|tcp| tcp.payload_len);
+        if let (Some(old_len), Transport::Tcp(tcp)) = (cut, &mut packet.transport) {
+            let offset = u32::try_from(part.start - whole.start).unwrap_or(0);
+            tcp.seq = tcp.seq.wrapping_add(offset);
+            tcp.payload_len = u32::try_from(part.len()).unwrap_or(old_len);
+            packet.len = packet.len.saturating_sub(old_len) + tcp.payload_len;
+            let stream = StreamKey::of(observed, tcp);
+            retransmits = self.memory.before(&stream, part);
+            is_first = self.memory.is_first(&stream, part);
+        }
+        let (asks, answers) = self.exchange(id, (node, time), &packet);
+        if let Some(hop) = hop {
+            self.note_impostor(scene, (id, node, hop));
+        }
+        if cut.is_none() {
+            is_first = self.is_first_of_its_kind(&packet, answers);
+        }
+        let (asked_again, answered_by) = if asks {
+            self.asked_before(scene, &packet)
+        } else {
+            (false, None)
+        };
+        let journey = Journey {
+            id,
+            conversation: conversation(&packet),
+            direction: course(scene, &packet),
+            packet,
+            steps: Vec::with_capacity(USUAL_STEPS),
+            drops: Vec::new(),
+            answers,
+            asks,
+            answered_by,
+            asked_again,
+            impostor: None,
+            refusal: None,
+            acked: SmallVec::new(),
+            retransmits,
+            ambiguous: false,
+            closed: Closed::End,
+        };
+        let mut track = Track::new(part, journey);
+        track.last = time;
+        track.is_first = is_first;
+        track.answer = answered_by.map(|answer| (answer, false));
+        self.memory.insert(id, track);
+        self.reschedule(id);
+        id
+    }
+
+    /// Whether no other transmission of a SYN or FIN can have come before: the
+    /// packet that it answers was seen, or all that was sent before.
+    fn is_first_of_its_kind(&self, packet: &Packet, answers: Option<u64>) -> bool {
+        match &packet.transport {
+            Transport::Tcp(tcp) if tcp.flags.has(Flags::SYN) => answers.is_some(),
+            Transport::Tcp(tcp) if tcp.flags.has(Flags::FIN) => {
+                self.memory.is_next(&StreamKey::of(packet, tcp), tcp.seq)
+            }
+            _ => true,
+        }
+    }
+
+    /// Whether a new journey asks what every receiver answers, and which one it
+    /// answers or refuses; notes it there.
+    fn exchange(
+        &mut self,
+        id: u64,
+        (node, time): (usize, i64),
+        packet: &Packet,
+    ) -> (bool, Option<u64>) {
+        if let Transport::Tcp(tcp) = &packet.transport
+            && tcp.flags.has(Flags::ACK)
+            && !tcp.flags.has(Flags::RST)
+        {
+            self.memory.acknowledge(packet, tcp);
+        }
+        if let Transport::Icmp(error) = &packet.transport
+            && let Some(quote) = &error.quote
+        {
+            if !says_no(error) {
+                return (false, None);
+            }
+            let (refused, alike) = self.refused(node, quote);
+            let refusal = Refusal {
+                by: id,
+                from: packet.src,
+                icmp: Some((error.kind, error.code)),
+                alike,
+            };
+            self.refuse(refused, refusal, time);
+            return (false, refused);
+        }
+        match part(packet) {
+            // A fragment asks nothing before the others are there.
+            Some(Part::Asks(question)) => (
+                question.is_due_an_answer() && packet.fragment.is_none(),
+                None,
+            ),
+            Some(Part::Answers(question)) => (false, self.answer(id, time, packet, &question)),
+            Some(Part::Refuses(question)) => {
+                let askers = self.memory.askers(&question);
+                let refusal = Refusal {
+                    by: id,
+                    from: packet.src,
+                    icmp: None,
+                    alike: askers.len() > 1,
+                };
+                for asker in &askers {
+                    self.refuse(Some(*asker), refusal, time);
+                }
+                (false, askers.last().copied())
+            }
+            None => (false, None),
+        }
+    }
+
+    /// Notes an answer with all that ask this question, because it is not known
+    /// which of them it answers, and returns the one that it does, or may.
+    fn answer(&mut self, id: u64, time: i64, packet: &Packet, question: &Question) -> Option<u64> {
+        let askers = self.memory.askers(question);
+        let told = |asker: &&u64| {
+            let track = self.memory.get(**asker);
+            track.is_some_and(|track| answers_this(packet, &track.packet) == Some(true))
+        };
+        let mut told = askers.iter().filter(told).copied();
+        let told = told.next().filter(|_| told.next().is_none());
+        for asker in &askers {
+            let Some(track) = self.memory.get_mut(*asker) else {
+                continue;
+            };
+            track.last = track.last.max(time);
+            let (first, was_told) = *track.answer.get_or_insert((id, false));
+            let is_told = told == Some(*asker) && !was_told;
+            if is_told {
+                track.answer = Some((id, true));
+            }
+            if let Some(journey) = &mut track.journey {
+                journey.answered_by = Some(if is_told { id } else { first });
+                journey.asked_again &= !is_told;
+            }
+            self.reschedule(*asker);
+        }
+        told.or(askers.last().copied())
+    }
+
+    /// Notes with those that ask a question that its answer is somebody else's.
+    fn note_impostor(&mut self, scene: &Scene, (id, node, hop): (u64, usize, &Hop)) {
+        let Some(Part::Answers(question)) = part(&hop.packet) else {
+            return;
+        };
+        for asker in self.memory.askers(&question) {
+            let first = self
+                .memory
+                .get(asker)
+                .and_then(|track| track.answer)
+                .filter(|(first, _)| *first != id)
+                .and_then(|(first, _)| self.memory.get(first))
+                .and_then(|first| second_owner((id, node, hop), &first.packet.transport));
+            let track = self.memory.get_mut(asker);
+            if let Some(journey) = track.and_then(|track| track.journey.as_mut()) {
+                journey.impostor = journey
+                    .impostor
+                    .or_else(|| impostor(scene, (id, node, hop), &journey.steps))
+                    .or(first);
+            }
+        }
+    }
+
+    /// Whether earlier packets ask what this one does, which is noted there, and
+    /// what has answered them.
+    fn asked_before(&mut self, scene: &Scene, packet: &Packet) -> (bool, Option<u64>) {
+        let Some(Part::Asks(question)) = part(packet) else {
+            return (false, None);
+        };
+        // Those before the last one know it.
+        let last = self.memory.askers(&question).last().copied();
+        let Some(track) = last.and_then(|asker| self.memory.get_mut(asker)) else {
+            return (false, None);
+        };
+        let told = track.answer.is_some_and(|(_, told)| told);
+        // Where clocks differ, an earlier answer may be to this one.
+        let doubtful = track.answer.is_none() || (!told && !scene.is_one_clock());
+        if let Some(journey) = &mut track.journey {
+            journey.asked_again |= doubtful;
+        }
+        let answer = track.answer.map(|(id, _)| id);
+        (true, answer.filter(|_| question.is_asked_once()))
+    }
+
+    /// The journey of the packet that an error quotes, and whether there are
+    /// others that look the same to it.
+    ///
+    /// Of those, the first that has come to where the error comes from and is
+    /// not known to have gone on; else, as a host answers at once what has
+    /// arrived, the last there.
+    fn refused(&self, node: usize, quote: &Quote) -> (Option<u64>, bool) {
+        let quoted = self.memory.quoted(quote);
+        let track = |id: &u64| self.memory.get(*id);
+        let waits = |id: &&u64| {
+            let journey = track(id).and_then(|track| track.journey.as_ref());
+            journey.is_some_and(|journey| journey.refusal.is_none())
+        };
+        let waiting: Candidates = quoted.iter().filter(waits).copied().collect();
+        let is_here = |id: &&u64| track(id).is_some_and(|track| track.last_node() == Some(node));
+        let is_open = |id: &&u64| track(id).is_some_and(|track| !track.settled);
+        let mut here = waiting.iter().filter(is_here);
+        let refused = here
+            .clone()
+            .find(is_open)
+            .or_else(|| here.next_back())
+            .or(waiting.first())
+            .or(quoted.last());
+        (refused.copied(), waiting.len() > 1)
+    }
+
+    fn refuse(&mut self, refused: Option<u64>, refusal: Refusal, time: i64) {
+        if let Some(journey) = self.open_journey(refused, time)
+            && journey.answered_by.is_none()
+        {
+            journey.refusal.get_or_insert(refusal);
+        }
+        refused.into_iter().for_each(|id| self.reschedule(id));
+    }
+
+    /// A journey of which something is heard at `time`, if it is open: what
+    /// belongs to that follows, as the drop follows its ICMP error.
+    fn open_journey(&mut self, id: Option<u64>, time: i64) -> Option<&mut Journey> {
+        let track = self.memory.get_mut(id?)?;
+        track.last = track.last.max(time);
+        track.journey.as_deref_mut()
+    }
+}

@@ -1,0 +1,204 @@
+//! Whose packet it was that a kernel freed.
+
+use std::net::IpAddr;
+
+use tracer_common::drop::Scope;
+
+use smallvec::{SmallVec, smallvec};
+
+use super::{Engine, Parts};
+use crate::{
+    journey::{Class, Drop, Judgement, Scene, arrival::is_at_home, identity::stamp, ranges::Range},
+    model::{Freed, Packet, Role},
+};
+
+/// What a node's own namespace is called.
+const HOST: &str = "host";
+
+impl Engine {
+    /// Takes a packet that agent `node` saw freed at `time`, Unix time, ns.
+    /// Time passes first, as in [`Engine::push`].
+    pub fn push_freed(
+        &mut self,
+        scene: &Scene,
+        (node, time): (usize, i64),
+        freed: &Freed,
+        judgement: Judgement,
+    ) {
+        self.advance(scene, time);
+        let Some(packet) = &freed.packet else {
+            self.counts.drops_alone += 1;
+            return;
+        };
+        let of = (node, freed.skb);
+        let (range, candidates) = self.memory.candidates_of_freed(of, packet);
+        let owners = self.owners_of(node, freed, packet, range, &candidates);
+        let drop = |part: Range, whole: Range, same_buffer| Drop {
+            node,
+            time,
+            netns: freed.netns.clone().unwrap_or_else(|| "host".into()),
+            scope: freed.scope,
+            device: freed.device.clone(),
+            dst_mac: freed.dst_mac,
+            reason: freed.reason.clone(),
+            function: freed.place.function.clone(),
+            offset: freed.place.offset,
+            judgement,
+            same_buffer,
+            facts: freed.facts.clone(),
+            part: part.within(whole),
+        };
+        let is_copy = may_be_copy(scene, node, freed, packet);
+        let (mut joined, mut late) = (false, false);
+        let mut rest: Parts = smallvec![range];
+        for Owner { id, same_buffer } in owners {
+            let mut left = Parts::new();
+            for part in rest {
+                let track = self.memory.get_mut(id).expect("a candidate exists");
+                let Some(share) = track.range.intersection(part) else {
+                    left.push(part);
+                    continue;
+                };
+                joined |= track.journey.is_some();
+                late |= track.journey.is_none();
+                track.drop(drop(share, track.range, same_buffer), share, is_copy);
+                self.reschedule(id);
+                left.extend(part.without(share));
+            }
+            rest = left;
+        }
+        // What was put together from fragments is dropped with all of them.
+        if !joined && !late && packet.fragment.is_none() {
+            for id in self.memory.fragments(packet) {
+                let track = self.memory.get_mut(id).expect("an indexed track exists");
+                joined |= track.journey.is_some();
+                late |= track.journey.is_none();
+                track.drop(drop(track.range, track.range, false), track.range, is_copy);
+                self.reschedule(id);
+            }
+        }
+        if !joined && !late && begins(scene, node, freed, judgement) {
+            joined = true;
+            for part in rest {
+                let id = self.begin(scene, (node, time), (packet, None), part, range);
+                let track = self.memory.get_mut(id).expect("it has just begun");
+                track.drop(drop(part, part, false), part, is_copy);
+                self.reschedule(id);
+            }
+            self.keep_within_limits(scene);
+        }
+        if joined {
+            self.counts.drops_joined += 1;
+        } else if late {
+            self.counts.drops_late += 1;
+        } else {
+            self.counts.drops_alone += 1;
+        }
+    }
+
+    /// The journeys that it may have been part of, likeliest first: the one
+    /// that was last seen in this sk_buff, then those last seen on this node,
+    /// open ones, those not known to be dropped, and each in order.
+    fn owners_of(
+        &mut self,
+        node: usize,
+        freed: &Freed,
+        packet: &Packet,
+        range: Range,
+        candidates: &[u64],
+    ) -> SmallVec<[Owner; 4]> {
+        let stamp = stamp(packet);
+        let owner = self.memory.owner(node, freed.skb);
+        let rank = |id: &u64| {
+            let track = self.memory.get(*id)?;
+            let part = track.range.intersection(range)?;
+            let owns = owner == Some(*id);
+            let last = track.last_node() == Some(node);
+            // Where the kernel does not tell whose namespace it was in, all
+            // agents on that kernel tell of it.
+            let told = freed.netns.is_some() || (owns && last);
+            let reported = track.journey.is_none();
+            (track.stamp() == stamp && told)
+                .then(|| (!owns, !last, reported, !track.is_there(part), *id))
+        };
+        let mut ranked: Vec<_> = candidates.iter().filter_map(rank).collect();
+        ranked.sort_unstable();
+        // Identical packets on this node, of which none was in this sk_buff.
+        let alike: Vec<u64> = ranked
+            .iter()
+            .filter(|(other, away, reported, gone, _)| *other && !away && !reported && !gone)
+            .map(|(.., id)| *id)
+            .collect();
+        if packet.stream_data().is_none() && alike.len() > 1 && alike.len() == ranked.len() {
+            self.mark_all_ambiguous(&alike);
+        }
+        ranked
+            .into_iter()
+            .map(|(other, .., id)| Owner {
+                id,
+                same_buffer: !other,
+            })
+            .collect()
+    }
+}
+
+/// A journey that a freed packet may have been part of.
+struct Owner {
+    id: u64,
+    /// Whether this sk_buff was its last.
+    same_buffer: bool,
+}
+
+/// Whether what was freed may have been a copy, of which others are still on
+/// their way: it was where neither of its ends is, at an interface or in a
+/// namespace of somebody else, or on a node that it does not concern. Bridges and
+/// switches flood; mirrors copy.
+fn may_be_copy(scene: &Scene, node: usize, freed: &Freed, packet: &Packet) -> bool {
+    let ends = [packet.src, packet.dst];
+    let netns = freed.netns.as_deref().unwrap_or(HOST);
+    if netns != HOST {
+        let is = |end: IpAddr| match scene.pod(end) {
+            Some(pod) => pod == netns,
+            None => end.to_string() == netns,
+        };
+        return !ends.into_iter().any(is);
+    }
+    let tunnel = freed.encap.map(|encap| encap.outer_dst);
+    let mut concerned = ends.into_iter().chain(tunnel);
+    if !concerned.any(|end| is_at_home(scene, node, end)) {
+        return true;
+    }
+    let Some(device) = freed.device.as_deref() else {
+        return false;
+    };
+    let points = scene.nodes[node].points.iter();
+    let mut known = points.filter(|point| point.netns == HOST && point.interface == device);
+    // An interface that is not observed may be the bridge port of somebody else.
+    known.all(|point| {
+        let leads_to = |end: &IpAddr| point.addresses.contains(end);
+        point.role == Role::Veth && !ends.iter().any(leads_to)
+    })
+}
+
+/// Whether a packet that was freed and never seen was on its way out, before
+/// the first observation point: at a device, or still with its sender's
+/// socket. What dies at a receiving socket, or after it had waited for the
+/// other fragments (30 s and more), was seen before, if perhaps too long ago to
+/// be remembered.
+fn begins(scene: &Scene, node: usize, freed: &Freed, judgement: Judgement) -> bool {
+    let way_out = match freed.scope {
+        Some(Scope::Device) => true,
+        Some(Scope::Socket) => freed
+            .packet
+            .as_ref()
+            .is_some_and(|packet| is_at_home(scene, node, packet.src)),
+        Some(Scope::Receiver) | None => false,
+    };
+    let owner = freed
+        .packet
+        .as_ref()
+        .and_then(|packet| scene.owners.get(&packet.dst));
+    let at_its_end = owner.is_some_and(|owner| freed.netns.as_deref() == Some(&*owner.name));
+    let waited = &*freed.reason == "FRAG_REASM_TIMEOUT";
+    judgement.class == Class::Loss && way_out && !at_its_end && !waited
+}

@@ -1,0 +1,90 @@
+//! Two that have one address: an answer that does not come from where the question
+//! went.
+
+use std::net::IpAddr;
+
+use super::{Arrival, Impostor, Scene, Step, arrival};
+use crate::model::{Direction, Hop, Mac, Point, Role, Transport};
+
+/// The MAC address that Calico gives to all its interfaces.
+const SHARED_MAC: Mac = Mac([0xee; 6]);
+
+/// Whether many have this address by design: link-local ones, which gateways and
+/// node-local DNS caches use on each node.
+const fn is_shared(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
+}
+
+/// Whether a MAC address stands for one interface: it is none of a group.
+fn is_of_one(mac: Mac) -> bool {
+    mac.0[0] & 1 == 0 && mac != SHARED_MAC && mac != Mac::default()
+}
+
+/// Two MAC addresses, if each stands for an interface of its own.
+fn two(one: Option<Mac>, other: Option<Mac>) -> Option<(Mac, Mac)> {
+    let (one, other) = (one?, other?);
+    (one != other && is_of_one(one) && is_of_one(other)).then_some((one, other))
+}
+
+/// Whether an answer that was first seen here shows that its sender is not who got
+/// the question, of which these are the steps.
+pub(super) fn impostor(
+    scene: &Scene,
+    (by, node, hop): (u64, usize, &Hop),
+    asked: &[Step],
+) -> Option<Impostor> {
+    let address = hop.packet.src;
+    let here = &scene.nodes[node].points[hop.point];
+    if is_shared(address) || !comes_out_of_a_pod(here) {
+        return None;
+    }
+    let got = |step: &&Step| {
+        let point = scene.point(step);
+        let came = arrival(scene, step.node, point, address, step.encap.is_some());
+        matches!(point.role, Role::Veth | Role::Pod) && came != Arrival::No
+    };
+    let step = asked.iter().rfind(got)?;
+    let macs = two(hop.src_mac, step.dst_mac);
+    let there = scene.point(step);
+    let interface = |node: usize, point: &Point| (node, point.netns.clone(), point.ifindex);
+    let same = interface(node, here) == interface(step.node, there);
+    // The pod's own interface took the question whatever its MAC address was: programs that
+    // redirect into the pod (`bpf_redirect_peer`) leave that of the tunnel.
+    if same && here.role == Role::Pod {
+        return None;
+    }
+    let elsewhere = here.role == there.role && !same;
+    (elsewhere || macs.is_some()).then_some(Impostor {
+        by,
+        at: (node, hop.point),
+        macs,
+    })
+}
+
+/// The same of a second answer to one ARP request: another sender has the address.
+pub(super) fn second_owner(
+    (by, node, hop): (u64, usize, &Hop),
+    first: &Transport,
+) -> Option<Impostor> {
+    let (Transport::Arp(answer), Transport::Arp(first)) = (&hop.packet.transport, first) else {
+        return None;
+    };
+    let macs = two(Some(answer.sender), Some(first.sender))?;
+    (!is_shared(hop.packet.src)).then_some(Impostor {
+        by,
+        at: (node, hop.point),
+        macs: Some(macs),
+    })
+}
+
+/// Whether what is seen here comes from a pod, with the MAC address that the pod
+/// gave it.
+fn comes_out_of_a_pod(point: &Point) -> bool {
+    matches!(
+        (point.role, point.direction),
+        (Role::Veth | Role::Bridge, Direction::Ingress) | (Role::Pod, Direction::Egress)
+    )
+}

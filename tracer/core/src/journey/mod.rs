@@ -1,0 +1,24 @@
+//! From hops to journeys. Pure: no I/O, no clock, no kernel, no Kubernetes.
+
+mod arrival;
+mod course;
+mod drop;
+mod engine;
+mod identity;
+mod ids;
+mod impostor;
+mod memory;
+mod model;
+mod ranges;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod track;
+
+pub(crate) use arrival::expected;
+pub use arrival::{Arrival, arrival, destination};
+pub use drop::{Class, Drop, Judgement};
+pub use engine::{Engine, Joined, Limits};
+pub use model::{Closed, Course, Impostor, Journey, Refusal, Scene, Step};
+pub(crate) use ranges::{Range, Ranges};
+pub(crate) use track::SETTLE;

@@ -1,0 +1,270 @@
+//! What the engine makes of hops: journeys, on a scene.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use ipnet::IpNet;
+use smallvec::SmallVec;
+
+use super::Drop;
+use crate::model::{Encap, Hello, Mac, Owner, OwnerKind, Packet, Point};
+
+/// The stage: the agents' points, and who owns which address.
+#[derive(Clone, Debug, Default)]
+pub struct Scene {
+    /// One per agent; [`Step::node`] is an index into these.
+    pub nodes: Vec<Hello>,
+    /// Owners of addresses.
+    pub owners: BTreeMap<IpAddr, Owner>,
+    /// From when on all points are observed, Unix time, ns.
+    pub since: i64,
+    /// Addresses on the asking side of the follow, to tell requests from
+    /// replies.
+    pub sources: Vec<IpNet>,
+}
+
+impl Scene {
+    /// The observation point of a step.
+    #[must_use]
+    pub fn point(&self, step: &Step) -> &Point {
+        &self.nodes[step.node].points[step.point]
+    }
+
+    /// From when on an agent's point is observed, Unix time, ns.
+    #[must_use]
+    pub fn since(&self, node: usize, point: &Point) -> i64 {
+        match point.since {
+            0 => self.since,
+            since => self.since.max(self.unix(node, since)),
+        }
+    }
+
+    /// Until when it is, as far as was noticed, likewise.
+    #[must_use]
+    pub fn until(&self, node: usize, point: &Point) -> i64 {
+        point.until.map_or(i64::MAX, |until| self.unix(node, until))
+    }
+
+    /// Whether it is there at `time`, as far as is known: one that has been
+    /// there since the beginning counts from then on.
+    #[must_use]
+    pub fn observes(&self, node: usize, point: &Point, time: i64) -> bool {
+        let began = point.since == 0 || self.since(node, point) <= time;
+        began && time < self.until(node, point)
+    }
+
+    /// Whether drops in a pod's own namespace are seen by an agent at `time`.
+    #[must_use]
+    pub fn watches(&self, node: usize, pod: &str, time: i64) -> bool {
+        let hello = &self.nodes[node];
+        let mut later = hello.drops_later.iter();
+        let pods = match later.rfind(|(since, _)| self.unix(node, *since) <= time) {
+            Some((_, pods)) => Some(pods),
+            None => hello.drops.as_ref(),
+        };
+        pods.is_some_and(|pods| pods.iter().any(|watched| **watched == *pod))
+    }
+
+    /// Whether every point was observed from `time` on that there is now.
+    #[must_use]
+    pub fn is_complete(&self, time: i64) -> bool {
+        let mut nodes = self.nodes.iter().enumerate();
+        time >= self.since
+            && nodes.all(|(node, hello)| {
+                let mut points = hello.points.iter();
+                points.all(|point| self.since(node, point) <= time)
+            })
+    }
+
+    pub(crate) fn unix(&self, node: usize, time: u64) -> i64 {
+        let offset = self.nodes[node].realtime_offset;
+        i64::try_from(time).map_or(i64::MAX, |time| time.saturating_add(offset))
+    }
+
+    /// The pod that owns `address`, as `namespace/name`.
+    #[must_use]
+    pub fn pod(&self, address: IpAddr) -> Option<&str> {
+        self.owners
+            .get(&address)
+            .filter(|owner| owner.kind == OwnerKind::Pod)
+            .map(|owner| owner.name.as_str())
+    }
+
+    /// Whether two agents are known to share a kernel, and so its clock.
+    #[must_use]
+    pub fn one_clock(&self, one: usize, other: usize) -> bool {
+        let (a, b) = (&self.nodes[one].boot_id, &self.nodes[other].boot_id);
+        one == other || (!a.is_empty() && a == b)
+    }
+
+    /// Whether all agents are known to.
+    #[must_use]
+    pub fn is_one_clock(&self) -> bool {
+        (1..self.nodes.len()).all(|node| self.one_clock(0, node))
+    }
+
+    /// The agent of the node with this name.
+    #[must_use]
+    pub fn agent(&self, node: &str) -> Option<&Hello> {
+        self.nodes.iter().find(|hello| hello.node == node)
+    }
+}
+
+/// One transmission of one packet (of TCP data: of one byte range, as first
+/// observed), with the hops it was seen at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Journey {
+    /// Number, from 1, in order of the first observation.
+    pub id: u64,
+    /// The packet as it was first observed.
+    pub packet: Packet,
+    /// The hops, in causal order; empty for a packet that was dropped before
+    /// the first observation point.
+    pub steps: Vec<Step>,
+    /// Where kernels freed it or copies of it, in order of time.
+    pub drops: Vec<Drop>,
+    /// The same for both directions of a flow.
+    pub conversation: u64,
+    /// From a source of the follow, or back.
+    pub direction: Course,
+    /// The journey that this one answers, or refuses.
+    pub answers: Option<u64>,
+    /// Whether it asks what every receiver answers: echo request, SYN, DNS
+    /// query.
+    pub asks: bool,
+    /// The first journey that answers what it asks.
+    pub answered_by: Option<u64>,
+    /// Whether another packet asks the same, as a retransmitted SYN does, and the
+    /// answer may be to that one.
+    pub asked_again: bool,
+    /// Who else has the address that was asked, if the answer shows that.
+    pub impostor: Option<Impostor>,
+    /// What refuses it.
+    pub refusal: Option<Refusal>,
+    /// Which of it its receiver acknowledged, where no other transmission can
+    /// have brought that: offsets as in [`Step::parts`]. Of what is no TCP data, a
+    /// SYN|ACK and a FIN are acknowledged.
+    pub acked: SmallVec<[(u32, u32); 1]>,
+    /// The journey that carried the same TCP bytes before.
+    pub retransmits: Option<u64>,
+    /// Whether another packet could not be told from this one, so that hops
+    /// on another node were paired in order.
+    pub ambiguous: bool,
+    /// Why the engine takes it for finished.
+    pub closed: Closed,
+}
+
+/// Which way a journey goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Course {
+    /// From the follow's source.
+    Request,
+    /// Towards it.
+    Reply,
+}
+
+/// Where an answer came from, if that is not where the question went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Impostor {
+    /// The answer's journey.
+    pub by: u64,
+    /// Where it was seen first: index into [`Scene::nodes`], and into that agent's
+    /// points.
+    pub at: (usize, usize),
+    /// Its MAC address, and the one that the question went to.
+    pub macs: Option<(Mac, Mac)>,
+}
+
+/// What tells a sender that its packet was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The journey of it.
+    pub by: u64,
+    /// Who sent it.
+    pub from: IpAddr,
+    /// An ICMP error's type and code; `None`: a reset.
+    pub icmp: Option<(u8, u8)>,
+    /// Whether it may have been another packet: the error quotes too little to
+    /// tell them apart.
+    pub alike: bool,
+}
+
+/// Why a journey is finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// What became of all of it is known: it arrived, was dropped, or
+    /// refused.
+    Known,
+    /// Nothing was heard of it, or of an answer, for the hold time.
+    Silence,
+    /// The follow ended while it was open.
+    End,
+    /// Memory was short: the oldest open one was given up.
+    Evicted,
+}
+
+/// A packet, or the pieces it was in, at one observation point.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Index into [`Scene::nodes`].
+    pub node: usize,
+    /// Index into that agent's points.
+    pub point: usize,
+    /// When the first piece was seen, Unix time, ns.
+    pub time: i64,
+    /// Bytes, from the frame's first header on, all pieces together.
+    pub len: u32,
+    /// Segments: those that the pieces were in and those they will be cut
+    /// into.
+    pub segments: u32,
+    /// TTL or hop limit.
+    pub ttl: u8,
+    /// MAC addresses of the frame, if it has an Ethernet header.
+    pub src_mac: Option<Mac>,
+    /// See `src_mac`.
+    pub dst_mac: Option<Mac>,
+    /// The VLAN beside the frame.
+    pub vlan: Option<u16>,
+    /// The tunnel around the packet at this point.
+    pub encap: Option<Encap>,
+    /// How much of the journey was seen here: payload bytes of TCP data,
+    /// else 1.
+    pub seen: u32,
+    /// Which of it: offsets of payload bytes, from and to; 0 and 1 of what is
+    /// no TCP data.
+    pub parts: SmallVec<[(u32, u32); 1]>,
+}
+
+impl Journey {
+    /// When it was first heard of, Unix time, ns.
+    #[must_use]
+    pub fn start(&self) -> i64 {
+        let hops = self.steps.iter().map(|step| step.time);
+        let drops = self.drops.iter().map(|drop| drop.time);
+        hops.chain(drops).min().unwrap_or(i64::MIN)
+    }
+
+    /// When it was last heard of, Unix time, ns.
+    #[must_use]
+    pub fn last(&self) -> i64 {
+        let hops = self.steps.iter().map(|step| step.time);
+        let drops = self.drops.iter().map(|drop| drop.time);
+        hops.chain(drops).max().unwrap_or(i64::MAX)
+    }
+
+    /// How long the way was that was seen of it, ns; negative where clocks of
+    /// two nodes disagree by more.
+    #[must_use]
+    pub fn way(&self) -> i64 {
+        match (self.steps.first(), self.steps.last()) {
+            (Some(first), Some(last)) => last.time.saturating_sub(first.time),
+            _ => 0,
+        }
+    }
+
+    /// How much is on its way: payload bytes of TCP data, else 1.
+    #[must_use]
+    pub fn size(&self) -> u32 {
+        self.packet.stream_data().map_or(1, |tcp| tcp.payload_len)
+    }
+}

@@ -1,0 +1,149 @@
+//! Whose drop it was, and what it means for those that look the same.
+
+use tracer_common::drop::Scope;
+
+use super::*;
+use crate::{
+    journey::{Class, Judgement},
+    model::{Freed, Place},
+};
+
+/// Where a driver has left the payload in page fragments, the programs cannot read
+/// it: the buffer tells which of the packets it was that are alike otherwise.
+#[test]
+fn a_drop_without_payload_hash_is_joined_by_its_buffer() {
+    let mut stage = Stage::new();
+    let evidence = Judgement {
+        class: Class::Unknown,
+        ..LOSS
+    };
+    let [one, other] = [7, 8].map(udp);
+    let (node, point) = WAY[0];
+    stage.see(node, &hop(point, 1, 1, &one));
+    stage.see(node, &hop(point, 2, 2, &other));
+    let unread = Packet {
+        payload_hash: None,
+        ..one
+    };
+    let drop = freed(3, 2, &unread);
+    stage.engine.push_freed(&stage.scene, (0, 3), &drop, LOSS);
+    // A buffer that nobody knows, and one that has become another packet's.
+    let drop = freed(4, 9, &unread);
+    stage
+        .engine
+        .push_freed(&stage.scene, (0, 4), &drop, evidence);
+    let longer = Packet {
+        len: unread.len + 1,
+        ..unread
+    };
+    let drop = freed(5, 1, &longer);
+    stage
+        .engine
+        .push_freed(&stage.scene, (0, 5), &drop, evidence);
+    let mut journeys = stage.end();
+    journeys.sort_by_key(|journey| journey.id);
+    let drops: Vec<usize> = journeys.iter().map(|it| it.drops.len()).collect();
+    assert_eq!(drops, [0, 1]);
+    assert_eq!(journeys[1].packet.payload_hash, Some(8));
+}
+
+/// A packet that is lost in a node's own namespace.
+fn freed(time: i64, skb: u64, packet: &Packet) -> Freed {
+    Freed {
+        time: time.cast_unsigned(),
+        skb,
+        reason: "NETFILTER_DROP".into(),
+        place: Place {
+            function: "nft_do_chain".into(),
+            offset: 1,
+        },
+        netns: Some("host".into()),
+        scope: Some(Scope::Device),
+        device: None,
+        dst_mac: None,
+        protocol: 0x0800,
+        encap: None,
+        packet: Some(packet.clone()),
+        facts: [].into(),
+    }
+}
+
+const LOSS: Judgement = Judgement {
+    class: Class::Loss,
+    cause: "netfilter",
+    why: "because",
+    source: "net/netfilter/core.c",
+};
+
+/// Two are on their way, the first is dropped, one arrives: it is known which.
+#[test]
+fn of_identical_packets_the_one_that_was_dropped_does_not_arrive() {
+    let mut stage = Stage::new();
+    let packet = udp(1);
+    for skb in [1, 2] {
+        stage.see(0, &hop(FROM_POD, skb, skb.cast_unsigned(), &packet));
+    }
+    let drop = freed(3, 1, &packet);
+    stage.engine.push_freed(&stage.scene, (0, 3), &drop, LOSS);
+    for (time, (node, point)) in (4..).zip(&WAY[1..]) {
+        let skb = if *node == 0 { 2 } else { 9 };
+        stage.see(*node, &hop(*point, time, skb, &packet));
+    }
+    let journeys = stage.finished();
+    assert_eq!(journeys.len(), 2);
+    assert_eq!(way(&journeys[0]), WAY[..1]);
+    assert_eq!(journeys[0].drops.len(), 1);
+    assert_eq!(way(&journeys[1]), WAY);
+    assert!(journeys.iter().all(|journey| !journey.ambiguous));
+}
+
+/// A bridge floods: what the port of somebody else does not take is a copy, and
+/// the packet itself may wait for longer than a drop is waited after.
+#[test]
+fn the_drop_of_a_copy_does_not_end_a_journey() {
+    for (netns, device) in [("default/other", None), ("host", Some("veth9"))] {
+        let mut stage = Stage::new();
+        let packet = udp(1);
+        for (time, (node, point)) in (0..).zip(&WAY[..3]) {
+            stage.see(*node, &hop(*point, time, 7, &packet));
+        }
+        let drop = Freed {
+            netns: Some(netns.into()),
+            device: device.map(Into::into),
+            ..freed(4, 8, &packet)
+        };
+        stage.engine.push_freed(&stage.scene, (1, 4), &drop, LOSS);
+        stage.latest = 4;
+        assert!(stage.finished().is_empty(), "{netns}");
+        stage.see(1, &hop(TO_POD, 2 * SETTLED, 7, &packet));
+        let journeys = stage.finished();
+        assert_eq!(journeys.len(), 1, "{netns}");
+        assert_eq!(way(&journeys[0]), WAY);
+        assert_eq!(journeys[0].drops.len(), 1);
+    }
+}
+
+/// Where the packet was to pass, its drop ends it.
+#[test]
+fn the_drop_of_the_packet_itself_ends_its_journey() {
+    for (netns, device) in [
+        ("10.244.2.7", None),
+        ("host", Some("veth1")),
+        ("host", Some("uplink1")),
+        ("host", None),
+    ] {
+        let mut stage = Stage::new();
+        let packet = udp(1);
+        for (time, (node, point)) in (0..).zip(&WAY[..3]) {
+            stage.see(*node, &hop(*point, time, 7, &packet));
+        }
+        let drop = Freed {
+            netns: Some(netns.into()),
+            device: device.map(Into::into),
+            ..freed(4, 7, &packet)
+        };
+        stage.engine.push_freed(&stage.scene, (1, 4), &drop, LOSS);
+        stage.latest = 4;
+        assert_eq!(stage.finished().len(), 1, "{netns} {device:?}");
+    }
+}

@@ -1,0 +1,282 @@
+//! The engine, on hops made by hand: two nodes, each with a veth and an
+//! uplink, and packets that take the four points between them.
+
+mod batches;
+mod course;
+mod drops;
+mod identity;
+mod questions;
+mod ranges;
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use super::{Closed, Engine, Journey, Limits, Scene};
+use crate::model::{
+    Direction, Encap, EncapKind, Flags, Hello, Hop, Network, Packet, Point, Role, Tcp, Transport,
+};
+
+const A: [u8; 4] = [10, 244, 1, 5];
+const B: [u8; 4] = [10, 244, 2, 7];
+const NODES: [[u8; 4]; 2] = [[172, 16, 0, 1], [172, 16, 0, 2]];
+
+/// Points of each node, by index.
+const FROM_POD: usize = 0;
+const TO_POD: usize = 1;
+const IN: usize = 2;
+const OUT: usize = 3;
+
+/// The way from A to B.
+const WAY: [(usize, usize); 4] = [(0, FROM_POD), (0, OUT), (1, IN), (1, TO_POD)];
+
+const MS: i64 = 1_000_000;
+
+/// By then all that belongs to a packet whose fate is known has come.
+const SETTLED: i64 = 100 * MS;
+
+fn scene() -> Scene {
+    let node = |index: usize, pod: [u8; 4]| {
+        let point = |role, direction, address: [u8; 4]| Point {
+            netns: "host".to_owned(),
+            interface: format!("{role:?}{index}").to_lowercase(),
+            ifindex: 2,
+            direction,
+            hook: "tcx".into(),
+            role,
+            kind: "veth".to_owned(),
+            addresses: vec![address.into()],
+            why: String::new(),
+            foreign: Vec::new(),
+            since: 0,
+            until: None,
+        };
+        Hello {
+            node: format!("node-{index}"),
+            boot_id: "one".to_owned(),
+            realtime_offset: 0,
+            streams: 1,
+            points: vec![
+                point(Role::Veth, Direction::Ingress, pod),
+                point(Role::Veth, Direction::Egress, pod),
+                point(Role::Uplink, Direction::Ingress, NODES[index]),
+                point(Role::Uplink, Direction::Egress, NODES[index]),
+            ],
+            next_hops: Vec::new(),
+            local: vec![NODES[index].into()],
+            drops: Some(Vec::new()),
+            drops_later: Vec::new(),
+            network: Network::default(),
+            notes: Vec::new(),
+        }
+    };
+    Scene {
+        nodes: vec![node(0, A), node(1, B)],
+        owners: BTreeMap::new(),
+        since: 0,
+        sources: vec![IpAddr::from(A).into()],
+    }
+}
+
+fn packet(transport: Transport) -> Packet {
+    Packet {
+        src: A.into(),
+        dst: B.into(),
+        ttl: 64,
+        ip_id: Some(0),
+        fragment: None,
+        len: 60,
+        transport,
+        payload_hash: Some(0),
+    }
+}
+
+fn tcp(seq: u32, payload_len: u32, stamp: u32) -> Packet {
+    Packet {
+        len: 52 + payload_len,
+        ..packet(Transport::Tcp(Tcp {
+            src_port: 40_000,
+            dst_port: 8080,
+            seq,
+            ack: 1,
+            flags: Flags(Flags::ACK),
+            window: 500,
+            payload_len,
+            timestamps: Some((stamp, 1)),
+            options_hash: 0,
+        }))
+    }
+}
+
+fn udp(payload_hash: u64) -> Packet {
+    Packet {
+        payload_hash: Some(payload_hash),
+        ..packet(Transport::Udp {
+            src_port: 40_000,
+            dst_port: 8080,
+            len: 40,
+            dns: None,
+        })
+    }
+}
+
+fn hop(point: usize, time: i64, skb: u64, packet: &Packet) -> Hop {
+    let wrapped = point == IN || point == OUT;
+    Hop {
+        point,
+        time: time.cast_unsigned(),
+        skb,
+        generation: 1,
+        len: packet.len + 14,
+        segments: 1,
+        src_mac: None,
+        dst_mac: None,
+        vlan: None,
+        encap: wrapped.then(|| Encap {
+            kind: EncapKind::Vxlan,
+            vni: Some(1),
+            outer_src: NODES[0].into(),
+            outer_dst: NODES[1].into(),
+            levels: 1,
+        }),
+        packet: packet.clone(),
+    }
+}
+
+/// An engine and the scene that it plays on.
+struct Stage {
+    scene: Scene,
+    engine: Engine,
+    latest: i64,
+}
+
+impl Stage {
+    fn new() -> Self {
+        Self {
+            scene: scene(),
+            engine: Engine::new(Limits::default()),
+            latest: 0,
+        }
+    }
+
+    fn see(&mut self, node: usize, hop: &Hop) {
+        let time = hop.time.cast_signed();
+        self.latest = self.latest.max(time);
+        self.engine.push(&self.scene, node, time, hop);
+    }
+
+    /// Sends a packet the whole way in one sk_buff per node.
+    fn send(&mut self, start: i64, skb: u64, packet: &Packet) {
+        for (time, (node, point)) in (start..).step_by(1000).zip(WAY) {
+            let skb = skb + node as u64 * 1000;
+            self.see(node, &hop(point, time, skb, packet));
+        }
+    }
+
+    /// The journeys whose fate is known, once that has settled.
+    fn finished(&mut self) -> Vec<Journey> {
+        self.engine.advance(&self.scene, self.latest + SETTLED);
+        self.engine.finished()
+    }
+
+    fn end(&mut self) -> Vec<Journey> {
+        self.engine.end(&self.scene);
+        self.engine.finished()
+    }
+}
+
+/// The points of a journey, as (node, point).
+fn way(journey: &Journey) -> Vec<(usize, usize)> {
+    journey
+        .steps
+        .iter()
+        .map(|step| (step.node, step.point))
+        .collect()
+}
+
+#[test]
+fn one_packet_is_one_journey() {
+    let mut stage = Stage::new();
+    stage.send(0, 7, &udp(1));
+    let journeys = stage.finished();
+    assert_eq!(journeys.len(), 1);
+    assert_eq!(way(&journeys[0]), WAY);
+    assert_eq!(journeys[0].closed, Closed::Known);
+    assert!(!journeys[0].ambiguous);
+    assert_eq!(stage.engine.counts().joined, 4);
+}
+
+#[test]
+fn silence_closes_after_the_hold_time() {
+    let mut stage = Stage::new();
+    stage.see(0, &hop(FROM_POD, 0, 7, &udp(1)));
+    let hold = Limits::default().hold;
+    stage.engine.advance(&stage.scene, hold - 1);
+    assert!(stage.finished().is_empty());
+    stage.engine.advance(&stage.scene, hold);
+    let journeys = stage.finished();
+    assert_eq!(journeys.len(), 1);
+    assert_eq!(journeys[0].closed, Closed::Silence);
+}
+
+#[test]
+fn a_late_hop_is_not_a_new_journey() {
+    let mut stage = Stage::new();
+    for (time, (node, point)) in (0..).zip(WAY).filter(|(_, (_, point))| *point != OUT) {
+        stage.see(node, &hop(point, time, 7, &udp(1)));
+    }
+    assert_eq!(stage.finished().len(), 1);
+    stage.see(0, &hop(OUT, 1, 7, &udp(1)));
+    assert!(stage.end().is_empty());
+    let counts = stage.engine.counts();
+    assert_eq!((counts.joined, counts.late), (3, 1));
+}
+
+#[test]
+fn memory_is_bounded_and_what_is_given_up_is_counted() {
+    let mut stage = Stage::new();
+    stage.engine = Engine::new(Limits {
+        open: 10,
+        ..Limits::default()
+    });
+    for index in 0..100_u64 {
+        stage.see(0, &hop(FROM_POD, 0, index, &udp(index)));
+    }
+    assert_eq!(stage.engine.open(), 10);
+    assert_eq!(stage.engine.counts().evicted, 90);
+    let evicted = stage.finished();
+    assert!(
+        evicted
+            .iter()
+            .all(|journey| journey.closed == Closed::Evicted)
+    );
+    assert_eq!(evicted.len() + stage.end().len(), 100);
+}
+
+#[test]
+fn everything_is_forgotten_in_the_end() {
+    let mut stage = Stage::new();
+    for index in 0..50_u32 {
+        stage.send(
+            i64::from(index) * MS,
+            u64::from(index),
+            &tcp(index * 100, 100, index),
+        );
+        stage.send(i64::from(index) * MS, u64::from(index), &udp(index.into()));
+    }
+    assert_eq!(stage.finished().len(), 100);
+    stage.engine.advance(&stage.scene, i64::MAX / 2);
+    assert!(stage.engine.is_empty());
+}
+
+/// A broken recording may hold any time.
+#[test]
+fn the_end_of_time_comes() {
+    let mut stage = Stage::new();
+    for time in [0, i64::MAX, i64::MIN, 5] {
+        stage
+            .engine
+            .push(&stage.scene, 0, time, &hop(FROM_POD, 0, 1, &udp(1)));
+    }
+    assert!(!stage.end().is_empty());
+    stage.engine.advance(&stage.scene, i64::MAX);
+    assert!(stage.engine.is_empty());
+}

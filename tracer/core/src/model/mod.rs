@@ -1,0 +1,22 @@
+//! What there is: packets, where they are seen and dropped, who owns addresses,
+//! and what an agent says of itself.
+
+mod freed;
+mod hop;
+mod network;
+mod node;
+mod owner;
+mod packet;
+mod pair;
+mod place;
+
+pub use freed::Freed;
+pub use hop::Hop;
+pub use network::{Device, Network, Tunnel, Way};
+pub use node::{Direction, Foreign, Hello, Point, Role, is_opaque};
+pub use owner::{Owner, OwnerKind};
+pub use packet::{
+    Arp, Encap, EncapKind, Flags, Icmp, Mac, Neighbour, Packet, Proto, Quote, Tcp, Transport,
+};
+pub use pair::Pair;
+pub use place::Place;

@@ -1,0 +1,482 @@
+//! Verdicts that rest on what was not seen, and on why it had to be.
+
+use super::{
+    Circumstances, Confidence, Kind, Parts, Pattern, Sort, Verdict, Where,
+    fates::Fates,
+    judge::Case,
+    next_hop::{Leads, astray, leads, next_hop},
+    tunnel::{is_unrecognised, to_nobody, tunnel_of},
+    words::{clock, place},
+};
+use crate::{
+    journey::{Closed, Range, Ranges, Step, destination},
+    model::{Direction, Hello, Point, Role},
+};
+
+/// What the last step saw of the rest, if the rest went out of an uplink.
+pub(super) struct Gone<'a> {
+    pub(super) step: &'a Step,
+    /// Name of the node that it is for.
+    pub(super) to: &'a str,
+    /// Whether a tunnel says so; else it is for the next hop to bring it there.
+    pub(super) tunnelled: bool,
+}
+
+/// Where what is left of a journey was seen last.
+pub(super) fn last_of_rest<'a>(case: &Case<'a>, fates: &Fates<'_>) -> Option<&'a Step> {
+    let of_rest = |step: &&Step| {
+        let mut parts = step.parts.iter().map(|part| Range::offsets(*part));
+        parts.any(|part| fates.rest.intersects(part))
+    };
+    let steps = case.journey.steps.iter();
+    steps
+        .rev()
+        .filter(|step| !fates.is_astray(step))
+        .find(of_rest)
+}
+
+/// Where the rest of a journey was seen last, if that is an uplink, going out
+/// towards a node that is known.
+pub(super) fn gone<'a>(case: &Case<'a>, fates: &Fates<'_>) -> Option<Gone<'a>> {
+    let step = last_of_rest(case, fates)?;
+    let point = case.scene.point(step);
+    if (point.role, point.direction) != (Role::Uplink, Direction::Egress) {
+        return None;
+    }
+    let (far_end, tunnelled) = match step.encap {
+        Some(encap) => (encap.outer_dst, true),
+        None => (destination(&case.journey.packet)?, false),
+    };
+    let owner = case.scene.owners.get(&far_end).map(|owner| &owner.node);
+    let mut nodes = case.scene.nodes.iter();
+    let has_it = |hello: &&Hello| tunnelled && hello.local.contains(&far_end);
+    let to = owner.or_else(|| nodes.find(has_it).map(|hello| &hello.node))?;
+    (!to.is_empty()).then_some(Gone {
+        step,
+        to,
+        tunnelled,
+    })
+}
+
+/// Out of the last watched point, towards a node without an agent.
+pub(super) fn left(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict> {
+    let gone = gone(case, fates)?;
+    let Gone {
+        step,
+        to,
+        tunnelled,
+    } = gone;
+    if step.seen < case.journey.size() || case.scene.agent(to).is_some() || case.drop_unseen(step) {
+        return None;
+    }
+    let interface = &case.scene.point(step).interface;
+    let mut evidence = vec![
+        format!("last seen {}", place(case.scene, step)),
+        format!("no agent of this follow watches {to}"),
+    ];
+    let mut text = format!("left: went out of {interface} towards {to}, which is not watched");
+    let mut cause = None;
+    if let Some((default, next, route)) = next_hop(case, &gone) {
+        evidence.push(route);
+        text = format!("left: went out of {interface} to {next}; {to} is not watched");
+        cause = default.then_some("default-route");
+    }
+    let home = destination(&case.journey.packet)
+        .and_then(|address| case.scene.owners.get(&address))
+        .filter(|owner| tunnelled && !owner.node.is_empty() && owner.node != *to);
+    if let Some(home) = home {
+        let from = &case.scene.nodes[step.node].node;
+        evidence.push(format!(
+            "{} is on {}: {from}'s route or fdb entry is stale, or the pod's address is out of \
+             {to}'s subnet",
+            home.name, home.node
+        ));
+        text = format!(
+            "left: the tunnel took it to {to}, but {} is on {}",
+            home.name, home.node
+        );
+        cause = Some("wrong-node");
+    }
+    Some(Verdict {
+        kind: Kind::Left,
+        confidence: if tunnelled {
+            Confidence::High
+        } else {
+            Confidence::Low
+        },
+        cause,
+        drop: None,
+        evidence,
+        text,
+    })
+}
+
+/// Where what is left of a journey had to be seen next.
+struct Next<'a> {
+    /// Where it was seen last.
+    step: &'a Step,
+    /// Index of the node and of its points, one of which it had to pass.
+    node: usize,
+    points: Vec<usize>,
+    /// Packets that these points have seen, as proof that they see them.
+    packets: u64,
+    /// Whether one of them has seen none, and its device has counted some.
+    idle: bool,
+    /// If their devices have received nothing at all: since when, Unix time, ns.
+    silent: Option<i64>,
+    /// What it did not do there, and what it passes in between.
+    missing: String,
+    between: String,
+}
+
+/// A node's points that `are` such, but for those that were known to be gone
+/// before the packet was sent.
+fn observed<'a>(
+    case: &Case<'a>,
+    node: usize,
+    are: impl Fn(&Point) -> bool,
+) -> impl DoubleEndedIterator<Item = (usize, &'a Point)> {
+    let (scene, start) = (case.scene, case.journey.start());
+    let points = scene.nodes[node].points.iter().enumerate();
+    points.filter(move |(_, point)| are(point) && scene.until(node, point) > start)
+}
+
+/// A point and how many packets it has seen, if it was there when the packet
+/// was sent and has been since.
+pub(super) fn seen_at(
+    case: &Case<'_>,
+    node: usize,
+    (index, point): (usize, &Point),
+    circumstances: &impl Circumstances,
+) -> Option<(usize, u64)> {
+    let journey = case.journey;
+    if !case.scene.observes(node, point, journey.start()) {
+        return None;
+    }
+    let packets = circumstances.packets(node, index, journey.last())?;
+    Some((index, packets))
+}
+
+/// Out of one node's uplink, and into the other's.
+fn next_node<'a>(
+    case: &Case<'a>,
+    fates: &Fates<'_>,
+    circumstances: &impl Circumstances,
+) -> Option<Next<'a>> {
+    let gone = gone(case, fates)?;
+    let Gone { step, to, .. } = gone;
+    let nodes = &case.scene.nodes;
+    let node = nodes.iter().position(|hello| hello.node == *to)?;
+    let unrecognised = is_unrecognised(case, step);
+    if unrecognised || leads(case, &gone, node, circumstances) != Leads::There {
+        return None;
+    }
+    let uplink =
+        |point: &Point| (point.role, point.direction) == (Role::Uplink, Direction::Ingress);
+    // It may come in from each of them, so all must be there. That any has seen
+    // packets will do: the wire's far end works. So will that no device has
+    // received any, by its own count.
+    let mut points = Vec::new();
+    let mut packets = 0;
+    let mut idle = false;
+    let mut silent = Some(i64::MIN);
+    for other in observed(case, node, uplink) {
+        let interface = &other.1.interface;
+        let (point, seen) = seen_at(case, node, other, circumstances)?;
+        let silence = circumstances.silence(node, interface, step.time, case.journey.last());
+        idle |= seen == 0 && !silence.is_some_and(|silence| silence.counts);
+        silent = silent
+            .zip(silence)
+            .map(|(since, silence)| since.max(silence.since));
+        packets += seen;
+        points.push(point);
+    }
+    let silent = silent.filter(|_| !points.is_empty());
+    let out = &case.scene.point(step).interface;
+    let into = interfaces(&nodes[node], &points);
+    let from = &nodes[step.node].node;
+    (packets > 0 || silent.is_some()).then(|| Next {
+        step,
+        node,
+        points,
+        packets,
+        idle,
+        silent,
+        missing: format!("never came in from {into} on {to}"),
+        between: format!(
+            "the queue and driver of {out} on {from}, the wire, the driver and XDP programs of \
+             {into} on {to}"
+        ),
+    })
+}
+
+/// Out of one node's uplink, to somebody else than the node that it is for.
+fn left_for_others(
+    case: &Case<'_>,
+    fates: &Fates<'_>,
+    circumstances: &impl Circumstances,
+) -> Option<Verdict> {
+    let gone = gone(case, fates)?;
+    // A program of somebody else may have sent it another way.
+    if !case.scene.point(gone.step).foreign.is_empty() {
+        return None;
+    }
+    let mut nodes = case.scene.nodes.iter();
+    let node = nodes.position(|hello| hello.node == *gone.to)?;
+    let watches =
+        |point: &Point| (point.role, point.direction) == (Role::Uplink, Direction::Ingress);
+    // Others by the same next hop may have come in unseen.
+    let mut ways_in = observed(case, node, watches).peekable();
+    ways_in.peek()?;
+    for other in ways_in {
+        seen_at(case, node, other, circumstances)?;
+    }
+    match leads(case, &gone, node, circumstances) {
+        Leads::Elsewhere(mac) => astray(case, &gone, mac),
+        Leads::There | Leads::Unknown => None,
+    }
+}
+
+/// Whether the rest of a journey was seen last going into an opaque tunnel.
+pub(super) fn in_the_dark(case: &Case<'_>, fates: &Fates<'_>) -> bool {
+    last_of_rest(case, fates).is_some_and(|step| {
+        let point = case.scene.point(step);
+        point.is_opaque() && point.direction == Direction::Egress
+    })
+}
+
+/// Out of one node's opaque tunnel device, and into the other's: what is in
+/// between is the tunnel's packet, not this one.
+fn next_tunnel<'a>(
+    case: &Case<'a>,
+    fates: &Fates<'_>,
+    circumstances: &impl Circumstances,
+) -> Option<Next<'a>> {
+    if !in_the_dark(case, fates) {
+        return None;
+    }
+    let step = last_of_rest(case, fates)?;
+    let out = case.scene.point(step);
+    let address = destination(&case.journey.packet)?;
+    let home = &case.scene.owners.get(&address)?.node;
+    let nodes = &case.scene.nodes;
+    let node = nodes.iter().position(|hello| hello.node == *home)?;
+    let comes_in = |point: &Point| {
+        point.is_opaque() && point.kind == out.kind && point.direction == Direction::Ingress
+    };
+    let mut ways_in = observed(case, node, comes_in);
+    let (point, into) = ways_in.next()?;
+    // Of several it is not known which.
+    if node == step.node || ways_in.next().is_some() {
+        return None;
+    }
+    let (point, packets) = seen_at(case, node, (point, into), circumstances)?;
+    let (out, into) = (&out.interface, &into.interface);
+    let from = &nodes[step.node].node;
+    (packets > 0).then(|| Next {
+        step,
+        node,
+        points: vec![point],
+        packets,
+        idle: false,
+        silent: None,
+        missing: format!("never came in from {into} on {home}"),
+        between: format!(
+            "{out} on {from}, the uplinks and the wire, {into} on {home}; between the two it cannot \
+             be read"
+        ),
+    })
+}
+
+/// Out of a bridge device, and to the pod's port of that bridge.
+fn next_port<'a>(
+    case: &Case<'a>,
+    fates: &Fates<'_>,
+    circumstances: &impl Circumstances,
+) -> Option<Next<'a>> {
+    let step = last_of_rest(case, fates)?;
+    let out = case.scene.point(step);
+    if (out.role, out.direction) != (Role::Bridge, Direction::Egress) {
+        return None;
+    }
+    let address = destination(&case.journey.packet)?;
+    let hello = &case.scene.nodes[step.node];
+    let port = |point: &Point| {
+        (point.role, point.direction) == (Role::Veth, Direction::Egress)
+            && point.addresses.contains(&address)
+    };
+    let port = observed(case, step.node, port).next_back()?;
+    let (point, packets) = seen_at(case, step.node, port, circumstances)?;
+    let (out, port) = (&out.interface, &hello.points[point].interface);
+    Some(Next {
+        step,
+        node: step.node,
+        points: vec![point],
+        packets,
+        idle: false,
+        silent: None,
+        missing: format!("never went out of {port} on {}", hello.node),
+        between: format!(
+            "the bridge {out}: if {port} is down, or not where it has learned the MAC address, it \
+             sends the frame to other ports"
+        ),
+    })
+}
+
+/// Not seen where it had to be seen next, though that point is watched, its
+/// agent lives, and no event of the nodes at both ends was lost.
+pub(super) fn lost(
+    case: &Case<'_>,
+    fates: &Fates<'_>,
+    circumstances: &impl Circumstances,
+    parts: &mut Parts,
+) -> Option<Verdict> {
+    let (scene, journey) = (case.scene, case.journey);
+    let silent = matches!(journey.closed, Closed::Silence) && journey.start() >= scene.since;
+    let all_seen = scene.nodes.iter().all(|hello| hello.drops.is_some());
+    // Of identical packets it is known how many vanished, not which. What a kernel freed
+    // did not vanish, whatever that meant.
+    if journey.ambiguous
+        || !fates.unclear.is_empty()
+        || !silent
+        || !all_seen
+        || fates.drop.is_some()
+    {
+        return None;
+    }
+    let nobodys = || to_nobody(case, last_of_rest(case, fates)?, circumstances);
+    // That a gateway has brought nothing may be what was not seen.
+    if !case.events_lost()
+        && let Some(left) = left_for_others(case, fates, circumstances).or_else(nobodys)
+    {
+        return Some(left);
+    }
+    let next = next_node(case, fates, circumstances)
+        .or_else(|| next_tunnel(case, fates, circumstances))
+        .or_else(|| next_port(case, fates, circumstances))?;
+    let Next { step, node, .. } = next;
+    let unseen = |node| case.hops_lost(Where::Node(node)) || case.drops_lost_on(node);
+    if unseen(step.node) || unseen(node) || case.uneven() {
+        return None;
+    }
+    // It may have been taken another way, or have come there with another
+    // node's MAC address.
+    let came = fates.astray.iter().any(|(astray, _)| astray.node == node);
+    if came || !scene.point(step).foreign.is_empty() {
+        return None;
+    }
+    let mut vanished = Ranges::default();
+    for part in &step.parts {
+        vanished.insert(Range::offsets(*part));
+    }
+    for range in fates.delivered.iter() {
+        vanished.remove(range);
+    }
+    parts.lost = u64::try_from(vanished.len()).unwrap_or(0);
+    parts.unknown = parts.sent - parts.delivered - parts.lost;
+
+    let name = |node: usize| &scene.nodes[node].node;
+    let out = &scene.point(step).interface;
+    let into = interfaces(&scene.nodes[node], &next.points);
+    let mut evidence = vec![
+        format!("last seen {}", place(scene, step)),
+        match next.packets {
+            0 if next.silent.is_some() => format!("{}, which is watched", next.missing),
+            packets => format!(
+                "{}, which is watched and has seen {packets} packets",
+                next.missing
+            ),
+        },
+        format!("in between: {}", next.between),
+    ];
+    let start = journey.start();
+    let far = next
+        .points
+        .iter()
+        .map(|point| (node, &scene.nodes[node].points[*point].interface));
+    for (node, interface) in [(step.node, out)].into_iter().chain(far) {
+        let rises = circumstances.rises(node, start);
+        let rise = rises.as_ref().and_then(|rises| rises.device(interface));
+        evidence.extend(rise.map(|rise| rise.at_device(name(node))));
+    }
+    let len = step.len / step.segments.max(1);
+    let sort = Sort::of(step, &journey.packet);
+    let pattern = circumstances.pattern(step.node, node, &sort, len);
+    evidence.extend(pattern.as_ref().map(|pattern| match pattern {
+        Pattern::TooLarge(largest) => format!(
+            "the largest that arrives on this leg has {largest} bytes, this one had {len}, and \
+             nothing as large arrives"
+        ),
+        Pattern::AllOfSort {
+            lost,
+            since,
+            others,
+        } => format!(
+            "all {lost} packets {} that left since {} are lost, while others arrive on this leg: {}",
+            sort_words(case, step, &sort),
+            clock(*since),
+            others.join(", ")
+        ),
+    }));
+    if let Some(since) = next.silent {
+        evidence.push(format!(
+            "nothing at all has come in at {into} on {} since {}, as its receive counter says",
+            name(node),
+            clock(since)
+        ));
+    }
+    if next.idle {
+        evidence.push(format!("not each of {into} has seen packets"));
+    }
+    Some(Verdict {
+        kind: Kind::Lost,
+        confidence: if next.idle {
+            Confidence::Low
+        } else {
+            Confidence::High
+        },
+        cause: match pattern {
+            Some(Pattern::TooLarge(_)) => Some("pmtu"),
+            Some(Pattern::AllOfSort { .. }) => Some("selective-loss"),
+            None => next.silent.map(|_| "nothing-arrives"),
+        },
+        drop: None,
+        evidence,
+        text: if step.node == node {
+            format!("lost: between {out} and {into} on {}", name(node))
+        } else {
+            format!(
+                "lost: between {out} on {} and {into} on {}",
+                name(step.node),
+                name(node)
+            )
+        },
+    })
+}
+
+/// What sort of packet one is on the wire, in words: `inside vxlan (VNI 1, UDP
+/// port 8472)`.
+fn sort_words(case: &Case<'_>, step: &Step, sort: &Sort) -> String {
+    let port = tunnel_of(case, step).map(|tunnel| format!("UDP port {}", tunnel.port));
+    match sort {
+        Sort::Inside(kind, vni) => {
+            let vni = vni.map(|vni| format!("VNI {vni}"));
+            let more: Vec<_> = vni.into_iter().chain(port).collect();
+            if more.is_empty() {
+                format!("inside {kind}")
+            } else {
+                format!("inside {kind} ({})", more.join(", "))
+            }
+        }
+        Sort::Plain(proto, Some((from, to))) => format!("of {proto} from port {from} to {to}"),
+        Sort::Plain(proto, None) => format!("of {proto}"),
+    }
+}
+
+/// The interfaces of some of a node's points, in words.
+fn interfaces(hello: &Hello, points: &[usize]) -> String {
+    let names = points
+        .iter()
+        .map(|point| hello.points[*point].interface.as_str());
+    names.collect::<Vec<_>>().join(" or ")
+}

@@ -1,0 +1,287 @@
+//! How much of a journey fared how.
+
+use std::net::IpAddr;
+
+use super::drops::{NO_LISTENER, WRONG_MAC};
+use crate::{
+    journey::{
+        Arrival, Class, Drop, Journey, Range, Ranges, Scene, Step, arrival, destination, expected,
+    },
+    model::{Direction, Flags, OwnerKind, Role, Transport},
+};
+
+/// The bytes of a journey by what became of them; of what is no TCP data, the
+/// one packet is a byte.
+pub(super) struct Fates<'a> {
+    /// The step that came nearest to the destination.
+    pub(super) nearest: Option<(Arrival, &'a Step)>,
+    /// What was seen where its way ends, and not dropped after.
+    pub(super) delivered: Ranges,
+    /// What was dropped.
+    pub(super) dropped: Ranges,
+    /// What was neither.
+    pub(super) rest: Ranges,
+    /// Index of the drop that decides.
+    pub(super) drop: Option<usize>,
+    /// Drops of copies, and those that cannot be told from the end of a
+    /// packet's life, by index.
+    pub(super) copies: Vec<usize>,
+    /// See `copies`.
+    pub(super) unclear: Vec<usize>,
+    /// Steps of a frame that ended where it was not meant for, and the drop, by
+    /// index: others may have got it.
+    pub(super) astray: Vec<(&'a Step, usize)>,
+    /// The nodes where something was dropped that may have been a copy, although no
+    /// other was seen to arrive.
+    pub(super) perhaps_copies: Vec<usize>,
+}
+
+impl<'a> Fates<'a> {
+    /// `taken`: what its receiver is known to have.
+    pub(super) fn of(scene: &Scene, journey: &'a Journey, taken: &Ranges) -> Self {
+        let whole = Range {
+            start: 0,
+            end: i64::from(journey.size()),
+        };
+        let wanted = destination(&journey.packet).map(|address| {
+            let time = journey.start();
+            expected(scene, address, time)
+        });
+        let nearest = nearest(scene, journey);
+        let there = |step: &Step| {
+            let arrived = reached(scene, journey, step);
+            arrived != Arrival::No && Some(arrived) >= wanted
+        };
+        let mut delivered = Ranges::default();
+        for step in journey.steps.iter().filter(|step| there(step)) {
+            for part in &step.parts {
+                delivered.insert(Range::offsets(*part));
+            }
+        }
+        let mut fates = Self {
+            nearest,
+            delivered,
+            dropped: Ranges::default(),
+            rest: Ranges::default(),
+            drop: None,
+            copies: Vec::new(),
+            unclear: Vec::new(),
+            astray: Vec::new(),
+            perhaps_copies: Vec::new(),
+        };
+        for (index, drop) in journey.drops.iter().enumerate() {
+            fates.take(scene, journey, index, drop);
+        }
+        if fates.dropped.is_empty() {
+            taken.iter().for_each(|range| fates.delivered.insert(range));
+        }
+        fates.rest.insert(whole);
+        for known in [&fates.delivered, &fates.dropped] {
+            known.iter().for_each(|range| fates.rest.remove(range));
+        }
+        fates
+    }
+
+    /// Whether a step is one of a frame that ended where it was not meant for.
+    pub(super) fn is_astray(&self, step: &Step) -> bool {
+        let mut astray = self.astray.iter();
+        astray.any(|(other, _)| std::ptr::eq(*other, step))
+    }
+
+    /// Whether others may have got what the drop that decides was of.
+    pub(super) fn is_doubtful(&self) -> bool {
+        let mut astray = self.astray.iter();
+        astray.any(|(_, index)| self.drop == Some(*index))
+    }
+
+    /// Weighs one drop.
+    fn take(&mut self, scene: &Scene, journey: &'a Journey, index: usize, drop: &Drop) {
+        let part = Range::offsets(drop.part);
+        let at_destination = at_destination(scene, journey, drop);
+        let before = last_before(journey, drop);
+        let is_loss = match drop.judgement.class {
+            Class::Loss => true,
+            // To nobody, a reset is not refused: it asks nothing.
+            Class::Refusal => !is_reset(journey),
+            // A frame for another MAC address, or in a VLAN that nobody here is in, is
+            // a copy that a bridge or switch floods, or that somebody mirrors, unless
+            // this is who it was meant for, or it came by a way that leads nowhere
+            // else. If only its IP address says that it was, there is doubt.
+            Class::Flooded if [WRONG_MAC, NO_LISTENER].contains(&drop.judgement.cause) => {
+                if at_destination {
+                    !arrived_in_another_frame(scene, journey, drop)
+                } else if *drop.netns == *HOST
+                    && !self.delivered.intersects(part)
+                    && let Some(step) = before.filter(|step| !goes_out(scene, step))
+                {
+                    let only = leads_only_here(scene, step, drop);
+                    let is_wrong_mac = drop.judgement.cause == WRONG_MAC;
+                    if is_wrong_mac && !only {
+                        self.astray.push((step, index));
+                    }
+                    only || is_wrong_mac && is_meant_here(scene, journey, step)
+                } else {
+                    false
+                }
+            }
+            Class::Flooded | Class::Delivered | Class::Duplicate => return,
+            Class::Unknown => {
+                self.unclear.push(index);
+                return;
+            }
+        };
+        if !is_loss {
+            return;
+        }
+        // What arrived, and was not dropped after by who got it or by the last
+        // interface before, was another copy.
+        let after_arrival =
+            at_destination || before.is_some_and(|step| at_interface(scene, step, drop));
+        if self.delivered.intersects(part) && !after_arrival {
+            self.copies.push(index);
+            return;
+        }
+        // Bridges and mirrors make copies of what they hand on. A pod does not,
+        // neither that sends it nor that gets it; and of what the host drops, the
+        // very buffer that was seen before is the packet itself.
+        let same_buffer = drop.same_buffer && *drop.netns == *HOST;
+        let is_flooded = drop.judgement.class == Class::Flooded;
+        if !at_destination && !at_source(scene, journey, drop) && (!same_buffer || is_flooded) {
+            self.perhaps_copies.push(drop.node);
+        }
+        self.delivered.remove(part);
+        self.dropped.insert(part);
+        self.drop.get_or_insert(index);
+    }
+}
+
+/// What a node's own namespace is called.
+const HOST: &str = "host";
+
+/// Where a packet was seen last before it was dropped in the very same buffer;
+/// `None` if that is not certain, or if it was seen there after.
+fn last_before<'a>(journey: &'a Journey, drop: &Drop) -> Option<&'a Step> {
+    let mut there = journey.steps.iter().filter(|step| step.node == drop.node);
+    let last = there.clone().max_by_key(|step| step.time)?;
+    (drop.same_buffer && there.all(|step| step.time <= drop.time)).then_some(last)
+}
+
+/// Whether it arrived in another frame than the one that was dropped.
+fn arrived_in_another_frame(scene: &Scene, journey: &Journey, drop: &Drop) -> bool {
+    let part = Range::offsets(drop.part);
+    journey.steps.iter().any(|step| {
+        let mut parts = step.parts.iter().map(|part| Range::offsets(*part));
+        let is_other =
+            matches!((step.dst_mac, drop.dst_mac), (Some(one), Some(other)) if one != other);
+        is_other
+            && parts.any(|seen| seen.intersection(part).is_some())
+            && reached(scene, journey, step) != Arrival::No
+    })
+}
+
+/// Whether a frame that was seen at this step, and then dropped, came by a way
+/// that leads to this machine only: out of a tunnel to it, by a pod's own veth, or with
+/// the MAC address of this very interface, so that something else was wrong (its VLAN).
+/// What else comes in by a bridge or an uplink, others may have got, too.
+fn leads_only_here(scene: &Scene, step: &Step, drop: &Drop) -> bool {
+    let point = scene.point(step);
+    let at_it = drop.device.as_deref() == Some(&*point.interface);
+    let hello = &scene.nodes[step.node];
+    let unwrapped = |outer: IpAddr| !at_it && hello.local.contains(&outer);
+    let is_its_own = || {
+        let mut devices = hello.network.devices.iter();
+        let mac = step.dst_mac;
+        mac.is_some() && devices.any(|one| one.interface == point.interface && one.mac == mac)
+    };
+    match (point.role, step.encap) {
+        (Role::Overlay, _) => true,
+        (Role::Veth, _) => at_it,
+        (_, Some(encap)) => unwrapped(encap.outer_dst),
+        _ => at_it && is_its_own(),
+    }
+}
+
+/// Whether a frame that came in at this step was sent to this machine, as its IP
+/// addresses say, whatever its MAC address. A bridge is no machine.
+fn is_meant_here(scene: &Scene, journey: &Journey, step: &Step) -> bool {
+    let hello = &scene.nodes[step.node];
+    let owner = || scene.owners.get(&destination(&journey.packet)?);
+    scene.point(step).role == Role::Uplink
+        && match step.encap {
+            Some(encap) => hello.local.contains(&encap.outer_dst),
+            None => owner().is_some_and(|owner| owner.node == hello.node),
+        }
+}
+
+/// Whether a packet left its node at this step.
+fn goes_out(scene: &Scene, step: &Step) -> bool {
+    let point = scene.point(step);
+    (point.role == Role::Uplink || point.is_opaque()) && point.direction == Direction::Egress
+}
+
+/// Whether a drop was at the interface of this step, as far as that is known.
+fn at_interface(scene: &Scene, step: &Step, drop: &Drop) -> bool {
+    let point = scene.point(step);
+    let device = drop.device.as_deref();
+    *drop.netns == *point.netns && device.is_none_or(|device| device == point.interface)
+}
+
+/// The step that came nearest to the destination.
+fn nearest<'a>(scene: &Scene, journey: &'a Journey) -> Option<(Arrival, &'a Step)> {
+    journey
+        .steps
+        .iter()
+        .map(|step| (reached(scene, journey, step), step))
+        .max_by_key(|(arrival, step)| (*arrival, step.seen))
+}
+
+fn reached(scene: &Scene, journey: &Journey, step: &Step) -> Arrival {
+    let Some(address) = destination(&journey.packet) else {
+        return Arrival::No;
+    };
+    let point = scene.point(step);
+    arrival(scene, step.node, point, address, step.encap.is_some())
+}
+
+/// Whether a drop was in the namespace that the packet is for.
+fn at_destination(scene: &Scene, journey: &Journey, drop: &Drop) -> bool {
+    let Some(address) = destination(&journey.packet) else {
+        return false;
+    };
+    let hello = &scene.nodes[drop.node];
+    let here = match scene.owners.get(&address) {
+        Some(owner) if owner.kind == OwnerKind::Pod => owner.node == hello.node,
+        _ => true,
+    };
+    (here && *drop.netns == *namespace(scene, address)) || hello.local.contains(&address)
+}
+
+/// Whether a drop was in the namespace of the pod that sent the packet.
+fn at_source(scene: &Scene, journey: &Journey, drop: &Drop) -> bool {
+    let src = journey.packet.src;
+    scene.pod(src).is_some() && *drop.netns == *namespace(scene, src)
+}
+
+/// What agents call the namespace of a pod with this address.
+pub(super) fn namespace(scene: &Scene, address: IpAddr) -> String {
+    let name = scene.pod(address).map(str::to_owned);
+    name.unwrap_or_else(|| address.to_string())
+}
+
+/// Whether drops are seen where a packet goes that was handed over on this node.
+pub(super) fn watches_receiver(scene: &Scene, node: usize, journey: &Journey) -> bool {
+    destination(&journey.packet).is_some_and(|address| {
+        let name = namespace(scene, address);
+        scene.watches(node, &name, journey.start())
+    })
+}
+
+/// Whether the interface of the pod that a packet is for is observed.
+pub(super) fn watches_interface(scene: &Scene, journey: &Journey) -> bool {
+    destination(&journey.packet)
+        .is_some_and(|address| expected(scene, address, journey.start()) == Arrival::There)
+}
+
+fn is_reset(journey: &Journey) -> bool {
+    matches!(&journey.packet.transport, Transport::Tcp(tcp) if tcp.flags.has(Flags::RST))
+}

@@ -1,0 +1,228 @@
+//! What a node's counters say about a loss that fired no drop: which of them
+//! rose meanwhile. Evidence that something of the kind was lost there, not
+//! that this packet was.
+
+use std::{borrow::Cow, fmt::Write as _, sync::Arc};
+
+use crate::input::{DeviceHealth, Health};
+
+/// What the node's own namespace is called.
+const HOST: &str = "host";
+
+/// The counters of a node that rose between two readings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rises {
+    devices: Vec<Rise>,
+    namespaces: Vec<Rise>,
+}
+
+/// What rose at an interface or in a network namespace. Never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rise {
+    /// The interface, or `host` or the pod's name.
+    pub place: Arc<str>,
+    /// Counters, and by how much each rose.
+    pub counters: Vec<(Cow<'static, str>, u64)>,
+}
+
+impl Rises {
+    /// From two readings of the same node. What is only in one of them, and a
+    /// counter that went down because its device was made anew, did not rise.
+    #[must_use]
+    pub fn between(before: &Health, after: &Health) -> Self {
+        let devices = after.devices.iter().filter_map(|device| {
+            let same = |other: &&DeviceHealth| other.interface == device.interface;
+            let earlier = before.devices.iter().find(same)?;
+            let counters = counters_of(earlier).into_iter().zip(counters_of(device));
+            let rises = counters.map(|((name, before), (_, after))| (name.into(), before, after));
+            Rise::of(&device.interface, rises)
+        });
+        let namespaces = after.sockets.iter().filter_map(|sockets| {
+            let mut all = before.sockets.iter();
+            let earlier = all.find(|other| other.netns == sockets.netns)?;
+            let rises = sockets.counters.iter().filter_map(|(name, after)| {
+                let (_, before) = earlier.counters.iter().find(|(other, _)| other == name)?;
+                Some((name.clone(), *before, *after))
+            });
+            Rise::of(&sockets.netns, rises)
+        });
+        Self {
+            devices: devices.collect(),
+            namespaces: namespaces.collect(),
+        }
+    }
+
+    /// What rose at an interface of the node's own namespace.
+    #[must_use]
+    pub fn device(&self, interface: &str) -> Option<&Rise> {
+        self.devices.iter().find(|rise| *rise.place == *interface)
+    }
+
+    /// What rose in a network namespace: `host`, or the pod's name.
+    #[must_use]
+    pub fn namespace(&self, netns: &str) -> Option<&Rise> {
+        self.namespaces.iter().find(|rise| *rise.place == *netns)
+    }
+
+    /// Whether nothing rose.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.devices.is_empty() && self.namespaces.is_empty()
+    }
+}
+
+impl Rise {
+    fn of(
+        place: &Arc<str>,
+        counters: impl Iterator<Item = (Cow<'static, str>, u64, u64)>,
+    ) -> Option<Self> {
+        let rose = |(name, before, after): (_, u64, u64)| {
+            let by = after.checked_sub(before).filter(|by| *by > 0)?;
+            Some((name, by))
+        };
+        let counters: Vec<_> = counters.filter_map(rose).collect();
+        (!counters.is_empty()).then(|| Self {
+            place: Arc::clone(place),
+            counters,
+        })
+    }
+
+    /// By how much a counter rose, by its name in [`Health`]
+    /// (`tx_dropped`, `TcpExtListenOverflows`).
+    #[must_use]
+    pub fn by(&self, counter: &str) -> u64 {
+        let mut all = self.counters.iter();
+        all.find(|(name, _)| *name == counter)
+            .map_or(0, |(_, by)| *by)
+    }
+
+    /// Only the counters that are of interest, if any of them rose.
+    #[must_use]
+    pub fn only(&self, wanted: &[&str]) -> Option<Self> {
+        let counters = self.counters.iter().cloned();
+        Self::of(
+            &self.place,
+            counters
+                .filter(|(name, _)| wanted.contains(&&**name))
+                .map(|(name, by)| (name, 0, by)),
+        )
+    }
+
+    /// As evidence about an interface: `eth0 on node-a: tx_dropped +3,
+    /// qdisc_drops +3`.
+    #[must_use]
+    pub fn at_device(&self, node: &str) -> String {
+        format!("{} on {node}: {}", self.place, self.list())
+    }
+
+    /// As evidence about a network namespace: `TcpExtListenOverflows +2 in
+    /// shop/cart`.
+    #[must_use]
+    pub fn in_namespace(&self, node: &str) -> String {
+        if *self.place == *HOST {
+            format!("{} on {node}", self.list())
+        } else {
+            format!("{} in {}", self.list(), self.place)
+        }
+    }
+
+    fn list(&self) -> String {
+        let mut text = String::new();
+        for (index, (name, by)) in self.counters.iter().enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            write!(text, "{comma}{name} +{by}").expect("a string takes everything");
+        }
+        text
+    }
+}
+
+/// In the order in which they are told. What was received is no loss.
+fn counters_of(device: &DeviceHealth) -> [(&'static str, u64); 7] {
+    [
+        ("rx_errors", device.rx_errors),
+        ("rx_dropped", device.rx_dropped),
+        ("rx_missed", device.rx_missed),
+        ("tx_errors", device.tx_errors),
+        ("tx_dropped", device.tx_dropped),
+        ("carrier_changes", device.carrier_changes),
+        ("qdisc_drops", device.qdisc_drops),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::input::SocketHealth;
+
+    fn device(interface: &str, tx_dropped: u64) -> DeviceHealth {
+        DeviceHealth {
+            interface: Arc::from(interface),
+            tx_dropped,
+            qdisc_drops: tx_dropped,
+            rx_errors: 5,
+            ..DeviceHealth::default()
+        }
+    }
+
+    fn sockets(netns: &str, overflows: u64, no_ports: u64) -> SocketHealth {
+        SocketHealth {
+            netns: Arc::from(netns),
+            counters: vec![
+                ("TcpExtListenOverflows".into(), overflows),
+                ("UdpNoPorts".into(), no_ports),
+            ],
+        }
+    }
+
+    fn health(devices: Vec<DeviceHealth>, sockets: Vec<SocketHealth>) -> Health {
+        Health {
+            time: 0,
+            devices,
+            sockets,
+        }
+    }
+
+    #[test]
+    fn what_rose_is_told_by_place() {
+        let before = health(
+            vec![device("eth0", 1), device("cni0", 9)],
+            vec![sockets("host", 0, 1), sockets("shop/cart", 2, 0)],
+        );
+        let after = health(
+            vec![device("cni0", 9), device("eth0", 4)],
+            vec![sockets("shop/cart", 4, 1), sockets("host", 0, 2)],
+        );
+        let rises = Rises::between(&before, &after);
+        assert!(rises.device("cni0").is_none());
+        let eth0 = rises.device("eth0").expect("its counters rose");
+        assert_eq!(
+            eth0.at_device("node-a"),
+            "eth0 on node-a: tx_dropped +3, qdisc_drops +3"
+        );
+        let cart = rises.namespace("shop/cart").expect("its counters rose");
+        assert_eq!(
+            cart.in_namespace("node-b"),
+            "TcpExtListenOverflows +2, UdpNoPorts +1 in shop/cart"
+        );
+        assert_eq!(
+            (cart.by("TcpExtListenOverflows"), cart.by("TcpInErrs")),
+            (2, 0)
+        );
+        let host = rises.namespace("host").expect("its counters rose");
+        assert_eq!(host.in_namespace("node-b"), "UdpNoPorts +1 on node-b");
+        let only = cart.only(&["UdpNoPorts"]).expect("it rose");
+        assert_eq!(only.in_namespace("node-b"), "UdpNoPorts +1 in shop/cart");
+        assert!(host.only(&["TcpExtListenOverflows"]).is_none());
+    }
+
+    #[test]
+    fn what_did_not_rise_is_not_told() {
+        let reading = health(vec![device("eth0", 4)], vec![sockets("host", 3, 3)]);
+        assert!(Rises::between(&reading, &reading).is_empty());
+        let anew = health(vec![device("eth0", 1)], vec![sockets("host", 0, 0)]);
+        assert!(Rises::between(&reading, &anew).is_empty());
+        let new = health(vec![device("eth1", 4)], vec![sockets("shop/cart", 3, 3)]);
+        assert!(Rises::between(&reading, &new).is_empty());
+        assert!(Rises::between(&Health::default(), &reading).is_empty());
+    }
+}

@@ -1,0 +1,30 @@
+//! From a journey to what happened, with the evidence. Pure.
+
+mod absence;
+mod circumstances;
+mod doubt;
+mod drops;
+mod fates;
+mod health;
+mod judge;
+mod model;
+mod next_hop;
+mod nothing;
+mod stats;
+mod summary;
+#[cfg(test)]
+pub(crate) mod tests;
+mod tunnel;
+mod twins;
+mod unanswered;
+mod unseen;
+mod words;
+
+pub use circumstances::{Circumstances, Pattern, Silence, Sort, Where};
+pub use drops::{DropKind, Ports, Tally, classify};
+pub use health::{Rise, Rises};
+pub use judge::judge;
+pub use model::{Confidence, Kind, Parts, Verdict};
+pub use nothing::explain_nothing;
+pub use stats::{Grouping, LatencyOf, LossOf, Stats};
+pub use summary::{Accounting, DropAccounting, DropPlace, Place, Summary, Sums};

@@ -1,0 +1,210 @@
+//! Whom a frame was sent to that left a node without a tunnel: its destination
+//! MAC says so, and not the address in it.
+//!
+//! A gateway's MAC is no proof that it went astray: in a cloud each frame has
+//! it. There, what tells is that others sent to the same MAC came in at the
+//! destination's node.
+
+use super::{Circumstances, Confidence, Kind, Verdict, absence::Gone, judge::Case, words::*};
+use crate::{
+    journey::{Scene, Step, destination},
+    model::{Direction, Hello, Mac, Role, Way},
+};
+
+/// Where a frame's destination MAC leads, as far as the destination's node is
+/// concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leads {
+    /// There.
+    There,
+    /// To somebody else, who has brought nothing there.
+    Elsewhere(Mac),
+    /// Nobody knows.
+    Unknown,
+}
+
+/// Where what `gone` says leads, `to` being the destination's node.
+pub(super) fn leads(
+    case: &Case<'_>,
+    gone: &Gone<'_>,
+    to: usize,
+    circumstances: &impl Circumstances,
+) -> Leads {
+    let Gone {
+        step, tunnelled, ..
+    } = *gone;
+    if tunnelled || circumstances.came_in(step, to) {
+        return Leads::There;
+    }
+    let Some(mac) = step.dst_mac else {
+        return Leads::Unknown;
+    };
+    // A frame to a group is for all on the link.
+    if mac.0[0] & 1 == 1 {
+        return Leads::There;
+    }
+    let hello = &case.scene.nodes[to];
+    let devices = &hello.network.devices;
+    let mut its = devices.iter().filter(|device| device.mac == Some(mac));
+    if let Some(device) = its.next() {
+        let is_observed = |interface: &str| {
+            hello.points.iter().any(|point| {
+                (point.role, point.direction) == (Role::Uplink, Direction::Ingress)
+                    && point.interface == interface
+            })
+        };
+        let observed = is_observed(&device.interface) || its.any(|it| is_observed(&it.interface));
+        return if observed {
+            Leads::There
+        } else {
+            Leads::Unknown
+        };
+    }
+    if devices.is_empty() {
+        return Leads::Unknown;
+    }
+    // A pod that is on the wire itself has a MAC that its node does not know.
+    if is_behind(case, to) || is_gateway(case, step, mac) || node_with(case.scene, mac).is_some() {
+        Leads::Elsewhere(mac)
+    } else {
+        Leads::Unknown
+    }
+}
+
+/// Whether a packet's destination is its node itself, or behind it: frames for
+/// it are for the node.
+fn is_behind(case: &Case<'_>, node: usize) -> bool {
+    let hello = &case.scene.nodes[node];
+    let is_at = |address| {
+        let mut points = hello.points.iter();
+        hello.local.contains(&address)
+            || points.any(|point| point.role == Role::Veth && point.addresses.contains(&address))
+    };
+    destination(&case.journey.packet).is_some_and(is_at)
+}
+
+/// Whether a frame was sent to the gateway of the packet's route.
+fn is_gateway(case: &Case<'_>, step: &Step, mac: Mac) -> bool {
+    way(case, step).is_some_and(|way| way.gateway.is_some() && way.mac == Some(mac))
+}
+
+/// The agent of the node that has a MAC.
+fn node_with(scene: &Scene, mac: Mac) -> Option<&Hello> {
+    let mut nodes = scene.nodes.iter();
+    nodes.find(|hello| {
+        let mut devices = hello.network.devices.iter();
+        devices.any(|device| device.mac == Some(mac))
+    })
+}
+
+/// The route that a packet took out of its node, if the agent there knows it.
+fn way<'a>(case: &Case<'a>, step: &Step) -> Option<&'a Way> {
+    let to = destination(&case.journey.packet)?;
+    let interface = &case.scene.point(step).interface;
+    let mut ways = case.scene.nodes[step.node].network.routes.iter();
+    ways.find(|way| {
+        // A next hop that was not known yet may be this one.
+        let same = way.mac.is_none() || way.mac == step.dst_mac;
+        way.to == to && way.interface == *interface && same
+    })
+}
+
+/// Who has a MAC, in words.
+fn whose(scene: &Scene, way: Option<&Way>, mac: Mac) -> String {
+    if let Some(hello) = node_with(scene, mac) {
+        return format!("{} ({mac})", hello.node);
+    }
+    match way.filter(|way| way.mac == Some(mac)) {
+        Some(way) => format!("{} ({mac})", party(scene, way.gateway.unwrap_or(way.to))),
+        None => mac.to_string(),
+    }
+}
+
+/// That a route led there, in words.
+fn by_route(scene: &Scene, step: &Step, way: &Way) -> String {
+    let route = if way.default {
+        "default route"
+    } else {
+        "route"
+    };
+    let via = way
+        .gateway
+        .map_or_else(String::new, |gateway| format!(" via {gateway}"));
+    format!(
+        "{}'s {route} for {} leads out of {}{via}",
+        scene.nodes[step.node].node, way.to, way.interface
+    )
+}
+
+/// Sent to somebody else than the destination's node.
+pub(super) fn astray(case: &Case<'_>, gone: &Gone<'_>, mac: Mac) -> Option<Verdict> {
+    let (scene, step) = (case.scene, gone.step);
+    if step.seen < case.journey.size() {
+        return None;
+    }
+    let way = way(case, step);
+    let whose = whose(scene, way, mac);
+    let interface = &scene.point(step).interface;
+    let to = gone.to;
+    let mut evidence = vec![
+        format!("last seen {}", place(scene, step)),
+        format!("the frame's destination MAC {mac} is no interface of {to}"),
+        format!("nothing that was sent to {mac} has come in at {to}"),
+    ];
+    evidence.extend(way.map(|way| by_route(scene, step, way)));
+    let default = way.is_some_and(|way| way.default);
+    Some(Verdict {
+        kind: Kind::Left,
+        confidence: Confidence::High,
+        cause: Some(if default { "default-route" } else { "next-hop" }),
+        drop: None,
+        evidence,
+        text: format!(
+            "left: went out of {interface} to {whose}, not to {to}, which has {}",
+            owner(scene, case.journey)
+        ),
+    })
+}
+
+/// Of a packet that left for a node without an agent, without a tunnel: the
+/// next hop that the route gives it, if that is not the node itself.
+pub(super) fn next_hop(case: &Case<'_>, gone: &Gone<'_>) -> Option<(bool, String, String)> {
+    let (scene, step) = (case.scene, gone.step);
+    let way = way(case, step).filter(|_| !gone.tunnelled)?;
+    let next = way.gateway?;
+    let is_node = scene
+        .owners
+        .get(&next)
+        .is_some_and(|owner| owner.node == gone.to);
+    let name = match step.dst_mac {
+        Some(mac) if way.mac == Some(mac) => format!("{next} ({mac})"),
+        _ => next.to_string(),
+    };
+    (!is_node).then(|| (way.default, name, by_route(scene, step, way)))
+}
+
+/// Why it is not known where a packet went that left without a tunnel, if so.
+pub(super) fn no_next_hop(
+    case: &Case<'_>,
+    gone: &Gone<'_>,
+    circumstances: &impl Circumstances,
+) -> Option<String> {
+    let (scene, to) = (case.scene, gone.to);
+    let node = scene.nodes.iter().position(|hello| hello.node == *to)?;
+    let leads = leads(case, gone, node, circumstances);
+    let mac = gone.step.dst_mac.filter(|_| leads != Leads::There)?;
+    let mut devices = scene.nodes[node].network.devices.iter();
+    Some(match devices.find(|device| device.mac == Some(mac)) {
+        Some(device) => format!(
+            "it was sent to {} on {to}, which is not observed",
+            device.interface
+        ),
+        None if leads == Leads::Unknown => {
+            format!("it was sent to {mac}, and it is not known whether that leads to {to}")
+        }
+        None => format!(
+            "it was sent to {}, not to {to}",
+            whose(scene, way(case, gone.step), mac)
+        ),
+    })
+}

@@ -1,0 +1,96 @@
+//! Why nothing matched: what was seen instead.
+
+use std::collections::BTreeMap;
+
+use tracer_common::counters::Counters;
+
+use crate::{
+    input::{Elsewhere, Report},
+    journey::Scene,
+    model::Direction,
+};
+
+/// How many other destinations are named.
+const NAMED: usize = 3;
+
+/// Explains, one sentence a line, why no packet belonged to the follow.
+/// `reports` are those of each agent's streams, by agent.
+#[must_use]
+pub fn explain_nothing(scene: &Scene, reports: &[Vec<&Report>]) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut seen = 0;
+    for (hello, reports) in scene.nodes.iter().zip(reports) {
+        let mut points: BTreeMap<usize, u64> = BTreeMap::new();
+        for (point, counters) in reports.iter().flat_map(|report| &report.counters) {
+            *points.entry(*point).or_default() += Counters::seen(counters);
+        }
+        seen += points.values().sum::<u64>();
+        let figures: Vec<String> = points
+            .iter()
+            .map(|(point, packets)| {
+                let point = &hello.points[*point];
+                let way = match point.direction {
+                    Direction::Ingress => "in",
+                    Direction::Egress => "out",
+                };
+                format!("{} {way} {packets}", point.interface)
+            })
+            .collect();
+        lines.push(format!(
+            "packets seen on {}: {}",
+            hello.node,
+            figures.join(", ")
+        ));
+    }
+    if seen == 0 {
+        lines.push("no packet at all passed these points: is there any traffic?".to_owned());
+    }
+    let mut others: Vec<&Elsewhere> = reports
+        .iter()
+        .flatten()
+        .flat_map(|report| &report.elsewhere)
+        .collect();
+    // Both ends' agents may have seen the same packets.
+    others.sort_by_key(|other| {
+        (
+            other.src,
+            other.dst,
+            other.proto,
+            other.dst_port,
+            u64::MAX - other.packets,
+        )
+    });
+    others.dedup_by_key(|other| (other.src, other.dst, other.proto, other.dst_port));
+    others.sort_by_key(|other| u64::MAX - other.packets);
+    for other in others.iter().take(NAMED) {
+        lines.push(elsewhere(scene, other));
+    }
+    lines
+}
+
+fn elsewhere(scene: &Scene, other: &Elsewhere) -> String {
+    let name = |address| {
+        scene
+            .pod(address)
+            .map_or_else(|| address.to_string(), str::to_owned)
+    };
+    let port = if other.dst_port == 0 {
+        String::new()
+    } else if other.dst.is_ipv6() && scene.pod(other.dst).is_none() {
+        format!(" port {}", other.dst_port)
+    } else {
+        format!(":{}", other.dst_port)
+    };
+    let packets = if other.packets == 1 {
+        "packet"
+    } else {
+        "packets"
+    };
+    format!(
+        "{} sent {} {packets} to {}{port} ({}), which this follow does not ask about",
+        name(other.src),
+        other.packets,
+        name(other.dst),
+        other.proto
+    )
+}

@@ -1,0 +1,227 @@
+//! What a follow adds up to: verdicts, latencies, and where every event went.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use hashbrown::HashMap;
+use hdrhistogram::Histogram;
+use tracer_common::{
+    counters::Counters,
+    drop::{DropCounter, DropCounters},
+};
+
+use super::{Kind, Verdict};
+use crate::{
+    journey::{Journey, Scene, Step},
+    model::Direction,
+};
+
+/// An observation point, by names.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Node.
+    pub node: String,
+    /// `host`, or the pod whose namespace it is.
+    pub netns: String,
+    /// Interface.
+    pub interface: String,
+    /// Direction.
+    pub direction: Direction,
+}
+
+impl Place {
+    /// Where a step was.
+    pub(super) fn of(scene: &Scene, step: &Step) -> Self {
+        Self::at(scene, step.node, step.point)
+    }
+
+    /// A point by its agent's index and its own.
+    fn at(scene: &Scene, node: usize, point: usize) -> Self {
+        let hello = &scene.nodes[node];
+        let point = &hello.points[point];
+        Self {
+            node: hello.node.clone(),
+            netns: point.netns.clone(),
+            interface: point.interface.clone(),
+            direction: point.direction,
+        }
+    }
+}
+
+/// Where every packet and event went, over the whole follow.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accounting {
+    /// Packets at all points, by what the programs did with them.
+    pub packets: Counters,
+    /// Events that agents could not decode.
+    pub malformed: u64,
+    /// Hops that reached the collector.
+    pub hops: u64,
+    /// Those that are part of a journey.
+    pub joined: u64,
+    /// Those that came after their journey was reported, and belong to it.
+    pub late: u64,
+    /// Journeys given up for want of memory.
+    pub evicted: u64,
+    /// The same of freed packets.
+    pub drops: DropAccounting,
+}
+
+/// Where every freed packet went, over the whole follow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DropAccounting {
+    /// By what the programs did with them, all agents together.
+    pub counters: DropCounters,
+    /// Events that agents could not decode.
+    pub malformed: u64,
+    /// Runs of the program that kernels left out.
+    pub missed: u64,
+    /// Freed packets that reached the collector.
+    pub freed: u64,
+    /// Those that are part of a journey.
+    pub joined: u64,
+    /// Those that came after their journey was reported.
+    pub late: u64,
+    /// Those of no known journey.
+    pub alone: u64,
+}
+
+impl Accounting {
+    /// Events that were lost on the way to the collector: while there are
+    /// any, a packet that was not seen may still have passed.
+    #[must_use]
+    pub const fn lost(&self) -> u64 {
+        use tracer_common::counters::Counter;
+        self.packets.get(Counter::RingFull)
+            + self.packets.get(Counter::RateLimited)
+            + self.malformed
+    }
+
+    /// Whether every event that a program emitted is found again.
+    #[must_use]
+    pub const fn balances(&self) -> bool {
+        use tracer_common::counters::Counter;
+        self.packets.get(Counter::Emitted) == self.hops + self.malformed
+            && self.hops == self.joined + self.late
+    }
+}
+
+/// Where packets were dropped, and why.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DropPlace {
+    /// Node.
+    pub node: String,
+    /// `host`, or the pod whose namespace it is.
+    pub netns: Arc<str>,
+    /// Interface, where it is known.
+    pub interface: Option<Arc<str>>,
+    /// The kernel's reason.
+    pub reason: Arc<str>,
+    /// The kernel's function.
+    pub function: Arc<str>,
+}
+
+impl DropAccounting {
+    /// Freed packets that nobody was told of: while there are any, what was
+    /// not seen to be dropped may still have been.
+    #[must_use]
+    pub const fn lost(&self) -> u64 {
+        self.counters.get(DropCounter::RingFull)
+            + self.counters.get(DropCounter::RateLimited)
+            + self.malformed
+            + self.missed
+    }
+}
+
+/// A journey's latencies from step to step, ns.
+pub(super) fn latencies(journey: &Journey) -> impl Iterator<Item = (&Step, &Step, u64)> {
+    journey.steps.windows(2).filter_map(|pair| {
+        let [from, to] = pair else {
+            return None;
+        };
+        // Whose hops on another node these are is not sure then.
+        if journey.ambiguous && from.node != to.node {
+            return None;
+        }
+        // Clocks of two nodes may disagree; a negative latency is none.
+        let latency = u64::try_from(to.time.saturating_sub(from.time)).ok()?;
+        Some((from, to, latency))
+    })
+}
+
+/// Of latencies in ns.
+pub(super) fn histogram() -> Histogram<u64> {
+    Histogram::new(3).expect("three significant figures are allowed")
+}
+
+/// Why a histogram takes any value.
+pub(super) const GROWS: &str = "the histogram grows as it must";
+
+/// A follow's sums.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// Journeys by verdict.
+    pub verdicts: BTreeMap<Kind, u64>,
+    /// Latency from point to next point, ns.
+    pub legs: BTreeMap<(Place, Place), Histogram<u64>>,
+    /// Journeys by the drop that decided.
+    pub drops: BTreeMap<DropPlace, u64>,
+    /// Where every event went.
+    pub accounting: Accounting,
+}
+
+impl Summary {
+    /// Journeys in all.
+    #[must_use]
+    pub fn journeys(&self) -> u64 {
+        self.verdicts.values().sum()
+    }
+}
+
+/// A summary in the making. Names cost more than all else there is to do with
+/// a journey, so points have theirs only in the end.
+#[derive(Debug, Default)]
+pub struct Sums {
+    verdicts: BTreeMap<Kind, u64>,
+    drops: BTreeMap<DropPlace, u64>,
+    /// By the ends' indexes: agent, and point of it.
+    legs: HashMap<[(usize, usize); 2], Histogram<u64>>,
+}
+
+impl Sums {
+    /// Adds a finished journey.
+    pub fn add(&mut self, scene: &Scene, journey: &Journey, verdict: &Verdict) {
+        *self.verdicts.entry(verdict.kind).or_default() += 1;
+        if let Some(drop) = verdict.drop.map(|index| &journey.drops[index]) {
+            let place = DropPlace {
+                node: scene.nodes[drop.node].node.clone(),
+                netns: Arc::clone(&drop.netns),
+                interface: drop.device.clone(),
+                reason: Arc::clone(&drop.reason),
+                function: Arc::clone(&drop.function),
+            };
+            *self.drops.entry(place).or_default() += 1;
+        }
+        for (from, to, latency) in latencies(journey) {
+            let leg = [from, to].map(|step| (step.node, step.point));
+            let histogram = self.legs.entry(leg).or_insert_with(histogram);
+            histogram.record(latency).expect(GROWS);
+        }
+    }
+
+    /// What they add up to; `accounting` is another's to know.
+    #[must_use]
+    pub fn summary(&self, scene: &Scene, accounting: Accounting) -> Summary {
+        let mut legs = BTreeMap::new();
+        for (leg, latency) in &self.legs {
+            let [from, to] = leg.map(|(node, point)| Place::at(scene, node, point));
+            let sum = legs.entry((from, to)).or_insert_with(histogram);
+            sum.add(latency).expect(GROWS);
+        }
+        Summary {
+            verdicts: self.verdicts.clone(),
+            legs,
+            drops: self.drops.clone(),
+            accounting,
+        }
+    }
+}

@@ -1,0 +1,456 @@
+//! Drops: whose, where, and what they decide.
+
+use std::sync::Arc;
+
+use tracer_common::drop::Scope;
+
+use super::*;
+use crate::{
+    journey::{Class, Drop, Judgement},
+    model::{Device, Mac},
+};
+
+/// A drop on a node, of all of a journey of `size` bytes.
+fn drop(node: usize, netns: &str, time: i64, class: Class, cause: &'static str) -> Drop {
+    Drop {
+        node,
+        time,
+        netns: Arc::from(netns),
+        scope: Some(Scope::Device),
+        device: Some(Arc::from("cni0")),
+        dst_mac: None,
+        reason: Arc::from("REASON"),
+        function: Arc::from("function"),
+        offset: 1,
+        judgement: Judgement {
+            class,
+            cause,
+            why: "because",
+            source: "net/core/dev.c",
+        },
+        same_buffer: false,
+        facts: Arc::from(["the route leads to cni0".to_owned()]),
+        part: (0, 1),
+    }
+}
+
+fn dropped(way: &[(usize, usize)], drops: Vec<Drop>) -> Journey {
+    Journey {
+        drops,
+        ..journey(way, Closed::Known)
+    }
+}
+
+fn kind(journey: &Journey) -> Kind {
+    let (verdict, parts) = judge(&scene(), journey, &CALM);
+    assert_eq!(
+        parts.sent,
+        parts.delivered + parts.dropped + parts.lost + parts.unknown
+    );
+    verdict.kind
+}
+
+#[test]
+fn a_loss_on_the_way_is_a_drop_at_its_own_place() {
+    let gone = dropped(
+        &WHOLE[..3],
+        vec![drop(1, "host", 9, Class::Loss, "netfilter")],
+    );
+    let (verdict, parts) = judge(&scene(), &gone, &CALM);
+    assert_eq!(
+        (
+            verdict.kind,
+            verdict.confidence,
+            verdict.cause,
+            verdict.drop
+        ),
+        (Kind::Dropped, Confidence::High, Some("netfilter"), Some(0))
+    );
+    assert_eq!(verdict.text, "dropped at cni0 on node-b: because");
+    assert_eq!(parts.dropped, 1);
+    let evidence = verdict.evidence.join("; ");
+    assert!(evidence.contains("REASON in function"), "{evidence}");
+    assert!(evidence.contains("the route leads to cni0"), "{evidence}");
+}
+
+#[test]
+fn before_the_first_point_it_has_no_hops() {
+    let gone = dropped(&[], vec![drop(0, "default/a", 9, Class::Loss, "netfilter")]);
+    let (verdict, _) = judge(&scene(), &gone, &CALM);
+    assert_eq!(verdict.kind, Kind::Dropped);
+    let evidence = verdict.evidence.join("; ");
+    assert!(evidence.contains("not seen at any"), "{evidence}");
+}
+
+#[test]
+fn inside_the_pod_it_is_dropped_after_it_was_handed_over() {
+    let inside = drop(1, "default/b", 9, Class::Loss, "rcvbuf");
+    assert_eq!(kind(&dropped(&WHOLE, vec![inside])), Kind::Dropped);
+    // In somebody else's namespace it was a copy.
+    let copy = drop(1, "default/c", 9, Class::Loss, "netfilter");
+    let delivered = dropped(&WHOLE, vec![copy]);
+    let (verdict, _) = judge(&scene(), &delivered, &CALM);
+    assert_eq!(
+        (verdict.kind, verdict.confidence),
+        (Kind::Delivered, Confidence::High)
+    );
+    let evidence = verdict.evidence.join("; ");
+    assert!(evidence.contains("a copy of it was dropped"), "{evidence}");
+}
+
+/// A bridge that floods gives one port the packet itself, and the others copies.
+#[test]
+fn a_copy_that_a_bridge_made_is_not_the_packet() {
+    let at = |device: &str| Drop {
+        device: Some(Arc::from(device)),
+        same_buffer: true,
+        ..drop(1, "host", 9, Class::Loss, "qdisc")
+    };
+    assert_eq!(kind(&dropped(&WHOLE, vec![at("veth")])), Kind::Dropped);
+    assert_eq!(kind(&dropped(&WHOLE, vec![at("veth9")])), Kind::Delivered);
+    // To a node that nobody watches.
+    let flooded = |netns| Drop {
+        same_buffer: true,
+        ..drop(0, netns, 9, Class::Flooded, "wrong-mac")
+    };
+    let mut blind = scene();
+    blind.nodes.pop();
+    for netns in ["default/c", "host"] {
+        let mut gone = dropped(&WHOLE[..2], vec![flooded(netns)]);
+        gone.closed = Closed::Silence;
+        assert_eq!(judge(&blind, &gone, &CALM).0.kind, Kind::Left, "{netns}");
+    }
+}
+
+#[test]
+fn the_end_of_a_delivered_packet_is_no_drop() {
+    for class in [Class::Delivered, Class::Duplicate, Class::Flooded] {
+        let end = drop(1, "default/b", 9, class, "copy");
+        assert_eq!(kind(&dropped(&WHOLE, vec![end])), Kind::Delivered);
+    }
+    let unclear = drop(1, "default/b", 9, Class::Unknown, "");
+    let (verdict, _) = judge(&scene(), &dropped(&WHOLE, vec![unclear]), &CALM);
+    assert_eq!(
+        (verdict.kind, verdict.confidence),
+        (Kind::Delivered, Confidence::Low)
+    );
+}
+
+/// What a kernel freed did not vanish between two points, though it cannot be told
+/// whether that was its loss.
+#[test]
+fn what_was_freed_is_not_lost() {
+    let unclear = drop(0, "host", 9, Class::Unknown, "");
+    let mut freed = dropped(&WHOLE[..2], vec![unclear]);
+    freed.closed = Closed::Silence;
+    let (verdict, _) = judge(&scene(), &freed, &CALM);
+    assert_eq!(
+        (verdict.kind, verdict.cause),
+        (Kind::Unknown, Some("unclear-drop"))
+    );
+    let evidence = verdict.evidence.join("; ");
+    assert!(evidence.contains("it was freed"), "{evidence}");
+    assert!(!evidence.contains("no drop"), "{evidence}");
+}
+
+#[test]
+fn a_frame_with_the_wrong_address_is_dropped_by_who_it_was_meant_for() {
+    let flooded = |netns| drop(1, netns, 9, Class::Flooded, "wrong-mac");
+    assert_eq!(
+        kind(&dropped(&WHOLE, vec![flooded("default/b")])),
+        Kind::Dropped
+    );
+    assert_eq!(
+        kind(&dropped(&WHOLE, vec![flooded("default/c")])),
+        Kind::Delivered
+    );
+    // All there was of it, at the wrong node.
+    let last = Drop {
+        same_buffer: true,
+        ..flooded("host")
+    };
+    assert_eq!(
+        kind(&dropped(&WHOLE[..3], vec![last.clone()])),
+        Kind::Dropped
+    );
+    // What another pod got of it was a copy, whoever else got none.
+    let elsewhere = Drop {
+        netns: Arc::from("default/c"),
+        ..last
+    };
+    assert_eq!(kind(&dropped(&WHOLE[..3], vec![elsewhere])), Kind::Unknown);
+    assert_eq!(
+        kind(&dropped(&WHOLE[..3], vec![flooded("host")])),
+        Kind::Unknown
+    );
+}
+
+#[test]
+fn a_reset_to_nobody_is_not_refused() {
+    let refusal = drop(1, "default/b", 9, Class::Refusal, "no-listener");
+    let data = dropped(&WHOLE, vec![refusal.clone()]);
+    assert_eq!(kind(&data), Kind::Dropped);
+    let mut reset = data;
+    let Transport::Tcp(mut tcp) = three_thousand_bytes() else {
+        unreachable!("it is TCP");
+    };
+    tcp.payload_len = 0;
+    tcp.flags = crate::model::Flags(crate::model::Flags::RST);
+    reset.packet.transport = Transport::Tcp(tcp);
+    assert_eq!(kind(&reset), Kind::Delivered);
+}
+
+#[test]
+fn lost_events_forbid_to_call_it_dropped_where_it_may_be_a_copy() {
+    let loss = drop(1, "host", 9, Class::Loss, "netfilter");
+    let gone = dropped(&WHOLE[..3], vec![loss]);
+    let lossy = Calm {
+        hops_lost: true,
+        ..CALM
+    };
+    let (verdict, parts) = judge(&scene(), &gone, &lossy);
+    assert_eq!(
+        (verdict.kind, verdict.cause, parts.unknown),
+        (Kind::Unknown, Some("events-lost"), 1)
+    );
+}
+
+/// It was handed to the pod; whether that dropped it was not seen, unless it
+/// shows that it did not.
+#[test]
+fn lost_drops_forbid_to_call_it_delivered() {
+    let lossy = Calm {
+        drops_lost: true,
+        ..CALM
+    };
+    let mut handed = journey(&WHOLE, Closed::Known);
+    let (verdict, parts) = judge(&scene(), &handed, &lossy);
+    assert_eq!(
+        (verdict.kind, verdict.cause, parts.unknown),
+        (Kind::Unknown, Some("events-lost"), 1)
+    );
+    handed.acked = [(0, 1)].into();
+    let (verdict, parts) = judge(&scene(), &handed, &lossy);
+    assert_eq!((verdict.kind, parts.delivered), (Kind::Delivered, 1));
+    // Another transmission may have gone unseen, and been what came.
+    let blind = Calm {
+        hops_lost: true,
+        ..lossy
+    };
+    assert_eq!(judge(&scene(), &handed, &blind).0.kind, Kind::Unknown);
+    let vanished = Journey {
+        acked: [(0, 1)].into(),
+        ..journey(&WHOLE[..2], Closed::Silence)
+    };
+    assert_eq!(judge(&scene(), &vanished, &blind).0.kind, Kind::Unknown);
+    assert_eq!(judge(&scene(), &vanished, &CALM).0.kind, Kind::Delivered);
+}
+
+#[test]
+fn bytes_fare_differently() {
+    let part = Drop {
+        part: (2000, 3000),
+        ..drop(1, "host", 9, Class::Loss, "qdisc")
+    };
+    let mut torn = dropped(&WHOLE, vec![part]);
+    torn.packet.transport = three_thousand_bytes();
+    for step in 0..3 {
+        seen(&mut torn, step, 3000);
+    }
+    seen(&mut torn, 3, 2000);
+    let (verdict, parts) = judge(&scene(), &torn, &CALM);
+    assert_eq!(
+        (verdict.kind, verdict.cause),
+        (Kind::Partial, Some("qdisc"))
+    );
+    assert_eq!((parts.delivered, parts.dropped), (2000, 1000));
+}
+
+/// With two VLAN tags it is of a kind that nobody takes (UNHANDLED_PROTO).
+#[test]
+fn a_frame_that_only_its_receiver_got_is_lost_if_nobody_takes_its_kind() {
+    let unhandled = |device: &str| Drop {
+        same_buffer: true,
+        device: Some(Arc::from(device)),
+        ..drop(1, "host", 9, Class::Flooded, "no-listener")
+    };
+    let verdict = |device| {
+        let mut journey = dropped(&WHOLE[..3], vec![unhandled(device)]);
+        journey.steps[2].encap = None;
+        journey.steps[2].dst_mac = Some(Mac([2; 6]));
+        let mut scene = scene();
+        scene.nodes[1].network.devices = vec![Device {
+            interface: "uplink".to_owned(),
+            mac: Some(Mac([2; 6])),
+            tunnel: None,
+            until: None,
+        }];
+        judge(&scene, &journey, &CALM).0.kind
+    };
+    assert_eq!(verdict("uplink"), Kind::Dropped);
+    // Further on it is what a bridge makes of it.
+    assert_eq!(verdict("cni0"), Kind::Unknown);
+}
+
+/// A switch that has forgotten where a MAC address is sends its frame to all: what
+/// a bystander's kernel frees is not the packet.
+#[test]
+fn a_frame_for_another_machine_is_nobodys_loss() {
+    let mut scene = scene();
+    scene.owners.remove(&B.into());
+    let at_uplink = Drop {
+        same_buffer: true,
+        device: Some(Arc::from("uplink")),
+        ..drop(1, "host", 9, Class::Flooded, "wrong-mac")
+    };
+    let mut flooded = dropped(&WHOLE[..3], vec![at_uplink]);
+    flooded.closed = Closed::Silence;
+    flooded.steps[1].encap = None;
+    flooded.steps[2].encap = None;
+    let (verdict, parts) = judge(&scene, &flooded, &CALM);
+    assert_eq!(
+        (verdict.kind, verdict.confidence, verdict.cause),
+        (Kind::Unknown, Confidence::Low, Some("wrong-mac")),
+        "{verdict:?}"
+    );
+    assert_eq!(parts.unknown, 1);
+    let evidence = verdict.evidence.join("; ");
+    assert!(evidence.contains("another MAC address ended"), "{evidence}");
+    // It went to a node that nobody watches, whoever has a copy.
+    scene.owners.insert(
+        B.into(),
+        Owner {
+            name: "default/b".to_owned(),
+            kind: OwnerKind::Pod,
+            node: "node-c".to_owned(),
+        },
+    );
+    assert_eq!(judge(&scene, &flooded, &CALM).0.kind, Kind::Left);
+    // Its receiver is there: it was sent here, or to a gateway.
+    let there = super::scene();
+    let (verdict, _) = judge(&there, &flooded, &CALM);
+    assert_eq!(
+        (verdict.kind, verdict.confidence),
+        (Kind::Dropped, Confidence::Low)
+    );
+    assert!(!verdict.text.contains("never got"), "{}", verdict.text);
+    // The same, wrapped, for a tunnel that ends at no node.
+    for step in [1, 2] {
+        flooded.steps[step].encap = Some(Encap {
+            kind: EncapKind::Vxlan,
+            vni: Some(1),
+            outer_src: NODE_A.into(),
+            outer_dst: [172, 16, 0, 9].into(),
+            levels: 1,
+        });
+    }
+    let (verdict, _) = judge(&there, &flooded, &CALM);
+    assert_eq!((verdict.kind, verdict.cause), (Kind::Left, Some("no-node")));
+}
+
+/// It came to its receiver by a gateway, after a copy for the gateway's MAC
+/// address had come there, too.
+#[test]
+fn what_arrives_in_another_frame_was_not_dropped() {
+    let mac = |last| Some(Mac([2, 0, 0, 0, 0, last]));
+    let copy = Drop {
+        dst_mac: mac(1),
+        ..drop(1, "default/b", 9, Class::Flooded, "wrong-mac")
+    };
+    let mut arrived = dropped(&WHOLE, vec![copy]);
+    arrived.steps[3].dst_mac = mac(1);
+    assert_eq!(kind(&arrived), Kind::Dropped);
+    arrived.steps[3].dst_mac = mac(2);
+    assert_eq!(kind(&arrived), Kind::Delivered);
+}
+
+#[test]
+fn the_first_loss_decides() {
+    let twice = ["netfilter", "ttl"].map(|cause| drop(1, "host", 9, Class::Loss, cause));
+    let gone = dropped(&WHOLE[..3], twice.to_vec());
+    let (verdict, _) = judge(&scene(), &gone, &CALM);
+    assert_eq!((verdict.drop, verdict.cause), (Some(0), Some("netfilter")));
+}
+
+/// A drop beside an error that fits several packets says which one it is about.
+#[test]
+fn a_drop_tells_which_of_those_alike_was_refused() {
+    let refusal = Some(crate::journey::Refusal {
+        by: 3,
+        from: B.into(),
+        icmp: Some((3, 3)),
+        alike: true,
+    });
+    let refused = |drops| Journey {
+        refusal,
+        ..dropped(&WHOLE, drops)
+    };
+    let inside = drop(1, "default/b", 9, Class::Refusal, "no-listener");
+    assert_eq!(
+        says(&scene(), &refused(vec![inside])),
+        (Kind::Refused, Confidence::High, Some("no-listener"))
+    );
+    assert_eq!(
+        says(&scene(), &refused(Vec::new())),
+        (Kind::Refused, Confidence::Low, Some("icmp-error"))
+    );
+}
+
+/// Which drops are of what was seen at the last point, and not of a copy.
+#[test]
+fn after_it_arrived_only_its_own_buffer_at_its_own_place_counts() {
+    let own = Drop {
+        device: Some(Arc::from("veth")),
+        same_buffer: true,
+        ..drop(1, "host", 9, Class::Loss, "qdisc")
+    };
+    let with = |change: fn(&mut Drop)| {
+        let mut changed = own.clone();
+        change(&mut changed);
+        kind(&dropped(&WHOLE, vec![changed]))
+    };
+    assert_eq!(with(|_| {}), Kind::Dropped);
+    // The kernel no longer says at which.
+    assert_eq!(with(|drop| drop.device = None), Kind::Dropped);
+    // A device of that name, but of another namespace.
+    let elsewhere = |drop: &mut Drop| drop.netns = Arc::from("default/c");
+    assert_eq!(with(elsewhere), Kind::Delivered);
+    // The buffer was seen after that: it was reused.
+    assert_eq!(with(|drop| drop.time = 2), Kind::Delivered);
+    // A pod of that name, but on the sender's node.
+    let other_node = |drop: &mut Drop| (drop.node, drop.netns) = (0, Arc::from("default/b"));
+    assert_eq!(with(other_node), Kind::Delivered);
+}
+
+#[test]
+fn what_is_for_a_node_is_dropped_in_its_own_namespace() {
+    let mut to_node = dropped(
+        &WHOLE[..3],
+        vec![drop(1, "host", 9, Class::Loss, "netfilter")],
+    );
+    to_node.packet.dst = NODE_B.into();
+    for step in &mut to_node.steps {
+        step.encap = None;
+    }
+    assert_eq!(kind(&to_node), Kind::Dropped);
+    to_node.drops.clear();
+    assert_eq!(kind(&to_node), Kind::Delivered);
+}
+
+#[test]
+fn a_drop_that_tells_nothing_is_no_doubt_of_what_was_answered() {
+    let arrived = dropped(&WHOLE, vec![drop(1, "default/b", 9, Class::Unknown, "")]);
+    assert_eq!(
+        says(&scene(), &arrived),
+        (Kind::Delivered, Confidence::Low, None)
+    );
+    let answered = Journey {
+        asks: true,
+        answered_by: Some(2),
+        ..arrived
+    };
+    assert_eq!(
+        says(&scene(), &answered),
+        (Kind::Delivered, Confidence::Confirmed, None)
+    );
+}

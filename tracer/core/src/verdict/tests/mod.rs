@@ -1,0 +1,429 @@
+//! Verdicts on journeys made by hand.
+
+mod absence;
+mod changes;
+mod drops;
+mod edges;
+mod losses;
+mod questions;
+mod wire;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::*;
+use crate::{
+    input::{Health, SocketHealth},
+    journey::{Closed, Course, Journey, Scene, Step},
+    model::{
+        Direction, Encap, EncapKind, Foreign, Hello, Network, Owner, OwnerKind, Packet, Point,
+        Role, Transport,
+    },
+};
+
+pub(crate) const A: [u8; 4] = [10, 244, 1, 5];
+pub(crate) const B: [u8; 4] = [10, 244, 2, 7];
+pub(crate) const NODE_A: [u8; 4] = [172, 16, 0, 1];
+pub(crate) const NODE_B: [u8; 4] = [172, 16, 0, 2];
+
+/// Points of a node, by index.
+const FROM_POD: usize = 0;
+const TO_POD: usize = 1;
+pub(crate) const UPLINK_IN: usize = 2;
+pub(crate) const UPLINK_OUT: usize = 3;
+const INTO_POD: usize = 4;
+
+fn point(role: Role, direction: Direction, address: [u8; 4]) -> Point {
+    Point {
+        netns: if role == Role::Pod {
+            "default/b"
+        } else {
+            "host"
+        }
+        .to_owned(),
+        interface: format!("{role:?}").to_lowercase(),
+        ifindex: role as u32,
+        direction,
+        hook: "tcx".into(),
+        role,
+        kind: "veth".to_owned(),
+        addresses: vec![address.into()],
+        why: String::new(),
+        foreign: Vec::new(),
+        since: 0,
+        until: None,
+    }
+}
+
+fn node(name: &str, pod: [u8; 4], own: [u8; 4]) -> Hello {
+    Hello {
+        node: name.to_owned(),
+        boot_id: "one".to_owned(),
+        realtime_offset: 0,
+        streams: 1,
+        points: vec![
+            point(Role::Veth, Direction::Ingress, pod),
+            point(Role::Veth, Direction::Egress, pod),
+            point(Role::Uplink, Direction::Ingress, own),
+            point(Role::Uplink, Direction::Egress, own),
+        ],
+        next_hops: Vec::new(),
+        local: vec![own.into()],
+        drops: Some(vec!["default/a".into(), "default/b".into()]),
+        drops_later: Vec::new(),
+        network: Network::default(),
+        notes: Vec::new(),
+    }
+}
+
+pub(crate) fn scene() -> Scene {
+    let owner = |name: &str, kind, node: &str| Owner {
+        name: name.to_owned(),
+        kind,
+        node: node.to_owned(),
+    };
+    Scene {
+        nodes: vec![node("node-a", A, NODE_A), node("node-b", B, NODE_B)],
+        owners: BTreeMap::from([
+            (A.into(), owner("default/a", OwnerKind::Pod, "node-a")),
+            (B.into(), owner("default/b", OwnerKind::Pod, "node-b")),
+            (NODE_A.into(), owner("node-a", OwnerKind::Node, "node-a")),
+            (NODE_B.into(), owner("node-b", OwnerKind::Node, "node-b")),
+        ]),
+        since: 0,
+        sources: Vec::new(),
+    }
+}
+
+/// A journey from A to B that was seen at these points, wrapped on uplinks.
+pub(crate) fn journey(way: &[(usize, usize)], closed: Closed) -> Journey {
+    let steps = (0..)
+        .zip(way)
+        .map(|(time, (node, point))| Step {
+            node: *node,
+            point: *point,
+            time,
+            len: 98,
+            segments: 1,
+            ttl: 64,
+            src_mac: None,
+            dst_mac: None,
+            vlan: None,
+            encap: [UPLINK_IN, UPLINK_OUT].contains(point).then(|| Encap {
+                kind: EncapKind::Vxlan,
+                vni: Some(1),
+                outer_src: NODE_A.into(),
+                outer_dst: NODE_B.into(),
+                levels: 1,
+            }),
+            seen: 1,
+            parts: [(0, 1)].into(),
+        })
+        .collect();
+    Journey {
+        id: 1,
+        packet: Packet {
+            src: A.into(),
+            dst: B.into(),
+            ttl: 64,
+            ip_id: Some(1),
+            fragment: None,
+            len: 84,
+            transport: Transport::Udp {
+                src_port: 1,
+                dst_port: 2,
+                len: 64,
+                dns: None,
+            },
+            payload_hash: Some(0),
+        },
+        steps,
+        conversation: 1,
+        direction: Course::Request,
+        drops: Vec::new(),
+        answers: None,
+        asks: false,
+        answered_by: None,
+        asked_again: false,
+        impostor: None,
+        refusal: None,
+        acked: smallvec::SmallVec::new(),
+        retransmits: None,
+        ambiguous: false,
+        closed,
+    }
+}
+
+/// A TCP segment's worth of header, with 3000 bytes behind it.
+fn three_thousand_bytes() -> Transport {
+    Transport::Tcp(crate::model::Tcp {
+        src_port: 1,
+        dst_port: 2,
+        seq: 1,
+        ack: 1,
+        flags: crate::model::Flags(crate::model::Flags::ACK),
+        window: 1,
+        payload_len: 3000,
+        timestamps: None,
+        options_hash: 0,
+    })
+}
+
+/// Only the first bytes of a journey were seen at this step.
+fn seen(journey: &mut Journey, step: usize, bytes: u32) {
+    journey.steps[step].seen = bytes;
+    journey.steps[step].parts = [(0, bytes)].into();
+}
+
+/// Agents that live and have lost nothing.
+#[derive(Clone, Copy)]
+struct Calm {
+    hops_lost: bool,
+    sampled: bool,
+    drops_lost: bool,
+    uneven: bool,
+    /// What every point has seen, as its agent said last.
+    packets: Option<u64>,
+    /// A point, by index, that has seen none.
+    idle: Option<usize>,
+    /// By how much a counter of a receiver's sockets rose.
+    rose: Option<(&'static str, u64)>,
+    /// Whether others by the same next hop came in.
+    came_in: bool,
+    /// Since when nothing came in anywhere.
+    silence: Option<Silence>,
+    largest: Option<u32>,
+}
+
+const CALM: Calm = Calm {
+    hops_lost: false,
+    sampled: false,
+    drops_lost: false,
+    uneven: false,
+    packets: Some(100),
+    idle: None,
+    rose: None,
+    came_in: false,
+    silence: None,
+    largest: None,
+};
+
+impl Circumstances for Calm {
+    fn hops_lost(&self, _: Where, _: i64, _: i64) -> bool {
+        self.hops_lost
+    }
+
+    fn drops_lost(&self, _: Option<usize>, _: i64, _: i64) -> bool {
+        self.drops_lost
+    }
+
+    fn uneven(&self, _: i64, _: i64) -> bool {
+        self.uneven
+    }
+
+    fn sampled(&self, _: i64) -> bool {
+        self.sampled
+    }
+
+    fn hold(&self) -> Duration {
+        Duration::from_secs(5)
+    }
+
+    fn packets(&self, _: usize, point: usize, _: i64) -> Option<u64> {
+        if self.idle == Some(point) {
+            return Some(0);
+        }
+        self.packets
+    }
+
+    fn rises(&self, _: usize, _: i64) -> Option<Rises> {
+        let (name, by) = self.rose?;
+        let health = |value| Health {
+            sockets: vec![SocketHealth {
+                netns: "default/b".into(),
+                counters: vec![(name.to_owned().into(), value)],
+            }],
+            ..Health::default()
+        };
+        Some(Rises::between(&health(7), &health(7 + by)))
+    }
+
+    fn silence(&self, _: usize, _: &str, _: i64, _: i64) -> Option<Silence> {
+        self.silence
+    }
+
+    fn came_in(&self, _: &Step, _: usize) -> bool {
+        self.came_in
+    }
+
+    fn pattern(&self, _: usize, _: usize, _: &Sort, _: u32) -> Option<Pattern> {
+        self.largest.map(Pattern::TooLarge)
+    }
+}
+
+fn says(scene: &Scene, journey: &Journey) -> (Kind, Confidence, Option<&'static str>) {
+    let (verdict, parts) = judge(scene, journey, &CALM);
+    assert_eq!(
+        parts.sent,
+        parts.delivered + parts.dropped + parts.lost + parts.unknown
+    );
+    (verdict.kind, verdict.confidence, verdict.cause)
+}
+
+const WHOLE: [(usize, usize); 4] = [(0, FROM_POD), (0, UPLINK_OUT), (1, UPLINK_IN), (1, TO_POD)];
+
+#[test]
+fn seen_at_the_last_point_is_delivered() {
+    let journey = journey(&WHOLE, Closed::Known);
+    assert_eq!(
+        says(&scene(), &journey),
+        (Kind::Delivered, Confidence::High, None)
+    );
+    let (verdict, _) = judge(&scene(), &journey, &CALM);
+    assert!(verdict.text.contains("default/b"), "{}", verdict.text);
+}
+
+#[test]
+fn seen_inside_the_pod_is_confirmed() {
+    let mut scene = scene();
+    scene.nodes[1]
+        .points
+        .push(point(Role::Pod, Direction::Ingress, B));
+    let mut way = WHOLE.to_vec();
+    let outside = journey(&way, Closed::Silence);
+    assert_eq!(
+        says(&scene, &outside),
+        (Kind::Unknown, Confidence::Low, Some("not-seen-in-pod"))
+    );
+    way.push((1, INTO_POD));
+    let inside = journey(&way, Closed::Known);
+    assert_eq!(
+        says(&scene, &inside),
+        (Kind::Delivered, Confidence::Confirmed, None)
+    );
+}
+
+#[test]
+fn what_vanishes_on_a_node_is_unknown() {
+    let scene = scene();
+    for seen in [1, 3] {
+        let silent = journey(&WHOLE[..seen], Closed::Silence);
+        assert_eq!(
+            says(&scene, &silent),
+            (Kind::Unknown, Confidence::Low, None)
+        );
+        let open = journey(&WHOLE[..seen], Closed::End);
+        assert_eq!(
+            says(&scene, &open),
+            (Kind::Unknown, Confidence::Low, Some("still-open"))
+        );
+    }
+}
+
+/// On its way through a tunnel a packet passes the interface of the node that
+/// it is for: it has still to come out.
+#[test]
+fn a_wrapped_packet_to_a_node_has_not_arrived() {
+    let mut to_node = journey(&WHOLE[..3], Closed::Silence);
+    to_node.packet.dst = NODE_B.into();
+    assert_eq!(says(&scene(), &to_node).0, Kind::Unknown);
+    to_node.steps[2].encap = None;
+    assert_eq!(says(&scene(), &to_node).0, Kind::Delivered);
+}
+
+#[test]
+fn towards_a_node_without_an_agent_it_has_left() {
+    let mut scene = scene();
+    scene.nodes.pop();
+    let gone = journey(&WHOLE[..2], Closed::Silence);
+    assert_eq!(says(&scene, &gone), (Kind::Left, Confidence::High, None));
+    let not_yet = journey(&WHOLE[..1], Closed::Silence);
+    assert_eq!(says(&scene, &not_yet).0, Kind::Unknown);
+    // The tunnel leads somewhere else.
+    let mut astray = scene.clone();
+    let owner = astray.owners.get_mut(&B.into()).expect("it has an owner");
+    owner.node = "node-c".to_owned();
+    let (verdict, _) = judge(&astray, &gone, &CALM);
+    assert_eq!(
+        (verdict.kind, verdict.cause, verdict.text.as_str()),
+        (
+            Kind::Left,
+            Some("wrong-node"),
+            "left: the tunnel took it to node-b, but default/b is on node-c"
+        )
+    );
+    let why = verdict.evidence.last().expect("there is some");
+    assert!(why.contains("out of node-b's subnet"), "{why}");
+    // Nobody knows whose address that is.
+    scene.owners.remove(&NODE_B.into());
+    assert_eq!(says(&scene, &gone).0, Kind::Unknown);
+}
+
+#[test]
+fn a_part_that_arrived_does_not_make_the_whole_delivered() {
+    let mut part = journey(&WHOLE, Closed::Silence);
+    part.packet.transport = three_thousand_bytes();
+    seen(&mut part, 3, 2000);
+    let (verdict, parts) = judge(&scene(), &part, &CALM);
+    assert_eq!(verdict.kind, Kind::Unknown);
+    assert_eq!(
+        (parts.sent, parts.delivered, parts.unknown),
+        (3000, 2000, 1000)
+    );
+}
+
+#[test]
+fn losses_and_rivals_lower_the_confidence() {
+    let scene = scene();
+    let unseen = journey(&WHOLE[..2], Closed::Silence);
+    let (verdict, _) = judge(
+        &scene,
+        &unseen,
+        &Calm {
+            hops_lost: true,
+            ..CALM
+        },
+    );
+    let evidence = verdict.evidence.join("; ");
+    assert!(evidence.contains("events were lost"), "{evidence}");
+    let mut rival = journey(&WHOLE, Closed::Known);
+    rival.ambiguous = true;
+    let (verdict, _) = judge(&scene, &rival, &CALM);
+    assert_eq!(
+        (verdict.kind, verdict.confidence),
+        (Kind::Delivered, Confidence::Low)
+    );
+}
+
+#[test]
+fn bytes_that_were_not_seen_leaving_have_not_left() {
+    let mut scene = scene();
+    scene.nodes.pop();
+    let mut gone = journey(&WHOLE[..2], Closed::Silence);
+    gone.packet.transport = three_thousand_bytes();
+    seen(&mut gone, 1, 1000);
+    assert_eq!(says(&scene, &gone).0, Kind::Unknown);
+    seen(&mut gone, 1, 3000);
+    assert_eq!(says(&scene, &gone).0, Kind::Left);
+}
+
+#[test]
+fn a_foreign_program_behind_ours_lowers_the_confidence() {
+    let mut scene = scene();
+    scene.nodes[1].points[TO_POD].foreign = vec![Foreign {
+        id: 42,
+        name: "to_somewhere".to_owned(),
+    }];
+    let journey = journey(&WHOLE, Closed::Known);
+    assert_eq!(
+        says(&scene, &journey),
+        (Kind::Delivered, Confidence::Low, None)
+    );
+}
+
+#[test]
+fn what_was_under_way_at_the_start_is_not_guessed_about() {
+    let mut scene = scene();
+    scene.since = 1;
+    let early = journey(&WHOLE[..2], Closed::Silence);
+    assert_eq!(says(&scene, &early).2, Some("before-start"));
+}

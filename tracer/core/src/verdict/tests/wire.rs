@@ -1,0 +1,371 @@
+//! What left by an uplink and was not seen to come in: where it was sent to.
+
+use std::net::IpAddr;
+
+use super::*;
+use crate::model::{Device, Mac, Tunnel, Way};
+
+const MAC_B: Mac = Mac([2, 0, 0, 0, 0, 0x0b]);
+const GATEWAY_MAC: Mac = Mac([2, 0, 0, 0, 0, 0xfe]);
+const GATEWAY: [u8; 4] = [172, 16, 0, 254];
+
+fn device(interface: &str, mac: Mac) -> Device {
+    Device {
+        interface: interface.to_owned(),
+        mac: Some(mac),
+        tunnel: None,
+        until: None,
+    }
+}
+
+/// The scene with nodes that know their interfaces.
+fn known() -> Scene {
+    let mut scene = scene();
+    for (hello, mac) in scene
+        .nodes
+        .iter_mut()
+        .zip([Mac([2, 0, 0, 0, 0, 0x0a]), MAC_B])
+    {
+        hello.network.devices = vec![device("uplink", mac)];
+    }
+    scene
+}
+
+/// The same, where node A sends B's packets to its gateway, by default.
+fn by_default() -> Scene {
+    let mut scene = known();
+    scene.nodes[0].network.routes = vec![Way {
+        to: B.into(),
+        interface: "uplink".to_owned(),
+        gateway: Some(GATEWAY.into()),
+        mac: Some(GATEWAY_MAC),
+        default: true,
+    }];
+    scene
+}
+
+/// Left node A without a tunnel, in a frame to this MAC.
+fn bare(mac: Option<Mac>) -> Journey {
+    let mut gone = journey(&WHOLE[..2], Closed::Silence);
+    (gone.steps[1].encap, gone.steps[1].dst_mac) = (None, mac);
+    gone
+}
+
+fn judged(scene: &Scene, journey: &Journey, calm: &Calm) -> (Kind, Option<&'static str>) {
+    let (verdict, _) = judge(scene, journey, calm);
+    (verdict.kind, verdict.cause)
+}
+
+#[test]
+fn what_was_sent_to_the_gateway_has_left() {
+    let (verdict, parts) = judge(&by_default(), &bare(Some(GATEWAY_MAC)), &CALM);
+    assert_eq!(
+        (verdict.kind, verdict.confidence, verdict.cause),
+        (Kind::Left, Confidence::High, Some("default-route"))
+    );
+    assert_eq!((parts.lost, parts.unknown), (0, parts.sent));
+    assert_eq!(
+        verdict.text,
+        "left: went out of uplink to 172.16.0.254 (02:00:00:00:00:fe), not to node-b, which has \
+         default/b"
+    );
+    let evidence = verdict.evidence.join("; ");
+    assert!(
+        evidence.contains("node-a's default route for 10.244.2.7 leads out of uplink via"),
+        "{evidence}"
+    );
+    // Who has the MAC is not known, or another node has it.
+    let unknown = judge(&known(), &bare(Some(GATEWAY_MAC)), &CALM).0;
+    assert_eq!(
+        (unknown.kind, unknown.cause),
+        (Kind::Left, Some("next-hop"))
+    );
+    assert!(unknown.text.contains("to 02:00:00:00:00:fe, not to node-b"));
+    let mut other = known();
+    let mut third = node("node-c", [10, 244, 3, 1], [172, 16, 0, 3]);
+    third.network.devices = vec![device("uplink", GATEWAY_MAC)];
+    other.nodes.push(third);
+    let other = judge(&other, &bare(Some(GATEWAY_MAC)), &CALM).0;
+    assert!(
+        other
+            .text
+            .contains("to node-c (02:00:00:00:00:fe), not to node-b"),
+        "{}",
+        other.text
+    );
+}
+
+/// In clouds each frame has the gateway's MAC.
+#[test]
+fn behind_a_gateway_that_brings_others_there_it_is_lost() {
+    let brings = Calm {
+        came_in: true,
+        ..CALM
+    };
+    for scene in [by_default(), known(), scene()] {
+        assert_eq!(
+            judged(&scene, &bare(Some(GATEWAY_MAC)), &brings),
+            (Kind::Lost, None)
+        );
+    }
+    // Sent to the node itself, or to all on the link.
+    for mac in [MAC_B, Mac([0xff; 6])] {
+        assert_eq!(
+            judged(&known(), &bare(Some(mac)), &CALM),
+            (Kind::Lost, None)
+        );
+    }
+}
+
+#[test]
+fn where_it_was_sent_is_not_guessed() {
+    let gone = bare(Some(GATEWAY_MAC));
+    // Old recordings do not say who has which MAC; some devices have none.
+    for (scene, gone) in [(scene(), &gone), (known(), &bare(None))] {
+        assert_eq!(judged(&scene, gone, &CALM), (Kind::Unknown, None));
+    }
+    let (verdict, _) = judge(&scene(), &gone, &CALM);
+    let evidence = verdict.evidence.join("; ");
+    assert!(
+        evidence.contains("it is not known whether that leads to node-b"),
+        "{evidence}"
+    );
+    // Events that were lost may have shown that the gateway brings them there.
+    for calm in [
+        Calm {
+            hops_lost: true,
+            ..CALM
+        },
+        Calm {
+            drops_lost: true,
+            ..CALM
+        },
+        Calm {
+            packets: None,
+            ..CALM
+        },
+    ] {
+        assert_eq!(judged(&by_default(), &gone, &calm).0, Kind::Unknown);
+    }
+    // The pod may be on the wire itself: its node does not know its MAC.
+    let mut shared = known();
+    let points = &mut shared.nodes[1].points;
+    points.retain(|point| point.role == Role::Uplink);
+    assert_eq!(judged(&shared, &gone, &CALM), (Kind::Unknown, None));
+    shared.nodes[0].network.routes = by_default().nodes[0].network.routes.clone();
+    assert_eq!(judged(&shared, &gone, &CALM).0, Kind::Left);
+    // Nobody watches by which devices packets come in.
+    let mut blind = by_default();
+    let points = &mut blind.nodes[1].points;
+    points.retain(|point| point.role != Role::Uplink);
+    assert_eq!(judged(&blind, &gone, &CALM), (Kind::Unknown, None));
+    // A program of somebody else may have sent it another way.
+    let mut foreign = by_default();
+    foreign.nodes[0].points[UPLINK_OUT].foreign = vec![Foreign {
+        id: 42,
+        name: String::new(),
+    }];
+    assert_eq!(
+        judged(&foreign, &gone, &CALM),
+        (Kind::Unknown, Some("foreign-program"))
+    );
+    // It came to an interface of the node that nobody watches.
+    let mut other = known();
+    let devices = &mut other.nodes[1].network.devices;
+    devices.push(device("eth7", GATEWAY_MAC));
+    let (verdict, _) = judge(&other, &gone, &CALM);
+    assert_eq!(verdict.kind, Kind::Unknown);
+    let evidence = verdict.evidence.join("; ");
+    assert!(evidence.contains("eth7 on node-b"), "{evidence}");
+}
+
+#[test]
+fn towards_a_node_without_an_agent_the_gateway_is_named() {
+    let mut scene = by_default();
+    scene.nodes.pop();
+    let (verdict, _) = judge(&scene, &bare(Some(GATEWAY_MAC)), &CALM);
+    assert_eq!(
+        (verdict.kind, verdict.confidence, verdict.cause),
+        (Kind::Left, Confidence::Low, Some("default-route"))
+    );
+    assert_eq!(
+        verdict.text,
+        "left: went out of uplink to 172.16.0.254 (02:00:00:00:00:fe); node-b is not watched"
+    );
+    // The node itself is the next hop.
+    let way = &mut scene.nodes[0].network.routes[0];
+    (way.gateway, way.default) = (Some(NODE_B.into()), false);
+    let (verdict, _) = judge(&scene, &bare(Some(GATEWAY_MAC)), &CALM);
+    assert_eq!(
+        verdict.text,
+        "left: went out of uplink towards node-b, which is not watched"
+    );
+}
+
+/// Its program has seen no packet, and so may not work; its device has
+/// received none, and says so.
+#[test]
+fn where_nothing_comes_in_at_all_it_is_lost() {
+    let gone = journey(&WHOLE[..2], Closed::Silence);
+    let silent = |packets, counts| Calm {
+        packets: Some(packets),
+        silence: Some(Silence {
+            since: 43_264_000_000_000,
+            counts,
+        }),
+        ..CALM
+    };
+    let (verdict, parts) = judge(&scene(), &gone, &silent(0, true));
+    assert_eq!(
+        (verdict.kind, verdict.confidence, verdict.cause, parts.lost),
+        (Kind::Lost, Confidence::High, Some("nothing-arrives"), 1)
+    );
+    let evidence = verdict.evidence.join("; ");
+    let said = "nothing at all has come in at uplink on node-b since 12:01:04 UTC";
+    assert!(evidence.contains(said), "{evidence}");
+    assert!(!evidence.contains("has seen"), "{evidence}");
+    // A program that has seen packets before says no more than its device.
+    let (verdict, _) = judge(&scene(), &gone, &silent(7, true));
+    let evidence = verdict.evidence.join("; ");
+    assert!(evidence.contains(said), "{evidence}");
+    // The counter may be one that never counts.
+    assert_eq!(
+        says_with(&silent(0, false), &gone),
+        (Kind::Lost, Confidence::Low)
+    );
+    let unproven = Calm {
+        packets: Some(0),
+        ..CALM
+    };
+    assert_eq!(says_with(&unproven, &gone).0, Kind::Unknown);
+    // Its agent was not heard of since.
+    let unheard = Calm {
+        packets: None,
+        ..silent(0, true)
+    };
+    assert_eq!(says_with(&unheard, &gone).0, Kind::Unknown);
+}
+
+fn says_with(calm: &Calm, journey: &Journey) -> (Kind, Confidence) {
+    let (verdict, _) = judge(&scene(), journey, calm);
+    (verdict.kind, verdict.confidence)
+}
+
+/// The scene with a VXLAN device on each node.
+fn tunnelled(ends: [(u32, u16); 2]) -> Scene {
+    let mut scene = known();
+    for (hello, (vni, port)) in scene.nodes.iter_mut().zip(ends) {
+        let mut end = device("overlay", Mac([2, 0, 0, 0, 1, 1]));
+        end.tunnel = Some(Tunnel {
+            kind: EncapKind::Vxlan,
+            vni: Some(vni),
+            port,
+        });
+        hello.network.devices.push(end);
+        let own = [172, 16, 1, 1];
+        for direction in [Direction::Ingress, Direction::Egress] {
+            hello.points.push(point(Role::Overlay, direction, own));
+        }
+    }
+    scene
+}
+
+/// Points of a node with a tunnel, by index.
+const OVERLAY_OUT: usize = 5;
+
+const IN_TUNNEL: [(usize, usize); 4] = [
+    (0, FROM_POD),
+    (0, OVERLAY_OUT),
+    (0, UPLINK_OUT),
+    (1, UPLINK_IN),
+];
+
+#[test]
+fn tunnels_that_do_not_agree_are_told_with_each_packet() {
+    let came = journey(&IN_TUNNEL, Closed::Silence);
+    let told = |ends, journey: &Journey| {
+        let (verdict, _) = judge(&tunnelled(ends), journey, &CALM);
+        let evidence = verdict.evidence.join("; ");
+        (verdict.kind, verdict.cause, verdict.text, evidence)
+    };
+    let agreed = told([(1, 8472), (1, 8472)], &came);
+    assert_eq!((agreed.0, agreed.1), (Kind::Unknown, None));
+    assert!(!agreed.3.contains("wrapped"), "{}", agreed.3);
+
+    let (kind, cause, text, evidence) = told([(1, 8472), (2, 8472)], &came);
+    assert_eq!((kind, cause), (Kind::Unknown, Some("vni")));
+    assert!(text.contains("no tunnel device on node-b"), "{text}");
+    let said = "it was wrapped in vxlan with VNI 1, UDP port 8472, which no device on node-b \
+                takes: overlay has VNI 2, UDP port 8472";
+    assert!(evidence.contains(said), "{evidence}");
+
+    let port = told([(1, 8472), (1, 4789)], &came);
+    assert_eq!((port.0, port.1), (Kind::Unknown, Some("tunnel-port")));
+
+    // The programs of a node know the ports of its own devices: of another one
+    // they may have seen nothing.
+    let gone = journey(&IN_TUNNEL[..3], Closed::Silence);
+    let lost = told([(1, 8472), (2, 8472)], &gone);
+    assert_eq!((lost.0, lost.1), (Kind::Lost, Some("vni")));
+    let port = told([(1, 8472), (1, 4789)], &gone);
+    assert_eq!((port.0, port.1), (Kind::Unknown, Some("tunnel-port")));
+
+    // A device that was there when the packet was sent may have taken it.
+    let mut scene = tunnelled([(1, 8472), (1, 8472)]);
+    let devices = &mut scene.nodes[1].network.devices;
+    let mut anew = devices[1].clone();
+    (devices[1].until, anew.tunnel) = (
+        Some(1),
+        Some(Tunnel {
+            kind: EncapKind::Vxlan,
+            vni: Some(7),
+            port: 8472,
+        }),
+    );
+    devices.push(anew);
+    assert_eq!(judged(&scene, &came, &CALM), (Kind::Unknown, None));
+    let mut late = came.clone();
+    for step in &mut late.steps {
+        step.time += 1;
+    }
+    assert_eq!(judged(&scene, &late, &CALM), (Kind::Unknown, Some("vni")));
+}
+
+#[test]
+fn a_tunnel_to_nobody_takes_it_away() {
+    let mut gone = journey(&WHOLE[..2], Closed::Silence);
+    let stranger = [192, 168, 50, 9].into();
+    for step in &mut gone.steps {
+        if let Some(encap) = &mut step.encap {
+            encap.outer_dst = stranger;
+        }
+    }
+    let (verdict, _) = judge(&scene(), &gone, &CALM);
+    assert_eq!(
+        (verdict.kind, verdict.confidence, verdict.cause),
+        (Kind::Left, Confidence::High, Some("no-node"))
+    );
+    assert_eq!(
+        verdict.text,
+        "left: the tunnel took it to 192.168.50.9, which is no known node's address"
+    );
+    assert!(
+        verdict
+            .evidence
+            .contains(&"default/b is on node-b".to_owned())
+    );
+    // An address that stands for the node's: others came in by it.
+    let brings = Calm {
+        came_in: true,
+        ..CALM
+    };
+    assert_eq!(judged(&scene(), &gone, &brings), (Kind::Unknown, None));
+    // An address that the node's agent knows as its own.
+    let mut own = scene();
+    own.nodes[1].local.push(stranger);
+    assert_eq!(judged(&own, &gone, &CALM), (Kind::Lost, None));
+    // Nobody knows the addresses of its node.
+    let mut unknown = scene();
+    unknown.owners.remove(&IpAddr::from(B));
+    assert_eq!(judged(&unknown, &gone, &CALM), (Kind::Unknown, None));
+}

@@ -1,0 +1,184 @@
+//! What the two ends of a tunnel have to agree on: an address, a UDP port and
+//! a network identifier. Where they do not, a packet goes out of one node as it
+//! should, and nobody takes it at the other.
+
+use std::net::IpAddr;
+
+use super::{Circumstances, Confidence, Kind, Verdict, judge::Case, words::place};
+use crate::{
+    journey::{Scene, Step, destination},
+    model::{Device, Direction, EncapKind, OwnerKind, Role, Tunnel},
+};
+
+/// How many devices are named.
+const NAMED: usize = 3;
+
+/// What wrapped a packet that is in a tunnel at `step`, as far as the agent has
+/// told that saw it go in.
+pub(super) fn tunnel_of(case: &Case<'_>, step: &Step) -> Option<Tunnel> {
+    let encap = step.encap?;
+    let scene = case.scene;
+    let mut steps = case.journey.steps.iter();
+    let wrapped = steps.rfind(|step| {
+        let point = scene.point(step);
+        (point.role, point.direction) == (Role::Overlay, Direction::Egress)
+    })?;
+    let interface = &scene.point(wrapped).interface;
+    let mut devices = scene.nodes[wrapped.node].network.devices.iter();
+    // Of those that had the same name one after the other, the latest.
+    let tunnel = devices
+        .rfind(|device| device.interface == *interface)?
+        .tunnel?;
+    let same_network = tunnel.vni.is_none() || tunnel.vni == encap.vni;
+    (tunnel.kind == encap.kind && same_network).then_some(tunnel)
+}
+
+/// The agent of the node that has an address.
+fn agent_at(scene: &Scene, address: IpAddr) -> Option<usize> {
+    let owner = scene.owners.get(&address);
+    scene.nodes.iter().position(|hello| {
+        hello.local.contains(&address) || owner.is_some_and(|owner| owner.node == hello.node)
+    })
+}
+
+/// What the other end of a tunnel lacks.
+struct Mismatch {
+    /// Index of its node.
+    node: usize,
+    /// Whether no device of its has the port.
+    port: bool,
+    /// Whether there is one of this kind at all.
+    any: bool,
+    evidence: String,
+}
+
+/// Whether the node that a packet's tunnel leads to has no device that takes it.
+fn mismatch(case: &Case<'_>, step: &Step) -> Option<Mismatch> {
+    let encap = step.encap?;
+    if !matches!(encap.kind, EncapKind::Vxlan | EncapKind::Geneve) {
+        return None;
+    }
+    let scene = case.scene;
+    let node = agent_at(scene, encap.outer_dst)?;
+    let hello = &scene.nodes[node];
+    let port = tunnel_of(case, step).map(|tunnel| tunnel.port);
+    let start = case.journey.start();
+    let was_there = |device: &&Device| {
+        let until = device.until.map(|until| scene.unix(node, until));
+        until.is_none_or(|until| until > start)
+    };
+    let devices = &hello.network.devices;
+    let there: Vec<(&str, Tunnel)> = devices
+        .iter()
+        .filter(was_there)
+        .filter_map(|device| Some((device.interface.as_str(), device.tunnel?)))
+        .filter(|(_, tunnel)| tunnel.kind == encap.kind)
+        .collect();
+    let same_port = |tunnel: &Tunnel| port.is_none_or(|port| tunnel.port == port);
+    let takes =
+        |tunnel: &Tunnel| same_port(tunnel) && (tunnel.vni.is_none() || tunnel.vni == encap.vni);
+    if devices.is_empty() || there.iter().any(|(_, tunnel)| takes(tunnel)) {
+        return None;
+    }
+    let mut named: Vec<_> = there
+        .iter()
+        .take(NAMED)
+        .map(|(name, tunnel)| format!("{name} has {}", ends(tunnel.vni, Some(tunnel.port))))
+        .collect();
+    if named.is_empty() {
+        named.push(format!("it has no {} device", encap.kind));
+    }
+    Some(Mismatch {
+        node,
+        port: !there.iter().any(|(_, tunnel)| same_port(tunnel)),
+        any: !there.is_empty(),
+        evidence: format!(
+            "it was wrapped in {} with {}, which no device on {} takes: {}",
+            encap.kind,
+            ends(encap.vni, port),
+            hello.node,
+            named.join(", ")
+        ),
+    })
+}
+
+/// `VNI 1, UDP port 8472`.
+fn ends(vni: Option<u32>, port: Option<u16>) -> String {
+    let vni = vni.map_or_else(|| "any VNI".to_owned(), |vni| format!("VNI {vni}"));
+    port.map_or_else(|| vni.clone(), |port| format!("{vni}, UDP port {port}"))
+}
+
+/// Whether the node that a packet left for may not recognise it, because no
+/// tunnel device there has its port.
+pub(super) fn is_unrecognised(case: &Case<'_>, step: &Step) -> bool {
+    mismatch(case, step).is_some_and(|mismatch| mismatch.port)
+}
+
+/// Adds to a verdict on what did not come out of a tunnel that its ends
+/// disagree.
+pub(super) fn tell_mismatch(case: &Case<'_>, verdict: &mut Verdict) {
+    let kinds = [Kind::Dropped, Kind::Lost, Kind::Partial, Kind::Unknown];
+    let last = case.journey.steps.last();
+    let in_tunnel = |step: &&Step| case.scene.point(step).role == Role::Uplink;
+    let Some(step) = last
+        .filter(in_tunnel)
+        .filter(|_| kinds.contains(&verdict.kind))
+    else {
+        return;
+    };
+    let Some(mismatch) = mismatch(case, step) else {
+        return;
+    };
+    verdict.evidence.push(mismatch.evidence);
+    if verdict.cause.is_some() || !mismatch.any {
+        return;
+    }
+    verdict.cause = Some(if mismatch.port { "tunnel-port" } else { "vni" });
+    if verdict.kind == Kind::Unknown {
+        verdict.text = format!(
+            "unknown: no tunnel device on {} takes what was sent to it",
+            case.scene.nodes[mismatch.node].node
+        );
+    }
+}
+
+/// Out of an uplink, in a tunnel to an address that no node has.
+pub(super) fn to_nobody(
+    case: &Case<'_>,
+    step: &Step,
+    circumstances: &impl Circumstances,
+) -> Option<Verdict> {
+    let scene = case.scene;
+    let point = scene.point(step);
+    let end = step.encap?.outer_dst;
+    let goes_out = (point.role, point.direction) == (Role::Uplink, Direction::Egress);
+    let is_known = scene.owners.contains_key(&end) || agent_at(scene, end).is_some();
+    if !goes_out || is_known || step.seen < case.journey.size() {
+        return None;
+    }
+    let home = scene.owners.get(&destination(&case.journey.packet)?)?;
+    let node = scene.nodes.iter().position(|hello| hello.node == home.node);
+    let mut owners = scene.owners.values();
+    let has_addresses = node.is_some()
+        || owners.any(|owner| owner.kind == OwnerKind::Node && owner.node == home.node);
+    // Between the nodes, another address may stand for this one.
+    let came_in = node.is_some_and(|node| circumstances.came_in(step, node));
+    if home.node.is_empty() || !has_addresses || came_in {
+        return None;
+    }
+    Some(Verdict {
+        kind: Kind::Left,
+        confidence: if node.is_some() {
+            Confidence::High
+        } else {
+            Confidence::Low
+        },
+        cause: Some("no-node"),
+        drop: None,
+        evidence: vec![
+            format!("last seen {}", place(scene, step)),
+            format!("{} is on {}", home.name, home.node),
+        ],
+        text: format!("left: the tunnel took it to {end}, which is no known node's address"),
+    })
+}

@@ -1,0 +1,88 @@
+//! Questions that came, and to which nobody was seen to answer.
+
+use super::{
+    Circumstances, Confidence, Kind, Verdict, Where,
+    absence::seen_at,
+    fates::{Fates, namespace, watches_receiver},
+    judge::Case,
+    words::{owner, place},
+};
+use crate::{
+    journey::{Closed, destination},
+    model::{Hello, Point, Transport},
+};
+
+/// Delivered, but what every receiver answers was not answered.
+pub(super) fn unanswered(
+    case: &Case<'_>,
+    fates: &Fates<'_>,
+    circumstances: &impl Circumstances,
+) -> Option<Verdict> {
+    let (scene, journey) = (case.scene, case.journey);
+    let waited = journey.closed == Closed::Silence && journey.start() >= scene.since;
+    if !journey.asks
+        || journey.answered_by.is_some()
+        || !waited
+        || circumstances.sampled(journey.start())
+    {
+        return None;
+    }
+    let (_, step) = fates.nearest?;
+    let hello = &scene.nodes[step.node];
+    // Its answer would have come out where it went in.
+    let out = opposite(hello, scene.point(step))?;
+    seen_at(case, step.node, (out, &hello.points[out]), circumstances)?;
+    if case.hops_lost(Where::Point(step.node, out)) {
+        return None;
+    }
+
+    let (to, hold) = (owner(scene, journey), circumstances.hold());
+    let mut evidence = vec![
+        format!("seen {}", place(scene, step)),
+        "no answer came out of there".to_owned(),
+    ];
+    let pod = destination(&journey.packet).map(|address| namespace(scene, address));
+    let mut cause = "no-answer";
+    let rises = circumstances.rises(step.node, journey.start());
+    if let (Some(pod), Some(rises)) = (pod, &rises)
+        && let Some(rise) = rises.namespace(&pod)
+    {
+        let is_tcp = matches!(journey.packet.transport, Transport::Tcp(_));
+        if is_tcp && rise.by("TcpExtListenOverflows") > 0 {
+            cause = "listen-overflow";
+        }
+        evidence.push(rise.in_namespace(&hello.node));
+    }
+    // What drops there, and answers from there, would have been seen.
+    let all_seen = !case.drop_unseen(step) && watches_receiver(scene, step.node, journey);
+    if !all_seen {
+        evidence.push(format!(
+            "what {to} itself drops is not observed: it may not have got it"
+        ));
+    }
+    Some(Verdict {
+        kind: Kind::Unanswered,
+        confidence: if all_seen {
+            Confidence::High
+        } else {
+            Confidence::Low
+        },
+        cause: Some(cause),
+        drop: None,
+        evidence,
+        text: if all_seen {
+            format!("unanswered: {to} got it and did not answer within {hold:?}")
+        } else {
+            format!("unanswered: it reached {to}, and no answer came within {hold:?}")
+        },
+    })
+}
+
+/// The point where the packets of an interface go the other way.
+pub(super) fn opposite(hello: &Hello, point: &Point) -> Option<usize> {
+    let same = |other: &Point| {
+        (&other.netns, other.ifindex, other.since) == (&point.netns, point.ifindex, point.since)
+            && other.direction != point.direction
+    };
+    hello.points.iter().position(same)
+}

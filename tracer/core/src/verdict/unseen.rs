@@ -1,0 +1,115 @@
+//! What lost events may have shown.
+//!
+//! A verdict that rests on what was seen stands, whatever was lost: the packet at
+//! its last point, the kernel that freed it. Lost events matter where something
+//! is concluded from absence, and only those of the places and the time where it
+//! would have been seen.
+
+use super::{Where, fates::Fates, judge::Case, unanswered::opposite};
+use crate::{
+    journey::{Closed, Journey, SETTLE, Step},
+    model::Transport,
+};
+
+impl Case<'_> {
+    fn hold(&self) -> i64 {
+        i64::try_from(self.circumstances.hold().as_nanos()).unwrap_or(i64::MAX)
+    }
+
+    /// Until when something that belongs to it was waited for.
+    pub(super) fn until(&self) -> i64 {
+        let wait = match self.journey.closed {
+            Closed::Known => SETTLE.min(self.hold()),
+            Closed::Silence | Closed::End | Closed::Evicted => self.hold(),
+        };
+        self.journey.last().saturating_add(wait)
+    }
+
+    /// Whether hops may have been lost while it was on its way.
+    pub(super) fn hops_lost(&self, place: Where) -> bool {
+        let (from, to) = (self.journey.start(), self.until());
+        self.circumstances.hops_lost(place, from, to)
+    }
+
+    /// Whether drops may have been.
+    pub(super) fn drops_lost(&self) -> bool {
+        let (from, to) = (self.journey.start(), self.until());
+        self.circumstances.drops_lost(None, from, to)
+    }
+
+    /// Whether drops on this node may have been.
+    pub(super) fn drops_lost_on(&self, node: usize) -> bool {
+        let (from, to) = (self.journey.start(), self.until());
+        self.circumstances.drops_lost(Some(node), from, to)
+    }
+
+    /// Whether it may have been in the samples of some streams only.
+    pub(super) fn uneven(&self) -> bool {
+        let (from, to) = (self.journey.start(), self.until());
+        self.circumstances.uneven(from, to)
+    }
+
+    /// Whether anything about it may have gone unseen.
+    pub(super) fn events_lost(&self) -> bool {
+        self.hops_lost(Where::Anywhere) || self.drops_lost() || self.uneven()
+    }
+
+    /// Whether a drop on the step's node, there or after, may have gone unseen.
+    pub(super) fn drop_unseen(&self, step: &Step) -> bool {
+        let until = self.until();
+        let circumstances = self.circumstances;
+        circumstances.drops_lost(Some(step.node), step.time, until)
+            || circumstances.uneven(step.time, until)
+    }
+
+    /// Whether a refusal of what arrived at this step may have gone unseen, as an
+    /// answer would have.
+    pub(super) fn refusal_unseen(&self, step: &Step) -> bool {
+        let Journey {
+            asks,
+            answered_by,
+            refusal,
+            ..
+        } = self.journey;
+        let out = opposite(&self.scene.nodes[step.node], self.scene.point(step));
+        let place = out.map_or(Where::Node(step.node), |out| Where::Point(step.node, out));
+        *asks && answered_by.is_none() && refusal.is_none() && self.hops_lost(place)
+    }
+
+    /// Whether what was dropped may have been a copy, and the packet itself have
+    /// gone on unseen.
+    pub(super) fn copy_unseen(&self, fates: &Fates<'_>) -> bool {
+        let mut nodes = fates.perhaps_copies.iter();
+        nodes.any(|node| self.hops_lost(Where::Node(*node)))
+            || (!fates.perhaps_copies.is_empty() && self.uneven())
+    }
+
+    /// Whether another packet that looks the same to its receiver may have gone
+    /// unseen: the same bytes or the same question, sent before or after. It
+    /// would have passed the points that this one passed.
+    pub(super) fn twin_unseen(&self) -> bool {
+        let journey = self.journey;
+        let from = journey.start().saturating_sub(self.hold());
+        let to = journey.last().saturating_add(self.hold());
+        let lost = |place| self.circumstances.hops_lost(place, from, to);
+        let mut steps = journey.steps.iter();
+        let passed_unseen = if journey.steps.is_empty() {
+            lost(Where::Anywhere)
+        } else {
+            steps.all(|step| lost(Where::Point(step.node, step.point)))
+        };
+        passed_unseen || self.circumstances.sampled(from)
+    }
+
+    /// Whether what refuses it may refuse a packet that looks the same and was not
+    /// seen. IPv4's identification in what an error quotes says that it was this
+    /// one.
+    pub(super) fn may_refuse_another(&self) -> bool {
+        let (packet, told) = (&self.journey.packet, self.journey.refusal);
+        let is_quoted = told.is_some_and(|told| told.icmp.is_some())
+            && !matches!(packet.transport, Transport::Tcp(_))
+            && packet.src.is_ipv4()
+            && packet.ip_id.is_some_and(|id| id != 0);
+        told.is_some() && !is_quoted && self.twin_unseen()
+    }
+}
