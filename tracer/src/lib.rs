@@ -22,9 +22,7 @@ pub mod store;
 mod terminal;
 pub mod view;
 
-/// 64 bits that nobody can foresee: the standard library seeds its hashers
-/// with such.
+/// 64 bits that nobody can foresee, for keys and for names that must be nobody else's.
 fn random() -> u64 {
-    use std::hash::{BuildHasher as _, RandomState};
-    RandomState::new().hash_one(())
+    getrandom::u64().expect("Linux has random numbers")
 }

@@ -1,7 +1,5 @@
 //! What the programs of a node are loaded with, besides their code.
 
-use std::hash::{BuildHasher as _, RandomState};
-
 use tracer_common::config::{Load, PORTS, TunnelPorts};
 
 use super::discover::Plan;
@@ -12,7 +10,7 @@ pub(super) fn load(start: &Start, plan: &Plan) -> Load {
     Load {
         key: start.key,
         // Per node, so that no address is the same on two of them.
-        salt: RandomState::new().hash_one(&start.node),
+        salt: crate::random(),
         ports: tunnel_ports(plan, &start.vxlan_ports),
     }
 }
