@@ -13,6 +13,7 @@ use std::{
 };
 
 use jiff::tz::TimeZone;
+use unicode_width::UnicodeWidthChar as _;
 
 use crate::view::Look;
 
@@ -32,6 +33,26 @@ pub(crate) fn is_steering(c: char) -> bool {
 pub(crate) fn clean(text: &str) -> String {
     let harmless = |c| if is_steering(c) { '\u{fffd}' } else { c };
     text.chars().map(harmless).collect()
+}
+
+/// How many columns a text takes once it is [`clean`].
+///
+/// It is the sum of its characters' columns. Of sequences that some terminals draw
+/// as one, such as emoji with a skin tone, it is rather too much, for no line may be
+/// wrapped.
+pub(crate) fn columns(text: &str) -> usize {
+    text.chars().map(columns_of).sum()
+}
+
+/// How many columns a character takes: one that combines with another takes none.
+pub(crate) fn columns_of(c: char) -> usize {
+    match c {
+        // The replacement.
+        c if is_steering(c) => 1,
+        // A variation selector may widen what is before it.
+        '\u{fe00}'..='\u{fe0f}' => 1,
+        c => c.width().unwrap_or(1),
+    }
 }
 
 /// Says something that is not data, in one line on stderr.
@@ -98,7 +119,16 @@ impl<W: Write> Write for Lines<W> {
 mod tests {
     use std::io::Write as _;
 
-    use super::{Lines, told};
+    use super::{Lines, columns, told};
+
+    #[test]
+    fn columns_are_not_characters() {
+        assert_eq!(columns("eth0"), 4);
+        assert_eq!(columns("東京"), 4);
+        assert_eq!(columns("e\u{301}"), 1, "an accent of its own");
+        assert_eq!(columns("a\u{200b}b\u{7}"), 4, "two are replaced");
+        assert_eq!(columns("🚀"), 2);
+    }
 
     #[test]
     fn what_is_told_cannot_steer_the_terminal() {

@@ -28,7 +28,10 @@ pub(crate) struct Options {
 const SHARES: u64 = 16;
 
 /// Where verdicts come from.
-const FILES: [&str; 2] = ["tracer/core/src/verdict/**/*.rs", "tracer/core/src/journey/**/*.rs"];
+const FILES: [&str; 2] = [
+    "tracer/core/src/verdict/**/*.rs",
+    "tracer/core/src/journey/**/*.rs",
+];
 
 /// More than the pure tests take, s: a mutant that hangs is one that they notice.
 const TIMEOUT: &str = "120";

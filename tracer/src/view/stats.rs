@@ -17,6 +17,7 @@ use super::{
     moment::Span,
     text::{Flow, Palette},
 };
+use crate::terminal::columns;
 
 /// Columns of each figure, and the space before it.
 const FIGURE: usize = 8;
@@ -91,12 +92,7 @@ fn name(flow: &mut Flow, width: usize, words: &[String]) {
     for words in words {
         flow.words(plain, words);
     }
-    if words
-        .iter()
-        .map(|words| words.chars().count() + 1)
-        .sum::<usize>()
-        > width
-    {
+    if words.iter().map(|words| columns(words) + 1).sum::<usize>() > width {
         flow.line();
     }
     flow.tab(width + 1);

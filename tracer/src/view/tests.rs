@@ -20,6 +20,7 @@ use super::{
     Json, Look, Text,
     fixtures::{Case, all, restarted, started, summary},
 };
+use crate::terminal::columns;
 
 /// Everything a view writes about a case.
 fn show(view: &mut dyn View, case: &Case) {
@@ -84,7 +85,7 @@ fn text_is_as_recorded() {
 fn no_line_is_wider_than_a_terminal_or_ends_in_a_space() {
     for case in all() {
         for line in text(&case, Look::plain()).lines() {
-            assert!(line.chars().count() <= 80, "{}: {line}", case.name);
+            assert!(columns(line) <= 80, "{}: {line}", case.name);
             assert_eq!(line, line.trim_end(), "{}", case.name);
         }
     }
@@ -112,6 +113,30 @@ fn names_cannot_steer_the_terminal() {
     assert!(!text.contains(|c: char| c.is_control() && c != '\n'));
     assert!(!text.contains('\u{202e}'));
     assert!(text.contains("node\u{fffd}[2Ja"));
+}
+
+/// Names of nodes come from a file or a command line, those of interfaces from
+/// whoever made them.
+#[test]
+fn wide_and_combining_characters_leave_columns_where_they_are() {
+    let mut case = named("ping");
+    let rows = |case: &Case| -> Vec<(String, usize)> {
+        let text = text(case, Look::plain());
+        let ttl = |line: &str| Some((line.to_owned(), columns(line.split_once("  ttl ")?.0)));
+        text.lines().filter_map(ttl).collect()
+    };
+    let before = rows(&case);
+    assert!(before.len() > 2, "{before:?}");
+    for (hello, name) in case.scene.nodes.iter_mut().zip(["東京", "ノe\u{301}ド"]) {
+        hello.node = name.into();
+        for point in &mut hello.points {
+            point.interface.push('網');
+        }
+    }
+    let after = rows(&case);
+    assert_eq!(after.len(), before.len());
+    let first = after[0].1;
+    assert!(after.iter().all(|(_, at)| *at == first), "{after:#?}");
 }
 
 /// What the documentation shows is what the program writes.
@@ -238,11 +263,7 @@ fn a_wide_terminal_is_used_and_a_narrow_one_is_not_overrun() {
             .into_iter()
             .map(|case| text(&case, Look::plain().on_columns(width)));
         let lines: Vec<usize> = texts
-            .flat_map(|text| {
-                text.lines()
-                    .map(|line| line.chars().count())
-                    .collect::<Vec<_>>()
-            })
+            .flat_map(|text| text.lines().map(columns).collect::<Vec<_>>())
             .collect();
         lines.into_iter().max().expect("there are lines")
     };

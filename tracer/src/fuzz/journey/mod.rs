@@ -114,7 +114,10 @@ fn show(scene: &Scene, judged: &[(&Journey, Verdict, Parts)]) {
     }
     assert!(String::from_utf8(json).is_ok(), "no text");
     for line in String::from_utf8(text).expect("text").lines() {
-        assert!(line.chars().count() <= COLUMNS, "too wide: {line}");
+        assert!(
+            crate::terminal::columns(line) <= COLUMNS,
+            "too wide: {line}"
+        );
     }
 }
 

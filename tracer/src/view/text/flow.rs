@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 
-use crate::terminal::clean;
+use crate::terminal::{clean, columns, columns_of};
 
 /// What is shown how.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +57,7 @@ pub(in crate::view) struct Flow {
     text: String,
     /// Columns that a line may have.
     width: usize,
-    /// Characters on the current line, styles not counted.
+    /// Columns of the current line that are taken, styles not counted.
     column: usize,
     /// Spaces owed before what comes next; never written at a line's end.
     gap: usize,
@@ -100,12 +100,12 @@ impl Flow {
             return;
         }
         let piece = clean(piece);
-        self.make_room(piece.chars().count());
+        self.make_room(columns(&piece));
         let gap = self.gap.min(self.width - 1 - self.column);
         let piece = shorten(&piece, self.width - self.column - gap);
         self.text.extend(std::iter::repeat_n(' ', gap));
         write!(self.text, "{style}{piece}{style:#}").expect("a string takes everything");
-        self.column += gap + piece.chars().count();
+        self.column += gap + columns(&piece);
         self.gap = 1;
     }
 
@@ -119,7 +119,7 @@ impl Flow {
     /// A cell of `width` columns, its text at their end.
     pub(in crate::view) fn right(&mut self, style: Style, width: usize, cell: &str) {
         let end = self.column + self.gap + width;
-        self.gap += width.saturating_sub(cell.chars().count());
+        self.gap += width.saturating_sub(columns(cell));
         self.put(style, cell);
         self.tab(end + 1);
     }
@@ -134,10 +134,7 @@ impl Flow {
     /// Pieces on one line, the next if need be; broken between them only
     /// where they are too long for any.
     pub(super) fn phrase(&mut self, style: Style, pieces: &[&str]) {
-        let len = pieces
-            .iter()
-            .map(|piece| piece.chars().count() + 1)
-            .sum::<usize>();
+        let len = pieces.iter().map(|piece| columns(piece) + 1).sum::<usize>();
         self.make_room(len.saturating_sub(1));
         for piece in pieces {
             self.put(style, piece);
@@ -151,7 +148,7 @@ impl Flow {
         self.gap = 0;
     }
 
-    /// Goes to the next line, if `len` characters do not fit here and there
+    /// Goes to the next line, if `len` columns do not fit here and there
     /// is more room there.
     fn make_room(&mut self, len: usize) {
         let start = self.column + self.gap;
@@ -166,27 +163,45 @@ impl Flow {
     }
 }
 
-/// At most `width` characters. The middle goes: clouds put what tells names
-/// apart at their beginning, controllers at their end.
+/// At most `width` columns. The middle goes: clouds put what tells names apart at
+/// their beginning, controllers at their end.
 pub(super) fn shorten(text: &str, width: usize) -> String {
-    let len = text.chars().count();
-    if len <= width {
+    if columns(text) <= width {
         return text.to_owned();
     }
     let kept = width.saturating_sub(1);
     let tail = kept / 3;
-    let begin = text.chars().take(kept - tail);
-    begin
-        .chain(std::iter::once('…'))
-        .chain(text.chars().skip(len - tail))
-        .collect()
+    let begin = fitting(text.chars(), kept - tail);
+    let end = fitting(text.chars().rev(), tail);
+    // What combines with a character that went is not put on the ellipsis.
+    let end = end.rev().skip_while(|c| columns_of(*c) == 0);
+    begin.chain(std::iter::once('…')).chain(end).collect()
+}
+
+/// As many of the first characters as fit into `width` columns.
+fn fitting(
+    characters: impl DoubleEndedIterator<Item = char> + Clone,
+    width: usize,
+) -> impl DoubleEndedIterator<Item = char> {
+    let mut taken = 0;
+    let count = characters
+        .clone()
+        .take_while(|c| {
+            taken += columns_of(*c);
+            taken <= width
+        })
+        .count();
+    let kept: Vec<char> = characters.take(count).collect();
+    kept.into_iter()
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::{any, prop, proptest};
+    use unicode_width::UnicodeWidthStr as _;
 
     use super::{Flow, Palette, shorten};
+    use crate::terminal::columns;
 
     #[test]
     fn the_middle_of_a_long_name_goes() {
@@ -195,6 +210,10 @@ mod tests {
             shorten("ip-10-0-12-34.eu-west-1.internal", 18),
             "ip-10-0-12-3…ernal"
         );
+        assert_eq!(shorten("東京のノード", 12), "東京のノード");
+        assert_eq!(shorten("東京のノード", 11), "東京の…ド");
+        assert_eq!(shorten("abcde\u{301}f", 5), "abc…f");
+        assert_eq!(shorten("abcdefe\u{301}", 5), "abc…e\u{301}");
     }
 
     #[test]
@@ -230,7 +249,8 @@ mod tests {
                 }
             }
             for line in flow.finish().lines() {
-                assert!(line.chars().count() <= width, "{line}");
+                assert!(columns(line) <= width, "{line}");
+                assert!(line.width() <= width, "{line}");
                 assert!(!line.ends_with(' '), "{line:?}");
             }
         }

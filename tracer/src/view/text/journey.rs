@@ -13,9 +13,12 @@ use super::{
     flow::{self, Flow, Palette},
     interface, words,
 };
-use crate::view::{
-    Look,
-    moment::{Moment, Span},
+use crate::{
+    terminal::columns,
+    view::{
+        Look,
+        moment::{Moment, Span},
+    },
 };
 
 /// Columns that a node's name may take, of 80.
@@ -34,7 +37,7 @@ impl Columns {
     /// other are aligned with each other.
     fn of(look: &Look, scene: &Scene) -> Self {
         let most = NODE + (look.width - Look::plain().width);
-        let width = |text: String| text.chars().count();
+        let width = |text: String| columns(&text);
         let nodes = scene
             .nodes
             .iter()
