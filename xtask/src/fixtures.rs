@@ -88,7 +88,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     let mut bless = cargo();
     bless.args(["test", "--release", "--lib", "--", "replay::"]);
-    run_shown(bless.env("TRACER_BLESS", "1"))
+    run_shown(bless.env("UPDATE_EXPECT", "1"))
 }
 
 /// Records what this kernel can, into a directory.

@@ -2,7 +2,7 @@
 //!
 //! `tests/fixtures` holds the recordings, and beside each a digest that a
 //! reviewer can read: journeys of one kind in one paragraph. After an intended
-//! change of what is said, `TRACER_BLESS=1` writes the digests anew, and their
+//! change of what is said, `UPDATE_EXPECT=1` writes the digests anew, and their
 //! difference is what to look at; `cargo xtask fixtures` records all anew.
 
 mod lossy;
@@ -15,6 +15,7 @@ use std::{
     slice,
 };
 
+use expect_test::expect_file;
 use tracer_core::{
     journal::{Changed, Started, View},
     journey::{Journey, Scene},
@@ -181,9 +182,7 @@ fn fixtures() -> PathBuf {
 
 #[test]
 fn recorded_cases_are_judged_as_before() {
-    let bless = std::env::var_os("TRACER_BLESS").is_some();
     let mut cases = 0;
-    let mut differ = Vec::new();
     for file in fs::read_dir(fixtures()).expect("there are fixtures") {
         let path = file.expect("a file").path();
         if path
@@ -197,15 +196,7 @@ fn recorded_cases_are_judged_as_before() {
         let mut digest = Digest::default();
         let replayed = replay(&mut recordings, &mut digest).expect("a string takes all");
         assert!(replayed.broken.is_none(), "{}", path.display());
-        let expected = path.with_extension("txt");
-        if bless {
-            fs::write(&expected, &digest.text).expect("a file of this repository");
-        } else if fs::read_to_string(&expected).is_ok_and(|text| text != digest.text) {
-            differ.push(format!("{}:\n{}", path.display(), digest.text));
-        } else if !expected.exists() {
-            differ.push(format!("{} is not there", expected.display()));
-        }
+        expect_file![path.with_extension("txt")].assert_eq(&digest.text);
     }
     assert!(cases > 0, "no fixture is there");
-    assert!(differ.is_empty(), "{}", differ.join("\n"));
 }

@@ -1,16 +1,17 @@
 //! All views over all fixtures.
 //!
 //! What views write is compared with files: `testdata/` and the examples in
-//! docs/json.md. With `TRACER_BLESS=1` in the environment the files are
+//! docs/json.md. With `UPDATE_EXPECT=1` in the environment the files are
 //! written anew instead, for a person to read the difference.
 
 use std::{
     collections::BTreeSet,
-    env, fs,
+    fs,
     io::{self, Write},
-    path::PathBuf,
+    path::Path,
 };
 
+use expect_test::expect_file;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
@@ -58,17 +59,7 @@ fn named(name: &str) -> Case {
 
 /// Compares with a file below the crate's root, or writes it.
 fn agree(file: &str, actual: &str) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(file);
-    if env::var_os("TRACER_BLESS").is_some() {
-        fs::write(&path, actual).expect("the file can be written");
-        return;
-    }
-    let expected = fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        expected == actual,
-        "{file} says:\n{expected}\nbut it is now:\n{actual}\n\
-         If that is right, run this test with TRACER_BLESS=1 and commit the file."
-    );
+    expect_file![Path::new(env!("CARGO_MANIFEST_DIR")).join(file)].assert_eq(actual);
 }
 
 #[test]
@@ -312,7 +303,7 @@ fn what_changed_is_a_line_for_each_interface() {
 }
 
 fn document() -> String {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/json.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/json.md");
     fs::read_to_string(path).expect("the documentation")
 }
 
