@@ -92,6 +92,11 @@ fn compile(toolchain: &str) -> Result<ExitCode> {
     let package = Package {
         name: "tracer-ebpf",
         root_dir: "../tracer-ebpf",
+        features: if env::var_os("CARGO_FEATURE_DEBUG").is_some() {
+            &["debug"]
+        } else {
+            &[]
+        },
         ..Package::default()
     };
     aya_build::build_ebpf([package], aya_build::Toolchain::Custom(toolchain))?;

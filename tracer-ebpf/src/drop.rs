@@ -37,6 +37,7 @@ use crate::{
     headers::fill_headers,
     look::{self, FOUND, MISS, SHORT, UNPARSED, WALKED},
     maps::{self, Current, DROP_LOAD, DROPS, Freed},
+    why,
 };
 
 /// Before Linux 5.17.
@@ -86,7 +87,10 @@ fn try_freed(skb: u64, location: u64, reason: u32, receiver: u64) -> DropCounter
     if !all {
         match look(skb) {
             FOUND if belongs() => {}
-            FOUND | MISS => return DropCounter::Miss,
+            looked @ (FOUND | MISS) => {
+                why::miss(|| 0, looked == MISS);
+                return DropCounter::Miss;
+            }
             _ => return DropCounter::Unparsed,
         }
         if config.sample != u32::MAX && sample() > config.sample {
@@ -186,7 +190,10 @@ fn told(unparsed: Unparsed, freed: &Freed) -> u32 {
         // The EtherType is read anew: a value that the verifier knows would have it follow
         // the walk once for each of them.
         _ if freed.protocol.get() == 0 => MISS,
-        _ => UNPARSED,
+        unparsed => {
+            why::unparsed(|| 0, unparsed);
+            UNPARSED
+        }
     }
 }
 
@@ -210,7 +217,10 @@ fn look_whole() -> u32 {
             WALKED
         }
         Ok(None) => MISS,
-        Err(_) => UNPARSED,
+        Err(unparsed) => {
+            why::unparsed(|| 0, unparsed);
+            UNPARSED
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 //! | [`headers`] | what both copy from a packet into its event |
 //! | [`skb`] | ways to read an sk_buff's bytes |
 //! | [`maps`] | what is shared with user space |
+//! | [`why`] | why a packet has no event, for who works on these programs |
 //!
 //! Every path ends in "let it pass", and nothing here writes to a packet.
 #![no_std]
@@ -21,6 +22,7 @@ mod look;
 mod maps;
 mod skb;
 mod tc;
+mod why;
 
 /// Some helpers, among them `bpf_ktime_get_ns`, are for programs under the GPL
 /// only.

@@ -28,6 +28,7 @@ use crate::{
     look::{self, FOUND, MISS, SHORT, UNPARSED, WALKED},
     maps::{self, Current, EVENTS},
     skb::{Either, Linear, Whole},
+    why,
 };
 
 /// Packets that come in from the interface.
@@ -68,8 +69,7 @@ pub(crate) fn tracer_empty(_ctx: TcContext) -> i32 {
 
 #[inline(always)]
 fn observe(skb: *mut __sk_buff, egress: bool, ethernet: bool) -> i32 {
-    // SAFETY: the context pointer is valid while the program runs.
-    let ifindex = unsafe { (*skb).ifindex };
+    let ifindex = ifindex(skb);
     let slot = slot(ifindex, egress);
     if maps::is_point(slot, ifindex) {
         maps::count(slot, try_observe(skb, egress, ethernet));
@@ -87,11 +87,23 @@ fn try_observe(skb: *mut __sk_buff, egress: bool, ethernet: bool) -> Counter {
         || ask_whole(skb),
     );
     match looked {
-        MISS => Counter::Miss,
+        MISS => {
+            why::miss(|| ifindex(skb), true);
+            Counter::Miss
+        }
         FOUND if belongs(skb, egress) => emit(skb, egress, ethernet),
-        FOUND => Counter::Miss,
+        FOUND => {
+            why::miss(|| ifindex(skb), false);
+            Counter::Miss
+        }
         _ => Counter::Unparsed,
     }
+}
+
+#[inline(always)]
+fn ifindex(skb: *mut __sk_buff) -> u32 {
+    // SAFETY: the context pointer is valid while the program runs.
+    unsafe { (*skb).ifindex }
 }
 
 /// Walks a packet that has its headers in the linear part, and no rare ones but
@@ -116,7 +128,10 @@ fn look_plain(skb: *mut __sk_buff, ethernet: bool) -> u32 {
         Ok(FOUND) if tag != 0 => SHORT,
         Ok(looked) => looked,
         Err(Unparsed::Short) => SHORT,
-        Err(_) => UNPARSED,
+        Err(unparsed) => {
+            why::unparsed(|| ifindex(skb), unparsed);
+            UNPARSED
+        }
     }
 }
 
@@ -133,7 +148,10 @@ fn look_whole(skb: *mut __sk_buff, ethernet: bool) -> u32 {
             WALKED
         }
         Ok(None) => MISS,
-        Err(_) => UNPARSED,
+        Err(unparsed) => {
+            why::unparsed(|| ifindex(skb), unparsed);
+            UNPARSED
+        }
     }
 }
 
@@ -145,7 +163,10 @@ fn ask_whole(skb: *mut __sk_buff) -> u32 {
     };
     // SAFETY: `look_whole` has written it in this run.
     let layers = *unsafe { found.layers.get() };
-    ask(&Whole(skb), layers).unwrap_or(UNPARSED)
+    ask(&Whole(skb), layers).unwrap_or_else(|unparsed| {
+        why::unparsed(|| ifindex(skb), unparsed);
+        UNPARSED
+    })
 }
 
 /// Whether the packet may belong to the follow: [`FOUND`] or [`MISS`]. If so, what
@@ -191,8 +212,7 @@ fn elsewhere(skb: *mut __sk_buff, ends: &Ends, egress: bool) {
     maps::count_elsewhere(&Elsewhere {
         src,
         dst,
-        // SAFETY: the context pointer is valid while the program runs.
-        ifindex: unsafe { (*skb).ifindex },
+        ifindex: ifindex(skb),
         dst_port: ends.ports(&whole).1,
         proto: ends.proto,
         egress: egress.into(),

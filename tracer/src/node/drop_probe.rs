@@ -21,6 +21,8 @@ use tracer_common::{
 };
 use tracer_core::{input::DropReport, model::Freed};
 
+#[cfg(feature = "debug")]
+use super::said;
 use super::{
     NodeError, bpf,
     decode::{self, RawDrop},
@@ -46,6 +48,8 @@ pub(super) struct DropProbe {
     /// Those before: some of their drops may still be on their way.
     before: StdHashMap<u32, Arc<str>>,
     malformed: u64,
+    #[cfg(feature = "debug")]
+    _said: said::Listener,
     /// See [`DropReport::missed`]; known until the program is unloaded.
     missed: u64,
 }
@@ -60,7 +64,10 @@ impl DropProbe {
     ) -> Result<Self, NodeError> {
         let btf = Btf::of_kernel()?;
         let (program, offsets) = drop_program(&btf)?;
-        let mut ebpf = EbpfLoader::new()
+        let mut loader = EbpfLoader::new();
+        #[cfg(feature = "debug")]
+        said::choose(&mut loader);
+        let mut ebpf = loader
             .override_global("LOAD", &load, true)
             .override_global("DROP_LOAD", &offsets, true)
             .map_max_entries("DROPS", start.ring_size)
@@ -68,6 +75,8 @@ impl DropProbe {
             .map_max_entries("PREFIXES", MAX_ADDRESSES)
             .load(PROGRAMS)
             .map_err(|source| NodeError::load(&source))?;
+        #[cfg(feature = "debug")]
+        let said = said::listen(&mut ebpf)?;
         let events = ebpf.take_map("DROPS").expect("the object has this map");
         let events = RingBuf::try_from(events).map_err(|source| NodeError::map(&source))?;
 
@@ -107,6 +116,8 @@ impl DropProbe {
             namespaces,
             before: StdHashMap::new(),
             malformed: 0,
+            #[cfg(feature = "debug")]
+            _said: said,
             missed: 0,
         })
     }

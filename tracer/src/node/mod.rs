@@ -25,6 +25,8 @@ mod probe;
 mod qdisc;
 mod renew;
 mod require;
+#[cfg(feature = "debug")]
+mod said;
 mod scout;
 mod source;
 mod tables;

@@ -25,6 +25,8 @@ use tracer_core::{
     model::{Direction, Foreign, Hop, Proto},
 };
 
+#[cfg(feature = "debug")]
+use super::said;
 use super::{
     NodeError, decode,
     filter::{self, MAX_ADDRESSES, map},
@@ -57,6 +59,8 @@ pub(super) struct Probe {
     /// The interfaces' names, by index.
     names: StdHashMap<u32, String>,
     malformed: u64,
+    #[cfg(feature = "debug")]
+    _said: said::Listener,
 }
 
 impl Probe {
@@ -64,13 +68,18 @@ impl Probe {
     /// know what belongs to the follow: none that passes is missed.
     pub(super) fn load(load: Load, start: &Start) -> Result<Self, NodeError> {
         let hooks = Hooks::open()?;
-        let mut ebpf = EbpfLoader::new()
+        let mut loader = EbpfLoader::new();
+        #[cfg(feature = "debug")]
+        said::choose(&mut loader);
+        let mut ebpf = loader
             .override_global("LOAD", &load, true)
             .map_max_entries("EVENTS", start.ring_size)
             .map_max_entries("ADDRESSES", MAX_ADDRESSES)
             .map_max_entries("PREFIXES", MAX_ADDRESSES)
             .load(PROGRAMS)
             .map_err(|source| NodeError::load(&source))?;
+        #[cfg(feature = "debug")]
+        let said = said::listen(&mut ebpf)?;
         let events = ebpf.take_map("EVENTS").expect("the object has this map");
         let mut probe = Self {
             ebpf,
@@ -84,6 +93,8 @@ impl Probe {
             points: StdHashMap::new(),
             names: StdHashMap::new(),
             malformed: 0,
+            #[cfg(feature = "debug")]
+            _said: said,
         };
         probe.arm(&start.filter)?;
         Ok(probe)
