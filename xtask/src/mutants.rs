@@ -42,7 +42,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     setup::mutants()?;
     let share = u64::try_from(commit()?)? % options.shares;
     let mut mutants = cargo();
-    mutants.args(["mutants", "--package", "tracer", "--timeout", TIMEOUT]);
+    mutants.args(["mutants", "--package", "tracer-core", "--timeout", TIMEOUT]);
+    // The fixtures are replayed by the tests of the program.
+    for tested in ["tracer-core", "tracer"] {
+        mutants.args(["--test-package", tested]);
+    }
     mutants.args(["--shard", &format!("{share}/{}", options.shares)]);
     let given = options.file.iter().map(String::as_str);
     let all = FILES.into_iter().filter(|_| options.file.is_empty());
