@@ -34,7 +34,7 @@ pub struct Start {
     pub ring_size: u32,
     /// Events per second that may be emitted.
     pub budget: u32,
-    /// Whether to read [`super::Freed::facts`].
+    /// Whether to read [`tracer_core::model::Freed::facts`].
     pub explain: bool,
 }
 

@@ -3,7 +3,7 @@
 //! A verdict is of use once somebody has read it, at night, on a terminal of
 //! 80 columns, or in a script that knows each field's name. What is shown was
 //! decided before it came here: a view compares, aligns and words; it infers
-//! nothing. It writes to any [`io::Write`], one write and one flush per call,
+//! nothing. It writes to any [`std::io::Write`], one write and one flush per call,
 //! so that a journey is out as soon as it is known, and whole.
 
 mod contents;

@@ -5,7 +5,7 @@ use super::{Encap, Mac, Packet};
 /// One packet seen at one observation point, at one time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hop {
-    /// Index into [`Hello::points`].
+    /// Index into [`super::Hello::points`].
     pub point: usize,
     /// The agent's monotonic clock, ns.
     pub time: u64,

@@ -14,9 +14,9 @@ pub struct Hello {
     /// Identity of the node's boot: agents of equal ones share a kernel and
     /// therefore a monotonic clock.
     pub boot_id: String,
-    /// What to add to [`Hop::time`] to get nanoseconds of Unix time.
+    /// What to add to [`super::Hop::time`] to get nanoseconds of Unix time.
     pub realtime_offset: i64,
-    /// The observation points; a [`Hop::point`] is an index into these.
+    /// The observation points; a [`super::Hop::point`] is an index into these.
     pub points: Vec<Point>,
     /// How many streams of batches will come: one for each namespace with
     /// points, and one for drops.
