@@ -3,6 +3,9 @@
 //! A program counts each packet that it sees at an observation point in exactly one of these, per CPU
 //! and per observation point, so that their sum is the kernel's own `run_cnt`
 //! of the program.
+//!
+//! Invariant 3 (ARCHITECTURE.md): the accounting balances. A new way out of a program
+//! needs a counter.
 
 /// What became of one packet at one observation point.
 #[repr(u32)]

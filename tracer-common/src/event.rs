@@ -8,6 +8,9 @@
 //!
 //! Integers only, no padding left implicit: any bytes are a valid value, so
 //! that reading one from the ring buffer cannot go wrong.
+//!
+//! Invariant 2 (ARCHITECTURE.md): sizes are asserted below. Invariant 8: a new field must
+//! hold no payload.
 
 /// Bytes of the network header that are copied: IPv6's fixed header, IPv4's
 /// without options, ARP's 28.

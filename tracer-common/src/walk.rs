@@ -9,6 +9,8 @@
 //! that nobody asked for it. So it reads no more than it needs, and leaves
 //! the transport header to who wants the packet. What it cannot read it
 //! reports; it never guesses and never panics.
+//!
+//! Invariant 2 (ARCHITECTURE.md): any bytes are a packet or an [`Unparsed`].
 
 use core::hint::black_box;
 

@@ -18,6 +18,8 @@
 //! off only as the IP layer receives it (`skb_orphan` in `ip_rcv_core`). These
 //! are read with `bpf_probe_read_kernel`, which fails where a pointer leads
 //! nowhere; then that source is passed over.
+//!
+//! Invariant 1 (ARCHITECTURE.md): passive. The programs only read the sk_buff.
 
 use aya_ebpf::{
     helpers::generated::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext,

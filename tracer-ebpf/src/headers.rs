@@ -2,6 +2,9 @@
 //!
 //! Headers are copied as they stand, from wherever the walk has found the
 //! innermost packet to begin.
+//!
+//! Invariant 8 (ARCHITECTURE.md): no payload leaves the kernel, only headers and a keyed
+//! hash.
 
 use core::hint::black_box;
 

@@ -3,6 +3,9 @@
 //! `int cls(struct __sk_buff *skb)`, `BPF_PROG_TYPE_SCHED_CLS`; the return
 //! value is a verdict on the packet, and ours is always
 //! `TCX_NEXT` / `TC_ACT_UNSPEC`, "the next program decides".
+//!
+//! Invariant 1 (ARCHITECTURE.md): passive. No path returns anything else, and no helper
+//! called here changes a packet.
 
 use core::hint::black_box;
 

@@ -1,4 +1,6 @@
 //! What the programs of a node are loaded with, besides their code.
+//!
+//! Invariant 5 (ARCHITECTURE.md): the salt keeps sk_buff addresses of two nodes apart.
 
 use tracer_common::config::{Load, PORTS, TunnelPorts};
 

@@ -6,6 +6,8 @@
 //! was changed is an accident or an attack. The first gives what came before;
 //! of the second, no byte may get further than here that says how much memory
 //! to allocate, or where to look in it.
+//!
+//! Invariant 2 (ARCHITECTURE.md): any file is read, or refused with a reason.
 
 use std::io::{self, Read};
 

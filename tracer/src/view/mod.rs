@@ -5,6 +5,8 @@
 //! decided before it came here: a view compares, aligns and words; it infers
 //! nothing. It writes to any [`std::io::Write`], one write and one flush per call,
 //! so that a journey is out as soon as it is known, and whole.
+//!
+//! Invariant 6 (ARCHITECTURE.md): `verdict` decides, a view only shows.
 
 mod contents;
 mod drops;

@@ -3,6 +3,8 @@
 //! Total: any bytes are a hop or a [`Malformed`], which is counted. The
 //! program copied the headers as they stood on the wire, so what a sender
 //! wrote in them decides nothing here but the values of fields.
+//!
+//! Invariant 2 (ARCHITECTURE.md): no record panics here.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,4 +1,7 @@
 //! Questions to the kernel over rtnetlink. Only `RTM_GET*` requests are sent.
+//!
+//! Invariant 1 (ARCHITECTURE.md): passive. A request that changes something belongs to
+//! `hook`, never here.
 
 use std::{
     fs::File,

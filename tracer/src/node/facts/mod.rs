@@ -6,6 +6,9 @@
 //! repairs it. These are facts, not conclusions: they are read some
 //! milliseconds after the drop. Nothing is changed, no module loaded, no
 //! neighbour asked.
+//!
+//! Invariant 1 (ARCHITECTURE.md): passive. Ask the kernel only for what is there already:
+//! a question may create a table or load a module.
 
 mod chains;
 mod kernel;

@@ -4,6 +4,8 @@
 //! that ends, however it ends, and keeps our programs ahead of the others.
 //! Older kernels have clsact, which keeps everything until somebody removes it;
 //! what that takes is in `clsact` and `owner`.
+//!
+//! Invariant 7 (ARCHITECTURE.md): nothing stays attached.
 
 mod clsact;
 mod filter;
