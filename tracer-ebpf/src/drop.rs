@@ -31,7 +31,7 @@ use tracer_common::{
     event::ETHERNET,
     filter::{Decision, candidate, decide, sampling_hash},
     packet::Packet,
-    walk::{Layers, Unparsed, arp, is_unread, quoted, walk},
+    walk::{Layers, Unparsed, arp, is_unread, walk},
 };
 
 use crate::{
@@ -161,13 +161,7 @@ fn look_plain(skb: u64) -> u32 {
         _ => return MISS,
     }
     match walk(&Front::of(freed), false, maps::ports()) {
-        Ok(Some(layers)) => {
-            let Some(found) = maps::found() else {
-                return MISS;
-            };
-            found.layers.leave(layers);
-            WALKED
-        }
+        Ok(Some(layers)) => look::walked(layers),
         Ok(None) => MISS,
         Err(unparsed) => told(unparsed, freed),
     }
@@ -192,10 +186,7 @@ fn told(unparsed: Unparsed, freed: &Freed) -> u32 {
         // The EtherType is read anew: a value that the verifier knows would have it follow
         // the walk once for each of them.
         _ if freed.protocol.get() == 0 => MISS,
-        unparsed => {
-            why::unparsed(|| 0, unparsed);
-            UNPARSED
-        }
+        unparsed => why::unparsed(|| 0, unparsed),
     }
 }
 
@@ -211,18 +202,9 @@ fn look_whole() -> u32 {
         freed.ethernet.get() != 0,
         maps::ports(),
     ) {
-        Ok(Some(layers)) => {
-            let Some(found) = maps::found() else {
-                return MISS;
-            };
-            found.layers.leave(layers);
-            WALKED
-        }
+        Ok(Some(layers)) => look::walked(layers),
         Ok(None) => MISS,
-        Err(unparsed) => {
-            why::unparsed(|| 0, unparsed);
-            UNPARSED
-        }
+        Err(unparsed) => why::unparsed(|| 0, unparsed),
     }
 }
 
@@ -422,16 +404,10 @@ fn fill_buffer(event: &mut DropEvent, skb: u64) {
 /// As at the observation points.
 #[inline(never)]
 fn find_quote() -> bool {
-    let (Some(freed), Some(found)) = (maps::freed(), maps::found()) else {
+    let Some(freed) = maps::freed() else {
         return false;
     };
-    // SAFETY: `look` has written it in this run.
-    let layers = unsafe { found.layers.get() };
-    let Ok(Some(quote)) = quoted(&Headers::of(freed), layers) else {
-        return false;
-    };
-    found.quote.leave(quote);
-    true
+    look::find_quote(&Headers::of(freed))
 }
 
 /// Copies the headers that [`look`] has found.

@@ -5,6 +5,13 @@
 //! scratch memory, for the verifier: what it reads from a map it takes for any value,
 //! so that it checks a stage once and not for every path that leads there.
 
+use tracer_common::{
+    packet::Packet,
+    walk::{Layers, quoted},
+};
+
+use crate::maps;
+
 /// It certainly does not belong to the follow.
 pub(crate) const MISS: u32 = 0;
 /// It may belong; what was found is in the scratch memory.
@@ -22,4 +29,30 @@ pub(crate) const WALKED: u32 = 4;
 pub(crate) fn in_stages(plain: u32, whole: impl FnOnce() -> u32, ask: impl FnOnce() -> u32) -> u32 {
     let looked = if plain == SHORT { whole() } else { plain };
     if looked == WALKED { ask() } else { looked }
+}
+
+/// Leaves what a walk has found for the stage that asks about it.
+#[inline(always)]
+pub(crate) fn walked(layers: Layers) -> u32 {
+    let Some(found) = maps::found() else {
+        return MISS;
+    };
+    found.layers.leave(layers);
+    WALKED
+}
+
+/// Whether a packet that was found is an ICMP error; what it quotes is in the scratch
+/// memory.
+#[inline(always)]
+pub(crate) fn find_quote<P: Packet>(packet: &P) -> bool {
+    let Some(found) = maps::found() else {
+        return false;
+    };
+    // SAFETY: the look that has found the packet has written it in this run.
+    let layers = unsafe { found.layers.get() };
+    let Ok(Some(quote)) = quoted(packet, layers) else {
+        return false;
+    };
+    found.quote.leave(quote);
+    true
 }

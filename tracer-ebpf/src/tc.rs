@@ -23,12 +23,12 @@ use tracer_common::{
     event::{ETHERNET, HopEvent, VLAN},
     filter::{Decision, Ends, candidate, decide, sampling_hash},
     packet::Packet,
-    walk::{Layers, Unparsed, quoted, tag_len, walk},
+    walk::{Layers, Unparsed, tag_len, walk},
 };
 
 use crate::{
     headers::{Bytes as _, fill_headers},
-    look::{self, FOUND, MISS, SHORT, UNPARSED, WALKED},
+    look::{self, FOUND, MISS, SHORT},
     maps::{self, Current, EVENTS},
     skb::{Either, Linear, Whole},
     why,
@@ -131,10 +131,7 @@ fn look_plain(skb: *mut __sk_buff, ethernet: bool) -> u32 {
         Ok(FOUND) if tag != 0 => SHORT,
         Ok(looked) => looked,
         Err(Unparsed::Short) => SHORT,
-        Err(unparsed) => {
-            why::unparsed(|| ifindex(skb), unparsed);
-            UNPARSED
-        }
+        Err(unparsed) => why::unparsed(|| ifindex(skb), unparsed),
     }
 }
 
@@ -143,18 +140,9 @@ fn look_plain(skb: *mut __sk_buff, ethernet: bool) -> u32 {
 #[inline(never)]
 fn look_whole(skb: *mut __sk_buff, ethernet: bool) -> u32 {
     match walk(&Whole(skb), ethernet, maps::ports()) {
-        Ok(Some(layers)) => {
-            let Some(found) = maps::found() else {
-                return MISS;
-            };
-            found.layers.leave(layers);
-            WALKED
-        }
+        Ok(Some(layers)) => look::walked(layers),
         Ok(None) => MISS,
-        Err(unparsed) => {
-            why::unparsed(|| ifindex(skb), unparsed);
-            UNPARSED
-        }
+        Err(unparsed) => why::unparsed(|| ifindex(skb), unparsed),
     }
 }
 
@@ -166,10 +154,7 @@ fn ask_whole(skb: *mut __sk_buff) -> u32 {
     };
     // SAFETY: `look_whole` has written it in this run.
     let layers = *unsafe { found.layers.get() };
-    ask(&Whole(skb), layers).unwrap_or_else(|unparsed| {
-        why::unparsed(|| ifindex(skb), unparsed);
-        UNPARSED
-    })
+    ask(&Whole(skb), layers).unwrap_or_else(|unparsed| why::unparsed(|| ifindex(skb), unparsed))
 }
 
 /// Whether the packet may belong to the follow: [`FOUND`] or [`MISS`]. If so, what
@@ -238,16 +223,7 @@ fn sample(skb: *mut __sk_buff) -> u32 {
 /// Whether the packet is an ICMP error; what it quotes is in the scratch memory.
 #[inline(never)]
 fn find_quote(skb: *mut __sk_buff) -> bool {
-    let Some(found) = maps::found() else {
-        return false;
-    };
-    // SAFETY: `look` has written it in this run.
-    let layers = unsafe { found.layers.get() };
-    let Ok(Some(quote)) = quoted(&Whole(skb), layers) else {
-        return false;
-    };
-    found.quote.leave(quote);
-    true
+    look::find_quote(&Whole(skb))
 }
 
 /// Writes the event of a packet that belongs to the follow.

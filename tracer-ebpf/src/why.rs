@@ -5,6 +5,8 @@
 
 use tracer_common::walk::Unparsed;
 
+use crate::look::UNPARSED;
+
 /// A packet that is a miss at an interface: in the first stage, or behind it.
 #[inline(always)]
 pub(crate) fn miss(ifindex: impl FnOnce() -> u32, first_stage: bool) {
@@ -14,9 +16,9 @@ pub(crate) fn miss(ifindex: impl FnOnce() -> u32, first_stage: bool) {
     let _ = (ifindex, first_stage);
 }
 
-/// A packet that no answer can be given for.
+/// A packet that no answer can be given for: [`UNPARSED`].
 #[inline(always)]
-pub(crate) fn unparsed(ifindex: impl FnOnce() -> u32, unparsed: Unparsed) {
+pub(crate) fn unparsed(ifindex: impl FnOnce() -> u32, unparsed: Unparsed) -> u32 {
     #[cfg(feature = "debug")]
     say(
         ifindex(),
@@ -29,6 +31,7 @@ pub(crate) fn unparsed(ifindex: impl FnOnce() -> u32, unparsed: Unparsed) {
     );
     #[cfg(not(feature = "debug"))]
     let _ = (ifindex, unparsed);
+    UNPARSED
 }
 
 #[cfg(feature = "debug")]
