@@ -51,8 +51,8 @@ pub fn command(program: &str) -> Command {
 /// on its standard output.
 ///
 /// # Errors
-/// If it fails or does not end within the time that a program gets here; the error quotes what it
-/// wrote on its standard error.
+/// If it fails or does not end within the time that a program gets here; the error
+/// quotes what it wrote on its standard error.
 pub fn run(command: &mut Command, input: &str) -> Result<String> {
     Process::start(command, input)?.succeed(LIMIT)
 }

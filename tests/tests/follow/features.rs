@@ -58,8 +58,8 @@ fn of_this_kernel() -> Result<()> {
     ];
     let mut tracer = Tracer::follow(&lab, follow)?;
     let started = tracer.wait_started(LIMIT)?;
-    let notes = started["warnings"].to_string();
-    assert!(!notes.contains("drops are not watched"), "{notes}");
+    let warnings = started["warnings"].to_string();
+    assert!(!warnings.contains("drops are not watched"), "{warnings}");
     let hook = started["points"][0]["hook"].as_str().unwrap_or_default();
     say("programs are attached by", hook)?;
     let left = match hook {

@@ -8,8 +8,9 @@ use tracer_common::counters::Counters;
 use tracer_common::drop::Scope;
 use tracer_core::{
     input::{Batch, Report},
-    model::Place,
-    model::{Direction, Encap, EncapKind, Freed, Hello, Hop, Mac, Network, Packet, Point, Role},
+    model::{
+        Direction, Encap, EncapKind, Freed, Hello, Hop, Mac, Network, Packet, Place, Point, Role,
+    },
 };
 use tracer_tests::rng::Rng;
 

@@ -6,7 +6,7 @@ use crate::{input::Change, journal::Changed, model::Hello};
 
 impl Core {
     /// Takes in what an agent has found to be different.
-    pub fn change(&mut self, agent: usize, change: Change) {
+    pub(super) fn change(&mut self, agent: usize, change: Change) {
         let hello = &mut self.scene.nodes[agent];
         let (first, later) = (hello.points.len(), hello.drops_later.len());
         hello.change(&change);

@@ -3,6 +3,7 @@
 use super::{
     Circumstances, Confidence, Kind, Verdict, Where,
     absence::{gone, in_the_dark, last_of_rest},
+    drops::WRONG_MAC,
     fates::{Fates, watches_interface},
     judge::Case,
     next_hop::no_next_hop,
@@ -85,7 +86,7 @@ impl Case<'_> {
                 )
             }
             Closed::Silence if !fates.astray.is_empty() => (
-                Some("wrong-mac"),
+                Some(WRONG_MAC),
                 "unknown: its frame was for another MAC address, and others may have got it",
             ),
             Closed::Silence if journey.ambiguous => (

@@ -64,7 +64,8 @@ fn classify_alone(freed: &Freed, meant: bool) -> Judgement {
 /// The cause of drops of frames for somebody else.
 pub(super) const WRONG_MAC: &str = "wrong-mac";
 
-/// The cause of drops of what nobody asked for: flooded, those of frames.
+/// The cause of drops of what nobody takes: a frame of a kind (flooded), a packet for a port
+/// (refused).
 pub(super) const NO_LISTENER: &str = "no-listener";
 
 /// Looks into the table. An entry for all functions stands behind those for some:

@@ -4,6 +4,7 @@ use super::{
     Class::{Duplicate, Flooded, Loss},
     Entry, entry, to_many,
 };
+use crate::verdict::drops::{NO_LISTENER, WRONG_MAC};
 
 /// See [`super`].
 pub(super) static TABLE: &[Entry] = &[
@@ -12,7 +13,7 @@ pub(super) static TABLE: &[Entry] = &[
         &["OTHERHOST", "IPV6_NDISC_NS_OTHERHOST", "LOCAL_MAC"],
         &[],
         Flooded,
-        "wrong-mac",
+        WRONG_MAC,
         "a frame for somebody else",
         "net/ipv4/ip_input.c ip_rcv_core; net/ipv4/arp.c arp_rcv; net/ipv6/ndisc.c ndisc_recv_ns",
     ),
@@ -20,7 +21,7 @@ pub(super) static TABLE: &[Entry] = &[
         &["UNICAST_IN_L2_MULTICAST"],
         &[],
         Flooded,
-        "wrong-mac",
+        WRONG_MAC,
         "a packet for one in a frame for many",
         "net/ipv4/ip_input.c ip_rcv_finish_core",
     ),
@@ -28,7 +29,7 @@ pub(super) static TABLE: &[Entry] = &[
         &["UNHANDLED_PROTO"],
         &[],
         Flooded,
-        "no-listener",
+        NO_LISTENER,
         "a frame of a kind that nobody here asked for",
         "net/core/dev.c __netif_receive_skb_core",
     ),

@@ -5,6 +5,7 @@ use super::{
     Class::{Loss, Refusal},
     Entry, entry, wrapped,
 };
+use crate::verdict::drops::NO_LISTENER;
 
 /// What stands in the place of a reason.
 const NONE: &[&str] = &["NO_REASON"];
@@ -48,7 +49,7 @@ pub(super) static TABLE: &[Entry] = &[
         NONE,
         &["__udp4_lib_rcv", "__udp6_lib_rcv"],
         Refusal,
-        "no-listener",
+        NO_LISTENER,
         "nobody listens on this port, or its length or checksum is wrong",
         "net/ipv4/udp.c __udp4_lib_rcv; net/ipv6/udp.c __udp6_lib_rcv",
     ),

@@ -4,6 +4,7 @@ use super::{
     Class::{Delivered, Duplicate, Flooded, Loss, Refusal, Unknown},
     Entry, entry, of_data, of_syn, wrapped,
 };
+use crate::verdict::drops::NO_LISTENER;
 
 /// See [`super`].
 pub(super) static TABLE: &[Entry] = &[
@@ -29,7 +30,7 @@ pub(super) static TABLE: &[Entry] = &[
         &["NO_SOCKET"],
         &["tcp_v4_rcv", "tcp_v6_rcv"],
         Refusal,
-        "no-listener",
+        NO_LISTENER,
         "no socket takes it, for which the kernel sends a reset",
         "net/ipv4/tcp_ipv4.c tcp_v4_rcv, no_tcp_socket",
     ),
@@ -37,7 +38,7 @@ pub(super) static TABLE: &[Entry] = &[
         &["NO_SOCKET"],
         &[],
         Refusal,
-        "no-listener",
+        NO_LISTENER,
         "nobody listens on this port, for which the kernel sends so many ICMP errors a second",
         "net/ipv4/udp.c __udp4_lib_rcv, no_sk; net/ipv6/udp.c __udp6_lib_rcv",
     ),
@@ -45,7 +46,7 @@ pub(super) static TABLE: &[Entry] = &[
         &["IP_NOPROTO"],
         &[],
         Refusal,
-        "no-listener",
+        NO_LISTENER,
         "nobody takes this protocol, for which the kernel sends so many ICMP errors a second",
         "net/ipv4/ip_input.c ip_protocol_deliver_rcu; net/ipv6/ip6_input.c",
     ),
