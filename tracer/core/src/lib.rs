@@ -6,6 +6,8 @@
 //! [`input`], in terms of the [`model`] → [`journey`] → [`verdict`] → [`journal`];
 //! [`collect`] carries it along.
 
+#[cfg(test)]
+mod by_hand;
 pub mod collect;
 pub mod input;
 pub mod journal;

@@ -13,7 +13,7 @@ mod nothing;
 mod stats;
 mod summary;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 mod tunnel;
 mod twins;
 mod unanswered;

@@ -2,12 +2,10 @@
 
 use super::*;
 use crate::{
+    by_hand::{A, B, NODE_A, NODE_B, UPLINK_IN, UPLINK_OUT, journey as made, scene},
     journey::Closed,
     model::{Arp, Encap, EncapKind, Packet, Transport},
-    verdict::{
-        Confidence,
-        tests::{A, B, NODE_A, NODE_B, UPLINK_IN, UPLINK_OUT, journey as hand_made, scene},
-    },
+    verdict::Confidence,
 };
 
 const SECOND: i64 = 1_000_000_000;
@@ -78,7 +76,7 @@ fn journey(
             payload_hash: Some(0),
         },
         steps,
-        ..hand_made(&[], Closed::Silence)
+        ..made(&[], Closed::Silence)
     }
 }
 

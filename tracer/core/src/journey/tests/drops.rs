@@ -97,23 +97,29 @@ fn of_identical_packets_the_one_that_was_dropped_does_not_arrive() {
     assert!(journeys.iter().all(|journey| !journey.ambiguous));
 }
 
+/// A packet that came to the second node in buffer 7, and there a drop in buffer `skb`.
+fn dropped_behind_uplink(packet: &Packet, skb: u64, netns: &str, device: Option<&str>) -> Stage {
+    let mut stage = Stage::new();
+    for (time, (node, point)) in (0..).zip(&WAY[..3]) {
+        stage.see(*node, &hop(*point, time, 7, packet));
+    }
+    let drop = Freed {
+        netns: Some(netns.into()),
+        device: device.map(Into::into),
+        ..freed(4, skb, packet)
+    };
+    stage.engine.push_freed(&stage.scene, (1, 4), &drop, LOSS);
+    stage.latest = 4;
+    stage
+}
+
 /// A bridge floods: what the port of somebody else does not take is a copy, and
 /// the packet itself may wait for longer than a drop is waited after.
 #[test]
 fn the_drop_of_a_copy_does_not_end_a_journey() {
     for (netns, device) in [("default/other", None), ("host", Some("veth9"))] {
-        let mut stage = Stage::new();
         let packet = udp(1);
-        for (time, (node, point)) in (0..).zip(&WAY[..3]) {
-            stage.see(*node, &hop(*point, time, 7, &packet));
-        }
-        let drop = Freed {
-            netns: Some(netns.into()),
-            device: device.map(Into::into),
-            ..freed(4, 8, &packet)
-        };
-        stage.engine.push_freed(&stage.scene, (1, 4), &drop, LOSS);
-        stage.latest = 4;
+        let mut stage = dropped_behind_uplink(&packet, 8, netns, device);
         assert!(stage.finished().is_empty(), "{netns}");
         stage.see(1, &hop(TO_POD, 2 * SETTLED, 7, &packet));
         let journeys = stage.finished();
@@ -132,18 +138,7 @@ fn the_drop_of_the_packet_itself_ends_its_journey() {
         ("host", Some("uplink1")),
         ("host", None),
     ] {
-        let mut stage = Stage::new();
-        let packet = udp(1);
-        for (time, (node, point)) in (0..).zip(&WAY[..3]) {
-            stage.see(*node, &hop(*point, time, 7, &packet));
-        }
-        let drop = Freed {
-            netns: Some(netns.into()),
-            device: device.map(Into::into),
-            ..freed(4, 7, &packet)
-        };
-        stage.engine.push_freed(&stage.scene, (1, 4), &drop, LOSS);
-        stage.latest = 4;
+        let mut stage = dropped_behind_uplink(&udp(1), 7, netns, device);
         assert_eq!(stage.finished().len(), 1, "{netns} {device:?}");
     }
 }

@@ -11,19 +11,12 @@ mod ranges;
 use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{Closed, Engine, Journey, Limits, Scene};
-use crate::model::{
-    Direction, Encap, EncapKind, Flags, Hello, Hop, Network, Packet, Point, Role, Tcp, Transport,
+use crate::{
+    by_hand::{self, A, B, FROM_POD, NODE_A, NODE_B, TO_POD, UPLINK_IN as IN, UPLINK_OUT as OUT},
+    model::{Encap, EncapKind, Flags, Hop, Packet, Tcp, Transport},
 };
 
-const A: [u8; 4] = [10, 244, 1, 5];
-const B: [u8; 4] = [10, 244, 2, 7];
-const NODES: [[u8; 4]; 2] = [[172, 16, 0, 1], [172, 16, 0, 2]];
-
-/// Points of each node, by index.
-const FROM_POD: usize = 0;
-const TO_POD: usize = 1;
-const IN: usize = 2;
-const OUT: usize = 3;
+const NODES: [[u8; 4]; 2] = [NODE_A, NODE_B];
 
 /// The way from A to B.
 const WAY: [(usize, usize); 4] = [(0, FROM_POD), (0, OUT), (1, IN), (1, TO_POD)];
@@ -33,43 +26,17 @@ const MS: i64 = 1_000_000;
 /// By then all that belongs to a packet whose fate is known has come.
 const SETTLED: i64 = 100 * MS;
 
+/// Interfaces have a name of their own on each node, and nobody owns the pods.
 fn scene() -> Scene {
-    let node = |index: usize, pod: [u8; 4]| {
-        let point = |role, direction, address: [u8; 4]| Point {
-            netns: "host".to_owned(),
-            interface: format!("{role:?}{index}").to_lowercase(),
-            ifindex: 2,
-            direction,
-            hook: "tcx".into(),
-            role,
-            kind: "veth".to_owned(),
-            addresses: vec![address.into()],
-            why: String::new(),
-            foreign: Vec::new(),
-            since: 0,
-            until: None,
-        };
-        Hello {
-            node: format!("node-{index}"),
-            boot_id: "one".to_owned(),
-            realtime_offset: 0,
-            streams: 1,
-            points: vec![
-                point(Role::Veth, Direction::Ingress, pod),
-                point(Role::Veth, Direction::Egress, pod),
-                point(Role::Uplink, Direction::Ingress, NODES[index]),
-                point(Role::Uplink, Direction::Egress, NODES[index]),
-            ],
-            next_hops: Vec::new(),
-            local: vec![NODES[index].into()],
-            drops: Some(Vec::new()),
-            drops_later: Vec::new(),
-            network: Network::default(),
-            notes: Vec::new(),
+    let mut nodes = by_hand::scene().nodes;
+    for (index, hello) in nodes.iter_mut().enumerate() {
+        hello.drops = Some(Vec::new());
+        for point in &mut hello.points {
+            point.interface.push_str(&index.to_string());
         }
-    };
+    }
     Scene {
-        nodes: vec![node(0, A), node(1, B)],
+        nodes,
         owners: BTreeMap::new(),
         since: 0,
         sources: vec![IpAddr::from(A).into()],

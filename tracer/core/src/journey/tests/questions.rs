@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     journey::Impostor,
-    model::{Arp, Icmp, Mac, Quote},
+    model::{Arp, Icmp, Mac, Point, Quote},
 };
 
 /// A packet the other way.

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// A drop on a node, of all of a journey of `size` bytes.
-fn drop(node: usize, netns: &str, time: i64, class: Class, cause: &'static str) -> Drop {
+pub(super) fn drop(node: usize, netns: &str, time: i64, class: Class, cause: &'static str) -> Drop {
     Drop {
         node,
         time,

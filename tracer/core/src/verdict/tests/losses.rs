@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use tracer_common::drop::Scope;
-
-use super::*;
-use crate::journey::{Class, Drop, Judgement, Refusal};
+use super::{drops::drop, *};
+use crate::journey::{Class, Drop, Refusal};
 
 const HOPS_LOST: Calm = Calm {
     hops_lost: true,
@@ -35,24 +33,9 @@ fn kind(journey: &Journey, calm: &Calm) -> Kind {
 /// Dropped on node B behind its uplink, in the buffer that was seen there.
 fn dropped(class: Class) -> Journey {
     let drop = Drop {
-        node: 1,
-        time: 9,
-        netns: Arc::from("host"),
-        scope: Some(Scope::Device),
-        device: Some(Arc::from("cni0")),
-        dst_mac: None,
-        reason: Arc::from("REASON"),
-        function: Arc::from("function"),
-        offset: 1,
-        judgement: Judgement {
-            class,
-            cause: "wrong-mac",
-            why: "because",
-            source: "net/core/dev.c",
-        },
         same_buffer: true,
         facts: Arc::from([]),
-        part: (0, 1),
+        ..drop(1, "host", 9, class, "wrong-mac")
     };
     Journey {
         drops: vec![drop],

@@ -8,150 +8,18 @@ mod losses;
 mod questions;
 mod wire;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use super::*;
 use crate::{
-    input::{Health, SocketHealth},
-    journey::{Closed, Course, Journey, Scene, Step},
-    model::{
-        Direction, Encap, EncapKind, Foreign, Hello, Network, Owner, OwnerKind, Packet, Point,
-        Role, Transport,
+    by_hand::{
+        B, FROM_POD, INTO_POD, NODE_A, NODE_B, TO_POD, UPLINK_IN, UPLINK_OUT, journey, node, point,
+        scene,
     },
+    input::{Health, SocketHealth},
+    journey::{Closed, Journey, Scene, Step},
+    model::{Direction, Encap, EncapKind, Foreign, Owner, OwnerKind, Point, Role, Transport},
 };
-
-pub(crate) const A: [u8; 4] = [10, 244, 1, 5];
-pub(crate) const B: [u8; 4] = [10, 244, 2, 7];
-pub(crate) const NODE_A: [u8; 4] = [172, 16, 0, 1];
-pub(crate) const NODE_B: [u8; 4] = [172, 16, 0, 2];
-
-/// Points of a node, by index.
-const FROM_POD: usize = 0;
-const TO_POD: usize = 1;
-pub(crate) const UPLINK_IN: usize = 2;
-pub(crate) const UPLINK_OUT: usize = 3;
-const INTO_POD: usize = 4;
-
-fn point(role: Role, direction: Direction, address: [u8; 4]) -> Point {
-    Point {
-        netns: if role == Role::Pod {
-            "default/b"
-        } else {
-            "host"
-        }
-        .to_owned(),
-        interface: format!("{role:?}").to_lowercase(),
-        ifindex: role as u32,
-        direction,
-        hook: "tcx".into(),
-        role,
-        kind: "veth".to_owned(),
-        addresses: vec![address.into()],
-        why: String::new(),
-        foreign: Vec::new(),
-        since: 0,
-        until: None,
-    }
-}
-
-fn node(name: &str, pod: [u8; 4], own: [u8; 4]) -> Hello {
-    Hello {
-        node: name.to_owned(),
-        boot_id: "one".to_owned(),
-        realtime_offset: 0,
-        streams: 1,
-        points: vec![
-            point(Role::Veth, Direction::Ingress, pod),
-            point(Role::Veth, Direction::Egress, pod),
-            point(Role::Uplink, Direction::Ingress, own),
-            point(Role::Uplink, Direction::Egress, own),
-        ],
-        next_hops: Vec::new(),
-        local: vec![own.into()],
-        drops: Some(vec!["default/a".into(), "default/b".into()]),
-        drops_later: Vec::new(),
-        network: Network::default(),
-        notes: Vec::new(),
-    }
-}
-
-pub(crate) fn scene() -> Scene {
-    let owner = |name: &str, kind, node: &str| Owner {
-        name: name.to_owned(),
-        kind,
-        node: node.to_owned(),
-    };
-    Scene {
-        nodes: vec![node("node-a", A, NODE_A), node("node-b", B, NODE_B)],
-        owners: BTreeMap::from([
-            (A.into(), owner("default/a", OwnerKind::Pod, "node-a")),
-            (B.into(), owner("default/b", OwnerKind::Pod, "node-b")),
-            (NODE_A.into(), owner("node-a", OwnerKind::Node, "node-a")),
-            (NODE_B.into(), owner("node-b", OwnerKind::Node, "node-b")),
-        ]),
-        since: 0,
-        sources: Vec::new(),
-    }
-}
-
-/// A journey from A to B that was seen at these points, wrapped on uplinks.
-pub(crate) fn journey(way: &[(usize, usize)], closed: Closed) -> Journey {
-    let steps = (0..)
-        .zip(way)
-        .map(|(time, (node, point))| Step {
-            node: *node,
-            point: *point,
-            time,
-            len: 98,
-            segments: 1,
-            ttl: 64,
-            src_mac: None,
-            dst_mac: None,
-            vlan: None,
-            encap: [UPLINK_IN, UPLINK_OUT].contains(point).then(|| Encap {
-                kind: EncapKind::Vxlan,
-                vni: Some(1),
-                outer_src: NODE_A.into(),
-                outer_dst: NODE_B.into(),
-                levels: 1,
-            }),
-            seen: 1,
-            parts: [(0, 1)].into(),
-        })
-        .collect();
-    Journey {
-        id: 1,
-        packet: Packet {
-            src: A.into(),
-            dst: B.into(),
-            ttl: 64,
-            ip_id: Some(1),
-            fragment: None,
-            len: 84,
-            transport: Transport::Udp {
-                src_port: 1,
-                dst_port: 2,
-                len: 64,
-                dns: None,
-            },
-            payload_hash: Some(0),
-        },
-        steps,
-        conversation: 1,
-        direction: Course::Request,
-        drops: Vec::new(),
-        answers: None,
-        asks: false,
-        answered_by: None,
-        asked_again: false,
-        impostor: None,
-        refusal: None,
-        acked: smallvec::SmallVec::new(),
-        retransmits: None,
-        ambiguous: false,
-        closed,
-    }
-}
 
 /// A TCP segment's worth of header, with 3000 bytes behind it.
 fn three_thousand_bytes() -> Transport {
