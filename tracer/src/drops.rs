@@ -155,9 +155,9 @@ impl Session {
         for freed in batch.freed {
             if self.concerns(&freed) {
                 let time = i64::try_from(freed.time).unwrap_or(i64::MAX);
-                let meant = self.scene.is_meant(node, &freed);
-                self.tally
-                    .add(node, time.saturating_add(offset), freed, meant);
+                let time = time.saturating_add(offset);
+                let meant = self.scene.is_meant((node, time), &freed);
+                self.tally.add(node, time, freed, meant);
             }
         }
     }

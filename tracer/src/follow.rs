@@ -18,7 +18,7 @@ use tracer_common::hash::{HASHED_BYTES, Key, payload_hash};
 use tracer_core::{
     journal::View,
     journey::Limits,
-    model::{OwnerKind, Pair},
+    model::{OwnerKind, Owners, Pair},
     verdict::Kind,
 };
 
@@ -268,10 +268,10 @@ fn members<'a>(settings: &'a Settings, end: &'a End) -> Vec<Member<'a>> {
     }
     let pods: Vec<Member<'_>> = settings
         .owners
-        .iter()
-        .filter(|(address, owner)| owner.kind == OwnerKind::Pod && end.network.contains(*address))
+        .all_at(Owners::LATEST)
+        .filter(|(address, owner)| owner.kind == OwnerKind::Pod && end.network.contains(address))
         .map(|(address, owner)| Member {
-            address: *address,
+            address,
             name: Some(&owner.name),
             node: Some(&owner.node),
             named: false,
@@ -295,17 +295,17 @@ fn concerns(settings: &Settings, agent: &AgentSpec) -> bool {
 }
 
 fn is_node(settings: &Settings, address: IpAddr) -> bool {
-    let owner = settings.owners.get(&address);
+    let owner = settings.owners.at(address, Owners::LATEST);
     owner.is_some_and(|owner| owner.kind == OwnerKind::Node)
 }
 
 /// The address of any pod on a node.
 fn pod_on(settings: &Settings, node: &str, v4: bool) -> Option<IpAddr> {
-    let mut owners = settings.owners.iter();
+    let mut owners = settings.owners.all_at(Owners::LATEST);
     let pod = owners.find(|(address, owner)| {
         owner.kind == OwnerKind::Pod && owner.node == node && address.is_ipv4() == v4
     });
-    pod.map(|(address, _)| *address)
+    pod.map(|(address, _)| address)
 }
 
 fn start(settings: &Settings, agent: &AgentSpec, key: Key, filter: &Filter) -> Start {
@@ -349,14 +349,15 @@ fn start(settings: &Settings, agent: &AgentSpec, key: Key, filter: &Filter) -> S
             None => request.unplaced.push(address),
         }
     }
-    let others = settings.owners.iter().filter(|(address, owner)| {
+    let others = settings.owners.all_at(Owners::LATEST);
+    let others = others.filter(|(address, owner)| {
         owner.kind == OwnerKind::Pod
             && owner.node == agent.node
-            && !pods.iter().any(|(known, _)| known == *address)
+            && !pods.iter().any(|(known, _)| known == address)
     });
     Start {
         bystanders: others
-            .map(|(address, owner)| (*address, owner.name.clone()))
+            .map(|(address, owner)| (address, owner.name.clone()))
             .collect(),
         node: agent.node.clone(),
         netns: match &agent.place {

@@ -45,7 +45,7 @@ fn pyarrow_and_duckdb_read_it() -> Result<()> {
     let counted = python(
         "import sys, json, pyarrow as pa, duckdb\n\
          trace = pa.ipc.open_stream(sys.argv[1]).read_all()\n\
-         assert trace.schema.metadata[b'tracer.schema'] == b'tracer.trace/1'\n\
+         assert trace.schema.metadata[b'tracer.schema'] == b'tracer.trace/2'\n\
          assert 'nodes' in json.loads(trace.schema.metadata[b'tracer.head'])\n\
          rows = duckdb.sql(\"select node, count(*) as hops, max(tcp_len) as longest \"\n\
              \"from trace where record = 'hop' group by node order by node\").fetchall()\n\

@@ -1,12 +1,12 @@
 //! Two nodes with a pod each, as unit tests see them: their points, and journeys
 //! between them.
 
-use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use crate::{
     journey::{Closed, Course, Journey, Scene, Step},
     model::{
-        Direction, Encap, EncapKind, Hello, Network, Owner, OwnerKind, Packet, Point, Role,
+        Direction, Encap, EncapKind, Hello, Network, Owner, OwnerKind, Owners, Packet, Point, Role,
         Transport,
     },
 };
@@ -74,7 +74,7 @@ pub(crate) fn scene() -> Scene {
     };
     Scene {
         nodes: vec![node("node-a", A, NODE_A), node("node-b", B, NODE_B)],
-        owners: BTreeMap::from([
+        owners: Owners::from_iter([
             (A.into(), owner("default/a", OwnerKind::Pod, "node-a")),
             (B.into(), owner("default/b", OwnerKind::Pod, "node-b")),
             (NODE_A.into(), owner("node-a", OwnerKind::Node, "node-a")),
@@ -83,6 +83,15 @@ pub(crate) fn scene() -> Scene {
         since: 0,
         sources: Vec::new(),
     }
+}
+
+/// Takes an address to be nobody's.
+pub(crate) fn disown(scene: &mut Scene, address: [u8; 4]) {
+    let all = scene.owners.iter();
+    let others = all.filter(|(other, _)| *other != IpAddr::from(address));
+    scene.owners = others
+        .map(|(other, owned)| (other, owned.clone()))
+        .collect();
 }
 
 /// A journey from A to B that was seen at these points, wrapped on uplinks.

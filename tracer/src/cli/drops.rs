@@ -1,8 +1,8 @@
 //! What `tracer drops` is to do: every name looked up.
 
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::{net::IpAddr, time::Duration};
 
-use tracer_core::model::{Owner, OwnerKind};
+use tracer_core::model::{OwnerKind, Owners};
 
 use super::{
     agents,
@@ -38,7 +38,7 @@ pub struct DropsSettings {
     /// The nodes to look at; never empty.
     pub agents: Vec<AgentSpec>,
     /// Who has which address.
-    pub owners: BTreeMap<IpAddr, Owner>,
+    pub owners: Owners,
 }
 
 impl DropsSettings {
@@ -83,7 +83,7 @@ impl DropsSettings {
             ring_size: args.ring_size,
             budget: args.budget,
             agents,
-            owners: inventory.map_or_else(BTreeMap::new, |known| known.owners().clone()),
+            owners: inventory.map_or_else(Owners::default, Inventory::owners),
         })
     }
 
@@ -91,9 +91,9 @@ impl DropsSettings {
     #[must_use]
     pub fn pods_on(&self, node: &str) -> Vec<(IpAddr, String)> {
         self.owners
-            .iter()
+            .all_at(Owners::LATEST)
             .filter(|(_, owner)| owner.kind == OwnerKind::Pod && owner.node == node)
-            .map(|(address, owner)| (*address, owner.name.clone()))
+            .map(|(address, owner)| (address, owner.name.clone()))
             .collect()
     }
 }

@@ -13,7 +13,7 @@ use std::{
 use ipnet::IpNet;
 use nix::unistd::{SysconfVar, sysconf};
 use tracer_common::config::PORTS;
-use tracer_core::model::{Owner, OwnerKind};
+use tracer_core::model::{OwnerKind, Owners};
 
 use super::{
     agents,
@@ -68,7 +68,7 @@ pub struct Settings {
     /// The nodes to look at; never empty.
     pub agents: Vec<AgentSpec>,
     /// Who has which address.
-    pub owners: BTreeMap<IpAddr, Owner>,
+    pub owners: Owners,
     /// The addresses of every known node.
     pub node_addresses: BTreeMap<String, Vec<IpAddr>>,
     /// What will limit the answers, one sentence each.
@@ -218,7 +218,7 @@ impl Settings {
             ring_size: args.ring_size,
             budget: args.budget,
             agents,
-            owners: inventory.map_or_else(BTreeMap::new, |known| known.owners().clone()),
+            owners: inventory.map_or_else(Owners::default, Inventory::owners),
             node_addresses: inventory.map_or_else(BTreeMap::new, Inventory::node_addresses),
             warnings,
             write: None,

@@ -1,12 +1,12 @@
 //! What a collector is to do.
 
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 use tracer_core::{
     collect::Beginning,
     journey::Limits,
-    model::{Hello, Owner},
+    model::{Hello, Owners},
 };
 
 use crate::{
@@ -28,8 +28,8 @@ pub struct Plan {
     pub filter: Filter,
     /// Addresses on the asking side.
     pub sources: Vec<IpNet>,
-    /// Owners of addresses.
-    pub owners: BTreeMap<IpAddr, Owner>,
+    /// Who owns which address.
+    pub owners: Owners,
     /// How long journeys are waited for, and how many at once.
     pub limits: Limits,
     /// When to end, after the start.

@@ -29,7 +29,7 @@ use std::{
 
 use ipnet::IpNet;
 use objects::Object;
-use tracer_core::model::{Owner, OwnerKind};
+use tracer_core::model::{Owner, OwnerKind, Owners};
 use tracing::info;
 
 pub use error::InventoryError;
@@ -49,6 +49,7 @@ pub struct Inventory {
     pods: BTreeMap<(String, String), Pod>,
     /// `namespace/name` by virtual address.
     services: BTreeMap<IpAddr, String>,
+    /// The pod or node by its address.
     owners: BTreeMap<IpAddr, Owner>,
 }
 
@@ -293,16 +294,26 @@ impl Inventory {
         }
     }
 
-    /// Who has an address.
+    /// The pod or node that has an address.
     #[must_use]
     pub fn owner(&self, address: IpAddr) -> Option<&Owner> {
         self.owners.get(&address)
     }
 
-    /// Who has which address.
+    /// Who has which address, Services included: at all times, as far as the file says.
     #[must_use]
-    pub const fn owners(&self) -> &BTreeMap<IpAddr, Owner> {
-        &self.owners
+    pub fn owners(&self) -> Owners {
+        let service = |(address, name): (&IpAddr, &String)| {
+            let owner = Owner {
+                name: name.clone(),
+                kind: OwnerKind::Service,
+                node: String::new(),
+            };
+            (*address, owner)
+        };
+        let owned = self.owners.iter();
+        let owned = owned.map(|(address, owner)| (*address, owner.clone()));
+        self.services.iter().map(service).chain(owned).collect()
     }
 
     /// The Service, as `namespace/name`, that has a virtual address.

@@ -107,8 +107,12 @@ fn only_running_pods_off_the_host_network_own_addresses() {
     assert_eq!(owner("203.0.113.1").map(|(name, ..)| name), Some("node-a"));
     assert_eq!(owner("10.244.2.9"), None);
     assert_eq!(owner("10.96.0.10"), None);
-    // web twice, cart, and the nodes' three.
-    assert_eq!(objects.owners().len(), 6);
+    // web twice, cart, the nodes' three, and the Service's.
+    let owners = objects.owners();
+    assert_eq!(owners.len(), 7);
+    let service = owners.at(ip("10.96.0.10"), Owners::LATEST);
+    let service = service.map(|owner| (owner.name.as_str(), owner.kind, owner.node.as_str()));
+    assert_eq!(service, Some(("shop/cart", OwnerKind::Service, "")));
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn kind(scene: &Scene, journey: &Journey, verdict: &Verdict, parts: Parts) -> St
         text.push_str(&without_numbers(&line));
         text.push('\n');
     };
-    say(packet(scene, &journey.packet));
+    say(packet(scene, &journey.packet, journey.start()));
     for node in 0..scene.nodes.len() {
         let steps = journey.steps.iter().filter(|step| step.node == node);
         let points: Vec<String> = steps
@@ -138,9 +138,9 @@ fn kind(scene: &Scene, journey: &Journey, verdict: &Verdict, parts: Parts) -> St
     text
 }
 
-fn packet(scene: &Scene, packet: &Packet) -> String {
+fn packet(scene: &Scene, packet: &Packet, time: i64) -> String {
     let name = |address| {
-        let pod = scene.pod(address);
+        let pod = scene.pod(address, time);
         pod.map_or_else(|| address.to_string(), str::to_owned)
     };
     let what = match &packet.transport {

@@ -72,9 +72,9 @@ pub enum TraceError {
         /// The file.
         path: PathBuf,
     },
-    /// It is from the future.
+    /// Another version of tracer wrote it, in another format.
     #[error(
-        "{p} is a trace of the kind {schema}, which a later tracer wrote; this one reads {SCHEMA}: use that one",
+        "{p} is a trace of the kind {schema}, which {writer} wrote; this one reads {SCHEMA}: read it with the version that wrote it",
         p = path.display()
     )]
     Version {
@@ -82,6 +82,8 @@ pub enum TraceError {
         path: PathBuf,
         /// What it calls itself.
         schema: String,
+        /// Who wrote it: `tracer` and its version.
+        writer: String,
     },
     /// Bytes in it are not what was written.
     #[error(

@@ -1,11 +1,6 @@
 //! What holds for all rows of a trace.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    fmt,
-    net::IpAddr,
-    sync::Arc,
-};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use arrow_schema::{Field, Schema, SchemaRef};
 use ipnet::IpNet;
@@ -14,7 +9,7 @@ use tracer_core::{
     collect::Beginning,
     input::MAX_POINTS,
     journey::Limits,
-    model::{Hello, Owner, Pair},
+    model::{Hello, Owners, Pair},
 };
 
 use super::table::{SCHEMA, columns};
@@ -70,8 +65,9 @@ pub struct Head {
     pub count: Option<u64>,
     /// The agents: their nodes, clocks and observation points.
     pub nodes: Vec<Hello>,
-    /// Cluster objects: who owns which address.
-    pub owners: BTreeMap<IpAddr, Owner>,
+    /// Cluster objects: who owned which address, and when, as far as that was known
+    /// when the file began.
+    pub owners: Owners,
 }
 
 impl Head {

@@ -310,15 +310,18 @@ fn head(path: &Path, message: &[u8]) -> Result<(Head, Layout), TraceError> {
     let Some(schema) = schema else {
         return Err(TraceError::NotATrace { path });
     };
+    let head = schema.metadata.get(HEAD_KEY);
     match schema.metadata.get(SCHEMA_KEY).map(String::as_str) {
         Some(SCHEMA) => {}
         Some(schema) => {
-            let schema = schema.to_owned();
-            return Err(TraceError::Version { path, schema });
+            return Err(TraceError::Version {
+                path,
+                schema: schema.to_owned(),
+                writer: writer(head.map_or("", String::as_str)),
+            });
         }
         None => return Err(TraceError::NotATrace { path }),
     }
-    let head = schema.metadata.get(HEAD_KEY);
     let head = head.and_then(|head| serde_json::from_str::<Head>(head).ok());
     let head = head.filter(Head::is_sound);
     head.zip(Layout::of(&schema)).ok_or(TraceError::Damaged {
@@ -326,4 +329,14 @@ fn head(path: &Path, message: &[u8]) -> Result<(Head, Layout), TraceError> {
         at: 0,
         what: "what it is about cannot be read".to_owned(),
     })
+}
+
+/// Who wrote a head of another version: that is in each.
+fn writer(head: &str) -> String {
+    let head = serde_json::from_str::<serde_json::Value>(head).ok();
+    let version = head.as_ref().and_then(|head| head.get("version")?.as_str());
+    version.map_or_else(
+        || "another tracer".to_owned(),
+        |version| format!("tracer {version}"),
+    )
 }

@@ -19,7 +19,7 @@ use super::column::{
 };
 
 /// What traces of this version call themselves.
-pub const SCHEMA: &str = "tracer.trace/1";
+pub const SCHEMA: &str = "tracer.trace/2";
 
 type U8 = Number<UInt8Type>;
 type U16 = Number<UInt16Type>;

@@ -64,7 +64,10 @@ pub fn contents_text(out: &mut impl Write, look: &Look, contents: &Contents) -> 
     }
     say(
         "objects",
-        &format!("{} addresses of pods and nodes", head.owners.len()),
+        &format!(
+            "{} addresses of pods, nodes and Services",
+            head.owners.len()
+        ),
     );
     say(
         "file",

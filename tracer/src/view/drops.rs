@@ -1,10 +1,10 @@
 //! What is shown of drops, and by whom it is shown.
 
-use std::{collections::BTreeMap, io, net::IpAddr};
+use std::{io, net::IpAddr};
 
 use tracer_core::{
     input::DropReport,
-    model::{Freed, Hello, Owner, OwnerKind},
+    model::{Freed, Hello, OwnerKind, Owners},
     verdict::{DropKind, Tally},
 };
 
@@ -14,21 +14,21 @@ pub struct DropScene {
     /// The agents' first messages; a node is an index into these.
     pub nodes: Vec<Hello>,
     /// Who has which address.
-    pub owners: BTreeMap<IpAddr, Owner>,
+    pub owners: Owners,
     /// The only pod of interest.
     pub pod: Option<String>,
 }
 
 impl DropScene {
-    /// Whether a packet's addresses say that it was on its way to where it was
+    /// Whether the addresses of a packet that was freed at `time`, Unix time, ns, say that it was on its way to where it was
     /// freed: to a pod in its own namespace, or out of another node to this one or
     /// to a pod of it. What a node's own pods send each other also comes to the
     /// bridge between them, while somebody captures there.
     #[must_use]
-    pub fn is_meant(&self, node: usize, freed: &Freed) -> bool {
+    pub fn is_meant(&self, (node, time): (usize, i64), freed: &Freed) -> bool {
         let name = &self.nodes[node].node;
         let is_here = |address| {
-            let owner = self.owners.get(&address);
+            let owner = self.owners.at(address, time);
             owner.is_some_and(|owner| owner.node == *name)
         };
         let (Some(packet), Some(netns)) = (&freed.packet, freed.netns.as_deref()) else {
@@ -37,14 +37,14 @@ impl DropScene {
         match &freed.encap {
             Some(encap) => is_here(encap.outer_dst) && !is_here(encap.outer_src),
             None if netns == "host" => is_here(packet.dst) && !is_here(packet.src),
-            None => self.pod_of(packet.dst) == Some(netns),
+            None => self.pod_of(packet.dst, time) == Some(netns),
         }
     }
 
-    /// The pod that has an address.
+    /// The pod that has an address at `time`, Unix time, ns.
     #[must_use]
-    pub fn pod_of(&self, address: IpAddr) -> Option<&str> {
-        let owner = self.owners.get(&address)?;
+    pub fn pod_of(&self, address: IpAddr, time: i64) -> Option<&str> {
+        let owner = self.owners.at(address, time)?;
         (owner.kind == OwnerKind::Pod).then_some(owner.name.as_str())
     }
 }

@@ -245,8 +245,11 @@ fn what_was_meant_for_a_place_is_told_by_its_addresses() {
         ..freed("OTHERHOST", "ip_rcv_core")
     };
     // From web on node-a to cart on node-b.
-    assert!(scene.is_meant(1, &at("host")));
-    assert!(scene.is_meant(1, &at("shop/cart")));
-    assert!(!scene.is_meant(0, &at("host")), "flooded at its sender's");
-    assert!(!scene.is_meant(1, &at("shop/other")), "a copy");
+    assert!(scene.is_meant((1, NOON), &at("host")));
+    assert!(scene.is_meant((1, NOON), &at("shop/cart")));
+    assert!(
+        !scene.is_meant((0, NOON), &at("host")),
+        "flooded at its sender's"
+    );
+    assert!(!scene.is_meant((1, NOON), &at("shop/other")), "a copy");
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hdrhistogram::Histogram;
 use tracer_core::{
     journey::Scene,
-    model::Role,
+    model::{Point, Role},
     verdict::{Place, Summary},
 };
 
@@ -89,15 +89,22 @@ fn begin<'a>(scene: &'a Scene, place: &'a Place) -> Begin<'a> {
     if place.netns != HOST {
         return Begin::Pod(&place.netns);
     }
-    let points = scene.agent(&place.node).map(|hello| &hello.points);
-    let pods = points
-        .into_iter()
-        .flatten()
+    let mut nodes = scene.nodes.iter();
+    let Some(node) = nodes.position(|hello| hello.node == place.node) else {
+        return Begin::Elsewhere;
+    };
+    // Whose it was in the end; of an interface that is gone, until then.
+    let pod = |point: &'a Point| {
+        let time = scene.until(node, point).saturating_sub(1);
+        let mut addresses = point.addresses.iter();
+        addresses.find_map(|address| scene.pod(*address, time))
+    };
+    let points = scene.nodes[node].points.iter();
+    let mut pods = points
         .filter(|point| point.interface == place.interface && point.netns == place.netns)
         .filter(|point| matches!(point.role, Role::Veth | Role::Pod))
-        .flat_map(|point| &point.addresses)
-        .find_map(|address| scene.pod(*address));
-    pods.map_or(Begin::Elsewhere, Begin::Pod)
+        .filter_map(pod);
+    pods.next().map_or(Begin::Elsewhere, Begin::Pod)
 }
 
 /// Whether times taken on these two nodes can be subtracted: agents of one

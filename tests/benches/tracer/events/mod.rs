@@ -6,7 +6,6 @@ mod memory;
 mod trace;
 mod traffic;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -20,6 +19,7 @@ use tracer_core::{
     collect::{Beginning, Core},
     journal::{Changed, Started, View},
     journey::{Closed, Journey, Limits, Scene},
+    model::Owners,
     verdict::{Kind, Parts, Summary, Verdict},
 };
 use traffic::Traffic;
@@ -106,7 +106,7 @@ fn round() -> Result<Round> {
     let mut traffic = Traffic::new(GAP);
     let mut core = Core::new(Beginning {
         nodes: traffic.hellos(),
-        owners: BTreeMap::new(),
+        owners: Owners::default(),
         sources: vec![IpAddr::from(agents::PODS[0]).into()],
         limits: Limits::default(),
         count: None,

@@ -138,6 +138,6 @@ fn head(traffic: &Traffic) -> Head {
         open: 65_536,
         count: None,
         nodes: traffic.hellos(),
-        owners: std::collections::BTreeMap::new(),
+        owners: tracer_core::model::Owners::default(),
     }
 }

@@ -1,8 +1,12 @@
-//! What changes on nodes while they are observed: points that come, and points
-//! that are gone.
+//! What changes while a follow runs: points on nodes that come and go, and owners of
+//! addresses.
 
 use super::core::{Core, unix};
-use crate::{input::Change, journal::Changed, model::Hello};
+use crate::{
+    input::{Change, OwnersChange},
+    journal::Changed,
+    model::Hello,
+};
 
 impl Core {
     /// Takes in what an agent has found to be different.
@@ -21,6 +25,12 @@ impl Core {
         if !changed.is_empty() {
             self.changes.push_back(changed);
         }
+    }
+
+    /// Takes in who has got an address, and who has lost one. Packets from before that
+    /// time keep the owners that they had.
+    pub fn owners_changed(&mut self, change: &OwnersChange) {
+        change.apply(&mut self.scene.owners);
     }
 
     /// Takes what is known of an agent, after rows of a recording are missing.

@@ -17,7 +17,7 @@ use crate::{
     input::{Batch, Order, Report, Sight, Sights},
     journal::{Changed, View},
     journey::{Closed, Engine, Journey, Limits, Scene},
-    model::{Hello, Owner, Packet},
+    model::{Hello, Owners, Packet},
     verdict::{Accounting, Kind, Sums, classify, judge},
 };
 
@@ -26,8 +26,8 @@ use crate::{
 pub struct Beginning {
     /// What the agents said of themselves.
     pub nodes: Vec<Hello>,
-    /// Owners of addresses.
-    pub owners: BTreeMap<IpAddr, Owner>,
+    /// Who owns which address, and when.
+    pub owners: Owners,
     /// Addresses on the asking side.
     pub sources: Vec<IpNet>,
     /// How long journeys are waited for, and how many at once.

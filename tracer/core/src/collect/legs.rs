@@ -177,7 +177,7 @@ fn far_end(scene: &Scene, step: &Step, journey: &Journey) -> Option<usize> {
         Some(encap) => encap.outer_dst,
         None => destination(&journey.packet)?,
     };
-    let owner = scene.owners.get(&address)?;
+    let owner = scene.owner(address, step.time)?;
     let mut nodes = scene.nodes.iter();
     nodes.position(|hello| hello.node == owner.node)
 }

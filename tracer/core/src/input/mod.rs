@@ -1,12 +1,14 @@
 //! What agents send, live or recorded: batches of hops and drops, what became of
-//! the others, and what changes on their nodes.
+//! the others, and what changes on their nodes and in the cluster.
 
 mod batch;
 mod change;
 mod health;
 mod order;
+mod owners;
 
 pub use batch::{Batch, DropReport, Elsewhere, Report};
 pub use change::{Change, MAX_POINTS};
 pub use health::{DeviceHealth, Health, SocketHealth};
 pub(crate) use order::{Order, Sight, Sights};
+pub use owners::{Gained, Lost, OwnersChange};

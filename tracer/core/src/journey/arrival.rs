@@ -76,15 +76,19 @@ pub(crate) fn expected(scene: &Scene, address: IpAddr, time: i64) -> Arrival {
     }
 }
 
-/// Whether `address` belongs to this agent's node: to itself, or to a pod
-/// on it.
-pub(crate) fn is_at_home(scene: &Scene, node: usize, address: IpAddr) -> bool {
+/// Whether `address` belongs to this agent's node at `time`, Unix time, ns: to
+/// itself, or to a pod on it.
+pub(crate) fn is_at_home(scene: &Scene, node: usize, address: IpAddr, time: i64) -> bool {
     let hello = &scene.nodes[node];
-    let owner = scene.owners.get(&address);
+    let owner = scene.owner(address, time);
+    // Behind an interface that is gone may have been the pod before: its address is
+    // another's by now, if that is known.
+    let counts = |point: &&Point| owner.is_none() || time < scene.until(node, point);
     let pods = hello
         .points
         .iter()
-        .filter(|point| matches!(point.role, Role::Pod | Role::Veth));
+        .filter(|point| matches!(point.role, Role::Pod | Role::Veth))
+        .filter(counts);
     hello.local.contains(&address)
         || owner.is_some_and(|owner| owner.node == hello.node)
         || pods

@@ -1,20 +1,20 @@
 //! What the engine makes of hops: journeys, on a scene.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use smallvec::SmallVec;
 
 use super::Drop;
-use crate::model::{Encap, Hello, Mac, Owner, OwnerKind, Packet, Point};
+use crate::model::{Encap, Hello, Mac, Owner, OwnerKind, Owners, Packet, Point};
 
 /// The stage: the agents' points, and who owns which address.
 #[derive(Clone, Debug, Default)]
 pub struct Scene {
     /// One per agent; [`Step::node`] is an index into these.
     pub nodes: Vec<Hello>,
-    /// Owners of addresses.
-    pub owners: BTreeMap<IpAddr, Owner>,
+    /// Who owns which address, and when.
+    pub owners: Owners,
     /// From when on all points are observed, Unix time, ns.
     pub since: i64,
     /// Addresses on the asking side of the follow, to tell requests from
@@ -80,12 +80,28 @@ impl Scene {
         i64::try_from(time).map_or(i64::MAX, |time| time.saturating_add(offset))
     }
 
-    /// The pod that owns `address`, as `namespace/name`.
+    /// The pod or node that has `address` at `time`, Unix time, ns. A Service has
+    /// none in this sense: its address is no interface's.
     #[must_use]
-    pub fn pod(&self, address: IpAddr) -> Option<&str> {
-        self.owners
-            .get(&address)
+    pub fn owner(&self, address: IpAddr, time: i64) -> Option<&Owner> {
+        let owner = self.owners.at(address, time);
+        owner.filter(|owner| owner.kind != OwnerKind::Service)
+    }
+
+    /// The pod that has `address` at `time`, Unix time, ns, as `namespace/name`.
+    #[must_use]
+    pub fn pod(&self, address: IpAddr, time: i64) -> Option<&str> {
+        self.owner(address, time)
             .filter(|owner| owner.kind == OwnerKind::Pod)
+            .map(|owner| owner.name.as_str())
+    }
+
+    /// The Service that has `address` at `time`, Unix time, ns, as `namespace/name`.
+    #[must_use]
+    pub fn service(&self, address: IpAddr, time: i64) -> Option<&str> {
+        self.owners
+            .at(address, time)
+            .filter(|owner| owner.kind == OwnerKind::Service)
             .map(|owner| owner.name.as_str())
     }
 

@@ -14,7 +14,7 @@ pub use freed::Freed;
 pub use hop::Hop;
 pub use network::{Device, Network, Tunnel, Way};
 pub use node::{Direction, Foreign, Hello, Point, Role, is_opaque};
-pub use owner::{Owner, OwnerKind};
+pub use owner::{Owned, Owner, OwnerKind, Owners};
 pub use packet::{
     Arp, Encap, EncapKind, Flags, Icmp, Mac, Neighbour, Packet, Proto, Quote, Tcp, Transport,
 };

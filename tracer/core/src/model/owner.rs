@@ -1,23 +1,281 @@
-//! Who owns which address.
+//! Who owns which address, and when.
+//!
+//! Addresses are given to another pod once theirs is gone, so an owner has an address
+//! from one time until another, and whoever asks says of which time. A time that is
+//! not known is `None`: what an objects file says holds for as long as nothing else is
+//! known.
+
+use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+
+/// How many intervals of one address are known at once. Of an address that changes
+/// hands more often, the oldest that has ended is forgotten.
+const MAX_INTERVALS: usize = 64;
 
 /// Who owns an address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
-    /// `namespace/name` of a pod, or a node's name.
+    /// `namespace/name` of a pod or Service, or a node's name.
     pub name: String,
-    /// Pod or node.
+    /// Pod, node or Service.
     pub kind: OwnerKind,
-    /// The node that it is on.
+    /// The node that it is on; empty where that is not known, and of a Service.
     pub node: String,
 }
 
 /// What kind of object owns an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum OwnerKind {
     /// A pod with an address of its own.
     Pod,
     /// A node: its own addresses, those of its bridge and overlay device.
     Node,
+    /// A Service, whose virtual address is no interface's.
+    Service,
 }
+
+impl Owner {
+    /// Whether this is the same object, on whatever node.
+    fn is(&self, name: &str, kind: OwnerKind) -> bool {
+        self.kind == kind && self.name == name
+    }
+}
+
+/// An owner of an address, and for how long it has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owned {
+    /// Whose the address is.
+    pub owner: Owner,
+    /// From when on, Unix time, ns; `None`: from before all that is known.
+    pub from: Option<i64>,
+    /// Until when, exclusive, Unix time, ns; `None`: no end is known.
+    pub until: Option<i64>,
+}
+
+impl Owned {
+    fn holds(&self, time: i64) -> bool {
+        let began = self.from.is_none_or(|from| from <= time);
+        began && self.until.is_none_or(|until| time < until)
+    }
+
+    const fn is_empty(&self) -> bool {
+        matches!((self.from, self.until), (Some(from), Some(until)) if from >= until)
+    }
+
+    /// Takes in another interval of the same owner, if the two overlap or touch.
+    fn absorb(&mut self, other: &Self) -> bool {
+        let reaches = |one: &Self, other: &Self| {
+            let ends = one.until.zip(other.from);
+            ends.is_none_or(|(until, from)| from <= until)
+        };
+        let joined = self.owner == other.owner && reaches(self, other) && reaches(other, self);
+        if joined {
+            self.from = self.from.min(other.from);
+            self.until = self.until.zip(other.until).map(|(a, b)| a.max(b));
+        }
+        joined
+    }
+}
+
+/// Who owns which address, and when.
+///
+/// Several may have one address at the same time, which is a fault: then, whoever got
+/// it last counts as its owner, and of those that got it together the first added.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<Entry>", into = "Vec<Entry>")]
+pub struct Owners {
+    /// Intervals by address, in the order in which they begin; never empty.
+    by_address: BTreeMap<IpAddr, SmallVec<[Owned; 1]>>,
+}
+
+impl Owners {
+    /// The time for which who owns an address now is asked.
+    pub const LATEST: i64 = i64::MAX;
+
+    /// Who has an address at `time`, Unix time, ns.
+    #[must_use]
+    pub fn at(&self, address: IpAddr, time: i64) -> Option<&Owner> {
+        owner_at(self.by_address.get(&address)?, time)
+    }
+
+    /// All addresses that somebody has at `time`, Unix time, ns, and who has them.
+    pub fn all_at(&self, time: i64) -> impl Iterator<Item = (IpAddr, &Owner)> {
+        let addresses = self.by_address.iter();
+        addresses.filter_map(move |(address, owned)| Some((*address, owner_at(owned, time)?)))
+    }
+
+    /// All that is known, by address and time.
+    pub fn iter(&self) -> impl Iterator<Item = (IpAddr, &Owned)> {
+        let addresses = self.by_address.iter();
+        addresses.flat_map(|(address, owned)| owned.iter().map(|owned| (*address, owned)))
+    }
+
+    /// What is known of an address, by time.
+    #[must_use]
+    pub fn of(&self, address: IpAddr) -> &[Owned] {
+        self.by_address
+            .get(&address)
+            .map_or(&[], |owned| owned.as_slice())
+    }
+
+    /// How many addresses are known.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_address.len()
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_address.is_empty()
+    }
+
+    /// Takes an owner to have an address at all times, whoever else was known to.
+    pub fn insert(&mut self, address: IpAddr, owner: Owner) {
+        self.by_address.remove(&address);
+        self.add(
+            address,
+            Owned {
+                owner,
+                from: None,
+                until: None,
+            },
+        );
+    }
+
+    /// Adds an interval to those that are known.
+    pub fn add(&mut self, address: IpAddr, mut added: Owned) {
+        if added.is_empty() {
+            return;
+        }
+        let all = self.by_address.entry(address).or_default();
+        // What was apart may touch what is added.
+        while let Some(index) = all.iter().position(|owned| added.clone().absorb(owned)) {
+            added.absorb(&all.remove(index));
+        }
+        let index = all.partition_point(|owned| owned.from <= added.from);
+        all.insert(index, added);
+        if all.len() > MAX_INTERVALS {
+            let ended = all.iter().position(|owned| owned.until.is_some());
+            all.remove(ended.unwrap_or(0));
+        }
+    }
+
+    /// Takes note that an address belongs to `owner` from `time` on, Unix time, ns. A
+    /// pod that has moved to another node ends on the one before.
+    pub fn gained(&mut self, address: IpAddr, owner: Owner, time: i64) {
+        if let Some(all) = self.by_address.get_mut(&address) {
+            let same = all.iter().filter(|owned| owned.owner == owner);
+            if same.into_iter().any(|owned| owned.holds(time)) {
+                return;
+            }
+            end(all, &owner.name, owner.kind, time);
+        }
+        self.add(
+            address,
+            Owned {
+                owner,
+                from: Some(time),
+                until: None,
+            },
+        );
+    }
+
+    /// Takes note that an address does not belong to this object from `time` on, Unix
+    /// time, ns.
+    pub fn lost(&mut self, address: IpAddr, name: &str, kind: OwnerKind, time: i64) {
+        if let Some(all) = self.by_address.get_mut(&address) {
+            end(all, name, kind, time);
+            if all.is_empty() {
+                self.by_address.remove(&address);
+            }
+        }
+    }
+}
+
+/// Of several that have an address at a time, who got it last.
+fn owner_at(owned: &[Owned], time: i64) -> Option<&Owner> {
+    let holders = owned.iter().rev().filter(|owned| owned.holds(time));
+    let latest = holders.max_by_key(|owned| owned.from)?;
+    Some(&latest.owner)
+}
+
+/// Ends the intervals of an object that hold `time`.
+fn end(all: &mut SmallVec<[Owned; 1]>, name: &str, kind: OwnerKind, time: i64) {
+    for owned in all.iter_mut() {
+        if owned.owner.is(name, kind) && owned.holds(time) {
+            owned.until = Some(time);
+        }
+    }
+    all.retain(|owned| !owned.is_empty());
+}
+
+/// Owners that have their addresses at all times; the last of several counts.
+impl FromIterator<(IpAddr, Owner)> for Owners {
+    fn from_iter<I: IntoIterator<Item = (IpAddr, Owner)>>(owners: I) -> Self {
+        let mut all = Self::default();
+        for (address, owner) in owners {
+            all.insert(address, owner);
+        }
+        all
+    }
+}
+
+impl FromIterator<(IpAddr, Owned)> for Owners {
+    fn from_iter<I: IntoIterator<Item = (IpAddr, Owned)>>(owners: I) -> Self {
+        let mut all = Self::default();
+        for (address, owned) in owners {
+            all.add(address, owned);
+        }
+        all
+    }
+}
+
+/// An interval, as recordings have it.
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    address: IpAddr,
+    name: String,
+    kind: OwnerKind,
+    node: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    from: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    until: Option<i64>,
+}
+
+impl From<Vec<Entry>> for Owners {
+    fn from(entries: Vec<Entry>) -> Self {
+        let owned = |entry: Entry| {
+            let owner = Owner {
+                name: entry.name,
+                kind: entry.kind,
+                node: entry.node,
+            };
+            let (from, until) = (entry.from, entry.until);
+            (entry.address, Owned { owner, from, until })
+        };
+        entries.into_iter().map(owned).collect()
+    }
+}
+
+impl From<Owners> for Vec<Entry> {
+    fn from(owners: Owners) -> Self {
+        let entry = |(address, Owned { owner, from, until }): (IpAddr, &Owned)| Entry {
+            address,
+            name: owner.name.clone(),
+            kind: owner.kind,
+            node: owner.node.clone(),
+            from: *from,
+            until: *until,
+        };
+        owners.iter().map(entry).collect()
+    }
+}
+
+#[cfg(test)]
+#[path = "owner_tests.rs"]
+mod tests;

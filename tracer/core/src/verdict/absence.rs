@@ -47,7 +47,8 @@ pub(super) fn gone<'a>(case: &Case<'a>, fates: &Fates<'_>) -> Option<Gone<'a>> {
         Some(encap) => (encap.outer_dst, true),
         None => (destination(&case.journey.packet)?, false),
     };
-    let owner = case.scene.owners.get(&far_end).map(|owner| &owner.node);
+    let owner = case.scene.owner(far_end, step.time);
+    let owner = owner.map(|owner| &owner.node);
     let mut nodes = case.scene.nodes.iter();
     let has_it = |hello: &&Hello| tunnelled && hello.local.contains(&far_end);
     let to = owner.or_else(|| nodes.find(has_it).map(|hello| &hello.node))?;
@@ -82,7 +83,7 @@ pub(super) fn left(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict> {
         cause = default.then_some("default-route");
     }
     let home = destination(&case.journey.packet)
-        .and_then(|address| case.scene.owners.get(&address))
+        .and_then(|address| case.scene.owner(address, step.time))
         .filter(|owner| tunnelled && !owner.node.is_empty() && owner.node != *to);
     if let Some(home) = home {
         let from = &case.scene.nodes[step.node].node;
@@ -258,7 +259,7 @@ fn next_tunnel<'a>(
     let step = last_of_rest(case, fates)?;
     let out = case.scene.point(step);
     let address = destination(&case.journey.packet)?;
-    let home = &case.scene.owners.get(&address)?.node;
+    let home = &case.scene.owner(address, step.time)?.node;
     let nodes = &case.scene.nodes;
     let node = nodes.iter().position(|hello| hello.node == *home)?;
     let comes_in = |point: &Point| {

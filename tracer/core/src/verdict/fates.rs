@@ -205,7 +205,7 @@ fn leads_only_here(scene: &Scene, step: &Step, drop: &Drop) -> bool {
 /// addresses say, whatever its MAC address. A bridge is no machine.
 fn is_meant_here(scene: &Scene, journey: &Journey, step: &Step) -> bool {
     let hello = &scene.nodes[step.node];
-    let owner = || scene.owners.get(&destination(&journey.packet)?);
+    let owner = || scene.owner(destination(&journey.packet)?, step.time);
     scene.point(step).role == Role::Uplink
         && match step.encap {
             Some(encap) => hello.local.contains(&encap.outer_dst),
@@ -249,30 +249,30 @@ fn at_destination(scene: &Scene, journey: &Journey, drop: &Drop) -> bool {
         return false;
     };
     let hello = &scene.nodes[drop.node];
-    let here = match scene.owners.get(&address) {
+    let here = match scene.owner(address, drop.time) {
         Some(owner) if owner.kind == OwnerKind::Pod => owner.node == hello.node,
         _ => true,
     };
-    (here && *drop.netns == *namespace(scene, address)) || hello.local.contains(&address)
+    (here && *drop.netns == *namespace(scene, address, drop.time)) || hello.local.contains(&address)
 }
 
 /// Whether a drop was in the namespace of the pod that sent the packet.
 fn at_source(scene: &Scene, journey: &Journey, drop: &Drop) -> bool {
-    let src = journey.packet.src;
-    scene.pod(src).is_some() && *drop.netns == *namespace(scene, src)
+    let pod = scene.pod(journey.packet.src, drop.time);
+    pod.is_some_and(|pod| *drop.netns == *pod)
 }
 
-/// What agents call the namespace of a pod with this address.
-pub(super) fn namespace(scene: &Scene, address: IpAddr) -> String {
-    let name = scene.pod(address).map(str::to_owned);
+/// What agents call the namespace of the pod that has this address at a time.
+pub(super) fn namespace(scene: &Scene, address: IpAddr, time: i64) -> String {
+    let name = scene.pod(address, time).map(str::to_owned);
     name.unwrap_or_else(|| address.to_string())
 }
 
 /// Whether drops are seen where a packet goes that was handed over on this node.
 pub(super) fn watches_receiver(scene: &Scene, node: usize, journey: &Journey) -> bool {
     destination(&journey.packet).is_some_and(|address| {
-        let name = namespace(scene, address);
-        scene.watches(node, &name, journey.start())
+        let start = journey.start();
+        scene.watches(node, &namespace(scene, address, start), start)
     })
 }
 

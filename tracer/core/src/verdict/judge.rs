@@ -182,7 +182,7 @@ impl Case<'_> {
             cause: Some(cause),
             drop: fates.drop,
             evidence,
-            text: format!("refused: {}", refusal(self.scene, &told)),
+            text: format!("refused: {}", refusal(self.scene, self.journey, &told)),
         })
     }
 

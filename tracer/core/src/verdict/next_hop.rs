@@ -109,13 +109,16 @@ fn way<'a>(case: &Case<'a>, step: &Step) -> Option<&'a Way> {
     })
 }
 
-/// Who has a MAC, in words.
-fn whose(scene: &Scene, way: Option<&Way>, mac: Mac) -> String {
+/// Who has a MAC at a time, in words.
+fn whose(scene: &Scene, way: Option<&Way>, mac: Mac, time: i64) -> String {
     if let Some(hello) = node_with(scene, mac) {
         return format!("{} ({mac})", hello.node);
     }
     match way.filter(|way| way.mac == Some(mac)) {
-        Some(way) => format!("{} ({mac})", party(scene, way.gateway.unwrap_or(way.to))),
+        Some(way) => format!(
+            "{} ({mac})",
+            party(scene, way.gateway.unwrap_or(way.to), time)
+        ),
         None => mac.to_string(),
     }
 }
@@ -143,7 +146,7 @@ pub(super) fn astray(case: &Case<'_>, gone: &Gone<'_>, mac: Mac) -> Option<Verdi
         return None;
     }
     let way = way(case, step);
-    let whose = whose(scene, way, mac);
+    let whose = whose(scene, way, mac, step.time);
     let interface = &scene.point(step).interface;
     let to = gone.to;
     let mut evidence = vec![
@@ -173,8 +176,7 @@ pub(super) fn next_hop(case: &Case<'_>, gone: &Gone<'_>) -> Option<(bool, String
     let way = way(case, step).filter(|_| !gone.tunnelled)?;
     let next = way.gateway?;
     let is_node = scene
-        .owners
-        .get(&next)
+        .owner(next, step.time)
         .is_some_and(|owner| owner.node == gone.to);
     let name = match step.dst_mac {
         Some(mac) if way.mac == Some(mac) => format!("{next} ({mac})"),
@@ -204,7 +206,7 @@ pub(super) fn no_next_hop(
         }
         None => format!(
             "it was sent to {}, not to {to}",
-            whose(scene, way(case, gone.step), mac)
+            whose(scene, way(case, gone.step), mac, gone.step.time)
         ),
     })
 }

@@ -1,13 +1,13 @@
 //! Why nothing matched: what was seen instead.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use tracer_common::counters::Counters;
 
 use crate::{
     input::{Elsewhere, Report},
     journey::Scene,
-    model::Direction,
+    model::{Direction, OwnerKind, Owners},
 };
 
 /// How many other destinations are named.
@@ -69,14 +69,19 @@ pub fn explain_nothing(scene: &Scene, reports: &[Vec<&Report>]) -> Vec<String> {
 }
 
 fn elsewhere(scene: &Scene, other: &Elsewhere) -> String {
-    let name = |address| {
-        scene
-            .pod(address)
-            .map_or_else(|| address.to_string(), str::to_owned)
+    // Counts are of all the time so far.
+    let name = |address: IpAddr| {
+        let owner = scene.owners.at(address, Owners::LATEST)?;
+        match owner.kind {
+            OwnerKind::Pod => Some(owner.name.clone()),
+            OwnerKind::Service => Some(format!("Service {}", owner.name)),
+            OwnerKind::Node => None,
+        }
     };
+    let named = |address: IpAddr| name(address).unwrap_or_else(|| address.to_string());
     let port = if other.dst_port == 0 {
         String::new()
-    } else if other.dst.is_ipv6() && scene.pod(other.dst).is_none() {
+    } else if other.dst.is_ipv6() && name(other.dst).is_none() {
         format!(" port {}", other.dst_port)
     } else {
         format!(":{}", other.dst_port)
@@ -88,9 +93,9 @@ fn elsewhere(scene: &Scene, other: &Elsewhere) -> String {
     };
     format!(
         "{} sent {} {packets} to {}{port} ({}), which this follow does not ask about",
-        name(other.src),
+        named(other.src),
         other.packets,
-        name(other.dst),
+        named(other.dst),
         other.proto
     )
 }

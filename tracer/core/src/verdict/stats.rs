@@ -138,8 +138,9 @@ fn one_clock(scene: &Scene, from: &Step, to: &Step) -> bool {
 }
 
 fn ends(scene: &Scene, journey: &Journey) -> Ends {
+    let start = journey.start();
     let name = |address| {
-        let pod = scene.pod(address);
+        let pod = scene.pod(address, start);
         pod.map_or_else(|| address.to_string(), str::to_owned)
     };
     let to = destination(&journey.packet).unwrap_or(journey.packet.dst);

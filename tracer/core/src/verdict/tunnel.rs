@@ -33,9 +33,9 @@ pub(super) fn tunnel_of(case: &Case<'_>, step: &Step) -> Option<Tunnel> {
     (tunnel.kind == encap.kind && same_network).then_some(tunnel)
 }
 
-/// The agent of the node that has an address.
-fn agent_at(scene: &Scene, address: IpAddr) -> Option<usize> {
-    let owner = scene.owners.get(&address);
+/// The agent of the node that has an address at a time.
+fn agent_at(scene: &Scene, address: IpAddr, time: i64) -> Option<usize> {
+    let owner = scene.owner(address, time);
     scene.nodes.iter().position(|hello| {
         hello.local.contains(&address) || owner.is_some_and(|owner| owner.node == hello.node)
     })
@@ -59,7 +59,7 @@ fn mismatch(case: &Case<'_>, step: &Step) -> Option<Mismatch> {
         return None;
     }
     let scene = case.scene;
-    let node = agent_at(scene, encap.outer_dst)?;
+    let node = agent_at(scene, encap.outer_dst, step.time)?;
     let hello = &scene.nodes[node];
     let port = tunnel_of(case, step).map(|tunnel| tunnel.port);
     let start = case.journey.start();
@@ -152,15 +152,16 @@ pub(super) fn to_nobody(
     let point = scene.point(step);
     let end = step.encap?.outer_dst;
     let goes_out = (point.role, point.direction) == (Role::Uplink, Direction::Egress);
-    let is_known = scene.owners.contains_key(&end) || agent_at(scene, end).is_some();
+    let is_known =
+        scene.owner(end, step.time).is_some() || agent_at(scene, end, step.time).is_some();
     if !goes_out || is_known || step.seen < case.journey.size() {
         return None;
     }
-    let home = scene.owners.get(&destination(&case.journey.packet)?)?;
+    let home = scene.owner(destination(&case.journey.packet)?, step.time)?;
     let node = scene.nodes.iter().position(|hello| hello.node == home.node);
-    let mut owners = scene.owners.values();
+    let mut owners = scene.owners.all_at(step.time);
     let has_addresses = node.is_some()
-        || owners.any(|owner| owner.kind == OwnerKind::Node && owner.node == home.node);
+        || owners.any(|(_, owner)| owner.kind == OwnerKind::Node && owner.node == home.node);
     // Between the nodes, another address may stand for this one.
     let came_in = node.is_some_and(|node| circumstances.came_in(step, node));
     if home.node.is_empty() || !has_addresses || came_in {

@@ -41,7 +41,8 @@ pub(super) fn unanswered(
         format!("seen {}", place(scene, step)),
         "no answer came out of there".to_owned(),
     ];
-    let pod = destination(&journey.packet).map(|address| namespace(scene, address));
+    let pod =
+        destination(&journey.packet).map(|address| namespace(scene, address, journey.start()));
     let mut cause = "no-answer";
     let rises = circumstances.rises(step.node, journey.start());
     if let (Some(pod), Some(rises)) = (pod, &rises)

@@ -1,5 +1,7 @@
 //! Places and parties, in words.
 
+use std::net::IpAddr;
+
 use crate::{
     journey::{Drop, Journey, Refusal, Scene, Step, destination},
     model::{Direction, OwnerKind},
@@ -39,18 +41,20 @@ pub(super) fn drop_place(scene: &Scene, drop: &Drop) -> String {
 pub(super) fn owner(scene: &Scene, journey: &Journey) -> String {
     destination(&journey.packet).map_or_else(
         || "its destination".to_owned(),
-        |address| party(scene, address),
+        |address| party(scene, address, journey.start()),
     )
 }
 
-/// Who has an address.
-pub(super) fn party(scene: &Scene, address: std::net::IpAddr) -> String {
-    if let Some(pod) = scene.pod(address) {
+/// Who has an address at a time, Unix time, ns.
+pub(super) fn party(scene: &Scene, address: IpAddr, time: i64) -> String {
+    if let Some(pod) = scene.pod(address, time) {
         return pod.to_owned();
     }
+    if let Some(service) = scene.service(address, time) {
+        return format!("Service {service} ({address})");
+    }
     let node = scene
-        .owners
-        .get(&address)
+        .owner(address, time)
         .filter(|owner| owner.kind == OwnerKind::Node)
         .map(|owner| owner.name.as_str())
         .or_else(|| {
@@ -75,8 +79,8 @@ pub(super) fn clock(time: i64) -> String {
 }
 
 /// What a refusal says: RFC 792 and 1812, RFC 4443.
-pub(super) fn refusal(scene: &Scene, refusal: &Refusal) -> String {
-    let from = party(scene, refusal.from);
+pub(super) fn refusal(scene: &Scene, journey: &Journey, refusal: &Refusal) -> String {
+    let from = party(scene, refusal.from, journey.start());
     let Some((kind, code)) = refusal.icmp else {
         return format!("{from} answered with a reset");
     };

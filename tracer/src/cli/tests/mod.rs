@@ -125,7 +125,7 @@ fn pods_become_their_addresses_with_a_partner() {
     assert_eq!(one_family.destinations, slice::from_ref(&cart));
     assert_eq!(one_family.pairs().collect::<Vec<_>>(), [(&web, &cart)]);
     assert_eq!(one_family.node_addresses["node-b"].len(), 1);
-    assert_eq!(one_family.owners.len(), 6);
+    assert_eq!(one_family.owners.len(), 7);
 
     let objects = OBJECTS.replace(
         "[{ip: 10.244.2.7}]",

@@ -391,7 +391,10 @@ fn contradictions(scene: &Beginning, whole: &Said, lossy: &Said) -> String {
             for (journey, verdict, parts) in judged {
                 let points = journey.steps.iter().map(|step| (step.node, step.point));
                 let points: Vec<_> = points.collect();
-                let (packet, drops) = (packet(&scene, &journey.packet), journey.drops.len());
+                let (packet, drops) = (
+                    packet(&scene, &journey.packet, journey.start()),
+                    journey.drops.len(),
+                );
                 writeln!(
                     text,
                     "  {which} {packet}: {points:?}, {drops} drops, {:?} {:?}, {parts:?}: {}; {}",

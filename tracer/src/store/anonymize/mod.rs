@@ -17,7 +17,7 @@ use std::{net::IpAddr, sync::Arc};
 use ipnet::IpNet;
 use tracer_common::hash::{HASHED_BYTES, Key, payload_hash};
 use tracer_core::model::{
-    Device, Foreign, Hello, Mac, Network, Owner, OwnerKind, Pair, Point, Way,
+    Device, Foreign, Hello, Mac, Network, Owned, Owner, OwnerKind, Pair, Point, Way,
 };
 
 use self::numbers::{Addresses, Numbers};
@@ -32,6 +32,7 @@ pub(crate) struct Anonymizer {
     macs: Numbers<Mac>,
     nodes: Numbers<String>,
     pods: Numbers<String>,
+    services: Numbers<String>,
     interfaces: Numbers<String>,
     boots: Numbers<String>,
 }
@@ -44,6 +45,7 @@ impl Anonymizer {
             macs: Numbers::default(),
             nodes: Numbers::default(),
             pods: Numbers::default(),
+            services: Numbers::default(),
             interfaces: Numbers::default(),
             boots: Numbers::default(),
         }
@@ -72,8 +74,8 @@ impl Anonymizer {
         } = head;
         self.addresses.sources.clone_from(&sources);
         let owners = owners
-            .into_iter()
-            .map(|(address, owner)| (self.address(address), self.owner(owner)))
+            .iter()
+            .map(|(address, owned)| (self.address(address), self.owned(owned.clone())))
             .collect();
         let nodes = nodes.into_iter().map(|hello| self.hello(hello)).collect();
         let pairs: Vec<Pair> = pairs
@@ -172,12 +174,26 @@ impl Anonymizer {
         format!("if{}", self.interfaces.of(name.to_owned()))
     }
 
+    fn service(&mut self, name: String) -> String {
+        format!("namespace/service-{}", self.services.of(name))
+    }
+
+    fn owned(&mut self, owned: Owned) -> Owned {
+        let Owned { owner, from, until } = owned;
+        Owned {
+            owner: self.owner(owner),
+            from,
+            until,
+        }
+    }
+
     fn owner(&mut self, owner: Owner) -> Owner {
         let Owner { name, kind, node } = owner;
         Owner {
             name: match kind {
                 OwnerKind::Pod => self.pod(name),
                 OwnerKind::Node => self.node(name),
+                OwnerKind::Service => self.service(name),
             },
             kind,
             node: self.node(node),

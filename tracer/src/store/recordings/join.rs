@@ -128,11 +128,12 @@ fn add(head: &mut Head, nodes: Vec<Hello>, other: &Head, path: &Path) -> Result<
         }
     }
     head.nodes.extend(nodes);
-    for (address, owner) in &other.owners {
-        let known = head.owners.entry(*address).or_insert_with(|| owner.clone());
-        if known.name != owner.name {
-            return Err(conflict(path(), *address, &known.name, &owner.name));
+    for (address, owned) in other.owners.iter() {
+        let known = head.owners.at(address, other.time);
+        if let Some(known) = known.filter(|known| known.name != owned.owner.name) {
+            return Err(conflict(path(), address, &known.name, &owned.owner.name));
         }
+        head.owners.add(address, owned.clone());
     }
     head.warnings.extend(other.warnings.iter().cloned());
     head.hold = head.hold.max(other.hold);

@@ -68,7 +68,7 @@ fn a_head_of_an_older_version_has_defaults() {
         serde_json::from_value::<Head>(json).expect("a head"),
         head()
     );
-    assert_eq!(SCHEMA, "tracer.trace/1");
+    assert_eq!(SCHEMA, "tracer.trace/2");
 }
 
 #[test]

@@ -7,14 +7,14 @@ mod rotated;
 mod several;
 mod target;
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{fs, path::Path};
 
 use proptest::{collection::vec, prelude::*};
 use tracer_core::{
     input::Batch,
     model::{
-        Device, Direction, EncapKind, Foreign, Hello, Mac, Network, Owner, OwnerKind, Pair, Point,
-        Role, Tunnel, Way,
+        Device, Direction, EncapKind, Foreign, Hello, Mac, Network, Owner, OwnerKind, Owners, Pair,
+        Point, Role, Tunnel, Way,
     },
 };
 
@@ -113,7 +113,7 @@ fn head() -> Head {
         open: 65_536,
         count: None,
         nodes: vec![hello("node-a"), hello("node-b")],
-        owners: BTreeMap::from([(
+        owners: Owners::from_iter([(
             "10.244.1.5".parse().expect("an address"),
             Owner {
                 name: "default/web".to_owned(),
@@ -263,12 +263,14 @@ fn other_files_are_told() {
     let bytes = fs::read(path).expect("a file");
     let at = bytes
         .windows(14)
-        .position(|window| window == b"tracer.trace/1");
+        .position(|window| window == b"tracer.trace/2");
     let mut later = bytes.clone();
-    later[at.expect("its kind") + 13] = b'2';
+    later[at.expect("its kind") + 13] = b'1';
     let sentence = error(&later);
-    assert!(sentence.contains("tracer.trace/2"), "{sentence}");
-    assert!(sentence.contains("later tracer"), "{sentence}");
+    assert!(
+        sentence.contains("tracer.trace/1, which tracer 0.0.0 wrote"),
+        "{sentence}"
+    );
     let mut damaged = bytes;
     let last = damaged.len() - 40;
     damaged.truncate(last);

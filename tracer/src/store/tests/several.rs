@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use tracer_core::input::Batch;
+use tracer_core::{
+    input::Batch,
+    model::{Owner, Owners},
+};
 
 use super::{Files, head, hello, some_batches};
 use crate::store::{Head, Recorded, Recordings, Rotation, Writer, unwatched_end};
@@ -60,8 +63,16 @@ fn what_does_not_belong_together_is_refused() {
         "{same_node}"
     );
     let cluster = refusal(|head| {
-        let owners = head.owners.values_mut();
-        owners.for_each(|owner| owner.name = "default/db".to_owned());
+        let owners = head.owners.all_at(Owners::LATEST);
+        let owners = owners.map(|(address, owner)| {
+            let name = "default/db".to_owned();
+            let other = Owner {
+                name,
+                ..owner.clone()
+            };
+            (address, other)
+        });
+        head.owners = owners.collect();
     });
     assert!(cluster.contains("not recorded in one cluster"), "{cluster}");
     let anonymized = refusal(|head| head.anonymized = true);

@@ -139,8 +139,8 @@ impl<W: Write> DropView for Json<W> {
             why: kind.judgement.why,
             source: Some(kind.judgement.source).filter(|source| !source.is_empty()),
             facts: &freed.facts,
-            src_pod: packet.and_then(|packet| scene.pod_of(packet.src)),
-            dst_pod: packet.and_then(|packet| scene.pod_of(packet.dst)),
+            src_pod: packet.and_then(|packet| scene.pod_of(packet.src, kind.first)),
+            dst_pod: packet.and_then(|packet| scene.pod_of(packet.dst, kind.first)),
             packet: packet.map(Packet::new),
             encap: freed.encap.map(|encap| Encap {
                 kind: encap.kind,

@@ -23,13 +23,18 @@ pub(super) fn show(look: &Look, scene: &Scene, changed: &Changed) -> Flow {
         flow.words(palette.plain, words);
         flow.line();
     };
+    // By now, its address may be another's.
+    let before = changed.time.saturating_sub(1);
     let gone = changed.gone.iter().filter_map(|at| hello.points.get(*at));
     for point in once_each(gone) {
-        say(&format!("{} is gone", name(scene, point)));
+        say(&format!("{} is gone", name(scene, point, before)));
     }
     let points = hello.points.get(changed.points.clone());
     for point in once_each(points.unwrap_or_default().iter()) {
-        say(&format!("now also observing {}", name(scene, point)));
+        say(&format!(
+            "now also observing {}",
+            name(scene, point, changed.time)
+        ));
     }
     for note in &changed.notes {
         say(note);
@@ -50,8 +55,8 @@ fn once_each<'a>(points: impl Iterator<Item = &'a Point>) -> Vec<&'a Point> {
     interfaces
 }
 
-/// An interface, and whose it is.
-fn name(scene: &Scene, point: &Point) -> String {
+/// An interface, and whose it is at a time.
+fn name(scene: &Scene, point: &Point, time: i64) -> String {
     let interface = shorten(&point.interface, NAME);
     if point.netns != HOST {
         return format!("{interface} (in pod {})", point.netns);
@@ -59,7 +64,7 @@ fn name(scene: &Scene, point: &Point) -> String {
     let pods: Vec<&str> = point
         .addresses
         .iter()
-        .filter_map(|address| scene.pod(*address))
+        .filter_map(|address| scene.pod(*address, time))
         .collect();
     let what = match (point.role, pods.first()) {
         (Role::Veth | Role::Pod, Some(pod)) => format!("pod {pod}"),

@@ -146,7 +146,7 @@ fn whose(flow: &mut Flow, palette: Palette, scene: &DropScene, kind: &DropKind) 
         flow.words(palette.plain, &text);
         return;
     };
-    let name = |address| match scene.pod_of(address) {
+    let name = |address| match scene.pod_of(address, kind.first) {
         Some(pod) => pod.to_owned(),
         None => address.to_string(),
     };

@@ -92,8 +92,11 @@ fn header(flow: &mut Flow, look: &Look, scene: &Scene, journey: &Journey) {
     flow.line();
 
     flow.space(2);
-    let to = format!("→ {}:", end(scene, journey.packet.dst));
-    flow.phrase(palette.plain, &[&end(scene, journey.packet.src), &to]);
+    let to = format!("→ {}:", end(scene, journey, journey.packet.dst));
+    flow.phrase(
+        palette.plain,
+        &[&end(scene, journey, journey.packet.src), &to],
+    );
     // Two clocks may even disagree on which was first.
     let took = match (steps.first(), steps.last()) {
         (Some(first), Some(last)) if last.time > first.time => since(scene, first, last),
@@ -126,12 +129,15 @@ fn header(flow: &mut Flow, look: &Look, scene: &Scene, journey: &Journey) {
     flow.line();
 }
 
-/// Who sends or receives: a pod by its name, a node by address and name.
-fn end(scene: &Scene, address: IpAddr) -> String {
-    match scene.owners.get(&address) {
-        Some(owner) if owner.kind == OwnerKind::Pod => owner.name.clone(),
-        Some(owner) => format!("{address} ({})", owner.name),
-        None => address.to_string(),
+/// Who sends or receives: a pod by its name, a node or Service by address and name.
+fn end(scene: &Scene, journey: &Journey, address: IpAddr) -> String {
+    let Some(owner) = scene.owners.at(address, journey.start()) else {
+        return address.to_string();
+    };
+    match owner.kind {
+        OwnerKind::Pod => owner.name.clone(),
+        OwnerKind::Node => format!("{address} ({})", owner.name),
+        OwnerKind::Service => format!("{address} (Service {})", owner.name),
     }
 }
 

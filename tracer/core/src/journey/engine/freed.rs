@@ -48,7 +48,7 @@ impl Engine {
             facts: freed.facts.clone(),
             part: part.within(whole),
         };
-        let is_copy = may_be_copy(scene, node, freed, packet);
+        let is_copy = may_be_copy(scene, (node, time), freed, packet);
         let (mut joined, mut late) = (false, false);
         let mut rest: Parts = smallvec![range];
         for Owner { id, same_buffer } in owners {
@@ -77,7 +77,7 @@ impl Engine {
                 self.reschedule(id);
             }
         }
-        if !joined && !late && begins(scene, node, freed, judgement) {
+        if !joined && !late && begins(scene, (node, time), freed, judgement) {
             joined = true;
             for part in rest {
                 let id = self.begin(scene, (node, time), (packet, None), part, range);
@@ -153,11 +153,11 @@ struct Owner {
 /// their way: it was where neither of its ends is, at an interface or in a
 /// namespace of somebody else, or on a node that it does not concern. Bridges and
 /// switches flood; mirrors copy.
-fn may_be_copy(scene: &Scene, node: usize, freed: &Freed, packet: &Packet) -> bool {
+fn may_be_copy(scene: &Scene, (node, time): (usize, i64), freed: &Freed, packet: &Packet) -> bool {
     let ends = [packet.src, packet.dst];
     let netns = freed.netns.as_deref().unwrap_or(HOST);
     if netns != HOST {
-        let is = |end: IpAddr| match scene.pod(end) {
+        let is = |end: IpAddr| match scene.pod(end, time) {
             Some(pod) => pod == netns,
             None => end.to_string() == netns,
         };
@@ -165,7 +165,7 @@ fn may_be_copy(scene: &Scene, node: usize, freed: &Freed, packet: &Packet) -> bo
     }
     let tunnel = freed.encap.map(|encap| encap.outer_dst);
     let mut concerned = ends.into_iter().chain(tunnel);
-    if !concerned.any(|end| is_at_home(scene, node, end)) {
+    if !concerned.any(|end| is_at_home(scene, node, end, time)) {
         return true;
     }
     let Some(device) = freed.device.as_deref() else {
@@ -185,19 +185,19 @@ fn may_be_copy(scene: &Scene, node: usize, freed: &Freed, packet: &Packet) -> bo
 /// socket. What dies at a receiving socket, or after it had waited for the
 /// other fragments (30 s and more), was seen before, if perhaps too long ago to
 /// be remembered.
-fn begins(scene: &Scene, node: usize, freed: &Freed, judgement: Judgement) -> bool {
+fn begins(scene: &Scene, (node, time): (usize, i64), freed: &Freed, judgement: Judgement) -> bool {
     let way_out = match freed.scope {
         Some(Scope::Device) => true,
         Some(Scope::Socket) => freed
             .packet
             .as_ref()
-            .is_some_and(|packet| is_at_home(scene, node, packet.src)),
+            .is_some_and(|packet| is_at_home(scene, node, packet.src, time)),
         Some(Scope::Receiver) | None => false,
     };
     let owner = freed
         .packet
         .as_ref()
-        .and_then(|packet| scene.owners.get(&packet.dst));
+        .and_then(|packet| scene.owner(packet.dst, time));
     let at_its_end = owner.is_some_and(|owner| freed.netns.as_deref() == Some(&*owner.name));
     let waited = &*freed.reason == "FRAG_REASM_TIMEOUT";
     judgement.class == Class::Loss && way_out && !at_its_end && !waited

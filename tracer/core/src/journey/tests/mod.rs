@@ -8,12 +8,12 @@ mod identity;
 mod questions;
 mod ranges;
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::net::IpAddr;
 
 use super::{Closed, Engine, Journey, Limits, Scene};
 use crate::{
     by_hand::{self, A, B, FROM_POD, NODE_A, NODE_B, TO_POD, UPLINK_IN as IN, UPLINK_OUT as OUT},
-    model::{Encap, EncapKind, Flags, Hop, Packet, Tcp, Transport},
+    model::{Encap, EncapKind, Flags, Hop, Owners, Packet, Tcp, Transport},
 };
 
 const NODES: [[u8; 4]; 2] = [NODE_A, NODE_B];
@@ -37,7 +37,7 @@ fn scene() -> Scene {
     }
     Scene {
         nodes,
-        owners: BTreeMap::new(),
+        owners: Owners::default(),
         since: 0,
         sources: vec![IpAddr::from(A).into()],
     }

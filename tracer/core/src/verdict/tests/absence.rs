@@ -115,7 +115,7 @@ fn behind_an_opaque_device_nothing_is_guessed() {
     assert_eq!(judged(&alone, &gone, &CALM), opaque);
     // Nobody knows where it was to come out.
     let mut nobodys = dark();
-    nobodys.owners.remove(&B.into());
+    disown(&mut nobodys, B);
     assert_eq!(judged(&nobodys, &gone, &CALM), opaque);
     // One of two, or one of another kind.
     let mut two = dark();

@@ -297,7 +297,7 @@ fn a_frame_that_only_its_receiver_got_is_lost_if_nobody_takes_its_kind() {
 #[test]
 fn a_frame_for_another_machine_is_nobodys_loss() {
     let mut scene = scene();
-    scene.owners.remove(&B.into());
+    disown(&mut scene, B);
     let at_uplink = Drop {
         same_buffer: true,
         device: Some(Arc::from("uplink")),

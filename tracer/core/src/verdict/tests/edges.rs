@@ -122,8 +122,9 @@ fn towards_a_node_without_a_name_it_has_not_left() {
     scene.nodes.pop();
     let gone = journey(&WHOLE[..2], Closed::Silence);
     assert_eq!(says(&scene, &gone).0, Kind::Left);
-    let owner = scene.owners.get_mut(&NODE_B.into()).expect("a node's");
+    let mut owner = scene.owner(NODE_B.into(), 0).expect("a node's").clone();
     owner.node.clear();
+    scene.owners.insert(NODE_B.into(), owner);
     assert_eq!(says(&scene, &gone).0, Kind::Unknown);
 }
 

@@ -13,8 +13,8 @@ use std::time::Duration;
 use super::*;
 use crate::{
     by_hand::{
-        B, FROM_POD, INTO_POD, NODE_A, NODE_B, TO_POD, UPLINK_IN, UPLINK_OUT, journey, node, point,
-        scene,
+        B, FROM_POD, INTO_POD, NODE_A, NODE_B, TO_POD, UPLINK_IN, UPLINK_OUT, disown, journey,
+        node, point, scene,
     },
     input::{Health, SocketHealth},
     journey::{Closed, Journey, Scene, Step},
@@ -208,8 +208,9 @@ fn towards_a_node_without_an_agent_it_has_left() {
     assert_eq!(says(&scene, &not_yet).0, Kind::Unknown);
     // The tunnel leads somewhere else.
     let mut astray = scene.clone();
-    let owner = astray.owners.get_mut(&B.into()).expect("it has an owner");
+    let mut owner = scene.owner(B.into(), 0).expect("it has one").clone();
     owner.node = "node-c".to_owned();
+    astray.owners.insert(B.into(), owner);
     let (verdict, _) = judge(&astray, &gone, &CALM);
     assert_eq!(
         (verdict.kind, verdict.cause, verdict.text.as_str()),
@@ -222,7 +223,7 @@ fn towards_a_node_without_an_agent_it_has_left() {
     let why = verdict.evidence.last().expect("there is some");
     assert!(why.contains("out of node-b's subnet"), "{why}");
     // Nobody knows whose address that is.
-    scene.owners.remove(&NODE_B.into());
+    disown(&mut scene, NODE_B);
     assert_eq!(says(&scene, &gone).0, Kind::Unknown);
 }
 

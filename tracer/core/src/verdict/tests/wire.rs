@@ -1,7 +1,5 @@
 //! What left by an uplink and was not seen to come in: where it was sent to.
 
-use std::net::IpAddr;
-
 use super::*;
 use crate::model::{Device, Mac, Tunnel, Way};
 
@@ -366,6 +364,6 @@ fn a_tunnel_to_nobody_takes_it_away() {
     assert_eq!(judged(&own, &gone, &CALM), (Kind::Lost, None));
     // Nobody knows the addresses of its node.
     let mut unknown = scene();
-    unknown.owners.remove(&IpAddr::from(B));
+    disown(&mut unknown, B);
     assert_eq!(judged(&unknown, &gone, &CALM), (Kind::Unknown, None));
 }
