@@ -9,10 +9,10 @@ use std::{
     collections::BTreeMap,
     io,
     net::IpAddr,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use tokio::time::{MissedTickBehavior, interval, sleep_until};
+use tokio::time::Instant;
 use tracer_common::{drop::DropCounter, hash::Key};
 use tracer_core::{
     input::{Batch, DropReport},
@@ -22,10 +22,10 @@ use tracer_core::{
 
 use crate::{
     cli::{AgentSpec, DropsSettings, Failure, Outcome, Output, Place},
-    collector::{self, Agents, Sent},
+    collector::{Agents, SessionError, Work, run as run_session},
     follow::{interrupted, runtime},
     link::{Command, Filter, Start, Watch},
-    node::{NodeError, discover::Request},
+    node::discover::Request,
     terminal::{look_of_stdout, tell},
     view::{DropScene, DropView, Json, Text},
 };
@@ -51,23 +51,16 @@ pub fn run(settings: DropsSettings) -> Result<Outcome, Failure> {
 async fn watch(settings: DropsSettings, mut view: impl DropView) -> Result<Outcome, Failure> {
     let stop = interrupted()?;
     let key = Key([crate::random(), crate::random()]);
-    let agents: Vec<Start> = settings
+    let starts: Vec<Start> = settings
         .agents
         .iter()
         .map(|agent| start(&settings, agent, key))
         .collect();
-    let Agents {
-        hellos: nodes,
-        commands,
-        batches: mut inbox,
-    } = collector::start_agents(&agents)
-        .await
-        .map_err(Failure::new)?;
+    let (agents, nodes) = Agents::start(&starts).await.map_err(Failure::new)?;
     for note in nodes.iter().flat_map(|hello| &hello.notes) {
         tell(note);
     }
-
-    let mut session = Session {
+    let mut watch = Watching {
         reports: vec![DropReport::default(); nodes.len()],
         scene: DropScene {
             nodes,
@@ -76,58 +69,20 @@ async fn watch(settings: DropsSettings, mut view: impl DropView) -> Result<Outco
         },
         pod: settings.pod,
         tally: Tally::default(),
+        count: settings.count,
+        end: settings.duration.map(|duration| Instant::now() + duration),
+        next: Instant::now() + EVERY,
+        view: &mut view,
     };
-    view.started(&session.scene, unix_now())?;
-    let deadline = settings.duration.map(|duration| Instant::now() + duration);
-    let mut tick = interval(EVERY);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let ended = async {
-        match deadline {
-            Some(deadline) => sleep_until(deadline.into()).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::pin!(stop, ended);
-    loop {
-        tokio::select! {
-            () = &mut stop => break,
-            () = &mut ended => break,
-            _ = tick.tick() => {
-                session.show(&mut view, false)?;
-                // Losses are told, too.
-                commands.iter().for_each(|agent| agent.send(Command::Report));
-            }
-            sent = inbox.recv() => match sent {
-                Some((node, Sent::Batch(batch))) => {
-                    session.take(node, *batch);
-                    session.show(&mut view, true)?;
-                }
-                Some((node, Sent::Failed(error))) => return Err(session.failure(node, &error)),
-                Some((_, Sent::Ended)) | None => return Err(Failure::new(
-                    "an agent ended unexpectedly: what it saw last is lost",
-                )),
-            },
-        }
-        if settings
-            .count
-            .is_some_and(|count| session.tally.suspects() >= count)
-        {
-            break;
-        }
-    }
-    commands.iter().for_each(|agent| agent.send(Command::Stop));
-    let mut running = commands.len();
-    while running > 0 {
-        match inbox.recv().await {
-            Some((node, Sent::Batch(batch))) => session.take(node, *batch),
-            Some((node, Sent::Failed(error))) => return Err(session.failure(node, &error)),
-            Some((_, Sent::Ended)) => running -= 1,
-            None => break,
-        }
-    }
-    session.show(&mut view, false)?;
-    view.summary(&session.scene, &session.tally, &session.sum())?;
-    Ok(if session.tally.suspects() == 0 {
+    watch.view.started(&watch.scene, unix_now())?;
+    run_session(agents, &mut watch, stop)
+        .await
+        .map_err(Failure::new)?;
+    watch.show(false)?;
+    watch
+        .view
+        .summary(&watch.scene, &watch.tally, &watch.sum())?;
+    Ok(if watch.tally.suspects() == 0 {
         Outcome::NothingMatched
     } else {
         Outcome::Done
@@ -135,33 +90,63 @@ async fn watch(settings: DropsSettings, mut view: impl DropView) -> Result<Outco
 }
 
 /// What has come so far.
-struct Session {
+struct Watching<'a, V> {
     scene: DropScene,
     pod: Option<(String, Vec<IpAddr>)>,
     tally: Tally,
     reports: Vec<DropReport>,
+    /// After how many drops that may matter to end.
+    count: Option<u64>,
+    /// When to end.
+    end: Option<Instant>,
+    /// When to show again what is known.
+    next: Instant,
+    view: &'a mut V,
 }
 
-impl Session {
-    fn failure(&self, node: usize, error: &NodeError) -> Failure {
-        Failure::new(format!("{}: {error}", self.scene.nodes[node].node))
-    }
-
-    fn take(&mut self, node: usize, batch: Batch) {
+impl<V: DropView> Work for Watching<'_, V> {
+    fn take(&mut self, _: &Agents, agent: usize, batch: Batch) -> Result<(), SessionError> {
         if let Some(report) = batch.report.and_then(|report| report.drops) {
-            self.reports[node] = report;
+            self.reports[agent] = report;
         }
-        let offset = self.scene.nodes[node].realtime_offset;
+        let offset = self.scene.nodes[agent].realtime_offset;
         for freed in batch.freed {
             if self.concerns(&freed) {
                 let time = i64::try_from(freed.time).unwrap_or(i64::MAX);
                 let time = time.saturating_add(offset);
-                let meant = self.scene.is_meant((node, time), &freed);
-                self.tally.add(node, time, freed, meant);
+                let meant = self.scene.is_meant((agent, time), &freed);
+                self.tally.add(agent, time, freed, meant);
             }
         }
+        Ok(self.show(true)?)
     }
 
+    fn due(&self) -> Option<Instant> {
+        self.end.into_iter().chain([self.next]).min()
+    }
+
+    fn wake(&mut self, agents: &Agents) -> Result<(), SessionError> {
+        self.next = Instant::now() + EVERY;
+        // Losses are told, too.
+        agents.send(&Command::Report);
+        Ok(self.show(false)?)
+    }
+
+    fn is_done(&self) -> bool {
+        let counted = self
+            .count
+            .is_some_and(|count| self.tally.suspects() >= count);
+        counted || self.end.is_some_and(|end| end <= Instant::now())
+    }
+
+    fn keep(&mut self, _: usize, _: &Batch) {}
+
+    fn notice(&mut self, line: &str) {
+        tell(line);
+    }
+}
+
+impl<V: DropView> Watching<'_, V> {
     /// Whether a packet is the asked pod's, or was dropped inside it.
     fn concerns(&self, freed: &Freed) -> bool {
         let Some((name, addresses)) = &self.pod else {
@@ -174,8 +159,8 @@ impl Session {
             })
     }
 
-    fn show(&mut self, view: &mut impl DropView, new: bool) -> io::Result<()> {
-        let scene = &self.scene;
+    fn show(&mut self, new: bool) -> io::Result<()> {
+        let (scene, view) = (&self.scene, &mut *self.view);
         self.tally.show(new, |kind| view.drop(scene, kind))
     }
 

@@ -1,32 +1,43 @@
-//! Starting the agents of a session, and bringing what they send into one
-//! queue.
+//! The agents of a session: they are started, told what to do, heard, and ended.
 
-use std::io;
+use std::{io, time::Duration};
 
-use tokio::sync::mpsc;
-use tracer_core::{
-    input::Batch,
-    journey::Scene,
-    model::{Hello, Point},
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout_at},
 };
+use tracer_core::{input::Batch, model::Hello};
 use tracing::{debug, info};
 
-use super::{Plan, SessionError};
+use super::SessionError;
 use crate::{
-    link::{Commander, Link, Start},
+    link::{Command, Commander, Link, Start},
     node::{self, NodeError},
 };
 
+/// How long agents have to end, all together.
+pub(super) const ENDING: Duration = Duration::from_secs(10);
+
 /// All agents of a session.
 pub(crate) struct Agents {
-    pub(crate) hellos: Vec<Hello>,
-    pub(crate) commands: Vec<Box<dyn Commander>>,
-    /// Batches of all, with the agent's index.
-    pub(crate) batches: mpsc::Receiver<(usize, Sent)>,
+    agents: Vec<Agent>,
+    /// What comes from all of them, with the agent's index.
+    inbox: mpsc::Receiver<(usize, Sent)>,
+}
+
+/// One of them.
+struct Agent {
+    node: String,
+    commands: Box<dyn Commander>,
+    running: bool,
+    /// How many points it has told of.
+    points: usize,
+    /// Whether it was said that it has too many.
+    crowded: bool,
 }
 
 /// What comes from an agent.
-pub(crate) enum Sent {
+pub(super) enum Sent {
     Batch(Box<Batch>),
     /// It can send no more.
     Failed(NodeError),
@@ -34,48 +45,161 @@ pub(crate) enum Sent {
     Ended,
 }
 
-/// Starts them side by side.
-pub(crate) async fn start(agents: &[Start]) -> Result<Agents, SessionError> {
-    for agent in agents {
-        info!("starting the agent of {}", agent.node);
-    }
-    let starting: Vec<_> = agents
-        .iter()
-        .cloned()
-        .map(|start| tokio::task::spawn_blocking(move || node::start(&start)))
-        .collect();
-    let mut started = Vec::new();
-    for (task, agent) in starting.into_iter().zip(agents) {
-        let result = task.await.unwrap_or_else(|join| {
-            Err(NodeError::System {
-                what: "start an agent",
-                source: io::Error::other(join),
-            })
-        });
-        started.push(result.map_err(|source| SessionError::Agent {
-            node: agent.node.clone(),
-            source,
-        }));
-    }
-    // Only after all have been waited for, so that dropping those that did
-    // start detaches them.
-    let started = started.into_iter().collect::<Result<Vec<Link>, _>>()?;
+impl Agents {
+    /// Starts them side by side. With what they say of themselves.
+    ///
+    /// # Errors
+    /// [`SessionError::Agent`] of the first that cannot start; none is left then.
+    pub(crate) async fn start(starts: &[Start]) -> Result<(Self, Vec<Hello>), SessionError> {
+        for agent in starts {
+            info!("starting the agent of {}", agent.node);
+        }
+        let starting: Vec<_> = starts
+            .iter()
+            .cloned()
+            .map(|start| tokio::task::spawn_blocking(move || node::start(&start)))
+            .collect();
+        let mut started = Vec::new();
+        for (task, agent) in starting.into_iter().zip(starts) {
+            let result = task.await.unwrap_or_else(|join| {
+                Err(NodeError::System {
+                    what: "start an agent",
+                    source: io::Error::other(join),
+                })
+            });
+            started.push(result.map_err(|source| SessionError::Agent {
+                node: agent.node.clone(),
+                source,
+            }));
+        }
+        // Only after all have been waited for, so that dropping those that did
+        // start detaches them.
+        let started = started.into_iter().collect::<Result<Vec<Link>, _>>()?;
 
-    let (sender, batches) = mpsc::channel(agents.len().max(1));
-    let mut hellos = Vec::new();
-    let mut commands = Vec::new();
-    for (index, link) in started.into_iter().enumerate() {
-        hellos.push(link.hello);
-        commands.push(link.commands);
-        tokio::spawn(forward(index, link.batches, sender.clone()));
+        let (sender, inbox) = mpsc::channel(starts.len().max(1));
+        let mut hellos = Vec::new();
+        let mut commands = Vec::new();
+        for (index, link) in started.into_iter().enumerate() {
+            hellos.push(link.hello);
+            commands.push(link.commands);
+            tokio::spawn(forward(index, link.batches, sender.clone()));
+        }
+        one_clock_for_one_kernel(&mut hellos);
+        hellos.iter().for_each(log);
+        Ok(Self::new(hellos, commands, inbox))
     }
-    one_clock_for_one_kernel(&mut hellos);
-    hellos.iter().for_each(log);
-    Ok(Agents {
-        hellos,
-        commands,
-        batches,
-    })
+
+    /// Those that have started, and said this of themselves.
+    pub(super) fn new(
+        mut hellos: Vec<Hello>,
+        commands: Vec<Box<dyn Commander>>,
+        inbox: mpsc::Receiver<(usize, Sent)>,
+    ) -> (Self, Vec<Hello>) {
+        let agents = hellos.iter_mut().zip(commands);
+        let agents = agents.map(|(hello, commands)| Agent {
+            crowded: hello.leave_out(),
+            node: hello.node.clone(),
+            commands,
+            running: true,
+            points: hello.points.len(),
+        });
+        let agents = agents.collect();
+        (Self { agents, inbox }, hellos)
+    }
+
+    /// Tells all of them.
+    pub(crate) fn send(&self, command: &Command) {
+        for agent in &self.agents {
+            agent.commands.send(command.clone());
+        }
+    }
+
+    /// What comes next, with the agent's index. It may be left waiting and asked again.
+    ///
+    /// # Errors
+    /// If an agent has ended, or failed.
+    pub(super) async fn next(&mut self) -> Result<(usize, Batch), SessionError> {
+        let sent = self.inbox.recv().await;
+        let (agent, batch) = self.hear(sent)?;
+        batch
+            .map(|batch| (agent, batch))
+            .ok_or_else(|| self.ended(agent))
+    }
+
+    /// Whose it is, and what was sent; `None` if the agent has ended.
+    fn hear(
+        &mut self,
+        sent: Option<(usize, Sent)>,
+    ) -> Result<(usize, Option<Batch>), SessionError> {
+        let Some((index, sent)) = sent else {
+            return Err(self.ended(0));
+        };
+        let agent = &mut self.agents[index];
+        match sent {
+            Sent::Batch(mut batch) => {
+                agent.crowded |= batch.leave_out(agent.points, !agent.crowded);
+                if let Some(change) = &batch.change {
+                    agent.points += change.points.len();
+                }
+                Ok((index, Some(*batch)))
+            }
+            Sent::Failed(source) => Err(SessionError::Agent {
+                node: agent.node.clone(),
+                source,
+            }),
+            Sent::Ended => {
+                agent.running = false;
+                Ok((index, None))
+            }
+        }
+    }
+
+    fn ended(&self, agent: usize) -> SessionError {
+        SessionError::AgentEnded {
+            node: self.agents[agent].node.clone(),
+        }
+    }
+
+    /// Ends them all: what they still send is for `take`. With the nodes of those that
+    /// did not end in time, which are given up.
+    ///
+    /// # Errors
+    /// The first that an agent or `take` had.
+    pub(super) async fn end(
+        &mut self,
+        mut take: impl FnMut(&Self, usize, Batch) -> Result<(), SessionError>,
+    ) -> (Vec<String>, Result<(), SessionError>) {
+        self.send(&Command::Stop);
+        let mut ended = Ok(());
+        let until = Instant::now() + ENDING;
+        while self.agents.iter().any(|agent| agent.running) {
+            let Ok(sent) = timeout_at(until, self.inbox.recv()).await else {
+                return (self.leave_stuck(), ended);
+            };
+            let all = sent.is_none();
+            let taken = match self.hear(sent) {
+                Ok((agent, Some(batch))) => take(self, agent, batch),
+                Ok((_, None)) => Ok(()),
+                Err(error) => Err(error),
+            };
+            ended = ended.and(taken);
+            if all {
+                break;
+            }
+        }
+        (Vec::new(), ended)
+    }
+
+    /// Gives up agents that have not ended. Their nodes.
+    fn leave_stuck(&mut self) -> Vec<String> {
+        let agents = std::mem::take(&mut self.agents).into_iter();
+        let stuck = agents.filter(|agent| agent.running).map(|agent| {
+            // To drop it would be to wait for its threads.
+            std::mem::forget(agent.commands);
+            agent.node
+        });
+        stuck.collect()
+    }
 }
 
 /// Says where an agent looks.
@@ -120,16 +244,4 @@ fn one_clock_for_one_kernel(nodes: &mut [Hello]) {
             rest[0].realtime_offset = same.realtime_offset;
         }
     }
-}
-
-/// What may hide packets, and what agents noticed while they looked around.
-pub(super) fn warnings(plan: &Plan, scene: &Scene) -> Vec<String> {
-    let of_agents = scene.nodes.iter().flat_map(|hello| {
-        let notes = hello.notes.iter().cloned();
-        let foreign = hello.points.iter().filter_map(Point::warning);
-        notes
-            .chain(foreign)
-            .map(move |note| format!("{}: {note}", hello.node))
-    });
-    plan.warnings.iter().cloned().chain(of_agents).collect()
 }

@@ -4,12 +4,14 @@
 mod agents;
 mod plan;
 mod recorder;
+mod run;
 mod sampling;
 mod session;
 mod stalls;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use agents::{Agents, Sent, start as start_agents};
+pub(crate) use agents::Agents;
 pub use plan::{Plan, Write};
+pub(crate) use run::{Work, run};
 pub use session::{Outcome, SessionError, follow};

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use tracer_core::{
     collect::Beginning,
     journey::Limits,
-    model::{Hello, Owners},
+    model::{Hello, Owners, Point},
 };
 
 use crate::{
@@ -44,6 +44,9 @@ impl Plan {
     /// What the collector's core has to know, once the agents have started.
     pub(super) fn beginning(&self, nodes: Vec<Hello>, time: i64) -> Beginning {
         Beginning {
+            follow: self.description.clone(),
+            warnings: warnings(self, &nodes),
+            skew: 0,
             nodes,
             owners: self.owners.clone(),
             sources: self.sources.clone(),
@@ -52,6 +55,18 @@ impl Plan {
             time,
         }
     }
+}
+
+/// What may hide packets, and what agents noticed while they looked around.
+fn warnings(plan: &Plan, nodes: &[Hello]) -> Vec<String> {
+    let of_agents = nodes.iter().flat_map(|hello| {
+        let notes = hello.notes.iter().cloned();
+        let foreign = hello.points.iter().filter_map(Point::warning);
+        notes
+            .chain(foreign)
+            .map(move |note| format!("{}: {note}", hello.node))
+    });
+    plan.warnings.iter().cloned().chain(of_agents).collect()
 }
 
 /// Where a follow is recorded.

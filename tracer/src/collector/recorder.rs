@@ -32,12 +32,7 @@ impl Recorder {
     }
 
     /// Says what is recorded.
-    pub(super) fn begin(
-        &mut self,
-        plan: &Plan,
-        beginning: Beginning,
-        warnings: Vec<String>,
-    ) -> Result<(), RecordError> {
+    pub(super) fn begin(&mut self, plan: &Plan, beginning: Beginning) -> Result<(), RecordError> {
         let key = plan.agents.first().map(|agent| agent.key);
         let mut head = Head {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -49,8 +44,8 @@ impl Recorder {
             // A hash of nothing tells keys apart, and nothing of the key.
             key: key.map_or(0, |key| payload_hash(key, &[0; HASHED_BYTES], 0)),
             time: beginning.time,
-            follow: plan.description.clone(),
-            warnings,
+            follow: beginning.follow,
+            warnings: beginning.warnings,
             pairs: plan.filter.pairs.clone(),
             sources: beginning.sources,
             hold: beginning.limits.hold,

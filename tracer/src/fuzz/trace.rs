@@ -2,7 +2,7 @@
 
 use std::{io, path::Path, sync::LazyLock};
 
-use tracer_core::{collect::Core, journal::View};
+use tracer_core::{collect::Core, input::Record, journal::View};
 
 use crate::{
     store::{Event, Reader, TraceError, plain},
@@ -66,20 +66,23 @@ fn replay(file: &[u8], view: &mut impl View) -> Result<(), TraceError> {
     let mut broken = Ok(());
     for event in reader.by_ref() {
         match event {
-            Ok(Event::Batch { agent, batch }) => {
-                core.take(agent, *batch);
-                core.show(view).expect(SINK);
-            }
+            Ok(Event::Batch { agent, batch }) => core.take(Record::Batch { agent, batch }),
             Ok(Event::State {
                 agent,
                 stream,
                 watermark,
                 report,
-            }) => core.state(agent, stream, watermark, report.map(|report| *report)),
-            Ok(Event::Armed(time)) => core.armed(time),
+            }) => core.take(Record::State {
+                agent,
+                stream,
+                watermark,
+                report,
+            }),
+            Ok(Event::Armed(time)) => core.take(Record::Armed(time)),
             Ok(Event::End(_)) => {}
             Err(error) => broken = Err(error),
         }
+        core.show(view).expect(SINK);
     }
     assert!(reader.next().is_none(), "it goes on after its end");
     assert!(reader.position() <= file.len() as u64);

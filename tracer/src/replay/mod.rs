@@ -2,14 +2,11 @@
 
 use std::{io, path::PathBuf};
 
-use tracer_core::{
-    collect::Core,
-    journal::{Started, View},
-};
+use tracer_core::{collect::Core, journal::View};
 
 use crate::{
     cli::{Failure, Outcome, Output, ReplayArgs},
-    store::{JoinError, Recorded, Recordings},
+    store::{JoinError, Recordings},
     terminal::{look_of_stdout, tell},
     view::{Json, Text},
 };
@@ -74,104 +71,21 @@ impl Replayed {
 /// # Errors
 /// Those of the view.
 pub fn replay(recordings: &mut Recordings, view: &mut impl View) -> io::Result<Replayed> {
-    let mut replay = Replay::new(recordings);
+    let mut core = Core::new(recordings.beginning());
     let mut broken = None;
-    for recorded in recordings.by_ref() {
-        match recorded {
-            Ok(recorded) => replay.take(recorded, view)?,
+    for record in recordings.by_ref() {
+        match record {
+            Ok(record) => core.take(record),
             Err(error) => broken = Some(error),
         }
+        core.show(view)?;
     }
-    replay.end(view)?;
+    core.end(view)?;
+    core.sum_up(view)?;
     Ok(Replayed {
-        matched: replay.core.matched(),
+        matched: core.matched(),
         broken,
     })
-}
-
-/// A replay on its way.
-pub(crate) struct Replay {
-    pub(crate) core: Core,
-    started: Started,
-    /// Whether all points are observed, so that journeys can be shown.
-    armed: bool,
-}
-
-impl Replay {
-    pub(crate) fn new(recordings: &Recordings) -> Self {
-        let head = recordings.head();
-        let mut started = Started {
-            time: head.time,
-            follow: head.follow.clone(),
-            warnings: head.warnings.clone(),
-        };
-        started.warnings.extend(recordings.warnings());
-        let mut core = Core::new(recordings.beginning());
-        core.allow_for(recordings.skew());
-        Self {
-            core,
-            started,
-            armed: false,
-        }
-    }
-
-    pub(crate) fn take(&mut self, recorded: Recorded, view: &mut impl View) -> io::Result<()> {
-        let core = &mut self.core;
-        match recorded {
-            Recorded::Begun { agents, time } => core.begun(agents, time),
-            Recorded::State {
-                agent,
-                stream,
-                watermark,
-                report,
-            } => core.state(agent, stream, watermark, report.map(|report| *report)),
-            Recorded::Known { agent, hello } => core.known(agent, *hello),
-            Recorded::Later(before) => core.later(before),
-            Recorded::Gap {
-                agent,
-                stream,
-                watermark,
-                report,
-                to,
-            } => core.gap(agent, stream, (watermark, report.map(|report| *report)), to),
-            Recorded::Batch { agent, batch } => {
-                core.take(agent, *batch);
-                self.show(view)?;
-            }
-            Recorded::Armed(time) => self.arm(time, view)?,
-            Recorded::Ended { agents, time } => {
-                core.ended(agents, time);
-                self.show(view)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes note that all points are observed from `time` on; `i64::MAX` if
-    /// they never were.
-    fn arm(&mut self, time: i64, view: &mut impl View) -> io::Result<()> {
-        self.core.armed(time);
-        self.armed = true;
-        if time < i64::MAX {
-            self.started.time = time;
-        }
-        view.started(self.core.scene(), &self.started)
-    }
-
-    fn show(&mut self, view: &mut impl View) -> io::Result<()> {
-        if self.armed {
-            self.core.show(view)?;
-        }
-        Ok(())
-    }
-
-    fn end(&mut self, view: &mut impl View) -> io::Result<()> {
-        if !self.armed {
-            self.arm(i64::MAX, view)?;
-        }
-        self.core.end(view)?;
-        self.core.sum_up(view)
-    }
 }
 
 #[cfg(test)]

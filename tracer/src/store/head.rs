@@ -115,6 +115,9 @@ impl Head {
             },
             count: self.count,
             time: self.time,
+            follow: self.follow.clone(),
+            warnings: self.warnings.clone(),
+            skew: 0,
         }
     }
 }

@@ -46,6 +46,6 @@ pub(crate) use head::unwatched_end;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) use plain::plain;
 pub use reader::{Event, Reader};
-pub use recordings::{Recorded, Recordings};
+pub use recordings::Recordings;
 pub use table::SCHEMA;
 pub use writer::{Rotation, Writer, Written};

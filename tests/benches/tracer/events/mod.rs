@@ -17,6 +17,7 @@ use crate::report::{Report, Table};
 use crate::sample::Sample;
 use tracer_core::{
     collect::{Beginning, Core},
+    input::Record,
     journal::{Changed, Started, View},
     journey::{Closed, Journey, Limits, Scene},
     model::Owners,
@@ -111,20 +112,28 @@ fn round() -> Result<Round> {
         limits: Limits::default(),
         count: None,
         time: traffic.now(),
+        follow: String::new(),
+        warnings: Vec::new(),
+        skew: 0,
     });
-    core.armed(traffic.now());
+    core.take(Record::Armed(traffic.now()));
     let mut view = Shown::default();
     let mut events = 0;
     let mut time = Duration::ZERO;
     let mut most = 0;
     for slice in 0..SLICES {
-        let batches = traffic.slice();
-        let start = cpu_time()?;
-        for (agent, batch) in batches {
+        let batches: Vec<_> = traffic.slice();
+        let records = batches.into_iter().map(|(agent, batch)| {
             if slice >= WARM_UP {
                 events += batch.hops.len() + batch.freed.len();
             }
-            core.take(agent, batch);
+            let batch = Box::new(batch);
+            Record::Batch { agent, batch }
+        });
+        let records: Vec<Record> = records.collect();
+        let start = cpu_time()?;
+        for record in records {
+            core.take(record);
             core.show(&mut view)?;
         }
         most = most.max(memory::live() - before);

@@ -34,7 +34,7 @@ impl Core {
     }
 
     /// Takes what is known of an agent, after rows of a recording are missing.
-    pub fn known(&mut self, agent: usize, hello: Hello) {
+    pub(super) fn known(&mut self, agent: usize, hello: Hello) {
         let known = &mut self.scene.nodes[agent];
         let realtime_offset = known.realtime_offset;
         *known = Hello {
@@ -44,10 +44,9 @@ impl Core {
         put_off(known, self.skew, 0, 0);
     }
 
-    /// Takes the clocks of nodes to differ by so much, ns, at most. Before all
-    /// else.
-    pub fn allow_for(&mut self, skew: i64) {
-        self.skew = skew;
+    /// Minds from the beginning that the clocks of nodes differ.
+    pub(super) fn allow_for_skew(&mut self) {
+        let skew = self.skew;
         self.ledger.allow_for(skew);
         // Of a piece of a recording that is not the first.
         for hello in &mut self.scene.nodes {

@@ -14,8 +14,8 @@ use ipnet::IpNet;
 
 use super::{ledger::Ledger, legs::Legs, witness::Witness};
 use crate::{
-    input::{Batch, Order, Report, Sight, Sights},
-    journal::{Changed, View},
+    input::{Batch, Order, Record, Report, Sight, Sights},
+    journal::{Changed, Started, View},
     journey::{Closed, Engine, Journey, Limits, Scene},
     model::{Hello, Owners, Packet},
     verdict::{Accounting, Kind, Sums, classify, judge},
@@ -36,10 +36,22 @@ pub struct Beginning {
     pub count: Option<u64>,
     /// When the agents had started, Unix time, ns.
     pub time: i64,
+    /// What is followed, in one line.
+    pub follow: String,
+    /// What may hide packets or was not found, one sentence each.
+    pub warnings: Vec<String>,
+    /// By how much the clocks of nodes may differ, ns.
+    pub skew: i64,
 }
 
 /// Joins, judges and shows what agents send.
 pub struct Core {
+    /// What there is to say once all points are observed.
+    started: Started,
+    /// Whether they are, so that journeys can be shown.
+    armed: bool,
+    /// Whether that was said.
+    said: bool,
     pub(super) scene: Scene,
     pub(super) order: Order,
     pub(super) engine: Engine,
@@ -76,8 +88,18 @@ impl Core {
             limits,
             count,
             time,
+            follow,
+            warnings,
+            skew,
         } = beginning;
-        Self {
+        let mut core = Self {
+            started: Started {
+                time,
+                follow,
+                warnings,
+            },
+            armed: false,
+            said: false,
             order: Order::new(nodes.iter().map(|hello| hello.streams).sum()),
             engine: Engine::new(limits),
             ledger: Ledger::new(&nodes, time),
@@ -92,12 +114,14 @@ impl Core {
                 sources,
             },
             hold: limits.hold,
-            skew: 0,
+            skew,
             observed: i64::MAX,
             count,
             matched: 0,
             fates: BTreeMap::new(),
-        }
+        };
+        core.allow_for_skew();
+        core
     }
 
     /// The nodes and owners, as they are known by now.
@@ -106,14 +130,43 @@ impl Core {
         &self.scene
     }
 
+    /// Takes what comes next.
+    pub fn take(&mut self, record: Record) {
+        match record {
+            Record::Batch { agent, batch } => self.batch(agent, *batch),
+            Record::Armed(time) => self.armed(time),
+            Record::Begun { agents, time } => self.begun(agents, time),
+            Record::State {
+                agent,
+                stream,
+                watermark,
+                report,
+            } => self.state(agent, stream, watermark, report.map(|report| *report)),
+            Record::Known { agent, hello } => self.known(agent, *hello),
+            Record::Later(before) => self.later(before),
+            Record::Gap {
+                agent,
+                stream,
+                watermark,
+                report,
+                to,
+            } => self.gap(agent, stream, (watermark, report.map(|report| *report)), to),
+            Record::Ended { agents, time } => self.ended(agents, time),
+        }
+    }
+
     /// Takes note that all points are observed from `time` on, Unix time, ns.
-    pub fn armed(&mut self, time: i64) {
+    fn armed(&mut self, time: i64) {
+        self.armed = true;
+        if time < i64::MAX {
+            self.started.time = time;
+        }
         let time = time.saturating_add(self.skew);
         self.scene.since = self.scene.since.max(time);
     }
 
     /// Takes what an agent sent.
-    pub fn take(&mut self, agent: usize, batch: Batch) {
+    fn batch(&mut self, agent: usize, batch: Batch) {
         if let Some(change) = batch.change {
             self.change(agent, change);
         }
@@ -157,12 +210,18 @@ impl Core {
         }
     }
 
-    /// Shows what has changed, and the journeys that are finished, up to the
-    /// count asked for.
+    /// Shows the beginning, what has changed, and the journeys that are finished, up to
+    /// the count asked for; nothing before all points are observed.
     ///
     /// # Errors
     /// Those of the view.
     pub fn show(&mut self, view: &mut impl View) -> io::Result<()> {
+        if !self.armed {
+            return Ok(());
+        }
+        if !std::mem::replace(&mut self.said, true) {
+            view.started(&self.scene, &self.started)?;
+        }
         while let Some(changed) = self.changes.pop_front() {
             view.changed(&self.scene, &changed)?;
         }
@@ -218,6 +277,10 @@ impl Core {
     /// # Errors
     /// Those of the view.
     pub fn end(&mut self, view: &mut impl View) -> io::Result<()> {
+        if !self.armed {
+            // All that was seen was on its way before the start, which never came.
+            self.armed(i64::MAX);
+        }
         self.cut_off();
         self.order.end();
         self.advance();
@@ -299,6 +362,7 @@ impl Core {
 
     /// In place of what a stream has not sent: it is not waited for until `time`, Unix
     /// time, ns. With the stream's agent.
+    #[must_use]
     pub fn without(&self, stream: usize, time: i64) -> (usize, Batch) {
         let (agent, stream) = self.ledger.agent_of(stream);
         let offset = self.scene.nodes[agent].realtime_offset;

@@ -2,9 +2,9 @@
 
 mod changes;
 mod core;
+mod gaps;
 mod ledger;
 mod legs;
-mod recorded;
 mod witness;
 
 pub use core::{Beginning, Core, unix};

@@ -1,14 +1,17 @@
 //! What agents send, live or recorded: batches of hops and drops, what became of
-//! the others, and what changes on their nodes and in the cluster.
+//! the others, and what changes on their nodes and in the cluster. [`Record`] is all that
+//! the core takes.
 
 mod batch;
 mod change;
 mod health;
 mod order;
 mod owners;
+mod record;
 
 pub use batch::{Batch, DropReport, Elsewhere, Report};
 pub use change::{Change, MAX_POINTS};
 pub use health::{DeviceHealth, Health, SocketHealth};
 pub(crate) use order::{Order, Sight, Sights};
 pub use owners::{Gained, Lost, OwnersChange};
+pub use record::Record;

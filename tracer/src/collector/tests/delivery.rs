@@ -9,7 +9,7 @@ use tracer_common::{
 };
 use tracer_core::{
     collect::Core,
-    input::{Batch, DropReport, Report},
+    input::{Batch, DropReport, Record, Report},
     journal::{Changed, Started, View},
     journey::{Journey, Scene},
     verdict::{Parts, Summary, Verdict},
@@ -88,9 +88,11 @@ pub(super) fn deliver(
     choices: &mut Choices,
 ) -> Shown {
     let mut core = Core::new(beginning());
+    core.take(Record::Armed(i64::MIN));
     let mut shown = Shown::default();
-    for (node, batch) in sent(world, lost, reports, choices) {
-        core.take(node, batch);
+    for (agent, batch) in sent(world, lost, reports, choices) {
+        let batch = Box::new(batch);
+        core.take(Record::Batch { agent, batch });
         core.show(&mut shown).expect("memory");
     }
     core.end(&mut shown).expect("memory");

@@ -10,6 +10,7 @@ use std::{
 use proptest::prelude::*;
 use tracer_common::counters::{Counter, Counters};
 use tracer_core::{
+    collect::Core,
     input::{Batch, Report},
     model::{Hop, Packet, Transport},
     verdict::Kind,
@@ -23,7 +24,7 @@ use super::{
     world::{DROPS, FROM_POD, HOPS, IN, MS, OUT, PODS, S, START, TO_POD, World, beginning, hop},
 };
 use crate::{
-    replay::{Replay, replay},
+    replay::replay,
     store::{Head, Recordings, Rotation, Writer},
 };
 
@@ -260,13 +261,13 @@ fn recordings_of_unequal_length_are_not_kept_in_memory() {
             cut(paths.last().expect("there are some"), 0);
         }
         let recordings = Recordings::open(&paths).expect("they belong together");
-        let mut replay = Replay::new(&recordings);
+        let mut core = Core::new(recordings.beginning());
         let mut shown = Shown::default();
         let mut most = 0;
-        for recorded in recordings {
-            let recorded = recorded.expect("sound");
-            replay.take(recorded, &mut shown).expect("memory");
-            most = most.max(replay.core.held());
+        for record in recordings {
+            core.take(record.expect("sound"));
+            core.show(&mut shown).expect("memory");
+            most = most.max(core.held());
         }
         // One a tenth of a second, each for twice the hold time, and some more.
         assert!((100..400).contains(&most), "{most}, cut: {is_cut}");

@@ -27,9 +27,10 @@ use super::{
 };
 use crate::{
     collector::{
-        Agents, Outcome, Plan, Sent, SessionError, Write,
+        Agents, Outcome, Plan, SessionError, Write,
+        agents::{ENDING, Sent},
         recorder::Recorder,
-        session::{ENDING, follow_agents},
+        session::follow_agents,
         stalls::PATIENCE,
     },
     link::{Command, Commander, Filter},
@@ -333,11 +334,7 @@ async fn followed(stuck: Stuck, long: Duration, write: Option<Write>) -> Followe
         write,
     };
     let recorder = plan.write.as_ref().map(Recorder::create).transpose();
-    let agents = Agents {
-        hellos,
-        commands,
-        batches,
-    };
+    let agents = Agents::new(hellos, commands, batches);
     let mut view = Timed {
         shown: Shown::default(),
         begin,

@@ -188,6 +188,9 @@ pub(super) fn beginning() -> Beginning {
         limits: Limits::default(),
         count: None,
         time: START,
+        follow: String::new(),
+        warnings: Vec::new(),
+        skew: 0,
     }
 }
 

@@ -16,7 +16,7 @@ use std::{
 use tracer_common::{counters::Counter, drop::DropCounter};
 use tracer_core::{
     collect::{Beginning, Core},
-    input::{Batch, Report},
+    input::{Batch, Record, Report},
     journal::{Changed, Started, View},
     journey::{Class, Journey, Scene},
     model::{Packet, Transport},
@@ -24,17 +24,12 @@ use tracer_core::{
 };
 
 use super::{fixtures, packet};
-use crate::store::{Recorded, Recordings};
+use crate::store::Recordings;
 
 /// A recording, read once.
 struct Recording {
     beginning: Beginning,
-    inputs: Vec<Input>,
-}
-
-enum Input {
-    Armed(i64),
-    Batch(usize, Box<Batch>),
+    records: Vec<Record>,
 }
 
 /// What is said of a recording.
@@ -75,19 +70,15 @@ impl Recording {
     fn read(path: &PathBuf) -> Self {
         let recordings = Recordings::open(slice::from_ref(path)).expect("a trace");
         let beginning = recordings.beginning();
-        let inputs = recordings.map(|recorded| match recorded.expect("a whole trace") {
-            Recorded::Armed(time) => Input::Armed(time),
-            Recorded::Batch { agent, batch } => Input::Batch(agent, batch),
-            other => panic!("one whole recording has no {other:?}"),
-        });
-        let inputs = inputs.collect();
-        Self { beginning, inputs }
+        let records = recordings.map(|record| record.expect("a whole trace"));
+        let records = records.collect();
+        Self { beginning, records }
     }
 
     fn batches(&self) -> impl Iterator<Item = (usize, &Batch)> {
-        self.inputs.iter().filter_map(|input| match input {
-            Input::Armed(_) => None,
-            Input::Batch(agent, batch) => Some((*agent, &**batch)),
+        self.records.iter().filter_map(|record| match record {
+            Record::Batch { agent, batch } => Some((*agent, &**batch)),
+            _ => None,
         })
     }
 
@@ -106,17 +97,17 @@ impl Recording {
     /// What is said of it without the events that are `lost`.
     fn said(&self, mut lost: impl FnMut(&Event<'_>) -> bool) -> Said {
         let mut losses: HashMap<(usize, usize), Lost> = HashMap::new();
-        let mut kept: Vec<Option<Batch>> = Vec::new();
-        for input in &self.inputs {
-            let Input::Batch(agent, batch) = input else {
-                kept.push(None);
+        let mut records = self.records.clone();
+        for record in &mut records {
+            let Record::Batch { agent, batch } = record else {
                 continue;
             };
             let stream = losses.entry((*agent, batch.stream)).or_default();
+            let number = batch.stream;
             let mut event = |time, point, packet: Option<&Packet>| {
                 let event = Event {
                     agent: *agent,
-                    stream: batch.stream,
+                    stream: number,
                     time,
                     packet,
                 };
@@ -126,35 +117,23 @@ impl Recording {
                 }
                 !lost
             };
-            let mut batch = (**batch).clone();
             batch
                 .hops
                 .retain(|hop| event(hop.time, Some(hop.point), Some(&hop.packet)));
             batch
                 .freed
                 .retain(|freed| event(freed.time, None, freed.packet.as_ref()));
-            kept.push(Some(batch));
         }
         let mut core = Core::new(self.beginning.clone());
         let mut said = Said::default();
-        let mut armed = false;
-        for (input, batch) in self.inputs.iter().zip(kept) {
-            match (input, batch) {
-                (Input::Batch(agent, _), Some(mut batch)) => {
-                    if let Some(report) = &mut batch.report {
-                        losses[&(*agent, batch.stream)].declare(report);
-                    }
-                    core.take(*agent, batch);
-                }
-                (Input::Armed(time), _) => {
-                    core.armed(*time);
-                    armed = true;
-                }
-                (Input::Batch(..), None) => unreachable!("each batch is kept"),
+        for mut record in records {
+            if let Record::Batch { agent, batch } = &mut record
+                && let Some(report) = &mut batch.report
+            {
+                losses[&(*agent, batch.stream)].declare(report);
             }
-            if armed {
-                core.show(&mut said).expect("memory");
-            }
+            core.take(record);
+            core.show(&mut said).expect("memory");
         }
         core.end(&mut said).expect("memory");
         core.sum_up(&mut said).expect("memory");

@@ -7,11 +7,10 @@ use std::{
 };
 
 use tracer_core::{
-    input::{Batch, Report},
+    input::{Batch, Record, Report},
     model::Hello,
 };
 
-use super::Recorded;
 use crate::store::{
     encode::unix,
     error::JoinError,
@@ -30,7 +29,7 @@ pub(super) struct Chain {
     /// The pieces after the one that is being read.
     rest: VecDeque<PathBuf>,
     /// What was read and not taken yet, and when that was, Unix time, ns.
-    ready: VecDeque<(i64, Recorded)>,
+    ready: VecDeque<(i64, Record)>,
     /// The latest of what was read, Unix time, ns.
     clock: i64,
     /// Whether nothing but states was read of this piece yet.
@@ -113,7 +112,7 @@ impl Chain {
     }
 
     /// What comes next, and when that was.
-    pub(super) fn read(&mut self) -> Result<Option<(i64, Recorded)>, JoinError> {
+    pub(super) fn read(&mut self) -> Result<Option<(i64, Record)>, JoinError> {
         loop {
             if let Some(next) = self.ready.pop_front() {
                 return Ok(Some(next));
@@ -138,7 +137,7 @@ impl Chain {
         }
         let Some(next) = self.rest.pop_front() else {
             self.over = true;
-            let ended = Recorded::Ended {
+            let ended = Record::Ended {
                 agents: self.agents(),
                 time: self.ended(),
             };
@@ -158,7 +157,7 @@ impl Chain {
         if self.gap {
             for (agent, hello) in (self.first..).zip(nodes.clone()) {
                 let hello = Box::new(hello);
-                self.push(Recorded::Known { agent, hello });
+                self.push(Record::Known { agent, hello });
             }
         }
         self.reader = reader;
@@ -182,7 +181,7 @@ impl Chain {
                 self.begin_rows();
                 self.clock = self.clock.max(self.time_of(agent, &batch));
                 let agent = agent + self.first;
-                self.push(Recorded::Batch { agent, batch });
+                self.push(Record::Batch { agent, batch });
             }
             Event::End(time) => {
                 self.begin_rows();
@@ -205,7 +204,7 @@ impl Chain {
             *begins = known.max(*begins);
         }
         if first {
-            self.push(Recorded::State {
+            self.push(Record::State {
                 agent,
                 stream,
                 watermark,
@@ -213,7 +212,7 @@ impl Chain {
             });
         } else if self.gap {
             let last = self.head().last.unwrap_or(i64::MIN);
-            self.push(Recorded::Gap {
+            self.push(Record::Gap {
                 agent,
                 stream,
                 watermark,
@@ -231,7 +230,7 @@ impl Chain {
         self.gap = false;
         let begins = self.begins.take();
         if let Some(before) = begins {
-            self.push(Recorded::Later(before));
+            self.push(Record::Later(before));
         }
         if let Some(time) = self.head().armed {
             let time = time.saturating_add(self.shift);
@@ -241,11 +240,11 @@ impl Chain {
 
     fn arm(&mut self, time: i64) {
         if !std::mem::replace(&mut self.armed, true) {
-            self.push(Recorded::Armed(time));
+            self.push(Record::Armed(time));
         }
     }
 
-    fn push(&mut self, recorded: Recorded) {
+    fn push(&mut self, recorded: Record) {
         self.ready.push_back((self.clock, recorded));
     }
 

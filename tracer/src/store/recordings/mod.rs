@@ -11,94 +11,26 @@ mod join;
 use std::{
     collections::VecDeque,
     fs,
-    ops::Range,
     path::{Path, PathBuf},
 };
 
 use tracer_core::{
     collect::Beginning,
-    input::{Batch, Report},
-    model::Hello,
+    input::{Batch, Record},
 };
 
 use self::chain::Chain;
 use super::{error::JoinError, head::Head, reader::Reader};
 use crate::stdio;
 
-/// What is in recordings, in the order in which a collector is to get it.
-/// Agents count over all recordings; times are Unix time, ns.
-#[derive(Debug)]
-pub enum Recorded {
-    /// These agents had started then: nothing of them is before. Of recordings
-    /// side by side only; one alone says so in its head.
-    Begun {
-        /// A recording's.
-        agents: Range<usize>,
-        /// When.
-        time: i64,
-    },
-    /// What was known of a stream before its first row.
-    State {
-        /// Whose.
-        agent: usize,
-        /// Which of its streams.
-        stream: usize,
-        /// What was before this time is in an earlier file: the agent's
-        /// monotonic clock, ns.
-        watermark: u64,
-        /// Its last report.
-        report: Option<Box<Report>>,
-    },
-    /// What is known of an agent after rows are missing: what has changed
-    /// meanwhile may have been in them.
-    Known {
-        /// Whose.
-        agent: usize,
-        /// What it is.
-        hello: Box<Hello>,
-    },
-    /// Some of what agents saw until then is in an earlier file that is not
-    /// there.
-    Later(i64),
-    /// Rows are missing between the last of a stream and what comes next.
-    Gap {
-        /// Whose.
-        agent: usize,
-        /// Which of its streams.
-        stream: usize,
-        /// Its watermark at the end of the gap: the agent's monotonic clock, ns.
-        watermark: u64,
-        /// Its last report in the gap or before.
-        report: Option<Box<Report>>,
-        /// When the gap ends.
-        to: i64,
-    },
-    /// What an agent sent.
-    Batch {
-        /// Whose.
-        agent: usize,
-        /// What it was.
-        batch: Box<Batch>,
-    },
-    /// All points of all recordings are observed from then on.
-    Armed(i64),
-    /// Nothing more comes from these agents. Of recordings side by side only.
-    Ended {
-        /// A recording's.
-        agents: Range<usize>,
-        /// When they ended, or were last heard of.
-        time: i64,
-    },
-}
-
 /// All that was recorded, in files.
 pub struct Recordings {
     chains: Vec<Chain>,
     /// By recording, what comes next and when that was.
-    next: Vec<Option<(i64, Recorded)>>,
+    next: Vec<Option<(i64, Record)>>,
     head: Head,
     /// What comes before all else.
-    first: VecDeque<Recorded>,
+    first: VecDeque<Record>,
     /// Whether payload hashes of one are of no meaning to another.
     keys_differ: bool,
     /// By how much clocks of different recordings may differ, ns.
@@ -153,14 +85,14 @@ impl Recordings {
     fn begin(&mut self, groups: Vec<VecDeque<PathBuf>>) {
         let mut armed = i64::MIN;
         for (chain, pieces) in self.chains.iter().zip(groups) {
-            self.first.push_back(Recorded::Begun {
+            self.first.push_back(Record::Begun {
                 agents: chain.agents(),
                 time: chain.begun(),
             });
             // Without that of all, nothing that was not seen tells anything.
             armed = armed.max(armed_at(chain, pieces).unwrap_or(i64::MAX));
         }
-        self.first.push_back(Recorded::Armed(armed));
+        self.first.push_back(Record::Armed(armed));
     }
 
     const fn are_several(&self) -> bool {
@@ -173,17 +105,13 @@ impl Recordings {
         &self.head
     }
 
-    /// By how much the clocks of different recordings may differ, ns.
-    #[must_use]
-    pub const fn skew(&self) -> i64 {
-        self.skew
-    }
-
     /// What a collector that is to go through them has to know. Clocks that
     /// differ make hops come later than others say: so they are waited for.
     pub(crate) fn beginning(&self) -> Beginning {
         let mut beginning = self.head.beginning();
         beginning.limits.hold += self.skew;
+        beginning.skew = self.skew;
+        beginning.warnings.extend(self.warnings());
         beginning
     }
 
@@ -217,7 +145,7 @@ impl Recordings {
         })
     }
 
-    fn read(&mut self) -> Result<Option<Recorded>, JoinError> {
+    fn read(&mut self) -> Result<Option<Record>, JoinError> {
         loop {
             if let Some(first) = self.first.pop_front() {
                 return Ok(Some(first));
@@ -237,10 +165,10 @@ impl Recordings {
             self.failed = self.advance(chain).err();
             let several = self.are_several();
             match &mut recorded {
-                Recorded::Batch { batch, .. } if self.keys_differ => forget_hashes(batch),
+                Record::Batch { batch, .. } if self.keys_differ => forget_hashes(batch),
                 // That of all was said before.
-                Recorded::Armed(_) if several => continue,
-                Recorded::Ended { .. } if !several => continue,
+                Record::Armed(_) if several => continue,
+                Record::Ended { .. } if !several => continue,
                 _ => {}
             }
             return Ok(Some(recorded));
@@ -260,7 +188,7 @@ impl Recordings {
 
 /// The events. An error is the last item: a file cannot be read on.
 impl Iterator for Recordings {
-    type Item = Result<Recorded, JoinError>;
+    type Item = Result<Record, JoinError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.over {
@@ -316,7 +244,7 @@ fn armed_at(chain: &Chain, pieces: VecDeque<PathBuf>) -> Option<i64> {
     again.shift(chain.shifted());
     // What cannot be read is told when its turn comes.
     while let Ok(Some((_, recorded))) = again.read() {
-        if let Recorded::Armed(time) = recorded {
+        if let Record::Armed(time) = recorded {
             return Some(time);
         }
     }

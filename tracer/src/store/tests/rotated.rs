@@ -10,14 +10,12 @@ use std::{
 
 use proptest::{collection::vec, prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use tracer_core::{
-    input::{Batch, Change},
+    input::{Batch, Change, Record},
     model::Point,
 };
 
 use super::{Files, POINTS, STREAMS, given, head, point, some_batches};
-use crate::store::{
-    Contents, JoinError, RecordError, Recorded, Recordings, Rotation, TraceError, Writer,
-};
+use crate::store::{Contents, JoinError, RecordError, Recordings, Rotation, TraceError, Writer};
 
 /// A file for every flush.
 const ALWAYS: Rotation = Rotation {
@@ -44,7 +42,7 @@ fn record(files: &Files, batches: &[(usize, Batch)]) -> Vec<PathBuf> {
     (0..written.files).map(named).collect()
 }
 
-fn read(paths: &[PathBuf]) -> (Vec<Recorded>, Option<JoinError>) {
+fn read(paths: &[PathBuf]) -> (Vec<Record>, Option<JoinError>) {
     let (mut read, mut broken) = (Vec::new(), None);
     for recorded in Recordings::open(paths).expect("traces") {
         match recorded {
@@ -55,9 +53,9 @@ fn read(paths: &[PathBuf]) -> (Vec<Recorded>, Option<JoinError>) {
     (read, broken)
 }
 
-fn batches(read: Vec<Recorded>) -> Vec<(usize, Batch)> {
+fn batches(read: Vec<Record>) -> Vec<(usize, Batch)> {
     let batch = |recorded| match recorded {
-        Recorded::Batch { agent, batch } => Some((agent, *batch)),
+        Record::Batch { agent, batch } => Some((agent, *batch)),
         _ => None,
     };
     read.into_iter().filter_map(batch).collect()
@@ -78,7 +76,7 @@ fn rotated_pieces_give_what_one_file_does() {
     let backwards: Vec<PathBuf> = pieces.iter().rev().cloned().collect();
     let (all, broken) = read(&backwards);
     assert!(broken.is_none());
-    assert!(matches!(all[0], Recorded::Armed(5)), "{all:?}");
+    assert!(matches!(all[0], Record::Armed(5)), "{all:?}");
     assert_eq!(batches(all), some_batches());
     let refused = |paths: &[_]| Recordings::open(paths).map(drop).expect_err("refused");
     let gap = [pieces[1].clone(), pieces[3].clone()];
@@ -90,7 +88,7 @@ fn rotated_pieces_give_what_one_file_does() {
     let (alone, _) = read(slice::from_ref(&pieces[2]));
     let states = alone
         .iter()
-        .filter(|recorded| matches!(recorded, Recorded::State { .. }));
+        .filter(|recorded| matches!(recorded, Record::State { .. }));
     assert_eq!(states.count(), 2 * STREAMS);
     assert!(Contents::of(&pieces[2]).expect("a trace").ended.is_none());
 }
@@ -113,12 +111,12 @@ fn a_later_piece_counts_from_after_the_latest_row_before_it() {
     let latest = i64::try_from(latest.expect("they are not empty")).expect("a time") + offset;
     let (alone, _) = read(slice::from_ref(&pieces[2]));
     let later = alone.iter().find_map(|recorded| match recorded {
-        Recorded::Later(before) => Some(*before),
+        Record::Later(before) => Some(*before),
         _ => None,
     });
     assert_eq!(later, Some(latest));
     let armed = alone.iter().find_map(|recorded| match recorded {
-        Recorded::Armed(time) => Some(*time),
+        Record::Armed(time) => Some(*time),
         _ => None,
     });
     assert_eq!(armed, Some(latest));
@@ -136,19 +134,19 @@ fn after_a_cut_piece_there_is_a_gap_in_every_stream() {
     let gaps: Vec<usize> = all
         .iter()
         .enumerate()
-        .filter(|(_, recorded)| matches!(recorded, Recorded::Gap { .. }))
+        .filter(|(_, recorded)| matches!(recorded, Record::Gap { .. }))
         .map(|(index, _)| index)
         .collect();
     assert_eq!(gaps.len(), 2 * STREAMS);
     let before = all[..gaps[0]]
         .iter()
-        .filter(|recorded| matches!(recorded, Recorded::Batch { .. }));
+        .filter(|recorded| matches!(recorded, Record::Batch { .. }));
     assert_eq!(before.count(), 1);
     let (alone, _) = read(&pieces[2..]);
     assert!(
         !alone
             .iter()
-            .any(|recorded| matches!(recorded, Recorded::Gap { .. }))
+            .any(|recorded| matches!(recorded, Record::Gap { .. }))
     );
 }
 
@@ -180,7 +178,7 @@ fn what_changed_in_rows_that_are_missing_is_known_after_them() {
     let known: Vec<_> = all
         .iter()
         .filter_map(|recorded| match recorded {
-            Recorded::Known { agent, hello } => Some((*agent, hello)),
+            Record::Known { agent, hello } => Some((*agent, hello)),
             _ => None,
         })
         .collect();
@@ -208,7 +206,7 @@ fn a_first_piece_that_is_cut_before_it_says_so_is_armed_by_the_next() {
     let (all, _) = read(&pieces);
     let armed = all
         .iter()
-        .filter(|recorded| matches!(recorded, Recorded::Armed(5)));
+        .filter(|recorded| matches!(recorded, Record::Armed(5)));
     assert_eq!(armed.count(), 1, "{all:?}");
 }
 

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use tracer_core::{
-    input::Batch,
+    input::{Batch, Record},
     model::{Owner, Owners},
 };
 
 use super::{Files, head, hello, some_batches};
-use crate::store::{Head, Recorded, Recordings, Rotation, Writer, unwatched_end};
+use crate::store::{Head, Recordings, Rotation, Writer, unwatched_end};
 
 /// A recording of another node, with `change`.
 fn other(change: impl Fn(&mut Head)) -> Head {
@@ -98,7 +98,7 @@ fn hashes_with_different_keys_are_not_compared() {
     assert_eq!(recordings.head().nodes.len(), 3);
     assert_eq!(recordings.warnings().len(), 1);
     let agents = recordings.filter_map(|recorded| match recorded.expect("sound") {
-        Recorded::Batch { agent, .. } => Some(agent),
+        Record::Batch { agent, .. } => Some(agent),
         _ => None,
     });
     assert_eq!(agents.collect::<Vec<_>>(), [2]);
@@ -107,14 +107,14 @@ fn hashes_with_different_keys_are_not_compared() {
 #[test]
 fn clocks_of_two_kernels_are_not_taken_for_one() {
     let (one_kernel, _files) = read(head(), other(|_| {}), [&[], &[]]);
-    assert_eq!(one_kernel.skew(), 0);
+    assert_eq!(one_kernel.beginning().skew, 0);
     let apart = other(|head| head.nodes[0].boot_id = "another".to_owned());
     let (recordings, _files) = read(head(), apart, [&[], &[]]);
-    assert_eq!(recordings.skew(), head().hold);
+    assert_eq!(recordings.beginning().skew, head().hold);
     assert_eq!(recordings.beginning().limits.hold, 2 * head().hold);
     let told = other(|head| head.nodes[0].boot_id.clear());
     let (untold, _files) = read(head(), told, [&[], &[]]);
-    assert_eq!(untold.skew(), head().hold);
+    assert_eq!(untold.beginning().skew, head().hold);
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn readings_of_one_clock_are_made_one() {
     let nodes = &recordings.head().nodes;
     assert_eq!(nodes[2].realtime_offset, nodes[0].realtime_offset);
     let ended = recordings.filter_map(|recorded| match recorded.expect("sound") {
-        Recorded::Ended { agents, time } => Some((agents, time)),
+        Record::Ended { agents, time } => Some((agents, time)),
         _ => None,
     });
     assert_eq!(ended.collect::<Vec<_>>(), [(0..2, 9), (2..3, 9 - 1_000)]);
@@ -153,7 +153,7 @@ fn all_points_are_observed_once_the_last_recording_says_so() {
     let armed = |paths: &[PathBuf]| {
         let recordings = Recordings::open(paths).expect("of one follow");
         let armed = recordings.filter_map(|recorded| match recorded.expect("sound") {
-            Recorded::Armed(time) => Some(time),
+            Record::Armed(time) => Some(time),
             _ => None,
         });
         armed.collect::<Vec<_>>()

@@ -1,5 +1,5 @@
-//! What only recordings have: several that begin and end at different times,
-//! and files that are not there. A live follow knows nothing of it.
+//! What is not there: what came before the first record and comes after the last, and
+//! records that are missing in between.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use crate::input::Report;
 impl Core {
     /// Takes note that nothing of these agents is before `time`, Unix time, ns,
     /// so that nothing waits for it.
-    pub fn begun(&mut self, agents: Range<usize>, time: i64) {
+    pub(super) fn begun(&mut self, agents: Range<usize>, time: i64) {
         for stream in self.streams_of(agents) {
             self.order.passed(stream, time);
             self.ledger.begun(stream, time);
@@ -17,7 +17,13 @@ impl Core {
     }
 
     /// Takes what was known of a stream before the first batch of it.
-    pub fn state(&mut self, agent: usize, stream: usize, watermark: u64, report: Option<Report>) {
+    pub(super) fn state(
+        &mut self,
+        agent: usize,
+        stream: usize,
+        watermark: u64,
+        report: Option<Report>,
+    ) {
         let offset = self.scene.nodes[agent].realtime_offset;
         let stream = self.ledger.stream(agent, stream);
         if let Some(report) = report {
@@ -29,7 +35,7 @@ impl Core {
 
     /// Takes note that what agents saw before a time, Unix time, ns, is not
     /// all there.
-    pub fn later(&mut self, before: i64) {
+    pub(super) fn later(&mut self, before: i64) {
         for stream in 0..self.ledger.streams() {
             self.ledger.missing(stream, i64::MIN, before);
         }
@@ -38,7 +44,7 @@ impl Core {
     /// Takes note that some of what a stream sent is not there: what came
     /// before is told by its watermark and its last report, and the gap ends at
     /// `to`, Unix time, ns. What was known there is given.
-    pub fn gap(
+    pub(super) fn gap(
         &mut self,
         agent: usize,
         stream: usize,
@@ -57,7 +63,7 @@ impl Core {
 
     /// Takes note that nothing more comes from these agents, which were heard
     /// of until `time`, Unix time, ns, while others go on.
-    pub fn ended(&mut self, agents: Range<usize>, time: i64) {
+    pub(super) fn ended(&mut self, agents: Range<usize>, time: i64) {
         for stream in self.streams_of(agents) {
             let until = if self.ledger.has_ended(stream) {
                 self.ledger.told(stream)

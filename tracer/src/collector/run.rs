@@ -1,0 +1,92 @@
+//! The loop of a session: what agents send is taken, and what time brings is done.
+
+use tokio::time::{Instant, sleep_until};
+use tracer_core::input::Batch;
+
+use super::{Agents, SessionError, agents::ENDING};
+
+/// What a session does with what agents send.
+pub(crate) trait Work {
+    /// Takes what an agent sent.
+    ///
+    /// # Errors
+    /// Those of what it writes to; the session ends then, here and below.
+    fn take(&mut self, agents: &Agents, agent: usize, batch: Batch) -> Result<(), SessionError>;
+
+    /// When to wake it; `None` if only what agents send matters.
+    fn due(&self) -> Option<Instant>;
+
+    /// Does what is due.
+    ///
+    /// # Errors
+    /// See [`Work::take`].
+    fn wake(&mut self, agents: &Agents) -> Result<(), SessionError>;
+
+    /// Whether it has come to its end.
+    fn is_done(&self) -> bool;
+
+    /// Takes what an agent sent after something went wrong.
+    fn keep(&mut self, agent: usize, batch: &Batch);
+
+    /// Tells what is no data.
+    fn notice(&mut self, line: &str);
+}
+
+/// Works until `stop`, its end, or until something goes wrong, ends the agents, and takes
+/// what they still have.
+///
+/// # Errors
+/// What went wrong first. The agents have ended by then, too.
+pub(crate) async fn run(
+    mut agents: Agents,
+    work: &mut impl Work,
+    stop: impl Future<Output = ()>,
+) -> Result<(), SessionError> {
+    let worked = until_done(&mut agents, work, stop).await;
+    let mut failed = worked.is_err();
+    let take = |agents: &Agents, agent, batch: Batch| {
+        if failed {
+            work.keep(agent, &batch);
+            return Ok(());
+        }
+        let taken = work.take(agents, agent, batch);
+        failed = taken.is_err();
+        taken
+    };
+    let (stuck, ended) = agents.end(take).await;
+    for node in stuck {
+        work.notice(&format!(
+            "the agent of {node} did not end within {} s: what it saw last is lost, and its \
+             programs go with this process",
+            ENDING.as_secs()
+        ));
+    }
+    worked.and(ended)
+}
+
+async fn until_done(
+    agents: &mut Agents,
+    work: &mut impl Work,
+    stop: impl Future<Output = ()>,
+) -> Result<(), SessionError> {
+    tokio::pin!(stop);
+    while !work.is_done() {
+        tokio::select! {
+            biased;
+            () = &mut stop => break,
+            () = until(work.due()) => work.wake(agents)?,
+            sent = agents.next() => {
+                let (agent, batch) = sent?;
+                work.take(agents, agent, batch)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
