@@ -78,6 +78,7 @@ fn replay(file: &[u8], view: &mut impl View) -> Result<(), TraceError> {
                 watermark,
                 report,
             }),
+            Ok(Event::Owners(change)) => core.take(Record::Owners(change)),
             Ok(Event::Armed(time)) => core.take(Record::Armed(time)),
             Ok(Event::End(_)) => {}
             Err(error) => broken = Err(error),

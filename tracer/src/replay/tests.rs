@@ -6,6 +6,7 @@
 //! difference is what to look at; `cargo xtask fixtures` records all anew.
 
 mod lossy;
+mod owners;
 
 use std::{
     collections::BTreeMap,

@@ -63,13 +63,13 @@ impl Contents {
                         contents.span = Some((first.min(time), last.max(time)));
                     }
                 }
-                Event::State { .. } => {}
+                Event::State { .. } | Event::Owners(_) => {}
                 Event::Armed(time) => contents.armed = Some(time),
                 Event::End(time) => contents.ended = Some(time),
             }
         }
-        // With the points that came later.
-        contents.head.nodes.clone_from(&reader.head().nodes);
+        // With the points and owners that came later.
+        contents.head.clone_from(reader.head());
         contents.cut = reader.cut();
         // A pipe has no length but what came out of it.
         contents.bytes = match fs::metadata(path) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tracer_common::drop::Scope;
 use tracer_core::{
-    input::{Change, MAX_POINTS, Report},
+    input::{Change, MAX_POINTS, OwnersChange, Report},
     model::{
         Arp, Encap, Flags, Freed, Hello, Hop, Icmp, Mac, Neighbour, Packet, Place, Proto, Quote,
         Tcp, Transport,
@@ -82,6 +82,13 @@ impl Table {
             return Err(Unreadable("change"));
         }
         Ok(Some(change))
+    }
+
+    /// What a row of `owners` says has changed at `time`.
+    pub(super) fn owners(&self, row: usize, time: i64) -> Result<OwnersChange, Unreadable> {
+        let json = text(&self.owners, row).ok_or(Unreadable("owners"))?;
+        let change: OwnersChange = serde_json::from_str(json).map_err(|_| Unreadable("owners"))?;
+        Ok(OwnersChange { time, ..change })
     }
 
     fn report(&self, hello: &Hello, row: usize) -> Result<Option<Report>, Unreadable> {

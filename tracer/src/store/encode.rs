@@ -6,7 +6,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use tracer_common::drop::Scope;
 use tracer_core::{
-    input::{Batch, Report},
+    input::{Batch, OwnersChange, Report},
     model::{Encap, Freed, Hello, Hop, Icmp, Packet, Point, Tcp, Transport},
 };
 
@@ -98,6 +98,16 @@ impl Rows {
         report: Option<&Report>,
     ) {
         self.border(Record::State, agent, stream, watermark, report);
+    }
+
+    /// Adds who has got an address, and who has lost one.
+    pub(super) fn owners(&mut self, change: &OwnersChange) {
+        let json = serde_json::to_string(change).expect("a change has names and addresses only");
+        let row = self.builders.rows;
+        self.builders.record.set(row, &Record::Owners);
+        self.builders.time.set(row, change.time);
+        self.builders.owners.set(row, &json);
+        self.builders.rows += 1;
     }
 
     /// Adds that all points are observed from `time` on.

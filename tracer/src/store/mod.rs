@@ -38,7 +38,7 @@ mod target;
 mod tests;
 mod writer;
 
-pub(crate) use anonymize::Anonymizer;
+pub use anonymize::Anonymizer;
 pub use contents::Contents;
 pub use error::{JoinError, RecordError, TraceError};
 pub use head::Head;

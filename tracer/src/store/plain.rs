@@ -21,6 +21,7 @@ pub(crate) fn plain(reader: Reader) -> Vec<u8> {
                 watermark,
                 report,
             } => rows.state(agent, stream, watermark, report.as_deref()),
+            Event::Owners(change) => rows.owners(&change),
             Event::Armed(time) => rows.armed(time),
             Event::End(time) => rows.end(time),
         }

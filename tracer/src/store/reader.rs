@@ -11,7 +11,7 @@ use std::{
 use arrow_array::RecordBatch;
 use arrow_buffer::Buffer;
 use arrow_ipc::{convert::try_fb_to_schema, reader::StreamDecoder, root_as_message};
-use tracer_core::input::{Batch, Report};
+use tracer_core::input::{Batch, OwnersChange, Report};
 use tracing::info;
 
 use super::{
@@ -48,6 +48,8 @@ pub enum Event {
         /// Its last report.
         report: Option<Box<Report>>,
     },
+    /// Addresses got or lost an owner.
+    Owners(Box<OwnersChange>),
     /// All points are observed from then on, Unix time, ns.
     Armed(i64),
     /// The recording ended then, Unix time, ns.
@@ -137,7 +139,7 @@ impl<R: Read> Reader<R> {
         Ok(reader)
     }
 
-    /// What it is about; of the nodes, what is known of them by now.
+    /// What it is about; of nodes and owners, what is known of them by now.
     pub const fn head(&self) -> &Head {
         &self.head
     }
@@ -235,6 +237,12 @@ impl<R: Read> Reader<R> {
     ) -> Result<(), Unreadable> {
         let (record, time) = table.record(row)?;
         match record {
+            Record::Owners => {
+                let change = table.owners(row, time)?;
+                change.apply(&mut self.head.owners);
+                self.ready.push_back(Event::Owners(Box::new(change)));
+                return Ok(());
+            }
             Record::Armed => {
                 self.ready.push_back(Event::Armed(time));
                 return Ok(());
@@ -282,7 +290,7 @@ impl<R: Read> Reader<R> {
                     report: border.report.map(Box::new),
                 });
             }
-            Record::Armed | Record::End => {}
+            Record::Owners | Record::Armed | Record::End => {}
         }
         Ok(())
     }

@@ -34,16 +34,18 @@ pub(super) enum Record {
     Drop,
     Batch,
     State,
+    Owners,
     Armed,
     End,
 }
 
 impl Record {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Hop,
         Self::Drop,
         Self::Batch,
         Self::State,
+        Self::Owners,
         Self::Armed,
         Self::End,
     ];
@@ -54,6 +56,7 @@ impl Record {
             Self::Drop => "drop",
             Self::Batch => "batch",
             Self::State => "state",
+            Self::Owners => "owners",
             Self::Armed => "armed",
             Self::End => "end",
         }
@@ -71,8 +74,8 @@ impl Word for Record {
 }
 
 columns! {
-    record: Words<Record>, "`hop`: a packet passed an observation point. `drop`: a kernel freed a packet. `batch`: what an agent's stream sent before this row is complete. `armed`: from now on all points are observed. `state`: as `batch`, repeated from the file before. `end`: the recording ended here.";
-    time: Time, "When, in Unix time; of `batch` and `state` the watermark: everything of this stream before it is in the rows before. Of a stream's last `batch`, when its report was made; where there is no watermark yet, the node's boot. Each node's own clock.";
+    record: Words<Record>, "`hop`: a packet passed an observation point. `drop`: a kernel freed a packet. `batch`: what an agent's stream sent before this row is complete. `armed`: from now on all points are observed. `state`: as `batch`, repeated from the file before. `owners`: addresses got or lost an owner. `end`: the recording ended here.";
+    time: Time, "When, in Unix time; of `batch` and `state` the watermark: everything of this stream before it is in the rows before. Of a stream's last `batch`, when its report was made; where there is no watermark yet, the node's boot. Each node's own clock. Of `owners`, from when on.";
     node: Name, "The node.";
     netns: Name, "`host`, or the pod whose network namespace it was in; null if the kernel does not tell.";
     interface: Name, "The interface.";
@@ -140,4 +143,5 @@ columns! {
     report: Text, "Of `batch` and `state`: what became of packets so far, JSON; null if it was not reported.";
     overdue: Flag, "Of `batch`: whether the collector did not wait for this stream any longer, so that what the stream saw before the watermark may be missing or in later rows.";
     change: Text, "Of `batch`: what has changed at the node, JSON: observation points that come, which are numbered on from those known, and that are gone; null if nothing has.";
+    owners: Text, "Of `owners`: who has got an address, and who has lost one, JSON.";
 }

@@ -12,7 +12,7 @@ use arrow_ipc::{
     CompressionType, MetadataVersion,
     writer::{IpcWriteOptions, StreamWriter},
 };
-use tracer_core::input::{Batch, Report};
+use tracer_core::input::{Batch, OwnersChange, Report};
 use tracing::info;
 
 use super::{
@@ -173,6 +173,15 @@ impl Writer {
             self.flush()?;
         }
         Ok(())
+    }
+
+    /// Takes note that addresses have got or lost an owner.
+    pub fn owners_changed(&mut self, change: &OwnersChange) {
+        if let Some(recording) = &mut self.recording {
+            change.apply(&mut recording.head.owners);
+            recording.rows.owners(change);
+            recording.since.get_or_insert_with(Instant::now);
+        }
     }
 
     /// Takes note that all points are observed from `time` on, Unix time, ns.

@@ -29,7 +29,7 @@ impl Core {
 
     /// Takes in who has got an address, and who has lost one. Packets from before that
     /// time keep the owners that they had.
-    pub fn owners_changed(&mut self, change: &OwnersChange) {
+    pub(super) fn owners_changed(&mut self, change: &OwnersChange) {
         change.apply(&mut self.scene.owners);
     }
 

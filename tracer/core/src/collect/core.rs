@@ -135,6 +135,7 @@ impl Core {
         match record {
             Record::Batch { agent, batch } => self.batch(agent, *batch),
             Record::Armed(time) => self.armed(time),
+            Record::Owners(change) => self.owners_changed(&change),
             Record::Begun { agents, time } => self.begun(agents, time),
             Record::State {
                 agent,

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Batch, Report};
+use super::{Batch, OwnersChange, Report};
 use crate::model::Hello;
 
 /// What agents sent, or what is known of what they sent. A live follow is the joining of
@@ -20,6 +20,8 @@ pub enum Record {
     },
     /// All points of all agents are observed from then on; `i64::MAX` if they never were.
     Armed(i64),
+    /// Addresses got or lost an owner.
+    Owners(Box<OwnersChange>),
     /// These agents had started then: nothing of them is before. Of recordings
     /// side by side only; one alone says so in its head.
     Begun {

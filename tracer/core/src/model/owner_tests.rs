@@ -3,7 +3,6 @@ use std::net::IpAddr;
 use proptest::{collection::vec, prelude::*};
 
 use super::{MAX_INTERVALS, Owned, Owner, OwnerKind, Owners};
-use crate::input::{Gained, Lost, OwnersChange};
 
 const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 244, 1, 5));
 
@@ -20,37 +19,27 @@ fn name(owners: &Owners, time: i64) -> Option<&str> {
 }
 
 /// From `lost` to `gained` at a time.
-fn handed(time: i64, lost: &str, gained: &str) -> OwnersChange {
-    OwnersChange {
-        time,
-        lost: vec![Lost {
-            address: ADDRESS,
-            name: lost.to_owned(),
-            kind: OwnerKind::Pod,
-        }],
-        gained: vec![Gained {
-            address: ADDRESS,
-            owner: pod(gained),
-        }],
-    }
+fn hand(owners: &mut Owners, time: i64, lost: &str, gained: &str) {
+    owners.lost(ADDRESS, lost, OwnerKind::Pod, time);
+    owners.gained(ADDRESS, pod(gained), time);
 }
 
 #[test]
 fn an_address_that_another_pod_gets_is_its_former_owners_before() {
     let mut owners = Owners::from_iter([(ADDRESS, pod("web"))]);
-    handed(100, "web", "cart").apply(&mut owners);
+    hand(&mut owners, 100, "web", "cart");
     assert_eq!(name(&owners, i64::MIN), Some("web"));
     assert_eq!(name(&owners, 99), Some("web"));
     assert_eq!(name(&owners, 100), Some("cart"));
     assert_eq!(name(&owners, Owners::LATEST), Some("cart"));
     // Told again, by another recording of the same cluster, a little later.
     let once = owners.clone();
-    handed(100, "web", "cart").apply(&mut owners);
-    handed(105, "web", "cart").apply(&mut owners);
+    hand(&mut owners, 100, "web", "cart");
+    hand(&mut owners, 105, "web", "cart");
     assert_eq!(owners, once);
     // And back.
-    handed(200, "cart", "web").apply(&mut owners);
-    handed(100, "web", "cart").apply(&mut owners);
+    hand(&mut owners, 200, "cart", "web");
+    hand(&mut owners, 100, "web", "cart");
     assert_eq!(name(&owners, 199), Some("cart"));
     assert_eq!(name(&owners, 200), Some("web"));
     assert_eq!(owners.len(), 1);

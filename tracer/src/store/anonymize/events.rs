@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tracer_core::{
-    input::{Batch, Change, Health, Report},
+    input::{Batch, Change, Gained, Health, Lost, OwnersChange, Report},
     model::{Arp, Encap, Freed, Hop, Icmp, Neighbour, Packet, Place, Quote, Tcp, Transport},
 };
 
@@ -29,6 +29,34 @@ impl Anonymizer {
             overdue,
             report: report.map(|report| self.report(report)),
             change: change.map(|change| self.change(change)),
+        }
+    }
+
+    /// Who has got an address, and who has lost one.
+    #[must_use]
+    pub fn owners_changed(&mut self, change: &OwnersChange) -> OwnersChange {
+        let OwnersChange { time, lost, gained } = change.clone();
+        let lost = lost.into_iter().map(|lost| {
+            let Lost {
+                address,
+                name,
+                kind,
+            } = lost;
+            Lost {
+                address: self.address(address),
+                name: self.name(name, kind),
+                kind,
+            }
+        });
+        let lost = lost.collect();
+        let gained = gained.into_iter().map(|Gained { address, owner }| Gained {
+            address: self.address(address),
+            owner: self.owner(owner),
+        });
+        OwnersChange {
+            time,
+            lost,
+            gained: gained.collect(),
         }
     }
 

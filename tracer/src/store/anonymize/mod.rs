@@ -25,7 +25,7 @@ use super::Head;
 
 /// Replaces, in one recording.
 #[derive(Debug)]
-pub(crate) struct Anonymizer {
+pub struct Anonymizer {
     /// Known to nobody, and gone with this value.
     key: Key,
     addresses: Addresses,
@@ -174,6 +174,14 @@ impl Anonymizer {
         format!("if{}", self.interfaces.of(name.to_owned()))
     }
 
+    fn name(&mut self, name: String, kind: OwnerKind) -> String {
+        match kind {
+            OwnerKind::Pod => self.pod(name),
+            OwnerKind::Node => self.node(name),
+            OwnerKind::Service => self.service(name),
+        }
+    }
+
     fn service(&mut self, name: String) -> String {
         format!("namespace/service-{}", self.services.of(name))
     }
@@ -190,11 +198,7 @@ impl Anonymizer {
     fn owner(&mut self, owner: Owner) -> Owner {
         let Owner { name, kind, node } = owner;
         Owner {
-            name: match kind {
-                OwnerKind::Pod => self.pod(name),
-                OwnerKind::Node => self.node(name),
-                OwnerKind::Service => self.service(name),
-            },
+            name: self.name(name, kind),
             kind,
             node: self.node(node),
         }

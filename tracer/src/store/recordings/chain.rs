@@ -7,7 +7,7 @@ use std::{
 };
 
 use tracer_core::{
-    input::{Batch, Record, Report},
+    input::{Batch, OwnersChange, Record, Report},
     model::Hello,
 };
 
@@ -159,6 +159,11 @@ impl Chain {
                 let hello = Box::new(hello);
                 self.push(Record::Known { agent, hello });
             }
+            let (known, owners) = (&self.head().owners, &reader.head().owners);
+            let changes: Vec<_> = OwnersChange::between(known, owners).collect();
+            for change in changes {
+                self.change_owners(change);
+            }
         }
         self.reader = reader;
         self.fresh = true;
@@ -173,6 +178,10 @@ impl Chain {
                 watermark,
                 report,
             } => self.state(agent, stream, watermark, report),
+            Event::Owners(change) => {
+                self.begin_rows();
+                self.change_owners(*change);
+            }
             Event::Armed(time) => {
                 self.begin_rows();
                 self.arm(time.saturating_add(self.shift));
@@ -188,6 +197,11 @@ impl Chain {
                 self.ended = Some(time.saturating_add(self.shift));
             }
         }
+    }
+
+    fn change_owners(&mut self, change: OwnersChange) {
+        let time = change.time.saturating_add(self.shift);
+        self.push(Record::Owners(Box::new(OwnersChange { time, ..change })));
     }
 
     /// Takes what a piece repeats of those before it: all that is known of

@@ -1,15 +1,20 @@
 //! What is replaced in a recording that is given away.
 
-use std::sync::Arc;
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
 use proptest::{collection::vec, prelude::*};
 use tracer_core::{
-    input::Batch,
-    model::{Freed, Icmp, Packet, Place, Quote, Transport},
+    input::{Batch, Gained, Lost, OwnersChange},
+    model::{Freed, Icmp, Owner, OwnerKind, Packet, Place, Quote, Transport},
 };
 
 use super::{given, head};
 use crate::store::Anonymizer;
+
+const WEB: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 244, 1, 5));
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
@@ -38,6 +43,42 @@ proptest! {
             }
         }
     }
+}
+
+/// Whoever gets an address is named as before, and as in the names of its packets.
+#[test]
+fn owners_that_change_are_replaced_as_elsewhere() {
+    let mut anonymizer = Anonymizer::new();
+    let head = anonymizer.head(head());
+    let (address, web) = head.owners.all_at(0).next().expect("an owner");
+    let pod = |name: &str| Owner {
+        name: name.to_owned(),
+        kind: OwnerKind::Pod,
+        node: "node-a".to_owned(),
+    };
+    let change = OwnersChange {
+        time: 7,
+        lost: vec![Lost {
+            address: WEB,
+            name: "default/web".to_owned(),
+            kind: OwnerKind::Pod,
+        }],
+        gained: vec![Gained {
+            address: WEB,
+            owner: pod("default/api"),
+        }],
+    };
+    let replaced = anonymizer.owners_changed(&change);
+    assert_eq!(replaced.time, 7);
+    assert_eq!(replaced.lost[0].address, address);
+    assert_eq!(replaced.lost[0].name, web.name);
+    assert_eq!(replaced.gained[0].address, address);
+    let gained = &replaced.gained[0].owner;
+    assert!(gained.name.starts_with("namespace/pod-"), "{gained:?}");
+    assert_eq!(gained.node, web.node);
+    assert_ne!(gained.name, web.name);
+    let text = format!("{replaced:?}");
+    assert!(!text.contains("api") && !text.contains("10.244"), "{text}");
 }
 
 /// What is written of a packet, of which the rest is like any other.

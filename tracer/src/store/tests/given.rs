@@ -8,10 +8,10 @@ use tracer_common::{
     drop::{DropCounters, Scope},
 };
 use tracer_core::{
-    input::{Batch, Change, DropReport, Health, Report, SocketHealth},
+    input::{Batch, Change, DropReport, Gained, Health, Lost, OwnersChange, Report, SocketHealth},
     model::{
-        Arp, Encap, EncapKind, Flags, Freed, Hop, Icmp, Mac, Neighbour, Packet, Place, Point,
-        Quote, Tcp, Transport,
+        Arp, Encap, EncapKind, Flags, Freed, Hop, Icmp, Mac, Neighbour, Owned, Owner, OwnerKind,
+        Owners, Packet, Place, Point, Quote, Tcp, Transport,
     },
 };
 
@@ -320,5 +320,46 @@ fn change() -> impl Strategy<Value = Change> {
             drops,
             notes: Vec::new(),
         }
+    })
+}
+
+fn owner() -> impl Strategy<Value = Owner> {
+    let kinds = [OwnerKind::Pod, OwnerKind::Node, OwnerKind::Service];
+    let names = ["default/web", "shop/cart", "node-a"];
+    let name = prop::sample::select(names.to_vec());
+    let node = prop::sample::select(vec!["", "node-a", "node-b"]);
+    (name, prop::sample::select(kinds.to_vec()), node).prop_map(|(name, kind, node)| Owner {
+        name: name.to_owned(),
+        kind,
+        node: node.to_owned(),
+    })
+}
+
+/// One of a few addresses, so that they change hands.
+fn owned_address() -> impl Strategy<Value = IpAddr> {
+    (0..3_u8).prop_map(|last| IpAddr::from([10, 244, 1, last]))
+}
+
+/// Who may own which address, and when.
+pub(super) fn owners() -> impl Strategy<Value = Owners> {
+    let time = || option::of(-5..20_i64);
+    let owned = (owner(), time(), time());
+    let owned = owned.prop_map(|(owner, from, until)| Owned { owner, from, until });
+    vec((owned_address(), owned), 0..6).prop_map(Owners::from_iter)
+}
+
+/// What may change of that.
+pub(super) fn owners_change() -> impl Strategy<Value = OwnersChange> {
+    let lost = (owned_address(), owner()).prop_map(|(address, owner)| Lost {
+        address,
+        name: owner.name,
+        kind: owner.kind,
+    });
+    let gained = (owned_address(), owner());
+    let gained = gained.prop_map(|(address, owner)| Gained { address, owner });
+    (0..20_i64, vec(lost, 0..3), vec(gained, 0..3)).prop_map(|(time, lost, gained)| OwnersChange {
+        time,
+        lost,
+        gained,
     })
 }

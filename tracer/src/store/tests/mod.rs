@@ -210,6 +210,44 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn who_owns_an_address_is_read_as_it_was_told(
+        owners in given::owners(),
+        changes in vec(given::owners_change(), 0..5),
+        rotate in any::<bool>(),
+    ) {
+        let files = Files::new();
+        let path = files.path("a.arrows");
+        let rotation = Rotation { size: rotate.then_some(1), ..Rotation::default() };
+        let mut writer = Writer::create(&path, rotation).expect("a new file");
+        writer.begin(Head { owners: owners.clone(), ..head() }).expect("room");
+        for change in &changes {
+            writer.owners_changed(change);
+            writer.flush().expect("room");
+        }
+        let pieces = writer.end(9).expect("room").files;
+        let mut known = owners;
+        let mut told = Vec::new();
+        for piece in 0..pieces {
+            let name = if piece == 0 { "a.arrows".to_owned() } else { format!("a.{piece}.arrows") };
+            let mut reader = Reader::open(&files.path(&name)).expect("a trace");
+            // Each piece says what was known when it began.
+            prop_assert_eq!(&reader.head().owners, &known);
+            for event in reader.by_ref() {
+                if let Event::Owners(change) = event.expect("sound") {
+                    change.apply(&mut known);
+                    told.push(*change);
+                }
+            }
+            prop_assert_eq!(&reader.head().owners, &known);
+        }
+        prop_assert_eq!(told, changes);
+    }
+}
+
 fn some_batches() -> Vec<(usize, Batch)> {
     let batch = |stream, watermark| Batch {
         stream,

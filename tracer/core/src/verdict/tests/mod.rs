@@ -296,3 +296,55 @@ fn what_was_under_way_at_the_start_is_not_guessed_about() {
     let early = journey(&WHOLE[..2], Closed::Silence);
     assert_eq!(says(&scene, &early).2, Some("before-start"));
 }
+
+/// An address that another pod gets later is each pod's at its time.
+#[test]
+fn a_packet_is_named_by_its_own_time() {
+    let mut scene = scene();
+    let other = Owner {
+        name: "default/c".to_owned(),
+        kind: OwnerKind::Pod,
+        node: "node-b".to_owned(),
+    };
+    scene
+        .owners
+        .lost(B.into(), "default/b", OwnerKind::Pod, 100);
+    scene.owners.gained(B.into(), other, 150);
+    let at = |start: i64| {
+        let mut journey = journey(&WHOLE, Closed::Known);
+        for step in &mut journey.steps {
+            step.time += start;
+        }
+        journey
+    };
+    // Whether more is said of the pod's own namespace is no matter here.
+    let says = |start| {
+        let text = judge(&scene, &at(start), &CALM).0.text;
+        text.split(';').next().map(str::to_owned)
+    };
+    let named = |name: &str| Some(format!("delivered: handed to {name} by veth"));
+    assert_eq!(says(0), named("default/b"));
+    assert_eq!(says(120), named("10.244.2.7"));
+    assert_eq!(says(150), named("default/c"));
+}
+
+/// Who has a Service's address is no pod and no node: nothing is concluded from it.
+#[test]
+fn a_services_address_is_nobodys_interface() {
+    let mut scene = scene();
+    let gone = journey(&WHOLE[..2], Closed::Silence);
+    let service = Owner {
+        name: "shop/b".to_owned(),
+        kind: OwnerKind::Service,
+        node: "node-c".to_owned(),
+    };
+    let mut unowned = scene.clone();
+    disown(&mut unowned, B);
+    scene.owners.insert(B.into(), service);
+    let (verdict, parts) = judge(&scene, &gone, &CALM);
+    let (nobodys, same) = judge(&unowned, &gone, &CALM);
+    assert_eq!((verdict.kind, verdict.cause), (nobodys.kind, nobodys.cause));
+    assert_eq!(parts, same);
+    assert_eq!(scene.pod(B.into(), 0), None);
+    assert_eq!(scene.service(B.into(), 0), Some("shop/b"));
+}
