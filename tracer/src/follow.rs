@@ -23,7 +23,7 @@ use tracer_core::{
 };
 
 use crate::{
-    cli::{AgentSpec, End, Expected, Failure, Outcome, Output, Place, Settings},
+    cli::{AgentSpec, End, Expected, Failure, Outcome, Output, Place, Settings, selection},
     collector::{self, Plan, SessionError},
     link::{Filter, Start, Watch},
     node::{self, discover},
@@ -204,6 +204,12 @@ fn plan(settings: Settings) -> Plan {
         next_hops: Vec::new(),
         neighbours: settings.proto.is_none(),
     };
+    let selection = selection(
+        settings.query.as_ref(),
+        settings.output,
+        settings.utc,
+        settings.count,
+    );
     Plan {
         description: describe(&settings),
         sources: settings.sources.iter().map(|end| end.network).collect(),
@@ -212,7 +218,9 @@ fn plan(settings: Settings) -> Plan {
             ..Limits::default()
         },
         duration: settings.duration,
-        count: settings.count,
+        // What is not shown does not count; what is recorded is all.
+        count: settings.count.filter(|_| selection.is_none()),
+        selection,
         agents: settings
             .agents
             .iter()

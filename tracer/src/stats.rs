@@ -3,20 +3,23 @@
 use std::io::{self, Write as _};
 
 use tracer_core::{
-    journal::{Changed, Started, View},
+    journal::{Changed, Selected, Started, View},
     journey::{Journey, Scene},
     verdict::{Grouping, Parts, Stats, Summary, Verdict},
 };
 
 use crate::{
-    cli::{Failure, GroupBy, Outcome, Output, StatsArgs},
+    cli::{Failure, GroupBy, Outcome, Output, StatsArgs, selection},
     replay::through,
     terminal::look_of_stdout,
     view::{stats_json, stats_text},
 };
 
 /// Adds journeys up instead of showing them.
-struct Sums(Stats);
+struct Sums {
+    stats: Stats,
+    selected: Option<Selected>,
+}
 
 impl View for Sums {
     fn started(&mut self, _: &Scene, _: &Started) -> io::Result<()> {
@@ -34,11 +37,12 @@ impl View for Sums {
         verdict: &Verdict,
         _: &Parts,
     ) -> io::Result<()> {
-        self.0.add(scene, journey, verdict);
+        self.stats.add(scene, journey, verdict);
         Ok(())
     }
 
-    fn summary(&mut self, _: &Scene, _: &Summary) -> io::Result<()> {
+    fn summary(&mut self, _: &Scene, _: &Summary, selected: Option<&Selected>) -> io::Result<()> {
+        self.selected = selected.cloned();
         Ok(())
     }
 }
@@ -50,16 +54,21 @@ impl View for Sums {
 /// [`Failure`], in one sentence.
 pub fn run(args: &StatsArgs) -> Result<Outcome, Failure> {
     let by = |what| args.group_by.contains(&what);
-    let mut sums = Sums(Stats::new(Grouping {
-        pod: by(GroupBy::Pod),
-        leg: by(GroupBy::Leg),
-        reason: by(GroupBy::Reason),
-    }));
-    let replayed = through(&args.files, &mut sums)?;
+    let mut sums = Sums {
+        stats: Stats::new(Grouping {
+            pod: by(GroupBy::Pod),
+            leg: by(GroupBy::Leg),
+            reason: by(GroupBy::Reason),
+        }),
+        selected: None,
+    };
+    let selection = selection(args.query.as_ref(), args.output, false, None);
+    let replayed = through(&args.files, &mut sums, selection)?;
+    let selected = sums.selected.as_ref();
     let mut stdout = io::stdout().lock();
     match args.output {
-        Output::Text => stats_text(&mut stdout, &look_of_stdout(true), &sums.0)?,
-        Output::Json => stats_json(&mut stdout, &sums.0)?,
+        Output::Text => stats_text(&mut stdout, &look_of_stdout(true), &sums.stats, selected)?,
+        Output::Json => stats_json(&mut stdout, &sums.stats, selected)?,
     }
     stdout.flush()?;
     replayed.outcome()

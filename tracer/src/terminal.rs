@@ -65,6 +65,15 @@ fn told(line: &str) -> String {
     format!("tracer: {}\n", clean(line))
 }
 
+/// The zone of times for people: UTC, or that of this machine's clocks or `TZ`.
+pub(crate) fn zone(utc: bool) -> TimeZone {
+    if utc {
+        TimeZone::UTC
+    } else {
+        TimeZone::try_system().unwrap_or(TimeZone::UTC)
+    }
+}
+
 /// How text looks on standard output: of times in UTC, or as clocks show them
 /// here, or by `TZ`.
 pub(crate) fn look_of_stdout(utc: bool) -> Look {
@@ -77,10 +86,7 @@ pub(crate) fn look_of_stderr(utc: bool) -> Look {
 }
 
 fn look(stream: &impl AsFd, is_terminal: bool, utc: bool) -> Look {
-    let mut look = Look::plain();
-    if !utc {
-        look = look.in_zone(TimeZone::try_system().unwrap_or(TimeZone::UTC));
-    }
+    let mut look = Look::plain().in_zone(zone(utc));
     if !is_terminal {
         return look;
     }

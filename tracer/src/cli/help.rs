@@ -39,6 +39,10 @@ EXAMPLES
     tracer follow --src-ip 10.244.1.5 --dst-ip 10.244.2.7 --count 10 \\
       --expect delivered
 
+  Only what dies or is slow, of everything that is recorded:
+    tracer follow --src-ip 10.244.1.5 --dst-ip 10.244.2.7 -w trace.arrows \\
+      --where 'verdict:dropped,lost or >10ms'
+
   Recorded as well, to be shown again (an earlier trace.arrows is replaced):
     tracer follow --src-ip 10.244.1.5 --dst-ip 10.244.2.7 -w trace.arrows
     tracer replay trace.arrows
@@ -54,6 +58,39 @@ EXIT CODES
     that were on their way at the start or at the end do not count
   4 nothing matched
   When the reader of stdout goes away (| head), tracer ends quietly with 0.";
+
+/// Of `--where`; what is done with the journeys comes first.
+macro_rules! expression {
+    ($first:literal) => {
+        concat!(
+            $first,
+            " All terms must match; `or` joins alternatives, ( ) groups, - negates.\n
+  verdict:dropped,lost   or cause: confidence: direction:
+  pod:cart node:node-b   names or parts; pod:=shop/cart is a whole one
+  ip:10.244.0.0/16       of either end; or src: dst:
+  port:80,8000..8999     of either end; or sport: dport:
+  proto:tcp flags:syn    and len:>1400 retransmission
+  at:node-a/eth0         an interface; drop:NETFILTER a drop
+  >1ms leg:flannel.1>1ms the whole way, and a leg of it
+  time:12:34..12:35      and id:7 conversation:5eed000000000007
+
+docs/where.md describes them all."
+        )
+    };
+}
+
+/// Of `tracer follow --where`.
+pub(super) const FOLLOW_WHERE: &str = expression!(
+    "Show only journeys that match. Sums, the exit code and --expect count all journeys, and all are \
+     recorded; --count counts those that match."
+);
+
+/// Of `tracer replay --where`.
+pub(super) const REPLAY_WHERE: &str =
+    expression!("Show only journeys that match. The sums and the exit code count all.");
+
+/// Of `tracer stats --where`.
+pub(super) const STATS_WHERE: &str = expression!("Sum up only journeys that match.");
 
 /// Of `tracer drops`.
 pub(super) const DROPS: &str = "\
@@ -125,9 +162,13 @@ EXAMPLES
   tracer replay node-a.arrows node-b.arrows
   ssh node-a cat trace.arrows | tracer replay -
 
-  What did not arrive:
-    tracer replay trace.arrows -o json | jq 'select(.verdict
-      and .verdict.kind != \"delivered\") | .verdict.text'
+  What did not arrive, and connections that took long to open:
+    tracer replay trace.arrows --where '-verdict:delivered'
+    tracer replay trace.arrows --where 'flags:syn port:8080 >1ms'
+
+  Why it did not, as lines:
+    tracer replay trace.arrows -o json --where '-verdict:delivered' \\
+      | jq -r 'select(.verdict) | .verdict.text'
 
   In Python:
     import pyarrow as pa
@@ -151,6 +192,7 @@ pub(super) const STATS: &str = "\
 EXAMPLES
   tracer stats trace.arrows
   tracer stats trace.arrows --group-by pod,reason
+  tracer stats trace.arrows --where 'proto:tcp leg:flannel.1'
   tracer stats node-a.arrows node-b.arrows -o json | jq .latency
 
 EXIT CODES

@@ -13,6 +13,7 @@ mod drops;
 mod error;
 mod help;
 mod load;
+mod selection;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ pub use args::{
 };
 pub use drops::DropsSettings;
 pub use error::{Failure, Outcome, SettingsError};
+pub use selection::selection;
 pub use settings::{End, Settings};
 pub use values::{AgentSpec, EndName, Place, PodName};
 

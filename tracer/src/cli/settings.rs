@@ -13,7 +13,10 @@ use std::{
 use ipnet::IpNet;
 use nix::unistd::{SysconfVar, sysconf};
 use tracer_common::config::PORTS;
-use tracer_core::model::{OwnerKind, Owners};
+use tracer_core::{
+    journal::Query,
+    model::{OwnerKind, Owners},
+};
 
 use super::{
     agents,
@@ -49,6 +52,8 @@ pub struct Settings {
     pub hold: Duration,
     /// How to show it.
     pub output: Output,
+    /// What journeys have to be like that are shown.
+    pub query: Option<Query>,
     /// Whether to show times in UTC.
     pub utc: bool,
     /// Whether to read what may explain a drop.
@@ -141,6 +146,7 @@ impl Settings {
         check_rotation(recording)?;
         Ok(Self {
             output: args.output,
+            query: args.query.clone(),
             utc: args.times.utc,
             explain: args.explain.is_wanted(),
             expect: args.expect,
@@ -209,6 +215,7 @@ impl Settings {
             count: args.count,
             hold: args.hold,
             output: Output::default(),
+            query: None,
             utc: false,
             explain: false,
             expect: None,

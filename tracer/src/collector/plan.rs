@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use ipnet::IpNet;
 use tracer_core::{
     collect::Beginning,
+    journal::Selection,
     journey::Limits,
     model::{Hello, Owners, Point},
 };
@@ -34,8 +35,10 @@ pub struct Plan {
     pub limits: Limits,
     /// When to end, after the start.
     pub duration: Option<Duration>,
-    /// After how many journeys to end.
+    /// After how many journeys to end, whether they are shown or not.
     pub count: Option<u64>,
+    /// Which journeys to show; `None`: all.
+    pub selection: Option<Selection>,
     /// Where to record it.
     pub write: Option<Write>,
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracer_core::{
     collect::Core,
     input::{Batch, Record},
-    journal::View,
+    journal::{Reader, View},
     model::Hello,
     verdict::{Kind, explain_nothing},
 };
@@ -109,7 +109,7 @@ pub(super) async fn follow_agents(
     let mut session = Session::new(plan, recorder, hellos, view, notice)?;
     session.arm(&agents);
     let ended = run(agents, &mut session, stop).await;
-    let shown = ended.and_then(|()| Ok(session.core.end(session.view)?));
+    let shown = ended.and_then(|()| Ok(session.core.end(&mut session.reader)?));
     // Whatever happened, what was recorded can be read to its end.
     session.record(|recorder| recorder.end(unix_now()));
     shown?;
@@ -122,7 +122,7 @@ struct Session<'a, V, N> {
     recorder: Option<Recorder>,
     /// Why the recording ended early.
     broken: Option<RecordError>,
-    view: &'a mut V,
+    reader: Reader<'a, V>,
     /// Takes lines that are not data.
     notice: &'a mut N,
     /// Streams that do not tell what they saw.
@@ -189,8 +189,8 @@ impl<'a, V: View, N: FnMut(&str)> Session<'a, V, N> {
             generation: plan.filter.generation,
             recorder,
             broken: None,
+            reader: Reader::new(view, plan.selection.clone()),
             plan,
-            view,
             notice,
             phase: Phase::Arming(now + stalls::PATIENCE),
             tick: now,
@@ -226,7 +226,7 @@ impl<'a, V: View, N: FnMut(&str)> Session<'a, V, N> {
             wonder.at = begin + PATIENCE;
         }
         self.core.take(Record::Armed(now));
-        Ok(self.core.show(self.view)?)
+        Ok(self.core.show(&mut self.reader)?)
     }
 
     /// Puts the filter into force, with all next hops that are known by now.
@@ -354,7 +354,7 @@ impl<'a, V: View, N: FnMut(&str)> Session<'a, V, N> {
             (self.notice)("nothing matched");
             self.why_nothing();
         }
-        self.core.sum_up(self.view)?;
+        self.core.sum_up(&mut self.reader)?;
         if let Some(recorder) = &self.recorder {
             (self.notice)(&recorder.to_string());
         }
@@ -405,7 +405,7 @@ impl<V: View, N: FnMut(&str)> Work for Session<'_, V, N> {
         if all_told && self.wonder.is_some_and(|wonder| wonder.asked) {
             self.explain_silence();
         }
-        Ok(self.core.show(self.view)?)
+        Ok(self.core.show(&mut self.reader)?)
     }
 
     fn due(&self) -> Option<Instant> {
@@ -450,7 +450,7 @@ impl<V: View, N: FnMut(&str)> Work for Session<'_, V, N> {
             Phase::Arming(_) => false,
             Phase::Following(end) => end.is_some_and(|end| end <= Instant::now()),
         };
-        over || self.core.count_reached() || self.broken.is_some()
+        over || self.core.count_reached() || self.reader.is_full() || self.broken.is_some()
     }
 
     fn keep(&mut self, agent: usize, batch: &Batch) {

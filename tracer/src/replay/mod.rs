@@ -2,10 +2,13 @@
 
 use std::{io, path::PathBuf};
 
-use tracer_core::{collect::Core, journal::View};
+use tracer_core::{
+    collect::Core,
+    journal::{Reader, Selection, View},
+};
 
 use crate::{
-    cli::{Failure, Outcome, Output, ReplayArgs},
+    cli::{Failure, Outcome, Output, ReplayArgs, selection},
     store::{JoinError, Recordings},
     terminal::{look_of_stdout, tell},
     view::{Json, Text},
@@ -18,17 +21,23 @@ use crate::{
 pub fn run(args: &ReplayArgs) -> Result<Outcome, Failure> {
     let stdout = io::stdout();
     let look = look_of_stdout(args.times.utc);
+    let selection = selection(args.query.as_ref(), args.output, args.times.utc, None);
     let replayed = match args.output {
-        Output::Text => through(&args.files, &mut Text::new(stdout.lock(), look)),
-        Output::Json => through(&args.files, &mut Json::new(stdout.lock())),
+        Output::Text => through(&args.files, &mut Text::new(stdout.lock(), look), selection),
+        Output::Json => through(&args.files, &mut Json::new(stdout.lock()), selection),
     };
     replayed?.outcome()
 }
 
-/// Shows what is in files to a view, and says what is wrong with them.
-pub(crate) fn through(files: &[PathBuf], view: &mut impl View) -> Result<Replayed, Failure> {
+/// Shows what is selected of what is in files to a view, and says what is wrong with
+/// them.
+pub(crate) fn through(
+    files: &[PathBuf],
+    view: &mut impl View,
+    selection: Option<Selection>,
+) -> Result<Replayed, Failure> {
     let mut recordings = Recordings::open(files).map_err(Failure::new)?;
-    let replayed = replay(&mut recordings, view)?;
+    let replayed = replay(&mut recordings, &mut Reader::new(view, selection))?;
     for path in recordings.cut() {
         tell(&format!(
             "{} ends in the middle, as when its recorder is killed or its disk was full: what was \
@@ -44,7 +53,7 @@ pub(crate) fn through(files: &[PathBuf], view: &mut impl View) -> Result<Replaye
 
 /// What came of a replay.
 pub struct Replayed {
-    /// Journeys shown that are more than ARP and neighbour discovery.
+    /// Journeys judged that are more than ARP and neighbour discovery.
     pub matched: u64,
     /// Why what was read is not all, if it is not.
     pub broken: Option<JoinError>,
@@ -70,7 +79,10 @@ impl Replayed {
 ///
 /// # Errors
 /// Those of the view.
-pub fn replay(recordings: &mut Recordings, view: &mut impl View) -> io::Result<Replayed> {
+pub fn replay<V: View>(
+    recordings: &mut Recordings,
+    reader: &mut Reader<'_, V>,
+) -> io::Result<Replayed> {
     let mut core = Core::new(recordings.beginning());
     let mut broken = None;
     for record in recordings.by_ref() {
@@ -78,10 +90,10 @@ pub fn replay(recordings: &mut Recordings, view: &mut impl View) -> io::Result<R
             Ok(record) => core.take(record),
             Err(error) => broken = Some(error),
         }
-        core.show(view)?;
+        core.show(reader)?;
     }
-    core.end(view)?;
-    core.sum_up(view)?;
+    core.end(reader)?;
+    core.sum_up(reader)?;
     Ok(Replayed {
         matched: core.matched(),
         broken,

@@ -7,6 +7,7 @@
 
 mod lossy;
 mod owners;
+mod selected;
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +19,7 @@ use std::{
 
 use expect_test::expect_file;
 use tracer_core::{
-    journal::{Changed, Started, View},
+    journal::{Changed, Reader, Selected, Started, View},
     journey::{Journey, Scene},
     model::{Direction, Packet, Point, Transport},
     verdict::{Parts, Summary, Verdict},
@@ -77,7 +78,7 @@ impl View for Digest {
         Ok(())
     }
 
-    fn summary(&mut self, _: &Scene, summary: &Summary) -> io::Result<()> {
+    fn summary(&mut self, _: &Scene, summary: &Summary, _: Option<&Selected>) -> io::Result<()> {
         for (kind, journeys) in &self.kinds {
             write!(self.text, "\n{journeys} × {kind}").expect("a string takes all");
         }
@@ -195,7 +196,8 @@ fn recorded_cases_are_judged_as_before() {
         cases += 1;
         let mut recordings = Recordings::open(slice::from_ref(&path)).expect("a trace");
         let mut digest = Digest::default();
-        let replayed = replay(&mut recordings, &mut digest).expect("a string takes all");
+        let replayed = replay(&mut recordings, &mut Reader::new(&mut digest, None))
+            .expect("a string takes all");
         assert!(replayed.broken.is_none(), "{}", path.display());
         expect_file![path.with_extension("txt")].assert_eq(&digest.text);
     }

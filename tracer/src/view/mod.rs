@@ -16,6 +16,7 @@ mod look;
 mod moment;
 mod plan;
 mod progress;
+mod selected;
 mod stats;
 mod text;
 
@@ -27,6 +28,8 @@ mod fixtures;
 mod recordings_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod where_tests;
 
 pub use contents::{contents_json, contents_text};
 pub use drops::{DropScene, DropView};

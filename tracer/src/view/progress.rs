@@ -6,7 +6,7 @@ use std::{
 };
 
 use tracer_core::{
-    journal::{Changed, Started, View},
+    journal::{Changed, Selected, Started, View},
     journey::{Journey, Scene},
     verdict::{Parts, Summary, Verdict},
 };
@@ -75,7 +75,7 @@ impl<W: Write> View for Progress<W> {
         Ok(())
     }
 
-    fn summary(&mut self, _: &Scene, _: &Summary) -> io::Result<()> {
+    fn summary(&mut self, _: &Scene, _: &Summary, _: Option<&Selected>) -> io::Result<()> {
         if self.terminal {
             self.say()?;
             writeln!(self.out)?;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use tracer_core::{
+    journal::Selected,
     journey::Scene,
     verdict::{Grouping, Kind, Stats, Verdict},
 };
@@ -39,7 +40,7 @@ fn sums(name: &str, grouping: Grouping, change: impl Fn(&mut Scene, &mut Verdict
 
 fn text(stats: &Stats) -> String {
     let mut out = Vec::new();
-    stats_text(&mut out, &Look::plain(), stats).expect("memory");
+    stats_text(&mut out, &Look::plain(), stats, None).expect("memory");
     String::from_utf8(out).expect("text")
 }
 
@@ -60,7 +61,7 @@ fn columns_of_figures_stay_in_their_line() {
         for name in ["ping", "long", "dropped"] {
             let mut out = Vec::new();
             let stats = sums(name, EVERYTHING, |_, _| {});
-            stats_text(&mut out, &look, &stats).expect("memory");
+            stats_text(&mut out, &look, &stats, None).expect("memory");
             let text = String::from_utf8(out).expect("text");
             let head = text.lines().find(|line| line.starts_with("latency"));
             let head = head.expect("the table's head");
@@ -148,7 +149,13 @@ fn keys(value: &Value, found: &mut Vec<String>) {
 #[test]
 fn what_is_written_is_documented() {
     let mut out = Vec::new();
-    stats_json(&mut out, &sums("dropped", EVERYTHING, |_, _| {})).expect("memory");
+    let selected = Selected {
+        query: "verdict:dropped".to_owned(),
+        matching: 1,
+        of: 2,
+    };
+    let stats = sums("dropped", EVERYTHING, |_, _| {});
+    stats_json(&mut out, &stats, Some(&selected)).expect("memory");
     contents_json(&mut out, &contents()).expect("memory");
     let document = include_str!("../../../docs/json.md");
     let sections: BTreeMap<&str, &str> = document

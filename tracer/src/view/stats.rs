@@ -8,6 +8,7 @@ use std::{
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use tracer_core::{
+    journal::Selected,
     model::Direction,
     verdict::{Kind, LatencyOf, LossOf, Place, Stats},
 };
@@ -15,6 +16,7 @@ use tracer_core::{
 use super::{
     Look, json,
     moment::Span,
+    selected::{self, Where},
     text::{Flow, Palette},
 };
 use crate::terminal::columns;
@@ -34,7 +36,12 @@ fn name_width(look: &Look) -> usize {
 ///
 /// # Errors
 /// Those of the writer.
-pub fn stats_text(out: &mut impl Write, look: &Look, stats: &Stats) -> io::Result<()> {
+pub fn stats_text(
+    out: &mut impl Write,
+    look: &Look,
+    stats: &Stats,
+    selected: Option<&Selected>,
+) -> io::Result<()> {
     let plain = Palette::PLAIN.plain;
     let mut flow = Flow::new(look.width);
     let width = name_width(look);
@@ -45,6 +52,10 @@ pub fn stats_text(out: &mut impl Write, look: &Look, stats: &Stats) -> io::Resul
         .collect();
     let all: u64 = stats.verdicts.values().sum();
     flow.indent(2);
+    if let Some(selected) = selected {
+        flow.words(plain, &selected::sentence(selected));
+        flow.line();
+    }
     flow.words(plain, &format!("{all} journeys: {}", sums.join(", ")));
     flow.line();
     flow.line();
@@ -159,9 +170,14 @@ fn loss_words(of: &LossOf) -> Vec<String> {
 ///
 /// # Errors
 /// Those of the writer.
-pub fn stats_json(out: &mut impl Write, stats: &Stats) -> io::Result<()> {
+pub fn stats_json(
+    out: &mut impl Write,
+    stats: &Stats,
+    selected: Option<&Selected>,
+) -> io::Result<()> {
     let document = Document {
         schema: "tracer.stats/1",
+        r#where: selected.map(Where::new),
         journeys: stats
             .verdicts
             .iter()
@@ -187,6 +203,7 @@ pub fn stats_json(out: &mut impl Write, stats: &Stats) -> io::Result<()> {
 #[derive(Serialize)]
 struct Document<'a> {
     schema: &'static str,
+    r#where: Option<Where<'a>>,
     journeys: Vec<Share>,
     latency: Vec<Latency<'a>>,
     losses: Vec<Loss<'a>>,

@@ -31,7 +31,7 @@ fn show(view: &mut dyn View, case: &Case) {
         view.journey(scene, journey, verdict, parts)
             .expect("memory");
     }
-    view.summary(scene, &summary(scene, &case.journeys))
+    view.summary(scene, &summary(scene, &case.journeys), None)
         .expect("memory");
 }
 

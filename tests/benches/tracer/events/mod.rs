@@ -18,7 +18,7 @@ use crate::sample::Sample;
 use tracer_core::{
     collect::{Beginning, Core},
     input::Record,
-    journal::{Changed, Started, View},
+    journal::{Changed, Reader, Selected, Started, View},
     journey::{Closed, Journey, Limits, Scene},
     model::Owners,
     verdict::{Kind, Parts, Summary, Verdict},
@@ -118,6 +118,7 @@ fn round() -> Result<Round> {
     });
     core.take(Record::Armed(traffic.now()));
     let mut view = Shown::default();
+    let mut reader = Reader::new(&mut view, None);
     let mut events = 0;
     let mut time = Duration::ZERO;
     let mut most = 0;
@@ -134,7 +135,7 @@ fn round() -> Result<Round> {
         let start = cpu_time()?;
         for record in records {
             core.take(record);
-            core.show(&mut view)?;
+            core.show(&mut reader)?;
         }
         most = most.max(memory::live() - before);
         if slice >= WARM_UP {
@@ -145,8 +146,9 @@ fn round() -> Result<Round> {
     let bytes = memory::live() - before;
 
     let mut open = Shown::default();
-    core.end(&mut open)?;
-    core.sum_up(&mut open)?;
+    let mut reader = Reader::new(&mut open, None);
+    core.end(&mut reader)?;
+    core.sum_up(&mut reader)?;
     ensure!(open.evicted == 0, "{} journeys were given up", open.evicted);
     ensure!(view.delivered > 0 && view.dropped > 0, "nothing was judged");
     Ok(Round {
@@ -203,7 +205,7 @@ impl View for Shown {
         Ok(())
     }
 
-    fn summary(&mut self, _: &Scene, summary: &Summary) -> io::Result<()> {
+    fn summary(&mut self, _: &Scene, summary: &Summary, _: Option<&Selected>) -> io::Result<()> {
         self.evicted = summary.accounting.evicted;
         Ok(())
     }

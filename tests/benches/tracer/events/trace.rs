@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use tracer::replay::replay;
 use tracer::store::{Head, Recordings, Rotation, Writer};
+use tracer_core::journal::Reader;
 
 use super::traffic::{self, Traffic};
 use super::{GAP, ROUNDS, SLICES, Shown, agents, cpu_time};
@@ -107,7 +108,7 @@ fn round() -> Result<Round> {
     let start = cpu_time()?;
     let mut recordings = Recordings::open(std::slice::from_ref(&file.0))?;
     let mut view = Shown::default();
-    let replayed = replay(&mut recordings, &mut view)?;
+    let replayed = replay(&mut recordings, &mut Reader::new(&mut view, None))?;
     let replaying = cpu_time()? - start;
     ensure!(replayed.broken.is_none(), "the trace cannot be read");
     ensure!(view.delivered > 0 && view.dropped > 0, "nothing was judged");

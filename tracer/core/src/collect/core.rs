@@ -15,7 +15,7 @@ use ipnet::IpNet;
 use super::{ledger::Ledger, legs::Legs, witness::Witness};
 use crate::{
     input::{Batch, Order, Record, Report, Sight, Sights},
-    journal::{Changed, Started, View},
+    journal::{Changed, Reader, Started, View},
     journey::{Closed, Engine, Journey, Limits, Scene},
     model::{Hello, Owners, Packet},
     verdict::{Accounting, Kind, Sums, classify, judge},
@@ -216,15 +216,15 @@ impl Core {
     ///
     /// # Errors
     /// Those of the view.
-    pub fn show(&mut self, view: &mut impl View) -> io::Result<()> {
+    pub fn show<V: View>(&mut self, reader: &mut Reader<'_, V>) -> io::Result<()> {
         if !self.armed {
             return Ok(());
         }
         if !std::mem::replace(&mut self.said, true) {
-            view.started(&self.scene, &self.started)?;
+            reader.started(&self.scene, &self.started)?;
         }
         while let Some(changed) = self.changes.pop_front() {
-            view.changed(&self.scene, &changed)?;
+            reader.changed(&self.scene, &changed)?;
         }
         let reported = self.ledger.reported();
         // What was lost while a journey was waited for counts, too. Nothing
@@ -233,11 +233,11 @@ impl Core {
         let until = now.unwrap_or(i64::MIN);
         // Watermarks only rise: what waits for longest comes first.
         while let Some((_, journey)) = self.pending.pop_front_if(|(until, _)| *until <= reported) {
-            self.show_one(*journey, view)?;
+            self.show_one(*journey, reader)?;
         }
         for journey in self.engine.finished() {
             if until <= reported {
-                self.show_one(journey, view)?;
+                self.show_one(journey, reader)?;
             } else {
                 self.pending.push_back((until, Box::new(journey)));
             }
@@ -246,14 +246,19 @@ impl Core {
     }
 
     /// Judges a journey and shows it.
-    fn show_one(&mut self, mut journey: Journey, view: &mut impl View) -> io::Result<()> {
+    fn show_one<V: View>(
+        &mut self,
+        mut journey: Journey,
+        reader: &mut Reader<'_, V>,
+    ) -> io::Result<()> {
         // Where one was not there any more to see it, silence says nothing.
         let waited = journey.last().saturating_add(self.hold);
         if journey.closed == Closed::Silence && waited > self.observed {
             journey.closed = Closed::End;
         }
         let journey = &journey;
-        if self.count_reached() || is_of_strangers(&self.scene, &journey.packet) {
+        if self.count_reached() || reader.is_full() || is_of_strangers(&self.scene, &journey.packet)
+        {
             return Ok(());
         }
         let witness = Witness {
@@ -270,14 +275,14 @@ impl Core {
         }
         self.legs.add(&self.scene, journey, &verdict);
         self.sums.add(&self.scene, journey, &verdict);
-        view.journey(&self.scene, journey, &verdict, &parts)
+        reader.journey(&self.scene, journey, &verdict, &parts)
     }
 
     /// Shows the journeys that are left: nothing more will come.
     ///
     /// # Errors
     /// Those of the view.
-    pub fn end(&mut self, view: &mut impl View) -> io::Result<()> {
+    pub fn end<V: View>(&mut self, reader: &mut Reader<'_, V>) -> io::Result<()> {
         if !self.armed {
             // All that was seen was on its way before the start, which never came.
             self.armed(i64::MAX);
@@ -286,11 +291,11 @@ impl Core {
         self.order.end();
         self.advance();
         self.engine.end(&self.scene);
-        self.show(view)?;
+        self.show(reader)?;
         // Of these not all agents have told, nor will: the recording was cut, and
         // what may be missing is noted.
         for (_, journey) in std::mem::take(&mut self.pending) {
-            self.show_one(*journey, view)?;
+            self.show_one(*journey, reader)?;
         }
         Ok(())
     }
@@ -299,7 +304,7 @@ impl Core {
     ///
     /// # Errors
     /// Those of the view.
-    pub fn sum_up(&self, view: &mut impl View) -> io::Result<()> {
+    pub fn sum_up<V: View>(&self, reader: &mut Reader<'_, V>) -> io::Result<()> {
         let counts = self.engine.counts();
         let mut accounting = Accounting {
             joined: counts.joined,
@@ -311,7 +316,7 @@ impl Core {
         accounting.drops.late = counts.drops_late;
         accounting.drops.alone = counts.drops_alone;
         let summary = self.sums.summary(&self.scene, accounting);
-        view.summary(&self.scene, &summary)
+        reader.summary(&self.scene, &summary)
     }
 
     /// Whether anything is under way that time alone brings to an end.

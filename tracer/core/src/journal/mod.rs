@@ -1,7 +1,13 @@
 //! What readers are told of a follow: its beginning, its journeys as they end,
 //! and their sums.
 
+mod query;
+mod reader;
+
 use std::{io, ops::Range};
+
+pub use query::{Query, QueryError, Wrong};
+pub use reader::{Reader, Selected, Selection};
 
 use crate::{
     journey::{Journey, Scene},
@@ -69,9 +75,15 @@ pub trait View {
         parts: &Parts,
     ) -> io::Result<()>;
 
-    /// Shows the sums, last.
+    /// Shows the sums of all journeys, last; and how many of them were shown, unless
+    /// all were.
     ///
     /// # Errors
     /// See [`View::started`].
-    fn summary(&mut self, scene: &Scene, summary: &Summary) -> io::Result<()>;
+    fn summary(
+        &mut self,
+        scene: &Scene,
+        summary: &Summary,
+        selected: Option<&Selected>,
+    ) -> io::Result<()>;
 }

@@ -27,4 +27,5 @@ pub use judge::judge;
 pub use model::{Confidence, Kind, Parts, Verdict};
 pub use nothing::explain_nothing;
 pub use stats::{Grouping, LatencyOf, LossOf, Stats};
+pub(crate) use summary::latencies;
 pub use summary::{Accounting, DropAccounting, DropPlace, Place, Summary, Sums};

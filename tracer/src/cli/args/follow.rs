@@ -3,9 +3,10 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum, ValueHint};
+use tracer_core::journal::Query;
 
 use super::{END, Explain, OUTPUT, Output, RECORDING, Times, WHERE, WatchArgs};
-use crate::cli::values;
+use crate::cli::{help, values};
 
 /// The arguments of `tracer follow`.
 #[derive(Debug, Args)]
@@ -25,6 +26,16 @@ pub struct FollowArgs {
     /// Output format; json is one object a line
     #[arg(short, long, value_enum, default_value_t, help_heading = OUTPUT)]
     pub output: Output,
+
+    /// Show only journeys that match: 'verdict:dropped pod:cart', 'port:80 >1ms', …
+    #[arg(
+        long = "where",
+        value_name = "EXPR",
+        allow_hyphen_values = true,
+        long_help = help::FOLLOW_WHERE,
+        help_heading = OUTPUT
+    )]
+    pub query: Option<Query>,
 
     /// Which time it is.
     #[command(flatten)]

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
+use tracer_core::journal::Query;
+
 use super::{OUTPUT, Output, Times};
+use crate::cli::help;
 
 /// The arguments of `tracer replay`.
 #[derive(Debug, Args)]
@@ -17,6 +20,16 @@ pub struct ReplayArgs {
     /// Output format; json is one object a line
     #[arg(short, long, value_enum, default_value_t, help_heading = OUTPUT)]
     pub output: Output,
+
+    /// Show only journeys that match: 'verdict:dropped pod:cart', 'port:80 >1ms', …
+    #[arg(
+        long = "where",
+        value_name = "EXPR",
+        allow_hyphen_values = true,
+        long_help = help::REPLAY_WHERE,
+        help_heading = OUTPUT
+    )]
+    pub query: Option<Query>,
 
     /// Which time it is.
     #[command(flatten)]
@@ -58,6 +71,16 @@ pub struct StatsArgs {
         help_heading = OUTPUT
     )]
     pub group_by: Vec<GroupBy>,
+
+    /// Sum up only journeys that match: 'verdict:dropped pod:cart', 'port:80 >1ms', …
+    #[arg(
+        long = "where",
+        value_name = "EXPR",
+        allow_hyphen_values = true,
+        long_help = help::STATS_WHERE,
+        help_heading = OUTPUT
+    )]
+    pub query: Option<Query>,
 
     /// Output format
     #[arg(short, long, value_enum, default_value_t, help_heading = OUTPUT)]

@@ -79,6 +79,7 @@ fn defaults_are_filled_in() {
     assert_eq!(settings.proto, None);
     assert_eq!((settings.src_port, settings.dst_port), (None, None));
     assert_eq!((settings.duration, settings.count), (None, None));
+    assert_eq!(settings.query, None);
     assert_eq!(settings.hold, Duration::from_secs(5));
     assert_eq!(settings.output, Output::Text);
     assert!(!settings.dry_run && !settings.pod_interfaces);
@@ -98,7 +99,7 @@ fn defaults_are_filled_in() {
 fn every_argument_reaches_the_settings() {
     let settings = settings(
         "--src-pod web --dst-pod shop/cart --proto tcp --src-port 40000 --dst-port 8080 \
-         --duration 90s --count 7 --hold 500ms -o json --dry-run --pod-interfaces \
+         --where port:80 --duration 90s --count 7 --hold 500ms -o json --dry-run --pod-interfaces \
          --vxlan-port 5000 --vxlan-port 4789 --ring-size 64KiB --budget 1000",
     );
     assert_eq!(settings.proto, Some(6));
@@ -108,6 +109,7 @@ fn every_argument_reaches_the_settings() {
     );
     assert_eq!(settings.duration, Some(Duration::from_secs(90)));
     assert_eq!(settings.count, Some(7));
+    assert_eq!(settings.query, Some("port:80".parse().expect("a query")));
     assert_eq!(settings.hold, Duration::from_millis(500));
     assert_eq!(settings.output, Output::Json);
     assert!(settings.dry_run && settings.pod_interfaces);

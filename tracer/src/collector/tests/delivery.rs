@@ -10,7 +10,7 @@ use tracer_common::{
 use tracer_core::{
     collect::Core,
     input::{Batch, DropReport, Record, Report},
-    journal::{Changed, Started, View},
+    journal::{Changed, Reader, Selected, Started, View},
     journey::{Journey, Scene},
     verdict::{Parts, Summary, Verdict},
 };
@@ -74,7 +74,7 @@ impl View for Shown {
         Ok(())
     }
 
-    fn summary(&mut self, _: &Scene, summary: &Summary) -> io::Result<()> {
+    fn summary(&mut self, _: &Scene, summary: &Summary, _: Option<&Selected>) -> io::Result<()> {
         self.summary = summary.clone();
         Ok(())
     }
@@ -90,13 +90,14 @@ pub(super) fn deliver(
     let mut core = Core::new(beginning());
     core.take(Record::Armed(i64::MIN));
     let mut shown = Shown::default();
+    let reader = &mut Reader::new(&mut shown, None);
     for (agent, batch) in sent(world, lost, reports, choices) {
         let batch = Box::new(batch);
         core.take(Record::Batch { agent, batch });
-        core.show(&mut shown).expect("memory");
+        core.show(reader).expect("memory");
     }
-    core.end(&mut shown).expect("memory");
-    core.sum_up(&mut shown).expect("memory");
+    core.end(reader).expect("memory");
+    core.sum_up(reader).expect("memory");
     shown
 }
 

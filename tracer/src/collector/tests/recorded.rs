@@ -12,6 +12,7 @@ use tracer_common::counters::{Counter, Counters};
 use tracer_core::{
     collect::Core,
     input::{Batch, Report},
+    journal::Reader,
     model::{Hop, Packet, Transport},
     verdict::Kind,
 };
@@ -122,7 +123,7 @@ fn cut(path: &Path, part: usize) {
 pub(super) fn shown(paths: &[PathBuf]) -> Shown {
     let mut recordings = Recordings::open(paths).expect("they belong together");
     let mut shown = Shown::default();
-    let replayed = replay(&mut recordings, &mut shown).expect("memory");
+    let replayed = replay(&mut recordings, &mut Reader::new(&mut shown, None)).expect("memory");
     assert!(replayed.broken.is_none());
     shown
 }
@@ -263,10 +264,11 @@ fn recordings_of_unequal_length_are_not_kept_in_memory() {
         let recordings = Recordings::open(&paths).expect("they belong together");
         let mut core = Core::new(recordings.beginning());
         let mut shown = Shown::default();
+        let reader = &mut Reader::new(&mut shown, None);
         let mut most = 0;
         for record in recordings {
             core.take(record.expect("sound"));
-            core.show(&mut shown).expect("memory");
+            core.show(reader).expect("memory");
             most = most.max(core.held());
         }
         // One a tenth of a second, each for twice the hold time, and some more.

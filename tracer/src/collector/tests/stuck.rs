@@ -14,7 +14,7 @@ use tokio::{
 use tracer_common::counters::{Counter, Counters};
 use tracer_core::{
     input::{Batch, Change, DropReport, MAX_POINTS, Report},
-    journal::{Changed, Started, View},
+    journal::{Changed, Selected, Started, View},
     journey::{Journey, Limits, Scene},
     model::{Hop, Owner, OwnerKind, Packet, Point, Transport},
     verdict::{Kind, Parts, Summary, Verdict},
@@ -265,8 +265,13 @@ impl View for Timed {
         self.shown.journey(scene, journey, verdict, parts)
     }
 
-    fn summary(&mut self, scene: &Scene, summary: &Summary) -> io::Result<()> {
-        self.shown.summary(scene, summary)
+    fn summary(
+        &mut self,
+        scene: &Scene,
+        summary: &Summary,
+        _: Option<&Selected>,
+    ) -> io::Result<()> {
+        self.shown.summary(scene, summary, None)
     }
 }
 
@@ -331,6 +336,7 @@ async fn followed(stuck: Stuck, long: Duration, write: Option<Write>) -> Followe
         },
         duration: None,
         count: None,
+        selection: None,
         write,
     };
     let recorder = plan.write.as_ref().map(Recorder::create).transpose();

@@ -110,7 +110,7 @@ fn show(scene: &Scene, judged: &[(&Journey, Verdict, Parts)]) {
     }
     let summary = sums.summary(scene, Accounting::default());
     for view in &mut views {
-        view.summary(scene, &summary).expect("memory");
+        view.summary(scene, &summary, None).expect("memory");
     }
     assert!(String::from_utf8(json).is_ok(), "no text");
     for line in String::from_utf8(text).expect("text").lines() {

@@ -17,7 +17,7 @@ use tracer_common::{counters::Counter, drop::DropCounter};
 use tracer_core::{
     collect::{Beginning, Core},
     input::{Batch, Record, Report},
-    journal::{Changed, Started, View},
+    journal::{Changed, Reader, Selected, Started, View},
     journey::{Class, Journey, Scene},
     model::{Packet, Transport},
     verdict::{Kind, Parts, Summary, Verdict},
@@ -60,7 +60,7 @@ impl View for Said {
         Ok(())
     }
 
-    fn summary(&mut self, _: &Scene, summary: &Summary) -> io::Result<()> {
+    fn summary(&mut self, _: &Scene, summary: &Summary, _: Option<&Selected>) -> io::Result<()> {
         self.summary = summary.clone();
         Ok(())
     }
@@ -126,6 +126,7 @@ impl Recording {
         }
         let mut core = Core::new(self.beginning.clone());
         let mut said = Said::default();
+        let reader = &mut Reader::new(&mut said, None);
         for mut record in records {
             if let Record::Batch { agent, batch } = &mut record
                 && let Some(report) = &mut batch.report
@@ -133,10 +134,10 @@ impl Recording {
                 losses[&(*agent, batch.stream)].declare(report);
             }
             core.take(record);
-            core.show(&mut said).expect("memory");
+            core.show(reader).expect("memory");
         }
-        core.end(&mut said).expect("memory");
-        core.sum_up(&mut said).expect("memory");
+        core.end(reader).expect("memory");
+        core.sum_up(reader).expect("memory");
         let lost: usize = losses.values().map(|lost| lost.0.len()).sum();
         let accounting = &said.summary.accounting;
         let told = accounting.lost() + accounting.drops.lost();

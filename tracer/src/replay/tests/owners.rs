@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tracer_core::{
     input::{Gained, Lost, OwnersChange},
+    journal,
     model::{Owner, OwnerKind, Owners},
 };
 
@@ -91,7 +92,8 @@ fn each_journey_names_who_had_the_address() {
     let (before, after) = (&change.lost[0].name, &change.gained[0].owner.name);
 
     let mut json = Vec::new();
-    replay(&mut open(), &mut Json::new(&mut json)).expect("memory takes all");
+    let mut view = Json::new(&mut json);
+    replay(&mut open(), &mut journal::Reader::new(&mut view, None)).expect("memory takes all");
     let mut named = [0, 0];
     for line in String::from_utf8(json).expect("text").lines() {
         let line: Value = serde_json::from_str(line).expect("JSON");
@@ -120,7 +122,8 @@ fn each_journey_names_who_had_the_address() {
     assert!(named.iter().all(|journeys| *journeys > 0), "{named:?}");
 
     let mut text = Vec::new();
-    replay(&mut open(), &mut Text::new(&mut text, Look::plain())).expect("memory takes all");
+    let mut view = Text::new(&mut text, Look::plain());
+    replay(&mut open(), &mut journal::Reader::new(&mut view, None)).expect("memory takes all");
     let text = String::from_utf8(text).expect("text");
     let first = text.find(&**after).expect("a journey to whom has it now");
     assert!(text[..first].contains(&**before), "{text}");

@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 use tracer_core::{
-    journal::{Changed, Started, View},
+    journal::{Changed, Selected, Started, View},
     journey::{Journey, Scene},
     verdict::{Parts, Summary, Verdict},
 };
@@ -84,8 +84,13 @@ impl<W: Write> View for Json<W> {
         self.line(&record::Journey::new(scene, journey, verdict, parts))
     }
 
-    fn summary(&mut self, scene: &Scene, summary: &Summary) -> io::Result<()> {
-        self.line(&record::Summary::new(scene, summary))
+    fn summary(
+        &mut self,
+        scene: &Scene,
+        summary: &Summary,
+        selected: Option<&Selected>,
+    ) -> io::Result<()> {
+        self.line(&record::Summary::new(scene, summary, selected))
     }
 }
 

@@ -18,6 +18,7 @@ use super::{
 use crate::view::{
     legs::{self, Leg},
     moment::Moment,
+    selected::Where,
 };
 
 #[derive(Serialize)]
@@ -124,6 +125,7 @@ struct Verdict<'a> {
 pub(super) struct Summary<'a> {
     schema: &'static str,
     journeys: BTreeMap<Kind, u64>,
+    r#where: Option<Where<'a>>,
     drops: Vec<dropped::Sum<'a>>,
     latency: Vec<Latency<'a>>,
     accounting: Account,
@@ -311,11 +313,16 @@ impl<'a> Hop<'a> {
 }
 
 impl<'a> Summary<'a> {
-    pub(super) fn new(scene: &'a Scene, summary: &'a verdict::Summary) -> Self {
+    pub(super) fn new(
+        scene: &'a Scene,
+        summary: &'a verdict::Summary,
+        selected: Option<&'a journal::Selected>,
+    ) -> Self {
         let journeys = |kind| summary.verdicts.get(&kind).copied().unwrap_or_default();
         Self {
             schema: "tracer.summary/1",
             journeys: Kind::ALL.map(|kind| (kind, journeys(kind))).into(),
+            r#where: selected.map(Where::new),
             drops: summary.drops.iter().map(dropped::Sum::new).collect(),
             latency: legs::in_path_order(scene, summary)
                 .iter()

@@ -19,7 +19,7 @@ use std::{
 
 pub(super) use self::flow::{Flow, Palette};
 use tracer_core::{
-    journal::{Changed, Started, View},
+    journal::{Changed, Selected, Started, View},
     journey::{Journey, Scene},
     model::Direction,
     verdict::{Parts, Summary, Verdict},
@@ -68,8 +68,13 @@ impl<W: Write> View for Text<W> {
         self.show(journey::show(&self.look, scene, journey, verdict, *parts))
     }
 
-    fn summary(&mut self, scene: &Scene, summary: &Summary) -> io::Result<()> {
-        self.show(summary::show(&self.look, scene, summary))
+    fn summary(
+        &mut self,
+        scene: &Scene,
+        summary: &Summary,
+        selected: Option<&Selected>,
+    ) -> io::Result<()> {
+        self.show(summary::show(&self.look, scene, summary, selected))
     }
 }
 

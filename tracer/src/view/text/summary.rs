@@ -2,6 +2,7 @@
 
 use tracer_common::counters::Counter;
 use tracer_core::{
+    journal::Selected,
     journey::Scene,
     verdict::{Accounting, Kind, Place, Summary},
 };
@@ -16,12 +17,22 @@ use crate::view::{
     HOST, Look,
     legs::{self, Begin, Leg},
     moment::Span,
+    selected,
 };
 
-pub(super) fn show(look: &Look, scene: &Scene, summary: &Summary) -> Flow {
+pub(super) fn show(
+    look: &Look,
+    scene: &Scene,
+    summary: &Summary,
+    selected: Option<&Selected>,
+) -> Flow {
     let mut flow = Flow::new(look.width);
     let palette = look.palette;
     flow.indent(2);
+    if let Some(selected) = selected {
+        flow.words(palette.strong, &selected::sentence(selected));
+        flow.line();
+    }
     verdicts(&mut flow, palette, summary);
     drops(&mut flow, palette, summary);
     let legs = legs::in_path_order(scene, summary);

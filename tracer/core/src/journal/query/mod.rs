@@ -1,0 +1,62 @@
+//! The language of `--where`: which journeys somebody wants to see.
+//!
+//! ```text
+//! text ──words──► tokens ──parse, values──► Expr ──matches──► yes or no
+//! ```
+//!
+//! `docs/where.md` has the grammar. What is not in it is refused with the word and its
+//! place: a filter that is silently wrong hides the packet that somebody looks for.
+//! [`Query`]'s display is a text that means the same.
+
+mod display;
+mod error;
+mod matches;
+mod model;
+mod parse;
+#[cfg(test)]
+mod tests;
+mod values;
+mod words;
+
+use std::str::FromStr;
+
+use jiff::tz::TimeZone;
+
+pub use self::error::{QueryError, Wrong};
+use self::{matches::Seen, model::Expr};
+use crate::{
+    journey::{Journey, Scene},
+    verdict::Verdict,
+};
+
+/// What journeys have to be like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query(Expr);
+
+impl Query {
+    /// Whether a journey is like that. Times of day are those of `zone`.
+    #[must_use]
+    pub fn matches(
+        &self,
+        scene: &Scene,
+        zone: &TimeZone,
+        journey: &Journey,
+        verdict: &Verdict,
+    ) -> bool {
+        let seen = Seen {
+            scene,
+            zone,
+            journey,
+            verdict,
+        };
+        seen.fits(&self.0)
+    }
+}
+
+impl FromStr for Query {
+    type Err = QueryError;
+
+    fn from_str(text: &str) -> Result<Self, QueryError> {
+        parse::parse(text).map(Self)
+    }
+}

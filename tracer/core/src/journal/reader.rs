@@ -1,0 +1,222 @@
+//! Who reads a follow: a view, behind what somebody wants to see.
+
+use std::io;
+
+use jiff::tz::TimeZone;
+
+use super::{Changed, Query, Started, View};
+use crate::{
+    journey::{Journey, Scene},
+    verdict::{Parts, Summary, Verdict},
+};
+
+/// Which journeys are shown.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    /// What they have to be like.
+    pub query: Query,
+    /// Where its times of day are those of.
+    pub zone: TimeZone,
+    /// After how many no more are shown, ARP and neighbour discovery not counted.
+    pub most: Option<u64>,
+}
+
+/// How many journeys a query left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selected {
+    /// The query.
+    pub query: String,
+    /// Journeys that are as it asks.
+    pub matching: u64,
+    /// Journeys in all.
+    pub of: u64,
+}
+
+/// Hands a view the journeys that it is to show, and all sums.
+pub struct Reader<'a, V> {
+    view: &'a mut V,
+    selection: Option<Selection>,
+    read: u64,
+    matching: u64,
+    /// The same without ARP and neighbour discovery.
+    counted: u64,
+}
+
+impl<'a, V: View> Reader<'a, V> {
+    /// Shows what is selected; `None`: all.
+    pub const fn new(view: &'a mut V, selection: Option<Selection>) -> Self {
+        Self {
+            view,
+            selection,
+            read: 0,
+            matching: 0,
+            counted: 0,
+        }
+    }
+
+    /// Whether as many journeys have been shown as were selected.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let most = self.selection.as_ref().and_then(|selection| selection.most);
+        most.is_some_and(|most| self.counted >= most)
+    }
+
+    pub(crate) fn started(&mut self, scene: &Scene, started: &Started) -> io::Result<()> {
+        self.view.started(scene, started)
+    }
+
+    pub(crate) fn changed(&mut self, scene: &Scene, changed: &Changed) -> io::Result<()> {
+        self.view.changed(scene, changed)
+    }
+
+    pub(crate) fn journey(
+        &mut self,
+        scene: &Scene,
+        journey: &Journey,
+        verdict: &Verdict,
+        parts: &Parts,
+    ) -> io::Result<()> {
+        self.read += 1;
+        if let Some(Selection { query, zone, .. }) = &self.selection
+            && !query.matches(scene, zone, journey, verdict)
+        {
+            return Ok(());
+        }
+        self.matching += 1;
+        self.counted += u64::from(!journey.packet.is_neighbour());
+        self.view.journey(scene, journey, verdict, parts)
+    }
+
+    pub(crate) fn summary(&mut self, scene: &Scene, summary: &Summary) -> io::Result<()> {
+        let selected = self.selection.as_ref().map(|selection| Selected {
+            query: selection.query.to_string(),
+            matching: self.matching,
+            of: self.read,
+        });
+        self.view.summary(scene, summary, selected.as_ref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use jiff::tz::TimeZone;
+
+    use super::{Reader, Selected, Selection};
+    use crate::{
+        by_hand::{self, FROM_POD, INTO_POD},
+        journal::{Changed, Started, View},
+        journey::{Closed, Journey, Scene},
+        model::{Arp, Mac, Transport},
+        verdict::{Confidence, Kind, Parts, Summary, Verdict},
+    };
+
+    /// Takes note of what it is shown.
+    #[derive(Default)]
+    struct Shown {
+        journeys: Vec<u64>,
+        selected: Option<Selected>,
+    }
+
+    impl View for Shown {
+        fn started(&mut self, _: &Scene, _: &Started) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn changed(&mut self, _: &Scene, _: &Changed) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn journey(
+            &mut self,
+            _: &Scene,
+            journey: &Journey,
+            _: &Verdict,
+            _: &Parts,
+        ) -> io::Result<()> {
+            self.journeys.push(journey.id);
+            Ok(())
+        }
+
+        fn summary(
+            &mut self,
+            _: &Scene,
+            _: &Summary,
+            selected: Option<&Selected>,
+        ) -> io::Result<()> {
+            self.selected = selected.cloned();
+            Ok(())
+        }
+    }
+    /// The journeys with odd numbers are ARP's; what is selected has lengths of 84.
+    fn read(reader: &mut Reader<'_, Shown>, ids: impl Iterator<Item = u64>) {
+        let scene = by_hand::scene();
+        let mut journey = by_hand::journey(&[(0, FROM_POD), (1, INTO_POD)], Closed::Known);
+        let verdict = Verdict {
+            kind: Kind::Delivered,
+            confidence: Confidence::High,
+            cause: None,
+            drop: None,
+            evidence: Vec::new(),
+            text: String::new(),
+        };
+        let datagram = journey.packet.transport.clone();
+        for id in ids {
+            journey.id = id;
+            journey.packet.transport = if id % 2 == 1 {
+                Transport::Arp(Arp {
+                    operation: 1,
+                    sender: Mac::default(),
+                    target: Mac::default(),
+                })
+            } else {
+                datagram.clone()
+            };
+            let shown = reader.journey(&scene, &journey, &verdict, &Parts::default());
+            shown.expect("memory");
+        }
+        let summed = reader.summary(&scene, &Summary::default());
+        summed.expect("memory");
+    }
+
+    fn selecting(query: &str, most: Option<u64>) -> Option<Selection> {
+        Some(Selection {
+            query: query.parse().expect(query),
+            zone: TimeZone::UTC,
+            most,
+        })
+    }
+
+    #[test]
+    fn without_a_selection_all_is_shown_and_nothing_said() {
+        let mut shown = Shown::default();
+        let mut reader = Reader::new(&mut shown, None);
+        read(&mut reader, 1..=3);
+        assert!(!reader.is_full());
+        assert_eq!((shown.journeys, shown.selected), (vec![1, 2, 3], None));
+    }
+
+    #[test]
+    fn what_does_not_match_is_left_out_and_counted() {
+        let mut shown = Shown::default();
+        let mut reader = Reader::new(&mut shown, selecting("id:2..3 or id:9", None));
+        read(&mut reader, 1..=10);
+        assert!(!reader.is_full());
+        assert_eq!(shown.journeys, [2, 3, 9]);
+        let selected = shown.selected.expect("something was selected");
+        assert_eq!((selected.matching, selected.of), (3, 10));
+        assert_eq!(selected.query, "id:2..3 or id:9");
+    }
+
+    #[test]
+    fn a_count_is_of_what_is_shown_without_neighbours() {
+        let mut shown = Shown::default();
+        let mut reader = Reader::new(&mut shown, selecting("id:5..", Some(2)));
+        read(&mut reader, 1..=7);
+        assert!(!reader.is_full(), "5 and 7 are ARP, and 4 was not shown");
+        read(&mut reader, 8..=8);
+        assert!(reader.is_full());
+        assert_eq!(shown.journeys, [5, 6, 7, 8]);
+    }
+}

@@ -1,0 +1,41 @@
+//! How many journeys `--where` left.
+
+use serde::Serialize;
+use tracer_core::journal::Selected;
+
+/// In JSON.
+#[derive(Serialize)]
+pub(super) struct Where<'a> {
+    query: &'a str,
+    matching: u64,
+    of: u64,
+}
+
+impl<'a> Where<'a> {
+    pub(super) fn new(selected: &'a Selected) -> Self {
+        let Selected {
+            query,
+            matching,
+            of,
+        } = selected;
+        Self {
+            query,
+            matching: *matching,
+            of: *of,
+        }
+    }
+}
+
+/// In words.
+pub(super) fn sentence(selected: &Selected) -> String {
+    let Selected {
+        query,
+        matching,
+        of,
+    } = selected;
+    let (journeys, verb) = match of {
+        1 => ("journey", "matches"),
+        _ => ("journeys", "match"),
+    };
+    format!("{matching} of {of} {journeys} {verb} --where '{query}'.")
+}
