@@ -86,7 +86,7 @@ pub struct Tracer {
 pub struct Finished {
     /// How it ended.
     pub status: ExitStatus,
-    /// All its `tracer.journey/1`, but for those that were taken before.
+    /// All its `tracer.journey/2`, but for those that were taken before.
     pub journeys: Vec<Value>,
     /// Its `tracer.summary/1`, null if there was none.
     pub summary: Value,
@@ -188,7 +188,7 @@ impl Tracer {
     /// Takes the journeys that were read so far out of this value: those of a
     /// long run fill the memory.
     pub fn take_journeys(&mut self) -> Vec<Value> {
-        let is_journey = |value: &mut Value| is(value, "tracer.journey/1");
+        let is_journey = |value: &mut Value| is(value, "tracer.journey/2");
         self.stdout.extract_if(.., is_journey).collect()
     }
 
@@ -280,7 +280,7 @@ impl Drop for Tracer {
     }
 }
 
-/// Whether an object is of this kind, such as `tracer.journey/1`.
+/// Whether an object is of this kind, such as `tracer.journey/2`.
 #[must_use]
 pub fn is(value: &Value, schema: &str) -> bool {
     value["schema"] == schema

@@ -13,7 +13,7 @@ pub(crate) struct Watch(Tracer);
 
 /// What it has told in all.
 pub(crate) struct Told {
-    /// Its `tracer.drop/1` lines.
+    /// Its `tracer.drop/2` lines.
     pub(crate) drops: Vec<Value>,
     pub(crate) summary: Value,
 }
@@ -30,7 +30,7 @@ impl Watch {
 
     /// The first line about a drop that `wanted` accepts.
     pub(crate) fn wait_for(&mut self, mut wanted: impl FnMut(&Value) -> bool) -> Result<Value> {
-        let drop = |value: &Value| is(value, "tracer.drop/1") && wanted(value);
+        let drop = |value: &Value| is(value, "tracer.drop/2") && wanted(value);
         self.0.wait_for(drop, LIMIT)
     }
 
@@ -44,7 +44,7 @@ impl Watch {
     pub(crate) fn ended(mut self) -> Result<Told> {
         let mut drops = Vec::new();
         let collect = |value: &Value| {
-            if is(value, "tracer.drop/1") {
+            if is(value, "tracer.drop/2") {
                 drops.push(value.clone());
             }
             is(value, "tracer.drops_summary/1")

@@ -52,7 +52,7 @@ pub(crate) fn take(
     let mut found = Vec::new();
     tracer.wait_for(
         |value| {
-            if is(value, "tracer.journey/1") && wanted(&value["packet"]) {
+            if is(value, "tracer.journey/2") && wanted(&value["packet"]) {
                 found.push(value.clone());
             }
             found.len() == count

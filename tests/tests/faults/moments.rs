@@ -108,7 +108,7 @@ fn while_events_are_lost_only_what_was_seen_is_said() -> Result<()> {
         let mut flood = Sender::new(&stage, Traffic::flood())?;
         flood.send()?;
         let lost = |value: &Value| {
-            is(value, "tracer.journey/1") && value["verdict"]["cause"] == "events-lost"
+            is(value, "tracer.journey/2") && value["verdict"]["cause"] == "events-lost"
         };
         tracer.wait_for(lost, LIMIT)?;
         let finished = tracer.stop()?;

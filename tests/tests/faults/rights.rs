@@ -271,7 +271,7 @@ fn without_cap_syslog_a_successful_ping_is_no_drop() -> Result<()> {
     drops.wait_for(|value| is(value, "tracer.drops_started/1"), LIMIT)?;
     let pings = Flow::new(&lab.pods[0], &lab.pods[1]).ping(3, Duration::from_millis(10))?;
     ensure!(pings.is_complete(), "{pings:?}");
-    let is_reply = |value: &Value| is(value, "tracer.drop/1") && value["reason"] == "NO_SOCKET";
+    let is_reply = |value: &Value| is(value, "tracer.drop/2") && value["reason"] == "NO_SOCKET";
     let reply = drops.wait_for(is_reply, LIMIT)?;
     ensure!(reply["class"] == "unknown", "{reply:#}");
     Ok(())

@@ -84,7 +84,7 @@ fn check(ask: impl Fn(&Question<'_>) -> Result<()>) -> Result<()> {
             Cause::QuestionDropped | Cause::AnswerDropped => "dropped",
         };
         let told =
-            |value: &Value| is(value, "tracer.journey/1") && value["verdict"]["kind"] == kind;
+            |value: &Value| is(value, "tracer.journey/2") && value["verdict"]["kind"] == kind;
         let journey = tracer
             .wait_for(told, LIMIT)
             .with_context(|| format!("{cause:?}"))?;

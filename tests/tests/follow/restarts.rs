@@ -54,7 +54,7 @@ fn wait_told(tracer: &mut Tracer, gone: bool, interface: &str) -> Result<()> {
 /// Waits until a packet is said to have arrived over a pod's interface.
 fn wait_delivered(tracer: &mut Tracer, to: &Pod) -> Result<()> {
     let arrived = |value: &Value| {
-        is(value, "tracer.journey/1")
+        is(value, "tracer.journey/2")
             && value["packet"]["dst"] == to.v4.to_string()
             && value["verdict"]["kind"] == "delivered"
             && seen(value)

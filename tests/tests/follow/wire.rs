@@ -38,7 +38,7 @@ fn where_nothing_comes_in_at_all_it_is_lost() -> Result<()> {
     let pinging = flow.keep_pinging();
     let lost = |value: &Value| {
         let verdict = &value["verdict"];
-        is(value, "tracer.journey/1") && verdict["cause"] == "nothing-arrives"
+        is(value, "tracer.journey/2") && verdict["cause"] == "nothing-arrives"
     };
     let journey = tracer.wait_for(lost, LIMIT);
     assert_eq!(pinging.stop()?.received, 0);

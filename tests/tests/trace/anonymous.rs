@@ -86,7 +86,7 @@ fn nothing_of_the_originals_is_left() -> Result<()> {
         for line in printed.lines() {
             let value: Value = serde_json::from_str(line)?;
             let packet = &value["packet"];
-            if value["schema"] == "tracer.journey/1"
+            if value["schema"] == "tracer.journey/2"
                 && packet["proto"] != "arp"
                 && packet["proto"] != "icmpv6"
             {

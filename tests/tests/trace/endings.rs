@@ -21,7 +21,7 @@ fn journeys(printed: &str) -> Vec<Value> {
         .lines()
         .filter_map(|line| serde_json::from_str(line).ok());
     values
-        .filter(|value: &Value| value["schema"] == "tracer.journey/1")
+        .filter(|value: &Value| value["schema"] == "tracer.journey/2")
         .collect()
 }
 
@@ -36,7 +36,7 @@ fn killed_it_loses_the_last_second_at_most() -> Result<()> {
     // written together.
     for journeys in [40, 80] {
         ensure!(flow.ping(20, Duration::from_millis(2))?.is_complete());
-        recorder.wait(|out, _| out.matches("tracer.journey/1").count() >= journeys)?;
+        recorder.wait(|out, _| out.matches("tracer.journey/2").count() >= journeys)?;
         // What is a second old is in the file.
         let enough = Instant::now() + Duration::from_secs(1);
         while Instant::now() < enough {

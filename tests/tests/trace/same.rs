@@ -185,7 +185,7 @@ fn two_nodes_recorded_apart_are_joined() -> Result<()> {
     let mut delivered = 0;
     for line in joined.lines() {
         let value: serde_json::Value = serde_json::from_str(line)?;
-        if value["schema"] != "tracer.journey/1" || value["packet"]["proto"] == "arp" {
+        if value["schema"] != "tracer.journey/2" || value["packet"]["proto"] == "arp" {
             continue;
         }
         // Recorders do not start and end at one time.

@@ -26,6 +26,7 @@ use tracer_core::{
 };
 
 use super::{Recordings, replay};
+use crate::view::evidence::sentence;
 
 /// What is said of a recording, journeys of one kind together.
 #[derive(Default)]
@@ -132,7 +133,7 @@ fn kind(scene: &Scene, journey: &Journey, verdict: &Verdict, parts: Parts) -> St
     let cause = verdict.cause.unwrap_or("-");
     say(format!("  {} ({confidence}, {cause})", verdict.text));
     for evidence in &verdict.evidence {
-        say(format!("    {evidence}"));
+        say(format!("    {}", sentence(evidence)));
     }
     if parts.sent > 1 && parts.delivered < parts.sent {
         say(format!("    {parts:?}"));

@@ -3,12 +3,14 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use arrow_array::ListArray;
+use serde::Deserialize;
 use tracer_common::drop::Scope;
 use tracer_core::{
     input::{Change, MAX_POINTS, OwnersChange, Report},
     model::{
-        Arp, Encap, Flags, Freed, Hello, Hop, Icmp, Mac, Neighbour, Packet, Place, Proto, Quote,
-        Tcp, Transport,
+        Arp, Encap, Fact, Flags, Freed, Hello, Hop, Icmp, Mac, Neighbour, Packet, Place, Proto,
+        Quote, Tcp, Transport,
     },
 };
 
@@ -149,7 +151,7 @@ impl Table {
             protocol: number(&self.ethertype, row).ok_or(Unreadable("ethertype"))?,
             encap: self.encap(row)?,
             packet: self.packet(row)?,
-            facts: texts(&self.facts, row),
+            facts: facts(&self.facts, row)?,
         })
     }
 
@@ -271,6 +273,30 @@ impl Table {
             quote: self.quote_src.get(row).map(quote).transpose()?,
         })
     }
+}
+
+/// A fact, or one of a kind that only a later version knows.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Told {
+    Known(Fact),
+    Later {
+        #[serde(rename = "fact")]
+        _kind: String,
+    },
+}
+
+/// What was read of a drop, as far as this version knows such facts.
+fn facts(array: &ListArray, row: usize) -> Result<Arc<[Fact]>, Unreadable> {
+    let mut facts = Vec::new();
+    for json in &*texts(array, row) {
+        match serde_json::from_str(json) {
+            Ok(Told::Known(fact)) => facts.push(fact),
+            Ok(Told::Later { .. }) => {}
+            Err(_) => return Err(Unreadable("facts")),
+        }
+    }
+    Ok(facts.into())
 }
 
 /// ICMPv6, by its IANA number.

@@ -210,7 +210,9 @@ impl Rows {
         }
         to.ethertype.set(row, freed.protocol);
         if !freed.facts.is_empty() {
-            to.facts.set(row, &freed.facts);
+            let json = |fact| serde_json::to_string(fact).expect("a fact is JSON");
+            let facts: Vec<String> = freed.facts.iter().map(json).collect();
+            to.facts.set(row, &facts);
         }
         to.rows += 1;
     }

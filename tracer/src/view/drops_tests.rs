@@ -11,7 +11,7 @@ use tracer_core::{
     verdict::{DropKind, Tally},
 };
 
-use super::{DropScene, DropView, Json, Look, Text};
+use super::{DropScene, DropView, Json, Look, Text, fixtures::facts};
 
 const WEB: [u8; 4] = [10, 244, 1, 5];
 const CART: [u8; 4] = [10, 244, 2, 7];
@@ -92,9 +92,8 @@ fn show(mut view: impl DropView) {
     let mut tally = Tally::default();
     view.started(&scene, STARTED).expect("memory takes all");
     for ms in [0, 200, 400] {
-        let chain = "chains at forward: inet faults/fault (priority 0, policy accept)";
         let drop = Freed {
-            facts: Arc::from([chain.to_owned()]),
+            facts: Arc::from([facts::chain("faults", "fault")]),
             ..freed("NETFILTER_DROP", "nft_do_chain")
         };
         tally.add(1, NOON + ms * 1_000_000, drop, false);

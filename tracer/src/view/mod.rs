@@ -10,6 +10,8 @@
 
 mod contents;
 mod drops;
+pub(crate) mod evidence;
+mod facts;
 mod json;
 mod legs;
 mod look;
@@ -23,7 +25,7 @@ mod text;
 #[cfg(test)]
 mod drops_tests;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 #[cfg(test)]
 mod recordings_tests;
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! written anew instead, for a person to read the difference.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::{self, Write},
     path::Path,
@@ -19,7 +19,8 @@ use tracer_core::journal::View;
 
 use super::{
     Json, Look, Text,
-    fixtures::{Case, all, restarted, started, summary},
+    fixtures::{self, Case, all, restarted, started, summary},
+    json::{dropped::Fact, line},
 };
 use crate::terminal::columns;
 
@@ -144,6 +145,7 @@ fn documented_examples_are_real() {
         ("tcp", spread(packet(&of("tcp")))),
         ("arp", spread(packet(&of("arp")))),
         ("nd", spread(packet(&of("nd")))),
+        ("facts", spread(&facts())),
     ];
     let document = document();
     let mut blocks = document.split("<!-- example: ");
@@ -168,7 +170,7 @@ fn every_field_is_documented() {
     let document = document();
     let mut keys = BTreeSet::new();
     let [_, changed] = changed();
-    for line in all().iter().flat_map(json).chain([changed]) {
+    for line in all().iter().flat_map(json).chain([changed, facts()]) {
         collect_keys(&serde_json::from_str(&line).expect("JSON"), &mut keys);
     }
     for key in keys {
@@ -186,7 +188,7 @@ fn keys_are_always_there() {
     let journeys = journeys.iter().flat_map(json);
     let mut shapes = BTreeSet::new();
     let mut kinds = BTreeSet::new();
-    for line in journeys.filter(|line| line.contains("tracer.journey/1")) {
+    for line in journeys.filter(|line| line.contains("tracer.journey/2")) {
         let value: Value = serde_json::from_str(&line).expect("JSON");
         let keys = |value: &Value| -> Vec<String> {
             value
@@ -305,6 +307,14 @@ fn what_changed_is_a_line_for_each_interface() {
 fn document() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/json.md");
     fs::read_to_string(path).expect("the documentation")
+}
+
+/// Facts of all kinds.
+fn facts() -> String {
+    let facts = fixtures::facts::all();
+    let object = BTreeMap::from([("facts", Fact::all(&facts))]);
+    let line = line(&object).expect("memory");
+    String::from_utf8(line).expect("text").trim_end().to_owned()
 }
 
 /// The packet's object in a journey's line.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tracer_common::drop::Scope;
 
-use crate::model::Mac;
+use crate::model::{Fact, Mac};
 
 /// What a drop does to the packet's journey.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -97,8 +97,8 @@ pub struct Drop {
     pub judgement: Judgement,
     /// Whether it was in the very sk_buff that the last hop before was in.
     pub same_buffer: bool,
-    /// What the agent read at that moment, one sentence each.
-    pub facts: Arc<[String]>,
+    /// What the agent read at that moment.
+    pub facts: Arc<[Fact]>,
     /// How much of the journey: offsets of payload bytes, from and to; 0 and
     /// 1 of what is no TCP data.
     pub part: (u32, u32),

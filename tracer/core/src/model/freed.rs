@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tracer_common::drop::Scope;
 
-use super::{Encap, Mac, Packet, Place};
+use super::{Encap, Fact, Mac, Packet, Place};
 
 /// A packet that the kernel freed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,6 @@ pub struct Freed {
     /// The innermost packet, where its headers could be read.
     pub packet: Option<Packet>,
     /// What the agent read of routes, neighbours, rules and the like right
-    /// after, one short sentence each; empty if it was not to.
-    pub facts: Arc<[String]>,
+    /// after; empty if it was not to.
+    pub facts: Arc<[Fact]>,
 }

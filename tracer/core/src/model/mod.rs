@@ -1,6 +1,7 @@
 //! What there is: packets, where they are seen and dropped, who owns addresses,
 //! and what an agent says of itself.
 
+mod fact;
 mod freed;
 mod hop;
 mod network;
@@ -10,6 +11,10 @@ mod packet;
 mod pair;
 mod place;
 
+pub use fact::{
+    Chain, Fact, Family, FdbEntry, Hook, LegacyChain, NeighbourEntry, NeighbourState, Policy,
+    PortState, RouteKind, SocketProto,
+};
 pub use freed::Freed;
 pub use hop::Hop;
 pub use network::{Device, Network, Tunnel, Way};

@@ -1,7 +1,7 @@
 //! Verdicts that rest on what was not seen, and on why it had to be.
 
 use super::{
-    Circumstances, Confidence, Kind, Parts, Pattern, Sort, Verdict, Where,
+    Circumstances, Confidence, Evidence, Kind, Parts, Pattern, Sort, Verdict, Where,
     fates::Fates,
     judge::Case,
     next_hop::{Leads, astray, leads, next_hop},
@@ -107,7 +107,7 @@ pub(super) fn left(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict> {
         },
         cause,
         drop: None,
-        evidence,
+        evidence: evidence.into_iter().map(Evidence::Text).collect(),
         text,
     })
 }
@@ -442,7 +442,7 @@ pub(super) fn lost(
             None => next.silent.map(|_| "nothing-arrives"),
         },
         drop: None,
-        evidence,
+        evidence: evidence.into_iter().map(Evidence::Text).collect(),
         text: if step.node == node {
             format!("lost: between {out} and {into} on {}", name(node))
         } else {

@@ -1,7 +1,7 @@
 //! What is not known, and what speaks against what is.
 
 use super::{
-    Circumstances, Confidence, Kind, Verdict, Where,
+    Circumstances, Confidence, Evidence, Kind, Verdict, Where,
     absence::{gone, in_the_dark, last_of_rest},
     drops::WRONG_MAC,
     fates::{Fates, watches_interface},
@@ -18,45 +18,55 @@ use crate::{
 impl Case<'_> {
     pub(super) fn unknown(&self, fates: &Fates<'_>, circumstances: &impl Circumstances) -> Verdict {
         let journey = self.journey;
-        let mut evidence: Vec<String> = self.last_seen().into_iter().collect();
+        let mut evidence: Vec<Evidence> = self.last_seen().into_iter().collect();
         let delivered = fates.delivered.len();
         if delivered > 0 {
-            evidence.push(format!(
-                "{delivered} of {} bytes were seen to arrive",
-                journey.size()
-            ));
+            evidence.push(
+                format!(
+                    "{delivered} of {} bytes were seen to arrive",
+                    journey.size()
+                )
+                .into(),
+            );
         }
         if fates.drop.is_some() {
             evidence.extend(self.drop_evidence(fates));
         } else if fates.unclear.is_empty() {
-            evidence.push(self.no_drop());
+            evidence.push(self.no_drop().into());
         }
         let silent = journey.closed == Closed::Silence;
         let gone = gone(self, fates).filter(|_| silent);
-        evidence.extend(gone.and_then(|gone| no_next_hop(self, &gone, circumstances)));
+        let next = gone.and_then(|gone| no_next_hop(self, &gone, circumstances));
+        evidence.extend(next.map(Evidence::Text));
         let taken = last_of_rest(self, fates)
             .map(|step| self.scene.point(step))
             .filter(|point| !point.foreign.is_empty());
         if let Some(point) = taken {
-            evidence.push(format!(
-                "tc at {} {}, after tracer's program: {}",
-                point.interface,
-                point.direction,
-                point.others()
-            ));
+            evidence.push(
+                format!(
+                    "tc at {} {}, after tracer's program: {}",
+                    point.interface,
+                    point.direction,
+                    point.others()
+                )
+                .into(),
+            );
             if !watches_interface(self.scene, self.journey) {
-                evidence.push("--pod-interfaces would show whether it came to the pod".to_owned());
+                evidence.push("--pod-interfaces would show whether it came to the pod".into());
             }
         }
         for (_, index) in &fates.astray {
             let drop = &self.journey.drops[*index];
-            evidence.push(format!(
-                "a frame of it for another MAC address ended {} ({} in {})",
-                drop_place(self.scene, drop),
-                drop.reason,
-                drop.function
-            ));
-            evidence.extend(drop.facts.iter().cloned());
+            evidence.push(
+                format!(
+                    "a frame of it for another MAC address ended {} ({} in {})",
+                    drop_place(self.scene, drop),
+                    drop.reason,
+                    drop.function
+                )
+                .into(),
+            );
+            evidence.extend(Evidence::facts(&drop.facts));
         }
         let gone = self.gone_receiver();
         let host_side = fates.nearest.map(|(arrival, _)| arrival) == Some(Arrival::HostSide);
@@ -79,7 +89,7 @@ impl Case<'_> {
                  it past what is observed",
             ),
             Closed::Silence if let Some(gone) = &gone => {
-                evidence.push(format!("{gone} is gone: what passes there is not seen"));
+                evidence.push(format!("{gone} is gone: what passes there is not seen").into());
                 (
                     Some("interface-gone"),
                     "unknown: the interface that leads to its receiver is gone",
@@ -227,7 +237,9 @@ impl Case<'_> {
         }
         if !doubts.is_empty() {
             verdict.confidence = Confidence::Low;
-            verdict.evidence.extend(doubts);
+            verdict
+                .evidence
+                .extend(doubts.into_iter().map(Evidence::Text));
         }
     }
 }

@@ -8,7 +8,7 @@
 //! else is `unknown`, together with what was seen last.
 
 use super::{
-    Circumstances, Confidence, Kind, Parts, Verdict, Where,
+    Circumstances, Confidence, Evidence, Kind, Parts, Verdict, Where,
     absence::{left, lost},
     fates::{Fates, watches_receiver},
     tunnel::tell_mismatch,
@@ -161,9 +161,9 @@ impl Case<'_> {
             return None;
         }
         let mut evidence = self.drop_evidence(fates);
-        evidence.push(format!("refused by #{}", told.by));
+        evidence.push(format!("refused by #{}", told.by).into());
         if alike {
-            evidence.push("the error may be about another packet that looks the same".to_owned());
+            evidence.push("the error may be about another packet that looks the same".into());
         }
         evidence.extend(self.last_seen());
         let cause = match fates.drop {
@@ -207,7 +207,7 @@ impl Case<'_> {
         if let Some((arrival, step)) = fates.nearest
             && arrival != Arrival::No
         {
-            evidence.push(format!("seen {}", place(self.scene, step)));
+            evidence.push(format!("seen {}", place(self.scene, step)).into());
             let point = self.scene.point(step);
             match point.role {
                 Role::Veth => {
@@ -217,8 +217,9 @@ impl Case<'_> {
                         text += "; what happens in there is not observed";
                     }
                 }
-                Role::Bridge | Role::Overlay | Role::Uplink => evidence
-                    .push("what the node itself then does with it is not observed".to_owned()),
+                Role::Bridge | Role::Overlay | Role::Uplink => {
+                    evidence.push("what the node itself then does with it is not observed".into())
+                }
                 Role::Pod => {}
             }
             confirmed |= arrival == Arrival::There;
@@ -227,19 +228,19 @@ impl Case<'_> {
         }
         evidence.extend(self.bypassed(fates));
         if self.is_acked() {
-            evidence.push("its receiver has acknowledged it".to_owned());
+            evidence.push("its receiver has acknowledged it".into());
         }
         if let Some(answer) = self.journey.answered_by {
             let another = self.journey.asked_again || self.twin_unseen();
             confirmed |= !another && self.journey.impostor.is_none();
-            evidence.push(if another {
+            evidence.push(Evidence::Text(if another {
                 format!("#{answer} answers it, or another packet that asks the same")
             } else {
                 format!("answered by #{answer}")
-            });
+            }));
         } else if self.journey.asks && self.journey.closed == Closed::End {
             cause = Some("still-open");
-            evidence.push("no answer had come when the follow ended".to_owned());
+            evidence.push("no answer had come when the follow ended".into());
         }
         let twins = twins(self.scene, self.journey);
         if self.journey.impostor.is_some() || twins.is_some() {
@@ -248,18 +249,24 @@ impl Case<'_> {
         if let Some(first) = self.journey.steps.first()
             && !self.starts_at_source(first)
         {
-            evidence.push(format!(
-                "first seen {}: what came before was not observed",
-                place(self.scene, first)
-            ));
+            evidence.push(
+                format!(
+                    "first seen {}: what came before was not observed",
+                    place(self.scene, first)
+                )
+                .into(),
+            );
         }
         for index in &fates.copies {
             let drop = &self.journey.drops[*index];
-            evidence.push(format!(
-                "a copy of it was dropped {}: {}",
-                drop_place(self.scene, drop),
-                drop.judgement.why
-            ));
+            evidence.push(
+                format!(
+                    "a copy of it was dropped {}: {}",
+                    drop_place(self.scene, drop),
+                    drop.judgement.why
+                )
+                .into(),
+            );
         }
         Verdict {
             kind: Kind::Delivered,
@@ -277,7 +284,7 @@ impl Case<'_> {
 
     /// That it got to its receiver past the host's side of the pod's interface:
     /// where programs redirect, and not where packets are lost.
-    fn bypassed(&self, fates: &Fates<'_>) -> Option<String> {
+    fn bypassed(&self, fates: &Fates<'_>) -> Option<Evidence> {
         let last = self.journey.steps.last().filter(|_| !self.uneven())?;
         if fates
             .nearest
@@ -299,7 +306,7 @@ impl Case<'_> {
         let unseen = self.hops_lost(Where::Point(last.node, host_side));
         (!unseen && !there.any(|step| step.point == host_side)).then(|| {
             let interface = &hello.points[host_side].interface;
-            format!("it bypassed {interface} on {}", hello.node)
+            format!("it bypassed {interface} on {}", hello.node).into()
         })
     }
 
@@ -324,7 +331,7 @@ impl Case<'_> {
     }
 
     /// What the kernel said of the drop that decides.
-    pub(super) fn drop_evidence(&self, fates: &Fates<'_>) -> Vec<String> {
+    pub(super) fn drop_evidence(&self, fates: &Fates<'_>) -> Vec<Evidence> {
         let Some(drop) = fates.drop.map(|index| &self.journey.drops[index]) else {
             return Vec::new();
         };
@@ -334,17 +341,17 @@ impl Case<'_> {
             drop.function,
             drop_place(self.scene, drop)
         );
-        [kernel]
+        [kernel.into()]
             .into_iter()
-            .chain(drop.facts.iter().cloned())
+            .chain(Evidence::facts(&drop.facts))
             .collect()
     }
 
     /// Where it was seen last.
-    pub(super) fn last_seen(&self) -> Option<String> {
+    pub(super) fn last_seen(&self) -> Option<Evidence> {
         match self.journey.steps.last() {
-            Some(last) => Some(format!("last seen {}", place(self.scene, last))),
-            None => Some("not seen at any observation point".to_owned()),
+            Some(last) => Some(format!("last seen {}", place(self.scene, last)).into()),
+            None => Some("not seen at any observation point".into()),
         }
     }
 

@@ -4,6 +4,7 @@ mod absence;
 mod circumstances;
 mod doubt;
 mod drops;
+mod evidence;
 mod fates;
 mod health;
 mod judge;
@@ -22,6 +23,7 @@ mod words;
 
 pub use circumstances::{Circumstances, Pattern, Silence, Sort, Where};
 pub use drops::{DropKind, Ports, Tally, classify};
+pub use evidence::Evidence;
 pub use health::{Rise, Rises};
 pub use judge::judge;
 pub use model::{Confidence, Kind, Parts, Verdict};

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::Evidence;
+
 /// What happened to a journey's packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
@@ -14,8 +16,8 @@ pub struct Verdict {
     pub cause: Option<&'static str>,
     /// Which of [`crate::journey::Journey::drops`] decided.
     pub drop: Option<usize>,
-    /// What this rests on, one sentence each.
-    pub evidence: Vec<String>,
+    /// What this rests on.
+    pub evidence: Vec<Evidence>,
     /// One sentence for people.
     pub text: String,
 }

@@ -5,7 +5,9 @@
 //! it. There, what tells is that others sent to the same MAC came in at the
 //! destination's node.
 
-use super::{Circumstances, Confidence, Kind, Verdict, absence::Gone, judge::Case, words::*};
+use super::{
+    Circumstances, Confidence, Evidence, Kind, Verdict, absence::Gone, judge::Case, words::*,
+};
 use crate::{
     journey::{Scene, Step, destination},
     model::{Direction, Hello, Mac, Role, Way},
@@ -161,7 +163,7 @@ pub(super) fn astray(case: &Case<'_>, gone: &Gone<'_>, mac: Mac) -> Option<Verdi
         confidence: Confidence::High,
         cause: Some(if default { "default-route" } else { "next-hop" }),
         drop: None,
-        evidence,
+        evidence: evidence.into_iter().map(Evidence::Text).collect(),
         text: format!(
             "left: went out of {interface} to {whose}, not to {to}, which has {}",
             owner(scene, case.journey)

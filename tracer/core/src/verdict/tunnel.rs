@@ -129,7 +129,7 @@ pub(super) fn tell_mismatch(case: &Case<'_>, verdict: &mut Verdict) {
     let Some(mismatch) = mismatch(case, step) else {
         return;
     };
-    verdict.evidence.push(mismatch.evidence);
+    verdict.evidence.push(mismatch.evidence.into());
     if verdict.cause.is_some() || !mismatch.any {
         return;
     }
@@ -177,8 +177,8 @@ pub(super) fn to_nobody(
         cause: Some("no-node"),
         drop: None,
         evidence: vec![
-            format!("last seen {}", place(scene, step)),
-            format!("{} is on {}", home.name, home.node),
+            format!("last seen {}", place(scene, step)).into(),
+            format!("{} is on {}", home.name, home.node).into(),
         ],
         text: format!("left: the tunnel took it to {end}, which is no known node's address"),
     })

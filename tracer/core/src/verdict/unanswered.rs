@@ -1,7 +1,7 @@
 //! Questions that came, and to which nobody was seen to answer.
 
 use super::{
-    Circumstances, Confidence, Kind, Verdict, Where,
+    Circumstances, Confidence, Evidence, Kind, Verdict, Where,
     absence::seen_at,
     fates::{Fates, namespace, watches_receiver},
     judge::Case,
@@ -70,7 +70,7 @@ pub(super) fn unanswered(
         },
         cause: Some(cause),
         drop: None,
-        evidence,
+        evidence: evidence.into_iter().map(Evidence::Text).collect(),
         text: if all_seen {
             format!("unanswered: {to} got it and did not answer within {hold:?}")
         } else {

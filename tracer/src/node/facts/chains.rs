@@ -4,6 +4,8 @@
 
 use std::{fs, path::Path};
 
+use tracer_core::model::{Chain, Fact, Family, Hook, Policy};
+
 use super::legacy;
 use crate::node::netlink::{Netlink, Question, attribute, attributes};
 
@@ -17,6 +19,7 @@ const HEADER: usize = 4;
 
 /// Attributes of a chain and of its hook.
 const TABLE: u16 = 1;
+const HANDLE: u16 = 2;
 const NAME: u16 = 3;
 const HOOK: u16 = 4;
 const POLICY: u16 = 5;
@@ -28,75 +31,55 @@ const HOOK_DEVICE: u16 = 3;
 const HOOK_DEVICES: u16 = 4;
 
 /// Families, by their `NFPROTO_*`.
-const FAMILIES: [(u8, &str); 5] = [
-    (INET, "inet"),
-    (IP, "ip"),
-    (NETDEV, "netdev"),
-    (BRIDGE, "bridge"),
-    (IP6, "ip6"),
+const FAMILIES: [(u8, Family); 5] = [
+    (1, Family::Inet),
+    (2, Family::Ip),
+    (5, Family::Netdev),
+    (7, Family::Bridge),
+    (10, Family::Ip6),
 ];
-const INET: u8 = 1;
-const IP: u8 = 2;
-const NETDEV: u8 = 5;
-const BRIDGE: u8 = 7;
-const IP6: u8 = 10;
 
-/// Hooks of interfaces: (family, number) of those for what comes in and what
-/// goes out.
-const INGRESS: [(u8, u32); 2] = [(NETDEV, 0), (INET, 5)];
-const EGRESS: [(u8, u32); 1] = [(NETDEV, 1)];
+/// Hooks of devices: (family, number) of those for what comes in and what goes out.
+const INGRESS: [(Family, u32); 2] = [(Family::Netdev, 0), (Family::Inet, 5)];
+const EGRESS: [(Family, u32); 1] = [(Family::Netdev, 1)];
 
 /// More chains than this at a hook are counted, not named.
 const NAMED: usize = 6;
 
-/// A hook on a packet's way, by its number for IP and for bridges.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub(super) enum Hook {
-    Prerouting = 0,
-    Input = 1,
-    Forward = 2,
-    Output = 3,
-    Postrouting = 4,
+/// The hooks that a packet passes.
+pub(super) const fn passed(from_here: bool, to_here: bool) -> &'static [Hook] {
+    match (from_here, to_here) {
+        (false, false) => &[Hook::Prerouting, Hook::Forward, Hook::Postrouting],
+        (false, true) => &[Hook::Prerouting, Hook::Input],
+        (true, false) => &[Hook::Output, Hook::Postrouting],
+        (true, true) => &[
+            Hook::Output,
+            Hook::Postrouting,
+            Hook::Prerouting,
+            Hook::Input,
+        ],
+    }
 }
 
-impl Hook {
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Prerouting => "prerouting",
-            Self::Input => "input",
-            Self::Forward => "forward",
-            Self::Output => "output",
-            Self::Postrouting => "postrouting",
-        }
-    }
-
-    /// Those that a packet passes.
-    pub(super) const fn passed(from_here: bool, to_here: bool) -> &'static [Self] {
-        match (from_here, to_here) {
-            (false, false) => &[Self::Prerouting, Self::Forward, Self::Postrouting],
-            (false, true) => &[Self::Prerouting, Self::Input],
-            (true, false) => &[Self::Output, Self::Postrouting],
-            (true, true) => &[
-                Self::Output,
-                Self::Postrouting,
-                Self::Prerouting,
-                Self::Input,
-            ],
-        }
+/// A hook's number for IP and for bridges; `None` of those of devices.
+pub(super) const fn number_of(hook: Hook) -> Option<u32> {
+    match hook {
+        Hook::Prerouting => Some(0),
+        Hook::Input => Some(1),
+        Hook::Forward => Some(2),
+        Hook::Output => Some(3),
+        Hook::Postrouting => Some(4),
+        Hook::Ingress | Hook::Egress => None,
     }
 }
 
 /// A chain that hangs at a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Chain {
-    family: u8,
-    table: String,
-    name: String,
+struct Hooked {
+    chain: Chain,
+    /// The hook's number in the chain's family.
     hook: u32,
-    priority: i32,
-    accepts: bool,
-    /// The interfaces that it is for; empty for all.
+    /// The devices that it is for; empty for all.
     devices: Vec<String>,
 }
 
@@ -113,65 +96,62 @@ pub(super) struct Way<'a> {
     pub(super) in_nftables: bool,
 }
 
-/// The chains on a packet's way, a sentence for each hook that has some.
-pub(super) fn on(way: &Way<'_>) -> Vec<String> {
+/// The chains on a packet's way, by hook.
+pub(super) fn on(way: &Way<'_>) -> Vec<Fact> {
     let mut chains = if way.in_nftables || is_loaded() {
         base_chains()
     } else {
         Vec::new()
     };
-    chains.sort_by_key(|chain| chain.priority);
+    chains.sort_by_key(|hooked| hooked.chain.priority);
     let mut facts = Vec::from_iter(full());
-    facts.extend(describe(&chains, way));
+    facts.extend(by_hook(&chains, way));
     facts.extend(legacy::on(way.hooks, way.v6));
     facts
 }
 
 /// Whether connections that are new find no place. Packets of those are
 /// dropped as by a rule (`net/netfilter/nf_conntrack_core.c`, `nf_conntrack_in`).
-fn full() -> Option<String> {
+fn full() -> Option<Fact> {
     let read = |name| {
         let path = format!("/proc/sys/net/netfilter/nf_conntrack_{name}");
         fs::read_to_string(path).ok()?.trim().parse().ok()
     };
-    describe_full(read("count")?, read("max")?)
+    fullness(read("count")?, read("max")?)
 }
 
-fn describe_full(count: u64, max: u64) -> Option<String> {
+fn fullness(count: u64, max: u64) -> Option<Fact> {
     // No limit is written as 0.
-    (max > 0 && count >= max).then(|| {
-        format!(
-            "the table of connection tracking is full ({count} of nf_conntrack_max {max}): \
-             packets of new connections are dropped"
-        )
-    })
+    (max > 0 && count >= max).then_some(Fact::ConntrackFull { count, max })
 }
 
-fn describe(chains: &[Chain], way: &Way<'_>) -> Vec<String> {
-    let at_hook = |place: String, accepts: &dyn Fn(&Chain) -> bool| {
-        let wanted = chains.iter().filter(|chain| accepts(chain));
-        let chains: Vec<String> = wanted.map(Chain::describe).collect();
-        let (named, others) = chains.split_at(chains.len().min(NAMED));
-        let more = match others.len() {
-            0 => String::new(),
-            more => format!(", and {more} more"),
-        };
-        let named = named.join(", ");
-        (!named.is_empty()).then(|| format!("chains at {place}: {named}{more}"))
+fn by_hook(all: &[Hooked], way: &Way<'_>) -> Vec<Fact> {
+    let at_hook = |hook: Hook, device: Option<&str>, is_at: &dyn Fn(&Hooked) -> bool| {
+        let wanted = all.iter().filter(|hooked| is_at(hooked));
+        let mut chains: Vec<Chain> = wanted.map(|hooked| hooked.chain.clone()).collect();
+        let more = chains.len().saturating_sub(NAMED);
+        chains.truncate(NAMED);
+        (!chains.is_empty()).then(|| Fact::Chains {
+            hook,
+            device: device.map(str::to_owned),
+            chains,
+            more: u32::try_from(more).unwrap_or(u32::MAX),
+        })
     };
-    let own = if way.v6 { IP6 } else { IP };
+    let own = if way.v6 { Family::Ip6 } else { Family::Ip };
     let mut facts = Vec::new();
     if let Some(device) = way.device {
-        for (direction, hooks) in [("ingress", &INGRESS[..]), ("egress", &EGRESS[..])] {
-            facts.extend(at_hook(format!("{direction} of {device}"), &|chain| {
-                hooks.contains(&(chain.family, chain.hook))
-                    && chain.devices.iter().any(|name| name == device)
+        for (hook, numbers) in [(Hook::Ingress, &INGRESS[..]), (Hook::Egress, &EGRESS[..])] {
+            facts.extend(at_hook(hook, Some(device), &|hooked| {
+                numbers.contains(&(hooked.chain.family, hooked.hook))
+                    && hooked.devices.iter().any(|name| name == device)
             }));
         }
     }
     for hook in way.hooks {
-        facts.extend(at_hook(hook.name().to_owned(), &|chain| {
-            chain.hook == *hook as u32 && [INET, own, BRIDGE].contains(&chain.family)
+        facts.extend(at_hook(*hook, None, &|hooked| {
+            Some(hooked.hook) == number_of(*hook)
+                && [Family::Inet, own, Family::Bridge].contains(&hooked.chain.family)
         }));
     }
     facts
@@ -182,16 +162,16 @@ fn is_loaded() -> bool {
     !Path::new("/proc/modules").exists() || Path::new("/sys/module/nf_tables").exists()
 }
 
-fn base_chains() -> Vec<Chain> {
+fn base_chains() -> Vec<Hooked> {
     let dump = || {
         // Of all families.
         let question = Question::new(GET_CHAIN, &[0; HEADER]);
-        Netlink::open(PROTOCOL)?.dump(&question, Chain::parse)
+        Netlink::open(PROTOCOL)?.dump(&question, Hooked::parse)
     };
     dump().map_or_else(|_| Vec::new(), |answers| answers.items)
 }
 
-impl Chain {
+impl Hooked {
     /// `None` for one that hangs at no hook, only translates addresses, or
     /// has no rule that could drop.
     fn parse(message: &[u8]) -> Option<Self> {
@@ -208,35 +188,38 @@ impl Chain {
         }
         let device = of_hook(HOOK_DEVICE).map(text);
         let devices = of_hook(HOOK_DEVICES).into_iter().flat_map(attributes);
+        let of_message = *message.first()?;
+        let mut families = FAMILIES.iter();
+        let (_, family) = families.find(|(number, _)| *number == of_message)?;
         Some(Self {
-            family: *message.first()?,
-            table: text(find(TABLE)?),
-            name: text(find(NAME)?),
+            chain: Chain {
+                family: *family,
+                table: text(find(TABLE)?),
+                chain: text(find(NAME)?),
+                handle: find(HANDLE).and_then(long),
+                priority: number(of_hook(HOOK_PRIORITY)?)?.cast_signed(),
+                policy: if accepts {
+                    Policy::Accept
+                } else {
+                    Policy::Drop
+                },
+            },
             hook: number(of_hook(HOOK_NUMBER)?)?,
-            priority: number(of_hook(HOOK_PRIORITY)?)?.cast_signed(),
-            accepts,
             devices: device
                 .into_iter()
                 .chain(devices.map(|(_, name)| text(name)))
                 .collect(),
         })
     }
-
-    fn describe(&self) -> String {
-        let mut families = FAMILIES.iter();
-        let family = families.find(|(number, _)| *number == self.family);
-        let family = family.map_or("another family's", |(_, name)| name);
-        let policy = if self.accepts { "accept" } else { "drop" };
-        format!(
-            "{family} {}/{} (priority {}, policy {policy})",
-            self.table, self.name, self.priority
-        )
-    }
 }
 
 /// nf_tables' numbers are big-endian.
 fn number(bytes: &[u8]) -> Option<u32> {
     bytes.try_into().map(u32::from_be_bytes).ok()
+}
+
+fn long(bytes: &[u8]) -> Option<u64> {
+    bytes.try_into().map(u64::from_be_bytes).ok()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -248,69 +231,83 @@ fn text(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn chain(family: u8, name: &str, hook: Hook, accepts: bool) -> Chain {
-        Chain {
-            family,
-            table: "faults".to_owned(),
-            name: name.to_owned(),
-            hook: hook as u32,
-            priority: -10,
-            accepts,
+    fn hooked(family: Family, name: &str, hook: Hook) -> Hooked {
+        Hooked {
+            chain: Chain {
+                family,
+                table: "faults".to_owned(),
+                chain: name.to_owned(),
+                handle: Some(7),
+                priority: -10,
+                policy: Policy::Accept,
+            },
+            hook: number_of(hook).unwrap_or(0),
             devices: Vec::new(),
         }
     }
 
-    fn told(chains: &[Chain], from_here: bool, to_here: bool) -> Vec<String> {
+    fn told(chains: &[Hooked], from_here: bool, to_here: bool) -> Vec<Fact> {
         let way = Way {
-            hooks: Hook::passed(from_here, to_here),
+            hooks: passed(from_here, to_here),
             device: Some("eth0"),
             v6: false,
             in_nftables: true,
         };
-        describe(chains, &way)
+        by_hook(chains, &way)
     }
 
     #[test]
     fn a_full_table_of_connections_is_told() {
-        assert_eq!(describe_full(9, 10), None);
-        assert_eq!(describe_full(9, 0), None);
-        let told = describe_full(10, 10).expect("it is full");
-        assert!(told.contains("(10 of nf_conntrack_max 10)"), "{told}");
+        assert_eq!(fullness(9, 10), None);
+        assert_eq!(fullness(9, 0), None);
+        let full = Fact::ConntrackFull { count: 10, max: 10 };
+        assert_eq!(fullness(10, 10), Some(full));
     }
 
     #[test]
     fn chains_are_told_by_hook_and_family() {
-        let chains = [
-            chain(INET, "a", Hook::Forward, true),
-            chain(IP6, "b", Hook::Forward, true),
-            chain(IP, "c", Hook::Forward, false),
-            chain(IP, "d", Hook::Input, true),
+        let all = [
+            hooked(Family::Inet, "a", Hook::Forward),
+            hooked(Family::Ip6, "b", Hook::Forward),
+            hooked(Family::Ip, "c", Hook::Forward),
+            hooked(Family::Ip, "d", Hook::Input),
         ];
-        assert_eq!(
-            told(&chains, false, false),
-            [
-                "chains at forward: inet faults/a (priority -10, policy accept), \
-                 ip faults/c (priority -10, policy drop)"
-            ]
-        );
-        assert_eq!(
-            told(&chains, false, true),
-            ["chains at input: ip faults/d (priority -10, policy accept)"]
-        );
-        assert!(told(&chains, true, false).is_empty());
-        let many = vec![chain(INET, "a", Hook::Output, true); NAMED + 2];
-        let facts = told(&many, true, false);
-        assert!(facts[0].ends_with("and 2 more"), "{facts:?}");
-        let at_device = |name: &str| Chain {
-            family: NETDEV,
-            hook: 0,
-            devices: vec![name.to_owned()],
-            ..chain(NETDEV, "e", Hook::Prerouting, true)
+        let at = |hook, chains: &[&Hooked]| Fact::Chains {
+            hook,
+            device: None,
+            chains: chains.iter().map(|hooked| hooked.chain.clone()).collect(),
+            more: 0,
         };
+        let [first, _, third, last] = &all;
         assert_eq!(
-            told(&[at_device("eth0"), at_device("eth1")], true, false),
-            ["chains at ingress of eth0: netdev faults/e (priority -10, policy accept)"]
+            told(&all, false, false),
+            [at(Hook::Forward, &[first, third])]
         );
+        assert_eq!(told(&all, false, true), [at(Hook::Input, &[last])]);
+        assert!(told(&all, true, false).is_empty());
+        let many = vec![hooked(Family::Inet, "a", Hook::Output); NAMED + 2];
+        let facts = told(&many, true, false);
+        assert!(
+            matches!(&facts[..], [Fact::Chains { chains, more: 2, .. }] if chains.len() == NAMED),
+            "{facts:?}"
+        );
+    }
+
+    #[test]
+    fn a_chain_of_a_device_is_told_of_that_device() {
+        let at_device = |name: &str| Hooked {
+            devices: vec![name.to_owned()],
+            ..hooked(Family::Netdev, "e", Hook::Ingress)
+        };
+        let all = [at_device("eth0"), at_device("eth1")];
+        let told = told(&all, true, false);
+        let ingress = Fact::Chains {
+            hook: Hook::Ingress,
+            device: Some("eth0".to_owned()),
+            chains: vec![all[0].chain.clone()],
+            more: 0,
+        };
+        assert_eq!(told, [ingress]);
     }
 
     #[test]
@@ -319,25 +316,34 @@ mod tests {
             let hook = Question::new(0, &[])
                 .with(HOOK_NUMBER, &2u32.to_be_bytes())
                 .with(HOOK_PRIORITY, &(-150i32).to_be_bytes());
-            Question::new(0, &[INET, 0, 0, 0])
+            Question::new(0, &[1, 0, 0, 0])
                 .with(TABLE, b"t\0")
+                .with(HANDLE, &5u64.to_be_bytes())
                 .with(NAME, b"c\0")
                 .with(HOOK, hook.payload())
                 .with(POLICY, &policy.to_be_bytes())
                 .with(USE, &uses.to_be_bytes())
                 .with(TYPE, kind)
         };
-        let parse = |message: Question| Chain::parse(message.payload());
-        let chain = parse(message(1, 1, b"filter\0")).expect("it has a rule");
-        assert_eq!(chain.describe(), "inet t/c (priority -150, policy accept)");
-        assert_eq!(chain.hook, Hook::Forward as u32);
+        let parse = |message: Question| Hooked::parse(message.payload());
+        let hooked = parse(message(1, 1, b"filter\0")).expect("it has a rule");
+        let expected = Chain {
+            family: Family::Inet,
+            table: "t".to_owned(),
+            chain: "c".to_owned(),
+            handle: Some(5),
+            priority: -150,
+            policy: Policy::Accept,
+        };
+        assert_eq!(hooked.chain, expected);
+        assert_eq!(Some(hooked.hook), number_of(Hook::Forward));
         assert!(
             parse(message(0, 0, b"filter\0")).is_some(),
             "its policy drops"
         );
         assert!(parse(message(1, 0, b"filter\0")).is_none());
         assert!(parse(message(1, 1, b"nat\0")).is_none());
-        let unhooked = Question::new(0, &[INET, 0, 0, 0]).with(NAME, b"c\0");
+        let unhooked = Question::new(0, &[1, 0, 0, 0]).with(NAME, b"c\0");
         assert!(parse(unhooked).is_none());
     }
 }

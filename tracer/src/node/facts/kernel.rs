@@ -4,7 +4,7 @@
 use std::{io, net::IpAddr};
 
 use netlink_sys::protocols::NETLINK_ROUTE;
-use tracer_core::model::Mac;
+use tracer_core::model::{Mac, NeighbourState, PortState};
 
 use crate::node::{
     netlink::{Netlink, Question, attribute, attributes},
@@ -45,8 +45,8 @@ pub(super) struct Link {
     pub(super) carrier: bool,
     /// The identifier of its XDP program.
     pub(super) xdp: Option<u32>,
-    /// A bridge port's state (`BR_STATE_*`).
-    pub(super) port_state: Option<u8>,
+    /// A bridge port's state.
+    pub(super) port_state: Option<PortState>,
 }
 
 /// What the kernel does with packets to an address.
@@ -67,13 +67,12 @@ pub(super) enum Route {
 }
 
 /// A neighbour's or a forwarding entry.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// `NUD_*`.
-    pub(super) state: u16,
+    pub(super) state: NeighbourState,
     pub(super) mac: Option<Mac>,
-    /// The far end of the tunnel, of a forwarding entry.
-    pub(super) far_end: Option<IpAddr>,
+    /// The remote VTEP, of a forwarding entry.
+    pub(super) remote: Option<IpAddr>,
 }
 
 impl Kernel {
@@ -206,7 +205,7 @@ impl Link {
                         .is_some_and(|kind| text(kind) == "bridge");
                     link.port_state = attribute(value, libc::IFLA_INFO_SLAVE_DATA)
                         .filter(|_| is_port)
-                        .and_then(|data| attribute(data, IFLA_BRPORT_STATE)?.first().copied());
+                        .and_then(|data| port_state(*attribute(data, IFLA_BRPORT_STATE)?.first()?));
                 }
                 _ => {}
             }
@@ -249,10 +248,39 @@ impl Entry {
         let state = u16::from_ne_bytes(message.get(8..10)?.try_into().ok()?);
         let parts = message.get(NEIGHBOUR..)?;
         Some(Self {
-            state,
+            state: neighbour_state(state),
             mac: attribute(parts, libc::NDA_LLADDR).and_then(|mac| mac.try_into().ok().map(Mac)),
-            far_end: attribute(parts, libc::NDA_DST).and_then(address),
+            remote: attribute(parts, libc::NDA_DST).and_then(address),
         })
+    }
+}
+
+/// The first that is set, of several.
+fn neighbour_state(bits: u16) -> NeighbourState {
+    const STATES: [(u16, NeighbourState); 8] = [
+        (libc::NUD_INCOMPLETE, NeighbourState::Incomplete),
+        (libc::NUD_REACHABLE, NeighbourState::Reachable),
+        (libc::NUD_STALE, NeighbourState::Stale),
+        (libc::NUD_DELAY, NeighbourState::Delay),
+        (libc::NUD_PROBE, NeighbourState::Probe),
+        (libc::NUD_FAILED, NeighbourState::Failed),
+        (libc::NUD_NOARP, NeighbourState::Noarp),
+        (libc::NUD_PERMANENT, NeighbourState::Permanent),
+    ];
+    let mut states = STATES.iter();
+    let found = states.find(|(bit, _)| bits & bit != 0);
+    found.map_or(NeighbourState::None, |(_, state)| *state)
+}
+
+/// By its `BR_STATE_*` (include/uapi/linux/if_bridge.h).
+const fn port_state(number: u8) -> Option<PortState> {
+    match number {
+        0 => Some(PortState::Disabled),
+        1 => Some(PortState::Listening),
+        2 => Some(PortState::Learning),
+        3 => Some(PortState::Forwarding),
+        4 => Some(PortState::Blocking),
+        _ => None,
     }
 }
 

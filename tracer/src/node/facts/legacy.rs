@@ -10,7 +10,9 @@ use std::{
     os::fd::{AsFd, AsRawFd as _},
 };
 
-use super::chains::Hook;
+use tracer_core::model::{Fact, Family, Hook, LegacyChain, Policy};
+
+use super::chains::number_of;
 
 /// Options of a socket that ask for a table (`IPT_SO_GET_INFO`,
 /// `IPT_SO_GET_ENTRIES` in linux/netfilter_ipv4/ip_tables.h; IPv6's are the same).
@@ -42,19 +44,12 @@ const DROP: i32 = -1;
 /// Larger tables are named only.
 const LARGEST: usize = 8 << 20;
 
-/// A chain of iptables at a hook.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Chain {
-    rules: usize,
-    accepts: bool,
-}
-
-/// The chains at some hooks that may drop, a sentence for each hook that has some.
-pub(super) fn on(hooks: &[Hook], v6: bool) -> Vec<String> {
-    let (file, program) = if v6 {
-        ("ip6_tables_names", "ip6tables-legacy")
+/// The chains at some hooks that may drop, by hook.
+pub(super) fn on(hooks: &[Hook], v6: bool) -> Vec<Fact> {
+    let (file, family) = if v6 {
+        ("ip6_tables_names", Family::Ip6)
     } else {
-        ("ip_tables_names", "iptables-legacy")
+        ("ip_tables_names", Family::Ip)
     };
     let names = fs::read_to_string(format!("/proc/thread-self/net/{file}"));
     let names = names.unwrap_or_default();
@@ -63,12 +58,15 @@ pub(super) fn on(hooks: &[Hook], v6: bool) -> Vec<String> {
     for name in names {
         match read(name, v6) {
             Some(table) => tables.push((name, table)),
-            None => unread.push(name),
+            None => unread.push(name.to_owned()),
         }
     }
-    let mut facts = describe(&tables, hooks, v6, program);
+    let mut facts = by_hook(&tables, hooks, family);
     if !unread.is_empty() {
-        facts.push(format!("tables of {program}: {}", unread.join(", ")));
+        facts.push(Fact::LegacyTables {
+            family,
+            tables: unread,
+        });
     }
     facts
 }
@@ -79,25 +77,28 @@ struct Table {
     rules: Vec<u8>,
 }
 
-fn describe(tables: &[(&str, Table)], hooks: &[Hook], v6: bool, program: &str) -> Vec<String> {
+fn by_hook(tables: &[(&str, Table)], hooks: &[Hook], family: Family) -> Vec<Fact> {
     let at_hook = |hook: &Hook| {
-        let chains: Vec<String> = tables
+        let chains: Vec<LegacyChain> = tables
             .iter()
-            .filter_map(|(name, table)| Some((name, table.chain(*hook, v6)?)))
-            .filter(|(_, chain)| !chain.accepts || chain.rules > 0)
-            .map(|(name, chain)| chain.describe(name, *hook))
+            .filter_map(|(name, table)| table.chain(name, *hook, family == Family::Ip6))
+            .filter(|chain| chain.policy == Policy::Drop || chain.rules > 0)
             .collect();
-        let place = hook.name();
-        (!chains.is_empty()).then(|| format!("{program} at {place}: {}", chains.join(", ")))
+        (!chains.is_empty()).then_some(Fact::LegacyChains {
+            family,
+            hook: *hook,
+            chains,
+        })
     };
     hooks.iter().filter_map(at_hook).collect()
 }
 
 impl Table {
     /// `None` if the table has none at this hook.
-    fn chain(&self, hook: Hook, v6: bool) -> Option<Chain> {
-        let offset = |of: usize| word(&self.info, of + 4 * hook as usize);
-        let is_there = word(&self.info, NAME)? & (1 << hook as u32) != 0;
+    fn chain(&self, name: &str, hook: Hook, v6: bool) -> Option<LegacyChain> {
+        let number = number_of(hook)?;
+        let offset = |of: usize| word(&self.info, of + 4 * number as usize);
+        let is_there = word(&self.info, NAME)? & (1 << number) != 0;
         let (first, last) = (offset(FIRST)?, offset(LAST)?);
         let target = TARGET[usize::from(v6)];
         let (mut at, mut rules) = (first as usize, 0);
@@ -107,20 +108,12 @@ impl Table {
         }
         // What no rule takes ends in the last one.
         let verdict = at + usize::from(half(&self.rules, at + target)?) + VERDICT;
-        is_there.then_some(Chain {
+        let drops = word(&self.rules, verdict)?.cast_signed() == DROP;
+        is_there.then_some(LegacyChain {
+            table: name.to_owned(),
             rules,
-            accepts: word(&self.rules, verdict)?.cast_signed() != DROP,
+            policy: if drops { Policy::Drop } else { Policy::Accept },
         })
-    }
-}
-
-impl Chain {
-    fn describe(self, table: &str, hook: Hook) -> String {
-        let Self { rules, accepts } = self;
-        let chain = hook.name().to_uppercase();
-        let policy = if accepts { "accept" } else { "drop" };
-        let s = if rules == 1 { "" } else { "s" };
-        format!("{table}/{chain} ({rules} rule{s}, policy {policy})")
     }
 }
 
@@ -179,7 +172,7 @@ fn half(bytes: &[u8], at: usize) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::chains::passed, *};
 
     /// Bytes of a target with a verdict.
     const STANDARD: usize = 40;
@@ -201,8 +194,9 @@ mod tests {
         let size = entry(policy, v6).len();
         let word = |of: usize| u32::try_from(of).expect("tables are small").to_ne_bytes();
         let mut info = vec![0; INFO];
-        let at = 4 * hook as usize;
-        info[NAME..NAME + 4].copy_from_slice(&(1u32 << hook as u32).to_ne_bytes());
+        let number = number_of(hook).expect("one of IP's");
+        let at = 4 * number as usize;
+        info[NAME..NAME + 4].copy_from_slice(&(1u32 << number).to_ne_bytes());
         info[LAST + at..LAST + at + 4].copy_from_slice(&word(rules * size));
         let entries = (0..rules).map(|_| entry(0, v6)).chain([entry(policy, v6)]);
         let rules = entries.flatten().collect();
@@ -217,15 +211,22 @@ mod tests {
                 ("mangle", table(Hook::Forward, 1, -2, v6)),
                 ("raw", table(Hook::Prerouting, 0, -2, v6)),
             ];
-            let hooks = Hook::passed(false, false);
-            assert_eq!(
-                describe(&tables, hooks, v6, "iptables-legacy"),
-                [
-                    "iptables-legacy at forward: filter/FORWARD (0 rules, policy drop), \
-                     mangle/FORWARD (1 rule, policy accept)"
-                ]
-            );
-            assert!(describe(&tables, Hook::passed(true, false), v6, "").is_empty());
+            let family = if v6 { Family::Ip6 } else { Family::Ip };
+            let chain = |table: &str, rules, policy| LegacyChain {
+                table: table.to_owned(),
+                rules,
+                policy,
+            };
+            let forward = Fact::LegacyChains {
+                family,
+                hook: Hook::Forward,
+                chains: vec![
+                    chain("filter", 0, Policy::Drop),
+                    chain("mangle", 1, Policy::Accept),
+                ],
+            };
+            assert_eq!(by_hook(&tables, passed(false, false), family), [forward]);
+            assert!(by_hook(&tables, passed(true, false), family).is_empty());
         }
     }
 
@@ -233,9 +234,9 @@ mod tests {
     fn a_broken_table_says_nothing() {
         let mut cut = table(Hook::Forward, 3, DROP, false);
         cut.rules.truncate(200);
-        assert_eq!(cut.chain(Hook::Forward, false), None);
+        assert_eq!(cut.chain("filter", Hook::Forward, false), None);
         let mut endless = table(Hook::Forward, 3, DROP, false);
         endless.rules.fill(0);
-        assert_eq!(endless.chain(Hook::Forward, false), None);
+        assert_eq!(endless.chain("filter", Hook::Forward, false), None);
     }
 }

@@ -3,37 +3,16 @@
 use std::{fs, net::IpAddr};
 
 use aya::programs::{ProgramInfo, loaded_programs};
-use tracer_core::model::{Direction, Mac};
+use tracer_core::model::{Direction, Fact, FdbEntry, Foreign, Mac, NeighbourEntry, RouteKind};
 
 use super::{
     Ends, Subject,
-    chains::{self, Hook, Way},
-    kernel::{Entry, Kernel, Link, Route},
+    chains::{self, Way},
+    kernel::{Kernel, Link, Route},
     sockets,
     topic::Topic,
 };
 use crate::node::hook;
-
-/// Neighbour states (`NUD_*`), as iproute2 names them.
-const STATES: [(u16, &str); 8] = [
-    (libc::NUD_INCOMPLETE, "INCOMPLETE"),
-    (libc::NUD_REACHABLE, "REACHABLE"),
-    (libc::NUD_STALE, "STALE"),
-    (libc::NUD_DELAY, "DELAY"),
-    (libc::NUD_PROBE, "PROBE"),
-    (libc::NUD_FAILED, "FAILED"),
-    (libc::NUD_NOARP, "NOARP"),
-    (libc::NUD_PERMANENT, "PERMANENT"),
-];
-
-/// States of a bridge port (`BR_STATE_*`).
-const PORT_STATES: [&str; 5] = [
-    "disabled",
-    "listening",
-    "learning",
-    "forwarding",
-    "blocking",
-];
 
 /// A look at a drop. It belongs to the namespace that it was made in.
 pub(super) struct Look<'a> {
@@ -54,27 +33,26 @@ impl<'a> Look<'a> {
         }
     }
 
-    pub(super) fn read(mut self) -> Vec<String> {
+    pub(super) fn read(mut self) -> Vec<Fact> {
         let topics = self.subject.topics.iter();
         topics.flat_map(|topic| self.about(*topic)).collect()
     }
 
-    fn about(&mut self, topic: Topic) -> Vec<String> {
+    fn about(&mut self, topic: Topic) -> Vec<Fact> {
         let fact = match topic {
             Topic::Chains => return self.chains().unwrap_or_default(),
             Topic::ReversePath => return self.reverse_path().unwrap_or_default(),
             Topic::Forwarding => return self.forwarding().unwrap_or_default(),
             Topic::Owners => return self.owners().unwrap_or_default(),
             Topic::Programs => return self.programs().unwrap_or_default(),
+            Topic::MayForward => return self.may_forward().unwrap_or_default(),
             Topic::Device => self.device.as_ref().map(device),
             Topic::Mac => self.mac(),
             Topic::Route => self.route(),
             Topic::Neighbour => self.neighbour(),
             Topic::Mtu => self.mtu(),
-            Topic::MayForward => self.may_forward(),
             Topic::Qdisc => self.qdisc(),
-            Topic::Backlog => sysctl("core/netdev_max_backlog")
-                .map(|most| format!("net.core.netdev_max_backlog is {most}")),
+            Topic::Backlog => sysctl("core/netdev_max_backlog"),
             Topic::Listener => self.listener(),
             Topic::Checksum => self.checksum(),
         };
@@ -85,18 +63,17 @@ impl<'a> Look<'a> {
         self.subject.packet.as_ref()
     }
 
-    fn mac(&self) -> Option<String> {
+    fn mac(&self) -> Option<Fact> {
         let device = self.device.as_ref()?;
-        let (own, frame) = (device.mac?, self.subject.mac?);
-        let name = &device.name;
-        Some(format!(
-            "{name} has {own}, the frame was for {frame}: a neighbour or fdb entry of its sender \
-             is stale"
-        ))
+        Some(Fact::OtherMac {
+            device: device.name.clone(),
+            own: device.mac?,
+            frame: self.subject.mac?,
+        })
     }
 
     /// As the packet is routed: from its source, by the interface it came in.
-    fn route(&mut self) -> Option<String> {
+    fn route(&mut self) -> Option<Fact> {
         let Ends { src, dst, .. } = *self.ends()?;
         let kernel = self.kernel.as_mut()?;
         let is_own = kernel.addresses().contains(&src);
@@ -118,31 +95,35 @@ impl<'a> Look<'a> {
         } else {
             route
         };
-        Some(self.describe("route to", dst, &route?))
+        self.told(dst, false, &route?)
     }
 
-    fn describe(&mut self, what: &str, to: IpAddr, route: &Route) -> String {
-        match route {
-            Route::Local => format!("{what} {to}: local"),
+    /// `None` if the device that the route leads out of is gone.
+    fn told(&mut self, to: IpAddr, back: bool, route: &Route) -> Option<Fact> {
+        let (mut via, mut device) = (None, None);
+        let kind = match route {
+            Route::Local => RouteKind::Local,
             Route::Out {
-                device, gateway, ..
+                device: index,
+                gateway,
+                ..
             } => {
-                let via = gateway.map_or_else(String::new, |gateway| format!("via {gateway} "));
-                format!("{what} {to}: {via}dev {}", self.name(*device))
+                via = *gateway;
+                device = Some(self.kernel.as_mut()?.link_of(*index)?.name);
+                RouteKind::Unicast
             }
-            Route::None(libc::EINVAL) => format!("{what} {to}: blackhole"),
-            Route::None(libc::EACCES) => format!("{what} {to}: prohibit"),
-            Route::None(libc::EHOSTUNREACH) => format!("{what} {to}: unreachable"),
-            Route::None(_) => format!("no {what} {to}"),
-        }
-    }
-
-    fn name(&mut self, device: u32) -> String {
-        let link = self
-            .kernel
-            .as_mut()
-            .and_then(|kernel| kernel.link_of(device));
-        link.map_or_else(|| format!("interface {device}"), |link| link.name)
+            Route::None(libc::EINVAL) => RouteKind::Blackhole,
+            Route::None(libc::EACCES) => RouteKind::Prohibit,
+            Route::None(libc::EHOSTUNREACH) => RouteKind::Unreachable,
+            Route::None(_) => RouteKind::None,
+        };
+        Some(Fact::Route {
+            to,
+            back,
+            kind,
+            via,
+            device,
+        })
     }
 
     /// Who is to have the packet next on its interface.
@@ -159,147 +140,127 @@ impl<'a> Look<'a> {
         }
     }
 
-    fn neighbour(&mut self) -> Option<String> {
+    fn neighbour(&mut self) -> Option<Fact> {
         let next = self.next_hop()?;
         let device = self.device.as_ref()?;
         let entry = self.kernel.as_mut()?.neighbour(device.index, next)?;
-        let name = &device.name;
-        Some(match entry {
-            None => format!("no neighbour entry for {next} on {name}"),
-            Some(Entry { state, mac, .. }) => {
-                let state = STATES.iter().find(|(bit, _)| state & bit != 0);
-                let state = state.map_or("NONE", |(_, state)| state);
-                let mac = mac.map_or_else(String::new, |mac| format!(" {mac}"));
-                format!("neighbour {next} on {name}: {state}{mac}")
-            }
+        Some(Fact::Neighbour {
+            address: next,
+            device: device.name.clone(),
+            entry: entry.map(|entry| NeighbourEntry {
+                state: entry.state,
+                mac: entry.mac,
+            }),
         })
     }
 
-    fn forwarding(&mut self) -> Option<Vec<String>> {
+    fn forwarding(&mut self) -> Option<Vec<Fact>> {
         let device = self.device.as_ref()?;
-        let mac = self.subject.mac?;
         let kernel = self.kernel.as_mut()?;
-        let mut entry = |mac: Mac| kernel.forwarding(device.index, mac);
-        let fact = |what: String, entry: Option<Entry>| match entry {
-            None => format!("no fdb entry for {what} on {}", device.name),
-            Some(entry) => {
-                let to = entry
-                    .far_end
-                    .map_or_else(String::new, |end| format!(" to {end}"));
-                format!("fdb entry for {what} on {}:{to}", device.name)
-            }
+        let mut fact = |mac: Mac| {
+            let entry = kernel.forwarding(device.index, mac)?;
+            Some(Fact::Fdb {
+                mac,
+                device: device.name.clone(),
+                entry: entry.map(|entry| FdbEntry {
+                    remote: entry.remote,
+                }),
+            })
         };
-        let mut facts = vec![fact(mac.to_string(), entry(mac)?)];
-        if let Some(default) = entry(Mac::default()) {
-            facts.push(fact("all others".to_owned(), default));
-        }
+        // The second is that for all others.
+        let mut facts = vec![fact(self.subject.mac?)?];
+        facts.extend(fact(Mac::default()));
         Some(facts)
     }
 
-    fn mtu(&mut self) -> Option<String> {
+    fn mtu(&mut self) -> Option<Fact> {
         let Ends { dst, len, .. } = *self.ends()?;
         let route = self.kernel.as_mut()?.route(dst, None, None)?;
         let Route::Out { device, mtu, .. } = route else {
-            return Some(self.describe("route to", dst, &route));
+            return self.told(dst, false, &route);
         };
         let link = self.kernel.as_mut()?.link_of(device)?;
-        let (name, own) = (link.name, link.mtu);
-        let learned = mtu.map_or_else(String::new, |mtu| format!(" (route to {dst}: {mtu})"));
-        let bytes = len.map_or_else(String::new, |len| format!(", packet has {len} bytes"));
-        Some(format!("{name}: MTU {own}{learned}{bytes}"))
+        Some(Fact::Mtu {
+            device: link.name,
+            mtu: link.mtu,
+            to: dst,
+            route_mtu: mtu,
+            packet: len,
+        })
     }
 
-    /// The greater of the two values counts
-    /// (Documentation/networking/ip-sysctl.rst).
-    fn reverse_path(&mut self) -> Option<Vec<String>> {
+    fn reverse_path(&mut self) -> Option<Vec<Fact>> {
         let Ends { src, .. } = *self.ends()?;
         let device = self.device.as_ref()?.name.clone();
-        let value = |whose: &str| sysctl(&format!("ipv4/conf/{whose}/rp_filter"));
+        let value = |whose: &str| setting(&format!("ipv4/conf/{whose}/rp_filter"));
         let mut facts = Vec::new();
         if let (Some(all), Some(own)) = (value("all"), value(&device)) {
-            let most = all.max(own);
-            facts.push(format!(
-                "rp_filter is {most} on {device} (all {all}, {device} {own})"
-            ));
+            facts.push(Fact::RpFilter { device, all, own });
         }
         if let Some(route) = self.kernel.as_mut()?.route(src, None, None) {
-            facts.push(self.describe("route back to", src, &route));
+            facts.extend(self.told(src, true, &route));
         }
         Some(facts)
     }
 
     /// IPv4 asks the interface that a packet came in by, IPv6 all of them together
     /// (net/ipv4/route.c `ip_route_input_slow`, net/ipv6/ip6_output.c `ip6_forward`).
-    fn may_forward(&self) -> Option<String> {
-        if self.ends()?.dst.is_ipv6() {
-            let all = sysctl("ipv6/conf/all/forwarding")?;
-            return Some(format!("net.ipv6.conf.all.forwarding is {all}"));
-        }
-        let device = &self.device.as_ref()?.name;
-        let own = sysctl(&format!("ipv4/conf/{device}/forwarding"))?;
-        let all = sysctl("ipv4/ip_forward")?;
-        // As sysctl(8) wants it: a dot separates.
-        let device = device.replace('.', "/");
-        Some(format!(
-            "net.ipv4.conf.{device}.forwarding is {own}, net.ipv4.ip_forward is {all}"
-        ))
+    fn may_forward(&self) -> Option<Vec<Fact>> {
+        let names = if self.ends()?.dst.is_ipv6() {
+            vec!["ipv6/conf/all/forwarding".to_owned()]
+        } else {
+            let device = &self.device.as_ref()?.name;
+            let own = format!("ipv4/conf/{device}/forwarding");
+            vec![own, "ipv4/ip_forward".to_owned()]
+        };
+        Some(names.iter().filter_map(|name| sysctl(name)).collect())
     }
 
     /// A tunnel's is made by the node that sends, the packet's by the pod's.
-    fn checksum(&self) -> Option<String> {
+    fn checksum(&self) -> Option<Fact> {
         let Ends {
             src,
             dst,
-            is_tunnel,
+            is_tunnel: tunnel,
             ..
         } = *self.ends()?;
-        let whose = if is_tunnel {
-            "the tunnel's own header"
-        } else {
-            "the packet"
-        };
-        Some(format!(
-            "the wrong checksum is that of {whose} from {src} to {dst}: look at the tx checksum \
-             offload of {src}"
-        ))
+        Some(Fact::Checksum { src, dst, tunnel })
     }
 
     /// Addresses that should be somewhere else.
-    fn owners(&mut self) -> Option<Vec<String>> {
+    fn owners(&mut self) -> Option<Vec<Fact>> {
         let Ends { src, dst, .. } = *self.ends()?;
         let own = self.kernel.as_mut()?.addresses();
         let here = [src, dst]
             .into_iter()
             .filter(|address| own.contains(address));
-        Some(
-            here.map(|address| format!("{address} is an address of this namespace"))
-                .collect(),
-        )
+        Some(here.map(|address| Fact::OwnAddress { address }).collect())
     }
 
-    fn chains(&mut self) -> Option<Vec<String>> {
+    fn chains(&mut self) -> Option<Vec<Fact>> {
         let Ends { src, dst, .. } = *self.ends()?;
         let own = self.kernel.as_mut()?.addresses();
-        let hooks = Hook::passed(own.contains(&src), own.contains(&dst));
         Some(chains::on(&Way {
-            hooks,
+            hooks: chains::passed(own.contains(&src), own.contains(&dst)),
             device: self.subject.device.as_deref(),
             v6: dst.is_ipv6(),
             in_nftables: self.subject.in_nftables,
         }))
     }
 
-    fn qdisc(&mut self) -> Option<String> {
+    fn qdisc(&mut self) -> Option<Fact> {
         let device = self.device.as_ref()?;
         let qdisc = self.kernel.as_mut()?.qdisc(device.index)?;
-        Some(format!(
-            "qdisc {} on {}: {} packets queued, {} dropped so far",
-            qdisc.kind, device.name, qdisc.queued, qdisc.drops
-        ))
+        Some(Fact::Qdisc {
+            device: device.name.clone(),
+            kind: qdisc.kind,
+            queued: qdisc.queued,
+            drops: qdisc.drops,
+        })
     }
 
     /// Those of others: tracer's drop nothing.
-    fn programs(&self) -> Option<Vec<String>> {
+    fn programs(&self) -> Option<Vec<Fact>> {
         let device = self.device.as_ref()?;
         let name = &device.name;
         let mut facts = Vec::new();
@@ -308,56 +269,68 @@ impl<'a> Look<'a> {
                 name,
                 index: device.index,
             };
-            let Ok(others) = hook::foreign(at, direction) else {
+            let Ok(programs) = hook::foreign(at, direction) else {
                 continue;
             };
-            let others: Vec<String> = others.iter().map(ToString::to_string).collect();
-            if !others.is_empty() {
-                facts.push(format!(
-                    "tc at {direction} of {name}: {}",
-                    others.join(", ")
-                ));
+            if !programs.is_empty() {
+                facts.push(Fact::TcPrograms {
+                    device: name.clone(),
+                    direction,
+                    programs,
+                });
             }
         }
         if let Some(id) = device.xdp {
             let mut loaded = loaded_programs().flatten();
             let program = loaded.find(|info| info.id() == id);
-            let program = program.as_ref().and_then(foreign);
-            let program = program.unwrap_or_else(|| format!("program {id}"));
-            facts.push(format!("XDP on {name}: {program}"));
+            facts.push(Fact::XdpProgram {
+                device: name.clone(),
+                program: Foreign {
+                    id,
+                    name: program.as_ref().map(name_of).unwrap_or_default(),
+                },
+            });
         }
         Some(facts)
     }
 
-    fn listener(&self) -> Option<String> {
+    fn listener(&self) -> Option<Fact> {
         let Ends { dst, listener, .. } = *self.ends()?;
-        let (tcp, port) = listener?;
-        sockets::on_port(tcp, dst, port)
+        let (proto, port) = listener?;
+        sockets::on_port(proto, dst, port)
     }
 }
 
-/// A program by its name and identifier, unless it is tracer's.
-fn foreign(info: &ProgramInfo) -> Option<String> {
-    let name = String::from_utf8_lossy(info.name());
-    (!name.starts_with("tracer_")).then(|| format!("{name} (program {})", info.id()))
+fn name_of(info: &ProgramInfo) -> String {
+    String::from_utf8_lossy(info.name()).into_owned()
 }
 
-fn device(link: &Link) -> String {
-    let Link { name, mtu, .. } = link;
-    let mut text = match (link.up, link.carrier) {
-        (false, _) => format!("{name} is down"),
-        (true, false) => format!("{name} is up, without a carrier"),
-        (true, true) => format!("{name} is up, MTU {mtu}"),
-    };
-    let state = link.port_state.map(usize::from);
-    if let Some(state) = state.and_then(|state| PORT_STATES.get(state)) {
-        text += &format!(", a bridge port in state {state}");
+fn device(link: &Link) -> Fact {
+    Fact::Device {
+        device: link.name.clone(),
+        up: link.up,
+        carrier: link.carrier,
+        mtu: link.mtu,
+        bridge_port: link.port_state,
     }
-    text
 }
 
 /// A setting below `/proc/sys/net`, in the calling thread's namespace.
-fn sysctl(name: &str) -> Option<u32> {
+fn setting(name: &str) -> Option<u32> {
     let text = fs::read_to_string(format!("/proc/sys/net/{name}")).ok()?;
     text.trim().parse().ok()
+}
+
+/// The same as a fact. sysctl(8) separates by dots, and has a slash for a dot in a
+/// device's name.
+fn sysctl(path: &str) -> Option<Fact> {
+    let swapped = path.chars().map(|c| match c {
+        '/' => '.',
+        '.' => '/',
+        other => other,
+    });
+    Some(Fact::Sysctl {
+        name: format!("net.{}", swapped.collect::<String>()),
+        value: setting(path)?,
+    })
 }

@@ -28,7 +28,7 @@ use std::{
 
 use look::Look;
 use topic::Topic;
-use tracer_core::model::{Freed, Mac, Transport};
+use tracer_core::model::{Fact, Freed, Mac, SocketProto, Transport};
 
 use super::visit::Visitor;
 
@@ -44,7 +44,7 @@ const PER_TIME: usize = 100;
 /// namespace; explaining leaves it there.
 pub(super) struct Explainer {
     visitor: Visitor,
-    known: HashMap<Subject, Arc<[String]>>,
+    known: HashMap<Subject, Arc<[Fact]>>,
     since: Instant,
 }
 
@@ -67,8 +67,8 @@ struct Subject {
 struct Ends {
     src: IpAddr,
     dst: IpAddr,
-    /// TCP or not, and the port, of what a listener takes.
-    listener: Option<(bool, u16)>,
+    /// The protocol and the port, of what a socket takes.
+    listener: Option<(SocketProto, u16)>,
     /// Bytes of the packet, where its size is what matters.
     len: Option<u32>,
     /// Whether these are a tunnel's addresses.
@@ -98,9 +98,9 @@ impl Explainer {
         self.known.clear();
     }
 
-    /// One or a few sentences about a drop that has just happened; none where
-    /// there is nothing to read, or no time to.
-    pub(super) fn explain(&mut self, freed: &Freed) -> Arc<[String]> {
+    /// What may explain a drop that has just happened; nothing where there is
+    /// nothing to read, or no time to.
+    pub(super) fn explain(&mut self, freed: &Freed) -> Arc<[Fact]> {
         let Some(subject) = Subject::of(freed) else {
             return Arc::default();
         };
@@ -116,7 +116,7 @@ impl Explainer {
         }
         let read = || Look::at(&subject).read();
         let facts = self.visitor.visit(&subject.netns, read).unwrap_or_default();
-        let facts: Arc<[String]> = facts.into();
+        let facts: Arc<[Fact]> = facts.into();
         self.known.insert(subject, Arc::clone(&facts));
         facts
     }
@@ -139,8 +139,8 @@ impl Subject {
                 src,
                 dst,
                 listener: match &packet.transport {
-                    Transport::Tcp(tcp) => Some((true, tcp.dst_port)),
-                    Transport::Udp { dst_port, .. } => Some((false, *dst_port)),
+                    Transport::Tcp(tcp) => Some((SocketProto::Tcp, tcp.dst_port)),
+                    Transport::Udp { dst_port, .. } => Some((SocketProto::Udp, *dst_port)),
                     _ => None,
                 }
                 .filter(|_| topics.contains(&Topic::Listener) && freed.encap.is_none()),

@@ -7,8 +7,10 @@ use std::{
     net::IpAddr,
 };
 
+use tracer_core::model::{Fact, SocketProto};
+
 /// States of a socket (include/net/tcp_states.h): one that listens, and a UDP
-/// socket without a fixed far end.
+/// socket without a fixed peer.
 const LISTEN: u8 = 10;
 const UNCONNECTED: u8 = 7;
 
@@ -27,33 +29,29 @@ struct Socket {
 
 /// What listens on a TCP port or is bound to a UDP port in the calling
 /// thread's namespace, as packets to `address` find it.
-pub(super) fn on_port(tcp: bool, address: IpAddr, port: u16) -> Option<String> {
-    let files: &[&str] = match (tcp, address.is_ipv4()) {
-        (true, true) => &["tcp", "tcp6"],
-        (true, false) => &["tcp6"],
-        (false, true) => &["udp", "udp6"],
-        (false, false) => &["udp6"],
+pub(super) fn on_port(proto: SocketProto, address: IpAddr, port: u16) -> Option<Fact> {
+    let files: &[&str] = match (proto, address.is_ipv4()) {
+        (SocketProto::Tcp, true) => &["tcp", "tcp6"],
+        (SocketProto::Tcp, false) => &["tcp6"],
+        (SocketProto::Udp, true) => &["udp", "udp6"],
+        (SocketProto::Udp, false) => &["udp6"],
     };
     let mut sockets = Vec::new();
     for (index, file) in files.iter().enumerate() {
         match File::open(format!("/proc/thread-self/net/{file}")) {
-            Ok(file) => sockets.extend(read(BufReader::new(file), tcp, port)),
+            Ok(file) => sockets.extend(read(BufReader::new(file), proto, port)),
             // Without IPv6 there are no IPv6 sockets.
             Err(_) if index > 0 => {}
             Err(_) => return None,
         }
     }
     let somaxconn = fs::read_to_string("/proc/sys/net/core/somaxconn");
-    Some(describe(
-        &sockets,
-        tcp,
-        address,
-        port,
-        somaxconn.ok().as_deref(),
-    ))
+    let somaxconn = somaxconn.ok().and_then(|text| text.trim().parse().ok());
+    Some(found(&sockets, proto, address, port, somaxconn))
 }
 
-fn read(lines: impl BufRead, tcp: bool, port: u16) -> Vec<Socket> {
+fn read(lines: impl BufRead, proto: SocketProto, port: u16) -> Vec<Socket> {
+    let tcp = proto == SocketProto::Tcp;
     let sockets = lines.lines().skip(1).map_while(Result::ok);
     let sockets = sockets.filter_map(|line| Socket::parse(&line, tcp));
     // Listening ones come first; there may be very many others.
@@ -63,44 +61,37 @@ fn read(lines: impl BufRead, tcp: bool, port: u16) -> Vec<Socket> {
         .collect()
 }
 
-fn describe(
+fn found(
     sockets: &[Socket],
-    tcp: bool,
+    proto: SocketProto,
     address: IpAddr,
     port: u16,
-    somaxconn: Option<&str>,
-) -> String {
-    let (protocol, waits) = if tcp {
-        ("TCP", "listens on")
-    } else {
-        ("UDP", "is bound to")
-    };
+    somaxconn: Option<u32>,
+) -> Fact {
     if sockets.is_empty() {
-        return format!("no {protocol} socket {waits} port {port}");
+        return Fact::NoSocket { proto, port };
     }
     let takes = |socket: &&Socket| socket.address.is_unspecified() || socket.address == address;
     let Some(socket) = sockets.iter().find(takes) else {
-        let mut addresses: Vec<String> = sockets
-            .iter()
-            .map(|socket| socket.address.to_string())
-            .collect();
+        let mut addresses: Vec<IpAddr> = sockets.iter().map(|socket| socket.address).collect();
         addresses.dedup();
-        return format!(
-            "{protocol} port {port} is open at {} only",
-            addresses.join(", ")
-        );
+        return Fact::SocketElsewhere {
+            proto,
+            port,
+            addresses,
+        };
     };
-    let waiting = socket.waiting;
-    if tcp {
-        let most = somaxconn.map_or_else(String::new, |most| {
-            format!(" (net.core.somaxconn {})", most.trim())
-        });
-        format!("the TCP socket on port {port} has {waiting} connections to accept{most}")
-    } else {
-        let dropped = socket.drops.map_or_else(String::new, |drops| {
-            format!(" and has dropped {drops} packets")
-        });
-        format!("the UDP socket on port {port} holds {waiting} bytes unread{dropped}")
+    match proto {
+        SocketProto::Tcp => Fact::TcpListener {
+            port,
+            waiting: socket.waiting,
+            somaxconn,
+        },
+        SocketProto::Udp => Fact::UdpSocket {
+            port,
+            unread: socket.waiting,
+            drops: socket.drops,
+        },
     }
 }
 
@@ -156,34 +147,41 @@ mod tests {
   100: 00000000000000000000000000000000:0035 00000000000000000000000000000000:0000 07 00000000:00034000 00:00000000 00000000     0        0 5 2 0 17
 ";
 
-    fn told(text: &str, tcp: bool, address: [u8; 4], port: u16) -> String {
-        let sockets = read(text.as_bytes(), tcp, port);
-        describe(&sockets, tcp, address.into(), port, Some("4096\n"))
+    fn told(text: &str, proto: SocketProto, address: [u8; 4], port: u16) -> Fact {
+        let sockets = read(text.as_bytes(), proto, port);
+        found(&sockets, proto, address.into(), port, Some(4096))
     }
 
     #[test]
     fn who_listens_and_for_whom() {
+        use SocketProto::{Tcp, Udp};
+
+        let listener = |port, waiting| Fact::TcpListener {
+            port,
+            waiting,
+            somaxconn: Some(4096),
+        };
+        assert_eq!(told(TCP, Tcp, [127, 0, 0, 1], 8080), listener(8080, 3));
         assert_eq!(
-            told(TCP, true, [127, 0, 0, 1], 8080),
-            "the TCP socket on port 8080 has 3 connections to accept (net.core.somaxconn 4096)"
+            told(TCP, Tcp, [10, 0, 0, 1], 8080),
+            Fact::SocketElsewhere {
+                proto: Tcp,
+                port: 8080,
+                addresses: vec![[127, 0, 0, 1].into()]
+            }
         );
+        assert_eq!(told(TCP, Tcp, [10, 0, 0, 1], 22), listener(22, 0));
+        let none = |proto, port| Fact::NoSocket { proto, port };
+        assert_eq!(told(TCP, Tcp, [10, 0, 0, 1], 80), none(Tcp, 80));
         assert_eq!(
-            told(TCP, true, [10, 0, 0, 1], 8080),
-            "TCP port 8080 is open at 127.0.0.1 only"
+            told(UDP6, Udp, [10, 0, 0, 1], 53),
+            Fact::UdpSocket {
+                port: 53,
+                unread: 212_992,
+                drops: Some(17)
+            }
         );
-        assert!(told(TCP, true, [10, 0, 0, 1], 22).starts_with("the TCP socket on port 22"));
-        assert_eq!(
-            told(TCP, true, [10, 0, 0, 1], 80),
-            "no TCP socket listens on port 80"
-        );
-        assert_eq!(
-            told(UDP6, false, [10, 0, 0, 1], 53),
-            "the UDP socket on port 53 holds 212992 bytes unread and has dropped 17 packets"
-        );
-        assert_eq!(
-            told(UDP6, false, [10, 0, 0, 1], 54),
-            "no UDP socket is bound to port 54"
-        );
+        assert_eq!(told(UDP6, Udp, [10, 0, 0, 1], 54), none(Udp, 54));
     }
 
     #[test]

@@ -24,7 +24,13 @@ use tracer_core::{
 };
 
 use super::{fixtures, packet};
-use crate::store::Recordings;
+use crate::{store::Recordings, view::evidence::sentence};
+
+/// What a verdict rests on, in one line.
+fn grounds(verdict: &Verdict) -> String {
+    let evidence: Vec<String> = verdict.evidence.iter().map(sentence).collect();
+    evidence.join("; ")
+}
 
 /// A recording, read once.
 struct Recording {
@@ -381,7 +387,7 @@ fn contradictions(scene: &Beginning, whole: &Said, lossy: &Said) -> String {
                     journey.closed,
                     verdict.confidence,
                     verdict.text,
-                    verdict.evidence.join("; ")
+                    grounds(verdict)
                 )
                 .expect("a string takes all");
             }
@@ -489,11 +495,11 @@ fn lost_hops_of_other_packets_change_no_delivery_and_no_drop() {
                         let is_copy = drop.judgement.class == Class::Flooded;
                         drop.same_buffer && &*drop.netns == "host" && !is_copy
                     }
-                    None => evidence.any(|line| line.starts_with("seen ")),
+                    None => evidence.any(|one| sentence(one).starts_with("seen ")),
                 };
                 if is_seen && !of_others(&journey.packet) {
                     let key = (contents.content(&journey.packet), verdict.kind);
-                    let text = format!("{} {:?}", verdict.text, verdict.evidence);
+                    let text = format!("{} {}", verdict.text, grounds(verdict));
                     kinds.entry(key).or_default().push(text);
                 }
             }

@@ -214,7 +214,7 @@ pub(in crate::store) fn text(array: &StringArray, row: usize) -> Option<&str> {
     array.is_valid(row).then(|| array.value(row))
 }
 
-/// Sentences.
+/// Lists of JSON objects.
 pub(in crate::store) struct Texts;
 
 impl Kind for Texts {
@@ -272,7 +272,7 @@ impl Reader for ListArray {
     }
 }
 
-/// The sentences in a row; none where it is null.
+/// The objects in a row; none where it is null.
 pub(in crate::store) fn texts(array: &ListArray, row: usize) -> Arc<[String]> {
     if array.is_null(row) {
         return Arc::new([]);

@@ -8,7 +8,7 @@ use std::{
 use proptest::{collection::vec, prelude::*};
 use tracer_core::{
     input::{Batch, Gained, Lost, OwnersChange},
-    model::{Freed, Icmp, Owner, OwnerKind, Packet, Place, Quote, Transport},
+    model::{Fact, Freed, Icmp, Owner, OwnerKind, Packet, Place, Quote, Transport},
 };
 
 use super::{given, head};
@@ -109,7 +109,9 @@ fn freed(function: &str, packet: Packet) -> Freed {
         protocol: 0x800,
         encap: None,
         packet: Some(packet),
-        facts: Arc::new(["10.244.1.5 is unreachable".to_owned()]),
+        facts: Arc::new([Fact::OwnAddress {
+            address: [10, 244, 1, 5].into(),
+        }]),
     }
 }
 

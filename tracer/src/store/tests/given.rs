@@ -15,6 +15,8 @@ use tracer_core::{
     },
 };
 
+use crate::view::fixtures::facts;
+
 fn address() -> impl Strategy<Value = IpAddr> {
     prop_oneof![
         any::<[u8; 4]>().prop_map(IpAddr::from),
@@ -218,7 +220,7 @@ fn freed() -> impl Strategy<Value = Freed> {
         option::of(mac()),
         option::of(encap()),
         option::of(packet()),
-        vec("[a-z ]{0,20}", 0..3),
+        vec(prop::sample::select(facts::all()), 0..3),
     );
     (names, numbers, rest).prop_map(
         |(

@@ -6,11 +6,12 @@ use serde::Serialize;
 use tracer_common::drop::DropCounter;
 use tracer_core::{
     journey::{self, Scene},
+    model,
     verdict::{DropAccounting, DropPlace},
 };
 
 use super::drops::known_by;
-use crate::view::moment::Moment;
+use crate::view::{facts, moment::Moment};
 
 #[derive(Serialize)]
 pub(super) struct Drop<'a> {
@@ -27,7 +28,7 @@ pub(super) struct Drop<'a> {
     why: &'static str,
     source: Option<&'static str>,
     seen: u32,
-    facts: &'a [String],
+    facts: Vec<Fact<'a>>,
 }
 
 impl<'a> Drop<'a> {
@@ -48,8 +49,26 @@ impl<'a> Drop<'a> {
             why: judgement.why,
             source: told(judgement.source),
             seen: drop.part.1 - drop.part.0,
-            facts: &drop.facts,
+            facts: Fact::all(&drop.facts),
         }
+    }
+}
+
+/// What an agent read, and the same in a sentence.
+#[derive(Serialize)]
+pub(in crate::view) struct Fact<'a> {
+    #[serde(flatten)]
+    fact: &'a model::Fact,
+    text: String,
+}
+
+impl<'a> Fact<'a> {
+    pub(in crate::view) fn all(facts: &'a [model::Fact]) -> Vec<Self> {
+        let told = facts.iter().map(|fact| Self {
+            fact,
+            text: facts::sentence(fact),
+        });
+        told.collect()
     }
 }
 

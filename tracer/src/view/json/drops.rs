@@ -15,7 +15,7 @@ use tracer_core::{
     verdict::{DropKind, Ports, Tally},
 };
 
-use super::{Json, packet::Packet};
+use super::{Json, dropped::Fact, packet::Packet};
 use crate::view::{DropScene, DropView, moment::Moment};
 
 #[derive(Serialize)]
@@ -58,7 +58,7 @@ struct Drop<'a> {
     class: &'static str,
     why: &'static str,
     source: Option<&'static str>,
-    facts: &'a [String],
+    facts: Vec<Fact<'a>>,
     src_pod: Option<&'a str>,
     dst_pod: Option<&'a str>,
     packet: Option<Packet>,
@@ -125,7 +125,7 @@ impl<W: Write> DropView for Json<W> {
         let freed = &kind.example;
         let packet = freed.packet.as_ref();
         self.line(&Drop {
-            schema: "tracer.drop/1",
+            schema: "tracer.drop/2",
             time: Moment(kind.first),
             last: Moment(kind.last),
             node: &scene.nodes[kind.node].node,
@@ -138,7 +138,7 @@ impl<W: Write> DropView for Json<W> {
             class: kind.judgement.class.name(),
             why: kind.judgement.why,
             source: Some(kind.judgement.source).filter(|source| !source.is_empty()),
-            facts: &freed.facts,
+            facts: Fact::all(&freed.facts),
             src_pod: packet.and_then(|packet| scene.pod_of(packet.src, kind.first)),
             dst_pod: packet.and_then(|packet| scene.pod_of(packet.dst, kind.first)),
             packet: packet.map(Packet::new),

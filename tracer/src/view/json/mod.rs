@@ -1,6 +1,6 @@
 //! JSON for programs: one object a line, as docs/json.md describes it.
 
-mod dropped;
+pub(super) mod dropped;
 mod drops;
 mod packet;
 mod record;

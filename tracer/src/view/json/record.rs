@@ -16,6 +16,7 @@ use super::{
     packet::{Packet, shown_or_null},
 };
 use crate::view::{
+    evidence::sentence,
     legs::{self, Leg},
     moment::Moment,
     selected::Where,
@@ -117,7 +118,7 @@ struct Verdict<'a> {
     confidence: Confidence,
     cause: Option<&'a str>,
     drop: Option<Drop<'a>>,
-    evidence: &'a [String],
+    evidence: Vec<String>,
     text: &'a str,
 }
 
@@ -243,7 +244,7 @@ impl<'a> Journey<'a> {
         let before = journey.steps.iter().map(|step| Some(step.time));
         let hops = journey.steps.iter().zip([None].into_iter().chain(before));
         Self {
-            schema: "tracer.journey/1",
+            schema: "tracer.journey/2",
             id: journey.id,
             time: Moment(journey.start()),
             packet: Packet::new(&journey.packet),
@@ -272,7 +273,7 @@ impl<'a> Journey<'a> {
                 drop: verdict
                     .drop
                     .map(|index| Drop::new(scene, &journey.drops[index])),
-                evidence: &verdict.evidence,
+                evidence: verdict.evidence.iter().map(sentence).collect(),
                 text: &verdict.text,
             },
         }

@@ -15,7 +15,7 @@ use super::{
     flow::{Flow, Palette},
     words::{self, count, grouped, plural},
 };
-use crate::view::{DropScene, DropView, moment::Moment};
+use crate::view::{DropScene, DropView, facts, moment::Moment};
 
 /// How many kinds the summary lists.
 const LISTED: usize = 10;
@@ -78,7 +78,7 @@ impl<W: Write> DropView for Text<W> {
         for fact in &*kind.example.facts {
             flow.tab(13);
             flow.put(palette.dim, "·");
-            flow.words(palette.dim, fact);
+            flow.words(palette.dim, &facts::sentence(fact));
             flow.line();
         }
         self.show(flow)

@@ -17,6 +17,7 @@ use crate::{
     terminal::columns,
     view::{
         Look,
+        evidence::sentence,
         moment::{Moment, Span},
     },
 };
@@ -308,10 +309,10 @@ fn conclusion(
         return;
     }
     flow.indent(6);
-    for sentence in &verdict.evidence {
+    for evidence in &verdict.evidence {
         flow.space(4);
         flow.put(palette.dim, "-");
-        flow.words(palette.plain, sentence);
+        flow.words(palette.plain, &sentence(evidence));
         flow.line();
     }
 }

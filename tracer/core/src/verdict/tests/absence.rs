@@ -24,7 +24,7 @@ fn between_two_uplinks_that_are_watched_it_is_lost() {
         verdict.text,
         "lost: between uplink on node-a and uplink on node-b"
     );
-    let evidence = verdict.evidence.join("; ");
+    let evidence = said(&verdict);
     assert!(evidence.contains("has seen 100 packets"), "{evidence}");
 }
 
@@ -56,7 +56,7 @@ fn nothing_is_lost_without_proof_that_it_would_have_been_seen() {
         blind.nodes[node].drops = None;
         let (verdict, _) = judge(&blind, &vanished(), &CALM);
         assert_eq!(verdict.kind, Kind::Unknown);
-        let evidence = verdict.evidence.join("; ");
+        let evidence = said(&verdict);
         assert!(evidence.contains("drops are not watched"), "{evidence}");
     }
     let mut early = scene();
@@ -97,7 +97,7 @@ fn between_two_opaque_devices_it_is_lost() {
     let (verdict, parts) = judge(&dark(), &vanished_in_the_dark(), &CALM);
     assert_eq!((verdict.kind, parts.lost), (Kind::Lost, 1));
     assert_eq!(verdict.text, "lost: between wg on node-a and wg on node-b");
-    let evidence = verdict.evidence.join("; ");
+    let evidence = said(&verdict);
     assert!(evidence.contains("it cannot be read"), "{evidence}");
 }
 
@@ -228,7 +228,7 @@ fn a_question_without_an_answer_is_unanswered() {
     seen(&mut handshake, 3, 3000);
     let (handshake, _) = judge(&scene(), &handshake, &overflow);
     assert_eq!(handshake.cause, Some("listen-overflow"));
-    assert!(verdict.evidence.iter().any(|line| line.contains("+1")));
+    assert!(said(&verdict).contains("+1"));
     // An answer that was lost on its way to the collector is one, too.
     let lossy = Calm {
         hops_lost: true,
@@ -391,7 +391,7 @@ fn what_a_foreign_program_may_have_taken_is_not_lost() {
         (verdict.kind, verdict.cause),
         (Kind::Unknown, Some("foreign-program"))
     );
-    let evidence = verdict.evidence.join("; ");
+    let evidence = said(&verdict);
     assert!(evidence.contains("to_somewhere (program 42)"), "{evidence}");
 }
 
@@ -404,7 +404,7 @@ fn an_answer_says_that_the_question_arrived() {
         (verdict.kind, verdict.confidence, parts.delivered),
         (Kind::Delivered, Confidence::Confirmed, 1)
     );
-    let evidence = verdict.evidence.join("; ");
+    let evidence = said(&verdict);
     assert!(
         evidence.contains("last seen going out of uplink"),
         "{evidence}"

@@ -79,7 +79,7 @@ fn without_an_interface_to_its_receiver_nothing_is_lost() {
         (verdict.kind, verdict.cause),
         (Kind::Unknown, Some("interface-gone"))
     );
-    let evidence = verdict.evidence.join("; ");
+    let evidence = said(&verdict);
     assert!(evidence.contains("veth on node-b is gone"), "{evidence}");
 }
 

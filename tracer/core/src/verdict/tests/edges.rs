@@ -6,7 +6,7 @@ use crate::journey::Refusal;
 
 /// What is said of a journey in evidence.
 fn evidence(scene: &Scene, journey: &Journey) -> String {
-    judge(scene, journey, &CALM).0.evidence.join("; ")
+    said(&judge(scene, journey, &CALM).0)
 }
 
 /// An ICMP error from somewhere.

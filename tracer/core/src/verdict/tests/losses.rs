@@ -120,7 +120,7 @@ fn a_refusal_may_be_of_a_packet_that_was_not_seen() {
 #[test]
 fn where_samples_differ_no_drop_was_lost() {
     let (verdict, _) = judge(&scene(), &journey(&WHOLE[..2], Closed::Silence), &UNEVEN);
-    let evidence = verdict.evidence.join("; ");
+    let evidence = said(&verdict);
     assert_eq!(verdict.kind, Kind::Unknown);
     assert!(evidence.contains("the same sample"), "{evidence}");
     assert!(!evidence.contains("drops went unreported"), "{evidence}");

@@ -36,6 +36,15 @@ fn three_thousand_bytes() -> Transport {
     })
 }
 
+/// What a verdict rests on, in one line.
+fn said(verdict: &Verdict) -> String {
+    let evidence = verdict.evidence.iter().map(|evidence| match evidence {
+        Evidence::Text(text) => text.clone(),
+        Evidence::Fact(fact) => format!("{fact:?}"),
+    });
+    evidence.collect::<Vec<_>>().join("; ")
+}
+
 /// Only the first bytes of a journey were seen at this step.
 fn seen(journey: &mut Journey, step: usize, bytes: u32) {
     journey.steps[step].seen = bytes;
@@ -220,7 +229,7 @@ fn towards_a_node_without_an_agent_it_has_left() {
             "left: the tunnel took it to node-b, but default/b is on node-c"
         )
     );
-    let why = verdict.evidence.last().expect("there is some");
+    let why = said(&verdict);
     assert!(why.contains("out of node-b's subnet"), "{why}");
     // Nobody knows whose address that is.
     disown(&mut scene, NODE_B);
@@ -252,7 +261,7 @@ fn losses_and_rivals_lower_the_confidence() {
             ..CALM
         },
     );
-    let evidence = verdict.evidence.join("; ");
+    let evidence = said(&verdict);
     assert!(evidence.contains("events were lost"), "{evidence}");
     let mut rival = journey(&WHOLE, Closed::Known);
     rival.ambiguous = true;

@@ -25,7 +25,7 @@ fn an_answer_to_one_of_two_confirms_neither() {
         (Kind::Delivered, Confidence::High, None)
     );
     let (verdict, _) = judge(&scene(), &question, &CALM);
-    let evidence = verdict.evidence.join("; ");
+    let evidence = said(&verdict);
     assert!(
         evidence.contains("#3 answers it, or another packet that asks the same"),
         "{evidence}"
@@ -90,7 +90,7 @@ fn an_answer_of_an_impostor_confirms_nothing() {
         (Kind::Delivered, Confidence::Low, Some("two-owners"))
     );
     let (verdict, _) = judge(&scene(), &question, &CALM);
-    let evidence = verdict.evidence.join("; ");
+    let evidence = said(&verdict);
     assert!(
         evidence.contains("(02:00:00:00:00:09, not 02:00:00:00:00:07): two have"),
         "{evidence}"

@@ -67,7 +67,7 @@ fn what_was_sent_to_the_gateway_has_left() {
         "left: went out of uplink to 172.16.0.254 (02:00:00:00:00:fe), not to node-b, which has \
          default/b"
     );
-    let evidence = verdict.evidence.join("; ");
+    let evidence = said(&verdict);
     assert!(
         evidence.contains("node-a's default route for 10.244.2.7 leads out of uplink via"),
         "{evidence}"
@@ -123,7 +123,7 @@ fn where_it_was_sent_is_not_guessed() {
         assert_eq!(judged(&scene, gone, &CALM), (Kind::Unknown, None));
     }
     let (verdict, _) = judge(&scene(), &gone, &CALM);
-    let evidence = verdict.evidence.join("; ");
+    let evidence = said(&verdict);
     assert!(
         evidence.contains("it is not known whether that leads to node-b"),
         "{evidence}"
@@ -173,7 +173,7 @@ fn where_it_was_sent_is_not_guessed() {
     devices.push(device("eth7", GATEWAY_MAC));
     let (verdict, _) = judge(&other, &gone, &CALM);
     assert_eq!(verdict.kind, Kind::Unknown);
-    let evidence = verdict.evidence.join("; ");
+    let evidence = said(&verdict);
     assert!(evidence.contains("eth7 on node-b"), "{evidence}");
 }
 
@@ -218,14 +218,14 @@ fn where_nothing_comes_in_at_all_it_is_lost() {
         (verdict.kind, verdict.confidence, verdict.cause, parts.lost),
         (Kind::Lost, Confidence::High, Some("nothing-arrives"), 1)
     );
-    let evidence = verdict.evidence.join("; ");
-    let said = "nothing at all has come in at uplink on node-b since 12:01:04 UTC";
-    assert!(evidence.contains(said), "{evidence}");
+    let evidence = said(&verdict);
+    let sentence = "nothing at all has come in at uplink on node-b since 12:01:04 UTC";
+    assert!(evidence.contains(sentence), "{evidence}");
     assert!(!evidence.contains("has seen"), "{evidence}");
     // A program that has seen packets before says no more than its device.
     let (verdict, _) = judge(&scene(), &gone, &silent(7, true));
-    let evidence = verdict.evidence.join("; ");
-    assert!(evidence.contains(said), "{evidence}");
+    let evidence = said(&verdict);
+    assert!(evidence.contains(sentence), "{evidence}");
     // The counter may be one that never counts.
     assert_eq!(
         says_with(&silent(0, false), &gone),
@@ -283,7 +283,7 @@ fn tunnels_that_do_not_agree_are_told_with_each_packet() {
     let came = journey(&IN_TUNNEL, Closed::Silence);
     let told = |ends, journey: &Journey| {
         let (verdict, _) = judge(&tunnelled(ends), journey, &CALM);
-        let evidence = verdict.evidence.join("; ");
+        let evidence = said(&verdict);
         (verdict.kind, verdict.cause, verdict.text, evidence)
     };
     let agreed = told([(1, 8472), (1, 8472)], &came);
@@ -347,11 +347,7 @@ fn a_tunnel_to_nobody_takes_it_away() {
         verdict.text,
         "left: the tunnel took it to 192.168.50.9, which is no known node's address"
     );
-    assert!(
-        verdict
-            .evidence
-            .contains(&"default/b is on node-b".to_owned())
-    );
+    assert!(said(&verdict).contains("default/b is on node-b"));
     // An address that stands for the node's: others came in by it.
     let brings = Calm {
         came_in: true,
