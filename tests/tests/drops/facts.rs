@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Makes a fault, does something from the first pod to the last, and returns
-/// the facts of the first drop between the two with this reason.
+/// what the facts of the first drop between the two with this reason say.
 fn facts(
     spec: &LabSpec,
     reason: &str,
@@ -39,7 +39,7 @@ fn facts(
     let facts = drop["facts"].as_array().context("a list")?;
     let facts = facts
         .iter()
-        .filter_map(|fact| Some(fact.as_str()?.to_owned()));
+        .filter_map(|fact| Some(fact["text"].as_str()?.to_owned()));
     Ok((lab, facts.collect()))
 }
 
@@ -185,7 +185,7 @@ fn what_a_socket_that_nobody_reads_holds() -> Result<()> {
     }
     let drop = watch.wait_for(|drop| is_between(drop, pods))?;
     watch.stop()?;
-    let fact = drop["facts"][0].as_str().context("a fact")?;
+    let fact = drop["facts"][0]["text"].as_str().context("a fact")?;
     let held = fact
         .strip_prefix(&format!("the UDP socket on port {port} holds "))
         .and_then(|rest| rest.split_once(" bytes unread and has dropped "))

@@ -218,7 +218,7 @@ impl Case<'_> {
                     }
                 }
                 Role::Bridge | Role::Overlay | Role::Uplink => {
-                    evidence.push("what the node itself then does with it is not observed".into())
+                    evidence.push("what the node itself then does with it is not observed".into());
                 }
                 Role::Pod => {}
             }
