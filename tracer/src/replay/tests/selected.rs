@@ -42,7 +42,7 @@ fn lines(name: &str, query: Option<&str>) -> Vec<Value> {
 }
 
 fn is_journey(line: &Value) -> bool {
-    line["schema"] == "tracer.journey/1"
+    line["schema"] == "tracer.journey/2"
 }
 
 /// All recordings as they are written without a query.
