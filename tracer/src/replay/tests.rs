@@ -21,7 +21,7 @@ use expect_test::expect_file;
 use tracer_core::{
     journal::{Changed, Reader, Selected, Started, View},
     journey::{Journey, Scene},
-    model::{Direction, Packet, Point, Transport},
+    model::{Cause, Direction, Packet, Point, Transport},
     verdict::{Parts, Summary, Verdict},
 };
 
@@ -130,7 +130,7 @@ fn kind(scene: &Scene, journey: &Journey, verdict: &Verdict, parts: Parts) -> St
         }
     }
     let confidence = format!("{:?}", verdict.confidence).to_lowercase();
-    let cause = verdict.cause.unwrap_or("-");
+    let cause = verdict.cause.map_or("-", Cause::name);
     say(format!("  {} ({confidence}, {cause})", verdict.text));
     for evidence in &verdict.evidence {
         say(format!("    {}", sentence(evidence)));

@@ -15,7 +15,7 @@ use expect_test::expect_file;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use tracer_core::journal::View;
+use tracer_core::{journal::View, model::Cause};
 
 use super::{
     Json, Look, Text,
@@ -178,6 +178,19 @@ fn every_field_is_documented() {
         let documented = names.iter().any(|name| document.contains(name));
         assert!(documented, "{key} is not documented");
     }
+}
+
+#[test]
+fn every_cause_is_documented() {
+    let document = document();
+    let (_, table) = document.split_once("<!-- causes -->").expect("a table");
+    let (table, _) = table.split_once("<!-- end -->").expect("its end");
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `"));
+    let documented: Vec<&str> = rows
+        .filter_map(|row| Some(row.split_once('`')?.0))
+        .collect();
+    let all: Vec<&str> = Cause::ALL.iter().map(|cause| cause.name()).collect();
+    assert_eq!(documented, all);
 }
 
 /// All journeys have the same keys, whatever the packet is and whatever is said of

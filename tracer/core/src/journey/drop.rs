@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tracer_common::drop::Scope;
 
-use crate::model::{Fact, Mac};
+use crate::model::{Cause, Fact, Mac};
 
 /// What a drop does to the packet's journey.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,9 +63,8 @@ impl Class {
 pub struct Judgement {
     /// The class.
     pub class: Class,
-    /// The mechanism, in one word: `netfilter`, `no-route`, …; empty for what
-    /// is unknown.
-    pub cause: &'static str,
+    /// The mechanism; `None` for what is unknown.
+    pub cause: Option<Cause>,
     /// What happened, in a phrase.
     pub why: &'static str,
     /// Where the kernel's source says so; empty for what is unknown.

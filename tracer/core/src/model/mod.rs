@@ -1,6 +1,7 @@
 //! What there is: packets, where they are seen and dropped, who owns addresses,
 //! and what an agent says of itself.
 
+mod cause;
 mod fact;
 mod freed;
 mod hop;
@@ -11,6 +12,7 @@ mod packet;
 mod pair;
 mod place;
 
+pub use cause::Cause;
 pub use fact::{
     Chain, Fact, Family, FdbEntry, Hook, LegacyChain, NeighbourEntry, NeighbourState, Policy,
     PortState, RouteKind, SocketProto,

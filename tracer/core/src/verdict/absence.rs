@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     journey::{Closed, Range, Ranges, Step, destination},
-    model::{Direction, Hello, Point, Role},
+    model::{Cause, Direction, Hello, Point, Role},
 };
 
 /// What the last step saw of the rest, if the rest went out of an uplink.
@@ -80,7 +80,7 @@ pub(super) fn left(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict> {
     if let Some((default, next, route)) = next_hop(case, &gone) {
         evidence.push(route);
         text = format!("left: went out of {interface} to {next}; {to} is not watched");
-        cause = default.then_some("default-route");
+        cause = default.then_some(Cause::DefaultRoute);
     }
     let home = destination(&case.journey.packet)
         .and_then(|address| case.scene.owner(address, step.time))
@@ -96,7 +96,7 @@ pub(super) fn left(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict> {
             "left: the tunnel took it to {to}, but {} is on {}",
             home.name, home.node
         );
-        cause = Some("wrong-node");
+        cause = Some(Cause::WrongNode);
     }
     Some(Verdict {
         kind: Kind::Left,
@@ -437,9 +437,9 @@ pub(super) fn lost(
             Confidence::High
         },
         cause: match pattern {
-            Some(Pattern::TooLarge(_)) => Some("pmtu"),
-            Some(Pattern::AllOfSort { .. }) => Some("selective-loss"),
-            None => next.silent.map(|_| "nothing-arrives"),
+            Some(Pattern::TooLarge(_)) => Some(Cause::Pmtu),
+            Some(Pattern::AllOfSort { .. }) => Some(Cause::SelectiveLoss),
+            None => next.silent.map(|_| Cause::NothingArrives),
         },
         drop: None,
         evidence: evidence.into_iter().map(Evidence::Text).collect(),

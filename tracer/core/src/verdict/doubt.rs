@@ -3,7 +3,6 @@
 use super::{
     Circumstances, Confidence, Evidence, Kind, Verdict, Where,
     absence::{gone, in_the_dark, last_of_rest},
-    drops::WRONG_MAC,
     fates::{Fates, watches_interface},
     judge::Case,
     next_hop::no_next_hop,
@@ -12,7 +11,7 @@ use super::{
 };
 use crate::{
     journey::{Arrival, Closed, destination},
-    model::{Direction, Role},
+    model::{Cause, Direction, Role},
 };
 
 impl Case<'_> {
@@ -72,51 +71,51 @@ impl Case<'_> {
         let host_side = fates.nearest.map(|(arrival, _)| arrival) == Some(Arrival::HostSide);
         let (cause, text) = match journey.closed {
             _ if self.events_lost() => (
-                Some("events-lost"),
+                Some(Cause::EventsLost),
                 "unknown: events were lost while it was on its way",
             ),
             _ if host_side && delivered == 0 => (
-                Some("not-seen-in-pod"),
+                Some(Cause::NotSeenInPod),
                 "unknown: handed to the pod, but not seen on its own interface",
             ),
             _ if !self.scene.is_complete(journey.start()) => (
-                Some("before-start"),
+                Some(Cause::BeforeStart),
                 "unknown: on its way before all points were observed",
             ),
             Closed::Silence if taken.is_some() => (
-                Some("foreign-program"),
+                Some(Cause::ForeignProgram),
                 "unknown: not seen again after a program of somebody else, which may have taken \
                  it past what is observed",
             ),
             Closed::Silence if let Some(gone) = &gone => {
                 evidence.push(format!("{gone} is gone: what passes there is not seen").into());
                 (
-                    Some("interface-gone"),
+                    Some(Cause::InterfaceGone),
                     "unknown: the interface that leads to its receiver is gone",
                 )
             }
             Closed::Silence if !fates.astray.is_empty() => (
-                Some(WRONG_MAC),
+                Some(Cause::WrongMac),
                 "unknown: its frame was for another MAC address, and others may have got it",
             ),
             Closed::Silence if journey.ambiguous => (
-                Some("ambiguous"),
+                Some(Cause::Ambiguous),
                 "unknown: not seen to arrive, but an identical packet was on its way",
             ),
             Closed::End => (
-                Some("still-open"),
+                Some(Cause::StillOpen),
                 "unknown: still on its way when the follow ended",
             ),
             Closed::Evicted => (
-                Some("evicted"),
+                Some(Cause::Evicted),
                 "unknown: given up, too many packets were on their way at once",
             ),
             Closed::Silence | Closed::Known if !fates.unclear.is_empty() => (
-                Some("unclear-drop"),
+                Some(Cause::UnclearDrop),
                 "unknown: a kernel freed it, which may be its loss or the end of a copy",
             ),
             Closed::Silence | Closed::Known if in_the_dark(self, fates) => (
-                Some("opaque"),
+                Some(Cause::Opaque),
                 "unknown: put into a tunnel that cannot be looked into, and not seen to come out",
             ),
             Closed::Silence | Closed::Known => (None, "unknown: not seen to arrive"),

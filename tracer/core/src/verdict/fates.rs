@@ -2,12 +2,11 @@
 
 use std::net::IpAddr;
 
-use super::drops::{NO_LISTENER, WRONG_MAC};
 use crate::{
     journey::{
         Arrival, Class, Drop, Journey, Range, Ranges, Scene, Step, arrival, destination, expected,
     },
-    model::{Direction, Flags, OwnerKind, Role, Transport},
+    model::{Cause, Direction, Flags, OwnerKind, Role, Transport},
 };
 
 /// The bytes of a journey by what became of them; of what is no TCP data, the
@@ -107,7 +106,12 @@ impl<'a> Fates<'a> {
             // a copy that a bridge or switch floods, or that somebody mirrors, unless
             // this is who it was meant for, or it came by a way that leads nowhere
             // else. If only its IP address says that it was, there is doubt.
-            Class::Flooded if [WRONG_MAC, NO_LISTENER].contains(&drop.judgement.cause) => {
+            Class::Flooded
+                if matches!(
+                    drop.judgement.cause,
+                    Some(Cause::WrongMac | Cause::NoListener)
+                ) =>
+            {
                 if at_destination {
                     !arrived_in_another_frame(scene, journey, drop)
                 } else if *drop.netns == *HOST
@@ -115,7 +119,7 @@ impl<'a> Fates<'a> {
                     && let Some(step) = before.filter(|step| !goes_out(scene, step))
                 {
                     let only = leads_only_here(scene, step, drop);
-                    let is_wrong_mac = drop.judgement.cause == WRONG_MAC;
+                    let is_wrong_mac = drop.judgement.cause == Some(Cause::WrongMac);
                     if is_wrong_mac && !only {
                         self.astray.push((step, index));
                     }

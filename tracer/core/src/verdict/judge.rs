@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     journey::{Arrival, Closed, Journey, Range, Ranges, Scene, Step, destination},
-    model::{Direction, Role},
+    model::{Cause, Direction, Role},
 };
 
 /// What can be said of `journey`.
@@ -168,9 +168,9 @@ impl Case<'_> {
         evidence.extend(self.last_seen());
         let cause = match fates.drop {
             Some(index) => self.journey.drops[index].judgement.cause,
-            None if is_too_large(&told) => "pmtu",
-            None if told.icmp.is_none() => "reset",
-            None => "icmp-error",
+            None if is_too_large(&told) => Some(Cause::Pmtu),
+            None if told.icmp.is_none() => Some(Cause::Reset),
+            None => Some(Cause::IcmpError),
         };
         Some(Verdict {
             kind: Kind::Refused,
@@ -179,7 +179,7 @@ impl Case<'_> {
             } else {
                 Confidence::High
             },
-            cause: Some(cause),
+            cause,
             drop: fates.drop,
             evidence,
             text: format!("refused: {}", refusal(self.scene, self.journey, &told)),
@@ -239,12 +239,12 @@ impl Case<'_> {
                 format!("answered by #{answer}")
             }));
         } else if self.journey.asks && self.journey.closed == Closed::End {
-            cause = Some("still-open");
+            cause = Some(Cause::StillOpen);
             evidence.push("no answer had come when the follow ended".into());
         }
         let twins = twins(self.scene, self.journey);
         if self.journey.impostor.is_some() || twins.is_some() {
-            cause = Some("two-owners");
+            cause = Some(Cause::TwoOwners);
         }
         if let Some(first) = self.journey.steps.first()
             && !self.starts_at_source(first)
@@ -319,7 +319,7 @@ impl Case<'_> {
         Some(Verdict {
             kind: Kind::Dropped,
             confidence: Confidence::High,
-            cause: Some(drop.judgement.cause),
+            cause: drop.judgement.cause,
             drop: Some(index),
             evidence,
             text: format!(

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::Evidence;
+use crate::model::Cause;
 
 /// What happened to a journey's packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,9 +12,8 @@ pub struct Verdict {
     pub kind: Kind,
     /// How sure.
     pub confidence: Confidence,
-    /// The cause in one or two words, where one is known: `netfilter`,
-    /// `no-route`, `still-open`, ….
-    pub cause: Option<&'static str>,
+    /// The cause, where one is known.
+    pub cause: Option<Cause>,
     /// Which of [`crate::journey::Journey::drops`] decided.
     pub drop: Option<usize>,
     /// What this rests on.
@@ -26,7 +26,8 @@ impl Verdict {
     /// Whether the follow's own beginning or end is why nothing is known.
     #[must_use]
     pub fn is_cut_off(&self) -> bool {
-        self.kind == Kind::Unknown && matches!(self.cause, Some("before-start" | "still-open"))
+        self.kind == Kind::Unknown
+            && matches!(self.cause, Some(Cause::BeforeStart | Cause::StillOpen))
     }
 }
 

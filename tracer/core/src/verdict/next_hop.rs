@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     journey::{Scene, Step, destination},
-    model::{Direction, Hello, Mac, Role, Way},
+    model::{Cause, Direction, Hello, Mac, Role, Way},
 };
 
 /// Where a frame's destination MAC leads, as far as the destination's node is
@@ -161,7 +161,11 @@ pub(super) fn astray(case: &Case<'_>, gone: &Gone<'_>, mac: Mac) -> Option<Verdi
     Some(Verdict {
         kind: Kind::Left,
         confidence: Confidence::High,
-        cause: Some(if default { "default-route" } else { "next-hop" }),
+        cause: Some(if default {
+            Cause::DefaultRoute
+        } else {
+            Cause::NextHop
+        }),
         drop: None,
         evidence: evidence.into_iter().map(Evidence::Text).collect(),
         text: format!(

@@ -107,7 +107,7 @@ impl Stats {
         });
         let reason = self.grouping.reason.then(|| match drop {
             Some(drop) => Some((Arc::clone(&drop.reason), Some(Arc::clone(&drop.function)))),
-            None => verdict.cause.map(|cause| (Arc::from(cause), None)),
+            None => verdict.cause.map(|cause| (Arc::from(cause.name()), None)),
         });
         let of = LossOf {
             verdict: verdict.kind,

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use super::{Circumstances, Confidence, Kind, Verdict, judge::Case, words::place};
 use crate::{
     journey::{Scene, Step, destination},
-    model::{Device, Direction, EncapKind, OwnerKind, Role, Tunnel},
+    model::{Cause, Device, Direction, EncapKind, OwnerKind, Role, Tunnel},
 };
 
 /// How many devices are named.
@@ -133,7 +133,11 @@ pub(super) fn tell_mismatch(case: &Case<'_>, verdict: &mut Verdict) {
     if verdict.cause.is_some() || !mismatch.any {
         return;
     }
-    verdict.cause = Some(if mismatch.port { "tunnel-port" } else { "vni" });
+    verdict.cause = Some(if mismatch.port {
+        Cause::TunnelPort
+    } else {
+        Cause::Vni
+    });
     if verdict.kind == Kind::Unknown {
         verdict.text = format!(
             "unknown: no tunnel device on {} takes what was sent to it",
@@ -174,7 +178,7 @@ pub(super) fn to_nobody(
         } else {
             Confidence::Low
         },
-        cause: Some("no-node"),
+        cause: Some(Cause::NoNode),
         drop: None,
         evidence: vec![
             format!("last seen {}", place(scene, step)).into(),

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     journey::{Closed, destination},
-    model::{Hello, Point, Transport},
+    model::{Cause, Hello, Point, Transport},
 };
 
 /// Delivered, but what every receiver answers was not answered.
@@ -43,14 +43,14 @@ pub(super) fn unanswered(
     ];
     let pod =
         destination(&journey.packet).map(|address| namespace(scene, address, journey.start()));
-    let mut cause = "no-answer";
+    let mut cause = Cause::NoAnswer;
     let rises = circumstances.rises(step.node, journey.start());
     if let (Some(pod), Some(rises)) = (pod, &rises)
         && let Some(rise) = rises.namespace(&pod)
     {
         let is_tcp = matches!(journey.packet.transport, Transport::Tcp(_));
         if is_tcp && rise.by("TcpExtListenOverflows") > 0 {
-            cause = "listen-overflow";
+            cause = Cause::ListenOverflow;
         }
         evidence.push(rise.in_namespace(&hello.node));
     }

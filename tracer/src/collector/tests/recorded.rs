@@ -13,7 +13,7 @@ use tracer_core::{
     collect::Core,
     input::{Batch, Report},
     journal::Reader,
-    model::{Hop, Packet, Transport},
+    model::{Cause, Hop, Packet, Transport},
     verdict::Kind,
 };
 
@@ -206,7 +206,7 @@ fn nothing_is_lost_where_nobody_looked_any_more() {
             assert_eq!(verdict.kind, Kind::Lost, "{verdict:?}");
         } else if waited > START + 20 * S {
             assert_eq!(verdict.kind, Kind::Unknown, "{verdict:?}");
-            assert_eq!(verdict.cause, Some("still-open"));
+            assert_eq!(verdict.cause, Some(Cause::StillOpen));
         }
     }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use tracer_common::drop::DropCounter;
 use tracer_core::{
     journey::{self, Scene},
-    model,
+    model::{self, Cause},
     verdict::{DropAccounting, DropPlace},
 };
 
@@ -45,7 +45,7 @@ impl<'a> Drop<'a> {
             function: &drop.function,
             offset: drop.offset,
             class: judgement.class.name(),
-            cause: told(judgement.cause),
+            cause: judgement.cause.map(Cause::name),
             why: judgement.why,
             source: told(judgement.source),
             seen: drop.part.1 - drop.part.0,

@@ -7,7 +7,7 @@ use tracer_common::counters::Counter;
 use tracer_core::{
     journal,
     journey::{self, Course, Scene, Step},
-    model::{Direction, EncapKind, Hello, Mac, Point, Proto, Role},
+    model::{Cause, Direction, EncapKind, Hello, Mac, Point, Proto, Role},
     verdict::{self, Accounting, Confidence, Kind, Parts},
 };
 
@@ -269,7 +269,7 @@ impl<'a> Journey<'a> {
             verdict: Verdict {
                 kind: verdict.kind,
                 confidence: verdict.confidence,
-                cause: verdict.cause,
+                cause: verdict.cause.map(Cause::name),
                 drop: verdict
                     .drop
                     .map(|index| Drop::new(scene, &journey.drops[index])),

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use tracer_core::{
     journey::{Class, Drop, Journey, Scene, Step},
-    model::{Encap, OwnerKind, Proto, Transport},
+    model::{Cause, Encap, OwnerKind, Proto, Transport},
     verdict::{Confidence, Kind, Parts, Verdict},
 };
 
@@ -284,7 +284,8 @@ fn conclusion(
         (_, Confidence::Low) => Some("low confidence"),
         (_, Confidence::Confirmed) => Some("confirmed"),
     };
-    let remarks: Vec<_> = verdict.cause.into_iter().chain(confidence).collect();
+    let cause = verdict.cause.map(Cause::name);
+    let remarks: Vec<_> = cause.into_iter().chain(confidence).collect();
     let kind = verdict.kind.name();
     flow.indent(4);
     flow.space(2);

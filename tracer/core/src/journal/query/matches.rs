@@ -94,7 +94,10 @@ impl Seen<'_> {
     fn is_named(self, named: Named, name: &Name) -> bool {
         let Self { scene, journey, .. } = self;
         match named {
-            Named::Cause => self.verdict.cause.is_some_and(|cause| name.is(cause)),
+            Named::Cause => self
+                .verdict
+                .cause
+                .is_some_and(|cause| name.is(cause.name())),
             Named::Pod => {
                 let mut pods = self.addresses(Side::Either);
                 let is_pod = |owner: &Owner| owner.kind == OwnerKind::Pod && name.is(&owner.name);

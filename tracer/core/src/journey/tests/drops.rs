@@ -5,7 +5,7 @@ use tracer_common::drop::Scope;
 use super::*;
 use crate::{
     journey::{Class, Judgement},
-    model::{Freed, Place},
+    model::{Cause, Freed, Place},
 };
 
 /// Where a driver has left the payload in page fragments, the programs cannot read
@@ -70,7 +70,7 @@ fn freed(time: i64, skb: u64, packet: &Packet) -> Freed {
 
 const LOSS: Judgement = Judgement {
     class: Class::Loss,
-    cause: "netfilter",
+    cause: Some(Cause::Netfilter),
     why: "because",
     source: "net/netfilter/core.c",
 };

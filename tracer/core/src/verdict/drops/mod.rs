@@ -16,13 +16,13 @@ pub use tally::{Kind as DropKind, Ports, Tally};
 
 use crate::{
     journey::{Class, Judgement},
-    model::{Flags, Freed, Packet, Transport},
+    model::{Cause, Flags, Freed, Packet, Transport},
 };
 
 /// What is said of a drop that the table does not know.
 const UNKNOWN: Judgement = Judgement {
     class: Class::Unknown,
-    cause: "",
+    cause: None,
     why: "the kernel gives no reason that tells a loss from the end of a delivered packet",
     source: "",
 };
@@ -50,7 +50,7 @@ pub fn classify(freed: &Freed) -> Judgement {
 /// another MAC address may have been all there was of it.
 fn classify_alone(freed: &Freed, meant: bool) -> Judgement {
     let judgement = classify(freed);
-    if meant && judgement.class == Class::Flooded && judgement.cause == WRONG_MAC {
+    if meant && judgement.class == Class::Flooded && judgement.cause == Some(Cause::WrongMac) {
         return Judgement {
             class: Class::Unknown,
             why: "a frame for another MAC address, though its IP address is here: its sender \
@@ -60,13 +60,6 @@ fn classify_alone(freed: &Freed, meant: bool) -> Judgement {
     }
     judgement
 }
-
-/// The cause of drops of frames for somebody else.
-pub(super) const WRONG_MAC: &str = "wrong-mac";
-
-/// The cause of drops of what nobody takes: a frame of a kind (flooded), a packet for a port
-/// (refused).
-pub(super) const NO_LISTENER: &str = "no-listener";
 
 /// Looks into the table. An entry for all functions stands behind those for some:
 /// where the function is not known, it decides only if none of those says
@@ -141,13 +134,13 @@ mod tests {
             assert_eq!(judge(reason), NO_FUNCTION, "{reason}");
         }
         for (reason, class, cause) in [
-            ("NETFILTER_DROP", Class::Loss, "netfilter"),
-            ("NEIGH_FAILED", Class::Loss, "neighbour"),
-            ("TCP_OLD_DATA", Class::Duplicate, "duplicate"),
-            ("OTHERHOST", Class::Flooded, "wrong-mac"),
+            ("NETFILTER_DROP", Class::Loss, Cause::Netfilter),
+            ("NEIGH_FAILED", Class::Loss, Cause::Neighbour),
+            ("TCP_OLD_DATA", Class::Duplicate, Cause::Duplicate),
+            ("OTHERHOST", Class::Flooded, Cause::WrongMac),
         ] {
             let judgement = judge(reason);
-            assert_eq!((judgement.class, judgement.cause), (class, cause));
+            assert_eq!((judgement.class, judgement.cause), (class, Some(cause)));
         }
         assert_eq!(judge("REASON_999"), UNKNOWN);
         let to_many = look_up("NO_TX_TARGET", None, Of::ToMany);
@@ -226,7 +219,7 @@ mod tests {
             assert_eq!(class(reason, function), Class::Refusal, "{reason}");
             let judgement = look_up(reason, Some(function), Of::Wrapped);
             let told = (judgement.class, judgement.cause);
-            assert_eq!(told, (Class::Loss, "no-tunnel"), "{reason}");
+            assert_eq!(told, (Class::Loss, Some(Cause::NoTunnel)), "{reason}");
         }
     }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::journey::Refusal;
 
-fn judged(scene: &Scene, journey: &Journey, calm: &Calm) -> (Kind, Option<&'static str>) {
+fn judged(scene: &Scene, journey: &Journey, calm: &Calm) -> (Kind, Option<Cause>) {
     let (verdict, _) = judge(scene, journey, calm);
     (verdict.kind, verdict.cause)
 }
@@ -63,12 +63,12 @@ fn nothing_is_lost_without_proof_that_it_would_have_been_seen() {
     early.since = 1;
     assert_eq!(
         judged(&early, &vanished(), &CALM),
-        (Kind::Unknown, Some("before-start"))
+        (Kind::Unknown, Some(Cause::BeforeStart))
     );
     let open = journey(&WHOLE[..2], Closed::End);
     assert_eq!(
         judged(&scene(), &open, &CALM),
-        (Kind::Unknown, Some("still-open"))
+        (Kind::Unknown, Some(Cause::StillOpen))
     );
 }
 
@@ -104,7 +104,7 @@ fn between_two_opaque_devices_it_is_lost() {
 #[test]
 fn behind_an_opaque_device_nothing_is_guessed() {
     let gone = vanished_in_the_dark();
-    let opaque = (Kind::Unknown, Some("opaque"));
+    let opaque = (Kind::Unknown, Some(Cause::Opaque));
     for packets in [None, Some(0)] {
         let unproven = Calm { packets, ..CALM };
         assert_eq!(judged(&dark(), &gone, &unproven), opaque);
@@ -178,7 +178,7 @@ fn where_only_large_ones_vanish_it_is_the_mtu() {
     };
     assert_eq!(
         judged(&scene(), &vanished(), &calm),
-        (Kind::Lost, Some("pmtu"))
+        (Kind::Lost, Some(Cause::Pmtu))
     );
 }
 
@@ -214,7 +214,7 @@ fn a_question_without_an_answer_is_unanswered() {
     question.asks = true;
     assert_eq!(
         judged(&scene(), &question, &CALM),
-        (Kind::Unanswered, Some("no-answer"))
+        (Kind::Unanswered, Some(Cause::NoAnswer))
     );
     let overflow = Calm {
         rose: Some(("TcpExtListenOverflows", 1)),
@@ -222,12 +222,12 @@ fn a_question_without_an_answer_is_unanswered() {
     };
     let (verdict, _) = judge(&scene(), &question, &overflow);
     // Of a queue of connections, this packet is none.
-    assert_eq!(verdict.cause, Some("no-answer"));
+    assert_eq!(verdict.cause, Some(Cause::NoAnswer));
     let mut handshake = question.clone();
     handshake.packet.transport = three_thousand_bytes();
     seen(&mut handshake, 3, 3000);
     let (handshake, _) = judge(&scene(), &handshake, &overflow);
-    assert_eq!(handshake.cause, Some("listen-overflow"));
+    assert_eq!(handshake.cause, Some(Cause::ListenOverflow));
     assert!(said(&verdict).contains("+1"));
     // An answer that was lost on its way to the collector is one, too.
     let lossy = Calm {
@@ -248,7 +248,7 @@ fn a_question_without_an_answer_is_unanswered() {
     question.closed = Closed::End;
     assert_eq!(
         judged(&scene(), &question, &CALM),
-        (Kind::Delivered, Some("still-open"))
+        (Kind::Delivered, Some(Cause::StillOpen))
     );
     question.closed = Closed::Known;
     question.answered_by = Some(2);
@@ -320,7 +320,7 @@ fn who_was_told_was_refused() {
     });
     assert_eq!(
         judged(&scene(), &told, &CALM),
-        (Kind::Refused, Some("reset"))
+        (Kind::Refused, Some(Cause::Reset))
     );
     let error = Refusal {
         alike: false,
@@ -332,7 +332,7 @@ fn who_was_told_was_refused() {
     told.steps.truncate(1);
     assert_eq!(
         judged(&scene(), &told, &CALM),
-        (Kind::Refused, Some("pmtu"))
+        (Kind::Refused, Some(Cause::Pmtu))
     );
     let (verdict, _) = judge(&scene(), &told, &CALM);
     assert!(verdict.text.contains("too large"), "{}", verdict.text);
@@ -370,7 +370,7 @@ fn what_arrived_before_drops_were_watched_is_unknown() {
     let early = journey(&WHOLE, Closed::Known);
     assert_eq!(
         judged(&late, &early, &CALM),
-        (Kind::Unknown, Some("before-start"))
+        (Kind::Unknown, Some(Cause::BeforeStart))
     );
     let (_, parts) = judge(&late, &early, &CALM);
     assert_eq!((parts.delivered, parts.unknown), (0, parts.sent));
@@ -389,7 +389,7 @@ fn what_a_foreign_program_may_have_taken_is_not_lost() {
     let (verdict, _) = judge(&scene, &vanished(), &CALM);
     assert_eq!(
         (verdict.kind, verdict.cause),
-        (Kind::Unknown, Some("foreign-program"))
+        (Kind::Unknown, Some(Cause::ForeignProgram))
     );
     let evidence = said(&verdict);
     assert!(evidence.contains("to_somewhere (program 42)"), "{evidence}");

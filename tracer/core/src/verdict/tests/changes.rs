@@ -3,7 +3,7 @@
 
 use super::*;
 
-fn judged(scene: &Scene, journey: &Journey) -> (Kind, Option<&'static str>) {
+fn judged(scene: &Scene, journey: &Journey) -> (Kind, Option<Cause>) {
     let (verdict, _) = judge(scene, journey, &CALM);
     (verdict.kind, verdict.cause)
 }
@@ -36,14 +36,20 @@ fn an_uplink_counts_from_when_it_is_observed() {
     let out = sent(&WHOLE[..2]);
     let mut late = scene();
     again(&mut late, UPLINK_IN, Some(6), 7);
-    assert_eq!(judged(&late, &out), (Kind::Unknown, Some("before-start")));
+    assert_eq!(
+        judged(&late, &out),
+        (Kind::Unknown, Some(Cause::BeforeStart))
+    );
     let mut in_time = scene();
     again(&mut in_time, UPLINK_IN, Some(3), 4);
     assert_eq!(judged(&in_time, &out).0, Kind::Lost);
     // Which of two that are there it came in by, nobody knows.
     let mut second = scene();
     again(&mut second, UPLINK_IN, None, 7);
-    assert_eq!(judged(&second, &out), (Kind::Unknown, Some("before-start")));
+    assert_eq!(
+        judged(&second, &out),
+        (Kind::Unknown, Some(Cause::BeforeStart))
+    );
 }
 
 #[test]
@@ -55,8 +61,8 @@ fn a_port_that_was_made_anew_counts_from_then_on() {
     };
     for (until, since, expected) in [
         (Some(3), 4, (Kind::Lost, None)),
-        (Some(3), 9, (Kind::Unknown, Some("before-start"))),
-        (Some(6), 9, (Kind::Unknown, Some("before-start"))),
+        (Some(3), 9, (Kind::Unknown, Some(Cause::BeforeStart))),
+        (Some(6), 9, (Kind::Unknown, Some(Cause::BeforeStart))),
     ] {
         let mut scene = scene();
         let bridge = bridge(&mut scene);
@@ -77,7 +83,7 @@ fn without_an_interface_to_its_receiver_nothing_is_lost() {
     let (verdict, _) = judge(&scene, &sent(&way), &CALM);
     assert_eq!(
         (verdict.kind, verdict.cause),
-        (Kind::Unknown, Some("interface-gone"))
+        (Kind::Unknown, Some(Cause::InterfaceGone))
     );
     let evidence = said(&verdict);
     assert!(evidence.contains("veth on node-b is gone"), "{evidence}");
@@ -113,7 +119,7 @@ fn a_pods_own_interface_is_expected_while_it_is_there() {
         });
         judged(&scene, &sent(&WHOLE))
     };
-    let missed = (Kind::Unknown, Some("not-seen-in-pod"));
+    let missed = (Kind::Unknown, Some(Cause::NotSeenInPod));
     assert_eq!(own(0, None), missed);
     assert_eq!(own(4, None), missed);
     assert_eq!(own(6, None), (Kind::Delivered, None));

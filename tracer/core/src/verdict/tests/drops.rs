@@ -11,7 +11,13 @@ use crate::{
 };
 
 /// A drop on a node, of all of a journey of `size` bytes.
-pub(super) fn drop(node: usize, netns: &str, time: i64, class: Class, cause: &'static str) -> Drop {
+pub(super) fn drop(
+    node: usize,
+    netns: &str,
+    time: i64,
+    class: Class,
+    cause: impl Into<Option<Cause>>,
+) -> Drop {
     Drop {
         node,
         time,
@@ -24,7 +30,7 @@ pub(super) fn drop(node: usize, netns: &str, time: i64, class: Class, cause: &'s
         offset: 1,
         judgement: Judgement {
             class,
-            cause,
+            cause: cause.into(),
             why: "because",
             source: "net/core/dev.c",
         },
@@ -56,7 +62,7 @@ fn kind(journey: &Journey) -> Kind {
 fn a_loss_on_the_way_is_a_drop_at_its_own_place() {
     let gone = dropped(
         &WHOLE[..3],
-        vec![drop(1, "host", 9, Class::Loss, "netfilter")],
+        vec![drop(1, "host", 9, Class::Loss, Cause::Netfilter)],
     );
     let (verdict, parts) = judge(&scene(), &gone, &CALM);
     assert_eq!(
@@ -66,7 +72,12 @@ fn a_loss_on_the_way_is_a_drop_at_its_own_place() {
             verdict.cause,
             verdict.drop
         ),
-        (Kind::Dropped, Confidence::High, Some("netfilter"), Some(0))
+        (
+            Kind::Dropped,
+            Confidence::High,
+            Some(Cause::Netfilter),
+            Some(0)
+        )
     );
     assert_eq!(verdict.text, "dropped at cni0 on node-b: because");
     assert_eq!(parts.dropped, 1);
@@ -83,7 +94,10 @@ fn a_loss_on_the_way_is_a_drop_at_its_own_place() {
 
 #[test]
 fn before_the_first_point_it_has_no_hops() {
-    let gone = dropped(&[], vec![drop(0, "default/a", 9, Class::Loss, "netfilter")]);
+    let gone = dropped(
+        &[],
+        vec![drop(0, "default/a", 9, Class::Loss, Cause::Netfilter)],
+    );
     let (verdict, _) = judge(&scene(), &gone, &CALM);
     assert_eq!(verdict.kind, Kind::Dropped);
     let evidence = said(&verdict);
@@ -92,10 +106,10 @@ fn before_the_first_point_it_has_no_hops() {
 
 #[test]
 fn inside_the_pod_it_is_dropped_after_it_was_handed_over() {
-    let inside = drop(1, "default/b", 9, Class::Loss, "rcvbuf");
+    let inside = drop(1, "default/b", 9, Class::Loss, Cause::Rcvbuf);
     assert_eq!(kind(&dropped(&WHOLE, vec![inside])), Kind::Dropped);
     // In somebody else's namespace it was a copy.
-    let copy = drop(1, "default/c", 9, Class::Loss, "netfilter");
+    let copy = drop(1, "default/c", 9, Class::Loss, Cause::Netfilter);
     let delivered = dropped(&WHOLE, vec![copy]);
     let (verdict, _) = judge(&scene(), &delivered, &CALM);
     assert_eq!(
@@ -112,14 +126,14 @@ fn a_copy_that_a_bridge_made_is_not_the_packet() {
     let at = |device: &str| Drop {
         device: Some(Arc::from(device)),
         same_buffer: true,
-        ..drop(1, "host", 9, Class::Loss, "qdisc")
+        ..drop(1, "host", 9, Class::Loss, Cause::Qdisc)
     };
     assert_eq!(kind(&dropped(&WHOLE, vec![at("veth")])), Kind::Dropped);
     assert_eq!(kind(&dropped(&WHOLE, vec![at("veth9")])), Kind::Delivered);
     // To a node that nobody watches.
     let flooded = |netns| Drop {
         same_buffer: true,
-        ..drop(0, netns, 9, Class::Flooded, "wrong-mac")
+        ..drop(0, netns, 9, Class::Flooded, Cause::WrongMac)
     };
     let mut blind = scene();
     blind.nodes.pop();
@@ -133,10 +147,10 @@ fn a_copy_that_a_bridge_made_is_not_the_packet() {
 #[test]
 fn the_end_of_a_delivered_packet_is_no_drop() {
     for class in [Class::Delivered, Class::Duplicate, Class::Flooded] {
-        let end = drop(1, "default/b", 9, class, "copy");
+        let end = drop(1, "default/b", 9, class, Cause::Copy);
         assert_eq!(kind(&dropped(&WHOLE, vec![end])), Kind::Delivered);
     }
-    let unclear = drop(1, "default/b", 9, Class::Unknown, "");
+    let unclear = drop(1, "default/b", 9, Class::Unknown, None);
     let (verdict, _) = judge(&scene(), &dropped(&WHOLE, vec![unclear]), &CALM);
     assert_eq!(
         (verdict.kind, verdict.confidence),
@@ -148,13 +162,13 @@ fn the_end_of_a_delivered_packet_is_no_drop() {
 /// whether that was its loss.
 #[test]
 fn what_was_freed_is_not_lost() {
-    let unclear = drop(0, "host", 9, Class::Unknown, "");
+    let unclear = drop(0, "host", 9, Class::Unknown, None);
     let mut freed = dropped(&WHOLE[..2], vec![unclear]);
     freed.closed = Closed::Silence;
     let (verdict, _) = judge(&scene(), &freed, &CALM);
     assert_eq!(
         (verdict.kind, verdict.cause),
-        (Kind::Unknown, Some("unclear-drop"))
+        (Kind::Unknown, Some(Cause::UnclearDrop))
     );
     let evidence = said(&verdict);
     assert!(evidence.contains("it was freed"), "{evidence}");
@@ -163,7 +177,7 @@ fn what_was_freed_is_not_lost() {
 
 #[test]
 fn a_frame_with_the_wrong_address_is_dropped_by_who_it_was_meant_for() {
-    let flooded = |netns| drop(1, netns, 9, Class::Flooded, "wrong-mac");
+    let flooded = |netns| drop(1, netns, 9, Class::Flooded, Cause::WrongMac);
     assert_eq!(
         kind(&dropped(&WHOLE, vec![flooded("default/b")])),
         Kind::Dropped
@@ -195,7 +209,7 @@ fn a_frame_with_the_wrong_address_is_dropped_by_who_it_was_meant_for() {
 
 #[test]
 fn a_reset_to_nobody_is_not_refused() {
-    let refusal = drop(1, "default/b", 9, Class::Refusal, "no-listener");
+    let refusal = drop(1, "default/b", 9, Class::Refusal, Cause::NoListener);
     let data = dropped(&WHOLE, vec![refusal.clone()]);
     assert_eq!(kind(&data), Kind::Dropped);
     let mut reset = data;
@@ -210,7 +224,7 @@ fn a_reset_to_nobody_is_not_refused() {
 
 #[test]
 fn lost_events_forbid_to_call_it_dropped_where_it_may_be_a_copy() {
-    let loss = drop(1, "host", 9, Class::Loss, "netfilter");
+    let loss = drop(1, "host", 9, Class::Loss, Cause::Netfilter);
     let gone = dropped(&WHOLE[..3], vec![loss]);
     let lossy = Calm {
         hops_lost: true,
@@ -219,7 +233,7 @@ fn lost_events_forbid_to_call_it_dropped_where_it_may_be_a_copy() {
     let (verdict, parts) = judge(&scene(), &gone, &lossy);
     assert_eq!(
         (verdict.kind, verdict.cause, parts.unknown),
-        (Kind::Unknown, Some("events-lost"), 1)
+        (Kind::Unknown, Some(Cause::EventsLost), 1)
     );
 }
 
@@ -235,7 +249,7 @@ fn lost_drops_forbid_to_call_it_delivered() {
     let (verdict, parts) = judge(&scene(), &handed, &lossy);
     assert_eq!(
         (verdict.kind, verdict.cause, parts.unknown),
-        (Kind::Unknown, Some("events-lost"), 1)
+        (Kind::Unknown, Some(Cause::EventsLost), 1)
     );
     handed.acked = [(0, 1)].into();
     let (verdict, parts) = judge(&scene(), &handed, &lossy);
@@ -258,7 +272,7 @@ fn lost_drops_forbid_to_call_it_delivered() {
 fn bytes_fare_differently() {
     let part = Drop {
         part: (2000, 3000),
-        ..drop(1, "host", 9, Class::Loss, "qdisc")
+        ..drop(1, "host", 9, Class::Loss, Cause::Qdisc)
     };
     let mut torn = dropped(&WHOLE, vec![part]);
     torn.packet.transport = three_thousand_bytes();
@@ -269,7 +283,7 @@ fn bytes_fare_differently() {
     let (verdict, parts) = judge(&scene(), &torn, &CALM);
     assert_eq!(
         (verdict.kind, verdict.cause),
-        (Kind::Partial, Some("qdisc"))
+        (Kind::Partial, Some(Cause::Qdisc))
     );
     assert_eq!((parts.delivered, parts.dropped), (2000, 1000));
 }
@@ -280,7 +294,7 @@ fn a_frame_that_only_its_receiver_got_is_lost_if_nobody_takes_its_kind() {
     let unhandled = |device: &str| Drop {
         same_buffer: true,
         device: Some(Arc::from(device)),
-        ..drop(1, "host", 9, Class::Flooded, "no-listener")
+        ..drop(1, "host", 9, Class::Flooded, Cause::NoListener)
     };
     let verdict = |device| {
         let mut journey = dropped(&WHOLE[..3], vec![unhandled(device)]);
@@ -309,7 +323,7 @@ fn a_frame_for_another_machine_is_nobodys_loss() {
     let at_uplink = Drop {
         same_buffer: true,
         device: Some(Arc::from("uplink")),
-        ..drop(1, "host", 9, Class::Flooded, "wrong-mac")
+        ..drop(1, "host", 9, Class::Flooded, Cause::WrongMac)
     };
     let mut flooded = dropped(&WHOLE[..3], vec![at_uplink]);
     flooded.closed = Closed::Silence;
@@ -318,7 +332,7 @@ fn a_frame_for_another_machine_is_nobodys_loss() {
     let (verdict, parts) = judge(&scene, &flooded, &CALM);
     assert_eq!(
         (verdict.kind, verdict.confidence, verdict.cause),
-        (Kind::Unknown, Confidence::Low, Some("wrong-mac")),
+        (Kind::Unknown, Confidence::Low, Some(Cause::WrongMac)),
         "{verdict:?}"
     );
     assert_eq!(parts.unknown, 1);
@@ -353,7 +367,10 @@ fn a_frame_for_another_machine_is_nobodys_loss() {
         });
     }
     let (verdict, _) = judge(&there, &flooded, &CALM);
-    assert_eq!((verdict.kind, verdict.cause), (Kind::Left, Some("no-node")));
+    assert_eq!(
+        (verdict.kind, verdict.cause),
+        (Kind::Left, Some(Cause::NoNode))
+    );
 }
 
 /// It came to its receiver by a gateway, after a copy for the gateway's MAC
@@ -363,7 +380,7 @@ fn what_arrives_in_another_frame_was_not_dropped() {
     let mac = |last| Some(Mac([2, 0, 0, 0, 0, last]));
     let copy = Drop {
         dst_mac: mac(1),
-        ..drop(1, "default/b", 9, Class::Flooded, "wrong-mac")
+        ..drop(1, "default/b", 9, Class::Flooded, Cause::WrongMac)
     };
     let mut arrived = dropped(&WHOLE, vec![copy]);
     arrived.steps[3].dst_mac = mac(1);
@@ -374,10 +391,13 @@ fn what_arrives_in_another_frame_was_not_dropped() {
 
 #[test]
 fn the_first_loss_decides() {
-    let twice = ["netfilter", "ttl"].map(|cause| drop(1, "host", 9, Class::Loss, cause));
+    let twice = [Cause::Netfilter, Cause::Ttl].map(|cause| drop(1, "host", 9, Class::Loss, cause));
     let gone = dropped(&WHOLE[..3], twice.to_vec());
     let (verdict, _) = judge(&scene(), &gone, &CALM);
-    assert_eq!((verdict.drop, verdict.cause), (Some(0), Some("netfilter")));
+    assert_eq!(
+        (verdict.drop, verdict.cause),
+        (Some(0), Some(Cause::Netfilter))
+    );
 }
 
 /// A drop beside an error that fits several packets says which one it is about.
@@ -393,14 +413,14 @@ fn a_drop_tells_which_of_those_alike_was_refused() {
         refusal,
         ..dropped(&WHOLE, drops)
     };
-    let inside = drop(1, "default/b", 9, Class::Refusal, "no-listener");
+    let inside = drop(1, "default/b", 9, Class::Refusal, Cause::NoListener);
     assert_eq!(
         says(&scene(), &refused(vec![inside])),
-        (Kind::Refused, Confidence::High, Some("no-listener"))
+        (Kind::Refused, Confidence::High, Some(Cause::NoListener))
     );
     assert_eq!(
         says(&scene(), &refused(Vec::new())),
-        (Kind::Refused, Confidence::Low, Some("icmp-error"))
+        (Kind::Refused, Confidence::Low, Some(Cause::IcmpError))
     );
 }
 
@@ -410,7 +430,7 @@ fn after_it_arrived_only_its_own_buffer_at_its_own_place_counts() {
     let own = Drop {
         device: Some(Arc::from("veth")),
         same_buffer: true,
-        ..drop(1, "host", 9, Class::Loss, "qdisc")
+        ..drop(1, "host", 9, Class::Loss, Cause::Qdisc)
     };
     let with = |change: fn(&mut Drop)| {
         let mut changed = own.clone();
@@ -434,7 +454,7 @@ fn after_it_arrived_only_its_own_buffer_at_its_own_place_counts() {
 fn what_is_for_a_node_is_dropped_in_its_own_namespace() {
     let mut to_node = dropped(
         &WHOLE[..3],
-        vec![drop(1, "host", 9, Class::Loss, "netfilter")],
+        vec![drop(1, "host", 9, Class::Loss, Cause::Netfilter)],
     );
     to_node.packet.dst = NODE_B.into();
     for step in &mut to_node.steps {
@@ -447,7 +467,7 @@ fn what_is_for_a_node_is_dropped_in_its_own_namespace() {
 
 #[test]
 fn a_drop_that_tells_nothing_is_no_doubt_of_what_was_answered() {
-    let arrived = dropped(&WHOLE, vec![drop(1, "default/b", 9, Class::Unknown, "")]);
+    let arrived = dropped(&WHOLE, vec![drop(1, "default/b", 9, Class::Unknown, None)]);
     assert_eq!(
         says(&scene(), &arrived),
         (Kind::Delivered, Confidence::Low, None)

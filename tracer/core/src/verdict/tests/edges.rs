@@ -29,7 +29,7 @@ fn an_error_from_on_the_way_refuses_what_arrived_only_if_it_is_about_it() {
     let about_it = refused(router, false);
     assert_eq!(
         says(&scene(), &about_it),
-        (Kind::Refused, Confidence::High, Some("icmp-error"))
+        (Kind::Refused, Confidence::High, Some(Cause::IcmpError))
     );
     let perhaps_another = refused(router, true);
     assert_eq!(
@@ -40,7 +40,7 @@ fn an_error_from_on_the_way_refuses_what_arrived_only_if_it_is_about_it() {
     let by_its_receiver = refused(B, true);
     assert_eq!(
         says(&scene(), &by_its_receiver),
-        (Kind::Refused, Confidence::Low, Some("icmp-error"))
+        (Kind::Refused, Confidence::Low, Some(Cause::IcmpError))
     );
 }
 
@@ -98,7 +98,7 @@ fn of_two_that_look_alike_none_is_called_lost() {
     one.ambiguous = true;
     assert_eq!(
         says(&scene(), &one),
-        (Kind::Unknown, Confidence::Low, Some("ambiguous"))
+        (Kind::Unknown, Confidence::Low, Some(Cause::Ambiguous))
     );
 }
 
@@ -151,8 +151,8 @@ fn only_a_listener_that_overflows_is_said_to() {
         (part.seen, part.parts) = (3000, [(0, 3000)].into());
     }
     for (counter, cause) in [
-        ("TcpExtListenOverflows", "listen-overflow"),
-        ("IpOutDiscards", "no-answer"),
+        ("TcpExtListenOverflows", Cause::ListenOverflow),
+        ("IpOutDiscards", Cause::NoAnswer),
     ] {
         let rose = Calm {
             rose: Some((counter, 3)),

@@ -35,7 +35,7 @@ fn dropped(class: Class) -> Journey {
     let drop = Drop {
         same_buffer: true,
         facts: Arc::from([]),
-        ..drop(1, "host", 9, class, "wrong-mac")
+        ..drop(1, "host", 9, class, Cause::WrongMac)
     };
     Journey {
         drops: vec![drop],

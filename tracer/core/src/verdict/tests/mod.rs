@@ -18,7 +18,9 @@ use crate::{
     },
     input::{Health, SocketHealth},
     journey::{Closed, Journey, Scene, Step},
-    model::{Direction, Encap, EncapKind, Foreign, Owner, OwnerKind, Point, Role, Transport},
+    model::{
+        Cause, Direction, Encap, EncapKind, Foreign, Owner, OwnerKind, Point, Role, Transport,
+    },
 };
 
 /// A TCP segment's worth of header, with 3000 bytes behind it.
@@ -137,7 +139,7 @@ impl Circumstances for Calm {
     }
 }
 
-fn says(scene: &Scene, journey: &Journey) -> (Kind, Confidence, Option<&'static str>) {
+fn says(scene: &Scene, journey: &Journey) -> (Kind, Confidence, Option<Cause>) {
     let (verdict, parts) = judge(scene, journey, &CALM);
     assert_eq!(
         parts.sent,
@@ -169,7 +171,7 @@ fn seen_inside_the_pod_is_confirmed() {
     let outside = journey(&way, Closed::Silence);
     assert_eq!(
         says(&scene, &outside),
-        (Kind::Unknown, Confidence::Low, Some("not-seen-in-pod"))
+        (Kind::Unknown, Confidence::Low, Some(Cause::NotSeenInPod))
     );
     way.push((1, INTO_POD));
     let inside = journey(&way, Closed::Known);
@@ -191,7 +193,7 @@ fn what_vanishes_on_a_node_is_unknown() {
         let open = journey(&WHOLE[..seen], Closed::End);
         assert_eq!(
             says(&scene, &open),
-            (Kind::Unknown, Confidence::Low, Some("still-open"))
+            (Kind::Unknown, Confidence::Low, Some(Cause::StillOpen))
         );
     }
 }
@@ -225,7 +227,7 @@ fn towards_a_node_without_an_agent_it_has_left() {
         (verdict.kind, verdict.cause, verdict.text.as_str()),
         (
             Kind::Left,
-            Some("wrong-node"),
+            Some(Cause::WrongNode),
             "left: the tunnel took it to node-b, but default/b is on node-c"
         )
     );
@@ -303,7 +305,7 @@ fn what_was_under_way_at_the_start_is_not_guessed_about() {
     let mut scene = scene();
     scene.since = 1;
     let early = journey(&WHOLE[..2], Closed::Silence);
-    assert_eq!(says(&scene, &early).2, Some("before-start"));
+    assert_eq!(says(&scene, &early).2, Some(Cause::BeforeStart));
 }
 
 /// An address that another pod gets later is each pod's at its time.

@@ -57,7 +57,7 @@ fn a_reset_of_one_of_two_refuses_none_that_was_not_seen_to_arrive() {
     };
     assert_eq!(
         says(&scene(), &arrived),
-        (Kind::Refused, Confidence::Low, Some("reset"))
+        (Kind::Refused, Confidence::Low, Some(Cause::Reset))
     );
     let vanished = Journey {
         refusal: reset,
@@ -87,7 +87,7 @@ fn an_answer_of_an_impostor_confirms_nothing() {
     });
     assert_eq!(
         says(&scene(), &question),
-        (Kind::Delivered, Confidence::Low, Some("two-owners"))
+        (Kind::Delivered, Confidence::Low, Some(Cause::TwoOwners))
     );
     let (verdict, _) = judge(&scene(), &question, &CALM);
     let evidence = said(&verdict);
@@ -114,7 +114,7 @@ fn two_ports_with_one_address_at_once_are_two_owners() {
     let handed = journey(&WHOLE, Closed::Known);
     assert_eq!(
         says(&scene, &handed),
-        (Kind::Delivered, Confidence::Low, Some("two-owners"))
+        (Kind::Delivered, Confidence::Low, Some(Cause::TwoOwners))
     );
     // The first was gone before: it is the same one, made anew.
     scene.nodes[1].points[TO_POD].until = Some(0);

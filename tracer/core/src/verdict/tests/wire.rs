@@ -49,7 +49,7 @@ fn bare(mac: Option<Mac>) -> Journey {
     gone
 }
 
-fn judged(scene: &Scene, journey: &Journey, calm: &Calm) -> (Kind, Option<&'static str>) {
+fn judged(scene: &Scene, journey: &Journey, calm: &Calm) -> (Kind, Option<Cause>) {
     let (verdict, _) = judge(scene, journey, calm);
     (verdict.kind, verdict.cause)
 }
@@ -59,7 +59,7 @@ fn what_was_sent_to_the_gateway_has_left() {
     let (verdict, parts) = judge(&by_default(), &bare(Some(GATEWAY_MAC)), &CALM);
     assert_eq!(
         (verdict.kind, verdict.confidence, verdict.cause),
-        (Kind::Left, Confidence::High, Some("default-route"))
+        (Kind::Left, Confidence::High, Some(Cause::DefaultRoute))
     );
     assert_eq!((parts.lost, parts.unknown), (0, parts.sent));
     assert_eq!(
@@ -76,7 +76,7 @@ fn what_was_sent_to_the_gateway_has_left() {
     let unknown = judge(&known(), &bare(Some(GATEWAY_MAC)), &CALM).0;
     assert_eq!(
         (unknown.kind, unknown.cause),
-        (Kind::Left, Some("next-hop"))
+        (Kind::Left, Some(Cause::NextHop))
     );
     assert!(unknown.text.contains("to 02:00:00:00:00:fe, not to node-b"));
     let mut other = known();
@@ -165,7 +165,7 @@ fn where_it_was_sent_is_not_guessed() {
     }];
     assert_eq!(
         judged(&foreign, &gone, &CALM),
-        (Kind::Unknown, Some("foreign-program"))
+        (Kind::Unknown, Some(Cause::ForeignProgram))
     );
     // It came to an interface of the node that nobody watches.
     let mut other = known();
@@ -184,7 +184,7 @@ fn towards_a_node_without_an_agent_the_gateway_is_named() {
     let (verdict, _) = judge(&scene, &bare(Some(GATEWAY_MAC)), &CALM);
     assert_eq!(
         (verdict.kind, verdict.confidence, verdict.cause),
-        (Kind::Left, Confidence::Low, Some("default-route"))
+        (Kind::Left, Confidence::Low, Some(Cause::DefaultRoute))
     );
     assert_eq!(
         verdict.text,
@@ -216,7 +216,7 @@ fn where_nothing_comes_in_at_all_it_is_lost() {
     let (verdict, parts) = judge(&scene(), &gone, &silent(0, true));
     assert_eq!(
         (verdict.kind, verdict.confidence, verdict.cause, parts.lost),
-        (Kind::Lost, Confidence::High, Some("nothing-arrives"), 1)
+        (Kind::Lost, Confidence::High, Some(Cause::NothingArrives), 1)
     );
     let evidence = said(&verdict);
     let sentence = "nothing at all has come in at uplink on node-b since 12:01:04 UTC";
@@ -291,22 +291,22 @@ fn tunnels_that_do_not_agree_are_told_with_each_packet() {
     assert!(!agreed.3.contains("wrapped"), "{}", agreed.3);
 
     let (kind, cause, text, evidence) = told([(1, 8472), (2, 8472)], &came);
-    assert_eq!((kind, cause), (Kind::Unknown, Some("vni")));
+    assert_eq!((kind, cause), (Kind::Unknown, Some(Cause::Vni)));
     assert!(text.contains("no tunnel device on node-b"), "{text}");
     let said = "it was wrapped in vxlan with VNI 1, UDP port 8472, which no device on node-b \
                 takes: overlay has VNI 2, UDP port 8472";
     assert!(evidence.contains(said), "{evidence}");
 
     let port = told([(1, 8472), (1, 4789)], &came);
-    assert_eq!((port.0, port.1), (Kind::Unknown, Some("tunnel-port")));
+    assert_eq!((port.0, port.1), (Kind::Unknown, Some(Cause::TunnelPort)));
 
     // The programs of a node know the ports of its own devices: of another one
     // they may have seen nothing.
     let gone = journey(&IN_TUNNEL[..3], Closed::Silence);
     let lost = told([(1, 8472), (2, 8472)], &gone);
-    assert_eq!((lost.0, lost.1), (Kind::Lost, Some("vni")));
+    assert_eq!((lost.0, lost.1), (Kind::Lost, Some(Cause::Vni)));
     let port = told([(1, 8472), (1, 4789)], &gone);
-    assert_eq!((port.0, port.1), (Kind::Unknown, Some("tunnel-port")));
+    assert_eq!((port.0, port.1), (Kind::Unknown, Some(Cause::TunnelPort)));
 
     // A device that was there when the packet was sent may have taken it.
     let mut scene = tunnelled([(1, 8472), (1, 8472)]);
@@ -326,7 +326,10 @@ fn tunnels_that_do_not_agree_are_told_with_each_packet() {
     for step in &mut late.steps {
         step.time += 1;
     }
-    assert_eq!(judged(&scene, &late, &CALM), (Kind::Unknown, Some("vni")));
+    assert_eq!(
+        judged(&scene, &late, &CALM),
+        (Kind::Unknown, Some(Cause::Vni))
+    );
 }
 
 #[test]
@@ -341,7 +344,7 @@ fn a_tunnel_to_nobody_takes_it_away() {
     let (verdict, _) = judge(&scene(), &gone, &CALM);
     assert_eq!(
         (verdict.kind, verdict.confidence, verdict.cause),
-        (Kind::Left, Confidence::High, Some("no-node"))
+        (Kind::Left, Confidence::High, Some(Cause::NoNode))
     );
     assert_eq!(
         verdict.text,

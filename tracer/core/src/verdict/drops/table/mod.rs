@@ -10,7 +10,10 @@ mod network;
 mod older;
 mod sockets;
 
-use crate::journey::{Class, Judgement};
+use crate::{
+    journey::{Class, Judgement},
+    model::Cause,
+};
 
 /// One entry.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +56,7 @@ const fn entry(
     reasons: &'static [&'static str],
     functions: &'static [&'static str],
     class: Class,
-    cause: &'static str,
+    cause: Cause,
     why: &'static str,
     source: &'static str,
 ) -> Entry {
@@ -63,7 +66,7 @@ const fn entry(
         of: Of::Any,
         judgement: Judgement {
             class,
-            cause,
+            cause: Some(cause),
             why,
             source,
         },

@@ -2,10 +2,10 @@
 //! reason only, from the source of Linux 5.10. Others stay unknown there.
 
 use super::{
+    Cause,
     Class::{Loss, Refusal},
     Entry, entry, wrapped,
 };
-use crate::verdict::drops::NO_LISTENER;
 
 /// What stands in the place of a reason.
 const NONE: &[&str] = &["NO_REASON"];
@@ -16,7 +16,7 @@ pub(super) static TABLE: &[Entry] = &[
         NONE,
         &["nf_hook_slow"],
         Loss,
-        "netfilter",
+        Cause::Netfilter,
         "a rule or policy of iptables or nftables, or connection tracking, drops or rejects it",
         "net/netfilter/core.c nf_hook_slow: NF_DROP",
     ),
@@ -24,7 +24,7 @@ pub(super) static TABLE: &[Entry] = &[
         NONE,
         &["arp_error_report", "ndisc_error_report", "neigh_invalidate"],
         Loss,
-        "neighbour",
+        Cause::Neighbour,
         "the next hop does not answer: no neighbour entry",
         "net/ipv4/arp.c arp_error_report; net/ipv6/ndisc.c ndisc_error_report",
     ),
@@ -32,7 +32,7 @@ pub(super) static TABLE: &[Entry] = &[
         NONE,
         &["ip_error", "ip6_pkt_drop"],
         Loss,
-        "no-route",
+        Cause::NoRoute,
         "there is no route to its destination, or one that leads nowhere",
         "net/ipv4/route.c ip_error; net/ipv6/route.c ip6_pkt_drop",
     ),
@@ -40,7 +40,7 @@ pub(super) static TABLE: &[Entry] = &[
         NONE,
         &["__udp4_lib_rcv", "__udp6_lib_rcv"],
         Loss,
-        "no-tunnel",
+        Cause::NoTunnel,
         "no tunnel device here takes it, or its length or checksum is wrong",
         "net/ipv4/udp.c __udp4_lib_rcv; net/ipv6/udp.c __udp6_lib_rcv",
     )),
@@ -49,7 +49,7 @@ pub(super) static TABLE: &[Entry] = &[
         NONE,
         &["__udp4_lib_rcv", "__udp6_lib_rcv"],
         Refusal,
-        NO_LISTENER,
+        Cause::NoListener,
         "nobody listens on this port, or its length or checksum is wrong",
         "net/ipv4/udp.c __udp4_lib_rcv; net/ipv6/udp.c __udp6_lib_rcv",
     ),
