@@ -6,6 +6,7 @@ pub const HASHED_BYTES: usize = 32;
 /// The key of a follow. Recordings that are meant to be joined share it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Key(pub [u64; 2]);
 
 /// SipHash-1-3 (Aumasson, Bernstein: "SipHash: a fast short-input PRF", 2012)

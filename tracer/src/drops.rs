@@ -17,15 +17,15 @@ use tracer_common::{drop::DropCounter, hash::Key};
 use tracer_core::{
     input::{Batch, DropReport},
     model::Freed,
+    request::{Command, Filter, Request, Start, Watch},
     verdict::Tally,
 };
 
 use crate::{
-    cli::{AgentSpec, DropsSettings, Failure, Outcome, Output, Place},
+    cli::{AgentSpec, DropsSettings, Failure, Outcome, Output},
     collector::{Agents, SessionError, Work, run as run_session},
     follow::{interrupted, runtime},
-    link::{Command, Filter, Start, Watch},
-    node::discover::Request,
+    link::Place,
     terminal::{look_of_stdout, tell},
     view::{DropScene, DropView, Json, Text},
 };
@@ -51,7 +51,7 @@ pub fn run(settings: DropsSettings) -> Result<Outcome, Failure> {
 async fn watch(settings: DropsSettings, mut view: impl DropView) -> Result<Outcome, Failure> {
     let stop = interrupted()?;
     let key = Key([crate::random(), crate::random()]);
-    let starts: Vec<Start> = settings
+    let starts: Vec<(Place, Start)> = settings
         .agents
         .iter()
         .map(|agent| start(&settings, agent, key))
@@ -183,13 +183,9 @@ impl<V: DropView> Watching<'_, V> {
     }
 }
 
-fn start(settings: &DropsSettings, agent: &AgentSpec, key: Key) -> Start {
-    Start {
+fn start(settings: &DropsSettings, agent: &AgentSpec, key: Key) -> (Place, Start) {
+    let start = Start {
         node: agent.node.clone(),
-        netns: match &agent.place {
-            Place::Local => None,
-            Place::Netns(path) => Some(path.clone()),
-        },
         watch: Watch::Drops,
         filter: Filter::default(),
         request: Request::default(),
@@ -200,7 +196,8 @@ fn start(settings: &DropsSettings, agent: &AgentSpec, key: Key) -> Start {
         ring_size: settings.ring_size,
         budget: settings.budget,
         explain: settings.explain,
-    }
+    };
+    (agent.place.clone(), start)
 }
 
 fn unix_now() -> i64 {

@@ -19,14 +19,15 @@ use tracer_core::{
     journal::View,
     journey::Limits,
     model::{OwnerKind, Owners, Pair},
+    request::{Filter, Remote, Request, Start, Watch},
     verdict::Kind,
 };
 
 use crate::{
-    cli::{AgentSpec, End, Expected, Failure, Outcome, Output, Place, Settings, selection},
+    cli::{AgentSpec, End, Expected, Failure, Outcome, Output, Settings, selection},
     collector::{self, Plan, SessionError},
-    link::{Filter, Start, Watch},
-    node::{self, discover},
+    link::Place,
+    node::{self, Task},
     store::RecordError,
     terminal::{look_of_stderr, look_of_stdout, tell},
     view::{self, Json, Progress, Text},
@@ -168,10 +169,18 @@ pub(crate) fn runtime() -> Result<Runtime, Failure> {
 /// Shows where it would attach, and attaches nothing.
 fn look(plan: &Plan, output: Output, utc: bool) -> Result<Outcome, Failure> {
     let mut nodes = Vec::new();
-    for agent in &plan.agents {
-        let found =
-            node::look(agent).map_err(|error| Failure::new(format!("{}: {error}", agent.node)))?;
-        nodes.push((agent.node.clone(), found));
+    for (place, start) in &plan.agents {
+        let node = &start.node;
+        let netns = place.namespace().map_err(|command| {
+            Failure::new(format!(
+                "--dry-run cannot look into {node} through `{command}`: leave that agent out, or \
+                 run the same with {node}=local on that node"
+            ))
+        })?;
+        let start = start.clone();
+        let found = node::look(&Task { start, netns })
+            .map_err(|error| Failure::new(format!("{node}: {error}")))?;
+        nodes.push((node.clone(), found));
     }
     let mut stdout = io::stdout().lock();
     match output {
@@ -316,10 +325,10 @@ fn pod_on(settings: &Settings, node: &str, v4: bool) -> Option<IpAddr> {
     pod.map(|(address, _)| address)
 }
 
-fn start(settings: &Settings, agent: &AgentSpec, key: Key, filter: &Filter) -> Start {
-    let mut request = discover::Request {
+fn start(settings: &Settings, agent: &AgentSpec, key: Key, filter: &Filter) -> (Place, Start) {
+    let mut request = Request {
         pod_interfaces: settings.pod_interfaces,
-        ..discover::Request::default()
+        ..Request::default()
     };
     let mut pods = Vec::new();
     let ends = settings.sources.iter().chain(&settings.destinations);
@@ -339,7 +348,7 @@ fn start(settings: &Settings, agent: &AgentSpec, key: Key, filter: &Filter) -> S
                 }
             }
             Some(node) => {
-                let remote = |address| discover::Remote {
+                let remote = |address| Remote {
                     address,
                     node_addresses: settings
                         .node_addresses
@@ -363,15 +372,11 @@ fn start(settings: &Settings, agent: &AgentSpec, key: Key, filter: &Filter) -> S
             && owner.node == agent.node
             && !pods.iter().any(|(known, _)| known == address)
     });
-    Start {
+    let start = Start {
         bystanders: others
             .map(|(address, owner)| (address, owner.name.clone()))
             .collect(),
         node: agent.node.clone(),
-        netns: match &agent.place {
-            Place::Local => None,
-            Place::Netns(path) => Some(path.clone()),
-        },
         watch: Watch::Follow,
         filter: filter.clone(),
         request,
@@ -381,7 +386,8 @@ fn start(settings: &Settings, agent: &AgentSpec, key: Key, filter: &Filter) -> S
         ring_size: settings.ring_size,
         budget: settings.budget,
         explain: settings.explain,
-    }
+    };
+    (agent.place.clone(), start)
 }
 
 fn describe(settings: &Settings) -> String {

@@ -5,6 +5,7 @@
 //! packet → kernel program → ring buffer → [`node`] → [`link`] → journeys and
 //! verdicts ([`tracer_core`]) → [`view`]; the [`collector`] carries it along.
 
+pub mod agent;
 pub mod cli;
 pub mod collector;
 pub mod drops;

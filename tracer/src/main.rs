@@ -3,8 +3,10 @@
 use std::process::ExitCode;
 
 use tracer::{
+    agent,
     cli::{
-        self, DropsSettings, Failure, Outcome, Program, ReplayArgs, Settings, ShowArgs, StatsArgs,
+        self, AgentArgs, DropsSettings, Failure, Outcome, Program, ReplayArgs, Settings, ShowArgs,
+        StatsArgs,
     },
     drops, follow, replay, show, stats,
 };
@@ -22,6 +24,10 @@ impl Program for Tracer {
 
     fn drops(settings: DropsSettings) -> Result<Outcome, Failure> {
         drops::run(settings)
+    }
+
+    fn agent(args: &AgentArgs) -> Result<Outcome, Failure> {
+        agent::run(args)
     }
 
     fn replay(args: &ReplayArgs) -> Result<Outcome, Failure> {

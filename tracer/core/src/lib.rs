@@ -4,7 +4,7 @@
 //! The folders follow the data's way; a stage never reaches back.
 //!
 //! [`input`], in terms of the [`model`] → [`journey`] → [`verdict`] → [`journal`];
-//! [`collect`] carries it along.
+//! [`collect`] carries it along. [`request`] is what goes the other way, to the agents.
 
 #[cfg(test)]
 mod by_hand;
@@ -13,4 +13,5 @@ pub mod input;
 pub mod journal;
 pub mod journey;
 pub mod model;
+pub mod request;
 pub mod verdict;

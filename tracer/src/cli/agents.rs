@@ -9,12 +9,8 @@ use std::{
 
 use nix::sys::statfs::{NSFS_MAGIC, statfs};
 
-use super::{
-    error::SettingsError,
-    settings::End,
-    values::{AgentSpec, Place},
-};
-use crate::{inventory::Inventory, store::unwatched_end};
+use super::{error::SettingsError, settings::End, values::AgentSpec};
+use crate::{inventory::Inventory, link::Place, store::unwatched_end};
 
 /// The agents asked for, checked; without any, and without a cluster to place addresses in, this machine.
 pub(super) fn resolve(
@@ -33,7 +29,11 @@ pub(super) fn resolve(
             return Err(SettingsError::TwoAgents(node.clone()));
         }
         inventory.map_or(Ok(()), |inventory| inventory.node(node))?;
-        let id = namespace(node, place)?;
+        // Where a command leads is known once it has.
+        let Ok(path) = place.namespace() else {
+            continue;
+        };
+        let id = namespace(node, path.as_deref())?;
         if let Some((_, first)) = namespaces.iter().find(|(other, _)| *other == id) {
             return Err(SettingsError::SharedNamespace {
                 first: (*first).to_owned(),
@@ -49,11 +49,8 @@ pub(super) fn resolve(
 type NamespaceId = (u64, u64);
 
 /// Makes sure that there is a namespace where an agent is to go.
-fn namespace(node: &str, place: &Place) -> Result<NamespaceId, SettingsError> {
-    let path = match place {
-        Place::Local => Path::new("/proc/thread-self/ns/net"),
-        Place::Netns(path) => path,
-    };
+fn namespace(node: &str, path: Option<&Path>) -> Result<NamespaceId, SettingsError> {
+    let path = path.unwrap_or(Path::new("/proc/thread-self/ns/net"));
     let denied = |source: io::Error| SettingsError::Namespace {
         node: node.to_owned(),
         path: path.to_owned(),

@@ -92,6 +92,17 @@ pub(super) const REPLAY_WHERE: &str =
 /// Of `tracer stats --where`.
 pub(super) const STATS_WHERE: &str = expression!("Sum up only journeys that match.");
 
+/// Of `tracer agent`.
+pub(super) const AGENT: &str = "\
+EXAMPLES
+  On the machine where the follow runs, with tracer installed on node-b:
+    tracer follow --inventory objects.yaml --src-pod web --dst-pod shop/cart \\
+      --agent node-a=local --agent 'node-b=exec:ssh node-b sudo tracer agent --stdio'
+
+  A node that needs no collector records by itself, to be joined later:
+    ssh node-b sudo tracer record --src-ip 10.244.1.5 --dst-ip 10.244.2.7 \\
+      --duration 1m -w - > node-b.arrows";
+
 /// Of `tracer drops`.
 pub(super) const DROPS: &str = "\
 EXAMPLES

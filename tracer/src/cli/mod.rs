@@ -29,14 +29,14 @@ use clap_complete::Shell;
 use tracing::Level;
 
 pub use args::{
-    Arguments, Command, Destination, DropsArgs, Expected, FollowArgs, GroupBy, Output, Protocol,
-    RecordArgs, RecordingArgs, ReplayArgs, ShowArgs, Source, StatsArgs, WatchArgs,
+    AgentArgs, Arguments, Command, Destination, DropsArgs, Expected, FollowArgs, GroupBy, Output,
+    Protocol, RecordArgs, RecordingArgs, ReplayArgs, ShowArgs, Source, StatsArgs, WatchArgs,
 };
 pub use drops::DropsSettings;
 pub use error::{Failure, Outcome, SettingsError};
 pub use selection::selection;
 pub use settings::{End, Settings};
-pub use values::{AgentSpec, EndName, Place, PodName};
+pub use values::{AgentSpec, EndName, PodName};
 
 use crate::terminal::Lines;
 
@@ -59,6 +59,12 @@ pub trait Program {
     /// # Errors
     /// See [`Program::follow`].
     fn drops(settings: DropsSettings) -> Result<Outcome, Failure>;
+
+    /// Looks into this node for a collector.
+    ///
+    /// # Errors
+    /// See [`Program::follow`].
+    fn agent(args: &AgentArgs) -> Result<Outcome, Failure>;
 
     /// Shows recorded journeys.
     ///
@@ -96,6 +102,7 @@ pub fn run<P: Program>() -> ExitCode {
         Command::Record(args) => Settings::recording(&args)
             .map_err(Failure::from)
             .and_then(P::record),
+        Command::Agent(args) => P::agent(&args),
         Command::Replay(args) => P::replay(&args),
         Command::Show(args) => P::show(&args),
         Command::Stats(args) => P::stats(&args),

@@ -5,9 +5,11 @@
 #[cfg(test)]
 mod tests;
 
-use std::{net::IpAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{net::IpAddr, str::FromStr, time::Duration};
 
 use ipnet::IpNet;
+
+use crate::link::Place;
 
 /// A side of a follow, as it was named.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,15 +174,6 @@ fn bytes(text: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
-/// Where a node's packets can be seen from here.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// This kernel, in the namespace that the program is in.
-    Local,
-    /// This kernel, in the namespace that a file stands for.
-    Netns(PathBuf),
-}
-
 /// A node and how it is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentSpec {
@@ -193,18 +186,24 @@ pub struct AgentSpec {
 impl FromStr for AgentSpec {
     type Err = String;
 
-    /// `NODE=local` or `NODE=netns:PATH`.
+    /// `NODE=local`, `NODE=netns:PATH` or `NODE=exec:COMMAND`.
     fn from_str(text: &str) -> Result<Self, String> {
         let Some((node, spec)) = text.split_once('=').filter(|(node, _)| !node.is_empty()) else {
-            return Err("not an agent; give NODE=local or NODE=netns:PATH".to_owned());
+            return Err(
+                "not an agent; give NODE=local, NODE=netns:PATH or NODE=exec:COMMAND".to_owned(),
+            );
         };
         let place = match spec.split_once(':') {
             None if spec == "local" => Place::Local,
             Some(("netns", path)) if !path.is_empty() => Place::Netns(path.into()),
+            Some(("exec", command)) if !command.trim().is_empty() => {
+                Place::Exec(command.to_owned())
+            }
             _ => {
                 return Err(format!(
-                    "`{spec}` is no way to a node; give {node}=local for this machine, or \
-                     {node}=netns:PATH for a network namespace on it"
+                    "unknown agent type `{spec}`; give {node}=local for this machine, \
+                     {node}=netns:PATH for a network namespace on it, or {node}=exec:COMMAND for a \
+                     command that runs `tracer agent --stdio` there"
                 ));
             }
         };

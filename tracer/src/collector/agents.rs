@@ -6,13 +6,17 @@ use tokio::{
     sync::mpsc,
     time::{Instant, timeout_at},
 };
-use tracer_core::{input::Batch, model::Hello};
+use tracer_core::{
+    input::Batch,
+    model::Hello,
+    request::{Command, Commander, Start},
+};
 use tracing::{debug, info};
 
 use super::SessionError;
 use crate::{
-    link::{Command, Commander, Link, Start},
-    node::{self, NodeError},
+    link::{self, Batches, Link, LinkError, Place},
+    node::NodeError,
 };
 
 /// How long agents have to end, all together.
@@ -40,7 +44,7 @@ struct Agent {
 pub(super) enum Sent {
     Batch(Box<Batch>),
     /// It can send no more.
-    Failed(NodeError),
+    Failed(LinkError),
     /// It has detached everything and ended.
     Ended,
 }
@@ -50,22 +54,23 @@ impl Agents {
     ///
     /// # Errors
     /// [`SessionError::Agent`] of the first that cannot start; none is left then.
-    pub(crate) async fn start(starts: &[Start]) -> Result<(Self, Vec<Hello>), SessionError> {
-        for agent in starts {
+    pub(crate) async fn start(
+        starts: &[(Place, Start)],
+    ) -> Result<(Self, Vec<Hello>), SessionError> {
+        for (_, agent) in starts {
             info!("starting the agent of {}", agent.node);
         }
         let starting: Vec<_> = starts
             .iter()
             .cloned()
-            .map(|start| tokio::task::spawn_blocking(move || node::start(&start)))
+            .map(|(place, start)| tokio::task::spawn_blocking(move || link::start(&place, &start)))
             .collect();
         let mut started = Vec::new();
-        for (task, agent) in starting.into_iter().zip(starts) {
+        for (task, (_, agent)) in starting.into_iter().zip(starts) {
             let result = task.await.unwrap_or_else(|join| {
-                Err(NodeError::System {
-                    what: "start an agent",
-                    source: io::Error::other(join),
-                })
+                let source = io::Error::other(join);
+                let what = "start an agent";
+                Err(NodeError::System { what, source }.into())
             });
             started.push(result.map_err(|source| SessionError::Agent {
                 node: agent.node.clone(),
@@ -215,12 +220,8 @@ fn log(hello: &Hello) {
 }
 
 /// Passes an agent's batches on, and says when they end.
-async fn forward(
-    agent: usize,
-    mut from: mpsc::Receiver<Result<Batch, NodeError>>,
-    to: mpsc::Sender<(usize, Sent)>,
-) {
-    while let Some(next) = from.recv().await {
+async fn forward(agent: usize, mut from: Batches, to: mpsc::Sender<(usize, Sent)>) {
+    while let Some(next) = from.next().await {
         let sent = match next {
             Ok(batch) => Sent::Batch(Box::new(batch)),
             Err(error) => Sent::Failed(error),

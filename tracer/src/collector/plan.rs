@@ -8,12 +8,10 @@ use tracer_core::{
     journal::Selection,
     journey::Limits,
     model::{Hello, Owners, Point},
+    request::{Filter, Start},
 };
 
-use crate::{
-    link::{Filter, Start},
-    store::Rotation,
-};
+use crate::{link::Place, store::Rotation};
 
 /// A follow, resolved: no name is left to look up.
 #[derive(Clone, Debug)]
@@ -22,8 +20,8 @@ pub struct Plan {
     pub description: String,
     /// What the user should know before it begins, one sentence each.
     pub warnings: Vec<String>,
-    /// The agents to start.
-    pub agents: Vec<Start>,
+    /// The agents to start, and how each is reached.
+    pub agents: Vec<(Place, Start)>,
     /// Whose packets to follow, before the agents have told of next hops: what they
     /// begin with.
     pub filter: Filter,

@@ -33,7 +33,7 @@ impl Recorder {
 
     /// Says what is recorded.
     pub(super) fn begin(&mut self, plan: &Plan, beginning: Beginning) -> Result<(), RecordError> {
-        let key = plan.agents.first().map(|agent| agent.key);
+        let key = plan.agents.first().map(|(_, agent)| agent.key);
         let mut head = Head {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             recording: crate::random(),

@@ -12,6 +12,7 @@ use tracer_core::{
     input::{Batch, Record},
     journal::{Reader, View},
     model::Hello,
+    request::{Command, Filter},
     verdict::{Kind, explain_nothing},
 };
 use tracing::{debug, info};
@@ -23,11 +24,7 @@ use super::{
     sampling::Sampling,
     stalls::{self, Stalls},
 };
-use crate::{
-    link::{Command, Filter},
-    node::NodeError,
-    store::RecordError,
-};
+use crate::{link::LinkError, store::RecordError};
 
 /// How often streams that hold others up are asked for their watermark, and
 /// open journeys looked after. Only while there are any.
@@ -58,7 +55,7 @@ pub enum SessionError {
         /// Its node.
         node: String,
         /// Why.
-        source: NodeError,
+        source: LinkError,
     },
     /// An agent ended by itself.
     #[error("the agent of {node} ended unexpectedly: what it saw last is lost")]

@@ -1,18 +1,49 @@
-//! How an agent's events reach a collector.
+//! How an agent is reached: in this process, or through a command's standard streams.
 //!
-//! The collector knows an agent only as a [`Link`]: it has said where it
-//! looks ([`Hello`]), takes [`Command`]s and sends [`Batch`]es. Today an agent
-//! lives in the same process ([`crate::node::start`]); a remote one will have
-//! the same messages carried over a byte stream.
+//! The collector knows an agent only as a [`Link`]: it has said where it looks ([`Hello`]),
+//! takes commands and sends batches. A remote one sends a recording that is still being
+//! written ([`crate::store`]) and takes the frames of [`wire`].
 
-mod command;
+mod remote;
+mod skip;
+pub(crate) mod wire;
+
+use std::path::PathBuf;
 
 use tokio::sync::mpsc;
-use tracer_core::{input::Batch, model::Hello};
+use tracer_core::{
+    input::Batch,
+    model::Hello,
+    request::{Commander, Start},
+};
 
-use crate::node::NodeError;
+pub use self::remote::RemoteError;
+use crate::node::{self, NodeError, Task};
 
-pub use command::{Command, Commander, Filter, Start, Watch};
+/// Where a node's packets can be seen from here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// This kernel, in the namespace that the program is in.
+    Local,
+    /// This kernel, in the namespace that a file stands for.
+    Netns(PathBuf),
+    /// Wherever the standard streams of a shell's command lead: to `tracer agent --stdio`.
+    Exec(String),
+}
+
+impl Place {
+    /// The namespace of an agent in this process; `None` for the process's own.
+    ///
+    /// # Errors
+    /// The command, if the agent is reached through one.
+    pub(crate) fn namespace(&self) -> Result<Option<PathBuf>, &str> {
+        match self {
+            Self::Local => Ok(None),
+            Self::Netns(path) => Ok(Some(path.clone())),
+            Self::Exec(command) => Err(command),
+        }
+    }
+}
 
 /// A started agent, from the collector's side.
 pub struct Link {
@@ -20,8 +51,73 @@ pub struct Link {
     pub hello: Hello,
     /// To tell it what to do. Dropping it ends the agent.
     pub commands: Box<dyn Commander>,
-    /// Its batches, or why it can send no more. The channel closes once every
-    /// program is detached. It is short: a collector that does not keep up
-    /// leaves events in the ring buffers, where it is counted what is lost.
-    pub batches: mpsc::Receiver<Result<Batch, NodeError>>,
+    /// What it sends.
+    pub batches: Batches,
+}
+
+/// What an agent sends, until it has detached everything.
+pub struct Batches(Source);
+
+enum Source {
+    Here(mpsc::Receiver<Result<Batch, NodeError>>),
+    Remote(mpsc::Receiver<Result<Batch, RemoteError>>),
+}
+
+impl Batches {
+    /// What comes next; `None` once the agent has ended as it was told to.
+    pub async fn next(&mut self) -> Option<Result<Batch, LinkError>> {
+        match &mut self.0 {
+            Source::Here(batches) => batches.recv().await.map(|batch| Ok(batch?)),
+            Source::Remote(batches) => batches.recv().await.map(|batch| Ok(batch?)),
+        }
+    }
+}
+
+/// Why an agent cannot be had, or can send no more.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// It is in this process.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// It is not.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+}
+
+/// Starts an agent and waits until it has attached. This takes a while: not for a thread
+/// that others wait for.
+///
+/// # Errors
+/// [`LinkError`]; nothing stays attached then.
+pub fn start(place: &Place, start: &Start) -> Result<Link, LinkError> {
+    match place.namespace() {
+        Ok(netns) => {
+            let task = Task {
+                start: start.clone(),
+                netns,
+            };
+            let node::Agent {
+                hello,
+                commands,
+                batches,
+            } = node::start(&task)?;
+            Ok(Link {
+                hello,
+                commands,
+                batches: Batches(Source::Here(batches)),
+            })
+        }
+        Err(command) => {
+            let remote::Agent {
+                hello,
+                commands,
+                batches,
+            } = remote::start(command, start)?;
+            Ok(Link {
+                hello,
+                commands: Box::new(commands),
+                batches: Batches(Source::Remote(batches)),
+            })
+        }
+    }
 }

@@ -6,6 +6,8 @@ use std::{
     convert::Infallible,
     fs, io,
     net::IpAddr,
+    ops::Deref,
+    path::PathBuf,
     sync::mpsc as std_mpsc,
     thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -13,6 +15,7 @@ use std::{
 
 use tokio::sync::mpsc;
 use tracer_common::config::{Load, TunnelPorts};
+use tracer_core::input::Batch;
 use tracer_core::model::{Direction, Hello, Network, Point, Role};
 
 use super::{
@@ -26,16 +29,45 @@ use super::{
     scout::{PodWorker, Scout, Workers, look_again},
     worker::{self, Batches, Turn, Worker},
 };
-use crate::link::{Command, Commander, Link, Start, Watch};
+use tracer_core::request::{Command, Commander, Start, Watch};
 
 /// Batches that may be on their way to the collector.
 const IN_FLIGHT: usize = 16;
+
+/// What an agent in this process is to do, and where.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// What it was told.
+    pub start: Start,
+    /// The node's own namespace; `None` for the one the process is in.
+    pub netns: Option<PathBuf>,
+}
+
+impl Deref for Task {
+    type Target = Start;
+
+    fn deref(&self) -> &Start {
+        &self.start
+    }
+}
+
+/// An agent that has started.
+pub struct Agent {
+    /// Its first message.
+    pub hello: Hello,
+    /// To tell it what to do. Dropping it ends the agent.
+    pub commands: Box<dyn Commander>,
+    /// Its batches, or why it can send no more. The channel closes once every
+    /// program is detached. It is short: a collector that does not keep up
+    /// leaves events in the ring buffers, where it is counted what is lost.
+    pub batches: mpsc::Receiver<Result<Batch, NodeError>>,
+}
 
 /// Attaches to what the agent is to look at.
 ///
 /// # Errors
 /// [`NodeError`]; nothing stays attached then.
-pub fn start(start: &Start) -> Result<Link, NodeError> {
+pub fn start(start: &Task) -> Result<Agent, NodeError> {
     let all_drops = start.watch == Watch::Drops;
     // For drops, pods' namespaces are looked into wherever the node is.
     let enters = start.netns.is_some() || start.request.pod_interfaces;
@@ -99,7 +131,7 @@ pub fn start(start: &Start) -> Result<Link, NodeError> {
         let ports = [vxlan, geneve].concat();
         agent.scout = look_again(start, changes, &mut hello, &ports, workers);
     }
-    Ok(Link {
+    Ok(Agent {
         hello,
         commands: Box::new(agent),
         batches,
@@ -117,7 +149,7 @@ struct Followed {
 
 /// Finds the points of a follow and attaches to them.
 fn follow(
-    start: &Start,
+    start: &Task,
     agent: &mut Local,
     hello: &mut Hello,
     sender: &Batches,
@@ -181,7 +213,7 @@ fn follow(
 ///
 /// # Errors
 /// [`NodeError`].
-pub fn look(start: &Start) -> Result<Plan, NodeError> {
+pub fn look(start: &Task) -> Result<Plan, NodeError> {
     require::check_to_look(start.netns.is_some())?;
     let start = start.clone();
     let look = move || {
@@ -208,7 +240,7 @@ struct Prepared {
     changes: io::Result<Changes>,
 }
 
-fn prepare_host(start: &Start) -> Result<(Probe, Prepared), NodeError> {
+fn prepare_host(start: &Task) -> Result<(Probe, Prepared), NodeError> {
     // Before the first look, so that nothing changes unheard after it.
     let changes = Changes::open(every_pod(start));
     let mut plan = discover(&start.request)?;
@@ -236,7 +268,7 @@ fn prepare_host(start: &Start) -> Result<(Probe, Prepared), NodeError> {
 }
 
 /// The pods whose coming and going matters.
-pub(super) fn every_pod(start: &Start) -> HashSet<IpAddr> {
+pub(super) fn every_pod(start: &Task) -> HashSet<IpAddr> {
     let named = start.pods.iter().chain(&start.bystanders);
     let asked = start.request.pods.iter().chain(&start.request.unplaced);
     named
@@ -292,12 +324,12 @@ pub(super) fn host_point(interface: &discover::Interface) -> Point {
 }
 
 /// What the pod with this address is called.
-pub(super) fn pod_name(start: &Start, pod: IpAddr) -> String {
+pub(super) fn pod_name(start: &Task, pod: IpAddr) -> String {
     let named = start.pods.iter().find(|(address, _)| *address == pod);
     named.map_or_else(|| pod.to_string(), |(_, name)| name.clone())
 }
 
-pub(super) fn pod_point(start: &Start, pod: &PodNamespace) -> Point {
+pub(super) fn pod_point(start: &Task, pod: &PodNamespace) -> Point {
     let name = pod_name(start, pod.pod);
     let same_pod = start
         .pods

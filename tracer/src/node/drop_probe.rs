@@ -30,7 +30,7 @@ use super::{
     kernel::{Btf, KFREE_SKB, Reasons, Symbols, WITHOUT_REASON, drop_program, hides_its_memory},
     probe::PROGRAMS,
 };
-use crate::link::{Filter, Start, Watch};
+use tracer_core::request::{Filter, Start, Watch};
 
 /// Records taken off the ring buffer at a time.
 const BATCH: usize = 16_384;

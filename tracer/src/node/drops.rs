@@ -22,7 +22,8 @@ use tracer_core::{
 
 use super::{
     NodeError, agent,
-    discover::{self, Changes, Request, discover},
+    agent::Task,
+    discover::{self, Changes, discover},
     drop_probe::DropProbe,
     facts::Explainer,
     health::Gauge,
@@ -31,7 +32,7 @@ use super::{
     source::{Found, PodNamespace, Source},
     worker,
 };
-use crate::link::{Filter, Start};
+use tracer_core::request::{Filter, Request, Start};
 
 /// What a node's own namespace is called.
 const HOST: &str = "host";
@@ -53,7 +54,7 @@ pub(super) struct Watched {
 /// with, so that all make the same of a packet, and where they are; `None` if
 /// there are none.
 pub(super) fn prepare(
-    start: &Start,
+    start: &Task,
     follow: Option<&(Load, Vec<Point>)>,
 ) -> Result<(Watcher, Watched), NodeError> {
     let mut notes = Vec::new();
@@ -289,14 +290,13 @@ mod tests {
     use tracer_common::hash::Key;
 
     use super::{Start, no_pod_is_known};
-    use crate::link::{Filter, Watch};
+    use tracer_core::request::{Filter, Watch};
 
     #[test]
     fn a_node_with_pods_that_are_not_followed_has_known_pods() {
         let pod = || vec![([10, 1, 0, 5].into(), "default/web".to_owned())];
         let start = |pods, bystanders| Start {
             node: "node-a".to_owned(),
-            netns: None,
             request: Default::default(),
             filter: Filter::default(),
             watch: Watch::Follow,

@@ -11,7 +11,7 @@ use tracer_common::{
 };
 
 use super::{NodeError, tables::Tables};
-use crate::link::Filter;
+use tracer_core::request::Filter;
 
 /// Entries of each address table: two generations of a filter with all pairs
 /// and plenty of next hops.

@@ -5,7 +5,7 @@
 use tracer_common::config::{Load, PORTS, TunnelPorts};
 
 use super::discover::Plan;
-use crate::link::Start;
+use tracer_core::request::Start;
 
 /// The same for all of a node's programs of one start.
 pub(super) fn load(start: &Start, plan: &Plan) -> Load {

@@ -33,7 +33,7 @@ mod tables;
 mod visit;
 mod worker;
 
-pub use agent::{look, start};
+pub use agent::{Agent, Task, look, start};
 pub use error::NodeError;
 pub use probe::PROGRAMS;
 pub use tables::TooMany;

@@ -33,7 +33,7 @@ use super::{
     hook::{self, Device, Hooks},
     worker,
 };
-use crate::link::{Filter, Start};
+use tracer_core::request::{Filter, Start};
 
 /// The kernel programs, as `build.rs` built them.
 pub static PROGRAMS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));

@@ -8,7 +8,7 @@ use tracer_core::{
 };
 
 use super::{NodeError, probe::Probe};
-use crate::link::Filter;
+use tracer_core::request::Filter;
 
 /// Programs in a namespace. It belongs to the thread that made it.
 pub(super) trait Source {

@@ -11,7 +11,7 @@ use tracer_common::filter::{
 };
 use tracer_core::model::Pair;
 
-use crate::link::Filter;
+use tracer_core::request::Filter;
 
 /// Up to how many addresses of a prefix are marked one by one in the bit
 /// array; a larger prefix would set nearly every bit anyway.

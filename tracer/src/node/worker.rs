@@ -26,7 +26,7 @@ use super::{
     NodeError,
     source::{Found, Source},
 };
-use crate::link::Command;
+use tracer_core::request::Command;
 
 /// After the first event, how long (ms) to let others gather: one wake-up then
 /// serves them all.

@@ -1,5 +1,6 @@
 //! The arguments as they are typed: nothing is looked up here.
 
+mod agent;
 mod drops;
 mod follow;
 mod traces;
@@ -12,6 +13,7 @@ use clap_complete::Shell;
 
 use super::help;
 
+pub use agent::AgentArgs;
 pub use drops::DropsArgs;
 pub use follow::{Expected, FollowArgs, RecordArgs, RecordingArgs};
 pub use traces::{GroupBy, ReplayArgs, ShowArgs, StatsArgs};
@@ -67,6 +69,14 @@ pub enum Command {
     /// pyarrow, DuckDB and others read it as it is (an Arrow IPC stream).
     #[command(after_help = help::RECORD, override_usage = help::RECORD_USAGE)]
     Record(Box<RecordArgs>),
+
+    /// Look into this node for a follow on another machine
+    ///
+    /// `tracer follow --agent NODE=exec:COMMAND` runs this at the end of COMMAND. Commands come in on
+    /// standard input, records go out on standard output. It listens on no port, and ends, detached, with
+    /// its input.
+    #[command(after_help = help::AGENT)]
+    Agent(AgentArgs),
 
     /// Show recorded journeys and verdicts again, without root
     ///

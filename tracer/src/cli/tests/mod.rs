@@ -7,10 +7,12 @@ use std::{path::Path, slice, time::Duration};
 use clap::{CommandFactory as _, Parser as _};
 
 use super::{
-    AgentSpec, Arguments, Command, End, Failure, FollowArgs, Output, Place, Settings, agents,
-    settings,
+    AgentSpec, Arguments, Command, End, Failure, FollowArgs, Output, Settings, agents, settings,
 };
-use crate::inventory::{Inventory, tests::OBJECTS};
+use crate::{
+    inventory::{Inventory, tests::OBJECTS},
+    link::Place,
+};
 
 fn arguments(line: &str) -> Result<Box<FollowArgs>, clap::Error> {
     let words = ["tracer", "follow"]

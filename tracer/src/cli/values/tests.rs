@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use super::*;
 
 fn end(text: &str) -> Result<EndName, String> {

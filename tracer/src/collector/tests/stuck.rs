@@ -17,6 +17,7 @@ use tracer_core::{
     journal::{Changed, Selected, Started, View},
     journey::{Journey, Limits, Scene},
     model::{Hop, Owner, OwnerKind, Packet, Point, Transport},
+    request::{Command, Commander, Filter},
     verdict::{Kind, Parts, Summary, Verdict},
 };
 
@@ -33,7 +34,6 @@ use crate::{
         session::follow_agents,
         stalls::PATIENCE,
     },
-    link::{Command, Commander, Filter},
     store::Rotation,
 };
 

@@ -37,30 +37,10 @@ use netlink::Connection;
 use plan::Draft;
 use route::Route;
 use table::Host;
-use tracer_core::model::Network;
-
-/// What a follow wants to see of this node.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Request {
-    /// Addresses of followed pods that live on this node.
-    pub pods: Vec<IpAddr>,
-    /// The other ends: addresses that the pods talk to.
-    pub remotes: Vec<Remote>,
-    /// Addresses of which it is not known where they live: each is a pod here if its interface is found,
-    /// else a remote.
-    pub unplaced: Vec<IpAddr>,
-    /// Whether to look for the pods' own interfaces as well ([`Plan::pod_namespaces`]).
-    pub pod_interfaces: bool,
-}
-
-/// A followed address, usually on another node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Remote {
-    /// The followed address.
-    pub address: IpAddr,
-    /// The addresses of the node that it lives on; empty when that is not known.
-    pub node_addresses: Vec<IpAddr>,
-}
+use tracer_core::{
+    model::Network,
+    request::{Remote, Request},
+};
 
 /// What to observe on this node, and what the observer should know about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

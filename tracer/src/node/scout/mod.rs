@@ -37,12 +37,13 @@ use tracer_core::model::{Hello, Network, Point, Role};
 
 use super::{
     NodeError,
-    discover::{Changes, Request},
+    agent::Task,
+    discover::Changes,
     drops,
     source::PodNamespace,
     worker::{self, Hand},
 };
-use crate::link::Start;
+use tracer_core::request::Request;
 
 /// How long nothing more must change before it is searched; but no longer than
 /// a few times that.
@@ -84,7 +85,7 @@ pub(super) struct PodWorker {
 /// Looks again when the network changes, if that can be heard; else an agent
 /// says so in its `hello`.
 pub(super) fn look_again(
-    start: &Start,
+    start: &Task,
     changes: io::Result<Changes>,
     hello: &mut Hello,
     tunnel_ports: &[u16],
@@ -113,7 +114,7 @@ impl Scout {
     /// `hello`.
     fn start(
         changes: Changes,
-        start: &Start,
+        start: &Task,
         hello: &Hello,
         tunnel_ports: &[u16],
         workers: Workers,
@@ -187,7 +188,7 @@ fn later_request(request: &Request, points: &[Point]) -> Request {
 }
 
 /// A file that stands for the node's own namespace.
-fn home(start: &Start) -> PathBuf {
+fn home(start: &Task) -> PathBuf {
     // The process's first thread stays where it was started.
     let own = || PathBuf::from(format!("/proc/{}/ns/net", std::process::id()));
     start.netns.clone().unwrap_or_else(own)
@@ -197,7 +198,7 @@ fn home(start: &Start) -> PathBuf {
 struct Stopped;
 
 struct Search {
-    start: Start,
+    start: Task,
     request: Request,
     /// The node's own namespace.
     home: PathBuf,

@@ -1,19 +1,18 @@
-//! What a collector tells an agent.
+//! What a collector tells an agent: few and small messages. What an agent answers is
+//! [`crate::input`].
 
-use std::{net::IpAddr, path::PathBuf};
+use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
 use tracer_common::hash::Key;
-use tracer_core::model::Pair;
 
-use crate::node::discover::Request;
+use crate::model::Pair;
 
 /// What an agent needs to know to begin.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Start {
     /// The node's name, as the cluster knows it.
     pub node: String,
-    /// Its host namespace; `None` for the one the process is in.
-    pub netns: Option<PathBuf>,
     /// Whose traffic to observe.
     pub request: Request,
     /// What to look for.
@@ -34,12 +33,36 @@ pub struct Start {
     pub ring_size: u32,
     /// Events per second that may be emitted.
     pub budget: u32,
-    /// Whether to read [`tracer_core::model::Freed::facts`].
+    /// Whether to read [`crate::model::Freed::facts`].
     pub explain: bool,
 }
 
+/// What a follow wants to see of this node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Addresses of followed pods that live on this node.
+    pub pods: Vec<IpAddr>,
+    /// The other ends: addresses that the pods talk to.
+    pub remotes: Vec<Remote>,
+    /// Addresses of which it is not known where they live: each is a pod here if its interface is found,
+    /// else a remote.
+    pub unplaced: Vec<IpAddr>,
+    /// Whether to look for the pods' own interfaces as well.
+    pub pod_interfaces: bool,
+}
+
+/// A followed address, usually on another node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remote {
+    /// The followed address.
+    pub address: IpAddr,
+    /// The addresses of the node that it lives on; empty when that is not known.
+    pub node_addresses: Vec<IpAddr>,
+}
+
 /// What an agent looks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Watch {
     /// The packets of a follow: where they pass, and where they are dropped.
     Follow,
@@ -48,7 +71,8 @@ pub enum Watch {
 }
 
 /// What an agent can be told while it runs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Command {
     /// Replace the filter that an agent began with.
     Arm(Filter),
@@ -72,7 +96,7 @@ pub trait Commander: Send {
 }
 
 /// Which packets belong to the follow.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Filter {
     /// The generation that events will carry, from 1: that of the first one, with
     /// which programs are attached.

@@ -1,0 +1,246 @@
+//! `tracer agent --stdio`: one node's side of a follow, for a collector on another machine.
+//!
+//! Commands come in on standard input, and a recording that is still being written goes out
+//! on standard output. It never listens on a port, and it ends, detached, when its input
+//! closes, when it hears nothing for long, and when nobody takes what it writes.
+
+use std::{
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::{sync::mpsc, task, time::timeout};
+use tokio_util::{bytes::BytesMut, codec::Decoder as _};
+use tracer_common::hash::{HASHED_BYTES, payload_hash};
+use tracer_core::{
+    input::Batch,
+    journey::Limits,
+    model::{Hello, Owners},
+    request::{Command, Start},
+};
+
+use crate::{
+    cli::{AgentArgs, Failure, Outcome},
+    follow::{interrupted, runtime},
+    link::wire::{self, Message, PROTOCOL, SILENCE},
+    node::{self, Task},
+    store::{Head, RecordError, Rotation, Writer},
+};
+
+/// Commands and batches that may wait.
+const WAITING: usize = 16;
+
+/// Serves a collector until one of the two ends.
+///
+/// # Errors
+/// [`Failure`], in one sentence.
+pub fn run(args: &AgentArgs) -> Result<Outcome, Failure> {
+    let netns = args.netns.clone();
+    runtime()?.block_on(serve(netns))
+}
+
+async fn serve(netns: Option<PathBuf>) -> Result<Outcome, Failure> {
+    let stop = interrupted()?;
+    tokio::pin!(stop);
+    let mut messages = listen();
+    let start = begin(&mut messages).await?;
+    let task = Task { start, netns };
+    let starting = task::spawn_blocking({
+        let task = task.clone();
+        move || node::start(&task)
+    });
+    let mut agent = starting
+        .await
+        .map_err(Failure::new)?
+        .map_err(Failure::new)?;
+    let (rows, written) = write(head(&task.start, agent.hello.clone()));
+    let mut ending = false;
+    let mut armed = false;
+    loop {
+        tokio::select! {
+            batch = agent.batches.recv() => match batch {
+                Some(batch) => hand_on(&rows, Row::Batch(Box::new(batch.map_err(Failure::new)?))).await?,
+                None => break,
+            },
+            message = timeout(SILENCE, messages.recv()), if !ending => match message {
+                Ok(Some(Ok(Message::Command(command)))) => {
+                    ending |= command == Command::Stop;
+                    let arms = matches!(command, Command::Arm(_));
+                    agent.commands.send(command);
+                    if arms && !std::mem::replace(&mut armed, true) {
+                        hand_on(&rows, Row::Armed(unix_now())).await?;
+                    }
+                }
+                Ok(Some(Ok(Message::Alive))) => {}
+                Ok(Some(Ok(Message::Hello { .. } | Message::Start(_)))) => {
+                    return Err(Failure::new("the collector begins twice"));
+                }
+                Ok(Some(Err(error))) => {
+                    return Err(Failure::new(format!("the collector cannot be understood: {error}")));
+                }
+                // It is gone, or the way to it is.
+                Ok(None) | Err(_) => {
+                    ending = true;
+                    agent.commands.send(Command::Stop);
+                }
+            },
+            () = &mut stop, if !ending => {
+                ending = true;
+                agent.commands.send(Command::Stop);
+            }
+        }
+    }
+    drop(rows);
+    match timeout(SILENCE, written).await {
+        // A collector that is gone has no need of the rest.
+        Ok(_) => Ok(Outcome::Done),
+        Err(_) => Err(stuck()),
+    }
+}
+
+/// Hands a row to who writes it. Nobody has to be there to take it.
+async fn hand_on(rows: &mpsc::Sender<Row>, row: Row) -> Result<(), Failure> {
+    match timeout(SILENCE, rows.send(row)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(Failure::BrokenPipe),
+        Err(_) => Err(stuck()),
+    }
+}
+
+fn stuck() -> Failure {
+    Failure::new(format!(
+        "nobody has taken what this agent sees for {} s",
+        SILENCE.as_secs()
+    ))
+}
+
+/// What the collector wants.
+async fn begin(messages: &mut mpsc::Receiver<io::Result<Message>>) -> Result<Start, Failure> {
+    let what = "no collector speaks on standard input: `tracer follow --agent \
+                NODE=exec:COMMAND` runs this command";
+    let mut next = async || match timeout(SILENCE, messages.recv()).await {
+        Ok(Some(Ok(message))) => Ok(message),
+        _ => Err(Failure::new(what)),
+    };
+    match next().await? {
+        Message::Hello { protocol, .. } if protocol == PROTOCOL => {}
+        Message::Hello { protocol, version } => {
+            let side = if protocol < PROTOCOL {
+                "where the follow runs"
+            } else {
+                "on this node"
+            };
+            return Err(Failure::new(format!(
+                "the collector is tracer {version} and speaks protocol {protocol}, this agent is \
+                 tracer {} and speaks {PROTOCOL}: update tracer {side}",
+                env!("CARGO_PKG_VERSION")
+            )));
+        }
+        _ => return Err(Failure::new(what)),
+    }
+    match next().await? {
+        Message::Start(start) => Ok(*start),
+        _ => Err(Failure::new(what)),
+    }
+}
+
+/// Reads what the collector says on a thread of its own.
+fn listen() -> mpsc::Receiver<io::Result<Message>> {
+    let (sender, messages) = mpsc::channel(WAITING);
+    thread::spawn(move || {
+        let mut codec = wire::codec();
+        let mut bytes = BytesMut::new();
+        let mut chunk = [0; 4096];
+        let mut input = io::stdin().lock();
+        loop {
+            let message = match codec.decode(&mut bytes) {
+                Ok(Some(frame)) => Message::of_frame(&frame),
+                Err(error) => Err(error),
+                Ok(None) => match input.read(&mut chunk) {
+                    Ok(0) => return,
+                    Ok(count) => {
+                        bytes.extend_from_slice(&chunk[..count]);
+                        continue;
+                    }
+                    Err(error) => Err(error),
+                },
+            };
+            let failed = message.is_err();
+            if sender.blocking_send(message).is_err() || failed {
+                return;
+            }
+        }
+    });
+    messages
+}
+
+/// What is written.
+enum Row {
+    Batch(Box<Batch>),
+    Armed(i64),
+}
+
+/// Writes rows on a thread of its own, where a reader that takes nothing keeps nobody
+/// waiting. All that has come is written at once.
+fn write(
+    head: Head,
+) -> (
+    mpsc::Sender<Row>,
+    impl Future<Output = Result<(), RecordError>>,
+) {
+    let (rows, mut inbox) = mpsc::channel(WAITING);
+    let written = task::spawn_blocking(move || {
+        let mut writer = Writer::create(Path::new("-"), Rotation::default())?;
+        writer.begin(head)?;
+        while let Some(first) = inbox.blocking_recv() {
+            let mut next = Some(first);
+            while let Some(row) = next {
+                match row {
+                    Row::Batch(batch) => writer.batch(0, &batch)?,
+                    Row::Armed(time) => writer.armed(time),
+                }
+                next = inbox.try_recv().ok();
+            }
+            writer.flush()?;
+        }
+        writer.end(unix_now()).map(drop)
+    });
+    let written = async {
+        let joined = written.await;
+        joined.unwrap_or(Ok(()))
+    };
+    (rows, written)
+}
+
+/// What the stream is about: all that an agent knows.
+fn head(start: &Start, hello: Hello) -> Head {
+    let Limits { hold, open, .. } = Limits::default();
+    Head {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        recording: crate::random(),
+        piece: 0,
+        armed: None,
+        last: None,
+        anonymized: false,
+        key: payload_hash(start.key, &[0; HASHED_BYTES], 0),
+        time: unix_now(),
+        follow: format!("what the collector asks of {}", start.node),
+        warnings: Vec::new(),
+        pairs: start.filter.pairs.clone(),
+        sources: Vec::new(),
+        hold,
+        open,
+        count: None,
+        nodes: vec![hello],
+        owners: Owners::default(),
+    }
+}
+
+fn unix_now() -> i64 {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
+    i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
+}

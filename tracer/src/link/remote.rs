@@ -1,0 +1,350 @@
+//! An agent behind a command's standard streams.
+//!
+//! Its records are read on a thread of their own, and handed on through a short channel:
+//! a collector that does not keep up leaves them in the pipe, then in the agent's ring
+//! buffers, where it is counted what is lost. Nothing of what comes is taken on trust.
+
+use std::{
+    collections::VecDeque,
+    io::{self, BufRead as _, BufReader, Write as _},
+    os::unix::process::CommandExt as _,
+    path::Path,
+    process::{Child, ChildStderr, ChildStdin, Command, Stdio},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        mpsc::{self as std_mpsc, RecvTimeoutError, SyncSender, TrySendError},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::mpsc;
+use tracer_core::{
+    input::Batch,
+    model::Hello,
+    request::{self, Commander, Start},
+};
+
+use super::{
+    skip::Skipping,
+    wire::{ALIVE_EVERY, Message, PROTOCOL},
+};
+use crate::{
+    store::{Event, Reader, TraceError},
+    terminal::tell,
+};
+
+/// How long an agent has to attach and to say where: old verifiers take their time.
+const BEGINNING: Duration = Duration::from_secs(120);
+
+/// How long a command has to end once its agent has, or is to.
+const ENDING: Duration = Duration::from_secs(2);
+
+/// Batches that may be on their way to the collector.
+const IN_FLIGHT: usize = 16;
+
+/// Commands that may wait for the agent to take them.
+const COMMANDS: usize = 64;
+
+/// How often an agent is asked at most to send what it has.
+const FLUSH_EVERY: Duration = Duration::from_millis(100);
+
+/// Lines that an agent said last.
+const LAST_WORDS: usize = 3;
+
+/// Why an agent that a command leads to cannot be had, or can send no more.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoteError {
+    /// The command cannot be run.
+    #[error("cannot run `{command}`: {source}")]
+    Run {
+        /// For the shell.
+        command: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// No agent answered.
+    #[error("`{command}` ended before an agent answered{said}")]
+    NoAgent {
+        /// For the shell.
+        command: String,
+        /// What was said instead, after a colon.
+        said: String,
+    },
+    /// An agent took too long.
+    #[error(
+        "no agent answered through `{command}` within {} s{said}",
+        BEGINNING.as_secs()
+    )]
+    Slow {
+        /// For the shell.
+        command: String,
+        /// What was said instead, after a colon.
+        said: String,
+    },
+    /// What was answered is of another version, or damaged.
+    #[error(transparent)]
+    Records(#[from] TraceError),
+    /// It does not speak as agents do.
+    #[error("what answers is no agent: {0}")]
+    Wrong(&'static str),
+    /// The stream ended in the middle.
+    #[error("the way to its agent broke{said}")]
+    Broken {
+        /// What was said last, after a colon.
+        said: String,
+    },
+}
+
+/// A started agent.
+pub(super) struct Agent {
+    pub(super) hello: Hello,
+    pub(super) commands: Remote,
+    pub(super) batches: mpsc::Receiver<Result<Batch, RemoteError>>,
+}
+
+/// Runs a command and starts the agent that it leads to.
+pub(super) fn start(command: &str, start: &Start) -> Result<Agent, RemoteError> {
+    let mut child = Command::new("sh")
+        .args(["-c", command])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // Ctrl-C is for the collector, which then ends its agents in order.
+        .process_group(0)
+        .spawn()
+        .map_err(|source| RemoteError::Run {
+            command: command.to_owned(),
+            source,
+        })?;
+    let (input, output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let (Some(input), Some(output), Some(errors)) = (input, output, errors) else {
+        return Err(RemoteError::Wrong("its streams are not there"));
+    };
+    let commands = Remote::new(child, input);
+    commands.say(Message::Hello {
+        protocol: PROTOCOL,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    });
+    commands.say(Message::Start(Box::new(start.clone())));
+
+    let words = Words::default();
+    let heard = words.clone();
+    let node = start.node.clone();
+    thread::spawn(move || heard.listen(&node, errors));
+    let (input, skipped) = Skipping::new(BufReader::new(output));
+    let (ready, begun) = std_mpsc::channel();
+    let (sender, batches) = mpsc::channel(IN_FLIGHT);
+    let name = format!("what the agent of {} sends", start.node);
+    let last_words = words.clone();
+    thread::spawn(move || {
+        let reader = Reader::new(Path::new(&name), input);
+        match reader.map(|reader| (reader.head().nodes.clone(), reader)) {
+            Ok((nodes, reader)) => {
+                // Whoever has given up needs neither.
+                if ready.send(Ok(nodes)).is_ok() {
+                    read(reader, &sender, &last_words);
+                }
+            }
+            Err(error) => drop(ready.send(Err(error))),
+        }
+    });
+    let said = || {
+        let skipped = lock(&skipped);
+        words.said(&String::from_utf8_lossy(&skipped))
+    };
+    let command = command.to_owned();
+    let nodes = match begun.recv_timeout(BEGINNING) {
+        Ok(Ok(nodes)) => nodes,
+        Ok(Err(TraceError::Empty { .. })) | Err(RecvTimeoutError::Disconnected) => {
+            commands.wait();
+            let said = said();
+            return Err(RemoteError::NoAgent { command, said });
+        }
+        Ok(Err(error)) => return Err(error.into()),
+        Err(RecvTimeoutError::Timeout) => {
+            let said = said();
+            return Err(RemoteError::Slow { command, said });
+        }
+    };
+    words.aloud(&start.node);
+    let [mut hello] = <[Hello; 1]>::try_from(nodes)
+        .map_err(|_| RemoteError::Wrong("it speaks for several nodes"))?;
+    hello.node.clone_from(&start.node);
+    Ok(Agent {
+        hello,
+        commands,
+        batches,
+    })
+}
+
+/// Hands on what an agent sends, until its end.
+fn read(
+    reader: Reader<impl io::Read>,
+    to: &mpsc::Sender<Result<Batch, RemoteError>>,
+    words: &Words,
+) {
+    let mut ended = false;
+    for event in reader {
+        let batch = match event {
+            Ok(Event::Batch { batch, .. }) => Ok(*batch),
+            Ok(Event::End(_)) => {
+                ended = true;
+                continue;
+            }
+            // Of interest to who records the stream.
+            Ok(Event::Armed(_)) => continue,
+            Ok(_) => Err(RemoteError::Wrong("it tells what only collectors know")),
+            Err(error) => Err(error.into()),
+        };
+        let failed = batch.is_err();
+        if to.blocking_send(batch).is_err() || failed {
+            return;
+        }
+    }
+    if !ended {
+        let said = words.said("");
+        // A collector that has ended needs no word of it.
+        drop(to.blocking_send(Err(RemoteError::Broken { said })));
+    }
+}
+
+/// Takes commands to the agent; dropping it ends the agent.
+pub(super) struct Remote {
+    /// `None` once the agent is to end.
+    frames: Option<SyncSender<Message>>,
+    flushed: Mutex<Option<Instant>>,
+    child: Mutex<Child>,
+}
+
+impl Remote {
+    fn new(child: Child, input: ChildStdin) -> Self {
+        let (frames, inbox) = std_mpsc::sync_channel(COMMANDS);
+        thread::spawn(move || write(input, &inbox));
+        Self {
+            frames: Some(frames),
+            flushed: Mutex::new(None),
+            child: Mutex::new(child),
+        }
+    }
+
+    fn say(&self, message: Message) {
+        let Some(frames) = &self.frames else {
+            return;
+        };
+        if let Err(TrySendError::Full(_)) = frames.try_send(message) {
+            // It takes nothing any more: its stream ends, and that is told.
+            let _: io::Result<()> = lock(&self.child).kill();
+        }
+    }
+
+    /// Waits for the command's end, and ends it if that does not come.
+    fn wait(&self) {
+        let mut child = lock(&self.child);
+        let until = Instant::now() + ENDING;
+        while Instant::now() < until {
+            if !matches!(child.try_wait(), Ok(None)) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        // Both fail only for one that has ended.
+        let _: io::Result<()> = child.kill();
+        drop(child.wait());
+    }
+}
+
+impl Commander for Remote {
+    fn send(&self, command: request::Command) {
+        if command == request::Command::Flush {
+            let mut flushed = lock(&self.flushed);
+            if flushed.is_some_and(|at| at.elapsed() < FLUSH_EVERY) {
+                return;
+            }
+            *flushed = Some(Instant::now());
+        }
+        self.say(Message::Command(command));
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        // Its input closes, and it ends.
+        self.frames = None;
+        self.wait();
+    }
+}
+
+/// Writes what is to be said, and now and then that there is somebody to say it.
+fn write(mut input: ChildStdin, inbox: &std_mpsc::Receiver<Message>) {
+    loop {
+        let message = match inbox.recv_timeout(ALIVE_EVERY) {
+            Ok(message) => message,
+            Err(RecvTimeoutError::Timeout) => Message::Alive,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        // An agent that is gone takes nothing; its stream's end says so.
+        let written = message
+            .to_frame()
+            .and_then(|frame| input.write_all(&frame))
+            .and_then(|()| input.flush());
+        if written.is_err() {
+            return;
+        }
+    }
+}
+
+/// What an agent says on its standard error: kept until it has begun, then told at once.
+#[derive(Clone, Default)]
+struct Words(Arc<Mutex<Said>>);
+
+#[derive(Default)]
+struct Said {
+    last: VecDeque<String>,
+    aloud: bool,
+}
+
+impl Words {
+    fn listen(&self, node: &str, errors: ChildStderr) {
+        for line in BufReader::new(errors).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line);
+            let line = line.trim_end();
+            let line = line.strip_prefix("tracer: ").unwrap_or(line).to_owned();
+            let mut said = lock(&self.0);
+            if said.aloud {
+                tell(&format!("{node}: {line}"));
+            }
+            if said.last.len() == LAST_WORDS {
+                said.last.pop_front();
+            }
+            said.last.push_back(line);
+        }
+    }
+
+    /// Tells from now on what is said, and what was said before.
+    fn aloud(&self, node: &str) {
+        let mut said = lock(&self.0);
+        said.aloud = true;
+        for line in &said.last {
+            tell(&format!("{node}: {line}"));
+        }
+    }
+
+    /// The last that was said, or `other` if nothing was, after a colon.
+    fn said(&self, other: &str) -> String {
+        let said = lock(&self.0);
+        let lines: Vec<&str> = match &said.last {
+            last if last.is_empty() => other.trim().lines().rev().take(LAST_WORDS).collect(),
+            last => last.iter().map(String::as_str).collect(),
+        };
+        match lines.as_slice() {
+            [] => String::new(),
+            lines => format!(": {}", lines.join("; ")),
+        }
+    }
+}
+
+/// What is in it is whole whoever panicked.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
