@@ -8,7 +8,6 @@ use std::{
     io::{self, Read as _},
     path::{Path, PathBuf},
     thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::{sync::mpsc, task, time::timeout};
@@ -23,6 +22,7 @@ use tracer_core::{
 
 use crate::{
     cli::{AgentArgs, Failure, Outcome},
+    collector::unix_now,
     follow::{interrupted, runtime},
     link::wire::{self, Message, PROTOCOL, SILENCE},
     node::{self, Task},
@@ -236,11 +236,4 @@ fn head(start: &Start, hello: Hello) -> Head {
         nodes: vec![hello],
         owners: Owners::default(),
     }
-}
-
-fn unix_now() -> i64 {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO);
-    i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
 }

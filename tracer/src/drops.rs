@@ -5,12 +5,7 @@
 //! added up by kind. A kind is shown at once when it is new, later at most
 //! once a second.
 
-use std::{
-    collections::BTreeMap,
-    io,
-    net::IpAddr,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeMap, io, net::IpAddr, time::Duration};
 
 use tokio::time::Instant;
 use tracer_common::{drop::DropCounter, hash::Key};
@@ -23,7 +18,7 @@ use tracer_core::{
 
 use crate::{
     cli::{AgentSpec, DropsSettings, Failure, Outcome, Output},
-    collector::{Agents, SessionError, Work, run as run_session},
+    collector::{Agents, SessionError, Work, run as run_session, unix_now},
     follow::{interrupted, runtime},
     link::Place,
     terminal::{look_of_stdout, tell},
@@ -56,12 +51,13 @@ async fn watch(settings: DropsSettings, mut view: impl DropView) -> Result<Outco
         .iter()
         .map(|agent| start(&settings, agent, key))
         .collect();
-    let (agents, nodes) = Agents::start(&starts).await.map_err(Failure::new)?;
+    let (agents, nodes) = Agents::start(starts).await.map_err(Failure::new)?;
     for note in nodes.iter().flat_map(|hello| &hello.notes) {
         tell(note);
     }
     let mut watch = Watching {
         reports: vec![DropReport::default(); nodes.len()],
+        before: vec![DropReport::default(); nodes.len()],
         scene: DropScene {
             nodes,
             owners: settings.owners,
@@ -95,6 +91,8 @@ struct Watching<'a, V> {
     pod: Option<(String, Vec<IpAddr>)>,
     tally: Tally,
     reports: Vec<DropReport>,
+    /// The last of agents that have begun anew, by node.
+    before: Vec<DropReport>,
     /// After how many drops that may matter to end.
     count: Option<u64>,
     /// When to end.
@@ -106,6 +104,10 @@ struct Watching<'a, V> {
 
 impl<V: DropView> Work for Watching<'_, V> {
     fn take(&mut self, _: &Agents, agent: usize, batch: Batch) -> Result<(), SessionError> {
+        if batch.change.is_some_and(|change| change.streams > 0) {
+            let node = &self.scene.nodes[agent].node;
+            tell(&format!("drops on {node} are seen again"));
+        }
         if let Some(report) = batch.report.and_then(|report| report.drops) {
             self.reports[agent] = report;
         }
@@ -119,6 +121,20 @@ impl<V: DropView> Work for Watching<'_, V> {
             }
         }
         Ok(self.show(true)?)
+    }
+
+    fn gone(&mut self, agent: usize, why: &str) -> Result<(), SessionError> {
+        let node = &self.scene.nodes[agent].node;
+        tell(&format!(
+            "drops on {node} are not seen for now; trying again: {why}"
+        ));
+        // It counts anew when it is back.
+        let report = std::mem::take(&mut self.reports[agent]);
+        let before = &mut self.before[agent];
+        before.counters.add(&report.counters);
+        before.malformed += report.malformed;
+        before.missed += report.missed;
+        Ok(())
     }
 
     fn due(&self) -> Option<Instant> {
@@ -170,13 +186,15 @@ impl<V: DropView> Watching<'_, V> {
         const UNSCOPED: usize = DropCounter::Unscoped as usize;
         let mut sum = DropReport::default();
         let mut unscoped: BTreeMap<&str, u64> = BTreeMap::new();
-        for (report, hello) in self.reports.iter().zip(&self.scene.nodes) {
+        let reports = self.reports.iter().zip(&self.before);
+        for ((report, before), hello) in reports.zip(&self.scene.nodes) {
             let mut counters = report.counters;
+            counters.add(&before.counters);
             let most = unscoped.entry(&hello.boot_id).or_default();
             *most = (*most).max(std::mem::take(&mut counters.packets[UNSCOPED]));
             sum.counters.add(&counters);
-            sum.malformed += report.malformed;
-            sum.missed += report.missed;
+            sum.malformed += report.malformed + before.malformed;
+            sum.missed += report.missed + before.missed;
         }
         sum.counters.packets[UNSCOPED] = unscoped.values().sum();
         sum
@@ -198,11 +216,4 @@ fn start(settings: &DropsSettings, agent: &AgentSpec, key: Key) -> (Place, Start
         explain: settings.explain,
     };
     (agent.place.clone(), start)
-}
-
-fn unix_now() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |since| {
-        i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
-    })
 }

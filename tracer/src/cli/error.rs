@@ -220,7 +220,7 @@ pub enum SettingsError {
     },
     /// A node was named that nobody looks at.
     #[error(
-        "no agent for {node}: add --agent {node}=local if this machine is {node}, or --agent {node}=netns:PATH"
+        "no agent for {node}: add --agent {node}=local if this machine is {node}, or --agent {node}=exec:COMMAND"
     )]
     UnwatchedNode {
         /// Its name.
@@ -228,12 +228,12 @@ pub enum SettingsError {
     },
     /// Without an end to go by, it is not known where to look.
     #[error(
-        "no node to look at: name each with --agent NODE=local (this machine) or --agent NODE=netns:PATH"
+        "no node to look at: name each with --agent NODE=local (this machine) or --agent NODE=exec:COMMAND"
     )]
     NoNode,
     /// Nobody looks at either end.
     #[error(
-        "no agent for {}: add --agent {first}=local if this machine is {first}, or --agent {first}=netns:PATH",
+        "no agent for {}: add --agent {first}=local if this machine is {first}, or --agent {first}=exec:COMMAND",
         list(nodes, "and"),
         first = nodes[0]
     )]
@@ -243,7 +243,7 @@ pub enum SettingsError {
     },
     /// It is not known on which nodes the ends are, and nobody looks anywhere.
     #[error(
-        "neither {source_end} nor {destination_end} is on a node of the objects file: name one to look at with --agent NODE=local or --agent NODE=netns:PATH"
+        "neither {source_end} nor {destination_end} is on a node of the objects file: name one to look at with --agent NODE=local or --agent NODE=exec:COMMAND"
     )]
     NoPlace {
         /// The source.

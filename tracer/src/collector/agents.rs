@@ -1,19 +1,19 @@
 //! The agents of a session: they are started, told what to do, heard, and ended.
 
-use std::{io, time::Duration};
+use std::{io, thread, time::Duration};
 
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     time::{Instant, timeout_at},
 };
 use tracer_core::{
-    input::Batch,
+    input::{Batch, Epoch},
     model::Hello,
     request::{Command, Commander, Start},
 };
 use tracing::{debug, info};
 
-use super::SessionError;
+use super::{SessionError, unix_now};
 use crate::{
     link::{self, Batches, Link, LinkError, Place},
     node::NodeError,
@@ -22,22 +22,33 @@ use crate::{
 /// How long agents have to end, all together.
 pub(super) const ENDING: Duration = Duration::from_secs(10);
 
+/// Before an agent is reached again, at first, and at most: each try takes twice as long.
+const PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
 /// All agents of a session.
 pub(crate) struct Agents {
     agents: Vec<Agent>,
     /// What comes from all of them, with the agent's index.
     inbox: mpsc::Receiver<(usize, Sent)>,
+    /// For agents that begin anew.
+    sender: mpsc::Sender<(usize, Sent)>,
 }
 
 /// One of them.
 struct Agent {
-    node: String,
-    commands: Box<dyn Commander>,
+    /// How it can be reached again, and what it is to do: one of another process.
+    again: Option<(Place, Start)>,
+    /// What is known of it.
+    hello: Hello,
+    commands: Option<Box<dyn Commander>>,
     running: bool,
-    /// How many points it has told of.
-    points: usize,
-    /// Whether it was said that it has too many.
+    /// What its numbers are to those that are known.
+    epoch: Epoch,
+    /// Whether it was said that it has too many points.
     crowded: bool,
+    /// How long to wait before it is reached again.
+    pause: Duration,
 }
 
 /// What comes from an agent.
@@ -47,6 +58,16 @@ pub(super) enum Sent {
     Failed(LinkError),
     /// It has detached everything and ended.
     Ended,
+    /// It has begun anew.
+    Anew(Box<Link>),
+}
+
+/// What was heard of an agent.
+pub(super) enum Heard {
+    /// What it sent.
+    Batch(Batch),
+    /// It is gone, and it is tried to reach it again. Why, for people.
+    Gone(String),
 }
 
 impl Agents {
@@ -55,113 +76,148 @@ impl Agents {
     /// # Errors
     /// [`SessionError::Agent`] of the first that cannot start; none is left then.
     pub(crate) async fn start(
-        starts: &[(Place, Start)],
+        starts: Vec<(Place, Start)>,
     ) -> Result<(Self, Vec<Hello>), SessionError> {
-        for (_, agent) in starts {
-            info!("starting the agent of {}", agent.node);
-        }
-        let starting: Vec<_> = starts
-            .iter()
-            .cloned()
-            .map(|(place, start)| tokio::task::spawn_blocking(move || link::start(&place, &start)))
-            .collect();
+        let starting: Vec<_> = starts.into_iter().map(start_one).collect();
         let mut started = Vec::new();
-        for (task, (_, agent)) in starting.into_iter().zip(starts) {
-            let result = task.await.unwrap_or_else(|join| {
-                let source = io::Error::other(join);
-                let what = "start an agent";
-                Err(NodeError::System { what, source }.into())
-            });
-            started.push(result.map_err(|source| SessionError::Agent {
-                node: agent.node.clone(),
-                source,
+        for waiting in starting {
+            let (start, link) = waiting.await;
+            started.push(link.map(|link| (start.clone(), link)).map_err(|source| {
+                SessionError::Agent {
+                    node: start.1.node,
+                    source,
+                }
             }));
         }
         // Only after all have been waited for, so that dropping those that did
         // start detaches them.
-        let started = started.into_iter().collect::<Result<Vec<Link>, _>>()?;
+        let started = started.into_iter().collect::<Result<Vec<_>, _>>()?;
 
-        let (sender, inbox) = mpsc::channel(starts.len().max(1));
-        let mut hellos = Vec::new();
-        let mut commands = Vec::new();
-        for (index, link) in started.into_iter().enumerate() {
-            hellos.push(link.hello);
-            commands.push(link.commands);
+        let (sender, inbox) = mpsc::channel(started.len().max(1));
+        let mut links = Vec::new();
+        for (index, (start, link)) in started.into_iter().enumerate() {
+            let again = start.0.namespace().is_err().then_some(start);
+            links.push((again, link.hello, link.commands));
             tokio::spawn(forward(index, link.batches, sender.clone()));
         }
-        one_clock_for_one_kernel(&mut hellos);
-        hellos.iter().for_each(log);
-        Ok(Self::new(hellos, commands, inbox))
+        Ok(Self::new(links, sender, inbox))
     }
 
     /// Those that have started, and said this of themselves.
     pub(super) fn new(
-        mut hellos: Vec<Hello>,
-        commands: Vec<Box<dyn Commander>>,
+        links: Vec<(Option<(Place, Start)>, Hello, Box<dyn Commander>)>,
+        sender: mpsc::Sender<(usize, Sent)>,
         inbox: mpsc::Receiver<(usize, Sent)>,
     ) -> (Self, Vec<Hello>) {
-        let agents = hellos.iter_mut().zip(commands);
-        let agents = agents.map(|(hello, commands)| Agent {
+        let agents = links.into_iter().map(|(again, mut hello, commands)| Agent {
+            again,
             crowded: hello.leave_out(),
-            node: hello.node.clone(),
-            commands,
+            hello,
+            commands: Some(commands),
             running: true,
-            points: hello.points.len(),
+            epoch: Epoch::default(),
+            pause: PAUSE,
         });
-        let agents = agents.collect();
-        (Self { agents, inbox }, hellos)
+        let mut agents: Vec<Agent> = agents.collect();
+        let mut hellos: Vec<Hello> = agents.iter().map(|agent| agent.hello.clone()).collect();
+        one_clock_for_one_kernel(&mut hellos);
+        hellos.iter().for_each(log);
+        for (agent, hello) in agents.iter_mut().zip(&hellos) {
+            agent.hello.clone_from(hello);
+        }
+        let agents = Self {
+            agents,
+            inbox,
+            sender,
+        };
+        (agents, hellos)
     }
 
     /// Tells all of them.
     pub(crate) fn send(&self, command: &Command) {
         for agent in &self.agents {
-            agent.commands.send(command.clone());
+            if let Some(commands) = &agent.commands {
+                commands.send(command.clone());
+            }
         }
     }
 
     /// What comes next, with the agent's index. It may be left waiting and asked again.
     ///
     /// # Errors
-    /// If an agent has ended, or failed.
-    pub(super) async fn next(&mut self) -> Result<(usize, Batch), SessionError> {
-        let sent = self.inbox.recv().await;
-        let (agent, batch) = self.hear(sent)?;
-        batch
-            .map(|batch| (agent, batch))
-            .ok_or_else(|| self.ended(agent))
-    }
-
-    /// Whose it is, and what was sent; `None` if the agent has ended.
-    fn hear(
-        &mut self,
-        sent: Option<(usize, Sent)>,
-    ) -> Result<(usize, Option<Batch>), SessionError> {
-        let Some((index, sent)) = sent else {
-            return Err(self.ended(0));
-        };
-        let agent = &mut self.agents[index];
-        match sent {
-            Sent::Batch(mut batch) => {
-                agent.crowded |= batch.leave_out(agent.points, !agent.crowded);
-                if let Some(change) = &batch.change {
-                    agent.points += change.points.len();
-                }
-                Ok((index, Some(*batch)))
-            }
-            Sent::Failed(source) => Err(SessionError::Agent {
-                node: agent.node.clone(),
-                source,
-            }),
-            Sent::Ended => {
-                agent.running = false;
-                Ok((index, None))
+    /// If an agent of this process has ended or failed, or none is left.
+    pub(super) async fn next(&mut self) -> Result<(usize, Heard), SessionError> {
+        loop {
+            let Some((index, sent)) = self.inbox.recv().await else {
+                return Err(self.ended(0));
+            };
+            let heard = match sent {
+                Sent::Batch(batch) => Some(Heard::Batch(self.agents[index].take(*batch))),
+                Sent::Anew(link) => Some(Heard::Batch(self.begin_anew(index, *link))),
+                Sent::Failed(error) => self.lose(index, Some(error))?,
+                Sent::Ended => self.lose(index, None)?,
+            };
+            if let Some(heard) = heard {
+                return Ok((index, heard));
             }
         }
     }
 
+    /// Goes on without an agent, while it is tried to reach it again. What there is to
+    /// hear of it, if it was there before.
+    fn lose(
+        &mut self,
+        index: usize,
+        error: Option<LinkError>,
+    ) -> Result<Option<Heard>, SessionError> {
+        let node = self.agents[index].hello.node.clone();
+        let agent = &mut self.agents[index];
+        let was_running = std::mem::replace(&mut agent.running, false);
+        let again = agent.again.clone();
+        let others = self.agents.iter().any(|agent| agent.running);
+        let Some(again) = again.filter(|_| others) else {
+            return Err(match error {
+                Some(source) => SessionError::Agent { node, source },
+                None => self.ended(index),
+            });
+        };
+        let why = error.map_or_else(|| "it ended".to_owned(), |error| error.to_string());
+        let agent = &mut self.agents[index];
+        // Its command ends, which may take a moment.
+        let commands = agent.commands.take();
+        let pause = agent.pause;
+        agent.pause = (pause * 2).min(LONGEST_PAUSE);
+        let to = self.sender.clone();
+        tokio::spawn(async move {
+            drop(tokio::task::spawn_blocking(move || drop(commands)).await);
+            tokio::time::sleep(pause).await;
+            let sent = match start_one(again).await {
+                (_, Ok(link)) => Sent::Anew(Box::new(link)),
+                (_, Err(error)) => Sent::Failed(error),
+            };
+            // A session that is over needs no word of it.
+            drop(to.send((index, sent)).await);
+        });
+        Ok(was_running.then_some(Heard::Gone(why)))
+    }
+
+    /// Takes in an agent that has begun anew, which is a change of the one that was known.
+    fn begin_anew(&mut self, index: usize, link: Link) -> Batch {
+        let agent = &mut self.agents[index];
+        let now = unix_now().saturating_sub(agent.hello.realtime_offset);
+        let time = u64::try_from(now).unwrap_or_default();
+        let (epoch, batch) = Epoch::begin(&agent.hello, link.hello, time);
+        agent.epoch = epoch;
+        agent.commands = Some(link.commands);
+        agent.running = true;
+        agent.pause = PAUSE;
+        tokio::spawn(forward(index, link.batches, self.sender.clone()));
+        agent.known(batch)
+    }
+
     fn ended(&self, agent: usize) -> SessionError {
         SessionError::AgentEnded {
-            node: self.agents[agent].node.clone(),
+            node: self.agents[agent].hello.node.clone(),
         }
     }
 
@@ -181,16 +237,31 @@ impl Agents {
             let Ok(sent) = timeout_at(until, self.inbox.recv()).await else {
                 return (self.leave_stuck(), ended);
             };
-            let all = sent.is_none();
-            let taken = match self.hear(sent) {
-                Ok((agent, Some(batch))) => take(self, agent, batch),
-                Ok((_, None)) => Ok(()),
-                Err(error) => Err(error),
+            let taken = match sent {
+                Some((index, Sent::Batch(batch))) => {
+                    let batch = self.agents[index].take(*batch);
+                    take(self, index, batch)
+                }
+                Some((index, Sent::Ended)) => {
+                    self.agents[index].running = false;
+                    Ok(())
+                }
+                Some((index, Sent::Failed(source))) => {
+                    let agent = &mut self.agents[index];
+                    let was_running = std::mem::replace(&mut agent.running, false);
+                    let node = agent.hello.node.clone();
+                    let failed = Err(SessionError::Agent { node, source });
+                    // One that could not be reached again was told to be gone.
+                    if was_running { failed } else { Ok(()) }
+                }
+                // It comes too late.
+                Some((_, Sent::Anew(_))) => Ok(()),
+                None => {
+                    ended = ended.and(Err(self.ended(0)));
+                    break;
+                }
             };
             ended = ended.and(taken);
-            if all {
-                break;
-            }
         }
         (Vec::new(), ended)
     }
@@ -201,10 +272,43 @@ impl Agents {
         let stuck = agents.filter(|agent| agent.running).map(|agent| {
             // To drop it would be to wait for its threads.
             std::mem::forget(agent.commands);
-            agent.node
+            agent.hello.node
         });
         stuck.collect()
     }
+}
+
+impl Agent {
+    /// What it sent, in the numbers that are known.
+    fn take(&mut self, mut batch: Batch) -> Batch {
+        self.epoch.renumber(&mut batch);
+        self.known(batch)
+    }
+
+    /// Takes in what a batch tells of it, and leaves out what is too much.
+    fn known(&mut self, mut batch: Batch) -> Batch {
+        self.crowded |= batch.leave_out(self.hello.points.len(), !self.crowded);
+        if let Some(change) = &batch.change {
+            self.hello.change(change);
+        }
+        batch
+    }
+}
+
+/// Starts an agent on a thread of its own, which nobody has to wait for: if the process
+/// ends, the kernel detaches what is attached, and a remote agent ends with its input.
+async fn start_one(start: (Place, Start)) -> ((Place, Start), Result<Link, LinkError>) {
+    info!("starting the agent of {}", start.1.node);
+    let (sender, started) = oneshot::channel();
+    let (place, request) = start.clone();
+    // Nobody may wait any more.
+    thread::spawn(move || drop(sender.send(link::start(&place, &request))));
+    let link = started.await.unwrap_or_else(|_| {
+        let source = io::Error::other("the thread that started it has panicked");
+        let what = "start an agent";
+        Err(NodeError::System { what, source }.into())
+    });
+    (start, link)
 }
 
 /// Says where an agent looks.
@@ -219,14 +323,14 @@ fn log(hello: &Hello) {
     }
 }
 
-/// Passes an agent's batches on, and says when they end.
+/// Passes an agent's batches on, and says once that they end, or why.
 async fn forward(agent: usize, mut from: Batches, to: mpsc::Sender<(usize, Sent)>) {
     while let Some(next) = from.next().await {
-        let sent = match next {
-            Ok(batch) => Sent::Batch(Box::new(batch)),
-            Err(error) => Sent::Failed(error),
+        let (sent, failed) = match next {
+            Ok(batch) => (Sent::Batch(Box::new(batch)), false),
+            Err(error) => (Sent::Failed(error), true),
         };
-        if to.send((agent, sent)).await.is_err() {
+        if to.send((agent, sent)).await.is_err() || failed {
             return;
         }
     }

@@ -71,6 +71,10 @@ impl Recorder {
         }
     }
 
+    pub(super) fn gone(&mut self, agent: usize, time: i64) {
+        self.writer.gone(agent, time);
+    }
+
     /// When something is to be written that waits.
     pub(super) fn due(&self) -> Option<Instant> {
         let left =

@@ -3,7 +3,10 @@
 use tokio::time::{Instant, sleep_until};
 use tracer_core::input::Batch;
 
-use super::{Agents, SessionError, agents::ENDING};
+use super::{
+    Agents, SessionError,
+    agents::{ENDING, Heard},
+};
 
 /// What a session does with what agents send.
 pub(crate) trait Work {
@@ -12,6 +15,13 @@ pub(crate) trait Work {
     /// # Errors
     /// Those of what it writes to; the session ends then, here and below.
     fn take(&mut self, agents: &Agents, agent: usize, batch: Batch) -> Result<(), SessionError>;
+
+    /// Takes note that an agent is gone, or that the way to it is broken. It comes back
+    /// with a change that has streams.
+    ///
+    /// # Errors
+    /// See [`Work::take`].
+    fn gone(&mut self, agent: usize, why: &str) -> Result<(), SessionError>;
 
     /// When to wake it; `None` if only what agents send matters.
     fn due(&self) -> Option<Instant>;
@@ -75,10 +85,10 @@ async fn until_done(
             biased;
             () = &mut stop => break,
             () = until(work.due()) => work.wake(agents)?,
-            sent = agents.next() => {
-                let (agent, batch) = sent?;
-                work.take(agents, agent, batch)?;
-            }
+            heard = agents.next() => match heard? {
+                (agent, Heard::Batch(batch)) => work.take(agents, agent, batch)?,
+                (agent, Heard::Gone(why)) => work.gone(agent, &why)?,
+            },
         }
     }
     Ok(())

@@ -33,6 +33,11 @@ impl Sampling {
         }
     }
 
+    /// The bound in force.
+    pub(super) const fn bound(&self) -> u32 {
+        self.bound
+    }
+
     /// Takes how many events were cut off so far. Returns a new bound, if
     /// there is to be one.
     pub(super) fn update(&mut self, limited: u64, now: Instant) -> Option<u32> {

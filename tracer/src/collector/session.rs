@@ -1,10 +1,6 @@
 //! One follow, from the first attachment to the summary.
 
-use std::{
-    collections::BTreeMap,
-    io,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeMap, io, time::Duration};
 
 use tokio::time::Instant;
 use tracer_core::{
@@ -23,6 +19,7 @@ use super::{
     run,
     sampling::Sampling,
     stalls::{self, Stalls},
+    unix_now,
 };
 use crate::{link::LinkError, store::RecordError};
 
@@ -49,6 +46,9 @@ pub struct Outcome {
 /// Why a follow ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
+    /// It was told to stop before it had begun.
+    #[error("stopped before all agents had started")]
+    Stopped,
     /// An agent could not start.
     #[error("{node}: {source}")]
     Agent {
@@ -90,8 +90,12 @@ pub async fn follow(
 ) -> Result<Outcome, SessionError> {
     // A file that cannot be written is known before anything is attached.
     let recorder = plan.write.as_ref().map(Recorder::create).transpose()?;
-    let (agents, hellos) = Agents::start(&plan.agents).await?;
-    follow_agents(plan, recorder, (agents, hellos), view, notice, stop).await
+    tokio::pin!(stop);
+    let started = tokio::select! {
+        started = Agents::start(plan.agents.clone()) => started?,
+        () = &mut stop => return Err(SessionError::Stopped),
+    };
+    follow_agents(plan, recorder, started, view, notice, stop).await
 }
 
 /// The same, with agents that have started.
@@ -308,6 +312,18 @@ impl<'a, V: View, N: FnMut(&str)> Session<'a, V, N> {
         Ok(())
     }
 
+    /// Goes on where all have told that were asked, and shows what is finished.
+    fn after(&mut self) -> Result<(), SessionError> {
+        let all_told = !self.awaited.contains(&true);
+        if all_told && matches!(self.phase, Phase::Arming(_)) {
+            self.begin()?;
+        }
+        if all_told && self.wonder.is_some_and(|wonder| wonder.asked) {
+            self.explain_silence();
+        }
+        Ok(self.core.show(&mut self.reader)?)
+    }
+
     /// Records something; where that fails, what was recorded stays, and the
     /// follow is to end.
     fn record(&mut self, what: impl FnOnce(&mut Recorder) -> Result<(), RecordError>) {
@@ -380,6 +396,10 @@ impl<V: View, N: FnMut(&str)> Work for Session<'_, V, N> {
             batch.watermark
         );
         self.record(|recorder| recorder.batch(agent, &batch));
+        let anew = batch
+            .change
+            .as_ref()
+            .is_some_and(|change| change.streams > 0);
         let reports = batch.report.is_some();
         if reports {
             self.awaited[self.core.stream(agent, batch.stream)] = false;
@@ -388,21 +408,40 @@ impl<V: View, N: FnMut(&str)> Work for Session<'_, V, N> {
         let new_next_hops = change.is_some_and(|change| !change.next_hops.is_empty());
         let batch = Box::new(batch);
         self.core.take(Record::Batch { agent, batch });
-        if new_next_hops {
+        if anew {
+            let node = &self.core.scene().nodes[agent].node;
+            (self.notice)(&format!("{node} is watched again"));
+            self.awaited.resize(self.core.streams(), false);
+            self.stalls.grow(self.core.streams(), Instant::now());
+            self.silences.grow(self.core.streams(), Instant::now());
+            agents.send(&Command::Sample(self.sampling.bound()));
+            agents.send(&Command::Explain(self.wonder.is_some()));
+        }
+        if new_next_hops || anew {
             self.send_filter(agents);
         }
         if reports && let Some(bound) = self.sampling.update(self.core.limited(), Instant::now()) {
             info!("sampling: {bound} of {} packets by their content", u32::MAX);
             agents.send(&Command::Sample(bound));
         }
-        let all_told = !self.awaited.contains(&true);
-        if all_told && matches!(self.phase, Phase::Arming(_)) {
-            self.begin()?;
+        self.after()
+    }
+
+    fn gone(&mut self, agent: usize, why: &str) -> Result<(), SessionError> {
+        let node = &self.core.scene().nodes[agent].node;
+        (self.notice)(&format!(
+            "{node} is not watched for now, and what passes there is unknown; trying again: {why}"
+        ));
+        let time = unix_now();
+        self.record(|recorder| {
+            recorder.gone(agent, time);
+            Ok(())
+        });
+        self.core.take(Record::Gone { agent, time });
+        for stream in self.core.streams_of(agent) {
+            self.awaited[*stream] = false;
         }
-        if all_told && self.wonder.is_some_and(|wonder| wonder.asked) {
-            self.explain_silence();
-        }
-        Ok(self.core.show(&mut self.reader)?)
+        self.after()
     }
 
     fn due(&self) -> Option<Instant> {
@@ -457,11 +496,4 @@ impl<V: View, N: FnMut(&str)> Work for Session<'_, V, N> {
     fn notice(&mut self, line: &str) {
         (self.notice)(line);
     }
-}
-
-fn unix_now() -> i64 {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO);
-    i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
 }

@@ -44,6 +44,15 @@ impl Stalls {
         }
     }
 
+    /// Makes room for streams that came.
+    pub(super) fn grow(&mut self, streams: usize, now: Instant) {
+        let told = Told {
+            watermark: i64::MIN,
+            since: now,
+        };
+        self.streams.resize(streams, told);
+    }
+
     /// Takes until when each stream has told, those that have ended left out, and how
     /// many events wait. All streams have been asked. Returns those that are not waited
     /// for any longer, and until when.

@@ -72,19 +72,79 @@ impl Message {
     }
 }
 
-/// Goes through frames of bytes that are all there.
-///
-/// # Errors
-/// If they are none.
-#[cfg(any(test, feature = "fuzz"))]
-pub(crate) fn messages(bytes: &[u8]) -> io::Result<Vec<Message>> {
-    use tokio_util::codec::Decoder as _;
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+    use tokio_util::{bytes::BytesMut, codec::Decoder as _};
+    use tracer_core::request::Filter;
 
-    let mut bytes = tokio_util::bytes::BytesMut::from(bytes);
-    let mut codec = codec();
-    let mut messages = Vec::new();
-    while let Some(frame) = codec.decode(&mut bytes)? {
-        messages.push(Message::of_frame(&frame)?);
+    use super::*;
+
+    /// What an agent reads out of bytes.
+    fn messages(bytes: &[u8]) -> io::Result<Vec<Message>> {
+        let (mut bytes, mut codec) = (BytesMut::from(bytes), codec());
+        let mut messages = Vec::new();
+        while let Some(frame) = codec.decode(&mut bytes)? {
+            messages.push(Message::of_frame(&frame)?);
+        }
+        Ok(messages)
     }
-    Ok(messages)
+
+    fn frames() -> Vec<u8> {
+        let filter = Filter {
+            generation: 2,
+            next_hops: vec![[10, 0, 0, 1].into()],
+            ..Filter::default()
+        };
+        let messages = [
+            Message::Hello {
+                protocol: PROTOCOL,
+                version: "0.1.0".to_owned(),
+            },
+            Message::Command(Command::Arm(filter)),
+            Message::Command(Command::Sample(7)),
+            Message::Alive,
+        ];
+        let frames = messages.map(|message| message.to_frame().expect("small"));
+        frames.concat()
+    }
+
+    #[test]
+    fn what_is_said_is_understood() {
+        let heard = messages(&frames()).expect("frames");
+        let [hello, arm, sample, alive] = heard.as_slice() else {
+            panic!("{heard:?}");
+        };
+        assert!(matches!(hello, Message::Hello { protocol: 1, .. }));
+        let Message::Command(Command::Arm(filter)) = arm else {
+            panic!("{arm:?}");
+        };
+        assert_eq!((filter.generation, filter.next_hops.len()), (2, 1));
+        assert!(matches!(sample, Message::Command(Command::Sample(7))));
+        assert!(matches!(alive, Message::Alive));
+    }
+
+    #[test]
+    fn a_frame_that_is_too_large_is_refused_before_it_has_come() {
+        let frame = u32::try_from(MAX_FRAME + 1).expect("it fits").to_be_bytes();
+        assert!(messages(&frame).is_err());
+    }
+
+    proptest! {
+        /// Bytes come from anywhere: they are frames, or refused.
+        #[test]
+        fn changed_bytes_are_refused_or_understood(
+            changes in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let mut bytes = frames();
+            for (index, byte) in changes {
+                *index.get_mut(&mut bytes) = byte;
+            }
+            bytes.truncate(cut.index(bytes.len()));
+            if let Ok(heard) = messages(&bytes) {
+                prop_assert!(heard.len() <= 4);
+            }
+        }
+    }
 }

@@ -17,6 +17,7 @@ use tracer_core::{
 use super::{
     column::{flag, number, text, texts},
     encode::scope_name,
+    head::MAX_STREAMS,
     table::{Record, Table},
 };
 
@@ -80,7 +81,8 @@ impl Table {
         let change: Change = serde_json::from_str(json).map_err(|_| Unreadable("change"))?;
         let points = hello.points.len() + change.points.len();
         let are_known = change.gone.iter().all(|point| *point < points);
-        if !are_known || points > MAX_POINTS {
+        let streams = hello.streams.saturating_add(change.streams);
+        if !are_known || points > MAX_POINTS || streams > MAX_STREAMS {
             return Err(Unreadable("change"));
         }
         Ok(Some(change))

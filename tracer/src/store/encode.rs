@@ -118,6 +118,22 @@ impl Rows {
         self.builders.rows += 1;
     }
 
+    /// Adds that an agent is gone, or that the way to it is broken.
+    pub(super) fn gone(&mut self, agent: usize, time: i64) {
+        let row = self.builders.rows;
+        let Builders {
+            record,
+            time: times,
+            node,
+            rows,
+            ..
+        } = &mut self.builders;
+        record.set(row, &Record::Gone);
+        times.set(row, time);
+        node.set(row, &self.nodes[agent].name);
+        *rows += 1;
+    }
+
     /// Adds that nothing more will come.
     pub(super) fn end(&mut self, time: i64) {
         let row = self.builders.rows;

@@ -20,7 +20,7 @@ pub(super) const SCHEMA_KEY: &str = "tracer.schema";
 pub(super) const HEAD_KEY: &str = "tracer.head";
 
 /// No agent has as many streams: one per network namespace, and one.
-const MAX_STREAMS: usize = 1 << 16;
+pub(super) const MAX_STREAMS: usize = 1 << 16;
 /// Nobody waits longer, ns: a year.
 const MAX_HOLD: i64 = 365 * 24 * 3600 * 1_000_000_000;
 

@@ -23,6 +23,7 @@ pub(crate) fn plain(reader: Reader) -> Vec<u8> {
             } => rows.state(agent, stream, watermark, report.as_deref()),
             Event::Owners(change) => rows.owners(&change),
             Event::Armed(time) => rows.armed(time),
+            Event::Gone { agent, time } => rows.gone(agent, time),
             Event::End(time) => rows.end(time),
         }
     }

@@ -52,6 +52,13 @@ pub enum Event {
     Owners(Box<OwnersChange>),
     /// All points are observed from then on, Unix time, ns.
     Armed(i64),
+    /// An agent is gone, or the way to it is broken.
+    Gone {
+        /// Index into [`Head::nodes`].
+        agent: usize,
+        /// When that was noticed, Unix time, ns.
+        time: i64,
+    },
     /// The recording ended then, Unix time, ns.
     End(i64),
 }
@@ -251,12 +258,13 @@ impl<R: Read> Reader<R> {
                 self.ready.push_back(Event::End(time));
                 return Ok(());
             }
-            Record::Hop | Record::Drop | Record::Batch | Record::State => {}
+            Record::Hop | Record::Drop | Record::Batch | Record::State | Record::Gone => {}
         }
         let agent = table.agent(agents, row)?;
         let hello = &self.head.nodes[agent];
         // Batches are written whole, one after the other.
-        if record != Record::State && *self.owner.get_or_insert(agent) != agent {
+        let is_batch = !matches!(record, Record::State | Record::Gone);
+        if is_batch && *self.owner.get_or_insert(agent) != agent {
             return Err(Unreadable("node"));
         }
         match record {
@@ -290,6 +298,7 @@ impl<R: Read> Reader<R> {
                     report: border.report.map(Box::new),
                 });
             }
+            Record::Gone => self.ready.push_back(Event::Gone { agent, time }),
             Record::Owners | Record::Armed | Record::End => {}
         }
         Ok(())

@@ -36,17 +36,19 @@ pub(super) enum Record {
     State,
     Owners,
     Armed,
+    Gone,
     End,
 }
 
 impl Record {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Hop,
         Self::Drop,
         Self::Batch,
         Self::State,
         Self::Owners,
         Self::Armed,
+        Self::Gone,
         Self::End,
     ];
 
@@ -58,6 +60,7 @@ impl Record {
             Self::State => "state",
             Self::Owners => "owners",
             Self::Armed => "armed",
+            Self::Gone => "gone",
             Self::End => "end",
         }
     }
@@ -74,7 +77,7 @@ impl Word for Record {
 }
 
 columns! {
-    record: Words<Record>, "`hop`: a packet passed an observation point. `drop`: a kernel freed a packet. `batch`: what an agent's stream sent before this row is complete. `armed`: from now on all points are observed. `state`: as `batch`, repeated from the file before. `owners`: addresses got or lost an owner. `end`: the recording ended here.";
+    record: Words<Record>, "`hop`: a packet passed an observation point. `drop`: a kernel freed a packet. `batch`: what an agent's stream sent before this row is complete. `armed`: from now on all points are observed. `gone`: the node's agent is gone, or the way to it is broken. `state`: as `batch`, repeated from the file before. `owners`: addresses got or lost an owner. `end`: the recording ended here.";
     time: Time, "When, in Unix time; of `batch` and `state` the watermark: everything of this stream before it is in the rows before. Of a stream's last `batch`, when its report was made; where there is no watermark yet, the node's boot. Each node's own clock. Of `owners`, from when on.";
     node: Name, "The node.";
     netns: Name, "`host`, or the pod whose network namespace it was in; null if the kernel does not tell.";

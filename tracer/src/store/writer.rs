@@ -1,6 +1,7 @@
 //! Writing a trace while it is recorded.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{self, Write as _},
     path::{Path, PathBuf},
@@ -82,6 +83,8 @@ struct Recording {
     /// The last border of each stream, by agent, for the next file.
     states: Vec<Vec<State>>,
     armed: Option<i64>,
+    /// Which agents are gone, and since when, Unix time, ns.
+    gone: BTreeMap<usize, i64>,
     /// When the latest hop or drop was, Unix time, ns.
     last: Option<i64>,
 }
@@ -135,6 +138,7 @@ impl Writer {
             rows: Rows::new(schema, &head.nodes),
             since: None,
             armed: None,
+            gone: BTreeMap::new(),
             last: None,
             head,
         };
@@ -156,7 +160,12 @@ impl Writer {
         self.written.drops += batch.freed.len() as u64;
         recording.rows.batch(agent, batch);
         if let Some(change) = &batch.change {
-            recording.head.nodes[agent].change(change);
+            let hello = &mut recording.head.nodes[agent];
+            hello.change(change);
+            recording.states[agent].resize(hello.streams, State::default());
+            if change.streams > 0 {
+                recording.gone.remove(&agent);
+            }
         }
         let offset = recording.head.nodes[agent].realtime_offset;
         let latest = batch.latest().map(|time| unix(time, offset));
@@ -189,6 +198,19 @@ impl Writer {
         if let Some(recording) = &mut self.recording {
             recording.armed = Some(time);
             recording.rows.armed(time);
+            recording.since.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Takes note that an agent is gone, or that the way to it is broken, at `time`, Unix
+    /// time, ns.
+    pub fn gone(&mut self, agent: usize, time: i64) {
+        if let Some(recording) = &mut self.recording {
+            recording.rows.gone(agent, time);
+            recording.gone.insert(agent, time);
+            for state in &mut recording.states[agent] {
+                state.watermark = u64::MAX;
+            }
             recording.since.get_or_insert_with(Instant::now);
         }
     }
@@ -268,6 +290,9 @@ impl Writer {
                 let report = state.report.as_ref();
                 recording.rows.state(agent, stream, state.watermark, report);
             }
+        }
+        for (agent, time) in &recording.gone {
+            recording.rows.gone(*agent, *time);
         }
         self.write()?;
         self.overhead = self.len;

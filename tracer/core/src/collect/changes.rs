@@ -12,11 +12,17 @@ impl Core {
     /// Takes in what an agent has found to be different.
     pub(super) fn change(&mut self, agent: usize, change: Change) {
         let hello = &mut self.scene.nodes[agent];
+        let time = unix(change.time, hello.realtime_offset);
+        if change.streams > 0 {
+            self.ledger.back(agent, time);
+            self.ledger.add(agent, change.streams, time);
+            self.order.add(change.streams, time);
+        }
         let (first, later) = (hello.points.len(), hello.drops_later.len());
         hello.change(&change);
         put_off(hello, self.skew, first, later);
         let changed = Changed {
-            time: unix(change.time, hello.realtime_offset),
+            time,
             node: agent,
             points: first..hello.points.len(),
             gone: change.gone,
@@ -35,6 +41,12 @@ impl Core {
 
     /// Takes what is known of an agent, after rows of a recording are missing.
     pub(super) fn known(&mut self, agent: usize, hello: Hello) {
+        // It may have begun anew meanwhile; what of that is missing, gaps tell.
+        let more = hello
+            .streams
+            .saturating_sub(self.scene.nodes[agent].streams);
+        self.ledger.add(agent, more, i64::MIN);
+        self.order.add(more, i64::MIN);
         let known = &mut self.scene.nodes[agent];
         let realtime_offset = known.realtime_offset;
         *known = Hello {

@@ -152,6 +152,7 @@ impl Core {
                 report,
                 to,
             } => self.gap(agent, stream, (watermark, report.map(|report| *report)), to),
+            Record::Gone { agent, time: _ } => self.gone(agent),
             Record::Ended { agents, time } => self.ended(agents, time),
         }
     }
@@ -390,6 +391,11 @@ impl Core {
     /// How many streams all agents have.
     pub const fn streams(&self) -> usize {
         self.ledger.streams()
+    }
+
+    /// Which of all streams are an agent's.
+    pub fn streams_of(&self, agent: usize) -> &[usize] {
+        self.ledger.streams_of(agent)
     }
 
     /// The index among all streams of one of an agent's.

@@ -10,7 +10,7 @@ impl Core {
     /// Takes note that nothing of these agents is before `time`, Unix time, ns,
     /// so that nothing waits for it.
     pub(super) fn begun(&mut self, agents: Range<usize>, time: i64) {
-        for stream in self.streams_of(agents) {
+        for stream in self.all_streams_of(agents) {
             self.order.passed(stream, time);
             self.ledger.begun(stream, time);
         }
@@ -61,10 +61,22 @@ impl Core {
         self.passed(stream, watermark, offset);
     }
 
+    /// Takes note that an agent is gone, or that the way to it is broken: what it saw since
+    /// it last told is not known until it is back.
+    pub(super) fn gone(&mut self, agent: usize) {
+        for stream in self.all_streams_of(agent..agent + 1) {
+            if !self.ledger.has_ended(stream) {
+                self.ledger.gone(stream, self.complete_until(stream));
+                self.order.passed(stream, i64::MAX);
+            }
+        }
+        self.advance();
+    }
+
     /// Takes note that nothing more comes from these agents, which were heard
     /// of until `time`, Unix time, ns, while others go on.
     pub(super) fn ended(&mut self, agents: Range<usize>, time: i64) {
-        for stream in self.streams_of(agents) {
+        for stream in self.all_streams_of(agents) {
             let until = if self.ledger.has_ended(stream) {
                 self.ledger.told(stream)
             } else {
@@ -109,10 +121,8 @@ impl Core {
         }
     }
 
-    fn streams_of(&self, agents: Range<usize>) -> Range<usize> {
-        let mut streams = agents.map(|agent| self.ledger.streams_of(agent));
-        let first = streams.next().unwrap_or_default();
-        let last = streams.next_back().unwrap_or_else(|| first.clone());
-        first.start..last.end
+    fn all_streams_of(&self, agents: Range<usize>) -> Vec<usize> {
+        let streams = agents.flat_map(|agent| self.ledger.streams_of(agent));
+        streams.copied().collect()
     }
 }

@@ -1,9 +1,6 @@
 //! Where every event went, and when some were lost.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    ops::Range,
-};
+use std::collections::{BTreeMap, VecDeque};
 
 use tracer_common::{
     counters::{Counter, Counters},
@@ -64,8 +61,8 @@ impl Losses {
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     streams: Vec<Entry>,
-    /// Which streams are an agent's.
-    agents: Vec<Range<usize>>,
+    /// Which streams are an agent's, in its own order.
+    agents: Vec<Vec<usize>>,
     /// What each agent's kernel had counted, and when.
     health: Vec<VecDeque<(i64, Health)>>,
     /// When streams took different samples of the packets.
@@ -93,6 +90,9 @@ struct Entry {
     passed: i64,
     /// Whether it sends no more, so that it has nothing to tell any more.
     ended: bool,
+    /// Since when its agent is gone, or the way to it is broken; what it saw meanwhile is
+    /// not known.
+    gone: Option<i64>,
     /// When it lost hops at points, and hops of which the point is not known.
     lost_at: BTreeMap<usize, Losses>,
     hops_lost: Losses,
@@ -100,6 +100,28 @@ struct Entry {
 }
 
 impl Entry {
+    /// One that has nothing to tell of before `now`.
+    fn new(now: i64) -> Self {
+        Self {
+            report: Report {
+                sample: u32::MAX,
+                ..Report::default()
+            },
+            time: now,
+            passed: i64::MIN,
+            ended: false,
+            gone: None,
+            lost_at: BTreeMap::new(),
+            hops_lost: Losses::default(),
+            drops_lost: Losses::default(),
+        }
+    }
+
+    /// Whether the agent was gone at some time before `to`, and still is.
+    fn is_gone(&self, to: i64) -> bool {
+        self.gone.is_some_and(|from| from <= to)
+    }
+
     /// Until when it has told of its losses, or is not waited for.
     fn told(&self) -> i64 {
         self.time.max(self.passed)
@@ -115,7 +137,8 @@ impl Entry {
     /// Whether hops at a point were lost between `from` and `to`, or at any.
     fn hops_lost(&self, point: Option<usize>, (from, to): (i64, i64)) -> bool {
         let mut points = self.lost_at.iter();
-        self.hops_lost.between(from, to)
+        (self.is_gone(to) && self.report.drops.is_none())
+            || self.hops_lost.between(from, to)
             || points.any(|(index, lost)| {
                 point.is_none_or(|point| point == *index) && lost.between(from, to)
             })
@@ -161,32 +184,38 @@ impl Entry {
 impl Ledger {
     /// For these agents, from `now` on.
     pub(super) fn new(agents: &[Hello], now: i64) -> Self {
-        let mut streams = 0;
-        let ranges = agents
-            .iter()
-            .map(|hello| {
-                let first = streams;
-                streams += hello.streams;
-                first..streams
-            })
-            .collect();
-        let entry = Entry {
-            report: Report {
-                sample: u32::MAX,
-                ..Report::default()
-            },
-            time: now,
-            passed: i64::MIN,
-            ended: false,
-            lost_at: BTreeMap::new(),
-            hops_lost: Losses::default(),
-            drops_lost: Losses::default(),
-        };
-        Self {
-            streams: vec![entry; streams],
-            agents: ranges,
+        let mut ledger = Self {
+            agents: vec![Vec::new(); agents.len()],
             health: vec![VecDeque::new(); agents.len()],
             ..Self::default()
+        };
+        for (agent, hello) in agents.iter().enumerate() {
+            ledger.add(agent, hello.streams, now);
+        }
+        ledger
+    }
+
+    /// Adds streams of an agent, which have nothing to tell of before `now`.
+    pub(super) fn add(&mut self, agent: usize, streams: usize, now: i64) {
+        let first = self.streams.len();
+        self.agents[agent].extend(first..first + streams);
+        self.streams.resize(first + streams, Entry::new(now));
+    }
+
+    /// Takes note that a stream's agent is gone, which had told of all until `from`.
+    pub(super) fn gone(&mut self, stream: usize, from: i64) {
+        let entry = &mut self.streams[stream];
+        entry.gone = Some(from);
+        entry.ended = true;
+    }
+
+    /// Takes note that an agent that was gone is there again at `time`.
+    pub(super) fn back(&mut self, agent: usize, time: i64) {
+        for stream in &self.agents[agent] {
+            let entry = &mut self.streams[*stream];
+            if let Some(from) = entry.gone.take() {
+                entry.missing(from, time);
+            }
         }
     }
 
@@ -197,20 +226,29 @@ impl Ledger {
 
     /// The index among all streams of one of an agent's.
     pub(super) fn stream(&self, agent: usize, stream: usize) -> usize {
-        self.agents[agent].start + stream
+        self.agents[agent][stream]
     }
 
     /// Whose one of all streams is, and which of its own.
     pub(super) fn agent_of(&self, stream: usize) -> (usize, usize) {
-        let mut agents = self.agents.iter();
-        let agent = agents.position(|range| range.contains(&stream));
-        let agent = agent.expect("each stream is an agent's");
-        (agent, stream - self.agents[agent].start)
+        let agents = self.agents.iter().enumerate();
+        let mut own = agents.filter_map(|(agent, streams)| {
+            let own = streams.iter().position(|other| *other == stream)?;
+            Some((agent, own))
+        });
+        own.next().expect("each stream is an agent's")
     }
 
     /// Which of all streams are an agent's.
-    pub(super) fn streams_of(&self, agent: usize) -> Range<usize> {
-        self.agents[agent].clone()
+    pub(super) fn streams_of(&self, agent: usize) -> &[usize] {
+        &self.agents[agent]
+    }
+
+    /// The streams of an agent.
+    fn entries(&self, agent: usize) -> impl Iterator<Item = &Entry> {
+        self.agents[agent]
+            .iter()
+            .map(|stream| &self.streams[*stream])
     }
 
     /// Takes the clocks of nodes to differ by so much, ns, at most.
@@ -273,16 +311,14 @@ impl Ledger {
         entry.report = report;
         entry.time = now;
         let sample = |entry: &Entry| entry.report.sample;
-        let equal = self
-            .streams
-            .windows(2)
-            .all(|pair| sample(&pair[0]) == sample(&pair[1]));
+        // One that has ended takes no sample any more.
+        let mut running = self.streams.iter().filter(|entry| !entry.ended);
+        let equal = running.all(|entry| sample(entry) == sample(&self.streams[stream]));
         if let Some(Span { from, to }) = self.differ.take_if(|_| equal) {
             self.uneven.add(from, to);
         }
-        if let Some(health) = health
-            && let Some(agent) = self.agents.iter().position(|range| range.contains(&stream))
-        {
+        if let Some(health) = health {
+            let (agent, _) = self.agent_of(stream);
             let history = &mut self.health[agent];
             history.push_back((now, health));
             // The first one stays: what rose since the beginning is better
@@ -357,19 +393,13 @@ impl Ledger {
     /// Whether hops were lost there between `from` and `to`.
     pub(super) fn hops_lost(&self, place: Where, from: i64, to: i64) -> bool {
         let span = self.widened(from, to);
-        let lost = |streams: &[Entry], point| {
-            let mut streams = streams.iter();
-            streams.any(|entry| entry.hops_lost(point, span))
-        };
         match place {
-            Where::Anywhere => lost(&self.streams, None),
-            Where::Node(agent) => lost(&self.streams[self.streams_of(agent)], None),
+            Where::Anywhere => self.streams.iter().any(|entry| entry.hops_lost(None, span)),
+            Where::Node(agent) => self.entries(agent).any(|entry| entry.hops_lost(None, span)),
             Where::Point(agent, point) => {
-                let streams = &self.streams[self.streams_of(agent)];
-                let known = streams.iter().position(|entry| entry.counts(point));
-                match known {
-                    Some(known) => lost(&streams[known..=known], Some(point)),
-                    None => lost(streams, None),
+                match self.entries(agent).find(|entry| entry.counts(point)) {
+                    Some(known) => known.hops_lost(Some(point), span),
+                    None => self.entries(agent).any(|entry| entry.hops_lost(None, span)),
                 }
             }
         }
@@ -378,9 +408,14 @@ impl Ledger {
     /// Whether drops on an agent's node were, or on any.
     pub(super) fn drops_lost(&self, agent: Option<usize>, from: i64, to: i64) -> bool {
         let (from, to) = self.widened(from, to);
-        let streams = agent.map_or(0..self.streams.len(), |agent| self.streams_of(agent));
-        let mut streams = self.streams[streams].iter();
-        streams.any(|entry| entry.drops_lost.between(from, to))
+        let lost = |entry: &Entry| {
+            let gone = entry.is_gone(to) && entry.report.counters.is_empty();
+            gone || entry.drops_lost.between(from, to)
+        };
+        match agent {
+            Some(agent) => self.entries(agent).any(lost),
+            None => self.streams.iter().any(lost),
+        }
     }
 
     /// Whether streams took different samples at some time between `from` and `to`.
@@ -397,7 +432,6 @@ impl Ledger {
     /// How many packets a point has seen, as of a report made after `time`;
     /// `None` of one that sees none any more.
     pub(super) fn seen(&self, agent: usize, point: usize, time: i64) -> Option<u64> {
-        let streams = &self.streams[self.agents[agent].clone()];
         let time = time.saturating_add(self.skew);
         let counters = |entry: &Entry| {
             let mut counters = entry.report.counters.iter();
@@ -405,7 +439,7 @@ impl Ledger {
             let lives = entry.time >= time && !entry.report.gone.contains(&point);
             lives.then(|| Counters::seen(&found))
         };
-        streams.iter().find_map(counters)
+        self.entries(agent).find_map(counters)
     }
 
     /// Packets cut off by the budget.
@@ -415,8 +449,7 @@ impl Ledger {
 
     /// The last report of each stream of an agent.
     pub(super) fn reports(&self, agent: usize) -> impl Iterator<Item = &Report> {
-        let streams = &self.streams[self.agents[agent].clone()];
-        streams.iter().map(|entry| &entry.report)
+        self.entries(agent).map(|entry| &entry.report)
     }
 
     /// The sums; what the engine knows is for the caller to fill in.

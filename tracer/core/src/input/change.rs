@@ -23,6 +23,10 @@ pub struct Change {
     /// that the agent has told of before.
     #[serde(default)]
     pub points: Vec<Point>,
+    /// How many streams come besides those known, which have ended: the agent began
+    /// anew. They are numbered on from those known.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub streams: usize,
     /// Points whose program is not there any more. Indexes into
     /// [`Hello::points`].
     #[serde(default)]
@@ -53,6 +57,7 @@ impl Change {
         let Self {
             time: _,
             points,
+            streams,
             gone,
             local,
             next_hops,
@@ -61,7 +66,7 @@ impl Change {
             notes,
         } = self;
         let addresses = local.is_empty() && next_hops.is_empty();
-        let points = points.is_empty() && gone.is_empty();
+        let points = points.is_empty() && gone.is_empty() && *streams == 0;
         addresses && points && drops.is_none() && network.is_none() && notes.is_empty()
     }
 }
@@ -84,6 +89,14 @@ impl Batch {
         }
         left_out
     }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+const fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// Leaves out of new points those for which there is no number, after `known` ones.
@@ -116,10 +129,9 @@ impl Hello {
                 node,
                 boot_id,
                 realtime_offset,
-                streams,
                 ..
             } = hello;
-            (node.clone(), boot_id.clone(), *realtime_offset, *streams)
+            (node.clone(), boot_id.clone(), *realtime_offset)
         };
         let place = |point: &Point| Point {
             until: None,
@@ -127,12 +139,15 @@ impl Hello {
         };
         let mut points = self.points.iter().map(place);
         let mut known = earlier.points.iter().map(place);
-        own(self) == own(earlier) && known.all(|point| points.next() == Some(point))
+        own(self) == own(earlier)
+            && self.streams >= earlier.streams
+            && known.all(|point| points.next() == Some(point))
     }
 
     /// Takes in what has changed since.
     pub fn change(&mut self, change: &Change) {
         self.points.extend(change.points.iter().cloned());
+        self.streams = self.streams.saturating_add(change.streams);
         for index in &change.gone {
             if let Some(point) = self.points.get_mut(*index) {
                 point.until.get_or_insert(change.time);

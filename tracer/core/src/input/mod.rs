@@ -4,6 +4,7 @@
 
 mod batch;
 mod change;
+mod epoch;
 mod health;
 mod order;
 mod owners;
@@ -11,6 +12,7 @@ mod record;
 
 pub use batch::{Batch, DropReport, Elsewhere, Report};
 pub use change::{Change, MAX_POINTS};
+pub use epoch::Epoch;
 pub use health::{DeviceHealth, Health, SocketHealth};
 pub(crate) use order::{Order, Sight, Sights};
 pub use owners::{Gained, Lost, OwnersChange};

@@ -133,6 +133,12 @@ impl Order {
         }
     }
 
+    /// Adds streams of which nothing is before `time`.
+    pub(crate) fn add(&mut self, streams: usize, time: i64) {
+        let streams = self.watermarks.len() + streams;
+        self.watermarks.resize(streams, time);
+    }
+
     /// Everything of `stream` before `time` has come.
     pub(crate) fn passed(&mut self, stream: usize, time: i64) {
         let watermark = &mut self.watermarks[stream];

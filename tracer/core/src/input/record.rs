@@ -66,6 +66,14 @@ pub enum Record {
         /// When the gap ends.
         to: i64,
     },
+    /// An agent is gone, or the way to it is broken. What it saw since it last told is not
+    /// known until a change of it adds streams.
+    Gone {
+        /// Whose streams have ended.
+        agent: usize,
+        /// When that was noticed.
+        time: i64,
+    },
     /// Nothing more comes from these agents. Of recordings side by side only.
     Ended {
         /// A recording's.

@@ -60,21 +60,21 @@ fn somebody_must_look_somewhere() {
         failure_in_cluster("--src-pod web --dst-pod shop/cart"),
         other(
             "no agent for node-a and node-b: add --agent node-a=local if this machine is node-a, or \
-             --agent node-a=netns:PATH"
+             --agent node-a=exec:COMMAND"
         )
     );
     assert_eq!(
         failure_in_cluster("--agent node-a=local --src-pod shop/cart --dst-ip 10.244.2.8"),
         other(
             "no agent for node-b: add --agent node-b=local if this machine is node-b, or --agent \
-             node-b=netns:PATH"
+             node-b=exec:COMMAND"
         )
     );
     assert_eq!(
         failure_in_cluster("--src-ip 8.8.8.8 --dst-ip 1.1.1.1"),
         other(
             "neither 8.8.8.8 nor 1.1.1.1 is on a node of the objects file: name one to look at with \
-             --agent NODE=local or --agent NODE=netns:PATH"
+             --agent NODE=local or --agent NODE=exec:COMMAND"
         )
     );
 }
@@ -224,7 +224,7 @@ fn clap_refuses_what_is_missing_or_too_much() {
         (
             "--agent node-a",
             "--agent <NODE=SPEC>",
-            "not an agent; give NODE=local or NODE=netns:PATH",
+            "not an agent; give NODE=local, NODE=netns:PATH or NODE=exec:COMMAND",
         ),
     ] {
         let (kind, text) = kind(&format!("{ADDRESSES} {argument}"));

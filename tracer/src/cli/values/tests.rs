@@ -165,7 +165,7 @@ fn ring_sizes_are_powers_of_two() {
 }
 
 #[test]
-fn an_agent_is_local_or_in_a_namespace() {
+fn an_agent_is_local_in_a_namespace_or_behind_a_command() {
     let agent = |text: &str| text.parse::<AgentSpec>();
     let spec = |node: &str, place| AgentSpec {
         node: node.to_owned(),
@@ -177,19 +177,33 @@ fn an_agent_is_local_or_in_a_namespace() {
         agent("node-a=netns:/run/netns/a=b:c"),
         Ok(spec("node-a", Place::Netns(path)))
     );
+    let command = "ssh node-b sudo tracer agent --stdio";
+    assert_eq!(
+        agent(&format!("node-b=exec:{command}")),
+        Ok(spec("node-b", Place::Exec(command.to_owned())))
+    );
     for text in ["", "node-a", "=local"] {
         assert_eq!(
             agent(text).expect_err("no node is named"),
-            "not an agent; give NODE=local or NODE=netns:PATH",
+            "not an agent; give NODE=local, NODE=netns:PATH or NODE=exec:COMMAND",
             "{text}"
         );
     }
-    for given in ["", "here", "netns:", "netns", "exec:ssh node-a", "local:x"] {
+    for given in [
+        "",
+        "here",
+        "netns:",
+        "netns",
+        "exec: ",
+        "ssh:node-a",
+        "local:x",
+    ] {
         assert_eq!(
             agent(&format!("node-a={given}")).expect_err("this is no way"),
             format!(
-                "`{given}` is no way to a node; give node-a=local for this machine, or \
-                 node-a=netns:PATH for a network namespace on it"
+                "unknown agent type `{given}`; give node-a=local for this machine, \
+                 node-a=netns:PATH for a network namespace on it, or node-a=exec:COMMAND for a \
+                 command that runs `tracer agent --stdio` there"
             )
         );
     }

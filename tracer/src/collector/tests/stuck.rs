@@ -307,7 +307,6 @@ async fn followed(stuck: Stuck, long: Duration, write: Option<Write>) -> Followe
         };
         tokio::spawn(fake.run(received));
     }
-    drop(sender);
     let veth = hellos[0].points[TO_POD].clone();
     hellos[0].points.push(Point {
         interface: "veth1".to_owned(),
@@ -340,7 +339,9 @@ async fn followed(stuck: Stuck, long: Duration, write: Option<Write>) -> Followe
         write,
     };
     let recorder = plan.write.as_ref().map(Recorder::create).transpose();
-    let agents = Agents::new(hellos, commands, batches);
+    let links = hellos.into_iter().zip(commands);
+    let links = links.map(|(hello, commands)| (None, hello, commands));
+    let agents = Agents::new(links.collect(), sender, batches);
     let mut view = Timed {
         shown: Shown::default(),
         begin,

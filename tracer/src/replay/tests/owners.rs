@@ -78,7 +78,9 @@ fn handed_over() -> (Recorded, OwnersChange) {
                 writer.owners_changed(&change);
             }
             Event::End(time) => end = time,
-            Event::State { .. } | Event::Owners(_) => unreachable!("a first piece has none"),
+            Event::State { .. } | Event::Owners(_) | Event::Gone { .. } => {
+                unreachable!("a first piece of one kernel has none")
+            }
         }
     }
     writer.end(end).expect("room");

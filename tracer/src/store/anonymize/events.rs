@@ -64,6 +64,7 @@ impl Anonymizer {
         let Change {
             time,
             points,
+            streams,
             gone,
             local,
             next_hops,
@@ -74,6 +75,7 @@ impl Anonymizer {
         Change {
             time,
             points: points.into_iter().map(|point| self.point(point)).collect(),
+            streams,
             gone,
             local: local.into_iter().map(|own| self.address(own)).collect(),
             next_hops: next_hops.into_iter().map(|hop| self.address(hop)).collect(),

@@ -192,6 +192,12 @@ impl Chain {
                 let agent = agent + self.first;
                 self.push(Record::Batch { agent, batch });
             }
+            Event::Gone { agent, time } => {
+                self.begin_rows();
+                let agent = agent + self.first;
+                let time = time.saturating_add(self.shift);
+                self.push(Record::Gone { agent, time });
+            }
             Event::End(time) => {
                 self.begin_rows();
                 self.ended = Some(time.saturating_add(self.shift));

@@ -315,6 +315,7 @@ fn change() -> impl Strategy<Value = Change> {
         Change {
             time,
             points: since.into_iter().map(point).collect(),
+            streams: 0,
             gone,
             local: vec![[10, 1, 0, 1].into()],
             next_hops: Vec::new(),

@@ -387,3 +387,55 @@ fn keeps_only_the_latest_pieces() {
     let left = fs::read_dir(&files.0).expect("a directory").count();
     assert!(written.files > 2 && left == 2, "{written:?}, {left} left");
 }
+
+/// Whoever reads a later piece alone must not take an agent that is gone for one that
+/// saw nothing.
+#[test]
+fn that_an_agent_is_gone_is_told_until_it_is_back() {
+    let files = Files::new();
+    let path = files.path("a.arrows");
+    let rotation = Rotation {
+        size: Some(1),
+        ..Rotation::default()
+    };
+    let mut writer = Writer::create(&path, rotation).expect("a new file");
+    writer.begin(head()).expect("room");
+    writer.armed(5);
+    let sent = full_batches();
+    let back = Batch {
+        stream: STREAMS,
+        change: Some(Change {
+            time: 70,
+            streams: STREAMS,
+            points: vec![point(0)],
+            ..Change::default()
+        }),
+        ..Batch::default()
+    };
+    let steps: [(usize, &Batch); 3] = [(1, &sent[0].1), (1, &sent[1].1), (0, &back)];
+    for (number, (agent, batch)) in steps.into_iter().enumerate() {
+        if number == 0 {
+            writer.gone(0, 60);
+        }
+        writer.batch(agent, batch).expect("room");
+        writer.flush().expect("room");
+    }
+    writer.end(9).expect("room");
+    let piece = |number| files.path(&format!("a.{number}.arrows"));
+    let gone = |read: Vec<Record>| {
+        let gone = read.into_iter().filter_map(|record| match record {
+            Record::Gone { agent, time } => Some((agent, time)),
+            _ => None,
+        });
+        gone.collect::<Vec<_>>()
+    };
+    for number in [1, 2] {
+        let (alone, broken) = read(&[piece(number)]);
+        assert!(broken.is_none(), "{broken:?}");
+        assert_eq!(gone(alone), [(0, 60)], "piece {number}");
+    }
+    let (alone, _) = read(&[piece(3)]);
+    assert_eq!(gone(alone), [], "it is back");
+    let hello = &Recordings::open(&[piece(3)]).expect("a trace").head().nodes[0].clone();
+    assert_eq!(hello.streams, 2 * STREAMS);
+}

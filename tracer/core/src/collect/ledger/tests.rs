@@ -251,3 +251,43 @@ fn a_counter_that_never_rose_may_be_none() {
     ledger.allow_for(1);
     assert_eq!(ledger.silence(0, "eth0", 1, 1), None);
 }
+
+#[test]
+fn while_an_agent_is_gone_nothing_is_known_of_its_node() {
+    let mut ledger = Ledger::new(&[hello(2), hello(1)], 0);
+    let drops = Report {
+        drops: Some(DropReport::default()),
+        ..report(u32::MAX, 0)
+    };
+    ledger.report(0, lost_at(0, 0), 10);
+    ledger.report(1, drops, 10);
+    ledger.report(2, report(u32::MAX, 0), 10);
+    for stream in 0..2 {
+        ledger.gone(stream, 20);
+    }
+    let lost = |ledger: &Ledger, from, to| {
+        [
+            ledger.hops_lost(Where::Node(0), from, to),
+            ledger.hops_lost(Where::Point(0, 0), from, to),
+            ledger.drops_lost(Some(0), from, to),
+        ]
+    };
+    assert_eq!(lost(&ledger, 11, 19), [false; 3]);
+    assert_eq!(lost(&ledger, 11, 20), [true; 3]);
+    assert!(!ledger.hops_lost(Where::Node(1), 0, 100), "another node's");
+    // It is not waited for.
+    ledger.report(2, report(u32::MAX, 0), 90);
+    assert_eq!(ledger.reported(), 90);
+
+    ledger.back(0, 60);
+    ledger.add(0, 2, 60);
+    assert_eq!(lost(&ledger, 30, 30), [true; 3]);
+    assert_eq!(lost(&ledger, 61, 100), [false; 3]);
+    // The new streams are the agent's third and fourth.
+    assert_eq!((ledger.stream(0, 2), ledger.agent_of(4)), (3, (0, 3)));
+    // What has ended takes no part in what is sampled.
+    for stream in 2..5 {
+        ledger.report(stream, report(7, 0), 110);
+    }
+    assert!(!ledger.uneven(111, 120));
+}

@@ -1,0 +1,182 @@
+//! An agent that was cut off and began anew: what it tells goes on with what was told.
+
+use super::{Batch, Change};
+use crate::model::{Hello, Point};
+
+/// How an agent that began anew is the one that was known: what it numbers comes after
+/// what is known, and its clock is that of another boot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Epoch {
+    /// Points that were known before.
+    pub points: usize,
+    /// Streams that were known before.
+    pub streams: usize,
+    /// Added to its monotonic times, ns.
+    pub clock: i64,
+}
+
+impl Epoch {
+    /// What an agent that began anew at `time`, by the clock that was known, is to the one
+    /// that was `known`: a change of it.
+    #[must_use]
+    pub fn begin(known: &Hello, anew: Hello, time: u64) -> (Self, Batch) {
+        let epoch = Self {
+            points: known.points.len(),
+            streams: known.streams,
+            clock: if anew.boot_id == known.boot_id {
+                0
+            } else {
+                anew.realtime_offset.saturating_sub(known.realtime_offset)
+            },
+        };
+        let Hello {
+            points,
+            streams,
+            next_hops,
+            local,
+            drops,
+            network,
+            notes,
+            ..
+        } = anew;
+        let is_there = |index: &usize| known.points[*index].until.is_none();
+        let point = |point| Point {
+            since: time,
+            ..point
+        };
+        let change = Change {
+            time,
+            points: points.into_iter().map(point).collect(),
+            streams,
+            gone: (0..known.points.len()).filter(is_there).collect(),
+            local,
+            next_hops,
+            drops,
+            network: Some(Box::new(network)),
+            notes,
+        };
+        let batch = Batch {
+            stream: epoch.streams,
+            watermark: time,
+            change: Some(change),
+            ..Batch::default()
+        };
+        (epoch, batch)
+    }
+
+    /// Makes what the agent sent what the one that was known would send.
+    pub fn renumber(&self, batch: &mut Batch) {
+        let Self {
+            points,
+            streams,
+            clock,
+        } = *self;
+        let moved = |time: &mut u64| {
+            // No time yet, and no time any more, are the same by all clocks.
+            if *time > 0 && *time < u64::MAX {
+                *time = time.saturating_add_signed(clock);
+            }
+        };
+        let Batch {
+            stream,
+            hops,
+            freed,
+            watermark,
+            overdue: _,
+            report,
+            change,
+        } = batch;
+        *stream = stream.saturating_add(streams);
+        moved(watermark);
+        for hop in hops {
+            hop.point = hop.point.saturating_add(points);
+            moved(&mut hop.time);
+        }
+        for freed in freed {
+            moved(&mut freed.time);
+        }
+        if let Some(report) = report {
+            moved(&mut report.time);
+            for (point, _) in &mut report.counters {
+                *point = point.saturating_add(points);
+            }
+            for point in &mut report.gone {
+                *point = point.saturating_add(points);
+            }
+            if let Some(health) = &mut report.health {
+                moved(&mut health.time);
+            }
+        }
+        if let Some(change) = change {
+            moved(&mut change.time);
+            for point in &mut change.points {
+                moved(&mut point.since);
+            }
+            for point in &mut change.gone {
+                *point = point.saturating_add(points);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{by_hand, input::Report};
+
+    fn hello(boot_id: &str, realtime_offset: i64) -> Hello {
+        Hello {
+            boot_id: boot_id.to_owned(),
+            realtime_offset,
+            ..by_hand::node("b", by_hand::B, by_hand::NODE_B)
+        }
+    }
+
+    #[test]
+    fn what_began_anew_goes_on_with_what_was_known() {
+        let mut known = hello("one", 1_000);
+        let (points, streams) = (known.points.len(), known.streams);
+        known.points[0].until = Some(3);
+        let (epoch, batch) = Epoch::begin(&known, hello("one", 1_007), 50);
+        let change = batch.change.expect("it is one");
+        assert_eq!((batch.stream, batch.watermark), (streams, 50));
+        assert_eq!(change.gone, (1..points).collect::<Vec<_>>());
+        known.change(&change);
+        assert_eq!(
+            (known.points.len(), known.streams),
+            (2 * points, 2 * streams)
+        );
+        assert!(known.points[points..].iter().all(|point| point.since == 50));
+
+        let mut sent = Batch {
+            stream: 1,
+            watermark: 60,
+            report: Some(Report {
+                time: 60,
+                gone: vec![0],
+                ..Report::default()
+            }),
+            ..Batch::default()
+        };
+        epoch.renumber(&mut sent);
+        // One boot has one clock, however it was read.
+        assert_eq!((sent.stream, sent.watermark), (streams + 1, 60));
+        assert_eq!(sent.report.expect("it has one").gone, [points]);
+    }
+
+    #[test]
+    fn another_boot_has_another_clock() {
+        let (epoch, _) = Epoch::begin(&hello("one", 1_000), hello("another", 3_000), 50);
+        let moved = |watermark| {
+            let mut batch = Batch {
+                watermark,
+                ..Batch::default()
+            };
+            epoch.renumber(&mut batch);
+            batch.watermark
+        };
+        assert_eq!(moved(60), 2_060);
+        // No time yet, and no time any more.
+        assert_eq!((moved(0), moved(u64::MAX)), (0, u64::MAX));
+    }
+}
