@@ -51,6 +51,16 @@ struct Agent {
     pause: Duration,
 }
 
+/// An agent that was reached.
+pub(super) struct Reached {
+    /// How it can be reached again, and what it is to do: one of another process.
+    pub(super) again: Option<(Place, Start)>,
+    /// What it said of itself.
+    pub(super) hello: Hello,
+    /// To tell it what to do.
+    pub(super) commands: Box<dyn Commander>,
+}
+
 /// What comes from an agent.
 pub(super) enum Sent {
     Batch(Box<Batch>),
@@ -65,7 +75,7 @@ pub(super) enum Sent {
 /// What was heard of an agent.
 pub(super) enum Heard {
     /// What it sent.
-    Batch(Batch),
+    Batch(Box<Batch>),
     /// It is gone, and it is tried to reach it again. Why, for people.
     Gone(String),
 }
@@ -94,26 +104,29 @@ impl Agents {
         let started = started.into_iter().collect::<Result<Vec<_>, _>>()?;
 
         let (sender, inbox) = mpsc::channel(started.len().max(1));
-        let mut links = Vec::new();
+        let mut agents = Vec::new();
         for (index, (start, link)) in started.into_iter().enumerate() {
-            let again = start.0.namespace().is_err().then_some(start);
-            links.push((again, link.hello, link.commands));
+            agents.push(Reached {
+                again: start.0.namespace().is_err().then_some(start),
+                hello: link.hello,
+                commands: link.commands,
+            });
             tokio::spawn(forward(index, link.batches, sender.clone()));
         }
-        Ok(Self::new(links, sender, inbox))
+        Ok(Self::new(agents, sender, inbox))
     }
 
     /// Those that have started, and said this of themselves.
     pub(super) fn new(
-        links: Vec<(Option<(Place, Start)>, Hello, Box<dyn Commander>)>,
+        started: Vec<Reached>,
         sender: mpsc::Sender<(usize, Sent)>,
         inbox: mpsc::Receiver<(usize, Sent)>,
     ) -> (Self, Vec<Hello>) {
-        let agents = links.into_iter().map(|(again, mut hello, commands)| Agent {
-            again,
-            crowded: hello.leave_out(),
-            hello,
-            commands: Some(commands),
+        let agents = started.into_iter().map(|mut started| Agent {
+            crowded: started.hello.leave_out(),
+            again: started.again,
+            hello: started.hello,
+            commands: Some(started.commands),
             running: true,
             epoch: Epoch::default(),
             pause: PAUSE,
@@ -152,8 +165,8 @@ impl Agents {
                 return Err(self.ended(0));
             };
             let heard = match sent {
-                Sent::Batch(batch) => Some(Heard::Batch(self.agents[index].take(*batch))),
-                Sent::Anew(link) => Some(Heard::Batch(self.begin_anew(index, *link))),
+                Sent::Batch(batch) => Some(Heard::Batch(self.agents[index].take(batch))),
+                Sent::Anew(link) => Some(Heard::Batch(Box::new(self.begin_anew(index, *link)))),
                 Sent::Failed(error) => self.lose(index, Some(error))?,
                 Sent::Ended => self.lose(index, None)?,
             };
@@ -206,13 +219,14 @@ impl Agents {
         let agent = &mut self.agents[index];
         let now = unix_now().saturating_sub(agent.hello.realtime_offset);
         let time = u64::try_from(now).unwrap_or_default();
-        let (epoch, batch) = Epoch::begin(&agent.hello, link.hello, time);
+        let (epoch, mut batch) = Epoch::begin(&agent.hello, link.hello, time);
         agent.epoch = epoch;
         agent.commands = Some(link.commands);
         agent.running = true;
         agent.pause = PAUSE;
         tokio::spawn(forward(index, link.batches, self.sender.clone()));
-        agent.known(batch)
+        agent.learn(&mut batch);
+        batch
     }
 
     fn ended(&self, agent: usize) -> SessionError {
@@ -239,8 +253,8 @@ impl Agents {
             };
             let taken = match sent {
                 Some((index, Sent::Batch(batch))) => {
-                    let batch = self.agents[index].take(*batch);
-                    take(self, index, batch)
+                    let batch = self.agents[index].take(batch);
+                    take(self, index, *batch)
                 }
                 Some((index, Sent::Ended)) => {
                     self.agents[index].running = false;
@@ -280,18 +294,18 @@ impl Agents {
 
 impl Agent {
     /// What it sent, in the numbers that are known.
-    fn take(&mut self, mut batch: Batch) -> Batch {
+    fn take(&mut self, mut batch: Box<Batch>) -> Box<Batch> {
         self.epoch.renumber(&mut batch);
-        self.known(batch)
+        self.learn(&mut batch);
+        batch
     }
 
     /// Takes in what a batch tells of it, and leaves out what is too much.
-    fn known(&mut self, mut batch: Batch) -> Batch {
+    fn learn(&mut self, batch: &mut Batch) {
         self.crowded |= batch.leave_out(self.hello.points.len(), !self.crowded);
         if let Some(change) = &batch.change {
             self.hello.change(change);
         }
-        batch
     }
 }
 

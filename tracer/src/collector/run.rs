@@ -86,7 +86,7 @@ async fn until_done(
             () = &mut stop => break,
             () = until(work.due()) => work.wake(agents)?,
             heard = agents.next() => match heard? {
-                (agent, Heard::Batch(batch)) => work.take(agents, agent, batch)?,
+                (agent, Heard::Batch(batch)) => work.take(agents, agent, *batch)?,
                 (agent, Heard::Gone(why)) => work.gone(agent, &why)?,
             },
         }

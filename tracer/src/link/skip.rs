@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Read},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 /// How every message of a recording begins. No text has these bytes in it.
@@ -45,10 +45,7 @@ impl<R: Read> Skipping<R> {
                 break;
             }
         }
-        *self
-            .skipped
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner()) = window;
+        *self.skipped.lock().unwrap_or_else(PoisonError::into_inner) = window;
         self.begun = true;
         Ok(())
     }

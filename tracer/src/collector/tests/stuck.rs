@@ -29,7 +29,7 @@ use super::{
 use crate::{
     collector::{
         Agents, Outcome, Plan, SessionError, Write,
-        agents::{ENDING, Sent},
+        agents::{ENDING, Reached, Sent},
         recorder::Recorder,
         session::follow_agents,
         stalls::PATIENCE,
@@ -340,7 +340,11 @@ async fn followed(stuck: Stuck, long: Duration, write: Option<Write>) -> Followe
     };
     let recorder = plan.write.as_ref().map(Recorder::create).transpose();
     let links = hellos.into_iter().zip(commands);
-    let links = links.map(|(hello, commands)| (None, hello, commands));
+    let links = links.map(|(hello, commands)| Reached {
+        again: None,
+        hello,
+        commands,
+    });
     let agents = Agents::new(links.collect(), sender, batches);
     let mut view = Timed {
         shown: Shown::default(),
