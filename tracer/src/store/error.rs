@@ -2,6 +2,8 @@
 
 use std::{io, net::IpAddr, path::PathBuf};
 
+use jiff::Timestamp;
+
 use super::table::SCHEMA;
 use crate::stdio::{input, output};
 
@@ -100,6 +102,13 @@ pub enum TraceError {
     },
 }
 
+/// RFC 3339, in UTC, to the second.
+fn moment(time: i64) -> String {
+    let time = Timestamp::from_nanosecond(time.into())
+        .expect("64 bits of nanoseconds reach from 1677 to 2262");
+    format!("{time:.0}")
+}
+
 /// Why several traces cannot be read as one.
 #[derive(Debug, thiserror::Error)]
 pub enum JoinError {
@@ -176,8 +185,10 @@ pub enum JoinError {
     },
     /// They are of different clusters.
     #[error(
-        "{address} belongs to {owner} in {}, and to {known} in the others: they were not recorded in one cluster",
-        path.display()
+        "{address} belongs to {owner} in {}, and to {known} in {}, both at {}: they were not recorded in one cluster",
+        path.display(),
+        other.display(),
+        moment(*time)
     )]
     Clusters {
         /// A file.
@@ -186,8 +197,12 @@ pub enum JoinError {
         address: IpAddr,
         /// Who has it in the file.
         owner: String,
-        /// Who has it in the others.
+        /// Another file.
+        other: PathBuf,
+        /// Who has it in that.
         known: String,
+        /// When, Unix time, ns.
+        time: i64,
     },
     /// Two recordings of one node.
     #[error(

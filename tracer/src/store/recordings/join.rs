@@ -2,22 +2,25 @@
 //! together.
 
 use std::{
-    net::IpAddr,
+    collections::VecDeque,
     path::{Path, PathBuf},
 };
 
 use ipnet::IpNet;
 use tracer_core::model::{Hello, Pair};
 
-use super::chain::Chain;
+use super::{chain::Chain, owners};
 use crate::store::{
     error::JoinError,
     head::{Head, calls_unwatched},
 };
 
-/// The heads of several recordings as one. Readings of one kernel's clock are
+/// The heads of several recordings as one; `groups` are their pieces. Readings of one kernel's clock are
 /// made one.
-pub(super) fn joined(chains: &mut [Chain]) -> Result<Head, JoinError> {
+pub(super) fn joined(
+    chains: &mut [Chain],
+    groups: &[VecDeque<PathBuf>],
+) -> Result<Head, JoinError> {
     let (first, others) = chains.split_first_mut().expect("a file was given");
     let mut head = first.head().clone();
     if !others.is_empty() {
@@ -29,6 +32,9 @@ pub(super) fn joined(chains: &mut [Chain]) -> Result<Head, JoinError> {
         let mut nodes = chain.head().nodes.clone();
         chain.shift(one_clock(&head.nodes, &mut nodes));
         add(&mut head, nodes, chain.head(), chain.path())?;
+    }
+    if chains.len() > 1 {
+        head.owners = owners::joined(chains, groups)?;
     }
     let nodes = &head.nodes;
     head.warnings.retain(|warning| {
@@ -128,25 +134,9 @@ fn add(head: &mut Head, nodes: Vec<Hello>, other: &Head, path: &Path) -> Result<
         }
     }
     head.nodes.extend(nodes);
-    for (address, owned) in other.owners.iter() {
-        let known = head.owners.at(address, other.time);
-        if let Some(known) = known.filter(|known| known.name != owned.owner.name) {
-            return Err(conflict(path(), address, &known.name, &owned.owner.name));
-        }
-        head.owners.add(address, owned.clone());
-    }
     head.warnings.extend(other.warnings.iter().cloned());
     head.hold = head.hold.max(other.hold);
     head.time = head.time.max(other.time);
     head.count = None;
     Ok(())
-}
-
-fn conflict(path: PathBuf, address: IpAddr, known: &str, owner: &str) -> JoinError {
-    JoinError::Clusters {
-        path,
-        address,
-        owner: owner.to_owned(),
-        known: known.to_owned(),
-    }
 }

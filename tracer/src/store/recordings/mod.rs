@@ -7,6 +7,7 @@
 
 mod chain;
 mod join;
+mod owners;
 
 use std::{
     collections::VecDeque,
@@ -52,7 +53,7 @@ impl Recordings {
             let first = chains.last().map_or(0, |chain| chain.agents().end);
             chains.push(Chain::open(first, pieces.clone())?);
         }
-        let head = join::joined(&mut chains)?;
+        let head = join::joined(&mut chains, &groups)?;
         let keys = chains.iter().map(|chain| chain.head().key);
         let keys_differ = keys.clone().any(|key| key != head.key);
         let skew = if chains.len() > 1 && join::clocks_differ(&head) {

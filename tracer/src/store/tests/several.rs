@@ -74,7 +74,10 @@ fn what_does_not_belong_together_is_refused() {
         });
         head.owners = owners.collect();
     });
-    assert!(cluster.contains("not recorded in one cluster"), "{cluster}");
+    assert!(
+        cluster.contains("both at 2023-11-14T22:13:20Z: they were not recorded in one cluster"),
+        "{cluster}"
+    );
     let anonymized = refusal(|head| head.anonymized = true);
     assert!(anonymized.contains("is anonymized"), "{anonymized}");
 }

@@ -1,0 +1,191 @@
+//! Who owned which address, as recordings made apart know it together.
+//!
+//! A recording knows owners for its own time. Where two differ in an address, they may
+//! both be right, each at its time: then they are read to their ends, for what has
+//! changed meanwhile. What they cannot both be right about is refused.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    net::IpAddr,
+    path::PathBuf,
+};
+
+use tracer_core::{
+    input::Record,
+    model::{Owned, Owner, Owners},
+};
+
+use super::chain::Chain;
+use crate::store::error::JoinError;
+
+/// What a recording knows, and of which time: from its begin to its end, Unix time, ns.
+struct Known {
+    path: PathBuf,
+    owners: Owners,
+    from: i64,
+    to: i64,
+}
+
+/// What all recordings know. `groups` are their pieces.
+pub(super) fn joined(chains: &[Chain], groups: &[VecDeque<PathBuf>]) -> Result<Owners, JoinError> {
+    let heads: Vec<Owners> = chains.iter().map(head_owners).collect();
+    let disputed = disputed(&heads);
+    let mut all = Owners::default();
+    for (address, owned) in heads.iter().flat_map(Owners::iter) {
+        if !disputed.contains(&address) {
+            all.add(address, owned.clone());
+        }
+    }
+    if disputed.is_empty() {
+        return Ok(all);
+    }
+    let known: Vec<Known> = chains
+        .iter()
+        .zip(groups)
+        .map(|(chain, pieces)| Known::of(chain, pieces.clone()))
+        .collect();
+    let hold = chains.iter().map(|chain| chain.head().hold).max();
+    for address in disputed {
+        for (index, one) in known.iter().enumerate() {
+            for other in &known[..index] {
+                refuse_contradiction(address, other, one, hold.unwrap_or(0))?;
+            }
+            for owned in one.owners.of(address) {
+                all.add(address, one.clipped(owned, &known));
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Addresses of which not all recordings that know them know the same.
+fn disputed(heads: &[Owners]) -> BTreeSet<IpAddr> {
+    let mut disputed = BTreeSet::new();
+    for (index, head) in heads.iter().enumerate() {
+        for (address, _) in head.iter() {
+            let others = heads[..index].iter().map(|other| other.of(address));
+            let mut others = others.filter(|owned| !owned.is_empty());
+            if others.any(|owned| owned != head.of(address)) {
+                disputed.insert(address);
+            }
+        }
+    }
+    disputed
+}
+
+/// The owners that a recording begins with, in the times that all have.
+fn head_owners(chain: &Chain) -> Owners {
+    let shift = chain.shifted();
+    let later = |time: &Option<i64>| time.map(|time| time.saturating_add(shift));
+    let owned = |(address, Owned { owner, from, until }): (IpAddr, &Owned)| {
+        let owned = Owned {
+            owner: owner.clone(),
+            from: later(from),
+            until: later(until),
+        };
+        (address, owned)
+    };
+    chain.head().owners.iter().map(owned).collect()
+}
+
+impl Known {
+    /// All that a recording knows in the end.
+    fn of(chain: &Chain, pieces: VecDeque<PathBuf>) -> Self {
+        let mut owners = head_owners(chain);
+        let (from, mut to) = (chain.begun(), chain.begun());
+        if let Ok(mut again) = Chain::open(0, pieces) {
+            again.shift(chain.shifted());
+            // What cannot be read is told when its turn comes.
+            while let Ok(Some((_, record))) = again.read() {
+                if let Record::Owners(change) = record {
+                    change.apply(&mut owners);
+                }
+            }
+            to = to.max(again.ended());
+        }
+        Self {
+            path: chain.path().to_owned(),
+            owners,
+            from,
+            to,
+        }
+    }
+
+    /// An interval, as far as this recording knows it: where others know what was
+    /// before its begin and after its end, it does not.
+    fn clipped(&self, owned: &Owned, all: &[Self]) -> Owned {
+        let is_first = all.iter().all(|other| self.from <= other.from);
+        let is_last = all.iter().all(|other| other.to <= self.to);
+        let end = self.to.saturating_add(1);
+        Owned {
+            owner: owned.owner.clone(),
+            from: if is_first {
+                owned.from
+            } else {
+                owned.from.max(Some(self.from))
+            },
+            until: if is_last {
+                owned.until
+            } else {
+                Some(owned.until.map_or(end, |until| until.min(end)))
+            },
+        }
+    }
+}
+
+/// Refuses two recordings that name different owners of an address at one time. Who
+/// watches a cluster hears of a change a little later than it happens: what they agree
+/// on within the hold time is no contradiction.
+fn refuse_contradiction(
+    address: IpAddr,
+    one: &Known,
+    other: &Known,
+    hold: i64,
+) -> Result<(), JoinError> {
+    let (from, to) = (one.from.max(other.from), one.to.min(other.to));
+    if from > to {
+        return Ok(());
+    }
+    let (ones, others) = (one.owners.of(address), other.owners.of(address));
+    let changes = ones.iter().chain(others);
+    let changes = changes
+        .flat_map(|owned| [owned.from, owned.until])
+        .flatten();
+    let mut times: BTreeSet<i64> = changes.filter(|time| (from..=to).contains(time)).collect();
+    times.insert(from);
+    let mut since = None;
+    for time in times {
+        let owner = |known: &Known| known.owners.at(address, time).cloned();
+        match owner(one).zip(owner(other)) {
+            Some((a, b)) if (&a.name, a.kind) != (&b.name, b.kind) => {
+                since.get_or_insert((time, a, b));
+            }
+            _ => match since.take() {
+                Some((since, a, b)) if time.saturating_sub(since) > hold => {
+                    return Err(contradiction(address, since, (one, a), (other, b)));
+                }
+                _ => {}
+            },
+        }
+    }
+    match since {
+        Some((since, a, b)) => Err(contradiction(address, since, (one, a), (other, b))),
+        None => Ok(()),
+    }
+}
+
+fn contradiction(
+    address: IpAddr,
+    time: i64,
+    (one, known): (&Known, Owner),
+    (other, owner): (&Known, Owner),
+) -> JoinError {
+    JoinError::Clusters {
+        path: other.path.clone(),
+        address,
+        owner: owner.name,
+        other: one.path.clone(),
+        known: known.name,
+        time,
+    }
+}
