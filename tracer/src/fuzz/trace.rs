@@ -4,8 +4,9 @@ use std::{io, path::Path, sync::LazyLock};
 
 use tracer_core::{
     collect::Core,
-    input::Record,
+    input::{Gained, Lost, OwnersChange, Record},
     journal::{self, View},
+    model::Owner,
 };
 
 use crate::{
@@ -18,13 +19,31 @@ const BEGIN: [u8; 4] = [0xff; 4];
 /// How long a change is: where, 24 bits, little endian, and what is there then.
 const CHANGE: usize = 4;
 
-/// A trace with hops, drops and reports.
+/// A trace with hops, drops, reports, and an address that changes hands.
 static WHOLE: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let path = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../tests/fixtures/no-route-4.arrows"
     );
-    plain(Reader::open(Path::new(path)).expect("a recorded trace"))
+    let reader = Reader::open(Path::new(path)).expect("a recorded trace");
+    let head = reader.head();
+    let (address, owner) = head.owners.all_at(head.time).next().expect("an owner");
+    let change = OwnersChange {
+        time: head.time,
+        lost: vec![Lost {
+            address,
+            name: owner.name.clone(),
+            kind: owner.kind,
+        }],
+        gained: vec![Gained {
+            address,
+            owner: Owner {
+                name: "default/another".to_owned(),
+                ..owner.clone()
+            },
+        }],
+    };
+    plain(reader, &change)
 });
 
 /// Reads a trace, and replays it as far as it can be read: `data` is the file,

@@ -2,16 +2,19 @@
 //! as fuzzing wants it.
 
 use arrow_ipc::writer::StreamWriter;
+use tracer_core::input::OwnersChange;
 
 use super::{Event, Reader, encode::Rows};
 
-/// Writes what a reader gives anew, without compression, as one batch of rows.
+/// Writes what a reader gives anew, without compression, as one batch of rows; `change`
+/// is among them.
 ///
 /// # Panics
 /// If the trace is damaged.
-pub(crate) fn plain(reader: Reader) -> Vec<u8> {
+pub(crate) fn plain(reader: Reader, change: &OwnersChange) -> Vec<u8> {
     let head = reader.head().clone();
     let mut rows = Rows::new(head.schema(), &head.nodes);
+    rows.owners(change);
     for event in reader {
         match event.expect("a whole trace") {
             Event::Batch { agent, batch } => rows.batch(agent, &batch),

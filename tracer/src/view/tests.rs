@@ -15,7 +15,10 @@ use expect_test::expect_file;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use tracer_core::{journal::View, model::Cause};
+use tracer_core::{
+    journal::View,
+    model::{Cause, Owner, OwnerKind},
+};
 
 use super::{
     Json, Look, Text,
@@ -315,6 +318,29 @@ fn what_changed_is_a_line_for_each_interface() {
          12:34:58.789 node-b: 1 other tc program(s) at veth5b7a90ce ingress may redirect\n  \
          or drop packets\n\n"
     );
+}
+
+/// A Service's address is named, and is no pod's.
+#[test]
+fn a_service_is_named_beside_its_address() {
+    let mut case = named("ping");
+    case.journeys.truncate(1);
+    let address = case.journeys[0].0.packet.dst;
+    let service = Owner {
+        name: "shop/api".to_owned(),
+        kind: OwnerKind::Service,
+        node: String::new(),
+    };
+    case.scene.owners.insert(address, service);
+    let text = text(&case, Look::plain());
+    assert!(text.contains("10.244.2.7 (Service shop/api)"), "{text}");
+    let line = json(&case).swap_remove(1);
+    let line: Value = serde_json::from_str(&line).expect("JSON");
+    assert_eq!(
+        (&line["dst_pod"], &line["src_service"]),
+        (&Value::Null, &Value::Null)
+    );
+    assert_eq!(line["dst_service"], "shop/api");
 }
 
 fn document() -> String {
