@@ -1,6 +1,12 @@
-//! Who owned an address, as recordings made apart know it together.
+//! Who owned an address, as pieces of a recording and recordings made apart know it
+//! together.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+    slice,
+};
 
 use proptest::{collection::vec, prelude::*};
 use tracer_core::{
@@ -9,7 +15,7 @@ use tracer_core::{
 };
 
 use super::{Files, given, head, hello};
-use crate::store::{Head, JoinError, Recordings, Rotation, Writer};
+use crate::store::{Head, JoinError, Reader, Recordings, Rotation, Writer};
 
 const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 244, 1, 5));
 const S: i64 = 1_000_000_000;
@@ -195,6 +201,46 @@ fn two_owners_of_an_address_at_one_time_are_of_two_clusters() {
         ),
     );
     assert!(slow.contains("both at 1970-01-01T00:00:00Z"), "{slow}");
+}
+
+/// What has changed in rows that are missing, the next piece knows.
+#[test]
+fn owners_that_changed_in_a_gap_are_told_after_it() {
+    let files = Files::new();
+    let path = files.path("a.arrows");
+    let always = Rotation {
+        size: Some(1),
+        ..Rotation::default()
+    };
+    let mut writer = Writer::create(&path, always).expect("a new file");
+    let Made {
+        owners, changes, ..
+    } = made(0, 9, "default/web", &[(70, "default/api")]);
+    writer.begin(Head { owners, ..head() }).expect("room");
+    writer.armed(5);
+    writer.owners_changed(&changes[0]);
+    writer.flush().expect("room");
+    writer.end(9).expect("room");
+    let next = files.path("a.1.arrows");
+    let told = |paths: &[PathBuf]| {
+        let all = Recordings::open(paths).expect("traces");
+        let told = all.filter_map(|record| match record.expect("sound") {
+            Record::Owners(change) => Some(*change),
+            _ => None,
+        });
+        told.collect::<Vec<_>>()
+    };
+    assert_eq!(told(&[path.clone(), next.clone()]), changes);
+    // Of the first piece only the head is left.
+    let whole = fs::read(&path).expect("a file");
+    let reader = Reader::new(&path, &*whole).expect("a trace");
+    let head = usize::try_from(reader.position()).expect("small");
+    fs::write(&path, &whole[..head + 4]).expect("room");
+    assert_eq!(told(&[path, next.clone()]), changes);
+    // Alone, the next piece names the owner that there is by then.
+    let alone = Recordings::open(slice::from_ref(&next)).expect("a trace");
+    let owners = &alone.head().owners;
+    assert_eq!(names(owners, &[69, 70]), ["default/web", "default/api"]);
 }
 
 proptest! {

@@ -2,7 +2,6 @@
 
 use std::{
     fs::{self, File},
-    net::IpAddr,
     os::unix::fs::FileExt as _,
     path::PathBuf,
     slice, thread,
@@ -11,8 +10,8 @@ use std::{
 
 use proptest::{collection::vec, prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use tracer_core::{
-    input::{Batch, Change, Gained, Lost, OwnersChange, Record},
-    model::{Owner, Point},
+    input::{Batch, Change, Record},
+    model::Point,
 };
 
 use super::{Files, POINTS, STREAMS, given, head, point, some_batches};
@@ -94,60 +93,6 @@ fn rotated_pieces_give_what_one_file_does() {
         .filter(|recorded| matches!(recorded, Record::State { .. }));
     assert_eq!(states.count(), 2 * STREAMS);
     assert!(Contents::of(&pieces[2]).expect("a trace").ended.is_none());
-}
-
-/// What has changed in rows that are missing, the next piece knows.
-#[test]
-fn owners_that_changed_in_a_gap_are_told_after_it() {
-    let files = Files::new();
-    let path = files.path("a.arrows");
-    let mut writer = Writer::create(&path, ALWAYS).expect("a new file");
-    writer.begin(head()).expect("room");
-    writer.flush().expect("room");
-    let (address, web) = head().owners.all_at(0).next().map(own).expect("an owner");
-    let change = OwnersChange {
-        time: 70,
-        lost: vec![Lost {
-            address,
-            name: web.name.clone(),
-            kind: web.kind,
-        }],
-        gained: vec![Gained {
-            address,
-            owner: Owner {
-                name: "default/api".to_owned(),
-                ..web
-            },
-        }],
-    };
-    writer.armed(5);
-    writer.owners_changed(&change);
-    writer.flush().expect("room");
-    writer.end(9).expect("room");
-    let next = files.path("a.1.arrows");
-    let told = |paths: &[PathBuf]| {
-        let (read, broken) = read(paths);
-        assert!(broken.is_none(), "{broken:?}");
-        let told = read.into_iter().filter_map(|recorded| match recorded {
-            Record::Owners(change) => Some(*change),
-            _ => None,
-        });
-        told.collect::<Vec<_>>()
-    };
-    assert_eq!(
-        told(&[path.clone(), next.clone()]),
-        slice::from_ref(&change)
-    );
-    // Of the first piece only the head is left.
-    let whole = fs::read(&path).expect("a file");
-    let reader = Reader::new(&path, &*whole).expect("a trace");
-    let head = usize::try_from(reader.position()).expect("small");
-    fs::write(&path, &whole[..head + 4]).expect("room");
-    assert_eq!(told(&[path, next]), [change]);
-}
-
-fn own((address, owner): (IpAddr, &Owner)) -> (IpAddr, Owner) {
-    (address, owner.clone())
 }
 
 #[test]

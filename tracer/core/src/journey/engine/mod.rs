@@ -7,10 +7,10 @@
 //! **Identity.** Within a node the sk_buff's address, for as long as the
 //! content agrees: it survives encapsulation, and breaks at segmentation,
 //! merging and cloning. Everywhere else the content alone: what no hop
-//! changes of the innermost packet ([`Content`]). TCP data is a byte range,
-//! because one super-packet that leaves may arrive as many segments and the
-//! other way round; its timestamp tells a retransmission from the first
-//! transmission.
+//! changes of the innermost packet ([`Content`](super::identity::Content)). TCP
+//! data is a byte range, because one super-packet that leaves may arrive as many
+//! segments and the other way round; its timestamp tells a retransmission from
+//! the first transmission.
 //!
 //! **Steps.** A hop joins (1) the journey last seen in this sk_buff, (2) the
 //! oldest one of the same content that this point has not seen, open ones
