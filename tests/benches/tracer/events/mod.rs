@@ -18,7 +18,7 @@ use crate::sample::Sample;
 use tracer_core::{
     collect::{Beginning, Core},
     input::Record,
-    journal::{Changed, Reader, Selected, Started, View},
+    journal::{Bound, Changed, Reader, Selected, Started, View},
     journey::{Closed, Journey, Limits, Scene},
     model::Owners,
     verdict::{Kind, Parts, Summary, Verdict},
@@ -117,6 +117,8 @@ fn round() -> Result<Round> {
         skew: 0,
     });
     core.take(Record::Armed(traffic.now()));
+    // Of what is open, not of what is kept to be shown again.
+    core.keep(Bound { bytes: 0 });
     let mut view = Shown::default();
     let mut reader = Reader::new(&mut view, None);
     let mut events = 0;
@@ -145,17 +147,15 @@ fn round() -> Result<Round> {
     drop(traffic);
     let bytes = memory::live() - before;
 
-    let mut open = Shown::default();
-    let mut reader = Reader::new(&mut open, None);
     core.end(&mut reader)?;
     core.sum_up(&mut reader)?;
-    ensure!(open.evicted == 0, "{} journeys were given up", open.evicted);
+    ensure!(view.evicted == 0, "{} journeys were given up", view.evicted);
     ensure!(view.delivered > 0 && view.dropped > 0, "nothing was judged");
     Ok(Round {
         events,
         time,
-        open: open.open,
-        hops: open.hops,
+        open: view.open,
+        hops: view.hops,
         bytes: bytes as f64,
         most: most as f64,
     })

@@ -15,7 +15,7 @@ use ipnet::IpNet;
 use super::{ledger::Ledger, legs::Legs, witness::Witness};
 use crate::{
     input::{Batch, Order, Record, Report, Sight, Sights},
-    journal::{Changed, Reader, Started, View},
+    journal::{Bound, Changed, Journal, Reader, Started, View},
     journey::{Closed, Engine, Journey, Limits, Scene},
     model::{Hello, Owners, Packet},
     verdict::{Accounting, Kind, Sums, classify, judge},
@@ -63,6 +63,7 @@ pub struct Core {
     /// told what they lost up to a time: Unix time, ns.
     pub(super) pending: VecDeque<(i64, Box<Journey>)>,
     sums: Sums,
+    journal: Journal,
     hold: i64,
     /// By how much the clocks of nodes may differ, ns.
     pub(super) skew: i64,
@@ -107,6 +108,7 @@ impl Core {
             changes: VecDeque::new(),
             pending: VecDeque::new(),
             sums: Sums::default(),
+            journal: Journal::default(),
             scene: Scene {
                 nodes,
                 owners,
@@ -122,6 +124,17 @@ impl Core {
         };
         core.allow_for_skew();
         core
+    }
+
+    /// Changes how much the journal holds.
+    pub fn keep(&mut self, bound: Bound) {
+        self.journal.set_bound(bound);
+    }
+
+    /// The latest journeys that were judged.
+    #[must_use]
+    pub const fn journal(&self) -> &Journal {
+        &self.journal
     }
 
     /// The nodes and owners, as they are known by now.
@@ -246,7 +259,7 @@ impl Core {
         Ok(())
     }
 
-    /// Judges a journey and shows it.
+    /// Judges a journey, puts it into the journal, and shows it.
     fn show_one<V: View>(
         &mut self,
         mut journey: Journey,
@@ -257,7 +270,6 @@ impl Core {
         if journey.closed == Closed::Silence && waited > self.observed {
             journey.closed = Closed::End;
         }
-        let journey = &journey;
         if self.count_reached() || reader.is_full() || is_of_strangers(&self.scene, &journey.packet)
         {
             return Ok(());
@@ -267,16 +279,17 @@ impl Core {
             legs: &self.legs,
             hold: self.hold,
         };
-        let (verdict, parts) = judge(&self.scene, journey, &witness);
+        let (verdict, parts) = judge(&self.scene, &journey, &witness);
         if !journey.packet.is_neighbour() {
             self.matched += 1;
             if !verdict.is_cut_off() {
                 *self.fates.entry(verdict.kind).or_default() += 1;
             }
         }
-        self.legs.add(&self.scene, journey, &verdict);
-        self.sums.add(&self.scene, journey, &verdict);
-        reader.journey(&self.scene, journey, &verdict, &parts)
+        self.legs.add(&self.scene, &journey, &verdict);
+        self.sums.add(&self.scene, &journey, &verdict);
+        self.journal.push(journey, verdict, parts);
+        reader.read(&self.scene, &self.journal)
     }
 
     /// Shows the journeys that are left: nothing more will come.

@@ -1,13 +1,24 @@
 //! What readers are told of a follow: its beginning, its journeys as they end,
 //! and their sums.
+//!
+//! ```text
+//! judged ──push──► Journal ──read, behind a Query──► View
+//! ```
 
+mod entry;
+mod index;
 mod query;
 mod reader;
+mod store;
+#[cfg(test)]
+mod tests;
 
 use std::{io, ops::Range};
 
+pub use entry::Entry;
 pub use query::{Query, QueryError, Wrong};
 pub use reader::{Reader, Selected, Selection};
+pub use store::{Bound, Journal};
 
 use crate::{
     journey::{Journey, Scene},

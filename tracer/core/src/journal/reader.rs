@@ -4,10 +4,10 @@ use std::io;
 
 use jiff::tz::TimeZone;
 
-use super::{Changed, Query, Started, View};
+use super::{Changed, Entry, Journal, Query, Started, View};
 use crate::{
     journey::{Journey, Scene},
-    verdict::{Parts, Summary, Verdict},
+    verdict::{Summary, Verdict},
 };
 
 /// Which journeys are shown.
@@ -36,10 +36,19 @@ pub struct Selected {
 pub struct Reader<'a, V> {
     view: &'a mut V,
     selection: Option<Selection>,
+    /// The number of the entry that comes next.
     read: u64,
     matching: u64,
     /// The same without ARP and neighbour discovery.
     counted: u64,
+}
+
+impl Selection {
+    /// Whether a journey is as the query asks.
+    #[must_use]
+    pub fn allows(&self, scene: &Scene, journey: &Journey, verdict: &Verdict) -> bool {
+        self.query.matches(scene, &self.zone, journey, verdict)
+    }
 }
 
 impl<'a, V: View> Reader<'a, V> {
@@ -69,17 +78,25 @@ impl<'a, V: View> Reader<'a, V> {
         self.view.changed(scene, changed)
     }
 
-    pub(crate) fn journey(
-        &mut self,
-        scene: &Scene,
-        journey: &Journey,
-        verdict: &Verdict,
-        parts: &Parts,
-    ) -> io::Result<()> {
-        self.read += 1;
-        if let Some(Selection { query, zone, .. }) = &self.selection
-            && !query.matches(scene, zone, journey, verdict)
-        {
+    /// Shows what is new in a journal. Who reads after every journey misses none: the
+    /// newest is always held.
+    pub(crate) fn read(&mut self, scene: &Scene, journal: &Journal) -> io::Result<()> {
+        for entry in journal.since(self.read) {
+            self.read = entry.number + 1;
+            self.entry(scene, entry)?;
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, scene: &Scene, entry: &Entry) -> io::Result<()> {
+        let Entry {
+            journey,
+            verdict,
+            parts,
+            ..
+        } = entry;
+        let selection = self.selection.as_ref();
+        if !selection.is_none_or(|selection| selection.allows(scene, journey, verdict)) {
             return Ok(());
         }
         self.matching += 1;
@@ -103,7 +120,7 @@ mod tests {
 
     use jiff::tz::TimeZone;
 
-    use super::{Reader, Selected, Selection};
+    use super::{Journal, Reader, Selected, Selection};
     use crate::{
         by_hand::{self, FROM_POD, INTO_POD},
         journal::{Changed, Started, View},
@@ -150,7 +167,7 @@ mod tests {
         }
     }
     /// The journeys with odd numbers are ARP's; what is selected has lengths of 84.
-    fn read(reader: &mut Reader<'_, Shown>, ids: impl Iterator<Item = u64>) {
+    fn read(reader: &mut Reader<'_, Shown>, journal: &mut Journal, ids: impl Iterator<Item = u64>) {
         let scene = by_hand::scene();
         let mut journey = by_hand::journey(&[(0, FROM_POD), (1, INTO_POD)], Closed::Known);
         let verdict = Verdict {
@@ -173,8 +190,8 @@ mod tests {
             } else {
                 datagram.clone()
             };
-            let shown = reader.journey(&scene, &journey, &verdict, &Parts::default());
-            shown.expect("memory");
+            journal.push(journey.clone(), verdict.clone(), Parts::default());
+            reader.read(&scene, journal).expect("memory");
         }
         let summed = reader.summary(&scene, &Summary::default());
         summed.expect("memory");
@@ -191,8 +208,9 @@ mod tests {
     #[test]
     fn without_a_selection_all_is_shown_and_nothing_said() {
         let mut shown = Shown::default();
+        let mut journal = Journal::default();
         let mut reader = Reader::new(&mut shown, None);
-        read(&mut reader, 1..=3);
+        read(&mut reader, &mut journal, 1..=3);
         assert!(!reader.is_full());
         assert_eq!((shown.journeys, shown.selected), (vec![1, 2, 3], None));
     }
@@ -200,8 +218,9 @@ mod tests {
     #[test]
     fn what_does_not_match_is_left_out_and_counted() {
         let mut shown = Shown::default();
+        let mut journal = Journal::default();
         let mut reader = Reader::new(&mut shown, selecting("id:2..3 or id:9", None));
-        read(&mut reader, 1..=10);
+        read(&mut reader, &mut journal, 1..=10);
         assert!(!reader.is_full());
         assert_eq!(shown.journeys, [2, 3, 9]);
         let selected = shown.selected.expect("something was selected");
@@ -212,10 +231,11 @@ mod tests {
     #[test]
     fn a_count_is_of_what_is_shown_without_neighbours() {
         let mut shown = Shown::default();
+        let mut journal = Journal::default();
         let mut reader = Reader::new(&mut shown, selecting("id:5..", Some(2)));
-        read(&mut reader, 1..=7);
+        read(&mut reader, &mut journal, 1..=7);
         assert!(!reader.is_full(), "5 and 7 are ARP, and 4 was not shown");
-        read(&mut reader, 8..=8);
+        read(&mut reader, &mut journal, 8..=8);
         assert!(reader.is_full());
         assert_eq!(shown.journeys, [5, 6, 7, 8]);
     }

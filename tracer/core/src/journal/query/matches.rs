@@ -225,7 +225,7 @@ impl Name {
 }
 
 impl Place {
-    fn is(&self, node: &str, netns: &str, interface: &str) -> bool {
+    pub(super) fn is(&self, node: &str, netns: &str, interface: &str) -> bool {
         let within = self.within.as_ref();
         self.interface.is(interface)
             && within.is_none_or(|within| within.is(node) || within.is(netns))

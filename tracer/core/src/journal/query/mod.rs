@@ -12,6 +12,7 @@ mod display;
 mod error;
 mod matches;
 mod model;
+mod narrow;
 mod parse;
 #[cfg(test)]
 mod tests;
