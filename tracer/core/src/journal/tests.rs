@@ -7,6 +7,7 @@ use super::{Bound, Entry, Journal, Selection};
 use crate::{
     by_hand::{self, FROM_POD, INTO_POD, TO_POD, UPLINK_IN, UPLINK_OUT},
     journey::{Class, Closed, Drop, Journey, Judgement, Scene},
+    model::Cause,
     verdict::{Confidence, Kind, Parts, Verdict},
 };
 
@@ -46,7 +47,7 @@ fn drop_at(device: &str, time: i64) -> Drop {
         offset: 0,
         judgement: Judgement {
             class: Class::Loss,
-            cause: "no-route",
+            cause: Some(Cause::NoRoute),
             why: "",
             source: "",
         },

@@ -123,12 +123,7 @@ fn verdicts_and_ways() {
     all.assert("-(verdict:delivered or verdict:lost)", |line| {
         !kind(line, "delivered") && !kind(line, "lost")
     });
-    all.assert("cause:FILTER", |line| {
-        line["verdict"]["cause"]
-            .as_str()
-            .is_some_and(|cause| cause.contains("filter"))
-    });
-    all.assert("cause:=netfilter", |line| {
+    all.assert("cause:NETFILTER", |line| {
         line["verdict"]["cause"] == "netfilter"
     });
     all.assert("confidence:confirmed", |line| {

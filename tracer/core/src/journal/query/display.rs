@@ -44,6 +44,7 @@ impl Display for Term {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Verdict(kinds) => list(f, "verdict", kinds, |kind| called(&VERDICTS, kind)),
+            Self::Cause(causes) => list(f, "cause", causes, |cause| cause.name().to_owned()),
             Self::Confidence(all) => list(f, "confidence", all, |one| called(&CONFIDENCES, one)),
             Self::Direction(all) => list(f, "direction", all, |one| called(&COURSES, one)),
             Self::Proto(all) => list(f, "proto", all, shown),

@@ -39,6 +39,7 @@ impl Seen<'_> {
         } = self;
         match term {
             Term::Verdict(kinds) => kinds.contains(&verdict.kind),
+            Term::Cause(causes) => verdict.cause.is_some_and(|cause| causes.contains(&cause)),
             Term::Confidence(confidences) => confidences.contains(&verdict.confidence),
             Term::Direction(courses) => courses.contains(&journey.direction),
             Term::Proto(protocols) => {
@@ -94,10 +95,6 @@ impl Seen<'_> {
     fn is_named(self, named: Named, name: &Name) -> bool {
         let Self { scene, journey, .. } = self;
         match named {
-            Named::Cause => self
-                .verdict
-                .cause
-                .is_some_and(|cause| name.is(cause.name())),
             Named::Pod => {
                 let mut pods = self.addresses(Side::Either);
                 let is_pod = |owner: &Owner| owner.kind == OwnerKind::Pod && name.is(&owner.name);

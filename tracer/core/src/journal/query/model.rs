@@ -5,7 +5,7 @@ use jiff::{Timestamp, civil::Time};
 
 use crate::{
     journey::Course,
-    model::Proto,
+    model::{Cause, Proto},
     verdict::{Confidence, Kind},
 };
 
@@ -24,6 +24,7 @@ pub(super) enum Expr {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Term {
     Verdict(Vec<Kind>),
+    Cause(Vec<Cause>),
     Confidence(Vec<Confidence>),
     Direction(Vec<Course>),
     Proto(Vec<Protocol>),
@@ -44,8 +45,6 @@ pub(super) enum Term {
 /// What has a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Named {
-    /// The verdict's cause.
-    Cause,
     /// A pod that owns an address of the packet.
     Pod,
     /// A node that a hop or drop was on.
@@ -57,8 +56,7 @@ pub(super) enum Named {
 }
 
 impl Named {
-    pub(super) const ALL: [(&'static str, Self); 5] = [
-        ("cause", Self::Cause),
+    pub(super) const ALL: [(&'static str, Self); 4] = [
         ("pod", Self::Pod),
         ("node", Self::Node),
         ("owner", Self::Owner),

@@ -15,7 +15,10 @@ use super::{
     },
     words::{Char, text},
 };
-use crate::{model::Proto, verdict::Kind};
+use crate::{
+    model::{Cause, Proto},
+    verdict::Kind,
+};
 
 /// What is asked for without a key.
 pub(super) const RETRANSMISSION: &str = "retransmission";
@@ -61,6 +64,11 @@ pub(super) fn term(word: &[Char], at: usize) -> Result<Term, QueryError> {
     } else if one_of(&["verdict"]) {
         let kind = |value: &[Char]| choice(&VERDICTS, value, "verdict");
         Ok(Term::Verdict(term.each("dropped", kind)?))
+    } else if one_of(&["cause"]) {
+        let causes = Cause::ALL.iter().map(|cause| (cause.name(), *cause));
+        let causes: Vec<_> = causes.collect();
+        let cause = |value: &[Char]| choice(&causes, value, "cause");
+        Ok(Term::Cause(term.each("netfilter", cause)?))
     } else if one_of(&["confidence"]) {
         let confidence = |value: &[Char]| choice(&CONFIDENCES, value, "confidence");
         Ok(Term::Confidence(term.each("low", confidence)?))
@@ -116,7 +124,6 @@ impl Values<'_> {
 
 const fn example(named: Named) -> &'static str {
     match named {
-        Named::Cause => "netfilter",
         Named::Pod => "shop/cart",
         Named::Node | Named::Owner => "node-a",
         Named::Drop => "NETFILTER_DROP",

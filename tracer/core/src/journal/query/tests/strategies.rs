@@ -13,7 +13,7 @@ use super::super::{
     },
     values::VERDICTS,
 };
-use crate::model::Proto;
+use crate::model::{Cause, Proto};
 
 /// Any expression that a text can stand for.
 pub(super) fn expr() -> impl Strategy<Value = Expr> {
@@ -160,6 +160,7 @@ fn term() -> impl Strategy<Value = Term> {
     let networks = several(network().prop_map(End::Network));
     prop_oneof![
         several(named(&VERDICTS)).prop_map(Term::Verdict),
+        several(select(Cause::ALL)).prop_map(Term::Cause),
         several(named(&CONFIDENCES)).prop_map(Term::Confidence),
         several(named(&COURSES)).prop_map(Term::Direction),
         several(protocol()).prop_map(Term::Proto),
