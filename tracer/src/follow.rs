@@ -33,6 +33,9 @@ use crate::{
     view::{self, Json, Progress, Text},
 };
 
+#[cfg(test)]
+mod tests;
+
 /// Runs a follow to its end.
 ///
 /// # Errors

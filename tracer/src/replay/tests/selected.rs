@@ -24,12 +24,17 @@ const FILES: [&str; 5] = [
 
 /// What a replay writes.
 fn lines(name: &str, query: Option<&str>) -> Vec<Value> {
+    first_lines(name, query, None)
+}
+
+/// The same, up to a number of journeys.
+fn first_lines(name: &str, query: Option<&str>, most: Option<u64>) -> Vec<Value> {
     let path = fixtures().join(name).with_extension("arrows");
     let mut recordings = Recordings::open(slice::from_ref(&path)).expect("a trace");
     let selection = query.map(|query| Selection {
         query: query.parse().expect(query),
         zone: TimeZone::UTC,
-        most: None,
+        most,
     });
     let mut out = Vec::new();
     let mut view = Json::new(&mut out);
@@ -270,4 +275,27 @@ fn places_and_times() {
     all.assert(&format!("time:{first}..{last}"), |line| {
         (first.clone()..=last.clone()).contains(&clock(text(&line["time"])))
     });
+}
+
+#[test]
+fn after_the_last_that_is_wanted_nothing_is_judged() {
+    let is_syn = |line: &Value| line["packet"]["tcp"]["flags"] == "SYN";
+    let all = lines("clean", None);
+    let journeys: Vec<&Value> = all.iter().filter(|line| is_journey(line)).collect();
+    let syns = journeys.iter().enumerate().filter(|(_, line)| is_syn(line));
+    let [(_, first), (until, second), _, ..] = *syns.collect::<Vec<_>>() else {
+        panic!("too few connections");
+    };
+    let shown = first_lines("clean", Some("flags:syn"), Some(2));
+    let shown_journeys: Vec<&Value> = shown.iter().filter(|line| is_journey(line)).collect();
+    assert_eq!(shown_journeys, [*first, *second]);
+    let summary = shown.last().expect("a summary");
+    let sum: u64 = summary["journeys"]
+        .as_object()
+        .expect("by verdict")
+        .values()
+        .filter_map(Value::as_u64)
+        .sum();
+    assert_eq!(sum, until as u64 + 1);
+    assert_eq!(summary["where"]["matching"], 2);
 }

@@ -1,0 +1,28 @@
+//! What a follow's arguments come to.
+
+use clap::Parser as _;
+
+use super::plan;
+use crate::{
+    cli::{Arguments, Command, Settings},
+    collector::Plan,
+};
+
+fn planned(options: &str) -> Plan {
+    let line = format!("tracer follow --src-ip 10.244.1.5 --dst-ip 10.244.2.7 {options}");
+    let arguments = Arguments::try_parse_from(line.split(' ')).expect("arguments");
+    let Command::Follow(args) = arguments.command else {
+        panic!("a follow");
+    };
+    plan(Settings::resolve(&args).expect("addresses need nothing else"))
+}
+
+#[test]
+fn a_count_is_of_journeys_that_are_shown() {
+    let all = planned("--count 7");
+    assert_eq!((all.count, all.selection.is_none()), (Some(7), true));
+    // Nothing of it is recorded, for a replay may show all.
+    let some = planned("--count 7 --where port:80");
+    let most = some.selection.and_then(|selection| selection.most);
+    assert_eq!((some.count, most), (None, Some(7)));
+}
