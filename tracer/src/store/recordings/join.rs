@@ -15,12 +15,13 @@ use crate::store::{
     head::{Head, calls_unwatched},
 };
 
-/// The heads of several recordings as one; `groups` are their pieces. Readings of one kernel's clock are
+/// The heads of several recordings as one, and whether its owners are those of all the
+/// time; `groups` are their pieces. Readings of one kernel's clock are
 /// made one.
 pub(super) fn joined(
     chains: &mut [Chain],
     groups: &[VecDeque<PathBuf>],
-) -> Result<Head, JoinError> {
+) -> Result<(Head, bool), JoinError> {
     let (first, others) = chains.split_first_mut().expect("a file was given");
     let mut head = first.head().clone();
     if !others.is_empty() {
@@ -33,8 +34,11 @@ pub(super) fn joined(
         chain.shift(one_clock(&head.nodes, &mut nodes));
         add(&mut head, nodes, chain.head(), chain.path())?;
     }
+    let mut complete = false;
     if chains.len() > 1 {
-        head.owners = owners::joined(chains, groups)?;
+        let joined = owners::joined(chains, groups)?;
+        head.owners = joined.owners;
+        complete = joined.complete;
     }
     let nodes = &head.nodes;
     head.warnings.retain(|warning| {
@@ -42,7 +46,7 @@ pub(super) fn joined(
             .iter()
             .any(|hello| calls_unwatched(warning, &hello.node))
     });
-    Ok(head)
+    Ok((head, complete))
 }
 
 /// Whether any two of the nodes read different clocks.

@@ -32,6 +32,8 @@ pub struct Recordings {
     head: Head,
     /// What comes before all else.
     first: VecDeque<Record>,
+    /// Whether the head has what owners change until the end.
+    owners_known: bool,
     /// Whether payload hashes of one are of no meaning to another.
     keys_differ: bool,
     /// By how much clocks of different recordings may differ, ns.
@@ -53,7 +55,7 @@ impl Recordings {
             let first = chains.last().map_or(0, |chain| chain.agents().end);
             chains.push(Chain::open(first, pieces.clone())?);
         }
-        let head = join::joined(&mut chains, &groups)?;
+        let (head, owners_known) = join::joined(&mut chains, &groups)?;
         let keys = chains.iter().map(|chain| chain.head().key);
         let keys_differ = keys.clone().any(|key| key != head.key);
         let skew = if chains.len() > 1 && join::clocks_differ(&head) {
@@ -66,6 +68,7 @@ impl Recordings {
             chains,
             head,
             first: VecDeque::new(),
+            owners_known,
             keys_differ,
             skew,
             failed: None,
@@ -167,8 +170,9 @@ impl Recordings {
             let several = self.are_several();
             match &mut recorded {
                 Record::Batch { batch, .. } if self.keys_differ => forget_hashes(batch),
-                // That of all was said before.
+                // What was said before of all.
                 Record::Armed(_) if several => continue,
+                Record::Owners(_) if self.owners_known => continue,
                 Record::Ended { .. } if !several => continue,
                 _ => {}
             }

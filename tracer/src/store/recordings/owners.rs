@@ -11,7 +11,7 @@ use std::{
 };
 
 use tracer_core::{
-    input::Record,
+    input::{OwnersChange, Record},
     model::{Owned, Owner, Owners},
 };
 
@@ -22,40 +22,59 @@ use crate::store::error::JoinError;
 struct Known {
     path: PathBuf,
     owners: Owners,
+    changes: Vec<OwnersChange>,
     from: i64,
     to: i64,
 }
 
-/// What all recordings know. `groups` are their pieces.
-pub(super) fn joined(chains: &[Chain], groups: &[VecDeque<PathBuf>]) -> Result<Owners, JoinError> {
+/// What all recordings know together.
+pub(super) struct Joined {
+    pub(super) owners: Owners,
+    /// Whether that is all, with what changes until their ends.
+    pub(super) complete: bool,
+}
+
+/// Joins what recordings know. `groups` are their pieces.
+pub(super) fn joined(chains: &[Chain], groups: &[VecDeque<PathBuf>]) -> Result<Joined, JoinError> {
     let heads: Vec<Owners> = chains.iter().map(head_owners).collect();
     let disputed = disputed(&heads);
-    let mut all = Owners::default();
-    for (address, owned) in heads.iter().flat_map(Owners::iter) {
-        if !disputed.contains(&address) {
-            all.add(address, owned.clone());
-        }
-    }
+    let undisputed = |owners: &Owners| {
+        let all = owners.iter();
+        let others = all.filter(|(address, _)| !disputed.contains(address));
+        let own = |(address, owned): (IpAddr, &Owned)| (address, owned.clone());
+        others.map(own).collect::<Vec<_>>()
+    };
+    let mut owners: Owners = heads.iter().flat_map(undisputed).collect();
     if disputed.is_empty() {
-        return Ok(all);
+        return Ok(Joined {
+            owners,
+            complete: false,
+        });
     }
     let known: Vec<Known> = chains
         .iter()
         .zip(groups)
         .map(|(chain, pieces)| Known::of(chain, pieces.clone()))
         .collect();
+    let mut changes: Vec<_> = known.iter().flat_map(|known| &known.changes).collect();
+    changes.sort_by_key(|change| change.time);
+    changes.iter().for_each(|change| change.apply(&mut owners));
+    let mut owners: Owners = undisputed(&owners).into_iter().collect();
     let hold = chains.iter().map(|chain| chain.head().hold).max();
-    for address in disputed {
+    for address in &disputed {
         for (index, one) in known.iter().enumerate() {
             for other in &known[..index] {
-                refuse_contradiction(address, other, one, hold.unwrap_or(0))?;
+                refuse_contradiction(*address, other, one, hold.unwrap_or(0))?;
             }
-            for owned in one.owners.of(address) {
-                all.add(address, one.clipped(owned, &known));
+            for owned in one.owners.of(*address) {
+                owners.add(*address, one.clipped(owned, &known));
             }
         }
     }
-    Ok(all)
+    Ok(Joined {
+        owners,
+        complete: true,
+    })
 }
 
 /// Addresses of which not all recordings that know them know the same.
@@ -92,6 +111,7 @@ impl Known {
     /// All that a recording knows in the end.
     fn of(chain: &Chain, pieces: VecDeque<PathBuf>) -> Self {
         let mut owners = head_owners(chain);
+        let mut changes = Vec::new();
         let (from, mut to) = (chain.begun(), chain.begun());
         if let Ok(mut again) = Chain::open(0, pieces) {
             again.shift(chain.shifted());
@@ -99,6 +119,7 @@ impl Known {
             while let Ok(Some((_, record))) = again.read() {
                 if let Record::Owners(change) = record {
                     change.apply(&mut owners);
+                    changes.push(*change);
                 }
             }
             to = to.max(again.ended());
@@ -106,6 +127,7 @@ impl Known {
         Self {
             path: chain.path().to_owned(),
             owners,
+            changes,
             from,
             to,
         }
