@@ -26,8 +26,8 @@ impl<'a> Where<'a> {
     }
 }
 
-/// In words.
-pub(super) fn sentence(selected: &Selected) -> String {
+/// In words, with numbers as they are written there.
+pub(super) fn sentence(selected: &Selected, number: impl Fn(u64) -> String) -> String {
     let Selected {
         query,
         matching,
@@ -37,5 +37,6 @@ pub(super) fn sentence(selected: &Selected) -> String {
         1 => ("journey", "matches"),
         _ => ("journeys", "match"),
     };
+    let [matching, of] = [*matching, *of].map(number);
     format!("{matching} of {of} {journeys} {verb} --where '{query}'.")
 }

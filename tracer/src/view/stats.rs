@@ -53,7 +53,10 @@ pub fn stats_text(
     let all: u64 = stats.verdicts.values().sum();
     flow.indent(2);
     if let Some(selected) = selected {
-        flow.words(plain, &selected::sentence(selected));
+        flow.words(
+            plain,
+            &selected::sentence(selected, |number| number.to_string()),
+        );
         flow.line();
     }
     flow.words(plain, &format!("{all} journeys: {}", sums.join(", ")));

@@ -85,8 +85,8 @@ fn a_summary_begins_with_how_many_match() {
         text.lines().take(2).collect::<Vec<_>>().join("\n")
     };
     assert_eq!(
-        first_lines("verdict:dropped", 12, 340),
-        "12 of 340 journeys match --where 'verdict:dropped'.\nNo journeys."
+        first_lines("verdict:dropped", 12, 3_400),
+        "12 of 3,400 journeys match --where 'verdict:dropped'.\nNo journeys."
     );
     assert_eq!(
         first_lines("port:1", 1, 1),

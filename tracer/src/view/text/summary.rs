@@ -30,7 +30,7 @@ pub(super) fn show(
     let palette = look.palette;
     flow.indent(2);
     if let Some(selected) = selected {
-        flow.words(palette.strong, &selected::sentence(selected));
+        flow.words(palette.strong, &selected::sentence(selected, grouped));
         flow.line();
     }
     verdicts(&mut flow, palette, summary);
