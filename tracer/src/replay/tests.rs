@@ -26,7 +26,7 @@ use tracer_core::{
 };
 
 use super::{Recordings, replay};
-use crate::view::evidence::sentence;
+use crate::view::{evidence::sentences, outcome};
 
 /// What is said of a recording, journeys of one kind together.
 #[derive(Default)]
@@ -131,9 +131,10 @@ fn kind(scene: &Scene, journey: &Journey, verdict: &Verdict, parts: Parts) -> St
     }
     let confidence = format!("{:?}", verdict.confidence).to_lowercase();
     let cause = verdict.cause.map_or("-", Cause::name);
-    say(format!("  {} ({confidence}, {cause})", verdict.text));
-    for evidence in &verdict.evidence {
-        say(format!("    {}", sentence(evidence)));
+    let what = outcome::text(scene, journey, verdict, &parts);
+    say(format!("  {what} ({confidence}, {cause})"));
+    for sentence in sentences(scene, journey, verdict) {
+        say(format!("    {sentence}"));
     }
     if parts.sent > 1 && parts.delivered < parts.sent {
         say(format!("    {parts:?}"));

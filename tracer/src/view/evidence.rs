@@ -1,13 +1,351 @@
 //! What verdicts rest on, in sentences.
 
-use tracer_core::verdict::Evidence;
+use tracer_core::{
+    journey::{Journey, Scene, destination},
+    model::{Foreign, Tunnel, Way},
+    verdict::{Evidence, Leg, LegKind, Pattern, Rise, Sort, Verdict},
+};
 
-use super::facts;
+use super::{
+    HOST, facts,
+    places::{clock, drop_place, interfaces, owner, place, point, station},
+};
 
-/// Evidence in a sentence.
-pub(crate) fn sentence(evidence: &Evidence) -> String {
+/// All that a verdict rests on, a sentence each.
+pub(crate) fn sentences(scene: &Scene, journey: &Journey, verdict: &Verdict) -> Vec<String> {
+    let evidence = verdict.evidence.iter();
+    evidence
+        .map(|evidence| sentence(scene, journey, evidence))
+        .collect()
+}
+
+fn sentence(scene: &Scene, journey: &Journey, evidence: &Evidence) -> String {
+    let at = |step: usize| place(scene, &journey.steps[step]);
+    let name = |node: usize| &scene.nodes[node].node;
     match evidence {
         Evidence::Fact(fact) => facts::sentence(fact),
-        Evidence::Text(text) => text.clone(),
+        Evidence::Drop(index) => {
+            let drop = &journey.drops[*index];
+            let place = drop_place(scene, drop);
+            format!("{} in {} {place}", drop.reason, drop.function)
+        }
+        Evidence::CopyDropped(index) => {
+            let drop = &journey.drops[*index];
+            let place = drop_place(scene, drop);
+            format!("a copy of it was dropped {place}: {}", drop.judgement.why)
+        }
+        Evidence::StrayFrame(index) => {
+            let drop = &journey.drops[*index];
+            format!(
+                "a frame of it for another MAC address ended {} ({} in {})",
+                drop_place(scene, drop),
+                drop.reason,
+                drop.function
+            )
+        }
+        Evidence::Unclear(index) => {
+            let drop = &journey.drops[*index];
+            format!(
+                "it was freed {} ({} in {}): {}",
+                drop_place(scene, drop),
+                drop.reason,
+                drop.function,
+                drop.judgement.why
+            )
+        }
+        Evidence::NoDrop => "no drop of it was seen".to_owned(),
+        Evidence::DropsUnwatched(nodes) => {
+            let nodes: Vec<&str> = nodes.iter().map(|node| name(*node).as_str()).collect();
+            format!("drops are not watched on {}", nodes.join(", "))
+        }
+        Evidence::Seen(step) => format!("seen {}", at(*step)),
+        Evidence::LastSeen(Some(step)) => format!("last seen {}", at(*step)),
+        Evidence::LastSeen(None) => "not seen at any observation point".to_owned(),
+        Evidence::FirstSeen(step) => {
+            format!(
+                "first seen {}: what came before was not observed",
+                at(*step)
+            )
+        }
+        Evidence::PartArrived(bytes) => {
+            format!("{bytes} of {} bytes were seen to arrive", journey.size())
+        }
+        Evidence::NodeUnobserved => {
+            "what the node itself then does with it is not observed".to_owned()
+        }
+        Evidence::PodUnobserved => {
+            "--pod-interfaces would show whether it came to the pod".to_owned()
+        }
+        Evidence::ReceiverUnobserved => format!(
+            "what {} itself drops is not observed: it may not have got it",
+            owner(scene, journey)
+        ),
+        Evidence::Bypassed { node, point: at } => {
+            format!("it bypassed {}", point(scene, *node, *at))
+        }
+        Evidence::InterfaceGone { node, point: at } => {
+            let point = point(scene, *node, *at);
+            format!("{point} is gone: what passes there is not seen")
+        }
+        Evidence::Foreign {
+            node,
+            point: at,
+            doubt,
+        } => foreign(scene, *node, *at, *doubt),
+        Evidence::Acknowledged => "its receiver has acknowledged it".to_owned(),
+        Evidence::Answered {
+            by,
+            perhaps_another: false,
+        } => format!("answered by #{by}"),
+        Evidence::Answered {
+            by,
+            perhaps_another: true,
+        } => format!("#{by} answers it, or another packet that asks the same"),
+        Evidence::NotAnsweredYet => "no answer had come when the follow ended".to_owned(),
+        Evidence::NoAnswerCame => "no answer came out of there".to_owned(),
+        Evidence::RefusedBy(by) => format!("refused by #{by}"),
+        Evidence::PerhapsAnotherRefused => {
+            "the error may be about another packet that looks the same".to_owned()
+        }
+        Evidence::AlikeRefused => alike_refused(journey),
+        Evidence::Twins(points) => {
+            let points = points.iter().map(|(node, at)| point(scene, *node, *at));
+            let points: Vec<String> = points.collect();
+            format!(
+                "its address is behind {}: two have it, or one has moved",
+                points.join(" and ")
+            )
+        }
+        Evidence::Impostor => impostor(scene, journey),
+        Evidence::OtherMac => "its frame was for another MAC address: if another machine has \
+                               that, it may have got it"
+            .to_owned(),
+        Evidence::Identical => {
+            "an identical packet was on its way; the two were paired in order".to_owned()
+        }
+        Evidence::DropsLost => "drops went unreported while it was on its way".to_owned(),
+        Evidence::HopsLost => {
+            "events were lost while it was on its way: it may have passed points unseen".to_owned()
+        }
+        Evidence::Uneven => {
+            "not all points took the same sample of packets while it was on its way".to_owned()
+        }
+        Evidence::NoAgent(node) => format!("no agent of this follow watches {node}"),
+        Evidence::Route { node, way } => route(name(*node), way),
+        Evidence::Home(home) => format!("{} is on {}", home.name, home.node),
+        Evidence::NotThere { home, from, to } => format!(
+            "{} is on {}: {}'s route or fdb entry is stale, or the pod's address is out of {to}'s \
+             subnet",
+            home.name,
+            home.node,
+            name(*from)
+        ),
+        Evidence::Missing { leg, packets } => missing(scene, leg, *packets),
+        Evidence::Between(leg) => between(scene, journey, leg),
+        Evidence::DeviceCounters { node, rise } => {
+            format!("{} on {}: {}", rise.place, name(*node), counters(rise))
+        }
+        Evidence::SocketCounters { node, rise } if *rise.place == *HOST => {
+            format!("{} on {}", counters(rise), name(*node))
+        }
+        Evidence::SocketCounters { rise, .. } => {
+            format!("{} in {}", counters(rise), rise.place)
+        }
+        Evidence::Pattern {
+            pattern: Pattern::TooLarge(largest),
+            len,
+            ..
+        } => format!(
+            "the largest that arrives on this leg has {largest} bytes, this one had {len}, and \
+             nothing as large arrives"
+        ),
+        Evidence::Pattern {
+            pattern:
+                Pattern::AllOfSort {
+                    lost,
+                    since,
+                    others,
+                },
+            sort,
+            port,
+            ..
+        } => format!(
+            "all {lost} packets {} that left since {} are lost, while others arrive on this leg: {}",
+            of_sort(sort, *port),
+            clock(*since),
+            others.join(", ")
+        ),
+        Evidence::Silent { leg, since } => format!(
+            "nothing at all has come in at {} on {} since {}, as its receive counter says",
+            interfaces(scene, leg.node, &leg.points),
+            name(leg.node),
+            clock(*since)
+        ),
+        Evidence::Idle(leg) => format!(
+            "not each of {} has seen packets",
+            interfaces(scene, leg.node, &leg.points)
+        ),
+        Evidence::NotItsMac { mac, node } => {
+            format!("the frame's destination MAC {mac} is no interface of {node}")
+        }
+        Evidence::NothingCame { mac, node } => {
+            format!("nothing that was sent to {mac} has come in at {node}")
+        }
+        Evidence::SentToUnobserved { interface, node } => {
+            format!("it was sent to {interface} on {node}, which is not observed")
+        }
+        Evidence::SentToUnknown { mac, node } => {
+            format!("it was sent to {mac}, and it is not known whether that leads to {node}")
+        }
+        Evidence::SentElsewhere {
+            station: who,
+            step,
+            node,
+        } => {
+            let who = station(scene, *who, journey.steps[*step].time);
+            format!("it was sent to {who}, not to {node}")
+        }
+        Evidence::Mismatch {
+            kind,
+            vni,
+            port,
+            node,
+            devices,
+        } => {
+            let has = |(device, tunnel): &(String, Tunnel)| {
+                format!("{device} has {}", ends(tunnel.vni, Some(tunnel.port)))
+            };
+            let mut devices: Vec<String> = devices.iter().map(has).collect();
+            if devices.is_empty() {
+                devices.push(format!("it has no {kind} device"));
+            }
+            format!(
+                "it was wrapped in {kind} with {}, which no device on {} takes: {}",
+                ends(*vni, *port),
+                name(*node),
+                devices.join(", ")
+            )
+        }
     }
+}
+
+fn foreign(scene: &Scene, node: usize, point: usize, doubt: bool) -> String {
+    let point = &scene.nodes[node].points[point];
+    let programs: Vec<String> = point.foreign.iter().map(Foreign::to_string).collect();
+    let programs = programs.join(", ");
+    if doubt {
+        format!(
+            "tc at the last point, after tracer's program: {programs} may have dropped or \
+             redirected it"
+        )
+    } else {
+        format!(
+            "tc at {} {}, after tracer's program: {programs}",
+            point.interface, point.direction
+        )
+    }
+}
+
+fn alike_refused(journey: &Journey) -> String {
+    let Some(told) = journey.refusal else {
+        return "a packet that looks the same was refused".to_owned();
+    };
+    let what = told.icmp.map_or("a reset of", |_| "an ICMP error about");
+    format!("#{} is {what} a packet that looks the same", told.by)
+}
+
+fn impostor(scene: &Scene, journey: &Journey) -> String {
+    let Some(impostor) = &journey.impostor else {
+        return "somebody else has answered".to_owned();
+    };
+    let (node, at) = impostor.at;
+    let at = point(scene, node, at);
+    let address = destination(&journey.packet)
+        .map_or_else(|| "the address".to_owned(), |address| address.to_string());
+    let macs = impostor
+        .macs
+        .map_or_else(String::new, |(from, to)| format!(" ({from}, not {to})"));
+    format!(
+        "#{} answers from {at}{macs}: two have the address {address}, and this may have reached \
+         the wrong one",
+        impostor.by
+    )
+}
+
+fn route(node: &str, way: &Way) -> String {
+    let Way {
+        to,
+        interface,
+        gateway,
+        default,
+        ..
+    } = way;
+    let route = if *default { "default route" } else { "route" };
+    let via = gateway.map_or_else(String::new, |gateway| format!(" via {gateway}"));
+    format!("{node}'s {route} for {to} leads out of {interface}{via}")
+}
+
+fn missing(scene: &Scene, leg: &Leg, packets: Option<u64>) -> String {
+    let node = &scene.nodes[leg.node].node;
+    let into = interfaces(scene, leg.node, &leg.points);
+    let never = match leg.kind {
+        LegKind::Wire | LegKind::Tunnel => "never came in from",
+        LegKind::Bridge => "never went out of",
+    };
+    let seen = packets.map_or_else(String::new, |packets| {
+        format!(" and has seen {packets} packets")
+    });
+    format!("{never} {into} on {node}, which is watched{seen}")
+}
+
+fn between(scene: &Scene, journey: &Journey, leg: &Leg) -> String {
+    let step = &journey.steps[leg.step];
+    let (out, from) = (&scene.point(step).interface, &scene.nodes[step.node].node);
+    let into = interfaces(scene, leg.node, &leg.points);
+    let to = &scene.nodes[leg.node].node;
+    match leg.kind {
+        LegKind::Wire => format!(
+            "in between: the queue and driver of {out} on {from}, the wire, the driver and XDP \
+             programs of {into} on {to}"
+        ),
+        LegKind::Tunnel => format!(
+            "in between: {out} on {from}, the uplinks and the wire, {into} on {to}; between the \
+             two it cannot be read"
+        ),
+        LegKind::Bridge => format!(
+            "in between: the bridge {out}: if {into} is down, or not where it has learned the MAC \
+             address, it sends the frame to other ports"
+        ),
+    }
+}
+
+/// `tx_dropped +3, qdisc_drops +3`.
+fn counters(rise: &Rise) -> String {
+    let counters = rise.counters.iter();
+    let counters: Vec<String> = counters.map(|(name, by)| format!("{name} +{by}")).collect();
+    counters.join(", ")
+}
+
+/// What sort of packet one is on the wire: `inside vxlan (VNI 1, UDP port 8472)`.
+fn of_sort(sort: &Sort, port: Option<u16>) -> String {
+    match sort {
+        Sort::Inside(kind, vni) => {
+            let vni = vni.map(|vni| format!("VNI {vni}"));
+            let port = port.map(|port| format!("UDP port {port}"));
+            let more: Vec<_> = vni.into_iter().chain(port).collect();
+            if more.is_empty() {
+                format!("inside {kind}")
+            } else {
+                format!("inside {kind} ({})", more.join(", "))
+            }
+        }
+        Sort::Plain(proto, Some((from, to))) => format!("of {proto} from port {from} to {to}"),
+        Sort::Plain(proto, None) => format!("of {proto}"),
+    }
+}
+
+/// `VNI 1, UDP port 8472`.
+fn ends(vni: Option<u32>, port: Option<u16>) -> String {
+    let vni = vni.map_or_else(|| "any VNI".to_owned(), |vni| format!("VNI {vni}"));
+    port.map_or_else(|| vni.clone(), |port| format!("{vni}, UDP port {port}"))
 }

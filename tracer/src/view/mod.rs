@@ -16,6 +16,8 @@ mod json;
 mod legs;
 mod look;
 mod moment;
+pub(crate) mod outcome;
+mod places;
 mod plan;
 mod progress;
 mod selected;
@@ -32,6 +34,8 @@ mod recordings_tests;
 mod tests;
 #[cfg(test)]
 mod where_tests;
+#[cfg(test)]
+mod words_tests;
 
 pub use contents::{contents_json, contents_text};
 pub use drops::{DropScene, DropView};

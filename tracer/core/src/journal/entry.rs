@@ -29,7 +29,7 @@ impl Entry {
         const INDEXED: usize = 256;
         /// Its number in the list of a point.
         const AT_POINT: usize = 2 * size_of::<u64>();
-        /// The letters of a sentence, or of the names in a fact.
+        /// The letters of the names in a fact.
         const WORDS: usize = 96;
         /// Two counters of references.
         const SHARED: usize = 2 * size_of::<usize>();
@@ -53,8 +53,8 @@ impl Entry {
             + journey.steps.capacity() * (size_of::<Step>() + AT_POINT)
             + journey.drops.capacity() * size_of::<Drop>()
             + spilled
-            + facts * (size_of::<Fact>() + WORDS)
-            + evidence * (size_of::<Evidence>() + WORDS)
-            + WORDS
+            // The verdict's evidence may repeat them.
+            + facts * (size_of::<Fact>() + 2 * WORDS)
+            + evidence * size_of::<Evidence>()
     }
 }

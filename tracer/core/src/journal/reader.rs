@@ -126,7 +126,7 @@ mod tests {
         journal::{Changed, Started, View},
         journey::{Closed, Journey, Scene},
         model::{Arp, Mac, Transport},
-        verdict::{Confidence, Kind, Parts, Summary, Verdict},
+        verdict::{Confidence, Kind, Outcome, Parts, Summary, Verdict},
     };
 
     /// Takes note of what it is shown.
@@ -175,8 +175,9 @@ mod tests {
             confidence: Confidence::High,
             cause: None,
             drop: None,
+            outcome: Outcome::Reached,
+            waits: None,
             evidence: Vec::new(),
-            text: String::new(),
         };
         let datagram = journey.packet.transport.clone();
         for id in ids {

@@ -8,7 +8,7 @@ use crate::{
     by_hand::{self, FROM_POD, INTO_POD, TO_POD, UPLINK_IN, UPLINK_OUT},
     journey::{Class, Closed, Drop, Journey, Judgement, Scene},
     model::Cause,
-    verdict::{Confidence, Kind, Parts, Verdict},
+    verdict::{Confidence, Evidence, Kind, Outcome, Parts, Verdict},
 };
 
 const S: i64 = 1_000_000_000;
@@ -19,8 +19,9 @@ fn verdict(kind: Kind) -> Verdict {
         confidence: Confidence::High,
         cause: None,
         drop: None,
+        outcome: Outcome::Reached,
+        waits: None,
         evidence: Vec::new(),
-        text: String::new(),
     }
 }
 
@@ -118,7 +119,7 @@ fn by_default_some_15_000_journeys_are_held() {
     let mut journey = journey(1, 0, &way);
     journey.steps.shrink_to_fit();
     let mut verdict = verdict(Kind::Delivered);
-    verdict.evidence = vec!["".into(); 2];
+    verdict.evidence = vec![Evidence::Acknowledged; 2];
     let entry = Entry {
         number: 0,
         journey,

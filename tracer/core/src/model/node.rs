@@ -76,11 +76,6 @@ pub struct Point {
 }
 
 impl Point {
-    /// The foreign programs, in words.
-    pub fn others(&self) -> String {
-        Foreign::list(&self.foreign)
-    }
-
     /// That what it shows may not be all, if so.
     pub fn warning(&self) -> Option<String> {
         Foreign::warning(&self.foreign, &self.interface, self.direction)

@@ -1,12 +1,12 @@
 //! Verdicts that rest on what was not seen, and on why it had to be.
 
 use super::{
-    Circumstances, Confidence, Evidence, Kind, Parts, Pattern, Sort, Verdict, Where,
+    Circumstances, Confidence, Evidence, Kind, Leg, LegKind, Outcome, Parts, Pattern, Sort,
+    Verdict, Where,
     fates::Fates,
     judge::Case,
     next_hop::{Leads, astray, leads, next_hop},
     tunnel::{is_unrecognised, to_nobody, tunnel_of},
-    words::{clock, place},
 };
 use crate::{
     journey::{Closed, Range, Ranges, Step, destination},
@@ -70,33 +70,43 @@ pub(super) fn left(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict> {
     if step.seen < case.journey.size() || case.scene.agent(to).is_some() || case.drop_unseen(step) {
         return None;
     }
-    let interface = &case.scene.point(step).interface;
+    let (index, node) = (case.index(step), to.to_owned());
     let mut evidence = vec![
-        format!("last seen {}", place(case.scene, step)),
-        format!("no agent of this follow watches {to}"),
+        Evidence::LastSeen(Some(index)),
+        Evidence::NoAgent(node.clone()),
     ];
-    let mut text = format!("left: went out of {interface} towards {to}, which is not watched");
     let mut cause = None;
-    if let Some((default, next, route)) = next_hop(case, &gone) {
-        evidence.push(route);
-        text = format!("left: went out of {interface} to {next}; {to} is not watched");
-        cause = default.then_some(Cause::DefaultRoute);
+    let mut outcome = Outcome::LeftFor {
+        step: index,
+        node: node.clone(),
+    };
+    if let Some((way, gateway)) = next_hop(case, &gone) {
+        cause = way.default.then_some(Cause::DefaultRoute);
+        outcome = Outcome::LeftBy {
+            step: index,
+            gateway,
+            mac: step.dst_mac.filter(|mac| way.mac == Some(*mac)),
+            node: node.clone(),
+        };
+        evidence.push(Evidence::Route {
+            node: step.node,
+            way: way.clone(),
+        });
     }
     let home = destination(&case.journey.packet)
         .and_then(|address| case.scene.owner(address, step.time))
         .filter(|owner| tunnelled && !owner.node.is_empty() && owner.node != *to);
     if let Some(home) = home {
-        let from = &case.scene.nodes[step.node].node;
-        evidence.push(format!(
-            "{} is on {}: {from}'s route or fdb entry is stale, or the pod's address is out of \
-             {to}'s subnet",
-            home.name, home.node
-        ));
-        text = format!(
-            "left: the tunnel took it to {to}, but {} is on {}",
-            home.name, home.node
-        );
         cause = Some(Cause::WrongNode);
+        evidence.push(Evidence::NotThere {
+            home: home.clone(),
+            from: step.node,
+            to: node.clone(),
+        });
+        outcome = Outcome::WrongNode {
+            node,
+            home: home.clone(),
+        };
     }
     Some(Verdict {
         kind: Kind::Left,
@@ -107,8 +117,9 @@ pub(super) fn left(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict> {
         },
         cause,
         drop: None,
-        evidence: evidence.into_iter().map(Evidence::Text).collect(),
-        text,
+        outcome,
+        waits: None,
+        evidence,
     })
 }
 
@@ -125,9 +136,8 @@ struct Next<'a> {
     idle: bool,
     /// If their devices have received nothing at all: since when, Unix time, ns.
     silent: Option<i64>,
-    /// What it did not do there, and what it passes in between.
-    missing: String,
-    between: String,
+    /// What it passes in between.
+    kind: LegKind,
 }
 
 /// A node's points that `are` such, but for those that were known to be gone
@@ -193,21 +203,14 @@ fn next_node<'a>(
         points.push(point);
     }
     let silent = silent.filter(|_| !points.is_empty());
-    let out = &case.scene.point(step).interface;
-    let into = interfaces(&nodes[node], &points);
-    let from = &nodes[step.node].node;
-    (packets > 0 || silent.is_some()).then(|| Next {
+    (packets > 0 || silent.is_some()).then_some(Next {
         step,
         node,
         points,
         packets,
         idle,
         silent,
-        missing: format!("never came in from {into} on {to}"),
-        between: format!(
-            "the queue and driver of {out} on {from}, the wire, the driver and XDP programs of \
-             {into} on {to}"
-        ),
+        kind: LegKind::Wire,
     })
 }
 
@@ -272,8 +275,6 @@ fn next_tunnel<'a>(
         return None;
     }
     let (point, packets) = seen_at(case, node, (point, into), circumstances)?;
-    let (out, into) = (&out.interface, &into.interface);
-    let from = &nodes[step.node].node;
     (packets > 0).then(|| Next {
         step,
         node,
@@ -281,11 +282,7 @@ fn next_tunnel<'a>(
         packets,
         idle: false,
         silent: None,
-        missing: format!("never came in from {into} on {home}"),
-        between: format!(
-            "{out} on {from}, the uplinks and the wire, {into} on {home}; between the two it cannot \
-             be read"
-        ),
+        kind: LegKind::Tunnel,
     })
 }
 
@@ -301,14 +298,12 @@ fn next_port<'a>(
         return None;
     }
     let address = destination(&case.journey.packet)?;
-    let hello = &case.scene.nodes[step.node];
     let port = |point: &Point| {
         (point.role, point.direction) == (Role::Veth, Direction::Egress)
             && point.addresses.contains(&address)
     };
     let port = observed(case, step.node, port).next_back()?;
     let (point, packets) = seen_at(case, step.node, port, circumstances)?;
-    let (out, port) = (&out.interface, &hello.points[point].interface);
     Some(Next {
         step,
         node: step.node,
@@ -316,11 +311,7 @@ fn next_port<'a>(
         packets,
         idle: false,
         silent: None,
-        missing: format!("never went out of {port} on {}", hello.node),
-        between: format!(
-            "the bridge {out}: if {port} is down, or not where it has learned the MAC address, it \
-             sends the frame to other ports"
-        ),
+        kind: LegKind::Bridge,
     })
 }
 
@@ -376,58 +367,52 @@ pub(super) fn lost(
     parts.lost = u64::try_from(vanished.len()).unwrap_or(0);
     parts.unknown = parts.sent - parts.delivered - parts.lost;
 
-    let name = |node: usize| &scene.nodes[node].node;
-    let out = &scene.point(step).interface;
-    let into = interfaces(&scene.nodes[node], &next.points);
+    let leg = Leg {
+        kind: next.kind,
+        step: case.index(step),
+        node,
+        points: next.points,
+    };
     let mut evidence = vec![
-        format!("last seen {}", place(scene, step)),
-        match next.packets {
-            0 if next.silent.is_some() => format!("{}, which is watched", next.missing),
-            packets => format!(
-                "{}, which is watched and has seen {packets} packets",
-                next.missing
-            ),
+        Evidence::LastSeen(Some(leg.step)),
+        Evidence::Missing {
+            leg: leg.clone(),
+            packets: Some(next.packets).filter(|packets| *packets > 0 || next.silent.is_none()),
         },
-        format!("in between: {}", next.between),
+        Evidence::Between(leg.clone()),
     ];
     let start = journey.start();
-    let far = next
-        .points
-        .iter()
-        .map(|point| (node, &scene.nodes[node].points[*point].interface));
-    for (node, interface) in [(step.node, out)].into_iter().chain(far) {
+    let out = (step.node, &scene.point(step).interface);
+    let far = leg.points.iter();
+    let far = far.map(|point| (node, &scene.nodes[node].points[*point].interface));
+    for (node, interface) in [out].into_iter().chain(far) {
         let rises = circumstances.rises(node, start);
         let rise = rises.as_ref().and_then(|rises| rises.device(interface));
-        evidence.extend(rise.map(|rise| rise.at_device(name(node))));
+        evidence.extend(rise.map(|rise| Evidence::DeviceCounters {
+            node,
+            rise: rise.clone(),
+        }));
     }
     let len = step.len / step.segments.max(1);
     let sort = Sort::of(step, &journey.packet);
     let pattern = circumstances.pattern(step.node, node, &sort, len);
-    evidence.extend(pattern.as_ref().map(|pattern| match pattern {
-        Pattern::TooLarge(largest) => format!(
-            "the largest that arrives on this leg has {largest} bytes, this one had {len}, and \
-             nothing as large arrives"
-        ),
-        Pattern::AllOfSort {
-            lost,
-            since,
-            others,
-        } => format!(
-            "all {lost} packets {} that left since {} are lost, while others arrive on this leg: {}",
-            sort_words(case, step, &sort),
-            clock(*since),
-            others.join(", ")
-        ),
+    let cause = match pattern {
+        Some(Pattern::TooLarge(_)) => Some(Cause::Pmtu),
+        Some(Pattern::AllOfSort { .. }) => Some(Cause::SelectiveLoss),
+        None => next.silent.map(|_| Cause::NothingArrives),
+    };
+    evidence.extend(pattern.map(|pattern| Evidence::Pattern {
+        pattern,
+        sort,
+        port: tunnel_of(case, step).map(|tunnel| tunnel.port),
+        len,
     }));
-    if let Some(since) = next.silent {
-        evidence.push(format!(
-            "nothing at all has come in at {into} on {} since {}, as its receive counter says",
-            name(node),
-            clock(since)
-        ));
-    }
+    evidence.extend(next.silent.map(|since| Evidence::Silent {
+        leg: leg.clone(),
+        since,
+    }));
     if next.idle {
-        evidence.push(format!("not each of {into} has seen packets"));
+        evidence.push(Evidence::Idle(leg.clone()));
     }
     Some(Verdict {
         kind: Kind::Lost,
@@ -436,48 +421,10 @@ pub(super) fn lost(
         } else {
             Confidence::High
         },
-        cause: match pattern {
-            Some(Pattern::TooLarge(_)) => Some(Cause::Pmtu),
-            Some(Pattern::AllOfSort { .. }) => Some(Cause::SelectiveLoss),
-            None => next.silent.map(|_| Cause::NothingArrives),
-        },
+        cause,
         drop: None,
-        evidence: evidence.into_iter().map(Evidence::Text).collect(),
-        text: if step.node == node {
-            format!("lost: between {out} and {into} on {}", name(node))
-        } else {
-            format!(
-                "lost: between {out} on {} and {into} on {}",
-                name(step.node),
-                name(node)
-            )
-        },
+        outcome: Outcome::Lost(leg),
+        waits: None,
+        evidence,
     })
-}
-
-/// What sort of packet one is on the wire, in words: `inside vxlan (VNI 1, UDP
-/// port 8472)`.
-fn sort_words(case: &Case<'_>, step: &Step, sort: &Sort) -> String {
-    let port = tunnel_of(case, step).map(|tunnel| format!("UDP port {}", tunnel.port));
-    match sort {
-        Sort::Inside(kind, vni) => {
-            let vni = vni.map(|vni| format!("VNI {vni}"));
-            let more: Vec<_> = vni.into_iter().chain(port).collect();
-            if more.is_empty() {
-                format!("inside {kind}")
-            } else {
-                format!("inside {kind} ({})", more.join(", "))
-            }
-        }
-        Sort::Plain(proto, Some((from, to))) => format!("of {proto} from port {from} to {to}"),
-        Sort::Plain(proto, None) => format!("of {proto}"),
-    }
-}
-
-/// The interfaces of some of a node's points, in words.
-fn interfaces(hello: &Hello, points: &[usize]) -> String {
-    let names = points
-        .iter()
-        .map(|point| hello.points[*point].interface.as_str());
-    names.collect::<Vec<_>>().join(" or ")
 }

@@ -2,12 +2,9 @@
 //! rose meanwhile. Evidence that something of the kind was lost there, not
 //! that this packet was.
 
-use std::{borrow::Cow, fmt::Write as _, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 use crate::input::{DeviceHealth, Health};
-
-/// What the node's own namespace is called.
-const HOST: &str = "host";
 
 /// The counters of a node that rose between two readings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -107,33 +104,6 @@ impl Rise {
                 .map(|(name, by)| (name, 0, by)),
         )
     }
-
-    /// As evidence about an interface: `eth0 on node-a: tx_dropped +3,
-    /// qdisc_drops +3`.
-    #[must_use]
-    pub fn at_device(&self, node: &str) -> String {
-        format!("{} on {node}: {}", self.place, self.list())
-    }
-
-    /// As evidence about a network namespace: `TcpExtListenOverflows +2 in
-    /// shop/cart`.
-    #[must_use]
-    pub fn in_namespace(&self, node: &str) -> String {
-        if *self.place == *HOST {
-            format!("{} on {node}", self.list())
-        } else {
-            format!("{} in {}", self.list(), self.place)
-        }
-    }
-
-    fn list(&self) -> String {
-        let mut text = String::new();
-        for (index, (name, by)) in self.counters.iter().enumerate() {
-            let comma = if index == 0 { "" } else { ", " };
-            write!(text, "{comma}{name} +{by}").expect("a string takes everything");
-        }
-        text
-    }
 }
 
 /// In the order in which they are told. What was received is no loss.
@@ -195,23 +165,26 @@ mod tests {
         let rises = Rises::between(&before, &after);
         assert!(rises.device("cni0").is_none());
         let eth0 = rises.device("eth0").expect("its counters rose");
-        assert_eq!(
-            eth0.at_device("node-a"),
-            "eth0 on node-a: tx_dropped +3, qdisc_drops +3"
-        );
+        let rose = |rise: &Rise| {
+            let counters = rise.counters.iter();
+            let counters: Vec<_> = counters.map(|(name, by)| format!("{name} +{by}")).collect();
+            (rise.place.to_string(), counters.join(", "))
+        };
+        let of = |place: &str, counters: &str| (place.to_owned(), counters.to_owned());
+        assert_eq!(rose(eth0), of("eth0", "tx_dropped +3, qdisc_drops +3"));
         let cart = rises.namespace("shop/cart").expect("its counters rose");
         assert_eq!(
-            cart.in_namespace("node-b"),
-            "TcpExtListenOverflows +2, UdpNoPorts +1 in shop/cart"
+            rose(cart),
+            of("shop/cart", "TcpExtListenOverflows +2, UdpNoPorts +1")
         );
         assert_eq!(
             (cart.by("TcpExtListenOverflows"), cart.by("TcpInErrs")),
             (2, 0)
         );
         let host = rises.namespace("host").expect("its counters rose");
-        assert_eq!(host.in_namespace("node-b"), "UdpNoPorts +1 on node-b");
+        assert_eq!(rose(host), of("host", "UdpNoPorts +1"));
         let only = cart.only(&["UdpNoPorts"]).expect("it rose");
-        assert_eq!(only.in_namespace("node-b"), "UdpNoPorts +1 in shop/cart");
+        assert_eq!(rose(&only), of("shop/cart", "UdpNoPorts +1"));
         assert!(host.only(&["TcpExtListenOverflows"]).is_none());
     }
 

@@ -8,16 +8,15 @@
 //! else is `unknown`, together with what was seen last.
 
 use super::{
-    Circumstances, Confidence, Evidence, Kind, Parts, Verdict, Where,
+    Circumstances, Confidence, Evidence, Kind, Outcome, Parts, Verdict, Waits, Where,
     absence::{left, lost},
     fates::{Fates, watches_receiver},
     tunnel::tell_mismatch,
     twins::twins,
     unanswered::unanswered,
-    words::{drop_place, is_too_large, owner, place, refusal},
 };
 use crate::{
-    journey::{Arrival, Closed, Journey, Range, Ranges, Scene, Step, destination},
+    journey::{Arrival, Closed, Journey, Range, Ranges, Refusal, Scene, Step, destination},
     model::{Cause, Direction, Role},
 };
 
@@ -44,14 +43,22 @@ pub fn judge(
         .unwrap_or_else(|| case.unknown(&fates, circumstances));
     let dropped = fates.drop.is_some() && !case.copy_unseen(&fates);
     if (dropped || verdict.kind == Kind::Lost) && fates_of(parts) > 1 {
-        case.partial(&mut verdict, parts);
+        verdict.kind = Kind::Partial;
     }
     if matches!(verdict.kind, Kind::Dropped | Kind::Lost) && !fates.is_doubtful() {
-        case.name_who_waits(&mut verdict);
+        verdict.waits = case.who_waits();
     }
     tell_mismatch(&case, &mut verdict);
     case.doubt(&fates, &mut verdict);
     (verdict, parts)
+}
+
+/// Whether a refusal says that the packet was too large: RFC 1191, RFC 4443.
+const fn is_too_large(refusal: &Refusal) -> bool {
+    matches!(
+        (refusal.from.is_ipv6(), refusal.icmp),
+        (false, Some((3, 4))) | (true, Some((2, _)))
+    )
 }
 
 /// How many different fates the parts had.
@@ -161,11 +168,11 @@ impl Case<'_> {
             return None;
         }
         let mut evidence = self.drop_evidence(fates);
-        evidence.push(format!("refused by #{}", told.by).into());
+        evidence.push(Evidence::RefusedBy(told.by));
         if alike {
-            evidence.push("the error may be about another packet that looks the same".into());
+            evidence.push(Evidence::PerhapsAnotherRefused);
         }
-        evidence.extend(self.last_seen());
+        evidence.push(self.last_seen());
         let cause = match fates.drop {
             Some(index) => self.journey.drops[index].judgement.cause,
             None if is_too_large(&told) => Some(Cause::Pmtu),
@@ -181,8 +188,9 @@ impl Case<'_> {
             },
             cause,
             drop: fates.drop,
+            outcome: Outcome::Refused,
+            waits: None,
             evidence,
-            text: format!("refused: {}", refusal(self.scene, self.journey, &told)),
         })
     }
 
@@ -203,44 +211,42 @@ impl Case<'_> {
         let mut evidence = Vec::new();
         let mut confirmed = self.is_acked();
         let mut cause = None;
-        let mut text = format!("delivered: reached {}", owner(self.scene, self.journey));
+        let mut outcome = Outcome::Reached;
         if let Some((arrival, step)) = fates.nearest
             && arrival != Arrival::No
         {
-            evidence.push(format!("seen {}", place(self.scene, step)).into());
-            let point = self.scene.point(step);
-            match point.role {
+            let index = self.index(step);
+            evidence.push(Evidence::Seen(index));
+            match self.scene.point(step).role {
                 Role::Veth => {
-                    let to = owner(self.scene, self.journey);
-                    text = format!("delivered: handed to {to} by {}", point.interface);
-                    if !watches_receiver(self.scene, step.node, self.journey) {
-                        text += "; what happens in there is not observed";
-                    }
+                    outcome = Outcome::HandedOver {
+                        step: index,
+                        observed: watches_receiver(self.scene, step.node, self.journey),
+                    };
                 }
                 Role::Bridge | Role::Overlay | Role::Uplink => {
-                    evidence.push("what the node itself then does with it is not observed".into());
+                    evidence.push(Evidence::NodeUnobserved);
                 }
                 Role::Pod => {}
             }
             confirmed |= arrival == Arrival::There;
         } else {
-            evidence.extend(self.last_seen());
+            evidence.push(self.last_seen());
         }
         evidence.extend(self.bypassed(fates));
         if self.is_acked() {
-            evidence.push("its receiver has acknowledged it".into());
+            evidence.push(Evidence::Acknowledged);
         }
-        if let Some(answer) = self.journey.answered_by {
-            let another = self.journey.asked_again || self.twin_unseen();
-            confirmed |= !another && self.journey.impostor.is_none();
-            evidence.push(Evidence::Text(if another {
-                format!("#{answer} answers it, or another packet that asks the same")
-            } else {
-                format!("answered by #{answer}")
-            }));
+        if let Some(by) = self.journey.answered_by {
+            let perhaps_another = self.journey.asked_again || self.twin_unseen();
+            confirmed |= !perhaps_another && self.journey.impostor.is_none();
+            evidence.push(Evidence::Answered {
+                by,
+                perhaps_another,
+            });
         } else if self.journey.asks && self.journey.closed == Closed::End {
             cause = Some(Cause::StillOpen);
-            evidence.push("no answer had come when the follow ended".into());
+            evidence.push(Evidence::NotAnsweredYet);
         }
         let twins = twins(self.scene, self.journey);
         if self.journey.impostor.is_some() || twins.is_some() {
@@ -249,25 +255,9 @@ impl Case<'_> {
         if let Some(first) = self.journey.steps.first()
             && !self.starts_at_source(first)
         {
-            evidence.push(
-                format!(
-                    "first seen {}: what came before was not observed",
-                    place(self.scene, first)
-                )
-                .into(),
-            );
+            evidence.push(Evidence::FirstSeen(0));
         }
-        for index in &fates.copies {
-            let drop = &self.journey.drops[*index];
-            evidence.push(
-                format!(
-                    "a copy of it was dropped {}: {}",
-                    drop_place(self.scene, drop),
-                    drop.judgement.why
-                )
-                .into(),
-            );
-        }
+        evidence.extend(fates.copies.iter().copied().map(Evidence::CopyDropped));
         Verdict {
             kind: Kind::Delivered,
             confidence: if confirmed {
@@ -277,8 +267,9 @@ impl Case<'_> {
             },
             cause,
             drop: None,
+            outcome,
+            waits: None,
             evidence,
-            text,
         }
     }
 
@@ -304,9 +295,9 @@ impl Case<'_> {
             .iter()
             .filter(|step| step.node == last.node);
         let unseen = self.hops_lost(Where::Point(last.node, host_side));
-        (!unseen && !there.any(|step| step.point == host_side)).then(|| {
-            let interface = &hello.points[host_side].interface;
-            format!("it bypassed {interface} on {}", hello.node).into()
+        (!unseen && !there.any(|step| step.point == host_side)).then_some(Evidence::Bypassed {
+            node: last.node,
+            point: host_side,
         })
     }
 
@@ -315,44 +306,39 @@ impl Case<'_> {
         let index = fates.drop.filter(|_| !self.copy_unseen(fates))?;
         let drop = &self.journey.drops[index];
         let mut evidence = self.drop_evidence(fates);
-        evidence.extend(self.last_seen());
+        evidence.push(self.last_seen());
         Some(Verdict {
             kind: Kind::Dropped,
             confidence: Confidence::High,
             cause: drop.judgement.cause,
             drop: Some(index),
+            outcome: Outcome::Dropped,
+            waits: None,
             evidence,
-            text: format!(
-                "dropped {}: {}",
-                drop_place(self.scene, drop),
-                drop.judgement.why
-            ),
         })
     }
 
     /// What the kernel said of the drop that decides.
     pub(super) fn drop_evidence(&self, fates: &Fates<'_>) -> Vec<Evidence> {
-        let Some(drop) = fates.drop.map(|index| &self.journey.drops[index]) else {
+        let Some(index) = fates.drop else {
             return Vec::new();
         };
-        let kernel = format!(
-            "{} in {} {}",
-            drop.reason,
-            drop.function,
-            drop_place(self.scene, drop)
-        );
-        [kernel.into()]
+        [Evidence::Drop(index)]
             .into_iter()
-            .chain(Evidence::facts(&drop.facts))
+            .chain(Evidence::facts(&self.journey.drops[index].facts))
             .collect()
     }
 
     /// Where it was seen last.
-    pub(super) fn last_seen(&self) -> Option<Evidence> {
-        match self.journey.steps.last() {
-            Some(last) => Some(format!("last seen {}", place(self.scene, last)).into()),
-            None => Some("not seen at any observation point".into()),
-        }
+    pub(super) fn last_seen(&self) -> Evidence {
+        Evidence::LastSeen(self.journey.steps.len().checked_sub(1))
+    }
+
+    /// A step's index.
+    pub(super) fn index(&self, step: &Step) -> usize {
+        let mut steps = self.journey.steps.iter();
+        let found = steps.position(|other| std::ptr::eq(other, step));
+        found.expect("a step of this journey")
     }
 
     /// Whether the first step is where the sender's packets are seen first.
@@ -367,34 +353,10 @@ impl Case<'_> {
         }
     }
 
-    fn partial(&self, verdict: &mut Verdict, parts: Parts) {
-        verdict.kind = Kind::Partial;
-        let share = |share: u64, fate: &str| (share > 0).then(|| format!("{share} {fate}"));
-        let shares: Vec<String> = [
-            share(parts.delivered, "delivered"),
-            share(parts.dropped, "dropped"),
-            share(parts.lost, "lost"),
-            share(parts.unknown, "unknown"),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
-        verdict.text = format!(
-            "partial: of {} bytes {}; {}",
-            parts.sent,
-            shares.join(", "),
-            verdict.text
-        );
-    }
-
     /// Of a question and of an answer: who waits in vain. It tells apart what
     /// looks the same to the one that asks.
-    fn name_who_waits(&self, verdict: &mut Verdict) {
-        let to = owner(self.scene, self.journey);
-        if let Some(question) = self.journey.answers {
-            verdict.text += &format!("; {to} never got the answer to #{question}");
-        } else if self.journey.asks {
-            verdict.text += &format!("; {to} never got it");
-        }
+    fn who_waits(&self) -> Option<Waits> {
+        let for_answer = self.journey.answers.map(Waits::ForAnswer);
+        for_answer.or_else(|| self.journey.asks.then_some(Waits::ForQuestion))
     }
 }

@@ -11,6 +11,7 @@ mod judge;
 mod model;
 mod next_hop;
 mod nothing;
+mod outcome;
 mod stats;
 mod summary;
 #[cfg(test)]
@@ -19,7 +20,6 @@ mod tunnel;
 mod twins;
 mod unanswered;
 mod unseen;
-mod words;
 
 pub use circumstances::{Circumstances, Pattern, Silence, Sort, Where};
 pub use drops::{DropKind, Ports, Tally, classify};
@@ -28,6 +28,7 @@ pub use health::{Rise, Rises};
 pub use judge::judge;
 pub use model::{Confidence, Kind, Parts, Verdict};
 pub use nothing::explain_nothing;
+pub use outcome::{Leg, LegKind, Outcome, Station, Waits};
 pub use stats::{Grouping, LatencyOf, LossOf, Stats};
 pub(crate) use summary::latencies;
 pub use summary::{Accounting, DropAccounting, DropPlace, Place, Summary, Sums};

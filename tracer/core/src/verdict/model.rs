@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Evidence;
+use super::{Evidence, Outcome, Waits};
 use crate::model::Cause;
 
 /// What happened to a journey's packet.
@@ -16,10 +16,12 @@ pub struct Verdict {
     pub cause: Option<Cause>,
     /// Which of [`crate::journey::Journey::drops`] decided.
     pub drop: Option<usize>,
+    /// What happened.
+    pub outcome: Outcome,
+    /// Who waits in vain, if that is known.
+    pub waits: Option<Waits>,
     /// What this rests on.
     pub evidence: Vec<Evidence>,
-    /// One sentence for people.
-    pub text: String,
 }
 
 impl Verdict {

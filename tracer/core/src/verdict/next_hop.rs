@@ -5,12 +5,15 @@
 //! it. There, what tells is that others sent to the same MAC came in at the
 //! destination's node.
 
+use std::net::IpAddr;
+
 use super::{
-    Circumstances, Confidence, Evidence, Kind, Verdict, absence::Gone, judge::Case, words::*,
+    Circumstances, Confidence, Evidence, Kind, Outcome, Station, Verdict, absence::Gone,
+    judge::Case,
 };
 use crate::{
     journey::{Scene, Step, destination},
-    model::{Cause, Direction, Hello, Mac, Role, Way},
+    model::{Cause, Direction, Mac, Role, Way},
 };
 
 /// Where a frame's destination MAC leads, as far as the destination's node is
@@ -91,9 +94,9 @@ fn is_gateway(case: &Case<'_>, step: &Step, mac: Mac) -> bool {
 }
 
 /// The agent of the node that has a MAC.
-fn node_with(scene: &Scene, mac: Mac) -> Option<&Hello> {
+fn node_with(scene: &Scene, mac: Mac) -> Option<usize> {
     let mut nodes = scene.nodes.iter();
-    nodes.find(|hello| {
+    nodes.position(|hello| {
         let mut devices = hello.network.devices.iter();
         devices.any(|device| device.mac == Some(mac))
     })
@@ -111,34 +114,14 @@ fn way<'a>(case: &Case<'a>, step: &Step) -> Option<&'a Way> {
     })
 }
 
-/// Who has a MAC at a time, in words.
-fn whose(scene: &Scene, way: Option<&Way>, mac: Mac, time: i64) -> String {
-    if let Some(hello) = node_with(scene, mac) {
-        return format!("{} ({mac})", hello.node);
+/// Who has a MAC.
+fn station(scene: &Scene, way: Option<&Way>, mac: Mac) -> Station {
+    let way = way.filter(|way| way.mac == Some(mac));
+    Station {
+        mac,
+        node: node_with(scene, mac),
+        address: way.map(|way| way.gateway.unwrap_or(way.to)),
     }
-    match way.filter(|way| way.mac == Some(mac)) {
-        Some(way) => format!(
-            "{} ({mac})",
-            party(scene, way.gateway.unwrap_or(way.to), time)
-        ),
-        None => mac.to_string(),
-    }
-}
-
-/// That a route led there, in words.
-fn by_route(scene: &Scene, step: &Step, way: &Way) -> String {
-    let route = if way.default {
-        "default route"
-    } else {
-        "route"
-    };
-    let via = way
-        .gateway
-        .map_or_else(String::new, |gateway| format!(" via {gateway}"));
-    format!(
-        "{}'s {route} for {} leads out of {}{via}",
-        scene.nodes[step.node].node, way.to, way.interface
-    )
 }
 
 /// Sent to somebody else than the destination's node.
@@ -148,15 +131,22 @@ pub(super) fn astray(case: &Case<'_>, gone: &Gone<'_>, mac: Mac) -> Option<Verdi
         return None;
     }
     let way = way(case, step);
-    let whose = whose(scene, way, mac, step.time);
-    let interface = &scene.point(step).interface;
-    let to = gone.to;
+    let (index, node) = (case.index(step), gone.to.to_owned());
     let mut evidence = vec![
-        format!("last seen {}", place(scene, step)),
-        format!("the frame's destination MAC {mac} is no interface of {to}"),
-        format!("nothing that was sent to {mac} has come in at {to}"),
+        Evidence::LastSeen(Some(index)),
+        Evidence::NotItsMac {
+            mac,
+            node: node.clone(),
+        },
+        Evidence::NothingCame {
+            mac,
+            node: node.clone(),
+        },
     ];
-    evidence.extend(way.map(|way| by_route(scene, step, way)));
+    evidence.extend(way.map(|way| Evidence::Route {
+        node: step.node,
+        way: way.clone(),
+    }));
     let default = way.is_some_and(|way| way.default);
     Some(Verdict {
         kind: Kind::Left,
@@ -167,28 +157,26 @@ pub(super) fn astray(case: &Case<'_>, gone: &Gone<'_>, mac: Mac) -> Option<Verdi
             Cause::NextHop
         }),
         drop: None,
-        evidence: evidence.into_iter().map(Evidence::Text).collect(),
-        text: format!(
-            "left: went out of {interface} to {whose}, not to {to}, which has {}",
-            owner(scene, case.journey)
-        ),
+        outcome: Outcome::Astray {
+            step: index,
+            station: station(scene, way, mac),
+            node,
+        },
+        waits: None,
+        evidence,
     })
 }
 
-/// Of a packet that left for a node without an agent, without a tunnel: the
-/// next hop that the route gives it, if that is not the node itself.
-pub(super) fn next_hop(case: &Case<'_>, gone: &Gone<'_>) -> Option<(bool, String, String)> {
+/// Of a packet that left for a node without an agent, without a tunnel: the route that
+/// it took and its gateway, if that is not the node itself.
+pub(super) fn next_hop<'a>(case: &Case<'a>, gone: &Gone<'_>) -> Option<(&'a Way, IpAddr)> {
     let (scene, step) = (case.scene, gone.step);
     let way = way(case, step).filter(|_| !gone.tunnelled)?;
-    let next = way.gateway?;
+    let gateway = way.gateway?;
     let is_node = scene
-        .owner(next, step.time)
+        .owner(gateway, step.time)
         .is_some_and(|owner| owner.node == gone.to);
-    let name = match step.dst_mac {
-        Some(mac) if way.mac == Some(mac) => format!("{next} ({mac})"),
-        _ => next.to_string(),
-    };
-    (!is_node).then(|| (way.default, name, by_route(scene, step, way)))
+    (!is_node).then_some((way, gateway))
 }
 
 /// Why it is not known where a packet went that left without a tunnel, if so.
@@ -196,23 +184,23 @@ pub(super) fn no_next_hop(
     case: &Case<'_>,
     gone: &Gone<'_>,
     circumstances: &impl Circumstances,
-) -> Option<String> {
+) -> Option<Evidence> {
     let (scene, to) = (case.scene, gone.to);
     let node = scene.nodes.iter().position(|hello| hello.node == *to)?;
     let leads = leads(case, gone, node, circumstances);
     let mac = gone.step.dst_mac.filter(|_| leads != Leads::There)?;
     let mut devices = scene.nodes[node].network.devices.iter();
+    let node = to.to_owned();
     Some(match devices.find(|device| device.mac == Some(mac)) {
-        Some(device) => format!(
-            "it was sent to {} on {to}, which is not observed",
-            device.interface
-        ),
-        None if leads == Leads::Unknown => {
-            format!("it was sent to {mac}, and it is not known whether that leads to {to}")
-        }
-        None => format!(
-            "it was sent to {}, not to {to}",
-            whose(scene, way(case, gone.step), mac, gone.step.time)
-        ),
+        Some(device) => Evidence::SentToUnobserved {
+            interface: device.interface.clone(),
+            node,
+        },
+        None if leads == Leads::Unknown => Evidence::SentToUnknown { mac, node },
+        None => Evidence::SentElsewhere {
+            station: station(scene, way(case, gone.step), mac),
+            step: case.index(gone.step),
+            node,
+        },
     })
 }

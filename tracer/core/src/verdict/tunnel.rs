@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use super::{Circumstances, Confidence, Kind, Verdict, judge::Case, words::place};
+use super::{Circumstances, Confidence, Evidence, Kind, Outcome, Verdict, judge::Case};
 use crate::{
     journey::{Scene, Step, destination},
     model::{Cause, Device, Direction, EncapKind, OwnerKind, Role, Tunnel},
@@ -49,7 +49,7 @@ struct Mismatch {
     port: bool,
     /// Whether there is one of this kind at all.
     any: bool,
-    evidence: String,
+    evidence: Evidence,
 }
 
 /// Whether the node that a packet's tunnel leads to has no device that takes it.
@@ -80,32 +80,21 @@ fn mismatch(case: &Case<'_>, step: &Step) -> Option<Mismatch> {
     if devices.is_empty() || there.iter().any(|(_, tunnel)| takes(tunnel)) {
         return None;
     }
-    let mut named: Vec<_> = there
-        .iter()
-        .take(NAMED)
-        .map(|(name, tunnel)| format!("{name} has {}", ends(tunnel.vni, Some(tunnel.port))))
-        .collect();
-    if named.is_empty() {
-        named.push(format!("it has no {} device", encap.kind));
-    }
+    let devices = there.iter().take(NAMED);
     Some(Mismatch {
         node,
         port: !there.iter().any(|(_, tunnel)| same_port(tunnel)),
         any: !there.is_empty(),
-        evidence: format!(
-            "it was wrapped in {} with {}, which no device on {} takes: {}",
-            encap.kind,
-            ends(encap.vni, port),
-            hello.node,
-            named.join(", ")
-        ),
+        evidence: Evidence::Mismatch {
+            kind: encap.kind,
+            vni: encap.vni,
+            port,
+            node,
+            devices: devices
+                .map(|(name, tunnel)| ((*name).to_owned(), *tunnel))
+                .collect(),
+        },
     })
-}
-
-/// `VNI 1, UDP port 8472`.
-fn ends(vni: Option<u32>, port: Option<u16>) -> String {
-    let vni = vni.map_or_else(|| "any VNI".to_owned(), |vni| format!("VNI {vni}"));
-    port.map_or_else(|| vni.clone(), |port| format!("{vni}, UDP port {port}"))
 }
 
 /// Whether the node that a packet left for may not recognise it, because no
@@ -129,7 +118,7 @@ pub(super) fn tell_mismatch(case: &Case<'_>, verdict: &mut Verdict) {
     let Some(mismatch) = mismatch(case, step) else {
         return;
     };
-    verdict.evidence.push(mismatch.evidence.into());
+    verdict.evidence.push(mismatch.evidence);
     if verdict.cause.is_some() || !mismatch.any {
         return;
     }
@@ -139,10 +128,9 @@ pub(super) fn tell_mismatch(case: &Case<'_>, verdict: &mut Verdict) {
         Cause::Vni
     });
     if verdict.kind == Kind::Unknown {
-        verdict.text = format!(
-            "unknown: no tunnel device on {} takes what was sent to it",
-            case.scene.nodes[mismatch.node].node
-        );
+        verdict.outcome = Outcome::NotTaken {
+            node: mismatch.node,
+        };
     }
 }
 
@@ -180,10 +168,11 @@ pub(super) fn to_nobody(
         },
         cause: Some(Cause::NoNode),
         drop: None,
+        outcome: Outcome::NoNode { remote: end },
+        waits: None,
         evidence: vec![
-            format!("last seen {}", place(scene, step)).into(),
-            format!("{} is on {}", home.name, home.node).into(),
+            Evidence::LastSeen(Some(case.index(step))),
+            Evidence::Home(home.clone()),
         ],
-        text: format!("left: the tunnel took it to {end}, which is no known node's address"),
     })
 }

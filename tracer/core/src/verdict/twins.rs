@@ -2,45 +2,25 @@
 //! other.
 
 use crate::{
-    journey::{Impostor, Journey, Scene, destination},
-    model::{Direction, Hello, Point, Role},
+    journey::{Journey, Scene, destination},
+    model::{Direction, Point, Role},
 };
 
-/// Which interfaces of pods the receiver's address is behind, if there are several
-/// at once: `veth5 on node-b and veth9 on node-b`.
-pub(super) fn twins(scene: &Scene, journey: &Journey) -> Option<String> {
+/// Which interfaces of pods the receiver's address is behind, by node and point, if
+/// there are several at once.
+pub(super) fn twins(scene: &Scene, journey: &Journey) -> Option<Vec<(usize, usize)>> {
     let address = destination(&journey.packet)?;
     let start = journey.start();
     let mut leading = Vec::new();
     for (node, hello) in scene.nodes.iter().enumerate() {
-        let leads = |point: &&Point| {
+        let leads = |point: &Point| {
             (point.role, point.direction) == (Role::Veth, Direction::Egress)
                 && point.addresses.contains(&address)
                 && scene.observes(node, point, start)
         };
-        let points = hello.points.iter().filter(leads);
-        leading.extend(points.map(|point| name(hello, point)));
+        let points = hello.points.iter().enumerate();
+        let points = points.filter(|(_, point)| leads(point));
+        leading.extend(points.map(|(point, _)| (node, point)));
     }
-    (leading.len() > 1).then(|| leading.join(" and "))
-}
-
-fn name(hello: &Hello, point: &Point) -> String {
-    format!("{} on {}", point.interface, hello.node)
-}
-
-/// That somebody else has answered.
-pub(super) fn told(scene: &Scene, journey: &Journey, impostor: &Impostor) -> String {
-    let (node, point) = impostor.at;
-    let hello = &scene.nodes[node];
-    let at = name(hello, &hello.points[point]);
-    let address = destination(&journey.packet)
-        .map_or_else(|| "the address".to_owned(), |address| address.to_string());
-    let macs = impostor
-        .macs
-        .map_or_else(String::new, |(from, to)| format!(" ({from}, not {to})"));
-    format!(
-        "#{} answers from {at}{macs}: two have the address {address}, and this may have \
-         reached the wrong one",
-        impostor.by
-    )
+    (leading.len() > 1).then_some(leading)
 }

@@ -1,11 +1,10 @@
 //! Questions that came, and to which nobody was seen to answer.
 
 use super::{
-    Circumstances, Confidence, Evidence, Kind, Verdict, Where,
+    Circumstances, Confidence, Evidence, Kind, Outcome, Verdict, Where,
     absence::seen_at,
     fates::{Fates, namespace, watches_receiver},
     judge::Case,
-    words::{owner, place},
 };
 use crate::{
     journey::{Closed, destination},
@@ -36,11 +35,7 @@ pub(super) fn unanswered(
         return None;
     }
 
-    let (to, hold) = (owner(scene, journey), circumstances.hold());
-    let mut evidence = vec![
-        format!("seen {}", place(scene, step)),
-        "no answer came out of there".to_owned(),
-    ];
+    let mut evidence = vec![Evidence::Seen(case.index(step)), Evidence::NoAnswerCame];
     let pod =
         destination(&journey.packet).map(|address| namespace(scene, address, journey.start()));
     let mut cause = Cause::NoAnswer;
@@ -52,14 +47,15 @@ pub(super) fn unanswered(
         if is_tcp && rise.by("TcpExtListenOverflows") > 0 {
             cause = Cause::ListenOverflow;
         }
-        evidence.push(rise.in_namespace(&hello.node));
+        evidence.push(Evidence::SocketCounters {
+            node: step.node,
+            rise: rise.clone(),
+        });
     }
     // What drops there, and answers from there, would have been seen.
     let all_seen = !case.drop_unseen(step) && watches_receiver(scene, step.node, journey);
     if !all_seen {
-        evidence.push(format!(
-            "what {to} itself drops is not observed: it may not have got it"
-        ));
+        evidence.push(Evidence::ReceiverUnobserved);
     }
     Some(Verdict {
         kind: Kind::Unanswered,
@@ -70,12 +66,12 @@ pub(super) fn unanswered(
         },
         cause: Some(cause),
         drop: None,
-        evidence: evidence.into_iter().map(Evidence::Text).collect(),
-        text: if all_seen {
-            format!("unanswered: {to} got it and did not answer within {hold:?}")
-        } else {
-            format!("unanswered: it reached {to}, and no answer came within {hold:?}")
+        outcome: Outcome::Unanswered {
+            taken: all_seen,
+            hold: circumstances.hold(),
         },
+        waits: None,
+        evidence,
     })
 }
 

@@ -16,7 +16,7 @@ use tracer_core::{
     },
 };
 
-use crate::view::{Json, Look, Text};
+use crate::view::{Json, Look, Text, evidence, outcome};
 
 /// Columns of a terminal.
 const COLUMNS: usize = 80;
@@ -190,7 +190,9 @@ fn is_founded(scene: &Scene, journey: &Journey, verdict: &Verdict, parts: Parts)
     if verdict.confidence == Confidence::Confirmed {
         assert!(told || arrived(Arrival::There), "{verdict:?}");
     }
-    assert!(!verdict.text.is_empty());
+    assert!(!outcome::text(scene, journey, verdict, &parts).is_empty());
+    let mut evidence = evidence::sentences(scene, journey, verdict).into_iter();
+    assert!(evidence.all(|sentence| !sentence.is_empty()));
 }
 
 /// What the judge is told of the agents, in bits.

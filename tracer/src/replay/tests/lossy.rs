@@ -20,17 +20,11 @@ use tracer_core::{
     journal::{Changed, Reader, Selected, Started, View},
     journey::{Class, Journey, Scene},
     model::{Packet, Transport},
-    verdict::{Kind, Parts, Summary, Verdict},
+    verdict::{Evidence, Kind, Parts, Summary, Verdict},
 };
 
 use super::{fixtures, packet};
-use crate::{store::Recordings, view::evidence::sentence};
-
-/// What a verdict rests on, in one line.
-fn grounds(verdict: &Verdict) -> String {
-    let evidence: Vec<String> = verdict.evidence.iter().map(sentence).collect();
-    evidence.join("; ")
-}
+use crate::store::Recordings;
 
 /// A recording, read once.
 struct Recording {
@@ -383,11 +377,11 @@ fn contradictions(scene: &Beginning, whole: &Said, lossy: &Said) -> String {
                 );
                 writeln!(
                     text,
-                    "  {which} {packet}: {points:?}, {drops} drops, {:?} {:?}, {parts:?}: {}; {}",
+                    "  {which} {packet}: {points:?}, {drops} drops, {:?} {:?}, {parts:?}: {:?}; {:?}",
                     journey.closed,
                     verdict.confidence,
-                    verdict.text,
-                    grounds(verdict)
+                    verdict.outcome,
+                    verdict.evidence
                 )
                 .expect("a string takes all");
             }
@@ -495,11 +489,11 @@ fn lost_hops_of_other_packets_change_no_delivery_and_no_drop() {
                         let is_copy = drop.judgement.class == Class::Flooded;
                         drop.same_buffer && &*drop.netns == "host" && !is_copy
                     }
-                    None => evidence.any(|one| sentence(one).starts_with("seen ")),
+                    None => evidence.any(|one| matches!(one, Evidence::Seen(_))),
                 };
                 if is_seen && !of_others(&journey.packet) {
                     let key = (contents.content(&journey.packet), verdict.kind);
-                    let text = format!("{} {}", verdict.text, grounds(verdict));
+                    let text = format!("{:?} {:?}", verdict.outcome, verdict.evidence);
                     kinds.entry(key).or_default().push(text);
                 }
             }

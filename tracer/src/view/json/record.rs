@@ -16,9 +16,10 @@ use super::{
     packet::{Packet, shown_or_null},
 };
 use crate::view::{
-    evidence::sentence,
+    evidence::sentences,
     legs::{self, Leg},
     moment::Moment,
+    outcome::text,
     selected::Where,
 };
 
@@ -121,7 +122,7 @@ struct Verdict<'a> {
     cause: Option<&'a str>,
     drop: Option<Drop<'a>>,
     evidence: Vec<String>,
-    text: &'a str,
+    text: String,
 }
 
 #[derive(Serialize)]
@@ -277,8 +278,8 @@ impl<'a> Journey<'a> {
                 drop: verdict
                     .drop
                     .map(|index| Drop::new(scene, &journey.drops[index])),
-                evidence: verdict.evidence.iter().map(sentence).collect(),
-                text: &verdict.text,
+                evidence: sentences(scene, journey, verdict),
+                text: text(scene, journey, verdict, parts),
             },
         }
     }

@@ -17,8 +17,9 @@ use crate::{
     terminal::columns,
     view::{
         Look,
-        evidence::sentence,
+        evidence::sentences,
         moment::{Moment, Span},
+        outcome,
     },
 };
 
@@ -78,7 +79,7 @@ pub(super) fn show(
     for drop in drops {
         freed(&mut flow, palette, scene, &columns, previous, drop);
     }
-    conclusion(&mut flow, palette, journey, verdict, parts);
+    conclusion(&mut flow, palette, scene, journey, verdict, parts);
     flow.line();
     flow
 }
@@ -267,6 +268,7 @@ fn since(scene: &Scene, before: &Step, step: &Step) -> Option<String> {
 fn conclusion(
     flow: &mut Flow,
     palette: Palette,
+    scene: &Scene,
     journey: &Journey,
     verdict: &Verdict,
     parts: Parts,
@@ -296,9 +298,10 @@ fn conclusion(
         flow.words(style, &format!("{kind} ({}):", remarks.join(", ")));
     }
     // The sentence stands alone elsewhere and may begin with the same word.
-    let text = verdict.text.strip_prefix(kind);
-    let text = text.and_then(|rest| rest.strip_prefix(": ").or(rest.strip_prefix(' ')));
-    flow.words(palette.plain, text.unwrap_or(&verdict.text));
+    let text = outcome::text(scene, journey, verdict, &parts);
+    let rest = text.strip_prefix(kind);
+    let rest = rest.and_then(|rest| rest.strip_prefix(": ").or(rest.strip_prefix(' ')));
+    flow.words(palette.plain, rest.unwrap_or(&text));
     flow.line();
 
     if let Some(shares) = shares(journey, parts) {
@@ -310,10 +313,10 @@ fn conclusion(
         return;
     }
     flow.indent(6);
-    for evidence in &verdict.evidence {
+    for sentence in sentences(scene, journey, verdict) {
         flow.space(4);
         flow.put(palette.dim, "-");
-        flow.words(palette.plain, &sentence(evidence));
+        flow.words(palette.plain, &sentence);
         flow.line();
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     by_hand::{A, B, NODE_A, NODE_B, UPLINK_IN, UPLINK_OUT, journey as made, scene},
     journey::Closed,
     model::{Arp, Encap, EncapKind, Packet, Transport},
-    verdict::Confidence,
+    verdict::{Confidence, Outcome},
 };
 
 const SECOND: i64 = 1_000_000_000;
@@ -91,8 +91,9 @@ fn add(legs: &mut Legs, journey: &Journey) {
         confidence: Confidence::High,
         cause: None,
         drop: None,
+        outcome: Outcome::Reached,
+        waits: None,
         evidence: Vec::new(),
-        text: String::new(),
     };
     legs.add(&scene(), journey, &verdict);
 }

@@ -2,10 +2,13 @@
 
 use std::net::IpAddr;
 
-use crate::{
-    journey::{Drop, Journey, Refusal, Scene, Step, destination},
+use tracer_core::{
+    journey::{Drop, Journey, Scene, Step, destination},
     model::{Direction, OwnerKind},
+    verdict::Station,
 };
+
+use super::HOST;
 
 /// Where a step was.
 pub(super) fn place(scene: &Scene, step: &Step) -> String {
@@ -14,7 +17,7 @@ pub(super) fn place(scene: &Scene, step: &Step) -> String {
         Direction::Ingress => "coming in from",
         Direction::Egress => "going out of",
     };
-    let inside = if point.netns == "host" {
+    let inside = if point.netns == HOST {
         String::new()
     } else {
         format!(" in {}", point.netns)
@@ -30,9 +33,9 @@ pub(super) fn drop_place(scene: &Scene, drop: &Drop) -> String {
     let node = &scene.nodes[drop.node].node;
     let device = drop.device.as_deref();
     match (device, &*drop.netns) {
-        (Some(device), "host") => format!("at {device} on {node}"),
+        (Some(device), HOST) => format!("at {device} on {node}"),
         (Some(device), pod) => format!("at {device} in {pod} on {node}"),
-        (None, "host") => format!("on {node}"),
+        (None, HOST) => format!("on {node}"),
         (None, pod) => format!("in {pod} on {node}"),
     }
 }
@@ -78,31 +81,55 @@ pub(super) fn clock(time: i64) -> String {
     format!("{hour:02}:{minute:02}:{:02} UTC", second % 60)
 }
 
-/// What a refusal says: RFC 792 and 1812, RFC 4443.
-pub(super) fn refusal(scene: &Scene, journey: &Journey, refusal: &Refusal) -> String {
-    let from = party(scene, refusal.from, journey.start());
-    let Some((kind, code)) = refusal.icmp else {
-        return format!("{from} answered with a reset");
-    };
-    let says = match (refusal.from.is_ipv6(), kind, code) {
-        (false, 3, 0) | (true, 1, 0) => "there is no route to it",
-        (false, 3, 1) | (true, 1, 3) => "the host cannot be reached",
-        (false, 3, 2) | (true, 4, 1) => "nobody there takes this protocol",
-        (false, 3, 3) | (true, 1, 4) => "nobody listens on that port",
-        (false, 3, 4) | (true, 2, _) => "it is too large for the way",
-        (false, 3, 9 | 10 | 13) | (true, 1, 1 | 5 | 6) => "it is prohibited",
-        (false, 11, 0) | (true, 3, 0) => "its TTL has expired",
-        (false, 11, 1) | (true, 3, 1) => "fragments of it are missing",
-        (false, 12, _) | (true, 4, _) => "its headers are wrong",
-        _ => "it could not be delivered",
-    };
-    format!("{from} says that {says} (ICMP type {kind} code {code})")
+/// Interfaces of a node's points: `eth0 or eth1`.
+pub(super) fn interfaces(scene: &Scene, node: usize, points: &[usize]) -> String {
+    let hello = &scene.nodes[node];
+    let names = points.iter().map(|at| hello.points[*at].interface.as_str());
+    names.collect::<Vec<_>>().join(" or ")
 }
 
-/// Whether a refusal says that the packet was too large.
-pub(super) const fn is_too_large(refusal: &Refusal) -> bool {
-    matches!(
-        (refusal.from.is_ipv6(), refusal.icmp),
-        (false, Some((3, 4))) | (true, Some((2, _)))
-    )
+/// A point: `veth5 on node-b`.
+pub(super) fn point(scene: &Scene, node: usize, point: usize) -> String {
+    let hello = &scene.nodes[node];
+    format!("{} on {}", hello.points[point].interface, hello.node)
+}
+
+/// Who a frame was sent to at a time, Unix time, ns.
+pub(super) fn station(scene: &Scene, station: Station, time: i64) -> String {
+    let Station { mac, node, address } = station;
+    match (node, address) {
+        (Some(node), _) => format!("{} ({mac})", scene.nodes[node].node),
+        (None, Some(address)) => format!("{} ({mac})", party(scene, address, time)),
+        (None, None) => mac.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracer_core::model::Owner;
+
+    use super::*;
+
+    /// An address that another pod gets later is each pod's at its time.
+    #[test]
+    fn an_address_is_named_by_who_has_it_then() {
+        let address = IpAddr::from([10, 244, 2, 7]);
+        let pod = |name: &str| Owner {
+            name: name.to_owned(),
+            kind: OwnerKind::Pod,
+            node: "node-b".to_owned(),
+        };
+        let mut scene = Scene::default();
+        scene.owners.insert(address, pod("shop/cart"));
+        scene.owners.lost(address, "shop/cart", OwnerKind::Pod, 100);
+        scene.owners.gained(address, pod("shop/till"), 150);
+        assert_eq!(party(&scene, address, 0), "shop/cart");
+        assert_eq!(party(&scene, address, 120), "10.244.2.7");
+        assert_eq!(party(&scene, address, 150), "shop/till");
+    }
+
+    #[test]
+    fn times_of_day_are_in_utc() {
+        assert_eq!(clock(43_264_000_000_000), "12:01:04 UTC");
+    }
 }

@@ -1,0 +1,178 @@
+//! What happened to a packet, in a sentence.
+
+use tracer_core::{
+    journey::{Journey, Refusal, Scene},
+    model::Cause,
+    verdict::{Kind, Outcome, Parts, Verdict, Waits},
+};
+
+use super::places::{drop_place, interfaces, owner, party, station};
+
+/// A verdict in a sentence, its kind first.
+pub(crate) fn text(scene: &Scene, journey: &Journey, verdict: &Verdict, parts: &Parts) -> String {
+    let mut text = outcome(scene, journey, verdict);
+    if verdict.kind == Kind::Partial {
+        text = format!("partial: of {} bytes {}; {text}", parts.sent, shares(parts));
+    }
+    let to = || owner(scene, journey);
+    match verdict.waits {
+        Some(Waits::ForAnswer(question)) => {
+            text += &format!("; {} never got the answer to #{question}", to());
+        }
+        Some(Waits::ForQuestion) => text += &format!("; {} never got it", to()),
+        None => {}
+    }
+    text
+}
+
+fn shares(parts: &Parts) -> String {
+    let shares = [
+        (parts.delivered, "delivered"),
+        (parts.dropped, "dropped"),
+        (parts.lost, "lost"),
+        (parts.unknown, "unknown"),
+    ];
+    let shares = shares.iter().filter(|(share, _)| *share > 0);
+    let shares: Vec<String> = shares
+        .map(|(share, fate)| format!("{share} {fate}"))
+        .collect();
+    shares.join(", ")
+}
+
+fn outcome(scene: &Scene, journey: &Journey, verdict: &Verdict) -> String {
+    let to = || owner(scene, journey);
+    let name = |node: usize| &scene.nodes[node].node;
+    let interface = |step: usize| &scene.point(&journey.steps[step]).interface;
+    match &verdict.outcome {
+        Outcome::Reached => format!("delivered: reached {}", to()),
+        Outcome::HandedOver { step, observed } => {
+            let unseen = if *observed {
+                ""
+            } else {
+                "; what happens in there is not observed"
+            };
+            let interface = interface(*step);
+            format!("delivered: handed to {} by {interface}{unseen}", to())
+        }
+        Outcome::Dropped => match verdict.drop.map(|index| &journey.drops[index]) {
+            Some(drop) => {
+                let place = drop_place(scene, drop);
+                format!("dropped {place}: {}", drop.judgement.why)
+            }
+            None => "dropped".to_owned(),
+        },
+        Outcome::Refused => match &journey.refusal {
+            Some(told) => format!("refused: {}", refusal(scene, journey, told)),
+            None => "refused".to_owned(),
+        },
+        Outcome::LeftFor { step, node } => {
+            let interface = interface(*step);
+            format!("left: went out of {interface} towards {node}, which is not watched")
+        }
+        Outcome::LeftBy {
+            step,
+            gateway,
+            mac,
+            node,
+        } => {
+            let interface = interface(*step);
+            let mac = mac.map_or_else(String::new, |mac| format!(" ({mac})"));
+            format!("left: went out of {interface} to {gateway}{mac}; {node} is not watched")
+        }
+        Outcome::WrongNode { node, home } => format!(
+            "left: the tunnel took it to {node}, but {} is on {}",
+            home.name, home.node
+        ),
+        Outcome::Astray {
+            step,
+            station: who,
+            node,
+        } => {
+            let who = station(scene, *who, journey.steps[*step].time);
+            let interface = interface(*step);
+            format!(
+                "left: went out of {interface} to {who}, not to {node}, which has {}",
+                to()
+            )
+        }
+        Outcome::NoNode { remote } => {
+            format!("left: the tunnel took it to {remote}, which is no known node's address")
+        }
+        Outcome::Lost(leg) => {
+            let from = journey.steps[leg.step].node;
+            let (out, into) = (
+                interface(leg.step),
+                interfaces(scene, leg.node, &leg.points),
+            );
+            if from == leg.node {
+                format!("lost: between {out} and {into} on {}", name(from))
+            } else {
+                let (from, to) = (name(from), name(leg.node));
+                format!("lost: between {out} on {from} and {into} on {to}")
+            }
+        }
+        Outcome::Unanswered { taken: true, hold } => {
+            format!(
+                "unanswered: {} got it and did not answer within {hold:?}",
+                to()
+            )
+        }
+        Outcome::Unanswered { taken: false, hold } => {
+            format!(
+                "unanswered: it reached {}, and no answer came within {hold:?}",
+                to()
+            )
+        }
+        Outcome::Unknown => format!("unknown: {}", unknown(verdict.cause)),
+        Outcome::NotTaken { node } => format!(
+            "unknown: no tunnel device on {} takes what was sent to it",
+            name(*node)
+        ),
+    }
+}
+
+/// Why nothing is known.
+const fn unknown(cause: Option<Cause>) -> &'static str {
+    match cause {
+        Some(Cause::EventsLost) => "events were lost while it was on its way",
+        Some(Cause::NotSeenInPod) => "handed to the pod, but not seen on its own interface",
+        Some(Cause::BeforeStart) => "on its way before all points were observed",
+        Some(Cause::ForeignProgram) => {
+            "not seen again after a program of somebody else, which may have taken it past what \
+             is observed"
+        }
+        Some(Cause::InterfaceGone) => "the interface that leads to its receiver is gone",
+        Some(Cause::WrongMac) => {
+            "its frame was for another MAC address, and others may have got it"
+        }
+        Some(Cause::Ambiguous) => "not seen to arrive, but an identical packet was on its way",
+        Some(Cause::StillOpen) => "still on its way when the follow ended",
+        Some(Cause::Evicted) => "given up, too many packets were on their way at once",
+        Some(Cause::UnclearDrop) => "a kernel freed it, which may be its loss or the end of a copy",
+        Some(Cause::Opaque) => {
+            "put into a tunnel that cannot be looked into, and not seen to come out"
+        }
+        _ => "not seen to arrive",
+    }
+}
+
+/// What a refusal says: RFC 792 and 1812, RFC 4443.
+fn refusal(scene: &Scene, journey: &Journey, refusal: &Refusal) -> String {
+    let from = party(scene, refusal.from, journey.start());
+    let Some((kind, code)) = refusal.icmp else {
+        return format!("{from} answered with a reset");
+    };
+    let says = match (refusal.from.is_ipv6(), kind, code) {
+        (false, 3, 0) | (true, 1, 0) => "there is no route to it",
+        (false, 3, 1) | (true, 1, 3) => "the host cannot be reached",
+        (false, 3, 2) | (true, 4, 1) => "nobody there takes this protocol",
+        (false, 3, 3) | (true, 1, 4) => "nobody listens on that port",
+        (false, 3, 4) | (true, 2, _) => "it is too large for the way",
+        (false, 3, 9 | 10 | 13) | (true, 1, 1 | 5 | 6) => "it is prohibited",
+        (false, 11, 0) | (true, 3, 0) => "its TTL has expired",
+        (false, 11, 1) | (true, 3, 1) => "fragments of it are missing",
+        (false, 12, _) | (true, 4, _) => "its headers are wrong",
+        _ => "it could not be delivered",
+    };
+    format!("{from} says that {says} (ICMP type {kind} code {code})")
+}
