@@ -31,6 +31,7 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::unistd::geteuid;
 
 use crate::netns::Netns;
+use crate::program;
 use crate::rng::Rng;
 use claim::Claim;
 pub use claim::sweep;
@@ -43,6 +44,10 @@ pub use uplinks::Uplinks;
 
 /// The environment variable that repeats a lab.
 pub const SEED_VARIABLE: &str = "TRACER_LAB_SEED";
+
+/// The environment variable that says how agents are reached: `exec`, each by a command of
+/// its own, or unset, within `tracer` itself.
+pub const AGENTS_VARIABLE: &str = "TRACER_LAB_AGENTS";
 
 /// The environment variable that says that this is a virtual machine whose
 /// kernel was chosen for a test: it has what the test needs, or the test fails;
@@ -294,23 +299,50 @@ impl Lab {
     }
 
     /// The arguments that tell `tracer` of this lab: `--inventory FILE`, and
-    /// `--agent NODE=netns:PATH` for every node.
+    /// `--agent NODE=netns:PATH` for every node. With `exec` in
+    /// [`AGENTS_VARIABLE`], all agents are processes of their own.
     ///
     /// # Errors
     /// If the cluster objects cannot be written.
     pub fn agent_args(&self) -> Result<Vec<String>> {
-        let objects = self.write_objects()?.display().to_string();
-        let agents = self.nodes.iter().flat_map(|Node { name, netns, .. }| {
-            [
-                "--agent".to_owned(),
-                format!("{name}=netns:{}", netns.path.display()),
-            ]
-        });
-        Ok(["--inventory".to_owned(), objects]
-            .into_iter()
-            .chain(agents)
-            .collect())
+        match env::var(AGENTS_VARIABLE).as_deref() {
+            Ok("exec") => {
+                let commands = self.nodes.iter().map(agent_command);
+                self.args_of(commands.map(|command| Ok(format!("exec:{}", command?))))
+            }
+            Ok(other) => bail!("{AGENTS_VARIABLE}={other} is nothing: give `exec`, or unset it"),
+            Err(_) => {
+                let paths = self.nodes.iter().map(|node| node.netns.path.display());
+                self.args_of(paths.map(|path| Ok(format!("netns:{path}"))))
+            }
+        }
     }
+
+    /// The same, with an agent of this kind for each node, in their order.
+    ///
+    /// # Errors
+    /// If the cluster objects cannot be written, or one of `agents` is an error.
+    pub fn args_of(&self, agents: impl IntoIterator<Item = Result<String>>) -> Result<Vec<String>> {
+        let objects = self.write_objects()?.display().to_string();
+        let mut args = vec!["--inventory".to_owned(), objects];
+        for (node, agent) in self.nodes.iter().zip(agents) {
+            args.extend(["--agent".to_owned(), format!("{}={}", node.name, agent?)]);
+        }
+        Ok(args)
+    }
+}
+
+/// A shell's command that is a node's agent, on standard input and output.
+///
+/// # Errors
+/// If `tracer` has not been built.
+pub fn agent_command(node: &Node) -> Result<String> {
+    let (binary, netns) = (program::binary()?, &node.netns.path);
+    Ok(format!(
+        "exec '{}' agent --stdio --netns '{}'",
+        binary.display(),
+        netns.display()
+    ))
 }
 
 fn seed_from_environment() -> Result<Option<u64>> {

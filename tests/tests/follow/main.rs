@@ -33,6 +33,8 @@ mod nodes;
 mod recordings;
 // Programs of other dataplanes that take packets past points.
 mod redirects;
+// Agents that are processes of their own.
+mod remote;
 // Pods that restart, and devices that are made anew.
 mod restarts;
 // What is followed, and what is not.

@@ -18,6 +18,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
 use tokio::sync::mpsc;
 use tracer_core::{
     input::Batch,
@@ -66,6 +70,14 @@ pub enum RemoteError {
     /// No agent answered.
     #[error("`{command}` ended before an agent answered{said}")]
     NoAgent {
+        /// For the shell.
+        command: String,
+        /// What was said instead, after a colon.
+        said: String,
+    },
+    /// Something else answered.
+    #[error("`{command}` leads to something else than an agent{said}")]
+    Other {
         /// For the shell.
         command: String,
         /// What was said instead, after a colon.
@@ -161,6 +173,10 @@ pub(super) fn start(command: &str, start: &Start) -> Result<Agent, RemoteError> 
             let said = said();
             return Err(RemoteError::NoAgent { command, said });
         }
+        Ok(Err(TraceError::NotATrace { .. } | TraceError::Beheaded { .. })) => {
+            let said = said();
+            return Err(RemoteError::Other { command, said });
+        }
         Ok(Err(error)) => return Err(error.into()),
         Err(RecvTimeoutError::Timeout) => {
             let said = said();
@@ -234,7 +250,7 @@ impl Remote {
         };
         if let Err(TrySendError::Full(_)) = frames.try_send(message) {
             // It takes nothing any more: its stream ends, and that is told.
-            let _: io::Result<()> = lock(&self.child).kill();
+            end(&mut lock(&self.child));
         }
     }
 
@@ -248,10 +264,16 @@ impl Remote {
             }
             thread::sleep(Duration::from_millis(5));
         }
-        // Both fail only for one that has ended.
-        let _: io::Result<()> = child.kill();
-        drop(child.wait());
+        end(&mut child);
     }
+}
+
+/// Ends a command and all that it has run: they are a group of their own.
+fn end(child: &mut Child) {
+    let group = Pid::from_raw(child.id().cast_signed());
+    // Both fail only for one that has ended.
+    let _: nix::Result<()> = killpg(group, Signal::SIGKILL);
+    drop(child.wait());
 }
 
 impl Commander for Remote {

@@ -1,0 +1,221 @@
+//! Agents that are processes of their own, behind a command's standard streams.
+
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+use tracer_tests::{
+    Lab, LabSpec, Tracer,
+    lab::agent_command,
+    program::{self, Finished, LIMIT, is},
+    traffic::{Flow, arp_nd},
+};
+
+use crate::expected::{check_balance, check_clean, is_neighbour, pod, seen};
+
+/// A follow of all between the lab's first two pods, with these agents, that has started.
+fn follow(lab: &Lab, agents: Vec<String>, more: &[&str]) -> Result<Tracer> {
+    let [a, b] = [0, 1].map(|index| pod(&lab.pods[index]));
+    let mut tracer = program::tracer(["follow", "-o", "json", "--src-pod", &a, "--dst-pod", &b])?;
+    tracer.args(lab.args_of(agents.into_iter().map(Ok))?);
+    let mut tracer = Tracer::start(tracer.args(more))?;
+    tracer.wait_started(LIMIT)?;
+    Ok(tracer)
+}
+
+/// An agent whose process id goes into a file first.
+fn with_id(lab: &Lab, node: usize) -> Result<(String, std::path::PathBuf)> {
+    let file = lab.directory()?.join(format!("agent-{node}.pid"));
+    let command = agent_command(&lab.nodes[node])?;
+    Ok((
+        format!("exec:echo $$ > '{}'; {command}", file.display()),
+        file,
+    ))
+}
+
+fn id_in(file: &Path) -> Result<Pid> {
+    let text = fs::read_to_string(file)?;
+    Ok(Pid::from_raw(text.trim().parse().context("a number")?))
+}
+
+/// Waits until a process has ended: until it is a zombie at most.
+fn wait_ended(id: Pid) -> Result<()> {
+    let end = Instant::now() + LIMIT;
+    let stat = format!("/proc/{id}/stat");
+    while fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
+        ensure!(Instant::now() < end, "the agent {id} goes on");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// Whatever was sent arrived, over the whole way, and the accounting balances.
+#[test]
+fn agents_behind_commands_see_what_those_of_this_process_see() -> Result<()> {
+    let lab = Lab::new(&LabSpec::default())?;
+    let (a, b) = (&lab.pods[0], &lab.pods[1]);
+    let agents = lab.nodes.iter().map(|node| {
+        // What a login says first is no record.
+        Ok(format!(
+            "exec:echo 'Last login: today'; {}",
+            agent_command(node)?
+        ))
+    });
+    let agents: Vec<String> = agents.collect::<Result<_>>()?;
+    let stream = lab.directory()?.join("stream.arrows");
+    let mut both = agents.clone();
+    both[1] = format!("{} | tee '{}'", agents[1], stream.display());
+    let recording = lab.directory()?.join("trace.arrows");
+    let recorded = recording.display().to_string();
+    let tracer = follow(&lab, both, &["--hold", "1s", "-w", &recorded])?;
+    let flow = Flow::new(a, b);
+    assert!(flow.ping(10, Duration::from_millis(5))?.is_complete());
+    assert!(flow.tcp_connects(5)?.is_complete());
+    assert!(flow.udp_exchange(10, 300)?.is_complete());
+    arp_nd(&lab, &flow)?;
+    let ended = tracer.stop()?;
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    for journey in &ended.journeys {
+        check_clean(&lab, [a, b], journey);
+    }
+    check_balance(&ended.summary);
+
+    // What was recorded gives the same.
+    let replayed = Tracer::start(&mut program::tracer(["replay", "-o", "json", &recorded])?)?;
+    let replayed = replayed.finish(LIMIT)?;
+    assert_eq!(replayed.journeys, ended.journeys);
+    // What the agent sent is a recording, too, after the login's words.
+    let bytes = fs::read(&stream)?;
+    let begin = bytes.windows(4).position(|word| word == [0xff; 4]);
+    fs::write(&stream, &bytes[begin.context("it has records")?..])?;
+    let stream = stream.display().to_string();
+    let own = Tracer::start(&mut program::tracer(["replay", "-o", "json", &stream])?)?;
+    let own = own.finish(LIMIT)?;
+    assert_eq!(own.status.code(), Some(0), "{}", own.stderr);
+    let node = &lab.nodes[1].name;
+    let hops = own.journeys.iter().flat_map(seen);
+    assert!(hops.count() > 0);
+    let elsewhere = |journey: &Value| seen(journey).iter().any(|(at, _, _)| at != node);
+    assert!(!own.journeys.iter().any(elsewhere));
+    Ok(())
+}
+
+/// Of what passes meanwhile nothing is said that its node would have had to show.
+#[test]
+fn an_agent_that_is_killed_is_reached_again() -> Result<()> {
+    let lab = Lab::new(&LabSpec::default())?;
+    let near = format!("netns:{}", lab.nodes[0].netns.path.display());
+    let (far, file) = with_id(&lab, 1)?;
+    let recording = lab.directory()?.join("trace.arrows").display().to_string();
+    let more = ["--hold", "500ms", "-w", &recording];
+    let mut tracer = follow(&lab, vec![near, far], &more)?;
+    let pinging = Flow::new(&lab.pods[0], &lab.pods[1]).keep_pinging();
+    let far_node = lab.nodes[1].name.clone();
+    let delivered_there = |value: &Value| {
+        value["verdict"]["kind"] == "delivered"
+            && !is_neighbour(value)
+            && seen(value).iter().any(|(node, _, _)| *node == far_node)
+    };
+    tracer.wait_for(delivered_there, LIMIT)?;
+    let killed = id_in(&file)?;
+    kill(killed, Signal::SIGKILL)?;
+    let again = format!("{far_node} is watched again");
+    tracer.wait_for_stderr(|said| said.contains(&again), LIMIT)?;
+    tracer.take_journeys();
+    tracer.wait_for(delivered_there, LIMIT)?;
+    assert!(pinging.stop()?.is_complete());
+    let ended = tracer.stop()?;
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    let told = format!("{far_node} is not watched for now");
+    assert_eq!(ended.stderr.matches(&told).count(), 1, "{}", ended.stderr);
+    for journey in &ended.journeys {
+        let kind = &journey["verdict"]["kind"];
+        assert!(kind == "delivered" || kind == "unknown", "{journey:#}");
+    }
+    assert_ne!(id_in(&file)?, killed);
+    wait_ended(id_in(&file)?)?;
+    // A replay knows of the gap, and says the same.
+    let replayed = Tracer::start(&mut program::tracer(["replay", "-o", "json", &recording])?)?;
+    let Finished { summary, .. } = replayed.finish(LIMIT)?;
+    assert_eq!(summary, ended.summary);
+    Ok(())
+}
+
+/// Neither a collector that is killed nor one that is stopped leaves an agent behind.
+#[test]
+fn an_agent_ends_with_its_collector() -> Result<()> {
+    let lab = Lab::new(&LabSpec::default())?;
+    for signal in [Signal::SIGKILL, Signal::SIGSTOP] {
+        let (near, near_file) = with_id(&lab, 0)?;
+        let (far, far_file) = with_id(&lab, 1)?;
+        let tracer = follow(&lab, vec![near, far], &[])?;
+        tracer.signal(signal)?;
+        for file in [near_file, far_file] {
+            wait_ended(id_in(&file)?)?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_no_agent_is_told_in_one_sentence() -> Result<()> {
+    let cases = [
+        ("false", "`false` ended before an agent answered"),
+        (
+            "echo Permission denied >&2; exit 255",
+            "ended before an agent answered: Permission denied",
+        ),
+        ("echo hello", "ended before an agent answered: hello"),
+        (
+            "yes",
+            "`yes` leads to something else than an agent: y; y; y",
+        ),
+    ];
+    for (command, sentence) in cases {
+        let agent = format!("node-b=exec:{command}");
+        let ends = ["--src-ip", "10.0.0.1", "--dst-ip", "10.0.0.2"];
+        let args = ["follow", "--agent", &agent].into_iter().chain(ends);
+        let ended = program::run(args)?;
+        assert_eq!(ended.status.code(), Some(1), "{command}: {}", ended.stderr);
+        assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+        assert!(ended.stderr.contains(sentence), "{}", ended.stderr);
+    }
+    Ok(())
+}
+
+/// The follow goes on without an agent that lies about what it saw, or about how much.
+#[test]
+fn damaged_records_end_an_agent_and_not_the_follow() -> Result<()> {
+    let lab = Lab::new(&LabSpec::default())?;
+    let near = format!("netns:{}", lab.nodes[0].netns.path.display());
+    let command = agent_command(&lab.nodes[1])?;
+    // Whole for so long, and then another byte than was sent.
+    let far = format!("exec:({command}) | (head -c 60000; tr '\\377' '\\376')");
+    let mut tracer = follow(&lab, vec![near, far], &["--hold", "500ms"])?;
+    let pinging = Flow::new(&lab.pods[0], &lab.pods[1]).keep_pinging();
+    let told = format!("{} is not watched for now", lab.nodes[1].name);
+    tracer.wait_for_stderr(|said| said.contains(&told), LIMIT)?;
+    pinging.stop()?;
+    let ended = tracer.stop()?;
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    for journey in &ended.journeys {
+        let kind = &journey["verdict"]["kind"];
+        assert!(kind == "delivered" || kind == "unknown", "{journey:#}");
+    }
+    assert!(
+        ended
+            .journeys
+            .iter()
+            .any(|journey| is(journey, "tracer.journey/2")),
+        "none was seen"
+    );
+    Ok(())
+}
