@@ -73,7 +73,10 @@ async fn serve(netns: Option<PathBuf>) -> Result<Outcome, Failure> {
                         hand_on(&rows, Row::Armed(unix_now())).await?;
                     }
                 }
-                Ok(Some(Ok(Message::Alive))) => {}
+                Ok(Some(Ok(Message::Clock(question)))) => {
+                    let time = node::monotonic_now();
+                    hand_on(&rows, Row::Clock { question, time }).await?;
+                }
                 Ok(Some(Ok(Message::Hello { .. } | Message::Start(_)))) => {
                     return Err(Failure::new("the collector begins twice"));
                 }
@@ -180,6 +183,7 @@ fn listen() -> mpsc::Receiver<io::Result<Message>> {
 enum Row {
     Batch(Box<Batch>),
     Armed(i64),
+    Clock { question: u16, time: u64 },
 }
 
 /// Writes rows on a thread of its own, where a reader that takes nothing keeps nobody
@@ -200,6 +204,7 @@ fn write(
                 match row {
                     Row::Batch(batch) => writer.batch(0, &batch)?,
                     Row::Armed(time) => writer.armed(time),
+                    Row::Clock { question, time } => writer.clock(0, question, time),
                 }
                 next = inbox.try_recv().ok();
             }
@@ -232,6 +237,7 @@ fn head(start: &Start, hello: Hello) -> Head {
         sources: Vec::new(),
         hold,
         open,
+        skew: 0,
         count: None,
         nodes: vec![hello],
         owners: Owners::default(),

@@ -235,8 +235,8 @@ impl Agents {
         }
     }
 
-    /// Ends them all: what they still send is for `take`. With the nodes of those that
-    /// did not end in time, which are given up.
+    /// Ends them all: what they still send is for `take`. With what there is to tell of
+    /// those that did not end as they were told to, which are given up.
     ///
     /// # Errors
     /// The first that an agent or `take` had.
@@ -246,10 +246,12 @@ impl Agents {
     ) -> (Vec<String>, Result<(), SessionError>) {
         self.send(&Command::Stop);
         let mut ended = Ok(());
+        let mut told = Vec::new();
         let until = Instant::now() + ENDING;
         while self.agents.iter().any(|agent| agent.running) {
             let Ok(sent) = timeout_at(until, self.inbox.recv()).await else {
-                return (self.leave_stuck(), ended);
+                told.extend(self.leave_stuck());
+                break;
             };
             let taken = match sent {
                 Some((index, Sent::Batch(batch))) => {
@@ -264,9 +266,15 @@ impl Agents {
                     let agent = &mut self.agents[index];
                     let was_running = std::mem::replace(&mut agent.running, false);
                     let node = agent.hello.node.clone();
-                    let failed = Err(SessionError::Agent { node, source });
-                    // One that could not be reached again was told to be gone.
-                    if was_running { failed } else { Ok(()) }
+                    match agent.again {
+                        None => Err(SessionError::Agent { node, source }),
+                        Some(_) => {
+                            // One that could not be reached again was told to be gone.
+                            let line = format!("what was seen last on {node} is lost: {source}");
+                            told.extend(was_running.then_some(line));
+                            Ok(())
+                        }
+                    }
                 }
                 // It comes too late.
                 Some((_, Sent::Anew(_))) => Ok(()),
@@ -277,16 +285,21 @@ impl Agents {
             };
             ended = ended.and(taken);
         }
-        (Vec::new(), ended)
+        (told, ended)
     }
 
-    /// Gives up agents that have not ended. Their nodes.
+    /// Gives up agents that have not ended, and says so.
     fn leave_stuck(&mut self) -> Vec<String> {
         let agents = std::mem::take(&mut self.agents).into_iter();
         let stuck = agents.filter(|agent| agent.running).map(|agent| {
             // To drop it would be to wait for its threads.
             std::mem::forget(agent.commands);
-            agent.hello.node
+            format!(
+                "the agent of {} did not end within {} s: what it saw last is lost, and its \
+                 programs go with this process",
+                agent.hello.node,
+                ENDING.as_secs()
+            )
         });
         stuck.collect()
     }
@@ -361,6 +374,7 @@ fn one_clock_for_one_kernel(nodes: &mut [Hello]) {
             .find(|other| !other.boot_id.is_empty() && other.boot_id == rest[0].boot_id);
         if let Some(same) = same {
             rest[0].realtime_offset = same.realtime_offset;
+            rest[0].clock_bound = same.clock_bound;
         }
     }
 }

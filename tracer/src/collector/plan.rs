@@ -7,7 +7,7 @@ use tracer_core::{
     collect::Beginning,
     journal::Selection,
     journey::Limits,
-    model::{Hello, Owners, Point},
+    model::{Hello, Owners, Point, skew},
     request::{Filter, Start},
 };
 
@@ -44,14 +44,18 @@ pub struct Plan {
 impl Plan {
     /// What the collector's core has to know, once the agents have started.
     pub(super) fn beginning(&self, nodes: Vec<Hello>, time: i64) -> Beginning {
+        let skew = skew(&nodes);
+        // Clocks that differ make hops come later than others say: so they are waited for.
+        let mut limits = self.limits;
+        limits.hold = limits.hold.saturating_add(skew);
         Beginning {
             follow: self.description.clone(),
             warnings: warnings(self, &nodes),
-            skew: 0,
+            skew,
             nodes,
             owners: self.owners.clone(),
             sources: self.sources.clone(),
-            limits: self.limits,
+            limits,
             count: self.count,
             time,
         }

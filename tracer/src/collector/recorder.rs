@@ -50,6 +50,7 @@ impl Recorder {
             sources: beginning.sources,
             hold: beginning.limits.hold,
             open: beginning.limits.open,
+            skew: beginning.skew,
             count: beginning.count,
             nodes: beginning.nodes,
             owners: beginning.owners,

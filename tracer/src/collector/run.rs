@@ -3,10 +3,7 @@
 use tokio::time::{Instant, sleep_until};
 use tracer_core::input::Batch;
 
-use super::{
-    Agents, SessionError,
-    agents::{ENDING, Heard},
-};
+use super::{Agents, SessionError, agents::Heard};
 
 /// What a session does with what agents send.
 pub(crate) trait Work {
@@ -63,13 +60,9 @@ pub(crate) async fn run(
         failed = taken.is_err();
         taken
     };
-    let (stuck, ended) = agents.end(take).await;
-    for node in stuck {
-        work.notice(&format!(
-            "the agent of {node} did not end within {} s: what it saw last is lost, and its \
-             programs go with this process",
-            ENDING.as_secs()
-        ));
+    let (told, ended) = agents.end(take).await;
+    for line in told {
+        work.notice(&line);
     }
     worked.and(ended)
 }

@@ -105,7 +105,7 @@ fn replay(file: &[u8], view: &mut impl View) -> Result<(), TraceError> {
             Ok(Event::Owners(change)) => core.take(Record::Owners(change)),
             Ok(Event::Armed(time)) => core.take(Record::Armed(time)),
             Ok(Event::Gone { agent, time }) => core.take(Record::Gone { agent, time }),
-            Ok(Event::End(_)) => {}
+            Ok(Event::Clock { .. } | Event::End(_)) => {}
             Err(error) => broken = Err(error),
         }
         core.show(shown).expect(SINK);

@@ -2,8 +2,9 @@
 //!
 //! The collector knows an agent only as a [`Link`]: it has said where it looks ([`Hello`]),
 //! takes commands and sends batches. A remote one sends a recording that is still being
-//! written ([`crate::store`]) and takes the frames of [`wire`].
+//! written ([`crate::store`]) and takes the frames of `wire`.
 
+mod clock;
 mod remote;
 mod skip;
 pub(crate) mod wire;

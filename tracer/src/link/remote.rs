@@ -30,9 +30,12 @@ use tracer_core::{
 };
 
 use super::{
+    clock::Clock,
     skip::Skipping,
-    wire::{ALIVE_EVERY, Message, PROTOCOL},
+    wire::{CLOCK_EVERY, Message, PROTOCOL},
 };
+use tracing::info;
+
 use crate::{
     store::{Event, Reader, TraceError},
     terminal::tell,
@@ -46,6 +49,9 @@ const ENDING: Duration = Duration::from_secs(2);
 
 /// Batches that may be on their way to the collector.
 const IN_FLIGHT: usize = 16;
+
+/// Batches that may be held until the clocks were compared.
+const MOST_HELD: usize = 1024;
 
 /// Commands that may wait for the agent to take them.
 const COMMANDS: usize = 64;
@@ -100,6 +106,12 @@ pub enum RemoteError {
     /// It does not speak as agents do.
     #[error("what answers is no agent: {0}")]
     Wrong(&'static str),
+    /// Its clock is not what it was: the machine was suspended, paused or set.
+    #[error("its clock has moved by {} ms: was it suspended?", by / 1_000_000)]
+    Clock {
+        /// By how much, ns.
+        by: i64,
+    },
     /// The stream ended in the middle.
     #[error("the way to its agent broke{said}")]
     Broken {
@@ -133,7 +145,8 @@ pub(super) fn start(command: &str, start: &Start) -> Result<Agent, RemoteError> 
     let (Some(input), Some(output), Some(errors)) = (input, output, errors) else {
         return Err(RemoteError::Wrong("its streams are not there"));
     };
-    let commands = Remote::new(child, input);
+    let clock = Arc::new(Clock::new());
+    let commands = Remote::new(child, input, Arc::clone(&clock));
     commands.say(Message::Hello {
         protocol: PROTOCOL,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -149,13 +162,14 @@ pub(super) fn start(command: &str, start: &Start) -> Result<Agent, RemoteError> 
     let (sender, batches) = mpsc::channel(IN_FLIGHT);
     let name = format!("what the agent of {} sends", start.node);
     let last_words = words.clone();
+    let answers = Arc::clone(&clock);
     thread::spawn(move || {
         let reader = Reader::new(Path::new(&name), input);
         match reader.map(|reader| (reader.head().nodes.clone(), reader)) {
             Ok((nodes, reader)) => {
                 // Whoever has given up needs neither.
                 if ready.send(Ok(nodes)).is_ok() {
-                    read(reader, &sender, &last_words);
+                    read(reader, &sender, &answers, &last_words);
                 }
             }
             Err(error) => drop(ready.send(Err(error))),
@@ -187,6 +201,17 @@ pub(super) fn start(command: &str, start: &Start) -> Result<Agent, RemoteError> 
     let [mut hello] = <[Hello; 1]>::try_from(nodes)
         .map_err(|_| RemoteError::Wrong("it speaks for several nodes"))?;
     hello.node.clone_from(&start.node);
+    let estimate = clock.compare(|question| commands.say(Message::Clock(question)));
+    let estimate = estimate.ok_or_else(|| RemoteError::Broken {
+        said: words.said(""),
+    })?;
+    hello.realtime_offset = estimate.offset;
+    hello.clock_bound = estimate.bound;
+    info!(
+        "{}: its clock is known to {} µs",
+        start.node,
+        estimate.bound / 1000
+    );
     Ok(Agent {
         hello,
         commands,
@@ -198,9 +223,12 @@ pub(super) fn start(command: &str, start: &Start) -> Result<Agent, RemoteError> 
 fn read(
     reader: Reader<impl io::Read>,
     to: &mpsc::Sender<Result<Batch, RemoteError>>,
+    clock: &Clock,
     words: &Words,
 ) {
     let mut ended = false;
+    // Nobody takes batches before the clocks were compared, and the answers come between.
+    let mut held = VecDeque::new();
     for event in reader {
         let batch = match event {
             Ok(Event::Batch { batch, .. }) => Ok(*batch),
@@ -210,19 +238,31 @@ fn read(
             }
             // Of interest to who records the stream.
             Ok(Event::Armed(_)) => continue,
+            Ok(Event::Clock { question, time, .. }) => match clock.answered(question, time) {
+                Some(by) => Err(RemoteError::Clock { by }),
+                None => continue,
+            },
             Ok(_) => Err(RemoteError::Wrong("it tells what only collectors know")),
             Err(error) => Err(error.into()),
         };
         let failed = batch.is_err();
-        if to.blocking_send(batch).is_err() || failed {
+        held.push_back(batch);
+        if !failed && !clock.is_compared() && held.len() < MOST_HELD {
+            continue;
+        }
+        let mut all = held.drain(..);
+        if all.any(|batch| to.blocking_send(batch).is_err()) || failed {
             return;
         }
     }
     if !ended {
         let said = words.said("");
-        // A collector that has ended needs no word of it.
-        drop(to.blocking_send(Err(RemoteError::Broken { said })));
+        held.push_back(Err(RemoteError::Broken { said }));
     }
+    // A collector that has ended needs no word of it.
+    let _: bool = held
+        .into_iter()
+        .all(|batch| to.blocking_send(batch).is_ok());
 }
 
 /// Takes commands to the agent; dropping it ends the agent.
@@ -234,9 +274,9 @@ pub(super) struct Remote {
 }
 
 impl Remote {
-    fn new(child: Child, input: ChildStdin) -> Self {
+    fn new(child: Child, input: ChildStdin, clock: Arc<Clock>) -> Self {
         let (frames, inbox) = std_mpsc::sync_channel(COMMANDS);
-        thread::spawn(move || write(input, &inbox));
+        thread::spawn(move || write(input, &inbox, &clock));
         Self {
             frames: Some(frames),
             flushed: Mutex::new(None),
@@ -297,12 +337,17 @@ impl Drop for Remote {
     }
 }
 
-/// Writes what is to be said, and now and then that there is somebody to say it.
-fn write(mut input: ChildStdin, inbox: &std_mpsc::Receiver<Message>) {
+/// Writes what is to be said, and now and then asks what time it is there.
+fn write(mut input: ChildStdin, inbox: &std_mpsc::Receiver<Message>, clock: &Clock) {
+    let mut next = Instant::now() + CLOCK_EVERY;
     loop {
-        let message = match inbox.recv_timeout(ALIVE_EVERY) {
+        let left = next.saturating_duration_since(Instant::now());
+        let message = match inbox.recv_timeout(left) {
             Ok(message) => message,
-            Err(RecvTimeoutError::Timeout) => Message::Alive,
+            Err(RecvTimeoutError::Timeout) => {
+                next = Instant::now() + CLOCK_EVERY;
+                Message::Clock(clock.ask())
+            }
             Err(RecvTimeoutError::Disconnected) => return,
         };
         // An agent that is gone takes nothing; its stream's end says so.

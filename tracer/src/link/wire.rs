@@ -1,7 +1,7 @@
 //! What goes to a remote agent: frames, each a length and as many bytes of JSON.
 //!
 //! The first frame says which protocol the collector speaks, the second is the request,
-//! all others are commands or signs of life. What an agent answers is a recording.
+//! all others are commands or questions about its clock. What an agent answers is a recording.
 
 use std::{io, time::Duration};
 
@@ -19,8 +19,8 @@ pub(crate) const PROTOCOL: u32 = 1;
 /// Silence that neither side takes for life.
 pub(crate) const SILENCE: Duration = Duration::from_secs(10);
 
-/// How often a collector shows that it lives, if it has nothing else to say.
-pub(crate) const ALIVE_EVERY: Duration = Duration::from_secs(2);
+/// How often a collector asks for the agent's clock.
+pub(crate) const CLOCK_EVERY: Duration = Duration::from_secs(2);
 
 /// More than any request needs: a filter of a hundred thousand pairs.
 const MAX_FRAME: usize = 64 << 20;
@@ -40,8 +40,9 @@ pub(crate) enum Message {
     Start(Box<Start>),
     /// What it is to do from now on.
     Command(Command),
-    /// Nothing, but the collector lives.
-    Alive,
+    /// What time is it there? With the question's number. It shows that the collector
+    /// lives, too.
+    Clock(u16),
 }
 
 /// How frames are cut out of a stream.
@@ -103,7 +104,7 @@ mod tests {
             },
             Message::Command(Command::Arm(filter)),
             Message::Command(Command::Sample(7)),
-            Message::Alive,
+            Message::Clock(9),
         ];
         let frames = messages.map(|message| message.to_frame().expect("small"));
         frames.concat()
@@ -112,7 +113,7 @@ mod tests {
     #[test]
     fn what_is_said_is_understood() {
         let heard = messages(&frames()).expect("frames");
-        let [hello, arm, sample, alive] = heard.as_slice() else {
+        let [hello, arm, sample, clock] = heard.as_slice() else {
             panic!("{heard:?}");
         };
         assert!(matches!(hello, Message::Hello { protocol: 1, .. }));
@@ -121,7 +122,7 @@ mod tests {
         };
         assert_eq!((filter.generation, filter.next_hops.len()), (2, 1));
         assert!(matches!(sample, Message::Command(Command::Sample(7))));
-        assert!(matches!(alive, Message::Alive));
+        assert!(matches!(clock, Message::Clock(9)));
     }
 
     #[test]

@@ -78,6 +78,7 @@ pub fn start(start: &Task) -> Result<Agent, NodeError> {
         node: start.node.clone(),
         boot_id: boot_id(),
         realtime_offset: realtime_offset(),
+        clock_bound: 0,
         streams: 0,
         points: Vec::new(),
         next_hops: Vec::new(),

@@ -37,3 +37,4 @@ pub use agent::{Agent, Task, look, start};
 pub use error::NodeError;
 pub use probe::PROGRAMS;
 pub use tables::TooMany;
+pub(crate) use worker::now as monotonic_now;

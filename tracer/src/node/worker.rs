@@ -206,7 +206,7 @@ pub(super) fn enter(path: &Path) -> Result<(), NodeError> {
 }
 
 /// `CLOCK_MONOTONIC`, ns: the clock of events.
-pub(super) fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     let time = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

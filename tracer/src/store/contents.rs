@@ -63,7 +63,10 @@ impl Contents {
                         contents.span = Some((first.min(time), last.max(time)));
                     }
                 }
-                Event::State { .. } | Event::Gone { .. } | Event::Owners(_) => {}
+                Event::State { .. }
+                | Event::Gone { .. }
+                | Event::Clock { .. }
+                | Event::Owners(_) => {}
                 Event::Armed(time) => contents.armed = Some(time),
                 Event::End(time) => contents.ended = Some(time),
             }

@@ -67,6 +67,13 @@ impl Table {
         })
     }
 
+    /// Which question a row of a `clock` answers, and the agent's monotonic clock, ns.
+    pub(super) fn clock(&self, row: usize) -> Result<(u16, u64), Unreadable> {
+        let question = number(&self.stream, row).ok_or(Unreadable("stream"))?;
+        let time = number(&self.watermark, row).ok_or(Unreadable("watermark"))?;
+        Ok((question, time))
+    }
+
     /// Whether a row of a `batch` says that its stream was not waited for.
     pub(super) fn is_overdue(&self, row: usize) -> bool {
         flag(&self.overdue, row)

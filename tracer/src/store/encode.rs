@@ -134,6 +134,18 @@ impl Rows {
         *rows += 1;
     }
 
+    /// Adds what an agent's monotonic clock was when a question came, ns.
+    pub(super) fn clock(&mut self, agent: usize, question: u16, time: u64) {
+        let row = self.builders.rows;
+        let (name, offset) = (&self.nodes[agent].name, self.nodes[agent].offset);
+        self.builders.record.set(row, &Record::Clock);
+        self.builders.time.set(row, unix(time, offset));
+        self.builders.node.set(row, name);
+        self.builders.stream.set(row, question);
+        self.builders.watermark.set(row, time);
+        self.builders.rows += 1;
+    }
+
     /// Adds that nothing more will come.
     pub(super) fn end(&mut self, time: i64) {
         let row = self.builders.rows;

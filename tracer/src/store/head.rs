@@ -59,6 +59,9 @@ pub struct Head {
     pub sources: Vec<IpNet>,
     /// How long a packet's next hop is waited for, ns.
     pub hold: i64,
+    /// By how much the clocks of these nodes may differ, ns.
+    #[serde(default)]
+    pub skew: i64,
     /// Journeys that may be open at once.
     pub open: usize,
     /// After how many journeys no more are shown.
@@ -101,6 +104,7 @@ impl Head {
             && unique.len() == names.len()
             && nodes_fit
             && (0..=MAX_HOLD).contains(&self.hold)
+            && (0..=MAX_HOLD).contains(&self.skew)
     }
 
     /// What a collector that is to go through it has to know.
@@ -117,7 +121,7 @@ impl Head {
             time: self.time,
             follow: self.follow.clone(),
             warnings: self.warnings.clone(),
-            skew: 0,
+            skew: self.skew,
         }
     }
 }

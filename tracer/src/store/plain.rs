@@ -27,6 +27,11 @@ pub(crate) fn plain(reader: Reader, change: &OwnersChange) -> Vec<u8> {
             Event::Owners(change) => rows.owners(&change),
             Event::Armed(time) => rows.armed(time),
             Event::Gone { agent, time } => rows.gone(agent, time),
+            Event::Clock {
+                agent,
+                question,
+                time,
+            } => rows.clock(agent, question, time),
             Event::End(time) => rows.end(time),
         }
     }

@@ -59,6 +59,15 @@ pub enum Event {
         /// When that was noticed, Unix time, ns.
         time: i64,
     },
+    /// What an agent answered a collector that asked for its clock.
+    Clock {
+        /// Index into [`Head::nodes`].
+        agent: usize,
+        /// The question's number.
+        question: u16,
+        /// Its monotonic clock, ns.
+        time: u64,
+    },
     /// The recording ended then, Unix time, ns.
     End(i64),
 }
@@ -258,12 +267,17 @@ impl<R: Read> Reader<R> {
                 self.ready.push_back(Event::End(time));
                 return Ok(());
             }
-            Record::Hop | Record::Drop | Record::Batch | Record::State | Record::Gone => {}
+            Record::Hop
+            | Record::Drop
+            | Record::Batch
+            | Record::State
+            | Record::Gone
+            | Record::Clock => {}
         }
         let agent = table.agent(agents, row)?;
         let hello = &self.head.nodes[agent];
         // Batches are written whole, one after the other.
-        let is_batch = !matches!(record, Record::State | Record::Gone);
+        let is_batch = !matches!(record, Record::State | Record::Gone | Record::Clock);
         if is_batch && *self.owner.get_or_insert(agent) != agent {
             return Err(Unreadable("node"));
         }
@@ -299,6 +313,14 @@ impl<R: Read> Reader<R> {
                 });
             }
             Record::Gone => self.ready.push_back(Event::Gone { agent, time }),
+            Record::Clock => {
+                let (question, time) = table.clock(row)?;
+                self.ready.push_back(Event::Clock {
+                    agent,
+                    question,
+                    time,
+                });
+            }
             Record::Owners | Record::Armed | Record::End => {}
         }
         Ok(())

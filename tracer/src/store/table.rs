@@ -37,11 +37,12 @@ pub(super) enum Record {
     Owners,
     Armed,
     Gone,
+    Clock,
     End,
 }
 
 impl Record {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Hop,
         Self::Drop,
         Self::Batch,
@@ -49,6 +50,7 @@ impl Record {
         Self::Owners,
         Self::Armed,
         Self::Gone,
+        Self::Clock,
         Self::End,
     ];
 
@@ -61,6 +63,7 @@ impl Record {
             Self::Owners => "owners",
             Self::Armed => "armed",
             Self::Gone => "gone",
+            Self::Clock => "clock",
             Self::End => "end",
         }
     }
@@ -77,7 +80,7 @@ impl Word for Record {
 }
 
 columns! {
-    record: Words<Record>, "`hop`: a packet passed an observation point. `drop`: a kernel freed a packet. `batch`: what an agent's stream sent before this row is complete. `armed`: from now on all points are observed. `gone`: the node's agent is gone, or the way to it is broken. `state`: as `batch`, repeated from the file before. `owners`: addresses got or lost an owner. `end`: the recording ended here.";
+    record: Words<Record>, "`hop`: a packet passed an observation point. `drop`: a kernel freed a packet. `batch`: what an agent's stream sent before this row is complete. `armed`: from now on all points are observed. `gone`: the node's agent is gone, or the way to it is broken. `clock`: what an agent answered a collector that asked for its clock, in `watermark`, with the question's number in `stream`. `state`: as `batch`, repeated from the file before. `owners`: addresses got or lost an owner. `end`: the recording ended here.";
     time: Time, "When, in Unix time; of `batch` and `state` the watermark: everything of this stream before it is in the rows before. Of a stream's last `batch`, when its report was made; where there is no watermark yet, the node's boot. Each node's own clock. Of `owners`, from when on.";
     node: Name, "The node.";
     netns: Name, "`host`, or the pod whose network namespace it was in; null if the kernel does not tell.";

@@ -215,6 +215,14 @@ impl Writer {
         }
     }
 
+    /// Adds what an agent's monotonic clock was when a question of this number came, ns.
+    pub(crate) fn clock(&mut self, agent: usize, question: u16, time: u64) {
+        if let Some(recording) = &mut self.recording {
+            recording.rows.clock(agent, question, time);
+            recording.since.get_or_insert_with(Instant::now);
+        }
+    }
+
     /// Ends the recording: nothing comes after `time`, Unix time, ns.
     ///
     /// # Errors

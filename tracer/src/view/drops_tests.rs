@@ -36,6 +36,7 @@ fn scene() -> DropScene {
                 node: (*node).to_owned(),
                 boot_id: String::new(),
                 realtime_offset: 0,
+                clock_bound: 0,
                 points: Vec::new(),
                 streams: 1,
                 next_hops: Vec::new(),

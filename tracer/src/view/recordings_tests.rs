@@ -117,6 +117,7 @@ fn contents() -> Contents {
             sources: Vec::new(),
             hold: 0,
             open: 0,
+            skew: 0,
             count: None,
             nodes: case.scene.nodes.clone(),
             owners: case.scene.owners,

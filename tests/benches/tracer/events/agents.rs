@@ -93,6 +93,7 @@ impl Agent {
             node: format!("node-{}", self.node),
             boot_id: format!("boot-{}", self.node),
             realtime_offset: OFFSETS[self.node],
+            clock_bound: 0,
             points: points.collect(),
             streams: 2,
             next_hops: Vec::new(),

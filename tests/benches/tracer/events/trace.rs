@@ -137,6 +137,7 @@ fn head(traffic: &Traffic) -> Head {
         sources: vec![source.into()],
         hold: 5_000_000_000,
         open: 65_536,
+        skew: 0,
         count: None,
         nodes: traffic.hellos(),
         owners: tracer_core::model::Owners::default(),

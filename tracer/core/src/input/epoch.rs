@@ -1,7 +1,7 @@
 //! An agent that was cut off and began anew: what it tells goes on with what was told.
 
 use super::{Batch, Change};
-use crate::model::{Hello, Point};
+use crate::model::{CLOCK_DRIFT, Hello, Point};
 
 /// How an agent that began anew is the one that was known: what it numbers comes after
 /// what is known, and its clock is that of another boot.
@@ -20,14 +20,12 @@ impl Epoch {
     /// that was `known`: a change of it.
     #[must_use]
     pub fn begin(known: &Hello, anew: Hello, time: u64) -> (Self, Batch) {
+        let moved = anew.realtime_offset.saturating_sub(known.realtime_offset);
+        let is_moved = anew.boot_id != known.boot_id || moved.saturating_abs() > CLOCK_DRIFT;
         let epoch = Self {
             points: known.points.len(),
             streams: known.streams,
-            clock: if anew.boot_id == known.boot_id {
-                0
-            } else {
-                anew.realtime_offset.saturating_sub(known.realtime_offset)
-            },
+            clock: if is_moved { moved } else { 0 },
         };
         let Hello {
             points,
@@ -176,6 +174,10 @@ mod tests {
             batch.watermark
         };
         assert_eq!(moved(60), 2_060);
+        // So has one that was suspended, as far as others can see.
+        let later = 1_000 + CLOCK_DRIFT + 1;
+        let (epoch, _) = Epoch::begin(&hello("one", 1_000), hello("one", later), 50);
+        assert_eq!(epoch.clock, CLOCK_DRIFT + 1);
         // No time yet, and no time any more.
         assert_eq!((moved(0), moved(u64::MAX)), (0, u64::MAX));
     }

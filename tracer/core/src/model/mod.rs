@@ -2,6 +2,7 @@
 //! and what an agent says of itself.
 
 mod cause;
+mod clock;
 mod fact;
 mod freed;
 mod hop;
@@ -13,6 +14,7 @@ mod pair;
 mod place;
 
 pub use cause::Cause;
+pub use clock::{CLOCK_DRIFT, ClockEstimate, RoundTrip, skew};
 pub use fact::{
     Chain, Fact, Family, FdbEntry, Hook, LegacyChain, NeighbourEntry, NeighbourState, Policy,
     PortState, RouteKind, SocketProto,

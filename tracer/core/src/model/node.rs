@@ -16,6 +16,10 @@ pub struct Hello {
     pub boot_id: String,
     /// What to add to [`super::Hop::time`] to get nanoseconds of Unix time.
     pub realtime_offset: i64,
+    /// How far that may be off from the collector's clock, ns; 0 of agents in its own
+    /// process.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub clock_bound: i64,
     /// The observation points; a [`super::Hop::point`] is an index into these.
     pub points: Vec<Point>,
     /// How many streams of batches will come: one for each namespace with
@@ -176,6 +180,14 @@ pub fn is_opaque(kind: &str) -> bool {
 )]
 const fn is_zero(time: &u64) -> bool {
     *time == 0
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+const fn is_none(bound: &i64) -> bool {
+    *bound == 0
 }
 
 /// Which way a packet goes, as the interface's namespace sees it.

@@ -64,6 +64,7 @@ fn head(recording: u64) -> Head {
         sources: beginning.sources,
         hold: beginning.limits.hold,
         open: beginning.limits.open,
+        skew: 0,
         count: None,
         nodes: beginning.nodes,
         owners: beginning.owners,

@@ -156,6 +156,7 @@ pub(super) fn beginning() -> Beginning {
         node: nodes[index].to_owned(),
         boot_id: nodes[index].to_owned(),
         realtime_offset: START - 5 * S,
+        clock_bound: 0,
         streams: STREAMS,
         points: vec![
             point(Role::Veth, Direction::Ingress, "veth0", PODS[index]),

@@ -81,6 +81,7 @@ pub(super) fn read(bytes: &mut Unstructured<'_>) -> Result<Scene> {
             node: name.to_owned(),
             boot_id: if way(5) { name } else { "one" }.to_owned(),
             realtime_offset: 0,
+            clock_bound: 0,
             points: devices
                 .into_iter()
                 .flat_map(|(role, interface, address)| {

@@ -78,7 +78,7 @@ fn handed_over() -> (Recorded, OwnersChange) {
                 writer.owners_changed(&change);
             }
             Event::End(time) => end = time,
-            Event::State { .. } | Event::Owners(_) | Event::Gone { .. } => {
+            Event::State { .. } | Event::Owners(_) | Event::Gone { .. } | Event::Clock { .. } => {
                 unreachable!("a first piece of one kernel has none")
             }
         }

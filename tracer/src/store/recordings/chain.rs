@@ -192,6 +192,8 @@ impl Chain {
                 let agent = agent + self.first;
                 self.push(Record::Batch { agent, batch });
             }
+            // Of use to who asked only.
+            Event::Clock { .. } => self.begin_rows(),
             Event::Gone { agent, time } => {
                 self.begin_rows();
                 let agent = agent + self.first;

@@ -114,7 +114,7 @@ impl Recordings {
     pub(crate) fn beginning(&self) -> Beginning {
         let mut beginning = self.head.beginning();
         beginning.limits.hold += self.skew;
-        beginning.skew = self.skew;
+        beginning.skew = beginning.skew.max(self.skew);
         beginning.warnings.extend(self.warnings());
         beginning
     }

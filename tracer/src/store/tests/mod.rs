@@ -78,6 +78,7 @@ fn hello(node: &str) -> Hello {
         node: node.to_owned(),
         boot_id: "a-boot".to_owned(),
         realtime_offset: 1_700_000_000_000_000_000,
+        clock_bound: 0,
         points: (0..POINTS).map(point).collect(),
         streams: STREAMS,
         next_hops: Vec::new(),
@@ -112,6 +113,7 @@ fn head() -> Head {
         sources: vec![net("10.244.1.5/32")],
         hold: 5_000_000_000,
         open: 65_536,
+        skew: 0,
         count: None,
         nodes: vec![hello("node-a"), hello("node-b")],
         owners: Owners::from_iter([(

@@ -8,6 +8,7 @@ fn hello(streams: usize) -> Hello {
         node: "node-a".to_owned(),
         boot_id: String::new(),
         realtime_offset: 0,
+        clock_bound: 0,
         points: Vec::new(),
         streams,
         next_hops: Vec::new(),

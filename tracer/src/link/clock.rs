@@ -1,0 +1,159 @@
+//! What time it is at a remote agent: questions that go out between commands, and answers
+//! that come back between records.
+
+use std::{
+    collections::VecDeque,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tracer_core::model::{ClockEstimate, RoundTrip};
+
+use crate::collector::unix_now;
+
+/// How often two clocks are compared before a follow begins: the fastest answer counts.
+const COMPARISONS: usize = 8;
+
+/// How long an answer is waited for then.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Questions whose answers may still come.
+const OPEN: usize = 16;
+
+/// A remote agent's clock.
+pub(super) struct Clock {
+    /// When this was made, by both of this process's clocks: Unix time may be set, and what
+    /// passes is measured.
+    begin: (Instant, i64),
+    asked: Mutex<Asked>,
+    answered: Condvar,
+}
+
+#[derive(Default)]
+struct Asked {
+    number: u16,
+    /// By number, when it was asked, Unix time, ns.
+    open: VecDeque<(u16, i64)>,
+    /// What came back and was not used yet.
+    trips: Vec<RoundTrip>,
+    /// What was made of them; answers that come later are compared with it.
+    estimate: Option<ClockEstimate>,
+}
+
+impl Clock {
+    pub(super) fn new() -> Self {
+        Self {
+            begin: (Instant::now(), unix_now()),
+            asked: Mutex::default(),
+            answered: Condvar::new(),
+        }
+    }
+
+    /// This process's time: Unix time at the beginning, ns, and what has passed since.
+    fn now(&self) -> i64 {
+        let (begin, unix) = self.begin;
+        let passed = i64::try_from(begin.elapsed().as_nanos()).unwrap_or(i64::MAX);
+        unix.saturating_add(passed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note that a question goes out now, and gives its number.
+    pub(super) fn ask(&self) -> u16 {
+        let now = self.now();
+        let mut asked = self.lock();
+        asked.number = asked.number.wrapping_add(1);
+        if asked.open.len() == OPEN {
+            asked.open.pop_front();
+        }
+        let number = asked.number;
+        asked.open.push_back((number, now));
+        number
+    }
+
+    /// Takes an answer: the agent's monotonic clock, ns. By how much the clocks have parted,
+    /// ns, if that is too much.
+    pub(super) fn answered(&self, question: u16, time: u64) -> Option<i64> {
+        let heard = self.now();
+        let mut asked = self.lock();
+        let known = asked
+            .open
+            .iter()
+            .position(|(number, _)| *number == question);
+        // An answer to what nobody asked tells nothing.
+        let (_, at) = asked.open.remove(known?)?;
+        let trip = RoundTrip {
+            asked: at,
+            answered: time,
+            heard,
+        };
+        match asked.estimate {
+            Some(estimate) => estimate.parted(&trip.estimate()),
+            None => {
+                asked.trips.push(trip);
+                self.answered.notify_all();
+                None
+            }
+        }
+    }
+
+    /// Whether the clocks were compared.
+    pub(super) fn is_compared(&self) -> bool {
+        self.lock().estimate.is_some()
+    }
+
+    /// Compares the clocks before a follow begins; `None` if no answer comes.
+    pub(super) fn compare(&self, send: impl Fn(u16)) -> Option<ClockEstimate> {
+        for count in 1..=COMPARISONS {
+            send(self.ask());
+            let asked = self.lock();
+            let waiting = |asked: &mut Asked| asked.trips.len() < count;
+            let waited = self
+                .answered
+                .wait_timeout_while(asked, PATIENCE, waiting)
+                .unwrap_or_else(PoisonError::into_inner);
+            if waited.1.timed_out() {
+                return None;
+            }
+        }
+        let mut asked = self.lock();
+        let trips = std::mem::take(&mut asked.trips);
+        asked.estimate = ClockEstimate::best(trips);
+        asked.estimate
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracer_core::model::CLOCK_DRIFT;
+
+    use super::*;
+
+    #[test]
+    fn clocks_are_compared_and_what_parts_is_told() {
+        let clock = Clock::new();
+        // A machine that has run for an hour.
+        let there =
+            || u64::try_from(clock.now() - clock.begin.1).expect("later") + 3_600_000_000_000;
+        let estimate = clock.compare(|question| {
+            assert_eq!(clock.answered(question, there()), None);
+        });
+        let estimate = estimate.expect("all was answered");
+        let truth = clock.begin.1 - 3_600_000_000_000;
+        assert!(
+            (estimate.offset - truth).abs() <= estimate.bound,
+            "{estimate:?}"
+        );
+
+        assert_eq!(clock.answered(clock.ask(), there()), None);
+        let suspended = there() - 2 * CLOCK_DRIFT.unsigned_abs();
+        let parted = clock
+            .answered(clock.ask(), suspended)
+            .expect("it has stood still");
+        assert!(parted > CLOCK_DRIFT, "{parted}");
+        let lied = clock.answered(12_345, suspended);
+        assert_eq!(lied, None, "nobody asked that");
+    }
+}
