@@ -286,6 +286,12 @@ pub fn is(value: &Value, schema: &str) -> bool {
     value["schema"] == schema
 }
 
+/// What the verdict of a journey's line rests on, of one kind.
+pub fn evidence<'a>(journey: &'a Value, kind: &str) -> impl Iterator<Item = &'a Value> {
+    let all = journey["verdict"]["evidence"].as_array().into_iter();
+    all.flatten().filter(move |one| one["kind"] == kind)
+}
+
 /// Reads lines on a thread of their own until the pipe is closed.
 fn read(
     pipe: impl Read + Send + 'static,

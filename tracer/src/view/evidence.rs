@@ -1,7 +1,7 @@
 //! What verdicts rest on, in sentences.
 
 use tracer_core::{
-    journey::{Journey, Scene, destination},
+    journey::{Impostor, Journey, Refusal, Scene, destination},
     model::{Foreign, Tunnel, Way},
     verdict::{Evidence, Leg, LegKind, Pattern, Rise, Sort, Verdict},
 };
@@ -19,7 +19,8 @@ pub(crate) fn sentences(scene: &Scene, journey: &Journey, verdict: &Verdict) -> 
         .collect()
 }
 
-fn sentence(scene: &Scene, journey: &Journey, evidence: &Evidence) -> String {
+/// One thing that a verdict rests on, in a sentence.
+pub(super) fn sentence(scene: &Scene, journey: &Journey, evidence: &Evidence) -> String {
     let at = |step: usize| place(scene, &journey.steps[step]);
     let name = |node: usize| &scene.nodes[node].node;
     match evidence {
@@ -59,8 +60,8 @@ fn sentence(scene: &Scene, journey: &Journey, evidence: &Evidence) -> String {
             format!("drops are not watched on {}", nodes.join(", "))
         }
         Evidence::Seen(step) => format!("seen {}", at(*step)),
-        Evidence::LastSeen(Some(step)) => format!("last seen {}", at(*step)),
-        Evidence::LastSeen(None) => "not seen at any observation point".to_owned(),
+        Evidence::LastSeen(step) => format!("last seen {}", at(*step)),
+        Evidence::NotSeen => "not seen at any observation point".to_owned(),
         Evidence::FirstSeen(step) => {
             format!(
                 "first seen {}: what came before was not observed",
@@ -107,7 +108,7 @@ fn sentence(scene: &Scene, journey: &Journey, evidence: &Evidence) -> String {
         Evidence::PerhapsAnotherRefused => {
             "the error may be about another packet that looks the same".to_owned()
         }
-        Evidence::AlikeRefused => alike_refused(journey),
+        Evidence::AlikeRefused(refusal) => alike_refused(refusal),
         Evidence::Twins(points) => {
             let points = points.iter().map(|(node, at)| point(scene, *node, *at));
             let points: Vec<String> = points.collect();
@@ -116,7 +117,7 @@ fn sentence(scene: &Scene, journey: &Journey, evidence: &Evidence) -> String {
                 points.join(" and ")
             )
         }
-        Evidence::Impostor => impostor(scene, journey),
+        Evidence::Impostor(who) => impostor(scene, journey, who),
         Evidence::OtherMac => "its frame was for another MAC address: if another machine has \
                                that, it may have got it"
             .to_owned(),
@@ -246,18 +247,12 @@ fn foreign(scene: &Scene, node: usize, point: usize, doubt: bool) -> String {
     }
 }
 
-fn alike_refused(journey: &Journey) -> String {
-    let Some(told) = journey.refusal else {
-        return "a packet that looks the same was refused".to_owned();
-    };
+fn alike_refused(told: &Refusal) -> String {
     let what = told.icmp.map_or("a reset of", |_| "an ICMP error about");
     format!("#{} is {what} a packet that looks the same", told.by)
 }
 
-fn impostor(scene: &Scene, journey: &Journey) -> String {
-    let Some(impostor) = &journey.impostor else {
-        return "somebody else has answered".to_owned();
-    };
+fn impostor(scene: &Scene, journey: &Journey, impostor: &Impostor) -> String {
     let (node, at) = impostor.at;
     let at = point(scene, node, at);
     let address = destination(&journey.packet)

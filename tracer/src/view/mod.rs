@@ -25,6 +25,8 @@ mod stats;
 mod text;
 
 #[cfg(test)]
+mod document_tests;
+#[cfg(test)]
 mod drops_tests;
 #[cfg(test)]
 pub(crate) mod fixtures;

@@ -56,21 +56,27 @@ pub(super) fn party(scene: &Scene, address: IpAddr, time: i64) -> String {
     if let Some(service) = scene.service(address, time) {
         return format!("Service {service} ({address})");
     }
-    let node = scene
-        .owner(address, time)
-        .filter(|owner| owner.kind == OwnerKind::Node)
-        .map(|owner| owner.name.as_str())
-        .or_else(|| {
-            let host = scene
-                .nodes
-                .iter()
-                .find(|hello| hello.local.contains(&address));
-            host.map(|hello| hello.node.as_str())
-        });
-    match node {
+    match node(scene, address, time) {
         Some(node) => format!("{node} ({address})"),
         None => address.to_string(),
     }
+}
+
+/// The name of who has an address at a time, Unix time, ns: a pod, Service or node.
+pub(super) fn holder(scene: &Scene, address: IpAddr, time: i64) -> Option<&str> {
+    let pod = scene.pod(address, time);
+    pod.or_else(|| scene.service(address, time))
+        .or_else(|| node(scene, address, time))
+}
+
+fn node(scene: &Scene, address: IpAddr, time: i64) -> Option<&str> {
+    let owner = scene.owner(address, time);
+    let node = owner.filter(|owner| owner.kind == OwnerKind::Node);
+    node.map(|owner| owner.name.as_str()).or_else(|| {
+        let mut nodes = scene.nodes.iter();
+        let host = nodes.find(|hello| hello.local.contains(&address));
+        host.map(|hello| hello.node.as_str())
+    })
 }
 
 /// The time of day of a Unix time in ns, to the second.

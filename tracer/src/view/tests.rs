@@ -1,12 +1,11 @@
 //! All views over all fixtures.
 //!
-//! What views write is compared with files: `testdata/` and the examples in
-//! docs/json.md. With `UPDATE_EXPECT=1` in the environment the files are
-//! written anew instead, for a person to read the difference.
+//! What views write is compared with files in `testdata/`. With `UPDATE_EXPECT=1` in
+//! the environment the files are written anew instead, for a person to read the
+//! difference.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
+    collections::BTreeSet,
     io::{self, Write},
     path::Path,
 };
@@ -17,13 +16,12 @@ use serde_json::Value;
 
 use tracer_core::{
     journal::View,
-    model::{Cause, Owner, OwnerKind},
+    model::{Owner, OwnerKind},
 };
 
 use super::{
     Json, Look, Text,
-    fixtures::{self, Case, all, restarted, started, summary},
-    json::{dropped::Fact, line},
+    fixtures::{Case, all, restarted, started, summary},
 };
 use crate::terminal::columns;
 
@@ -49,20 +47,20 @@ fn coloured() -> Look {
     Look::plain().in_colours()
 }
 
-fn json(case: &Case) -> Vec<String> {
+pub(super) fn json(case: &Case) -> Vec<String> {
     let mut out = Vec::new();
     show(&mut Json::new(&mut out), case);
     let lines = String::from_utf8(out).expect("text");
     lines.lines().map(ToOwned::to_owned).collect()
 }
 
-fn named(name: &str) -> Case {
+pub(super) fn named(name: &str) -> Case {
     let case = all().into_iter().find(|case| case.name == name);
     case.expect("a case of this name")
 }
 
 /// Compares with a file below the crate's root, or writes it.
-fn agree(file: &str, actual: &str) {
+pub(super) fn agree(file: &str, actual: &str) {
     expect_file![Path::new(env!("CARGO_MANIFEST_DIR")).join(file)].assert_eq(actual);
 }
 
@@ -132,68 +130,6 @@ fn wide_and_combining_characters_leave_columns_where_they_are() {
     assert_eq!(after.len(), before.len());
     let first = after[0].1;
     assert!(after.iter().all(|(_, at)| *at == first), "{after:#?}");
-}
-
-/// What the documentation shows is what the program writes.
-#[test]
-fn documented_examples_are_real() {
-    let ping = json(&named("ping"));
-    let of = |name| json(&named(name)).swap_remove(1);
-    let examples = [
-        ("started", spread(&ping[0])),
-        ("journey", spread(&ping[1])),
-        ("points", spread(changed()[1].trim_end())),
-        ("summary", spread(&ping[3])),
-        ("dropped", spread(&of("dropped"))),
-        ("tcp", spread(packet(&of("tcp")))),
-        ("arp", spread(packet(&of("arp")))),
-        ("nd", spread(packet(&of("nd")))),
-        ("facts", spread(&facts())),
-    ];
-    let document = document();
-    let mut blocks = document.split("<!-- example: ");
-    let mut actual = blocks.next().unwrap_or_default().to_owned();
-    let mut shown = BTreeSet::new();
-    for block in blocks {
-        let (name, rest) = block
-            .split_once(" -->\n```json\n")
-            .expect("a block follows");
-        let (_, rest) = rest.split_once("\n```\n").expect("the block ends");
-        let example = examples.iter().find(|(example, _)| *example == name);
-        let (name, example) = example.expect("an example of this name");
-        shown.insert(name);
-        actual += &format!("<!-- example: {name} -->\n```json\n{example}\n```\n{rest}");
-    }
-    assert_eq!(shown.len(), examples.len(), "only {shown:?} are shown");
-    agree("../docs/json.md", &actual);
-}
-
-#[test]
-fn every_field_is_documented() {
-    let document = document();
-    let mut keys = BTreeSet::new();
-    let [_, changed] = changed();
-    for line in all().iter().flat_map(json).chain([changed, facts()]) {
-        collect_keys(&serde_json::from_str(&line).expect("JSON"), &mut keys);
-    }
-    for key in keys {
-        let names = ["`", "."].map(|before| format!("{before}{key}`"));
-        let documented = names.iter().any(|name| document.contains(name));
-        assert!(documented, "{key} is not documented");
-    }
-}
-
-#[test]
-fn every_cause_is_documented() {
-    let document = document();
-    let (_, table) = document.split_once("<!-- causes -->").expect("a table");
-    let (table, _) = table.split_once("<!-- end -->").expect("its end");
-    let rows = table.lines().filter_map(|line| line.strip_prefix("| `"));
-    let documented: Vec<&str> = rows
-        .filter_map(|row| Some(row.split_once('`')?.0))
-        .collect();
-    let all: Vec<&str> = Cause::ALL.iter().map(|cause| cause.name()).collect();
-    assert_eq!(documented, all);
 }
 
 /// All journeys have the same keys, whatever the packet is and whatever is said of
@@ -297,7 +233,7 @@ fn times_are_those_of_the_zone_that_is_named() {
 }
 
 /// What is written when a pod has restarted: text and JSON.
-fn changed() -> [String; 2] {
+pub(super) fn changed() -> [String; 2] {
     let mut scene = named("ping").scene;
     let changed = restarted(&mut scene);
     let (mut text, mut json) = (Vec::new(), Vec::new());
@@ -341,72 +277,4 @@ fn a_service_is_named_beside_its_address() {
         (&Value::Null, &Value::Null)
     );
     assert_eq!(line["dst_service"], "shop/api");
-}
-
-fn document() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/json.md");
-    fs::read_to_string(path).expect("the documentation")
-}
-
-/// Facts of all kinds.
-fn facts() -> String {
-    let facts = fixtures::facts::all();
-    let object = BTreeMap::from([("facts", Fact::all(&facts))]);
-    let line = line(&object).expect("memory");
-    String::from_utf8(line).expect("text").trim_end().to_owned()
-}
-
-/// The packet's object in a journey's line.
-fn packet(line: &str) -> &str {
-    let (_, rest) = line.split_once("\"packet\":").expect("a packet");
-    rest.split_once(",\"src_pod\"").expect("more").0
-}
-
-fn collect_keys(value: &Value, keys: &mut BTreeSet<String>) {
-    match value {
-        Value::Object(object) => {
-            for (key, value) in object {
-                keys.insert(key.clone());
-                collect_keys(value, keys);
-            }
-        }
-        Value::Array(values) => values.iter().for_each(|value| collect_keys(value, keys)),
-        _ => {}
-    }
-}
-
-/// A line for people: a line per field, and per element of a field's list.
-fn spread(line: &str) -> String {
-    let mut text = String::new();
-    let (mut open, mut quoted) = (Vec::new(), false);
-    let mut characters = line.chars().peekable();
-    while let Some(character) = characters.next() {
-        let empty = characters.peek().is_some_and(|next| "]}".contains(*next));
-        if character == '"' {
-            quoted = !quoted;
-        }
-        let broken = |open: &[char]| matches!(open, ['{'] | ['{', '[']);
-        match character {
-            _ if quoted => text.push(character),
-            '{' | '[' => {
-                text.push(character);
-                open.push(character);
-                if broken(&open) && !empty {
-                    text += &format!("\n{}", "  ".repeat(open.len()));
-                }
-            }
-            '}' | ']' => {
-                if broken(&open) && !text.ends_with(['{', '[']) {
-                    text += &format!("\n{}", "  ".repeat(open.len() - 1));
-                }
-                open.pop();
-                text.push(character);
-            }
-            ',' if broken(&open) => text += &format!(",\n{}", "  ".repeat(open.len())),
-            ',' => text.push_str(", "),
-            ':' => text.push_str(": "),
-            other => text.push(other),
-        }
-    }
-    text
 }

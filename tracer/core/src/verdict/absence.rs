@@ -71,10 +71,7 @@ pub(super) fn left(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict> {
         return None;
     }
     let (index, node) = (case.index(step), to.to_owned());
-    let mut evidence = vec![
-        Evidence::LastSeen(Some(index)),
-        Evidence::NoAgent(node.clone()),
-    ];
+    let mut evidence = vec![Evidence::LastSeen(index), Evidence::NoAgent(node.clone())];
     let mut cause = None;
     let mut outcome = Outcome::LeftFor {
         step: index,
@@ -374,7 +371,7 @@ pub(super) fn lost(
         points: next.points,
     };
     let mut evidence = vec![
-        Evidence::LastSeen(Some(leg.step)),
+        Evidence::LastSeen(leg.step),
         Evidence::Missing {
             leg: leg.clone(),
             packets: Some(next.packets).filter(|packets| *packets > 0 || next.silent.is_none()),

@@ -131,13 +131,11 @@ impl Case<'_> {
                 doubt: true,
             });
         }
-        if verdict.kind == Kind::Delivered && self.journey.refusal.is_some() {
-            doubts.push(Evidence::AlikeRefused);
+        if verdict.kind == Kind::Delivered {
+            doubts.extend(self.journey.refusal.map(Evidence::AlikeRefused));
         }
         if matches!(verdict.kind, Kind::Delivered | Kind::Unanswered) {
-            if self.journey.impostor.is_some() {
-                doubts.push(Evidence::Impostor);
-            }
+            doubts.extend(self.journey.impostor.map(Evidence::Impostor));
             doubts.extend(twins(self.scene, self.journey).map(Evidence::Twins));
         }
         if verdict.kind == Kind::Dropped && fates.is_doubtful() {

@@ -4,7 +4,10 @@
 //! a node's points, of [`crate::journey::Journey::steps`] and of its drops.
 
 use super::{Leg, Pattern, Rise, Sort, Station};
-use crate::model::{EncapKind, Fact, Mac, Owner, Tunnel, Way};
+use crate::{
+    journey::{Impostor, Refusal},
+    model::{EncapKind, Fact, Mac, Owner, Tunnel, Way},
+};
 
 /// One thing that a verdict rests on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +18,10 @@ pub enum Evidence {
     Fact(Fact),
     /// The step that shows that it arrived.
     Seen(usize),
-    /// The last step; `None` if there is no step.
-    LastSeen(Option<usize>),
+    /// The last step.
+    LastSeen(usize),
+    /// It has no step.
+    NotSeen,
     /// The first step, which is not where packets of its sender are seen first.
     FirstSeen(usize),
     /// It came to a node, and what the node itself does with it is not observed.
@@ -82,11 +87,11 @@ pub enum Evidence {
     /// Not all points took the same sample of packets.
     Uneven,
     /// What refuses a packet that looks the same.
-    AlikeRefused,
+    AlikeRefused(Refusal),
     /// Several interfaces of pods have the receiver's address: nodes and points.
     Twins(Vec<(usize, usize)>),
-    /// Somebody else may have answered ([`crate::journey::Journey::impostor`]).
-    Impostor,
+    /// Somebody else may have answered.
+    Impostor(Impostor),
     /// Its frame was for another MAC address, whose owner may have got it.
     OtherMac,
     /// An identical packet was on its way.

@@ -331,7 +331,8 @@ impl Case<'_> {
 
     /// Where it was seen last.
     pub(super) fn last_seen(&self) -> Evidence {
-        Evidence::LastSeen(self.journey.steps.len().checked_sub(1))
+        let last = self.journey.steps.len().checked_sub(1);
+        last.map_or(Evidence::NotSeen, Evidence::LastSeen)
     }
 
     /// A step's index.

@@ -133,7 +133,7 @@ pub(super) fn astray(case: &Case<'_>, gone: &Gone<'_>, mac: Mac) -> Option<Verdi
     let way = way(case, step);
     let (index, node) = (case.index(step), gone.to.to_owned());
     let mut evidence = vec![
-        Evidence::LastSeen(Some(index)),
+        Evidence::LastSeen(index),
         Evidence::NotItsMac {
             mac,
             node: node.clone(),

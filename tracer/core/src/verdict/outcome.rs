@@ -2,6 +2,8 @@
 
 use std::{net::IpAddr, time::Duration};
 
+use serde::Serialize;
+
 use crate::model::{Mac, Owner};
 
 /// What happened. Indexes are those of [`super::Evidence`].
@@ -100,7 +102,8 @@ pub struct Leg {
 }
 
 /// What lies between two points.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum LegKind {
     /// Queue, driver and NIC of an uplink, the wire, and the same of another.
     Wire,

@@ -171,7 +171,7 @@ pub(super) fn to_nobody(
         outcome: Outcome::NoNode { remote: end },
         waits: None,
         evidence: vec![
-            Evidence::LastSeen(Some(case.index(step))),
+            Evidence::LastSeen(case.index(step)),
             Evidence::Home(home.clone()),
         ],
     })

@@ -2,6 +2,7 @@
 
 pub(super) mod dropped;
 mod drops;
+pub(super) mod evidence;
 mod packet;
 mod record;
 

@@ -13,10 +13,10 @@ use tracer_core::{
 
 use super::{
     dropped::{self, Drop, Refusal},
+    evidence::Evidence,
     packet::{Packet, shown_or_null},
 };
 use crate::view::{
-    evidence::sentences,
     legs::{self, Leg},
     moment::Moment,
     outcome::text,
@@ -56,7 +56,7 @@ struct Observer<'a> {
 
 /// The names that an observation point has everywhere.
 #[derive(Serialize)]
-struct Place<'a> {
+pub(super) struct Place<'a> {
     node: &'a str,
     netns: &'a str,
     interface: &'a str,
@@ -121,7 +121,7 @@ struct Verdict<'a> {
     confidence: Confidence,
     cause: Option<&'a str>,
     drop: Option<Drop<'a>>,
-    evidence: Vec<String>,
+    evidence: Vec<Evidence<'a>>,
     text: String,
 }
 
@@ -218,13 +218,19 @@ impl<'a> Observer<'a> {
 }
 
 impl<'a> Place<'a> {
-    fn of(hello: &'a Hello, point: &'a Point) -> Self {
+    pub(super) fn of(hello: &'a Hello, point: &'a Point) -> Self {
         Self {
             node: &hello.node,
             netns: &point.netns,
             interface: &point.interface,
             direction: point.direction,
         }
+    }
+
+    /// The point of these indexes.
+    pub(super) fn numbered(scene: &'a Scene, node: usize, point: usize) -> Self {
+        let hello = &scene.nodes[node];
+        Self::of(hello, &hello.points[point])
     }
 
     fn named(place: &'a verdict::Place) -> Self {
@@ -278,7 +284,7 @@ impl<'a> Journey<'a> {
                 drop: verdict
                     .drop
                     .map(|index| Drop::new(scene, &journey.drops[index])),
-                evidence: sentences(scene, journey, verdict),
+                evidence: Evidence::all(scene, journey, &verdict.evidence),
                 text: text(scene, journey, verdict, parts),
             },
         }

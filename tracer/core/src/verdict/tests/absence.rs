@@ -411,7 +411,7 @@ fn an_answer_says_that_the_question_arrived() {
         (verdict.kind, verdict.confidence, parts.delivered),
         (Kind::Delivered, Confidence::Confirmed, 1)
     );
-    assert!(rests_on!(verdict, Evidence::LastSeen(Some(1))));
+    assert!(rests_on!(verdict, Evidence::LastSeen(1)));
     // It may have been the retransmission that was answered.
     answered.asked_again = true;
     assert_eq!(judged(&scene(), &answered, &CALM).0, Kind::Lost);

@@ -93,7 +93,7 @@ fn before_the_first_point_it_has_no_hops() {
     );
     let (verdict, _) = judge(&scene(), &gone, &CALM);
     assert_eq!(verdict.kind, Kind::Dropped);
-    assert!(rests_on!(verdict, Evidence::LastSeen(None)));
+    assert!(rests_on!(verdict, Evidence::NotSeen));
 }
 
 #[test]

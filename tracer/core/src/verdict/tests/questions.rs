@@ -90,7 +90,7 @@ fn an_answer_of_an_impostor_confirms_nothing() {
         (Kind::Delivered, Confidence::Low, Some(Cause::TwoOwners))
     );
     let (verdict, _) = judge(&scene(), &question, &CALM);
-    assert!(rests_on!(verdict, Evidence::Impostor));
+    assert!(rests_on!(verdict, Evidence::Impostor(_)));
     // Nor does it show that it arrived.
     let vanished = Journey {
         steps: question.steps[..2].to_vec(),
