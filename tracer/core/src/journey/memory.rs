@@ -178,9 +178,12 @@ impl Memory {
         ids.into_iter().flat_map(Ids::iter).collect()
     }
 
-    /// Notes what a packet acknowledges. It echoes when that was sent (RFC 7323,
-    /// 4.3): what its receiver did not have before came with that transmission, and
-    /// not with one that was sent before the follow began.
+    /// Notes what a packet acknowledges. It echoes the timestamp of the segment that
+    /// brought the byte after the last one acknowledged (RFC 7323, 4.3), so that this
+    /// one did not come with a transmission from before the follow.
+    ///
+    /// An echo of a segment further on contradicts what is known to have been
+    /// acknowledged: its receiver had acknowledged more, unseen.
     pub(super) fn acknowledge(&mut self, packet: &Packet, tcp: &Tcp) {
         let other = StreamKey::of(packet, tcp).reverse();
         let Some(stream) = self.streams.get_mut(&other) else {
@@ -200,7 +203,7 @@ impl Memory {
         if let (Some(id), None) = (of_then.next(), of_then.next())
             && let Some(track) = self.tracks.get_mut(&id)
         {
-            track.echoed = track.range.intersection(new) == Some(track.range);
+            track.echoed |= track.range.start == new.start;
         }
     }
 
@@ -212,12 +215,8 @@ impl Memory {
             return acked;
         };
         let stream = |key| self.streams.get(&key);
-        if let Some(stream) = track
-            .stream()
-            .filter(|_| track.is_first || track.echoed)
-            .and_then(stream)
-        {
-            acked = stream.acked(track.range, id);
+        if let (Some(range), Some(stream)) = (track.brought(), track.stream().and_then(stream)) {
+            acked = stream.acked(range, id);
         } else if let (Some(number), Some(stream)) = (track.number, track.mark().and_then(stream))
             // A SYN is answered.
             && part(&track.packet).is_none_or(|part| matches!(part, Part::Answers(_)))

@@ -51,7 +51,7 @@ pub(super) struct Track {
     pub(super) range: Range,
     /// Whether no other transmission of its bytes can have come before.
     pub(super) is_first: bool,
-    /// Whether an acknowledgement of all its bytes, and of none before, carries
+    /// Whether an acknowledgement of its first byte, and of none before, carries
     /// its timestamp.
     pub(super) echoed: bool,
     /// The number that its SYN or FIN takes in its stream.
@@ -120,6 +120,26 @@ impl Track {
         let takes_one = tcp.flags.has(Flags::SYN) || tcp.flags.has(Flags::FIN);
         let alone = tcp.payload_len == 0 && self.packet.fragment.is_none();
         (takes_one && alone && !tcp.flags.has(Flags::RST)).then(|| StreamKey::of(&self.packet, tcp))
+    }
+
+    /// Which of its bytes its receiver has from it and from no other transmission, if
+    /// it has acknowledged them.
+    ///
+    /// An echo tells that of the first segment. Those after it may have come earlier,
+    /// with a transmission of which nothing is remembered, and waited for the first.
+    pub(super) fn brought(&self) -> Option<Range> {
+        if self.is_first || !self.echoed {
+            return self.is_first.then_some(self.range);
+        }
+        let steps = self.journey.as_ref().map(|journey| journey.steps.iter());
+        let whole = steps?.filter(|step| i64::from(step.seen) == self.range.len());
+        let segments = whole.map(|step| i64::from(step.segments)).max()?;
+        // The last segment may be shorter than the others.
+        let first = self.range.len() / segments.max(1);
+        Some(Range {
+            end: self.range.start + first,
+            ..self.range
+        })
     }
 
     /// The packet that it is a fragment of.

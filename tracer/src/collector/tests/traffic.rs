@@ -108,6 +108,15 @@ pub(super) fn world() -> impl Strategy<Value = World> {
     })
 }
 
+/// What happens at the receiver of TCP data.
+#[derive(Clone, Copy, Debug)]
+enum Due {
+    /// It gets a segment from this sender.
+    Segment { from: usize, at: u32, stamp: u32 },
+    /// It acknowledges what it has of what this sender sends.
+    Acknowledgement { from: usize },
+}
+
 /// Makes a world, one packet after the other.
 #[derive(Default)]
 struct Maker {
@@ -120,10 +129,14 @@ struct Maker {
     /// By sender: the next byte, and the last super-packet.
     sent: [u32; 2],
     last: [(u32, u32); 2],
-    /// By sender: bytes that its receiver has got.
+    /// By sender: segments that its receiver has got, by their first byte.
     got: [BTreeSet<u32>; 2],
-    /// By sender: the timestamp that its receiver echoes (RFC 7323, 4.3).
+    /// By sender: what its receiver has acknowledged last, and the timestamp that
+    /// it echoes (RFC 7323, 4.3).
+    acked: [u32; 2],
     recent: [u32; 2],
+    /// What receivers are yet to get and to acknowledge, by when.
+    due: BTreeMap<i64, Due>,
     /// By node: from when on buffers are free again.
     buffers: [BTreeMap<u64, i64>; 2],
 }
@@ -131,6 +144,7 @@ struct Maker {
 impl Maker {
     fn send(&mut self, send: Send) {
         self.now += send.pause;
+        self.receive(self.now);
         self.number += 1;
         let (from, fate, start) = (send.from, send.fate, self.now);
         match send.what {
@@ -229,13 +243,10 @@ impl Maker {
         Some(end)
     }
 
-    /// Sends TCP data: one packet, which arrives in segments. They are
-    /// acknowledged as far as there is no gap.
+    /// Sends TCP data: one packet, which arrives in segments.
     fn data(&mut self, from: usize, seq: u32, segments: u32, fate: Fate) {
-        let start = self.now;
-        let stamp = self.number;
-        let echo = self.recent[1 - from];
-        let whole = tcp(from, seq, segments * SEGMENT, (stamp, echo), 1);
+        let (start, stamp) = (self.now, self.number);
+        let whole = self.tcp(from, seq, segments * SEGMENT);
         if fate == Fate::DroppedFirst {
             self.freed(from, start, 99, NAMES[from], Scope::Socket, &whole);
         }
@@ -243,37 +254,68 @@ impl Maker {
             Fate::DroppedFirst => None,
             _ => self.leave(start, from, &whole, segments, fate),
         };
-        let mut acknowledged = None;
+        let mut last = None;
         for (index, unit) in (0..).zip(Unit::of(&whole)) {
             let at = seq + index * SEGMENT;
             let fate = match fate {
                 Fate::Lost if index + 1 < segments => Fate::Arrives,
                 fate => fate,
             };
-            let segment = tcp(from, at, SEGMENT, (stamp, echo), 1);
+            let segment = segment(&whole, at);
             let time = left.map(|time| time + 50 * US + i64::from(index) * 7 * US);
             let got = time.and_then(|time| self.arrive(time, from, &segment, fate));
             let truth = self.truth.entry(unit).or_default();
             match (got, fate) {
                 (Some(time), _) => {
                     truth.delivered += 1;
-                    if at <= self.acknowledged(from) {
-                        self.recent[from] = self.recent[from].max(stamp);
-                    }
-                    self.got[from].insert(at);
-                    acknowledged = Some(time + 40 * US);
+                    self.later(time, Due::Segment { from, at, stamp });
+                    last = Some(time);
                 }
                 (None, Fate::DroppedInside) => truth.dropped_inside += 1,
                 (None, _) => truth.gone += 1,
             }
         }
-        if let Some(time) = acknowledged {
-            let ack = self.acknowledged(from);
-            self.number += 1;
-            let stamps = (self.number, self.recent[from]);
-            let packet = tcp(1 - from, self.sent[1 - from], 0, stamps, ack);
-            self.one(time, 1 - from, &packet, Fate::Arrives);
+        if let Some(time) = last {
+            self.later(time + 40 * US, Due::Acknowledgement { from });
         }
+    }
+
+    /// Notes what comes later, at the next time that nothing else does.
+    fn later(&mut self, mut time: i64, due: Due) {
+        while self.due.contains_key(&time) {
+            time += 1;
+        }
+        self.due.insert(time, due);
+    }
+
+    /// Lets receivers do what they do by `now`, in order.
+    fn receive(&mut self, now: i64) {
+        while let Some(next) = self.due.first_entry()
+            && *next.key() <= now
+        {
+            let (time, due) = next.remove_entry();
+            match due {
+                Due::Segment { from, at, stamp } => {
+                    if at <= self.acked[from] {
+                        self.recent[from] = self.recent[from].max(stamp);
+                    }
+                    self.got[from].insert(at);
+                }
+                Due::Acknowledgement { from } => {
+                    self.number += 1;
+                    let packet = self.tcp(1 - from, self.sent[1 - from], 0);
+                    self.one(time, 1 - from, &packet, Fate::Arrives);
+                }
+            }
+        }
+    }
+
+    /// A TCP segment, which acknowledges what its sender has got without a gap.
+    fn tcp(&mut self, from: usize, seq: u32, len: u32) -> Packet {
+        let (other, stamp) = (1 - from, self.number);
+        let ack = self.acknowledged(other);
+        self.acked[other] = ack;
+        tcp(from, seq, len, (stamp, self.recent[other]), ack)
     }
 
     /// Up to where the receiver of what `from` sends has got all.
@@ -375,7 +417,8 @@ impl Maker {
         self.events.insert(time, Event { node, time, sight });
     }
 
-    fn finish(self) -> World {
+    fn finish(mut self) -> World {
+        self.receive(i64::MAX);
         World {
             events: self.events.into_values().collect(),
             truth: self.truth,
@@ -435,4 +478,14 @@ fn tcp(from: usize, seq: u32, payload_len: u32, timestamps: (u32, u32), ack: u32
         options_hash: 0,
     });
     packet(from, 0, payload_len + 52, transport)
+}
+
+/// One segment of a super-packet.
+fn segment(whole: &Packet, at: u32) -> Packet {
+    let mut segment = whole.clone();
+    if let Transport::Tcp(tcp) = &mut segment.transport {
+        segment.len -= tcp.payload_len - SEGMENT;
+        (tcp.seq, tcp.payload_len) = (at, SEGMENT);
+    }
+    segment
 }

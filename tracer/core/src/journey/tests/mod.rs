@@ -4,6 +4,7 @@
 mod batches;
 mod course;
 mod drops;
+mod echoes;
 mod identity;
 mod questions;
 mod ranges;
