@@ -227,6 +227,16 @@ impl Memory {
         acked
     }
 
+    /// Whether a track may have been seen where that was not noted, because too much
+    /// shares its bytes.
+    pub(super) fn may_be_overlooked(&self, id: u64) -> bool {
+        let Some(track) = self.tracks.get(&id) else {
+            return false;
+        };
+        let stream = track.stream().and_then(|key| self.streams.get(&key));
+        track.is_full() || stream.is_some_and(|stream| stream.may_be_overlooked(track.range))
+    }
+
     /// Whether these bytes are known to be on their way for the first time: they
     /// follow on what was seen before. What a stream begins with, in memory, may
     /// have been sent before that.

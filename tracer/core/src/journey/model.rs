@@ -215,7 +215,8 @@ pub enum Closed {
     Silence,
     /// The follow ended while it was open.
     End,
-    /// Memory was short: the oldest open one was given up.
+    /// It was given up: memory was short, or so many packets share its bytes that not
+    /// all of them were compared.
     Evicted,
 }
 

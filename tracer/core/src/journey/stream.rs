@@ -54,6 +54,9 @@ pub(super) struct Stream {
     /// What was looked up last, and found: the next hop is mostly the same
     /// packet's.
     last_found: Option<(Range, Option<u32>, Candidates)>,
+    /// From where to where there were packets of which not all tracks were looked at:
+    /// what is known of those in between may be incomplete.
+    overlooked: Option<Range>,
     /// Tracks looked at so far.
     #[cfg(test)]
     looked_at: std::cell::Cell<usize>,
@@ -86,6 +89,7 @@ impl Stream {
             tiers: 0,
             marks: BTreeMap::new(),
             last_found: None,
+            overlooked: None,
             #[cfg(test)]
             looked_at: std::cell::Cell::new(0),
         }
@@ -232,22 +236,27 @@ impl Stream {
         if let Some((.., found)) = last.filter(|last| (last.0, last.1) == (range, stamp)) {
             return found.clone();
         }
-        let found = self.sorted(range, |carrier| carrier.stamp == stamp);
+        let (carriers, all) = self.carriers(range);
+        if !all {
+            let known = self.overlooked.get_or_insert(range);
+            known.start = known.start.min(range.start);
+            known.end = known.end.max(range.end);
+        }
+        let found = sorted(&carriers, |carrier| carrier.stamp == stamp);
         self.last_found = Some((range, stamp, found.clone()));
         found
     }
 
     /// The tracks that share bytes with `range`, oldest first.
     pub(super) fn overlapping(&self, range: Range) -> Candidates {
-        self.sorted(range, |_| true)
+        let (carriers, _) = self.carriers(range);
+        sorted(&carriers, |_| true)
     }
 
-    fn sorted(&self, range: Range, wanted: impl Fn(&Carrier) -> bool) -> Candidates {
-        let (carriers, _) = self.carriers(range);
-        let wanted = carriers.iter().filter(|carrier| wanted(carrier));
-        let mut found: Candidates = wanted.map(|carrier| carrier.track).collect();
-        found.sort_unstable();
-        found
+    /// Whether packets that share bytes with `range` may not have found its track.
+    pub(super) fn may_be_overlooked(&self, range: Range) -> bool {
+        let overlooked = self.overlooked;
+        overlooked.is_some_and(|known| known.intersection(range).is_some())
     }
 
     /// The same with what they carry, and whether these are all.
@@ -278,6 +287,14 @@ impl Stream {
         }
         (found, all)
     }
+}
+
+/// The tracks of these, oldest first.
+fn sorted(carriers: &[Carrier], wanted: impl Fn(&Carrier) -> bool) -> Candidates {
+    let wanted = carriers.iter().filter(|carrier| wanted(carrier));
+    let mut found: Candidates = wanted.map(|carrier| carrier.track).collect();
+    found.sort_unstable();
+    found
 }
 
 #[cfg(test)]

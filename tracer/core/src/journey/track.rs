@@ -169,6 +169,11 @@ impl Track {
         (is_open && visits.all(|visit| visit.ttl != ttl || is_new(visit))).then_some(overlap)
     }
 
+    /// Whether it was seen somewhere in as many pieces as are remembered.
+    pub(super) fn is_full(&self) -> bool {
+        self.visits.iter().any(|visit| !visit.seen.has_room())
+    }
+
     /// The agent that saw it last, of those before `time` where times tell.
     pub(super) fn last_node(&self) -> Option<usize> {
         self.visits.last().map(|visit| visit.node as usize)

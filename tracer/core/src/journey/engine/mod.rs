@@ -32,7 +32,8 @@
 //! after, so that late hops and copies are not taken for packets of their own.
 //!
 //! **What stays uncertain.** Identical packets, which are paired in order and
-//! marked ambiguous.
+//! marked ambiguous. TCP data in very many pieces: how many are compared has a bound,
+//! and what may have been overlooked is given up.
 
 mod begin;
 mod freed;
@@ -80,7 +81,7 @@ pub struct Joined {
     pub joined: u64,
     /// Hops of a journey that had been reported.
     pub late: u64,
-    /// Journeys given up for want of memory.
+    /// Journeys given up, see [`Closed::Evicted`].
     pub evicted: u64,
     /// Freed packets that are part of a journey that was open.
     pub drops_joined: u64,

@@ -20,7 +20,11 @@ impl Engine {
             let forget = self.reported.peek().map(|Reverse((at, _))| *at);
             let next = forget.map_or(now, |at| at.min(now));
             if let Some((_, id)) = self.first_due(next) {
-                let why = self.memory.get(id).map_or(Closed::Silence, Track::why);
+                let mut why = self.memory.get(id).map_or(Closed::Silence, Track::why);
+                if why == Closed::Silence && self.memory.may_be_overlooked(id) {
+                    self.counts.evicted += 1;
+                    why = Closed::Evicted;
+                }
                 self.close(scene, id, why);
             } else if forget.is_some_and(|at| at <= now) {
                 self.forget_oldest();
