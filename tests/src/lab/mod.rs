@@ -46,7 +46,8 @@ pub use uplinks::Uplinks;
 pub const SEED_VARIABLE: &str = "TRACER_LAB_SEED";
 
 /// The environment variable that says how agents are reached: `exec`, each by a command of
-/// its own, or unset, within `tracer` itself.
+/// its own; `apart`, likewise, and as if each node had a kernel of its own; or unset, within
+/// `tracer` itself.
 pub const AGENTS_VARIABLE: &str = "TRACER_LAB_AGENTS";
 
 /// The environment variable that says that this is a virtual machine whose
@@ -310,12 +311,38 @@ impl Lab {
                 let commands = self.nodes.iter().map(agent_command);
                 self.args_of(commands.map(|command| Ok(format!("exec:{}", command?))))
             }
-            Ok(other) => bail!("{AGENTS_VARIABLE}={other} is nothing: give `exec`, or unset it"),
+            Ok("apart") => {
+                let commands = self
+                    .nodes
+                    .iter()
+                    .map(|node| self.agent_of_another_boot(node));
+                self.args_of(commands.map(|command| Ok(format!("exec:{}", command?))))
+            }
+            Ok(other) => {
+                bail!("{AGENTS_VARIABLE}={other} is nothing: give `exec` or `apart`, or unset it")
+            }
             Err(_) => {
                 let paths = self.nodes.iter().map(|node| node.netns.path.display());
                 self.args_of(paths.map(|path| Ok(format!("netns:{path}"))))
             }
         }
+    }
+
+    /// A shell's command that is a node's agent and says that its kernel has booted apart
+    /// from all others, so that its clock has to be found out.
+    ///
+    /// # Errors
+    /// If `tracer` has not been built, or the boot's identity cannot be written.
+    pub fn agent_of_another_boot(&self, node: &Node) -> Result<String> {
+        const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+        let file = self.directory()?.join(format!("boot-{}", node.name));
+        let seed = self.nodes.iter().position(|other| other.name == node.name);
+        fs::write(&file, format!("{:032x}\n", seed.unwrap_or_default() + 1))?;
+        let agent = agent_command(node)?.replace('\'', "'\\''");
+        Ok(format!(
+            "exec unshare --mount sh -c 'mount --bind {} {BOOT_ID} && {agent}'",
+            file.display()
+        ))
     }
 
     /// The same, with an agent of this kind for each node, in their order.

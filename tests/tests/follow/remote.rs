@@ -108,6 +108,43 @@ fn agents_behind_commands_see_what_those_of_this_process_see() -> Result<()> {
     Ok(())
 }
 
+/// What two kernels' clocks have between them is known within a bound only, so no order
+/// rests on it, and what is measured across it says so.
+#[test]
+fn nodes_whose_clocks_are_not_one_are_joined_by_content() -> Result<()> {
+    let lab = Lab::new(&LabSpec::default())?;
+    let agents = lab.nodes.iter().map(|node| {
+        let command = lab.agent_of_another_boot(node)?;
+        Ok(format!("exec:{command}"))
+    });
+    let recording = lab.directory()?.join("trace.arrows").display().to_string();
+    let more = ["--hold", "1s", "-w", &recording];
+    let tracer = follow(&lab, agents.collect::<Result<_>>()?, &more)?;
+    let (a, b) = (&lab.pods[0], &lab.pods[1]);
+    let flow = Flow::new(a, b);
+    assert!(flow.ping(10, Duration::from_millis(5))?.is_complete());
+    assert!(flow.tcp_connects(5)?.is_complete());
+    assert!(flow.udp_exchange(10, 300)?.is_complete());
+    assert!(flow.tcp_bulk(200_000)?.is_complete());
+    let ended = tracer.stop()?;
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    for journey in &ended.journeys {
+        check_clean(&lab, [a, b], journey);
+    }
+    check_balance(&ended.summary);
+    let legs = ended.summary["latency"].as_array().context("legs")?;
+    let crossing = |leg: &&Value| leg["from"]["node"] != leg["to"]["node"];
+    assert!(legs.iter().any(|leg| crossing(&leg)), "{legs:#?}");
+    for leg in legs {
+        assert_eq!(leg["one_clock"], !crossing(&leg), "{leg:#}");
+    }
+    let replayed = Tracer::start(&mut program::tracer(["replay", "-o", "json", &recording])?)?;
+    let replayed = replayed.finish(LIMIT)?;
+    assert_eq!(replayed.journeys, ended.journeys);
+    assert_eq!(replayed.summary, ended.summary);
+    Ok(())
+}
+
 /// Of what passes meanwhile nothing is said that its node would have had to show.
 #[test]
 fn an_agent_that_is_killed_is_reached_again() -> Result<()> {

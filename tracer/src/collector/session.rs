@@ -126,6 +126,8 @@ struct Session<'a, V, N> {
     reader: Reader<'a, V>,
     /// Takes lines that are not data.
     notice: &'a mut N,
+    /// By how much the clocks of nodes may differ, ns.
+    skew: i64,
     /// Streams that do not tell what they saw.
     stalls: Stalls,
     /// Streams that do not report what they lost.
@@ -152,6 +154,9 @@ struct Session<'a, V, N> {
 enum Phase {
     /// It waits until all points are observed, and not for longer than this.
     Arming(Instant),
+    /// They are, from this Unix time on, ns. It waits until then by every node's clock, so
+    /// that what is sent once it says that it has begun is not taken for older.
+    Armed(i64, Instant),
     /// It follows, until then if it is to end by itself.
     Following(Option<Instant>),
 }
@@ -180,12 +185,14 @@ impl<'a, V: View, N: FnMut(&str)> Session<'a, V, N> {
         if let Some(recorder) = &mut recorder {
             recorder.begin(&plan, beginning.clone())?;
         }
+        let skew = beginning.skew;
         let core = Core::new(beginning);
         Ok(Self {
             stalls: Stalls::new(core.streams(), now),
             silences: Stalls::new(core.streams(), now),
             awaited: vec![false; core.streams()],
             stalled: vec![false; agents],
+            skew,
             core,
             generation: plan.filter.generation,
             recorder,
@@ -214,11 +221,10 @@ impl<'a, V: View, N: FnMut(&str)> Session<'a, V, N> {
         self.ask_all(agents);
     }
 
-    /// Says that all points are observed from now on.
-    fn begin(&mut self) -> Result<(), SessionError> {
-        let now = unix_now();
+    /// Says that all points are observed since `armed`, Unix time, ns.
+    fn begin(&mut self, armed: i64) -> Result<(), SessionError> {
         if let Some(recorder) = &mut self.recorder {
-            recorder.armed(now);
+            recorder.armed(armed);
         }
         info!("all points are observed");
         let begin = Instant::now();
@@ -226,7 +232,7 @@ impl<'a, V: View, N: FnMut(&str)> Session<'a, V, N> {
         if let Some(wonder) = &mut self.wonder {
             wonder.at = begin + PATIENCE;
         }
-        self.core.take(Record::Armed(now));
+        self.core.take(Record::Armed(armed));
         Ok(self.core.show(&mut self.reader)?)
     }
 
@@ -316,7 +322,14 @@ impl<'a, V: View, N: FnMut(&str)> Session<'a, V, N> {
     fn after(&mut self) -> Result<(), SessionError> {
         let all_told = !self.awaited.contains(&true);
         if all_told && matches!(self.phase, Phase::Arming(_)) {
-            self.begin()?;
+            let armed = unix_now();
+            match u64::try_from(self.skew) {
+                Ok(skew @ 1..) => {
+                    let until = Instant::now() + Duration::from_nanos(skew);
+                    self.phase = Phase::Armed(armed, until);
+                }
+                _ => self.begin(armed)?,
+            }
         }
         if all_told && self.wonder.is_some_and(|wonder| wonder.asked) {
             self.explain_silence();
@@ -447,7 +460,7 @@ impl<V: View, N: FnMut(&str)> Work for Session<'_, V, N> {
     fn due(&self) -> Option<Instant> {
         let recorder = self.recorder.as_ref().and_then(Recorder::due);
         let times = match self.phase {
-            Phase::Arming(until) => [Some(until), None, None],
+            Phase::Arming(until) | Phase::Armed(_, until) => [Some(until), None, None],
             Phase::Following(end) => [
                 end,
                 self.wonder.map(|wonder| wonder.at),
@@ -466,6 +479,11 @@ impl<V: View, N: FnMut(&str)> Work for Session<'_, V, N> {
             let node = self.core.node_of(missing.unwrap_or_default()).to_owned();
             return Err(SessionError::Silent { node });
         }
+        if let Phase::Armed(armed, until) = self.phase
+            && until <= now
+        {
+            self.begin(armed)?;
+        }
         let is_due = |time: Option<Instant>| time.is_some_and(|time| time <= now);
         if is_due(self.recorder.as_ref().and_then(Recorder::due)) {
             self.record(Recorder::flush);
@@ -483,7 +501,7 @@ impl<V: View, N: FnMut(&str)> Work for Session<'_, V, N> {
 
     fn is_done(&self) -> bool {
         let over = match self.phase {
-            Phase::Arming(_) => false,
+            Phase::Arming(_) | Phase::Armed(..) => false,
             Phase::Following(end) => end.is_some_and(|end| end <= Instant::now()),
         };
         over || self.core.count_reached() || self.reader.is_full() || self.broken.is_some()
