@@ -10,6 +10,8 @@ use super::Hello;
 /// further off is given up, and a new one is made.
 pub const CLOCK_DRIFT: i64 = 100_000_000;
 
+const MILLISECOND: i64 = 1_000_000;
+
 /// A question about another clock, and its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoundTrip {
@@ -68,7 +70,8 @@ impl ClockEstimate {
     }
 }
 
-/// By how much the clocks of these nodes may differ, ns: 0 on one kernel.
+/// By how much the clocks of these nodes may differ, in whole milliseconds, ns: 0 on one
+/// kernel.
 #[must_use]
 pub fn skew(nodes: &[Hello]) -> i64 {
     let apart = |one: &Hello, other: &Hello| {
@@ -84,7 +87,8 @@ pub fn skew(nodes: &[Hello]) -> i64 {
         let others = nodes[index + 1..].iter();
         others.map(move |other| apart(one, other))
     });
-    pairs.max().unwrap_or(0)
+    let skew = pairs.max().unwrap_or(0);
+    skew.saturating_add(MILLISECOND - 1) / MILLISECOND * MILLISECOND
 }
 
 #[cfg(test)]
@@ -103,7 +107,7 @@ mod tests {
         };
         assert_eq!(skew(&[hello("x", 3), hello("x", 5)]), 0);
         let nodes = [hello("x", 0), hello("y", 5), hello("z", 7)];
-        assert_eq!(skew(&nodes), 12 + CLOCK_DRIFT);
+        assert_eq!(skew(&nodes), CLOCK_DRIFT + MILLISECOND);
         // Of whom it is not known they may be on two.
         assert_eq!(skew(&[hello("", 0), hello("", 0)]), CLOCK_DRIFT);
         assert_eq!(skew(&nodes[..1]), 0);
