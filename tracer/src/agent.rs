@@ -10,14 +10,18 @@ use std::{
     thread,
 };
 
-use tokio::{sync::mpsc, task, time::timeout};
+use tokio::{
+    sync::mpsc,
+    task,
+    time::{Instant, timeout, timeout_at},
+};
 use tokio_util::{bytes::BytesMut, codec::Decoder as _};
 use tracer_common::hash::{HASHED_BYTES, payload_hash};
 use tracer_core::{
     input::Batch,
     journey::Limits,
     model::{Hello, Owners},
-    request::{Command, Start},
+    request::{Command, Commander, Start},
 };
 
 use crate::{
@@ -25,7 +29,7 @@ use crate::{
     collector::unix_now,
     follow::{interrupted, runtime},
     link::wire::{self, Message, PROTOCOL, SILENCE},
-    node::{self, Task},
+    node::{self, NodeError, Task},
     store::{Head, RecordError, Rotation, Writer},
 };
 
@@ -38,7 +42,11 @@ const WAITING: usize = 16;
 /// [`Failure`], in one sentence.
 pub fn run(args: &AgentArgs) -> Result<Outcome, Failure> {
     let netns = args.netns.clone();
-    runtime()?.block_on(serve(netns))
+    let runtime = runtime()?;
+    let served = runtime.block_on(serve(netns));
+    // A thread that writes to somebody who does not read is not waited for.
+    runtime.shutdown_background();
+    served
 }
 
 async fn serve(netns: Option<PathBuf>) -> Result<Outcome, Failure> {
@@ -51,55 +59,85 @@ async fn serve(netns: Option<PathBuf>) -> Result<Outcome, Failure> {
         let task = task.clone();
         move || node::start(&task)
     });
-    let mut agent = starting
-        .await
-        .map_err(Failure::new)?
-        .map_err(Failure::new)?;
+    let agent = starting.await.map_err(Failure::new)?;
+    let mut agent = agent.map_err(Failure::new)?;
     let (rows, written) = write(head(&task.start, agent.hello.clone()));
-    let mut ending = false;
-    let mut armed = false;
-    loop {
-        tokio::select! {
-            batch = agent.batches.recv() => match batch {
-                Some(batch) => hand_on(&rows, Row::Batch(Box::new(batch.map_err(Failure::new)?))).await?,
-                None => break,
-            },
-            message = timeout(SILENCE, messages.recv()), if !ending => match message {
-                Ok(Some(Ok(Message::Command(command)))) => {
-                    ending |= command == Command::Stop;
-                    let arms = matches!(command, Command::Arm(_));
-                    agent.commands.send(command);
-                    if arms && !std::mem::replace(&mut armed, true) {
-                        hand_on(&rows, Row::Armed(unix_now())).await?;
-                    }
-                }
-                Ok(Some(Ok(Message::Clock(question)))) => {
-                    let time = node::monotonic_now();
-                    hand_on(&rows, Row::Clock { question, time }).await?;
-                }
-                Ok(Some(Ok(Message::Hello { .. } | Message::Start(_)))) => {
-                    return Err(Failure::new("the collector begins twice"));
-                }
-                Ok(Some(Err(error))) => {
-                    return Err(Failure::new(format!("the collector cannot be understood: {error}")));
-                }
-                // It is gone, or the way to it is.
-                Ok(None) | Err(_) => {
-                    ending = true;
-                    agent.commands.send(Command::Stop);
-                }
-            },
-            () = &mut stop, if !ending => {
-                ending = true;
-                agent.commands.send(Command::Stop);
-            }
-        }
-    }
+    let commands = &*agent.commands;
+    let ended = converse(
+        &mut agent.batches,
+        commands,
+        &mut messages,
+        &rows,
+        &mut stop,
+    )
+    .await;
+    // Workers that wait to be heard would be waited for when they are told to end.
+    drop(agent.batches);
+    drop(agent.commands);
+    ended?;
     drop(rows);
     match timeout(SILENCE, written).await {
         // A collector that is gone has no need of the rest.
         Ok(_) => Ok(Outcome::Done),
         Err(_) => Err(stuck()),
+    }
+}
+
+/// Does what the collector says, and hands on what workers see, until they have ended.
+async fn converse(
+    batches: &mut mpsc::Receiver<Result<Batch, NodeError>>,
+    commands: &dyn Commander,
+    messages: &mut mpsc::Receiver<io::Result<Message>>,
+    rows: &mpsc::Sender<Row>,
+    stop: &mut (impl Future<Output = ()> + Unpin),
+) -> Result<(), Failure> {
+    let (mut ready, mut ending, mut armed) = (false, false, false);
+    let mut heard = Instant::now();
+    loop {
+        tokio::select! {
+            // Before the collector is ready, answers to its questions would wait behind these.
+            batch = batches.recv(), if ready || ending => match batch {
+                Some(batch) => {
+                    let batch = Box::new(batch.map_err(Failure::new)?);
+                    hand_on(rows, Row::Batch(batch)).await?;
+                }
+                None => return Ok(()),
+            },
+            message = timeout_at(heard + SILENCE, messages.recv()), if !ending => {
+                heard = Instant::now();
+                match message {
+                    Ok(Some(Ok(Message::Go))) => ready = true,
+                    Ok(Some(Ok(Message::Command(command)))) => {
+                        ending |= command == Command::Stop;
+                        let arms = matches!(command, Command::Arm(_));
+                        commands.send(command);
+                        if arms && !std::mem::replace(&mut armed, true) {
+                            hand_on(rows, Row::Armed(unix_now())).await?;
+                        }
+                    }
+                    Ok(Some(Ok(Message::Clock(question)))) => {
+                        let time = node::monotonic_now();
+                        hand_on(rows, Row::Clock { question, time }).await?;
+                    }
+                    Ok(Some(Ok(Message::Hello { .. } | Message::Start(_)))) => {
+                        return Err(Failure::new("the collector begins twice"));
+                    }
+                    Ok(Some(Err(error))) => {
+                        let told = format!("the collector cannot be understood: {error}");
+                        return Err(Failure::new(told));
+                    }
+                    // It is gone, or the way to it is.
+                    Ok(None) | Err(_) => {
+                        ending = true;
+                        commands.send(Command::Stop);
+                    }
+                }
+            }
+            () = &mut *stop, if !ending => {
+                ending = true;
+                commands.send(Command::Stop);
+            }
+        }
     }
 }
 

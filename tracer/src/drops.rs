@@ -51,7 +51,11 @@ async fn watch(settings: DropsSettings, mut view: impl DropView) -> Result<Outco
         .iter()
         .map(|agent| start(&settings, agent, key))
         .collect();
-    let (agents, nodes) = Agents::start(starts).await.map_err(Failure::new)?;
+    tokio::pin!(stop);
+    let (agents, nodes) = tokio::select! {
+        started = Agents::start(starts) => started.map_err(Failure::new)?,
+        () = &mut stop => return Err(Failure::new(SessionError::Stopped)),
+    };
     for note in nodes.iter().flat_map(|hello| &hello.notes) {
         tell(note);
     }
@@ -103,7 +107,7 @@ struct Watching<'a, V> {
 }
 
 impl<V: DropView> Work for Watching<'_, V> {
-    fn take(&mut self, _: &Agents, agent: usize, batch: Batch) -> Result<(), SessionError> {
+    fn take(&mut self, _: &mut Agents, agent: usize, batch: Batch) -> Result<(), SessionError> {
         if batch.change.is_some_and(|change| change.streams > 0) {
             let node = &self.scene.nodes[agent].node;
             tell(&format!("drops on {node} are seen again"));
@@ -141,7 +145,7 @@ impl<V: DropView> Work for Watching<'_, V> {
         self.end.into_iter().chain([self.next]).min()
     }
 
-    fn wake(&mut self, agents: &Agents) -> Result<(), SessionError> {
+    fn wake(&mut self, agents: &mut Agents) -> Result<(), SessionError> {
         self.next = Instant::now() + EVERY;
         // Losses are told, too.
         agents.send(&Command::Report);

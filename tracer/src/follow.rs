@@ -26,7 +26,7 @@ use tracer_core::{
 use crate::{
     cli::{AgentSpec, End, Expected, Failure, Outcome, Output, Settings, selection},
     collector::{self, Plan, SessionError},
-    link::Place,
+    link::{self, Place},
     node::{self, Task},
     store::RecordError,
     terminal::{look_of_stderr, look_of_stdout, tell},
@@ -146,6 +146,7 @@ pub(crate) fn interrupted() -> Result<impl Future<Output = ()>, Failure> {
                 })
                 .await;
                 let Some(asked) = asked.take() else {
+                    link::end_all();
                     std::process::exit(1);
                 };
                 // The terminal has echoed ^C; the summary is to begin there.

@@ -8,7 +8,7 @@ use tracer::{
         self, AgentArgs, DropsSettings, Failure, Outcome, Program, ReplayArgs, Settings, ShowArgs,
         StatsArgs,
     },
-    drops, follow, replay, show, stats,
+    drops, follow, link, replay, show, stats,
 };
 
 struct Tracer;
@@ -44,5 +44,8 @@ impl Program for Tracer {
 }
 
 fn main() -> ExitCode {
-    cli::run::<Tracer>()
+    let code = cli::run::<Tracer>();
+    // Of agents that did not come, or that are stuck.
+    link::end_all();
+    code
 }

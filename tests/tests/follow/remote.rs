@@ -15,7 +15,7 @@ use serde_json::Value;
 use tracer_tests::{
     Lab, LabSpec, Tracer,
     lab::agent_command,
-    program::{self, Finished, LIMIT, is},
+    program::{self, LIMIT, is},
     traffic::{Flow, arp_nd},
 };
 
@@ -145,44 +145,66 @@ fn nodes_whose_clocks_are_not_one_are_joined_by_content() -> Result<()> {
     Ok(())
 }
 
-/// Of what passes meanwhile nothing is said that its node would have had to show.
+/// Of what passes meanwhile nothing is said that its node would have had to show. One that
+/// somebody ends has told of all that it saw, and is gone all the same.
 #[test]
-fn an_agent_that_is_killed_is_reached_again() -> Result<()> {
+fn an_agent_that_is_ended_is_reached_again() -> Result<()> {
+    for signal in [Signal::SIGKILL, Signal::SIGTERM] {
+        goes_on_without(signal).with_context(|| format!("ended by {signal}"))?;
+    }
+    Ok(())
+}
+
+fn goes_on_without(signal: Signal) -> Result<()> {
+    /// Bytes of payload of what is sent while the far agent is gone.
+    const MEANWHILE: usize = 333;
+
     let lab = Lab::new(&LabSpec::default())?;
     let near = format!("netns:{}", lab.nodes[0].netns.path.display());
     let (far, file) = with_id(&lab, 1)?;
     let recording = lab.directory()?.join("trace.arrows").display().to_string();
     let more = ["--hold", "500ms", "-w", &recording];
     let mut tracer = follow(&lab, vec![near, far], &more)?;
-    let pinging = Flow::new(&lab.pods[0], &lab.pods[1]).keep_pinging();
+    let flow = Flow::new(&lab.pods[0], &lab.pods[1]);
     let far_node = lab.nodes[1].name.clone();
     let delivered_there = |value: &Value| {
         value["verdict"]["kind"] == "delivered"
             && !is_neighbour(value)
             && seen(value).iter().any(|(node, _, _)| *node == far_node)
     };
+    assert!(flow.ping(3, Duration::from_millis(5))?.is_complete());
     tracer.wait_for(delivered_there, LIMIT)?;
-    let killed = id_in(&file)?;
-    kill(killed, Signal::SIGKILL)?;
+    let ended = id_in(&file)?;
+    kill(ended, signal)?;
+    let gone = format!("{far_node} is not watched for now");
+    tracer.wait_for_stderr(|said| said.contains(&gone), LIMIT)?;
+    assert!(flow.udp_send(5, MEANWHILE)?.is_complete());
     let again = format!("{far_node} is watched again");
     tracer.wait_for_stderr(|said| said.contains(&again), LIMIT)?;
-    tracer.take_journeys();
+    let meanwhile = |value: &Value| value["packet"]["len"] == MEANWHILE + 28;
+    let journey = tracer.wait_for(meanwhile, LIMIT)?;
+    assert_eq!(journey["verdict"]["kind"], "unknown", "{journey:#}");
+    let before = tracer.take_journeys();
+    assert!(flow.ping(3, Duration::from_millis(5))?.is_complete());
     tracer.wait_for(delivered_there, LIMIT)?;
-    assert!(pinging.stop()?.is_complete());
-    let ended = tracer.stop()?;
-    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
-    let told = format!("{far_node} is not watched for now");
-    assert_eq!(ended.stderr.matches(&told).count(), 1, "{}", ended.stderr);
-    for journey in &ended.journeys {
+    let follow = tracer.stop()?;
+    assert_eq!(follow.status.code(), Some(0), "{}", follow.stderr);
+    let told = follow.stderr.matches(&gone).count();
+    assert_eq!(told, 1, "{}", follow.stderr);
+    let journeys = [before, follow.journeys].concat();
+    for journey in &journeys {
         let kind = &journey["verdict"]["kind"];
+        let is_meanwhile = meanwhile(journey);
         assert!(kind == "delivered" || kind == "unknown", "{journey:#}");
+        assert!(!is_meanwhile || kind == "unknown", "{journey:#}");
     }
-    assert_ne!(id_in(&file)?, killed);
+    assert_ne!(id_in(&file)?, ended);
     wait_ended(id_in(&file)?)?;
     // A replay knows of the gap, and says the same.
     let replayed = Tracer::start(&mut program::tracer(["replay", "-o", "json", &recording])?)?;
-    let Finished { summary, .. } = replayed.finish(LIMIT)?;
-    assert_eq!(summary, ended.summary);
+    let replayed = replayed.finish(LIMIT)?;
+    assert_eq!(replayed.journeys, journeys);
+    assert_eq!(replayed.summary, follow.summary);
     Ok(())
 }
 
@@ -194,10 +216,13 @@ fn an_agent_ends_with_its_collector() -> Result<()> {
         let (near, near_file) = with_id(&lab, 0)?;
         let (far, far_file) = with_id(&lab, 1)?;
         let tracer = follow(&lab, vec![near, far], &[])?;
+        // What nobody takes keeps no agent from noticing that nobody speaks.
+        let pinging = Flow::new(&lab.pods[0], &lab.pods[1]).keep_pinging();
         tracer.signal(signal)?;
         for file in [near_file, far_file] {
             wait_ended(id_in(&file)?)?;
         }
+        pinging.stop()?;
     }
     Ok(())
 }
@@ -235,7 +260,7 @@ fn damaged_records_end_an_agent_and_not_the_follow() -> Result<()> {
     let near = format!("netns:{}", lab.nodes[0].netns.path.display());
     let command = agent_command(&lab.nodes[1])?;
     // Whole for so long, and then another byte than was sent.
-    let far = format!("exec:({command}) | (head -c 60000; tr '\\377' '\\376')");
+    let far = format!("exec:({command}) | (stdbuf -o0 head -c 60000; tr '\\377' '\\376')");
     let mut tracer = follow(&lab, vec![near, far], &["--hold", "500ms"])?;
     let pinging = Flow::new(&lab.pods[0], &lab.pods[1]).keep_pinging();
     let told = format!("{} is not watched for now", lab.nodes[1].name);

@@ -7,7 +7,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 use tracer_core::{
-    input::{Batch, Epoch},
+    input::{Batch, Epoch, MAX_POINTS},
     model::Hello,
     request::{Command, Commander, Start},
 };
@@ -15,7 +15,7 @@ use tracing::{debug, info};
 
 use super::{SessionError, unix_now};
 use crate::{
-    link::{self, Batches, Link, LinkError, Place},
+    link::{self, Batches, Link, LinkError, Place, RemoteError},
     node::NodeError,
 };
 
@@ -49,6 +49,8 @@ struct Agent {
     crowded: bool,
     /// How long to wait before it is reached again.
     pause: Duration,
+    /// When it was reached last.
+    reached: Instant,
 }
 
 /// An agent that was reached.
@@ -130,6 +132,7 @@ impl Agents {
             running: true,
             epoch: Epoch::default(),
             pause: PAUSE,
+            reached: Instant::now(),
         });
         let mut agents: Vec<Agent> = agents.collect();
         let mut hellos: Vec<Hello> = agents.iter().map(|agent| agent.hello.clone()).collect();
@@ -147,8 +150,11 @@ impl Agents {
     }
 
     /// Tells all of them.
-    pub(crate) fn send(&self, command: &Command) {
-        for agent in &self.agents {
+    pub(crate) fn send(&mut self, command: &Command) {
+        for agent in &mut self.agents {
+            if let (Command::Arm(filter), Some((_, start))) = (command, &mut agent.again) {
+                start.filter.clone_from(filter);
+            }
             if let Some(commands) = &agent.commands {
                 commands.send(command.clone());
             }
@@ -166,7 +172,10 @@ impl Agents {
             };
             let heard = match sent {
                 Sent::Batch(batch) => Some(Heard::Batch(self.agents[index].take(batch))),
-                Sent::Anew(link) => Some(Heard::Batch(Box::new(self.begin_anew(index, *link)))),
+                Sent::Anew(link) => match self.refusal(index, &link.hello) {
+                    Some(error) => self.lose(index, Some(error.into()))?,
+                    None => Some(Heard::Batch(Box::new(self.begin_anew(index, *link)))),
+                },
                 Sent::Failed(error) => self.lose(index, Some(error))?,
                 Sent::Ended => self.lose(index, None)?,
             };
@@ -186,6 +195,10 @@ impl Agents {
         let node = self.agents[index].hello.node.clone();
         let agent = &mut self.agents[index];
         let was_running = std::mem::replace(&mut agent.running, false);
+        // One that comes and goes is not reached ever more often.
+        if was_running && agent.reached.elapsed() > LONGEST_PAUSE {
+            agent.pause = PAUSE;
+        }
         let again = agent.again.clone();
         let others = self.agents.iter().any(|agent| agent.running);
         let Some(again) = again.filter(|_| others) else {
@@ -214,6 +227,21 @@ impl Agents {
         Ok(was_running.then_some(Heard::Gone(why)))
     }
 
+    /// Why an agent that has begun anew cannot go on for the one that was known.
+    fn refusal(&self, index: usize, anew: &Hello) -> Option<RemoteError> {
+        let known = &self.agents[index].hello;
+        let too_many = |known: usize, more: usize, most| known.saturating_add(more) > most;
+        if known.drops.is_some() && anew.drops.is_none() {
+            Some(RemoteError::NoDrops)
+        } else if too_many(known.points.len(), anew.points.len(), MAX_POINTS)
+            || too_many(known.streams, anew.streams, MAX_POINTS)
+        {
+            Some(RemoteError::Wrong("it began anew too often"))
+        } else {
+            None
+        }
+    }
+
     /// Takes in an agent that has begun anew, which is a change of the one that was known.
     fn begin_anew(&mut self, index: usize, link: Link) -> Batch {
         let agent = &mut self.agents[index];
@@ -223,7 +251,7 @@ impl Agents {
         agent.epoch = epoch;
         agent.commands = Some(link.commands);
         agent.running = true;
-        agent.pause = PAUSE;
+        agent.reached = Instant::now();
         tokio::spawn(forward(index, link.batches, self.sender.clone()));
         agent.learn(&mut batch);
         batch
@@ -242,7 +270,7 @@ impl Agents {
     /// The first that an agent or `take` had.
     pub(super) async fn end(
         &mut self,
-        mut take: impl FnMut(&Self, usize, Batch) -> Result<(), SessionError>,
+        mut take: impl FnMut(&mut Self, usize, Batch) -> Result<(), SessionError>,
     ) -> (Vec<String>, Result<(), SessionError>) {
         self.send(&Command::Stop);
         let mut ended = Ok(());

@@ -11,17 +11,26 @@ mod stalls;
 #[cfg(test)]
 mod tests;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::OnceLock,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 pub(crate) use agents::Agents;
 pub use plan::{Plan, Write};
 pub(crate) use run::{Work, run};
 pub use session::{Outcome, SessionError, follow};
 
-/// Unix time, ns.
+/// Unix time, ns: that of this process's beginning, and what has passed since. So it does
+/// not jump where somebody sets the clock, and stands still with the machine, as the clocks
+/// of agents in this process do.
 pub(crate) fn unix_now() -> i64 {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO);
-    i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
+    static BEGIN: OnceLock<(Instant, i64)> = OnceLock::new();
+
+    let nanoseconds = |time: Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
+    let (begin, unix) = BEGIN.get_or_init(|| {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH);
+        (Instant::now(), nanoseconds(unix.unwrap_or(Duration::ZERO)))
+    });
+    unix.saturating_add(nanoseconds(begin.elapsed()))
 }

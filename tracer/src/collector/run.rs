@@ -11,7 +11,8 @@ pub(crate) trait Work {
     ///
     /// # Errors
     /// Those of what it writes to; the session ends then, here and below.
-    fn take(&mut self, agents: &Agents, agent: usize, batch: Batch) -> Result<(), SessionError>;
+    fn take(&mut self, agents: &mut Agents, agent: usize, batch: Batch)
+    -> Result<(), SessionError>;
 
     /// Takes note that an agent is gone, or that the way to it is broken. It comes back
     /// with a change that has streams.
@@ -27,7 +28,7 @@ pub(crate) trait Work {
     ///
     /// # Errors
     /// See [`Work::take`].
-    fn wake(&mut self, agents: &Agents) -> Result<(), SessionError>;
+    fn wake(&mut self, agents: &mut Agents) -> Result<(), SessionError>;
 
     /// Whether it has come to its end.
     fn is_done(&self) -> bool;
@@ -51,7 +52,7 @@ pub(crate) async fn run(
 ) -> Result<(), SessionError> {
     let worked = until_done(&mut agents, work, stop).await;
     let mut failed = worked.is_err();
-    let take = |agents: &Agents, agent, batch: Batch| {
+    let take = |agents: &mut Agents, agent, batch: Batch| {
         if failed {
             work.keep(agent, &batch);
             return Ok(());

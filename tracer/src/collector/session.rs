@@ -102,13 +102,13 @@ pub async fn follow(
 pub(super) async fn follow_agents(
     plan: Plan,
     recorder: Option<Recorder>,
-    (agents, hellos): (Agents, Vec<Hello>),
+    (mut agents, hellos): (Agents, Vec<Hello>),
     view: &mut impl View,
     notice: &mut impl FnMut(&str),
     stop: impl Future<Output = ()>,
 ) -> Result<Outcome, SessionError> {
     let mut session = Session::new(plan, recorder, hellos, view, notice)?;
-    session.arm(&agents);
+    session.arm(&mut agents);
     let ended = run(agents, &mut session, stop).await;
     let shown = ended.and_then(|()| Ok(session.core.end(&mut session.reader)?));
     // Whatever happened, what was recorded can be read to its end.
@@ -214,7 +214,7 @@ impl<'a, V: View, N: FnMut(&str)> Session<'a, V, N> {
     /// Waits until all points are observed, with the filter that knows of all next
     /// hops. Programs see packets since they were attached: what passed before this
     /// moment was on its way before the start.
-    fn arm(&mut self, agents: &Agents) {
+    fn arm(&mut self, agents: &mut Agents) {
         self.send_filter(agents);
         // Commands are carried out in order: a report says that the filter
         // before it is in force.
@@ -237,7 +237,7 @@ impl<'a, V: View, N: FnMut(&str)> Session<'a, V, N> {
     }
 
     /// Puts the filter into force, with all next hops that are known by now.
-    fn send_filter(&mut self, agents: &Agents) {
+    fn send_filter(&mut self, agents: &mut Agents) {
         let nodes = self.core.scene().nodes.iter();
         let mut next_hops: Vec<_> = nodes
             .flat_map(|hello| hello.next_hops.iter().copied())
@@ -259,13 +259,16 @@ impl<'a, V: View, N: FnMut(&str)> Session<'a, V, N> {
     }
 
     /// Asks every stream for a report.
-    fn ask_all(&mut self, agents: &Agents) {
+    fn ask_all(&mut self, agents: &mut Agents) {
         agents.send(&Command::Report);
-        self.awaited.fill(true);
+        for (stream, awaited) in self.awaited.iter_mut().enumerate() {
+            // One that has ended reports no more.
+            *awaited = self.core.reported_of(stream).is_some();
+        }
     }
 
     /// Asks for what is waited for, and goes on without those that do not tell.
-    fn hurry(&mut self, agents: &Agents, now: Instant) -> Result<(), SessionError> {
+    fn hurry(&mut self, agents: &mut Agents, now: Instant) -> Result<(), SessionError> {
         self.tick = now + TICK;
         if self.core.waits_for_reports() && self.asked.elapsed() >= ASK {
             self.asked = now;
@@ -296,7 +299,7 @@ impl<'a, V: View, N: FnMut(&str)> Session<'a, V, N> {
     /// Goes on without these streams until a time, Unix time, ns.
     fn pass(
         &mut self,
-        agents: &Agents,
+        agents: &mut Agents,
         late: Option<(Vec<usize>, i64)>,
     ) -> Result<(), SessionError> {
         let Some((late, until)) = late else {
@@ -349,7 +352,7 @@ impl<'a, V: View, N: FnMut(&str)> Session<'a, V, N> {
     }
 
     /// Asks why nothing matched, and says so once all have told, or had time to.
-    fn wonder(&mut self, agents: &Agents) {
+    fn wonder(&mut self, agents: &mut Agents) {
         let Some(wonder) = &mut self.wonder else {
             return;
         };
@@ -395,7 +398,12 @@ impl<'a, V: View, N: FnMut(&str)> Session<'a, V, N> {
 }
 
 impl<V: View, N: FnMut(&str)> Work for Session<'_, V, N> {
-    fn take(&mut self, agents: &Agents, agent: usize, batch: Batch) -> Result<(), SessionError> {
+    fn take(
+        &mut self,
+        agents: &mut Agents,
+        agent: usize,
+        batch: Batch,
+    ) -> Result<(), SessionError> {
         if self.wonder.is_some() && batch.hops.iter().any(|hop| !hop.packet.is_neighbour()) {
             self.wonder = None;
             agents.send(&Command::Explain(false));
@@ -413,18 +421,18 @@ impl<V: View, N: FnMut(&str)> Work for Session<'_, V, N> {
             .change
             .as_ref()
             .is_some_and(|change| change.streams > 0);
-        let reports = batch.report.is_some();
-        if reports {
-            self.awaited[self.core.stream(agent, batch.stream)] = false;
-        }
+        let (reports, stream) = (batch.report.is_some(), batch.stream);
         let change = batch.change.as_ref();
         let new_next_hops = change.is_some_and(|change| !change.next_hops.is_empty());
         let batch = Box::new(batch);
         self.core.take(Record::Batch { agent, batch });
+        self.awaited.resize(self.core.streams(), false);
+        if reports {
+            self.awaited[self.core.stream(agent, stream)] = false;
+        }
         if anew {
             let node = &self.core.scene().nodes[agent].node;
             (self.notice)(&format!("{node} is watched again"));
-            self.awaited.resize(self.core.streams(), false);
             self.stalls.grow(self.core.streams(), Instant::now());
             self.silences.grow(self.core.streams(), Instant::now());
             agents.send(&Command::Sample(self.sampling.bound()));
@@ -470,7 +478,7 @@ impl<V: View, N: FnMut(&str)> Work for Session<'_, V, N> {
         times.into_iter().chain([recorder]).flatten().min()
     }
 
-    fn wake(&mut self, agents: &Agents) -> Result<(), SessionError> {
+    fn wake(&mut self, agents: &mut Agents) -> Result<(), SessionError> {
         let now = Instant::now();
         if let Phase::Arming(until) = self.phase
             && until <= now

@@ -4,7 +4,7 @@
 use std::{
     collections::VecDeque,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tracer_core::model::{ClockEstimate, RoundTrip};
@@ -22,9 +22,6 @@ const OPEN: usize = 16;
 
 /// A remote agent's clock.
 pub(super) struct Clock {
-    /// When this was made, by both of this process's clocks: Unix time may be set, and what
-    /// passes is measured.
-    begin: (Instant, i64),
     asked: Mutex<Asked>,
     answered: Condvar,
 }
@@ -43,17 +40,9 @@ struct Asked {
 impl Clock {
     pub(super) fn new() -> Self {
         Self {
-            begin: (Instant::now(), unix_now()),
             asked: Mutex::default(),
             answered: Condvar::new(),
         }
-    }
-
-    /// This process's time: Unix time at the beginning, ns, and what has passed since.
-    fn now(&self) -> i64 {
-        let (begin, unix) = self.begin;
-        let passed = i64::try_from(begin.elapsed().as_nanos()).unwrap_or(i64::MAX);
-        unix.saturating_add(passed)
     }
 
     fn lock(&self) -> MutexGuard<'_, Asked> {
@@ -62,7 +51,7 @@ impl Clock {
 
     /// Takes note that a question goes out now, and gives its number.
     pub(super) fn ask(&self) -> u16 {
-        let now = self.now();
+        let now = unix_now();
         let mut asked = self.lock();
         asked.number = asked.number.wrapping_add(1);
         if asked.open.len() == OPEN {
@@ -76,7 +65,7 @@ impl Clock {
     /// Takes an answer: the agent's monotonic clock, ns. By how much the clocks have parted,
     /// ns, if that is too much.
     pub(super) fn answered(&self, question: u16, time: u64) -> Option<i64> {
-        let heard = self.now();
+        let heard = unix_now();
         let mut asked = self.lock();
         let known = asked
             .open
@@ -99,13 +88,13 @@ impl Clock {
         }
     }
 
-    /// Whether the clocks were compared.
-    pub(super) fn is_compared(&self) -> bool {
-        self.lock().estimate.is_some()
-    }
-
     /// Compares the clocks before a follow begins; `None` if no answer comes.
     pub(super) fn compare(&self, send: impl Fn(u16)) -> Option<ClockEstimate> {
+        // What was asked before was answered when the agent had time to.
+        let mut asked = self.lock();
+        asked.open.clear();
+        asked.trips.clear();
+        drop(asked);
         for count in 1..=COMPARISONS {
             send(self.ask());
             let asked = self.lock();
@@ -135,17 +124,14 @@ mod tests {
     fn clocks_are_compared_and_what_parts_is_told() {
         let clock = Clock::new();
         // A machine that has run for an hour.
-        let there =
-            || u64::try_from(clock.now() - clock.begin.1).expect("later") + 3_600_000_000_000;
+        let booted = unix_now() - 3_600_000_000_000;
+        let there = || u64::try_from(unix_now() - booted).expect("it is later");
         let estimate = clock.compare(|question| {
             assert_eq!(clock.answered(question, there()), None);
         });
         let estimate = estimate.expect("all was answered");
-        let truth = clock.begin.1 - 3_600_000_000_000;
-        assert!(
-            (estimate.offset - truth).abs() <= estimate.bound,
-            "{estimate:?}"
-        );
+        let apart = (estimate.offset - booted).abs();
+        assert!(apart <= estimate.bound, "{estimate:?}");
 
         assert_eq!(clock.answered(clock.ask(), there()), None);
         let suspended = there() - 2 * CLOCK_DRIFT.unsigned_abs();

@@ -18,7 +18,7 @@ use tracer_core::{
     request::{Commander, Start},
 };
 
-pub use self::remote::RemoteError;
+pub use self::remote::{RemoteError, end_all};
 use crate::node::{self, NodeError, Task};
 
 /// Where a node's packets can be seen from here.

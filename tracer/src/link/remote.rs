@@ -5,13 +5,13 @@
 //! buffers, where it is counted what is lost. Nothing of what comes is taken on trust.
 
 use std::{
-    collections::VecDeque,
-    io::{self, BufRead as _, BufReader, Write as _},
+    collections::{BTreeSet, VecDeque},
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
     os::unix::process::CommandExt as _,
     path::Path,
     process::{Child, ChildStderr, ChildStdin, Command, Stdio},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         mpsc::{self as std_mpsc, RecvTimeoutError, SyncSender, TrySendError},
     },
     thread,
@@ -50,14 +50,14 @@ const ENDING: Duration = Duration::from_secs(2);
 /// Batches that may be on their way to the collector.
 const IN_FLIGHT: usize = 16;
 
-/// Batches that may be held until the clocks were compared.
-const MOST_HELD: usize = 1024;
-
 /// Commands that may wait for the agent to take them.
 const COMMANDS: usize = 64;
 
 /// How often an agent is asked at most to send what it has.
 const FLUSH_EVERY: Duration = Duration::from_millis(100);
+
+/// Bytes of a line that an agent says; what is longer is more lines.
+const LONGEST_LINE: u64 = 4096;
 
 /// Lines that an agent said last.
 const LAST_WORDS: usize = 3;
@@ -103,6 +103,12 @@ pub enum RemoteError {
     /// What was answered is of another version, or damaged.
     #[error(transparent)]
     Records(#[from] TraceError),
+    /// It has begun, and answers nothing.
+    #[error("its agent does not answer")]
+    Silent,
+    /// It can tell less than before.
+    #[error("it cannot watch drops any more")]
+    NoDrops,
     /// It does not speak as agents do.
     #[error("what answers is no agent: {0}")]
     Wrong(&'static str),
@@ -141,6 +147,7 @@ pub(super) fn start(command: &str, start: &Start) -> Result<Agent, RemoteError> 
             command: command.to_owned(),
             source,
         })?;
+    lock(&RUNNING).insert(group(&child));
     let (input, output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (Some(input), Some(output), Some(errors)) = (input, output, errors) else {
         return Err(RemoteError::Wrong("its streams are not there"));
@@ -184,6 +191,7 @@ pub(super) fn start(command: &str, start: &Start) -> Result<Agent, RemoteError> 
         Ok(Ok(nodes)) => nodes,
         Ok(Err(TraceError::Empty { .. })) | Err(RecvTimeoutError::Disconnected) => {
             commands.wait();
+            words.wait();
             let said = said();
             return Err(RemoteError::NoAgent { command, said });
         }
@@ -201,12 +209,14 @@ pub(super) fn start(command: &str, start: &Start) -> Result<Agent, RemoteError> 
     let [mut hello] = <[Hello; 1]>::try_from(nodes)
         .map_err(|_| RemoteError::Wrong("it speaks for several nodes"))?;
     hello.node.clone_from(&start.node);
+    if hello.streams == 0 {
+        return Err(RemoteError::Wrong("it has nothing to send"));
+    }
     let estimate = clock.compare(|question| commands.say(Message::Clock(question)));
-    let estimate = estimate.ok_or_else(|| RemoteError::Broken {
-        said: words.said(""),
-    })?;
+    let estimate = estimate.ok_or(RemoteError::Silent)?;
     hello.realtime_offset = estimate.offset;
     hello.clock_bound = estimate.bound;
+    commands.say(Message::Go);
     info!(
         "{}: its clock is known to {} µs",
         start.node,
@@ -227,10 +237,19 @@ fn read(
     words: &Words,
 ) {
     let mut ended = false;
-    // Nobody takes batches before the clocks were compared, and the answers come between.
-    let mut held = VecDeque::new();
     for event in reader {
         let batch = match event {
+            // Only this side knows whether it began anew.
+            Ok(Event::Batch { batch, .. })
+                if batch
+                    .change
+                    .as_ref()
+                    .is_some_and(|change| change.streams > 0) =>
+            {
+                Err(RemoteError::Wrong(
+                    "it tells of streams that it did not have",
+                ))
+            }
             Ok(Event::Batch { batch, .. }) => Ok(*batch),
             Ok(Event::End(_)) => {
                 ended = true;
@@ -246,23 +265,16 @@ fn read(
             Err(error) => Err(error.into()),
         };
         let failed = batch.is_err();
-        held.push_back(batch);
-        if !failed && !clock.is_compared() && held.len() < MOST_HELD {
-            continue;
-        }
-        let mut all = held.drain(..);
-        if all.any(|batch| to.blocking_send(batch).is_err()) || failed {
+        if to.blocking_send(batch).is_err() || failed {
             return;
         }
     }
     if !ended {
+        words.wait();
         let said = words.said("");
-        held.push_back(Err(RemoteError::Broken { said }));
+        // A collector that has ended needs no word of it.
+        drop(to.blocking_send(Err(RemoteError::Broken { said })));
     }
-    // A collector that has ended needs no word of it.
-    let _: bool = held
-        .into_iter()
-        .all(|batch| to.blocking_send(batch).is_ok());
 }
 
 /// Takes commands to the agent; dropping it ends the agent.
@@ -300,7 +312,7 @@ impl Remote {
         let until = Instant::now() + ENDING;
         while Instant::now() < until {
             if !matches!(child.try_wait(), Ok(None)) {
-                return;
+                break;
             }
             thread::sleep(Duration::from_millis(5));
         }
@@ -310,10 +322,29 @@ impl Remote {
 
 /// Ends a command and all that it has run: they are a group of their own.
 fn end(child: &mut Child) {
-    let group = Pid::from_raw(child.id().cast_signed());
-    // Both fail only for one that has ended.
-    let _: nix::Result<()> = killpg(group, Signal::SIGKILL);
-    drop(child.wait());
+    // The number of one that was waited for may be somebody else's by now.
+    if matches!(child.try_wait(), Ok(None)) {
+        // It fails only for one that has ended meanwhile.
+        let _: nix::Result<()> = killpg(group(child), Signal::SIGKILL);
+        drop(child.wait());
+    }
+    lock(&RUNNING).remove(&group(child));
+}
+
+fn group(child: &Child) -> Pid {
+    Pid::from_raw(child.id().cast_signed())
+}
+
+/// The commands that run, by their groups.
+static RUNNING: Mutex<BTreeSet<Pid>> = Mutex::new(BTreeSet::new());
+
+/// Ends all commands that still run, before this process ends: those of agents that did not
+/// come, or that are stuck.
+pub fn end_all() {
+    for group in std::mem::take(&mut *lock(&RUNNING)) {
+        // It fails only for one that has ended meanwhile.
+        let _: nix::Result<()> = killpg(group, Signal::SIGKILL);
+    }
 }
 
 impl Commander for Remote {
@@ -363,17 +394,29 @@ fn write(mut input: ChildStdin, inbox: &std_mpsc::Receiver<Message>, clock: &Clo
 
 /// What an agent says on its standard error: kept until it has begun, then told at once.
 #[derive(Clone, Default)]
-struct Words(Arc<Mutex<Said>>);
+struct Words(Arc<Mutex<Said>>, Arc<Condvar>);
 
 #[derive(Default)]
 struct Said {
     last: VecDeque<String>,
     aloud: bool,
+    /// Whether nothing more will be said.
+    ended: bool,
 }
 
 impl Words {
     fn listen(&self, node: &str, errors: ChildStderr) {
-        for line in BufReader::new(errors).split(b'\n').map_while(Result::ok) {
+        let mut errors = BufReader::new(errors);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let read = errors
+                .by_ref()
+                .take(LONGEST_LINE)
+                .read_until(b'\n', &mut line);
+            if !matches!(read, Ok(1..)) {
+                break;
+            }
             let line = String::from_utf8_lossy(&line);
             let line = line.trim_end();
             let line = line.strip_prefix("tracer: ").unwrap_or(line).to_owned();
@@ -386,6 +429,15 @@ impl Words {
             }
             said.last.push_back(line);
         }
+        lock(&self.0).ended = true;
+        self.1.notify_all();
+    }
+
+    /// Waits for what was said last, which comes by another way than a stream's end.
+    fn wait(&self) {
+        let said = lock(&self.0);
+        let waited = self.1.wait_timeout_while(said, ENDING, |said| !said.ended);
+        drop(waited);
     }
 
     /// Tells from now on what is said, and what was said before.

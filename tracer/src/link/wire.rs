@@ -38,6 +38,8 @@ pub(crate) enum Message {
     },
     /// What the agent is to do.
     Start(Box<Start>),
+    /// The collector is ready: what the agent sees may come.
+    Go,
     /// What it is to do from now on.
     Command(Command),
     /// What time is it there? With the question's number. It shows that the collector

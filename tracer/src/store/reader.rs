@@ -23,6 +23,9 @@ use super::{
 };
 use crate::stdio;
 
+/// Hops and drops of a batch: no agent holds so many back.
+const LARGEST: usize = 1 << 22;
+
 /// Bytes that say that no message follows.
 const END: u64 = 8;
 
@@ -282,6 +285,11 @@ impl<R: Read> Reader<R> {
             return Err(Unreadable("node"));
         }
         match record {
+            Record::Hop | Record::Drop
+                if self.open.hops.len() + self.open.freed.len() >= LARGEST =>
+            {
+                return Err(Unreadable("number"));
+            }
             Record::Hop => self.open.hops.push(table.hop(hello, row, time)?),
             Record::Drop => self.open.freed.push(table.freed(hello, row, time)?),
             Record::Batch => {

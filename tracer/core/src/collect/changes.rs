@@ -14,8 +14,7 @@ impl Core {
         let hello = &mut self.scene.nodes[agent];
         let time = unix(change.time, hello.realtime_offset);
         if change.streams > 0 {
-            self.ledger.back(agent, time);
-            self.ledger.add(agent, change.streams, time);
+            self.ledger.back(agent, change.streams, time);
             self.order.add(change.streams, time);
         }
         let (first, later) = (hello.points.len(), hello.drops_later.len());

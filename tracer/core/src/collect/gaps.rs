@@ -64,11 +64,9 @@ impl Core {
     /// Takes note that an agent is gone, or that the way to it is broken: what it saw since
     /// it last told is not known until it is back.
     pub(super) fn gone(&mut self, agent: usize) {
-        for stream in self.all_streams_of(agent..agent + 1) {
-            if !self.ledger.has_ended(stream) {
-                self.ledger.gone(stream, self.complete_until(stream));
-                self.order.passed(stream, i64::MAX);
-            }
+        for stream in self.ledger.latest_streams_of(agent) {
+            self.ledger.gone(stream, self.complete_until(stream));
+            self.order.passed(stream, i64::MAX);
         }
         self.advance();
     }

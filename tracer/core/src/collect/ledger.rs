@@ -36,6 +36,8 @@ const MAX_HEALTH: usize = 256;
 
 impl Losses {
     fn add(&mut self, from: i64, to: i64) {
+        // What was made before its stream began, or is told by a clock that went back.
+        let (from, to) = (from.min(to), from.max(to));
         let first = self.0.partition_point(|span| span.to < from);
         let end = self.0.partition_point(|span| span.from <= to);
         let mut span = Span { from, to };
@@ -63,6 +65,8 @@ pub(super) struct Ledger {
     streams: Vec<Entry>,
     /// Which streams are an agent's, in its own order.
     agents: Vec<Vec<usize>>,
+    /// Which of an agent's is the first since it last began.
+    begun_at: Vec<usize>,
     /// What each agent's kernel had counted, and when.
     health: Vec<VecDeque<(i64, Health)>>,
     /// When streams took different samples of the packets.
@@ -186,6 +190,7 @@ impl Ledger {
     pub(super) fn new(agents: &[Hello], now: i64) -> Self {
         let mut ledger = Self {
             agents: vec![Vec::new(); agents.len()],
+            begun_at: vec![0; agents.len()],
             health: vec![VecDeque::new(); agents.len()],
             ..Self::default()
         };
@@ -202,20 +207,46 @@ impl Ledger {
         self.streams.resize(first + streams, Entry::new(now));
     }
 
+    /// The streams of an agent since it last began. It may be gone though they have ended
+    /// as they should: somebody else has ended it.
+    pub(super) fn latest_streams_of(&self, agent: usize) -> Vec<usize> {
+        self.agents[agent][self.begun_at[agent]..].to_vec()
+    }
+
     /// Takes note that a stream's agent is gone, which had told of all until `from`.
     pub(super) fn gone(&mut self, stream: usize, from: i64) {
         let entry = &mut self.streams[stream];
-        entry.gone = Some(from);
+        entry.gone.get_or_insert(from);
         entry.ended = true;
     }
 
-    /// Takes note that an agent that was gone is there again at `time`.
-    pub(super) fn back(&mut self, agent: usize, time: i64) {
+    /// Takes note that an agent that was gone is there again at `time`, with so many new
+    /// streams. What was missing meanwhile is missing in them, too: their points are those
+    /// that would have shown it.
+    pub(super) fn back(&mut self, agent: usize, streams: usize, time: i64) {
+        let mut missing = time;
         for stream in &self.agents[agent] {
             let entry = &mut self.streams[*stream];
             if let Some(from) = entry.gone.take() {
                 entry.missing(from, time);
+                missing = missing.min(from);
             }
+        }
+        self.begun_at[agent] = self.agents[agent].len();
+        self.add(agent, streams, time);
+        for stream in self.latest_streams_of(agent) {
+            if missing < time {
+                self.streams[stream].missing(missing, time);
+            }
+        }
+        // It takes every packet until it is told what the others take.
+        let sampled = |entry: &Entry| !entry.ended && entry.report.sample != u32::MAX;
+        if self.streams.iter().any(sampled) {
+            let now = Span {
+                from: time,
+                to: time,
+            };
+            self.differ.get_or_insert(now);
         }
     }
 
@@ -309,7 +340,7 @@ impl Ledger {
         }
         let health = report.health.take();
         entry.report = report;
-        entry.time = now;
+        entry.time = entry.time.max(now);
         let sample = |entry: &Entry| entry.report.sample;
         // One that has ended takes no sample any more.
         let mut running = self.streams.iter().filter(|entry| !entry.ended);
@@ -495,9 +526,12 @@ fn hops_lost(counters: &Counters) -> u64 {
 
 fn drops_lost(report: &DropReport) -> u64 {
     let counted = |counters: &DropCounters| {
-        counters.get(DropCounter::RingFull) + counters.get(DropCounter::RateLimited)
+        let (full, limited) = (DropCounter::RingFull, DropCounter::RateLimited);
+        counters.get(full).saturating_add(counters.get(limited))
     };
-    counted(&report.counters) + report.malformed + report.missed
+    counted(&report.counters)
+        .saturating_add(report.malformed)
+        .saturating_add(report.missed)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! An agent that was cut off and began anew: what it tells goes on with what was told.
 
 use super::{Batch, Change};
-use crate::model::{CLOCK_DRIFT, Hello, Point};
+use crate::model::{Hello, Point};
 
 /// How an agent that began anew is the one that was known: what it numbers comes after
 /// what is known, and its clock is that of another boot.
@@ -21,7 +21,9 @@ impl Epoch {
     #[must_use]
     pub fn begin(known: &Hello, anew: Hello, time: u64) -> (Self, Batch) {
         let moved = anew.realtime_offset.saturating_sub(known.realtime_offset);
-        let is_moved = anew.boot_id != known.boot_id || moved.saturating_abs() > CLOCK_DRIFT;
+        // Within what both estimates leave open nothing has moved.
+        let bounds = known.clock_bound.saturating_add(anew.clock_bound);
+        let is_moved = anew.boot_id != known.boot_id || moved.saturating_abs() > bounds;
         let epoch = Self {
             points: known.points.len(),
             streams: known.streams,
@@ -135,7 +137,7 @@ mod tests {
         let mut known = hello("one", 1_000);
         let (points, streams) = (known.points.len(), known.streams);
         known.points[0].until = Some(3);
-        let (epoch, batch) = Epoch::begin(&known, hello("one", 1_007), 50);
+        let (epoch, batch) = Epoch::begin(&known, hello("one", 1_000), 50);
         let change = batch.change.expect("it is one");
         assert_eq!((batch.stream, batch.watermark), (streams, 50));
         assert_eq!(change.gone, (1..points).collect::<Vec<_>>());
@@ -175,9 +177,12 @@ mod tests {
         };
         assert_eq!(moved(60), 2_060);
         // So has one that was suspended, as far as others can see.
-        let later = 1_000 + CLOCK_DRIFT + 1;
-        let (epoch, _) = Epoch::begin(&hello("one", 1_000), hello("one", later), 50);
-        assert_eq!(epoch.clock, CLOCK_DRIFT + 1);
+        let bounded = |realtime_offset| Hello {
+            clock_bound: 20,
+            ..hello("one", realtime_offset)
+        };
+        let clock = |later| Epoch::begin(&bounded(1_000), bounded(later), 50).0.clock;
+        assert_eq!((clock(1_040), clock(1_041)), (0, 41));
         // No time yet, and no time any more.
         assert_eq!((moved(0), moved(u64::MAX)), (0, u64::MAX));
     }

@@ -280,9 +280,10 @@ fn while_an_agent_is_gone_nothing_is_known_of_its_node() {
     ledger.report(2, report(u32::MAX, 0), 90);
     assert_eq!(ledger.reported(), 90);
 
-    ledger.back(0, 60);
-    ledger.add(0, 2, 60);
+    ledger.back(0, 2, 60);
     assert_eq!(lost(&ledger, 30, 30), [true; 3]);
+    // Its new points did not see it either.
+    assert!(ledger.hops_lost(Where::Point(0, 1), 30, 30));
     assert_eq!(lost(&ledger, 61, 100), [false; 3]);
     // The new streams are the agent's third and fourth.
     assert_eq!((ledger.stream(0, 2), ledger.agent_of(4)), (3, (0, 3)));
@@ -291,4 +292,34 @@ fn while_an_agent_is_gone_nothing_is_known_of_its_node() {
         ledger.report(stream, report(7, 0), 110);
     }
     assert!(!ledger.uneven(111, 120));
+}
+
+#[test]
+fn an_agent_that_was_ended_by_somebody_is_gone_as_well() {
+    let mut ledger = Ledger::new(&[hello(1)], 0);
+    ledger.report(0, lost_at(0, 0), 10);
+    ledger.end(0);
+    for stream in ledger.latest_streams_of(0) {
+        ledger.gone(stream, ledger.told(stream));
+    }
+    assert!(ledger.hops_lost(Where::Node(0), 15, 15));
+    ledger.back(0, 1, 20);
+    assert!(ledger.hops_lost(Where::Node(0), 15, 15));
+    assert!(!ledger.hops_lost(Where::Node(0), 21, 30));
+    // Only what it has begun since can be gone again.
+    assert_eq!(ledger.latest_streams_of(0), [1]);
+}
+
+/// Reports that were made before their stream began, as of an agent that waited to be
+/// heard, or by a clock that goes back.
+#[test]
+fn losses_in_any_order_are_remembered() {
+    let mut ledger = Ledger::new(&[hello(1)], 1000);
+    for (time, lost) in [(200, 1), (300, 1), (400, 2), (1200, 3), (1100, 4)] {
+        ledger.report(0, report(u32::MAX, lost), time);
+    }
+    for time in [250, 999, 1150] {
+        assert!(ledger.hops_lost(Where::Node(0), time, time), "at {time}");
+    }
+    assert!(!ledger.hops_lost(Where::Node(0), 1201, 1300));
 }
