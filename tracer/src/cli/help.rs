@@ -97,8 +97,12 @@ pub(super) const AGENT: &str = "\
 EXAMPLES
   On the machine where the follow runs, with tracer installed on node-b:
     tracer follow --inventory objects.yaml --src-pod web --dst-pod shop/cart \\
+      --agent node-a=local --agent node-b=ssh:node-b
+
+  The same by a command of one's own:
+    tracer follow --inventory objects.yaml --src-pod web --dst-pod shop/cart \\
       --agent node-a=local \\
-      --agent 'node-b=exec:ssh node-b sudo tracer agent --stdio'
+      --agent 'node-b=exec:docker exec -i node-b tracer agent --stdio'
 
   A node that needs no collector records by itself, to be joined later:
     ssh node-b sudo tracer record --src-ip 10.244.1.5 --dst-ip 10.244.2.7 \\

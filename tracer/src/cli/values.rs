@@ -186,11 +186,11 @@ pub struct AgentSpec {
 impl FromStr for AgentSpec {
     type Err = String;
 
-    /// `NODE=local`, `NODE=netns:PATH` or `NODE=exec:COMMAND`.
+    /// `NODE=local`, `NODE=netns:PATH`, `NODE=ssh:[USER@]HOST` or `NODE=exec:COMMAND`.
     fn from_str(text: &str) -> Result<Self, String> {
         let Some((node, spec)) = text.split_once('=').filter(|(node, _)| !node.is_empty()) else {
             return Err(
-                "not an agent; give NODE=local, NODE=netns:PATH or NODE=exec:COMMAND".to_owned(),
+                "not an agent; give NODE=local, NODE=netns:PATH, NODE=ssh:HOST or NODE=exec:COMMAND".to_owned(),
             );
         };
         let place = match spec.split_once(':') {
@@ -199,11 +199,13 @@ impl FromStr for AgentSpec {
             Some(("exec", command)) if !command.trim().is_empty() => {
                 Place::Exec(command.to_owned())
             }
+            Some(("ssh", host)) => Place::Exec(ssh(host)?),
             _ => {
                 return Err(format!(
                     "unknown agent type `{spec}`; give {node}=local for this machine, \
-                     {node}=netns:PATH for a network namespace on it, or {node}=exec:COMMAND for a \
-                     command that runs `tracer agent --stdio` there"
+                     {node}=netns:PATH for a network namespace on it, {node}=ssh:HOST for another \
+                     machine, or {node}=exec:COMMAND for a command that runs `tracer agent --stdio` \
+                     there"
                 ));
             }
         };
@@ -212,4 +214,23 @@ impl FromStr for AgentSpec {
             place,
         })
     }
+}
+
+/// The command that reaches the agent installed on a machine, as root. It asks nothing: who
+/// would answer sits before the follow's own terminal.
+fn ssh(host: &str) -> Result<String, String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || ".-_@:%[]".contains(c);
+    if host.is_empty() || host.starts_with('-') || !host.chars().all(is_plain) {
+        return Err(format!(
+            "`{host}` is no host; give ssh:HOST or ssh:USER@HOST, as ssh takes it"
+        ));
+    }
+    // A dead network is noticed after ten seconds, as an agent notices it.
+    let options = "-T -o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval=5 \
+                   -o ServerAliveCountMax=2";
+    let agent = "[ $(id -u) = 0 ] || sudo='sudo -n'; exec $sudo tracer agent --stdio";
+    Ok(format!(
+        "exec ssh {options} -- '{host}' \"{}\"",
+        agent.replace('$', "\\$")
+    ))
 }

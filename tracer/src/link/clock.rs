@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tracer_core::model::{ClockEstimate, RoundTrip};
+use tracer_core::model::{CLOCK_DRIFT, ClockEstimate, RoundTrip};
 
 use crate::collector::unix_now;
 
@@ -88,6 +88,15 @@ impl Clock {
         }
     }
 
+    /// By how much a time that an agent has told of, its monotonic clock, ns, is later than
+    /// now, if that cannot be: this machine was suspended meanwhile.
+    pub(super) fn ahead(&self, time: u64) -> Option<i64> {
+        let ClockEstimate { offset, bound } = self.lock().estimate?;
+        let time = i64::try_from(time).unwrap_or(i64::MAX);
+        let by = time.saturating_add(offset).saturating_sub(unix_now());
+        (by.saturating_sub(bound) > CLOCK_DRIFT).then_some(by)
+    }
+
     /// Compares the clocks before a follow begins; `None` if no answer comes.
     pub(super) fn compare(&self, send: impl Fn(u16)) -> Option<ClockEstimate> {
         // What was asked before was answered when the agent had time to.
@@ -116,8 +125,6 @@ impl Clock {
 
 #[cfg(test)]
 mod tests {
-    use tracer_core::model::CLOCK_DRIFT;
-
     use super::*;
 
     #[test]
@@ -139,6 +146,10 @@ mod tests {
             .answered(clock.ask(), suspended)
             .expect("it has stood still");
         assert!(parted > CLOCK_DRIFT, "{parted}");
+        let drift = CLOCK_DRIFT.unsigned_abs();
+        assert_eq!(clock.ahead(there() - drift), None);
+        assert_eq!(clock.ahead(there()), None);
+        assert!(clock.ahead(there() + 2 * drift).is_some());
         let lied = clock.answered(12_345, suspended);
         assert_eq!(lied, None, "nobody asked that");
     }

@@ -250,7 +250,12 @@ fn read(
                     "it tells of streams that it did not have",
                 ))
             }
-            Ok(Event::Batch { batch, .. }) => Ok(*batch),
+            Ok(Event::Batch { batch, .. }) => {
+                match told_until(&batch).and_then(|at| clock.ahead(at)) {
+                    Some(by) => Err(RemoteError::Clock { by }),
+                    None => Ok(*batch),
+                }
+            }
             Ok(Event::End(_)) => {
                 ended = true;
                 continue;
@@ -275,6 +280,13 @@ fn read(
         // A collector that has ended needs no word of it.
         drop(to.blocking_send(Err(RemoteError::Broken { said })));
     }
+}
+
+/// Until when a batch tells of what there was, the agent's monotonic clock, ns.
+fn told_until(batch: &Batch) -> Option<u64> {
+    let watermark = Some(batch.watermark).filter(|time| (1..u64::MAX).contains(time));
+    let report = batch.report.as_ref().map(|report| report.time);
+    watermark.max(report).max(batch.latest())
 }
 
 /// Takes commands to the agent; dropping it ends the agent.

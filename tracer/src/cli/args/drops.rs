@@ -47,12 +47,13 @@ pub struct DropsArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = WHERE)]
     pub inventory: Option<PathBuf>,
 
-    /// How to look into a node: NODE=local, NODE=netns:PATH or NODE=exec:COMMAND; once per node
+    /// How to look into a node: NODE=local, NODE=netns:PATH, NODE=ssh:HOST or NODE=exec:COMMAND; once per
+    /// node
     ///
     /// NODE=local is this machine; NODE=netns:PATH is a network namespace on it that is the node's own, as
-    /// in a lab or kind. NODE=exec:COMMAND runs a shell's command whose standard streams lead to `tracer
-    /// agent --stdio` on that node, such as `ssh node-b sudo tracer agent --stdio`. Without objects file
-    /// and agents, this machine is looked at.
+    /// in a lab or kind. NODE=ssh:[USER@]HOST runs the tracer that is installed there, by sudo -n if the
+    /// login is not root. NODE=exec:COMMAND runs a shell's command whose standard streams lead to `tracer
+    /// agent --stdio` on that node. Without objects file and agents, this machine is looked at.
     #[arg(long = "agent", value_name = "NODE=SPEC", help_heading = WHERE)]
     pub agents: Vec<AgentSpec>,
 

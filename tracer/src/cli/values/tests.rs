@@ -185,7 +185,7 @@ fn an_agent_is_local_in_a_namespace_or_behind_a_command() {
     for text in ["", "node-a", "=local"] {
         assert_eq!(
             agent(text).expect_err("no node is named"),
-            "not an agent; give NODE=local, NODE=netns:PATH or NODE=exec:COMMAND",
+            "not an agent; give NODE=local, NODE=netns:PATH, NODE=ssh:HOST or NODE=exec:COMMAND",
             "{text}"
         );
     }
@@ -195,16 +195,35 @@ fn an_agent_is_local_in_a_namespace_or_behind_a_command() {
         "netns:",
         "netns",
         "exec: ",
-        "ssh:node-a",
         "local:x",
     ] {
         assert_eq!(
             agent(&format!("node-a={given}")).expect_err("this is no way"),
             format!(
                 "unknown agent type `{given}`; give node-a=local for this machine, \
-                 node-a=netns:PATH for a network namespace on it, or node-a=exec:COMMAND for a \
-                 command that runs `tracer agent --stdio` there"
+                 node-a=netns:PATH for a network namespace on it, node-a=ssh:HOST for another \
+                 machine, or node-a=exec:COMMAND for a command that runs `tracer agent --stdio` \
+                 there"
             )
         );
+    }
+}
+
+#[test]
+fn a_host_is_not_what_a_shell_would_run() {
+    let agent = |host: &str| format!("node-b=ssh:{host}").parse::<AgentSpec>();
+    for host in ["node-b", "root@10.0.0.7", "admin@[2001:db8::7]"] {
+        let Ok(AgentSpec {
+            place: Place::Exec(command),
+            ..
+        }) = agent(host)
+        else {
+            panic!("{host} is one");
+        };
+        assert!(command.contains(&format!("-- '{host}' ")), "{command}");
+    }
+    for host in ["", "-oProxyCommand=x", "a b", "a;b", "a'b", "$(b)"] {
+        let refusal = agent(host).expect_err(host);
+        assert!(refusal.contains("is no host"), "{refusal}");
     }
 }
