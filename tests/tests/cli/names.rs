@@ -153,7 +153,7 @@ fn nodes_and_namespaces_that_are_not_there() -> Result<()> {
         &[],
         &format!(
             "no agent for {first} and {second}: add --agent {first}=local if this machine is \
-             {first}, or --agent {first}=netns:PATH"
+             {first}, or --agent {first}=exec:COMMAND"
         ),
     )?;
     follow.agents_refused(

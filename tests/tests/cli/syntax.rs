@@ -16,6 +16,8 @@ const END: &str = "neither an address nor an object; give [NAMESPACE:]pod/NAME, 
                    10.244.1.5, or a network such as 10.244.1.0/24";
 const NETWORK: &str =
     "not a network; the prefix length after / goes to 32 for IPv4 and 128 for IPv6";
+const NO_AGENT: &str =
+    "not an agent; give NODE=local, NODE=netns:PATH, NODE=ssh:HOST or NODE=exec:COMMAND";
 const NOWHERE: &str = "no packet between two pods carries this address; give a pod's or a node's";
 
 /// Options of a follow that is right without them: option, how clap names its
@@ -37,24 +39,21 @@ const NONSENSE: &[(&str, &str, &str, &str)] = &[
     ("--budget", "N", "4294967296", COUNT),
     ("--ring-size", "BYTES", "5000", RING),
     ("--ring-size", "BYTES", "2GiB", RING),
+    ("--agent", "NODE=SPEC", "node-a", NO_AGENT),
+    ("--agent", "NODE=SPEC", "=local", NO_AGENT),
     (
         "--agent",
         "NODE=SPEC",
-        "node-a",
-        "not an agent; give NODE=local or NODE=netns:PATH",
+        "a=tcp:b",
+        "unknown agent type `tcp:b`; give a=local for this machine, a=netns:PATH for a network \
+         namespace on it, a=ssh:HOST for another machine, or a=exec:COMMAND for a command that \
+         runs `tracer agent --stdio` there",
     ),
     (
         "--agent",
         "NODE=SPEC",
-        "=local",
-        "not an agent; give NODE=local or NODE=netns:PATH",
-    ),
-    (
-        "--agent",
-        "NODE=SPEC",
-        "a=ssh:b",
-        "`ssh:b` is no way to a node; give a=local for this machine, or a=netns:PATH for a network \
-         namespace on it",
+        "a=ssh:-oProxyCommand=b",
+        "`-oProxyCommand=b` is no host; give ssh:HOST or ssh:USER@HOST, as ssh takes it",
     ),
 ];
 

@@ -189,14 +189,7 @@ fn an_agent_is_local_in_a_namespace_or_behind_a_command() {
             "{text}"
         );
     }
-    for given in [
-        "",
-        "here",
-        "netns:",
-        "netns",
-        "exec: ",
-        "local:x",
-    ] {
+    for given in ["", "here", "netns:", "netns", "exec: ", "local:x"] {
         assert_eq!(
             agent(&format!("node-a={given}")).expect_err("this is no way"),
             format!(

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, Permissions},
-    io::Read as _,
+    io::{self, Read as _},
     os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
     thread,
@@ -126,22 +126,24 @@ fn a_directory_is_refused_before_anything_begins() {
 }
 
 /// A recording from a pipe, as `cat trace.arrows | tracer replay -` gives it.
-fn piped(files: &Files, name: &str) -> PathBuf {
+fn piped(files: &Files, name: &str) -> (PathBuf, thread::JoinHandle<io::Result<()>>) {
     let bytes = fs::read(files.record(name, head(), &some_batches())).expect("a file");
     let fifo = files.path("fifo");
     mkfifo(&fifo, Mode::S_IRWXU).expect("room");
     let writer = fifo.clone();
-    thread::spawn(move || fs::write(writer, bytes));
-    fifo
+    let written = thread::spawn(move || fs::write(writer, bytes));
+    (fifo, written)
 }
 
 #[test]
 fn what_can_be_read_once_is_replayed_alone() {
     let files = Files::new();
-    let fifo = piped(&files, "a.arrows");
+    let (fifo, written) = piped(&files, "a.arrows");
     let recorded = Recordings::open(std::slice::from_ref(&fifo)).expect("a trace");
     let read: Vec<_> = recorded.map(|next| next.expect("sound")).collect();
     assert!(read.len() > 3);
+    // Until it has closed the pipe, the next reader would find it open and empty.
+    written.join().expect("no panic").expect("all was read");
 
     // What went through a pipe is as long as the file that it came from.
     let path = files.path("a.arrows");
