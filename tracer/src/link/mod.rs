@@ -8,8 +8,12 @@ mod clock;
 mod remote;
 mod skip;
 pub(crate) mod wire;
+mod words;
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use tokio::sync::mpsc;
 use tracer_core::{
@@ -121,4 +125,9 @@ pub fn start(place: &Place, start: &Start) -> Result<Link, LinkError> {
             })
         }
     }
+}
+
+/// What is in it is whole whoever panicked.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,13 +5,13 @@
 //! buffers, where it is counted what is lost. Nothing of what comes is taken on trust.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
-    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    collections::BTreeSet,
+    io::{self, BufReader, Write as _},
     os::unix::process::CommandExt as _,
     path::Path,
-    process::{Child, ChildStderr, ChildStdin, Command, Stdio},
+    process::{Child, ChildStdin, Command, Stdio},
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         mpsc::{self as std_mpsc, RecvTimeoutError, SyncSender, TrySendError},
     },
     thread,
@@ -31,15 +31,14 @@ use tracer_core::{
 
 use super::{
     clock::Clock,
+    lock,
     skip::Skipping,
     wire::{CLOCK_EVERY, Message, PROTOCOL},
+    words::Words,
 };
 use tracing::info;
 
-use crate::{
-    store::{Event, Reader, TraceError},
-    terminal::tell,
-};
+use crate::store::{Event, Reader, TraceError};
 
 /// How long an agent has to attach and to say where: old verifiers take their time.
 const BEGINNING: Duration = Duration::from_secs(120);
@@ -55,12 +54,6 @@ const COMMANDS: usize = 64;
 
 /// How often an agent is asked at most to send what it has.
 const FLUSH_EVERY: Duration = Duration::from_millis(100);
-
-/// Bytes of a line that an agent says; what is longer is more lines.
-const LONGEST_LINE: u64 = 4096;
-
-/// Lines that an agent said last.
-const LAST_WORDS: usize = 3;
 
 /// Why an agent that a command leads to cannot be had, or can send no more.
 #[derive(Debug, thiserror::Error)]
@@ -402,80 +395,4 @@ fn write(mut input: ChildStdin, inbox: &std_mpsc::Receiver<Message>, clock: &Clo
             return;
         }
     }
-}
-
-/// What an agent says on its standard error: kept until it has begun, then told at once.
-#[derive(Clone, Default)]
-struct Words(Arc<Mutex<Said>>, Arc<Condvar>);
-
-#[derive(Default)]
-struct Said {
-    last: VecDeque<String>,
-    aloud: bool,
-    /// Whether nothing more will be said.
-    ended: bool,
-}
-
-impl Words {
-    fn listen(&self, node: &str, errors: ChildStderr) {
-        let mut errors = BufReader::new(errors);
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            let read = errors
-                .by_ref()
-                .take(LONGEST_LINE)
-                .read_until(b'\n', &mut line);
-            if !matches!(read, Ok(1..)) {
-                break;
-            }
-            let line = String::from_utf8_lossy(&line);
-            let line = line.trim_end();
-            let line = line.strip_prefix("tracer: ").unwrap_or(line).to_owned();
-            let mut said = lock(&self.0);
-            if said.aloud {
-                tell(&format!("{node}: {line}"));
-            }
-            if said.last.len() == LAST_WORDS {
-                said.last.pop_front();
-            }
-            said.last.push_back(line);
-        }
-        lock(&self.0).ended = true;
-        self.1.notify_all();
-    }
-
-    /// Waits for what was said last, which comes by another way than a stream's end.
-    fn wait(&self) {
-        let said = lock(&self.0);
-        let waited = self.1.wait_timeout_while(said, ENDING, |said| !said.ended);
-        drop(waited);
-    }
-
-    /// Tells from now on what is said, and what was said before.
-    fn aloud(&self, node: &str) {
-        let mut said = lock(&self.0);
-        said.aloud = true;
-        for line in &said.last {
-            tell(&format!("{node}: {line}"));
-        }
-    }
-
-    /// The last that was said, or `other` if nothing was, after a colon.
-    fn said(&self, other: &str) -> String {
-        let said = lock(&self.0);
-        let lines: Vec<&str> = match &said.last {
-            last if last.is_empty() => other.trim().lines().rev().take(LAST_WORDS).collect(),
-            last => last.iter().map(String::as_str).collect(),
-        };
-        match lines.as_slice() {
-            [] => String::new(),
-            lines => format!(": {}", lines.join("; ")),
-        }
-    }
-}
-
-/// What is in it is whole whoever panicked.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
