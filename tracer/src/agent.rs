@@ -16,8 +16,8 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 use tokio_util::{bytes::BytesMut, codec::Decoder as _};
-use tracer_common::hash::{HASHED_BYTES, payload_hash};
 use tracer_core::{
+    collect::Beginning,
     input::Batch,
     journey::Limits,
     model::{Hello, Owners},
@@ -259,25 +259,16 @@ fn write(
 
 /// What the stream is about: all that an agent knows.
 fn head(start: &Start, hello: Hello) -> Head {
-    let Limits { hold, open, .. } = Limits::default();
-    Head {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        recording: crate::random(),
-        piece: 0,
-        armed: None,
-        last: None,
-        anonymized: false,
-        key: payload_hash(start.key, &[0; HASHED_BYTES], 0),
+    let beginning = Beginning {
+        nodes: vec![hello],
+        owners: Owners::default(),
+        sources: Vec::new(),
+        limits: Limits::default(),
+        count: None,
         time: unix_now(),
         follow: format!("what the collector asks of {}", start.node),
         warnings: Vec::new(),
-        pairs: start.filter.pairs.clone(),
-        sources: Vec::new(),
-        hold,
-        open,
         skew: 0,
-        count: None,
-        nodes: vec![hello],
-        owners: Owners::default(),
-    }
+    };
+    Head::new(beginning, start.filter.pairs.clone(), Some(start.key))
 }

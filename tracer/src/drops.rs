@@ -108,7 +108,7 @@ struct Watching<'a, V> {
 
 impl<V: DropView> Work for Watching<'_, V> {
     fn take(&mut self, _: &mut Agents, agent: usize, batch: Batch) -> Result<(), SessionError> {
-        if batch.change.is_some_and(|change| change.streams > 0) {
+        if batch.begins_anew() {
             let node = &self.scene.nodes[agent].node;
             tell(&format!("drops on {node} are seen again"));
         }

@@ -135,12 +135,9 @@ impl Agents {
             reached: Instant::now(),
         });
         let mut agents: Vec<Agent> = agents.collect();
-        let mut hellos: Vec<Hello> = agents.iter().map(|agent| agent.hello.clone()).collect();
-        one_clock_for_one_kernel(&mut hellos);
+        one_clock_for_one_kernel(&mut agents);
+        let hellos: Vec<Hello> = agents.iter().map(|agent| agent.hello.clone()).collect();
         hellos.iter().for_each(log);
-        for (agent, hello) in agents.iter_mut().zip(&hellos) {
-            agent.hello.clone_from(hello);
-        }
         let agents = Self {
             agents,
             inbox,
@@ -230,11 +227,12 @@ impl Agents {
     /// Why an agent that has begun anew cannot go on for the one that was known.
     fn refusal(&self, index: usize, anew: &Hello) -> Option<RemoteError> {
         let known = &self.agents[index].hello;
-        let too_many = |known: usize, more: usize, most| known.saturating_add(more) > most;
+        // Rows number streams as they do points.
+        let too_many = |known: usize, more: usize| known.saturating_add(more) > MAX_POINTS;
         if known.drops.is_some() && anew.drops.is_none() {
             Some(RemoteError::NoDrops)
-        } else if too_many(known.points.len(), anew.points.len(), MAX_POINTS)
-            || too_many(known.streams, anew.streams, MAX_POINTS)
+        } else if too_many(known.points.len(), anew.points.len())
+            || too_many(known.streams, anew.streams)
         {
             Some(RemoteError::Wrong("it began anew too often"))
         } else {
@@ -394,15 +392,15 @@ async fn forward(agent: usize, mut from: Batches, to: mpsc::Sender<(usize, Sent)
 }
 
 /// Agents on one kernel share its clock; they are to share its reading, too.
-fn one_clock_for_one_kernel(nodes: &mut [Hello]) {
-    for index in 1..nodes.len() {
-        let (before, rest) = nodes.split_at_mut(index);
-        let same = before
-            .iter()
-            .find(|other| !other.boot_id.is_empty() && other.boot_id == rest[0].boot_id);
+fn one_clock_for_one_kernel(agents: &mut [Agent]) {
+    for index in 1..agents.len() {
+        let (before, rest) = agents.split_at_mut(index);
+        let hello = &mut rest[0].hello;
+        let mut before = before.iter().map(|agent| &agent.hello);
+        let same = before.find(|other| !other.boot_id.is_empty() && other.boot_id == hello.boot_id);
         if let Some(same) = same {
-            rest[0].realtime_offset = same.realtime_offset;
-            rest[0].clock_bound = same.clock_bound;
+            hello.realtime_offset = same.realtime_offset;
+            hello.clock_bound = same.clock_bound;
         }
     }
 }

@@ -3,7 +3,6 @@
 use std::{fmt, path::PathBuf};
 
 use tokio::time::Instant;
-use tracer_common::hash::{HASHED_BYTES, payload_hash};
 use tracer_core::{collect::Beginning, input::Batch};
 
 use super::{Plan, Write};
@@ -34,27 +33,7 @@ impl Recorder {
     /// Says what is recorded.
     pub(super) fn begin(&mut self, plan: &Plan, beginning: Beginning) -> Result<(), RecordError> {
         let key = plan.agents.first().map(|(_, agent)| agent.key);
-        let mut head = Head {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            recording: crate::random(),
-            piece: 0,
-            armed: None,
-            last: None,
-            anonymized: false,
-            // A hash of nothing tells keys apart, and nothing of the key.
-            key: key.map_or(0, |key| payload_hash(key, &[0; HASHED_BYTES], 0)),
-            time: beginning.time,
-            follow: beginning.follow,
-            warnings: beginning.warnings,
-            pairs: plan.filter.pairs.clone(),
-            sources: beginning.sources,
-            hold: beginning.limits.hold,
-            open: beginning.limits.open,
-            skew: beginning.skew,
-            count: beginning.count,
-            nodes: beginning.nodes,
-            owners: beginning.owners,
-        };
+        let mut head = Head::new(beginning, plan.filter.pairs.clone(), key);
         if let Some(anonymizer) = &mut self.anonymizer {
             head = anonymizer.head(head);
         }

@@ -126,8 +126,6 @@ struct Session<'a, V, N> {
     reader: Reader<'a, V>,
     /// Takes lines that are not data.
     notice: &'a mut N,
-    /// By how much the clocks of nodes may differ, ns.
-    skew: i64,
     /// Streams that do not tell what they saw.
     stalls: Stalls,
     /// Streams that do not report what they lost.
@@ -185,14 +183,12 @@ impl<'a, V: View, N: FnMut(&str)> Session<'a, V, N> {
         if let Some(recorder) = &mut recorder {
             recorder.begin(&plan, beginning.clone())?;
         }
-        let skew = beginning.skew;
         let core = Core::new(beginning);
         Ok(Self {
             stalls: Stalls::new(core.streams(), now),
             silences: Stalls::new(core.streams(), now),
             awaited: vec![false; core.streams()],
             stalled: vec![false; agents],
-            skew,
             core,
             generation: plan.filter.generation,
             recorder,
@@ -326,7 +322,7 @@ impl<'a, V: View, N: FnMut(&str)> Session<'a, V, N> {
         let all_told = !self.awaited.contains(&true);
         if all_told && matches!(self.phase, Phase::Arming(_)) {
             let armed = unix_now();
-            match u64::try_from(self.skew) {
+            match u64::try_from(self.core.skew()) {
                 Ok(skew @ 1..) => {
                     let until = Instant::now() + Duration::from_nanos(skew);
                     self.phase = Phase::Armed(armed, until);
@@ -417,10 +413,7 @@ impl<V: View, N: FnMut(&str)> Work for Session<'_, V, N> {
             batch.watermark
         );
         self.record(|recorder| recorder.batch(agent, &batch));
-        let anew = batch
-            .change
-            .as_ref()
-            .is_some_and(|change| change.streams > 0);
+        let anew = batch.begins_anew();
         let (reports, stream) = (batch.report.is_some(), batch.stream);
         let change = batch.change.as_ref();
         let new_next_hops = change.is_some_and(|change| !change.next_hops.is_empty());

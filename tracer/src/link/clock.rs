@@ -3,12 +3,13 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Condvar, Mutex, PoisonError},
     time::Duration,
 };
 
 use tracer_core::model::{CLOCK_DRIFT, ClockEstimate, RoundTrip};
 
+use super::lock;
 use crate::collector::unix_now;
 
 /// How often two clocks are compared before a follow begins: the fastest answer counts.
@@ -45,14 +46,10 @@ impl Clock {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Asked> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Takes note that a question goes out now, and gives its number.
     pub(super) fn ask(&self) -> u16 {
         let now = unix_now();
-        let mut asked = self.lock();
+        let mut asked = lock(&self.asked);
         asked.number = asked.number.wrapping_add(1);
         if asked.open.len() == OPEN {
             asked.open.pop_front();
@@ -66,7 +63,7 @@ impl Clock {
     /// ns, if that is too much.
     pub(super) fn answered(&self, question: u16, time: u64) -> Option<i64> {
         let heard = unix_now();
-        let mut asked = self.lock();
+        let mut asked = lock(&self.asked);
         let known = asked
             .open
             .iter()
@@ -91,7 +88,7 @@ impl Clock {
     /// By how much a time that an agent has told of, its monotonic clock, ns, is later than
     /// now, if that cannot be: this machine was suspended meanwhile.
     pub(super) fn ahead(&self, time: u64) -> Option<i64> {
-        let ClockEstimate { offset, bound } = self.lock().estimate?;
+        let ClockEstimate { offset, bound } = lock(&self.asked).estimate?;
         let time = i64::try_from(time).unwrap_or(i64::MAX);
         let by = time.saturating_add(offset).saturating_sub(unix_now());
         (by.saturating_sub(bound) > CLOCK_DRIFT).then_some(by)
@@ -100,13 +97,13 @@ impl Clock {
     /// Compares the clocks before a follow begins; `None` if no answer comes.
     pub(super) fn compare(&self, send: impl Fn(u16)) -> Option<ClockEstimate> {
         // What was asked before was answered when the agent had time to.
-        let mut asked = self.lock();
+        let mut asked = lock(&self.asked);
         asked.open.clear();
         asked.trips.clear();
         drop(asked);
         for count in 1..=COMPARISONS {
             send(self.ask());
-            let asked = self.lock();
+            let asked = lock(&self.asked);
             let waiting = |asked: &mut Asked| asked.trips.len() < count;
             let waited = self
                 .answered
@@ -116,7 +113,7 @@ impl Clock {
                 return None;
             }
         }
-        let mut asked = self.lock();
+        let mut asked = lock(&self.asked);
         let trips = std::mem::take(&mut asked.trips);
         asked.estimate = ClockEstimate::best(trips);
         asked.estimate

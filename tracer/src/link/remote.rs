@@ -28,6 +28,7 @@ use tracer_core::{
     model::Hello,
     request::{self, Commander, Start},
 };
+use tracing::info;
 
 use super::{
     clock::Clock,
@@ -36,8 +37,6 @@ use super::{
     wire::{CLOCK_EVERY, Message, PROTOCOL},
     words::Words,
 };
-use tracing::info;
-
 use crate::store::{Event, Reader, TraceError};
 
 /// How long an agent has to attach and to say where: old verifiers take their time.
@@ -233,16 +232,9 @@ fn read(
     for event in reader {
         let batch = match event {
             // Only this side knows whether it began anew.
-            Ok(Event::Batch { batch, .. })
-                if batch
-                    .change
-                    .as_ref()
-                    .is_some_and(|change| change.streams > 0) =>
-            {
-                Err(RemoteError::Wrong(
-                    "it tells of streams that it did not have",
-                ))
-            }
+            Ok(Event::Batch { batch, .. }) if batch.begins_anew() => Err(RemoteError::Wrong(
+                "it tells of streams that it did not have",
+            )),
             Ok(Event::Batch { batch, .. }) => {
                 match told_until(&batch).and_then(|at| clock.ahead(at)) {
                     Some(by) => Err(RemoteError::Clock { by }),

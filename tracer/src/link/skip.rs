@@ -2,8 +2,10 @@
 
 use std::{
     io::{self, Read},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
+
+use super::lock;
 
 /// How every message of a recording begins. No text has these bytes in it.
 const BEGIN: [u8; 4] = [0xff; 4];
@@ -45,7 +47,7 @@ impl<R: Read> Skipping<R> {
                 break;
             }
         }
-        *self.skipped.lock().unwrap_or_else(PoisonError::into_inner) = window;
+        *lock(&self.skipped) = window;
         self.begun = true;
         Ok(())
     }

@@ -43,6 +43,17 @@ impl Place {
     }
 }
 
+impl Builders {
+    /// Begins a row of this kind and Unix time, ns. Its number.
+    fn begin(&mut self, kind: Record, time: i64) -> usize {
+        let row = self.rows;
+        self.record.set(row, &kind);
+        self.time.set(row, time);
+        self.rows += 1;
+        row
+    }
+}
+
 impl Rows {
     pub(super) fn new(schema: SchemaRef, nodes: &[Hello]) -> Self {
         let node = |hello: &Hello| Node {
@@ -103,55 +114,34 @@ impl Rows {
     /// Adds who has got an address, and who has lost one.
     pub(super) fn owners(&mut self, change: &OwnersChange) {
         let json = serde_json::to_string(change).expect("a change has names and addresses only");
-        let row = self.builders.rows;
-        self.builders.record.set(row, &Record::Owners);
-        self.builders.time.set(row, change.time);
+        let row = self.builders.begin(Record::Owners, change.time);
         self.builders.owners.set(row, &json);
-        self.builders.rows += 1;
     }
 
     /// Adds that all points are observed from `time` on.
     pub(super) fn armed(&mut self, time: i64) {
-        let row = self.builders.rows;
-        self.builders.record.set(row, &Record::Armed);
-        self.builders.time.set(row, time);
-        self.builders.rows += 1;
+        self.builders.begin(Record::Armed, time);
     }
 
     /// Adds that an agent is gone, or that the way to it is broken.
     pub(super) fn gone(&mut self, agent: usize, time: i64) {
-        let row = self.builders.rows;
-        let Builders {
-            record,
-            time: times,
-            node,
-            rows,
-            ..
-        } = &mut self.builders;
-        record.set(row, &Record::Gone);
-        times.set(row, time);
-        node.set(row, &self.nodes[agent].name);
-        *rows += 1;
+        let row = self.builders.begin(Record::Gone, time);
+        self.builders.node.set(row, &self.nodes[agent].name);
     }
 
     /// Adds what an agent's monotonic clock was when a question came, ns.
     pub(super) fn clock(&mut self, agent: usize, question: u16, time: u64) {
-        let row = self.builders.rows;
-        let (name, offset) = (&self.nodes[agent].name, self.nodes[agent].offset);
-        self.builders.record.set(row, &Record::Clock);
-        self.builders.time.set(row, unix(time, offset));
-        self.builders.node.set(row, name);
-        self.builders.stream.set(row, question);
-        self.builders.watermark.set(row, time);
-        self.builders.rows += 1;
+        let Node { name, offset, .. } = &self.nodes[agent];
+        let to = &mut self.builders;
+        let row = to.begin(Record::Clock, unix(time, *offset));
+        to.node.set(row, name);
+        to.stream.set(row, question);
+        to.watermark.set(row, time);
     }
 
     /// Adds that nothing more will come.
     pub(super) fn end(&mut self, time: i64) {
-        let row = self.builders.rows;
-        self.builders.record.set(row, &Record::End);
-        self.builders.time.set(row, time);
-        self.builders.rows += 1;
+        self.builders.begin(Record::End, time);
     }
 
     fn border(

@@ -5,6 +5,7 @@ use std::{collections::HashMap, fmt, sync::Arc};
 use arrow_schema::{Field, Schema, SchemaRef};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use tracer_common::hash::{HASHED_BYTES, Key, payload_hash};
 use tracer_core::{
     collect::Beginning,
     input::MAX_POINTS,
@@ -74,6 +75,32 @@ pub struct Head {
 }
 
 impl Head {
+    /// That of a recording that begins now, of these pairs' packets. `key` is that of the
+    /// payload hashes, if there is one for all agents.
+    pub(crate) fn new(beginning: Beginning, pairs: Vec<Pair>, key: Option<Key>) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            recording: crate::random(),
+            piece: 0,
+            armed: None,
+            last: None,
+            anonymized: false,
+            // A hash of nothing tells keys apart, and nothing of the key.
+            key: key.map_or(0, |key| payload_hash(key, &[0; HASHED_BYTES], 0)),
+            time: beginning.time,
+            follow: beginning.follow,
+            warnings: beginning.warnings,
+            pairs,
+            sources: beginning.sources,
+            hold: beginning.limits.hold,
+            open: beginning.limits.open,
+            skew: beginning.skew,
+            count: beginning.count,
+            nodes: beginning.nodes,
+            owners: beginning.owners,
+        }
+    }
+
     /// The schema of a trace with this head.
     pub(super) fn schema(&self) -> SchemaRef {
         let head = serde_json::to_string(self).expect("a head has names and numbers only");

@@ -163,7 +163,7 @@ impl Writer {
             let hello = &mut recording.head.nodes[agent];
             hello.change(change);
             recording.states[agent].resize(hello.streams, State::default());
-            if change.streams > 0 {
+            if change.begins_anew() {
                 recording.gone.remove(&agent);
             }
         }

@@ -13,7 +13,7 @@ impl Core {
     pub(super) fn change(&mut self, agent: usize, change: Change) {
         let hello = &mut self.scene.nodes[agent];
         let time = unix(change.time, hello.realtime_offset);
-        if change.streams > 0 {
+        if change.begins_anew() {
             self.ledger.back(agent, change.streams, time);
             self.order.add(change.streams, time);
         }

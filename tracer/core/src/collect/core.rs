@@ -46,12 +46,10 @@ pub struct Beginning {
 
 /// Joins, judges and shows what agents send.
 pub struct Core {
-    /// What there is to say once all points are observed.
-    started: Started,
+    /// What there is to say once all points are observed; `None` once it was said.
+    started: Option<Started>,
     /// Whether they are, so that journeys can be shown.
     armed: bool,
-    /// Whether that was said.
-    said: bool,
     pub(super) scene: Scene,
     pub(super) order: Order,
     pub(super) engine: Engine,
@@ -94,13 +92,12 @@ impl Core {
             skew,
         } = beginning;
         let mut core = Self {
-            started: Started {
+            started: Some(Started {
                 time,
                 follow,
                 warnings,
-            },
+            }),
             armed: false,
-            said: false,
             order: Order::new(nodes.iter().map(|hello| hello.streams).sum()),
             engine: Engine::new(limits),
             ledger: Ledger::new(&nodes, time),
@@ -129,6 +126,12 @@ impl Core {
     /// Changes how much the journal holds.
     pub fn keep(&mut self, bound: Bound) {
         self.journal.set_bound(bound);
+    }
+
+    /// By how much the clocks of nodes may differ, ns.
+    #[must_use]
+    pub const fn skew(&self) -> i64 {
+        self.skew
     }
 
     /// The latest journeys that were judged.
@@ -173,8 +176,8 @@ impl Core {
     /// Takes note that all points are observed from `time` on, Unix time, ns.
     fn armed(&mut self, time: i64) {
         self.armed = true;
-        if time < i64::MAX {
-            self.started.time = time;
+        if let Some(started) = self.started.as_mut().filter(|_| time < i64::MAX) {
+            started.time = time;
         }
         let time = time.saturating_add(self.skew);
         self.scene.since = self.scene.since.max(time);
@@ -234,8 +237,8 @@ impl Core {
         if !self.armed {
             return Ok(());
         }
-        if !std::mem::replace(&mut self.said, true) {
-            reader.started(&self.scene, &self.started)?;
+        if let Some(started) = self.started.take() {
+            reader.started(&self.scene, &started)?;
         }
         while let Some(changed) = self.changes.pop_front() {
             reader.changed(&self.scene, &changed)?;

@@ -51,6 +51,12 @@ pub struct Change {
 }
 
 impl Change {
+    /// Whether the agent began anew: all that was known of its streams has ended.
+    #[must_use]
+    pub const fn begins_anew(&self) -> bool {
+        self.streams > 0
+    }
+
     /// Whether there is nothing to tell.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -72,6 +78,12 @@ impl Change {
 }
 
 impl Batch {
+    /// Whether it tells that the agent began anew.
+    #[must_use]
+    pub fn begins_anew(&self) -> bool {
+        self.change.as_ref().is_some_and(Change::begins_anew)
+    }
+
     /// Leaves out points from [`MAX_POINTS`] on, of an agent of which `known` are known,
     /// and what was seen there. Whether new ones are left out; with `tell`, a note says so.
     pub fn leave_out(&mut self, known: usize, tell: bool) -> bool {
