@@ -16,7 +16,8 @@ const REMEMBERED: u64 = 600_000_000_000;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
     /// The interfaces at which packets of other nodes may arrive; empty if
-    /// they are not known. Those of pods are left out.
+    /// they are not known. Those of pods are left out, but a pod that is on the
+    /// wire itself adds its own MAC to the interface that it shares.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<Device>,
     /// Where followed addresses of other nodes are sent to without a tunnel.

@@ -17,7 +17,7 @@ pub(super) const BRIDGE: u32 = 5;
 pub(super) const VETH: u32 = 6;
 pub(super) const TUNNEL: u32 = 7;
 pub(super) const UPLINK: u32 = 2;
-const POD_MAC: Mac = [2, 0, 0, 0, 0, 0x11];
+pub(super) const POD_MAC: Mac = [2, 0, 0, 0, 0, 0x11];
 pub(super) const VTEP_MAC: Mac = [2, 0, 0, 0, 0, 0x22];
 
 /// A node: its snapshot, and the routes that its kernel would answer.
@@ -177,6 +177,7 @@ impl Node {
             index: 2,
             name: "eth0".to_owned(),
             kind: kind.to_owned(),
+            mac: Some(POD_MAC),
             is_pair: kind == "veth",
             lower,
             routed_below: false,

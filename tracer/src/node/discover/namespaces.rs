@@ -21,7 +21,7 @@ use std::{
 
 use nix::sched::{CloneFlags, setns};
 
-use super::{DiscoverError, netlink::Connection};
+use super::{DiscoverError, netlink::Connection, table::Mac};
 
 /// Where container runtimes and `ip netns` keep names for namespaces.
 const NAMED: [&str; 3] = ["/run/netns", "/var/run/netns", "/var/run/docker/netns"];
@@ -38,6 +38,7 @@ pub(super) struct PodLink {
     pub(super) index: u32,
     pub(super) name: String,
     pub(super) kind: String,
+    pub(super) mac: Option<Mac>,
     /// Whether it is one end of a pair.
     pub(super) is_pair: bool,
     /// The index in the asking namespace of the host's end, or of the device below.
@@ -179,6 +180,7 @@ fn look(path: &Path, here: &File, pods: &[IpAddr]) -> io::Result<Vec<PodLink>> {
             index,
             name: link.name.clone(),
             kind: link.kind.clone(),
+            mac: link.mac,
             is_pair: link.is_pair(),
             lower,
             routed_below: link.routed_below,

@@ -94,6 +94,17 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Says that frames for a pod's own MAC come in at a device of the node's.
+    pub(super) fn add_mac(&mut self, device: u32, mac: [u8; 6]) {
+        let device = Device {
+            interface: self.host.name(device),
+            mac: Some(Mac(mac)),
+            tunnel: None,
+            until: None,
+        };
+        include(&mut self.plan.network.devices, device);
+    }
+
     /// Says whether the node routes what a pod sends.
     pub(super) fn count_pod(&mut self, routed: bool) {
         self.pods[usize::from(!routed)] += 1;
@@ -143,7 +154,11 @@ impl<'a> Draft<'a> {
             .sort_by_key(|interface| (interface.role, interface.ifindex));
         let links = self.host.links.values();
         let faces_nodes = links.filter(|link| self.faces_nodes(link));
-        self.plan.network.devices = faces_nodes.map(device).collect();
+        let mut devices: Vec<_> = faces_nodes.map(device).collect();
+        for device in std::mem::take(&mut self.plan.network.devices) {
+            include(&mut devices, device);
+        }
+        self.plan.network.devices = devices;
         self.plan
     }
 

@@ -67,6 +67,9 @@ pub(super) fn locate(
                 draft.count_pod(shared.is_some_and(|link| link.routed_below));
                 draft.add(Role::Uplink, found.device, found.why);
                 draft.add_below(found.device);
+                if let Some(mac) = link.and_then(|link| link.mac) {
+                    draft.add_mac(found.device, mac);
+                }
             }
             Ok(found) => {
                 draft.count_pod(true);
@@ -237,9 +240,11 @@ fn hex(mac: Mac) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tracer_core::model::{Device, Mac};
+
     use super::super::{
         DiscoverError, Remote, Role,
-        fixture::{BRIDGE, Node, POD_SIDE, UPLINK, VETH, found, ip, only_pod},
+        fixture::{BRIDGE, Node, POD_MAC, POD_SIDE, UPLINK, VETH, found, ip, only_pod},
     };
 
     #[test]
@@ -332,6 +337,13 @@ mod tests {
         };
         assert_eq!((&*inside.name, &*inside.kind), ("eth0", "macvlan"));
         assert!(plan.notes.is_empty(), "{:?}", plan.notes);
+        // Frames for the pod come in at the device below.
+        let mac = |device: &Device| (device.interface.clone(), device.mac);
+        let macs: Vec<_> = plan.network.devices.iter().map(mac).collect();
+        assert!(
+            macs.contains(&("if2".to_owned(), Some(Mac(POD_MAC)))),
+            "{macs:?}"
+        );
     }
 
     #[test]
