@@ -1,4 +1,4 @@
-//! What has to hold before a change is good: lints and tests.
+//! Tests and what they need to be built: tier by tier, in the release profile.
 //!
 //! Everything is compiled in the release profile, also for lints and docs. One
 //! profile means that `tracer`, and the kernel programs in it, are built once,
@@ -52,29 +52,6 @@ const TIERS: &[Tier] = &[
         root: true,
     },
 ];
-
-/// Formatting, clippy and docs.
-pub(crate) fn lint() -> Result<()> {
-    setup::bpf()?;
-    run_shown(cargo().args(["fmt", "--all", "--check"]))?;
-    let clippy = ["clippy", "--release", "--all-targets"];
-    let deny = ["--", "-D", "warnings"];
-    run_shown(cargo().args(clippy).args(deny))?;
-    // The host's clippy reads the kernel programs as well as BPF's compiler
-    // would, once it is told, as that is, that nothing unwinds.
-    run_shown(
-        cargo()
-            .args(clippy)
-            .args(["--package", "tracer-ebpf"])
-            .args(deny)
-            .env("CARGO_PROFILE_RELEASE_PANIC", "abort"),
-    )?;
-    run_shown(
-        cargo()
-            .args(["doc", "--release", "--workspace", "--no-deps"])
-            .env("RUSTDOCFLAGS", "-D warnings"),
-    )
-}
 
 /// All tests, tier by tier; `args` go to the test programs.
 pub(crate) fn test(args: &[String]) -> Result<()> {

@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 
-use crate::{check, kernels, tally::Summary};
+use crate::{check, kernels, lint, tally::Summary};
 
 /// Lints, tests, and those of them that need other kernels.
 pub(crate) fn run() -> Result<()> {
@@ -14,7 +14,7 @@ pub(crate) fn run() -> Result<()> {
 }
 
 fn all(summary: &mut Summary) -> Result<()> {
-    summary.part("lint", |_| check::lint())?;
+    summary.part("lint", |_| lint::lint())?;
     check::test_into(&[], summary)?;
     kernels::run_turn(summary)?;
     summary.all_ran(kernels::run_by_turns)

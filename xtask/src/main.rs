@@ -17,6 +17,7 @@ mod demo;
 mod fixtures;
 mod fuzz;
 mod kernels;
+mod lint;
 mod mutants;
 mod nightly;
 mod setup;
@@ -188,7 +189,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Fuzz(options) => fuzz::run(&options)?,
         Task::Mutants(options) => mutants::run(&options)?,
         Task::Nightly(options) => nightly::run(&options)?,
-        Task::Lint => check::lint()?,
+        Task::Lint => lint::lint()?,
         Task::Ci => ci::run()?,
     }
     Ok(ExitCode::SUCCESS)

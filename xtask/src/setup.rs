@@ -5,6 +5,8 @@
 //! ordinary nightly with `rust-src` if the machine has one, else the Rust and
 //! the LLVM that the distribution builds as a pair.
 
+mod extra;
+
 use std::{
     env,
     ffi::OsString,
@@ -18,6 +20,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Error, Result, bail, ensure};
+
+pub(crate) use extra::{deny, fuzzer, mutants, nightly_cargo, python, sanitizer};
 
 use crate::{
     command::{self, say},
@@ -88,44 +92,6 @@ fn programs(wanted: &[(&str, &str, &str)]) -> Result<()> {
     apt_install(&packages)
 }
 
-/// What reads traces besides tracer, in the tests: Python's packages, of
-/// versions that are known to work.
-const READERS: &[&str] = &["pyarrow==26.0.1", "duckdb==2.0.1"];
-
-/// Provides a Python that has them, apart from the system's, and returns its
-/// path.
-pub(crate) fn python() -> Result<PathBuf> {
-    let home = cache()?.join("python");
-    let python = home.join("bin/python3");
-    let has = |python: &Path| {
-        let mut look = Command::new(python);
-        look.args(["-c", "import pyarrow, duckdb"]);
-        look.stdout(Stdio::null()).stderr(Stdio::null());
-        look.status().is_ok_and(|status| status.success())
-    };
-    if has(&python) {
-        return Ok(python);
-    }
-    if !is_program("python3") {
-        apt_install(&["python3", "python3-venv"])?;
-    }
-    say(format!("installing {} for Python", READERS.join(" and ")));
-    let venv = || {
-        let mut venv = Command::new("python3");
-        venv.args(["-m", "venv", "--clear"]).arg(&home);
-        command::run(&mut venv)
-    };
-    if venv().is_err() {
-        apt_install(&["python3-venv"])?;
-        venv()?;
-    }
-    let mut pip = Command::new(&python);
-    pip.args(["-m", "pip", "install", "--quiet", "--only-binary", ":all:"]);
-    command::run(pip.args(READERS))?;
-    ensure!(has(&python), "Python cannot load {}", READERS.join(" and "));
-    Ok(python)
-}
-
 /// Where what is fetched stays from one checkout to the next.
 fn cache() -> Result<PathBuf> {
     let home = |key, rest| env::var_os(key).map(|home| Path::new(&home).join(rest));
@@ -158,59 +124,6 @@ pub(crate) fn bpf() -> Result<String> {
          (`rustup toolchain install nightly --component rust-src`) and a bpf-linker with the \
          same LLVM (https://github.com/aya-rs/bpf-linker), then run this again"
     )
-}
-
-/// Provides what fuzzing needs: a nightly compiler, one for C++, cargo-fuzz.
-pub(crate) fn fuzzer() -> Result<()> {
-    let mut nightly = rustup();
-    ensure!(
-        command::run(nightly.args(["which", "--toolchain", NIGHTLY, "cargo"])).is_ok(),
-        "fuzzing needs a nightly compiler: run `rustup toolchain install nightly`, then this again"
-    );
-    if !is_program("c++") {
-        say("c++ is missing (compiles libFuzzer)");
-        apt_install(&["g++"])?;
-    }
-    if command::run(rustup().args(["run", NIGHTLY, "cargo", "fuzz", "--version"])).is_err() {
-        say("building cargo-fuzz (takes a minute or two)");
-        let mut install = command::cargo();
-        install.args(["install", "cargo-fuzz", "--locked"]);
-        command::run(install.env_remove("CARGO_TARGET_DIR"))?;
-    }
-    Ok(())
-}
-
-/// Provides what breaks lines, to see whether tests notice.
-pub(crate) fn mutants() -> Result<()> {
-    if command::run(command::cargo().args(["mutants", "--version"])).is_err() {
-        say("building cargo-mutants (takes some minutes)");
-        let mut install = command::cargo();
-        install.args(["install", "cargo-mutants", "--locked"]);
-        command::run(install.env_remove("CARGO_TARGET_DIR"))?;
-    }
-    Ok(())
-}
-
-/// The nightly cargo.
-pub(crate) fn nightly_cargo() -> Command {
-    let mut cargo = Command::new("rustup");
-    cargo.args(["run", NIGHTLY, "cargo"]);
-    cargo
-}
-
-/// How memory is watched while fuzzing: by the address sanitizer, where the
-/// nightly compiler has its runtime.
-pub(crate) fn sanitizer() -> Result<&'static str> {
-    let mut rustc = Command::new("rustup");
-    let output = rustc
-        .args(["run", NIGHTLY, "rustc", "--print", "target-libdir"])
-        .output()?;
-    let folder = String::from_utf8(output.stdout)?;
-    let runtime = |name: &OsString| name.to_string_lossy().ends_with("rt.asan.a");
-    let there = fs::read_dir(folder.trim())?
-        .flatten()
-        .any(|entry| runtime(&entry.file_name()));
-    Ok(if there { "address" } else { "none" })
 }
 
 /// Completes one toolchain.
