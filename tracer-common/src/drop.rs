@@ -14,8 +14,9 @@ pub const NAME_BYTES: usize = 16;
 /// Where fields lie in the running kernel's structures, in bytes from the
 /// structure's start, and what else a load of the drop programs is told.
 ///
-/// Every field named here exists in every kernel that the programs load on;
-/// user space refuses to start where one does not.
+/// Every field named here exists in every kernel that the programs load on, and
+/// user space refuses to start where one does not; but for what says [`ABSENT`],
+/// which is then left out.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DropLoad {
@@ -52,9 +53,26 @@ pub struct DropLoad {
     pub sk_net: u32,
     /// `net.ns.inum`.
     pub net_inum: u32,
+    /// `sk_buff.mark`.
+    pub skb_mark: u32,
+    /// `sk_buff._skb_refdst`: pointer to the route, and a flag in its lowest bit.
+    pub skb_refdst: u32,
+    /// `dst_entry.dev`.
+    pub dst_dev: u32,
+    /// `sk_buff._nfct`: pointer to the connection, and the packet's part in it in the
+    /// lowest three bits. [`ABSENT`] in a kernel without connection tracking.
+    pub skb_nfct: u32,
+    /// `nf_conn.status`. [`ABSENT`] also where connection tracking is a module, of which
+    /// the kernel's own type information tells nothing.
+    pub ct_status: u32,
+    /// Always 0.
+    pub padding: u32,
 }
 
-const _: () = assert!(size_of::<DropLoad>() == 64);
+const _: () = assert!(size_of::<DropLoad>() == 88);
+
+/// The offset of a field that the running kernel does not have.
+pub const ABSENT: u32 = u32::MAX;
 
 /// Inode numbers of namespaces begin here (`PROC_DYNAMIC_FIRST` in
 /// fs/proc/generic.c, and the few below it that the first namespaces have).
@@ -90,8 +108,20 @@ pub struct DropEvent {
     pub protocol: u16,
     /// [`Scope`], 0 where the namespace could not be told.
     pub scope: u8,
+    /// The packet's part in its connection: `enum ip_conntrack_info`
+    /// (include/uapi/linux/netfilter/nf_conntrack_common.h); [`NO_CONNECTION`]
+    /// where connection tracking has none for it.
+    pub ct_info: u8,
+    /// `enum ip_conntrack_status` of that connection (the same file), 0 where it
+    /// could not be read.
+    pub ct_status: u32,
+    /// The sk_buff's mark.
+    pub mark: u32,
     /// Always 0.
-    pub padding: [u8; 5],
+    pub padding: u32,
+    /// Name of the device that the packet's route leads out of, zeros where it
+    /// has no route yet.
+    pub outlet: [u8; NAME_BYTES],
     /// The packet, as at an observation point: `ifindex` is 0 where the
     /// device is not known, `network` is 0 where no header could be read,
     /// offsets and length count from the network header, or from the Ethernet
@@ -101,9 +131,14 @@ pub struct DropEvent {
     pub hop: HopEvent,
 }
 
-const _: () = assert!(size_of::<DropEvent>() == 248);
-const _: () =
-    assert!(size_of::<DropEvent>() == 8 + 4 * 2 + NAME_BYTES + 2 + 6 + size_of::<HopEvent>());
+const _: () = assert!(size_of::<DropEvent>() == 272);
+const _: () = assert!(
+    size_of::<DropEvent>()
+        == 8 + 4 * 2 + NAME_BYTES + 2 + 1 + 1 + 4 * 3 + NAME_BYTES + size_of::<HopEvent>()
+);
+
+/// Value of [`DropEvent::ct_info`]: it has three bits in the kernel.
+pub const NO_CONNECTION: u8 = 8;
 
 impl DropEvent {
     /// An event of zeros.
@@ -114,7 +149,11 @@ impl DropEvent {
         device: [0; NAME_BYTES],
         protocol: 0,
         scope: 0,
-        padding: [0; 5],
+        ct_info: NO_CONNECTION,
+        ct_status: 0,
+        mark: 0,
+        padding: 0,
+        outlet: [0; NAME_BYTES],
         hop: HopEvent::ZERO,
     };
 

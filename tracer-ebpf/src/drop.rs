@@ -27,7 +27,7 @@ use aya_ebpf::{
 use network_types::eth::EtherType;
 use tracer_common::{
     config::DROPS_ALL,
-    drop::{DropCounter, DropEvent, DropLoad, FIRST_NAMESPACE, NAME_BYTES, Scope},
+    drop::{ABSENT, DropCounter, DropEvent, DropLoad, FIRST_NAMESPACE, NAME_BYTES, Scope},
     event::ETHERNET,
     filter::{Decision, candidate, decide, sampling_hash},
     packet::Packet,
@@ -348,6 +348,7 @@ fn emit(skb: u64) -> DropCounter {
     event.hop.skb = skb.wrapping_add(maps::load().salt);
     fill_device(event, skb);
     fill_buffer(event, skb);
+    fill_way(event, skb);
     fill_packet(event);
     // On kernels that let programs of this kind interrupt each other, another
     // packet may have taken the place of this one.
@@ -398,6 +399,37 @@ fn fill_buffer(event: &mut DropEvent, skb: u64) {
     let has_frame = u32::from(mac) + 12 <= u32::from(network);
     if has_frame && read(head + u64::from(mac), &mut event.hop.macs, 12) {
         event.hop.flags |= ETHERNET;
+    }
+}
+
+/// The lowest bits of `sk_buff._nfct` (`NFCT_INFOMASK`).
+const NFCT_INFO: u64 = 7;
+/// The lowest bit of `sk_buff._skb_refdst` (`SKB_DST_NOREF`).
+const DST_NOREF: u64 = 1;
+
+/// Fills in what netfilter and routing have decided of the packet: no later look at
+/// their tables can tell it.
+#[inline(always)]
+fn fill_way(event: &mut DropEvent, skb: u64) {
+    let load = maps::drop_load();
+    event.mark = field(skb, load.skb_mark).map_or(0, u32::from_ne_bytes);
+    if load.skb_nfct != ABSENT
+        && let Some(nfct) = pointer(skb, load.skb_nfct)
+    {
+        event.ct_info = (nfct & NFCT_INFO) as u8;
+        let connection = nfct & !NFCT_INFO;
+        if load.ct_status != ABSENT && connection != 0 {
+            event.ct_status = field(connection, load.ct_status).map_or(0, u32::from_ne_bytes);
+        }
+    }
+    // TCP uses its place for other things: what leads to no device of this namespace is
+    // none.
+    let outlet = pointer(skb, load.skb_refdst)
+        .and_then(|route| pointer(route & !DST_NOREF, load.dst_dev))
+        .filter(|dev| namespace(*dev, load.dev_net, &load) == Some(event.netns))
+        .and_then(|dev| field(dev, load.dev_name));
+    if let Some(name) = outlet {
+        event.outlet = name;
     }
 }
 

@@ -128,6 +128,12 @@ pub(crate) static DROP_LOAD: DropLoad = DropLoad {
     dev_net: 0,
     sk_net: 0,
     net_inum: 0,
+    skb_mark: 0,
+    skb_refdst: 0,
+    dst_dev: 0,
+    skb_nfct: 0,
+    ct_status: 0,
+    padding: 0,
 };
 
 /// What one stage of a drop program leaves for the next, per CPU.

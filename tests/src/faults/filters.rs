@@ -128,6 +128,10 @@ pub(super) fn all() -> Vec<Fault> {
     all.push(policy());
     all.push(prohibited());
     all.push(Fault::new("mac-spoof-check", mac_spoof_check).on(Wiring::has_bridge));
+    // What the packet carries besides its headers.
+    let name = "nft-forward-far-marked";
+    let marked = "ct state new meta mark set 0x4000 drop";
+    all.push(rule(name, At::Far, "forward", Stage::flow, marked).on(At::Far.fits()));
     all.push(Fault::new("invalid-state", invalid_state).traffic(Traffic::Stream));
     // No connection is new to a node that cannot note any.
     all.push(Fault::new("conntrack-full", conntrack_full).beside(Beside::OnOneNode));

@@ -14,7 +14,7 @@ use crate::kernel;
 use crate::watch::{Watch, name};
 
 /// What must be told of some faults: whoever repairs them needs it.
-const EVIDENCE: [(&str, &str); 8] = [
+const EVIDENCE: [(&str, &str); 10] = [
     ("conntrack-full", "connection tracking is full"),
     ("outer-checksum", "that of the tunnel's own header"),
     (
@@ -31,6 +31,11 @@ const EVIDENCE: [(&str, &str); 8] = [
         "filter/FORWARD (2 rules, policy accept)",
     ),
     ("mac-spoof-check", "bridge nat/PREROUTING"),
+    ("nft-forward-far-marked", "mark 0x4000, ct state new"),
+    (
+        "invalid-state",
+        "no tracked connection, and a route out of ",
+    ),
     ("tcp-listens-on-loopback", "is open at"),
 ];
 

@@ -203,7 +203,7 @@ impl DropProbe {
             protocol: raw.event.protocol,
             encap: raw.encap,
             packet: raw.packet,
-            facts: Arc::default(),
+            facts: raw.context.into_iter().collect(),
         })
     }
 

@@ -234,7 +234,10 @@ impl Source for Watcher {
         let complete = self.probe.drain(&mut batch.freed);
         if let Some(explainer) = &mut self.explainer {
             for freed in &mut batch.freed[before..] {
-                freed.facts = explainer.explain(freed);
+                let more = explainer.explain(freed);
+                if !more.is_empty() {
+                    freed.facts = freed.facts.iter().chain(&*more).cloned().collect();
+                }
             }
         }
         complete

@@ -143,7 +143,7 @@ columns! {
     function_offset: U64, "Where in the function, bytes.";
     scope: Name, "How the namespace of a drop is known: `receiver` (the socket that refused it), `device`, `socket`; null if it is not.";
     ethertype: U16, "EtherType of a freed packet; 0 of what was never on its way.";
-    facts: Texts, "What the agent read of routes, neighbours, rules and the like right after the drop: JSON objects, as docs/json.md describes them, but for `text`.";
+    facts: Texts, "What the sk_buff held when it was freed, and what the agent read of routes, neighbours, rules and the like right after: JSON objects, as docs/json.md describes them, but for `text`.";
     stream: U16, "Of `batch` and `state`: which of the node's streams.";
     watermark: U64, "Of `batch` and `state`: on the node's monotonic clock, ns; 0 if there is none yet, 2^64 - 1 of a stream's last batch: nothing more comes.";
     report: Text, "Of `batch` and `state`: what became of packets so far, JSON; null if it was not reported.";

@@ -1,13 +1,21 @@
 //! What agents read when a packet was dropped, in sentences.
 
 use tracer_core::model::{
-    Chain, Fact, Family, FdbEntry, Foreign, Hook, LegacyChain, Mac, NeighbourEntry, NeighbourState,
-    Policy, PortState, RouteKind, SocketProto,
+    Chain, Connection, ConnectionStatus, Fact, Family, FdbEntry, Foreign, Hook, LegacyChain, Mac,
+    NeighbourEntry, NeighbourState, Policy, PortState, RouteKind, SocketProto,
 };
+
+/// The device that local routes lead to.
+const LOOPBACK: &str = "lo";
 
 /// A fact in a sentence.
 pub(crate) fn sentence(fact: &Fact) -> String {
     match fact {
+        Fact::SkBuff {
+            mark,
+            connection,
+            outlet,
+        } => sk_buff(*mark, connection.as_ref(), outlet.as_deref()),
         Fact::Device {
             device,
             up,
@@ -195,6 +203,34 @@ pub(crate) fn sentence(fact: &Fact) -> String {
             )
         }
     }
+}
+
+fn sk_buff(mark: u32, connection: Option<&Connection>, outlet: Option<&str>) -> String {
+    let connection = match connection {
+        None => "no tracked connection".to_owned(),
+        Some(Connection {
+            state,
+            reply,
+            status,
+        }) => {
+            let reply = if *reply { ", reply direction" } else { "" };
+            let status: Vec<&str> = status
+                .iter()
+                .map(|bit| ConnectionStatus::name(*bit))
+                .collect();
+            let status = match status.as_slice() {
+                [] => String::new(),
+                some => format!(" ({})", some.join(", ")),
+            };
+            format!("ct state {}{reply}{status}", state.name())
+        }
+    };
+    let outlet = match outlet {
+        None => "no route yet".to_owned(),
+        Some(LOOPBACK) => "a route to this namespace itself".to_owned(),
+        Some(device) => format!("a route out of {device}"),
+    };
+    format!("the packet had mark {mark:#x}, {connection}, and {outlet}")
 }
 
 fn chain(chain: &Chain) -> String {

@@ -8,12 +8,23 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Direction, Foreign, Mac};
+use super::{Connection, Direction, Foreign, Mac};
 
 /// Something that was read in the network namespace of a drop.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "fact", rename_all = "kebab-case")]
 pub enum Fact {
+    /// What the packet's sk_buff held when it was freed. Unlike all else, the kernel
+    /// program read it in that very moment.
+    SkBuff {
+        /// Its mark, which rules and routing policies set and match.
+        mark: u32,
+        /// Its connection; `None` if connection tracking has none for it: it is invalid,
+        /// or nobody tracks connections there.
+        connection: Option<Connection>,
+        /// The device that its route leads out of; `None` if it has none yet.
+        outlet: Option<String>,
+    },
     /// A device, and whether it carries packets.
     Device {
         /// Its name.

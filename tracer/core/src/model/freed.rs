@@ -33,7 +33,7 @@ pub struct Freed {
     pub encap: Option<Encap>,
     /// The innermost packet, where its headers could be read.
     pub packet: Option<Packet>,
-    /// What the agent read of routes, neighbours, rules and the like right
-    /// after; empty if it was not to.
+    /// What the sk_buff held, if that tells anything; and what the agent read of
+    /// routes, neighbours, rules and the like right after, if it was to.
     pub facts: Arc<[Fact]>,
 }

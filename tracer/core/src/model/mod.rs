@@ -3,6 +3,7 @@
 
 mod cause;
 mod clock;
+mod connection;
 mod fact;
 mod freed;
 mod hop;
@@ -15,6 +16,7 @@ mod place;
 
 pub use cause::Cause;
 pub use clock::{CLOCK_DRIFT, ClockEstimate, RoundTrip, skew};
+pub use connection::{Connection, ConnectionState, ConnectionStatus};
 pub use fact::{
     Chain, Fact, Family, FdbEntry, Hook, LegacyChain, NeighbourEntry, NeighbourState, Policy,
     PortState, RouteKind, SocketProto,

@@ -1,7 +1,8 @@
 //! Any bytes that a ring buffer may hold.
 
 use proptest::prelude::*;
-use tracer_common::drop::NAME_BYTES;
+use tracer_common::drop::{DropEvent, NAME_BYTES, Scope};
+use tracer_core::model::{Connection, Fact};
 
 use super::*;
 
@@ -33,6 +34,31 @@ fn a_drop_without_readable_headers_is_still_a_drop() {
     assert_eq!(drop.scope, Some(Scope::Device));
     let unknown = DropEvent { scope: 4, ..event };
     assert_eq!(freed(&as_bytes(&unknown)), Err(Malformed::Field));
+}
+
+#[test]
+fn what_the_sk_buff_held_is_told_unless_it_tells_nothing() {
+    let context = |event: &DropEvent| freed(&as_bytes(event)).expect("whole").context;
+    let mut event = DropEvent {
+        scope: Scope::Device as u8,
+        ..DropEvent::ZERO
+    };
+    event.hop.ifindex = 7;
+    event.device[..4].copy_from_slice(b"eth0");
+    event.outlet[..4].copy_from_slice(b"eth0");
+    assert_eq!(context(&event), None, "routed out of where it was");
+    event.outlet[..4].copy_from_slice(b"cni0");
+    let told = |mark, connection| {
+        Some(Fact::SkBuff {
+            mark,
+            connection,
+            outlet: Some("cni0".to_owned()),
+        })
+    };
+    assert_eq!(context(&event), told(0, None));
+    event.mark = 0x4000;
+    event.ct_info = 2;
+    assert_eq!(context(&event), told(0x4000, Connection::of(2, 0)));
 }
 
 #[test]

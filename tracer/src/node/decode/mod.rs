@@ -6,11 +6,12 @@
 //!
 //! Invariant 2 (ARCHITECTURE.md): no record panics here.
 
+mod freed;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use network_types::ip::IpProto;
 use tracer_common::{
-    drop::{DropEvent, Scope},
     event::{ETHERNET, HASHED, HopEvent, VLAN},
     filter::{ADVERTISEMENT, SOLICITATION},
     hash::mix,
@@ -22,6 +23,8 @@ use tracer_core::model::{
     Arp, Direction, Encap, EncapKind, Flags, Hop, Icmp, Mac, Neighbour, Packet, Quote, Tcp,
     Transport,
 };
+
+pub(crate) use freed::{RawDrop, freed};
 
 const TCP: u8 = IpProto::Tcp as u8;
 const UDP: u8 = IpProto::Udp as u8;
@@ -41,45 +44,6 @@ pub(crate) enum Malformed {
     Header,
     /// From an interface that this agent does not observe.
     Point,
-}
-
-/// A record of the drop programs, its numbers not yet named.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct RawDrop {
-    pub(crate) event: DropEvent,
-    pub(crate) scope: Option<Scope>,
-    pub(crate) device: Option<String>,
-    pub(crate) dst_mac: Option<Mac>,
-    pub(crate) encap: Option<Encap>,
-    pub(crate) packet: Option<Packet>,
-}
-
-/// Decodes a record of the drop programs.
-///
-/// A packet whose headers make no sense was dropped all the same: then there
-/// is no packet, rather than no drop.
-pub(crate) fn freed(record: &[u8]) -> Result<RawDrop, Malformed> {
-    let event = DropEvent::from_bytes(record).ok_or(Malformed::Length)?;
-    let scope = match event.scope {
-        0 => None,
-        number => [Scope::Receiver, Scope::Device, Scope::Socket]
-            .into_iter()
-            .find(|scope| *scope as u8 == number)
-            .ok_or(Malformed::Field)
-            .map(Some)?,
-    };
-    let name = event.device.split(|byte| *byte == 0).next();
-    let name = name.filter(|name| event.hop.ifindex != 0 && !name.is_empty());
-    let headers = |hop| Ok::<_, Malformed>((packet(hop)?, encap(hop)?));
-    let (packet, encap) = headers(&event.hop).ok().unzip();
-    Ok(RawDrop {
-        event,
-        scope,
-        device: name.map(|name| String::from_utf8_lossy(name).into_owned()),
-        dst_mac: frame_mac(&event.hop, 0),
-        encap: encap.flatten(),
-        packet,
-    })
 }
 
 /// Decodes a record. `point` knows the observation point of an interface

@@ -1,6 +1,6 @@
 //! Where the drop programs find what they read.
 
-use tracer_common::drop::DropLoad;
+use tracer_common::drop::{ABSENT, DropLoad};
 
 use super::{Btf, BtfError};
 
@@ -40,6 +40,12 @@ pub fn drop_program(btf: &Btf) -> Result<(&'static str, DropLoad), BtfError> {
         dev_net: dev("nd_net.net")?,
         sk_net: btf.offset("sock_common", "skc_net.net")?,
         net_inum: btf.offset("net", "ns.inum")?,
+        skb_mark: skb("mark")?,
+        skb_refdst: skb("_skb_refdst")?,
+        dst_dev: btf.offset("dst_entry", "dev")?,
+        skb_nfct: skb("_nfct").unwrap_or(ABSENT),
+        ct_status: btf.offset("nf_conn", "status").unwrap_or(ABSENT),
+        padding: 0,
     };
     Ok((program, offsets))
 }
