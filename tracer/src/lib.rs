@@ -7,6 +7,7 @@
 
 pub mod agent;
 pub mod cli;
+pub mod cluster;
 pub mod collector;
 pub mod drops;
 pub mod follow;

@@ -33,7 +33,7 @@ use tracer_core::model::{Owner, OwnerKind, Owners};
 use tracing::info;
 
 pub use error::InventoryError;
-pub(crate) use sentence::list;
+pub(crate) use sentence::{list, nearest};
 
 use crate::stdio;
 
@@ -286,7 +286,7 @@ impl Inventory {
             };
         }
         let all = names.map(|(namespace, name)| format!("{namespace}/{name}"));
-        let near = sentence::nearest(&full_name, all);
+        let near = nearest(&full_name, all);
         InventoryError::UnknownPod {
             path,
             name: full_name,

@@ -25,7 +25,7 @@ pub(crate) fn list<S: Borrow<str>>(names: &[S], conjunction: &str) -> String {
 
 /// Up to three of the names that may have been meant, the likeliest first: what begins with `wanted`, as
 /// the pods of a Deployment do, and what looks like it.
-pub(super) fn nearest(wanted: &str, names: impl Iterator<Item = String>) -> Vec<String> {
+pub(crate) fn nearest(wanted: &str, names: impl Iterator<Item = String>) -> Vec<String> {
     let likeness = |name: &str| match name.starts_with(wanted) {
         true => 1000,
         false => (strsim::normalized_damerau_levenshtein(wanted, name) * 1000.0) as u32,
