@@ -185,6 +185,7 @@ fn goes_on_without(signal: Signal) -> Result<()> {
     let meanwhile = |value: &Value| value["packet"]["len"] == MEANWHILE + 28;
     let journey = tracer.wait_for(meanwhile, LIMIT)?;
     assert_eq!(journey["verdict"]["kind"], "unknown", "{journey:#}");
+    assert_eq!(journey["verdict"]["cause"], "agent-gone", "{journey:#}");
     let before = tracer.take_journeys();
     assert!(flow.ping(3, Duration::from_millis(5))?.is_complete());
     tracer.wait_for(delivered_there, LIMIT)?;
@@ -300,10 +301,14 @@ fn damaged_records_end_an_agent_and_not_the_follow() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;
     let near = format!("netns:{}", lab.nodes[0].netns.path.display());
     let command = agent_command(&lab.nodes[1])?;
-    // Whole for so long, and then another byte than was sent.
-    let far = format!("exec:({command}) | (stdbuf -o0 head -c 60000; tr '\\377' '\\376')");
+    // Whole until somebody ends the first that passes it on, and then other bytes than
+    // were sent.
+    let file = lab.directory()?.join("whole.pid");
+    let whole = format!("sh -c 'echo $$ > {}; exec cat'", file.display());
+    let far = format!("exec:({command}) | ({whole}; tr '\\377' '\\376')");
     let mut tracer = follow(&lab, vec![near, far], &["--hold", "500ms"])?;
     let pinging = Flow::new(&lab.pods[0], &lab.pods[1]).keep_pinging();
+    kill(id_in(&file)?, Signal::SIGTERM)?;
     let told = format!("{} is not watched for now", lab.nodes[1].name);
     tracer.wait_for_stderr(|said| said.contains(&told), LIMIT)?;
     tracer.take_journeys();

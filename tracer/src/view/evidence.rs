@@ -124,6 +124,10 @@ pub(super) fn sentence(scene: &Scene, journey: &Journey, evidence: &Evidence) ->
         Evidence::Identical => {
             "an identical packet was on its way; the two were paired in order".to_owned()
         }
+        Evidence::AgentGone(node) => format!(
+            "the agent of {} was gone, or out of reach, while it was on its way",
+            name(*node)
+        ),
         Evidence::DropsLost => "drops went unreported while it was on its way".to_owned(),
         Evidence::HopsLost => {
             "events were lost while it was on its way: it may have passed points unseen".to_owned()

@@ -134,6 +134,7 @@ fn outcome(scene: &Scene, journey: &Journey, verdict: &Verdict) -> String {
 /// Why nothing is known.
 const fn unknown(cause: Option<Cause>) -> &'static str {
     match cause {
+        Some(Cause::AgentGone) => "an agent was gone while it was on its way",
         Some(Cause::EventsLost) => "events were lost while it was on its way",
         Some(Cause::NotSeenInPod) => "handed to the pod, but not seen on its own interface",
         Some(Cause::BeforeStart) => "on its way before all points were observed",

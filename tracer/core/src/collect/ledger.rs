@@ -97,6 +97,8 @@ struct Entry {
     /// Since when its agent is gone, or the way to it is broken; what it saw meanwhile is
     /// not known.
     gone: Option<i64>,
+    /// When it was gone before.
+    was_gone: Losses,
     /// When it lost hops at points, and hops of which the point is not known.
     lost_at: BTreeMap<usize, Losses>,
     hops_lost: Losses,
@@ -115,6 +117,7 @@ impl Entry {
             passed: i64::MIN,
             ended: false,
             gone: None,
+            was_gone: Losses::default(),
             lost_at: BTreeMap::new(),
             hops_lost: Losses::default(),
             drops_lost: Losses::default(),
@@ -229,6 +232,7 @@ impl Ledger {
             let entry = &mut self.streams[*stream];
             if let Some(from) = entry.gone.take() {
                 entry.missing(from, time);
+                entry.was_gone.add(from, time);
                 missing = missing.min(from);
             }
         }
@@ -447,6 +451,13 @@ impl Ledger {
             Some(agent) => self.entries(agent).any(lost),
             None => self.streams.iter().any(lost),
         }
+    }
+
+    /// The first agent that was gone at some time between `from` and `to`.
+    pub(super) fn agent_gone(&self, from: i64, to: i64) -> Option<usize> {
+        let (from, to) = self.widened(from, to);
+        let gone = |entry: &Entry| entry.is_gone(to) || entry.was_gone.between(from, to);
+        (0..self.agents.len()).find(|agent| self.entries(*agent).any(gone))
     }
 
     /// Whether streams took different samples at some time between `from` and `to`.

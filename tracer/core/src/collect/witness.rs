@@ -25,6 +25,10 @@ impl Circumstances for Witness<'_> {
         self.ledger.drops_lost(node, from, to)
     }
 
+    fn agent_gone(&self, from: i64, to: i64) -> Option<usize> {
+        self.ledger.agent_gone(from, to)
+    }
+
     fn uneven(&self, from: i64, to: i64) -> bool {
         self.ledger.uneven(from, to)
     }

@@ -147,6 +147,8 @@ causes! {
     StillOpen = "still-open",
     /// It was on its way before all points were observed.
     BeforeStart = "before-start",
+    /// An agent was gone, or out of reach, while it was on its way.
+    AgentGone = "agent-gone",
     /// Events were lost.
     EventsLost = "events-lost",
     /// Too many packets were on their way at once.

@@ -29,6 +29,9 @@ pub trait Circumstances {
     /// have been dropped unseen.
     fn drops_lost(&self, node: Option<usize>, from: i64, to: i64) -> bool;
 
+    /// A node whose agent was gone, or out of reach, at some time between `from` and `to`.
+    fn agent_gone(&self, from: i64, to: i64) -> Option<usize>;
+
     /// Whether, at some time between `from` and `to`, not all streams took the
     /// same sample: a packet that one shows may have passed the others unseen.
     fn uneven(&self, from: i64, to: i64) -> bool;

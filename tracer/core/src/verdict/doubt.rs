@@ -48,7 +48,10 @@ impl Case<'_> {
         let gone = self.gone_receiver();
         let host_side = fates.nearest.map(|(arrival, _)| arrival) == Some(Arrival::HostSide);
         let cause = match journey.closed {
-            _ if self.events_lost() => Some(Cause::EventsLost),
+            _ if self.events_lost() => Some(match self.agent_gone() {
+                Some(_) => Cause::AgentGone,
+                None => Cause::EventsLost,
+            }),
             _ if host_side && delivered == 0 => Some(Cause::NotSeenInPod),
             _ if !self.scene.is_complete(journey.start()) => Some(Cause::BeforeStart),
             Closed::Silence if taken.is_some() => Some(Cause::ForeignProgram),
@@ -113,7 +116,8 @@ impl Case<'_> {
             .hops_lost(Where::Anywhere)
             .then_some(Evidence::HopsLost);
         let uneven = self.uneven().then_some(Evidence::Uneven);
-        [drops, hops, uneven].into_iter().flatten()
+        let agent = self.agent_gone().map(Evidence::AgentGone);
+        [agent, drops, hops, uneven].into_iter().flatten()
     }
 
     /// What speaks against a verdict, whatever it is.

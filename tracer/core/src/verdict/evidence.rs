@@ -80,6 +80,8 @@ pub enum Evidence {
         /// The point.
         point: usize,
     },
+    /// The agent of this node was gone, or out of reach, while it was on its way.
+    AgentGone(usize),
     /// Drops went unreported while it was on its way.
     DropsLost,
     /// Hops were lost while it was on its way.

@@ -49,6 +49,12 @@ impl Case<'_> {
         self.circumstances.uneven(from, to)
     }
 
+    /// A node whose agent was not heard of while it was on its way.
+    pub(super) fn agent_gone(&self) -> Option<usize> {
+        let (from, to) = (self.journey.start(), self.until());
+        self.circumstances.agent_gone(from, to)
+    }
+
     /// Whether anything about it may have gone unseen.
     pub(super) fn events_lost(&self) -> bool {
         self.hops_lost(Where::Anywhere) || self.drops_lost() || self.uneven()

@@ -213,6 +213,10 @@ impl Circumstances for Told {
         self.is(1)
     }
 
+    fn agent_gone(&self, _: i64, _: i64) -> Option<usize> {
+        self.is(0).then_some(0)
+    }
+
     fn uneven(&self, _: i64, _: i64) -> bool {
         self.is(6)
     }

@@ -276,12 +276,15 @@ fn while_an_agent_is_gone_nothing_is_known_of_its_node() {
     assert_eq!(lost(&ledger, 11, 19), [false; 3]);
     assert_eq!(lost(&ledger, 11, 20), [true; 3]);
     assert!(!ledger.hops_lost(Where::Node(1), 0, 100), "another node's");
+    let gone = |ledger: &Ledger| [19, 30, 90].map(|at| ledger.agent_gone(at, at));
+    assert_eq!(gone(&ledger), [None, Some(0), Some(0)]);
     // It is not waited for.
     ledger.report(2, report(u32::MAX, 0), 90);
     assert_eq!(ledger.reported(), 90);
 
     ledger.back(0, 2, 60);
     assert_eq!(lost(&ledger, 30, 30), [true; 3]);
+    assert_eq!(gone(&ledger), [None, Some(0), None]);
     // Its new points did not see it either.
     assert!(ledger.hops_lost(Where::Point(0, 1), 30, 30));
     assert_eq!(lost(&ledger, 61, 100), [false; 3]);

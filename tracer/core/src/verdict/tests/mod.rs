@@ -73,6 +73,8 @@ struct Calm {
     packets: Option<u64>,
     /// A point, by index, that has seen none.
     idle: Option<usize>,
+    /// The node of an agent that was gone.
+    agent_gone: Option<usize>,
     /// By how much a counter of a receiver's sockets rose.
     rose: Option<(&'static str, u64)>,
     /// Whether others by the same next hop came in.
@@ -89,6 +91,7 @@ const CALM: Calm = Calm {
     uneven: false,
     packets: Some(100),
     idle: None,
+    agent_gone: None,
     rose: None,
     came_in: false,
     silence: None,
@@ -102,6 +105,10 @@ impl Circumstances for Calm {
 
     fn drops_lost(&self, _: Option<usize>, _: i64, _: i64) -> bool {
         self.drops_lost
+    }
+
+    fn agent_gone(&self, _: i64, _: i64) -> Option<usize> {
+        self.agent_gone
     }
 
     fn uneven(&self, _: i64, _: i64) -> bool {
@@ -274,6 +281,15 @@ fn losses_and_rivals_lower_the_confidence() {
         },
     );
     assert!(rests_on!(verdict, Evidence::HopsLost));
+    assert_eq!(verdict.cause, Some(Cause::EventsLost));
+    let gone = Calm {
+        hops_lost: true,
+        agent_gone: Some(1),
+        ..CALM
+    };
+    let (verdict, _) = judge(&scene, &unseen, &gone);
+    assert!(rests_on!(verdict, Evidence::AgentGone(1)));
+    assert_eq!(verdict.cause, Some(Cause::AgentGone));
     let mut rival = journey(&WHOLE, Closed::Known);
     rival.ambiguous = true;
     let (verdict, _) = judge(&scene, &rival, &CALM);

@@ -83,6 +83,9 @@ enum What<'a> {
     PodUnobserved,
     StrayFrame(Freed<'a>),
     InterfaceGone(Place<'a>),
+    AgentGone {
+        node: &'a str,
+    },
     DropsLost,
     HopsLost,
     Uneven,
@@ -201,6 +204,9 @@ impl<'a> What<'a> {
             Given::PodUnobserved => Self::PodUnobserved,
             Given::StrayFrame(drop) => Self::StrayFrame(freed(*drop)),
             Given::InterfaceGone { node, point } => Self::InterfaceGone(at(*node, *point)),
+            Given::AgentGone(node) => Self::AgentGone {
+                node: &scene.nodes[*node].node,
+            },
             Given::DropsLost => Self::DropsLost,
             Given::HopsLost => Self::HopsLost,
             Given::Uneven => Self::Uneven,
