@@ -8,6 +8,7 @@
 
 use std::{
     env,
+    ffi::OsStr,
     io::{BufRead as _, BufReader, IsTerminal as _, Write as _, stdout},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -80,7 +81,7 @@ pub(crate) fn test_into(args: &[String], summary: &mut Summary) -> Result<()> {
         let _failed = summary.part(tier.name, |tally| {
             let mut passed = true;
             for selection in tier.runs {
-                passed &= run_tests(selection, args, &python, tally)?;
+                passed &= run_one(selection, args, &[(PYTHON, python.as_os_str())], tally)?;
             }
             ensure!(passed, "tests failed");
             // Arguments may well choose from one tier only.
@@ -99,10 +100,10 @@ pub(crate) fn test_into(args: &[String], summary: &mut Summary) -> Result<()> {
 }
 
 /// One `cargo test`: whether the tests passed.
-fn run_tests(
+pub(crate) fn run_one(
     selection: &[&str],
     args: &[String],
-    python: &Path,
+    environment: &[(&str, &OsStr)],
     tally: &mut Tally,
 ) -> Result<bool> {
     let mut command = cargo();
@@ -115,8 +116,8 @@ fn run_tests(
     }
     command
         .args(args)
-        .env(BINARY, release_binary("tracer")?)
-        .env(PYTHON, python);
+        .envs(environment.iter().copied())
+        .env(BINARY, release_binary("tracer")?);
     // Without git nothing takes turns.
     if env::var_os(TURN_VARIABLE).is_none()
         && let Ok(turn) = commit()

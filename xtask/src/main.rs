@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand};
 
 mod check;
 mod ci;
+mod cluster;
 mod command;
 mod demo;
 mod fixtures;
@@ -104,6 +105,23 @@ Examples:
   cargo xtask kernels 6.12 newest
   cargo xtask kernels newest -- pods_own --nocapture")]
     Kernels(kernels::Options),
+    /// Build, start, take down and test a Kubernetes cluster on this machine
+    ///
+    /// Three nodes with containerd, kubelet, flanneld and kube-proxy, each in
+    /// namespaces of its own, and etcd and the API server in others. Its programs
+    /// are compiled once, which takes most of an hour, and kept in the user's cache
+    /// directory, in `tracer/cluster`. None of its packets leaves its namespaces.
+    #[command(after_help = "\
+Examples:
+  cargo xtask cluster build
+  cargo xtask cluster up
+  cargo xtask cluster test
+  cargo xtask cluster down")]
+    Cluster {
+        /// What is done with it
+        #[command(subcommand)]
+        task: cluster::Task,
+    },
     /// Measure: ns per packet, throughput, start and exit (root)
     #[command(after_help = "Example:\n  cargo xtask bench")]
     Bench {
@@ -184,6 +202,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Test { args } => check::test(&args)?,
         Task::Fixtures(options) => fixtures::run(&options)?,
         Task::Kernels(options) => kernels::run(&options)?,
+        Task::Cluster { task } => cluster::run(&task)?,
         Task::Bench { args } => check::bench(&args)?,
         Task::Soak(options) => soak::run(&options)?,
         Task::Fuzz(options) => fuzz::run(&options)?,

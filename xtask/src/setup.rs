@@ -59,6 +59,14 @@ const MACHINES: &[(&str, &str, &str)] = &[
     ("xz", "xz-utils", "unpacks kernel modules"),
 ];
 
+/// What a cluster's machines run besides what is kept for them.
+const CLUSTER: &[(&str, &str, &str)] = &[
+    ("openssl", "openssl", "certificates of a cluster"),
+    ("curl", "curl", "asks over HTTP, in a pod"),
+    ("socat", "socat", "an echo over UDP, in a pod"),
+    ("dpkg-deb", "dpkg", "unpacks packages"),
+];
+
 /// The distribution's compiler. Besides being found by `rustup run bpf`, it
 /// leaves the machine's other toolchains alone.
 const DISTRIBUTION_RUST: &[&str] = &["rustc-web", "cargo-web", "rust-web-src"];
@@ -80,6 +88,12 @@ pub(crate) fn machines() -> Result<()> {
     programs(MACHINES)
 }
 
+/// Installs what a cluster's machines run.
+pub(crate) fn cluster() -> Result<()> {
+    programs(TOOLS)?;
+    programs(CLUSTER)
+}
+
 /// Installs those of some programs that are missing.
 fn programs(wanted: &[(&str, &str, &str)]) -> Result<()> {
     let mut packages = Vec::new();
@@ -93,7 +107,7 @@ fn programs(wanted: &[(&str, &str, &str)]) -> Result<()> {
 }
 
 /// Where what is fetched stays from one checkout to the next.
-fn cache() -> Result<PathBuf> {
+pub(crate) fn cache() -> Result<PathBuf> {
     let home = |key, rest| env::var_os(key).map(|home| Path::new(&home).join(rest));
     let cache = home("XDG_CACHE_HOME", "").or_else(|| home("HOME", ".cache"));
     Ok(cache
@@ -263,23 +277,7 @@ fn apt_install(packages: &[&str]) -> Result<()> {
     );
 
     say(format!("installing {list}"));
-    let apt = || {
-        let mut apt = Command::new("apt-get");
-        apt.args([
-            "-q",
-            "-y",
-            "-o",
-            "DPkg::Lock::Timeout=300",
-            "-o",
-            "Dpkg::Use-Pty=0",
-        ])
-        .env("DEBIAN_FRONTEND", "noninteractive");
-        apt
-    };
-    // One source that does not answer must not forbid the others: what matters
-    // is whether the packages can be installed.
-    static UPDATED: Once = Once::new();
-    UPDATED.call_once(|| drop(command::run(apt().arg("update"))));
+    update();
     command::run(
         apt()
             .args(["install", "--no-install-recommends", "--no-remove"])
@@ -287,6 +285,33 @@ fn apt_install(packages: &[&str]) -> Result<()> {
     )
     .ok()
     .with_context(|| format!("apt-get cannot install {list}, its own messages say why"))
+}
+
+/// Fetches a package into a directory, without installing it.
+pub(crate) fn apt_download(package: &str, directory: &Path) -> Result<()> {
+    say(format!("fetching {package}"));
+    update();
+    let mut download = apt();
+    download.args(["download", package]).current_dir(directory);
+    command::run(&mut download)
+        .ok()
+        .with_context(|| format!("apt-get cannot fetch {package}, its own messages say why"))
+}
+
+/// An apt-get that asks nothing.
+fn apt() -> Command {
+    let mut apt = Command::new("apt-get");
+    apt.args(["-q", "-y", "-o", "DPkg::Lock::Timeout=300"]);
+    apt.args(["-o", "Dpkg::Use-Pty=0"]);
+    apt.env("DEBIAN_FRONTEND", "noninteractive");
+    apt
+}
+
+/// One source that does not answer must not forbid the others: what matters is
+/// whether packages are to be had.
+fn update() {
+    static UPDATED: Once = Once::new();
+    UPDATED.call_once(|| drop(command::run(apt().arg("update"))));
 }
 
 /// Whether a program is in `PATH` or where the system's administrator has them.
