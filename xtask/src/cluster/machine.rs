@@ -56,8 +56,8 @@ pub(super) fn start(place: &Place, name: &str, wiring: Wiring) -> Result<()> {
     command.args(["--fork", "--kill-child", "--mount-proc"]);
     command.arg(std::env::current_exe()?);
     command.args(["cluster", "init", name]);
-    command.args(["--backend", &word(wiring.backend)]);
-    command.args(["--proxy", &word(wiring.proxy)]);
+    command.args(["--backend", &word(&wiring.backend)]);
+    command.args(["--proxy", &word(&wiring.proxy)]);
     command.stdin(Stdio::null()).stderr(log.try_clone()?);
     let outer = command.stdout(log).spawn()?.id();
     let children = format!("/proc/{outer}/task/{outer}/children");
@@ -162,13 +162,11 @@ impl Machine {
             let file = self.directory.join(service.name);
             let stop = file.with_extension("stop").exists();
             match service.state {
-                State::Ended(since) if !stop => {
-                    if since.is_none_or(|since| now > since + AGAIN) {
-                        let log = format!("{}-{}.log", self.name, service.name);
-                        let id = spawn(&mut service.command, &self.logs.join(log))?;
-                        fs::write(file.with_extension("pid"), id.to_string())?;
-                        service.state = State::Running(id);
-                    }
+                State::Ended(since) if !stop && since.is_none_or(|since| now > since + AGAIN) => {
+                    let log = format!("{}-{}.log", self.name, service.name);
+                    let id = spawn(&mut service.command, &self.logs.join(log))?;
+                    fs::write(file.with_extension("pid"), id.to_string())?;
+                    service.state = State::Running(id);
                 }
                 State::Running(id) if stop => {
                     // It may have ended a moment ago.

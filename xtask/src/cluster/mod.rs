@@ -109,7 +109,7 @@ enum Proxy {
 }
 
 /// The word for an option's value, as clap reads it.
-fn word(value: impl ValueEnum) -> String {
+fn word(value: &impl ValueEnum) -> String {
     let value = value.to_possible_value();
     value.map_or_else(String::new, |value| value.get_name().to_owned())
 }

@@ -154,7 +154,7 @@ pub(super) fn services(place: &Place, node: &str, wiring: Wiring) -> Result<Vec<
     kubelet.arg(format!("--hostname-override={node}"));
     kubelet.arg(format!("--node-ip={}", address(node)));
 
-    let network = json!({"Network": PODS, "Backend": {"Type": word(wiring.backend)}});
+    let network = json!({"Network": PODS, "Backend": {"Type": word(&wiring.backend)}});
     let network = place.configure(node, "network.json", network.to_string())?;
     let mut flanneld = place.program("flanneld");
     flanneld.arg(with("--kubeconfig-file=", &place.kubeconfig("flannel")));
@@ -165,7 +165,7 @@ pub(super) fn services(place: &Place, node: &str, wiring: Wiring) -> Result<Vec<
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
         "clientConnection": {"kubeconfig": place.kubeconfig("proxy")},
-        "mode": word(wiring.proxy),
+        "mode": word(&wiring.proxy),
         "clusterCIDR": PODS,
         "hostnameOverride": node,
         // These are settings of the whole machine.
