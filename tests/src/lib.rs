@@ -11,12 +11,14 @@
 //! - [`faults`] breaks it, in every way that we know.
 //! - [`bpf`] attaches programs as other dataplanes do.
 //! - [`rights`] runs programs that may do, or are told, less than others.
+//! - [`cluster`] asks a real Kubernetes, where `cargo xtask cluster` has started one.
 //! - [`raw`] sends what no program in a pod would: broken frames.
 //!
 //! It must not depend on `tracer`: it says what is true about a network, so
 //! that tests can compare that with what the tracer says.
 
 pub mod bpf;
+pub mod cluster;
 pub mod faults;
 pub mod frames;
 pub mod lab;
