@@ -35,8 +35,13 @@ struct Tier {
     name: &'static str,
     what: &'static str,
     runs: &'static [&'static [&'static str]],
+    /// Tests whose names have this in them are another tier's.
+    except: Option<&'static str>,
     root: bool,
 }
+
+/// What tests have in their names that need a cluster.
+pub(crate) const CLUSTER: &str = "real_cluster::";
 
 /// From the one that needs least.
 const TIERS: &[Tier] = &[
@@ -44,12 +49,14 @@ const TIERS: &[Tier] = &[
         name: "pure",
         what: "unit and property tests, examples in the docs",
         runs: &[&["--lib", "--bins"], &["--doc"]],
+        except: None,
         root: false,
     },
     Tier {
         name: "lab",
         what: "real packets between network namespaces",
         runs: &[&["--test", "*"]],
+        except: Some(CLUSTER),
         root: true,
     },
 ];
@@ -77,11 +84,16 @@ pub(crate) fn test_into(args: &[String], summary: &mut Summary) -> Result<()> {
             !tier.root || setup::is_root(),
             "this tier makes network namespaces and loads kernel programs: run `cargo xtask test` as root"
         );
+        let mut chosen = args.to_owned();
+        if let Some(except) = tier.except {
+            chosen.extend(["--skip", except].map(str::to_owned));
+        }
         // A tier that fails does not keep the others from being run.
         let _failed = summary.part(tier.name, |tally| {
             let mut passed = true;
             for selection in tier.runs {
-                passed &= run_one(selection, args, &[(PYTHON, python.as_os_str())], tally)?;
+                let told = [(PYTHON, python.as_os_str())];
+                passed &= run_one(selection, &chosen, &told, tally)?;
             }
             ensure!(passed, "tests failed");
             // Arguments may well choose from one tier only.

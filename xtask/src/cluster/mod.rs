@@ -313,7 +313,10 @@ fn test(
     let run = place.run();
     let told = [(PLACE, run.as_os_str())];
     let tested = summary.part("cluster", |tally: &mut Tally| {
-        let passed = check::run_one(&["--test", "cluster"], args, &told, tally)?;
+        // They share the cluster, and some of them break it for a while.
+        let mut args = args.to_owned();
+        args.push("--test-threads=1".to_owned());
+        let passed = check::run_one(&["--test", "cluster"], &args, &told, tally)?;
         ensure!(passed, "tests failed on the cluster");
         ensure!(tally.ran > 0, "no test ran on the cluster");
         Ok(())
