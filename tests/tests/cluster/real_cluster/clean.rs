@@ -81,10 +81,10 @@ fn two_pods_on_the_same_node() -> Result<()> {
 }
 
 /// A directory that is gone afterwards.
-struct Temporary(std::path::PathBuf);
+pub(super) struct Temporary(pub(super) std::path::PathBuf);
 
 impl Temporary {
-    fn new(name: &str) -> Result<Self> {
+    pub(super) fn new(name: &str) -> Result<Self> {
         let thread = std::thread::current();
         let test = thread.name().unwrap_or("test").replace("::", "-");
         let name = format!("tracer-{}-{test}-{name}", std::process::id());

@@ -2,5 +2,7 @@
 
 // Clean traffic between pods: everything arrives, everything is seen.
 mod clean;
+// Flannel's entries, and how one sees that they are missing.
+mod flannel;
 // The cluster is what the other tests take it for.
 mod ready;
