@@ -43,6 +43,8 @@ const SOURCE: &[&str] = &[
     include_str!("../../../tests/cluster/go.sum"),
     include_str!("../../../tests/cluster/kube/main.go"),
     include_str!("../../../tests/cluster/flanneld/main.go"),
+    include_str!("../../../tests/cluster/coredns/go.mod"),
+    include_str!("../../../tests/cluster/coredns/go.sum"),
     include_str!("../../../tests/cluster/coredns/main.go"),
 ];
 
@@ -126,11 +128,11 @@ fn compile(place: &Place) -> Result<()> {
         says("gitMinor", minor),
         format!(" -X k8s.io/client-go/pkg/version.gitVersion={version}"),
     ];
-    go_build(&flags.concat(), &programs.join("kube"), "./kube")?;
-    go_build("", &programs.join("flanneld"), "./flanneld")?;
-    go_build("", &programs.join("coredns"), "./coredns")?;
+    go_build("kube", &flags.concat(), &programs.join("kube"), ".")?;
+    go_build("flanneld", "", &programs.join("flanneld"), ".")?;
+    go_build("coredns", "", &programs.join("coredns"), ".")?;
     // The directory, as it is one, gets a file for each.
-    go_build("", &plugins, "tool")?;
+    go_build(".", "", &plugins, "tool")?;
     for name in KUBERNETES {
         let link = programs.join(name);
         if !link.is_symlink() {
@@ -140,25 +142,27 @@ fn compile(place: &Place) -> Result<()> {
     Ok(())
 }
 
-fn go_build(flags: &str, to: &Path, what: &str) -> Result<()> {
-    let mut build = go();
+/// Builds a package of the module in a directory below `tests/cluster`.
+fn go_build(directory: &str, flags: &str, to: &Path, what: &str) -> Result<()> {
+    let mut build = go(directory);
     // They are copied into images that have no libraries.
     build.env("CGO_ENABLED", "0").args(["build", "-trimpath"]);
     build.arg("-ldflags").arg(format!("-s -w{flags}"));
     run_shown(build.arg("-o").arg(to).arg(what))
 }
 
-/// Go, where the cluster's module is. It gives way to all others.
-fn go() -> Command {
+/// Go, in a directory below `tests/cluster`. It gives way to all others.
+fn go(directory: &str) -> Command {
+    let modules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cluster");
     let mut go = Command::new("nice");
     go.args(["-n", "19", "go"]);
-    go.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cluster"));
+    go.current_dir(modules.join(directory));
     go
 }
 
 /// The version of Kubernetes, as `go.mod` has it.
 fn version() -> Result<String> {
-    let listed = output(go().args(["list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes"]));
+    let listed = output(go(".").args(["list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes"]));
     let listed = listed.context("Go 1.26 or newer is needed to compile the cluster's programs")?;
     Ok(listed.trim().to_owned())
 }
