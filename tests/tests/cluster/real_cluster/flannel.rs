@@ -7,7 +7,7 @@ use tracer_tests::{
     program::LIMIT,
 };
 
-use super::clean::Temporary;
+use super::clean::{Temporary, failed};
 
 /// The way of a node's VXLAN device to another node.
 struct Way<'a> {
@@ -45,10 +45,6 @@ fn first_failure(cluster: &Cluster, from: &Pod, to: &Pod) -> Result<Value> {
     tracer.wait_started(LIMIT)?;
     let script = format!("ping -c 5 -i 0.1 -W 1 -q {}; true", to.address);
     cluster.in_pod(from, &script)?;
-    let failed = |value: &Value| {
-        let kind = value["verdict"]["kind"].as_str();
-        kind.is_some_and(|kind| kind != "delivered")
-    };
     let failure = tracer.wait_for(failed, LIMIT)?;
     tracer.stop()?;
     Ok(failure)
