@@ -204,14 +204,15 @@ fn reap() -> Result<Option<Pid>> {
 
 /// The hierarchies of control groups that this machine has.
 fn hierarchies() -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(CGROUPS)? {
-        let path = entry?.path();
-        // Beside the first version's, the second has no controllers.
-        if path.join("tasks").exists() {
-            found.push(path);
-        }
-    }
+    let entries = fs::read_dir(CGROUPS)?;
+    let paths = entries.map(|entry| Ok(entry?.path()));
+    paths.collect()
+}
+
+/// Those of version 1. Version 2 has no controllers beside them.
+fn first_version() -> Result<Vec<PathBuf>> {
+    let mut found = hierarchies()?;
+    found.retain(|path| path.join("tasks").exists());
     ensure!(
         !found.is_empty(),
         "the cluster's nodes take control groups of version 1, which this machine has not"
@@ -221,7 +222,7 @@ fn hierarchies() -> Result<Vec<PathBuf>> {
 
 /// What kubelet wants to be there.
 fn make_cgroups(node: &str) -> Result<()> {
-    for hierarchy in hierarchies()? {
+    for hierarchy in first_version()? {
         let mut group = hierarchy.clone();
         for part in [CGROUP, node] {
             group.push(part);

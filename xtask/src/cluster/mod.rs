@@ -120,6 +120,8 @@ const PLACE: &str = "TRACER_CLUSTER";
 const NOT_RUN: &str = "cluster: NOT RUN";
 /// More than nodes need until they are ready, on a busy machine.
 const READY: Duration = Duration::from_secs(240);
+/// What takes no longer is not worth a line.
+const A_WHILE: Duration = Duration::from_secs(3);
 /// How long CI may take for all of it.
 const CI_LIMIT: Duration = Duration::from_secs(6 * 60);
 
@@ -200,7 +202,7 @@ fn up(place: &Place, wiring: Wiring) -> Result<()> {
         NODES.len(),
         begin.elapsed().as_secs_f64()
     ));
-    say(format!("kubectl get pods -A  →  {}", place.example()));
+    say(format!("from outside the nodes: {}", place.example()));
     Ok(())
 }
 
@@ -233,16 +235,21 @@ fn start(place: &Place, wiring: Wiring) -> Result<()> {
     })
 }
 
-/// Waits for what the cluster does in its own time.
+/// Waits for what the cluster does in its own time, and says so if that takes a while.
 fn wait(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
-    say(format!("waiting until {what}"));
-    let deadline = Instant::now() + READY;
+    let begin = Instant::now();
+    let deadline = begin + READY;
+    let mut said = false;
     loop {
         ensure!(!INTERRUPTED.load(Ordering::Relaxed), "it was interrupted");
         // Until the deadline an error is a reason to wait, too.
         let last = is_so();
         if matches!(last, Ok(true)) {
             return Ok(());
+        }
+        if !said && begin.elapsed() > A_WHILE {
+            say(format!("waiting until {what}"));
+            said = true;
         }
         if Instant::now() > deadline {
             last?;
