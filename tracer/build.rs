@@ -9,7 +9,7 @@
 
 use std::{
     env,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, ExitCode, Output},
 };
 
@@ -58,10 +58,7 @@ fn prepare() -> Result<ExitCode> {
     // `OUT_DIR` differs between profiles, and between build and clippy; the
     // kernel programs do not. Where they are compiled is shared, so that it is
     // done once: the target directory, as far as one can tell.
-    if let Some(target) = env::var_os("OUT_DIR")
-        .as_ref()
-        .and_then(|out| Path::new(out).ancestors().nth(4))
-    {
+    if let Some(target) = target_directory() {
         child.env("CARGO_BUILD_BUILD_DIR", target.join("bpf"));
     }
     let Output {
@@ -85,6 +82,18 @@ fn prepare() -> Result<ExitCode> {
         eprintln!("{}", messages.join("\n"));
     }
     Ok(ExitCode::FAILURE)
+}
+
+/// Where cargo builds, whatever the profile and the target.
+fn target_directory() -> Option<PathBuf> {
+    let out = PathBuf::from(env::var_os("OUT_DIR")?);
+    let directory = out.ancestors().nth(4)?;
+    // A target that is named has a directory of its own there.
+    let triple = env::var_os("TARGET");
+    match directory.file_name() == triple.as_deref() {
+        true => directory.parent().map(Path::to_owned),
+        false => Some(directory.to_owned()),
+    }
 }
 
 /// The child: runs the other cargo.

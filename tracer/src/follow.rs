@@ -175,9 +175,9 @@ fn look(plan: &Plan, output: Output, utc: bool) -> Result<Outcome, Failure> {
     let mut nodes = Vec::new();
     for (place, start) in &plan.agents {
         let node = &start.node;
-        let netns = place.namespace().map_err(|command| {
+        let netns = place.namespace().ok_or_else(|| {
             Failure::new(format!(
-                "--dry-run cannot look into {node} through `{command}`: leave that agent out, or \
+                "--dry-run cannot look into {node} through `{place}`: leave that agent out, or \
                  run the same with {node}=local on that node"
             ))
         })?;

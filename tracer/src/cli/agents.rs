@@ -30,7 +30,7 @@ pub(super) fn resolve(
         }
         inventory.map_or(Ok(()), |inventory| inventory.node(node))?;
         // Where a command leads is known once it has.
-        let Ok(path) = place.namespace() else {
+        let Some(path) = place.namespace() else {
             continue;
         };
         let id = namespace(node, path.as_deref())?;

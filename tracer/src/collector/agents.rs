@@ -109,7 +109,7 @@ impl Agents {
         let mut agents = Vec::new();
         for (index, (start, link)) in started.into_iter().enumerate() {
             agents.push(Reached {
-                again: start.0.namespace().is_err().then_some(start),
+                again: start.0.namespace().is_none().then_some(start),
                 hello: link.hello,
                 commands: link.commands,
             });

@@ -7,10 +7,13 @@
 mod clock;
 mod remote;
 mod skip;
+mod upload;
+mod way;
 pub(crate) mod wire;
 mod words;
 
 use std::{
+    fmt,
     path::PathBuf,
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -22,7 +25,8 @@ use tracer_core::{
     request::{Commander, Start},
 };
 
-pub use self::remote::{RemoteError, end_all};
+pub use self::{remote::RemoteError, way::end_all};
+use self::way::Way;
 use crate::node::{self, NodeError, Task};
 
 /// Where a node's packets can be seen from here.
@@ -34,18 +38,30 @@ pub enum Place {
     Netns(PathBuf),
     /// Wherever the standard streams of a shell's command lead: to `tracer agent --stdio`.
     Exec(String),
+    /// Another machine, by ssh: `HOST` or `USER@HOST`.
+    Ssh(String),
 }
 
 impl Place {
-    /// The namespace of an agent in this process; `None` for the process's own.
-    ///
-    /// # Errors
-    /// The command, if the agent is reached through one.
-    pub(crate) fn namespace(&self) -> Result<Option<PathBuf>, &str> {
+    /// The namespace of an agent in this process, `Some(None)` for the process's own; `None`
+    /// for an agent of another process.
+    pub(crate) fn namespace(&self) -> Option<Option<PathBuf>> {
         match self {
-            Self::Local => Ok(None),
-            Self::Netns(path) => Ok(Some(path.clone())),
-            Self::Exec(command) => Err(command),
+            Self::Local => Some(None),
+            Self::Netns(path) => Some(Some(path.clone())),
+            Self::Exec(_) | Self::Ssh(_) => None,
+        }
+    }
+}
+
+/// As it is given to `--agent`, but for what names its kind.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local => f.write_str("local"),
+            Self::Netns(path) => path.display().fmt(f),
+            Self::Exec(command) => f.write_str(command),
+            Self::Ssh(host) => write!(f, "ssh {host}"),
         }
     }
 }
@@ -95,36 +111,42 @@ pub enum LinkError {
 /// # Errors
 /// [`LinkError`]; nothing stays attached then.
 pub fn start(place: &Place, start: &Start) -> Result<Link, LinkError> {
-    match place.namespace() {
-        Ok(netns) => {
-            let task = Task {
-                start: start.clone(),
-                netns,
-            };
-            let node::Agent {
-                hello,
-                commands,
-                batches,
-            } = node::start(&task)?;
-            Ok(Link {
-                hello,
-                commands,
-                batches: Batches(Source::Here(batches)),
-            })
-        }
-        Err(command) => {
-            let remote::Agent {
-                hello,
-                commands,
-                batches,
-            } = remote::start(command, start)?;
-            Ok(Link {
-                hello,
-                commands: Box::new(commands),
-                batches: Batches(Source::Remote(batches)),
-            })
-        }
+    match place {
+        Place::Local => here(None, start),
+        Place::Netns(path) => here(Some(path.clone()), start),
+        Place::Exec(command) => remote(Way::command(command)?, start),
+        Place::Ssh(host) => remote(Way::ssh(host)?, start),
     }
+}
+
+fn here(netns: Option<PathBuf>, start: &Start) -> Result<Link, LinkError> {
+    let task = Task {
+        start: start.clone(),
+        netns,
+    };
+    let node::Agent {
+        hello,
+        commands,
+        batches,
+    } = node::start(&task)?;
+    Ok(Link {
+        hello,
+        commands,
+        batches: Batches(Source::Here(batches)),
+    })
+}
+
+fn remote(way: Way, start: &Start) -> Result<Link, LinkError> {
+    let remote::Agent {
+        hello,
+        commands,
+        batches,
+    } = remote::start(way, start)?;
+    Ok(Link {
+        hello,
+        commands: Box::new(commands),
+        batches: Batches(Source::Remote(batches)),
+    })
 }
 
 /// What is in it is whole whoever panicked.

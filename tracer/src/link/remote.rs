@@ -1,15 +1,12 @@
-//! An agent behind a command's standard streams.
+//! An agent behind streams that lead to another process.
 //!
 //! Its records are read on a thread of their own, and handed on through a short channel:
 //! a collector that does not keep up leaves them in the pipe, then in the agent's ring
 //! buffers, where it is counted what is lost. Nothing of what comes is taken on trust.
 
 use std::{
-    collections::BTreeSet,
-    io::{self, BufReader, Write as _},
-    os::unix::process::CommandExt as _,
-    path::Path,
-    process::{Child, ChildStdin, Command, Stdio},
+    io::{self, BufReader, Read, Write},
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
         mpsc::{self as std_mpsc, RecvTimeoutError, SyncSender, TrySendError},
@@ -18,10 +15,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::{
-    sys::signal::{Signal, killpg},
-    unistd::Pid,
-};
 use tokio::sync::mpsc;
 use tracer_core::{
     input::Batch,
@@ -34,6 +27,8 @@ use super::{
     clock::Clock,
     lock,
     skip::Skipping,
+    upload::{self, Opened},
+    way::{End, Way},
     wire::{CLOCK_EVERY, Message, PROTOCOL},
     words::Words,
 };
@@ -41,9 +36,6 @@ use crate::store::{Event, Reader, TraceError};
 
 /// How long an agent has to attach and to say where: old verifiers take their time.
 const BEGINNING: Duration = Duration::from_secs(120);
-
-/// How long a command has to end once its agent has, or is to.
-const ENDING: Duration = Duration::from_secs(2);
 
 /// Batches that may be on their way to the collector.
 const IN_FLIGHT: usize = 16;
@@ -92,6 +84,24 @@ pub enum RemoteError {
         /// What was said instead, after a colon.
         said: String,
     },
+    /// It has no tracer, and none is here that could run there.
+    #[error(
+        "it has no tracer, and this one cannot run there ({machine}): install tracer there, or put \
+         a static one beside this one, as {} (`cargo xtask build` makes one)",
+        beside.display()
+    )]
+    NoProgram {
+        /// What `uname -m` says there.
+        machine: String,
+        /// Where one was looked for.
+        beside: PathBuf,
+    },
+    /// The program did not get there.
+    #[error("tracer cannot be put there: {source}")]
+    Upload {
+        /// Why.
+        source: io::Error,
+    },
     /// What was answered is of another version, or damaged.
     #[error(transparent)]
     Records(#[from] TraceError),
@@ -125,38 +135,61 @@ pub(super) struct Agent {
     pub(super) batches: mpsc::Receiver<Result<Batch, RemoteError>>,
 }
 
-/// Runs a command and starts the agent that it leads to.
-pub(super) fn start(command: &str, start: &Start) -> Result<Agent, RemoteError> {
-    let mut child = Command::new("sh")
-        .args(["-c", command])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        // Ctrl-C is for the collector, which then ends its agents in order.
-        .process_group(0)
-        .spawn()
-        .map_err(|source| RemoteError::Run {
-            command: command.to_owned(),
-            source,
-        })?;
-    lock(&RUNNING).insert(group(&child));
-    let (input, output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let (Some(input), Some(output), Some(errors)) = (input, output, errors) else {
-        return Err(RemoteError::Wrong("its streams are not there"));
-    };
+/// Starts the agent that a way leads to.
+pub(super) fn start(way: Way, start: &Start) -> Result<Agent, RemoteError> {
+    let Way {
+        name: command,
+        uploads,
+        input,
+        output,
+        errors,
+        mut end,
+    } = way;
+    let words = Words::default();
+    let heard = words.clone();
+    let node = start.node.clone();
+    thread::spawn(move || heard.listen(&node, errors));
+    let mut streams = (input, BufReader::new(output));
+    if uploads {
+        let opened = open(start.node.clone(), streams);
+        let said = |skipped: &str| {
+            words.wait();
+            words.said(skipped)
+        };
+        streams = match opened.recv_timeout(BEGINNING) {
+            Ok(Ok((streams, Opened::Yes))) => streams,
+            Ok(Ok((_, Opened::No(skipped)))) => {
+                end.wait();
+                let said = allow(said(&skipped));
+                return Err(RemoteError::NoAgent { command, said });
+            }
+            Ok(Err(error)) => {
+                end.now();
+                // Why the other side takes nothing is for it to say.
+                return Err(match (error, said("")) {
+                    (RemoteError::Upload { .. }, said) if !said.is_empty() => {
+                        RemoteError::NoAgent { command, said }
+                    }
+                    (error, _) => error,
+                });
+            }
+            Err(_) => {
+                end.now();
+                let said = said("");
+                return Err(RemoteError::Slow { command, said });
+            }
+        };
+    }
+    let (input, output) = streams;
     let clock = Arc::new(Clock::new());
-    let commands = Remote::new(child, input, Arc::clone(&clock));
+    let commands = Remote::new(end, input, Arc::clone(&clock));
     commands.say(Message::Hello {
         protocol: PROTOCOL,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     });
     commands.say(Message::Start(Box::new(start.clone())));
 
-    let words = Words::default();
-    let heard = words.clone();
-    let node = start.node.clone();
-    thread::spawn(move || heard.listen(&node, errors));
-    let (input, skipped) = Skipping::new(BufReader::new(output));
+    let (input, skipped) = Skipping::new(output);
     let (ready, begun) = std_mpsc::channel();
     let (sender, batches) = mpsc::channel(IN_FLIGHT);
     let name = format!("what the agent of {} sends", start.node);
@@ -178,13 +211,12 @@ pub(super) fn start(command: &str, start: &Start) -> Result<Agent, RemoteError> 
         let skipped = lock(&skipped);
         words.said(&String::from_utf8_lossy(&skipped))
     };
-    let command = command.to_owned();
     let nodes = match begun.recv_timeout(BEGINNING) {
         Ok(Ok(nodes)) => nodes,
         Ok(Err(TraceError::Empty { .. })) | Err(RecvTimeoutError::Disconnected) => {
             commands.wait();
             words.wait();
-            let said = said();
+            let said = allow(said());
             return Err(RemoteError::NoAgent { command, said });
         }
         Ok(Err(TraceError::NotATrace { .. } | TraceError::Beheaded { .. })) => {
@@ -221,9 +253,35 @@ pub(super) fn start(command: &str, start: &Start) -> Result<Agent, RemoteError> 
     })
 }
 
+/// What was said last, and what to do about it if sudo said it.
+fn allow(mut said: String) -> String {
+    if said.contains("sudo: ") {
+        said.push_str(
+            "; log in as root, or install tracer there and allow `USER ALL=(root) NOPASSWD: \
+             /usr/local/bin/tracer agent --stdio` in /etc/sudoers",
+        );
+    }
+    said
+}
+
+type Streams = (Box<dyn Write + Send>, BufReader<Box<dyn Read + Send>>);
+
+/// Waits for an agent on a thread of its own, which whoever has given up leaves behind.
+fn open(
+    node: String,
+    (mut input, mut output): Streams,
+) -> std_mpsc::Receiver<Result<(Streams, Opened), RemoteError>> {
+    let (sender, opened) = std_mpsc::channel();
+    thread::spawn(move || {
+        let opened = upload::open(&node, &mut input, &mut output);
+        drop(sender.send(opened.map(|opened| ((input, output), opened))));
+    });
+    opened
+}
+
 /// Hands on what an agent sends, until its end.
 fn read(
-    reader: Reader<impl io::Read>,
+    reader: Reader<impl Read>,
     to: &mpsc::Sender<Result<Batch, RemoteError>>,
     clock: &Clock,
     words: &Words,
@@ -279,17 +337,17 @@ pub(super) struct Remote {
     /// `None` once the agent is to end.
     frames: Option<SyncSender<Message>>,
     flushed: Mutex<Option<Instant>>,
-    child: Mutex<Child>,
+    end: Mutex<End>,
 }
 
 impl Remote {
-    fn new(child: Child, input: ChildStdin, clock: Arc<Clock>) -> Self {
+    fn new(end: End, input: Box<dyn Write + Send>, clock: Arc<Clock>) -> Self {
         let (frames, inbox) = std_mpsc::sync_channel(COMMANDS);
         thread::spawn(move || write(input, &inbox, &clock));
         Self {
             frames: Some(frames),
             flushed: Mutex::new(None),
-            child: Mutex::new(child),
+            end: Mutex::new(end),
         }
     }
 
@@ -299,48 +357,12 @@ impl Remote {
         };
         if let Err(TrySendError::Full(_)) = frames.try_send(message) {
             // It takes nothing any more: its stream ends, and that is told.
-            end(&mut lock(&self.child));
+            lock(&self.end).now();
         }
     }
 
-    /// Waits for the command's end, and ends it if that does not come.
     fn wait(&self) {
-        let mut child = lock(&self.child);
-        let until = Instant::now() + ENDING;
-        while Instant::now() < until {
-            if !matches!(child.try_wait(), Ok(None)) {
-                break;
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
-        end(&mut child);
-    }
-}
-
-/// Ends a command and all that it has run: they are a group of their own.
-fn end(child: &mut Child) {
-    // The number of one that was waited for may be somebody else's by now.
-    if matches!(child.try_wait(), Ok(None)) {
-        // It fails only for one that has ended meanwhile.
-        let _: nix::Result<()> = killpg(group(child), Signal::SIGKILL);
-        drop(child.wait());
-    }
-    lock(&RUNNING).remove(&group(child));
-}
-
-fn group(child: &Child) -> Pid {
-    Pid::from_raw(child.id().cast_signed())
-}
-
-/// The commands that run, by their groups.
-static RUNNING: Mutex<BTreeSet<Pid>> = Mutex::new(BTreeSet::new());
-
-/// Ends all commands that still run, before this process ends: those of agents that did not
-/// come, or that are stuck.
-pub fn end_all() {
-    for group in std::mem::take(&mut *lock(&RUNNING)) {
-        // It fails only for one that has ended meanwhile.
-        let _: nix::Result<()> = killpg(group, Signal::SIGKILL);
+        lock(&self.end).wait();
     }
 }
 
@@ -366,7 +388,7 @@ impl Drop for Remote {
 }
 
 /// Writes what is to be said, and now and then asks what time it is there.
-fn write(mut input: ChildStdin, inbox: &std_mpsc::Receiver<Message>, clock: &Clock) {
+fn write(mut input: Box<dyn Write + Send>, inbox: &std_mpsc::Receiver<Message>, clock: &Clock) {
     let mut next = Instant::now() + CLOCK_EVERY;
     loop {
         let left = next.saturating_duration_since(Instant::now());

@@ -2,8 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    io::{BufRead as _, BufReader, Read as _},
-    process::ChildStderr,
+    io::{BufRead as _, BufReader, Read},
     sync::{Arc, Condvar, Mutex},
     time::Duration,
 };
@@ -33,7 +32,7 @@ struct Said {
 }
 
 impl Words {
-    pub(super) fn listen(&self, node: &str, errors: ChildStderr) {
+    pub(super) fn listen(&self, node: &str, errors: impl Read) {
         let mut errors = BufReader::new(errors);
         let mut line = Vec::new();
         loop {

@@ -1,0 +1,229 @@
+//! An agent for a machine where none is installed.
+//!
+//! A shell there runs a script that says what machine it is, takes the program from its
+//! standard input, and runs it from a folder in which programs may run. It removes the
+//! program when the agent has ended, which is when its input closes: also if whoever
+//! started it was killed.
+
+use std::{
+    env, fs,
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use ring::digest::{SHA256, digest};
+use tracing::info;
+
+use super::{RemoteError, way::line};
+
+/// What the script says, each on a line of its own.
+const INSTALLED: &str = "tracer: installed";
+const WANTED: &str = "tracer: wanted ";
+const ARRIVED: &str = "tracer: arrived";
+
+/// How much may be said before.
+const MOST: usize = 1 << 16;
+
+/// Runs the agent that is installed, else takes one. As root, by sudo if the login is not.
+/// It has no quote, backslash or exclamation mark, so that every login shell can carry it.
+pub(super) fn script_for_login() -> String {
+    format!(
+        "s=; [ \"$(id -u)\" = 0 ] || s=\"sudo -n\"; \
+         if command -v tracer >/dev/null 2>&1; \
+         then echo; echo \"{INSTALLED}\"; exec $s tracer agent --stdio; fi; \
+         d=; clean() {{ [ -z \"$d\" ] || rm -rf \"$d\"; d=; }}; \
+         trap clean EXIT; trap \"exit 1\" HUP INT TERM PIPE; \
+         for p in /dev/shm /tmp /var/tmp \"${{HOME:-/tmp}}\"; do \
+         d=$(mktemp -d \"$p/tracer.XXXXXX\" 2>/dev/null) || {{ d=; continue; }}; \
+         f=$d/tracer; echo exit >\"$f\" && chmod 700 \"$f\" && \"$f\" 2>/dev/null && break; \
+         clean; done; \
+         [ -n \"$d\" ] || {{ echo \"no program may run from /dev/shm, /tmp, /var/tmp or the \
+         home there: install tracer\" >&2; exit 1; }}; {}",
+        take_and_run("$s \"$f\"")
+    )
+}
+
+/// Takes the program into the file `$f`, and runs it by this command.
+fn take_and_run(command: &str) -> String {
+    format!(
+        "echo; echo \"{WANTED}$(uname -m)\"; \
+         read -r length hash || exit 1; head -c \"$length\" >\"$f\"; \
+         [ \"$(sha256sum <\"$f\")\" = \"$hash  -\" ] || \
+         {{ echo \"tracer did not arrive whole\" >&2; exit 1; }}; \
+         chmod 700 \"$f\"; echo \"{ARRIVED}\"; {command} agent --stdio; exit $?"
+    )
+}
+
+/// What became of a script.
+pub(super) enum Opened {
+    /// An agent reads what is said from now on.
+    Yes,
+    /// The stream ended, or says something else. With what it said.
+    No(String),
+}
+
+/// Waits until a script has an agent, and gives it the program if it has none.
+///
+/// # Errors
+/// [`RemoteError::NoProgram`], [`RemoteError::Upload`].
+pub(super) fn open(
+    node: &str,
+    input: &mut impl Write,
+    output: &mut impl Read,
+) -> Result<Opened, RemoteError> {
+    let mut said = String::new();
+    let failed = |source| RemoteError::Upload { source };
+    while let Some(line) = line(output, MOST - said.len().min(MOST)).map_err(failed)? {
+        if line == INSTALLED || line == ARRIVED {
+            return Ok(Opened::Yes);
+        }
+        match line.strip_prefix(WANTED) {
+            Some(machine) => {
+                let program = Program::for_machine(machine, own)?;
+                let bytes = fs::read(&program.0).map_err(failed)?;
+                let hash: String = digest(&SHA256, &bytes)
+                    .as_ref()
+                    .iter()
+                    .map(|byte| format!("{byte:02x}"))
+                    .collect();
+                let megabytes = bytes.len() as f64 / 1e6;
+                info!("{node}: has no tracer, and is given one of {megabytes:.1} MB");
+                writeln!(input, "{} {hash}", bytes.len())
+                    .and_then(|()| input.write_all(&bytes))
+                    .and_then(|()| input.flush())
+                    .map_err(failed)?;
+            }
+            None => {
+                said.push_str(&line);
+                said.push('\n');
+            }
+        }
+    }
+    Ok(Opened::No(said))
+}
+
+/// A program that a machine can run, whatever it has.
+struct Program(PathBuf);
+
+impl Program {
+    /// For a machine as `uname -m` calls it: the one beside this program that is named after
+    /// it, else this program itself.
+    fn for_machine(
+        machine: &str,
+        own: impl Fn() -> io::Result<PathBuf>,
+    ) -> Result<Self, RemoteError> {
+        let own = own().map_err(|source| RemoteError::Upload { source })?;
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let beside = own.with_file_name(format!("tracer-{machine}"));
+        if !machine.is_empty() && machine.chars().all(is_name) && beside.is_file() {
+            return Ok(Self(beside));
+        }
+        if runs_on(&own, machine).unwrap_or(false) {
+            return Ok(Self(own));
+        }
+        Err(RemoteError::NoProgram {
+            machine: machine.to_owned(),
+            beside,
+        })
+    }
+}
+
+fn own() -> io::Result<PathBuf> {
+    env::current_exe()
+}
+
+/// Whether an ELF file is for a machine, and needs no other file there.
+fn runs_on(path: &Path, machine: &str) -> io::Result<bool> {
+    /// Offsets in the header of 64 bit, little endian, as `elf.h` has them.
+    const MACHINE: usize = 18;
+    const PROGRAMS: usize = 32;
+    const PROGRAM_SIZE: usize = 54;
+    const PROGRAM_COUNT: usize = 56;
+    /// A segment that names a dynamic linker.
+    const PT_INTERP: u32 = 3;
+
+    let file = fs::read(path)?;
+    let bytes = |at: usize, count| file.get(at..).and_then(|rest| rest.get(..count));
+    let number = |at, count| {
+        let bytes = bytes(at, count)?.iter().rev();
+        Some(bytes.fold(0, |sum, byte| sum << 8 | usize::from(*byte)))
+    };
+    let answer = || {
+        let is_elf = bytes(0, 6)? == b"\x7fELF\x02\x01";
+        let wanted = match machine {
+            "x86_64" => 62,
+            "aarch64" => 183,
+            _ => return None,
+        };
+        let (at, size, count) = (
+            number(PROGRAMS, 8)?,
+            number(PROGRAM_SIZE, 2)?,
+            number(PROGRAM_COUNT, 2)?,
+        );
+        let mut kinds = (0..count).map(|index| number(at.checked_add(index * size)?, 4));
+        let needs_others = kinds.any(|kind| kind.is_none_or(|kind| kind == PT_INTERP as usize));
+        Some(is_elf && number(MACHINE, 2)? == wanted && !needs_others)
+    };
+    Ok(answer().unwrap_or(false))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    /// The header of a program for x86-64 with one segment of a kind.
+    fn elf(kind: u8) -> Vec<u8> {
+        let mut file = vec![0; 64];
+        file[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        file[18] = 62;
+        file[32] = 64;
+        file[54] = 56;
+        file[56] = 1;
+        file.push(kind);
+        file.resize(64 + 56, 0);
+        file
+    }
+
+    #[test]
+    fn a_program_travels_only_to_machines_that_can_run_it() -> io::Result<()> {
+        let directory = env::temp_dir().join(format!("tracer-upload-{}", std::process::id()));
+        fs::create_dir_all(&directory)?;
+        let own = directory.join("tracer");
+        let chosen = |machine: &str| {
+            Program::for_machine(machine, || Ok(own.clone())).map(|program| program.0)
+        };
+        fs::write(&own, elf(1))?;
+        assert_eq!(chosen("x86_64").ok(), Some(own.clone()));
+        assert!(chosen("aarch64").is_err());
+        assert!(chosen("../x86_64").is_err());
+        // One that needs a dynamic linker, and one that is cut off.
+        fs::write(&own, elf(3))?;
+        let refusal = chosen("x86_64").expect_err("it may not run there");
+        assert!(refusal.to_string().contains("tracer-x86_64"), "{refusal}");
+        fs::write(&own, &elf(1)[..64])?;
+        assert!(chosen("x86_64").is_err());
+        let beside = directory.join("tracer-aarch64");
+        fs::write(&beside, "any")?;
+        assert_eq!(chosen("aarch64").ok(), Some(beside));
+        fs::remove_dir_all(&directory)
+    }
+
+    #[test]
+    fn what_a_login_says_first_is_kept_until_an_agent_is_there() {
+        let opened = |said: &str| open("node-b", &mut Vec::new(), &mut Cursor::new(said));
+        let greeting = format!("Welcome\n\n{INSTALLED}\n");
+        assert!(matches!(opened(&greeting), Ok(Opened::Yes)));
+        match opened("Welcome\nThis account is not available.\n") {
+            Ok(Opened::No(said)) => assert_eq!(said, "Welcome\nThis account is not available.\n"),
+            _ => panic!("no agent has answered"),
+        }
+        assert!(matches!(opened(&"y\n".repeat(MOST)), Ok(Opened::No(_))));
+    }
+
+    #[test]
+    fn a_script_has_nothing_that_a_login_shell_would_change() {
+        assert!(!script_for_login().contains(['\'', '\\', '!', '\n']));
+    }
+}
