@@ -15,6 +15,7 @@ mod ci;
 mod cluster;
 mod command;
 mod demo;
+mod dist;
 mod fixtures;
 mod fuzz;
 mod kernels;
@@ -35,7 +36,7 @@ mod toolchain;
     after_help = "\
 Examples:
   cargo xtask demo               see tracer follow packets, on a network made for it
-  cargo xtask build              target/release/tracer
+  cargo xtask build              target/dist/tracer, which runs anywhere
   cargo xtask test               all tests; as root, for they make network namespaces
   cargo xtask test -- vxlan      the tests that have `vxlan` in their name"
 )]
@@ -56,8 +57,11 @@ Examples:
   cargo xtask setup
   TRACER_BPF_TOOLCHAIN=nightly-2026-05-16 cargo xtask setup    with that toolchain, not another")]
     Setup,
-    /// Build tracer, optimised, as target/release/tracer
-    #[command(after_help = "Example:\n  cargo xtask build && target/release/tracer version")]
+    /// Build tracer as one static file that runs on any distribution: target/dist/tracer
+    ///
+    /// It is linked with musl, or with the GNU C library where rustup has no target for
+    /// musl. It must run in an empty folder, and its size is told.
+    #[command(after_help = "Example:\n  cargo xtask build && target/dist/tracer version")]
     Build,
     /// Follow pings and TCP connections over a network made for it (root)
     ///
@@ -197,7 +201,7 @@ fn run(task: Task) -> Result<ExitCode> {
                 "all is there; `{toolchain}` builds the kernel programs"
             ));
         }
-        Task::Build => check::build()?,
+        Task::Build => dist::build()?,
         Task::Demo(options) => return demo::run(&options),
         Task::Test { args } => check::test(&args)?,
         Task::Fixtures(options) => fixtures::run(&options)?,

@@ -38,6 +38,8 @@ pub(crate) struct Options {
 /// A part of the night's work.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
+    /// The static program, which must run in an empty folder
+    Build,
     /// The lab's tests on all kernels, each of them on one at least
     Kernels,
     /// All faults, each in ten labs, with one wiring and by turns another
@@ -59,6 +61,7 @@ impl Part {
         &'static [(&'static str, &'static str)],
     ) {
         match self {
+            Self::Build => (&["build"], &[]),
             Self::Kernels => (&["kernels", "all"], &[]),
             Self::Faults => (&["test", "--", "journeys::"], &[(SEEDS_VARIABLE, "10")]),
             Self::Soak => (&["soak", "--packets", "5000000"], &[]),
@@ -70,6 +73,7 @@ impl Part {
     /// The most that it takes where all goes well, on two cores.
     fn minutes(self) -> u64 {
         match self {
+            Self::Build => 30,
             Self::Kernels => 90,
             Self::Faults | Self::Fuzz => 180,
             Self::Soak => 60,

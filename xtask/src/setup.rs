@@ -74,9 +74,15 @@ const DISTRIBUTION_RUST: &[&str] = &["rustc-web", "cargo-web", "rust-web-src"];
 /// The linker's release that is known to work.
 const LINKER: &str = "0.13.0";
 
+/// Links C for musl.
+const MUSL: &[(&str, &str, &str)] = &[("musl-gcc", "musl-tools", "compiles C for musl")];
+
 /// Long enough to fetch a few megabytes, short enough not to matter where there
 /// is no network.
 const QUICKLY: Duration = Duration::from_secs(20);
+
+/// A target is larger, and rustup slower with it.
+const PATIENTLY: Duration = Duration::from_secs(240);
 
 /// Installs the programs that the lab and the tests run.
 pub(crate) fn tools() -> Result<()> {
@@ -167,18 +173,39 @@ fn add_source(name: &str, reason: Error) -> Result<()> {
         return Err(reason);
     }
     say(format!("adding rust-src to the toolchain `{name}`"));
-    let mut child = rustup()
-        .args(["component", "add", "rust-src", "--toolchain", name])
-        .spawn()?;
+    let source = ["component", "add", "rust-src", "--toolchain", name];
+    within(QUICKLY, rustup().args(source)).context("rust-src did not arrive")
+}
+
+/// Provides what links programs with musl for an architecture: the target's name.
+pub(crate) fn musl(arch: &str) -> Result<String> {
+    let target = format!("{arch}-unknown-linux-musl");
+    let installed = command::output(rustup_that_speaks().args(["target", "list", "--installed"]))?;
+    if !installed.lines().any(|line| line == target) {
+        say(format!("adding the target {target} (takes a minute)"));
+        within(PATIENTLY, rustup().args(["target", "add", &target]))
+            .with_context(|| format!("rustup has no {target} for us"))?;
+    }
+    programs(MUSL)?;
+    Ok(target)
+}
+
+/// Runs a program that has to end within a time.
+fn within(limit: Duration, command: &mut Command) -> Result<()> {
+    let mut child = command.spawn()?;
     let start = Instant::now();
-    while child.try_wait()?.is_none() {
-        if start.elapsed() > QUICKLY {
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if start.elapsed() > limit {
             child.kill()?;
             child.wait()?;
-            bail!("rust-src did not arrive within {} s", QUICKLY.as_secs());
+            bail!("it took longer than {} s", limit.as_secs());
         }
         thread::sleep(Duration::from_millis(50));
-    }
+    };
+    ensure!(status.success(), "`{}` failed", command::line(command));
     Ok(())
 }
 
@@ -199,11 +226,17 @@ fn link_distribution() -> Result<()> {
     command::run(rustup().args(["toolchain", "link", DISTRIBUTION, PREFIX]))
 }
 
-/// A rustup that says nothing, and installs nothing on the way.
-fn rustup() -> Command {
+/// A rustup that installs nothing on the way.
+fn rustup_that_speaks() -> Command {
     let mut rustup = Command::new("rustup");
+    rustup.env("RUSTUP_AUTO_INSTALL", "0");
     rustup
-        .env("RUSTUP_AUTO_INSTALL", "0")
+}
+
+/// The same, and it says nothing.
+fn rustup() -> Command {
+    let mut rustup = rustup_that_speaks();
+    rustup
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());

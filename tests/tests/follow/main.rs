@@ -41,6 +41,7 @@ mod restarts;
 mod selection;
 // Pods that send by their node's uplink itself.
 mod shared;
+mod ssh;
 // What the wire between nodes loses.
 mod wire;
 // The same over other wirings: other tunnels, none.

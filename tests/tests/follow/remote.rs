@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt as _,
     path::Path,
     time::{Duration, Instant},
 };
@@ -207,46 +206,6 @@ fn goes_on_without(signal: Signal) -> Result<()> {
     let replayed = replayed.finish(LIMIT)?;
     assert_eq!(replayed.journeys, journeys);
     assert_eq!(replayed.summary, follow.summary);
-    Ok(())
-}
-
-/// A stand-in for ssh: it takes its options, and has a shell run the rest, as sshd would.
-const SSH: &str = "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done\n\
-                   echo Welcome to $2; shift 2; exec sh -c \"$*\"\n";
-
-#[test]
-fn a_host_is_reached_by_ssh() -> Result<()> {
-    let lab = Lab::new(&LabSpec::default())?;
-    let directory = lab.directory()?;
-    let far = &lab.nodes[1];
-    // There, `tracer` is in the path, and the node's own namespace is the login's.
-    let agent = agent_command(far)?
-        .replace(" agent ", " \"$@\" ")
-        .replace("--stdio ", "");
-    for (name, text) in [
-        ("ssh", SSH.to_owned()),
-        ("tracer", format!("#!/bin/sh\n{agent}\n")),
-    ] {
-        let path = directory.join(name);
-        fs::write(&path, text)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
-    }
-    let path = format!("{}:{}", directory.display(), std::env::var("PATH")?);
-    let [a, b] = [0, 1].map(|index| pod(&lab.pods[index]));
-    let mut command = program::tracer(["follow", "-o", "json", "--src-pod", &a, "--dst-pod", &b])?;
-    let near = format!("netns:{}", lab.nodes[0].netns.path.display());
-    let agents = [near, "ssh:root@somewhere".to_owned()];
-    command.args(lab.args_of(agents.map(Ok))?).env("PATH", path);
-    let mut tracer = Tracer::start(command.args(["--hold", "1s"]))?;
-    tracer.wait_started(LIMIT)?;
-    let flow = Flow::new(&lab.pods[0], &lab.pods[1]);
-    assert!(flow.ping(3, Duration::from_millis(5))?.is_complete());
-    let ended = tracer.stop()?;
-    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
-    for journey in &ended.journeys {
-        check_clean(&lab, [&lab.pods[0], &lab.pods[1]], journey);
-    }
-    check_balance(&ended.summary);
     Ok(())
 }
 

@@ -25,8 +25,8 @@ use tracer_core::{
     request::{Commander, Start},
 };
 
-pub use self::{remote::RemoteError, way::end_all};
 use self::way::Way;
+pub use self::{remote::RemoteError, way::end_all};
 use crate::node::{self, NodeError, Task};
 
 /// Where a node's packets can be seen from here.

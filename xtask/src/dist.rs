@@ -1,0 +1,83 @@
+//! The program as users get it: one file that needs nothing from the machine it runs on.
+//!
+//! It is linked statically with musl. Where rustup has no musl target to give, it is
+//! linked with the GNU C library, which resolves names less portably. It has a profile
+//! of its own: what tests run keeps its symbols.
+
+use std::{env, fs, path::Path, process::Command};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::{
+    command::{cargo, output, release_binary, run_shown, say},
+    setup,
+};
+
+/// Builds it, and says where it is and how large.
+pub(crate) fn build() -> Result<()> {
+    setup::bpf()?;
+    let arch = env::consts::ARCH;
+    let (target, flags) = match setup::musl(arch) {
+        Ok(target) => (target, ""),
+        Err(reason) => {
+            say(format!(
+                "without musl ({reason:#}), the GNU C library is linked statically"
+            ));
+            let target = format!("{arch}-unknown-linux-gnu");
+            (target, "-C target-feature=+crt-static")
+        }
+    };
+    let variable = target.to_uppercase().replace('-', "_");
+    let mut build = cargo();
+    build.args([
+        "build",
+        "--profile",
+        "dist",
+        "--package",
+        "tracer",
+        "--bin",
+        "tracer",
+    ]);
+    build.args(["--target", &target]);
+    if !flags.is_empty() {
+        build.env(format!("CARGO_TARGET_{variable}_RUSTFLAGS"), flags);
+    }
+    run_shown(&mut build)?;
+    let release = release_binary("tracer")?;
+    let directory = release.ancestors().nth(2).context("it is in a folder")?;
+    let built = directory.join(&target).join("dist/tracer");
+    check_alone(&built)?;
+    // The same place with either library.
+    let path = directory.join("dist/tracer");
+    fs::create_dir_all(directory.join("dist"))?;
+    fs::copy(&built, &path)?;
+    let megabytes = fs::metadata(&path)?.len() as f64 / 1e6;
+    say(format!(
+        "{}: {megabytes:.1} MB, static ({target})",
+        path.display()
+    ));
+    Ok(())
+}
+
+/// Makes sure that it runs where nothing else is.
+fn check_alone(program: &Path) -> Result<()> {
+    let root = env::temp_dir().join(format!("tracer-root-{}", std::process::id()));
+    fs::create_dir(&root)?;
+    let told = || {
+        fs::copy(program, root.join("tracer"))?;
+        let mut alone = Command::new("unshare");
+        if !setup::is_root() {
+            alone.args(["--user", "--map-root-user"]);
+        }
+        alone.arg("--root").arg(&root).args(["/tracer", "version"]);
+        output(&mut alone)
+    };
+    let told = told();
+    fs::remove_dir_all(&root)?;
+    let told = told.context("it does not run in an empty folder: it is not static")?;
+    ensure!(
+        told.contains(env!("CARGO_PKG_VERSION")),
+        "it calls itself {told}"
+    );
+    Ok(())
+}
