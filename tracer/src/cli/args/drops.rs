@@ -51,9 +51,10 @@ pub struct DropsArgs {
     /// node
     ///
     /// NODE=local is this machine; NODE=netns:PATH is a network namespace on it that is the node's own, as
-    /// in a lab or kind. NODE=ssh:HOST, or ssh:USER@HOST, runs the tracer that is installed there, by sudo
-    /// -n if the login is not root. NODE=exec:COMMAND runs a shell's command whose standard streams lead to `tracer
-    /// agent --stdio` on that node. Without objects file and agents, this machine is looked at.
+    /// in a lab or kind. NODE=ssh:HOST, or ssh:USER@HOST, runs the tracer that is installed there, else
+    /// puts this one there until the end; by sudo -n if the login is not root. NODE=exec:COMMAND runs a
+    /// shell's command whose standard streams lead to `tracer agent --stdio` on that node. Without objects
+    /// file and agents, this machine is looked at.
     #[arg(long = "agent", value_name = "NODE=SPEC", help_heading = WHERE)]
     pub agents: Vec<AgentSpec>,
 
