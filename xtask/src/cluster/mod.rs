@@ -160,13 +160,19 @@ pub(crate) fn run(task: &Task) -> Result<()> {
 /// If a test fails.
 pub(crate) fn run_if_kept(summary: &mut Summary) -> Result<Option<String>> {
     let place = Place::new()?;
-    if let Err(missing) = programs::kept(&place) {
-        return Ok(Some(format!(
-            "{missing:#}: `cargo xtask cluster build` makes them\n{NOT_RUN}"
-        )));
+    if let Some(why) = not_run(&place) {
+        return Ok(Some(why));
     }
     root()?;
     test(&place, &[], Some(CI_LIMIT), summary).map(|()| None)
+}
+
+/// Why the tests do not run, where programs are missing.
+fn not_run(place: &Place) -> Option<String> {
+    let missing = programs::kept(place).err()?;
+    Some(format!(
+        "{missing:#}: `cargo xtask cluster build` makes them\n{NOT_RUN}"
+    ))
 }
 
 fn root() -> Result<()> {
@@ -233,6 +239,11 @@ fn start(place: &Place, wiring: Wiring) -> Result<()> {
         let mut ready = ready.split_whitespace().peekable();
         Ok(ready.peek().is_some() && ready.all(|status| status == "True"))
     })
+}
+
+/// Whether there is a cluster that answers. Its processes may have been killed.
+fn is_up(place: &Place) -> bool {
+    place.run().exists() && place.kubectl(&["get", "--raw", "/readyz"]).is_ok()
 }
 
 /// Waits for what the cluster does in its own time, and says so if that takes a while.
@@ -309,8 +320,12 @@ fn test(
 ) -> Result<()> {
     let begin = Instant::now();
     summary.part("build for the cluster", |_| check::build_with_tests())?;
-    let own = !place.run().exists();
+    let own = !is_up(place);
     if own {
+        if place.run().exists() {
+            say("the cluster that was here is dead: it is taken down");
+            down(place)?;
+        }
         let wiring = Wiring {
             backend: Backend::Vxlan,
             proxy: Proxy::Iptables,
@@ -351,4 +366,16 @@ fn must(line: &str) -> Result<()> {
     let mut words = line.split_whitespace();
     let program = words.next().context("there is no command")?;
     command::run(std::process::Command::new(program).args(words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_nothing_is_kept_the_last_line_says_that_nothing_ran() {
+        let why = not_run(&Place::below("/nowhere".as_ref())).expect("there is nothing");
+        assert_eq!(why.lines().last(), Some("cluster: NOT RUN"));
+        assert!(why.contains("cargo xtask cluster build"), "{why}");
+    }
 }

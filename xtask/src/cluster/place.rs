@@ -56,8 +56,13 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn new() -> Result<Self> {
-        let root = setup::cache()?.join("cluster");
-        Ok(Self { root })
+        Ok(Self::below(&setup::cache()?))
+    }
+
+    /// In the project's part of a cache directory.
+    pub(super) fn below(cache: &Path) -> Self {
+        let root = cache.join("cluster");
+        Self { root }
     }
 
     /// What outlives a cluster: programs and images.
