@@ -236,21 +236,28 @@ impl Cluster {
         Ok(tracer)
     }
 
-    /// A `tracer follow -o json` of objects in a file, with an agent on every node.
+    /// A `tracer follow -o json` between two pods, of objects in a file, with an agent on
+    /// the node of each.
     ///
     /// # Errors
     /// If it cannot be started.
-    pub fn follow_file(&self, objects: &Path, agents: &Agents, args: &[&str]) -> Result<Tracer> {
+    pub fn follow_file(
+        &self,
+        objects: &Path,
+        agents: Agents,
+        [from, to]: [&Pod; 2],
+    ) -> Result<Tracer> {
         let mut tracer = self.tracer()?;
         tracer.args(["follow", "-o", "json", "--inventory", text(objects)?]);
-        for node in self.nodes()? {
-            tracer.args(["--agent", &self.agent(&node, agents)?]);
+        tracer.args(["--agent", &self.agent(&from.node, agents)?]);
+        if from.node != to.node {
+            tracer.args(["--agent", &self.agent(&to.node, agents)?]);
         }
-        Tracer::start(tracer.args(args))
+        Tracer::start(tracer.args(["--src-pod", &from.path(), "--dst-pod", &to.path()]))
     }
 
     /// What `--agent` takes.
-    fn agent(&self, node: &str, agents: &Agents) -> Result<String> {
+    fn agent(&self, node: &str, agents: Agents) -> Result<String> {
         Ok(match agents {
             Agents::Netns => format!("{node}=netns:{}", self.machine(node).path.display()),
             Agents::Exec => {

@@ -1,5 +1,11 @@
 //! Clean traffic between pods: everything arrives, and everything is seen on its way.
 
+use std::{
+    panic::resume_unwind,
+    path::Path,
+    thread::{self, ScopedJoinHandle},
+};
+
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 use tracer_tests::{
@@ -23,8 +29,7 @@ fn follow(cluster: &Cluster, agents: Agents, from: &Pod, to: &Pod) -> Result<Fin
     let directory = Temporary::new("objects")?;
     let objects = directory.0.join("objects.yaml");
     cluster.write_objects(&objects)?;
-    let ends = ["--src-pod", &from.path(), "--dst-pod", &to.path()];
-    let mut tracer = cluster.follow_file(&objects, &agents, &ends)?;
+    let mut tracer = cluster.follow_file(&objects, agents, [from, to])?;
     tracer.wait_started(LIMIT)?;
     let address = &to.address;
     let script = format!(
@@ -82,12 +87,78 @@ fn two_pods_on_the_same_node() -> Result<()> {
     Ok(())
 }
 
+/// Pairs of all of them: in each round, each has one partner at most.
+fn rounds(pods: &[Pod]) -> Vec<Vec<[&Pod; 2]>> {
+    // Where they are odd, one of them has a partner that does not exist.
+    let count = pods.len().next_multiple_of(2);
+    let round = |round: usize| {
+        // The last one stays where it is, the others go round in a circle.
+        let at = |place: usize| (round + place) % (count - 1);
+        let others = (1..count / 2).map(|place| [at(place), at(count - 1 - place)]);
+        let pairs = others.chain([[at(0), count - 1]]);
+        let both = pairs.filter_map(|[one, other]| Some([pods.get(one)?, pods.get(other)?]));
+        both.collect()
+    };
+    (0..count - 1).map(round).collect()
+}
+
+/// Follows two pods until both have had answers from each other.
+fn greet(cluster: &Cluster, objects: &Path, [one, other]: [&Pod; 2]) -> Result<()> {
+    const PINGS: usize = 5;
+    let mut tracer = cluster.follow_file(objects, Agents::Netns, [one, other])?;
+    tracer.wait_started(LIMIT)?;
+    for [from, to] in [[one, other], [other, one]] {
+        let ping = format!("ping -c {PINGS} -i 0.05 -q {}", to.address);
+        cluster.in_pod(from, &ping)?;
+    }
+    // Questions and answers, both ways.
+    let mut echoes = 0;
+    let last = |value: &Value| {
+        echoes += usize::from(!value["packet"]["icmp"]["id"].is_null());
+        echoes == 4 * PINGS
+    };
+    tracer.wait_for(last, LIMIT)?;
+    let finished = tracer.stop()?;
+    let other: Vec<_> = finished.journeys.iter().filter(|one| failed(one)).collect();
+    assert!(other.is_empty(), "{other:#?}\n{}", finished.stderr);
+    Ok(())
+}
+
+#[test]
+fn every_pod_to_every_pod() -> Result<()> {
+    let cluster = Cluster::up()?;
+    let directory = Temporary::new("objects")?;
+    let objects = directory.0.join("objects.yaml");
+    cluster.write_objects(&objects)?;
+    let mut pods = cluster.pods("shop")?;
+    // What such a pod sends has the address of whichever device it leaves by.
+    pods.retain(|pod| !pod.host_network);
+    assert!(pods.len() > 4, "{pods:?}");
+    let mut pairs = 0;
+    for round in rounds(&pods) {
+        pairs += round.len();
+        let greeted = thread::scope(|scope| {
+            let greet = |pair| greet(&cluster, &objects, pair);
+            let threads: Vec<_> = round
+                .into_iter()
+                .map(|pair| scope.spawn(move || greet(pair)))
+                .collect();
+            let joined = threads.into_iter().map(ScopedJoinHandle::join);
+            let joined = joined.map(|joined| joined.unwrap_or_else(|panic| resume_unwind(panic)));
+            joined.collect::<Result<Vec<()>>>()
+        });
+        greeted?;
+    }
+    assert_eq!(pairs, pods.len() * (pods.len() - 1) / 2);
+    Ok(())
+}
+
 /// A directory that is gone afterwards.
 pub(super) struct Temporary(pub(super) std::path::PathBuf);
 
 impl Temporary {
     pub(super) fn new(name: &str) -> Result<Self> {
-        let thread = std::thread::current();
+        let thread = thread::current();
         let test = thread.name().unwrap_or("test").replace("::", "-");
         let name = format!("tracer-{}-{test}-{name}", std::process::id());
         let path = std::env::temp_dir().join(name);

@@ -40,8 +40,7 @@ fn first_failure(cluster: &Cluster, from: &Pod, to: &Pod) -> Result<Value> {
     let directory = Temporary::new("objects")?;
     let objects = directory.0.join("objects.yaml");
     cluster.write_objects(&objects)?;
-    let ends = ["--src-pod", &from.path(), "--dst-pod", &to.path()];
-    let mut tracer = cluster.follow_file(&objects, &Agents::Exec, &ends)?;
+    let mut tracer = cluster.follow_file(&objects, Agents::Exec, [from, to])?;
     tracer.wait_started(LIMIT)?;
     let script = format!("ping -c 5 -i 0.1 -W 1 -q {}; true", to.address);
     cluster.in_pod(from, &script)?;
