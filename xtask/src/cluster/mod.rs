@@ -296,6 +296,8 @@ fn keep_logs(place: &Place) {
 
 /// Ends every process in the cluster's namespaces, and removes what it made.
 fn down(place: &Place) -> Result<()> {
+    // Whoever interrupted what went before wants just this.
+    INTERRUPTED.store(false, Ordering::Relaxed);
     network::end()?;
     machine::remove_cgroups()?;
     remove(&place.run())?;
