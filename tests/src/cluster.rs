@@ -275,7 +275,7 @@ impl Cluster {
     /// Waits for what the cluster does in its own time.
     ///
     /// # Errors
-    /// If it has not happened within [`LIMIT`].
+    /// If it has not happened within two minutes.
     pub fn until(&self, what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
         let deadline = process::deadline(LIMIT);
         while !is_so()? {
