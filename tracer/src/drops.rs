@@ -56,7 +56,8 @@ async fn watch(settings: DropsSettings, mut view: impl DropView) -> Result<Outco
         started = Agents::start(starts) => started.map_err(Failure::new)?,
         () = &mut stop => return Err(Failure::new(SessionError::Stopped)),
     };
-    for note in nodes.iter().flat_map(|hello| &hello.notes) {
+    let notes = nodes.iter().flat_map(|hello| &hello.notes);
+    for note in settings.warnings.iter().chain(notes) {
         tell(note);
     }
     let mut watch = Watching {

@@ -12,7 +12,7 @@ use std::{
 use tokio::{
     runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
-    sync::oneshot,
+    sync::{mpsc, oneshot},
 };
 use tracer_common::hash::{HASHED_BYTES, Key, payload_hash};
 use tracer_core::{
@@ -25,7 +25,7 @@ use tracer_core::{
 
 use crate::{
     cli::{AgentSpec, End, Expected, Failure, Outcome, Output, Settings, selection},
-    collector::{self, Plan, SessionError},
+    collector::{self, Plan, SessionError, Update},
     link::{self, Place},
     node::{self, Task},
     store::RecordError,
@@ -33,6 +33,7 @@ use crate::{
     view::{self, Json, Progress, Text},
 };
 
+mod live;
 #[cfg(test)]
 mod tests;
 
@@ -40,24 +41,29 @@ mod tests;
 ///
 /// # Errors
 /// [`Failure`], in one sentence.
-pub fn run(settings: Settings) -> Result<Outcome, Failure> {
+pub fn run(settings: &Settings) -> Result<Outcome, Failure> {
     let output = settings.output;
     let utc = settings.utc;
     let dry_run = settings.dry_run;
     let expect = settings.expect;
-    let plan = plan(settings);
+    let key = key(settings);
+    let plan = plan(settings, key);
     if dry_run {
         return look(&plan, output, utc);
     }
+    let updates = live::updates(settings, key);
     let runtime = runtime()?;
     let stdout = io::stdout();
     let outcome = runtime.block_on(async {
         match output {
-            Output::Text => session(plan, Text::new(stdout.lock(), look_of_stdout(utc))).await,
+            Output::Text => {
+                let view = Text::new(stdout.lock(), look_of_stdout(utc));
+                session(plan, updates, view).await
+            }
             Output::Json => {
                 // In text they stand below the first line.
                 plan.warnings.iter().for_each(|warning| tell(warning));
-                session(plan, Json::new(stdout.lock())).await
+                session(plan, updates, Json::new(stdout.lock())).await
             }
         }
     })?;
@@ -88,17 +94,23 @@ fn all_delivered(fates: &BTreeMap<Kind, u64>) -> Outcome {
 ///
 /// # Errors
 /// [`Failure`], in one sentence.
-pub fn record(settings: Settings) -> Result<Outcome, Failure> {
+pub fn record(settings: &Settings) -> Result<Outcome, Failure> {
     let look = look_of_stderr(settings.utc);
-    let plan = plan(settings);
+    let key = key(settings);
+    let plan = plan(settings, key);
+    let updates = live::updates(settings, key);
     let progress = Progress::new(io::stderr(), look, io::stderr().is_terminal());
-    let outcome = runtime()?.block_on(session(plan, progress))?;
+    let outcome = runtime()?.block_on(session(plan, updates, progress))?;
     Ok(Outcome::of(outcome.matched))
 }
 
-async fn session(plan: Plan, mut view: impl View) -> Result<collector::Outcome, Failure> {
+async fn session(
+    plan: Plan,
+    updates: Option<mpsc::Receiver<Update>>,
+    mut view: impl View,
+) -> Result<collector::Outcome, Failure> {
     let stop = interrupted()?;
-    collector::follow(plan, &mut view, &mut tell, stop)
+    collector::follow(plan, updates, &mut view, &mut tell, stop)
         .await
         .map_err(|error| match error {
             SessionError::View(error) => Failure::from(error),
@@ -195,25 +207,31 @@ fn look(plan: &Plan, output: Output, utc: bool) -> Result<Outcome, Failure> {
     Ok(Outcome::Done)
 }
 
-/// What is to be done, with every agent's part.
-fn plan(settings: Settings) -> Plan {
-    let pairs: Vec<Pair> = settings
-        .pairs()
-        .map(|(a, b)| Pair {
-            a: a.network,
-            b: b.network,
-            proto: settings.proto,
-            a_port: settings.src_port,
-            b_port: settings.dst_port,
-        })
-        .collect();
-    let key = match &settings.key {
+/// Whose packets are followed.
+fn pairs(settings: &Settings) -> Vec<Pair> {
+    let pair = |(a, b): (&End, &End)| Pair {
+        a: a.network,
+        b: b.network,
+        proto: settings.proto,
+        a_port: settings.src_port,
+        b_port: settings.dst_port,
+    };
+    settings.pairs().map(pair).collect()
+}
+
+/// That of the payloads' hash.
+fn key(settings: &Settings) -> Key {
+    match &settings.key {
         Some(secret) => secret_key(secret),
         None => Key([crate::random(), crate::random()]),
-    };
+    }
+}
+
+/// What is to be done, with every agent's part.
+fn plan(settings: &Settings, key: Key) -> Plan {
     let filter = Filter {
         generation: 1,
-        pairs,
+        pairs: pairs(settings),
         next_hops: Vec::new(),
         neighbours: settings.proto.is_none(),
     };
@@ -224,7 +242,7 @@ fn plan(settings: Settings) -> Plan {
         settings.count,
     );
     Plan {
-        description: describe(&settings),
+        description: describe(settings),
         sources: settings.sources.iter().map(|end| end.network).collect(),
         limits: Limits {
             hold: i64::try_from(settings.hold.as_nanos()).unwrap_or(i64::MAX),
@@ -237,13 +255,13 @@ fn plan(settings: Settings) -> Plan {
         agents: settings
             .agents
             .iter()
-            .filter(|agent| concerns(&settings, agent))
-            .map(|agent| start(&settings, agent, key, &filter))
+            .filter(|agent| concerns(settings, agent))
+            .map(|agent| start(settings, agent, key, &filter))
             .collect(),
         filter,
-        owners: settings.owners,
-        warnings: settings.warnings,
-        write: settings.write,
+        owners: settings.owners.clone(),
+        warnings: settings.warnings.clone(),
+        write: settings.write.clone(),
     }
 }
 

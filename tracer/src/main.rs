@@ -15,11 +15,11 @@ struct Tracer;
 
 impl Program for Tracer {
     fn follow(settings: Settings) -> Result<Outcome, Failure> {
-        follow::run(settings)
+        follow::run(&settings)
     }
 
     fn record(settings: Settings) -> Result<Outcome, Failure> {
-        follow::record(settings)
+        follow::record(&settings)
     }
 
     fn drops(settings: DropsSettings) -> Result<Outcome, Failure> {

@@ -130,12 +130,13 @@ fn what_is_wrong_is_wrong_in_a_dry_run_too() -> Result<()> {
         "--dst-ip",
         "10.0.0.1",
         "--dry-run",
+        "--kubeconfig",
+        "/nonexistent/config",
     ])?;
     assert_eq!(ended.status.code(), Some(1));
     assert_eq!(ended.stdout, "");
-    let sentence = "tracer: pod default/web cannot be found without the cluster's objects: write \
-                    them with `kubectl get nodes,pods,services,endpointslices -A -o yaml > \
-                    objects.yaml` and add --inventory objects.yaml\n";
+    let sentence = "tracer: the kubeconfig /nonexistent/config cannot be read (No such file or \
+                    directory (os error 2)): name another with --kubeconfig FILE\n";
     assert_eq!(ended.stderr, sentence);
     Ok(())
 }

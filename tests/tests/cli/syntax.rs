@@ -12,8 +12,8 @@ const RING: &str = "not a size of a ring buffer; give a power of two from the pa
                     such as 65536, 512KiB or 8MiB";
 const ADDRESS: &str = "not an IP address; give one such as 10.244.1.5 or fd00::5 (--src and --dst \
                        take networks)";
-const END: &str = "neither an address nor an object; give [NAMESPACE:]pod/NAME, an address such as \
-                   10.244.1.5, or a network such as 10.244.1.0/24";
+const END: &str = "neither an address nor an object; give [NAMESPACE:]pod/NAME, labels such as app=web, \
+                   an address such as 10.244.1.5, or a network such as 10.244.1.0/24";
 const NETWORK: &str =
     "not a network; the prefix length after / goes to 32 for IPv4 and 128 for IPv6";
 const NO_AGENT: &str =
@@ -70,7 +70,8 @@ const NO_SOURCE: &[(&str, &str, &str, &str)] = &[
         "--src",
         "END",
         "svc/cart",
-        "a svc cannot be followed by name yet; give [NAMESPACE:]pod/NAME, an address or a network",
+        "a svc cannot be followed by name yet; give [NAMESPACE:]pod/NAME, deployment/NAME, \
+         statefulset/NAME, daemonset/NAME, labels such as app=web, node/NAME, an address or a network",
     ),
     (
         "--src-pod",

@@ -81,29 +81,38 @@ fn host_name() -> String {
 ///
 /// # Errors
 /// If that holds for all ends whose nodes are known: nothing would be seen.
-pub(super) fn unwatched(
+pub(super) fn unwatched<'a>(
     agents: &[AgentSpec],
     inventory: Option<&Inventory>,
-    source: &End,
-    destination: &End,
+    ends: &(impl Iterator<Item = &'a End> + Clone),
 ) -> Result<Vec<String>, SettingsError> {
-    let ends = [source, destination];
     let is_watched = |node: &&String| agents.iter().any(|agent| agent.node == **node);
-    let mut nodes: Vec<&String> = ends.iter().filter_map(|end| end.node.as_ref()).collect();
-    nodes.dedup();
+    let mut nodes: Vec<&String> = Vec::new();
+    for node in ends.clone().filter_map(|end| end.node.as_ref()) {
+        if !nodes.contains(&node) {
+            nodes.push(node);
+        }
+    }
     if !nodes.is_empty() && !nodes.iter().any(is_watched) {
         let nodes = nodes.into_iter().cloned().collect();
         return Err(SettingsError::NoAgent { nodes });
     }
+    let names = || ends.clone().map(ToString::to_string);
     if agents.is_empty() && inventory.is_some() {
         return Err(SettingsError::NoPlace {
-            source_end: source.to_string(),
-            destination_end: destination.to_string(),
+            source_end: names().next().unwrap_or_default(),
+            destination_end: names().last().unwrap_or_default(),
         });
     }
-    let warning = |end: &&End| {
-        let node = end.node.as_ref().filter(|node| !is_watched(node))?;
-        Some(unwatched_end(end, node))
-    };
-    Ok(ends.iter().filter_map(warning).collect())
+    let mut warnings = Vec::new();
+    for end in ends.clone() {
+        if let Some(node) = end.node.as_ref().filter(|node| !is_watched(node)) {
+            let warning = unwatched_end(end, node);
+            // Of an end with addresses of two families, once.
+            if !warnings.contains(&warning) {
+                warnings.push(warning);
+            }
+        }
+    }
+    Ok(warnings)
 }

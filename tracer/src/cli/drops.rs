@@ -8,7 +8,7 @@ use super::{
     agents,
     args::{DropsArgs, Output},
     error::SettingsError,
-    load,
+    load::{self, Objects},
     settings::{USUAL_VXLAN_PORTS, check_ring},
     values::{AgentSpec, EndName, PodName},
 };
@@ -39,6 +39,8 @@ pub struct DropsSettings {
     pub agents: Vec<AgentSpec>,
     /// Who has which address.
     pub owners: Owners,
+    /// What the user should know of the objects, one sentence each.
+    pub warnings: Vec<String>,
 }
 
 impl DropsSettings {
@@ -48,18 +50,23 @@ impl DropsSettings {
     /// If they name what is not there, or nowhere to look.
     pub fn resolve(args: &DropsArgs) -> Result<Self, SettingsError> {
         check_ring(args.ring_size)?;
-        let inventory = load::inventory(args.inventory.as_deref())?;
-        Self::with(args, inventory.as_ref())
+        let names: Vec<EndName> = args.pod.iter().cloned().collect();
+        let objects = load::objects(
+            args.inventory.as_deref(),
+            &args.access,
+            args.namespace.as_deref(),
+            &args.agents,
+            &names,
+        )?;
+        Self::with(args, &objects)
     }
 
-    pub(super) fn with(
-        args: &DropsArgs,
-        inventory: Option<&Inventory>,
-    ) -> Result<Self, SettingsError> {
+    pub(super) fn with(args: &DropsArgs, objects: &Objects) -> Result<Self, SettingsError> {
+        let inventory = objects.inventory.as_ref();
         let pod = args
             .pod
             .as_ref()
-            .map(|name| pod(name, &args.namespace, inventory))
+            .map(|name| pod(name, args.namespace.as_deref(), inventory))
             .transpose()?;
         let mut agents = agents::resolve(&args.agents, inventory)?;
         if let Some(node) = &args.node {
@@ -84,6 +91,7 @@ impl DropsSettings {
             budget: args.budget,
             agents,
             owners: inventory.map_or_else(Owners::default, Inventory::owners),
+            warnings: objects.warnings.clone(),
         })
     }
 
@@ -100,18 +108,21 @@ impl DropsSettings {
 
 fn pod(
     name: &EndName,
-    default_namespace: &str,
+    namespace: Option<&str>,
     inventory: Option<&Inventory>,
 ) -> Result<(String, Vec<IpAddr>), SettingsError> {
-    let EndName::Pod(PodName { namespace, name }) = name else {
+    let EndName::Pod(PodName {
+        namespace: own,
+        name,
+    }) = name
+    else {
         unreachable!("--pod takes names of pods only");
     };
-    let namespace = namespace.as_deref().unwrap_or(default_namespace);
-    let full_name = format!("{namespace}/{name}");
-    match inventory {
-        Some(inventory) => Ok((full_name, inventory.pod(namespace, name)?.addresses.clone())),
-        None => Err(SettingsError::NoInventory(full_name)),
-    }
+    let inventory = inventory.expect("objects that were named have been read");
+    let namespace = own.as_deref().or(namespace);
+    let namespace = namespace.unwrap_or(inventory.namespace());
+    let pod = inventory.pod(namespace, name)?;
+    Ok((format!("{namespace}/{name}"), pod.addresses.clone()))
 }
 
 #[cfg(test)]

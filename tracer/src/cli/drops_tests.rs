@@ -23,7 +23,11 @@ fn resolve(line: &str, objects: bool) -> Result<DropsSettings, String> {
         Inventory::parse(Path::new("objects.yaml"), OBJECTS.as_bytes())
             .expect("the objects are fine")
     });
-    DropsSettings::with(&args, inventory.as_ref()).map_err(|error| error.to_string())
+    let objects = Objects {
+        inventory,
+        ..Objects::default()
+    };
+    DropsSettings::with(&args, &objects).map_err(|error| error.to_string())
 }
 
 #[test]
@@ -68,13 +72,12 @@ fn explaining_can_be_switched_on_and_off() {
 
 #[test]
 fn what_is_not_there_is_named() {
-    let refused = |line, objects| resolve(line, objects).expect_err("not there");
-    assert!(refused("--pod web", false).contains("--inventory"));
-    assert!(refused("--agent node-a=local --pod nobody", true).contains("default/nobody"));
-    assert!(refused("", true).contains("--agent NODE=local"));
-    let unwatched = refused("--agent node-a=local --node node-b", true);
+    let refused = |line| resolve(line, true).expect_err("not there");
+    assert!(refused("--agent node-a=local --pod nobody").contains("default/nobody"));
+    assert!(refused("").contains("--agent NODE=local"));
+    let unwatched = refused("--agent node-a=local --node node-b");
     assert!(unwatched.contains("--agent node-b=local"), "{unwatched}");
-    assert!(refused("--agent node-a=local --node nowhere", true).contains("nowhere"));
-    assert!(refused("--pod a/b/c", true).contains("NAMESPACE/NAME"));
-    assert!(refused("--count 0", true).contains("from 1 on"));
+    assert!(refused("--agent node-a=local --node nowhere").contains("nowhere"));
+    assert!(refused("--pod a/b/c").contains("NAMESPACE/NAME"));
+    assert!(refused("--count 0").contains("from 1 on"));
 }

@@ -5,7 +5,8 @@ use std::{fmt::Display, io, path::PathBuf, process::ExitCode};
 use clap::error::ErrorKind;
 
 use crate::{
-    inventory::{COMMAND, InventoryError, list},
+    cluster::ClusterError,
+    inventory::{InventoryError, list},
     terminal::tell,
 };
 
@@ -111,11 +112,12 @@ pub enum SettingsError {
     /// The objects file is at fault, or the name.
     #[error(transparent)]
     Inventory(#[from] InventoryError),
-    /// A pod was named and nothing says where it is.
-    #[error(
-        "pod {0} cannot be found without the cluster's objects: write them with `{COMMAND} > objects.yaml` and add --inventory objects.yaml"
-    )]
-    NoInventory(String),
+    /// The cluster cannot be asked, or lacks what was named.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// The cluster cannot be asked by this process.
+    #[error("cannot start: {0}")]
+    Runtime(io::Error),
     /// ICMP has no ports.
     #[error("ICMP has no ports: leave out --src-port and --dst-port, or choose another --proto")]
     IcmpPorts,
@@ -243,7 +245,7 @@ pub enum SettingsError {
     },
     /// It is not known on which nodes the ends are, and nobody looks anywhere.
     #[error(
-        "neither {source_end} nor {destination_end} is on a node of the objects file: name one to look at with --agent NODE=local or --agent NODE=exec:COMMAND"
+        "neither {source_end} nor {destination_end} is on a node that is known: name one to look at with --agent NODE=local or --agent NODE=exec:COMMAND"
     )]
     NoPlace {
         /// The source.

@@ -6,9 +6,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::error::SettingsError;
+use tokio::runtime;
+
+use super::{
+    args::AccessArgs,
+    error::SettingsError,
+    values::{AgentSpec, EndName},
+};
 use crate::{
-    inventory::{Inventory, Progress},
+    cluster::{Cluster, Wanted},
+    inventory::{Group, Inventory, Progress},
     stdio,
     terminal::clean,
 };
@@ -17,18 +24,91 @@ use crate::{
 const PATIENCE: Duration = Duration::from_millis(500);
 const EVERY: Duration = Duration::from_millis(100);
 
-/// Reads the file, if one was named.
-pub(super) fn inventory(path: Option<&Path>) -> Result<Option<Inventory>, SettingsError> {
-    let Some(path) = path else {
-        return Ok(None);
-    };
+/// The cluster's objects, as far as they are known.
+#[derive(Debug, Default)]
+pub(super) struct Objects {
+    /// The objects; `None` where nothing is said of a cluster.
+    pub(super) inventory: Option<Inventory>,
+    /// What the user should know of them, one sentence each.
+    pub(super) warnings: Vec<String>,
+}
+
+/// Reads the file if one was named, else from the API what was, if it is an object or if
+/// `access` names a cluster.
+pub(super) fn objects(
+    file: Option<&Path>,
+    access: &AccessArgs,
+    namespace: Option<&str>,
+    agents: &[AgentSpec],
+    names: &[EndName],
+) -> Result<Objects, SettingsError> {
+    if let Some(path) = file {
+        let inventory = inventory(path)?;
+        return Ok(Objects {
+            warnings: inventory.warning().into_iter().collect(),
+            inventory: Some(inventory),
+        });
+    }
+    let is_object = |name: &EndName| !matches!(name, EndName::Network(_));
+    if !access.is_given() && !names.iter().any(is_object) {
+        return Ok(Objects::default());
+    }
+    let (inventory, warnings) = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(SettingsError::Runtime)?
+        .block_on(async {
+            let cluster = access.access().connect().await?;
+            let wanted = wanted(names, agents, namespace, &cluster);
+            cluster.read(&wanted).await
+        })?;
+    Ok(Objects {
+        inventory: Some(inventory),
+        warnings,
+    })
+}
+
+/// What is to be read for ends and agents.
+pub(super) fn wanted(
+    names: &[EndName],
+    agents: &[AgentSpec],
+    namespace: Option<&str>,
+    cluster: &Cluster,
+) -> Vec<Wanted> {
+    let namespace = namespace.unwrap_or(&cluster.namespace);
+    let ends = names.iter().filter_map(|name| wanted_by(name, namespace));
+    let nodes = agents.iter().map(|agent| Wanted::Node(agent.node.clone()));
+    ends.chain(nodes).collect()
+}
+
+/// What is to be read for an end.
+fn wanted_by(name: &EndName, namespace: &str) -> Option<Wanted> {
+    let or_default = |own: &Option<String>| own.clone().unwrap_or_else(|| namespace.to_owned());
+    Some(match name {
+        EndName::Pod(pod) => Wanted::Pod {
+            namespace: or_default(&pod.namespace),
+            name: pod.name.clone(),
+        },
+        EndName::Group { namespace, pods } => Wanted::Group(Group {
+            namespace: or_default(namespace),
+            pods: pods.clone(),
+        }),
+        EndName::Node(name) => Wanted::Node(name.clone()),
+        EndName::Network(network) => {
+            let is_one = network.prefix_len() == network.max_prefix_len();
+            return is_one.then(|| Wanted::Address(network.addr()));
+        }
+    })
+}
+
+fn inventory(path: &Path) -> Result<Inventory, SettingsError> {
     if !io::stderr().is_terminal() {
-        return Ok(Some(Inventory::load(path, |_| {})?));
+        return Ok(Inventory::load(path, |_| {})?);
     }
     let mut waiting = Waiting::new(io::stderr(), &stdio::input(path), Instant::now());
     let loaded = Inventory::load(path, |progress| waiting.hear(progress, Instant::now()));
     waiting.end();
-    Ok(Some(loaded?))
+    Ok(loaded?)
 }
 
 /// Says on one line of a terminal how far it is.

@@ -27,15 +27,24 @@ use std::{
 use clap::{CommandFactory as _, Parser as _, ValueHint, error::ErrorKind};
 use clap_complete::Shell;
 use tracing::Level;
+use tracing_subscriber::{
+    Layer as _,
+    filter::{LevelFilter, Targets},
+    fmt,
+    layer::SubscriberExt as _,
+    registry,
+    util::SubscriberInitExt as _,
+};
 
 pub use args::{
-    AgentArgs, Arguments, Command, Destination, DropsArgs, Expected, FollowArgs, GroupBy, Output,
-    Protocol, RecordArgs, RecordingArgs, ReplayArgs, ShowArgs, Source, StatsArgs, WatchArgs,
+    AccessArgs, AgentArgs, Arguments, Command, Destination, DropsArgs, Expected, FollowArgs,
+    GroupBy, Output, Protocol, RecordArgs, RecordingArgs, ReplayArgs, ShowArgs, Source, StatsArgs,
+    WatchArgs,
 };
 pub use drops::DropsSettings;
 pub use error::{Failure, Outcome, SettingsError};
 pub use selection::selection;
-pub use settings::{End, Settings};
+pub use settings::{End, Live, Settings};
 pub use values::{AgentSpec, EndName, PodName};
 
 use crate::terminal::Lines;
@@ -167,10 +176,19 @@ fn log_to_stderr(verbose: u8) {
         2 => Level::DEBUG,
         _ => Level::TRACE,
     };
-    tracing_subscriber::fmt()
-        .with_max_level(level)
+    // The client of the API says itself what failed, as an error.
+    let kube = if verbose > 1 {
+        level.into()
+    } else {
+        LevelFilter::OFF
+    };
+    let targets = Targets::new()
+        .with_default(level)
+        .with_target("kube_client", kube)
+        .with_target("kube_runtime", kube);
+    let lines = fmt::layer()
         .with_writer(|| Lines(io::stderr()))
         // Colours are control characters, and these do not get through.
-        .with_ansi(false)
-        .init();
+        .with_ansi(false);
+    registry().with(lines.with_filter(targets)).init();
 }

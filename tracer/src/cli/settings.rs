@@ -22,10 +22,16 @@ use super::{
     agents,
     args::{Expected, FollowArgs, Output, Protocol, RecordArgs, RecordingArgs, WatchArgs},
     error::SettingsError,
-    load,
+    load::{self, Objects},
     values::{AgentSpec, EndName, PodName},
 };
-use crate::{collector::Write, inventory::Inventory, stdio::is_dash, store::Rotation};
+use crate::{
+    cluster::{Access, Cluster, Wanted},
+    collector::Write,
+    inventory::{Group, Inventory, Pod},
+    stdio::is_dash,
+    store::Rotation,
+};
 
 /// Linux's VXLAN port from before there was a standard, and the standard's (RFC 7348).
 pub(super) const USUAL_VXLAN_PORTS: [u16; 2] = [8472, 4789];
@@ -82,6 +88,42 @@ pub struct Settings {
     pub write: Option<Write>,
     /// The secret that recordings to be joined share.
     pub key: Option<String>,
+    /// How to find out again what the names mean; `None` if no cluster was asked.
+    pub live: Option<Live>,
+}
+
+/// How names that a cluster was asked for can be looked up again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Live {
+    /// The cluster.
+    pub access: Access,
+    args: WatchArgs,
+}
+
+impl Live {
+    /// What is to be read of the cluster.
+    #[must_use]
+    pub fn wanted(&self, cluster: &Cluster) -> Vec<Wanted> {
+        let names = names(&self.args);
+        load::wanted(
+            &names,
+            &self.args.agents,
+            self.args.namespace.as_deref(),
+            cluster,
+        )
+    }
+
+    /// What the names mean by now.
+    ///
+    /// # Errors
+    /// See [`Settings::resolve`].
+    pub fn resolve(&self, inventory: Inventory) -> Result<Settings, SettingsError> {
+        let objects = Objects {
+            inventory: Some(inventory),
+            warnings: Vec::new(),
+        };
+        Settings::watch(&self.args, &objects)
+    }
 }
 
 /// One address, or network of addresses, of a side.
@@ -128,14 +170,10 @@ impl Settings {
     /// If they contradict each other, or name what is not there.
     pub fn resolve(args: &FollowArgs) -> Result<Self, SettingsError> {
         check(&args.watch)?;
-        let inventory = load::inventory(args.watch.inventory.as_deref())?;
-        Self::with(args, inventory.as_ref())
+        Self::with(args, &objects(&args.watch)?)
     }
 
-    pub(super) fn with(
-        args: &FollowArgs,
-        inventory: Option<&Inventory>,
-    ) -> Result<Self, SettingsError> {
+    pub(super) fn with(args: &FollowArgs, objects: &Objects) -> Result<Self, SettingsError> {
         let recording = &args.recording;
         if args.dry_run && args.write.is_some() {
             return Err(SettingsError::DryRecording);
@@ -153,7 +191,7 @@ impl Settings {
             dry_run: args.dry_run,
             write: args.write.as_deref().map(|path| write(path, recording)),
             key: key(recording)?,
-            ..Self::watch(&args.watch, inventory)?
+            ..Self::watch(&args.watch, objects)?
         })
     }
 
@@ -174,22 +212,25 @@ impl Settings {
                 return Err(SettingsError::TerminalOutput);
             }
         }
-        let inventory = load::inventory(args.watch.inventory.as_deref())?;
+        let objects = objects(&args.watch)?;
         Ok(Self {
             explain: args.explain.is_wanted(),
             utc: args.times.utc,
             write: Some(write(&args.write, &args.recording)),
             key: key(&args.recording)?,
-            ..Self::watch(&args.watch, inventory.as_ref())?
+            ..Self::watch(&args.watch, &objects)?
         })
     }
 
-    fn watch(args: &WatchArgs, inventory: Option<&Inventory>) -> Result<Self, SettingsError> {
-        let ends = |name| ends(name, &args.namespace, inventory);
+    fn watch(args: &WatchArgs, objects: &Objects) -> Result<Self, SettingsError> {
+        let inventory = objects.inventory.as_ref();
+        let ends = |name| ends(name, args.namespace.as_deref(), inventory);
         let (sources, destinations) =
             paired(ends(args.source.name())?, ends(args.destination.name())?)?;
         let agents = agents::resolve(&args.agents, inventory)?;
-        let mut warnings = agents::unwatched(&agents, inventory, &sources[0], &destinations[0])?;
+        let mut warnings = objects.warnings.clone();
+        let all = sources.iter().chain(&destinations);
+        warnings.extend(agents::unwatched(&agents, inventory, &all)?);
         warnings.extend(sources.iter().chain(&destinations).filter_map(|end| {
             let address = end.address()?;
             let service = inventory?.service(address)?;
@@ -230,6 +271,10 @@ impl Settings {
             warnings,
             write: None,
             key: None,
+            live: inventory.is_some_and(Inventory::is_live).then(|| Live {
+                access: args.access.access(),
+                args: args.clone(),
+            }),
         })
     }
 
@@ -297,14 +342,58 @@ pub(super) fn check_ring(size: u32) -> Result<(), SettingsError> {
     }
 }
 
+/// The cluster's objects that a follow needs.
+fn objects(args: &WatchArgs) -> Result<Objects, SettingsError> {
+    load::objects(
+        args.inventory.as_deref(),
+        &args.access,
+        args.namespace.as_deref(),
+        &args.agents,
+        &names(args),
+    )
+}
+
+fn names(args: &WatchArgs) -> [EndName; 2] {
+    [args.source.name(), args.destination.name()]
+}
+
 /// All addresses of a side.
 fn ends(
     name: EndName,
-    namespace: &str,
+    namespace: Option<&str>,
     inventory: Option<&Inventory>,
 ) -> Result<Vec<End>, SettingsError> {
+    let known = || inventory.expect("objects that were named have been read");
+    let namespace = |own: Option<String>| {
+        let given = own.or_else(|| namespace.map(str::to_owned));
+        given.unwrap_or_else(|| known().namespace().to_owned())
+    };
     match name {
-        EndName::Pod(pod) => pod_ends(pod, namespace, inventory),
+        EndName::Pod(PodName {
+            namespace: own,
+            name,
+        }) => {
+            let namespace = namespace(own);
+            let pod = known().pod(&namespace, &name)?;
+            Ok(pod_ends(&format!("{namespace}/{name}"), pod))
+        }
+        EndName::Group {
+            namespace: own,
+            pods,
+        } => {
+            let namespace = namespace(own);
+            let pods = known().group(&Group { namespace, pods })?;
+            let ends = pods.iter().flat_map(|(name, pod)| pod_ends(name, pod));
+            Ok(ends.collect())
+        }
+        EndName::Node(name) => {
+            let end = |address: &IpAddr| End {
+                network: (*address).into(),
+                name: None,
+                node: Some(name.clone()),
+            };
+            Ok(known().addresses_of_node(&name)?.iter().map(end).collect())
+        }
         EndName::Network(network) => {
             let mut end = End {
                 network,
@@ -326,23 +415,13 @@ fn ends(
     }
 }
 
-fn pod_ends(
-    PodName { namespace, name }: PodName,
-    default_namespace: &str,
-    inventory: Option<&Inventory>,
-) -> Result<Vec<End>, SettingsError> {
-    let namespace = namespace.as_deref().unwrap_or(default_namespace);
-    let full_name = format!("{namespace}/{name}");
-    let Some(inventory) = inventory else {
-        return Err(SettingsError::NoInventory(full_name));
-    };
-    let pod = inventory.pod(namespace, &name)?;
+fn pod_ends(full_name: &str, pod: &Pod) -> Vec<End> {
     let end = |&address: &IpAddr| End {
         network: address.into(),
-        name: Some(full_name.clone()),
+        name: Some(full_name.to_owned()),
         node: Some(pod.node.clone()).filter(|node| !node.is_empty()),
     };
-    Ok(pod.addresses.iter().map(end).collect())
+    pod.addresses.iter().map(end).collect()
 }
 
 /// Leaves out what has no partner on the other side.
@@ -350,8 +429,15 @@ fn paired(
     mut sources: Vec<End>,
     mut destinations: Vec<End>,
 ) -> Result<(Vec<End>, Vec<End>), SettingsError> {
-    if let Some((end, _)) = pairs(&sources, &destinations).find(|(a, b)| a.network == b.network) {
-        return Err(SettingsError::SameEnds(end.to_string()));
+    if pairs(&sources, &destinations).next().is_none() {
+        let same = |end: &&End| {
+            destinations
+                .iter()
+                .any(|other| other.network == end.network)
+        };
+        if let Some(end) = sources.iter().find(same) {
+            return Err(SettingsError::SameEnds(end.to_string()));
+        }
     }
     let partner = |end: &End, others: &[End]| {
         let mut others = others.iter();
@@ -379,7 +465,10 @@ fn pairs<'a>(
         let partners = destinations
             .iter()
             .map(move |destination| (source, destination));
-        partners.filter(|(source, destination)| source.family() == destination.family())
+        // Of two that are named together, each is a partner of the others.
+        partners.filter(|(source, destination)| {
+            source.family() == destination.family() && source.network != destination.network
+        })
     };
     sources.iter().flat_map(with_all)
 }

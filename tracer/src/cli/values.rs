@@ -9,13 +9,25 @@ use std::{net::IpAddr, str::FromStr, time::Duration};
 
 use ipnet::IpNet;
 
-use crate::link::Place;
+use crate::{
+    inventory::{Pods, Workload},
+    link::Place,
+};
 
 /// A side of a follow, as it was named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EndName {
     /// A pod.
     Pod(PodName),
+    /// Pods that are named together.
+    Group {
+        /// Their namespace, where it was given.
+        namespace: Option<String>,
+        /// What they have in common.
+        pods: Pods,
+    },
+    /// A node.
+    Node(String),
     /// An address, or all of a network.
     Network(IpNet),
 }
@@ -52,7 +64,7 @@ fn pod_name(namespace: Option<&str>, name: &str) -> Option<EndName> {
 impl FromStr for EndName {
     type Err = String;
 
-    /// `[NAMESPACE:]KIND/NAME`, an address or a network.
+    /// `[NAMESPACE:]KIND/NAME`, `[NAMESPACE:]LABELS`, an address or a network.
     fn from_str(text: &str) -> Result<Self, String> {
         if let Ok(address) = text.parse::<IpAddr>() {
             return Ok(Self::Network(single(address)?));
@@ -60,31 +72,56 @@ impl FromStr for EndName {
         if let Ok(network) = text.parse::<IpNet>() {
             return Ok(Self::Network(network.trunc()));
         }
-        let Some((object, name)) = text.split_once('/') else {
+        let is_name = |name: &str| !name.is_empty() && !name.contains(['/', ':', ' ']);
+        let (namespace, object) = match text.split_once(':') {
+            Some((namespace, object)) => (Some(namespace), object),
+            None => (None, text),
+        };
+        if let Some((key, _)) = object.split_once('=')
+            && !key.trim_end_matches('!').is_empty()
+            && namespace.is_none_or(is_name)
+        {
+            return Ok(Self::Group {
+                namespace: namespace.map(str::to_owned),
+                pods: Pods::Labelled(object.to_owned()),
+            });
+        }
+        let Some((kind, name)) = object.split_once('/') else {
             return Err(
-                "neither an address nor an object; give [NAMESPACE:]pod/NAME, an address such as \
-                 10.244.1.5, or a network such as 10.244.1.0/24"
+                "neither an address nor an object; give [NAMESPACE:]pod/NAME, labels such as \
+                 app=web, an address such as 10.244.1.5, or a network such as 10.244.1.0/24"
                     .to_owned(),
             );
         };
-        if object.parse::<IpAddr>().is_ok() {
+        let before = text.split_once('/').map_or(text, |(before, _)| before);
+        if before.parse::<IpAddr>().is_ok() {
             return Err(
                 "not a network; the prefix length after / goes to 32 for IPv4 and 128 for IPv6"
                     .to_owned(),
             );
         }
-        let (namespace, kind) = match object.split_once(':') {
-            Some((namespace, kind)) => (Some(namespace), kind),
-            None => (None, object),
-        };
-        if !matches!(kind, "pod" | "po" | "pods") {
-            return Err(format!(
-                "a {kind} cannot be followed by name yet; give [NAMESPACE:]pod/NAME, an address or \
-                 a network"
-            ));
+        if matches!(kind, "pod" | "po" | "pods") {
+            return pod_name(namespace, name)
+                .ok_or_else(|| "no pod is called so; give [NAMESPACE:]pod/NAME".to_owned());
         }
-        pod_name(namespace, name)
-            .ok_or_else(|| "no pod is called so; give [NAMESPACE:]pod/NAME".to_owned())
+        if matches!(kind, "node" | "no" | "nodes") && namespace.is_none() && is_name(name) {
+            return Ok(Self::Node(name.to_owned()));
+        }
+        match Workload::named(kind) {
+            Some(workload) if is_name(name) && namespace.is_none_or(is_name) => Ok(Self::Group {
+                namespace: namespace.map(str::to_owned),
+                pods: Pods::Of(workload, name.to_owned()),
+            }),
+            Some(workload) => Err(format!(
+                "no {kind} is called so; give [NAMESPACE:]{}/NAME",
+                workload.name()
+            )),
+            None => Err(format!(
+                "a {kind} cannot be followed by name yet; give [NAMESPACE:]pod/NAME, \
+                 deployment/NAME, statefulset/NAME, daemonset/NAME, labels such as app=web, \
+                 node/NAME, an address or a network"
+            )),
+        }
     }
 }
 

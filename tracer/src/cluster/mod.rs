@@ -6,8 +6,12 @@
 
 mod access;
 mod error;
+mod read;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub use access::{Access, Cluster, Place};
 pub use error::ClusterError;
+pub use read::Wanted;
+pub use watch::{Heard, Pods};

@@ -9,11 +9,11 @@ use tokio::{
 use tracer_core::{
     input::{Batch, Epoch, MAX_POINTS},
     model::Hello,
-    request::{Command, Commander, Start},
+    request::{Command, Commander, Look, Start},
 };
 use tracing::{debug, info};
 
-use super::{SessionError, unix_now};
+use super::{SessionError, Update, unix_now};
 use crate::{
     link::{self, Batches, Link, LinkError, Place, RemoteError},
     node::NodeError,
@@ -72,6 +72,8 @@ pub(super) enum Sent {
     Ended,
     /// It has begun anew.
     Anew(Box<Link>),
+    /// Not from an agent: what is followed has changed.
+    Update(Box<Update>),
 }
 
 /// What was heard of an agent.
@@ -80,6 +82,8 @@ pub(super) enum Heard {
     Batch(Box<Batch>),
     /// It is gone, and it is tried to reach it again. Why, for people.
     Gone(String),
+    /// Not of an agent: what is followed has changed.
+    Update(Box<Update>),
 }
 
 impl Agents {
@@ -146,6 +150,34 @@ impl Agents {
         (agents, hellos)
     }
 
+    /// Hears of changes of what is followed, too.
+    pub(super) fn hear(&self, mut updates: mpsc::Receiver<Update>) {
+        let to = self.sender.clone();
+        tokio::spawn(async move {
+            while let Some(update) = updates.recv().await {
+                // No agent's number matters here.
+                if to.send((0, Sent::Update(Box::new(update)))).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Tells the agent of a node to observe other addresses.
+    pub(super) fn look(&mut self, node: &str, look: &Look) {
+        let mut agents = self.agents.iter_mut();
+        let Some(agent) = agents.find(|agent| agent.hello.node == node) else {
+            return;
+        };
+        if let Some((_, start)) = &mut agent.again {
+            start.request.clone_from(&look.request);
+            start.pods.clone_from(&look.pods);
+        }
+        if let Some(commands) = &agent.commands {
+            commands.send(Command::Look(look.clone()));
+        }
+    }
+
     /// Tells all of them.
     pub(crate) fn send(&mut self, command: &Command) {
         for agent in &mut self.agents {
@@ -173,6 +205,7 @@ impl Agents {
                     Some(error) => self.lose(index, Some(error.into()))?,
                     None => Some(Heard::Batch(Box::new(self.begin_anew(index, *link)))),
                 },
+                Sent::Update(update) => Some(Heard::Update(update)),
                 Sent::Failed(error) => self.lose(index, Some(error))?,
                 Sent::Ended => self.lose(index, None)?,
             };
@@ -303,7 +336,7 @@ impl Agents {
                     }
                 }
                 // It comes too late.
-                Some((_, Sent::Anew(_))) => Ok(()),
+                Some((_, Sent::Anew(_) | Sent::Update(_))) => Ok(()),
                 None => {
                     ended = ended.and(Err(self.ended(0)));
                     break;

@@ -5,10 +5,11 @@ use std::{path::PathBuf, time::Duration};
 use ipnet::IpNet;
 use tracer_core::{
     collect::Beginning,
+    input::OwnersChange,
     journal::Selection,
     journey::Limits,
-    model::{Hello, Owners, Point, skew},
-    request::{Filter, Start},
+    model::{Hello, Owners, Pair, Point, skew},
+    request::{Filter, Look, Start},
 };
 
 use crate::{link::Place, store::Rotation};
@@ -60,6 +61,20 @@ impl Plan {
             time,
         }
     }
+}
+
+/// What has changed of a plan while it is carried out.
+#[derive(Clone, Debug, Default)]
+pub struct Update {
+    /// Who has got an address, and who has lost one.
+    pub owners: Vec<OwnersChange>,
+    /// Whose packets to follow from now on; `None`: as before.
+    pub pairs: Option<Vec<Pair>>,
+    /// What agents are to observe from now on, by node; those whose part is as before are
+    /// left out.
+    pub looks: Vec<(String, Look)>,
+    /// What the user should know, one sentence each.
+    pub notices: Vec<String>,
 }
 
 /// What may hide packets, and what agents noticed while they looked around.

@@ -3,7 +3,10 @@
 use std::{fmt, path::PathBuf};
 
 use tokio::time::Instant;
-use tracer_core::{collect::Beginning, input::Batch};
+use tracer_core::{
+    collect::Beginning,
+    input::{Batch, OwnersChange},
+};
 
 use super::{Plan, Write};
 use crate::{
@@ -48,6 +51,15 @@ impl Recorder {
         match &mut self.anonymizer {
             Some(anonymizer) => self.writer.batch(agent, &anonymizer.batch(batch)),
             None => self.writer.batch(agent, batch),
+        }
+    }
+
+    pub(super) fn owners_changed(&mut self, change: &OwnersChange) {
+        match &mut self.anonymizer {
+            Some(anonymizer) => self
+                .writer
+                .owners_changed(&anonymizer.owners_changed(change)),
+            None => self.writer.owners_changed(change),
         }
     }
 

@@ -3,7 +3,7 @@
 use tokio::time::{Instant, sleep_until};
 use tracer_core::input::Batch;
 
-use super::{Agents, SessionError, agents::Heard};
+use super::{Agents, SessionError, Update, agents::Heard};
 
 /// What a session does with what agents send.
 pub(crate) trait Work {
@@ -20,6 +20,15 @@ pub(crate) trait Work {
     /// # Errors
     /// See [`Work::take`].
     fn gone(&mut self, agent: usize, why: &str) -> Result<(), SessionError>;
+
+    /// Takes note that what is followed has changed, which is heard where [`Agents::hear`]
+    /// was told to.
+    ///
+    /// # Errors
+    /// See [`Work::take`].
+    fn update(&mut self, _: &mut Agents, _: Update) -> Result<(), SessionError> {
+        Ok(())
+    }
 
     /// When to wake it; `None` if only what agents send matters.
     fn due(&self) -> Option<Instant>;
@@ -82,6 +91,7 @@ async fn until_done(
             heard = agents.next() => match heard? {
                 (agent, Heard::Batch(batch)) => work.take(agents, agent, *batch)?,
                 (agent, Heard::Gone(why)) => work.gone(agent, &why)?,
+                (_, Heard::Update(update)) => work.update(agents, *update)?,
             },
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, io, time::Duration};
 
-use tokio::time::Instant;
+use tokio::{sync::mpsc, time::Instant};
 use tracer_core::{
     collect::Core,
     input::{Batch, Record},
@@ -14,7 +14,7 @@ use tracer_core::{
 use tracing::{debug, info};
 
 use super::{
-    Agents, Plan, Work,
+    Agents, Plan, Update, Work,
     recorder::Recorder,
     run,
     sampling::Sampling,
@@ -78,12 +78,14 @@ pub enum SessionError {
 }
 
 /// Runs a follow until `stop`, its duration, or its count is reached, and
-/// detaches everything. `notice` takes lines that are not data.
+/// detaches everything. `notice` takes lines that are not data; `updates` say what changes
+/// of the plan meanwhile.
 ///
 /// # Errors
 /// [`SessionError`]; everything is detached then, too.
 pub async fn follow(
     plan: Plan,
+    updates: Option<mpsc::Receiver<Update>>,
     view: &mut impl View,
     notice: &mut impl FnMut(&str),
     stop: impl Future<Output = ()>,
@@ -95,6 +97,9 @@ pub async fn follow(
         started = Agents::start(plan.agents.clone()) => started?,
         () = &mut stop => return Err(SessionError::Stopped),
     };
+    if let Some(updates) = updates {
+        started.0.hear(updates);
+    }
     follow_agents(plan, recorder, started, view, notice, stop).await
 }
 
@@ -454,6 +459,32 @@ impl<V: View, N: FnMut(&str)> Work for Session<'_, V, N> {
         self.core.take(Record::Gone { agent, time });
         for stream in self.core.streams_of(agent) {
             self.awaited[*stream] = false;
+        }
+        self.after()
+    }
+
+    fn update(&mut self, agents: &mut Agents, update: Update) -> Result<(), SessionError> {
+        let Update {
+            owners,
+            pairs,
+            looks,
+            notices,
+        } = update;
+        notices.iter().for_each(|line| (self.notice)(line));
+        for change in owners {
+            self.record(|recorder| {
+                recorder.owners_changed(&change);
+                Ok(())
+            });
+            self.core.take(Record::Owners(Box::new(change)));
+        }
+        // Interfaces are looked for before packets of the new address are let through.
+        for (node, look) in &looks {
+            agents.look(node, look);
+        }
+        if let Some(pairs) = pairs {
+            self.plan.filter.pairs = pairs;
+            self.send_filter(agents);
         }
         self.after()
     }

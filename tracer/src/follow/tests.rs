@@ -2,7 +2,7 @@
 
 use clap::Parser as _;
 
-use super::plan;
+use super::{key, plan};
 use crate::{
     cli::{Arguments, Command, Settings},
     collector::Plan,
@@ -14,7 +14,8 @@ fn planned(options: &str) -> Plan {
     let Command::Follow(args) = arguments.command else {
         panic!("a follow");
     };
-    plan(Settings::resolve(&args).expect("addresses need nothing else"))
+    let settings = Settings::resolve(&args).expect("addresses need nothing else");
+    plan(&settings, key(&settings))
 }
 
 #[test]

@@ -4,9 +4,13 @@ use std::{
     io,
     net::IpAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use super::{COMMAND, sentence::list};
+use super::{
+    COMMAND,
+    sentence::{age as ago, list},
+};
 use crate::stdio::INPUT;
 
 /// Why the cluster's objects are not known, or one of them is not there.
@@ -67,10 +71,12 @@ pub enum InventoryError {
         text: String,
     },
     /// There is no such pod.
-    #[error("{} holds no pod {name}: {}", path.display(), did_you_mean(near))]
+    #[error("{}{} holds no pod {name}: {}", path.display(), written_ago(*age), did_you_mean(near))]
     UnknownPod {
         /// The file.
         path: PathBuf,
+        /// How long ago it was written, where that is known.
+        age: Option<Duration>,
         /// `namespace/name`.
         name: String,
         /// Names like it.
@@ -102,15 +108,44 @@ pub enum InventoryError {
     },
     /// The pod has no address yet.
     #[error(
-        "pod {name} has no IP address{}: wait until `kubectl get pod -o wide` shows one, and write the objects file again",
-        phase_in_brackets(phase)
+        "pod {name} has no IP address{}: wait until `kubectl get pod -o wide` shows one{}",
+        phase_in_brackets(phase),
+        if *is_live { "" } else { ", and write the objects file again" }
     )]
     NoAddress {
         /// `namespace/name`.
         name: String,
         /// Mostly `Pending`.
         phase: String,
+        /// Whether that is as the API server has it now.
+        is_live: bool,
     },
+    /// The file does not say which pods these are.
+    #[error(
+        "which pods {group} has is asked of the Kubernetes API, and {} does not say it: name a pod, or leave out --inventory",
+        path.display()
+    )]
+    Group {
+        /// The file.
+        path: PathBuf,
+        /// What was named.
+        group: String,
+    },
+    /// None of the pods can be followed.
+    #[error(
+        "{group} has {pods} pods, and none that runs with an address of its own: `kubectl get pods -o wide` shows why"
+    )]
+    NoneRuns {
+        /// What was named.
+        group: String,
+        /// How many pods it has.
+        pods: usize,
+    },
+    /// The node's addresses are not known.
+    #[error(
+        "the addresses of node {0} are not known: give one with --src-ip or --dst-ip, or ask for the right to get nodes"
+    )]
+    NodeAddress(String),
     /// The pod's address is its node's.
     #[error(
         "pod {name} is on the host network, so its packets cannot be told from its node's: follow the node's address with --src-ip or --dst-ip {address}"
@@ -140,6 +175,12 @@ fn written(path: &Path, what: &str) -> String {
     } else {
         format!("write {what} with `{COMMAND} > {}`", path.display())
     }
+}
+
+/// Stale objects are why most pods are not found.
+fn written_ago(age: Option<Duration>) -> String {
+    let old = age.filter(|age| *age >= Duration::from_mins(1));
+    old.map_or_else(String::new, |age| format!(" (written {} ago)", ago(age)))
 }
 
 fn did_you_mean(near: &[String]) -> String {

@@ -8,7 +8,9 @@
 //! Not every address in a pod's status is the pod's: a pod on the host network shows its node's, and one
 //! that has ended may show one that another pod has by now. Neither counts as an owner.
 
+mod api;
 mod error;
+mod group;
 mod objects;
 mod read;
 mod sentence;
@@ -24,7 +26,7 @@ use std::{
     net::IpAddr,
     path::{Path, PathBuf},
     str::FromStr,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use ipnet::IpNet;
@@ -33,6 +35,7 @@ use tracer_core::model::{Owner, OwnerKind, Owners};
 use tracing::info;
 
 pub use error::InventoryError;
+pub use group::{Group, Pods, Workload};
 pub(crate) use sentence::{list, nearest};
 
 use crate::stdio;
@@ -40,13 +43,25 @@ use crate::stdio;
 /// The command whose output is understood.
 pub(crate) const COMMAND: &str = "kubectl get nodes,pods,services,endpointslices -A -o yaml";
 
+/// From which age on objects are worth a warning: pods are replaced every day.
+const STALE: Duration = Duration::from_hours(1);
+
 /// The objects of a cluster that say something about addresses.
 #[derive(Clone, Debug)]
 pub struct Inventory {
+    /// The file, or the API server's URL.
     path: PathBuf,
+    /// How long ago the file was written, where that is known.
+    age: Option<Duration>,
+    /// Whether the objects are as the API server has them now.
+    is_live: bool,
+    /// The namespace of what is named without one.
+    namespace: String,
     nodes: BTreeMap<String, Node>,
     /// By namespace and name.
     pods: BTreeMap<(String, String), Pod>,
+    /// The namespaces and names of the pods that were named together.
+    groups: BTreeMap<Group, Vec<(String, String)>>,
     /// `namespace/name` by virtual address.
     services: BTreeMap<IpAddr, String>,
     /// The pod or node by its address.
@@ -120,11 +135,14 @@ impl Inventory {
             progress,
             so_far: Progress {
                 bytes: 0,
-                of: total.map(|file| file.len()),
+                of: total.as_ref().map(Metadata::len),
             },
         };
         let begin = Instant::now();
-        let inventory = Self::parse(path, BufReader::with_capacity(1 << 18, counted))?;
+        let mut inventory = Self::parse(path, BufReader::with_capacity(1 << 18, counted))?;
+        let written = total.and_then(|file| file.modified().ok());
+        // A clock that was set back makes no file younger than none.
+        inventory.age = written.and_then(|written| written.elapsed().ok());
         info!(
             "read {} nodes, {} pods and {} addresses of services from {} in {:?}",
             inventory.nodes.len(),
@@ -140,8 +158,12 @@ impl Inventory {
     pub(crate) fn parse(path: &Path, input: impl BufRead) -> Result<Self, InventoryError> {
         let mut inventory = Self {
             path: path.to_owned(),
+            age: None,
+            is_live: false,
+            namespace: "default".to_owned(),
             nodes: BTreeMap::new(),
             pods: BTreeMap::new(),
+            groups: BTreeMap::new(),
             services: BTreeMap::new(),
             owners: BTreeMap::new(),
         };
@@ -162,16 +184,18 @@ impl Inventory {
         match object {
             Object::Node(node) => self.add_node(node)?,
             Object::Pod(pod) => self.add_pod(pod)?,
-            Object::Service(service) => {
-                let name = service.metadata.full_name();
-                // `None` stands for a headless one.
-                let addresses = service.spec.cluster_ips.iter();
-                for address in addresses.filter_map(|text| text.parse().ok()) {
-                    self.services.insert(address, name.clone());
-                }
-            }
+            Object::Service(service) => self.add_service(&service),
         }
         Ok(())
+    }
+
+    fn add_service(&mut self, service: &objects::Service) {
+        let name = service.metadata.full_name();
+        // `None` stands for a headless one.
+        let addresses = service.spec.cluster_ips.iter();
+        for address in addresses.filter_map(|text| text.parse().ok()) {
+            self.services.insert(address, name.clone());
+        }
     }
 
     fn add_node(&mut self, node: objects::Node) -> Result<(), InventoryError> {
@@ -259,7 +283,12 @@ impl Inventory {
         }
         let Some(&address) = pod.addresses.first() else {
             let name = full_name;
-            return Err(InventoryError::NoAddress { name, phase });
+            let is_live = self.is_live;
+            return Err(InventoryError::NoAddress {
+                name,
+                phase,
+                is_live,
+            });
         };
         if pod.host_network {
             return Err(InventoryError::HostNetwork {
@@ -289,9 +318,73 @@ impl Inventory {
         let near = nearest(&full_name, all);
         InventoryError::UnknownPod {
             path,
+            age: self.age,
             name: full_name,
             near,
         }
+    }
+
+    /// The pods of a group that can be followed; never none.
+    ///
+    /// # Errors
+    /// If none of them runs, with an address of its own; if an objects file is to tell who they are.
+    pub fn group(&self, group: &Group) -> Result<Vec<(String, &Pod)>, InventoryError> {
+        let Some(members) = self.groups.get(group) else {
+            let path = self.path.clone();
+            let group = group.to_string();
+            return Err(InventoryError::Group { path, group });
+        };
+        let running = members.iter().filter_map(|(namespace, name)| {
+            let pod = self.pod(namespace, name).ok()?;
+            Some((format!("{namespace}/{name}"), pod))
+        });
+        let running: Vec<_> = running.collect();
+        match (&*running, &**members) {
+            ([], [(namespace, name)]) => Err(match self.pod(namespace, name) {
+                Err(error) => error,
+                Ok(_) => unreachable!("it cannot be followed"),
+            }),
+            ([], all) => Err(InventoryError::NoneRuns {
+                group: group.to_string(),
+                pods: all.len(),
+            }),
+            _ => Ok(running),
+        }
+    }
+
+    /// The addresses of a node.
+    ///
+    /// # Errors
+    /// If there is no such node, or if its addresses are not known.
+    pub fn addresses_of_node(&self, name: &str) -> Result<&[IpAddr], InventoryError> {
+        self.node(name)?;
+        match self.nodes.get(name).map(|node| &*node.addresses) {
+            None | Some([]) => Err(InventoryError::NodeAddress(name.to_owned())),
+            Some(addresses) => Ok(addresses),
+        }
+    }
+
+    /// Whether the objects are as the API server has them now.
+    #[must_use]
+    pub const fn is_live(&self) -> bool {
+        self.is_live
+    }
+
+    /// The namespace of what is named without one.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// What is to be said if the objects may not be those of now: how old they are.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let age = self.age.filter(|age| *age >= STALE)?;
+        Some(format!(
+            "{} was written {} ago: a pod that was replaced since has another address",
+            self.path.display(),
+            sentence::age(age)
+        ))
     }
 
     /// The pod or node that has an address.

@@ -1,6 +1,6 @@
 //! Names in sentences.
 
-use std::{borrow::Borrow, cmp::Reverse};
+use std::{borrow::Borrow, cmp::Reverse, time::Duration};
 
 /// As many names as a sentence can hold.
 const MAX: usize = 5;
@@ -21,6 +21,18 @@ pub(crate) fn list<S: Borrow<str>>(names: &[S], conjunction: &str) -> String {
             format!("{} {conjunction} {} more", shown.join(", "), rest.len())
         }
     }
+}
+
+/// How old something is, in one unit: `3 days`, `1 hour`, `20 minutes`.
+pub(super) fn age(age: Duration) -> String {
+    let minutes = age.as_secs() / 60;
+    let (number, unit) = match minutes {
+        0..60 => (minutes.max(1), "minute"),
+        60..2880 => (minutes / 60, "hour"),
+        _ => (minutes / 1440, "day"),
+    };
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {unit}{plural}")
 }
 
 /// Up to three of the names that may have been meant, the likeliest first: what begins with `wanted`, as

@@ -382,8 +382,10 @@ struct Local {
 
 impl Commander for Local {
     fn send(&self, command: Command) {
-        if let (Command::Stop, Some(scout)) = (&command, &self.scout) {
-            scout.stop();
+        match (&command, &self.scout) {
+            (Command::Stop, Some(scout)) => scout.stop(),
+            (Command::Look(look), Some(scout)) => scout.ask(look.clone()),
+            _ => {}
         }
         for worker in &self.workers {
             worker.send(command.clone());

@@ -257,6 +257,8 @@ impl Service {
                 };
                 match order {
                     Order::Command(Command::Arm(filter)) => self.source.arm(&filter)?,
+                    // Who looks for changes hands over what it finds.
+                    Order::Command(Command::Look(_)) => {}
                     Order::Command(Command::Sample(sample)) => self.source.sample(sample)?,
                     Order::Command(Command::Explain(explain)) => self.source.explain(explain)?,
                     Order::Command(Command::Flush) => {

@@ -1,9 +1,11 @@
 //! What changes while a follow runs: points on nodes that come and go, and owners of
 //! addresses.
 
+use ipnet::IpNet;
+
 use super::core::{Core, unix};
 use crate::{
-    input::{Change, OwnersChange},
+    input::{Change, Gained, OwnersChange},
     journal::Changed,
     model::Hello,
 };
@@ -36,6 +38,19 @@ impl Core {
     /// time keep the owners that they had.
     pub(super) fn owners_changed(&mut self, change: &OwnersChange) {
         change.apply(&mut self.scene.owners);
+        // A pod on the asking side stays there with another address.
+        for Gained { address, owner } in &change.gained {
+            let sources = self.scene.sources.iter();
+            let mut before = sources
+                .filter(|network| network.prefix_len() == network.max_prefix_len())
+                .flat_map(|network| self.scene.owners.of(network.addr()));
+            let is_same = before
+                .any(|known| known.owner.kind == owner.kind && known.owner.name == owner.name);
+            let network = IpNet::from(*address);
+            if is_same && !self.scene.sources.contains(&network) {
+                self.scene.sources.push(network);
+            }
+        }
     }
 
     /// Takes what is known of an agent, after rows of a recording are missing.

@@ -70,12 +70,23 @@ pub enum Watch {
     Drops,
 }
 
+/// Whose traffic an agent is to observe from now on, in the place of what it began with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Look {
+    /// The followed addresses.
+    pub request: Request,
+    /// Addresses and names of the pods on this node, as in [`Start::pods`].
+    pub pods: Vec<(IpAddr, String)>,
+}
+
 /// What an agent can be told while it runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Command {
     /// Replace the filter that an agent began with.
     Arm(Filter),
+    /// Observe other addresses: a pod that is followed has another one, or is on another node.
+    Look(Look),
     /// Sample so many of 2^32 packets.
     Sample(u32),
     /// Count, or no longer count, what followed addresses send elsewhere.

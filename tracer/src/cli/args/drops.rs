@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueHint};
 
-use super::{COST, END, Explain, OUTPUT, Output, Times, WHAT, WHERE};
+use super::{AccessArgs, COST, END, Explain, OUTPUT, Output, Times, WHAT, WHERE};
 use crate::cli::values::{self, AgentSpec, EndName};
 
 /// The arguments of `tracer drops`.
@@ -14,9 +14,9 @@ pub struct DropsArgs {
     #[arg(long, value_name = "POD", value_parser = values::pod, help_heading = WHAT)]
     pub pod: Option<EndName>,
 
-    /// Namespace of a pod that is named without one
-    #[arg(short, long, value_name = "NAMESPACE", default_value = "default", help_heading = WHAT)]
-    pub namespace: String,
+    /// Namespace of a pod that is named without one; default: the context's, with --inventory `default`
+    #[arg(short, long, value_name = "NAMESPACE", help_heading = WHAT)]
+    pub namespace: Option<String>,
 
     /// Show only drops on this node
     #[arg(long, value_name = "NODE", help_heading = WHAT)]
@@ -42,8 +42,12 @@ pub struct DropsArgs {
     )]
     pub count: Option<u64>,
 
-    /// Cluster objects, as `kubectl get nodes,pods,services,endpointslices -A -o yaml` prints them;
-    /// - for stdin
+    /// Which cluster to ask, and as whom.
+    #[command(flatten)]
+    pub access: AccessArgs,
+
+    /// Cluster objects from a file, not from the cluster, as `kubectl get
+    /// nodes,pods,services,endpointslices -A -o yaml` prints them, or -o json; - for stdin
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = WHERE)]
     pub inventory: Option<PathBuf>,
 

@@ -1,5 +1,6 @@
 //! The arguments as they are typed: nothing is looked up here.
 
+mod access;
 mod agent;
 mod drops;
 mod follow;
@@ -13,6 +14,7 @@ use clap_complete::Shell;
 
 use super::help;
 
+pub use access::AccessArgs;
 pub use agent::AgentArgs;
 pub use drops::DropsArgs;
 pub use follow::{Expected, FollowArgs, RecordArgs, RecordingArgs};

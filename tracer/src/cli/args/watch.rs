@@ -4,11 +4,11 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueHint};
 
-use super::{COST, END, Protocol, WHAT, WHERE};
+use super::{AccessArgs, COST, END, Protocol, WHAT, WHERE};
 use crate::cli::values::{self, AgentSpec, EndName};
 
 /// What to follow, where to look, and when to end.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct WatchArgs {
     /// Where the packets come from.
     #[command(flatten)]
@@ -18,9 +18,9 @@ pub struct WatchArgs {
     #[command(flatten)]
     pub destination: Destination,
 
-    /// Namespace of pods that are named without one
-    #[arg(short, long, value_name = "NAMESPACE", default_value = "default", help_heading = WHAT)]
-    pub namespace: String,
+    /// Namespace of pods that are named without one; default: the context's, with --inventory `default`
+    #[arg(short, long, value_name = "NAMESPACE", help_heading = WHAT)]
+    pub namespace: Option<String>,
 
     /// Follow this protocol only
     #[arg(long, value_enum, default_value_t, help_heading = WHAT)]
@@ -77,8 +77,12 @@ pub struct WatchArgs {
     )]
     pub hold: Duration,
 
-    /// Cluster objects, as `kubectl get nodes,pods,services,endpointslices -A -o yaml` prints them;
-    /// - for stdin
+    /// Which cluster to ask, and as whom.
+    #[command(flatten)]
+    pub access: AccessArgs,
+
+    /// Cluster objects from a file, not from the cluster, as `kubectl get
+    /// nodes,pods,services,endpointslices -A -o yaml` prints them, or -o json; - for stdin
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = WHERE)]
     pub inventory: Option<PathBuf>,
 
@@ -132,10 +136,11 @@ pub struct WatchArgs {
 }
 
 /// One side of a follow.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[group(id = "source", required = true, multiple = false)]
 pub struct Source {
-    /// Source: `[NAMESPACE:]pod/NAME`, an IP address or a network
+    /// Source: `[NAMESPACE:]pod/NAME`, deployment/NAME, statefulset/NAME, daemonset/NAME, labels such as
+    /// app=web, node/NAME, an IP address or a network
     #[arg(long, value_name = "END", help_heading = WHAT)]
     pub src: Option<EndName>,
 
@@ -149,10 +154,10 @@ pub struct Source {
 }
 
 /// The other side.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[group(id = "destination", required = true, multiple = false)]
 pub struct Destination {
-    /// Destination: `[NAMESPACE:]pod/NAME`, an IP address or a network
+    /// Destination, likewise
     #[arg(long, value_name = "END", help_heading = WHAT)]
     pub dst: Option<EndName>,
 

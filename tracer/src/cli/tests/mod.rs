@@ -7,7 +7,8 @@ use std::{path::Path, slice, time::Duration};
 use clap::{CommandFactory as _, Parser as _};
 
 use super::{
-    AgentSpec, Arguments, Command, End, Failure, FollowArgs, Output, Settings, agents, settings,
+    AgentSpec, Arguments, Command, End, Failure, FollowArgs, Output, Settings, agents,
+    load::Objects, settings,
 };
 use crate::{
     inventory::{Inventory, tests::OBJECTS},
@@ -30,7 +31,11 @@ fn resolve(line: &str, objects: Option<&str>) -> Result<Settings, Failure> {
     let inventory =
         objects.map(|text| Inventory::parse(path, text.as_bytes()).expect("the objects are fine"));
     settings::check(&args.watch)?;
-    Ok(Settings::with(&args, inventory.as_ref())?)
+    let objects = Objects {
+        inventory,
+        ..Objects::default()
+    };
+    Ok(Settings::with(&args, &objects)?)
 }
 
 /// With the objects file, and this machine for node-a.
@@ -217,7 +222,7 @@ fn an_end_on_an_unwatched_node_is_warned_of() {
     });
     let web = end("10.244.1.5/32", Some("default/web"), Some("node-a"));
     let cart = end("10.244.2.7/32", Some("shop/cart"), Some("node-b"));
-    let warnings = agents::unwatched(&agents, Some(&objects), &web, &cart);
+    let warnings = agents::unwatched(&agents, Some(&objects), &[web, cart].iter());
     assert!(warnings.expect("both are watched").is_empty());
 }
 

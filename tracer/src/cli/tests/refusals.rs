@@ -27,13 +27,24 @@ fn syntax(sentence: &str) -> Failure {
 }
 
 #[test]
-fn without_objects_pods_cannot_be_named() {
+fn a_cluster_that_cannot_be_asked_is_a_failure() {
+    let line = "--src-pod web --dst-ip 10.244.2.7 --kubeconfig /nonexistent/config";
+    let error = Settings::resolve(&arguments(line).expect("the syntax is right"));
+    let sentence = error.expect_err("no such file").to_string();
     assert_eq!(
-        failure("--src-pod web --dst-ip 10.244.2.7"),
+        sentence,
+        "the kubeconfig /nonexistent/config cannot be read (No such file or directory (os error \
+         2)): name another with --kubeconfig FILE"
+    );
+}
+
+#[test]
+fn pods_that_are_named_together_are_in_no_file() {
+    assert_eq!(
+        failure_in_cluster("--agent node-a=local --src deploy/web --dst-pod shop/cart"),
         other(
-            "pod default/web cannot be found without the cluster's objects: write them with \
-             `kubectl get nodes,pods,services,endpointslices -A -o yaml > objects.yaml` and add \
-             --inventory objects.yaml"
+            "which pods deployment default/web has is asked of the Kubernetes API, and \
+             objects.yaml does not say it: name a pod, or leave out --inventory"
         )
     );
 }
@@ -73,7 +84,7 @@ fn somebody_must_look_somewhere() {
     assert_eq!(
         failure_in_cluster("--src-ip 8.8.8.8 --dst-ip 1.1.1.1"),
         other(
-            "neither 8.8.8.8 nor 1.1.1.1 is on a node of the objects file: name one to look at with \
+            "neither 8.8.8.8 nor 1.1.1.1 is on a node that is known: name one to look at with \
              --agent NODE=local or --agent NODE=exec:COMMAND"
         )
     );

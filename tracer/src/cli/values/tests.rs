@@ -40,6 +40,38 @@ fn an_end_is_an_object_an_address_or_a_network() {
 }
 
 #[test]
+fn pods_are_named_together_by_what_keeps_them_running_or_by_labels() {
+    let group = |namespace: Option<&str>, pods| {
+        let namespace = namespace.map(str::to_owned);
+        Ok(EndName::Group { namespace, pods })
+    };
+    let of = |workload, name: &str| Pods::Of(workload, name.to_owned());
+    let labelled = |labels: &str| Pods::Labelled(labels.to_owned());
+    assert_eq!(
+        end("deploy/web"),
+        group(None, of(Workload::Deployment, "web"))
+    );
+    assert_eq!(
+        end("shop:sts/db"),
+        group(Some("shop"), of(Workload::StatefulSet, "db"))
+    );
+    assert_eq!(
+        end("daemonset/x"),
+        group(None, of(Workload::DaemonSet, "x"))
+    );
+    assert_eq!(end("app=web"), group(None, labelled("app=web")));
+    let labels = "app.kubernetes.io/name=web,tier!=cache";
+    assert_eq!(end(labels), group(None, labelled(labels)));
+    assert_eq!(
+        end("shop:app=web"),
+        group(Some("shop"), labelled("app=web"))
+    );
+    assert_eq!(end("node/node-a"), Ok(EndName::Node("node-a".to_owned())));
+    let sentence = "no sts is called so; give [NAMESPACE:]statefulset/NAME";
+    assert_eq!(end("sts/a/b"), Err(sentence.to_owned()));
+}
+
+#[test]
 fn host_bits_of_a_network_are_cut() {
     assert_eq!(end("10.244.1.77/24"), Ok(network("10.244.1.0/24")));
     assert_eq!(end("fd00:1::9/64"), Ok(network("fd00:1::/64")));
@@ -51,8 +83,8 @@ fn a_bad_end_is_refused_with_what_would_do() {
     for text in ["web", "10.244.1.500", "10.244.1", "fd00::zz", ""] {
         assert_eq!(
             refusal(text),
-            "neither an address nor an object; give [NAMESPACE:]pod/NAME, an address such as \
-             10.244.1.5, or a network such as 10.244.1.0/24",
+            "neither an address nor an object; give [NAMESPACE:]pod/NAME, labels such as app=web, an \
+             address such as 10.244.1.5, or a network such as 10.244.1.0/24",
             "{text}"
         );
     }
@@ -66,13 +98,14 @@ fn a_bad_end_is_refused_with_what_would_do() {
     for (text, kind) in [
         ("service/cart", "service"),
         ("shop:svc/cart", "svc"),
-        ("node/a", "node"),
+        ("job/a", "job"),
     ] {
         assert_eq!(
             refusal(text),
             format!(
-                "a {kind} cannot be followed by name yet; give [NAMESPACE:]pod/NAME, an address \
-                 or a network"
+                "a {kind} cannot be followed by name yet; give [NAMESPACE:]pod/NAME, \
+                 deployment/NAME, statefulset/NAME, daemonset/NAME, labels such as app=web, \
+                 node/NAME, an address or a network"
             )
         );
     }

@@ -69,6 +69,11 @@ impl Changes {
         })
     }
 
+    /// Listens for these addresses from now on.
+    pub fn listen_for(&mut self, pods: HashSet<IpAddr>) {
+        self.matters.pods = pods;
+    }
+
     /// What becomes readable when there is something to hear.
     pub fn readiness(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let sockets = [Some(&self.own), self.pods.as_ref()];

@@ -1,9 +1,9 @@
 //! Pods that are followed and have gone.
 //!
 //! A pod that restarts with its address is observed again. One that its owner starts
-//! instead of it elsewhere, or here with another address, is another pod: cluster objects
-//! are read once, so that nothing tells of it. After a while without the old one, that
-//! much is said.
+//! instead of it elsewhere, or here with another address, is another pod: who reads the
+//! cluster's objects from its API tells of it, and nobody else does. After a while without
+//! the old one, that much is said.
 
 use std::{
     net::IpAddr,

@@ -21,7 +21,7 @@ use std::{
     net::IpAddr,
     os::fd::{AsFd as _, BorrowedFd},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, mpsc},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -37,13 +37,13 @@ use tracer_core::model::{Hello, Network, Point, Role};
 
 use super::{
     NodeError,
-    agent::Task,
+    agent::{self, Task},
     discover::Changes,
     drops,
     source::PodNamespace,
     worker::{self, Hand},
 };
-use tracer_core::request::Request;
+use tracer_core::request::{Look, Request};
 
 /// How long nothing more must change before it is searched; but no longer than
 /// a few times that.
@@ -58,8 +58,17 @@ const LONGEST: Duration = Duration::from_millis(500);
 
 /// The thread that looks again, from outside.
 pub(super) struct Scout {
-    stop: Arc<EventFd>,
+    wake: Arc<EventFd>,
+    asks: mpsc::Sender<Ask>,
     thread: JoinHandle<()>,
+}
+
+/// What it can be asked.
+enum Ask {
+    /// To look for others from now on.
+    Look(Look),
+    /// To end.
+    Stop,
 }
 
 /// Who is to take in what is found.
@@ -121,10 +130,11 @@ impl Scout {
     ) -> Result<Self, NodeError> {
         let system = |what| move |source| NodeError::System { what, source };
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-        let stop = EventFd::from_flags(flags)
+        let wake = EventFd::from_flags(flags)
             .map(Arc::new)
             .map_err(io::Error::from)
             .map_err(system("make an event descriptor"))?;
+        let (asks, inbox) = mpsc::channel();
         let mut search = Search {
             request: later_request(&start.request, &hello.points),
             home: home(start),
@@ -141,7 +151,9 @@ impl Scout {
             start: start.clone(),
             workers,
             changes,
-            stop: Arc::clone(&stop),
+            wake: Arc::clone(&wake),
+            inbox,
+            asked: None,
         };
         search.recall();
         search.missing = Missing::new(&search.followed, &hello.points);
@@ -156,12 +168,23 @@ impl Scout {
             .name("scout".to_owned())
             .spawn(run)
             .map_err(system("start a thread"))?;
-        Ok(Self { stop, thread })
+        Ok(Self { wake, asks, thread })
     }
 
     /// Tells it to end.
     pub(super) fn stop(&self) {
-        let _: Result<usize, _> = self.stop.write(1);
+        self.tell(Ask::Stop);
+    }
+
+    /// Tells it to look for other addresses.
+    pub(super) fn ask(&self, look: Look) {
+        self.tell(Ask::Look(look));
+    }
+
+    fn tell(&self, ask: Ask) {
+        // One that has ended need not know.
+        let _: Result<(), _> = self.asks.send(ask);
+        let _: Result<usize, _> = self.wake.write(1);
     }
 
     /// Waits for its end.
@@ -222,7 +245,10 @@ struct Search {
     missing: Missing,
     workers: Workers,
     changes: Changes,
-    stop: Arc<EventFd>,
+    wake: Arc<EventFd>,
+    inbox: mpsc::Receiver<Ask>,
+    /// What it was asked to look for, and has not yet.
+    asked: Option<Look>,
 }
 
 impl Search {
@@ -249,6 +275,13 @@ impl Search {
             let Ok(any) = self.wait(due) else {
                 return Ok(());
             };
+            if let Some(look) = self.asked.take() {
+                self.look_for(look);
+                if self.look().is_err() {
+                    return Ok(());
+                }
+                continue;
+            }
             if !any && self.tell_missing().is_err() {
                 return Ok(());
             }
@@ -267,6 +300,25 @@ impl Search {
             let pause = begun.elapsed() * PAUSE;
             not_before = Instant::now() + pause.clamp(SHORTEST, LONGEST);
         }
+    }
+
+    /// Looks for others from now on. An address that was a pod's here stays one.
+    fn look_for(&mut self, look: Look) {
+        let Look { mut request, pods } = look;
+        let known = &self.request.pods;
+        let (here, unplaced): (Vec<_>, Vec<_>) = request
+            .unplaced
+            .into_iter()
+            .partition(|address| known.contains(address));
+        request.unplaced = unplaced;
+        request.pods.extend(here);
+        self.start.start.request = request.clone();
+        self.start.start.pods.clone_from(&pods);
+        self.changes.listen_for(agent::every_pod(&self.start));
+        self.request = request;
+        self.followed = pods;
+        self.recall();
+        self.missing = Missing::new(&self.followed, &[]);
     }
 
     /// Tells which pods have not come back.
@@ -295,24 +347,30 @@ impl Search {
             if left.is_zero() {
                 return Ok(());
             }
-            wait_for(&[self.stop.as_fd()], Some(left));
+            wait_for(&[self.wake.as_fd()], Some(left));
             self.check()?;
         }
     }
 
     /// Waits until something is heard: whether it was.
-    fn wait(&self, limit: Option<Duration>) -> Result<bool, Stopped> {
-        let stop = [self.stop.as_fd()];
-        let all: Vec<_> = stop.into_iter().chain(self.changes.readiness()).collect();
+    fn wait(&mut self, limit: Option<Duration>) -> Result<bool, Stopped> {
+        let wake = [self.wake.as_fd()];
+        let all: Vec<_> = wake.into_iter().chain(self.changes.readiness()).collect();
         let heard = wait_for(&all, limit);
         self.check()?;
         Ok(heard)
     }
 
-    fn check(&self) -> Result<(), Stopped> {
-        match self.stop.read() {
-            Ok(_) => Err(Stopped),
-            Err(_) => Ok(()),
+    /// Takes what it was asked.
+    fn check(&mut self) -> Result<(), Stopped> {
+        // It is not readable where nothing was asked.
+        let _: Result<u64, _> = self.wake.read();
+        loop {
+            match self.inbox.try_recv() {
+                Ok(Ask::Look(look)) => self.asked = Some(look),
+                Ok(Ask::Stop) | Err(mpsc::TryRecvError::Disconnected) => return Err(Stopped),
+                Err(mpsc::TryRecvError::Empty) => return Ok(()),
+            }
         }
     }
 }

@@ -1,0 +1,333 @@
+//! What a follow needs to know of a cluster, and no more.
+//!
+//! Its ends are read by their names or labels. Then come the nodes that they are on, the
+//! other pods there, and the Services in their namespaces. Nothing of that grows with the
+//! cluster: a node has some hundred pods at most. What the user may not read is left out,
+//! and said once, but for the ends themselves.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+    net::IpAddr,
+    time::Duration,
+};
+
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet},
+        core::v1::{Node, Pod, Service},
+    },
+    apimachinery::pkg::apis::meta::v1::LabelSelector,
+};
+use kube::{Api, Resource, ResourceExt as _, api::ListParams, core::Selector};
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use super::{Cluster, ClusterError};
+use crate::inventory::{Group, Inventory, Pods, Workload, list, nearest};
+
+/// How long all that is asked for may take: a server that is overloaded answers late.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How many names are looked through for one that may have been meant.
+const NAMES: u32 = 500;
+
+/// What is to be known of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wanted {
+    /// A pod.
+    Pod {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// Pods that are named together.
+    Group(Group),
+    /// A node, and the pods on it.
+    Node(String),
+    /// Whoever has this address.
+    Address(IpAddr),
+}
+
+/// Whose objects a user may not read, and what the server says of it.
+#[derive(Default)]
+struct Refused {
+    what: Vec<&'static str>,
+    why: Option<String>,
+}
+
+impl Refused {
+    /// Goes on without what the user may not read.
+    fn unless<T>(
+        &mut self,
+        what: &'static str,
+        read: Result<T, ClusterError>,
+    ) -> Result<Option<T>, ClusterError> {
+        match read {
+            Err(ClusterError::Forbidden(why)) => {
+                if !self.what.contains(&what) {
+                    self.what.push(what);
+                }
+                self.why.get_or_insert(why);
+                Ok(None)
+            }
+            read => read.map(Some),
+        }
+    }
+
+    fn said(self) -> Option<String> {
+        let why = self.why?;
+        Some(format!(
+            "{} may not be read, so their addresses have no names here ({why})",
+            list(&self.what, "and")
+        ))
+    }
+}
+
+impl Cluster {
+    /// Reads what is wanted. With what the user should know, one sentence each.
+    ///
+    /// # Errors
+    /// If something that was named is not there, or may not be read; if the server does not
+    /// answer.
+    pub async fn read(&self, wanted: &[Wanted]) -> Result<(Inventory, Vec<String>), ClusterError> {
+        match timeout(PATIENCE, self.read_all(wanted)).await {
+            Ok(read) => read,
+            Err(_) => Err(ClusterError::Unreachable {
+                server: self.place.server.clone(),
+                why: format!("no answer within {} s", PATIENCE.as_secs()),
+                origin: self.place.source.clone(),
+            }),
+        }
+    }
+
+    async fn read_all(&self, wanted: &[Wanted]) -> Result<(Inventory, Vec<String>), ClusterError> {
+        let mut inventory = Inventory::of_cluster(&self.place.server, &self.namespace);
+        let mut refused = Refused::default();
+        let mut ends: Vec<Pod> = Vec::new();
+        let mut nodes = BTreeSet::new();
+        for one in wanted {
+            match one {
+                Wanted::Pod { namespace, name } => {
+                    ends.push(self.named::<Pod>("pod", namespace, name).await?);
+                }
+                Wanted::Group(group) => {
+                    let pods = self.pods_of(group).await?;
+                    let names = pods
+                        .iter()
+                        .map(|pod| (pod.namespace().unwrap_or_default(), pod.name_any()));
+                    inventory.take_group(group.clone(), names.collect());
+                    ends.extend(pods);
+                }
+                Wanted::Node(name) => {
+                    nodes.insert(name.clone());
+                    inventory.expect_node(name);
+                }
+                Wanted::Address(address) => {
+                    let field = format!("status.podIP={address}");
+                    let pods = self.pods_everywhere(&field).await;
+                    ends.extend(refused.unless("pods by address", pods)?.unwrap_or_default());
+                }
+            }
+        }
+        for pod in &ends {
+            inventory.take_pod(pod)?;
+        }
+        nodes.extend(inventory.unread_nodes());
+        for name in &nodes {
+            let node = refused.unless("nodes", self.node(name).await)?;
+            if let Some(node) = node {
+                inventory.take_node(&node)?;
+            }
+            let beside = self.pods_everywhere(&format!("spec.nodeName={name}")).await;
+            for pod in refused.unless("other pods", beside)?.into_iter().flatten() {
+                inventory.take_pod(&pod)?;
+            }
+        }
+        let namespaces: BTreeSet<String> = ends.iter().filter_map(Pod::namespace).collect();
+        for namespace in namespaces {
+            let services = Api::<Service>::namespaced(self.client.clone(), &namespace);
+            let services = services.list(&ListParams::default()).await;
+            let services = services.map_err(|error| self.explain(error));
+            for service in refused.unless("Services", services)?.into_iter().flatten() {
+                if ends.iter().any(|pod| selects(&service, pod)) {
+                    inventory.take_service(&service);
+                }
+            }
+        }
+        Ok((inventory, refused.said().into_iter().collect()))
+    }
+
+    /// A node by its name.
+    async fn node(&self, name: &str) -> Result<Node, ClusterError> {
+        let nodes = Api::<Node>::all(self.client.clone());
+        let node = nodes.get_opt(name).await;
+        match node.map_err(|error| self.explain(error))? {
+            Some(node) => Ok(node),
+            None => {
+                let parameters = ListParams::default().limit(NAMES);
+                let others = nodes.list_metadata(&parameters).await.ok();
+                let others = others.iter().flatten().map(kube::ResourceExt::name_any);
+                Err(ClusterError::NoSuch {
+                    what: format!("node {name}"),
+                    near: nearest(name, others),
+                })
+            }
+        }
+    }
+
+    /// An object by its name.
+    async fn named<K>(&self, kind: &str, namespace: &str, name: &str) -> Result<K, ClusterError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned,
+    {
+        let api = Api::<K>::namespaced(self.client.clone(), namespace);
+        let found = api.get_opt(name).await;
+        match found.map_err(|error| self.explain(error))? {
+            Some(found) => Ok(found),
+            None => Err(ClusterError::NoSuch {
+                what: format!("{kind} {namespace}/{name}"),
+                near: self.like::<K>(namespace, name).await,
+            }),
+        }
+    }
+
+    /// The names that may have been meant: that very name in other namespaces, and names
+    /// like it in this one. None where they may not be read.
+    async fn like<K>(&self, namespace: &str, name: &str) -> Vec<String>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned,
+    {
+        let parameters = ListParams::default().limit(NAMES);
+        let everywhere = Api::<K>::all(self.client.clone());
+        let same = parameters.clone().fields(&format!("metadata.name={name}"));
+        let elsewhere = everywhere.list_metadata(&same).await.ok();
+        let elsewhere = elsewhere.iter().flatten().map(|object| {
+            let namespace = object.namespace().unwrap_or_default();
+            format!("{namespace}/{}", object.name_any())
+        });
+        let elsewhere: Vec<String> = elsewhere.take(3).collect();
+        if !elsewhere.is_empty() {
+            return elsewhere;
+        }
+        let here = Api::<K>::namespaced(self.client.clone(), namespace);
+        let here = here.list_metadata(&parameters).await.ok();
+        let names = here.iter().flatten();
+        let names = names.map(|object| format!("{namespace}/{}", object.name_any()));
+        nearest(&format!("{namespace}/{name}"), names)
+    }
+
+    /// The pods of a group.
+    async fn pods_of(&self, group: &Group) -> Result<Vec<Pod>, ClusterError> {
+        let labels = self.labels(group).await?;
+        let pods = Api::<Pod>::namespaced(self.client.clone(), &group.namespace);
+        let pods = pods.list(&ListParams::default().labels(&labels)).await;
+        let pods = pods.map_err(|error| self.explain(error))?.items;
+        if pods.is_empty() {
+            return Err(ClusterError::NoPods(group.to_string()));
+        }
+        Ok(pods)
+    }
+
+    /// The labels that the pods of a group have, as the API takes them.
+    pub(super) async fn labels(&self, group: &Group) -> Result<String, ClusterError> {
+        let namespace = &group.namespace;
+        let selector = match &group.pods {
+            Pods::Labelled(labels) => return Ok(labels.clone()),
+            Pods::Of(workload, name) => {
+                let kind = workload.name();
+                match workload {
+                    Workload::Deployment => {
+                        let owner = self.named::<Deployment>(kind, namespace, name).await?;
+                        owner.spec.map(|spec| spec.selector)
+                    }
+                    Workload::StatefulSet => {
+                        let owner = self.named::<StatefulSet>(kind, namespace, name).await?;
+                        owner.spec.map(|spec| spec.selector)
+                    }
+                    Workload::DaemonSet => {
+                        let owner = self.named::<DaemonSet>(kind, namespace, name).await?;
+                        owner.spec.map(|spec| spec.selector)
+                    }
+                    Workload::ReplicaSet => {
+                        let owner = self.named::<ReplicaSet>(kind, namespace, name).await?;
+                        owner.spec.map(|spec| spec.selector)
+                    }
+                }
+            }
+        };
+        self.selector(selector.unwrap_or_default())
+    }
+
+    fn selector(&self, selector: LabelSelector) -> Result<String, ClusterError> {
+        let selector = Selector::try_from(selector);
+        let selector = selector.map_err(|error| ClusterError::Other {
+            server: self.place.server.clone(),
+            why: error.to_string(),
+        })?;
+        Ok(selector.to_string())
+    }
+
+    /// The pods of all namespaces of which a field says so.
+    async fn pods_everywhere(&self, field: &str) -> Result<Vec<Pod>, ClusterError> {
+        let pods = Api::<Pod>::all(self.client.clone());
+        // From the server's memory: what is a moment old is good enough for a name.
+        let parameters = ListParams::default().fields(field).match_any();
+        let pods = pods.list(&parameters).await;
+        Ok(pods.map_err(|error| self.explain(error))?.items)
+    }
+}
+
+/// Whether packets to a Service may end at a pod.
+fn selects(service: &Service, pod: &Pod) -> bool {
+    let selector = service
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.selector.as_ref());
+    let labels = pod.labels();
+    let has = |(key, value): (&String, &String)| labels.get(key) == Some(value);
+    let is_set = |selector: &&BTreeMap<String, String>| !selector.is_empty();
+    service.namespace() == pod.namespace()
+        && selector
+            .filter(is_set)
+            .is_some_and(|selector| selector.iter().all(has))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, from_value, json};
+
+    use super::{Service, selects};
+
+    #[test]
+    fn a_service_selects_the_pods_of_its_namespace_that_have_its_labels() {
+        let pod = from_value(json!({
+            "metadata": {"name": "web-1", "namespace": "shop", "labels": {"app": "web", "v": "2"}},
+        }))
+        .expect("a pod");
+        let service = |namespace: &str, selector: Value| -> Service {
+            from_value(json!({
+                "metadata": {"name": "web", "namespace": namespace},
+                "spec": {"selector": selector},
+            }))
+            .expect("a Service")
+        };
+        assert!(selects(&service("shop", json!({"app": "web"})), &pod));
+        assert!(!selects(
+            &service("shop", json!({"app": "web", "v": "1"})),
+            &pod
+        ));
+        assert!(!selects(&service("other", json!({"app": "web"})), &pod));
+        // Its endpoints are somebody else's business.
+        assert!(!selects(&service("shop", json!({})), &pod));
+        assert!(!selects(&service("shop", Value::Null), &pod));
+    }
+}

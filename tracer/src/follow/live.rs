@@ -1,0 +1,232 @@
+//! A follow that goes with its ends: what changes in the cluster changes the plan.
+//!
+//! A thread of its own asks the API, because the commands that give credentials block.
+
+use std::{mem, net::IpAddr, thread};
+
+use tokio::sync::mpsc;
+use tracer_common::hash::Key;
+use tracer_core::{
+    input::{Gained, Lost, OwnersChange},
+    model::{OwnerKind, Owners},
+    request::Look,
+};
+use tracing::info;
+
+use super::{pairs, runtime, start};
+use crate::{
+    cli::{Live, Settings},
+    cluster::{Cluster, ClusterError, Heard, Pods},
+    collector::{Update, unix_now},
+    store::unwatched_end,
+};
+
+/// Updates that may wait for the session.
+const WAITING: usize = 16;
+
+/// What changes of a follow's plan from now on; `None` if its objects are not from the API.
+pub(super) fn updates(settings: &Settings, key: Key) -> Option<mpsc::Receiver<Update>> {
+    let live = settings.live.clone()?;
+    let (sender, updates) = mpsc::channel(WAITING);
+    let mut replan = Replan {
+        settings: settings.clone(),
+        key,
+        live,
+        is_stuck: false,
+    };
+    // It ends with the process, or with the session.
+    thread::spawn(move || {
+        let watch = async {
+            if let Err(error) = replan.watch(&sender).await {
+                let update = notice(format!("changes in the cluster are not noticed: {error}"));
+                // A session that is over needs no word of it.
+                drop(sender.send(update).await);
+            }
+        };
+        runtime().map(|runtime| runtime.block_on(watch))
+    });
+    Some(updates)
+}
+
+/// What a plan was made of.
+struct Replan {
+    /// With what is known by now.
+    settings: Settings,
+    key: Key,
+    live: Live,
+    /// Whether it was said that an end cannot be followed for now.
+    is_stuck: bool,
+}
+
+impl Replan {
+    /// Sends what changes until nobody takes it.
+    async fn watch(&mut self, to: &mpsc::Sender<Update>) -> Result<(), ClusterError> {
+        let cluster = self.live.access.connect().await?;
+        let wanted = self.live.wanted(&cluster);
+        let tell = async |cluster: &Cluster, heard: Heard| {
+            let update = match heard {
+                Heard::Changed(pods) => self.changed(cluster, &pods).await,
+                Heard::Lost(why) => notice(format!(
+                    "the cluster does not tell of changes for now, so names and addresses are \
+                     those that were known last; trying again: {why}"
+                )),
+                Heard::Back => notice("the cluster tells of changes again".to_owned()),
+            };
+            let is_empty = update.owners.is_empty()
+                && update.pairs.is_none()
+                && update.looks.is_empty()
+                && update.notices.is_empty();
+            if is_empty {
+                !to.is_closed()
+            } else {
+                to.send(update).await.is_ok()
+            }
+        };
+        cluster.watch(&wanted, tell).await
+    }
+
+    /// What is different now.
+    async fn changed(&mut self, cluster: &Cluster, pods: &Pods) -> Update {
+        let wanted = self.live.wanted(cluster);
+        let read = cluster.read(&wanted).await;
+        let read = read.map_err(|error| error.to_string());
+        let again = read.and_then(|(inventory, _)| {
+            let again = self.live.resolve(inventory);
+            again.map_err(|error| error.to_string())
+        });
+        let again = match again {
+            Ok(again) => again,
+            // As of a pod that is gone until another takes its place.
+            Err(why) if !mem::replace(&mut self.is_stuck, true) => {
+                return notice(format!("what is followed stays as it was for now: {why}"));
+            }
+            Err(_) => return Update::default(),
+        };
+        self.is_stuck = false;
+        let update = self.difference(&again, pods);
+        self.settings = Settings {
+            agents: self.settings.agents.clone(),
+            ..again
+        };
+        update
+    }
+
+    fn difference(&self, again: &Settings, pods: &Pods) -> Update {
+        let before = &self.settings;
+        let again = &Settings {
+            agents: before.agents.clone(),
+            ..again.clone()
+        };
+        let new_pairs = pairs(again);
+        let looks = before.agents.iter().filter_map(|agent| {
+            let look = |settings| {
+                let (_, start) = start(settings, agent, self.key, &Default::default());
+                Look {
+                    request: start.request,
+                    pods: start.pods,
+                }
+            };
+            let (old, new) = (look(before), look(again));
+            (old != new).then(|| (agent.node.clone(), new))
+        });
+        let ends = again.sources.iter().chain(&again.destinations);
+        let notices = ends.filter_map(|end| {
+            let node = end.node.as_ref()?;
+            let is_new = !before.sources.contains(end) && !before.destinations.contains(end);
+            let moved = is_new.then(|| {
+                if before.agents.iter().any(|agent| agent.node == *node) {
+                    format!("{end} is at {} on {node} now", end.network.addr())
+                } else {
+                    unwatched_end(end, node)
+                }
+            })?;
+            info!("{moved}");
+            Some(moved)
+        });
+        Update {
+            owners: owners(&before.owners, &again.owners, pods),
+            pairs: (new_pairs != pairs(before)).then_some(new_pairs),
+            looks: looks.collect(),
+            notices: notices.collect(),
+        }
+    }
+}
+
+fn notice(line: String) -> Update {
+    Update {
+        notices: vec![line],
+        ..Update::default()
+    }
+}
+
+/// What is different in who has which address. Who has lost one has lost it by now; a pod
+/// has an address since it was started.
+fn owners(before: &Owners, after: &Owners, pods: &Pods) -> Vec<OwnersChange> {
+    let now = unix_now();
+    let all = |owners: &Owners| -> Vec<(IpAddr, tracer_core::model::Owner)> {
+        let all = owners.all_at(Owners::LATEST);
+        all.map(|(address, owner)| (address, owner.clone()))
+            .collect()
+    };
+    let (before, after) = (all(before), all(after));
+    let lost = before.iter().filter(|one| !after.contains(one));
+    let lost: Vec<Lost> = lost
+        .map(|(address, owner)| Lost {
+            address: *address,
+            name: owner.name.clone(),
+            kind: owner.kind,
+        })
+        .collect();
+    let gained = after.into_iter().filter(|one| !before.contains(one));
+    let gained = gained.map(|(address, owner)| {
+        let since = pods.get(&address).filter(|_| owner.kind == OwnerKind::Pod);
+        OwnersChange {
+            time: since.map_or(now, |since| now.min(*since)),
+            lost: Vec::new(),
+            gained: vec![Gained { address, owner }],
+        }
+    });
+    let mut changes: Vec<OwnersChange> = gained.collect();
+    changes.sort_by_key(|change| change.time);
+    if !lost.is_empty() {
+        changes.push(OwnersChange {
+            time: now,
+            lost,
+            gained: Vec::new(),
+        });
+    }
+    changes
+}
+
+#[cfg(test)]
+mod tests {
+    use tracer_core::model::Owner;
+
+    use super::*;
+
+    #[test]
+    fn a_pod_that_comes_back_has_its_address_since_it_started() {
+        let pod = |name: &str, node: &str| Owner {
+            name: name.to_owned(),
+            kind: OwnerKind::Pod,
+            node: node.to_owned(),
+        };
+        let [old, new, same] = [[10, 1, 0, 5], [10, 2, 0, 7], [10, 1, 0, 9]].map(IpAddr::from);
+        let before = [(old, pod("shop/db-0", "a")), (same, pod("shop/web", "a"))];
+        let after = [(new, pod("shop/db-0", "b")), (same, pod("shop/web", "a"))];
+        let (before, after) = (Owners::from_iter(before), Owners::from_iter(after));
+        let started = unix_now() - 5;
+        let changes = owners(&before, &after, &Pods::from([(new, started)]));
+        let mut known = before;
+        for change in &changes {
+            change.apply(&mut known);
+        }
+        let name_at = |address, time| known.at(address, time).map(|owner| owner.name.as_str());
+        assert_eq!(name_at(new, started - 1), None);
+        assert_eq!(name_at(new, started), Some("shop/db-0"));
+        assert_eq!(name_at(old, started), Some("shop/db-0"));
+        assert_eq!(name_at(old, Owners::LATEST), None);
+        assert_eq!(name_at(same, Owners::LATEST), Some("shop/web"));
+        assert_eq!(owners(&after, &after, &Pods::new()), []);
+    }
+}
