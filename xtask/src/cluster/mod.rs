@@ -164,6 +164,7 @@ pub(crate) fn run_if_kept(summary: &mut Summary) -> Result<Option<String>> {
         return Ok(Some(why));
     }
     root()?;
+    setup::cluster()?;
     test(&place, &[], Some(CI_LIMIT), summary).map(|()| None)
 }
 
@@ -215,6 +216,9 @@ fn up(place: &Place, wiring: Wiring) -> Result<()> {
 fn start(place: &Place, wiring: Wiring) -> Result<()> {
     keys::make(place)?;
     network::wire()?;
+    if matches!(wiring.backend, Backend::Ipip) {
+        network::has_ipip()?;
+    }
     machine::start(place, place::CONTROL, wiring)?;
     wait("the API server answers", || {
         Ok(place.kubectl(&["get", "--raw", "/readyz"]).is_ok())
@@ -226,12 +230,13 @@ fn start(place: &Place, wiring: Wiring) -> Result<()> {
         machine::start(place, node, wiring)?;
     }
     place.apply(include_str!("../../../tests/cluster/manifests/dns.yaml"))?;
-    place.apply(include_str!("../../../tests/cluster/manifests/shop.yaml"))?;
     wait("every node is ready", || {
         let nodes = place.kubectl(&["get", "nodes", "--no-headers"])?;
         let ready = nodes.lines().filter(|line| line.contains(" Ready"));
         Ok(ready.count() == NODES.len())
     })?;
+    // Its pods spread over the nodes that there are when it comes.
+    place.apply(include_str!("../../../tests/cluster/manifests/shop.yaml"))?;
     wait("every pod is ready", || {
         let query =
             "jsonpath={range .items[*]}{.status.conditions[?(@.type==\"Ready\")].status} {end}";

@@ -40,6 +40,14 @@ pub(super) fn wire() -> Result<()> {
     Ok(())
 }
 
+/// Looks whether the kernel has the device that Flannel would make.
+pub(super) fn has_ipip() -> Result<()> {
+    let middle = namespace(MIDDLE);
+    must(&format!("ip -n {middle} link add probe type ipip"))
+        .context("this kernel has no IP-in-IP devices")?;
+    must(&format!("ip -n {middle} link del probe"))
+}
+
 fn plug(machine: &str, middle: &str) -> Result<()> {
     let own = namespace(machine);
     let address = address(machine);
