@@ -11,6 +11,9 @@ use crate::node::{
     qdisc::Qdisc,
 };
 
+/// A gateway of another family (linux/rtnetlink.h), which libc does not name for musl.
+const RTA_VIA: u16 = 18;
+
 /// Bytes of `struct ifinfomsg`, `rtmsg`, `ndmsg` and `ifaddrmsg`, before the
 /// attributes.
 const LINK: usize = 16;
@@ -230,7 +233,7 @@ impl Route {
                 libc::RTA_OIF => device = number(value),
                 libc::RTA_GATEWAY => gateway = address(value),
                 // struct rtvia: family, then the address.
-                libc::RTA_VIA => gateway = address(value.get(2..)?),
+                RTA_VIA => gateway = address(value.get(2..)?),
                 libc::RTA_METRICS => mtu = attribute(value, RTAX_MTU).and_then(number),
                 _ => {}
             }
