@@ -187,6 +187,10 @@ fn look(plan: &Plan, output: Output, utc: bool) -> Result<Outcome, Failure> {
     let mut nodes = Vec::new();
     for (place, start) in &plan.agents {
         let node = &start.node;
+        if let Place::Pod(_) = place {
+            tell(&link::about_pod(start));
+            continue;
+        }
         let netns = place.namespace().ok_or_else(|| {
             Failure::new(format!(
                 "--dry-run cannot look into {node} through `{place}`: leave that agent out, or \

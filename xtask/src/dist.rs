@@ -4,7 +4,11 @@
 //! linked with the GNU C library, which resolves names less portably. It has a profile
 //! of its own: what tests run keeps its symbols.
 
-use std::{env, fs, path::Path, process::Command};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -13,8 +17,15 @@ use crate::{
     setup,
 };
 
+/// Builds it beside what tests run, which puts it on nodes.
+pub(crate) fn agent() -> Result<()> {
+    let agent = release_binary(&format!("tracer-{}", env::consts::ARCH))?;
+    fs::copy(build()?, agent)?;
+    Ok(())
+}
+
 /// Builds it, and says where it is and how large.
-pub(crate) fn build() -> Result<()> {
+pub(crate) fn build() -> Result<PathBuf> {
     setup::bpf()?;
     let arch = env::consts::ARCH;
     let (target, flags) = match setup::musl(arch) {
@@ -56,7 +67,7 @@ pub(crate) fn build() -> Result<()> {
         "{}: {megabytes:.1} MB, static ({target})",
         path.display()
     ));
-    Ok(())
+    Ok(path)
 }
 
 /// Makes sure that it runs where nothing else is.

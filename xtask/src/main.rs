@@ -201,7 +201,7 @@ fn run(task: Task) -> Result<ExitCode> {
                 "all is there; `{toolchain}` builds the kernel programs"
             ));
         }
-        Task::Build => dist::build()?,
+        Task::Build => drop(dist::build()?),
         Task::Demo(options) => return demo::run(&options),
         Task::Test { args } => check::test(&args)?,
         Task::Fixtures(options) => fixtures::run(&options)?,

@@ -17,7 +17,7 @@ const END: &str = "neither an address nor an object; give [NAMESPACE:]pod/NAME, 
 const NETWORK: &str =
     "not a network; the prefix length after / goes to 32 for IPv4 and 128 for IPv6";
 const NO_AGENT: &str =
-    "not an agent; give NODE=local, NODE=netns:PATH, NODE=ssh:HOST or NODE=exec:COMMAND";
+    "not an agent; give NODE=pod, NODE=local, NODE=netns:PATH, NODE=ssh:HOST or NODE=exec:COMMAND";
 const NOWHERE: &str = "no packet between two pods carries this address; give a pod's or a node's";
 
 /// Options of a follow that is right without them: option, how clap names its
@@ -45,8 +45,8 @@ const NONSENSE: &[(&str, &str, &str, &str)] = &[
         "--agent",
         "NODE=SPEC",
         "a=tcp:b",
-        "unknown agent type `tcp:b`; give a=local for this machine, a=netns:PATH for a network \
-         namespace on it, a=ssh:HOST for another machine, or a=exec:COMMAND for a command that \
+        "unknown agent type `tcp:b`; give a=pod for a pod on it, a=local for this machine, \
+         a=netns:PATH for a network namespace on it, a=ssh:HOST for another machine, or a=exec:COMMAND for a command that \
          runs `tracer agent --stdio` there",
     ),
     (

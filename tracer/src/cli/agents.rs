@@ -5,12 +5,17 @@ use std::{
     io,
     os::unix::fs::MetadataExt as _,
     path::Path,
+    sync::Arc,
 };
 
 use nix::sys::statfs::{NSFS_MAGIC, statfs};
 
 use super::{error::SettingsError, settings::End, values::AgentSpec};
-use crate::{inventory::Inventory, link::Place, store::unwatched_end};
+use crate::{
+    inventory::Inventory,
+    link::{Place, Pods},
+    store::unwatched_end,
+};
 
 /// The agents asked for, checked; without any, and without a cluster to place addresses in, this machine.
 pub(super) fn resolve(
@@ -43,6 +48,30 @@ pub(super) fn resolve(
         namespaces.push((id, node));
     }
     Ok(specs.to_vec())
+}
+
+/// The same with agents in pods: on nodes that say so, and on `nodes` of a cluster that
+/// answers, if nothing is said of them.
+pub(super) fn with_pods<'a>(
+    mut agents: Vec<AgentSpec>,
+    nodes: impl Iterator<Item = &'a String>,
+    inventory: Option<&Inventory>,
+    pods: &Arc<Pods>,
+) -> Vec<AgentSpec> {
+    for agent in &mut agents {
+        if let Place::Pod(own) = &mut agent.place {
+            own.clone_from(pods);
+        }
+    }
+    for node in nodes.filter(|_| inventory.is_some_and(Inventory::is_live)) {
+        if agents.iter().all(|agent| agent.node != *node) {
+            agents.push(AgentSpec {
+                node: node.clone(),
+                place: Place::Pod(Arc::clone(pods)),
+            });
+        }
+    }
+    agents
 }
 
 /// As the kernel tells namespaces apart: device and inode.

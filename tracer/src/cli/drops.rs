@@ -68,7 +68,13 @@ impl DropsSettings {
             .as_ref()
             .map(|name| pod(name, args.namespace.as_deref(), inventory))
             .transpose()?;
-        let mut agents = agents::resolve(&args.agents, inventory)?;
+        let agents = agents::resolve(&args.agents, inventory)?;
+        let home = pod.as_ref().and_then(|(_, addresses)| {
+            let home = inventory?.home(*addresses.first()?)?;
+            Some(home.to_owned())
+        });
+        let pods = args.pods.pods(&args.access);
+        let mut agents = agents::with_pods(agents, home.iter(), inventory, &pods);
         if let Some(node) = &args.node {
             inventory.map_or(Ok(()), |inventory| inventory.node(node))?;
             agents.retain(|agent| agent.node == *node);

@@ -230,6 +230,9 @@ impl Settings {
         let agents = agents::resolve(&args.agents, inventory)?;
         let mut warnings = objects.warnings.clone();
         let all = sources.iter().chain(&destinations);
+        let nodes = all.clone().filter_map(|end| end.node.as_ref());
+        let pods = args.pods.pods(&args.access);
+        let agents = agents::with_pods(agents, nodes, inventory, &pods);
         warnings.extend(agents::unwatched(&agents, inventory, &all)?);
         warnings.extend(sources.iter().chain(&destinations).filter_map(|end| {
             let address = end.address()?;

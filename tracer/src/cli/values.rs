@@ -5,7 +5,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::{net::IpAddr, str::FromStr, time::Duration};
+use std::{net::IpAddr, str::FromStr, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 
@@ -227,11 +227,12 @@ impl FromStr for AgentSpec {
     fn from_str(text: &str) -> Result<Self, String> {
         let Some((node, spec)) = text.split_once('=').filter(|(node, _)| !node.is_empty()) else {
             return Err(
-                "not an agent; give NODE=local, NODE=netns:PATH, NODE=ssh:HOST or NODE=exec:COMMAND".to_owned(),
+                "not an agent; give NODE=pod, NODE=local, NODE=netns:PATH, NODE=ssh:HOST or NODE=exec:COMMAND".to_owned(),
             );
         };
         let place = match spec.split_once(':') {
             None if spec == "local" => Place::Local,
+            None if spec == "pod" => Place::Pod(Arc::default()),
             Some(("netns", path)) if !path.is_empty() => Place::Netns(path.into()),
             Some(("exec", command)) if !command.trim().is_empty() => {
                 Place::Exec(command.to_owned())
@@ -239,8 +240,8 @@ impl FromStr for AgentSpec {
             Some(("ssh", text)) => Place::Ssh(host(text)?),
             _ => {
                 return Err(format!(
-                    "unknown agent type `{spec}`; give {node}=local for this machine, \
-                     {node}=netns:PATH for a network namespace on it, {node}=ssh:HOST for another \
+                    "unknown agent type `{spec}`; give {node}=pod for a pod on it, \
+                     {node}=local for this machine, {node}=netns:PATH for a network namespace on it, {node}=ssh:HOST for another \
                      machine, or {node}=exec:COMMAND for a command that runs `tracer agent --stdio` \
                      there"
                 ));

@@ -90,10 +90,12 @@ impl Agents {
     /// Starts them side by side. With what they say of themselves.
     ///
     /// # Errors
-    /// [`SessionError::Agent`] of the first that cannot start; none is left then.
+    /// [`SessionError::Agent`] of the first that cannot start, [`SessionError::Prepare`]; none
+    /// is left then.
     pub(crate) async fn start(
         starts: Vec<(Place, Start)>,
     ) -> Result<(Self, Vec<Hello>), SessionError> {
+        prepare(&starts).await?;
         let starting: Vec<_> = starts.into_iter().map(start_one).collect();
         let mut started = Vec::new();
         for waiting in starting {
@@ -381,20 +383,36 @@ impl Agent {
     }
 }
 
+/// Makes sure that agents can be started, on a thread of its own, too.
+async fn prepare(starts: &[(Place, Start)]) -> Result<(), SessionError> {
+    let starts = starts.to_vec();
+    let (sender, prepared) = oneshot::channel();
+    thread::spawn(move || drop(sender.send(link::prepare(&starts))));
+    // What has panicked is told of by the agents, which find the same.
+    prepared
+        .await
+        .unwrap_or(Ok(()))
+        .map_err(SessionError::Prepare)
+}
+
 /// Starts an agent on a thread of its own, which nobody has to wait for: if the process
 /// ends, the kernel detaches what is attached, and a remote agent ends with its input.
-async fn start_one(start: (Place, Start)) -> ((Place, Start), Result<Link, LinkError>) {
+fn start_one(
+    start: (Place, Start),
+) -> impl Future<Output = ((Place, Start), Result<Link, LinkError>)> {
     info!("starting the agent of {}", start.1.node);
     let (sender, started) = oneshot::channel();
     let (place, request) = start.clone();
-    // Nobody may wait any more.
+    // Now, not when it is waited for: others start beside it. Nobody may wait any more.
     thread::spawn(move || drop(sender.send(link::start(&place, &request))));
-    let link = started.await.unwrap_or_else(|_| {
-        let source = io::Error::other("the thread that started it has panicked");
-        let what = "start an agent";
-        Err(NodeError::System { what, source }.into())
-    });
-    (start, link)
+    async {
+        let link = started.await.unwrap_or_else(|_| {
+            let source = io::Error::other("the thread that started it has panicked");
+            let what = "start an agent";
+            Err(NodeError::System { what, source }.into())
+        });
+        (start, link)
+    }
 }
 
 /// Says where an agent looks.

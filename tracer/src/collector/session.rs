@@ -49,6 +49,9 @@ pub enum SessionError {
     /// It was told to stop before it had begun.
     #[error("stopped before all agents had started")]
     Stopped,
+    /// No agent could start.
+    #[error(transparent)]
+    Prepare(LinkError),
     /// An agent could not start.
     #[error("{node}: {source}")]
     Agent {

@@ -5,6 +5,7 @@
 //! written ([`crate::store`]) and takes the frames of `wire`.
 
 mod clock;
+mod pods;
 mod remote;
 mod skip;
 mod upload;
@@ -15,7 +16,7 @@ mod words;
 use std::{
     fmt,
     path::PathBuf,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::sync::mpsc;
@@ -26,7 +27,11 @@ use tracer_core::{
 };
 
 use self::way::Way;
-pub use self::{remote::RemoteError, way::end_all};
+pub use self::{
+    pods::{PodError, Pods, about_pod},
+    remote::RemoteError,
+    way::end_all,
+};
 use crate::node::{self, NodeError, Task};
 
 /// Where a node's packets can be seen from here.
@@ -40,6 +45,8 @@ pub enum Place {
     Exec(String),
     /// Another machine, by ssh: `HOST` or `USER@HOST`.
     Ssh(String),
+    /// A pod on the node, which is made for it.
+    Pod(Arc<Pods>),
 }
 
 impl Place {
@@ -49,7 +56,7 @@ impl Place {
         match self {
             Self::Local => Some(None),
             Self::Netns(path) => Some(Some(path.clone())),
-            Self::Exec(_) | Self::Ssh(_) => None,
+            Self::Exec(_) | Self::Ssh(_) | Self::Pod(_) => None,
         }
     }
 }
@@ -62,6 +69,7 @@ impl fmt::Display for Place {
             Self::Netns(path) => path.display().fmt(f),
             Self::Exec(command) => f.write_str(command),
             Self::Ssh(host) => write!(f, "ssh {host}"),
+            Self::Pod(_) => f.write_str("an agent's pod"),
         }
     }
 }
@@ -116,7 +124,34 @@ pub fn start(place: &Place, start: &Start) -> Result<Link, LinkError> {
         Place::Netns(path) => here(Some(path.clone()), start),
         Place::Exec(command) => remote(Way::command(command)?, start),
         Place::Ssh(host) => remote(Way::ssh(host)?, start),
+        Place::Pod(pods) => remote(pods::start(pods, start)?, start),
     }
+}
+
+/// Makes sure that agents can be started, before the first is. This takes a while: not for
+/// a thread that others wait for.
+///
+/// # Errors
+/// [`RemoteError::Pod`], if the cluster does not take agents' pods; nothing was made then.
+pub fn prepare(starts: &[(Place, Start)]) -> Result<(), LinkError> {
+    let mut nodes: Vec<&str> = Vec::new();
+    let mut all: Option<&Pods> = None;
+    for (place, start) in starts {
+        if let Place::Pod(pods) = place {
+            nodes.push(&start.node);
+            // One follow has one cluster.
+            all = Some(pods);
+        }
+    }
+    let Some(pods) = all else {
+        return Ok(());
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|source| RemoteError::Upload { source })?;
+    let prepared = runtime.block_on(pods.prepare(&nodes));
+    Ok(prepared.map_err(RemoteError::from)?)
 }
 
 fn here(netns: Option<PathBuf>, start: &Start) -> Result<Link, LinkError> {

@@ -26,6 +26,7 @@ use tracing::info;
 use super::{
     clock::Clock,
     lock,
+    pods::PodError,
     skip::Skipping,
     upload::{self, Opened},
     way::{End, Way},
@@ -96,6 +97,9 @@ pub enum RemoteError {
         /// Where one was looked for.
         beside: PathBuf,
     },
+    /// There is no pod for it.
+    #[error(transparent)]
+    Pod(Box<PodError>),
     /// The program did not get there.
     #[error("tracer cannot be put there: {source}")]
     Upload {
@@ -126,6 +130,12 @@ pub enum RemoteError {
         /// What was said last, after a colon.
         said: String,
     },
+}
+
+impl From<PodError> for RemoteError {
+    fn from(error: PodError) -> Self {
+        Self::Pod(Box::new(error))
+    }
 }
 
 /// A started agent.

@@ -43,6 +43,34 @@ pub(super) fn script_for_login() -> String {
     )
 }
 
+/// Where a pod's memory is mounted, in which the program and the agent's process id are.
+pub(super) const FOLDER: &str = "/tracer";
+
+/// How long a pod waits for its agent, s.
+const PATIENCE: u32 = 120;
+
+/// What runs in an agent's pod by exec: the agent that its image has, else one that it takes.
+/// The pod ends with it.
+pub(super) fn script_for_pod() -> String {
+    format!(
+        "echo $$ >{FOLDER}/pid; \
+         if command -v tracer >/dev/null 2>&1; \
+         then echo; echo \"{INSTALLED}\"; exec tracer agent --stdio; fi; \
+         f={FOLDER}/tracer; {}",
+        take_and_run("exec \"$f\"")
+    )
+}
+
+/// The pod's own process: it waits for the agent, and ends with it. They share the node's
+/// process ids.
+pub(super) fn script_of_pod() -> String {
+    format!(
+        "i=0; until [ -s {FOLDER}/pid ]; do \
+         i=$((i+1)); [ $i -le {PATIENCE} ] || exit 0; sleep 1; done; \
+         read -r p <{FOLDER}/pid; while kill -0 $p 2>/dev/null; do sleep 1; done"
+    )
+}
+
 /// Takes the program into the file `$f`, and runs it by this command.
 fn take_and_run(command: &str) -> String {
     format!(

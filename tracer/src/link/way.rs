@@ -15,7 +15,11 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{RemoteError, lock, upload};
+use super::{
+    RemoteError, lock,
+    pods::{self, Session},
+    upload,
+};
 
 /// How long a command has to end once its agent has, or is to.
 const ENDING: Duration = Duration::from_secs(2);
@@ -38,7 +42,7 @@ const SSH_OPTIONS: &[&str] = &[
 pub(super) struct Way {
     /// What one would type to go it.
     pub(super) name: String,
-    /// Whether a shell that runs [`upload::script`] answers first.
+    /// Whether a shell answers first, whose script takes the program (`upload`).
     pub(super) uploads: bool,
     pub(super) input: Box<dyn Write + Send>,
     pub(super) output: Box<dyn Read + Send>,
@@ -85,7 +89,7 @@ impl Way {
         };
         lock(&RUNNING).insert(group(&child));
         let streams = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let end = End(child);
+        let end = End::Command(child);
         let (Some(input), Some(output), Some(errors)) = streams else {
             return Err(RemoteError::Wrong("its streams are not there"));
         };
@@ -100,32 +104,43 @@ impl Way {
     }
 }
 
-/// Ends a command and all that it has run, when it is dropped: they are a group of their own.
-pub(super) struct End(Child);
+/// What a way ends with. Dropping it ends it.
+pub(super) enum End {
+    /// A command and all that it has run: they are a group of their own.
+    Command(Child),
+    /// A pod.
+    Pod(Session),
+}
 
 impl End {
-    /// Waits for the command's end, and ends it if that does not come.
+    /// Waits until it ends by itself, and ends it if it does not.
     pub(super) fn wait(&mut self) {
-        let until = Instant::now() + ENDING;
-        while Instant::now() < until {
-            if !matches!(self.0.try_wait(), Ok(None)) {
-                break;
+        match self {
+            Self::Command(child) => {
+                let until = Instant::now() + ENDING;
+                while Instant::now() < until && matches!(child.try_wait(), Ok(None)) {
+                    thread::sleep(Duration::from_millis(5));
+                }
             }
-            thread::sleep(Duration::from_millis(5));
+            Self::Pod(session) => session.wait(ENDING),
         }
         self.now();
     }
 
-    /// Ends it without waiting.
+    /// Ends it without waiting for more than what has to be removed.
     pub(super) fn now(&mut self) {
-        let Self(child) = self;
-        // The number of one that was waited for may be somebody else's by now.
-        if matches!(child.try_wait(), Ok(None)) {
-            // It fails only for one that has ended meanwhile.
-            let _: nix::Result<()> = killpg(group(child), Signal::SIGKILL);
-            drop(child.wait());
+        match self {
+            Self::Command(child) => {
+                // The number of one that was waited for may be somebody else's by now.
+                if matches!(child.try_wait(), Ok(None)) {
+                    // It fails only for one that has ended meanwhile.
+                    let _: nix::Result<()> = killpg(group(child), Signal::SIGKILL);
+                    drop(child.wait());
+                }
+                lock(&RUNNING).remove(&group(child));
+            }
+            Self::Pod(session) => session.end(),
         }
-        lock(&RUNNING).remove(&group(child));
     }
 }
 
@@ -142,9 +157,10 @@ fn group(child: &Child) -> Pid {
 /// The commands that run, by their groups.
 static RUNNING: Mutex<BTreeSet<Pid>> = Mutex::new(BTreeSet::new());
 
-/// Ends all commands that still run, before this process ends: those of agents that did not
-/// come, or that are stuck.
+/// Ends all commands that still run and all pods, before this process ends: those of agents
+/// that did not come, or that are stuck.
 pub fn end_all() {
+    pods::end_all();
     for group in std::mem::take(&mut *lock(&RUNNING)) {
         // It fails only for one that has ended meanwhile.
         let _: nix::Result<()> = killpg(group, Signal::SIGKILL);

@@ -39,7 +39,7 @@ use nix::{
 use crate::{
     check,
     command::{self, say},
-    setup,
+    dist, setup,
     tally::{Summary, Tally},
 };
 use place::{NODES, Place};
@@ -325,8 +325,12 @@ fn test(
     limit: Option<Duration>,
     summary: &mut Summary,
 ) -> Result<()> {
+    summary.part("build for the cluster", |_| {
+        check::build_with_tests()?;
+        dist::agent()
+    })?;
+    // What is compiled the first time takes longer than all tests.
     let begin = Instant::now();
-    summary.part("build for the cluster", |_| check::build_with_tests())?;
     let own = !is_up(place);
     if own {
         if place.run().exists() {

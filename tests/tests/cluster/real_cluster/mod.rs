@@ -1,5 +1,7 @@
 //! What the cluster is, and what is followed in it.
 
+// Agents in pods, and what is left of them.
+mod agents;
 // Clean traffic between pods: everything arrives, everything is seen.
 mod clean;
 // Flannel's entries, and how one sees that they are missing.

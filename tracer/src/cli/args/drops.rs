@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueHint};
 
-use super::{AccessArgs, COST, END, Explain, OUTPUT, Output, Times, WHAT, WHERE};
+use super::{AccessArgs, COST, END, Explain, OUTPUT, Output, PodArgs, Times, WHAT, WHERE};
 use crate::cli::values::{self, AgentSpec, EndName};
 
 /// The arguments of `tracer drops`.
@@ -51,16 +51,20 @@ pub struct DropsArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = WHERE)]
     pub inventory: Option<PathBuf>,
 
-    /// How to look into a node: NODE=local, NODE=netns:PATH, NODE=ssh:HOST or NODE=exec:COMMAND; once per
-    /// node
+    /// How to look into a node: NODE=pod, NODE=local, NODE=netns:PATH, NODE=ssh:HOST or NODE=exec:COMMAND;
+    /// once per node; default: NODE=pod for each node of an end that the cluster knows
     ///
-    /// NODE=local is this machine; NODE=netns:PATH is a network namespace on it that is the node's own, as
+    /// NODE=pod is a pod on it, which is made for this and removed at the end. NODE=local is this machine; NODE=netns:PATH is a network namespace on it that is the node's own, as
     /// in a lab or kind. NODE=ssh:HOST, or ssh:USER@HOST, runs the tracer that is installed there, else
     /// puts this one there until the end; by sudo -n if the login is not root. NODE=exec:COMMAND runs a
-    /// shell's command whose standard streams lead to `tracer agent --stdio` on that node. Without objects
-    /// file and agents, this machine is looked at.
+    /// shell's command whose standard streams lead to `tracer agent --stdio` on that node. Where nothing of
+    /// a cluster is named, and without agents, this machine is looked at.
     #[arg(long = "agent", value_name = "NODE=SPEC", help_heading = WHERE)]
     pub agents: Vec<AgentSpec>,
+
+    /// How agents' pods are made.
+    #[command(flatten)]
+    pub pods: PodArgs,
 
     /// Output format; json is one object a line
     #[arg(short, long, value_enum, default_value_t, help_heading = OUTPUT)]

@@ -4,6 +4,7 @@ mod access;
 mod agent;
 mod drops;
 mod follow;
+mod pods;
 mod traces;
 mod watch;
 
@@ -18,6 +19,7 @@ pub use access::AccessArgs;
 pub use agent::AgentArgs;
 pub use drops::DropsArgs;
 pub use follow::{Expected, FollowArgs, RecordArgs, RecordingArgs};
+pub(super) use pods::PodArgs;
 pub use traces::{GroupBy, ReplayArgs, ShowArgs, StatsArgs};
 pub use watch::{Destination, Source, WatchArgs};
 

@@ -235,7 +235,7 @@ fn clap_refuses_what_is_missing_or_too_much() {
         (
             "--agent node-a",
             "--agent <NODE=SPEC>",
-            "not an agent; give NODE=local, NODE=netns:PATH, NODE=ssh:HOST or NODE=exec:COMMAND",
+            "not an agent; give NODE=pod, NODE=local, NODE=netns:PATH, NODE=ssh:HOST or NODE=exec:COMMAND",
         ),
     ] {
         let (kind, text) = kind(&format!("{ADDRESSES} {argument}"));

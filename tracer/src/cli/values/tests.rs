@@ -218,7 +218,7 @@ fn an_agent_is_local_in_a_namespace_or_behind_a_command() {
     for text in ["", "node-a", "=local"] {
         assert_eq!(
             agent(text).expect_err("no node is named"),
-            "not an agent; give NODE=local, NODE=netns:PATH, NODE=ssh:HOST or NODE=exec:COMMAND",
+            "not an agent; give NODE=pod, NODE=local, NODE=netns:PATH, NODE=ssh:HOST or NODE=exec:COMMAND",
             "{text}"
         );
     }
@@ -226,8 +226,8 @@ fn an_agent_is_local_in_a_namespace_or_behind_a_command() {
         assert_eq!(
             agent(&format!("node-a={given}")).expect_err("this is no way"),
             format!(
-                "unknown agent type `{given}`; give node-a=local for this machine, \
-                 node-a=netns:PATH for a network namespace on it, node-a=ssh:HOST for another \
+                "unknown agent type `{given}`; give node-a=pod for a pod on it, \
+                 node-a=local for this machine, node-a=netns:PATH for a network namespace on it, node-a=ssh:HOST for another \
                  machine, or node-a=exec:COMMAND for a command that runs `tracer agent --stdio` \
                  there"
             )

@@ -1,0 +1,137 @@
+//! Agents in pods: nothing is installed on the nodes, and nothing is left there.
+
+use anyhow::{Context as _, Result};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tracer_tests::{
+    cluster::{Cluster, Pod},
+    process::Process,
+    program::{LIMIT, Tracer},
+};
+
+use super::clean::failed;
+
+/// Where agents' pods are.
+const NAMESPACE: &str = "tracer-agents";
+
+/// A follow from `web` to a pod of another node, by the cluster alone.
+fn follow(cluster: &Cluster, from: &Pod, to: &Pod) -> Result<Tracer> {
+    let mut tracer = cluster.tracer()?;
+    let ends = ["--src-pod", &from.path(), "--dst-pod", &to.path()];
+    tracer
+        .args(["follow", "-o", "json", "--hold", "1s"])
+        .args(ends);
+    let mut tracer = Tracer::start(&mut tracer)?;
+    tracer.wait_started(LIMIT)?;
+    Ok(tracer)
+}
+
+/// What there is of agents, one name a line.
+fn agents(cluster: &Cluster) -> Result<String> {
+    cluster.kubectl(["get", "jobs,pods", "-n", NAMESPACE, "-o", "name"])
+}
+
+fn wait_gone(cluster: &Cluster) -> Result<()> {
+    cluster.until("no agent is left", || Ok(agents(cluster)?.is_empty()))
+}
+
+fn ends(cluster: &Cluster) -> Result<(Pod, Pod)> {
+    Ok((
+        cluster.pod("web", None)?,
+        cluster.pod("cart-", Some("node-b"))?,
+    ))
+}
+
+#[test]
+fn pods_are_followed_by_agents_in_pods() -> Result<()> {
+    let cluster = Cluster::up()?;
+    let (web, cart) = ends(&cluster)?;
+    let mut tracer = follow(&cluster, &web, &cart)?;
+    let address = &cart.address;
+    let script = format!("ping -c 5 -q {address}; curl -sS -m 5 {address}:8080");
+    cluster.in_pod(&web, &script)?;
+    let arrived = |proto: &'static str| {
+        move |value: &Value| {
+            value["packet"]["proto"] == proto && value["verdict"]["kind"] == "delivered"
+        }
+    };
+    tracer.wait_for(arrived("icmp"), LIMIT)?;
+    tracer.wait_for(arrived("tcp"), LIMIT)?;
+    let finished = tracer.stop()?;
+    assert!(finished.status.success(), "{}", finished.stderr);
+    let other: Vec<_> = finished.journeys.iter().filter(|one| failed(one)).collect();
+    assert!(other.is_empty(), "{other:#?}\n{}", finished.stderr);
+    // The follow's end is the pods'.
+    wait_gone(&cluster)
+}
+
+/// The agent ends with its stream, the pod with its agent, and the Job with its pod.
+#[test]
+fn a_follow_that_is_killed_leaves_no_pod() -> Result<()> {
+    let cluster = Cluster::up()?;
+    let (web, cart) = ends(&cluster)?;
+    let tracer = follow(&cluster, &web, &cart)?;
+    assert_eq!(agents(&cluster)?.lines().count(), 4);
+    tracer.signal(Signal::SIGKILL)?;
+    wait_gone(&cluster)
+}
+
+#[test]
+fn an_agents_pod_that_is_deleted_leaves_a_gap_and_is_made_again() -> Result<()> {
+    let cluster = Cluster::up()?;
+    let (web, cart) = ends(&cluster)?;
+    let mut tracer = follow(&cluster, &web, &cart)?;
+    let wide = ["get", "pods", "-n", NAMESPACE, "-o", "wide", "--no-headers"];
+    let pods = cluster.kubectl(wide)?;
+    let of_cart = pods.lines().find(|line| line.contains(&cart.node));
+    let of_cart = of_cart.and_then(|line| line.split_whitespace().next());
+    let pod = of_cart.context("the node of the destination has an agent")?;
+    cluster.kubectl(["delete", "pod", "-n", NAMESPACE, pod, "--wait=false"])?;
+    let gone = format!("{} is not watched for now", cart.node);
+    tracer.wait_for_stderr(|said| said.contains(&gone), LIMIT)?;
+    let address = &cart.address;
+    // What passes meanwhile: nobody else sends so many bytes.
+    cluster.in_pod(&web, &format!("ping -c 3 -s 333 -q {address}"))?;
+    let again = format!("{} is watched again", cart.node);
+    tracer.wait_for_stderr(|said| said.contains(&again), LIMIT)?;
+    cluster.in_pod(&web, &format!("ping -c 3 -s 222 -q {address}"))?;
+    let after = |value: &Value| {
+        value["packet"]["len"] == 222 + 28 && value["verdict"]["kind"] == "delivered"
+    };
+    tracer.wait_for(after, LIMIT)?;
+    let finished = tracer.stop()?;
+    assert!(finished.status.success(), "{}", finished.stderr);
+    for journey in finished.journeys {
+        let kind = journey["verdict"]["kind"].as_str();
+        let known = matches!(kind, Some("delivered" | "unknown"));
+        assert!(known, "{journey:#}");
+    }
+    wait_gone(&cluster)
+}
+
+/// Who may do nothing is told each rule, and nothing was made.
+#[test]
+fn missing_rights_are_named_before_anything_is_made() -> Result<()> {
+    let cluster = Cluster::up()?;
+    let mut tracer = cluster.tracer()?;
+    let (web, cart) = ends(&cluster)?;
+    let directory = std::env::temp_dir().join(format!("tracer-rights-{}", std::process::id()));
+    cluster.write_objects(&directory)?;
+    tracer.args(["follow", "--agent", "node-a=pod", "--inventory"]);
+    tracer.arg(&directory);
+    tracer.args(["--src-pod", &web.path(), "--dst-pod", &cart.path()]);
+    tracer.env("KUBECONFIG", cluster.kubeconfig("someone"));
+    let ended = Process::start(&mut tracer, "")?.finish(LIMIT)?;
+    std::fs::remove_file(&directory)?;
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+    let rule = "add {apiGroups: [\"batch\"], resources: [\"jobs\"], verbs: [\"create\"]} to a Role \
+                in tracer-agents";
+    assert!(ended.stderr.contains(rule), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("deploy/agents.yaml"),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!(agents(&cluster)?, "");
+    Ok(())
+}

@@ -1,0 +1,264 @@
+//! What is made in the cluster for an agent: a Job with one pod.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use k8s_openapi::api::{batch::v1::Job, core::v1::Namespace};
+use serde_json::{Value, json};
+use tracer_core::request::{Start, Watch};
+
+use super::NAMESPACE;
+use crate::link::upload;
+
+/// What all that is made here carries.
+const LABEL: (&str, &str) = ("app.kubernetes.io/name", "tracer-agent");
+pub(super) const SELECTOR: &str = "app.kubernetes.io/name=tracer-agent";
+
+/// Until when its follow waits for it to run, Unix time, s.
+const WAITS_UNTIL: &str = "tracer/waits-until";
+
+/// What a clock may be wrong by.
+const CLOCKS: Duration = Duration::from_secs(120);
+
+/// As long as any follow needs a pod without asking for another.
+const LONGEST: Duration = Duration::from_hours(12);
+
+/// What a follow would do to a node, in a sentence.
+#[must_use]
+pub fn about(start: &Start) -> String {
+    format!(
+        "{}: a pod in the namespace {NAMESPACE} would look into it until the follow ends, with \
+         the host's network and process ids, the capabilities {}, at most {CPU} CPU and {MEMORY} \
+         of memory, and at most {} events per second; an audit log would show a Job, lists of \
+         pods and an exec",
+        start.node,
+        capabilities(start).join(", "),
+        start.budget
+    )
+}
+
+/// The most that a pod may use.
+const CPU: &str = "1";
+const MEMORY: &str = "256Mi";
+
+/// What a pod is made for.
+pub(super) struct Wanted<'a> {
+    /// The Job's name, and the pod's but for an ending.
+    pub(super) name: &'a str,
+    pub(super) start: &'a Start,
+    pub(super) image: &'a str,
+    /// Whether the image may have to be pulled.
+    pub(super) pull: &'a str,
+    /// The node's kernel, as `uname -r` says.
+    pub(super) kernel: &'a str,
+    pub(super) wait: Duration,
+}
+
+/// The namespace of all agents' pods.
+pub(super) fn namespace() -> Namespace {
+    serde_json::from_value(json!({
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {
+            "name": NAMESPACE,
+            "labels": {
+                LABEL.0: LABEL.1,
+                // Pods that see their hosts are refused by all other levels.
+                "pod-security.kubernetes.io/enforce": "privileged",
+            },
+        },
+    }))
+    .expect("it is a namespace")
+}
+
+impl Wanted<'_> {
+    /// The Job.
+    pub(super) fn job(&self, now: SystemTime) -> Job {
+        let node = &self.start.node;
+        let labels = json!({LABEL.0: LABEL.1});
+        serde_json::from_value(json!({
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {
+                "name": self.name,
+                "labels": labels,
+                "annotations": {WAITS_UNTIL: (unix(now) + self.wait.as_secs()).to_string()},
+            },
+            "spec": {
+                "backoffLimit": 0,
+                "ttlSecondsAfterFinished": 0,
+                "activeDeadlineSeconds": LONGEST.as_secs(),
+                "template": {
+                    "metadata": {"labels": labels, "annotations": {"tracer/node": node}},
+                    "spec": self.pod(),
+                },
+            },
+        }))
+        .expect("it is a Job")
+    }
+
+    fn pod(&self) -> Value {
+        let capabilities = self.capabilities();
+        // What SELinux calls a container that may see its host's processes.
+        let enters = capabilities.contains(&"SYS_ADMIN");
+        let selinux = enters.then(|| json!({"type": "spc_t"}));
+        json!({
+            "nodeName": self.start.node,
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 1,
+            "hostNetwork": true,
+            "hostPID": true,
+            "automountServiceAccountToken": false,
+            "enableServiceLinks": false,
+            "tolerations": [{"operator": "Exists"}],
+            "volumes": [{
+                "name": "tracer",
+                "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"},
+            }],
+            "containers": [{
+                "name": "agent",
+                "image": self.image,
+                "imagePullPolicy": self.pull,
+                "command": ["sh", "-c", upload::script_of_pod()],
+                "volumeMounts": [{"name": "tracer", "mountPath": upload::FOLDER}],
+                "resources": {
+                    "requests": {"cpu": "20m", "memory": "64Mi"},
+                    "limits": {"cpu": CPU, "memory": MEMORY},
+                },
+                "securityContext": {
+                    "privileged": false,
+                    "allowPrivilegeEscalation": false,
+                    "readOnlyRootFilesystem": true,
+                    "runAsUser": 0,
+                    "runAsGroup": 0,
+                    "runAsNonRoot": false,
+                    "capabilities": {"drop": ["ALL"], "add": capabilities},
+                    "seLinuxOptions": selinux,
+                    "seccompProfile": {"type": "RuntimeDefault"},
+                    // Its default forbids to look at other processes' namespaces.
+                    "appArmorProfile": {"type": "Unconfined"},
+                },
+            }],
+        })
+    }
+
+    /// What the agent needs, and nothing else.
+    fn capabilities(&self) -> Vec<&'static str> {
+        let mut needed = capabilities(self.start);
+        if is_before(self.kernel, (5, 11)) {
+            // Maps counted as locked memory.
+            needed.push("SYS_RESOURCE");
+        }
+        needed
+    }
+}
+
+/// What an agent needs on newer kernels.
+fn capabilities(start: &Start) -> Vec<&'static str> {
+    // To load programs, to attach them, to tell packets apart, and to name functions.
+    let mut needed = vec!["BPF", "NET_ADMIN", "PERFMON", "SYSLOG"];
+    let request = &start.request;
+    let has_pods = !request.pods.is_empty() || !request.unplaced.is_empty();
+    if has_pods || request.pod_interfaces || start.watch == Watch::Drops {
+        // To find pods by their namespaces, and to hear of those that come.
+        needed.extend(["SYS_ADMIN", "SYS_PTRACE", "NET_BROADCAST"]);
+    }
+    needed
+}
+
+/// Whether a kernel's version is lower. Of one that says nothing it is not assumed.
+fn is_before(kernel: &str, version: (u32, u32)) -> bool {
+    let mut numbers = kernel.split(['.', '-']).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) < version,
+        _ => false,
+    }
+}
+
+/// Whether nobody waits for it any more, and it does not run.
+pub(super) fn is_dead(job: &Job, now: SystemTime) -> bool {
+    let status = job.status.as_ref();
+    let runs = status.is_some_and(|status| status.ready.unwrap_or(0) > 0);
+    let annotations = job.metadata.annotations.as_ref();
+    let until = annotations.and_then(|all| all.get(WAITS_UNTIL)?.parse::<u64>().ok());
+    // Without that it is not one of ours.
+    until.is_some_and(|until| !runs && until + CLOCKS.as_secs() < unix(now))
+}
+
+fn unix(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use tracer_common::hash::Key;
+    use tracer_core::request::{Filter, Request};
+
+    use super::*;
+
+    fn start(watch: Watch, pods: usize) -> Start {
+        Start {
+            node: "node-a".to_owned(),
+            request: Request {
+                pods: vec![[10, 0, 0, 1].into(); pods],
+                ..Request::default()
+            },
+            watch,
+            filter: Filter::default(),
+            pods: Vec::new(),
+            bystanders: Vec::new(),
+            vxlan_ports: Vec::new(),
+            key: Key([0; 2]),
+            ring_size: 1 << 23,
+            budget: 1,
+            explain: false,
+        }
+    }
+
+    fn job(start: &Start, kernel: &str) -> Job {
+        let wanted = Wanted {
+            name: "tracer-1",
+            start,
+            image: "busybox",
+            pull: "Never",
+            kernel,
+            wait: Duration::from_secs(60),
+        };
+        wanted.job(UNIX_EPOCH + Duration::from_secs(1000))
+    }
+
+    fn capabilities(start: &Start, kernel: &str) -> Vec<String> {
+        let pod = job(start, kernel).spec.expect("a spec").template.spec;
+        let context = pod.expect("a pod").containers.remove(0).security_context;
+        let context = context.expect("a context");
+        assert_eq!(context.privileged, Some(false));
+        context.capabilities.and_then(|all| all.add).expect("some")
+    }
+
+    #[test]
+    fn a_pod_may_do_what_its_follow_needs() {
+        let base = ["BPF", "NET_ADMIN", "PERFMON", "SYSLOG"];
+        let enters = ["SYS_ADMIN", "SYS_PTRACE", "NET_BROADCAST"];
+        let remote = start(Watch::Follow, 0);
+        assert_eq!(capabilities(&remote, "6.12.9-amd64"), base);
+        let older = [&base[..], &["SYS_RESOURCE"]].concat();
+        assert_eq!(capabilities(&remote, "5.10.0-30"), older);
+        let all = [base.as_slice(), &enters].concat();
+        assert_eq!(capabilities(&start(Watch::Follow, 1), "6.1.0"), all);
+        assert_eq!(capabilities(&start(Watch::Drops, 0), "6.1"), all);
+    }
+
+    #[test]
+    fn what_runs_or_is_waited_for_is_left_alone() {
+        let after = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        let mut job = job(&start(Watch::Follow, 1), "6.1");
+        assert!(!is_dead(&job, after(1060 + 120)));
+        assert!(is_dead(&job, after(1060 + 121)));
+        job.status = Some(serde_json::from_value(json!({"ready": 1})).expect("a status"));
+        assert!(!is_dead(&job, after(9999)));
+        // Somebody else's.
+        job.status = None;
+        job.metadata.annotations = None;
+        assert!(!is_dead(&job, after(9999)));
+    }
+}

@@ -1,0 +1,138 @@
+//! Agents in pods: one for each node, made when a follow begins and gone when it ends.
+//!
+//! A Job holds each pod, so that Kubernetes removes what nobody else does. The pod's own
+//! process waits for the agent, which comes by exec with the program on its standard input,
+//! and ends with it. The agent ends with its stream. So a follow that is killed leaves a
+//! pod for some seconds, and a Job no longer than its pod. What never came to run is removed
+//! by the next follow, once whoever made it has given up.
+
+mod image;
+mod job;
+mod refused;
+mod rights;
+mod session;
+mod wait;
+
+use std::time::Duration;
+
+use k8s_openapi::api::{
+    batch::v1::Job,
+    core::v1::{Namespace, Node},
+};
+use kube::{
+    Api,
+    api::{DeleteParams, ListParams, PostParams},
+};
+use tracing::info;
+
+pub(super) use self::session::{Session, end_all, start};
+pub use self::{job::about as about_pod, refused::PodError};
+use crate::cluster::{Access, Cluster};
+
+/// Where agents' pods are.
+const NAMESPACE: &str = "tracer-agents";
+
+/// How long an agent's pod is waited for.
+const WAIT: Duration = Duration::from_secs(60);
+
+/// How agents' pods are made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pods {
+    /// Which cluster, and as whom.
+    pub access: Access,
+    /// An image with a shell, if it is not to be one that the node has.
+    pub image: Option<String>,
+    /// How long they may take to run.
+    pub wait: Duration,
+}
+
+impl Default for Pods {
+    fn default() -> Self {
+        Self {
+            access: Access::default(),
+            image: None,
+            wait: WAIT,
+        }
+    }
+}
+
+impl Pods {
+    /// Makes sure that these nodes can have agents, before anything is made in the cluster,
+    /// and removes what follows before have left.
+    ///
+    /// # Errors
+    /// [`PodError`].
+    pub(super) async fn prepare(&self, nodes: &[&str]) -> Result<(), PodError> {
+        let cluster = self.access.connect().await?;
+        rights::check(&cluster).await?;
+        for node in nodes {
+            let found = self.node(&cluster, node).await?;
+            self.choose(node, &found)?;
+        }
+        make_namespace(&cluster).await?;
+        tidy(&cluster).await
+    }
+
+    async fn node(&self, cluster: &Cluster, name: &str) -> Result<Node, PodError> {
+        let nodes: Api<Node> = Api::all(cluster.client.clone());
+        let found = nodes.get(name).await;
+        found.map_err(|error| cluster.explain(error).into())
+    }
+
+    /// The image for a node, and whether it may have to be pulled.
+    fn choose(&self, name: &str, node: &Node) -> Result<(String, &'static str), PodError> {
+        image::check(name, node)?;
+        match &self.image {
+            Some(image) => Ok((image.clone(), "IfNotPresent")),
+            None => match image::of(node) {
+                Some(image) => Ok((image, "Never")),
+                None => Err(PodError::NoShell(name.to_owned())),
+            },
+        }
+    }
+}
+
+/// Makes the namespace for agents' pods where there is none.
+async fn make_namespace(cluster: &Cluster) -> Result<(), PodError> {
+    let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
+    match namespaces.get_opt(NAMESPACE).await {
+        Ok(None) => {}
+        // Who may not look makes pods where an operator has made room.
+        Ok(Some(_)) => return Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 403 => return Ok(()),
+        Err(error) => return Err(cluster.explain(error).into()),
+    }
+    rights::check_namespaces(cluster).await?;
+    info!("making the namespace {NAMESPACE}");
+    let made = namespaces
+        .create(&PostParams::default(), &job::namespace())
+        .await;
+    match made {
+        Ok(_) => {}
+        // Another follow was faster.
+        Err(kube::Error::Api(status)) if status.code == 409 => {}
+        Err(error) => return Err(cluster.explain(error).into()),
+    }
+    Ok(())
+}
+
+/// Removes Jobs of agents whose follows have given up: that did not come to run in time.
+/// Those that run end by themselves.
+async fn tidy(cluster: &Cluster) -> Result<(), PodError> {
+    let jobs: Api<Job> = Api::namespaced(cluster.client.clone(), NAMESPACE);
+    let ours = ListParams::default().labels(job::SELECTOR);
+    let ours = jobs.list(&ours).await;
+    for left in ours.map_err(|error| cluster.explain(error))?.items {
+        if !job::is_dead(&left, std::time::SystemTime::now()) {
+            continue;
+        }
+        let name = left.metadata.name.unwrap_or_default();
+        info!("removing the Job {name}, which nobody waits for any more");
+        match jobs.delete(&name, &DeleteParams::background()).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => return Err(cluster.explain(error).into()),
+        }
+    }
+    Ok(())
+}

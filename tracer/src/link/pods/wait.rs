@@ -1,0 +1,156 @@
+//! Waits until an agent's pod runs, and says meanwhile what it waits for.
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::{ContainerState, Event, Pod};
+use kube::{Api, api::ListParams};
+use tokio::time::sleep;
+
+use super::{NAMESPACE, PodError};
+use crate::{cluster::Cluster, terminal::tell};
+
+/// How often the cluster is asked, and how long it is waited for without a word.
+const EVERY: Duration = Duration::from_millis(200);
+const SILENT: Duration = Duration::from_secs(3);
+
+/// Waits for the pod of a Job: its name, once it runs.
+pub(super) async fn run(
+    cluster: &Cluster,
+    job: &str,
+    node: &str,
+    wait: Duration,
+) -> Result<String, PodError> {
+    let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), NAMESPACE);
+    let ours = ListParams::default().labels(&format!("batch.kubernetes.io/job-name={job}"));
+    let begun = Instant::now();
+    let mut told = String::new();
+    let mut looked = begun;
+    let mut why = "it was not made yet".to_owned();
+    loop {
+        let found = pods.list(&ours).await;
+        let found = found.map_err(|error| cluster.explain(error))?;
+        let pod = found.items.into_iter().next();
+        let name = pod.as_ref().and_then(|pod| pod.metadata.name.clone());
+        if let (Some(pod), Some(name)) = (&pod, &name) {
+            match state(pod) {
+                State::Runs => return Ok(name.clone()),
+                State::Ended(why) => return Err(PodError::Ended(why)),
+                State::Waits(for_what) => why = for_what,
+            }
+        }
+        // Events are asked for less often: they are many.
+        if looked.elapsed() > Duration::from_secs(1) {
+            looked = Instant::now();
+            let about = name.as_deref().unwrap_or(job);
+            if let Some(event) = last_event(cluster, about).await {
+                // A namespace that was just made has no service account yet.
+                let is_early = event.contains("service account");
+                if pod.is_none() && event.contains("forbidden") && !is_early {
+                    return Err(PodError::Admission(event));
+                }
+                why = format!("{why}: {event}");
+            }
+            if begun.elapsed() > SILENT && why != told {
+                tell(&format!("{node}: its agent's pod waits: {why}"));
+                told.clone_from(&why);
+            }
+        }
+        if begun.elapsed() > wait {
+            return Err(PodError::Late { wait, why });
+        }
+        sleep(EVERY).await;
+    }
+}
+
+/// How far a pod is.
+enum State {
+    Runs,
+    Ended(String),
+    Waits(String),
+}
+
+fn state(pod: &Pod) -> State {
+    let Some(status) = &pod.status else {
+        return State::Waits("Pending".to_owned());
+    };
+    let phase = status.phase.as_deref().unwrap_or("Pending");
+    let container = status.container_statuses.iter().flatten().next();
+    let container = container.and_then(|container| container.state.as_ref());
+    let words = |reason: &Option<String>, message: &Option<String>| {
+        let words = [reason, message].into_iter().flatten();
+        let words: Vec<&str> = words.map(String::as_str).collect();
+        if words.is_empty() {
+            phase.to_owned()
+        } else {
+            words.join(": ")
+        }
+    };
+    match container {
+        Some(ContainerState {
+            running: Some(_), ..
+        }) if pod.metadata.deletion_timestamp.is_none() => State::Runs,
+        Some(ContainerState {
+            terminated: Some(ended),
+            ..
+        }) => State::Ended(words(&ended.reason, &ended.message)),
+        _ if matches!(phase, "Failed" | "Succeeded") => {
+            State::Ended(words(&status.reason, &status.message))
+        }
+        Some(ContainerState {
+            waiting: Some(waiting),
+            ..
+        }) => State::Waits(words(&waiting.reason, &waiting.message)),
+        _ => State::Waits(words(&status.reason, &status.message)),
+    }
+}
+
+/// The latest warning about an object. Who may not read events waits without them.
+async fn last_event(cluster: &Cluster, name: &str) -> Option<String> {
+    let events: Api<Event> = Api::namespaced(cluster.client.clone(), NAMESPACE);
+    let about = format!("involvedObject.name={name},type=Warning");
+    let list = events.list(&ListParams::default().fields(&about)).await;
+    let mut found = list.ok()?.items;
+    found.sort_by_key(|event| event.last_timestamp.clone().map(|time| time.0));
+    let last = found.pop()?;
+    let words = [last.reason, last.message].into_iter().flatten();
+    Some(words.collect::<Vec<_>>().join(": "))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn told(status: &serde_json::Value) -> String {
+        let pod = serde_json::from_value(json!({"metadata": {}, "status": status}));
+        match state(&pod.expect("a pod")) {
+            State::Runs => "runs".to_owned(),
+            State::Ended(why) => format!("ended: {why}"),
+            State::Waits(why) => format!("waits: {why}"),
+        }
+    }
+
+    #[test]
+    fn what_a_pod_waits_for_is_told_in_the_clusters_words() {
+        assert_eq!(told(&json!({"phase": "Pending"})), "waits: Pending");
+        let container = |state: &serde_json::Value| {
+            json!({"phase": "Pending", "containerStatuses": [{
+                "name": "agent", "image": "busybox", "imageID": "", "ready": false,
+                "restartCount": 0, "state": state
+            }]})
+        };
+        let waiting =
+            json!({"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}});
+        assert_eq!(
+            told(&container(&waiting)),
+            "waits: ImagePullBackOff: no such image"
+        );
+        let ended =
+            json!({"terminated": {"exitCode": 128, "reason": "StartError", "message": "no sh"}});
+        assert_eq!(told(&container(&ended)), "ended: StartError: no sh");
+        assert_eq!(told(&container(&json!({"running": {}}))), "runs");
+        let evicted = json!({"phase": "Failed", "reason": "Evicted", "message": "memory"});
+        assert_eq!(told(&evicted), "ended: Evicted: memory");
+    }
+}
