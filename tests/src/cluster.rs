@@ -256,8 +256,11 @@ impl Cluster {
         Tracer::start(tracer.args(["--src-pod", &from.path(), "--dst-pod", &to.path()]))
     }
 
-    /// What `--agent` takes.
-    fn agent(&self, node: &str, agents: Agents) -> Result<String> {
+    /// What `--agent` takes to reach a node.
+    ///
+    /// # Errors
+    /// If the node does not run.
+    pub fn agent(&self, node: &str, agents: Agents) -> Result<String> {
         Ok(match agents {
             Agents::Netns => format!("{node}=netns:{}", self.machine(node).path.display()),
             Agents::Exec => {

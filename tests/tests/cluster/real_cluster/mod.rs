@@ -2,6 +2,8 @@
 
 // Agents in pods, and what is left of them.
 mod agents;
+// Objects that change, and an API server that is away for a while.
+mod api;
 // Clean traffic between pods: everything arrives, everything is seen.
 mod clean;
 // Flannel's entries, and how one sees that they are missing.

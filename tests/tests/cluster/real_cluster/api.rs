@@ -1,0 +1,101 @@
+//! Names from the Kubernetes API, while objects and the API server itself change.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::Value;
+use tracer_tests::{
+    cluster::{Agents, Cluster, Pod},
+    program::{LIMIT, Tracer},
+};
+
+use super::clean::failed;
+
+/// Long enough for a packet to be told of.
+const SOON: Duration = Duration::from_secs(3);
+
+/// Follows two pods by name. Their nodes are reached without the API.
+fn follow(cluster: &Cluster, from: &Pod, to: &Pod) -> Result<Tracer> {
+    let mut tracer = cluster.tracer()?;
+    tracer.args(["follow", "-o", "json"]);
+    tracer.args(["--src-pod", &from.path(), "--dst-pod", &to.path()]);
+    for node in [&from.node, &to.node] {
+        tracer.args(["--agent", &cluster.agent(node, Agents::Netns)?]);
+    }
+    let mut tracer = Tracer::start(&mut tracer)?;
+    tracer.wait_started(LIMIT)?;
+    Ok(tracer)
+}
+
+/// Asks once over HTTP; whether the question was told of within `limit`.
+fn is_told(
+    cluster: &Cluster,
+    tracer: &mut Tracer,
+    [from, to]: [&Pod; 2],
+    limit: Duration,
+) -> Result<bool> {
+    // What was told before is no answer.
+    let before = tracer.take_journeys();
+    let failed: Vec<_> = before.iter().filter(|one| failed(one)).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+    let address = &to.address;
+    cluster.in_pod(from, &format!("curl -sS -m 5 {address}:8080"))?;
+    let asked = |value: &Value| {
+        let packet = &value["packet"];
+        packet["dst"] == address.as_str() && packet["dst_port"] == 8080
+    };
+    Ok(tracer.wait_for(asked, limit).is_ok())
+}
+
+/// Deletes the pod, waits for the one that takes its name, and until that is followed.
+fn replace(cluster: &Cluster, tracer: &mut Tracer, from: &Pod, db: &Pod) -> Result<()> {
+    cluster.kubectl(["delete", "pod", "-n", &db.namespace, &db.name])?;
+    cluster.until("its successor is ready", || {
+        let (ready, name) = ("--for=condition=Ready", format!("pod/{}", db.name));
+        let wait = ["wait", "-n", &db.namespace, ready, &name, "--timeout=5s"];
+        Ok(cluster.kubectl(wait).is_ok())
+    })?;
+    let after = cluster.pod(&db.name, None)?;
+    assert_ne!(db.address, after.address);
+    cluster.until("its successor is followed", || {
+        is_told(cluster, tracer, [from, &after], SOON)
+    })
+}
+
+fn stop(tracer: Tracer) -> Result<()> {
+    let finished = tracer.stop()?;
+    let other: Vec<_> = finished.journeys.iter().filter(|one| failed(one)).collect();
+    assert!(other.is_empty(), "{other:#?}\n{}", finished.stderr);
+    assert!(finished.status.success(), "{}", finished.stderr);
+    Ok(())
+}
+
+#[test]
+fn a_pod_of_a_stateful_set_comes_back_with_another_address() -> Result<()> {
+    let cluster = Cluster::up()?;
+    let web = cluster.pod("web", None)?;
+    let db = cluster.pod("db-0", None)?;
+    let mut tracer = follow(&cluster, &web, &db)?;
+    assert!(is_told(&cluster, &mut tracer, [&web, &db], LIMIT)?);
+    replace(&cluster, &mut tracer, &web, &db)?;
+    stop(tracer)
+}
+
+#[test]
+fn the_api_server_is_restarted_in_mid_follow() -> Result<()> {
+    let cluster = Cluster::up()?;
+    let web = cluster.pod("web", None)?;
+    let db = cluster.pod("db-0", None)?;
+    let mut tracer = follow(&cluster, &web, &db)?;
+    assert!(is_told(&cluster, &mut tracer, [&web, &db], LIMIT)?);
+    let server = cluster.service("control", "kube-apiserver");
+    server.stop()?;
+    server.start()?;
+    cluster.until("the API server answers", || {
+        Ok(cluster.kubectl(["get", "--raw", "/readyz"]).is_ok())
+    })?;
+    assert!(is_told(&cluster, &mut tracer, [&web, &db], LIMIT)?);
+    // What changes later is heard of, too.
+    replace(&cluster, &mut tracer, &web, &db)?;
+    stop(tracer)
+}
