@@ -11,7 +11,7 @@ use std::{
 };
 
 use aya::{
-    Btf as AyaBtf, Ebpf, EbpfLoader,
+    Btf as AyaBtf, Ebpf, EbpfLoader, Endianness,
     maps::{HashMap, MapData, PerCpuArray, RingBuf},
     programs::BtfTracePoint,
 };
@@ -65,6 +65,8 @@ impl DropProbe {
         let btf = Btf::of_kernel()?;
         let (program, offsets) = drop_program(&btf)?;
         let mut loader = EbpfLoader::new();
+        // The programs need none of the kernel's types, and aya takes long to read them.
+        loader.btf(None);
         #[cfg(feature = "debug")]
         said::choose(&mut loader);
         let mut ebpf = loader
@@ -90,11 +92,12 @@ impl DropProbe {
         }
         want(&mut ebpf, &namespaces, &StdHashMap::new())?;
 
-        // Before it is attached, so that nothing waits for them. Without
-        // symbols, places are addresses.
-        let (reasons, symbols) = (Reasons::new(&btf), Symbols::of_kernel().unwrap_or_default());
+        let reasons = Reasons::new(&btf);
         // aya looks for the tracepoint only in a value of its own.
-        let kernel = AyaBtf::from_sys_fs().map_err(|source| NodeError::load(&source))?;
+        let types = btf.only_tracepoint(KFREE_SKB).unwrap_or_default();
+        let kernel = AyaBtf::parse(&types, Endianness::default())
+            .map_err(|source| NodeError::load(&source))?;
+        drop((btf, types));
         let tracepoint = tracepoint(&mut ebpf, program);
         tracepoint
             .load(KFREE_SKB, &kernel)
@@ -112,7 +115,7 @@ impl DropProbe {
             events,
             config,
             reasons,
-            symbols,
+            symbols: Symbols::later(),
             namespaces,
             before: StdHashMap::new(),
             malformed: 0,

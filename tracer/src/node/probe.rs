@@ -69,6 +69,8 @@ impl Probe {
     pub(super) fn load(load: Load, start: &Start) -> Result<Self, NodeError> {
         let hooks = Hooks::open()?;
         let mut loader = EbpfLoader::new();
+        // The programs need none of the kernel's types, and aya takes long to read them.
+        loader.btf(None);
         #[cfg(feature = "debug")]
         said::choose(&mut loader);
         let mut ebpf = loader

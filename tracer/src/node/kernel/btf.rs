@@ -6,7 +6,7 @@
 //! anonymous structures and unions, whose members C counts among the outer
 //! one's, so a look-up descends into them.
 
-use std::{collections::HashMap, fs, io, ops::Range};
+use std::{fs, io, ops::Range};
 
 /// Where the running kernel shows its own.
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
@@ -47,6 +47,7 @@ mod kind {
     pub(super) const STRUCT: u32 = 4;
     pub(super) const UNION: u32 = 5;
     pub(super) const ENUM: u32 = 6;
+    pub(super) const FWD: u32 = 7;
     pub(super) const TYPEDEF: u32 = 8;
     pub(super) const VOLATILE: u32 = 9;
     pub(super) const CONST: u32 = 10;
@@ -78,8 +79,6 @@ pub struct Btf {
     strings: Range<usize>,
     /// Index 0 is type 1; 0 is void.
     types: Vec<Type>,
-    /// By kind and name.
-    names: HashMap<(u32, Vec<u8>), u32>,
 }
 
 impl Btf {
@@ -118,20 +117,11 @@ impl Btf {
             return Err(BtfError::Malformed("a section lies outside of it"));
         };
         let types = self::types(&bytes, types)?;
-        let mut btf = Self {
+        Ok(Self {
             bytes,
             strings,
             types,
-            names: HashMap::new(),
-        };
-        for (id, entry) in (1..).zip(&btf.types) {
-            let name = btf.string(entry.name);
-            if !name.is_empty() {
-                // The first of a name: later ones are other files' private ones.
-                btf.names.entry((entry.kind, name.to_vec())).or_insert(id);
-            }
-        }
-        Ok(btf)
+        })
     }
 
     /// The offset in bytes of a field: `path` names members, from the outer to
@@ -186,8 +176,36 @@ impl Btf {
         is_function.then(|| (prototype.rest.len() / 8).checked_sub(1))?
     }
 
+    /// Type information in which the tracepoint's type has the number that it has in
+    /// the kernel's, and all others are nameless: for whoever looks up no more than
+    /// this number, and would take long to read everything.
+    #[must_use]
+    pub fn only_tracepoint(&self, tracepoint: &str) -> Option<Vec<u8>> {
+        const HEADER: u32 = 24;
+        const FORWARD: [u32; 3] = [0, kind::FWD << 24, 0];
+
+        let name = format!("\0btf_trace_{tracepoint}\0");
+        let id = self.named(kind::TYPEDEF, name.trim_matches('\0'))?;
+        let typedef = [1, kind::TYPEDEF << 24, 0];
+        let types = u32::try_from(size_of_val(&FORWARD)).ok()?.checked_mul(id)?;
+        let strings = u32::try_from(name.len()).ok()?;
+        let mut bytes = MAGIC.to_ne_bytes().to_vec();
+        // Version and flags.
+        bytes.extend([1, 0]);
+        let words = [HEADER, 0, types, types, strings].into_iter();
+        let types = (1..id).flat_map(|_| FORWARD).chain(typedef);
+        bytes.extend(words.chain(types).flat_map(u32::to_ne_bytes));
+        bytes.extend(name.into_bytes());
+        Some(bytes)
+    }
+
+    /// The first type of a name: later ones are other files' private ones.
+    ///
+    /// The few look-ups of a start take less than an index of all names would.
     fn named(&self, kind: u32, name: &str) -> Option<u32> {
-        self.names.get(&(kind, name.as_bytes().to_vec())).copied()
+        let is_it = |entry: &Type| entry.kind == kind && self.string(entry.name) == name.as_bytes();
+        let index = self.types.iter().position(is_it)?;
+        u32::try_from(index).ok()?.checked_add(1)
     }
 
     fn get(&self, id: u32) -> Option<&Type> {

@@ -133,6 +133,17 @@ fn reasons_and_arguments_are_told() {
     assert_eq!(btf.tracepoint_arguments("kfree_skb"), Some(3));
 }
 
+#[test]
+fn a_tracepoint_alone_has_the_number_that_it_has_among_all() {
+    let btf = sample();
+    let only = btf.only_tracepoint("kfree_skb").expect("it is there");
+    let only = Btf::parse(only).expect("well formed");
+    let number = |btf: &Btf| btf.named(kind::TYPEDEF, "btf_trace_kfree_skb");
+    assert_eq!(number(&only), number(&btf));
+    assert_eq!(only.named(kind::STRUCT, "sk_buff"), None);
+    assert_eq!(btf.only_tracepoint("consume_skb"), None);
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_understood_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {

@@ -4,7 +4,9 @@ use std::{
     collections::HashMap,
     fs::{self, File},
     io::{self, BufRead, BufReader},
+    ops::Range,
     sync::Arc,
+    thread::{self, JoinHandle},
 };
 
 use tracer_core::model::Place;
@@ -23,14 +25,17 @@ const LARGEST: u64 = 1 << 20;
 const RESTRICTION: &str = "/proc/sys/kernel/kptr_restrict";
 
 /// The kernel's functions, by address.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Symbols {
-    /// In order of addresses.
-    functions: Vec<(u64, Arc<str>)>,
+    /// Where each begins, and its name in `names`. In order of addresses.
+    functions: Vec<(u64, Range<u32>)>,
+    names: String,
     /// The modules that were loaded then, by name.
     modules: Vec<String>,
     /// Places that were asked for.
     places: HashMap<u64, Place>,
+    /// Who reads them, until somebody asks for one.
+    reading: Option<JoinHandle<io::Result<Self>>>,
 }
 
 impl Symbols {
@@ -41,26 +46,45 @@ impl Symbols {
     pub fn of_kernel() -> io::Result<Self> {
         // First, so that one that is loaded meanwhile is not taken for known.
         let modules = loaded_modules();
-        // Modules' names need not be UTF-8.
-        let text = fs::read(KALLSYMS)?;
         Ok(Self {
             modules,
-            ..Self::parse(&String::from_utf8_lossy(&text))
+            ..Self::parse(BufReader::new(File::open(KALLSYMS)?))?
         })
     }
 
-    fn parse(text: &str) -> Self {
-        let shown = text.lines().filter_map(function);
-        let shown = shown.filter(|(address, _)| *address != 0);
-        let mut functions: Vec<(u64, Arc<str>)> = shown
-            .map(|(address, name)| (address, Arc::from(name)))
-            .collect();
-        // Stable: of several names of an address, the list's last one counts.
-        functions.sort_by_key(|(address, _)| *address);
-        Self {
-            functions,
-            ..Self::default()
+    /// The same, read by a thread of its own: a start need not wait for them. Where
+    /// they cannot be read, there are none, and places are addresses.
+    pub fn later() -> Self {
+        let reading = thread::Builder::new().name("symbols".to_owned());
+        match reading.spawn(Self::of_kernel) {
+            Ok(reading) => Self {
+                reading: Some(reading),
+                ..Self::default()
+            },
+            Err(_) => Self::of_kernel().unwrap_or_default(),
         }
+    }
+
+    fn parse(text: impl BufRead) -> io::Result<Self> {
+        let mut symbols = Self::default();
+        for line in text.split(b'\n') {
+            // Modules' names need not be UTF-8.
+            let line = line?;
+            let line = String::from_utf8_lossy(&line);
+            let Some((address, name)) = function(&line).filter(|(address, _)| *address != 0) else {
+                continue;
+            };
+            let end = |names: &str| u32::try_from(names.len()).map_err(io::Error::other);
+            let start = end(&symbols.names)?;
+            symbols.names.push_str(name);
+            let name = start..end(&symbols.names)?;
+            symbols.functions.push((address, name));
+        }
+        // Stable: of several names of an address, the list's last one counts.
+        symbols.functions.sort_by_key(|(address, _)| *address);
+        symbols.functions.shrink_to_fit();
+        symbols.names.shrink_to_fit();
+        Ok(symbols)
     }
 
     /// Where a call was made that returns to `address`.
@@ -69,6 +93,9 @@ impl Symbols {
     /// loaded since the symbols were read, behind a function of another one. Then
     /// they are read again.
     pub fn caller(&mut self, address: u64) -> Place {
+        if let Some(reading) = self.reading.take() {
+            *self = reading.join().ok().and_then(Result::ok).unwrap_or_default();
+        }
         if let Some(place) = self.places.get(&address) {
             return place.clone();
         }
@@ -92,7 +119,7 @@ impl Symbols {
             .filter(|(start, _)| call - start < LARGEST);
         match found {
             Some((start, name)) => Place {
-                function: plain(name),
+                function: plain(&self.names[name.start as usize..name.end as usize]),
                 offset: address - start,
             },
             None => Place::raw(address),
@@ -154,10 +181,10 @@ fn loaded_modules() -> Vec<String> {
 }
 
 /// A function's name as its source has it.
-fn plain(name: &Arc<str>) -> Arc<str> {
+fn plain(name: &str) -> Arc<str> {
     match name.split_once('.') {
         Some((plain, _)) if !plain.is_empty() => Arc::from(plain),
-        _ => Arc::clone(name),
+        _ => Arc::from(name),
     }
 }
 
@@ -170,6 +197,10 @@ mod tests {
         ffffffff81000200 d table\n\
         ffffffff81000400 T arp_rcv\t[module]\n";
 
+    fn parse(text: &str) -> Symbols {
+        Symbols::parse(text.as_bytes()).expect("text in memory can be read")
+    }
+
     fn called(symbols: &Symbols, address: u64) -> (String, u64) {
         let place = symbols.find(address);
         (place.function.to_string(), place.offset)
@@ -177,7 +208,7 @@ mod tests {
 
     #[test]
     fn an_address_is_in_the_function_before_it() {
-        let symbols = Symbols::parse(TEXT);
+        let symbols = parse(TEXT);
         let called = |address| called(&symbols, address);
         assert_eq!(
             called(0xffff_ffff_8100_0210),
@@ -195,7 +226,7 @@ mod tests {
 
     #[test]
     fn hidden_addresses_are_no_symbols() {
-        let symbols = Symbols::parse("0000000000000000 T icmp_rcv\n");
+        let symbols = parse("0000000000000000 T icmp_rcv\n");
         assert_eq!(called(&symbols, 0x1234), ("0x1234".to_owned(), 0));
         assert_eq!(symbols.find(0x1234).known_function(), None);
         let anonymous = Place {
@@ -203,7 +234,7 @@ mod tests {
             offset: 0,
         };
         assert_eq!(anonymous.known_function(), None);
-        let shown = Symbols::parse(TEXT).find(0xffff_ffff_8100_0210);
+        let shown = parse(TEXT).find(0xffff_ffff_8100_0210);
         assert_eq!(shown.known_function(), Some("icmp_rcv"));
     }
 
