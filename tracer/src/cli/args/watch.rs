@@ -127,13 +127,13 @@ pub struct WatchArgs {
     )]
     pub budget: u32,
 
-    /// Size of a node's ring buffer, a power of two: 512KiB, 8MiB
+    /// Size of a node's ring buffer, a power of two: 512KiB, 8MiB. That of its drops has a quarter
     #[arg(
         long,
         value_name = "BYTES",
         value_parser = values::ring_size,
         allow_hyphen_values = true,
-        default_value = "8MiB",
+        default_value = "4MiB",
         help_heading = COST
     )]
     pub ring_size: u32,

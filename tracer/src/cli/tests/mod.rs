@@ -91,7 +91,7 @@ fn defaults_are_filled_in() {
     assert_eq!(settings.output, Output::Text);
     assert!(!settings.dry_run && !settings.pod_interfaces);
     assert_eq!(settings.vxlan_ports, [8472, 4789]);
-    assert_eq!(settings.ring_size, 8 << 20);
+    assert_eq!(settings.ring_size, 4 << 20);
     assert_eq!(settings.budget, 50_000);
     assert!(settings.owners.is_empty() && settings.node_addresses.is_empty());
     assert!(settings.warnings.is_empty());
