@@ -49,9 +49,11 @@ pub struct Config {
     pub sample: u32,
     /// [`EXPLAIN_MISSES`], [`PREFIXES`] and [`DROPS_ALL`].
     pub flags: u32,
+    /// The [`crate::filter::Prefilter`]'s words, a power of two, less one; by slot.
+    pub prefilter_masks: [u32; 2],
 }
 
-const _: () = assert!(size_of::<Config>() == 16);
+const _: () = assert!(size_of::<Config>() == 24);
 
 /// Flag of [`Config`]: packets that leave a followed address towards
 /// somewhere else are counted by destination.

@@ -8,7 +8,9 @@
 //! | [`packet`] | how bytes of a packet are read: [`packet::Packet`] |
 //! | [`walk`] | from the first byte to the innermost packet: [`walk::walk`] |
 //! | [`tunnel`] | which packets carry others: [`tunnel::Tunnel`] |
+//! | [`mod@glance`] | whether nobody asked for it: [`glance::is_miss`] |
 //! | [`filter`] | which packets belong to a follow: [`filter::Tables`] |
+//! | [`flow`] | what was decided about the packets before |
 //! | [`event`] | the record that crosses the ring buffer: [`event::HopEvent`] |
 //! | [`mod@drop`] | that of a packet the kernel freed: [`drop::DropEvent`] |
 //! | [`counters`] | where every packet and event went: [`counters::Counter`] |
@@ -23,6 +25,8 @@ pub mod drop;
 pub mod elsewhere;
 pub mod event;
 pub mod filter;
+pub mod flow;
+pub mod glance;
 pub mod hash;
 pub mod packet;
 pub mod tunnel;
@@ -32,7 +36,7 @@ pub mod walk;
 mod pod {
     //! Any bytes are a value of these types: they consist of integers.
 
-    use crate::{config, counters, drop, elsewhere, filter};
+    use crate::{config, counters, drop, elsewhere, filter, flow};
 
     // SAFETY: integers only, `repr(C)`, no implicit padding.
     unsafe impl aya::Pod for config::Load {}
@@ -47,11 +51,15 @@ mod pod {
     // SAFETY: integers only, `repr(C)`, no implicit padding.
     unsafe impl aya::Pod for elsewhere::Elsewhere {}
     // SAFETY: integers only, `repr(C)`, no implicit padding.
-    unsafe impl aya::Pod for filter::Prefilter {}
+    unsafe impl aya::Pod for filter::Prefilters {}
     // SAFETY: integers only, `repr(C)`, no implicit padding.
     unsafe impl aya::Pod for filter::AddressKey {}
     // SAFETY: integers only, `repr(C)`, no implicit padding.
-    unsafe impl aya::Pod for filter::Sides {}
+    unsafe impl aya::Pod for filter::Identity {}
     // SAFETY: integers only, `repr(C)`, no implicit padding.
-    unsafe impl aya::Pod for filter::Rule {}
+    unsafe impl aya::Pod for filter::PairKey {}
+    // SAFETY: integers only, `repr(C)`, no implicit padding.
+    unsafe impl aya::Pod for filter::RuleSet {}
+    // SAFETY: integers only, `repr(C)`, no implicit padding.
+    unsafe impl aya::Pod for flow::Flows {}
 }

@@ -5,16 +5,6 @@
 /// Reads are checked: an offset or a length beyond the packet is `None`,
 /// never a panic and never a partial read.
 pub trait Packet {
-    /// Whether only plain headers can be walked with this reader: no VLAN
-    /// tags in the frame, no IP options, no extension headers, one tunnel at
-    /// most, with the header that its kind usually has. The walk
-    /// reports [`crate::walk::Unparsed::Short`] at others, and is repeated
-    /// with a reader of the whole packet.
-    ///
-    /// Rare headers make for offsets that the verifier has to follow one by
-    /// one when packet bytes are read directly; a helper call takes any.
-    const PLAIN_ONLY: bool = false;
-
     /// `offset`, as one of which nothing is known.
     ///
     /// The verifier follows a program for each value that it can tell from
@@ -27,7 +17,7 @@ pub trait Packet {
     }
 
     /// Offset behind its last byte, whatever of it can be read. Nobody asks a
-    /// reader of plain headers.
+    /// reader of plain headers ([`crate::glance`]).
     fn end(&self) -> usize;
 
     /// The `N` bytes at `offset`, if the packet has them all.

@@ -125,7 +125,6 @@ fn vxlan<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Option<Carried>, U
     let extension = [extension[0], extension[1], extension[2]];
     let version = match flags {
         VALID_VNI if extension == [0; 3] => ETHERNET,
-        VALID_VNI | GROUP | GENERIC if P::PLAIN_ONLY => return Err(Unparsed::Short),
         GROUP => ETHERNET,
         GENERIC => match extension {
             [0, 0, 1] => 4,
@@ -157,15 +156,6 @@ fn geneve<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Option<Carried>, 
         return Ok(None);
     };
     let options = usize::from(header[0] & !VERSION) * 4;
-    // Nearly all carry frames.
-    if P::PLAIN_ONLY && (options != 0 || version != ETHERNET) {
-        return Err(Unparsed::Short);
-    }
-    let (options, version) = if P::PLAIN_ONLY {
-        (0, ETHERNET)
-    } else {
-        (options, version)
-    };
     Ok(Some(Carried {
         kind: TunnelKind::Geneve,
         vni: u32::from_be_bytes([0, header[4], header[5], header[6]]),
@@ -198,19 +188,12 @@ fn gre<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Option<Carried>, Unp
     let Some(version) = version_of([header[2], header[3]])? else {
         return Ok(None);
     };
-    // Most carry IP packets.
-    if P::PLAIN_ONLY && (flags & (CHECKSUM | KEY | SEQUENCE) != 0 || version == ETHERNET) {
-        return Err(Unparsed::Short);
-    }
     let mut carried = Carried {
         kind: TunnelKind::Gre,
         vni: 0,
         version,
         at: at + GRE_LEN,
     };
-    if P::PLAIN_ONLY {
-        return Ok(Some(carried));
-    }
     if flags & CHECKSUM != 0 {
         carried.at += FIELD;
     }

@@ -5,14 +5,12 @@
 //! VXLAN → Ethernet → …, or IP → IP, through at most [`MAX_TUNNELS`] tunnels
 //! (`tunnel`), and returns offsets, never copies.
 //!
-//! It is the program's hot path: nearly every packet is walked only to find
-//! that nobody asked for it. So it reads no more than it needs, and leaves
-//! the transport header to who wants the packet. What it cannot read it
-//! reports; it never guesses and never panics.
+//! It reads no more than it needs, and leaves the transport header to who wants
+//! the packet. What it cannot read it reports; it never guesses and never panics.
+//! Nearly every packet is told by a [`mod@crate::glance`] to be one that nobody asked
+//! for, and is not walked.
 //!
 //! Invariant 2 (ARCHITECTURE.md): any bytes are a packet or an [`Unparsed`].
-
-use core::hint::black_box;
 
 use network_types::{
     eth::{EthHdr, EtherType},
@@ -96,18 +94,6 @@ impl Layers {
         (self.tunnel.levels > 0).then_some(self.tunnel)
     }
 
-    /// Where the same lies in a frame that has `len` bytes more before it.
-    #[must_use]
-    pub fn behind(mut self, len: usize) -> Self {
-        self.l3 += len;
-        self.l4 += len;
-        self.end += len;
-        if self.tunnel.levels > 0 {
-            self.tunnel.outer_l3 += len;
-        }
-        self
-    }
-
     /// Whether `l4` holds a transport header: not in a later fragment.
     #[inline(always)]
     #[must_use]
@@ -167,7 +153,7 @@ pub fn walk<P: Packet + ?Sized>(
     // A frame does not say where it ends.
     let mut limit = usize::MAX;
     loop {
-        at = packet.any(at);
+        (at, limit) = (packet.any(at), packet.any(limit));
         let network = match version {
             ETHERNET => {
                 let Some((network, l3)) = ethernet_payload(packet, at)? else {
@@ -200,9 +186,6 @@ pub fn walk<P: Packet + ?Sized>(
             return Ok(Some(layers));
         };
         levels += 1;
-        if P::PLAIN_ONLY && levels > 1 {
-            return Err(Unparsed::Short);
-        }
         if levels > MAX_TUNNELS {
             return Err(Unparsed::TooDeep);
         }
@@ -218,26 +201,6 @@ pub fn walk<P: Packet + ?Sized>(
             return Err(Unparsed::TooDeep);
         }
     }
-}
-
-/// Bytes of the VLAN tag in an Ethernet header: 4, or 0 if there is none.
-///
-/// From that byte on the frame reads like one without the tag, but for its MAC
-/// addresses, which the walk does not look at: so a reader of plain headers
-/// need not give up at what is not rare behind a tagged uplink. There is no
-/// branch, so that the verifier takes the result for any of the two and follows
-/// what comes next once.
-///
-/// # Errors
-/// [`Unparsed::Short`].
-#[inline(always)]
-pub fn tag_len<P: Packet + ?Sized>(frame: &P) -> Result<usize, Unparsed> {
-    const VLAN: u16 = EtherType::Ieee8021q as u16;
-
-    let kind = ether_type(frame, EthHdr::LEN)?;
-    // 0 becomes the largest number, and everything else stays small.
-    let differs = black_box(u64::from(kind ^ VLAN)).wrapping_sub(1);
-    Ok((differs >> (u64::BITS - 1)) as usize * VlanHdr::LEN)
 }
 
 /// The network layer that an Ethernet header at `at` announces, and its
@@ -258,9 +221,6 @@ fn ethernet_payload<P: Packet + ?Sized>(
     for _ in 0..MAX_VLAN_TAGS {
         if kind != VLAN && kind != QINQ {
             break;
-        }
-        if P::PLAIN_ONLY {
-            return Err(Unparsed::Short);
         }
         l3 += VlanHdr::LEN;
         kind = ether_type(packet, l3)?;
@@ -339,7 +299,6 @@ impl Within {
         match self {
             Self::Quote(limit) => Ok(limit),
             Self::Packet(limit) if stated != 0 => Ok(limit.min(begins + usize::from(stated))),
-            Self::Packet(_) if P::PLAIN_ONLY => Err(Unparsed::Short),
             Self::Packet(limit) => {
                 let limit = limit.min(packet.end());
                 // BIG TCP: too long for the field, which is 0 then.
@@ -374,14 +333,6 @@ fn ipv4<P: Packet + ?Sized>(packet: &P, l3: usize, within: Within) -> Result<Lay
     if header[0] >> 4 != 4 || header_len < Ipv4Hdr::LEN {
         return Err(Unparsed::Malformed);
     }
-    if P::PLAIN_ONLY && (header_len != Ipv4Hdr::LEN || header[9] == AUTHENTICATION) {
-        return Err(Unparsed::Short);
-    }
-    let header_len = if P::PLAIN_ONLY {
-        Ipv4Hdr::LEN
-    } else {
-        header_len
-    };
     let stated = u16::from_be_bytes([header[2], header[3]]);
     // Bit 14 is "don't fragment", which says nothing of this packet's place.
     let fragment = u16::from_be_bytes([header[6], header[7]]) & 0x3fff;
@@ -395,7 +346,7 @@ fn ipv4<P: Packet + ?Sized>(packet: &P, l3: usize, within: Within) -> Result<Lay
         fragment_id: u32::from(u16::from_be_bytes([header[4], header[5]])),
         tunnel: Tunnel::NONE,
     };
-    if !P::PLAIN_ONLY && layers.proto == AUTHENTICATION && layers.has_transport() {
+    if layers.proto == AUTHENTICATION && layers.has_transport() {
         layers.l4 = packet.any(layers.l4);
         let extension = extension(packet, &layers)?;
         layers.proto = extension[0];
@@ -441,9 +392,6 @@ fn ipv6<P: Packet + ?Sized>(packet: &P, l3: usize, within: Within) -> Result<Lay
             AUTHENTICATION => 4,
             _ => return Ok(layers),
         };
-        if P::PLAIN_ONLY {
-            return Err(Unparsed::Short);
-        }
         layers.l4 = packet.any(layers.l4);
         let extension = extension(packet, &layers)?;
         let len = if layers.proto == FRAGMENT {

@@ -127,8 +127,6 @@ impl<'a> Front<'a> {
 }
 
 impl Packet for Front<'_> {
-    const PLAIN_ONLY: bool = true;
-
     #[inline(always)]
     fn end(&self) -> usize {
         self.len

@@ -29,18 +29,21 @@ use tracer_common::{
     config::DROPS_ALL,
     drop::{ABSENT, DropCounter, DropEvent, DropLoad, FIRST_NAMESPACE, NAME_BYTES, Scope},
     event::ETHERNET,
-    filter::{Decision, candidate, decide, sampling_hash},
-    packet::Packet,
-    walk::{Layers, Unparsed, arp, is_unread, walk},
+    filter::{Decision, candidate_with, decide, sampling_hash},
+    glance::is_miss,
+    walk::{Unparsed, arp, is_unread, walk},
 };
 
 use crate::{
     buffer::{self, Front, Headers, direct, field, pointer, read},
     headers::fill_headers,
-    look::{self, FOUND, MISS, SHORT, UNPARSED, WALKED},
-    maps::{self, Current, DROP_LOAD, DROPS, Freed},
+    look::{self, FOUND, MISS, UNPARSED, WALKED},
+    maps::{self, Current, DROP_LOAD, DROPS},
     why,
 };
+
+/// It was begun: a glance may suffice, or it is to be walked.
+const BEGUN: u32 = 4;
 
 /// Before Linux 5.17.
 #[expect(clippy::needless_pass_by_value, reason = "the macro's signature")]
@@ -73,9 +76,10 @@ fn freed(skb: u64, location: u64, reason: u32, receiver: u64) -> i32 {
 #[inline(always)]
 fn try_freed(skb: u64, location: u64, reason: u32, receiver: u64) -> DropCounter {
     // The maps have these elements.
-    let (Some(config), Some(freed)) = (maps::config(), maps::freed()) else {
+    let Some(freed) = maps::freed() else {
         return DropCounter::Miss;
     };
+    let config = maps::config();
     let all = config.flags & DROPS_ALL != 0;
     if !all && config.generation == 0 {
         return DropCounter::Miss;
@@ -114,18 +118,25 @@ fn try_freed(skb: u64, location: u64, reason: u32, receiver: u64) -> DropCounter
 /// memory, unless the packet certainly does not belong to the follow.
 #[inline(always)]
 fn look(skb: u64) -> u32 {
-    let plain = look_plain(skb);
-    let plain = if plain == WALKED { ask_plain() } else { plain };
-    look::in_stages(plain, look_whole, ask_whole)
+    let mut looked = begin(skb);
+    if looked == BEGUN {
+        looked = look_whole();
+    }
+    if looked == WALKED {
+        looked = find_quote();
+    }
+    if looked == WALKED {
+        looked = ask();
+    }
+    looked
 }
 
-/// Walks a packet that has all its headers in what is copied at once, and no
-/// rare ones.
+/// Finds where a packet begins, and glances at it.
 ///
 /// What the packet is says the kernel's note of its EtherType, not its bytes: an
 /// MPLS label may look like the first byte of an IPv4 header.
 #[inline(never)]
-fn look_plain(skb: u64) -> u32 {
+fn begin(skb: u64) -> u32 {
     // As network-types numbers them.
     const V4: u16 = EtherType::Ipv4 as u16;
     const V6: u16 = EtherType::Ipv6 as u16;
@@ -155,43 +166,28 @@ fn look_plain(skb: u64) -> u32 {
         }
         ARP if found => return look_arp(),
         // The kernel has moved one tag beside the frame, and here is another.
-        VLAN | QINQ if found && buffer::begin_before(skb, freed) => return SHORT,
+        VLAN | QINQ if found && buffer::begin_before(skb, freed) => return BEGUN,
         ARP | VLAN | QINQ => return UNPARSED,
         other if is_unread(other) => return UNPARSED,
         _ => return MISS,
     }
-    match walk(&Front::of(freed), false, maps::ports()) {
-        Ok(Some(layers)) => look::walked(layers),
-        Ok(None) => MISS,
-        Err(unparsed) => told(unparsed, freed),
+    let all = maps::config().flags & DROPS_ALL != 0;
+    if !all
+        && is_miss(
+            &Front::of(freed),
+            false,
+            maps::ports(),
+            &Current::new(),
+            false,
+        )
+    {
+        MISS
+    } else {
+        BEGUN
     }
 }
 
-/// As [`ask`], about what [`look_plain`] has found.
-#[inline(never)]
-fn ask_plain() -> u32 {
-    let (Some(freed), Some(found)) = (maps::freed(), maps::found()) else {
-        return MISS;
-    };
-    // SAFETY: `look_plain` has written it in this run.
-    let layers = *unsafe { found.layers.get() };
-    ask(&Front::of(freed), layers).unwrap_or_else(|unparsed| told(unparsed, freed))
-}
-
-/// What it means that the first look cannot read something.
-#[inline(always)]
-fn told(unparsed: Unparsed, freed: &Freed) -> u32 {
-    match unparsed {
-        Unparsed::Short => SHORT,
-        // The EtherType is read anew: a value that the verifier knows would have it follow
-        // the walk once for each of them.
-        _ if freed.protocol.get() == 0 => MISS,
-        unparsed => why::unparsed(|| 0, unparsed),
-    }
-}
-
-/// Walks all of the packet, for one with rare headers. What it found is still to
-/// be asked about.
+/// Walks all of the packet. What it found is still to be asked about.
 #[inline(never)]
 fn look_whole() -> u32 {
     let Some(freed) = maps::freed() else {
@@ -204,61 +200,67 @@ fn look_whole() -> u32 {
     ) {
         Ok(Some(layers)) => look::walked(layers),
         Ok(None) => MISS,
+        Err(unparsed) if unparsed != Unparsed::Short && freed.protocol.get() == 0 => MISS,
         Err(unparsed) => why::unparsed(|| 0, unparsed),
     }
 }
 
-/// As [`ask`], about what [`look_whole`] has found.
+/// Looks what it quotes, if it is an ICMP error: [`WALKED`] still, or what cannot be told.
 #[inline(never)]
-fn ask_whole() -> u32 {
+fn find_quote() -> u32 {
+    let Some(freed) = maps::freed() else {
+        return MISS;
+    };
+    let quote = look::quote(&Headers::of(freed)).map(|()| WALKED);
+    // Where every drop is asked for, it is told of as it is.
+    let all = maps::config().flags & DROPS_ALL != 0;
+    look::told(if all { Ok(WALKED) } else { quote }, || 0)
+}
+
+/// Asks whether the packet may belong to the follow, if there is one: [`FOUND`] or
+/// [`MISS`]. If so, whose addresses decide is in the scratch memory.
+#[inline(never)]
+fn ask() -> u32 {
     let (Some(freed), Some(found)) = (maps::freed(), maps::found()) else {
         return MISS;
     };
-    // SAFETY: `look_whole` has written it in this run.
-    let layers = *unsafe { found.layers.get() };
-    ask(&Headers::of(freed), layers).unwrap_or(UNPARSED)
+    let config = maps::config();
+    if config.flags & DROPS_ALL != 0 {
+        return FOUND;
+    }
+    // SAFETY: the look before has written it in this run.
+    let layers = unsafe { found.layers.get() };
+    let (tables, quote) = (Current::of(&config), look::quote_of(found));
+    let ends = candidate_with(&Headers::of(freed), layers, quote, &tables, false);
+    let asked = ends.map(|ends| match ends {
+        Some(ends) => {
+            found.ends.leave(ends);
+            FOUND
+        }
+        None => MISS,
+    });
+    look::told(asked, || 0)
 }
 
-/// As [`look_plain`], for ARP: without an Ethernet header, nothing in it says
+/// As [`look_whole`], for ARP: without an Ethernet header, nothing in it says
 /// so.
 #[inline(never)]
 fn look_arp() -> u32 {
     let Some(freed) = maps::freed() else {
         return MISS;
     };
-    let packet = Front::of(freed);
-    arp(&packet, 0)
-        .and_then(|layers| ask(&packet, layers))
-        .unwrap_or(UNPARSED)
-}
-
-/// Keeps what was found; with a follow, only if the filter's first stage lets
-/// it pass.
-#[inline(always)]
-fn ask<P: Packet>(packet: &P, layers: Layers) -> Result<u32, Unparsed> {
-    let (Some(config), Some(found)) = (maps::config(), maps::found()) else {
-        return Ok(MISS);
-    };
-    if config.flags & DROPS_ALL == 0 {
-        let Some(ends) = candidate(packet, &layers, &Current::of(config), false)? else {
-            return Ok(MISS);
-        };
-        found.ends.leave(ends);
-    }
-    found.layers.leave(layers);
-    Ok(FOUND)
+    look::told(arp(&Front::of(freed), 0).map(look::walked), || 0)
 }
 
 /// Decides about a packet that may belong to the follow.
 #[inline(never)]
 fn belongs() -> bool {
-    let (Some(config), Some(freed), Some(found)) = (maps::config(), maps::freed(), maps::found())
-    else {
+    let (Some(freed), Some(found)) = (maps::freed(), maps::found()) else {
         return false;
     };
     // SAFETY: with a follow, `look` has written it in this run.
     let ends = unsafe { found.ends.get() };
-    decide(&Headers::of(freed), ends, &Current::of(config)) == Decision::Match
+    decide(&Headers::of(freed), ends, &Current::new()) == Decision::Match
 }
 
 /// The packet's place in the sample, as at the observation points.
@@ -319,9 +321,10 @@ fn namespace(owner: u64, offset: u32, load: &DropLoad) -> Option<u32> {
 /// Writes the event of the packet in the scratch memory.
 #[inline(never)]
 fn emit(skb: u64) -> DropCounter {
-    let (Some(config), Some(freed)) = (maps::config(), maps::freed()) else {
+    let Some(freed) = maps::freed() else {
         return DropCounter::Miss;
     };
+    let config = maps::config();
     // SAFETY: no preconditions.
     let time = unsafe { bpf_ktime_get_ns() };
     if !maps::spend(time, config.budget) {
@@ -433,15 +436,6 @@ fn fill_way(event: &mut DropEvent, skb: u64) {
     }
 }
 
-/// As at the observation points.
-#[inline(never)]
-fn find_quote() -> bool {
-    let Some(freed) = maps::freed() else {
-        return false;
-    };
-    look::find_quote(&Headers::of(freed))
-}
-
 /// Copies the headers that [`look`] has found.
 #[inline(never)]
 fn fill_packet(event: &mut DropEvent) {
@@ -452,12 +446,7 @@ fn fill_packet(event: &mut DropEvent) {
         return;
     }
     event.hop.len = freed.end.get();
-    let quote = if find_quote() {
-        // SAFETY: it was just written.
-        Some(unsafe { found.quote.get() })
-    } else {
-        None
-    };
+    let quote = look::quote_of(found);
     // SAFETY: `look` has written it in this run.
     let layers = unsafe { found.layers.get() };
     let headers = Headers::of(freed);

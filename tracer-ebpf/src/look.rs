@@ -1,4 +1,5 @@
-//! How a packet is looked at: in stages, of which each one says what is next.
+//! How a packet is looked at that a glance has not told to be a miss: in stages, of
+//! which each one says what is next.
 //!
 //! The stages are programs of their own, called one after the other: nested, they
 //! would need more stack than there is. What one finds goes to the next through the
@@ -7,10 +8,13 @@
 
 use tracer_common::{
     packet::Packet,
-    walk::{Layers, quoted},
+    walk::{Layers, Unparsed, quoted},
 };
 
-use crate::maps;
+use crate::{
+    maps::{self, Found},
+    why,
+};
 
 /// It certainly does not belong to the follow.
 pub(crate) const MISS: u32 = 0;
@@ -18,17 +22,13 @@ pub(crate) const MISS: u32 = 0;
 pub(crate) const FOUND: u32 = 1;
 /// No answer can be given.
 pub(crate) const UNPARSED: u32 = 2;
-/// It has rare headers, or some where the first look does not reach.
-pub(crate) const SHORT: u32 = 3;
 /// It was walked: what was found is still to be asked about.
-pub(crate) const WALKED: u32 = 4;
+pub(crate) const WALKED: u32 = 3;
 
-/// The first look, and if that does not suffice, `whole`, which walks everything, and
-/// `ask`. What comes of it is one of the first three.
+/// As [`FOUND`], of a packet that a stage has come to an end with.
 #[inline(always)]
-pub(crate) fn in_stages(plain: u32, whole: impl FnOnce() -> u32, ask: impl FnOnce() -> u32) -> u32 {
-    let looked = if plain == SHORT { whole() } else { plain };
-    if looked == WALKED { ask() } else { looked }
+pub(crate) fn told(looked: Result<u32, Unparsed>, at: impl FnOnce() -> u32) -> u32 {
+    looked.unwrap_or_else(|unparsed| why::unparsed(at, unparsed))
 }
 
 /// Leaves what a walk has found for the stage that asks about it.
@@ -41,18 +41,29 @@ pub(crate) fn walked(layers: Layers) -> u32 {
     WALKED
 }
 
-/// Whether a packet that was found is an ICMP error; what it quotes is in the scratch
-/// memory.
+/// Looks whether a packet that was walked is an ICMP error. What it quotes is left for
+/// the stages that come.
 #[inline(always)]
-pub(crate) fn find_quote<P: Packet>(packet: &P) -> bool {
+pub(crate) fn quote<P: Packet>(packet: &P) -> Result<(), Unparsed> {
     let Some(found) = maps::found() else {
-        return false;
+        return Ok(());
     };
-    // SAFETY: the look that has found the packet has written it in this run.
+    // SAFETY: the walk has written it in this run.
     let layers = unsafe { found.layers.get() };
-    let Ok(Some(quote)) = quoted(packet, layers) else {
-        return false;
-    };
-    found.quote.leave(quote);
-    true
+    found.quotes.set(0);
+    if let Some(quote) = quoted(packet, layers)? {
+        found.quote.leave(quote);
+        found.quotes.set(1);
+    }
+    Ok(())
+}
+
+/// What [`quote`] has found.
+#[inline(always)]
+pub(crate) fn quote_of(found: &Found) -> Option<&Layers> {
+    if found.quotes.get() == 0 {
+        return None;
+    }
+    // SAFETY: it was left in this run.
+    Some(unsafe { found.quote.get() })
 }

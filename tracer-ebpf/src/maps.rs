@@ -1,18 +1,28 @@
 //! What the programs share with user space, and how they see it as the
 //! filter's tables.
 
-use core::{cell::Cell, hint::black_box, mem::MaybeUninit};
+use core::{
+    cell::{Cell, UnsafeCell},
+    hint::black_box,
+    mem::MaybeUninit,
+};
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, lpm_trie::Key},
+    maps::{
+        Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, RingBuf, lpm_trie::Key,
+    },
 };
 use tracer_common::{
     config::{self, Config, Load, PORTS, TunnelPorts},
     counters::{Counter, Counters, SEVERAL, SLOTS},
     drop::{DropCounter, DropCounters, DropLoad},
     elsewhere::{Elsewhere, MAX_ELSEWHERE},
-    filter::{AddressKey, Ends, KEY_PREFIX_BITS, MAX_RULES, Prefilter, Rule, Sides, Tables},
+    filter::{
+        AddressKey, Ends, Identity, KEY_PREFIX_BITS, MAX_RULE_SETS, PREFILTER_WORDS, PairKey,
+        Prefilters, Rule, RuleSet, Spot, Tables,
+    },
+    flow::{Flow, Flows},
     walk::Layers,
 };
 
@@ -27,35 +37,71 @@ static LOAD: Load = Load {
     },
 };
 
-/// Its only element.
-#[map]
-static CONFIG: Array<Config> = Array::with_max_entries(1, 0);
+/// What user space writes while programs run. It lies in a section of its own, which is a
+/// map: programs read it without a look-up.
+#[repr(transparent)]
+struct Written<T>(UnsafeCell<T>);
 
-/// One per filter slot.
+// SAFETY: programs only read it, and any bytes that they see are a value: integers.
+unsafe impl<T> Sync for Written<T> {}
+
+impl<T> Written<T> {
+    #[inline(always)]
+    fn get(&'static self) -> *const T {
+        self.0.get()
+    }
+}
+
+#[unsafe(link_section = ".bss.config")]
+#[unsafe(no_mangle)]
+static CONFIG: Written<Config> = Written(UnsafeCell::new(Config {
+    generation: 0,
+    budget: 0,
+    sample: 0,
+    flags: 0,
+    prefilter_masks: [0; 2],
+}));
+
+#[unsafe(link_section = ".bss.prefilter")]
+#[unsafe(no_mangle)]
+static PREFILTER: Written<Prefilters> = Written(UnsafeCell::new(Prefilters {
+    words: [[0; PREFILTER_WORDS]; 2],
+}));
+
+/// By [`tracer_common::counters::slot`]: the interface that is observed there, as
+/// [`tracer_common::counters::share`] has it.
+#[unsafe(link_section = ".bss.points")]
+#[unsafe(no_mangle)]
+static POINTS: Written<[u32; SLOTS as usize]> = Written(UnsafeCell::new([0; SLOTS as usize]));
+
+/// The program that goes on where a glance does not suffice, its only element.
 #[map]
-static PREFILTER: Array<Prefilter> = Array::with_max_entries(2, 0);
+pub(crate) static CLOSER: ProgramArray = ProgramArray::with_max_entries(1, 0);
+
+/// What was decided before.
+#[map]
+static FLOWS: PerCpuArray<Flows> = PerCpuArray::with_max_entries(1, 0);
 
 /// Single addresses, of both filter slots; sized by user space.
 #[map]
-static ADDRESSES: HashMap<AddressKey, Sides> = HashMap::with_max_entries(1024, 0);
+static ADDRESSES: HashMap<AddressKey, Identity> = HashMap::with_max_entries(1024, 0);
 
 /// Prefixes of more than one address, likewise. A look-up here costs several
 /// times as much, and most follows need none.
 #[map]
-static PREFIXES: LpmTrie<AddressKey, Sides> = LpmTrie::with_max_entries(1024, 0);
+static PREFIXES: LpmTrie<AddressKey, Identity> = LpmTrie::with_max_entries(1024, 0);
+
+/// Numbers of rule sets, of both filter slots; sized by user space.
+#[map]
+static PAIRS: HashMap<PairKey, u32> = HashMap::with_max_entries(1024, 0);
 
 /// Those of slot 0, then those of slot 1.
 #[map]
-static RULES: Array<Rule> = Array::with_max_entries(2 * MAX_RULES as u32, 0);
+static RULES: Array<RuleSet> = Array::with_max_entries(2 * MAX_RULE_SETS as u32, 0);
 
 /// By [`tracer_common::counters::slot`].
 #[map]
 static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(SLOTS, 0);
-
-/// Likewise: the interface that is observed there, as
-/// [`tracer_common::counters::share`] has it.
-#[map]
-static POINTS: Array<u32> = Array::with_max_entries(SLOTS, 0);
 
 /// Where the packets of followed addresses go instead.
 #[map]
@@ -76,6 +122,10 @@ pub(crate) struct Found {
     pub(crate) ends: Stage<Ends>,
     /// What an ICMP error quotes.
     pub(crate) quote: Stage<Layers>,
+    /// 1 if it is one.
+    pub(crate) quotes: Cell<u32>,
+    /// What a glance leaves for who looks closer; see [`Glanced`].
+    pub(crate) glanced: Cell<u32>,
     /// See [`forget`].
     number: Cell<usize>,
 }
@@ -240,10 +290,22 @@ pub(crate) fn count_drop(counter: DropCounter) {
     }
 }
 
-/// What may change while programs run.
+/// What may change while programs run, as it is now.
 #[inline(always)]
-pub(crate) fn config() -> Option<&'static Config> {
-    CONFIG.get(0)
+pub(crate) fn config() -> Config {
+    // SAFETY: a valid value, see `Written`. Volatile, because user space writes it.
+    unsafe { core::ptr::read_volatile(CONFIG.get()) }
+}
+
+/// Of the words of a slot's prefilter, as [`Config::prefilter_masks`].
+#[inline(always)]
+fn prefilter_mask(slot: u32) -> u32 {
+    // SAFETY: the static is valid.
+    let masks = unsafe { &raw const (*CONFIG.get()).prefilter_masks };
+    // SAFETY: a slot is below 2.
+    let mask = unsafe { masks.cast::<u32>().add((slot & 1) as usize) };
+    // SAFETY: as in `config`.
+    unsafe { core::ptr::read_volatile(mask) }
 }
 
 /// This CPU's scratch memory. Classifiers do not interrupt each other on a CPU:
@@ -269,9 +331,21 @@ pub(crate) fn forget(number: usize) -> usize {
 /// somebody else runs a program of ours (`BPF_PROG_TEST_RUN`).
 #[inline(always)]
 pub(crate) fn is_point(slot: u32, ifindex: u32) -> bool {
-    POINTS
-        .get(slot)
-        .is_some_and(|known| *known == ifindex || *known == SEVERAL)
+    let points = POINTS.get().cast::<u32>();
+    // SAFETY: a slot is below `SLOTS`.
+    let known = unsafe { points.add((slot & (SLOTS - 1)) as usize) };
+    // SAFETY: a valid value, see `Written`. Volatile, because user space writes it.
+    let known = unsafe { core::ptr::read_volatile(known) };
+    known == ifindex || known == SEVERAL
+}
+
+/// This CPU's place of a flow.
+#[inline(always)]
+pub(crate) fn flow(index: usize) -> Option<&'static mut Flow> {
+    let flows = FLOWS.get_ptr_mut(0)?;
+    // SAFETY: the element belongs to this CPU, on which programs of this kind do not
+    // interrupt each other, and no other reference to it lives.
+    unsafe { (*flows).flows.get_mut(index) }
 }
 
 /// Counts a packet.
@@ -284,16 +358,16 @@ pub(crate) fn count(slot: u32, counter: Counter) {
     }
 }
 
-/// Counts a packet that a followed address sent somewhere else.
+/// Counts packets that a followed address sent somewhere else.
 #[inline(always)]
-pub(crate) fn count_elsewhere(key: &Elsewhere) {
+pub(crate) fn count_elsewhere(key: &Elsewhere, packets: u64) {
     if let Some(count) = ELSEWHERE.get_ptr_mut(key) {
         // SAFETY: a valid element; a race between CPUs may lose a count of
         // this explanatory figure, nothing more.
-        unsafe { *count += 1 };
+        unsafe { *count += packets };
     } else {
         // A full table or a race leaves this one uncounted.
-        let _: Result<(), i32> = ELSEWHERE.insert(key, 1_u64, 0);
+        let _: Result<(), i32> = ELSEWHERE.insert(key, packets, 0);
     }
 }
 
@@ -323,30 +397,50 @@ pub(crate) fn spend(now: u64, budget: u32) -> bool {
 
 /// The tables of the filter that is in force.
 pub(crate) struct Current {
+    generation: u32,
     slot: u32,
-    prefixes: bool,
+    flags: u32,
 }
 
 impl Current {
     #[inline(always)]
+    pub(crate) fn new() -> Self {
+        Self::of(&config())
+    }
+
+    #[inline(always)]
     pub(crate) const fn of(config: &Config) -> Self {
         Self {
+            generation: config.generation,
             slot: config.generation & 1,
-            prefixes: config.flags & config::PREFIXES != 0,
+            flags: config.flags,
         }
+    }
+
+    #[inline(always)]
+    pub(crate) const fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    #[inline(always)]
+    pub(crate) const fn explains(&self) -> bool {
+        self.flags & config::EXPLAIN_MISSES != 0
     }
 }
 
 impl Tables for Current {
     #[inline(always)]
-    fn may_concern(&self, index: u32) -> bool {
-        PREFILTER
-            .get(self.slot)
-            .is_some_and(|prefilter| prefilter.contains(index & 0xfff))
+    fn may_concern(&self, spot: Spot) -> bool {
+        let word = (spot.word & prefilter_mask(self.slot)) as usize & (PREFILTER_WORDS - 1);
+        let words = PREFILTER.get().cast::<u64>();
+        // SAFETY: both are below what there is.
+        let word = unsafe { words.add((self.slot & 1) as usize * PREFILTER_WORDS + word) };
+        // SAFETY: a valid value, see `Written`. Volatile, because user space writes it.
+        spot.is_in(unsafe { core::ptr::read_volatile(word) })
     }
 
     #[inline(always)]
-    fn sides(&self, address: &[u8; 16]) -> Sides {
+    fn identity(&self, address: &[u8; 16]) -> Identity {
         let key = Key::new(
             KEY_PREFIX_BITS + 128,
             AddressKey {
@@ -357,17 +451,25 @@ impl Tables for Current {
         // SAFETY: an entry that is replaced at this moment was of a filter
         // that is no longer in force; its two halves are harmless.
         match unsafe { ADDRESSES.get(key.data) } {
-            Some(sides) => *sides,
-            None if self.prefixes => PREFIXES.get(&key).copied().unwrap_or_default(),
-            None => Sides::default(),
+            Some(identity) => *identity,
+            None if self.flags & config::PREFIXES != 0 => {
+                PREFIXES.get(&key).copied().unwrap_or_default()
+            }
+            None => Identity::default(),
         }
     }
 
     #[inline(always)]
-    fn rule(&self, index: u32) -> Rule {
-        RULES
-            .get(self.slot * MAX_RULES as u32 + index)
-            .copied()
-            .unwrap_or_default()
+    fn pair(&self, from: u32, to: u32) -> Option<u32> {
+        let slot = self.slot;
+        // SAFETY: as above.
+        unsafe { PAIRS.get(PairKey { slot, from, to }) }.copied()
+    }
+
+    #[inline(always)]
+    fn rule(&self, set: u32, index: u32) -> Rule {
+        let set = RULES.get(self.slot * MAX_RULE_SETS as u32 + set);
+        let rule = set.and_then(|set| set.rules.get(index as usize));
+        rule.copied().unwrap_or_default()
     }
 }

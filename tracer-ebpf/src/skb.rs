@@ -5,7 +5,7 @@
 //! byte, page fragments included, through a helper call. [`Either`] tries one
 //! after the other.
 
-use core::hint::black_box;
+use core::{hint::black_box, mem::MaybeUninit};
 
 use aya_ebpf::{bindings::__sk_buff, helpers::generated::bpf_skb_load_bytes};
 use tracer_common::{packet::Packet, walk::MAX_OFFSET};
@@ -30,20 +30,9 @@ impl Linear {
             end: context.data_end as usize,
         }
     }
-
-    /// What begins `len` bytes further on.
-    #[inline(always)]
-    pub(crate) fn behind(self, len: usize) -> Self {
-        Self {
-            data: self.data + len,
-            ..self
-        }
-    }
 }
 
 impl Packet for Linear {
-    const PLAIN_ONLY: bool = true;
-
     #[inline(always)]
     fn end(&self) -> usize {
         self.end - self.data
@@ -73,13 +62,8 @@ impl Packet for Whole {
     }
 
     #[inline(always)]
-    fn any(&self, offset: usize) -> usize {
-        maps::forget(offset)
-    }
-
-    #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        let mut bytes = [0_u8; N];
+        let mut bytes = MaybeUninit::<[u8; N]>::uninit();
         // SAFETY: the context pointer is valid, and `bytes` holds `N` bytes.
         let error = unsafe {
             bpf_skb_load_bytes(
@@ -89,12 +73,12 @@ impl Packet for Whole {
                 N as u32,
             )
         };
-        (error == 0).then_some(bytes)
+        // SAFETY: the helper has written all of them.
+        (error == 0).then(|| unsafe { bytes.assume_init() })
     }
 }
 
-/// The linear part where it suffices, else the whole packet: for single
-/// fields at offsets that are known by now.
+/// The linear part where it suffices, else the whole packet.
 #[derive(Clone, Copy)]
 pub(crate) struct Either {
     linear: Linear,
@@ -115,6 +99,11 @@ impl Packet for Either {
     #[inline(always)]
     fn end(&self) -> usize {
         self.whole.end()
+    }
+
+    #[inline(always)]
+    fn any(&self, offset: usize) -> usize {
+        maps::forget(offset)
     }
 
     #[inline(always)]

@@ -7,8 +7,6 @@
 //! Invariant 1 (ARCHITECTURE.md): passive. No path returns anything else, and no helper
 //! called here changes a packet.
 
-use core::hint::black_box;
-
 use aya_ebpf::{
     EbpfContext as _,
     bindings::{__sk_buff, TC_ACT_UNSPEC},
@@ -17,20 +15,19 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use tracer_common::{
-    config::EXPLAIN_MISSES,
     counters::{Counter, slot},
-    elsewhere::Elsewhere,
     event::{ETHERNET, HopEvent, VLAN},
-    filter::{Decision, Ends, candidate, decide, sampling_hash},
-    packet::Packet,
-    walk::{Layers, Unparsed, tag_len, walk},
+    filter::{Decision, Ends, candidate_with, decide, sampling_hash},
+    flow::FlowKey,
+    glance::is_miss,
+    walk::walk,
 };
 
 use crate::{
     headers::{Bytes as _, fill_headers},
-    look::{self, FOUND, MISS, SHORT},
-    maps::{self, Current, EVENTS},
-    skb::{Either, Linear, Whole},
+    look::{self, FOUND, MISS, WALKED},
+    maps::{self, CLOSER, Current, EVENTS},
+    skb::{Either, Linear},
     why,
 };
 
@@ -38,14 +35,14 @@ use crate::{
 #[expect(clippy::needless_pass_by_value, reason = "the macro's signature")]
 #[classifier]
 pub(crate) fn tracer_ingress(ctx: TcContext) -> i32 {
-    observe(ctx.as_ptr().cast(), false, true)
+    observe(&ctx, false, true)
 }
 
 /// Packets that go out through it.
 #[expect(clippy::needless_pass_by_value, reason = "the macro's signature")]
 #[classifier]
 pub(crate) fn tracer_egress(ctx: TcContext) -> i32 {
-    observe(ctx.as_ptr().cast(), true, true)
+    observe(&ctx, true, true)
 }
 
 /// As [`tracer_ingress`], for an interface whose packets have no Ethernet
@@ -53,14 +50,14 @@ pub(crate) fn tracer_egress(ctx: TcContext) -> i32 {
 #[expect(clippy::needless_pass_by_value, reason = "the macro's signature")]
 #[classifier]
 pub(crate) fn tracer_l3_in(ctx: TcContext) -> i32 {
-    observe(ctx.as_ptr().cast(), false, false)
+    observe(&ctx, false, false)
 }
 
 /// As [`tracer_egress`], likewise.
 #[expect(clippy::needless_pass_by_value, reason = "the macro's signature")]
 #[classifier]
 pub(crate) fn tracer_l3_out(ctx: TcContext) -> i32 {
-    observe(ctx.as_ptr().cast(), true, false)
+    observe(&ctx, true, false)
 }
 
 /// The least that a classifier can do. Never attached: the benchmark compares
@@ -70,25 +67,73 @@ pub(crate) fn tracer_empty(_ctx: TcContext) -> i32 {
     TC_ACT_UNSPEC
 }
 
+/// What a glance leaves for [`tracer_closer`], besides the packet.
+mod glanced {
+    /// It was a glance, and not somebody else who runs programs by hand.
+    pub(super) const PACKET: u32 = 1;
+    pub(super) const EGRESS: u32 = 2;
+    pub(super) const ETHERNET: u32 = 4;
+}
+
+/// Glances at a packet. Nearly always that is all.
 #[inline(always)]
-fn observe(skb: *mut __sk_buff, egress: bool, ethernet: bool) -> i32 {
+fn observe(ctx: &TcContext, egress: bool, ethernet: bool) -> i32 {
+    let skb = ctx.as_ptr().cast::<__sk_buff>();
     let ifindex = ifindex(skb);
     let slot = slot(ifindex, egress);
-    if maps::is_point(slot, ifindex) {
-        maps::count(slot, try_observe(skb, egress, ethernet));
+    if !maps::is_point(slot, ifindex) {
+        return TC_ACT_UNSPEC;
+    }
+    let tables = Current::new();
+    let packet = Linear::new(skb);
+    if is_miss(&packet, ethernet, maps::ports(), &tables, tables.explains()) {
+        why::miss(|| ifindex, true);
+        maps::count(slot, Counter::Miss);
+        return TC_ACT_UNSPEC;
+    }
+    if let Some(found) = maps::found() {
+        let of = |is: bool, bit: u32| if is { bit } else { 0 };
+        found
+            .glanced
+            .set(glanced::PACKET | of(egress, glanced::EGRESS) | of(ethernet, glanced::ETHERNET));
+        // SAFETY: the map holds programs of this kind only. One that is missing leaves
+        // this one to go on.
+        unsafe { CLOSER.tail_call(ctx, 0) };
+    }
+    maps::count(slot, Counter::Unparsed);
+    TC_ACT_UNSPEC
+}
+
+/// Goes on where a glance does not suffice: attached to nothing, but called by the
+/// others in place of their end. It is loaded once for all of them, and theirs, which
+/// nearly every packet passes, stay small.
+#[expect(clippy::needless_pass_by_value, reason = "the macro's signature")]
+#[classifier]
+pub(crate) fn tracer_closer(ctx: TcContext) -> i32 {
+    let skb = ctx.as_ptr().cast();
+    let Some(found) = maps::found() else {
+        return TC_ACT_UNSPEC;
+    };
+    let glanced = found.glanced.replace(0);
+    if glanced & glanced::PACKET != 0 {
+        let egress = glanced & glanced::EGRESS != 0;
+        let ethernet = glanced & glanced::ETHERNET != 0;
+        let counter = look_closer(skb, egress, ethernet);
+        maps::count(slot(ifindex(skb), egress), counter);
     }
     TC_ACT_UNSPEC
 }
 
 /// What becomes of the packet, and the side effect that goes with it.
 #[inline(always)]
-fn try_observe(skb: *mut __sk_buff, egress: bool, ethernet: bool) -> Counter {
-    // Perhaps only the linear part is short, or a header is a rare one.
-    let looked = look::in_stages(
-        look_plain(skb, ethernet),
-        || look_whole(skb, ethernet),
-        || ask_whole(skb),
-    );
+fn look_closer(skb: *mut __sk_buff, egress: bool, ethernet: bool) -> Counter {
+    let mut looked = look_whole(skb, ethernet);
+    if looked == WALKED {
+        looked = find_quote(skb);
+    }
+    if looked == WALKED {
+        looked = ask(skb);
+    }
     match looked {
         MISS => {
             why::miss(|| ifindex(skb), true);
@@ -109,102 +154,93 @@ fn ifindex(skb: *mut __sk_buff) -> u32 {
     unsafe { (*skb).ifindex }
 }
 
-/// Walks a packet that has its headers in the linear part, and no rare ones but
-/// for a VLAN tag.
-#[inline(never)]
-fn look_plain(skb: *mut __sk_buff, ethernet: bool) -> u32 {
-    // The compiler would rather be given both ends of the packet than the context,
-    // as numbers, which the verifier does not allow.
-    let frame = Linear::new(black_box(skb));
-    let tag = if ethernet { tag_len(&frame) } else { Ok(0) };
-    let Ok(tag) = tag else {
-        return SHORT;
-    };
-    let packet = frame.behind(tag);
-    let looked = match walk(&packet, ethernet, maps::ports()) {
-        Ok(Some(layers)) => ask(&packet, layers),
-        Ok(None) => Ok(MISS),
-        Err(unparsed) => Err(unparsed),
-    };
-    match looked {
-        // What was found behind a tag counts from there.
-        Ok(FOUND) if tag != 0 => SHORT,
-        Ok(looked) => looked,
-        Err(Unparsed::Short) => SHORT,
-        Err(unparsed) => why::unparsed(|| ifindex(skb), unparsed),
-    }
-}
-
-/// As [`look_plain`], for a packet with rare headers or headers in page fragments.
-/// What it found is still to be asked about.
+/// Walks a packet: [`WALKED`], [`MISS`] or what cannot be walked.
 #[inline(never)]
 fn look_whole(skb: *mut __sk_buff, ethernet: bool) -> u32 {
-    match walk(&Whole(skb), ethernet, maps::ports()) {
-        Ok(Some(layers)) => look::walked(layers),
-        Ok(None) => MISS,
-        Err(unparsed) => why::unparsed(|| ifindex(skb), unparsed),
-    }
+    let walked = walk(&Either::new(skb), ethernet, maps::ports());
+    let walked = walked.map(|layers| layers.map_or(MISS, look::walked));
+    look::told(walked, || ifindex(skb))
 }
 
-/// As [`ask`], about what [`look_whole`] has found.
+/// Looks what it quotes, if it is an ICMP error: [`WALKED`] still, or what cannot be told.
 #[inline(never)]
-fn ask_whole(skb: *mut __sk_buff) -> u32 {
+fn find_quote(skb: *mut __sk_buff) -> u32 {
+    let quote = look::quote(&Either::new(skb));
+    look::told(quote.map(|()| WALKED), || ifindex(skb))
+}
+
+/// Asks whether the packet may belong to the follow: [`FOUND`] or [`MISS`]. If so, whose
+/// addresses decide is in the scratch memory.
+#[inline(never)]
+fn ask(skb: *mut __sk_buff) -> u32 {
     let Some(found) = maps::found() else {
         return MISS;
     };
     // SAFETY: `look_whole` has written it in this run.
-    let layers = *unsafe { found.layers.get() };
-    ask(&Whole(skb), layers).unwrap_or_else(|unparsed| why::unparsed(|| ifindex(skb), unparsed))
+    let layers = unsafe { found.layers.get() };
+    let (tables, quote) = (Current::new(), look::quote_of(found));
+    let ends = candidate_with(&Either::new(skb), layers, quote, &tables, tables.explains());
+    let asked = ends.map(|ends| match ends {
+        Some(ends) => {
+            found.ends.leave(ends);
+            FOUND
+        }
+        None => MISS,
+    });
+    look::told(asked, || ifindex(skb))
 }
 
-/// Whether the packet may belong to the follow: [`FOUND`] or [`MISS`]. If so, what
-/// was found is in the scratch memory.
-#[inline(always)]
-fn ask<P: Packet>(packet: &P, layers: Layers) -> Result<u32, Unparsed> {
-    let (Some(config), Some(found)) = (maps::config(), maps::found()) else {
-        return Ok(MISS);
-    };
-    let explain = config.flags & EXPLAIN_MISSES != 0;
-    let Some(ends) = candidate(packet, &layers, &Current::of(config), explain)? else {
-        return Ok(MISS);
-    };
-    found.layers.leave(layers);
-    found.ends.leave(ends);
-    Ok(FOUND)
-}
+const MATCH: u32 = 1;
+const ELSEWHERE: u32 = 2;
 
-/// Decides about a packet that may belong to the follow.
+/// Decides about a packet that may belong to the follow, or finds that it was decided
+/// about its like.
 #[inline(never)]
 fn belongs(skb: *mut __sk_buff, egress: bool) -> bool {
-    let (Some(config), Some(found)) = (maps::config(), maps::found()) else {
+    let Some(found) = maps::found() else {
         return false;
     };
-    // SAFETY: `look` has written it in this run.
+    // SAFETY: `ask` has written it in this run.
     let ends = unsafe { found.ends.get() };
-    match decide(&Either::new(skb), ends, &Current::of(config)) {
-        Decision::Match => true,
-        Decision::Elsewhere if config.flags & EXPLAIN_MISSES != 0 => {
-            elsewhere(skb, ends, egress);
-            false
+    let tables = Current::new();
+    let Some(key) = FlowKey::of(&Either::new(skb), ends, tables.generation()) else {
+        return decided(skb) == MATCH;
+    };
+    let key = FlowKey {
+        ifindex: ifindex(skb),
+        egress: egress.into(),
+        ..key
+    };
+    let Some(flow) = maps::flow(key.index()) else {
+        return false;
+    };
+    if !flow.key.is(&key) {
+        if flow.elsewhere != 0 {
+            maps::count_elsewhere(&flow.key.elsewhere(), flow.elsewhere.into());
         }
-        Decision::Elsewhere | Decision::Miss => false,
+        flow.key = key;
+        flow.elsewhere = 0;
+        flow.decision = decided(skb);
     }
+    if flow.decision == ELSEWHERE && tables.explains() {
+        flow.elsewhere = flow.elsewhere.wrapping_add(1);
+    }
+    flow.decision == MATCH
 }
 
-#[inline(always)]
-fn elsewhere(skb: *mut __sk_buff, ends: &Ends, egress: bool) {
-    let whole = Whole(skb);
-    let (Some(src), Some(dst)) = (ends.src(&whole), ends.dst(&whole)) else {
-        return;
+/// As the tables have it: [`MATCH`], [`ELSEWHERE`] or 0.
+#[inline(never)]
+fn decided(skb: *mut __sk_buff) -> u32 {
+    let Some(found) = maps::found() else {
+        return 0;
     };
-    maps::count_elsewhere(&Elsewhere {
-        src,
-        dst,
-        ifindex: ifindex(skb),
-        dst_port: ends.ports(&whole).1,
-        proto: ends.proto,
-        egress: egress.into(),
-    });
+    // SAFETY: `ask` has written it in this run.
+    let ends: &Ends = unsafe { found.ends.get() };
+    match decide(&Either::new(skb), ends, &Current::new()) {
+        Decision::Match => MATCH,
+        Decision::Elsewhere => ELSEWHERE,
+        Decision::Miss => 0,
+    }
 }
 
 /// The packet's place in the sample, 0 to `u32::MAX`.
@@ -213,26 +249,21 @@ fn sample(skb: *mut __sk_buff) -> u32 {
     let Some(found) = maps::found() else {
         return 0;
     };
-    // SAFETY: `look` has written both in this run.
+    // SAFETY: `look_whole` and `ask` have written both in this run.
     let layers = unsafe { found.layers.get() };
     // SAFETY: as above.
     let ends = unsafe { found.ends.get() };
-    (sampling_hash(&Whole(skb), layers, ends) >> 32) as u32
-}
-
-/// Whether the packet is an ICMP error; what it quotes is in the scratch memory.
-#[inline(never)]
-fn find_quote(skb: *mut __sk_buff) -> bool {
-    look::find_quote(&Whole(skb))
+    (sampling_hash(&Either::new(skb), layers, ends) >> 32) as u32
 }
 
 /// Writes the event of a packet that belongs to the follow.
 #[inline(never)]
 fn emit(skb: *mut __sk_buff, egress: bool, ethernet: bool) -> Counter {
-    let (Some(config), Some(found)) = (maps::config(), maps::found()) else {
+    let Some(found) = maps::found() else {
         return Counter::Miss;
     };
-    // SAFETY: `look` has written it in this run.
+    let config = maps::config();
+    // SAFETY: `look_whole` has written it in this run.
     let layers = unsafe { found.layers.get() };
     if config.sample != u32::MAX && sample(skb) > config.sample {
         return Counter::SampledOut;
@@ -242,12 +273,7 @@ fn emit(skb: *mut __sk_buff, egress: bool, ethernet: bool) -> Counter {
     if !maps::spend(time, config.budget) {
         return Counter::RateLimited;
     }
-    let quote = if find_quote(skb) {
-        // SAFETY: it was just written.
-        Some(unsafe { found.quote.get() })
-    } else {
-        None
-    };
+    let quote = look::quote_of(found);
     let load = maps::load();
     let Some(mut record) = EVENTS.reserve::<HopEvent>(0) else {
         return Counter::RingFull;
@@ -280,7 +306,7 @@ fn fill_frame(event: &mut HopEvent, skb: *mut __sk_buff, ethernet: bool) {
     event.gso_segs = context.gso_segs as u16;
     event.vlan_tci = context.vlan_tci as u16;
     event.flags = if context.vlan_present != 0 { VLAN } else { 0 };
-    if ethernet && Either::new(skb).copy(0, &mut event.macs, 12) {
+    if ethernet && Either::new(skb).fixed::<12>(0, &mut event.macs) {
         event.flags |= ETHERNET;
     }
 }

@@ -5,19 +5,23 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use aya::maps::{Array, HashMap, PerCpuArray, RingBuf};
+use aya::maps::{Array, HashMap, PerCpuArray, ProgramArray, RingBuf};
 use aya::programs::tc::TcAttachOptions;
 use aya::programs::{LinkOrder, SchedClassifier, TcAttachType, TestRun as _, TestRunOptions};
 use aya::{Ebpf, EbpfLoader};
 use tracer_common::config::{Config, EXPLAIN_MISSES, Load, TunnelPorts};
-use tracer_common::counters::{Counter, Counters, slot};
+use tracer_common::counters::{Counter, Counters, SLOTS, slot};
 use tracer_common::event::HopEvent;
 use tracer_common::filter::{
-    AddressKey, FOLLOWED, MAX_PAIRS, MAX_RULES, NEIGHBOUR, Prefilter, Rule, Sides,
+    AddressKey, FOLLOWED, Identity, MAX_RULE_SETS, NEIGHBOUR, PREFILTER_WORDS, PairKey, Prefilter,
+    Prefilters, Rule, RuleSet, SIDE_A,
 };
+use tracer_tests::frames::{TCP, UDP};
 
 /// The program that is measured.
 pub(crate) const OBSERVE: &str = "tracer_ingress";
+/// That which it goes on in where a glance does not suffice.
+const CLOSER: &str = "tracer_closer";
 /// The least that a program can do.
 pub(crate) const EMPTY: &str = "tracer_empty";
 
@@ -33,6 +37,11 @@ const RING: u32 = 8 << 20;
 /// As many runs as there is room for events, each with its 8-byte header.
 pub(crate) const ROOM: u32 = 32 << 10;
 const _: () = assert!(ROOM as usize * (size_of::<HopEvent>() + 8) < RING as usize);
+
+/// Room for the addresses and pairs of a filter.
+const ENTRIES: u32 = 1 << 15;
+/// The first of the others' addresses.
+const OTHERS: Ipv4Addr = Ipv4Addr::new(10, 128, 0, 0);
 
 /// `BPF_PROG_TEST_RUN` gives packets the loopback device.
 const LOOPBACK: u32 = 1;
@@ -62,7 +71,7 @@ pub(crate) struct Size {
 }
 
 /// How many dual-stack pairs of pods the filter has: two pairs of addresses each.
-pub(crate) const PODS: u8 = (MAX_PAIRS / 2) as u8;
+pub(crate) const PODS: u8 = 32;
 
 /// Two pods that talk to each other: source and destination.
 pub(crate) struct Pair {
@@ -100,8 +109,8 @@ fn pair(nodes: [u8; 2], index: u8) -> Pair {
 }
 
 impl Programs {
-    /// Loads the programs and fills their filter.
-    pub(crate) fn load() -> Result<Self> {
+    /// Loads the programs and fills their filter, with as many addresses of others, too.
+    pub(crate) fn load(others: u32) -> Result<Self> {
         let load = Load {
             ports: TunnelPorts {
                 vxlan: [VXLAN_PORT, 4789, 0, 0],
@@ -110,67 +119,91 @@ impl Programs {
             ..Load::default()
         };
         let mut ebpf = EbpfLoader::new()
+            .btf(None)
+            .map_max_entries("ADDRESSES", ENTRIES)
+            .map_max_entries("PAIRS", ENTRIES)
             .override_global("LOAD", &load, true)
             .map_max_entries("EVENTS", RING)
             .load(tracer::node::PROGRAMS)
             .context("cannot load the kernel programs: is this root?")?;
-        for name in [EMPTY, OBSERVE] {
+        for name in [EMPTY, OBSERVE, CLOSER] {
             classifier(&mut ebpf, name)?.load()?;
         }
+        let closer = classifier(&mut ebpf, CLOSER)?.fd()?.try_clone()?;
         let events = ebpf.take_map("EVENTS").context("no ring buffer")?;
         let mut programs = Self {
             ebpf,
             events: RingBuf::try_from(events)?,
         };
-        programs.arm()?;
+        programs
+            .map::<ProgramArray<_>>("CLOSER")?
+            .set(0, &closer, 0)?;
+        programs.arm(others)?;
         Ok(programs)
     }
 
-    /// Follows as many pairs as a filter can have.
-    fn arm(&mut self) -> Result<()> {
+    /// Follows pairs of pods, and pairs of others.
+    fn arm(&mut self, others: u32) -> Result<()> {
         let slot = GENERATION % 2;
-        let mut prefilter = Prefilter::EMPTY;
         let mut pairs = Vec::new();
         for Pair { v4, v6 } in (0..PODS).map(followed) {
-            v4.iter().for_each(|end| prefilter.insert_v4(end.octets()));
-            v6.iter().for_each(|end| prefilter.insert_v6(end.octets()));
             pairs.extend([v4.map(|end| end.to_ipv6_mapped()), v6]);
         }
-        let mut addresses: HashMap<_, AddressKey, Sides> = self.map("ADDRESSES")?;
-        for (index, [src, dst]) in pairs.into_iter().enumerate() {
-            let mut insert = |address: Ipv6Addr, a, b| {
-                let address = address.octets();
-                let sides = Sides {
-                    a,
-                    b,
-                    flags: NEIGHBOUR | FOLLOWED,
-                    padding: 0,
-                };
-                addresses.insert(AddressKey { slot, address }, sides, 0)
-            };
-            insert(src, 1 << index, 0)?;
-            insert(dst, 0, 1 << index)?;
+        let other = |number| Ipv4Addr::from_bits(OTHERS.to_bits() + number).to_ipv6_mapped();
+        pairs.extend((0..others / 2).map(|number| [2 * number, 2 * number + 1].map(other)));
+
+        let mut prefilters = Box::new(Prefilters {
+            words: [[0; PREFILTER_WORDS]; 2],
+        });
+        let words = Prefilter::words_for(2 * pairs.len());
+        let mut prefilter = Prefilter::new(&mut prefilters.words[slot as usize][..words]);
+        let mut addresses: HashMap<_, AddressKey, Identity> = self.map("ADDRESSES")?;
+        for (class, end) in (1..).zip(pairs.as_flattened()) {
+            match end.to_ipv4_mapped() {
+                Some(end) => prefilter.insert_v4(end.octets()),
+                None => prefilter.insert_v6(end.octets()),
+            }
+            let address = end.octets();
+            let flags = NEIGHBOUR | FOLLOWED | SIDE_A;
+            addresses.insert(AddressKey { slot, address }, Identity { class, flags }, 0)?;
         }
-        let mut rules: Array<_, Rule> = self.map("RULES")?;
-        let rule = Rule {
-            pairs: u64::MAX,
-            a_port: 0,
-            b_port: SERVICE_PORT,
-            proto: 0,
-            padding: [0; 3],
-        };
-        rules.set(slot * u32::try_from(MAX_RULES)?, rule, 0)?;
-        self.map::<Array<_, Prefilter>>("PREFILTER")?
-            .set(slot, prefilter, 0)?;
-        let config = Config {
+        let mut table: HashMap<_, PairKey, u32> = self.map("PAIRS")?;
+        for (from, _) in (1..).step_by(2).zip(&pairs) {
+            let to = from + 1;
+            table.insert(PairKey { slot, from, to }, 0, 0)?;
+            let (from, to) = (to, from);
+            table.insert(PairKey { slot, from, to }, 1, 0)?;
+        }
+        let mut rules: Array<_, RuleSet> = self.map("RULES")?;
+        let mut set = RuleSet::default();
+        for (rule, proto) in set.rules.iter_mut().zip([TCP, UDP]) {
+            *rule = Rule {
+                dst_port: SERVICE_PORT,
+                proto,
+                holds: 1,
+                ..Rule::default()
+            };
+        }
+        let first = slot * u32::try_from(MAX_RULE_SETS)?;
+        rules.set(first, set, 0)?;
+        set.rules = set.rules.map(Rule::reversed);
+        rules.set(first + 1, set, 0)?;
+        self.map::<Array<_, Prefilters>>(".bss.prefilter")?
+            .set(0, *prefilters, 0)?;
+        let mut config = Config {
             generation: GENERATION,
             budget: u32::MAX,
             sample: u32::MAX,
             flags: EXPLAIN_MISSES,
+            prefilter_masks: [0; 2],
         };
-        self.map::<Array<_, Config>>("CONFIG")?.set(0, config, 0)?;
-        self.map::<Array<_, u32>>("POINTS")?
-            .set(slot_of_loopback(), LOOPBACK, 0)?;
+        config.prefilter_masks[slot as usize] = u32::try_from(words - 1)?;
+        self.map::<Array<_, Config>>(".bss.config")?
+            .set(0, config, 0)?;
+        let mut points = Box::new([0; SLOTS as usize]);
+        points[slot_of_loopback() as usize] = LOOPBACK;
+        self.map::<Array<_, [u32; SLOTS as usize]>>(".bss.points")?
+            .set(0, *points, 0)?;
         Ok(())
     }
 
@@ -232,14 +265,17 @@ impl Programs {
         Ok(cpus.iter().map(|cpu| cpu.get(counter)).sum())
     }
 
-    /// How large the measured program is.
-    pub(crate) fn size(&mut self) -> Result<Size> {
-        let info = classifier(&mut self.ebpf, OBSERVE)?.info()?;
-        Ok(Size {
-            verified: info.verified_instruction_count().unwrap_or(0),
-            translated: info.size_translated().unwrap_or(0) / 8,
-            jited: info.size_jitted(),
-        })
+    /// How large the measured program is, and that which it goes on in.
+    pub(crate) fn size(&mut self) -> Result<[Size; 2]> {
+        let mut size = |name| -> Result<Size> {
+            let info = classifier(&mut self.ebpf, name)?.info()?;
+            Ok(Size {
+                verified: info.verified_instruction_count().unwrap_or(0),
+                translated: info.size_translated().unwrap_or(0) / 8,
+                jited: info.size_jitted(),
+            })
+        };
+        Ok([size(OBSERVE)?, size(CLOSER)?])
     }
 
     fn map<'a, M: TryFrom<&'a mut aya::maps::Map, Error = aya::maps::MapError>>(

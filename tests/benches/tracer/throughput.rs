@@ -231,7 +231,7 @@ fn shared_interfaces(node: &Node) -> [&str; 3] {
 /// Attaches programs that do nothing to both directions of shared interfaces.
 fn attach_empty(lab: &Lab) -> Result<Vec<Programs>> {
     let attach = |node: &Node| {
-        let mut programs = Programs::load()?;
+        let mut programs = Programs::load(0)?;
         for interface in shared_interfaces(node) {
             for direction in [TcAttachType::Ingress, TcAttachType::Egress] {
                 programs.attach_empty(interface, direction)?;

@@ -4,7 +4,7 @@ use network_types::ip::IpProto;
 
 use crate::{
     packet::Packet,
-    walk::{Layers, Network, Unparsed, quoted},
+    walk::{Layers, Network, Unparsed},
 };
 
 /// The two addresses by which a packet is judged, as offsets into it.
@@ -20,7 +20,7 @@ pub struct Ends {
     pub(super) kind: Kind,
     /// Whether all that a rule asks for is known: of a later fragment it is
     /// not, nor of a packet that ends before its ports.
-    pub(super) is_told: bool,
+    pub(crate) is_told: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,15 @@ impl Ends {
         address(packet, self.dst, self.v4)
     }
 
+    /// Source and destination address of a packet that is judged by its pair.
+    #[inline(always)]
+    pub(crate) fn pair<P: Packet + ?Sized>(&self, packet: &P) -> Option<[[u8; 16]; 2]> {
+        if self.kind != Kind::Pair {
+            return None;
+        }
+        Some([self.src(packet)?, self.dst(packet)?])
+    }
+
     /// Source and destination port, host byte order, 0 where there is none.
     #[inline(always)]
     pub fn ports<P: Packet + ?Sized>(&self, packet: &P) -> (u16, u16) {
@@ -60,7 +69,7 @@ impl Ends {
 }
 
 /// Whose addresses decide about a packet: its own, those of the packet it
-/// quotes, or the two parties of ARP and ND.
+/// quotes (`quote`), or the two parties of ARP and ND.
 ///
 /// # Errors
 /// [`Unparsed`], where they are in what is not there: an ICMP error without a
@@ -69,6 +78,7 @@ impl Ends {
 pub(super) fn ends<P: Packet + ?Sized>(
     packet: &P,
     layers: &Layers,
+    quote: Option<&Layers>,
 ) -> Result<Option<Ends>, Unparsed> {
     if layers.network == Network::Arp {
         let be16 = |at| packet.be16(layers.l3 + at).ok_or(Unparsed::Short);
@@ -81,8 +91,8 @@ pub(super) fn ends<P: Packet + ?Sized>(
             ..Ends::of(layers)
         }));
     }
-    if let Some(quote) = quoted(packet, layers)? {
-        return Ok(Some(Ends::of(&quote)));
+    if let Some(quote) = quote {
+        return Ok(Some(Ends::of(quote)));
     }
     let ends = Ends::of(layers);
     if layers.network != Network::V6

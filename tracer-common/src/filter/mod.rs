@@ -6,32 +6,32 @@
 //! error when the packet it quotes does; ARP and neighbour discovery when
 //! both parties are followed or a next hop of who is.
 //!
-//! Two stages. A bit array answers "neither address is of interest" for
-//! nearly every packet, in a few nanoseconds. What is left is looked up in
-//! tables of addresses and prefixes, whose values are bit sets of pairs.
+//! Two stages. A Bloom filter answers "neither address is of interest" for nearly every
+//! packet, in a few nanoseconds. What is left is looked up: addresses and prefixes are in
+//! tables that say of which [`Identity`] an address is, and pairs of identities in one
+//! that says which rules hold between them. Addresses that are followed alike, as the
+//! backends of a Service, have the same identity, so that a follow of thousands of
+//! addresses has few pairs.
 
 mod ends;
-mod prefilter;
+pub(crate) mod prefilter;
 mod sample;
 
 use network_types::ip::IpProto;
 
 pub use self::{
     ends::{ADVERTISEMENT, Ends, SOLICITATION},
-    prefilter::{PREFILTER_WORDS, Prefilter},
+    prefilter::{PREFILTER_WORDS, Prefilter, Prefilters, Spot},
     sample::sampling_hash,
 };
 use self::{
     ends::{Kind, V4_UNSPECIFIED, ends},
-    prefilter::{fold, prefilter_index},
+    prefilter::fold,
 };
 use crate::{
     packet::Packet,
-    walk::{Layers, Unparsed},
+    walk::{Layers, Unparsed, quoted},
 };
-
-/// How many pairs a follow can have.
-pub const MAX_PAIRS: usize = 64;
 
 /// Key of the address tables: the filter's slot, then the address, IPv4 as
 /// `::ffff:a.b.c.d`. A prefix's length counts from the slot's first bit.
@@ -49,49 +49,72 @@ pub const KEY_PREFIX_BITS: u32 = 32;
 
 /// What an address is to the follow: value of the address tables.
 ///
-/// An address inside several prefixes carries the union of them all.
+/// An address inside several prefixes is what all of them say together.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sides {
-    /// Bit *n*: side A of pair *n*.
-    pub a: u64,
-    /// Bit *n*: side B of pair *n*.
-    pub b: u64,
-    /// [`NEIGHBOUR`] and [`FOLLOWED`].
+pub struct Identity {
+    /// Number of the class of addresses that are followed alike; 0 of one that is in no
+    /// pair.
+    pub class: u32,
+    /// [`NEIGHBOUR`], [`FOLLOWED`] and [`SIDE_A`].
     pub flags: u32,
-    /// Always 0.
-    pub padding: u32,
 }
 
-const _: () = assert!(size_of::<Sides>() == 24);
+const _: () = assert!(size_of::<Identity>() == 8);
 
-/// Flag of [`Sides`]: ARP and ND of this address belong to the follow if the
+/// Flag of [`Identity`]: ARP and ND of this address belong to the follow if the
 /// other party has the flag too.
 pub const NEIGHBOUR: u32 = 1;
-/// Flag of [`Sides`]: one of the addresses that are followed.
+/// Flag of [`Identity`]: one of the addresses that are followed.
 pub const FOLLOWED: u32 = 2;
+/// Flag of [`Identity`]: side A of some pair, of which one may want to know where else
+/// it sends to.
+pub const SIDE_A: u32 = 4;
 
-/// How many different rules the pairs of a follow can have. Each is a turn of a
-/// loop, which the verifier takes for every path that leads there.
-pub const MAX_RULES: usize = 8;
-
-/// What pairs ask of protocol and ports; 0 asks nothing.
+/// Key of the table of pairs: between which classes. A pair is there in both directions.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rule {
-    /// Bit *n*: pair *n* asks this. No bit: there are no more rules.
-    pub pairs: u64,
-    /// Port of side A, host byte order.
-    pub a_port: u16,
-    /// Port of side B, host byte order.
-    pub b_port: u16,
-    /// IANA protocol number; that of ICMP stands for ICMPv6, too.
-    pub proto: u8,
-    /// Always 0.
-    pub padding: [u8; 3],
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PairKey {
+    /// `generation % 2` of the filter.
+    pub slot: u32,
+    /// The source's class.
+    pub from: u32,
+    /// The destination's class.
+    pub to: u32,
 }
 
-const _: () = assert!(size_of::<Rule>() == 16);
+/// How many rules can hold between two classes.
+pub const MAX_RULES: usize = 16;
+
+/// How many different [`RuleSet`]s a filter can have.
+pub const MAX_RULE_SETS: usize = 256;
+
+/// The rules that hold between two classes: a packet must satisfy one of them. The
+/// table of pairs has its number.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct RuleSet {
+    /// Those that hold come first.
+    pub rules: [Rule; MAX_RULES],
+}
+
+/// What is asked of protocol and ports; 0 asks nothing.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Rule {
+    /// Host byte order.
+    pub src_port: u16,
+    /// Likewise.
+    pub dst_port: u16,
+    /// IANA protocol number; that of ICMP stands for ICMPv6, too.
+    pub proto: u8,
+    /// 1. With 0 there are no more rules.
+    pub holds: u8,
+    /// Always 0.
+    pub padding: [u8; 2],
+}
+
+const _: () = assert!(size_of::<Rule>() == 8);
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,12 +129,14 @@ pub enum Decision {
 
 /// The filter's tables, wherever they are.
 pub trait Tables {
-    /// Whether the bit at `index` of the [`Prefilter`] is set.
-    fn may_concern(&self, index: u32) -> bool;
+    /// Whether the [`Prefilter`] may hold the address at this spot.
+    fn may_concern(&self, spot: Spot) -> bool;
     /// What is said of `address`, or of the longest prefix that holds it.
-    fn sides(&self, address: &[u8; 16]) -> Sides;
-    /// Rule `index`, below [`MAX_RULES`].
-    fn rule(&self, index: u32) -> Rule;
+    fn identity(&self, address: &[u8; 16]) -> Identity;
+    /// The number of the [`RuleSet`] of packets between two classes, neither of them 0.
+    fn pair(&self, from: u32, to: u32) -> Option<u32>;
+    /// Rule `index` of a set, below [`MAX_RULES`].
+    fn rule(&self, set: u32, index: u32) -> Rule;
 }
 
 /// The first stage: `None` for nearly every packet that is not followed.
@@ -127,12 +152,28 @@ pub fn candidate<P: Packet + ?Sized, T: Tables>(
     tables: &T,
     explain: bool,
 ) -> Result<Option<Ends>, Unparsed> {
-    let Some(ends) = ends(packet, layers)? else {
+    let quote = quoted(packet, layers)?;
+    candidate_with(packet, layers, quote.as_ref(), tables, explain)
+}
+
+/// The same of a packet of which it is known what it quotes ([`quoted`]).
+///
+/// # Errors
+/// Likewise.
+#[inline(always)]
+pub fn candidate_with<P: Packet + ?Sized, T: Tables>(
+    packet: &P,
+    layers: &Layers,
+    quote: Option<&Layers>,
+    tables: &T,
+    explain: bool,
+) -> Result<Option<Ends>, Unparsed> {
+    let Some(ends) = ends(packet, layers, quote)? else {
         return Ok(None);
     };
     let concerns = |at| {
         let word = fold(packet, at, ends.v4).ok_or(Unparsed::Short)?;
-        Ok(tables.may_concern(prefilter_index(word)))
+        Ok(tables.may_concern(Spot::of(word)))
     };
     let src = concerns(ends.src)?;
     let passes = if ends.kind == Kind::Pair {
@@ -158,47 +199,47 @@ pub fn decide<P: Packet + ?Sized, T: Tables>(packet: &P, ends: &Ends, tables: &T
     let (Some(src), Some(dst)) = (ends.src(packet), ends.dst(packet)) else {
         return Decision::Miss;
     };
-    let from = tables.sides(&src);
-    let to = tables.sides(&dst);
+    let from = tables.identity(&src);
+    let to = tables.identity(&dst);
+    let pair = if from.class == 0 || to.class == 0 {
+        None
+    } else {
+        tables.pair(from.class, to.class)
+    };
     if ends.kind != Kind::Pair {
-        return if neighbours(ends.kind, &from, &to, &src, &dst) {
+        return if pair.is_some() || neighbours(ends.kind, &from, &to, &src, &dst) {
             Decision::Match
         } else {
             Decision::Miss
         };
     }
-    let forward = from.a & to.b;
-    let reverse = from.b & to.a;
-    if forward | reverse != 0 {
+    if let Some(set) = pair {
         let (src_port, dst_port) = ends.ports(packet);
         for index in 0..MAX_RULES as u32 {
-            let rule = tables.rule(index);
-            if rule.pairs == 0 {
+            let rule = tables.rule(set, index);
+            if rule.holds == 0 {
                 break;
             }
-            if (forward & rule.pairs != 0 && rule.accepts(ends.proto, src_port, dst_port))
-                || (reverse & rule.pairs != 0 && rule.accepts(ends.proto, dst_port, src_port))
-            {
+            if rule.accepts(ends.proto, src_port, dst_port) {
                 return Decision::Match;
             }
         }
     }
     // Of a later fragment nobody can say that it was not asked about.
-    if from.a != 0 && ends.is_told {
+    if from.flags & SIDE_A != 0 && ends.is_told {
         Decision::Elsewhere
     } else {
         Decision::Miss
     }
 }
 
-/// Whether ARP or ND between these two belongs to the follow.
+/// Whether ARP or ND between these two, which are no pair, belongs to the follow.
 #[inline(always)]
-fn neighbours(kind: Kind, from: &Sides, to: &Sides, src: &[u8; 16], dst: &[u8; 16]) -> bool {
-    // The two ends of a pair, or one of them or a next hop with a next hop:
-    // not any two followed addresses, of which a prefix may hold very many.
-    let next_hop = |sides: &Sides| sides.flags & (NEIGHBOUR | FOLLOWED) == NEIGHBOUR;
-    let pair = (from.a & to.b) | (from.b & to.a) != 0;
-    if pair || (from.flags & to.flags & NEIGHBOUR != 0 && (next_hop(from) || next_hop(to))) {
+fn neighbours(kind: Kind, from: &Identity, to: &Identity, src: &[u8; 16], dst: &[u8; 16]) -> bool {
+    // One of the ends or a next hop with a next hop: not any two followed addresses, of
+    // which a prefix may hold very many.
+    let next_hop = |end: &Identity| end.flags & (NEIGHBOUR | FOLLOWED) == NEIGHBOUR;
+    if from.flags & to.flags & NEIGHBOUR != 0 && (next_hop(from) || next_hop(to)) {
         return true;
     }
     // A router asks from its link-local address, a host that checks for
@@ -214,15 +255,25 @@ fn neighbours(kind: Kind, from: &Sides, to: &Sides, src: &[u8; 16], dst: &[u8; 1
 }
 
 impl Rule {
-    /// Whether a packet from side A to side B satisfies the rule.
+    /// Whether a packet satisfies the rule.
     #[inline(always)]
-    const fn accepts(&self, proto: u8, a_port: u16, b_port: u16) -> bool {
+    const fn accepts(&self, proto: u8, src_port: u16, dst_port: u16) -> bool {
         const ICMP: u8 = IpProto::Icmp as u8;
         const ICMP6: u8 = IpProto::Ipv6Icmp as u8;
         let asked =
             self.proto == 0 || self.proto == proto || (self.proto == ICMP && proto == ICMP6);
         asked
-            && (self.a_port == 0 || self.a_port == a_port)
-            && (self.b_port == 0 || self.b_port == b_port)
+            && (self.src_port == 0 || self.src_port == src_port)
+            && (self.dst_port == 0 || self.dst_port == dst_port)
+    }
+
+    /// What the same rule asks of a packet in the other direction.
+    #[must_use]
+    pub const fn reversed(self) -> Self {
+        Self {
+            src_port: self.dst_port,
+            dst_port: self.src_port,
+            ..self
+        }
     }
 }

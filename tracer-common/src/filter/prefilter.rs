@@ -1,22 +1,29 @@
-//! The first stage: a bit array of addresses.
+//! The first stage: a Bloom filter of addresses that grows with the follow.
+//!
+//! An address sets two bits of one word, so that a look-up costs one load however many
+//! addresses there are. With as many words as addresses, one stranger in some hundreds
+//! passes.
 
 use crate::packet::Packet;
 
-/// Words of the bit array: 4,096 bits.
-pub const PREFILTER_WORDS: usize = 64;
+/// The most words that a filter's [`Prefilter`] can have: 512 Kibit.
+pub const PREFILTER_WORDS: usize = 1 << 13;
 
-/// The bit array. A set bit says that an address with this
-/// index may be of interest.
+/// As few words as there ever are: a few cache lines.
+const LEAST_WORDS: usize = 1 << 6;
+
+/// The Bloom filters of both slots, as the kernel keeps them.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Prefilter {
-    /// 64 bits each.
-    pub words: [u64; PREFILTER_WORDS],
+pub struct Prefilters {
+    /// By the filter's slot. Only the first words are in use, as many as
+    /// [`crate::config::Config::prefilter_masks`] says.
+    pub words: [[u64; PREFILTER_WORDS]; 2],
 }
 
 /// An address in 32 bits.
 #[inline(always)]
-pub(super) fn fold<P: Packet + ?Sized>(packet: &P, at: usize, v4: bool) -> Option<u32> {
+pub(crate) fn fold<P: Packet + ?Sized>(packet: &P, at: usize, v4: bool) -> Option<u32> {
     if v4 {
         packet.read(at).map(u32::from_ne_bytes)
     } else {
@@ -30,42 +37,69 @@ const fn fold_v6(address: [u8; 16]) -> u32 {
     (bits as u32) ^ ((bits >> 32) as u32) ^ ((bits >> 64) as u32) ^ ((bits >> 96) as u32)
 }
 
-/// Position in the [`Prefilter`] of a folded address (Fibonacci hashing: the
-/// golden ratio's bits spread neighbouring addresses).
-#[inline(always)]
-pub(super) const fn prefilter_index(word: u32) -> u32 {
-    word.wrapping_mul(0x9e37_79b1) >> 20
+/// Where a folded address is in the filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spot {
+    /// Number of the word, to be cut to as many as there are.
+    pub word: u32,
+    /// Two bits of it, or one.
+    pub bits: u64,
 }
 
-const _: () = assert!(PREFILTER_WORDS * 64 == 1 << 12);
+impl Spot {
+    /// Fibonacci hashing: the golden ratio's bits spread neighbouring addresses.
+    #[inline(always)]
+    #[must_use]
+    pub(crate) const fn of(folded: u32) -> Self {
+        let hash = (folded as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        Self {
+            word: (hash >> 32) as u32,
+            bits: (1 << (hash >> 58)) | (1 << ((hash >> 52) & 63)),
+        }
+    }
 
-impl Prefilter {
-    /// Nothing is of interest.
-    pub const EMPTY: Self = Self {
-        words: [0; PREFILTER_WORDS],
-    };
-    /// Everything may be.
-    pub const FULL: Self = Self {
-        words: [u64::MAX; PREFILTER_WORDS],
-    };
+    /// Whether a word with these bits may hold the address.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_in(self, word: u64) -> bool {
+        word & self.bits == self.bits
+    }
+}
+
+/// The Bloom filter of one follow, before it is written to the kernel.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Prefilter<'a> {
+    words: &'a mut [u64],
+}
+
+impl<'a> Prefilter<'a> {
+    /// As many words as `addresses` need.
+    #[must_use]
+    pub fn words_for(addresses: usize) -> usize {
+        addresses
+            .next_power_of_two()
+            .clamp(LEAST_WORDS, PREFILTER_WORDS)
+    }
+
+    /// In these words, a power of two of them, that begin as zeros.
+    #[must_use]
+    pub const fn new(words: &'a mut [u64]) -> Self {
+        Self { words }
+    }
 
     /// Marks an IPv4 address.
     pub const fn insert_v4(&mut self, address: [u8; 4]) {
-        self.set(prefilter_index(u32::from_ne_bytes(address)));
+        self.insert(u32::from_ne_bytes(address));
     }
 
     /// Marks an IPv6 address.
     pub const fn insert_v6(&mut self, address: [u8; 16]) {
-        self.set(prefilter_index(fold_v6(address)));
+        self.insert(fold_v6(address));
     }
 
-    const fn set(&mut self, index: u32) {
-        self.words[index as usize / 64] |= 1 << (index % 64);
-    }
-
-    /// Whether the bit at `index` is set.
-    #[must_use]
-    pub const fn contains(&self, index: u32) -> bool {
-        self.words[index as usize / 64] & (1 << (index % 64)) != 0
+    const fn insert(&mut self, folded: u32) {
+        let spot = Spot::of(folded);
+        let mask = self.words.len() - 1;
+        self.words[spot.word as usize & mask] |= spot.bits;
     }
 }

@@ -8,7 +8,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use proptest::prelude::*;
 use tracer_common::{
     config::TunnelPorts,
-    packet::Packet,
+    filter::{Identity, Rule, Spot, Tables, candidate},
+    glance::is_miss,
     walk::{FRAGMENT_HEADER, Layers, MORE_FRAGMENTS, Network, Unparsed, quoted, walk},
 };
 use tracer_tests::frames::{
@@ -27,19 +28,49 @@ const NODE_B: Ipv4Addr = Ipv4Addr::new(172, 16, 0, 2);
 const A6: Ipv6Addr = Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 5);
 const B6: Ipv6Addr = Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, 7);
 
-/// Reads as the programs' first look does: plain headers only.
-struct Plain<'a>(&'a [u8]);
+/// A filter whose first stage lets a part of all addresses through.
+struct Sparse(u32);
 
-impl Packet for Plain<'_> {
-    const PLAIN_ONLY: bool = true;
-
-    fn end(&self) -> usize {
-        self.0.len()
+impl Tables for Sparse {
+    fn may_concern(&self, spot: Spot) -> bool {
+        spot.word & self.0 == 0
     }
 
-    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        self.0.read(offset)
+    fn identity(&self, _: &[u8; 16]) -> Identity {
+        Identity::default()
     }
+
+    fn pair(&self, _: u32, _: u32) -> Option<u32> {
+        None
+    }
+
+    fn rule(&self, _: u32, _: u32) -> Rule {
+        Rule::default()
+    }
+}
+
+/// What a glance calls a miss is one for who walks it. Returns whether it does.
+fn glance_agrees(frame: &[u8], ethernet: bool) -> bool {
+    let mut misses = false;
+    for (mask, explain) in [
+        (0, true),
+        (0, false),
+        (1, true),
+        (1, false),
+        (u32::MAX, false),
+    ] {
+        let tables = Sparse(mask);
+        if is_miss(frame, ethernet, &PORTS, &tables, explain) {
+            misses = true;
+            let walked = walk(frame, ethernet, &PORTS).expect("a miss can be walked");
+            let Some(layers) = walked else {
+                continue;
+            };
+            let candidate = candidate(frame, &layers, &tables, explain);
+            assert_eq!(candidate, Ok(None), "{mask:#x} {explain} {layers:?}");
+        }
+    }
+    misses
 }
 
 fn found(frame: &[u8]) -> Layers {
@@ -254,6 +285,7 @@ proptest! {
         bytes in prop::collection::vec(any::<u8>(), 0..300),
         ethernet: bool,
     ) {
+        glance_agrees(&bytes, ethernet);
         if let Ok(Some(layers)) = walk(bytes.as_slice(), ethernet, &PORTS) {
             prop_assert!(layers.l3 < bytes.len());
             prop_assert!(layers.l4 >= layers.l3);

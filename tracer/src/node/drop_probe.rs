@@ -16,7 +16,7 @@ use aya::{
     programs::BtfTracePoint,
 };
 use tracer_common::{
-    config::{Config, DROPS_ALL, Load},
+    config::{DROPS_ALL, Load},
     drop::DropCounters,
 };
 use tracer_core::{input::DropReport, model::Freed};
@@ -26,7 +26,7 @@ use super::said;
 use super::{
     NodeError, bpf,
     decode::{self, RawDrop},
-    filter::{self, MAX_ADDRESSES, map},
+    filter::{self, Armed, map},
     kernel::{Btf, KFREE_SKB, Reasons, Symbols, WITHOUT_REASON, drop_program, hides_its_memory},
     probe::PROGRAMS,
 };
@@ -40,7 +40,7 @@ pub(super) struct DropProbe {
     ebpf: Ebpf,
     program: &'static str,
     events: RingBuf<MapData>,
-    config: Config,
+    filter: Armed,
     reasons: Reasons,
     symbols: Symbols,
     /// What the namespaces are called, by inode number.
@@ -69,12 +69,11 @@ impl DropProbe {
         loader.btf(None);
         #[cfg(feature = "debug")]
         said::choose(&mut loader);
+        filter::size(&mut loader, &start.filter)?;
         let mut ebpf = loader
             .override_global("LOAD", &load, true)
             .override_global("DROP_LOAD", &offsets, true)
-            .map_max_entries("DROPS", start.ring_size)
-            .map_max_entries("ADDRESSES", MAX_ADDRESSES)
-            .map_max_entries("PREFIXES", MAX_ADDRESSES)
+            .map_max_entries("DROPS", ring_size(start))
             .load(PROGRAMS)
             .map_err(|source| NodeError::load(&source))?;
         #[cfg(feature = "debug")]
@@ -82,12 +81,12 @@ impl DropProbe {
         let events = ebpf.take_map("DROPS").expect("the object has this map");
         let events = RingBuf::try_from(events).map_err(|source| NodeError::map(&source))?;
 
-        let mut config = filter::config(start.budget, 0);
+        let mut filter = Armed::new(start.budget, 0);
         match start.watch {
-            Watch::Follow => filter::arm(&mut ebpf, &start.filter, &mut config)?,
+            Watch::Follow => filter.arm(&mut ebpf, &start.filter)?,
             Watch::Drops => {
-                filter::flag(&mut config, DROPS_ALL, true);
-                filter::write_config(&mut ebpf, &config)?;
+                filter::flag(&mut filter.config, DROPS_ALL, true);
+                filter.write(&mut ebpf)?;
             }
         }
         want(&mut ebpf, &namespaces, &StdHashMap::new())?;
@@ -113,7 +112,7 @@ impl DropProbe {
             ebpf,
             program,
             events,
-            config,
+            filter,
             reasons,
             symbols: Symbols::later(),
             namespaces,
@@ -147,18 +146,18 @@ impl DropProbe {
 
     /// Puts a filter into force, all at once.
     pub(super) fn arm(&mut self, filter: &Filter) -> Result<(), NodeError> {
-        filter::arm(&mut self.ebpf, filter, &mut self.config)
+        self.filter.arm(&mut self.ebpf, filter)
     }
 
     /// Lets so many of 2^32 packets through.
     pub(super) fn sample(&mut self, sample: u32) -> Result<(), NodeError> {
-        self.config.sample = sample;
-        filter::write_config(&mut self.ebpf, &self.config)
+        self.filter.config.sample = sample;
+        self.filter.write(&mut self.ebpf)
     }
 
     /// How many of 2^32 packets are let through.
     pub(super) const fn sampled(&self) -> u32 {
-        self.config.sample
+        self.filter.config.sample
     }
 
     /// What becomes readable when there are events.
@@ -212,9 +211,9 @@ impl DropProbe {
 
     /// Detaches; what is in the ring buffer stays readable.
     pub(super) fn detach(&mut self) -> Result<(), NodeError> {
-        filter::flag(&mut self.config, DROPS_ALL, false);
-        filter::disarm(&mut self.ebpf)?;
-        filter::write_config(&mut self.ebpf, &self.config)?;
+        filter::flag(&mut self.filter.config, DROPS_ALL, false);
+        self.filter.disarm(&mut self.ebpf)?;
+        self.filter.write(&mut self.ebpf)?;
         self.missed = missed(self.tracepoint())?;
         // Unloading drops the link, and with it the attachment.
         self.tracepoint()
@@ -285,6 +284,15 @@ fn missed(program: &BtfTracePoint) -> Result<u64, NodeError> {
     let [a, b, c, d] = first;
     let [e, f, g, h] = second;
     Ok(u64::from_ne_bytes([a, b, c, d, e, f, g, h]))
+}
+
+/// Bytes of the ring buffer of drops: of a follow's packets, few are dropped.
+fn ring_size(start: &Start) -> u32 {
+    const LEAST: u32 = 1 << 16;
+    match start.watch {
+        Watch::Follow => (start.ring_size / 4).max(start.ring_size.min(LEAST)),
+        Watch::Drops => start.ring_size,
+    }
 }
 
 fn tracepoint<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut BtfTracePoint {

@@ -12,13 +12,14 @@ use std::{
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, MapData, PerCpuArray, ProgramArray, RingBuf},
     programs::SchedClassifier,
 };
 use tracer_common::{
-    config::{Config, EXPLAIN_MISSES, Load},
-    counters::{Counters, share, slot},
+    config::{EXPLAIN_MISSES, Load},
+    counters::{Counters, SLOTS, share, slot},
     elsewhere,
+    flow::Flows,
 };
 use tracer_core::{
     input::{Elsewhere, Report},
@@ -29,7 +30,7 @@ use tracer_core::{
 use super::said;
 use super::{
     NodeError, decode,
-    filter::{self, MAX_ADDRESSES, map},
+    filter::{self, Armed, map},
     hook::{self, Device, Hooks},
     worker,
 };
@@ -37,6 +38,9 @@ use tracer_core::request::{Filter, Start};
 
 /// The kernel programs, as `build.rs` built them.
 pub static PROGRAMS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
+
+/// The program that [`Probe::load_closer`] loads.
+const CLOSER: &str = "tracer_closer";
 
 /// Records taken off the ring buffer at a time.
 const BATCH: usize = 4_096;
@@ -46,7 +50,9 @@ pub(super) struct Probe {
     ebpf: Ebpf,
     hooks: Hooks,
     events: RingBuf<MapData>,
-    config: Config,
+    filter: Armed,
+    /// By slot: the interface that is observed there.
+    slots: Box<[u32; SLOTS as usize]>,
     /// Those of the programs that some interface needed.
     loaded: Vec<&'static str>,
     /// Points that had lost their program when that was looked at last.
@@ -73,11 +79,10 @@ impl Probe {
         loader.btf(None);
         #[cfg(feature = "debug")]
         said::choose(&mut loader);
+        filter::size(&mut loader, &start.filter)?;
         let mut ebpf = loader
             .override_global("LOAD", &load, true)
             .map_max_entries("EVENTS", start.ring_size)
-            .map_max_entries("ADDRESSES", MAX_ADDRESSES)
-            .map_max_entries("PREFIXES", MAX_ADDRESSES)
             .load(PROGRAMS)
             .map_err(|source| NodeError::load(&source))?;
         #[cfg(feature = "debug")]
@@ -87,7 +92,8 @@ impl Probe {
             ebpf,
             hooks,
             events: RingBuf::try_from(events).map_err(|source| NodeError::map(&source))?,
-            config: filter::config(start.budget, EXPLAIN_MISSES),
+            filter: Armed::new(start.budget, EXPLAIN_MISSES),
+            slots: Box::new([0; SLOTS as usize]),
             loaded: Vec::new(),
             gone: Vec::new(),
             retired: Vec::new(),
@@ -98,6 +104,7 @@ impl Probe {
             #[cfg(feature = "debug")]
             _said: said,
         };
+        probe.load_closer()?;
         probe.arm(&start.filter)?;
         Ok(probe)
     }
@@ -138,14 +145,28 @@ impl Probe {
     /// Lets the programs count what they see at an interface: where somebody else
     /// runs them, they count nothing.
     fn count_at(&mut self, ifindex: u32, direction: Direction) -> Result<(), NodeError> {
-        let slot = slot(ifindex, direction == Direction::Egress);
-        let mut points: Array<_, u32> = map(&mut self.ebpf, "POINTS")?;
-        let known = points
-            .get(&slot, 0)
-            .map_err(|source| NodeError::map(&source))?;
-        points
-            .set(slot, share(known, ifindex), 0)
+        let slot = slot(ifindex, direction == Direction::Egress) as usize;
+        self.slots[slot] = share(self.slots[slot], ifindex);
+        let slots: &[u32; SLOTS as usize] = &self.slots;
+        map::<Array<_, [u32; SLOTS as usize]>>(&mut self.ebpf, filter::POINTS)?
+            .set(0, slots, 0)
             .map_err(|source| NodeError::map(&source))
+    }
+
+    /// Loads the program that the others go on in where a glance does not suffice.
+    fn load_closer(&mut self) -> Result<(), NodeError> {
+        let program = classifier(&mut self.ebpf, CLOSER);
+        program.load().map_err(|source| NodeError::load(&source))?;
+        let loaded = program.fd().map_err(|source| NodeError::load(&source))?;
+        let loaded = loaded.try_clone().map_err(|source| NodeError::System {
+            what: "hold a program",
+            source,
+        })?;
+        map::<ProgramArray<_>>(&mut self.ebpf, "CLOSER")?
+            .set(0, &loaded, 0)
+            .map_err(|source| NodeError::map(&source))?;
+        self.loaded.push(CLOSER);
+        Ok(())
     }
 
     /// Takes note of what an interface is called. Another one that was called so
@@ -230,23 +251,23 @@ impl Probe {
 
     /// Puts a filter into force, all at once.
     pub(super) fn arm(&mut self, filter: &Filter) -> Result<(), NodeError> {
-        filter::arm(&mut self.ebpf, filter, &mut self.config)
+        self.filter.arm(&mut self.ebpf, filter)
     }
 
     /// Lets so many of 2^32 packets through.
     pub(super) fn sample(&mut self, sample: u32) -> Result<(), NodeError> {
-        self.config.sample = sample;
+        self.filter.config.sample = sample;
         self.write_config()
     }
 
     /// Whether packets to elsewhere are counted.
     pub(super) fn explain(&mut self, explain: bool) -> Result<(), NodeError> {
-        filter::flag(&mut self.config, EXPLAIN_MISSES, explain);
+        filter::flag(&mut self.filter.config, EXPLAIN_MISSES, explain);
         self.write_config()
     }
 
     fn write_config(&mut self) -> Result<(), NodeError> {
-        filter::write_config(&mut self.ebpf, &self.config)
+        self.filter.write(&mut self.ebpf)
     }
 
     /// What becomes readable when there are events.
@@ -298,7 +319,7 @@ impl Probe {
             time: worker::now(),
             counters,
             gone: self.gone()?,
-            sample: self.config.sample,
+            sample: self.filter.config.sample,
             malformed: self.malformed,
             elsewhere: self.elsewhere()?,
             drops: None,
@@ -307,14 +328,22 @@ impl Probe {
     }
 
     fn elsewhere(&mut self) -> Result<Vec<Elsewhere>, NodeError> {
-        if self.config.flags & EXPLAIN_MISSES == 0 {
+        if self.filter.config.flags & EXPLAIN_MISSES == 0 {
             return Ok(Vec::new());
         }
-        let map: HashMap<_, elsewhere::Elsewhere, u64> = map(&mut self.ebpf, "ELSEWHERE")?;
-        let mut found: Vec<Elsewhere> = Vec::new();
+        let mut counted: StdHashMap<elsewhere::Elsewhere, u64> = StdHashMap::new();
+        let table: HashMap<_, elsewhere::Elsewhere, u64> = map(&mut self.ebpf, "ELSEWHERE")?;
         // An entry that vanishes while the table is read is no loss: it is
         // explanatory.
-        for (key, packets) in map.iter().flatten() {
+        counted.extend(table.iter().flatten());
+        let flows: PerCpuArray<_, Flows> = map(&mut self.ebpf, "FLOWS")?;
+        let cpus = flows.get(&0, 0).map_err(|source| NodeError::map(&source))?;
+        let flows = cpus.iter().flat_map(|cpu| &cpu.flows);
+        for flow in flows.filter(|flow| flow.elsewhere != 0) {
+            *counted.entry(flow.key.elsewhere()).or_default() += u64::from(flow.elsewhere);
+        }
+        let mut found: Vec<Elsewhere> = Vec::new();
+        for (key, packets) in counted {
             let entry = Elsewhere {
                 src: decode::mapped(key.src),
                 dst: decode::mapped(key.dst),
@@ -339,7 +368,7 @@ impl Probe {
     pub(super) fn detach(&mut self) -> Result<(), NodeError> {
         // First all points at once: detached one after the other, they would
         // see less and less of each packet.
-        filter::disarm(&mut self.ebpf)?;
+        self.filter.disarm(&mut self.ebpf)?;
         self.hooks.detach()?;
         for name in self.loaded.drain(..) {
             classifier(&mut self.ebpf, name)

@@ -1,64 +1,91 @@
 //! From a [`Filter`] to the tables that the programs look into.
+//!
+//! Addresses are put into *classes*: those that stand in pairs with the same others,
+//! under the same rules. The table of pairs is one of classes, so a client and the 5,000
+//! backends of a Service are a single pair. A network that lies within another belongs to the
+//! pairs of both, and is a class of its own.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use ipnet::{IpNet, Ipv4Net};
 use tracer_common::filter::{
-    FOLLOWED, KEY_PREFIX_BITS, MAX_PAIRS, MAX_RULES, NEIGHBOUR, Prefilter, Rule, Sides,
+    FOLLOWED, Identity, KEY_PREFIX_BITS, MAX_RULE_SETS, MAX_RULES, NEIGHBOUR, Prefilter, Rule,
+    RuleSet, SIDE_A,
 };
-use tracer_core::model::Pair;
+use tracer_core::{model::Pair, request::Filter};
 
-use tracer_core::request::Filter;
-
-/// Up to how many addresses of a prefix are marked one by one in the bit
-/// array; a larger prefix would set nearly every bit anyway.
+/// Up to how many addresses of a prefix are marked one by one in the Bloom filter; a
+/// larger prefix would set nearly every bit anyway.
 const MARKED_ONE_BY_ONE: u128 = 4096;
+
+/// How many addresses and prefixes fit.
+const MAX_ADDRESSES: usize = 1 << 16;
+
+/// How many pairs of classes fit, each counted once for each direction.
+const MAX_PAIRS: usize = 1 << 17;
 
 /// The tables of one filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Tables {
-    pub(super) prefilter: Prefilter,
-    /// Trie entries: prefix length of the whole key, address, value.
-    pub(super) addresses: Vec<(u32, [u8; 16], Sides)>,
-    /// Those that are not there ask nothing of no pair.
-    pub(super) rules: [Rule; MAX_RULES],
+    /// The words of the Bloom filter.
+    pub(super) prefilter: Vec<u64>,
+    /// Single addresses.
+    pub(super) addresses: Vec<([u8; 16], Identity)>,
+    /// Others: prefix length of the whole key, address, value.
+    pub(super) prefixes: Vec<(u32, [u8; 16], Identity)>,
+    /// Numbers of rule sets, by the classes of source and destination.
+    pub(super) pairs: Vec<([u32; 2], u32)>,
+    pub(super) rules: Vec<RuleSet>,
 }
 
 /// More than the kernel's tables hold.
 #[derive(Debug, thiserror::Error)]
 pub enum TooMany {
+    /// Addresses.
+    #[error(
+        "this follow has {0} addresses, and at most {MAX_ADDRESSES} fit: name fewer ends, or a CIDR \
+         that holds them"
+    )]
+    Addresses(usize),
     /// Pairs.
     #[error(
-        "this follow has {0} pairs of addresses, and at most {max} fit: name fewer ends, or a CIDR that holds them",
-        max = MAX_PAIRS
+        "this follow pairs its addresses in more than {MAX_PAIRS} different ways: name fewer ends, or a \
+         CIDR that holds them"
     )]
-    Pairs(usize),
+    Pairs,
     /// Rules.
-    #[error("the pairs of this follow differ in protocol or ports in more than {MAX_RULES} ways")]
+    #[error(
+        "the ports of this follow differ too much: at most {MAX_RULES} rules can hold between two \
+         addresses, and at most {MAX_RULE_SETS} different sets of rules"
+    )]
     Rules,
 }
 
+/// What an address or a prefix is by what is said of it alone.
+#[derive(Clone, Debug, Default)]
+struct Said {
+    flags: u32,
+    /// Number of its group: those of which the same is said. 0 is of no pair.
+    group: u32,
+}
+
+/// Which network stands opposite, and what is asked of packets towards it.
+type Role = (u32, Rule);
+
 impl Tables {
     pub(super) fn new(filter: &Filter) -> Result<Self, TooMany> {
-        if filter.pairs.len() > MAX_PAIRS {
-            return Err(TooMany::Pairs(filter.pairs.len()));
-        }
         let followed = if filter.neighbours {
             NEIGHBOUR | FOLLOWED
         } else {
             0
         };
-        let mut own: BTreeMap<IpNet, Sides> = BTreeMap::new();
-        for (index, pair) in filter.pairs.iter().enumerate() {
-            let a = own.entry(pair.a.trunc()).or_default();
-            a.a |= 1 << index;
-            a.flags |= followed;
-            let b = own.entry(pair.b.trunc()).or_default();
-            b.b |= 1 << index;
-            b.flags |= followed;
+        let mut own: BTreeMap<IpNet, Said> = BTreeMap::new();
+        for pair in &filter.pairs {
+            own.entry(pair.a.trunc()).or_default().flags |= followed | SIDE_A;
+            own.entry(pair.b.trunc()).or_default().flags |= followed;
         }
         // In the tables, IPv4 is a part of IPv6's addresses, and what holds those
         // would hold it, too: what is said of IPv4 alone is found first.
@@ -72,52 +99,163 @@ impl Tables {
                 own.entry(IpNet::from(*address)).or_default().flags |= NEIGHBOUR;
             }
         }
-        Ok(Self {
+        if own.len() > MAX_ADDRESSES {
+            return Err(TooMany::Addresses(own.len()));
+        }
+        let between = group(&mut own, &filter.pairs);
+        let mut tables = Self {
             prefilter: prefilter(own.keys()),
-            addresses: own
-                .keys()
-                .map(|net| {
-                    let (prefix_len, address) = key(*net);
-                    (prefix_len, address, union(&own, *net))
+            addresses: Vec::new(),
+            prefixes: Vec::new(),
+            pairs: Vec::new(),
+            rules: Vec::new(),
+        };
+        let classes = tables.classify(&own);
+        tables.pair(&between, &classes)?;
+        Ok(tables)
+    }
+
+    /// Says of each network of which class it is. Returns the classes that each group is
+    /// a part of.
+    fn classify(&mut self, own: &BTreeMap<IpNet, Said>) -> HashMap<u32, Vec<u32>> {
+        let mut numbers: HashMap<BTreeSet<u32>, u32> = HashMap::new();
+        let mut classes: HashMap<u32, Vec<u32>> = HashMap::new();
+        // Those that hold the present one, from the widest on, each with what it says
+        // together with all around it. In this order, a network comes after what holds it.
+        let mut around: Vec<(IpNet, u32, BTreeSet<u32>)> = Vec::new();
+        for (net, said) in own {
+            while around
+                .last()
+                .is_some_and(|(wider, ..)| !wider.contains(net))
+            {
+                around.pop();
+            }
+            let (mut flags, mut groups) = around
+                .last()
+                .map_or((0, BTreeSet::new()), |(_, flags, groups)| {
+                    (*flags, groups.clone())
+                });
+            flags |= said.flags;
+            if said.group != 0 {
+                groups.insert(said.group);
+            }
+            let next = u32::try_from(numbers.len()).expect("as many as networks") + 1;
+            let class = if groups.is_empty() {
+                0
+            } else {
+                *numbers.entry(groups.clone()).or_insert_with(|| {
+                    for group in &groups {
+                        classes.entry(*group).or_default().push(next);
+                    }
+                    next
                 })
-                .collect(),
-            rules: rules(&filter.pairs)?,
-        })
+            };
+            let identity = Identity { class, flags };
+            let (len, address) = key(*net);
+            if len == KEY_PREFIX_BITS + 128 {
+                self.addresses.push((address, identity));
+            } else {
+                self.prefixes.push((len, address, identity));
+            }
+            around.push((*net, flags, groups));
+        }
+        classes
+    }
+
+    /// Says which rules hold between classes.
+    fn pair(
+        &mut self,
+        between: &BTreeSet<(u32, u32, Rule)>,
+        classes: &HashMap<u32, Vec<u32>>,
+    ) -> Result<(), TooMany> {
+        let mut pairs: BTreeMap<[u32; 2], Vec<Rule>> = BTreeMap::new();
+        for (from, to, rule) in between {
+            for from in &classes[from] {
+                for to in &classes[to] {
+                    let rules = pairs.entry([*from, *to]).or_default();
+                    if !rules.contains(rule) {
+                        rules.push(*rule);
+                    }
+                    if pairs.len() > MAX_PAIRS {
+                        return Err(TooMany::Pairs);
+                    }
+                }
+            }
+        }
+        let mut numbers: HashMap<RuleSet, u32> = HashMap::new();
+        for (pair, mut rules) in pairs {
+            // Whatever asks for nothing holds for all.
+            let nothing = Rule {
+                holds: 1,
+                ..Rule::default()
+            };
+            if rules.contains(&nothing) {
+                rules = vec![nothing];
+            }
+            rules.sort_unstable();
+            let mut set = RuleSet::default();
+            let places = set.rules.get_mut(..rules.len()).ok_or(TooMany::Rules)?;
+            places.copy_from_slice(&rules);
+            let next = u32::try_from(numbers.len()).expect("few");
+            let number = *numbers.entry(set).or_insert(next);
+            if number == next {
+                self.rules.push(set);
+            }
+            self.pairs.push((pair, number));
+        }
+        if self.rules.len() > MAX_RULE_SETS {
+            return Err(TooMany::Rules);
+        }
+        Ok(())
     }
 }
 
-/// What pairs ask, those that ask the same together.
-fn rules(pairs: &[Pair]) -> Result<[Rule; MAX_RULES], TooMany> {
-    let mut rules = [Rule::default(); MAX_RULES];
-    for (index, pair) in pairs.iter().enumerate() {
-        let asked = Rule {
-            pairs: 0,
-            a_port: pair.a_port.unwrap_or(0),
-            b_port: pair.b_port.unwrap_or(0),
-            proto: pair.proto.unwrap_or(0),
-            padding: [0; 3],
-        };
-        let same = |rule: &&mut Rule| rule.pairs == 0 || Rule { pairs: 0, ..**rule } == asked;
-        let rule = rules.iter_mut().find(same).ok_or(TooMany::Rules)?;
-        *rule = Rule {
-            pairs: rule.pairs | 1 << index,
-            ..asked
-        };
+/// Puts networks into groups, of which the same pairs are asked for. Returns the rules of
+/// packets from one group to another, in both directions.
+fn group(own: &mut BTreeMap<IpNet, Said>, pairs: &[Pair]) -> BTreeSet<(u32, u32, Rule)> {
+    let number = |own: &BTreeMap<IpNet, Said>| -> HashMap<IpNet, u32> {
+        own.keys().copied().zip(0..).collect()
+    };
+    let numbers = number(own);
+    let mut roles: Vec<Vec<Role>> = vec![Vec::new(); numbers.len()];
+    for pair in pairs {
+        let [a, b] = [pair.a, pair.b].map(|net| numbers[&net.trunc()]);
+        let rule = rule(pair);
+        roles[a as usize].push((b, rule));
+        roles[b as usize].push((a, rule.reversed()));
     }
-    Ok(rules)
+    let mut groups: HashMap<&[Role], u32> = HashMap::new();
+    for roles in &mut roles {
+        roles.sort_unstable();
+        roles.dedup();
+    }
+    let mut of: Vec<u32> = Vec::with_capacity(roles.len());
+    for (said, roles) in own.values_mut().zip(&roles) {
+        if !roles.is_empty() {
+            let next = u32::try_from(groups.len()).expect("as many as networks") + 1;
+            said.group = *groups.entry(roles).or_insert(next);
+        }
+        of.push(said.group);
+    }
+    // All of a group say the same: one of each is asked.
+    let mut between = BTreeSet::new();
+    for (roles, from) in groups {
+        for (to, rule) in roles {
+            between.insert((from, of[*to as usize], *rule));
+        }
+    }
+    between
 }
 
-/// What all prefixes that hold `net` say: the trie returns the longest only.
-fn union(own: &BTreeMap<IpNet, Sides>, net: IpNet) -> Sides {
-    own.iter().filter(|(wider, _)| wider.contains(&net)).fold(
-        Sides::default(),
-        |mut all, (_, sides)| {
-            all.a |= sides.a;
-            all.b |= sides.b;
-            all.flags |= sides.flags;
-            all
-        },
-    )
+/// What a pair asks of packets from its side A to its side B.
+fn rule(pair: &Pair) -> Rule {
+    Rule {
+        src_port: pair.a_port.unwrap_or(0),
+        dst_port: pair.b_port.unwrap_or(0),
+        proto: pair.proto.unwrap_or(0),
+        holds: 1,
+        padding: [0; 2],
+    }
 }
 
 /// A prefix as the trie's key has it.
@@ -129,14 +267,17 @@ fn key(net: IpNet) -> (u32, [u8; 16]) {
     (KEY_PREFIX_BITS + u32::from(len), address.octets())
 }
 
-fn prefilter<'a>(nets: impl Iterator<Item = &'a IpNet>) -> Prefilter {
-    let mut bits = Prefilter::EMPTY;
+fn prefilter<'a>(nets: impl Iterator<Item = &'a IpNet> + Clone) -> Vec<u64> {
+    let host_bits = |net: &IpNet| u32::from(net.max_prefix_len() - net.prefix_len());
+    let too_large = |net: &IpNet| host_bits(net) >= MARKED_ONE_BY_ONE.ilog2();
+    if nets.clone().any(too_large) {
+        return vec![u64::MAX; Prefilter::words_for(0)];
+    }
+    let addresses = nets.clone().map(|net| 1_usize << host_bits(net)).sum();
+    let mut words = vec![0; Prefilter::words_for(addresses)];
+    let mut bits = Prefilter::new(&mut words);
     for net in nets {
-        let host_bits = u32::from(net.max_prefix_len() - net.prefix_len());
-        if host_bits >= MARKED_ONE_BY_ONE.ilog2() {
-            return Prefilter::FULL;
-        }
-        for offset in 0..1_u128 << host_bits {
+        for offset in 0..1_u128 << host_bits(net) {
             match net.network() {
                 IpAddr::V4(first) => {
                     let offset = u32::try_from(offset).expect("below 4096");
@@ -148,115 +289,9 @@ fn prefilter<'a>(nets: impl Iterator<Item = &'a IpNet>) -> Prefilter {
             }
         }
     }
-    bits
+    words
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pair(a: &str, b: &str) -> Pair {
-        Pair {
-            a: a.parse().expect("a prefix"),
-            b: b.parse().expect("a prefix"),
-            proto: None,
-            a_port: None,
-            b_port: None,
-        }
-    }
-
-    #[test]
-    fn nested_prefixes_carry_the_union() {
-        let tables = Tables::new(&Filter {
-            generation: 1,
-            pairs: vec![
-                pair("10.1.0.0/16", "10.2.0.1/32"),
-                pair("10.1.2.3/32", "10.3.0.1/32"),
-            ],
-            next_hops: vec!["10.1.0.1".parse().expect("an address")],
-            neighbours: true,
-        })
-        .expect("two pairs fit");
-        let sides = |text: &str| {
-            let (len, address) = key(text.parse().expect("a prefix"));
-            tables
-                .addresses
-                .iter()
-                .find(|(l, a, _)| (*l, *a) == (len, address))
-                .map(|(_, _, sides)| *sides)
-                .expect("an entry")
-        };
-        assert_eq!(sides("10.1.0.0/16").a, 0b01);
-        assert_eq!(sides("10.1.2.3/32").a, 0b11);
-        assert_eq!(sides("10.2.0.1/32").b, 0b01);
-        assert_eq!(sides("10.1.0.1/32").flags, NEIGHBOUR | FOLLOWED);
-        assert_eq!(sides("10.1.0.1/32").a, 0b01);
-    }
-
-    /// The longest prefix is what the trie finds.
-    #[test]
-    fn all_of_ipv6_is_nothing_of_ipv4() {
-        let found = |pairs: &[Pair], address: &str| {
-            let tables = Tables::new(&Filter {
-                pairs: pairs.to_vec(),
-                ..Filter::default()
-            })
-            .expect("two pairs fit");
-            let address: Ipv4Addr = address.parse().expect("an address");
-            let bits = address.to_ipv6_mapped().to_bits();
-            let holding = tables.addresses.iter().filter(|(len, prefix, _)| {
-                let ignored = 128 + KEY_PREFIX_BITS - len;
-                let differs = bits ^ u128::from_be_bytes(*prefix);
-                differs.checked_shr(ignored).unwrap_or(0) == 0
-            });
-            let longest = holding.max_by_key(|(len, ..)| *len);
-            longest.map_or(0, |(.., sides)| sides.b)
-        };
-        let all6 = pair("fd00::1/128", "::/0");
-        assert_eq!(found(&[all6], "192.0.2.1"), 0);
-        let both = [all6, pair("10.0.0.1/32", "0.0.0.0/0")];
-        assert_eq!(found(&both, "192.0.2.1"), 0b10);
-        let narrow = [all6, pair("10.0.0.1/32", "192.0.2.0/24")];
-        assert_eq!(found(&narrow, "192.0.2.1"), 0b10);
-        assert_eq!(found(&narrow, "192.0.3.1"), 0);
-    }
-
-    #[test]
-    fn a_large_prefix_lets_everything_through_the_first_stage() {
-        let tables = Tables::new(&Filter {
-            pairs: vec![pair("10.0.0.0/8", "0.0.0.0/0")],
-            ..Filter::default()
-        })
-        .expect("one pair fits");
-        assert_eq!(tables.prefilter, Prefilter::FULL);
-    }
-
-    #[test]
-    fn too_many_pairs_are_refused() {
-        let pairs = vec![pair("10.0.0.1/32", "10.0.0.2/32"); MAX_PAIRS + 1];
-        let error = Tables::new(&Filter {
-            pairs,
-            ..Filter::default()
-        })
-        .expect_err("one pair too many");
-        assert!(error.to_string().contains("at most 64 fit"));
-    }
-
-    #[test]
-    fn pairs_that_ask_the_same_share_a_rule() {
-        let asking = |b_port| Pair {
-            b_port,
-            ..pair("10.0.0.1/32", "10.0.0.2/32")
-        };
-        let asked = [None, Some(80), None, Some(53), Some(80)].map(asking);
-        let rules = rules(&asked).expect("they fit");
-        let told = rules.map(|rule| (rule.pairs, rule.b_port));
-        assert_eq!(
-            told[..4],
-            [(0b101, 0), (0b1_0010, 80), (0b1000, 53), (0, 0)]
-        );
-        let many: Vec<Pair> = (1..=9).map(|port| asking(Some(port))).collect();
-        assert!(super::rules(&many[..8]).is_ok());
-        assert!(super::rules(&many).is_err());
-    }
-}
+#[path = "tables_tests.rs"]
+mod tests;
