@@ -74,7 +74,7 @@ pub(crate) fn scene() -> Scene {
         node: node.to_owned(),
     };
     Scene {
-        nodes: vec![node("node-a", A, NODE_A), node("node-b", B, NODE_B)],
+        nodes: vec![node("node-a", A, NODE_A), node("node-b", B, NODE_B)].into(),
         owners: Owners::from_iter([
             (A.into(), owner("default/a", OwnerKind::Pod, "node-a")),
             (B.into(), owner("default/b", OwnerKind::Pod, "node-b")),

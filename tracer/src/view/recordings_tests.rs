@@ -119,7 +119,7 @@ fn contents() -> Contents {
             open: 0,
             skew: 0,
             count: None,
-            nodes: case.scene.nodes.clone(),
+            nodes: case.scene.nodes.to_vec(),
             owners: case.scene.owners,
         },
         bytes: 16_000,

@@ -107,7 +107,7 @@ impl Core {
             sums: Sums::default(),
             journal: Journal::default(),
             scene: Scene {
-                nodes,
+                nodes: nodes.into(),
                 owners,
                 since: i64::MIN,
                 sources,

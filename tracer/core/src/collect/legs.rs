@@ -3,10 +3,9 @@
 //! Only what a network treats alike is compared: that ARP arrives says nothing
 //! of a tunnel's UDP port, and that one connection does nothing of another's.
 
-use std::{
-    collections::{HashMap, HashSet},
-    net::IpAddr,
-};
+use std::net::IpAddr;
+
+use hashbrown::{HashMap, HashSet};
 
 use crate::{
     journey::{Journey, Scene, Step, destination},

@@ -61,15 +61,11 @@ pub fn arrival(
 /// `time`: its pod's own interface where that is observed, else the last point
 /// on the host.
 pub(crate) fn expected(scene: &Scene, address: IpAddr, time: i64) -> Arrival {
-    let pod_observed = scene.nodes.iter().enumerate().any(|(node, hello)| {
-        let mut points = hello.points.iter();
-        points.any(|point| {
-            point.role == Role::Pod
-                && point.addresses.contains(&address)
-                && scene.observes(node, point, time)
-        })
-    });
-    if pod_observed {
+    let mut points = scene.nodes.of_pod(address);
+    let observed = |(node, _, point): (usize, usize, &Point)| {
+        point.role == Role::Pod && scene.observes(node, point, time)
+    };
+    if points.any(observed) {
         Arrival::There
     } else {
         Arrival::HostSide
@@ -83,17 +79,11 @@ pub(crate) fn is_at_home(scene: &Scene, node: usize, address: IpAddr, time: i64)
     let owner = scene.owner(address, time);
     // Behind an interface that is gone may have been the pod before: its address is
     // another's by now, if that is known.
-    let counts = |point: &&Point| owner.is_none() || time < scene.until(node, point);
-    let pods = hello
-        .points
-        .iter()
-        .filter(|point| matches!(point.role, Role::Pod | Role::Veth))
-        .filter(counts);
+    let counts = |point: &Point| owner.is_none() || time < scene.until(node, point);
+    let mut pods = scene.nodes.of_pod(address);
     hello.local.contains(&address)
         || owner.is_some_and(|owner| owner.node == hello.node)
-        || pods
-            .into_iter()
-            .any(|point| point.addresses.contains(&address))
+        || pods.any(|(of, _, point)| of == node && counts(point))
 }
 
 /// Whether a hop completes its packet's way.

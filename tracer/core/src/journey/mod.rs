@@ -9,6 +9,7 @@ mod ids;
 mod impostor;
 mod memory;
 mod model;
+mod nodes;
 mod ranges;
 mod stream;
 #[cfg(test)]
@@ -20,5 +21,6 @@ pub use arrival::{Arrival, arrival, destination};
 pub use drop::{Class, Drop, Judgement};
 pub use engine::{Engine, Joined, Limits};
 pub use model::{Closed, Course, Impostor, Journey, Refusal, Scene, Step};
+pub use nodes::Nodes;
 pub(crate) use ranges::{Range, Ranges};
 pub(crate) use track::SETTLE;

@@ -5,14 +5,17 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use smallvec::SmallVec;
 
-use super::Drop;
+use super::{
+    Drop,
+    nodes::{self, Nodes},
+};
 use crate::model::{Encap, Hello, Mac, Owner, OwnerKind, Owners, Packet, Point};
 
 /// The stage: the agents' points, and who owns which address.
 #[derive(Clone, Debug, Default)]
 pub struct Scene {
     /// One per agent; [`Step::node`] is an index into these.
-    pub nodes: Vec<Hello>,
+    pub nodes: Nodes,
     /// Who owns which address, and when.
     pub owners: Owners,
     /// From when on all points are observed, Unix time, ns.
@@ -67,17 +70,11 @@ impl Scene {
     /// Whether every point was observed from `time` on that there is now.
     #[must_use]
     pub fn is_complete(&self, time: i64) -> bool {
-        let mut nodes = self.nodes.iter().enumerate();
-        time >= self.since
-            && nodes.all(|(node, hello)| {
-                let mut points = hello.points.iter();
-                points.all(|point| self.since(node, point) <= time)
-            })
+        time >= self.since && self.nodes.latest().is_none_or(|since| since <= time)
     }
 
     pub(crate) fn unix(&self, node: usize, time: u64) -> i64 {
-        let offset = self.nodes[node].realtime_offset;
-        i64::try_from(time).map_or(i64::MAX, |time| time.saturating_add(offset))
+        nodes::unix(&self.nodes[node], time)
     }
 
     /// The pod or node that has `address` at `time`, Unix time, ns. A Service has

@@ -137,15 +137,15 @@ struct Next<'a> {
     kind: LegKind,
 }
 
-/// A node's points that `are` such, but for those that were known to be gone
-/// before the packet was sent.
+/// Points of a node that `are` such and no pod's interfaces, but for those that were
+/// known to be gone before the packet was sent.
 fn observed<'a>(
     case: &Case<'a>,
     node: usize,
     are: impl Fn(&Point) -> bool,
 ) -> impl DoubleEndedIterator<Item = (usize, &'a Point)> {
     let (scene, start) = (case.scene, case.journey.start());
-    let points = scene.nodes[node].points.iter().enumerate();
+    let points = scene.nodes.of_node(node);
     points.filter(move |(_, point)| are(point) && scene.until(node, point) > start)
 }
 
@@ -295,11 +295,14 @@ fn next_port<'a>(
         return None;
     }
     let address = destination(&case.journey.packet)?;
-    let port = |point: &Point| {
-        (point.role, point.direction) == (Role::Veth, Direction::Egress)
-            && point.addresses.contains(&address)
-    };
-    let port = observed(case, step.node, port).next_back()?;
+    let (scene, start) = (case.scene, case.journey.start());
+    let mut ports = scene.nodes.of_pod(address).filter(|(node, _, point)| {
+        *node == step.node
+            && (point.role, point.direction) == (Role::Veth, Direction::Egress)
+            && scene.until(*node, point) > start
+    });
+    let (_, index, point) = ports.next_back()?;
+    let port = (index, point);
     let (point, packets) = seen_at(case, step.node, port, circumstances)?;
     Some(Next {
         step,

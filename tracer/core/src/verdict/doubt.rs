@@ -83,14 +83,9 @@ impl Case<'_> {
     /// The interface that led to the receiver, by node and point, if there is none now.
     fn gone_receiver(&self) -> Option<(usize, usize)> {
         let address = destination(&self.journey.packet)?;
-        let nodes = self.scene.nodes.iter().enumerate();
-        let mut points = nodes.flat_map(|(node, hello)| {
-            let points = hello.points.iter().enumerate();
-            let to_pod = points.filter(|(_, point)| {
-                (point.role, point.direction) == (Role::Veth, Direction::Egress)
-                    && point.addresses.contains(&address)
-            });
-            to_pod.map(move |(index, point)| (node, index, point))
+        let points = self.scene.nodes.of_pod(address);
+        let mut points = points.filter(|(_, _, point)| {
+            (point.role, point.direction) == (Role::Veth, Direction::Egress)
         });
         let (node, index, last) = points.next_back()?;
         (last.until.is_some() && points.all(|(_, _, point)| point.until.is_some()))

@@ -284,10 +284,9 @@ impl Case<'_> {
             return None;
         }
         let address = destination(&self.journey.packet)?;
-        let hello = &self.scene.nodes[last.node];
-        let host_side = hello.points.iter().position(|point| {
-            (point.role, point.direction) == (Role::Veth, Direction::Egress)
-                && point.addresses.contains(&address)
+        let mut points = self.scene.nodes.of_pod(address);
+        let (_, host_side, _) = points.find(|(node, _, point)| {
+            *node == last.node && (point.role, point.direction) == (Role::Veth, Direction::Egress)
         })?;
         let mut there = self
             .journey

@@ -53,7 +53,8 @@ pub(super) fn leads(
     let mut its = devices.iter().filter(|device| device.mac == Some(mac));
     if let Some(device) = its.next() {
         let is_observed = |interface: &str| {
-            hello.points.iter().any(|point| {
+            let mut points = case.scene.nodes.of_node(to);
+            points.any(|(_, point)| {
                 (point.role, point.direction) == (Role::Uplink, Direction::Ingress)
                     && point.interface == interface
             })
@@ -81,9 +82,9 @@ pub(super) fn leads(
 fn is_behind(case: &Case<'_>, node: usize) -> bool {
     let hello = &case.scene.nodes[node];
     let is_at = |address| {
-        let mut points = hello.points.iter();
+        let mut points = case.scene.nodes.of_pod(address);
         hello.local.contains(&address)
-            || points.any(|point| point.role == Role::Veth && point.addresses.contains(&address))
+            || points.any(|(of, _, point)| of == node && point.role == Role::Veth)
     };
     destination(&case.journey.packet).is_some_and(is_at)
 }

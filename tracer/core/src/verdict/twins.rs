@@ -11,16 +11,11 @@ use crate::{
 pub(super) fn twins(scene: &Scene, journey: &Journey) -> Option<Vec<(usize, usize)>> {
     let address = destination(&journey.packet)?;
     let start = journey.start();
-    let mut leading = Vec::new();
-    for (node, hello) in scene.nodes.iter().enumerate() {
-        let leads = |point: &Point| {
-            (point.role, point.direction) == (Role::Veth, Direction::Egress)
-                && point.addresses.contains(&address)
-                && scene.observes(node, point, start)
-        };
-        let points = hello.points.iter().enumerate();
-        let points = points.filter(|(_, point)| leads(point));
-        leading.extend(points.map(|(point, _)| (node, point)));
-    }
-    (leading.len() > 1).then_some(leading)
+    let leads = |(node, _, point): &(usize, usize, &Point)| {
+        (point.role, point.direction) == (Role::Veth, Direction::Egress)
+            && scene.observes(*node, point, start)
+    };
+    let leading = scene.nodes.of_pod(address).filter(leads);
+    let several = leading.clone().nth(1).is_some();
+    several.then(|| leading.map(|(node, point, _)| (node, point)).collect())
 }

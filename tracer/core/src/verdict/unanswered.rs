@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     journey::{Closed, destination},
-    model::{Cause, Hello, Point, Transport},
+    model::{Cause, Transport},
 };
 
 /// Delivered, but what every receiver answers was not answered.
@@ -29,7 +29,7 @@ pub(super) fn unanswered(
     let (_, step) = fates.nearest?;
     let hello = &scene.nodes[step.node];
     // Its answer would have come out where it went in.
-    let out = opposite(hello, scene.point(step))?;
+    let out = scene.nodes.opposite(step.node, step.point)?;
     seen_at(case, step.node, (out, &hello.points[out]), circumstances)?;
     if case.hops_lost(Where::Point(step.node, out)) {
         return None;
@@ -73,13 +73,4 @@ pub(super) fn unanswered(
         waits: None,
         evidence,
     })
-}
-
-/// The point where the packets of an interface go the other way.
-pub(super) fn opposite(hello: &Hello, point: &Point) -> Option<usize> {
-    let same = |other: &Point| {
-        (&other.netns, other.ifindex, other.since) == (&point.netns, point.ifindex, point.since)
-            && other.direction != point.direction
-    };
-    hello.points.iter().position(same)
 }

@@ -5,7 +5,7 @@
 //! is concluded from absence, and only those of the places and the time where it
 //! would have been seen.
 
-use super::{Where, fates::Fates, judge::Case, unanswered::opposite};
+use super::{Where, fates::Fates, judge::Case};
 use crate::{
     journey::{Closed, Journey, SETTLE, Step},
     model::Transport,
@@ -77,9 +77,12 @@ impl Case<'_> {
             refusal,
             ..
         } = self.journey;
-        let out = opposite(&self.scene.nodes[step.node], self.scene.point(step));
+        if !asks || answered_by.is_some() || refusal.is_some() {
+            return false;
+        }
+        let out = self.scene.nodes.opposite(step.node, step.point);
         let place = out.map_or(Where::Node(step.node), |out| Where::Point(step.node, out));
-        *asks && answered_by.is_none() && refusal.is_none() && self.hops_lost(place)
+        self.hops_lost(place)
     }
 
     /// Whether what was dropped may have been a copy, and the packet itself have

@@ -38,7 +38,7 @@ fn losses() -> impl Strategy<Value = Vec<bool>> {
 /// quotes counters, as agents happened to tell of them last.
 fn json(shown: &Shown) -> Vec<String> {
     let scene = Scene {
-        nodes: beginning().nodes,
+        nodes: beginning().nodes.into(),
         owners: beginning().owners,
         sources: beginning().sources,
         since: i64::MIN,

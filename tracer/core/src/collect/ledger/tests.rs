@@ -1,7 +1,11 @@
 //! What a ledger remembers, and what it makes of it.
 
+use super::losses::MAX_SPANS;
 use super::*;
-use crate::{input::DeviceHealth, model::Network};
+use crate::{
+    input::{DeviceHealth, DropReport},
+    model::Network,
+};
 
 fn hello(streams: usize) -> Hello {
     Hello {

@@ -171,8 +171,7 @@ fn may_be_copy(scene: &Scene, (node, time): (usize, i64), freed: &Freed, packet:
     let Some(device) = freed.device.as_deref() else {
         return false;
     };
-    let points = scene.nodes[node].points.iter();
-    let mut known = points.filter(|point| point.netns == HOST && point.interface == device);
+    let mut known = scene.nodes.on_host(node, device);
     // An interface that is not observed may be the bridge port of somebody else.
     known.all(|point| {
         let leads_to = |end: &IpAddr| point.addresses.contains(end);

@@ -1,0 +1,227 @@
+//! The agents, and where to look for their points.
+//!
+//! In a cluster whose pods come and go, an agent has had far more points than a packet
+//! passes. What is asked for each journey is therefore looked up, not searched for.
+
+use std::{
+    net::IpAddr,
+    ops::{Deref, DerefMut},
+    sync::OnceLock,
+};
+
+use hashbrown::HashMap;
+use smallvec::SmallVec;
+
+use crate::model::{Direction, Hello, Point, Role};
+
+/// What a node's own namespace is called.
+const HOST: &str = "host";
+
+/// What the agents say of themselves. An index to their points is made when one is
+/// looked for, and anew after each change.
+#[derive(Clone, Debug, Default)]
+pub struct Nodes {
+    hellos: Vec<Hello>,
+    places: OnceLock<Places>,
+}
+
+/// Points, by what is asked of them; in each list, in their own order.
+#[derive(Clone, Debug, Default)]
+struct Places {
+    /// Interfaces of pods, by the address behind them: agent and point.
+    pods: HashMap<IpAddr, SmallVec<[(usize, usize); 4]>>,
+    /// By agent: points that are no pod's interfaces.
+    of_nodes: Vec<Vec<usize>>,
+    /// By agent and point: the one where packets go the other way.
+    opposites: Vec<Vec<Option<usize>>>,
+    /// Those in nodes' own namespaces, by agent and interface.
+    on_host: Vec<HashMap<String, SmallVec<[usize; 2]>>>,
+    /// Since when the latest is observed that was not there from the beginning, Unix
+    /// time, ns.
+    latest: Option<i64>,
+}
+
+impl Places {
+    fn of(hellos: &[Hello]) -> Self {
+        let mut places = Self::default();
+        for (node, hello) in hellos.iter().enumerate() {
+            places.add(node, hello);
+        }
+        places
+    }
+
+    fn add(&mut self, node: usize, hello: &Hello) {
+        let mut on_host: HashMap<String, SmallVec<[usize; 2]>> = HashMap::new();
+        let mut first = HashMap::new();
+        let mut of_node = Vec::new();
+        let place = |point: &Point, direction| (point.ifindex, point.since, direction);
+        for (index, point) in hello.points.iter().enumerate() {
+            if matches!(point.role, Role::Pod | Role::Veth) {
+                for address in &point.addresses {
+                    let behind = self.pods.entry(*address).or_default();
+                    if behind.last() != Some(&(node, index)) {
+                        behind.push((node, index));
+                    }
+                }
+            } else {
+                of_node.push(index);
+            }
+            if point.netns == HOST {
+                let here = on_host.entry(point.interface.clone());
+                here.or_default().push(index);
+            }
+            if point.since > 0 {
+                let since = unix(hello, point.since);
+                self.latest = self.latest.max(Some(since));
+            }
+            let place = place(point, point.direction);
+            first.entry((&*point.netns, place)).or_insert(index);
+        }
+        let opposites = hello.points.iter().map(|point| {
+            let other = match point.direction {
+                Direction::Ingress => Direction::Egress,
+                Direction::Egress => Direction::Ingress,
+            };
+            first.get(&(&*point.netns, place(point, other))).copied()
+        });
+        self.opposites.push(opposites.collect());
+        self.of_nodes.push(of_node);
+        self.on_host.push(on_host);
+    }
+}
+
+impl Nodes {
+    fn places(&self) -> &Places {
+        self.places.get_or_init(|| Places::of(&self.hellos))
+    }
+
+    /// The interfaces of pods that an address is behind, or was: agent, index of the
+    /// point, and the point.
+    pub(crate) fn of_pod(
+        &self,
+        address: IpAddr,
+    ) -> impl DoubleEndedIterator<Item = (usize, usize, &Point)> + Clone {
+        let points = self.places().pods.get(&address);
+        let points = points.map_or(&[][..], |points| points);
+        points.iter().map(|(node, point)| {
+            let there = &self.hellos[*node].points[*point];
+            (*node, *point, there)
+        })
+    }
+
+    /// The points of an agent that are no pod's interfaces.
+    pub(crate) fn of_node(
+        &self,
+        node: usize,
+    ) -> impl DoubleEndedIterator<Item = (usize, &Point)> + Clone {
+        let hello = &self.hellos[node];
+        let points = self.places().of_nodes[node].iter();
+        points.map(|point| (*point, &hello.points[*point]))
+    }
+
+    /// The point of an agent where the packets of an interface go the other way.
+    pub(crate) fn opposite(&self, node: usize, point: usize) -> Option<usize> {
+        self.places().opposites[node][point]
+    }
+
+    /// The points of an interface in an agent's own namespace.
+    pub(crate) fn on_host(&self, node: usize, interface: &str) -> impl Iterator<Item = &Point> {
+        let points = self.places().on_host[node].get(interface);
+        let points = points.map_or(&[][..], |points| points);
+        let hello = &self.hellos[node];
+        points.iter().map(|point| &hello.points[*point])
+    }
+
+    /// Since when the latest point is observed that was not there from the beginning,
+    /// Unix time, ns.
+    pub(super) fn latest(&self) -> Option<i64> {
+        self.places().latest
+    }
+}
+
+/// A time of an agent's monotonic clock as Unix time, ns.
+pub(super) fn unix(hello: &Hello, time: u64) -> i64 {
+    let offset = hello.realtime_offset;
+    i64::try_from(time).map_or(i64::MAX, |time| time.saturating_add(offset))
+}
+
+impl From<Vec<Hello>> for Nodes {
+    fn from(hellos: Vec<Hello>) -> Self {
+        Self {
+            hellos,
+            places: OnceLock::new(),
+        }
+    }
+}
+
+impl FromIterator<Hello> for Nodes {
+    fn from_iter<I: IntoIterator<Item = Hello>>(hellos: I) -> Self {
+        Vec::from_iter(hellos).into()
+    }
+}
+
+impl<'a> IntoIterator for &'a mut Nodes {
+    type Item = &'a mut Hello;
+    type IntoIter = std::slice::IterMut<'a, Hello>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter_mut()
+    }
+}
+
+impl Deref for Nodes {
+    type Target = Vec<Hello>;
+
+    fn deref(&self) -> &Vec<Hello> {
+        &self.hellos
+    }
+}
+
+/// Whatever is changed, the index is made anew.
+impl DerefMut for Nodes {
+    fn deref_mut(&mut self) -> &mut Vec<Hello> {
+        self.places.take();
+        &mut self.hellos
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::by_hand;
+
+    #[test]
+    fn what_is_looked_up_is_what_a_search_finds_and_follows_changes() {
+        let mut nodes = by_hand::scene().nodes;
+        let address = nodes[0].points[0].addresses[0];
+        let found = |nodes: &Nodes| {
+            let found = nodes.of_pod(address);
+            let found: Vec<_> = found.map(|(node, point, _)| (node, point)).collect();
+            let mut searched = Vec::new();
+            for (node, hello) in nodes.iter().enumerate() {
+                for (index, point) in hello.points.iter().enumerate() {
+                    let same = |other: &Point| {
+                        let place =
+                            |point: &Point| (point.netns.clone(), point.ifindex, point.since);
+                        place(other) == place(point) && other.direction != point.direction
+                    };
+                    let opposite = hello.points.iter().position(same);
+                    assert_eq!(nodes.opposite(node, index), opposite);
+                    let of_pod = matches!(point.role, Role::Pod | Role::Veth);
+                    if of_pod && point.addresses.contains(&address) {
+                        searched.push((node, index));
+                    }
+                }
+            }
+            assert_eq!(found, searched);
+            found.len()
+        };
+        let before = found(&nodes);
+        assert!(before > 0, "the first point is a pod's");
+        let mut again = nodes[0].points[0].clone();
+        again.since = 7;
+        nodes[0].points.push(again);
+        assert_eq!(found(&nodes), before + 1);
+        assert_eq!(nodes.latest(), Some(unix(&nodes[0], 7)));
+    }
+}
