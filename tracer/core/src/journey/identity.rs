@@ -6,64 +6,23 @@ use std::{
     net::IpAddr,
 };
 
+use super::content::write_ends;
 use crate::model::{Flags, Icmp, Packet, Proto, Quote, Tcp, Transport};
 
-/// A packet without what changes on its way. Two hops with equal ones are the
-/// same packet or identical packets, which only their order can tell apart.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Content<'a>(pub(super) &'a Packet);
-
-impl Content<'_> {
-    /// Whether they are equal but for the payload's hash.
-    pub(super) fn is_like(&self, Self(other): &Self) -> bool {
-        // Taken apart, so that no field is forgotten.
-        let Packet {
-            src,
-            dst,
-            ttl: _,
-            ip_id,
-            fragment,
-            len,
-            transport,
-            payload_hash: _,
-        } = self.0;
-        *ip_id == other.ip_id
-            && *transport == other.transport
-            && *len == other.len
-            && *src == other.src
-            && *dst == other.dst
-            && *fragment == other.fragment
-    }
-}
-
-impl PartialEq for Content<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.payload_hash == other.0.payload_hash && self.is_like(other)
-    }
-}
-
-impl Hash for Content<'_> {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        let Packet {
-            src,
-            dst,
-            ip_id,
-            fragment,
-            transport,
-            payload_hash,
-            ..
-        } = self.0;
-        (src, dst, ip_id, fragment, transport, payload_hash).hash(state);
-    }
-}
-
 /// One direction of a TCP connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct StreamKey {
     pub(super) src: IpAddr,
     pub(super) dst: IpAddr,
     pub(super) src_port: u16,
     pub(super) dst_port: u16,
+}
+
+impl Hash for StreamKey {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        write_ends(self.src, self.dst, state);
+        state.write_u32(u32::from(self.src_port) << 16 | u32::from(self.dst_port));
+    }
 }
 
 impl StreamKey {
@@ -210,13 +169,23 @@ impl Datagram {
 /// flow apart: addresses, protocol, IPv4's identification, the transport
 /// header's first eight bytes without checksums. TCP data is found by its
 /// bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct QuoteKey {
     src: IpAddr,
     dst: IpAddr,
     proto: u8,
     ip_id: Option<u16>,
     header: (u16, u16, u32),
+}
+
+impl Hash for QuoteKey {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        let (one, two, three) = self.header;
+        write_ends(self.src, self.dst, state);
+        let id = u64::from(self.ip_id.unwrap_or(0));
+        state.write_u64(id << 8 | u64::from(self.proto));
+        state.write_u64(u64::from(one) << 48 | u64::from(two) << 32 | u64::from(three));
+    }
 }
 
 impl QuoteKey {

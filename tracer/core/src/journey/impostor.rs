@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::{Arrival, Impostor, Scene, Step, arrival};
+use super::{Arrival, Impostor, Scene, arrival, frames::Frame};
 use crate::model::{Direction, Hop, Mac, Point, Role, Transport};
 
 /// The MAC address that Calico gives to all its interfaces.
@@ -30,27 +30,26 @@ fn two(one: Option<Mac>, other: Option<Mac>) -> Option<(Mac, Mac)> {
 }
 
 /// Whether an answer that was first seen here shows that its sender is not who got
-/// the question, of which these are the steps.
-pub(super) fn impostor(
+/// the question, of which these are the steps: agent, point, and what is around it.
+pub(super) fn impostor<'a>(
     scene: &Scene,
     (by, node, hop): (u64, usize, &Hop),
-    asked: &[Step],
+    mut asked: impl DoubleEndedIterator<Item = (usize, usize, &'a Frame)>,
 ) -> Option<Impostor> {
     let address = hop.packet.src;
     let here = &scene.nodes[node].points[hop.point];
     if is_shared(address) || !comes_out_of_a_pod(here) {
         return None;
     }
-    let got = |step: &&Step| {
-        let point = scene.point(step);
-        let came = arrival(scene, step.node, point, address, step.encap.is_some());
+    let got = |(node, point, frame): &(usize, usize, &Frame)| {
+        let point = &scene.nodes[*node].points[*point];
+        let came = arrival(scene, *node, point, address, frame.encap.is_some());
         matches!(point.role, Role::Veth | Role::Pod) && came != Arrival::No
     };
-    let step = asked.iter().rfind(got)?;
-    let macs = two(hop.src_mac, step.dst_mac);
-    let there = scene.point(step);
-    let interface = |node: usize, point: &Point| (node, point.netns.clone(), point.ifindex);
-    let same = interface(node, here) == interface(step.node, there);
+    let (there_on, there, frame) = asked.rfind(got)?;
+    let macs = two(hop.src_mac, frame.dst_mac);
+    let there = &scene.nodes[there_on].points[there];
+    let same = (node, &here.netns, here.ifindex) == (there_on, &there.netns, there.ifindex);
     // The pod's own interface took the question whatever its MAC address was: programs that
     // redirect into the pod (`bpf_redirect_peer`) leave that of the tunnel.
     if same && here.role == Role::Pod {

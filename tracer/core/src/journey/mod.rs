@@ -1,16 +1,19 @@
 //! From hops to journeys. Pure: no I/O, no clock, no kernel, no Kubernetes.
 
 mod arrival;
+mod content;
 mod course;
 mod drop;
 mod engine;
+mod frames;
 mod identity;
-mod ids;
 mod impostor;
+mod index;
 mod memory;
 mod model;
 mod nodes;
 mod ranges;
+mod slab;
 mod stream;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use smallvec::SmallVec;
 
 use super::{
+    index::Id,
     memory::Candidates,
     ranges::{Range, Ranges},
 };
@@ -44,10 +45,9 @@ pub(super) struct Stream {
     seen: i64,
     /// Whether its SYN was seen: nothing was sent before that.
     opened: bool,
-    /// By kind of length, first byte and number: where it ends, and its timestamp.
-    /// In each kind, what is looked at and shares no bytes is little: a long track
-    /// does not make all look-ups long.
-    tracks: BTreeMap<(u8, i64, u64), (i64, Option<u32>)>,
+    /// By kind of length, first byte and number. In each kind, what is looked at and
+    /// shares no bytes is little: a long track does not make all look-ups long.
+    tracks: BTreeMap<(u8, i64, u64), Carried>,
     /// The kinds of length that there were, in bits.
     tiers: u8,
     marks: BTreeMap<(i64, u64), Mark>,
@@ -62,11 +62,20 @@ pub(super) struct Stream {
     looked_at: std::cell::Cell<usize>,
 }
 
+/// What is known of a track's bytes.
+#[derive(Clone, Copy, Debug)]
+struct Carried {
+    len: u32,
+    /// The slot of the track.
+    slot: u32,
+    stamp: Option<u32>,
+}
+
 /// A track that shares bytes with a packet.
 #[derive(Clone, Copy)]
 struct Carrier {
     range: Range,
-    track: u64,
+    track: Id,
     stamp: Option<u32>,
 }
 
@@ -165,7 +174,7 @@ impl Stream {
 
     /// Which of a track's bytes were acknowledged and no other that is
     /// remembered carried.
-    pub(super) fn acked(&self, range: Range, track: u64) -> Ranges {
+    pub(super) fn acked(&self, range: Range, track: Id) -> Ranges {
         let mut acked = Ranges::default();
         let end = range.end.min(self.acked);
         if end > range.start {
@@ -184,35 +193,41 @@ impl Stream {
 
     /// Adds a SYN or FIN with the sequence number `seq`. Returns that number,
     /// unwrapped.
-    pub(super) fn mark(&mut self, seq: u32, track: u64, mark: Mark) -> i64 {
+    pub(super) fn mark(&mut self, seq: u32, track: Id, mark: Mark) -> i64 {
         let Range { start, end } = self.range(seq, 1);
         self.seen = self.seen.max(end);
         self.opened |= mark.is_syn;
-        self.marks.insert((start, track), mark);
+        self.marks.insert((start, track.number), mark);
         start
     }
 
     /// Whether a SYN or FIN was acknowledged.
-    pub(super) fn is_mark_acked(&self, number: i64, track: u64) -> bool {
-        let mark = self.marks.get(&(number, track));
+    pub(super) fn is_mark_acked(&self, number: i64, track: Id) -> bool {
+        let mark = self.marks.get(&(number, track.number));
         mark.is_some_and(|mark| mark.acked)
     }
 
-    pub(super) fn unmark(&mut self, number: i64, track: u64) {
-        self.marks.remove(&(number, track));
+    pub(super) fn unmark(&mut self, number: i64, track: Id) {
+        self.marks.remove(&(number, track.number));
     }
 
-    pub(super) fn insert(&mut self, range: Range, track: u64, stamp: Option<u32>) {
+    pub(super) fn insert(&mut self, range: Range, track: Id, stamp: Option<u32>) {
         let tier = tier(range);
         self.tiers |= 1 << tier;
         self.seen = self.seen.max(range.end);
+        let carried = Carried {
+            len: u32::try_from(range.len()).unwrap_or(u32::MAX),
+            slot: track.slot,
+            stamp,
+        };
         self.tracks
-            .insert((tier, range.start, track), (range.end, stamp));
+            .insert((tier, range.start, track.number), carried);
         self.last_found = None;
     }
 
-    pub(super) fn remove(&mut self, range: Range, track: u64) {
-        self.tracks.remove(&(tier(range), range.start, track));
+    pub(super) fn remove(&mut self, range: Range, track: Id) {
+        self.tracks
+            .remove(&(tier(range), range.start, track.number));
         self.last_found = None;
     }
 
@@ -221,13 +236,23 @@ impl Stream {
     }
 
     /// The last track that carried the byte at `seq`.
-    pub(super) fn carrier(&self, seq: u32) -> Option<u64> {
+    pub(super) fn carrier(&self, seq: u32) -> Option<Id> {
         let start = self.unwrap(seq);
         let byte = Range {
             start,
             end: start + 1,
         };
         self.overlapping(byte).last().copied()
+    }
+
+    /// Takes note of a packet whose range is known, as [`Stream::range`] does. False if it
+    /// lies elsewhere by now.
+    pub(super) fn is_at(&mut self, seq: u32, start: i64) -> bool {
+        let same = self.unwrap(seq) == start;
+        if same {
+            self.last = (seq, start);
+        }
+        same
     }
 
     /// As [`Stream::overlapping`], of one timestamp, for one hop after the other.
@@ -268,16 +293,17 @@ impl Stream {
             let from = (tier, range.start.saturating_sub(longest), 0);
             let near = self.tracks.range(from..(tier, range.end, 0)).rev();
             let mut count = 0;
-            for ((_, start, track), (end, stamp)) in near.take(SCAN) {
+            for ((_, start, number), carried) in near.take(SCAN) {
                 count += 1;
-                if *end > range.start {
+                let end = start + i64::from(carried.len);
+                if end > range.start {
                     found.push(Carrier {
-                        range: Range {
-                            start: *start,
-                            end: *end,
+                        range: Range { start: *start, end },
+                        track: Id {
+                            number: *number,
+                            slot: carried.slot,
                         },
-                        track: *track,
-                        stamp: *stamp,
+                        stamp: carried.stamp,
                     });
                 }
             }
@@ -304,7 +330,8 @@ mod tests {
     /// Looks up and adds these ranges; how many tracks were looked at.
     fn work(ranges: impl Iterator<Item = (i64, i64, u32)>) -> usize {
         let mut stream = Stream::new(0);
-        for (track, (start, end, stamp)) in (1..).zip(ranges) {
+        for (number, (start, end, stamp)) in (1..).zip(ranges) {
+            let track = Id { number, slot: 0 };
             let range = Range { start, end };
             assert!(!stream.find(range, Some(stamp)).contains(&track));
             stream.insert(range, track, Some(stamp));
@@ -333,6 +360,7 @@ mod tests {
     /// Whatever is looked at is enough for the segments of a super-packet.
     #[test]
     fn all_segments_of_a_super_packet_are_found() {
+        let id = |number| Id { number, slot: 0 };
         let mut stream = Stream::new(0);
         for track in 0..362_u64 {
             let start = track.cast_signed() * 1448;
@@ -340,13 +368,13 @@ mod tests {
                 start,
                 end: start + 1448,
             };
-            stream.insert(range, track, None);
+            stream.insert(range, id(track), None);
         }
         let whole = Range {
             start: 0,
             end: 362 * 1448,
         };
         let found = stream.find(whole, None);
-        assert_eq!(found[..], (0..362).collect::<Vec<u64>>()[..]);
+        assert_eq!(found[..], (0..362).map(id).collect::<Vec<_>>()[..]);
     }
 }

@@ -1,17 +1,15 @@
 //! How a journey begins, and what it has to do with others.
 
-use smallvec::SmallVec;
-
 use super::Engine;
 use crate::{
     journey::{
-        Closed, Journey, Refusal, Scene,
-        course::course,
-        identity::{Part, Question, StreamKey, answers_this, conversation, part, says_no},
+        Refusal, Scene,
+        identity::{Part, Question, StreamKey, answers_this, part, says_no},
         impostor::{impostor, second_owner},
+        index::Id,
         memory::Candidates,
         ranges::Range,
-        track::{Track, USUAL_STEPS},
+        track::{Begun, Track},
     },
     model::{Flags, Hop, Packet, Quote, Transport},
 };
@@ -26,9 +24,7 @@ impl Engine {
         (observed, hop): (&Packet, Option<&Hop>),
         part: Range,
         whole: Range,
-    ) -> u64 {
-        let id = self.next;
-        self.next += 1;
+    ) -> Id {
         let mut packet = observed.clone();
         let mut retransmits = None;
         let mut is_first = true;
@@ -42,6 +38,8 @@ impl Engine {
             retransmits = self.memory.before(&stream, part);
             is_first = self.memory.is_first(&stream, part);
         }
+        let id = self.memory.next(self.next);
+        self.next += 1;
         let (asks, answers) = self.exchange(id, (node, time), &packet);
         if let Some(hop) = hop {
             self.note_impostor(scene, (id, node, hop));
@@ -49,41 +47,35 @@ impl Engine {
         if cut.is_none() {
             is_first = self.is_first_of_its_kind(&packet, answers);
         }
-        let (asked_again, answered_by) = if asks {
+        let (asked_again, answer) = if asks {
             self.asked_before(scene, &packet)
         } else {
             (false, None)
         };
-        let journey = Journey {
-            id,
-            conversation: conversation(&packet),
-            direction: course(scene, &packet),
-            packet,
-            steps: Vec::with_capacity(USUAL_STEPS),
-            drops: Vec::new(),
-            answers,
+        let begun = Begun {
+            number: id.number,
+            range: part,
+            time,
+            is_first,
             asks,
-            answered_by,
-            asked_again,
-            impostor: None,
-            refusal: None,
-            acked: SmallVec::new(),
-            retransmits,
-            ambiguous: false,
-            closed: Closed::End,
         };
-        let mut track = Track::new(part, journey);
-        track.last = time;
-        track.is_first = is_first;
-        track.answer = answered_by.map(|answer| (answer, false));
-        self.memory.insert(id, track);
-        self.reschedule(id);
+        let id = self.memory.insert(packet, begun);
+        let track = self.memory.get_mut(id).expect("it has just begun");
+        track.asked_again = asked_again;
+        if retransmits.is_some() || answers.is_some() || answer.is_some() {
+            let rest = track.rest_mut();
+            rest.retransmits = retransmits;
+            rest.answers = answers.map(|answered| answered.number);
+            rest.answered_by = answer.map(|answer| answer.number);
+            rest.answer = answer.map(|answer| (answer, false));
+        }
+        self.schedule(id);
         id
     }
 
     /// Whether no other transmission of a SYN or FIN can have come before: the
     /// packet that it answers was seen, or all that was sent before.
-    fn is_first_of_its_kind(&self, packet: &Packet, answers: Option<u64>) -> bool {
+    fn is_first_of_its_kind(&self, packet: &Packet, answers: Option<Id>) -> bool {
         match &packet.transport {
             Transport::Tcp(tcp) if tcp.flags.has(Flags::SYN) => answers.is_some(),
             Transport::Tcp(tcp) if tcp.flags.has(Flags::FIN) => {
@@ -97,10 +89,10 @@ impl Engine {
     /// answers or refuses; notes it there.
     fn exchange(
         &mut self,
-        id: u64,
+        id: Id,
         (node, time): (usize, i64),
         packet: &Packet,
-    ) -> (bool, Option<u64>) {
+    ) -> (bool, Option<Id>) {
         if let Transport::Tcp(tcp) = &packet.transport
             && tcp.flags.has(Flags::ACK)
             && !tcp.flags.has(Flags::RST)
@@ -115,7 +107,7 @@ impl Engine {
             }
             let (refused, alike) = self.refused(node, quote);
             let refusal = Refusal {
-                by: id,
+                by: id.number,
                 from: packet.src,
                 icmp: Some((error.kind, error.code)),
                 alike,
@@ -133,7 +125,7 @@ impl Engine {
             Some(Part::Refuses(question)) => {
                 let askers = self.memory.askers(&question);
                 let refusal = Refusal {
-                    by: id,
+                    by: id.number,
                     from: packet.src,
                     icmp: None,
                     alike: askers.len() > 1,
@@ -149,9 +141,9 @@ impl Engine {
 
     /// Notes an answer with all that ask this question, because it is not known
     /// which of them it answers, and returns the one that it does, or may.
-    fn answer(&mut self, id: u64, time: i64, packet: &Packet, question: &Question) -> Option<u64> {
+    fn answer(&mut self, id: Id, time: i64, packet: &Packet, question: &Question) -> Option<Id> {
         let askers = self.memory.askers(question);
-        let told = |asker: &&u64| {
+        let told = |asker: &&Id| {
             let track = self.memory.get(**asker);
             track.is_some_and(|track| answers_this(packet, &track.packet) == Some(true))
         };
@@ -162,14 +154,17 @@ impl Engine {
                 continue;
             };
             track.last = track.last.max(time);
-            let (first, was_told) = *track.answer.get_or_insert((id, false));
+            let is_open = track.is_open;
+            let rest = track.rest_mut();
+            let (first, was_told) = *rest.answer.get_or_insert((id, false));
             let is_told = told == Some(*asker) && !was_told;
             if is_told {
-                track.answer = Some((id, true));
+                rest.answer = Some((id, true));
             }
-            if let Some(journey) = &mut track.journey {
-                journey.answered_by = Some(if is_told { id } else { first });
-                journey.asked_again &= !is_told;
+            if is_open {
+                let answer = if is_told { id } else { first };
+                rest.answered_by = Some(answer.number);
+                track.asked_again &= !is_told;
             }
             self.reschedule(*asker);
         }
@@ -177,7 +172,7 @@ impl Engine {
     }
 
     /// Notes with those that ask a question that its answer is somebody else's.
-    fn note_impostor(&mut self, scene: &Scene, (id, node, hop): (u64, usize, &Hop)) {
+    fn note_impostor(&mut self, scene: &Scene, (id, node, hop): (Id, usize, &Hop)) {
         let Some(Part::Answers(question)) = part(&hop.packet) else {
             return;
         };
@@ -185,23 +180,27 @@ impl Engine {
             let first = self
                 .memory
                 .get(asker)
-                .and_then(|track| track.answer)
+                .and_then(Track::answer)
                 .filter(|(first, _)| *first != id)
                 .and_then(|(first, _)| self.memory.get(first))
-                .and_then(|first| second_owner((id, node, hop), &first.packet.transport));
-            let track = self.memory.get_mut(asker);
-            if let Some(journey) = track.and_then(|track| track.journey.as_mut()) {
-                journey.impostor = journey
-                    .impostor
-                    .or_else(|| impostor(scene, (id, node, hop), &journey.steps))
-                    .or(first);
+                .and_then(|first| second_owner((id.number, node, hop), &first.packet.transport));
+            let Some(track) = self.memory.get(asker).filter(|track| track.is_open) else {
+                continue;
+            };
+            let known = track.rest().and_then(|rest| rest.impostor);
+            let steps = || self.memory.steps(asker);
+            let found = known
+                .or_else(|| impostor(scene, (id.number, node, hop), steps()))
+                .or(first);
+            if let (Some(track), true) = (self.memory.get_mut(asker), found.is_some()) {
+                track.rest_mut().impostor = found;
             }
         }
     }
 
     /// Whether earlier packets ask what this one does, which is noted there, and
     /// what has answered them.
-    fn asked_before(&mut self, scene: &Scene, packet: &Packet) -> (bool, Option<u64>) {
+    fn asked_before(&mut self, scene: &Scene, packet: &Packet) -> (bool, Option<Id>) {
         let Some(Part::Asks(question)) = part(packet) else {
             return (false, None);
         };
@@ -210,13 +209,12 @@ impl Engine {
         let Some(track) = last.and_then(|asker| self.memory.get_mut(asker)) else {
             return (false, None);
         };
-        let told = track.answer.is_some_and(|(_, told)| told);
+        let answer = track.answer();
+        let told = answer.is_some_and(|(_, told)| told);
         // Where clocks differ, an earlier answer may be to this one.
-        let doubtful = track.answer.is_none() || (!told && !scene.is_one_clock());
-        if let Some(journey) = &mut track.journey {
-            journey.asked_again |= doubtful;
-        }
-        let answer = track.answer.map(|(id, _)| id);
+        let doubtful = answer.is_none() || (!told && !scene.is_one_clock());
+        track.asked_again |= track.is_open && doubtful;
+        let answer = answer.map(|(id, _)| id);
         (true, answer.filter(|_| question.is_asked_once()))
     }
 
@@ -226,16 +224,13 @@ impl Engine {
     /// Of those, the first that has come to where the error comes from and is
     /// not known to have gone on; else, as a host answers at once what has
     /// arrived, the last there.
-    fn refused(&self, node: usize, quote: &Quote) -> (Option<u64>, bool) {
+    fn refused(&self, node: usize, quote: &Quote) -> (Option<Id>, bool) {
         let quoted = self.memory.quoted(quote);
-        let track = |id: &u64| self.memory.get(*id);
-        let waits = |id: &&u64| {
-            let journey = track(id).and_then(|track| track.journey.as_ref());
-            journey.is_some_and(|journey| journey.refusal.is_none())
-        };
+        let track = |id: &Id| self.memory.get(*id);
+        let waits = |id: &&Id| track(id).is_some_and(|track| track.is_open && !track.is_refused());
         let waiting: Candidates = quoted.iter().filter(waits).copied().collect();
-        let is_here = |id: &&u64| track(id).is_some_and(|track| track.last_node() == Some(node));
-        let is_open = |id: &&u64| track(id).is_some_and(|track| !track.settled);
+        let is_here = |id: &&Id| track(id).is_some_and(|track| track.last_node() == Some(node));
+        let is_open = |id: &&Id| track(id).is_some_and(|track| !track.settled);
         let mut here = waiting.iter().filter(is_here);
         let refused = here
             .clone()
@@ -246,20 +241,15 @@ impl Engine {
         (refused.copied(), waiting.len() > 1)
     }
 
-    fn refuse(&mut self, refused: Option<u64>, refusal: Refusal, time: i64) {
-        if let Some(journey) = self.open_journey(refused, time)
-            && journey.answered_by.is_none()
-        {
-            journey.refusal.get_or_insert(refusal);
+    fn refuse(&mut self, refused: Option<Id>, refusal: Refusal, time: i64) {
+        // What belongs to it follows, as the drop follows its ICMP error.
+        let track = refused.and_then(|id| self.memory.get_mut(id));
+        if let Some(track) = track {
+            track.last = track.last.max(time);
+            if track.is_open && !track.is_answered() {
+                track.rest_mut().refusal.get_or_insert(refusal);
+            }
         }
         refused.into_iter().for_each(|id| self.reschedule(id));
-    }
-
-    /// A journey of which something is heard at `time`, if it is open: what
-    /// belongs to that follows, as the drop follows its ICMP error.
-    fn open_journey(&mut self, id: Option<u64>, time: i64) -> Option<&mut Journey> {
-        let track = self.memory.get_mut(id?)?;
-        track.last = track.last.max(time);
-        track.journey.as_deref_mut()
     }
 }

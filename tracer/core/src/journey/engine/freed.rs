@@ -8,7 +8,10 @@ use smallvec::{SmallVec, smallvec};
 
 use super::{Engine, Parts};
 use crate::{
-    journey::{Class, Drop, Judgement, Scene, arrival::is_at_home, identity::stamp, ranges::Range},
+    journey::{
+        Class, Drop, Judgement, Scene, arrival::is_at_home, identity::stamp, index::Id,
+        ranges::Range,
+    },
     model::{Freed, Packet, Role},
 };
 
@@ -59,8 +62,8 @@ impl Engine {
                     left.push(part);
                     continue;
                 };
-                joined |= track.journey.is_some();
-                late |= track.journey.is_none();
+                joined |= track.is_open;
+                late |= !track.is_open;
                 track.drop(drop(share, track.range, same_buffer), share, is_copy);
                 self.reschedule(id);
                 left.extend(part.without(share));
@@ -71,8 +74,8 @@ impl Engine {
         if !joined && !late && packet.fragment.is_none() {
             for id in self.memory.fragments(packet) {
                 let track = self.memory.get_mut(id).expect("an indexed track exists");
-                joined |= track.journey.is_some();
-                late |= track.journey.is_none();
+                joined |= track.is_open;
+                late |= !track.is_open;
                 track.drop(drop(track.range, track.range, false), track.range, is_copy);
                 self.reschedule(id);
             }
@@ -105,11 +108,11 @@ impl Engine {
         freed: &Freed,
         packet: &Packet,
         range: Range,
-        candidates: &[u64],
+        candidates: &[Id],
     ) -> SmallVec<[Owner; 4]> {
         let stamp = stamp(packet);
         let owner = self.memory.owner(node, freed.skb);
-        let rank = |id: &u64| {
+        let rank = |id: &Id| {
             let track = self.memory.get(*id)?;
             let part = track.range.intersection(range)?;
             let owns = owner == Some(*id);
@@ -117,14 +120,14 @@ impl Engine {
             // Where the kernel does not tell whose namespace it was in, all
             // agents on that kernel tell of it.
             let told = freed.netns.is_some() || (owns && last);
-            let reported = track.journey.is_none();
+            let reported = !track.is_open;
             (track.stamp() == stamp && told)
                 .then(|| (!owns, !last, reported, !track.is_there(part), *id))
         };
         let mut ranked: Vec<_> = candidates.iter().filter_map(rank).collect();
         ranked.sort_unstable();
         // Identical packets on this node, of which none was in this sk_buff.
-        let alike: Vec<u64> = ranked
+        let alike: Vec<Id> = ranked
             .iter()
             .filter(|(other, away, reported, gone, _)| *other && !away && !reported && !gone)
             .map(|(.., id)| *id)
@@ -144,7 +147,7 @@ impl Engine {
 
 /// A journey that a freed packet may have been part of.
 struct Owner {
-    id: u64,
+    id: Id,
     /// Whether this sk_buff was its last.
     same_buffer: bool,
 }

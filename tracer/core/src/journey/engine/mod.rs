@@ -7,7 +7,7 @@
 //! **Identity.** Within a node the sk_buff's address, for as long as the
 //! content agrees: it survives encapsulation, and breaks at segmentation,
 //! merging and cloning. Everywhere else the content alone: what no hop
-//! changes of the innermost packet ([`Content`](super::identity::Content)). TCP
+//! changes of the innermost packet ([`Content`](super::content::Content)). TCP
 //! data is a byte range, because one super-packet that leaves may arrive as many
 //! segments and the other way round; its timestamp tells a retransmission from
 //! the first transmission.
@@ -41,7 +41,7 @@ mod time;
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeSet, BinaryHeap},
+    collections::{BTreeMap, BinaryHeap},
 };
 
 use smallvec::{SmallVec, smallvec};
@@ -50,6 +50,7 @@ use super::{
     Closed, Journey, Scene,
     arrival::arrives,
     identity::stamp,
+    index::Id,
     memory::{Candidates, Memory},
     ranges::Range,
 };
@@ -97,10 +98,11 @@ pub struct Engine {
     limits: Limits,
     next: u64,
     memory: Memory,
-    /// Open tracks, each by a time not later than when it is to be closed.
-    open: BTreeSet<(i64, u64)>,
+    /// The slots of open tracks, each by its number and a time not later than when it is
+    /// to be closed.
+    open: BTreeMap<(i64, u64), u32>,
     /// Reported tracks, by when they are to be forgotten.
-    reported: BinaryHeap<Reverse<(i64, u64)>>,
+    reported: BinaryHeap<Reverse<(i64, Id)>>,
     /// Before this, nothing of that is to be done.
     idle_until: i64,
     finished: Vec<Journey>,
@@ -115,7 +117,7 @@ impl Engine {
             limits,
             next: 1,
             memory: Memory::default(),
-            open: BTreeSet::new(),
+            open: BTreeMap::new(),
             reported: BinaryHeap::new(),
             idle_until: i64::MIN,
             finished: Vec::new(),
@@ -147,14 +149,28 @@ impl Engine {
     /// pass.
     pub fn push(&mut self, scene: &Scene, node: usize, time: i64, hop: &Hop) {
         self.advance(scene, time);
-        let (range, candidates) = self.memory.candidates(&hop.packet);
-        let joined = self.push_range(scene, (node, time), hop, range, &candidates);
+        let joined = match self.same_again(node, hop) {
+            Some((id, range)) => self.add(scene, (node, time), hop, id, range),
+            None => {
+                let (range, candidates) = self.memory.candidates(&hop.packet);
+                self.push_range(scene, (node, time), hop, range, &candidates)
+            }
+        };
         if joined {
             self.counts.joined += 1;
         } else {
             self.counts.late += 1;
         }
         self.keep_within_limits(scene);
+    }
+
+    /// The track that has all of a hop: that was in its sk_buff before, and is open at
+    /// its point. It would be the likeliest of all.
+    fn same_again(&mut self, node: usize, hop: &Hop) -> Option<(Id, Range)> {
+        let id = self.memory.same_again((node, hop.skb), &hop.packet)?;
+        let track = self.memory.get(id)?;
+        let range = track.open_at(node, hop, track.range)?;
+        Some((id, range))
     }
 
     /// Gives the hop's range to tracks, or to new ones. Returns whether any
@@ -180,12 +196,12 @@ impl Engine {
                 let other = owner != Some(*id);
                 // What was dropped, or silent for so long, does not go on: this
                 // is another packet that looks the same.
-                let over = track.journey.is_none()
+                let over = !track.is_open
                     && (!track.is_there(part)
                         || time > track.last.saturating_add(self.limits.hold));
                 (track.stamp() == stamp && !(other && over)).then(|| Rank {
                     other,
-                    reported: track.journey.is_none(),
+                    reported: !track.is_open,
                     gone: track.settled || !track.is_there(part),
                     id: *id,
                 })
@@ -230,14 +246,14 @@ impl Engine {
         let Some(first) = ranked.first().filter(|rank| rank.other && !rank.reported) else {
             return;
         };
-        let share = |id: u64| {
+        let share = |id: Id| {
             let track = self.memory.get(id)?;
             track.range.intersection(range)
         };
         let Some(wanted) = share(first.id) else {
             return;
         };
-        let rivals: Vec<u64> = ranked
+        let rivals: Candidates = ranked
             .iter()
             .filter(|rank| (rank.reported, rank.gone) == (first.reported, first.gone))
             .filter(|rank| share(rank.id).is_some_and(|part| part.intersection(wanted).is_some()))
@@ -250,11 +266,10 @@ impl Engine {
     }
 
     /// Marks what cannot be told apart, as far as it was not reported yet.
-    fn mark_all_ambiguous(&mut self, ids: &[u64]) {
+    fn mark_all_ambiguous(&mut self, ids: &[Id]) {
         for id in ids {
-            let track = self.memory.get_mut(*id);
-            if let Some(journey) = track.and_then(|track| track.journey.as_mut()) {
-                journey.ambiguous = true;
+            if let Some(track) = self.memory.get_mut(*id) {
+                track.ambiguous |= track.is_open;
             }
         }
     }
@@ -265,15 +280,15 @@ impl Engine {
         scene: &Scene,
         (node, time): (usize, i64),
         hop: &Hop,
-        id: u64,
+        id: Id,
         share: Range,
     ) -> bool {
-        self.memory.own(node, hop.skb, id);
-        let track = self.memory.get_mut(id).expect("a ranked track exists");
-        let was_open = track.journey.is_some();
-        track.add(node, time, hop, share);
+        let was_open = self.memory.add(id, (node, time), hop, share);
         // Anything else only puts it off.
-        if was_open && arrives(scene, (node, time), hop) {
+        if was_open
+            && arrives(scene, (node, time), hop)
+            && let Some(track) = self.memory.get_mut(id)
+        {
             track.arrived.insert(share);
             if track.why() == Closed::Known {
                 self.memory.settled(id);
@@ -298,7 +313,7 @@ struct Rank {
     reported: bool,
     /// What became of it is known.
     gone: bool,
-    id: u64,
+    id: Id,
 }
 
 /// What is left of a packet's range: usually all of it, or nothing.

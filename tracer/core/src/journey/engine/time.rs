@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 
 use super::Engine;
-use crate::journey::{Closed, Scene, course::causal_order, track::Track};
+use crate::journey::{Closed, Scene, course::causal_order, index::Id, track::Track};
 
 impl Engine {
     /// Lets time pass: closes what is due by `now` (Unix time, ns), and
@@ -32,7 +32,8 @@ impl Engine {
                 break;
             }
         }
-        let open = self.open.first().map_or(i64::MAX, |(at, _)| *at);
+        let open = self.open.first_key_value();
+        let open = open.map_or(i64::MAX, |((at, _), _)| *at);
         let reported = self
             .reported
             .peek()
@@ -49,9 +50,13 @@ impl Engine {
 
     /// The open track that is to be closed first, and when, if that is by
     /// `now`.
-    fn first_due(&mut self, now: i64) -> Option<(i64, u64)> {
+    fn first_due(&mut self, now: i64) -> Option<(i64, Id)> {
         loop {
-            let (at, id) = self.open.first().copied().filter(|(at, _)| *at <= now)?;
+            let (&(at, number), &slot) = self.open.first_key_value()?;
+            if at > now {
+                return None;
+            }
+            let id = Id { number, slot };
             let track = self.memory.get_mut(id)?;
             let due = track.due(&self.limits);
             if due <= at {
@@ -59,7 +64,7 @@ impl Engine {
             }
             track.scheduled = due;
             self.open.pop_first();
-            self.open.insert((due, id));
+            self.open.insert((due, number), slot);
         }
     }
 
@@ -80,34 +85,43 @@ impl Engine {
         }
     }
 
-    /// Notes that a track may have to be closed earlier than it was to be.
-    pub(super) fn reschedule(&mut self, id: u64) {
+    /// Notes when a track that has begun is to be closed.
+    pub(super) fn schedule(&mut self, id: Id) {
         let Some(track) = self.memory.get_mut(id) else {
             return;
         };
-        if track.journey.is_none() {
+        let due = track.due(&self.limits);
+        track.scheduled = due;
+        self.open.insert((due, id.number), id.slot);
+        self.idle_until = self.idle_until.min(due);
+    }
+
+    /// Notes that a track may have to be closed earlier than it was to be.
+    pub(super) fn reschedule(&mut self, id: Id) {
+        let Some(track) = self.memory.get_mut(id) else {
+            return;
+        };
+        if !track.is_open {
             return;
         }
         let due = track.due(&self.limits);
         if due < track.scheduled {
-            self.open.remove(&(track.scheduled, id));
-            self.open.insert((due, id));
+            self.open.remove(&(track.scheduled, id.number));
+            self.open.insert((due, id.number), id.slot);
             track.scheduled = due;
             self.idle_until = self.idle_until.min(due);
         }
     }
 
     /// Reports a journey, and remembers its track.
-    fn close(&mut self, scene: &Scene, id: u64, why: Closed) {
-        let acked = self.memory.acked(id);
-        let Some(track) = self.memory.get_mut(id) else {
+    fn close(&mut self, scene: &Scene, id: Id, why: Closed) {
+        let Some(mut journey) = self.memory.report(scene, id) else {
             return;
         };
-        let acked = acked.iter().map(|part| part.within(track.range)).collect();
-        let Some(mut journey) = track.report() else {
+        let Some(track) = self.memory.get(id) else {
             return;
         };
-        self.open.remove(&(track.scheduled, id));
+        self.open.remove(&(track.scheduled, id.number));
         let silent = match why {
             Closed::Known => 0,
             Closed::Silence | Closed::End | Closed::Evicted => self.limits.hold,
@@ -119,11 +133,10 @@ impl Engine {
         self.reported.push(Reverse((until, id)));
         self.idle_until = self.idle_until.min(until);
         self.memory.settled(id);
-        journey.acked = acked;
         journey.closed = why;
         journey.drops.sort_by_key(|drop| drop.time);
         causal_order(scene, &mut journey);
-        self.finished.push(*journey);
+        self.finished.push(journey);
         while self.reported.len() > self.limits.open {
             self.forget_oldest();
         }

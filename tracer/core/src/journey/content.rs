@@ -1,0 +1,120 @@
+//! What two hops have in common that are of the same packet, or of identical ones.
+
+use std::{hash::Hash, net::IpAddr};
+
+use crate::model::{Packet, Transport};
+
+/// A packet without what changes on its way. Two hops with equal ones are the
+/// same packet or identical packets, which only their order can tell apart.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Content<'a>(pub(super) &'a Packet);
+
+impl Content<'_> {
+    /// Whether they are equal but for the payload's hash.
+    pub(super) fn is_like(&self, Self(other): &Self) -> bool {
+        // Taken apart, so that no field is forgotten.
+        let Packet {
+            src,
+            dst,
+            ttl: _,
+            ip_id,
+            fragment,
+            len,
+            transport,
+            payload_hash: _,
+        } = self.0;
+        *ip_id == other.ip_id
+            && *transport == other.transport
+            && *len == other.len
+            && *src == other.src
+            && *dst == other.dst
+            && *fragment == other.fragment
+    }
+}
+
+impl PartialEq for Content<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.payload_hash == other.0.payload_hash && self.is_like(other)
+    }
+}
+
+/// In few words, for each hop may be looked up by it. All that a stranger chooses is in
+/// them: packets that differ must not have one hash.
+impl Hash for Content<'_> {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        let Packet {
+            src,
+            dst,
+            ip_id,
+            fragment,
+            transport,
+            payload_hash,
+            ..
+        } = self.0;
+        write_ends(*src, *dst, state);
+        let (offset, more) = fragment.unwrap_or_default();
+        let id = u64::from(ip_id.unwrap_or(0));
+        state.write_u64(id << 32 | u64::from(offset) << 1 | u64::from(more));
+        state.write_u64(payload_hash.unwrap_or(0));
+        let two = |high: u32, low: u32| u64::from(high) << 32 | u64::from(low);
+        let ports = |src: u16, dst: u16| u32::from(src) << 16 | u32::from(dst);
+        match transport {
+            Transport::Tcp(tcp) => {
+                let (stamp, echoed) = tcp.timestamps.unwrap_or_default();
+                let flags = u32::from(tcp.flags.0) << 16 | u32::from(tcp.window);
+                state.write_u64(two(ports(tcp.src_port, tcp.dst_port), flags));
+                state.write_u64(two(tcp.seq, tcp.ack));
+                state.write_u64(two(stamp, echoed));
+                state.write_u64(tcp.options_hash ^ u64::from(tcp.payload_len));
+            }
+            Transport::Udp {
+                src_port,
+                dst_port,
+                len,
+                dns,
+            } => {
+                state.write_u64(two(ports(*src_port, *dst_port), u32::from(*len)));
+                if let Some(dns) = dns {
+                    dns.hash(state);
+                }
+            }
+            Transport::Sctp {
+                src_port,
+                dst_port,
+                tag,
+            } => state.write_u64(two(ports(*src_port, *dst_port), *tag)),
+            Transport::Icmp(icmp) => {
+                let (id, seq) = icmp.echo.unwrap_or_default();
+                state.write_u64(two(
+                    ports(id, seq),
+                    ports(icmp.kind.into(), icmp.code.into()),
+                ));
+                icmp.neighbour.hash(state);
+                icmp.quote.hash(state);
+            }
+            Transport::Arp(arp) => arp.hash(state),
+            Transport::Cut {
+                src_port, dst_port, ..
+            } => state.write_u32(ports(*src_port, *dst_port)),
+            Transport::Other(proto) => state.write_u8(*proto),
+        }
+    }
+}
+
+/// Addresses as a hasher takes them fastest.
+pub(super) fn write_ends<H: std::hash::Hasher>(src: IpAddr, dst: IpAddr, state: &mut H) {
+    match (src, dst) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => {
+            state.write_u64(u64::from(src.to_bits()) << 32 | u64::from(dst.to_bits()));
+        }
+        (src, dst) => {
+            for end in [src, dst] {
+                let bits = match end {
+                    IpAddr::V4(end) => end.to_bits().into(),
+                    IpAddr::V6(end) => end.to_bits(),
+                };
+                state.write_u128(bits);
+            }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What is around packets where they are seen.
+//!
+//! All packets of a flow have the same frame at a point. So a frame is kept once, for as
+//! long as a step has it.
+
+use std::hash::{BuildHasher as _, Hash, Hasher};
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use super::slab::Slab;
+use crate::model::{Encap, Hop, Mac};
+
+/// The part of a VLAN tag's control information that says which VLAN it is
+/// (IEEE 802.1Q, 9.6).
+const VLAN_ID: u16 = 0xfff;
+
+/// What is around a packet at a point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Frame {
+    pub(super) src_mac: Option<Mac>,
+    pub(super) dst_mac: Option<Mac>,
+    pub(super) vlan: Option<u16>,
+    pub(super) encap: Option<Encap>,
+}
+
+impl Frame {
+    pub(super) fn of(hop: &Hop) -> Self {
+        Self {
+            src_mac: hop.src_mac,
+            dst_mac: hop.dst_mac,
+            vlan: hop.vlan.map(|control| control & VLAN_ID),
+            encap: hop.encap,
+        }
+    }
+}
+
+/// In few words: each step is looked up by it.
+impl Hash for Frame {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let mac = |mac: Option<Mac>| {
+            let [a, b, c, d, e, f] = mac.unwrap_or_default().0;
+            u64::from_be_bytes([0, 0, a, b, c, d, e, f])
+        };
+        state.write_u64(mac(self.src_mac) << 16 | u64::from(self.vlan.unwrap_or(0)));
+        state.write_u64(mac(self.dst_mac));
+        if let Some(encap) = &self.encap {
+            super::content::write_ends(encap.outer_src, encap.outer_dst, state);
+            let kind = u64::from(encap.levels) << 8 | encap.kind as u64;
+            state.write_u64(u64::from(encap.vni.unwrap_or(0)) << 16 | kind);
+        }
+    }
+}
+
+/// The frames that steps have.
+#[derive(Debug, Default)]
+pub(super) struct Frames {
+    table: HashTable<u32>,
+    frames: Slab<Held>,
+    hasher: DefaultHashBuilder,
+}
+
+#[derive(Debug)]
+struct Held {
+    frame: Frame,
+    hash: u64,
+    /// How many steps have it.
+    steps: u32,
+}
+
+impl Frames {
+    pub(super) fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// A frame that a step has.
+    pub(super) fn get(&self, number: u32) -> &Frame {
+        let held = self.frames.get(number);
+        &held.expect("a step holds its frame").frame
+    }
+
+    /// Takes a frame for one more step. Returns its number.
+    pub(super) fn hold(&mut self, frame: &Frame) -> u32 {
+        let hash = self.hasher.hash_one(frame);
+        let frames = &mut self.frames;
+        let is = |number: &u32| frames.get(*number).is_some_and(|held| held.frame == *frame);
+        if let Some(number) = self.table.find(hash, is).copied() {
+            if let Some(held) = frames.get_mut(number) {
+                held.steps += 1;
+            }
+            return number;
+        }
+        let number = frames.insert(Held {
+            frame: *frame,
+            hash,
+            steps: 1,
+        });
+        let hash_of = |number: &u32| frames.get(*number).map_or(0, |held| held.hash);
+        self.table.insert_unique(hash, number, hash_of);
+        number
+    }
+
+    /// Gives a frame back that a step had.
+    pub(super) fn release(&mut self, number: u32) {
+        let Some(held) = self.frames.get_mut(number) else {
+            return;
+        };
+        held.steps -= 1;
+        if held.steps > 0 {
+            return;
+        }
+        let hash = held.hash;
+        if let Ok(entry) = self.table.find_entry(hash, |other| *other == number) {
+            entry.remove();
+        }
+        self.frames.remove(number);
+    }
+}

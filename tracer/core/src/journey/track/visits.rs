@@ -1,0 +1,220 @@
+//! Where a track's packet was seen, and which bytes of it.
+
+use smallvec::SmallVec;
+
+use super::Track;
+use crate::{
+    journey::{
+        frames::{Frame, Frames},
+        ranges::{Range, Ranges},
+    },
+    model::Hop,
+};
+
+/// What was seen of a journey at one observation point. Outlives the
+/// journey's step.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Visit {
+    node: u32,
+    point: u16,
+    ttl: u8,
+    /// Whether that was in pieces, which are in [`super::Rest::pieces`].
+    in_pieces: bool,
+    /// Which bytes, from the track's first; of those in pieces, where these are.
+    seen: (u32, u32),
+}
+
+impl Visit {
+    fn is_at(&self, node: usize, point: usize) -> bool {
+        (self.node as usize, usize::from(self.point)) == (node, point)
+    }
+}
+
+/// What only the step has, once the journey is reported.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::journey) struct Passage {
+    /// When the first piece was seen, Unix time, ns.
+    pub(in crate::journey) time: i64,
+    pub(in crate::journey) len: u32,
+    pub(in crate::journey) segments: u32,
+    /// How many bytes.
+    pub(in crate::journey) seen: u32,
+    /// What is around the packet, in [`Frames`].
+    pub(in crate::journey) frame: u32,
+}
+
+impl Track {
+    /// What of `range` could be this journey's at this hop: not what it has
+    /// shown there before, unless it comes round again (its TTL is lower).
+    pub(in crate::journey) fn open_at(
+        &self,
+        node: usize,
+        hop: &Hop,
+        range: Range,
+    ) -> Option<Range> {
+        let overlap = self.range.intersection(range)?;
+        let ttl = hop.packet.ttl;
+        let visits = self.visits.iter().rev();
+        let mut visits = visits.filter(|visit| visit.is_at(node, hop.point));
+        let Some(last) = visits.next() else {
+            return Some(overlap);
+        };
+        let is_new = |visit: &Visit| self.is_new(visit, overlap);
+        // With a TTL that it had, it does not come round, whatever came since.
+        let is_open = ttl < last.ttl || is_new(last);
+        (is_open && visits.all(|visit| visit.ttl != ttl || is_new(visit))).then_some(overlap)
+    }
+
+    /// Whether nothing of a range was seen in a visit, and there is room for it.
+    fn is_new(&self, visit: &Visit, range: Range) -> bool {
+        match self.pieces(visit) {
+            Some(pieces) => !pieces.intersects(range) && pieces.has_room(),
+            None => {
+                let seen = self.absolute(visit.seen);
+                seen.intersection(range).is_none()
+            }
+        }
+    }
+
+    /// What was seen in a visit, where that was in pieces.
+    fn pieces(&self, visit: &Visit) -> Option<&Ranges> {
+        let at = visit.in_pieces.then_some(visit.seen.0 as usize)?;
+        self.rest()?.pieces.get(at)
+    }
+
+    /// Offsets from its first byte as a range of its stream.
+    fn absolute(&self, (start, end): (u32, u32)) -> Range {
+        let first = self.range.start;
+        Range {
+            start: first + i64::from(start),
+            end: first + i64::from(end),
+        }
+    }
+
+    /// Whether it was seen somewhere in as many pieces as are remembered.
+    pub(in crate::journey) fn is_full(&self) -> bool {
+        let mut pieces = self.rest().into_iter().flat_map(|rest| &rest.pieces);
+        pieces.any(|pieces| !pieces.has_room())
+    }
+
+    /// The agent that saw it last, of those before `time` where times tell.
+    pub(in crate::journey) fn last_node(&self) -> Option<usize> {
+        self.visits.last().map(|visit| visit.node as usize)
+    }
+
+    /// Adds what a hop showed of this journey.
+    pub(in crate::journey) fn add(
+        &mut self,
+        frames: &mut Frames,
+        (node, time): (usize, i64),
+        hop: &Hop,
+        range: Range,
+    ) {
+        self.last = self.last.max(time);
+        let share = Share::of(hop, range);
+        let visits = self.visits.iter();
+        let known = visits
+            .rev()
+            .position(|visit| visit.is_at(node, hop.point) && visit.ttl == hop.packet.ttl);
+        let seen = u32::try_from(range.len()).unwrap_or(u32::MAX);
+        let Some(from_last) = known else {
+            self.visits.push(Visit {
+                node: u32::try_from(node).expect("few agents"),
+                point: u16::try_from(hop.point).expect("few points"),
+                ttl: hop.packet.ttl,
+                in_pieces: false,
+                seen: range.within(self.range),
+            });
+            if self.is_open {
+                self.passages.push(Passage {
+                    time,
+                    len: share.len,
+                    segments: share.segments,
+                    seen,
+                    frame: frames.hold(&Frame::of(hop)),
+                });
+            }
+            return;
+        };
+        let index = self.visits.len() - 1 - from_last;
+        self.see(index, range);
+        if self.is_open {
+            // Passages and visits grow together until the journey is reported.
+            let passage = &mut self.passages[index];
+            passage.time = passage.time.min(time);
+            passage.len += share.len;
+            passage.segments += share.segments;
+            passage.seen += seen;
+        }
+    }
+
+    /// Adds a range to what was seen in a visit.
+    fn see(&mut self, index: usize, range: Range) {
+        let visit = self.visits[index];
+        let whole = self.range;
+        if !visit.in_pieces {
+            let seen = self.absolute(visit.seen);
+            if seen.start <= range.end && range.start <= seen.end {
+                let both = Range {
+                    start: seen.start.min(range.start),
+                    end: seen.end.max(range.end),
+                };
+                self.visits[index].seen = both.within(whole);
+                return;
+            }
+            let mut pieces = Ranges::default();
+            pieces.insert(seen);
+            let rest = self.rest_mut();
+            let at = u32::try_from(rest.pieces.len()).expect("fewer than visits");
+            rest.pieces.push(pieces);
+            let visit = &mut self.visits[index];
+            (visit.in_pieces, visit.seen) = (true, (at, at));
+        }
+        let (at, _) = self.visits[index].seen;
+        self.rest_mut().pieces[at as usize].insert(range);
+    }
+
+    /// Of each visit: agent, point and passage. None once it was reported.
+    pub(in crate::journey) fn passages(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = (usize, usize, &Passage)> + ExactSizeIterator {
+        let visits = self.visits.iter().zip(&self.passages);
+        visits.map(|(visit, passage)| (visit.node as usize, usize::from(visit.point), passage))
+    }
+
+    /// Of each visit: TTL, and which bytes were seen, as offsets from the first.
+    pub(in crate::journey) fn seen(&self) -> impl Iterator<Item = (u8, SmallVec<[(u32, u32); 1]>)> {
+        self.visits.iter().map(|visit| {
+            let parts = match self.pieces(visit) {
+                Some(pieces) => pieces.iter().map(|part| part.within(self.range)).collect(),
+                None => SmallVec::from_buf([visit.seen]),
+            };
+            (visit.ttl, parts)
+        })
+    }
+}
+
+/// A hop's length and segments, as far as they belong to one journey.
+struct Share {
+    len: u32,
+    segments: u32,
+}
+
+impl Share {
+    fn of(hop: &Hop, range: Range) -> Self {
+        let payload = hop.packet.stream_data().map_or(0, |tcp| tcp.payload_len);
+        let part = u32::try_from(range.len()).unwrap_or(u32::MAX);
+        if payload == 0 || part >= payload {
+            return Self {
+                len: hop.len,
+                segments: hop.segments,
+            };
+        }
+        let headers = hop.len.saturating_sub(payload);
+        let segments = u64::from(hop.segments) * u64::from(part);
+        Self {
+            len: headers.saturating_add(part),
+            segments: u32::try_from(segments.div_ceil(u64::from(payload))).unwrap_or(u32::MAX),
+        }
+    }
+}
