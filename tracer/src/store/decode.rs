@@ -279,7 +279,12 @@ impl Table {
             code: number(&self.icmp_code, row).ok_or(Unreadable("icmp_code"))?,
             echo: number(&self.icmp_id, row).zip(number(&self.icmp_seq, row)),
             neighbour,
-            quote: self.quote_src.get(row).map(quote).transpose()?,
+            quote: self
+                .quote_src
+                .get(row)
+                .map(quote)
+                .transpose()?
+                .map(Box::new),
         })
     }
 }

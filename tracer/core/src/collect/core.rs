@@ -250,22 +250,23 @@ impl Core {
         let until = now.unwrap_or(i64::MIN);
         // Watermarks only rise: what waits for longest comes first.
         while let Some((_, journey)) = self.pending.pop_front_if(|(until, _)| *until <= reported) {
-            self.show_one(*journey, reader)?;
+            self.show_one(journey, reader)?;
         }
-        for journey in self.engine.finished() {
+        while let Some(journey) = self.engine.next_finished() {
             if until <= reported {
                 self.show_one(journey, reader)?;
             } else {
-                self.pending.push_back((until, Box::new(journey)));
+                self.pending.push_back((until, journey));
             }
         }
+        self.engine.reuse(self.journal.spare());
         Ok(())
     }
 
     /// Judges a journey, puts it into the journal, and shows it.
     fn show_one<V: View>(
         &mut self,
-        mut journey: Journey,
+        mut journey: Box<Journey>,
         reader: &mut Reader<'_, V>,
     ) -> io::Result<()> {
         // Where one was not there any more to see it, silence says nothing.
@@ -312,7 +313,7 @@ impl Core {
         // Of these not all agents have told, nor will: the recording was cut, and
         // what may be missing is noted.
         for (_, journey) in std::mem::take(&mut self.pending) {
-            self.show_one(*journey, reader)?;
+            self.show_one(journey, reader)?;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ pub struct Entry {
     /// Which one of the follow's this is, from 0, in the order of verdicts.
     pub number: u64,
     /// The journey.
-    pub journey: Journey,
+    pub journey: Box<Journey>,
     /// What happened to it.
     pub verdict: Verdict,
     /// How much of it fared how.
@@ -50,6 +50,7 @@ impl Entry {
         INDEXED
             + SHARED
             + size_of::<Self>()
+            + size_of::<Journey>()
             + journey.steps.capacity() * (size_of::<Step>() + AT_POINT)
             + journey.drops.capacity() * size_of::<Drop>()
             + spilled

@@ -8,9 +8,12 @@ use std::{collections::VecDeque, sync::Arc};
 
 use super::{Entry, Selection, index::Index};
 use crate::{
-    journey::{Journey, Scene},
+    journey::{Journey, Scene, Step},
     verdict::{Parts, Verdict},
 };
+
+/// How many lists of steps are kept to be used again.
+const SPARE: usize = 1024;
 
 /// How much a journal holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +42,8 @@ pub struct Journal {
     evicted: u64,
     /// The latest time at which one of those began, Unix time, ns.
     held_since: Option<i64>,
+    /// The lists of steps of those that were forgotten last, to be used again.
+    spare: Vec<Vec<Step>>,
 }
 
 impl Journal {
@@ -58,10 +63,10 @@ impl Journal {
     }
 
     /// Adds a journey that was judged.
-    pub fn push(&mut self, journey: Journey, verdict: Verdict, parts: Parts) {
+    pub fn push(&mut self, journey: impl Into<Box<Journey>>, verdict: Verdict, parts: Parts) {
         let entry = Arc::new(Entry {
             number: self.next(),
-            journey,
+            journey: journey.into(),
             verdict,
             parts,
         });
@@ -81,7 +86,17 @@ impl Journal {
             self.bytes -= entry.weight();
             self.evicted += 1;
             self.held_since = self.held_since.max(Some(entry.journey.start()));
+            if self.spare.len() < SPARE
+                && let Some(entry) = Arc::into_inner(entry)
+            {
+                self.spare.push(entry.journey.steps);
+            }
         }
+    }
+
+    /// Lists of steps that nobody needs any more.
+    pub(crate) fn spare(&mut self) -> impl Iterator<Item = Vec<Step>> {
+        self.spare.drain(..)
     }
 
     /// The number that the next entry will have.

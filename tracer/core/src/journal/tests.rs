@@ -122,7 +122,7 @@ fn by_default_some_15_000_journeys_are_held() {
     verdict.evidence = vec![Evidence::Acknowledged; 2];
     let entry = Entry {
         number: 0,
-        journey,
+        journey: Box::new(journey),
         verdict,
         parts: Parts::default(),
     };

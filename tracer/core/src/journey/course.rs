@@ -9,7 +9,7 @@ use crate::model::{Direction, Packet, Role, Transport};
 pub(super) fn course(scene: &Scene, packet: &Packet) -> Course {
     let among_sources = |address| scene.sources.iter().any(|net| net.contains(&address));
     let quoted = match &packet.transport {
-        Transport::Icmp(icmp) => icmp.quote.as_ref(),
+        Transport::Icmp(icmp) => icmp.quote.as_deref(),
         _ => None,
     };
     // An error goes the other way than the packet that it quotes.

@@ -92,8 +92,8 @@ pub(super) enum Found<'a> {
     },
 }
 
-/// As the table wants it, of which it takes some bits as they are.
-const fn spread(hash: u32) -> u64 {
+/// A hash as tables want it, which take its first and its last bits as they are.
+pub(super) const fn spread(hash: u32) -> u64 {
     (hash as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 

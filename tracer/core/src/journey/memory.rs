@@ -10,10 +10,10 @@ mod owners;
 
 use std::hash::BuildHasher as _;
 
-use hashbrown::{DefaultHashBuilder, HashMap};
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use smallvec::SmallVec;
 
-use self::owners::Owners;
+use self::owners::Owner;
 use super::{
     Closed, Journey, Scene, Step,
     content::Content,
@@ -24,7 +24,7 @@ use super::{
     ranges::{Range, Ranges},
     slab::Slab,
     stream::{Mark, Stream},
-    track::{Begun, Track},
+    track::{Begun, Passage, Track, USUAL_STEPS, Visit},
 };
 use crate::model::{Flags, Hop, Packet, Tcp, Transport};
 
@@ -32,6 +32,10 @@ use crate::model::{Flags, Hop, Packet, Tcp, Transport};
 /// to. Where more are on their way, the oldest are taken. Of those that an
 /// ICMP error may quote, or that ask what is answered, the latest.
 const RIVALS: usize = 64;
+
+/// How many lists of a kind are kept to be used again: as many as are given back between
+/// two reports.
+const SPARE: usize = 1024;
 
 /// Tracks, by number, that something may belong to: usually one.
 pub(super) type Candidates = SmallVec<[Id; 4]>;
@@ -48,7 +52,12 @@ pub(super) struct Memory {
     questions: Index,
     quotes: Index,
     datagrams: Index,
-    owners: Owners,
+    owners: HashTable<Owner>,
+    /// Lists to be used again: each journey has one of each, and to allocate them would
+    /// cost more than to fill them.
+    spare_steps: Vec<Vec<Step>>,
+    spare_passages: Vec<Vec<Passage>>,
+    spare_visits: Vec<Vec<Visit>>,
     hasher: DefaultHashBuilder,
 }
 
@@ -93,16 +102,6 @@ impl Memory {
     fn hash(&self, key: &impl std::hash::Hash) -> u32 {
         // The upper half: the lower bits choose a place in the tables.
         (self.hasher.hash_one(key) >> 32) as u32
-    }
-
-    /// Notes that a track's packet was seen in this sk_buff.
-    fn own(&mut self, node: usize, skb: u64, id: Id) {
-        let node = u32::try_from(node).expect("few agents");
-        if self.owners.set((node, skb), id)
-            && let Some(track) = self.tracks.get_mut(id.slot)
-        {
-            track.skbs.push((node, skb));
-        }
     }
 
     /// Adds what a hop showed of a track. Returns whether that is open.
@@ -216,7 +215,11 @@ impl Memory {
 
     /// Keeps a track that has begun.
     pub(super) fn insert(&mut self, packet: Packet, begun: Begun) -> Id {
-        let mut track = Track::new(packet, begun);
+        let lists = (
+            self.spare_visits.pop().unwrap_or_default(),
+            self.spare_passages.pop().unwrap_or_default(),
+        );
+        let mut track = Track::new(packet, begun, lists);
         let data = track.stream();
         let mark = track.mark();
         if let (Some(key), Transport::Tcp(tcp)) = (data.or(mark), &track.packet.transport) {
@@ -266,14 +269,15 @@ impl Memory {
 
     /// Makes a journey of a track, to be reported: why it is finished is for the caller
     /// to say.
-    pub(super) fn report(&mut self, scene: &Scene, id: Id) -> Option<Journey> {
+    pub(super) fn report(&mut self, scene: &Scene, id: Id) -> Option<Box<Journey>> {
         let acked = self.acked(id);
         let track = self.tracks.get_mut(id.slot)?;
         if !track.is_open || track.number != id.number {
             return None;
         }
         let acked = acked.iter().map(|part| part.within(track.range)).collect();
-        let mut steps = Vec::with_capacity(track.passages().len());
+        let mut steps = self.spare_steps.pop().unwrap_or_default();
+        steps.reserve_exact(track.passages().len());
         for ((node, point, passage), (ttl, parts)) in track.passages().zip(track.seen()) {
             let frame = self.frames.get(passage.frame);
             steps.push(Step {
@@ -291,15 +295,17 @@ impl Memory {
                 parts,
             });
         }
-        for passage in track.close() {
+        let mut passages = track.close();
+        for passage in passages.drain(..) {
             self.frames.release(passage.frame);
         }
+        keep(&mut self.spare_passages, passages);
         let drops = match track.rest() {
             Some(rest) if !rest.drops.is_empty() => std::mem::take(&mut track.rest_mut().drops),
             _ => Vec::new(),
         };
         let rest = track.rest();
-        Some(Journey {
+        Some(Box::new(Journey {
             id: track.number,
             conversation: conversation(&track.packet),
             direction: course(scene, &track.packet),
@@ -316,7 +322,7 @@ impl Memory {
             retransmits: rest.and_then(|rest| rest.retransmits),
             ambiguous: track.ambiguous,
             closed: Closed::End,
-        })
+        }))
     }
 
     pub(super) fn forget(&mut self, id: Id) {
@@ -354,7 +360,25 @@ impl Memory {
             }
         }
         for place in &track.skbs {
-            self.owners.forget(*place, id);
+            self.disown(*place, id.slot);
         }
+        let mut visits = track.into_visits();
+        visits.clear();
+        keep(&mut self.spare_visits, visits);
+    }
+
+    /// Takes lists of steps that nobody needs any more, for journeys to come.
+    pub(super) fn reuse(&mut self, lists: impl Iterator<Item = Vec<Step>>) {
+        for mut steps in lists {
+            steps.clear();
+            keep(&mut self.spare_steps, steps);
+        }
+    }
+}
+
+/// Keeps an empty list to be used again, if it is no longer than usual.
+fn keep<T>(spare: &mut Vec<Vec<T>>, list: Vec<T>) {
+    if spare.len() < SPARE && list.capacity() == USUAL_STEPS {
+        spare.push(list);
     }
 }

@@ -5,7 +5,7 @@ mod visits;
 
 use smallvec::SmallVec;
 
-use self::visits::{Passage, Visit};
+pub(super) use self::visits::{Passage, Visit};
 use super::{
     Class, Closed, Drop, Impostor, Limits, Refusal,
     identity::{Datagram, StreamKey, stamp},
@@ -21,7 +21,7 @@ use crate::model::{Flags, Packet, Transport};
 pub(crate) const SETTLE: i64 = 100_000_000;
 
 /// From pod to pod across two nodes, over an overlay.
-const USUAL_STEPS: usize = 8;
+pub(super) const USUAL_STEPS: usize = 8;
 
 /// A time at which nothing is due: what was not scheduled yet.
 const UNSCHEDULED: i64 = i64::MAX;
@@ -93,7 +93,7 @@ pub(super) struct Track {
     /// Whether some of what is gone may have been a copy: others may still arrive.
     copied: bool,
     rest: Option<Box<Rest>>,
-    /// The sk_buffs that it was seen in, by agent.
+    /// The sk_buffs that its packet was the last one in, by agent.
     pub(super) skbs: SmallVec<[(u32, u64); 2]>,
     /// What of it was seen where it can be seen last.
     pub(super) arrived: Ranges,
@@ -103,7 +103,14 @@ pub(super) struct Track {
 }
 
 impl Track {
-    pub(super) fn new(packet: Packet, begun: Begun) -> Self {
+    /// One that was not seen anywhere. `lists`: empty ones, for what it will have.
+    pub(super) fn new(
+        packet: Packet,
+        begun: Begun,
+        (mut visits, mut passages): (Vec<Visit>, Vec<Passage>),
+    ) -> Self {
+        visits.reserve_exact(USUAL_STEPS);
+        passages.reserve_exact(USUAL_STEPS);
         Self {
             number: begun.number,
             packet,
@@ -122,8 +129,8 @@ impl Track {
             rest: None,
             skbs: SmallVec::new(),
             arrived: Ranges::default(),
-            visits: Vec::with_capacity(USUAL_STEPS),
-            passages: Vec::with_capacity(USUAL_STEPS),
+            visits,
+            passages,
         }
     }
 
@@ -258,6 +265,11 @@ impl Track {
             _ => limits.hold,
         };
         self.last.saturating_add(wait).min(UNSCHEDULED - 1)
+    }
+
+    /// What it was seen at, when it is forgotten.
+    pub(super) fn into_visits(self) -> Vec<Visit> {
+        self.visits
     }
 
     /// Takes it for reported: what only the journey has is given away.

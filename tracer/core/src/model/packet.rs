@@ -252,8 +252,8 @@ pub struct Icmp {
     pub echo: Option<(u16, u16)>,
     /// Target of a neighbour solicitation or advertisement.
     pub neighbour: Option<Neighbour>,
-    /// The packet that an error quotes.
-    pub quote: Option<Quote>,
+    /// The packet that an error quotes; apart, for few packets have one.
+    pub quote: Option<Box<Quote>>,
 }
 
 /// Neighbour discovery (RFC 4861).

@@ -59,11 +59,11 @@ fn play(script: &Script) -> Vec<Journey> {
             Act::Pass(time) => engine.advance(scene, *time),
         }
         assert!(engine.open() <= script.limits.open, "too many are open");
-        finished.extend(engine.finished());
+        finished.extend(std::iter::from_fn(|| engine.next_finished()).map(|journey| *journey));
     }
     engine.end(scene);
     assert_eq!(engine.open(), 0);
-    finished.extend(engine.finished());
+    finished.extend(std::iter::from_fn(|| engine.next_finished()).map(|journey| *journey));
 
     let counts = engine.counts();
     assert_eq!(counts.joined + counts.late, hops, "{counts:?}");

@@ -342,7 +342,7 @@ fn error(bytes: &mut Unstructured<'_>, src: IpAddr, dst: IpAddr) -> Result<Trans
     };
     let kind = *bytes.choose(&[3, 11, 5])?;
     Ok(Transport::Icmp(Icmp {
-        quote: Some(quote),
+        quote: Some(Box::new(quote)),
         ..icmp(v6, if v6 { 1 } else { kind }, bytes.int_in_range(0..=15)?)
     }))
 }

@@ -286,7 +286,8 @@ fn icmp(event: &HopEvent, header: &[u8], v6: bool) -> Option<Transport> {
             advertisement: kind == ADVERTISEMENT,
         }),
         quote: if is_icmp_error(network, kind) {
-            quote(event.quote_proto, header.get(8..).unwrap_or_default(), v6)
+            let quoted = header.get(8..).unwrap_or_default();
+            quote(event.quote_proto, quoted, v6).map(Box::new)
         } else {
             None
         },

@@ -363,7 +363,7 @@ fn contradictions(scene: &Beginning, whole: &Said, lossy: &Said) -> String {
             continue;
         }
         let scene = Scene {
-            nodes: scene.nodes.clone(),
+            nodes: scene.nodes.clone().into(),
             owners: scene.owners.clone(),
             ..Scene::default()
         };

@@ -240,13 +240,15 @@ impl Anonymizer {
                 target: self.address(neighbour.target),
                 ..neighbour
             }),
-            quote: icmp.quote.map(|quote| Quote {
-                src: self.address(quote.src),
-                dst: self.address(quote.dst),
-                header: quote
-                    .header
-                    .and_then(|header| without_checksum(quote.proto, header)),
-                ..quote
+            quote: icmp.quote.map(|quote| {
+                Box::new(Quote {
+                    src: self.address(quote.src),
+                    dst: self.address(quote.dst),
+                    header: quote
+                        .header
+                        .and_then(|header| without_checksum(quote.proto, header)),
+                    ..*quote
+                })
             }),
             ..icmp
         }

@@ -152,14 +152,14 @@ fn what_is_made_of_addresses_is_left_out_of_quoted_headers() {
             code: 3,
             echo: None,
             neighbour: None,
-            quote: Some(Quote {
+            quote: Some(Box::new(Quote {
                 src: [10, 244, 1, 5].into(),
                 dst: [10, 244, 2, 7].into(),
                 proto,
                 ports: None,
                 ip_id: None,
                 header: Some(header),
-            }),
+            })),
         };
         let replaced = replaced(&mut Anonymizer::new(), packet(0, Transport::Icmp(icmp)));
         match replaced.transport {

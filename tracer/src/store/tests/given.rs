@@ -119,7 +119,7 @@ fn icmp() -> impl Strategy<Value = Transport> {
             code,
             echo,
             neighbour,
-            quote,
+            quote: quote.map(Box::new),
         })
     })
 }

@@ -41,13 +41,13 @@ mod time;
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap},
+    collections::{BTreeMap, BinaryHeap, VecDeque},
 };
 
 use smallvec::{SmallVec, smallvec};
 
 use super::{
-    Closed, Journey, Scene,
+    Closed, Journey, Scene, Step,
     arrival::arrives,
     identity::stamp,
     index::Id,
@@ -105,7 +105,7 @@ pub struct Engine {
     reported: BinaryHeap<Reverse<(i64, Id)>>,
     /// Before this, nothing of that is to be done.
     idle_until: i64,
-    finished: Vec<Journey>,
+    finished: VecDeque<Box<Journey>>,
     counts: Joined,
 }
 
@@ -120,7 +120,7 @@ impl Engine {
             open: BTreeMap::new(),
             reported: BinaryHeap::new(),
             idle_until: i64::MIN,
-            finished: Vec::new(),
+            finished: VecDeque::new(),
             counts: Joined::default(),
         }
     }
@@ -298,10 +298,14 @@ impl Engine {
         was_open
     }
 
-    /// The journeys finished since the last call, in the order in which they
-    /// finished.
-    pub fn finished(&mut self) -> Vec<Journey> {
-        std::mem::take(&mut self.finished)
+    /// The next of the journeys that are finished, in the order in which they did.
+    pub fn next_finished(&mut self) -> Option<Box<Journey>> {
+        self.finished.pop_front()
+    }
+
+    /// Takes lists of steps that nobody needs any more, for journeys to come.
+    pub(crate) fn reuse(&mut self, steps: impl Iterator<Item = Vec<Step>>) {
+        self.memory.reuse(steps);
     }
 }
 

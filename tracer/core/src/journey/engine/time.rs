@@ -136,7 +136,7 @@ impl Engine {
         journey.closed = why;
         journey.drops.sort_by_key(|drop| drop.time);
         causal_order(scene, &mut journey);
-        self.finished.push(journey);
+        self.finished.push_back(journey);
         while self.reported.len() > self.limits.open {
             self.forget_oldest();
         }

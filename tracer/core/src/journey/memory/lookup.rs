@@ -89,15 +89,9 @@ impl Memory {
         (range, ids)
     }
 
-    fn id(&self, slot: u32) -> Option<Id> {
+    pub(super) fn id(&self, slot: u32) -> Option<Id> {
         let number = self.tracks.get(slot)?.number;
         Some(Id { number, slot })
-    }
-
-    /// Whose packet was last seen in this sk_buff.
-    pub(in crate::journey) fn owner(&self, node: usize, skb: u64) -> Option<Id> {
-        let node = u32::try_from(node).ok()?;
-        self.id(self.owners.get((node, skb))?)
     }
 
     /// The tracks that asked `question`, oldest first; the latest of them.

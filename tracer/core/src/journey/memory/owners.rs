@@ -1,81 +1,89 @@
 //! Whose packet was last seen in an sk_buff.
+//!
+//! A buffer holds one packet at a time, so the latest owner is the only one. Tracks know
+//! which buffers are theirs; the table has a hash of each, and the track's slot.
 
-use std::hash::BuildHasher as _;
+use hashbrown::hash_table::Entry;
 
-use hashbrown::{DefaultHashBuilder, HashTable, hash_table::Entry};
+use super::Memory;
+use crate::journey::index::{Id, spread};
 
-use crate::journey::index::Id;
+/// How many buffers are known to be a track's: more than the segments of a super-packet.
+/// A stranger may cut one into far more, and each look-up goes through them.
+const MOST: usize = 1024;
 
-/// Tracks by agent and sk_buff. A buffer holds one packet at a time, so the latest owner
-/// is the only one.
-#[derive(Debug, Default)]
-pub(super) struct Owners {
-    table: HashTable<Owner>,
-    hasher: DefaultHashBuilder,
-}
+/// An sk_buff: agent, and its address there.
+pub(super) type Buffer = (u32, u64);
 
+/// A place in the table.
 #[derive(Clone, Copy, Debug)]
-struct Owner {
-    skb: u64,
-    node: u32,
+pub(super) struct Owner {
+    hash: u32,
     /// The slot of the track.
     slot: u32,
 }
 
-impl Owner {
-    const fn place(&self) -> (u32, u64) {
-        (self.node, self.skb)
-    }
-}
-
-impl Owners {
-    pub(super) fn is_empty(&self) -> bool {
-        self.table.is_empty()
-    }
-
-    /// The slot of the owner of a buffer.
-    pub(super) fn get(&self, place: (u32, u64)) -> Option<u32> {
-        let hash = hash(&self.hasher, place);
-        let owner = self.table.find(hash, |owner| owner.place() == place)?;
-        Some(owner.slot)
+impl Memory {
+    /// Whose packet was last seen in this sk_buff.
+    pub(in crate::journey) fn owner(&self, node: usize, skb: u64) -> Option<Id> {
+        let buffer = buffer(node, skb);
+        let hash = self.hash(&buffer);
+        let is = |owner: &Owner| {
+            let track = self.tracks.get(owner.slot);
+            owner.hash == hash && track.is_some_and(|track| track.skbs.contains(&buffer))
+        };
+        let slot = self.owners.find(spread(hash), is)?.slot;
+        self.id(slot)
     }
 
-    /// Makes a track the owner of a buffer. Returns whether it was not.
-    pub(super) fn set(&mut self, place: (u32, u64), id: Id) -> bool {
-        let hasher = &self.hasher;
-        let entry = self.table.entry(
-            hash(hasher, place),
-            |owner| owner.place() == place,
-            |owner| hash(hasher, owner.place()),
+    /// Notes that a track's packet was seen in this sk_buff.
+    pub(super) fn own(&mut self, node: usize, skb: u64, id: Id) {
+        let buffer = buffer(node, skb);
+        let hash = self.hash(&buffer);
+        let tracks = &mut self.tracks;
+        let entry = self.owners.entry(
+            spread(hash),
+            |owner| {
+                let track = tracks.get(owner.slot);
+                owner.hash == hash && track.is_some_and(|track| track.skbs.contains(&buffer))
+            },
+            |owner| spread(owner.hash),
         );
+        let slot = id.slot;
         match entry {
             Entry::Occupied(mut entry) => {
-                let before = std::mem::replace(&mut entry.get_mut().slot, id.slot);
-                before != id.slot
+                let before = std::mem::replace(&mut entry.get_mut().slot, slot);
+                if before == slot {
+                    return;
+                }
+                if let Some(track) = tracks.get_mut(before) {
+                    track.skbs.retain(|other| *other != buffer);
+                }
             }
             Entry::Vacant(entry) => {
-                let (node, skb) = place;
-                entry.insert(Owner {
-                    skb,
-                    node,
-                    slot: id.slot,
-                });
-                true
+                entry.insert(Owner { hash, slot });
             }
+        }
+        let Some(track) = tracks.get_mut(slot) else {
+            return;
+        };
+        track.skbs.push(buffer);
+        if track.skbs.len() > MOST {
+            let oldest = track.skbs.remove(0);
+            self.disown(oldest, slot);
         }
     }
 
-    /// Forgets that a buffer is this track's, if it is.
-    pub(super) fn forget(&mut self, place: (u32, u64), id: Id) {
-        let hash = hash(&self.hasher, place);
-        let is = |owner: &Owner| owner.place() == place && owner.slot == id.slot;
-        if let Ok(entry) = self.table.find_entry(hash, is) {
+    /// Forgets that a buffer is the one of the track that was in this slot.
+    pub(super) fn disown(&mut self, buffer: Buffer, slot: u32) {
+        let hash = self.hash(&buffer);
+        let is = |owner: &Owner| owner.hash == hash && owner.slot == slot;
+        if let Ok(entry) = self.owners.find_entry(spread(hash), is) {
             entry.remove();
         }
     }
 }
 
-fn hash(hasher: &DefaultHashBuilder, (node, skb): (u32, u64)) -> u64 {
-    // Addresses have less than 64 bits, and agents are few: the two seldom meet.
-    hasher.hash_one(skb ^ u64::from(node) << 48)
+fn buffer(node: usize, skb: u64) -> Buffer {
+    (u32::try_from(node).expect("few agents"), skb)
 }

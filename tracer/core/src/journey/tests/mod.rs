@@ -86,6 +86,11 @@ fn udp(payload_hash: u64) -> Packet {
     }
 }
 
+fn taken(engine: &mut Engine) -> Vec<Journey> {
+    let journeys = std::iter::from_fn(|| engine.next_finished());
+    journeys.map(|journey| *journey).collect()
+}
+
 fn hop(point: usize, time: i64, skb: u64, packet: &Packet) -> Hop {
     let wrapped = point == IN || point == OUT;
     Hop {
@@ -139,15 +144,20 @@ impl Stage {
         }
     }
 
+    /// The journeys that are finished by now.
+    fn taken(&mut self) -> Vec<Journey> {
+        taken(&mut self.engine)
+    }
+
     /// The journeys whose fate is known, once that has settled.
     fn finished(&mut self) -> Vec<Journey> {
         self.engine.advance(&self.scene, self.latest + SETTLED);
-        self.engine.finished()
+        self.taken()
     }
 
     fn end(&mut self) -> Vec<Journey> {
         self.engine.end(&self.scene);
-        self.engine.finished()
+        self.taken()
     }
 }
 

@@ -42,14 +42,14 @@ fn error(v6: bool, kind: u8, code: u8) -> Packet {
         code,
         echo: None,
         neighbour: None,
-        quote: Some(Quote {
+        quote: Some(Box::new(Quote {
             src: A.into(),
             dst: B.into(),
             proto: 17,
             ports: Some((40_000, 8080)),
             ip_id: Some(0),
             header: header.try_into().ok(),
-        }),
+        })),
     })))
 }
 

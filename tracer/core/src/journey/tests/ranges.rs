@@ -270,7 +270,7 @@ fn a_packet_in_very_many_pieces_is_taken_for_several() {
 fn after_silence(stage: &mut Stage) -> Vec<Journey> {
     let time = stage.latest + Limits::default().hold;
     stage.engine.advance(&stage.scene, time);
-    stage.engine.finished()
+    stage.taken()
 }
 
 /// So many segments of a byte each, which arrive as one.

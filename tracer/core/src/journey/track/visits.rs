@@ -14,7 +14,7 @@ use crate::{
 /// What was seen of a journey at one observation point. Outlives the
 /// journey's step.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Visit {
+pub(in crate::journey) struct Visit {
     node: u32,
     point: u16,
     ttl: u8,
