@@ -5,6 +5,7 @@ mod core;
 mod gaps;
 mod ledger;
 mod legs;
+mod streams;
 mod witness;
 
 pub use core::{Beginning, Core, unix};

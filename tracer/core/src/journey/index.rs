@@ -80,7 +80,8 @@ impl Many {
     }
 }
 
-/// The tracks of a key, that are there.
+/// The tracks of a key.
+#[derive(Clone, Copy)]
 pub(super) enum Found<'a> {
     None,
     One(u32),
