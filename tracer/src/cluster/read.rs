@@ -107,6 +107,7 @@ impl Cluster {
         let mut inventory = Inventory::of_cluster(&self.place.server, &self.namespace);
         let mut refused = Refused::default();
         let mut ends: Vec<Pod> = Vec::new();
+        let mut addressed: Vec<Pod> = Vec::new();
         let mut nodes = BTreeSet::new();
         for one in wanted {
             match one {
@@ -128,10 +129,13 @@ impl Cluster {
                 Wanted::Address(address) => {
                     let field = format!("status.podIP={address}");
                     let pods = self.pods_everywhere(&field).await;
-                    ends.extend(refused.unless("pods by address", pods)?.unwrap_or_default());
+                    let pods = refused.unless("pods by address", pods)?;
+                    addressed.extend(pods.unwrap_or_default());
                 }
             }
         }
+        let addressed: Vec<Pod> = others(addressed, &ends).collect();
+        ends.extend(addressed);
         for pod in &ends {
             inventory.take_pod(pod)?;
         }
@@ -142,7 +146,8 @@ impl Cluster {
                 inventory.take_node(&node)?;
             }
             let beside = self.pods_everywhere(&format!("spec.nodeName={name}")).await;
-            for pod in refused.unless("other pods", beside)?.into_iter().flatten() {
+            let beside = refused.unless("other pods", beside)?;
+            for pod in others(beside.unwrap_or_default(), &ends) {
                 inventory.take_pod(&pod)?;
             }
         }
@@ -286,6 +291,15 @@ impl Cluster {
     }
 }
 
+/// Those pods that are none of `ends`: what the server has in its memory may be older than
+/// what was read of the ends.
+fn others(pods: Vec<Pod>, ends: &[Pod]) -> impl Iterator<Item = Pod> {
+    let key = |pod: &Pod| (pod.namespace(), pod.name_any());
+    let known: BTreeSet<_> = ends.iter().map(key).collect();
+    pods.into_iter()
+        .filter(move |pod| !known.contains(&key(pod)))
+}
+
 /// Whether packets to a Service may end at a pod.
 fn selects(service: &Service, pod: &Pod) -> bool {
     let selector = service
@@ -303,9 +317,32 @@ fn selects(service: &Service, pod: &Pod) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use kube::ResourceExt as _;
     use serde_json::{Value, from_value, json};
 
-    use super::{Service, selects};
+    use super::{Pod, Service, others, selects};
+
+    #[test]
+    fn an_older_answer_does_not_replace_an_end() {
+        let pod = |namespace: &str, name: &str, address: &str| -> Pod {
+            from_value(json!({
+                "metadata": {"name": name, "namespace": namespace},
+                "status": {"podIPs": [{"ip": address}]},
+            }))
+            .expect("a pod")
+        };
+        let ends = [pod("shop", "db-0", "10.244.1.9")];
+        let beside = vec![
+            pod("shop", "db-0", "10.244.1.5"),
+            pod("other", "db-0", "10.244.1.6"),
+            pod("shop", "db-1", "10.244.1.7"),
+        ];
+        let left = others(beside, &ends);
+        let left = left.map(|pod| (pod.namespace().expect("it has one"), pod.name_any()));
+        let named = |namespace: &str, name: &str| (namespace.to_owned(), name.to_owned());
+        let expected = [named("other", "db-0"), named("shop", "db-1")];
+        assert_eq!(left.collect::<Vec<_>>(), expected);
+    }
 
     #[test]
     fn a_service_selects_the_pods_of_its_namespace_that_have_its_labels() {
