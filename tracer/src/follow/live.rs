@@ -2,9 +2,9 @@
 //!
 //! A thread of its own asks the API, because the commands that give credentials block.
 
-use std::{mem, net::IpAddr, thread};
+use std::{mem, net::IpAddr, thread, time::Duration};
 
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::sleep};
 use tracer_common::hash::Key;
 use tracer_core::{
     input::{Gained, Lost, OwnersChange},
@@ -24,6 +24,10 @@ use crate::{
 /// Updates that may wait for the session.
 const WAITING: usize = 16;
 
+/// Before a cluster that did not answer is read again, at first, and at most.
+const PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
 /// What changes of a follow's plan from now on; `None` if its objects are not from the API.
 pub(super) fn updates(settings: &Settings, key: Key) -> Option<mpsc::Receiver<Update>> {
     let live = settings.live.clone()?;
@@ -33,6 +37,7 @@ pub(super) fn updates(settings: &Settings, key: Key) -> Option<mpsc::Receiver<Up
         key,
         live,
         is_stuck: false,
+        is_unread: false,
     };
     // It ends with the process, or with the session.
     thread::spawn(move || {
@@ -56,6 +61,8 @@ struct Replan {
     live: Live,
     /// Whether it was said that an end cannot be followed for now.
     is_stuck: bool,
+    /// Whether it was said that the cluster cannot be read.
+    is_unread: bool,
 }
 
 impl Replan {
@@ -65,7 +72,7 @@ impl Replan {
         let wanted = self.live.wanted(&cluster);
         let tell = async |cluster: &Cluster, heard: Heard| {
             let update = match heard {
-                Heard::Changed(pods) => self.changed(cluster, &pods).await,
+                Heard::Changed(pods) => self.changed(cluster, &pods, to).await,
                 Heard::Lost(why) => notice(format!(
                     "the cluster does not tell of changes for now, so names and addresses are \
                      those that were known last; trying again: {why}"
@@ -85,10 +92,28 @@ impl Replan {
         cluster.watch(&wanted, tell).await
     }
 
-    /// What is different now.
-    async fn changed(&mut self, cluster: &Cluster, pods: &Pods) -> Update {
+    /// What is different now. While the server does not answer, it is asked again.
+    async fn changed(
+        &mut self,
+        cluster: &Cluster,
+        pods: &Pods,
+        to: &mpsc::Sender<Update>,
+    ) -> Update {
         let wanted = self.live.wanted(cluster);
-        let read = cluster.read(&wanted).await;
+        let is_unread = &mut self.is_unread;
+        let failed = async |why: &ClusterError| {
+            let line = format!(
+                "the cluster cannot be read for now, so names and addresses are those that were \
+                 known last; trying again: {why}"
+            );
+            if mem::replace(is_unread, true) {
+                !to.is_closed()
+            } else {
+                to.send(notice(line)).await.is_ok()
+            }
+        };
+        let read = read_at_last(async || cluster.read(&wanted).await, failed).await;
+        let was_unread = mem::take(&mut self.is_unread);
         let read = read.map_err(|error| error.to_string());
         let again = read.and_then(|(inventory, _)| {
             let again = self.live.resolve(inventory);
@@ -96,14 +121,18 @@ impl Replan {
         });
         let again = match again {
             Ok(again) => again,
-            // As of a pod that is gone until another takes its place.
-            Err(why) if !mem::replace(&mut self.is_stuck, true) => {
+            // As of a pod that is gone until another takes its place, which is heard.
+            Err(why) if !mem::replace(&mut self.is_stuck, true) || was_unread => {
                 return notice(format!("what is followed stays as it was for now: {why}"));
             }
             Err(_) => return Update::default(),
         };
         self.is_stuck = false;
-        let update = self.difference(&again, pods);
+        let mut update = self.difference(&again, pods);
+        if was_unread {
+            let line = "the cluster can be read again".to_owned();
+            update.notices.insert(0, line);
+        }
         self.settings = Settings {
             agents: self.settings.agents.clone(),
             ..again
@@ -148,6 +177,24 @@ impl Replan {
             pairs: (new_pairs != pairs(before)).then_some(new_pairs),
             looks: looks.collect(),
             notices: notices.collect(),
+        }
+    }
+}
+
+/// Reads, and while that fails for a reason that may pass, again and again, as long as
+/// `failed` says to go on: the pauses grow. Whatever changes meanwhile is in what is read then.
+async fn read_at_last<T>(
+    mut read: impl AsyncFnMut() -> Result<T, ClusterError>,
+    mut failed: impl AsyncFnMut(&ClusterError) -> bool,
+) -> Result<T, ClusterError> {
+    let mut pause = PAUSE;
+    loop {
+        match read().await {
+            Err(error) if error.may_pass() && failed(&error).await => {
+                sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            read => return read,
         }
     }
 }
@@ -200,9 +247,52 @@ fn owners(before: &Owners, after: &Owners, pods: &Pods) -> Vec<OwnersChange> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::Instant;
     use tracer_core::model::Owner;
 
     use super::*;
+
+    /// Reads a server that does not answer so many times. With how often it was asked, how
+    /// often it was told that this failed, and how long that took, s.
+    async fn read_after(
+        failures: usize,
+        patience: usize,
+        last: Result<(), ClusterError>,
+    ) -> (bool, usize, usize, u64) {
+        let begin = Instant::now();
+        let (mut asked, mut told, mut last) = (0, 0, Some(last));
+        let read = read_at_last(
+            async || {
+                asked += 1;
+                if asked > failures {
+                    return last.take().expect("asked once more at most");
+                }
+                Err(ClusterError::Unreachable {
+                    server: String::new(),
+                    why: String::new(),
+                    origin: String::new(),
+                })
+            },
+            async |_| {
+                told += 1;
+                told < patience
+            },
+        );
+        let is_read = read.await.is_ok();
+        (is_read, asked, told, begin.elapsed().as_secs())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_does_not_answer_is_asked_again() {
+        assert_eq!(read_after(0, 99, Ok(())).await, (true, 1, 0, 0));
+        // 1, 2, 4, 8, 16 and twice 30 s.
+        assert_eq!(read_after(7, 99, Ok(())).await, (true, 8, 7, 91));
+        // A pod that is not there comes by an event.
+        let gone = Err(ClusterError::NoPods("shop/web".to_owned()));
+        assert_eq!(read_after(1, 99, gone).await, (false, 2, 1, 1));
+        // Nobody hears any more.
+        assert_eq!(read_after(9, 2, Ok(())).await, (false, 2, 2, 1));
+    }
 
     #[test]
     fn a_pod_that_comes_back_has_its_address_since_it_started() {
