@@ -70,8 +70,8 @@ pub(super) enum Sent {
     Failed(LinkError),
     /// It has detached everything and ended.
     Ended,
-    /// It has begun anew.
-    Anew(Box<Link>),
+    /// It has begun anew, with this to do.
+    Anew(Box<Link>, Box<Start>),
     /// Not from an agent: what is followed has changed.
     Update(Box<Update>),
 }
@@ -203,9 +203,12 @@ impl Agents {
             };
             let heard = match sent {
                 Sent::Batch(batch) => Some(Heard::Batch(self.agents[index].take(batch))),
-                Sent::Anew(link) => match self.refusal(index, &link.hello) {
+                Sent::Anew(link, start) => match self.refusal(index, &link.hello) {
                     Some(error) => self.lose(index, Some(error.into()))?,
-                    None => Some(Heard::Batch(Box::new(self.begin_anew(index, *link)))),
+                    None => {
+                        let batch = self.begin_anew(index, *link, &start);
+                        Some(Heard::Batch(Box::new(batch)))
+                    }
                 },
                 Sent::Update(update) => Some(Heard::Update(update)),
                 Sent::Failed(error) => self.lose(index, Some(error))?,
@@ -250,7 +253,7 @@ impl Agents {
             drop(tokio::task::spawn_blocking(move || drop(commands)).await);
             tokio::time::sleep(pause).await;
             let sent = match start_one(again).await {
-                (_, Ok(link)) => Sent::Anew(Box::new(link)),
+                ((_, start), Ok(link)) => Sent::Anew(Box::new(link), Box::new(start)),
                 (_, Err(error)) => Sent::Failed(error),
             };
             // A session that is over needs no word of it.
@@ -276,12 +279,21 @@ impl Agents {
     }
 
     /// Takes in an agent that has begun anew, which is a change of the one that was known.
-    fn begin_anew(&mut self, index: usize, link: Link) -> Batch {
+    /// `begun` is what it was started with: it is told what has changed since.
+    fn begin_anew(&mut self, index: usize, link: Link, begun: &Start) -> Batch {
         let agent = &mut self.agents[index];
         let now = unix_now().saturating_sub(agent.hello.realtime_offset);
         let time = u64::try_from(now).unwrap_or_default();
         let (epoch, mut batch) = Epoch::begin(&agent.hello, link.hello, time);
         agent.epoch = epoch;
+        if let Some((_, start)) = &agent.again
+            && (&start.request, &start.pods) != (&begun.request, &begun.pods)
+        {
+            link.commands.send(Command::Look(Look {
+                request: start.request.clone(),
+                pods: start.pods.clone(),
+            }));
+        }
         agent.commands = Some(link.commands);
         agent.running = true;
         agent.reached = Instant::now();
@@ -338,7 +350,7 @@ impl Agents {
                     }
                 }
                 // It comes too late.
-                Some((_, Sent::Anew(_) | Sent::Update(_))) => Ok(()),
+                Some((_, Sent::Anew(..) | Sent::Update(_))) => Ok(()),
                 None => {
                     ended = ended.and(Err(self.ended(0)));
                     break;

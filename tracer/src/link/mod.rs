@@ -92,6 +92,13 @@ enum Source {
     Remote(mpsc::Receiver<Result<Batch, RemoteError>>),
 }
 
+/// Those of an agent in this process.
+impl From<mpsc::Receiver<Result<Batch, NodeError>>> for Batches {
+    fn from(batches: mpsc::Receiver<Result<Batch, NodeError>>) -> Self {
+        Self(Source::Here(batches))
+    }
+}
+
 impl Batches {
     /// What comes next; `None` once the agent has ended as it was told to.
     pub async fn next(&mut self) -> Option<Result<Batch, LinkError>> {
@@ -167,7 +174,7 @@ fn here(netns: Option<PathBuf>, start: &Start) -> Result<Link, LinkError> {
     Ok(Link {
         hello,
         commands,
-        batches: Batches(Source::Here(batches)),
+        batches: batches.into(),
     })
 }
 

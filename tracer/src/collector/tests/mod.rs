@@ -1,6 +1,7 @@
 //! What must hold of a whole follow, whatever was sent, however it fared, and
 //! in whatever order what of it gets to the collector.
 
+mod agents;
 mod delivery;
 mod recorded;
 mod stuck;

@@ -1,0 +1,78 @@
+//! What agents are told that begin anew.
+
+use std::sync::mpsc as std_mpsc;
+
+use tokio::sync::mpsc;
+use tracer_common::hash::Key;
+use tracer_core::request::{Command, Commander, Filter, Look, Request, Start, Watch};
+
+use super::world::beginning;
+use crate::{
+    collector::agents::{Agents, Heard, Reached, Sent},
+    link::{Link, Place},
+};
+
+struct Line(std_mpsc::Sender<Command>);
+
+impl Commander for Line {
+    fn send(&self, command: Command) {
+        // An agent that is gone takes none.
+        let _: Result<(), _> = self.0.send(command);
+    }
+}
+
+fn start(node: &str, pod: [u8; 4]) -> Start {
+    Start {
+        node: node.to_owned(),
+        request: Request {
+            pods: vec![pod.into()],
+            ..Request::default()
+        },
+        watch: Watch::Follow,
+        filter: Filter::default(),
+        pods: vec![(pod.into(), "shop/db-0".to_owned())],
+        bystanders: Vec::new(),
+        vxlan_ports: Vec::new(),
+        key: Key([0, 0]),
+        ring_size: 0,
+        budget: 0,
+        explain: false,
+    }
+}
+
+/// What an agent is told that was begun with a pod, when it comes after a follow has gone
+/// on to another pod.
+async fn told(begun: [u8; 4], changed: [u8; 4]) -> Vec<Command> {
+    let hello = beginning().nodes[0].clone();
+    let old = start(&hello.node, begun);
+    let (sender, inbox) = mpsc::channel(1);
+    let reached = Reached {
+        again: Some((Place::Exec(String::new()), old.clone())),
+        hello: hello.clone(),
+        commands: Box::new(Line(std_mpsc::channel().0)),
+    };
+    let (mut agents, _) = Agents::new(vec![reached], sender.clone(), inbox);
+    let Start { request, pods, .. } = start(&hello.node, changed);
+    agents.look(&hello.node, &Look { request, pods });
+    let (line, commands) = std_mpsc::channel();
+    let link = Link {
+        hello,
+        commands: Box::new(Line(line)),
+        batches: mpsc::channel(1).1.into(),
+    };
+    let anew = Sent::Anew(Box::new(link), Box::new(old));
+    let sent = sender.send((0, anew)).await;
+    assert!(sent.is_ok(), "they are there");
+    let heard = agents.next().await.expect("it is there");
+    assert!(matches!(heard, (0, Heard::Batch(_))));
+    commands.try_iter().collect()
+}
+
+#[tokio::test]
+async fn one_that_begins_anew_hears_what_has_changed_meanwhile() {
+    let (before, now) = ([10, 244, 1, 5], [10, 244, 1, 9]);
+    assert_eq!(told(before, before).await, []);
+    let Start { request, pods, .. } = start("", now);
+    let look = Command::Look(Look { request, pods });
+    assert_eq!(told(before, now).await, [look]);
+}
