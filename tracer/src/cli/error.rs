@@ -7,6 +7,7 @@ use clap::error::ErrorKind;
 use crate::{
     cluster::ClusterError,
     inventory::{InventoryError, list},
+    link::wire::MAX_PAIRS,
     terminal::tell,
 };
 
@@ -138,6 +139,12 @@ pub enum SettingsError {
         /// The other.
         destination_family: &'static str,
     },
+    /// More than an agent can be told.
+    #[error(
+        "this follow has {0} pairs of addresses, and at most {MAX_PAIRS} fit: name fewer ends, or a \
+         CIDR that holds them"
+    )]
+    TooManyPairs(usize),
     /// The kernel programs have room for few ports.
     #[error("{0} VXLAN ports are too many: give --vxlan-port at most 4 times")]
     VxlanPorts(usize),

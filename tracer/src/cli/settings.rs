@@ -29,6 +29,7 @@ use crate::{
     cluster::{Access, Cluster, Wanted},
     collector::Write,
     inventory::{Group, Inventory, Pod},
+    link::wire::MAX_PAIRS,
     stdio::is_dash,
     store::Rotation,
 };
@@ -457,6 +458,10 @@ fn paired(
             destination_family: first_destination.family(),
         });
     }
+    let count = pairs(&sources, &destinations).count();
+    if count > MAX_PAIRS {
+        return Err(SettingsError::TooManyPairs(count));
+    }
     Ok((sources, destinations))
 }
 
@@ -474,4 +479,26 @@ fn pairs<'a>(
         })
     };
     sources.iter().flat_map(with_all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{End, SettingsError, paired};
+
+    #[test]
+    fn more_pairs_than_an_agent_can_be_told_are_refused() {
+        let ends = |net: u8, count: u16| -> Vec<End> {
+            let end = |number: u16| End {
+                network: format!("10.{net}.{}.{}/32", number >> 8, number & 255)
+                    .parse()
+                    .expect("a network"),
+                name: None,
+                node: None,
+            };
+            (0..count).map(end).collect()
+        };
+        assert!(paired(ends(1, 512), ends(2, 512)).is_ok());
+        let refused = paired(ends(1, 513), ends(2, 512));
+        assert!(matches!(refused, Err(SettingsError::TooManyPairs(262_656))));
+    }
 }

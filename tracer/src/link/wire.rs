@@ -22,8 +22,11 @@ pub(crate) const SILENCE: Duration = Duration::from_secs(10);
 /// How often a collector asks for the agent's clock.
 pub(crate) const CLOCK_EVERY: Duration = Duration::from_secs(2);
 
-/// More than any request needs: a filter of a hundred thousand pairs.
+/// More than any request needs: a filter of [`MAX_PAIRS`].
 const MAX_FRAME: usize = 64 << 20;
+
+/// How many pairs of addresses a follow may have.
+pub(crate) const MAX_PAIRS: usize = 1 << 18;
 
 /// A frame.
 #[derive(Debug, Serialize, Deserialize)]
@@ -79,7 +82,7 @@ impl Message {
 mod tests {
     use proptest::{collection::vec, prelude::*};
     use tokio_util::{bytes::BytesMut, codec::Decoder as _};
-    use tracer_core::request::Filter;
+    use tracer_core::{model::Pair, request::Filter};
 
     use super::*;
 
@@ -125,6 +128,21 @@ mod tests {
         assert_eq!((filter.generation, filter.next_hops.len()), (2, 1));
         assert!(matches!(sample, Message::Command(Command::Sample(7))));
         assert!(matches!(clock, Message::Clock(9)));
+    }
+
+    #[test]
+    fn the_largest_filter_fits_into_a_frame() {
+        let network = "1000:1000:1000:1000:1000:1000:1000:1000/128";
+        let pair = Pair {
+            a: network.parse().expect("a network"),
+            b: network.parse().expect("a network"),
+            proto: Some(u8::MAX),
+            a_port: Some(u16::MAX),
+            b_port: Some(u16::MAX),
+        };
+        let json = serde_json::to_string(&pair).expect("text");
+        // A quarter of the frame is left for all else.
+        assert!((json.len() + 1) * MAX_PAIRS < MAX_FRAME * 3 / 4, "{json}");
     }
 
     #[test]

@@ -10,7 +10,10 @@ use tracer_common::{
     filter::{AddressKey, Identity, MAX_RULE_SETS, PREFILTER_WORDS, PairKey, Prefilters, RuleSet},
 };
 
-use super::{NodeError, tables::Tables};
+use super::{
+    NodeError,
+    tables::{MAX_ADDRESSES, MAX_PAIRS, Tables},
+};
 use tracer_core::request::Filter;
 
 /// Entries of each table at least: two generations of a small filter that grows.
@@ -32,19 +35,50 @@ pub(super) struct Armed {
     prefilters: Box<Prefilters>,
 }
 
+/// How many entries each table has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Sizes {
+    addresses: u32,
+    prefixes: u32,
+    pairs: u32,
+}
+
+impl Sizes {
+    /// Twice the addresses have room, as a follow may grow, and two generations of them.
+    /// Where all talk to all, twice the addresses are four times the pairs.
+    fn of(tables: &Tables) -> Self {
+        let entries = |used: usize, growth: usize, most: usize| {
+            let entries = u32::try_from((growth * used).min(most)).expect("a few bits");
+            let entries = entries.max(LEAST_ENTRIES / 2).next_power_of_two();
+            2 * entries
+        };
+        Self {
+            addresses: entries(tables.addresses.len(), 2, MAX_ADDRESSES),
+            prefixes: entries(tables.prefixes.len(), 2, MAX_ADDRESSES),
+            pairs: entries(tables.pairs.len(), 4, MAX_PAIRS),
+        }
+    }
+}
+
 /// Gives the tables of programs that are to be loaded the size that a filter needs, and
-/// twice as much, as it may grow: each of them holds two generations of it.
+/// more, as it may grow.
 pub(super) fn size(loader: &mut EbpfLoader<'_>, filter: &Filter) -> Result<(), NodeError> {
-    let tables = Tables::new(filter)?;
-    let entries = |used: usize| {
-        let entries = u32::try_from(4 * used).unwrap_or(u32::MAX);
-        entries.max(LEAST_ENTRIES).next_power_of_two()
-    };
+    let sizes = Sizes::of(&Tables::new(filter)?);
     loader
-        .map_max_entries("ADDRESSES", entries(tables.addresses.len()))
-        .map_max_entries("PREFIXES", entries(tables.prefixes.len()))
-        .map_max_entries("PAIRS", entries(tables.pairs.len()));
+        .map_max_entries("ADDRESSES", sizes.addresses)
+        .map_max_entries("PREFIXES", sizes.prefixes)
+        .map_max_entries("PAIRS", sizes.pairs);
     Ok(())
+}
+
+/// The generation of a filter that takes the place of one in force: the one that was asked
+/// for, or the next, whose tables are not in use. After one that did not fit, it is that.
+const fn next_generation(in_force: u32, asked: u32) -> u32 {
+    if asked % 2 == in_force % 2 {
+        asked + 1
+    } else {
+        asked
+    }
 }
 
 impl Armed {
@@ -68,10 +102,12 @@ impl Armed {
     }
 
     /// Puts a filter into force, all at once: its tables are written beside those
-    /// in use, then the generation is changed.
+    /// in use, then the generation is changed. Where that fails, the filter before stays in
+    /// force.
     pub(super) fn arm(&mut self, ebpf: &mut Ebpf, filter: &Filter) -> Result<(), NodeError> {
         let tables = Tables::new(filter)?;
-        let slot = filter.generation % 2;
+        let generation = next_generation(self.config.generation, filter.generation);
+        let slot = generation % 2;
         let index = slot as usize;
         self.clear(ebpf, index)?;
         let written = &mut self.written[index];
@@ -109,7 +145,7 @@ impl Armed {
         let mask = u32::try_from(tables.prefilter.len() - 1).expect("few words");
         self.config.prefilter_masks[index] = mask;
         self.write(ebpf)?;
-        self.config.generation = filter.generation;
+        self.config.generation = generation;
         flag(&mut self.config, PREFIXES, any_prefix);
         self.write(ebpf)
     }
@@ -176,4 +212,57 @@ pub(super) fn map<'a, M: TryFrom<&'a mut Map, Error = MapError>>(
 ) -> Result<M, NodeError> {
     let map = ebpf.map_mut(name).expect("the object has this map");
     M::try_from(map).map_err(|source| NodeError::map(&source))
+}
+
+#[cfg(test)]
+mod tests {
+    use tracer_core::model::Pair;
+
+    use super::*;
+
+    /// What a filter has where each of so many pods talks to each other one.
+    fn among(pods: u8) -> Tables {
+        let address = |pod: u8| format!("10.1.0.{pod}/32").parse().expect("a network");
+        let all = (0..pods).flat_map(|a| (0..pods).map(move |b| (a, b)));
+        let pairs = all.filter(|(a, b)| a != b).map(|(a, b)| Pair {
+            a: address(a),
+            b: address(b),
+            proto: None,
+            a_port: None,
+            b_port: None,
+        });
+        let filter = Filter {
+            generation: 1,
+            pairs: pairs.collect(),
+            ..Filter::default()
+        };
+        Tables::new(&filter).expect("few")
+    }
+
+    #[test]
+    fn twice_the_pods_have_room_beside_those_that_are_followed() {
+        for pods in [2, 40, 100] {
+            let (sizes, before, after) = (Sizes::of(&among(pods)), among(pods), among(2 * pods));
+            let need = |before: usize, after: usize| u32::try_from(before + after).expect("few");
+            let pairs = need(before.pairs.len(), after.pairs.len());
+            let addresses = need(before.addresses.len(), after.addresses.len());
+            assert!(sizes.pairs >= pairs, "{pods}: {sizes:?}");
+            assert!(sizes.addresses >= addresses, "{pods}: {sizes:?}");
+        }
+        // No more than two of the largest.
+        let most = Sizes::of(&among(250)).pairs as usize;
+        assert_eq!(most, 2 * MAX_PAIRS);
+    }
+
+    #[test]
+    fn a_filter_is_never_written_over_the_one_in_force() {
+        let mut in_force = 1;
+        // The second, third and sixth did not fit, or were sent while an agent was away.
+        for asked in [4, 5, 7, 8] {
+            let next = next_generation(in_force, asked);
+            assert!(next > in_force && next % 2 != in_force % 2, "{next}");
+            in_force = next;
+        }
+        assert_eq!(next_generation(1, 2), 2);
+    }
 }

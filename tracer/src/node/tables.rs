@@ -22,10 +22,10 @@ use tracer_core::{model::Pair, request::Filter};
 const MARKED_ONE_BY_ONE: u128 = 4096;
 
 /// How many addresses and prefixes fit.
-const MAX_ADDRESSES: usize = 1 << 16;
+pub(super) const MAX_ADDRESSES: usize = 1 << 16;
 
 /// How many pairs of classes fit, each counted once for each direction.
-const MAX_PAIRS: usize = 1 << 17;
+pub(super) const MAX_PAIRS: usize = 1 << 17;
 
 /// The tables of one filter.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 use std::{
     convert::Infallible,
     fs::File,
-    io,
+    io, mem,
     os::fd::AsFd as _,
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
@@ -19,14 +19,14 @@ use nix::{
     time::{ClockId, clock_gettime},
 };
 use tokio::sync::mpsc::Sender;
-use tracer_core::input::Batch;
-use tracing::warn;
+use tracer_core::input::{Batch, Change};
+use tracing::{info, warn};
 
 use super::{
     NodeError,
     source::{Found, Source},
 };
-use tracer_core::request::Command;
+use tracer_core::request::{Command, Filter};
 
 /// After the first event, how long (ms) to let others gather: one wake-up then
 /// serves them all.
@@ -148,6 +148,7 @@ impl Worker {
                 source,
                 batches,
                 last_report: Instant::now(),
+                is_outgrown: false,
             };
             if let Err(error) = service.run(&inbox, &woken) {
                 last_words.say(error);
@@ -241,6 +242,8 @@ struct Service {
     source: Box<dyn Source>,
     batches: Batches,
     last_report: Instant,
+    /// Whether the filter that was to be put into force last did not fit.
+    is_outgrown: bool,
 }
 
 impl Service {
@@ -256,7 +259,7 @@ impl Service {
                     Err(mpsc::TryRecvError::Empty) => break,
                 };
                 match order {
-                    Order::Command(Command::Arm(filter)) => self.source.arm(&filter)?,
+                    Order::Command(Command::Arm(filter)) => self.arm(&filter)?,
                     // Who looks for changes hands over what it finds.
                     Order::Command(Command::Look(_)) => {}
                     Order::Command(Command::Sample(sample)) => self.source.sample(sample)?,
@@ -277,6 +280,34 @@ impl Service {
             }
             more = self.drain(false, false)?;
         }
+    }
+
+    /// Puts another filter into force, if it fits. Else that before stays, which is told
+    /// once.
+    fn arm(&mut self, filter: &Filter) -> Result<(), NodeError> {
+        let Err(error) = self.source.arm(filter) else {
+            self.is_outgrown = false;
+            return Ok(());
+        };
+        let is_told = mem::replace(&mut self.is_outgrown, true);
+        // All of an agent have tables of the same size: the first tells for all.
+        if is_told || self.stream != 0 {
+            info!("a filter does not fit: {error}");
+            return Ok(());
+        }
+        let change = Change {
+            time: now(),
+            notes: vec![format!(
+                "what is followed stays as it was here, because the new filter does not fit \
+                 ({error}): start again to follow what there is now"
+            )],
+            ..Change::default()
+        };
+        let batch = Batch {
+            change: Some(change),
+            ..Batch::default()
+        };
+        self.send(batch, false)
     }
 
     /// Takes in what was found, and tells of it before anything is told that
@@ -391,3 +422,7 @@ impl Service {
         self.send(batch, true)
     }
 }
+
+#[cfg(test)]
+#[path = "worker_tests.rs"]
+mod tests;

@@ -1,0 +1,90 @@
+//! What a worker does when its source fails.
+
+use std::os::fd::BorrowedFd;
+
+use tokio::sync::mpsc::{Receiver, channel};
+use tracer_core::input::Report;
+
+use super::*;
+use crate::node::tables::TooMany;
+
+/// Takes filters of these generations.
+struct Fake {
+    fits: &'static [u32],
+    event: EventFd,
+}
+
+impl Source for Fake {
+    fn arm(&mut self, filter: &Filter) -> Result<(), NodeError> {
+        if self.fits.contains(&filter.generation) {
+            Ok(())
+        } else {
+            Err(TooMany::Pairs.into())
+        }
+    }
+
+    fn sample(&mut self, _: u32) -> Result<(), NodeError> {
+        Ok(())
+    }
+
+    fn explain(&mut self, _: bool) -> Result<(), NodeError> {
+        Ok(())
+    }
+
+    fn readiness(&self) -> BorrowedFd<'_> {
+        self.event.as_fd()
+    }
+
+    fn drain(&mut self, _: &mut Batch) -> bool {
+        true
+    }
+
+    fn report(&mut self) -> Result<Report, NodeError> {
+        Ok(Report::default())
+    }
+
+    fn take_in(&mut self, _: Found) -> Result<Change, NodeError> {
+        Ok(Change::default())
+    }
+
+    fn detach(&mut self) -> Result<(), NodeError> {
+        Ok(())
+    }
+}
+
+fn started(stream: usize) -> (Worker, Receiver<Result<Batch, NodeError>>) {
+    let (sender, batches) = channel(RESERVED + 16);
+    let turn = Turn::First(mpsc::channel().0);
+    let prepare = || {
+        let event = EventFd::from_flags(EfdFlags::EFD_NONBLOCK).expect("a descriptor");
+        let fits = &[5];
+        Ok((Box::new(Fake { fits, event }) as Box<dyn Source>, ()))
+    };
+    let (worker, ()) = Worker::start(stream, turn, None, sender, prepare).expect("it starts");
+    (worker, batches)
+}
+
+#[test]
+fn a_filter_that_does_not_fit_is_told_and_ends_nothing() {
+    for (stream, told) in [(0, 2), (1, 0)] {
+        let (worker, mut batches) = started(stream);
+        for generation in [3, 4, 5, 6] {
+            worker.send(Command::Arm(Filter {
+                generation,
+                ..Filter::default()
+            }));
+        }
+        worker.send(Command::Stop);
+        worker.join();
+        let mut notes = Vec::new();
+        let mut last = 0;
+        while let Some(batch) = batches.blocking_recv() {
+            let batch = batch.expect("it goes on");
+            last = batch.watermark;
+            notes.extend(batch.change.into_iter().flat_map(|change| change.notes));
+        }
+        assert_eq!(last, u64::MAX, "it ends as it was told to");
+        assert_eq!(notes.len(), told, "{notes:?}");
+        assert!(notes.iter().all(|note| note.contains("start again")));
+    }
+}
