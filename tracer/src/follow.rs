@@ -24,7 +24,7 @@ use tracer_core::{
 };
 
 use crate::{
-    cli::{AgentSpec, End, Expected, Failure, Outcome, Output, Settings, selection},
+    cli::{AgentSpec, End, Expected, Failure, Live, Outcome, Output, Settings, selection},
     collector::{self, Plan, SessionError, Update},
     link::{self, Place},
     node::{self, Task},
@@ -412,6 +412,7 @@ fn start(settings: &Settings, agent: &AgentSpec, key: Key, filter: &Filter) -> (
         ring_size: settings.ring_size,
         budget: settings.budget,
         explain: settings.explain,
+        goes_along: settings.live.as_ref().is_some_and(Live::goes_along),
     };
     (agent.place.clone(), start)
 }

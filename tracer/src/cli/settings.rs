@@ -114,6 +114,14 @@ impl Live {
         )
     }
 
+    /// Whether a pod that takes the place of another is found: each end is named, and not
+    /// by an address.
+    #[must_use]
+    pub fn goes_along(&self) -> bool {
+        let mut names = names(&self.args).into_iter();
+        names.all(|name| !matches!(name, EndName::Network(_)))
+    }
+
     /// What the names mean by now.
     ///
     /// # Errors

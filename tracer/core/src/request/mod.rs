@@ -35,6 +35,10 @@ pub struct Start {
     pub budget: u32,
     /// Whether to read [`crate::model::Freed::facts`].
     pub explain: bool,
+    /// Whether the collector tells of a pod that takes the place of a followed one. One of an
+    /// older version does not say so.
+    #[serde(default)]
+    pub goes_along: bool,
 }
 
 /// What a follow wants to see of this node.

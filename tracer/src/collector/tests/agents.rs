@@ -37,6 +37,7 @@ fn start(node: &str, pod: [u8; 4]) -> Start {
         ring_size: 0,
         budget: 0,
         explain: false,
+        goes_along: true,
     }
 }
 
@@ -66,6 +67,15 @@ async fn told(begun: [u8; 4], changed: [u8; 4]) -> Vec<Command> {
     let heard = agents.next().await.expect("it is there");
     assert!(matches!(heard, (0, Heard::Batch(_))));
     commands.try_iter().collect()
+}
+
+#[test]
+fn a_collector_of_an_older_version_does_not_go_along() {
+    let mut json = serde_json::to_value(start("node-a", [10, 244, 1, 5])).expect("it is data");
+    let fields = json.as_object_mut().expect("it has fields");
+    assert_eq!(fields.remove("goes_along"), Some(true.into()));
+    let begun: Start = serde_json::from_value(json).expect("the rest is enough");
+    assert!(!begun.goes_along);
 }
 
 #[tokio::test]

@@ -212,6 +212,7 @@ mod tests {
             ring_size: 1 << 23,
             budget: 1,
             explain: false,
+            goes_along: false,
         }
     }
 

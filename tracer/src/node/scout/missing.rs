@@ -3,14 +3,17 @@
 //! A pod that restarts with its address is observed again. One that its owner starts
 //! instead of it elsewhere, or here with another address, is another pod: who reads the
 //! cluster's objects from its API tells of it, and nobody else does. After a while without
-//! the old one, that much is said.
+//! the old one, it is said to be gone, and whether another one will be followed.
 
 use std::{
     net::IpAddr,
     time::{Duration, Instant},
 };
 
-use tracer_core::model::{Point, Role};
+use tracer_core::{
+    model::{Point, Role},
+    request::Start,
+};
 
 /// How long a pod is gone before that is said: a container runtime needs less for one
 /// that keeps its address.
@@ -83,8 +86,9 @@ impl Missing {
         Some((since + PATIENCE).saturating_duration_since(now))
     }
 
-    /// What is to be told at `now`, once, one sentence for each pod.
-    pub(super) fn tell(&mut self, now: Instant, node: &str) -> Vec<String> {
+    /// What is to be told at `now`, once, one sentence for each pod of an agent that began
+    /// with `start`.
+    pub(super) fn tell(&mut self, now: Instant, start: &Start) -> Vec<String> {
         let is_due = |pod: &&mut Pod| {
             let since = pod.since.filter(|_| !pod.told);
             since.is_some_and(|since| now >= since + PATIENCE)
@@ -92,14 +96,15 @@ impl Missing {
         let due = self.0.iter_mut().filter(is_due);
         due.map(|pod| {
             pod.told = true;
-            pod.sentence(node)
+            pod.sentence(&start.node, start.goes_along)
         })
         .collect()
     }
 }
 
 impl Pod {
-    fn sentence(&self, node: &str) -> String {
+    /// `goes_along`: whether the collector tells of what comes instead.
+    fn sentence(&self, node: &str, goes_along: bool) -> String {
         let addresses: Vec<String> = self.addresses.iter().map(IpAddr::to_string).collect();
         let addresses = addresses.join(", ");
         let pod = if addresses == self.name {
@@ -107,6 +112,12 @@ impl Pod {
         } else {
             format!("{} ({addresses})", self.name)
         };
+        if goes_along {
+            return format!(
+                "pod {pod} is gone from {node}: a pod that takes its place is followed once it is \
+                 there"
+            );
+        }
         format!(
             "pod {pod} is gone from {node}: a pod that its owner starts instead has another \
              address and is not followed; start again with new cluster objects to follow that one"
@@ -116,7 +127,41 @@ impl Pod {
 
 #[cfg(test)]
 mod tests {
+    use tracer_common::hash::Key;
+    use tracer_core::request::{Filter, Request, Watch};
+
     use super::*;
+
+    fn begun(goes_along: bool) -> Start {
+        Start {
+            node: "node-b".to_owned(),
+            request: Request::default(),
+            watch: Watch::Follow,
+            filter: Filter::default(),
+            pods: Vec::new(),
+            bystanders: Vec::new(),
+            vxlan_ports: Vec::new(),
+            key: Key([0, 0]),
+            ring_size: 0,
+            budget: 0,
+            explain: false,
+            goes_along,
+        }
+    }
+
+    #[test]
+    fn nobody_has_to_start_again_whose_collector_goes_along() {
+        for (goes_along, rest) in [(true, "once it is there"), (false, "to follow that one")] {
+            let address = IpAddr::from([10, 244, 2, 7]);
+            let mut missing = Missing::new(&[(address, "shop/cart".to_owned())], &[]);
+            missing.found(&[address], 7, "veth7");
+            let gone = Instant::now();
+            missing.look(gone, |_, _| false);
+            let told = missing.tell(gone + PATIENCE, &begun(goes_along));
+            assert!(told[0].ends_with(rest), "{told:?}");
+            assert_eq!(told[0].contains("start again"), !goes_along, "{told:?}");
+        }
+    }
 
     #[test]
     fn a_pod_that_stays_away_is_told_once() {
@@ -141,24 +186,24 @@ mod tests {
         let second = Duration::from_secs(1);
         missing.look(begin + second, gone);
         assert_eq!(missing.due(begin + second), Some(PATIENCE - second));
-        assert_eq!(missing.tell(begin + second, "node-b"), [""; 0]);
+        assert_eq!(missing.tell(begin + second, &begun(false)), [""; 0]);
         // It comes back with its address.
         missing.found(&[v6], 9, "veth9");
         assert_eq!(missing.due(begin + PATIENCE), None);
 
         let later = begin + 2 * PATIENCE;
         missing.look(later, gone);
-        let told = missing.tell(later + PATIENCE, "node-b");
+        let told = missing.tell(later + PATIENCE, &begun(false));
         assert_eq!(told.len(), 1);
         assert!(
             told[0].starts_with("pod shop/cart (10.244.2.7, fd00::7) is gone from node-b: "),
             "{told:?}"
         );
         assert_eq!(missing.due(later + PATIENCE), None);
-        assert_eq!(missing.tell(later + 2 * PATIENCE, "node-b"), [""; 0]);
+        assert_eq!(missing.tell(later + 2 * PATIENCE, &begun(false)), [""; 0]);
         missing.found(&[other], 8, "veth8");
         missing.look(later, gone);
-        let told = missing.tell(later + PATIENCE, "node-b");
+        let told = missing.tell(later + PATIENCE, &begun(false));
         assert!(
             told[0].starts_with("pod 10.244.2.8 is gone from node-b: "),
             "{told:?}"

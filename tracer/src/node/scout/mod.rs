@@ -323,7 +323,7 @@ impl Search {
 
     /// Tells which pods have not come back.
     fn tell_missing(&mut self) -> Result<(), Stopped> {
-        let told = self.missing.tell(Instant::now(), &self.start.node);
+        let told = self.missing.tell(Instant::now(), &self.start);
         told.into_iter().try_for_each(|note| self.say_again(note))
     }
 
