@@ -49,14 +49,17 @@ pub(super) const FOLDER: &str = "/tracer";
 /// How long a pod waits for its agent, s.
 const PATIENCE: u32 = 120;
 
-/// What runs in an agent's pod by exec: the agent that its image has, else one that it takes.
-/// The pod ends with it.
-pub(super) fn script_for_pod() -> String {
+/// What runs in an agent's pod by exec: the agent that its image has, if it `may_have` one,
+/// else one that it takes. The pod ends with it.
+pub(super) fn script_for_pod(may_have: bool) -> String {
+    let installed = format!(
+        "if command -v tracer >/dev/null 2>&1; \
+         then echo; echo \"{INSTALLED}\"; exec tracer agent --stdio; fi; "
+    );
+    // An image that nobody named was made for something else.
+    let installed = if may_have { &installed } else { "" };
     format!(
-        "echo $$ >{FOLDER}/pid; \
-         if command -v tracer >/dev/null 2>&1; \
-         then echo; echo \"{INSTALLED}\"; exec tracer agent --stdio; fi; \
-         f={FOLDER}/tracer; {}",
+        "echo $$ >{FOLDER}/pid; {installed}f={FOLDER}/tracer; {}",
         take_and_run("exec \"$f\"")
     )
 }
@@ -248,6 +251,14 @@ mod tests {
             _ => panic!("no agent has answered"),
         }
         assert!(matches!(opened(&"y\n".repeat(MOST)), Ok(Opened::No(_))));
+    }
+
+    #[test]
+    fn only_an_image_that_was_named_may_have_the_agent() {
+        assert!(script_for_pod(true).contains("exec tracer agent"));
+        let script = script_for_pod(false);
+        assert!(!script.contains("command -v tracer") && !script.contains(INSTALLED));
+        assert!(script.contains("exec \"$f\" agent"));
     }
 
     #[test]

@@ -14,12 +14,16 @@ use super::clean::failed;
 /// Where agents' pods are.
 const NAMESPACE: &str = "tracer-agents";
 
+/// What the cluster's nodes have with a shell. No list knows it.
+const IMAGE: &str = "local.test/tools:1";
+
 /// A follow from `web` to a pod of another node, by the cluster alone.
 fn follow(cluster: &Cluster, from: &Pod, to: &Pod) -> Result<Tracer> {
     let mut tracer = cluster.tracer()?;
     let ends = ["--src-pod", &from.path(), "--dst-pod", &to.path()];
     tracer
         .args(["follow", "-o", "json", "--hold", "1s"])
+        .args(["--agent-image", IMAGE])
         .args(ends);
     let mut tracer = Tracer::start(&mut tracer)?;
     tracer.wait_started(LIMIT)?;
@@ -107,6 +111,27 @@ fn an_agents_pod_that_is_deleted_leaves_a_gap_and_is_made_again() -> Result<()> 
         assert!(known, "{journey:#}");
     }
     wait_gone(&cluster)
+}
+
+/// What runs as root on a node is not chosen by a part of its name.
+#[test]
+fn an_image_that_no_list_knows_has_to_be_named() -> Result<()> {
+    let cluster = Cluster::up()?;
+    let (web, cart) = ends(&cluster)?;
+    let mut tracer = cluster.tracer()?;
+    tracer.args([
+        "follow",
+        "--src-pod",
+        &web.path(),
+        "--dst-pod",
+        &cart.path(),
+    ]);
+    let ended = Process::start(&mut tracer, "")?.finish(LIMIT)?;
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+    let sentence = "has no image of a repository that is known to have a shell";
+    assert!(ended.stderr.contains(sentence), "{}", ended.stderr);
+    assert!(ended.stderr.contains("--agent-image"), "{}", ended.stderr);
+    Ok(())
 }
 
 /// Who may do nothing is told each rule, and nothing was made.

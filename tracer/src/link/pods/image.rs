@@ -1,32 +1,35 @@
-//! Which image on a node has a shell.
+//! Which image on a node has a shell, and may run as root there without having been named.
 
 use k8s_openapi::api::core::v1::Node;
 
 use super::PodError;
 
-/// Words in the names of images that have a shell with `head`, `uname` and `sha256sum`.
-/// What is in an image only its node knows.
+/// Whole repositories of images that have a shell with `head`, `uname` and `sha256sum`, and
+/// whose publishers many trust as root on their nodes. Anybody may push one to a repository
+/// of their own and have a node pull it: no other name is enough.
 const SHELLS: &[&str] = &[
-    "busybox",
-    "alpine",
-    "debian",
-    "ubuntu",
-    "fedora",
-    "rockylinux",
-    "netshoot",
-    "tools",
-    "toolbox",
-    "flannel",
-    "calico/node",
-    "cilium/cilium",
-    "kindnetd",
-    "nginx",
-    "httpd",
-    "redis",
-    "postgres",
-    "mariadb",
-    "mysql",
-    "python",
+    "docker.io/library/busybox",
+    "docker.io/library/alpine",
+    "docker.io/library/debian",
+    "docker.io/library/ubuntu",
+    "docker.io/library/fedora",
+    "docker.io/library/rockylinux",
+    "docker.io/library/nginx",
+    "docker.io/library/httpd",
+    "docker.io/library/redis",
+    "docker.io/library/postgres",
+    "docker.io/library/mariadb",
+    "docker.io/library/mysql",
+    "docker.io/library/python",
+    "docker.io/rockylinux/rockylinux",
+    "docker.io/nicolaka/netshoot",
+    "docker.io/calico/node",
+    "quay.io/calico/node",
+    "quay.io/cilium/cilium",
+    "docker.io/flannel/flannel",
+    "ghcr.io/flannel-io/flannel",
+    "docker.io/kindest/kindnetd",
+    "registry.k8s.io/e2e-test-images/busybox",
 ];
 
 /// The smallest image with a shell that a node has.
@@ -34,18 +37,26 @@ pub(super) fn of(node: &Node) -> Option<String> {
     let images = node.status.as_ref()?.images.as_ref()?;
     let mut found: Vec<(i64, &String)> = Vec::new();
     for image in images {
-        let names = image.names.as_deref().unwrap_or_default();
+        let names = image.names.iter().flatten();
+        // Each name counts alone: an image may have several.
+        let known = names.filter(|name| SHELLS.contains(&repository(name)));
         // A tag is what people know it by.
-        let name = names.iter().find(|name| !name.contains('@'));
-        let Some(name) = name.or(names.first()) else {
-            continue;
-        };
-        if SHELLS.iter().any(|word| name.contains(word)) {
+        if let Some(name) = known.min_by_key(|name| name.contains('@')) {
             found.push((image.size_bytes.unwrap_or(i64::MAX), name));
         }
     }
     found.sort();
     found.first().map(|(_, name)| (*name).clone())
+}
+
+/// An image's registry and path, without its tag and digest.
+fn repository(name: &str) -> &str {
+    let name = name.split_once('@').map_or(name, |(name, _)| name);
+    match name.rsplit_once(':') {
+        // What follows the colon of a registry's port has a path.
+        Some((repository, tag)) if !tag.contains('/') => repository,
+        _ => name,
+    }
 }
 
 /// Refuses nodes that are none.
@@ -92,6 +103,27 @@ mod tests {
         ]));
         assert_eq!(found.as_deref(), Some("docker.io/library/busybox:1"));
         assert_eq!(of(&node(&[(&["registry.k8s.io/pause:3.10"], 1)])), None);
+    }
+
+    #[test]
+    fn a_name_that_resembles_a_known_one_is_refused() {
+        for name in [
+            "evil.io/x/busybox:1",
+            "evil.io/docker.io/library/busybox:1",
+            "docker.io/evil/busybox:1",
+            "docker.io/library/busybox-evil:1",
+            "docker.io/library/busybox/evil:1",
+            "docker.io:5000/library/busybox",
+            "evil.io/x:docker.io/library/busybox",
+            "evil.io/x@docker.io/library/busybox",
+            "busybox:1",
+            "local.test/tools:1",
+        ] {
+            assert_eq!(of(&node(&[(&[name], 1)])), None, "{name}");
+        }
+        let names = ["evil.io/busybox:1", "quay.io/calico/node@sha256:ab"];
+        let found = of(&node(&[(&names, 1)]));
+        assert_eq!(found.as_deref(), Some("quay.io/calico/node@sha256:ab"));
     }
 
     #[test]

@@ -40,7 +40,7 @@ const WAIT: Duration = Duration::from_secs(60);
 pub struct Pods {
     /// Which cluster, and as whom.
     pub access: Access,
-    /// An image with a shell, if it is not to be one that the node has.
+    /// An image with a shell, if it is not to be a well-known one that the node has.
     pub image: Option<String>,
     /// How long they may take to run.
     pub wait: Duration,

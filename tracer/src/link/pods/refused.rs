@@ -22,10 +22,10 @@ pub enum PodError {
          `kubectl apply -f deploy/agents.yaml`"
     )]
     NoNamespace,
-    /// No image on a node has a shell, as far as one can tell from its name.
+    /// No image on a node is of a repository that is known.
     #[error(
-        "{0} has no image that is known to have a shell, which the agent's pod needs: name one \
-         with --agent-image, such as busybox"
+        "{0} has no image of a repository that is known to have a shell and to be trusted, which \
+         the agent's pod needs: name one with --agent-image, such as docker.io/library/busybox:1"
     )]
     NoShell(String),
     /// It takes no pod that sees its host.

@@ -138,7 +138,7 @@ async fn run(pods: &Pods, start: &Start, session: &Session, ready: &Ready) {
         Err(error) => return drop(ready.send(Err(error.into()))),
     };
     let follow = async {
-        match open(&cluster, &name, start, pods.wait).await {
+        match open(&cluster, &name, start, pods).await {
             Ok((pod, process)) => converse(process, &pod, ready).await,
             Err(error) => Some(error),
         }
@@ -204,9 +204,9 @@ async fn open(
     cluster: &Cluster,
     job: &str,
     start: &Start,
-    limit: Duration,
+    wanted: &Pods,
 ) -> Result<(String, AttachedProcess), PodError> {
-    let name = wait::run(cluster, job, &start.node, limit).await?;
+    let name = wait::run(cluster, job, &start.node, wanted.wait).await?;
     let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), NAMESPACE);
     let params = AttachParams {
         stdin: true,
@@ -214,7 +214,7 @@ async fn open(
         max_stdout_buf_size: Some(BUFFER),
         ..AttachParams::default()
     };
-    let script = upload::script_for_pod();
+    let script = upload::script_for_pod(wanted.image.is_some());
     let process = pods.exec(&name, ["sh", "-c", &script], &params).await;
     let process = process.map_err(|error| PodError::Exec(cluster.explain(error)))?;
     Ok((name, process))
