@@ -6,7 +6,7 @@ use k8s_openapi::api::{batch::v1::Job, core::v1::Namespace};
 use serde_json::{Value, json};
 use tracer_core::request::{Start, Watch};
 
-use super::NAMESPACE;
+use super::{CONTAINER, NAMESPACE};
 use crate::link::upload;
 
 /// What all that is made here carries.
@@ -104,7 +104,8 @@ impl Wanted<'_> {
         json!({
             "nodeName": self.start.node,
             "restartPolicy": "Never",
-            "terminationGracePeriodSeconds": 1,
+            // An agent that is told to end detaches first.
+            "terminationGracePeriodSeconds": 5,
             "hostNetwork": true,
             "hostPID": true,
             "automountServiceAccountToken": false,
@@ -115,7 +116,7 @@ impl Wanted<'_> {
                 "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"},
             }],
             "containers": [{
-                "name": "agent",
+                "name": CONTAINER,
                 "image": self.image,
                 "imagePullPolicy": self.pull,
                 "command": ["sh", "-c", upload::script_of_pod()],

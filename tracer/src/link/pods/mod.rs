@@ -32,6 +32,9 @@ use crate::cluster::{Access, Cluster};
 /// Where agents' pods are.
 const NAMESPACE: &str = "tracer-agents";
 
+/// The container that an agent comes to. Webhooks may add others to its pod.
+const CONTAINER: &str = "agent";
+
 /// How long an agent's pod is waited for.
 const WAIT: Duration = Duration::from_secs(60);
 

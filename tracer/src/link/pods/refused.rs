@@ -43,6 +43,12 @@ pub enum PodError {
     /// It has ended before it was of use.
     #[error("the agent's pod ended: {0}")]
     Ended(String),
+    /// Its image has nothing that could be started.
+    #[error(
+        "the agent's pod cannot start ({0}): its image seems to have no shell, so name another \
+         image with --agent-image"
+    )]
+    NoStart(String),
     /// It did not come.
     #[error("the agent's pod did not run within {} s: {why}; --wait waits longer", wait.as_secs())]
     Late {

@@ -26,7 +26,7 @@ use tokio::{
 use tracer_core::request::Start;
 use tracing::{info, warn};
 
-use super::{NAMESPACE, PodError, Pods, job::Wanted, wait};
+use super::{CONTAINER, NAMESPACE, PodError, Pods, job::Wanted, wait};
 use crate::{
     cluster::Cluster,
     link::{RemoteError, lock, upload, way},
@@ -191,11 +191,20 @@ async fn make(pods: &Pods, start: &Start) -> Result<(Cluster, String), PodError>
     let job = wanted.job(SystemTime::now());
     match jobs.create(&PostParams::default(), &job).await {
         Ok(_) => Ok((cluster, name)),
+        Err(error) => Err(refusal(&cluster, error)),
+    }
+}
+
+/// Why a Job was not made.
+fn refusal(cluster: &Cluster, error: kube::Error) -> PodError {
+    match &error {
         // Rights are there: it is the object that is refused.
-        Err(kube::Error::Api(status)) if matches!(status.code, 403 | 422) => {
-            Err(PodError::Admission(status.message.clone()))
+        kube::Error::Api(status) if matches!(status.code, 403 | 422) => {
+            PodError::Admission(status.message.clone())
         }
-        Err(error) => Err(cluster.explain(error).into()),
+        // Who may not look for the namespace learns of it here.
+        kube::Error::Api(status) if status.code == 404 => PodError::NoNamespace,
+        _ => cluster.explain(error).into(),
     }
 }
 
@@ -209,6 +218,7 @@ async fn open(
     let name = wait::run(cluster, job, &start.node, wanted.wait).await?;
     let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), NAMESPACE);
     let params = AttachParams {
+        container: Some(CONTAINER.to_owned()),
         stdin: true,
         max_stdin_buf_size: Some(BUFFER),
         max_stdout_buf_size: Some(BUFFER),

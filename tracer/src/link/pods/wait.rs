@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{ContainerState, Event, Pod};
 use kube::{Api, api::ListParams};
 use tokio::time::sleep;
 
-use super::{NAMESPACE, PodError};
+use super::{CONTAINER, NAMESPACE, PodError};
 use crate::{cluster::Cluster, terminal::tell};
 
 /// How often the cluster is asked, and how long it is waited for without a word.
@@ -34,7 +34,7 @@ pub(super) async fn run(
         if let (Some(pod), Some(name)) = (&pod, &name) {
             match state(pod) {
                 State::Runs => return Ok(name.clone()),
-                State::Ended(why) => return Err(PodError::Ended(why)),
+                State::Ended(why) => return Err(why),
                 State::Waits(for_what) => why = for_what,
             }
         }
@@ -65,16 +65,20 @@ pub(super) async fn run(
 /// How far a pod is.
 enum State {
     Runs,
-    Ended(String),
+    Ended(PodError),
     Waits(String),
 }
+
+/// What runtimes call it when there is nothing to run: containerd, and Docker.
+const NO_START: &[&str] = &["StartError", "ContainerCannotRun"];
 
 fn state(pod: &Pod) -> State {
     let Some(status) = &pod.status else {
         return State::Waits("Pending".to_owned());
     };
     let phase = status.phase.as_deref().unwrap_or("Pending");
-    let container = status.container_statuses.iter().flatten().next();
+    let mut containers = status.container_statuses.iter().flatten();
+    let container = containers.find(|container| container.name == CONTAINER);
     let container = container.and_then(|container| container.state.as_ref());
     let words = |reason: &Option<String>, message: &Option<String>| {
         let words = [reason, message].into_iter().flatten();
@@ -92,9 +96,17 @@ fn state(pod: &Pod) -> State {
         Some(ContainerState {
             terminated: Some(ended),
             ..
-        }) => State::Ended(words(&ended.reason, &ended.message)),
+        }) => {
+            let why = words(&ended.reason, &ended.message);
+            let reason = ended.reason.as_deref().unwrap_or_default();
+            State::Ended(if NO_START.contains(&reason) {
+                PodError::NoStart(why)
+            } else {
+                PodError::Ended(why)
+            })
+        }
         _ if matches!(phase, "Failed" | "Succeeded") => {
-            State::Ended(words(&status.reason, &status.message))
+            State::Ended(PodError::Ended(words(&status.reason, &status.message)))
         }
         Some(ContainerState {
             waiting: Some(waiting),
@@ -126,7 +138,7 @@ mod tests {
         let pod = serde_json::from_value(json!({"metadata": {}, "status": status}));
         match state(&pod.expect("a pod")) {
             State::Runs => "runs".to_owned(),
-            State::Ended(why) => format!("ended: {why}"),
+            State::Ended(why) => why.to_string(),
             State::Waits(why) => format!("waits: {why}"),
         }
     }
@@ -134,11 +146,16 @@ mod tests {
     #[test]
     fn what_a_pod_waits_for_is_told_in_the_clusters_words() {
         assert_eq!(told(&json!({"phase": "Pending"})), "waits: Pending");
+        // What a webhook has added comes first.
         let container = |state: &serde_json::Value| {
-            json!({"phase": "Pending", "containerStatuses": [{
-                "name": "agent", "image": "busybox", "imageID": "", "ready": false,
-                "restartCount": 0, "state": state
-            }]})
+            let status = |name: &str, state: &serde_json::Value| {
+                json!({
+                    "name": name, "image": "busybox", "imageID": "", "ready": false,
+                    "restartCount": 0, "state": state
+                })
+            };
+            let proxy = status("proxy", &json!({"running": {}}));
+            json!({"phase": "Pending", "containerStatuses": [proxy, status("agent", state)]})
         };
         let waiting =
             json!({"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}});
@@ -148,9 +165,13 @@ mod tests {
         );
         let ended =
             json!({"terminated": {"exitCode": 128, "reason": "StartError", "message": "no sh"}});
-        assert_eq!(told(&container(&ended)), "ended: StartError: no sh");
+        let said = told(&container(&ended));
+        assert!(said.contains("StartError: no sh") && said.contains("--agent-image"));
+        let ended = json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}});
+        let said = told(&container(&ended));
+        assert_eq!(said, "the agent's pod ended: OOMKilled");
         assert_eq!(told(&container(&json!({"running": {}}))), "runs");
         let evicted = json!({"phase": "Failed", "reason": "Evicted", "message": "memory"});
-        assert_eq!(told(&evicted), "ended: Evicted: memory");
+        assert_eq!(told(&evicted), "the agent's pod ended: Evicted: memory");
     }
 }
