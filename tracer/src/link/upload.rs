@@ -65,12 +65,22 @@ pub(super) fn script_for_pod(may_have: bool) -> String {
 }
 
 /// The pod's own process: it waits for the agent, and ends with it. They share the node's
-/// process ids.
+/// process ids. Its end kills the agent, so when it is told to end it tells the agent, which
+/// detaches, and waits on.
 pub(super) fn script_of_pod() -> String {
+    waiting_in(FOLDER)
+}
+
+/// What is told while a shell waits for its child is heard at once. An agent that is told
+/// twice ends without order.
+fn waiting_in(folder: &str) -> String {
     format!(
-        "i=0; until [ -s {FOLDER}/pid ]; do \
-         i=$((i+1)); [ $i -le {PATIENCE} ] || exit 0; sleep 1; done; \
-         read -r p <{FOLDER}/pid; while kill -0 $p 2>/dev/null; do sleep 1; done"
+        "t=; trap t=1 TERM; \
+         i=0; until [ -s {folder}/pid ]; do [ -z \"$t\" ] || exit 0; \
+         i=$((i+1)); [ $i -le {PATIENCE} ] || exit 0; sleep 1 & wait $!; done; \
+         read -r p <{folder}/pid; while kill -0 $p 2>/dev/null; do \
+         [ -z \"$t\" ] || {{ trap \"\" TERM; t=; kill $p 2>/dev/null; }}; \
+         sleep 1 & wait $!; done; exit 0"
     )
 }
 
@@ -200,7 +210,18 @@ fn runs_on(path: &Path, machine: &str) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Cursor;
+    use std::{
+        error::Error,
+        io::{BufRead as _, BufReader, Cursor},
+        process::{Child, Command, Stdio},
+        thread,
+        time::{Duration, Instant},
+    };
+
+    use nix::{
+        sys::signal::{Signal, kill},
+        unistd::Pid,
+    };
 
     use super::*;
 
@@ -251,6 +272,68 @@ mod tests {
             _ => panic!("no agent has answered"),
         }
         assert!(matches!(opened(&"y\n".repeat(MOST)), Ok(Opened::No(_))));
+    }
+
+    /// The pod's own process, which waits in a folder for an agent.
+    fn pod(folder: &Path) -> io::Result<Child> {
+        let script = waiting_in(&folder.display().to_string());
+        Command::new("sh").args(["-c", &script]).spawn()
+    }
+
+    /// Waits until a shell hears that it is to end.
+    fn wait_for_trap(pod: &Child) -> io::Result<()> {
+        let until = Instant::now() + Duration::from_secs(20);
+        loop {
+            let status = fs::read_to_string(format!("/proc/{}/status", pod.id()))?;
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+            let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+            if caught.unwrap_or(0) & 1 << (Signal::SIGTERM as u32 - 1) != 0 {
+                return Ok(());
+            }
+            assert!(Instant::now() < until, "it has no trap: {status}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn tell(pod: &Child) -> nix::Result<()> {
+        kill(Pid::from_raw(pod.id().cast_signed()), Signal::SIGTERM)
+    }
+
+    #[test]
+    fn a_pod_that_is_told_to_end_ends_its_agent_first() -> Result<(), Box<dyn Error>> {
+        let folder = env::temp_dir().join(format!("tracer-pod-{}", std::process::id()));
+        fs::create_dir_all(&folder)?;
+        // It says that it was told, and detaches for a while.
+        let mut agent = Command::new("sh")
+            .args([
+                "-c",
+                "trap \"echo told; sleep 1; exit 7\" TERM; echo ready; while :; do sleep 0.1; done",
+            ])
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut said = BufReader::new(agent.stdout.take().ok_or("it was piped")?).lines();
+        assert_eq!(said.next().transpose()?.as_deref(), Some("ready"));
+        fs::write(folder.join("pid"), format!("{}\n", agent.id()))?;
+        let mut pod = pod(&folder)?;
+        wait_for_trap(&pod)?;
+        tell(&pod)?;
+        // Whoever is told to end and dies of it leaves this one alone.
+        assert_eq!(said.next().transpose()?.as_deref(), Some("told"));
+        assert!(pod.try_wait()?.is_none(), "it waits for its agent");
+        assert_eq!(agent.wait()?.code(), Some(7));
+        assert_eq!(pod.wait()?.code(), Some(0));
+        Ok(fs::remove_dir_all(&folder)?)
+    }
+
+    #[test]
+    fn a_pod_without_an_agent_ends_when_it_is_told_to() -> Result<(), Box<dyn Error>> {
+        let folder = env::temp_dir().join(format!("tracer-no-pod-{}", std::process::id()));
+        fs::create_dir_all(&folder)?;
+        let mut pod = pod(&folder)?;
+        wait_for_trap(&pod)?;
+        tell(&pod)?;
+        assert_eq!(pod.wait()?.code(), Some(0));
+        Ok(fs::remove_dir_all(&folder)?)
     }
 
     #[test]
