@@ -11,6 +11,7 @@ mod job;
 mod refused;
 mod rights;
 mod session;
+mod streams;
 mod wait;
 
 use std::time::Duration;
@@ -23,11 +24,12 @@ use kube::{
     Api,
     api::{DeleteParams, ListParams, PostParams},
 };
+use tokio::time::timeout;
 use tracing::info;
 
 pub(super) use self::session::{Session, end_all, start};
 pub use self::{job::about as about_pod, refused::PodError};
-use crate::cluster::{Access, Cluster};
+use crate::cluster::{Access, Cluster, ClusterError, Place};
 
 /// Where agents' pods are.
 const NAMESPACE: &str = "tracer-agents";
@@ -37,6 +39,10 @@ const CONTAINER: &str = "agent";
 
 /// How long an agent's pod is waited for.
 const WAIT: Duration = Duration::from_secs(60);
+
+/// How long the API server has to answer. One that takes a connection and then says nothing
+/// would be waited for without end.
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// How agents' pods are made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,14 +72,18 @@ impl Pods {
     /// # Errors
     /// [`PodError`].
     pub(super) async fn prepare(&self, nodes: &[&str]) -> Result<(), PodError> {
+        // This may ask a person to log in, who takes longer.
         let cluster = self.access.connect().await?;
-        rights::check(&cluster).await?;
-        for node in nodes {
-            let found = self.node(&cluster, node).await?;
-            self.choose(node, &found)?;
-        }
-        make_namespace(&cluster).await?;
-        tidy(&cluster).await
+        let prepared = async {
+            rights::check(&cluster).await?;
+            for node in nodes {
+                let found = self.node(&cluster, node).await?;
+                self.choose(node, &found)?;
+            }
+            make_namespace(&cluster).await?;
+            tidy(&cluster).await
+        };
+        answered(&cluster.place, prepared).await
     }
 
     async fn node(&self, cluster: &Cluster, name: &str) -> Result<Node, PodError> {
@@ -93,6 +103,25 @@ impl Pods {
             },
         }
     }
+}
+
+/// Gives an API server no longer than [`ANSWER`].
+async fn answered<T>(
+    place: &Place,
+    work: impl Future<Output = Result<T, PodError>>,
+) -> Result<T, PodError> {
+    let answer = timeout(ANSWER, work).await;
+    answer.unwrap_or_else(|_| Err(silent(place)))
+}
+
+/// What is said of a server that does not answer.
+fn silent(place: &Place) -> PodError {
+    let unreachable = ClusterError::Unreachable {
+        server: place.server.clone(),
+        why: format!("no answer within {} s", ANSWER.as_secs()),
+        origin: place.source.clone(),
+    };
+    unreachable.into()
 }
 
 /// Makes the namespace for agents' pods where there is none.
@@ -138,4 +167,29 @@ async fn tidy(cluster: &Cluster) -> Result<(), PodError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_says_nothing_is_not_waited_for_without_end() {
+        let place = Place {
+            server: "https://10.0.0.1:6443".to_owned(),
+            source: "context a".to_owned(),
+            command: None,
+        };
+        let begun = tokio::time::Instant::now();
+        let work = future::pending::<Result<(), PodError>>();
+        let error = answered(&place, work).await.expect_err("nothing was said");
+        assert_eq!(begun.elapsed(), ANSWER);
+        let said = error.to_string();
+        assert!(
+            said.contains("https://10.0.0.1:6443") && said.contains("within 30 s"),
+            "{said}"
+        );
+    }
 }

@@ -49,6 +49,9 @@ pub enum PodError {
          image with --agent-image"
     )]
     NoStart(String),
+    /// Nobody would end it.
+    #[error("tracer is ending, and makes no more agents' pods")]
+    Closed,
     /// It did not come.
     #[error("the agent's pod did not run within {} s: {why}; --wait waits longer", wait.as_secs())]
     Late {

@@ -1,14 +1,9 @@
 //! One agent in one pod, from the Job to the streams of its exec, and to the Job's end.
 //!
-//! A client works in the runtime that made it, so each agent has a thread with one. What
-//! waits for its streams are ordinary threads, which bounded channels join to it.
+//! A client works in the runtime that made it, so each agent has a thread with one.
 
 use std::{
-    io::{self, Read, Write},
-    sync::{
-        Arc, Condvar, Mutex,
-        mpsc::{self as std_mpsc},
-    },
+    sync::{Arc, Condvar, Mutex, mpsc},
     thread,
     time::{Duration, SystemTime},
 };
@@ -18,15 +13,16 @@ use kube::{
     Api,
     api::{AttachParams, AttachedProcess, DeleteParams, PostParams},
 };
-use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
-    sync::{Notify, mpsc},
-    time::timeout,
-};
+use tokio::{sync::Notify, time::timeout};
 use tracer_core::request::Start;
 use tracing::{info, warn};
 
-use super::{CONTAINER, NAMESPACE, PodError, Pods, job::Wanted, wait};
+use super::{
+    CONTAINER, NAMESPACE, PodError, Pods,
+    job::Wanted,
+    streams::{Input, Output, Ready, converse},
+    wait,
+};
 use crate::{
     cluster::Cluster,
     link::{RemoteError, lock, upload, way},
@@ -35,15 +31,49 @@ use crate::{
 /// Bytes that may be on their way in each direction. kube's default is 1 KiB.
 const BUFFER: usize = 1 << 20;
 
-/// Chunks that may wait to be read or written.
-const CHUNKS: usize = 4;
-const CHUNK: usize = 1 << 16;
-
 /// How long a cluster has to take a Job back. Without that, the Job ends with its pod.
 const REMOVAL: Duration = Duration::from_secs(3);
 
+/// How long an answer about a Job that may just be made is waited for before it is removed.
+const IN_FLIGHT: Duration = Duration::from_secs(2);
+
 /// Sessions whose Jobs may still be in the cluster.
-static OPEN: Mutex<Vec<Session>> = Mutex::new(Vec::new());
+static OPEN: Mutex<Open> = Mutex::new(Open::new());
+
+struct Open {
+    sessions: Vec<Session>,
+    /// Whether this process ends, so that nobody would end another.
+    closed: bool,
+}
+
+impl Open {
+    const fn new() -> Self {
+        Self {
+            sessions: Vec::new(),
+            closed: false,
+        }
+    }
+
+    /// Takes a session, unless it comes too late.
+    fn add(&mut self, session: &Session) -> Result<(), PodError> {
+        if self.closed {
+            return Err(PodError::Closed);
+        }
+        self.sessions.push(session.clone());
+        Ok(())
+    }
+
+    fn remove(&mut self, session: &Session) {
+        self.sessions
+            .retain(|open| !Arc::ptr_eq(&open.0, &session.0));
+    }
+
+    /// Gives all that are left, and takes no more.
+    fn close(&mut self) -> Vec<Session> {
+        self.closed = true;
+        std::mem::take(&mut self.sessions)
+    }
+}
 
 /// An agent's session with its pod.
 #[derive(Clone)]
@@ -56,6 +86,14 @@ struct Shared {
 }
 
 impl Session {
+    fn new() -> Self {
+        Self(Arc::new(Shared {
+            stop: Notify::new(),
+            ended: Mutex::new(false),
+            end: Condvar::new(),
+        }))
+    }
+
     /// Waits until it has ended by itself.
     pub(in crate::link) fn wait(&self, limit: Duration) {
         let ended = lock(&self.0.ended);
@@ -65,18 +103,18 @@ impl Session {
     /// Ends it, and takes the Job back.
     pub(in crate::link) fn end(&self) {
         self.0.stop.notify_one();
-        self.wait(REMOVAL);
+        self.wait(IN_FLIGHT + REMOVAL);
     }
 }
 
 /// Ends all sessions that are left, before this process ends.
 pub(in crate::link) fn end_all() {
-    let open = std::mem::take(&mut *lock(&OPEN));
+    let open = lock(&OPEN).close();
     for session in &open {
         session.0.stop.notify_one();
     }
     for session in open {
-        session.wait(REMOVAL);
+        session.wait(IN_FLIGHT + REMOVAL);
     }
 }
 
@@ -85,13 +123,9 @@ pub(in crate::link) fn end_all() {
 /// # Errors
 /// [`RemoteError::Pod`]; the Job is gone then.
 pub(in crate::link) fn start(pods: &Pods, start: &Start) -> Result<way::Way, RemoteError> {
-    let session = Session(Arc::new(Shared {
-        stop: Notify::new(),
-        ended: Mutex::new(false),
-        end: Condvar::new(),
-    }));
-    lock(&OPEN).push(session.clone());
-    let (ready, opened) = std_mpsc::channel();
+    let session = Session::new();
+    lock(&OPEN).add(&session)?;
+    let (ready, opened) = mpsc::channel();
     let (pods, start, inside) = (pods.clone(), start.clone(), session.clone());
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -101,7 +135,7 @@ pub(in crate::link) fn start(pods: &Pods, start: &Start) -> Result<way::Way, Rem
             Ok(runtime) => runtime.block_on(run(&pods, &start, &inside, &ready)),
             Err(error) => drop(ready.send(Err(RemoteError::Upload { source: error }))),
         }
-        lock(&OPEN).retain(|open| !Arc::ptr_eq(&open.0, &inside.0));
+        lock(&OPEN).remove(&inside);
         *lock(&inside.0.ended) = true;
         inside.0.end.notify_all();
     });
@@ -117,69 +151,101 @@ pub(in crate::link) fn start(pods: &Pods, start: &Start) -> Result<way::Way, Rem
     })
 }
 
-/// What joins the threads that wait to the runtime.
-struct Streams {
-    name: String,
-    input: mpsc::Sender<Vec<u8>>,
-    output: mpsc::Receiver<Vec<u8>>,
-    errors: mpsc::Receiver<Vec<u8>>,
-}
-
-type Ready = std_mpsc::Sender<Result<Streams, RemoteError>>;
-
 /// From the Job's making to its removal.
 async fn run(pods: &Pods, start: &Start, session: &Session, ready: &Ready) {
-    let made = tokio::select! {
-        made = make(pods, start) => made,
-        () = session.0.stop.notified() => return,
+    let stop = &session.0.stop;
+    // A name that is taken is refused by the cluster.
+    let mut random = [0; 5];
+    getrandom::fill(&mut random).unwrap_or_default();
+    let random: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let name = format!("tracer-{random}");
+    let planned = tokio::select! {
+        planned = plan(pods, start, &name) => planned,
+        () = stop.notified() => return,
     };
-    let (cluster, name) = match made {
-        Ok(made) => made,
+    let (cluster, job) = match planned {
+        Ok(planned) => planned,
         Err(error) => return drop(ready.send(Err(error.into()))),
     };
-    let follow = async {
-        match open(&cluster, &name, start, pods).await {
-            Ok((pod, process)) => converse(process, &pod, ready).await,
-            Err(error) => Some(error),
-        }
-    };
-    let failed = tokio::select! {
-        failed = follow => failed,
-        () = session.0.stop.notified() => None,
-    };
     let jobs: Api<Job> = Api::namespaced(cluster.client.clone(), NAMESPACE);
-    let how = DeleteParams::background();
-    match timeout(REMOVAL, jobs.delete(&name, &how)).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(kube::Error::Api(status))) if status.code == 404 => {}
-        Ok(Err(error)) => warn!(
-            "{}: the Job {name} is left: {}",
-            start.node,
-            cluster.explain(error)
-        ),
-        Err(_) => warn!(
-            "{}: the Job {name} is left: the API server does not answer",
-            start.node
-        ),
+    let how = PostParams::default();
+    let Settled { answer, stopped } = settle(jobs.create(&how, &job), stop).await;
+    let is_left = may_be_there(answer.as_ref());
+    let failed = match answer {
+        _ if stopped => None,
+        None => Some(super::silent(&cluster.place)),
+        Some(Err(error)) => Some(refusal(&cluster, error)),
+        Some(Ok(_)) => tokio::select! {
+            failed = follow(&cluster, &name, start, pods, ready) => failed,
+            () = stop.notified() => None,
+        },
+    };
+    if is_left {
+        remove(&cluster, &jobs, &name, &start.node).await;
     }
     if let Some(error) = failed {
         drop(ready.send(Err(error.into())));
     }
 }
 
-/// Makes the Job.
-async fn make(pods: &Pods, start: &Start) -> Result<(Cluster, String), PodError> {
+/// Waits for the pod, and until the agent in it has ended.
+async fn follow(
+    cluster: &Cluster,
+    name: &str,
+    start: &Start,
+    pods: &Pods,
+    ready: &Ready,
+) -> Option<PodError> {
+    match open(cluster, name, start, pods).await {
+        Ok((pod, process)) => converse(process, &pod, ready).await,
+        Err(error) => Some(error),
+    }
+}
+
+/// What became of a request that makes something.
+struct Settled<T> {
+    /// `None` without an answer in time.
+    answer: Option<kube::Result<T>>,
+    /// Whether the session is to end.
+    stopped: bool,
+}
+
+/// Waits for a request that makes something. One that was sent may do so whoever stops
+/// listening, so its answer is waited for a while also when all is to end.
+async fn settle<T>(request: impl Future<Output = kube::Result<T>>, stop: &Notify) -> Settled<T> {
+    tokio::pin!(request);
+    let (answer, stopped) = tokio::select! {
+        answer = timeout(super::ANSWER, &mut request) => (answer, false),
+        () = stop.notified() => (timeout(IN_FLIGHT, request).await, true),
+    };
+    let answer = answer.ok();
+    Settled { answer, stopped }
+}
+
+/// Whether something was made, as far as one can tell from the answer: all but a refusal.
+fn may_be_there<T>(answer: Option<&kube::Result<T>>) -> bool {
+    !matches!(answer, Some(Err(kube::Error::Api(status))) if (400..500).contains(&status.code))
+}
+
+/// Takes a Job back.
+async fn remove(cluster: &Cluster, jobs: &Api<Job>, name: &str, node: &str) {
+    let why = match timeout(REMOVAL, jobs.delete(name, &DeleteParams::background())).await {
+        Ok(Ok(_)) => return,
+        Ok(Err(kube::Error::Api(status))) if status.code == 404 => return,
+        Ok(Err(error)) => cluster.explain(error).to_string(),
+        Err(_) => "the API server does not answer".to_owned(),
+    };
+    warn!("{node}: the Job {name} is left: {why}");
+}
+
+/// The cluster, and the Job that is to be made.
+async fn plan(pods: &Pods, start: &Start, name: &str) -> Result<(Cluster, Job), PodError> {
     let cluster = pods.access.connect().await?;
-    let node = pods.node(&cluster, &start.node).await?;
+    let node = super::answered(&cluster.place, pods.node(&cluster, &start.node)).await?;
     let (image, pull) = pods.choose(&start.node, &node)?;
-    let mut random = [0; 5];
-    // A name that is taken is refused by the cluster.
-    getrandom::fill(&mut random).unwrap_or_default();
-    let random: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    let name = format!("tracer-{random}");
     let info = node.status.and_then(|status| status.node_info);
     let wanted = Wanted {
-        name: &name,
+        name,
         start,
         image: &image,
         pull,
@@ -187,12 +253,8 @@ async fn make(pods: &Pods, start: &Start) -> Result<(Cluster, String), PodError>
         wait: pods.wait,
     };
     info!("{}: making the Job {name} of {image}", start.node);
-    let jobs: Api<Job> = Api::namespaced(cluster.client.clone(), NAMESPACE);
     let job = wanted.job(SystemTime::now());
-    match jobs.create(&PostParams::default(), &job).await {
-        Ok(_) => Ok((cluster, name)),
-        Err(error) => Err(refusal(&cluster, error)),
-    }
+    Ok((cluster, job))
 }
 
 /// Why a Job was not made.
@@ -230,104 +292,72 @@ async fn open(
     Ok((name, process))
 }
 
-/// Carries what is said in both directions, until the agent has ended or its stream broke.
-async fn converse(mut process: AttachedProcess, pod: &str, ready: &Ready) -> Option<PodError> {
-    let streams = (process.stdin(), process.stdout(), process.stderr());
-    let (Some(mut stdin), Some(stdout), Some(stderr)) = streams else {
-        return Some(PodError::Ended("exec gave no streams".to_owned()));
-    };
-    let status = process.take_status();
-    let (input, mut written) = mpsc::channel::<Vec<u8>>(CHUNKS);
-    let (to_output, output) = mpsc::channel(CHUNKS);
-    let (to_errors, errors) = mpsc::channel(CHUNKS);
-    let name = format!("kubectl exec -n {NAMESPACE} {pod}");
-    let streams = Streams {
-        name,
-        input,
-        output,
-        errors,
-    };
-    drop(ready.send(Ok(streams)));
-    tokio::spawn(async move {
-        while let Some(bytes) = written.recv().await {
-            if stdin.write_all(&bytes).await.is_err() {
-                return;
-            }
-        }
-        // What is dropped is not closed.
-        drop(stdin.shutdown().await);
-    });
-    let broke = async {
-        let status = match status {
-            Some(status) => status.await,
-            None => None,
-        };
-        // After a status all comes that was said before. Without one nothing does.
-        if status.is_some() {
-            std::future::pending::<()>().await;
-        }
-    };
-    tokio::select! {
-        ((), ()) = async { tokio::join!(carry(stdout, to_output), carry(stderr, to_errors)) } => {}
-        () = broke => {}
-    }
-    None
-}
+#[cfg(test)]
+mod tests {
+    use std::{future, io};
 
-/// Hands on what comes.
-async fn carry(mut from: impl AsyncRead + Unpin, to: mpsc::Sender<Vec<u8>>) {
-    let mut bytes = vec![0; CHUNK];
-    while let Ok(count @ 1..) = from.read(&mut bytes).await {
-        if to.send(bytes[..count].to_vec()).await.is_err() {
-            return;
-        }
-    }
-}
+    use kube::core::Status;
+    use tokio::time::{Instant, sleep};
 
-/// The agent's standard input; it closes when this is dropped.
-struct Input(mpsc::Sender<Vec<u8>>);
+    use super::*;
 
-impl Write for Input {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let chunk = &bytes[..bytes.len().min(CHUNK)];
-        let sent = self.0.blocking_send(chunk.to_vec());
-        sent.map_err(|_| io::ErrorKind::BrokenPipe)?;
-        Ok(chunk.len())
+    /// An answer that comes after so many seconds.
+    async fn after(seconds: u64, answer: kube::Result<()>) -> kube::Result<()> {
+        sleep(Duration::from_secs(seconds)).await;
+        answer
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+    fn api(code: u16) -> kube::Error {
+        kube::Error::Api(Box::new(Status::failure("no", "No").with_code(code)))
     }
-}
 
-/// What comes from the agent.
-struct Output {
-    chunks: mpsc::Receiver<Vec<u8>>,
-    chunk: Vec<u8>,
-    read: usize,
-}
+    #[tokio::test(start_paused = true)]
+    async fn a_job_that_may_be_made_is_waited_for_and_removed() {
+        let stop = Notify::new();
+        stop.notify_one();
+        let begun = Instant::now();
+        let settled = settle(after(1, Ok(())), &stop).await;
+        assert!(settled.stopped && may_be_there(settled.answer.as_ref()));
+        assert_eq!(begun.elapsed(), Duration::from_secs(1));
 
-impl Output {
-    fn new(chunks: mpsc::Receiver<Vec<u8>>) -> Self {
-        Self {
-            chunks,
-            chunk: Vec::new(),
-            read: 0,
+        stop.notify_one();
+        let settled = settle(future::pending::<kube::Result<()>>(), &stop).await;
+        assert!(settled.stopped && may_be_there(settled.answer.as_ref()));
+        assert_eq!(begun.elapsed(), Duration::from_secs(1) + IN_FLIGHT);
+
+        // Whoever has that name already keeps it.
+        stop.notify_one();
+        let settled = settle(after(1, Err(api(409))), &stop).await;
+        assert!(settled.stopped && !may_be_there(settled.answer.as_ref()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_does_not_answer_may_have_made_a_job() {
+        let stop = Notify::new();
+        let begun = Instant::now();
+        let settled = settle(future::pending::<kube::Result<()>>(), &stop).await;
+        assert!(!settled.stopped && settled.answer.is_none());
+        assert!(may_be_there(settled.answer.as_ref()));
+        assert_eq!(begun.elapsed(), super::super::ANSWER);
+        let broken = kube::Error::ReadEvents(io::ErrorKind::BrokenPipe.into());
+        for (answer, is_there) in [
+            (Ok(()), true),
+            (Err(api(403)), false),
+            (Err(api(504)), true),
+            (Err(broken), true),
+        ] {
+            assert_eq!(may_be_there(Some(&answer)), is_there, "{answer:?}");
         }
     }
-}
 
-impl Read for Output {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.read == self.chunk.len() {
-            // The end of the channel is the end of the stream.
-            self.chunk = self.chunks.blocking_recv().unwrap_or_default();
-            self.read = 0;
-        }
-        let rest = &self.chunk[self.read..];
-        let count = rest.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&rest[..count]);
-        self.read += count;
-        Ok(count)
+    #[test]
+    fn no_session_begins_once_all_are_ended() {
+        let (mut open, session) = (Open::new(), Session::new());
+        open.add(&session).expect("nothing ends yet");
+        open.add(&Session::new()).expect("nothing ends yet");
+        open.remove(&session);
+        assert_eq!(open.close().len(), 1);
+        assert!(matches!(open.add(&session), Err(PodError::Closed)));
+        assert!(open.close().is_empty());
     }
 }
