@@ -251,6 +251,7 @@ pub(super) fn start(way: Way, start: &Start) -> Result<Agent, RemoteError> {
     hello.realtime_offset = estimate.offset;
     hello.clock_bound = estimate.bound;
     commands.say(Message::Go);
+    lock(&commands.end).begin();
     info!(
         "{}: its clock is known to {} µs",
         start.node,

@@ -113,6 +113,14 @@ pub(super) enum End {
 }
 
 impl End {
+    /// Takes note that an agent answers from now on. A login has its own way to notice that
+    /// nobody does.
+    pub(super) fn begin(&self) {
+        if let Self::Pod(session) = self {
+            session.begin();
+        }
+    }
+
     /// Waits until it ends by itself, and ends it if it does not.
     pub(super) fn wait(&mut self) {
         match self {

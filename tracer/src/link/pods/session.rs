@@ -3,7 +3,11 @@
 //! A client works in the runtime that made it, so each agent has a thread with one.
 
 use std::{
-    sync::{Arc, Condvar, Mutex, mpsc},
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
     time::{Duration, SystemTime},
 };
@@ -81,6 +85,8 @@ pub(in crate::link) struct Session(Arc<Shared>);
 
 struct Shared {
     stop: Notify,
+    /// Whether its agent answers: what it says of its clock comes every few seconds.
+    has_begun: AtomicBool,
     ended: Mutex<bool>,
     end: Condvar,
 }
@@ -89,9 +95,15 @@ impl Session {
     fn new() -> Self {
         Self(Arc::new(Shared {
             stop: Notify::new(),
+            has_begun: AtomicBool::new(false),
             ended: Mutex::new(false),
             end: Condvar::new(),
         }))
+    }
+
+    /// From now on its agent's silence is its end.
+    pub(in crate::link) fn begin(&self) {
+        self.0.has_begun.store(true, Ordering::Relaxed);
     }
 
     /// Waits until it has ended by itself.
@@ -175,30 +187,26 @@ async fn run(pods: &Pods, start: &Start, session: &Session, ready: &Ready) {
         _ if stopped => None,
         None => Some(super::silent(&cluster.place)),
         Some(Err(error)) => Some(refusal(&cluster, error)),
-        Some(Ok(_)) => tokio::select! {
-            failed = follow(&cluster, &name, start, pods, ready) => failed,
-            () = stop.notified() => None,
-        },
+        Some(Ok(_)) => {
+            let follow = async {
+                match open(&cluster, &name, start, pods).await {
+                    Ok((pod, process)) => {
+                        converse(process, &pod, ready, &session.0.has_begun).await
+                    }
+                    Err(error) => Some(error),
+                }
+            };
+            tokio::select! {
+                failed = follow => failed,
+                () = stop.notified() => None,
+            }
+        }
     };
     if is_left {
         remove(&cluster, &jobs, &name, &start.node).await;
     }
     if let Some(error) = failed {
         drop(ready.send(Err(error.into())));
-    }
-}
-
-/// Waits for the pod, and until the agent in it has ended.
-async fn follow(
-    cluster: &Cluster,
-    name: &str,
-    start: &Start,
-    pods: &Pods,
-    ready: &Ready,
-) -> Option<PodError> {
-    match open(cluster, name, start, pods).await {
-        Ok((pod, process)) => converse(process, &pod, ready).await,
-        Err(error) => Some(error),
     }
 }
 

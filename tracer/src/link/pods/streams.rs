@@ -3,17 +3,22 @@
 
 use std::{
     io::{self, Read, Write},
-    sync::mpsc as std_mpsc,
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc as std_mpsc,
+    },
 };
 
 use kube::api::AttachedProcess;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
     sync::mpsc,
+    time::timeout,
 };
+use tracing::info;
 
 use super::{NAMESPACE, PodError};
-use crate::link::RemoteError;
+use crate::link::{RemoteError, wire::SILENCE};
 
 /// Chunks that may wait to be read or written.
 const CHUNKS: usize = 4;
@@ -34,6 +39,7 @@ pub(super) async fn converse(
     mut process: AttachedProcess,
     pod: &str,
     ready: &Ready,
+    has_begun: &AtomicBool,
 ) -> Option<PodError> {
     let streams = (process.stdin(), process.stdout(), process.stderr());
     let (Some(mut stdin), Some(stdout), Some(stderr)) = streams else {
@@ -70,19 +76,43 @@ pub(super) async fn converse(
             std::future::pending::<()>().await;
         }
     };
+    let carried = async {
+        let output = carry(stdout, to_output, || has_begun.load(Ordering::Relaxed));
+        // An agent that sees nothing worth a word has none.
+        let errors = carry(stderr, to_errors, || false);
+        tokio::try_join!(output, errors)
+    };
     tokio::select! {
-        ((), ()) = async { tokio::join!(carry(stdout, to_output), carry(stderr, to_errors)) } => {}
+        carried = carried => if carried.is_err() {
+            info!("{pod}: nothing was heard for {} s", SILENCE.as_secs());
+        },
         () = broke => {}
     }
     None
 }
 
-/// Hands on what comes.
-async fn carry(mut from: impl AsyncRead + Unpin, to: mpsc::Sender<Vec<u8>>) {
+/// Nothing came where something had to.
+#[derive(Debug, PartialEq, Eq)]
+struct Silent;
+
+/// Hands on what comes, until its end or until nothing comes for [`SILENCE`] though it has to:
+/// a network that is dead closes no stream. What is not taken is not silence.
+async fn carry(
+    mut from: impl AsyncRead + Unpin,
+    to: mpsc::Sender<Vec<u8>>,
+    has_to: impl Fn() -> bool,
+) -> Result<(), Silent> {
     let mut bytes = vec![0; CHUNK];
-    while let Ok(count @ 1..) = from.read(&mut bytes).await {
-        if to.send(bytes[..count].to_vec()).await.is_err() {
-            return;
+    loop {
+        match timeout(SILENCE, from.read(&mut bytes)).await {
+            Ok(Ok(count @ 1..)) => {
+                if to.send(bytes[..count].to_vec()).await.is_err() {
+                    return Ok(());
+                }
+            }
+            Ok(_) => return Ok(()),
+            Err(_) if has_to() => return Err(Silent),
+            Err(_) => {}
         }
     }
 }
@@ -132,5 +162,64 @@ impl Read for Output {
         buffer[..count].copy_from_slice(&rest[..count]);
         self.read += count;
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    /// An agent that says something twice, so long apart, and nothing after.
+    async fn agent(mut stream: impl tokio::io::AsyncWrite + Unpin, apart: Duration) {
+        for _ in 0..2 {
+            stream.write_all(b"x").await.expect("it is read");
+            sleep(apart).await;
+        }
+        std::future::pending::<()>().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_of_which_nothing_is_heard_ends() {
+        let (near, far) = tokio::io::duplex(16);
+        let (to, mut heard) = mpsc::channel(CHUNKS);
+        let begun = Instant::now();
+        let apart = SILENCE / 2;
+        let carried = tokio::select! {
+            carried = carry(near, to, || true) => carried,
+            () = agent(far, apart) => unreachable!("it never ends"),
+        };
+        assert_eq!(carried, Err(Silent));
+        assert_eq!(begun.elapsed(), apart + SILENCE);
+        assert_eq!(heard.recv().await.as_deref(), Some(&b"x"[..]));
+        assert_eq!(heard.recv().await.as_deref(), Some(&b"x"[..]));
+        assert_eq!(heard.recv().await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_before_an_agent_has_begun_is_none() {
+        // Old verifiers take their time.
+        let (near, far) = tokio::io::duplex(16);
+        let (to, mut heard) = mpsc::channel(1);
+        let has_begun = AtomicBool::new(false);
+        let apart = 5 * SILENCE;
+        let begins = async {
+            heard.recv().await;
+            heard.recv().await;
+            has_begun.store(true, Ordering::Relaxed);
+        };
+        let carried = async {
+            tokio::select! {
+                carried = carry(near, to, || has_begun.load(Ordering::Relaxed)) => carried,
+                () = agent(far, apart) => unreachable!("it never ends"),
+            }
+        };
+        let begun = Instant::now();
+        let (carried, ()) = tokio::join!(carried, begins);
+        assert_eq!(carried, Err(Silent));
+        assert_eq!(begun.elapsed(), apart + SILENCE);
     }
 }
