@@ -1,6 +1,6 @@
 //! What is made in the cluster for an agent: a Job with one pod.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use k8s_openapi::api::{batch::v1::Job, core::v1::Namespace};
 use serde_json::{Value, json};
@@ -13,11 +13,8 @@ use crate::link::upload;
 const LABEL: (&str, &str) = ("app.kubernetes.io/name", "tracer-agent");
 pub(super) const SELECTOR: &str = "app.kubernetes.io/name=tracer-agent";
 
-/// Until when its follow waits for it to run, Unix time, s.
-const WAITS_UNTIL: &str = "tracer/waits-until";
-
-/// What a clock may be wrong by.
-const CLOCKS: Duration = Duration::from_secs(120);
+/// How long its follow waits for it to run, s.
+pub(super) const WAITS: &str = "tracer/waits";
 
 /// As long as any follow needs a pod without asking for another.
 const LONGEST: Duration = Duration::from_hours(12);
@@ -72,7 +69,7 @@ pub(super) fn namespace() -> Namespace {
 
 impl Wanted<'_> {
     /// The Job.
-    pub(super) fn job(&self, now: SystemTime) -> Job {
+    pub(super) fn job(&self) -> Job {
         let node = &self.start.node;
         let labels = json!({LABEL.0: LABEL.1});
         serde_json::from_value(json!({
@@ -81,7 +78,7 @@ impl Wanted<'_> {
             "metadata": {
                 "name": self.name,
                 "labels": labels,
-                "annotations": {WAITS_UNTIL: (unix(now) + self.wait.as_secs()).to_string()},
+                "annotations": {WAITS: self.wait.as_secs().to_string()},
             },
             "spec": {
                 "backoffLimit": 0,
@@ -175,21 +172,6 @@ fn is_before(kernel: &str, version: (u32, u32)) -> bool {
     }
 }
 
-/// Whether nobody waits for it any more, and it does not run.
-pub(super) fn is_dead(job: &Job, now: SystemTime) -> bool {
-    let status = job.status.as_ref();
-    let runs = status.is_some_and(|status| status.ready.unwrap_or(0) > 0);
-    let annotations = job.metadata.annotations.as_ref();
-    let until = annotations.and_then(|all| all.get(WAITS_UNTIL)?.parse::<u64>().ok());
-    // Without that it is not one of ours.
-    until.is_some_and(|until| !runs && until + CLOCKS.as_secs() < unix(now))
-}
-
-fn unix(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
-}
-
 #[cfg(test)]
 mod tests {
     use tracer_common::hash::Key;
@@ -226,7 +208,7 @@ mod tests {
             kernel,
             wait: Duration::from_secs(60),
         };
-        wanted.job(UNIX_EPOCH + Duration::from_secs(1000))
+        wanted.job()
     }
 
     fn capabilities(start: &Start, kernel: &str) -> Vec<String> {
@@ -248,19 +230,5 @@ mod tests {
         let all = [base.as_slice(), &enters].concat();
         assert_eq!(capabilities(&start(Watch::Follow, 1), "6.1.0"), all);
         assert_eq!(capabilities(&start(Watch::Drops, 0), "6.1"), all);
-    }
-
-    #[test]
-    fn what_runs_or_is_waited_for_is_left_alone() {
-        let after = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
-        let mut job = job(&start(Watch::Follow, 1), "6.1");
-        assert!(!is_dead(&job, after(1060 + 120)));
-        assert!(is_dead(&job, after(1060 + 121)));
-        job.status = Some(serde_json::from_value(json!({"ready": 1})).expect("a status"));
-        assert!(!is_dead(&job, after(9999)));
-        // Somebody else's.
-        job.status = None;
-        job.metadata.annotations = None;
-        assert!(!is_dead(&job, after(9999)));
     }
 }

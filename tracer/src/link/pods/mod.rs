@@ -12,18 +12,13 @@ mod refused;
 mod rights;
 mod session;
 mod streams;
+mod tidy;
 mod wait;
 
 use std::time::Duration;
 
-use k8s_openapi::api::{
-    batch::v1::Job,
-    core::v1::{Namespace, Node},
-};
-use kube::{
-    Api,
-    api::{DeleteParams, ListParams, PostParams},
-};
+use k8s_openapi::api::core::v1::{Namespace, Node};
+use kube::{Api, api::PostParams};
 use tokio::time::timeout;
 use tracing::info;
 
@@ -81,7 +76,7 @@ impl Pods {
                 self.choose(node, &found)?;
             }
             make_namespace(&cluster).await?;
-            tidy(&cluster).await
+            tidy::run(&cluster).await
         };
         answered(&cluster.place, prepared).await
     }
@@ -144,27 +139,6 @@ async fn make_namespace(cluster: &Cluster) -> Result<(), PodError> {
         // Another follow was faster.
         Err(kube::Error::Api(status)) if status.code == 409 => {}
         Err(error) => return Err(cluster.explain(error).into()),
-    }
-    Ok(())
-}
-
-/// Removes Jobs of agents whose follows have given up: that did not come to run in time.
-/// Those that run end by themselves.
-async fn tidy(cluster: &Cluster) -> Result<(), PodError> {
-    let jobs: Api<Job> = Api::namespaced(cluster.client.clone(), NAMESPACE);
-    let ours = ListParams::default().labels(job::SELECTOR);
-    let ours = jobs.list(&ours).await;
-    for left in ours.map_err(|error| cluster.explain(error))?.items {
-        if !job::is_dead(&left, std::time::SystemTime::now()) {
-            continue;
-        }
-        let name = left.metadata.name.unwrap_or_default();
-        info!("removing the Job {name}, which nobody waits for any more");
-        match jobs.delete(&name, &DeleteParams::background()).await {
-            Ok(_) => {}
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
-            Err(error) => return Err(cluster.explain(error).into()),
-        }
     }
     Ok(())
 }

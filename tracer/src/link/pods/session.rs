@@ -9,7 +9,7 @@ use std::{
         mpsc,
     },
     thread,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
@@ -261,7 +261,7 @@ async fn plan(pods: &Pods, start: &Start, name: &str) -> Result<(Cluster, Job), 
         wait: pods.wait,
     };
     info!("{}: making the Job {name} of {image}", start.node);
-    let job = wanted.job(SystemTime::now());
+    let job = wanted.job();
     Ok((cluster, job))
 }
 
