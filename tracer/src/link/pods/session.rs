@@ -25,7 +25,7 @@ use super::{
     CONTAINER, NAMESPACE, PodError, Pods,
     job::Wanted,
     streams::{Input, Output, Ready, converse},
-    wait,
+    wait::{self, Patience},
 };
 use crate::{
     cluster::Cluster,
@@ -285,7 +285,8 @@ async fn open(
     start: &Start,
     wanted: &Pods,
 ) -> Result<(String, AttachedProcess), PodError> {
-    let name = wait::run(cluster, job, &start.node, wanted.wait).await?;
+    let patience = Patience::new(wanted.wait);
+    let name = wait::run(cluster, job, &start.node, patience).await?;
     let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), NAMESPACE);
     let params = AttachParams {
         container: Some(CONTAINER.to_owned()),
@@ -295,7 +296,8 @@ async fn open(
         ..AttachParams::default()
     };
     let script = upload::script_for_pod(wanted.image.is_some());
-    let process = pods.exec(&name, ["sh", "-c", &script], &params).await;
+    let process = pods.exec(&name, ["sh", "-c", &script], &params);
+    let process = patience.keep(process, "exec is not answered").await?;
     let process = process.map_err(|error| PodError::Exec(cluster.explain(error)))?;
     Ok((name, process))
 }

@@ -1,10 +1,10 @@
 //! Waits until an agent's pod runs, and says meanwhile what it waits for.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ContainerState, Event, Pod};
 use kube::{Api, api::ListParams};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{CONTAINER, NAMESPACE, PodError};
 use crate::{cluster::Cluster, terminal::tell};
@@ -13,21 +13,56 @@ use crate::{cluster::Cluster, terminal::tell};
 const EVERY: Duration = Duration::from_millis(200);
 const SILENT: Duration = Duration::from_secs(3);
 
+/// How long a pod may take, from now on.
+#[derive(Clone, Copy)]
+pub(super) struct Patience {
+    begun: Instant,
+    wait: Duration,
+}
+
+impl Patience {
+    pub(super) fn new(wait: Duration) -> Self {
+        let begun = Instant::now();
+        Self { begun, wait }
+    }
+
+    fn left(&self) -> Duration {
+        self.wait.saturating_sub(self.begun.elapsed())
+    }
+
+    fn late(&self, why: &str) -> PodError {
+        PodError::Late {
+            wait: self.wait,
+            why: why.to_owned(),
+        }
+    }
+
+    /// Waits for an answer no longer than what is left; else `why` there is none.
+    pub(super) async fn keep<T>(
+        &self,
+        answer: impl Future<Output = T>,
+        why: &str,
+    ) -> Result<T, PodError> {
+        let answer = timeout(self.left(), answer).await;
+        answer.map_err(|_| self.late(why))
+    }
+}
+
 /// Waits for the pod of a Job: its name, once it runs.
 pub(super) async fn run(
     cluster: &Cluster,
     job: &str,
     node: &str,
-    wait: Duration,
+    patience: Patience,
 ) -> Result<String, PodError> {
     let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), NAMESPACE);
     let ours = ListParams::default().labels(&format!("batch.kubernetes.io/job-name={job}"));
-    let begun = Instant::now();
     let mut told = String::new();
-    let mut looked = begun;
+    let mut looked = patience.begun;
     let mut why = "it was not made yet".to_owned();
     loop {
-        let found = pods.list(&ours).await;
+        let unanswered = format!("{why}, and the API server does not answer");
+        let found = patience.keep(pods.list(&ours), &unanswered).await?;
         let found = found.map_err(|error| cluster.explain(error))?;
         let pod = found.items.into_iter().next();
         let name = pod.as_ref().and_then(|pod| pod.metadata.name.clone());
@@ -42,7 +77,8 @@ pub(super) async fn run(
         if looked.elapsed() > Duration::from_secs(1) {
             looked = Instant::now();
             let about = name.as_deref().unwrap_or(job);
-            if let Some(event) = last_event(cluster, about).await {
+            let event = timeout(patience.left(), last_event(cluster, about)).await;
+            if let Ok(Some(event)) = event {
                 // A namespace that was just made has no service account yet.
                 let is_early = event.contains("service account");
                 if pod.is_none() && event.contains("forbidden") && !is_early {
@@ -50,13 +86,13 @@ pub(super) async fn run(
                 }
                 why = format!("{why}: {event}");
             }
-            if begun.elapsed() > SILENT && why != told {
+            if patience.begun.elapsed() > SILENT && why != told {
                 tell(&format!("{node}: its agent's pod waits: {why}"));
                 told.clone_from(&why);
             }
         }
-        if begun.elapsed() > wait {
-            return Err(PodError::Late { wait, why });
+        if patience.left().is_zero() {
+            return Err(patience.late(&why));
         }
         sleep(EVERY).await;
     }
@@ -141,6 +177,19 @@ mod tests {
             State::Ended(why) => why.to_string(),
             State::Waits(why) => format!("waits: {why}"),
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_waited_before_counts() {
+        let patience = Patience::new(Duration::from_secs(60));
+        sleep(Duration::from_secs(45)).await;
+        let answer = patience.keep(sleep(Duration::from_secs(10)), "").await;
+        assert!(answer.is_ok());
+        let answer = std::future::pending::<()>();
+        let late = patience.keep(answer, "exec is not answered").await;
+        let late = late.expect_err("it never comes").to_string();
+        assert_eq!(patience.begun.elapsed(), Duration::from_secs(60));
+        assert!(late.contains("within 60 s: exec is not answered"), "{late}");
     }
 
     #[test]
