@@ -17,7 +17,17 @@ pub(crate) fn say(what: impl Display) {
 
 /// The cargo that runs this program.
 pub(crate) fn cargo() -> Command {
-    Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // What it has told this program of its own package is not for others: build scripts
+    // that look at it, such as ring's, would make half of the dependencies anew.
+    let own = ["CARGO_PKG_", "CARGO_MANIFEST_"];
+    for (name, _) in env::vars_os() {
+        let name = name.to_string_lossy();
+        if own.iter().any(|prefix| name.starts_with(prefix)) {
+            cargo.env_remove(&*name);
+        }
+    }
+    cargo
 }
 
 /// The path of a binary that `cargo build --release` makes.
