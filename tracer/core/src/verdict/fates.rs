@@ -170,13 +170,22 @@ fn last_before<'a>(journey: &'a Journey, drop: &Drop) -> Option<&'a Step> {
     (drop.same_buffer && there.all(|step| step.time <= drop.time)).then_some(last)
 }
 
-/// Whether it arrived in another frame than the one that was dropped.
+/// Whether it arrived in another frame than the one that was dropped: for another MAC
+/// address, or for everybody and by another interface, as where a bond gets it by each of
+/// its uplinks and takes it from one.
 fn arrived_in_another_frame(scene: &Scene, journey: &Journey, drop: &Drop) -> bool {
     let part = Range::offsets(drop.part);
     journey.steps.iter().any(|step| {
         let mut parts = step.parts.iter().map(|part| Range::offsets(*part));
-        let is_other =
-            matches!((step.dst_mac, drop.dst_mac), (Some(one), Some(other)) if one != other);
+        let is_other = match (step.dst_mac, drop.dst_mac) {
+            (Some(one), Some(other)) if one != other => true,
+            (Some(mac), Some(_)) => {
+                let point = scene.point(step);
+                let elsewhere = drop.device.as_deref() != Some(&*point.interface);
+                mac.0[0] & 1 == 1 && elsewhere && point.direction == Direction::Ingress
+            }
+            _ => false,
+        };
         is_other
             && parts.any(|seen| seen.intersection(part).is_some())
             && reached(scene, journey, step) != Arrival::No

@@ -304,6 +304,28 @@ fn a_frame_that_only_its_receiver_got_is_lost_if_nobody_takes_its_kind() {
     assert_eq!(verdict("cni0"), Kind::Unknown);
 }
 
+/// A bond gets a broadcast by each of its uplinks, and takes it from the active one.
+#[test]
+fn a_frame_for_everybody_that_came_by_another_interface_is_not_lost() {
+    let broadcast = Some(Mac([0xff; 6]));
+    let verdict = |device| {
+        let copy = Drop {
+            device: Some(Arc::from(device)),
+            dst_mac: broadcast,
+            ..drop(1, "host", 9, Class::Flooded, Cause::NoListener)
+        };
+        let mut journey = dropped(&WHOLE[..3], vec![copy]);
+        journey.packet.dst = NODE_B.into();
+        for step in &mut journey.steps {
+            step.encap = None;
+            step.dst_mac = broadcast;
+        }
+        judge(&scene(), &journey, &CALM).0.kind
+    };
+    assert_eq!(verdict("standby"), Kind::Delivered);
+    assert_eq!(verdict("uplink"), Kind::Dropped);
+}
+
 /// A switch that has forgotten where a MAC address is sends its frame to all: what
 /// a bystander's kernel frees is not the packet.
 #[test]
