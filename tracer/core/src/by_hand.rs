@@ -116,6 +116,7 @@ pub(crate) fn journey(way: &[(usize, usize)], closed: Closed) -> Journey {
                 outer_dst: NODE_B.into(),
                 levels: 1,
             }),
+            ends: None,
             seen: 1,
             parts: [(0, 1)].into(),
         })
@@ -150,6 +151,7 @@ pub(crate) fn journey(way: &[(usize, usize)], closed: Closed) -> Journey {
         acked: smallvec::SmallVec::new(),
         retransmits: None,
         ambiguous: false,
+        translated: None,
         closed,
     }
 }

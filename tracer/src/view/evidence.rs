@@ -1,7 +1,7 @@
 //! What verdicts rest on, in sentences.
 
 use tracer_core::{
-    journey::{Impostor, Journey, Refusal, Scene, destination},
+    journey::{Impostor, Journey, Refusal, Scene},
     model::{Foreign, Tunnel, Way},
     verdict::{Evidence, Leg, LegKind, Pattern, Rise, Sort, Verdict},
 };
@@ -259,7 +259,8 @@ fn alike_refused(told: &Refusal) -> String {
 fn impostor(scene: &Scene, journey: &Journey, impostor: &Impostor) -> String {
     let (node, at) = impostor.at;
     let at = point(scene, node, at);
-    let address = destination(&journey.packet)
+    let address = journey
+        .destination()
         .map_or_else(|| "the address".to_owned(), |address| address.to_string());
     let macs = impostor
         .macs

@@ -23,6 +23,7 @@ mod progress;
 mod selected;
 mod stats;
 mod text;
+mod translation;
 
 #[cfg(test)]
 mod document_tests;

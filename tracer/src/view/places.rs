@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use tracer_core::{
-    journey::{Drop, Journey, Scene, Step, destination},
+    journey::{Drop, Journey, Scene, Step},
     model::{Direction, OwnerKind},
     verdict::Station,
 };
@@ -42,7 +42,7 @@ pub(super) fn drop_place(scene: &Scene, drop: &Drop) -> String {
 
 /// Whom the packet is for.
 pub(super) fn owner(scene: &Scene, journey: &Journey) -> String {
-    destination(&journey.packet).map_or_else(
+    journey.destination().map_or_else(
         || "its destination".to_owned(),
         |address| party(scene, address, journey.start()),
     )

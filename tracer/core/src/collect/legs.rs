@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use hashbrown::{HashMap, HashSet};
 
 use crate::{
-    journey::{Journey, Scene, Step, destination},
+    journey::{Journey, Scene, Step},
     model::{Direction, Mac, Role},
     verdict::{Kind, Pattern, Sort, Verdict},
 };
@@ -174,7 +174,7 @@ impl Legs {
 fn far_end(scene: &Scene, step: &Step, journey: &Journey) -> Option<usize> {
     let address = match step.encap {
         Some(encap) => encap.outer_dst,
-        None => destination(&journey.packet)?,
+        None => journey.destination()?,
     };
     let owner = scene.owner(address, step.time)?;
     let mut nodes = scene.nodes.iter();

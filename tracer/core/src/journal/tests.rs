@@ -43,6 +43,7 @@ fn drop_at(device: &str, time: i64) -> Drop {
         scope: None,
         device: Some(device.into()),
         dst_mac: None,
+        ends: None,
         reason: "NO_ROUTE".into(),
         function: "ip_rcv".into(),
         offset: 0,

@@ -2,7 +2,7 @@
 
 use std::{hash::Hash, net::IpAddr};
 
-use crate::model::{Packet, Transport};
+use crate::model::{Packet, Quote, Transport};
 
 /// A packet without what changes on its way. Two hops with equal ones are the
 /// same packet or identical packets, which only their order can tell apart.
@@ -24,11 +24,72 @@ impl Content<'_> {
             payload_hash: _,
         } = self.0;
         *ip_id == other.ip_id
-            && *transport == other.transport
+            && is_same(transport, &other.transport)
             && *len == other.len
             && *src == other.src
             && *dst == other.dst
             && *fragment == other.fragment
+    }
+}
+
+impl Content<'_> {
+    /// Whether `other` may be this packet behind a translation: all that a translation
+    /// leaves alone is equal. A payload that could not be read says nothing.
+    pub(super) fn is_translated(&self, Self(other): &Self) -> bool {
+        let Self(packet) = self;
+        let hashes = (packet.payload_hash, other.payload_hash);
+        let same_payload = !matches!(hashes, (Some(one), Some(other)) if one != other);
+        let (Some(_), Some(ends)) = (packet.ends(), other.ends()) else {
+            return false;
+        };
+        let quotes = match (&packet.transport, &other.transport) {
+            (Transport::Icmp(one), Transport::Icmp(two)) => {
+                (one.quote.as_deref(), two.quote.as_deref())
+            }
+            _ => (None, None),
+        };
+        let packet = packet.with_ends(&ends);
+        let packet = match quotes {
+            (Some(_), Some(quote)) => with_quote(packet, quote),
+            _ => packet,
+        };
+        same_payload && Content(&packet).is_like(&Content(other))
+    }
+}
+
+/// An error that quotes another packet's ends.
+fn with_quote(mut error: Packet, other: &Quote) -> Packet {
+    if let Transport::Icmp(icmp) = &mut error.transport
+        && let Some(quote) = &mut icmp.quote
+    {
+        **quote = quote.with_ends(&other.ends());
+    }
+    error
+}
+
+/// Whether two headers are equal. That of DNS is read on its port alone, and translation
+/// may lead to another one; it is in the payload's hash as well.
+fn is_same(one: &Transport, other: &Transport) -> bool {
+    match (one, other) {
+        (
+            Transport::Udp {
+                src_port,
+                dst_port,
+                len,
+                dns,
+            },
+            Transport::Udp {
+                src_port: other_src,
+                dst_port: other_dst,
+                len: other_len,
+                dns: other_dns,
+            },
+        ) => {
+            let read = dns.is_some() && other_dns.is_some();
+            (src_port, dst_port, len) == (other_src, other_dst, other_len)
+                && (!read || dns == other_dns)
+        }
+        _ => one == other,
     }
 }
 
@@ -71,13 +132,8 @@ impl Hash for Content<'_> {
                 src_port,
                 dst_port,
                 len,
-                dns,
-            } => {
-                state.write_u64(two(ports(*src_port, *dst_port), u32::from(*len)));
-                if let Some(dns) = dns {
-                    dns.hash(state);
-                }
-            }
+                ..
+            } => state.write_u64(two(ports(*src_port, *dst_port), u32::from(*len))),
             Transport::Sctp {
                 src_port,
                 dst_port,

@@ -2,11 +2,16 @@
 
 use std::{cmp::Reverse, collections::VecDeque};
 
-use super::{Course, Journey, Scene, Step};
+use super::{Course, Journey, Scene, Step, Translated};
 use crate::model::{Direction, Packet, Role, Transport};
 
 /// From the follow's source, or towards it.
-pub(super) fn course(scene: &Scene, packet: &Packet) -> Course {
+/// `way`: how the ends of its flow are translated, if they are.
+pub(super) fn course(scene: &Scene, packet: &Packet, way: Option<Translated>) -> Course {
+    let (src, dst) = match way {
+        Some(Translated { first, last }) => (first.src, last.dst),
+        None => (packet.src, packet.dst),
+    };
     let among_sources = |address| scene.sources.iter().any(|net| net.contains(&address));
     let quoted = match &packet.transport {
         Transport::Icmp(icmp) => icmp.quote.as_deref(),
@@ -15,12 +20,33 @@ pub(super) fn course(scene: &Scene, packet: &Packet) -> Course {
     // An error goes the other way than the packet that it quotes.
     let reply = match quoted {
         Some(quote) => among_sources(quote.src),
-        None => !among_sources(packet.src) && among_sources(packet.dst),
+        None => !among_sources(src) && among_sources(dst),
     };
     if reply {
         Course::Reply
     } else {
         Course::Request
+    }
+}
+
+/// Takes the ends of a journey's first step for its packet's: those of the others are told
+/// where they differ.
+pub(super) fn as_first_seen(journey: &mut Journey) {
+    if journey.steps.iter().all(|step| step.ends.is_none()) {
+        return;
+    }
+    let Some(own) = journey.packet.ends() else {
+        return;
+    };
+    let first = journey.steps.first().and_then(|step| step.ends.as_deref());
+    let first = first.copied().unwrap_or(own);
+    if first == own {
+        return;
+    }
+    journey.packet = journey.packet.with_ends(&first);
+    for step in &mut journey.steps {
+        let here = step.ends.as_deref().copied().unwrap_or(own);
+        step.ends = (here != first).then(|| Box::new(here));
     }
 }
 

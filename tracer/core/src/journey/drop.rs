@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tracer_common::drop::Scope;
 
-use crate::model::{Cause, Fact, Mac};
+use crate::model::{Cause, Ends, Fact, Mac};
 
 /// What a drop does to the packet's journey.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -86,6 +86,8 @@ pub struct Drop {
     pub device: Option<Arc<str>>,
     /// Where its frame went, where that had such a header.
     pub dst_mac: Option<Mac>,
+    /// The packet's ends when it was freed; `None` of what nothing translates.
+    pub ends: Option<Box<Ends>>,
     /// The kernel's name of the reason.
     pub reason: Arc<str>,
     /// The function that freed it, and where in it.

@@ -1,4 +1,4 @@
-//! What is around packets where they are seen.
+//! What is around packets where they are seen, and what their ends are there.
 //!
 //! All packets of a flow have the same frame at a point. So a frame is kept once, for as
 //! long as a step has it.
@@ -8,7 +8,7 @@ use std::hash::{BuildHasher as _, Hash, Hasher};
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::slab::Slab;
-use crate::model::{Encap, Hop, Mac};
+use crate::model::{Encap, Ends, Hop, Mac};
 
 /// The part of a VLAN tag's control information that says which VLAN it is
 /// (IEEE 802.1Q, 9.6).
@@ -21,11 +21,14 @@ pub(super) struct Frame {
     pub(super) dst_mac: Option<Mac>,
     pub(super) vlan: Option<u16>,
     pub(super) encap: Option<Encap>,
+    /// The packet's ends, where they are not those that its track is found under.
+    pub(super) ends: Option<Ends>,
 }
 
 impl Frame {
-    pub(super) fn of(hop: &Hop) -> Self {
+    pub(super) fn of(hop: &Hop, ends: Option<Ends>) -> Self {
         Self {
+            ends,
             src_mac: hop.src_mac,
             dst_mac: hop.dst_mac,
             vlan: hop.vlan.map(|control| control & VLAN_ID),
@@ -43,6 +46,10 @@ impl Hash for Frame {
         };
         state.write_u64(mac(self.src_mac) << 16 | u64::from(self.vlan.unwrap_or(0)));
         state.write_u64(mac(self.dst_mac));
+        if let Some(ends) = &self.ends {
+            super::content::write_ends(ends.src, ends.dst, state);
+            state.write_u32(u32::from(ends.src_port) << 16 | u32::from(ends.dst_port));
+        }
         if let Some(encap) = &self.encap {
             super::content::write_ends(encap.outer_src, encap.outer_dst, state);
             let kind = u64::from(encap.levels) << 8 | encap.kind as u64;

@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 
 use self::owners::Owner;
 use super::{
-    Closed, Journey, Scene, Step,
+    Closed, Journey, Scene, Step, Translated,
     content::Content,
     course::course,
     frames::{Frame, Frames},
@@ -26,7 +26,7 @@ use super::{
     stream::{Mark, Stream},
     track::{Begun, Passage, Track, USUAL_STEPS, Visit},
 };
-use crate::model::{Flags, Hop, Packet, Tcp, Transport};
+use crate::model::{Ends, Flags, Hop, Packet, Tcp, Transport};
 
 /// How many identical packets are looked at for the one that a hop belongs
 /// to. Where more are on their way, the oldest are taken. Of those that an
@@ -122,6 +122,15 @@ impl Memory {
     pub(super) fn steps(&self, id: Id) -> impl DoubleEndedIterator<Item = (usize, usize, &Frame)> {
         let passages = self.get(id).into_iter().flat_map(Track::passages);
         passages.map(|(node, point, passage)| (node, point, self.frames.get(passage.frame)))
+    }
+
+    /// Where an open track was seen last on a node, and with which ends.
+    pub(super) fn last_ends(&self, id: Id, node: usize) -> Option<(usize, Ends)> {
+        let track = self.get(id)?;
+        let mut steps = track.passages();
+        let (_, point, passage) = steps.rfind(|(on, ..)| *on == node)?;
+        let ends = self.frames.get(passage.frame).ends;
+        Some((point, ends.or_else(|| track.packet.ends())?))
     }
 
     /// Notes what a packet acknowledges. It echoes the timestamp of the segment that
@@ -269,7 +278,12 @@ impl Memory {
 
     /// Makes a journey of a track, to be reported: why it is finished is for the caller
     /// to say.
-    pub(super) fn report(&mut self, scene: &Scene, id: Id) -> Option<Box<Journey>> {
+    pub(super) fn report(
+        &mut self,
+        scene: &Scene,
+        id: Id,
+        way: Option<Translated>,
+    ) -> Option<Box<Journey>> {
         let acked = self.acked(id);
         let track = self.tracks.get_mut(id.slot)?;
         if !track.is_open || track.number != id.number {
@@ -291,6 +305,7 @@ impl Memory {
                 dst_mac: frame.dst_mac,
                 vlan: frame.vlan,
                 encap: frame.encap,
+                ends: frame.ends.map(Box::new),
                 seen: passage.seen,
                 parts,
             });
@@ -308,7 +323,7 @@ impl Memory {
         Some(Box::new(Journey {
             id: track.number,
             conversation: conversation(&track.packet),
-            direction: course(scene, &track.packet),
+            direction: course(scene, &track.packet, way),
             packet: track.packet.clone(),
             steps,
             drops,
@@ -321,6 +336,7 @@ impl Memory {
             acked,
             retransmits: rest.and_then(|rest| rest.retransmits),
             ambiguous: track.ambiguous,
+            translated: None,
             closed: Closed::End,
         }))
     }

@@ -18,12 +18,13 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod track;
+mod translation;
 
 pub(crate) use arrival::expected;
 pub use arrival::{Arrival, arrival, destination};
 pub use drop::{Class, Drop, Judgement};
 pub use engine::{Engine, Joined, Limits};
-pub use model::{Closed, Course, Impostor, Journey, Refusal, Scene, Step};
+pub use model::{Closed, Course, Impostor, Journey, Refusal, Scene, Step, Translated};
 pub use nodes::Nodes;
 pub(crate) use ranges::{Range, Ranges};
 pub(crate) use track::SETTLE;

@@ -7,9 +7,10 @@ use smallvec::SmallVec;
 
 use super::{
     Drop,
+    arrival::destination,
     nodes::{self, Nodes},
 };
-use crate::model::{Encap, Hello, Mac, Owner, OwnerKind, Owners, Packet, Point};
+use crate::model::{Encap, Ends, Hello, Mac, Owner, OwnerKind, Owners, Packet, Point};
 
 /// The stage: the agents' points, and who owns which address.
 #[derive(Clone, Debug, Default)]
@@ -162,8 +163,21 @@ pub struct Journey {
     /// Whether another packet could not be told from this one, so that hops
     /// on another node were paired in order.
     pub ambiguous: bool,
+    /// Through which ends the packets of its flow pass, if a translation of them was
+    /// seen, of this packet or of another one.
+    pub translated: Option<Box<Translated>>,
     /// Why the engine takes it for finished.
     pub closed: Closed,
+}
+
+/// Ends in front of all translations of a flow, and those behind, in the direction of a
+/// journey.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Translated {
+    /// Those that its sender gives it.
+    pub first: Ends,
+    /// Those that its receiver sees.
+    pub last: Ends,
 }
 
 /// Which way a journey goes.
@@ -241,6 +255,9 @@ pub struct Step {
     pub vlan: Option<u16>,
     /// The tunnel around the packet at this point.
     pub encap: Option<Encap>,
+    /// The packet's ends at this point, where they are not those of [`Journey::packet`]: a
+    /// translation came before.
+    pub ends: Option<Box<Ends>>,
     /// How much of the journey was seen here: payload bytes of TCP data,
     /// else 1.
     pub seen: u32,
@@ -274,6 +291,29 @@ impl Journey {
             (Some(first), Some(last)) => last.time.saturating_sub(first.time),
             _ => 0,
         }
+    }
+
+    /// Its ends at one of its steps; `None` of what nothing translates.
+    #[must_use]
+    pub fn ends_at(&self, step: &Step) -> Option<Ends> {
+        step.ends.as_deref().copied().or_else(|| self.packet.ends())
+    }
+
+    /// The address whose owner is to have it in the end, behind all translations that are
+    /// known of its flow; `None` for a packet to a group.
+    #[must_use]
+    pub fn destination(&self) -> Option<IpAddr> {
+        match &self.translated {
+            Some(translated) => Some(translated.last.dst),
+            None => destination(&self.packet),
+        }
+    }
+
+    /// Whether an address is the one that it was sent to, in front of its translations or
+    /// behind them.
+    #[must_use]
+    pub fn is_sent_to(&self, address: IpAddr) -> bool {
+        self.packet.dst == address || self.destination() == Some(address)
     }
 
     /// How much is on its way: payload bytes of TCP data, else 1.

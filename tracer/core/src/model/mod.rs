@@ -4,6 +4,7 @@
 mod cause;
 mod clock;
 mod connection;
+mod ends;
 mod fact;
 mod freed;
 mod hop;
@@ -17,6 +18,7 @@ mod place;
 pub use cause::Cause;
 pub use clock::{CLOCK_DRIFT, ClockEstimate, RoundTrip, skew};
 pub use connection::{Connection, ConnectionState, ConnectionStatus};
+pub use ends::Ends;
 pub use fact::{
     Chain, Fact, Family, FdbEntry, Hook, LegacyChain, NeighbourEntry, NeighbourState, Policy,
     PortState, RouteKind, SocketProto,

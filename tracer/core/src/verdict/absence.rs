@@ -9,7 +9,7 @@ use super::{
     tunnel::{is_unrecognised, to_nobody, tunnel_of},
 };
 use crate::{
-    journey::{Closed, Range, Ranges, Step, destination},
+    journey::{Closed, Range, Ranges, Step},
     model::{Cause, Direction, Hello, Point, Role},
 };
 
@@ -45,7 +45,7 @@ pub(super) fn gone<'a>(case: &Case<'a>, fates: &Fates<'_>) -> Option<Gone<'a>> {
     }
     let (far_end, tunnelled) = match step.encap {
         Some(encap) => (encap.outer_dst, true),
-        None => (destination(&case.journey.packet)?, false),
+        None => (case.journey.destination()?, false),
     };
     let owner = case.scene.owner(far_end, step.time);
     let owner = owner.map(|owner| &owner.node);
@@ -90,7 +90,9 @@ pub(super) fn left(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict> {
             way: way.clone(),
         });
     }
-    let home = destination(&case.journey.packet)
+    let home = case
+        .journey
+        .destination()
         .and_then(|address| case.scene.owner(address, step.time))
         .filter(|owner| tunnelled && !owner.node.is_empty() && owner.node != *to);
     if let Some(home) = home {
@@ -258,7 +260,7 @@ fn next_tunnel<'a>(
     }
     let step = last_of_rest(case, fates)?;
     let out = case.scene.point(step);
-    let address = destination(&case.journey.packet)?;
+    let address = case.journey.destination()?;
     let home = &case.scene.owner(address, step.time)?.node;
     let nodes = &case.scene.nodes;
     let node = nodes.iter().position(|hello| hello.node == *home)?;
@@ -294,7 +296,7 @@ fn next_port<'a>(
     if (out.role, out.direction) != (Role::Bridge, Direction::Egress) {
         return None;
     }
-    let address = destination(&case.journey.packet)?;
+    let address = case.journey.destination()?;
     let (scene, start) = (case.scene, case.journey.start());
     let mut ports = scene.nodes.of_pod(address).filter(|(node, _, point)| {
         *node == step.node

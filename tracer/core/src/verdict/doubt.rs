@@ -9,7 +9,7 @@ use super::{
     twins::twins,
 };
 use crate::{
-    journey::{Arrival, Closed, destination},
+    journey::{Arrival, Closed},
     model::{Cause, Direction, Role},
 };
 
@@ -82,7 +82,7 @@ impl Case<'_> {
 
     /// The interface that led to the receiver, by node and point, if there is none now.
     fn gone_receiver(&self) -> Option<(usize, usize)> {
-        let address = destination(&self.journey.packet)?;
+        let address = self.journey.destination()?;
         let points = self.scene.nodes.of_pod(address);
         let mut points = points.filter(|(_, _, point)| {
             (point.role, point.direction) == (Role::Veth, Direction::Egress)

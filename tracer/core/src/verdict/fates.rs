@@ -3,9 +3,7 @@
 use std::net::IpAddr;
 
 use crate::{
-    journey::{
-        Arrival, Class, Drop, Journey, Range, Ranges, Scene, Step, arrival, destination, expected,
-    },
+    journey::{Arrival, Class, Drop, Journey, Range, Ranges, Scene, Step, arrival, expected},
     model::{Cause, Direction, Flags, OwnerKind, Role, Transport},
 };
 
@@ -42,7 +40,7 @@ impl<'a> Fates<'a> {
             start: 0,
             end: i64::from(journey.size()),
         };
-        let wanted = destination(&journey.packet).map(|address| {
+        let wanted = journey.destination().map(|address| {
             let time = journey.start();
             expected(scene, address, time)
         });
@@ -218,7 +216,7 @@ fn leads_only_here(scene: &Scene, step: &Step, drop: &Drop) -> bool {
 /// addresses say, whatever its MAC address. A bridge is no machine.
 fn is_meant_here(scene: &Scene, journey: &Journey, step: &Step) -> bool {
     let hello = &scene.nodes[step.node];
-    let owner = || scene.owner(destination(&journey.packet)?, step.time);
+    let owner = || scene.owner(journey.destination()?, step.time);
     scene.point(step).role == Role::Uplink
         && match step.encap {
             Some(encap) => hello.local.contains(&encap.outer_dst),
@@ -249,7 +247,7 @@ fn nearest<'a>(scene: &Scene, journey: &'a Journey) -> Option<(Arrival, &'a Step
 }
 
 fn reached(scene: &Scene, journey: &Journey, step: &Step) -> Arrival {
-    let Some(address) = destination(&journey.packet) else {
+    let Some(address) = journey.destination() else {
         return Arrival::No;
     };
     let point = scene.point(step);
@@ -258,7 +256,7 @@ fn reached(scene: &Scene, journey: &Journey, step: &Step) -> Arrival {
 
 /// Whether a drop was in the namespace that the packet is for.
 fn at_destination(scene: &Scene, journey: &Journey, drop: &Drop) -> bool {
-    let Some(address) = destination(&journey.packet) else {
+    let Some(address) = journey.destination() else {
         return false;
     };
     let hello = &scene.nodes[drop.node];
@@ -283,7 +281,7 @@ pub(super) fn namespace(scene: &Scene, address: IpAddr, time: i64) -> String {
 
 /// Whether drops are seen where a packet goes that was handed over on this node.
 pub(super) fn watches_receiver(scene: &Scene, node: usize, journey: &Journey) -> bool {
-    destination(&journey.packet).is_some_and(|address| {
+    journey.destination().is_some_and(|address| {
         let start = journey.start();
         scene.watches(node, &namespace(scene, address, start), start)
     })
@@ -291,7 +289,8 @@ pub(super) fn watches_receiver(scene: &Scene, node: usize, journey: &Journey) ->
 
 /// Whether the interface of the pod that a packet is for is observed.
 pub(super) fn watches_interface(scene: &Scene, journey: &Journey) -> bool {
-    destination(&journey.packet)
+    journey
+        .destination()
         .is_some_and(|address| expected(scene, address, journey.start()) == Arrival::There)
 }
 

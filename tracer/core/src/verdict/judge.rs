@@ -16,7 +16,7 @@ use super::{
     unanswered::unanswered,
 };
 use crate::{
-    journey::{Arrival, Closed, Journey, Range, Ranges, Refusal, Scene, Step, destination},
+    journey::{Arrival, Closed, Journey, Range, Ranges, Refusal, Scene, Step},
     model::{Cause, Direction, Role},
 };
 
@@ -148,7 +148,7 @@ impl Case<'_> {
     /// Whether its receiver refused it, or a packet that looks the same.
     fn is_refused_there(&self) -> bool {
         let told = self.journey.refusal;
-        told.is_some_and(|told| told.from == self.journey.packet.dst) && self.may_refuse_another()
+        told.is_some_and(|told| self.journey.is_sent_to(told.from)) && self.may_refuse_another()
     }
 
     /// Somebody told the sender.
@@ -159,7 +159,7 @@ impl Case<'_> {
         }
         // The drop beside it says that it was this one.
         let alike = told.alike && fates.drop.is_none();
-        let elsewhere = told.from != self.journey.packet.dst;
+        let elsewhere = !self.journey.is_sent_to(told.from);
         if alike && elsewhere && fates.rest.is_empty() {
             return None;
         }
@@ -283,7 +283,7 @@ impl Case<'_> {
         {
             return None;
         }
-        let address = destination(&self.journey.packet)?;
+        let address = self.journey.destination()?;
         let mut points = self.scene.nodes.of_pod(address);
         let (_, host_side, _) = points.find(|(node, _, point)| {
             *node == last.node && (point.role, point.direction) == (Role::Veth, Direction::Egress)

@@ -12,7 +12,7 @@ use super::{
     judge::Case,
 };
 use crate::{
-    journey::{Scene, Step, destination},
+    journey::{Scene, Step},
     model::{Cause, Direction, Mac, Role, Way},
 };
 
@@ -86,7 +86,7 @@ fn is_behind(case: &Case<'_>, node: usize) -> bool {
         hello.local.contains(&address)
             || points.any(|(of, _, point)| of == node && point.role == Role::Veth)
     };
-    destination(&case.journey.packet).is_some_and(is_at)
+    case.journey.destination().is_some_and(is_at)
 }
 
 /// Whether a frame was sent to the gateway of the packet's route.
@@ -105,7 +105,7 @@ fn node_with(scene: &Scene, mac: Mac) -> Option<usize> {
 
 /// The route that a packet took out of its node, if the agent there knows it.
 fn way<'a>(case: &Case<'a>, step: &Step) -> Option<&'a Way> {
-    let to = destination(&case.journey.packet)?;
+    let to = case.journey.destination()?;
     let interface = &case.scene.point(step).interface;
     let mut ways = case.scene.nodes[step.node].network.routes.iter();
     ways.find(|way| {

@@ -8,7 +8,7 @@ use super::{
     Kind, Place, Verdict,
     summary::{GROWS, histogram, latencies},
 };
-use crate::journey::{Journey, Scene, Step, destination};
+use crate::journey::{Journey, Scene, Step};
 
 /// What is told apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -143,6 +143,6 @@ fn ends(scene: &Scene, journey: &Journey) -> Ends {
         let pod = scene.pod(address, start);
         pod.map_or_else(|| address.to_string(), str::to_owned)
     };
-    let to = destination(&journey.packet).unwrap_or(journey.packet.dst);
+    let to = journey.destination().unwrap_or(journey.packet.dst);
     (name(journey.packet.src), name(to))
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use super::{Circumstances, Confidence, Evidence, Kind, Outcome, Verdict, judge::Case};
 use crate::{
-    journey::{Scene, Step, destination},
+    journey::{Scene, Step},
     model::{Cause, Device, Direction, EncapKind, OwnerKind, Role, Tunnel},
 };
 
@@ -149,7 +149,7 @@ pub(super) fn to_nobody(
     if !goes_out || is_known || step.seen < case.journey.size() {
         return None;
     }
-    let home = scene.owner(destination(&case.journey.packet)?, step.time)?;
+    let home = scene.owner(case.journey.destination()?, step.time)?;
     let node = scene.nodes.iter().position(|hello| hello.node == home.node);
     let mut owners = scene.owners.all_at(step.time);
     let has_addresses = node.is_some()

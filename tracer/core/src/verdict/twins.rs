@@ -2,14 +2,14 @@
 //! other.
 
 use crate::{
-    journey::{Journey, Scene, destination},
+    journey::{Journey, Scene},
     model::{Direction, Point, Role},
 };
 
 /// Which interfaces of pods the receiver's address is behind, by node and point, if
 /// there are several at once.
 pub(super) fn twins(scene: &Scene, journey: &Journey) -> Option<Vec<(usize, usize)>> {
-    let address = destination(&journey.packet)?;
+    let address = journey.destination()?;
     let start = journey.start();
     let leads = |(node, _, point): &(usize, usize, &Point)| {
         (point.role, point.direction) == (Role::Veth, Direction::Egress)

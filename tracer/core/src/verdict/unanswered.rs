@@ -7,7 +7,7 @@ use super::{
     judge::Case,
 };
 use crate::{
-    journey::{Closed, destination},
+    journey::Closed,
     model::{Cause, Transport},
 };
 
@@ -36,8 +36,9 @@ pub(super) fn unanswered(
     }
 
     let mut evidence = vec![Evidence::Seen(case.index(step)), Evidence::NoAnswerCame];
-    let pod =
-        destination(&journey.packet).map(|address| namespace(scene, address, journey.start()));
+    let pod = journey
+        .destination()
+        .map(|address| namespace(scene, address, journey.start()));
     let mut cause = Cause::NoAnswer;
     let rises = circumstances.rises(step.node, journey.start());
     if let (Some(pod), Some(rises)) = (pod, &rises)

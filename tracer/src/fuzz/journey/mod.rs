@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, time::Duration};
 use script::{Act, Script};
 use tracer_core::{
     journal::View,
-    journey::{Arrival, Engine, Journey, Scene, Step, arrival, destination},
+    journey::{Arrival, Engine, Journey, Scene, Step, arrival},
     verdict::{
         Accounting, Circumstances, Confidence, Kind, Parts, Pattern, Rises, Silence, Sort, Sums,
         Verdict, Where, classify, judge,
@@ -165,7 +165,7 @@ fn is_founded(scene: &Scene, journey: &Journey, verdict: &Verdict, parts: Parts)
     assert_eq!(sent, u64::from(journey.size()));
     assert_eq!(sent, delivered + dropped + lost + unknown, "{verdict:?}");
     let arrived = |least| {
-        let address = destination(&journey.packet);
+        let address = journey.destination();
         journey.steps.iter().any(|step| {
             let at = |address| {
                 let point = scene.point(step);

@@ -21,6 +21,7 @@ use crate::view::{
     moment::Moment,
     outcome::text,
     selected::Where,
+    translation::{self, Change},
 };
 
 #[derive(Serialize)]
@@ -104,6 +105,7 @@ struct Hop<'a> {
     dst_mac: Option<Mac>,
     vlan: Option<u16>,
     encap: Option<Encap>,
+    translations: Vec<Change>,
 }
 
 #[derive(Serialize)]
@@ -250,7 +252,7 @@ impl<'a> Journey<'a> {
         verdict: &'a verdict::Verdict,
         parts: &'a Parts,
     ) -> Self {
-        let before = journey.steps.iter().map(|step| Some(step.time));
+        let before = journey.steps.iter().map(Some);
         let hops = journey.steps.iter().zip([None].into_iter().chain(before));
         Self {
             schema: "tracer.journey/2",
@@ -296,7 +298,7 @@ impl<'a> Hop<'a> {
         scene: &'a Scene,
         journey: &journey::Journey,
         step: &Step,
-        previous: Option<i64>,
+        previous: Option<&Step>,
     ) -> Self {
         let point = scene.point(step);
         let arp = journey.packet.proto() == Proto::Arp;
@@ -305,7 +307,7 @@ impl<'a> Hop<'a> {
             hook: &point.hook,
             time: Moment(step.time),
             offset_ns: step.time.saturating_sub(journey.steps[0].time),
-            since_previous_ns: previous.map(|previous| step.time.saturating_sub(previous)),
+            since_previous_ns: previous.map(|previous| step.time.saturating_sub(previous.time)),
             len: step.len,
             segments: step.segments,
             seen: step.seen,
@@ -320,6 +322,7 @@ impl<'a> Hop<'a> {
                 outer_dst: encap.outer_dst,
                 levels: encap.levels,
             }),
+            translations: translation::of(scene, journey, previous, step),
         }
     }
 }

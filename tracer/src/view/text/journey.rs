@@ -20,6 +20,7 @@ use crate::{
         evidence::sentences,
         moment::{Moment, Span},
         outcome,
+        translation::{self, Change},
     },
 };
 
@@ -72,6 +73,9 @@ pub(super) fn show(
     for step in &journey.steps {
         while let Some(drop) = drops.next_if(|drop| drop.time < step.time) {
             freed(&mut flow, palette, scene, &columns, previous, drop);
+        }
+        for change in translation::of(scene, journey, previous, step) {
+            translated(&mut flow, palette, &columns, &change);
         }
         hop(&mut flow, palette, scene, &columns, journey, previous, step);
         previous = Some(step);
@@ -200,6 +204,20 @@ fn hop(
     if let Some(encap) = &step.encap {
         tunnel(flow, palette, encap);
     }
+    flow.line();
+}
+
+/// What a translation made of the packet's ends, on the way to the next hop.
+fn translated(flow: &mut Flow, palette: Palette, columns: &Columns, change: &Change) {
+    let start = 2 + columns.node + 2 + 2;
+    flow.indent(start + 2);
+    flow.tab(start);
+    let from = format!("{} {}", change.kind, change.from);
+    let to = match &change.name {
+        Some(name) => format!("→ {} ({name})", change.to),
+        None => format!("→ {}", change.to),
+    };
+    flow.phrase(palette.other, &[&from, &to]);
     flow.line();
 }
 

@@ -57,6 +57,7 @@ fn journey(
         dst_mac: Some(NEXT),
         vlan: None,
         encap,
+        ends: None,
         seen: 1,
         parts: [(0, 1)].into(),
     };

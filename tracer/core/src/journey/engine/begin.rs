@@ -1,5 +1,7 @@
 //! How a journey begins, and what it has to do with others.
 
+use std::net::IpAddr;
+
 use super::Engine;
 use crate::{
     journey::{
@@ -11,7 +13,7 @@ use crate::{
         ranges::Range,
         track::{Begun, Track},
     },
-    model::{Flags, Hop, Packet, Quote, Transport},
+    model::{Flags, Hop, Packet, Proto, Quote, Transport},
 };
 
 impl Engine {
@@ -40,9 +42,10 @@ impl Engine {
         }
         let id = self.memory.next(self.next);
         self.next += 1;
-        let (asks, answers) = self.exchange(id, (node, time), &packet);
+        let src = hop.map_or(packet.src, |hop| hop.packet.src);
+        let (asks, answers) = self.exchange(id, (node, time), (&packet, src));
         if let Some(hop) = hop {
-            self.note_impostor(scene, (id, node, hop));
+            self.note_impostor(scene, (id, node, hop), &packet);
         }
         if cut.is_none() {
             is_first = self.is_first_of_its_kind(&packet, answers);
@@ -86,12 +89,12 @@ impl Engine {
     }
 
     /// Whether a new journey asks what every receiver answers, and which one it
-    /// answers or refuses; notes it there.
+    /// answers or refuses; notes it there. `src`: the source that it was seen with.
     fn exchange(
         &mut self,
         id: Id,
         (node, time): (usize, i64),
-        packet: &Packet,
+        (packet, src): (&Packet, IpAddr),
     ) -> (bool, Option<Id>) {
         if let Transport::Tcp(tcp) = &packet.transport
             && tcp.flags.has(Flags::ACK)
@@ -108,7 +111,7 @@ impl Engine {
             let (refused, alike) = self.refused(node, quote);
             let refusal = Refusal {
                 by: id.number,
-                from: packet.src,
+                from: src,
                 icmp: Some((error.kind, error.code)),
                 alike,
             };
@@ -126,7 +129,7 @@ impl Engine {
                 let askers = self.memory.askers(&question);
                 let refusal = Refusal {
                     by: id.number,
-                    from: packet.src,
+                    from: src,
                     icmp: None,
                     alike: askers.len() > 1,
                 };
@@ -141,7 +144,13 @@ impl Engine {
 
     /// Notes an answer with all that ask this question, because it is not known
     /// which of them it answers, and returns the one that it does, or may.
-    fn answer(&mut self, id: Id, time: i64, packet: &Packet, question: &Question) -> Option<Id> {
+    pub(super) fn answer(
+        &mut self,
+        id: Id,
+        time: i64,
+        packet: &Packet,
+        question: &Question,
+    ) -> Option<Id> {
         let askers = self.memory.askers(question);
         let told = |asker: &&Id| {
             let track = self.memory.get(**asker);
@@ -172,8 +181,13 @@ impl Engine {
     }
 
     /// Notes with those that ask a question that its answer is somebody else's.
-    fn note_impostor(&mut self, scene: &Scene, (id, node, hop): (Id, usize, &Hop)) {
-        let Some(Part::Answers(question)) = part(&hop.packet) else {
+    fn note_impostor(
+        &mut self,
+        scene: &Scene,
+        (id, node, hop): (Id, usize, &Hop),
+        packet: &Packet,
+    ) {
+        let Some(Part::Answers(question)) = part(packet) else {
             return;
         };
         for asker in self.memory.askers(&question) {
@@ -225,7 +239,13 @@ impl Engine {
     /// not known to have gone on; else, as a host answers at once what has
     /// arrived, the last there.
     fn refused(&self, node: usize, quote: &Quote) -> (Option<Id>, bool) {
-        let quoted = self.memory.quoted(quote);
+        let proto = Proto::Ip(quote.proto);
+        let key = self.translations.key_of(proto, quote.ends());
+        let translated = key.map(|key| quote.with_ends(&key));
+        let mut quoted = self.memory.quoted(translated.as_ref().unwrap_or(quote));
+        if quoted.is_empty() && translated.is_some() {
+            quoted = self.memory.quoted(quote);
+        }
         let track = |id: &Id| self.memory.get(*id);
         let waits = |id: &&Id| track(id).is_some_and(|track| track.is_open && !track.is_refused());
         let waiting: Candidates = quoted.iter().filter(waits).copied().collect();

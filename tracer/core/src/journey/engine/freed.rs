@@ -34,8 +34,12 @@ impl Engine {
             return;
         };
         let of = (node, freed.skb);
-        let (range, candidates) = self.memory.candidates_of_freed(of, packet);
-        let owners = self.owners_of(node, freed, packet, range, &candidates);
+        let keyed = self.under_key(packet, time);
+        let (range, candidates) = match self.freed_behind_translation((node, time), freed, packet) {
+            Some((id, range)) => (range, smallvec![id]),
+            None => self.memory.candidates_of_freed(of, &keyed),
+        };
+        let owners = self.owners_of(node, freed, &keyed, range, &candidates);
         let drop = |part: Range, whole: Range, same_buffer| Drop {
             node,
             time,
@@ -43,6 +47,7 @@ impl Engine {
             scope: freed.scope,
             device: freed.device.clone(),
             dst_mac: freed.dst_mac,
+            ends: packet.ends().map(Box::new),
             reason: freed.reason.clone(),
             function: freed.place.function.clone(),
             offset: freed.place.offset,
@@ -72,7 +77,7 @@ impl Engine {
         }
         // What was put together from fragments is dropped with all of them.
         if !joined && !late && packet.fragment.is_none() {
-            for id in self.memory.fragments(packet) {
+            for id in self.memory.fragments(&keyed) {
                 let track = self.memory.get_mut(id).expect("an indexed track exists");
                 joined |= track.is_open;
                 late |= !track.is_open;
@@ -83,7 +88,7 @@ impl Engine {
         if !joined && !late && begins(scene, (node, time), freed, judgement) {
             joined = true;
             for part in rest {
-                let id = self.begin(scene, (node, time), (packet, None), part, range);
+                let id = self.begin(scene, (node, time), (&keyed, None), part, range);
                 let track = self.memory.get_mut(id).expect("it has just begun");
                 track.drop(drop(part, part, false), part, is_copy);
                 self.reschedule(id);

@@ -18,6 +18,10 @@
 //! comes late still finds its journey, only identical packets may then be
 //! paired wrongly.
 //!
+//! **Translation.** Where NAT gives a packet other ends, the sk_buff carries it over, and
+//! what was seen there holds for its flow ([`translation`](super::translation)): all hops
+//! are looked for under the ends that stand for it.
+//!
 //! **Drops.** A freed packet is found by the same identity: the journey last
 //! seen in its sk_buff, else one of the same content, those last seen on the
 //! drop's node first. Where the kernel does not tell whose namespace it was,
@@ -38,6 +42,7 @@
 mod begin;
 mod freed;
 mod time;
+mod translated;
 
 use std::{
     cmp::Reverse,
@@ -53,8 +58,9 @@ use super::{
     index::Id,
     memory::{Candidates, Memory},
     ranges::Range,
+    translation::Translations,
 };
-use crate::model::Hop;
+use crate::model::{Hop, Packet};
 
 /// How the engine is to behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +104,7 @@ pub struct Engine {
     limits: Limits,
     next: u64,
     memory: Memory,
+    translations: Translations,
     /// The slots of open tracks, each by its number and a time not later than when it is
     /// to be closed.
     open: BTreeMap<(i64, u64), u32>,
@@ -117,6 +124,7 @@ impl Engine {
             limits,
             next: 1,
             memory: Memory::default(),
+            translations: Translations::default(),
             open: BTreeMap::new(),
             reported: BinaryHeap::new(),
             idle_until: i64::MIN,
@@ -149,11 +157,15 @@ impl Engine {
     /// pass.
     pub fn push(&mut self, scene: &Scene, node: usize, time: i64, hop: &Hop) {
         self.advance(scene, time);
-        let joined = match self.same_again(node, hop) {
+        let packet = self.under_key(&hop.packet, time);
+        let found = self
+            .same_again(node, hop, &packet)
+            .or_else(|| self.over_translation(scene, (node, time), hop));
+        let joined = match found {
             Some((id, range)) => self.add(scene, (node, time), hop, id, range),
             None => {
-                let (range, candidates) = self.memory.candidates(&hop.packet);
-                self.push_range(scene, (node, time), hop, range, &candidates)
+                let (packet, range, candidates) = self.candidates(packet, hop, time);
+                self.push_range(scene, (node, time), (hop, &packet), range, &candidates)
             }
         };
         if joined {
@@ -166,20 +178,21 @@ impl Engine {
 
     /// The track that has all of a hop: that was in its sk_buff before, and is open at
     /// its point. It would be the likeliest of all.
-    fn same_again(&mut self, node: usize, hop: &Hop) -> Option<(Id, Range)> {
-        let id = self.memory.same_again((node, hop.skb), &hop.packet)?;
+    fn same_again(&mut self, node: usize, hop: &Hop, packet: &Packet) -> Option<(Id, Range)> {
+        let id = self.memory.same_again((node, hop.skb), packet)?;
         let track = self.memory.get(id)?;
         let range = track.open_at(node, hop, track.range)?;
         Some((id, range))
     }
 
     /// Gives the hop's range to tracks, or to new ones. Returns whether any
-    /// of it went to a journey that was not reported yet.
+    /// of it went to a journey that was not reported yet. `packet`: the hop's, as it is
+    /// looked for.
     fn push_range(
         &mut self,
         scene: &Scene,
         (node, time): (usize, i64),
-        hop: &Hop,
+        (hop, packet): (&Hop, &Packet),
         range: Range,
         candidates: &Candidates,
     ) -> bool {
@@ -230,7 +243,7 @@ impl Engine {
         let alike =
             !candidates.is_empty() && hop.packet.stream_data().is_none() && !scene.is_one_clock();
         for part in rest {
-            let id = self.begin(scene, (node, time), (&hop.packet, Some(hop)), part, range);
+            let id = self.begin(scene, (node, time), (packet, Some(hop)), part, range);
             if alike {
                 self.mark_all_ambiguous(candidates);
                 self.mark_all_ambiguous(&[id]);
@@ -284,6 +297,7 @@ impl Engine {
         share: Range,
     ) -> bool {
         let was_open = self.memory.add(id, (node, time), hop, share);
+        self.read_dns(id, time, hop);
         // Anything else only puts it off.
         if was_open
             && arrives(scene, (node, time), hop)

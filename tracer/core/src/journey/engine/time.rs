@@ -7,7 +7,15 @@
 use std::cmp::Reverse;
 
 use super::Engine;
-use crate::journey::{Closed, Scene, course::causal_order, index::Id, track::Track};
+use crate::{
+    journey::{
+        Closed, Journey, Scene,
+        course::{as_first_seen, causal_order},
+        index::Id,
+        track::Track,
+    },
+    model::{Flags, Transport},
+};
 
 impl Engine {
     /// Lets time pass: closes what is due by `now` (Unix time, ns), and
@@ -115,7 +123,9 @@ impl Engine {
 
     /// Reports a journey, and remembers its track.
     fn close(&mut self, scene: &Scene, id: Id, why: Closed) {
-        let Some(mut journey) = self.memory.report(scene, id) else {
+        let way = self.memory.get(id);
+        let way = way.and_then(|track| self.translations.way(&track.packet));
+        let Some(mut journey) = self.memory.report(scene, id, way) else {
             return;
         };
         let Some(track) = self.memory.get(id) else {
@@ -135,7 +145,9 @@ impl Engine {
         self.memory.settled(id);
         journey.closed = why;
         journey.drops.sort_by_key(|drop| drop.time);
+        journey.translated = way.filter(|_| holds_for(&journey)).map(Box::new);
         causal_order(scene, &mut journey);
+        as_first_seen(&mut journey);
         self.finished.push_back(journey);
         while self.reported.len() > self.limits.open {
             self.forget_oldest();
@@ -147,4 +159,12 @@ impl Engine {
             self.memory.forget(id);
         }
     }
+}
+
+/// Whether the translation that is known of a journey's flow holds for it: a SYN may open
+/// another connection between the same ends, which is translated anew.
+fn holds_for(journey: &Journey) -> bool {
+    let opens = matches!(&journey.packet.transport, Transport::Tcp(tcp)
+        if tcp.flags.has(Flags::SYN) && !tcp.flags.has(Flags::ACK));
+    !opens || journey.steps.iter().any(|step| step.ends.is_some())
 }

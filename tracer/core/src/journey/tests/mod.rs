@@ -8,6 +8,7 @@ mod echoes;
 mod identity;
 mod questions;
 mod ranges;
+mod translation;
 
 use std::net::IpAddr;
 

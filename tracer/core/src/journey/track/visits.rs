@@ -8,7 +8,7 @@ use crate::{
         frames::{Frame, Frames},
         ranges::{Range, Ranges},
     },
-    model::Hop,
+    model::{Ends, Hop, Packet, Transport},
 };
 
 /// What was seen of a journey at one observation point. Outlives the
@@ -126,12 +126,13 @@ impl Track {
                 seen: range.within(self.range),
             });
             if self.is_open {
+                let frame = Frame::of(hop, self.other_ends(&hop.packet));
                 self.passages.push(Passage {
                     time,
                     len: share.len,
                     segments: share.segments,
                     seen,
-                    frame: frames.hold(&Frame::of(hop)),
+                    frame: frames.hold(&frame),
                 });
             }
             return;
@@ -146,6 +147,16 @@ impl Track {
             passage.segments += share.segments;
             passage.seen += seen;
         }
+    }
+
+    /// A packet's ends, where they are not those that this track is found under.
+    fn other_ends(&self, packet: &Packet) -> Option<Ends> {
+        let own = &self.packet;
+        let same = (own.src, own.dst) == (packet.src, packet.dst) && own.ports() == packet.ports();
+        if same && !matches!(packet.transport, Transport::Icmp(_)) {
+            return None;
+        }
+        packet.ends().filter(|ends| own.ends() != Some(*ends))
     }
 
     /// Adds a range to what was seen in a visit.

@@ -25,6 +25,7 @@ pub(super) fn drop(
         scope: Some(Scope::Device),
         device: Some(Arc::from("cni0")),
         dst_mac: None,
+        ends: None,
         reason: Arc::from("REASON"),
         function: Arc::from("function"),
         offset: 1,

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 use tracer_core::{
-    journey::{Drop, Impostor, Journey, Scene, destination},
+    journey::{Drop, Impostor, Journey, Scene},
     model::{EncapKind, Mac, Proto, Tunnel, Way},
     verdict::{self, LegKind, Pattern, Rise, Sort, Station},
 };
@@ -154,7 +154,7 @@ impl<'a> Other<'a> {
         Self {
             by: impostor.by,
             at: Place::numbered(scene, node, point),
-            address: destination(&journey.packet),
+            address: journey.destination(),
             mac,
             asked_mac,
         }

@@ -1,0 +1,178 @@
+//! Packets whose ends a translation has changed.
+
+use std::borrow::Cow;
+
+use super::Engine;
+use crate::{
+    journey::{
+        Scene,
+        content::Content,
+        identity::{Part, part},
+        index::Id,
+        memory::Candidates,
+        ranges::Range,
+        translation::{Known, is_error},
+    },
+    model::{Direction, Freed, Hop, Packet, Point, Role, Transport},
+};
+
+/// How long an sk_buff may have been with nobody who watches, ns, so that a packet with so
+/// little in it that others may have the same is still taken for the one before.
+const SHORT: i64 = 50_000_000;
+
+impl Engine {
+    /// A packet under the ends that stand for its flow.
+    pub(super) fn under_key<'a>(&mut self, packet: &'a Packet, time: i64) -> Cow<'a, Packet> {
+        match self.translations.known(packet, time) {
+            Some(Known { key, .. }) if packet.ends() != Some(key) => {
+                Cow::Owned(packet.with_ends(&key))
+            }
+            _ => Cow::Borrowed(packet),
+        }
+    }
+
+    /// What a hop covers, the tracks that it could belong to, and its packet as they have
+    /// it. A packet that was on its way when the translation of its flow was first seen is
+    /// found under its own ends.
+    pub(super) fn candidates<'a>(
+        &mut self,
+        packet: Cow<'a, Packet>,
+        hop: &'a Hop,
+        time: i64,
+    ) -> (Cow<'a, Packet>, Range, Candidates) {
+        let (range, found) = self.memory.candidates(&packet);
+        if !found.is_empty() || matches!(packet, Cow::Borrowed(_)) {
+            return (packet, range, found);
+        }
+        let known = self.translations.known(&hop.packet, time);
+        let is_young = known.is_some_and(|known| {
+            time.saturating_sub(known.since) <= self.limits.hold.saturating_mul(2)
+        });
+        if is_young {
+            let (own_range, own) = self.memory.candidates(&hop.packet);
+            if !own.is_empty() {
+                return (Cow::Borrowed(&hop.packet), own_range, own);
+            }
+        }
+        (packet, range, found)
+    }
+
+    /// The track that was last in a hop's sk_buff, if a translation has given its packet
+    /// the hop's ends; notes which.
+    pub(super) fn over_translation(
+        &mut self,
+        scene: &Scene,
+        (node, time): (usize, i64),
+        hop: &Hop,
+    ) -> Option<(Id, Range)> {
+        let to = hop.packet.ends()?;
+        let id = self.memory.owner(node, hop.skb)?;
+        let track = self.memory.get(id).filter(|track| track.is_open)?;
+        if !Content(&track.packet).is_translated(&Content(&hop.packet)) {
+            return None;
+        }
+        let range = track.open_at(node, hop, track.range)?;
+        let (last, from) = self.memory.last_ends(id, node)?;
+        let point = &scene.nodes[node].points[hop.point];
+        let last_point = &scene.nodes[node].points[last];
+        if begins_at(point, last_point, &hop.packet) {
+            return None;
+        }
+        let is_near = time.saturating_sub(track.last) <= SHORT;
+        if from == to || !(is_near || is_unlike_others(&hop.packet)) {
+            return None;
+        }
+        if !is_error(&hop.packet) {
+            let most = self.limits.open;
+            self.translations
+                .learn(hop.packet.proto(), from, to, time, most);
+        }
+        Some((id, range))
+    }
+
+    /// The track that was last in the sk_buff of a freed packet, if a translation has given
+    /// that other ends than any hop had.
+    pub(super) fn freed_behind_translation(
+        &mut self,
+        (node, time): (usize, i64),
+        freed: &Freed,
+        packet: &Packet,
+    ) -> Option<(Id, Range)> {
+        let to = packet.ends()?;
+        let id = self.memory.owner(node, freed.skb)?;
+        let track = self.memory.get(id).filter(|track| track.is_open)?;
+        if !Content(&track.packet).is_translated(&Content(packet)) {
+            return None;
+        }
+        let range = track.range;
+        let (_, from) = self.memory.last_ends(id, node)?;
+        let is_near = time.saturating_sub(track.last) <= SHORT;
+        if from == to || !(is_near || is_unlike_others(packet)) {
+            return None;
+        }
+        if packet.payload_hash.is_some() && !is_error(packet) {
+            let most = self.limits.open;
+            self.translations
+                .learn(packet.proto(), from, to, time, most);
+        }
+        Some((id, range))
+    }
+
+    /// Notes that a hop shows an answer of DNS, where the hops before did not: Services lead
+    /// from its port to others.
+    pub(super) fn read_dns(&mut self, id: Id, time: i64, hop: &Hop) {
+        /// QR, in the third byte (RFC 1035, 4.1.1).
+        const ANSWER: u8 = 0x80;
+
+        let Transport::Udp {
+            dns: Some(seen), ..
+        } = &hop.packet.transport
+        else {
+            return;
+        };
+        if seen[2] & ANSWER == 0 {
+            return;
+        }
+        let Some(track) = self.memory.get_mut(id) else {
+            return;
+        };
+        let Transport::Udp {
+            dns: dns @ None, ..
+        } = &mut track.packet.transport
+        else {
+            return;
+        };
+        *dns = Some(*seen);
+        let packet = track.packet.clone();
+        let Some(Part::Answers(question)) = part(&packet) else {
+            return;
+        };
+        let answered = self.answer(id, time, &packet, &question);
+        if let (Some(track), Some(answered)) = (self.memory.get_mut(id), answered) {
+            track.rest_mut().answers = Some(answered.number);
+        }
+    }
+}
+
+/// Whether packets begin their way at a point, or come to their node there, so that an
+/// sk_buff with other ends is another packet in the same memory. `last`: where the sk_buff
+/// was seen before.
+fn begins_at(point: &Point, last: &Point, packet: &Packet) -> bool {
+    match (point.role, point.direction) {
+        (Role::Pod, Direction::Egress) | (Role::Uplink | Role::Overlay, Direction::Ingress) => true,
+        // A pod's own rules translate between its interface and the host's side of it.
+        (Role::Veth, Direction::Ingress) => {
+            point.addresses.contains(&packet.src) && last.role != Role::Pod
+        }
+        _ => false,
+    }
+}
+
+/// Whether a packet has something that hardly another one has.
+fn is_unlike_others(packet: &Packet) -> bool {
+    match &packet.transport {
+        Transport::Tcp(_) => true,
+        Transport::Udp { dns, .. } => dns.is_some() || packet.ip_id.is_some_and(|id| id != 0),
+        _ => packet.ip_id.is_some_and(|id| id != 0),
+    }
+}

@@ -1,0 +1,307 @@
+//! Which ends network address translation turns into which.
+//!
+//! **The problem.** Behind a Service's address a packet has other ends than in front of it,
+//! and a node's masquerade gives it another source. Nothing in the packet says so.
+//!
+//! **Identity.** Within a node, the sk_buff carries a packet over its translation. What
+//! translation leaves alone ([`Content::is_translated`](super::content::Content)) has to
+//! agree, at a point where a packet cannot have begun. Ends are joined by this evidence
+//! alone, never because they look alike.
+//!
+//! **Flows.** What was seen of one packet holds for its whole connection, in both
+//! directions: conntrack translates all of it alike. So the ends that belong together are
+//! kept as a chain, in the order in which packets pass through them. One of them, the first
+//! that a packet was seen with, stands for all: hops on other nodes are looked for under it.
+//!
+//! **What stays uncertain.** Ends are used again by later connections. The latest evidence
+//! counts. A packet of which no translation was seen keeps its own ends, and its journey ends
+//! where the translation is.
+
+use std::collections::VecDeque;
+
+use hashbrown::HashMap;
+use smallvec::{SmallVec, smallvec};
+
+use super::{Translated, slab::Slab};
+use crate::model::{Ends, Packet, Proto, Transport};
+
+/// How long a flow is remembered of which no packet is seen, ns. The next packet shows its
+/// translation again.
+const IDLE: i64 = 300_000_000_000;
+
+/// What is known of the ends that a packet was seen with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    /// The ends that stand for all of its flow, in the packet's direction.
+    pub(super) key: Ends,
+    /// Since when this is known, Unix time, ns.
+    pub(super) since: i64,
+}
+
+/// Ends, by protocol.
+type Key = (Proto, Ends);
+
+/// A connection, or an exchange of packets without one, that is translated.
+#[derive(Debug)]
+struct Flow {
+    number: u64,
+    proto: Proto,
+    /// At least two, in the order in which packets of one direction pass through them.
+    chain: SmallVec<[Ends; 2]>,
+    /// Those that stand for all.
+    key: Ends,
+    since: i64,
+    last: i64,
+}
+
+/// The flows of which a translation was seen.
+#[derive(Debug, Default)]
+pub(super) struct Translations {
+    flows: Slab<Flow>,
+    /// The slot of a flow by each of its ends, in both directions, and whether the direction
+    /// is the other one than the chain's.
+    of: HashMap<Key, (u32, bool)>,
+    /// When to look whether a flow is idle: the time, its slot and its number.
+    due: VecDeque<(i64, u32, u64)>,
+    next: u64,
+}
+
+impl Translations {
+    /// What is known of the ends of a packet; `None` if it is nothing.
+    pub(super) fn known(&mut self, packet: &Packet, time: i64) -> Option<Known> {
+        if self.of.is_empty() {
+            return None;
+        }
+        let (slot, reversed) = self.find(packet)?;
+        let flow = self.flows.get_mut(slot)?;
+        flow.last = flow.last.max(time);
+        Some(Known {
+            key: turned(flow.key, reversed),
+            since: flow.since,
+        })
+    }
+
+    /// Through which ends the packets of a flow pass, one of which has these.
+    pub(super) fn way(&self, packet: &Packet) -> Option<Translated> {
+        let (slot, reversed) = self.find(packet)?;
+        let chain = &self.flows.get(slot)?.chain;
+        let (first, last) = (*chain.first()?, *chain.last()?);
+        Some(if reversed {
+            Translated {
+                first: last.reversed(),
+                last: first.reversed(),
+            }
+        } else {
+            Translated { first, last }
+        })
+    }
+
+    fn find(&self, packet: &Packet) -> Option<(u32, bool)> {
+        if self.of.is_empty() || is_error(packet) {
+            return None;
+        }
+        self.of.get(&(packet.proto(), packet.ends()?)).copied()
+    }
+
+    /// What stands for the ends of a packet that an ICMP error quotes.
+    pub(super) fn key_of(&self, proto: Proto, ends: Ends) -> Option<Ends> {
+        let (slot, reversed) = *self.of.get(&(proto, ends))?;
+        Some(turned(self.flows.get(slot)?.key, reversed))
+    }
+
+    /// Notes that a packet had the ends `from`, and then `to`. At most `most` flows are
+    /// remembered.
+    pub(super) fn learn(&mut self, proto: Proto, from: Ends, to: Ends, time: i64, most: usize) {
+        match (self.at(proto, from), self.at(proto, to)) {
+            (Some((one, _)), Some((other, _))) if one == other => {}
+            (Some((one, reversed)), other) => {
+                // Ends that a later connection has.
+                if let Some((other, _)) = other {
+                    self.forget(other);
+                }
+                if self.is_last(one, turned(from, reversed), reversed) {
+                    self.extend(one, turned(to, reversed), reversed, time);
+                } else {
+                    self.forget(one);
+                    self.begin(proto, from, to, time);
+                }
+            }
+            (None, Some((other, reversed))) => {
+                if self.is_last(other, turned(to, reversed), !reversed) {
+                    self.extend(other, turned(from, reversed), !reversed, time);
+                } else {
+                    self.forget(other);
+                    self.begin(proto, from, to, time);
+                }
+            }
+            (None, None) => self.begin(proto, from, to, time),
+        }
+        self.forget_idle(time, most);
+    }
+
+    fn at(&self, proto: Proto, ends: Ends) -> Option<(u32, bool)> {
+        self.of.get(&(proto, ends)).copied()
+    }
+
+    /// Whether nothing is known to follow on these ends, as the chain has them, in its
+    /// direction or the other one.
+    fn is_last(&self, slot: u32, ends: Ends, reversed: bool) -> bool {
+        let Some(flow) = self.flows.get(slot) else {
+            return false;
+        };
+        let last = if reversed {
+            flow.chain.first()
+        } else {
+            flow.chain.last()
+        };
+        last == Some(&ends)
+    }
+
+    fn begin(&mut self, proto: Proto, from: Ends, to: Ends, time: i64) {
+        self.next += 1;
+        let number = self.next;
+        let slot = self.flows.insert(Flow {
+            number,
+            proto,
+            chain: smallvec![from, to],
+            key: from,
+            since: time,
+            last: time,
+        });
+        self.list(proto, from, slot);
+        self.list(proto, to, slot);
+        self.due
+            .push_back((time.saturating_add(IDLE), slot, number));
+    }
+
+    /// Adds ends behind the last of a chain, or in front of the first.
+    fn extend(&mut self, slot: u32, ends: Ends, in_front: bool, time: i64) {
+        let Some(flow) = self.flows.get_mut(slot) else {
+            return;
+        };
+        let at = if in_front { 0 } else { flow.chain.len() };
+        flow.chain.insert(at, ends);
+        flow.since = time;
+        let proto = flow.proto;
+        self.list(proto, ends, slot);
+    }
+
+    fn list(&mut self, proto: Proto, ends: Ends, slot: u32) {
+        self.of.insert((proto, ends), (slot, false));
+        self.of.insert((proto, ends.reversed()), (slot, true));
+    }
+
+    fn forget(&mut self, slot: u32) {
+        let Some(flow) = self.flows.remove(slot) else {
+            return;
+        };
+        for ends in flow.chain {
+            for ends in [ends, ends.reversed()] {
+                self.of.remove(&(flow.proto, ends));
+            }
+        }
+    }
+
+    fn forget_idle(&mut self, now: i64, most: usize) {
+        while let Some((at, slot, number)) = self.due.front().copied() {
+            let is_over = self.due.len() > most;
+            if at > now && !is_over {
+                break;
+            }
+            self.due.pop_front();
+            let flow = self.flows.get(slot).filter(|flow| flow.number == number);
+            let Some(flow) = flow else {
+                continue;
+            };
+            let due = flow.last.saturating_add(IDLE);
+            if due > now && !is_over {
+                self.due.push_back((due, slot, number));
+            } else {
+                self.forget(slot);
+            }
+        }
+    }
+}
+
+const fn turned(ends: Ends, reversed: bool) -> Ends {
+    if reversed { ends.reversed() } else { ends }
+}
+
+/// Whether it is an ICMP error: its ends follow from those of the packet that it quotes.
+pub(super) fn is_error(packet: &Packet) -> bool {
+    matches!(&packet.transport, Transport::Icmp(icmp) if icmp.quote.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{IDLE, Translations};
+    use crate::model::{Ends, Proto};
+
+    const TCP: Proto = Proto::Ip(6);
+
+    fn ends(src: u8, dst: u8) -> Ends {
+        Ends {
+            src: [10, 0, 0, src].into(),
+            dst: [10, 0, 0, dst].into(),
+            src_port: 40_000,
+            dst_port: 80,
+        }
+    }
+
+    fn chain(translations: &Translations, of: Ends) -> Vec<Ends> {
+        let (slot, _) = translations.at(TCP, of).expect("it is known");
+        let flow = translations.flows.get(slot).expect("a flow");
+        flow.chain.to_vec()
+    }
+
+    #[test]
+    fn both_directions_have_one_key() {
+        let mut translations = Translations::default();
+        translations.learn(TCP, ends(1, 9), ends(1, 2), 0, 8);
+        assert_eq!(translations.key_of(TCP, ends(1, 2)), Some(ends(1, 9)));
+        let answer = ends(1, 2).reversed();
+        assert_eq!(
+            translations.key_of(TCP, answer),
+            Some(ends(1, 9).reversed())
+        );
+        assert_eq!(translations.key_of(TCP, ends(1, 3)), None);
+        assert_eq!(translations.key_of(Proto::Ip(17), ends(1, 2)), None);
+    }
+
+    #[test]
+    fn a_chain_grows_at_either_end_and_keeps_its_key() {
+        let mut translations = Translations::default();
+        // Seen of an answer first: what it becomes is what the question was.
+        translations.learn(TCP, ends(5, 1), ends(9, 1), 0, 8);
+        translations.learn(TCP, ends(6, 4), ends(5, 1), 1, 8);
+        let whole = [ends(6, 4), ends(5, 1), ends(9, 1)];
+        assert_eq!(chain(&translations, ends(9, 1)), whole);
+        // The question's second translation, seen on its way.
+        let (from, to) = (ends(6, 4).reversed(), ends(7, 4).reversed());
+        translations.learn(TCP, from, to, 2, 8);
+        assert_eq!(chain(&translations, ends(9, 1))[0], ends(7, 4));
+        assert_eq!(translations.key_of(TCP, ends(9, 1)), Some(ends(5, 1)));
+    }
+
+    #[test]
+    fn ends_that_are_used_again_lead_elsewhere() {
+        let mut translations = Translations::default();
+        translations.learn(TCP, ends(1, 9), ends(1, 2), 0, 8);
+        translations.learn(TCP, ends(1, 9), ends(1, 3), 1, 8);
+        assert_eq!(chain(&translations, ends(1, 9)), [ends(1, 9), ends(1, 3)]);
+        assert_eq!(translations.key_of(TCP, ends(1, 2)), None);
+    }
+
+    #[test]
+    fn what_is_idle_is_forgotten_and_so_is_the_oldest_of_too_many() {
+        let mut translations = Translations::default();
+        translations.learn(TCP, ends(1, 9), ends(1, 2), 0, 2);
+        translations.learn(TCP, ends(3, 9), ends(3, 2), IDLE, 2);
+        assert_eq!(translations.key_of(TCP, ends(1, 9)), None);
+        translations.learn(TCP, ends(4, 9), ends(4, 2), IDLE, 2);
+        translations.learn(TCP, ends(5, 9), ends(5, 2), IDLE, 2);
+        assert_eq!(translations.key_of(TCP, ends(3, 9)), None);
+        assert!(translations.key_of(TCP, ends(5, 2)).is_some());
+        assert_eq!(translations.of.len(), 8);
+    }
+}

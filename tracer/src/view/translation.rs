@@ -1,0 +1,116 @@
+//! What network address translation made of a packet between two of its hops.
+
+use std::{fmt, net::IpAddr};
+
+use tracer_core::{
+    journey::{Course, Journey, Scene, Step},
+    model::Ends,
+};
+
+use super::places::holder;
+
+/// Which end of a packet was rewritten, and by which rule of conntrack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Kind {
+    /// The destination of a connection.
+    Dnat,
+    /// Its source.
+    Snat,
+    /// The source of a reply, which the connection knows as its destination.
+    ReverseDnat,
+    /// The destination of a reply.
+    ReverseSnat,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Dnat => "DNAT",
+            Self::Snat => "SNAT",
+            Self::ReverseDnat => "reverse DNAT",
+            Self::ReverseSnat => "reverse SNAT",
+        })
+    }
+}
+
+/// An address, and a port where the packet has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct End {
+    pub(crate) address: IpAddr,
+    pub(crate) port: u16,
+}
+
+/// As `ss` shows it: `10.96.0.10:80`, `[fd00::1]:80`.
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.address, self.port) {
+            (address, 0) => write!(f, "{address}"),
+            (IpAddr::V4(address), port) => write!(f, "{address}:{port}"),
+            (IpAddr::V6(address), port) => write!(f, "[{address}]:{port}"),
+        }
+    }
+}
+
+/// One end, rewritten.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct Change {
+    pub(crate) kind: Kind,
+    pub(crate) from: End,
+    pub(crate) to: End,
+    /// Who has the new address: a pod, Service or node.
+    pub(crate) name: Option<String>,
+}
+
+/// What was rewritten before a step; nothing where its ends are those of the step before.
+pub(crate) fn of(
+    scene: &Scene,
+    journey: &Journey,
+    previous: Option<&Step>,
+    step: &Step,
+) -> Vec<Change> {
+    let before = previous.map_or_else(|| journey.packet.ends(), |step| journey.ends_at(step));
+    let (Some(before), Some(here)) = (before, journey.ends_at(step)) else {
+        return Vec::new();
+    };
+    if before == here {
+        return Vec::new();
+    }
+    let time = step.time;
+    let is_service = |address| scene.service(address, time).is_some();
+    let is_reply = if is_service(before.dst) {
+        false
+    } else {
+        is_service(here.src) || journey.direction == Course::Reply
+    };
+    let change = |kind, from: End, to: End| {
+        (from != to).then(|| Change {
+            kind,
+            from,
+            to,
+            name: holder(scene, to.address, time).map(str::to_owned),
+        })
+    };
+    let (for_dst, for_src) = if is_reply {
+        (Kind::ReverseSnat, Kind::ReverseDnat)
+    } else {
+        (Kind::Dnat, Kind::Snat)
+    };
+    let destinations = change(for_dst, dst(&before), dst(&here));
+    let sources = change(for_src, src(&before), src(&here));
+    destinations.into_iter().chain(sources).collect()
+}
+
+const fn src(ends: &Ends) -> End {
+    End {
+        address: ends.src,
+        port: ends.src_port,
+    }
+}
+
+const fn dst(ends: &Ends) -> End {
+    End {
+        address: ends.dst,
+        port: ends.dst_port,
+    }
+}
