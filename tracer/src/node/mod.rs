@@ -11,6 +11,7 @@ pub mod kernel;
 
 mod agent;
 mod bpf;
+mod conntrack;
 pub(crate) mod decode;
 mod drop_probe;
 mod drops;

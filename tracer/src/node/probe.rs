@@ -29,7 +29,9 @@ use tracer_core::{
 #[cfg(feature = "debug")]
 use super::said;
 use super::{
-    NodeError, decode,
+    NodeError,
+    conntrack::Connections,
+    decode,
     filter::{self, Armed, map},
     hook::{self, Device, Hooks},
     worker,
@@ -65,6 +67,7 @@ pub(super) struct Probe {
     /// The interfaces' names, by index.
     names: StdHashMap<u32, String>,
     malformed: u64,
+    connections: Connections,
     #[cfg(feature = "debug")]
     _said: said::Listener,
 }
@@ -101,6 +104,7 @@ impl Probe {
             points: StdHashMap::new(),
             names: StdHashMap::new(),
             malformed: 0,
+            connections: Connections::default(),
             #[cfg(feature = "debug")]
             _said: said,
         };
@@ -194,6 +198,7 @@ impl Probe {
         self.retired.extend(rest);
         // What they hold of the namespace before would keep it alive.
         self.hooks = Hooks::open()?;
+        self.connections = Connections::default();
         Ok(())
     }
 
@@ -286,7 +291,10 @@ impl Probe {
             match decode::hop(&record, |ifindex, direction| {
                 points.get(&(ifindex, direction)).copied()
             }) {
-                Ok(hop) => hops.push(hop),
+                Ok(hop) => {
+                    self.connections.saw(&hop.packet);
+                    hops.push(hop);
+                }
                 Err(_) => self.malformed += 1,
             }
         }
@@ -324,6 +332,7 @@ impl Probe {
             elsewhere: self.elsewhere()?,
             drops: None,
             health: None,
+            translations: self.connections.translations(),
         })
     }
 

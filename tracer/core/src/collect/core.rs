@@ -203,6 +203,10 @@ impl Core {
         self.order.passed(stream, watermark);
         if let Some(report) = batch.report {
             let made = unix(report.time, offset);
+            for translation in &report.translations {
+                let time = unix(translation.time, offset);
+                self.engine.learn(translation, time);
+            }
             self.ledger.report(stream, report, made);
         }
         if batch.watermark == u64::MAX {

@@ -8,7 +8,7 @@ use tracer_common::{counters::Counters, drop::DropCounters};
 use super::{Change, Health};
 #[cfg(doc)]
 use crate::model::Hello;
-use crate::model::{Freed, Hop, Proto};
+use crate::model::{Freed, Hop, Proto, Translation};
 
 /// What happened since the last batch of the same stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,6 +62,10 @@ pub struct Report {
     pub drops: Option<DropReport>,
     /// Likewise, in a follow: what the node's kernel has counted.
     pub health: Option<Health>,
+    /// Entries of the table of connections that were read since the last report. An agent of
+    /// an older version reads none.
+    #[serde(default)]
+    pub translations: Vec<Translation>,
 }
 
 /// Packets of a followed address to a destination nobody asked about.

@@ -2,7 +2,7 @@
 
 use std::{hash::Hash, net::IpAddr};
 
-use crate::model::{Packet, Quote, Transport};
+use crate::model::{Packet, Transport};
 
 /// A packet without what changes on its way. Two hops with equal ones are the
 /// same packet or identical packets, which only their order can tell apart.
@@ -48,23 +48,17 @@ impl Content<'_> {
             }
             _ => (None, None),
         };
-        let packet = packet.with_ends(&ends);
-        let packet = match quotes {
-            (Some(_), Some(quote)) => with_quote(packet, quote),
-            _ => packet,
-        };
+        let mut packet = packet.with_ends(&ends);
+        if let (Some(one), Some(two)) = quotes {
+            if !one.is_translated(two) {
+                return false;
+            }
+            if let Transport::Icmp(icmp) = &mut packet.transport {
+                icmp.quote = Some(Box::new(two.clone()));
+            }
+        }
         same_payload && Content(&packet).is_like(&Content(other))
     }
-}
-
-/// An error that quotes another packet's ends.
-fn with_quote(mut error: Packet, other: &Quote) -> Packet {
-    if let Transport::Icmp(icmp) = &mut error.transport
-        && let Some(quote) = &mut icmp.quote
-    {
-        **quote = quote.with_ends(&other.ends());
-    }
-    error
 }
 
 /// Whether two headers are equal. That of DNS is read on its port alone, and translation

@@ -2,14 +2,16 @@
 
 use std::net::IpAddr;
 
-use super::{Packet, Quote, Transport};
+use serde::{Deserialize, Serialize};
+
+use super::{Packet, Proto, Quote, Transport};
 
 /// Addresses and ports of a packet, in its own direction.
 ///
 /// An ICMP echo has no ports. Translation rewrites its identifier as it rewrites a port, so
 /// both ports are that identifier here (RFC 5508, 3.1). Where a packet has neither, both are
 /// 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Ends {
     /// Source address.
     pub src: IpAddr,
@@ -32,6 +34,19 @@ impl Ends {
             dst_port: self.src_port,
         }
     }
+}
+
+/// An entry of a node's table of connections (conntrack) that translates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Translation {
+    /// When it was read: the agent's monotonic clock, ns.
+    pub time: u64,
+    /// The protocol.
+    pub proto: Proto,
+    /// The ends of the connection's first packet, as it came.
+    pub from: Ends,
+    /// Those that the node gives it. Packets the other way have both reversed.
+    pub to: Ends,
 }
 
 impl Packet {
@@ -102,6 +117,22 @@ impl Quote {
             src_port,
             dst_port,
         }
+    }
+
+    /// Whether `other` may quote the same packet behind a translation.
+    #[must_use]
+    pub fn is_translated(&self, other: &Self) -> bool {
+        let mut quote = self.with_ends(&other.ends());
+        if let (Some(header), Some(there)) = (&mut quote.header, &other.header) {
+            // The checksum covers the ends: UDP's, and that of an echo's identifier.
+            let checksum = match quote.proto {
+                17 => 6..8,
+                1 | 58 => 2..4,
+                _ => 0..0,
+            };
+            header[checksum.clone()].copy_from_slice(&there[checksum]);
+        }
+        quote == *other
     }
 
     /// The same quote with other ends, in its copy of the transport header, too.

@@ -18,7 +18,7 @@ mod place;
 pub use cause::Cause;
 pub use clock::{CLOCK_DRIFT, ClockEstimate, RoundTrip, skew};
 pub use connection::{Connection, ConnectionState, ConnectionStatus};
-pub use ends::Ends;
+pub use ends::{Ends, Translation};
 pub use fact::{
     Chain, Fact, Family, FdbEntry, Hook, LegacyChain, NeighbourEntry, NeighbourState, Policy,
     PortState, RouteKind, SocketProto,

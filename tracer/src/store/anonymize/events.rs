@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use tracer_core::{
     input::{Batch, Change, Gained, Health, Lost, OwnersChange, Report},
-    model::{Arp, Encap, Freed, Hop, Icmp, Neighbour, Packet, Place, Quote, Tcp, Transport},
+    model::{
+        Arp, Encap, Ends, Freed, Hop, Icmp, Neighbour, Packet, Place, Quote, Tcp, Translation,
+        Transport,
+    },
 };
 
 use super::Anonymizer;
@@ -95,6 +98,7 @@ impl Anonymizer {
             elsewhere,
             drops,
             health,
+            translations,
         } = report;
         let elsewhere = elsewhere.into_iter().map(|mut other| {
             other.src = self.address(other.src);
@@ -110,6 +114,23 @@ impl Anonymizer {
             elsewhere: elsewhere.collect(),
             drops,
             health: health.map(|health| self.health(health)),
+            translations: translations
+                .into_iter()
+                .map(|it| self.translation(it))
+                .collect(),
+        }
+    }
+
+    fn translation(&mut self, translation: Translation) -> Translation {
+        let mut ends = |ends: Ends| Ends {
+            src: self.address(ends.src),
+            dst: self.address(ends.dst),
+            ..ends
+        };
+        Translation {
+            from: ends(translation.from),
+            to: ends(translation.to),
+            ..translation
         }
     }
 

@@ -13,7 +13,7 @@ use crate::{
         ranges::Range,
         translation::{Known, is_error},
     },
-    model::{Direction, Freed, Hop, Packet, Point, Role, Transport},
+    model::{Direction, Freed, Hop, Packet, Point, Role, Translation, Transport},
 };
 
 /// How long an sk_buff may have been with nobody who watches, ns, so that a packet with so
@@ -21,6 +21,18 @@ use crate::{
 const SHORT: i64 = 50_000_000;
 
 impl Engine {
+    /// Takes an entry of a node's table of connections, read at `time`, Unix time, ns.
+    pub fn learn(&mut self, translation: &Translation, time: i64) {
+        let Translation {
+            time: _,
+            proto,
+            from,
+            to,
+        } = *translation;
+        self.translations
+            .learn(proto, from, to, time, self.limits.open);
+    }
+
     /// A packet under the ends that stand for its flow.
     pub(super) fn under_key<'a>(&mut self, packet: &'a Packet, time: i64) -> Cow<'a, Packet> {
         match self.translations.known(packet, time) {

@@ -1,0 +1,318 @@
+//! What a node's table of connections says of followed packets: how they are translated.
+//!
+//! Only entries of packets that were seen are asked for, one by one, over ctnetlink. Asking
+//! for what is not there would load a kernel module, so nothing is asked before the module
+//! is there. Tables with zones are not searched: which zone a packet is in, no packet says.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    net::IpAddr,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use netlink_packet_core::{DefaultNla, NetlinkSerializable as _};
+use netlink_packet_netfilter::{
+    NetfilterHeader, NetfilterMessage, NetfilterProtoFamily,
+    conntrack::{ConntrackAttribute, ConntrackMessage, IPTuple, ProtoTuple, Protocol, Tuple},
+};
+use tracer_core::model::{Ends, Packet, Proto, Translation, Transport};
+
+use super::{
+    netlink::{Netlink, Question, attribute, attributes},
+    worker,
+};
+
+/// `NETLINK_NETFILTER` (include/uapi/linux/netlink.h).
+const PROTOCOL: isize = 12;
+
+/// Bytes of `struct nfgenmsg`, before the attributes (nfnetlink.h).
+const HEADER: usize = 4;
+
+/// Attributes of an entry, of one of its tuples, and of parts of that
+/// (include/uapi/linux/netfilter/nfnetlink_conntrack.h).
+const TUPLE_ORIG: u16 = 1;
+const TUPLE_REPLY: u16 = 2;
+const TUPLE_IP: u16 = 1;
+const TUPLE_PROTO: u16 = 2;
+const SOURCES: [u16; 2] = [1, 3];
+const DESTINATIONS: [u16; 2] = [2, 4];
+const SRC_PORT: u16 = 2;
+const DST_PORT: u16 = 3;
+const ICMP_ID: [u16; 2] = [4, 7];
+
+/// How many entries are asked for in a report, so that a flood of connections does not keep
+/// an agent from its other work. Each takes some 10 µs.
+const MOST: usize = 64;
+
+/// How many connections are remembered that were asked for.
+const REMEMBERED: usize = 4096;
+
+/// After which time an entry is asked for again: one that was not there, because it may not
+/// have been confirmed yet, and one that was.
+const SOON: Duration = Duration::from_secs(1);
+const LATER: Duration = Duration::from_secs(30);
+
+/// The table of connections of the namespace that the thread is in.
+#[derive(Default)]
+pub(super) struct Connections {
+    socket: Option<Netlink>,
+    /// When the connections that were seen are to be asked for again.
+    known: HashMap<(Proto, Ends), Instant>,
+    wanted: VecDeque<(Proto, Ends)>,
+}
+
+impl Connections {
+    /// Takes note of a packet that was seen.
+    pub(super) fn saw(&mut self, packet: &Packet) {
+        let Some(ends) = packet.ends().filter(|_| is_tracked(packet)) else {
+            return;
+        };
+        let key = (packet.proto(), ends);
+        if self.wanted.len() >= MOST {
+            return;
+        }
+        let now = Instant::now();
+        if let Some(again) = self.known.get(&key)
+            && *again > now
+        {
+            return;
+        }
+        if self.known.len() >= REMEMBERED {
+            self.known.retain(|_, again| *again > now);
+        }
+        if self.known.len() < REMEMBERED {
+            self.known.insert(key, now + SOON);
+            self.wanted.push_back(key);
+        }
+    }
+
+    /// The entries of packets that were seen since it was asked last, as far as they
+    /// translate.
+    pub(super) fn translations(&mut self) -> Vec<Translation> {
+        if self.wanted.is_empty() || !is_loaded() {
+            self.wanted.clear();
+            return Vec::new();
+        }
+        if self.socket.is_none() {
+            self.socket = Netlink::open(PROTOCOL).ok();
+        }
+        let wanted = std::mem::take(&mut self.wanted);
+        let mut found: Vec<Translation> = Vec::new();
+        for (proto, ends) in wanted {
+            // A packet behind its translation is in the table as the reply to it.
+            let entry = self
+                .ask(proto, &ends)
+                .or_else(|| self.ask(proto, &ends.reversed()));
+            let Some((from, to)) = entry else {
+                continue;
+            };
+            self.known.insert((proto, ends), Instant::now() + LATER);
+            let is_new = |other: &Translation| (other.proto, other.from) != (proto, from);
+            if from != to && found.iter().all(is_new) {
+                found.push(Translation {
+                    time: worker::now(),
+                    proto,
+                    from,
+                    to,
+                });
+            }
+        }
+        found
+    }
+
+    fn ask(&mut self, proto: Proto, ends: &Ends) -> Option<(Ends, Ends)> {
+        let question = question(proto, ends)?;
+        let answer = self.socket.as_mut()?.get(&question).ok()?;
+        entry(&answer)
+    }
+}
+
+/// Whether entries can be read without that a module is loaded for it.
+fn is_loaded() -> bool {
+    !Path::new("/proc/modules").exists() || Path::new("/sys/module/nf_conntrack_netlink").exists()
+}
+
+/// Whether a packet has a connection of its own. An error has that of the packet that it
+/// quotes; fragments are put together first.
+fn is_tracked(packet: &Packet) -> bool {
+    packet.fragment.is_none()
+        && match &packet.transport {
+            Transport::Tcp(_) | Transport::Udp { .. } | Transport::Sctp { .. } => true,
+            Transport::Icmp(icmp) => icmp.echo.is_some(),
+            Transport::Cut { .. } | Transport::Arp(_) | Transport::Other(_) => false,
+        }
+}
+
+fn question(proto: Proto, ends: &Ends) -> Option<Question> {
+    let Proto::Ip(number) = proto else {
+        return None;
+    };
+    let addresses = vec![
+        IPTuple::SourceAddress(ends.src),
+        IPTuple::DestinationAddress(ends.dst),
+    ];
+    let mut header = vec![ProtoTuple::Protocol(protocol(number)?)];
+    header.extend(match number {
+        1 | 58 => echo(number, ends.src_port),
+        _ => vec![
+            ProtoTuple::SourcePort(ends.src_port),
+            ProtoTuple::DestinationPort(ends.dst_port),
+        ],
+    });
+    let family = match ends.src {
+        IpAddr::V4(_) => NetfilterProtoFamily::IPv4,
+        IpAddr::V6(_) => NetfilterProtoFamily::IPv6,
+    };
+    let tuple = vec![Tuple::Ip(addresses), Tuple::Proto(header)];
+    let message = NetfilterMessage::new(
+        NetfilterHeader::new(family, 0, 0),
+        ConntrackMessage::Get(vec![ConntrackAttribute::CtaTupleOrig(tuple)]),
+    );
+    let mut payload = vec![0; message.buffer_len()];
+    message.serialize(&mut payload);
+    Some(Question::new(message.message_type(), &payload))
+}
+
+/// An echo's identifier, type and code: those of the request.
+fn echo(number: u8, id: u16) -> Vec<ProtoTuple> {
+    let ([id_kind, type_kind, code_kind], request) = match number {
+        1 => ([4, 5, 6], 8),
+        _ => ([7, 8, 9], 128),
+    };
+    [
+        (id_kind, id.to_be_bytes().to_vec()),
+        (type_kind, vec![request]),
+        (code_kind, vec![0]),
+    ]
+    .map(|(kind, value)| ProtoTuple::Other(DefaultNla::new(kind, value)))
+    .into()
+}
+
+const fn protocol(number: u8) -> Option<Protocol> {
+    match number {
+        1 => Some(Protocol::Icmp),
+        6 => Some(Protocol::Tcp),
+        17 => Some(Protocol::Udp),
+        58 => Some(Protocol::Ipv6Icmp),
+        132 => Some(Protocol::Sctp),
+        _ => None,
+    }
+}
+
+/// The ends of a connection's packets as they come, and as the node sends them on.
+fn entry(answer: &[u8]) -> Option<(Ends, Ends)> {
+    let attributes = answer.get(HEADER..)?;
+    let from = tuple(attribute(attributes, TUPLE_ORIG)?)?;
+    let reply = tuple(attribute(attributes, TUPLE_REPLY)?)?;
+    Some((from, reply.reversed()))
+}
+
+/// Kinds are compared without their flags, of which `NLA_F_NESTED` is one.
+fn tuple(bytes: &[u8]) -> Option<Ends> {
+    let addresses = attribute(bytes, TUPLE_IP)?;
+    let header = attribute(bytes, TUPLE_PROTO)?;
+    let address = |kinds: [u16; 2]| {
+        let mut all = attributes(addresses);
+        let (_, value) = all.find(|(kind, _)| kinds.contains(kind))?;
+        match value.len() {
+            4 => <[u8; 4]>::try_from(value).ok().map(IpAddr::from),
+            16 => <[u8; 16]>::try_from(value).ok().map(IpAddr::from),
+            _ => None,
+        }
+    };
+    let port = |kinds: [u16; 2]| {
+        let mut all = attributes(header);
+        let (_, value) = all.find(|(kind, _)| kinds.contains(kind))?;
+        Some(u16::from_be_bytes(value.try_into().ok()?))
+    };
+    let id = port(ICMP_ID);
+    Some(Ends {
+        src: address(SOURCES)?,
+        dst: address(DESTINATIONS)?,
+        src_port: id.or_else(|| port([SRC_PORT; 2]))?,
+        dst_port: id.or_else(|| port([DST_PORT; 2]))?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use tracer_core::model::{Flags, Tcp};
+
+    use super::*;
+
+    fn ends(src: [u8; 4], dst: [u8; 4], dst_port: u16) -> Ends {
+        Ends {
+            src: src.into(),
+            dst: dst.into(),
+            src_port: 40_000,
+            dst_port,
+        }
+    }
+
+    fn packet(ends: &Ends) -> Packet {
+        let tcp = Tcp {
+            src_port: 0,
+            dst_port: 0,
+            seq: 1,
+            ack: 0,
+            flags: Flags(Flags::SYN),
+            window: 1,
+            payload_len: 0,
+            timestamps: None,
+            options_hash: 0,
+        };
+        let packet = Packet {
+            src: ends.src,
+            dst: ends.dst,
+            ttl: 64,
+            ip_id: None,
+            fragment: None,
+            len: 40,
+            transport: Transport::Tcp(tcp),
+            payload_hash: None,
+        };
+        packet.with_ends(ends)
+    }
+
+    /// A question has the layout of an answer, but for the reply's tuple: its own parser
+    /// reads it.
+    #[test]
+    fn a_question_names_the_connection() {
+        let asked = ends([10, 244, 1, 5], [10, 96, 0, 10], 80);
+        for proto in [1, 6, 17] {
+            let question = question(Proto::Ip(proto), &asked).expect("it can be asked for");
+            let payload = question.payload();
+            assert_eq!(payload[..HEADER], [2, 0, 0, 0]);
+            let found = tuple(attribute(&payload[HEADER..], TUPLE_ORIG).expect("a tuple"));
+            let id = Ends {
+                dst_port: asked.src_port,
+                ..asked
+            };
+            assert_eq!(found, Some(if proto == 1 { id } else { asked }));
+        }
+        assert!(question(Proto::Ip(4), &asked).is_none());
+        assert!(question(Proto::Arp, &asked).is_none());
+    }
+
+    #[test]
+    fn a_connection_is_asked_for_once_and_not_too_many_at_a_time() {
+        let mut connections = Connections::default();
+        let one = packet(&ends([10, 244, 1, 5], [10, 96, 0, 10], 80));
+        connections.saw(&one);
+        connections.saw(&one);
+        assert_eq!(connections.wanted.len(), 1);
+        for port in 1..1000 {
+            connections.saw(&packet(&ends([10, 244, 1, 5], [10, 96, 0, 11], port)));
+        }
+        assert_eq!(connections.wanted.len(), MOST);
+        assert_eq!(connections.known.len(), MOST);
+        let fragment = Packet {
+            fragment: Some((0, true)),
+            ..one
+        };
+        let mut connections = Connections::default();
+        connections.saw(&fragment);
+        assert!(connections.wanted.is_empty());
+    }
+}
