@@ -2,13 +2,14 @@
 
 use tracer_core::{
     journey::{Impostor, Journey, Refusal, Scene},
-    model::{Foreign, Tunnel, Way},
+    model::{Ends, Foreign, Tunnel, Way},
     verdict::{Evidence, Leg, LegKind, Pattern, Rise, Sort, Verdict},
 };
 
 use super::{
     HOST, facts,
-    places::{clock, drop_place, interfaces, owner, place, point, station},
+    places::{clock, drop_place, holder, interfaces, owner, place, point, station},
+    translation,
 };
 
 /// All that a verdict rests on, a sentence each.
@@ -135,6 +136,7 @@ pub(super) fn sentence(scene: &Scene, journey: &Journey, evidence: &Evidence) ->
         Evidence::Uneven => {
             "not all points took the same sample of packets while it was on its way".to_owned()
         }
+        Evidence::Conntrack { node, from, to } => conntrack(scene, journey, *node, (from, to)),
         Evidence::NoAgent(node) => format!("no agent of this follow watches {node}"),
         Evidence::Route { node, way } => route(name(*node), way),
         Evidence::Home(home) => format!("{} is on {}", home.name, home.node),
@@ -348,4 +350,15 @@ fn of_sort(sort: &Sort, port: Option<u16>) -> String {
 fn ends(vni: Option<u32>, port: Option<u16>) -> String {
     let vni = vni.map_or_else(|| "any VNI".to_owned(), |vni| format!("VNI {vni}"));
     port.map_or_else(|| vni.clone(), |port| format!("{vni}, UDP port {port}"))
+}
+
+/// How a node's table of connections sends a packet on.
+fn conntrack(scene: &Scene, journey: &Journey, node: usize, (from, to): (&Ends, &Ends)) -> String {
+    let node = &scene.nodes[node].node;
+    let (from, to) = (translation::dst(from), translation::dst(to));
+    let holder = match holder(scene, to.address, journey.start()) {
+        Some(holder) => format!("the address of {holder}"),
+        None => "an address that no known pod has".to_owned(),
+    };
+    format!("conntrack on {node} sends packets for {from} to {to}, {holder}")
 }

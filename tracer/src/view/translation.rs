@@ -108,7 +108,7 @@ const fn src(ends: &Ends) -> End {
     }
 }
 
-const fn dst(ends: &Ends) -> End {
+pub(crate) const fn dst(ends: &Ends) -> End {
     End {
         address: ends.dst,
         port: ends.dst_port,

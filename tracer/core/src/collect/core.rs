@@ -205,7 +205,7 @@ impl Core {
             let made = unix(report.time, offset);
             for translation in &report.translations {
                 let time = unix(translation.time, offset);
-                self.engine.learn(translation, time);
+                self.engine.learn((agent, time), translation);
             }
             self.ledger.report(stream, report, made);
         }

@@ -9,7 +9,7 @@ use crate::model::{Direction, Packet, Role, Transport};
 /// `way`: how the ends of its flow are translated, if they are.
 pub(super) fn course(scene: &Scene, packet: &Packet, way: Option<Translated>) -> Course {
     let (src, dst) = match way {
-        Some(Translated { first, last }) => (first.src, last.dst),
+        Some(Translated { first, last, .. }) => (first.src, last.dst),
         None => (packet.src, packet.dst),
     };
     let among_sources = |address| scene.sources.iter().any(|net| net.contains(&address));

@@ -178,6 +178,9 @@ pub struct Translated {
     pub first: Ends,
     /// Those that its receiver sees.
     pub last: Ends,
+    /// The agent whose node's table of connections says so; `None`: it was seen of packets
+    /// alone.
+    pub told: Option<usize>,
 }
 
 /// Which way a journey goes.

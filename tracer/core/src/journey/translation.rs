@@ -52,6 +52,8 @@ struct Flow {
     key: Ends,
     since: i64,
     last: i64,
+    /// The agent whose node's table of connections has it.
+    told: Option<usize>,
 }
 
 /// The flows of which a translation was seen.
@@ -84,15 +86,17 @@ impl Translations {
     /// Through which ends the packets of a flow pass, one of which has these.
     pub(super) fn way(&self, packet: &Packet) -> Option<Translated> {
         let (slot, reversed) = self.find(packet)?;
-        let chain = &self.flows.get(slot)?.chain;
+        let flow = self.flows.get(slot)?;
+        let (chain, told) = (&flow.chain, flow.told);
         let (first, last) = (*chain.first()?, *chain.last()?);
         Some(if reversed {
             Translated {
                 first: last.reversed(),
                 last: first.reversed(),
+                told,
             }
         } else {
-            Translated { first, last }
+            Translated { first, last, told }
         })
     }
 
@@ -139,6 +143,14 @@ impl Translations {
         self.forget_idle(time, most);
     }
 
+    /// Notes that an agent's table of connections has what was learnt of these ends.
+    pub(super) fn told(&mut self, proto: Proto, ends: Ends, agent: usize) {
+        let slot = self.at(proto, ends).map(|(slot, _)| slot);
+        if let Some(flow) = slot.and_then(|slot| self.flows.get_mut(slot)) {
+            flow.told = Some(agent);
+        }
+    }
+
     fn at(&self, proto: Proto, ends: Ends) -> Option<(u32, bool)> {
         self.of.get(&(proto, ends)).copied()
     }
@@ -167,6 +179,7 @@ impl Translations {
             key: from,
             since: time,
             last: time,
+            told: None,
         });
         self.list(proto, from, slot);
         self.list(proto, to, slot);

@@ -6,7 +6,7 @@
 use super::{Leg, Pattern, Rise, Sort, Station};
 use crate::{
     journey::{Impostor, Refusal},
-    model::{EncapKind, Fact, Mac, Owner, Tunnel, Way},
+    model::{EncapKind, Ends, Fact, Mac, Owner, Tunnel, Way},
 };
 
 /// One thing that a verdict rests on.
@@ -100,6 +100,15 @@ pub enum Evidence {
     Identical,
     /// It was freed, which may be its loss or the end of a copy.
     Unclear(usize),
+    /// A node's table of connections translates it, and no hop behind that was seen.
+    Conntrack {
+        /// The node.
+        node: usize,
+        /// Its ends in front of the translation.
+        from: Ends,
+        /// Those behind it.
+        to: Ends,
+    },
     /// No agent watches a node.
     NoAgent(String),
     /// The route that led it out of its node.

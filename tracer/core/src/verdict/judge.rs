@@ -11,6 +11,7 @@ use super::{
     Circumstances, Confidence, Evidence, Kind, Outcome, Parts, Verdict, Waits, Where,
     absence::{left, lost},
     fates::{Fates, watches_receiver},
+    translation::tell_translation,
     tunnel::tell_mismatch,
     twins::twins,
     unanswered::unanswered,
@@ -49,6 +50,7 @@ pub fn judge(
         verdict.waits = case.who_waits();
     }
     tell_mismatch(&case, &mut verdict);
+    tell_translation(&case, &mut verdict);
     case.doubt(&fates, &mut verdict);
     (verdict, parts)
 }

@@ -16,6 +16,7 @@ mod stats;
 mod summary;
 #[cfg(test)]
 mod tests;
+mod translation;
 mod tunnel;
 mod twins;
 mod unanswered;

@@ -13,7 +13,7 @@ use crate::{
         ranges::Range,
         translation::{Known, is_error},
     },
-    model::{Direction, Freed, Hop, Packet, Point, Role, Translation, Transport},
+    model::{Direction, Ends, Freed, Hop, Packet, Point, Role, Translation, Transport},
 };
 
 /// How long an sk_buff may have been with nobody who watches, ns, so that a packet with so
@@ -21,16 +21,18 @@ use crate::{
 const SHORT: i64 = 50_000_000;
 
 impl Engine {
-    /// Takes an entry of a node's table of connections, read at `time`, Unix time, ns.
-    pub fn learn(&mut self, translation: &Translation, time: i64) {
+    /// Takes an entry of the table of connections of an agent's node, read at `time`, Unix
+    /// time, ns.
+    pub fn learn(&mut self, (agent, time): (usize, i64), translation: &Translation) {
         let Translation {
             time: _,
             proto,
             from,
             to,
         } = *translation;
-        self.translations
-            .learn(proto, from, to, time, self.limits.open);
+        let most = self.limits.open;
+        self.translations.learn(proto, from, to, time, most);
+        self.translations.told(proto, from, agent);
     }
 
     /// A packet under the ends that stand for its flow.
@@ -90,8 +92,8 @@ impl Engine {
         if begins_at(point, last_point, &hop.packet) {
             return None;
         }
-        let is_near = time.saturating_sub(track.last) <= SHORT;
-        if from == to || !(is_near || is_unlike_others(&hop.packet)) {
+        let since = time.saturating_sub(track.last);
+        if !may_lead(&from, &to, &hop.packet, since) {
             return None;
         }
         if !is_error(&hop.packet) {
@@ -118,8 +120,8 @@ impl Engine {
         }
         let range = track.range;
         let (_, from) = self.memory.last_ends(id, node)?;
-        let is_near = time.saturating_sub(track.last) <= SHORT;
-        if from == to || !(is_near || is_unlike_others(packet)) {
+        let since = time.saturating_sub(track.last);
+        if !may_lead(&from, &to, packet, since) {
             return None;
         }
         if packet.payload_hash.is_some() && !is_error(packet) {
@@ -178,6 +180,17 @@ fn begins_at(point: &Point, last: &Point, packet: &Packet) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether a translation may lead from the ends that an sk_buff's packet had to those that
+/// it has now, `since` ns later. None leads back. A packet that is like others has to keep
+/// one end, and to come soon: a hop between them may have been lost.
+fn may_lead(from: &Ends, to: &Ends, packet: &Packet, since: i64) -> bool {
+    let keeps_one = (from.src, from.src_port) == (to.src, to.src_port)
+        || (from.dst, from.dst_port) == (to.dst, to.dst_port);
+    from != to
+        && *from != to.reversed()
+        && (is_unlike_others(packet) || (keeps_one && since <= SHORT))
 }
 
 /// Whether a packet has something that hardly another one has.

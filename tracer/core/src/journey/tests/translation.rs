@@ -103,7 +103,14 @@ fn a_connection_through_a_service_has_one_journey_a_packet() {
             assert_eq!(journey.destination(), Some(last.dst));
             assert_eq!(journey.ends_at(&journey.steps[3]), Some(last));
             let translated = journey.translated.as_deref().copied();
-            assert_eq!(translated, Some(Translated { first, last }));
+            assert_eq!(
+                translated,
+                Some(Translated {
+                    first,
+                    last,
+                    told: None,
+                })
+            );
         }
         let [syn, syn_ack, data, answer] = &journeys[..] else {
             unreachable!("there are four");

@@ -15,7 +15,12 @@ use self::parts::{
     Counter, Device, Encap, Frame, Freed, Leg, Other, Route, Sighting, Vanished, owner,
 };
 use super::{dropped::Refusal, packet::shown, record::Place};
-use crate::view::{evidence::sentence, moment::Moment};
+use crate::view::{
+    evidence::sentence,
+    moment::Moment,
+    places::holder,
+    translation::{End, dst},
+};
 
 /// One thing that a verdict rests on, and the same in a sentence.
 #[derive(Serialize)]
@@ -97,6 +102,12 @@ enum What<'a> {
     OtherMac,
     Identical,
     Unclear(Freed<'a>),
+    Conntrack {
+        node: &'a str,
+        from: End,
+        to: End,
+        owner: Option<&'a str>,
+    },
     NoAgent {
         node: &'a str,
     },
@@ -221,6 +232,12 @@ impl<'a> What<'a> {
             Given::OtherMac => Self::OtherMac,
             Given::Identical => Self::Identical,
             Given::Unclear(drop) => Self::Unclear(freed(*drop)),
+            Given::Conntrack { node, from, to } => Self::Conntrack {
+                node: name(*node),
+                from: dst(from),
+                to: dst(to),
+                owner: holder(scene, to.dst, journey.start()),
+            },
             Given::NoAgent(node) => Self::NoAgent { node },
             Given::Route { node, way } => Self::Route(Route::new(name(*node), way)),
             Given::NotThere { home, from, to } => Self::NotThere {

@@ -1,0 +1,38 @@
+//! What a node's table of connections says of a packet that was not seen behind its
+//! translation.
+
+use super::{Evidence, Kind, Verdict, judge::Case};
+use crate::model::Cause;
+
+/// Adds where the packet was to go, if that is known from the table alone. A Service's
+/// address that is still translated to one that nobody has is why it does not arrive.
+pub(super) fn tell_translation(case: &Case<'_>, verdict: &mut Verdict) {
+    if matches!(verdict.kind, Kind::Delivered | Kind::Left) {
+        return;
+    }
+    let (scene, journey) = (case.scene, case.journey);
+    let Some(translated) = journey.translated.as_deref() else {
+        return;
+    };
+    let (from, to) = (translated.first, translated.last);
+    let seen = |ends| {
+        journey
+            .steps
+            .iter()
+            .any(|step| journey.ends_at(step) == Some(ends))
+    };
+    if let Some(node) = translated.told
+        && !seen(to)
+    {
+        verdict
+            .evidence
+            .push(Evidence::Conntrack { node, from, to });
+    }
+    let start = journey.start();
+    let is_stale = from.dst != to.dst
+        && scene.service(from.dst, start).is_some()
+        && scene.owners.at(to.dst, start).is_none();
+    if is_stale {
+        verdict.cause = Some(Cause::StaleDnat);
+    }
+}
