@@ -312,3 +312,19 @@ fn an_error_refuses_the_packet_that_it_quotes_behind_its_translation() {
     assert_eq!(journeys[1].steps.len(), 4);
     assert_eq!(journeys[1].packet.proto(), Proto::Ip(1));
 }
+
+#[test]
+fn ends_that_lead_back_or_have_nothing_in_common_are_no_translation() {
+    let there = ends(A, 40_000, SERVICE, 80);
+    for (to, journeys) in [
+        (there.reversed(), 2),
+        (ends(NODE_A, 1, B, 8080), 2),
+        (ends(A, 40_000, B, 8080), 1),
+        (ends(NODE_A, 1, SERVICE, 80), 1),
+    ] {
+        let mut stage = Stage::new();
+        stage.see(0, &hop(FROM_POD, 0, 7, &udp(1).with_ends(&there)));
+        stage.see(0, &hop(OUT, 1, 7, &udp(1).with_ends(&to)));
+        assert_eq!(stage.end().len(), journeys, "{to:?}");
+    }
+}

@@ -6,6 +6,7 @@ mod drops;
 mod edges;
 mod losses;
 mod questions;
+mod translation;
 mod wire;
 
 use std::time::Duration;

@@ -1,0 +1,55 @@
+//! Packets whose translation is known from a node's table of connections.
+
+use super::*;
+use crate::{journey::Translated, model::Ends};
+
+const SERVICE: [u8; 4] = [10, 96, 0, 10];
+
+/// From A to the Service, seen to leave its pod; the table sends it to `to`.
+fn asked(to: [u8; 4]) -> (Scene, Journey) {
+    let mut scene = scene();
+    let service = Owner {
+        name: "shop/cart".to_owned(),
+        kind: OwnerKind::Service,
+        node: String::new(),
+    };
+    scene.owners.insert(SERVICE.into(), service);
+    let mut journey = journey(&[(0, FROM_POD)], Closed::Silence);
+    journey.packet.dst = SERVICE.into();
+    let first = journey.packet.ends().expect("it has ends");
+    let last = Ends {
+        dst: to.into(),
+        ..first
+    };
+    journey.translated = Some(Box::new(Translated {
+        first,
+        last,
+        told: Some(0),
+    }));
+    (scene, journey)
+}
+
+#[test]
+fn an_entry_that_leads_to_nobody_is_why_a_packet_does_not_arrive() {
+    let (scene, journey) = asked([10, 244, 9, 9]);
+    let (verdict, _) = judge(&scene, &journey, &CALM);
+    assert_eq!(verdict.kind, Kind::Unknown);
+    assert_eq!(verdict.cause, Some(Cause::StaleDnat));
+    assert!(rests_on!(verdict, Evidence::Conntrack { node: 0, .. }));
+}
+
+#[test]
+fn an_entry_that_leads_to_a_pod_says_where_to_and_accuses_nobody() {
+    let (scene, mut journey) = asked(B);
+    let (verdict, _) = judge(&scene, &journey, &CALM);
+    assert_ne!(verdict.cause, Some(Cause::StaleDnat));
+    assert!(rests_on!(verdict, Evidence::Conntrack { node: 0, .. }));
+    // What was seen behind it needs no table.
+    let last = journey
+        .translated
+        .as_ref()
+        .map(|translated| translated.last);
+    journey.steps[0].ends = last.map(Box::new);
+    let (verdict, _) = judge(&scene, &journey, &CALM);
+    assert!(!rests_on!(verdict, Evidence::Conntrack { .. }));
+}
