@@ -89,6 +89,15 @@ const COUNTERS: [&str; 53] = [
     "Udp6MemErrors",
 ];
 
+/// The file of conntrack's counters there, and those of packets that it gives up: the
+/// columns, and what they are called beside the others (`conntrack -S`).
+const CONNTRACK: &str = "stat/nf_conntrack";
+const CONNTRACK_COUNTERS: [(&str, &str); 3] = [
+    ("insert_failed", "ConntrackInsertFailed"),
+    ("drop", "ConntrackDrop"),
+    ("early_drop", "ConntrackEarlyDrop"),
+];
+
 /// Reads the counters of a node. It belongs to the thread that made it, which
 /// must be in the node's own namespace; reading leaves it there.
 pub(super) struct Gauge {
@@ -201,9 +210,31 @@ fn device(message: &[u8]) -> Option<DeviceHealth> {
 
 /// The counters of the calling thread's namespace; without IPv6, fewer.
 fn counters() -> Vec<(&'static str, u64)> {
-    let read = |file| fs::read_to_string(format!("/proc/thread-self/net/{file}"));
+    let read = |file: &&str| fs::read_to_string(format!("/proc/thread-self/net/{file}"));
     let texts = FILES.iter().filter_map(|file| read(file).ok());
-    parse(&texts.collect::<String>())
+    let mut counters = parse(&texts.collect::<String>());
+    counters.extend(read(&CONNTRACK).ok().iter().flat_map(|text| conntrack(text)));
+    counters
+}
+
+/// A line of columns' names, and one of hexadecimal numbers for each CPU.
+fn conntrack(text: &str) -> Vec<(&'static str, u64)> {
+    let mut lines = text.lines();
+    let columns: Vec<&str> = lines
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect();
+    let rows: Vec<Vec<&str>> = lines
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    let sum = |(column, name)| {
+        let at = columns.iter().position(|other| *other == column)?;
+        let values = rows.iter().filter_map(|row| row.get(at));
+        let values = values.filter_map(|value| u64::from_str_radix(value, 16).ok());
+        Some((name, values.sum()))
+    };
+    CONNTRACK_COUNTERS.into_iter().filter_map(sum).collect()
 }
 
 /// Lines are either `Udp6NoPorts 7`, or pairs of `Udp: InDatagrams NoPorts`
@@ -251,6 +282,20 @@ mod tests {
             ]
         );
         assert_eq!(parse("Udp: NoPorts\n"), []);
+    }
+
+    #[test]
+    fn those_of_conntrack_are_summed_over_cpus() {
+        let text = "entries  clashres insert insert_failed drop early_drop icmp_error\n\
+                    00000009  00000000 00000001 0000000a 00000002 00000000 00000000\n\
+                    00000009  00000000 00000001 00000001 00000000 00000000 00000000\n";
+        let expected = [
+            ("ConntrackInsertFailed", 11),
+            ("ConntrackDrop", 2),
+            ("ConntrackEarlyDrop", 0),
+        ];
+        assert_eq!(conntrack(text), expected);
+        assert_eq!(conntrack(""), []);
     }
 
     #[test]

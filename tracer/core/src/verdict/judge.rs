@@ -17,7 +17,7 @@ use super::{
     unanswered::unanswered,
 };
 use crate::{
-    journey::{Arrival, Closed, Journey, Range, Ranges, Refusal, Scene, Step},
+    journey::{Arrival, Closed, Drop, Journey, Range, Ranges, Refusal, Scene, Step},
     model::{Cause, Direction, Role},
 };
 
@@ -307,6 +307,7 @@ impl Case<'_> {
         let index = fates.drop.filter(|_| !self.copy_unseen(fates))?;
         let drop = &self.journey.drops[index];
         let mut evidence = self.drop_evidence(fates);
+        evidence.extend(self.conntrack_rise(drop));
         evidence.push(self.last_seen());
         Some(Verdict {
             kind: Kind::Dropped,
@@ -316,6 +317,25 @@ impl Case<'_> {
             outcome: Outcome::Dropped,
             waits: None,
             evidence,
+        })
+    }
+
+    /// Conntrack's counters that rose meanwhile, of what netfilter dropped: conntrack drops
+    /// without a rule.
+    fn conntrack_rise(&self, drop: &Drop) -> Option<Evidence> {
+        const COUNTERS: [&str; 3] = [
+            "ConntrackInsertFailed",
+            "ConntrackDrop",
+            "ConntrackEarlyDrop",
+        ];
+        if drop.judgement.cause != Some(Cause::Netfilter) {
+            return None;
+        }
+        let rises = self.circumstances.rises(drop.node, self.journey.start())?;
+        let rise = rises.namespace(&drop.netns)?.only(&COUNTERS)?;
+        Some(Evidence::SocketCounters {
+            node: drop.node,
+            rise,
         })
     }
 
