@@ -5,12 +5,13 @@
 //! is there. Tables with zones are not searched: which zone a packet is in, no packet says.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     net::IpAddr,
     path::Path,
     time::{Duration, Instant},
 };
 
+use hashbrown::HashMap;
 use netlink_packet_core::{DefaultNla, NetlinkSerializable as _};
 use netlink_packet_netfilter::{
     NetfilterHeader, NetfilterMessage, NetfilterProtoFamily,
@@ -60,19 +61,24 @@ pub(super) struct Connections {
     /// When the connections that were seen are to be asked for again.
     known: HashMap<(Proto, Ends), Instant>,
     wanted: VecDeque<(Proto, Ends)>,
+    /// What was seen last since it was asked.
+    last: Option<(Proto, Ends)>,
 }
 
 impl Connections {
-    /// Takes note of a packet that was seen.
-    pub(super) fn saw(&mut self, packet: &Packet) {
+    /// Takes note of a packet that was seen; `now`: about when.
+    pub(super) fn saw(&mut self, packet: &Packet, now: Instant) {
+        if self.wanted.len() >= MOST {
+            return;
+        }
         let Some(ends) = packet.ends().filter(|_| is_tracked(packet)) else {
             return;
         };
         let key = (packet.proto(), ends);
-        if self.wanted.len() >= MOST {
+        // Packets of a connection come after each other, and pass several points.
+        if self.last.replace(key) == Some(key) {
             return;
         }
-        let now = Instant::now();
         if let Some(again) = self.known.get(&key)
             && *again > now
         {
@@ -92,12 +98,14 @@ impl Connections {
     pub(super) fn translations(&mut self) -> Vec<Translation> {
         if self.wanted.is_empty() || !is_loaded() {
             self.wanted.clear();
+            self.last = None;
             return Vec::new();
         }
         if self.socket.is_none() {
             self.socket = Netlink::open(PROTOCOL).ok();
         }
         let wanted = std::mem::take(&mut self.wanted);
+        self.last = None;
         let mut found: Vec<Translation> = Vec::new();
         for (proto, ends) in wanted {
             // A packet behind its translation is in the table as the reply to it.
@@ -297,13 +305,14 @@ mod tests {
 
     #[test]
     fn a_connection_is_asked_for_once_and_not_too_many_at_a_time() {
+        let now = Instant::now();
         let mut connections = Connections::default();
         let one = packet(&ends([10, 244, 1, 5], [10, 96, 0, 10], 80));
-        connections.saw(&one);
-        connections.saw(&one);
+        connections.saw(&one, now);
+        connections.saw(&one, now);
         assert_eq!(connections.wanted.len(), 1);
         for port in 1..1000 {
-            connections.saw(&packet(&ends([10, 244, 1, 5], [10, 96, 0, 11], port)));
+            connections.saw(&packet(&ends([10, 244, 1, 5], [10, 96, 0, 11], port)), now);
         }
         assert_eq!(connections.wanted.len(), MOST);
         assert_eq!(connections.known.len(), MOST);
@@ -312,7 +321,7 @@ mod tests {
             ..one
         };
         let mut connections = Connections::default();
-        connections.saw(&fragment);
+        connections.saw(&fragment, now);
         assert!(connections.wanted.is_empty());
     }
 }

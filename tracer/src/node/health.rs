@@ -213,7 +213,12 @@ fn counters() -> Vec<(&'static str, u64)> {
     let read = |file: &&str| fs::read_to_string(format!("/proc/thread-self/net/{file}"));
     let texts = FILES.iter().filter_map(|file| read(file).ok());
     let mut counters = parse(&texts.collect::<String>());
-    counters.extend(read(&CONNTRACK).ok().iter().flat_map(|text| conntrack(text)));
+    counters.extend(
+        read(&CONNTRACK)
+            .ok()
+            .iter()
+            .flat_map(|text| conntrack(text)),
+    );
     counters
 }
 

@@ -8,6 +8,7 @@
 use std::{
     collections::HashMap as StdHashMap,
     os::fd::{AsRawFd as _, BorrowedFd},
+    time::Instant,
 };
 
 use aya::{
@@ -283,6 +284,7 @@ impl Probe {
 
     /// Takes records off the ring buffer. False if there may be more.
     pub(super) fn drain(&mut self, hops: &mut Vec<Hop>) -> bool {
+        let now = Instant::now();
         for _ in 0..BATCH {
             let Some(record) = self.events.next() else {
                 return true;
@@ -292,7 +294,7 @@ impl Probe {
                 points.get(&(ifindex, direction)).copied()
             }) {
                 Ok(hop) => {
-                    self.connections.saw(&hop.packet);
+                    self.connections.saw(&hop.packet, now);
                     hops.push(hop);
                 }
                 Err(_) => self.malformed += 1,
