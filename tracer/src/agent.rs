@@ -263,6 +263,7 @@ fn head(start: &Start, hello: Hello) -> Head {
         nodes: vec![hello],
         owners: Owners::default(),
         sources: Vec::new(),
+        asked: Vec::new(),
         limits: Limits::default(),
         count: None,
         time: unix_now(),

@@ -83,6 +83,7 @@ pub(crate) fn scene() -> Scene {
         ]),
         since: 0,
         sources: Vec::new(),
+        asked: Vec::new(),
     }
 }
 

@@ -56,6 +56,7 @@ impl Plan {
             nodes,
             owners: self.owners.clone(),
             sources: self.sources.clone(),
+            asked: Vec::new(),
             limits,
             count: self.count,
             time,

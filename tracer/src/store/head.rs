@@ -58,6 +58,9 @@ pub struct Head {
     pub pairs: Vec<Pair>,
     /// Addresses on the asking side.
     pub sources: Vec<IpNet>,
+    /// Where packets end that were asked for, if more was watched; empty: all of it was.
+    #[serde(default)]
+    pub asked: Vec<IpNet>,
     /// How long a packet's next hop is waited for, ns.
     pub hold: i64,
     /// By how much the clocks of these nodes may differ, ns.
@@ -92,6 +95,7 @@ impl Head {
             warnings: beginning.warnings,
             pairs,
             sources: beginning.sources,
+            asked: beginning.asked,
             hold: beginning.limits.hold,
             open: beginning.limits.open,
             skew: beginning.skew,
@@ -140,6 +144,7 @@ impl Head {
             nodes: self.nodes.clone(),
             owners: self.owners.clone(),
             sources: self.sources.clone(),
+            asked: self.asked.clone(),
             limits: Limits {
                 hold: self.hold,
                 open: self.open.min(Limits::default().open),

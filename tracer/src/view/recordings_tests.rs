@@ -115,6 +115,7 @@ fn contents() -> Contents {
             warnings: Vec::new(),
             pairs: Vec::new(),
             sources: Vec::new(),
+            asked: Vec::new(),
             hold: 0,
             open: 0,
             skew: 0,

@@ -109,6 +109,7 @@ fn round() -> Result<Round> {
         nodes: traffic.hellos(),
         owners: Owners::default(),
         sources: vec![IpAddr::from(agents::PODS[0]).into()],
+        asked: Vec::new(),
         limits: Limits::default(),
         count: None,
         time: traffic.now(),

@@ -135,6 +135,7 @@ fn head(traffic: &Traffic) -> Head {
         warnings: Vec::new(),
         pairs: Vec::new(),
         sources: vec![source.into()],
+        asked: Vec::new(),
         hold: 5_000_000_000,
         open: 65_536,
         skew: 0,

@@ -38,17 +38,21 @@ impl Core {
     /// time keep the owners that they had.
     pub(super) fn owners_changed(&mut self, change: &OwnersChange) {
         change.apply(&mut self.scene.owners);
-        // A pod on the asking side stays there with another address.
+        // A pod of the follow stays in it with another address.
         for Gained { address, owner } in &change.gained {
-            let sources = self.scene.sources.iter();
-            let mut before = sources
-                .filter(|network| network.prefix_len() == network.max_prefix_len())
-                .flat_map(|network| self.scene.owners.of(network.addr()));
-            let is_same = before
-                .any(|known| known.owner.kind == owner.kind && known.owner.name == owner.name);
+            let owners = &self.scene.owners;
+            let was_there = |known: &[IpNet]| {
+                let known = known.iter();
+                let mut before = known
+                    .filter(|network| network.prefix_len() == network.max_prefix_len())
+                    .flat_map(|network| owners.of(network.addr()));
+                before.any(|known| known.owner.kind == owner.kind && known.owner.name == owner.name)
+            };
             let network = IpNet::from(*address);
-            if is_same && !self.scene.sources.contains(&network) {
-                self.scene.sources.push(network);
+            for side in [&mut self.scene.sources, &mut self.scene.asked] {
+                if was_there(side) && !side.contains(&network) {
+                    side.push(network);
+                }
             }
         }
     }

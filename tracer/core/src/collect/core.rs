@@ -7,17 +7,21 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     io,
-    net::IpAddr,
 };
 
 use ipnet::IpNet;
 
-use super::{ledger::Ledger, legs::Legs, witness::Witness};
+use super::{
+    asked::{is_of_others, is_of_strangers},
+    ledger::Ledger,
+    legs::Legs,
+    witness::Witness,
+};
 use crate::{
     input::{Batch, Order, Record, Sight, Sights},
     journal::{Bound, Changed, Journal, Reader, Started, View},
     journey::{Closed, Engine, Journey, Limits, Scene},
-    model::{Hello, Owners, Packet},
+    model::{Hello, Owners},
     verdict::{Accounting, Kind, Sums, classify, judge},
 };
 
@@ -30,6 +34,8 @@ pub struct Beginning {
     pub owners: Owners,
     /// Addresses on the asking side.
     pub sources: Vec<IpNet>,
+    /// As in the scene.
+    pub asked: Vec<IpNet>,
     /// How long journeys are waited for, and how many at once.
     pub limits: Limits,
     /// After how many journeys no more are shown.
@@ -84,6 +90,7 @@ impl Core {
             nodes,
             owners,
             sources,
+            asked,
             limits,
             count,
             time,
@@ -111,6 +118,7 @@ impl Core {
                 owners,
                 since: i64::MIN,
                 sources,
+                asked,
             },
             hold: limits.hold,
             skew,
@@ -282,6 +290,10 @@ impl Core {
         {
             return Ok(());
         }
+        if is_of_others(&self.scene, &journey) {
+            self.sums.add_other();
+            return Ok(());
+        }
         let witness = Witness {
             ledger: &self.ledger,
             legs: &self.legs,
@@ -358,20 +370,6 @@ impl Core {
     pub const fn fates(&self) -> &BTreeMap<Kind, u64> {
         &self.fates
     }
-}
-
-/// Whether it is neighbour discovery with somebody who is no party of the
-/// follow. A router asks from its link-local address, which programs let
-/// through; so does a pod beside the followed one.
-fn is_of_strangers(scene: &Scene, packet: &Packet) -> bool {
-    let is_strange = |address: IpAddr| {
-        let IpAddr::V6(v6) = address else {
-            return false;
-        };
-        let mut nodes = scene.nodes.iter();
-        v6.is_unicast_link_local() && !nodes.any(|hello| hello.local.contains(&address))
-    };
-    packet.is_neighbour() && (is_strange(packet.src) || is_strange(packet.dst))
 }
 
 /// An agent's monotonic time as Unix time, ns.

@@ -1,5 +1,6 @@
 //! From batches to journeys and verdicts.
 
+mod asked;
 mod changes;
 mod core;
 mod gaps;

@@ -24,6 +24,9 @@ pub struct Scene {
     /// Addresses on the asking side of the follow, to tell requests from
     /// replies.
     pub sources: Vec<IpNet>,
+    /// Where packets of the follow end, if more is watched than was asked for; empty: all
+    /// that is watched was.
+    pub asked: Vec<IpNet>,
 }
 
 impl Scene {

@@ -165,6 +165,9 @@ pub struct Summary {
     pub legs: BTreeMap<(Place, Place), Histogram<u64>>,
     /// Journeys by the drop that decided.
     pub drops: BTreeMap<DropPlace, u64>,
+    /// Journeys that turned out to be between others than those who were asked about; they
+    /// are in no other sum.
+    pub others: u64,
     /// Where every event went.
     pub accounting: Accounting,
 }
@@ -181,6 +184,7 @@ impl Summary {
 /// a journey, so points have theirs only in the end.
 #[derive(Debug, Default)]
 pub struct Sums {
+    others: u64,
     verdicts: BTreeMap<Kind, u64>,
     drops: BTreeMap<DropPlace, u64>,
     /// By the ends' indexes: agent, and point of it.
@@ -208,6 +212,11 @@ impl Sums {
         }
     }
 
+    /// Adds a journey of others.
+    pub const fn add_other(&mut self) {
+        self.others += 1;
+    }
+
     /// What they add up to; `accounting` is another's to know.
     #[must_use]
     pub fn summary(&self, scene: &Scene, accounting: Accounting) -> Summary {
@@ -221,6 +230,7 @@ impl Sums {
             verdicts: self.verdicts.clone(),
             legs,
             drops: self.drops.clone(),
+            others: self.others,
             accounting,
         }
     }

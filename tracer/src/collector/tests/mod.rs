@@ -42,6 +42,7 @@ fn json(shown: &Shown) -> Vec<String> {
         nodes: beginning().nodes.into(),
         owners: beginning().owners,
         sources: beginning().sources,
+        asked: Vec::new(),
         since: i64::MIN,
     };
     let mut journeys: Vec<_> = shown.journeys.iter().collect();

@@ -62,6 +62,7 @@ fn head(recording: u64) -> Head {
         warnings: Vec::new(),
         pairs: Vec::new(),
         sources: beginning.sources,
+        asked: Vec::new(),
         hold: beginning.limits.hold,
         open: beginning.limits.open,
         skew: 0,

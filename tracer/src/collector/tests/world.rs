@@ -186,6 +186,7 @@ pub(super) fn beginning() -> Beginning {
             })
             .collect(),
         sources: vec![IpAddr::from(PODS[0]).into()],
+        asked: Vec::new(),
         limits: Limits::default(),
         count: None,
         time: START,

@@ -66,6 +66,7 @@ impl Anonymizer {
             warnings: _,
             pairs,
             sources,
+            asked,
             hold,
             open,
             skew,
@@ -105,6 +106,10 @@ impl Anonymizer {
             warnings: Vec::new(),
             pairs,
             sources: replaced,
+            asked: asked
+                .into_iter()
+                .map(|net| self.addresses.network(net))
+                .collect(),
             hold,
             open,
             skew,

@@ -111,6 +111,7 @@ fn head() -> Head {
             b_port: Some(80),
         }],
         sources: vec![net("10.244.1.5/32")],
+        asked: Vec::new(),
         hold: 5_000_000_000,
         open: 65_536,
         skew: 0,

@@ -133,6 +133,7 @@ pub(super) struct Summary<'a> {
     journeys: BTreeMap<Kind, u64>,
     r#where: Option<Where<'a>>,
     drops: Vec<dropped::Sum<'a>>,
+    others: u64,
     latency: Vec<Latency<'a>>,
     accounting: Account,
 }
@@ -339,6 +340,7 @@ impl<'a> Summary<'a> {
             journeys: Kind::ALL.map(|kind| (kind, journeys(kind))).into(),
             r#where: selected.map(Where::new),
             drops: summary.drops.iter().map(dropped::Sum::new).collect(),
+            others: summary.others,
             latency: legs::in_path_order(scene, summary)
                 .iter()
                 .map(Latency::new)

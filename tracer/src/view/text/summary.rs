@@ -34,6 +34,7 @@ pub(super) fn show(
         flow.line();
     }
     verdicts(&mut flow, palette, summary);
+    others(&mut flow, palette, summary.others);
     drops(&mut flow, palette, summary);
     let legs = legs::in_path_order(scene, summary);
     if !legs.is_empty() {
@@ -163,6 +164,22 @@ fn row(flow: &mut Flow, palette: Palette, leg: &Leg<'_>) {
         let span = Span(i64::try_from(latency).unwrap_or(i64::MAX));
         flow.right(palette.plain, LATENCY, &format!("{mark}{span}"));
     }
+    flow.line();
+}
+
+/// What was watched to know where a Service's packets go, and turned out to be nobody's who
+/// was asked about.
+fn others(flow: &mut Flow, palette: Palette, others: u64) {
+    if others == 0 {
+        return;
+    }
+    let text = format!(
+        "{} other journey{} went to another endpoint of a followed Service, or came from another \
+         source through a node's address; not shown.",
+        grouped(others),
+        plural(others)
+    );
+    flow.words(palette.plain, &text);
     flow.line();
 }
 

@@ -42,6 +42,7 @@ fn scene() -> Scene {
         owners: Owners::default(),
         since: 0,
         sources: vec![IpAddr::from(A).into()],
+        asked: Vec::new(),
     }
 }
 
