@@ -77,12 +77,12 @@ pub(crate) fn of(
         return Vec::new();
     }
     let time = step.time;
-    let is_service = |address| scene.service(address, time).is_some();
-    let is_reply = if is_service(before.dst) {
-        false
-    } else {
-        is_service(here.src) || journey.direction == Course::Reply
-    };
+    let known = journey.translated.as_deref();
+    let is_reply = known.and_then(|translated| translated.is_reply);
+    let is_reply = is_reply.unwrap_or_else(|| {
+        let is_service = |address| scene.service(address, time).is_some();
+        !is_service(before.dst) && (is_service(here.src) || journey.direction == Course::Reply)
+    });
     let change = |kind, from: End, to: End| {
         (from != to).then(|| Change {
             kind,

@@ -80,6 +80,7 @@ mod tests {
             first: ends(first),
             last: ends(last),
             told: None,
+            is_reply: None,
         }));
         journey
     }

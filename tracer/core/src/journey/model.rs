@@ -184,6 +184,9 @@ pub struct Translated {
     /// The agent whose node's table of connections says so; `None`: it was seen of packets
     /// alone.
     pub told: Option<usize>,
+    /// Whether the packet goes the other way than the first one of its connection, where that
+    /// is known.
+    pub is_reply: Option<bool>,
 }
 
 /// Which way a journey goes.

@@ -54,6 +54,9 @@ struct Flow {
     last: i64,
     /// The agent whose node's table of connections has it.
     told: Option<usize>,
+    /// Whether the connection's first packet has the ends of the chain in reverse, where that
+    /// is known.
+    begins_reversed: Option<bool>,
 }
 
 /// The flows of which a translation was seen.
@@ -88,15 +91,22 @@ impl Translations {
         let (slot, reversed) = self.find(packet)?;
         let flow = self.flows.get(slot)?;
         let (chain, told) = (&flow.chain, flow.told);
+        let is_reply = flow.begins_reversed.map(|begins| begins != reversed);
         let (first, last) = (*chain.first()?, *chain.last()?);
         Some(if reversed {
             Translated {
                 first: last.reversed(),
                 last: first.reversed(),
                 told,
+                is_reply,
             }
         } else {
-            Translated { first, last, told }
+            Translated {
+                first,
+                last,
+                told,
+                is_reply,
+            }
         })
     }
 
@@ -143,6 +153,15 @@ impl Translations {
         self.forget_idle(time, most);
     }
 
+    /// Notes that a connection's first packet has these ends.
+    pub(super) fn begins_with(&mut self, proto: Proto, ends: Ends) {
+        if let Some((slot, reversed)) = self.at(proto, ends)
+            && let Some(flow) = self.flows.get_mut(slot)
+        {
+            flow.begins_reversed = Some(reversed);
+        }
+    }
+
     /// Notes that an agent's table of connections has what was learnt of these ends.
     pub(super) fn told(&mut self, proto: Proto, ends: Ends, agent: usize) {
         let slot = self.at(proto, ends).map(|(slot, _)| slot);
@@ -180,6 +199,7 @@ impl Translations {
             since: time,
             last: time,
             told: None,
+            begins_reversed: None,
         });
         self.list(proto, from, slot);
         self.list(proto, to, slot);

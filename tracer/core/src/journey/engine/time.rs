@@ -6,15 +6,12 @@
 
 use std::cmp::Reverse;
 
-use super::Engine;
-use crate::{
-    journey::{
-        Closed, Journey, Scene,
-        course::{as_first_seen, causal_order},
-        index::Id,
-        track::Track,
-    },
-    model::{Flags, Transport},
+use super::{Engine, translated::opens};
+use crate::journey::{
+    Closed, Journey, Scene,
+    course::{as_first_seen, causal_order},
+    index::Id,
+    track::Track,
 };
 
 impl Engine {
@@ -164,7 +161,5 @@ impl Engine {
 /// Whether the translation that is known of a journey's flow holds for it: a SYN may open
 /// another connection between the same ends, which is translated anew.
 fn holds_for(journey: &Journey) -> bool {
-    let opens = matches!(&journey.packet.transport, Transport::Tcp(tcp)
-        if tcp.flags.has(Flags::SYN) && !tcp.flags.has(Flags::ACK));
-    !opens || journey.steps.iter().any(|step| step.ends.is_some())
+    !opens(&journey.packet) || journey.steps.iter().any(|step| step.ends.is_some())
 }

@@ -13,7 +13,7 @@ use crate::{
         ranges::Range,
         translation::{Known, is_error},
     },
-    model::{Direction, Ends, Freed, Hop, Packet, Point, Role, Translation, Transport},
+    model::{Direction, Ends, Flags, Freed, Hop, Packet, Point, Role, Translation, Transport},
 };
 
 /// How long an sk_buff may have been with nobody who watches, ns, so that a packet with so
@@ -33,6 +33,7 @@ impl Engine {
         let most = self.limits.open;
         self.translations.learn(proto, from, to, time, most);
         self.translations.told(proto, from, agent);
+        self.translations.begins_with(proto, from);
     }
 
     /// A packet under the ends that stand for its flow.
@@ -98,8 +99,11 @@ impl Engine {
         }
         if !is_error(&hop.packet) {
             let most = self.limits.open;
-            self.translations
-                .learn(hop.packet.proto(), from, to, time, most);
+            let proto = hop.packet.proto();
+            self.translations.learn(proto, from, to, time, most);
+            if opens(&hop.packet) {
+                self.translations.begins_with(proto, from);
+            }
         }
         Some((id, range))
     }
@@ -200,4 +204,10 @@ fn is_unlike_others(packet: &Packet) -> bool {
         Transport::Udp { dns, .. } => dns.is_some() || packet.ip_id.is_some_and(|id| id != 0),
         _ => packet.ip_id.is_some_and(|id| id != 0),
     }
+}
+
+/// Whether a packet is the first one of a connection.
+pub(super) fn opens(packet: &Packet) -> bool {
+    matches!(&packet.transport, Transport::Tcp(tcp)
+        if tcp.flags.has(Flags::SYN) && !tcp.flags.has(Flags::ACK))
 }

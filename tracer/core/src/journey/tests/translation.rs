@@ -109,6 +109,7 @@ fn a_connection_through_a_service_has_one_journey_a_packet() {
                     first,
                     last,
                     told: None,
+                    is_reply: Some(journey.direction == Course::Reply),
                 })
             );
         }

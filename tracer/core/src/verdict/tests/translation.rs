@@ -25,6 +25,7 @@ fn asked(to: [u8; 4]) -> (Scene, Journey) {
         first,
         last,
         told: Some(0),
+        is_reply: Some(false),
     }));
     (scene, journey)
 }
