@@ -9,13 +9,16 @@ use tracer_common::drop::Scope;
 use tracer_core::{
     input::{Batch, Report},
     model::{
-        Direction, Encap, EncapKind, Freed, Hello, Hop, Mac, Network, Packet, Place, Point, Role,
+        Direction, Encap, EncapKind, Ends, Freed, Hello, Hop, Mac, Network, Packet, Place, Point,
+        Role,
     },
 };
 use tracer_tests::rng::Rng;
 
 /// The pods' addresses, each on the node of the same index.
 pub(super) const PODS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 244, 1, 5), Ipv4Addr::new(10, 244, 2, 7)];
+/// The Service that stands for the second pod.
+const SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
 const NODES: [Ipv4Addr; 2] = [Ipv4Addr::new(172, 18, 0, 2), Ipv4Addr::new(172, 18, 0, 3)];
 /// What to add to the nodes' monotonic clocks to get Unix time, ns.
 const OFFSETS: [i64; 2] = [1_760_000_000_000_000_000, 1_750_000_000_000_000_000];
@@ -55,15 +58,18 @@ pub(super) struct Agent {
     freed: Vec<(i64, Freed)>,
     /// sk_buffs used so far.
     buffers: u64,
+    /// Whether its node translates every other flow of its pod.
+    translates: bool,
 }
 
 impl Agent {
-    pub(super) const fn new(node: usize) -> Self {
+    pub(super) const fn new(node: usize, translates: bool) -> Self {
         Self {
             node,
             hops: Vec::new(),
             freed: Vec::new(),
             buffers: 0,
+            translates,
         }
     }
 
@@ -136,7 +142,10 @@ impl Agent {
                 outer_dst: IpAddr::V4(to),
                 levels: 1,
             });
-            let mut packet = packet.clone();
+            let mut packet = match role {
+                Role::Veth | Role::Bridge => self.before_translation(leaves, packet),
+                _ => packet.clone(),
+            };
             // The nodes route it.
             packet.ttl -= match (leaves, role) {
                 (true, Role::Veth | Role::Bridge) => 0,
@@ -163,6 +172,31 @@ impl Agent {
             self.freed.push(freed);
         }
         at + FLIGHT
+    }
+
+    /// A packet as the pod on this node sends or gets it: to or from a Service's address, if
+    /// its flow is one that the node translates.
+    fn before_translation(&self, leaves: bool, packet: &Packet) -> Packet {
+        let (Some(ends), Some((src_port, dst_port))) = (packet.ends(), packet.ports()) else {
+            return packet.clone();
+        };
+        let client = if leaves { src_port } else { dst_port };
+        if !self.translates || !client.is_multiple_of(2) {
+            return packet.clone();
+        }
+        packet.with_ends(&if leaves {
+            Ends {
+                dst: SERVICE.into(),
+                dst_port: 80,
+                ..ends
+            }
+        } else {
+            Ends {
+                src: SERVICE.into(),
+                src_port: 80,
+                ..ends
+            }
+        })
     }
 
     fn free(&self, at: i64, skb: u64, packet: &Packet) -> (i64, Freed) {

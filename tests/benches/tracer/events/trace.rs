@@ -84,7 +84,7 @@ pub(super) fn measure(report: &mut Report) -> Result<()> {
 }
 
 fn round() -> Result<Round> {
-    let mut traffic = Traffic::new(GAP);
+    let mut traffic = Traffic::new(GAP, false);
     let name = format!("tracer-bench-{}.arrows", std::process::id());
     let file = File(std::env::temp_dir().join(name));
     let mut writer = Writer::create(&file.0, Rotation::default())?;

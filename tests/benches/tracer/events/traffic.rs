@@ -67,8 +67,9 @@ pub(super) struct Traffic {
 }
 
 impl Traffic {
-    /// Traffic with a packet every `gap` ns, and with what answers them.
-    pub(super) fn new(gap: i64) -> Self {
+    /// Traffic with a packet every `gap` ns, and with what answers them. `translated`: every
+    /// other flow but pings goes to a Service's address.
+    pub(super) fn new(gap: i64, translated: bool) -> Self {
         let flow = |index| Flow {
             kind: match index % 10 {
                 0..=2 => Kind::Data {
@@ -93,7 +94,7 @@ impl Traffic {
         Self {
             rng: Rng::new(1),
             flows: (0..FLOWS).map(flow).collect(),
-            agents: [0, 1].map(Agent::new),
+            agents: [Agent::new(0, translated), Agent::new(1, false)],
             slices: 0,
             now: 1_770_000_000_000_000_000,
             gap,
