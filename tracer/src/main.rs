@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use tracer::{
     agent,
     cli::{
-        self, AgentArgs, DropsSettings, Failure, Outcome, Program, ReplayArgs, Settings, ShowArgs,
-        StatsArgs,
+        self, AgentArgs, DropsSettings, ExportArgs, Failure, Outcome, Program, ReplayArgs,
+        Settings, ShowArgs, StatsArgs,
     },
-    drops, follow, link, replay, show, stats,
+    drops, export, follow, link, replay, show, stats,
 };
 
 struct Tracer;
@@ -32,6 +32,10 @@ impl Program for Tracer {
 
     fn replay(args: &ReplayArgs) -> Result<Outcome, Failure> {
         replay::run(args)
+    }
+
+    fn export(args: &ExportArgs) -> Result<Outcome, Failure> {
+        export::run(args)
     }
 
     fn show(args: &ShowArgs) -> Result<Outcome, Failure> {

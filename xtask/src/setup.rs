@@ -51,6 +51,7 @@ const TOOLS: &[(&str, &str, &str)] = &[
         "says which uplink a team sends by",
     ),
     ("tmux", "tmux", "a terminal for tests of the view"),
+    ("tshark", "tshark", "reads captures that are exported"),
 ];
 
 /// What other kernels are fetched with, and run in.

@@ -92,6 +92,11 @@ pub(super) const REPLAY_WHERE: &str =
 /// Of `tracer stats --where`.
 pub(super) const STATS_WHERE: &str = expression!("Sum up only journeys that match.");
 
+/// Of `tracer export --where`.
+pub(super) const EXPORT_WHERE: &str = expression!(
+    "Export only journeys that match. The sums, where a format has them, and the exit code count all."
+);
+
 /// Of `tracer agent`.
 pub(super) const AGENT: &str = "\
 EXAMPLES
@@ -193,6 +198,25 @@ EXAMPLES
 EXIT CODES
   0 shown   1 failure: no trace, or a damaged one, which is shown up to there
   2 bad syntax   4 there are no packets in it";
+
+/// Of `tracer export`.
+pub(super) const EXPORT: &str = "\
+EXAMPLES
+  tracer export trace.arrows --format pcapng -o trace.pcapng
+  wireshark trace.pcapng
+
+  What was dropped, with the reason beside each packet:
+    tracer export trace.arrows --format pcapng --where verdict:dropped \\
+      | tshark -r - -T fields -e frame.interface_name -e frame.comment
+
+  A capture for each interface, as tcpdump would have made it:
+    tracer export trace.arrows --format pcapng --split point -o captures
+
+  docs/exports.md describes each format.
+
+EXIT CODES
+  0 written   1 failure: no trace, a damaged one, a full disk: OUT stays what it
+  was   2 bad syntax   4 there are no packets in it";
 
 /// Of `tracer show`.
 pub(super) const SHOW: &str = "\

@@ -37,9 +37,9 @@ use tracing_subscriber::{
 };
 
 pub use args::{
-    AccessArgs, AgentArgs, Arguments, Command, Destination, DropsArgs, Expected, FollowArgs,
-    GroupBy, Output, Protocol, RecordArgs, RecordingArgs, ReplayArgs, ShowArgs, Source, StatsArgs,
-    WatchArgs,
+    AccessArgs, AgentArgs, Arguments, Command, Destination, DropsArgs, Expected, ExportArgs,
+    FollowArgs, Format, GroupBy, Output, Protocol, RecordArgs, RecordingArgs, ReplayArgs, ShowArgs,
+    Source, Split, StatsArgs, WatchArgs,
 };
 pub use drops::DropsSettings;
 pub use error::{Failure, Outcome, SettingsError};
@@ -81,6 +81,12 @@ pub trait Program {
     /// See [`Program::follow`].
     fn replay(args: &ReplayArgs) -> Result<Outcome, Failure>;
 
+    /// Writes recordings in another format.
+    ///
+    /// # Errors
+    /// See [`Program::follow`].
+    fn export(args: &ExportArgs) -> Result<Outcome, Failure>;
+
     /// Says what a recording holds.
     ///
     /// # Errors
@@ -113,6 +119,7 @@ pub fn run<P: Program>() -> ExitCode {
             .and_then(P::record),
         Command::Agent(args) => P::agent(&args),
         Command::Replay(args) => P::replay(&args),
+        Command::Export(args) => P::export(&args),
         Command::Show(args) => P::show(&args),
         Command::Stats(args) => P::stats(&args),
         Command::Drops(args) => DropsSettings::resolve(&args)

@@ -36,8 +36,19 @@ pub(crate) fn through(
     view: &mut impl View,
     selection: Option<Selection>,
 ) -> Result<Replayed, Failure> {
+    shown(files, view, selection, Failure::from)
+}
+
+/// The same by a view that writes elsewhere than to standard output, and has its own
+/// words if it cannot.
+pub(crate) fn shown(
+    files: &[PathBuf],
+    view: &mut impl View,
+    selection: Option<Selection>,
+    unwritten: impl FnOnce(io::Error) -> Failure,
+) -> Result<Replayed, Failure> {
     let mut recordings = Recordings::open(files).map_err(Failure::new)?;
-    let replayed = replay(&mut recordings, &mut Reader::new(view, selection))?;
+    let replayed = replay(&mut recordings, &mut Reader::new(view, selection)).map_err(unwritten)?;
     for path in recordings.cut() {
         tell(&format!(
             "{} ends in the middle, as when its recorder is killed or its disk was full: what was \

@@ -48,4 +48,5 @@ pub(crate) use plain::plain;
 pub use reader::{Event, Reader};
 pub use recordings::Recordings;
 pub use table::SCHEMA;
+pub(crate) use target::Target;
 pub use writer::{Rotation, Writer, Written};

@@ -16,8 +16,8 @@ use std::{
 use crate::stdio;
 
 /// A file on its way to its name, or there.
-pub(super) struct Target {
-    pub(super) file: File,
+pub(crate) struct Target {
+    pub(crate) file: File,
     /// The name that the file has, and the one that it is to have.
     beside: Option<(PathBuf, PathBuf)>,
 }
@@ -27,7 +27,7 @@ impl Target {
     ///
     /// # Errors
     /// If nothing can be written there, or beside it.
-    pub(super) fn create(path: &Path) -> io::Result<Self> {
+    pub(crate) fn create(path: &Path) -> io::Result<Self> {
         if stdio::is_dash(path) {
             let file = io::stdout().as_fd().try_clone_to_owned()?;
             return Ok(Self::direct(file.into()));
@@ -68,7 +68,7 @@ impl Target {
     ///
     /// # Errors
     /// If the directory does not allow that.
-    pub(super) fn publish(&mut self) -> io::Result<()> {
+    pub(crate) fn publish(&mut self) -> io::Result<()> {
         if let Some((new, path)) = &self.beside {
             fs::rename(new, path)?;
             self.beside = None;

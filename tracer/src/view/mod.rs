@@ -43,6 +43,7 @@ mod words_tests;
 pub use contents::{contents_json, contents_text};
 pub use drops::{DropScene, DropView};
 pub use json::Json;
+pub(crate) use json::{drop_json, hop_json};
 pub use look::Look;
 pub use plan::{plan_json, plan_text};
 pub use progress::Progress;
@@ -51,4 +52,4 @@ pub use text::Text;
 
 /// What [`Point::netns`](tracer_core::model::Point::netns) says of a node's own
 /// namespace; anything else there is a pod's name.
-const HOST: &str = "host";
+pub(crate) const HOST: &str = "host";

@@ -3,6 +3,7 @@
 mod access;
 mod agent;
 mod drops;
+mod export;
 mod follow;
 mod pods;
 mod traces;
@@ -18,6 +19,7 @@ use super::help;
 pub use access::AccessArgs;
 pub use agent::AgentArgs;
 pub use drops::DropsArgs;
+pub use export::{ExportArgs, Format, Split};
 pub use follow::{Expected, FollowArgs, RecordArgs, RecordingArgs};
 pub(super) use pods::PodArgs;
 pub use traces::{GroupBy, ReplayArgs, ShowArgs, StatsArgs};
@@ -88,6 +90,13 @@ pub enum Command {
     /// nodes' recordings of the same ends, joined.
     #[command(after_help = help::REPLAY)]
     Replay(ReplayArgs),
+
+    /// Write a recording in another program's format
+    ///
+    /// Journeys and verdicts are those that `replay` shows. Nothing is there under the name OUT before it
+    /// is complete.
+    #[command(after_help = help::EXPORT)]
+    Export(ExportArgs),
 
     /// Say what a recording holds
     #[command(after_help = help::SHOW)]

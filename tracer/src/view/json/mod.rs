@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 use tracer_core::{
     journal::{Changed, Selected, Started, View},
-    journey::{Journey, Scene},
+    journey::{Drop, Journey, Scene},
     verdict::{Parts, Summary, Verdict},
 };
 
@@ -42,6 +42,22 @@ pub(super) fn line(record: &impl Serialize) -> io::Result<Vec<u8>> {
     record.serialize(&mut Serializer::with_formatter(&mut line, Escaped))?;
     line.push(b'\n');
     Ok(line)
+}
+
+/// A journey's hop of a number, from 0, as it is in the journey's line.
+pub(crate) fn hop_json(scene: &Scene, journey: &Journey, hop: usize) -> io::Result<String> {
+    text(&record::Hop::numbered(scene, journey, hop))
+}
+
+/// A journey's drop, likewise.
+pub(crate) fn drop_json(scene: &Scene, drop: &Drop) -> io::Result<String> {
+    text(&dropped::Drop::new(scene, drop))
+}
+
+fn text(value: &impl Serialize) -> io::Result<String> {
+    let mut line = line(value)?;
+    line.pop();
+    String::from_utf8(line).map_err(io::Error::other)
 }
 
 /// Compact JSON in which what would steer a terminal is escaped, beyond what

@@ -88,7 +88,7 @@ pub(super) struct Journey<'a> {
 }
 
 #[derive(Serialize)]
-struct Hop<'a> {
+pub(super) struct Hop<'a> {
     #[serde(flatten)]
     place: Place<'a>,
     hook: &'a str,
@@ -253,8 +253,6 @@ impl<'a> Journey<'a> {
         verdict: &'a verdict::Verdict,
         parts: &'a Parts,
     ) -> Self {
-        let before = journey.steps.iter().map(Some);
-        let hops = journey.steps.iter().zip([None].into_iter().chain(before));
         Self {
             schema: "tracer.journey/2",
             id: journey.id,
@@ -269,8 +267,8 @@ impl<'a> Journey<'a> {
             answers: journey.answers,
             retransmits: journey.retransmits,
             ambiguous: journey.ambiguous,
-            hops: hops
-                .map(|(step, previous)| Hop::new(scene, journey, step, previous))
+            hops: (0..journey.steps.len())
+                .map(|number| Hop::numbered(scene, journey, number))
                 .collect(),
             drops: journey
                 .drops
@@ -295,6 +293,13 @@ impl<'a> Journey<'a> {
 }
 
 impl<'a> Hop<'a> {
+    /// A journey's hop of a number, from 0.
+    pub(super) fn numbered(scene: &'a Scene, journey: &journey::Journey, number: usize) -> Self {
+        let steps = &journey.steps;
+        let previous = number.checked_sub(1).map(|previous| &steps[previous]);
+        Self::new(scene, journey, &steps[number], previous)
+    }
+
     fn new(
         scene: &'a Scene,
         journey: &journey::Journey,

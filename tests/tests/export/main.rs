@@ -1,0 +1,62 @@
+//! Exports of recordings, read by the programs that they are for, and compared with
+//! what a replay of the same recordings shows. They need no root.
+
+// What is said of recordings and places that will not do, and what is left then.
+mod endings;
+// By tshark.
+mod pcapng;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+use tracer_tests::program::run;
+
+/// A recording that is kept in the repository.
+fn fixture(name: &str) -> String {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    fixtures
+        .join(format!("{name}.arrows"))
+        .display()
+        .to_string()
+}
+
+/// A folder that goes with the test.
+fn folder() -> Result<TempDir> {
+    Ok(tempfile::tempdir()?)
+}
+
+/// What is in a folder, by name.
+fn names(folder: &Path) -> Result<Vec<String>> {
+    let entries = fs::read_dir(folder)?.map(|entry| {
+        let name = entry?.file_name().into_string();
+        name.ok().context("a name in UTF-8")
+    });
+    let mut names: Vec<String> = entries.collect::<Result<_>>()?;
+    names.sort();
+    Ok(names)
+}
+
+/// Exports a recording into a folder, and returns the path.
+fn export(folder: &TempDir, recording: &str, args: &[&str]) -> Result<PathBuf> {
+    let path = folder.path().join("out");
+    let out = path.display().to_string();
+    let ended = run([&["export", recording, "-o", &out], args].concat())?;
+    ensure!(ended.status.success(), "{recording}: {}", ended.stderr);
+    Ok(path)
+}
+
+/// The journeys of a recording, as `tracer replay -o json` shows them.
+fn journeys(recording: &str) -> Result<Vec<Value>> {
+    let ended = run(["replay", "-o", "json", recording])?;
+    ensure!(ended.status.success(), "{recording}: {}", ended.stderr);
+    let lines = ended.stdout.lines().map(serde_json::from_str);
+    let lines: Vec<Value> = lines.collect::<Result<_, _>>()?;
+    let journeys = lines.into_iter();
+    let journeys = journeys.filter(|line| line["schema"] == "tracer.journey/2");
+    Ok(journeys.collect())
+}

@@ -1,0 +1,67 @@
+//! The arguments of `tracer export`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum, ValueHint};
+use tracer_core::journal::Query;
+
+use crate::cli::help;
+
+/// The arguments of `tracer export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// What `tracer follow -w` or `tracer record` wrote: the pieces of a recording, recordings of
+    /// several nodes; - for stdin
+    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub files: Vec<PathBuf>,
+
+    /// The format to write
+    #[arg(short, long, value_enum)]
+    pub format: Format,
+
+    /// The file to write, or - for stdout; one that is there is replaced once the new one is complete
+    #[arg(
+        short,
+        long,
+        value_name = "OUT",
+        default_value = "-",
+        value_hint = ValueHint::FilePath
+    )]
+    pub output: PathBuf,
+
+    /// Export only journeys that match: 'verdict:dropped pod:cart', 'port:80 >1ms', …
+    #[arg(
+        long = "where",
+        value_name = "EXPR",
+        allow_hyphen_values = true,
+        long_help = help::EXPORT_WHERE
+    )]
+    pub query: Option<Query>,
+
+    /// Write several files into the new folder OUT
+    #[arg(long, value_enum, value_name = "BY")]
+    pub split: Option<Split>,
+}
+
+/// What `--format` can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For Wireshark and tshark: a packet for each hop, with its journey as a comment
+    Pcapng,
+    /// For scripts: what `tracer replay -o json` writes, one object a line
+    Jsonl,
+}
+
+impl Format {
+    /// Whether it is no text.
+    pub(crate) const fn is_binary(self) -> bool {
+        matches!(self, Self::Pcapng)
+    }
+}
+
+/// What `--split` can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Split {
+    /// A capture for each observation point, as if tcpdump had run there (pcapng)
+    Point,
+}

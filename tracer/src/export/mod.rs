@@ -1,0 +1,88 @@
+//! `tracer export`: a recording in the formats of other programs.
+//!
+//! A recording goes through the core, as in a replay, and a view writes what comes out
+//! of it. So an export holds the journeys and verdicts that `tracer replay` shows. No
+//! format holds all journeys in memory, or says how many it leaves out.
+
+mod output;
+mod pcapng;
+mod sorted;
+
+use std::io::{self, IsTerminal as _};
+
+use tracer_core::journal::View;
+
+use self::{output::Output, pcapng::Pcapng};
+use crate::{
+    cli::{self, ExportArgs, Failure, Format, Outcome, selection},
+    replay::{Replayed, shown},
+    stdio,
+    view::Json,
+};
+
+/// Writes recordings in another format.
+///
+/// # Errors
+/// [`Failure`], in one sentence.
+pub fn run(args: &ExportArgs) -> Result<Outcome, Failure> {
+    let to_stdout = stdio::is_dash(&args.output);
+    if args.split.is_some() && args.format != Format::Pcapng {
+        return Err(Failure::Syntax(
+            "only pcapng can be split: leave out --split, or give --format pcapng".to_owned(),
+        ));
+    }
+    if args.split.is_some() && to_stdout {
+        return Err(Failure::Syntax(
+            "--split makes a folder of files: name it with -o FOLDER".to_owned(),
+        ));
+    }
+    if to_stdout && args.format.is_binary() && io::stdout().is_terminal() {
+        return Err(Failure::Other(
+            "this format is binary and not for a terminal: name a file with -o FILE".to_owned(),
+        ));
+    }
+    let made = if args.split.is_some() {
+        Output::folder_at(&args.output)
+    } else {
+        Output::file_at(&args.output)
+    };
+    let mut output = made.map_err(|error| unwritten(args, error))?;
+    let replayed = match args.format {
+        Format::Pcapng => {
+            let mut view = Pcapng::new(&mut output, args.split.is_some());
+            through(args, &mut view)?
+        }
+        Format::Jsonl => {
+            let file = output.file("").map_err(|error| unwritten(args, error))?;
+            let mut view = Json::new(file);
+            through(args, &mut view)?
+        }
+    };
+    // What is behind the damage may be what is asked for.
+    if let Some(error) = &replayed.broken {
+        return Err(Failure::new(if to_stdout {
+            error.to_string()
+        } else {
+            format!(
+                "{error}; {} was not written: -o - writes what comes before",
+                args.output.display()
+            )
+        }));
+    }
+    output.publish().map_err(|error| unwritten(args, error))?;
+    replayed.outcome()
+}
+
+/// Sends what was recorded through a view.
+fn through(args: &ExportArgs, view: &mut impl View) -> Result<Replayed, Failure> {
+    let selection = selection(args.query.as_ref(), cli::Output::Json, true, None);
+    shown(&args.files, view, selection, |error| unwritten(args, error))
+}
+
+/// Why nothing is there.
+fn unwritten(args: &ExportArgs, error: io::Error) -> Failure {
+    if stdio::is_dash(&args.output) {
+        return error.into();
+    }
+    Failure::Other(format!("cannot write {}: {error}", args.output.display()))
+}

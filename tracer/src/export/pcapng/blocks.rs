@@ -1,0 +1,186 @@
+//! The blocks of a capture (draft-ietf-opsawg-pcapng).
+
+use std::{
+    borrow::Cow,
+    io::{self, Write},
+    time::Duration,
+};
+
+use pcap_file::{
+    DataLink, Endianness, PcapError,
+    pcapng::{
+        PcapNgWriter,
+        blocks::{
+            enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption},
+            interface_description::{InterfaceDescriptionBlock, InterfaceDescriptionOption},
+            name_resolution::{NameResolutionBlock, Record},
+            section_header::{SectionHeaderBlock, SectionHeaderOption},
+        },
+    },
+};
+
+use super::{
+    frame::{Frame, Link},
+    interfaces::Interface,
+};
+
+/// Times are in units of 10⁻⁹ s.
+const NANOSECONDS: u8 = 9;
+/// The longest value of an option.
+const LONGEST: usize = u16::MAX as usize;
+/// Names that are in one block.
+const NAMES: usize = 1000;
+
+/// A packet on its way into a capture.
+pub(super) struct Captured<'a> {
+    pub(super) interface: u32,
+    pub(super) frame: &'a Frame,
+    pub(super) comments: [&'a str; 2],
+}
+
+impl Captured<'_> {
+    /// As it is sorted; [`Capture::packet`] reads it.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let Self {
+            interface,
+            frame,
+            comments,
+        } = self;
+        let mut bytes = Vec::new();
+        bytes.extend(interface.to_le_bytes());
+        bytes.extend(frame.length.to_le_bytes());
+        for part in [&frame.bytes, comments[0].as_bytes(), comments[1].as_bytes()] {
+            bytes.extend((part.len() as u64).to_le_bytes());
+            bytes.extend(part);
+        }
+        bytes
+    }
+}
+
+/// What was to be read is not what was written.
+fn odd() -> io::Error {
+    io::Error::other("a packet came back from its file as another one")
+}
+
+/// Takes so many bytes off the front.
+fn split<'a>(bytes: &mut &'a [u8], length: usize) -> io::Result<&'a [u8]> {
+    let (front, rest) = bytes.split_at_checked(length).ok_or_else(odd)?;
+    *bytes = rest;
+    Ok(front)
+}
+
+fn number(bytes: &mut &[u8]) -> io::Result<u32> {
+    let front = split(bytes, 4)?;
+    Ok(u32::from_le_bytes(front.try_into().map_err(|_| odd())?))
+}
+
+fn part<'a>(bytes: &mut &'a [u8]) -> io::Result<&'a [u8]> {
+    let front = split(bytes, 8)?;
+    let length = u64::from_le_bytes(front.try_into().map_err(|_| odd())?);
+    split(bytes, usize::try_from(length).map_err(|_| odd())?)
+}
+
+/// A capture that is being written.
+pub(super) struct Capture<W: Write> {
+    writer: PcapNgWriter<W>,
+}
+
+impl<W: Write> Capture<W> {
+    /// Begins one, and says what it is about.
+    ///
+    /// # Errors
+    /// Those of the writer, here and below.
+    pub(super) fn begin(out: W, about: &str) -> io::Result<Self> {
+        let section = SectionHeaderBlock {
+            endianness: Endianness::Little,
+            options: vec![
+                SectionHeaderOption::Comment(shortened(about).into_owned().into()),
+                SectionHeaderOption::UserApplication(
+                    concat!("tracer ", env!("CARGO_PKG_VERSION")).into(),
+                ),
+            ],
+            ..SectionHeaderBlock::default()
+        };
+        let writer = PcapNgWriter::with_section_header(out, section).map_err(written)?;
+        Ok(Self { writer })
+    }
+
+    /// Adds an interface; the first has the number 0.
+    pub(super) fn interface(&mut self, interface: &Interface) -> io::Result<()> {
+        let block = InterfaceDescriptionBlock {
+            linktype: match interface.link {
+                Link::Ethernet => DataLink::ETHERNET,
+                Link::Raw => DataLink::RAW,
+            },
+            snaplen: 0,
+            options: vec![
+                InterfaceDescriptionOption::IfName(shortened(&interface.name)),
+                InterfaceDescriptionOption::IfDescription(shortened(&interface.description)),
+                InterfaceDescriptionOption::IfTsResol(NANOSECONDS),
+            ],
+        };
+        self.writer.write_pcapng_block(block).map_err(written)?;
+        Ok(())
+    }
+
+    /// Says who has which address.
+    pub(super) fn names(&mut self, records: &[Record<'static>]) -> io::Result<()> {
+        for records in records.chunks(NAMES) {
+            let block = NameResolutionBlock {
+                records: records.to_vec(),
+                options: Vec::new(),
+            };
+            self.writer.write_pcapng_block(block).map_err(written)?;
+        }
+        Ok(())
+    }
+
+    /// Adds a packet, as [`Captured::to_bytes`] left it; at another interface than the
+    /// one that it names, if there is one.
+    pub(super) fn packet(
+        &mut self,
+        interface: Option<u32>,
+        time: i64,
+        mut captured: &[u8],
+    ) -> io::Result<()> {
+        let own = number(&mut captured)?;
+        let original_len = number(&mut captured)?;
+        let data = part(&mut captured)?;
+        let mut options = Vec::new();
+        for _ in 0..2 {
+            let comment = part(&mut captured)?;
+            // Half an object is of no use to anybody.
+            if comment.len() <= LONGEST {
+                let comment = str::from_utf8(comment).map_err(io::Error::other)?;
+                options.push(EnhancedPacketOption::Comment(comment.into()));
+            }
+        }
+        let block = EnhancedPacketBlock {
+            interface_id: interface.unwrap_or(own),
+            timestamp: Duration::from_nanos(u64::try_from(time).unwrap_or_default()),
+            original_len,
+            data: data.into(),
+            options,
+        };
+        self.writer.write_pcapng_block(block).map_err(written)?;
+        Ok(())
+    }
+
+    /// Writes what is left.
+    pub(super) fn end(mut self) -> io::Result<()> {
+        self.writer.get_mut().flush()
+    }
+}
+
+/// A text, as much of it as fits.
+fn shortened(text: &str) -> Cow<'_, str> {
+    text[..text.floor_char_boundary(LONGEST)].into()
+}
+
+/// Why a block could not be written.
+fn written(error: PcapError) -> io::Error {
+    match error {
+        PcapError::IoError(error) => error,
+        error => io::Error::other(error),
+    }
+}

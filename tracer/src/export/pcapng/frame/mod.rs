@@ -1,0 +1,168 @@
+//! A frame as it was at a hop, rebuilt from what is known of it.
+//!
+//! No payload leaves a kernel, so a frame ends where its headers do; its length says
+//! how long it was. What an event does not say is filled in so that other programs read
+//! the rest as it was:
+//!
+//! - TCP's options but the timestamps, and options of IP: no-operations, as many bytes
+//!   as there were.
+//! - Checksums: right where all that they cover is here. Else that of TCP and UDP is the
+//!   one of the pseudo-header, as a kernel has it before the NIC completes it, and
+//!   that of ICMP is 0; a program that sees the frame is cut off compares neither.
+//! - DSCP, ECN, DF, the flow label, a tunnel's TTL and its UDP source port: 0 (of the
+//!   TTL 64).
+//! - MAC addresses inside a tunnel: those at the journey's nearest overlay device.
+
+mod ip;
+mod transport;
+mod tunnel;
+
+use std::{borrow::Cow, net::IpAddr};
+
+use tracer_core::{
+    journey::{Journey, Scene, Step},
+    model::{Mac, Packet, Transport},
+};
+
+/// The bytes that are known of a frame, and how many it had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Frame {
+    /// From the first header on.
+    pub(super) bytes: Vec<u8>,
+    /// The length on the wire.
+    pub(super) length: u32,
+    /// What the first header is.
+    pub(super) link: Link,
+}
+
+/// What a frame begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Link {
+    /// An Ethernet header.
+    Ethernet,
+    /// An IP header.
+    Raw,
+}
+
+/// Of TCP data, which bytes of a journey: offsets, from and to.
+pub(super) type Range = (u32, u32);
+
+const ETHERNET: u32 = 14;
+const IPV4: u16 = 0x0800;
+const IPV6: u16 = 0x86dd;
+const ARP: u16 = 0x0806;
+const VLAN: u16 = 0x8100;
+
+impl Frame {
+    /// A journey's packet at one of its steps; of TCP data one range of it.
+    pub(super) fn at(scene: &Scene, journey: &Journey, step: &Step, range: Range) -> Self {
+        let mut frame = Self::of(&packet_at(journey, step), step.ttl, range);
+        // A netkit device without addresses has room for them all the same.
+        let has_room = step.encap.is_none() && step.len == frame.length + ETHERNET;
+        let link = match (step.src_mac, step.dst_mac) {
+            (None, None) if !has_room => Link::Raw,
+            _ => Link::Ethernet,
+        };
+        let mut kind = network(journey.packet.src, &journey.packet);
+        if let Some(encap) = &step.encap {
+            // What the headers around the packet take; of several pieces together it
+            // is not known.
+            let around = (step.segments == 1 || whole(journey, step)).then(|| {
+                let link = if link == Link::Ethernet { ETHERNET } else { 0 };
+                step.len.saturating_sub(link + frame.length)
+            });
+            let inside = tunnel::Inside {
+                kind,
+                macs: tunnel::inner_macs(scene, journey, step),
+                port: tunnel::port(scene, step.node, encap),
+            };
+            frame = tunnel::around(frame, encap, &inside, around);
+            kind = match encap.outer_src {
+                IpAddr::V4(_) => IPV4,
+                IpAddr::V6(_) => IPV6,
+            };
+        }
+        if link == Link::Ethernet {
+            frame.put_ethernet(step.dst_mac, step.src_mac, step.vlan, kind);
+        }
+        frame
+    }
+
+    /// A packet without what is around it.
+    pub(super) fn of(packet: &Packet, ttl: u8, range: Range) -> Self {
+        let (bytes, length) = match &packet.transport {
+            Transport::Arp(arp) => {
+                let bytes = transport::arp(packet, arp);
+                (bytes, packet.len)
+            }
+            _ => ip::packet(packet, ttl, range),
+        };
+        Self {
+            bytes,
+            length,
+            link: Link::Raw,
+        }
+    }
+
+    /// Puts headers before it.
+    fn put(&mut self, headers: &[u8]) {
+        self.bytes.splice(0..0, headers.iter().copied());
+        let added = u32::try_from(headers.len()).unwrap_or(u32::MAX);
+        self.length = self.length.saturating_add(added);
+    }
+
+    fn put_ethernet(&mut self, to: Option<Mac>, from: Option<Mac>, vlan: Option<u16>, kind: u16) {
+        let mut header = Vec::with_capacity(18);
+        header.extend(to.unwrap_or_default().0);
+        header.extend(from.unwrap_or_default().0);
+        if let Some(tag) = vlan {
+            header.extend(VLAN.to_be_bytes());
+            header.extend(tag.to_be_bytes());
+        }
+        header.extend(kind.to_be_bytes());
+        self.put(&header);
+        self.link = Link::Ethernet;
+    }
+}
+
+/// A journey's packet with the ends that it has at a step.
+pub(super) fn packet_at<'a>(journey: &'a Journey, step: &Step) -> Cow<'a, Packet> {
+    let Some(ends) = &step.ends else {
+        return Cow::Borrowed(&journey.packet);
+    };
+    let mut packet = journey.packet.clone();
+    (packet.src, packet.dst) = (ends.src, ends.dst);
+    match &mut packet.transport {
+        Transport::Tcp(tcp) => (tcp.src_port, tcp.dst_port) = (ends.src_port, ends.dst_port),
+        Transport::Udp {
+            src_port, dst_port, ..
+        }
+        | Transport::Sctp {
+            src_port, dst_port, ..
+        }
+        | Transport::Cut {
+            src_port, dst_port, ..
+        } => (*src_port, *dst_port) = (ends.src_port, ends.dst_port),
+        Transport::Icmp(icmp) => {
+            if let Some((id, _)) = &mut icmp.echo {
+                *id = ends.src_port;
+            }
+        }
+        Transport::Arp(_) | Transport::Other(_) => {}
+    }
+    Cow::Owned(packet)
+}
+
+/// Whether a step has seen all of a journey in one piece, that will be cut later.
+fn whole(journey: &Journey, step: &Step) -> bool {
+    step.seen == journey.size() && step.len < 2 * journey.packet.len
+}
+
+/// The EtherType of a packet.
+const fn network(source: IpAddr, packet: &Packet) -> u16 {
+    match (&packet.transport, source) {
+        (Transport::Arp(_), _) => ARP,
+        (_, IpAddr::V4(_)) => IPV4,
+        (_, IpAddr::V6(_)) => IPV6,
+    }
+}

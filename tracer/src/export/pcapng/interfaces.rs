@@ -1,0 +1,98 @@
+//! Which interfaces a capture has: one for each observation point, and one for each
+//! place of drops.
+
+use hashbrown::HashMap;
+use tracer_core::{
+    journey::{Drop, Scene, Step},
+    model::Point,
+};
+
+use super::frame::Link;
+use crate::view::HOST;
+
+/// An interface of a capture.
+pub(super) struct Interface {
+    /// `node/interface/direction`, in a pod's namespace `node/pod/interface/direction`;
+    /// of drops, `drop` stands for the direction.
+    pub(super) name: String,
+    /// What it is on the packet's way.
+    pub(super) description: String,
+    /// What its frames begin with.
+    pub(super) link: Link,
+}
+
+/// The interfaces, in the order in which they were first needed.
+///
+/// A point that goes and comes back is the same one: it has the same name.
+#[derive(Default)]
+pub(super) struct Interfaces {
+    all: Vec<Interface>,
+    by_name: HashMap<(String, Link), u32>,
+}
+
+impl Interfaces {
+    /// The number of the interface that a step was seen at.
+    pub(super) fn of_step(&mut self, scene: &Scene, step: &Step, link: Link) -> u32 {
+        let point = scene.point(step);
+        let name = point_name(&scene.nodes[step.node].node, point);
+        self.numbered(name, link, || description(point))
+    }
+
+    /// The number of the interface of drops at a place.
+    pub(super) fn of_drop(&mut self, scene: &Scene, drop: &Drop) -> u32 {
+        let interface = drop.device.as_deref().unwrap_or("-");
+        let name = name(&scene.nodes[drop.node].node, &drop.netns, interface, "drop");
+        self.numbered(name, Link::Raw, || "where the kernel drops".to_owned())
+    }
+
+    fn numbered(&mut self, name: String, link: Link, description: impl FnOnce() -> String) -> u32 {
+        let all = &mut self.all;
+        let entry = self.by_name.entry((name, link));
+        *entry.or_insert_with_key(|(name, link)| {
+            all.push(Interface {
+                name: name.clone(),
+                description: description(),
+                link: *link,
+            });
+            u32::try_from(all.len() - 1).expect("fewer places than 32 bits can count")
+        })
+    }
+
+    /// Adds the points at which nothing was seen.
+    pub(super) fn rest(&mut self, scene: &Scene) {
+        for hello in scene.nodes.iter() {
+            for point in &hello.points {
+                let key = (point_name(&hello.node, point), Link::Raw);
+                if !self.by_name.contains_key(&key) {
+                    self.numbered(key.0, Link::Ethernet, || description(point));
+                }
+            }
+        }
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> &[Interface] {
+        &self.all
+    }
+}
+
+fn point_name(node: &str, point: &Point) -> String {
+    let direction = point.direction.to_string();
+    name(node, &point.netns, &point.interface, &direction)
+}
+
+fn name(node: &str, netns: &str, interface: &str, last: &str) -> String {
+    if netns == HOST {
+        format!("{node}/{interface}/{last}")
+    } else {
+        format!("{node}/{netns}/{interface}/{last}")
+    }
+}
+
+fn description(point: &Point) -> String {
+    let mut text = point.why.clone();
+    if !point.kind.is_empty() {
+        text = format!("{}: {text}", point.kind);
+    }
+    text
+}

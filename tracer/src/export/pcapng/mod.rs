@@ -1,0 +1,231 @@
+//! pcapng, as Wireshark and tshark read it.
+//!
+//! A packet for each hop, on an interface for each observation point, and one for each
+//! drop, on an interface of its own for each place of drops. Comments say which journey
+//! it is of and what became of that. Journeys come in the order of their verdicts, and
+//! readers of captures expect the order of time: so packets are sorted.
+
+mod blocks;
+mod frame;
+mod interfaces;
+mod names;
+
+use std::io;
+
+use tracer_core::{
+    journal::{Changed, Selected, Started, View},
+    journey::{Class, Drop, Journey, Scene, Step},
+    verdict::{Confidence, Parts, Summary, Verdict},
+};
+
+use self::{
+    blocks::{Capture, Captured},
+    frame::{Frame, Range, packet_at},
+    interfaces::Interfaces,
+    names::Names,
+};
+use super::{
+    output::Output,
+    sorted::{Key, Sorter},
+};
+use crate::view::{drop_json, hop_json, outcome};
+
+/// Writes packets once all are known.
+pub(super) struct Pcapng<'a> {
+    output: &'a mut Output,
+    /// Whether each interface gets a file of its own.
+    split: bool,
+    follow: String,
+    interfaces: Interfaces,
+    names: Names,
+    packets: Sorter,
+}
+
+impl<'a> Pcapng<'a> {
+    pub(super) fn new(output: &'a mut Output, split: bool) -> Self {
+        Self {
+            packets: Sorter::new(output.directory()),
+            output,
+            split,
+            follow: String::new(),
+            interfaces: Interfaces::default(),
+            names: Names::default(),
+        }
+    }
+
+    fn push(
+        &mut self,
+        time: i64,
+        interface: u32,
+        frame: &Frame,
+        comments: [&str; 2],
+    ) -> io::Result<()> {
+        let key = Key {
+            group: if self.split { interface } else { 0 },
+            time,
+        };
+        let captured = Captured {
+            interface,
+            frame,
+            comments,
+        };
+        self.packets.push(key, &captured.to_bytes())
+    }
+
+    fn hop(
+        &mut self,
+        scene: &Scene,
+        journey: &Journey,
+        (number, step): (usize, &Step),
+        said: &str,
+    ) -> io::Result<()> {
+        let json = hop_json(scene, journey, number)?;
+        let ranges: &[Range] = &step.parts;
+        for (index, range) in ranges.iter().enumerate() {
+            let frame = Frame::at(scene, journey, step, *range);
+            let interface = self.interfaces.of_step(scene, step, frame.link);
+            let mut comment = format!(
+                "#{} hop {} of {} | {said}",
+                journey.id,
+                number + 1,
+                journey.steps.len(),
+            );
+            if ranges.len() > 1 {
+                comment += &format!(
+                    " | part {} of {}: bytes {} to {}",
+                    index + 1,
+                    ranges.len(),
+                    range.0,
+                    range.1
+                );
+            }
+            if step.segments > 1 {
+                comment += &format!(" | {} segments, shown as one packet", step.segments);
+            }
+            if let Some(encap) = step.encap.filter(|encap| encap.levels > 1) {
+                comment += &format!(
+                    " | in {} tunnels, of which only the innermost is shown",
+                    encap.levels
+                );
+            }
+            comment += REBUILT;
+            self.push(step.time, interface, &frame, [&comment, &json])?;
+        }
+        Ok(())
+    }
+
+    fn drop(
+        &mut self,
+        scene: &Scene,
+        journey: &Journey,
+        drop: &Drop,
+        said: &str,
+    ) -> io::Result<()> {
+        let json = drop_json(scene, drop)?;
+        // As it was where it was seen last.
+        let frame = match journey.steps.last() {
+            Some(step) => Frame::of(&packet_at(journey, step), step.ttl, drop.part),
+            None => Frame::of(&journey.packet, journey.packet.ttl, drop.part),
+        };
+        let interface = self.interfaces.of_drop(scene, drop);
+        let comment = format!(
+            "#{} freed: {} in {} | {said}{REBUILT}",
+            journey.id, drop.reason, drop.function
+        );
+        self.push(drop.time, interface, &frame, [&comment, &json])
+    }
+}
+
+/// Ends each packet's first comment.
+const REBUILT: &str = " | headers rebuilt";
+
+impl View for Pcapng<'_> {
+    fn started(&mut self, _: &Scene, started: &Started) -> io::Result<()> {
+        self.follow.clone_from(&started.follow);
+        Ok(())
+    }
+
+    fn changed(&mut self, _: &Scene, _: &Changed) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn journey(
+        &mut self,
+        scene: &Scene,
+        journey: &Journey,
+        verdict: &Verdict,
+        parts: &Parts,
+    ) -> io::Result<()> {
+        self.names.take(scene, journey);
+        let said = said(scene, journey, verdict, parts);
+        for step in journey.steps.iter().enumerate() {
+            self.hop(scene, journey, step, &said)?;
+        }
+        let ends = journey.drops.iter().filter(|drop| {
+            // Copies, and packets that had arrived, are freed as well.
+            let class = drop.judgement.class;
+            class.is_suspect() || class == Class::Refusal || journey.steps.is_empty()
+        });
+        for drop in ends {
+            self.drop(scene, journey, drop, &said)?;
+        }
+        Ok(())
+    }
+
+    fn summary(&mut self, scene: &Scene, _: &Summary, _: Option<&Selected>) -> io::Result<()> {
+        self.interfaces.rest(scene);
+        let packets = std::mem::replace(&mut self.packets, Sorter::new(self.output.directory()));
+        let about = format!(
+            "{}; headers are rebuilt from what tracer saw, and payload was not captured",
+            self.follow
+        );
+        let interfaces = self.interfaces.all();
+        let names = self.names.records(scene);
+        if !self.split {
+            let mut capture = Capture::begin(self.output.file("")?, &about)?;
+            for interface in interfaces {
+                capture.interface(interface)?;
+            }
+            capture.names(&names)?;
+            packets.each(|key, packet| capture.packet(None, key.time, packet))?;
+            return capture.end();
+        }
+        // In the order of interfaces, so that one file is open at a time.
+        let mut open: Option<(u32, Capture<_>)> = None;
+        packets.each(|key, packet| {
+            if open.as_ref().is_none_or(|(group, _)| *group != key.group) {
+                if let Some((_, capture)) = open.take() {
+                    capture.end()?;
+                }
+                let interface = &interfaces[key.group as usize];
+                let name = format!("{}.pcapng", interface.name);
+                let mut capture = Capture::begin(self.output.file(&name)?, &about)?;
+                capture.interface(interface)?;
+                capture.names(&names)?;
+                open = Some((key.group, capture));
+            }
+            match &mut open {
+                Some((_, capture)) => capture.packet(Some(0), key.time, packet),
+                None => Ok(()),
+            }
+        })?;
+        open.map_or(Ok(()), |(_, capture)| capture.end())
+    }
+}
+
+/// What became of a journey, in one line.
+fn said(scene: &Scene, journey: &Journey, verdict: &Verdict, parts: &Parts) -> String {
+    let mut said = outcome::text(scene, journey, verdict, parts);
+    if let Some(drop) = verdict.drop.map(|index| &journey.drops[index]) {
+        said += &format!(" | reason {} in {}", drop.reason, drop.function);
+    }
+    if let Some(cause) = verdict.cause {
+        said += &format!(" | cause {}", cause.name());
+    }
+    said += match verdict.confidence {
+        Confidence::Low => " | confidence low",
+        Confidence::High => " | confidence high",
+        Confidence::Confirmed => " | confidence confirmed",
+    };
+    said
+}
