@@ -26,6 +26,7 @@ use tracer_core::{
 use crate::{
     cli::{AgentSpec, End, Expected, Failure, Live, Outcome, Output, Settings, selection},
     collector::{self, Plan, SessionError, Update},
+    expect::{Compared, Expectations},
     link::{self, Place},
     node::{self, Task},
     store::RecordError,
@@ -46,6 +47,8 @@ pub fn run(settings: &Settings) -> Result<Outcome, Failure> {
     let utc = settings.utc;
     let dry_run = settings.dry_run;
     let expect = settings.expect;
+    let mut expectations = Expectations::of(&settings.flows).map_err(Failure::new)?;
+    let flows = settings.flows.clone();
     let key = key(settings);
     let plan = plan(settings, key);
     if dry_run {
@@ -58,19 +61,27 @@ pub fn run(settings: &Settings) -> Result<Outcome, Failure> {
         match output {
             Output::Text => {
                 let view = Text::new(stdout.lock(), look_of_stdout(utc));
-                session(plan, updates, view).await
+                let expectations = &mut expectations;
+                session(plan, updates, Compared { view, expectations }).await
             }
             Output::Json => {
                 // In text they stand below the first line.
                 plan.warnings.iter().for_each(|warning| tell(warning));
-                session(plan, updates, Json::new(stdout.lock())).await
+                let view = Json::new(stdout.lock());
+                let expectations = &mut expectations;
+                session(plan, updates, Compared { view, expectations }).await
             }
         }
     })?;
-    Ok(match (Outcome::of(outcome.matched), expect) {
+    let matched = match (Outcome::of(outcome.matched), expect) {
         (Outcome::Done, Some(Expected::Delivered)) => all_delivered(&outcome.fates),
         (outcome, _) => outcome,
-    })
+    };
+    match expectations {
+        Some(expectations) if matched != Outcome::Unexpected => expectations.outcome(&flows),
+        Some(expectations) => expectations.outcome(&flows).map(|_| matched),
+        None => Ok(matched),
+    }
 }
 
 /// Compares what became of packets with what was expected, and says what they

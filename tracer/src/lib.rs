@@ -10,6 +10,7 @@ pub mod cli;
 pub mod cluster;
 pub mod collector;
 pub mod drops;
+mod expect;
 pub mod export;
 pub mod follow;
 #[cfg(any(test, feature = "fuzz"))]

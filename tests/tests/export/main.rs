@@ -3,6 +3,8 @@
 
 // What is said of recordings and places that will not do, and what is left then.
 mod endings;
+// Flows that must or must not pass.
+mod expect;
 // By tshark.
 mod pcapng;
 

@@ -39,6 +39,10 @@ EXAMPLES
     tracer follow --src-ip 10.244.1.5 --dst-ip 10.244.2.7 --count 10 \\
       --expect delivered
 
+  Whether flows pass that must, and no others (docs/expectations.md):
+    tracer follow --src-pod web --dst-pod shop/cart --duration 30s \\
+      --expect-file flows.yaml --junit report.xml
+
   Only what dies or is slow, of everything that is recorded:
     tracer follow --src-ip 10.244.1.5 --dst-ip 10.244.2.7 -w trace.arrows \\
       --where 'verdict:dropped,lost or >10ms'
@@ -54,8 +58,9 @@ EXIT CODES
   0 traced: at least one packet matched, or all of --dry-run was shown
   1 failure: an unknown name, an unreadable file, a missing capability
   2 bad syntax: arguments that are wrong or contradict each other
-  3 with --expect delivered: a packet was not, or none was seen to be; packets
-    that were on their way at the start or at the end do not count
+  3 with --expect delivered: a packet was not, or none was seen to be; with
+    --expect-file: a flow fared otherwise; packets that were on their way at
+    the start or at the end do not count
   4 nothing matched
   When the reader of stdout goes away (| head), tracer ends quietly with 0.";
 
@@ -191,13 +196,17 @@ EXAMPLES
     tracer replay trace.arrows -o json --where '-verdict:delivered' \\
       | jq -r 'select(.verdict) | .verdict.text'
 
+  Whether flows fared as a file says (docs/expectations.md):
+    tracer replay trace.arrows --expect-file flows.yaml --junit report.xml
+
   In Python:
     import pyarrow as pa
     table = pa.ipc.open_stream(\"trace.arrows\").read_all()
 
 EXIT CODES
   0 shown   1 failure: no trace, or a damaged one, which is shown up to there
-  2 bad syntax   4 there are no packets in it";
+  2 bad syntax   3 with --expect-file: a flow fared otherwise   4 there are no
+  packets in it";
 
 /// Of `tracer export`.
 pub(super) const EXPORT: &str = "\

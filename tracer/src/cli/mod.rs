@@ -37,9 +37,9 @@ use tracing_subscriber::{
 };
 
 pub use args::{
-    AccessArgs, AgentArgs, Arguments, Command, Destination, DropsArgs, Expected, ExportArgs,
-    FollowArgs, Format, GroupBy, Output, Protocol, RecordArgs, RecordingArgs, ReplayArgs, ShowArgs,
-    Source, Split, StatsArgs, WatchArgs,
+    AccessArgs, AgentArgs, Arguments, Command, Destination, DropsArgs, ExpectArgs, Expected,
+    ExportArgs, FollowArgs, Format, GroupBy, Output, Protocol, RecordArgs, RecordingArgs,
+    ReplayArgs, ShowArgs, Source, Split, StatsArgs, WatchArgs,
 };
 pub use drops::DropsSettings;
 pub use error::{Failure, Outcome, SettingsError};

@@ -20,7 +20,9 @@ use tracer_core::{
 
 use super::{
     agents,
-    args::{Expected, FollowArgs, Output, Protocol, RecordArgs, RecordingArgs, WatchArgs},
+    args::{
+        ExpectArgs, Expected, FollowArgs, Output, Protocol, RecordArgs, RecordingArgs, WatchArgs,
+    },
     error::SettingsError,
     load::{self, Objects},
     values::{AgentSpec, EndName, PodName},
@@ -67,6 +69,8 @@ pub struct Settings {
     pub explain: bool,
     /// What has to become of every packet.
     pub expect: Option<Expected>,
+    /// What has to become of flows.
+    pub flows: ExpectArgs,
     /// Whether to attach nothing and only show where it would.
     pub dry_run: bool,
     /// Whether to observe the pods' own interfaces.
@@ -197,6 +201,7 @@ impl Settings {
             utc: args.times.utc,
             explain: args.explain.is_wanted(),
             expect: args.expect,
+            flows: args.flows.clone(),
             dry_run: args.dry_run,
             write: args.write.as_deref().map(|path| write(path, recording)),
             key: key(recording)?,
@@ -272,6 +277,7 @@ impl Settings {
             utc: false,
             explain: false,
             expect: None,
+            flows: ExpectArgs::default(),
             dry_run: false,
             pod_interfaces: args.pod_interfaces,
             vxlan_ports,

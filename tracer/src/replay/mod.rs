@@ -9,6 +9,7 @@ use tracer_core::{
 
 use crate::{
     cli::{Failure, Outcome, Output, ReplayArgs, selection},
+    expect::{Compared, Expectations},
     store::{JoinError, Recordings},
     terminal::{look_of_stdout, tell},
     view::{Json, Text},
@@ -22,11 +23,24 @@ pub fn run(args: &ReplayArgs) -> Result<Outcome, Failure> {
     let stdout = io::stdout();
     let look = look_of_stdout(args.times.utc);
     let selection = selection(args.query.as_ref(), args.output, args.times.utc, None);
+    let mut expectations = Expectations::of(&args.flows).map_err(Failure::new)?;
     let replayed = match args.output {
-        Output::Text => through(&args.files, &mut Text::new(stdout.lock(), look), selection),
-        Output::Json => through(&args.files, &mut Json::new(stdout.lock()), selection),
+        Output::Text => {
+            let view = Text::new(stdout.lock(), look);
+            let expectations = &mut expectations;
+            through(&args.files, &mut Compared { view, expectations }, selection)
+        }
+        Output::Json => {
+            let view = Json::new(stdout.lock());
+            let expectations = &mut expectations;
+            through(&args.files, &mut Compared { view, expectations }, selection)
+        }
     };
-    replayed?.outcome()
+    let outcome = replayed?.outcome()?;
+    match expectations {
+        Some(expectations) => expectations.outcome(&args.flows),
+        None => Ok(outcome),
+    }
 }
 
 /// Shows what is selected of what is in files to a view, and says what is wrong with

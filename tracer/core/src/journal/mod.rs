@@ -74,6 +74,11 @@ pub trait View {
     /// See [`View::started`].
     fn changed(&mut self, scene: &Scene, changed: &Changed) -> io::Result<()>;
 
+    /// Takes note of a journey, whether it is to be shown or not.
+    fn noted(&mut self, scene: &Scene, journey: &Journey, verdict: &Verdict, parts: &Parts) {
+        let _ = (scene, journey, verdict, parts);
+    }
+
     /// Shows one journey and what became of it.
     ///
     /// # Errors

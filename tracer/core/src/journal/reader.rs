@@ -95,6 +95,7 @@ impl<'a, V: View> Reader<'a, V> {
             parts,
             ..
         } = entry;
+        self.view.noted(scene, journey, verdict, parts);
         let selection = self.selection.as_ref();
         if !selection.is_none_or(|selection| selection.allows(scene, journey, verdict)) {
             return Ok(());

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum, ValueHint};
 use tracer_core::journal::Query;
 
-use super::{END, Explain, OUTPUT, Output, RECORDING, Times, WHERE, WatchArgs};
+use super::{END, ExpectArgs, Explain, OUTPUT, Output, RECORDING, Times, WHERE, WatchArgs};
 use crate::cli::{help, values};
 
 /// The arguments of `tracer follow`.
@@ -18,6 +18,10 @@ pub struct FollowArgs {
     /// Exit with 3 if any packet that matched fared otherwise
     #[arg(long, value_enum, value_name = "VERDICT", help_heading = END)]
     pub expect: Option<Expected>,
+
+    /// What has to become of flows.
+    #[command(flatten)]
+    pub flows: ExpectArgs,
 
     /// Show where it would look, on which nodes, and what could hide packets there; attach nothing
     #[arg(long, help_heading = WHERE)]

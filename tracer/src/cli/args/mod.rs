@@ -3,6 +3,7 @@
 mod access;
 mod agent;
 mod drops;
+mod expect;
 mod export;
 mod follow;
 mod pods;
@@ -19,6 +20,7 @@ use super::help;
 pub use access::AccessArgs;
 pub use agent::AgentArgs;
 pub use drops::DropsArgs;
+pub use expect::ExpectArgs;
 pub use export::{ExportArgs, Format, Split};
 pub use follow::{Expected, FollowArgs, RecordArgs, RecordingArgs};
 pub(super) use pods::PodArgs;

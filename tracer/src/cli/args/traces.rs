@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum, ValueHint};
 
 use tracer_core::journal::Query;
 
-use super::{OUTPUT, Output, Times};
+use super::{ExpectArgs, OUTPUT, Output, Times};
 use crate::cli::help;
 
 /// The arguments of `tracer replay`.
@@ -30,6 +30,10 @@ pub struct ReplayArgs {
         help_heading = OUTPUT
     )]
     pub query: Option<Query>,
+
+    /// What has to become of flows.
+    #[command(flatten)]
+    pub flows: ExpectArgs,
 
     /// Which time it is.
     #[command(flatten)]

@@ -1,0 +1,233 @@
+//! `--expect-file`: flows that must or must not pass, and whether they did.
+//!
+//! A test of a network policy is a list of flows and of what is to become of each. A
+//! flow is met if packets of it were seen and all of them fared as expected. What was
+//! on its way at the follow's start or end does not count, as nothing is known of it.
+
+mod file;
+mod junit;
+
+use std::{collections::BTreeMap, io, path::Path};
+
+use jiff::tz::TimeZone;
+use tracer_core::{
+    journal::{Changed, Query, Selected, Started, View},
+    journey::{Journey, Scene},
+    verdict::{Parts, Summary, Verdict},
+};
+
+pub(crate) use file::ExpectError;
+
+use crate::{
+    cli::{ExpectArgs, Failure, Outcome},
+    terminal::tell,
+    view::outcome,
+};
+
+/// All that is expected, and what was seen of it.
+pub(crate) struct Expectations {
+    flows: Vec<Flow>,
+    /// What was followed.
+    follow: String,
+}
+
+/// A flow, and what is to become of it.
+struct Flow {
+    /// What it is called in reports.
+    name: String,
+    /// Which journeys are of it.
+    of: Query,
+    /// How they have to fare; `None`: there must be none.
+    fate: Option<Fate>,
+    seen: Seen,
+}
+
+/// How a packet is to fare.
+struct Fate {
+    /// In words, for reports.
+    text: String,
+    /// Its verdict, and the verdict's cause.
+    verdict: Query,
+    /// Where it has to end: a node, or `NODE/INTERFACE`.
+    place: Option<String>,
+}
+
+/// Packets of a flow.
+#[derive(Default)]
+struct Seen {
+    as_expected: u64,
+    /// Those that fared otherwise, by how, and what was said of the first.
+    otherwise: BTreeMap<String, (u64, String)>,
+    /// Those of which the follow's start or end hides what became of them.
+    cut_off: u64,
+}
+
+impl Expectations {
+    /// Reads them from a file, if one was given.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with it.
+    pub(crate) fn of(args: &ExpectArgs) -> Result<Option<Self>, ExpectError> {
+        let Some(path) = &args.expect_file else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            flows: file::read(path)?,
+            follow: String::new(),
+        }))
+    }
+
+    fn take(&mut self, scene: &Scene, journey: &Journey, verdict: &Verdict, parts: &Parts) {
+        let zone = TimeZone::UTC;
+        for flow in &mut self.flows {
+            if !flow.of.matches(scene, &zone, journey, verdict) {
+                continue;
+            }
+            let met = match &flow.fate {
+                Some(_) if verdict.is_cut_off() => {
+                    flow.seen.cut_off += 1;
+                    continue;
+                }
+                Some(fate) => {
+                    let place = || {
+                        fate.place
+                            .as_ref()
+                            .is_none_or(|at| ended_at(scene, journey, verdict, at))
+                    };
+                    fate.verdict.matches(scene, &zone, journey, verdict) && place()
+                }
+                None => false,
+            };
+            if met {
+                flow.seen.as_expected += 1;
+                continue;
+            }
+            let cause = verdict.cause.map(|cause| format!(" ({})", cause.name()));
+            let how = format!("{}{}", verdict.kind.name(), cause.unwrap_or_default());
+            let first = || {
+                let text = outcome::text(scene, journey, verdict, parts);
+                (0, format!("#{} {text}", journey.id))
+            };
+            flow.seen.otherwise.entry(how).or_insert_with(first).0 += 1;
+        }
+    }
+
+    /// Says what differs, in a sentence for each flow, and writes the report, if one is
+    /// wanted.
+    ///
+    /// # Errors
+    /// If the report cannot be written.
+    pub(crate) fn outcome(&self, args: &ExpectArgs) -> Result<Outcome, Failure> {
+        let differing: Vec<String> = self.flows.iter().filter_map(Flow::difference).collect();
+        for sentence in &differing {
+            tell(sentence);
+        }
+        if let Some(path) = &args.junit {
+            junit::write(path, self).map_err(|error| unwritten(path, &error))?;
+        }
+        if differing.is_empty() {
+            tell(&format!("as expected: all of {} flows", self.flows.len()));
+            return Ok(Outcome::Done);
+        }
+        Ok(Outcome::Unexpected)
+    }
+}
+
+fn unwritten(path: &Path, error: &io::Error) -> Failure {
+    Failure::Other(format!("cannot write {}: {error}", path.display()))
+}
+
+/// Whether a packet ended at a place: where the drop was that decided, else where it was
+/// seen last.
+fn ended_at(scene: &Scene, journey: &Journey, verdict: &Verdict, place: &str) -> bool {
+    let drop = verdict.drop.map(|index| &journey.drops[index]);
+    let (node, interface) = match (drop, journey.steps.last()) {
+        (Some(drop), _) => (drop.node, drop.device.as_deref()),
+        (None, Some(step)) => (step.node, Some(&*scene.point(step).interface)),
+        (None, None) => return false,
+    };
+    let node = &*scene.nodes[node].node;
+    let rest = place.strip_prefix(node);
+    rest.is_some_and(|rest| match rest.strip_prefix('/') {
+        Some(name) => interface == Some(name),
+        None => rest.is_empty(),
+    })
+}
+
+impl Flow {
+    /// What is not as expected, in a sentence; `None` if all is.
+    fn difference(&self) -> Option<String> {
+        let Seen {
+            as_expected,
+            otherwise,
+            cut_off,
+        } = &self.seen;
+        let expected = self.fate.as_ref().map_or("no packet", |fate| &*fate.text);
+        let name = &self.name;
+        if !otherwise.is_empty() {
+            let others = otherwise.iter();
+            let others: Vec<String> = others
+                .map(|(how, (packets, first))| format!("{packets} {how}, as {first}"))
+                .collect();
+            let all = as_expected + otherwise.values().map(|(packets, _)| packets).sum::<u64>();
+            return Some(format!(
+                "{name}: expected {expected}, but of {all} there were {}",
+                others.join("; ")
+            ));
+        }
+        if self.fate.is_none() || *as_expected > 0 {
+            return None;
+        }
+        Some(match cut_off {
+            0 => format!("{name}: expected {expected}, but no packet of it was seen"),
+            _ => format!(
+                "{name}: expected {expected}, but no packet of it was seen from its first hop to \
+                 its last"
+            ),
+        })
+    }
+}
+
+/// A view, and beside it somebody who compares all journeys with what is expected.
+pub(crate) struct Compared<'a, V> {
+    pub(crate) view: V,
+    pub(crate) expectations: &'a mut Option<Expectations>,
+}
+
+impl<V: View> View for Compared<'_, V> {
+    fn started(&mut self, scene: &Scene, started: &Started) -> io::Result<()> {
+        if let Some(expectations) = self.expectations {
+            expectations.follow.clone_from(&started.follow);
+        }
+        self.view.started(scene, started)
+    }
+
+    fn changed(&mut self, scene: &Scene, changed: &Changed) -> io::Result<()> {
+        self.view.changed(scene, changed)
+    }
+
+    fn noted(&mut self, scene: &Scene, journey: &Journey, verdict: &Verdict, parts: &Parts) {
+        if let Some(expectations) = self.expectations {
+            expectations.take(scene, journey, verdict, parts);
+        }
+    }
+
+    fn journey(
+        &mut self,
+        scene: &Scene,
+        journey: &Journey,
+        verdict: &Verdict,
+        parts: &Parts,
+    ) -> io::Result<()> {
+        self.view.journey(scene, journey, verdict, parts)
+    }
+
+    fn summary(
+        &mut self,
+        scene: &Scene,
+        summary: &Summary,
+        selected: Option<&Selected>,
+    ) -> io::Result<()> {
+        self.view.summary(scene, summary, selected)
+    }
+}
