@@ -19,6 +19,7 @@ pub mod inventory;
 pub mod link;
 pub mod node;
 pub mod replay;
+pub mod schema;
 pub mod show;
 pub mod stats;
 mod stdio;

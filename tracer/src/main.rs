@@ -6,9 +6,9 @@ use tracer::{
     agent,
     cli::{
         self, AgentArgs, DropsSettings, ExportArgs, Failure, Outcome, Program, ReplayArgs,
-        Settings, ShowArgs, StatsArgs,
+        SchemaArgs, Settings, ShowArgs, StatsArgs,
     },
-    drops, export, follow, link, replay, show, stats,
+    drops, export, follow, link, replay, schema, show, stats,
 };
 
 struct Tracer;
@@ -36,6 +36,10 @@ impl Program for Tracer {
 
     fn export(args: &ExportArgs) -> Result<Outcome, Failure> {
         export::run(args)
+    }
+
+    fn schema(args: &SchemaArgs) -> Result<Outcome, Failure> {
+        schema::run(args)
     }
 
     fn show(args: &ShowArgs) -> Result<Outcome, Failure> {

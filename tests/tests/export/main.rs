@@ -7,6 +7,8 @@ mod endings;
 mod expect;
 // By tshark.
 mod pcapng;
+// What lines of JSON are like.
+mod schema;
 
 use std::{
     fs,
@@ -52,11 +54,17 @@ fn export(folder: &TempDir, recording: &str, args: &[&str]) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// What `tracer` prints.
+fn printed(args: &[&str]) -> Result<String> {
+    let ended = run(args)?;
+    ensure!(ended.status.success(), "{args:?}: {}", ended.stderr);
+    Ok(ended.stdout)
+}
+
 /// The journeys of a recording, as `tracer replay -o json` shows them.
 fn journeys(recording: &str) -> Result<Vec<Value>> {
-    let ended = run(["replay", "-o", "json", recording])?;
-    ensure!(ended.status.success(), "{recording}: {}", ended.stderr);
-    let lines = ended.stdout.lines().map(serde_json::from_str);
+    let printed = printed(&["replay", "-o", "json", recording])?;
+    let lines = printed.lines().map(serde_json::from_str);
     let lines: Vec<Value> = lines.collect::<Result<_, _>>()?;
     let journeys = lines.into_iter();
     let journeys = journeys.filter(|line| line["schema"] == "tracer.journey/2");

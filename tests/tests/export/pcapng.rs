@@ -208,17 +208,14 @@ fn agree(packet: &Packet, journey: &Value, hop: &Value) -> Result<()> {
         };
         ensure!(inner(fields[0]) == said["src"], "{packet:?} {said}");
         ensure!(inner(fields[1]) == said["dst"], "{packet:?} {said}");
-        ensure!(
-            inner(fields[2]) == hop["ttl"].to_string(),
-            "{packet:?} {hop}"
-        );
+        ensure!(hop["ttl"] == number(&inner(fields[2]))?, "{packet:?} {hop}");
     }
     let whole = said["fragment"].is_null();
     for proto in ["tcp", "udp"] {
         if said["proto"] == proto && whole && !said["src_port"].is_null() {
             for (field, key) in [("srcport", "src_port"), ("dstport", "dst_port")] {
                 let port = inner(&format!("{proto}.{field}"));
-                ensure!(port == said[key].to_string(), "{packet:?} {said}");
+                ensure!(said[key] == number(&port)?, "{packet:?} {said}");
             }
         }
     }

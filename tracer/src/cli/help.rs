@@ -248,6 +248,14 @@ EXIT CODES
   0 shown   1 failure: no trace, or a damaged one; what comes before the damage
   is summed up   2 bad syntax   4 there are no packets in it";
 
+/// Of `tracer schema`.
+pub(super) const SCHEMA: &str = "\
+EXAMPLES
+  tracer schema tracer.journey/2 > journey.schema.json
+  tracer schema | jq '.\"$defs\" | keys'
+
+  docs/json.md says what each field means.";
+
 /// Of `tracer version`.
 pub(super) const VERSION: &str = "\
 EXAMPLES

@@ -39,7 +39,7 @@ use tracing_subscriber::{
 pub use args::{
     AccessArgs, AgentArgs, Arguments, Command, Destination, DropsArgs, ExpectArgs, Expected,
     ExportArgs, FollowArgs, Format, GroupBy, Output, Protocol, RecordArgs, RecordingArgs,
-    ReplayArgs, ShowArgs, Source, Split, StatsArgs, WatchArgs,
+    ReplayArgs, SchemaArgs, ShowArgs, Source, Split, StatsArgs, WatchArgs,
 };
 pub use drops::DropsSettings;
 pub use error::{Failure, Outcome, SettingsError};
@@ -87,6 +87,12 @@ pub trait Program {
     /// See [`Program::follow`].
     fn export(args: &ExportArgs) -> Result<Outcome, Failure>;
 
+    /// Prints what lines of JSON are like.
+    ///
+    /// # Errors
+    /// See [`Program::follow`].
+    fn schema(args: &SchemaArgs) -> Result<Outcome, Failure>;
+
     /// Says what a recording holds.
     ///
     /// # Errors
@@ -120,6 +126,7 @@ pub fn run<P: Program>() -> ExitCode {
         Command::Agent(args) => P::agent(&args),
         Command::Replay(args) => P::replay(&args),
         Command::Export(args) => P::export(&args),
+        Command::Schema(args) => P::schema(&args),
         Command::Show(args) => P::show(&args),
         Command::Stats(args) => P::stats(&args),
         Command::Drops(args) => DropsSettings::resolve(&args)

@@ -136,6 +136,14 @@ fn show(mut view: impl DropView) {
         .expect("memory takes all");
 }
 
+/// All kinds of lines.
+pub(super) fn lines() -> Vec<String> {
+    let mut shown = Vec::new();
+    show(Json::new(&mut shown));
+    let text = String::from_utf8(shown).expect("text");
+    text.lines().map(str::to_owned).collect()
+}
+
 #[test]
 fn text_says_where_whose_and_why() {
     let mut out = Vec::new();
@@ -209,12 +217,9 @@ fn many_ports_are_not_shown_as_one() {
 
 #[test]
 fn documented_examples_are_real() {
-    let mut out = Vec::new();
-    show(Json::new(&mut out));
-    let lines: Vec<Value> = String::from_utf8_lossy(&out)
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("JSON"))
-        .collect();
+    let lines = lines();
+    let lines = lines.iter().map(|line| serde_json::from_str(line));
+    let lines: Vec<Value> = lines.collect::<Result<_, _>>().expect("JSON");
     let document = include_str!("../../../docs/json.md");
     let documented: BTreeMap<&str, Value> = document
         .split("<!-- drops: ")

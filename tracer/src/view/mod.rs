@@ -43,7 +43,7 @@ mod words_tests;
 pub use contents::{contents_json, contents_text};
 pub use drops::{DropScene, DropView};
 pub use json::Json;
-pub(crate) use json::{drop_json, hop_json};
+pub(crate) use json::{SCHEMAS, drop_json, hop_json, write_schema};
 pub use look::Look;
 pub use plan::{plan_json, plan_text};
 pub use progress::Progress;

@@ -1,11 +1,12 @@
 //! Points in time and spans of it, as they are written.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use jiff::{
     Timestamp,
     tz::{Offset, TimeZone},
 };
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
 /// Where clocks show what text says. Programs read UTC, whatever this is.
@@ -100,6 +101,21 @@ impl Moment {
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&Zone::UTC.date_time(*self))
+    }
+}
+
+impl JsonSchema for Moment {
+    fn schema_name() -> Cow<'static, str> {
+        "Time".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "RFC 3339, in UTC, with nine decimals",
+            "type": "string",
+            "format": "date-time",
+            "pattern": r"\.[0-9]{9}Z$",
+        })
     }
 }
 

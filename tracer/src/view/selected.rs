@@ -1,10 +1,11 @@
 //! How many journeys `--where` left.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tracer_core::journal::Selected;
 
 /// In JSON.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct Where<'a> {
     query: &'a str,
     matching: u64,

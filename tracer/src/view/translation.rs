@@ -10,7 +10,7 @@ use tracer_core::{
 use super::places::holder;
 
 /// Which end of a packet was rewritten, and by which rule of conntrack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, schemars::JsonSchema, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Kind {
     /// The destination of a connection.
@@ -35,7 +35,7 @@ impl fmt::Display for Kind {
 }
 
 /// An address, and a port where the packet has one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, schemars::JsonSchema, serde::Serialize)]
 pub(crate) struct End {
     pub(crate) address: IpAddr,
     pub(crate) port: u16,
@@ -53,7 +53,7 @@ impl fmt::Display for End {
 }
 
 /// One end, rewritten.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, schemars::JsonSchema, serde::Serialize)]
 pub(crate) struct Change {
     pub(crate) kind: Kind,
     pub(crate) from: End,

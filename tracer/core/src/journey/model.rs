@@ -190,7 +190,7 @@ pub struct Translated {
 }
 
 /// Which way a journey goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, schemars::JsonSchema, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Course {
     /// From the follow's source.

@@ -1,9 +1,10 @@
 //! What connection tracking had on record of a packet when the kernel freed it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A packet's part in a tracked connection.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Connection {
     /// The packet's state, as rules match it (`ct state`).
     pub state: ConnectionState,
@@ -15,7 +16,7 @@ pub struct Connection {
 
 /// States of a packet for connection tracking (`enum ip_conntrack_info`,
 /// include/uapi/linux/netfilter/nf_conntrack_common.h).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ConnectionState {
     /// It belongs to a connection that has seen packets in both directions.
@@ -30,7 +31,7 @@ pub enum ConnectionState {
 
 /// Bits of a connection's status (`enum ip_conntrack_status`, the same file): those that
 /// `conntrack -L` shows, and those of translation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ConnectionStatus {
     /// Another connection expected it.

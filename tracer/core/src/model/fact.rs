@@ -6,12 +6,13 @@
 
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Connection, Direction, Foreign, Mac};
 
 /// Something that was read in the network namespace of a drop.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "fact", rename_all = "kebab-case")]
 pub enum Fact {
     /// What the packet's sk_buff held when it was freed. Unlike all else, the kernel
@@ -222,7 +223,7 @@ pub enum Fact {
 
 /// What the kernel does with packets to an address: the type of the route, as iproute2
 /// names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RouteKind {
     /// They go out of a device.
@@ -240,7 +241,7 @@ pub enum RouteKind {
 }
 
 /// What is known of a neighbour.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NeighbourEntry {
     /// The entry's state.
     pub state: NeighbourState,
@@ -249,7 +250,7 @@ pub struct NeighbourEntry {
 }
 
 /// States of a neighbour entry, as iproute2 names them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum NeighbourState {
     /// It was never used.
@@ -273,14 +274,14 @@ pub enum NeighbourState {
 }
 
 /// Where a forwarding database entry sends frames.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FdbEntry {
     /// The remote VTEP.
     pub remote: Option<IpAddr>,
 }
 
 /// States of a bridge port (`BR_STATE_*`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PortState {
     /// It does nothing.
@@ -296,7 +297,7 @@ pub enum PortState {
 }
 
 /// A hook of netfilter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Hook {
     /// What comes in, before its route is known.
@@ -316,7 +317,7 @@ pub enum Hook {
 }
 
 /// A family of netfilter's tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Family {
     /// IPv4 and IPv6.
@@ -332,7 +333,7 @@ pub enum Family {
 }
 
 /// A base chain of nftables.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Chain {
     /// The table's family.
     pub family: Family,
@@ -349,7 +350,7 @@ pub struct Chain {
 }
 
 /// A built-in chain of a table of iptables.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LegacyChain {
     /// The table's name.
     pub table: String,
@@ -360,7 +361,7 @@ pub struct LegacyChain {
 }
 
 /// What becomes of packets that no rule takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Policy {
     /// They go on.
@@ -370,7 +371,7 @@ pub enum Policy {
 }
 
 /// A protocol of sockets that wait for packets to a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SocketProto {
     /// TCP: sockets that listen.

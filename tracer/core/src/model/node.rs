@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, fmt, net::IpAddr, sync::Arc};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Network;
@@ -87,7 +88,7 @@ impl Point {
 }
 
 /// A program of somebody else.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "RecordedForeign")]
 pub struct Foreign {
     /// The kernel's identifier of it; 0 of a filter of tc that is no program.
@@ -115,7 +116,7 @@ impl Foreign {
 }
 
 /// Of older recordings the identifier alone is known.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(untagged)]
 enum RecordedForeign {
     Id(u32),
@@ -191,7 +192,9 @@ const fn is_none(bound: &i64) -> bool {
 }
 
 /// Which way a packet goes, as the interface's namespace sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
     /// In from the interface.
@@ -210,7 +213,9 @@ impl fmt::Display for Direction {
 }
 
 /// An interface's place on the way between two pods.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// The pod's own interface, inside its namespace.

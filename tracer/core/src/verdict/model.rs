@@ -1,5 +1,6 @@
 //! What can be said of a journey.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Evidence, Outcome, Waits};
@@ -34,7 +35,7 @@ impl Verdict {
 }
 
 /// What can happen to a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Seen at the last point before, or at, its destination.
@@ -85,7 +86,7 @@ impl Kind {
 }
 
 /// How sure a verdict is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Confidence {
     /// Something speaks against it, or is missing that could.
@@ -97,7 +98,7 @@ pub enum Confidence {
 }
 
 /// How much of a journey fared how: payload bytes of TCP data, packets else.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Parts {
     /// What was on its way.
     pub sent: u64,

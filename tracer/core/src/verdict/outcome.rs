@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::{Mac, Owner};
@@ -102,7 +103,7 @@ pub struct Leg {
 }
 
 /// What lies between two points.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum LegKind {
     /// Queue, driver and NIC of an uplink, the wire, and the same of another.

@@ -1,11 +1,11 @@
-//! The arguments of `tracer export`.
+//! The arguments of `tracer export` and `tracer schema`.
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum, ValueHint};
+use clap::{Args, ValueEnum, ValueHint, builder::PossibleValuesParser};
 use tracer_core::journal::Query;
 
-use crate::cli::help;
+use crate::{cli::help, view::SCHEMAS};
 
 /// The arguments of `tracer export`.
 #[derive(Debug, Args)]
@@ -64,4 +64,12 @@ impl Format {
 pub enum Split {
     /// A capture for each observation point, as if tcpdump had run there (pcapng)
     Point,
+}
+
+/// The arguments of `tracer schema`.
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    /// Only that of lines with this `schema`, such as tracer.journey/2; default: of any line
+    #[arg(value_name = "KIND", value_parser = PossibleValuesParser::new(SCHEMAS))]
+    pub kind: Option<String>,
 }

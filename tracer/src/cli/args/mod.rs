@@ -21,7 +21,7 @@ pub use access::AccessArgs;
 pub use agent::AgentArgs;
 pub use drops::DropsArgs;
 pub use expect::ExpectArgs;
-pub use export::{ExportArgs, Format, Split};
+pub use export::{ExportArgs, Format, SchemaArgs, Split};
 pub use follow::{Expected, FollowArgs, RecordArgs, RecordingArgs};
 pub(super) use pods::PodArgs;
 pub use traces::{GroupBy, ReplayArgs, ShowArgs, StatsArgs};
@@ -107,6 +107,10 @@ pub enum Command {
     /// Sum recordings up: latencies and drops
     #[command(after_help = help::STATS)]
     Stats(StatsArgs),
+
+    /// Print the JSON Schema of what `-o json` writes
+    #[command(after_help = help::SCHEMA)]
+    Schema(SchemaArgs),
 
     /// Show the version
     #[command(after_help = help::VERSION)]

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tracer_common::drop::DropCounter;
 use tracer_core::{
@@ -13,7 +14,7 @@ use tracer_core::{
 use super::drops::known_by;
 use crate::view::{facts, moment::Moment};
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct Drop<'a> {
     time: Moment,
     node: &'a str,
@@ -55,7 +56,7 @@ impl<'a> Drop<'a> {
 }
 
 /// What an agent read, and the same in a sentence.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(in crate::view) struct Fact<'a> {
     #[serde(flatten)]
     fact: &'a model::Fact,
@@ -73,7 +74,7 @@ impl<'a> Fact<'a> {
 }
 
 /// What answered with a reset or an ICMP error.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct Refusal {
     by: u64,
     from: IpAddr,
@@ -94,7 +95,7 @@ impl Refusal {
 }
 
 /// Journeys by the drop that decided.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct Sum<'a> {
     node: &'a str,
     netns: &'a str,
@@ -117,7 +118,7 @@ impl<'a> Sum<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct Account {
     miss: u64,
     elsewhere: u64,

@@ -6,6 +6,7 @@ use std::{
     net::IpAddr,
 };
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tracer_common::drop::{DropCounter, Scope};
 use tracer_core::{
@@ -18,15 +19,16 @@ use tracer_core::{
 use super::{Json, dropped::Fact, packet::Packet};
 use crate::view::{DropScene, DropView, moment::Moment};
 
-#[derive(Serialize)]
-struct Started<'a> {
+#[derive(JsonSchema, Serialize)]
+pub(super) struct Started<'a> {
+    #[schemars(extend("const" = "tracer.drops_started/1"))]
     schema: &'static str,
     time: Moment,
     pod: Option<&'a str>,
     nodes: Vec<Node<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Node<'a> {
     node: &'a str,
     pods: Vec<&'a str>,
@@ -43,8 +45,9 @@ impl<'a> Node<'a> {
     }
 }
 
-#[derive(Serialize)]
-struct Drop<'a> {
+#[derive(JsonSchema, Serialize)]
+pub(super) struct Drop<'a> {
+    #[schemars(extend("const" = "tracer.drop/2"))]
     schema: &'static str,
     time: Moment,
     last: Moment,
@@ -69,7 +72,7 @@ struct Drop<'a> {
     dst_ports: Option<usize>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Encap {
     kind: EncapKind,
     vni: Option<u32>,
@@ -77,15 +80,16 @@ struct Encap {
     outer_dst: IpAddr,
 }
 
-#[derive(Serialize)]
-struct Summary {
+#[derive(JsonSchema, Serialize)]
+pub(super) struct Summary {
+    #[schemars(extend("const" = "tracer.drops_summary/1"))]
     schema: &'static str,
     packets: BTreeMap<&'static str, u64>,
     not_shown: u64,
     accounting: Accounting,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Accounting {
     elsewhere: u64,
     unscoped: u64,

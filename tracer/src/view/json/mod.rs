@@ -5,6 +5,9 @@ mod drops;
 pub(super) mod evidence;
 mod packet;
 mod record;
+mod schema;
+
+pub(crate) use schema::{KINDS as SCHEMAS, write_schema};
 
 use std::io::{self, Write};
 

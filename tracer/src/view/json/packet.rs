@@ -2,6 +2,7 @@
 
 use std::{fmt::Display, net::IpAddr};
 
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 use tracer_core::model::{self, Mac, Proto, Transport};
 
@@ -20,11 +21,12 @@ pub(super) fn shown_or_null<T: Display, S: Serializer>(
     }
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct Packet {
     src: IpAddr,
     dst: IpAddr,
     #[serde(serialize_with = "shown")]
+    #[schemars(with = "String")]
     proto: Proto,
     src_port: Option<u16>,
     dst_port: Option<u16>,
@@ -36,22 +38,23 @@ pub(super) struct Packet {
     arp: Option<Arp>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Fragment {
     offset: u16,
     more: bool,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Tcp {
     seq: u32,
     ack: u32,
     #[serde(serialize_with = "shown")]
+    #[schemars(with = "String")]
     flags: model::Flags,
     payload_len: u32,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Icmp {
     #[serde(rename = "type")]
     kind: u8,
@@ -62,28 +65,31 @@ struct Icmp {
     quote: Option<Quote>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Neighbour {
     target: IpAddr,
     advertisement: bool,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Quote {
     src: IpAddr,
     dst: IpAddr,
     #[serde(serialize_with = "shown")]
+    #[schemars(with = "String")]
     proto: Proto,
     src_port: Option<u16>,
     dst_port: Option<u16>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Arp {
     operation: u16,
     #[serde(serialize_with = "shown")]
+    #[schemars(with = "String")]
     sender_mac: Mac,
     #[serde(serialize_with = "shown")]
+    #[schemars(with = "String")]
     target_mac: Mac,
 }
 

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tracer_common::counters::Counter;
 use tracer_core::{
@@ -24,8 +25,9 @@ use crate::view::{
     translation::{self, Change},
 };
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct Started<'a> {
+    #[schemars(extend("const" = "tracer.started/1"))]
     schema: &'static str,
     time: Moment,
     follow: &'a str,
@@ -33,8 +35,9 @@ pub(super) struct Started<'a> {
     warnings: &'a [String],
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct Changed<'a> {
+    #[schemars(extend("const" = "tracer.points/1"))]
     schema: &'static str,
     time: Moment,
     points: Vec<Observer<'a>>,
@@ -43,7 +46,7 @@ pub(super) struct Changed<'a> {
 }
 
 /// An observation point, as it is announced.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Observer<'a> {
     #[serde(flatten)]
     place: Place<'a>,
@@ -56,7 +59,7 @@ struct Observer<'a> {
 }
 
 /// The names that an observation point has everywhere.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct Place<'a> {
     node: &'a str,
     netns: &'a str,
@@ -64,8 +67,9 @@ pub(super) struct Place<'a> {
     direction: Direction,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct Journey<'a> {
+    #[schemars(extend("const" = "tracer.journey/2"))]
     schema: &'static str,
     id: u64,
     time: Moment,
@@ -87,7 +91,7 @@ pub(super) struct Journey<'a> {
     verdict: Verdict<'a>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct Hop<'a> {
     #[serde(flatten)]
     place: Place<'a>,
@@ -100,15 +104,17 @@ pub(super) struct Hop<'a> {
     seen: u32,
     ttl: Option<u8>,
     #[serde(serialize_with = "shown_or_null")]
+    #[schemars(with = "Option<String>")]
     src_mac: Option<Mac>,
     #[serde(serialize_with = "shown_or_null")]
+    #[schemars(with = "Option<String>")]
     dst_mac: Option<Mac>,
     vlan: Option<u16>,
     encap: Option<Encap>,
     translations: Vec<Change>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Encap {
     kind: EncapKind,
     vni: Option<u32>,
@@ -117,7 +123,7 @@ struct Encap {
     levels: u8,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Verdict<'a> {
     kind: Kind,
     confidence: Confidence,
@@ -127,8 +133,9 @@ struct Verdict<'a> {
     text: String,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct Summary<'a> {
+    #[schemars(extend("const" = "tracer.summary/1"))]
     schema: &'static str,
     journeys: BTreeMap<Kind, u64>,
     r#where: Option<Where<'a>>,
@@ -138,7 +145,7 @@ pub(super) struct Summary<'a> {
     accounting: Account,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Latency<'a> {
     from: Place<'a>,
     to: Place<'a>,
@@ -149,7 +156,7 @@ struct Latency<'a> {
     max_ns: u64,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Account {
     packets: Packets,
     malformed: u64,
@@ -162,7 +169,7 @@ struct Account {
     drops: dropped::Account,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Packets {
     miss: u64,
     emitted: u64,

@@ -56,14 +56,15 @@ const VLAN: u16 = 0x8100;
 impl Frame {
     /// A journey's packet at one of its steps; of TCP data one range of it.
     pub(super) fn at(scene: &Scene, journey: &Journey, step: &Step, range: Range) -> Self {
-        let mut frame = Self::of(&packet_at(journey, step), step.ttl, range);
+        let packet = packet_at(journey, step);
+        let mut frame = Self::of(&packet, step.ttl, range);
         // A netkit device without addresses has room for them all the same.
         let has_room = step.encap.is_none() && step.len == frame.length + ETHERNET;
         let link = match (step.src_mac, step.dst_mac) {
             (None, None) if !has_room => Link::Raw,
             _ => Link::Ethernet,
         };
-        let mut kind = network(journey.packet.src, &journey.packet);
+        let mut kind = network(packet.src, &packet);
         if let Some(encap) = &step.encap {
             // What the headers around the packet take; of several pieces together it
             // is not known.
@@ -127,30 +128,10 @@ impl Frame {
 
 /// A journey's packet with the ends that it has at a step.
 pub(super) fn packet_at<'a>(journey: &'a Journey, step: &Step) -> Cow<'a, Packet> {
-    let Some(ends) = &step.ends else {
-        return Cow::Borrowed(&journey.packet);
-    };
-    let mut packet = journey.packet.clone();
-    (packet.src, packet.dst) = (ends.src, ends.dst);
-    match &mut packet.transport {
-        Transport::Tcp(tcp) => (tcp.src_port, tcp.dst_port) = (ends.src_port, ends.dst_port),
-        Transport::Udp {
-            src_port, dst_port, ..
-        }
-        | Transport::Sctp {
-            src_port, dst_port, ..
-        }
-        | Transport::Cut {
-            src_port, dst_port, ..
-        } => (*src_port, *dst_port) = (ends.src_port, ends.dst_port),
-        Transport::Icmp(icmp) => {
-            if let Some((id, _)) = &mut icmp.echo {
-                *id = ends.src_port;
-            }
-        }
-        Transport::Arp(_) | Transport::Other(_) => {}
+    match &step.ends {
+        Some(ends) => Cow::Owned(journey.packet.with_ends(ends)),
+        None => Cow::Borrowed(&journey.packet),
     }
-    Cow::Owned(packet)
 }
 
 /// Whether a step has seen all of a journey in one piece, that will be cut later.

@@ -4,6 +4,7 @@ mod parts;
 
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tracer_core::{
     journey::{Journey, Scene},
@@ -23,7 +24,7 @@ use crate::view::{
 };
 
 /// One thing that a verdict rests on, and the same in a sentence.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(in crate::view) struct Evidence<'a> {
     #[serde(flatten)]
     what: What<'a>,
@@ -45,7 +46,7 @@ impl<'a> Evidence<'a> {
 }
 
 /// Variants as those of [`verdict::Evidence`].
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 enum What<'a> {
     Drop(Freed<'a>),
@@ -155,6 +156,7 @@ enum What<'a> {
     SentElsewhere {
         from: Sighting<'a>,
         #[serde(serialize_with = "shown")]
+        #[schemars(with = "String")]
         mac: Mac,
         address: Option<IpAddr>,
         owner: Option<&'a str>,

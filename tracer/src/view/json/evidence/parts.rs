@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tracer_core::{
     journey::{Drop, Impostor, Journey, Scene},
@@ -19,7 +20,7 @@ use crate::view::{
 };
 
 /// A hop, as far as one has to know to find it.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct Sighting<'a> {
     #[serde(flatten)]
     at: Place<'a>,
@@ -27,7 +28,7 @@ pub(super) struct Sighting<'a> {
 }
 
 /// A drop, as far as one has to know to find it.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct Freed<'a> {
     time: Moment,
     node: &'a str,
@@ -39,44 +40,47 @@ pub(super) struct Freed<'a> {
 }
 
 /// Somebody else who answers.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct Other<'a> {
     by: u64,
     #[serde(flatten)]
     at: Place<'a>,
     address: Option<IpAddr>,
     #[serde(serialize_with = "shown_or_null")]
+    #[schemars(with = "Option<String>")]
     mac: Option<Mac>,
     #[serde(serialize_with = "shown_or_null")]
+    #[schemars(with = "Option<String>")]
     asked_mac: Option<Mac>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct Route<'a> {
     node: &'a str,
     to: IpAddr,
     interface: &'a str,
     gateway: Option<IpAddr>,
     #[serde(serialize_with = "shown_or_null")]
+    #[schemars(with = "Option<String>")]
     mac: Option<Mac>,
     default: bool,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct Leg<'a> {
     leg: LegKind,
     from: Sighting<'a>,
     to: Vec<Place<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct Counter<'a> {
     name: &'a str,
     rise: u64,
 }
 
 /// What is common to packets that vanish, and what of it this one has.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct Vanished<'a> {
     pattern: &'static str,
     largest: Option<u32>,
@@ -86,28 +90,30 @@ pub(super) struct Vanished<'a> {
     len: u32,
     encap: Option<Encap>,
     #[serde(serialize_with = "shown_or_null")]
+    #[schemars(with = "Option<String>")]
     proto: Option<Proto>,
     src_port: Option<u16>,
     dst_port: Option<u16>,
 }
 
 /// A MAC address that a frame was for, and the node that the packet is for.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct Frame<'a> {
     #[serde(serialize_with = "shown")]
+    #[schemars(with = "String")]
     pub(super) mac: Mac,
     pub(super) node: &'a str,
 }
 
 /// What a tunnel's ends have to agree on.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct Encap {
     pub(super) kind: EncapKind,
     pub(super) vni: Option<u32>,
     pub(super) port: Option<u16>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct Device<'a> {
     interface: &'a str,
     vni: Option<u32>,
