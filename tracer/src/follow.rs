@@ -1,7 +1,7 @@
 //! `tracer follow`: from settings to a session and its view.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future,
     io::{self, IsTerminal as _, Write},
     net::IpAddr,
@@ -18,14 +18,14 @@ use tracer_common::hash::{HASHED_BYTES, Key, payload_hash};
 use tracer_core::{
     journal::View,
     journey::Limits,
-    model::{OwnerKind, Owners, Pair},
+    model::{OwnerKind, Owners},
     request::{Filter, Remote, Request, Start, Watch},
     verdict::Kind,
 };
 
 use crate::{
-    cli::{AgentSpec, End, Expected, Failure, Live, Outcome, Output, Settings, selection},
-    collector::{self, Plan, SessionError, Update},
+    cli::{AgentSpec, End, EndKind, Expected, Failure, Live, Outcome, Output, Settings, selection},
+    collector::{self, Plan, SessionError, Targets, Update},
     expect::{Compared, Expectations},
     link::{self, Place},
     node::{self, Task},
@@ -223,15 +223,13 @@ fn look(plan: &Plan, output: Output, utc: bool) -> Result<Outcome, Failure> {
 }
 
 /// Whose packets are followed.
-fn pairs(settings: &Settings) -> Vec<Pair> {
-    let pair = |(a, b): (&End, &End)| Pair {
-        a: a.network,
-        b: b.network,
-        proto: settings.proto,
-        a_port: settings.src_port,
-        b_port: settings.dst_port,
-    };
-    settings.pairs().map(pair).collect()
+fn targets(settings: &Settings) -> Targets {
+    let real = settings.destinations.iter().filter(|end| end.is_real());
+    Targets {
+        pairs: settings.pairs.clone(),
+        masqueraded: settings.masqueraded.clone(),
+        asked: real.map(|end| end.network).collect(),
+    }
 }
 
 /// That of the payloads' hash.
@@ -244,9 +242,14 @@ fn key(settings: &Settings) -> Key {
 
 /// What is to be done, with every agent's part.
 fn plan(settings: &Settings, key: Key) -> Plan {
+    let Targets {
+        pairs,
+        masqueraded,
+        asked,
+    } = targets(settings);
     let filter = Filter {
         generation: 1,
-        pairs: pairs(settings),
+        pairs,
         next_hops: Vec::new(),
         neighbours: settings.proto.is_none(),
     };
@@ -259,6 +262,9 @@ fn plan(settings: &Settings, key: Key) -> Plan {
     Plan {
         description: describe(settings),
         sources: settings.sources.iter().map(|end| end.network).collect(),
+        asked,
+        masqueraded,
+        node_addresses: settings.node_addresses.clone(),
         limits: Limits {
             hold: i64::try_from(settings.hold.as_nanos()).unwrap_or(i64::MAX),
             ..Limits::default()
@@ -318,7 +324,8 @@ fn members<'a>(settings: &'a Settings, end: &'a End) -> Vec<Member<'a>> {
         named,
     };
     if let Some(address) = end.address() {
-        return vec![one(address, true)];
+        // A slice may still have an endpoint that is gone.
+        return vec![one(address, end.kind == EndKind::Named)];
     }
     let pods: Vec<Member<'_>> = settings
         .owners
@@ -343,6 +350,9 @@ fn members<'a>(settings: &'a Settings, end: &'a End) -> Vec<Member<'a>> {
 fn concerns(settings: &Settings, agent: &AgentSpec) -> bool {
     let mut ends = settings.sources.iter().chain(&settings.destinations);
     ends.any(|end| {
+        if !end.is_real() {
+            return end.node.as_ref() == Some(&agent.node);
+        }
         let mut members = members(settings, end).into_iter();
         members.any(|member| member.node.is_none_or(|node| node == agent.node))
     })
@@ -369,6 +379,7 @@ fn start(settings: &Settings, agent: &AgentSpec, key: Key, filter: &Filter) -> (
     };
     let mut pods = Vec::new();
     let ends = settings.sources.iter().chain(&settings.destinations);
+    let ends = ends.filter(|end| end.is_real());
     for member in ends.flat_map(|end| members(settings, end)) {
         let address = member.address;
         match member.node {
@@ -403,6 +414,7 @@ fn start(settings: &Settings, agent: &AgentSpec, key: Key, filter: &Filter) -> (
             None => request.unplaced.push(address),
         }
     }
+    add_besides(settings, agent, &mut request);
     let others = settings.owners.all_at(Owners::LATEST);
     let others = others.filter(|(address, owner)| {
         owner.kind == OwnerKind::Pod
@@ -428,12 +440,35 @@ fn start(settings: &Settings, agent: &AgentSpec, key: Key, filter: &Filter) -> (
     (agent.place.clone(), start)
 }
 
+/// Lets an agent see where packets to other endpoints leave: those on its node by their own
+/// interfaces, others by the way to their node, which one of them stands for.
+fn add_besides(settings: &Settings, agent: &AgentSpec, request: &mut Request) {
+    let mut ways = BTreeSet::new();
+    for end in &settings.besides {
+        let (address, node) = (end.network.addr(), end.node.as_ref());
+        if node == Some(&agent.node) {
+            request.unplaced.push(address);
+        } else if ways.insert((node, address.is_ipv4())) {
+            let known = node.and_then(|node| settings.node_addresses.get(node));
+            request.remotes.push(Remote {
+                address,
+                node_addresses: known.cloned().unwrap_or_default(),
+            });
+        }
+    }
+}
+
 fn describe(settings: &Settings) -> String {
-    let names = |ends: &[End]| {
-        let mut names: Vec<String> = ends.iter().map(ToString::to_string).collect();
+    let names = |ends: &[End], service: &Option<String>| {
+        if let Some(service) = service {
+            return service.clone();
+        }
+        let named = ends.iter().filter(|end| end.is_real());
+        let mut names: Vec<String> = named.map(ToString::to_string).collect();
         names.dedup();
         names.join(", ")
     };
+    let [source, destination] = &settings.services;
     let port = |port: Option<u16>| port.map_or_else(String::new, |port| format!(" port {port}"));
     let proto = match settings.proto {
         None => "any protocol".to_owned(),
@@ -441,9 +476,9 @@ fn describe(settings: &Settings) -> String {
     };
     format!(
         "{}{} → {}{} ({proto})",
-        names(&settings.sources),
+        names(&settings.sources, source),
         port(settings.src_port),
-        names(&settings.destinations),
+        names(&settings.destinations, destination),
         port(settings.dst_port)
     )
 }

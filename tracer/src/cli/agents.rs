@@ -10,7 +10,7 @@ use std::{
 
 use nix::sys::statfs::{NSFS_MAGIC, statfs};
 
-use super::{error::SettingsError, settings::End, values::AgentSpec};
+use super::{ends::End, error::SettingsError, values::AgentSpec};
 use crate::{
     inventory::Inventory,
     link::{Place, Pods},

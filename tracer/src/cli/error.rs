@@ -139,12 +139,27 @@ pub enum SettingsError {
         /// The other.
         destination_family: &'static str,
     },
+    /// The Service has other ports.
+    #[error("{service} has no {asked}: it has {}", list(ports, "and"))]
+    NoSuchPort {
+        /// `service namespace/name`.
+        service: String,
+        /// What was asked for.
+        asked: String,
+        /// The ports that it has.
+        ports: Vec<String>,
+    },
+    /// There is no address to follow.
+    #[error(
+        "{0} has no endpoints, so there is no address to follow: `kubectl get endpointslices` shows why"
+    )]
+    NoEndpoints(String),
     /// More than an agent can be told.
     #[error(
-        "this follow has {0} pairs of addresses, and at most {MAX_PAIRS} fit: name fewer ends, or a \
-         CIDR that holds them"
+        "this follow has more than {MAX_PAIRS} pairs of addresses and ports, and no more fit: name \
+         fewer ends, or a CIDR that holds them"
     )]
-    TooManyPairs(usize),
+    TooManyPairs,
     /// The kernel programs have room for few ports.
     #[error("{0} VXLAN ports are too many: give --vxlan-port at most 4 times")]
     VxlanPorts(usize),

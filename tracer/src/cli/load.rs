@@ -93,6 +93,10 @@ fn wanted_by(name: &EndName, namespace: &str) -> Option<Wanted> {
             namespace: or_default(namespace),
             pods: pods.clone(),
         }),
+        EndName::Service(service) => Wanted::Service {
+            namespace: or_default(&service.namespace),
+            name: service.name.clone(),
+        },
         EndName::Node(name) => Wanted::Node(name.clone()),
         EndName::Network(network) => {
             let is_one = network.prefix_len() == network.max_prefix_len();

@@ -10,11 +10,13 @@
 mod agents;
 mod args;
 mod drops;
+mod ends;
 mod error;
 mod help;
 mod load;
 mod selection;
 mod settings;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -42,10 +44,11 @@ pub use args::{
     ReplayArgs, SchemaArgs, ShowArgs, Source, Split, StatsArgs, WatchArgs,
 };
 pub use drops::DropsSettings;
+pub use ends::{End, EndKind, Port};
 pub use error::{Failure, Outcome, SettingsError};
 pub use selection::selection;
-pub use settings::{End, Live, Settings};
-pub use values::{AgentSpec, EndName, PodName};
+pub use settings::{Live, Settings};
+pub use values::{AgentSpec, EndName, PodName, PortName, ServiceName};
 
 use crate::terminal::Lines;
 

@@ -3,19 +3,18 @@
 
 use std::{
     collections::BTreeMap,
-    fmt, fs,
+    fs,
     io::{self, IsTerminal as _},
     net::IpAddr,
     path::Path,
     time::Duration,
 };
 
-use ipnet::IpNet;
 use nix::unistd::{SysconfVar, sysconf};
 use tracer_common::config::PORTS;
 use tracer_core::{
     journal::Query,
-    model::{OwnerKind, Owners},
+    model::{OwnerKind, Owners, Pair},
 };
 
 use super::{
@@ -23,15 +22,16 @@ use super::{
     args::{
         ExpectArgs, Expected, FollowArgs, Output, Protocol, RecordArgs, RecordingArgs, WatchArgs,
     },
+    ends::{End, EndKind, Names, Narrow, Side},
     error::SettingsError,
     load::{self, Objects},
-    values::{AgentSpec, EndName, PodName},
+    targets,
+    values::{AgentSpec, EndName},
 };
 use crate::{
     cluster::{Access, Cluster, Wanted},
-    collector::Write,
-    inventory::{Group, Inventory, Pod},
-    link::wire::MAX_PAIRS,
+    collector::{Masqueraded, Write},
+    inventory::Inventory,
     stdio::is_dash,
     store::Rotation,
 };
@@ -45,8 +45,18 @@ pub struct Settings {
     /// The source: one network, or all addresses of a pod. Each has a partner of its family among the
     /// destinations.
     pub sources: Vec<End>,
-    /// The destination, likewise.
+    /// The destination, likewise, with the virtual addresses by which one comes there.
     pub destinations: Vec<End>,
+    /// Where packets to these virtual addresses may go as well. Nobody asks for them, but
+    /// there they are seen after they were translated.
+    pub besides: Vec<End>,
+    /// Whose packets are followed, on both sides of a translation.
+    pub pairs: Vec<Pair>,
+    /// What may come with a node's address in the place of its source's.
+    pub masqueraded: Vec<Masqueraded>,
+    /// What the source and the destination are called, if that is not what their ends are
+    /// called: Services.
+    pub services: [Option<String>; 2],
     /// IANA protocol number, that of ICMP also for ICMPv6; `None` for any.
     pub proto: Option<u8>,
     /// Port of the source.
@@ -139,43 +149,6 @@ impl Live {
     }
 }
 
-/// One address, or network of addresses, of a side.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct End {
-    /// The addresses.
-    pub network: IpNet,
-    /// The pod's `namespace/name`, where it is one.
-    pub name: Option<String>,
-    /// The node that it is on, where that is known.
-    pub node: Option<String>,
-}
-
-impl End {
-    /// The address, where it is one and not a network.
-    #[must_use]
-    pub fn address(&self) -> Option<IpAddr> {
-        (self.network.prefix_len() == self.network.max_prefix_len()).then(|| self.network.addr())
-    }
-
-    const fn family(&self) -> &'static str {
-        match self.network {
-            IpNet::V4(_) => "IPv4",
-            IpNet::V6(_) => "IPv6",
-        }
-    }
-}
-
-/// The pod's name, else the address or network.
-impl fmt::Display for End {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.name, self.address()) {
-            (Some(name), _) => f.pad(name),
-            (None, Some(address)) => f.pad(&address.to_string()),
-            (None, None) => f.pad(&self.network.to_string()),
-        }
-    }
-}
-
 impl Settings {
     /// Finds out what the arguments mean.
     ///
@@ -238,24 +211,35 @@ impl Settings {
 
     fn watch(args: &WatchArgs, objects: &Objects) -> Result<Self, SettingsError> {
         let inventory = objects.inventory.as_ref();
-        let ends = |name| ends(name, args.namespace.as_deref(), inventory);
-        let (sources, destinations) =
-            paired(ends(args.source.name())?, ends(args.destination.name())?)?;
+        let names = Names {
+            namespace: args.namespace.as_deref(),
+            inventory,
+        };
+        let proto = args.proto.number();
+        let narrow = [args.src_port, args.dst_port].map(|port| Narrow { port, proto });
+        let [from, to] = narrow;
+        let source = names.source(args.source.name(), from)?;
+        let destination = names.destination(args.destination.name(), to)?;
+        let is_outside = |end: &End| inventory.is_some_and(|known| is_outside(end, known));
+        let Followed {
+            sources,
+            destinations,
+            besides,
+            pairs,
+            masqueraded,
+        } = Followed::new(&source, &destination, narrow, is_outside)?;
         let agents = agents::resolve(&args.agents, inventory)?;
         let mut warnings = objects.warnings.clone();
-        let all = sources.iter().chain(&destinations);
+        warnings.extend(source.warnings);
+        warnings.extend(destination.warnings);
+        let all = sources
+            .iter()
+            .chain(&destinations)
+            .filter(|end| end.is_real());
         let nodes = all.clone().filter_map(|end| end.node.as_ref());
         let pods = args.pods.pods(&args.access);
         let agents = agents::with_pods(agents, nodes, inventory, &pods);
         warnings.extend(agents::unwatched(&agents, inventory, &all)?);
-        warnings.extend(sources.iter().chain(&destinations).filter_map(|end| {
-            let address = end.address()?;
-            let service = inventory?.service(address)?;
-            Some(format!(
-                "{address} is the virtual address of service {service}, which its packets lose on \
-                 the way to a pod: they can be followed to that point only, so name the pod instead"
-            ))
-        }));
 
         let mut vxlan_ports: Vec<u16> = Vec::new();
         for port in args.vxlan_ports.iter().chain(&USUAL_VXLAN_PORTS) {
@@ -266,7 +250,11 @@ impl Settings {
         Ok(Self {
             sources,
             destinations,
-            proto: args.proto.number(),
+            besides,
+            pairs,
+            masqueraded,
+            services: [source.service, destination.service],
+            proto,
             src_port: args.src_port,
             dst_port: args.dst_port,
             duration: args.duration,
@@ -294,11 +282,6 @@ impl Settings {
                 args: args.clone(),
             }),
         })
-    }
-
-    /// Every source with every destination of its family.
-    pub fn pairs(&self) -> impl Iterator<Item = (&End, &End)> {
-        pairs(&self.sources, &self.destinations)
     }
 }
 
@@ -375,144 +358,73 @@ fn names(args: &WatchArgs) -> [EndName; 2] {
     [args.source.name(), args.destination.name()]
 }
 
-/// All addresses of a side.
-fn ends(
-    name: EndName,
-    namespace: Option<&str>,
-    inventory: Option<&Inventory>,
-) -> Result<Vec<End>, SettingsError> {
-    let known = || inventory.expect("objects that were named have been read");
-    let namespace = |own: Option<String>| {
-        let given = own.or_else(|| namespace.map(str::to_owned));
-        given.unwrap_or_else(|| known().namespace().to_owned())
-    };
-    match name {
-        EndName::Pod(PodName {
-            namespace: own,
-            name,
-        }) => {
-            let namespace = namespace(own);
-            let pod = known().pod(&namespace, &name)?;
-            Ok(pod_ends(&format!("{namespace}/{name}"), pod))
-        }
-        EndName::Group {
-            namespace: own,
-            pods,
-        } => {
-            let namespace = namespace(own);
-            let pods = known().group(&Group { namespace, pods })?;
-            let ends = pods.iter().flat_map(|(name, pod)| pod_ends(name, pod));
-            Ok(ends.collect())
-        }
-        EndName::Node(name) => {
-            let end = |address: &IpAddr| End {
-                network: (*address).into(),
-                name: None,
-                node: Some(name.clone()),
-            };
-            Ok(known().addresses_of_node(&name)?.iter().map(end).collect())
-        }
-        EndName::Network(network) => {
-            let mut end = End {
-                network,
-                name: None,
-                node: None,
-            };
-            if let Some(inventory) = inventory {
-                let owner = end.address().and_then(|address| inventory.owner(address));
-                let pod = owner.filter(|owner| owner.kind == OwnerKind::Pod);
-                end.name = pod.map(|owner| owner.name.clone());
-                let home = match end.address() {
-                    Some(address) => inventory.home(address),
-                    None => inventory.home_of_network(network),
-                };
-                end.node = home.map(str::to_owned);
-            }
-            Ok(vec![end])
-        }
-    }
+/// The ends of a follow that have a partner, and what is between them.
+struct Followed {
+    sources: Vec<End>,
+    destinations: Vec<End>,
+    besides: Vec<End>,
+    pairs: Vec<Pair>,
+    masqueraded: Vec<Masqueraded>,
 }
 
-fn pod_ends(full_name: &str, pod: &Pod) -> Vec<End> {
-    let end = |&address: &IpAddr| End {
-        network: address.into(),
-        name: Some(full_name.to_owned()),
-        node: Some(pod.node.clone()).filter(|node| !node.is_empty()),
-    };
-    pod.addresses.iter().map(end).collect()
-}
-
-/// Leaves out what has no partner on the other side.
-fn paired(
-    mut sources: Vec<End>,
-    mut destinations: Vec<End>,
-) -> Result<(Vec<End>, Vec<End>), SettingsError> {
-    if pairs(&sources, &destinations).next().is_none() {
-        let same = |end: &&End| {
-            destinations
-                .iter()
-                .any(|other| other.network == end.network)
+impl Followed {
+    /// `is_outside`: whether an end is a node's or outside the cluster, so that nodes may
+    /// masquerade what it sends.
+    fn new(
+        source: &Side,
+        destination: &Side,
+        narrow: [Narrow; 2],
+        is_outside: impl Fn(&End) -> bool,
+    ) -> Result<Self, SettingsError> {
+        let mut sources = source.ends.clone();
+        let is_any_outside = sources.iter().any(is_outside);
+        // Pods use a Service's own addresses.
+        let is_used = |end: &&End| is_any_outside || end.kind != EndKind::NodePort;
+        let mut destinations: Vec<End> = destination.ends.iter().filter(is_used).cloned().collect();
+        let has_partner = |end: &End, others: &[End]| {
+            let mut others = others.iter();
+            others.any(|other| other.family() == end.family())
         };
-        if let Some(end) = sources.iter().find(same) {
-            return Err(SettingsError::SameEnds(end.to_string()));
+        let firsts = [&source.ends, &destination.ends].map(|ends| ends[0].clone());
+        sources.retain(|source| has_partner(source, &destinations));
+        destinations.retain(|destination| has_partner(destination, &sources));
+        if sources.is_empty() {
+            let [source_end, destination_end] = &firsts;
+            return Err(SettingsError::Families {
+                source_end: source_end.to_string(),
+                source_family: source_end.family(),
+                destination_end: destination_end.to_string(),
+                destination_family: destination_end.family(),
+            });
         }
-    }
-    let partner = |end: &End, others: &[End]| {
-        let mut others = others.iter();
-        others.any(|other| other.family() == end.family())
-    };
-    let (first_source, first_destination) = (sources[0].clone(), destinations[0].clone());
-    sources.retain(|source| partner(source, &destinations));
-    destinations.retain(|destination| partner(destination, &sources));
-    if sources.is_empty() {
-        return Err(SettingsError::Families {
-            source_end: first_source.to_string(),
-            source_family: first_source.family(),
-            destination_end: first_destination.to_string(),
-            destination_family: first_destination.family(),
-        });
-    }
-    let count = pairs(&sources, &destinations).count();
-    if count > MAX_PAIRS {
-        return Err(SettingsError::TooManyPairs(count));
-    }
-    Ok((sources, destinations))
-}
-
-fn pairs<'a>(
-    sources: &'a [End],
-    destinations: &'a [End],
-) -> impl Iterator<Item = (&'a End, &'a End)> {
-    let with_all = move |source: &'a End| {
-        let partners = destinations
-            .iter()
-            .map(move |destination| (source, destination));
-        // Of two that are named together, each is a partner of the others.
-        partners.filter(|(source, destination)| {
-            source.family() == destination.family() && source.network != destination.network
+        let besides = destination.besides.iter();
+        let besides: Vec<End> = besides
+            .filter(|end| has_partner(end, &sources))
+            .cloned()
+            .collect();
+        let [from, to] = narrow;
+        let all = destinations.iter().chain(&besides);
+        let pairs = targets::pairs((&sources, from), (all.clone(), to));
+        let pairs = pairs.map_err(|targets::TooMany| SettingsError::TooManyPairs)?;
+        if pairs.is_empty() {
+            return Err(SettingsError::SameEnds(firsts[0].to_string()));
+        }
+        let may_be = is_any_outside || destination.is_masqueraded;
+        Ok(Self {
+            masqueraded: targets::masqueraded(&sources, all, may_be),
+            sources,
+            destinations,
+            besides,
+            pairs,
         })
-    };
-    sources.iter().flat_map(with_all)
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::{End, SettingsError, paired};
-
-    #[test]
-    fn more_pairs_than_an_agent_can_be_told_are_refused() {
-        let ends = |net: u8, count: u16| -> Vec<End> {
-            let end = |number: u16| End {
-                network: format!("10.{net}.{}.{}/32", number >> 8, number & 255)
-                    .parse()
-                    .expect("a network"),
-                name: None,
-                node: None,
-            };
-            (0..count).map(end).collect()
-        };
-        assert!(paired(ends(1, 512), ends(2, 512)).is_ok());
-        let refused = paired(ends(1, 513), ends(2, 512));
-        assert!(matches!(refused, Err(SettingsError::TooManyPairs(262_656))));
+/// Whether an end is no pod, nor a network of pods.
+fn is_outside(end: &End, inventory: &Inventory) -> bool {
+    let owner = end.address().and_then(|address| inventory.owner(address));
+    match owner {
+        Some(owner) => owner.kind == OwnerKind::Node,
+        None => inventory.home_of_network(end.network).is_none(),
     }
 }

@@ -5,7 +5,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::{net::IpAddr, str::FromStr, sync::Arc, time::Duration};
+use std::{fmt, net::IpAddr, str::FromStr, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 
@@ -26,6 +26,8 @@ pub enum EndName {
         /// What they have in common.
         pods: Pods,
     },
+    /// A Service.
+    Service(ServiceName),
     /// A node.
     Node(String),
     /// An address, or all of a network.
@@ -41,6 +43,75 @@ pub struct PodName {
     pub name: String,
 }
 
+/// A Service, or a port of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceName {
+    /// Its namespace, where it was given.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// The port, where one was given.
+    pub port: Option<PortName>,
+}
+
+/// A port of a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PortName {
+    /// By its number at the Service's addresses.
+    Number(u16),
+    /// By its name.
+    Name(String),
+}
+
+impl fmt::Display for PortName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+/// The value of `--src-service` and `--dst-service`: `[NAMESPACE/]NAME[:PORT]`.
+pub(super) fn service(text: &str) -> Result<EndName, String> {
+    let (namespace, object) = match text.split_once('/') {
+        Some((namespace, object)) => (Some(namespace), object),
+        None => (None, text),
+    };
+    service_name(namespace, object)
+        .ok_or_else(|| "no service is called so; give [NAMESPACE/]NAME[:PORT]".to_owned())
+}
+
+/// Of `NAME[:PORT]`.
+fn service_name(namespace: Option<&str>, object: &str) -> Option<EndName> {
+    let (name, port) = match object.split_once(':') {
+        Some((name, port)) => (name, Some(port_name(port)?)),
+        None => (object, None),
+    };
+    (is_name(name) && namespace.is_none_or(is_name)).then(|| {
+        EndName::Service(ServiceName {
+            namespace: namespace.map(str::to_owned),
+            name: name.to_owned(),
+            port,
+        })
+    })
+}
+
+fn port_name(text: &str) -> Option<PortName> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return port(text).ok().map(PortName::Number);
+    }
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    text.bytes()
+        .all(is_plain)
+        .then(|| PortName::Name(text.to_owned()))
+}
+
+/// Whether an object may be called so: as far as other things can be told from it.
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains(['/', ':', ' '])
+}
+
 /// The value of `--src-pod` and `--dst-pod`: `NAME` or `NAMESPACE/NAME`.
 pub(super) fn pod(text: &str) -> Result<EndName, String> {
     let (namespace, name) = match text.split_once('/') {
@@ -52,7 +123,6 @@ pub(super) fn pod(text: &str) -> Result<EndName, String> {
 }
 
 fn pod_name(namespace: Option<&str>, name: &str) -> Option<EndName> {
-    let is_name = |name: &str| !name.is_empty() && !name.contains(['/', ':', ' ']);
     (is_name(name) && namespace.is_none_or(is_name)).then(|| {
         EndName::Pod(PodName {
             namespace: namespace.map(str::to_owned),
@@ -64,7 +134,7 @@ fn pod_name(namespace: Option<&str>, name: &str) -> Option<EndName> {
 impl FromStr for EndName {
     type Err = String;
 
-    /// `[NAMESPACE:]KIND/NAME`, `[NAMESPACE:]LABELS`, an address or a network.
+    /// `[NAMESPACE:]KIND/NAME`, `[NAMESPACE:]service/NAME[:PORT]`, `[NAMESPACE:]LABELS`, an address or a network.
     fn from_str(text: &str) -> Result<Self, String> {
         if let Ok(address) = text.parse::<IpAddr>() {
             return Ok(Self::Network(single(address)?));
@@ -72,10 +142,10 @@ impl FromStr for EndName {
         if let Ok(network) = text.parse::<IpNet>() {
             return Ok(Self::Network(network.trunc()));
         }
-        let is_name = |name: &str| !name.is_empty() && !name.contains(['/', ':', ' ']);
+        // Of `service/cart:80`, what is before the colon is no namespace.
         let (namespace, object) = match text.split_once(':') {
-            Some((namespace, object)) => (Some(namespace), object),
-            None => (None, text),
+            Some((namespace, object)) if !namespace.contains('/') => (Some(namespace), object),
+            _ => (None, text),
         };
         if let Some((key, _)) = object.split_once('=')
             && !key.trim_end_matches('!').is_empty()
@@ -88,7 +158,7 @@ impl FromStr for EndName {
         }
         let Some((kind, name)) = object.split_once('/') else {
             return Err(
-                "neither an address nor an object; give [NAMESPACE:]pod/NAME, labels such as \
+                "neither an address nor an object; give [NAMESPACE:]pod/NAME, service/NAME, labels such as \
                  app=web, an address such as 10.244.1.5, or a network such as 10.244.1.0/24"
                     .to_owned(),
             );
@@ -104,6 +174,11 @@ impl FromStr for EndName {
             return pod_name(namespace, name)
                 .ok_or_else(|| "no pod is called so; give [NAMESPACE:]pod/NAME".to_owned());
         }
+        if matches!(kind, "service" | "svc" | "services") {
+            return service_name(namespace, name).ok_or_else(|| {
+                "no service is called so; give [NAMESPACE:]service/NAME[:PORT]".to_owned()
+            });
+        }
         if matches!(kind, "node" | "no" | "nodes") && namespace.is_none() && is_name(name) {
             return Ok(Self::Node(name.to_owned()));
         }
@@ -117,7 +192,7 @@ impl FromStr for EndName {
                 workload.name()
             )),
             None => Err(format!(
-                "a {kind} cannot be followed by name yet; give [NAMESPACE:]pod/NAME, \
+                "a {kind} cannot be followed by name yet; give [NAMESPACE:]pod/NAME, service/NAME, \
                  deployment/NAME, statefulset/NAME, daemonset/NAME, labels such as app=web, \
                  node/NAME, an address or a network"
             )),

@@ -1,8 +1,8 @@
 //! What a follow needs to know of a cluster, and no more.
 //!
 //! Its ends are read by their names or labels. Then come the nodes that they are on, the
-//! other pods there, and the Services in their namespaces. Nothing of that grows with the
-//! cluster: a node has some hundred pods at most. What the user may not read is left out,
+//! other pods there, the Services that were named or select them, and their EndpointSlices.
+//! Nothing of that grows with the cluster: a node has some hundred pods at most. What the user may not read is left out,
 //! and said once, but for the ends themselves.
 
 use std::{
@@ -17,6 +17,7 @@ use k8s_openapi::{
     api::{
         apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet},
         core::v1::{Node, Pod, Service},
+        discovery::v1::EndpointSlice,
     },
     apimachinery::pkg::apis::meta::v1::LabelSelector,
 };
@@ -25,7 +26,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::{Cluster, ClusterError};
-use crate::inventory::{Group, Inventory, Pods, Workload, list, nearest};
+use crate::inventory::{Group, Inventory, Pods, SERVICE_LABEL, Workload, list, nearest};
 
 /// How long all that is asked for may take: a server that is overloaded answers late.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -47,6 +48,13 @@ pub enum Wanted {
     Group(Group),
     /// A node, and the pods on it.
     Node(String),
+    /// A Service, and where it leads.
+    Service {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
     /// Whoever has this address.
     Address(IpAddr),
 }
@@ -109,6 +117,7 @@ impl Cluster {
         let mut ends: Vec<Pod> = Vec::new();
         let mut addressed: Vec<Pod> = Vec::new();
         let mut nodes = BTreeSet::new();
+        let mut services = BTreeSet::new();
         for one in wanted {
             match one {
                 Wanted::Pod { namespace, name } => {
@@ -126,6 +135,11 @@ impl Cluster {
                     nodes.insert(name.clone());
                     inventory.expect_node(name);
                 }
+                Wanted::Service { namespace, name } => {
+                    let service = self.named::<Service>("service", namespace, name).await?;
+                    inventory.take_service(&service)?;
+                    services.insert((namespace.clone(), name.clone()));
+                }
                 Wanted::Address(address) => {
                     let field = format!("status.podIP={address}");
                     let pods = self.pods_everywhere(&field).await;
@@ -139,6 +153,24 @@ impl Cluster {
         for pod in &ends {
             inventory.take_pod(pod)?;
         }
+        let namespaces: BTreeSet<String> = ends.iter().filter_map(Pod::namespace).collect();
+        for namespace in namespaces {
+            let all = Api::<Service>::namespaced(self.client.clone(), &namespace);
+            let all = all.list(&ListParams::default().match_any()).await;
+            let all = all.map_err(|error| self.explain(error));
+            for service in refused.unless("Services", all)?.into_iter().flatten() {
+                if ends.iter().any(|pod| selects(&service, pod)) {
+                    inventory.take_service(&service)?;
+                    services.insert((namespace.clone(), service.name_any()));
+                }
+            }
+        }
+        for (namespace, slices) in by_namespace(services) {
+            let slices = self.slices_of(&namespace, &slices).await;
+            for slice in refused.unless("EndpointSlices", slices)?.iter().flatten() {
+                inventory.take_slice(slice);
+            }
+        }
         nodes.extend(inventory.unread_nodes());
         for name in &nodes {
             let node = refused.unless("nodes", self.node(name).await)?;
@@ -149,17 +181,6 @@ impl Cluster {
             let beside = refused.unless("other pods", beside)?;
             for pod in others(beside.unwrap_or_default(), &ends) {
                 inventory.take_pod(&pod)?;
-            }
-        }
-        let namespaces: BTreeSet<String> = ends.iter().filter_map(Pod::namespace).collect();
-        for namespace in namespaces {
-            let services = Api::<Service>::namespaced(self.client.clone(), &namespace);
-            let services = services.list(&ListParams::default()).await;
-            let services = services.map_err(|error| self.explain(error));
-            for service in refused.unless("Services", services)?.into_iter().flatten() {
-                if ends.iter().any(|pod| selects(&service, pod)) {
-                    inventory.take_service(&service);
-                }
             }
         }
         Ok((inventory, refused.said().into_iter().collect()))
@@ -281,6 +302,18 @@ impl Cluster {
         Ok(selector.to_string())
     }
 
+    /// The EndpointSlices of some Services of a namespace.
+    async fn slices_of(
+        &self,
+        namespace: &str,
+        services: &[String],
+    ) -> Result<Vec<EndpointSlice>, ClusterError> {
+        let slices = Api::<EndpointSlice>::namespaced(self.client.clone(), namespace);
+        let label = format!("{SERVICE_LABEL} in ({})", services.join(","));
+        let slices = slices.list(&ListParams::default().labels(&label)).await;
+        Ok(slices.map_err(|error| self.explain(error))?.items)
+    }
+
     /// The pods of all namespaces of which a field says so.
     async fn pods_everywhere(&self, field: &str) -> Result<Vec<Pod>, ClusterError> {
         let pods = Api::<Pod>::all(self.client.clone());
@@ -289,6 +322,15 @@ impl Cluster {
         let pods = pods.list(&parameters).await;
         Ok(pods.map_err(|error| self.explain(error))?.items)
     }
+}
+
+/// The names in each namespace.
+fn by_namespace(names: BTreeSet<(String, String)>) -> BTreeMap<String, Vec<String>> {
+    let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (namespace, name) in names {
+        all.entry(namespace).or_default().push(name);
+    }
+    all
 }
 
 /// Those pods that are none of `ends`: what the server has in its memory may be older than

@@ -127,7 +127,7 @@ impl Cluster {
                     let labels = self.labels(group).await?;
                     (&group.namespace, Config::default().labels(&labels))
                 }
-                Wanted::Node(_) | Wanted::Address(_) => continue,
+                Wanted::Node(_) | Wanted::Address(_) | Wanted::Service { .. } => continue,
             };
             let pods = Api::<Pod>::namespaced(self.client.clone(), namespace);
             let index = streams.len();

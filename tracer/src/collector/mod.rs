@@ -17,7 +17,7 @@ use std::{
 };
 
 pub(crate) use agents::Agents;
-pub use plan::{Plan, Update, Write};
+pub use plan::{Masqueraded, Plan, Targets, Update, Write};
 pub(crate) use run::{Work, run};
 pub use session::{Outcome, SessionError, follow};
 

@@ -1,6 +1,11 @@
 //! What a collector is to do.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    path::PathBuf,
+    time::Duration,
+};
 
 use ipnet::IpNet;
 use tracer_core::{
@@ -12,7 +17,10 @@ use tracer_core::{
     request::{Filter, Look, Start},
 };
 
-use crate::{link::Place, store::Rotation};
+use crate::{
+    link::{Place, wire::MAX_PAIRS},
+    store::Rotation,
+};
 
 /// A follow, resolved: no name is left to look up.
 #[derive(Clone, Debug)]
@@ -28,6 +36,14 @@ pub struct Plan {
     pub filter: Filter,
     /// Addresses on the asking side.
     pub sources: Vec<IpNet>,
+    /// Whose packets were asked for, besides the sources: where packets end, not where they
+    /// are translated. What ends elsewhere is watched to know that it does.
+    pub asked: Vec<IpNet>,
+    /// What is followed besides the filter's pairs, once agents have told their nodes'
+    /// addresses.
+    pub masqueraded: Vec<Masqueraded>,
+    /// The addresses of the nodes that are known without their agents.
+    pub node_addresses: BTreeMap<String, Vec<IpAddr>>,
     /// Who owns which address.
     pub owners: Owners,
     /// How long journeys are waited for, and how many at once.
@@ -43,6 +59,42 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The pairs of what is masqueraded, with the addresses that nodes have by now, but for
+    /// those that packets between machines cannot have. No more than there is room for: of
+    /// how many that is not true is said, too.
+    pub(super) fn masqueraded_pairs(&self, nodes: &[Hello]) -> (Vec<Pair>, usize) {
+        let mut addresses: BTreeSet<(&str, IpAddr)> = BTreeSet::new();
+        let told = nodes.iter().map(|hello| (&hello.node, &hello.local));
+        for (node, local) in self.node_addresses.iter().chain(told) {
+            let passing = local.iter().filter(|address| may_pass(**address));
+            addresses.extend(passing.map(|address| (node.as_str(), *address)));
+        }
+        let mut room = MAX_PAIRS.saturating_sub(self.filter.pairs.len());
+        let (mut pairs, mut left_out) = (Vec::new(), 0);
+        for masqueraded in &self.masqueraded {
+            let own = |(node, address): &&(&str, IpAddr)| {
+                let is_v4 = matches!(masqueraded.to, IpNet::V4(_));
+                let is_there = masqueraded.node.as_deref().is_none_or(|own| own == *node);
+                is_there && address.is_ipv4() == is_v4
+            };
+            for (_, address) in addresses.iter().filter(own) {
+                if room == 0 {
+                    left_out += 1;
+                    continue;
+                }
+                room -= 1;
+                pairs.push(Pair {
+                    a: (*address).into(),
+                    b: masqueraded.to,
+                    proto: Some(masqueraded.proto),
+                    a_port: None,
+                    b_port: Some(masqueraded.port),
+                });
+            }
+        }
+        (pairs, left_out)
+    }
+
     /// What the collector's core has to know, once the agents have started.
     pub(super) fn beginning(&self, nodes: Vec<Hello>, time: i64) -> Beginning {
         let skew = skew(&nodes);
@@ -64,18 +116,50 @@ impl Plan {
     }
 }
 
+/// What may come to an address with a node's own in the place of its source's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Masqueraded {
+    /// Where it goes to.
+    pub to: IpNet,
+    /// IANA protocol number.
+    pub proto: u8,
+    /// To which port.
+    pub port: u16,
+    /// Of which node the address is; `None`: of any.
+    pub node: Option<String>,
+}
+
+/// Whose packets are followed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Targets {
+    /// [`Filter::pairs`].
+    pub pairs: Vec<Pair>,
+    /// [`Plan::masqueraded`].
+    pub masqueraded: Vec<Masqueraded>,
+    /// [`Plan::asked`].
+    pub asked: Vec<IpNet>,
+}
+
 /// What has changed of a plan while it is carried out.
 #[derive(Clone, Debug, Default)]
 pub struct Update {
     /// Who has got an address, and who has lost one.
     pub owners: Vec<OwnersChange>,
     /// Whose packets to follow from now on; `None`: as before.
-    pub pairs: Option<Vec<Pair>>,
+    pub targets: Option<Targets>,
     /// What agents are to observe from now on, by node; those whose part is as before are
     /// left out.
     pub looks: Vec<(String, Look)>,
     /// What the user should know, one sentence each.
     pub notices: Vec<String>,
+}
+
+/// Whether packets that leave a machine may have this source.
+const fn may_pass(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => !address.is_loopback() && !address.is_link_local(),
+        IpAddr::V6(address) => !address.is_loopback() && !address.is_unicast_link_local(),
+    }
 }
 
 /// What may hide packets, and what agents noticed while they looked around.

@@ -249,17 +249,26 @@ impl<'a, V: View, N: FnMut(&str)> Session<'a, V, N> {
         next_hops.sort_unstable();
         next_hops.dedup();
         self.generation += 1;
-        info!(
-            "filter {}: {} pairs of addresses, ARP and ND of {} next hops",
-            self.generation,
-            self.plan.filter.pairs.len(),
-            next_hops.len()
-        );
-        agents.send(&Command::Arm(Filter {
+        let (masqueraded, left_out) = self.plan.masqueraded_pairs(&self.core.scene().nodes);
+        if left_out > 0 {
+            (self.notice)(&format!(
+                "{left_out} pairs of a node's address and an endpoint do not fit: packets that come \
+                 with a node's address may be missing"
+            ));
+        }
+        let mut filter = Filter {
             generation: self.generation,
             next_hops,
             ..self.plan.filter.clone()
-        }));
+        };
+        filter.pairs.extend(masqueraded);
+        info!(
+            "filter {}: {} pairs of addresses, ARP and ND of {} next hops",
+            self.generation,
+            filter.pairs.len(),
+            filter.next_hops.len()
+        );
+        agents.send(&Command::Arm(filter));
     }
 
     /// Asks every stream for a report.
@@ -469,7 +478,7 @@ impl<V: View, N: FnMut(&str)> Work for Session<'_, V, N> {
     fn update(&mut self, agents: &mut Agents, update: Update) -> Result<(), SessionError> {
         let Update {
             owners,
-            pairs,
+            targets,
             looks,
             notices,
         } = update;
@@ -485,8 +494,10 @@ impl<V: View, N: FnMut(&str)> Work for Session<'_, V, N> {
         for (node, look) in &looks {
             agents.look(node, look);
         }
-        if let Some(pairs) = pairs {
-            self.plan.filter.pairs = pairs;
+        if let Some(targets) = targets {
+            self.plan.filter.pairs = targets.pairs;
+            self.plan.masqueraded = targets.masqueraded;
+            self.plan.asked = targets.asked;
             self.send_filter(agents);
         }
         self.after()

@@ -13,7 +13,7 @@ use tracer_core::{
 };
 use tracing::info;
 
-use super::{pairs, runtime, start};
+use super::{runtime, start, targets};
 use crate::{
     cli::{Live, Settings},
     cluster::{Cluster, ClusterError, Heard, Pods},
@@ -80,7 +80,7 @@ impl Replan {
                 Heard::Back => notice("the cluster tells of changes again".to_owned()),
             };
             let is_empty = update.owners.is_empty()
-                && update.pairs.is_none()
+                && update.targets.is_none()
                 && update.looks.is_empty()
                 && update.notices.is_empty();
             if is_empty {
@@ -146,7 +146,7 @@ impl Replan {
             agents: before.agents.clone(),
             ..again.clone()
         };
-        let new_pairs = pairs(again);
+        let new_targets = targets(again);
         let looks = before.agents.iter().filter_map(|agent| {
             let look = |settings| {
                 let (_, start) = start(settings, agent, self.key, &Default::default());
@@ -159,7 +159,7 @@ impl Replan {
             (old != new).then(|| (agent.node.clone(), new))
         });
         let ends = again.sources.iter().chain(&again.destinations);
-        let notices = ends.filter_map(|end| {
+        let notices = ends.filter(|end| end.is_real()).filter_map(|end| {
             let node = end.node.as_ref()?;
             let is_new = !before.sources.contains(end) && !before.destinations.contains(end);
             let moved = is_new.then(|| {
@@ -174,7 +174,7 @@ impl Replan {
         });
         Update {
             owners: owners(&before.owners, &again.owners, pods),
-            pairs: (new_pairs != pairs(before)).then_some(new_pairs),
+            targets: (new_targets != targets(before)).then_some(new_targets),
             looks: looks.collect(),
             notices: notices.collect(),
         }

@@ -2,9 +2,12 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use k8s_openapi::{api::core::v1, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::{
+    api::{core::v1, discovery::v1::EndpointSlice},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 
-use super::{Group, Inventory, InventoryError, objects};
+use super::{Group, Inventory, InventoryError, Protocol, objects};
 
 impl Inventory {
     /// Nothing yet of a cluster; what is named without a namespace is in this one.
@@ -18,6 +21,8 @@ impl Inventory {
             pods: BTreeMap::new(),
             groups: BTreeMap::new(),
             services: BTreeMap::new(),
+            slices: BTreeMap::new(),
+            virtual_addresses: BTreeMap::new(),
             owners: BTreeMap::new(),
         }
     }
@@ -35,8 +40,18 @@ impl Inventory {
     }
 
     /// Takes in a Service.
-    pub(crate) fn take_service(&mut self, service: &v1::Service) {
-        self.add_service(&objects::Service::from(service));
+    pub(crate) fn take_service(&mut self, service: &v1::Service) -> Result<(), InventoryError> {
+        self.add_service(objects::Service::from(service))
+    }
+
+    /// Takes in some endpoints of a Service, and that there are their nodes. A pod that
+    /// nothing else is known of has its name from there.
+    pub(crate) fn take_slice(&mut self, slice: &EndpointSlice) {
+        let slice = objects::Slice::from(slice);
+        for endpoint in slice.endpoints.iter().flatten() {
+            self.expect_node(endpoint.node_name.as_deref().unwrap_or_default());
+        }
+        self.add_slice(slice);
     }
 
     /// Takes note that there is a node of this name, whatever its addresses are.
@@ -63,6 +78,7 @@ fn metadata(of: &ObjectMeta) -> objects::Metadata {
     objects::Metadata {
         name: of.name.clone().unwrap_or_default(),
         namespace: of.namespace.clone().unwrap_or_default(),
+        labels: of.labels.clone().unwrap_or_default(),
     }
 }
 
@@ -111,12 +127,84 @@ impl From<&v1::Node> for objects::Node {
 impl From<&v1::Service> for objects::Service {
     fn from(service: &v1::Service) -> Self {
         let spec = service.spec.clone().unwrap_or_default();
+        let ports = spec.ports.unwrap_or_default().into_iter();
+        let port = |port: v1::ServicePort| objects::ServicePort {
+            name: port.name.unwrap_or_default(),
+            protocol: protocol(port.protocol.as_deref()),
+            port: number(port.port).unwrap_or_default(),
+            node_port: port.node_port.and_then(number).unwrap_or_default(),
+        };
+        let status = service.status.as_ref();
+        let balancer = status.and_then(|status| status.load_balancer.as_ref());
+        let ingress = balancer.and_then(|balancer| balancer.ingress.as_ref());
+        let ingress = ingress
+            .into_iter()
+            .flatten()
+            .map(|ingress| objects::Ingress {
+                ip: ingress.ip.clone(),
+            });
         Self {
             metadata: metadata(&service.metadata),
             spec: objects::ServiceSpec {
                 cluster_ips: spec.cluster_ips.unwrap_or_default(),
+                external_ips: spec.external_ips.unwrap_or_default(),
+                external_name: spec.external_name,
+                kind: spec.type_.unwrap_or_default(),
+                ports: ports.map(port).collect(),
+            },
+            status: objects::ServiceStatus {
+                load_balancer: objects::LoadBalancer {
+                    ingress: ingress.collect(),
+                },
             },
         }
+    }
+}
+
+impl From<&EndpointSlice> for objects::Slice {
+    fn from(slice: &EndpointSlice) -> Self {
+        let endpoints = slice.endpoints.iter().map(|endpoint| {
+            let conditions = endpoint.conditions.as_ref();
+            let target = endpoint.target_ref.clone();
+            objects::Endpoint {
+                addresses: endpoint.addresses.clone(),
+                conditions: objects::Conditions {
+                    ready: conditions.and_then(|conditions| conditions.ready),
+                },
+                node_name: endpoint.node_name.clone(),
+                target_ref: target.map(|target| objects::TargetRef {
+                    kind: target.kind.unwrap_or_default(),
+                    name: target.name.unwrap_or_default(),
+                    namespace: target.namespace.unwrap_or_default(),
+                }),
+            }
+        });
+        let ports = slice.ports.as_ref().map(|ports| {
+            let ports = ports.iter().map(|port| objects::SlicePort {
+                name: port.name.clone(),
+                protocol: protocol(port.protocol.as_deref()),
+                port: port.port.and_then(number),
+            });
+            ports.collect()
+        });
+        Self {
+            metadata: metadata(&slice.metadata),
+            endpoints: Some(endpoints.collect()),
+            ports,
+        }
+    }
+}
+
+/// The API's type for ports has more numbers than there are.
+fn number(port: i32) -> Option<u16> {
+    u16::try_from(port).ok()
+}
+
+fn protocol(name: Option<&str>) -> Protocol {
+    match name {
+        Some("UDP") => Protocol::Udp,
+        Some("SCTP") => Protocol::Sctp,
+        _ => Protocol::Tcp,
     }
 }
 
@@ -158,7 +246,7 @@ mod tests {
         assert_eq!(api.unread_nodes(), ["node-a"]);
         api.take_node(&typed(&node)).expect("addresses");
         assert_eq!(api.unread_nodes(), [""; 0]);
-        api.take_service(&typed(&service));
+        api.take_service(&typed(&service)).expect("addresses");
         assert_eq!(api.owners(), file.owners());
         assert_eq!(api.owners().len(), 4);
         assert_eq!(api.node_addresses(), file.node_addresses());

@@ -63,7 +63,7 @@ pub enum InventoryError {
     Address {
         /// The file.
         path: PathBuf,
-        /// `node` or `pod`.
+        /// `node`, `pod` or `service`.
         kind: &'static str,
         /// Whose address.
         name: String,
@@ -71,7 +71,7 @@ pub enum InventoryError {
         text: String,
     },
     /// There is no such pod.
-    #[error("{}{} holds no pod {name}: {}", path.display(), written_ago(*age), did_you_mean(near))]
+    #[error("{}{} holds no pod {name}: {}", path.display(), written_ago(*age), did_you_mean(near, "pods"))]
     UnknownPod {
         /// The file.
         path: PathBuf,
@@ -82,19 +82,43 @@ pub enum InventoryError {
         /// Names like it.
         near: Vec<String>,
     },
-    /// There is a pod of that name in another namespace only.
+    /// There is an object of that name in another namespace only.
     #[error(
-        "{} holds no pod {name}, but {}: name the pod with its namespace",
+        "{} holds no {kind} {name}, but {}: name the {kind} with its namespace",
         path.display(),
         list(elsewhere, "and")
     )]
     OtherNamespace {
         /// The file.
         path: PathBuf,
+        /// `pod` or `service`.
+        kind: &'static str,
         /// `namespace/name`.
         name: String,
         /// The same name in other namespaces.
         elsewhere: Vec<String>,
+    },
+    /// There is no such Service.
+    #[error("{}{} holds no service {name}: {}", path.display(), written_ago(*age), did_you_mean(near, "services"))]
+    UnknownService {
+        /// The file.
+        path: PathBuf,
+        /// How long ago it was written, where that is known.
+        age: Option<Duration>,
+        /// `namespace/name`.
+        name: String,
+        /// Names like it.
+        near: Vec<String>,
+    },
+    /// The Service is a name for a name.
+    #[error(
+        "service {name} is of the type ExternalName and has no addresses: follow those of {target} with --src-ip or --dst-ip"
+    )]
+    ExternalName {
+        /// `namespace/name`.
+        name: String,
+        /// The DNS name that it stands for.
+        target: String,
     },
     /// The pod is not running any more.
     #[error(
@@ -183,10 +207,11 @@ fn written_ago(age: Option<Duration>) -> String {
     old.map_or_else(String::new, |age| format!(" (written {} ago)", ago(age)))
 }
 
-fn did_you_mean(near: &[String]) -> String {
+fn did_you_mean(near: &[String], kind: &str) -> String {
     match near {
-        [] => "`kubectl get pods -A` lists the cluster's, and a newer one is only in a newer file"
-            .to_owned(),
+        [] => format!(
+            "`kubectl get {kind} -A` lists the cluster's, and a newer one is only in a newer file"
+        ),
         near => format!("did you mean {}?", list(near, "or")),
     }
 }

@@ -14,6 +14,7 @@ mod group;
 mod objects;
 mod read;
 mod sentence;
+mod service;
 mod skim;
 mod skimmed;
 #[cfg(test)]
@@ -36,7 +37,10 @@ use tracing::info;
 
 pub use error::InventoryError;
 pub use group::{Group, Pods, Workload};
+pub use objects::Protocol;
+pub(crate) use objects::SERVICE_LABEL;
 pub(crate) use sentence::{list, nearest};
+pub use service::{Endpoint, Service, ServicePort, Slice};
 
 use crate::stdio;
 
@@ -62,8 +66,12 @@ pub struct Inventory {
     pods: BTreeMap<(String, String), Pod>,
     /// The namespaces and names of the pods that were named together.
     groups: BTreeMap<Group, Vec<(String, String)>>,
-    /// `namespace/name` by virtual address.
-    services: BTreeMap<IpAddr, String>,
+    /// By namespace and name.
+    services: BTreeMap<service::Key, Service>,
+    /// Those of each Service.
+    slices: BTreeMap<service::Key, Vec<Slice>>,
+    /// The `namespace/name` of the Service by its virtual address.
+    virtual_addresses: BTreeMap<IpAddr, String>,
     /// The pod or node by its address.
     owners: BTreeMap<IpAddr, Owner>,
 }
@@ -144,7 +152,7 @@ impl Inventory {
         // A clock that was set back makes no file younger than none.
         inventory.age = written.and_then(|written| written.elapsed().ok());
         info!(
-            "read {} nodes, {} pods and {} addresses of services from {} in {:?}",
+            "read {} nodes, {} pods and {} services from {} in {:?}",
             inventory.nodes.len(),
             inventory.pods.len(),
             inventory.services.len(),
@@ -165,6 +173,8 @@ impl Inventory {
             pods: BTreeMap::new(),
             groups: BTreeMap::new(),
             services: BTreeMap::new(),
+            slices: BTreeMap::new(),
+            virtual_addresses: BTreeMap::new(),
             owners: BTreeMap::new(),
         };
         read::objects(path, input, |object| inventory.add(object))?;
@@ -184,18 +194,10 @@ impl Inventory {
         match object {
             Object::Node(node) => self.add_node(node)?,
             Object::Pod(pod) => self.add_pod(pod)?,
-            Object::Service(service) => self.add_service(&service),
+            Object::Service(service) => self.add_service(service)?,
+            Object::Slice(slice) => self.add_slice(slice),
         }
         Ok(())
-    }
-
-    fn add_service(&mut self, service: &objects::Service) {
-        let name = service.metadata.full_name();
-        // `None` stands for a headless one.
-        let addresses = service.spec.cluster_ips.iter();
-        for address in addresses.filter_map(|text| text.parse().ok()) {
-            self.services.insert(address, name.clone());
-        }
     }
 
     fn add_node(&mut self, node: objects::Node) -> Result<(), InventoryError> {
@@ -310,6 +312,7 @@ impl Inventory {
         if !elsewhere.is_empty() {
             return InventoryError::OtherNamespace {
                 path,
+                kind: "pod",
                 name: full_name,
                 elsewhere,
             };
@@ -406,13 +409,12 @@ impl Inventory {
         };
         let owned = self.owners.iter();
         let owned = owned.map(|(address, owner)| (*address, owner.clone()));
-        self.services.iter().map(service).chain(owned).collect()
-    }
-
-    /// The Service, as `namespace/name`, that has a virtual address.
-    #[must_use]
-    pub fn service(&self, address: IpAddr) -> Option<&str> {
-        self.services.get(&address).map(String::as_str)
+        let virtual_addresses = self.virtual_addresses.iter().map(service);
+        // What pods say of themselves goes before what slices say of them.
+        virtual_addresses
+            .chain(self.endpoint_pods())
+            .chain(owned)
+            .collect()
     }
 
     /// The node that an address lives on: its owner's, else the one whose pod network holds it.
@@ -446,6 +448,12 @@ impl Inventory {
             name: name.to_owned(),
             known: self.nodes.keys().cloned().collect(),
         })
+    }
+
+    /// Each address of every node, with the node's name.
+    pub fn every_node_address(&self) -> impl Iterator<Item = (&str, IpAddr)> {
+        let nodes = self.nodes.iter();
+        nodes.flat_map(|(name, node)| node.addresses.iter().map(|one| (name.as_str(), *one)))
     }
 
     /// The addresses of every node by its name.

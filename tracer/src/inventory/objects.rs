@@ -1,5 +1,7 @@
 //! The few fields of Kubernetes objects that are read.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 /// A Kubernetes object that says something about addresses.
@@ -7,17 +9,24 @@ pub(super) enum Object {
     Node(Node),
     Pod(Pod),
     Service(Service),
+    Slice(Slice),
 }
 
 /// Whether an object of this kind is worth parsing.
 pub(super) fn is_of_use(kind: &str) -> bool {
-    matches!(kind, "Node" | "Pod" | "Service") || kind.ends_with("List")
+    matches!(kind, "Node" | "Pod" | "Service" | "EndpointSlice") || kind.ends_with("List")
 }
+
+/// The label of an EndpointSlice that names its Service.
+pub(crate) const SERVICE_LABEL: &str = "kubernetes.io/service-name";
+
+/// The fields that are read with all that is in them.
+pub(super) const WHOLE: [&str; 2] = ["endpoints", "ports"];
 
 /// The fields that are read, by the one that they are in: those of the structs
 /// below.
 pub(super) const SECTIONS: [(&str, &[&str]); 3] = [
-    ("metadata", &["name", "namespace"]),
+    ("metadata", &["name", "namespace", "labels"]),
     (
         "spec",
         &[
@@ -26,9 +35,16 @@ pub(super) const SECTIONS: [(&str, &[&str]); 3] = [
             "nodeName",
             "hostNetwork",
             "clusterIPs",
+            "externalIPs",
+            "externalName",
+            "ports",
+            "type",
         ],
     ),
-    ("status", &["addresses", "phase", "podIP", "podIPs"]),
+    (
+        "status",
+        &["addresses", "phase", "podIP", "podIPs", "loadBalancer"],
+    ),
 ];
 
 #[derive(Deserialize)]
@@ -36,6 +52,8 @@ pub(super) struct Metadata {
     pub(super) name: String,
     #[serde(default = "default_namespace")]
     pub(super) namespace: String,
+    #[serde(default)]
+    pub(super) labels: BTreeMap<String, String>,
 }
 
 /// Where kubectl puts what is written without a namespace.
@@ -116,11 +134,140 @@ pub(super) struct Service {
     pub(super) metadata: Metadata,
     #[serde(default)]
     pub(super) spec: ServiceSpec,
+    #[serde(default)]
+    pub(super) status: ServiceStatus,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct ServiceSpec {
+    #[serde(rename = "clusterIPs")]
+    pub(super) cluster_ips: Vec<String>,
+    #[serde(rename = "externalIPs")]
+    pub(super) external_ips: Vec<String>,
+    pub(super) external_name: Option<String>,
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) ports: Vec<ServicePort>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ServicePort {
+    #[serde(default)]
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) protocol: Protocol,
+    pub(super) port: u16,
+    /// 0 where it has none.
+    #[serde(default)]
+    pub(super) node_port: u16,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct ServiceStatus {
+    pub(super) load_balancer: LoadBalancer,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-pub(super) struct ServiceSpec {
-    #[serde(rename = "clusterIPs")]
-    pub(super) cluster_ips: Vec<String>,
+pub(super) struct LoadBalancer {
+    pub(super) ingress: Vec<Ingress>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Ingress {
+    /// Others have a name.
+    #[serde(default)]
+    pub(super) ip: Option<String>,
+}
+
+/// A protocol by the name that Kubernetes has for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Protocol {
+    /// What is meant where none is named.
+    #[default]
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+}
+
+impl Protocol {
+    /// Its IANA number.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+            Self::Sctp => 132,
+        }
+    }
+
+    /// As Kubernetes writes it.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+            Self::Sctp => "SCTP",
+        }
+    }
+}
+
+/// An EndpointSlice: some of the endpoints of a Service.
+#[derive(Deserialize)]
+pub(super) struct Slice {
+    pub(super) metadata: Metadata,
+    /// `null` of a slice without any.
+    #[serde(default)]
+    pub(super) endpoints: Option<Vec<Endpoint>>,
+    /// `null` where all are meant.
+    #[serde(default)]
+    pub(super) ports: Option<Vec<SlicePort>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Endpoint {
+    /// Host names, in a slice of them.
+    #[serde(default)]
+    pub(super) addresses: Vec<String>,
+    #[serde(default)]
+    pub(super) conditions: Conditions,
+    #[serde(default)]
+    pub(super) node_name: Option<String>,
+    #[serde(default)]
+    pub(super) target_ref: Option<TargetRef>,
+}
+
+#[derive(Default, Deserialize)]
+pub(super) struct Conditions {
+    /// Where nothing is said, it is.
+    #[serde(default)]
+    pub(super) ready: Option<bool>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct TargetRef {
+    #[serde(default)]
+    pub(super) kind: String,
+    #[serde(default)]
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) namespace: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct SlicePort {
+    /// That of the Service's port, empty where that has none.
+    #[serde(default)]
+    pub(super) name: Option<String>,
+    #[serde(default)]
+    pub(super) protocol: Protocol,
+    /// `None`: all ports.
+    #[serde(default)]
+    pub(super) port: Option<u16>,
 }

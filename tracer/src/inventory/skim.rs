@@ -9,10 +9,7 @@
 //! Text comes out in chunks that parse alone: a document, or some of the items
 //! of a list, so that a large list is never in memory as a whole.
 
-use super::objects::{SECTIONS, is_of_use};
-
-/// Keys that are kept with all that is below them.
-const WHOLE: [&str; 2] = ["kind", "items"];
+use super::objects::{SECTIONS, WHOLE, is_of_use};
 
 /// Bytes of items that are parsed at once, about.
 const CHUNK: usize = 1 << 16;
@@ -246,7 +243,7 @@ impl Object {
         self.below = match section {
             Some((_, from)) if value.is_empty() => Below::Choose { from, last: None },
             Some(_) => Below::Keep,
-            None if WHOLE.contains(&key) => Below::Keep,
+            None if matches!(key, "kind" | "items") || WHOLE.contains(&key) => Below::Keep,
             None => Below::Leave,
         };
         !matches!(self.below, Below::Leave)

@@ -9,7 +9,7 @@ use serde::{
 use serde_json::{Map, Value};
 
 use super::{
-    objects::{Node, Object, Pod, SECTIONS, Service},
+    objects::{Node, Object, Pod, SECTIONS, Service, Slice, WHOLE},
     read::Error,
 };
 
@@ -36,6 +36,7 @@ impl Skimmed {
             "Node" => take(Object::Node(typed::<Node>(self.fields)?)),
             "Pod" => take(Object::Pod(typed::<Pod>(self.fields)?)),
             "Service" => take(Object::Service(typed::<Service>(self.fields)?)),
+            "EndpointSlice" => take(Object::Slice(typed::<Slice>(self.fields)?)),
             _ => match kind_of_items(kind) {
                 Some(of_items) => self
                     .items
@@ -98,6 +99,10 @@ where
                     list: &mut skimmed,
                     each: &mut self.0,
                 })?,
+                whole if WHOLE.contains(&whole) => {
+                    let value = map.next_value()?;
+                    skimmed.fields.insert(key, value);
+                }
                 _ => match SECTIONS.iter().find(|(section, _)| *section == key) {
                     Some((_, keys)) => match map.next_value_seed(Section(keys))? {
                         Value::Null => {}

@@ -62,6 +62,76 @@ items:
 kind: List
 "#;
 
+/// Services and their endpoints, as they may be beside [`OBJECTS`]: one of two ports whose pods
+/// are cart and web, dual-stack and reached from outside; one with an endpoint outside; one
+/// without endpoints; one that is a name.
+pub(crate) const SERVICES: &str = r#"
+apiVersion: v1
+kind: List
+items:
+- apiVersion: v1
+  kind: Service
+  metadata: {name: pair, namespace: shop}
+  spec:
+    type: LoadBalancer
+    clusterIP: 10.96.0.20
+    clusterIPs: [10.96.0.20, "fd00:96::20"]
+    externalIPs: [203.0.113.80]
+    ports:
+    - {name: http, port: 80, protocol: TCP, targetPort: web, nodePort: 30080}
+    - {name: dns, port: 53, protocol: UDP, targetPort: 5353}
+  status: {loadBalancer: {ingress: [{ip: 198.51.100.7}, {hostname: lb.example}]}}
+- apiVersion: discovery.k8s.io/v1
+  kind: EndpointSlice
+  metadata: {name: pair-a, namespace: shop, labels: {kubernetes.io/service-name: pair}}
+  addressType: IPv4
+  ports:
+  - {name: http, port: 8080, protocol: TCP}
+  - {name: dns, port: 5353, protocol: UDP}
+  endpoints:
+  - addresses: [10.244.2.7]
+    conditions: {ready: true, serving: true, terminating: false}
+    nodeName: node-b
+    targetRef: {kind: Pod, name: cart, namespace: shop}
+  - addresses: [10.244.1.5]
+    nodeName: node-a
+    targetRef: {kind: Pod, name: web, namespace: default}
+- apiVersion: discovery.k8s.io/v1
+  kind: EndpointSlice
+  metadata: {name: pair-b, namespace: shop, labels: {kubernetes.io/service-name: pair}}
+  addressType: IPv6
+  ports: [{name: http, port: 8081, protocol: TCP}]
+  endpoints:
+  - addresses: ["fd00:1::5"]
+    conditions: {ready: false}
+    nodeName: node-a
+    targetRef: {kind: Pod, name: web, namespace: default}
+- apiVersion: v1
+  kind: Service
+  metadata: {name: outside, namespace: shop}
+  spec: {clusterIP: 10.96.0.21, clusterIPs: [10.96.0.21], ports: [{port: 5432, targetPort: 5432}]}
+- apiVersion: discovery.k8s.io/v1
+  kind: EndpointSlice
+  metadata: {name: outside-1, namespace: shop, labels: {kubernetes.io/service-name: outside}}
+  addressType: IPv4
+  ports: [{port: 15432}]
+  endpoints: [{addresses: [192.0.2.9]}]
+- apiVersion: v1
+  kind: Service
+  metadata: {name: empty, namespace: shop}
+  spec: {clusterIP: 10.96.0.22, clusterIPs: [10.96.0.22], ports: [{port: 80}]}
+- apiVersion: discovery.k8s.io/v1
+  kind: EndpointSlice
+  metadata: {name: empty-1, namespace: shop, labels: {kubernetes.io/service-name: empty}}
+  addressType: IPv4
+  ports: null
+  endpoints: null
+- apiVersion: v1
+  kind: Service
+  metadata: {name: alias, namespace: shop}
+  spec: {type: ExternalName, externalName: db.example.com}
+"#;
+
 pub(crate) fn parse(text: &str) -> Result<Inventory, InventoryError> {
     Inventory::parse(Path::new("objects.yaml"), text.as_bytes())
 }
@@ -135,8 +205,8 @@ fn nodes_and_services_are_known_by_name_and_address() {
     let addresses = objects.node_addresses();
     assert_eq!(addresses["node-a"], [ip("192.168.7.1"), ip("203.0.113.1")]);
     assert_eq!(addresses["node-b"], [ip("192.168.7.2")]);
-    assert_eq!(objects.service(ip("10.96.0.10")), Some("shop/cart"));
-    assert_eq!(objects.service(ip("10.244.1.5")), None);
+    assert_eq!(objects.service_at(ip("10.96.0.10")), Some(("shop", "cart")));
+    assert_eq!(objects.service_at(ip("10.244.1.5")), None);
     assert!(objects.node("node-b").is_ok());
     let error = objects.node("node-c").expect_err("no such node");
     assert_eq!(
@@ -364,7 +434,7 @@ fn reading_tells_how_far_it_is_and_what_it_found() {
     assert_eq!(heard.last(), Some(&whole));
     let log = String::from_utf8(log.0.lock().expect("no panic").clone()).expect("text");
     assert!(
-        log.contains("read 2 nodes, 5 pods and 1 addresses of services from "),
+        log.contains("read 2 nodes, 5 pods and 2 services from "),
         "{log}"
     );
 }

@@ -143,7 +143,7 @@ pub struct WatchArgs {
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[group(id = "source", required = true, multiple = false)]
 pub struct Source {
-    /// Source: `[NAMESPACE:]pod/NAME`, deployment/NAME, statefulset/NAME, daemonset/NAME, labels such as
+    /// Source: `[NAMESPACE:]pod/NAME`, `service/NAME[:PORT]`, deployment/NAME, statefulset/NAME, daemonset/NAME, labels such as
     /// app=web, node/NAME, an IP address or a network
     #[arg(long, value_name = "END", help_heading = WHAT)]
     pub src: Option<EndName>,
@@ -151,6 +151,10 @@ pub struct Source {
     /// Source pod: NAME or NAMESPACE/NAME
     #[arg(long, value_name = "POD", value_parser = values::pod, help_heading = WHAT)]
     pub src_pod: Option<EndName>,
+
+    /// Source service: `[NAMESPACE/]NAME[:PORT]`, PORT being its number or its name
+    #[arg(long, value_name = "SERVICE", value_parser = values::service, help_heading = WHAT)]
+    pub src_service: Option<EndName>,
 
     /// Source IP address
     #[arg(long, value_name = "IP", value_parser = values::address, help_heading = WHAT)]
@@ -169,6 +173,10 @@ pub struct Destination {
     #[arg(long, value_name = "POD", value_parser = values::pod, help_heading = WHAT)]
     pub dst_pod: Option<EndName>,
 
+    /// Destination service: `[NAMESPACE/]NAME[:PORT]`, PORT being its number or its name
+    #[arg(long, value_name = "SERVICE", value_parser = values::service, help_heading = WHAT)]
+    pub dst_service: Option<EndName>,
+
     /// Destination IP address
     #[arg(long, value_name = "IP", value_parser = values::address, help_heading = WHAT)]
     pub dst_ip: Option<EndName>,
@@ -180,9 +188,10 @@ impl Source {
         let Self {
             src,
             src_pod,
+            src_service,
             src_ip,
         } = self;
-        the_one([src, src_pod, src_ip])
+        the_one([src, src_pod, src_service, src_ip])
     }
 }
 
@@ -192,13 +201,14 @@ impl Destination {
         let Self {
             dst,
             dst_pod,
+            dst_service,
             dst_ip,
         } = self;
-        the_one([dst, dst_pod, dst_ip])
+        the_one([dst, dst_pod, dst_service, dst_ip])
     }
 }
 
-fn the_one(names: [&Option<EndName>; 3]) -> EndName {
+fn the_one(names: [&Option<EndName>; 4]) -> EndName {
     let given = names.into_iter().flatten().next();
     given.expect("clap lets exactly one through").clone()
 }

@@ -1,13 +1,16 @@
 //! Whole command lines: what they mean, and the sentence for those that mean nothing.
 
 mod refusals;
+mod services;
 
 use std::{path::Path, slice, time::Duration};
 
 use clap::{CommandFactory as _, Parser as _};
 
+use tracer_core::model::Pair;
+
 use super::{
-    AgentSpec, Arguments, Command, End, Failure, FollowArgs, Output, Settings, agents,
+    AgentSpec, Arguments, Command, End, EndKind, Failure, FollowArgs, Output, Settings, agents,
     load::Objects, settings,
 };
 use crate::{
@@ -48,7 +51,15 @@ fn end(network: &str, name: Option<&str>, node: Option<&str>) -> End {
         network: network.parse().expect("a network"),
         name: name.map(str::to_owned),
         node: node.map(str::to_owned),
+        kind: EndKind::Named,
+        ports: Vec::new(),
     }
+}
+
+/// The two networks of each pair.
+fn ends(pairs: &[Pair]) -> Vec<(String, String)> {
+    let ends = pairs.iter().map(|pair| (pair.a, pair.b));
+    ends.map(|(a, b)| (a.to_string(), b.to_string())).collect()
 }
 
 const ADDRESSES: &str = "--src-ip 10.244.1.5 --dst-ip 10.244.2.7";
@@ -132,7 +143,9 @@ fn pods_become_their_addresses_with_a_partner() {
     // cart has no IPv6 address, so that of web has nobody to talk to.
     assert_eq!(one_family.sources, slice::from_ref(&web));
     assert_eq!(one_family.destinations, slice::from_ref(&cart));
-    assert_eq!(one_family.pairs().collect::<Vec<_>>(), [(&web, &cart)]);
+    let pair = |source: &str, destination: &str| (source.to_owned(), destination.to_owned());
+    let only = [pair("10.244.1.5/32", "10.244.2.7/32")];
+    assert_eq!(ends(&one_family.pairs), only);
     assert_eq!(one_family.node_addresses["node-b"].len(), 1);
     assert_eq!(one_family.owners.len(), 7);
 
@@ -143,13 +156,8 @@ fn pods_become_their_addresses_with_a_partner() {
     let line = "--agent node-a=local --src-pod web --dst-pod shop/cart";
     let both = resolve(line, Some(&objects)).expect("this can be followed");
     assert_eq!((both.sources.len(), both.destinations.len()), (2, 2));
-    let pairs: Vec<_> = both
-        .pairs()
-        .map(|(source, destination)| (source.network.to_string(), destination.network.to_string()))
-        .collect();
-    let pair = |source: &str, destination: &str| (source.to_owned(), destination.to_owned());
     assert_eq!(
-        pairs,
+        ends(&both.pairs),
         [
             pair("10.244.1.5/32", "10.244.2.7/32"),
             pair("fd00:1::5/128", "fd00:2::7/128"),
@@ -224,15 +232,4 @@ fn an_end_on_an_unwatched_node_is_warned_of() {
     let cart = end("10.244.2.7/32", Some("shop/cart"), Some("node-b"));
     let warnings = agents::unwatched(&agents, Some(&objects), &[web, cart].iter());
     assert!(warnings.expect("both are watched").is_empty());
-}
-
-#[test]
-fn a_services_address_is_warned_of() {
-    assert_eq!(
-        settings("--src-pod web --dst-ip 10.96.0.10").warnings,
-        [
-            "10.96.0.10 is the virtual address of service shop/cart, which its packets lose on the way \
-          to a pod: they can be followed to that point only, so name the pod instead"
-        ]
-    );
 }

@@ -72,6 +72,43 @@ fn pods_are_named_together_by_what_keeps_them_running_or_by_labels() {
 }
 
 #[test]
+fn a_service_is_named_with_a_port_or_without() {
+    let of = |namespace: Option<&str>, name: &str, port| {
+        Ok(EndName::Service(ServiceName {
+            namespace: namespace.map(str::to_owned),
+            name: name.to_owned(),
+            port,
+        }))
+    };
+    let named = |name: &str| Some(PortName::Name(name.to_owned()));
+    assert_eq!(service("cart"), of(None, "cart", None));
+    assert_eq!(service("shop/cart"), of(Some("shop"), "cart", None));
+    let numbered = of(Some("shop"), "cart", Some(PortName::Number(80)));
+    assert_eq!(service("shop/cart:80"), numbered);
+    assert_eq!(service("cart:http-2"), of(None, "cart", named("http-2")));
+    assert_eq!(end("service/cart"), of(None, "cart", None));
+    assert_eq!(end("svc/cart:http"), of(None, "cart", named("http")));
+    assert_eq!(end("shop:svc/cart:80"), numbered);
+    for text in [
+        "",
+        "/",
+        "shop/",
+        "a/b/c",
+        "cart:",
+        "cart:0",
+        "cart:65536",
+        "cart:a b",
+        "c:80:1",
+    ] {
+        let sentence = "no service is called so; give [NAMESPACE/]NAME[:PORT]";
+        assert_eq!(service(text), Err(sentence.to_owned()), "{text}");
+        let sentence = "no service is called so; give [NAMESPACE:]service/NAME[:PORT]";
+        let text = format!("svc/{}", text.replace("shop/", "/"));
+        assert_eq!(end(&text), Err(sentence.to_owned()), "{text}");
+    }
+}
+
+#[test]
 fn host_bits_of_a_network_are_cut() {
     assert_eq!(end("10.244.1.77/24"), Ok(network("10.244.1.0/24")));
     assert_eq!(end("fd00:1::9/64"), Ok(network("fd00:1::/64")));
@@ -83,7 +120,7 @@ fn a_bad_end_is_refused_with_what_would_do() {
     for text in ["web", "10.244.1.500", "10.244.1", "fd00::zz", ""] {
         assert_eq!(
             refusal(text),
-            "neither an address nor an object; give [NAMESPACE:]pod/NAME, labels such as app=web, an \
+            "neither an address nor an object; give [NAMESPACE:]pod/NAME, service/NAME, labels such as app=web, an \
              address such as 10.244.1.5, or a network such as 10.244.1.0/24",
             "{text}"
         );
@@ -95,15 +132,11 @@ fn a_bad_end_is_refused_with_what_would_do() {
             "{text}"
         );
     }
-    for (text, kind) in [
-        ("service/cart", "service"),
-        ("shop:svc/cart", "svc"),
-        ("job/a", "job"),
-    ] {
+    for (text, kind) in [("ingress/cart", "ingress"), ("job/a", "job")] {
         assert_eq!(
             refusal(text),
             format!(
-                "a {kind} cannot be followed by name yet; give [NAMESPACE:]pod/NAME, \
+                "a {kind} cannot be followed by name yet; give [NAMESPACE:]pod/NAME, service/NAME, \
                  deployment/NAME, statefulset/NAME, daemonset/NAME, labels such as app=web, \
                  node/NAME, an address or a network"
             )

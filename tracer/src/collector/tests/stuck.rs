@@ -2,6 +2,7 @@
 //! no losses, or only does not end. Time is tokio's and does not pass by itself.
 
 use std::{
+    collections::BTreeMap,
     io,
     sync::{Arc, Mutex},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -323,6 +324,9 @@ async fn followed(stuck: Stuck, long: Duration, write: Option<Write>) -> Followe
     };
     owners.insert(BESIDE.into(), beside);
     let plan = Plan {
+        asked: Vec::new(),
+        masqueraded: Vec::new(),
+        node_addresses: BTreeMap::new(),
         description: String::new(),
         warnings: Vec::new(),
         agents: Vec::new(),

@@ -1,0 +1,113 @@
+//! Which packets a follow is about: pairs of addresses, with protocol and ports.
+//!
+//! Every source with every destination of its family, at the ports that belong to the
+//! follow there. A node may put its own address in the source's place, and which
+//! addresses it has is known only once its agent has told: those pairs are made then.
+
+use std::collections::HashSet;
+
+use ipnet::IpNet;
+use tracer_core::model::Pair;
+
+use super::ends::{End, EndKind, Narrow};
+use crate::{collector::Masqueraded, link::wire::MAX_PAIRS};
+
+/// What is asked of protocol and port at an end; `None` asks nothing.
+type Rule = (Option<u8>, Option<u16>);
+
+/// What each packet of a pair has to be like at an end.
+fn rules(end: &End, narrow: Narrow) -> Vec<Rule> {
+    let all = (narrow.proto, narrow.port);
+    if narrow.is_without_ports() || end.ports.is_empty() {
+        return vec![all];
+    }
+    let mut rules = by_service(end);
+    if end.kind == EndKind::Named {
+        match narrow.port {
+            None => return vec![all],
+            Some(_) if !rules.contains(&all) => rules.push(all),
+            Some(_) => {}
+        }
+    }
+    rules
+}
+
+/// The same of those that came there by a Service.
+fn by_service(end: &End) -> Vec<Rule> {
+    let ports = end.ports.iter();
+    ports
+        .map(|port| (Some(port.proto), Some(port.number)))
+        .collect()
+}
+
+/// All pairs of `sources` and `destinations`, in their order.
+///
+/// # Errors
+/// If there are more than an agent can be told.
+pub(super) fn pairs<'a>(
+    (sources, from): (&[End], Narrow),
+    (destinations, to): (impl Iterator<Item = &'a End> + Clone, Narrow),
+) -> Result<Vec<Pair>, TooMany> {
+    let mut pairs = Vec::new();
+    for source in sources {
+        for destination in destinations.clone() {
+            if source.family() != destination.family() {
+                continue;
+            }
+            let is_same = source.network == destination.network;
+            // A pod reaches itself by a Service; of ends that are named together, each is a
+            // partner of the others only.
+            let to = match is_same {
+                true => by_service(destination),
+                false => rules(destination, to),
+            };
+            for (proto, b_port) in to {
+                for (from_proto, a_port) in rules(source, from) {
+                    let both = proto.zip(from_proto);
+                    if both.is_some_and(|(one, other)| one != other) {
+                        continue;
+                    }
+                    pairs.push(Pair {
+                        a: source.network,
+                        b: destination.network,
+                        proto: proto.or(from_proto),
+                        a_port,
+                        b_port,
+                    });
+                }
+            }
+            if pairs.len() > MAX_PAIRS {
+                return Err(TooMany);
+            }
+        }
+    }
+    Ok(pairs)
+}
+
+/// There are more than an agent can be told.
+#[derive(Debug)]
+pub(super) struct TooMany;
+
+/// What may come to `destinations` with an address of a node in the place of its source's.
+/// `may_be`: whether it may, whoever sends it; else a pod's only if it reaches itself.
+pub(super) fn masqueraded<'a>(
+    sources: &[End],
+    destinations: impl Iterator<Item = &'a End>,
+    may_be: bool,
+) -> Vec<Masqueraded> {
+    let own: HashSet<IpNet> = sources.iter().map(|source| source.network).collect();
+    let by_service = destinations.filter(|end| end.is_real() && !end.ports.is_empty());
+    let mut all = Vec::new();
+    for end in by_service {
+        if !may_be && !own.contains(&end.network) {
+            continue;
+        }
+        all.extend(end.ports.iter().map(|port| Masqueraded {
+            to: end.network,
+            proto: port.proto,
+            port: port.number,
+            node: end.node.clone().filter(|_| !may_be),
+        }));
+    }
+    all
+}
