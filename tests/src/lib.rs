@@ -30,7 +30,9 @@ pub mod rights;
 pub mod rng;
 pub mod traffic;
 
-pub use lab::{Lab, LabSpec, Names, Node, Pairs, Pod, Tunnel, Uplinks, Wiring};
+pub use lab::{
+    Lab, LabSpec, Names, Node, Pairs, Pod, Proxy, Service, ServicePort, Tunnel, Uplinks, Wiring,
+};
 pub use netns::Netns;
 pub use process::Process;
 pub use program::Tracer;

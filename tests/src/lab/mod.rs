@@ -20,6 +20,7 @@ mod node;
 mod objects;
 mod plan;
 mod restart;
+mod service;
 mod uplinks;
 mod warm;
 mod wiring;
@@ -40,6 +41,7 @@ pub use kind::{Tunnel, Wiring};
 pub use netkit::Pairs;
 pub use node::{Node, Pod};
 use plan::Plan;
+pub use service::{Proxy, Service, ServicePort, Translated, conntrack};
 pub use uplinks::Uplinks;
 
 /// The environment variable that repeats a lab.
@@ -141,6 +143,8 @@ pub struct Lab {
     pub nodes: Vec<Node>,
     /// Its pods: those of the first node first.
     pub pods: Vec<Pod>,
+    /// Its Services, in the order in which they were added.
+    pub services: Vec<Service>,
     /// The box between the nodes: a bridge called `wire`, that no agent watches.
     pub middle: Netns,
     /// Whose network it is.
@@ -192,6 +196,7 @@ impl Lab {
         let lab = Self {
             nodes,
             pods,
+            services: Vec::new(),
             middle,
             wiring: spec.wiring,
             uplinks: spec.uplinks,
@@ -277,7 +282,7 @@ impl Lab {
     /// `kubectl get nodes,pods,services,endpointslices -A -o yaml` prints them.
     #[must_use]
     pub fn objects_yaml(&self) -> String {
-        objects::yaml(&self.nodes, &self.pods, self.wiring)
+        objects::yaml(&self.nodes, &self.pods, &self.services, self.wiring)
     }
 
     /// A directory for files that go when the lab does.

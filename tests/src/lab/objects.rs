@@ -2,15 +2,18 @@
 //! of `kubectl get nodes,pods,services,endpointslices -A -o yaml`: one `List`,
 //! keys in alphabetical order, with the fields that say who has which address.
 
-use super::{Node, Pod, Wiring};
+use super::{Node, Pod, Service, Wiring, service};
 
-pub(super) fn yaml(nodes: &[Node], pods: &[Pod], wiring: Wiring) -> String {
+pub(super) fn yaml(nodes: &[Node], pods: &[Pod], services: &[Service], wiring: Wiring) -> String {
     let mut text = String::from("apiVersion: v1\nitems:\n");
     let items = nodes.iter().map(|node| node_item(node, wiring)).chain(
         pods.iter()
             .map(|pod| pod_item(pod, &nodes[pod.node], wiring)),
     );
-    for item in items {
+    let services = services
+        .iter()
+        .map(|service| service::items(service, nodes, pods, wiring.carries_v6()));
+    for item in items.chain(services) {
         text.push_str(&item);
     }
     text.push_str("kind: List\nmetadata:\n  resourceVersion: \"\"\n");

@@ -4,6 +4,7 @@
 //! nothing here waits for ever: traffic that meets a fault comes back with the
 //! smaller count.
 
+mod service;
 mod tcp;
 mod udp;
 
@@ -15,6 +16,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+
+pub use service::{Served, tcp_to_service, udp_to_service};
 
 use crate::lab::{Lab, Pod};
 use crate::process::Process;

@@ -15,7 +15,7 @@ use nix::sys::time::{TimeVal, TimeValLike};
 use super::{Flow, PATIENCE, Tally};
 
 /// How often a server looks whether its client has ended, in milliseconds.
-const TICK: i64 = 20;
+pub(super) const TICK: i64 = 20;
 /// What a short connection asks, and is answered.
 const GREETING: [u8; 16] = *b"how do you do?\r\n";
 
@@ -100,7 +100,7 @@ impl Flow {
     }
 }
 
-fn ask(address: SocketAddr) -> io::Result<()> {
+pub(super) fn ask(address: SocketAddr) -> io::Result<()> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(&GREETING)?;
@@ -110,7 +110,7 @@ fn ask(address: SocketAddr) -> io::Result<()> {
     expect_end(&mut stream)
 }
 
-fn answer(mut stream: TcpStream) -> io::Result<()> {
+pub(super) fn answer(mut stream: TcpStream) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut question = [0; GREETING.len()];
     stream.read_exact(&mut question)?;

@@ -21,7 +21,7 @@ const BUFFER: usize = 8 << 20;
 /// something was: before, a busy machine has more time.
 const STALL: Duration = Duration::from_millis(100);
 /// How often a server looks whether its client has ended.
-const TICK: Duration = Duration::from_millis(20);
+pub(super) const TICK: Duration = Duration::from_millis(20);
 /// The largest datagram, in bytes.
 const LARGEST: usize = 65_507;
 
@@ -105,7 +105,7 @@ impl Flow {
 }
 
 /// `len` bytes that begin with `number`, as far as there is room.
-fn numbered(number: u64, len: usize) -> Vec<u8> {
+pub(super) fn numbered(number: u64, len: usize) -> Vec<u8> {
     number
         .to_be_bytes()
         .into_iter()
@@ -115,7 +115,7 @@ fn numbered(number: u64, len: usize) -> Vec<u8> {
 }
 
 /// Whether `question` comes back; late answers to earlier ones do not count.
-fn is_answered(client: &UdpSocket, question: &[u8]) -> bool {
+pub(super) fn is_answered(client: &UdpSocket, question: &[u8]) -> bool {
     let mut answer = vec![0; LARGEST];
     while let Ok(len) = client.recv(&mut answer) {
         if answer[..len] == *question {

@@ -39,6 +39,8 @@ mod remote;
 mod restarts;
 // What is followed, and what is not.
 mod selection;
+// What is sent to Services, before its translation and after it.
+mod services;
 // Pods that send by their node's uplink itself.
 mod shared;
 mod ssh;

@@ -1,0 +1,174 @@
+//! kube-proxy's rules in its mode iptables, as `iptables-restore` takes them.
+
+use std::fmt::Write as _;
+
+use anyhow::Result;
+
+use super::{Lab, MASQUERADE, Service, ServicePort, hashed};
+
+/// The chains of a port: the Service's, that of packets from outside, the endpoints'.
+struct Chains {
+    service: String,
+    external: String,
+    endpoints: Vec<(String, String)>,
+}
+
+impl Chains {
+    fn of(lab: &Lab, service: &Service, port: &ServicePort, v6: bool) -> Self {
+        let name = format!("{}:{} {} {v6}", service.full_name(), port.name, port.proto);
+        let endpoints = lab.endpoints_of(service).map(|pod| {
+            let address = pod.address(v6).to_string();
+            (
+                format!("KUBE-SEP-{}", hashed(&format!("{name} {address}"))),
+                address,
+            )
+        });
+        Self {
+            service: format!("KUBE-SVC-{}", hashed(&name)),
+            external: format!("KUBE-EXT-{}", hashed(&name)),
+            endpoints: endpoints.collect(),
+        }
+    }
+}
+
+/// All rules of all Services, for one IP version.
+pub(super) fn rules(lab: &Lab, v6: bool) -> Result<String> {
+    let mut chains = String::new();
+    let mut nat = format!(
+        "-A PREROUTING -m comment --comment \"kubernetes service portals\" -j KUBE-SERVICES
+-A OUTPUT -m comment --comment \"kubernetes service portals\" -j KUBE-SERVICES
+-A POSTROUTING -m comment --comment \"kubernetes postrouting rules\" -j KUBE-POSTROUTING
+-A KUBE-POSTROUTING -m mark ! --mark {MASQUERADE}/{MASQUERADE} -j RETURN
+-A KUBE-POSTROUTING -j MARK --xor-mark {MASQUERADE}
+-A KUBE-POSTROUTING -m comment --comment \"kubernetes service traffic requiring SNAT\" -j MASQUERADE --random-fully
+-A KUBE-MARK-MASQ -j MARK --or-mark {MASQUERADE}\n"
+    );
+    let mut filter = String::new();
+    for service in &lab.services {
+        for port in &service.ports {
+            rules_of(lab, service, port, v6, [&mut chains, &mut nat, &mut filter])?;
+        }
+    }
+    writeln!(
+        nat,
+        "-A KUBE-SERVICES -m comment --comment \"kubernetes service nodeports; NOTE: this must be \
+         the last rule in this chain\" -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS"
+    )?;
+    Ok(format!(
+        "*nat
+:PREROUTING ACCEPT [0:0]
+:INPUT ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:POSTROUTING ACCEPT [0:0]
+:KUBE-SERVICES - [0:0]
+:KUBE-NODEPORTS - [0:0]
+:KUBE-POSTROUTING - [0:0]
+:KUBE-MARK-MASQ - [0:0]
+{chains}{nat}COMMIT
+*filter
+:INPUT ACCEPT [0:0]
+:FORWARD ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:KUBE-SERVICES - [0:0]
+:KUBE-EXTERNAL-SERVICES - [0:0]
+:KUBE-FORWARD - [0:0]
+-A INPUT -m conntrack --ctstate NEW -m comment --comment \"kubernetes externally-visible service portals\" -j KUBE-EXTERNAL-SERVICES
+-A FORWARD -m conntrack --ctstate NEW -m comment --comment \"kubernetes service portals\" -j KUBE-SERVICES
+-A FORWARD -m conntrack --ctstate NEW -m comment --comment \"kubernetes externally-visible service portals\" -j KUBE-EXTERNAL-SERVICES
+-A FORWARD -m comment --comment \"kubernetes forwarding rules\" -j KUBE-FORWARD
+-A OUTPUT -m conntrack --ctstate NEW -m comment --comment \"kubernetes service portals\" -j KUBE-SERVICES
+-A KUBE-FORWARD -m conntrack --ctstate INVALID -j DROP
+-A KUBE-FORWARD -m comment --comment \"kubernetes forwarding rules\" -m mark --mark {MASQUERADE}/{MASQUERADE} -j ACCEPT
+-A KUBE-FORWARD -m comment --comment \"kubernetes forwarding conntrack rule\" -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+{filter}COMMIT\n"
+    ))
+}
+
+fn rules_of(
+    lab: &Lab,
+    service: &Service,
+    port: &ServicePort,
+    v6: bool,
+    [chains, nat, filter]: [&mut String; 3],
+) -> Result<()> {
+    let ServicePort {
+        proto,
+        port: number,
+        target,
+        node_port,
+        ..
+    } = port;
+    let all = Chains::of(lab, service, port, v6);
+    let name = format!("{}:{}", service.full_name(), port.name);
+    let address = service.address(v6);
+    let host = if v6 { 128 } else { 32 };
+    let meant = format!("-d {address}/{host} -p {proto} -m {proto} --dport {number}");
+    let comment = |what: &str| format!("-m comment --comment \"{name} {what}\"");
+    if all.endpoints.is_empty() {
+        let unreachable = if v6 {
+            "icmp6-port-unreachable"
+        } else {
+            "icmp-port-unreachable"
+        };
+        let reject = format!("-j REJECT --reject-with {unreachable}");
+        let said = comment("has no endpoints");
+        writeln!(filter, "-A KUBE-SERVICES {said} {meant} {reject}")?;
+        if let Some(node_port) = node_port {
+            writeln!(
+                filter,
+                "-A KUBE-EXTERNAL-SERVICES {said} -m addrtype --dst-type LOCAL -p {proto} -m {proto} \
+                 --dport {node_port} {reject}"
+            )?;
+        }
+        return Ok(());
+    }
+    writeln!(chains, ":{} - [0:0]", all.service)?;
+    writeln!(
+        nat,
+        "-A KUBE-SERVICES {} {meant} -j {}",
+        comment("cluster IP"),
+        all.service
+    )?;
+    if let Some(node_port) = node_port {
+        let external = &all.external;
+        write!(chains, ":{external} - [0:0]\n")?;
+        write!(
+            nat,
+            "-A KUBE-NODEPORTS -m comment --comment {name} -p {proto} -m {proto} --dport {node_port} -j {external}
+-A {external} -m comment --comment \"masquerade traffic for {name} external destinations\" -j KUBE-MARK-MASQ
+-A {external} -j {}\n",
+            all.service
+        )?;
+    }
+    writeln!(
+        nat,
+        "-A {} {} ! -s {} {meant} -j KUBE-MARK-MASQ",
+        all.service,
+        comment("cluster IP"),
+        lab.cluster_cidr(v6)
+    )?;
+    let count = all.endpoints.len();
+    for (index, (chain, endpoint)) in all.endpoints.iter().enumerate() {
+        let to = if v6 {
+            format!("[{endpoint}]:{target}")
+        } else {
+            format!("{endpoint}:{target}")
+        };
+        let chosen = match count - index {
+            1 => String::new(),
+            left => format!(
+                "-m statistic --mode random --probability {:.11} ",
+                1.0 / left as f64
+            ),
+        };
+        write!(chains, ":{chain} - [0:0]\n")?;
+        write!(
+            nat,
+            "-A {} -m comment --comment \"{name} -> {to}\" {chosen}-j {chain}
+-A {chain} -m comment --comment {name} -s {endpoint}/{host} -j KUBE-MARK-MASQ
+-A {chain} -m comment --comment {name} -p {proto} -m {proto} -j DNAT --to-destination {to}\n",
+            all.service
+        )?;
+    }
+    Ok(())
+}

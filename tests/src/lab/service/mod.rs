@@ -1,0 +1,294 @@
+//! Services of a lab: what kube-proxy writes into each node's namespace, and the objects that
+//! it would have read.
+//!
+//! The rules have kube-proxy's own structure, in its modes iptables and nftables, for both IP
+//! versions: a chain for a Service's port, one for each endpoint, chosen at random; packets
+//! that come from outside the pods' network, by a node port, or back to their own source are
+//! marked and masqueraded; what has no endpoints is rejected. Nodes have a default route, as
+//! real ones do: to a gateway that nobody has, because nothing is meant to go there.
+
+mod iptables;
+mod nftables;
+mod objects;
+
+use std::collections::hash_map::DefaultHasher;
+use std::fmt::Write as _;
+use std::hash::{Hash as _, Hasher as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use anyhow::{Context as _, Result};
+
+use super::{Lab, Node, Pod};
+use crate::process;
+use crate::rng::Rng;
+
+pub(super) use objects::items;
+
+/// The mark of packets that are to be masqueraded, as kube-proxy has it.
+const MASQUERADE: &str = "0x4000";
+
+/// How kube-proxy writes its rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proxy {
+    /// `--proxy-mode iptables`, with the iptables that writes to nftables.
+    Iptables,
+    /// `--proxy-mode nftables`.
+    Nftables,
+}
+
+/// A port of a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServicePort {
+    /// Its name.
+    pub name: String,
+    /// `tcp` or `udp`.
+    pub proto: &'static str,
+    /// Its number at the Service's addresses.
+    pub port: u16,
+    /// The endpoints' port.
+    pub target: u16,
+    /// The nodes' port, if it has one.
+    pub node_port: Option<u16>,
+}
+
+impl ServicePort {
+    /// A TCP port without a node port.
+    #[must_use]
+    pub fn tcp(port: u16, target: u16) -> Self {
+        Self {
+            name: format!("tcp-{port}"),
+            proto: "tcp",
+            port,
+            target,
+            node_port: None,
+        }
+    }
+
+    /// A UDP port, likewise.
+    #[must_use]
+    pub fn udp(port: u16, target: u16) -> Self {
+        Self {
+            name: format!("udp-{port}"),
+            proto: "udp",
+            ..Self::tcp(port, target)
+        }
+    }
+}
+
+/// A Service of a lab.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Its name in Kubernetes.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its cluster IP.
+    pub v4: Ipv4Addr,
+    /// Its cluster IP of the other version.
+    pub v6: Ipv6Addr,
+    /// Its ports.
+    pub ports: Vec<ServicePort>,
+    /// The indices of its endpoints in [`Lab::pods`].
+    pub endpoints: Vec<usize>,
+}
+
+impl Service {
+    /// Its virtual address of an IP version.
+    #[must_use]
+    pub fn address(&self, v6: bool) -> IpAddr {
+        if v6 { self.v6.into() } else { self.v4.into() }
+    }
+
+    /// Where a client of a port connects to.
+    #[must_use]
+    pub fn at(&self, v6: bool, port: usize) -> SocketAddr {
+        SocketAddr::new(self.address(v6), self.ports[port].port)
+    }
+
+    /// As `tracer` takes it: `namespace/name`.
+    #[must_use]
+    pub fn full_name(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+}
+
+impl Lab {
+    /// Adds a Service whose endpoints are these pods, and writes the rules of all Services
+    /// anew on every node. Its names and addresses follow from the lab's seed.
+    ///
+    /// # Errors
+    /// If a rule cannot be written.
+    pub fn add_service(
+        &mut self,
+        proxy: Proxy,
+        ports: Vec<ServicePort>,
+        endpoints: &[usize],
+    ) -> Result<Service> {
+        let index = self.services.len();
+        let mut rng = Rng::new(self.seed() ^ (0x5e71_1ce5 + index as u64));
+        // Beside the pods' network, which has the nodes' second byte.
+        let [_, pods, ..] = self.nodes[0].bridge_v4.octets();
+        let host = u8::try_from(index).context("a lab has few Services")? + 10;
+        let v4 = Ipv4Addr::new(10, pods.wrapping_add(1), rng.byte(0, 255), host);
+        let service = Service {
+            name: format!("{}-{}", rng.pick(&["cart", "api", "store"]), rng.suffix(4)),
+            namespace: rng.pick(&["default", "shop", "payments"]).to_owned(),
+            v4,
+            v6: Ipv6Addr::new(0xfdfe, 0, 0, 0, 0, 0, 0, host.into()),
+            ports,
+            endpoints: endpoints.to_vec(),
+        };
+        self.services.push(service.clone());
+        self.program(proxy)?;
+        Ok(service)
+    }
+
+    /// Gives a Service other endpoints, by its index in [`Lab::services`].
+    ///
+    /// # Errors
+    /// If a rule cannot be written.
+    pub fn set_endpoints(&mut self, proxy: Proxy, service: usize, to: &[usize]) -> Result<()> {
+        self.services[service].endpoints = to.to_vec();
+        self.program(proxy)
+    }
+
+    fn program(&self, proxy: Proxy) -> Result<()> {
+        for node in &self.nodes {
+            self.route_out(node)?;
+            for v6 in [false, true] {
+                if v6 && !self.wiring.carries_v6() {
+                    continue;
+                }
+                match proxy {
+                    Proxy::Iptables => {
+                        let program = if v6 { "ip6tables" } else { "iptables" };
+                        let line = format!("{program}-restore --wait");
+                        node.netns.batch(&line, &iptables::rules(self, v6)?)?;
+                    }
+                    Proxy::Nftables => {
+                        let rules = nftables::rules(self, node, v6)?;
+                        node.netns.batch("nft -f -", &rules)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A default route to nobody.
+    fn route_out(&self, node: &Node) -> Result<()> {
+        let [a, b, c, _] = node.underlay.octets();
+        let gateway = Ipv4Addr::new(a, b, c, 1);
+        let mut script = format!(
+            "route replace default via {gateway} dev {} onlink\n",
+            node.way
+        );
+        if self.wiring.carries_v6() {
+            let [a, b, c, d, ..] = node.underlay_v6().segments();
+            let gateway = Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0xffff);
+            writeln!(
+                script,
+                "route replace default via {gateway} dev {} onlink",
+                node.way
+            )?;
+        }
+        node.netns.batch("ip -batch -", &script).map(drop)
+    }
+
+    /// The pods behind a Service.
+    pub fn endpoints_of<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = &'a Pod> {
+        service.endpoints.iter().map(|index| &self.pods[*index])
+    }
+
+    /// The network of all pods, of an IP version: kube-proxy's `--cluster-cidr`.
+    fn cluster_cidr(&self, v6: bool) -> String {
+        if v6 {
+            let [a, b, c, ..] = self.nodes[0].bridge_v6.segments();
+            format!("{a:x}:{b:x}:{c:x}::/48")
+        } else {
+            let [a, b, ..] = self.nodes[0].bridge_v4.octets();
+            format!("{a}.{b}.0.0/16")
+        }
+    }
+}
+
+/// A connection that a node translates, by the tuples of both directions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Translated {
+    /// Its first packet's source and destination before the translation.
+    pub original: [SocketAddr; 2],
+    /// The answers' source and destination before theirs.
+    pub reply: [SocketAddr; 2],
+}
+
+/// What connection tracking of a node knows of a protocol, `tcp` or `udp`, by the program
+/// `conntrack`.
+///
+/// # Errors
+/// If it cannot be run, or prints what nobody understands.
+pub fn conntrack(node: &Node, proto: &str, v6: bool) -> Result<Vec<Translated>> {
+    let family = if v6 { "ipv6" } else { "ipv4" };
+    let mut command = node.netns.command("conntrack");
+    command.args(["-L", "-f", family, "-p", proto]);
+    let text = process::run(&mut command, "")?;
+    let lines = text.lines().filter(|line| line.contains("src="));
+    lines
+        .map(|line| translated(line).with_context(|| format!("conntrack printed: {line}")))
+        .collect()
+}
+
+/// From `tcp 6 117 TIME_WAIT src=10.1.1.5 dst=10.2.0.10 sport=4 dport=80 src=… …`.
+fn translated(line: &str) -> Option<Translated> {
+    let values = |key: &str| -> Vec<&str> {
+        let words = line.split_whitespace();
+        words.filter_map(|word| word.strip_prefix(key)).collect()
+    };
+    let [sources, targets] = [values("src="), values("dst=")];
+    let [from, to] = [values("sport="), values("dport=")];
+    let way = |index: usize| {
+        let end = |addresses: &[&str], ports: &[&str]| {
+            let address: IpAddr = addresses.get(index)?.parse().ok()?;
+            Some(SocketAddr::new(address, ports.get(index)?.parse().ok()?))
+        };
+        Some([end(&sources, &from)?, end(&targets, &to)?])
+    };
+    Some(Translated {
+        original: way(0)?,
+        reply: way(1)?,
+    })
+}
+
+/// 16 characters as kube-proxy makes them of a name.
+fn hashed(name: &str) -> String {
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    let hash = hasher.finish();
+    let letter = |place: u32| char::from(LETTERS[(hash.rotate_left(place * 4) & 31) as usize]);
+    (0..16).map(letter).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_conntrack_prints_is_read() {
+        let line = "tcp      6 117 TIME_WAIT src=10.1.1.5 dst=10.2.0.10 sport=40000 dport=80 \
+                    src=10.1.2.7 dst=10.1.1.5 sport=8080 dport=40000 [ASSURED] mark=0 use=1";
+        let [client, service, server] =
+            ["10.1.1.5:40000", "10.2.0.10:80", "10.1.2.7:8080"].map(|text| text.parse());
+        let [client, service, server] = [client, service, server].map(|end| end.expect("an end"));
+        assert_eq!(
+            translated(line),
+            Some(Translated {
+                original: [client, service],
+                reply: [server, client],
+            })
+        );
+        assert_eq!(
+            translated("icmp 1 29 src=10.1.1.5 dst=10.2.0.10 type=8"),
+            None
+        );
+    }
+}

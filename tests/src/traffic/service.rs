@@ -1,0 +1,138 @@
+//! Clients of a Service: they know its address only, and which endpoint answers is not theirs
+//! to choose. So each endpoint counts what it has answered.
+
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use anyhow::{Context as _, Result};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::ReceiveTimeout;
+use nix::sys::time::{TimeVal, TimeValLike as _};
+
+use super::PATIENCE;
+use super::tcp::{TICK, answer, ask};
+use super::udp::{self, is_answered, numbered};
+use crate::lab::Pod;
+use crate::netns::Netns;
+
+/// What came of connections, or exchanges of datagrams, with a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// How many were begun.
+    pub begun: u64,
+    /// How many were answered, as the client saw it.
+    pub answered: u64,
+    /// How many each endpoint has answered, in their order.
+    pub by_endpoint: Vec<u64>,
+}
+
+impl Served {
+    /// Whether all were answered, each by one endpoint.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        let by_endpoint: u64 = self.by_endpoint.iter().sum();
+        self.begun > 0 && self.answered == self.begun && by_endpoint == self.begun
+    }
+}
+
+/// Opens `count` TCP connections from a namespace to `to`, one after the other, each with a
+/// question and an answer; `endpoints` listen at their port `target`.
+///
+/// # Errors
+/// If an endpoint cannot listen.
+pub fn tcp_to_service(
+    from: &Netns,
+    to: SocketAddr,
+    (endpoints, target): (&[&Pod], u16),
+    count: u64,
+) -> Result<Served> {
+    let listen = |pod: &&Pod| -> Result<TcpListener> {
+        let address = SocketAddr::new(pod.address(to.is_ipv6()), target);
+        let listener = pod.netns.enter(|| TcpListener::bind(address));
+        let listener = listener.with_context(|| format!("cannot listen on TCP {address}"))?;
+        setsockopt(&listener, ReceiveTimeout, &TimeVal::milliseconds(TICK))?;
+        Ok(listener)
+    };
+    let listeners: Vec<TcpListener> = endpoints.iter().map(listen).collect::<Result<_>>()?;
+    let serve = |listener: &TcpListener, answered: &AtomicU64, ended: &AtomicBool| {
+        while !ended.load(Ordering::Relaxed) {
+            if let Ok((stream, _)) = listener.accept()
+                && answer(stream).is_ok()
+            {
+                answered.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    };
+    let client = || (0..count).filter(|_| ask(to).is_ok()).count() as u64;
+    Ok(served(&listeners, serve, count, || from.enter(client)))
+}
+
+/// Sends `count` datagrams from a namespace to `to`, each from a socket of its own and after
+/// the answer to the one before; `endpoints` listen at their port `target`.
+///
+/// # Errors
+/// If a socket cannot be made.
+pub fn udp_to_service(
+    from: &Netns,
+    to: SocketAddr,
+    (endpoints, target): (&[&Pod], u16),
+    count: u64,
+) -> Result<Served> {
+    let listen = |pod: &&Pod| -> Result<UdpSocket> {
+        let address = SocketAddr::new(pod.address(to.is_ipv6()), target);
+        let socket = pod.netns.enter(|| UdpSocket::bind(address));
+        let socket = socket.with_context(|| format!("cannot listen on UDP {address}"))?;
+        socket.set_read_timeout(Some(udp::TICK))?;
+        Ok(socket)
+    };
+    let sockets: Vec<UdpSocket> = endpoints.iter().map(listen).collect::<Result<_>>()?;
+    let serve = |socket: &UdpSocket, answered: &AtomicU64, ended: &AtomicBool| {
+        let mut datagram = [0; 2048];
+        while !ended.load(Ordering::Relaxed) {
+            if let Ok((len, client)) = socket.recv_from(&mut datagram)
+                && socket.send_to(&datagram[..len], client).is_ok()
+            {
+                answered.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    };
+    let any = if to.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
+    let exchange = |number: u64| -> Result<bool> {
+        let client = UdpSocket::bind(any)?;
+        client.connect(to)?;
+        client.set_read_timeout(Some(PATIENCE))?;
+        let question = numbered(number, 64);
+        Ok(client.send(&question).is_ok() && is_answered(&client, &question))
+    };
+    let client = || {
+        let answered = (0..count).filter(|number| exchange(*number).is_ok_and(|yes| yes));
+        answered.count() as u64
+    };
+    Ok(served(&sockets, serve, count, || from.enter(client)))
+}
+
+/// Runs `client` while each of `sockets` serves.
+fn served<S: Sync>(
+    sockets: &[S],
+    serve: impl Fn(&S, &AtomicU64, &AtomicBool) + Sync,
+    begun: u64,
+    client: impl FnOnce() -> u64,
+) -> Served {
+    let counts: Vec<AtomicU64> = sockets.iter().map(|_| AtomicU64::new(0)).collect();
+    let (ended, serve) = (AtomicBool::new(false), &serve);
+    let answered = thread::scope(|scope| {
+        for (socket, count) in sockets.iter().zip(&counts) {
+            let ended = &ended;
+            scope.spawn(move || serve(socket, count, ended));
+        }
+        let answered = client();
+        ended.store(true, Ordering::Relaxed);
+        answered
+    });
+    Served {
+        begun,
+        answered,
+        by_endpoint: counts.into_iter().map(AtomicU64::into_inner).collect(),
+    }
+}
