@@ -1,10 +1,11 @@
-//! What pods send to Services, whose addresses no interface has: followed before the
-//! translation and after it.
+//! What pods send to Services, whose addresses no interface has. A packet and its translation
+//! are one journey, which ends at an endpoint; who that is, connection tracking of the
+//! client's node knows, and the endpoints count what they have answered.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde_json::Value;
 use tracer_tests::{
     Lab, LabSpec, Pod, Proxy, Service, ServicePort,
@@ -15,123 +16,312 @@ use tracer_tests::{
 
 use crate::{
     clean::ROOM,
-    expected::{check_balance, is_neighbour, pod},
+    expected::{
+        Point, between_pods, check_balance, is_before_start, is_neighbour, pod, point, seen,
+    },
 };
 
-/// A Service of two ports, TCP and UDP.
+/// How many connections each protocol and IP version has.
+const COUNT: u64 = 12;
+
+/// The ports of a Service, TCP and UDP.
 fn ports() -> Vec<ServicePort> {
     vec![ServicePort::tcp(80, 8080), ServicePort::udp(53, 5353)]
 }
 
-/// What a client has got from a Service by TCP and UDP, of both IP versions.
-fn use_service(lab: &Lab, client: &Pod, service: &Service, count: u64) -> Result<Vec<Served>> {
+/// Two nodes with two pods each, and a Service with these endpoints among the pods.
+fn lab(proxy: Proxy, endpoints: &[usize]) -> Result<(Lab, Service)> {
+    let mut lab = Lab::new(&LabSpec {
+        pods_per_node: 2,
+        // As Flannel's CNI configuration has it: without it, no pod reaches itself.
+        hairpin: true,
+        ..LabSpec::default()
+    })?;
+    let service = lab.add_service(proxy, ports(), endpoints)?;
+    Ok((lab, service))
+}
+
+/// Uses a Service by TCP and UDP, of both IP versions, while the follow runs. Returns what was
+/// served by each, in this order.
+fn use_service(lab: &Lab, client: &Pod, service: &Service) -> Result<Vec<Served>> {
     let endpoints: Vec<&Pod> = lab.endpoints_of(service).collect();
+    let [tcp, udp] = [0, 1].map(|port| (&endpoints[..], service.ports[port].target));
     let mut served = Vec::new();
     for v6 in [false, true] {
         let netns = &client.netns;
-        served.push(tcp_to_service(
-            netns,
-            service.at(v6, 0),
-            (&endpoints, service.ports[0].target),
-            count,
-        )?);
-        served.push(udp_to_service(
-            netns,
-            service.at(v6, 1),
-            (&endpoints, service.ports[1].target),
-            count,
-        )?);
+        served.push(tcp_to_service(netns, service.at(v6, 0), tcp, COUNT)?);
+        served.push(udp_to_service(netns, service.at(v6, 1), udp, COUNT)?);
     }
     assert!(served.iter().all(Served::is_complete), "{served:?}");
     Ok(served)
 }
 
-/// The source and destination of a hop's packet, where it says so, else of its journey's.
-fn ends(value: &Value) -> Option<[SocketAddr; 2]> {
-    let end = |side: &str| -> Option<SocketAddr> {
-        let address = value[side].as_str()?.parse().ok()?;
-        let port = value[format!("{side}_port")].as_u64()?;
-        Some(SocketAddr::new(address, u16::try_from(port).ok()?))
+/// Follows a client with arguments for the destination while it uses a Service.
+fn follow(
+    lab: &Lab,
+    client: &Pod,
+    service: &Service,
+    to: &[&str],
+) -> Result<(Finished, Vec<Served>)> {
+    let source = pod(client);
+    let ends = ["--src-pod", &source].into_iter().chain(to.iter().copied());
+    let mut tracer = Tracer::follow(lab, ends.chain(ROOM))?;
+    tracer.wait_started(LIMIT)?;
+    let served = use_service(lab, client, service)?;
+    let mut finished = tracer.stop()?;
+    assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
+    check_balance(&finished.summary);
+    let between = |journey: &mut Value| !is_neighbour(journey) && !is_before_start(journey);
+    finished.journeys = finished.journeys.extract_if(.., between).collect();
+    Ok((finished, served))
+}
+
+fn end(value: &Value) -> Result<SocketAddr> {
+    let address = value["address"].as_str().context("an address")?.parse()?;
+    let port = value["port"].as_u64().context("a port")?;
+    Ok(SocketAddr::new(address, u16::try_from(port)?))
+}
+
+/// The source and destination that a journey's packet had at first.
+fn ends(journey: &Value) -> Result<[SocketAddr; 2]> {
+    let packet = &journey["packet"];
+    let end = |side: &str| -> Result<SocketAddr> {
+        let address = packet[side].as_str().context("an address")?.parse()?;
+        let port = packet[format!("{side}_port")].as_u64().context("a port")?;
+        Ok(SocketAddr::new(address, u16::try_from(port)?))
     };
-    Some([end("src")?, end("dst")?])
+    Ok([end("src")?, end("dst")?])
 }
 
-/// All ends that packets were seen with.
-fn seen_ends(finished: &Finished) -> BTreeSet<[SocketAddr; 2]> {
-    let journeys = finished.journeys.iter();
-    let journeys = journeys.filter(|journey| !is_neighbour(journey));
-    journeys
-        .filter_map(|journey| ends(&journey["packet"]))
-        .collect()
+/// The translations of a journey: their kinds, from where, to where.
+fn translations(journey: &Value) -> Result<Vec<(&str, SocketAddr, SocketAddr)>> {
+    let hops = journey["hops"].as_array().context("hops")?;
+    let all = hops.iter().filter_map(|hop| hop["translations"].as_array());
+    let all = all.flatten().map(|one| {
+        let kind = one["kind"].as_str().context("a kind")?;
+        Ok((kind, end(&one["from"])?, end(&one["to"])?))
+    });
+    all.collect()
 }
 
-/// What a client's node translated for it, compared with what was seen: each connection with
-/// the Service's address and with its endpoint's, both ways.
-fn check_seen(lab: &Lab, client: &Pod, service: &Service, finished: &Finished) -> Result<usize> {
-    let seen = seen_ends(finished);
-    let mut connections = 0;
+/// The connections with a Service that a client's node translates, as connection tracking
+/// knows them.
+fn known(lab: &Lab, client: &Pod, service: &Service) -> Result<Vec<Translated>> {
+    let mut all = Vec::new();
     for v6 in [false, true] {
-        for (index, port) in service.ports.iter().enumerate() {
-            let known = conntrack(lab.node_of(client), port.proto, v6)?;
-            let to_service = known
-                .into_iter()
-                .filter(|one| one.original[1] == service.at(v6, index));
-            for Translated { original, reply } in to_service {
-                let [client, virtual_end] = original;
-                let [endpoint, back] = reply;
-                for ends in [
-                    [client, virtual_end],
-                    [back, endpoint],
-                    [endpoint, back],
-                    [virtual_end, client],
-                ] {
-                    assert!(seen.contains(&ends), "{ends:?} in {}", port.proto);
-                }
-                connections += 1;
+        for port in &service.ports {
+            all.extend(conntrack(lab.node_of(client), port.proto, v6)?);
+        }
+    }
+    Ok(all)
+}
+
+/// A way without the bridge that a packet to the same node may go out of: the bridge gives it
+/// to its own device if it does not know the new destination's neighbour entry yet
+/// (net/bridge/br_netfilter_hooks.c br_nf_pre_routing_finish_bridge).
+fn directly(lab: &Lab, mut way: Vec<Point>) -> Vec<Point> {
+    if let [_, (at, bridge, "egress"), _] = &way[..]
+        && lab
+            .nodes
+            .iter()
+            .any(|node| node.name == *at && node.bridge == *bridge)
+    {
+        way.remove(1);
+    }
+    way
+}
+
+/// Checks that each packet of a client and a Service was delivered, all its way, with one
+/// translation: to the endpoint that connection tracking knows. Returns how many connections
+/// each endpoint had, by its address and port.
+fn check(
+    lab: &Lab,
+    client: &Pod,
+    service: &Service,
+    journeys: &[Value],
+) -> Result<BTreeMap<SocketAddr, u64>> {
+    let known = known(lab, client, service)?.into_iter();
+    let known: BTreeMap<_, _> = known.map(|one| (one.original, one.reply[0])).collect();
+    let mut connections: BTreeMap<SocketAddr, BTreeSet<SocketAddr>> = BTreeMap::new();
+    for journey in journeys {
+        assert_eq!(journey["verdict"]["kind"], "delivered", "{journey:#}");
+        let [(kind, from, to)] = translations(journey)?[..] else {
+            panic!("one translation: {journey:#}");
+        };
+        let [src, dst] = ends(journey)?;
+        let is_request = journey["direction"] == "request";
+        let (client_end, virtual_end, endpoint) = if is_request {
+            assert_eq!((kind, from), ("dnat", dst), "{journey:#}");
+            (src, dst, to)
+        } else {
+            assert_eq!((kind, from), ("reverse-dnat", src), "{journey:#}");
+            (dst, to, src)
+        };
+        assert_eq!(
+            known.get(&[client_end, virtual_end]),
+            Some(&endpoint),
+            "{journey:#}"
+        );
+        connections.entry(endpoint).or_default().insert(client_end);
+        let mut endpoints = lab.endpoints_of(service);
+        let pod = endpoints.find(|pod| pod.address(endpoint.is_ipv6()) == endpoint.ip());
+        let pod = pod.with_context(|| format!("{endpoint} is an endpoint"))?;
+        let [from, to] = if is_request {
+            [client, pod]
+        } else {
+            [pod, client]
+        };
+        assert_eq!(
+            directly(lab, seen(journey)),
+            between_pods(lab, from, to),
+            "{journey:#}"
+        );
+    }
+    let count = |(endpoint, clients): (_, BTreeSet<_>)| (endpoint, clients.len() as u64);
+    Ok(connections.into_iter().map(count).collect())
+}
+
+/// How many connections endpoints say that they had, by address and port.
+fn counted(lab: &Lab, service: &Service, served: &[Served]) -> BTreeMap<SocketAddr, u64> {
+    let mut counts = BTreeMap::new();
+    for (index, served) in served.iter().enumerate() {
+        let (v6, port) = (index / 2 == 1, &service.ports[index % 2]);
+        for (pod, count) in lab.endpoints_of(service).zip(&served.by_endpoint) {
+            if *count > 0 {
+                counts.insert(SocketAddr::new(pod.address(v6), port.target), *count);
             }
         }
     }
-    Ok(connections)
+    counts
 }
 
-/// How many connections each protocol and IP version has.
-const COUNT: u64 = 12;
-
-fn a_service_with_an_endpoint_on_each_node(proxy: Proxy) -> Result<()> {
-    let mut lab = Lab::new(&LabSpec {
-        pods_per_node: 2,
-        ..LabSpec::default()
-    })?;
-    let service = lab.add_service(proxy, ports(), &[1, 2])?;
+/// Endpoints on the client's node and on the other one.
+fn on_both_nodes(proxy: Proxy) -> Result<()> {
+    let (lab, service) = lab(proxy, &[1, 2])?;
     let client = &lab.pods[0];
-    let ends = [
-        "--src-pod",
-        &pod(client),
-        "--dst-service",
-        &service.full_name(),
-    ];
-    let mut tracer = Tracer::follow(&lab, ends.iter().chain(&ROOM))?;
-    tracer.wait_started(LIMIT)?;
-    let served = use_service(&lab, client, &service, COUNT)?;
-    let finished = tracer.stop()?;
-    for served in &served {
-        assert!(
-            served.by_endpoint.iter().all(|count| *count > 0),
-            "{served:?}"
-        );
-    }
-    check_balance(&finished.summary);
-    let connections = check_seen(&lab, client, &service, &finished)?;
-    assert_eq!(connections as u64, 4 * COUNT);
+    let to = ["--dst-service", &service.full_name()];
+    let (finished, served) = follow(&lab, client, &service, &to)?;
+    let connections = check(&lab, client, &service, &finished.journeys)?;
+    assert_eq!(connections, counted(&lab, &service, &served));
     Ok(())
 }
 
 #[test]
 fn a_service_by_iptables() -> Result<()> {
-    a_service_with_an_endpoint_on_each_node(Proxy::Iptables)
+    on_both_nodes(Proxy::Iptables)
 }
 
 #[test]
 fn a_service_by_nftables() -> Result<()> {
-    a_service_with_an_endpoint_on_each_node(Proxy::Nftables)
+    on_both_nodes(Proxy::Nftables)
+}
+
+/// By the number of a port, and by its name: nothing of the other port is told.
+#[test]
+fn one_port_of_a_service() -> Result<()> {
+    let (lab, service) = lab(Proxy::Iptables, &[2])?;
+    let client = &lab.pods[0];
+    for (port, proto) in [("80", "tcp"), ("udp-53", "udp")] {
+        let name = format!("{}:svc/{}:{port}", service.namespace, service.name);
+        let (finished, _) = follow(&lab, client, &service, &["--dst", &name])?;
+        check(&lab, client, &service, &finished.journeys)?;
+        assert!(finished.journeys.len() as u64 >= 4 * COUNT);
+        for journey in &finished.journeys {
+            assert_eq!(journey["packet"]["proto"], proto, "{journey:#}");
+        }
+    }
+    Ok(())
+}
+
+/// Whoever follows a pod by its name sees what reaches it by a Service.
+#[test]
+fn a_pod_behind_a_service() -> Result<()> {
+    let (lab, service) = lab(Proxy::Iptables, &[1, 2])?;
+    let [client, endpoint] = [&lab.pods[0], &lab.pods[2]];
+    let name = pod(endpoint);
+    let (finished, served) = follow(&lab, client, &service, &["--dst-pod", &name])?;
+    let mut connections = check(&lab, client, &service, &finished.journeys)?;
+    let mut own = counted(&lab, &service, &served);
+    let is_own = |end: &SocketAddr| end.ip() == endpoint.address(end.is_ipv6());
+    connections.retain(|end, _| is_own(end));
+    own.retain(|end, _| is_own(end));
+    assert_eq!(connections, own);
+    Ok(())
+}
+
+/// A pod that is its own Service's endpoint: its node's address comes in its place.
+#[test]
+fn a_pod_reaches_itself() -> Result<()> {
+    for proxy in [Proxy::Iptables, Proxy::Nftables] {
+        let (lab, service) = lab(proxy, &[0])?;
+        let client = &lab.pods[0];
+        let name = pod(client);
+        let (finished, _) = follow(&lab, client, &service, &["--dst-pod", &name])?;
+        let mut connections = BTreeSet::new();
+        for journey in &finished.journeys {
+            assert_eq!(journey["verdict"]["kind"], "delivered", "{journey:#}");
+            let node = lab.node_of(client);
+            let way = [
+                point(node, &client.veth, "ingress"),
+                point(node, &node.bridge, "egress"),
+                point(node, &client.veth, "egress"),
+            ];
+            assert_eq!(seen(journey), way, "{journey:#}");
+            // The client as it was, and as its node made it.
+            let changes: BTreeSet<[SocketAddr; 2]> = translations(journey)?
+                .into_iter()
+                .map(|(_, from, to)| [from, to])
+                .collect();
+            let [src, dst] = ends(journey)?;
+            let known = known(&lab, client, &service)?;
+            let is_this = |one: &&Translated| one.original == [src, dst] || one.reply == [src, dst];
+            let one = known.iter().find(is_this).context("it is translated")?;
+            let [before, behind] = [one.original, [one.reply[1], one.reply[0]]];
+            let ways = match one.original == [src, dst] {
+                true => [[before[0], behind[0]], [before[1], behind[1]]],
+                false => [[behind[0], before[0]], [behind[1], before[1]]],
+            };
+            assert_eq!(changes, BTreeSet::from(ways), "{journey:#}");
+            connections.insert(one.original);
+        }
+        assert_eq!(connections.len() as u64, 4 * COUNT);
+    }
+    Ok(())
+}
+
+/// What is sent to a Service without endpoints is refused by the node.
+#[test]
+fn a_service_without_endpoints() -> Result<()> {
+    for proxy in [Proxy::Iptables, Proxy::Nftables] {
+        let (lab, service) = lab(proxy, &[])?;
+        let client = &lab.pods[0];
+        let ends = [
+            "--src-pod",
+            &pod(client),
+            "--dst-service",
+            &service.full_name(),
+        ];
+        let mut tracer = Tracer::follow(&lab, ends.iter().chain(&ROOM))?;
+        let started = tracer.wait_started(LIMIT)?;
+        let warning = format!("service {} has no ready endpoints", service.full_name());
+        assert!(
+            started["warnings"].to_string().contains(&warning),
+            "{started:#}"
+        );
+        for v6 in [false, true] {
+            let served = tcp_to_service(&client.netns, service.at(v6, 0), (&[], 8080), 2)?;
+            assert_eq!((served.begun, served.answered), (2, 0));
+        }
+        let finished = tracer.stop()?;
+        check_balance(&finished.summary);
+        let is_syn = |journey: &&Value| journey["packet"]["tcp"]["flags"] == "SYN";
+        let syns: Vec<&Value> = finished.journeys.iter().filter(is_syn).collect();
+        // IPv6's sender asks again, in spite of the answer.
+        assert!(syns.len() >= 4, "{syns:#?}");
+        for journey in syns {
+            assert_eq!(journey["verdict"]["kind"], "refused", "{journey:#}");
+            assert_eq!(journey["dst_service"], service.full_name(), "{journey:#}");
+        }
+    }
+    Ok(())
 }
