@@ -1,6 +1,7 @@
 //! Which nodes are looked at, and which of the interesting ones are not.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io,
     os::unix::fs::MetadataExt as _,
@@ -10,9 +11,13 @@ use std::{
 
 use nix::sys::statfs::{NSFS_MAGIC, statfs};
 
-use super::{ends::End, error::SettingsError, values::AgentSpec};
+use super::{
+    ends::{End, EndKind},
+    error::SettingsError,
+    values::AgentSpec,
+};
 use crate::{
-    inventory::Inventory,
+    inventory::{Inventory, list},
     link::{Place, Pods},
     store::unwatched_end,
 };
@@ -106,6 +111,9 @@ fn host_name() -> String {
     }
 }
 
+/// How many endpoints of a Service are warned of one by one.
+const ONE_BY_ONE: usize = 3;
+
 /// A warning for each end on a node without an agent.
 ///
 /// # Errors
@@ -115,16 +123,20 @@ pub(super) fn unwatched<'a>(
     inventory: Option<&Inventory>,
     ends: &(impl Iterator<Item = &'a End> + Clone),
 ) -> Result<Vec<String>, SettingsError> {
-    let is_watched = |node: &&String| agents.iter().any(|agent| agent.node == **node);
-    let mut nodes: Vec<&String> = Vec::new();
-    for node in ends.clone().filter_map(|end| end.node.as_ref()) {
-        if !nodes.contains(&node) {
-            nodes.push(node);
-        }
-    }
+    let watched: BTreeSet<&String> = agents.iter().map(|agent| &agent.node).collect();
+    let is_watched = |node: &&String| watched.contains(node);
+    let nodes: BTreeSet<&String> = ends.clone().filter_map(|end| end.node.as_ref()).collect();
     if !nodes.is_empty() && !nodes.iter().any(is_watched) {
-        let nodes = nodes.into_iter().cloned().collect();
-        return Err(SettingsError::NoAgent { nodes });
+        let mut named = Vec::new();
+        for node in ends.clone().filter_map(|end| end.node.clone()) {
+            if !named.contains(&node) {
+                named.push(node);
+            }
+            if named.len() == nodes.len() {
+                break;
+            }
+        }
+        return Err(SettingsError::NoAgent { nodes: named });
     }
     let names = || ends.clone().map(ToString::to_string);
     if agents.is_empty() && inventory.is_some() {
@@ -133,15 +145,31 @@ pub(super) fn unwatched<'a>(
             destination_end: names().last().unwrap_or_default(),
         });
     }
+    let unwatched = ends.clone().filter_map(|end| {
+        let node = end.node.as_ref().filter(|node| !is_watched(node))?;
+        Some((end, node))
+    });
+    let endpoints = unwatched
+        .clone()
+        .filter(|(end, _)| end.kind == EndKind::Endpoint);
+    let nodes: BTreeSet<&str> = endpoints.clone().map(|(_, node)| node.as_str()).collect();
+    let is_many = endpoints.clone().count() > ONE_BY_ONE;
     let mut warnings = Vec::new();
-    for end in ends.clone() {
-        if let Some(node) = end.node.as_ref().filter(|node| !is_watched(node)) {
-            let warning = unwatched_end(end, node);
-            // Of an end with addresses of two families, once.
-            if !warnings.contains(&warning) {
-                warnings.push(warning);
-            }
+    for (end, node) in unwatched.filter(|(end, _)| !is_many || end.kind != EndKind::Endpoint) {
+        let warning = unwatched_end(end, node);
+        // Of an end with addresses of two families, once.
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
         }
+    }
+    if is_many {
+        let nodes: Vec<&str> = nodes.into_iter().collect();
+        warnings.push(format!(
+            "{} endpoints run on {}, which no agent watches: packets to them are shown as left, \
+             unless they are answered",
+            endpoints.count(),
+            list(&nodes, "and")
+        ));
     }
     Ok(warnings)
 }

@@ -102,6 +102,8 @@ pub(super) struct Side {
     pub(super) besides: Vec<End>,
     /// The Service, if it was named by one: `service namespace/name`, with the port.
     pub(super) service: Option<String>,
+    /// The Services by which one comes to it, by namespace and name.
+    pub(super) by: Vec<(String, String)>,
     /// Whether packets of pods may get a node's address on the way there.
     pub(super) is_masqueraded: bool,
     /// What the user should know, one sentence each.
@@ -298,6 +300,7 @@ impl Names<'_> {
             ends,
             besides: Vec::new(),
             service: Some(full_name + &given),
+            by: vec![(namespace, name)],
             is_masqueraded: !service.external.is_empty(),
             warnings,
         })
@@ -336,6 +339,7 @@ fn lead(inventory: &Inventory, side: &mut Side, narrow: Narrow) {
         if ports.is_empty() {
             continue;
         }
+        side.by.push((namespace.clone(), name.clone()));
         entrances.extend(led.entrances(&format!("service {namespace}/{name}"), &ports));
         side.is_masqueraded |= !service.external.is_empty();
         for end in led.endpoints(&ports) {

@@ -4,6 +4,7 @@
 pub(super) const TRACER: &str = "\
 EXAMPLES
   tracer follow --src-pod default/web --dst-pod shop/cart
+  tracer follow --src-pod default/web --dst-service shop/cart:80
   tracer follow --src-ip 10.244.1.5 --dst-ip 10.244.2.7 --proto tcp
   tracer follow --help            all that can be followed, and how
   tracer drops                    what the kernel drops, and why
@@ -15,8 +16,9 @@ EXIT CODES
 
 /// How `tracer follow` is called; clap's own line would be 120 columns wide.
 pub(super) const FOLLOW_USAGE: &str = "\
-tracer follow [OPTIONS] <--src END | --src-pod POD | --src-ip IP>
-                               <--dst END | --dst-pod POD | --dst-ip IP>";
+tracer follow [OPTIONS]
+           <--src END | --src-pod POD | --src-service SERVICE | --src-ip IP>
+           <--dst END | --dst-pod POD | --dst-service SERVICE | --dst-ip IP>";
 
 /// Of `tracer follow`.
 pub(super) const FOLLOW: &str = "\
@@ -25,6 +27,10 @@ EXAMPLES
     kubectl get nodes,pods,services,endpointslices -A -o yaml > objects.yaml
     tracer follow --inventory objects.yaml --agent node-a=local \\
       --src-pod default/web --dst-pod shop/cart
+
+  A pod and a Service: before its address is translated, and after it:
+    tracer follow --src-pod default/web --dst-service shop/cart
+    tracer follow --src-pod default/web --dst shop:service/cart:http
 
   Both nodes, in a lab or kind, whose nodes are network namespaces:
     tracer follow --inventory objects.yaml --src-pod web --dst-pod shop/cart \\
@@ -151,8 +157,8 @@ EXIT CODES
 /// How `tracer record` is called.
 pub(super) const RECORD_USAGE: &str = "\
 tracer record [OPTIONS] --write FILE
-                               <--src END | --src-pod POD | --src-ip IP>
-                               <--dst END | --dst-pod POD | --dst-ip IP>";
+           <--src END | --src-pod POD | --src-service SERVICE | --src-ip IP>
+           <--dst END | --dst-pod POD | --dst-service SERVICE | --dst-ip IP>";
 
 /// Of `tracer record`.
 pub(super) const RECORD: &str = "\

@@ -63,6 +63,8 @@ pub struct Settings {
     pub src_port: Option<u16>,
     /// Port of the destination.
     pub dst_port: Option<u16>,
+    /// The Services by which packets may come to either side, by namespace and name.
+    pub by: Vec<(String, String)>,
     /// When to end.
     pub duration: Option<Duration>,
     /// How many journeys to end after.
@@ -254,6 +256,7 @@ impl Settings {
             pairs,
             masqueraded,
             services: [source.service, destination.service],
+            by: [source.by, destination.by].concat(),
             proto,
             src_port: args.src_port,
             dst_port: args.dst_port,

@@ -1,26 +1,35 @@
 //! Hearing when a follow's ends change.
 //!
-//! Each end's pods are watched, and nothing else: most of what happens to a pod says
-//! nothing about where it is, so only a change of names, addresses, nodes or ends is told.
-//! What there is then is read anew.
+//! Each end's pods are watched, the Services by which one comes to them, and their
+//! EndpointSlices, and nothing else. Most of what happens to a pod says nothing about where it
+//! is, so only a change of names, addresses, ports, nodes or ends is told. What there is then
+//! is read anew.
 //!
 //! A watch that expired (410) begins again by itself. While the server does not answer, what
 //! is known stays; that is said once.
 
-use std::{collections::BTreeMap, mem, net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, fmt::Debug, mem, net::IpAddr, time::Duration};
 
-use futures::{StreamExt as _, stream::select_all};
-use k8s_openapi::api::core::v1::Pod;
+use futures::{Stream, StreamExt as _, future, stream::select_all};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        core::v1::{Pod, Service},
+        discovery::v1::EndpointSlice,
+    },
+};
 use kube::{
-    Api, ResourceExt as _,
+    Api, Resource, ResourceExt as _,
     runtime::{
         WatchStreamExt as _,
         watcher::{self, Config, Event, watcher},
     },
 };
+use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Cluster, ClusterError, Wanted};
+use crate::inventory::SERVICE_LABEL;
 
 /// How long nothing more must change before it is told; but no longer than a few times
 /// that. A rollout changes many pods within seconds.
@@ -41,33 +50,68 @@ pub enum Heard {
 /// From when on addresses belong to pods, Unix time, ns.
 pub type Pods = BTreeMap<IpAddr, i64>;
 
-/// Where a pod is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Place {
-    addresses: Vec<IpAddr>,
-    node: Option<String>,
-    has_ended: bool,
-    /// Unix time, ns.
-    since: Option<i64>,
+/// What matters of an object, and its UID: one that comes back has another.
+#[derive(Clone, Debug)]
+struct Seen {
+    uid: String,
+    place: Place,
 }
 
-impl Place {
-    fn of(pod: &Pod) -> Self {
+/// Where a pod is, or where a Service leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    Pod {
+        addresses: Vec<IpAddr>,
+        node: Option<String>,
+        has_ended: bool,
+        /// Unix time, ns.
+        since: Option<i64>,
+    },
+    /// Addresses and ports, in whatever words.
+    Service(String),
+}
+
+impl Seen {
+    fn pod(pod: &Pod) -> Self {
         let status = pod.status.as_ref();
         let addresses = status.and_then(|status| status.pod_ips.as_ref());
         let addresses = addresses.into_iter().flatten();
         let phase = status.and_then(|status| status.phase.as_deref());
         let since = status.and_then(|status| status.start_time.as_ref());
-        Self {
+        let place = Place::Pod {
             addresses: addresses.filter_map(|ip| ip.ip.parse().ok()).collect(),
             node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
             has_ended: matches!(phase, Some("Succeeded" | "Failed")),
             since: since.and_then(|time| i64::try_from(time.0.as_nanosecond()).ok()),
-        }
+        };
+        let uid = pod.uid().unwrap_or_default();
+        Self { uid, place }
+    }
+
+    fn service(service: &Service) -> Self {
+        let spec = service.spec.as_ref().map(|spec| {
+            let addresses = (&spec.cluster_ips, &spec.external_ips, &spec.external_name);
+            (addresses, &spec.ports)
+        });
+        let status = service.status.as_ref();
+        let balancer = status.and_then(|status| status.load_balancer.as_ref());
+        let uid = service.uid().unwrap_or_default();
+        let place = Place::Service(format!("{spec:?} {balancer:?}"));
+        Self { uid, place }
+    }
+
+    fn slice(slice: &EndpointSlice) -> Self {
+        let endpoints = slice.endpoints.iter();
+        let endpoints = endpoints.map(|endpoint| (&endpoint.addresses, &endpoint.node_name));
+        let mut endpoints: Vec<_> = endpoints.collect();
+        endpoints.sort_unstable();
+        let uid = slice.uid().unwrap_or_default();
+        let place = Place::Service(format!("{endpoints:?} {:?}", slice.ports));
+        Self { uid, place }
     }
 }
 
-/// The pods of one watch, by their UIDs: one that comes back has another.
+/// The objects of one watch, by their UIDs.
 #[derive(Default)]
 struct Watched {
     known: BTreeMap<String, Place>,
@@ -76,16 +120,15 @@ struct Watched {
 }
 
 impl Watched {
-    /// Takes in an event: whether any pod is elsewhere now.
-    fn take(&mut self, event: Event<Pod>) -> bool {
+    /// Takes in an event: whether anything is elsewhere now.
+    fn take(&mut self, event: Event<Seen>) -> bool {
         match event {
             Event::Init => {
                 self.listing = Some(BTreeMap::new());
                 false
             }
-            Event::InitApply(pod) => {
-                let listing = self.listing.get_or_insert_default();
-                listing.insert(pod.uid().unwrap_or_default(), Place::of(&pod));
+            Event::InitApply(Seen { uid, place }) => {
+                self.listing.get_or_insert_default().insert(uid, place);
                 false
             }
             Event::InitDone => {
@@ -93,20 +136,17 @@ impl Watched {
                 let before = mem::replace(&mut self.known, listed);
                 before != self.known
             }
-            Event::Apply(pod) => {
-                let place = Place::of(&pod);
-                let before = self
-                    .known
-                    .insert(pod.uid().unwrap_or_default(), place.clone());
+            Event::Apply(Seen { uid, place }) => {
+                let before = self.known.insert(uid, place.clone());
                 before != Some(place)
             }
-            Event::Delete(pod) => self.known.remove(&pod.uid().unwrap_or_default()).is_some(),
+            Event::Delete(Seen { uid, .. }) => self.known.remove(&uid).is_some(),
         }
     }
 }
 
 impl Cluster {
-    /// Watches the pods that are wanted, as long as `tell` says to go on. What is there at
+    /// Watches the pods that are wanted, and Services by namespace and name, as long as `tell` says to go on. What is there at
     /// first is told, too, because it may have changed since it was read.
     ///
     /// # Errors
@@ -114,6 +154,7 @@ impl Cluster {
     pub async fn watch(
         &self,
         wanted: &[Wanted],
+        services: &[(String, String)],
         mut tell: impl AsyncFnMut(&Self, Heard) -> bool,
     ) -> Result<(), ClusterError> {
         let mut streams = Vec::new();
@@ -129,13 +170,24 @@ impl Cluster {
                 }
                 Wanted::Node(_) | Wanted::Address(_) | Wanted::Service { .. } => continue,
             };
-            let pods = Api::<Pod>::namespaced(self.client.clone(), namespace);
-            let index = streams.len();
-            let events = watcher(pods, config).default_backoff();
-            streams.push(events.map(move |event| (index, event)).boxed());
+            streams.push(self.changes(namespace, config, Seen::pod).boxed());
+        }
+        for (namespace, name) in services {
+            let named = Config::default().fields(&format!("metadata.name={name}"));
+            let slices = Config::default().labels(&format!("{SERVICE_LABEL}={name}"));
+            let services = self.changes(namespace, named, Seen::service).boxed();
+            let slices = self.changes(namespace, slices, Seen::slice).boxed();
+            // Who may not see them has been told so when they were read.
+            for events in [services, slices] {
+                let is_allowed = |event: &Result<_, _>| !event.as_ref().is_err_and(is_forbidden);
+                let allowed = events.take_while(move |event| future::ready(is_allowed(event)));
+                streams.push(allowed.boxed());
+            }
         }
         let mut watched: Vec<Watched> = streams.iter().map(|_| Watched::default()).collect();
-        let mut events = select_all(streams);
+        let streams = streams.into_iter().enumerate();
+        let mut events =
+            select_all(streams.map(|(index, events)| events.map(move |event| (index, event))));
         let mut is_lost = false;
         while let Some((index, event)) = events.next().await {
             let mut changed = match event {
@@ -166,12 +218,17 @@ impl Cluster {
                 }
             }
             let all = watched.iter().flat_map(|watched| watched.known.values());
-            let since = all.flat_map(|place| {
-                let since = place.since;
-                let addresses = place.addresses.iter();
-                addresses.filter_map(move |address| Some((*address, since?)))
-            });
-            let pods = since.collect();
+            let mut pods = Pods::new();
+            for place in all {
+                if let Place::Pod {
+                    addresses,
+                    since: Some(since),
+                    ..
+                } = place
+                {
+                    pods.extend(addresses.iter().map(|address| (*address, *since)));
+                }
+            }
             if !tell(self, Heard::Changed(pods)).await {
                 return Ok(());
             }
@@ -179,10 +236,40 @@ impl Cluster {
         Ok(())
     }
 
+    /// What happens to objects of a namespace.
+    fn changes<K>(
+        &self,
+        namespace: &str,
+        config: Config,
+        see: fn(&K) -> Seen,
+    ) -> impl Stream<Item = Result<Event<Seen>, watcher::Error>> + Send + use<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + 'static,
+    {
+        let objects = Api::<K>::namespaced(self.client.clone(), namespace);
+        let events = watcher(objects, config).default_backoff();
+        events.map(move |event| {
+            Ok(match event? {
+                Event::Init => Event::Init,
+                Event::InitApply(object) => Event::InitApply(see(&object)),
+                Event::InitDone => Event::InitDone,
+                Event::Apply(object) => Event::Apply(see(&object)),
+                Event::Delete(object) => Event::Delete(see(&object)),
+            })
+        })
+    }
+
     /// What an error of a watch means; `None` if it expired, which is no trouble.
     fn trouble(&self, error: watcher::Error) -> Option<String> {
+        if has_code(&error, 410) {
+            return None;
+        }
         let error = match error {
-            watcher::Error::WatchError(status) if status.code == 410 => return None,
             watcher::Error::WatchError(status) => kube::Error::Api(status),
             watcher::Error::InitialListFailed(error)
             | watcher::Error::WatchStartFailed(error)
@@ -191,29 +278,64 @@ impl Cluster {
                 return Some("the API server watches no pods".to_owned());
             }
         };
-        if let kube::Error::Api(status) = &error
-            && status.code == 410
-        {
-            return None;
-        }
         Some(self.explain(error).to_string())
     }
+}
+
+fn is_forbidden(error: &watcher::Error) -> bool {
+    has_code(error, 403)
+}
+
+/// Whether the server answered with this code of HTTP.
+fn has_code(error: &watcher::Error, code: u16) -> bool {
+    let status = match error {
+        watcher::Error::WatchError(status)
+        | watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status)) => status,
+        _ => return false,
+    };
+    status.code == code
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::{from_value, json};
 
-    use super::{Event, Pod, Watched};
+    use super::{EndpointSlice, Event, Pod, Seen, Watched};
 
-    fn pod(uid: &str, address: &str, ready: bool) -> Pod {
-        from_value(json!({
+    fn pod(uid: &str, address: &str, ready: bool) -> Seen {
+        let pod: Pod = from_value(json!({
             "metadata": {"name": "db-0", "namespace": "shop", "uid": uid},
             "spec": {"nodeName": "node-a", "containers": []},
             "status": {"phase": "Running", "podIPs": [{"ip": address}],
                        "conditions": [{"type": "Ready", "status": ready.to_string()}]},
         }))
-        .expect("a pod")
+        .expect("a pod");
+        Seen::pod(&pod)
+    }
+
+    fn slice(addresses: &[&str], ready: bool) -> Seen {
+        let endpoints = addresses.iter().map(|address| {
+            json!({"addresses": [address], "conditions": {"ready": ready}, "nodeName": "a"})
+        });
+        let endpoints: Vec<_> = endpoints.collect();
+        let slice: EndpointSlice = from_value(json!({
+            "metadata": {"name": "db-1", "namespace": "shop", "uid": "s"},
+            "addressType": "IPv4", "ports": [{"port": 80}], "endpoints": endpoints,
+        }))
+        .expect("a slice");
+        Seen::slice(&slice)
+    }
+
+    #[test]
+    fn only_what_says_where_a_service_leads_is_told() {
+        let mut watched = Watched::default();
+        assert!(watched.take(Event::Apply(slice(&["10.244.1.5", "10.244.1.6"], true))));
+        // Another order is no change, nor is that an endpoint is not ready.
+        assert!(!watched.take(Event::Apply(slice(&["10.244.1.6", "10.244.1.5"], true))));
+        assert!(!watched.take(Event::Apply(slice(&["10.244.1.6", "10.244.1.5"], false))));
+        assert!(watched.take(Event::Apply(slice(&["10.244.1.6"], false))));
     }
 
     #[test]

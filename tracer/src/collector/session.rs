@@ -145,6 +145,8 @@ struct Session<'a, V, N> {
     phase: Phase,
     /// That of the filter in force.
     generation: u32,
+    /// Whether it was said that some pairs do not fit.
+    is_crowded: bool,
     /// When to ask next for what is waited for.
     tick: Instant,
     /// When streams were last asked what they lost.
@@ -199,6 +201,7 @@ impl<'a, V: View, N: FnMut(&str)> Session<'a, V, N> {
             stalled: vec![false; agents],
             core,
             generation: plan.filter.generation,
+            is_crowded: false,
             recorder,
             broken: None,
             reader: Reader::new(view, plan.selection.clone()),
@@ -250,7 +253,7 @@ impl<'a, V: View, N: FnMut(&str)> Session<'a, V, N> {
         next_hops.dedup();
         self.generation += 1;
         let (masqueraded, left_out) = self.plan.masqueraded_pairs(&self.core.scene().nodes);
-        if left_out > 0 {
+        if left_out > 0 && !std::mem::replace(&mut self.is_crowded, true) {
             (self.notice)(&format!(
                 "{left_out} pairs of a node's address and an endpoint do not fit: packets that come \
                  with a node's address may be missing"
@@ -433,7 +436,10 @@ impl<V: View, N: FnMut(&str)> Work for Session<'_, V, N> {
         let anew = batch.begins_anew();
         let (reports, stream) = (batch.report.is_some(), batch.stream);
         let change = batch.change.as_ref();
-        let new_next_hops = change.is_some_and(|change| !change.next_hops.is_empty());
+        let is_masqueraded = !self.plan.masqueraded.is_empty();
+        let new_addresses = change.is_some_and(|change| {
+            !change.next_hops.is_empty() || (is_masqueraded && !change.local.is_empty())
+        });
         let batch = Box::new(batch);
         self.core.take(Record::Batch { agent, batch });
         self.awaited.resize(self.core.streams(), false);
@@ -448,7 +454,7 @@ impl<V: View, N: FnMut(&str)> Work for Session<'_, V, N> {
             agents.send(&Command::Sample(self.sampling.bound()));
             agents.send(&Command::Explain(self.wonder.is_some()));
         }
-        if new_next_hops || anew {
+        if new_addresses || anew {
             self.send_filter(agents);
         }
         if reports && let Some(bound) = self.sampling.update(self.core.limited(), Instant::now()) {

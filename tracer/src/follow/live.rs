@@ -70,6 +70,7 @@ impl Replan {
     async fn watch(&mut self, to: &mpsc::Sender<Update>) -> Result<(), ClusterError> {
         let cluster = self.live.access.connect().await?;
         let wanted = self.live.wanted(&cluster);
+        let services = self.settings.by.clone();
         let tell = async |cluster: &Cluster, heard: Heard| {
             let update = match heard {
                 Heard::Changed(pods) => self.changed(cluster, &pods, to).await,
@@ -89,7 +90,7 @@ impl Replan {
                 to.send(update).await.is_ok()
             }
         };
-        cluster.watch(&wanted, tell).await
+        cluster.watch(&wanted, &services, tell).await
     }
 
     /// What is different now. While the server does not answer, it is asked again.

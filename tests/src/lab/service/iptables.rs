@@ -131,7 +131,7 @@ fn rules_of(
     )?;
     if let Some(node_port) = node_port {
         let external = &all.external;
-        write!(chains, ":{external} - [0:0]\n")?;
+        writeln!(chains, ":{external} - [0:0]")?;
         write!(
             nat,
             "-A KUBE-NODEPORTS -m comment --comment {name} -p {proto} -m {proto} --dport {node_port} -j {external}
@@ -161,7 +161,7 @@ fn rules_of(
                 1.0 / left as f64
             ),
         };
-        write!(chains, ":{chain} - [0:0]\n")?;
+        writeln!(chains, ":{chain} - [0:0]")?;
         write!(
             nat,
             "-A {} -m comment --comment \"{name} -> {to}\" {chosen}-j {chain}

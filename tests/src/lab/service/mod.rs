@@ -162,7 +162,7 @@ impl Lab {
                 match proxy {
                     Proxy::Iptables => {
                         let program = if v6 { "ip6tables" } else { "iptables" };
-                        let line = format!("{program}-restore --wait");
+                        let line = format!("{program}-nft-restore --wait");
                         node.netns.batch(&line, &iptables::rules(self, v6)?)?;
                     }
                     Proxy::Nftables => {
@@ -277,7 +277,7 @@ mod tests {
         let line = "tcp      6 117 TIME_WAIT src=10.1.1.5 dst=10.2.0.10 sport=40000 dport=80 \
                     src=10.1.2.7 dst=10.1.1.5 sport=8080 dport=40000 [ASSURED] mark=0 use=1";
         let [client, service, server] =
-            ["10.1.1.5:40000", "10.2.0.10:80", "10.1.2.7:8080"].map(|text| text.parse());
+            ["10.1.1.5:40000", "10.2.0.10:80", "10.1.2.7:8080"].map(str::parse);
         let [client, service, server] = [client, service, server].map(|end| end.expect("an end"));
         assert_eq!(
             translated(line),
