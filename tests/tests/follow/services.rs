@@ -325,3 +325,58 @@ fn a_service_without_endpoints() -> Result<()> {
     }
     Ok(())
 }
+
+/// A node that uses a Service itself, and by its own node port: its packets are translated
+/// before they are seen, and those by a node port come from the node's address as well.
+#[test]
+fn a_node_uses_a_service() -> Result<()> {
+    for proxy in [Proxy::Iptables, Proxy::Nftables] {
+        let mut lab = Lab::new(&LabSpec::default())?;
+        let mut ports = ports();
+        ports[0].node_port = Some(30080);
+        let service = lab.add_service(proxy, ports, &[1])?;
+        let node = &lab.nodes[0];
+        let source = format!("node/{}", node.name);
+        let follow = ["--src", &source, "--dst-service", &service.full_name()];
+        let mut tracer = Tracer::follow(&lab, follow.iter().chain(&ROOM))?;
+        tracer.wait_started(LIMIT)?;
+        let endpoint = &lab.pods[1];
+        let mut addresses = vec![service.at(false, 0), service.at(true, 0)];
+        addresses.push(SocketAddr::new(node.address(false), 30080));
+        addresses.push(SocketAddr::new(lab.nodes[1].address(false), 30080));
+        for address in addresses {
+            let served = tcp_to_service(&node.netns, address, (&[endpoint], 8080), 3)?;
+            assert!(served.is_complete(), "{address}: {served:?}");
+        }
+        let finished = tracer.stop()?;
+        check_balance(&finished.summary);
+        let mut translated = BTreeMap::new();
+        for journey in &finished.journeys {
+            if is_neighbour(journey) || is_before_start(journey) {
+                continue;
+            }
+            assert_eq!(journey["verdict"]["kind"], "delivered", "{journey:#}");
+            let (Value::String(flags), Value::String(direction)) =
+                (&journey["packet"]["tcp"]["flags"], &journey["direction"])
+            else {
+                panic!("{journey:#}");
+            };
+            if flags == "SYN" {
+                assert_eq!(direction, "request", "{journey:#}");
+                let [_, to] = ends(journey)?;
+                let count = translated.entry((to, translations(journey)?.len()));
+                *count.or_insert(0) += 1;
+            }
+        }
+        // The other node translates what comes to its port; all else this one does, before
+        // the packet leaves.
+        let of_pod = |v6| SocketAddr::new(endpoint.address(v6), 8080);
+        let expected = [
+            ((of_pod(false), 0), 6),
+            ((of_pod(true), 0), 3),
+            ((SocketAddr::new(lab.nodes[1].address(false), 30080), 2), 3),
+        ];
+        assert_eq!(translated, BTreeMap::from(expected));
+    }
+    Ok(())
+}
