@@ -224,11 +224,13 @@ fn look(plan: &Plan, output: Output, utc: bool) -> Result<Outcome, Failure> {
 
 /// Whose packets are followed.
 fn targets(settings: &Settings) -> Targets {
-    let real = settings.destinations.iter().filter(|end| end.is_real());
+    let is_more = !settings.besides.is_empty() || !settings.masqueraded.is_empty();
+    let asked = settings.destinations.iter();
+    let asked = asked.filter(|end| is_more && end.is_real());
     Targets {
         pairs: settings.pairs.clone(),
         masqueraded: settings.masqueraded.clone(),
-        asked: real.map(|end| end.network).collect(),
+        asked: asked.map(|end| end.network).collect(),
     }
 }
 
@@ -262,6 +264,15 @@ fn plan(settings: &Settings, key: Key) -> Plan {
     Plan {
         description: describe(settings),
         sources: settings.sources.iter().map(|end| end.network).collect(),
+        source_nodes: settings
+            .sources
+            .iter()
+            .filter(|end| {
+                end.address()
+                    .is_some_and(|address| is_node(settings, address))
+            })
+            .filter_map(|end| end.node.clone())
+            .collect(),
         asked,
         masqueraded,
         node_addresses: settings.node_addresses.clone(),

@@ -36,8 +36,10 @@ pub struct Plan {
     pub filter: Filter,
     /// Addresses on the asking side.
     pub sources: Vec<IpNet>,
-    /// Whose packets were asked for, besides the sources: where packets end, not where they
-    /// are translated. What ends elsewhere is watched to know that it does.
+    /// Nodes on that side, whose packets may have any address of theirs.
+    pub source_nodes: Vec<String>,
+    /// Where packets end that were asked for, if more is watched; empty: all that is watched
+    /// was.
     pub asked: Vec<IpNet>,
     /// What is followed besides the filter's pairs, once agents have told their nodes'
     /// addresses.
@@ -101,14 +103,26 @@ impl Plan {
         // Clocks that differ make hops come later than others say: so they are waited for.
         let mut limits = self.limits;
         limits.hold = limits.hold.saturating_add(skew);
+        let mut sources = self.sources.clone();
+        for hello in nodes
+            .iter()
+            .filter(|one| self.source_nodes.contains(&one.node))
+        {
+            let passing = hello.local.iter().filter(|address| may_pass(**address));
+            for network in passing.map(|address| IpNet::from(*address)) {
+                if !sources.contains(&network) {
+                    sources.push(network);
+                }
+            }
+        }
         Beginning {
             follow: self.description.clone(),
             warnings: warnings(self, &nodes),
             skew,
             nodes,
             owners: self.owners.clone(),
-            sources: self.sources.clone(),
-            asked: Vec::new(),
+            sources,
+            asked: self.asked.clone(),
             limits,
             count: self.count,
             time,

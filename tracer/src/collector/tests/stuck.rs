@@ -324,6 +324,7 @@ async fn followed(stuck: Stuck, long: Duration, write: Option<Write>) -> Followe
     };
     owners.insert(BESIDE.into(), beside);
     let plan = Plan {
+        source_nodes: Vec::new(),
         asked: Vec::new(),
         masqueraded: Vec::new(),
         node_addresses: BTreeMap::new(),
