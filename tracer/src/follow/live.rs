@@ -173,8 +173,16 @@ impl Replan {
             info!("{moved}");
             Some(moved)
         });
+        let mut owners = owners(&before.owners, &again.owners, pods);
+        if new_targets.asked != targets(before).asked {
+            owners.push(OwnersChange {
+                time: unix_now(),
+                asked: new_targets.asked.clone(),
+                ..OwnersChange::default()
+            });
+        }
         Update {
-            owners: owners(&before.owners, &again.owners, pods),
+            owners,
             targets: (new_targets != targets(before)).then_some(new_targets),
             looks: looks.collect(),
             notices: notices.collect(),
@@ -232,6 +240,7 @@ fn owners(before: &Owners, after: &Owners, pods: &Pods) -> Vec<OwnersChange> {
             time: since.map_or(now, |since| now.min(*since)),
             lost: Vec::new(),
             gained: vec![Gained { address, owner }],
+            asked: Vec::new(),
         }
     });
     let mut changes: Vec<OwnersChange> = gained.collect();
@@ -241,6 +250,7 @@ fn owners(before: &Owners, after: &Owners, pods: &Pods) -> Vec<OwnersChange> {
             time: now,
             lost,
             gained: Vec::new(),
+            asked: Vec::new(),
         });
     }
     changes

@@ -42,6 +42,7 @@ static WHOLE: LazyLock<Vec<u8>> = LazyLock::new(|| {
                 ..owner.clone()
             },
         }],
+        asked: Vec::new(),
     };
     plain(reader, &change)
 });

@@ -402,7 +402,7 @@ impl Inventory {
         let service = |(address, name): (&IpAddr, &String)| {
             let owner = Owner {
                 name: name.clone(),
-                kind: OwnerKind::Service,
+                kind: self.kind_of_service(name),
                 node: String::new(),
             };
             (*address, owner)

@@ -235,6 +235,21 @@ impl Inventory {
         self.slices.get(&key).map_or(&[], Vec::as_slice)
     }
 
+    /// Whether endpoints of a Service, as `namespace/name`, are ready, as far as is known.
+    pub(super) fn kind_of_service(&self, name: &str) -> OwnerKind {
+        let key = name.split_once('/');
+        let key = key.map(|(namespace, name)| (namespace.to_owned(), name.to_owned()));
+        let Some(slices) = key.and_then(|key| self.slices.get(&key)) else {
+            return OwnerKind::Service;
+        };
+        let mut endpoints = slices.iter().flat_map(|slice| &slice.endpoints);
+        if endpoints.any(|endpoint| endpoint.is_ready) {
+            OwnerKind::Service
+        } else {
+            OwnerKind::Unserved
+        }
+    }
+
     /// The pods that are endpoints, by their addresses.
     pub(super) fn endpoint_pods(&self) -> impl Iterator<Item = (IpAddr, Owner)> {
         let slices = self.slices.values().flatten();

@@ -136,6 +136,7 @@ pub(super) fn sentence(scene: &Scene, journey: &Journey, evidence: &Evidence) ->
         Evidence::Uneven => {
             "not all points took the same sample of packets while it was on its way".to_owned()
         }
+        Evidence::NoEndpoints(service) => format!("no endpoint of Service {service} is ready"),
         Evidence::Conntrack { node, from, to } => conntrack(scene, journey, *node, (from, to)),
         Evidence::NoAgent(node) => format!("no agent of this follow watches {node}"),
         Evidence::Route { node, way } => route(name(*node), way),

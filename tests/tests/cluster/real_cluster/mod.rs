@@ -10,3 +10,5 @@ mod clean;
 mod flannel;
 // The cluster is what the other tests take it for.
 mod ready;
+// What kube-proxy makes of packets to Services.
+mod services;

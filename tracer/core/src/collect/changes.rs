@@ -55,6 +55,11 @@ impl Core {
                 }
             }
         }
+        for network in &change.asked {
+            if !self.scene.asked.contains(network) {
+                self.scene.asked.push(*network);
+            }
+        }
     }
 
     /// Takes what is known of an agent, after rows of a recording are missing.

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Owned, Owner, OwnerKind, Owners};
@@ -19,6 +20,9 @@ pub struct OwnersChange {
     /// Who has one from then on.
     #[serde(default)]
     pub gained: Vec<Gained>,
+    /// Where packets end that are asked for from then on, besides those before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asked: Vec<IpNet>,
 }
 
 /// An object that has an address no longer.
@@ -124,6 +128,7 @@ mod tests {
                     time: now,
                     lost,
                     gained,
+                    asked: Vec::new(),
                 }
             };
             changes.into_iter().map(timed).collect()

@@ -86,7 +86,7 @@ impl Scene {
     #[must_use]
     pub fn owner(&self, address: IpAddr, time: i64) -> Option<&Owner> {
         let owner = self.owners.at(address, time);
-        owner.filter(|owner| owner.kind != OwnerKind::Service)
+        owner.filter(|owner| !owner.kind.is_service())
     }
 
     /// The pod that has `address` at `time`, Unix time, ns, as `namespace/name`.
@@ -102,7 +102,7 @@ impl Scene {
     pub fn service(&self, address: IpAddr, time: i64) -> Option<&str> {
         self.owners
             .at(address, time)
-            .filter(|owner| owner.kind == OwnerKind::Service)
+            .filter(|owner| owner.kind.is_service())
             .map(|owner| owner.name.as_str())
     }
 

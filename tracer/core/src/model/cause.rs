@@ -32,6 +32,8 @@ causes! {
     // Rules and routes.
     /// A rule or policy of iptables or nftables, or connection tracking.
     Netfilter = "netfilter",
+    /// No endpoint of its Service is ready.
+    NoEndpoints = "no-endpoints",
     /// Connection tracking still translates a Service's address to one that nobody has.
     StaleDnat = "stale-dnat",
     /// An IPsec policy or state.

@@ -35,6 +35,16 @@ pub enum OwnerKind {
     Node,
     /// A Service, whose virtual address is no interface's.
     Service,
+    /// A Service of which no endpoint is ready.
+    Unserved,
+}
+
+impl OwnerKind {
+    /// Whether it is a Service, with ready endpoints or without.
+    #[must_use]
+    pub const fn is_service(self) -> bool {
+        matches!(self, Self::Service | Self::Unserved)
+    }
 }
 
 impl Owner {

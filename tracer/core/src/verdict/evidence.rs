@@ -100,6 +100,8 @@ pub enum Evidence {
     Identical,
     /// It was freed, which may be its loss or the end of a copy.
     Unclear(usize),
+    /// No endpoint of a Service, by its name, is ready.
+    NoEndpoints(String),
     /// A node's table of connections translates it, and no hop behind that was seen.
     Conntrack {
         /// The node.

@@ -74,7 +74,7 @@ fn elsewhere(scene: &Scene, other: &Elsewhere) -> String {
         let owner = scene.owners.at(address, Owners::LATEST)?;
         match owner.kind {
             OwnerKind::Pod => Some(owner.name.clone()),
-            OwnerKind::Service => Some(format!("Service {}", owner.name)),
+            OwnerKind::Service | OwnerKind::Unserved => Some(format!("Service {}", owner.name)),
             OwnerKind::Node => None,
         }
     };

@@ -2,7 +2,7 @@
 //! translation.
 
 use super::{Evidence, Kind, Verdict, judge::Case};
-use crate::model::Cause;
+use crate::model::{Cause, OwnerKind};
 
 /// Adds where the packet was to go, if that is known from the table alone. A Service's
 /// address that is still translated to one that nobody has is why it does not arrive.
@@ -11,6 +11,11 @@ pub(super) fn tell_translation(case: &Case<'_>, verdict: &mut Verdict) {
         return;
     }
     let (scene, journey) = (case.scene, case.journey);
+    if let Some(service) = unserved(case, verdict) {
+        verdict.evidence.insert(0, Evidence::NoEndpoints(service));
+        verdict.cause = Some(Cause::NoEndpoints);
+        return;
+    }
     let Some(translated) = journey.translated.as_deref() else {
         return;
     };
@@ -35,4 +40,14 @@ pub(super) fn tell_translation(case: &Case<'_>, verdict: &mut Verdict) {
     if is_stale {
         verdict.cause = Some(Cause::StaleDnat);
     }
+}
+
+/// The Service that an untranslated packet was for, if it has nobody to send that to: its node
+/// refuses such packets, or drops them.
+fn unserved(case: &Case<'_>, verdict: &Verdict) -> Option<String> {
+    let journey = case.journey;
+    let owner = case.scene.owners.at(journey.packet.dst, journey.start())?;
+    let gone = matches!(verdict.kind, Kind::Refused | Kind::Dropped);
+    let fits = gone && journey.translated.is_none() && owner.kind == OwnerKind::Unserved;
+    fits.then(|| owner.name.clone())
 }

@@ -63,6 +63,7 @@ fn handed_over() -> (Recorded, OwnersChange) {
         time: times[times.len() / 2],
         lost: addresses.iter().map(lost).collect(),
         gained: addresses.iter().map(gained).collect(),
+        asked: Vec::new(),
     };
     let name = format!("tracer-owners-{:016x}.arrows", crate::random());
     let recorded = Recorded(std::env::temp_dir().join(name));

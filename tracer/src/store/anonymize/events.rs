@@ -38,7 +38,12 @@ impl Anonymizer {
     /// Who has got an address, and who has lost one.
     #[must_use]
     pub fn owners_changed(&mut self, change: &OwnersChange) -> OwnersChange {
-        let OwnersChange { time, lost, gained } = change.clone();
+        let OwnersChange {
+            time,
+            lost,
+            gained,
+            asked,
+        } = change.clone();
         let lost = lost.into_iter().map(|lost| {
             let Lost {
                 address,
@@ -56,10 +61,13 @@ impl Anonymizer {
             address: self.address(address),
             owner: self.owner(owner),
         });
+        let gained = gained.collect();
+        let asked = asked.into_iter();
         OwnersChange {
             time,
             lost,
-            gained: gained.collect(),
+            gained,
+            asked: asked.map(|one| self.addresses.network(one)).collect(),
         }
     }
 

@@ -185,7 +185,7 @@ impl Anonymizer {
         match kind {
             OwnerKind::Pod => self.pod(name),
             OwnerKind::Node => self.node(name),
-            OwnerKind::Service => self.service(name),
+            OwnerKind::Service | OwnerKind::Unserved => self.service(name),
         }
     }
 

@@ -67,6 +67,7 @@ fn owners_that_change_are_replaced_as_elsewhere() {
             address: WEB,
             owner: pod("default/api"),
         }],
+        asked: Vec::new(),
     };
     let replaced = anonymizer.owners_changed(&change);
     assert_eq!(replaced.time, 7);

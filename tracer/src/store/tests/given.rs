@@ -364,5 +364,6 @@ pub(super) fn owners_change() -> impl Strategy<Value = OwnersChange> {
         time,
         lost,
         gained,
+        asked: Vec::new(),
     })
 }

@@ -52,6 +52,7 @@ fn made(from: i64, to: i64, owner: &'static str, changes: &[(i64, &'static str)]
             address: ADDRESS,
             owner: pod(after),
         }],
+        asked: Vec::new(),
     };
     Made {
         from,

@@ -143,7 +143,7 @@ fn end(scene: &Scene, journey: &Journey, address: IpAddr) -> String {
     match owner.kind {
         OwnerKind::Pod => owner.name.clone(),
         OwnerKind::Node => format!("{address} ({})", owner.name),
-        OwnerKind::Service => format!("{address} (Service {})", owner.name),
+        OwnerKind::Service | OwnerKind::Unserved => format!("{address} (Service {})", owner.name),
     }
 }
 

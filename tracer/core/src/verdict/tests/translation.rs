@@ -54,3 +54,31 @@ fn an_entry_that_leads_to_a_pod_says_where_to_and_accuses_nobody() {
     let (verdict, _) = judge(&scene, &journey, &CALM);
     assert!(!rests_on!(verdict, Evidence::Conntrack { .. }));
 }
+
+#[test]
+fn what_is_refused_for_a_service_without_ready_endpoints_says_so() {
+    for (kind, expected) in [
+        (OwnerKind::Unserved, Some(Cause::NoEndpoints)),
+        (OwnerKind::Service, Some(Cause::IcmpError)),
+    ] {
+        let (mut scene, mut journey) = asked(B);
+        let service = Owner {
+            name: "shop/ghost".to_owned(),
+            kind,
+            node: String::new(),
+        };
+        scene.owners = [(SERVICE.into(), service)].into_iter().collect();
+        journey.translated = None;
+        journey.refusal = Some(crate::journey::Refusal {
+            by: 2,
+            from: NODE_A.into(),
+            icmp: Some((3, 3)),
+            alike: false,
+        });
+        let (verdict, _) = judge(&scene, &journey, &CALM);
+        assert_eq!(verdict.kind, Kind::Refused);
+        assert_eq!(verdict.cause, expected);
+        let names = rests_on!(verdict, Evidence::NoEndpoints(name) if name == "shop/ghost");
+        assert_eq!(names, kind == OwnerKind::Unserved);
+    }
+}

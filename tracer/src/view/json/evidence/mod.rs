@@ -103,6 +103,9 @@ enum What<'a> {
     OtherMac,
     Identical,
     Unclear(Freed<'a>),
+    NoEndpoints {
+        service: &'a str,
+    },
     Conntrack {
         node: &'a str,
         from: End,
@@ -234,6 +237,7 @@ impl<'a> What<'a> {
             Given::OtherMac => Self::OtherMac,
             Given::Identical => Self::Identical,
             Given::Unclear(drop) => Self::Unclear(freed(*drop)),
+            Given::NoEndpoints(service) => Self::NoEndpoints { service },
             Given::Conntrack { node, from, to } => Self::Conntrack {
                 node: name(*node),
                 from: dst(from),
