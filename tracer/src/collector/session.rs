@@ -6,7 +6,7 @@ use tokio::{sync::mpsc, time::Instant};
 use tracer_core::{
     collect::Core,
     input::{Batch, Record},
-    journal::{Reader, View},
+    journal::{Reader, Standing, View},
     model::Hello,
     request::{Command, Filter},
     verdict::{Kind, explain_nothing},
@@ -29,6 +29,9 @@ const TICK: Duration = Duration::from_millis(25);
 
 /// How often streams are asked what they lost, while a verdict waits for that.
 const ASK: Duration = Duration::from_millis(200);
+
+/// How often a view that shows it is told how the follow stands.
+const STANDING: Duration = Duration::from_millis(500);
 
 /// How long without a match until it is said why.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -152,6 +155,10 @@ struct Session<'a, V, N> {
     /// When streams were last asked what they lost.
     asked: Instant,
     sampling: Sampling,
+    /// The agents that are out of reach.
+    away: Vec<bool>,
+    /// When to tell the view next how the follow stands.
+    stand: Option<Instant>,
     /// When to say why nothing matched, if nothing does; `None` if it was said, or
     /// need not be any more.
     wonder: Option<Wonder>,
@@ -194,17 +201,20 @@ impl<'a, V: View, N: FnMut(&str)> Session<'a, V, N> {
             recorder.begin(&plan, beginning.clone())?;
         }
         let core = Core::new(beginning);
+        let reader = Reader::new(view, plan.selection.clone());
         Ok(Self {
+            stand: reader.shows_standing().then_some(now),
             stalls: Stalls::new(core.streams(), now),
             silences: Stalls::new(core.streams(), now),
             awaited: vec![false; core.streams()],
             stalled: vec![false; agents],
+            away: vec![false; agents],
             core,
             generation: plan.filter.generation,
             is_crowded: false,
             recorder,
             broken: None,
-            reader: Reader::new(view, plan.selection.clone()),
+            reader,
             plan,
             notice,
             phase: Phase::Arming(now + stalls::PATIENCE),
@@ -367,6 +377,16 @@ impl<'a, V: View, N: FnMut(&str)> Session<'a, V, N> {
         }
     }
 
+    /// Tells the view how the follow stands.
+    fn tell_standing(&mut self) -> Result<(), SessionError> {
+        let standing = Standing {
+            accounting: self.core.accounting(),
+            away: self.away.clone(),
+            sample: self.sampling.bound(),
+        };
+        Ok(self.reader.standing(self.core.scene(), &standing)?)
+    }
+
     /// Asks why nothing matched, and says so once all have told, or had time to.
     fn wonder(&mut self, agents: &mut Agents) {
         let Some(wonder) = &mut self.wonder else {
@@ -449,6 +469,7 @@ impl<V: View, N: FnMut(&str)> Work for Session<'_, V, N> {
         if anew {
             let node = &self.core.scene().nodes[agent].node;
             (self.notice)(&format!("{node} is watched again"));
+            self.away[agent] = false;
             self.stalls.grow(self.core.streams(), Instant::now());
             self.silences.grow(self.core.streams(), Instant::now());
             agents.send(&Command::Sample(self.sampling.bound()));
@@ -469,6 +490,7 @@ impl<V: View, N: FnMut(&str)> Work for Session<'_, V, N> {
         (self.notice)(&format!(
             "{node} is not watched for now, and what passes there is unknown; trying again: {why}"
         ));
+        self.away[agent] = true;
         let time = unix_now();
         self.record(|recorder| {
             recorder.gone(agent, time);
@@ -512,9 +534,10 @@ impl<V: View, N: FnMut(&str)> Work for Session<'_, V, N> {
     fn due(&self) -> Option<Instant> {
         let recorder = self.recorder.as_ref().and_then(Recorder::due);
         let times = match self.phase {
-            Phase::Arming(until) | Phase::Armed(_, until) => [Some(until), None, None],
+            Phase::Arming(until) | Phase::Armed(_, until) => [Some(until), None, None, None],
             Phase::Following(end) => [
                 end,
+                self.stand,
                 self.wonder.map(|wonder| wonder.at),
                 self.core.waits().then_some(self.tick),
             ],
@@ -543,6 +566,10 @@ impl<V: View, N: FnMut(&str)> Work for Session<'_, V, N> {
             self.record(Recorder::flush);
         }
         if matches!(self.phase, Phase::Following(_)) {
+            if is_due(self.stand) {
+                self.stand = Some(now + STANDING);
+                self.tell_standing()?;
+            }
             if is_due(self.wonder.map(|wonder| wonder.at)) {
                 self.wonder(agents);
             }

@@ -339,6 +339,13 @@ impl Core {
     /// # Errors
     /// Those of the view.
     pub fn sum_up<V: View>(&self, reader: &mut Reader<'_, V>) -> io::Result<()> {
+        let summary = self.sums.summary(&self.scene, self.accounting());
+        reader.summary(&self.scene, &summary)
+    }
+
+    /// Where every packet and event went so far.
+    #[must_use]
+    pub fn accounting(&self) -> Accounting {
         let counts = self.engine.counts();
         let mut accounting = Accounting {
             joined: counts.joined,
@@ -349,8 +356,7 @@ impl Core {
         accounting.drops.joined = counts.drops_joined;
         accounting.drops.late = counts.drops_late;
         accounting.drops.alone = counts.drops_alone;
-        let summary = self.sums.summary(&self.scene, accounting);
-        reader.summary(&self.scene, &summary)
+        accounting
     }
 
     /// Whether as many journeys have been shown as were asked for.

@@ -13,7 +13,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-use std::{io, ops::Range};
+use std::{io, ops::Range, sync::Arc};
 
 pub use entry::Entry;
 pub use query::{Query, QueryError, Wrong};
@@ -22,7 +22,7 @@ pub use store::{Bound, Journal};
 
 use crate::{
     journey::{Journey, Scene},
-    verdict::{Parts, Summary, Verdict},
+    verdict::{Accounting, Parts, Summary, Verdict},
 };
 
 /// What there is to say once every program is attached.
@@ -60,6 +60,17 @@ impl Changed {
     }
 }
 
+/// How a follow stands while it runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Where every packet and event went so far.
+    pub accounting: Accounting,
+    /// By agent: whether it is out of reach.
+    pub away: Vec<bool>,
+    /// What part of the packets is followed, by their content: so many of [`u32::MAX`].
+    pub sample: u32,
+}
+
 /// Shows a follow: its start, each journey, and what they add up to.
 pub trait View {
     /// Shows that from now on packets are seen, and where.
@@ -90,6 +101,31 @@ pub trait View {
         verdict: &Verdict,
         parts: &Parts,
     ) -> io::Result<()>;
+
+    /// Takes a journey, selected or not, that a view which lets people look back keeps.
+    ///
+    /// # Errors
+    /// See [`View::started`].
+    fn entry(&mut self, scene: &Scene, entry: &Arc<Entry>, selected: bool) -> io::Result<()> {
+        if selected {
+            self.journey(scene, &entry.journey, &entry.verdict, &entry.parts)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether it shows how the follow stands while it runs.
+    fn shows_standing(&self) -> bool {
+        false
+    }
+
+    /// Shows how the follow stands.
+    ///
+    /// # Errors
+    /// See [`View::started`].
+    fn standing(&mut self, _: &Scene, _: &Standing) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Shows the sums of all journeys, last; and how many of them were shown, unless
     /// all were.

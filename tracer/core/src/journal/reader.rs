@@ -1,10 +1,10 @@
 //! Who reads a follow: a view, behind what somebody wants to see.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use jiff::tz::TimeZone;
 
-use super::{Changed, Entry, Journal, Query, Started, View};
+use super::{Changed, Entry, Journal, Query, Standing, Started, View};
 use crate::{
     journey::{Journey, Scene},
     verdict::{Summary, Verdict},
@@ -88,21 +88,35 @@ impl<'a, V: View> Reader<'a, V> {
         Ok(())
     }
 
-    fn entry(&mut self, scene: &Scene, entry: &Entry) -> io::Result<()> {
+    fn entry(&mut self, scene: &Scene, entry: &Arc<Entry>) -> io::Result<()> {
         let Entry {
             journey,
             verdict,
             parts,
             ..
-        } = entry;
+        } = &**entry;
         self.view.noted(scene, journey, verdict, parts);
         let selection = self.selection.as_ref();
-        if !selection.is_none_or(|selection| selection.allows(scene, journey, verdict)) {
-            return Ok(());
+        let selected = selection.is_none_or(|selection| selection.allows(scene, journey, verdict));
+        if selected {
+            self.matching += 1;
+            self.counted += u64::from(!journey.packet.is_neighbour());
         }
-        self.matching += 1;
-        self.counted += u64::from(!journey.packet.is_neighbour());
-        self.view.journey(scene, journey, verdict, parts)
+        self.view.entry(scene, entry, selected)
+    }
+
+    /// Whether somebody wants to know how the follow stands.
+    #[must_use]
+    pub fn shows_standing(&self) -> bool {
+        self.view.shows_standing()
+    }
+
+    /// Shows how the follow stands.
+    ///
+    /// # Errors
+    /// Those of the view.
+    pub fn standing(&mut self, scene: &Scene, standing: &Standing) -> io::Result<()> {
+        self.view.standing(scene, standing)
     }
 
     pub(crate) fn summary(&mut self, scene: &Scene, summary: &Summary) -> io::Result<()> {

@@ -64,12 +64,21 @@ impl Journal {
 
     /// Adds a journey that was judged.
     pub fn push(&mut self, journey: impl Into<Box<Journey>>, verdict: Verdict, parts: Parts) {
-        let entry = Arc::new(Entry {
+        self.share(Arc::new(Entry {
             number: self.next(),
             journey: journey.into(),
             verdict,
             parts,
-        });
+        }));
+    }
+
+    /// Adds an entry of another journal, which holds them in the same order. Those between
+    /// the newest here and this one count as forgotten, and with them all before.
+    pub fn share(&mut self, entry: Arc<Entry>) {
+        if entry.number != self.next() {
+            while self.forget_oldest() {}
+            self.evicted = entry.number;
+        }
         self.bytes += entry.weight();
         self.index.add(&entry);
         self.entries.push_back(entry);
@@ -79,19 +88,25 @@ impl Journal {
     /// Forgets the oldest until the rest is small enough.
     fn evict(&mut self) {
         while self.bytes > self.bound.bytes && self.entries.len() > 1 {
-            let Some(entry) = self.entries.pop_front() else {
-                return;
-            };
-            self.index.forget(&entry);
-            self.bytes -= entry.weight();
-            self.evicted += 1;
-            self.held_since = self.held_since.max(Some(entry.journey.start()));
-            if self.spare.len() < SPARE
-                && let Some(entry) = Arc::into_inner(entry)
-            {
-                self.spare.push(entry.journey.steps);
-            }
+            self.forget_oldest();
         }
+    }
+
+    /// Forgets the oldest, if there is any.
+    fn forget_oldest(&mut self) -> bool {
+        let Some(entry) = self.entries.pop_front() else {
+            return false;
+        };
+        self.index.forget(&entry);
+        self.bytes -= entry.weight();
+        self.evicted += 1;
+        self.held_since = self.held_since.max(Some(entry.journey.start()));
+        if self.spare.len() < SPARE
+            && let Some(entry) = Arc::into_inner(entry)
+        {
+            self.spare.push(entry.journey.steps);
+        }
+        true
     }
 
     /// Lists of steps that nobody needs any more.

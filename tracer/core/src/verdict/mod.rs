@@ -31,5 +31,4 @@ pub use model::{Confidence, Kind, Parts, Verdict};
 pub use nothing::explain_nothing;
 pub use outcome::{Leg, LegKind, Outcome, Station, Waits};
 pub use stats::{Grouping, LatencyOf, LossOf, Stats};
-pub(crate) use summary::latencies;
-pub use summary::{Accounting, DropAccounting, DropPlace, Place, Summary, Sums};
+pub use summary::{Accounting, DropAccounting, DropPlace, Place, Summary, Sums, latencies};

@@ -133,7 +133,7 @@ impl DropAccounting {
 }
 
 /// A journey's latencies from step to step, ns.
-pub(crate) fn latencies(journey: &Journey) -> impl Iterator<Item = (&Step, &Step, u64)> {
+pub fn latencies(journey: &Journey) -> impl Iterator<Item = (&Step, &Step, u64)> {
     journey.steps.windows(2).filter_map(|pair| {
         let [from, to] = pair else {
             return None;
