@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    future,
+    env, future,
     io::{self, IsTerminal as _, Write},
     net::IpAddr,
     task::Poll,
@@ -24,14 +24,14 @@ use tracer_core::{
 };
 
 use crate::{
-    cli::{AgentSpec, End, EndKind, Expected, Failure, Live, Outcome, Output, Settings, selection},
+    cli::{self, AgentSpec, End, EndKind, Expected, Failure, Outcome, Settings, Shape, selection},
     collector::{self, Plan, SessionError, Targets, Update},
     expect::{Compared, Expectations},
     link::{self, Place},
     node::{self, Task},
     store::RecordError,
     terminal::{look_of_stderr, look_of_stdout, tell},
-    view::{self, Json, Progress, Text},
+    view::{self, Json, Live, Progress, Shown, Text},
 };
 
 mod live;
@@ -43,33 +43,56 @@ mod tests;
 /// # Errors
 /// [`Failure`], in one sentence.
 pub fn run(settings: &Settings) -> Result<Outcome, Failure> {
-    let output = settings.output;
+    let shape = Shape::or_default(settings.output)?;
     let utc = settings.utc;
     let dry_run = settings.dry_run;
     let expect = settings.expect;
     let mut expectations = Expectations::of(&settings.flows).map_err(Failure::new)?;
     let flows = settings.flows.clone();
     let key = key(settings);
-    let plan = plan(settings, key);
+    let plan = plan(settings, utc || shape == Shape::Json, key);
     if dry_run {
-        return look(&plan, output, utc);
+        return look(&plan, shape, utc);
     }
     let updates = live::updates(settings, key);
     let runtime = runtime()?;
     let stdout = io::stdout();
     let outcome = runtime.block_on(async {
-        match output {
-            Output::Text => {
+        match shape {
+            Shape::Live => {
+                let shown = Shown {
+                    live: true,
+                    command: same(settings),
+                    query: settings.query.clone(),
+                };
+                let (view, left) =
+                    Live::start(shown, stdout.lock(), look_of_stdout(utc)).map_err(Failure::new)?;
+                let expectations = &mut expectations;
+                session(plan, updates, Compared { view, expectations }, left).await
+            }
+            Shape::Text => {
                 let view = Text::new(stdout.lock(), look_of_stdout(utc));
                 let expectations = &mut expectations;
-                session(plan, updates, Compared { view, expectations }).await
+                session(
+                    plan,
+                    updates,
+                    Compared { view, expectations },
+                    future::pending(),
+                )
+                .await
             }
-            Output::Json => {
+            Shape::Json => {
                 // In text they stand below the first line.
                 plan.warnings.iter().for_each(|warning| tell(warning));
                 let view = Json::new(stdout.lock());
                 let expectations = &mut expectations;
-                session(plan, updates, Compared { view, expectations }).await
+                session(
+                    plan,
+                    updates,
+                    Compared { view, expectations },
+                    future::pending(),
+                )
+                .await
             }
         }
     })?;
@@ -82,6 +105,28 @@ pub fn run(settings: &Settings) -> Result<Outcome, Failure> {
         Some(expectations) => expectations.outcome(&flows).map(|_| matched),
         None => Ok(matched),
     }
+}
+
+/// The words of a command line that shows the same, but for the output and `--where`: of
+/// what is recorded, the recording.
+fn same(settings: &Settings) -> Vec<String> {
+    let mut words = vec!["tracer".to_owned()];
+    if let Some(write) = &settings.write {
+        words.push("replay".to_owned());
+        words.push(write.path.display().to_string());
+        return words;
+    }
+    let mut given = env::args().skip(1);
+    while let Some(word) = given.next() {
+        match word.as_str() {
+            "-o" | "--output" | "--where" => drop(given.next()),
+            word if word.starts_with("-o")
+                || word.starts_with("--output=")
+                || word.starts_with("--where=") => {}
+            _ => words.push(word),
+        }
+    }
+    words
 }
 
 /// Compares what became of packets with what was expected, and says what they
@@ -108,10 +153,10 @@ fn all_delivered(fates: &BTreeMap<Kind, u64>) -> Outcome {
 pub fn record(settings: &Settings) -> Result<Outcome, Failure> {
     let look = look_of_stderr(settings.utc);
     let key = key(settings);
-    let plan = plan(settings, key);
+    let plan = plan(settings, settings.utc, key);
     let updates = live::updates(settings, key);
     let progress = Progress::new(io::stderr(), look, io::stderr().is_terminal());
-    let outcome = runtime()?.block_on(session(plan, updates, progress))?;
+    let outcome = runtime()?.block_on(session(plan, updates, progress, future::pending()))?;
     Ok(Outcome::of(outcome.matched))
 }
 
@@ -119,8 +164,15 @@ async fn session(
     plan: Plan,
     updates: Option<mpsc::Receiver<Update>>,
     mut view: impl View,
+    left: impl Future<Output = ()>,
 ) -> Result<collector::Outcome, Failure> {
-    let stop = interrupted()?;
+    let interrupted = interrupted()?;
+    let stop = async {
+        tokio::select! {
+            () = interrupted => {}
+            () = left => {}
+        }
+    };
     collector::follow(plan, updates, &mut view, &mut tell, stop)
         .await
         .map_err(|error| match error {
@@ -170,6 +222,7 @@ pub(crate) fn interrupted() -> Result<impl Future<Output = ()>, Failure> {
                 .await;
                 let Some(asked) = asked.take() else {
                     link::end_all();
+                    view::live::give_back();
                     std::process::exit(1);
                 };
                 // The terminal has echoed ^C; the summary is to begin there.
@@ -194,7 +247,7 @@ pub(crate) fn runtime() -> Result<Runtime, Failure> {
 }
 
 /// Shows where it would attach, and attaches nothing.
-fn look(plan: &Plan, output: Output, utc: bool) -> Result<Outcome, Failure> {
+fn look(plan: &Plan, shape: Shape, utc: bool) -> Result<Outcome, Failure> {
     let mut nodes = Vec::new();
     for (place, start) in &plan.agents {
         let node = &start.node;
@@ -214,9 +267,11 @@ fn look(plan: &Plan, output: Output, utc: bool) -> Result<Outcome, Failure> {
         nodes.push((node.clone(), found));
     }
     let mut stdout = io::stdout().lock();
-    match output {
-        Output::Text => view::plan_text(&mut stdout, &look_of_stdout(utc), plan, &nodes)?,
-        Output::Json => view::plan_json(&mut stdout, plan, &nodes)?,
+    match shape {
+        Shape::Json => view::plan_json(&mut stdout, plan, &nodes)?,
+        Shape::Live | Shape::Text => {
+            view::plan_text(&mut stdout, &look_of_stdout(utc), plan, &nodes)?;
+        }
     }
     stdout.flush()?;
     Ok(Outcome::Done)
@@ -243,7 +298,7 @@ fn key(settings: &Settings) -> Key {
 }
 
 /// What is to be done, with every agent's part.
-fn plan(settings: &Settings, key: Key) -> Plan {
+fn plan(settings: &Settings, utc: bool, key: Key) -> Plan {
     let Targets {
         pairs,
         masqueraded,
@@ -255,12 +310,7 @@ fn plan(settings: &Settings, key: Key) -> Plan {
         next_hops: Vec::new(),
         neighbours: settings.proto.is_none(),
     };
-    let selection = selection(
-        settings.query.as_ref(),
-        settings.output,
-        settings.utc,
-        settings.count,
-    );
+    let selection = selection(settings.query.as_ref(), utc, settings.count);
     Plan {
         description: describe(settings),
         sources: settings.sources.iter().map(|end| end.network).collect(),
@@ -446,7 +496,7 @@ fn start(settings: &Settings, agent: &AgentSpec, key: Key, filter: &Filter) -> (
         ring_size: settings.ring_size,
         budget: settings.budget,
         explain: settings.explain,
-        goes_along: settings.live.as_ref().is_some_and(Live::goes_along),
+        goes_along: settings.live.as_ref().is_some_and(cli::Live::goes_along),
     };
     (agent.place.clone(), start)
 }

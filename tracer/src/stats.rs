@@ -62,7 +62,7 @@ pub fn run(args: &StatsArgs) -> Result<Outcome, Failure> {
         }),
         selected: None,
     };
-    let selection = selection(args.query.as_ref(), args.output, false, None);
+    let selection = selection(args.query.as_ref(), args.output == Output::Json, None);
     let replayed = through(&args.files, &mut sums, selection)?;
     let selected = sums.selected.as_ref();
     let mut stdout = io::stdout().lock();

@@ -10,6 +10,7 @@ use std::{
     env,
     io::{self, IsTerminal as _, Write},
     os::fd::AsFd,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use jiff::tz::TimeZone;
@@ -55,8 +56,56 @@ pub(crate) fn columns_of(c: char) -> usize {
     }
 }
 
+/// Takes lines that must not be written on the screen while it is somebody's.
+type Holder = Box<dyn Fn(&str) + Send + Sync>;
+
+/// Who takes lines for people, and those lines that are to be written once the screen is
+/// free.
+static HELD: Mutex<Option<(Holder, Vec<String>)>> = Mutex::new(None);
+
+/// How many lines wait until the screen is free; the oldest go first.
+const WAITING: usize = 1000;
+
+fn held() -> MutexGuard<'static, Option<(Holder, Vec<String>)>> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Has `holder` take what is told, until [`release`].
+pub(crate) fn hold(holder: impl Fn(&str) + Send + Sync + 'static) {
+    *held() = Some((Box::new(holder), Vec::new()));
+}
+
+/// Writes what was told since [`hold`].
+pub(crate) fn release() {
+    let waiting = held().take().map(|(_, lines)| lines);
+    for line in waiting.into_iter().flatten() {
+        let _: io::Result<()> = io::stderr().write_all(line.as_bytes());
+    }
+}
+
+/// Whether somebody has taken a line, which is `whole` as it is to be written later.
+fn taken(line: &str, whole: &str) -> bool {
+    let mut held = held();
+    let Some((holder, waiting)) = held.as_mut() else {
+        return false;
+    };
+    holder(line);
+    // What goes into a file does not have to wait.
+    if !io::stderr().is_terminal() {
+        return false;
+    }
+    if waiting.len() == WAITING {
+        waiting.remove(0);
+    }
+    waiting.push(whole.to_owned());
+    true
+}
+
 /// Says something that is not data, in one line on stderr.
 pub(crate) fn tell(line: &str) {
+    if taken(line, &told(line)) {
+        return;
+    }
     // Nobody who has closed stderr wants to be told; `eprintln!` would panic.
     let _: io::Result<()> = io::stderr().write_all(told(line).as_bytes());
 }
@@ -99,6 +148,13 @@ fn look(stream: &impl AsFd, is_terminal: bool, utc: bool) -> Look {
     }
 }
 
+/// Whether the live view can have the terminal: somebody types on it and reads it, and it
+/// can do more than print.
+pub(crate) fn is_screen() -> bool {
+    let is_dumb = env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty());
+    io::stdin().is_terminal() && io::stdout().is_terminal() && !is_dumb
+}
+
 /// A writer of whole lines, as logs are, that cleans each.
 #[derive(Debug)]
 pub(crate) struct Lines<W>(pub(crate) W);
@@ -111,7 +167,10 @@ impl<W: Write> Write for Lines<W> {
                 Some(line) => (line, "\n"),
                 None => (line, ""),
             };
-            self.0.write_all((clean(line) + end).as_bytes())?;
+            let whole = clean(line) + end;
+            if !taken(line, &whole) {
+                self.0.write_all(whole.as_bytes())?;
+            }
         }
         Ok(bytes.len())
     }

@@ -53,7 +53,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let mut tracer = Command::new(release_binary("tracer")?);
     tracer
         .args(["follow", "--src-pod", &name(from), "--dst-pod", &name(to)])
-        .args(["--count", &options.count.to_string()])
+        .args(["--count", &options.count.to_string(), "--output", "text"])
         .args(lab.agent_args()?);
     say("sending pings and opening TCP connections from the first to the second, while this runs:");
     say(format!("  {}\n", command::line(&tracer)));

@@ -41,7 +41,7 @@ use tracing_subscriber::{
 pub use args::{
     AccessArgs, AgentArgs, Arguments, Command, Destination, DropsArgs, ExpectArgs, Expected,
     ExportArgs, FollowArgs, Format, GroupBy, Output, Protocol, RecordArgs, RecordingArgs,
-    ReplayArgs, SchemaArgs, ShowArgs, Source, Split, StatsArgs, WatchArgs,
+    ReplayArgs, SchemaArgs, Shape, ShowArgs, Source, Split, StatsArgs, WatchArgs,
 };
 pub use drops::DropsSettings;
 pub use ends::{End, EndKind, Port};

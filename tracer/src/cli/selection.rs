@@ -2,21 +2,15 @@
 
 use tracer_core::journal::{Query, Selection};
 
-use super::args::Output;
 use crate::terminal::zone;
 
 /// Which journeys to show, and after how many of them no more. Times of day are meant
 /// as times are shown.
 #[must_use]
-pub fn selection(
-    query: Option<&Query>,
-    output: Output,
-    utc: bool,
-    most: Option<u64>,
-) -> Option<Selection> {
+pub fn selection(query: Option<&Query>, utc: bool, most: Option<u64>) -> Option<Selection> {
     query.map(|query| Selection {
         query: query.clone(),
-        zone: zone(utc || output == Output::Json),
+        zone: zone(utc),
         most,
     })
 }

@@ -20,7 +20,7 @@ use tracer_core::{
 use super::{
     agents,
     args::{
-        ExpectArgs, Expected, FollowArgs, Output, Protocol, RecordArgs, RecordingArgs, WatchArgs,
+        ExpectArgs, Expected, FollowArgs, Protocol, RecordArgs, RecordingArgs, Shape, WatchArgs,
     },
     ends::{End, EndKind, Names, Narrow, Side},
     error::SettingsError,
@@ -71,8 +71,8 @@ pub struct Settings {
     pub count: Option<u64>,
     /// How long to wait for a packet's next hop.
     pub hold: Duration,
-    /// How to show it.
-    pub output: Output,
+    /// How to show it, if that was said.
+    pub output: Option<Shape>,
     /// What journeys have to be like that are shown.
     pub query: Option<Query>,
     /// Whether to show times in UTC.
@@ -263,7 +263,7 @@ impl Settings {
             duration: args.duration,
             count: args.count,
             hold: args.hold,
-            output: Output::default(),
+            output: None,
             query: None,
             utc: false,
             explain: false,

@@ -7,11 +7,11 @@
 mod file;
 mod junit;
 
-use std::{collections::BTreeMap, io, path::Path};
+use std::{collections::BTreeMap, io, path::Path, sync::Arc};
 
 use jiff::tz::TimeZone;
 use tracer_core::{
-    journal::{Changed, Query, Selected, Started, View},
+    journal::{Changed, Entry, Query, Selected, Standing, Started, View},
     journey::{Journey, Scene},
     verdict::{Parts, Summary, Verdict},
 };
@@ -206,12 +206,6 @@ impl<V: View> View for Compared<'_, V> {
         self.view.changed(scene, changed)
     }
 
-    fn noted(&mut self, scene: &Scene, journey: &Journey, verdict: &Verdict, parts: &Parts) {
-        if let Some(expectations) = self.expectations {
-            expectations.take(scene, journey, verdict, parts);
-        }
-    }
-
     fn journey(
         &mut self,
         scene: &Scene,
@@ -220,6 +214,21 @@ impl<V: View> View for Compared<'_, V> {
         parts: &Parts,
     ) -> io::Result<()> {
         self.view.journey(scene, journey, verdict, parts)
+    }
+
+    fn entry(&mut self, scene: &Scene, entry: &Arc<Entry>, selected: bool) -> io::Result<()> {
+        if let Some(expectations) = self.expectations {
+            expectations.take(scene, &entry.journey, &entry.verdict, &entry.parts);
+        }
+        self.view.entry(scene, entry, selected)
+    }
+
+    fn shows_standing(&self) -> bool {
+        self.view.shows_standing()
+    }
+
+    fn standing(&mut self, scene: &Scene, standing: &Standing) -> io::Result<()> {
+        self.view.standing(scene, standing)
     }
 
     fn summary(

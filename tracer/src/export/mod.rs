@@ -14,7 +14,7 @@ use tracer_core::journal::View;
 
 use self::{output::Output, pcapng::Pcapng};
 use crate::{
-    cli::{self, ExportArgs, Failure, Format, Outcome, selection},
+    cli::{ExportArgs, Failure, Format, Outcome, selection},
     replay::{Replayed, shown},
     stdio,
     view::Json,
@@ -75,7 +75,7 @@ pub fn run(args: &ExportArgs) -> Result<Outcome, Failure> {
 
 /// Sends what was recorded through a view.
 fn through(args: &ExportArgs, view: &mut impl View) -> Result<Replayed, Failure> {
-    let selection = selection(args.query.as_ref(), cli::Output::Json, true, None);
+    let selection = selection(args.query.as_ref(), true, None);
     shown(&args.files, view, selection, |error| unwritten(args, error))
 }
 

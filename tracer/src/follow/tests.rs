@@ -15,7 +15,7 @@ fn planned(options: &str) -> Plan {
         panic!("a follow");
     };
     let settings = Settings::resolve(&args).expect("addresses need nothing else");
-    plan(&settings, key(&settings))
+    plan(&settings, true, key(&settings))
 }
 
 #[test]

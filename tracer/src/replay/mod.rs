@@ -8,11 +8,11 @@ use tracer_core::{
 };
 
 use crate::{
-    cli::{Failure, Outcome, Output, ReplayArgs, selection},
+    cli::{Failure, Outcome, ReplayArgs, Shape, selection},
     expect::{Compared, Expectations},
     store::{JoinError, Recordings},
     terminal::{look_of_stdout, tell},
-    view::{Json, Text},
+    view::{Json, Live, Shown, Text},
 };
 
 /// Shows what was recorded.
@@ -22,15 +22,28 @@ use crate::{
 pub fn run(args: &ReplayArgs) -> Result<Outcome, Failure> {
     let stdout = io::stdout();
     let look = look_of_stdout(args.times.utc);
-    let selection = selection(args.query.as_ref(), args.output, args.times.utc, None);
+    let shape = Shape::or_default(args.output)?;
+    let utc = args.times.utc || shape == Shape::Json;
+    let selection = selection(args.query.as_ref(), utc, None);
     let mut expectations = Expectations::of(&args.flows).map_err(Failure::new)?;
-    let replayed = match args.output {
-        Output::Text => {
+    let replayed = match shape {
+        Shape::Live => {
+            let files = args.files.iter().map(|file| file.display().to_string());
+            let shown = Shown {
+                live: false,
+                command: words(["tracer", "replay"]).chain(files).collect(),
+                query: args.query.clone(),
+            };
+            let (view, _) = Live::start(shown, stdout.lock(), look).map_err(Failure::new)?;
+            let expectations = &mut expectations;
+            through(&args.files, &mut Compared { view, expectations }, selection)
+        }
+        Shape::Text => {
             let view = Text::new(stdout.lock(), look);
             let expectations = &mut expectations;
             through(&args.files, &mut Compared { view, expectations }, selection)
         }
-        Output::Json => {
+        Shape::Json => {
             let view = Json::new(stdout.lock());
             let expectations = &mut expectations;
             through(&args.files, &mut Compared { view, expectations }, selection)
@@ -41,6 +54,10 @@ pub fn run(args: &ReplayArgs) -> Result<Outcome, Failure> {
         Some(expectations) => expectations.outcome(&args.flows),
         None => Ok(outcome),
     }
+}
+
+fn words(words: [&str; 2]) -> impl Iterator<Item = String> {
+    words.into_iter().map(str::to_owned)
 }
 
 /// Shows what is selected of what is in files to a view, and says what is wrong with

@@ -45,6 +45,11 @@ impl Look {
         }
     }
 
+    /// Whether it is in colours.
+    pub(super) const fn is_in_colours(&self) -> bool {
+        self.palette.good.get_fg_color().is_some()
+    }
+
     /// In colours.
     #[must_use]
     pub fn in_colours(self) -> Self {

@@ -85,11 +85,6 @@ pub trait View {
     /// See [`View::started`].
     fn changed(&mut self, scene: &Scene, changed: &Changed) -> io::Result<()>;
 
-    /// Takes note of a journey, whether it is to be shown or not.
-    fn noted(&mut self, scene: &Scene, journey: &Journey, verdict: &Verdict, parts: &Parts) {
-        let _ = (scene, journey, verdict, parts);
-    }
-
     /// Shows one journey and what became of it.
     ///
     /// # Errors
@@ -102,7 +97,7 @@ pub trait View {
         parts: &Parts,
     ) -> io::Result<()>;
 
-    /// Takes a journey, selected or not, that a view which lets people look back keeps.
+    /// Takes a journey, whether it is to be shown or not: somebody may keep or count all.
     ///
     /// # Errors
     /// See [`View::started`].

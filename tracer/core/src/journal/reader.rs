@@ -90,12 +90,8 @@ impl<'a, V: View> Reader<'a, V> {
 
     fn entry(&mut self, scene: &Scene, entry: &Arc<Entry>) -> io::Result<()> {
         let Entry {
-            journey,
-            verdict,
-            parts,
-            ..
+            journey, verdict, ..
         } = &**entry;
-        self.view.noted(scene, journey, verdict, parts);
         let selection = self.selection.as_ref();
         let selected = selection.is_none_or(|selection| selection.allows(scene, journey, verdict));
         if selected {

@@ -15,7 +15,8 @@ use std::io::{self, IsTerminal as _};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use super::help;
+use super::{error::Failure, help};
+use crate::terminal::is_screen;
 
 pub use access::AccessArgs;
 pub use agent::AgentArgs;
@@ -190,6 +191,35 @@ impl Protocol {
             Self::Tcp => Some(6),
             Self::Udp => Some(17),
             Self::Sctp => Some(132),
+        }
+    }
+}
+
+/// What `--output` of what follows packets can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shape {
+    /// On the whole terminal: the path, journeys, sums
+    Live,
+    /// For people: a line per hop
+    Text,
+    /// For programs: one object a line
+    Json,
+}
+
+impl Shape {
+    /// That which was asked for; else the live view on a terminal, and text elsewhere.
+    ///
+    /// # Errors
+    /// If the live view was asked for where it cannot be.
+    pub fn or_default(asked: Option<Self>) -> Result<Self, Failure> {
+        match asked {
+            Some(Self::Live) if !is_screen() => Err(Failure::new(
+                "-o live takes a terminal on standard input and standard output, and a TERM that \
+                 is not dumb: use -o text here",
+            )),
+            Some(asked) => Ok(asked),
+            None if is_screen() => Ok(Self::Live),
+            None => Ok(Self::Text),
         }
     }
 }

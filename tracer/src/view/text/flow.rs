@@ -21,7 +21,7 @@ pub(in crate::view) struct Palette {
     /// What is the same as before.
     pub(super) dim: Style,
     /// As it should be.
-    pub(super) good: Style,
+    pub(in crate::view) good: Style,
     /// Worth a look.
     pub(super) odd: Style,
     /// Neither good nor odd.
@@ -165,7 +165,7 @@ impl Flow {
 
 /// At most `width` columns. The middle goes: clouds put what tells names apart at
 /// their beginning, controllers at their end.
-pub(super) fn shorten(text: &str, width: usize) -> String {
+pub(in crate::view) fn shorten(text: &str, width: usize) -> String {
     if columns(text) <= width {
         return text.to_owned();
     }

@@ -10,14 +10,17 @@ mod drops;
 mod flow;
 mod journey;
 mod summary;
-mod words;
+pub(super) mod words;
 
 use std::{
     collections::BTreeSet,
     io::{self, Write},
 };
 
-pub(super) use self::flow::{Flow, Palette};
+pub(super) use self::{
+    flow::{Flow, Palette, shorten},
+    summary::{Weight, accounting},
+};
 use tracer_core::{
     journal::{Changed, Selected, Started, View},
     journey::{Journey, Scene},
@@ -128,9 +131,9 @@ fn interface(netns: &str, name: &str) -> String {
     const POD: &str = " (pod)";
 
     if netns == HOST {
-        flow::shorten(name, WIDTH)
+        shorten(name, WIDTH)
     } else {
-        flow::shorten(name, WIDTH - POD.len()) + POD
+        shorten(name, WIDTH - POD.len()) + POD
     }
 }
 

@@ -40,7 +40,15 @@ pub(super) fn show(
     if !legs.is_empty() {
         latencies(&mut flow, palette, &legs);
     }
-    accounting(&mut flow, palette, &summary.accounting);
+    for (weight, sentence) in accounting(&summary.accounting) {
+        let style = match weight {
+            Weight::Plain => palette.plain,
+            Weight::Odd => palette.odd,
+            Weight::Alarm => palette.alarm,
+        };
+        flow.words(style, &sentence);
+        flow.line();
+    }
     flow
 }
 
@@ -183,24 +191,33 @@ fn others(flow: &mut Flow, palette: Palette, others: u64) {
     flow.line();
 }
 
-/// Where every packet went, and what that means for the rest.
-fn accounting(flow: &mut Flow, palette: Palette, accounting: &Accounting) {
-    flow.words(palette.plain, &whereabouts(accounting));
-    flow.line();
-    for (style, note) in [
-        (palette.alarm, lost(accounting)),
-        (palette.alarm, drops_lost(accounting)),
-        (palette.odd, drops_late(accounting)),
-        (palette.alarm, imbalance(accounting)),
-        (palette.odd, unparsed(accounting)),
-        (palette.odd, sampled(accounting)),
-        (palette.odd, evicted(accounting)),
-    ] {
-        if let Some(note) = note {
-            flow.words(style, &note);
-            flow.line();
-        }
-    }
+/// How much a sentence means for all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::view) enum Weight {
+    /// Nothing.
+    Plain,
+    /// It is worth a look.
+    Odd,
+    /// It makes all else less sure.
+    Alarm,
+}
+
+/// Where every packet went, and what that means for the rest, a sentence each.
+pub(in crate::view) fn accounting(accounting: &Accounting) -> Vec<(Weight, String)> {
+    let notes = [
+        (Weight::Plain, Some(whereabouts(accounting))),
+        (Weight::Alarm, lost(accounting)),
+        (Weight::Alarm, drops_lost(accounting)),
+        (Weight::Odd, drops_late(accounting)),
+        (Weight::Alarm, imbalance(accounting)),
+        (Weight::Odd, unparsed(accounting)),
+        (Weight::Odd, sampled(accounting)),
+        (Weight::Odd, evicted(accounting)),
+    ];
+    let notes = notes.into_iter();
+    notes
+        .filter_map(|(weight, note)| Some((weight, note?)))
+        .collect()
 }
 
 fn whereabouts(accounting: &Accounting) -> String {

@@ -5,18 +5,18 @@ use std::fmt::Write as _;
 use tracer_core::model::{Icmp, Packet, Proto, Tcp, Transport};
 
 /// So many things: `1 hop`, `1,204 hops`.
-pub(super) fn count(number: usize, thing: &str) -> String {
+pub(in crate::view) fn count(number: usize, thing: &str) -> String {
     let number = u64::try_from(number).unwrap_or(u64::MAX);
     format!("{} {thing}{}", grouped(number), plural(number))
 }
 
 /// The end of a word for so many things.
-pub(super) const fn plural(number: u64) -> &'static str {
+pub(in crate::view) const fn plural(number: u64) -> &'static str {
     if number == 1 { "" } else { "s" }
 }
 
 /// A number, its digits in groups of three.
-pub(super) fn grouped(number: u64) -> String {
+pub(in crate::view) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -29,7 +29,7 @@ pub(super) fn grouped(number: u64) -> String {
 }
 
 /// What a packet is, in the words of people who read packets.
-pub(super) fn packet(packet: &Packet) -> String {
+pub(in crate::view) fn packet(packet: &Packet) -> String {
     let mut text = match &packet.transport {
         Transport::Tcp(header) => tcp(header),
         Transport::Udp {

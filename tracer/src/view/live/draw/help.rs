@@ -1,0 +1,50 @@
+//! The help: every key, and every sign.
+
+use ratatui::text::Line;
+
+use super::{Pen, Theme};
+use crate::view::live::{keys::KEYS, state::Screen};
+
+/// Columns of the keys' names.
+const KEY: usize = 12;
+
+pub(super) fn lines(width: usize) -> Vec<Line<'static>> {
+    let mut lines = vec![Line::styled("Keys", Theme::strong())];
+    for bound in KEYS {
+        let mut pen = Pen::new(width);
+        pen.put(Theme::dim(), "  ");
+        pen.left(Theme::strong(), KEY, bound.shown);
+        let only: Vec<&str> = bound.on.iter().map(|screen| screen.name()).collect();
+        pen.put(ratatui::style::Style::new(), bound.does);
+        if !only.is_empty() && only.len() < Screen::ALL.len() {
+            pen.put(Theme::dim(), &format!(" (on {})", only.join(", ")));
+        }
+        lines.push(pen.line());
+    }
+    lines.push(Line::default());
+    lines.push(Line::styled("Signs", Theme::strong()));
+    for (sign, means) in [
+        ("✔", "delivered"),
+        ("✘", "dropped, refused, lost; or only a part arrived"),
+        ("!", "arrived, but what had to be answered was not"),
+        ("→", "left towards a place without an agent"),
+        ("?", "unknown: the evidence says what was not observed"),
+        ("↻", "retransmits what another packet carried"),
+        ("↩", "answers another packet"),
+        ("~", "between two clocks: as exact as they agree"),
+        ("*", "differs from the hop before"),
+        ("⇄", "a translation of addresses or ports"),
+        ("●", "a packet passed within the last second"),
+    ] {
+        let mut pen = Pen::new(width);
+        pen.put(Theme::dim(), "  ");
+        pen.left(Theme::strong(), KEY, sign);
+        pen.put(ratatui::style::Style::new(), means);
+        lines.push(pen.line());
+    }
+    lines.push(Line::default());
+    lines.push(Line::raw(
+        "The mouse: a click chooses, a second one opens, the wheel scrolls.",
+    ));
+    lines
+}

@@ -1,0 +1,181 @@
+//! The list of journeys: which match, which is chosen, and what stands still while
+//! somebody reads.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use hashbrown::HashMap;
+use jiff::tz::TimeZone;
+use tracer_core::{
+    journal::{Entry, Journal, Query, Selection},
+    journey::Scene,
+    verdict::Kind,
+};
+
+use super::tally::{Spans, is_problem};
+
+/// Journeys that are as somebody wants them, in the order of their verdicts.
+#[derive(Debug, Default)]
+pub(super) struct List {
+    /// What they have to be like.
+    pub(super) query: Option<Query>,
+    /// Whether only problems are wanted.
+    pub(super) problems: bool,
+    /// Numbers of entries.
+    matching: VecDeque<u64>,
+    /// The number of the entry that is looked at next.
+    next: u64,
+    /// The number that is chosen; `None`: the newest, whichever that is.
+    pub(super) chosen: Option<u64>,
+    /// How far from the newest the first line is that is shown, while one is chosen.
+    pub(super) top: Option<u64>,
+}
+
+impl List {
+    /// All that match.
+    pub(super) fn of(query: Option<Query>) -> Self {
+        Self {
+            query,
+            ..Self::default()
+        }
+    }
+
+    /// Looks at what is new in a journal, up to `until`, exclusive, and forgets what the
+    /// journal has forgotten.
+    pub(super) fn update(&mut self, journal: &Journal, scene: &Scene, zone: &TimeZone, until: u64) {
+        while self.matching.front() < Some(&journal.evicted()) && !self.matching.is_empty() {
+            self.matching.pop_front();
+        }
+        self.next = self.next.max(journal.evicted());
+        let selection = self.selection(zone);
+        for entry in journal.since(self.next) {
+            if entry.number >= until {
+                break;
+            }
+            self.next = entry.number + 1;
+            let selected = selection.as_ref();
+            if selected.is_none_or(|all| all.allows(scene, &entry.journey, &entry.verdict))
+                && (!self.problems || is_problem(&entry.verdict))
+            {
+                self.matching.push_back(entry.number);
+            }
+        }
+    }
+
+    fn selection(&self, zone: &TimeZone) -> Option<Selection> {
+        self.query.clone().map(|query| Selection {
+            query,
+            zone: zone.clone(),
+            most: None,
+        })
+    }
+
+    /// Looks at all again, after what is wanted has changed.
+    pub(super) fn begin_anew(&mut self) {
+        self.matching.clear();
+        self.next = 0;
+        self.top = None;
+    }
+
+    /// How many match of what is held.
+    pub(super) fn len(&self) -> usize {
+        self.matching.len()
+    }
+
+    /// The number at a row, 0 the newest.
+    pub(super) fn at(&self, row: usize) -> Option<u64> {
+        let index = self.matching.len().checked_sub(row + 1)?;
+        self.matching.get(index).copied()
+    }
+
+    /// The row of a number, or of the nearest that is older.
+    pub(super) fn row_of(&self, number: u64) -> usize {
+        let newer = self.matching.partition_point(|other| *other <= number);
+        (self.matching.len() - newer).min(self.matching.len().saturating_sub(1))
+    }
+
+    /// The row that is chosen.
+    pub(super) fn chosen_row(&self) -> usize {
+        self.chosen.map_or(0, |number| self.row_of(number))
+    }
+
+    /// The number that is chosen.
+    pub(super) fn chosen_number(&self) -> Option<u64> {
+        self.at(self.chosen_row())
+    }
+
+    /// Chooses the one so many rows further down.
+    pub(super) fn step(&mut self, rows: isize) {
+        let last = self.len().saturating_sub(1);
+        let row = self.chosen_row().saturating_add_signed(rows).min(last);
+        self.chosen = self.at(row);
+    }
+
+    /// The first row to show on so many lines, so that what is chosen is among them.
+    /// What is shown stands still while newer ones come.
+    pub(super) fn first_row(&mut self, lines: usize) -> usize {
+        let Some(chosen) = self.chosen else {
+            self.top = None;
+            return 0;
+        };
+        let row = self.row_of(chosen);
+        let first = self.top.map_or(0, |top| self.row_of(top));
+        let last_first = self.len().saturating_sub(lines.max(1));
+        let first = first
+            .clamp((row + 1).saturating_sub(lines.max(1)), row)
+            .min(last_first);
+        self.top = self.at(first);
+        first
+    }
+}
+
+/// Journeys of one conversation.
+#[derive(Clone, Debug)]
+pub(super) struct Conversation {
+    pub(super) number: u64,
+    /// The latest of them.
+    pub(super) latest: Arc<Entry>,
+    pub(super) packets: [u64; 2],
+    pub(super) bytes: u64,
+    pub(super) problems: u64,
+    pub(super) retransmissions: u64,
+    /// From a question's first hop to its answer's last, ns: a connection's handshake
+    /// among them.
+    pub(super) answers: Spans,
+}
+
+/// The conversations of what matches, the latest first.
+pub(super) fn conversations(list: &List, journal: &Journal) -> Vec<Conversation> {
+    let mut all: Vec<Conversation> = Vec::new();
+    let mut places: HashMap<u64, usize> = HashMap::new();
+    for number in list.matching.iter().rev() {
+        let Some(entry) = journal.get(*number) else {
+            continue;
+        };
+        let journey = &entry.journey;
+        let place = *places.entry(journey.conversation).or_insert_with(|| {
+            all.push(Conversation {
+                number: journey.conversation,
+                latest: Arc::clone(entry),
+                packets: [0; 2],
+                bytes: 0,
+                problems: 0,
+                retransmissions: 0,
+                answers: Spans::default(),
+            });
+            all.len() - 1
+        });
+        let conversation = &mut all[place];
+        conversation.packets[super::tally::course(journey)] += 1;
+        conversation.bytes += u64::from(journey.packet.len);
+        conversation.problems += u64::from(is_problem(&entry.verdict));
+        conversation.retransmissions += u64::from(journey.retransmits.is_some());
+        let asked = journey.answers.and_then(|id| journal.with_id(id));
+        if let Some(asked) = asked
+            && entry.verdict.kind == Kind::Delivered
+            && let Ok(took) = u64::try_from(journey.last() - asked.journey.start())
+        {
+            conversation.answers.add(took);
+        }
+    }
+    all
+}

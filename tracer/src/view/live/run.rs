@@ -1,0 +1,187 @@
+//! The loop of the thread that has the terminal.
+
+use std::{
+    io,
+    os::fd::AsFd as _,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, Receiver, RecvTimeoutError},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use crossterm::event::{Event, poll, read};
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout},
+    sys::signal::{Signal, raise},
+};
+use signal_hook::{
+    consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP},
+    flag::register,
+};
+use tokio::sync::oneshot;
+
+use super::{
+    draw::{self, Theme},
+    inbox::Inbox,
+    screen::{self, Taken},
+    state::{Ask, State},
+};
+
+/// How often the screen changes by itself, at most.
+const FRAME: Duration = Duration::from_millis(100);
+
+/// How soon it does after a key, so that one that is held down does not draw for each.
+const ANSWER: Duration = Duration::from_millis(20);
+
+/// Signals that were heard.
+struct Signals {
+    end: Arc<AtomicBool>,
+    stop: Arc<AtomicBool>,
+    go_on: Arc<AtomicBool>,
+}
+
+impl Signals {
+    fn hear() -> io::Result<Self> {
+        let signals = Self {
+            end: Arc::default(),
+            stop: Arc::default(),
+            go_on: Arc::default(),
+        };
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            register(signal, Arc::clone(&signals.end))?;
+        }
+        register(SIGTSTP, Arc::clone(&signals.stop))?;
+        register(SIGCONT, Arc::clone(&signals.go_on))?;
+        Ok(signals)
+    }
+}
+
+/// Shows what comes in, and does what keys say, until somebody wants to end; `ask` is told
+/// then.
+///
+/// # Errors
+/// Those of the terminal.
+pub(super) fn run(
+    mut taken: Taken,
+    inbox: &Arc<Inbox>,
+    mut state: State,
+    theme: Theme,
+    ask: oneshot::Sender<()>,
+) -> io::Result<()> {
+    let ended = show(&mut taken, inbox, &mut state, theme);
+    inbox.leave();
+    drop(taken);
+    // A session that is over need not be asked to end.
+    let _: Result<(), ()> = ask.send(());
+    match ended {
+        // A terminal that is gone is no failure; the session ends.
+        Err(error) if is_gone(&error) => Ok(()),
+        ended => ended,
+    }
+}
+
+/// Whether a terminal is not there any more.
+fn is_gone(error: &io::Error) -> bool {
+    const EIO: i32 = nix::errno::Errno::EIO as i32;
+    error.raw_os_error() == Some(EIO)
+        || matches!(
+            error.kind(),
+            io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof | io::ErrorKind::NotConnected
+        )
+}
+
+fn show(taken: &mut Taken, inbox: &Arc<Inbox>, state: &mut State, theme: Theme) -> io::Result<()> {
+    let signals = Signals::hear()?;
+    let events = listen(inbox)?;
+    let mut drawn: Option<Instant> = None;
+    let (mut new, mut asked) = (true, true);
+    loop {
+        let since = drawn.map_or(FRAME, |drawn| drawn.elapsed());
+        if since >= FRAME {
+            new |= inbox.take(state);
+        }
+        if (new && since >= FRAME) || (asked && since >= ANSWER) {
+            taken.draw(|frame| draw::draw(frame, state, theme))?;
+            (new, asked) = (false, false);
+            drawn = Some(Instant::now());
+        }
+        let wait = if asked { ANSWER } else { FRAME };
+        match events.recv_timeout(wait) {
+            // All that is there, so that a key that repeats does not lag behind.
+            Ok(event) => {
+                asked = true;
+                for event in [event].into_iter().chain(events.try_iter()) {
+                    match state.event(&event) {
+                        Ask::Nothing => {}
+                        Ask::Quit => return Ok(()),
+                        Ask::Suspend => stop(taken, state, &signals)?,
+                        Ask::Redraw => taken.anew()?,
+                        Ask::Mouse => screen::mouse(state.mouse)?,
+                    }
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+        }
+        if signals.end.load(Ordering::Acquire) || inbox.is_left() || has_hung_up() {
+            return Ok(());
+        }
+        if signals.stop.load(Ordering::Acquire) {
+            stop(taken, state, &signals)?;
+            asked = true;
+        }
+        if signals.go_on.swap(false, Ordering::AcqRel) {
+            // Somebody stopped the process without asking it.
+            taken.again(state.mouse)?;
+            asked = true;
+        }
+    }
+}
+
+/// Reads what the terminal sends, in a thread of its own: a sequence that means nothing to
+/// crossterm has it wait for the next byte, and a terminal that has hung up has it read for
+/// ever.
+fn listen(inbox: &Arc<Inbox>) -> io::Result<Receiver<Event>> {
+    let (send, events) = mpsc::channel();
+    let inbox = Arc::clone(inbox);
+    thread::Builder::new()
+        .name("keys".to_owned())
+        .spawn(move || {
+            while !inbox.is_left() {
+                match poll(FRAME) {
+                    Ok(true) => {}
+                    Ok(false) => continue,
+                    Err(_) => return,
+                }
+                let Ok(event) = read() else { return };
+                if send.send(event).is_err() {
+                    return;
+                }
+            }
+        })?;
+    Ok(events)
+}
+
+/// Whether nobody is at the terminal any more.
+fn has_hung_up() -> bool {
+    let stdin = io::stdin();
+    let mut fds = [PollFd::new(stdin.as_fd(), PollFlags::empty())];
+    let polled = nix::poll::poll(&mut fds, PollTimeout::ZERO);
+    let gone = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
+    polled.is_ok() && fds[0].revents().is_some_and(|is| is.intersects(gone))
+}
+
+/// Leaves the terminal to the shell until the process is to go on.
+fn stop(taken: &mut Taken, state: &State, signals: &Signals) -> io::Result<()> {
+    screen::give_back();
+    // Sent to the process, it would let this thread go on for a while. What leads to agents
+    // is not stopped: it holds what they tell.
+    raise(Signal::SIGSTOP)?;
+    // Here, somebody has said `fg`.
+    signals.stop.store(false, Ordering::Release);
+    signals.go_on.store(false, Ordering::Release);
+    taken.again(state.mouse)
+}

@@ -1,0 +1,363 @@
+//! What is counted of journeys, by place.
+//!
+//! Entries are forgotten, counts are not. So all counts are made once for each journey,
+//! where it comes in, and none of them depends on what is still held.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use hashbrown::HashMap;
+use hdrhistogram::Histogram;
+use tracer_core::{
+    journal::Entry,
+    journey::{Course, Journey, Scene},
+    verdict::{Kind, Verdict, latencies},
+};
+
+/// How many different legs and problems are told apart. A follow of a few ends has some
+/// dozens.
+const MOST: usize = 512;
+
+/// How many seconds back rates are known.
+pub(super) const SECONDS: usize = 64;
+
+/// A point of an agent, by their indexes.
+pub(super) type At = (usize, usize);
+
+/// What the follow has been so far.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tally {
+    /// Packets at each point, by the way that they go; without ARP and neighbour
+    /// discovery.
+    pub(super) points: HashMap<At, [AtPoint; 2]>,
+    /// From point to next point.
+    pub(super) legs: HashMap<(At, At, usize), Leg>,
+    /// Journeys that ended otherwise than they should.
+    pub(super) problems: HashMap<Problem, Met>,
+    /// Those that were of too many kinds to be told apart.
+    pub(super) more_problems: u64,
+    /// Journeys by verdict.
+    pub(super) verdicts: BTreeMap<Kind, u64>,
+    /// Journeys, and those of them that are problems, by second.
+    pub(super) seconds: [Seconds; 2],
+    /// Bytes of the packets, as they were first seen.
+    pub(super) bytes: u64,
+    /// Journeys that carry what another carried before.
+    pub(super) retransmissions: u64,
+    /// From first point to last of what was delivered, ns.
+    pub(super) ways: Spans,
+    /// When the latest journey began, Unix time, ns.
+    pub(super) latest: Option<i64>,
+}
+
+/// What passed a point one way.
+#[derive(Clone, Debug, Default)]
+pub(super) struct AtPoint {
+    pub(super) packets: u64,
+    pub(super) seconds: Seconds,
+}
+
+/// What passed from one point to the next.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Leg {
+    pub(super) packets: u64,
+    pub(super) spans: Spans,
+}
+
+/// Time spans, ns.
+#[derive(Clone, Debug)]
+pub(super) struct Spans(pub(super) Histogram<u32>);
+
+/// What went wrong where.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Problem {
+    /// The last point before.
+    pub(super) at: Option<At>,
+    /// 0 of a request, 1 of a reply.
+    pub(super) course: usize,
+    pub(super) kind: Kind,
+    /// The drop that decided.
+    pub(super) drop: Option<Freed>,
+    pub(super) cause: Option<&'static str>,
+}
+
+/// Where in a kernel, and why.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Freed {
+    pub(super) reason: Arc<str>,
+    pub(super) function: Arc<str>,
+    device: Option<Arc<str>>,
+}
+
+/// Journeys that ended so.
+#[derive(Clone, Debug)]
+pub(super) struct Met {
+    pub(super) packets: u64,
+    /// The latest.
+    pub(super) example: Arc<Entry>,
+}
+
+impl Tally {
+    /// Counts a journey.
+    pub(super) fn add(&mut self, scene: &Scene, entry: &Arc<Entry>) {
+        let Entry {
+            journey, verdict, ..
+        } = &**entry;
+        *self.verdicts.entry(verdict.kind).or_default() += 1;
+        let start = journey.start();
+        self.latest = self.latest.max(Some(start));
+        self.bytes += u64::from(journey.packet.len);
+        self.retransmissions += u64::from(journey.retransmits.is_some());
+        self.seconds[0].add(start);
+        if is_problem(verdict) {
+            self.seconds[1].add(start);
+            self.problem(scene, entry);
+        }
+        if journey.packet.is_neighbour() {
+            return;
+        }
+        let course = course(journey);
+        for (index, step) in journey.steps.iter().enumerate() {
+            let at = (step.node, step.point);
+            // A journey may pass a point twice.
+            let mut before = journey.steps[..index].iter();
+            if before.any(|before| (before.node, before.point) == at) {
+                continue;
+            }
+            let here = &mut self.points.entry(at).or_default()[course];
+            here.packets += 1;
+            here.seconds.add(step.time);
+        }
+        for pair in journey.steps.windows(2) {
+            let key = leg(pair, course);
+            if self.legs.len() < MOST || self.legs.contains_key(&key) {
+                self.legs.entry(key).or_default().packets += 1;
+            }
+        }
+        for (from, to, span) in latencies(journey) {
+            let key = ((from.node, from.point), (to.node, to.point), course);
+            if let Some(leg) = self.legs.get_mut(&key) {
+                leg.spans.add(span);
+            }
+        }
+        if verdict.kind == Kind::Delivered
+            && let Ok(way) = u64::try_from(journey.way())
+        {
+            self.ways.add(way);
+        }
+    }
+
+    fn problem(&mut self, scene: &Scene, entry: &Arc<Entry>) {
+        let key = Problem::of(scene, &entry.journey, &entry.verdict);
+        if let Some(met) = self.problems.get_mut(&key) {
+            met.packets += 1;
+            met.example = Arc::clone(entry);
+        } else if self.problems.len() < MOST {
+            let met = Met {
+                packets: 1,
+                example: Arc::clone(entry),
+            };
+            self.problems.insert(key, met);
+        } else {
+            self.more_problems += 1;
+        }
+    }
+
+    /// Journeys in all.
+    pub(super) fn journeys(&self) -> u64 {
+        self.verdicts.values().sum()
+    }
+}
+
+fn leg(pair: &[tracer_core::journey::Step], course: usize) -> (At, At, usize) {
+    let [from, to] = [&pair[0], &pair[1]].map(|step| (step.node, step.point));
+    (from, to, course)
+}
+
+/// Which way a journey goes: 0 as requests do, 1 as replies do; in this order everywhere.
+pub(super) fn course(journey: &Journey) -> usize {
+    usize::from(journey.direction == Course::Reply)
+}
+
+/// Whether somebody who looks for what is wrong wants to see it: neither what arrived,
+/// nor what left for where nobody looks, nor what the follow's beginning or end has cut off.
+pub(super) fn is_problem(verdict: &Verdict) -> bool {
+    match verdict.kind {
+        Kind::Delivered => false,
+        Kind::Left => verdict.cause.is_some(),
+        _ => !verdict.is_cut_off(),
+    }
+}
+
+impl Problem {
+    fn of(scene: &Scene, journey: &Journey, verdict: &Verdict) -> Self {
+        let drop = verdict.drop.map(|index| &journey.drops[index]);
+        let mut steps = journey.steps.iter().rev();
+        let last = match drop {
+            // The last point that the packet had passed on that node, if any.
+            Some(drop) => steps
+                .clone()
+                .find(|step| scene.one_clock(step.node, drop.node) && step.time <= drop.time)
+                .or_else(|| steps.next()),
+            None => steps.next(),
+        };
+        Self {
+            at: last.map(|step| (step.node, step.point)),
+            course: course(journey),
+            kind: verdict.kind,
+            drop: drop.map(|drop| Freed {
+                reason: Arc::clone(&drop.reason),
+                function: Arc::clone(&drop.function),
+                device: drop.device.clone(),
+            }),
+            cause: verdict.cause.map(tracer_core::model::Cause::name),
+        }
+    }
+}
+
+/// How many in each of the latest seconds.
+#[derive(Clone, Debug)]
+pub(super) struct Seconds {
+    counts: [u32; SECONDS],
+    /// The latest of them, Unix time, s.
+    last: i64,
+}
+
+impl Default for Seconds {
+    fn default() -> Self {
+        Self {
+            counts: [0; SECONDS],
+            last: i64::MIN,
+        }
+    }
+}
+
+impl Seconds {
+    const NS: i64 = 1_000_000_000;
+
+    fn slot(second: i64) -> usize {
+        usize::try_from(second.rem_euclid(SECONDS as i64)).unwrap_or_default()
+    }
+
+    /// Counts one at a time, Unix time, ns.
+    pub(super) fn add(&mut self, time: i64) {
+        let second = time.div_euclid(Self::NS);
+        if self.last == i64::MIN {
+            self.last = second;
+        }
+        let passed = second.saturating_sub(self.last);
+        for later in 1..=passed.min(SECONDS as i64) {
+            self.counts[Self::slot(second - passed.min(SECONDS as i64) + later)] = 0;
+        }
+        self.last = self.last.max(second);
+        if self.last - second < SECONDS as i64 {
+            let count = &mut self.counts[Self::slot(second)];
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// How many in a second, Unix time, s.
+    fn at(&self, second: i64) -> u32 {
+        let age = self.last.saturating_sub(second);
+        if (0..SECONDS as i64).contains(&age) {
+            self.counts[Self::slot(second)]
+        } else {
+            0
+        }
+    }
+
+    /// How many per second in the latest five whole seconds before a time, Unix time, ns.
+    pub(super) fn rate(&self, now: i64) -> f64 {
+        const SPAN: u32 = 5;
+        let now = now.div_euclid(Self::NS);
+        let sum: u32 = (1..=i64::from(SPAN)).map(|age| self.at(now - age)).sum();
+        f64::from(sum) / f64::from(SPAN)
+    }
+
+    /// Whether there was one within the last second before a time, Unix time, ns.
+    pub(super) fn lights(&self, now: i64) -> bool {
+        let now = now.div_euclid(Self::NS);
+        self.at(now) > 0 || self.at(now - 1) > 0
+    }
+
+    /// Of so many seconds until a time, Unix time, ns, the oldest first.
+    pub(super) fn until(&self, now: i64, seconds: usize) -> Vec<u64> {
+        let now = now.div_euclid(Self::NS);
+        let seconds = i64::try_from(seconds.min(SECONDS)).unwrap_or_default();
+        (0..seconds)
+            .rev()
+            .map(|age| u64::from(self.at(now - age)))
+            .collect()
+    }
+}
+
+impl Default for Spans {
+    fn default() -> Self {
+        Self(Histogram::new(2).expect("two significant figures are allowed"))
+    }
+}
+
+impl Spans {
+    pub(super) fn add(&mut self, span: u64) {
+        self.0.record(span).expect("the histogram grows as it must");
+    }
+
+    /// Takes in others.
+    pub(super) fn join(&mut self, other: &Self) {
+        self.0
+            .add(&other.0)
+            .expect("the histogram grows as it must");
+    }
+
+    /// What this part of all kept below, ns; `None` if there are none.
+    pub(super) fn quantile(&self, part: f64) -> Option<i64> {
+        (!self.0.is_empty()).then(|| ns(self.0.value_at_quantile(part)))
+    }
+
+    /// How many lie in each of so many parts between the shortest and the longest.
+    pub(super) fn shape(&self, parts: usize) -> Vec<u64> {
+        let (low, high) = (self.0.min(), self.0.max());
+        let mut counts = vec![0; parts];
+        if self.0.is_empty() || parts == 0 {
+            return counts;
+        }
+        // Spans differ by orders of magnitude.
+        let log = |value: u64| (value.max(1) as f64).ln();
+        let width = (log(high) - log(low)).max(f64::MIN_POSITIVE);
+        for value in self.0.iter_recorded() {
+            let at = (log(value.value_iterated_to()) - log(low)) / width * parts as f64;
+            let at = (at.max(0.0) as usize).min(parts - 1);
+            counts[at] += u64::from(value.count_at_value());
+        }
+        counts
+    }
+}
+
+fn ns(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SECONDS, Seconds};
+
+    const S: i64 = 1_000_000_000;
+
+    #[test]
+    fn rates_are_those_of_whole_seconds_and_old_ones_are_forgotten() {
+        let mut seconds = Seconds::default();
+        for second in 0..10 {
+            (0..=second).for_each(|_| seconds.add(second * S + 5));
+        }
+        assert!((seconds.rate(9 * S) - f64::from(5 + 6 + 7 + 8 + 9) / 5.0).abs() < 1e-9);
+        assert_eq!(seconds.until(9 * S, 3), [8, 9, 10]);
+        // One that comes late counts where it belongs; one that is too late does not.
+        seconds.add(8 * S);
+        assert_eq!(seconds.until(9 * S, 2), [10, 10]);
+        let later = 9 + i64::try_from(SECONDS).expect("few");
+        seconds.add(later * S);
+        assert_eq!(seconds.until(later * S, SECONDS).iter().sum::<u64>(), 1);
+        seconds.add(0);
+        assert_eq!(seconds.until(later * S, SECONDS).iter().sum::<u64>(), 1);
+        assert_eq!(seconds.rate(i64::MAX), 0.0);
+    }
+}

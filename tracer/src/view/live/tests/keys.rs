@@ -1,0 +1,159 @@
+//! What keys do: each that the help names, on each screen.
+
+use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
+
+use super::{SIZES, picture, replayed};
+use crate::view::live::{
+    keys::{Action, KEYS},
+    state::{Ask, Screen, State},
+};
+
+fn press(state: &mut State, code: KeyCode, modifiers: KeyModifiers) -> Ask {
+    state.event(&Event::Key(KeyEvent::new(code, modifiers)))
+}
+
+fn down(state: &mut State, lines: usize) {
+    for _ in 0..lines {
+        state.act(Action::Down);
+    }
+}
+
+fn type_text(state: &mut State, text: &str) {
+    for c in text.chars() {
+        press(state, KeyCode::Char(c), KeyModifiers::NONE);
+    }
+}
+
+/// What a screen looks like, and what is beyond it.
+fn looks(state: &mut State) -> (String, bool, usize) {
+    (
+        picture(state, SIZES[0]),
+        state.mouse,
+        state.scroll.iter().sum(),
+    )
+}
+
+/// Each key of the help does something that can be seen, or asks for something.
+#[test]
+fn every_key_of_the_help_does_something() {
+    for bound in KEYS {
+        for (code, modifiers) in bound.keys {
+            let does = Screen::ALL
+                .into_iter()
+                .filter(|screen| bound.is_on(*screen))
+                .any(|screen| {
+                    // Somewhere in the middle, so that one can move both ways.
+                    let mut state = replayed("invalid-state-4");
+                    state.act(Action::Show(Screen::Journeys));
+                    down(&mut state, 6);
+                    if matches!(
+                        bound.action,
+                        Action::NextProblem | Action::Answer | Action::Retransmission
+                    ) {
+                        state.act(Action::Top);
+                    }
+                    if bound.action == Action::Back {
+                        state.act(Action::Problems);
+                    }
+                    if screen == Screen::Journey {
+                        state.act(Action::Open);
+                    } else {
+                        state.act(Action::Show(screen));
+                    }
+                    if matches!(bound.action, Action::Answer | Action::Retransmission) {
+                        let wanted = |state: &State| {
+                            let journey = &state.open.as_ref().expect("one is open").journey;
+                            if bound.action == Action::Answer {
+                                journey.answers.or(journey.answered_by).is_some()
+                            } else {
+                                journey.retransmits.is_some()
+                            }
+                        };
+                        for _ in 0..1000 {
+                            if wanted(&state) {
+                                break;
+                            }
+                            state.act(Action::Older);
+                        }
+                    }
+                    if matches!(bound.action, Action::Up | Action::PageUp | Action::Top) {
+                        down(&mut state, 3);
+                    }
+                    let before = looks(&mut state);
+                    let asked = press(&mut state, *code, *modifiers);
+                    asked != Ask::Nothing || looks(&mut state) != before
+                });
+            assert!(does, "{code:?} {modifiers:?}: {}", bound.does);
+        }
+    }
+}
+
+#[test]
+fn what_is_typed_selects_at_once_and_what_is_wrong_is_said() {
+    let mut state = replayed("invalid-state-4");
+    let all = state.list.len();
+    press(&mut state, KeyCode::Char('/'), KeyModifiers::NONE);
+    type_text(&mut state, "verdict:dropped");
+    let dropped = state.list.len();
+    assert!(0 < dropped && dropped < all, "{dropped} of {all}");
+    type_text(&mut state, " verdict:nonsense");
+    let typing = state.typing.as_ref().expect("one types");
+    assert!(
+        typing
+            .wrong
+            .as_ref()
+            .is_some_and(|wrong| wrong.contains("nonsense"))
+    );
+    assert_eq!(state.list.len(), dropped, "what matched before stays");
+    press(&mut state, KeyCode::Esc, KeyModifiers::NONE);
+    assert_eq!(state.list.len(), all);
+    // Letters that are keys elsewhere are letters here.
+    press(&mut state, KeyCode::Char('/'), KeyModifiers::NONE);
+    type_text(&mut state, "q");
+    assert!(state.typing.is_some());
+}
+
+#[test]
+fn a_pause_holds_what_is_shown_and_says_what_waits() {
+    let mut state = replayed("clean");
+    press(&mut state, KeyCode::Char(' '), KeyModifiers::NONE);
+    assert!(picture(&mut state, SIZES[0]).contains("PAUSED, 0 more"));
+    let held = state.list.len();
+    let latest = state
+        .journal
+        .get(state.journal.next() - 1)
+        .expect("it is held");
+    let mut later = (**latest).clone();
+    later.number += 1;
+    let known = state.known.clone();
+    state.take(known, [later.into()].into_iter());
+    assert_eq!(state.list.len(), held);
+    assert!(picture(&mut state, SIZES[0]).contains("PAUSED, 1 more"));
+    press(&mut state, KeyCode::Char(' '), KeyModifiers::NONE);
+    assert_eq!(state.list.len(), held + 1);
+}
+
+#[test]
+fn what_is_read_stands_still_while_newer_ones_come() {
+    let mut state = replayed("clean");
+    state.act(Action::Show(Screen::Journeys));
+    down(&mut state, 3);
+    let chosen = state.list.chosen_number();
+    let before = picture(&mut state, SIZES[0]);
+    let latest = state
+        .journal
+        .get(state.journal.next() - 1)
+        .expect("it is held");
+    let mut later = (**latest).clone();
+    later.number += 1;
+    let known = state.known.clone();
+    state.take(known, [later.into()].into_iter());
+    assert_eq!(state.list.chosen_number(), chosen);
+    let rows = |picture: &str| {
+        let rows = picture.lines().skip(3).take(10);
+        rows.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let after = picture(&mut state, SIZES[0]);
+    assert_eq!(rows(&after), rows(&before));
+    assert!(after.contains("1 newer"), "{after}");
+}

@@ -1,0 +1,305 @@
+//! The way of the packets: stations in the order in which they are passed.
+//!
+//! A station is an interface on the way. Requests come in where replies go out, so both
+//! ways share a station. The order follows from what was seen: each station comes behind
+//! the one that packets come from, the busiest branch first. What no packet has passed
+//! yet stands where its place on the node is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tracer_core::{
+    journey::Scene,
+    model::{Direction, Point, Role},
+};
+
+use super::tally::{AtPoint, Problem, Spans, Tally};
+
+/// A station, by names.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Name {
+    /// Index of the agent.
+    pub(super) node: usize,
+    /// `host`, or the pod whose namespace it is.
+    pub(super) netns: String,
+    pub(super) interface: String,
+    /// Which way requests pass it.
+    pub(super) direction: Direction,
+}
+
+/// A station, and what passed it.
+#[derive(Clone, Debug)]
+pub(super) struct Station {
+    pub(super) name: Name,
+    pub(super) role: Role,
+    pub(super) kind: String,
+    /// Whose packets come from here or end here, if that is a pod.
+    pub(super) pod: Option<String>,
+    /// Requests and replies.
+    pub(super) ways: [Passed; 2],
+    /// Since when it is not there any more, Unix time, ns.
+    pub(super) gone: Option<i64>,
+    /// Where packets come from, if that is not the station above.
+    pub(super) after: Option<String>,
+    /// What went wrong behind it.
+    pub(super) problems: Vec<Problem>,
+}
+
+/// What passed a station one way.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Passed {
+    pub(super) packets: u64,
+    pub(super) seconds: super::tally::Seconds,
+    /// Time from the point before.
+    pub(super) spans: Spans,
+    /// Whether the point before is on a node with another clock.
+    pub(super) two_clocks: bool,
+}
+
+/// Stations in the order of requests.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Way {
+    pub(super) stations: Vec<Station>,
+    /// What went wrong before the first point.
+    pub(super) nowhere: Vec<Problem>,
+}
+
+impl Way {
+    pub(super) fn of(scene: &Scene, tally: &Tally) -> Self {
+        let mut stations = passed(scene, tally);
+        let mut onward = onward(scene, tally);
+        let mut ordered: Vec<Station> = Vec::new();
+        for name in in_order(scene, &stations, &mut onward) {
+            let Some(mut station) = stations.remove(&name) else {
+                continue;
+            };
+            let before = ordered.last().map(|last| &last.name);
+            station.after = branch(scene, &onward, before, &name);
+            ordered.push(station);
+        }
+        let mut way = Self {
+            stations: ordered,
+            nowhere: Vec::new(),
+        };
+        way.add_unpassed(scene);
+        way.add_problems(scene, tally);
+        way
+    }
+
+    /// Adds stations that no packet has passed, beside the others of their node.
+    fn add_unpassed(&mut self, scene: &Scene) {
+        let mut order: Vec<usize> = Vec::new();
+        for station in &self.stations {
+            if !order.contains(&station.name.node) {
+                order.push(station.name.node);
+            }
+        }
+        let mut others: Vec<usize> = (0..scene.nodes.len())
+            .filter(|node| !order.contains(node))
+            .collect();
+        others.sort_by_key(|node| !has_source(scene, *node));
+        order.extend(others);
+        for (rank, node) in order.iter().enumerate() {
+            let first = rank == 0;
+            let mut missing: Vec<Station> = Vec::new();
+            for point in &scene.nodes[*node].points {
+                let mut all = self.stations.iter().chain(&missing);
+                if point.until.is_some() || all.any(|station| station.is(*node, point)) {
+                    continue;
+                }
+                missing.push(Station::of(scene, *node, point, point.direction));
+            }
+            missing.sort_by_key(|station| place_of(station.role, first));
+            let behind = self
+                .stations
+                .iter()
+                .rposition(|station| station.name.node == *node)
+                .map_or(self.stations.len(), |last| last + 1);
+            self.stations.splice(behind..behind, missing);
+        }
+    }
+
+    fn add_problems(&mut self, scene: &Scene, tally: &Tally) {
+        let mut problems: Vec<_> = tally.problems.iter().collect();
+        problems.sort_by(|(a, met), (b, other)| {
+            let key = |problem: &Problem| (problem.kind, problem.drop.clone(), problem.cause);
+            other.packets.cmp(&met.packets).then(key(a).cmp(&key(b)))
+        });
+        for (problem, _) in problems {
+            let name = problem.at.map(|at| name(scene, at, problem.course));
+            let here = name.and_then(|name| {
+                let mut all = self.stations.iter_mut();
+                all.find(|station| station.name == name)
+            });
+            match here {
+                Some(station) => station.problems.push(problem.clone()),
+                None => self.nowhere.push(problem.clone()),
+            }
+        }
+    }
+}
+
+impl Station {
+    fn of(scene: &Scene, node: usize, point: &Point, direction: Direction) -> Self {
+        let time = scene.until(node, point).saturating_sub(1);
+        let mut addresses = point.addresses.iter();
+        let pod = matches!(point.role, Role::Veth | Role::Pod)
+            .then(|| addresses.find_map(|address| scene.pod(*address, time)))
+            .flatten();
+        Self {
+            name: Name {
+                node,
+                netns: point.netns.clone(),
+                interface: point.interface.clone(),
+                direction,
+            },
+            role: point.role,
+            kind: point.kind.clone(),
+            pod: pod.map(str::to_owned),
+            ways: [Passed::default(), Passed::default()],
+            gone: point.until.map(|_| scene.until(node, point)),
+            after: None,
+            problems: Vec::new(),
+        }
+    }
+
+    fn is(&self, node: usize, point: &Point) -> bool {
+        let Name {
+            node: own,
+            netns,
+            interface,
+            ..
+        } = &self.name;
+        (*own, netns, interface) == (node, &point.netns, &point.interface)
+    }
+}
+
+/// The place on a node's way, from a pod out of the node, or into it.
+fn place_of(role: Role, outwards: bool) -> u8 {
+    let place = match role {
+        Role::Pod => 0,
+        Role::Veth => 1,
+        Role::Bridge => 2,
+        Role::Overlay => 3,
+        Role::Uplink => 4,
+    };
+    if outwards { place } else { 4 - place }
+}
+
+fn has_source(scene: &Scene, node: usize) -> bool {
+    let mut addresses = scene.nodes[node]
+        .points
+        .iter()
+        .flat_map(|point| &point.addresses);
+    addresses.any(|address| scene.sources.iter().any(|net| net.contains(address)))
+}
+
+/// The station that a point belongs to on one of the ways.
+pub(super) fn name(scene: &Scene, (node, point): (usize, usize), course: usize) -> Name {
+    let point = &scene.nodes[node].points[point];
+    let direction = match (course, point.direction) {
+        (0, direction) => direction,
+        (_, Direction::Ingress) => Direction::Egress,
+        (_, Direction::Egress) => Direction::Ingress,
+    };
+    Name {
+        node,
+        netns: point.netns.clone(),
+        interface: point.interface.clone(),
+        direction,
+    }
+}
+
+/// All stations that packets have passed.
+fn passed(scene: &Scene, tally: &Tally) -> BTreeMap<Name, Station> {
+    let mut stations: BTreeMap<Name, Station> = BTreeMap::new();
+    for (at, ways) in &tally.points {
+        let point = &scene.nodes[at.0].points[at.1];
+        for (course, AtPoint { packets, seconds }) in ways.iter().enumerate() {
+            if *packets == 0 {
+                continue;
+            }
+            let name = name(scene, *at, course);
+            let new = Station::of(scene, at.0, point, name.direction);
+            let station = stations.entry(name).or_insert_with(|| new.clone());
+            // One of the same name may have taken its place.
+            station.gone = station.gone.and(new.gone);
+            let way = &mut station.ways[course];
+            if *packets > way.packets {
+                way.seconds = seconds.clone();
+            }
+            way.packets += packets;
+        }
+    }
+    for ((from, to, course), leg) in &tally.legs {
+        let name = name(scene, *to, *course);
+        if let Some(station) = stations.get_mut(&name) {
+            let way = &mut station.ways[*course];
+            way.spans.join(&leg.spans);
+            way.two_clocks |= !scene.one_clock(from.0, to.0);
+        }
+    }
+    stations
+}
+
+/// Where packets go from a station as requests do, and how many.
+type Onward = BTreeMap<Name, BTreeMap<Name, u64>>;
+
+fn onward(scene: &Scene, tally: &Tally) -> Onward {
+    let mut onward = Onward::new();
+    for ((from, to, course), leg) in &tally.legs {
+        let [from, to] = [from, to].map(|at| name(scene, *at, *course));
+        let (from, to) = if *course == 0 { (from, to) } else { (to, from) };
+        if from != to {
+            *onward.entry(from).or_default().entry(to).or_default() += leg.packets;
+        }
+    }
+    onward
+}
+
+/// Each station behind one that leads to it, the busiest first.
+fn in_order(scene: &Scene, stations: &BTreeMap<Name, Station>, onward: &mut Onward) -> Vec<Name> {
+    let ends: BTreeSet<&Name> = onward.values().flat_map(BTreeMap::keys).collect();
+    let mut starts: Vec<&Name> = stations.keys().collect();
+    let packets = |name: &Name| {
+        let ways = &stations[name].ways;
+        ways[0].packets.max(ways[1].packets)
+    };
+    // What no start leads to goes in a circle, and is begun anywhere.
+    starts.sort_by_key(|name| {
+        let asks = has_source(scene, name.node);
+        (ends.contains(name), !asks, std::cmp::Reverse(packets(name)))
+    });
+    let mut order: Vec<Name> = Vec::new();
+    let mut known: BTreeSet<Name> = BTreeSet::new();
+    for start in starts {
+        let mut open = vec![start.clone()];
+        while let Some(name) = open.pop() {
+            if !known.insert(name.clone()) {
+                continue;
+            }
+            let next = onward.get(&name).into_iter().flatten();
+            let mut next: Vec<_> = next.filter(|(to, _)| !known.contains(*to)).collect();
+            next.sort_by_key(|(_, packets)| **packets);
+            open.extend(next.into_iter().map(|(to, _)| to.clone()));
+            order.push(name);
+        }
+    }
+    order
+}
+
+/// What leads to a station, if it is not the one above.
+fn branch(scene: &Scene, onward: &Onward, above: Option<&Name>, name: &Name) -> Option<String> {
+    let leading = onward
+        .iter()
+        .filter_map(|(from, to)| Some((from, to.get(name)?)));
+    let (from, _) = leading.max_by_key(|(_, packets)| **packets)?;
+    if above == Some(from) {
+        return None;
+    }
+    let node = if from.node == name.node {
+        String::new()
+    } else {
+        format!(" on {}", scene.nodes[from.node].node)
+    };
+    Some(format!("{}{node}", from.interface))
+}
