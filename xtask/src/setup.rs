@@ -52,6 +52,7 @@ const TOOLS: &[(&str, &str, &str)] = &[
     ),
     ("tmux", "tmux", "a terminal for tests of the view"),
     ("tshark", "tshark", "reads captures that are exported"),
+    ("chromium", "chromium", "shows pages that are exported"),
 ];
 
 /// What other kernels are fetched with, and run in.

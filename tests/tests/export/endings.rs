@@ -117,7 +117,7 @@ fn a_recording_that_was_cut_off_is_exported_up_to_there() -> Result<()> {
 /// A limit to a file's size stands for a full disk: writing fails in the middle.
 #[test]
 fn a_full_disk_leaves_what_was_there() -> Result<()> {
-    for format in ["pcapng", "jsonl"] {
+    for format in ["pcapng", "jsonl", "html"] {
         let folder = folder()?;
         let out = folder.path().join("out").display().to_string();
         fs::write(&out, "yesterday's")?;
@@ -142,7 +142,11 @@ fn arguments_that_do_not_fit_are_refused() -> Result<()> {
     fs::write(folder.path().join("capture"), "")?;
     let recording = fixture("clean");
     for (args, code, told) in [
-        (&["-f", "pcap"][..], 2, "[possible values: pcapng, jsonl"),
+        (
+            &["-f", "pcap"][..],
+            2,
+            "[possible values: pcapng, jsonl, html",
+        ),
         (
             &["-f", "jsonl", "--split", "point"],
             2,

@@ -5,6 +5,8 @@
 mod endings;
 // Flows that must or must not pass.
 mod expect;
+// By Chromium.
+mod html;
 // By tshark.
 mod pcapng;
 // What lines of JSON are like.

@@ -2,8 +2,10 @@
 //!
 //! A recording goes through the core, as in a replay, and a view writes what comes out
 //! of it. So an export holds the journeys and verdicts that `tracer replay` shows. No
-//! format holds all journeys in memory, or says how many it leaves out.
+//! format holds more journeys in memory than a limit, and it says how many it leaves out.
 
+mod html;
+mod names;
 mod output;
 mod pcapng;
 mod sorted;
@@ -12,7 +14,7 @@ use std::io::{self, IsTerminal as _};
 
 use tracer_core::journal::View;
 
-use self::{output::Output, pcapng::Pcapng};
+use self::{html::Html, output::Output, pcapng::Pcapng};
 use crate::{
     cli::{ExportArgs, Failure, Format, Outcome, selection},
     replay::{Replayed, shown},
@@ -55,6 +57,11 @@ pub fn run(args: &ExportArgs) -> Result<Outcome, Failure> {
         Format::Jsonl => {
             let file = output.file("").map_err(|error| unwritten(args, error))?;
             let mut view = Json::new(file);
+            through(args, &mut view)?
+        }
+        Format::Html => {
+            let file = output.file("").map_err(|error| unwritten(args, error))?;
+            let mut view = Html::new(file);
             through(args, &mut view)?
         }
     };

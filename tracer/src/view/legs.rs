@@ -15,18 +15,18 @@ use tracer_core::{
 use super::HOST;
 
 /// What packets took from one point to the next.
-pub(super) struct Leg<'a> {
-    pub(super) from: &'a Place,
-    pub(super) to: &'a Place,
-    pub(super) latency: &'a Histogram<u64>,
+pub(crate) struct Leg<'a> {
+    pub(crate) from: &'a Place,
+    pub(crate) to: &'a Place,
+    pub(crate) latency: &'a Histogram<u64>,
     /// Whether both times come from one clock.
-    pub(super) one_clock: bool,
+    pub(crate) one_clock: bool,
     /// Where the way that it is on begins, if that is here.
-    pub(super) begins: Option<Begin<'a>>,
+    pub(crate) begins: Option<Begin<'a>>,
 }
 
 /// Where packets are first seen.
-pub(super) enum Begin<'a> {
+pub(crate) enum Begin<'a> {
     /// They come from this pod.
     Pod(&'a str),
     /// They come in at, or go out of, an interface that is no pod's.
@@ -35,14 +35,14 @@ pub(super) enum Begin<'a> {
 
 impl Leg<'_> {
     /// The latency that this part of all packets kept below, ns.
-    pub(super) fn quantile(&self, part: f64) -> u64 {
+    pub(crate) fn quantile(&self, part: f64) -> u64 {
         self.latency.value_at_quantile(part)
     }
 }
 
 /// All legs; each is followed by those that lead on from its end, the
 /// busiest first. The way from the follow's source comes before the way back.
-pub(super) fn in_path_order<'a>(scene: &'a Scene, summary: &'a Summary) -> Vec<Leg<'a>> {
+pub(crate) fn in_path_order<'a>(scene: &'a Scene, summary: &'a Summary) -> Vec<Leg<'a>> {
     let mut onward: BTreeMap<&Place, Vec<Leg<'a>>> = BTreeMap::new();
     for ((from, to), latency) in &summary.legs {
         onward.entry(from).or_default().push(Leg {

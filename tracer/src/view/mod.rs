@@ -13,18 +13,18 @@ mod drops;
 pub(crate) mod evidence;
 mod facts;
 mod json;
-mod legs;
+pub(crate) mod legs;
 pub(crate) mod live;
 mod look;
 mod moment;
 pub(crate) mod outcome;
-mod places;
+pub(crate) mod places;
 mod plan;
 mod progress;
 mod selected;
 mod stats;
 mod text;
-mod translation;
+pub(crate) mod translation;
 
 #[cfg(test)]
 mod document_tests;
@@ -47,10 +47,12 @@ pub use json::Json;
 pub(crate) use json::{SCHEMAS, drop_json, hop_json, write_schema};
 pub use live::{Live, Shown};
 pub use look::Look;
+pub(crate) use moment::Moment;
 pub use plan::{plan_json, plan_text};
 pub use progress::Progress;
 pub use stats::{stats_json, stats_text};
 pub use text::Text;
+pub(crate) use text::packet_words;
 
 /// What [`Point::netns`](tracer_core::model::Point::netns) says of a node's own
 /// namespace; anything else there is a pod's name.

@@ -89,7 +89,7 @@ impl fmt::Display for Local {
 /// Unix time in ns; shown as RFC 3339 in UTC, always with nine decimals, so
 /// that times sort as text.
 #[derive(Clone, Copy)]
-pub(super) struct Moment(pub(super) i64);
+pub(crate) struct Moment(pub(crate) i64);
 
 impl Moment {
     fn timestamp(self) -> Timestamp {

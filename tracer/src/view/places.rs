@@ -29,7 +29,7 @@ pub(super) fn place(scene: &Scene, step: &Step) -> String {
 }
 
 /// Where a drop was: `at eth0 in shop/cart on node-b`.
-pub(super) fn drop_place(scene: &Scene, drop: &Drop) -> String {
+pub(crate) fn drop_place(scene: &Scene, drop: &Drop) -> String {
     let node = &scene.nodes[drop.node].node;
     let device = drop.device.as_deref();
     match (device, &*drop.netns) {
@@ -49,7 +49,7 @@ pub(super) fn owner(scene: &Scene, journey: &Journey) -> String {
 }
 
 /// Who has an address at a time, Unix time, ns.
-pub(super) fn party(scene: &Scene, address: IpAddr, time: i64) -> String {
+pub(crate) fn party(scene: &Scene, address: IpAddr, time: i64) -> String {
     if let Some(pod) = scene.pod(address, time) {
         return pod.to_owned();
     }

@@ -50,6 +50,8 @@ pub enum Format {
     Pcapng,
     /// For scripts: what `tracer replay -o json` writes, one object a line
     Jsonl,
+    /// For a browser: one file that loads nothing, with what is wrong, a search and all hops
+    Html,
 }
 
 impl Format {

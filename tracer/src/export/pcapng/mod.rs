@@ -22,9 +22,10 @@ use self::{
     blocks::{Capture, Captured},
     frame::{Frame, Range, packet_at},
     interfaces::Interfaces,
-    names::Names,
+    names::record,
 };
 use super::{
+    names::Names,
     output::Output,
     sorted::{Key, Sorter},
 };
@@ -180,7 +181,7 @@ impl View for Pcapng<'_> {
             self.follow
         );
         let interfaces = self.interfaces.all();
-        let names = self.names.records(scene);
+        let names: Vec<_> = self.names.all(scene).map(record).collect();
         if !self.split {
             let mut capture = Capture::begin(self.output.file("")?, &about)?;
             for interface in interfaces {

@@ -29,7 +29,7 @@ pub(in crate::view) fn grouped(number: u64) -> String {
 }
 
 /// What a packet is, in the words of people who read packets.
-pub(in crate::view) fn packet(packet: &Packet) -> String {
+pub(crate) fn packet(packet: &Packet) -> String {
     let mut text = match &packet.transport {
         Transport::Tcp(header) => tcp(header),
         Transport::Udp {

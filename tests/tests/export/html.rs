@@ -1,0 +1,275 @@
+//! Pages, shown by Chromium.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use tracer_tests::{Process, process, program::LIMIT};
+
+use crate::{export, fixture, folder, journeys};
+
+/// Recordings with drops, with translations, with pods that come and go, and without
+/// anything wrong.
+const RECORDINGS: &[&str] = &[
+    "clean",
+    "nft-forward-far-drop-4",
+    "pod-restarts",
+    "wiring-calicodualstack-clean",
+    "wiring-docker-published",
+];
+
+/// Ends a page. The page's own policy allows no script but its own, so it goes.
+const POLICY: &str = "http-equiv=\"Content-Security-Policy\"";
+
+/// What a page is like once it is shown and `script` has run in it, which returns a value.
+fn shown(folder: &Path, page: &str, script: &str) -> Result<Value> {
+    let driver = format!(
+        "<script>document.body.append(Object.assign(document.createElement('pre'), \
+         {{ id: 'result', textContent: JSON.stringify((() => {{ {script} }})()) }}));</script>"
+    );
+    let page = page
+        .replace(POLICY, "name=\"policy\"")
+        .replace("</body>", &format!("{driver}</body>"));
+    let dom = dom(folder, &page)?;
+    let (_, result) = dom
+        .rsplit_once("<pre id=\"result\">")
+        .with_context(|| format!("the page did not end: {dom}"))?;
+    let (result, _) = result.split_once("</pre>").context("an end")?;
+    let result = result
+        .replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&amp;", "&");
+    Ok(serde_json::from_str(&result)?)
+}
+
+/// What Chromium makes of a page.
+fn dom(folder: &Path, page: &str) -> Result<String> {
+    let file = folder.join("page.html");
+    fs::write(&file, page)?;
+    let mut command = process::command("chromium");
+    // The sandbox is for pages of strangers, and does not run as root.
+    command.args(["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]);
+    command.arg(format!("--user-data-dir={}", folder.join("user").display()));
+    command.arg(format!("file://{}", file.display()));
+    let ended = Process::start(&mut command, "")?.finish(LIMIT)?;
+    ensure!(ended.status.success(), "{}", ended.stderr);
+    Ok(ended.stdout)
+}
+
+/// The JSON in a page's element.
+fn data(page: &str, name: &str) -> Result<Value> {
+    let begin = format!("<script type=\"application/json\" id=\"{name}\">");
+    let (_, data) = page.split_once(&begin).context("an element")?;
+    let (data, _) = data.split_once("</script>").context("its end")?;
+    Ok(serde_json::from_str(data)?)
+}
+
+/// A page with other data in an element.
+fn with_data(page: &str, name: &str, value: &Value) -> Result<String> {
+    let begin = format!("<script type=\"application/json\" id=\"{name}\">");
+    let (before, rest) = page.split_once(&begin).context("an element")?;
+    let (_, after) = rest.split_once("</script>").context("its end")?;
+    let value = value.to_string().replace('<', "\\u003c");
+    Ok(format!("{before}{begin}{value}</script>{after}"))
+}
+
+/// Goes through a page's whole list by keyboard, and reads what it shows of each journey.
+const ALL: &str = "
+    const list = document.getElementById('list');
+    const press = (key) => list.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true }));
+    const total = JSON.parse(document.getElementById('rows').textContent).length;
+    const all = [];
+    press('Home');
+    for (let number = 0; number < total; number += 1) {
+      const chosen = document.getElementById(list.getAttribute('aria-activedescendant'));
+      const cells = [...chosen.children].map((cell) => cell.textContent);
+      const hops = document.querySelectorAll('#detail .fall tr td:nth-child(2)').length;
+      const detail = document.getElementById('detail').innerText;
+      all.push({ cells, hops, detail });
+      press('ArrowDown');
+    }
+    return all;";
+
+#[test]
+fn a_page_shows_the_journeys_of_a_replay() -> Result<()> {
+    for name in RECORDINGS {
+        let recording = fixture(name);
+        let folder = folder()?;
+        let page = fs::read_to_string(export(&folder, &recording, &["-f", "html"])?)?;
+        let all = shown(folder.path(), &page, ALL)?;
+        let all = all.as_array().context("a list")?;
+        let replayed = journeys(&recording)?;
+        ensure!(all.len() == replayed.len(), "{name}: {}", all.len());
+        let by_id: BTreeMap<String, &Value> = all
+            .iter()
+            .map(|shown| {
+                (
+                    shown["cells"][0].as_str().unwrap_or_default().to_owned(),
+                    shown,
+                )
+            })
+            .collect();
+        for journey in &replayed {
+            let id = format!("#{}", journey["id"]);
+            let shown = by_id.get(&id).with_context(|| format!("{name}: no {id}"))?;
+            let verdict = &journey["verdict"];
+            ensure!(shown["cells"][2] == verdict["kind"], "{name}: {shown}");
+            let time = journey["time"].as_str().context("a time")?;
+            ensure!(
+                shown["cells"][1] == time[11..23],
+                "{name} at {time}: {shown}"
+            );
+            let hops = journey["hops"].as_array().context("hops")?;
+            let drops = journey["drops"].as_array().context("drops")?;
+            let drops = drops.iter().filter(|drop| drop["class"] != "delivered");
+            let lines = hops.len() + drops.count();
+            ensure!(shown["hops"] == lines, "{name}: {shown}");
+            let detail = shown["detail"].as_str().context("text")?;
+            let text = verdict["text"].as_str().context("text")?;
+            ensure!(detail.contains(text), "{name}: {text} in {detail}");
+            for evidence in verdict["evidence"].as_array().context("evidence")? {
+                let text = evidence["text"].as_str().context("text")?;
+                ensure!(detail.contains(text), "{name}: {text} in {detail}");
+            }
+            for hop in hops {
+                let direction = if hop["direction"] == "ingress" {
+                    "←"
+                } else {
+                    "→"
+                };
+                let (interface, node) = (hop["interface"].as_str(), hop["node"].as_str());
+                let place = format!(
+                    "{} {direction} on {}",
+                    interface.unwrap_or_default(),
+                    node.unwrap_or_default()
+                );
+                ensure!(detail.contains(&place), "{name}: {place} in {detail}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_wrong_comes_first() -> Result<()> {
+    let folder = folder()?;
+    let recording = fixture("nft-forward-far-drop-4");
+    let page = fs::read_to_string(export(&folder, &recording, &["-f", "html"])?)?;
+    let text = "return document.querySelector('main section').innerText";
+    let wrong = shown(folder.path(), &page, text)?.to_string();
+    ensure!(wrong.contains("What is wrong"), "{wrong}");
+    ensure!(
+        wrong.contains("10\\tdropped at flannel.1 on node-b"),
+        "{wrong}"
+    );
+
+    let page = fs::read_to_string(export(&folder, &fixture("clean"), &["-f", "html"])?)?;
+    let wrong = shown(folder.path(), &page, text)?.to_string();
+    ensure!(
+        wrong.contains("Of no journey is anything known to be wrong"),
+        "{wrong}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_search_and_a_filter_leave_what_they_ask_for() -> Result<()> {
+    let folder = folder()?;
+    let recording = fixture("pod-restarts");
+    let page = fs::read_to_string(export(&folder, &recording, &["-f", "html"])?)?;
+    let script = "
+        const count = () => document.getElementById('count').textContent;
+        const search = document.getElementById('search');
+        const type = (text) => { search.value = text; search.dispatchEvent(new Event('input')); return count(); };
+        const boxes = [...document.querySelectorAll('#kinds label')];
+        const found = [count(), type('NO-PORT cni0'), type('#14'), type('no such thing'), type('')];
+        boxes.filter((box) => !box.textContent.includes('dropped')).forEach((box) => box.click());
+        return [...found, count()];";
+    let counts = shown(folder.path(), &page, script)?;
+    let journeys = journeys(&recording)?;
+    let of = |which: &dyn Fn(&&Value) -> bool| journeys.iter().filter(which).count();
+    let all = journeys.len();
+    let told = |found: usize| format!("{found} of {all} journeys");
+    let no_port = of(&|journey| journey["verdict"]["cause"] == "no-port");
+    let dropped = of(&|journey| journey["verdict"]["kind"] == "dropped");
+    ensure!(no_port > 0 && dropped > no_port);
+    let expected = [all, no_port, 1, 0, all, dropped].map(told);
+    ensure!(counts == json!(expected), "{counts}");
+    Ok(())
+}
+
+#[test]
+fn a_hundred_thousand_journeys_are_few_elements() -> Result<()> {
+    const MANY: u64 = 100_000;
+    let folder = folder()?;
+    let recording = fixture("pod-restarts");
+    let page = fs::read_to_string(export(&folder, &recording, &["-f", "html"])?)?;
+    let rows = data(&page, "rows")?;
+    let rows = rows.as_array().context("rows")?;
+    let many = (1..=MANY).zip(rows.iter().cycle()).map(|(id, row)| {
+        let mut row = row.clone();
+        row[0] = json!(id);
+        row
+    });
+    let page = with_data(&page, "rows", &Value::Array(many.collect()))?;
+    let script = "
+        const list = document.getElementById('list');
+        let most = 0;
+        for (const key of ['Home', 'PageDown', 'End', 'PageUp']) {
+          list.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true }));
+          most = Math.max(most, document.getElementsByTagName('*').length);
+        }
+        list.dispatchEvent(new KeyboardEvent('keydown', { key: 'End', bubbles: true }));
+        const chosen = document.getElementById(list.getAttribute('aria-activedescendant'));
+        return [most, chosen.firstChild.textContent, document.getElementById('count').textContent];";
+    let result = shown(folder.path(), &page, script)?;
+    let most = result[0].as_u64().context("a number")?;
+    ensure!(most < 3_000, "{most} elements");
+    ensure!(result[1] == format!("#{MANY}"), "{result}");
+    ensure!(result[2] == "100,000 of 100,000 journeys", "{result}");
+    Ok(())
+}
+
+/// A name is text wherever it is shown, in the page as it is, with its own policy.
+#[test]
+fn names_are_no_markup() -> Result<()> {
+    const NAME: &str = "</script><script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">";
+    let folder = folder()?;
+    let recording = fixture("nft-forward-far-drop-4");
+    let page = fs::read_to_string(export(&folder, &recording, &["-f", "html"])?)?;
+    let bad = |value: &Value| {
+        let text = value.to_string();
+        let name = json!(NAME).to_string();
+        let name = &name[1..name.len() - 1];
+        ["node-b", "flannel.1"]
+            .iter()
+            .fold(text, |text, old| text.replace(old, name))
+    };
+    let mut page = page;
+    for name in ["meta", "strings"] {
+        let value = serde_json::from_str(&bad(&data(&page, name)?))?;
+        page = with_data(&page, name, &value)?;
+    }
+    ensure!(page.contains(POLICY));
+    let dom = dom(folder.path(), &page)?;
+    ensure!(dom.contains("<title>tracer: "), "{dom}");
+    ensure!(dom.contains("&lt;img src=x"), "{dom}");
+    ensure!(!dom.contains("<img"), "{dom}");
+    ensure!(dom.matches("<script").count() == 4, "{dom}");
+    Ok(())
+}
+
+/// Nothing in it names a place elsewhere.
+#[test]
+fn a_page_loads_nothing() -> Result<()> {
+    let folder = folder()?;
+    let page = fs::read_to_string(export(&folder, &fixture("clean"), &["-f", "html"])?)?;
+    ensure!(page.contains("default-src 'none'"));
+    let page = page.replace("http://www.w3.org/2000/svg", "");
+    for word in [
+        "http:", "https:", "src=", "url(", "@import", "<link", "fetch(",
+    ] {
+        ensure!(!page.contains(word), "{word}");
+    }
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! What the page says of all journeys together.
+
+use std::{
+    cmp::Reverse,
+    io::{self, Write},
+};
+
+use serde_json::{Value, json};
+use tracer_core::{
+    journal::{Selected, View as _},
+    journey::Scene,
+    verdict::{Kind, Place, Summary},
+};
+
+use super::{Html, rows::CONFIDENCES};
+use crate::view::{
+    HOST, Look, Moment, Text,
+    legs::{Leg, in_path_order},
+};
+
+impl<W: Write> Html<W> {
+    /// What the page's script calls `meta`.
+    pub(super) fn meta(
+        &self,
+        scene: &Scene,
+        summary: &Summary,
+        selected: Option<&Selected>,
+    ) -> io::Result<Value> {
+        let points = self.seen.points();
+        let legs = in_path_order(scene, summary);
+        let legs: Vec<Value> = legs
+            .iter()
+            .filter_map(|leg| latency(scene, &points, leg))
+            .collect();
+        let mut notes = Vec::new();
+        if let Some(selected) = selected {
+            notes.push(format!(
+                "Only journeys that match --where '{}' are here: {} of {}; sums and latencies are of all.",
+                selected.query, selected.matching, selected.of
+            ));
+        }
+        notes.extend(self.rows.sentence());
+        let lost = summary.accounting.lost() + summary.accounting.drops.lost();
+        if lost > 0 {
+            notes.push(format!(
+                "{lost} events were lost: what was not seen may still have happened."
+            ));
+        }
+        let names = self.names.all(scene);
+        let names: Vec<String> = names.map(|(at, name)| format!("{at}  {name}")).collect();
+        Ok(json!({
+            "time": self.started.time.to_string(),
+            "when": format!("Recorded from {} on, by tracer {}; times are in UTC.", Moment(self.started.time), env!("CARGO_PKG_VERSION")),
+            "follow": self.started.follow,
+            "warnings": self.started.warnings,
+            "notes": notes,
+            "kinds": Kind::ALL.map(Kind::name),
+            "confidences": CONFIDENCES,
+            "problems": self.problems.all(),
+            "besides": self.problems.besides(),
+            "points": points.iter().map(|at| point(scene, *at)).collect::<Vec<_>>(),
+            "legs": legs,
+            "drops": drops(summary),
+            "names": names,
+            "sums": sums(scene, summary, selected)?,
+        }))
+    }
+}
+
+/// The four names of a point, and a number that points of one clock share.
+fn point(scene: &Scene, (node, point): (usize, usize)) -> Value {
+    let hello = &scene.nodes[node];
+    let point = &hello.points[point];
+    let clock = (0..node).find(|other| scene.one_clock(*other, node));
+    json!([
+        hello.node,
+        point.netns,
+        point.interface,
+        point.direction,
+        clock.unwrap_or(node)
+    ])
+}
+
+fn latency(scene: &Scene, points: &[(usize, usize)], leg: &Leg<'_>) -> Option<Value> {
+    let number = |place: &Place| {
+        let mut points = points.iter();
+        points.position(|(node, point)| {
+            let hello = &scene.nodes[*node];
+            let point = &hello.points[*point];
+            hello.node == place.node
+                && point.netns == place.netns
+                && point.interface == place.interface
+                && point.direction == place.direction
+        })
+    };
+    let (least, histogram) = buckets(leg);
+    Some(json!({
+        "from": number(leg.from)?,
+        "to": number(leg.to)?,
+        "begins": leg.begins.is_some(),
+        "one_clock": leg.one_clock,
+        "count": leg.latency.len(),
+        "p50": leg.quantile(0.5),
+        "p99": leg.quantile(0.99),
+        "max": leg.latency.max(),
+        "least": least,
+        "histogram": histogram,
+    }))
+}
+
+/// Counts by powers of two: the least one that occurs, and from there on.
+fn buckets(leg: &Leg<'_>) -> (usize, Vec<u64>) {
+    let mut counts = [0; 64];
+    for value in leg.latency.iter_recorded() {
+        let ns = value.value_iterated_to().max(1);
+        counts[ns.ilog2() as usize] += value.count_at_value();
+    }
+    let least = counts.iter().position(|count| *count > 0);
+    let most = counts.iter().rposition(|count| *count > 0);
+    match (least, most) {
+        (Some(least), Some(most)) => (least, counts[least..=most].to_vec()),
+        _ => (0, Vec::new()),
+    }
+}
+
+/// Place, reason and function, and number of journeys; most first.
+fn drops(summary: &Summary) -> Vec<(String, String, u64)> {
+    let drops = summary.drops.iter().map(|(place, journeys)| {
+        let mut at = String::new();
+        if let Some(interface) = &place.interface {
+            at = format!("{interface} ");
+        }
+        if &*place.netns != HOST {
+            at += &format!("in {} ", place.netns);
+        }
+        let reason = format!("{} in {}", place.reason, place.function);
+        (format!("{at}on {}", place.node), reason, *journeys)
+    });
+    let mut drops: Vec<_> = drops.collect();
+    drops.sort_by_key(|(_, _, journeys)| Reverse(*journeys));
+    drops
+}
+
+/// As `tracer replay` ends.
+fn sums(scene: &Scene, summary: &Summary, selected: Option<&Selected>) -> io::Result<String> {
+    let mut text = Vec::new();
+    Text::new(&mut text, Look::plain()).summary(scene, summary, selected)?;
+    String::from_utf8(text).map_err(io::Error::other)
+}
