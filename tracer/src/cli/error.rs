@@ -174,6 +174,11 @@ pub enum SettingsError {
     /// Nothing is attached, so nothing can be recorded.
     #[error("--dry-run attaches nothing, so there is nothing to record: leave out -w or --dry-run")]
     DryRecording,
+    /// `--expect-file` beside `--dry-run`.
+    #[error(
+        "--dry-run attaches nothing, so no flow can be compared: leave out --expect-file or --dry-run"
+    )]
+    DryExpectations,
     /// The view goes to the same place.
     #[error(
         "-w - would mix the trace with what is shown, both on stdout: give a file, or use `tracer record -w -`"
@@ -288,6 +293,7 @@ impl SettingsError {
                 | Self::VxlanPorts(_)
                 | Self::RingSize { .. }
                 | Self::DryRecording
+                | Self::DryExpectations
                 | Self::MixedOutput
                 | Self::RotatedOutput
                 | Self::KeepsOneFile

@@ -166,6 +166,9 @@ impl Settings {
         if args.dry_run && args.write.is_some() {
             return Err(SettingsError::DryRecording);
         }
+        if args.dry_run && args.flows.expect_file.is_some() {
+            return Err(SettingsError::DryExpectations);
+        }
         if args.write.as_deref().is_some_and(is_dash) {
             return Err(SettingsError::MixedOutput);
         }

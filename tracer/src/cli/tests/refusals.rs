@@ -269,6 +269,13 @@ fn what_cannot_be_recorded_is_told() {
             "--dry-run attaches nothing, so there is nothing to record: leave out -w or --dry-run"
         )
     );
+    assert_eq!(
+        failure(&format!("{ADDRESSES} --expect-file flows.yaml --dry-run")),
+        syntax(
+            "--dry-run attaches nothing, so no flow can be compared: leave out --expect-file or \
+             --dry-run"
+        )
+    );
     let Failure::Other(sentence) = failure(&format!(
         "{ADDRESSES} -w a.arrows --key-file /nonexistent/key"
     )) else {

@@ -54,10 +54,11 @@
     const time = new Date(Number(ns / 1000000n)).toISOString();
     return time.slice(11, 23);
   };
-  const place = (number) => {
-    const [node, netns, name, direction] = points[number].map(plain);
+  const places = points.map((point) => {
+    const [node, netns, name, direction] = point.map(plain);
     return `${netns === "host" ? "" : netns + " "}${name} ${direction === "ingress" ? "←" : "→"} on ${node}`;
-  };
+  });
+  const place = (number) => places[number];
   function table(titles, lines, left) {
     const head = make("tr", {}, ...titles.map(([title, number]) => make("th", { scope: "col", className: number ? "number" : "" }, title)));
     const all = make("table", {}, make("thead", {}, head), make("tbody", {}, ...lines));
@@ -73,7 +74,7 @@
   at("note").textContent = meta.notes.map(plain).join(" ");
   at("sums").textContent = plain(meta.sums);
   at("names").textContent = meta.names.map(plain).join("\n") || "No address of these journeys has a known name.";
-  at("points").textContent = points.map((_, number) => place(number)).join("\n");
+  at("points").textContent = places.join("\n");
   at("warnings").textContent = meta.warnings.map(plain).join("\n") || "There were none.";
 
   // What is wrong, the most certain first.
@@ -127,14 +128,23 @@
   let haystack = null;
   const list = at("list"), sizer = at("sizer"), pane = at("window");
 
-  const text = (row) => [`#${row[ID]}`, kinds[row[KIND]], row[PACKET], strings[row[FROM]], strings[row[TO]],
-    strings[row[VERDICT]], strings[row[CAUSE]], `confidence ${meta.confidences[row[CONFIDENCE]]}`,
-    ...row[EVIDENCE].map((one) => strings[one]), ...row[DROPS].filter((_, index) => index % 2 === 0).map((one) => strings[one]),
-    ...row[HOPS].map((part, index) => index % 3 === 0 ? place(part) : index % 3 === 2 ? strings[part] : "")].join("\n").toLowerCase();
+  // What a search looks into, made at the first one: what rows share is put into lower case once.
+  function lines() {
+    const lower = (texts) => texts.map((one) => one.toLowerCase());
+    const names = lower(strings), where = lower(places);
+    return rows.map((row) => {
+      let text = `#${row[ID]}\n${kinds[row[KIND]]}\n${row[PACKET].toLowerCase()}\nconfidence ${meta.confidences[row[CONFIDENCE]]}`;
+      for (const column of [FROM, TO, VERDICT, CAUSE]) text += "\n" + names[row[column]];
+      for (const one of row[EVIDENCE]) text += "\n" + names[one];
+      for (let part = 0; part < row[DROPS].length; part += 2) text += "\n" + names[row[DROPS][part]];
+      for (let part = 0; part < row[HOPS].length; part += 3) text += "\n" + where[row[HOPS][part]] + "\n" + names[row[HOPS][part + 2]];
+      return text;
+    });
+  }
 
   function select() {
     const words = at("search").value.toLowerCase().split(/\s+/).filter(Boolean);
-    if (words.length > 0 && haystack === null) haystack = rows.map(text);
+    if (words.length > 0 && haystack === null) haystack = lines();
     const kept = chosen >= 0 ? found[chosen] : -1;
     // `#1` is journey 1, not 1 and 10 to 19.
     const number = (word) => /^#\d+$/.test(word);
