@@ -34,18 +34,15 @@ pub(super) fn never_cut(socket: &UdpSocket, source: IpAddr) -> Result<()> {
     Ok(())
 }
 
-/// A TCP socket bound to `address` and a port of its own.
-pub(super) fn tcp(address: IpAddr, flags: libc::c_int) -> Result<OwnedFd> {
+/// A TCP socket bound to `address`; without a port there, to one of its own.
+pub(super) fn tcp(address: SocketAddr, flags: libc::c_int) -> Result<OwnedFd> {
     let family = match address {
-        IpAddr::V4(_) => AddressFamily::Inet,
-        IpAddr::V6(_) => AddressFamily::Inet6,
+        SocketAddr::V4(_) => AddressFamily::Inet,
+        SocketAddr::V6(_) => AddressFamily::Inet6,
     };
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::from_bits_truncate(flags);
     let socket = socket(family, SockType::Stream, flags, None)?;
-    bind(
-        socket.as_raw_fd(),
-        &SockaddrStorage::from(SocketAddr::new(address, 0)),
-    )?;
+    bind(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
     Ok(socket)
 }
 

@@ -18,6 +18,7 @@ mod foreign;
 mod middle;
 mod neighbours;
 mod routes;
+mod services;
 mod sockets;
 mod stage;
 mod traffic;
@@ -25,11 +26,12 @@ mod traffic;
 use std::fmt;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 pub use crate::bpf::NAME as FOREIGN;
-use crate::{Lab, Tunnel, Wiring};
+use crate::{Lab, Pod, Tunnel, Wiring};
 pub use expected::{Expected, Table};
+pub use services::OF_POD;
 pub use stage::Stage;
 pub use traffic::{Sender, Sent, Traffic};
 
@@ -90,17 +92,57 @@ pub enum Beside {
     OnOneNode,
     /// From pod *b* to pod *a*: the fault cuts one direction.
     Back,
+    /// From pod *a2* to another port of the Service that the fault is about.
+    Service,
 }
 
 impl Beside {
     /// The ends of that traffic.
     #[must_use]
-    pub fn ends(self, stage: &Stage) -> [&crate::Pod; 2] {
+    pub fn ends(self, stage: &Stage) -> [&Pod; 2] {
         match self {
             Self::Across => [stage.a2(), stage.b2()],
             Self::OnOneNode => [stage.a(), stage.a2()],
             Self::Back => [stage.b(), stage.a()],
+            Self::Service => [stage.a2(), stage.target()],
         }
+    }
+
+    /// That traffic's sockets.
+    ///
+    /// # Errors
+    /// As [`Sender::new`].
+    pub fn sender(self, stage: &Stage) -> Result<Sender> {
+        let [from, to] = self.ends(stage);
+        match self {
+            Self::Service => Sender::to_service(stage, from, services::CLEAN, Traffic::datagrams()),
+            _ => Sender::between(stage, from, to, Traffic::datagrams()),
+        }
+    }
+}
+
+/// What somebody who looks for the fault names as the destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// The pod that is sent to.
+    Pod,
+    /// The Service that is sent to.
+    Service,
+}
+
+impl Named {
+    /// What tells `tracer` so.
+    ///
+    /// # Errors
+    /// If a Service is named where there is none.
+    pub fn destination(self, stage: &Stage, to: &Pod) -> Result<[String; 2]> {
+        Ok(match self {
+            Self::Pod => ["--dst-pod".into(), format!("{}/{}", to.namespace, to.name)],
+            Self::Service => {
+                let service = stage.service.as_ref().context("the stage has a Service")?;
+                ["--dst-service".into(), service.full_name()]
+            }
+        })
     }
 }
 
@@ -123,6 +165,8 @@ pub struct Fault {
     pub v6: &'static [bool],
     /// What goes on undisturbed.
     pub beside: Beside,
+    /// How its destination is named.
+    pub named: Named,
     /// When it is made.
     pub when: When,
     /// How long to wait for a packet's next sign of life: longer than the
@@ -154,6 +198,7 @@ impl Fault {
             traffic: Traffic::datagrams(),
             v6: &[false, true],
             beside: Beside::Across,
+            named: Named::Pod,
             when: When::During,
             hold: Duration::from_secs(1),
             nodes: 2,
@@ -246,7 +291,7 @@ impl Fault {
 type Group = (&'static str, fn() -> Vec<Fault>);
 
 /// Faults by where they strike.
-const GROUPS: [Group; 7] = [
+const GROUPS: [Group; 8] = [
     ("routes", routes::all),
     ("neighbours", neighbours::all),
     ("filters", filters::all),
@@ -254,6 +299,7 @@ const GROUPS: [Group; 7] = [
     ("devices", devices::all),
     ("middle", middle::all),
     ("foreign", foreign::all),
+    ("services", services::all),
 ];
 
 /// The faults of a group.

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use anyhow::Result;
 
 use crate::netns::Netns;
-use crate::{Lab, LabSpec, Node, Pod, Tunnel, Wiring};
+use crate::{Lab, LabSpec, Node, Pod, Service, Tunnel, Wiring};
 
 /// In the IP header.
 pub(super) const UDP: u8 = 17;
@@ -20,6 +20,8 @@ pub struct Stage {
     pub lab: Lab,
     /// Whether the traffic is IPv6.
     pub v6: bool,
+    /// The Service that the traffic is sent to, if it is not sent to pod *b* itself.
+    pub service: Option<Service>,
     kept: Mutex<Vec<OwnedFd>>,
 }
 
@@ -34,6 +36,7 @@ impl Stage {
         Ok(Self {
             lab: Lab::new(&spec)?,
             v6,
+            service: None,
             kept: Mutex::default(),
         })
     }
@@ -72,6 +75,14 @@ impl Stage {
     #[must_use]
     pub fn b2(&self) -> &Pod {
         &self.lab.pods[3]
+    }
+
+    /// The pod that is to get the traffic: the Service's endpoint, or *b*.
+    #[must_use]
+    pub fn target(&self) -> &Pod {
+        let service = self.service.as_ref();
+        let endpoint = service.and_then(|service| self.lab.endpoints_of(service).next());
+        endpoint.unwrap_or_else(|| self.b())
     }
 
     /// A pod's address in this stage's family.

@@ -7,12 +7,13 @@ use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use nix::libc;
 use nix::sys::socket::{Backlog, SockaddrStorage, connect, listen, setsockopt, sockopt};
 
 use super::Stage;
 use super::endpoints::{end_in_time_wait, never_cut, port_of, tcp};
+use super::services::port_for;
 use crate::raw::PacketSocket;
 use crate::{Pod, frames};
 
@@ -27,6 +28,8 @@ pub enum Traffic {
         payload: usize,
         /// With which TTL or hop limit, if not the usual one.
         ttl: Option<i32>,
+        /// From which port; 0: any that is free.
+        from: u16,
         /// Into what they fall.
         receiver: Receiver,
     },
@@ -76,6 +79,7 @@ impl Traffic {
             count: 10,
             payload: 100,
             ttl: None,
+            from: 0,
             receiver: Receiver::Roomy,
         }
     }
@@ -86,11 +90,22 @@ impl Traffic {
         Self::many_datagrams(20_000, 100)
     }
 
+    pub(super) const fn datagrams_from(from: u16) -> Self {
+        Self::Datagrams {
+            count: 10,
+            payload: 100,
+            ttl: None,
+            from,
+            receiver: Receiver::Roomy,
+        }
+    }
+
     pub(super) const fn datagrams_with_ttl(ttl: i32) -> Self {
         Self::Datagrams {
             count: 10,
             payload: 100,
             ttl: Some(ttl),
+            from: 0,
             receiver: Receiver::Roomy,
         }
     }
@@ -102,6 +117,7 @@ impl Traffic {
             count: 10,
             payload: 1300,
             ttl: None,
+            from: 0,
             receiver: Receiver::Roomy,
         }
     }
@@ -111,6 +127,7 @@ impl Traffic {
             count,
             payload,
             ttl: None,
+            from: 0,
             receiver: Receiver::Roomy,
         }
     }
@@ -120,6 +137,7 @@ impl Traffic {
             count,
             payload: 100,
             ttl: None,
+            from: 0,
             receiver,
         }
     }
@@ -186,7 +204,23 @@ impl Sender {
     /// # Errors
     /// If a socket cannot be had or a connection not be made.
     pub fn new(stage: &Stage, traffic: Traffic) -> Result<Self> {
-        Self::between(stage, stage.a(), stage.b(), traffic)
+        match stage.service {
+            Some(_) => Self::to_service(stage, stage.a(), port_for(traffic), traffic),
+            None => Self::between(stage, stage.a(), stage.b(), traffic),
+        }
+    }
+
+    /// From a pod to a port of the stage's Service, whose endpoints have the same.
+    pub(super) fn to_service(
+        stage: &Stage,
+        from: &Pod,
+        port: u16,
+        traffic: Traffic,
+    ) -> Result<Self> {
+        let service = stage.service.as_ref().context("there is a Service")?;
+        let mut sender = Self::at(stage, [from, stage.target()], port, traffic)?;
+        sender.to.set_ip(service.address(stage.v6));
+        Ok(sender)
     }
 
     /// The same between any two pods.
@@ -194,11 +228,21 @@ impl Sender {
     /// # Errors
     /// As [`Sender::new`].
     pub fn between(stage: &Stage, from: &Pod, to: &Pod, traffic: Traffic) -> Result<Self> {
+        Self::at(stage, [from, to], 0, traffic)
+    }
+
+    /// The same to a port; 0: any that is free.
+    fn at(stage: &Stage, [from, to]: [&Pod; 2], port: u16, traffic: Traffic) -> Result<Self> {
         let (source, target) = (stage.address(from), stage.address(to));
         let mut open = Vec::new();
         let (ends, port) = match traffic {
-            Traffic::Datagrams { ttl, receiver, .. } => {
-                let server = to.netns.enter(|| UdpSocket::bind((target, 0)))?;
+            Traffic::Datagrams {
+                ttl,
+                from: own,
+                receiver,
+                ..
+            } => {
+                let server = to.netns.enter(|| UdpSocket::bind((target, port)))?;
                 let port = server.local_addr()?.port();
                 let server = match receiver {
                     Receiver::Nobody => None,
@@ -211,7 +255,7 @@ impl Sender {
                         Some(server)
                     }
                 };
-                let client = from.netns.enter(|| UdpSocket::bind((source, 0)))?;
+                let client = from.netns.enter(|| UdpSocket::bind((source, own)))?;
                 never_cut(&client, source)?;
                 if let Some(ttl) = ttl {
                     match source {
@@ -227,7 +271,7 @@ impl Sender {
                     (Listener::Loopback, IpAddr::V6(_)) => Ipv6Addr::LOCALHOST.into(),
                     _ => target,
                 };
-                let server = to.netns.enter(|| tcp(address, 0))?;
+                let server = to.netns.enter(|| tcp(SocketAddr::new(address, port), 0))?;
                 let backlog = if listener == Listener::Full { 1 } else { 128 };
                 listen(&server, Backlog::new(backlog)?)?;
                 let port = port_of(&server)?;
@@ -250,7 +294,7 @@ impl Sender {
                 (Ends::Tcp, port)
             }
             Traffic::Stream => {
-                let server = to.netns.enter(|| TcpListener::bind((target, 0)))?;
+                let server = to.netns.enter(|| TcpListener::bind((target, port)))?;
                 let address = server.local_addr()?;
                 let client = from.netns.enter(|| TcpStream::connect(address))?;
                 let (accepted, _) = server.accept()?;
@@ -258,7 +302,7 @@ impl Sender {
                 (Ends::Stream(client), address.port())
             }
             Traffic::OldSyns => {
-                let server = to.netns.enter(|| TcpListener::bind((target, 0)))?;
+                let server = to.netns.enter(|| TcpListener::bind((target, port)))?;
                 let address = server.local_addr()?;
                 let (port, timestamp) = end_in_time_wait(from, to, &server, address)?;
                 open.push(server.into());
@@ -315,7 +359,7 @@ impl Sender {
                     let client = self
                         .from
                         .netns
-                        .enter(|| tcp(self.source, libc::SOCK_NONBLOCK))?;
+                        .enter(|| tcp(SocketAddr::new(self.source, 0), libc::SOCK_NONBLOCK))?;
                     // In progress, or refused by a route or a rule.
                     let _ = connect(client.as_raw_fd(), &SockaddrStorage::from(self.to));
                     self.open.push(client);

@@ -19,6 +19,7 @@ use crate::{
     expected::{
         Point, between_pods, check_balance, is_before_start, is_neighbour, pod, point, seen,
     },
+    recordings,
 };
 
 /// How many connections each protocol and IP version has.
@@ -68,12 +69,17 @@ fn follow(
     let mut tracer = Tracer::follow(lab, ends.chain(ROOM))?;
     tracer.wait_started(LIMIT)?;
     let served = use_service(lab, client, service)?;
-    let mut finished = tracer.stop()?;
+    let finished = tracer.stop()?;
     assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
     check_balance(&finished.summary);
+    Ok((between_ends(finished), served))
+}
+
+/// The journeys of what the ends sent each other while they were followed.
+fn between_ends(mut finished: Finished) -> Finished {
     let between = |journey: &mut Value| !is_neighbour(journey) && !is_before_start(journey);
     finished.journeys = finished.journeys.extract_if(.., between).collect();
-    Ok((finished, served))
+    finished
 }
 
 fn end(value: &Value) -> Result<SocketAddr> {
@@ -195,6 +201,38 @@ fn counted(lab: &Lab, service: &Service, served: &[Served]) -> BTreeMap<SocketAd
     counts
 }
 
+/// Keeps a recording of a little traffic with an endpoint on the other node, if it is to be
+/// made.
+fn keep_clean(proxy: Proxy) -> Result<()> {
+    let recording = recordings::fault(&format!("service-{proxy:?}-clean").to_lowercase());
+    if recording.arguments().next().is_none() {
+        return Ok(());
+    }
+    let (lab, service) = lab(proxy, &[2])?;
+    let client = &lab.pods[0];
+    let (source, name) = (pod(client), service.full_name());
+    let ends = ["--src-pod", &source, "--dst-service", &name, "--hold", "1s"];
+    let mut tracer = Tracer::follow(&lab, ends.into_iter().chain(recording.arguments()))?;
+    tracer.wait_started(LIMIT)?;
+    let endpoints = [&lab.pods[2]];
+    for v6 in [false, true] {
+        let [tcp, udp] = [0, 1].map(|port| (&endpoints[..], service.ports[port].target));
+        let netns = &client.netns;
+        let served = [
+            tcp_to_service(netns, service.at(v6, 0), tcp, 2)?,
+            udp_to_service(netns, service.at(v6, 1), udp, 2)?,
+        ];
+        assert!(served.iter().all(Served::is_complete), "{served:?}");
+    }
+    check(
+        &lab,
+        client,
+        &service,
+        &between_ends(tracer.stop()?).journeys,
+    )
+    .map(drop)
+}
+
 /// Endpoints on the client's node and on the other one.
 fn on_both_nodes(proxy: Proxy) -> Result<()> {
     let (lab, service) = lab(proxy, &[1, 2])?;
@@ -203,7 +241,7 @@ fn on_both_nodes(proxy: Proxy) -> Result<()> {
     let (finished, served) = follow(&lab, client, &service, &to)?;
     let connections = check(&lab, client, &service, &finished.journeys)?;
     assert_eq!(connections, counted(&lab, &service, &served));
-    Ok(())
+    keep_clean(proxy)
 }
 
 #[test]

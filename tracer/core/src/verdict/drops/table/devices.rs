@@ -131,7 +131,8 @@ pub(super) static TABLE: &[Entry] = &[
         &["br_forward", "br_dev_xmit", "br_handle_frame_finish"],
         Loss,
         Cause::PortBlocked,
-        "the bridge port that it is for is blocked, isolated, not in its VLAN, or the one it came in by",
+        "the bridge port that it is for is blocked, isolated, not in its VLAN, or the one \
+         it came in by, with hairpin mode off",
         "net/bridge/br_forward.c br_forward, should_deliver",
     ),
     // Tunnels.
