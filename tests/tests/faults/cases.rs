@@ -155,8 +155,8 @@ impl Case<'_> {
         let directory = env::var(FIXTURES_VARIABLE).ok()?;
         // A filter's drop is told alike in both families, a Service's fault by either
         // name, and most faults with all wirings: one recording is enough.
-        let told_twice = self.stage.v6 && self.group == "filters"
-            || self.stage.v6 && self.fault.name.ends_with(OF_POD);
+        let told_twice =
+            self.stage.v6 && (self.group == "filters" || self.fault.name.ends_with(OF_POD));
         if told_twice || self.stage.lab.wiring != Wiring::Flannel {
             return None;
         }

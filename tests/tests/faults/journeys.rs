@@ -163,7 +163,7 @@ fn judge(case: &Case<'_>, journey: &Value) -> Result<()> {
     match &expected.drop {
         // Where it went, nobody of this follow looks.
         _ if kind == "left" || expected.causes == ["stale-dnat"] => {
-            ensure!(verdict["drop"].is_null(), "a drop: {journey:#}")
+            ensure!(verdict["drop"].is_null(), "a drop: {journey:#}");
         }
         Some(place) => {
             let drop = &verdict["drop"];

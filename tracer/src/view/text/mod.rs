@@ -17,11 +17,11 @@ use std::{
     io::{self, Write},
 };
 
+pub(crate) use self::words::packet as packet_words;
 pub(super) use self::{
     flow::{Flow, Palette, shorten},
     summary::{Weight, accounting},
 };
-pub(crate) use self::words::packet as packet_words;
 use tracer_core::{
     journal::{Changed, Selected, Started, View},
     journey::{Journey, Scene},
