@@ -1,5 +1,5 @@
 //! What follows and verdicts have of this kernel. `cargo xtask kernels` makes a table
-//! of what this says on each: README's.
+//! of what this says on each: docs/requirements.md.
 
 use std::{
     io::{Write as _, stdout},

@@ -1,4 +1,4 @@
-//! What a kernel gives, as the tests found it: README's table.
+//! What a kernel gives, as the tests found it: the table in docs/requirements.md.
 
 use std::fmt;
 
