@@ -1,0 +1,112 @@
+//! The journey that is open, and the ways from it to others.
+
+use std::sync::Arc;
+
+use tracer_core::journal::Entry;
+
+use super::{Screen, State};
+use crate::view::live::tally::is_problem;
+
+impl State {
+    pub(super) fn chosen(&self) -> Option<Arc<Entry>> {
+        let number = self.list.chosen_number()?;
+        self.journal.get(number).cloned()
+    }
+
+    pub(super) fn open_chosen(&mut self) {
+        if self.screen == Screen::Journeys && self.grouped {
+            let row = self.conversation_row();
+            let Some(conversation) = self.conversations.0.get(row) else {
+                return;
+            };
+            let query = format!("conversation:{:016x}", conversation.number);
+            self.list.query = query.parse().ok();
+            self.grouped = false;
+            self.select_anew();
+            return;
+        }
+        if let Some(entry) = self.chosen() {
+            self.open(entry);
+        }
+    }
+
+    fn open(&mut self, entry: Arc<Entry>) {
+        // What is read does not move.
+        self.list.chosen = Some(entry.number);
+        self.open = Some(entry);
+        self.screen = Screen::Journey;
+        self.fields = false;
+        *self.scrolled() = 0;
+    }
+
+    /// Chooses the next problem among what matches.
+    pub(super) fn problem(&mut self, older: bool) {
+        let from = self.list.chosen_row();
+        let is_problem = |row: &usize| {
+            let number = self.list.at(*row);
+            let entry = number.and_then(|number| self.journal.get(number));
+            entry.is_some_and(|entry| is_problem(&entry.verdict))
+        };
+        let first = from + usize::from(self.list.chosen.is_some());
+        let found = if older {
+            (first..self.list.len()).find(is_problem)
+        } else {
+            (0..from).rev().find(is_problem)
+        };
+        let Some(number) = found.and_then(|row| self.list.at(row)) else {
+            return;
+        };
+        self.list.chosen = Some(number);
+        self.grouped = false;
+        if self.screen == Screen::Journey {
+            self.open = self.chosen();
+            *self.scrolled() = 0;
+        } else {
+            self.screen = Screen::Journeys;
+        }
+    }
+
+    /// Opens the one so many rows further down.
+    pub(super) fn beside(&mut self, rows: isize) {
+        self.list.step(rows);
+        if let Some(entry) = self.chosen() {
+            let fields = self.fields;
+            self.open(entry);
+            self.fields = fields;
+        }
+    }
+
+    fn open_id(&mut self, id: Option<u64>) {
+        if let Some(entry) = id.and_then(|id| self.journal.with_id(id)).cloned() {
+            self.open(entry);
+        }
+    }
+
+    pub(super) fn answer(&mut self) {
+        let Some(entry) = &self.open else { return };
+        let id = entry.journey.id;
+        // One that is answered later is judged before.
+        let later = || self.later(entry.number, |other| other.journey.answers == Some(id));
+        let found = entry
+            .journey
+            .answered_by
+            .or(entry.journey.answers)
+            .or_else(later);
+        self.open_id(found);
+    }
+
+    pub(super) fn retransmission(&mut self) {
+        let Some(entry) = &self.open else { return };
+        let id = entry.journey.id;
+        let later = || self.later(entry.number, |other| other.journey.retransmits == Some(id));
+        let found = entry.journey.retransmits.or_else(later);
+        self.open_id(found);
+    }
+
+    /// The number of the first journey after an entry that is as wanted.
+    fn later(&self, number: u64, wanted: impl Fn(&Entry) -> bool) -> Option<u64> {
+        let mut after = self.journal.since(number + 1);
+        let found = after.find(|other| wanted(other))?;
+        Some(found.journey.id)
+    }
+}

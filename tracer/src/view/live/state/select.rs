@@ -1,0 +1,38 @@
+//! Which journeys are listed: the filter, and the pause.
+
+use tui_input::Input;
+
+use super::{Paused, Screen, State, Typing};
+
+impl State {
+    pub(super) fn select_anew(&mut self) {
+        self.list.begin_anew();
+        self.list.chosen = None;
+        self.conversations.1 = None;
+        self.refresh();
+    }
+
+    pub(super) fn filter(&mut self) {
+        let before = self.list.query.clone();
+        let text = before
+            .as_ref()
+            .map_or_else(String::new, ToString::to_string);
+        self.typing = Some(Typing {
+            input: Input::new(text),
+            wrong: None,
+            before,
+        });
+        self.show(Screen::Journeys);
+        self.grouped = false;
+    }
+
+    pub(super) fn pause(&mut self) {
+        if self.paused.take().is_none() {
+            self.paused = Some(Paused {
+                known: self.known.clone(),
+                until: self.journal.next(),
+            });
+        }
+        self.refresh();
+    }
+}
