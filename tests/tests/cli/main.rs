@@ -10,6 +10,8 @@ mod dry_run;
 mod endings;
 // Help, version and completions.
 mod help;
+// The view that has the whole terminal.
+mod live;
 // Pods, nodes, namespaces and files that are not what their names say.
 mod names;
 // Privileges and kernel features that are missing.
