@@ -42,6 +42,7 @@ const HERE: &[&str] = &[
     "docker::",
     "multihomed::",
     "redirects::",
+    "services::a_service_by",
     "shared::pods_with_macvlan",
     "calico::calico_across",
     "calico::calico_over_vxlan",
