@@ -19,7 +19,7 @@ use tracer_core::{
     input::{Batch, Record, Report},
     journal::{Changed, Reader, Selected, Started, View},
     journey::{Class, Journey, Scene},
-    model::{Packet, Transport},
+    model::{Ends, Packet, Proto, Transport},
     verdict::{Evidence, Kind, Parts, Summary, Verdict},
 };
 
@@ -292,14 +292,51 @@ fn is_less(verdict: Kind, whole: Kind, is_stream: bool, late: bool) -> bool {
     }
 }
 
+/// The ends that packets were sent with, by protocol and by the ends that translation gave
+/// them: where the first hops are lost, a journey begins with those.
+fn ends_when_sent(whole: &Said) -> HashMap<(Proto, Ends), Ends> {
+    let journeys = whole.journeys.iter().map(|(journey, ..)| journey);
+    let known = journeys.filter_map(|journey| Some((journey, journey.packet.ends()?)));
+    known
+        .flat_map(|(journey, first)| {
+            let proto = journey.packet.proto();
+            let steps = journey.steps.iter();
+            let later = steps.filter_map(|step| step.ends.as_deref().copied());
+            later.map(move |ends| ((proto, ends), first))
+        })
+        .collect()
+}
+
+/// A packet with the ends that it was sent with.
+fn as_sent(sent: &HashMap<(Proto, Ends), Ends>, packet: &Packet) -> Packet {
+    let first = packet
+        .ends()
+        .and_then(|ends| sent.get(&(packet.proto(), ends)));
+    let mut packet = first.map_or_else(|| packet.clone(), |first| packet.with_ends(first));
+    // Read on its port alone, which is another one behind the translation.
+    if let Transport::Udp { dns, .. } = &mut packet.transport {
+        *dns = None;
+    }
+    packet
+}
+
 /// What is said of a recording with losses that is not said of the whole one.
 fn contradictions(scene: &Beginning, whole: &Said, lossy: &Said) -> String {
+    let sent = ends_when_sent(whole);
     let journeys = || whole.journeys.iter().chain(&lossy.journeys);
-    let contents = Contents::of(journeys().map(|(journey, ..)| &journey.packet));
+    let packets: Vec<Packet> = journeys()
+        .map(|(journey, ..)| as_sent(&sent, &journey.packet))
+        .collect();
+    let contents = Contents::of(packets.iter());
     let of = |said: &Said| -> HashMap<u64, Content> {
         let journeys = said.journeys.iter().map(|(journey, ..)| journey);
         journeys
-            .map(|journey| (journey.id, contents.content(&journey.packet)))
+            .map(|journey| {
+                (
+                    journey.id,
+                    contents.content(&as_sent(&sent, &journey.packet)),
+                )
+            })
             .collect()
     };
     let (whole_of, lossy_of) = (of(whole), of(lossy));
