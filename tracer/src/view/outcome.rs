@@ -175,5 +175,10 @@ fn refusal(scene: &Scene, journey: &Journey, refusal: &Refusal) -> String {
         (false, 12, _) | (true, 4, _) => "its headers are wrong",
         _ => "it could not be delivered",
     };
+    // Whoever sent it, NAT gave it the Service's address.
+    let from = match scene.service(refusal.from, journey.start()) {
+        Some(_) => format!("an error with the address of {from}"),
+        None => from,
+    };
     format!("{from} says that {says} (ICMP type {kind} code {code})")
 }

@@ -28,6 +28,8 @@ const WAY: usize = PACKETS + RATE + 2 * SPAN;
 
 /// Columns of the frame and the light before a name.
 const FRAME: usize = 3;
+/// What the bars are, where there is room to say it.
+const RATES: &str = "packets/s, the latest at the right";
 
 /// How many columns each part has.
 struct Columns {
@@ -170,11 +172,12 @@ fn headings(columns: &Columns) -> Vec<Line<'static>> {
             below.right(Theme::dim(), width, title);
         }
         if columns.bars > 0 {
-            below.right(
-                Theme::dim(),
-                columns.bars + 1,
-                "packets/s, the latest at the right",
-            );
+            let title = if columns.bars > RATES.len() {
+                RATES
+            } else {
+                "rate"
+            };
+            below.right(Theme::dim(), columns.bars + 1, title);
         }
     }
     vec![above.line(), below.line()]
