@@ -303,27 +303,19 @@ impl Inventory {
 
     fn unknown_pod(&self, full_name: String, name: &str) -> InventoryError {
         let path = self.path.clone();
-        let names = self.pods.keys();
-        let elsewhere: Vec<_> = names
-            .clone()
-            .filter(|(_, other)| other == name)
-            .map(|(namespace, name)| format!("{namespace}/{name}"))
-            .collect();
-        if !elsewhere.is_empty() {
-            return InventoryError::OtherNamespace {
+        match namesakes(self.pods.keys(), &full_name, name) {
+            Namesakes::Elsewhere(elsewhere) => InventoryError::OtherNamespace {
                 path,
                 kind: "pod",
                 name: full_name,
                 elsewhere,
-            };
-        }
-        let all = names.map(|(namespace, name)| format!("{namespace}/{name}"));
-        let near = nearest(&full_name, all);
-        InventoryError::UnknownPod {
-            path,
-            age: self.age,
-            name: full_name,
-            near,
+            },
+            Namesakes::Near(near) => InventoryError::UnknownPod {
+                path,
+                age: self.age,
+                name: full_name,
+                near,
+            },
         }
     }
 
@@ -461,5 +453,29 @@ impl Inventory {
     pub fn node_addresses(&self) -> BTreeMap<String, Vec<IpAddr>> {
         let entry = |(name, node): (&String, &Node)| (name.clone(), node.addresses.clone());
         self.nodes.iter().map(entry).collect()
+    }
+}
+
+/// The names that may have been meant by one that is not there, as `namespace/name`.
+enum Namesakes {
+    /// That very name, in other namespaces.
+    Elsewhere(Vec<String>),
+    /// Names that come near.
+    Near(Vec<String>),
+}
+
+/// Looks through `names`, by namespace and name, for what `full_name` may mean.
+fn namesakes<'a>(
+    names: impl Iterator<Item = &'a (String, String)> + Clone,
+    full_name: &str,
+    name: &str,
+) -> Namesakes {
+    let text = |(namespace, name): &(String, String)| format!("{namespace}/{name}");
+    let same = names.clone().filter(|(_, other)| other == name);
+    let elsewhere: Vec<String> = same.map(text).collect();
+    if elsewhere.is_empty() {
+        Namesakes::Near(nearest(full_name, names.map(text)))
+    } else {
+        Namesakes::Elsewhere(elsewhere)
     }
 }

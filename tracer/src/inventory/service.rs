@@ -10,7 +10,7 @@ use std::{collections::HashSet, fmt, net::IpAddr};
 use tracer_core::model::{Owner, OwnerKind};
 
 use super::{
-    Inventory, InventoryError, nearest,
+    Inventory, InventoryError, Namesakes, namesakes,
     objects::{self, Protocol, SERVICE_LABEL},
 };
 
@@ -204,27 +204,19 @@ impl Inventory {
 
     fn unknown_service(&self, full_name: String, name: &str) -> InventoryError {
         let path = self.path.clone();
-        let names = self.services.keys();
-        let elsewhere: Vec<_> = names
-            .clone()
-            .filter(|(_, other)| other == name)
-            .map(|(namespace, name)| format!("{namespace}/{name}"))
-            .collect();
-        if !elsewhere.is_empty() {
-            return InventoryError::OtherNamespace {
+        match namesakes(self.services.keys(), &full_name, name) {
+            Namesakes::Elsewhere(elsewhere) => InventoryError::OtherNamespace {
                 path,
                 kind: "service",
                 name: full_name,
                 elsewhere,
-            };
-        }
-        let all = names.map(|(namespace, name)| format!("{namespace}/{name}"));
-        let near = nearest(&full_name, all);
-        InventoryError::UnknownService {
-            path,
-            age: self.age,
-            name: full_name,
-            near,
+            },
+            Namesakes::Near(near) => InventoryError::UnknownService {
+                path,
+                age: self.age,
+                name: full_name,
+                near,
+            },
         }
     }
 
