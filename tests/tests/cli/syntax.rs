@@ -12,7 +12,7 @@ const RING: &str = "not a size of a ring buffer; give a power of two from the pa
                     such as 65536, 512KiB or 8MiB";
 const ADDRESS: &str = "not an IP address; give one such as 10.244.1.5 or fd00::5 (--src and --dst \
                        take networks)";
-const END: &str = "neither an address nor an object; give [NAMESPACE:]pod/NAME, labels such as app=web, \
+const END: &str = "neither an address nor an object; give [NAMESPACE:]pod/NAME, service/NAME, labels such as app=web, \
                    an address such as 10.244.1.5, or a network such as 10.244.1.0/24";
 const NETWORK: &str =
     "not a network; the prefix length after / goes to 32 for IPv4 and 128 for IPv6";
@@ -69,9 +69,10 @@ const NO_SOURCE: &[(&str, &str, &str, &str)] = &[
     (
         "--src",
         "END",
-        "svc/cart",
-        "a svc cannot be followed by name yet; give [NAMESPACE:]pod/NAME, deployment/NAME, \
-         statefulset/NAME, daemonset/NAME, labels such as app=web, node/NAME, an address or a network",
+        "ingress/cart",
+        "objects of the kind ingress cannot be followed; give [NAMESPACE:]pod/NAME, service/NAME, \
+         deployment/NAME, statefulset/NAME, daemonset/NAME, labels such as app=web, node/NAME, an \
+         address or a network",
     ),
     (
         "--src-pod",
@@ -177,12 +178,12 @@ fn what_is_missing_or_unknown_is_named() -> Result<()> {
         (
             &["follow", "--dst-ip", "10.0.0.1"],
             "the following required arguments were not provided: <--src <END>|--src-pod \
-             <POD>|--src-ip <IP>> (see --help)",
+             <POD>|--src-service <SERVICE>|--src-ip <IP>> (see --help)",
         ),
         (
             &["follow", "--src-ip", "10.0.0.1"],
             "the following required arguments were not provided: <--dst <END>|--dst-pod \
-             <POD>|--dst-ip <IP>> (see --help)",
+             <POD>|--dst-service <SERVICE>|--dst-ip <IP>> (see --help)",
         ),
         (
             &["follow", "--src-ip", "10.0.0.1", "--dst-ip"],
@@ -199,7 +200,7 @@ fn what_is_missing_or_unknown_is_named() -> Result<()> {
         ),
         (
             &["follow", "-o", "xml"],
-            "invalid value 'xml' for '--output <OUTPUT>' [possible values: text, json] (see --help)",
+            "invalid value 'xml' for '--output <OUTPUT>' [possible values: live, text, json] (see --help)",
         ),
         (
             &["completions", "csh"],

@@ -192,7 +192,7 @@ impl FromStr for EndName {
                 workload.name()
             )),
             None => Err(format!(
-                "a {kind} cannot be followed by name yet; give [NAMESPACE:]pod/NAME, service/NAME, \
+                "objects of the kind {kind} cannot be followed; give [NAMESPACE:]pod/NAME, service/NAME, \
                  deployment/NAME, statefulset/NAME, daemonset/NAME, labels such as app=web, \
                  node/NAME, an address or a network"
             )),

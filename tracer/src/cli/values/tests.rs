@@ -136,7 +136,7 @@ fn a_bad_end_is_refused_with_what_would_do() {
         assert_eq!(
             refusal(text),
             format!(
-                "a {kind} cannot be followed by name yet; give [NAMESPACE:]pod/NAME, service/NAME, \
+                "objects of the kind {kind} cannot be followed; give [NAMESPACE:]pod/NAME, service/NAME, \
                  deployment/NAME, statefulset/NAME, daemonset/NAME, labels such as app=web, \
                  node/NAME, an address or a network"
             )
