@@ -1,6 +1,7 @@
 //! Clients of a Service: they know its address only, and which endpoint answers is not theirs
 //! to choose. So each endpoint counts what it has answered.
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -15,6 +16,7 @@ use super::tcp::{TICK, answer, ask};
 use super::udp::{self, is_answered, numbered};
 use crate::lab::Pod;
 use crate::netns::Netns;
+use crate::process;
 
 /// What came of connections, or exchanges of datagrams, with a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,8 +51,21 @@ pub fn tcp_to_service(
 ) -> Result<Served> {
     let listen = |pod: &&Pod| -> Result<TcpListener> {
         let address = SocketAddr::new(pod.address(to.is_ipv6()), target);
-        let listener = pod.netns.enter(|| TcpListener::bind(address));
-        let listener = listener.with_context(|| format!("cannot listen on TCP {address}"))?;
+        let what = format!("listening on TCP {address}");
+        let mut listener = None;
+        // A process that another test has just forked may still hold the listener before.
+        process::until(&what, || {
+            let bound = pod.netns.enter(|| TcpListener::bind(address));
+            match bound {
+                Err(error) if error.kind() == ErrorKind::AddrInUse => Ok(false),
+                bound => {
+                    listener =
+                        Some(bound.with_context(|| format!("cannot listen on TCP {address}"))?);
+                    Ok(true)
+                }
+            }
+        })?;
+        let listener = listener.context("it was bound")?;
         setsockopt(&listener, ReceiveTimeout, &TimeVal::milliseconds(TICK))?;
         Ok(listener)
     };

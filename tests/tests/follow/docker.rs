@@ -1,6 +1,6 @@
 //! Containers behind a bridge of their node's, as Docker makes them: their packets
-//! leave with the node's address, and a port of the node is one of theirs. What is
-//! translated is not followed yet; what is said of it must be true all the same.
+//! leave with the node's address, and a port of the node is one of theirs. These follows
+//! name one side of the translation only; what is said must be true all the same.
 
 use std::{
     io::{Read as _, Write as _},
@@ -160,8 +160,15 @@ fn check_published(name: &str, v6: bool) -> Result<()> {
     let journeys = told(&finished);
     assert!(journeys.len() >= 6, "{}", finished.stderr);
     for journey in journeys {
-        assert_eq!(journey["verdict"]["kind"], "delivered", "{journey:#}");
-        if journey["direction"] == "request" && journey["packet"]["tcp"]["flags"] == "SYN" {
+        // Where it goes on to is known of the node's table alone, and nobody looks there. An
+        // acknowledgement is itself not acknowledged.
+        let entries = evidence(journey, "conntrack").count();
+        let is_told = journey["verdict"]["kind"] == "unknown" && entries == 1;
+        let is_request = journey["direction"] == "request";
+        let is_unsure = is_told && is_request && journey["packet"]["tcp"]["flags"] == "ACK";
+        let kind = &journey["verdict"]["kind"];
+        assert!(is_unsure || kind == "delivered", "{journey:#}");
+        if is_request && journey["packet"]["tcp"]["flags"] == "SYN" {
             let unobserved = evidence(journey, "node-unobserved").count();
             assert_eq!(unobserved, 1, "{journey:#}");
             assert_eq!(journey["verdict"]["confidence"], "confirmed", "{journey:#}");

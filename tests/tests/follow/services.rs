@@ -294,6 +294,8 @@ fn a_pod_reaches_itself() -> Result<()> {
         let client = &lab.pods[0];
         let name = pod(client);
         let (finished, _) = follow(&lab, client, &service, &["--dst-pod", &name])?;
+        // At once: the table forgets datagrams after half a minute.
+        let known = known(&lab, client, &service)?;
         let mut connections = BTreeSet::new();
         for journey in &finished.journeys {
             assert_eq!(journey["verdict"]["kind"], "delivered", "{journey:#}");
@@ -310,7 +312,6 @@ fn a_pod_reaches_itself() -> Result<()> {
                 .map(|(_, from, to)| [from, to])
                 .collect();
             let [src, dst] = ends(journey)?;
-            let known = known(&lab, client, &service)?;
             let is_this = |one: &&Translated| one.original == [src, dst] || one.reply == [src, dst];
             let one = known.iter().find(is_this).context("it is translated")?;
             let [before, behind] = [one.original, [one.reply[1], one.reply[0]]];
