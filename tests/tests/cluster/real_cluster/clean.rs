@@ -13,15 +13,16 @@ use tracer_tests::{
     program::{Finished, LIMIT},
 };
 
-/// Whether a packet did not arrive. What asks for a neighbour that traffic before this
-/// needed may be on its way just when the follow begins.
+/// Whether a packet did not arrive. What asks for a neighbour that other traffic needs may be
+/// on its way just when the follow begins or ends.
 pub(super) fn failed(journey: &Value) -> bool {
     let verdict = &journey["verdict"];
     let packet = &journey["packet"];
     let neighbour = !packet["arp"].is_null() || !packet["icmp"]["neighbour"].is_null();
-    let early = neighbour && verdict["cause"] == "before-start";
+    let mut causes = ["before-start", "still-open"].into_iter();
+    let cut_off = neighbour && causes.any(|cause| verdict["cause"] == cause);
     let kind = verdict["kind"].as_str();
-    kind.is_some_and(|kind| kind != "delivered") && !early
+    kind.is_some_and(|kind| kind != "delivered") && !cut_off
 }
 
 /// Sends from one pod to another, all that a shop sends, while both are followed.
