@@ -80,30 +80,17 @@ impl Engine {
         (node, time): (usize, i64),
         hop: &Hop,
     ) -> Option<(Id, Range)> {
-        let to = hop.packet.ends()?;
-        let id = self.memory.owner(node, hop.skb)?;
-        let track = self.memory.get(id).filter(|track| track.is_open)?;
-        if !Content(&track.packet).is_translated(&Content(&hop.packet)) {
-            return None;
-        }
+        let Before { id, at, ends } = self.before((node, time), hop.skb, &hop.packet)?;
+        let track = self.memory.get(id)?;
         let range = track.open_at(node, hop, track.range)?;
-        let (last, from) = self.memory.last_ends(id, node)?;
-        let point = &scene.nodes[node].points[hop.point];
-        let last_point = &scene.nodes[node].points[last];
-        if begins_at(point, last_point, &hop.packet) {
+        let points = &scene.nodes[node].points;
+        if begins_at(&points[hop.point], &points[at], &hop.packet) {
             return None;
         }
-        let since = time.saturating_sub(track.last);
-        if !may_lead(&from, &to, &hop.packet, since) {
-            return None;
-        }
-        if !is_error(&hop.packet) {
-            let most = self.limits.open;
+        self.note_translation(ends, &hop.packet, time);
+        if opens(&hop.packet) {
             let proto = hop.packet.proto();
-            self.translations.learn(proto, from, to, time, most);
-            if opens(&hop.packet) {
-                self.translations.begins_with(proto, from);
-            }
+            self.translations.begins_with(proto, ends);
         }
         Some((id, range))
     }
@@ -116,24 +103,35 @@ impl Engine {
         freed: &Freed,
         packet: &Packet,
     ) -> Option<(Id, Range)> {
+        let Before { id, ends, .. } = self.before((node, time), freed.skb, packet)?;
+        let range = self.memory.get(id)?.range;
+        if packet.payload_hash.is_some() {
+            self.note_translation(ends, packet, time);
+        }
+        Some((id, range))
+    }
+
+    /// What an sk_buff was seen as before, if a translation may have made `packet` of that.
+    fn before(&self, (node, time): (usize, i64), skb: u64, packet: &Packet) -> Option<Before> {
         let to = packet.ends()?;
-        let id = self.memory.owner(node, freed.skb)?;
+        let id = self.memory.owner(node, skb)?;
         let track = self.memory.get(id).filter(|track| track.is_open)?;
-        if !Content(&track.packet).is_translated(&Content(packet)) {
-            return None;
-        }
-        let range = track.range;
-        let (_, from) = self.memory.last_ends(id, node)?;
+        let (at, ends) = self.memory.last_ends(id, node)?;
         let since = time.saturating_sub(track.last);
-        if !may_lead(&from, &to, packet, since) {
-            return None;
-        }
-        if packet.payload_hash.is_some() && !is_error(packet) {
+        // Ends are compared first: those of most packets are what they were.
+        let is_translated = may_lead(&ends, &to, packet, since)
+            && Content(&track.packet).is_translated(&Content(packet));
+        is_translated.then_some(Before { id, at, ends })
+    }
+
+    /// Notes that a packet had the ends `from`. Those of an error follow from the packet that
+    /// it quotes.
+    fn note_translation(&mut self, from: Ends, packet: &Packet, time: i64) {
+        if let Some(to) = packet.ends().filter(|_| !is_error(packet)) {
             let most = self.limits.open;
             self.translations
                 .learn(packet.proto(), from, to, time, most);
         }
-        Some((id, range))
     }
 
     /// Notes that a hop shows an answer of DNS, where the hops before did not: Services lead
@@ -170,6 +168,15 @@ impl Engine {
             track.rest_mut().answers = Some(answered.number);
         }
     }
+}
+
+/// What an sk_buff was seen as.
+struct Before {
+    id: Id,
+    /// The point where it was seen last on the node.
+    at: usize,
+    /// Its ends there.
+    ends: Ends,
 }
 
 /// Whether packets begin their way at a point, or come to their node there, so that an

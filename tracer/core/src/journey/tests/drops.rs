@@ -48,7 +48,7 @@ fn a_drop_without_payload_hash_is_joined_by_its_buffer() {
 }
 
 /// A packet that is lost in a node's own namespace.
-fn freed(time: i64, skb: u64, packet: &Packet) -> Freed {
+pub(super) fn freed(time: i64, skb: u64, packet: &Packet) -> Freed {
     Freed {
         time: time.cast_unsigned(),
         skb,
@@ -68,7 +68,7 @@ fn freed(time: i64, skb: u64, packet: &Packet) -> Freed {
     }
 }
 
-const LOSS: Judgement = Judgement {
+pub(super) const LOSS: Judgement = Judgement {
     class: Class::Loss,
     cause: Some(Cause::Netfilter),
     why: "because",

@@ -3,12 +3,13 @@
 //! Pod A asks a Service's address. Its node sends that to pod B, from behind its own
 //! address or not, and undoes it for what comes back.
 
-use tracer_common::drop::Scope;
-
-use super::*;
+use super::{
+    drops::{LOSS, freed},
+    *,
+};
 use crate::{
-    journey::{Class, Course, Judgement, Translated},
-    model::{Cause, Ends, Freed, Icmp, Place, Proto, Quote},
+    journey::{Course, Translated},
+    model::{Ends, Icmp, Proto, Quote},
 };
 
 const SERVICE: [u8; 4] = [10, 96, 0, 10];
@@ -239,32 +240,8 @@ fn what_is_dropped_behind_its_translation_is_the_same_packet() {
     let mut stage = Stage::new();
     let data = tcp(2, 500, 9);
     stage.see(0, &hop(FROM_POD, 0, 7, &data.with_ends(&asked())));
-    let freed = Freed {
-        time: 1,
-        skb: 7,
-        reason: "NETFILTER_DROP".into(),
-        place: Place {
-            function: "nft_do_chain".into(),
-            offset: 1,
-        },
-        netns: Some("host".into()),
-        scope: Some(Scope::Device),
-        device: None,
-        dst_mac: None,
-        protocol: 0x0800,
-        encap: None,
-        packet: Some(data.with_ends(&arrived())),
-        facts: [].into(),
-    };
-    let judgement = Judgement {
-        class: Class::Loss,
-        cause: Some(Cause::Netfilter),
-        why: "",
-        source: "",
-    };
-    stage
-        .engine
-        .push_freed(&stage.scene, (0, 1), &freed, judgement);
+    let drop = freed(1, 7, &data.with_ends(&arrived()));
+    stage.engine.push_freed(&stage.scene, (0, 1), &drop, LOSS);
     let journeys = stage.end();
     assert_eq!(journeys.len(), 1);
     assert_eq!(journeys[0].drops[0].ends.as_deref(), Some(&arrived()));

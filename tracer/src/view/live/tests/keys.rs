@@ -113,12 +113,8 @@ fn what_is_typed_selects_at_once_and_what_is_wrong_is_said() {
     assert!(state.typing.is_some());
 }
 
-#[test]
-fn a_pause_holds_what_is_shown_and_says_what_waits() {
-    let mut state = replayed("clean");
-    press(&mut state, KeyCode::Char(' '), KeyModifiers::NONE);
-    assert!(picture(&mut state, SIZES[0]).contains("PAUSED, 0 more"));
-    let held = state.list.len();
+/// Another journey comes, like the latest.
+fn take_one_more(state: &mut State) {
     let latest = state
         .journal
         .get(state.journal.next() - 1)
@@ -127,6 +123,15 @@ fn a_pause_holds_what_is_shown_and_says_what_waits() {
     later.number += 1;
     let known = state.known.clone();
     state.take(known, [later.into()].into_iter());
+}
+
+#[test]
+fn a_pause_holds_what_is_shown_and_says_what_waits() {
+    let mut state = replayed("clean");
+    press(&mut state, KeyCode::Char(' '), KeyModifiers::NONE);
+    assert!(picture(&mut state, SIZES[0]).contains("PAUSED, 0 more"));
+    let held = state.list.len();
+    take_one_more(&mut state);
     assert_eq!(state.list.len(), held);
     assert!(picture(&mut state, SIZES[0]).contains("PAUSED, 1 more"));
     press(&mut state, KeyCode::Char(' '), KeyModifiers::NONE);
@@ -140,14 +145,7 @@ fn what_is_read_stands_still_while_newer_ones_come() {
     down(&mut state, 3);
     let chosen = state.list.chosen_number();
     let before = picture(&mut state, SIZES[0]);
-    let latest = state
-        .journal
-        .get(state.journal.next() - 1)
-        .expect("it is held");
-    let mut later = (**latest).clone();
-    later.number += 1;
-    let known = state.known.clone();
-    state.take(known, [later.into()].into_iter());
+    take_one_more(&mut state);
     assert_eq!(state.list.chosen_number(), chosen);
     let rows = |picture: &str| {
         let rows = picture.lines().skip(3).take(10);
