@@ -78,6 +78,10 @@ impl Packet for Whole {
     }
 }
 
+/// Has every bit that an offset up to [`MAX_OFFSET`] has.
+const MASK: usize = 2 * MAX_OFFSET - 1;
+const _: () = assert!(MAX_OFFSET.is_power_of_two());
+
 /// The linear part where it suffices, else the whole packet.
 #[derive(Clone, Copy)]
 pub(crate) struct Either {
@@ -110,9 +114,11 @@ impl Packet for Either {
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         // The verifier must see that the sum stays small, and that it is the
         // same pointer that is compared and then read from: the compiler
-        // would rather add twice.
+        // would rather add twice. The comparison alone does not show it to
+        // Linux 6.12: of numbers that differ by a constant, a comparison of one
+        // makes it forget the bounds of the others (`sync_linked_regs`).
         if offset <= MAX_OFFSET {
-            let start = black_box(self.linear.data + offset);
+            let start = black_box(self.linear.data + (black_box(offset) & MASK));
             if start + N <= self.linear.end {
                 // SAFETY: the bytes lie in the linear part.
                 return Some(unsafe { (start as *const [u8; N]).read_unaligned() });
