@@ -263,12 +263,23 @@ impl Tracer {
             }
             Err(RecvTimeoutError::Disconnected) => return Ok(false),
             Err(RecvTimeoutError::Timeout) => bail!(
-                "tracer did not do in time what was waited for; it printed {} lines and said: {}",
+                "tracer did not do in time what was waited for; it said: {}\nand printed {} \
+                 lines, at last:{}",
+                self.stderr,
                 self.stdout.len(),
-                self.stderr
+                self.last_lines()
             ),
         }
         Ok(true)
+    }
+
+    /// What it printed at last, for a message.
+    fn last_lines(&self) -> String {
+        const LINES: usize = 10;
+        const LENGTH: usize = 400;
+        let lines = &self.stdout[self.stdout.len().saturating_sub(LINES)..];
+        let short = |line: &Value| -> String { format!("\n{line}").chars().take(LENGTH).collect() };
+        lines.iter().map(short).collect()
     }
 }
 

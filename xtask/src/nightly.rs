@@ -20,8 +20,10 @@ use tracer_tests::faults::SEEDS_VARIABLE;
 
 use crate::{
     command::{line, say},
+    kernels::ALWAYS,
     setup,
     tally::Summary,
+    toolchain::{DISTRIBUTION, OVERRIDE},
 };
 
 /// Which of it.
@@ -42,6 +44,8 @@ enum Part {
     Build,
     /// The lab's tests on all kernels, each of them on one at least
     Kernels,
+    /// The kernel programs of the other compiler, on all kernels
+    Compilers,
     /// All faults, each in ten labs, with one wiring and by turns another
     Faults,
     /// Millions of packets without a fault
@@ -63,6 +67,11 @@ impl Part {
         match self {
             Self::Build => (&["build"], &[]),
             Self::Kernels => (&["kernels", "all"], &[]),
+            // An ordinary nightly, which is preferred, is what everything else runs with.
+            Self::Compilers => (
+                &["kernels", "all", "--", ALWAYS],
+                &[(OVERRIDE, DISTRIBUTION)],
+            ),
             Self::Faults => (&["test", "--", "journeys::"], &[(SEEDS_VARIABLE, "10")]),
             Self::Soak => (&["soak", "--packets", "5000000"], &[]),
             Self::Fuzz => (&["fuzz", "--minutes", "30"], &[]),
@@ -73,7 +82,7 @@ impl Part {
     /// The most that it takes where all goes well, on two cores.
     fn minutes(self) -> u64 {
         match self {
-            Self::Build => 30,
+            Self::Build | Self::Compilers => 30,
             Self::Kernels => 90,
             Self::Faults | Self::Fuzz => 180,
             Self::Soak => 60,
