@@ -11,6 +11,7 @@
 //! - [`faults`] breaks it, in every way that we know.
 //! - [`bpf`] attaches programs as other dataplanes do.
 //! - [`rights`] runs programs that may do, or are told, less than others.
+//! - [`examples`] finds the command lines in the documentation and the help.
 //! - [`cluster`] asks a real Kubernetes, where `cargo xtask cluster` has started one.
 //! - [`raw`] sends what no program in a pod would: broken frames.
 //!
@@ -19,6 +20,7 @@
 
 pub mod bpf;
 pub mod cluster;
+pub mod examples;
 pub mod faults;
 pub mod frames;
 pub mod lab;

@@ -1,15 +1,20 @@
-use anyhow::Result;
+use std::{fs, process::Command};
+
+use anyhow::{Context as _, Result};
 use tracer_tests::program::{LIMIT, run};
 use tracer_tests::{Process, process};
 
 #[test]
 fn every_help_has_examples_and_fits_a_terminal() -> Result<()> {
-    let commands: [&[&str]; 5] = [&[], &["follow"], &["drops"], &["version"], &["completions"]];
+    const COMMANDS: &str = "follow drops record agent replay export show stats schema version man \
+                            completions";
+    let named: Vec<_> = COMMANDS.split(' ').map(|command| vec![command]).collect();
+    let commands = [vec![]].into_iter().chain(named);
     for command in commands {
         let ways: [Vec<&str>; 3] = [
-            [command, &["--help"]].concat(),
-            [command, &["-h"]].concat(),
-            [&["help"], command].concat(),
+            [&*command, &["--help"]].concat(),
+            [&*command, &["-h"]].concat(),
+            [&["help"], &*command].concat(),
         ];
         for args in ways {
             let help = run(&args)?;
@@ -98,5 +103,61 @@ fn a_reader_that_goes_away_is_no_failure() -> Result<()> {
         let ended = Process::start(command.args(["-c", &script]), "")?.finish(LIMIT)?;
         assert_eq!((&*ended.stdout, &*ended.stderr), ("0\n", ""), "{args}");
     }
+    Ok(())
+}
+
+/// Each command has a page, with what its help says at the end as it stands there, and groff
+/// finds nothing to warn of.
+#[test]
+fn manual_pages_are_those_of_the_help() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let pages = directory.path().join("man1");
+    let written = run(["man".as_ref(), pages.as_os_str()])?;
+    assert!(written.status.success(), "{}", written.stderr);
+    assert_eq!((&*written.stdout, &*written.stderr), ("", ""));
+    let mut names: Vec<_> = fs::read_dir(&pages)?
+        .map(|entry| Ok(entry?.file_name().into_string().expect("ASCII")))
+        .collect::<Result<_>>()?;
+    names.sort();
+    let help = run(["--help"])?.stdout;
+    let (_, listed) = help.split_once("Commands:\n").context("commands")?;
+    // Descriptions go on in lines that are indented further.
+    let listed = listed.lines().take_while(|line| !line.is_empty());
+    let commands = listed.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    let mut expected: Vec<_> = commands
+        .filter(|command| !["", "help"].contains(command))
+        .map(|command| format!("tracer-{command}.1"))
+        .chain(["tracer.1".to_owned()])
+        .collect();
+    expected.sort();
+    assert_eq!(names, expected);
+    for name in names {
+        let path = pages.join(&name);
+        let mut groff = Command::new("groff");
+        let output = groff
+            .args(["-Kutf8", "-man", "-Tutf8", "-P-cbou", "-rLL=200n", "-ww"])
+            .arg(&path)
+            .output()?;
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{name}");
+        let shown = String::from_utf8(output.stdout)?;
+        let name = name.trim_end_matches(".1");
+        let command = name.strip_prefix("tracer-");
+        let help = run(command.into_iter().chain(["--help"]))?.stdout;
+        let (_, end) = help.split_once("\nEXAMPLES\n").context("examples")?;
+        for line in end.lines().map(str::trim) {
+            assert!(shown.contains(line), "{name}: `{line}` is not in\n{shown}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn manual_pages_need_a_directory_that_can_be_written() -> Result<()> {
+    let refused = run(["man", "/proc/version/man1"])?;
+    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(
+        refused.stderr,
+        "tracer: cannot write /proc/version/man1: Not a directory (os error 20)\n"
+    );
     Ok(())
 }

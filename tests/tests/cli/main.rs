@@ -8,7 +8,9 @@ mod clsact;
 mod dry_run;
 // However it ends, nothing stays attached, and what it saw was told.
 mod endings;
-// Help, version and completions.
+// Examples, run as they stand in the help and in the documentation.
+mod examples;
+// Help, version, manual pages and completions.
 mod help;
 // The view that has the whole terminal.
 mod live;

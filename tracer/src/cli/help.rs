@@ -8,8 +8,8 @@ EXAMPLES
   tracer follow --src-ip 10.244.1.5 --dst-ip 10.244.2.7 --proto tcp
   tracer follow --help            all that can be followed, and how
   tracer drops                    what the kernel drops, and why
-  tracer record -w trace.arrows … record a follow
-  tracer replay trace.arrows      show it again, anywhere
+  tracer record -w a.arrows …     record a follow
+  tracer replay a.arrows          show it again, anywhere
 
 EXIT CODES
   0 traced   1 failure   2 bad syntax   3 not as expected   4 nothing matched";
@@ -266,6 +266,12 @@ EXAMPLES
 pub(super) const VERSION: &str = "\
 EXAMPLES
   tracer version";
+
+/// Of `tracer man`.
+pub(super) const MAN: &str = "\
+EXAMPLES
+  tracer man ~/.local/share/man/man1
+  man tracer-follow";
 
 /// Of `tracer completions`.
 pub(super) const COMPLETIONS: &str = "\

@@ -14,6 +14,7 @@ mod ends;
 mod error;
 mod help;
 mod load;
+mod man;
 mod selection;
 mod settings;
 mod targets;
@@ -136,6 +137,7 @@ pub fn run<P: Program>() -> ExitCode {
             .map_err(Failure::from)
             .and_then(P::drops),
         Command::Version => print(format!("tracer {}\n", env!("CARGO_PKG_VERSION")).as_bytes()),
+        Command::Man { dir } => man::write(&dir).map(|()| Outcome::Done),
         Command::Completions { shell } => {
             // Not into stdout: clap_complete panics when that is closed.
             let mut script = Vec::new();

@@ -10,7 +10,10 @@ mod pods;
 mod traces;
 mod watch;
 
-use std::io::{self, IsTerminal as _};
+use std::{
+    io::{self, IsTerminal as _},
+    path::PathBuf,
+};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -116,6 +119,16 @@ pub enum Command {
     /// Show the version
     #[command(after_help = help::VERSION)]
     Version,
+
+    /// Write the manual pages into a directory
+    ///
+    /// tracer.1 and a page for each command, made of what --help says. The directory is made if it does
+    /// not exist; pages of an earlier version are replaced.
+    #[command(after_help = help::MAN)]
+    Man {
+        /// The directory, such as ~/.local/share/man/man1
+        dir: PathBuf,
+    },
 
     /// Print a completion script for a shell
     #[command(after_help = help::COMPLETIONS)]

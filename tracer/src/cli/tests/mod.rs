@@ -1,5 +1,6 @@
 //! Whole command lines: what they mean, and the sentence for those that mean nothing.
 
+mod examples;
 mod refusals;
 mod services;
 

@@ -1,0 +1,116 @@
+//! Command lines that the documentation and the help show as examples.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+
+/// Stands for the ends that an example leaves out.
+const ENDS: [&str; 2] = ["--src-pod=default/web", "--dst-pod=shop/cart"];
+
+/// The README and all pages of the documentation.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn pages() -> Result<Vec<PathBuf>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut pages = vec![root.join("README.md")];
+    for entry in fs::read_dir(root.join("docs"))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "md") {
+            pages.push(path);
+        }
+    }
+    Ok(pages)
+}
+
+/// The arguments of each `tracer` in a page's code: between fences, or indented.
+///
+/// # Errors
+/// If a line's quotes are not closed.
+pub fn of_page(text: &str) -> Result<Vec<Vec<String>>> {
+    let mut fenced = false;
+    let mut code = String::new();
+    for line in text.lines() {
+        if line.starts_with("```") {
+            fenced = !fenced;
+        } else if fenced || line.starts_with("    ") {
+            code.push_str(line);
+            code.push('\n');
+        }
+    }
+    command_lines(&code)
+        .iter()
+        .map(|line| words(line))
+        .collect()
+}
+
+/// The arguments of each `tracer` in what a command's help has after its options. There, a
+/// second column may say what a line is for.
+///
+/// # Errors
+/// If a line's quotes are not closed.
+pub fn of_help(end: &str) -> Result<Vec<Vec<String>>> {
+    let lines = command_lines(end);
+    let first = lines.iter().map(|line| line.split("   ").next());
+    first.flatten().map(words).collect()
+}
+
+/// The lines that begin with `tracer`, each with those that it goes on in: behind a backslash, or
+/// because its quotes are not closed.
+fn command_lines(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let line = line.trim();
+        let line = line.strip_prefix("$ ").unwrap_or(line);
+        let mut whole = line.strip_prefix("sudo ").unwrap_or(line).to_owned();
+        // Brackets are those of a syntax, not of an example.
+        if !whole.starts_with("tracer ") || whole.contains('[') {
+            continue;
+        }
+        while whole.ends_with('\\') || shlex::split(&whole).is_none() {
+            let Some(next) = lines.next() else { break };
+            whole = format!("{} {}", whole.trim_end_matches('\\'), next.trim());
+        }
+        found.push(whole);
+    }
+    found
+}
+
+/// The words of a command, without what it is piped into or redirected to.
+fn words(line: &str) -> Result<Vec<String>> {
+    let words = shlex::split(line).with_context(|| format!("quotes are not closed: {line}"))?;
+    let is_own = |word: &String| !matches!(&**word, "|" | ">" | "<" | "&&");
+    let words = words.into_iter().take_while(is_own);
+    let words = words.flat_map(|word| match &*word {
+        "…" => ENDS.map(str::to_owned).to_vec(),
+        _ => vec![word],
+    });
+    Ok(words.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_goes_on_behind_a_backslash() -> Result<()> {
+        let page = "text\n\n    sudo tracer follow … \\\n      -o json | jq\n\n```\n$ tracer show 'a b'\n```\ntracer no\n";
+        let expected: [&[&str]; 2] = [
+            &["tracer", "follow", ENDS[0], ENDS[1], "-o", "json"],
+            &["tracer", "show", "a b"],
+        ];
+        assert_eq!(of_page(page)?, expected);
+        Ok(())
+    }
+
+    #[test]
+    fn a_second_column_is_no_argument() -> Result<()> {
+        let help = "EXAMPLES\n  tracer drops                 what is dropped, and why\n";
+        assert_eq!(of_help(help)?, [["tracer", "drops"]]);
+        Ok(())
+    }
+}

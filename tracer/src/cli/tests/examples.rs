@@ -1,0 +1,47 @@
+//! Command lines of the documentation and of the help are such as the program takes.
+
+use std::fs;
+
+use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
+use tracer_tests::examples;
+
+use super::super::args::Arguments;
+
+fn check(words: &[String], place: &str) {
+    if let Err(said) = Arguments::try_parse_from(words) {
+        let is_help = matches!(
+            said.kind(),
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+        );
+        assert!(is_help, "{place} has {words:?}: {said}");
+    }
+}
+
+#[test]
+fn of_the_documentation() {
+    let mut checked = 0;
+    for page in examples::pages().expect("the docs") {
+        for words in examples::of_page(&fs::read_to_string(&page).expect("a page")).expect("quotes")
+        {
+            check(&words, &page.display().to_string());
+            checked += 1;
+        }
+    }
+    assert!(checked > 20, "only {checked} examples were found");
+}
+
+#[test]
+fn of_the_help() {
+    let mut tracer = Arguments::command();
+    tracer.build();
+    let commands = [&tracer].into_iter().chain(tracer.get_subcommands());
+    for command in commands.filter(|command| command.get_name() != "help") {
+        let name = command.get_name();
+        let end = command.get_after_help().map(ToString::to_string);
+        let found = examples::of_help(&end.unwrap_or_default()).expect("quotes");
+        assert!(!found.is_empty(), "{name} has no examples");
+        for words in found {
+            check(&words, &format!("the help of {name}"));
+        }
+    }
+}
