@@ -145,7 +145,7 @@ fn arguments_that_do_not_fit_are_refused() -> Result<()> {
         (
             &["-f", "pcap"][..],
             2,
-            "[possible values: pcapng, jsonl, html",
+            "[possible values: pcapng, parquet, jsonl, html",
         ),
         (
             &["-f", "jsonl", "--split", "point"],
@@ -166,6 +166,22 @@ fn arguments_that_do_not_fit_are_refused() -> Result<()> {
             &["-f", "pcapng", "-o", "/nowhere/at/all"],
             1,
             "cannot write /nowhere/at/all",
+        ),
+        (&["-f", "parquet"], 2, "name it with -o FOLDER"),
+        (
+            &["-f", "parquet", "--split", "point", "-o", "x"],
+            2,
+            "only pcapng can be split",
+        ),
+        (
+            &["-f", "parquet", "-o", &there],
+            1,
+            "it is a folder with something in it: name a new one",
+        ),
+        (
+            &["-f", "parquet", "-o", &recording],
+            1,
+            "it is no folder: name a new one",
         ),
         (&["-f", "pcapng", "--where", "verdict:gone"], 2, "verdict"),
         (&[], 2, "--format"),

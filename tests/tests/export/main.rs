@@ -7,20 +7,24 @@ mod endings;
 mod expect;
 // By Chromium.
 mod html;
+// By pyarrow and DuckDB.
+mod parquet;
 // By tshark.
 mod pcapng;
 // What lines of JSON are like.
 mod schema;
 
 use std::{
-    fs,
+    cell::RefCell,
+    collections::BTreeMap,
+    env, fs,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
-use tracer_tests::program::run;
+use tracer_tests::{process, program::run};
 
 /// A recording that is kept in the repository.
 fn fixture(name: &str) -> String {
@@ -71,4 +75,36 @@ fn journeys(recording: &str) -> Result<Vec<Value>> {
     let journeys = lines.into_iter();
     let journeys = journeys.filter(|line| line["schema"] == "tracer.journey/2");
     Ok(journeys.collect())
+}
+
+/// `2026-11-25T15:05:38.588205932Z` as seconds since 1970.
+fn epoch(time: &Value) -> Result<String> {
+    let time = time.as_str().context("a time")?;
+    let (seconds, nanoseconds) = time.trim_end_matches('Z').split_once('.').context("ns")?;
+    let mut date = process::command("date");
+    date.args(["-u", "+%s", "-d", &format!("{seconds}Z")]);
+    // One process for each second that occurs.
+    thread_local! {
+        static KNOWN: RefCell<BTreeMap<String, String>> = const { RefCell::new(BTreeMap::new()) };
+    }
+    let known = KNOWN.with_borrow(|known| known.get(seconds).cloned());
+    let since = match known {
+        Some(since) => since,
+        None => process::run(&mut date, "")?.trim().to_owned(),
+    };
+    KNOWN.with_borrow_mut(|known| known.insert(seconds.to_owned(), since.clone()));
+    Ok(format!("{since}.{nanoseconds}"))
+}
+
+/// Names a Python that has pyarrow and DuckDB.
+const PYTHON: &str = "TRACER_PYTHON";
+
+/// What a Python program prints, run in a folder.
+fn python(program: &str, args: &[&str], folder: &Path) -> Result<String> {
+    let python = env::var(PYTHON).with_context(|| {
+        format!("{PYTHON} names a Python with pyarrow and duckdb: `cargo xtask test` provides it")
+    })?;
+    let mut command = process::command(&python);
+    command.args(["-c", program]).args(args).current_dir(folder);
+    process::run(&mut command, "")
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tracer_tests::process;
 
-use crate::{export, fixture, folder, journeys, names};
+use crate::{epoch, export, fixture, folder, journeys, names};
 
 /// Recordings of each kind of header and tunnel, and of drops.
 const RECORDINGS: &[&str] = &[
@@ -135,25 +135,6 @@ fn point(hop: &Value) -> String {
         ]
         .join("/"),
     }
-}
-
-/// `2026-11-25T15:05:38.588205932Z` as seconds since 1970.
-fn epoch(time: &Value) -> Result<String> {
-    let time = time.as_str().context("a time")?;
-    let (seconds, nanoseconds) = time.trim_end_matches('Z').split_once('.').context("ns")?;
-    let mut date = process::command("date");
-    date.args(["-u", "+%s", "-d", &format!("{seconds}Z")]);
-    // One process for each second that occurs.
-    thread_local! {
-        static KNOWN: std::cell::RefCell<BTreeMap<String, String>> = const { std::cell::RefCell::new(BTreeMap::new()) };
-    }
-    let known = KNOWN.with_borrow(|known| known.get(seconds).cloned());
-    let since = match known {
-        Some(since) => since,
-        None => process::run(&mut date, "")?.trim().to_owned(),
-    };
-    KNOWN.with_borrow_mut(|known| known.insert(seconds.to_owned(), since.clone()));
-    Ok(format!("{since}.{nanoseconds}"))
 }
 
 /// A packet is the hop that its comments name, in all that both tell.

@@ -227,6 +227,10 @@ EXAMPLES
   A capture for each interface, as tcpdump would have made it:
     tracer export trace.arrows --format pcapng --split point -o captures
 
+  Tables for SQL: hops, journeys, drops, points and owners, by hour:
+    tracer export trace.arrows --format parquet -o trace
+    duckdb -c \"select verdict, count(*) from 'trace/journeys/**/*.parquet' group by all\"
+
   docs/exports.md describes each format.
 
 EXIT CODES

@@ -7,6 +7,7 @@
 mod html;
 mod names;
 mod output;
+mod parquet;
 mod pcapng;
 mod sorted;
 
@@ -14,7 +15,7 @@ use std::io::{self, IsTerminal as _};
 
 use tracer_core::journal::View;
 
-use self::{html::Html, output::Output, pcapng::Pcapng};
+use self::{html::Html, output::Output, parquet::Parquet, pcapng::Pcapng};
 use crate::{
     cli::{ExportArgs, Failure, Format, Outcome, selection},
     replay::{Replayed, shown},
@@ -38,12 +39,18 @@ pub fn run(args: &ExportArgs) -> Result<Outcome, Failure> {
             "--split makes a folder of files: name it with -o FOLDER".to_owned(),
         ));
     }
+    if to_stdout && args.format == Format::Parquet {
+        return Err(Failure::Syntax(
+            "parquet is a folder of files: name it with -o FOLDER".to_owned(),
+        ));
+    }
     if to_stdout && args.format.is_binary() && io::stdout().is_terminal() {
         return Err(Failure::Other(
             "this format is binary and not for a terminal: name a file with -o FILE".to_owned(),
         ));
     }
-    let made = if args.split.is_some() {
+    let folder = args.split.is_some() || args.format == Format::Parquet;
+    let made = if folder {
         Output::folder_at(&args.output)
     } else {
         Output::file_at(&args.output)
@@ -52,6 +59,10 @@ pub fn run(args: &ExportArgs) -> Result<Outcome, Failure> {
     let replayed = match args.format {
         Format::Pcapng => {
             let mut view = Pcapng::new(&mut output, args.split.is_some());
+            through(args, &mut view)?
+        }
+        Format::Parquet => {
+            let mut view = Parquet::new(&output);
             through(args, &mut view)?
         }
         Format::Jsonl => {
@@ -67,13 +78,13 @@ pub fn run(args: &ExportArgs) -> Result<Outcome, Failure> {
     };
     // What is behind the damage may be what is asked for.
     if let Some(error) = &replayed.broken {
+        let out = args.output.display();
         return Err(Failure::new(if to_stdout {
             error.to_string()
+        } else if folder {
+            format!("{error}; {out} was not written: -f jsonl writes what comes before")
         } else {
-            format!(
-                "{error}; {} was not written: -o - writes what comes before",
-                args.output.display()
-            )
+            format!("{error}; {out} was not written: -o - writes what comes before")
         }));
     }
     output.publish().map_err(|error| unwritten(args, error))?;

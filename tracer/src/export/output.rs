@@ -56,10 +56,15 @@ impl Output {
         match fs::read_dir(path) {
             Ok(mut entries) => {
                 if entries.next().is_some() {
-                    return Err(io::Error::other("it is a folder with something in it"));
+                    return Err(io::Error::other(
+                        "it is a folder with something in it: name a new one",
+                    ));
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                return Err(io::Error::other("it is no folder: name a new one"));
+            }
             Err(error) => return Err(error),
         }
         let mut name = path.file_name().map(OsString::from).unwrap_or_default();
@@ -90,6 +95,22 @@ impl Output {
             Place::File(target) => target.file.try_clone()?,
             Place::Folder { new, .. } => create(new, name)?,
         };
+        Ok(BufWriter::with_capacity(1 << 17, file))
+    }
+
+    /// A file inside the folder, in folders of its own.
+    ///
+    /// # Errors
+    /// If it cannot be made, or is there already.
+    pub(super) fn file_inside(&self, path: &Path) -> io::Result<BufWriter<File>> {
+        let Place::Folder { new, .. } = &self.place else {
+            return Err(io::ErrorKind::NotADirectory.into());
+        };
+        let path = new.join(path);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let file = File::create_new(path)?;
         Ok(BufWriter::with_capacity(1 << 17, file))
     }
 

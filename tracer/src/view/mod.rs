@@ -44,7 +44,9 @@ mod words_tests;
 pub use contents::{contents_json, contents_text};
 pub use drops::{DropScene, DropView};
 pub use json::Json;
-pub(crate) use json::{SCHEMAS, drop_json, hop_json, write_schema};
+pub(crate) use json::{
+    SCHEMAS, drop_json, drop_known_by, evidence_json, facts_json, hop_json, write_schema,
+};
 pub use live::{Live, Shown};
 pub use look::Look;
 pub(crate) use moment::Moment;

@@ -1,6 +1,6 @@
 //! What the engine makes of hops: journeys, on a scene.
 
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr};
 
 use ipnet::IpNet;
 use smallvec::SmallVec;
@@ -199,6 +199,17 @@ pub enum Course {
     Reply,
 }
 
+impl Course {
+    /// In one word, as in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Reply => "reply",
+        }
+    }
+}
+
 /// Where an answer came from, if that is not where the question went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Impostor {
@@ -306,6 +317,15 @@ impl Journey {
     #[must_use]
     pub fn ends_at(&self, step: &Step) -> Option<Ends> {
         step.ends.as_deref().copied().or_else(|| self.packet.ends())
+    }
+
+    /// The packet with the ends that it has at one of its steps.
+    #[must_use]
+    pub fn packet_at(&self, step: &Step) -> Cow<'_, Packet> {
+        match &step.ends {
+            Some(ends) => Cow::Owned(self.packet.with_ends(ends)),
+            None => Cow::Borrowed(&self.packet),
+        }
     }
 
     /// The address whose owner is to have it in the end, behind all translations that are

@@ -229,3 +229,17 @@ pub enum Role {
     /// The device towards the other nodes.
     Uplink,
 }
+
+impl Role {
+    /// In one word, as in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pod => "pod",
+            Self::Veth => "veth",
+            Self::Bridge => "bridge",
+            Self::Overlay => "overlay",
+            Self::Uplink => "uplink",
+        }
+    }
+}

@@ -40,6 +40,17 @@ pub enum OwnerKind {
 }
 
 impl OwnerKind {
+    /// In one word, as in recordings.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pod => "pod",
+            Self::Node => "node",
+            Self::Service => "service",
+            Self::Unserved => "unserved",
+        }
+    }
+
     /// Whether it is a Service, with ready endpoints or without.
     #[must_use]
     pub const fn is_service(self) -> bool {

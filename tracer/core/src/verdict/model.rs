@@ -97,6 +97,18 @@ pub enum Confidence {
     Confirmed,
 }
 
+impl Confidence {
+    /// In one word, as in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::High => "high",
+            Self::Confirmed => "confirmed",
+        }
+    }
+}
+
 /// How much of a journey fared how: payload bytes of TCP data, packets else.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Parts {

@@ -48,6 +48,9 @@ pub struct ExportArgs {
 pub enum Format {
     /// For Wireshark and tshark: a packet for each hop, with its journey as a comment
     Pcapng,
+    /// For DuckDB, pyarrow and pandas: a new folder of tables, of hops, journeys, drops, points
+    /// and owners
+    Parquet,
     /// For scripts: what `tracer replay -o json` writes, one object a line
     Jsonl,
     /// For a browser: one file that loads nothing, with what is wrong, a search and all hops

@@ -15,12 +15,12 @@ use std::io;
 use tracer_core::{
     journal::{Changed, Selected, Started, View},
     journey::{Class, Drop, Journey, Scene, Step},
-    verdict::{Confidence, Parts, Summary, Verdict},
+    verdict::{Parts, Summary, Verdict},
 };
 
 use self::{
     blocks::{Capture, Captured},
-    frame::{Frame, Range, packet_at},
+    frame::{Frame, Range},
     interfaces::Interfaces,
     names::record,
 };
@@ -125,7 +125,7 @@ impl<'a> Pcapng<'a> {
         let json = drop_json(scene, drop)?;
         // As it was where it was seen last.
         let frame = match journey.steps.last() {
-            Some(step) => Frame::of(&packet_at(journey, step), step.ttl, drop.part),
+            Some(step) => Frame::of(&journey.packet_at(step), step.ttl, drop.part),
             None => Frame::of(&journey.packet, journey.packet.ttl, drop.part),
         };
         let interface = self.interfaces.of_drop(scene, drop);
@@ -223,10 +223,5 @@ fn said(scene: &Scene, journey: &Journey, verdict: &Verdict, parts: &Parts) -> S
     if let Some(cause) = verdict.cause {
         said += &format!(" | cause {}", cause.name());
     }
-    said += match verdict.confidence {
-        Confidence::Low => " | confidence low",
-        Confidence::High => " | confidence high",
-        Confidence::Confirmed => " | confidence confirmed",
-    };
-    said
+    said + " | confidence " + verdict.confidence.name()
 }

@@ -11,7 +11,7 @@ use tracer_core::{
     verdict::{DropAccounting, DropPlace},
 };
 
-use super::drops::known_by;
+use super::drop_known_by;
 use crate::view::{facts, moment::Moment};
 
 #[derive(JsonSchema, Serialize)]
@@ -41,7 +41,7 @@ impl<'a> Drop<'a> {
             node: &scene.nodes[drop.node].node,
             netns: &drop.netns,
             interface: drop.device.as_deref(),
-            known_by: drop.scope.map_or("last hop", known_by),
+            known_by: drop_known_by(drop),
             reason: &drop.reason,
             function: &drop.function,
             offset: drop.offset,

@@ -19,6 +19,7 @@ use tracer_core::{
     verdict::{Parts, Summary, Verdict},
 };
 
+use self::{dropped::Fact, evidence::Evidence};
 use crate::terminal::is_steering;
 
 /// Writes JSON lines.
@@ -55,6 +56,26 @@ pub(crate) fn hop_json(scene: &Scene, journey: &Journey, hop: usize) -> io::Resu
 /// A journey's drop, likewise.
 pub(crate) fn drop_json(scene: &Scene, drop: &Drop) -> io::Result<String> {
     text(&dropped::Drop::new(scene, drop))
+}
+
+/// What a verdict rests on, likewise; an object each.
+pub(crate) fn evidence_json(
+    scene: &Scene,
+    journey: &Journey,
+    verdict: &Verdict,
+) -> io::Result<Vec<String>> {
+    let all = Evidence::all(scene, journey, &verdict.evidence);
+    all.iter().map(text).collect()
+}
+
+/// What an agent read at a drop, likewise.
+pub(crate) fn facts_json(drop: &Drop) -> io::Result<Vec<String>> {
+    Fact::all(&drop.facts).iter().map(text).collect()
+}
+
+/// What told the namespace of a drop, as it is in `known_by`.
+pub(crate) fn drop_known_by(drop: &Drop) -> &'static str {
+    drop.scope.map_or("last hop", drops::known_by)
 }
 
 fn text(value: &impl Serialize) -> io::Result<String> {

@@ -17,7 +17,7 @@ mod ip;
 mod transport;
 mod tunnel;
 
-use std::{borrow::Cow, net::IpAddr};
+use std::net::IpAddr;
 
 use tracer_core::{
     journey::{Journey, Scene, Step},
@@ -56,7 +56,7 @@ const VLAN: u16 = 0x8100;
 impl Frame {
     /// A journey's packet at one of its steps; of TCP data one range of it.
     pub(super) fn at(scene: &Scene, journey: &Journey, step: &Step, range: Range) -> Self {
-        let packet = packet_at(journey, step);
+        let packet = journey.packet_at(step);
         let mut frame = Self::of(&packet, step.ttl, range);
         // A netkit device without addresses has room for them all the same.
         let has_room = step.encap.is_none() && step.len == frame.length + ETHERNET;
@@ -123,14 +123,6 @@ impl Frame {
         header.extend(kind.to_be_bytes());
         self.put(&header);
         self.link = Link::Ethernet;
-    }
-}
-
-/// A journey's packet with the ends that it has at a step.
-pub(super) fn packet_at<'a>(journey: &'a Journey, step: &Step) -> Cow<'a, Packet> {
-    match &step.ends {
-        Some(ends) => Cow::Owned(journey.packet.with_ends(ends)),
-        None => Cow::Borrowed(&journey.packet),
     }
 }
 
