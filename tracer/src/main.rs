@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use tracer::{
     agent,
     cli::{
-        self, AgentArgs, DropsSettings, ExportArgs, Failure, Outcome, Program, ReplayArgs,
-        SchemaArgs, Settings, ShowArgs, StatsArgs,
+        self, AgentArgs, BundleArgs, DropsSettings, ExportArgs, Failure, Outcome, Program,
+        ReplayArgs, SchemaArgs, Settings, ShowArgs, StatsArgs,
     },
     drops, export, follow, link, replay, schema, show, stats,
 };
@@ -36,6 +36,10 @@ impl Program for Tracer {
 
     fn export(args: &ExportArgs) -> Result<Outcome, Failure> {
         export::run(args)
+    }
+
+    fn bundle(args: &BundleArgs) -> Result<Outcome, Failure> {
+        export::bundle(args)
     }
 
     fn schema(args: &SchemaArgs) -> Result<Outcome, Failure> {

@@ -53,6 +53,7 @@ const TOOLS: &[(&str, &str, &str)] = &[
     ("tmux", "tmux", "a terminal for tests of the view"),
     ("tshark", "tshark", "reads captures that are exported"),
     ("chromium", "chromium", "shows pages that are exported"),
+    ("zstd", "zstd", "unpacks bundles, for tar"),
 ];
 
 /// What other kernels are fetched with, and run in.

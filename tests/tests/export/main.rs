@@ -1,6 +1,8 @@
 //! Exports of recordings, read by the programs that they are for, and compared with
 //! what a replay of the same recordings shows. They need no root.
 
+// By tar.
+mod bundle;
 // What is said of recordings and places that will not do, and what is left then.
 mod endings;
 // Flows that must or must not pass.

@@ -237,6 +237,23 @@ EXIT CODES
   0 written   1 failure: no trace, a damaged one, a full disk: OUT stays what it
   was   2 bad syntax   4 there are no packets in it";
 
+/// Of `tracer bundle`.
+pub(super) const BUNDLE: &str = "\
+EXAMPLES
+  tracer bundle trace.arrows -o ticket.tar.zst
+  tracer bundle trace.arrows --anonymize -o ticket.tar.zst
+
+  All pieces of a rotated recording:
+    tracer bundle trace.arrows trace.*.arrows -o ticket.tar.zst
+
+  What is inside, and the same journeys and verdicts from it:
+    tar --zstd -xf ticket.tar.zst && cat ticket/README.txt
+    tracer replay ticket/recordings/*
+
+EXIT CODES
+  0 written   1 failure: no trace, a damaged one, a full disk: OUT stays what it
+  was   2 bad syntax   4 there are no packets in it";
+
 /// Of `tracer show`.
 pub(super) const SHOW: &str = "\
 EXAMPLES

@@ -40,8 +40,8 @@ use tracing_subscriber::{
 };
 
 pub use args::{
-    AccessArgs, AgentArgs, Arguments, Command, Destination, DropsArgs, ExpectArgs, Expected,
-    ExportArgs, FollowArgs, Format, GroupBy, Output, Protocol, RecordArgs, RecordingArgs,
+    AccessArgs, AgentArgs, Arguments, BundleArgs, Command, Destination, DropsArgs, ExpectArgs,
+    Expected, ExportArgs, FollowArgs, Format, GroupBy, Output, Protocol, RecordArgs, RecordingArgs,
     ReplayArgs, SchemaArgs, Shape, ShowArgs, Source, Split, StatsArgs, WatchArgs,
 };
 pub use drops::DropsSettings;
@@ -91,6 +91,12 @@ pub trait Program {
     /// See [`Program::follow`].
     fn export(args: &ExportArgs) -> Result<Outcome, Failure>;
 
+    /// Puts recordings and what they show into one file.
+    ///
+    /// # Errors
+    /// See [`Program::follow`].
+    fn bundle(args: &BundleArgs) -> Result<Outcome, Failure>;
+
     /// Prints what lines of JSON are like.
     ///
     /// # Errors
@@ -130,6 +136,7 @@ pub fn run<P: Program>() -> ExitCode {
         Command::Agent(args) => P::agent(&args),
         Command::Replay(args) => P::replay(&args),
         Command::Export(args) => P::export(&args),
+        Command::Bundle(args) => P::bundle(&args),
         Command::Schema(args) => P::schema(&args),
         Command::Show(args) => P::show(&args),
         Command::Stats(args) => P::stats(&args),

@@ -1,9 +1,11 @@
-//! `tracer export`: a recording in the formats of other programs.
+//! `tracer export`: a recording in the formats of other programs. `tracer bundle`: a
+//! recording for a ticket.
 //!
 //! A recording goes through the core, as in a replay, and a view writes what comes out
 //! of it. So an export holds the journeys and verdicts that `tracer replay` shows. No
 //! format holds more journeys in memory than a limit, and it says how many it leaves out.
 
+mod bundle;
 mod html;
 mod names;
 mod output;
@@ -11,10 +13,14 @@ mod parquet;
 mod pcapng;
 mod sorted;
 
-use std::io::{self, IsTerminal as _};
+use std::{
+    io::{self, IsTerminal as _},
+    path::Path,
+};
 
 use tracer_core::journal::View;
 
+pub use self::bundle::run as bundle;
 use self::{html::Html, output::Output, parquet::Parquet, pcapng::Pcapng};
 use crate::{
     cli::{ExportArgs, Failure, Format, Outcome, selection},
@@ -55,7 +61,7 @@ pub fn run(args: &ExportArgs) -> Result<Outcome, Failure> {
     } else {
         Output::file_at(&args.output)
     };
-    let mut output = made.map_err(|error| unwritten(args, error))?;
+    let mut output = made.map_err(|error| unwritten(&args.output, error))?;
     let replayed = match args.format {
         Format::Pcapng => {
             let mut view = Pcapng::new(&mut output, args.split.is_some());
@@ -66,12 +72,16 @@ pub fn run(args: &ExportArgs) -> Result<Outcome, Failure> {
             through(args, &mut view)?
         }
         Format::Jsonl => {
-            let file = output.file("").map_err(|error| unwritten(args, error))?;
+            let file = output
+                .file("")
+                .map_err(|error| unwritten(&args.output, error))?;
             let mut view = Json::new(file);
             through(args, &mut view)?
         }
         Format::Html => {
-            let file = output.file("").map_err(|error| unwritten(args, error))?;
+            let file = output
+                .file("")
+                .map_err(|error| unwritten(&args.output, error))?;
             let mut view = Html::new(file);
             through(args, &mut view)?
         }
@@ -87,20 +97,24 @@ pub fn run(args: &ExportArgs) -> Result<Outcome, Failure> {
             format!("{error}; {out} was not written: -o - writes what comes before")
         }));
     }
-    output.publish().map_err(|error| unwritten(args, error))?;
+    output
+        .publish()
+        .map_err(|error| unwritten(&args.output, error))?;
     replayed.outcome()
 }
 
 /// Sends what was recorded through a view.
 fn through(args: &ExportArgs, view: &mut impl View) -> Result<Replayed, Failure> {
     let selection = selection(args.query.as_ref(), true, None);
-    shown(&args.files, view, selection, |error| unwritten(args, error))
+    shown(&args.files, view, selection, |error| {
+        unwritten(&args.output, error)
+    })
 }
 
 /// Why nothing is there.
-fn unwritten(args: &ExportArgs, error: io::Error) -> Failure {
-    if stdio::is_dash(&args.output) {
+fn unwritten(out: &Path, error: io::Error) -> Failure {
+    if stdio::is_dash(out) {
         return error.into();
     }
-    Failure::Other(format!("cannot write {}: {error}", args.output.display()))
+    Failure::Other(format!("cannot write {}: {error}", out.display()))
 }

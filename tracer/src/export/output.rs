@@ -149,7 +149,7 @@ impl Drop for Output {
 }
 
 /// The folder that a path is in.
-fn beside(path: &Path) -> PathBuf {
+pub(super) fn beside(path: &Path) -> PathBuf {
     let parent = path.parent().filter(|parent| *parent != Path::new(""));
     parent.unwrap_or(Path::new(".")).to_owned()
 }

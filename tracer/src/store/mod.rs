@@ -39,6 +39,7 @@ mod tests;
 mod writer;
 
 pub use anonymize::Anonymizer;
+pub(crate) use anonymize::CopyError;
 pub use contents::Contents;
 pub use error::{JoinError, RecordError, TraceError};
 pub use head::Head;

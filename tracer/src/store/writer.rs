@@ -184,6 +184,22 @@ impl Writer {
         Ok(())
     }
 
+    /// Takes what was known of a stream before the file began.
+    pub(crate) fn state(
+        &mut self,
+        agent: usize,
+        stream: usize,
+        watermark: u64,
+        report: Option<Report>,
+    ) {
+        if let Some(recording) = &mut self.recording {
+            let rows = &mut recording.rows;
+            rows.state(agent, stream, watermark, report.as_ref());
+            recording.states[agent][stream] = State { watermark, report };
+            recording.since.get_or_insert_with(Instant::now);
+        }
+    }
+
     /// Takes note that addresses have got or lost an owner.
     pub fn owners_changed(&mut self, change: &OwnersChange) {
         if let Some(recording) = &mut self.recording {
@@ -230,11 +246,20 @@ impl Writer {
     pub fn end(&mut self, time: i64) -> Result<Written, RecordError> {
         if let Some(recording) = &mut self.recording {
             recording.rows.end(time);
-            self.write()?;
-            self.finish()?;
-            self.recording = None;
         }
+        self.close()?;
         Ok(self.written)
+    }
+
+    /// Ends the file: what comes after it, if anything, is in another.
+    ///
+    /// # Errors
+    /// If the file takes no more.
+    pub(crate) fn close(&mut self) -> Result<(), RecordError> {
+        self.write()?;
+        self.finish()?;
+        self.recording = None;
+        Ok(())
     }
 
     /// When rows are to be written that wait.

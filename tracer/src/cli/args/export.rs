@@ -1,4 +1,4 @@
-//! The arguments of `tracer export` and `tracer schema`.
+//! The arguments of `tracer export`, `tracer bundle` and `tracer schema`.
 
 use std::path::PathBuf;
 
@@ -69,6 +69,24 @@ impl Format {
 pub enum Split {
     /// A capture for each observation point, as if tcpdump had run there (pcapng)
     Point,
+}
+
+/// The arguments of `tracer bundle`.
+#[derive(Debug, Args)]
+pub struct BundleArgs {
+    /// What `tracer follow -w` or `tracer record` wrote: the pieces of a recording, recordings of
+    /// several nodes; - for stdin
+    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub files: Vec<PathBuf>,
+
+    /// The file to write, a tar archive compressed by zstd, or - for stdout; one that is there is
+    /// replaced once the new one is complete
+    #[arg(short, long, value_name = "OUT", value_hint = ValueHint::FilePath)]
+    pub output: PathBuf,
+
+    /// Replace addresses, names and MACs in all that is inside, each by the same one everywhere
+    #[arg(long)]
+    pub anonymize: bool,
 }
 
 /// The arguments of `tracer schema`.

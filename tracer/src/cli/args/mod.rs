@@ -25,7 +25,7 @@ pub use access::AccessArgs;
 pub use agent::AgentArgs;
 pub use drops::DropsArgs;
 pub use expect::ExpectArgs;
-pub use export::{ExportArgs, Format, SchemaArgs, Split};
+pub use export::{BundleArgs, ExportArgs, Format, SchemaArgs, Split};
 pub use follow::{Expected, FollowArgs, RecordArgs, RecordingArgs};
 pub(super) use pods::PodArgs;
 pub use traces::{GroupBy, ReplayArgs, ShowArgs, StatsArgs};
@@ -103,6 +103,14 @@ pub enum Command {
     /// is complete.
     #[command(after_help = help::EXPORT)]
     Export(ExportArgs),
+
+    /// Put a recording and what it shows into one file, for a ticket
+    ///
+    /// A tar archive with the recording, a page for a browser, the sums, and what the nodes said of
+    /// themselves; README.txt in it lists what is inside. With --anonymize, no address or name of the
+    /// cluster is in it.
+    #[command(after_help = help::BUNDLE)]
+    Bundle(BundleArgs),
 
     /// Say what a recording holds
     #[command(after_help = help::SHOW)]

@@ -96,7 +96,7 @@ impl Anonymizer {
         }
     }
 
-    fn report(&mut self, report: Report) -> Report {
+    pub(super) fn report(&mut self, report: Report) -> Report {
         let Report {
             time,
             counters,

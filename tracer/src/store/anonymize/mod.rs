@@ -9,6 +9,7 @@
 //! made of addresses, and hashes are made anew with a key that nobody has: what
 //! is guessed cannot be looked up.
 
+mod copy;
 mod events;
 mod numbers;
 
@@ -20,6 +21,7 @@ use tracer_core::model::{
     Device, Foreign, Hello, Mac, Network, Owned, Owner, OwnerKind, Pair, Point, Way,
 };
 
+pub(crate) use self::copy::CopyError;
 use self::numbers::{Addresses, Numbers};
 use super::Head;
 

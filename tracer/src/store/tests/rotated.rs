@@ -16,7 +16,7 @@ use tracer_core::{
 
 use super::{Files, POINTS, STREAMS, given, head, point, some_batches};
 use crate::store::{
-    Contents, JoinError, Reader, RecordError, Recordings, Rotation, TraceError, Writer,
+    Anonymizer, Contents, JoinError, Reader, RecordError, Recordings, Rotation, TraceError, Writer,
 };
 
 /// A file for every flush.
@@ -383,4 +383,40 @@ fn that_an_agent_is_gone_is_told_until_it_is_back() {
     assert_eq!(gone(alone), [], "it is back");
     let hello = &Recordings::open(&[piece(3)]).expect("a trace").head().nodes[0].clone();
     assert_eq!(hello.streams, 2 * STREAMS);
+}
+
+/// One value replaces in all of them, so that they go on to be pieces of one.
+#[test]
+fn anonymized_pieces_are_pieces_of_one() {
+    let files = Files::new();
+    let pieces = record(&files, &full_batches());
+    let mut anonymizer = Anonymizer::new();
+    let copies: Vec<PathBuf> = (0..)
+        .zip(&pieces)
+        .map(|(number, piece)| {
+            let copy = files.path(&format!("copy-{number}.arrows"));
+            let reader = Reader::open(piece).expect("a trace");
+            anonymizer.copy(reader, &copy).expect("room");
+            copy
+        })
+        .collect();
+    let (all, broken) = read(&pieces);
+    assert!(broken.is_none());
+    let (copied, broken) = read(&copies);
+    assert!(broken.is_none(), "{broken:?}");
+    let kinds = |read: &[Record]| read.iter().map(std::mem::discriminant).collect::<Vec<_>>();
+    assert_eq!(kinds(&copied), kinds(&all));
+    let counted = |read| {
+        let all = batches(read).into_iter();
+        let all = all.map(|(agent, batch)| {
+            let (hops, freed) = (batch.hops.len(), batch.freed.len());
+            (agent, batch.stream, batch.watermark, hops, freed)
+        });
+        all.collect::<Vec<_>>()
+    };
+    assert_eq!(counted(copied), counted(all));
+    // Whoever begins with a later piece is told what was before it, too.
+    let (later, copied) = (read(&pieces[2..]).0, read(&copies[2..]).0);
+    assert!(matches!(copied[0], Record::State { .. }), "{copied:?}");
+    assert_eq!(kinds(&copied), kinds(&later));
 }
