@@ -6,8 +6,8 @@ use tracer_tests::{Process, process};
 
 #[test]
 fn every_help_has_examples_and_fits_a_terminal() -> Result<()> {
-    const COMMANDS: &str = "follow drops record agent replay export show stats schema version man \
-                            completions";
+    const COMMANDS: &str = "follow drops record agent replay export bundle show stats schema \
+                            version man completions";
     let named: Vec<_> = COMMANDS.split(' ').map(|command| vec![command]).collect();
     let commands = [vec![]].into_iter().chain(named);
     for command in commands {
