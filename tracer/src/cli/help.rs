@@ -229,7 +229,8 @@ EXAMPLES
 
   Tables for SQL: hops, journeys, drops, points and owners, by hour:
     tracer export trace.arrows --format parquet -o trace
-    duckdb -c \"select verdict, count(*) from 'trace/journeys/**/*.parquet' group by all\"
+    duckdb -c \"select verdict, count(*)
+      from 'trace/journeys/**/*.parquet' group by all\"
 
   docs/exports.md describes each format.
 
