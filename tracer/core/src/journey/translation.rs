@@ -128,6 +128,15 @@ impl Translations {
     pub(super) fn learn(&mut self, proto: Proto, from: Ends, to: Ends, time: i64, most: usize) {
         match (self.at(proto, from), self.at(proto, to)) {
             (Some((one, _)), Some((other, _))) if one == other => {}
+            // One direction is translated in one step, and the other one in two.
+            (Some((one, reversed)), None)
+                if self.insert(
+                    one,
+                    [from, to].map(|ends| turned(ends, reversed)),
+                    !reversed,
+                ) => {}
+            (None, Some((one, reversed)))
+                if self.insert(one, [to, from].map(|ends| turned(ends, reversed)), reversed) => {}
             (Some((one, reversed)), other) => {
                 // Ends that a later connection has.
                 if let Some((other, _)) = other {
@@ -217,6 +226,36 @@ impl Translations {
         flow.since = time;
         let proto = flow.proto;
         self.list(proto, ends, slot);
+    }
+
+    /// Adds ends to a chain behind known ones, or in front of them, if they are on the way to
+    /// the next ones there: with one of the ends translated already. Whether they are.
+    fn insert(&mut self, slot: u32, [known, new]: [Ends; 2], behind: bool) -> bool {
+        let Some(flow) = self.flows.get_mut(slot) else {
+            return false;
+        };
+        let Some(at) = flow.chain.iter().position(|ends| *ends == known) else {
+            return false;
+        };
+        let next = if behind {
+            Some(at + 1)
+        } else {
+            at.checked_sub(1)
+        };
+        let Some(next) = next.and_then(|next| flow.chain.get(next)).copied() else {
+            return false;
+        };
+        let is_mixed = |one: &Ends, other: &Ends| {
+            (new.src, new.src_port) == (one.src, one.src_port)
+                && (new.dst, new.dst_port) == (other.dst, other.dst_port)
+        };
+        if !is_mixed(&known, &next) && !is_mixed(&next, &known) {
+            return false;
+        }
+        flow.chain.insert(if behind { at + 1 } else { at }, new);
+        let proto = flow.proto;
+        self.list(proto, new, slot);
+        true
     }
 
     fn list(&mut self, proto: Proto, ends: Ends, slot: u32) {
@@ -314,6 +353,26 @@ mod tests {
         translations.learn(TCP, from, to, 2, 8);
         assert_eq!(chain(&translations, ends(9, 1))[0], ends(7, 4));
         assert_eq!(translations.key_of(TCP, ends(9, 1)), Some(ends(5, 1)));
+    }
+
+    /// To a node's port: both ends are rewritten in one step, and back in two.
+    #[test]
+    fn a_step_in_between_belongs_to_the_flow() {
+        for back in [[ends(3, 4), ends(1, 4)], [ends(3, 4), ends(3, 2)]] {
+            let mut translations = Translations::default();
+            let (first, last) = (ends(1, 2), ends(3, 4));
+            translations.learn(TCP, first, last, 0, 8);
+            translations.learn(TCP, back[0].reversed(), back[1].reversed(), 1, 8);
+            let all = [first, back[1], last];
+            assert_eq!(chain(&translations, first), all);
+            assert_eq!(translations.key_of(TCP, last), Some(first));
+            // The way on from there is known.
+            translations.learn(TCP, back[1].reversed(), first.reversed(), 2, 8);
+            assert_eq!(chain(&translations, last), all);
+            // What is no part of it leads elsewhere, as ever.
+            translations.learn(TCP, first, ends(1, 9), 3, 8);
+            assert_eq!(translations.key_of(TCP, last), None);
+        }
     }
 
     #[test]
