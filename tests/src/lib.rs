@@ -33,7 +33,8 @@ pub mod rng;
 pub mod traffic;
 
 pub use lab::{
-    Lab, LabSpec, Names, Node, Pairs, Pod, Proxy, Service, ServicePort, Tunnel, Uplinks, Wiring,
+    Lab, LabSpec, Names, Node, Outside, Pairs, Pod, Proxy, Service, ServicePort, Tunnel, Uplinks,
+    Wiring,
 };
 pub use netns::Netns;
 pub use process::Process;

@@ -9,6 +9,7 @@ use std::{
     thread,
 };
 
+use ipnet::IpNet;
 use tokio::{
     runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
@@ -19,7 +20,7 @@ use tracer_core::{
     journal::View,
     journey::Limits,
     model::{OwnerKind, Owners},
-    request::{Filter, Remote, Request, Start, Watch},
+    request::{Filter, OUTSIDE, Remote, Request, Start, Watch},
     verdict::Kind,
 };
 
@@ -281,7 +282,7 @@ fn look(plan: &Plan, shape: Shape, utc: bool) -> Result<Outcome, Failure> {
 fn targets(settings: &Settings) -> Targets {
     let is_more = !settings.besides.is_empty() || !settings.masqueraded.is_empty();
     let asked = settings.destinations.iter();
-    let asked = asked.filter(|end| is_more && end.is_real());
+    let asked = asked.filter(|end| is_more && (end.is_real() || end.kind == EndKind::Asked));
     Targets {
         pairs: settings.pairs.clone(),
         masqueraded: settings.masqueraded.clone(),
@@ -308,7 +309,7 @@ fn plan(settings: &Settings, utc: bool, key: Key) -> Plan {
         generation: 1,
         pairs,
         next_hops: Vec::new(),
-        neighbours: settings.proto.is_none(),
+        neighbours: settings.proto.is_none() && !settings.dns,
     };
     let selection = selection(settings.query.as_ref(), utc, settings.count);
     Plan {
@@ -476,6 +477,9 @@ fn start(settings: &Settings, agent: &AgentSpec, key: Key, filter: &Filter) -> (
         }
     }
     add_besides(settings, agent, &mut request);
+    if settings.dns {
+        add_outside(settings, &mut request);
+    }
     let others = settings.owners.all_at(Owners::LATEST);
     let others = others.filter(|(address, owner)| {
         owner.kind == OwnerKind::Pod
@@ -519,6 +523,19 @@ fn add_besides(settings: &Settings, agent: &AgentSpec, request: &mut Request) {
     }
 }
 
+/// Lets an agent see where packets leave that are for nobody in the cluster.
+fn add_outside(settings: &Settings, request: &mut Request) {
+    let is_used = |address: &IpAddr| {
+        let mut ends = settings.sources.iter();
+        ends.any(|end| matches!(end.network, IpNet::V4(_)) == address.is_ipv4())
+    };
+    let outside = OUTSIDE.into_iter().filter(is_used);
+    request.remotes.extend(outside.map(|address| Remote {
+        address,
+        node_addresses: Vec::new(),
+    }));
+}
+
 fn describe(settings: &Settings) -> String {
     let names = |ends: &[End], service: &Option<String>| {
         if let Some(service) = service {
@@ -532,6 +549,7 @@ fn describe(settings: &Settings) -> String {
     let [source, destination] = &settings.services;
     let port = |port: Option<u16>| port.map_or_else(String::new, |port| format!(" port {port}"));
     let proto = match settings.proto {
+        None if settings.dns => "udp and tcp port 53".to_owned(),
         None => "any protocol".to_owned(),
         Some(number) => tracer_core::model::Proto::Ip(number).to_string(),
     };

@@ -63,6 +63,17 @@ impl Node {
         Ipv6Addr::new(0xfd00, 0xff, a, b, c, 0, 0, d)
     }
 
+    /// The gateways of its default routes; nobody has these addresses, but somebody outside.
+    #[must_use]
+    pub fn gateways(&self) -> (Ipv4Addr, Ipv6Addr) {
+        let [a, b, c, _] = self.underlay.octets();
+        let [e, f, g, h, ..] = self.underlay_v6().segments();
+        (
+            Ipv4Addr::new(a, b, c, 1),
+            Ipv6Addr::new(e, f, g, h, 0, 0, 0, 0xffff),
+        )
+    }
+
     /// Its address among the nodes, of an IP version.
     #[must_use]
     pub fn address(&self, v6: bool) -> IpAddr {

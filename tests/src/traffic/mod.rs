@@ -4,6 +4,7 @@
 //! nothing here waits for ever: traffic that meets a fault comes back with the
 //! smaller count.
 
+mod dns;
 mod service;
 mod tcp;
 mod udp;
@@ -17,7 +18,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-pub use service::{Served, tcp_to_service, udp_to_service};
+pub use dns::{LookedUp, Says, look_up};
+pub use service::{Served, Server, tcp_to, tcp_to_service, udp_to, udp_to_service};
 
 use crate::lab::{Lab, Pod};
 use crate::process::Process;

@@ -38,24 +38,56 @@ impl Served {
     }
 }
 
-/// Opens `count` TCP connections from a namespace to `to`, one after the other, each with a
-/// question and an answer; `endpoints` listen at their port `target`.
+/// A server: its namespace, and where it listens.
+pub type Server<'a> = (&'a Netns, SocketAddr);
+
+/// Opens `count` TCP connections from a namespace to a Service, one after the other, each
+/// with a question and an answer; `endpoints` listen at their port `target`.
 ///
 /// # Errors
 /// If an endpoint cannot listen.
 pub fn tcp_to_service(
     from: &Netns,
     to: SocketAddr,
-    (endpoints, target): (&[&Pod], u16),
+    endpoints: (&[&Pod], u16),
     count: u64,
 ) -> Result<Served> {
-    let listen = |pod: &&Pod| -> Result<TcpListener> {
+    tcp_to(from, to, &servers(to, endpoints), count)
+}
+
+/// Sends `count` datagrams from a namespace to a Service, each from a socket of its own and
+/// after the answer to the one before; `endpoints` listen at their port `target`.
+///
+/// # Errors
+/// If a socket cannot be made.
+pub fn udp_to_service(
+    from: &Netns,
+    to: SocketAddr,
+    endpoints: (&[&Pod], u16),
+    count: u64,
+) -> Result<Served> {
+    udp_to(from, to, &servers(to, endpoints), count)
+}
+
+fn servers<'a>(to: SocketAddr, (endpoints, target): (&[&'a Pod], u16)) -> Vec<Server<'a>> {
+    let server = |pod: &&'a Pod| {
         let address = SocketAddr::new(pod.address(to.is_ipv6()), target);
+        (&pod.netns, address)
+    };
+    endpoints.iter().map(server).collect()
+}
+
+/// As [`tcp_to_service`], to whatever is served by `servers`.
+///
+/// # Errors
+/// As [`tcp_to_service`].
+pub fn tcp_to(from: &Netns, to: SocketAddr, servers: &[Server<'_>], count: u64) -> Result<Served> {
+    let listen = |(netns, address): &Server<'_>| -> Result<TcpListener> {
         let what = format!("listening on TCP {address}");
         let mut listener = None;
         // A process that another test has just forked may still hold the listener before.
         process::until(&what, || {
-            let bound = pod.netns.enter(|| TcpListener::bind(address));
+            let bound = netns.enter(|| TcpListener::bind(address));
             match bound {
                 Err(error) if error.kind() == ErrorKind::AddrInUse => Ok(false),
                 bound => {
@@ -69,7 +101,7 @@ pub fn tcp_to_service(
         setsockopt(&listener, ReceiveTimeout, &TimeVal::milliseconds(TICK))?;
         Ok(listener)
     };
-    let listeners: Vec<TcpListener> = endpoints.iter().map(listen).collect::<Result<_>>()?;
+    let listeners: Vec<TcpListener> = servers.iter().map(listen).collect::<Result<_>>()?;
     let serve = |listener: &TcpListener, answered: &AtomicU64, ended: &AtomicBool| {
         while !ended.load(Ordering::Relaxed) {
             if let Ok((stream, _)) = listener.accept()
@@ -83,25 +115,18 @@ pub fn tcp_to_service(
     Ok(served(&listeners, serve, count, || from.enter(client)))
 }
 
-/// Sends `count` datagrams from a namespace to `to`, each from a socket of its own and after
-/// the answer to the one before; `endpoints` listen at their port `target`.
+/// As [`udp_to_service`], to whatever is served by `servers`.
 ///
 /// # Errors
-/// If a socket cannot be made.
-pub fn udp_to_service(
-    from: &Netns,
-    to: SocketAddr,
-    (endpoints, target): (&[&Pod], u16),
-    count: u64,
-) -> Result<Served> {
-    let listen = |pod: &&Pod| -> Result<UdpSocket> {
-        let address = SocketAddr::new(pod.address(to.is_ipv6()), target);
-        let socket = pod.netns.enter(|| UdpSocket::bind(address));
+/// As [`udp_to_service`].
+pub fn udp_to(from: &Netns, to: SocketAddr, servers: &[Server<'_>], count: u64) -> Result<Served> {
+    let listen = |(netns, address): &Server<'_>| -> Result<UdpSocket> {
+        let socket = netns.enter(|| UdpSocket::bind(address));
         let socket = socket.with_context(|| format!("cannot listen on UDP {address}"))?;
         socket.set_read_timeout(Some(udp::TICK))?;
         Ok(socket)
     };
-    let sockets: Vec<UdpSocket> = endpoints.iter().map(listen).collect::<Result<_>>()?;
+    let sockets: Vec<UdpSocket> = servers.iter().map(listen).collect::<Result<_>>()?;
     let serve = |socket: &UdpSocket, answered: &AtomicU64, ended: &AtomicBool| {
         let mut datagram = [0; 2048];
         while !ended.load(Ordering::Relaxed) {

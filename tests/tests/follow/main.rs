@@ -11,6 +11,8 @@ mod bgp;
 mod calico;
 // Traffic without a fault: everything arrives, everything is seen.
 mod clean;
+// What a pod asks DNS, and what it hears.
+mod dns;
 // Containers behind a bridge, with the node's address.
 mod docker;
 // Where a packet must be seen on its way, from how the lab is wired.
@@ -29,6 +31,8 @@ mod moments;
 mod multihomed;
 // Between a pod and a node.
 mod nodes;
+// What goes out of the cluster, and what comes in.
+mod outside;
 // Recordings for the replay tests.
 mod recordings;
 // Programs of other dataplanes that take packets past points.

@@ -89,7 +89,7 @@ fn end(value: &Value) -> Result<SocketAddr> {
 }
 
 /// The source and destination that a journey's packet had at first.
-fn ends(journey: &Value) -> Result<[SocketAddr; 2]> {
+pub(crate) fn ends(journey: &Value) -> Result<[SocketAddr; 2]> {
     let packet = &journey["packet"];
     let end = |side: &str| -> Result<SocketAddr> {
         let address = packet[side].as_str().context("an address")?.parse()?;
@@ -100,7 +100,7 @@ fn ends(journey: &Value) -> Result<[SocketAddr; 2]> {
 }
 
 /// The translations of a journey: their kinds, from where, to where.
-fn translations(journey: &Value) -> Result<Vec<(&str, SocketAddr, SocketAddr)>> {
+pub(crate) fn translations(journey: &Value) -> Result<Vec<(&str, SocketAddr, SocketAddr)>> {
     let hops = journey["hops"].as_array().context("hops")?;
     let all = hops.iter().filter_map(|hop| hop["translations"].as_array());
     let all = all.flatten().map(|one| {

@@ -151,6 +151,7 @@ pub(crate) fn journey(way: &[(usize, usize)], closed: Closed) -> Journey {
         refusal: None,
         acked: smallvec::SmallVec::new(),
         retransmits: None,
+        took: None,
         ambiguous: false,
         translated: None,
         closed,

@@ -12,7 +12,7 @@ use std::{
     net::IpAddr,
 };
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use tracer_core::model::OwnerKind;
 
 use super::{
@@ -20,6 +20,13 @@ use super::{
     values::{EndName, PodName, PortName, ServiceName},
 };
 use crate::inventory::{Group, Inventory, Pod, Service, ServicePort, Slice};
+
+/// The port at which names are asked for (RFC 1035, 4.2).
+const DNS_PORT: u16 = 53;
+
+/// IANA numbers of the protocols by which they are.
+const TCP: u8 = 6;
+const UDP: u8 = 17;
 
 /// One address, or network of addresses, of a side.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +57,8 @@ pub enum EndKind {
     Virtual,
     /// An address of a node, at which a Service has node ports.
     NodePort,
+    /// Whoever is asked for names, by any address.
+    Asked,
 }
 
 /// A port, and whose.
@@ -176,8 +185,10 @@ impl Names<'_> {
 
     /// Where they go.
     pub(super) fn destination(&self, name: EndName, narrow: Narrow) -> Result<Side, SettingsError> {
-        if let EndName::Service(service) = name {
-            return self.service(service, narrow);
+        match name {
+            EndName::Service(service) => return self.service(service, narrow),
+            EndName::Dns => return Ok(self.dns(narrow)),
+            _ => {}
         }
         let mut side = self.named(name)?;
         if let Some(inventory) = self.inventory {
@@ -209,7 +220,7 @@ impl Names<'_> {
     /// All addresses of what was named, if that is no Service.
     fn named(&self, name: EndName) -> Result<Side, SettingsError> {
         let ends = match name {
-            EndName::Service(_) => unreachable!("Services have ports"),
+            EndName::Service(_) | EndName::Dns => unreachable!("these have ports"),
             EndName::Pod(PodName { namespace, name }) => {
                 let namespace = self.namespace(namespace);
                 let pod = self.known().pod(&namespace, &name)?;
@@ -247,6 +258,40 @@ impl Names<'_> {
             end.node = home.map(str::to_owned);
         }
         end
+    }
+
+    /// Whoever is asked for names: any address at DNS's port, and the endpoints of the Services
+    /// that have it, whose own port may be another.
+    fn dns(&self, narrow: Narrow) -> Side {
+        let own = [UDP, TCP].map(|proto| Port {
+            proto,
+            number: DNS_PORT,
+        });
+        let is_meant = |port: &Port| narrow.proto.is_none_or(|proto| proto == port.proto);
+        let own: Vec<Port> = own.into_iter().filter(is_meant).collect();
+        let anybody = [Ipv4Net::default().into(), Ipv6Net::default().into()];
+        let mut side = Side {
+            ends: anybody
+                .map(|network| End {
+                    kind: EndKind::Asked,
+                    ports: own.clone(),
+                    ..named_end(network, None, None)
+                })
+                .into(),
+            service: Some("DNS".to_owned()),
+            ..Side::default()
+        };
+        let known = self.inventory.into_iter();
+        for ((namespace, name), service) in known.flat_map(|known| known.services_with(DNS_PORT)) {
+            let led = Led::new(self.known(), (namespace, name), service);
+            let is_meant = |port: &&ServicePort| port.port == DNS_PORT && narrow.takes(port);
+            let ports: Vec<&ServicePort> = service.ports.iter().filter(is_meant).collect();
+            if !ports.is_empty() {
+                side.by.push((namespace.clone(), name.clone()));
+                side.ends.extend(led.endpoints(&ports));
+            }
+        }
+        side
     }
 
     /// A Service: its virtual addresses, its nodes' ports, its endpoints.

@@ -122,6 +122,12 @@ pub enum SettingsError {
     /// ICMP has no ports.
     #[error("ICMP has no ports: leave out --src-port and --dst-port, or choose another --proto")]
     IcmpPorts,
+    /// DNS has its own port.
+    #[error("DNS is asked at port 53, so --dns takes no --dst-port: leave one of them out")]
+    DnsPort,
+    /// DNS uses UDP and TCP.
+    #[error("DNS uses UDP and TCP: with --dns, leave out --proto, or give udp or tcp")]
+    DnsProto,
     /// Source and destination are the same.
     #[error("source and destination are both {0}: give two different ends")]
     SameEnds(String),
@@ -288,6 +294,8 @@ impl SettingsError {
         matches!(
             self,
             Self::IcmpPorts
+                | Self::DnsPort
+                | Self::DnsProto
                 | Self::SameEnds(_)
                 | Self::Families { .. }
                 | Self::VxlanPorts(_)

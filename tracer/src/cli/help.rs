@@ -18,7 +18,7 @@ EXIT CODES
 pub(super) const FOLLOW_USAGE: &str = "\
 tracer follow [OPTIONS]
            <--src END | --src-pod POD | --src-service SERVICE | --src-ip IP>
-           <--dst END | --dst-pod POD | --dst-service SERVICE | --dst-ip IP>";
+           <--dst END | --dst-pod POD | --dst-service SERVICE | --dst-ip IP | --dns>";
 
 /// Of `tracer follow`.
 pub(super) const FOLLOW: &str = "\
@@ -37,9 +37,12 @@ EXAMPLES
       --agent node-a=netns:/run/netns/node-a \\
       --agent node-b=netns:/run/netns/node-b
 
-  DNS queries of this machine's pods for ten seconds, as JSON:
-    tracer follow --src 10.244.1.0/24 --dst-ip 10.244.2.7 --proto udp \\
-      --dst-port 53 --duration 10s -o json
+  What a pod asks DNS, whoever that is, with times and return codes:
+    tracer follow --src-pod default/web --dns
+
+  What this machine's pods send to an address in ten seconds, as JSON:
+    tracer follow --src 10.244.1.0/24 --dst-ip 203.0.113.9 --proto udp \\
+      --dst-port 123 --duration 10s -o json
 
   Whether the next ten packets arrive, for a script:
     tracer follow --src-ip 10.244.1.5 --dst-ip 10.244.2.7 --count 10 \\
@@ -158,7 +161,7 @@ EXIT CODES
 pub(super) const RECORD_USAGE: &str = "\
 tracer record [OPTIONS] --write FILE
            <--src END | --src-pod POD | --src-service SERVICE | --src-ip IP>
-           <--dst END | --dst-pod POD | --dst-service SERVICE | --dst-ip IP>";
+           <--dst END | --dst-pod POD | --dst-service SERVICE | --dst-ip IP | --dns>";
 
 /// Of `tracer record`.
 pub(super) const RECORD: &str = "\

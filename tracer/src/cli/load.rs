@@ -49,7 +49,7 @@ pub(super) fn objects(
             inventory: Some(inventory),
         });
     }
-    let is_object = |name: &EndName| !matches!(name, EndName::Network(_));
+    let is_object = |name: &EndName| !matches!(name, EndName::Network(_) | EndName::Dns);
     if !access.is_given() && !names.iter().any(is_object) {
         return Ok(Objects::default());
     }
@@ -98,6 +98,7 @@ fn wanted_by(name: &EndName, namespace: &str) -> Option<Wanted> {
             name: service.name.clone(),
         },
         EndName::Node(name) => Wanted::Node(name.clone()),
+        EndName::Dns => Wanted::Dns,
         EndName::Network(network) => {
             let is_one = network.prefix_len() == network.max_prefix_len();
             return is_one.then(|| Wanted::Address(network.addr()));

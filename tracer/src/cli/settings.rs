@@ -57,6 +57,8 @@ pub struct Settings {
     /// What the source and the destination are called, if that is not what their ends are
     /// called: Services.
     pub services: [Option<String>; 2],
+    /// Whether the source's DNS is followed, whoever it asks.
+    pub dns: bool,
     /// IANA protocol number, that of ICMP also for ICMPv6; `None` for any.
     pub proto: Option<u8>,
     /// Port of the source.
@@ -260,6 +262,7 @@ impl Settings {
             masqueraded,
             services: [source.service, destination.service],
             by: [source.by, destination.by].concat(),
+            dns: args.destination.dns,
             proto,
             src_port: args.src_port,
             dst_port: args.dst_port,
@@ -331,6 +334,12 @@ fn check_rotation(args: &RecordingArgs) -> Result<(), SettingsError> {
 /// What the arguments say against each other, whatever the cluster is like.
 pub(super) fn check(args: &WatchArgs) -> Result<(), SettingsError> {
     let has_ports = args.src_port.is_some() || args.dst_port.is_some();
+    if args.destination.dns && matches!(args.proto, Protocol::Icmp | Protocol::Sctp) {
+        return Err(SettingsError::DnsProto);
+    }
+    if args.destination.dns && args.dst_port.is_some() {
+        return Err(SettingsError::DnsPort);
+    }
     if has_ports && args.proto == Protocol::Icmp {
         return Err(SettingsError::IcmpPorts);
     }
@@ -383,7 +392,7 @@ impl Followed {
         is_outside: impl Fn(&End) -> bool,
     ) -> Result<Self, SettingsError> {
         let mut sources = source.ends.clone();
-        let is_any_outside = sources.iter().any(is_outside);
+        let is_any_outside = sources.iter().any(&is_outside);
         // Pods use a Service's own addresses.
         let is_used = |end: &&End| is_any_outside || end.kind != EndKind::NodePort;
         let mut destinations: Vec<End> = destination.ends.iter().filter(is_used).cloned().collect();
@@ -417,7 +426,7 @@ impl Followed {
         }
         let may_be = is_any_outside || destination.is_masqueraded;
         Ok(Self {
-            masqueraded: targets::masqueraded(&sources, all, may_be),
+            masqueraded: targets::masqueraded(&sources, (all, to), may_be, is_outside),
             sources,
             destinations,
             besides,
@@ -426,11 +435,13 @@ impl Followed {
     }
 }
 
-/// Whether an end is no pod, nor a network of pods.
+/// Whether an end is no pod, nor a network of pods or with pods in it.
 fn is_outside(end: &End, inventory: &Inventory) -> bool {
-    let owner = end.address().and_then(|address| inventory.owner(address));
-    match owner {
-        Some(owner) => owner.kind == OwnerKind::Node,
-        None => inventory.home_of_network(end.network).is_none(),
+    match end.address() {
+        Some(address) => match inventory.owner(address) {
+            Some(owner) => owner.kind == OwnerKind::Node,
+            None => inventory.home_of_network(end.network).is_none(),
+        },
+        None => !inventory.has_pods_in(end.network),
     }
 }

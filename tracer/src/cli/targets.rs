@@ -4,7 +4,7 @@
 //! follow there. A node may put its own address in the source's place, and which
 //! addresses it has is known only once its agent has told: those pairs are made then.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use ipnet::IpNet;
 use tracer_core::model::Pair;
@@ -89,25 +89,42 @@ pub(super) fn pairs<'a>(
 pub(super) struct TooMany;
 
 /// What may come to `destinations` with an address of a node in the place of its source's.
-/// `may_be`: whether it may, whoever sends it; else a pod's only if it reaches itself.
+///
+/// By a Service, a pod's packets may if it reaches itself, and others' if `may_be`. What a pod
+/// sends to where no pods are (`is_outside`), its own node masquerades, as most networks have
+/// it.
 pub(super) fn masqueraded<'a>(
     sources: &[End],
-    destinations: impl Iterator<Item = &'a End>,
+    (destinations, to): (impl Iterator<Item = &'a End>, Narrow),
     may_be: bool,
+    is_outside: impl Fn(&End) -> bool,
 ) -> Vec<Masqueraded> {
     let own: HashSet<IpNet> = sources.iter().map(|source| source.network).collect();
-    let by_service = destinations.filter(|end| end.is_real() && !end.ports.is_empty());
+    let pods = sources.iter().filter(|source| !is_outside(source));
+    let nodes: BTreeSet<(&str, Option<&String>)> = pods
+        .map(|source| (source.family(), source.node.as_ref()))
+        .collect();
     let mut all = Vec::new();
-    for end in by_service {
-        if !may_be && !own.contains(&end.network) {
+    for end in destinations {
+        let is_by_service = end.is_real() && !end.ports.is_empty();
+        let (from, rules) = if is_by_service && (may_be || own.contains(&end.network)) {
+            let node = end.node.clone().filter(|_| !may_be);
+            (vec![node], by_service(end))
+        } else if end.kind == EndKind::Asked || (end.is_real() && is_outside(end)) {
+            let partners = nodes.iter().filter(|(family, _)| *family == end.family());
+            let partners = partners.map(|(_, node)| node.cloned());
+            (partners.collect(), rules(end, to))
+        } else {
             continue;
+        };
+        for node in from {
+            all.extend(rules.iter().map(|(proto, port)| Masqueraded {
+                to: end.network,
+                proto: *proto,
+                port: *port,
+                node: node.clone(),
+            }));
         }
-        all.extend(end.ports.iter().map(|port| Masqueraded {
-            to: end.network,
-            proto: port.proto,
-            port: port.number,
-            node: end.node.clone().filter(|_| !may_be),
-        }));
     }
     all
 }

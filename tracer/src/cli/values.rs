@@ -32,6 +32,8 @@ pub enum EndName {
     Node(String),
     /// An address, or all of a network.
     Network(IpNet),
+    /// Whoever is asked for names.
+    Dns,
 }
 
 /// A pod as kubectl names it.

@@ -57,7 +57,12 @@ pub enum Wanted {
     },
     /// Whoever has this address.
     Address(IpAddr),
+    /// The Services of the cluster's DNS.
+    Dns,
 }
+
+/// The label that the Service of a cluster's DNS has, whatever serves it.
+const DNS_LABEL: &str = "k8s-app=kube-dns";
 
 /// Whose objects a user may not read, and what the server says of it.
 #[derive(Default)]
@@ -145,6 +150,16 @@ impl Cluster {
                     let pods = self.pods_everywhere(&field).await;
                     let pods = refused.unless("pods by address", pods)?;
                     addressed.extend(pods.unwrap_or_default());
+                }
+                Wanted::Dns => {
+                    let all = Api::<Service>::all(self.client.clone());
+                    let all = all.list(&ListParams::default().labels(DNS_LABEL)).await;
+                    let all = all.map_err(|error| self.explain(error));
+                    for service in refused.unless("Services", all)?.into_iter().flatten() {
+                        inventory.take_service(&service)?;
+                        let namespace = service.namespace().unwrap_or_default();
+                        services.insert((namespace, service.name_any()));
+                    }
                 }
             }
         }

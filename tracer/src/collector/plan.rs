@@ -88,9 +88,9 @@ impl Plan {
                 pairs.push(Pair {
                     a: (*address).into(),
                     b: masqueraded.to,
-                    proto: Some(masqueraded.proto),
+                    proto: masqueraded.proto,
                     a_port: None,
-                    b_port: Some(masqueraded.port),
+                    b_port: masqueraded.port,
                 });
             }
         }
@@ -135,10 +135,10 @@ impl Plan {
 pub struct Masqueraded {
     /// Where it goes to.
     pub to: IpNet,
-    /// IANA protocol number.
-    pub proto: u8,
-    /// To which port.
-    pub port: u16,
+    /// IANA protocol number; `None`: any.
+    pub proto: Option<u8>,
+    /// To which port; `None`: any.
+    pub port: Option<u16>,
     /// Of which node the address is; `None`: of any.
     pub node: Option<String>,
 }

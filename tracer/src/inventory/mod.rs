@@ -427,6 +427,18 @@ impl Inventory {
         Some(name)
     }
 
+    /// Whether pods have addresses of a network, as far as is known.
+    #[must_use]
+    pub fn has_pods_in(&self, network: IpNet) -> bool {
+        let is_pod = |owner: &Owner| owner.kind == OwnerKind::Pod;
+        let mut nodes = self.nodes.values();
+        let mut owners = self.owners.iter();
+        nodes.any(|node| {
+            let mut own = node.pod_networks.iter();
+            own.any(|own| own.contains(&network) || network.contains(own))
+        }) || owners.any(|(address, owner)| is_pod(owner) && network.contains(address))
+    }
+
     /// Checks that there is a node of this name.
     ///
     /// # Errors

@@ -267,6 +267,16 @@ impl Inventory {
         leading.filter_map(|(key, _)| self.services.get_key_value(key))
     }
 
+    /// The Services that have a port of this number, by namespace and name.
+    pub fn services_with(&self, number: u16) -> impl Iterator<Item = (&Key, &Service)> {
+        let mut all: Vec<_> = self.services.iter().collect();
+        // In an order that is the same each time.
+        all.sort_unstable_by_key(|(key, _)| *key);
+        let has = move |port: &ServicePort| port.port == number;
+        all.into_iter()
+            .filter(move |(_, service)| service.ports.iter().any(has))
+    }
+
     /// The Service, by namespace and name, that has a virtual address.
     #[must_use]
     pub fn service_at(&self, address: IpAddr) -> Option<(&str, &str)> {

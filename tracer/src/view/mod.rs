@@ -9,6 +9,7 @@
 //! Invariant 6 (ARCHITECTURE.md): `verdict` decides, a view only shows.
 
 mod contents;
+mod dns;
 mod drops;
 pub(crate) mod evidence;
 mod facts;

@@ -79,6 +79,20 @@ fn outcome(scene: &Scene, journey: &Journey, verdict: &Verdict) -> String {
             let mac = mac.map_or_else(String::new, |mac| format!(" ({mac})"));
             format!("left: went out of {interface} to {gateway}{mac}; {node} is not watched")
         }
+        Outcome::LeftOutside { step, to } => format!(
+            "left: went out of {} on {} towards {to}, which no known pod or node has",
+            interface(*step),
+            name(journey.steps[*step].node)
+        ),
+        Outcome::Untranslated { step, to } => {
+            let node = name(journey.steps[*step].node);
+            let service = party(scene, *to, journey.steps[*step].time);
+            format!(
+                "left: went out of {} on {node} still addressed to {service}, which {node} did \
+                 not translate",
+                interface(*step)
+            )
+        }
         Outcome::WrongNode { node, home } => format!(
             "left: the tunnel took it to {node}, but {} is on {}",
             home.name, home.node

@@ -42,6 +42,14 @@ fn outcomes() -> Vec<Outcome> {
             mac: Some(MAC),
             node: node(),
         },
+        Outcome::LeftOutside {
+            step: 4,
+            to: GATEWAY,
+        },
+        Outcome::Untranslated {
+            step: 4,
+            to: GATEWAY,
+        },
         Outcome::WrongNode {
             node: node(),
             home: home(),

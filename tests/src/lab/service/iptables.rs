@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 
-use super::{Lab, MASQUERADE, Service, ServicePort, hashed};
+use super::{Lab, MASQUERADE, Node, Service, ServicePort, hashed};
 
 /// The chains of a port: the Service's, that of packets from outside, the endpoints'.
 struct Chains {
@@ -32,7 +32,7 @@ impl Chains {
 }
 
 /// All rules of all Services, for one IP version.
-pub(super) fn rules(lab: &Lab, v6: bool) -> Result<String> {
+pub(super) fn rules(lab: &Lab, node: &Node, v6: bool) -> Result<String> {
     let mut chains = String::new();
     let mut nat = format!(
         "-A PREROUTING -m comment --comment \"kubernetes service portals\" -j KUBE-SERVICES
@@ -46,7 +46,8 @@ pub(super) fn rules(lab: &Lab, v6: bool) -> Result<String> {
     let mut filter = String::new();
     for service in &lab.services {
         for port in &service.ports {
-            rules_of(lab, service, port, v6, [&mut chains, &mut nat, &mut filter])?;
+            let tables = [&mut chains, &mut nat, &mut filter];
+            rules_of((lab, node), service, port, v6, tables)?;
         }
     }
     writeln!(
@@ -85,7 +86,7 @@ pub(super) fn rules(lab: &Lab, v6: bool) -> Result<String> {
 }
 
 fn rules_of(
-    lab: &Lab,
+    (lab, node): (&Lab, &Node),
     service: &Service,
     port: &ServicePort,
     v6: bool,
@@ -130,15 +131,40 @@ fn rules_of(
         all.service
     )?;
     if let Some(node_port) = node_port {
-        let external = &all.external;
+        let (external, service_chain) = (&all.external, &all.service);
         writeln!(chains, ":{external} - [0:0]")?;
-        write!(
+        writeln!(
             nat,
-            "-A KUBE-NODEPORTS -m comment --comment {name} -p {proto} -m {proto} --dport {node_port} -j {external}
--A {external} -m comment --comment \"masquerade traffic for {name} external destinations\" -j KUBE-MARK-MASQ
--A {external} -j {}\n",
-            all.service
+            "-A KUBE-NODEPORTS -m comment --comment {name} -p {proto} -m {proto} --dport {node_port} -j {external}"
         )?;
+        if service.is_local {
+            let own = lab.endpoints_of(service).zip(&all.endpoints);
+            let own = own.filter(|(pod, _)| lab.node_of(pod).name == node.name);
+            let mut own = own.map(|(_, (chain, _))| chain);
+            // Who is within the cluster, or this node, is balanced as ever; one endpoint of
+            // the node has all the rest.
+            write!(
+                nat,
+                "-A {external} -s {} -m comment --comment \"pod traffic for {name} external destinations\" -j {service_chain}
+-A {external} -m comment --comment \"masquerade LOCAL traffic for {name} external destinations\" -m addrtype --src-type LOCAL -j KUBE-MARK-MASQ
+-A {external} -m comment --comment \"route LOCAL traffic for {name} external destinations\" -m addrtype --src-type LOCAL -j {service_chain}\n",
+                lab.cluster_cidr(v6)
+            )?;
+            match own.next() {
+                Some(chain) => writeln!(nat, "-A {external} -j {chain}")?,
+                None => writeln!(
+                    filter,
+                    "-A KUBE-EXTERNAL-SERVICES {} -m addrtype --dst-type LOCAL -p {proto} -m {proto} --dport {node_port} -j DROP",
+                    comment("has no local endpoints")
+                )?,
+            }
+        } else {
+            write!(
+                nat,
+                "-A {external} -m comment --comment \"masquerade traffic for {name} external destinations\" -j KUBE-MARK-MASQ
+-A {external} -j {service_chain}\n"
+            )?;
+        }
     }
     writeln!(
         nat,

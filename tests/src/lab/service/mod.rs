@@ -90,6 +90,9 @@ pub struct Service {
     pub ports: Vec<ServicePort>,
     /// The indices of its endpoints in [`Lab::pods`].
     pub endpoints: Vec<usize>,
+    /// Whether what comes from outside stays on the node that it comes to, with its source:
+    /// `externalTrafficPolicy: Local`.
+    pub is_local: bool,
 }
 
 impl Service {
@@ -137,6 +140,7 @@ impl Lab {
             v6: Ipv6Addr::new(0xfdfe, 0, 0, 0, 0, 0, 0, host.into()),
             ports,
             endpoints: endpoints.to_vec(),
+            is_local: false,
         };
         self.services.push(service.clone());
         self.program(proxy)?;
@@ -152,6 +156,16 @@ impl Lab {
         self.program(proxy)
     }
 
+    /// Lets what comes from outside to a Service, by its index in [`Lab::services`], stay on
+    /// the node that it comes to; with iptables.
+    ///
+    /// # Errors
+    /// If a rule cannot be written.
+    pub fn keep_local(&mut self, service: usize) -> Result<()> {
+        self.services[service].is_local = true;
+        self.program(Proxy::Iptables)
+    }
+
     fn program(&self, proxy: Proxy) -> Result<()> {
         for node in &self.nodes {
             self.route_out(node)?;
@@ -163,7 +177,7 @@ impl Lab {
                     Proxy::Iptables => {
                         let program = if v6 { "ip6tables" } else { "iptables" };
                         let line = format!("{program}-nft-restore --wait");
-                        node.netns.batch(&line, &iptables::rules(self, v6)?)?;
+                        node.netns.batch(&line, &iptables::rules(self, node, v6)?)?;
                     }
                     Proxy::Nftables => {
                         let rules = nftables::rules(self, node, v6)?;
@@ -175,20 +189,17 @@ impl Lab {
         Ok(())
     }
 
-    /// A default route to nobody.
-    fn route_out(&self, node: &Node) -> Result<()> {
-        let [a, b, c, _] = node.underlay.octets();
-        let gateway = Ipv4Addr::new(a, b, c, 1);
+    /// A default route, to nobody unless there is somebody outside.
+    pub(super) fn route_out(&self, node: &Node) -> Result<()> {
+        let (gateway, gateway_v6) = node.gateways();
         let mut script = format!(
             "route replace default via {gateway} dev {} onlink\n",
             node.way
         );
         if self.wiring.carries_v6() {
-            let [a, b, c, d, ..] = node.underlay_v6().segments();
-            let gateway = Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0xffff);
             writeln!(
                 script,
-                "route replace default via {gateway} dev {} onlink",
+                "route replace default via {gateway_v6} dev {} onlink",
                 node.way
             )?;
         }
@@ -201,7 +212,7 @@ impl Lab {
     }
 
     /// The network of all pods, of an IP version: kube-proxy's `--cluster-cidr`.
-    fn cluster_cidr(&self, v6: bool) -> String {
+    pub(super) fn cluster_cidr(&self, v6: bool) -> String {
         if v6 {
             let [a, b, c, ..] = self.nodes[0].bridge_v6.segments();
             format!("{a:x}:{b:x}:{c:x}::/48")

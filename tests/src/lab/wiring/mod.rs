@@ -8,10 +8,11 @@ mod shared;
 pub(super) mod tunnel;
 
 use std::fmt::Write;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Context, Result};
 
-use super::{Lab, Node, Pairs, Pod, Uplinks, netkit, uplinks};
+use super::{Lab, Node, Outside, Pairs, Pod, Uplinks, netkit, uplinks};
 use crate::netns::Netns;
 use crate::process;
 
@@ -59,6 +60,43 @@ pub(super) fn make_pod(lab: &Lab, pod: &Pod) -> Result<()> {
         calico::attach(lab, node, [pod])?;
     }
     set_up_pod(lab, pod)
+}
+
+/// Makes a host that is the gateway of all nodes, with an address far away.
+pub(super) fn make_outside(lab: &Lab, outside: &Outside) -> Result<()> {
+    let netns = &outside.netns;
+    let script = format!("netns add {}\n", netns.name);
+    process::run(process::command("ip").args(["-batch", "-"]), &script)
+        .context("cannot make a network namespace")?;
+    netns.sysctl(&[("ipv4/ip_forward", "1")])?;
+    keep_ipv6_quiet(netns)?;
+    make_cables([Cable {
+        ends: [
+            (netns, "eth0".to_owned()),
+            (&lab.middle, "outside".to_owned()),
+        ],
+        mac: "02:00:5e:00:53:09".to_owned(),
+        mtu: lab.mtu,
+    }])?;
+    let wire = MIDDLE_BRIDGES[0];
+    let port = format!("link set dev outside master {wire} up\n");
+    lab.middle.batch("ip -batch -", &port)?;
+    let (gateway, gateway_v6) = lab.nodes[0].gateways();
+    let ([a, b, c, _], [e, f, g, h, ..]) = (gateway.octets(), gateway_v6.segments());
+    let network = Ipv4Addr::new(a, b, c, 0);
+    let network_v6 = Ipv6Addr::new(e, f, g, h, 0, 0, 0, 0);
+    let Outside { v4, v6, .. } = outside;
+    let script = format!(
+        "link set dev lo up
+         link set dev eth0 up
+         address add {gateway}/24 dev eth0
+         address add {gateway_v6}/64 dev eth0 nodad
+         address add {v4}/32 dev lo
+         address add {v6}/128 dev lo nodad
+         route replace {network}/24 dev eth0 src {v4}
+         route replace {network_v6}/64 dev eth0 src {v6}\n"
+    );
+    netns.batch("ip -batch -", &script).map(drop)
 }
 
 fn set_up_pod(lab: &Lab, pod: &Pod) -> Result<()> {

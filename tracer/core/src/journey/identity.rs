@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::content::write_ends;
-use crate::model::{Flags, Icmp, Packet, Proto, Quote, Tcp, Transport};
+use crate::model::{DnsHeader, Flags, Icmp, Packet, Proto, Quote, Tcp, Transport};
 
 /// One direction of a TCP connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -332,16 +332,12 @@ pub(super) fn part(packet: &Packet) -> Option<Part> {
             }))
         }
         Transport::Udp {
-            src_port,
-            dst_port,
-            dns: Some(header),
-            ..
+            src_port, dst_port, ..
         } => {
-            let id = u16::from_be_bytes([header[0], header[1]]);
+            let DnsHeader { id, is_answer, .. } = packet.dns()?;
             let src = (packet.src, *src_port);
             let dst = (packet.dst, *dst_port);
-            // QR, RFC 1035, 4.1.1.
-            Some(if header[2] & 0x80 != 0 {
+            Some(if is_answer {
                 Part::Answers(Question::Dns {
                     asker: dst,
                     asked: src,
@@ -367,7 +363,6 @@ pub(super) fn part(packet: &Packet) -> Option<Part> {
             })
         }),
         Transport::Tcp(_)
-        | Transport::Udp { .. }
         | Transport::Sctp { .. }
         | Transport::Cut { .. }
         | Transport::Other(_) => None,

@@ -335,6 +335,7 @@ impl Memory {
             refusal: rest.and_then(|rest| rest.refusal),
             acked,
             retransmits: rest.and_then(|rest| rest.retransmits),
+            took: None,
             ambiguous: track.ambiguous,
             translated: None,
             closed: Closed::End,

@@ -161,8 +161,11 @@ pub struct Journey {
     /// have brought that: offsets as in [`Step::parts`]. Of what is no TCP data, a
     /// SYN|ACK and a FIN are acknowledged.
     pub acked: SmallVec<[(u32, u32); 1]>,
-    /// The journey that carried the same TCP bytes before.
+    /// The journey that carried the same TCP bytes before, or asked DNS the same.
     pub retransmits: Option<u64>,
+    /// How long its asker waited for it, if it answers: from where the question was seen
+    /// first to where this was seen last, on one node, ns.
+    pub took: Option<u64>,
     /// Whether another packet could not be told from this one, so that hops
     /// on another node were paired in order.
     pub ambiguous: bool,

@@ -40,6 +40,8 @@ pub(super) struct Rest {
     pub(super) impostor: Option<Impostor>,
     pub(super) refusal: Option<Refusal>,
     pub(super) retransmits: Option<u64>,
+    /// When the question that it answers was seen first, on each node.
+    pub(super) asked: SmallVec<[(usize, i64); 2]>,
     pub(super) drops: Vec<Drop>,
     /// What of it was dropped.
     gone: Ranges,

@@ -29,7 +29,8 @@ pub use network::{Device, Network, Tunnel, Way};
 pub use node::{Direction, Foreign, Hello, Point, Role, is_opaque};
 pub use owner::{Owned, Owner, OwnerKind, Owners};
 pub use packet::{
-    Arp, Encap, EncapKind, Flags, Icmp, Mac, Neighbour, Packet, Proto, Quote, Tcp, Transport,
+    Arp, DnsHeader, Encap, EncapKind, Flags, Icmp, Mac, Neighbour, Packet, Proto, Quote, Tcp,
+    Transport,
 };
 pub use pair::Pair;
 pub use place::Place;

@@ -135,6 +135,19 @@ pub struct Packet {
     pub payload_hash: Option<u64>,
 }
 
+/// What the header of a DNS message says (RFC 1035, 4.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DnsHeader {
+    /// What a question and its answer have in common.
+    pub id: u16,
+    /// Whether it is an answer.
+    pub is_answer: bool,
+    /// Whether it was cut off, because it is too long for a datagram.
+    pub truncated: bool,
+    /// The return code; 0 of a question.
+    pub code: u8,
+}
+
 /// What an IP packet carries.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
@@ -380,6 +393,24 @@ impl Packet {
             Transport::Icmp(icmp) => icmp.neighbour.is_some(),
             _ => false,
         }
+    }
+
+    /// The header of the DNS message that it carries over UDP.
+    #[must_use]
+    pub fn dns(&self) -> Option<DnsHeader> {
+        let Transport::Udp {
+            dns: Some([high, low, flags, more, ..]),
+            ..
+        } = self.transport
+        else {
+            return None;
+        };
+        Some(DnsHeader {
+            id: u16::from_be_bytes([high, low]),
+            is_answer: flags & 0x80 != 0,
+            truncated: flags & 0x02 != 0,
+            code: more & 0xf,
+        })
     }
 
     /// Its ports, where its protocol has them.

@@ -1,7 +1,7 @@
 //! What a collector tells an agent: few and small messages. What an agent answers is
 //! [`crate::input`].
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 use tracer_common::hash::Key;
@@ -63,6 +63,13 @@ pub struct Remote {
     /// The addresses of the node that it lives on; empty when that is not known.
     pub node_addresses: Vec<IpAddr>,
 }
+
+/// What stands for all that is outside of a cluster in [`Request::remotes`]: addresses of
+/// documentation (RFC 5737, RFC 3849), to which no route of its own leads.
+pub const OUTSIDE: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
+];
 
 /// What an agent looks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

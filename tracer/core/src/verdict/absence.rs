@@ -122,6 +122,53 @@ pub(super) fn left(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict> {
     })
 }
 
+/// Out of the last watched point without a tunnel, towards an address that is no known pod's
+/// or node's. That of a Service leads nowhere: behind its node nobody translates it.
+pub(super) fn left_outside(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict> {
+    let step = last_of_rest(case, fates)?;
+    let (scene, journey) = (case.scene, case.journey);
+    let point = scene.point(step);
+    let goes_out = (point.role, point.direction) == (Role::Uplink, Direction::Egress);
+    let to = journey.destination()?;
+    let is_local = || scene.nodes.iter().any(|hello| hello.local.contains(&to));
+    if !goes_out
+        || step.encap.is_some()
+        || step.seen < journey.size()
+        || case.drop_unseen(step)
+        || is_local()
+        // Somebody else on the wire had the frame, which may say more.
+        || !fates.astray.is_empty()
+        || !fates.unclear.is_empty()
+    {
+        return None;
+    }
+    let index = case.index(step);
+    let owner = scene.owners.at(to, step.time);
+    let is_foreign = !point.foreign.is_empty();
+    let (cause, outcome) = match owner {
+        None => (None, Outcome::LeftOutside { step: index, to }),
+        // A program of somebody else may translate it behind this point.
+        Some(owner) if owner.kind.is_service() && !is_foreign => (
+            Some(Cause::NotTranslated),
+            Outcome::Untranslated { step: index, to },
+        ),
+        Some(_) => return None,
+    };
+    Some(Verdict {
+        kind: Kind::Left,
+        confidence: if is_foreign {
+            Confidence::Low
+        } else {
+            Confidence::High
+        },
+        cause,
+        drop: None,
+        outcome,
+        waits: None,
+        evidence: vec![Evidence::LastSeen(index)],
+    })
+}
+
 /// Where what is left of a journey had to be seen next.
 struct Next<'a> {
     /// Where it was seen last.

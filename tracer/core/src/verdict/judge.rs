@@ -9,7 +9,7 @@
 
 use super::{
     Circumstances, Confidence, Evidence, Kind, Outcome, Parts, Verdict, Waits, Where,
-    absence::{left, lost},
+    absence::{left, left_outside, lost},
     fates::{Fates, watches_receiver},
     translation::tell_translation,
     tunnel::tell_mismatch,
@@ -40,6 +40,7 @@ pub fn judge(
         .or_else(|| case.all_delivered(&fates, circumstances))
         .or_else(|| case.dropped(&fates))
         .or_else(|| left(&case, &fates))
+        .or_else(|| left_outside(&case, &fates))
         .or_else(|| lost(&case, &fates, circumstances, &mut parts))
         .unwrap_or_else(|| case.unknown(&fates, circumstances));
     let dropped = fates.drop.is_some() && !case.copy_unseen(&fates);

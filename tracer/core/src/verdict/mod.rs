@@ -2,6 +2,7 @@
 
 mod absence;
 mod circumstances;
+mod dns;
 mod doubt;
 mod drops;
 mod evidence;
@@ -23,6 +24,7 @@ mod unanswered;
 mod unseen;
 
 pub use circumstances::{Circumstances, Pattern, Silence, Sort, Where};
+pub use dns::{Dns, RUN, Run};
 pub use drops::{DropKind, Ports, Tally, classify};
 pub use evidence::Evidence;
 pub use health::{Rise, Rises};

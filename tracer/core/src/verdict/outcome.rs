@@ -41,6 +41,21 @@ pub enum Outcome {
         /// The node.
         node: String,
     },
+    /// It went out towards an address that nobody has who is known: outside of the cluster,
+    /// as a rule.
+    LeftOutside {
+        /// The step where it went out.
+        step: usize,
+        /// The address.
+        to: IpAddr,
+    },
+    /// It went out with a Service's address, which its node did not translate.
+    Untranslated {
+        /// The step where it went out.
+        step: usize,
+        /// The address.
+        to: IpAddr,
+    },
     /// A tunnel took it to another node than its receiver's.
     WrongNode {
         /// The node.

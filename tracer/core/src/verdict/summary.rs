@@ -9,7 +9,7 @@ use tracer_common::{
     drop::{DropCounter, DropCounters},
 };
 
-use super::{Kind, Verdict};
+use super::{Dns, Kind, Verdict};
 use crate::{
     journey::{Journey, Scene, Step},
     model::Direction,
@@ -168,6 +168,8 @@ pub struct Summary {
     /// Journeys that turned out to be between others than those who were asked about; they
     /// are in no other sum.
     pub others: u64,
+    /// Questions to DNS and their answers.
+    pub dns: Dns,
     /// Where every event went.
     pub accounting: Accounting,
 }
@@ -185,6 +187,7 @@ impl Summary {
 #[derive(Debug, Default)]
 pub struct Sums {
     others: u64,
+    dns: Dns,
     verdicts: BTreeMap<Kind, u64>,
     drops: BTreeMap<DropPlace, u64>,
     /// By the ends' indexes: agent, and point of it.
@@ -205,6 +208,7 @@ impl Sums {
             };
             *self.drops.entry(place).or_default() += 1;
         }
+        self.dns.add(scene, journey, verdict);
         for (from, to, latency) in latencies(journey) {
             let leg = [from, to].map(|step| (step.node, step.point));
             let histogram = self.legs.entry(leg).or_insert_with(histogram);
@@ -231,6 +235,7 @@ impl Sums {
             legs,
             drops: self.drops.clone(),
             others: self.others,
+            dns: self.dns.clone(),
             accounting,
         }
     }

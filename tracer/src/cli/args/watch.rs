@@ -180,6 +180,11 @@ pub struct Destination {
     /// Destination IP address
     #[arg(long, value_name = "IP", value_parser = values::address, help_heading = WHAT)]
     pub dst_ip: Option<EndName>,
+
+    /// Instead of a destination: the source's DNS, whoever it asks at UDP or TCP port 53. The
+    /// summary counts questions and answers
+    #[arg(long, help_heading = WHAT)]
+    pub dns: bool,
 }
 
 impl Source {
@@ -203,7 +208,11 @@ impl Destination {
             dst_pod,
             dst_service,
             dst_ip,
+            dns,
         } = self;
+        if *dns {
+            return EndName::Dns;
+        }
         the_one([dst, dst_pod, dst_service, dst_ip])
     }
 }

@@ -42,7 +42,10 @@ fn pairs(settings: &Settings) -> Vec<String> {
 
 fn masqueraded(settings: &Settings) -> Vec<(String, u16, Option<&str>)> {
     let all = settings.masqueraded.iter();
-    let all = all.map(|one| (one.to.addr().to_string(), one.port, one.node.as_deref()));
+    let all = all.map(|one| {
+        let port = one.port.unwrap_or_default();
+        (one.to.addr().to_string(), port, one.node.as_deref())
+    });
     all.collect()
 }
 
@@ -57,7 +60,12 @@ fn a_services_packets_are_followed_before_and_after_their_translation() {
                 "10.244.1.5 > 192.0.2.9 15432 (6)",
             ]
         );
-        assert_eq!(settings.masqueraded, []);
+        // The endpoint is outside of the cluster: the pod's node masquerades.
+        let node = Some("node-a");
+        assert_eq!(
+            masqueraded(&settings),
+            [("192.0.2.9".to_owned(), 15432, node)]
+        );
         assert_eq!(settings.besides, []);
     }
 }
@@ -336,4 +344,62 @@ fn a_pod_is_reached_by_each_service_that_leads_there() {
             ("10.244.1.5".to_owned(), 5353, None),
         ]
     );
+}
+
+#[test]
+fn dns_is_whoever_is_asked_and_the_endpoints_of_services_for_it() {
+    let settings = with_services("--src-pod web --dns");
+    assert_eq!(
+        pairs(&settings),
+        [
+            "10.244.1.5 > 0.0.0.0 53 (17)",
+            "10.244.1.5 > 0.0.0.0 53 (6)",
+            "10.244.1.5 > 10.244.1.5 5353 (17)",
+            "10.244.1.5 > 10.244.2.7 5353 (17)",
+            "fd00:1::5 > :: 53 (17)",
+            "fd00:1::5 > :: 53 (6)",
+        ]
+    );
+    let node = Some("node-a");
+    let anybody = |address: &str| (address.to_owned(), 53, node);
+    let masqueraded = masqueraded(&settings);
+    for address in ["0.0.0.0", "::"] {
+        let own = masqueraded.iter().filter(|one| **one == anybody(address));
+        assert_eq!(own.count(), 2, "{masqueraded:?}");
+    }
+    assert_eq!(settings.by, [("shop".to_owned(), "pair".to_owned())]);
+    let settings = with_services("--src-pod web --dns --proto tcp");
+    assert_eq!(
+        pairs(&settings),
+        ["10.244.1.5 > 0.0.0.0 53 (6)", "fd00:1::5 > :: 53 (6)"]
+    );
+    assert_eq!(
+        refused("--src-pod web --dns --dst-port 5353"),
+        "DNS is asked at port 53, so --dns takes no --dst-port: leave one of them out"
+    );
+    for proto in ["icmp", "sctp"] {
+        assert_eq!(
+            refused(&format!("--src-pod web --dns --proto {proto}")),
+            "DNS uses UDP and TCP: with --dns, leave out --proto, or give udp or tcp"
+        );
+    }
+}
+
+#[test]
+fn what_leaves_the_cluster_may_have_its_nodes_address() {
+    let node = Some("node-a");
+    for (line, to, port) in [
+        ("--dst-ip 203.0.113.9 --dst-port 443", "203.0.113.9", 443),
+        ("--dst 203.0.113.0/24", "203.0.113.0", 0),
+        ("--dst node/node-b", "192.168.7.2", 0),
+    ] {
+        let settings = with_services(&format!("--src-pod web {line}"));
+        let all = masqueraded(&settings);
+        assert_eq!(all, [(to.to_owned(), port, node)], "{line}");
+    }
+    // Pods keep their addresses among each other.
+    for line in ["--dst-ip 10.244.2.99", "--dst 10.244.0.0/16"] {
+        let settings = with_services(&format!("--src-pod web {line}"));
+        assert_eq!(settings.masqueraded, [], "{line}");
+    }
 }

@@ -15,7 +15,7 @@
 
 use std::net::IpAddr;
 
-use tracer_core::model::is_opaque;
+use tracer_core::{model::is_opaque, request::OUTSIDE};
 
 use super::{
     DiscoverError, Remote, Role, Router,
@@ -43,6 +43,16 @@ pub(super) fn locate(
         pods,
     };
     search.follow(remote.address, &[])
+}
+
+/// An address, but for those that stand for others.
+fn called(target: IpAddr) -> String {
+    if OUTSIDE.contains(&target) {
+        let family = if target.is_ipv4() { "IPv4" } else { "IPv6" };
+        format!("outside of the cluster by {family}")
+    } else {
+        target.to_string()
+    }
 }
 
 /// `entered` are the tunnels that the packets are in, the outermost last.
@@ -73,13 +83,15 @@ impl<'b, R: Router> Search<'_, 'b, R> {
                 return Ok(());
             }
             Route::None(why) => {
-                self.draft
-                    .note(format!("packets to {target} cannot leave this node: {why}"));
+                self.draft.note(format!(
+                    "packets to {} cannot leave this node: {why}",
+                    called(target)
+                ));
                 return Ok(());
             }
         };
         let why = entered.last().map_or_else(
-            || format!("the route to {target} leads out of it"),
+            || format!("the route to {} leads out of it", called(target)),
             |tunnel| {
                 format!(
                     "the route to {target}, the far end of {}, leads out of it",

@@ -257,6 +257,31 @@ impl Contents {
     }
 }
 
+/// The ends that packets had at first, by those that a translation gave them.
+fn first_ends(said: &Said) -> HashMap<(Proto, Ends), Ends> {
+    let mut first = HashMap::new();
+    for (journey, ..) in &said.journeys {
+        let proto = journey.packet.proto();
+        let translated = journey.steps.iter().filter_map(|step| step.ends.as_deref());
+        for ends in translated {
+            first.extend(journey.packet.ends().map(|own| ((proto, *ends), own)));
+        }
+    }
+    first
+}
+
+/// A packet as it was before a translation, which may have hidden that it is of DNS.
+fn as_first(first: &HashMap<(Proto, Ends), Ends>, packet: &Packet) -> Packet {
+    let own = packet
+        .ends()
+        .and_then(|ends| first.get(&(packet.proto(), ends)));
+    let mut packet = own.map_or_else(|| packet.clone(), |own| packet.with_ends(own));
+    if let Transport::Udp { dns, .. } = &mut packet.transport {
+        *dns = None;
+    }
+    packet
+}
+
 fn offset(first: u32, seq: u32) -> i64 {
     i64::from(seq.wrapping_sub(first).cast_signed())
 }
@@ -499,13 +524,16 @@ fn lost_hops_of_other_packets_change_no_delivery_and_no_drop() {
                 batch.hops.iter().map(|hop| &hop.packet).chain(freed)
             })
         };
-        let contents = Contents::of(packets());
-        let mut all: Vec<Content> = packets().map(|packet| contents.content(packet)).collect();
+        let first = first_ends(whole);
+        let untranslated: Vec<Packet> = packets().map(|packet| as_first(&first, packet)).collect();
+        let contents = Contents::of(untranslated.iter());
+        let content = |packet: &Packet| contents.content(&as_first(&first, packet));
+        let mut all: Vec<Content> = packets().map(content).collect();
         all.sort();
         all.dedup();
         // Of every other one all hops are lost.
         let of_others = |packet: &Packet| {
-            let index = all.binary_search(&contents.content(packet));
+            let index = all.binary_search(&content(packet));
             index.is_ok_and(|index| index % 2 == 0)
         };
         let is_drop = |event: &Event<'_>| {
@@ -529,7 +557,7 @@ fn lost_hops_of_other_packets_change_no_delivery_and_no_drop() {
                     None => evidence.any(|one| matches!(one, Evidence::Seen(_))),
                 };
                 if is_seen && !of_others(&journey.packet) {
-                    let key = (contents.content(&journey.packet), verdict.kind);
+                    let key = (content(&journey.packet), verdict.kind);
                     let text = format!("{:?} {:?}", verdict.outcome, verdict.evidence);
                     kinds.entry(key).or_default().push(text);
                 }

@@ -1,5 +1,6 @@
 //! JSON for programs: one object a line, as docs/json.md describes it.
 
+mod dns;
 pub(super) mod dropped;
 mod drops;
 pub(super) mod evidence;

@@ -1,10 +1,12 @@
 //! A packet's fields, as they are named in JSON.
 
-use std::{fmt::Display, net::IpAddr};
+use std::{borrow::Cow, fmt::Display, net::IpAddr};
 
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 use tracer_core::model::{self, Mac, Proto, Transport};
+
+use crate::view::dns;
 
 /// Serializes what is shown as it is shown.
 pub(super) fn shown<T: Display, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
@@ -36,6 +38,7 @@ pub(super) struct Packet {
     tcp: Option<Tcp>,
     icmp: Option<Icmp>,
     arp: Option<Arp>,
+    dns: Option<Dns>,
 }
 
 #[derive(JsonSchema, Serialize)]
@@ -93,6 +96,14 @@ struct Arp {
     target_mac: Mac,
 }
 
+/// A DNS message's header; a question has no return code.
+#[derive(JsonSchema, Serialize)]
+struct Dns {
+    id: u16,
+    rcode: Option<Cow<'static, str>>,
+    truncated: bool,
+}
+
 impl Packet {
     pub(super) fn new(packet: &model::Packet) -> Self {
         let (src_port, dst_port) = packet.ports().unzip();
@@ -120,6 +131,11 @@ impl Packet {
             tcp,
             icmp,
             arp,
+            dns: packet.dns().map(|header| Dns {
+                id: header.id,
+                rcode: header.is_answer.then(|| dns::code(header.code)),
+                truncated: header.truncated,
+            }),
         }
     }
 }

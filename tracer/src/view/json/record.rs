@@ -13,6 +13,7 @@ use tracer_core::{
 };
 
 use super::{
+    dns::Dns,
     dropped::{self, Drop, Refusal},
     evidence::Evidence,
     packet::{Packet, shown_or_null},
@@ -81,6 +82,7 @@ pub(super) struct Journey<'a> {
     direction: Course,
     conversation: String,
     answers: Option<u64>,
+    took_ns: Option<u64>,
     retransmits: Option<u64>,
     ambiguous: bool,
     hops: Vec<Hop<'a>>,
@@ -141,6 +143,7 @@ pub(super) struct Summary<'a> {
     r#where: Option<Where<'a>>,
     drops: Vec<dropped::Sum<'a>>,
     others: u64,
+    dns: Option<Dns<'a>>,
     latency: Vec<Latency<'a>>,
     accounting: Account,
 }
@@ -272,6 +275,7 @@ impl<'a> Journey<'a> {
             direction: journey.direction,
             conversation: format!("{:016x}", journey.conversation),
             answers: journey.answers,
+            took_ns: journey.took,
             retransmits: journey.retransmits,
             ambiguous: journey.ambiguous,
             hops: (0..journey.steps.len())
@@ -353,6 +357,7 @@ impl<'a> Summary<'a> {
             r#where: selected.map(Where::new),
             drops: summary.drops.iter().map(dropped::Sum::new).collect(),
             others: summary.others,
+            dns: Dns::new(&summary.dns),
             latency: legs::in_path_order(scene, summary)
                 .iter()
                 .map(Latency::new)

@@ -10,7 +10,7 @@ use hdrhistogram::Histogram;
 use tracer_core::{
     journal::Entry,
     journey::{Course, Journey, Scene},
-    verdict::{Kind, Verdict, latencies},
+    verdict::{Dns, Kind, Verdict, latencies},
 };
 
 /// How many different legs and problems are told apart. A follow of a few ends has some
@@ -43,6 +43,7 @@ pub(super) struct Tally {
     pub(super) bytes: u64,
     /// Journeys that carry what another carried before.
     pub(super) retransmissions: u64,
+    pub(super) dns: Dns,
     /// From first point to last of what was delivered, ns.
     pub(super) ways: Spans,
     /// When the latest journey began, Unix time, ns.
@@ -107,6 +108,7 @@ impl Tally {
         self.latest = self.latest.max(Some(start));
         self.bytes += u64::from(journey.packet.len);
         self.retransmissions += u64::from(journey.retransmits.is_some());
+        self.dns.add(scene, journey, verdict);
         self.seconds[0].add(start);
         if is_problem(verdict) {
             self.seconds[1].add(start);

@@ -120,7 +120,11 @@ fn header(flow: &mut Flow, look: &Look, scene: &Scene, journey: &Journey) {
             Transport::Icmp(ref icmp) if icmp.quote.is_some() => "about",
             _ => "answers",
         };
-        facts.push((palette.plain, format!("{word} #{request}")));
+        // How long it took to answer is of interest where somebody looks a name up.
+        let took = journey.took.filter(|_| journey.packet.dns().is_some());
+        let took = took.and_then(|took| i64::try_from(took).ok());
+        let took = took.map_or_else(String::new, |took| format!(" after {}", Span(took)));
+        facts.push((palette.plain, format!("{word} #{request}{took}")));
     }
     if let Some(original) = journey.retransmits {
         facts.push((palette.odd, format!("retransmits #{original}")));

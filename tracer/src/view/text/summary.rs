@@ -14,7 +14,7 @@ use super::{
     words::{grouped, plural},
 };
 use crate::view::{
-    HOST, Look,
+    HOST, Look, dns,
     legs::{self, Begin, Leg},
     moment::Span,
     selected,
@@ -35,12 +35,18 @@ pub(super) fn show(
     }
     verdicts(&mut flow, palette, summary);
     others(&mut flow, palette, summary.others);
+    said(&mut flow, palette, dns::sentences(&summary.dns));
     drops(&mut flow, palette, summary);
     let legs = legs::in_path_order(scene, summary);
     if !legs.is_empty() {
         latencies(&mut flow, palette, &legs);
     }
-    for (weight, sentence) in accounting(&summary.accounting) {
+    said(&mut flow, palette, accounting(&summary.accounting));
+    flow
+}
+
+fn said(flow: &mut Flow, palette: Palette, sentences: Vec<(Weight, String)>) {
+    for (weight, sentence) in sentences {
         let style = match weight {
             Weight::Plain => palette.plain,
             Weight::Odd => palette.odd,
@@ -49,7 +55,6 @@ pub(super) fn show(
         flow.words(style, &sentence);
         flow.line();
     }
-    flow
 }
 
 fn verdicts(flow: &mut Flow, palette: Palette, summary: &Summary) {

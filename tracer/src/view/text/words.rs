@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use tracer_core::model::{Icmp, Packet, Proto, Tcp, Transport};
+use tracer_core::model::{DnsHeader, Icmp, Packet, Proto, Tcp, Transport};
+
+use crate::view::dns;
 
 /// So many things: `1 hop`, `1,204 hops`.
 pub(in crate::view) fn count(number: usize, thing: &str) -> String {
@@ -36,11 +38,11 @@ pub(crate) fn packet(packet: &Packet) -> String {
             src_port,
             dst_port,
             len,
-            dns,
+            dns: _,
         } => {
             let payload = len.saturating_sub(8);
             let mut text = format!("UDP {src_port} → {dst_port} {payload} bytes");
-            if let Some(header) = dns {
+            if let Some(header) = packet.dns() {
                 text.push_str(&dns_words(header));
             }
             text
@@ -93,23 +95,18 @@ fn tcp(header: &Tcp) -> String {
 }
 
 /// Of a DNS header (RFC 1035, 4.1.1) what tells whether names resolve.
-fn dns_words(header: &[u8; 12]) -> String {
-    const RESPONSE: u8 = 0x80;
-
-    let id = u16::from_be_bytes([header[0], header[1]]);
-    if header[2] & RESPONSE == 0 {
+fn dns_words(header: DnsHeader) -> String {
+    let DnsHeader {
+        id,
+        is_answer,
+        truncated,
+        code,
+    } = header;
+    if !is_answer {
         return format!(", DNS query {id:#06x}");
     }
-    let code = match header[3] & 0xf {
-        0 => "NOERROR".to_owned(),
-        1 => "FORMERR".to_owned(),
-        2 => "SERVFAIL".to_owned(),
-        3 => "NXDOMAIN".to_owned(),
-        4 => "NOTIMP".to_owned(),
-        5 => "REFUSED".to_owned(),
-        other => format!("rcode {other}"),
-    };
-    format!(", DNS response {id:#06x} {code}")
+    let cut = if truncated { ", truncated" } else { "" };
+    format!(", DNS response {id:#06x} {}{cut}", dns::code(code))
 }
 
 fn icmp(message: &Icmp) -> String {

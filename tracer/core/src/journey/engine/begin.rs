@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use smallvec::SmallVec;
+
 use super::Engine;
 use crate::{
     journey::{
@@ -51,10 +53,12 @@ impl Engine {
             is_first = self.is_first_of_its_kind(&packet, answers);
         }
         let (asked_again, answer) = if asks {
+            retransmits = retransmits.or_else(|| self.same_question(&packet));
             self.asked_before(scene, &packet)
         } else {
             (false, None)
         };
+        let asked = self.asked_at(answers);
         let begun = Begun {
             number: id.number,
             range: part,
@@ -69,6 +73,7 @@ impl Engine {
             let rest = track.rest_mut();
             rest.retransmits = retransmits;
             rest.answers = answers.map(|answered| answered.number);
+            rest.asked = asked;
             rest.answered_by = answer.map(|answer| answer.number);
             rest.answer = answer.map(|answer| (answer, false));
         }
@@ -178,6 +183,33 @@ impl Engine {
             self.reschedule(*asker);
         }
         told.or(askers.last().copied())
+    }
+
+    /// When a question was seen first, on each node.
+    pub(super) fn asked_at(&self, question: Option<Id>) -> SmallVec<[(usize, i64); 2]> {
+        let mut asked: SmallVec<[(usize, i64); 2]> = SmallVec::new();
+        let track = question.and_then(|id| self.memory.get(id));
+        for (node, _, passage) in track.into_iter().flat_map(Track::passages) {
+            match asked.iter_mut().find(|(other, _)| *other == node) {
+                Some((_, time)) => *time = passage.time.min(*time),
+                None => asked.push((node, passage.time)),
+            }
+        }
+        asked
+    }
+
+    /// The first journey that asks DNS the same in the same words: resolvers send a question
+    /// again to which they hear nothing.
+    fn same_question(&self, packet: &Packet) -> Option<u64> {
+        packet.dns()?;
+        let Some(Part::Asks(question)) = part(packet) else {
+            return None;
+        };
+        let last = self.memory.askers(&question).last().copied()?;
+        let track = self.memory.get(last)?;
+        let is_same = track.packet.payload_hash == packet.payload_hash;
+        let first = track.rest().and_then(|rest| rest.retransmits);
+        is_same.then_some(first.unwrap_or(track.number))
     }
 
     /// Notes with those that ask a question that its answer is somebody else's.

@@ -145,6 +145,11 @@ impl Engine {
         journey.translated = way.filter(|_| holds_for(&journey)).map(Box::new);
         causal_order(scene, &mut journey);
         as_first_seen(&mut journey);
+        journey.took = journey.steps.last().and_then(|last| {
+            let mut asked = self.memory.get(id)?.rest()?.asked.iter();
+            let (_, since) = asked.find(|(node, _)| *node == last.node)?;
+            u64::try_from(last.time.saturating_sub(*since)).ok()
+        });
         self.finished.push_back(journey);
         while self.reported.len() > self.limits.open {
             self.forget_oldest();

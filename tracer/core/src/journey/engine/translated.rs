@@ -137,16 +137,13 @@ impl Engine {
     /// Notes that a hop shows an answer of DNS, where the hops before did not: Services lead
     /// from its port to others.
     pub(super) fn read_dns(&mut self, id: Id, time: i64, hop: &Hop) {
-        /// QR, in the third byte (RFC 1035, 4.1.1).
-        const ANSWER: u8 = 0x80;
-
         let Transport::Udp {
             dns: Some(seen), ..
         } = &hop.packet.transport
         else {
             return;
         };
-        if seen[2] & ANSWER == 0 {
+        if hop.packet.dns().is_none_or(|dns| !dns.is_answer) {
             return;
         }
         let Some(track) = self.memory.get_mut(id) else {
@@ -164,8 +161,11 @@ impl Engine {
             return;
         };
         let answered = self.answer(id, time, &packet, &question);
+        let asked = self.asked_at(answered);
         if let (Some(track), Some(answered)) = (self.memory.get_mut(id), answered) {
-            track.rest_mut().answers = Some(answered.number);
+            let rest = track.rest_mut();
+            rest.answers = Some(answered.number);
+            rest.asked = asked;
         }
     }
 }

@@ -7,6 +7,7 @@ use tracer_core::{journey::Scene, verdict::Kind};
 
 use super::{Pen, Theme, wrapped};
 use crate::view::{
+    dns,
     live::{
         spans::{bars, short},
         state::{Known, State},
@@ -29,6 +30,12 @@ pub(super) fn lines(state: &State, theme: Theme, width: usize) -> Vec<Line<'stat
     let scene: &Scene = state.scene();
     let mut lines = verdicts(shown, theme, width);
     lines.push(Line::default());
+    let asked = dns::sentences(&shown.tally.dns);
+    if !asked.is_empty() {
+        lines.push(Line::styled("Names", Theme::strong()));
+        lines.extend(said(asked, theme, width));
+        lines.push(Line::default());
+    }
     lines.extend(problems(shown, scene, theme, width));
     lines.extend(latencies(shown, scene, &state.way(), width));
     lines.extend(accounting_lines(shown, theme, width));
@@ -218,7 +225,13 @@ fn accounting_lines(shown: &Known, theme: Theme, width: usize) -> Vec<Line<'stat
         count(nodes, "node")
     );
     lines.extend(wrapped(Style::new(), "  ", &watched, width));
-    for (weight, sentence) in accounting(accounting_now) {
+    lines.extend(said(accounting(accounting_now), theme, width));
+    lines
+}
+
+fn said(sentences: Vec<(Weight, String)>, theme: Theme, width: usize) -> Vec<Line<'static>> {
+    let mut lines = Vec::new();
+    for (weight, sentence) in sentences {
         let (begin, style) = match weight {
             Weight::Plain => ("  ", Style::new()),
             Weight::Odd => ("  ! ", theme.odd()),

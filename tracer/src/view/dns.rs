@@ -1,0 +1,152 @@
+//! DNS in words: what questions and answers add up to.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use tracer_core::verdict::{Dns, Kind, RUN};
+
+use super::{
+    moment::Span,
+    text::{
+        Weight,
+        words::{grouped, plural},
+    },
+};
+
+/// The name of a return code (RFC 1035, 4.1.1; RFC 2136, 2.2).
+pub(super) fn code(code: u8) -> Cow<'static, str> {
+    let name = match code {
+        0 => "NOERROR",
+        1 => "FORMERR",
+        2 => "SERVFAIL",
+        3 => "NXDOMAIN",
+        4 => "NOTIMP",
+        5 => "REFUSED",
+        6 => "YXDOMAIN",
+        7 => "YXRRSET",
+        8 => "NXRRSET",
+        9 => "NOTAUTH",
+        10 => "NOTZONE",
+        other => return format!("rcode {other}").into(),
+    };
+    name.into()
+}
+
+/// What there was of it, a sentence each; none if there was nothing.
+pub(super) fn sentences(dns: &Dns) -> Vec<(Weight, String)> {
+    if dns.is_empty() {
+        return Vec::new();
+    }
+    let sentences = [
+        Some((Weight::Plain, sums(dns))),
+        took(dns).map(|text| (Weight::Plain, text)),
+        missing(dns).map(|text| (Weight::Odd, text)),
+        again(dns).map(|text| (Weight::Odd, text)),
+        runs(dns).map(|text| (Weight::Odd, text)),
+        connections(dns).map(|text| (Weight::Plain, text)),
+    ];
+    sentences.into_iter().flatten().collect()
+}
+
+fn sums(dns: &Dns) -> String {
+    let questions = number(dns.questions, "question");
+    let mut text = format!("DNS: {questions}");
+    let answers: u64 = dns.answers.values().sum();
+    if answers > 0 {
+        let codes = dns.answers.iter();
+        let codes: Vec<String> = codes
+            .map(|(rcode, answers)| format!("{} {}", grouped(*answers), code(*rcode)))
+            .collect();
+        text += &format!(", {} ({})", number(answers, "answer"), codes.join(", "));
+    }
+    let unanswered = dns.unanswered();
+    let without: u64 = unanswered.values().sum();
+    if without > 0 {
+        text += &format!(
+            ", {} without an answer ({})",
+            grouped(without),
+            kinds(&unanswered)
+        );
+    }
+    let open = dns.open();
+    if open > 0 {
+        let cut_off = "cut off by the beginning or the end of the follow";
+        text += &format!(", {} {cut_off}", grouped(open));
+    }
+    text + "."
+}
+
+fn took(dns: &Dns) -> Option<String> {
+    let took = &dns.took;
+    let at = |quantile| Span(i64::try_from(took.value_at_quantile(quantile)).unwrap_or(i64::MAX));
+    (!took.is_empty()).then(|| {
+        let max = Span(i64::try_from(took.max()).unwrap_or(i64::MAX));
+        format!(
+            "From question to answer: p50 {}, p99 {}, max {max}.",
+            at(0.5),
+            at(0.99)
+        )
+    })
+}
+
+/// Answers that did not arrive, or belong to nothing.
+fn missing(dns: &Dns) -> Option<String> {
+    let missing: u64 = dns.missing.values().sum();
+    let mut parts = Vec::new();
+    if missing > 0 {
+        let kinds = kinds(&dns.missing);
+        parts.push(format!("{} did not arrive ({kinds})", grouped(missing)));
+    }
+    if dns.unasked > 0 {
+        parts.push(format!(
+            "{} answered what was not seen to be asked",
+            grouped(dns.unasked)
+        ));
+    }
+    if dns.truncated > 0 {
+        parts.push(format!(
+            "{} said that the rest takes TCP (truncated)",
+            grouped(dns.truncated)
+        ));
+    }
+    (!parts.is_empty()).then(|| format!("Of the answers, {}.", parts.join(", and ")))
+}
+
+fn again(dns: &Dns) -> Option<String> {
+    (dns.retries > 0).then(|| {
+        let packets = number(dns.retries, "packet");
+        let verb = if dns.retries == 1 { "asks" } else { "ask" };
+        format!("{packets} {verb} a question again.")
+    })
+}
+
+fn runs(dns: &Dns) -> Option<String> {
+    let longest = dns.longest.as_ref()?;
+    Some(format!(
+        "{} of {RUN} or more NXDOMAIN in a row, the longest of {} to {}: resolvers try every \
+         suffix of a search path (ndots).",
+        number(dns.runs, "run"),
+        grouped(longest.answers),
+        longest.asker
+    ))
+}
+
+fn connections(dns: &Dns) -> Option<String> {
+    (dns.connections > 0).then(|| {
+        format!(
+            "{} over TCP: what was asked there is payload, which is not read.",
+            number(dns.connections, "connection")
+        )
+    })
+}
+
+fn kinds(kinds: &BTreeMap<Kind, u64>) -> String {
+    let all = kinds.iter();
+    let all: Vec<String> = all
+        .map(|(kind, packets)| format!("{} {}", grouped(*packets), kind.name()))
+        .collect();
+    all.join(", ")
+}
+
+fn number(number: u64, thing: &str) -> String {
+    format!("{} {thing}{}", grouped(number), plural(number))
+}
