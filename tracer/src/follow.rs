@@ -7,6 +7,7 @@ use std::{
     net::IpAddr,
     task::Poll,
     thread,
+    time::Instant,
 };
 
 use ipnet::IpNet;
@@ -32,7 +33,7 @@ use crate::{
     node::{self, Task},
     store::RecordError,
     terminal::{look_of_stderr, look_of_stdout, tell},
-    view::{self, Json, Live, Progress, Shown, Text},
+    view::{self, Condensed, Json, Live, Progress, Shown, Text},
 };
 
 mod live;
@@ -44,7 +45,7 @@ mod tests;
 /// # Errors
 /// [`Failure`], in one sentence.
 pub fn run(settings: &Settings) -> Result<Outcome, Failure> {
-    let shape = Shape::or_default(settings.output)?;
+    let shape = settings.shape.shape()?;
     let utc = settings.utc;
     let dry_run = settings.dry_run;
     let expect = settings.expect;
@@ -70,6 +71,20 @@ pub fn run(settings: &Settings) -> Result<Outcome, Failure> {
                     Live::start(shown, stdout.lock(), look_of_stdout(utc)).map_err(Failure::new)?;
                 let expectations = &mut expectations;
                 session(plan, updates, Compared { view, expectations }, left).await
+            }
+            Shape::Text if settings.shape.is_condensed() => {
+                let begin = Instant::now();
+                let clock = |_| i64::try_from(begin.elapsed().as_nanos()).unwrap_or(i64::MAX);
+                let look = look_of_stdout(utc);
+                let view = Condensed::new(stdout.lock(), look, clock, all(settings));
+                let expectations = &mut expectations;
+                session(
+                    plan,
+                    updates,
+                    Compared { view, expectations },
+                    future::pending(),
+                )
+                .await
             }
             Shape::Text => {
                 let view = Text::new(stdout.lock(), look_of_stdout(utc));
@@ -128,6 +143,19 @@ fn same(settings: &Settings) -> Vec<String> {
         }
     }
     words
+}
+
+/// How one sees all journeys that a terminal was not shown.
+fn all(settings: &Settings) -> String {
+    match &settings.write {
+        Some(write) => format!(
+            "`tracer replay {}` shows what was recorded, and --hops all at once.",
+            write.path.display()
+        ),
+        None => {
+            "To see all: --hops, a pipe, -o json, or -w FILE and `tracer replay FILE`.".to_owned()
+        }
+    }
 }
 
 /// Compares what became of packets with what was expected, and says what they

@@ -203,6 +203,15 @@ fn what_is_missing_or_unknown_is_named() -> Result<()> {
             "invalid value 'xml' for '--output <OUTPUT>' [possible values: live, text, json] (see --help)",
         ),
         (
+            &["replay", "--hops", "-o", "json", "trace.arrows"],
+            "--hops is for text, and -o json has all hops anyway: leave out --hops",
+        ),
+        (
+            &["replay", "--hops", "-o", "live", "trace.arrows"],
+            "--hops is for text, and the live view shows the hops of the journey that one opens: \
+             leave out --hops, or use -o text",
+        ),
+        (
             &["completions", "csh"],
             "invalid value 'csh' for '<SHELL>' [possible values: bash, elvish, fish, powershell, \
              zsh]; a similar value exists: 'zsh' (see --help)",

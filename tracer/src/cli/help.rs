@@ -56,6 +56,9 @@ EXAMPLES
     tracer follow --src-ip 10.244.1.5 --dst-ip 10.244.2.7 -w trace.arrows \\
       --where 'verdict:dropped,lost or >10ms'
 
+  As lines on a terminal, with the hops of every journey, however many:
+    tracer follow --src-ip 10.244.1.5 --dst-ip 10.244.2.7 --hops
+
   Recorded as well, to be shown again (an earlier trace.arrows is replaced):
     tracer follow --src-ip 10.244.1.5 --dst-ip 10.244.2.7 -w trace.arrows
     tracer replay trace.arrows
@@ -194,6 +197,7 @@ pub(super) const REPLAY: &str = "\
 EXAMPLES
   tracer replay trace.arrows
   tracer replay trace.arrows trace.1.arrows trace.2.arrows | less
+  tracer replay trace.arrows --hops
   tracer replay node-a.arrows node-b.arrows
   ssh node-a cat trace.arrows | tracer replay -
 

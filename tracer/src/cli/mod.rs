@@ -42,7 +42,7 @@ use tracing_subscriber::{
 pub use args::{
     AccessArgs, AgentArgs, Arguments, BundleArgs, Command, Destination, DropsArgs, ExpectArgs,
     Expected, ExportArgs, FollowArgs, Format, GroupBy, Output, Protocol, RecordArgs, RecordingArgs,
-    ReplayArgs, SchemaArgs, Shape, ShowArgs, Source, Split, StatsArgs, WatchArgs,
+    ReplayArgs, SchemaArgs, Shape, ShapeArgs, ShowArgs, Source, Split, StatsArgs, WatchArgs,
 };
 pub use drops::DropsSettings;
 pub use ends::{End, EndKind, Port};

@@ -20,7 +20,7 @@ use tracer_core::{
 use super::{
     agents,
     args::{
-        ExpectArgs, Expected, FollowArgs, Protocol, RecordArgs, RecordingArgs, Shape, WatchArgs,
+        ExpectArgs, Expected, FollowArgs, Protocol, RecordArgs, RecordingArgs, ShapeArgs, WatchArgs,
     },
     ends::{End, EndKind, Names, Narrow, Side},
     error::SettingsError,
@@ -74,7 +74,7 @@ pub struct Settings {
     /// How long to wait for a packet's next hop.
     pub hold: Duration,
     /// How to show it, if that was said.
-    pub output: Option<Shape>,
+    pub shape: ShapeArgs,
     /// What journeys have to be like that are shown.
     pub query: Option<Query>,
     /// Whether to show times in UTC.
@@ -176,7 +176,7 @@ impl Settings {
         }
         check_rotation(recording)?;
         Ok(Self {
-            output: args.output,
+            shape: args.shape,
             query: args.query.clone(),
             utc: args.times.utc,
             explain: args.explain.is_wanted(),
@@ -269,7 +269,7 @@ impl Settings {
             duration: args.duration,
             count: args.count,
             hold: args.hold,
-            output: None,
+            shape: ShapeArgs::default(),
             query: None,
             utc: false,
             explain: false,

@@ -12,8 +12,11 @@ use crate::{
     expect::{Compared, Expectations},
     store::{JoinError, Recordings},
     terminal::{look_of_stdout, tell},
-    view::{Json, Live, Shown, Text},
+    view::{Condensed, Json, Live, Shown, Text},
 };
+
+/// How one sees all journeys that a terminal was not shown.
+const ALL: &str = "To see all: --hops, a pipe, or -o json; --where chooses.";
 
 /// Shows what was recorded.
 ///
@@ -22,7 +25,7 @@ use crate::{
 pub fn run(args: &ReplayArgs) -> Result<Outcome, Failure> {
     let stdout = io::stdout();
     let look = look_of_stdout(args.times.utc);
-    let shape = Shape::or_default(args.output)?;
+    let shape = args.shape.shape()?;
     let utc = args.times.utc || shape == Shape::Json;
     let selection = selection(args.query.as_ref(), utc, None);
     let mut expectations = Expectations::of(&args.flows).map_err(Failure::new)?;
@@ -35,6 +38,13 @@ pub fn run(args: &ReplayArgs) -> Result<Outcome, Failure> {
                 query: args.query.clone(),
             };
             let (view, _) = Live::start(shown, stdout.lock(), look).map_err(Failure::new)?;
+            let expectations = &mut expectations;
+            through(&args.files, &mut Compared { view, expectations }, selection)
+        }
+        Shape::Text if args.shape.is_condensed() => {
+            // A second of the recording has as many lines as one that is live.
+            let clock = |time| time;
+            let view = Condensed::new(stdout.lock(), look, clock, ALL.to_owned());
             let expectations = &mut expectations;
             through(&args.files, &mut Compared { view, expectations }, selection)
         }

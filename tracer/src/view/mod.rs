@@ -28,6 +28,8 @@ mod text;
 pub(crate) mod translation;
 
 #[cfg(test)]
+mod condensed_tests;
+#[cfg(test)]
 mod document_tests;
 #[cfg(test)]
 mod drops_tests;
@@ -54,8 +56,8 @@ pub(crate) use moment::Moment;
 pub use plan::{plan_json, plan_text};
 pub use progress::Progress;
 pub use stats::{stats_json, stats_text};
-pub use text::Text;
 pub(crate) use text::packet_words;
+pub use text::{Condensed, Text};
 
 /// What [`Point::netns`](tracer_core::model::Point::netns) says of a node's own
 /// namespace; anything else there is a pod's name.

@@ -2,6 +2,7 @@
 //! packets, and the terminal afterwards.
 
 mod terminal;
+mod text;
 
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 

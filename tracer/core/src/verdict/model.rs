@@ -32,6 +32,17 @@ impl Verdict {
         self.kind == Kind::Unknown
             && matches!(self.cause, Some(Cause::BeforeStart | Cause::StillOpen))
     }
+
+    /// Whether somebody who looks for what is wrong wants to see it: neither what arrived,
+    /// nor what left for where nobody looks, nor what the follow's beginning or end has cut off.
+    #[must_use]
+    pub fn is_problem(&self) -> bool {
+        match self.kind {
+            Kind::Delivered => false,
+            Kind::Left => self.cause.is_some(),
+            _ => !self.is_cut_off(),
+        }
+    }
 }
 
 /// What can happen to a packet.

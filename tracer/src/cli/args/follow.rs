@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum, ValueHint};
 use tracer_core::journal::Query;
 
-use super::{END, ExpectArgs, Explain, OUTPUT, RECORDING, Shape, Times, WHERE, WatchArgs};
+use super::{END, ExpectArgs, Explain, OUTPUT, RECORDING, ShapeArgs, Times, WHERE, WatchArgs};
 use crate::cli::{help, values};
 
 /// The arguments of `tracer follow`.
@@ -27,9 +27,9 @@ pub struct FollowArgs {
     #[arg(long, help_heading = WHERE)]
     pub dry_run: bool,
 
-    /// Output format; json is one object a line; default: live on a terminal, else text
-    #[arg(short, long, value_enum, help_heading = OUTPUT)]
-    pub output: Option<Shape>,
+    /// How it is shown.
+    #[command(flatten)]
+    pub shape: ShapeArgs,
 
     /// Show only journeys that match: 'verdict:dropped pod:cart', 'port:80 >1ms', …
     #[arg(

@@ -216,6 +216,51 @@ impl Protocol {
     }
 }
 
+/// How journeys are shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Args)]
+pub struct ShapeArgs {
+    /// Output format; json is one object a line; default: live on a terminal, else text
+    #[arg(short, long, value_enum, help_heading = OUTPUT)]
+    pub output: Option<Shape>,
+
+    /// Text with the hops of every journey; else, on a terminal, above 3 journeys a second each
+    /// is one line, but for problems, and above 100 lines a second the rest is counted
+    #[arg(long, help_heading = OUTPUT)]
+    pub hops: bool,
+}
+
+impl ShapeArgs {
+    /// What was asked for; else the live view on a terminal, and text elsewhere.
+    ///
+    /// # Errors
+    /// If that contradicts `--hops`, or if the live view was asked for where it cannot be.
+    pub fn shape(self) -> Result<Shape, Failure> {
+        match self.output {
+            Some(Shape::Live) if self.hops => Err(Failure::Syntax(
+                "--hops is for text, and the live view shows the hops of the journey that one \
+                 opens: leave out --hops, or use -o text"
+                    .to_owned(),
+            )),
+            Some(Shape::Json) if self.hops => Err(Failure::Syntax(
+                "--hops is for text, and -o json has all hops anyway: leave out --hops".to_owned(),
+            )),
+            Some(Shape::Live) if !is_screen() => Err(Failure::new(
+                "-o live takes a terminal on standard input and standard output, and a TERM that \
+                 is not dumb: use -o text here",
+            )),
+            Some(asked) => Ok(asked),
+            None if is_screen() && !self.hops => Ok(Shape::Live),
+            None => Ok(Shape::Text),
+        }
+    }
+
+    /// Whether text is no more than can be read while it is written.
+    #[must_use]
+    pub fn is_condensed(self) -> bool {
+        !self.hops && io::stdout().is_terminal()
+    }
+}
+
 /// What `--output` of what follows packets can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Shape {
@@ -225,24 +270,6 @@ pub enum Shape {
     Text,
     /// For programs: one object a line
     Json,
-}
-
-impl Shape {
-    /// That which was asked for; else the live view on a terminal, and text elsewhere.
-    ///
-    /// # Errors
-    /// If the live view was asked for where it cannot be.
-    pub fn or_default(asked: Option<Self>) -> Result<Self, Failure> {
-        match asked {
-            Some(Self::Live) if !is_screen() => Err(Failure::new(
-                "-o live takes a terminal on standard input and standard output, and a TERM that \
-                 is not dumb: use -o text here",
-            )),
-            Some(asked) => Ok(asked),
-            None if is_screen() => Ok(Self::Live),
-            None => Ok(Self::Text),
-        }
-    }
 }
 
 /// What `--output` can be.

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum, ValueHint};
 
 use tracer_core::journal::Query;
 
-use super::{ExpectArgs, OUTPUT, Output, Shape, Times};
+use super::{ExpectArgs, OUTPUT, Output, ShapeArgs, Times};
 use crate::cli::help;
 
 /// The arguments of `tracer replay`.
@@ -17,9 +17,9 @@ pub struct ReplayArgs {
     #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub files: Vec<PathBuf>,
 
-    /// Output format; json is one object a line; default: live on a terminal, else text
-    #[arg(short, long, value_enum, help_heading = OUTPUT)]
-    pub output: Option<Shape>,
+    /// How it is shown.
+    #[command(flatten)]
+    pub shape: ShapeArgs,
 
     /// Show only journeys that match: 'verdict:dropped pod:cart', 'port:80 >1ms', …
     #[arg(

@@ -11,8 +11,8 @@ use clap::{CommandFactory as _, Parser as _};
 use tracer_core::model::Pair;
 
 use super::{
-    AgentSpec, Arguments, Command, End, EndKind, Failure, FollowArgs, Settings, Shape, agents,
-    load::Objects, settings,
+    AgentSpec, Arguments, Command, End, EndKind, Failure, FollowArgs, Settings, Shape, ShapeArgs,
+    agents, load::Objects, settings,
 };
 use crate::{
     inventory::{Inventory, tests::OBJECTS},
@@ -100,7 +100,7 @@ fn defaults_are_filled_in() {
     assert_eq!((settings.duration, settings.count), (None, None));
     assert_eq!(settings.query, None);
     assert_eq!(settings.hold, Duration::from_secs(5));
-    assert_eq!(settings.output, None);
+    assert_eq!(settings.shape, ShapeArgs::default());
     assert!(!settings.dry_run && !settings.pod_interfaces);
     assert_eq!(settings.vxlan_ports, [8472, 4789]);
     assert_eq!(settings.ring_size, 4 << 20);
@@ -130,7 +130,7 @@ fn every_argument_reaches_the_settings() {
     assert_eq!(settings.count, Some(7));
     assert_eq!(settings.query, Some("port:80".parse().expect("a query")));
     assert_eq!(settings.hold, Duration::from_millis(500));
-    assert_eq!(settings.output, Some(Shape::Json));
+    assert_eq!(settings.shape.output, Some(Shape::Json));
     assert!(settings.dry_run && settings.pod_interfaces);
     assert_eq!(settings.vxlan_ports, [5000, 4789, 8472]);
     assert_eq!((settings.ring_size, settings.budget), (65536, 1000));

@@ -11,7 +11,7 @@ use tracer_core::{
     verdict::Kind,
 };
 
-use super::tally::{Spans, is_problem};
+use super::tally::Spans;
 
 /// Journeys that are as somebody wants them, in the order of their verdicts.
 #[derive(Debug, Default)]
@@ -54,7 +54,7 @@ impl List {
             self.next = entry.number + 1;
             let selected = selection.as_ref();
             if selected.is_none_or(|all| all.allows(scene, &entry.journey, &entry.verdict))
-                && (!self.problems || is_problem(&entry.verdict))
+                && (!self.problems || entry.verdict.is_problem())
             {
                 self.matching.push_back(entry.number);
             }
@@ -167,7 +167,7 @@ pub(super) fn conversations(list: &List, journal: &Journal) -> Vec<Conversation>
         let conversation = &mut all[place];
         conversation.packets[super::tally::course(journey)] += 1;
         conversation.bytes += u64::from(journey.packet.len);
-        conversation.problems += u64::from(is_problem(&entry.verdict));
+        conversation.problems += u64::from(entry.verdict.is_problem());
         conversation.retransmissions += u64::from(journey.retransmits.is_some());
         let asked = journey.answers.and_then(|id| journal.with_id(id));
         if let Some(asked) = asked

@@ -110,7 +110,7 @@ impl Tally {
         self.retransmissions += u64::from(journey.retransmits.is_some());
         self.dns.add(scene, journey, verdict);
         self.seconds[0].add(start);
-        if is_problem(verdict) {
+        if verdict.is_problem() {
             self.seconds[1].add(start);
             self.problem(scene, entry);
         }
@@ -178,16 +178,6 @@ fn leg(pair: &[tracer_core::journey::Step], course: usize) -> (At, At, usize) {
 /// Which way a journey goes: 0 as requests do, 1 as replies do; in this order everywhere.
 pub(super) fn course(journey: &Journey) -> usize {
     usize::from(journey.direction == Course::Reply)
-}
-
-/// Whether somebody who looks for what is wrong wants to see it: neither what arrived,
-/// nor what left for where nobody looks, nor what the follow's beginning or end has cut off.
-pub(super) fn is_problem(verdict: &Verdict) -> bool {
-    match verdict.kind {
-        Kind::Delivered => false,
-        Kind::Left => verdict.cause.is_some(),
-        _ => !verdict.is_cut_off(),
-    }
 }
 
 impl Problem {

@@ -158,6 +158,11 @@ impl Flow {
         }
     }
 
+    /// How many lines have ended.
+    pub(super) fn height(&self) -> usize {
+        self.text.matches('\n').count()
+    }
+
     pub(in crate::view) fn finish(self) -> String {
         self.text
     }

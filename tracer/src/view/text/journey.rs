@@ -2,14 +2,15 @@
 
 use std::net::IpAddr;
 
+use anstyle::Style;
 use tracer_core::{
     journey::{Class, Drop, Journey, Scene, Step},
-    model::{Cause, Encap, OwnerKind, Proto, Transport},
-    verdict::{Confidence, Kind, Parts, Verdict},
+    model::{Encap, OwnerKind, Proto, Transport},
+    verdict::{Parts, Verdict},
 };
 
 use super::{
-    arrow,
+    arrow, conclusion,
     flow::{self, Flow, Palette},
     interface, words,
 };
@@ -17,9 +18,7 @@ use crate::{
     terminal::columns,
     view::{
         Look,
-        evidence::sentences,
         moment::{Moment, Span},
-        outcome,
         translation::{self, Change},
     },
 };
@@ -83,14 +82,13 @@ pub(super) fn show(
     for drop in drops {
         freed(&mut flow, palette, scene, &columns, previous, drop);
     }
-    conclusion(&mut flow, palette, scene, journey, verdict, parts);
+    conclusion::show(&mut flow, palette, scene, journey, verdict, parts);
     flow.line();
     flow
 }
 
 fn header(flow: &mut Flow, look: &Look, scene: &Scene, journey: &Journey) {
     let palette = look.palette;
-    let steps = &journey.steps;
     flow.indent(2);
     flow.put(palette.dim, &look.zone.clock(Moment(journey.start())));
     flow.put(palette.dim, &format!("#{}", journey.id));
@@ -103,6 +101,19 @@ fn header(flow: &mut Flow, look: &Look, scene: &Scene, journey: &Journey) {
         palette.plain,
         &[&end(scene, journey, journey.packet.src), &to],
     );
+    let mut facts = facts(palette, scene, journey).into_iter().peekable();
+    while let Some((style, mut fact)) = facts.next() {
+        if facts.peek().is_some() {
+            fact.push(',');
+        }
+        flow.put(style, &fact);
+    }
+    flow.line();
+}
+
+/// How many hops it has and how long it took, and what it belongs to.
+pub(super) fn facts(palette: Palette, scene: &Scene, journey: &Journey) -> Vec<(Style, String)> {
+    let steps = &journey.steps;
     // Two clocks may even disagree on which was first.
     let took = match (steps.first(), steps.last()) {
         (Some(first), Some(last)) if last.time > first.time => since(scene, first, last),
@@ -129,18 +140,11 @@ fn header(flow: &mut Flow, look: &Look, scene: &Scene, journey: &Journey) {
     if let Some(original) = journey.retransmits {
         facts.push((palette.odd, format!("retransmits #{original}")));
     }
-    let mut facts = facts.into_iter().peekable();
-    while let Some((style, mut fact)) = facts.next() {
-        if facts.peek().is_some() {
-            fact.push(',');
-        }
-        flow.put(style, &fact);
-    }
-    flow.line();
+    facts
 }
 
 /// Who sends or receives: a pod by its name, a node or Service by address and name.
-fn end(scene: &Scene, journey: &Journey, address: IpAddr) -> String {
+pub(super) fn end(scene: &Scene, journey: &Journey, address: IpAddr) -> String {
     let Some(owner) = scene.owners.at(address, journey.start()) else {
         return address.to_string();
     };
@@ -285,89 +289,4 @@ fn since(scene: &Scene, before: &Step, step: &Step) -> Option<String> {
         "+"
     };
     Some(format!("{mark}{}", Span(span)))
-}
-
-fn conclusion(
-    flow: &mut Flow,
-    palette: Palette,
-    scene: &Scene,
-    journey: &Journey,
-    verdict: &Verdict,
-    parts: Parts,
-) {
-    let (sign, style) = match verdict.kind {
-        Kind::Delivered => ("✔", palette.good),
-        Kind::Dropped | Kind::Refused | Kind::Lost => ("✘", palette.alarm),
-        Kind::Partial => ("✘", palette.odd),
-        Kind::Unanswered => ("!", palette.odd),
-        Kind::Left => ("→", palette.other),
-        Kind::Unknown => ("?", palette.odd),
-    };
-    let confidence = match (verdict.kind, verdict.confidence) {
-        (Kind::Unknown, _) | (_, Confidence::High) => None,
-        (_, Confidence::Low) => Some("low confidence"),
-        (_, Confidence::Confirmed) => Some("confirmed"),
-    };
-    let cause = verdict.cause.map(Cause::name);
-    let remarks: Vec<_> = cause.into_iter().chain(confidence).collect();
-    let kind = verdict.kind.name();
-    flow.indent(4);
-    flow.space(2);
-    flow.put(style, sign);
-    if remarks.is_empty() {
-        flow.put(style, &format!("{kind}:"));
-    } else {
-        flow.words(style, &format!("{kind} ({}):", remarks.join(", ")));
-    }
-    // The sentence stands alone elsewhere and may begin with the same word.
-    let text = outcome::text(scene, journey, verdict, &parts);
-    let rest = text.strip_prefix(kind);
-    let rest = rest.and_then(|rest| rest.strip_prefix(": ").or(rest.strip_prefix(' ')));
-    flow.words(palette.plain, rest.unwrap_or(&text));
-    flow.line();
-
-    if let Some(shares) = shares(journey, parts) {
-        flow.space(4);
-        flow.words(palette.odd, &shares);
-        flow.line();
-    }
-    if verdict.kind == Kind::Delivered && verdict.confidence > Confidence::Low {
-        return;
-    }
-    flow.indent(6);
-    for sentence in sentences(scene, journey, verdict) {
-        flow.space(4);
-        flow.put(palette.dim, "-");
-        flow.words(palette.plain, &sentence);
-        flow.line();
-    }
-}
-
-/// What became of how much, where not all of it fared alike.
-fn shares(journey: &Journey, parts: Parts) -> Option<String> {
-    let Parts {
-        sent,
-        delivered,
-        dropped,
-        lost,
-        unknown,
-    } = parts;
-    let shares = [
-        (delivered, "delivered"),
-        (dropped, "dropped"),
-        (lost, "lost"),
-        (unknown, "unknown"),
-    ];
-    let shares = shares.iter().filter(|(share, _)| *share > 0);
-    if shares.clone().count() < 2 {
-        return None;
-    }
-    let thing = match &journey.packet.transport {
-        Transport::Tcp(tcp) if tcp.payload_len > 0 => "bytes",
-        _ => "packets",
-    };
-    let shares: Vec<_> = shares
-        .map(|(share, fate)| format!("{share} {fate}"))
-        .collect();
-    Some(format!("of {sent} {thing}: {}", shares.join(", ")))
 }

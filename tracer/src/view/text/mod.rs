@@ -6,9 +6,13 @@
 //! changes, and what stays the same from hop to hop steps back.
 
 mod changes;
+mod conclusion;
+mod condensed;
 mod drops;
 mod flow;
 mod journey;
+mod line;
+mod pace;
 mod summary;
 pub(super) mod words;
 
@@ -17,6 +21,7 @@ use std::{
     io::{self, Write},
 };
 
+pub use self::condensed::Condensed;
 pub(crate) use self::words::packet as packet_words;
 pub(super) use self::{
     flow::{Flow, Palette, shorten},

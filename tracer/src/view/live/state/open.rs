@@ -5,7 +5,6 @@ use std::sync::Arc;
 use tracer_core::journal::Entry;
 
 use super::{Screen, State};
-use crate::view::live::tally::is_problem;
 
 impl State {
     pub(super) fn chosen(&self) -> Option<Arc<Entry>> {
@@ -45,7 +44,7 @@ impl State {
         let is_problem = |row: &usize| {
             let number = self.list.at(*row);
             let entry = number.and_then(|number| self.journal.get(number));
-            entry.is_some_and(|entry| is_problem(&entry.verdict))
+            entry.is_some_and(|entry| entry.verdict.is_problem())
         };
         let first = from + usize::from(self.list.chosen.is_some());
         let found = if older {

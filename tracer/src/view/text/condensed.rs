@@ -1,0 +1,303 @@
+//! Text on a terminal, where somebody reads it while it is written.
+//!
+//! A curl is two hundred lines with all its hops, a flood half a million. So once more than
+//! a few journeys come in a second each is one line, except problems, and what a terminal
+//! should not be asked to show is left out, by the rules of [`Pace`]. Whatever is left out
+//! is counted and told, by verdict: in a line a second while packets pass, and in the end.
+//!
+//! Into a pipe goes [`Text`] itself.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
+
+use tracer_core::{
+    journal::{Changed, Selected, Standing, Started, View},
+    journey::{Journey, Scene},
+    verdict::{Kind, Parts, Summary, Verdict},
+};
+
+use super::{
+    Text, changes,
+    flow::Flow,
+    journey, line,
+    pace::{FEW, MOST, Pace, SECOND},
+    words::{self, grouped},
+};
+use crate::view::Look;
+
+/// Writes text, and no more of it than can be read.
+#[derive(Debug)]
+pub struct Condensed<W, C> {
+    text: Text<W>,
+    /// Says how late it is, ns, when something of a time is to be shown, Unix time, ns.
+    clock: C,
+    pace: Pace,
+    /// How one sees all, in a sentence.
+    all: String,
+    /// In all, and since it was told last.
+    total: Count,
+    new: Count,
+    /// When the first journey was left out, or a problem's hops, that was not told yet.
+    since: Option<i64>,
+}
+
+/// Which journeys were shown how.
+#[derive(Debug, Default)]
+struct Count {
+    with_hops: u64,
+    in_a_line: u64,
+    /// Problems among these.
+    without_hops: u64,
+    left_out: BTreeMap<Kind, u64>,
+    /// Problems among these.
+    left_problems: u64,
+}
+
+/// How a journey is shown.
+#[derive(Clone, Copy)]
+enum Form {
+    Hops,
+    Line,
+    Nothing,
+}
+
+impl Count {
+    fn add(&mut self, verdict: &Verdict, form: Form) {
+        let problem = u64::from(verdict.is_problem());
+        match form {
+            Form::Hops => self.with_hops += 1,
+            Form::Line => {
+                self.in_a_line += 1;
+                self.without_hops += problem;
+            }
+            Form::Nothing => {
+                *self.left_out.entry(verdict.kind).or_default() += 1;
+                self.left_problems += problem;
+            }
+        }
+    }
+
+    /// Whether somebody may miss something.
+    fn is_short(&self) -> bool {
+        self.without_hops > 0 || !self.left_out.is_empty()
+    }
+
+    fn left_out(&self) -> u64 {
+        self.left_out.values().sum()
+    }
+
+    /// By verdict: `938 delivered, 2 dropped`.
+    fn kinds(&self) -> String {
+        let kinds = self.left_out.iter();
+        let kinds: Vec<String> = kinds
+            .map(|(kind, journeys)| format!("{} {}", grouped(*journeys), kind.name()))
+            .collect();
+        kinds.join(", ")
+    }
+
+    /// That problems have not got all their lines, if that is so.
+    fn problems(&self) -> Option<String> {
+        let parts = [
+            (self.left_problems, "left out"),
+            (self.without_hops, "without hops"),
+        ];
+        let parts = parts.iter().filter(|(problems, _)| *problems > 0);
+        let parts: Vec<String> = parts
+            .map(|(problems, how)| format!("{} {how}", grouped(*problems)))
+            .collect();
+        (!parts.is_empty()).then(|| {
+            format!(
+                "{MOST} lines a second are too few for all problems: {}.",
+                parts.join(", ")
+            )
+        })
+    }
+}
+
+fn journeys(number: u64) -> String {
+    format!("{} journey{}", grouped(number), words::plural(number))
+}
+
+impl<W: Write, C: FnMut(i64) -> i64> Condensed<W, C> {
+    /// Writes to `out`, at the pace of `clock`: it is given the time of what is to be shown,
+    /// Unix time, ns, and says how late it is, ns. `all` is a sentence that says how one
+    /// sees what is left out.
+    pub fn new(out: W, look: Look, clock: C, all: String) -> Self {
+        Self {
+            text: Text::new(out, look),
+            clock,
+            pace: Pace::default(),
+            all,
+            total: Count::default(),
+            new: Count::default(),
+            since: None,
+        }
+    }
+
+    /// What it has written.
+    #[cfg(test)]
+    pub(in crate::view) const fn written(&self) -> &W {
+        &self.text.out
+    }
+
+    fn show(&mut self, flow: Flow) -> io::Result<()> {
+        self.pace.write(flow.height());
+        self.text.show(flow)
+    }
+
+    /// Says what was left out, if that is a second ago. There is room for it.
+    fn tell(&mut self, now: i64) -> io::Result<()> {
+        if self.since.is_none_or(|since| now - since < SECOND) {
+            return Ok(());
+        }
+        self.since = None;
+        let new = std::mem::take(&mut self.new);
+        let left_out = new.left_out();
+        let palette = self.text.look.palette;
+        let mut flow = Flow::new(self.text.look.width);
+        flow.indent(2);
+        flow.put(palette.odd, "…");
+        if left_out > 0 {
+            let text = format!("{} left out: {}.", journeys(left_out), new.kinds());
+            flow.words(palette.odd, &text);
+        }
+        if let Some(problems) = new.problems() {
+            flow.words(palette.alarm, &problems);
+        }
+        flow.words(palette.dim, "--hops shows all.");
+        flow.line();
+        self.text.show(flow)
+    }
+
+    /// Says that from now on there is a line for each, once.
+    fn announce(&mut self) -> io::Result<()> {
+        if self.total.in_a_line > 0 || !self.total.left_out.is_empty() {
+            return Ok(());
+        }
+        let palette = self.text.look.palette;
+        let mut flow = Flow::new(self.text.look.width);
+        flow.indent(2);
+        flow.put(palette.odd, "…");
+        flow.words(
+            palette.odd,
+            &format!(
+                "more than {FEW} journeys a second: each is one line now, only problems have \
+                 their hops."
+            ),
+        );
+        flow.words(palette.dim, "--hops shows all.");
+        flow.line();
+        self.text.show(flow)
+    }
+
+    /// What was shown of all, once it is over; `None`: everything.
+    fn conclude(&self) -> Option<Flow> {
+        let total = &self.total;
+        if total.in_a_line == 0 && total.left_out.is_empty() {
+            return None;
+        }
+        let palette = self.text.look.palette;
+        let mut flow = Flow::new(self.text.look.width);
+        flow.indent(2);
+        let left_out = total.left_out();
+        let shown = total.with_hops + total.in_a_line;
+        let text = format!(
+            "Shown above: {} of {}, {} with hops, {} in one line.",
+            grouped(shown),
+            journeys(shown + left_out),
+            grouped(total.with_hops),
+            grouped(total.in_a_line),
+        );
+        flow.words(palette.strong, &text);
+        if left_out > 0 {
+            let text = format!("Left out: {} ({}).", grouped(left_out), total.kinds());
+            flow.words(palette.odd, &text);
+        }
+        if let Some(problems) = total.problems() {
+            flow.words(palette.alarm, &problems);
+        }
+        flow.words(palette.plain, &self.all);
+        flow.line();
+        Some(flow)
+    }
+}
+
+impl<W: Write, C: FnMut(i64) -> i64> View for Condensed<W, C> {
+    fn started(&mut self, scene: &Scene, started: &Started) -> io::Result<()> {
+        self.text.started(scene, started)
+    }
+
+    fn changed(&mut self, scene: &Scene, changed: &Changed) -> io::Result<()> {
+        let now = (self.clock)(changed.time);
+        let now = self.pace.is(now);
+        self.tell(now)?;
+        // There are few, and they say why journeys end where they do.
+        self.show(changes::show(&self.text.look, scene, changed))
+    }
+
+    fn journey(
+        &mut self,
+        scene: &Scene,
+        journey: &Journey,
+        verdict: &Verdict,
+        parts: &Parts,
+    ) -> io::Result<()> {
+        let now = (self.clock)(journey.last());
+        let now = self.pace.is(now);
+        self.tell(now)?;
+        let room = self.pace.room(now, verdict.is_problem());
+        let look = &self.text.look;
+        let fitting =
+            |flow: Flow, room: usize, form| (flow.height() <= room).then_some((flow, form));
+        let with_hops = || {
+            let flow = journey::show(look, scene, journey, verdict, *parts);
+            fitting(flow, room.hops, Form::Hops)
+        };
+        let in_a_line = || {
+            let flow = line::show(look, scene, journey, verdict, *parts);
+            fitting(flow, room.line, Form::Line)
+        };
+        // Nothing is laid out for nothing: there may be very many.
+        let fits = (room.hops > 0).then(with_hops).flatten();
+        let fits = fits.or_else(|| (room.line > 0).then(in_a_line).flatten());
+        let form = fits.as_ref().map_or(Form::Nothing, |(_, form)| *form);
+        if !matches!(form, Form::Hops) {
+            self.announce()?;
+        }
+        for count in [&mut self.total, &mut self.new] {
+            count.add(verdict, form);
+        }
+        if self.new.is_short() {
+            self.since.get_or_insert(now);
+        }
+        match fits {
+            Some((flow, _)) => self.show(flow),
+            None => Ok(()),
+        }
+    }
+
+    /// Time passes, though nothing may come.
+    fn shows_standing(&self) -> bool {
+        true
+    }
+
+    fn standing(&mut self, _: &Scene, _: &Standing) -> io::Result<()> {
+        let now = (self.clock)(i64::MIN);
+        let now = self.pace.is(now);
+        self.tell(now)
+    }
+
+    fn summary(
+        &mut self,
+        scene: &Scene,
+        summary: &Summary,
+        selected: Option<&Selected>,
+    ) -> io::Result<()> {
+        if let Some(flow) = self.conclude() {
+            self.text.show(flow)?;
+        }
+        self.text.summary(scene, summary, selected)
+    }
+}

@@ -1,0 +1,95 @@
+//! One journey in one line, without its hops.
+
+use tracer_core::{
+    journey::{Journey, Scene},
+    verdict::{Kind, Parts, Verdict},
+};
+
+use super::{
+    conclusion,
+    flow::{Flow, shorten},
+    journey::{end, facts},
+    words,
+};
+use crate::view::{Look, moment::Moment};
+
+/// Columns between what belongs to different questions: what it is, whose, how far, what
+/// became of it.
+const BETWEEN: usize = 1;
+
+/// Columns of an end's name where there is little room.
+const SHORT: usize = 24;
+
+/// What can be done without where a line has no room for all.
+#[derive(Clone, Copy)]
+struct Detail {
+    /// The verdict's sentence. Of what arrived the verdict's name says nearly all.
+    sentence: bool,
+    /// The whole of names.
+    names: bool,
+}
+
+/// Of what arrived as much as one line has room for, or two on a narrow terminal; else
+/// everything, on more lines if need be.
+pub(super) fn show(
+    look: &Look,
+    scene: &Scene,
+    journey: &Journey,
+    verdict: &Verdict,
+    parts: Parts,
+) -> Flow {
+    let details = [(true, true), (false, true), (false, false)];
+    let all = details.map(|(sentence, names)| Detail { sentence, names });
+    let lay_out = |detail| lay_out(look, scene, journey, verdict, parts, detail);
+    let whole = lay_out(all[0]);
+    if verdict.kind != Kind::Delivered || whole.height() == 1 {
+        return whole;
+    }
+    let brief = lay_out(all[1]);
+    if brief.height() == 1 {
+        brief
+    } else {
+        lay_out(all[2])
+    }
+}
+
+fn lay_out(
+    look: &Look,
+    scene: &Scene,
+    journey: &Journey,
+    verdict: &Verdict,
+    parts: Parts,
+    detail: Detail,
+) -> Flow {
+    let palette = look.palette;
+    let mut flow = Flow::new(look.width);
+    flow.indent(2);
+    flow.put(palette.dim, &look.zone.clock(Moment(journey.start())));
+    flow.put(palette.dim, &format!("#{}", journey.id));
+    flow.words(palette.strong, &words::packet(&journey.packet));
+
+    flow.space(BETWEEN);
+    let [from, to] = [journey.packet.src, journey.packet.dst].map(|address| {
+        let name = end(scene, journey, address);
+        if detail.names {
+            name
+        } else {
+            shorten(&name, SHORT)
+        }
+    });
+    flow.phrase(palette.plain, &[&from, &format!("→ {to}")]);
+
+    flow.space(BETWEEN);
+    for (style, fact) in facts(palette, scene, journey) {
+        flow.phrase(style, &[&fact]);
+    }
+
+    flow.space(BETWEEN);
+    if detail.sentence {
+        conclusion::whole(&mut flow, palette, scene, journey, verdict, parts);
+    } else {
+        conclusion::brief(&mut flow, palette, verdict);
+    }
+    flow.line();
+    flow
+}
