@@ -29,6 +29,7 @@ use crate::{
     cli::{self, AgentSpec, End, EndKind, Expected, Failure, Outcome, Settings, Shape, selection},
     collector::{self, Plan, SessionError, Targets, Update},
     expect::{Compared, Expectations},
+    export::SAVER,
     link::{self, Place},
     node::{self, Task},
     store::RecordError,
@@ -66,6 +67,7 @@ pub fn run(settings: &Settings) -> Result<Outcome, Failure> {
                     live: true,
                     command: same(settings),
                     query: settings.query.clone(),
+                    saver: SAVER,
                 };
                 let (view, left) =
                     Live::start(shown, stdout.lock(), look_of_stdout(utc)).map_err(Failure::new)?;

@@ -82,7 +82,7 @@ macro_rules! expression {
         concat!(
             $first,
             " All terms must match; `or` joins alternatives, ( ) groups, - negates.\n
-  verdict:dropped,lost   or cause: confidence: direction:
+  verdict:dropped,lost   or cause: confidence: direction: and problem
   pod:cart node:node-b   names or parts; pod:=shop/cart is a whole one
   ip:10.244.0.0/16       of either end; or src: dst:
   port:80,8000..8999     of either end; or sport: dport:

@@ -7,6 +7,7 @@
 
 mod bundle;
 mod html;
+mod kept;
 mod names;
 mod output;
 mod parquet;
@@ -21,6 +22,7 @@ use std::{
 use tracer_core::journal::View;
 
 pub use self::bundle::run as bundle;
+pub(crate) use self::kept::SAVER;
 use self::{html::Html, output::Output, parquet::Parquet, pcapng::Pcapng};
 use crate::{
     cli::{ExportArgs, Failure, Format, Outcome, selection},

@@ -10,6 +10,7 @@ use tracer_core::{
 use crate::{
     cli::{Failure, Outcome, ReplayArgs, Shape, selection},
     expect::{Compared, Expectations},
+    export::SAVER,
     store::{JoinError, Recordings},
     terminal::{look_of_stdout, tell},
     view::{Condensed, Json, Live, Shown, Text},
@@ -36,6 +37,7 @@ pub fn run(args: &ReplayArgs) -> Result<Outcome, Failure> {
                 live: false,
                 command: words(["tracer", "replay"]).chain(files).collect(),
                 query: args.query.clone(),
+                saver: SAVER,
             };
             let (view, _) = Live::start(shown, stdout.lock(), look).map_err(Failure::new)?;
             let expectations = &mut expectations;

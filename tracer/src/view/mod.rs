@@ -50,7 +50,7 @@ pub use json::Json;
 pub(crate) use json::{
     SCHEMAS, drop_json, drop_known_by, evidence_json, facts_json, hop_json, write_schema,
 };
-pub use live::{Live, Shown};
+pub use live::{Kept, Live, Saver, Shown};
 pub use look::Look;
 pub(crate) use moment::Moment;
 pub use plan::{plan_json, plan_text};

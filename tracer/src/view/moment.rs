@@ -42,6 +42,12 @@ impl Zone {
         )
     }
 
+    /// Date and time, as they can be in a file's name: `20260301-123456`.
+    pub(super) fn file_name(&self, at: Moment) -> String {
+        let time = self.0.to_datetime(at.timestamp());
+        time.strftime("%Y%m%d-%H%M%S").to_string()
+    }
+
     /// RFC 3339 with this zone's offset and nine decimals.
     pub(super) fn date_time(&self, at: Moment) -> String {
         let at = at.timestamp();

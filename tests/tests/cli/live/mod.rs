@@ -1,6 +1,7 @@
 //! The live view, on a terminal: what is on the screen against the recording of the same
 //! packets, and the terminal afterwards.
 
+mod robust;
 mod terminal;
 mod text;
 

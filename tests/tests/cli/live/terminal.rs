@@ -89,6 +89,21 @@ impl Terminal {
         Ok(modes.trim().to_owned())
     }
 
+    /// Waits until the modes are these.
+    pub(super) fn wait_for_modes(&self, wanted: &str) -> Result<()> {
+        until(wanted, || {
+            let modes = self.modes()?;
+            Ok((modes == wanted, modes))
+        })
+    }
+
+    /// Gives the window another size.
+    pub(super) fn resize(&self, (columns, rows): (u16, u16)) -> Result<()> {
+        let [columns, rows] = [columns, rows].map(|size| size.to_string());
+        let words = ["resize-window", "-x", &columns, "-y", &rows];
+        self.tell(&words).map(drop)
+    }
+
     /// Writes all that the terminal is sent from now on to a file.
     pub(super) fn keep(&self) -> Result<PathBuf> {
         let file = self.directory.join("sent");

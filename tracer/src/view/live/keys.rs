@@ -32,6 +32,7 @@ pub(super) enum Action {
     Fields,
     Pause,
     CommandLine,
+    Save,
     Mouse,
     Redraw,
     Suspend,
@@ -109,6 +110,7 @@ pub(super) const KEYS: &[Bound] = bound! {
     [key('x')] "x" "its header fields, or its hops again" Action::Fields, on Journey;
     [key(' ')] "Space" "pause; what comes meanwhile is kept" Action::Pause;
     [key('y')] "y" "a command line that shows the same" Action::CommandLine;
+    [key('w')] "w" "save what is shown, as .html, .jsonl or .pcapng" Action::Save;
     [key('m')] "m" "leave the mouse to the terminal, to select text" Action::Mouse;
     [ctrl('l')] "Ctrl-L" "draw the screen anew" Action::Redraw;
     [ctrl('z')] "Ctrl-Z" "to the shell; fg comes back" Action::Suspend;

@@ -61,6 +61,27 @@ impl List {
         }
     }
 
+    /// What they have to be like, in the language of `--where`; `None`: all are wanted.
+    pub(super) fn wanted(&self) -> Option<String> {
+        match (&self.query, self.problems) {
+            (None, false) => None,
+            (None, true) => Some("problem".to_owned()),
+            (Some(query), false) => Some(query.to_string()),
+            (Some(query), true) => {
+                // It may be one of several alternatives.
+                let both: Result<Query, _> = format!("({query}) problem").parse();
+                Some(both.map_or_else(|_| query.to_string(), |both| both.to_string()))
+            }
+        }
+    }
+
+    /// Those that match, as far as they are held, in the order of their verdicts.
+    pub(super) fn entries(&self, journal: &Journal) -> Vec<Arc<Entry>> {
+        let held = self.matching.iter();
+        held.filter_map(|number| journal.get(*number).cloned())
+            .collect()
+    }
+
     fn selection(&self, zone: &TimeZone) -> Option<Selection> {
         self.query.clone().map(|query| Selection {
             query,

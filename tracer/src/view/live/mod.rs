@@ -29,6 +29,7 @@ mod way;
 
 use std::{
     io::{self, Write},
+    path::Path,
     sync::Arc,
     thread::{self, JoinHandle},
 };
@@ -58,6 +59,42 @@ pub struct Shown {
     pub command: Vec<String>,
     /// What journeys have to be like at first.
     pub query: Option<Query>,
+    /// Who saves what is shown.
+    pub saver: Saver,
+}
+
+/// What somebody wants to keep of what is shown.
+#[derive(Debug)]
+pub struct Kept {
+    pub(crate) started: Started,
+    pub(crate) scene: Arc<Scene>,
+    pub(crate) entries: Vec<Arc<Entry>>,
+    pub(crate) summary: Arc<Summary>,
+    pub(crate) selected: Option<Selected>,
+}
+
+impl Kept {
+    /// Shows it to another view.
+    ///
+    /// # Errors
+    /// Those of the view.
+    pub(crate) fn show(&self, view: &mut impl View) -> io::Result<()> {
+        let scene = &self.scene;
+        view.started(scene, &self.started)?;
+        for entry in &self.entries {
+            view.journey(scene, &entry.journey, &entry.verdict, &entry.parts)?;
+        }
+        view.summary(scene, &self.summary, self.selected.as_ref())
+    }
+}
+
+/// Saves what somebody wants to keep: formats are made of views, not in one.
+#[derive(Clone, Copy, Debug)]
+pub struct Saver {
+    /// What is wrong with a file's name, in a sentence, if anything is.
+    pub check: fn(&Path) -> Result<(), String>,
+    /// Writes the file. The error is a sentence.
+    pub write: fn(&Path, &Kept) -> Result<(), String>,
 }
 
 /// The live view. Once it ends, by whatever way, the terminal is as it was before.
@@ -88,6 +125,7 @@ impl<W: Write> Live<W> {
         let source = Source {
             live: shown.live,
             command: shown.command,
+            saver: shown.saver,
         };
         let state = State::new(source, &look, shown.query);
         let screen = screen::Taken::take()?;

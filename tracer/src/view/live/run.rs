@@ -8,7 +8,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
         mpsc::{self, Receiver, RecvTimeoutError},
     },
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -29,6 +29,7 @@ use super::{
     screen::{self, Taken},
     state::{Ask, State},
 };
+use crate::{terminal::tell, view::text::words::count};
 
 /// How often the screen changes by itself, at most.
 const FRAME: Duration = Duration::from_millis(100);
@@ -96,6 +97,7 @@ fn is_gone(error: &io::Error) -> bool {
 fn show(taken: &mut Taken, inbox: &Arc<Inbox>, state: &mut State, theme: Theme) -> io::Result<()> {
     let signals = Signals::hear()?;
     let events = listen(inbox)?;
+    let mut savers = Savers::default();
     let mut drawn: Option<Instant> = None;
     let (mut new, mut asked) = (true, true);
     loop {
@@ -120,6 +122,7 @@ fn show(taken: &mut Taken, inbox: &Arc<Inbox>, state: &mut State, theme: Theme) 
                         Ask::Suspend => stop(taken, state, &signals)?,
                         Ask::Redraw => taken.anew()?,
                         Ask::Mouse => screen::mouse(state.mouse)?,
+                        Ask::Save => savers.begin(state)?,
                     }
                 }
             }
@@ -137,6 +140,42 @@ fn show(taken: &mut Taken, inbox: &Arc<Inbox>, state: &mut State, theme: Theme) 
             // Somebody stopped the process without asking it.
             taken.again(state.mouse)?;
             asked = true;
+        }
+    }
+}
+
+/// Threads that save, which may take as long as the disk does. What one has begun is
+/// written to its end, whoever leaves meanwhile.
+#[derive(Default)]
+struct Savers(Vec<JoinHandle<()>>);
+
+impl Savers {
+    fn begin(&mut self, state: &mut State) -> io::Result<()> {
+        let write = state.source.saver.write;
+        let Some((path, kept)) = state.to_save.take() else {
+            return Ok(());
+        };
+        self.0.retain(|thread| !thread.is_finished());
+        let thread = thread::Builder::new().name("save".to_owned());
+        self.0.push(thread.spawn(move || {
+            tell(&match write(&path, &kept) {
+                Ok(()) => format!(
+                    "saved {} to {}",
+                    count(kept.entries.len(), "journey"),
+                    path.display()
+                ),
+                Err(sentence) => sentence,
+            });
+        })?);
+        Ok(())
+    }
+}
+
+impl Drop for Savers {
+    fn drop(&mut self) {
+        for thread in self.0.drain(..) {
+            // A panic has been told.
+            let _: thread::Result<()> = thread.join();
         }
     }
 }

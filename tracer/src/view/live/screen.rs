@@ -79,6 +79,9 @@ impl Taken {
 
 impl Drop for Taken {
     fn drop(&mut self) {
+        // A panic in the middle of a picture has left its beginning in the buffer, which is
+        // written when it is dropped: a terminal would wait for the end.
+        let _: io::Result<()> = execute!(self.screen.backend_mut(), EndSynchronizedUpdate);
         give_back();
     }
 }

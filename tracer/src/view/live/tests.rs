@@ -1,6 +1,8 @@
 //! Every screen, at three sizes, of recordings of real packets.
 
 mod keys;
+mod panic;
+mod save;
 mod sizes;
 
 use std::{path::Path, slice};
@@ -15,7 +17,7 @@ use super::{
     keys::Action,
     state::{Screen, Source, State},
 };
-use crate::{replay::replay, store::Recordings, view::Look};
+use crate::{export::SAVER, replay::replay, store::Recordings, view::Look};
 
 const THEME: Theme = Theme { colour: false };
 
@@ -33,6 +35,7 @@ fn replayed(fixture: &str) -> State {
     let source = Source {
         live: false,
         command: ["tracer", "replay", "a file"].map(str::to_owned).to_vec(),
+        saver: SAVER,
     };
     let mut state = State::new(source, &Look::plain(), None);
     assert!(inbox.take(&mut state), "something was told");

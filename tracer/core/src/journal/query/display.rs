@@ -10,7 +10,7 @@ use super::{
         CONFIDENCES, COURSES, End, Expr, FLAGS, Glob, Leg, Limit, Name, Named, Number, PROTOCOLS,
         Period, Place, Protocol, Side, Span, Term, UNITS,
     },
-    values::{RETRANSMISSION, VERDICTS},
+    values::{PROBLEM, RETRANSMISSION, VERDICTS},
 };
 use crate::model::Proto;
 
@@ -61,6 +61,7 @@ impl Display for Term {
             Self::Time(periods) => list(f, "time", periods, shown),
             Self::Took(limit) => limit.fmt(f),
             Self::Retransmission => f.write_str(RETRANSMISSION),
+            Self::Problem => f.write_str(PROBLEM),
         }
     }
 }

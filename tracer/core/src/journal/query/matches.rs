@@ -67,6 +67,7 @@ impl Seen<'_> {
             Term::Time(periods) => periods.iter().any(|period| self.is_then(*period)),
             Term::Took(limit) => self.took().is_some_and(|time| limit.allows(time)),
             Term::Retransmission => journey.retransmits.is_some(),
+            Term::Problem => verdict.is_problem(),
         }
     }
 

@@ -40,6 +40,8 @@ pub(super) enum Term {
     /// From the first hop to the last.
     Took(Limit),
     Retransmission,
+    /// What somebody who looks for what is wrong wants to see.
+    Problem,
 }
 
 /// What has a name.

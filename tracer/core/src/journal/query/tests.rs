@@ -132,6 +132,8 @@ fn what_cannot_be_meant_is_refused() {
         "flags:synfin",
         "retransmission:1",
         "retransmissions",
+        "problem:1",
+        "problems",
         "80",
         "a b c",
     ] {

@@ -22,6 +22,7 @@ use crate::{
 
 /// What is asked for without a key.
 pub(super) const RETRANSMISSION: &str = "retransmission";
+pub(super) const PROBLEM: &str = "problem";
 
 /// Verdicts by name.
 pub(super) const VERDICTS: [(&str, Kind); 8] = {
@@ -137,6 +138,9 @@ fn bare(word: &[Char], at: usize) -> Result<Term, QueryError> {
     if name == RETRANSMISSION {
         return Ok(Term::Retransmission);
     }
+    if name == PROBLEM {
+        return Ok(Term::Problem);
+    }
     let with_key = |key: &str| Wrong::Term(format!("{key}:{name}"));
     Err(refuse_at(
         at,
@@ -152,7 +156,9 @@ fn bare(word: &[Char], at: usize) -> Result<Term, QueryError> {
             name if name.parse::<u16>().is_ok() => with_key("port"),
             name => {
                 let keys = KEYS.map(|key| (key, true));
-                let all = keys.iter().chain(&[(RETRANSMISSION, false)]);
+                let all = keys
+                    .iter()
+                    .chain(&[(RETRANSMISSION, false), (PROBLEM, false)]);
                 let (nearest, is_key) = nearest(all, name);
                 let colon = if is_key { ":…" } else { "" };
                 Wrong::Term(format!("{nearest}{colon}"))

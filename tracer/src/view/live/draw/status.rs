@@ -11,7 +11,7 @@ use super::{Pen, Theme, tab};
 use crate::{
     terminal::{clean, columns},
     view::{
-        live::state::{Screen, State},
+        live::state::{Screen, State, What},
         moment::{Moment, Span},
         text::words::{count, grouped},
     },
@@ -216,16 +216,23 @@ pub(super) fn input(frame: &mut Frame<'_>, area: Rect, state: &State, theme: The
     let room = width.saturating_sub(2);
     let scroll = typing.input.visual_scroll(room / 2);
     let shown: String = value.chars().skip(scroll).collect();
-    pen.put(Theme::strong(), "/");
+    let (prompt, hint) = match typing.what {
+        What::Filter(_) => ("/".to_owned(), format!("{} match", grouped(kept as u64))),
+        What::Name => (
+            format!("save {} as ", state.what_is_saved()),
+            "Enter saves, Esc does not".to_owned(),
+        ),
+    };
+    pen.put(Theme::strong(), &prompt);
     pen.put(Theme::strong(), &shown);
     let (style, told) = match &typing.wrong {
         Some(wrong) => (theme.alarm(), format!("✘ {wrong}")),
-        None => (Theme::dim(), format!("{} match", grouped(kept as u64))),
+        None => (Theme::dim(), hint),
     };
     let column = pen.column;
     pen.tab(column.max(width / 4) + 2).put(style, &told);
     frame.render_widget(pen.line(), area);
-    let cursor = typing.input.visual_cursor().saturating_sub(scroll) + 1;
+    let cursor = typing.input.visual_cursor().saturating_sub(scroll) + columns(&prompt);
     let cursor = u16::try_from(cursor).unwrap_or(u16::MAX);
     let last = area.right().saturating_sub(1);
     frame.set_cursor_position(Position::new(

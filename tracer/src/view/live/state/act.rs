@@ -39,6 +39,7 @@ impl State {
                 *self.scrolled() = 0;
             }
             Action::CommandLine => self.over = Some(Over::CommandLine(self.command_line())),
+            Action::Save => self.ask_for_name(),
             Action::Back => self.back(),
             Action::Next => self.turn(1),
             Action::Previous => self.turn(Screen::ALL.len() - 1),

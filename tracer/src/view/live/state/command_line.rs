@@ -7,15 +7,7 @@ impl State {
     pub(super) fn command_line(&self) -> String {
         let query = match (&self.open, self.screen) {
             (Some(entry), Screen::Journey) => Some(format!("id:{}", entry.journey.id)),
-            _ => {
-                let problems = self
-                    .list
-                    .problems
-                    .then(|| "-verdict:delivered,left".to_owned());
-                let query = self.list.query.as_ref().map(ToString::to_string);
-                let parts: Vec<String> = query.into_iter().chain(problems).collect();
-                (!parts.is_empty()).then(|| parts.join(" "))
-            }
+            _ => self.list.wanted(),
         };
         let mut words = self.source.command.clone();
         if let Some(query) = query {

@@ -6,7 +6,7 @@ use crossterm::event::{
 use tracer_core::journal::Query;
 use tui_input::backend::crossterm::EventHandler as _;
 
-use super::{Ask, Screen, State};
+use super::{Ask, Screen, State, Typing, What};
 use crate::view::live::{draw, keys::action};
 
 /// How many lines the wheel of a mouse moves.
@@ -32,8 +32,10 @@ impl State {
     }
 
     fn key(&mut self, key: &KeyEvent) -> Ask {
-        if self.typing.is_some() && self.type_in(key) {
-            return Ask::Nothing;
+        if self.typing.is_some()
+            && let Some(ask) = self.type_in(key)
+        {
+            return ask;
         }
         match action(self.screen, key) {
             Some(action) => self.act(action),
@@ -41,46 +43,58 @@ impl State {
         }
     }
 
-    /// Whether a key was for the line of input.
-    fn type_in(&mut self, key: &KeyEvent) -> bool {
-        let Some(typing) = &mut self.typing else {
-            return false;
-        };
+    /// What a key asks for that was for the line of input, if it was.
+    fn type_in(&mut self, key: &KeyEvent) -> Option<Ask> {
+        let typing = self.typing.as_mut()?;
         match key.code {
-            KeyCode::Esc => {
-                self.list.query = typing.before.take();
-                self.typing = None;
-            }
-            KeyCode::Enter => self.typing = None,
             KeyCode::Char('c' | 'z') if key.modifiers.contains(KeyModifiers::CONTROL) => {
-                return false;
+                return None;
             }
-            KeyCode::Up | KeyCode::Down | KeyCode::PageUp | KeyCode::PageDown => return false,
+            KeyCode::Up | KeyCode::Down | KeyCode::PageUp | KeyCode::PageDown => return None,
+            KeyCode::Esc => {
+                if let Some(Typing {
+                    what: What::Filter(before),
+                    ..
+                }) = self.typing.take()
+                {
+                    self.list.query = before;
+                    self.select_anew();
+                }
+            }
+            KeyCode::Enter if typing.what == What::Name => return Some(self.save()),
+            KeyCode::Enter => {
+                self.typing = None;
+                self.select_anew();
+            }
             _ => {
                 let changed = typing.input.handle_event(&Event::Key(*key));
-                if !changed.is_some_and(|changed| changed.value) {
-                    return true;
-                }
-                let text = typing.input.value().trim();
-                match text.parse::<Query>() {
-                    _ if text.is_empty() => {
-                        typing.wrong = None;
-                        self.list.query = None;
-                    }
-                    Ok(query) => {
-                        typing.wrong = None;
-                        self.list.query = Some(query);
-                    }
-                    // What matched before stays until the text means something.
-                    Err(error) => {
-                        typing.wrong = Some(error.to_string());
-                        return true;
+                if changed.is_some_and(|changed| changed.value) {
+                    typing.wrong = None;
+                    if typing.what != What::Name {
+                        self.filter_by_text();
                     }
                 }
             }
         }
+        Some(Ask::Nothing)
+    }
+
+    /// Shows only what the text asks for that is typed.
+    fn filter_by_text(&mut self) {
+        let Some(typing) = &mut self.typing else {
+            return;
+        };
+        let text = typing.input.value().trim();
+        self.list.query = match text.parse::<Query>() {
+            _ if text.is_empty() => None,
+            Ok(query) => Some(query),
+            // What matched before stays until the text means something.
+            Err(error) => {
+                typing.wrong = Some(error.to_string());
+                return;
+            }
+        };
         self.select_anew();
-        true
     }
 
     fn click(&mut self, column: u16, row: u16) {

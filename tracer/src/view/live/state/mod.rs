@@ -4,9 +4,11 @@ mod act;
 mod command_line;
 mod input;
 mod open;
+mod save;
 mod select;
 
 use std::{
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -19,6 +21,7 @@ use tracer_core::{
 use tui_input::Input;
 
 use super::{
+    Kept, Saver,
     list::{Conversation, List, conversations},
     tally::Tally,
     way::Way,
@@ -57,6 +60,8 @@ pub(super) struct Source {
     pub(super) live: bool,
     /// The words of the command line, without those about the output.
     pub(super) command: Vec<String>,
+    /// Who saves.
+    pub(super) saver: Saver,
 }
 
 /// What has been told of the follow.
@@ -90,12 +95,20 @@ pub(super) enum Over {
 }
 
 /// A line of input, and what is wrong with it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Typing {
     pub(super) input: Input,
     pub(super) wrong: Option<String>,
-    /// What held before.
-    before: Option<Query>,
+    pub(super) what: What,
+}
+
+/// What is typed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum What {
+    /// A filter; what held before.
+    Filter(Option<Query>),
+    /// The name of a file to save into.
+    Name,
 }
 
 /// What the loop around it has to do.
@@ -106,6 +119,7 @@ pub(super) enum Ask {
     Suspend,
     Redraw,
     Mouse,
+    Save,
 }
 
 /// The view.
@@ -127,6 +141,8 @@ pub(super) struct State {
     pub(super) open: Option<Arc<Entry>>,
     pub(super) fields: bool,
     pub(super) typing: Option<Typing>,
+    /// What is to be saved, and into which file, until somebody does it.
+    pub(super) to_save: Option<(PathBuf, Kept)>,
     pub(super) over: Option<Over>,
     /// How far each screen, and the help behind them, is scrolled.
     pub(super) scroll: [usize; 5],
@@ -154,6 +170,7 @@ impl State {
             open: None,
             fields: false,
             typing: None,
+            to_save: None,
             over: None,
             scroll: [0; 5],
             mouse: true,

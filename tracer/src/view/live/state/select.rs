@@ -2,10 +2,10 @@
 
 use tui_input::Input;
 
-use super::{Paused, Screen, State, Typing};
+use super::{Paused, Screen, State, Typing, What};
 
 impl State {
-    pub(super) fn select_anew(&mut self) {
+    pub(in crate::view::live) fn select_anew(&mut self) {
         self.list.begin_anew();
         self.list.chosen = None;
         self.conversations.1 = None;
@@ -20,7 +20,7 @@ impl State {
         self.typing = Some(Typing {
             input: Input::new(text),
             wrong: None,
-            before,
+            what: What::Filter(before),
         });
         self.show(Screen::Journeys);
         self.grouped = false;

@@ -8,7 +8,7 @@ use crate::view::live::{
     state::{Ask, Screen, State},
 };
 
-fn press(state: &mut State, code: KeyCode, modifiers: KeyModifiers) -> Ask {
+pub(super) fn press(state: &mut State, code: KeyCode, modifiers: KeyModifiers) -> Ask {
     state.event(&Event::Key(KeyEvent::new(code, modifiers)))
 }
 
@@ -18,7 +18,7 @@ fn down(state: &mut State, lines: usize) {
     }
 }
 
-fn type_text(state: &mut State, text: &str) {
+pub(super) fn type_text(state: &mut State, text: &str) {
     for c in text.chars() {
         press(state, KeyCode::Char(c), KeyModifiers::NONE);
     }

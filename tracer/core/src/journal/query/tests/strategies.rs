@@ -28,7 +28,7 @@ pub(super) fn expr() -> impl Strategy<Value = Expr> {
         })
 }
 
-const PIECES: [&str; 31] = [
+const PIECES: [&str; 32] = [
     " ",
     "(",
     ")",
@@ -59,6 +59,7 @@ const PIECES: [&str; 31] = [
     "syn",
     "2026-03-01T12:34:56Z",
     "retransmission",
+    "problem",
     "18446744073709551615",
 ];
 
@@ -177,5 +178,6 @@ fn term() -> impl Strategy<Value = Term> {
         several(period()).prop_map(Term::Time),
         limit().prop_map(Term::Took),
         Just(Term::Retransmission),
+        Just(Term::Problem),
     ]
 }
