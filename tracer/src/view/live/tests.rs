@@ -9,7 +9,7 @@ use std::{path::Path, slice};
 
 use expect_test::expect_file;
 use ratatui::{Terminal, backend::TestBackend, buffer::Buffer};
-use tracer_core::journal::Reader;
+use tracer_core::journal::{Reader, Standing};
 
 use super::{
     draw::{self, Theme},
@@ -127,4 +127,34 @@ fn sums_help_and_command_line() {
     state.act(Action::Problems);
     state.act(Action::CommandLine);
     pictures("command-line", &mut state);
+}
+
+/// Counters come once a second, hops as they happen: only at the end does it mean anything
+/// that they differ.
+#[test]
+fn sums_that_differ_before_the_end_are_no_alarm() {
+    let mut state = replayed("clean");
+    state.act(Action::Show(Screen::Sums));
+    let mut summary = state.known.summary.take().expect("the end");
+    summary.accounting.hops += 1;
+    summary.accounting.joined += 1;
+    state.known.standing = Some(Standing {
+        accounting: summary.accounting.clone(),
+        ..Standing::default()
+    });
+    let picture_before = picture(&mut state, (200, 60));
+    assert!(
+        picture_before.contains("the sums agree at the end"),
+        "{picture_before}"
+    );
+    assert!(
+        !picture_before.contains("does not balance"),
+        "{picture_before}"
+    );
+    state.known.summary = Some(summary);
+    let picture_after = picture(&mut state, (200, 60));
+    assert!(
+        picture_after.contains("does not balance"),
+        "{picture_after}"
+    );
 }

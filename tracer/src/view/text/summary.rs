@@ -41,7 +41,7 @@ pub(super) fn show(
     if !legs.is_empty() {
         latencies(&mut flow, palette, &legs);
     }
-    said(&mut flow, palette, accounting(&summary.accounting));
+    said(&mut flow, palette, accounting(&summary.accounting, true));
     flow
 }
 
@@ -207,14 +207,20 @@ pub(in crate::view) enum Weight {
     Alarm,
 }
 
-/// Where every packet went, and what that means for the rest, a sentence each.
-pub(in crate::view) fn accounting(accounting: &Accounting) -> Vec<(Weight, String)> {
+/// Where every packet went, and what that means for the rest, a sentence each. Before the
+/// follow has ended, counters are older than the hops, and sums need not agree.
+pub(in crate::view) fn accounting(accounting: &Accounting, ended: bool) -> Vec<(Weight, String)> {
+    let unequal = if ended {
+        (Weight::Alarm, imbalance(accounting))
+    } else {
+        (Weight::Plain, ahead(accounting))
+    };
     let notes = [
         (Weight::Plain, Some(whereabouts(accounting))),
         (Weight::Alarm, lost(accounting)),
         (Weight::Alarm, drops_lost(accounting)),
         (Weight::Odd, drops_late(accounting)),
-        (Weight::Alarm, imbalance(accounting)),
+        unequal,
         (Weight::Odd, unparsed(accounting)),
         (Weight::Odd, sampled(accounting)),
         (Weight::Odd, evicted(accounting)),
@@ -304,6 +310,12 @@ fn imbalance(accounting: &Accounting) -> Option<String> {
             grouped(accounting.joined),
             grouped(accounting.late),
         )
+    })
+}
+
+fn ahead(accounting: &Accounting) -> Option<String> {
+    (!accounting.balances()).then(|| {
+        "Counters arrive after the hops that they count: the sums agree at the end.".to_owned()
     })
 }
 

@@ -225,7 +225,11 @@ fn accounting_lines(shown: &Known, theme: Theme, width: usize) -> Vec<Line<'stat
         count(nodes, "node")
     );
     lines.extend(wrapped(Style::new(), "  ", &watched, width));
-    lines.extend(said(accounting(accounting_now), theme, width));
+    lines.extend(said(
+        accounting(accounting_now, shown.summary.is_some()),
+        theme,
+        width,
+    ));
     lines
 }
 
