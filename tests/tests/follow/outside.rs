@@ -4,7 +4,7 @@
 //! leaves for outside is `left` unless an answer says that it arrived.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
@@ -162,7 +162,7 @@ fn what_nobody_outside_answers_has_left() -> Result<()> {
     let to = outside.v4.to_string();
     let args = ["--src-pod", &pod(client), "--dst-ip", &to];
     let finished = follow(&lab, &args, "outside-silent", || {
-        let bind = || std::net::UdpSocket::bind((client.v4, 0));
+        let bind = || UdpSocket::bind((client.v4, 0));
         let socket = client.netns.enter(bind)?;
         socket.send_to(&[0; 64], (outside.v4, 9))?;
         Ok(Vec::new())

@@ -84,15 +84,6 @@ fn outcome(scene: &Scene, journey: &Journey, verdict: &Verdict) -> String {
             interface(*step),
             name(journey.steps[*step].node)
         ),
-        Outcome::Untranslated { step, to } => {
-            let node = name(journey.steps[*step].node);
-            let service = party(scene, *to, journey.steps[*step].time);
-            format!(
-                "left: went out of {} on {node} still addressed to {service}, which {node} did \
-                 not translate",
-                interface(*step)
-            )
-        }
         Outcome::WrongNode { node, home } => format!(
             "left: the tunnel took it to {node}, but {} is on {}",
             home.name, home.node

@@ -46,10 +46,6 @@ fn outcomes() -> Vec<Outcome> {
             step: 4,
             to: GATEWAY,
         },
-        Outcome::Untranslated {
-            step: 4,
-            to: GATEWAY,
-        },
         Outcome::WrongNode {
             node: node(),
             home: home(),

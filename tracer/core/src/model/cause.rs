@@ -36,8 +36,6 @@ causes! {
     NoEndpoints = "no-endpoints",
     /// Connection tracking still translates a Service's address to one that nobody has.
     StaleDnat = "stale-dnat",
-    /// A node has not translated a Service's address.
-    NotTranslated = "not-translated",
     /// An IPsec policy or state.
     Xfrm = "xfrm",
     /// A socket's filter program or a security module.

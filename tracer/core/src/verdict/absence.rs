@@ -123,7 +123,7 @@ pub(super) fn left(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict> {
 }
 
 /// Out of the last watched point without a tunnel, towards an address that is no known pod's
-/// or node's. That of a Service leads nowhere: behind its node nobody translates it.
+/// or node's.
 pub(super) fn left_outside(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict> {
     let step = last_of_rest(case, fates)?;
     let (scene, journey) = (case.scene, case.journey);
@@ -143,27 +143,20 @@ pub(super) fn left_outside(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict
         return None;
     }
     let index = case.index(step);
-    let owner = scene.owners.at(to, step.time);
-    let is_foreign = !point.foreign.is_empty();
-    let (cause, outcome) = match owner {
-        None => (None, Outcome::LeftOutside { step: index, to }),
-        // A program of somebody else may translate it behind this point.
-        Some(owner) if owner.kind.is_service() && !is_foreign => (
-            Some(Cause::NotTranslated),
-            Outcome::Untranslated { step: index, to },
-        ),
-        Some(_) => return None,
-    };
+    if scene.owners.at(to, step.time).is_some() {
+        return None;
+    }
     Some(Verdict {
         kind: Kind::Left,
-        confidence: if is_foreign {
-            Confidence::Low
-        } else {
+        // A program of somebody else may translate it behind this point.
+        confidence: if point.foreign.is_empty() {
             Confidence::High
+        } else {
+            Confidence::Low
         },
-        cause,
+        cause: None,
         drop: None,
-        outcome,
+        outcome: Outcome::LeftOutside { step: index, to },
         waits: None,
         evidence: vec![Evidence::LastSeen(index)],
     })

@@ -49,13 +49,6 @@ pub enum Outcome {
         /// The address.
         to: IpAddr,
     },
-    /// It went out with a Service's address, which its node did not translate.
-    Untranslated {
-        /// The step where it went out.
-        step: usize,
-        /// The address.
-        to: IpAddr,
-    },
     /// A tunnel took it to another node than its receiver's.
     WrongNode {
         /// The node.

@@ -26,7 +26,10 @@ pub(super) fn tell_translation(case: &Case<'_>, verdict: &mut Verdict) {
             .iter()
             .any(|step| journey.ends_at(step) == Some(ends))
     };
+    // Of a packet whose source alone is translated, it says nothing of where that went.
+    let is_led = (from.dst, from.dst_port) != (to.dst, to.dst_port);
     if let Some(node) = translated.told
+        && is_led
         && !seen(to)
     {
         verdict

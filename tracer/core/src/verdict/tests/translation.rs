@@ -56,6 +56,18 @@ fn an_entry_that_leads_to_a_pod_says_where_to_and_accuses_nobody() {
 }
 
 #[test]
+fn an_entry_that_translates_the_source_alone_does_not_say_where_a_packet_goes() {
+    let (scene, mut journey) = asked(B);
+    let translated = journey.translated.as_mut().expect("an entry");
+    translated.last = Ends {
+        src: [192, 0, 2, 1].into(),
+        ..translated.first
+    };
+    let (verdict, _) = judge(&scene, &journey, &CALM);
+    assert!(!rests_on!(verdict, Evidence::Conntrack { .. }));
+}
+
+#[test]
 fn what_is_refused_for_a_service_without_ready_endpoints_says_so() {
     for (kind, expected) in [
         (OwnerKind::Unserved, Some(Cause::NoEndpoints)),
