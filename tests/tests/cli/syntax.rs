@@ -183,7 +183,7 @@ fn what_is_missing_or_unknown_is_named() -> Result<()> {
         (
             &["follow", "--src-ip", "10.0.0.1"],
             "the following required arguments were not provided: <--dst <END>|--dst-pod \
-             <POD>|--dst-service <SERVICE>|--dst-ip <IP>> (see --help)",
+             <POD>|--dst-service <SERVICE>|--dst-ip <IP>|--dns> (see --help)",
         ),
         (
             &["follow", "--src-ip", "10.0.0.1", "--dst-ip"],

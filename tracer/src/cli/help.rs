@@ -18,7 +18,8 @@ EXIT CODES
 pub(super) const FOLLOW_USAGE: &str = "\
 tracer follow [OPTIONS]
            <--src END | --src-pod POD | --src-service SERVICE | --src-ip IP>
-           <--dst END | --dst-pod POD | --dst-service SERVICE | --dst-ip IP | --dns>";
+           <--dst END | --dst-pod POD | --dst-service SERVICE | --dst-ip IP |
+            --dns>";
 
 /// Of `tracer follow`.
 pub(super) const FOLLOW: &str = "\
@@ -164,7 +165,8 @@ EXIT CODES
 pub(super) const RECORD_USAGE: &str = "\
 tracer record [OPTIONS] --write FILE
            <--src END | --src-pod POD | --src-service SERVICE | --src-ip IP>
-           <--dst END | --dst-pod POD | --dst-service SERVICE | --dst-ip IP | --dns>";
+           <--dst END | --dst-pod POD | --dst-service SERVICE | --dst-ip IP |
+            --dns>";
 
 /// Of `tracer record`.
 pub(super) const RECORD: &str = "\
