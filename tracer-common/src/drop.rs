@@ -191,7 +191,7 @@ pub enum DropCounter {
     /// Belongs to it, but its flow or content is not in the sample.
     SampledOut = 6,
     /// IP, ARP or what may carry IP by its EtherType, but its headers cannot be
-    /// read: cannot be told to belong to the follow or not.
+    /// parsed: it may belong to the follow.
     Unparsed = 7,
 }
 

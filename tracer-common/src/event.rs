@@ -52,7 +52,7 @@ pub struct HopEvent {
     pub len: u32,
     /// IPv4 identification or that of the IPv6 fragment header.
     pub fragment_id: u32,
-    /// Of the innermost tunnel, as [`crate::tunnel::Tunnel::vni`].
+    /// VNI of the innermost tunnel, as [`crate::tunnel::Tunnel::vni`].
     pub vni: u32,
     /// Segments this packet will be cut into (`gso_segs`), 0 if it is whole.
     pub gso_segs: u16,

@@ -37,7 +37,7 @@ pub struct FlowKey {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flow {
-    /// Of which packets.
+    /// Which packets belong to the flow.
     pub key: FlowKey,
     /// 1 of a match, 2 of a packet to elsewhere, else a miss.
     pub decision: u32,

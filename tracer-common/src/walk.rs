@@ -110,7 +110,7 @@ impl Layers {
     }
 }
 
-/// Why a packet cannot be told to belong to a follow or not.
+/// Why it stays unknown whether a packet belongs to a follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unparsed {
     /// Ends, or its readable part does, within a header.

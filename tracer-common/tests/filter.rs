@@ -189,7 +189,7 @@ fn errors_belong_to_what_they_quote() {
     assert_eq!(maps.says(&not_asked), Decision::Elsewhere);
 }
 
-/// Of a packet without ports, nobody can say that it was not asked about.
+/// A packet whose ports are unknown may have been asked about.
 #[test]
 fn what_has_no_ports_is_not_told_to_go_elsewhere() {
     let rule = Rule {

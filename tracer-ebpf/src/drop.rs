@@ -205,7 +205,7 @@ fn look_whole() -> u32 {
     }
 }
 
-/// Looks what it quotes, if it is an ICMP error: [`WALKED`] still, or what cannot be told.
+/// Looks what it quotes, if it is an ICMP error: [`WALKED`] still, or why it is unknown.
 #[inline(never)]
 fn find_quote() -> u32 {
     let Some(freed) = maps::freed() else {

@@ -297,7 +297,7 @@ pub(crate) fn config() -> Config {
     unsafe { core::ptr::read_volatile(CONFIG.get()) }
 }
 
-/// Of the words of a slot's prefilter, as [`Config::prefilter_masks`].
+/// The mask of the words of a slot's prefilter, as in [`Config::prefilter_masks`].
 #[inline(always)]
 fn prefilter_mask(slot: u32) -> u32 {
     // SAFETY: the static is valid.

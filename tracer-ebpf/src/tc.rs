@@ -162,7 +162,7 @@ fn look_whole(skb: *mut __sk_buff, ethernet: bool) -> u32 {
     look::told(walked, || ifindex(skb))
 }
 
-/// Looks what it quotes, if it is an ICMP error: [`WALKED`] still, or what cannot be told.
+/// Looks what it quotes, if it is an ICMP error: [`WALKED`] still, or why it is unknown.
 #[inline(never)]
 fn find_quote(skb: *mut __sk_buff) -> u32 {
     let quote = look::quote(&Either::new(skb));

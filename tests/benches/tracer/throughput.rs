@@ -64,7 +64,7 @@ const KINDS: [(Kind, &str); 7] = [
 struct Results {
     rates: Vec<f64>,
     ratios: Vec<f64>,
-    /// Of the flow in the other lab.
+    /// Rates of the flow in the other lab.
     without: Vec<f64>,
     /// Events written, and events that should have been.
     events: [u64; 2],

@@ -20,7 +20,7 @@ const TABLES: [(&str, &[&str]); 2] = [
 ];
 const LINUX_6_18: &str = include_str!("../../faults/linux-6.18.tsv");
 
-/// Of which faults kernels without a table say too little for a verdict, and why.
+/// Faults about which kernels without a table say too little for a verdict, and why.
 const UNKNOWN: &str = include_str!("../../faults/unknown.tsv");
 
 /// A kernel's tables.

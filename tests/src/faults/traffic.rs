@@ -24,7 +24,7 @@ pub enum Traffic {
     Datagrams {
         /// How many.
         count: usize,
-        /// Of how many bytes.
+        /// Payload, bytes.
         payload: usize,
         /// With which TTL or hop limit, if not the usual one.
         ttl: Option<i32>,

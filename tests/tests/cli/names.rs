@@ -260,8 +260,8 @@ fn objects_files_that_are_none() -> Result<()> {
     follow.finish()
 }
 
-/// Of a wrong file, perhaps a secret one, little is shown, and nobody is told
-/// to overwrite it.
+/// A wrong file may be a secret one: little of it is shown, and nobody is told to overwrite
+/// it.
 #[test]
 fn a_file_of_something_else_is_not_recited() -> Result<()> {
     let follow = Follow::new()?;

@@ -29,7 +29,7 @@ fn nothing_that_arrived_is_called_lost() -> Result<()> {
         }
     }
     let told = watch.stop()?;
-    // Not even as what cannot be told.
+    // Not even as `unknown`.
     assert!(told.drops.is_empty(), "{:#?}", brief(&told.drops));
     let packets = &told.summary["packets"];
     assert!(

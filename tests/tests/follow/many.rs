@@ -27,7 +27,7 @@ const MARKER: usize = 1201;
 #[derive(Default)]
 struct Sums {
     packets: u64,
-    /// Of these, what came after the end of a connection.
+    /// Those of them that came after the end of a connection.
     late_closes: u64,
 }
 

@@ -30,7 +30,7 @@ fn spec(uplinks: Uplinks, wiring: Wiring, names: Names) -> LabSpec {
     }
 }
 
-/// Clean traffic, by names that tell and by names that mislead, in a tunnel and
+/// Clean traffic, by the devices that bear the usual names and by others, in a tunnel and
 /// without.
 fn check(uplinks: Uplinks) -> Result<()> {
     if uplinks.is_for_another_kernel()? {

@@ -47,7 +47,7 @@ fn follow(lab: &Lab, [a, b]: [&Pod; 2], more: &[&str]) -> Result<Finished> {
         flow.tcp_bulk(1_000_000)?,
     ];
     assert!(tallies.iter().all(Tally::is_complete), "{tallies:?}");
-    // What cannot be told is told when it was waited for.
+    // What stays unknown is shown after the hold time.
     let reply = |value: &Value| {
         value["direction"] == "reply" && value["packet"]["tcp"]["flags"].to_string().contains("FIN")
     };

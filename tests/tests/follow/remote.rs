@@ -145,8 +145,8 @@ fn nodes_whose_clocks_are_not_one_are_joined_by_content() -> Result<()> {
     Ok(())
 }
 
-/// Of what passes meanwhile nothing is said that its node would have had to show. One that
-/// somebody ends has told of all that it saw, and is gone all the same.
+/// No verdict on what passes meanwhile rests on the absence of that node. An agent that
+/// somebody ends has told all that it saw, and is gone all the same.
 #[test]
 fn an_agent_that_is_ended_is_reached_again() -> Result<()> {
     for signal in [Signal::SIGKILL, Signal::SIGTERM] {

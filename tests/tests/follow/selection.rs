@@ -1,4 +1,4 @@
-//! Of all the packets on a node, exactly those that were asked for.
+//! tracer shows exactly those packets on a node that were asked for.
 
 use std::{collections::BTreeSet, thread, time::Duration};
 

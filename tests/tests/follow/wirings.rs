@@ -19,7 +19,7 @@ use crate::{
     recordings::{self, keep_clean},
 };
 
-/// Between two nodes, by names that tell and by names that mislead, and on one:
+/// Between two nodes, with the usual device names and with misleading ones, and on one:
 /// what holds of a lab and two of its pods.
 pub(crate) fn in_each_lab(
     wiring: Wiring,

@@ -177,7 +177,8 @@ fn tcp_options_that_lie() -> Result<()> {
     case.check(&stage, &stage.pod)
 }
 
-/// Of DNS more is read than of other datagrams; on its port anything may come.
+/// The programs read more of DNS than of other datagrams, and any datagram may come to its
+/// port.
 #[test]
 fn what_is_on_the_port_of_dns() -> Result<()> {
     let stage = Stage::new()?;

@@ -1,6 +1,6 @@
 //! What is written by hand in the help: mostly its end, with examples and the exit codes.
 
-/// Of the program itself.
+/// The end of the help of `tracer` itself.
 pub(super) const TRACER: &str = "\
 EXAMPLES
   tracer follow --src-pod default/web --dst-pod shop/cart
@@ -21,7 +21,7 @@ tracer follow [OPTIONS]
            <--dst END | --dst-pod POD | --dst-service SERVICE | --dst-ip IP |
             --dns>";
 
-/// Of `tracer follow`.
+/// The end of the help of `tracer follow`.
 pub(super) const FOLLOW: &str = "\
 EXAMPLES
   Two pods, as far as the machine that this runs on, node-a, can see them:
@@ -77,7 +77,7 @@ EXIT CODES
   4 nothing matched
   When the reader of stdout goes away (| head), tracer ends quietly with 0.";
 
-/// Of `--where`; what is done with the journeys comes first.
+/// The help of `--where`. What the command does with the journeys comes first.
 macro_rules! expression {
     ($first:literal) => {
         concat!(
@@ -97,25 +97,25 @@ docs/where.md describes them all."
     };
 }
 
-/// Of `tracer follow --where`.
+/// The help of `tracer follow --where`.
 pub(super) const FOLLOW_WHERE: &str = expression!(
     "Show only journeys that match. Sums, the exit code and --expect count all journeys, and all are \
      recorded; --count counts those that match."
 );
 
-/// Of `tracer replay --where`.
+/// The help of `tracer replay --where`.
 pub(super) const REPLAY_WHERE: &str =
     expression!("Show only journeys that match. The sums and the exit code count all.");
 
-/// Of `tracer stats --where`.
+/// The help of `tracer stats --where`.
 pub(super) const STATS_WHERE: &str = expression!("Sum up only journeys that match.");
 
-/// Of `tracer export --where`.
+/// The help of `tracer export --where`.
 pub(super) const EXPORT_WHERE: &str = expression!(
     "Export only journeys that match. The sums, where a format has them, and the exit code count all."
 );
 
-/// Of `tracer agent`.
+/// The end of the help of `tracer agent`.
 pub(super) const AGENT: &str = "\
 EXAMPLES
   On the machine where the follow runs, with tracer installed on node-b:
@@ -131,7 +131,7 @@ EXAMPLES
     ssh node-b sudo tracer record --src-ip 10.244.1.5 --dst-ip 10.244.2.7 \\
       --duration 1m -w - > node-b.arrows";
 
-/// Of `tracer drops`.
+/// The end of the help of `tracer drops`.
 pub(super) const DROPS: &str = "\
 EXAMPLES
   What this machine's kernel drops, now:
@@ -168,7 +168,7 @@ tracer record [OPTIONS] --write FILE
            <--dst END | --dst-pod POD | --dst-service SERVICE | --dst-ip IP |
             --dns>";
 
-/// Of `tracer record`.
+/// The end of the help of `tracer record`.
 pub(super) const RECORD: &str = "\
 EXAMPLES
   For ten minutes, on this machine, which is node-a:
@@ -194,7 +194,7 @@ EXAMPLES
 EXIT CODES
   0 recorded   1 failure: a full disk, too   2 bad syntax   4 nothing matched";
 
-/// Of `tracer replay`.
+/// The end of the help of `tracer replay`.
 pub(super) const REPLAY: &str = "\
 EXAMPLES
   tracer replay trace.arrows
@@ -223,7 +223,7 @@ EXIT CODES
   2 bad syntax   3 with --expect-file: a flow fared otherwise   4 there are no
   packets in it";
 
-/// Of `tracer export`.
+/// The end of the help of `tracer export`.
 pub(super) const EXPORT: &str = "\
 EXAMPLES
   tracer export trace.arrows --format pcapng -o trace.pcapng
@@ -247,7 +247,7 @@ EXIT CODES
   0 written   1 failure: no trace, a damaged one, a full disk: OUT stays what it
   was   2 bad syntax   4 there are no packets in it";
 
-/// Of `tracer bundle`.
+/// The end of the help of `tracer bundle`.
 pub(super) const BUNDLE: &str = "\
 EXAMPLES
   tracer bundle trace.arrows -o ticket.tar.zst
@@ -264,7 +264,7 @@ EXIT CODES
   0 written   1 failure: no trace, a damaged one, a full disk: OUT stays what it
   was   2 bad syntax   4 there are no packets in it";
 
-/// Of `tracer show`.
+/// The end of the help of `tracer show`.
 pub(super) const SHOW: &str = "\
 EXAMPLES
   tracer show trace.arrows
@@ -273,7 +273,7 @@ EXAMPLES
 EXIT CODES
   0 shown   1 failure: no trace, or a damaged one   2 bad syntax";
 
-/// Of `tracer stats`.
+/// The end of the help of `tracer stats`.
 pub(super) const STATS: &str = "\
 EXAMPLES
   tracer stats trace.arrows
@@ -285,7 +285,7 @@ EXIT CODES
   0 shown   1 failure: no trace, or a damaged one; what comes before the damage
   is summed up   2 bad syntax   4 there are no packets in it";
 
-/// Of `tracer schema`.
+/// The end of the help of `tracer schema`.
 pub(super) const SCHEMA: &str = "\
 EXAMPLES
   tracer schema tracer.journey/2 > journey.schema.json
@@ -293,18 +293,18 @@ EXAMPLES
 
   docs/json.md says what each field means.";
 
-/// Of `tracer version`.
+/// The end of the help of `tracer version`.
 pub(super) const VERSION: &str = "\
 EXAMPLES
   tracer version";
 
-/// Of `tracer man`.
+/// The end of the help of `tracer man`.
 pub(super) const MAN: &str = "\
 EXAMPLES
   tracer man ~/.local/share/man/man1
   man tracer-follow";
 
-/// Of `tracer completions`.
+/// The end of the help of `tracer completions`.
 pub(super) const COMPLETIONS: &str = "\
 EXAMPLES
   source <(tracer completions bash)

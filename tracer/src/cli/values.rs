@@ -84,7 +84,7 @@ pub(super) fn service(text: &str) -> Result<EndName, String> {
         .ok_or_else(|| "no service is called so; give [NAMESPACE/]NAME[:PORT]".to_owned())
 }
 
-/// Of `NAME[:PORT]`.
+/// Reads `NAME[:PORT]`.
 fn service_name(namespace: Option<&str>, object: &str) -> Option<EndName> {
     let (name, port) = match object.split_once(':') {
         Some((name, port)) => (name, Some(port_name(port)?)),

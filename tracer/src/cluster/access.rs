@@ -153,8 +153,8 @@ impl Access {
 
 /// The kubeconfigs as one; `None` if there is none.
 ///
-/// Of several, those that are not there count as empty, as with kubectl. One that was
-/// `named` has to be there.
+/// If there are several, missing files count as empty, as with kubectl. A file that was
+/// `named` has to exist.
 fn read(paths: &[PathBuf], named: bool) -> Result<Option<Kubeconfig>, ClusterError> {
     let mut merged: Option<Kubeconfig> = None;
     for path in paths {

@@ -139,7 +139,7 @@ pub struct Masqueraded {
     pub proto: Option<u8>,
     /// To which port; `None`: any.
     pub port: Option<u16>,
-    /// Of which node the address is; `None`: of any.
+    /// The node that has the address; `None`: any node.
     pub node: Option<String>,
 }
 

@@ -81,7 +81,7 @@ pub struct Inventory {
 pub struct Progress {
     /// Bytes.
     pub bytes: u64,
-    /// Of how many, where that is known: of a pipe it is not.
+    /// How many there are, if that is known: the length of a pipe is not.
     pub of: Option<u64>,
 }
 

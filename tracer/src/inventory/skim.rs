@@ -1,7 +1,7 @@
 //! YAML without what nobody asks for.
 //!
-//! Of what kubectl prints of a pod, some twelve lines of two hundred say who has
-//! which address; a YAML parser takes seconds for the others of a large cluster.
+//! kubectl prints some two hundred lines about a pod, and twelve of them say who has which
+//! address. A YAML parser takes seconds for the other lines of a large cluster.
 //! In block style, what belongs to a key is indented deeper than the key, so
 //! lines can be left out without being understood. Only that is used here:
 //! whatever does not begin with a plain key is kept, and the parser judges it.

@@ -113,8 +113,8 @@ fn chain(error: &dyn Error) -> String {
     without_log(&text)
 }
 
-/// Of a verifier's log, which may have thousands of lines, what it says in
-/// the end; the log itself goes to the debug messages.
+/// The last line of a verifier's log, which may have thousands. The log itself goes to the
+/// debug messages.
 fn without_log(text: &str) -> String {
     let Some((error, log)) = text.split_once("Verifier output:") else {
         return text.trim().replace('\n', " ");

@@ -28,7 +28,7 @@ pub(super) struct Visitor {
 
 struct Place {
     path: PathBuf,
-    /// Of the file that stands for the namespace: device and inode number.
+    /// Device and inode number of the file that stands for the namespace.
     identity: (u64, u64),
 }
 

@@ -24,8 +24,8 @@ const MAX_WAYS: usize = 4096;
 /// How many sorts are named.
 const NAMED: usize = 4;
 
-/// Of the packets of one sort on a leg from node to node. Sizes are bytes on
-/// the uplink, times Unix time, ns.
+/// Packets of one sort on a leg from node to node. Sizes are bytes on the uplink, times Unix
+/// time, ns.
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
     /// Bytes of the largest that arrived.

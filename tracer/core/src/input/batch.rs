@@ -58,7 +58,7 @@ pub struct Report {
     pub malformed: u64,
     /// Where followed addresses sent what the follow did not ask about.
     pub elsewhere: Vec<Elsewhere>,
-    /// Of the stream that watches for drops: what became of freed packets.
+    /// What became of freed packets, if the stream watches drops.
     pub drops: Option<DropReport>,
     /// Likewise, in a follow: what the node's kernel has counted.
     pub health: Option<Health>,

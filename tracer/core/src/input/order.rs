@@ -34,7 +34,7 @@ pub(crate) enum Sights {
 /// A batch of which something waits.
 #[derive(Debug)]
 struct Run {
-    /// Of the first that waits, Unix time, ns.
+    /// Time of the first input that waits, Unix time, ns.
     time: i64,
     /// Index of the agent.
     node: usize,

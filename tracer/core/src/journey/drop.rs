@@ -23,7 +23,7 @@ pub enum Class {
     Delivered,
     /// A copy for somebody who was not meant, or who only listens in.
     Flooded,
-    /// It cannot be told.
+    /// It is unknown.
     Unknown,
 }
 

@@ -118,7 +118,7 @@ impl Memory {
         track.is_open
     }
 
-    /// Of each step of an open track: agent, point, and what is around the packet.
+    /// Agent, point and frame of each step of an open track.
     pub(super) fn steps(&self, id: Id) -> impl DoubleEndedIterator<Item = (usize, usize, &Frame)> {
         let passages = self.get(id).into_iter().flat_map(Track::passages);
         passages.map(|(node, point, passage)| (node, point, self.frames.get(passage.frame)))

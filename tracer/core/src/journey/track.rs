@@ -100,7 +100,7 @@ pub(super) struct Track {
     /// What of it was seen where it can be seen last.
     pub(super) arrived: Ranges,
     visits: Vec<Visit>,
-    /// Of each visit; none once the journey was reported.
+    /// The passage of each visit; empty once the journey was reported.
     passages: Vec<Passage>,
 }
 

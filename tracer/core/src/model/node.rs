@@ -115,7 +115,7 @@ impl Foreign {
     }
 }
 
-/// Of older recordings the identifier alone is known.
+/// Older recordings hold the identifier alone.
 #[derive(Deserialize, JsonSchema)]
 #[serde(untagged)]
 enum RecordedForeign {

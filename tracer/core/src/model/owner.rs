@@ -217,7 +217,7 @@ impl Owners {
     }
 }
 
-/// Of several that have an address at a time, who got it last.
+/// The owner of an address at a time; if there are several, the one that got it last.
 fn owner_at(owned: &[Owned], time: i64) -> Option<&Owner> {
     let holders = owned.iter().rev().filter(|owned| owned.holds(time));
     let latest = holders.max_by_key(|owned| owned.from)?;

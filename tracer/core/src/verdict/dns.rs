@@ -1,6 +1,6 @@
 //! What DNS adds up to: questions, answers, and how long they took.
 //!
-//! Of DNS over UDP the header is known: identifier, question or answer, return code. Names
+//! The header of DNS over UDP is known: identifier, question or answer, return code. Names
 //! are payload, which stays in the kernel, and so is all of DNS over TCP.
 //!
 //! **Asked again.** A resolver that hears nothing sends the same bytes again, from the same

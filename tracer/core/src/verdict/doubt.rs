@@ -104,7 +104,7 @@ impl Case<'_> {
         }
     }
 
-    /// Of what nothing is known, and why.
+    /// What was lost on the way to the collector, so that nothing is known about it.
     fn what_was_lost(&self) -> impl Iterator<Item = Evidence> {
         let drops = self.drops_lost().then_some(Evidence::DropsLost);
         let hops = self

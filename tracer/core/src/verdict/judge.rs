@@ -376,8 +376,8 @@ impl Case<'_> {
         }
     }
 
-    /// Of a question and of an answer: who waits in vain. It tells apart what
-    /// looks the same to the one that asks.
+    /// Who waits in vain, for a question or for an answer. Both look the same to the one that
+    /// asks.
     fn who_waits(&self) -> Option<Waits> {
         let for_answer = self.journey.answers.map(Waits::ForAnswer);
         for_answer.or_else(|| self.journey.asks.then_some(Waits::ForQuestion))

@@ -61,7 +61,7 @@ pub enum Kind {
     Unanswered,
     /// Went out towards a place without an agent.
     Left,
-    /// Parts of it fared differently.
+    /// Some bytes of TCP data, or some fragments, arrived, and others did not.
     Partial,
     /// Anything else: what was not observed is in the evidence.
     Unknown,

@@ -168,8 +168,8 @@ pub(super) fn astray(case: &Case<'_>, gone: &Gone<'_>, mac: Mac) -> Option<Verdi
     })
 }
 
-/// Of a packet that left for a node without an agent, without a tunnel: the route that
-/// it took and its gateway, if that is not the node itself.
+/// The route of a packet that left without a tunnel for a node without an agent, and its
+/// gateway, if that is not the node itself.
 pub(super) fn next_hop<'a>(case: &Case<'a>, gone: &Gone<'_>) -> Option<(&'a Way, IpAddr)> {
     let (scene, step) = (case.scene, gone.step);
     let way = way(case, step).filter(|_| !gone.tunnelled)?;

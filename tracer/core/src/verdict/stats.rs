@@ -65,7 +65,7 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Of nothing yet.
+    /// Sums of no journeys.
     #[must_use]
     pub const fn new(grouping: Grouping) -> Self {
         Self {

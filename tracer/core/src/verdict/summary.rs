@@ -148,7 +148,7 @@ pub fn latencies(journey: &Journey) -> impl Iterator<Item = (&Step, &Step, u64)>
     })
 }
 
-/// Of latencies in ns.
+/// A histogram of latencies, ns.
 pub(super) fn histogram() -> Histogram<u64> {
     Histogram::new(3).expect("three significant figures are allowed")
 }

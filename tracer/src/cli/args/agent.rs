@@ -13,7 +13,7 @@ pub struct AgentArgs {
     #[arg(long, required = true)]
     pub stdio: bool,
 
-    /// The node's own network namespace, if it is another than this process's
+    /// The node's network namespace, if this process runs in another one
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath, help_heading = WHERE)]
     pub netns: Option<PathBuf>,
 }

@@ -32,7 +32,7 @@ pub struct DropsArgs {
     )]
     pub duration: Option<Duration>,
 
-    /// End after so many dropped packets
+    /// End after this number of dropped packets
     #[arg(
         long,
         value_name = "N",
@@ -51,14 +51,15 @@ pub struct DropsArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = WHERE)]
     pub inventory: Option<PathBuf>,
 
-    /// How to look into a node: NODE=pod, NODE=local, NODE=netns:PATH, NODE=ssh:HOST or NODE=exec:COMMAND;
+    /// How to reach a node: NODE=pod, NODE=local, NODE=netns:PATH, NODE=ssh:HOST or NODE=exec:COMMAND;
     /// once per node; default: NODE=pod for each node of an end that the cluster knows
     ///
-    /// NODE=pod is a pod on it, which is made for this and removed at the end. NODE=local is this machine; NODE=netns:PATH is a network namespace on it that is the node's own, as
-    /// in a lab or kind. NODE=ssh:HOST, or ssh:USER@HOST, runs the tracer that is installed there, else
-    /// puts this one there until the end; by sudo -n if the login is not root. NODE=exec:COMMAND runs a
-    /// shell's command whose standard streams lead to `tracer agent --stdio` on that node. Where nothing of
-    /// a cluster is named, and without agents, this machine is looked at.
+    /// NODE=pod makes a pod on the node, and removes the pod at the end. NODE=local is this machine.
+    /// NODE=netns:PATH is a network namespace on this machine that stands for a node, as in a lab or kind.
+    /// NODE=ssh:HOST, or ssh:USER@HOST, runs the tracer that is installed there, or copies this one there
+    /// until the end; it uses sudo -n if the login is not root. NODE=exec:COMMAND runs a shell command
+    /// whose standard streams lead to `tracer agent --stdio` on that node. If no object of a cluster is
+    /// named and no agent is given, tracer observes this machine.
     #[arg(long = "agent", value_name = "NODE=SPEC", help_heading = WHERE)]
     pub agents: Vec<AgentSpec>,
 
@@ -78,7 +79,7 @@ pub struct DropsArgs {
     #[command(flatten)]
     pub explain: Explain,
 
-    /// Most events per second and node; what is above it is only counted
+    /// Maximum events per second and node; drops above it are only counted
     #[arg(
         long,
         value_name = "N",

@@ -13,7 +13,7 @@ pub struct ExpectArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = END)]
     pub expect_file: Option<PathBuf>,
 
-    /// Write how they fared into this file as JUnit XML, for a CI system
+    /// Write the result of each flow into this file as JUnit XML, for a CI system
     #[arg(
         long,
         value_name = "FILE",

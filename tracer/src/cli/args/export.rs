@@ -10,8 +10,8 @@ use crate::{cli::help, view::SCHEMAS};
 /// The arguments of `tracer export`.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
-    /// What `tracer follow -w` or `tracer record` wrote: the pieces of a recording, recordings of
-    /// several nodes; - for stdin
+    /// Recordings by `tracer follow -w` or `tracer record`: the files of a rotated recording, or
+    /// recordings of several nodes; - for stdin
     #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub files: Vec<PathBuf>,
 
@@ -19,7 +19,7 @@ pub struct ExportArgs {
     #[arg(short, long, value_enum)]
     pub format: Format,
 
-    /// The file to write, or - for stdout; one that is there is replaced once the new one is complete
+    /// The file to write, or - for stdout; an existing file is overwritten once the new one is complete
     #[arg(
         short,
         long,
@@ -74,17 +74,17 @@ pub enum Split {
 /// The arguments of `tracer bundle`.
 #[derive(Debug, Args)]
 pub struct BundleArgs {
-    /// What `tracer follow -w` or `tracer record` wrote: the pieces of a recording, recordings of
-    /// several nodes; - for stdin
+    /// Recordings by `tracer follow -w` or `tracer record`: the files of a rotated recording, or
+    /// recordings of several nodes; - for stdin
     #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub files: Vec<PathBuf>,
 
-    /// The file to write, a tar archive compressed by zstd, or - for stdout; one that is there is
-    /// replaced once the new one is complete
+    /// The file to write, a tar archive compressed by zstd, or - for stdout; an existing file is
+    /// overwritten once the new one is complete
     #[arg(short, long, value_name = "OUT", value_hint = ValueHint::FilePath)]
     pub output: PathBuf,
 
-    /// Replace addresses, names and MACs in all that is inside, each by the same one everywhere
+    /// Replace addresses, names and MACs in all files inside, the same one always by the same
     #[arg(long)]
     pub anonymize: bool,
 }
@@ -92,7 +92,7 @@ pub struct BundleArgs {
 /// The arguments of `tracer schema`.
 #[derive(Debug, Args)]
 pub struct SchemaArgs {
-    /// Only that of lines with this `schema`, such as tracer.journey/2; default: of any line
+    /// Print only the schema of lines with this `schema`, such as tracer.journey/2; default: all
     #[arg(value_name = "KIND", value_parser = PossibleValuesParser::new(SCHEMAS))]
     pub kind: Option<String>,
 }

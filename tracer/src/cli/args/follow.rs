@@ -15,7 +15,7 @@ pub struct FollowArgs {
     #[command(flatten)]
     pub watch: WatchArgs,
 
-    /// Exit with 3 if any packet that matched fared otherwise
+    /// Exit with 3 if any packet of the follow has another verdict
     #[arg(long, value_enum, value_name = "VERDICT", help_heading = END)]
     pub expect: Option<Expected>,
 
@@ -23,7 +23,8 @@ pub struct FollowArgs {
     #[command(flatten)]
     pub flows: ExpectArgs,
 
-    /// Show where it would look, on which nodes, and what could hide packets there; attach nothing
+    /// Show the nodes and interfaces that would be observed, and what could hide packets there; attach
+    /// nothing
     #[arg(long, help_heading = WHERE)]
     pub dry_run: bool,
 
@@ -49,8 +50,8 @@ pub struct FollowArgs {
     #[command(flatten)]
     pub explain: Explain,
 
-    /// Also record into this file, which `tracer replay` and others read; one that is there is replaced
-    /// once the recording has begun
+    /// Also record into this file, for `tracer replay`; an existing file is overwritten once the
+    /// recording has begun
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = RECORDING)]
     pub write: Option<PathBuf>,
 
@@ -73,7 +74,7 @@ pub struct RecordArgs {
     #[command(flatten)]
     pub watch: WatchArgs,
 
-    /// The file to record into, or - for stdout; one that is there is replaced once the recording has
+    /// The file to record into, or - for stdout; an existing file is overwritten once the recording has
     /// begun
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = RECORDING)]
     pub write: PathBuf,
@@ -94,10 +95,10 @@ pub struct RecordArgs {
 /// How to record.
 #[derive(Debug, Args)]
 pub struct RecordingArgs {
-    /// Go on in another file once the packets in one take so many bytes: 500KiB, 100MiB
+    /// Continue in a new file once the packets in the file take this many bytes: 500KiB, 100MiB
     ///
-    /// After trace.arrows come trace.1.arrows, trace.2.arrows, and so on; what they rest on, such as the
-    /// cluster's objects, is repeated in each, and not counted.
+    /// After trace.arrows come trace.1.arrows, trace.2.arrows, and so on. Each file repeats what its
+    /// packets rest on, such as the cluster's objects, which does not count.
     #[arg(
         long,
         value_name = "BYTES",
@@ -108,7 +109,7 @@ pub struct RecordingArgs {
     )]
     pub rotate_size: Option<u64>,
 
-    /// Go on in another file once one is so old: 10m, 1h; they are called as with --rotate-size
+    /// Continue in a new file once the file is this old: 10m, 1h; names are those of --rotate-size
     #[arg(
         long,
         value_name = "TIME",
@@ -119,7 +120,7 @@ pub struct RecordingArgs {
     )]
     pub rotate_time: Option<Duration>,
 
-    /// Keep only so many of the latest files of a rotated recording
+    /// Keep only this many of the latest files of a rotated recording
     #[arg(
         long,
         value_name = "N",
@@ -130,12 +131,12 @@ pub struct RecordingArgs {
     )]
     pub rotate_keep: Option<u32>,
 
-    /// Replace addresses, names and MACs in the file, each by the same one everywhere
+    /// Replace addresses, names and MACs in the file, the same one always by the same
     #[arg(long, requires = "write", help_heading = RECORDING)]
     pub anonymize: bool,
 
-    /// Secret that recordings have to share if they are to be joined packet by packet: it keys the
-    /// payloads' hashes; all users of this machine can see it while it is recorded
+    /// A secret that recordings must share to be joined packet by packet: it keys the payload hashes.
+    /// All users of this machine can see it while tracer records
     #[arg(
         long,
         value_name = "TEXT",
@@ -145,7 +146,7 @@ pub struct RecordingArgs {
     )]
     pub key: Option<String>,
 
-    /// The same secret from a file, without the line's end
+    /// Read the same secret from a file; its line end does not count
     #[arg(
         long,
         value_name = "FILE",

@@ -68,9 +68,9 @@ pub enum Command {
 
     /// Show the packets that the nodes' kernels drop, by pod, place, reason and function
     ///
-    /// Every packet that a kernel gives up is freed by one function, with a reason. Many of those had
-    /// arrived, or were copies: only losses are shown, and what cannot be told to be none. One line per
-    /// kind of drop and second, until Ctrl-C, --duration or --count; a summary comes last.
+    /// The kernel frees each packet in one function, with a reason. Many of these packets had arrived, or
+    /// were copies. Only losses are shown, and drops that may be losses: one line per kind of drop and
+    /// second, until Ctrl-C, --duration or --count. A summary comes last.
     #[command(after_help = help::DROPS)]
     Drops(Box<DropsArgs>),
 

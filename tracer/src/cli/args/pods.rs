@@ -14,7 +14,7 @@ pub struct PodArgs {
     #[arg(long, value_name = "IMAGE", help_heading = WHERE)]
     pub agent_image: Option<String>,
 
-    /// How long agents' pods may take to run
+    /// How long to wait for agents' pods to run
     #[arg(
         long,
         value_name = "TIME",

@@ -12,8 +12,8 @@ use crate::cli::help;
 /// The arguments of `tracer replay`.
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
-    /// What `tracer follow -w` or `tracer record` wrote: the pieces of a recording, recordings of
-    /// several nodes; - for stdin
+    /// Recordings by `tracer follow -w` or `tracer record`: the files of a rotated recording, or
+    /// recordings of several nodes; - for stdin
     #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub files: Vec<PathBuf>,
 
@@ -43,7 +43,7 @@ pub struct ReplayArgs {
 /// The arguments of `tracer show`.
 #[derive(Debug, Args)]
 pub struct ShowArgs {
-    /// What `tracer follow -w` or `tracer record` wrote; - for stdin
+    /// A recording by `tracer follow -w` or `tracer record`; - for stdin
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
 
@@ -59,13 +59,13 @@ pub struct ShowArgs {
 /// The arguments of `tracer stats`.
 #[derive(Debug, Args)]
 pub struct StatsArgs {
-    /// What `tracer follow -w` or `tracer record` wrote: the pieces of a recording, recordings of
-    /// several nodes; - for stdin
+    /// Recordings by `tracer follow -w` or `tracer record`: the files of a rotated recording, or
+    /// recordings of several nodes; - for stdin
     #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub files: Vec<PathBuf>,
 
-    /// What to tell apart: the ends' pods, the legs of the way and the places of drops, the reasons
-    /// of drops
+    /// What to group by: the pods of both ends; the legs of the way and the places of drops; the
+    /// reasons of drops
     #[arg(
         long,
         value_enum,

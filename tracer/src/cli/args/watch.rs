@@ -22,11 +22,11 @@ pub struct WatchArgs {
     #[arg(short, long, value_name = "NAMESPACE", help_heading = WHAT)]
     pub namespace: Option<String>,
 
-    /// Follow this protocol only
+    /// Follow only this protocol
     #[arg(long, value_enum, default_value_t, help_heading = WHAT)]
     pub proto: Protocol,
 
-    /// Follow packets from this port of the source only, and their answers
+    /// Follow only packets from this source port, and their answers
     #[arg(
         long,
         value_name = "PORT",
@@ -36,7 +36,7 @@ pub struct WatchArgs {
     )]
     pub src_port: Option<u16>,
 
-    /// Follow packets to this port of the destination only, and their answers
+    /// Follow only packets to this destination port, and their answers
     #[arg(
         long,
         value_name = "PORT",
@@ -56,7 +56,7 @@ pub struct WatchArgs {
     )]
     pub duration: Option<Duration>,
 
-    /// End after so many journeys: one packet's way each, ARP and ND not counted
+    /// End after this number of journeys (the way of one packet each), ARP and ND not counted
     #[arg(
         long,
         value_name = "N",
@@ -66,7 +66,7 @@ pub struct WatchArgs {
     )]
     pub count: Option<u64>,
 
-    /// How long to wait for a packet's next hop before calling it missing
+    /// How long to wait for a packet's next hop before the packet counts as missing
     #[arg(
         long,
         value_name = "TIME",
@@ -86,14 +86,15 @@ pub struct WatchArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = WHERE)]
     pub inventory: Option<PathBuf>,
 
-    /// How to look into a node: NODE=pod, NODE=local, NODE=netns:PATH, NODE=ssh:HOST or NODE=exec:COMMAND;
+    /// How to reach a node: NODE=pod, NODE=local, NODE=netns:PATH, NODE=ssh:HOST or NODE=exec:COMMAND;
     /// once per node; default: NODE=pod for each node of an end that the cluster knows
     ///
-    /// NODE=pod is a pod on it, which is made for this and removed at the end. NODE=local is this machine; NODE=netns:PATH is a network namespace on it that is the node's own, as
-    /// in a lab or kind. NODE=ssh:HOST, or ssh:USER@HOST, runs the tracer that is installed there, else
-    /// puts this one there until the end; by sudo -n if the login is not root. NODE=exec:COMMAND runs a
-    /// shell's command whose standard streams lead to `tracer agent --stdio` on that node. Where nothing of
-    /// a cluster is named, and without agents, this machine is looked at.
+    /// NODE=pod makes a pod on the node, and removes the pod at the end. NODE=local is this machine.
+    /// NODE=netns:PATH is a network namespace on this machine that stands for a node, as in a lab or kind.
+    /// NODE=ssh:HOST, or ssh:USER@HOST, runs the tracer that is installed there, or copies this one there
+    /// until the end; it uses sudo -n if the login is not root. NODE=exec:COMMAND runs a shell command
+    /// whose standard streams lead to `tracer agent --stdio` on that node. If no object of a cluster is
+    /// named and no agent is given, tracer observes this machine.
     #[arg(long = "agent", value_name = "NODE=SPEC", help_heading = WHERE)]
     pub agents: Vec<AgentSpec>,
 
@@ -101,11 +102,11 @@ pub struct WatchArgs {
     #[command(flatten)]
     pub pods: PodArgs,
 
-    /// Also observe the pods' own interfaces, inside their namespaces
+    /// Also observe the interfaces inside the pods' network namespaces
     #[arg(long, help_heading = WHERE)]
     pub pod_interfaces: bool,
 
-    /// Take packets to this UDP port for VXLAN, besides 8472, 4789 and those of the nodes' devices; at
+    /// Parse packets to this UDP port as VXLAN, besides 8472, 4789 and the ports of the nodes' devices; at
     /// most 4
     #[arg(
         long = "vxlan-port",
@@ -116,7 +117,7 @@ pub struct WatchArgs {
     )]
     pub vxlan_ports: Vec<u16>,
 
-    /// Most events per second and node; above it packets are sampled, and the summary says so
+    /// Maximum events per second and node; above it packets are sampled, and the summary says so
     #[arg(
         long,
         value_name = "N",
@@ -127,7 +128,7 @@ pub struct WatchArgs {
     )]
     pub budget: u32,
 
-    /// Size of a node's ring buffer, a power of two: 512KiB, 8MiB. That of its drops has a quarter
+    /// Size of a node's ring buffer, a power of two: 512KiB, 8MiB. The ring buffer for drops has a quarter
     #[arg(
         long,
         value_name = "BYTES",
@@ -152,7 +153,7 @@ pub struct Source {
     #[arg(long, value_name = "POD", value_parser = values::pod, help_heading = WHAT)]
     pub src_pod: Option<EndName>,
 
-    /// Source service: `[NAMESPACE/]NAME[:PORT]`, PORT being its number or its name
+    /// Source service: `[NAMESPACE/]NAME[:PORT]`; PORT is a number or a name
     #[arg(long, value_name = "SERVICE", value_parser = values::service, help_heading = WHAT)]
     pub src_service: Option<EndName>,
 
@@ -165,7 +166,7 @@ pub struct Source {
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[group(id = "destination", required = true, multiple = false)]
 pub struct Destination {
-    /// Destination, likewise
+    /// Destination, written as a source is
     #[arg(long, value_name = "END", help_heading = WHAT)]
     pub dst: Option<EndName>,
 
@@ -173,7 +174,7 @@ pub struct Destination {
     #[arg(long, value_name = "POD", value_parser = values::pod, help_heading = WHAT)]
     pub dst_pod: Option<EndName>,
 
-    /// Destination service: `[NAMESPACE/]NAME[:PORT]`, PORT being its number or its name
+    /// Destination service: `[NAMESPACE/]NAME[:PORT]`; PORT is a number or a name
     #[arg(long, value_name = "SERVICE", value_parser = values::service, help_heading = WHAT)]
     pub dst_service: Option<EndName>,
 
@@ -181,7 +182,7 @@ pub struct Destination {
     #[arg(long, value_name = "IP", value_parser = values::address, help_heading = WHAT)]
     pub dst_ip: Option<EndName>,
 
-    /// Instead of a destination: the source's DNS, whoever it asks at UDP or TCP port 53. The
+    /// Instead of a destination: follow the source's DNS to any server, UDP and TCP port 53. The
     /// summary counts questions and answers
     #[arg(long, help_heading = WHAT)]
     pub dns: bool,

@@ -61,7 +61,7 @@ fn json(shown: &Shown) -> Vec<String> {
 
 /// Whether nothing is said that is not so.
 ///
-/// Of packets that are exactly alike only their numbers can be compared.
+/// Packets that are exactly alike can be compared by their number only.
 fn nothing_is_claimed_that_is_not_so(world: &World, shown: &Shown) -> TestCaseResult {
     let mut claims: HashMap<&Unit, (u32, u32)> = HashMap::new();
     for (journey, verdict, parts) in &shown.journeys {

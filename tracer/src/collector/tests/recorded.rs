@@ -190,8 +190,8 @@ fn steady(node: usize, seconds: Range<i64>, seen: &[(usize, i64)]) -> Vec<(usize
     batches
 }
 
-/// Of packets that go out of the first node while the other's recording has
-/// ended it is not known what became.
+/// Nobody knows what became of packets that leave the first node after the other node's
+/// recording has ended.
 #[test]
 fn nothing_is_lost_where_nobody_looked_any_more() {
     let files = Files::new();

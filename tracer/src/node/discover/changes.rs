@@ -1,8 +1,8 @@
-//! Hearing of changes of the network while it is observed.
+//! Watches for changes of the network while it is observed.
 //!
-//! The kernel tells of every change of links, addresses, routes and neighbours, over the same sockets that
-//! answer questions. Which of them may change the plan is decided here, cheaply and rather too often than
-//! too rarely; what the plan is then, only a new search says.
+//! The kernel announces each change of links, addresses, routes and neighbours over netlink. This module
+//! decides cheaply which changes may affect the plan. In doubt it says yes, because a new search costs
+//! little, and a missed change costs observation points.
 //!
 //! A pod's address is set in its own namespace, of which the node's hears nothing. But a socket can be asked
 //! to hear of all namespaces that the node's has a number for, which it has of those that its veths lead to.
@@ -147,7 +147,7 @@ struct Matters {
 }
 
 impl Matters {
-    /// Of the namespace itself.
+    /// Whether a message about the watched namespace changes the plan.
     fn own(&mut self, kind: u16, message: &[u8]) -> bool {
         match kind {
             libc::RTM_NEWLINK
@@ -161,7 +161,7 @@ impl Matters {
         }
     }
 
-    /// Of any namespace.
+    /// Whether a message from any namespace changes where pods are.
     fn pods(&self, kind: u16, message: &[u8]) -> bool {
         let known = |(_, address)| self.pods.contains(&address);
         matches!(kind, libc::RTM_NEWADDR | libc::RTM_DELADDR) && address(message).is_some_and(known)

@@ -33,7 +33,7 @@ impl Policy {
         /// `XFRM_POLICY_OUT` and `XFRM_POLICY_ALLOW`.
         const OUT: [u8; 2] = [1, 0];
         const DIRECTION: usize = 160;
-        /// Of a template.
+        /// Offset of the protocol in a template.
         const PROTOCOL: usize = 20;
         const ESP: u8 = 50;
 

@@ -39,7 +39,7 @@ pub(super) struct Link {
     pub(super) geneve_vni: Option<u32>,
     /// The fixed far end of a tunnel.
     pub(super) far_end: Option<IpAddr>,
-    /// Of an ipvlan device: whether the namespace of the device below routes what it sends.
+    /// Whether the namespace of the lower device routes what an ipvlan device sends.
     pub(super) routed_below: bool,
 }
 

@@ -54,7 +54,7 @@ struct Subject {
     netns: Arc<str>,
     topics: &'static [Topic],
     device: Option<Arc<str>>,
-    /// Of the frame.
+    /// The MAC address in the frame.
     mac: Option<Mac>,
     /// Whether a function of nftables dropped it.
     in_nftables: bool,

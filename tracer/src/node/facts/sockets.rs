@@ -21,7 +21,7 @@ struct Socket {
     address: IpAddr,
     port: u16,
     state: u8,
-    /// Of a listening one connections to be accepted, else bytes unread.
+    /// What waits in the socket: connections to accept if it listens, else unread bytes.
     waiting: u32,
     /// Packets that found its buffer full; UDP only.
     drops: Option<u64>,

@@ -55,7 +55,7 @@ impl Owner {
     }
 }
 
-/// Whether an owner lives. One of whom that cannot be said does.
+/// Whether an owner lives. If that cannot be read, it counts as alive.
 pub(super) fn lives(id: u64) -> bool {
     hold(&name(id)).is_err()
 }
@@ -154,7 +154,7 @@ fn inode<'a>(sockets: &'a str, name: &str) -> Option<&'a str> {
     })
 }
 
-/// Whether a process has CAP_NET_ADMIN here. One of whom that cannot be said has it;
+/// Whether a process has CAP_NET_ADMIN here. If that cannot be read, it counts as having it;
 /// one in a user namespace of its own has it only there.
 fn may_attach(process: &Path) -> bool {
     let user = |process: &Path| fs::read_link(process.join("ns/user"));

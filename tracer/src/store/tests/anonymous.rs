@@ -19,7 +19,7 @@ const WEB: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 244, 1, 5));
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
-    /// Of addresses, names and MACs nothing is left.
+    /// No address, name or MAC is left.
     #[test]
     fn anonymized_it_names_nobody(sent in vec((0..2_usize, given::batch()), 1..4)) {
         let mut anonymizer = Anonymizer::new();

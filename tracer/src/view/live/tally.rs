@@ -271,7 +271,7 @@ impl Seconds {
         self.at(now) > 0 || self.at(now - 1) > 0
     }
 
-    /// Of so many seconds until a time, Unix time, ns, the oldest first.
+    /// The counts of the last `seconds` before `now` (Unix time, ns), oldest first.
     pub(super) fn until(&self, now: i64, seconds: usize) -> Vec<u64> {
         let now = now.div_euclid(Self::NS);
         let seconds = i64::try_from(seconds.min(SECONDS)).unwrap_or_default();

@@ -164,11 +164,11 @@ fn hop(
     previous: Option<&Step>,
     step: &Step,
 ) {
-    /// Of `+12.3 µs`, and of the longest, `~-99.9 ms`.
+    /// Width of `+12.3 µs`, and of the longest, `~-99.9 ms`.
     const TIME: usize = 9;
-    /// Of `ttl 255`.
+    /// Width of `ttl 255`.
     const TTL: usize = 7;
-    /// Of `65226 B`.
+    /// Width of `65226 B`.
     const LEN: usize = 7;
 
     let point = scene.point(step);

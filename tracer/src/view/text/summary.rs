@@ -243,8 +243,7 @@ fn whereabouts(accounting: &Accounting) -> String {
         ),
     };
     format!(
-        "The programs ran {} time{}, {} for other packets; \
-         of {} event{} {} became part of a journey{late}.",
+        "{} sighting{}, {} of other traffic; of {} event{} {} became part of a journey{late}.",
         grouped(seen),
         plural(seen),
         grouped(packets.get(Counter::Miss)),

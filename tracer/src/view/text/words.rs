@@ -94,7 +94,7 @@ fn tcp(header: &Tcp) -> String {
     text
 }
 
-/// Of a DNS header (RFC 1035, 4.1.1) what tells whether names resolve.
+/// The part of a DNS header (RFC 1035, 4.1.1) that tells whether names resolve.
 fn dns_words(header: DnsHeader) -> String {
     let DnsHeader {
         id,

@@ -15,8 +15,8 @@ impl Query {
     /// The numbers of all entries that can match, in rising order, and maybe of
     /// others; `None`: any can.
     ///
-    /// Of the terms that have to match, it is the one with the fewest entries that
-    /// decides. What is in several lists is there once.
+    /// Among the terms that have to match, the one with the fewest entries decides. A journey
+    /// in several lists is returned once.
     pub(in crate::journal) fn narrow(&self, index: &Index, scene: &Scene) -> Option<BTreeSet<u64>> {
         let terms = match &self.0 {
             Expr::All(all) => &**all,

@@ -278,7 +278,7 @@ impl Engine {
         self.mark_all_ambiguous(&rivals);
     }
 
-    /// Marks what cannot be told apart, as far as it was not reported yet.
+    /// Marks journeys that nothing distinguishes, as far as they were not reported yet.
     fn mark_all_ambiguous(&mut self, ids: &[Id]) {
         for id in ids {
             if let Some(track) = self.memory.get_mut(*id) {

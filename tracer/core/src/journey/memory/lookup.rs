@@ -47,7 +47,7 @@ impl Memory {
 
     /// The track that was last seen in this sk_buff, if this is all of its packet.
     ///
-    /// Of two hops in three this is so, and nothing else needs to be looked up.
+    /// This holds for two hops in three, and nothing else needs to be looked up for them.
     pub(in crate::journey) fn same_again(
         &mut self,
         (node, skb): (usize, u64),

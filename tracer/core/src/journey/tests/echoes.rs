@@ -1,4 +1,4 @@
-//! Of two transmissions of the same bytes, which one an acknowledgement is of.
+//! Which of two transmissions of the same bytes an acknowledgement is for.
 
 use super::*;
 

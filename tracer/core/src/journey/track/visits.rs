@@ -185,7 +185,7 @@ impl Track {
         self.rest_mut().pieces[at as usize].insert(range);
     }
 
-    /// Of each visit: agent, point and passage. None once it was reported.
+    /// Agent, point and passage of each visit. Empty once the journey was reported.
     pub(in crate::journey) fn passages(
         &self,
     ) -> impl DoubleEndedIterator<Item = (usize, usize, &Passage)> + ExactSizeIterator {
@@ -193,7 +193,7 @@ impl Track {
         visits.map(|(visit, passage)| (visit.node as usize, usize::from(visit.point), passage))
     }
 
-    /// Of each visit: TTL, and which bytes were seen, as offsets from the first.
+    /// TTL of each visit, and the bytes that it saw, as offsets from the first.
     pub(in crate::journey) fn seen(&self) -> impl Iterator<Item = (u8, SmallVec<[(u32, u32); 1]>)> {
         self.visits.iter().map(|visit| {
             let parts = match self.pieces(visit) {

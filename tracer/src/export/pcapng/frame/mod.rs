@@ -44,7 +44,7 @@ pub(super) enum Link {
     Raw,
 }
 
-/// Of TCP data, which bytes of a journey: offsets, from and to.
+/// The bytes of a journey of TCP data: first offset, and the one behind the last.
 pub(super) type Range = (u32, u32);
 
 const ETHERNET: u32 = 14;

@@ -17,7 +17,7 @@ use super::{
 pub(super) struct Inside {
     /// Its EtherType.
     pub(super) kind: u16,
-    /// Of the frame, if the tunnel carries frames: to and from.
+    /// MAC addresses of the inner frame, destination and source, if the tunnel carries frames.
     pub(super) macs: (Option<Mac>, Option<Mac>),
     /// The UDP port that the tunnel's packets go to.
     pub(super) port: u16,

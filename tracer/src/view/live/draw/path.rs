@@ -36,7 +36,7 @@ struct Columns {
     width: usize,
     name: usize,
     role: usize,
-    /// Of the packets per second, drawn.
+    /// Columns of the bars that show packets per second.
     bars: usize,
 }
 
