@@ -9,6 +9,7 @@ use crate::{
         Direction, Encap, EncapKind, Hello, Network, Owner, OwnerKind, Owners, Packet, Point, Role,
         Transport,
     },
+    verdict::{Confidence, Kind, Outcome, Verdict},
 };
 
 pub(crate) const A: [u8; 4] = [10, 244, 1, 5];
@@ -94,6 +95,19 @@ pub(crate) fn disown(scene: &mut Scene, address: [u8; 4]) {
     scene.owners = others
         .map(|(other, owned)| (other, owned.clone()))
         .collect();
+}
+
+/// A verdict of a kind, of which nothing else matters.
+pub(crate) fn verdict(kind: Kind) -> Verdict {
+    Verdict {
+        kind,
+        confidence: Confidence::High,
+        cause: None,
+        drop: None,
+        outcome: Outcome::Reached,
+        waits: None,
+        evidence: Vec::new(),
+    }
 }
 
 /// A journey from A to B that was seen at these points, wrapped on uplinks.

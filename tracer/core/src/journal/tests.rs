@@ -5,25 +5,13 @@ use proptest::{collection::vec, prelude::*, sample::select};
 
 use super::{Bound, Entry, Journal, Selection};
 use crate::{
-    by_hand::{self, FROM_POD, INTO_POD, TO_POD, UPLINK_IN, UPLINK_OUT},
+    by_hand::{self, FROM_POD, INTO_POD, TO_POD, UPLINK_IN, UPLINK_OUT, verdict},
     journey::{Class, Closed, Drop, Journey, Judgement, Scene},
     model::Cause,
-    verdict::{Confidence, Evidence, Kind, Outcome, Parts, Verdict},
+    verdict::{Evidence, Kind, Parts},
 };
 
 const S: i64 = 1_000_000_000;
-
-fn verdict(kind: Kind) -> Verdict {
-    Verdict {
-        kind,
-        confidence: Confidence::High,
-        cause: None,
-        drop: None,
-        outcome: Outcome::Reached,
-        waits: None,
-        evidence: Vec::new(),
-    }
-}
 
 /// A journey that begins at a time, Unix time, ns.
 fn journey(id: u64, start: i64, way: &[(usize, usize)]) -> Journey {

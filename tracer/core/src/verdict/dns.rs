@@ -192,23 +192,11 @@ fn opens(packet: &Packet) -> bool {
 mod tests {
     use super::{Dns, RUN};
     use crate::{
-        by_hand::{A, FROM_POD, TO_POD, journey, scene},
+        by_hand::{A, FROM_POD, TO_POD, journey, scene, verdict},
         journey::{Closed, Journey},
         model::{Ends, Transport},
-        verdict::{Confidence, Kind, Outcome, Verdict},
+        verdict::Kind,
     };
-
-    fn verdict(kind: Kind) -> Verdict {
-        Verdict {
-            kind,
-            confidence: Confidence::High,
-            cause: None,
-            drop: None,
-            outcome: Outcome::Reached,
-            waits: None,
-            evidence: Vec::new(),
-        }
-    }
 
     /// A DNS packet from `src`, with the second 16 bits of its header.
     fn packet(id: u64, (src, dst): ([u8; 4], [u8; 4]), flags: [u8; 2]) -> Journey {

@@ -2,10 +2,9 @@
 
 use super::*;
 use crate::{
-    by_hand::{A, B, NODE_A, NODE_B, UPLINK_IN, UPLINK_OUT, journey as made, scene},
+    by_hand::{A, B, NODE_A, NODE_B, UPLINK_IN, UPLINK_OUT, journey as made, scene, verdict},
     journey::Closed,
     model::{Arp, Encap, EncapKind, Packet, Transport},
-    verdict::{Confidence, Outcome},
 };
 
 const SECOND: i64 = 1_000_000_000;
@@ -87,16 +86,7 @@ fn add(legs: &mut Legs, journey: &Journey) {
     } else {
         Kind::Lost
     };
-    let verdict = Verdict {
-        kind,
-        confidence: Confidence::High,
-        cause: None,
-        drop: None,
-        outcome: Outcome::Reached,
-        waits: None,
-        evidence: Vec::new(),
-    };
-    legs.add(&scene(), journey, &verdict);
+    legs.add(&scene(), journey, &verdict(kind));
 }
 
 /// What is said of one more packet that vanished as this one did.
