@@ -3,7 +3,7 @@
 use std::io::{self, Write as _};
 
 use tracer_core::{
-    journal::{Changed, Selected, Started, View},
+    journal::{Selected, View},
     journey::{Journey, Scene},
     verdict::{Grouping, Parts, Stats, Summary, Verdict},
 };
@@ -22,14 +22,6 @@ struct Sums {
 }
 
 impl View for Sums {
-    fn started(&mut self, _: &Scene, _: &Started) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn changed(&mut self, _: &Scene, _: &Changed) -> io::Result<()> {
-        Ok(())
-    }
-
     fn journey(
         &mut self,
         scene: &Scene,

@@ -18,7 +18,7 @@ use crate::sample::Sample;
 use tracer_core::{
     collect::{Beginning, Core},
     input::Record,
-    journal::{Bound, Changed, Reader, Selected, Started, View},
+    journal::{Bound, Reader, Selected, View},
     journey::{Closed, Journey, Limits, Scene},
     model::Owners,
     verdict::{Kind, Parts, Summary, Verdict},
@@ -201,14 +201,6 @@ struct Shown {
 }
 
 impl View for Shown {
-    fn started(&mut self, _: &Scene, _: &Started) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn changed(&mut self, _: &Scene, _: &Changed) -> io::Result<()> {
-        Ok(())
-    }
-
     fn journey(
         &mut self,
         _: &Scene,

@@ -71,19 +71,25 @@ pub struct Standing {
     pub sample: u32,
 }
 
-/// Shows a follow: its start, each journey, and what they add up to.
+/// Shows a follow: its start, each journey, and what they add up to. A view that has nothing to
+/// say about the start or a change leaves these methods out; one that passes calls on to
+/// another view has to pass on all of them.
 pub trait View {
     /// Shows that from now on packets are seen, and where.
     ///
     /// # Errors
     /// Those of the writer, here and below: a closed pipe, a full disk.
-    fn started(&mut self, scene: &Scene, started: &Started) -> io::Result<()>;
+    fn started(&mut self, _: &Scene, _: &Started) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Shows that packets are seen at other points from now on.
     ///
     /// # Errors
     /// See [`View::started`].
-    fn changed(&mut self, scene: &Scene, changed: &Changed) -> io::Result<()>;
+    fn changed(&mut self, _: &Scene, _: &Changed) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Shows one journey and what became of it.
     ///

@@ -134,10 +134,10 @@ mod tests {
     use super::{Journal, Reader, Selected, Selection};
     use crate::{
         by_hand::{self, FROM_POD, INTO_POD},
-        journal::{Changed, Started, View},
+        journal::View,
         journey::{Closed, Journey, Scene},
         model::{Arp, Mac, Transport},
-        verdict::{Confidence, Kind, Outcome, Parts, Summary, Verdict},
+        verdict::{Kind, Parts, Summary, Verdict},
     };
 
     /// Takes note of what it is shown.
@@ -148,14 +148,6 @@ mod tests {
     }
 
     impl View for Shown {
-        fn started(&mut self, _: &Scene, _: &Started) -> io::Result<()> {
-            Ok(())
-        }
-
-        fn changed(&mut self, _: &Scene, _: &Changed) -> io::Result<()> {
-            Ok(())
-        }
-
         fn journey(
             &mut self,
             _: &Scene,
@@ -181,15 +173,7 @@ mod tests {
     fn read(reader: &mut Reader<'_, Shown>, journal: &mut Journal, ids: impl Iterator<Item = u64>) {
         let scene = by_hand::scene();
         let mut journey = by_hand::journey(&[(0, FROM_POD), (1, INTO_POD)], Closed::Known);
-        let verdict = Verdict {
-            kind: Kind::Delivered,
-            confidence: Confidence::High,
-            cause: None,
-            drop: None,
-            outcome: Outcome::Reached,
-            waits: None,
-            evidence: Vec::new(),
-        };
+        let verdict = by_hand::verdict(Kind::Delivered);
         let datagram = journey.packet.transport.clone();
         for id in ids {
             journey.id = id;

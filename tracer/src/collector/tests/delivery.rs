@@ -10,7 +10,7 @@ use tracer_common::{
 use tracer_core::{
     collect::Core,
     input::{Batch, DropReport, Record, Report},
-    journal::{Changed, Reader, Selected, Started, View},
+    journal::{Reader, Selected, View},
     journey::{Journey, Scene},
     verdict::{Parts, Summary, Verdict},
 };
@@ -54,14 +54,6 @@ pub(super) struct Shown {
 }
 
 impl View for Shown {
-    fn started(&mut self, _: &Scene, _: &Started) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn changed(&mut self, _: &Scene, _: &Changed) -> io::Result<()> {
-        Ok(())
-    }
-
     fn journey(
         &mut self,
         _: &Scene,

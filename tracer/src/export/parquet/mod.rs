@@ -17,7 +17,7 @@ use std::{io, path::Path};
 
 use hashbrown::HashMap;
 use tracer_core::{
-    journal::{Changed, Selected, Started, View},
+    journal::{Selected, Started, View},
     journey::{Journey, Scene},
     verdict::{Parts, Summary, Verdict},
 };
@@ -151,10 +151,6 @@ impl<'a> Parquet<'a> {
 impl View for Parquet<'_> {
     fn started(&mut self, _: &Scene, started: &Started) -> io::Result<()> {
         self.started.clone_from(started);
-        Ok(())
-    }
-
-    fn changed(&mut self, _: &Scene, _: &Changed) -> io::Result<()> {
         Ok(())
     }
 

@@ -13,7 +13,7 @@ mod names;
 use std::io;
 
 use tracer_core::{
-    journal::{Changed, Selected, Started, View},
+    journal::{Selected, Started, View},
     journey::{Class, Drop, Journey, Scene, Step},
     verdict::{Parts, Summary, Verdict},
 };
@@ -143,10 +143,6 @@ const REBUILT: &str = " | headers rebuilt";
 impl View for Pcapng<'_> {
     fn started(&mut self, _: &Scene, started: &Started) -> io::Result<()> {
         self.follow.clone_from(&started.follow);
-        Ok(())
-    }
-
-    fn changed(&mut self, _: &Scene, _: &Changed) -> io::Result<()> {
         Ok(())
     }
 

@@ -17,7 +17,7 @@ use tracer_common::{counters::Counter, drop::DropCounter};
 use tracer_core::{
     collect::{Beginning, Core},
     input::{Batch, Record, Report},
-    journal::{Changed, Reader, Selected, Started, View},
+    journal::{Reader, Selected, View},
     journey::{Class, Journey, Scene},
     model::{Ends, Packet, Proto, Transport},
     verdict::{Evidence, Kind, Parts, Summary, Verdict},
@@ -40,14 +40,6 @@ struct Said {
 }
 
 impl View for Said {
-    fn started(&mut self, _: &Scene, _: &Started) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn changed(&mut self, _: &Scene, _: &Changed) -> io::Result<()> {
-        Ok(())
-    }
-
     fn journey(
         &mut self,
         _: &Scene,
