@@ -50,7 +50,7 @@ pub fn run(settings: &Settings) -> Result<Outcome, Failure> {
     let utc = settings.utc;
     let dry_run = settings.dry_run;
     let expect = settings.expect;
-    let mut expectations = Expectations::of(&settings.flows).map_err(Failure::new)?;
+    let expectations = &mut Expectations::of(&settings.flows).map_err(Failure::new)?;
     let flows = settings.flows.clone();
     let key = key(settings);
     let plan = plan(settings, utc || shape == Shape::Json, key);
@@ -71,7 +71,6 @@ pub fn run(settings: &Settings) -> Result<Outcome, Failure> {
                 };
                 let (view, left) =
                     Live::start(shown, stdout.lock(), look_of_stdout(utc)).map_err(Failure::new)?;
-                let expectations = &mut expectations;
                 session(plan, updates, Compared { view, expectations }, left).await
             }
             Shape::Text if settings.shape.is_condensed() => {
@@ -79,38 +78,17 @@ pub fn run(settings: &Settings) -> Result<Outcome, Failure> {
                 let clock = |_| i64::try_from(begin.elapsed().as_nanos()).unwrap_or(i64::MAX);
                 let look = look_of_stdout(utc);
                 let view = Condensed::new(stdout.lock(), look, clock, all(settings));
-                let expectations = &mut expectations;
-                session(
-                    plan,
-                    updates,
-                    Compared { view, expectations },
-                    future::pending(),
-                )
-                .await
+                lines(plan, updates, Compared { view, expectations }).await
             }
             Shape::Text => {
                 let view = Text::new(stdout.lock(), look_of_stdout(utc));
-                let expectations = &mut expectations;
-                session(
-                    plan,
-                    updates,
-                    Compared { view, expectations },
-                    future::pending(),
-                )
-                .await
+                lines(plan, updates, Compared { view, expectations }).await
             }
             Shape::Json => {
                 // In text they stand below the first line.
                 plan.warnings.iter().for_each(|warning| tell(warning));
                 let view = Json::new(stdout.lock());
-                let expectations = &mut expectations;
-                session(
-                    plan,
-                    updates,
-                    Compared { view, expectations },
-                    future::pending(),
-                )
-                .await
+                lines(plan, updates, Compared { view, expectations }).await
             }
         }
     })?;
@@ -187,8 +165,17 @@ pub fn record(settings: &Settings) -> Result<Outcome, Failure> {
     let plan = plan(settings, settings.utc, key);
     let updates = live::updates(settings, key);
     let progress = Progress::new(io::stderr(), look, io::stderr().is_terminal());
-    let outcome = runtime()?.block_on(session(plan, updates, progress, future::pending()))?;
+    let outcome = runtime()?.block_on(lines(plan, updates, progress))?;
     Ok(Outcome::of(outcome.matched))
+}
+
+/// A session whose view is only written to: nobody can leave it.
+async fn lines(
+    plan: Plan,
+    updates: Option<mpsc::Receiver<Update>>,
+    view: impl View,
+) -> Result<collector::Outcome, Failure> {
+    session(plan, updates, view, future::pending()).await
 }
 
 async fn session(

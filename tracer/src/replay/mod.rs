@@ -29,7 +29,7 @@ pub fn run(args: &ReplayArgs) -> Result<Outcome, Failure> {
     let shape = args.shape.shape()?;
     let utc = args.times.utc || shape == Shape::Json;
     let selection = selection(args.query.as_ref(), utc, None);
-    let mut expectations = Expectations::of(&args.flows).map_err(Failure::new)?;
+    let expectations = &mut Expectations::of(&args.flows).map_err(Failure::new)?;
     let replayed = match shape {
         Shape::Live => {
             let files = args.files.iter().map(|file| file.display().to_string());
@@ -40,24 +40,20 @@ pub fn run(args: &ReplayArgs) -> Result<Outcome, Failure> {
                 saver: SAVER,
             };
             let (view, _) = Live::start(shown, stdout.lock(), look).map_err(Failure::new)?;
-            let expectations = &mut expectations;
             through(&args.files, &mut Compared { view, expectations }, selection)
         }
         Shape::Text if args.shape.is_condensed() => {
             // A second of the recording has as many lines as one that is live.
             let clock = |time| time;
             let view = Condensed::new(stdout.lock(), look, clock, ALL.to_owned());
-            let expectations = &mut expectations;
             through(&args.files, &mut Compared { view, expectations }, selection)
         }
         Shape::Text => {
             let view = Text::new(stdout.lock(), look);
-            let expectations = &mut expectations;
             through(&args.files, &mut Compared { view, expectations }, selection)
         }
         Shape::Json => {
             let view = Json::new(stdout.lock());
-            let expectations = &mut expectations;
             through(&args.files, &mut Compared { view, expectations }, selection)
         }
     };
