@@ -1,14 +1,14 @@
 //! DNS in words: what questions and answers add up to.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::borrow::Cow;
 
-use tracer_core::verdict::{Dns, Kind, RUN};
+use tracer_core::verdict::{Dns, RUN};
 
 use super::{
     moment::Span,
     text::{
         Weight,
-        words::{grouped, plural},
+        words::{count, grouped, kinds},
     },
 };
 
@@ -48,7 +48,7 @@ pub(super) fn sentences(dns: &Dns) -> Vec<(Weight, String)> {
 }
 
 fn sums(dns: &Dns) -> String {
-    let questions = number(dns.questions, "question");
+    let questions = count(dns.questions, "question");
     let mut text = format!("DNS: {questions}");
     let answers: u64 = dns.answers.values().sum();
     if answers > 0 {
@@ -56,7 +56,7 @@ fn sums(dns: &Dns) -> String {
         let codes: Vec<String> = codes
             .map(|(rcode, answers)| format!("{} {}", grouped(*answers), code(*rcode)))
             .collect();
-        text += &format!(", {} ({})", number(answers, "answer"), codes.join(", "));
+        text += &format!(", {} ({})", count(answers, "answer"), codes.join(", "));
     }
     let unanswered = dns.unanswered();
     let without: u64 = unanswered.values().sum();
@@ -113,7 +113,7 @@ fn missing(dns: &Dns) -> Option<String> {
 
 fn again(dns: &Dns) -> Option<String> {
     (dns.retries > 0).then(|| {
-        let packets = number(dns.retries, "packet");
+        let packets = count(dns.retries, "packet");
         let verb = if dns.retries == 1 { "asks" } else { "ask" };
         format!("{packets} {verb} a question again.")
     })
@@ -124,7 +124,7 @@ fn runs(dns: &Dns) -> Option<String> {
     Some(format!(
         "{} of {RUN} or more NXDOMAIN in a row, the longest of {} to {}: resolvers try every \
          suffix of a search path (ndots).",
-        number(dns.runs, "run"),
+        count(dns.runs, "run"),
         grouped(longest.answers),
         longest.asker
     ))
@@ -134,19 +134,7 @@ fn connections(dns: &Dns) -> Option<String> {
     (dns.connections > 0).then(|| {
         format!(
             "{} over TCP: what was asked there is payload, which is not read.",
-            number(dns.connections, "connection")
+            count(dns.connections, "connection")
         )
     })
-}
-
-fn kinds(kinds: &BTreeMap<Kind, u64>) -> String {
-    let all = kinds.iter();
-    let all: Vec<String> = all
-        .map(|(kind, packets)| format!("{} {}", grouped(*packets), kind.name()))
-        .collect();
-    all.join(", ")
-}
-
-fn number(number: u64, thing: &str) -> String {
-    format!("{} {thing}{}", grouped(number), plural(number))
 }

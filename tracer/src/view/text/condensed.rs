@@ -79,6 +79,11 @@ impl Count {
         }
     }
 
+    /// Whether all journeys had their hops.
+    fn is_whole(&self) -> bool {
+        self.in_a_line == 0 && self.left_out.is_empty()
+    }
+
     /// Whether somebody may miss something.
     fn is_short(&self) -> bool {
         self.without_hops > 0 || !self.left_out.is_empty()
@@ -86,15 +91,6 @@ impl Count {
 
     fn left_out(&self) -> u64 {
         self.left_out.values().sum()
-    }
-
-    /// By verdict: `938 delivered, 2 dropped`.
-    fn kinds(&self) -> String {
-        let kinds = self.left_out.iter();
-        let kinds: Vec<String> = kinds
-            .map(|(kind, journeys)| format!("{} {}", grouped(*journeys), kind.name()))
-            .collect();
-        kinds.join(", ")
     }
 
     /// That problems have not got all their lines, if that is so.
@@ -114,10 +110,6 @@ impl Count {
             )
         })
     }
-}
-
-fn journeys(number: u64) -> String {
-    format!("{} journey{}", grouped(number), words::plural(number))
 }
 
 impl<W: Write, C: FnMut(i64) -> i64> Condensed<W, C> {
@@ -160,7 +152,11 @@ impl<W: Write, C: FnMut(i64) -> i64> Condensed<W, C> {
         flow.indent(2);
         flow.put(palette.odd, "…");
         if left_out > 0 {
-            let text = format!("{} left out: {}.", journeys(left_out), new.kinds());
+            let text = format!(
+                "{} left out: {}.",
+                words::count(left_out, "journey"),
+                words::kinds(&new.left_out)
+            );
             flow.words(palette.odd, &text);
         }
         if let Some(problems) = new.problems() {
@@ -173,7 +169,7 @@ impl<W: Write, C: FnMut(i64) -> i64> Condensed<W, C> {
 
     /// Says that from now on there is a line for each, once.
     fn announce(&mut self) -> io::Result<()> {
-        if self.total.in_a_line > 0 || !self.total.left_out.is_empty() {
+        if !self.total.is_whole() {
             return Ok(());
         }
         let palette = self.text.look.palette;
@@ -195,7 +191,7 @@ impl<W: Write, C: FnMut(i64) -> i64> Condensed<W, C> {
     /// What was shown of all, once it is over; `None`: everything.
     fn conclude(&self) -> Option<Flow> {
         let total = &self.total;
-        if total.in_a_line == 0 && total.left_out.is_empty() {
+        if total.is_whole() {
             return None;
         }
         let palette = self.text.look.palette;
@@ -206,13 +202,17 @@ impl<W: Write, C: FnMut(i64) -> i64> Condensed<W, C> {
         let text = format!(
             "Shown above: {} of {}, {} with hops, {} in one line.",
             grouped(shown),
-            journeys(shown + left_out),
+            words::count(shown + left_out, "journey"),
             grouped(total.with_hops),
             grouped(total.in_a_line),
         );
         flow.words(palette.strong, &text);
         if left_out > 0 {
-            let text = format!("Left out: {} ({}).", grouped(left_out), total.kinds());
+            let text = format!(
+                "Left out: {} ({}).",
+                grouped(left_out),
+                words::kinds(&total.left_out)
+            );
             flow.words(palette.odd, &text);
         }
         if let Some(problems) = total.problems() {

@@ -87,12 +87,18 @@ pub(super) fn show(
     flow
 }
 
-fn header(flow: &mut Flow, look: &Look, scene: &Scene, journey: &Journey) {
+/// When it began, its number, and what packet it is.
+pub(super) fn begin(flow: &mut Flow, look: &Look, journey: &Journey) {
     let palette = look.palette;
     flow.indent(2);
     flow.put(palette.dim, &look.zone.clock(Moment(journey.start())));
     flow.put(palette.dim, &format!("#{}", journey.id));
     flow.words(palette.strong, &words::packet(&journey.packet));
+}
+
+fn header(flow: &mut Flow, look: &Look, scene: &Scene, journey: &Journey) {
+    let palette = look.palette;
+    begin(flow, look, journey);
     flow.line();
 
     flow.space(2);

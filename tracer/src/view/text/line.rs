@@ -8,10 +8,9 @@ use tracer_core::{
 use super::{
     conclusion,
     flow::{Flow, shorten},
-    journey::{end, facts},
-    words,
+    journey::{begin, end, facts},
 };
-use crate::view::{Look, moment::Moment};
+use crate::view::Look;
 
 /// Columns between what belongs to different questions: what it is, whose, how far, what
 /// became of it.
@@ -63,10 +62,7 @@ fn lay_out(
 ) -> Flow {
     let palette = look.palette;
     let mut flow = Flow::new(look.width);
-    flow.indent(2);
-    flow.put(palette.dim, &look.zone.clock(Moment(journey.start())));
-    flow.put(palette.dim, &format!("#{}", journey.id));
-    flow.words(palette.strong, &words::packet(&journey.packet));
+    begin(&mut flow, look, journey);
 
     flow.space(BETWEEN);
     let [from, to] = [journey.packet.src, journey.packet.dst].map(|address| {

@@ -91,7 +91,7 @@ impl<W: Write> View for Text<W> {
 fn ready(look: &Look, scene: &Scene, started: &Started) -> Flow {
     let mut flow = Flow::new(look.width);
     let palette = look.palette;
-    let points = scene.nodes.iter().map(|hello| hello.points.len()).sum();
+    let points: usize = scene.nodes.iter().map(|hello| hello.points.len()).sum();
     let names = scene.nodes.iter().map(|hello| hello.node.as_str());
     let nodes = if scene.nodes.len() > NAMED_NODES {
         let names: Vec<_> = names.take(NAMED_NODES - 1).collect();

@@ -4,14 +4,14 @@ use tracer_common::counters::Counter;
 use tracer_core::{
     journal::Selected,
     journey::Scene,
-    verdict::{Accounting, Kind, Place, Summary},
+    verdict::{Accounting, Place, Summary},
 };
 
 use super::{
     arrow,
     flow::{Flow, Palette},
     interface,
-    words::{grouped, plural},
+    words::{self, grouped, plural},
 };
 use crate::view::{
     HOST, Look, dns,
@@ -59,21 +59,12 @@ fn said(flow: &mut Flow, palette: Palette, sentences: Vec<(Weight, String)>) {
 
 fn verdicts(flow: &mut Flow, palette: Palette, summary: &Summary) {
     let journeys = summary.journeys();
-    let shares: Vec<_> = Kind::ALL
-        .iter()
-        .filter_map(|kind| {
-            let journeys = summary
-                .verdicts
-                .get(kind)
-                .filter(|journeys| **journeys > 0)?;
-            Some(format!("{} {}", grouped(*journeys), kind.name()))
-        })
-        .collect();
+    let verdicts = summary.verdicts.iter();
+    let shares = words::kinds(verdicts.filter(|(_, journeys)| **journeys > 0));
     let text = if shares.is_empty() {
         "No journeys.".to_owned()
     } else {
-        let end = plural(journeys);
-        format!("{} journey{end}: {}", grouped(journeys), shares.join(", "))
+        format!("{}: {shares}", words::count(journeys, "journey"))
     };
     flow.words(palette.strong, &text);
     flow.line();
@@ -350,8 +341,5 @@ fn evicted(accounting: &Accounting) -> Option<String> {
 /// So many things, and the verb they go with.
 fn number(number: u64, thing: &str) -> (String, &'static str) {
     let were = if number == 1 { "was" } else { "were" };
-    (
-        format!("{} {thing}{}", grouped(number), plural(number)),
-        were,
-    )
+    (words::count(number, thing), were)
 }

@@ -2,14 +2,24 @@
 
 use std::fmt::Write as _;
 
-use tracer_core::model::{DnsHeader, Icmp, Packet, Proto, Tcp, Transport};
+use tracer_core::{
+    model::{DnsHeader, Icmp, Packet, Proto, Tcp, Transport},
+    verdict::Kind,
+};
 
 use crate::view::dns;
 
 /// So many things: `1 hop`, `1,204 hops`.
-pub(in crate::view) fn count(number: usize, thing: &str) -> String {
-    let number = u64::try_from(number).unwrap_or(u64::MAX);
+pub(in crate::view) fn count(number: impl TryInto<u64>, thing: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
     format!("{} {thing}{}", grouped(number), plural(number))
+}
+
+/// Numbers by verdict: `938 delivered, 2 dropped`.
+pub(in crate::view) fn kinds<'a>(numbers: impl IntoIterator<Item = (&'a Kind, &'a u64)>) -> String {
+    let numbers = numbers.into_iter();
+    let each = numbers.map(|(kind, number)| format!("{} {}", grouped(*number), kind.name()));
+    each.collect::<Vec<_>>().join(", ")
 }
 
 /// The end of a word for so many things.
