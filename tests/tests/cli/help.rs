@@ -1,16 +1,27 @@
 use std::{fs, process::Command};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use tracer_tests::program::{LIMIT, run};
 use tracer_tests::{Process, process};
 
+/// All commands, as the help lists them.
+fn commands() -> Result<Vec<String>> {
+    let help = run(["--help"])?.stdout;
+    let (_, listed) = help.split_once("Commands:\n").context("commands")?;
+    // Descriptions go on in lines that are indented further.
+    let listed = listed.lines().take_while(|line| !line.is_empty());
+    let commands = listed.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    let commands = commands.filter(|command| !["", "help"].contains(command));
+    let commands: Vec<String> = commands.map(str::to_owned).collect();
+    ensure!(commands.len() > 10, "only {commands:?} are listed");
+    Ok(commands)
+}
+
 #[test]
 fn every_help_has_examples_and_fits_a_terminal() -> Result<()> {
-    const COMMANDS: &str = "follow drops record agent replay export bundle show stats schema \
-                            version man completions";
-    let named: Vec<_> = COMMANDS.split(' ').map(|command| vec![command]).collect();
-    let commands = [vec![]].into_iter().chain(named);
-    for command in commands {
+    let commands = commands()?;
+    let named = commands.iter().map(|command| vec![&**command]);
+    for command in [vec![]].into_iter().chain(named) {
         let ways: [Vec<&str>; 3] = [
             [&*command, &["--help"]].concat(),
             [&*command, &["-h"]].concat(),
@@ -119,13 +130,8 @@ fn manual_pages_are_those_of_the_help() -> Result<()> {
         .map(|entry| Ok(entry?.file_name().into_string().expect("ASCII")))
         .collect::<Result<_>>()?;
     names.sort();
-    let help = run(["--help"])?.stdout;
-    let (_, listed) = help.split_once("Commands:\n").context("commands")?;
-    // Descriptions go on in lines that are indented further.
-    let listed = listed.lines().take_while(|line| !line.is_empty());
-    let commands = listed.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
-    let mut expected: Vec<_> = commands
-        .filter(|command| !["", "help"].contains(command))
+    let mut expected: Vec<_> = commands()?
+        .iter()
         .map(|command| format!("tracer-{command}.1"))
         .chain(["tracer.1".to_owned()])
         .collect();

@@ -82,6 +82,23 @@ fn is_told_by_nobody(journey: &Value) -> bool {
     tcp.is_null() || (tcp["flags"] == "ACK" && tcp["payload_len"] == 0)
 }
 
+/// The points that a pod's packets pass on their way out of its node, without a tunnel, and
+/// those on the way in.
+fn out_and_in(node: &Node, pod: &Pod) -> [[Point; 3]; 2] {
+    [
+        [
+            point(node, &pod.veth, "ingress"),
+            point(node, &node.bridge, "ingress"),
+            point(node, &node.uplink, "egress"),
+        ],
+        [
+            point(node, &node.uplink, "ingress"),
+            point(node, &node.bridge, "egress"),
+            point(node, &pod.veth, "egress"),
+        ],
+    ]
+}
+
 /// From a pod to an address outside, with the node's address.
 fn check_out(v6: bool) -> Result<()> {
     let (lab, outside) = lab()?;
@@ -101,16 +118,7 @@ fn check_out(v6: bool) -> Result<()> {
         Ok(served)
     })?;
     let known = known(node, v6)?;
-    let out = [
-        point(node, &client.veth, "ingress"),
-        point(node, &node.bridge, "ingress"),
-        point(node, &node.uplink, "egress"),
-    ];
-    let back = [
-        point(node, &node.uplink, "ingress"),
-        point(node, &node.bridge, "egress"),
-        point(node, &client.veth, "egress"),
-    ];
+    let [out, back] = out_and_in(node, client);
     let mut connections = BTreeMap::new();
     for journey in &finished.journeys {
         let [(kind, from, to)] = translations(journey)?[..] else {
@@ -290,22 +298,16 @@ fn from_outside_to_the_port_of_another_node() -> Result<()> {
     let (lab, outside, service) = lab_with_service()?;
     let [entrance, home] = [&lab.nodes[0], &lab.nodes[1]];
     let endpoint = &lab.pods[2];
-    let way = [
-        point(entrance, &entrance.uplink, "ingress"),
-        point(entrance, &entrance.overlay, "egress"),
-        point(entrance, &entrance.uplink, "egress"),
-        point(home, &home.uplink, "ingress"),
-        point(home, &home.bridge, "egress"),
-        point(home, &endpoint.veth, "egress"),
-    ];
-    let back = [
-        point(home, &endpoint.veth, "ingress"),
-        point(home, &home.bridge, "ingress"),
-        point(home, &home.uplink, "egress"),
-        point(entrance, &entrance.uplink, "ingress"),
-        point(entrance, &entrance.overlay, "ingress"),
-        point(entrance, &entrance.uplink, "egress"),
-    ];
+    let [out, into] = out_and_in(home, endpoint);
+    let through = |overlay| {
+        [
+            point(entrance, &entrance.uplink, "ingress"),
+            point(entrance, &entrance.overlay, overlay),
+            point(entrance, &entrance.uplink, "egress"),
+        ]
+    };
+    let way = [through("egress"), into].concat();
+    let back = [out, through("ingress")].concat();
     check_in(
         (&lab, &outside, &service),
         entrance,
@@ -322,16 +324,7 @@ fn on_its_own_node(name: &str, is_local: bool, kinds: [&[&str]; 2]) -> Result<()
     }
     let home = &lab.nodes[1];
     let endpoint = &lab.pods[2];
-    let way = [
-        point(home, &home.uplink, "ingress"),
-        point(home, &home.bridge, "egress"),
-        point(home, &endpoint.veth, "egress"),
-    ];
-    let back = [
-        point(home, &endpoint.veth, "ingress"),
-        point(home, &home.bridge, "ingress"),
-        point(home, &home.uplink, "egress"),
-    ];
+    let [back, way] = out_and_in(home, endpoint);
     check_in((&lab, &outside, &service), home, name, [&way, &back], kinds)
 }
 
