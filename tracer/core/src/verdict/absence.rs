@@ -36,7 +36,7 @@ pub(super) fn last_of_rest<'a>(case: &Case<'a>, fates: &Fates<'_>) -> Option<&'a
 }
 
 /// Where the rest of a journey was seen last, if that is an uplink, going out
-/// towards a node that is known.
+/// towards another node that is known.
 pub(super) fn gone<'a>(case: &Case<'a>, fates: &Fates<'_>) -> Option<Gone<'a>> {
     let step = last_of_rest(case, fates)?;
     let point = case.scene.point(step);
@@ -52,7 +52,9 @@ pub(super) fn gone<'a>(case: &Case<'a>, fates: &Fates<'_>) -> Option<Gone<'a>> {
     let mut nodes = case.scene.nodes.iter();
     let has_it = |hello: &&Hello| tunnelled && hello.local.contains(&far_end);
     let to = owner.or_else(|| nodes.find(has_it).map(|hello| &hello.node))?;
-    (!to.is_empty()).then_some(Gone {
+    // What a node sends to itself, such as an ARP announcement, is for everybody else.
+    let is_own = *to == case.scene.nodes[step.node].node;
+    (!to.is_empty() && !is_own).then_some(Gone {
         step,
         to,
         tunnelled,

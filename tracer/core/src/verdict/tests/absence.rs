@@ -1,7 +1,7 @@
 //! What was not seen, and whether that says anything.
 
 use super::*;
-use crate::journey::Refusal;
+use crate::{by_hand::A, journey::Refusal, model::Owners};
 
 fn judged(scene: &Scene, journey: &Journey, calm: &Calm) -> (Kind, Option<Cause>) {
     let (verdict, _) = judge(scene, journey, calm);
@@ -26,6 +26,23 @@ fn between_two_uplinks_that_are_watched_it_is_lost() {
         packets: Some(100),
     };
     assert!(verdict.evidence.contains(&missing), "{verdict:?}");
+}
+
+/// As an ARP announcement, whose target is its sender.
+#[test]
+fn what_a_node_sends_out_to_itself_is_not_lost_on_its_way_back() {
+    let mut scene = scene();
+    let owners = [A, B, NODE_A, NODE_B].map(|address| {
+        let owner = Owner {
+            name: "own".to_owned(),
+            kind: OwnerKind::Node,
+            node: scene.nodes[0].node.clone(),
+        };
+        (address.into(), owner)
+    });
+    scene.owners = Owners::from_iter(owners);
+    let (kind, _) = judged(&scene, &vanished(), &CALM);
+    assert_eq!(kind, Kind::Unknown);
 }
 
 #[test]
