@@ -331,7 +331,12 @@ impl Names<'_> {
             });
         }
         let mut warnings = Vec::new();
-        if !led.is_any_ready() {
+        if led.slices.is_empty() {
+            warnings.push(format!(
+                "no EndpointSlice of {full_name} was read, so its endpoints are not known: \
+                 `kubectl get endpointslices` lists those that there are"
+            ));
+        } else if !led.is_any_ready() {
             warnings.push(format!(
                 "{full_name} has no ready endpoints: nothing that is sent to it can arrive"
             ));

@@ -4,7 +4,7 @@ use std::{error::Error, fmt::Display, io, path::PathBuf};
 
 use kube::client::AuthError;
 
-use super::Place;
+use super::{Place, Rule};
 use crate::inventory::{InventoryError, list, nearest};
 
 /// Why the cluster cannot be asked, or what it refuses.
@@ -106,7 +106,7 @@ pub enum ClusterError {
         origin: String,
     },
     /// The server knows who asks, and refuses.
-    #[error("the API server refuses: {0}")]
+    #[error("the API server refuses: {why}{}", to_add(.0), why = .0)]
     Forbidden(String),
     /// There is no such object.
     #[error("there is no {what}{}", did_they_mean(near))]
@@ -189,6 +189,13 @@ impl ClusterError {
     pub const fn may_pass(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Other { .. })
     }
+}
+
+/// The rule that would allow it, if the refusal tells.
+fn to_add(refusal: &str) -> String {
+    Rule::asked_for(refusal).map_or_else(String::new, |rule| {
+        format!("; add {rule} (deploy/user.yaml has all rules)")
+    })
 }
 
 /// What kept a credential command from giving credentials.

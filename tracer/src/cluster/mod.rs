@@ -7,6 +7,7 @@
 mod access;
 mod error;
 mod read;
+mod rule;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -14,4 +15,5 @@ mod watch;
 pub use access::{Access, Cluster, Place};
 pub use error::ClusterError;
 pub use read::Wanted;
+pub(crate) use rule::Rule;
 pub use watch::{Heard, Pods};

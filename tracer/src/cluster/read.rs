@@ -25,11 +25,14 @@ use kube::{Api, Resource, ResourceExt as _, api::ListParams, core::Selector};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use super::{Cluster, ClusterError};
+use super::{Cluster, ClusterError, Rule};
 use crate::inventory::{Group, Inventory, Pods, SERVICE_LABEL, Workload, list, nearest};
 
 /// How long all that is asked for may take: a server that is overloaded answers late.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What says where Services lead.
+const SLICES: &str = "EndpointSlices";
 
 /// How many names are looked through for one that may have been meant.
 const NAMES: u32 = 500;
@@ -64,11 +67,11 @@ pub enum Wanted {
 /// The label that the Service of a cluster's DNS has, whatever serves it.
 const DNS_LABEL: &str = "k8s-app=kube-dns";
 
-/// Whose objects a user may not read, and what the server says of it.
+/// What a user may not read, and what the server says of it.
 #[derive(Default)]
 struct Refused {
     what: Vec<&'static str>,
-    why: Option<String>,
+    whys: Vec<String>,
 }
 
 impl Refused {
@@ -82,19 +85,40 @@ impl Refused {
             Err(ClusterError::Forbidden(why)) => {
                 if !self.what.contains(&what) {
                     self.what.push(what);
+                    self.whys.push(why);
                 }
-                self.why.get_or_insert(why);
                 Ok(None)
             }
             read => read.map(Some),
         }
     }
 
+    /// What that means for the follow, and the rules that would mend it.
     fn said(self) -> Option<String> {
-        let why = self.why?;
+        if self.what.is_empty() {
+            return None;
+        }
+        let mut rules: Vec<String> = Vec::new();
+        for why in &self.whys {
+            let rule = Rule::asked_for(why);
+            let rule = rule.map_or_else(
+                || format!("what allows it ({why})"),
+                |rule| rule.to_string(),
+            );
+            if !rules.contains(&rule) {
+                rules.push(rule);
+            }
+        }
+        let names = self.what.iter().any(|what| *what != SLICES);
+        let names = names.then_some("their addresses have no names here");
+        let led = self.what.contains(&SLICES);
+        let led = led.then_some("no Service is known to lead to a pod");
+        let lost: Vec<&str> = names.into_iter().chain(led).collect();
         Some(format!(
-            "{} may not be read, so their addresses have no names here ({why})",
-            list(&self.what, "and")
+            "{} may not be read, so {}: add {}",
+            list(&self.what, "and"),
+            list(&lost, "and"),
+            list(&rules, "and")
         ))
     }
 }
@@ -181,8 +205,17 @@ impl Cluster {
             }
         }
         for (namespace, slices) in by_namespace(services) {
-            let slices = self.slices_of(&namespace, &slices).await;
-            for slice in refused.unless("EndpointSlices", slices)?.iter().flatten() {
+            // Of a Service that is an end, nothing could be said without them.
+            let is_end = slices.iter().any(|name| {
+                let (namespace, name) = (namespace.clone(), name.clone());
+                wanted.contains(&Wanted::Service { namespace, name })
+            });
+            let read = self.slices_of(&namespace, &slices).await;
+            let read = match is_end {
+                true => Some(read?),
+                false => refused.unless(SLICES, read)?,
+            };
+            for slice in read.iter().flatten() {
                 inventory.take_slice(slice);
             }
         }

@@ -10,5 +10,7 @@ mod clean;
 mod flannel;
 // The cluster is what the other tests take it for.
 mod ready;
+// The shipped roles, whole and with a rule less.
+mod roles;
 // What kube-proxy makes of packets to Services.
 mod services;

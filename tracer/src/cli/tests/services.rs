@@ -223,6 +223,21 @@ fn a_service_without_endpoints_is_followed_to_its_address() {
     );
 }
 
+/// A file of objects may lack EndpointSlices. That nothing can arrive is not known then.
+#[test]
+fn a_service_whose_endpoints_were_not_read_is_not_said_to_have_none() {
+    let objects = SERVICES.replace("service-name: empty", "service-name: another");
+    let line = "--src-pod web --dst-service shop/empty";
+    let settings = resolve_with(line, &objects).expect("this can be followed");
+    assert_eq!(
+        settings.warnings,
+        [
+            "no EndpointSlice of service shop/empty was read, so its endpoints are not known: \
+          `kubectl get endpointslices` lists those that there are"
+        ]
+    );
+}
+
 #[test]
 fn a_service_that_cannot_be_followed_is_refused() {
     let sentence = |name: &str| refused(&format!("--src-pod web --dst-service {name}"));

@@ -6,7 +6,7 @@ use k8s_openapi::api::authorization::v1::{
 use kube::{Api, api::PostParams};
 
 use super::{NAMESPACE, PodError};
-use crate::cluster::{Cluster, ClusterError};
+use crate::cluster::{Cluster, ClusterError, Rule};
 
 /// The first minor version in which exec over WebSocket is `create`, as over SPDY.
 const CREATES_EXEC: u32 = 35;
@@ -60,23 +60,18 @@ impl Right {
         Ok(answer.status.is_some_and(|status| status.allowed))
     }
 
-    /// The rule to add, as a role has it.
-    fn rule(&self) -> String {
-        let (resource, kind) = (
-            self.resource,
-            match self.namespace {
-                Some(namespace) => format!("a Role in {namespace}"),
-                None => "a ClusterRole".to_owned(),
-            },
-        );
+    /// The rule that gives it.
+    fn rule(&self) -> Rule {
         let resource = match self.subresource {
-            Some(sub) => format!("{resource}/{sub}"),
-            None => resource.to_owned(),
+            Some(sub) => format!("{}/{sub}", self.resource),
+            None => self.resource.to_owned(),
         };
-        format!(
-            "{{apiGroups: [\"{}\"], resources: [\"{resource}\"], verbs: [\"{}\"]}} to {kind}",
-            self.group, self.verb
-        )
+        Rule {
+            verb: self.verb.to_owned(),
+            group: self.group.to_owned(),
+            resource,
+            namespace: self.namespace.map(str::to_owned),
+        }
     }
 }
 
