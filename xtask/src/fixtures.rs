@@ -65,6 +65,9 @@ const MACHINE: &[&str] = &[
     "wirings::the_far_end",
 ];
 
+/// How fixtures begin that were recorded by hand, on a real cluster.
+const BY_HAND: &str = "cluster-";
+
 /// Records the replay tests' fixtures anew.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let wanted = |place| options.only.is_none_or(|only| only == place);
@@ -74,7 +77,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if options.only.is_none() {
         // So that none stays that is not recorded any more.
         for file in fs::read_dir(&directory)? {
-            fs::remove_file(file?.path())?;
+            let file = file?;
+            if !file.file_name().to_string_lossy().starts_with(BY_HAND) {
+                fs::remove_file(file.path())?;
+            }
         }
     }
     if wanted(Place::Here) {

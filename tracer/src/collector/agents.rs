@@ -1,6 +1,6 @@
 //! The agents of a session: they are started, told what to do, heard, and ended.
 
-use std::{io, thread, time::Duration};
+use std::{collections::BTreeMap, io, thread, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot},
@@ -33,6 +33,9 @@ pub(crate) struct Agents {
     inbox: mpsc::Receiver<(usize, Sent)>,
     /// For agents that begin anew.
     sender: mpsc::Sender<(usize, Sent)>,
+    /// The nodes that are to have an agent and have none yet, and what is to be observed
+    /// there if that has changed since.
+    joining: BTreeMap<String, Option<Look>>,
 }
 
 /// One of them.
@@ -74,6 +77,10 @@ pub(super) enum Sent {
     Anew(Box<Link>, Box<Start>),
     /// Not from an agent: what is followed has changed.
     Update(Box<Update>),
+    /// Another agent was reached, of a node that had none.
+    Joined(Box<Link>, Box<(Place, Start)>),
+    /// It could not be: its node, and why.
+    Unreached(String, String),
 }
 
 /// What was heard of an agent.
@@ -84,6 +91,10 @@ pub(super) enum Heard {
     Gone(String),
     /// Not of an agent: what is followed has changed.
     Update(Box<Update>),
+    /// Another agent has started, after all that were known.
+    Joined(Box<Hello>),
+    /// A node that had no agent does not get one yet. Its name, and why.
+    Unreached(String, String),
 }
 
 impl Agents {
@@ -130,17 +141,7 @@ impl Agents {
         sender: mpsc::Sender<(usize, Sent)>,
         inbox: mpsc::Receiver<(usize, Sent)>,
     ) -> (Self, Vec<Hello>) {
-        let agents = started.into_iter().map(|mut started| Agent {
-            crowded: started.hello.leave_out(),
-            again: started.again,
-            hello: started.hello,
-            commands: Some(started.commands),
-            running: true,
-            epoch: Epoch::default(),
-            pause: PAUSE,
-            reached: Instant::now(),
-        });
-        let mut agents: Vec<Agent> = agents.collect();
+        let mut agents: Vec<Agent> = started.into_iter().map(Agent::new).collect();
         one_clock_for_one_kernel(&mut agents);
         let hellos: Vec<Hello> = agents.iter().map(|agent| agent.hello.clone()).collect();
         hellos.iter().for_each(log);
@@ -148,6 +149,7 @@ impl Agents {
             agents,
             inbox,
             sender,
+            joining: BTreeMap::new(),
         };
         (agents, hellos)
     }
@@ -167,6 +169,9 @@ impl Agents {
 
     /// Tells the agent of a node to observe other addresses.
     pub(super) fn look(&mut self, node: &str, look: &Look) {
+        if let Some(waiting) = self.joining.get_mut(node) {
+            *waiting = Some(look.clone());
+        }
         let mut agents = self.agents.iter_mut();
         let Some(agent) = agents.find(|agent| agent.hello.node == node) else {
             return;
@@ -213,11 +218,66 @@ impl Agents {
                 Sent::Update(update) => Some(Heard::Update(update)),
                 Sent::Failed(error) => self.lose(index, Some(error))?,
                 Sent::Ended => self.lose(index, None)?,
+                Sent::Joined(link, start) => Some(Heard::Joined(self.take_in(*link, *start))),
+                Sent::Unreached(node, why) => Some(Heard::Unreached(node, why)),
             };
             if let Some(heard) = heard {
                 return Ok((index, heard));
             }
         }
+    }
+
+    /// Starts an agent on a node that has none. It is tried until it is there.
+    pub(super) fn join(&mut self, start: (Place, Start)) {
+        let node = start.1.node.clone();
+        self.joining.insert(node.clone(), None);
+        let to = self.sender.clone();
+        tokio::spawn(async move {
+            let mut pause = PAUSE;
+            loop {
+                let sent = match reach(start.clone()).await {
+                    Ok(link) => Sent::Joined(Box::new(link), Box::new(start.clone())),
+                    Err(error) => Sent::Unreached(node.clone(), error.to_string()),
+                };
+                let is_there = matches!(sent, Sent::Joined(..));
+                // No agent's number matters here; a session that is over needs no word of it.
+                if to.send((0, sent)).await.is_err() || is_there {
+                    return;
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        });
+    }
+
+    /// Takes in an agent that was started while others were there. What it says of itself,
+    /// with points that are observed since now.
+    fn take_in(&mut self, link: Link, start: (Place, Start)) -> Box<Hello> {
+        let index = self.agents.len();
+        let is_own = start.0.namespace().is_some();
+        let mut agent = Agent::new(Reached {
+            again: (!is_own).then_some(start),
+            hello: link.hello,
+            commands: link.commands,
+        });
+        let look = self.joining.remove(&agent.hello.node).flatten();
+        let now = unix_now().saturating_sub(agent.hello.realtime_offset);
+        let now = u64::try_from(now).unwrap_or_default();
+        for point in &mut agent.hello.points {
+            point.since = now;
+        }
+        // What was to be changed of its part meanwhile.
+        if let Some(look) = look
+            && let Some(commands) = &agent.commands
+        {
+            commands.send(Command::Look(look));
+        }
+        self.agents.push(agent);
+        one_clock_for_one_kernel(&mut self.agents);
+        let hello = &self.agents[index].hello;
+        log(hello);
+        tokio::spawn(forward(index, link.batches, self.sender.clone()));
+        Box::new(hello.clone())
     }
 
     /// Goes on without an agent, while it is tried to reach it again. What there is to
@@ -350,7 +410,10 @@ impl Agents {
                     }
                 }
                 // It comes too late.
-                Some((_, Sent::Anew(..) | Sent::Update(_))) => Ok(()),
+                Some((
+                    _,
+                    Sent::Anew(..) | Sent::Update(_) | Sent::Joined(..) | Sent::Unreached(..),
+                )) => Ok(()),
                 None => {
                     ended = ended.and(Err(self.ended(0)));
                     break;
@@ -379,6 +442,19 @@ impl Agents {
 }
 
 impl Agent {
+    fn new(mut reached: Reached) -> Self {
+        Self {
+            crowded: reached.hello.leave_out(),
+            again: reached.again,
+            hello: reached.hello,
+            commands: Some(reached.commands),
+            running: true,
+            epoch: Epoch::default(),
+            pause: PAUSE,
+            reached: Instant::now(),
+        }
+    }
+
     /// What it sent, in the numbers that are known.
     fn take(&mut self, mut batch: Box<Batch>) -> Box<Batch> {
         self.epoch.renumber(&mut batch);
@@ -405,6 +481,16 @@ async fn prepare(starts: &[(Place, Start)]) -> Result<(), SessionError> {
         .await
         .unwrap_or(Ok(()))
         .map_err(SessionError::Prepare)
+}
+
+/// Starts an agent on a node that has none.
+async fn reach(start: (Place, Start)) -> Result<Link, SessionError> {
+    prepare(std::slice::from_ref(&start)).await?;
+    let ((_, start), link) = start_one(start).await;
+    link.map_err(|source| SessionError::Agent {
+        node: start.node,
+        source,
+    })
 }
 
 /// Starts an agent on a thread of its own, which nobody has to wait for: if the process

@@ -164,6 +164,8 @@ pub struct Update {
     /// What agents are to observe from now on, by node; those whose part is as before are
     /// left out.
     pub looks: Vec<(String, Look)>,
+    /// Agents of nodes that had none.
+    pub joins: Vec<(Place, Start)>,
     /// What the user should know, one sentence each.
     pub notices: Vec<String>,
 }

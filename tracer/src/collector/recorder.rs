@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use tracer_core::{
     collect::Beginning,
     input::{Batch, OwnersChange},
+    model::Hello,
 };
 
 use super::{Plan, Write};
@@ -65,6 +66,14 @@ impl Recorder {
 
     pub(super) fn gone(&mut self, agent: usize, time: i64) {
         self.writer.gone(agent, time);
+    }
+
+    pub(super) fn joined(&mut self, hello: Hello, time: i64) {
+        let hello = match &mut self.anonymizer {
+            Some(anonymizer) => anonymizer.hello(hello),
+            None => hello,
+        };
+        self.writer.joined(&hello, time);
     }
 
     /// When something is to be written that waits.

@@ -1,7 +1,7 @@
 //! The loop of a session: what agents send is taken, and what time brings is done.
 
 use tokio::time::{Instant, sleep_until};
-use tracer_core::input::Batch;
+use tracer_core::{input::Batch, model::Hello};
 
 use super::{Agents, SessionError, Update, agents::Heard};
 
@@ -29,6 +29,17 @@ pub(crate) trait Work {
     fn update(&mut self, _: &mut Agents, _: Update) -> Result<(), SessionError> {
         Ok(())
     }
+
+    /// Takes note of another agent, after all that were known.
+    ///
+    /// # Errors
+    /// See [`Work::take`].
+    fn joined(&mut self, _: &mut Agents, _: Hello) -> Result<(), SessionError> {
+        Ok(())
+    }
+
+    /// Takes note that a node has no agent yet, and why.
+    fn unreached(&mut self, _node: &str, _why: &str) {}
 
     /// When to wake it; `None` if only what agents send matters.
     fn due(&self) -> Option<Instant>;
@@ -92,6 +103,8 @@ async fn until_done(
                 (agent, Heard::Batch(batch)) => work.take(agents, agent, *batch)?,
                 (agent, Heard::Gone(why)) => work.gone(agent, &why)?,
                 (_, Heard::Update(update)) => work.update(agents, *update)?,
+                (_, Heard::Joined(hello)) => work.joined(agents, *hello)?,
+                (_, Heard::Unreached(node, why)) => work.unreached(&node, &why),
             },
         }
     }

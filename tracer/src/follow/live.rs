@@ -2,22 +2,23 @@
 //!
 //! A thread of its own asks the API, because the commands that give credentials block.
 
-use std::{mem, net::IpAddr, thread, time::Duration};
+use std::{collections::BTreeSet, mem, net::IpAddr, thread, time::Duration};
 
 use tokio::{sync::mpsc, time::sleep};
 use tracer_common::hash::Key;
 use tracer_core::{
     input::{Gained, Lost, OwnersChange},
     model::{OwnerKind, Owners},
-    request::Look,
+    request::{Filter, Look, Start},
 };
 use tracing::info;
 
-use super::{runtime, start, targets};
+use super::{concerns, runtime, start, targets};
 use crate::{
-    cli::{Live, Settings},
+    cli::{AgentSpec, Live, Settings},
     cluster::{Cluster, ClusterError, Heard, Pods},
     collector::{Update, unix_now},
+    link::Place,
     store::unwatched_end,
 };
 
@@ -36,6 +37,7 @@ pub(super) fn updates(settings: &Settings, key: Key) -> Option<mpsc::Receiver<Up
         settings: settings.clone(),
         key,
         live,
+        watched: watched(settings),
         is_stuck: false,
         is_unread: false,
     };
@@ -53,12 +55,21 @@ pub(super) fn updates(settings: &Settings, key: Key) -> Option<mpsc::Receiver<Up
     Some(updates)
 }
 
+/// The nodes that a plan has agents on from the beginning.
+fn watched(settings: &Settings) -> BTreeSet<String> {
+    let agents = settings.agents.iter();
+    let concerned = agents.filter(|agent| concerns(settings, agent));
+    concerned.map(|agent| agent.node.clone()).collect()
+}
+
 /// What a plan was made of.
 struct Replan {
     /// With what is known by now.
     settings: Settings,
     key: Key,
     live: Live,
+    /// The nodes that have an agent, or are to have one.
+    watched: BTreeSet<String>,
     /// Whether it was said that an end cannot be followed for now.
     is_stuck: bool,
     /// Whether it was said that the cluster cannot be read.
@@ -83,6 +94,7 @@ impl Replan {
             let is_empty = update.owners.is_empty()
                 && update.targets.is_none()
                 && update.looks.is_empty()
+                && update.joins.is_empty()
                 && update.notices.is_empty();
             if is_empty {
                 !to.is_closed()
@@ -129,26 +141,33 @@ impl Replan {
             Err(_) => return Update::default(),
         };
         self.is_stuck = false;
+        let mut again = again;
+        // An agent stays where no end is any more: it may come back.
+        let known = self.settings.agents.iter();
+        let left = known.filter(|agent| again.agents.iter().all(|one| one.node != agent.node));
+        again.agents.extend(left.cloned().collect::<Vec<_>>());
         let mut update = self.difference(&again, pods);
         if was_unread {
             let line = "the cluster can be read again".to_owned();
             update.notices.insert(0, line);
         }
-        self.settings = Settings {
-            agents: self.settings.agents.clone(),
-            ..again
-        };
+        let joined = update.joins.iter().map(|(_, start)| start.node.clone());
+        self.watched.extend(joined);
+        self.settings = again;
         update
     }
 
     fn difference(&self, again: &Settings, pods: &Pods) -> Update {
         let before = &self.settings;
-        let again = &Settings {
-            agents: before.agents.clone(),
-            ..again.clone()
-        };
         let new_targets = targets(again);
-        let looks = before.agents.iter().filter_map(|agent| {
+        let (watched, others): (Vec<&AgentSpec>, Vec<&AgentSpec>) = again
+            .agents
+            .iter()
+            .partition(|agent| self.watched.contains(&agent.node));
+        let joins = others.iter().filter(|agent| concerns(again, agent));
+        let joins = joins.map(|agent| start(again, agent, self.key, &Filter::default()));
+        let joins: Vec<(Place, Start)> = joins.collect();
+        let looks = watched.iter().filter_map(|agent| {
             let look = |settings| {
                 let (_, start) = start(settings, agent, self.key, &Default::default());
                 Look {
@@ -164,7 +183,8 @@ impl Replan {
             let node = end.node.as_ref()?;
             let is_new = !before.sources.contains(end) && !before.destinations.contains(end);
             let moved = is_new.then(|| {
-                if before.agents.iter().any(|agent| agent.node == *node) {
+                let is_watched = |agent: &AgentSpec| agent.node == *node;
+                if again.agents.iter().any(is_watched) {
                     format!("{end} is at {} on {node} now", end.network.addr())
                 } else {
                     unwatched_end(end, node)
@@ -185,6 +205,7 @@ impl Replan {
             owners,
             targets: (new_targets != targets(before)).then_some(new_targets),
             looks: looks.collect(),
+            joins,
             notices: notices.collect(),
         }
     }

@@ -105,6 +105,7 @@ fn replay(file: &[u8], view: &mut impl View) -> Result<(), TraceError> {
             }),
             Ok(Event::Owners(change)) => core.take(Record::Owners(change)),
             Ok(Event::Armed(time)) => core.take(Record::Armed(time)),
+            Ok(Event::Joined { hello, time }) => core.take(Record::Joined { hello, time }),
             Ok(Event::Gone { agent, time }) => core.take(Record::Gone { agent, time }),
             Ok(Event::Clock { .. } | Event::End(_)) => {}
             Err(error) => broken = Err(error),

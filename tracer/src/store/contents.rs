@@ -63,6 +63,11 @@ impl Contents {
                         contents.span = Some((first.min(time), last.max(time)));
                     }
                 }
+                Event::Joined { hello, .. } => {
+                    contents.head.nodes.push(*hello);
+                    contents.hops.push(0);
+                    contents.drops.push(0);
+                }
                 Event::State { .. }
                 | Event::Gone { .. }
                 | Event::Clock { .. }

@@ -17,7 +17,7 @@ use tracer_core::{
 use super::{
     column::{flag, number, text, texts},
     encode::scope_name,
-    head::MAX_STREAMS,
+    head::{MAX_STREAMS, fits},
     table::{Record, Table},
 };
 
@@ -100,6 +100,18 @@ impl Table {
         let json = text(&self.owners, row).ok_or(Unreadable("owners"))?;
         let change: OwnersChange = serde_json::from_str(json).map_err(|_| Unreadable("owners"))?;
         Ok(OwnersChange { time, ..change })
+    }
+
+    /// What a row of `joined` says of an agent that comes after those of `known`.
+    pub(super) fn hello(&self, known: &[Hello], row: usize) -> Result<Hello, Unreadable> {
+        let json = text(&self.agent, row).ok_or(Unreadable("agent"))?;
+        let hello: Hello = serde_json::from_str(json).map_err(|_| Unreadable("agent"))?;
+        let is_new = known.iter().all(|other| other.node != hello.node);
+        if is_new && fits(&hello) {
+            Ok(hello)
+        } else {
+            Err(Unreadable("agent"))
+        }
     }
 
     fn report(&self, hello: &Hello, row: usize) -> Result<Option<Report>, Unreadable> {

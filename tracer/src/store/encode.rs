@@ -43,6 +43,16 @@ impl Place {
     }
 }
 
+impl Node {
+    fn of(hello: &Hello) -> Self {
+        Self {
+            name: Arc::from(&*hello.node),
+            offset: hello.realtime_offset,
+            points: hello.points.iter().map(Place::of).collect(),
+        }
+    }
+}
+
 impl Builders {
     /// Begins a row of this kind and Unix time, ns. Its number.
     fn begin(&mut self, kind: Record, time: i64) -> usize {
@@ -56,14 +66,9 @@ impl Builders {
 
 impl Rows {
     pub(super) fn new(schema: SchemaRef, nodes: &[Hello]) -> Self {
-        let node = |hello: &Hello| Node {
-            name: Arc::from(&*hello.node),
-            offset: hello.realtime_offset,
-            points: hello.points.iter().map(Place::of).collect(),
-        };
         Self {
             schema,
-            nodes: nodes.iter().map(node).collect(),
+            nodes: nodes.iter().map(Node::of).collect(),
             builders: Builders::default(),
         }
     }
@@ -127,6 +132,16 @@ impl Rows {
     pub(super) fn gone(&mut self, agent: usize, time: i64) {
         let row = self.builders.begin(Record::Gone, time);
         self.builders.node.set(row, &self.nodes[agent].name);
+    }
+
+    /// Adds that an agent of another node has started.
+    pub(super) fn joined(&mut self, hello: &Hello, time: i64) {
+        let json = serde_json::to_string(hello).expect("it has names and numbers only");
+        let node = Node::of(hello);
+        let row = self.builders.begin(Record::Joined, time);
+        self.builders.node.set(row, &node.name);
+        self.builders.agent.set(row, &json);
+        self.nodes.push(node);
     }
 
     /// Adds what an agent's monotonic clock was when a question came, ns.

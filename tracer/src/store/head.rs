@@ -10,7 +10,7 @@ use tracer_core::{
     collect::Beginning,
     input::MAX_POINTS,
     journey::Limits,
-    model::{Hello, Owners, Pair},
+    model::{Hello, Owners, Pair, skew},
 };
 
 use super::table::{SCHEMA, columns};
@@ -77,6 +77,11 @@ pub struct Head {
     pub owners: Owners,
 }
 
+/// Whether an agent has no more streams and points than it can have.
+pub(super) fn fits(hello: &Hello) -> bool {
+    hello.streams <= MAX_STREAMS && hello.points.len() <= MAX_POINTS
+}
+
 impl Head {
     /// That of a recording that begins now, of these pairs' packets. `key` is that of the
     /// payload hashes, if there is one for all agents.
@@ -121,16 +126,22 @@ impl Head {
         ))
     }
 
+    /// Takes in another agent, as the core does: a clock that differs by more is waited
+    /// for longer.
+    pub(super) fn join(&mut self, hello: Hello) {
+        self.nodes.push(hello);
+        let more = skew(&self.nodes).saturating_sub(self.skew).max(0);
+        self.skew += more;
+        self.hold += more;
+    }
+
     /// Whether it is one that a writer can have written.
     pub(super) fn is_sound(&self) -> bool {
         let names: Vec<&str> = self.nodes.iter().map(|hello| &*hello.node).collect();
         let mut unique = names.clone();
         unique.sort_unstable();
         unique.dedup();
-        let nodes_fit = self
-            .nodes
-            .iter()
-            .all(|hello| hello.streams <= MAX_STREAMS && hello.points.len() <= MAX_POINTS);
+        let nodes_fit = self.nodes.iter().all(fits);
         !names.is_empty()
             && unique.len() == names.len()
             && nodes_fit

@@ -27,6 +27,7 @@ pub(crate) fn plain(reader: Reader, change: &OwnersChange) -> Vec<u8> {
             Event::Owners(change) => rows.owners(&change),
             Event::Armed(time) => rows.armed(time),
             Event::Gone { agent, time } => rows.gone(agent, time),
+            Event::Joined { hello, time } => rows.joined(&hello, time),
             Event::Clock {
                 agent,
                 question,

@@ -11,7 +11,10 @@ use std::{
 use arrow_array::RecordBatch;
 use arrow_buffer::Buffer;
 use arrow_ipc::{convert::try_fb_to_schema, reader::StreamDecoder, root_as_message};
-use tracer_core::input::{Batch, OwnersChange, Report};
+use tracer_core::{
+    input::{Batch, OwnersChange, Report},
+    model::Hello,
+};
 use tracing::info;
 
 use super::{
@@ -60,6 +63,13 @@ pub enum Event {
         /// Index into [`Head::nodes`].
         agent: usize,
         /// When that was noticed, Unix time, ns.
+        time: i64,
+    },
+    /// An agent of another node has started. Its index is the next.
+    Joined {
+        /// What it says of itself.
+        hello: Box<Hello>,
+        /// When it had started, Unix time, ns.
         time: i64,
     },
     /// What an agent answered a collector that asked for its clock.
@@ -239,10 +249,14 @@ impl<R: Read> Reader<R> {
                 return Err(self.damage(format!("the column {column} is of another type")));
             }
         };
-        let agents = table.agents(&self.head.nodes);
+        let mut agents = table.agents(&self.head.nodes);
         for row in 0..table.rows {
+            let known = self.head.nodes.len();
             if let Err(Unreadable(column)) = self.add(&table, &agents, row) {
                 return Err(self.damage(format!("{column} of a row cannot be")));
+            }
+            if self.head.nodes.len() > known {
+                agents = table.agents(&self.head.nodes);
             }
         }
         Ok(())
@@ -260,6 +274,13 @@ impl<R: Read> Reader<R> {
                 let change = table.owners(row, time)?;
                 change.apply(&mut self.head.owners);
                 self.ready.push_back(Event::Owners(Box::new(change)));
+                return Ok(());
+            }
+            Record::Joined => {
+                let hello = table.hello(&self.head.nodes, row)?;
+                self.head.nodes.push(hello.clone());
+                let hello = Box::new(hello);
+                self.ready.push_back(Event::Joined { hello, time });
                 return Ok(());
             }
             Record::Armed => {
@@ -329,7 +350,7 @@ impl<R: Read> Reader<R> {
                     time,
                 });
             }
-            Record::Owners | Record::Armed | Record::End => {}
+            Record::Owners | Record::Joined | Record::Armed | Record::End => {}
         }
         Ok(())
     }

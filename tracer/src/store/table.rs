@@ -37,12 +37,13 @@ pub(super) enum Record {
     Owners,
     Armed,
     Gone,
+    Joined,
     Clock,
     End,
 }
 
 impl Record {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Hop,
         Self::Drop,
         Self::Batch,
@@ -50,6 +51,7 @@ impl Record {
         Self::Owners,
         Self::Armed,
         Self::Gone,
+        Self::Joined,
         Self::Clock,
         Self::End,
     ];
@@ -63,6 +65,7 @@ impl Record {
             Self::Owners => "owners",
             Self::Armed => "armed",
             Self::Gone => "gone",
+            Self::Joined => "joined",
             Self::Clock => "clock",
             Self::End => "end",
         }
@@ -80,7 +83,7 @@ impl Word for Record {
 }
 
 columns! {
-    record: Words<Record>, "`hop`: a packet passed an observation point. `drop`: a kernel freed a packet. `batch`: what an agent's stream sent before this row is complete. `armed`: from now on all points are observed. `gone`: the node's agent is gone, or the way to it is broken. `clock`: what an agent answered a collector that asked for its clock, in `watermark`, with the question's number in `stream`. `state`: as `batch`, repeated from the file before. `owners`: addresses got or lost an owner. `end`: the recording ended here.";
+    record: Words<Record>, "`hop`: a packet passed an observation point. `drop`: a kernel freed a packet. `batch`: what an agent's stream sent before this row is complete. `armed`: from now on all points are observed. `gone`: the node's agent is gone, or the way to it is broken. `joined`: an agent of another node has started, which comes after those that are known. `clock`: what an agent answered a collector that asked for its clock, in `watermark`, with the question's number in `stream`. `state`: as `batch`, repeated from the file before. `owners`: addresses got or lost an owner. `end`: the recording ended here.";
     time: Time, "When, in Unix time; of `batch` and `state` the watermark: everything of this stream before it is in the rows before. Of a stream's last `batch`, when its report was made; where there is no watermark yet, the node's boot. Each node's own clock. Of `owners`, from when on.";
     node: Name, "The node.";
     netns: Name, "`host`, or the pod whose network namespace it was in; null if the kernel does not tell.";
@@ -150,4 +153,5 @@ columns! {
     overdue: Flag, "Of `batch`: whether the collector did not wait for this stream any longer, so that what the stream saw before the watermark may be missing or in later rows.";
     change: Text, "Of `batch`: what has changed at the node, JSON: observation points that come, which are numbered on from those known, and that are gone; null if nothing has.";
     owners: Text, "Of `owners`: who has got an address, and who has lost one, JSON.";
+    agent: Text, "Of `joined`: what the agent says of itself, JSON, as in the metadata's `nodes`.";
 }

@@ -13,7 +13,10 @@ use arrow_ipc::{
     CompressionType, MetadataVersion,
     writer::{IpcWriteOptions, StreamWriter},
 };
-use tracer_core::input::{Batch, OwnersChange, Report};
+use tracer_core::{
+    input::{Batch, OwnersChange, Report},
+    model::Hello,
+};
 use tracing::info;
 
 use super::{
@@ -227,6 +230,17 @@ impl Writer {
             for state in &mut recording.states[agent] {
                 state.watermark = u64::MAX;
             }
+            recording.since.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Takes note that an agent of another node has started at `time`, Unix time, ns. Its
+    /// number is the next.
+    pub fn joined(&mut self, hello: &Hello, time: i64) {
+        if let Some(recording) = &mut self.recording {
+            recording.rows.joined(hello, time);
+            recording.states.push(vec![State::default(); hello.streams]);
+            recording.head.join(hello.clone());
             recording.since.get_or_insert_with(Instant::now);
         }
     }

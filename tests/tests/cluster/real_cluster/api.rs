@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
-use serde_json::Value;
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
 use tracer_tests::{
     cluster::{Agents, Cluster, Pod},
     program::{LIMIT, Tracer},
@@ -78,6 +78,101 @@ fn a_pod_of_a_stateful_set_comes_back_with_another_address() -> Result<()> {
     let mut tracer = follow(&cluster, &web, &db)?;
     assert!(is_told(&cluster, &mut tracer, [&web, &db], LIMIT)?);
     replace(&cluster, &mut tracer, &web, &db)?;
+    stop(tracer)
+}
+
+/// Where the StatefulSet puts its pods; as before when this is gone.
+struct Placed<'a>(&'a Cluster, String);
+
+impl<'a> Placed<'a> {
+    fn on(cluster: &'a Cluster, db: &Pod, node: &str) -> Result<Self> {
+        let placed = Self(cluster, db.node.clone());
+        placed.set(node)?;
+        Ok(placed)
+    }
+
+    fn set(&self, node: &str) -> Result<()> {
+        let selector = json!({"kubernetes.io/hostname": node});
+        let patch = json!({"spec": {"template": {"spec": {"nodeSelector": selector}}}});
+        let patch = patch.to_string();
+        let patch = [
+            "patch",
+            "statefulset",
+            "-n",
+            "shop",
+            "db",
+            "--type=merge",
+            "-p",
+            &patch,
+        ];
+        self.0.kubectl(patch).map(drop)
+    }
+}
+
+impl Drop for Placed<'_> {
+    fn drop(&mut self) {
+        // A test that failed has said why.
+        let back = self.set(&self.1);
+        let _ = back.and_then(|()| {
+            let status = [
+                "rollout",
+                "status",
+                "-n",
+                "shop",
+                "statefulset/db",
+                "--timeout=60s",
+            ];
+            self.0.kubectl(status)
+        });
+    }
+}
+
+/// The agent of a node that had none comes with the pod, and its hops are in the journeys.
+#[test]
+fn a_pod_moves_to_a_node_that_was_not_watched() -> Result<()> {
+    let cluster = Cluster::up()?;
+    let web = cluster.pod("web", None)?;
+    let db = cluster.pod("db-0", None)?;
+    let nodes = cluster.nodes()?;
+    let other = nodes
+        .iter()
+        .find(|node| ![&web.node, &db.node].contains(node));
+    let other = other.context("there is a third node")?;
+    let mut tracer = cluster.tracer()?;
+    tracer.args(["follow", "-o", "json", "--src-pod", &web.path()]);
+    tracer.args(["--dst-pod", &db.path()]);
+    for node in &nodes {
+        tracer.args(["--agent", &cluster.agent(node, Agents::Netns)?]);
+    }
+    let mut tracer = Tracer::start(&mut tracer)?;
+    tracer.wait_started(LIMIT)?;
+    assert!(is_told(&cluster, &mut tracer, [&web, &db], LIMIT)?);
+    let _placed = Placed::on(&cluster, &db, other)?;
+    let watched = format!("{other} is watched from now on");
+    let moved = Duration::from_secs(60);
+    tracer.wait_for_stderr(|said| said.contains(&watched), moved)?;
+    cluster.until("its successor is ready", || {
+        let wait = [
+            "wait",
+            "-n",
+            "shop",
+            "--for=condition=Ready",
+            "pod/db-0",
+            "--timeout=5s",
+        ];
+        Ok(cluster.kubectl(wait).is_ok())
+    })?;
+    let after = cluster.pod(&db.name, None)?;
+    assert_eq!(&after.node, other);
+    cluster.in_pod(&web, &format!("curl -sS -m 5 {}:8080", after.address))?;
+    let arrived = |journey: &Value| {
+        let hops = journey["hops"].as_array().into_iter().flatten();
+        let there = hops.filter(|hop| hop["node"] == other.as_str()).count();
+        journey["packet"]["dst"] == after.address.as_str()
+            && journey["verdict"]["kind"] == "delivered"
+            && there > 2
+    };
+    tracer.wait_for(arrived, LIMIT)?;
     stop(tracer)
 }
 

@@ -7,7 +7,7 @@ use super::core::{Core, unix};
 use crate::{
     input::{Change, Gained, OwnersChange},
     journal::Changed,
-    model::Hello,
+    model::{Hello, skew},
 };
 
 impl Core {
@@ -32,6 +32,28 @@ impl Core {
         if !changed.is_empty() {
             self.changes.push_back(changed);
         }
+    }
+
+    /// Takes in another agent, which had started at `time`, Unix time, ns.
+    pub(super) fn joined(&mut self, hello: Hello, time: i64) {
+        let agent = self.scene.nodes.len();
+        self.ledger.join(hello.streams, time);
+        self.order.add(hello.streams, time);
+        self.changes.push_back(Changed {
+            time,
+            node: agent,
+            points: 0..hello.points.len(),
+            gone: Vec::new(),
+            notes: hello.notes.clone(),
+        });
+        self.scene.nodes.push(hello);
+        // Its clock may differ by more than those of the others.
+        let more = skew(&self.scene.nodes).saturating_sub(self.skew).max(0);
+        self.skew += more;
+        self.hold += more;
+        self.engine.wait_longer(more);
+        self.ledger.allow_for(self.skew);
+        put_off(&mut self.scene.nodes[agent], self.skew, 0, 0);
     }
 
     /// Takes in who has got an address, and who has lost one. Packets from before that

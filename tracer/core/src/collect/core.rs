@@ -68,7 +68,7 @@ pub struct Core {
     pub(super) pending: VecDeque<(i64, Box<Journey>)>,
     sums: Sums,
     journal: Journal,
-    hold: i64,
+    pub(super) hold: i64,
     /// By how much the clocks of nodes may differ, ns.
     pub(super) skew: i64,
     /// Until when all nodes are observed, Unix time, ns.
@@ -177,7 +177,8 @@ impl Core {
                 to,
             } => self.gap(agent, stream, (watermark, report.map(|report| *report)), to),
             Record::Gone { agent, time: _ } => self.gone(agent),
-            Record::Ended { agents, time } => self.ended(agents, time),
+            Record::Joined { hello, time } => self.joined(*hello, time),
+            Record::Ended { agents, time } => self.ended(&agents, time),
         }
     }
 

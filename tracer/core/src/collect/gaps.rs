@@ -10,7 +10,7 @@ impl Core {
     /// Takes note that nothing of these agents is before `time`, Unix time, ns,
     /// so that nothing waits for it.
     pub(super) fn begun(&mut self, agents: Range<usize>, time: i64) {
-        for stream in self.all_streams_of(agents) {
+        for stream in self.all_streams_of(&Vec::from_iter(agents)) {
             self.order.passed(stream, time);
             self.ledger.begun(stream, time);
         }
@@ -73,7 +73,7 @@ impl Core {
 
     /// Takes note that nothing more comes from these agents, which were heard
     /// of until `time`, Unix time, ns, while others go on.
-    pub(super) fn ended(&mut self, agents: Range<usize>, time: i64) {
+    pub(super) fn ended(&mut self, agents: &[usize], time: i64) {
         for stream in self.all_streams_of(agents) {
             let until = if self.ledger.has_ended(stream) {
                 self.ledger.told(stream)
@@ -119,8 +119,9 @@ impl Core {
         }
     }
 
-    fn all_streams_of(&self, agents: Range<usize>) -> Vec<usize> {
-        let streams = agents.flat_map(|agent| self.ledger.streams_of(agent));
+    fn all_streams_of(&self, agents: &[usize]) -> Vec<usize> {
+        let agents = agents.iter();
+        let streams = agents.flat_map(|agent| self.ledger.streams_of(*agent));
         streams.copied().collect()
     }
 }

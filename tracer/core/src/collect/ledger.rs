@@ -81,6 +81,23 @@ impl Ledger {
         self.owners.resize(first + streams, agent);
     }
 
+    /// Adds an agent that has started at `now`, with so many streams: what passed its points
+    /// before is not known.
+    pub(super) fn join(&mut self, streams: usize, now: i64) {
+        let agent = self.agents.len();
+        self.agents.push(Vec::new());
+        self.lossy.push(Vec::new());
+        self.counting.push(HashMap::new());
+        self.begun_at.push(0);
+        self.health.push(VecDeque::new());
+        self.add(agent, streams, now);
+        for stream in self.latest_streams_of(agent) {
+            self.missing(stream, i64::MIN, now);
+            self.streams[stream].was_gone.add(i64::MIN, now);
+        }
+        self.takes_all(now);
+    }
+
     /// Remembers which streams are to be asked what they have lost.
     fn note(&mut self, stream: usize) {
         let lossy = &mut self.lossy[self.owners[stream]];
@@ -152,7 +169,12 @@ impl Ledger {
                 self.missing(stream, missing, time);
             }
         }
-        // It takes every packet until it is told what the others take.
+        self.takes_all(time);
+    }
+
+    /// Takes note that an agent that has started at `time` takes every packet, until it is
+    /// told what the others take.
+    fn takes_all(&mut self, time: i64) {
         let sampled = |entry: &Entry| !entry.ended && entry.report.sample != u32::MAX;
         if self.streams.iter().any(sampled) {
             let now = Span {

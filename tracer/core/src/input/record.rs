@@ -74,10 +74,19 @@ pub enum Record {
         /// When that was noticed.
         time: i64,
     },
+    /// Another agent, on a node where a packet may be from now on. Its number is the next
+    /// after all that are known.
+    Joined {
+        /// What it says of itself. Its points are observed since they are, not from the
+        /// beginning.
+        hello: Box<Hello>,
+        /// When it had started.
+        time: i64,
+    },
     /// Nothing more comes from these agents. Of recordings side by side only.
     Ended {
         /// A recording's.
-        agents: Range<usize>,
+        agents: Vec<usize>,
         /// When they ended, or were last heard of.
         time: i64,
     },

@@ -1,4 +1,4 @@
-//! What agents are told that begin anew.
+//! What agents are told that begin anew, or come later.
 
 use std::sync::mpsc as std_mpsc;
 
@@ -85,4 +85,48 @@ async fn one_that_begins_anew_hears_what_has_changed_meanwhile() {
     let Start { request, pods, .. } = start("", now);
     let look = Command::Look(Look { request, pods });
     assert_eq!(told(before, now).await, [look]);
+}
+
+/// An agent is started on a node that has none, and told what has changed until it is there.
+#[tokio::test]
+async fn one_that_comes_later_hears_what_has_changed_meanwhile() {
+    let mut hello = beginning().nodes[0].clone();
+    hello.node = "node-new".to_owned();
+    let (sender, inbox) = mpsc::channel(4);
+    let (mut agents, _) = Agents::new(Vec::new(), sender.clone(), inbox);
+    let first = start("node-new", [10, 244, 3, 5]);
+    // This command leads nowhere, which is told, and tried again.
+    agents.join((Place::Exec("false".to_owned()), first.clone()));
+    let heard = agents.next().await.expect("the follow goes on");
+    let (_, Heard::Unreached(node, why)) = heard else {
+        panic!("it cannot be reached");
+    };
+    assert_eq!(node, "node-new");
+    assert!(!why.is_empty());
+    let Start { request, pods, .. } = start("node-new", [10, 244, 3, 9]);
+    let look = Look { request, pods };
+    agents.look("node-new", &look);
+    let (line, commands) = std_mpsc::channel();
+    let link = Link {
+        hello: hello.clone(),
+        commands: Box::new(Line(line)),
+        batches: mpsc::channel(1).1.into(),
+    };
+    let start = (Place::Exec("false".to_owned()), first);
+    let sent = sender.send((0, Sent::Joined(Box::new(link), Box::new(start))));
+    assert!(sent.await.is_ok(), "they are there");
+    let known = loop {
+        match agents.next().await.expect("it is there") {
+            (_, Heard::Joined(known)) => break known,
+            (_, Heard::Unreached(..)) => {}
+            _ => panic!("nobody else is there"),
+        }
+    };
+    assert_eq!(known.points.len(), hello.points.len());
+    // What passed before it came was not observed.
+    assert!(known.points.iter().all(|point| point.since > 0));
+    assert_eq!(
+        commands.try_iter().collect::<Vec<_>>(),
+        [Command::Look(look)]
+    );
 }

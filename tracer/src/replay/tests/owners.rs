@@ -79,7 +79,11 @@ fn handed_over() -> (Recorded, OwnersChange) {
                 writer.owners_changed(&change);
             }
             Event::End(time) => end = time,
-            Event::State { .. } | Event::Owners(_) | Event::Gone { .. } | Event::Clock { .. } => {
+            Event::State { .. }
+            | Event::Owners(_)
+            | Event::Gone { .. }
+            | Event::Joined { .. }
+            | Event::Clock { .. } => {
                 unreachable!("a first piece of one kernel has none")
             }
         }

@@ -43,6 +43,7 @@ impl Anonymizer {
                 Event::Owners(change) => writer.owners_changed(&self.owners_changed(&change)),
                 Event::Armed(time) => writer.armed(time),
                 Event::Gone { agent, time } => writer.gone(agent, time),
+                Event::Joined { hello, time } => writer.joined(&self.hello(*hello), time),
                 Event::Clock {
                     agent,
                     question,

@@ -213,7 +213,7 @@ impl Anonymizer {
         }
     }
 
-    fn hello(&mut self, hello: Hello) -> Hello {
+    pub(crate) fn hello(&mut self, hello: Hello) -> Hello {
         let Hello {
             node,
             boot_id,

@@ -2,7 +2,6 @@
 
 use std::{
     collections::VecDeque,
-    ops::Range,
     path::{Path, PathBuf},
 };
 
@@ -20,8 +19,6 @@ use crate::store::{
 
 /// A recording: its pieces. One of them is open at a time.
 pub(super) struct Chain {
-    /// Index of its first node among all.
-    first: usize,
     /// Added to its Unix times, ns: what its reading of the clock differs by
     /// from that of another recording made on the same kernel.
     shift: i64,
@@ -48,14 +45,12 @@ pub(super) struct Chain {
 }
 
 impl Chain {
-    /// Opens a recording whose nodes are numbered from `first`, at its first
-    /// piece.
-    pub(super) fn open(first: usize, mut pieces: VecDeque<PathBuf>) -> Result<Self, JoinError> {
+    /// Opens a recording at its first piece. Its agents have their numbers in it.
+    pub(super) fn open(mut pieces: VecDeque<PathBuf>) -> Result<Self, JoinError> {
         let path = pieces.pop_front().expect("a recording has a piece");
         let reader = Reader::open(&path)?;
         let begins = (reader.head().piece > 0).then(|| reader.head().last.unwrap_or(i64::MIN));
         Ok(Self {
-            first,
             shift: 0,
             reader,
             rest: pieces,
@@ -78,11 +73,6 @@ impl Chain {
 
     pub(super) fn path(&self) -> &Path {
         self.reader.path()
-    }
-
-    /// Its agents among all.
-    pub(super) fn agents(&self) -> Range<usize> {
-        self.first..self.first + self.head().nodes.len()
     }
 
     /// Takes its Unix times to be `shift` later; before anything is read.
@@ -138,7 +128,7 @@ impl Chain {
         let Some(next) = self.rest.pop_front() else {
             self.over = true;
             let ended = Record::Ended {
-                agents: self.agents(),
+                agents: (0..self.head().nodes.len()).collect(),
                 time: self.ended(),
             };
             // Nothing of another recording comes between it and the last event.
@@ -149,15 +139,21 @@ impl Chain {
         let (known, nodes) = (&self.head().nodes, &reader.head().nodes);
         // What has changed meanwhile may be in the rows that are missing.
         let continues = |(one, other): (&Hello, &Hello)| one.continues(other);
-        let same = known.len() == nodes.len() && nodes.iter().zip(known).all(continues);
+        let same = known.len() <= nodes.len() && nodes.iter().zip(known).all(continues);
         if nodes != known && !(same && self.gap) {
             let other = path;
             return Err(JoinError::OtherNodes { path: next, other });
         }
         if self.gap {
-            for (agent, hello) in (self.first..).zip(nodes.clone()) {
+            let known = known.len();
+            for (agent, hello) in nodes.clone().into_iter().enumerate() {
                 let hello = Box::new(hello);
-                self.push(Record::Known { agent, hello });
+                if agent < known {
+                    self.push(Record::Known { agent, hello });
+                } else {
+                    let time = self.clock;
+                    self.join(hello, time);
+                }
             }
             let (known, owners) = (&self.head().owners, &reader.head().owners);
             let changes: Vec<_> = OwnersChange::between(known, owners).collect();
@@ -189,22 +185,30 @@ impl Chain {
             Event::Batch { agent, batch } => {
                 self.begin_rows();
                 self.clock = self.clock.max(self.time_of(agent, &batch));
-                let agent = agent + self.first;
                 self.push(Record::Batch { agent, batch });
             }
             // Of use to who asked only.
             Event::Clock { .. } => self.begin_rows(),
             Event::Gone { agent, time } => {
                 self.begin_rows();
-                let agent = agent + self.first;
                 let time = time.saturating_add(self.shift);
                 self.push(Record::Gone { agent, time });
+            }
+            Event::Joined { hello, time } => {
+                self.begin_rows();
+                self.join(hello, time.saturating_add(self.shift));
             }
             Event::End(time) => {
                 self.begin_rows();
                 self.ended = Some(time.saturating_add(self.shift));
             }
         }
+    }
+
+    /// Takes in another agent, which had started at `time`, by the time that all have.
+    fn join(&mut self, mut hello: Box<Hello>, time: i64) {
+        hello.realtime_offset = hello.realtime_offset.saturating_add(self.shift);
+        self.push(Record::Joined { hello, time });
     }
 
     fn change_owners(&mut self, change: OwnersChange) {
@@ -221,7 +225,6 @@ impl Chain {
         }
         let known = known.unwrap_or(i64::MIN);
         let first = self.begins.is_some();
-        let agent = agent + self.first;
         if let Some(begins) = &mut self.begins {
             *begins = known.max(*begins);
         }

@@ -126,18 +126,23 @@ fn one_clock(known: &[Hello], nodes: &mut [Hello]) -> i64 {
     shift
 }
 
+/// Adds an agent of the recording that is in the file `path`.
+pub(super) fn add_node(head: &mut Head, hello: Hello, path: &Path) -> Result<(), JoinError> {
+    if head.nodes.iter().any(|known| known.node == hello.node) {
+        return Err(JoinError::SameNode {
+            path: path.to_owned(),
+            node: hello.node,
+        });
+    }
+    head.nodes.push(hello);
+    Ok(())
+}
+
 /// Adds a recording's nodes and what it knows of the cluster.
 fn add(head: &mut Head, nodes: Vec<Hello>, other: &Head, path: &Path) -> Result<(), JoinError> {
-    let path = || path.to_owned();
-    for hello in &nodes {
-        if head.nodes.iter().any(|known| known.node == hello.node) {
-            return Err(JoinError::SameNode {
-                path: path(),
-                node: hello.node.clone(),
-            });
-        }
+    for hello in nodes {
+        add_node(head, hello, path)?;
     }
-    head.nodes.extend(nodes);
     head.warnings.extend(other.warnings.iter().cloned());
     head.hold = head.hold.max(other.hold);
     head.time = head.time.max(other.time);

@@ -18,6 +18,7 @@ use std::{
 use tracer_core::{
     collect::Beginning,
     input::{Batch, Record},
+    model::Hello,
 };
 
 use self::chain::Chain;
@@ -27,6 +28,8 @@ use crate::stdio;
 /// All that was recorded, in files.
 pub struct Recordings {
     chains: Vec<Chain>,
+    /// By recording, the numbers of its agents among all.
+    numbers: Vec<Vec<usize>>,
     /// By recording, what comes next and when that was.
     next: Vec<Option<(i64, Record)>>,
     head: Head,
@@ -50,11 +53,15 @@ impl Recordings {
     /// If one is no trace, or they do not belong together.
     pub fn open(paths: &[PathBuf]) -> Result<Self, JoinError> {
         let groups = grouped(paths)?;
-        let mut chains: Vec<Chain> = Vec::new();
-        for pieces in &groups {
-            let first = chains.last().map_or(0, |chain| chain.agents().end);
-            chains.push(Chain::open(first, pieces.clone())?);
-        }
+        let chains = groups.iter().map(|pieces| Chain::open(pieces.clone()));
+        let mut chains = chains.collect::<Result<Vec<Chain>, _>>()?;
+        let mut agents = 0;
+        let numbers = chains.iter().map(|chain| {
+            let first = agents;
+            agents += chain.head().nodes.len();
+            (first..agents).collect()
+        });
+        let numbers: Vec<Vec<usize>> = numbers.collect();
         let (head, owners_known) = join::joined(&mut chains, &groups)?;
         let keys = chains.iter().map(|chain| chain.head().key);
         let keys_differ = keys.clone().any(|key| key != head.key);
@@ -65,6 +72,7 @@ impl Recordings {
         };
         let mut recordings = Self {
             next: chains.iter().map(|_| None).collect(),
+            numbers,
             chains,
             head,
             first: VecDeque::new(),
@@ -88,9 +96,10 @@ impl Recordings {
     /// row of any.
     fn begin(&mut self, groups: Vec<VecDeque<PathBuf>>) {
         let mut armed = i64::MIN;
-        for (chain, pieces) in self.chains.iter().zip(groups) {
+        let chains = self.chains.iter().zip(&self.numbers);
+        for ((chain, numbers), pieces) in chains.zip(groups) {
             self.first.push_back(Record::Begun {
-                agents: chain.agents(),
+                agents: numbers[0]..numbers[0] + numbers.len(),
                 time: chain.begun(),
             });
             // Without that of all, nothing that was not seen tells anything.
@@ -165,6 +174,7 @@ impl Recordings {
             let Some((_, mut recorded)) = self.next[chain].take() else {
                 return Ok(None);
             };
+            self.number(chain, &mut recorded)?;
             // What was read before is given, whatever comes.
             self.failed = self.advance(chain).err();
             let several = self.are_several();
@@ -178,6 +188,26 @@ impl Recordings {
             }
             return Ok(Some(recorded));
         }
+    }
+
+    /// Makes the agents of a recording's record those of all recordings.
+    fn number(&mut self, chain: usize, record: &mut Record) -> Result<(), JoinError> {
+        let numbers = &mut self.numbers[chain];
+        match record {
+            Record::Batch { agent, .. }
+            | Record::State { agent, .. }
+            | Record::Known { agent, .. }
+            | Record::Gap { agent, .. }
+            | Record::Gone { agent, .. } => *agent = numbers[*agent],
+            Record::Ended { agents, .. } => agents.clone_from(numbers),
+            Record::Joined { hello, .. } => {
+                numbers.push(self.head.nodes.len());
+                let path = self.chains[chain].path();
+                join::add_node(&mut self.head, Hello::clone(hello), path)?;
+            }
+            Record::Armed(_) | Record::Owners(_) | Record::Begun { .. } | Record::Later(_) => {}
+        }
+        Ok(())
     }
 
     fn advance(&mut self, chain: usize) -> Result<(), JoinError> {
@@ -245,7 +275,7 @@ fn grouped(paths: &[PathBuf]) -> Result<Vec<VecDeque<PathBuf>>, JoinError> {
 /// From when on all points of a recording are observed, which is said soon
 /// after its begin; `None` if it is not.
 fn armed_at(chain: &Chain, pieces: VecDeque<PathBuf>) -> Option<i64> {
-    let mut again = Chain::open(0, pieces).ok()?;
+    let mut again = Chain::open(pieces).ok()?;
     again.shift(chain.shifted());
     // What cannot be read is told when its turn comes.
     while let Ok(Some((_, recorded))) = again.read() {

@@ -113,7 +113,7 @@ impl Known {
         let mut owners = head_owners(chain);
         let mut changes = Vec::new();
         let (from, mut to) = (chain.begun(), chain.begun());
-        if let Ok(mut again) = Chain::open(0, pieces) {
+        if let Ok(mut again) = Chain::open(pieces) {
             again.shift(chain.shifted());
             // What cannot be read is told when its turn comes.
             while let Ok(Some((_, record))) = again.read() {

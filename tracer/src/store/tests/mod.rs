@@ -3,6 +3,7 @@
 mod anonymous;
 mod columns;
 mod given;
+mod joined;
 mod owners;
 mod rotated;
 mod several;

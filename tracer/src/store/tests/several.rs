@@ -130,7 +130,10 @@ fn readings_of_one_clock_are_made_one() {
         Record::Ended { agents, time } => Some((agents, time)),
         _ => None,
     });
-    assert_eq!(ended.collect::<Vec<_>>(), [(0..2, 9), (2..3, 9 - 1_000)]);
+    assert_eq!(
+        ended.collect::<Vec<_>>(),
+        [(vec![0, 1], 9), (vec![2], 9 - 1_000)]
+    );
 }
 
 #[test]

@@ -73,6 +73,11 @@ impl Engine {
         }
     }
 
+    /// Waits so much longer for each packet's next hop, ns.
+    pub(crate) fn wait_longer(&mut self, more: i64) {
+        self.limits.hold = self.limits.hold.saturating_add(more);
+    }
+
     pub(super) fn keep_within_limits(&mut self, scene: &Scene) {
         while self.open.len() > self.limits.open {
             let Some((_, first)) = self.first_due(i64::MAX) else {
