@@ -104,7 +104,7 @@ fn namespace(node: &str, path: Option<&Path>) -> Result<NamespaceId, SettingsErr
     Ok((file.dev(), file.ino()))
 }
 
-fn host_name() -> String {
+pub(super) fn host_name() -> String {
     match fs::read_to_string("/proc/sys/kernel/hostname") {
         Ok(name) if !name.trim().is_empty() => name.trim().to_owned(),
         _ => "localhost".to_owned(),

@@ -12,7 +12,7 @@ use super::{
     settings::{USUAL_VXLAN_PORTS, check_ring},
     values::{AgentSpec, EndName, PodName},
 };
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, list};
 
 /// A watch for drops, ready to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,13 +50,18 @@ impl DropsSettings {
     /// If they name what is not there, or nowhere to look.
     pub fn resolve(args: &DropsArgs) -> Result<Self, SettingsError> {
         check_ring(args.ring_size)?;
-        let names: Vec<EndName> = args.pod.iter().cloned().collect();
+        let mut names: Vec<EndName> = args.pod.iter().cloned().collect();
+        // Without an agent, it is this machine or a node of a cluster.
+        let node = args.node.as_ref().filter(|_| args.agents.is_empty());
+        let node = node.filter(|node| **node != agents::host_name());
+        names.extend(node.map(|node| EndName::Node(node.clone())));
         let objects = load::objects(
             args.inventory.as_deref(),
             &args.access,
             args.namespace.as_deref(),
             &args.agents,
             &names,
+            args.all_nodes,
         )?;
         Self::with(args, &objects)
     }
@@ -74,7 +79,23 @@ impl DropsSettings {
             Some(home.to_owned())
         });
         let pods = args.pods.pods(&args.access);
-        let mut agents = agents::with_pods(agents, home.iter(), inventory, &pods);
+        let all = inventory.filter(|_| args.all_nodes);
+        let all: Vec<String> = all.map(Inventory::node_names).unwrap_or_default();
+        let nodes = home.iter().chain(&args.node).chain(&all);
+        let mut agents = agents::with_pods(agents, nodes, inventory, &pods);
+        let is_unwatched = |node: &&String| agents.iter().all(|agent| agent.node != **node);
+        let unwatched: Vec<&str> = all
+            .iter()
+            .filter(is_unwatched)
+            .map(String::as_str)
+            .collect();
+        let mut warnings = objects.warnings.clone();
+        if !unwatched.is_empty() {
+            warnings.push(format!(
+                "no agent watches {}: give --agent for each",
+                list(&unwatched, "and")
+            ));
+        }
         if let Some(node) = &args.node {
             inventory.map_or(Ok(()), |inventory| inventory.node(node))?;
             agents.retain(|agent| agent.node == *node);
@@ -97,7 +118,7 @@ impl DropsSettings {
             budget: args.budget,
             agents,
             owners: inventory.map_or_else(Owners::default, Inventory::owners),
-            warnings: objects.warnings.clone(),
+            warnings,
         })
     }
 

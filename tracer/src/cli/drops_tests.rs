@@ -81,3 +81,17 @@ fn what_is_not_there_is_named() {
     assert!(refused("--pod a/b/c").contains("NAMESPACE/NAME"));
     assert!(refused("--count 0").contains("from 1 on"));
 }
+
+#[test]
+fn all_nodes_of_a_file_need_an_agent_each() {
+    let settings = resolve("--all-nodes --agent node-a=local", true).expect("one is watched");
+    assert_eq!(settings.agents.len(), 1);
+    let [warning] = &settings.warnings[..] else {
+        panic!("{:?}", settings.warnings);
+    };
+    assert!(warning.starts_with("no agent watches node-b"), "{warning}");
+    let error = resolve("--all-nodes --node node-a", true).expect_err("it is one or the other");
+    assert!(error.contains("cannot be used with"), "{error}");
+    let error = resolve("-n shop", true).expect_err("nothing is named in it");
+    assert!(error.contains("--pod"), "{error}");
+}

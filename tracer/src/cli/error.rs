@@ -255,7 +255,7 @@ pub enum SettingsError {
     },
     /// A node was named that nobody looks at.
     #[error(
-        "no agent for {node}: add --agent {node}=local if this machine is {node}, or --agent {node}=exec:COMMAND"
+        "no agent for {node}: add --agent {node}=local if this machine is {node}, {node}=pod, or {node}=exec:COMMAND"
     )]
     UnwatchedNode {
         /// Its name.
@@ -263,7 +263,7 @@ pub enum SettingsError {
     },
     /// Without an end to go by, it is not known where to look.
     #[error(
-        "no node to look at: name each with --agent NODE=local (this machine) or --agent NODE=exec:COMMAND"
+        "no node to look at: name each with --agent NODE=local (this machine), NODE=pod or NODE=exec:COMMAND, or give --all-nodes"
     )]
     NoNode,
     /// Nobody looks at either end.

@@ -137,6 +137,10 @@ EXAMPLES
   What this machine's kernel drops, now:
     tracer drops
 
+  What the kernels of all nodes of a cluster drop, or those around one pod:
+    tracer drops --all-nodes
+    tracer drops --pod shop/cart
+
   By pod, on this machine, which is node-a of the cluster:
     kubectl get nodes,pods,services,endpointslices -A -o yaml > objects.yaml
     tracer drops --inventory objects.yaml --agent node-a=local

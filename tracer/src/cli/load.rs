@@ -34,13 +34,14 @@ pub(super) struct Objects {
 }
 
 /// Reads the file if one was named, else from the API what was, if it is an object or if
-/// `access` names a cluster.
+/// `access` names a cluster; with `all_nodes`, every node as well.
 pub(super) fn objects(
     file: Option<&Path>,
     access: &AccessArgs,
     namespace: Option<&str>,
     agents: &[AgentSpec],
     names: &[EndName],
+    all_nodes: bool,
 ) -> Result<Objects, SettingsError> {
     if let Some(path) = file {
         let inventory = inventory(path)?;
@@ -50,7 +51,7 @@ pub(super) fn objects(
         });
     }
     let is_object = |name: &EndName| !matches!(name, EndName::Network(_) | EndName::Dns);
-    if !access.is_given() && !names.iter().any(is_object) {
+    if !access.is_given() && !all_nodes && !names.iter().any(is_object) {
         return Ok(Objects::default());
     }
     let (inventory, warnings) = runtime::Builder::new_current_thread()
@@ -59,7 +60,8 @@ pub(super) fn objects(
         .map_err(SettingsError::Runtime)?
         .block_on(async {
             let cluster = access.access().connect().await?;
-            let wanted = wanted(names, agents, namespace, &cluster);
+            let mut wanted = wanted(names, agents, namespace, &cluster);
+            wanted.extend(all_nodes.then_some(Wanted::AllNodes));
             cluster.read(&wanted).await
         })?;
     Ok(Objects {

@@ -366,6 +366,7 @@ fn objects(args: &WatchArgs) -> Result<Objects, SettingsError> {
         args.namespace.as_deref(),
         &args.agents,
         &names(args),
+        false,
     )
 }
 

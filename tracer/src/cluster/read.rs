@@ -60,6 +60,8 @@ pub enum Wanted {
     },
     /// Whoever has this address.
     Address(IpAddr),
+    /// Every node, and the pods on it.
+    AllNodes,
     /// The Services of the cluster's DNS.
     Dns,
 }
@@ -163,6 +165,14 @@ impl Cluster {
                 Wanted::Node(name) => {
                     nodes.insert(name.clone());
                     inventory.expect_node(name);
+                }
+                Wanted::AllNodes => {
+                    let all = Api::<Node>::all(self.client.clone());
+                    let all = all.list(&ListParams::default().match_any()).await;
+                    for node in all.map_err(|error| self.explain(error))? {
+                        inventory.expect_node(&node.name_any());
+                        nodes.insert(node.name_any());
+                    }
                 }
                 Wanted::Service { namespace, name } => {
                     let service = self.named::<Service>("service", namespace, name).await?;

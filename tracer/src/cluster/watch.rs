@@ -168,9 +168,11 @@ impl Cluster {
                     let labels = self.labels(group).await?;
                     (&group.namespace, Config::default().labels(&labels))
                 }
-                Wanted::Node(_) | Wanted::Address(_) | Wanted::Service { .. } | Wanted::Dns => {
-                    continue;
-                }
+                Wanted::Node(_)
+                | Wanted::AllNodes
+                | Wanted::Address(_)
+                | Wanted::Service { .. }
+                | Wanted::Dns => continue,
             };
             streams.push(self.changes(namespace, config, Seen::pod).boxed());
         }

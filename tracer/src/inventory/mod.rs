@@ -454,6 +454,12 @@ impl Inventory {
         })
     }
 
+    /// The names of all nodes that are known, in order.
+    #[must_use]
+    pub fn node_names(&self) -> Vec<String> {
+        self.nodes.keys().cloned().collect()
+    }
+
     /// Each address of every node, with the node's name.
     pub fn every_node_address(&self) -> impl Iterator<Item = (&str, IpAddr)> {
         let nodes = self.nodes.iter();

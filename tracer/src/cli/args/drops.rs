@@ -15,12 +15,16 @@ pub struct DropsArgs {
     pub pod: Option<EndName>,
 
     /// Namespace of a pod that is named without one; default: the context's, with --inventory `default`
-    #[arg(short, long, value_name = "NAMESPACE", help_heading = WHAT)]
+    #[arg(short, long, value_name = "NAMESPACE", requires = "pod", help_heading = WHAT)]
     pub namespace: Option<String>,
 
     /// Show only drops on this node
     #[arg(long, value_name = "NODE", help_heading = WHAT)]
     pub node: Option<String>,
+
+    /// Watch all nodes of the cluster: by --agent where one is given, else by a pod on each
+    #[arg(long, conflicts_with = "node", help_heading = WHAT)]
+    pub all_nodes: bool,
 
     /// End after this time, such as 30s, 5m or 500ms
     #[arg(
@@ -52,7 +56,7 @@ pub struct DropsArgs {
     pub inventory: Option<PathBuf>,
 
     /// How to reach a node: NODE=pod, NODE=local, NODE=netns:PATH, NODE=ssh:HOST or NODE=exec:COMMAND;
-    /// once per node; default: NODE=pod for each node of an end that the cluster knows
+    /// once per node; default: NODE=pod for each node that is asked for and that the cluster knows
     ///
     /// NODE=pod makes a pod on the node, and removes the pod at the end. NODE=local is this machine.
     /// NODE=netns:PATH is a network namespace on this machine that stands for a node, as in a lab or kind.
