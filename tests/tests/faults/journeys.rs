@@ -15,11 +15,11 @@ use crate::watch::{Watch, name};
 
 /// What must be told of some faults: whoever repairs them needs it.
 const EVIDENCE: [(&str, &str); 13] = [
-    ("conntrack-full", "connection tracking is full"),
+    ("conntrack-full", "the conntrack table is full"),
     ("outer-checksum", "that of the tunnel's own header"),
     (
         "wrong-neighbour-on-overlay",
-        "a neighbour or fdb entry of its sender is stale",
+        "the sender has a stale neighbour or fdb entry",
     ),
     ("not-forwarding-far-inlet", ".forwarding is 0"),
     (

@@ -94,7 +94,7 @@ fn check(ask: impl Fn(&Question<'_>) -> Result<()>) -> Result<()> {
         let words = match cause {
             Cause::QuestionDropped => format!("; {} never got it", name(b)),
             Cause::NotAnswered => format!(
-                "unanswered: {} got it and did not answer within 1s",
+                "unanswered: {} got the packet and did not answer within 1s",
                 name(b)
             ),
             Cause::AnswerDropped => {

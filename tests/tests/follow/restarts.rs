@@ -76,7 +76,7 @@ fn wait_watched(tracer: &mut Tracer, flow: &Flow) -> Result<()> {
             |value: &Value| value["packet"]["len"] == 111 + 28 && value["id"].as_u64() > Some(last);
         let journey = tracer.wait_for(arrived, LIMIT)?;
         let text = journey["verdict"]["text"].as_str().expect("text");
-        if !text.contains("not observed") {
+        if !text.contains("does not see drops") {
             return Ok(());
         }
         last = journey["id"].as_u64().unwrap_or(last);
@@ -182,7 +182,10 @@ fn restarts(wiring: Wiring, restarted: usize, renamed: bool) -> Result<()> {
         let pods = [0, 1].map(|index| &lab.pods[index]);
         check_clean(&lab, pods, journey);
         let text = journey["verdict"]["text"].as_str().expect("text");
-        assert!(!text.contains("not observed"), "its drops are: {journey:#}");
+        assert!(
+            !text.contains("does not see drops"),
+            "its drops are: {journey:#}"
+        );
     }
     check_accounting(&finished.summary);
     Ok(())

@@ -98,13 +98,13 @@ fn missing(dns: &Dns) -> Option<String> {
     }
     if dns.unasked > 0 {
         parts.push(format!(
-            "{} answered what was not seen to be asked",
+            "{} answered a question that was not seen",
             grouped(dns.unasked)
         ));
     }
     if dns.truncated > 0 {
         parts.push(format!(
-            "{} said that the rest takes TCP (truncated)",
+            "{} were truncated (the rest takes TCP)",
             grouped(dns.truncated)
         ));
     }
@@ -114,16 +114,16 @@ fn missing(dns: &Dns) -> Option<String> {
 fn again(dns: &Dns) -> Option<String> {
     (dns.retries > 0).then(|| {
         let packets = count(dns.retries, "packet");
-        let verb = if dns.retries == 1 { "asks" } else { "ask" };
-        format!("{packets} {verb} a question again.")
+        let s = if dns.retries == 1 { "s" } else { "" };
+        format!("{packets} repeat{s} a question.")
     })
 }
 
 fn runs(dns: &Dns) -> Option<String> {
     let longest = dns.longest.as_ref()?;
     Some(format!(
-        "{} of {RUN} or more NXDOMAIN in a row, the longest of {} to {}: resolvers try every \
-         suffix of a search path (ndots).",
+        "{} of {RUN} or more NXDOMAIN answers in a row, the longest of {} to {}: resolvers try \
+         every suffix of a search path (ndots).",
         count(dns.runs, "run"),
         grouped(longest.answers),
         longest.asker
@@ -133,7 +133,7 @@ fn runs(dns: &Dns) -> Option<String> {
 fn connections(dns: &Dns) -> Option<String> {
     (dns.connections > 0).then(|| {
         format!(
-            "{} over TCP: what was asked there is payload, which is not read.",
+            "{} over TCP: tracer does not read the payload, and so not the questions.",
             count(dns.connections, "connection")
         )
     })

@@ -152,12 +152,12 @@ fn text_says_where_whose_and_why() {
 drops on node-a and 1 pod, node-b and 1 pod; times in UTC; Ctrl-C ends
 12:34:56.000 node-b at flannel.1 (3 packets)
              default/web → shop/cart UDP 40000 → 9 10 bytes
-             NETFILTER_DROP in nft_do_chain: a rule of nftables drops or rejects
-             it
+             NETFILTER_DROP in nft_do_chain: an nftables rule drops or rejects
+             the packet
              · chains at forward: inet faults/fault (priority 0, policy accept)
 12:34:56.700 node-b inside shop/cart
              a frame of type 0x88cc
-             DEV_READY in enqueue_to_backlog: its device is down
+             DEV_READY in enqueue_to_backlog: the device is down
 4 packets dropped:
        3 node-b at flannel.1 default/web → shop/cart UDP 40000 → 9 10 bytes
           NETFILTER_DROP nft_do_chain

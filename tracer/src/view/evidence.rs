@@ -9,6 +9,7 @@ use tracer_core::{
 use super::{
     HOST, facts,
     places::{clock, drop_place, holder, interfaces, owner, place, point, station},
+    text::words::count,
     translation,
 };
 
@@ -34,12 +35,15 @@ pub(super) fn sentence(scene: &Scene, journey: &Journey, evidence: &Evidence) ->
         Evidence::CopyDropped(index) => {
             let drop = &journey.drops[*index];
             let place = drop_place(scene, drop);
-            format!("a copy of it was dropped {place}: {}", drop.judgement.why)
+            format!(
+                "a copy of the packet was dropped {place}: {}",
+                drop.judgement.why
+            )
         }
         Evidence::StrayFrame(index) => {
             let drop = &journey.drops[*index];
             format!(
-                "a frame of it for another MAC address ended {} ({} in {})",
+                "a copy of the packet in a frame for another MAC address ended {} ({} in {})",
                 drop_place(scene, drop),
                 drop.reason,
                 drop.function
@@ -48,14 +52,14 @@ pub(super) fn sentence(scene: &Scene, journey: &Journey, evidence: &Evidence) ->
         Evidence::Unclear(index) => {
             let drop = &journey.drops[*index];
             format!(
-                "it was freed {} ({} in {}): {}",
+                "the kernel freed the packet {} ({} in {}): {}",
                 drop_place(scene, drop),
                 drop.reason,
                 drop.function,
                 drop.judgement.why
             )
         }
-        Evidence::NoDrop => "no drop of it was seen".to_owned(),
+        Evidence::NoDrop => "no drop of the packet was seen".to_owned(),
         Evidence::DropsUnwatched(nodes) => {
             let nodes: Vec<&str> = nodes.iter().map(|node| name(*node).as_str()).collect();
             format!("drops are not watched on {}", nodes.join(", "))
@@ -73,28 +77,28 @@ pub(super) fn sentence(scene: &Scene, journey: &Journey, evidence: &Evidence) ->
             format!("{bytes} of {} bytes were seen to arrive", journey.size())
         }
         Evidence::NodeUnobserved => {
-            "what the node itself then does with it is not observed".to_owned()
+            "tracer does not see what the node itself does with the packet".to_owned()
         }
         Evidence::PodUnobserved => {
-            "--pod-interfaces would show whether it came to the pod".to_owned()
+            "--pod-interfaces would show whether the packet reached the pod".to_owned()
         }
         Evidence::ReceiverUnobserved => format!(
-            "what {} itself drops is not observed: it may not have got it",
+            "what {} itself drops is not observed: the packet may be lost there",
             owner(scene, journey)
         ),
         Evidence::Bypassed { node, point: at } => {
-            format!("it bypassed {}", point(scene, *node, *at))
+            format!("the packet bypassed {}", point(scene, *node, *at))
         }
         Evidence::InterfaceGone { node, point: at } => {
             let point = point(scene, *node, *at);
-            format!("{point} is gone: what passes there is not seen")
+            format!("{point} is gone: packets that pass there are not seen")
         }
         Evidence::Foreign {
             node,
             point: at,
             doubt,
         } => foreign(scene, *node, *at, *doubt),
-        Evidence::Acknowledged => "its receiver has acknowledged it".to_owned(),
+        Evidence::Acknowledged => "the receiver has acknowledged the packet".to_owned(),
         Evidence::Answered {
             by,
             perhaps_another: false,
@@ -102,9 +106,9 @@ pub(super) fn sentence(scene: &Scene, journey: &Journey, evidence: &Evidence) ->
         Evidence::Answered {
             by,
             perhaps_another: true,
-        } => format!("#{by} answers it, or another packet that asks the same"),
+        } => format!("#{by} answers this packet, or another one that asks the same"),
         Evidence::NotAnsweredYet => "no answer had come when the follow ended".to_owned(),
-        Evidence::NoAnswerCame => "no answer came out of there".to_owned(),
+        Evidence::NoAnswerCame => "no answer was seen at that point".to_owned(),
         Evidence::RefusedBy(by) => format!("refused by #{by}"),
         Evidence::PerhapsAnotherRefused => {
             "the error may be about another packet that looks the same".to_owned()
@@ -114,27 +118,30 @@ pub(super) fn sentence(scene: &Scene, journey: &Journey, evidence: &Evidence) ->
             let points = points.iter().map(|(node, at)| point(scene, *node, *at));
             let points: Vec<String> = points.collect();
             format!(
-                "its address is behind {}: two have it, or one has moved",
+                "the destination address is behind {}: two pods have this address, or a pod has \
+                 moved",
                 points.join(" and ")
             )
         }
         Evidence::Impostor(who) => impostor(scene, journey, who),
-        Evidence::OtherMac => "its frame was for another MAC address: if another machine has \
-                               that, it may have got it"
+        Evidence::OtherMac => "the frame was for another MAC address: a machine that has this \
+                               MAC may have got the packet"
             .to_owned(),
         Evidence::Identical => {
-            "an identical packet was on its way; the two were paired in order".to_owned()
+            "an identical packet was on its way; tracer paired their hops in order".to_owned()
         }
         Evidence::AgentGone(node) => format!(
-            "the agent of {} was gone, or out of reach, while it was on its way",
+            "the agent of {} was gone, or out of reach, while the packet was on its way",
             name(*node)
         ),
-        Evidence::DropsLost => "drops went unreported while it was on its way".to_owned(),
+        Evidence::DropsLost => "drop events were lost while the packet was on its way".to_owned(),
         Evidence::HopsLost => {
-            "events were lost while it was on its way: it may have passed points unseen".to_owned()
+            "hop events were lost while the packet was on its way: it may have passed points \
+             unseen"
+                .to_owned()
         }
         Evidence::Uneven => {
-            "not all points took the same sample of packets while it was on its way".to_owned()
+            "not all points sampled the same packets while this one was on its way".to_owned()
         }
         Evidence::NoEndpoints(service) => format!("no endpoint of Service {service} is ready"),
         Evidence::Conntrack { node, from, to } => conntrack(scene, journey, *node, (from, to)),
@@ -164,8 +171,8 @@ pub(super) fn sentence(scene: &Scene, journey: &Journey, evidence: &Evidence) ->
             len,
             ..
         } => format!(
-            "the largest that arrives on this leg has {largest} bytes, this one had {len}, and \
-             nothing as large arrives"
+            "the largest packet that arrives on this leg has {largest} bytes; this one had {len} \
+             bytes, and none as large arrives"
         ),
         Evidence::Pattern {
             pattern:
@@ -178,7 +185,8 @@ pub(super) fn sentence(scene: &Scene, journey: &Journey, evidence: &Evidence) ->
             port,
             ..
         } => format!(
-            "all {lost} packets {} that left since {} are lost, while others arrive on this leg: {}",
+            "all {lost} packets {} that left since {} are lost, while others arrive on this leg: \
+             {}",
             of_sort(sort, *port),
             clock(*since),
             others.join(", ")
@@ -190,20 +198,23 @@ pub(super) fn sentence(scene: &Scene, journey: &Journey, evidence: &Evidence) ->
             clock(*since)
         ),
         Evidence::Idle(leg) => format!(
-            "not each of {} has seen packets",
+            "at least one of {} has seen no packet",
             interfaces(scene, leg.node, &leg.points)
         ),
         Evidence::NotItsMac { mac, node } => {
             format!("the frame's destination MAC {mac} is no interface of {node}")
         }
         Evidence::NothingCame { mac, node } => {
-            format!("nothing that was sent to {mac} has come in at {node}")
+            format!("no frame that was sent to {mac} has come in at {node}")
         }
         Evidence::SentToUnobserved { interface, node } => {
-            format!("it was sent to {interface} on {node}, which is not observed")
+            format!("the frame was sent to {interface} on {node}, which is not observed")
         }
         Evidence::SentToUnknown { mac, node } => {
-            format!("it was sent to {mac}, and it is not known whether that leads to {node}")
+            format!(
+                "the frame was sent to {mac}, and tracer does not know whether that MAC leads to \
+                 {node}"
+            )
         }
         Evidence::SentElsewhere {
             station: who,
@@ -211,7 +222,7 @@ pub(super) fn sentence(scene: &Scene, journey: &Journey, evidence: &Evidence) ->
             node,
         } => {
             let who = station(scene, *who, journey.steps[*step].time);
-            format!("it was sent to {who}, not to {node}")
+            format!("the frame was sent to {who}, not to {node}")
         }
         Evidence::Mismatch {
             kind,
@@ -225,10 +236,10 @@ pub(super) fn sentence(scene: &Scene, journey: &Journey, evidence: &Evidence) ->
             };
             let mut devices: Vec<String> = devices.iter().map(has).collect();
             if devices.is_empty() {
-                devices.push(format!("it has no {kind} device"));
+                devices.push(format!("{} has no {kind} device", name(*node)));
             }
             format!(
-                "it was wrapped in {kind} with {}, which no device on {} takes: {}",
+                "the packet was encapsulated in {kind} with {}, which no device on {} accepts: {}",
                 ends(*vni, *port),
                 name(*node),
                 devices.join(", ")
@@ -244,7 +255,7 @@ fn foreign(scene: &Scene, node: usize, point: usize, doubt: bool) -> String {
     if doubt {
         format!(
             "tc at the last point, after tracer's program: {programs} may have dropped or \
-             redirected it"
+             redirected the packet"
         )
     } else {
         format!(
@@ -269,8 +280,8 @@ fn impostor(scene: &Scene, journey: &Journey, impostor: &Impostor) -> String {
         .macs
         .map_or_else(String::new, |(from, to)| format!(" ({from}, not {to})"));
     format!(
-        "#{} answers from {at}{macs}: two have the address {address}, and this may have reached \
-         the wrong one",
+        "#{} answers from {at}{macs}: two interfaces have the address {address}, and the packet \
+         may have reached the wrong one",
         impostor.by
     )
 }
@@ -296,7 +307,7 @@ fn missing(scene: &Scene, leg: &Leg, packets: Option<u64>) -> String {
         LegKind::Bridge => "never went out of",
     };
     let seen = packets.map_or_else(String::new, |packets| {
-        format!(" and has seen {packets} packets")
+        format!(" and has seen {}", count(packets, "packet"))
     });
     format!("{never} {into} on {node}, which is watched{seen}")
 }
@@ -312,12 +323,12 @@ fn between(scene: &Scene, journey: &Journey, leg: &Leg) -> String {
              programs of {into} on {to}"
         ),
         LegKind::Tunnel => format!(
-            "in between: {out} on {from}, the uplinks and the wire, {into} on {to}; between the \
-             two it cannot be read"
+            "in between: {out} on {from}, the uplinks and the wire, {into} on {to}; tracer \
+             cannot decode the tunnel between the two"
         ),
         LegKind::Bridge => format!(
-            "in between: the bridge {out}: if {into} is down, or not where it has learned the MAC \
-             address, it sends the frame to other ports"
+            "in between: the bridge {out}, which sends the frame to other ports if {into} is \
+             down, or if it learned the MAC address elsewhere"
         ),
     }
 }

@@ -34,8 +34,8 @@ pub(crate) fn sentence(fact: &Fact) -> String {
             format!("{device} is {state}{port}")
         }
         Fact::OtherMac { device, own, frame } => format!(
-            "{device} has {own}, the frame was for {frame}: a neighbour or fdb entry of its \
-             sender is stale"
+            "{device} has {own}, the frame was for {frame}: the sender has a stale neighbour or \
+             fdb entry"
         ),
         Fact::Route {
             to,
@@ -72,7 +72,7 @@ pub(crate) fn sentence(fact: &Fact) -> String {
         }
         Fact::Fdb { mac, device, entry } => {
             let whose = if *mac == Mac::default() {
-                "all others".to_owned()
+                format!("{mac} (the default)")
             } else {
                 mac.to_string()
             };
@@ -105,7 +105,7 @@ pub(crate) fn sentence(fact: &Fact) -> String {
         ),
         Fact::Sysctl { name, value } => format!("{name} is {value}"),
         Fact::ConntrackFull { count, max } => format!(
-            "the table of connection tracking is full ({count} of nf_conntrack_max {max}): \
+            "the conntrack table is full ({count} of nf_conntrack_max {max}): \
              packets of new connections are dropped"
         ),
         Fact::Chains {
@@ -135,7 +135,11 @@ pub(crate) fn sentence(fact: &Fact) -> String {
             format!("{} at {hook}: {}", legacy(*family), chains.join(", "))
         }
         Fact::LegacyTables { family, tables } => {
-            format!("tables of {}: {}", legacy(*family), tables.join(", "))
+            format!(
+                "{} tables that could not be read: {}",
+                legacy(*family),
+                tables.join(", ")
+            )
         }
         Fact::OwnAddress { address } => format!("{address} is an address of this namespace"),
         Fact::TcPrograms {

@@ -49,7 +49,7 @@ fn outcome(scene: &Scene, journey: &Journey, verdict: &Verdict) -> String {
             let unseen = if *observed {
                 ""
             } else {
-                "; what happens in there is not observed"
+                "; tracer does not see drops inside the pod"
             };
             let interface = interface(*step);
             format!("delivered: handed to {} by {interface}{unseen}", to())
@@ -67,7 +67,7 @@ fn outcome(scene: &Scene, journey: &Journey, verdict: &Verdict) -> String {
         },
         Outcome::LeftFor { step, node } => {
             let interface = interface(*step);
-            format!("left: went out of {interface} towards {node}, which is not watched")
+            format!("left: went out of {interface} towards {node}, which has no agent")
         }
         Outcome::LeftBy {
             step,
@@ -77,7 +77,7 @@ fn outcome(scene: &Scene, journey: &Journey, verdict: &Verdict) -> String {
         } => {
             let interface = interface(*step);
             let mac = mac.map_or_else(String::new, |mac| format!(" ({mac})"));
-            format!("left: went out of {interface} to {gateway}{mac}; {node} is not watched")
+            format!("left: went out of {interface} to {gateway}{mac}; {node} has no agent")
         }
         Outcome::LeftOutside { step, to } => format!(
             "left: went out of {} on {} towards {to}, which no known pod or node has",
@@ -85,7 +85,7 @@ fn outcome(scene: &Scene, journey: &Journey, verdict: &Verdict) -> String {
             name(journey.steps[*step].node)
         ),
         Outcome::WrongNode { node, home } => format!(
-            "left: the tunnel took it to {node}, but {} is on {}",
+            "left: the tunnel took the packet to {node}, but {} is on {}",
             home.name, home.node
         ),
         Outcome::Astray {
@@ -101,7 +101,9 @@ fn outcome(scene: &Scene, journey: &Journey, verdict: &Verdict) -> String {
             )
         }
         Outcome::NoNode { remote } => {
-            format!("left: the tunnel took it to {remote}, which is no known node's address")
+            format!(
+                "left: the tunnel took the packet to {remote}, which is no known node's address"
+            )
         }
         Outcome::Lost(leg) => {
             let from = journey.steps[leg.step].node;
@@ -118,19 +120,19 @@ fn outcome(scene: &Scene, journey: &Journey, verdict: &Verdict) -> String {
         }
         Outcome::Unanswered { taken: true, hold } => {
             format!(
-                "unanswered: {} got it and did not answer within {hold:?}",
+                "unanswered: {} got the packet and did not answer within {hold:?}",
                 to()
             )
         }
         Outcome::Unanswered { taken: false, hold } => {
             format!(
-                "unanswered: it reached {}, and no answer came within {hold:?}",
+                "unanswered: the packet reached {}, and no answer came within {hold:?}",
                 to()
             )
         }
         Outcome::Unknown => format!("unknown: {}", unknown(verdict.cause)),
         Outcome::NotTaken { node } => format!(
-            "unknown: no tunnel device on {} takes what was sent to it",
+            "unknown: no tunnel device on {} accepts the packet",
             name(*node)
         ),
     }
@@ -139,24 +141,26 @@ fn outcome(scene: &Scene, journey: &Journey, verdict: &Verdict) -> String {
 /// Why nothing is known.
 const fn unknown(cause: Option<Cause>) -> &'static str {
     match cause {
-        Some(Cause::AgentGone) => "an agent was gone while it was on its way",
-        Some(Cause::EventsLost) => "events were lost while it was on its way",
+        Some(Cause::AgentGone) => "an agent was gone while the packet was on its way",
+        Some(Cause::EventsLost) => "events were lost while the packet was on its way",
         Some(Cause::NotSeenInPod) => "handed to the pod, but not seen on its own interface",
-        Some(Cause::BeforeStart) => "on its way before all points were observed",
+        Some(Cause::BeforeStart) => "sent before all points were observed",
         Some(Cause::ForeignProgram) => {
-            "not seen again after a program of somebody else, which may have taken it past what \
-             is observed"
+            "not seen again after a tc program of another tool, which may have sent the packet \
+             past the observed points"
         }
-        Some(Cause::InterfaceGone) => "the interface that leads to its receiver is gone",
+        Some(Cause::InterfaceGone) => "the interface that leads to the receiver is gone",
         Some(Cause::WrongMac) => {
-            "its frame was for another MAC address, and others may have got it"
+            "the frame was for another MAC address, whose owner may have got the packet"
         }
         Some(Cause::Ambiguous) => "not seen to arrive, but an identical packet was on its way",
         Some(Cause::StillOpen) => "still on its way when the follow ended",
-        Some(Cause::Evicted) => "given up, too many packets were on their way at once",
-        Some(Cause::UnclearDrop) => "a kernel freed it, which may be its loss or the end of a copy",
+        Some(Cause::Evicted) => "given up: too many packets were on their way at once",
+        Some(Cause::UnclearDrop) => {
+            "a kernel freed the packet or a copy of it, and the reason does not say which"
+        }
         Some(Cause::Opaque) => {
-            "put into a tunnel that cannot be looked into, and not seen to come out"
+            "sent into a tunnel that tracer cannot decode, and not seen to come out"
         }
         _ => "not seen to arrive",
     }
@@ -169,16 +173,16 @@ fn refusal(scene: &Scene, journey: &Journey, refusal: &Refusal) -> String {
         return format!("{from} answered with a reset");
     };
     let says = match (refusal.from.is_ipv6(), kind, code) {
-        (false, 3, 0) | (true, 1, 0) => "there is no route to it",
+        (false, 3, 0) | (true, 1, 0) => "there is no route to the destination",
         (false, 3, 1) | (true, 1, 3) => "the host cannot be reached",
         (false, 3, 2) | (true, 4, 1) => "nobody there takes this protocol",
         (false, 3, 3) | (true, 1, 4) => "nobody listens on that port",
-        (false, 3, 4) | (true, 2, _) => "it is too large for the way",
-        (false, 3, 9 | 10 | 13) | (true, 1, 1 | 5 | 6) => "it is prohibited",
-        (false, 11, 0) | (true, 3, 0) => "its TTL has expired",
-        (false, 11, 1) | (true, 3, 1) => "fragments of it are missing",
-        (false, 12, _) | (true, 4, _) => "its headers are wrong",
-        _ => "it could not be delivered",
+        (false, 3, 4) | (true, 2, _) => "the packet exceeds the path MTU",
+        (false, 3, 9 | 10 | 13) | (true, 1, 1 | 5 | 6) => "the packet is prohibited",
+        (false, 11, 0) | (true, 3, 0) => "the packet's TTL has expired",
+        (false, 11, 1) | (true, 3, 1) => "fragments of the packet are missing",
+        (false, 12, _) | (true, 4, _) => "the packet's headers are wrong",
+        _ => "the packet could not be delivered",
     };
     // Whoever sent it, NAT gave it the Service's address.
     let from = match scene.service(refusal.from, journey.start()) {

@@ -30,128 +30,128 @@ macro_rules! causes {
 // In the order in which docs/json.md explains them.
 causes! {
     // Rules and routes.
-    /// A rule or policy of iptables or nftables, or connection tracking.
+    /// An iptables or nftables rule or policy, or conntrack, dropped or rejected the packet.
     Netfilter = "netfilter",
-    /// No endpoint of its Service is ready.
+    /// No endpoint of the Service is ready.
     NoEndpoints = "no-endpoints",
-    /// Connection tracking still translates a Service's address to one that nobody has.
+    /// Conntrack still translates the Service's address to one that no pod has.
     StaleDnat = "stale-dnat",
     /// An IPsec policy or state.
     Xfrm = "xfrm",
-    /// A socket's filter program or a security module.
+    /// A socket filter, a cgroup program or a security module.
     SocketFilter = "socket-filter",
     /// A tc filter or program.
     Tc = "tc",
     /// An XDP program.
     Xdp = "xdp",
-    /// There is no route to its destination.
+    /// There is no route to the destination.
     NoRoute = "no-route",
-    /// Its route is a blackhole, unreachable or prohibit route.
+    /// The route is of type blackhole, unreachable or prohibit.
     RouteType = "route-type",
-    /// Its destination is not this host's, and forwarding is off.
+    /// The destination is not an address of this host, and forwarding is off.
     NotForwarding = "not-forwarding",
-    /// Its source is not behind the interface that it came in by.
+    /// The route back to the source does not lead out of the interface that the packet came in by.
     RpFilter = "rp-filter",
-    /// Its addresses may not come in by this interface.
+    /// The source or destination is not allowed on this interface.
     Martian = "martian",
-    /// IPv6 is switched off.
+    /// IPv6 is disabled.
     Ipv6Off = "ipv6-off",
-    /// Its TTL has expired.
+    /// The TTL has expired.
     Ttl = "ttl",
-    /// It is larger than the MTU, or than what arrives.
+    /// The packet exceeds the MTU, or the size of the largest packets that arrive.
     Pmtu = "pmtu",
     // Devices and neighbours.
-    /// The next hop does not answer.
+    /// The next hop does not answer ARP or neighbour solicitations.
     Neighbour = "neighbour",
-    /// A frame for another MAC address.
+    /// The frame is for another MAC address.
     WrongMac = "wrong-mac",
-    /// No forwarding database entry has its MAC address.
+    /// No fdb entry has the destination MAC address.
     NoFdb = "no-fdb",
-    /// A bridge has no port to send it out of.
+    /// The bridge has no port to send the frame out of.
     NoPort = "no-port",
-    /// A bridge's port is blocked.
+    /// A bridge port is blocked.
     PortBlocked = "port-blocked",
-    /// Its device is down.
+    /// A device is down.
     DeviceDown = "device-down",
-    /// The tun or tap device takes no more.
+    /// The queue of a tun or tap device is full.
     DeviceFull = "device-full",
-    /// Its device's queue takes no more.
+    /// A qdisc dropped the packet.
     Qdisc = "qdisc",
-    /// A CPU's queue of received packets is full.
+    /// A CPU's backlog of received packets is full.
     CpuBacklog = "cpu-backlog",
-    /// No tunnel device takes it.
+    /// No tunnel device accepts the packet.
     NoTunnel = "no-tunnel",
-    /// A tunnel device refuses it.
+    /// A tunnel device rejects the packet.
     Tunnel = "tunnel",
-    /// No device has its VXLAN network identifier.
+    /// No VXLAN device has the packet's VNI.
     Vni = "vni",
     /// No tunnel device of the other node has the UDP port.
     TunnelPort = "tunnel-port",
     // The packet itself.
-    /// Its checksum is wrong.
+    /// The checksum is wrong.
     Checksum = "checksum",
-    /// Its headers are broken.
+    /// The headers are malformed.
     Headers = "headers",
-    /// Fragments of it are missing, or came twice.
+    /// Fragments are missing, or came twice.
     Fragments = "fragments",
-    /// There was no memory for it.
+    /// The kernel had no memory for the packet.
     Memory = "memory",
     // Sockets.
-    /// Nobody takes such packets.
+    /// No socket takes such packets.
     NoListener = "no-listener",
     /// The socket's buffer is full.
     Rcvbuf = "rcvbuf",
-    /// The socket's queue is full.
+    /// The socket's backlog is full.
     Backlog = "backlog",
-    /// The queue of new connections is full.
+    /// The listening socket's accept queue is full.
     ListenOverflow = "listen-overflow",
-    /// Its timestamp is too old.
+    /// The TCP timestamp is too old.
     Paws = "paws",
-    /// It lies outside of the receiver's window.
+    /// The segment is outside of the receiver's window.
     OutOfWindow = "out-of-window",
-    /// Its TCP signature is not the expected one.
+    /// The TCP signature is not the expected one.
     TcpAuth = "tcp-auth",
-    /// What is left of an older connection took it.
+    /// The last connection on these ports, in TIME_WAIT, took the packet.
     TimeWait = "time-wait",
-    /// Its connection is being closed.
+    /// The connection is closing.
     Closing = "closing",
-    /// Its socket was closed.
+    /// The socket was closed.
     SocketClosed = "socket-closed",
-    /// Its connection was reset, or it is a reset.
+    /// The connection was reset, or the packet is a reset.
     Reset = "reset",
-    /// The receiver has had it.
+    /// The receiver had the data already.
     Duplicate = "duplicate",
-    /// A copy, for who listens in or for nobody.
+    /// A copy, for a packet socket or for no receiver.
     Copy = "copy",
-    /// For a group that nobody is in.
+    /// A packet for a group without members here.
     Multicast = "multicast",
-    /// It never was on its way.
+    /// A packet that never was on its way.
     Local = "local",
-    /// An ICMP error told its sender that it was not taken.
+    /// An ICMP error went back to the sender.
     IcmpError = "icmp-error",
     // Between nodes.
-    /// All of one tunnel or of one protocol and its ports vanish, and others arrive.
+    /// All packets of one tunnel, or of one protocol and its ports, are lost, and others arrive.
     SelectiveLoss = "selective-loss",
     /// The other node's devices receive nothing at all.
     NothingArrives = "nothing-arrives",
-    /// A default route took it past the destination's node.
+    /// A default route led past the destination's node.
     DefaultRoute = "default-route",
-    /// It was sent to somebody else's MAC address.
+    /// The frame went to the MAC address of another machine.
     NextHop = "next-hop",
-    /// A tunnel took it to another node than its destination's.
+    /// A tunnel led to another node than the destination's.
     WrongNode = "wrong-node",
-    /// A tunnel took it to an address of no node.
+    /// A tunnel led to an address that is no node's.
     NoNode = "no-node",
-    /// Two have the destination's address.
+    /// Two pods have the destination address.
     TwoOwners = "two-owners",
-    /// It was delivered, and nobody answered.
+    /// The packet was delivered, and no answer came.
     NoAnswer = "no-answer",
     // Why nothing is known.
     /// The follow ended.
     StillOpen = "still-open",
-    /// It was on its way before all points were observed.
+    /// The packet was sent before all points were observed.
     BeforeStart = "before-start",
-    /// An agent was gone, or out of reach, while it was on its way.
+    /// An agent was gone, or out of reach, while the packet was on its way.
     AgentGone = "agent-gone",
     /// Events were lost.
     EventsLost = "events-lost",
@@ -159,14 +159,15 @@ causes! {
     Evicted = "evicted",
     /// An identical packet was on its way.
     Ambiguous = "ambiguous",
-    /// A program of somebody else may have taken it.
+    /// Another tool's program may have redirected the packet.
     ForeignProgram = "foreign-program",
-    /// The interface that leads to its receiver is gone.
+    /// The interface that leads to the receiver is gone.
     InterfaceGone = "interface-gone",
-    /// The pod's own interface, which is observed, did not show it.
+    /// The packet was handed to the pod, and the pod's own interface, which is observed, did not
+    /// show it.
     NotSeenInPod = "not-seen-in-pod",
-    /// A kernel freed it, which may be its loss or the end of a copy.
+    /// A kernel freed the packet or a copy of it, and its reason does not say which.
     UnclearDrop = "unclear-drop",
-    /// A tunnel that cannot be looked into has it.
+    /// The packet went into a tunnel that tracer cannot decode.
     Opaque = "opaque",
 }

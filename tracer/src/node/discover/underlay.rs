@@ -94,7 +94,7 @@ impl<'b, R: Router> Search<'_, 'b, R> {
             || format!("the route to {} leads out of it", called(target)),
             |tunnel| {
                 format!(
-                    "the route to {target}, the far end of {}, leads out of it",
+                    "the route to {target}, the remote of {}, leads out of it",
                     tunnel.name
                 )
             },
@@ -185,7 +185,7 @@ impl<'b, R: Router> Search<'_, 'b, R> {
         let ends = self.far_ends(tunnel, hop, target, is_outer);
         if ends.is_empty() {
             self.draft.note(format!(
-                "the far end of {} towards {} is not known, so no uplink is observed: give the \
+                "the remote of {} towards {} is not known, so no uplink is observed: give the \
                  addresses of its node",
                 tunnel.name, self.remote.address
             ));

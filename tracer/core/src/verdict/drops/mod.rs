@@ -29,8 +29,8 @@ const UNKNOWN: Judgement = Judgement {
 
 /// What is said of a drop whose function the kernel hides, where that would tell.
 const NO_FUNCTION: Judgement = Judgement {
-    why: "the kernel hides which function freed it, and this reason alone does not tell a loss \
-          from the end of a delivered packet",
+    why: "the kernel hides which function freed the packet, and this reason alone does not tell \
+          a loss from the end of a delivered packet",
     ..UNKNOWN
 };
 
@@ -53,8 +53,8 @@ fn classify_alone(freed: &Freed, meant: bool) -> Judgement {
     if meant && judgement.class == Class::Flooded && judgement.cause == Some(Cause::WrongMac) {
         return Judgement {
             class: Class::Unknown,
-            why: "a frame for another MAC address, though its IP address is here: its sender \
-                  knows the wrong one, or this is a copy",
+            why: "the frame is for another MAC address, though its IP address is here: the \
+                  sender's neighbour entry is wrong, or the frame is a copy",
             ..judgement
         };
     }

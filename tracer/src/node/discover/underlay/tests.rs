@@ -16,7 +16,7 @@ fn flannel_between_nodes() {
     assert_eq!(plan.vxlan_ports, [8472]);
     assert_eq!(
         plan.interfaces[3].why,
-        "the route to 192.0.2.2, the far end of if7, leads out of it"
+        "the route to 192.0.2.2, the remote of if7, leads out of it"
     );
     assert!(plan.notes.is_empty(), "{:?}", plan.notes);
 }
@@ -137,7 +137,7 @@ fn tunnels_of_every_kind_are_found_by_the_route() {
         for plan in plans {
             assert_eq!(found(&plan), pod_side_and(&rest), "{kind}");
             assert!(plan.notes.is_empty(), "{kind}: {:?}", plan.notes);
-            let why = format!("the route to {outer}, the far end of if7, leads out of it");
+            let why = format!("the route to {outer}, the remote of if7, leads out of it");
             assert_eq!(plan.interfaces[3].why, why, "{kind}");
         }
     }

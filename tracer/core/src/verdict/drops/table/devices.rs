@@ -55,7 +55,8 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Loss,
         Cause::Qdisc,
-        "its device's queue takes no more: it is full, limits its rate, or has no carrier (qdisc)",
+        "the device's qdisc drops the packet: the queue is full, the rate is limited, or there \
+         is no carrier",
         "net/core/dev.c __dev_xmit_skb; net/sched/sch_tbf.c; net/sched/sch_fq.c; \
          net/sched/sch_generic.c noop_enqueue",
     ),
@@ -64,7 +65,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Loss,
         Cause::CpuBacklog,
-        "this CPU's queue of received packets is full (net.core.netdev_max_backlog)",
+        "this CPU's backlog of received packets is full (net.core.netdev_max_backlog)",
         "net/core/dev.c enqueue_to_backlog",
     ),
     entry(
@@ -72,7 +73,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Loss,
         Cause::DeviceDown,
-        "its device is down",
+        "the device is down",
         "net/core/dev.c enqueue_to_backlog; drivers/net/tun.c tun_get_user",
     ),
     entry(
@@ -80,7 +81,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Loss,
         Cause::DeviceFull,
-        "the tun or tap device that it is for takes no more, or not this",
+        "the queue of the tun or tap device is full, or its filter rejects the packet",
         "drivers/net/tun.c tun_net_xmit",
     ),
     entry(
@@ -88,7 +89,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Loss,
         Cause::Memory,
-        "there was no memory for it",
+        "the kernel had no memory for the packet",
         "net/core/dev.c; net/core/filter.c sk_filter_trim_cap; drivers/net/tun.c",
     ),
     entry(
@@ -103,7 +104,7 @@ pub(super) static TABLE: &[Entry] = &[
         ],
         Loss,
         Cause::DeviceDown,
-        "the other end of its veth pair is down, or its MTU too small",
+        "the veth peer is down, or its MTU is too small for the packet",
         "drivers/net/veth.c veth_xmit; net/core/dev.c __dev_forward_skb2",
     ),
     entry(
@@ -111,7 +112,7 @@ pub(super) static TABLE: &[Entry] = &[
         &["__netif_receive_skb_core", "enqueue_to_backlog"],
         Loss,
         Cause::DeviceDown,
-        "its device is down or takes no packets",
+        "the device is down or accepts no packets",
         "net/core/dev.c",
     ),
     // Before Linux 6.10 a rule of nftables' bridge family has no reason there, and one
@@ -121,8 +122,8 @@ pub(super) static TABLE: &[Entry] = &[
         &["br_handle_frame"],
         Loss,
         Cause::PortBlocked,
-        "the bridge port that it came in by is blocked, or a rule at the bridge's prerouting \
-         hook drops it",
+        "the bridge port that the packet came in by is blocked, or a rule at the bridge's \
+         prerouting hook drops the packet",
         "net/bridge/br_input.c br_handle_frame, nf_hook_bridge_pre: NF_DROP",
     ),
     // The last call in both of its callers: then those show.
@@ -131,8 +132,8 @@ pub(super) static TABLE: &[Entry] = &[
         &["br_forward", "br_dev_xmit", "br_handle_frame_finish"],
         Loss,
         Cause::PortBlocked,
-        "the bridge port that it is for is blocked, isolated, not in its VLAN, or the one \
-         it came in by, with hairpin mode off",
+        "the bridge port to the destination is blocked, isolated, not in the packet's VLAN, or \
+         the port that the packet came in by, with hairpin mode off",
         "net/bridge/br_forward.c br_forward, should_deliver",
     ),
     // Tunnels.
@@ -141,7 +142,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Flooded,
         Cause::NoPort,
-        "for many, and nobody there to get it",
+        "a broadcast or multicast frame that has no receiver here",
         "drivers/net/vxlan/vxlan_core.c vxlan_xmit; net/bridge/br_forward.c br_flood",
     )),
     entry(
@@ -149,7 +150,7 @@ pub(super) static TABLE: &[Entry] = &[
         &["vxlan_xmit", "vxlan_xmit_one", "vxlan_mdb_xmit"],
         Loss,
         Cause::NoFdb,
-        "no forwarding entry says which node its MAC address is on",
+        "no fdb entry says which remote has the destination MAC address",
         "drivers/net/vxlan/vxlan_core.c vxlan_xmit",
     ),
     entry(
@@ -157,7 +158,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Loss,
         Cause::NoPort,
-        "there is no port to send it out of",
+        "the bridge has no port to send the frame out of",
         "net/bridge/br_forward.c br_flood",
     ),
     entry(
@@ -165,7 +166,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Loss,
         Cause::Vni,
-        "no VXLAN device here has its network identifier",
+        "no VXLAN device here has the packet's VNI",
         "drivers/net/vxlan/vxlan_core.c vxlan_rcv",
     ),
     // What a device takes is not freed there. Before Linux 5.17, too. Once the kernel
@@ -175,7 +176,8 @@ pub(super) static TABLE: &[Entry] = &[
         &["xfrm_input"],
         Loss,
         Cause::Xfrm,
-        "neither IPsec nor a tunnel device here takes it: no state, none that is up, or a failed check",
+        "neither IPsec nor a tunnel device here accepts the packet: no matching state, no \
+         matching device that is up, or a failed check",
         "net/xfrm/xfrm_input.c xfrm_input; net/xfrm/xfrm_interface_core.c xfrmi4_rcv_tunnel",
     ),
     entry(
@@ -189,7 +191,7 @@ pub(super) static TABLE: &[Entry] = &[
         ],
         Loss,
         Cause::NoTunnel,
-        "no tunnel device here takes it: none is up that has its addresses and its key",
+        "no tunnel device here that is up has the packet's outer addresses and key",
         "net/ipv4/ip_gre.c, net/ipv6/ip6_gre.c gre_rcv; net/ipv4/tunnel4.c; net/ipv6/tunnel6.c",
     ),
     entry(
@@ -201,7 +203,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Loss,
         Cause::Tunnel,
-        "the VXLAN device does not take it: header, source or loop",
+        "the VXLAN device rejects the packet: a wrong header, a wrong source MAC, or a loop",
         "drivers/net/vxlan/vxlan_core.c vxlan_rcv, vxlan_set_mac, vxlan_snoop",
     ),
     entry(
@@ -209,7 +211,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Loss,
         Cause::Tunnel,
-        "the tunnel's metadata does not fit it",
+        "the tunnel's metadata (ECN bits, transmit information) does not fit the packet",
         "drivers/net/vxlan/vxlan_core.c vxlan_rcv; include/net/ip_tunnels.h",
     ),
     // None of these functions frees what went well with `kfree_skb`.
@@ -218,7 +220,7 @@ pub(super) static TABLE: &[Entry] = &[
         TUNNELS_SEND,
         Flooded,
         Cause::Tunnel,
-        "for many, and the tunnel device leads to one or to nobody",
+        "a broadcast or multicast frame that this tunnel device does not send",
         "net/ipv4/ip_tunnel.c ip_tunnel_xmit",
     )),
     entry(
@@ -226,7 +228,8 @@ pub(super) static TABLE: &[Entry] = &[
         TUNNELS_SEND,
         Loss,
         Cause::Tunnel,
-        "the tunnel device cannot send it: it knows no far end or no route to it, or it is too large",
+        "the tunnel device cannot send the packet: no remote, no route to the remote, or the \
+         packet is too large",
         "net/ipv4/ip_tunnel.c ip_tunnel_xmit, tx_error; net/ipv6/sit.c ipip6_tunnel_xmit; \
          drivers/net/wireguard/device.c wg_xmit",
     ),
@@ -235,7 +238,7 @@ pub(super) static TABLE: &[Entry] = &[
         TUNNELS_RECEIVE,
         Loss,
         Cause::Tunnel,
-        "the tunnel device does not take it: network identifier, header, checksum or order",
+        "the tunnel device rejects the packet: a wrong VNI, header, checksum or sequence number",
         "net/ipv4/ip_tunnel.c ip_tunnel_rcv; drivers/net/geneve.c geneve_udp_encap_recv",
     ),
     entry(
@@ -243,7 +246,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Flooded,
         Cause::Copy,
-        "an ARP question that this host does not answer for others",
+        "an ARP request that this host does not answer for another host (proxy ARP)",
         "net/ipv4/arp.c arp_process",
     ),
 ];

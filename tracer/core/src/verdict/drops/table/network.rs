@@ -14,7 +14,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Flooded,
         Cause::WrongMac,
-        "a frame for somebody else",
+        "the frame is for another MAC address",
         "net/ipv4/ip_input.c ip_rcv_core; net/ipv4/arp.c arp_rcv; net/ipv6/ndisc.c ndisc_recv_ns",
     ),
     entry(
@@ -22,7 +22,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Flooded,
         Cause::WrongMac,
-        "a packet for one in a frame for many",
+        "a unicast packet in a broadcast or multicast frame",
         "net/ipv4/ip_input.c ip_rcv_finish_core",
     ),
     entry(
@@ -30,7 +30,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Flooded,
         Cause::NoListener,
-        "a frame of a kind that nobody here asked for",
+        "nothing on this host takes this EtherType",
         "net/core/dev.c __netif_receive_skb_core",
     ),
     entry(
@@ -38,7 +38,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Loss,
         Cause::PortBlocked,
-        "the bridge port that it came in by is blocked",
+        "the bridge port that the packet came in by is blocked",
         "net/bridge/br_input.c br_handle_frame, br_handle_frame_finish",
     ),
     to_many(entry(
@@ -51,7 +51,7 @@ pub(super) static TABLE: &[Entry] = &[
         ],
         Flooded,
         Cause::Multicast,
-        "for a group that nobody here is a member of",
+        "a packet for a multicast group that has no member here",
         "net/ipv4/route.c ip_route_input_rcu; net/ipv6/ip6_input.c ip6_mc_input",
     )),
     // Neighbours.
@@ -60,7 +60,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Loss,
         Cause::Neighbour,
-        "the next hop does not answer: no neighbour entry",
+        "the next hop does not answer ARP or neighbour solicitations",
         "net/core/neighbour.c neigh_invalidate; net/ipv4/arp.c arp_error_report",
     ),
     entry(
@@ -68,7 +68,7 @@ pub(super) static TABLE: &[Entry] = &[
         &["neigh_invalidate", "ndisc_error_report"],
         Loss,
         Cause::Neighbour,
-        "the next hop does not answer: no neighbour entry",
+        "the next hop does not answer ARP or neighbour solicitations",
         "net/ipv6/ndisc.c ndisc_error_report",
     ),
     entry(
@@ -76,7 +76,7 @@ pub(super) static TABLE: &[Entry] = &[
         &["ip6_fragment"],
         Loss,
         Cause::Pmtu,
-        "it is larger than the MTU, and must not be cut",
+        "the packet exceeds the MTU and must not be fragmented",
         "net/ipv6/ip6_output.c ip6_fragment: fail_toobig",
     ),
     entry(
@@ -89,7 +89,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Loss,
         Cause::Neighbour,
-        "the next hop's address is not known, and it could not wait for it",
+        "the next hop's MAC address is not known, and the packet could not wait for it",
         "net/core/neighbour.c __neigh_event_send; net/ipv4/ip_output.c ip_finish_output2",
     ),
     // Routing and IP.
@@ -98,7 +98,7 @@ pub(super) static TABLE: &[Entry] = &[
         &["ip_error"],
         Loss,
         Cause::RouteType,
-        "its route is a blackhole, unreachable or prohibit route",
+        "the route is of type blackhole, unreachable or prohibit",
         "net/ipv4/route.c ip_error",
     ),
     entry(
@@ -106,7 +106,7 @@ pub(super) static TABLE: &[Entry] = &[
         &["dst_discard", "dst_discard_out", "dst_blackhole_redirect"],
         Loss,
         Cause::RouteType,
-        "its route is a blackhole route, or its device is going away",
+        "the route is of type blackhole, or its device is being removed",
         "include/net/dst.h dst_discard; net/core/dst.c dst_discard_out",
     ),
     entry(
@@ -114,7 +114,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Loss,
         Cause::NoRoute,
-        "there is no route to its destination",
+        "there is no route to the destination",
         "net/ipv4/route.c ip_error; net/ipv6/route.c ip6_pkt_drop",
     ),
     entry(
@@ -122,7 +122,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Loss,
         Cause::NotForwarding,
-        "its destination is not this host's, and forwarding is off here",
+        "the destination is not an address of this host, and forwarding is off here",
         "net/ipv4/route.c ip_error; net/ipv6/ip6_output.c ip6_forward",
     ),
     entry(
@@ -130,7 +130,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Loss,
         Cause::RpFilter,
-        "its source is not behind the interface it came in by (rp_filter)",
+        "the route back to the source does not lead out of this interface (rp_filter)",
         "net/ipv4/fib_frontend.c __fib_validate_source; net/ipv4/ip_input.c ip_rcv_finish_core",
     ),
     entry(
@@ -143,7 +143,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Loss,
         Cause::Martian,
-        "its addresses may not come in by this interface (martian)",
+        "the source or destination is not allowed on this interface (martian)",
         "net/ipv4/route.c ip_route_input_slow, ip_mc_validate_source",
     ),
     // Without a reason before Linux 6.14. What is for many is above.
@@ -152,7 +152,8 @@ pub(super) static TABLE: &[Entry] = &[
         &["ip_rcv_finish_core"],
         Loss,
         Cause::Martian,
-        "its addresses may not come in by this interface (martian), or its IP options not at all",
+        "the source or destination is not allowed on this interface (martian), or the IP options \
+         are not",
         "net/ipv4/ip_input.c ip_rcv_finish_core: ip_route_input_noref fails, ip_rcv_options",
     ),
     entry(
@@ -160,7 +161,7 @@ pub(super) static TABLE: &[Entry] = &[
         &["ip_forward", "ip6_forward"],
         Loss,
         Cause::Ttl,
-        "its TTL has expired here",
+        "the TTL has expired here",
         "net/ipv4/ip_forward.c ip_forward; net/ipv6/ip6_output.c ip6_forward",
     ),
     entry(
@@ -179,7 +180,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Loss,
         Cause::Headers,
-        "its headers are broken",
+        "the packet's headers are malformed",
         "net/ipv4/ip_input.c ip_rcv_core; net/ipv6/ip6_input.c; net/ipv6/ndisc.c ndisc_rcv",
     ),
     entry(
@@ -187,7 +188,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Loss,
         Cause::Ipv6Off,
-        "IPv6 is switched off here",
+        "IPv6 is disabled here",
         "net/ipv6/ip6_input.c ip6_rcv_core",
     ),
     entry(
@@ -195,15 +196,16 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Loss,
         Cause::Pmtu,
-        "it is larger than the MTU, and must not be cut",
-        "net/ipv4/ip_forward.c ip_forward; net/ipv6/ip6_output.c ip6_forward; drivers/net/vxlan/vxlan_core.c",
+        "the packet exceeds the MTU and must not be fragmented",
+        "net/ipv4/ip_forward.c ip_forward; net/ipv6/ip6_output.c ip6_forward; \
+         drivers/net/vxlan/vxlan_core.c",
     ),
     entry(
         &["DUP_FRAG"],
         &[],
         Duplicate,
         Cause::Fragments,
-        "a fragment that came twice",
+        "a duplicate fragment",
         "net/ipv4/ip_fragment.c ip_frag_queue",
     ),
     entry(
@@ -211,7 +213,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Loss,
         Cause::Fragments,
-        "the other fragments of it did not come in time",
+        "the packet's other fragments did not arrive in time",
         "net/ipv4/ip_fragment.c ip_expire, ip_frag_too_far",
     ),
     entry(
@@ -219,7 +221,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Loss,
         Cause::Xfrm,
-        "an IPsec policy forbids it",
+        "an IPsec policy forbids the packet",
         "net/ipv4/ip_forward.c ip_forward; net/ipv4/tcp_ipv4.c tcp_v4_rcv",
     ),
     // Filters.
@@ -228,7 +230,7 @@ pub(super) static TABLE: &[Entry] = &[
         &["nft_do_chain"],
         Loss,
         Cause::Netfilter,
-        "a rule of nftables drops or rejects it",
+        "an nftables rule drops or rejects the packet",
         "net/netfilter/nf_tables_core.c nft_do_chain: NF_DROP_REASON, since Linux 6.10",
     ),
     entry(
@@ -236,7 +238,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Loss,
         Cause::Netfilter,
-        "a rule or policy of iptables or nftables, or connection tracking, drops or rejects it",
+        "an iptables or nftables rule or policy, or conntrack, drops or rejects the packet",
         "net/netfilter/core.c nf_hook_slow; net/netfilter/nf_conntrack_core.c nf_conntrack_in",
     ),
     entry(
@@ -244,7 +246,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Loss,
         Cause::Tc,
-        "a tc filter or program drops it",
+        "a tc filter or program drops the packet",
         "net/core/dev.c sch_handle_ingress, sch_handle_egress",
     ),
     entry(
@@ -252,7 +254,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Loss,
         Cause::Xdp,
-        "an XDP program drops it",
+        "an XDP program drops the packet",
         "net/core/dev.c netif_receive_generic_xdp",
     ),
     // What such a program sends on elsewhere ends in consume_skb.
@@ -267,7 +269,7 @@ pub(super) static TABLE: &[Entry] = &[
         ],
         Loss,
         Cause::Xdp,
-        "an XDP program drops it",
+        "an XDP program drops the packet",
         "drivers/net/veth.c veth_xdp_rcv_skb; net/core/dev.c netif_receive_generic_xdp",
     ),
     entry(
@@ -275,7 +277,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Loss,
         Cause::Tc,
-        "the tc filters of its device lead nowhere",
+        "the device's tc filters point to a chain that is missing, or loop",
         "net/sched/cls_api.c __tcf_classify; net/core/dev.c tc_run",
     ),
 ];

@@ -17,7 +17,7 @@ pub(super) static TABLE: &[Entry] = &[
         &["nf_hook_slow"],
         Loss,
         Cause::Netfilter,
-        "a rule or policy of iptables or nftables, or connection tracking, drops or rejects it",
+        "an iptables or nftables rule or policy, or conntrack, drops or rejects the packet",
         "net/netfilter/core.c nf_hook_slow: NF_DROP",
     ),
     entry(
@@ -25,7 +25,7 @@ pub(super) static TABLE: &[Entry] = &[
         &["arp_error_report", "ndisc_error_report", "neigh_invalidate"],
         Loss,
         Cause::Neighbour,
-        "the next hop does not answer: no neighbour entry",
+        "the next hop does not answer ARP or neighbour solicitations",
         "net/ipv4/arp.c arp_error_report; net/ipv6/ndisc.c ndisc_error_report",
     ),
     entry(
@@ -33,7 +33,7 @@ pub(super) static TABLE: &[Entry] = &[
         &["ip_error", "ip6_pkt_drop"],
         Loss,
         Cause::NoRoute,
-        "there is no route to its destination, or one that leads nowhere",
+        "there is no route to the destination, or its type is blackhole, unreachable or prohibit",
         "net/ipv4/route.c ip_error; net/ipv6/route.c ip6_pkt_drop",
     ),
     wrapped(entry(
@@ -41,7 +41,7 @@ pub(super) static TABLE: &[Entry] = &[
         &["__udp4_lib_rcv", "__udp6_lib_rcv"],
         Loss,
         Cause::NoTunnel,
-        "no tunnel device here takes it, or its length or checksum is wrong",
+        "no tunnel device here accepts the packet, or its length or checksum is wrong",
         "net/ipv4/udp.c __udp4_lib_rcv; net/ipv6/udp.c __udp6_lib_rcv",
     )),
     // What a socket gets, and what is for many, is not freed there.
@@ -50,7 +50,7 @@ pub(super) static TABLE: &[Entry] = &[
         &["__udp4_lib_rcv", "__udp6_lib_rcv"],
         Refusal,
         Cause::NoListener,
-        "nobody listens on this port, or its length or checksum is wrong",
+        "nobody listens on this port, or the packet's length or checksum is wrong",
         "net/ipv4/udp.c __udp4_lib_rcv; net/ipv6/udp.c __udp6_lib_rcv",
     ),
 ];

@@ -15,7 +15,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Loss,
         Cause::NoTunnel,
-        "no tunnel device here takes it: none is up that has its port or protocol",
+        "no tunnel device here that is up has the packet's port or protocol",
         "net/ipv4/udp.c __udp4_lib_rcv, no_sk; net/ipv4/ip_input.c ip_protocol_deliver_rcu",
     )),
     entry(
@@ -23,7 +23,7 @@ pub(super) static TABLE: &[Entry] = &[
         &["ping_rcv", "icmp_rcv", "icmpv6_rcv"],
         Delivered,
         Cause::Copy,
-        "an echo reply, of which raw sockets had their copy before",
+        "an echo reply; raw sockets got their copies before",
         "net/ipv4/ping.c ping_rcv; net/ipv4/icmp.c icmp_rcv; net/ipv6/icmp.c icmpv6_rcv",
     ),
     entry(
@@ -31,7 +31,7 @@ pub(super) static TABLE: &[Entry] = &[
         &["tcp_v4_rcv", "tcp_v6_rcv"],
         Refusal,
         Cause::NoListener,
-        "no socket takes it, for which the kernel sends a reset",
+        "no socket takes the segment; the kernel sends a reset",
         "net/ipv4/tcp_ipv4.c tcp_v4_rcv, no_tcp_socket",
     ),
     entry(
@@ -39,7 +39,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Refusal,
         Cause::NoListener,
-        "nobody listens on this port, for which the kernel sends so many ICMP errors a second",
+        "nobody listens on this port; the kernel sends an ICMP error, at a limited rate",
         "net/ipv4/udp.c __udp4_lib_rcv, no_sk; net/ipv6/udp.c __udp6_lib_rcv",
     ),
     entry(
@@ -47,7 +47,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Refusal,
         Cause::NoListener,
-        "nobody takes this protocol, for which the kernel sends so many ICMP errors a second",
+        "nobody takes this IP protocol; the kernel sends an ICMP error, at a limited rate",
         "net/ipv4/ip_input.c ip_protocol_deliver_rcu; net/ipv6/ip6_input.c",
     ),
     entry(
@@ -106,7 +106,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Loss,
         Cause::SocketFilter,
-        "a filter program or security module forbids it",
+        "a socket filter, a cgroup program or a security module forbids the packet",
         "net/core/filter.c sk_filter_trim_cap; net/ipv4/ip_output.c ip_finish_output",
     ),
     entry(
@@ -114,7 +114,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Loss,
         Cause::Backlog,
-        "the listening socket's queue of new connections is full",
+        "the listening socket's SYN or accept queue is full",
         "net/ipv4/tcp_minisocks.c tcp_check_req; net/ipv4/tcp_input.c tcp_conn_request",
     ),
     entry(
@@ -129,7 +129,7 @@ pub(super) static TABLE: &[Entry] = &[
         ],
         Loss,
         Cause::Neighbour,
-        "it waited for a neighbour's address that never came",
+        "the packet waited for the next hop's MAC address, which never came",
         "net/core/neighbour.c neigh_invalidate, neigh_flush_dev, __neigh_update",
     ),
     entry(
@@ -151,7 +151,7 @@ pub(super) static TABLE: &[Entry] = &[
         ],
         Delivered,
         Cause::SocketClosed,
-        "it had reached a socket, which was closed",
+        "the packet had reached a socket, which then closed",
         "net/core/stream.c sk_stream_kill_queues; net/ipv4/af_inet.c inet_sock_destruct",
     ),
     entry(
@@ -159,7 +159,7 @@ pub(super) static TABLE: &[Entry] = &[
         &["inet_rtm_getroute"],
         Delivered,
         Cause::Local,
-        "the kernel's own draft of a packet, made to answer who asked for a route",
+        "a packet that the kernel made only to look up a route (ip route get)",
         "net/ipv4/route.c inet_rtm_getroute",
     ),
     entry(
@@ -167,7 +167,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Delivered,
         Cause::Local,
-        "a message between processes of one machine",
+        "a message between two Unix sockets of this machine",
         "net/unix/af_unix.c",
     ),
     // TCP.
@@ -176,7 +176,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Loss,
         Cause::OutOfWindow,
-        "data beyond what its receiver has room for",
+        "data beyond the receiver's window",
         "net/ipv4/tcp_input.c tcp_sequence: since Linux 6.17",
     )),
     of_data(entry(
@@ -191,7 +191,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Unknown,
         Cause::OutOfWindow,
-        "data that the connection does not expect now: had already, or lost",
+        "data that the connection does not expect now: it arrived before, or is lost",
         "net/ipv4/tcp_input.c tcp_validate_incoming, tcp_rcv_state_process: older kernels \
          call old data invalid, too",
     )),
@@ -200,8 +200,8 @@ pub(super) static TABLE: &[Entry] = &[
         &["tcp_v4_rcv", "tcp_v6_rcv"],
         Unknown,
         Cause::TimeWait,
-        "a SYN that came again and was answered again, or that what is left of the last \
-         connection with these ports (TIME_WAIT) lets not pass",
+        "a repeated SYN that was answered again, or one that the last connection on these ports, \
+         in TIME_WAIT, blocks",
         "net/ipv4/tcp_ipv4.c tcp_v4_rcv, discard_it; net/ipv4/tcp_minisocks.c tcp_check_req, \
          tcp_timewait_state_process",
     )),
@@ -210,7 +210,7 @@ pub(super) static TABLE: &[Entry] = &[
         &["tcp_v4_rcv", "tcp_v6_rcv"],
         Unknown,
         Cause::Closing,
-        "data of a connection that has ended: had already, or answered with a reset",
+        "data for a connection that has ended: it arrived before, or is answered with a reset",
         "net/ipv4/tcp_ipv4.c tcp_v4_rcv, do_time_wait; net/ipv4/tcp_minisocks.c \
          tcp_timewait_state_process: TCP_TW_RST",
     )),
@@ -228,7 +228,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Duplicate,
         Cause::Duplicate,
-        "the receiver has had it already",
+        "the receiver had this segment already",
         "net/ipv4/tcp_input.c tcp_data_queue, tcp_ack, tcp_validate_incoming",
     ),
     entry(
@@ -245,7 +245,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Duplicate,
         Cause::OutOfWindow,
-        "not part of what the connection expects now: an ACK tells its sender",
+        "a segment that the connection does not expect now; an ACK tells its sender",
         "net/ipv4/tcp_input.c tcp_validate_incoming, tcp_rcv_state_process",
     ),
     entry(
@@ -253,7 +253,7 @@ pub(super) static TABLE: &[Entry] = &[
         &["tcp_v4_rcv", "tcp_v6_rcv"],
         Delivered,
         Cause::Closing,
-        "a segment of a connection that has ended, which was taken note of",
+        "a segment of a connection that has ended; the kernel has processed the segment",
         "net/ipv4/tcp_ipv4.c tcp_v4_rcv, do_time_wait: discard_it",
     ),
     entry(
@@ -261,7 +261,7 @@ pub(super) static TABLE: &[Entry] = &[
         &["tcp_rcv_state_process"],
         Delivered,
         Cause::Closing,
-        "an ACK of a connection that is being closed, which was taken note of",
+        "an ACK of a connection that is closing; the kernel has processed the ACK",
         "net/ipv4/tcp_input.c tcp_rcv_state_process: not queued in CLOSING and LAST_ACK",
     ),
     entry(
@@ -269,7 +269,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Delivered,
         Cause::Reset,
-        "a reset, which has reset its connection",
+        "a reset that has closed its connection",
         "net/ipv4/tcp_input.c tcp_validate_incoming; net/ipv4/tcp_minisocks.c tcp_check_req",
     ),
     entry(
@@ -277,7 +277,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Refusal,
         Cause::SocketClosed,
-        "data for a connection that its program has closed, for which the kernel sends a reset",
+        "data for a connection that the program has closed; the kernel sends a reset",
         "net/ipv4/tcp_input.c tcp_rcv_state_process",
     ),
     entry(
@@ -285,7 +285,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Loss,
         Cause::Paws,
-        "its timestamp is older than that of a connection just closed (PAWS)",
+        "the TCP timestamp is older than that of the last connection on these ports (PAWS)",
         "net/ipv4/tcp_minisocks.c tcp_timewait_state_process",
     ),
     entry(
@@ -293,7 +293,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Loss,
         Cause::Rcvbuf,
-        "the receiver has no room for it: the sender must repeat it",
+        "the receiver has no room for the data: the sender has to retransmit",
         "net/ipv4/tcp_input.c tcp_data_queue, tcp_prune_ofo_queue",
     ),
     entry(
@@ -301,7 +301,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Loss,
         Cause::Ttl,
-        "its TTL is below what the socket asks for",
+        "the TTL is below the socket's minimum (IP_MINTTL)",
         "net/ipv4/tcp_ipv4.c tcp_v4_rcv",
     ),
     entry(
@@ -318,7 +318,7 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Loss,
         Cause::TcpAuth,
-        "its TCP signature is missing, unexpected or wrong",
+        "the TCP signature is missing, unexpected or wrong",
         "net/ipv4/tcp.c tcp_inbound_hash",
     ),
     entry(
@@ -326,7 +326,8 @@ pub(super) static TABLE: &[Entry] = &[
         &[],
         Loss,
         Cause::Checksum,
-        "its checksum is wrong",
-        "net/ipv4/tcp_ipv4.c tcp_v4_rcv; net/ipv4/udp.c __udp4_lib_rcv; net/ipv4/ip_input.c ip_rcv_core",
+        "the checksum is wrong",
+        "net/ipv4/tcp_ipv4.c tcp_v4_rcv; net/ipv4/udp.c __udp4_lib_rcv; net/ipv4/ip_input.c \
+         ip_rcv_core",
     ),
 ];
