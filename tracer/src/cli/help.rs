@@ -6,7 +6,7 @@ EXAMPLES
   tracer follow --src-pod default/web --dst-pod shop/cart
   tracer follow --src-pod default/web --dst-service shop/cart:80
   tracer follow --src-ip 10.244.1.5 --dst-ip 10.244.2.7 --proto tcp
-  tracer follow --help            all that can be followed, and how
+  tracer follow --help            all options, with examples
   tracer drops                    what the kernel drops, and why
   tracer record -w a.arrows …     record a follow
   tracer replay a.arrows          show it again, anywhere
@@ -24,12 +24,12 @@ tracer follow [OPTIONS]
 /// The end of the help of `tracer follow`.
 pub(super) const FOLLOW: &str = "\
 EXAMPLES
-  Two pods, as far as the machine that this runs on, node-a, can see them:
+  Two pods, as seen from this machine, which is node-a:
     kubectl get nodes,pods,services,endpointslices -A -o yaml > objects.yaml
     tracer follow --inventory objects.yaml --agent node-a=local \\
       --src-pod default/web --dst-pod shop/cart
 
-  A pod and a Service: before its address is translated, and after it:
+  A pod and a Service, before and after kube-proxy's translation:
     tracer follow --src-pod default/web --dst-service shop/cart
     tracer follow --src-pod default/web --dst shop:service/cart:http
 
@@ -38,42 +38,42 @@ EXAMPLES
       --agent node-a=netns:/run/netns/node-a \\
       --agent node-b=netns:/run/netns/node-b
 
-  What a pod asks DNS, whoever that is, with times and return codes:
+  A pod's DNS, to any server, with times and return codes:
     tracer follow --src-pod default/web --dns
 
   What this machine's pods send to an address in ten seconds, as JSON:
     tracer follow --src 10.244.1.0/24 --dst-ip 203.0.113.9 --proto udp \\
       --dst-port 123 --duration 10s -o json
 
-  Whether the next ten packets arrive, for a script:
+  Check in a script whether the next ten packets arrive:
     tracer follow --src-ip 10.244.1.5 --dst-ip 10.244.2.7 --count 10 \\
       --expect delivered
 
-  Whether flows pass that must, and no others (docs/expectations.md):
+  Check flows that must or must not pass (docs/expectations.md):
     tracer follow --src-pod web --dst-pod shop/cart --duration 30s \\
       --expect-file flows.yaml --junit report.xml
 
-  Only what dies or is slow, of everything that is recorded:
+  Record all packets, and show those that are dropped, lost or slow:
     tracer follow --src-ip 10.244.1.5 --dst-ip 10.244.2.7 -w trace.arrows \\
       --where 'verdict:dropped,lost or >10ms'
 
-  As lines on a terminal, with the hops of every journey, however many:
+  Lines on a terminal, with the hops of every journey:
     tracer follow --src-ip 10.244.1.5 --dst-ip 10.244.2.7 --hops
 
-  Recorded as well, to be shown again (an earlier trace.arrows is replaced):
+  Record as well, and show it again (overwrites an existing trace.arrows):
     tracer follow --src-ip 10.244.1.5 --dst-ip 10.244.2.7 -w trace.arrows
     tracer replay trace.arrows
 
-  Where it would look:
+  Only show what would be observed:
     tracer follow --src-ip 10.244.1.5 --dst-ip 10.244.2.7 --dry-run
 
 EXIT CODES
-  0 traced: at least one packet matched, or all of --dry-run was shown
+  0 success: at least one packet matched, or --dry-run showed everything
   1 failure: an unknown name, an unreadable file, a missing capability
   2 bad syntax: arguments that are wrong or contradict each other
-  3 with --expect delivered: a packet was not, or none was seen to be; with
-    --expect-file: a flow fared otherwise; packets that were on their way at
-    the start or at the end do not count
+  3 not as expected: with --expect delivered, a packet was not delivered, or
+    no packet was; with --expect-file, a flow differs. Packets that were on
+    their way at the start or the end do not count
   4 nothing matched
   When the reader of stdout goes away (| head), tracer ends quietly with 0.";
 
@@ -105,15 +105,14 @@ pub(super) const FOLLOW_WHERE: &str = expression!(
 
 /// The help of `tracer replay --where`.
 pub(super) const REPLAY_WHERE: &str =
-    expression!("Show only journeys that match. The sums and the exit code count all.");
+    expression!("Show only journeys that match. Sums and the exit code count all journeys.");
 
 /// The help of `tracer stats --where`.
 pub(super) const STATS_WHERE: &str = expression!("Sum up only journeys that match.");
 
 /// The help of `tracer export --where`.
-pub(super) const EXPORT_WHERE: &str = expression!(
-    "Export only journeys that match. The sums, where a format has them, and the exit code count all."
-);
+pub(super) const EXPORT_WHERE: &str =
+    expression!("Export only journeys that match. Sums and the exit code count all journeys.");
 
 /// The end of the help of `tracer agent`.
 pub(super) const AGENT: &str = "\
@@ -122,12 +121,12 @@ EXAMPLES
     tracer follow --inventory objects.yaml --src-pod web --dst-pod shop/cart \\
       --agent node-a=local --agent node-b=ssh:node-b
 
-  The same by a command of one's own:
+  With a command of your own:
     tracer follow --inventory objects.yaml --src-pod web --dst-pod shop/cart \\
       --agent node-a=local \\
       --agent 'node-b=exec:docker exec -i node-b tracer agent --stdio'
 
-  A node that needs no collector records by itself, to be joined later:
+  Without a connection: record on the node, and join the recordings later:
     ssh node-b sudo tracer record --src-ip 10.244.1.5 --dst-ip 10.244.2.7 \\
       --duration 1m -w - > node-b.arrows";
 
@@ -145,16 +144,16 @@ EXAMPLES
     kubectl get nodes,pods,services,endpointslices -A -o yaml > objects.yaml
     tracer drops --inventory objects.yaml --agent node-a=local
 
-  Of one pod, in a lab or kind, whose nodes are network namespaces:
+  One pod, in a lab or kind, whose nodes are network namespaces:
     tracer drops --inventory objects.yaml --pod shop/cart \\
       --agent node-a=netns:/run/netns/node-a \\
       --agent node-b=netns:/run/netns/node-b
 
-  With objects that are read as they are now:
-    kubectl get nodes,pods,services,endpointslices -A -o yaml \
+  With the cluster's current objects:
+    kubectl get nodes,pods,services,endpointslices -A -o yaml \\
       | tracer drops --inventory - --agent node-a=local
 
-  Which reasons there were in a minute:
+  Count the reasons of a minute:
     tracer drops --duration 1m -o json | jq -r 'select(.reason) | .reason' \\
       | sort | uniq -c
 
@@ -189,14 +188,15 @@ EXAMPLES
   For days: 24 files of an hour, the oldest are removed:
     tracer record -w trace.arrows --rotate-time 1h --rotate-keep 24 …
 
-  For somebody else's eyes:
+  To give to somebody else:
     tracer record -w trace.arrows --anonymize …
 
-  Shown on another machine while it is recorded here:
+  Record here, and show it on another machine at the same time:
     tracer record -w - … | ssh laptop tracer replay -
 
 EXIT CODES
-  0 recorded   1 failure: a full disk, too   2 bad syntax   4 nothing matched";
+  0 recorded   1 failure, such as a full disk   2 bad syntax
+  4 nothing matched";
 
 /// The end of the help of `tracer replay`.
 pub(super) const REPLAY: &str = "\
@@ -207,15 +207,15 @@ EXAMPLES
   tracer replay node-a.arrows node-b.arrows
   ssh node-a cat trace.arrows | tracer replay -
 
-  What did not arrive, and connections that took long to open:
+  Packets that did not arrive, and slow SYNs:
     tracer replay trace.arrows --where '-verdict:delivered'
     tracer replay trace.arrows --where 'flags:syn port:8080 >1ms'
 
-  Why it did not, as lines:
+  Why packets did not arrive, one line each:
     tracer replay trace.arrows -o json --where '-verdict:delivered' \\
       | jq -r 'select(.verdict) | .verdict.text'
 
-  Whether flows fared as a file says (docs/expectations.md):
+  Check flows that must or must not pass (docs/expectations.md):
     tracer replay trace.arrows --expect-file flows.yaml --junit report.xml
 
   In Python:
@@ -223,9 +223,9 @@ EXAMPLES
     table = pa.ipc.open_stream(\"trace.arrows\").read_all()
 
 EXIT CODES
-  0 shown   1 failure: no trace, or a damaged one, which is shown up to there
-  2 bad syntax   3 with --expect-file: a flow fared otherwise   4 there are no
-  packets in it";
+  0 shown   1 failure: no trace, or a damaged one, which is shown up to the
+  damage   2 bad syntax   3 with --expect-file: a flow differs   4 no packets
+  in it";
 
 /// The end of the help of `tracer export`.
 pub(super) const EXPORT: &str = "\
@@ -233,11 +233,11 @@ EXAMPLES
   tracer export trace.arrows --format pcapng -o trace.pcapng
   wireshark trace.pcapng
 
-  What was dropped, with the reason beside each packet:
+  Dropped packets, each with its reason:
     tracer export trace.arrows --format pcapng --where verdict:dropped \\
       | tshark -r - -T fields -e frame.interface_name -e frame.comment
 
-  A capture for each interface, as tcpdump would have made it:
+  A capture for each interface and direction, as tcpdump would write it:
     tracer export trace.arrows --format pcapng --split point -o captures
 
   Tables for SQL: hops, journeys, drops, points and owners, by hour:
@@ -248,8 +248,8 @@ EXAMPLES
   docs/exports.md describes each format.
 
 EXIT CODES
-  0 written   1 failure: no trace, a damaged one, a full disk: OUT stays what it
-  was   2 bad syntax   4 there are no packets in it";
+  0 written   1 failure: no trace, a damaged one, a full disk: an
+  existing OUT stays   2 bad syntax   4 no packets in it";
 
 /// The end of the help of `tracer bundle`.
 pub(super) const BUNDLE: &str = "\
@@ -257,16 +257,16 @@ EXAMPLES
   tracer bundle trace.arrows -o ticket.tar.zst
   tracer bundle trace.arrows --anonymize -o ticket.tar.zst
 
-  All pieces of a rotated recording:
+  All files of a rotated recording:
     tracer bundle trace.arrows trace.*.arrows -o ticket.tar.zst
 
-  What is inside, and the same journeys and verdicts from it:
+  Unpack it, and replay its recording:
     tar --zstd -xf ticket.tar.zst && cat ticket/README.txt
     tracer replay ticket/recordings/*
 
 EXIT CODES
-  0 written   1 failure: no trace, a damaged one, a full disk: OUT stays what it
-  was   2 bad syntax   4 there are no packets in it";
+  0 written   1 failure: no trace, a damaged one, a full disk: an
+  existing OUT stays   2 bad syntax   4 no packets in it";
 
 /// The end of the help of `tracer show`.
 pub(super) const SHOW: &str = "\
@@ -286,8 +286,8 @@ EXAMPLES
   tracer stats node-a.arrows node-b.arrows -o json | jq .latency
 
 EXIT CODES
-  0 shown   1 failure: no trace, or a damaged one; what comes before the damage
-  is summed up   2 bad syntax   4 there are no packets in it";
+  0 shown   1 failure: no trace, or a damaged one, which is summed up to the
+  damage   2 bad syntax   4 no packets in it";
 
 /// The end of the help of `tracer schema`.
 pub(super) const SCHEMA: &str = "\

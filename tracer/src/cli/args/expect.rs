@@ -9,7 +9,7 @@ use super::END;
 /// What has to become of flows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct ExpectArgs {
-    /// Exit with 3 unless the flows in this file fare as it says (docs/expectations.md)
+    /// Exit with 3 unless all flows in this file have the verdicts that it expects (docs/expectations.md)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = END)]
     pub expect_file: Option<PathBuf>,
 

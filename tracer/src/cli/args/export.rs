@@ -84,7 +84,7 @@ pub struct BundleArgs {
     #[arg(short, long, value_name = "OUT", value_hint = ValueHint::FilePath)]
     pub output: PathBuf,
 
-    /// Replace addresses, names and MACs in all files inside, the same one always by the same
+    /// Replace addresses, names and MACs in all files inside; equal ones stay equal
     #[arg(long)]
     pub anonymize: bool,
 }

@@ -98,7 +98,7 @@ pub struct RecordingArgs {
     /// Continue in a new file once the packets in the file take this many bytes: 500KiB, 100MiB
     ///
     /// After trace.arrows come trace.1.arrows, trace.2.arrows, and so on. Each file repeats what its
-    /// packets rest on, such as the cluster's objects, which does not count.
+    /// packets need, such as the cluster's objects; these bytes do not count.
     #[arg(
         long,
         value_name = "BYTES",
@@ -131,7 +131,7 @@ pub struct RecordingArgs {
     )]
     pub rotate_keep: Option<u32>,
 
-    /// Replace addresses, names and MACs in the file, the same one always by the same
+    /// Replace addresses, names and MACs in the file; equal ones stay equal
     #[arg(long, requires = "write", help_heading = RECORDING)]
     pub anonymize: bool,
 

@@ -82,33 +82,32 @@ pub enum Command {
     #[command(after_help = help::RECORD, override_usage = help::RECORD_USAGE)]
     Record(Box<RecordArgs>),
 
-    /// Look into this node for a follow on another machine
+    /// Run an agent on this node, for a follow on another machine
     ///
     /// `tracer follow --agent NODE=exec:COMMAND` runs this at the end of COMMAND. Commands come in on
-    /// standard input, records go out on standard output. It listens on no port, and ends, detached, with
-    /// its input.
+    /// standard input, records go out on standard output. The agent listens on no port. When its input
+    /// closes, it detaches all programs and ends.
     #[command(after_help = help::AGENT)]
     Agent(AgentArgs),
 
     /// Show recorded journeys and verdicts again, without root
     ///
-    /// The same as the follow showed, from one file, from the pieces of a rotated one, or from several
-    /// nodes' recordings of the same ends, joined.
+    /// Shows what the follow showed: from one file, from the files of a rotated recording, or from
+    /// several nodes' recordings of the same ends, which are joined.
     #[command(after_help = help::REPLAY)]
     Replay(ReplayArgs),
 
     /// Write a recording in another program's format
     ///
-    /// Journeys and verdicts are those that `replay` shows. Nothing is there under the name OUT before it
-    /// is complete.
+    /// Journeys and verdicts are those that `replay` shows. OUT appears only once it is complete.
     #[command(after_help = help::EXPORT)]
     Export(ExportArgs),
 
     /// Put a recording and what it shows into one file, for a ticket
     ///
-    /// A tar archive with the recording, a page for a browser, the sums, and what the nodes said of
-    /// themselves; README.txt in it lists what is inside. With --anonymize, no address or name of the
-    /// cluster is in it.
+    /// A tar archive with the recording, a web page, the sums, and descriptions of the nodes; README.txt
+    /// in the archive lists the files. With --anonymize, the archive holds no address or name of the
+    /// cluster.
     #[command(after_help = help::BUNDLE)]
     Bundle(BundleArgs),
 
@@ -130,8 +129,8 @@ pub enum Command {
 
     /// Write the manual pages into a directory
     ///
-    /// tracer.1 and a page for each command, made of what --help says. The directory is made if it does
-    /// not exist; pages of an earlier version are replaced.
+    /// tracer.1 and a page for each command, with the text of --help. Creates the directory if it does
+    /// not exist, and overwrites pages of an earlier version.
     #[command(after_help = help::MAN)]
     Man {
         /// The directory, such as ~/.local/share/man/man1
@@ -149,7 +148,7 @@ pub enum Command {
 /// Whether to read what may explain a drop.
 #[derive(Debug, Args)]
 pub struct Explain {
-    /// Tell what routes, neighbours, rules and the like are at the moment of a drop; default: on a
+    /// At each drop, read the routes, neighbours, rules and sockets that may explain it; default: on a
     /// terminal
     #[arg(
         long,
@@ -184,7 +183,7 @@ const WHERE: &str = "Where to look";
 const END: &str = "When to end";
 const OUTPUT: &str = "Output";
 const RECORDING: &str = "Recording";
-const COST: &str = "What it may cost";
+const COST: &str = "Limits";
 
 /// What `--proto` can be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -223,8 +222,8 @@ pub struct ShapeArgs {
     #[arg(short, long, value_enum, help_heading = OUTPUT)]
     pub output: Option<Shape>,
 
-    /// Text with the hops of every journey; else, on a terminal, above 3 journeys a second each
-    /// is one line, but for problems, and above 100 lines a second the rest is counted
+    /// Text with the hops of every journey. Without it, a terminal gets one line per journey above 3
+    /// journeys a second, except for problems, and at most 100 lines a second
     #[arg(long, help_heading = OUTPUT)]
     pub hops: bool,
 }
@@ -275,7 +274,7 @@ pub enum Shape {
 /// What `--output` can be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Output {
-    /// For people: a line per hop
+    /// For people
     #[default]
     Text,
     /// For programs: one object a line

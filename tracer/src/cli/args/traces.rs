@@ -96,7 +96,7 @@ pub struct StatsArgs {
 pub enum GroupBy {
     /// Whose packets: the pods of both ends
     Pod,
-    /// From which point to which; of drops, where
+    /// The leg from point to point; for drops, the place
     Leg,
     /// Why packets were dropped
     Reason,
