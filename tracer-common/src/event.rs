@@ -1,13 +1,13 @@
 //! The record that crosses the ring buffer: one packet seen at one
 //! observation point.
 //!
-//! The program finds the innermost packet and copies its headers as they
-//! stand; user space decodes them. That keeps the program short, and lets
-//! the decoder grow without the verifier. No payload leaves the kernel, only
-//! a keyed hash of its first bytes; of DNS, its 12-byte header.
+//! The kernel program finds the innermost packet and copies its headers unchanged;
+//! user space decodes them. So the program stays short, and
+//! the decoder can grow without the verifier. No payload leaves the kernel, only
+//! a keyed hash of its first bytes, and the 12-byte header of DNS.
 //!
-//! Integers only, no padding left implicit: any bytes are a valid value, so
-//! that reading one from the ring buffer cannot go wrong.
+//! The record has only integers and explicit padding. Any bytes are a valid value, so
+//! reading a record from the ring buffer cannot go wrong.
 //!
 //! Invariant 2 (ARCHITECTURE.md): sizes are asserted below. Invariant 8: a new field must
 //! hold no payload.
@@ -26,23 +26,23 @@ pub const TRANSPORT_BYTES: usize = 60;
 pub const VLAN: u8 = 1;
 /// Flag of [`HopEvent`]: the frame has an Ethernet header.
 pub const ETHERNET: u8 = 2;
-/// Flag of [`HopEvent`]: the payload's hash is known. It is not of a freed packet
-/// whose payload lies in page fragments.
+/// Flag of [`HopEvent`]: the payload's hash is known. For a freed packet whose payload lies
+/// in page fragments, it is not.
 pub const HASHED: u8 = 4;
 
-/// One packet at one observation point. Native byte order but for addresses
-/// and the copied headers, which are as on the wire.
+/// One packet at one observation point, in native byte order. Only addresses and the copied
+/// headers are in network byte order.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HopEvent {
     /// `CLOCK_MONOTONIC` of the node, ns.
     pub time: u64,
-    /// Address of the sk_buff plus the node's salt. Identity within the
-    /// node, and only for as long as the packet lives.
+    /// Address of the sk_buff plus the node's salt. It identifies a packet only within the
+    /// node, and only while the packet lives.
     pub skb: u64,
     /// Keyed hash of the payload's first bytes
-    /// ([`crate::hash::payload_hash`]). Not of TCP, 0 there: segmentation
-    /// moves what a packet's first bytes are. Says nothing without [`HASHED`].
+    /// ([`crate::hash::payload_hash`]). 0 for TCP, because segmentation
+    /// changes which bytes are a packet's first. Invalid without [`HASHED`].
     pub payload_hash: u64,
     /// Interface index, within the program's namespace.
     pub ifindex: u32,

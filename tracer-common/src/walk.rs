@@ -1,14 +1,13 @@
-//! From a packet's first byte to its innermost packet.
+//! From a frame's first byte to the innermost packet.
 //!
-//! Identity lies in the innermost packet: it is what both nodes see, whatever
-//! was wrapped around it. The walk goes Ethernet → VLAN tags → IPv4 or IPv6 →
+//! A follow is about the innermost packet, because both nodes see that one, whatever
+//! tunnel carries it between them. The walk goes Ethernet → VLAN tags → IPv4 or IPv6 →
 //! VXLAN → Ethernet → …, or IP → IP, through at most [`MAX_TUNNELS`] tunnels
-//! (`tunnel`), and returns offsets, never copies.
+//! (`tunnel`). It returns offsets and copies nothing.
 //!
-//! It reads no more than it needs, and leaves the transport header to who wants
-//! the packet. What it cannot read it reports; it never guesses and never panics.
-//! Nearly every packet is told by a [`mod@crate::glance`] to be one that nobody asked
-//! for, and is not walked.
+//! The walk reads only what it needs to find the innermost packet, and no transport
+//! header. It reports what it cannot parse, never guesses and never panics. Few packets
+//! are walked at all: a [`mod@crate::glance`] sorts out nearly every miss before.
 //!
 //! Invariant 2 (ARCHITECTURE.md): any bytes are a packet or an [`Unparsed`].
 
@@ -28,17 +27,17 @@ use crate::{
 /// How many tunnels may be nested.
 pub const MAX_TUNNELS: u8 = 2;
 
-/// How many VLAN tags may stand in a frame (IEEE 802.1ad: two).
+/// How many VLAN tags a frame may have (IEEE 802.1ad: two).
 const MAX_VLAN_TAGS: usize = 2;
 
-/// How many IPv6 extension headers may stand before the transport header.
+/// How many IPv6 extension headers may precede the transport header.
 const MAX_EXTENSIONS: usize = 6;
 
 /// Bytes of ARP for IPv4 over Ethernet (RFC 826).
 pub const ARP_LEN: usize = 28;
 
-/// The largest offset a header may begin at. Two tunnels with all options fit
-/// well; the bound is also what lets the verifier see that reads stay small.
+/// The largest offset at which a header may begin. Two tunnels with all options fit
+/// easily. The bound also shows the verifier that reads stay small.
 pub const MAX_OFFSET: usize = 1024;
 
 /// What the walk found a packet to be at the network layer.
@@ -58,23 +57,23 @@ pub enum Network {
 pub struct Layers {
     /// Offset of the innermost network header.
     pub l3: usize,
-    /// Offset of what follows it and its options or extension headers.
+    /// Offset of what follows that header and its options or extension headers.
     pub l4: usize,
-    /// Its kind.
+    /// Kind of the innermost network header.
     pub network: Network,
-    /// Protocol of what lies at `l4` (IANA protocol numbers); 0 for ARP.
+    /// IANA protocol number of the header at `l4`; 0 for ARP.
     pub proto: u8,
-    /// Offset behind the packet's last byte, as its header states it and no
-    /// further than what it is in: all that a frame has beyond is padding. A
-    /// frame that was cut may end before.
+    /// Offset behind the packet's last byte, as its header states, but no further than
+    /// the end of the packet around it. Bytes of the frame behind `end` are padding. A
+    /// truncated frame may end earlier.
     pub end: usize,
     /// Fragment offset in units of 8 bytes ([`FRAGMENT_OFFSET`]),
     /// [`MORE_FRAGMENTS`] and [`FRAGMENT_HEADER`].
     pub fragment: u16,
     /// IPv4 identification, or that of the IPv6 fragment header.
     pub fragment_id: u32,
-    /// See [`Layers::tunnel`]. No `Option`: without a tunnel, some of its bytes
-    /// would never be written, and Linux before 6.3 lets no program copy those.
+    /// See [`Layers::tunnel`]. Not an `Option`: without a tunnel, some bytes of an `Option`
+    /// would stay unwritten, and before Linux 6.3 no program may copy unwritten bytes.
     tunnel: Tunnel,
 }
 
@@ -87,22 +86,21 @@ pub const MORE_FRAGMENTS: u16 = 1 << 13;
 pub const FRAGMENT_HEADER: u16 = 1 << 14;
 
 impl Layers {
-    /// The tunnel around it, if any.
+    /// The tunnel around the innermost packet, if any.
     #[inline(always)]
     #[must_use]
     pub fn tunnel(&self) -> Option<Tunnel> {
         (self.tunnel.levels > 0).then_some(self.tunnel)
     }
 
-    /// Whether `l4` holds a transport header: not in a later fragment.
+    /// Whether `l4` holds a transport header. A later fragment has none.
     #[inline(always)]
     #[must_use]
     pub const fn has_transport(&self) -> bool {
         self.fragment & FRAGMENT_OFFSET == 0
     }
 
-    /// Whether the packet states that it has `bytes` from `l4` on, and they are a
-    /// transport header.
+    /// Whether the packet has a transport header, and states at least `bytes` from `l4` on.
     #[inline(always)]
     #[must_use]
     pub const fn has(&self, bytes: usize) -> bool {
@@ -110,28 +108,28 @@ impl Layers {
     }
 }
 
-/// Why it stays unknown whether a packet belongs to a follow.
+/// Why a packet cannot be parsed, so that nobody knows whether it belongs to a follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unparsed {
-    /// Ends, or its readable part does, within a header.
+    /// The packet, or its readable part, ends within a header.
     Short,
     /// A version or header length that no packet can have.
     Malformed,
-    /// More tunnels, VLAN tags or extension headers than are followed.
+    /// More tunnels, VLAN tags or extension headers than the walk follows.
     TooDeep,
-    /// Behind a header that nothing here reads: MPLS (RFC 3032) or PPPoE (RFC
-    /// 2516).
+    /// The packet lies behind a header that the walk does not parse: MPLS (RFC 3032) or
+    /// PPPoE (RFC 2516).
     Unknown,
 }
 
 /// Walks `packet` from its first byte.
 ///
-/// `ethernet` tells whether that is an Ethernet header or, on a device
-/// without one, an IP header. `Ok(None)` is a frame that carries neither IP nor
-/// ARP, which nobody can follow.
+/// `ethernet` tells whether the packet begins with an Ethernet header or, on a device
+/// without one, with an IP header. `Ok(None)` is a frame that carries neither IP nor
+/// ARP, and so is no packet of any follow.
 ///
 /// # Errors
-/// [`Unparsed`], for what no answer can be given for.
+/// [`Unparsed`], if the packet cannot be parsed.
 #[inline(always)]
 pub fn walk<P: Packet + ?Sized>(
     packet: &P,
@@ -143,8 +141,8 @@ pub fn walk<P: Packet + ?Sized>(
     let mut version = if ethernet {
         ETHERNET
     } else {
-        // The shortest header there is. Of a read of the first byte alone the
-        // compiler makes a comparison from which the verifier learns nothing.
+        // Read the shortest possible header, not only the first byte: from the comparison
+        // that the compiler makes of a single byte, the verifier learns nothing.
         let header: [u8; Ipv4Hdr::LEN] = packet.read(0).ok_or(Unparsed::Short)?;
         header[0] >> 4
     };
@@ -172,7 +170,7 @@ pub fn walk<P: Packet + ?Sized>(
             Network::Arp => arp(packet, at)?,
         };
         layers.tunnel = tunnel;
-        // The rest of a fragmented packet is the middle of something.
+        // A later fragment begins in the middle of a packet, so there is no header to parse.
         if !layers.has_transport() {
             return Ok(Some(layers));
         }
@@ -236,7 +234,7 @@ fn ethernet_payload<P: Packet + ?Sized>(
 }
 
 /// Whether packets of this EtherType, as network-types numbers it, may carry IP
-/// behind a header that the walk does not read: MPLS (RFC 5332 for the second)
+/// behind a header that the walk does not parse: MPLS (RFC 5332 for the second)
 /// and PPPoE sessions.
 #[inline(always)]
 #[must_use]
@@ -257,8 +255,8 @@ fn ether_type<P: Packet + ?Sized>(packet: &P, end: usize) -> Result<u16, Unparse
         .ok_or(Unparsed::Short)
 }
 
-/// An ARP message (RFC 826) at `l3`. Read up to its last byte, so that a
-/// message without addresses is not taken for one of others.
+/// An ARP message (RFC 826) at `l3`. The message must be complete: without addresses, it
+/// could count as a miss though it is not.
 ///
 /// # Errors
 /// [`Unparsed::Short`].
@@ -277,18 +275,18 @@ pub fn arp<P: Packet + ?Sized>(packet: &P, l3: usize) -> Result<Layers, Unparsed
     })
 }
 
-/// What a network header lies in.
+/// Where a packet must end: at the frame's end, or at the end of the packet around it.
 #[derive(Clone, Copy)]
 enum Within {
     /// A frame, or a packet that ends here.
     Packet(usize),
-    /// An ICMP error that ends here. What it quotes is usually cut, and its
-    /// header still states how long it was.
+    /// An ICMP error that ends here. The packet that it quotes is usually truncated, while
+    /// the quoted header still states the full length.
     Quote(usize),
 }
 
 impl Within {
-    /// Where a packet ends that states to have `stated` bytes from `begins` on.
+    /// Where a packet ends whose header at `begins` states a length of `stated` bytes.
     #[inline(always)]
     fn end<P: Packet + ?Sized>(
         self,
@@ -301,14 +299,14 @@ impl Within {
             Self::Packet(limit) if stated != 0 => Ok(limit.min(begins + usize::from(stated))),
             Self::Packet(limit) => {
                 let limit = limit.min(packet.end());
-                // BIG TCP: too long for the field, which is 0 then.
+                // BIG TCP: the length does not fit the field, so the field is 0.
                 let long = limit > begins + usize::from(u16::MAX);
                 Ok(if long { limit } else { begins })
             }
         }
     }
 
-    /// The bytes at `at`, if they are in there.
+    /// The bytes at `at`, if they lie within these bounds.
     #[inline(always)]
     fn read<const N: usize, P: Packet + ?Sized>(
         self,
@@ -334,7 +332,7 @@ fn ipv4<P: Packet + ?Sized>(packet: &P, l3: usize, within: Within) -> Result<Lay
         return Err(Unparsed::Malformed);
     }
     let stated = u16::from_be_bytes([header[2], header[3]]);
-    // Bit 14 is "don't fragment", which says nothing of this packet's place.
+    // Bit 14 is "don't fragment", which is no part of the fragment's position.
     let fragment = u16::from_be_bytes([header[6], header[7]]) & 0x3fff;
     let mut layers = Layers {
         l3,
@@ -413,7 +411,7 @@ fn ipv6<P: Packet + ?Sized>(packet: &P, l3: usize, within: Within) -> Result<Lay
         if layers.l4 > layers.end {
             return Err(Unparsed::Short);
         }
-        // What follows in a later fragment is the middle of something.
+        // A later fragment begins in the middle of a packet, so there is no header to parse.
         if !layers.has_transport() {
             return Ok(layers);
         }

@@ -1,8 +1,12 @@
 //! The tc classifiers: one for each direction.
 //!
-//! `int cls(struct __sk_buff *skb)`, `BPF_PROG_TYPE_SCHED_CLS`; the return
-//! value is a verdict on the packet, and ours is always
+//! `int cls(struct __sk_buff *skb)`, `BPF_PROG_TYPE_SCHED_CLS`. The return
+//! value is tc's verdict on the packet. These programs always return
 //! `TCX_NEXT` / `TC_ACT_UNSPEC`, "the next program decides".
+//!
+//! A classifier first glances at the packet, which recognises nearly every miss. For any other
+//! packet it tail-calls [`tracer_closer`]. That program walks the packet, asks the filter, and
+//! writes the event. Each run ends in exactly one counter.
 //!
 //! Invariant 1 (ARCHITECTURE.md): passive. No path returns anything else, and no helper
 //! called here changes a packet.
@@ -38,7 +42,7 @@ pub(crate) fn tracer_ingress(ctx: TcContext) -> i32 {
     observe(&ctx, false, true)
 }
 
-/// Packets that go out through it.
+/// Packets that go out through the interface.
 #[expect(clippy::needless_pass_by_value, reason = "the macro's signature")]
 #[classifier]
 pub(crate) fn tracer_egress(ctx: TcContext) -> i32 {
@@ -53,29 +57,28 @@ pub(crate) fn tracer_l3_in(ctx: TcContext) -> i32 {
     observe(&ctx, false, false)
 }
 
-/// As [`tracer_egress`], likewise.
+/// As [`tracer_egress`], for an interface whose packets have no Ethernet header.
 #[expect(clippy::needless_pass_by_value, reason = "the macro's signature")]
 #[classifier]
 pub(crate) fn tracer_l3_out(ctx: TcContext) -> i32 {
     observe(&ctx, true, false)
 }
 
-/// The least that a classifier can do. Never attached: the benchmark compares
-/// with it.
+/// An empty classifier. It is never attached; the benchmark compares costs with it.
 #[classifier]
 pub(crate) fn tracer_empty(_ctx: TcContext) -> i32 {
     TC_ACT_UNSPEC
 }
 
-/// What a glance leaves for [`tracer_closer`], besides the packet.
+/// What a classifier tells [`tracer_closer`] about the packet, as bits.
 mod glanced {
-    /// It was a glance, and not somebody else who runs programs by hand.
+    /// A classifier made the call. Without this bit, somebody runs the program by hand.
     pub(super) const PACKET: u32 = 1;
     pub(super) const EGRESS: u32 = 2;
     pub(super) const ETHERNET: u32 = 4;
 }
 
-/// Glances at a packet. Nearly always that is all.
+/// Glances at a packet, which settles nearly all of them.
 #[inline(always)]
 fn observe(ctx: &TcContext, egress: bool, ethernet: bool) -> i32 {
     let skb = ctx.as_ptr().cast::<__sk_buff>();
@@ -96,17 +99,17 @@ fn observe(ctx: &TcContext, egress: bool, ethernet: bool) -> i32 {
         found
             .glanced
             .set(glanced::PACKET | of(egress, glanced::EGRESS) | of(ethernet, glanced::ETHERNET));
-        // SAFETY: the map holds programs of this kind only. One that is missing leaves
-        // this one to go on.
+        // SAFETY: the map holds programs of this kind only. If the program is missing, this
+        // one continues below.
         unsafe { CLOSER.tail_call(ctx, 0) };
     }
     maps::count(slot, Counter::Unparsed);
     TC_ACT_UNSPEC
 }
 
-/// Goes on where a glance does not suffice: attached to nothing, but called by the
-/// others in place of their end. It is loaded once for all of them, and theirs, which
-/// nearly every packet passes, stay small.
+/// Looks at a packet that may be a match. It is attached to nothing: the classifiers
+/// tail-call it. It is loaded once for all of them, so they stay small, and nearly every
+/// packet passes only them.
 #[expect(clippy::needless_pass_by_value, reason = "the macro's signature")]
 #[classifier]
 pub(crate) fn tracer_closer(ctx: TcContext) -> i32 {
@@ -124,7 +127,7 @@ pub(crate) fn tracer_closer(ctx: TcContext) -> i32 {
     TC_ACT_UNSPEC
 }
 
-/// What becomes of the packet, and the side effect that goes with it.
+/// Writes the event of a match, and returns the counter for this run.
 #[inline(always)]
 fn look_closer(skb: *mut __sk_buff, egress: bool, ethernet: bool) -> Counter {
     let mut looked = look_whole(skb, ethernet);
@@ -154,7 +157,7 @@ fn ifindex(skb: *mut __sk_buff) -> u32 {
     unsafe { (*skb).ifindex }
 }
 
-/// Walks a packet: [`WALKED`], [`MISS`] or what cannot be walked.
+/// Walks a packet: [`WALKED`], [`MISS`], or why the packet cannot be parsed.
 #[inline(never)]
 fn look_whole(skb: *mut __sk_buff, ethernet: bool) -> u32 {
     let walked = walk(&Either::new(skb), ethernet, maps::ports());
@@ -162,15 +165,15 @@ fn look_whole(skb: *mut __sk_buff, ethernet: bool) -> u32 {
     look::told(walked, || ifindex(skb))
 }
 
-/// Looks what it quotes, if it is an ICMP error: [`WALKED`] still, or why it is unknown.
+/// Finds the packet that an ICMP error quotes: [`WALKED`], or why the quote cannot be parsed.
 #[inline(never)]
 fn find_quote(skb: *mut __sk_buff) -> u32 {
     let quote = look::quote(&Either::new(skb));
     look::told(quote.map(|()| WALKED), || ifindex(skb))
 }
 
-/// Asks whether the packet may belong to the follow: [`FOUND`] or [`MISS`]. If so, whose
-/// addresses decide is in the scratch memory.
+/// Asks the filter's first stage whether the packet may belong to the follow: [`FOUND`] or
+/// [`MISS`]. [`FOUND`] leaves the deciding addresses in the scratch map.
 #[inline(never)]
 fn ask(skb: *mut __sk_buff) -> u32 {
     let Some(found) = maps::found() else {
@@ -193,8 +196,8 @@ fn ask(skb: *mut __sk_buff) -> u32 {
 const MATCH: u32 = 1;
 const ELSEWHERE: u32 = 2;
 
-/// Decides about a packet that may belong to the follow, or finds that it was decided
-/// about its like.
+/// Whether the packet belongs to the follow. The latest decisions are cached by flow and
+/// point, so the next packet of a flow needs no look-up.
 #[inline(never)]
 fn belongs(skb: *mut __sk_buff, egress: bool) -> bool {
     let Some(found) = maps::found() else {
@@ -228,7 +231,7 @@ fn belongs(skb: *mut __sk_buff, egress: bool) -> bool {
     flow.decision == MATCH
 }
 
-/// As the tables have it: [`MATCH`], [`ELSEWHERE`] or 0.
+/// The decision by the filter's tables: [`MATCH`], [`ELSEWHERE`] or 0.
 #[inline(never)]
 fn decided(skb: *mut __sk_buff) -> u32 {
     let Some(found) = maps::found() else {
@@ -278,8 +281,8 @@ fn emit(skb: *mut __sk_buff, egress: bool, ethernet: bool) -> Counter {
     let Some(mut record) = EVENTS.reserve::<HopEvent>(0) else {
         return Counter::RingFull;
     };
-    // SAFETY: any bytes are a valid event. Every field is written below; what
-    // is not, the ends of the two headers, keeps bytes of earlier events.
+    // SAFETY: any bytes are a valid event. Every field is written below, except the unused
+    // ends of the two headers, which keep bytes of earlier events.
     let event = unsafe { record.assume_init_mut() };
     event.time = time;
     // Through memory, because the verifier allows no arithmetic with the
@@ -296,7 +299,7 @@ fn emit(skb: *mut __sk_buff, egress: bool, ethernet: bool) -> Counter {
     Counter::Emitted
 }
 
-/// Fills in what can be read off the frame.
+/// Fills in the fields that describe the frame.
 #[inline(always)]
 fn fill_frame(event: &mut HopEvent, skb: *mut __sk_buff, ethernet: bool) {
     // SAFETY: the context pointer is valid while the program runs.

@@ -1,17 +1,16 @@
 //! Which packets belong to a follow.
 //!
 //! A follow is a list of address *pairs*, side A and side B, each with a
-//! [`Rule`] about protocol and ports. A packet belongs when its innermost
-//! addresses are the two sides of one pair, in either direction; an ICMP
-//! error when the packet it quotes does; ARP and neighbour discovery when
-//! both parties are followed or a next hop of who is.
+//! [`Rule`] about protocol and ports. A packet belongs to the follow if its innermost
+//! addresses are the two sides of one pair, in either direction. An ICMP
+//! error belongs if the packet that it quotes does. ARP and neighbour discovery belong if
+//! each party is a followed address or a next hop of one.
 //!
-//! Two stages. A Bloom filter answers "neither address is of interest" for nearly every
-//! packet, in a few nanoseconds. What is left is looked up: addresses and prefixes are in
-//! tables that say of which [`Identity`] an address is, and pairs of identities in one
-//! that says which rules hold between them. Addresses that are followed alike, as the
-//! backends of a Service, have the same identity, so that a follow of thousands of
-//! addresses has few pairs.
+//! The filter has two stages. A Bloom filter answers "neither address is of interest" for
+//! nearly every packet, in a few nanoseconds. The second stage is exact: one table gives the
+//! [`Identity`] of an address or prefix, and another one the rules between two identities.
+//! Addresses that are followed alike, such as the backends of a Service, share an identity,
+//! so a follow of thousands of addresses has few pairs.
 
 mod ends;
 pub(crate) mod prefilter;
@@ -47,13 +46,13 @@ pub struct AddressKey {
 /// Bits of [`AddressKey`] before the address.
 pub const KEY_PREFIX_BITS: u32 = 32;
 
-/// What an address is to the follow: value of the address tables.
+/// The role of an address in the follow: value of the address tables.
 ///
-/// An address inside several prefixes is what all of them say together.
+/// User space merges prefixes that overlap, so one look-up gives the whole role.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
-    /// Number of the class of addresses that are followed alike; 0 of one that is in no
+    /// Number of the class of addresses that are followed alike; 0 if the address is in no
     /// pair.
     pub class: u32,
     /// [`NEIGHBOUR`], [`FOLLOWED`] and [`SIDE_A`].
@@ -65,13 +64,13 @@ const _: () = assert!(size_of::<Identity>() == 8);
 /// Flag of [`Identity`]: ARP and ND of this address belong to the follow if the
 /// other party has the flag too.
 pub const NEIGHBOUR: u32 = 1;
-/// Flag of [`Identity`]: one of the addresses that are followed.
+/// Flag of [`Identity`]: a followed address.
 pub const FOLLOWED: u32 = 2;
-/// Flag of [`Identity`]: side A of some pair, of which one may want to know where else
-/// it sends to.
+/// Flag of [`Identity`]: side A of some pair. If nothing matches, the programs count where else
+/// side A sends its packets.
 pub const SIDE_A: u32 = 4;
 
-/// Key of the table of pairs: between which classes. A pair is there in both directions.
+/// Key of the table of pairs: two classes. The table holds each pair in both directions.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PairKey {
@@ -89,16 +88,16 @@ pub const MAX_RULES: usize = 16;
 /// How many different [`RuleSet`]s a filter can have.
 pub const MAX_RULE_SETS: usize = 256;
 
-/// The rules that hold between two classes: a packet must satisfy one of them. The
-/// table of pairs has its number.
+/// The rules between two classes: a packet must satisfy one of them. The table of pairs
+/// holds the set's number.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RuleSet {
-    /// Those that hold come first.
+    /// Rules that hold come first.
     pub rules: [Rule; MAX_RULES],
 }
 
-/// What is asked of protocol and ports; 0 asks nothing.
+/// The protocol and ports that a packet must have; 0 allows any.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Rule {
@@ -108,7 +107,7 @@ pub struct Rule {
     pub dst_port: u16,
     /// IANA protocol number; that of ICMP stands for ICMPv6, too.
     pub proto: u8,
-    /// 1. With 0 there are no more rules.
+    /// 1; 0 ends the list of rules.
     pub holds: u8,
     /// Always 0.
     pub padding: [u8; 2],
@@ -116,22 +115,22 @@ pub struct Rule {
 
 const _: () = assert!(size_of::<Rule>() == 8);
 
-/// What becomes of a packet.
+/// The filter's answer about a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Nothing to do with the follow.
+    /// The packet does not belong to the follow.
     Miss,
-    /// From a followed address to somewhere the follow does not ask about.
+    /// The packet comes from a followed address, and goes to an address that is not followed.
     Elsewhere,
-    /// Belongs to it.
+    /// The packet belongs to the follow.
     Match,
 }
 
 /// The filter's tables, wherever they are.
 pub trait Tables {
-    /// Whether the [`Prefilter`] may hold the address at this spot.
+    /// Whether the address at this spot may be in the [`Prefilter`].
     fn may_concern(&self, spot: Spot) -> bool;
-    /// What is said of `address`, or of the longest prefix that holds it.
+    /// The identity of `address`, or of the longest prefix that contains it.
     fn identity(&self, address: &[u8; 16]) -> Identity;
     /// The number of the [`RuleSet`] of packets between two classes, neither of them 0.
     fn pair(&self, from: u32, to: u32) -> Option<u32>;
@@ -141,10 +140,11 @@ pub trait Tables {
 
 /// The first stage: `None` for nearly every packet that is not followed.
 ///
-/// With `explain`, packets from a followed address to anywhere pass, too.
+/// With `explain`, packets from a followed address to any other pass, too: they explain why
+/// nothing matches.
 ///
 /// # Errors
-/// [`Unparsed`], where what decides about the packet cannot be read.
+/// [`Unparsed`], if the bytes that decide cannot be read.
 #[inline(always)]
 pub fn candidate<P: Packet + ?Sized, T: Tables>(
     packet: &P,
@@ -156,7 +156,7 @@ pub fn candidate<P: Packet + ?Sized, T: Tables>(
     candidate_with(packet, layers, quote.as_ref(), tables, explain)
 }
 
-/// The same of a packet of which it is known what it quotes ([`quoted`]).
+/// The same for a packet whose quote is known already ([`quoted`]).
 ///
 /// # Errors
 /// Likewise.
@@ -179,14 +179,13 @@ pub fn candidate_with<P: Packet + ?Sized, T: Tables>(
     let passes = if ends.kind == Kind::Pair {
         src && (explain || concerns(ends.dst)?)
     } else {
-        // Neighbour traffic may come from or go to an address nobody knows,
-        // a link-local one.
+        // One party of neighbour traffic may have an unknown link-local address.
         src || concerns(ends.dst)?
     };
     if !passes {
         return Ok(None);
     }
-    // The frame was cut: it does not have what its headers state.
+    // The frame is truncated: it is shorter than its headers state.
     if ends.ports != 0 && packet.be32(ends.ports).is_none() {
         return Err(Unparsed::Short);
     }
@@ -196,8 +195,8 @@ pub fn candidate_with<P: Packet + ?Sized, T: Tables>(
 /// The second stage: exact.
 #[inline(always)]
 pub fn decide<P: Packet + ?Sized, T: Tables>(packet: &P, ends: &Ends, tables: &T) -> Decision {
-    // One after the other: of both together, the compiler keeps bytes that the first one
-    // has not been given, and no verifier lets a program do that.
+    // One after the other. If both are read together, the compiler copies bytes that were not
+    // written yet, which no verifier accepts.
     let Some(src) = ends.src(packet) else {
         return Decision::Miss;
     };
@@ -230,7 +229,7 @@ pub fn decide<P: Packet + ?Sized, T: Tables>(packet: &P, ends: &Ends, tables: &T
             }
         }
     }
-    // Of a later fragment nobody can say that it was not asked about.
+    // The ports of a later fragment are unknown, so it may belong to the follow.
     if from.flags & SIDE_A != 0 && ends.is_told {
         Decision::Elsewhere
     } else {

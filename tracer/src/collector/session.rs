@@ -1,4 +1,8 @@
-//! One follow, from the first attachment to the summary.
+//! One live follow, from the first attachment to the summary.
+//!
+//! A session starts the agents, puts the filter into force, and passes agents' records through the
+//! core and into the recording. It asks streams for watermarks and reports while a journey waits for
+//! them, and reaches lost agents again. However it ends, everything is detached.
 
 mod work;
 
@@ -29,33 +33,32 @@ use super::{
 };
 use crate::{link::LinkError, store::RecordError};
 
-/// How often streams that hold others up are asked for their watermark, and
-/// open journeys looked after. Only while there are any.
+/// How often to ask slow streams for their watermark, and to look after open journeys. Nothing is
+/// asked while no journey is open.
 const TICK: Duration = Duration::from_millis(25);
 
-/// How often streams are asked what they lost, while a verdict waits for that.
+/// How often to ask streams which events they lost, while a verdict waits for the answer.
 const ASK: Duration = Duration::from_millis(200);
 
-/// How often a view that shows it is told how the follow stands.
+/// How often to tell a view the state of the follow, if the view shows it.
 const STANDING: Duration = Duration::from_millis(500);
 
-/// How long without a match until it is said why.
+/// How long to wait for a match before saying why there is none.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What came of a follow.
+/// The result of a follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// Journeys shown that are more than ARP and neighbour discovery.
+    /// Shown journeys, without ARP and neighbour discovery.
     pub matched: u64,
-    /// The same by verdict, without those that the follow's beginning or end
-    /// has cut off.
+    /// The same by verdict, without journeys that the follow's start or end cut off.
     pub fates: BTreeMap<Kind, u64>,
 }
 
 /// Why a follow ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
-    /// It was told to stop before it had begun.
+    /// The follow was told to stop before it had begun.
     #[error("stopped before all agents had started")]
     Stopped,
     /// No agent could start.
@@ -90,8 +93,8 @@ pub enum SessionError {
 }
 
 /// Runs a follow until `stop`, its duration, or its count is reached, and
-/// detaches everything. `notice` takes lines that are not data; `updates` say what changes
-/// of the plan meanwhile.
+/// detaches everything. `notice` takes lines that are not data; `updates` are changes of the
+/// plan meanwhile.
 ///
 /// # Errors
 /// [`SessionError`]; everything is detached then, too.
@@ -102,7 +105,7 @@ pub async fn follow(
     notice: &mut impl FnMut(&str),
     stop: impl Future<Output = ()>,
 ) -> Result<Outcome, SessionError> {
-    // A file that cannot be written is known before anything is attached.
+    // An unwritable file must fail before anything is attached.
     let recorder = plan.write.as_ref().map(Recorder::create).transpose()?;
     tokio::pin!(stop);
     let started = tokio::select! {
@@ -128,7 +131,7 @@ pub(super) async fn follow_agents(
     session.arm(&mut agents);
     let ended = run(agents, &mut session, stop).await;
     let shown = ended.and_then(|()| Ok(session.core.end(&mut session.reader)?));
-    // Whatever happened, what was recorded can be read to its end.
+    // Whatever happened, finish the recording, so that it can be read to its end.
     session.record(|recorder| recorder.end(unix_now()));
     shown?;
     session.sum_up()
@@ -143,58 +146,57 @@ struct Session<'a, V, N> {
     reader: Reader<'a, V>,
     /// Takes lines that are not data.
     notice: &'a mut N,
-    /// Streams that do not tell what they saw.
+    /// Streams that do not answer with a watermark.
     stalls: Stalls,
-    /// Streams that do not report what they lost.
+    /// Streams that do not report which events they lost.
     silences: Stalls,
-    /// The agents of which it was said that they are not waited for.
+    /// Agents for which a message said that the follow no longer waits for them.
     stalled: Vec<bool>,
-    /// The streams of which a report is awaited, which was asked of all.
+    /// Streams whose report is still missing, after all streams were asked.
     awaited: Vec<bool>,
     phase: Phase,
-    /// That of the filter in force.
+    /// Generation of the filter in force.
     generation: u32,
-    /// Whether it was said that some pairs do not fit.
+    /// Whether a message said that some pairs do not fit.
     is_crowded: bool,
-    /// When to ask next for what is waited for.
+    /// When to ask streams next.
     tick: Instant,
-    /// When streams were last asked what they lost.
+    /// When streams were last asked which events they lost.
     asked: Instant,
     sampling: Sampling,
-    /// The agents that are out of reach.
+    /// Agents that are out of reach.
     away: Vec<bool>,
     /// Nodes of which it was said that they have no agent yet.
     unreached: BTreeSet<String>,
-    /// When to tell the view next how the follow stands.
+    /// When to tell the view the state of the follow next.
     stand: Option<Instant>,
-    /// When to say why nothing matched, if nothing does; `None` if it was said, or
-    /// need not be any more.
+    /// When to say why nothing matched; `None` if that was said, or if something matched.
     wonder: Option<Wonder>,
 }
 
-/// How far a follow is.
+/// The phase of a follow.
 #[derive(Clone, Copy, Debug)]
 enum Phase {
-    /// It waits until all points are observed, and not for longer than this.
+    /// Waits until all points are observed, at most until this time.
     Arming(Instant),
-    /// They are, from this Unix time on, ns. It waits until then by every node's clock, so
-    /// that what is sent once it says that it has begun is not taken for older.
+    /// All points are observed from this Unix time on, ns. The follow waits for that time by every
+    /// node's clock. Otherwise packets sent after the ready line could count as older.
     Armed(i64, Instant),
-    /// It follows, until then if it is to end by itself.
+    /// Follows, until this time if there is a duration.
     Following(Option<Instant>),
 }
 
 /// That nothing has matched yet.
 #[derive(Clone, Copy, Debug)]
 struct Wonder {
-    /// When to go on.
+    /// When to go on without further answers.
     at: Instant,
     /// Whether agents were asked what their points have seen.
     asked: bool,
 }
 
 impl<'a, V: View, N: FnMut(&str)> Session<'a, V, N> {
-    /// Begins to record.
+    /// Starts the recording.
     fn new(
         plan: Plan,
         mut recorder: Option<Recorder>,
@@ -237,13 +239,12 @@ impl<'a, V: View, N: FnMut(&str)> Session<'a, V, N> {
         })
     }
 
-    /// Waits until all points are observed, with the filter that knows of all next
-    /// hops. Programs see packets since they were attached: what passed before this
-    /// moment was on its way before the start.
+    /// Waits until all points are observed, with the filter that includes all next hops. Packets
+    /// that programs saw before this moment were sent before the start.
     fn arm(&mut self, agents: &mut Agents) {
         self.send_filter(agents);
-        // Commands are carried out in order: a report says that the filter
-        // before it is in force.
+        // Agents execute commands in order, so a report proves that the filter before it is in
+        // force.
         self.ask_all(agents);
     }
 
@@ -262,7 +263,7 @@ impl<'a, V: View, N: FnMut(&str)> Session<'a, V, N> {
         Ok(self.core.show(&mut self.reader)?)
     }
 
-    /// Puts the filter into force, with all next hops that are known by now.
+    /// Puts the filter into force, with all next hops known by now.
     fn send_filter(&mut self, agents: &mut Agents) {
         let filter = self.next_filter();
         info!(
@@ -303,12 +304,12 @@ impl<'a, V: View, N: FnMut(&str)> Session<'a, V, N> {
     fn ask_all(&mut self, agents: &mut Agents) {
         agents.send(&Command::Report);
         for (stream, awaited) in self.awaited.iter_mut().enumerate() {
-            // One that has ended reports no more.
+            // A stream that has ended sends no reports.
             *awaited = self.core.reported_of(stream).is_some();
         }
     }
 
-    /// Asks for what is waited for, and goes on without those that do not tell.
+    /// Asks streams for watermarks and reports, and goes on without streams that do not answer.
     fn hurry(&mut self, agents: &mut Agents, now: Instant) -> Result<(), SessionError> {
         self.tick = now + TICK;
         if self.core.waits_for_reports() && self.asked.elapsed() >= ASK {
@@ -320,7 +321,7 @@ impl<'a, V: View, N: FnMut(&str)> Session<'a, V, N> {
         let told = self.by_stream(Core::watermark_of);
         let late = self.stalls.overdue(&told, self.core.waiting(), now);
         self.pass(agents, late)?;
-        // Nobody is asked for reports before a verdict waits for them.
+        // Streams are asked for reports only while a verdict waits for them.
         if self.core.waits_for_reports() {
             let told = self.by_stream(Core::reported_of);
             let late = self.silences.overdue(&told, 0, now);
@@ -329,7 +330,7 @@ impl<'a, V: View, N: FnMut(&str)> Session<'a, V, N> {
         Ok(())
     }
 
-    /// What is known of streams that have not ended.
+    /// The state of streams that have not ended.
     fn by_stream(&self, what: impl Fn(&Core, usize) -> Option<i64>) -> Vec<(usize, i64)> {
         let streams = 0..self.core.streams();
         streams
@@ -362,7 +363,7 @@ impl<'a, V: View, N: FnMut(&str)> Session<'a, V, N> {
         Ok(())
     }
 
-    /// Goes on where all have told that were asked, and shows what is finished.
+    /// Goes on once all streams have answered, and shows finished journeys.
     fn after(&mut self) -> Result<(), SessionError> {
         let all_told = !self.awaited.contains(&true);
         if all_told && matches!(self.phase, Phase::Arming(_)) {
@@ -381,8 +382,7 @@ impl<'a, V: View, N: FnMut(&str)> Session<'a, V, N> {
         Ok(self.core.show(&mut self.reader)?)
     }
 
-    /// Records something; where that fails, what was recorded stays, and the
-    /// follow is to end.
+    /// Records something. On failure, the recording so far stays, and the follow has to end.
     fn record(&mut self, what: impl FnOnce(&mut Recorder) -> Result<(), RecordError>) {
         if let Some(recorder) = &mut self.recorder
             && let Err(error) = what(recorder)
@@ -392,7 +392,7 @@ impl<'a, V: View, N: FnMut(&str)> Session<'a, V, N> {
         }
     }
 
-    /// Tells the view how the follow stands.
+    /// Tells the view the state of the follow.
     fn tell_standing(&mut self) -> Result<(), SessionError> {
         let standing = Standing {
             accounting: self.core.accounting(),
@@ -402,7 +402,8 @@ impl<'a, V: View, N: FnMut(&str)> Session<'a, V, N> {
         Ok(self.reader.standing(self.core.scene(), &standing)?)
     }
 
-    /// Asks why nothing matched, and says so once all have told, or had time to.
+    /// Asks agents what their points have seen, and says why nothing matched once all have
+    /// answered, or had time to.
     fn wonder(&mut self, agents: &mut Agents) {
         let Some(wonder) = &mut self.wonder else {
             return;
@@ -428,7 +429,7 @@ impl<'a, V: View, N: FnMut(&str)> Session<'a, V, N> {
         }
     }
 
-    /// Shows what it adds up to.
+    /// Shows the summary.
     fn sum_up(mut self) -> Result<Outcome, SessionError> {
         if self.core.matched() == 0 {
             (self.notice)("nothing matched");

@@ -1,8 +1,8 @@
-//! What the collector makes of what agents send: no clock, no channel.
+//! The collector without clocks and channels: it takes agents' records, joins and judges
+//! journeys, and hands them to the view.
 //!
-//! The same batches in the same order give the same journeys and verdicts, so
-//! a recording of them can be replayed: a live follow and a replay differ only
-//! in where batches come from.
+//! The same records in the same order give the same journeys and verdicts. So a recording can be
+//! replayed: a live follow and a replay differ only in where the records come from.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -25,20 +25,20 @@ use crate::{
     verdict::{Accounting, Kind, Sums, classify, judge},
 };
 
-/// What is known before the first batch comes.
+/// What is known before the first batch arrives.
 #[derive(Clone, Debug)]
 pub struct Beginning {
-    /// What the agents said of themselves.
+    /// What the agents told about themselves and their nodes.
     pub nodes: Vec<Hello>,
     /// Who owns which address, and when.
     pub owners: Owners,
     /// Addresses on the asking side.
     pub sources: Vec<IpNet>,
-    /// As in the scene.
+    /// As in [`Scene`].
     pub asked: Vec<IpNet>,
-    /// How long journeys are waited for, and how many at once.
+    /// How long the engine waits for a journey's next hop, and how many journeys may be open.
     pub limits: Limits,
-    /// After how many journeys no more are shown.
+    /// How many journeys to show at most (`--count`).
     pub count: Option<u64>,
     /// When the agents had started, Unix time, ns.
     pub time: i64,
@@ -50,40 +50,39 @@ pub struct Beginning {
     pub skew: i64,
 }
 
-/// Joins, judges and shows what agents send.
+/// Joins hops to journeys, judges them, and shows them.
 pub struct Core {
-    /// What there is to say once all points are observed; `None` once it was said.
+    /// What to tell the view once all points are observed; `None` after that.
     started: Option<Started>,
-    /// Whether they are, so that journeys can be shown.
+    /// Whether all points are observed, so that journeys can be shown.
     armed: bool,
     pub(super) scene: Scene,
     pub(super) order: Order,
     pub(super) engine: Engine,
     pub(super) ledger: Ledger,
     legs: Legs,
-    /// What changed on nodes and was not shown yet.
+    /// Changes of nodes that were not shown yet.
     pub(super) changes: VecDeque<Changed>,
-    /// Finished journeys on which there is no verdict until all streams have
-    /// told what they lost up to a time: Unix time, ns.
+    /// Finished journeys, each with a Unix time, ns. There is no verdict until every stream has
+    /// reported which events it lost up to that time.
     pub(super) pending: VecDeque<(i64, Box<Journey>)>,
     sums: Sums,
     journal: Journal,
     pub(super) hold: i64,
     /// By how much the clocks of nodes may differ, ns.
     pub(super) skew: i64,
-    /// Until when all nodes are observed, Unix time, ns.
+    /// The time up to which all nodes are observed, Unix time, ns.
     pub(super) observed: i64,
     count: Option<u64>,
-    /// Journeys shown that are more than ARP and neighbour discovery: those
-    /// are always there, and not what anybody asks for.
+    /// Shown journeys without ARP and neighbour discovery, which are always there and do not
+    /// count as a match.
     matched: u64,
-    /// The same by verdict, without those that the follow's beginning or end
-    /// has cut off.
+    /// The same by verdict, without journeys that the follow's start or end cut off.
     fates: BTreeMap<Kind, u64>,
 }
 
 impl Core {
-    /// What knows only the beginning.
+    /// A core that knows only the beginning.
     #[must_use]
     pub fn new(beginning: Beginning) -> Self {
         let Beginning {
@@ -154,7 +153,7 @@ impl Core {
         &self.scene
     }
 
-    /// Takes what comes next.
+    /// Takes the next record.
     pub fn take(&mut self, record: Record) {
         match record {
             Record::Batch { agent, batch } => self.batch(agent, *batch),
@@ -182,7 +181,7 @@ impl Core {
         }
     }
 
-    /// Takes note that all points are observed from `time` on, Unix time, ns.
+    /// Notes that all points are observed from `time` on, Unix time, ns.
     fn armed(&mut self, time: i64) {
         self.armed = true;
         if let Some(started) = self.started.as_mut().filter(|_| time < i64::MAX) {
@@ -192,7 +191,7 @@ impl Core {
         self.scene.since = self.scene.since.max(time);
     }
 
-    /// Takes what an agent sent.
+    /// Takes a batch of an agent.
     fn batch(&mut self, agent: usize, batch: Batch) {
         if let Some(change) = batch.change {
             self.change(agent, change);
@@ -224,7 +223,7 @@ impl Core {
         self.advance();
     }
 
-    /// Hands on what has come from everywhere, and lets as much time pass.
+    /// Hands the hops up to the common watermark to the engine, and lets time pass up to there.
     pub(super) fn advance(&mut self) {
         let (engine, scene) = (&mut self.engine, &self.scene);
         self.order.hand_on(|node, time, sight| match sight {
@@ -233,16 +232,15 @@ impl Core {
                 engine.push_freed(scene, (node, time), freed, classify(freed));
             }
         });
-        // At the end nothing is behind the watermarks any more, and no time
-        // has passed for that.
+        // At the end, the watermarks hold nothing back, but no time has passed.
         let watermark = self.order.watermark();
         if watermark < i64::MAX {
             self.engine.advance(&self.scene, watermark);
         }
     }
 
-    /// Shows the beginning, what has changed, and the journeys that are finished, up to
-    /// the count asked for; nothing before all points are observed.
+    /// Shows the start, changes of nodes, and finished journeys, up to the requested count.
+    /// Before all points are observed, it shows nothing.
     ///
     /// # Errors
     /// Those of the view.
@@ -257,11 +255,11 @@ impl Core {
             reader.changed(&self.scene, &changed)?;
         }
         let reported = self.ledger.reported();
-        // What was lost while a journey was waited for counts, too. Nothing
-        // comes after the last batches, which have reports.
+        // Events that were lost while the journey waited count, too. The last batches have
+        // reports, and nothing comes after them.
         let now = Some(self.order.watermark()).filter(|time| *time < i64::MAX);
         let until = now.unwrap_or(i64::MIN);
-        // Watermarks only rise: what waits for longest comes first.
+        // Watermarks only rise, so the journey that has waited longest comes first.
         while let Some((_, journey)) = self.pending.pop_front_if(|(until, _)| *until <= reported) {
             self.show_one(journey, reader)?;
         }
@@ -282,7 +280,7 @@ impl Core {
         mut journey: Box<Journey>,
         reader: &mut Reader<'_, V>,
     ) -> io::Result<()> {
-        // Where one was not there any more to see it, silence says nothing.
+        // Nodes were not observed for the whole hold time, so silence is no evidence.
         let waited = journey.last().saturating_add(self.hold);
         if journey.closed == Closed::Silence && waited > self.observed {
             journey.closed = Closed::End;
@@ -313,13 +311,13 @@ impl Core {
         reader.read(&self.scene, &self.journal)
     }
 
-    /// Shows the journeys that are left: nothing more will come.
+    /// Shows the remaining journeys at the end of the input.
     ///
     /// # Errors
     /// Those of the view.
     pub fn end<V: View>(&mut self, reader: &mut Reader<'_, V>) -> io::Result<()> {
         if !self.armed {
-            // All that was seen was on its way before the start, which never came.
+            // The start never came, so every packet was on its way before it.
             self.armed(i64::MAX);
         }
         self.cut_off();
@@ -327,8 +325,8 @@ impl Core {
         self.advance();
         self.engine.end(&self.scene);
         self.show(reader)?;
-        // Of these not all agents have told, nor will: the recording was cut, and
-        // what may be missing is noted.
+        // The recording was cut, so not all agents have reported up to these journeys. The
+        // possible gap is noted.
         for (_, journey) in std::mem::take(&mut self.pending) {
             self.show_one(journey, reader)?;
         }
@@ -344,7 +342,7 @@ impl Core {
         reader.summary(&self.scene, &summary)
     }
 
-    /// Where every packet and event went so far.
+    /// What became of every packet and event so far.
     #[must_use]
     pub fn accounting(&self) -> Accounting {
         let counts = self.engine.counts();
@@ -360,13 +358,13 @@ impl Core {
         accounting
     }
 
-    /// Whether as many journeys have been shown as were asked for.
+    /// Whether the requested number of journeys has been shown.
     #[must_use]
     pub fn count_reached(&self) -> bool {
         self.count.is_some_and(|count| self.matched >= count)
     }
 
-    /// Journeys shown that are more than ARP and neighbour discovery.
+    /// Shown journeys, without ARP and neighbour discovery.
     pub const fn matched(&self) -> u64 {
         self.matched
     }

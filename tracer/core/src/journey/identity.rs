@@ -1,5 +1,5 @@
-//! What makes two hops the same packet, two packets one conversation, and
-//! one packet the answer to another.
+//! Keys: which packets are one TCP stream or one conversation, and which packet answers or
+//! refuses another.
 
 use std::{
     hash::{Hash, Hasher as _},
@@ -46,7 +46,8 @@ impl StreamKey {
     }
 }
 
-/// The timestamp that tells a transmission of stream data from another.
+/// The TCP timestamp value. It tells a retransmission of stream data from the first
+/// transmission.
 pub(super) fn stamp(packet: &Packet) -> Option<u32> {
     packet.stream_data()?.timestamps.map(|(value, _)| value)
 }
@@ -69,8 +70,8 @@ pub(super) fn conversation(packet: &Packet) -> u64 {
     hasher.finish()
 }
 
-/// FNV-1a: the standard library's hasher may change between releases, and
-/// this number is written to files.
+/// FNV-1a. The standard library's hasher may change between releases, but files hold this
+/// number.
 struct Fnv(u64);
 
 impl Default for Fnv {
@@ -120,15 +121,14 @@ pub(super) enum Question {
 }
 
 impl Question {
-    /// Whether the packets that ask it in a short time are transmissions of one
-    /// question, so that an answer to one answers them all. Echo requests are
-    /// answered one by one.
+    /// Whether packets with this question within a short time are retransmissions, so one
+    /// answer answers all of them. Each echo request has an answer of its own.
     pub(super) const fn is_asked_once(&self) -> bool {
         matches!(self, Self::Handshake { .. } | Self::Dns { .. })
     }
 
-    /// Whether every receiver answers it. Of ARP and neighbour discovery only
-    /// the one who is asked for does.
+    /// Whether every receiver must answer. Only the owner of the address answers ARP and
+    /// neighbour discovery.
     pub(super) const fn is_due_an_answer(&self) -> bool {
         matches!(
             self,
@@ -141,7 +141,7 @@ impl Question {
 pub(super) enum Part {
     Asks(Question),
     Answers(Question),
-    /// With a reset (RFC 9293, 3.10.7.1).
+    /// Refuses with a reset (RFC 9293, 3.10.7.1).
     Refuses(Question),
 }
 
@@ -165,10 +165,9 @@ impl Datagram {
     }
 }
 
-/// What an ICMP error quotes of a packet, as far as it tells packets of one
-/// flow apart: addresses, protocol, IPv4's identification, the transport
-/// header's first eight bytes without checksums. TCP data is found by its
-/// bytes.
+/// The fields of a quoted packet that tell packets of one flow apart: addresses, protocol,
+/// IPv4's identification, and the transport header's first eight bytes without checksums. A
+/// quote of TCP data is found by its sequence numbers instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct QuoteKey {
     src: IpAddr,
@@ -189,8 +188,8 @@ impl Hash for QuoteKey {
 }
 
 impl QuoteKey {
-    /// How `packet` would be quoted; `None` for what is found by its bytes, or
-    /// never quoted.
+    /// How an error would quote `packet`; `None` for TCP data, and for packets that no error
+    /// quotes.
     pub(super) fn of(packet: &Packet) -> Option<Self> {
         let (proto, header) = match &packet.transport {
             Transport::Tcp(tcp) => (6, (tcp.src_port, tcp.dst_port, tcp.seq)),
@@ -227,7 +226,7 @@ impl QuoteKey {
         })
     }
 
-    /// The key of what an error quotes.
+    /// The key of the packet that an error quotes.
     pub(super) fn quoted(quote: &Quote) -> Option<Self> {
         let [a, b, c, d, e, f, g, h] = quote.header?;
         let first = u16::from_be_bytes([a, b]);
@@ -249,11 +248,10 @@ impl QuoteKey {
     }
 }
 
-/// Whether an ICMP message says that the packet that it quotes was thrown away:
-/// destination unreachable, time exceeded, parameter problem (RFC 792); ICMPv6's
-/// four errors (RFC 4443, 2.1). A redirect tells of a packet that was sent on, a
-/// source quench of one that may have been (RFC 792, RFC 6633); what other types
-/// mean is not known.
+/// Whether an ICMP message says that the quoted packet was discarded:
+/// destination unreachable, time exceeded, parameter problem (RFC 792), or one of ICMPv6's
+/// four errors (RFC 4443, 2.1). After a redirect, the packet was forwarded, and after a source
+/// quench it may have been (RFC 792, RFC 6633). The meaning of other types is unknown.
 pub(super) const fn says_no(icmp: &Icmp) -> bool {
     if icmp.v6 {
         matches!(icmp.kind, 1..=4)
@@ -262,9 +260,9 @@ pub(super) const fn says_no(icmp: &Icmp) -> bool {
     }
 }
 
-/// Whether an answer tells that it is to this question and to no other that asks
-/// the same: a SYN-ACK echoes the timestamp of the SYN that it answers (RFC 7323,
-/// 3.2). `None`: it does not tell.
+/// Whether an answer is to exactly this question, and not to another transmission of it. A
+/// SYN-ACK shows this: it echoes the timestamp of the SYN that it answers (RFC 7323, 3.2).
+/// `None` if the answer does not show it.
 pub(super) fn answers_this(answer: &Packet, question: &Packet) -> Option<bool> {
     let (Transport::Tcp(answer), Transport::Tcp(question)) =
         (&answer.transport, &question.transport)
@@ -275,8 +273,8 @@ pub(super) fn answers_this(answer: &Packet, question: &Packet) -> Option<bool> {
     Some(echoed == stamp)
 }
 
-/// A packet's part in an exchange, if it is one in which one packet answers
-/// exactly one other.
+/// A packet's part in an exchange of one question and one answer, if the packet is in such
+/// an exchange.
 pub(super) fn part(packet: &Packet) -> Option<Part> {
     match &packet.transport {
         Transport::Icmp(icmp) => {

@@ -1,4 +1,15 @@
-//! From hops to journeys. Pure: no I/O, no clock, no kernel, no Kubernetes.
+//! From hops to journeys: which hops are one packet, in which order, and when no more will come.
+//!
+//! A hop is one packet at one observation point. The [`Engine`] joins the hops of one packet to
+//! a [`Journey`]. On one node, the sk_buff's address identifies a packet, and elsewhere all
+//! header fields that no router changes (`content`, `identity`). TCP data is a range of bytes,
+//! because GSO and GRO cut and merge segments on the way (`stream`, `ranges`). A journey over
+//! NAT goes on under other addresses (`translation`).
+//!
+//! The engine also attaches drops, answers, resets and ICMP errors to the journeys that they are
+//! about. `verdict` then says what became of the packet.
+//!
+//! Pure: no I/O, no clock, no kernel, no Kubernetes. Time passes with the input.
 
 mod arrival;
 mod content;

@@ -1,4 +1,9 @@
-//! Verdicts that rest on what was not seen, and on why it had to be.
+//! Verdicts that rest on absence: `lost`, and `left`.
+//!
+//! A packet is `lost` between two points only if the second point would have seen it: that point
+//! was observed all the time, it sees other packets, and no event of the two nodes was lost. A
+//! packet has `left` if its last hop goes out of an uplink towards a place without an agent.
+//! docs/decisions/absence.md has the reasons.
 
 use super::{
     Circumstances, Confidence, Evidence, Kind, Leg, LegKind, Outcome, Parts, Pattern, Sort,
@@ -13,16 +18,18 @@ use crate::{
     model::{Cause, Direction, Hello, Point, Role},
 };
 
-/// What the last step saw of the rest, if the rest went out of an uplink.
+/// Where the rest of a journey went out of an uplink, and for which node. The rest is the part
+/// that was neither delivered nor dropped.
 pub(super) struct Gone<'a> {
     pub(super) step: &'a Step,
-    /// Name of the node that it is for.
+    /// Name of the node that the rest is for.
     pub(super) to: &'a str,
-    /// Whether a tunnel says so; else it is for the next hop to bring it there.
+    /// Whether a tunnel's outer address names the node. Otherwise the next hop has to forward
+    /// the packet there.
     pub(super) tunnelled: bool,
 }
 
-/// Where what is left of a journey was seen last.
+/// The last step that saw something of the rest of a journey.
 pub(super) fn last_of_rest<'a>(case: &Case<'a>, fates: &Fates<'_>) -> Option<&'a Step> {
     let of_rest = |step: &&Step| {
         let mut parts = step.parts.iter().map(|part| Range::offsets(*part));
@@ -35,8 +42,7 @@ pub(super) fn last_of_rest<'a>(case: &Case<'a>, fates: &Fates<'_>) -> Option<&'a
         .find(of_rest)
 }
 
-/// Where the rest of a journey was seen last, if that is an uplink, going out
-/// towards another node that is known.
+/// The last step of the rest, if it goes out of an uplink towards another known node.
 pub(super) fn gone<'a>(case: &Case<'a>, fates: &Fates<'_>) -> Option<Gone<'a>> {
     let step = last_of_rest(case, fates)?;
     let point = case.scene.point(step);
@@ -52,7 +58,7 @@ pub(super) fn gone<'a>(case: &Case<'a>, fates: &Fates<'_>) -> Option<Gone<'a>> {
     let mut nodes = case.scene.nodes.iter();
     let has_it = |hello: &&Hello| tunnelled && hello.local.contains(&far_end);
     let to = owner.or_else(|| nodes.find(has_it).map(|hello| &hello.node))?;
-    // What a node sends to itself, such as an ARP announcement, is for everybody else.
+    // A packet that a node sends to itself, such as an ARP announcement, is for all others.
     let is_own = *to == case.scene.nodes[step.node].node;
     (!to.is_empty() && !is_own).then_some(Gone {
         step,
@@ -61,7 +67,7 @@ pub(super) fn gone<'a>(case: &Case<'a>, fates: &Fates<'_>) -> Option<Gone<'a>> {
     })
 }
 
-/// Out of the last watched point, towards a node without an agent.
+/// `left`: out of the last observed point, towards a node without an agent.
 pub(super) fn left(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict> {
     let gone = gone(case, fates)?;
     let Gone {
@@ -124,8 +130,8 @@ pub(super) fn left(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict> {
     })
 }
 
-/// Out of the last watched point without a tunnel, towards an address that is no known pod's
-/// or node's.
+/// `left`: out of the last observed point without a tunnel, towards an address that no known
+/// pod or node has.
 pub(super) fn left_outside(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict> {
     let step = last_of_rest(case, fates)?;
     let (scene, journey) = (case.scene, case.journey);
@@ -138,7 +144,7 @@ pub(super) fn left_outside(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict
         || step.seen < journey.size()
         || case.drop_unseen(step)
         || is_local()
-        // Somebody else on the wire had the frame, which may say more.
+        // Another machine on the wire got the frame, which is stronger evidence.
         || !fates.astray.is_empty()
         || !fates.unclear.is_empty()
     {
@@ -150,7 +156,7 @@ pub(super) fn left_outside(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict
     }
     Some(Verdict {
         kind: Kind::Left,
-        // A program of somebody else may translate it behind this point.
+        // Another tool's program may translate the packet after this point.
         confidence: if point.foreign.is_empty() {
             Confidence::High
         } else {
@@ -164,25 +170,26 @@ pub(super) fn left_outside(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict
     })
 }
 
-/// Where what is left of a journey had to be seen next.
+/// Where the rest of a journey had to be seen next.
 struct Next<'a> {
-    /// Where it was seen last.
+    /// The last step that saw the rest.
     step: &'a Step,
-    /// Index of the node and of its points, one of which it had to pass.
+    /// Index of the next node and of its points, one of which the rest had to pass.
     node: usize,
     points: Vec<usize>,
-    /// Packets that these points have seen, as proof that they see them.
+    /// How many packets these points have seen, which proves that they work.
     packets: u64,
-    /// Whether one of them has seen none, and its device has counted some.
+    /// Whether one of the points has seen no packet, and its device's counter does not prove that
+    /// none came.
     idle: bool,
-    /// If their devices have received nothing at all: since when, Unix time, ns.
+    /// Since when the devices have received nothing at all, if so: Unix time, ns.
     silent: Option<i64>,
-    /// What it passes in between.
+    /// What lies between the two points.
     kind: LegKind,
 }
 
-/// Points of a node that `are` such and no pod's interfaces, but for those that were
-/// known to be gone before the packet was sent.
+/// Points of a node, outside of pods, for which `are` holds. Points that were gone before the
+/// packet was sent are left out.
 fn observed<'a>(
     case: &Case<'a>,
     node: usize,
@@ -193,8 +200,8 @@ fn observed<'a>(
     points.filter(move |(_, point)| are(point) && scene.until(node, point) > start)
 }
 
-/// A point and how many packets it has seen, if it was there when the packet
-/// was sent and has been since.
+/// A point and how many packets it has seen, if it was observed when the packet was sent and
+/// ever since.
 pub(super) fn seen_at(
     case: &Case<'_>,
     node: usize,
@@ -209,7 +216,8 @@ pub(super) fn seen_at(
     Some((index, packets))
 }
 
-/// Out of one node's uplink, and into the other's.
+/// The next point on the wire: the rest left one node's uplink, and had to come in at the
+/// other node's.
 fn next_node<'a>(
     case: &Case<'a>,
     fates: &Fates<'_>,
@@ -225,9 +233,8 @@ fn next_node<'a>(
     }
     let uplink =
         |point: &Point| (point.role, point.direction) == (Role::Uplink, Direction::Ingress);
-    // It may come in from each of them, so all must be there. That any has seen
-    // packets will do: the wire's far end works. So will that no device has
-    // received any, by its own count.
+    // The packet may come in at any uplink, so all must be observed. Proof that they work is
+    // a packet at any of them, or a receive counter that says that nothing at all came in.
     let mut points = Vec::new();
     let mut packets = 0;
     let mut idle = false;
@@ -255,14 +262,14 @@ fn next_node<'a>(
     })
 }
 
-/// Out of one node's uplink, to somebody else than the node that it is for.
+/// `left`: out of one node's uplink, to another machine than the node that the packet is for.
 fn left_for_others(
     case: &Case<'_>,
     fates: &Fates<'_>,
     circumstances: &impl Circumstances,
 ) -> Option<Verdict> {
     let gone = gone(case, fates)?;
-    // A program of somebody else may have sent it another way.
+    // Another tool's program may have redirected the packet.
     if !case.scene.point(gone.step).foreign.is_empty() {
         return None;
     }
@@ -270,7 +277,7 @@ fn left_for_others(
     let node = nodes.position(|hello| hello.node == *gone.to)?;
     let watches =
         |point: &Point| (point.role, point.direction) == (Role::Uplink, Direction::Ingress);
-    // Others by the same next hop may have come in unseen.
+    // Other packets by the same next hop may have come in unseen.
     let mut ways_in = observed(case, node, watches).peekable();
     ways_in.peek()?;
     for other in ways_in {
@@ -282,7 +289,7 @@ fn left_for_others(
     }
 }
 
-/// Whether the rest of a journey was seen last going into an opaque tunnel.
+/// Whether the rest of a journey was last seen going into an opaque tunnel.
 pub(super) fn in_the_dark(case: &Case<'_>, fates: &Fates<'_>) -> bool {
     last_of_rest(case, fates).is_some_and(|step| {
         let point = case.scene.point(step);
@@ -290,8 +297,8 @@ pub(super) fn in_the_dark(case: &Case<'_>, fates: &Fates<'_>) -> bool {
     })
 }
 
-/// Out of one node's opaque tunnel device, and into the other's: what is in
-/// between is the tunnel's packet, not this one.
+/// The next point of an opaque tunnel: out of one node's tunnel device, into the other node's.
+/// Between the two there is only an encrypted packet.
 fn next_tunnel<'a>(
     case: &Case<'a>,
     fates: &Fates<'_>,
@@ -311,7 +318,7 @@ fn next_tunnel<'a>(
     };
     let mut ways_in = observed(case, node, comes_in);
     let (point, into) = ways_in.next()?;
-    // Of several it is not known which.
+    // If there are several devices, it is not known which one the packet takes.
     if node == step.node || ways_in.next().is_some() {
         return None;
     }
@@ -327,7 +334,7 @@ fn next_tunnel<'a>(
     })
 }
 
-/// Out of a bridge device, and to the pod's port of that bridge.
+/// The next point on a bridge: from the bridge device to the pod's port of that bridge.
 fn next_port<'a>(
     case: &Case<'a>,
     fates: &Fates<'_>,
@@ -359,8 +366,8 @@ fn next_port<'a>(
     })
 }
 
-/// Not seen where it had to be seen next, though that point is watched, its
-/// agent lives, and no event of the nodes at both ends was lost.
+/// `lost`: not seen where the packet had to be seen next, although that point is observed, its
+/// agent lives, and no event of the two nodes was lost.
 pub(super) fn lost(
     case: &Case<'_>,
     fates: &Fates<'_>,
@@ -370,8 +377,8 @@ pub(super) fn lost(
     let (scene, journey) = (case.scene, case.journey);
     let silent = matches!(journey.closed, Closed::Silence) && journey.start() >= scene.since;
     let all_seen = scene.nodes.iter().all(|hello| hello.drops.is_some());
-    // Of identical packets it is known how many vanished, not which. What a kernel freed
-    // did not vanish, whatever that meant.
+    // Of identical packets, it is known how many vanished, but not which ones. A packet that a
+    // kernel freed did not vanish.
     if journey.ambiguous
         || !fates.unclear.is_empty()
         || !silent
@@ -381,7 +388,7 @@ pub(super) fn lost(
         return None;
     }
     let nobodys = || to_nobody(case, last_of_rest(case, fates)?, circumstances);
-    // That a gateway has brought nothing may be what was not seen.
+    // If events were lost, packets that the gateway forwarded may have gone unseen.
     if !case.events_lost()
         && let Some(left) = left_for_others(case, fates, circumstances).or_else(nobodys)
     {
@@ -395,8 +402,8 @@ pub(super) fn lost(
     if unseen(step.node) || unseen(node) || case.uneven() {
         return None;
     }
-    // It may have been taken another way, or have come there with another
-    // node's MAC address.
+    // Another program may have redirected the packet, or it came in with another node's MAC
+    // address.
     let came = fates.astray.iter().any(|(astray, _)| astray.node == node);
     if came || !scene.point(step).foreign.is_empty() {
         return None;

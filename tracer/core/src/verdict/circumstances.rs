@@ -1,4 +1,4 @@
-//! What is known of the agents while a journey was on its way.
+//! What agents can vouch for while a journey was on its way.
 
 use std::{fmt, time::Duration};
 
@@ -19,73 +19,71 @@ pub enum Where {
     Anywhere,
 }
 
-/// Whether what was not seen did not happen. Times are Unix time, ns.
+/// Whether a packet that was not seen at a point really did not pass there. Times are Unix time,
+/// ns.
 pub trait Circumstances {
-    /// Whether hops of between `from` and `to` were lost on their way to the
-    /// collector: a packet may have passed unseen there.
+    /// Whether hop events between `from` and `to` were lost: a packet may have passed unseen
+    /// there.
     fn hops_lost(&self, place: Where, from: i64, to: i64) -> bool;
 
-    /// Whether drops on a node were, or on any if none is given: a packet may
-    /// have been dropped unseen.
+    /// Whether drop events of a node were lost, or of any node without `node`: a packet may have
+    /// been dropped unseen.
     fn drops_lost(&self, node: Option<usize>, from: i64, to: i64) -> bool;
 
     /// A node whose agent was gone, or out of reach, at some time between `from` and `to`.
     fn agent_gone(&self, from: i64, to: i64) -> Option<usize>;
 
-    /// Whether, at some time between `from` and `to`, not all streams took the
-    /// same sample: a packet that one shows may have passed the others unseen.
+    /// Whether, at some time between `from` and `to`, not all streams sampled the same packets: a
+    /// packet that one stream shows may have passed the others unseen.
     fn uneven(&self, from: i64, to: i64) -> bool;
 
-    /// Whether, at some time since `from`, not every packet was taken: an answer
-    /// need not be in the sample that its question is in.
+    /// Whether packets were sampled at some time since `from`: the answer to a question in the
+    /// sample need not be in the sample.
     fn sampled(&self, from: i64) -> bool;
 
-    /// How long a packet is waited for after it was last heard of.
+    /// How long to wait for a packet's next hop.
     fn hold(&self) -> Duration;
 
-    /// How many packets of any kind a point has seen since the beginning, as
-    /// its agent said after `last`; `None` if the agent was not heard of since.
+    /// How many packets of any kind a point has seen since the start, by its agent's report after
+    /// `last`; `None` if there was no report since.
     fn packets(&self, node: usize, point: usize, last: i64) -> Option<u64>;
 
-    /// Which of a node's counters rose between `from` and now, as far as that
-    /// is known.
+    /// Which of a node's counters rose between `from` and now, as far as known.
     fn rises(&self, node: usize, from: i64) -> Option<Rises>;
 
-    /// Whether nothing at all came in at an interface of a node between `from`
-    /// and `to`, as its own counter has it.
+    /// Whether an interface of a node received nothing at all between `from` and `to`, by its own
+    /// counter.
     fn silence(&self, node: usize, interface: &str, from: i64, to: i64) -> Option<Silence>;
 
-    /// Whether others that were sent as this step shows, to the same tunnel's
-    /// end or else the same MAC, came in at node `to`.
+    /// Whether other packets to the same place as at this step (the same remote, or else the same
+    /// MAC) came in at node `to`.
     fn came_in(&self, step: &Step, to: usize) -> bool;
 
-    /// What is common to those that vanish on the leg from one node's uplink to
-    /// another's, one of this sort and of `len` bytes included.
+    /// What the packets that vanish between the uplinks of two nodes have in common, if this
+    /// packet, of this sort and of `len` bytes, is one of them.
     fn pattern(&self, from: usize, to: usize, sort: &Sort, len: u32) -> Option<Pattern>;
 }
 
 /// An interface that receives nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Silence {
-    /// Since when, as far as is known, Unix time, ns.
+    /// Since when, as far as known, Unix time, ns.
     pub since: i64,
-    /// Whether its counter has ever counted: else it may be none that does.
+    /// Whether the counter has ever counted. Some devices' counters never do.
     pub counts: bool,
 }
 
-/// What a network between nodes can tell packets apart by, besides their sizes
-/// and where they go.
+/// By what the network between nodes can tell packets apart, besides size and destination.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Sort {
-    /// In a tunnel of this kind, with its network identifier. Its outer
-    /// protocol and port follow from that.
+    /// In a tunnel of this kind, with its VNI. The outer protocol and port follow from the kind.
     Inside(EncapKind, Option<u32>),
-    /// In none: protocol, and ports from and to if it has them.
+    /// Outside of a tunnel: protocol, and source and destination port if the packet has ports.
     Plain(Proto, Option<(u16, u16)>),
 }
 
 impl Sort {
-    /// That of a packet as it was seen at a step.
+    /// The sort of a packet as it was seen at a step.
     #[must_use]
     pub fn of(step: &Step, packet: &Packet) -> Self {
         match step.encap {
@@ -95,7 +93,7 @@ impl Sort {
     }
 }
 
-/// Without its ports.
+/// The sort without ports.
 impl fmt::Display for Sort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -105,14 +103,14 @@ impl fmt::Display for Sort {
     }
 }
 
-/// What is common to packets that vanish.
+/// What packets that vanish have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pattern {
-    /// Smaller ones of the sort arrive: the largest, in bytes, that did.
+    /// Smaller packets of the sort arrive: the size of the largest that did, bytes.
     TooLarge(u32),
-    /// None of the sort arrives.
+    /// No packet of the sort arrives.
     AllOfSort {
-        /// How many did not, this one included.
+        /// How many did not arrive, this one included.
         lost: u32,
         /// When the first of them was sent, Unix time, ns.
         since: i64,

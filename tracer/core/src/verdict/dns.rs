@@ -1,14 +1,13 @@
-//! What DNS adds up to: questions, answers, and how long they took.
+//! Sums of DNS: questions, answers, and times from question to answer.
 //!
-//! The header of DNS over UDP is known: identifier, question or answer, return code. Names
+//! Events have the header of DNS over UDP: identifier, question or answer, return code. Names
 //! are payload, which stays in the kernel, and so is all of DNS over TCP.
 //!
-//! **Asked again.** A resolver that hears nothing sends the same bytes again, from the same
-//! port. One that chooses another identifier or port, or asks another server, asks a new
-//! question as far as anybody can tell.
+//! **Repeated questions.** A resolver that gets no answer sends the same bytes again, from the same
+//! port. If it chooses another identifier, port or server, the question counts as a new one.
 //!
-//! **Without an answer.** What became of such a question its own verdict says, and this only
-//! counts those. A question that the follow's beginning or end has cut off is not among them.
+//! **Unanswered questions** are counted by their verdicts. Questions that the follow's start or end
+//! cut off do not count.
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
@@ -30,13 +29,13 @@ const PORT: u16 = 53;
 /// The return code of a name that does not exist (RFC 1035, 4.1.1).
 const NXDOMAIN: u8 = 3;
 
-/// So many NXDOMAIN in a row are a run: the three suffixes that Kubernetes gives to pods.
+/// This many NXDOMAIN in a row are a run: Kubernetes gives pods three search suffixes.
 pub const RUN: u64 = 3;
 
-/// How many questions without an answer, and how many askers, are remembered.
+/// How many unanswered questions, and how many askers, are remembered.
 const REMEMBERED: usize = 65_536;
 
-/// NXDOMAIN that one asker got in a row.
+/// A run of NXDOMAIN that one asker got in a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
     /// The asker: its pod's name, else its address.
@@ -45,28 +44,29 @@ pub struct Run {
     pub answers: u64,
 }
 
-/// What DNS adds up to.
+/// Sums of DNS.
 #[derive(Clone, Debug)]
 pub struct Dns {
-    /// Questions over UDP, those that were asked again once.
+    /// Questions over UDP; a repeated question counts once.
     pub questions: u64,
-    /// Packets that ask a question again.
+    /// Packets that repeat a question.
     pub retries: u64,
     /// Answers over UDP, by return code.
     pub answers: BTreeMap<u8, u64>,
-    /// Those of them that did not arrive, by verdict.
+    /// Answers that did not arrive, by verdict.
     pub missing: BTreeMap<Kind, u64>,
-    /// Those to questions that were not seen.
+    /// Answers to questions that were not seen.
     pub unasked: u64,
-    /// Those that say that they were cut off, so that resolvers ask again by TCP.
+    /// Truncated answers, after which resolvers ask again over TCP.
     pub truncated: u64,
-    /// From a question to its answer that arrived, at one node, ns.
+    /// Times from a question to its answer, at one node, ns. Answers that did not arrive are left
+    /// out.
     pub took: Histogram<u64>,
     /// Connections over TCP that were opened.
     pub connections: u64,
     /// How often [`RUN`] or more NXDOMAIN came to one asker in a row.
     pub runs: u64,
-    /// The longest of these.
+    /// The longest run.
     pub longest: Option<Run>,
     /// Questions without an answer, by their journeys; `None`: cut off.
     unanswered: HashMap<u64, Option<Kind>>,
@@ -94,13 +94,13 @@ impl Default for Dns {
 }
 
 impl Dns {
-    /// Whether there was none.
+    /// Whether there was no DNS.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.questions + self.retries + self.connections == 0 && self.answers.is_empty()
     }
 
-    /// Questions that nobody was seen to answer, by their verdict.
+    /// Unanswered questions, by their verdict.
     #[must_use]
     pub fn unanswered(&self) -> BTreeMap<Kind, u64> {
         let mut all = BTreeMap::new();
@@ -110,7 +110,7 @@ impl Dns {
         all
     }
 
-    /// Questions that the follow's beginning or end has cut off from their answers.
+    /// Questions whose answer the follow's start or end cut off.
     #[must_use]
     pub fn open(&self) -> u64 {
         self.unanswered

@@ -1,4 +1,4 @@
-//! What is not known, and what speaks against what is.
+//! `unknown` verdicts with their reasons, and doubts about all other verdicts.
 
 use super::{
     Circumstances, Confidence, Evidence, Kind, Outcome, Verdict, Where,
@@ -80,7 +80,7 @@ impl Case<'_> {
         }
     }
 
-    /// The interface that led to the receiver, by node and point, if there is none now.
+    /// The interface that led to the receiver, by node and point, if that interface is gone.
     fn gone_receiver(&self) -> Option<(usize, usize)> {
         let address = self.journey.destination()?;
         let points = self.scene.nodes.of_pod(address);
@@ -92,7 +92,7 @@ impl Case<'_> {
             .then_some((node, index))
     }
 
-    /// That nothing is known of a drop, and what that is worth.
+    /// Evidence that no drop was seen, or that some nodes do not watch for drops.
     fn no_drop(&self) -> Evidence {
         let nodes = self.scene.nodes.iter().enumerate();
         let blind = nodes.filter(|(_, hello)| hello.drops.is_none());
@@ -104,7 +104,7 @@ impl Case<'_> {
         }
     }
 
-    /// What was lost on the way to the collector, so that nothing is known about it.
+    /// Which events were lost, as evidence.
     fn what_was_lost(&self) -> impl Iterator<Item = Evidence> {
         let drops = self.drops_lost().then_some(Evidence::DropsLost);
         let hops = self
@@ -115,10 +115,10 @@ impl Case<'_> {
         [agent, drops, hops, uneven].into_iter().flatten()
     }
 
-    /// What speaks against a verdict, whatever it is.
+    /// Adds evidence against a verdict, and lowers its confidence.
     pub(super) fn doubt(&self, fates: &Fates<'_>, verdict: &mut Verdict) {
         let mut doubts = Vec::new();
-        // What its receiver has, no program has taken.
+        // If the receiver has the packet, no other program took it away.
         let settled = verdict.confidence == Confidence::Confirmed
             || matches!(verdict.kind, Kind::Unknown | Kind::Dropped | Kind::Refused);
         if let (Some(last), false) = (self.journey.steps.last(), settled)

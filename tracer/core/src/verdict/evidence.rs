@@ -1,7 +1,7 @@
-//! What a verdict rests on.
+//! The evidence of a verdict.
 //!
-//! Nodes, points, steps and drops are indexes: of [`crate::journey::Scene::nodes`], of
-//! a node's points, of [`crate::journey::Journey::steps`] and of its drops.
+//! Nodes, points, steps and drops are indexes: into [`crate::journey::Scene::nodes`], a node's
+//! points, [`crate::journey::Journey::steps`] and the journey's drops.
 
 use super::{Leg, Pattern, Rise, Sort, Station};
 use crate::{
@@ -9,226 +9,227 @@ use crate::{
     model::{EncapKind, Ends, Fact, Mac, Owner, Tunnel, Way},
 };
 
-/// One thing that a verdict rests on.
+/// One piece of evidence for a verdict. "The packet" is the journey's packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Evidence {
-    /// The kernel's reason and function, of the drop that decides.
+    /// The drop that decides, with the kernel's reason and function.
     Drop(usize),
     /// What an agent read when the packet was dropped.
     Fact(Fact),
-    /// The step that shows that it arrived.
+    /// The step that shows that the packet arrived.
     Seen(usize),
     /// The last step.
     LastSeen(usize),
-    /// It has no step.
+    /// The packet has no step.
     NotSeen,
-    /// The first step, which is not where packets of its sender are seen first.
+    /// The first step, if that is not where its sender's packets usually appear first.
     FirstSeen(usize),
-    /// It came to a node, and what the node itself does with it is not observed.
+    /// The packet reached a node, and tracer does not see what the node itself does with it.
     NodeUnobserved,
-    /// It got to its receiver, and this point, where such packets pass, has not seen it.
+    /// The packet reached its receiver, but not through this point, where such packets pass.
     Bypassed {
         /// The node.
         node: usize,
         /// The point.
         point: usize,
     },
-    /// Its receiver has acknowledged it.
+    /// The receiver has acknowledged the packet.
     Acknowledged,
-    /// A journey answers it.
+    /// Another journey answers the packet.
     Answered {
         /// The answer's journey.
         by: u64,
-        /// Whether that may answer another packet that asks the same.
+        /// Whether the answer may be to another packet with the same question.
         perhaps_another: bool,
     },
     /// No answer had come when the follow ended.
     NotAnsweredYet,
-    /// No answer came out where it had gone in.
+    /// No answer was seen at the point where the packet was handed over.
     NoAnswerCame,
-    /// What the receiver drops is not observed.
+    /// Tracer does not see what the receiver drops.
     ReceiverUnobserved,
-    /// A journey refuses it.
+    /// The journey of the reset or ICMP error that refuses the packet.
     RefusedBy(u64),
     /// The refusal may be about another packet that looks the same.
     PerhapsAnotherRefused,
-    /// A copy of it was dropped.
+    /// A copy of the packet was dropped.
     CopyDropped(usize),
-    /// So many bytes of it were seen to arrive.
+    /// This number of bytes was seen to arrive.
     PartArrived(i64),
-    /// No drop of it was seen, and all nodes watch for drops.
+    /// No drop of the packet was seen, and all nodes watch for drops.
     NoDrop,
     /// Drops are not watched on these nodes.
     DropsUnwatched(Vec<usize>),
-    /// Programs of others run after tracer's at the last point.
+    /// Other tools' programs run after tracer's at the last point.
     Foreign {
         /// The node.
         node: usize,
         /// The point.
         point: usize,
-        /// Whether they only cast doubt on what is said; else they are why nothing is.
+        /// Whether the programs only cast doubt on the verdict. Otherwise they are the reason for
+        /// `unknown`.
         doubt: bool,
     },
-    /// The pod's own interface is not observed, and would show whether it came there.
+    /// The pod's own interface is not observed; it would show whether the packet arrived.
     PodUnobserved,
-    /// A frame of it ended where it was not meant for.
+    /// A frame with the packet ended at an interface with another MAC address.
     StrayFrame(usize),
-    /// The interface that led to its receiver is gone.
+    /// The interface that led to the receiver is gone.
     InterfaceGone {
         /// The node.
         node: usize,
         /// The point.
         point: usize,
     },
-    /// The agent of this node was gone, or out of reach, while it was on its way.
+    /// The agent of this node was gone, or out of reach, while the packet was on its way.
     AgentGone(usize),
-    /// Drops went unreported while it was on its way.
+    /// Drop events were lost while the packet was on its way.
     DropsLost,
-    /// Hops were lost while it was on its way.
+    /// Hop events were lost while the packet was on its way.
     HopsLost,
-    /// Not all points took the same sample of packets.
+    /// Not all points sampled the same packets.
     Uneven,
-    /// What refuses a packet that looks the same.
+    /// A reset or ICMP error about a packet that looks the same.
     AlikeRefused(Refusal),
-    /// Several interfaces of pods have the receiver's address: nodes and points.
+    /// Pods behind several interfaces have the destination address: nodes and points.
     Twins(Vec<(usize, usize)>),
-    /// Somebody else may have answered.
+    /// Another interface with the same address may have answered.
     Impostor(Impostor),
-    /// Its frame was for another MAC address, whose owner may have got it.
+    /// The frame was for another MAC address, whose owner may have got the packet.
     OtherMac,
     /// An identical packet was on its way.
     Identical,
-    /// It was freed, which may be its loss or the end of a copy.
+    /// A kernel freed the packet or a copy of it, and its reason does not say which.
     Unclear(usize),
     /// No endpoint of a Service, by its name, is ready.
     NoEndpoints(String),
-    /// A node's table of connections translates it, and no hop behind that was seen.
+    /// Conntrack on a node translates the packet, and no hop after the translation was seen.
     Conntrack {
         /// The node.
         node: usize,
-        /// Its ends in front of the translation.
+        /// The packet's ends before the translation.
         from: Ends,
-        /// Those behind it.
+        /// The packet's ends after the translation.
         to: Ends,
     },
-    /// No agent watches a node.
+    /// A node has no agent.
     NoAgent(String),
-    /// The route that led it out of its node.
+    /// The route that led the packet out of its node.
     Route {
         /// The node.
         node: usize,
         /// The route.
         way: Way,
     },
-    /// The receiver is on another node than the one that a tunnel led to.
+    /// The tunnel led to another node than the receiver's.
     NotThere {
         /// The receiver.
         home: Owner,
-        /// The node that sent it into the tunnel.
+        /// The node that sent the packet into the tunnel.
         from: usize,
         /// The node that the tunnel led to.
         to: String,
     },
-    /// Where the receiver is.
+    /// The receiver's node.
     Home(Owner),
-    /// The next point, which is watched, has not seen it.
+    /// The next point, which is watched, has not seen the packet.
     Missing {
-        /// From where to where.
+        /// The leg on which the packet is missing.
         leg: Leg,
-        /// How many packets that point has seen; `None` if that its device received
-        /// none is what proves that it is watched.
+        /// How many packets that point has seen. `None` if the device's own counter proves that
+        /// nothing came in.
         packets: Option<u64>,
     },
-    /// What lies in between.
+    /// What lies between the two points of the leg.
     Between(Leg),
-    /// Counters of a device that rose meanwhile.
+    /// Counters of a device that rose while the packet was on its way.
     DeviceCounters {
         /// The node.
         node: usize,
         /// What rose.
         rise: Rise,
     },
-    /// Counters of sockets that rose meanwhile.
+    /// Counters of sockets that rose while the packet was on its way.
     SocketCounters {
         /// The node.
         node: usize,
         /// What rose.
         rise: Rise,
     },
-    /// What is common to those that vanish on the leg.
+    /// What the packets that vanish on the leg have in common.
     Pattern {
-        /// What.
+        /// The pattern.
         pattern: Pattern,
         /// The sort of this packet.
         sort: Sort,
-        /// UDP port of the tunnel that it was in.
+        /// UDP port of the packet's tunnel.
         port: Option<u16>,
-        /// Its bytes on the wire.
+        /// The packet's bytes on the wire.
         len: u32,
     },
-    /// Nothing at all has come in at a leg's end.
+    /// The interface at the leg's end has received nothing at all.
     Silent {
         /// The leg.
         leg: Leg,
         /// Since when, Unix time, ns.
         since: i64,
     },
-    /// Not each of the points at a leg's end has seen packets.
+    /// At least one of the points at a leg's end has seen no packet.
     Idle(Leg),
-    /// A frame's destination MAC address is no interface of the node that it is for.
+    /// No interface of the destination's node has the frame's destination MAC address.
     NotItsMac {
         /// The address.
         mac: Mac,
         /// The node.
         node: String,
     },
-    /// Nothing that was sent to a MAC address has come in at a node.
+    /// No frame that was sent to a MAC address has come in at a node.
     NothingCame {
         /// The address.
         mac: Mac,
         /// The node.
         node: String,
     },
-    /// It was sent to an interface that is not observed.
+    /// The frame was sent to an interface that is not observed.
     SentToUnobserved {
         /// The interface.
         interface: String,
-        /// Its node.
+        /// The interface's node.
         node: String,
     },
-    /// It was sent to a MAC address of which it is not known whether it leads to a node.
+    /// The frame was sent to a MAC address, and it is not known whether that MAC leads to a node.
     SentToUnknown {
         /// The address.
         mac: Mac,
         /// The node.
         node: String,
     },
-    /// It was sent to somebody else.
+    /// The frame was sent to another machine.
     SentElsewhere {
-        /// To whom.
+        /// That machine.
         station: Station,
-        /// The step at which it was sent.
+        /// The step at which the frame was sent.
         step: usize,
-        /// The node that it is for.
+        /// The node that the packet is for.
         node: String,
     },
-    /// No device of a node takes what the tunnel was given.
+    /// No tunnel device of a node accepts the packet.
     Mismatch {
         /// The tunnel's kind.
         kind: EncapKind,
-        /// Its network identifier.
+        /// The tunnel's VNI.
         vni: Option<u32>,
-        /// Its UDP port, where the device that sent it is known.
+        /// The tunnel's UDP port, if the sending device is known.
         port: Option<u16>,
         /// The node.
         node: usize,
-        /// Devices of the kind there are, and what they have.
+        /// The node's devices of this kind, with their VNIs and ports.
         devices: Vec<(String, Tunnel)>,
     },
 }
 
 impl Evidence {
-    /// What was read of a drop.
+    /// The facts that were read at a drop, as evidence.
     pub(super) fn facts(facts: &[Fact]) -> impl Iterator<Item = Self> {
         facts.iter().cloned().map(Self::Fact)
     }

@@ -1,4 +1,4 @@
-//! How much of a journey fared how.
+//! Which bytes of a journey were delivered, dropped, or neither.
 
 use std::net::IpAddr;
 
@@ -7,34 +7,32 @@ use crate::{
     model::{Cause, Direction, Flags, OwnerKind, Role, Transport},
 };
 
-/// The bytes of a journey by what became of them; of what is no TCP data, the
-/// one packet is a byte.
+/// The bytes of a journey by what became of them. A packet that is no TCP data counts as one byte.
 pub(super) struct Fates<'a> {
     /// The step that came nearest to the destination.
     pub(super) nearest: Option<(Arrival, &'a Step)>,
-    /// What was seen where its way ends, and not dropped after.
+    /// Bytes that were seen at the destination, and not dropped after.
     pub(super) delivered: Ranges,
-    /// What was dropped.
+    /// Bytes that were dropped.
     pub(super) dropped: Ranges,
-    /// What was neither.
+    /// Bytes that were neither delivered nor dropped.
     pub(super) rest: Ranges,
     /// Index of the drop that decides.
     pub(super) drop: Option<usize>,
-    /// Drops of copies, and those that cannot be told from the end of a
-    /// packet's life, by index.
+    /// Drops of copies, by index.
     pub(super) copies: Vec<usize>,
-    /// See `copies`.
+    /// Drops that may also be the normal end of a packet's life, by index.
     pub(super) unclear: Vec<usize>,
-    /// Steps of a frame that ended where it was not meant for, and the drop, by
-    /// index: others may have got it.
+    /// Steps of frames that ended at another MAC address, and their drops, by index. Other machines
+    /// may have got the packet.
     pub(super) astray: Vec<(&'a Step, usize)>,
-    /// The nodes where something was dropped that may have been a copy, although no
-    /// other was seen to arrive.
+    /// Nodes where the dropped packet may have been a copy, although no other copy was seen to
+    /// arrive.
     pub(super) perhaps_copies: Vec<usize>,
 }
 
 impl<'a> Fates<'a> {
-    /// `taken`: what its receiver is known to have.
+    /// `taken`: the bytes that the receiver is known to have.
     pub(super) fn of(scene: &Scene, journey: &'a Journey, taken: &Ranges) -> Self {
         let whole = Range {
             start: 0,
@@ -79,13 +77,13 @@ impl<'a> Fates<'a> {
         fates
     }
 
-    /// Whether a step is one of a frame that ended where it was not meant for.
+    /// Whether a step belongs to a frame that ended at another MAC address.
     pub(super) fn is_astray(&self, step: &Step) -> bool {
         let mut astray = self.astray.iter();
         astray.any(|(other, _)| std::ptr::eq(*other, step))
     }
 
-    /// Whether others may have got what the drop that decides was of.
+    /// Whether other machines may have got the packet of the drop that decides.
     pub(super) fn is_doubtful(&self) -> bool {
         let mut astray = self.astray.iter();
         astray.any(|(_, index)| self.drop == Some(*index))

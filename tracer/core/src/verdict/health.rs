@@ -1,6 +1,5 @@
-//! What a node's counters say about a loss that fired no drop: which of them
-//! rose meanwhile. Evidence that something of the kind was lost there, not
-//! that this packet was.
+//! A node's counters that rose while a packet was lost without a drop event. They are evidence that
+//! some packet was lost there, not that this packet was.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -61,7 +60,7 @@ impl Rises {
         self.namespaces.iter().find(|rise| *rise.place == *netns)
     }
 
-    /// Whether nothing rose.
+    /// Whether no counter rose.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.devices.is_empty() && self.namespaces.is_empty()

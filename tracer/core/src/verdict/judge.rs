@@ -1,11 +1,10 @@
 //! The verdict on a journey.
 //!
-//! What was seen decides first: a packet was seen where its way ends, freed by
-//! a kernel that says why, refused by who got it, or seen leaving for a place
-//! that no agent watches. That something was *not* seen decides only where it
-//! had to be seen: both ends of the leg are watched, their agents say so
-//! after the fact, and no event was lost there ([`super::unseen`]). Everything
-//! else is `unknown`, together with what was seen last.
+//! Sightings decide first: the packet was seen at its destination, a kernel freed it and gave a
+//! reason, its receiver refused it, or it was seen leaving for a place without an agent. Absence
+//! decides only where the packet had to be seen. There, both ends of the leg are watched, their
+//! agents confirm that afterwards, and no event was lost ([`super::unseen`]). Every other packet
+//! is `unknown`, and the evidence has the last sighting.
 
 use super::{
     Circumstances, Confidence, Evidence, Kind, Outcome, Parts, Verdict, Waits, Where,
@@ -21,7 +20,7 @@ use crate::{
     model::{Cause, Direction, Role},
 };
 
-/// What can be said of `journey`.
+/// The verdict on `journey`, and how much of it was delivered, dropped or lost.
 #[must_use]
 pub fn judge(
     scene: &Scene,
@@ -64,7 +63,7 @@ const fn is_too_large(refusal: &Refusal) -> bool {
     )
 }
 
-/// How many different fates the parts had.
+/// How many of the four parts are not empty.
 fn fates_of(parts: Parts) -> usize {
     let fates = [parts.delivered, parts.dropped, parts.lost, parts.unknown];
     fates.iter().filter(|share| **share > 0).count()
@@ -81,8 +80,8 @@ impl Case<'_> {
     fn parts(&self, fates: &Fates<'_>) -> Parts {
         let bytes = |ranges: &Ranges| u64::try_from(ranges.len()).unwrap_or(0);
         let sent = u64::from(self.journey.size());
-        // What was lost on its way to the collector may have shown that the
-        // receiver dropped it, or that another copy arrived.
+        // Lost events may have shown that the receiver dropped the packet, or that another copy
+        // arrived.
         let delivered = if self.may_be_dropped(fates) {
             0
         } else {
@@ -102,8 +101,8 @@ impl Case<'_> {
         }
     }
 
-    /// What of it its receiver is known to have: what it acknowledged, if no other
-    /// transmission of that can have gone unseen, and what it answered.
+    /// The bytes that the receiver certainly has. It acknowledged them, and no other transmission
+    /// of them can have gone unseen; or it answered the packet.
     fn taken(&self) -> Ranges {
         let mut taken = Ranges::default();
         if !self.journey.acked.is_empty() && !self.twin_unseen() {
@@ -116,19 +115,19 @@ impl Case<'_> {
         taken
     }
 
-    /// All of it, as a range.
+    /// The whole journey, as a range.
     fn whole(&self) -> Range {
         Range::offsets((0, self.journey.size()))
     }
 
-    /// Whether its receiver acknowledged all of it, and no other transmission of
-    /// it can have gone unseen.
+    /// Whether the receiver acknowledged the whole journey, and no other transmission of these
+    /// bytes can have gone unseen.
     fn is_acked(&self) -> bool {
         self.journey.acked[..] == [(0, self.journey.size())] && !self.twin_unseen()
     }
 
-    /// Whether its receiver answered it: nobody else did, and it was no other packet
-    /// that asks the same.
+    /// Whether the receiver, and nobody else, answered this packet, and not another one with the
+    /// same question.
     fn is_answered(&self) -> bool {
         self.journey.answered_by.is_some()
             && self.journey.impostor.is_none()
@@ -136,8 +135,8 @@ impl Case<'_> {
             && !self.twin_unseen()
     }
 
-    /// Whether its receiver may have dropped what arrived: nobody told, or
-    /// drops may not have been watched yet, and nothing says that it took it.
+    /// Whether the receiver may have dropped the packet unseen: drop events were lost, or drops
+    /// were not watched yet, and nothing shows that the receiver took the packet.
     fn may_be_dropped(&self, fates: &Fates<'_>) -> bool {
         let unseen = fates.nearest.is_some_and(|(_, step)| {
             step.time < self.scene.since
@@ -148,25 +147,25 @@ impl Case<'_> {
         unseen && !self.is_answered() && !self.is_acked()
     }
 
-    /// Whether its receiver refused it, or a packet that looks the same.
+    /// Whether the receiver refused the packet, or another one that looks the same.
     fn is_refused_there(&self) -> bool {
         let told = self.journey.refusal;
         told.is_some_and(|told| self.journey.is_sent_to(told.from)) && self.may_refuse_another()
     }
 
-    /// Somebody told the sender.
+    /// `refused`: a reset or ICMP error went to the sender.
     fn refused(&self, fates: &Fates<'_>) -> Option<Verdict> {
         let told = self.journey.refusal?;
         if self.may_refuse_another() {
             return None;
         }
-        // The drop beside it says that it was this one.
+        // The drop next to the error shows that the error is about this packet.
         let alike = told.alike && fates.drop.is_none();
         let elsewhere = !self.journey.is_sent_to(told.from);
         if alike && elsewhere && fates.rest.is_empty() {
             return None;
         }
-        // It may have been lost before another one that asks the same was reset.
+        // This packet may have been lost before another one with the same question was reset.
         if alike && told.icmp.is_none() && !fates.rest.is_empty() {
             return None;
         }
@@ -197,7 +196,7 @@ impl Case<'_> {
         })
     }
 
-    /// All of it arrived.
+    /// `delivered`: the whole journey arrived.
     fn all_delivered(
         &self,
         fates: &Fates<'_>,
@@ -276,8 +275,8 @@ impl Case<'_> {
         }
     }
 
-    /// That it got to its receiver past the host's side of the pod's interface:
-    /// where programs redirect, and not where packets are lost.
+    /// Evidence that the packet bypassed the node's side of the pod's veth pair, as packets do
+    /// where programs redirect.
     fn bypassed(&self, fates: &Fates<'_>) -> Option<Evidence> {
         let last = self.journey.steps.last().filter(|_| !self.uneven())?;
         if fates
@@ -303,7 +302,7 @@ impl Case<'_> {
         })
     }
 
-    /// A kernel dropped it, or what is left of it.
+    /// `dropped`: a kernel dropped the packet, or the rest of it.
     fn dropped(&self, fates: &Fates<'_>) -> Option<Verdict> {
         let index = fates.drop.filter(|_| !self.copy_unseen(fates))?;
         let drop = &self.journey.drops[index];
@@ -321,8 +320,8 @@ impl Case<'_> {
         })
     }
 
-    /// Conntrack's counters that rose meanwhile, of what netfilter dropped: conntrack drops
-    /// without a rule.
+    /// Conntrack's counters that rose meanwhile, if netfilter dropped the packet: conntrack drops
+    /// packets without a rule.
     fn conntrack_rise(&self, drop: &Drop) -> Option<Evidence> {
         const COUNTERS: [&str; 3] = [
             "ConntrackInsertFailed",
@@ -340,7 +339,7 @@ impl Case<'_> {
         })
     }
 
-    /// What the kernel said of the drop that decides.
+    /// The drop that decides, with its facts.
     pub(super) fn drop_evidence(&self, fates: &Fates<'_>) -> Vec<Evidence> {
         let Some(index) = fates.drop else {
             return Vec::new();
@@ -351,7 +350,7 @@ impl Case<'_> {
             .collect()
     }
 
-    /// Where it was seen last.
+    /// The last step, as evidence.
     pub(super) fn last_seen(&self) -> Evidence {
         let last = self.journey.steps.len().checked_sub(1);
         last.map_or(Evidence::NotSeen, Evidence::LastSeen)
@@ -376,8 +375,8 @@ impl Case<'_> {
         }
     }
 
-    /// Who waits in vain, for a question or for an answer. Both look the same to the one that
-    /// asks.
+    /// Who waits in vain: the receiver for a question, or the asker for an answer. Both look the
+    /// same to the asker.
     fn who_waits(&self) -> Option<Waits> {
         let for_answer = self.journey.answers.map(Waits::ForAnswer);
         for_answer.or_else(|| self.journey.asks.then_some(Waits::ForQuestion))

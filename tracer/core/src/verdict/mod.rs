@@ -1,4 +1,12 @@
-//! From a journey to what happened, with the evidence. Pure.
+//! From a journey to a verdict: what became of the packet, how sure that is, and the evidence.
+//!
+//! [`judge()`] asks in this order. What was seen decides first: an arrival, an answer, a drop, a
+//! refusal (`fates`). Then comes what was not seen, but had to be (`absence`, `unanswered`). Such a
+//! verdict needs proof that the next point works, and that no event was lost ([`Circumstances`],
+//! `unseen`). Everything else is [`Kind::Unknown`], and the evidence says what was not observed
+//! (`doubt`).
+//!
+//! A verdict has no text: `view` makes sentences of [`Outcome`] and [`Evidence`]. Pure.
 
 mod absence;
 mod circumstances;

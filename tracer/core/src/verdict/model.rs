@@ -1,4 +1,4 @@
-//! What can be said of a journey.
+//! The verdict on a journey: kind, confidence, cause, evidence.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -9,32 +9,32 @@ use crate::model::Cause;
 /// What happened to a journey's packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// In one word.
+    /// The kind of verdict.
     pub kind: Kind,
-    /// How sure.
+    /// How sure the verdict is.
     pub confidence: Confidence,
     /// The cause, where one is known.
     pub cause: Option<Cause>,
-    /// Which of [`crate::journey::Journey::drops`] decided.
+    /// Index of the drop that decides, in [`crate::journey::Journey::drops`].
     pub drop: Option<usize>,
     /// What happened.
     pub outcome: Outcome,
     /// Who waits in vain, if that is known.
     pub waits: Option<Waits>,
-    /// What this rests on.
+    /// What the verdict rests on.
     pub evidence: Vec<Evidence>,
 }
 
 impl Verdict {
-    /// Whether the follow's own beginning or end is why nothing is known.
+    /// Whether the verdict is `unknown` only because the follow began or ended.
     #[must_use]
     pub fn is_cut_off(&self) -> bool {
         self.kind == Kind::Unknown
             && matches!(self.cause, Some(Cause::BeforeStart | Cause::StillOpen))
     }
 
-    /// Whether somebody who looks for what is wrong wants to see it: neither what arrived,
-    /// nor what left for where nobody looks, nor what the follow's beginning or end has cut off.
+    /// Whether this is a problem. Not a problem are packets that arrived, packets that left for a
+    /// place without an agent, and packets that the follow's start or end cut off.
     #[must_use]
     pub fn is_problem(&self) -> bool {
         match self.kind {
@@ -45,25 +45,25 @@ impl Verdict {
     }
 }
 
-/// What can happen to a packet.
+/// The kinds of verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// Seen at the last point before, or at, its destination.
+    /// The packet was seen at its destination, or at the last point before it.
     Delivered,
-    /// A kernel dropped it.
+    /// A kernel dropped the packet.
     Dropped,
-    /// A reset or an ICMP error told its sender that it was not taken.
+    /// A reset or an ICMP error went back to the sender.
     Refused,
-    /// It vanished between two nodes that were both watched.
+    /// The packet vanished between two points that were both watched.
     Lost,
-    /// Delivered, but what had to be answered was not.
+    /// The packet was delivered, and the answer that every receiver gives did not come.
     Unanswered,
-    /// Went out towards a place without an agent.
+    /// The packet went out towards a place without an agent.
     Left,
     /// Some bytes of TCP data, or some fragments, arrived, and others did not.
     Partial,
-    /// Anything else: what was not observed is in the evidence.
+    /// Anything else. The evidence says what was not observed.
     Unknown,
 }
 
@@ -100,11 +100,11 @@ impl Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Confidence {
-    /// Something speaks against it, or is missing that could.
+    /// Some evidence contradicts the verdict, or evidence that could is missing.
     Low,
-    /// All that was observed agrees.
+    /// All observations agree.
     High,
-    /// The destination itself was seen to have it.
+    /// The destination itself was seen to have the packet.
     Confirmed,
 }
 
@@ -120,17 +120,18 @@ impl Confidence {
     }
 }
 
-/// How much of a journey fared how: payload bytes of TCP data, packets else.
+/// How much of a journey arrived, and how much did not: in payload bytes for TCP data, else in
+/// packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Parts {
-    /// What was on its way.
+    /// All of the journey.
     pub sent: u64,
-    /// What arrived.
+    /// The part that arrived.
     pub delivered: u64,
-    /// What a kernel dropped, or a receiver refused.
+    /// The part that a kernel dropped, or that a receiver refused.
     pub dropped: u64,
-    /// What vanished between two points.
+    /// The part that vanished between two points.
     pub lost: u64,
-    /// What nothing can be said of.
+    /// The rest.
     pub unknown: u64,
 }

@@ -1,8 +1,8 @@
-//! Whom a frame was sent to that left a node without a tunnel: its destination
-//! MAC says so, and not the address in it.
+//! Which machine a frame went to that left a node without a tunnel. Its destination MAC says so,
+//! not the IP address inside.
 //!
-//! A gateway's MAC is no proof that it went astray: in a cloud each frame has
-//! it. There, what tells is that others sent to the same MAC came in at the
+//! A gateway's MAC does not prove that the packet went astray: in a cloud, every frame has that
+//! MAC. The proof to the contrary is that other packets to the same MAC came in at the
 //! destination's node.
 
 use std::net::IpAddr;
@@ -16,15 +16,14 @@ use crate::{
     model::{Cause, Direction, Mac, Role, Way},
 };
 
-/// Where a frame's destination MAC leads, as far as the destination's node is
-/// concerned.
+/// Whether a frame's destination MAC leads to the destination's node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Leads {
-    /// There.
+    /// It does.
     There,
-    /// To somebody else, who has brought nothing there.
+    /// It leads to another machine, which has forwarded nothing to that node.
     Elsewhere(Mac),
-    /// Nobody knows.
+    /// It is not known.
     Unknown,
 }
 
@@ -44,7 +43,7 @@ pub(super) fn leads(
     let Some(mac) = step.dst_mac else {
         return Leads::Unknown;
     };
-    // A frame to a group is for all on the link.
+    // A multicast frame is for all machines on the link.
     if mac.0[0] & 1 == 1 {
         return Leads::There;
     }
@@ -69,7 +68,7 @@ pub(super) fn leads(
     if devices.is_empty() {
         return Leads::Unknown;
     }
-    // A pod that is on the wire itself has a MAC that its node does not know.
+    // A pod that is on the wire itself (macvlan) has a MAC that its node does not know.
     if is_behind(case, to) || is_gateway(case, step, mac) || node_with(case.scene, mac).is_some() {
         Leads::Elsewhere(mac)
     } else {
@@ -115,7 +114,7 @@ fn way<'a>(case: &Case<'a>, step: &Step) -> Option<&'a Way> {
     })
 }
 
-/// Who has a MAC.
+/// The owner of a MAC.
 fn station(scene: &Scene, way: Option<&Way>, mac: Mac) -> Station {
     let way = way.filter(|way| way.mac == Some(mac));
     Station {
@@ -125,7 +124,7 @@ fn station(scene: &Scene, way: Option<&Way>, mac: Mac) -> Station {
     }
 }
 
-/// Sent to somebody else than the destination's node.
+/// The verdict on a frame that went to another machine than the destination's node.
 pub(super) fn astray(case: &Case<'_>, gone: &Gone<'_>, mac: Mac) -> Option<Verdict> {
     let (scene, step) = (case.scene, gone.step);
     if step.seen < case.journey.size() {
@@ -180,7 +179,7 @@ pub(super) fn next_hop<'a>(case: &Case<'a>, gone: &Gone<'_>) -> Option<(&'a Way,
     (!is_node).then_some((way, gateway))
 }
 
-/// Why it is not known where a packet went that left without a tunnel, if so.
+/// Why it is not known where a packet went that left without a tunnel; `None` if it is known.
 pub(super) fn no_next_hop(
     case: &Case<'_>,
     gone: &Gone<'_>,

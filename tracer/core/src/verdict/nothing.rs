@@ -1,4 +1,4 @@
-//! Why nothing matched: what was seen instead.
+//! Why nothing matched: what points saw instead, and where the source sent its packets.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -10,7 +10,7 @@ use crate::{
     model::{Direction, OwnerKind, Owners},
 };
 
-/// How many other destinations are named.
+/// How many other destinations a message names.
 const NAMED: usize = 3;
 
 /// Explains, one sentence a line, why no packet belonged to the follow.
@@ -50,7 +50,7 @@ pub fn explain_nothing(scene: &Scene, reports: &[Vec<&Report>]) -> Vec<String> {
         .flatten()
         .flat_map(|report| &report.elsewhere)
         .collect();
-    // Both ends' agents may have seen the same packets.
+    // The agents of both ends may have seen the same packets, so do not add their counts.
     others.sort_by_key(|other| {
         (
             other.src,

@@ -1,4 +1,4 @@
-//! What happened, with what is known of where and to whom.
+//! What became of a packet, and where.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -7,88 +7,88 @@ use serde::Serialize;
 
 use crate::model::{Mac, Owner};
 
-/// What happened. Indexes are those of [`super::Evidence`].
+/// What became of the packet. Indexes are as in [`super::Evidence`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Its receiver has it.
+    /// The packet reached its receiver.
     Reached,
-    /// The host's side of a pod's interface has handed it over.
+    /// The node's side of the pod's veth pair handed the packet over.
     HandedOver {
-        /// The step there.
+        /// The step at that interface.
         step: usize,
         /// Whether drops inside the pod are watched.
         observed: bool,
     },
-    /// [`super::Verdict::drop`] says who dropped it, and why.
+    /// A kernel dropped the packet: [`super::Verdict::drop`].
     Dropped,
-    /// [`crate::journey::Journey::refusal`] says who refused it.
+    /// A reset or ICMP error refused the packet: [`crate::journey::Journey::refusal`].
     Refused,
-    /// It went out towards a node without an agent.
+    /// The packet went out towards a node without an agent.
     LeftFor {
         /// The step where it went out.
         step: usize,
         /// The node.
         node: String,
     },
-    /// The same, and it is known who was to bring it there.
+    /// The same, by a known gateway.
     LeftBy {
         /// The step where it went out.
         step: usize,
         /// The gateway.
         gateway: IpAddr,
-        /// Its MAC address, if the frame had that.
+        /// The gateway's MAC address, if the frame had that MAC.
         mac: Option<Mac>,
         /// The node.
         node: String,
     },
-    /// It went out towards an address that nobody has who is known: outside of the cluster,
-    /// as a rule.
+    /// The packet went out towards an address that no known pod or node has. Usually it is
+    /// outside of the cluster.
     LeftOutside {
         /// The step where it went out.
         step: usize,
         /// The address.
         to: IpAddr,
     },
-    /// A tunnel took it to another node than its receiver's.
+    /// A tunnel took the packet to another node than the receiver's.
     WrongNode {
         /// The node.
         node: String,
         /// The receiver.
         home: Owner,
     },
-    /// It went out to somebody else than the node that it is for.
+    /// The frame went out to another machine than the node that the packet is for.
     Astray {
         /// The step where it went out.
         step: usize,
-        /// Who got it.
+        /// The machine that got the frame.
         station: Station,
-        /// The node that it is for.
+        /// The node that the packet is for.
         node: String,
     },
-    /// A tunnel took it to an address of no node.
+    /// A tunnel took the packet to an address that no node has.
     NoNode {
         /// The address.
         remote: IpAddr,
     },
-    /// It vanished between two points.
+    /// The packet vanished between two points.
     Lost(Leg),
-    /// It arrived, and nobody answered.
+    /// The packet arrived, and no answer came.
     Unanswered {
-        /// Whether its receiver is known to have got it.
+        /// Whether the receiver is known to have got the packet.
         taken: bool,
-        /// How long the answer was waited for.
+        /// How long the follow waited for the answer.
         hold: Duration,
     },
-    /// Nothing is known; [`super::Verdict::cause`] says why.
+    /// Unknown; [`super::Verdict::cause`] says why.
     Unknown,
-    /// No tunnel device of a node takes what was sent to it.
+    /// No tunnel device of the node accepts the packet.
     NotTaken {
         /// The node.
         node: usize,
     },
 }
 
-/// Who waits in vain for what did not arrive.
+/// Who waits in vain for the packet that did not arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waits {
     /// The receiver, for the answer to this journey.
@@ -97,16 +97,16 @@ pub enum Waits {
     ForQuestion,
 }
 
-/// From where to where something vanished.
+/// The two points between which a packet vanished.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leg {
-    /// What lies in between.
+    /// What lies between the two points.
     pub kind: LegKind,
-    /// The last step before.
+    /// The last step before the gap.
     pub step: usize,
-    /// The node behind it.
+    /// The node behind the gap.
     pub node: usize,
-    /// Its points, one of which it had to pass.
+    /// Points of that node, one of which the packet had to pass.
     pub points: Vec<usize>,
 }
 
@@ -114,21 +114,21 @@ pub struct Leg {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum LegKind {
-    /// Queue, driver and NIC of an uplink, the wire, and the same of another.
+    /// The wire between two uplinks, with their queues, drivers and NICs.
     Wire,
-    /// A tunnel that cannot be looked into.
+    /// A tunnel that tracer cannot decode.
     Tunnel,
     /// A bridge.
     Bridge,
 }
 
-/// Who a frame was sent to.
+/// The machine that a frame was sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Station {
     /// The MAC address.
     pub mac: Mac,
     /// The node that has it.
     pub node: Option<usize>,
-    /// The IP address that was asked for it.
+    /// The IP address that resolved to this MAC address.
     pub address: Option<IpAddr>,
 }

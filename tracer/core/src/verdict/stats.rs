@@ -1,4 +1,4 @@
-//! Latencies and drops of many journeys, grouped as asked for.
+//! Latencies and losses of many journeys, by group.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -10,23 +10,22 @@ use super::{
 };
 use crate::journey::{Journey, Scene, Step};
 
-/// What is told apart.
+/// What to group by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Grouping {
     /// Whose packets.
     pub pod: bool,
-    /// From point to point; of drops, where.
+    /// The leg, from point to point; for drops, the place.
     pub leg: bool,
-    /// Why packets were dropped.
+    /// The reason of the drop.
     pub reason: bool,
 }
 
 /// The two ends: a pod's name, or an address.
 type Ends = (String, String);
 
-/// Which latencies: fields that are not told apart are `None`; without a leg
-/// it is that of the whole way, from the first point to the last, of packets
-/// that arrived.
+/// A group of latencies. Fields that do not group are `None`. Without a leg, latencies are of the
+/// whole way, from the first point to the last, of packets that arrived.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LatencyOf {
     /// Whose.
@@ -37,7 +36,7 @@ pub struct LatencyOf {
     pub one_clock: bool,
 }
 
-/// Which losses, likewise.
+/// A group of losses.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LossOf {
     /// What became of the packets.

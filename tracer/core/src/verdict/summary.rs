@@ -1,4 +1,4 @@
-//! What a follow adds up to: verdicts, latencies, and where every event went.
+//! Sums of a follow: verdicts, latencies, and what became of every event.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -47,7 +47,7 @@ impl Place {
     }
 }
 
-/// Where every packet and event went, over the whole follow.
+/// What became of every packet and event, over the whole follow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accounting {
     /// Packets at all points, by what the programs did with them.
@@ -56,20 +56,20 @@ pub struct Accounting {
     pub malformed: u64,
     /// Hops that reached the collector.
     pub hops: u64,
-    /// Those that are part of a journey.
+    /// Hops that are part of a journey.
     pub joined: u64,
-    /// Those that came after their journey was reported, and belong to it.
+    /// Hops that came after their journey was reported.
     pub late: u64,
     /// Journeys given up for want of memory.
     pub evicted: u64,
-    /// The same of freed packets.
+    /// The same for freed packets.
     pub drops: DropAccounting,
 }
 
-/// Where every freed packet went, over the whole follow.
+/// What became of every freed packet, over the whole follow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DropAccounting {
-    /// By what the programs did with them, all agents together.
+    /// Freed packets by what the programs did with them, all agents together.
     pub counters: DropCounters,
     /// Events that agents could not decode.
     pub malformed: u64,
@@ -96,7 +96,7 @@ impl Accounting {
             + self.malformed
     }
 
-    /// Whether every event that a program emitted is found again.
+    /// Whether every emitted event is accounted for.
     #[must_use]
     pub const fn balances(&self) -> bool {
         use tracer_common::counters::Counter;
@@ -121,8 +121,7 @@ pub struct DropPlace {
 }
 
 impl DropAccounting {
-    /// Freed packets that nobody was told of: while there are any, what was
-    /// not seen to be dropped may still have been.
+    /// Freed packets without an event. While there are any, a packet may have been dropped unseen.
     #[must_use]
     pub const fn lost(&self) -> u64 {
         self.counters.get(DropCounter::RingFull)
@@ -138,11 +137,11 @@ pub fn latencies(journey: &Journey) -> impl Iterator<Item = (&Step, &Step, u64)>
         let [from, to] = pair else {
             return None;
         };
-        // Whose hops on another node these are is not sure then.
+        // It is not certain then that both hops are of one packet.
         if journey.ambiguous && from.node != to.node {
             return None;
         }
-        // Clocks of two nodes may disagree; a negative latency is none.
+        // Clocks of two nodes may disagree. A negative latency is left out.
         let latency = u64::try_from(to.time.saturating_sub(from.time)).ok()?;
         Some((from, to, latency))
     })
@@ -165,8 +164,7 @@ pub struct Summary {
     pub legs: BTreeMap<(Place, Place), Histogram<u64>>,
     /// Journeys by the drop that decided.
     pub drops: BTreeMap<DropPlace, u64>,
-    /// Journeys that turned out to be between others than those who were asked about; they
-    /// are in no other sum.
+    /// Journeys that turned out not to belong to the follow. No other sum includes them.
     pub others: u64,
     /// Questions to DNS and their answers.
     pub dns: Dns,
@@ -182,8 +180,8 @@ impl Summary {
     }
 }
 
-/// A summary in the making. Names cost more than all else there is to do with
-/// a journey, so points have theirs only in the end.
+/// A summary in progress. Looking up names costs more than everything else about a journey, so
+/// points get names only at the end.
 #[derive(Debug, Default)]
 pub struct Sums {
     others: u64,
@@ -221,7 +219,7 @@ impl Sums {
         self.others += 1;
     }
 
-    /// What they add up to; `accounting` is another's to know.
+    /// The summary of these sums, with the ledger's `accounting`.
     #[must_use]
     pub fn summary(&self, scene: &Scene, accounting: Accounting) -> Summary {
         let mut legs = BTreeMap::new();

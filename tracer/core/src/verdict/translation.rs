@@ -1,11 +1,10 @@
-//! What a node's table of connections says of a packet that was not seen behind its
-//! translation.
+//! What conntrack says about a packet that was not seen after its translation.
 
 use super::{Evidence, Kind, Verdict, judge::Case};
 use crate::model::{Cause, OwnerKind};
 
-/// Adds where the packet was to go, if that is known from the table alone. A Service's
-/// address that is still translated to one that nobody has is why it does not arrive.
+/// Adds the translated destination, if only conntrack's table shows it. If the table still leads a
+/// Service's address to an address that no pod has, that is the cause.
 pub(super) fn tell_translation(case: &Case<'_>, verdict: &mut Verdict) {
     if matches!(verdict.kind, Kind::Delivered | Kind::Left) {
         return;
@@ -26,7 +25,7 @@ pub(super) fn tell_translation(case: &Case<'_>, verdict: &mut Verdict) {
             .iter()
             .any(|step| journey.ends_at(step) == Some(ends))
     };
-    // Of a packet whose source alone is translated, it says nothing of where that went.
+    // If only the source is translated, the entry says nothing about the destination.
     let is_led = (from.dst, from.dst_port) != (to.dst, to.dst_port);
     if let Some(node) = translated.told
         && is_led
@@ -45,8 +44,8 @@ pub(super) fn tell_translation(case: &Case<'_>, verdict: &mut Verdict) {
     }
 }
 
-/// The Service that an untranslated packet was for, if it has nobody to send that to: its node
-/// refuses such packets, or drops them.
+/// The Service of an untranslated packet, if no endpoint is ready. Its node refuses or drops such
+/// packets.
 fn unserved(case: &Case<'_>, verdict: &Verdict) -> Option<String> {
     let journey = case.journey;
     let owner = case.scene.owners.at(journey.packet.dst, journey.start())?;

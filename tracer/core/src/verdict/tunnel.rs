@@ -1,6 +1,5 @@
-//! What the two ends of a tunnel have to agree on: an address, a UDP port and
-//! a network identifier. Where they do not, a packet goes out of one node as it
-//! should, and nobody takes it at the other.
+//! Tunnels whose two ends disagree about the remote address, the UDP port or the VNI. Then a packet
+//! leaves one node as it should, and no device of the other node accepts it.
 
 use std::net::IpAddr;
 
@@ -10,11 +9,11 @@ use crate::{
     model::{Cause, Device, Direction, EncapKind, OwnerKind, Role, Tunnel},
 };
 
-/// How many devices are named.
+/// How many devices a verdict names.
 const NAMED: usize = 3;
 
-/// What wrapped a packet that is in a tunnel at `step`, as far as the agent has
-/// told that saw it go in.
+/// The tunnel that encapsulated the packet at `step`, if the agent that saw this has described the
+/// device.
 pub(super) fn tunnel_of(case: &Case<'_>, step: &Step) -> Option<Tunnel> {
     let encap = step.encap?;
     let scene = case.scene;
@@ -25,7 +24,7 @@ pub(super) fn tunnel_of(case: &Case<'_>, step: &Step) -> Option<Tunnel> {
     })?;
     let interface = &scene.point(wrapped).interface;
     let mut devices = scene.nodes[wrapped.node].network.devices.iter();
-    // Of those that had the same name one after the other, the latest.
+    // If several devices had this name one after another, take the latest.
     let tunnel = devices
         .rfind(|device| device.interface == *interface)?
         .tunnel?;
@@ -41,7 +40,7 @@ fn agent_at(scene: &Scene, address: IpAddr, time: i64) -> Option<usize> {
     })
 }
 
-/// What the other end of a tunnel lacks.
+/// How the other end of a tunnel differs.
 struct Mismatch {
     /// Index of its node.
     node: usize,
@@ -52,7 +51,7 @@ struct Mismatch {
     evidence: Evidence,
 }
 
-/// Whether the node that a packet's tunnel leads to has no device that takes it.
+/// Whether no device of the tunnel's destination node accepts the packet.
 fn mismatch(case: &Case<'_>, step: &Step) -> Option<Mismatch> {
     let encap = step.encap?;
     if !matches!(encap.kind, EncapKind::Vxlan | EncapKind::Geneve) {
@@ -103,8 +102,7 @@ pub(super) fn is_unrecognised(case: &Case<'_>, step: &Step) -> bool {
     mismatch(case, step).is_some_and(|mismatch| mismatch.port)
 }
 
-/// Adds to a verdict on what did not come out of a tunnel that its ends
-/// disagree.
+/// Adds to the verdict on a packet that did not leave its tunnel that the tunnel's ends disagree.
 pub(super) fn tell_mismatch(case: &Case<'_>, verdict: &mut Verdict) {
     let kinds = [Kind::Dropped, Kind::Lost, Kind::Partial, Kind::Unknown];
     let last = case.journey.steps.last();
@@ -134,7 +132,7 @@ pub(super) fn tell_mismatch(case: &Case<'_>, verdict: &mut Verdict) {
     }
 }
 
-/// Out of an uplink, in a tunnel to an address that no node has.
+/// `left`: out of an uplink, in a tunnel to an address that no node has.
 pub(super) fn to_nobody(
     case: &Case<'_>,
     step: &Step,
@@ -154,7 +152,7 @@ pub(super) fn to_nobody(
     let mut owners = scene.owners.all_at(step.time);
     let has_addresses = node.is_some()
         || owners.any(|(_, owner)| owner.kind == OwnerKind::Node && owner.node == home.node);
-    // Between the nodes, another address may stand for this one.
+    // NAT between the nodes may replace this address.
     let came_in = node.is_some_and(|node| circumstances.came_in(step, node));
     if home.node.is_empty() || !has_addresses || came_in {
         return None;

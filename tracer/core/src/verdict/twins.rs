@@ -1,13 +1,12 @@
-//! Two that have one address, so that what reached one may have been meant for the
-//! other.
+//! Two pods with one address: a packet that reached one may have been for the other.
 
 use crate::{
     journey::{Journey, Scene},
     model::{Direction, Point, Role},
 };
 
-/// Which interfaces of pods the receiver's address is behind, by node and point, if
-/// there are several at once.
+/// The pods' interfaces that have the destination address behind them, by node and point, if there
+/// are several at once.
 pub(super) fn twins(scene: &Scene, journey: &Journey) -> Option<Vec<(usize, usize)>> {
     let address = journey.destination()?;
     let start = journey.start();

@@ -1,4 +1,4 @@
-//! Questions that came, and to which nobody was seen to answer.
+//! `unanswered`: questions that arrived, and to which no answer was seen.
 
 use super::{
     Circumstances, Confidence, Evidence, Kind, Outcome, Verdict, Where,
@@ -11,7 +11,7 @@ use crate::{
     model::{Cause, Transport},
 };
 
-/// Delivered, but what every receiver answers was not answered.
+/// `unanswered`: delivered, but the answer that every receiver gives did not come.
 pub(super) fn unanswered(
     case: &Case<'_>,
     fates: &Fates<'_>,
@@ -28,7 +28,7 @@ pub(super) fn unanswered(
     }
     let (_, step) = fates.nearest?;
     let hello = &scene.nodes[step.node];
-    // Its answer would have come out where it went in.
+    // The answer would have passed the point where the question was handed over.
     let out = scene.nodes.opposite(step.node, step.point)?;
     seen_at(case, step.node, (out, &hello.points[out]), circumstances)?;
     if case.hops_lost(Where::Point(step.node, out)) {

@@ -1,9 +1,8 @@
-//! What lost events may have shown.
+//! Which verdicts lost events forbid.
 //!
-//! A verdict that rests on what was seen stands, whatever was lost: the packet at
-//! its last point, the kernel that freed it. Lost events matter where something
-//! is concluded from absence, and only those of the places and the time where it
-//! would have been seen.
+//! A verdict that rests on a sighting stands, whatever events were lost. A verdict that rests on
+//! absence does not, if an event was lost at a place and time where the packet would have been
+//! seen.
 
 use super::{Where, fates::Fates, judge::Case};
 use crate::{
@@ -16,7 +15,7 @@ impl Case<'_> {
         i64::try_from(self.circumstances.hold().as_nanos()).unwrap_or(i64::MAX)
     }
 
-    /// Until when something that belongs to it was waited for.
+    /// The time up to which the follow waited for hops of this journey.
     pub(super) fn until(&self) -> i64 {
         let wait = match self.journey.closed {
             Closed::Known => SETTLE.min(self.hold()),
@@ -25,42 +24,42 @@ impl Case<'_> {
         self.journey.last().saturating_add(wait)
     }
 
-    /// Whether hops may have been lost while it was on its way.
+    /// Whether hop events may have been lost while the packet was on its way.
     pub(super) fn hops_lost(&self, place: Where) -> bool {
         let (from, to) = (self.journey.start(), self.until());
         self.circumstances.hops_lost(place, from, to)
     }
 
-    /// Whether drops may have been.
+    /// Whether drop events may have been lost.
     pub(super) fn drops_lost(&self) -> bool {
         let (from, to) = (self.journey.start(), self.until());
         self.circumstances.drops_lost(None, from, to)
     }
 
-    /// Whether drops on this node may have been.
+    /// Whether drop events of this node may have been lost.
     pub(super) fn drops_lost_on(&self, node: usize) -> bool {
         let (from, to) = (self.journey.start(), self.until());
         self.circumstances.drops_lost(Some(node), from, to)
     }
 
-    /// Whether it may have been in the samples of some streams only.
+    /// Whether only some streams may have had the packet in their sample.
     pub(super) fn uneven(&self) -> bool {
         let (from, to) = (self.journey.start(), self.until());
         self.circumstances.uneven(from, to)
     }
 
-    /// A node whose agent was not heard of while it was on its way.
+    /// A node whose agent was out of reach while the packet was on its way.
     pub(super) fn agent_gone(&self) -> Option<usize> {
         let (from, to) = (self.journey.start(), self.until());
         self.circumstances.agent_gone(from, to)
     }
 
-    /// Whether anything about it may have gone unseen.
+    /// Whether any event of the packet may have been lost.
     pub(super) fn events_lost(&self) -> bool {
         self.hops_lost(Where::Anywhere) || self.drops_lost() || self.uneven()
     }
 
-    /// Whether a drop on the step's node, there or after, may have gone unseen.
+    /// Whether a drop on the step's node, at the step or after it, may have gone unseen.
     pub(super) fn drop_unseen(&self, step: &Step) -> bool {
         let until = self.until();
         let circumstances = self.circumstances;
@@ -68,8 +67,8 @@ impl Case<'_> {
             || circumstances.uneven(step.time, until)
     }
 
-    /// Whether a refusal of what arrived at this step may have gone unseen, as an
-    /// answer would have.
+    /// Whether a reset or error about the packet, which arrived at this step, may have gone
+    /// unseen.
     pub(super) fn refusal_unseen(&self, step: &Step) -> bool {
         let Journey {
             asks,
@@ -85,17 +84,16 @@ impl Case<'_> {
         self.hops_lost(place)
     }
 
-    /// Whether what was dropped may have been a copy, and the packet itself have
-    /// gone on unseen.
+    /// Whether the dropped packet may have been a copy, while the packet itself went on unseen.
     pub(super) fn copy_unseen(&self, fates: &Fates<'_>) -> bool {
         let mut nodes = fates.perhaps_copies.iter();
         nodes.any(|node| self.hops_lost(Where::Node(*node)))
             || (!fates.perhaps_copies.is_empty() && self.uneven())
     }
 
-    /// Whether another packet that looks the same to its receiver may have gone
-    /// unseen: the same bytes or the same question, sent before or after. It
-    /// would have passed the points that this one passed.
+    /// Whether another packet that looks the same to the receiver may have gone unseen: the same
+    /// bytes or the same question, sent before or after. Such a packet would have passed the
+    /// points that this one passed.
     pub(super) fn twin_unseen(&self) -> bool {
         let journey = self.journey;
         let from = journey.start().saturating_sub(self.hold());
@@ -110,9 +108,8 @@ impl Case<'_> {
         passed_unseen || self.circumstances.sampled(from)
     }
 
-    /// Whether what refuses it may refuse a packet that looks the same and was not
-    /// seen. IPv4's identification in what an error quotes says that it was this
-    /// one.
+    /// Whether the reset or error may be about an unseen packet that looks the same. If the error
+    /// quotes an IPv4 identification, it is about this one.
     pub(super) fn may_refuse_another(&self) -> bool {
         let (packet, told) = (&self.journey.packet, self.journey.refusal);
         let is_quoted = told.is_some_and(|told| told.icmp.is_some())

@@ -98,7 +98,7 @@ impl<V: View, N: FnMut(&str)> Work for Session<'_, V, N> {
             });
             self.core.take(Record::Owners(Box::new(change)));
         }
-        // Interfaces are looked for before packets of the new address are let through.
+        // Discovery comes first: only then may the filter let packets of the new address through.
         for (node, look) in &looks {
             agents.look(node, look);
         }
@@ -177,8 +177,8 @@ impl<V: View, N: FnMut(&str)> Work for Session<'_, V, N> {
         {
             self.begin(armed)?;
         }
-        // By a clock that is read after the recorder has read its own: what is due at once
-        // must not be put off for ever.
+        // Read this clock after the recorder has read its own. Otherwise an event that is due at
+        // once could be postponed for ever.
         let is_due = |time: Option<Instant>| time.is_some_and(|time| time <= Instant::now());
         if is_due(self.recorder.as_ref().and_then(Recorder::due)) {
             self.record(Recorder::flush);
