@@ -38,6 +38,7 @@ were."
 replaces them."
     };
     let payload = match snaplen {
+        0 if anonymized => "No payload of packets is inside.".to_owned(),
         0 => "No payload of packets is inside, because tracer copied none.".to_owned(),
         bytes => format!(
             "PAYLOAD IS INSIDE: the first {bytes} bytes of each frame, in the recordings.
