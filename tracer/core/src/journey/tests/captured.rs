@@ -12,9 +12,8 @@ fn captured(hop: Hop, bytes: &[u8]) -> Hop {
 /// The bytes of each step's frames.
 fn bytes(journey: &Journey) -> Vec<Vec<&[u8]>> {
     let steps = journey.steps.iter();
-    let of =
-        |step: &'_ Step| -> Vec<&[u8]> { step.frames().iter().map(|one| &*one.bytes).collect() };
-    steps.map(of).collect()
+    let steps = steps.map(|step| step.frames().iter().map(|frame| &*frame.bytes).collect());
+    steps.collect()
 }
 
 #[test]
@@ -53,7 +52,7 @@ fn each_step_has_the_frames_of_its_pieces() {
 #[test]
 fn a_frame_of_several_journeys_goes_with_each() {
     let mut stage = Stage::new();
-    for (time, seq) in [(1, 0), (2, 1000)] {
+    for (time, seq) in [(1_i64, 0), (2, 1000)] {
         let packet = tcp(seq, 1000, 5);
         let skb = time.cast_unsigned();
         stage.see(0, &captured(hop(FROM_POD, time, skb, &packet), b"own"));
