@@ -6,6 +6,9 @@
 //! the decoder can grow without the verifier. No payload leaves the kernel, only
 //! a keyed hash of its first bytes, and the 12-byte header of DNS.
 //!
+//! With `--snaplen`, the frame's first bytes follow the event in its record, as many as
+//! there are ([`split`]).
+//!
 //! The record has only integers and explicit padding. Any bytes are a valid value, so
 //! reading a record from the ring buffer cannot go wrong.
 //!
@@ -29,6 +32,12 @@ pub const ETHERNET: u8 = 2;
 /// Flag of [`HopEvent`]: the payload's hash is known. For a freed packet whose payload lies
 /// in page fragments, it is not.
 pub const HASHED: u8 = 4;
+/// Flag of [`HopEvent`]: the VLAN tag beside the frame is a service tag (IEEE 802.1ad).
+/// Programs tell so only where they capture, and else nobody asks.
+pub const SERVICE_TAG: u8 = 8;
+
+/// The most that is captured of a frame: all of one whose MTU is 1,500, in any tunnel.
+pub const MAX_SNAPLEN: usize = 2048;
 
 /// One packet at one observation point, in native byte order. Only addresses and the copied
 /// headers are in network byte order.
@@ -77,7 +86,7 @@ pub struct HopEvent {
     /// VLAN tag that the kernel keeps beside the frame, host byte order. Only
     /// with [`VLAN`].
     pub vlan_tci: u16,
-    /// [`VLAN`], [`ETHERNET`] and [`HASHED`].
+    /// [`VLAN`], [`ETHERNET`], [`HASHED`] and [`SERVICE_TAG`].
     pub flags: u8,
     /// 0 ingress, 1 egress, as the interface's namespace sees it.
     pub egress: u8,
@@ -150,4 +159,13 @@ impl HopEvent {
         // nothing is assumed of their alignment.
         Some(unsafe { bytes.as_ptr().cast::<Self>().read_unaligned() })
     }
+}
+
+/// A record's event, and the bytes that were captured of its frame, often none.
+/// `None` if it is too short for an event, or longer than any program makes one.
+#[must_use]
+pub fn split(record: &[u8]) -> Option<(HopEvent, &[u8])> {
+    let (event, frame) = record.split_at_checked(size_of::<HopEvent>())?;
+    let event = HopEvent::from_bytes(event)?;
+    (frame.len() <= MAX_SNAPLEN).then_some((event, frame))
 }

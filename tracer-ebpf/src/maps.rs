@@ -18,6 +18,7 @@ use tracer_common::{
     counters::{Counter, Counters, SEVERAL, SLOTS},
     drop::{DropCounter, DropCounters, DropLoad},
     elsewhere::{Elsewhere, MAX_ELSEWHERE},
+    event::{HopEvent, MAX_SNAPLEN},
     filter::{
         AddressKey, Ends, Identity, KEY_PREFIX_BITS, MAX_RULE_SETS, PREFILTER_WORDS, PairKey,
         Prefilters, Rule, RuleSet, Spot, Tables,
@@ -36,6 +37,11 @@ static LOAD: Load = Load {
         geneve: [0; PORTS],
     },
 };
+
+/// How many of a frame's first bytes go with its event; 0: none, and the verifier removes
+/// what would capture them. User space writes it before it loads.
+#[unsafe(no_mangle)]
+static SNAPLEN: u32 = 0;
 
 /// What user space writes while programs run. It lies in a section of its own, which is a
 /// map: programs read it without a look-up.
@@ -155,6 +161,29 @@ unsafe impl Sync for Found {}
 // SAFETY: as above.
 unsafe impl Sync for Freed {}
 
+/// An event and the bytes of its frame, until both go to [`EVENTS`].
+#[map]
+static CAPTURED: PerCpuArray<Captured> = PerCpuArray::with_max_entries(1, 0);
+
+/// A record with captured bytes. Its size is not known beforehand, and no room of such a
+/// size can be reserved.
+#[repr(C)]
+pub(crate) struct Captured {
+    pub(crate) event: HopEvent,
+    pub(crate) frame: [u8; MAX_SNAPLEN],
+}
+
+impl Captured {
+    /// Emits the event and so many bytes of the frame; false if there is no room.
+    #[inline(always)]
+    pub(crate) fn emit(&self, bytes: usize) -> bool {
+        let start = core::ptr::from_ref(self).cast::<u8>();
+        // SAFETY: both lie there without a gap, and `bytes` are at most those of a frame.
+        let record = unsafe { core::slice::from_raw_parts(start, size_of::<HopEvent>() + bytes) };
+        EVENTS.output::<[u8]>(record, 0).is_ok()
+    }
+}
+
 /// The events; sized by user space.
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
@@ -249,6 +278,22 @@ pub(crate) fn load() -> Load {
     // SAFETY: a valid static that nothing writes while the program runs.
     // Volatile, because user space replaced the value that the compiler saw.
     unsafe { core::ptr::read_volatile(&raw const LOAD) }
+}
+
+/// How many bytes of a frame are wanted.
+#[inline(always)]
+pub(crate) fn snaplen() -> u32 {
+    // SAFETY: as in `load`.
+    unsafe { core::ptr::read_volatile(&raw const SNAPLEN) }
+}
+
+/// This CPU's room for a record with captured bytes.
+#[inline(always)]
+pub(crate) fn captured() -> Option<&'static mut Captured> {
+    let captured = CAPTURED.get_ptr_mut(0)?;
+    // SAFETY: the element belongs to this CPU, on which programs of this kind do not
+    // interrupt each other, and no other reference to it lives. Any bytes are a value.
+    Some(unsafe { &mut *captured })
 }
 
 /// Those of them that the walk needs. It has no room for a copy: a program's

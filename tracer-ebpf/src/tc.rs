@@ -11,6 +11,8 @@
 //! Invariant 1 (ARCHITECTURE.md): passive. No path returns anything else, and no helper
 //! called here changes a packet.
 
+use core::hint::black_box;
+
 use aya_ebpf::{
     EbpfContext as _,
     bindings::{__sk_buff, TC_ACT_UNSPEC},
@@ -19,8 +21,9 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use tracer_common::{
+    config::Config,
     counters::{Counter, slot},
-    event::{ETHERNET, HopEvent, VLAN},
+    event::{ETHERNET, HopEvent, MAX_SNAPLEN, SERVICE_TAG, VLAN},
     filter::{Decision, Ends, candidate_with, decide, sampling_hash},
     flow::FlowKey,
     glance::is_miss,
@@ -30,7 +33,7 @@ use tracer_common::{
 use crate::{
     headers::{Bytes as _, fill_headers},
     look::{self, FOUND, MISS, WALKED},
-    maps::{self, CLOSER, Current, EVENTS},
+    maps::{self, CLOSER, Current, EVENTS, Found},
     skb::{Either, Linear},
     why,
 };
@@ -142,7 +145,13 @@ fn look_closer(skb: *mut __sk_buff, egress: bool, ethernet: bool) -> Counter {
             why::miss(|| ifindex(skb), true);
             Counter::Miss
         }
-        FOUND if belongs(skb, egress) => emit(skb, egress, ethernet),
+        FOUND if belongs(skb, egress) => {
+            if maps::snaplen() == 0 {
+                emit(skb, egress, ethernet)
+            } else {
+                capture(skb, egress, ethernet)
+            }
+        }
         FOUND => {
             why::miss(|| ifindex(skb), false);
             Counter::Miss
@@ -192,6 +201,9 @@ fn ask(skb: *mut __sk_buff) -> u32 {
     });
     look::told(asked, || ifindex(skb))
 }
+
+/// `ETH_P_8021AD` as the context has it, in network byte order.
+const SERVICE_TAG_PROTOCOL: u32 = 0x88a8_u16.to_be() as u32;
 
 const MATCH: u32 = 1;
 const ELSEWHERE: u32 = 2;
@@ -266,24 +278,86 @@ fn emit(skb: *mut __sk_buff, egress: bool, ethernet: bool) -> Counter {
         return Counter::Miss;
     };
     let config = maps::config();
-    // SAFETY: `look_whole` has written it in this run.
-    let layers = unsafe { found.layers.get() };
-    if config.sample != u32::MAX && sample(skb) > config.sample {
-        return Counter::SampledOut;
-    }
-    // SAFETY: no preconditions.
-    let time = unsafe { bpf_ktime_get_ns() };
-    if !maps::spend(time, config.budget) {
-        return Counter::RateLimited;
-    }
-    let quote = look::quote_of(found);
-    let load = maps::load();
+    let time = match admit(skb, &config) {
+        Ok(time) => time,
+        Err(counter) => return counter,
+    };
     let Some(mut record) = EVENTS.reserve::<HopEvent>(0) else {
         return Counter::RingFull;
     };
     // SAFETY: any bytes are a valid event. Every field is written below, except the unused
     // ends of the two headers, which keep bytes of earlier events.
     let event = unsafe { record.assume_init_mut() };
+    fill(event, skb, found, &config, (time, egress, ethernet));
+    record.submit(0);
+    Counter::Emitted
+}
+
+/// As [`emit`], with the first bytes of the frame.
+#[inline(never)]
+fn capture(skb: *mut __sk_buff, egress: bool, ethernet: bool) -> Counter {
+    let (Some(found), Some(captured)) = (maps::found(), maps::captured()) else {
+        return Counter::Miss;
+    };
+    let config = maps::config();
+    let time = match admit(skb, &config) {
+        Ok(time) => time,
+        Err(counter) => return counter,
+    };
+    fill(
+        &mut captured.event,
+        skb,
+        found,
+        &config,
+        (time, egress, ethernet),
+    );
+    // SAFETY: the context pointer is valid while the program runs.
+    if unsafe { (*skb).vlan_proto } == SERVICE_TAG_PROTOCOL {
+        captured.event.flags |= SERVICE_TAG;
+    }
+    let wanted = maps::snaplen().min(captured.event.len) as usize;
+    // 1 to the buffer's length, in a form that every verifier follows.
+    let last = black_box(wanted.wrapping_sub(1));
+    let mut bytes = 0;
+    if last < MAX_SNAPLEN && Either::new(skb).copy(0, &mut captured.frame, last + 1) {
+        bytes = last + 1;
+    }
+    if captured.emit(bytes) {
+        Counter::Emitted
+    } else {
+        Counter::RingFull
+    }
+}
+
+/// When a packet that belongs to the follow is emitted, or why it is not.
+#[inline(always)]
+fn admit(skb: *mut __sk_buff, config: &Config) -> Result<u64, Counter> {
+    if config.sample != u32::MAX && sample(skb) > config.sample {
+        return Err(Counter::SampledOut);
+    }
+    // SAFETY: no preconditions.
+    let time = unsafe { bpf_ktime_get_ns() };
+    if maps::spend(time, config.budget) {
+        Ok(time)
+    } else {
+        Err(Counter::RateLimited)
+    }
+}
+
+/// Fills in an event: every field. What is not written, the ends of the two headers, keeps
+/// bytes of earlier events.
+#[inline(always)]
+fn fill(
+    event: &mut HopEvent,
+    skb: *mut __sk_buff,
+    found: &Found,
+    config: &Config,
+    (time, egress, ethernet): (u64, bool, bool),
+) {
+    // SAFETY: `look_whole` has written it in this run.
+    let layers = unsafe { found.layers.get() };
+    let quote = look::quote_of(found);
+    let load = maps::load();
     event.time = time;
     // Through memory, because the verifier allows no arithmetic with the
     // context pointer itself.
@@ -295,8 +369,6 @@ fn emit(skb: *mut __sk_buff, egress: bool, ethernet: bool) -> Counter {
     event.egress = egress.into();
     fill_frame(event, skb, ethernet);
     fill_headers(event, &Either::new(skb), layers, quote, &load);
-    record.submit(0);
-    Counter::Emitted
 }
 
 /// Fills in the fields that describe the frame.

@@ -219,6 +219,7 @@ fn start(settings: &DropsSettings, agent: &AgentSpec, key: Key) -> (Place, Start
         ring_size: settings.ring_size,
         budget: settings.budget,
         explain: settings.explain,
+        snaplen: 0,
         goes_along: false,
     };
     (agent.place.clone(), start)

@@ -346,7 +346,7 @@ fn plan(settings: &Settings, utc: bool, key: Key) -> Plan {
         node_addresses: settings.node_addresses.clone(),
         limits: Limits {
             hold: i64::try_from(settings.hold.as_nanos()).unwrap_or(i64::MAX),
-            ..Limits::default()
+            open: open_at_once(settings.snaplen),
         },
         duration: settings.duration,
         // What is not shown does not count; what is recorded is all.
@@ -517,9 +517,21 @@ fn start(settings: &Settings, agent: &AgentSpec, key: Key, filter: &Filter) -> (
         ring_size: settings.ring_size,
         budget: settings.budget,
         explain: settings.explain,
+        snaplen: settings.snaplen,
         goes_along: settings.live.as_ref().is_some_and(cli::Live::goes_along),
     };
     (agent.place.clone(), start)
+}
+
+/// How many journeys may be open at once: fewer where each holds what was captured of it.
+fn open_at_once(snaplen: u32) -> usize {
+    /// Bytes that open journeys may hold of frames.
+    const ROOM: usize = 256 << 20;
+    /// Observation points that a packet usually passes.
+    const HOPS: usize = 8;
+    let usual = Limits::default().open;
+    let each = snaplen as usize * HOPS;
+    ROOM.checked_div(each).map_or(usual, |most| most.min(usual))
 }
 
 /// Lets an agent see where packets to other endpoints leave: those on its node by their own
@@ -570,8 +582,12 @@ fn describe(settings: &Settings) -> String {
         None => "any protocol".to_owned(),
         Some(number) => tracer_core::model::Proto::Ip(number).to_string(),
     };
+    let captured = match settings.snaplen {
+        0 => String::new(),
+        bytes => format!(", with payload: the first {bytes} bytes of each frame"),
+    };
     format!(
-        "{}{} → {}{} ({proto})",
+        "{}{} → {}{} ({proto}){captured}",
         names(&settings.sources, source),
         port(settings.src_port),
         names(&settings.destinations, destination),

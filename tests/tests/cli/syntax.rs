@@ -10,6 +10,7 @@ const BOUNDS: &str = "give a time between 1ms and one year";
 const COUNT: &str = "give a whole number from 1 on, such as 100";
 const RING: &str = "not a size of a ring buffer; give a power of two from the page size to 1GiB, \
                     such as 65536, 512KiB or 8MiB";
+const SNAPLEN: &str = "give a number of bytes from 1 to 2048, such as 256";
 const ADDRESS: &str = "not an IP address; give one such as 10.244.1.5 or fd00::5 (--src and --dst \
                        take networks)";
 const END: &str = "neither an address nor an object; give [NAMESPACE:]pod/NAME, service/NAME, labels such as app=web, \
@@ -39,6 +40,8 @@ const NONSENSE: &[(&str, &str, &str, &str)] = &[
     ("--budget", "N", "4294967296", COUNT),
     ("--ring-size", "BYTES", "5000", RING),
     ("--ring-size", "BYTES", "2GiB", RING),
+    ("--snaplen", "BYTES", "0", SNAPLEN),
+    ("--snaplen", "BYTES", "2049", SNAPLEN),
     ("--agent", "NODE=SPEC", "node-a", NO_AGENT),
     ("--agent", "NODE=SPEC", "=local", NO_AGENT),
     (

@@ -1,8 +1,10 @@
 //! Exports of recordings, read by the programs that they are for, and compared with
-//! what a replay of the same recordings shows. They need no root.
+//! what a replay of the same recordings shows. They need no root, but for `captured`.
 
 // By tar.
 mod bundle;
+// What was captured, read by tshark.
+mod captured;
 // What is said of recordings and places that will not do, and what is left then.
 mod endings;
 // Flows that must or must not pass.

@@ -2,6 +2,7 @@
 //! of what this says on each: docs/requirements.md.
 
 use std::{
+    fs,
     io::{Write as _, stdout},
     time::Duration,
 };
@@ -10,7 +11,7 @@ use anyhow::Result;
 use serde_json::Value;
 use tracer_tests::{
     Lab, LabSpec,
-    program::{LIMIT, Tracer},
+    program::{LIMIT, Tracer, run},
     traffic::Flow,
 };
 
@@ -41,6 +42,38 @@ fn cell(journey: &Value) -> String {
         text(&drop["reason"]),
         text(&drop["function"])
     )
+}
+
+/// Programs that capture load here, and capture what was sent.
+#[test]
+fn of_this_kernel_to_capture() -> Result<()> {
+    const PATTERN: [u8; 8] = [0xc0, 0xff, 0xee, 0x42, 0xc0, 0xff, 0xee, 0x42];
+    let lab = Lab::new(&LabSpec::default())?;
+    let [a, b] = [&lab.pods[0], &lab.pods[1]];
+    let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
+    let directory = lab.directory()?;
+    for (bytes, is_inside) in [("2048", true), ("256", true), ("40", false)] {
+        let [file, out] = ["arrows", "pcapng"].map(|kind| {
+            directory
+                .join(format!("{bytes}.{kind}"))
+                .display()
+                .to_string()
+        });
+        let options = ["--proto", "icmp", "--snaplen", bytes, "-w", &file];
+        let mut tracer = Tracer::follow(&lab, [&ends[..], &options].concat())?;
+        tracer.wait_started(LIMIT)?;
+        let ping = format!("ping -n -c 1 -W 5 -p c0ffee42 {}", b.address(false));
+        a.netns.run(&ping)?;
+        let reply = tracer.wait_for(|value| value["direction"] == "reply", LIMIT)?;
+        assert_eq!(reply["verdict"]["kind"], "delivered", "{reply:#}");
+        assert!(tracer.stop()?.status.success());
+        let exported = run(["export", &file, "--format", "pcapng", "-o", &out])?;
+        assert!(exported.status.success(), "{}", exported.stderr);
+        let capture = fs::read(&out)?;
+        let mut parts = capture.windows(PATTERN.len());
+        assert_eq!(parts.any(|part| part == PATTERN), is_inside, "{bytes}");
+    }
+    Ok(())
 }
 
 #[test]

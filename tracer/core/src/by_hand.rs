@@ -64,6 +64,7 @@ pub(crate) fn node(name: &str, pod: [u8; 4], own: [u8; 4]) -> Hello {
         drops: Some(vec!["default/a".into(), "default/b".into()]),
         drops_later: Vec::new(),
         network: Network::default(),
+        snaplen: 0,
         notes: Vec::new(),
     }
 }
@@ -134,6 +135,7 @@ pub(crate) fn journey(way: &[(usize, usize)], closed: Closed) -> Journey {
             ends: None,
             seen: 1,
             parts: [(0, 1)].into(),
+            captured: None,
         })
         .collect();
     Journey {

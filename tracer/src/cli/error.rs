@@ -195,6 +195,11 @@ pub enum SettingsError {
         "standard output cannot be rotated: give -w a file, or leave out --rotate-size and --rotate-time"
     )]
     RotatedOutput,
+    /// What is captured goes nowhere.
+    #[error(
+        "--anonymize leaves out of the recording what --snaplen captures: give only one of them"
+    )]
+    CapturesNothing,
     /// A trace is no text.
     #[error(
         "a trace is binary and not for a terminal: give -w a file, or send stdout to one (`-w - > trace.arrows`)"
@@ -304,6 +309,7 @@ impl SettingsError {
                 | Self::DryExpectations
                 | Self::MixedOutput
                 | Self::RotatedOutput
+                | Self::CapturesNothing
                 | Self::KeepsOneFile
                 | Self::TwoAgents(_)
         )

@@ -188,6 +188,10 @@ EXAMPLES
   For days: 24 files of an hour, the oldest are removed:
     tracer record -w trace.arrows --rotate-time 1h --rotate-keep 24 …
 
+  Record the first bytes of each frame, payload included, for Wireshark:
+    tracer record -w trace.arrows --snaplen 256 …
+    tracer export trace.arrows --format pcapng -o trace.pcapng
+
   To give to somebody else:
     tracer record -w trace.arrows --anonymize …
 

@@ -93,6 +93,8 @@ pub struct Settings {
     pub vxlan_ports: Vec<u16>,
     /// Bytes of a node's ring buffer.
     pub ring_size: u32,
+    /// How many of a frame's first bytes are captured; 0: none.
+    pub snaplen: u32,
     /// Events per second and node.
     pub budget: u32,
     /// The nodes to look at; never empty.
@@ -196,6 +198,9 @@ impl Settings {
     pub fn recording(args: &RecordArgs) -> Result<Self, SettingsError> {
         check(&args.watch)?;
         check_rotation(&args.recording)?;
+        if args.watch.snaplen.is_some() && args.recording.anonymize {
+            return Err(SettingsError::CapturesNothing);
+        }
         if is_dash(&args.write) {
             let rotates =
                 args.recording.rotate_size.is_some() || args.recording.rotate_time.is_some();
@@ -279,6 +284,7 @@ impl Settings {
             pod_interfaces: args.pod_interfaces,
             vxlan_ports,
             ring_size: args.ring_size,
+            snaplen: args.snaplen.unwrap_or(0),
             budget: args.budget,
             agents,
             owners: inventory.map_or_else(Owners::default, Inventory::owners),

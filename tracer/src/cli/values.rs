@@ -8,6 +8,7 @@ mod tests;
 use std::{fmt, net::IpAddr, str::FromStr, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
+use tracer_common::event::MAX_SNAPLEN;
 
 use crate::{
     inventory::{Pods, Workload},
@@ -256,6 +257,17 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 
 /// The most that a ring buffer can have.
 const MAX_RING: u32 = 1 << 30;
+
+/// How much to capture of a frame.
+pub(super) fn snaplen(text: &str) -> Result<u32, String> {
+    let most = u32::try_from(MAX_SNAPLEN).unwrap_or(u32::MAX);
+    match text.parse() {
+        Ok(bytes) if (1..=most).contains(&bytes) => Ok(bytes),
+        _ => Err(format!(
+            "give a number of bytes from 1 to {most}, such as 256"
+        )),
+    }
+}
 
 /// A ring buffer's size: bytes, or KiB, MiB, GiB.
 pub(super) fn ring_size(text: &str) -> Result<u32, String> {

@@ -319,7 +319,10 @@ impl<'a, V: View, N: FnMut(&str)> Session<'a, V, N> {
             agents.send(&Command::Flush);
         }
         let told = self.by_stream(Core::watermark_of);
-        let late = self.stalls.overdue(&told, self.core.waiting(), now);
+        let nodes = self.core.scene().nodes.iter();
+        let snaplen = nodes.map(|hello| hello.snaplen).max().unwrap_or(0);
+        let waiting = self.core.waiting() * stalls::weight(snaplen);
+        let late = self.stalls.overdue(&told, waiting, now);
         self.pass(agents, late)?;
         // Streams are asked for reports only while a verdict waits for them.
         if self.core.waits_for_reports() {

@@ -14,10 +14,17 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How many hops and drops wait, at most: some 300 bytes each.
 const MOST_WAITING: usize = 1 << 20;
+/// How large one is of which nothing was captured.
+const EVENT: usize = 300;
 
 /// Streams are asked while something waits. Longer than so between two questions,
 /// nothing waited, or this process did not run.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// As how many events each of them counts that takes so many captured bytes with it.
+pub(super) const fn weight(snaplen: u32) -> usize {
+    1 + snaplen as usize / EVENT
+}
 
 /// Since when streams have not told of anything new.
 #[derive(Debug)]

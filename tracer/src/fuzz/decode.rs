@@ -1,6 +1,9 @@
 //! Records: what a ring buffer may hold.
 
-use tracer_common::{drop::DropEvent, event::HopEvent};
+use tracer_common::{
+    drop::DropEvent,
+    event::{HopEvent, MAX_SNAPLEN},
+};
 use tracer_core::model::{Packet, Transport};
 
 use crate::node::decode::{Malformed, freed, hop};
@@ -27,6 +30,14 @@ pub fn decode(data: &[u8]) {
             is_plausible(&hop.packet);
         }
         Err(malformed) => assert_ne!(*malformed, Malformed::Length),
+    }
+
+    // What was captured changes nothing of the packet.
+    let mut captured = record.clone();
+    captured.extend(data.iter().take(MAX_SNAPLEN));
+    if let (Ok(seen), Ok(with)) = (&seen, hop(&captured, |_, _| Some(7))) {
+        assert_eq!((&seen.packet, seen.len), (&with.packet, with.len));
+        assert_eq!(with.frame.is_some(), !data.is_empty());
     }
 
     let mut record = data.to_vec();

@@ -246,6 +246,9 @@ pub(super) fn start(way: Way, start: &Start) -> Result<Agent, RemoteError> {
     if hello.streams == 0 {
         return Err(RemoteError::Wrong("it has nothing to send"));
     }
+    if hello.snaplen < start.snaplen {
+        hello.notes.push(NO_SNAPLEN.to_owned());
+    }
     let estimate = clock.compare(|question| commands.say(Message::Clock(question)));
     let estimate = estimate.ok_or(RemoteError::Silent)?;
     hello.realtime_offset = estimate.offset;
@@ -263,6 +266,10 @@ pub(super) fn start(way: Way, start: &Start) -> Result<Agent, RemoteError> {
         batches,
     })
 }
+
+/// Said of an agent of an older version, which leaves out what it does not know.
+const NO_SNAPLEN: &str = "the tracer there is older and does not know --snaplen: no bytes of \
+                          frames are captured; install this version there";
 
 /// What was said last, and what to do about it if sudo said it.
 fn allow(mut said: String) -> String {

@@ -86,6 +86,7 @@ pub fn start(start: &Task) -> Result<Agent, NodeError> {
         drops: None,
         drops_later: Vec::new(),
         network: Network::default(),
+        snaplen: start.snaplen,
         notes: Vec::new(),
     };
     let (observing, observed) = std_mpsc::channel();

@@ -310,6 +310,7 @@ mod tests {
             ring_size: 0,
             budget: 0,
             explain: false,
+            snaplen: 0,
             goes_along: false,
         };
         assert!(no_pod_is_known(&start(Vec::new(), Vec::new())).is_some());

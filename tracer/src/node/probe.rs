@@ -48,6 +48,9 @@ const CLOSER: &str = "tracer_closer";
 /// Records taken off the ring buffer at a time.
 const BATCH: usize = 4_096;
 
+/// Bytes of frames in a batch: those that wait for the collector are in memory.
+const CAPTURED: usize = 1 << 20;
+
 /// The loaded programs of a namespace.
 pub(super) struct Probe {
     ebpf: Ebpf,
@@ -86,6 +89,7 @@ impl Probe {
         filter::size(&mut loader, &start.filter)?;
         let mut ebpf = loader
             .override_global("LOAD", &load, true)
+            .override_global("SNAPLEN", &start.snaplen, true)
             .map_max_entries("EVENTS", start.ring_size)
             .load(PROGRAMS)
             .map_err(|source| NodeError::load(&source))?;
@@ -285,7 +289,11 @@ impl Probe {
     /// Takes records off the ring buffer. False if there may be more.
     pub(super) fn drain(&mut self, hops: &mut Vec<Hop>) -> bool {
         let now = Instant::now();
+        let mut captured = 0;
         for _ in 0..BATCH {
+            if captured >= CAPTURED {
+                return false;
+            }
             let Some(record) = self.events.next() else {
                 return true;
             };
@@ -294,6 +302,7 @@ impl Probe {
                 points.get(&(ifindex, direction)).copied()
             }) {
                 Ok(hop) => {
+                    captured += hop.frame.as_ref().map_or(0, |frame| frame.len());
                     self.connections.saw(&hop.packet, now);
                     hops.push(hop);
                 }

@@ -147,6 +147,7 @@ impl Table {
             vlan: number(&self.vlan, row),
             encap: self.encap(row)?,
             packet: self.packet(row)?.ok_or(Unreadable("src"))?,
+            frame: self.frame.get(row),
         })
     }
 

@@ -211,6 +211,9 @@ impl Rows {
         to.vlan.set_some(row, hop.vlan);
         encap(to, hop.encap.as_ref());
         packet(to, &hop.packet);
+        if let Some(frame) = &hop.frame {
+            to.frame.set(row, frame);
+        }
         to.rows += 1;
     }
 

@@ -15,7 +15,7 @@ use arrow_schema::DataType;
 use tracer_core::model::{Direction, EncapKind, Mac, Proto};
 
 use super::column::{
-    Builder, Bytes, Flag, Kind, Number, Reader, Text, Texts, Time, Word, Words, columns,
+    Builder, Bytes, Flag, Kind, Number, Octets, Reader, Text, Texts, Time, Word, Words, columns,
 };
 
 /// What traces of this version call themselves.
@@ -152,6 +152,7 @@ columns! {
     report: Text, "Of `batch` and `state`: what became of packets so far, JSON; null if it was not reported.";
     overdue: Flag, "Of `batch`: whether the collector did not wait for this stream any longer, so that what the stream saw before the watermark may be missing or in later rows.";
     change: Text, "Of `batch`: what has changed at the node, JSON: observation points that come, which are numbered on from those known, and that are gone; null if nothing has.";
+    frame: Octets, "With `--snaplen`, the frame's first bytes as on the wire, payload included; a VLAN tag that the kernel keeps beside the frame is at its place among them. Else null, and never of a `drop`.";
     owners: Text, "Of `owners`: who has got an address, and who has lost one, JSON.";
     agent: Text, "Of `joined`: what the agent says of itself, JSON, as in the metadata's `nodes`.";
 }

@@ -62,6 +62,13 @@ pub fn contents_text(out: &mut impl Write, look: &Look, contents: &Contents) -> 
             ),
         );
     }
+    let captured = head.nodes.iter().map(|hello| hello.snaplen).max();
+    if let Some(bytes) = captured.filter(|bytes| *bytes > 0) {
+        say(
+            "payload",
+            &format!("inside: the first {bytes} bytes of each frame were captured (--snaplen)"),
+        );
+    }
     say(
         "objects",
         &format!(
@@ -119,6 +126,7 @@ pub fn contents_json(out: &mut impl Write, contents: &Contents) -> io::Result<()
             .map(|((hello, hops), drops)| Node {
                 node: &hello.node,
                 points: hello.points.len(),
+                snaplen: hello.snaplen,
                 hops: *hops,
                 drops: *drops,
             })
@@ -154,6 +162,7 @@ struct Document<'a> {
 struct Node<'a> {
     node: &'a str,
     points: usize,
+    snaplen: u32,
     hops: u64,
     drops: u64,
 }

@@ -44,6 +44,7 @@ fn scene() -> DropScene {
                 drops: Some(vec![Arc::from(*pod)]),
                 drops_later: Vec::new(),
                 network: Network::default(),
+                snaplen: 0,
                 notes: Vec::new(),
             })
             .collect(),

@@ -107,6 +107,7 @@ impl Agent {
             drops: Some(Vec::new()),
             drops_later: Vec::new(),
             network: Network::default(),
+            snaplen: 0,
             notes: Vec::new(),
         }
     }
@@ -164,6 +165,7 @@ impl Agent {
                 vlan: None,
                 encap,
                 packet,
+                frame: None,
             };
             self.hops.push((at, hop));
         }

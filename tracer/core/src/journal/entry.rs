@@ -1,7 +1,7 @@
 //! A journey that has ended, and what became of it.
 
 use crate::{
-    journey::{Drop, Journey, Step},
+    journey::{CapturedFrame, Drop, Journey, Step},
     model::Fact,
     verdict::{Evidence, Parts, Verdict},
 };
@@ -45,6 +45,10 @@ impl Entry {
             .filter(|parts| parts.spilled())
             .map(|parts| parts.capacity() * size_of::<(u32, u32)>())
             .sum();
+        let captured = journey.steps.iter().flat_map(Step::frames);
+        let captured: usize = captured
+            .map(|frame| size_of::<CapturedFrame>() + frame.bytes.len())
+            .sum();
         let facts: usize = journey.drops.iter().map(|drop| drop.facts.len()).sum();
         let evidence = verdict.evidence.len();
         INDEXED
@@ -54,6 +58,7 @@ impl Entry {
             + journey.steps.capacity() * (size_of::<Step>() + AT_POINT)
             + journey.drops.capacity() * size_of::<Drop>()
             + spilled
+            + captured
             // The verdict's evidence may repeat them.
             + facts * (size_of::<Fact>() + 2 * WORDS)
             + evidence * size_of::<Evidence>()

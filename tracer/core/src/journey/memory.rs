@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 
 use self::owners::Owner;
 use super::{
-    Closed, Journey, Scene, Step, Translated,
+    Captured, CapturedFrame, Closed, Journey, Scene, Step, Translated,
     content::Content,
     course::course,
     frames::{Frame, Frames},
@@ -292,7 +292,9 @@ impl Memory {
         let acked = acked.iter().map(|part| part.within(track.range)).collect();
         let mut steps = self.spare_steps.pop().unwrap_or_default();
         steps.reserve_exact(track.passages().len());
-        for ((node, point, passage), (ttl, parts)) in track.passages().zip(track.seen()) {
+        let captured = track.take_captured();
+        let seen = track.passages().zip(track.seen());
+        for (visit, ((node, point, passage), (ttl, parts))) in seen.enumerate() {
             let frame = self.frames.get(passage.frame);
             steps.push(Step {
                 node,
@@ -308,6 +310,7 @@ impl Memory {
                 ends: frame.ends.map(Box::new),
                 seen: passage.seen,
                 parts,
+                captured: captured_in(&captured, visit),
             });
         }
         let mut passages = track.close();
@@ -391,6 +394,13 @@ impl Memory {
             keep(&mut self.spare_steps, steps);
         }
     }
+}
+
+/// What was captured in one of a track's visits.
+fn captured_in(captured: &[(usize, CapturedFrame)], visit: usize) -> Option<Box<Captured>> {
+    let own = captured.iter().filter(|(of, _)| *of == visit);
+    let frames: Vec<CapturedFrame> = own.map(|(_, frame)| frame.clone()).collect();
+    (!frames.is_empty()).then(|| Box::new(Captured { frames }))
 }
 
 /// Keeps an empty list to be used again, if it is no longer than usual.

@@ -35,7 +35,9 @@ pub(crate) use arrival::expected;
 pub use arrival::{Arrival, arrival, destination};
 pub use drop::{Class, Drop, Judgement};
 pub use engine::{Engine, Joined, Limits};
-pub use model::{Closed, Course, Impostor, Journey, Refusal, Scene, Step, Translated};
+pub use model::{
+    Captured, CapturedFrame, Closed, Course, Impostor, Journey, Refusal, Scene, Step, Translated,
+};
 pub use nodes::Nodes;
 pub(crate) use ranges::{Range, Ranges};
 pub(crate) use track::SETTLE;

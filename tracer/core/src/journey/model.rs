@@ -1,6 +1,6 @@
 //! What the engine makes of hops: journeys, on a scene.
 
-use std::{borrow::Cow, net::IpAddr};
+use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
 use ipnet::IpNet;
 use smallvec::SmallVec;
@@ -10,7 +10,7 @@ use super::{
     arrival::destination,
     nodes::{self, Nodes},
 };
-use crate::model::{Encap, Ends, Hello, Mac, Owner, OwnerKind, Owners, Packet, Point};
+use crate::model::{Encap, Ends, Hello, Hop, Mac, Owner, OwnerKind, Owners, Packet, Point};
 
 /// The stage: the agents' points, and who owns which address.
 #[derive(Clone, Debug, Default)]
@@ -287,6 +287,51 @@ pub struct Step {
     /// Which of it: offsets of payload bytes, from and to; 0 and 1 of what is
     /// no TCP data.
     pub parts: SmallVec<[(u32, u32); 1]>,
+    /// What was captured here, if anything.
+    pub captured: Option<Box<Captured>>,
+}
+
+/// What was captured of the pieces of a packet at an observation point.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Captured {
+    /// In the order in which they came.
+    pub frames: Vec<CapturedFrame>,
+}
+
+/// The first bytes of a frame. It may hold more than the journey's part of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CapturedFrame {
+    /// When it was seen, Unix time, ns.
+    pub time: i64,
+    /// Bytes on the wire, all segments together.
+    pub len: u32,
+    /// Segments that it will be cut into, 1 if it is whole.
+    pub segments: u32,
+    /// As on the wire.
+    pub bytes: Arc<[u8]>,
+}
+
+impl CapturedFrame {
+    /// That of a hop, if it was captured.
+    pub(crate) fn of(hop: &Hop, time: i64) -> Option<Self> {
+        let bytes = hop.frame.as_ref()?;
+        Some(Self {
+            time,
+            len: hop.wire_len(),
+            segments: hop.segments,
+            bytes: Arc::clone(bytes),
+        })
+    }
+}
+
+impl Step {
+    /// What was captured here.
+    #[must_use]
+    pub fn frames(&self) -> &[CapturedFrame] {
+        self.captured
+            .as_ref()
+            .map_or(&[], |captured| &captured.frames)
+    }
 }
 
 impl Journey {

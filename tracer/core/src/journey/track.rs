@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 pub(super) use self::visits::{Passage, Visit};
 use super::{
-    Class, Closed, Drop, Impostor, Limits, Refusal,
+    CapturedFrame, Class, Closed, Drop, Impostor, Limits, Refusal,
     identity::{Datagram, StreamKey, stamp},
     index::Id,
     ranges::{Range, Ranges},
@@ -47,6 +47,8 @@ pub(super) struct Rest {
     gone: Ranges,
     /// What was seen at a point, where that is not one range.
     pieces: Vec<Ranges>,
+    /// What was captured, and in which visit.
+    captured: Vec<(usize, CapturedFrame)>,
 }
 
 /// What a journey is that has only begun.

@@ -1,5 +1,7 @@
 //! A packet at an observation point.
 
+use std::sync::Arc;
+
 use super::{Encap, Mac, Packet};
 
 /// One packet seen at one observation point, at one time.
@@ -29,4 +31,18 @@ pub struct Hop {
     pub encap: Option<Encap>,
     /// The innermost packet.
     pub packet: Packet,
+    /// The first bytes of the frame as on the wire, if they were captured: `len` and what
+    /// a tag beside the frame takes are all of it.
+    pub frame: Option<Arc<[u8]>>,
+}
+
+/// Bytes of a VLAN tag in a frame.
+const TAG: u32 = 4;
+
+impl Hop {
+    /// Bytes of the frame on the wire, all segments together.
+    #[must_use]
+    pub fn wire_len(&self) -> u32 {
+        self.len.saturating_add(self.vlan.map_or(0, |_| TAG))
+    }
 }

@@ -42,6 +42,9 @@ pub struct Hello {
     /// not tell.
     #[serde(default, skip_serializing_if = "Network::is_empty")]
     pub network: Network,
+    /// How many of a frame's first bytes go with its hop: such hops hold payload. 0: none do.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub snaplen: u32,
     /// What was not found or is odd, one sentence each.
     pub notes: Vec<String>,
 }
@@ -189,6 +192,14 @@ const fn is_zero(time: &u64) -> bool {
 )]
 const fn is_none(bound: &i64) -> bool {
     *bound == 0
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+const fn is_nothing(bytes: &u32) -> bool {
+    *bytes == 0
 }
 
 /// Which way a packet goes, as the interface's namespace sees it.

@@ -35,6 +35,10 @@ pub struct Start {
     pub budget: u32,
     /// Whether to read [`crate::model::Freed::facts`].
     pub explain: bool,
+    /// How many of a frame's first bytes go with its hop; 0: none. One of an older version
+    /// does not ask, and takes none.
+    #[serde(default)]
+    pub snaplen: u32,
     /// Whether the collector tells of a pod that takes the place of a followed one. One of an
     /// older version does not say so.
     #[serde(default)]

@@ -117,6 +117,22 @@ pub struct WatchArgs {
     )]
     pub vxlan_ports: Vec<u16>,
 
+    /// Copy the first BYTES of each frame out of the kernel as well, with payload, at most 2048; without this,
+    /// no payload leaves the kernel
+    ///
+    /// A frame is copied as it is at each observation point, with the tunnels around the packet. A recording
+    /// holds these bytes, `tracer export --format pcapng` and the live view show them, and --anonymize leaves
+    /// them out. 256 has all headers of a packet in VXLAN, 2048 all of a frame whose MTU is 1500. Each event
+    /// takes as much more of the ring buffer.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        value_parser = values::snaplen,
+        allow_hyphen_values = true,
+        help_heading = COST
+    )]
+    pub snaplen: Option<u32>,
+
     /// Maximum events per second and node; above it packets are sampled, and the summary says so
     #[arg(
         long,

@@ -231,6 +231,19 @@ fn ring_sizes_are_powers_of_two() {
 }
 
 #[test]
+fn a_snaplen_is_what_the_programs_have_room_for() {
+    assert_eq!(snaplen("1"), Ok(1));
+    assert_eq!(snaplen("2048"), Ok(2048));
+    for text in ["0", "2049", "-1", "", "1KiB", "all"] {
+        assert_eq!(
+            snaplen(text).expect_err("this is no length"),
+            "give a number of bytes from 1 to 2048, such as 256",
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn an_agent_is_local_in_a_namespace_or_behind_a_command() {
     let agent = |text: &str| text.parse::<AgentSpec>();
     let spec = |node: &str, place| AgentSpec {

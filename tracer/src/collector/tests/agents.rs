@@ -37,6 +37,7 @@ fn start(node: &str, pod: [u8; 4]) -> Start {
         ring_size: 0,
         budget: 0,
         explain: false,
+        snaplen: 96,
         goes_along: true,
     }
 }
@@ -70,12 +71,14 @@ async fn told(begun: [u8; 4], changed: [u8; 4]) -> Vec<Command> {
 }
 
 #[test]
-fn a_collector_of_an_older_version_does_not_go_along() {
+fn a_collector_of_an_older_version_asks_for_less() {
     let mut json = serde_json::to_value(start("node-a", [10, 244, 1, 5])).expect("it is data");
     let fields = json.as_object_mut().expect("it has fields");
     assert_eq!(fields.remove("goes_along"), Some(true.into()));
+    assert_eq!(fields.remove("snaplen"), Some(96.into()));
     let begun: Start = serde_json::from_value(json).expect("the rest is enough");
     assert!(!begun.goes_along);
+    assert_eq!(begun.snaplen, 0, "who does not ask gets no payload");
 }
 
 #[tokio::test]

@@ -169,6 +169,7 @@ pub(super) fn beginning() -> Beginning {
         drops: Some(vec![NAMES[index].into()]),
         drops_later: Vec::new(),
         network: Network::default(),
+        snaplen: 0,
         notes: Vec::new(),
     };
     let owner = |name: &str, kind, index: usize| Owner {
@@ -217,5 +218,6 @@ pub(super) fn hop(point: usize, skb: u64, from: usize, segments: u32, packet: &P
             levels: 1,
         }),
         packet: packet.clone(),
+        frame: None,
     }
 }

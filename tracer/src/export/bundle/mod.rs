@@ -153,12 +153,15 @@ fn describe(
     let mut list = create(CONTENTS)?;
     let mut nodes: BTreeMap<String, Vec<Hello>> = BTreeMap::new();
     let mut versions = Vec::new();
+    let mut snaplen = 0;
     let mut follow = String::new();
     for part in parts {
         let contents = Contents::of(&part.path).map_err(Failure::new)?;
         writeln!(list, "recordings/{}", part.name).map_err(failed)?;
         contents_text(&mut list, &Look::plain(), &contents).map_err(failed)?;
         writeln!(list).map_err(failed)?;
+        let captured = contents.head.nodes.iter().map(|hello| hello.snaplen);
+        snaplen = captured.fold(snaplen, u32::max);
         nodes.insert(format!("recordings/{}", part.name), contents.head.nodes);
         begun = begun.min(contents.head.time);
         versions.push(contents.head.version);
@@ -171,7 +174,15 @@ fn describe(
     versions.sort();
     versions.dedup();
     let mut file = create(readme::NAME)?;
-    readme::write(&mut file, parts, &follow, &versions, args.anonymize).map_err(failed)?;
+    readme::write(
+        &mut file,
+        parts,
+        &follow,
+        &versions,
+        args.anonymize,
+        snaplen,
+    )
+    .map_err(failed)?;
     file.flush().map_err(failed)?;
     Ok((replayed, u64::try_from(begun / 1_000_000_000).unwrap_or(0)))
 }

@@ -24,6 +24,7 @@ pub(super) fn write(
     follow: &str,
     versions: &[String],
     anonymized: bool,
+    snaplen: u32,
 ) -> io::Result<()> {
     let follow = crate::terminal::clean(follow);
     let recorded = versions.join(" and ");
@@ -36,6 +37,14 @@ were."
         "Names and addresses are those of the cluster. `tracer bundle --anonymize`
 replaces them."
     };
+    let payload = match snaplen {
+        0 if anonymized => "No payload of packets is inside.".to_owned(),
+        0 => "No payload of packets is inside, because tracer copied none.".to_owned(),
+        bytes => format!(
+            "PAYLOAD IS INSIDE: the first {bytes} bytes of each frame, in the recordings.
+`tracer bundle --anonymize` leaves them out."
+        ),
+    };
     write!(
         out,
         "What became of packets, recorded by tracer.
@@ -45,7 +54,7 @@ recorded:  by tracer {recorded}
 bundled:   by tracer {}
 
 {names}
-No payload of packets is inside, because tracer copies none.
+{payload}
 
 What is inside
 

@@ -32,14 +32,15 @@ const LONGEST: usize = u16::MAX as usize;
 const NAMES: usize = 1000;
 
 /// A packet on its way into a capture.
-pub(super) struct Captured<'a> {
+pub(super) struct Packet<'a> {
     pub(super) interface: u32,
     pub(super) frame: &'a Frame,
     pub(super) comments: [&'a str; 2],
 }
 
-impl Captured<'_> {
-    /// As it is sorted; [`Capture::packet`] reads it.
+impl Packet<'_> {
+    /// As it is sorted; [`Capture::packet`] reads it. Comments come last: as many as there
+    /// are.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let Self {
             interface,
@@ -49,12 +50,25 @@ impl Captured<'_> {
         let mut bytes = Vec::new();
         bytes.extend(interface.to_le_bytes());
         bytes.extend(frame.length.to_le_bytes());
+        bytes.extend(u32::from(frame.is_captured).to_le_bytes());
         for part in [&frame.bytes, comments[0].as_bytes(), comments[1].as_bytes()] {
             bytes.extend((part.len() as u64).to_le_bytes());
             bytes.extend(part);
         }
         bytes
     }
+}
+
+/// A packet, as [`Packet::to_bytes`] left it: what is captured of a frame, and the comments.
+/// `None` if that is rebuilt.
+pub(super) fn captured(packet: &[u8]) -> io::Result<Option<(&[u8], &[u8])>> {
+    let mut rest = packet;
+    let (_, _) = (number(&mut rest)?, number(&mut rest)?);
+    if number(&mut rest)? == 0 {
+        return Ok(None);
+    }
+    part(&mut rest)?;
+    Ok(Some(packet.split_at(packet.len() - rest.len())))
 }
 
 /// What was to be read is not what was written.
@@ -135,7 +149,7 @@ impl<W: Write> Capture<W> {
         Ok(())
     }
 
-    /// Adds a packet, as [`Captured::to_bytes`] left it; at another interface than the
+    /// Adds a packet, as [`Packet::to_bytes`] left it; at another interface than the
     /// one that it names, if there is one.
     pub(super) fn packet(
         &mut self,
@@ -144,10 +158,11 @@ impl<W: Write> Capture<W> {
         mut captured: &[u8],
     ) -> io::Result<()> {
         let own = number(&mut captured)?;
-        let original_len = number(&mut captured)?;
+        let length = number(&mut captured)?;
+        number(&mut captured)?;
         let data = part(&mut captured)?;
         let mut options = Vec::new();
-        for _ in 0..2 {
+        while !captured.is_empty() {
             let comment = part(&mut captured)?;
             // Half an object is of no use to anybody.
             if comment.len() <= LONGEST {
@@ -158,7 +173,7 @@ impl<W: Write> Capture<W> {
         let block = EnhancedPacketBlock {
             interface_id: interface.unwrap_or(own),
             timestamp: Duration::from_nanos(u64::try_from(time).unwrap_or_default()),
-            original_len,
+            original_len: length.max(u32::try_from(data.len()).unwrap_or(u32::MAX)),
             data: data.into(),
             options,
         };

@@ -1,13 +1,15 @@
 //! pcapng, as Wireshark and tshark read it.
 //!
 //! A packet for each hop, on an interface for each observation point, and one for each
-//! drop, on an interface of its own for each place of drops. Comments say which journey
+//! drop, on an interface of its own for each place of drops. Where a hop's frame was captured,
+//! that is the packet; else its headers are rebuilt. Comments say which journey
 //! it is of and what became of that. Journeys come in the order of their verdicts, and
 //! readers of captures expect the order of time: so packets are sorted.
 
 mod blocks;
 mod frame;
 mod interfaces;
+mod merged;
 mod names;
 
 use std::io;
@@ -19,9 +21,10 @@ use tracer_core::{
 };
 
 use self::{
-    blocks::{Capture, Captured},
+    blocks::{Capture, Packet},
     frame::{Frame, Range},
     interfaces::Interfaces,
+    merged::Merged,
     names::record,
 };
 use super::{
@@ -40,6 +43,8 @@ pub(super) struct Pcapng<'a> {
     interfaces: Interfaces,
     names: Names,
     packets: Sorter,
+    /// Whether any frame was captured.
+    has_captured: bool,
 }
 
 impl<'a> Pcapng<'a> {
@@ -51,6 +56,7 @@ impl<'a> Pcapng<'a> {
             follow: String::new(),
             interfaces: Interfaces::default(),
             names: Names::default(),
+            has_captured: false,
         }
     }
 
@@ -65,12 +71,12 @@ impl<'a> Pcapng<'a> {
             group: if self.split { interface } else { 0 },
             time,
         };
-        let captured = Captured {
+        let packet = Packet {
             interface,
             frame,
             comments,
         };
-        self.packets.push(key, &captured.to_bytes())
+        self.packets.push(key, &packet.to_bytes())
     }
 
     fn hop(
@@ -81,16 +87,14 @@ impl<'a> Pcapng<'a> {
         said: &str,
     ) -> io::Result<()> {
         let json = hop_json(scene, journey, number)?;
+        if !step.frames().is_empty() {
+            return self.captured(scene, journey, (number, step), said, &json);
+        }
         let ranges: &[Range] = &step.parts;
         for (index, range) in ranges.iter().enumerate() {
             let frame = Frame::at(scene, journey, step, *range);
             let interface = self.interfaces.of_step(scene, step, frame.link);
-            let mut comment = format!(
-                "#{} hop {} of {} | {said}",
-                journey.id,
-                number + 1,
-                journey.steps.len(),
-            );
+            let mut comment = hop_comment(journey, number, said);
             if ranges.len() > 1 {
                 comment += &format!(
                     " | part {} of {}: bytes {} to {}",
@@ -111,6 +115,29 @@ impl<'a> Pcapng<'a> {
             }
             comment += REBUILT;
             self.push(step.time, interface, &frame, [&comment, &json])?;
+        }
+        Ok(())
+    }
+
+    /// A packet for each frame that was captured of a step.
+    fn captured(
+        &mut self,
+        scene: &Scene,
+        journey: &Journey,
+        (number, step): (usize, &Step),
+        said: &str,
+        json: &str,
+    ) -> io::Result<()> {
+        self.has_captured = true;
+        for frame in step.frames() {
+            let captured = Frame::captured(step, frame);
+            let interface = self.interfaces.of_step(scene, step, captured.link);
+            let mut comment = hop_comment(journey, number, said);
+            if frame.segments > 1 {
+                comment += &format!(" | {} segments, not cut yet", frame.segments);
+            }
+            comment += CAPTURED;
+            self.push(frame.time, interface, &captured, [&comment, json])?;
         }
         Ok(())
     }
@@ -137,8 +164,15 @@ impl<'a> Pcapng<'a> {
     }
 }
 
-/// Ends each packet's first comment.
+/// Ends the first comment of a packet that is rebuilt, and of one that is as it was.
 const REBUILT: &str = " | headers rebuilt";
+const CAPTURED: &str = " | bytes captured";
+
+/// Which journey's hop a packet is, and what became of that.
+fn hop_comment(journey: &Journey, number: usize, said: &str) -> String {
+    let (hop, hops) = (number + 1, journey.steps.len());
+    format!("#{} hop {hop} of {hops} | {said}", journey.id)
+}
 
 impl View for Pcapng<'_> {
     fn started(&mut self, _: &Scene, started: &Started) -> io::Result<()> {
@@ -172,10 +206,12 @@ impl View for Pcapng<'_> {
     fn summary(&mut self, scene: &Scene, _: &Summary, _: Option<&Selected>) -> io::Result<()> {
         self.interfaces.rest(scene);
         let packets = std::mem::replace(&mut self.packets, Sorter::new(self.output.directory()));
-        let about = format!(
-            "{}; headers are rebuilt from what tracer saw, and payload was not captured",
-            self.follow
-        );
+        let how = if self.has_captured {
+            "frames are as they were captured, where a comment does not say that headers are rebuilt"
+        } else {
+            "headers are rebuilt from what tracer saw, and payload was not captured"
+        };
+        let about = format!("{}; {how}", self.follow);
         let interfaces = self.interfaces.all();
         let names: Vec<_> = self.names.all(scene).map(record).collect();
         if !self.split {
@@ -184,12 +220,15 @@ impl View for Pcapng<'_> {
                 capture.interface(interface)?;
             }
             capture.names(&names)?;
-            packets.each(|key, packet| capture.packet(None, key.time, packet))?;
+            let mut merged =
+                Merged::new(|key: Key, packet: &[u8]| capture.packet(None, key.time, packet));
+            packets.each(|key, packet| merged.push(key, packet))?;
+            merged.end()?;
             return capture.end();
         }
         // In the order of interfaces, so that one file is open at a time.
         let mut open: Option<(u32, Capture<_>)> = None;
-        packets.each(|key, packet| {
+        let mut merged = Merged::new(|key: Key, packet: &[u8]| {
             if open.as_ref().is_none_or(|(group, _)| *group != key.group) {
                 if let Some((_, capture)) = open.take() {
                     capture.end()?;
@@ -205,7 +244,9 @@ impl View for Pcapng<'_> {
                 Some((_, capture)) => capture.packet(Some(0), key.time, packet),
                 None => Ok(()),
             }
-        })?;
+        });
+        packets.each(|key, packet| merged.push(key, packet))?;
+        merged.end()?;
         open.map_or(Ok(()), |(_, capture)| capture.end())
     }
 }

@@ -119,6 +119,7 @@ pub(super) fn read(bytes: &mut Unstructured<'_>) -> Result<Scene> {
             drops: (!way(7)).then(Vec::new),
             drops_later: Vec::new(),
             network: Network::default(),
+            snaplen: 0,
             notes: Vec::new(),
         });
     }

@@ -105,6 +105,7 @@ impl Script {
             vlan: None,
             encap: (uplink != bytes.ratio(1, 16)?).then(|| self.encap()),
             packet,
+            frame: None,
         })
     }
 

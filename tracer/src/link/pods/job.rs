@@ -195,6 +195,7 @@ mod tests {
             ring_size: 1 << 23,
             budget: 1,
             explain: false,
+            snaplen: 0,
             goes_along: false,
         }
     }

@@ -8,11 +8,14 @@
 
 mod freed;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+};
 
 use network_types::ip::IpProto;
 use tracer_common::{
-    event::{ETHERNET, HASHED, HopEvent, VLAN},
+    event::{ETHERNET, HASHED, HopEvent, SERVICE_TAG, VLAN, split},
     filter::{ADVERTISEMENT, SOLICITATION},
     hash::mix,
     packet::Packet as _,
@@ -35,7 +38,7 @@ const ICMP6: u8 = IpProto::Ipv6Icmp as u8;
 /// Bytes that are no hop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Malformed {
-    /// Not as long as an event.
+    /// Not as long as an event, or as one and the bytes that were captured.
     Length,
     /// A field has a value that no program writes.
     Field,
@@ -52,7 +55,7 @@ pub(crate) fn hop(
     record: &[u8],
     point: impl FnOnce(u32, Direction) -> Option<usize>,
 ) -> Result<Hop, Malformed> {
-    let event = HopEvent::from_bytes(record).ok_or(Malformed::Length)?;
+    let (event, frame) = split(record).ok_or(Malformed::Length)?;
     let direction = match event.egress {
         0 => Direction::Ingress,
         1 => Direction::Egress,
@@ -70,7 +73,26 @@ pub(crate) fn hop(
         vlan: (event.flags & VLAN != 0).then_some(event.vlan_tci),
         encap: encap(&event)?,
         packet: packet(&event)?,
+        frame: (!frame.is_empty()).then(|| on_the_wire(&event, frame)),
     })
+}
+
+/// A frame as it is on the wire: with the VLAN tag that the kernel keeps beside it.
+fn on_the_wire(event: &HopEvent, frame: &[u8]) -> Arc<[u8]> {
+    /// Where a tag is: behind both MAC addresses.
+    const AT: usize = 12;
+    match frame.split_at_checked(AT) {
+        Some((macs, rest)) if event.flags & VLAN != 0 => {
+            let kind: u16 = if event.flags & SERVICE_TAG != 0 {
+                0x88a8
+            } else {
+                0x8100
+            };
+            let tag = [kind.to_be_bytes(), event.vlan_tci.to_be_bytes()];
+            [macs, tag.as_flattened(), rest].concat().into()
+        }
+        _ => frame.into(),
+    }
 }
 
 /// The address at an offset of the frame's, if it has an Ethernet header.

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use tracer_common::{
-    event::{NETWORK_BYTES, TRANSPORT_BYTES},
+    event::{MAX_SNAPLEN, NETWORK_BYTES, TRANSPORT_BYTES},
     packet::Packet as _,
 };
 use tracer_tests::frames::{ICMP, ICMPV6, TCP, UDP, arp_request, icmp, ipv4, ipv6, tcp, udp};
@@ -54,6 +54,38 @@ pub(super) fn bytes(event: &HopEvent) -> Vec<u8> {
     // SAFETY: an event has no padding, so that all its bytes are initialized.
     let bytes: &[u8; size_of::<HopEvent>()] = unsafe { &*std::ptr::from_ref(event).cast() };
     bytes.to_vec()
+}
+
+/// An event with the bytes of its frame: what is made of these.
+fn captured(event: &HopEvent, frame: &[u8]) -> Result<Option<Arc<[u8]>>, Malformed> {
+    let record = [bytes(event).as_slice(), frame].concat();
+    hop(&record, |_, _| Some(0)).map(|hop| hop.frame)
+}
+
+#[test]
+fn a_captured_frame_is_as_on_the_wire() {
+    let packet = ipv4(UDP, A, B, &udp(1, 2, b"hello"));
+    let mut event = event(Network::V4, 20, 8, &packet);
+    let frame = [[2; 6].as_slice(), &[3; 6], &[8, 0], &packet].concat();
+    assert_eq!(captured(&event, &[]), Ok(None));
+    assert_eq!(captured(&event, &frame), Ok(Some(frame.clone().into())));
+    // A tag that the kernel keeps beside the frame goes to where it came from.
+    event.vlan_tci = 0x6007;
+    event.flags |= VLAN;
+    let (macs, rest) = frame.split_at(12);
+    for (flag, kind) in [(0, [0x81, 0]), (SERVICE_TAG, [0x88, 0xa8])] {
+        event.flags |= flag;
+        let tagged = [macs, &kind, &[0x60, 7], rest].concat();
+        assert_eq!(captured(&event, &frame), Ok(Some(tagged.into())));
+    }
+    // Where not even both addresses were captured, there is no place for it.
+    assert_eq!(
+        captured(&event, &frame[..7]),
+        Ok(Some(Arc::from(&frame[..7])))
+    );
+    let most = vec![0; MAX_SNAPLEN + 1];
+    assert!(captured(&event, &most[1..]).is_ok());
+    assert_eq!(captured(&event, &most), Err(Malformed::Length));
 }
 
 #[test]
@@ -237,6 +269,7 @@ proptest! {
         lens in (0_u8..=NETWORK_BYTES as u8, 0_u8..=TRANSPORT_BYTES as u8),
         egress in 0_u8..2,
         tunnel in 0_u8..7,
+        frame in prop::collection::vec(any::<u8>(), 0..MAX_SNAPLEN + 2),
     ) {
         let mut event = HopEvent::from_bytes(&record).expect("as long as an event");
         event.network = network;
@@ -248,6 +281,10 @@ proptest! {
         if let Ok(hop) = hop(&record, |_, _| Some(0)) {
             prop_assert!(hop.segments >= 1);
             prop_assert_eq!(hop.time, record.as_slice().read(0).map(u64::from_ne_bytes).expect("bytes"));
+            let captured = captured(&event, &frame);
+            prop_assert_eq!(captured.is_ok(), frame.len() <= MAX_SNAPLEN);
+            let len = captured.ok().flatten().map_or(0, |bytes| bytes.len());
+            prop_assert!(len == 0 || len == frame.len() || len == frame.len() + 4);
         }
     }
 }

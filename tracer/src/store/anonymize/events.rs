@@ -174,6 +174,7 @@ impl Anonymizer {
             vlan,
             encap,
             packet,
+            frame: _,
         } = hop;
         Hop {
             point,
@@ -187,6 +188,8 @@ impl Anonymizer {
             vlan,
             encap: encap.map(|encap| self.encap(encap)),
             packet: self.packet(packet),
+            // Addresses and payload are all over it.
+            frame: None,
         }
     }
 

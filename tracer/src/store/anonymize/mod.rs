@@ -226,6 +226,7 @@ impl Anonymizer {
             drops,
             drops_later,
             network,
+            snaplen: _,
             notes: _,
         } = hello;
         Hello {
@@ -247,6 +248,8 @@ impl Anonymizer {
                 .map(|(since, pods)| (since, self.pods(&pods)))
                 .collect(),
             network: self.network(network),
+            // What was captured is left out.
+            snaplen: 0,
             notes: Vec::new(),
         }
     }

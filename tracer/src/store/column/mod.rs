@@ -4,6 +4,7 @@
 //! So a builder is not told of every row: what it was not told of is null, and
 //! is padded in one go.
 
+mod octets;
 mod words;
 
 use std::{marker::PhantomData, sync::Arc};
@@ -15,6 +16,7 @@ use arrow_array::{
 };
 use arrow_schema::{DataType, TimeUnit};
 
+pub(super) use octets::Octets;
 pub(super) use words::{Text, Texts, Word, Words, text, texts};
 
 /// A kind of column: its type in Arrow, and its two sides.

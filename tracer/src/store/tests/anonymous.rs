@@ -24,6 +24,7 @@ proptest! {
     fn anonymized_it_names_nobody(sent in vec((0..2_usize, given::batch()), 1..4)) {
         let mut anonymizer = Anonymizer::new();
         let replaced = anonymizer.head(head());
+        prop_assert!(replaced.nodes.iter().all(|hello| hello.snaplen == 0));
         let text = format!("{replaced:?}");
         for name in ["node-a", "web", "cart", "veth0", "veth3", "10.244", "192.168", "a-boot", "remark", "gap"] {
             prop_assert!(!text.contains(name), "{name} in {text}");
@@ -33,6 +34,7 @@ proptest! {
             prop_assert_eq!(replaced.hops.len(), batch.hops.len());
             for (hop, original) in replaced.hops.iter().zip(&batch.hops) {
                 prop_assert_eq!(hop.time, original.time);
+                prop_assert!(hop.frame.is_none());
                 prop_assert_eq!(hop.packet.ports(), original.packet.ports());
                 prop_assert_eq!(hop.packet.dst.is_multicast(), original.packet.dst.is_multicast());
                 let (new, old) = (hop.packet.dst, original.packet.dst);

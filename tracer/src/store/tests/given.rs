@@ -184,6 +184,7 @@ fn hop() -> impl Strategy<Value = Hop> {
         macs,
         option::of(encap()),
         packet(),
+        option::of(vec(any::<u8>(), 0..100)),
     )
         .prop_map(
             |(
@@ -193,6 +194,7 @@ fn hop() -> impl Strategy<Value = Hop> {
                 (src_mac, dst_mac),
                 encap,
                 packet,
+                frame,
             )| {
                 Hop {
                     point,
@@ -206,6 +208,7 @@ fn hop() -> impl Strategy<Value = Hop> {
                     vlan,
                     encap,
                     packet,
+                    frame: frame.map(Into::into),
                 }
             },
         )

@@ -87,6 +87,7 @@ fn hello(node: &str) -> Hello {
         drops: Some(vec!["shop/cart".into()]),
         drops_later: Vec::new(),
         network: network(),
+        snaplen: 256,
         notes: vec!["a remark about 10.244.1.5".to_owned()],
     }
 }

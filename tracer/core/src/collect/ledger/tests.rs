@@ -20,6 +20,7 @@ fn hello(streams: usize) -> Hello {
         drops: None,
         drops_later: Vec::new(),
         network: Network::default(),
+        snaplen: 0,
         notes: Vec::new(),
     }
 }

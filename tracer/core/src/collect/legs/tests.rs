@@ -59,6 +59,7 @@ fn journey(
         ends: None,
         seen: 1,
         parts: [(0, 1)].into(),
+        captured: None,
     };
     let mut steps = vec![step(0, UPLINK_OUT, time)];
     if arrives {

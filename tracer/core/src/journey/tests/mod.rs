@@ -2,6 +2,7 @@
 //! uplink, and packets that take the four points between them.
 
 mod batches;
+mod captured;
 mod course;
 mod drops;
 mod echoes;
@@ -113,6 +114,7 @@ fn hop(point: usize, time: i64, skb: u64, packet: &Packet) -> Hop {
             levels: 1,
         }),
         packet: packet.clone(),
+        frame: None,
     }
 }
 

@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 use super::Track;
 use crate::{
     journey::{
+        CapturedFrame,
         frames::{Frame, Frames},
         ranges::{Range, Ranges},
     },
@@ -135,6 +136,7 @@ impl Track {
                     frame: frames.hold(&frame),
                 });
             }
+            self.capture(self.visits.len() - 1, hop, time);
             return;
         };
         let index = self.visits.len() - 1 - from_last;
@@ -146,6 +148,24 @@ impl Track {
             passage.len += share.len;
             passage.segments += share.segments;
             passage.seen += seen;
+        }
+        self.capture(index, hop, time);
+    }
+
+    /// Keeps what was captured of a hop in a visit, until the journey is reported.
+    fn capture(&mut self, visit: usize, hop: &Hop, time: i64) {
+        if let Some(frame) = CapturedFrame::of(hop, time).filter(|_| self.is_open) {
+            self.rest_mut().captured.push((visit, frame));
+        }
+    }
+
+    /// Gives away what was captured in each visit.
+    pub(in crate::journey) fn take_captured(&mut self) -> Vec<(usize, CapturedFrame)> {
+        match self.rest() {
+            Some(rest) if !rest.captured.is_empty() => {
+                std::mem::take(&mut self.rest_mut().captured)
+            }
+            _ => Vec::new(),
         }
     }
 

@@ -1,6 +1,6 @@
-//! A frame as it was at a hop, rebuilt from what is known of it.
+//! A frame as it was at a hop: as it was captured, or rebuilt from what is known of it.
 //!
-//! No payload leaves a kernel, so a frame ends where its headers do; its length says
+//! Unless it is asked for, no payload leaves a kernel, so a frame ends where its headers do; its length says
 //! how long it was. What an event does not say is filled in so that other programs read
 //! the rest as it was:
 //!
@@ -20,7 +20,7 @@ mod tunnel;
 use std::net::IpAddr;
 
 use tracer_core::{
-    journey::{Journey, Scene, Step},
+    journey::{CapturedFrame, Journey, Scene, Step},
     model::{Mac, Packet, Transport},
 };
 
@@ -33,6 +33,8 @@ pub(super) struct Frame {
     pub(super) length: u32,
     /// What the first header is.
     pub(super) link: Link,
+    /// Whether these are the bytes that there were, and not rebuilt.
+    pub(super) is_captured: bool,
 }
 
 /// What a frame begins with.
@@ -89,6 +91,25 @@ impl Frame {
         frame
     }
 
+    /// A frame as it was captured.
+    pub(super) fn captured(step: &Step, frame: &CapturedFrame) -> Self {
+        // A header of IP begins with its version. Room for MAC addresses without any, which a
+        // netkit device leaves, begins with zeros.
+        let is_ip = frame
+            .bytes
+            .first()
+            .is_some_and(|byte| matches!(byte >> 4, 4 | 6));
+        Self {
+            bytes: frame.bytes.to_vec(),
+            length: frame.len,
+            link: match (step.src_mac, step.dst_mac) {
+                (None, None) if is_ip => Link::Raw,
+                _ => Link::Ethernet,
+            },
+            is_captured: true,
+        }
+    }
+
     /// A packet without what is around it.
     pub(super) fn of(packet: &Packet, ttl: u8, range: Range) -> Self {
         let (bytes, length) = match &packet.transport {
@@ -102,6 +123,7 @@ impl Frame {
             bytes,
             length,
             link: Link::Raw,
+            is_captured: false,
         }
     }
 

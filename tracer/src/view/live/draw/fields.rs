@@ -6,7 +6,7 @@ use tracer_core::{
     model::{Packet, Transport},
 };
 
-use super::{Pen, Theme, journey};
+use super::{Pen, Theme, bytes, journey};
 use crate::view::{live::state::State, moment::Moment};
 
 /// Columns of the fields' names.
@@ -25,6 +25,7 @@ pub(super) fn lines(state: &State, theme: Theme, width: usize) -> Vec<Line<'stat
         pen.put(Style::new(), &value);
         lines.push(pen.line());
     }
+    lines.extend(bytes::lines(state.scene(), entry, width));
     lines
 }
 

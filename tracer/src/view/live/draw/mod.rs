@@ -3,6 +3,7 @@
 //! Each screen makes lines of as many columns as there are; what is too long is shortened
 //! here, and control characters of foreign names do not get further than here.
 
+mod bytes;
 mod fields;
 mod help;
 mod journey;
