@@ -11,6 +11,7 @@
 //! | [`mod@glance`] | whether nobody asked for it: [`glance::is_miss`] |
 //! | [`filter`] | which packets belong to a follow: [`filter::Tables`] |
 //! | [`flow`] | what was decided about the packets before |
+//! | [`headers`] | what is copied from a packet: [`headers::fill_headers`] |
 //! | [`event`] | the record that crosses the ring buffer: [`event::HopEvent`] |
 //! | [`mod@drop`] | that of a packet the kernel freed: [`drop::DropEvent`] |
 //! | [`counters`] | where every packet and event went: [`counters::Counter`] |
@@ -28,6 +29,7 @@ pub mod filter;
 pub mod flow;
 pub mod glance;
 pub mod hash;
+pub mod headers;
 pub mod packet;
 pub mod tunnel;
 pub mod walk;

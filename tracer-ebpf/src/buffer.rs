@@ -10,12 +10,9 @@ use core::hint::black_box;
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use network_types::eth::EthHdr;
-use tracer_common::{packet::Packet, walk::MAX_OFFSET};
+use tracer_common::{headers::Bytes, packet::Packet, walk::MAX_OFFSET};
 
-use crate::{
-    headers::Bytes,
-    maps::{self, DROP_LOAD, FRONT, Freed},
-};
+use crate::maps::{self, DROP_LOAD, FRONT, Freed};
 
 /// Loads the field at `offset` of the sk_buff that a program was given.
 ///

@@ -31,12 +31,12 @@ use tracer_common::{
     event::ETHERNET,
     filter::{Decision, candidate_with, decide, sampling_hash},
     glance::is_miss,
+    headers::fill_headers,
     walk::{Unparsed, arp, is_unread, walk},
 };
 
 use crate::{
     buffer::{self, Front, Headers, direct, field, pointer, read},
-    headers::fill_headers,
     look::{self, FOUND, MISS, UNPARSED, WALKED},
     maps::{self, Current, DROP_LOAD, DROPS},
     why,

@@ -6,7 +6,6 @@
 //! | [`drop`] | the programs on `kfree_skb`: packets that go no further |
 //! | [`buffer`] | ways to read what these are given |
 //! | [`look`] | the stages in which they look at a packet |
-//! | [`headers`] | what both copy from a packet into its event |
 //! | [`skb`] | ways to read an sk_buff's bytes |
 //! | [`maps`] | what is shared with user space |
 //! | [`why`] | why a packet has no event, for who works on these programs |
@@ -17,7 +16,6 @@
 
 mod buffer;
 mod drop;
-mod headers;
 mod look;
 mod maps;
 mod skb;

@@ -8,9 +8,9 @@
 use core::{hint::black_box, mem::MaybeUninit};
 
 use aya_ebpf::{bindings::__sk_buff, helpers::generated::bpf_skb_load_bytes};
-use tracer_common::{packet::Packet, walk::MAX_OFFSET};
+use tracer_common::{headers::Bytes, packet::Packet, walk::MAX_OFFSET};
 
-use crate::{headers::Bytes, maps};
+use crate::maps;
 
 /// The linear part.
 #[derive(Clone, Copy)]

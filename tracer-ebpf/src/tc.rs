@@ -27,11 +27,11 @@ use tracer_common::{
     filter::{Decision, Ends, candidate_with, decide, sampling_hash},
     flow::FlowKey,
     glance::is_miss,
+    headers::{Bytes as _, fill_headers},
     walk::walk,
 };
 
 use crate::{
-    headers::{Bytes as _, fill_headers},
     look::{self, FOUND, MISS, WALKED},
     maps::{self, CLOSER, Current, EVENTS, Found},
     skb::{Either, Linear},

@@ -15,6 +15,7 @@ pub mod export;
 pub mod follow;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
+pub mod import;
 pub mod inventory;
 pub mod link;
 pub mod node;

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use tracer::{
     agent,
     cli::{
-        self, AgentArgs, BundleArgs, DropsSettings, ExportArgs, Failure, Outcome, Program,
-        ReplayArgs, SchemaArgs, Settings, ShowArgs, StatsArgs,
+        self, AgentArgs, BundleArgs, DropsSettings, ExportArgs, Failure, ImportArgs, Outcome,
+        Program, ReplayArgs, SchemaArgs, Settings, ShowArgs, StatsArgs,
     },
-    drops, export, follow, link, replay, schema, show, stats,
+    drops, export, follow, import, link, replay, schema, show, stats,
 };
 
 struct Tracer;
@@ -36,6 +36,10 @@ impl Program for Tracer {
 
     fn export(args: &ExportArgs) -> Result<Outcome, Failure> {
         export::run(args)
+    }
+
+    fn import(args: &ImportArgs) -> Result<Outcome, Failure> {
+        import::run(args)
     }
 
     fn bundle(args: &BundleArgs) -> Result<Outcome, Failure> {

@@ -215,6 +215,21 @@ fn what_is_missing_or_unknown_is_named() -> Result<()> {
              leave out --hops, or use -o text",
         ),
         (
+            &["import", "a.pcap", "--at", "eth0"],
+            "invalid value 'eth0' for '--at <PLACE>': no place; give NODE/INTERFACE/DIRECTION, such \
+             as node-a/eth0/in; DIRECTION is in, out or the interface's MAC address",
+        ),
+        (
+            &["import", "a.pcap", "--at", "a/eth0/in,x=1"],
+            "invalid value 'a/eth0/in,x=1' for '--at <PLACE>': `x=1` says nothing about a place; \
+             give pod=NAMESPACE/NAME, pod=ADDRESS or role=ROLE",
+        ),
+        (
+            &["import", "a.pcap", "--at", "a/eth0/in,role=wire"],
+            "invalid value 'a/eth0/in,role=wire' for '--at <PLACE>': no role of an interface; give \
+             role=pod, veth, bridge, overlay or uplink",
+        ),
+        (
             &["completions", "csh"],
             "invalid value 'csh' for '<SHELL>' [possible values: bash, elvish, fish, powershell, \
              zsh]; a similar value exists: 'zsh' (see --help)",

@@ -1,7 +1,7 @@
 //! Captured bytes: what tcpdump sees at the same interfaces is the truth. They need root.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     fs,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
@@ -194,8 +194,8 @@ fn record(
         let [node, interface] = ["node", "interface"].map(|key| point[key].as_str());
         let (node, interface) = (node.context("a node")?, interface.context("a name")?);
         let key = format!("{node}/{interface}");
-        if !dumps.contains_key(&key) {
-            dumps.insert(key, Tcpdump::start(lab, node, interface, folder)?);
+        if let Entry::Vacant(new) = dumps.entry(key) {
+            new.insert(Tcpdump::start(lab, node, interface, folder)?);
         }
     }
     for size in SIZES {

@@ -11,6 +11,8 @@ mod endings;
 mod expect;
 // By Chromium.
 mod html;
+// Back to what they were made of.
+mod import;
 // By pyarrow and DuckDB.
 mod parquet;
 // By tshark.

@@ -7,6 +7,8 @@ mod others;
 mod endings;
 // Addresses and names replaced.
 mod anonymous;
+// Captures of tcpdump, beside a follow.
+mod imported;
 // The same output as that of the live follow.
 mod same;
 

@@ -255,6 +255,33 @@ EXIT CODES
   0 written   1 failure: no trace, a damaged one, a full disk: an
   existing OUT stays   2 bad syntax   4 no packets in it";
 
+/// The end of the help of `tracer import`.
+pub(super) const IMPORT: &str = "\
+EXAMPLES
+  tcpdump on both nodes' uplinks, one direction each:
+    node-a# tcpdump -i eth0 -Q out -w a.pcap
+    node-b# tcpdump -i eth0 -Q in -w b.pcap
+    tracer import a.pcap b.pcap -o both.arrows \\
+      --at node-a/eth0/out --at node-b/eth0/in
+    tracer replay both.arrows
+
+  Both directions in one file, which the interface's MAC address tells apart:
+    tracer import a.pcap -o a.arrows --at node-a/eth0/02:00:00:00:00:01
+
+  All interfaces of a node (tcpdump -i any): 3 is eth0, 7 leads to a pod:
+    tracer import any.pcap -o node-a.arrows --inventory objects.yaml \\
+      --at 3=node-a/eth0 --at 7=node-a/veth3f2a,pod=shop/cart
+
+  An export, back to the recording that it was made of:
+    tracer import trace.pcapng -o trace.arrows
+
+  docs/importing.md says what can be concluded from captures.
+
+EXIT CODES
+  0 written   1 failure: no capture, a link type that is not read, a full disk:
+  OUT stays what it was   2 bad syntax: a file without a place, too   4 there
+  are no packets in it";
+
 /// The end of the help of `tracer bundle`.
 pub(super) const BUNDLE: &str = "\
 EXAMPLES

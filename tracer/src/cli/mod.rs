@@ -41,8 +41,9 @@ use tracing_subscriber::{
 
 pub use args::{
     AccessArgs, AgentArgs, Arguments, BundleArgs, Command, Destination, DropsArgs, ExpectArgs,
-    Expected, ExportArgs, FollowArgs, Format, GroupBy, Output, Protocol, RecordArgs, RecordingArgs,
-    ReplayArgs, SchemaArgs, Shape, ShapeArgs, ShowArgs, Source, Split, StatsArgs, WatchArgs,
+    Expected, ExportArgs, FollowArgs, Format, GroupBy, ImportArgs, Output, Protocol, RecordArgs,
+    RecordingArgs, ReplayArgs, SchemaArgs, Shape, ShapeArgs, ShowArgs, Source, Split, StatsArgs,
+    WatchArgs,
 };
 pub use drops::DropsSettings;
 pub use ends::{End, EndKind, Port};
@@ -91,6 +92,12 @@ pub trait Program {
     /// See [`Program::follow`].
     fn export(args: &ExportArgs) -> Result<Outcome, Failure>;
 
+    /// Makes a recording of captures.
+    ///
+    /// # Errors
+    /// See [`Program::follow`].
+    fn import(args: &ImportArgs) -> Result<Outcome, Failure>;
+
     /// Puts recordings and what they show into one file.
     ///
     /// # Errors
@@ -136,6 +143,7 @@ pub fn run<P: Program>() -> ExitCode {
         Command::Agent(args) => P::agent(&args),
         Command::Replay(args) => P::replay(&args),
         Command::Export(args) => P::export(&args),
+        Command::Import(args) => P::import(&args),
         Command::Bundle(args) => P::bundle(&args),
         Command::Schema(args) => P::schema(&args),
         Command::Show(args) => P::show(&args),

@@ -67,6 +67,11 @@ pub fn run(args: &ExportArgs) -> Result<Outcome, Failure> {
     let replayed = match args.format {
         Format::Pcapng => {
             let mut view = Pcapng::new(&mut output, args.split.is_some());
+            // A part of the journeys is not the recording.
+            if args.query.is_none() {
+                // What is wrong with a file is said when it is gone through.
+                let _: io::Result<()> = view.carry(&args.files);
+            }
             through(args, &mut view)?
         }
         Format::Parquet => {

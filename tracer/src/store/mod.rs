@@ -21,6 +21,7 @@
 //! file would have given ([`Recordings`]).
 
 mod anonymize;
+pub(crate) mod carried;
 mod column;
 mod contents;
 mod decode;
@@ -50,4 +51,5 @@ pub use reader::{Event, Reader};
 pub use recordings::Recordings;
 pub use table::SCHEMA;
 pub(crate) use target::Target;
+pub(crate) use writer::piece_path;
 pub use writer::{Rotation, Writer, Written};

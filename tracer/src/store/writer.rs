@@ -65,6 +65,8 @@ pub struct Writer {
     path: PathBuf,
     rotation: Rotation,
     target: Target,
+    /// Whether the file takes its name only at its end.
+    held: bool,
     /// Bytes of the file, all of them good.
     len: u64,
     /// How many of them say what the rows rest on, and come anew in each file.
@@ -116,6 +118,7 @@ impl Writer {
             target: create(path)?,
             path: path.to_owned(),
             rotation,
+            held: false,
             len: 0,
             overhead: 0,
             begun: Instant::now(),
@@ -124,6 +127,18 @@ impl Writer {
                 ..Written::default()
             },
             recording: None,
+        })
+    }
+
+    /// Makes a file that takes its name once it is complete: nobody waits for what is made
+    /// of files that are there.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub(crate) fn create_whole(path: &Path) -> Result<Self, RecordError> {
+        Ok(Self {
+            held: true,
+            ..Self::create(path, Rotation::default())?
         })
     }
 
@@ -148,6 +163,9 @@ impl Writer {
         self.recording = Some(recording);
         self.write()?;
         self.overhead = self.len;
+        if self.held {
+            return Ok(());
+        }
         publish(&mut self.target, &self.path)
     }
 
@@ -262,6 +280,9 @@ impl Writer {
             recording.rows.end(time);
         }
         self.close()?;
+        if self.held {
+            publish(&mut self.target, &self.path)?;
+        }
         Ok(self.written)
     }
 
@@ -398,7 +419,7 @@ fn publish(target: &mut Target, path: &Path) -> Result<(), RecordError> {
 }
 
 /// `trace.arrows`, and from the second piece on `trace.1.arrows`.
-fn piece_path(path: &Path, piece: u32) -> PathBuf {
+pub(crate) fn piece_path(path: &Path, piece: u32) -> PathBuf {
     if piece == 0 {
         return path.to_owned();
     }

@@ -8,6 +8,7 @@ use tracer_core::{
 
 use super::{
     HOST, facts,
+    outcome::is_captured,
     places::{clock, drop_place, holder, interfaces, owner, place, point, station},
     text::words::count,
     translation,
@@ -135,6 +136,10 @@ pub(super) fn sentence(scene: &Scene, journey: &Journey, evidence: &Evidence) ->
             name(*node)
         ),
         Evidence::DropsLost => "drop events were lost while the packet was on its way".to_owned(),
+        Evidence::HopsLost if is_captured(scene) => {
+            "captures do not say what they missed: the packet may have passed points unseen"
+                .to_owned()
+        }
         Evidence::HopsLost => {
             "hop events were lost while the packet was on its way: it may have passed points \
              unseen"

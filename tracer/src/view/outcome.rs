@@ -2,7 +2,7 @@
 
 use tracer_core::{
     journey::{Journey, Refusal, Scene},
-    model::Cause,
+    model::{Cause, Hello},
     verdict::{Kind, Outcome, Parts, Verdict, Waits},
 };
 
@@ -130,12 +130,20 @@ fn outcome(scene: &Scene, journey: &Journey, verdict: &Verdict) -> String {
                 to()
             )
         }
+        Outcome::Unknown if verdict.cause == Some(Cause::EventsLost) && is_captured(scene) => {
+            "unknown: a capture may have missed the packet".to_owned()
+        }
         Outcome::Unknown => format!("unknown: {}", unknown(verdict.cause)),
         Outcome::NotTaken { node } => format!(
             "unknown: no tunnel device on {} accepts the packet",
             name(*node)
         ),
     }
+}
+
+/// Whether any packets are those of captures.
+pub(super) fn is_captured(scene: &Scene) -> bool {
+    scene.nodes.iter().any(Hello::is_captured)
 }
 
 /// Why nothing is known.

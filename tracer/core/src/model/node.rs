@@ -60,7 +60,7 @@ pub struct Point {
     pub ifindex: u32,
     /// As the interface's namespace sees it.
     pub direction: Direction,
-    /// How the program is attached: `tcx` or `clsact`.
+    /// How the program is attached: `tcx` or `clsact`; [`CAPTURE`] where there is none.
     pub hook: Cow<'static, str>,
     /// The interface's place on the way.
     pub role: Role,
@@ -81,6 +81,17 @@ pub struct Point {
     /// When it was noticed that its program is not there any more, likewise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<u64>,
+}
+
+/// In place of a hook: packets are those of a capture.
+pub const CAPTURE: &str = "capture";
+
+impl Hello {
+    /// Whether what it tells are packets of captures, of which nobody counts what they miss.
+    #[must_use]
+    pub fn is_captured(&self) -> bool {
+        self.points.iter().any(|point| point.hook == CAPTURE)
+    }
 }
 
 impl Point {

@@ -139,6 +139,10 @@ pub(super) fn left_outside(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict
     let goes_out = (point.role, point.direction) == (Role::Uplink, Direction::Egress);
     let to = journey.destination()?;
     let is_local = || scene.nodes.iter().any(|hello| hello.local.contains(&to));
+    let others_unseen = || {
+        let mut others = (0..scene.nodes.len()).filter(|node| *node != step.node);
+        others.any(|node| case.hops_lost(Where::Node(node)))
+    };
     if !goes_out
         || step.encap.is_some()
         || step.seen < journey.size()
@@ -147,6 +151,8 @@ pub(super) fn left_outside(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict
         // Another machine on the wire got the frame, which is stronger evidence.
         || !fates.astray.is_empty()
         || !fates.unclear.is_empty()
+        // Another node may have got it unseen, whoever has the address.
+        || others_unseen()
     {
         return None;
     }

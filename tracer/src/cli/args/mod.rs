@@ -6,6 +6,7 @@ mod drops;
 mod expect;
 mod export;
 mod follow;
+mod import;
 mod pods;
 mod traces;
 mod watch;
@@ -27,6 +28,7 @@ pub use drops::DropsArgs;
 pub use expect::ExpectArgs;
 pub use export::{BundleArgs, ExportArgs, Format, SchemaArgs, Split};
 pub use follow::{Expected, FollowArgs, RecordArgs, RecordingArgs};
+pub use import::ImportArgs;
 pub(super) use pods::PodArgs;
 pub use traces::{GroupBy, ReplayArgs, ShowArgs, StatsArgs};
 pub use watch::{Destination, Source, WatchArgs};
@@ -102,6 +104,15 @@ pub enum Command {
     /// Journeys and verdicts are those that `replay` shows. OUT appears only once it is complete.
     #[command(after_help = help::EXPORT)]
     Export(ExportArgs),
+
+    /// Make a recording of captures that people have: tcpdump on several points and machines
+    ///
+    /// A packet that several captures have is one journey. `replay`, `show`, `stats` and `export` read the
+    /// recording as any other. Captures do not say what they have missed, so nothing is concluded from a
+    /// packet that is not in one. An export by `tracer export --format pcapng` becomes the recording that
+    /// it was made of.
+    #[command(after_help = help::IMPORT)]
+    Import(ImportArgs),
 
     /// Put a recording and what it shows into one file, for a ticket
     ///

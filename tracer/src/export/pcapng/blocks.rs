@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    io::{self, Write},
+    io::{self, Read, Write},
     time::Duration,
 };
 
@@ -15,6 +15,7 @@ use pcap_file::{
             interface_description::{InterfaceDescriptionBlock, InterfaceDescriptionOption},
             name_resolution::{NameResolutionBlock, Record},
             section_header::{SectionHeaderBlock, SectionHeaderOption},
+            unknown::UnknownBlock,
         },
     },
 };
@@ -23,6 +24,7 @@ use super::{
     frame::{Frame, Link},
     interfaces::Interface,
 };
+use crate::store::carried::{PIECE, Piece};
 
 /// Times are in units of 10⁻⁹ s.
 const NANOSECONDS: u8 = 9;
@@ -179,6 +181,20 @@ impl<W: Write> Capture<W> {
         };
         self.writer.write_pcapng_block(block).map_err(written)?;
         Ok(())
+    }
+
+    /// Adds a recording, for `tracer import`; other programs skip it.
+    pub(super) fn recording(&mut self, number: u32, recording: impl Read) -> io::Result<()> {
+        Piece::each(number, recording, |piece| {
+            let block = UnknownBlock {
+                type_: PIECE,
+                // The writer counts for itself.
+                length: 0,
+                value: piece.to_bytes().into(),
+            };
+            self.writer.write_pcapng_block(block).map_err(written)?;
+            Ok(())
+        })
     }
 
     /// Writes what is left.

@@ -12,7 +12,7 @@ mod interfaces;
 mod merged;
 mod names;
 
-use std::io;
+use std::{fs::File, io, path::PathBuf};
 
 use tracer_core::{
     journal::{Selected, Started, View},
@@ -32,13 +32,18 @@ use super::{
     output::Output,
     sorted::{Key, Sorter},
 };
-use crate::view::{drop_json, hop_json, outcome};
+use crate::{
+    stdio,
+    view::{drop_json, hop_json, outcome},
+};
 
 /// Writes packets once all are known.
 pub(super) struct Pcapng<'a> {
     output: &'a mut Output,
     /// Whether each interface gets a file of its own.
     split: bool,
+    /// Recordings that are put in as they are.
+    carried: Vec<File>,
     follow: String,
     interfaces: Interfaces,
     names: Names,
@@ -53,11 +58,29 @@ impl<'a> Pcapng<'a> {
             packets: Sorter::new(output.directory()),
             output,
             split,
+            carried: Vec::new(),
             follow: String::new(),
             interfaces: Interfaces::default(),
             names: Names::default(),
             has_captured: false,
         }
+    }
+
+    /// Puts the recordings in, too, so that they can be read back without loss. What can
+    /// be read once only is left out.
+    ///
+    /// # Errors
+    /// If one is not there any more.
+    pub(super) fn carry(&mut self, recordings: &[PathBuf]) -> io::Result<()> {
+        for path in recordings {
+            let (_, file) = stdio::open(path)?;
+            if stdio::is_dash(path) || !file.metadata()?.is_file() {
+                self.carried.clear();
+                return Ok(());
+            }
+            self.carried.push(file);
+        }
+        Ok(())
     }
 
     fn push(
@@ -224,6 +247,9 @@ impl View for Pcapng<'_> {
                 Merged::new(|key: Key, packet: &[u8]| capture.packet(None, key.time, packet));
             packets.each(|key, packet| merged.push(key, packet))?;
             merged.end()?;
+            for (number, recording) in (0..).zip(&self.carried) {
+                capture.recording(number, recording)?;
+            }
             return capture.end();
         }
         // In the order of interfaces, so that one file is open at a time.

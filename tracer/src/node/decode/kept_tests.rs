@@ -1,82 +1,29 @@
 //! The frames of `frames.txt`, copied as the programs copy them.
 
-use tracer_common::{
-    config::TunnelPorts,
-    event::{ETHERNET, HASHED},
-    walk::{Layers, quoted, walk},
-};
+use tracer_common::config::{Load, TunnelPorts};
 use tracer_tests::frames::kept;
 
-use super::{tests::bytes, *};
+use super::*;
 
 const PORTS: TunnelPorts = TunnelPorts {
     vxlan: [8472, 4789, 0, 0],
     geneve: [6081, 0, 0, 0],
 };
 
-/// Copies what there is of `len` bytes, and says how many those are.
-fn copy(frame: &[u8], at: usize, end: usize, to: &mut [u8], len: usize) -> u8 {
-    let copied = len.min(end.min(frame.len()).saturating_sub(at));
-    to[..copied].copy_from_slice(&frame[at..at + copied]);
-    u8::try_from(copied).expect("at most 60")
-}
-
-fn network_len(layers: &Layers) -> usize {
-    match layers.network {
-        Network::V4 => 20,
-        Network::V6 => 40,
-        Network::Arp => 28,
-    }
-}
-
-/// The event that a program makes of a frame.
-fn event(frame: &[u8]) -> HopEvent {
-    let walked = walk(frame, true, &PORTS).expect("a frame that can be walked");
-    let layers = walked.expect("a packet that can be followed");
-    let tunnel = layers.tunnel();
-    let mut event = HopEvent {
-        ifindex: 2,
-        len: u32::try_from(frame.len()).expect("short"),
-        l3: u16::try_from(layers.l3).expect("short"),
-        l4: u16::try_from(layers.l4).expect("short"),
-        network: layers.network as u8,
-        proto: layers.proto,
-        fragment: layers.fragment,
-        fragment_id: layers.fragment_id,
-        flags: ETHERNET | HASHED,
-        levels: tunnel.map_or(0, |tunnel| tunnel.levels),
-        tunnel: tunnel.map_or(0, |tunnel| tunnel.kind as u8),
-        ..HopEvent::ZERO
+/// What a program copies of a frame.
+fn copied(name: &str) -> HopEvent {
+    let frame = kept(name);
+    let load = Load {
+        ports: PORTS,
+        ..Load::default()
     };
-    event.macs.copy_from_slice(&frame[..12]);
-    let network = &mut event.network_header;
-    event.network_len = copy(frame, layers.l3, usize::MAX, network, network_len(&layers));
-    if !layers.has_transport() {
-        return event;
-    }
-    let rest = frame.get(layers.l4..).unwrap_or_default();
-    let len = match layers.proto {
-        TCP => (usize::from(rest.u8(12).unwrap_or(0) >> 4) * 4).max(20),
-        UDP if rest.be16(0) == Some(53) || rest.be16(2) == Some(53) => 20,
-        SCTP => 12,
-        _ => 8,
-    };
-    let transport = &mut event.transport_header;
-    event.transport_len = copy(frame, layers.l4, layers.end, transport, len);
-    if let Some(quote) = quoted(frame, &layers).expect("a quote that can be walked") {
-        let behind = 8 + network_len(&quote);
-        copy(frame, quote.l3, quote.end, &mut transport[8..], behind - 8);
-        event.transport_len = u8::try_from(behind).expect("at most 48");
-        event.quote_proto = quote.proto;
-        if quote.has_transport() {
-            event.transport_len += copy(frame, quote.l4, quote.end, &mut transport[behind..], 8);
-        }
-    }
-    event
+    let len = u32::try_from(frame.len()).expect("short");
+    let event = event(&frame, len, true, &load).expect("a frame that can be walked");
+    event.expect("a packet that can be followed")
 }
 
 fn decoded(name: &str) -> Hop {
-    hop(&bytes(&event(&kept(name))), |_, _| Some(0)).expect("a hop")
+    hop_at(&copied(name), 0).expect("a hop")
 }
 
 fn transport_of(name: &str) -> Transport {
@@ -186,12 +133,12 @@ fn what_is_rare_is_shown() {
 
 #[test]
 fn a_hash_that_could_not_be_made_is_none() {
-    let mut event = event(&kept("zero-macs"));
+    let mut event = copied("zero-macs");
     let hash = |event: &HopEvent| {
-        let hop = hop(&bytes(event), |_, _| Some(0)).expect("a hop");
+        let hop = hop_at(event, 0).expect("a hop");
         hop.packet.payload_hash
     };
-    assert_eq!(hash(&event), Some(0));
+    assert!(hash(&event).is_some());
     event.flags &= !HASHED;
     assert_eq!(hash(&event), None);
 }

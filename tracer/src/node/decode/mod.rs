@@ -6,6 +6,7 @@
 //!
 //! Invariant 2 (ARCHITECTURE.md): no record panics here.
 
+mod frame;
 mod freed;
 
 use std::{
@@ -27,6 +28,7 @@ use tracer_core::model::{
     Transport,
 };
 
+pub(crate) use frame::event;
 pub(crate) use freed::{RawDrop, freed};
 
 const TCP: u8 = IpProto::Tcp as u8;
@@ -61,19 +63,29 @@ pub(crate) fn hop(
         1 => Direction::Egress,
         _ => return Err(Malformed::Field),
     };
+    let point = point(event.ifindex, direction).ok_or(Malformed::Point)?;
+    let hop = hop_at(&event, point)?;
     Ok(Hop {
-        point: point(event.ifindex, direction).ok_or(Malformed::Point)?,
+        frame: (!frame.is_empty()).then(|| on_the_wire(&event, frame)),
+        ..hop
+    })
+}
+
+/// Decodes the event of a packet that was seen at a point, without the bytes of its frame.
+pub(crate) fn hop_at(event: &HopEvent, point: usize) -> Result<Hop, Malformed> {
+    Ok(Hop {
+        point,
         time: event.time,
         skb: event.skb,
         generation: event.generation,
         len: event.len,
         segments: u32::from(event.gso_segs.max(1)),
-        src_mac: frame_mac(&event, 6),
-        dst_mac: frame_mac(&event, 0),
+        src_mac: frame_mac(event, 6),
+        dst_mac: frame_mac(event, 0),
         vlan: (event.flags & VLAN != 0).then_some(event.vlan_tci),
-        encap: encap(&event)?,
-        packet: packet(&event)?,
-        frame: (!frame.is_empty()).then(|| on_the_wire(&event, frame)),
+        encap: encap(event)?,
+        packet: packet(event)?,
+        frame: None,
     })
 }
 

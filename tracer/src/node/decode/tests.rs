@@ -50,7 +50,7 @@ fn packet_of(event: &HopEvent) -> Packet {
 }
 
 /// The record of an event.
-pub(super) fn bytes(event: &HopEvent) -> Vec<u8> {
+fn bytes(event: &HopEvent) -> Vec<u8> {
     // SAFETY: an event has no padding, so that all its bytes are initialized.
     let bytes: &[u8; size_of::<HopEvent>()] = unsafe { &*std::ptr::from_ref(event).cast() };
     bytes.to_vec()

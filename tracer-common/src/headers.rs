@@ -1,7 +1,8 @@
-//! What both kinds of programs copy from a packet into its event.
+//! What is copied from a packet into its event.
 //!
 //! Headers are copied as they stand, from wherever the walk has found the
-//! innermost packet to begin.
+//! innermost packet to begin. Programs on frames and on drops do so in the kernel, and
+//! user space does so with packets of captures.
 //!
 //! Invariant 8 (ARCHITECTURE.md): no payload leaves the kernel, only headers and a keyed
 //! hash.
@@ -15,7 +16,8 @@ use network_types::{
     tcp::TcpHdr,
     udp::UdpHdr,
 };
-use tracer_common::{
+
+use crate::{
     config::Load,
     event::{HASHED, HopEvent, TRANSPORT_BYTES},
     filter::{ADVERTISEMENT, SOLICITATION},
@@ -26,7 +28,7 @@ use tracer_common::{
 };
 
 /// A packet of which runs of bytes can be copied.
-pub(crate) trait Bytes: Packet {
+pub trait Bytes: Packet {
     /// Copies `len` bytes at `offset` to the start of `to`; false where the
     /// packet has them not, or `to` has not the room.
     fn copy(&self, offset: usize, to: &mut [u8], len: usize) -> bool;
@@ -44,10 +46,24 @@ pub(crate) trait Bytes: Packet {
     }
 }
 
+impl Bytes for [u8] {
+    fn copy(&self, offset: usize, to: &mut [u8], len: usize) -> bool {
+        let end = offset.checked_add(len);
+        let from = end.and_then(|end| self.get(offset..end));
+        match from.zip(to.get_mut(..len)) {
+            Some((from, to)) => {
+                to.copy_from_slice(from);
+                true
+            }
+            None => false,
+        }
+    }
+}
+
 /// Fills in what the innermost packet's headers say; `event.len` is known, and so
 /// are the flags but [`HASHED`]. `quote` is what an ICMP error quotes.
 #[inline(always)]
-pub(crate) fn fill_headers<B: Bytes>(
+pub fn fill_headers<B: Bytes + ?Sized>(
     event: &mut HopEvent,
     bytes: &B,
     layers: &Layers,
@@ -104,7 +120,12 @@ const fn network_len(layers: &Layers) -> usize {
 /// Copies what a packet that ends at `end` has at `at`, at most `len` bytes; how
 /// many those are.
 #[inline(always)]
-fn copy_up_to<B: Bytes>(from: &B, (at, end): (usize, usize), to: &mut [u8], len: usize) -> u8 {
+fn copy_up_to<B: Bytes + ?Sized>(
+    from: &B,
+    (at, end): (usize, usize),
+    to: &mut [u8],
+    len: usize,
+) -> u8 {
     if at >= end {
         return 0;
     }
@@ -130,7 +151,7 @@ fn copy_up_to<B: Bytes>(from: &B, (at, end): (usize, usize), to: &mut [u8], len:
 
 /// Adds what an ICMP error quotes to its own header.
 #[inline(always)]
-fn fill_quote<B: Bytes>(event: &mut HopEvent, bytes: &B, quote: Option<&Layers>) {
+fn fill_quote<B: Bytes + ?Sized>(event: &mut HopEvent, bytes: &B, quote: Option<&Layers>) {
     /// Bytes behind the quoted network header.
     const BEHIND: usize = 8;
     const _: () = assert!(Icmpv4Hdr::LEN + Ipv6Hdr::LEN + BEHIND <= TRANSPORT_BYTES);
@@ -161,7 +182,7 @@ fn fill_quote<B: Bytes>(event: &mut HopEvent, bytes: &B, quote: Option<&Layers>)
 
 /// Fills in the innermost tunnel.
 #[inline(always)]
-fn fill_tunnel<B: Bytes>(event: &mut HopEvent, bytes: &B, tunnel: Option<Tunnel>) {
+fn fill_tunnel<B: Bytes + ?Sized>(event: &mut HopEvent, bytes: &B, tunnel: Option<Tunnel>) {
     event.tunnel = 0;
     event.levels = 0;
     event.vni = 0;
@@ -190,7 +211,7 @@ fn fill_tunnel<B: Bytes>(event: &mut HopEvent, bytes: &B, tunnel: Option<Tunnel>
 /// copied: those of DNS include its own header, those of neighbour discovery the
 /// target.
 #[inline(always)]
-fn transport_len<P: Packet>(packet: &P, layers: &Layers) -> (usize, usize) {
+fn transport_len<P: Packet + ?Sized>(packet: &P, layers: &Layers) -> (usize, usize) {
     const TCP: u8 = IpProto::Tcp as u8;
     const UDP: u8 = IpProto::Udp as u8;
     const SCTP: u8 = IpProto::Sctp as u8;
@@ -240,7 +261,7 @@ fn transport_len<P: Packet>(packet: &P, layers: &Layers) -> (usize, usize) {
 /// The keyed hash of what follows the headers, up to the packet's end; of
 /// nothing it is 0. `None` where that cannot be read.
 #[inline(always)]
-fn hash<B: Bytes>(from: &B, at: usize, packet_end: usize, key: Key) -> Option<u64> {
+fn hash<B: Bytes + ?Sized>(from: &B, at: usize, packet_end: usize, key: Key) -> Option<u64> {
     if at >= packet_end {
         return Some(0);
     }

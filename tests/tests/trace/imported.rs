@@ -1,0 +1,297 @@
+//! Captures of the real tcpdump, made while `tracer follow` looks at the same packets: what
+//! is imported from them is what the follow has seen.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::Child,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+use tracer_tests::{
+    Lab, LabSpec, Node, Wiring,
+    program::{LIMIT, Tracer, run},
+    traffic::Flow,
+};
+
+use crate::{full_name, printed};
+
+/// A tcpdump that runs; killed when this value is dropped.
+struct Capture {
+    child: Child,
+    file: PathBuf,
+}
+
+impl Capture {
+    /// Starts one in a node's namespace, and waits until it captures.
+    fn start(lab: &Lab, node: &Node, what: &[&str]) -> Result<Self> {
+        let directory = lab.directory()?;
+        let name = format!("{}-{}", node.name, what[1]);
+        let (file, said) = (
+            directory.join(format!("{name}.pcap")),
+            directory.join(format!("{name}.err")),
+        );
+        let mut command = node.netns.command("tcpdump");
+        command
+            .args(["-n", "-U", "--immediate-mode", "-Z", "root", "-w"])
+            .arg(&file)
+            .args(what)
+            .stderr(File::create(&said)?);
+        let child = command.spawn().context("tcpdump is installed")?;
+        let capture = Self { child, file };
+        let deadline = Instant::now() + LIMIT;
+        while !fs::read_to_string(&said)?.contains("listening on") {
+            ensure!(Instant::now() < deadline, "{}", fs::read_to_string(&said)?);
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(capture)
+    }
+
+    fn end(&mut self) -> Result<()> {
+        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGINT)?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        // Both fail only for a child that has been waited for already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Journeys between two addresses by what tells packets apart: their ways and verdicts.
+type Ways = BTreeMap<String, Vec<(Vec<String>, String)>>;
+
+fn ways(journeys: &[Value], ends: &[String]) -> Ways {
+    let mut ways = Ways::new();
+    for journey in journeys {
+        let packet = &journey["packet"];
+        let is_end = |key: &str| ends.iter().any(|end| packet[key] == **end);
+        let is_neighbour = packet["proto"] == "arp" || !packet["icmp"]["neighbour"].is_null();
+        if !is_end("src") || !is_end("dst") || is_neighbour {
+            continue;
+        }
+        let parts = [
+            "src", "dst", "proto", "ip_id", "len", "src_port", "dst_port",
+        ];
+        let mut key: Vec<String> = parts.map(|part| packet[part].to_string()).to_vec();
+        for part in ["seq", "ack", "flags"] {
+            key.push(packet["tcp"][part].to_string());
+        }
+        for part in ["type", "id", "seq"] {
+            key.push(packet["icmp"][part].to_string());
+        }
+        let hops = journey["hops"].as_array().into_iter().flatten();
+        let points = hops.map(|hop| {
+            let word = |key: &str| hop[key].as_str().unwrap_or_default().to_owned();
+            [word("node"), word("interface"), word("direction")].join("/")
+        });
+        let kind = journey["verdict"]["kind"].as_str().unwrap_or_default();
+        let known = ways.entry(key.join(" ")).or_default();
+        known.push((points.collect(), kind.to_owned()));
+        known.sort();
+    }
+    ways
+}
+
+fn imported(file: &str) -> Result<Vec<Value>> {
+    let printed = printed(&["replay", "-o", "json", file])?;
+    let lines = printed.lines().map(serde_json::from_str);
+    let lines: Vec<Value> = lines.collect::<Result<_, _>>()?;
+    let journeys = lines.into_iter();
+    Ok(journeys
+        .filter(|line| line["schema"] == "tracer.journey/2")
+        .collect())
+}
+
+/// The index of an interface.
+fn index(node: &Node, interface: &str) -> Result<u64> {
+    let printed = node
+        .netns
+        .run(&format!("ip -json link show dev {interface}"))?;
+    let links: Value = serde_json::from_str(&printed)?;
+    links[0]["ifindex"].as_u64().context("an index")
+}
+
+/// What the follow calls delivered, with its way.
+fn followed(lab: &Lab, captures: &mut [Capture], args: &[String]) -> Result<()> {
+    let [a, b] = [&lab.pods[0], &lab.pods[1]];
+    let ends = [a, b].map(full_name);
+    let follow = ["--src-pod", &ends[0], "--dst-pod", &ends[1]];
+    let mut tracer = Tracer::follow(lab, follow)?;
+    tracer.wait_started(LIMIT)?;
+    let flow = Flow::new(a, b);
+    ensure!(flow.ping(5, Duration::from_millis(2))?.is_complete());
+    ensure!(flow.udp_exchange(5, 100)?.is_complete());
+    ensure!(flow.tcp_connects(3)?.is_complete());
+    ensure!(
+        flow.clone()
+            .v6(true)
+            .ping(3, Duration::from_millis(2))?
+            .is_complete()
+    );
+    let followed = tracer.stop()?;
+    let addresses = [
+        a.v4.to_string(),
+        b.v4.to_string(),
+        a.v6.to_string(),
+        b.v6.to_string(),
+    ];
+    let expected: Ways = ways(&followed.journeys, &addresses);
+    ensure!(expected.len() > 40, "{} packets", expected.len());
+
+    let out = lab
+        .directory()?
+        .join("imported.arrows")
+        .display()
+        .to_string();
+    let mut command: Vec<String> = vec!["import".to_owned(), "-o".to_owned(), out.clone()];
+    command.extend(captures.iter().map(|one| one.file.display().to_string()));
+    command.extend(args.iter().cloned());
+    let deadline = Instant::now() + LIMIT;
+    // tcpdump writes what it has in its own time.
+    let mut found = loop {
+        let ended = run(&command)?;
+        let found = match ended.status.code() {
+            Some(0) => ways(&imported(&out)?, &addresses),
+            Some(4) => Ways::new(),
+            _ => anyhow::bail!("{}", ended.stderr),
+        };
+        if expected.keys().all(|key| found.contains_key(key)) {
+            break found;
+        }
+        ensure!(Instant::now() < deadline, "not in time: {}", ended.stderr);
+    };
+    for capture in &mut *captures {
+        capture.end()?;
+    }
+    ensure!(run(&command)?.status.success());
+    found.clone_from(&ways(&imported(&out)?, &addresses));
+    for (packet, ways) in &expected {
+        let same = &found[packet];
+        ensure!(same == ways, "{packet}:\n{same:#?}\nand not\n{ways:#?}");
+        ensure!(
+            ways.iter().all(|(_, kind)| kind == "delivered"),
+            "{packet}: {ways:#?}"
+        );
+    }
+    lossy(lab, captures, args)
+}
+
+/// With a third of each capture's packets gone, nothing definite is said that was not so.
+fn lossy(lab: &Lab, captures: &[Capture], args: &[String]) -> Result<()> {
+    for third in 0..3 {
+        let directory = lab.directory()?;
+        let out = directory.join("lossy.arrows").display().to_string();
+        let mut command: Vec<String> = vec!["import".to_owned(), "-o".to_owned(), out.clone()];
+        for capture in captures {
+            let name = capture.file.file_name().context("a name")?;
+            let thinned = directory.join(format!("thin-{}", name.to_string_lossy()));
+            fs::write(&thinned, without(&capture.file, third)?)?;
+            command.push(thinned.display().to_string());
+        }
+        command.extend(args.iter().cloned());
+        let ended = run(&command)?;
+        ensure!(ended.status.success(), "{}", ended.stderr);
+        for journey in imported(&out)? {
+            let kind = &journey["verdict"]["kind"];
+            ensure!(kind == "delivered" || kind == "unknown", "{journey:#}");
+        }
+    }
+    Ok(())
+}
+
+/// A pcap file of this machine's byte order without each third packet.
+fn without(file: &Path, third: usize) -> Result<Vec<u8>> {
+    let bytes = fs::read(file)?;
+    let (head, mut rest) = bytes.split_at_checked(24).context("a header")?;
+    let mut thinned = head.to_vec();
+    let mut number = 0;
+    while let Some(header) = rest.first_chunk::<16>() {
+        let length: [u8; 4] = header[8..12].try_into()?;
+        let length = 16 + usize::try_from(u32::from_ne_bytes(length))?;
+        let (packet, next) = rest.split_at_checked(length).context("a packet")?;
+        if number % 3 != third {
+            thinned.extend(packet);
+        }
+        number += 1;
+        rest = next;
+    }
+    Ok(thinned)
+}
+
+/// All interfaces of each node in one file, by VXLAN and without a tunnel.
+#[test]
+fn all_interfaces_of_nodes_give_the_journeys_of_the_follow() -> Result<()> {
+    for wiring in [Wiring::Flannel, Wiring::FlannelHostGw] {
+        let lab = Lab::new(&LabSpec {
+            wiring,
+            ..LabSpec::default()
+        })?;
+        let mut captures = Vec::new();
+        let mut args = vec![
+            "--inventory".to_owned(),
+            lab.write_objects()?.display().to_string(),
+        ];
+        args.extend(["--vxlan-port".to_owned(), lab.port.to_string()]);
+        for (node, pod) in lab.nodes.iter().zip(&lab.pods) {
+            let capture = Capture::start(&lab, node, &["-i", "any"])?;
+            let file = capture.file.display().to_string();
+            let mut at = |interface: &str, more: &str| -> Result<()> {
+                let index = index(node, interface)?;
+                let place = format!("{file}:{index}={}/{interface}{more}", node.name);
+                args.extend(["--at".to_owned(), place]);
+                Ok(())
+            };
+            at(&pod.veth, &format!(",pod={}", full_name(pod)))?;
+            at(&node.bridge, ",role=bridge")?;
+            if wiring == Wiring::Flannel {
+                at(&node.overlay, ",role=overlay")?;
+            }
+            at(&node.uplink, ",role=uplink")?;
+            captures.push(capture);
+        }
+        followed(&lab, &mut captures, &args)?;
+    }
+    Ok(())
+}
+
+/// A file for each interface, in which the interface's MAC address tells both directions
+/// apart, and the pod's address at its own.
+#[test]
+fn a_file_for_each_interface_gives_them_too() -> Result<()> {
+    let lab = Lab::new(&LabSpec::default())?;
+    let mut captures = Vec::new();
+    let mut args = vec![
+        "--inventory".to_owned(),
+        lab.write_objects()?.display().to_string(),
+    ];
+    args.extend(["--vxlan-port".to_owned(), lab.port.to_string()]);
+    for (node, pod) in lab.nodes.iter().zip(&lab.pods) {
+        let places = [
+            (&pod.veth, format!(",pod={}", full_name(pod))),
+            (&node.bridge, format!("/{},role=bridge", node.bridge_mac)),
+            (&node.overlay, format!("/{},role=overlay", node.overlay_mac)),
+            (&node.uplink, format!("/{},role=uplink", node.uplink_mac)),
+        ];
+        for (interface, more) in places {
+            captures.push(Capture::start(&lab, node, &["-i", interface])?);
+            args.extend([
+                "--at".to_owned(),
+                format!("{}/{interface}{more}", node.name),
+            ]);
+        }
+    }
+    followed(&lab, &mut captures, &args)
+}

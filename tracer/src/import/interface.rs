@@ -1,0 +1,126 @@
+//! Interfaces of captures: what their packets begin with, and what their times mean.
+
+use pcap_file::{
+    DataLink,
+    pcapng::blocks::{
+        interface_description::{InterfaceDescriptionBlock, InterfaceDescriptionOption},
+        interface_statistics::{InterfaceStatisticsBlock, InterfaceStatisticsOption},
+    },
+};
+use tracer_core::model::Mac;
+
+/// Where packets were captured, as the file has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Interface {
+    /// LINKTYPE, what packets begin with.
+    pub(super) link: u32,
+    pub(super) name: Option<String>,
+    pub(super) mac: Option<Mac>,
+    /// Whether a filter chose the packets, as far as the file says.
+    pub(super) filtered: bool,
+    /// Units of time, as in the option `if_tsresol`; `None`: microseconds.
+    resolution: Option<u8>,
+    /// Seconds that are added to all times.
+    offset: i64,
+}
+
+/// What a capture says of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Statistics {
+    /// Packets that it missed, if it says so.
+    pub(super) missed: Option<u64>,
+    /// Packets that it has, or was given.
+    pub(super) packets: Option<u64>,
+    /// From when to when it lasted, Unix time, ns.
+    pub(super) span: Option<(u64, u64)>,
+}
+
+impl Interface {
+    /// One of which nothing else is known.
+    pub(super) fn of_link(link: DataLink) -> Self {
+        Self {
+            // A file may say more beside it.
+            link: u32::from(link) & 0xffff,
+            ..Self::default()
+        }
+    }
+
+    /// That of a block of pcapng.
+    pub(super) fn of(block: &InterfaceDescriptionBlock<'_>) -> Self {
+        let mut interface = Self::of_link(block.linktype);
+        for option in &block.options {
+            match option {
+                InterfaceDescriptionOption::IfName(name) => {
+                    interface.name = Some(name.clone().into_owned());
+                }
+                InterfaceDescriptionOption::IfMacAddr(mac) => {
+                    interface.mac = <[u8; 6]>::try_from(&**mac).ok().map(Mac);
+                }
+                InterfaceDescriptionOption::IfTsResol(units) => interface.resolution = Some(*units),
+                InterfaceDescriptionOption::IfTsOffset(offset) => {
+                    interface.offset = offset.cast_signed();
+                }
+                InterfaceDescriptionOption::IfFilter(_) => interface.filtered = true,
+                _ => {}
+            }
+        }
+        interface
+    }
+
+    /// A time in the interface's units as Unix time, ns; `None` if that is before 1970 or
+    /// after 2262.
+    pub(super) fn time(&self, units: u64) -> Option<u64> {
+        const SECOND: u128 = 1_000_000_000;
+        let resolution = self.resolution.unwrap_or(6);
+        let exponent = u32::from(resolution & 0x7f);
+        let per_second = if resolution & 0x80 == 0 {
+            10_u128.checked_pow(exponent)?
+        } else {
+            1_u128.checked_shl(exponent)?
+        };
+        let units = u128::from(units);
+        // Apart, so that no product is too large.
+        let rest = (units % per_second).checked_mul(SECOND)? / per_second;
+        let whole = i128::try_from(units / per_second * SECOND + rest).ok()?;
+        let time = whole + i128::from(self.offset) * 1_000_000_000;
+        let time = i64::try_from(time).ok()?;
+        u64::try_from(time).ok()
+    }
+
+    /// What a block says of the interface. `swapped`: the section is little endian.
+    pub(super) fn statistics(
+        &self,
+        block: &InterfaceStatisticsBlock<'_>,
+        swapped: bool,
+    ) -> Statistics {
+        let mut said = Statistics::default();
+        // A time is two words, the upper one first, whatever the order of their bytes is;
+        // pcap-file reads one of twice the length.
+        let time = |units: u64| {
+            self.time(if swapped {
+                units.rotate_left(32)
+            } else {
+                units
+            })
+        };
+        let (mut begin, mut end) = (None, None);
+        let (mut received, mut delivered) = (None, None);
+        let mut missed = |count: u64| {
+            said.missed = Some(said.missed.unwrap_or(0).saturating_add(count));
+        };
+        for option in &block.options {
+            match option {
+                InterfaceStatisticsOption::IsbStartTime(units) => begin = time(*units),
+                InterfaceStatisticsOption::IsbEndTime(units) => end = time(*units),
+                InterfaceStatisticsOption::IsbIfDrop(count)
+                | InterfaceStatisticsOption::IsbOsDrop(count) => missed(*count),
+                InterfaceStatisticsOption::IsbIfRecv(count) => received = Some(*count),
+                InterfaceStatisticsOption::IsbUsrDeliv(count) => delivered = Some(*count),
+                _ => {}
+            }
+        }
+        said.packets = delivered.or(received);
+        said.span = begin.zip(end);
+        said
+    }
+}

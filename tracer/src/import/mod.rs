@@ -1,0 +1,258 @@
+//! `tracer import`: captures that people have, as a recording.
+//!
+//! Somebody has run tcpdump on several points, on several machines, and compares by eye.
+//! A capture holds packets as they passed a point: that is what agents tell of, so a
+//! capture becomes what an agent of that point would have sent, and all else is the same.
+//!
+//! ```text
+//! capture ──survey──► places of packets ──► nodes, points, streams
+//!    └─────frames──► walk, copy, decode ──► hops ──► recording
+//! ```
+//!
+//! **What a capture does not say.** It may have missed packets, it holds no drops, and
+//! nobody has compared its clock with another's. The recording says all of that in the
+//! terms that are there: batches that are overdue, nodes whose drops are not watched, a
+//! skew as large as the hold time. So nothing is concluded from what is not in a capture,
+//! unless it vouches for itself (`survey`).
+//!
+//! **An export of tracer's** carries its recording, which is taken out as it was
+//! (`restore`).
+
+mod capture;
+mod convert;
+mod error;
+mod interface;
+mod link;
+mod place;
+mod points;
+mod restore;
+mod survey;
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, IsTerminal as _};
+
+use tracer_common::{
+    config::{Load, PORTS, TunnelPorts},
+    hash::Key,
+};
+use tracer_core::{collect::Beginning, journey::Limits};
+
+pub use self::place::{At, Place, Way};
+use self::{
+    capture::Input,
+    convert::{Rest, convert},
+    error::ImportError,
+    points::Layout,
+    restore::restore,
+    survey::Survey,
+};
+use crate::{
+    cli::{Failure, ImportArgs, Outcome},
+    inventory::{Inventory, list},
+    stdio,
+    store::{Head, RecordError, Writer, Written},
+    terminal::tell,
+};
+
+/// UDP ports of VXLAN and Geneve that are always taken for these (RFC 7348, RFC 8926, and
+/// Linux's own default).
+const VXLAN: [u16; 2] = [8472, 4789];
+/// See [`VXLAN`].
+const GENEVE: u16 = 6081;
+
+/// Makes a recording of captures.
+///
+/// # Errors
+/// [`Failure`], in one sentence.
+pub fn run(args: &ImportArgs) -> Result<Outcome, Failure> {
+    if stdio::is_dash(&args.output) && io::stdout().is_terminal() {
+        return Err(Failure::Other(
+            "a recording is binary and not for a terminal: name a file with -o FILE".to_owned(),
+        ));
+    }
+    import(args).map_err(|error| match error {
+        ImportError::Place(sentence) => Failure::Syntax(sentence),
+        ImportError::Record(RecordError::Write { source, .. })
+            if stdio::is_dash(&args.output) && source.kind() == io::ErrorKind::BrokenPipe =>
+        {
+            Failure::BrokenPipe
+        }
+        // What was written before is gone: it never had its name.
+        ImportError::Record(RecordError::Write { source, .. }) => Failure::Other(format!(
+            "cannot write {}: {source}",
+            stdio::output(&args.output)
+        )),
+        error => Failure::new(error),
+    })
+}
+
+fn import(args: &ImportArgs) -> Result<Outcome, ImportError> {
+    let mut inputs = Vec::new();
+    let mut surveys = Vec::new();
+    for path in &args.files {
+        let input = Input::open(path)?;
+        surveys.push(Survey::of(&input)?);
+        inputs.push(input);
+    }
+    for survey in surveys.iter().filter(|survey| survey.cut) {
+        tell(&format!(
+            "{} ends in the middle, or is damaged there: what comes before is imported",
+            survey.name
+        ));
+    }
+    if let Some(at) = surveys.iter().position(|survey| survey.carried > 0) {
+        let survey = &surveys[at];
+        if inputs.len() > 1 {
+            return Err(ImportError::NotAlone(inputs[at].path.clone()));
+        }
+        if survey.whole == survey.carried && args.at.is_empty() {
+            let names = restore(&inputs[at], survey, &args.output)?;
+            tell(&format!(
+                "wrote {}: what {} was made of, as it was",
+                list(&names, "and"),
+                survey.name
+            ));
+            return Ok(Outcome::Done);
+        }
+    }
+    let inventory = match &args.inventory {
+        Some(path) => Some(Inventory::load(path, |_| {})?),
+        None => None,
+    };
+    captures(args, &inputs, &surveys, inventory.as_ref())
+}
+
+/// Makes a recording of packets.
+fn captures(
+    args: &ImportArgs,
+    inputs: &[Input],
+    surveys: &[Survey],
+    inventory: Option<&Inventory>,
+) -> Result<Outcome, ImportError> {
+    let layout = Layout::of(inputs, surveys, &args.at, inventory)?;
+    let named = layout.routes.keys();
+    let spots = named.map(|(file, key)| &surveys[*file].spots[key]);
+    let (Some(first), Some(last)) = (
+        spots.clone().map(|spot| spot.first).min(),
+        spots.map(|spot| spot.last).max(),
+    ) else {
+        let names: Vec<&str> = surveys.iter().map(|survey| &*survey.name).collect();
+        let names = list(&names, "or");
+        tell(&format!(
+            "no packet that has a time is in {names}: nothing was written"
+        ));
+        return Ok(Outcome::NothingMatched);
+    };
+    let mut load = Load {
+        key: Key([crate::random(), crate::random()]),
+        ..Load::default()
+    };
+    load.ports = ports(&args.vxlan_ports)?;
+    let mut writer = Writer::create_whole(&args.output)?;
+    let beginning = beginning(args, surveys, &layout, inventory, first);
+    let skew = beginning.skew.unsigned_abs();
+    writer.begin(Head::new(beginning, Vec::new(), Some(load.key)))?;
+    // All points are observed, by every clock, before the first packet: what a capture may
+    // have missed, its stream says.
+    writer.armed(i64::try_from(first.saturating_sub(skew)).unwrap_or(0));
+    let rest = convert(inputs, surveys, &layout, &load, first, &mut writer)?;
+    let written = writer.end(i64::try_from(last).unwrap_or(i64::MAX))?;
+    told(args, surveys, &layout, &written, rest);
+    Ok(Outcome::of(written.hops))
+}
+
+/// The ports of tunnels.
+fn ports(more: &[u16]) -> Result<TunnelPorts, ImportError> {
+    let mut ports = TunnelPorts::default();
+    let mut vxlan: Vec<u16> = VXLAN.to_vec();
+    vxlan.extend(more.iter().filter(|port| !VXLAN.contains(port)));
+    vxlan.dedup();
+    if vxlan.len() > PORTS {
+        return Err(ImportError::Place(format!(
+            "{} VXLAN ports are too many: give --vxlan-port at most {} times",
+            vxlan.len() - VXLAN.len(),
+            PORTS - VXLAN.len()
+        )));
+    }
+    for (port, known) in ports.vxlan.iter_mut().zip(vxlan) {
+        *port = known;
+    }
+    ports.geneve[0] = GENEVE;
+    Ok(ports)
+}
+
+/// What is to be known before the first packet.
+fn beginning(
+    args: &ImportArgs,
+    surveys: &[Survey],
+    layout: &Layout,
+    inventory: Option<&Inventory>,
+    first: u64,
+) -> Beginning {
+    let hold = i64::try_from(args.hold.as_nanos()).unwrap_or(i64::MAX);
+    let mut warnings: Vec<String> = inventory.and_then(Inventory::warning).into_iter().collect();
+    if layout.routes.values().any(|route| route.vouched.is_none()) {
+        warnings.push(
+            "captures do not say what they have missed: nothing is concluded from a packet that is \
+             not in one"
+                .to_owned(),
+        );
+    }
+    // As of recordings that were made apart: what differs by more is not joined.
+    let skew = if layout.nodes.len() > 1 {
+        warnings.push(format!(
+            "nobody has compared the clocks of these nodes: they are taken to agree within {:?}; \
+             between nodes, hops are in causal order, and times are as exact as the clocks agree",
+            args.hold
+        ));
+        hold
+    } else {
+        0
+    };
+    let names: Vec<&str> = surveys.iter().map(|survey| &*survey.name).collect();
+    Beginning {
+        nodes: layout.nodes.clone(),
+        owners: inventory.map(Inventory::owners).unwrap_or_default(),
+        sources: Vec::new(),
+        asked: Vec::new(),
+        limits: Limits {
+            hold: hold.saturating_add(skew),
+            ..Limits::default()
+        },
+        count: None,
+        time: i64::try_from(first).unwrap_or(0),
+        follow: format!("all packets captured in {}", list(&names, "and")),
+        warnings,
+        skew,
+    }
+}
+
+/// Says what was written, and what was not.
+fn told(args: &ImportArgs, surveys: &[Survey], layout: &Layout, written: &Written, rest: Rest) {
+    let points = layout.nodes.iter().map(|hello| hello.points.len());
+    let mut said = format!(
+        "wrote {}: {} hops at {} points of {} nodes, {} bytes",
+        stdio::output(&args.output),
+        written.hops,
+        points.sum::<usize>(),
+        layout.nodes.len(),
+        written.bytes,
+    );
+    let timeless = surveys.iter().map(|survey| survey.timeless).sum();
+    for (packets, what) in [
+        (rest.others, "are neither IP nor ARP"),
+        (rest.unparsed, "have headers that cannot be read"),
+        (timeless, "have no time"),
+        (layout.unnamed, "are of interfaces that no --at names"),
+        (
+            layout.dropped,
+            "are drops, of which the recording is not carried",
+        ),
+    ] {
+        if packets > 0 {
+            said += &format!("; left out: {packets} that {what}");
+        }
+    }
+    tell(&said);
+}
