@@ -71,10 +71,15 @@ fn many_packets_over_ip_in_ip_all_arrive() -> Result<()> {
         wiring: Wiring::Calico,
         ..LabSpec::default()
     })?;
-    let ends = [&lab.pods[0], &lab.pods[1]];
+    many_packets(&lab, [&lab.pods[0], &lab.pods[1]], enough)
+}
+
+/// Sends at least so many packets between two pods, a little of everything each time, and
+/// checks that all arrive, by each hop of the way and in its order.
+pub(crate) fn many_packets(lab: &Lab, ends: [&Pod; 2], enough: u64) -> Result<()> {
     let [a, b] = ends;
     let follow = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
-    let mut tracer = Tracer::follow(&lab, follow.iter().chain(&ROOM))?;
+    let mut tracer = Tracer::follow(lab, follow.iter().chain(&ROOM))?;
     tracer.wait_started(LIMIT)?;
 
     let before = received(ends)?;
@@ -87,7 +92,7 @@ fn many_packets_over_ip_in_ip_all_arrive() -> Result<()> {
         send(flow)?;
         // The next round begins once all of this one was told of, so that no
         // buffer fills where everything is slow.
-        sums.add(&lab, ends, &settled(&mut tracer, flow, MARKER)?);
+        sums.add(lab, ends, &settled(&mut tracer, flow, MARKER)?);
         if sums.packets / PROGRESS > told {
             // Past the test's own output, which is held back until it has ended.
             writeln!(stderr(), "{} packets of {enough}", sums.packets)?;
@@ -97,7 +102,7 @@ fn many_packets_over_ip_in_ip_all_arrive() -> Result<()> {
 
     let finished = tracer.stop()?;
     assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
-    sums.add(&lab, ends, &finished.journeys);
+    sums.add(lab, ends, &finished.journeys);
     check_balance(&finished.summary);
     let accounting = &finished.summary["accounting"];
     for counts in [&accounting["packets"], &accounting["drops"]] {

@@ -27,13 +27,13 @@ use crate::{command::say, tally::Tally};
 /// kernel's verifier is emulated on a slow host.
 const SILENCE: Duration = Duration::from_secs(15 * 60);
 /// Lines that are repeated where something went wrong.
-const TAIL: usize = 40;
+pub(super) const TAIL: usize = 40;
 /// What a kernel says when it has changed its code, for a tracepoint or a static
 /// key, and the emulator lets another processor run into the breakpoint that stood
 /// there meanwhile. No machine does.
 const MISEMULATED: &str = "Oops: int3";
 /// What a kernel says that can no longer be trusted.
-const BROKEN: &[&str] = &[
+pub(super) const BROKEN: &[&str] = &[
     MISEMULATED,
     "Kernel panic",
     "BUG:",
@@ -65,7 +65,8 @@ pub(super) fn run(
     let log = image.with_extension("log");
     let file = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
     let mut listener = Listener::new(file);
-    let machine = Machine::start(kernel, image)?;
+    let cpus = thread::available_parallelism()?.get().min(4);
+    let machine = Machine::start(kernel, image, cpus, &[])?;
     let ended = listener.listen(&machine.lines, limit, SILENCE);
     let told = ended.and_then(|status| {
         ensure!(status == "0", "tests failed");
@@ -87,14 +88,20 @@ pub(super) fn run(
 }
 
 /// A machine; dropping it switches it off.
-struct Machine {
+pub(super) struct Machine {
     qemu: Child,
-    lines: Receiver<String>,
+    /// What it says on its first serial line.
+    pub(super) lines: Receiver<String>,
 }
 
 impl Machine {
-    fn start(kernel: &Kernel, image: &Path) -> Result<Self> {
-        let cpus = thread::available_parallelism()?.get().min(4);
+    /// Switches one on, with more options for QEMU.
+    pub(super) fn start(
+        kernel: &Kernel,
+        image: &Path,
+        cpus: usize,
+        more: &[String],
+    ) -> Result<Self> {
         let mut qemu = Command::new("qemu-system-x86_64");
         qemu.args([
             "-nodefaults",
@@ -116,7 +123,8 @@ impl Machine {
         .arg(&kernel.vmlinuz)
         .arg("-initrd")
         .arg(image)
-        .args(["-append", "console=ttyS0 quiet panic=-1 mitigations=off"]);
+        .args(["-append", "console=ttyS0 quiet panic=-1 mitigations=off"])
+        .args(more);
         let mut qemu = qemu
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
