@@ -66,8 +66,8 @@ pub(super) fn run(
     let file = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
     let mut listener = Listener::new(file);
     let cpus = thread::available_parallelism()?.get().min(4);
-    let machine = Machine::start(kernel, image, cpus, &[])?;
-    let ended = listener.listen(&machine.lines, limit, SILENCE);
+    let (_machine, lines) = Machine::start(kernel, image, cpus, &[])?;
+    let ended = listener.listen(&lines, limit, SILENCE);
     let told = ended.and_then(|status| {
         ensure!(status == "0", "tests failed");
         ensure!(listener.tally.ran > 0, "no test ran: none is called so");
@@ -90,18 +90,17 @@ pub(super) fn run(
 /// A machine; dropping it switches it off.
 pub(super) struct Machine {
     qemu: Child,
-    /// What it says on its first serial line.
-    pub(super) lines: Receiver<String>,
 }
 
 impl Machine {
-    /// Switches one on, with more options for QEMU.
+    /// Switches one on, with more options for QEMU, and returns what it says on its first
+    /// serial line.
     pub(super) fn start(
         kernel: &Kernel,
         image: &Path,
         cpus: usize,
         more: &[String],
-    ) -> Result<Self> {
+    ) -> Result<(Self, Receiver<String>)> {
         let mut qemu = Command::new("qemu-system-x86_64");
         qemu.args([
             "-nodefaults",
@@ -131,10 +130,7 @@ impl Machine {
             .spawn()
             .context("cannot run qemu-system-x86_64")?;
         let output = qemu.stdout.take().context("a pipe was asked for")?;
-        Ok(Self {
-            qemu,
-            lines: lines(output),
-        })
+        Ok((Self { qemu }, lines(output)))
     }
 }
 

@@ -9,8 +9,9 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::mpsc::{RecvTimeoutError, TryRecvError},
-    time::{Duration, Instant},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc::Receiver},
+    thread,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -181,7 +182,7 @@ impl Nodes {
         if chosen.is_empty() {
             chosen.push(TESTS.to_owned());
         }
-        let mut machines = Booted::start(kernels)?;
+        let machines = Booted::start(kernels)?;
         // One lab for all test programs: a machine plays one node.
         let seed = env::var(SEED_VARIABLE).unwrap_or_else(|_| Rng::fresh_seed().to_string());
         let mut passed = true;
@@ -235,11 +236,19 @@ struct Booted {
     directory: PathBuf,
 }
 
-/// A machine, and what was heard of it.
+/// A machine, and what is heard of it, by a thread of its own.
 struct Heard {
-    machine: Machine,
+    _machine: Machine,
+    told: Arc<(Mutex<Told>, Condvar)>,
+}
+
+/// What a machine has said.
+struct Told {
     log: File,
     tail: VecDeque<String>,
+    ready: bool,
+    /// Why it is of no use any more.
+    broken: Option<String>,
 }
 
 impl Booted {
@@ -261,15 +270,13 @@ impl Booted {
             say(format!("booting Linux {} as the {name} node", kernel.version));
             let options = options(&booted.directory, index);
             let log = cache()?.join(format!("{name}.log"));
-            booted.machines.push(Heard {
-                // With one processor, none runs into a breakpoint that another has set.
-                machine: Machine::start(kernel, &image, 1, &options)?,
-                log: File::create(&log)
-                    .with_context(|| format!("cannot write {}", log.display()))?,
-                tail: VecDeque::new(),
-            });
+            let log =
+                File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+            // With one processor, none runs into a breakpoint that another has set.
+            let (machine, lines) = Machine::start(kernel, &image, 1, &options)?;
+            booted.machines.push(Heard::new(machine, lines, log));
         }
-        let ready = booted.machines.iter_mut().try_for_each(Heard::wait_ready);
+        let ready = booted.machines.iter().try_for_each(Heard::wait_ready);
         if let Err(error) = ready {
             booted.say_last();
             return Err(error);
@@ -278,22 +285,20 @@ impl Booted {
     }
 
     /// Looks that all still run, and that no kernel is broken.
-    fn check(&mut self) -> Result<()> {
-        self.machines.iter_mut().try_for_each(|heard| {
-            loop {
-                match heard.machine.lines.try_recv() {
-                    Ok(line) => heard.hear(&line)?,
-                    Err(TryRecvError::Empty) => return Ok(()),
-                    Err(TryRecvError::Disconnected) => bail!("a machine went off"),
-                }
-            }
+    fn check(&self) -> Result<()> {
+        self.machines.iter().try_for_each(|heard| {
+            heard
+                .told()
+                .broken
+                .clone()
+                .map_or(Ok(()), |broken| bail!("{broken}"))
         })
     }
 
     fn say_last(&self) {
         for (name, heard) in NAMES.iter().zip(&self.machines) {
             say(format!("the last lines of the {name} machine:"));
-            for line in &heard.tail {
+            for line in &heard.told().tail {
                 say(format!("| {line}"));
             }
         }
@@ -309,34 +314,70 @@ impl Drop for Booted {
 }
 
 impl Heard {
-    fn wait_ready(&mut self) -> Result<()> {
-        let deadline = Instant::now() + BOOT;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.machine.lines.recv_timeout(left) {
-                Ok(line) => self.hear(&line)?,
-                Err(RecvTimeoutError::Disconnected) => bail!("a machine went off"),
-                Err(RecvTimeoutError::Timeout) => {
-                    bail!("a machine has not booted within {} s", BOOT.as_secs())
-                }
+    fn new(machine: Machine, lines: Receiver<String>, log: File) -> Self {
+        let told = Told {
+            log,
+            tail: VecDeque::new(),
+            ready: false,
+            broken: None,
+        };
+        let told = Arc::new((Mutex::new(told), Condvar::new()));
+        let heard = Arc::clone(&told);
+        thread::spawn(move || {
+            let (told, changed) = &*heard;
+            for line in lines {
+                lock(told).hear(line);
+                changed.notify_all();
             }
-            if self.tail.back().is_some_and(|line| line == READY) {
-                return Ok(());
-            }
+            let off = || "a machine went off".to_owned();
+            lock(told).broken.get_or_insert_with(off);
+            changed.notify_all();
+        });
+        Self {
+            _machine: machine,
+            told,
         }
     }
 
-    fn hear(&mut self, line: &str) -> Result<()> {
-        writeln!(self.log, "{line}")?;
+    fn told(&self) -> MutexGuard<'_, Told> {
+        lock(&self.told.0)
+    }
+
+    fn wait_ready(&self) -> Result<()> {
+        let waiting = |told: &mut Told| !told.ready && told.broken.is_none();
+        let waited = self.told.1.wait_timeout_while(self.told(), BOOT, waiting);
+        let (told, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if let Some(broken) = &told.broken {
+            bail!("{broken}");
+        }
+        ensure!(
+            told.ready,
+            "a machine has not booted within {} s",
+            BOOT.as_secs()
+        );
+        Ok(())
+    }
+}
+
+impl Told {
+    fn hear(&mut self, line: String) {
+        // Without its log, a machine is as good.
+        let _ = writeln!(self.log, "{line}");
+        self.ready |= line == READY;
+        if let Some(broken) = BROKEN.iter().find(|broken| line.contains(**broken)) {
+            let says = || format!("the kernel says \"{broken}\"");
+            self.broken.get_or_insert_with(says);
+        }
         if self.tail.len() == TAIL {
             self.tail.pop_front();
         }
-        self.tail.push_back(line.to_owned());
-        if let Some(broken) = BROKEN.iter().find(|broken| line.contains(**broken)) {
-            bail!("the kernel says \"{broken}\"");
-        }
-        Ok(())
+        self.tail.push_back(line);
     }
+}
+
+/// What is in it is whole whoever panicked.
+fn lock(told: &Mutex<Told>) -> MutexGuard<'_, Told> {
+    told.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What QEMU has to be told of one of two machines: its end of the wire, its serial lines,
