@@ -1,4 +1,8 @@
-//! `lab relay SOCKET`: joins standard input and output to a socket, until one side ends.
+//! `lab relay SOCKET`: joins standard input and output to a socket that leads to an agent,
+//! until one side ends.
+//!
+//! A serial line has no beginning: the agent before may still be there and take what is said.
+//! So nothing is said before the line has told that an agent is there.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -8,6 +12,9 @@ use std::thread;
 
 use anyhow::{Context as _, Result};
 
+/// What the line says when an agent begins to listen.
+pub(super) const AGENT_READY: &str = "tracer-agent: ready\n";
+
 /// Joins them.
 ///
 /// # Errors
@@ -15,14 +22,31 @@ use anyhow::{Context as _, Result};
 pub fn run(socket: &Path) -> Result<()> {
     let stream = UnixStream::connect(socket)
         .with_context(|| format!("cannot connect to {}", socket.display()))?;
+    let mut input = &stream;
+    wait_ready(&mut input).context("no agent begins to listen")?;
+    // Whoever speaks with the agent has to skip it, as a login's greeting.
+    io::stdout().write_all(AGENT_READY.as_bytes())?;
     let mut out = stream.try_clone()?;
     thread::spawn(move || {
         // Whichever end fails, it is the end.
         let _ = copy(&mut io::stdin().lock(), &mut out);
         let _ = out.shutdown(Shutdown::Both);
     });
-    let mut input = &stream;
     copy(&mut input, &mut io::stdout().lock()).context("cannot hand on what comes")
+}
+
+/// Reads up to the words, whatever an agent before has left.
+fn wait_ready(from: &mut impl Read) -> io::Result<()> {
+    let mut heard = Vec::new();
+    let mut byte = [0];
+    while !heard.ends_with(AGENT_READY.as_bytes()) {
+        from.read_exact(&mut byte)?;
+        heard.push(byte[0]);
+        if heard.len() > AGENT_READY.len() {
+            heard.remove(0);
+        }
+    }
+    Ok(())
 }
 
 /// Hands on what comes as it comes: `io::copy` may keep it back.
@@ -34,5 +58,19 @@ fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
             count => to.write_all(&buffer[..count])?,
         }
         to.flush()?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_agent_before_has_left_is_skipped() {
+        let said = format!("\u{ff}tracer-agent: retracer-agent: ready\n{AGENT_READY}rest");
+        let mut from = said.as_bytes();
+        wait_ready(&mut from).expect("it is there");
+        assert_eq!(from, format!("{AGENT_READY}rest").as_bytes());
+        assert!(wait_ready(&mut "tracer-agent: ready".as_bytes()).is_err());
     }
 }

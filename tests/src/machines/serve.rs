@@ -18,6 +18,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Value, json};
 
+use super::relay::AGENT_READY;
 use super::{AGENT, CONTROL, READY};
 use crate::lab::{Lab, LabSpec, Release, Wiring};
 use crate::netns::Netns;
@@ -83,13 +84,14 @@ fn port(name: &str) -> Result<PathBuf> {
     bail!("there is no serial line {name}")
 }
 
-/// Runs one agent, as soon as somebody speaks. The line is opened anew for each, which
-/// throws away what the last one did not read.
+/// Runs one agent, as soon as somebody is at the other end, who is told so first: what was
+/// said before went to the agent before, or nowhere.
 fn serve_agent(port: &PathBuf) -> Result<()> {
-    let line = OpenOptions::new().read(true).write(true).open(port)?;
-    while !is_spoken_to(&line)? {
+    let mut line = OpenOptions::new().read(true).write(true).open(port)?;
+    while !is_connected(&line)? {
         thread::sleep(TICK);
     }
+    line.write_all(AGENT_READY.as_bytes())?;
     let mut agent = Command::new("tracer");
     agent.args(["agent", "--stdio"]);
     let status = agent.stdin(line.try_clone()?).stdout(line).status()?;
@@ -97,11 +99,11 @@ fn serve_agent(port: &PathBuf) -> Result<()> {
     Ok(())
 }
 
-fn is_spoken_to(line: &File) -> Result<bool> {
-    let mut polled = [PollFd::new(line.as_fd(), PollFlags::POLLIN)];
-    poll(&mut polled, PollTimeout::from(1000_u16))?;
+fn is_connected(line: &File) -> Result<bool> {
+    let mut polled = [PollFd::new(line.as_fd(), PollFlags::POLLOUT)];
+    poll(&mut polled, PollTimeout::ZERO)?;
     let events = polled[0].revents().unwrap_or(PollFlags::empty());
-    Ok(events.contains(PollFlags::POLLIN) && !events.contains(PollFlags::POLLHUP))
+    Ok(events.contains(PollFlags::POLLOUT) && !events.contains(PollFlags::POLLHUP))
 }
 
 /// The node that the machine plays.

@@ -108,9 +108,7 @@ impl Server {
         let cannot = || format!("cannot listen on {at} in {}", netns.name);
         let (port, thread) = match kind {
             EXCHANGE | DATAGRAMS => {
-                let socket = netns
-                    .enter(|| UdpSocket::bind(at))
-                    .with_context(cannot)?;
+                let socket = netns.enter(|| UdpSocket::bind(at)).with_context(cannot)?;
                 setsockopt(&socket, RcvBufForce, &udp::BUFFER)?;
                 socket.set_read_timeout(Some(udp::TICK))?;
                 let port = socket.local_addr()?.port();
@@ -125,9 +123,7 @@ impl Server {
                 (port, thread::spawn(serve))
             }
             CONNECTIONS | BYTES => {
-                let listener = netns
-                    .enter(|| TcpListener::bind(at))
-                    .with_context(cannot)?;
+                let listener = netns.enter(|| TcpListener::bind(at)).with_context(cannot)?;
                 setsockopt(&listener, ReceiveTimeout, &TimeVal::milliseconds(tcp::TICK))?;
                 let port = listener.local_addr()?.port();
                 let short = kind == CONNECTIONS;

@@ -4,10 +4,7 @@
 use std::{collections::BTreeMap, env};
 
 use serde_json::Value;
-use tracer_tests::{
-    Lab, Node, Pod, Tunnel, Uplinks, Wiring,
-    lab::MACHINE_VARIABLE,
-};
+use tracer_tests::{Lab, Node, Pod, Tunnel, Uplinks, Wiring, lab::MACHINE_VARIABLE};
 
 /// A pod's name, as `tracer` takes it.
 pub(crate) fn pod(pod: &Pod) -> String {

@@ -72,10 +72,7 @@ pub(super) fn build(
     let mut files = vec![("usr/bin/tracer".to_owned(), tracer.to_owned())];
     for program in programs {
         let name = program.file_name().context("a program has a name")?;
-        files.push((
-            format!("tests/{}", name.to_string_lossy()),
-            program.clone(),
-        ));
+        files.push((format!("tests/{}", name.to_string_lossy()), program.clone()));
     }
     let path = cache()?.join(format!("{}.image", kernel.version));
     write(kernel, &path, &files, &script(args, environment))?;
@@ -83,12 +80,7 @@ pub(super) fn build(
 }
 
 /// Writes the image of a kernel whose machine plays a node of a lab, by the program `lab`.
-pub(super) fn build_node(
-    kernel: &Kernel,
-    path: &Path,
-    lab: &Path,
-    tracer: &Path,
-) -> Result<()> {
+pub(super) fn build_node(kernel: &Kernel, path: &Path, lab: &Path, tracer: &Path) -> Result<()> {
     let files = [("usr/bin/tracer", tracer), ("usr/bin/lab", lab)];
     let files = files.map(|(at, program)| (at.to_owned(), program.to_owned()));
     write(kernel, path, &files, &script_of_node())

@@ -267,7 +267,10 @@ impl Booted {
             let name = NAMES[index];
             let image = booted.directory.join(format!("{name}.image"));
             image::build_node(kernel, &image, &lab, &tracer).context("cannot make the image")?;
-            say(format!("booting Linux {} as the {name} node", kernel.version));
+            say(format!(
+                "booting Linux {} as the {name} node",
+                kernel.version
+            ));
             let options = options(&booted.directory, index);
             let log = cache()?.join(format!("{name}.log"));
             let log =

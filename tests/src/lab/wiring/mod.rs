@@ -40,11 +40,8 @@ pub(super) fn wire_one(lab: &Lab, index: usize) -> Result<()> {
     let node = lab.nodes.get(index).context("there is no such node")?;
     let pods: Vec<&Pod> = lab.pods_on(node).collect();
     let own = format!("ip netns attach {} {}", node.netns.name, std::process::id());
-    process::run(
-        process::command("ip").args(own.split(' ').skip(1)),
-        "",
-    )
-    .context("cannot give this machine's own namespace a name")?;
+    process::run(process::command("ip").args(own.split(' ').skip(1)), "")
+        .context("cannot give this machine's own namespace a name")?;
     prepare(&[node], &pods)?;
     give_uplink(lab, node)?;
     set_up(lab, &[node], &pods)
