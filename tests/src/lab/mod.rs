@@ -220,7 +220,12 @@ impl Lab {
         for pod in &mut plan.pods {
             pod.netns = pod.netns.clone().on(&machines[pod.node]);
         }
-        Ok(Self::planned(spec, seed, plan, Claim::new(seed)?))
+        let lab = Self::planned(spec, seed, plan, Claim::new(seed)?);
+        if spec.warm {
+            warm::reach_other_machines(&lab)
+                .with_context(|| format!("no lab with seed {seed:#x}"))?;
+        }
+        Ok(lab)
     }
 
     /// The node with this index as this machine itself, whose network card is its uplink;
