@@ -14,7 +14,7 @@ pub const NAME: &str = "qmp";
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs one command.
-pub(super) fn run(socket: &Path, command: &str, arguments: Value) -> Result<()> {
+pub(super) fn run(socket: &Path, command: &str, arguments: &Value) -> Result<()> {
     let stream = UnixStream::connect(socket)
         .with_context(|| format!("cannot connect to {}", socket.display()))?;
     stream.set_read_timeout(Some(LIMIT))?;

@@ -122,7 +122,7 @@ impl Machine {
         let status = if yes { "on" } else { "off" };
         let path = format!("/objects/{HOLE}");
         let set = json!({ "path": path, "property": "status", "value": status });
-        self.emulator("qom-set", set)
+        self.emulator("qom-set", &set)
     }
 
     /// Stops all its processors.
@@ -130,7 +130,7 @@ impl Machine {
     /// # Errors
     /// If QEMU refuses.
     pub fn pause(&self) -> Result<()> {
-        self.emulator("stop", json!({}))
+        self.emulator("stop", &json!({}))
     }
 
     /// Lets them go on.
@@ -138,10 +138,10 @@ impl Machine {
     /// # Errors
     /// If QEMU refuses.
     pub fn resume(&self) -> Result<()> {
-        self.emulator("cont", json!({}))
+        self.emulator("cont", &json!({}))
     }
 
-    fn emulator(&self, command: &str, arguments: Value) -> Result<()> {
+    fn emulator(&self, command: &str, arguments: &Value) -> Result<()> {
         control::run(
             &socket(&self.0.directory, self.0.name, control::NAME),
             command,

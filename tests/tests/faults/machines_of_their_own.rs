@@ -37,7 +37,7 @@ const EACH: [(&str, &str); 8] = [
     ("middle", "middle-loses-one-direction"),
 ];
 
-/// Those after which nothing is as before.
+/// Those after which nothing is as before; the first over VXLAN, the second over IP-in-IP.
 const AT_LAST: [(&str, &str); 2] = [("neighbours", "wrong-vni"), ("devices", "pod-gone")];
 
 fn fault(group_name: &str, name: &str) -> Result<Fault> {
@@ -60,13 +60,16 @@ fn check(stage: &Stage, group: &str, fault: &Fault, journeys: &[Value]) -> Resul
         expected: &of(node)?,
         stage,
     };
-    journeys
-        .iter()
-        .try_for_each(|journey| judge(&case, journey))?;
+    // An interrupt in the middle of a program that sees drops makes the kernel miss some:
+    // often, where a processor is emulated. Then nobody can know, which is told.
+    let missed = |journey: &&Value| journey["verdict"]["cause"] == "events-lost";
+    let told: Vec<&Value> = journeys.iter().filter(|one| !missed(one)).collect();
+    ensure!(!told.is_empty(), "events of all of them were missed");
+    told.iter().try_for_each(|journey| judge(&case, journey))?;
     let first = &case.expected.verdicts[0];
-    let is_first = |journey: &Value| journey["verdict"]["kind"] == **first;
+    let is_first = |journey: &&Value| journey["verdict"]["kind"] == **first;
     ensure!(
-        case.expected.may_be_unknown || journeys.iter().any(is_first),
+        case.expected.may_be_unknown || told.iter().any(|one| is_first(one)),
         "none is {first}"
     );
     Ok(())
@@ -151,7 +154,7 @@ fn what_is_made_anew_or_gone_is_told_as_on_one_kernel() -> Result<()> {
     for (number, (group, name)) in (0..).zip(AT_LAST) {
         let fault = fault(group, name)?;
         let over_vxlan = stage.lab.wiring.tunnel() == Some(Tunnel::Vxlan);
-        if name == "wrong-vni" && !over_vxlan {
+        if over_vxlan != (name == "wrong-vni") {
             continue;
         }
         until_whole(&flow).with_context(|| format!("before {name}"))?;
