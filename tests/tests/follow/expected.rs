@@ -93,6 +93,12 @@ pub(crate) fn of_neighbours(lab: &Lab, pods: [&Pod; 2]) -> Vec<Vec<Point>> {
         ]);
     }
     let [a, b] = pods.map(|pod| lab.node_of(pod));
+    if !lab.wiring.has_bridge() {
+        let bridges = [&a.bridge, &b.bridge];
+        let is_bridge = |point: &Point| bridges.contains(&&point.1);
+        ways.iter_mut()
+            .for_each(|way| way.retain(|point| !is_bridge(point)));
+    }
     for (from, to) in [(a, b), (b, a)] {
         let mut way = vec![point(from, &from.uplink, OUT), point(to, &to.uplink, IN)];
         if from.way != from.uplink {
