@@ -13,6 +13,8 @@
 //! - [`rights`] runs programs that may do, or are told, less than others.
 //! - [`examples`] finds the command lines in the documentation and the help.
 //! - [`cluster`] asks a real Kubernetes, where `cargo xtask cluster` has started one.
+//! - [`machines`] reaches nodes that are machines of their own, where `cargo xtask machines`
+//!   has started some.
 //! - [`raw`] sends what no program in a pod would: broken frames.
 //!
 //! It must not depend on `tracer`: it says what is true about a network, so
@@ -24,6 +26,7 @@ pub mod examples;
 pub mod faults;
 pub mod frames;
 pub mod lab;
+pub mod machines;
 pub mod netns;
 pub mod process;
 pub mod program;
@@ -36,6 +39,7 @@ pub use lab::{
     Lab, LabSpec, Names, Node, Outside, Pairs, Pod, Proxy, Service, ServicePort, Tunnel, Uplinks,
     Wiring,
 };
+pub use machines::{Machine, Machines};
 pub use netns::Netns;
 pub use process::Process;
 pub use program::Tracer;

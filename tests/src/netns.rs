@@ -9,11 +9,14 @@ use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use nix::sched::{CloneFlags, setns};
 
-use crate::process;
+use crate::lab::Release;
+use crate::machines::Machine;
+use crate::process::{self, Finished, Process};
 
 /// Where `ip netns` keeps the names of namespaces.
 pub(crate) const DIRECTORY: &str = "/run/netns";
@@ -25,6 +28,9 @@ pub struct Netns {
     pub name: String,
     /// The file that stands for it: `/run/netns/NAME`.
     pub path: PathBuf,
+    /// The machine that it is in, if that is not this one. Programs run there; closures
+    /// cannot.
+    pub machine: Option<Machine>,
 }
 
 impl Netns {
@@ -33,7 +39,27 @@ impl Netns {
     pub fn named(name: impl Into<String>) -> Self {
         let name = name.into();
         let path = PathBuf::from(DIRECTORY).join(&name);
-        Self { name, path }
+        Self {
+            name,
+            path,
+            machine: None,
+        }
+    }
+
+    /// The same in another machine.
+    #[must_use]
+    pub fn on(self, machine: &Machine) -> Self {
+        let machine = Some(machine.clone());
+        Self { machine, ..self }
+    }
+
+    /// Whether its kernel is older than a release of Linux, as `(6, 7)`.
+    #[must_use]
+    pub fn kernel_is_before(&self, release: (u32, u32)) -> bool {
+        match &self.machine {
+            Some(machine) => machine.release().is_before(release),
+            None => Release::own().is_before(release),
+        }
     }
 
     /// Runs `inside` on a fresh thread in this namespace and returns its value.
@@ -83,10 +109,22 @@ impl Netns {
     /// # Errors
     /// If it fails or does not end; the error quotes its standard error.
     pub fn batch(&self, line: &str, input: &str) -> Result<String> {
+        self.finish(line, input, process::LIMIT)
+            .and_then(|finished| finished.succeeded(line))
+            .with_context(|| format!("in the network namespace {}", self.name))
+    }
+
+    /// Runs a command line as [`Netns::batch`] does, and returns how it ended.
+    ///
+    /// # Errors
+    /// If it does not end within `limit`.
+    pub fn finish(&self, line: &str, input: &str, limit: Duration) -> Result<Finished> {
+        if let Some(machine) = &self.machine {
+            return machine.run(&self.name, line, input);
+        }
         let mut words = line.split_whitespace();
         let program = words.next().context("the command line is empty")?;
-        process::run(self.command(program).args(words), input)
-            .with_context(|| format!("in the network namespace {}", self.name))
+        Process::start(self.command(program).args(words), input)?.finish(limit)
     }
 
     /// Packets that an interface has received, by its own count.
@@ -107,6 +145,11 @@ impl Netns {
     /// # Errors
     /// If one does not exist or refuses the value.
     pub fn sysctl(&self, settings: &[(&str, &str)]) -> Result<()> {
+        if let Some(machine) = &self.machine {
+            return settings
+                .iter()
+                .try_for_each(|setting| machine.set(&self.name, *setting));
+        }
         self.enter(|| {
             settings.iter().try_for_each(|(name, value)| {
                 fs::write(format!("/proc/sys/net/{name}"), value)
@@ -133,6 +176,11 @@ impl Netns {
     }
 
     fn open(&self) -> File {
+        assert!(
+            self.machine.is_none(),
+            "{} is in another machine: nothing of this one can enter it",
+            self.name
+        );
         File::open(&self.path).unwrap_or_else(|error| {
             let path = self.path.display();
             panic!("cannot open the network namespace {path}: {error}")

@@ -17,7 +17,7 @@ use nix::unistd::{getpid, getppid};
 use crate::lab::MACHINE_VARIABLE;
 
 /// More than any configuration command needs, on a slow machine that is busy, too.
-const LIMIT: Duration = Duration::from_secs(90);
+pub(crate) const LIMIT: Duration = Duration::from_secs(90);
 
 /// When `limit` has passed: in a virtual machine that was made for the tests,
 /// ten times as long.
@@ -142,11 +142,21 @@ impl Process {
     /// it wrote on its standard error.
     pub fn succeed(self, limit: Duration) -> Result<String> {
         let what = self.what.clone();
-        let Finished {
+        self.finish(limit)?.succeeded(&what)
+    }
+}
+
+impl Finished {
+    /// What it wrote on its standard output, if it succeeded; `what` ran, for the error.
+    ///
+    /// # Errors
+    /// If it failed; the error quotes what it wrote on its standard error.
+    pub(crate) fn succeeded(self, what: &str) -> Result<String> {
+        let Self {
             status,
             stdout,
             stderr,
-        } = self.finish(limit)?;
+        } = self;
         if !status.success() {
             bail!("`{what}` failed ({status}): {}", stderr.trim());
         }

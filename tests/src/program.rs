@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, geteuid};
 use serde_json::Value;
 
-use crate::{Lab, Process, process};
+use crate::{Lab, Process, process, rights};
 
 /// Names the program that is tested.
 const BINARY: &str = "TRACER_BIN";
@@ -102,13 +102,17 @@ enum Line {
 
 impl Tracer {
     /// Starts to follow in `lab`; `args` say what. The lab's objects and agents
-    /// and `-o json` are added.
+    /// and `-o json` are added. Where all agents are in other machines, it may do nothing
+    /// that only root may.
     ///
     /// # Errors
     /// If it has not been built or cannot be started.
     pub fn follow<A: AsRef<OsStr>>(lab: &Lab, args: impl IntoIterator<Item = A>) -> Result<Self> {
         let mut command = tracer(["follow", "-o", "json"])?;
         command.args(lab.agent_args()?).args(args);
+        if lab.is_on_machines() && geteuid().is_root() {
+            rights::with_only(&mut command, &[]);
+        }
         Self::start(&mut command)
     }
 

@@ -19,7 +19,8 @@ impl Rng {
     }
 
     /// A seed that differs from run to run.
-    pub(crate) fn fresh_seed() -> u64 {
+    #[must_use]
+    pub fn fresh_seed() -> u64 {
         RandomState::new().build_hasher().finish()
     }
 

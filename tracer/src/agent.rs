@@ -165,7 +165,14 @@ async fn begin(messages: &mut mpsc::Receiver<io::Result<Message>>) -> Result<Sta
         Ok(Some(Ok(message))) => Ok(message),
         _ => Err(Failure::new(what)),
     };
-    match next().await? {
+    // A serial line may still hold what the collector before said last.
+    let first = loop {
+        match next().await? {
+            Message::Go | Message::Command(_) | Message::Clock(_) => {}
+            first => break first,
+        }
+    };
+    match first {
         Message::Hello { protocol, .. } if protocol == PROTOCOL => {}
         Message::Hello { protocol, version } => {
             let side = if protocol < PROTOCOL {
@@ -272,4 +279,64 @@ fn head(start: &Start, hello: Hello) -> Head {
         skew: 0,
     };
     Head::new(beginning, start.filter.pairs.clone(), Some(start.key))
+}
+
+#[cfg(test)]
+mod tests {
+    use tracer_common::hash::Key;
+    use tracer_core::request::{Filter, Request, Watch};
+
+    use super::*;
+
+    /// What an agent makes of these words.
+    fn begun(said: Vec<Message>) -> Result<Start, Failure> {
+        let runtime = runtime().expect("a runtime");
+        runtime.block_on(async {
+            let (sender, mut messages) = mpsc::channel(WAITING);
+            for message in said {
+                sender.send(Ok(message)).await.expect("there is room");
+            }
+            drop(sender);
+            begin(&mut messages).await
+        })
+    }
+
+    fn hello() -> Message {
+        Message::Hello {
+            protocol: PROTOCOL,
+            version: "0.1.0".to_owned(),
+        }
+    }
+
+    fn start(node: &str) -> Message {
+        Message::Start(Box::new(Start {
+            node: node.to_owned(),
+            request: Request::default(),
+            watch: Watch::Follow,
+            filter: Filter::default(),
+            pods: Vec::new(),
+            bystanders: Vec::new(),
+            vxlan_ports: Vec::new(),
+            key: Key([0, 0]),
+            ring_size: 0,
+            budget: 0,
+            explain: false,
+            goes_along: true,
+        }))
+    }
+
+    #[test]
+    fn what_an_earlier_collector_said_last_is_skipped() {
+        let late = [Message::Command(Command::Stop), Message::Clock(7)];
+        let said = late.into_iter().chain([hello(), start("node-b")]);
+        let begun = begun(said.collect()).expect("a collector speaks");
+        assert_eq!(begun.node, "node-b");
+    }
+
+    #[test]
+    fn what_is_no_beginning_is_refused() {
+        assert!(begun(vec![Message::Clock(7)]).is_err());
+        assert!(begun(vec![start("node-b")]).is_err());
+        assert!(begun(vec![hello(), hello()]).is_err());
+    }
 }

@@ -20,6 +20,7 @@ use tracer_tests::faults::TURN_VARIABLE;
 
 use crate::{
     command::{cargo, commit, line, release_binary, run_shown, say},
+    kernels::nodes,
     setup,
     tally::{Summary, Tally},
 };
@@ -35,8 +36,8 @@ struct Tier {
     name: &'static str,
     what: &'static str,
     runs: &'static [&'static [&'static str]],
-    /// Tests whose names have this in them are another tier's.
-    except: Option<&'static str>,
+    /// Tests whose names have one of these in them are another tier's.
+    except: &'static [&'static str],
     root: bool,
 }
 
@@ -49,14 +50,14 @@ const TIERS: &[Tier] = &[
         name: "pure",
         what: "unit and property tests, examples in the docs",
         runs: &[&["--lib", "--bins"], &["--doc"]],
-        except: None,
+        except: &[],
         root: false,
     },
     Tier {
         name: "lab",
         what: "real packets between network namespaces",
         runs: &[&["--test", "*"]],
-        except: Some(CLUSTER),
+        except: &[CLUSTER, nodes::TESTS],
         root: true,
     },
 ];
@@ -85,7 +86,7 @@ pub(crate) fn test_into(args: &[String], summary: &mut Summary) -> Result<()> {
             "this tier makes network namespaces and loads kernel programs: run `cargo xtask test` as root"
         );
         let mut chosen = args.to_owned();
-        if let Some(except) = tier.except {
+        for except in tier.except {
             chosen.extend(["--skip", except].map(str::to_owned));
         }
         // A tier that fails does not keep the others from being run.

@@ -109,6 +109,17 @@ Examples:
   cargo xtask kernels 6.12 newest
   cargo xtask kernels newest -- pods_own --nocapture")]
     Kernels(kernels::Options),
+    /// Run tests of the lab between two machines, each with a kernel of its own
+    ///
+    /// Each is a virtual machine that plays one node with its pods, and a wire joins them.
+    /// The tests run outside, where `tracer` needs no root, and reach the agents by serial
+    /// lines. Kernels are those of `cargo xtask kernels`.
+    #[command(after_help = "\
+Examples:
+  cargo xtask machines
+  cargo xtask machines 5.10 newest
+  TRACER_PACKETS=2000 cargo xtask machines 6.1 6.12 --wiring calico -- many_packets")]
+    Machines(kernels::nodes::Options),
     /// Build, start, take down and test a Kubernetes cluster on this machine
     ///
     /// Three nodes with containerd, kubelet, flanneld and kube-proxy, each in
@@ -206,6 +217,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Test { args } => check::test(&args)?,
         Task::Fixtures(options) => fixtures::run(&options)?,
         Task::Kernels(options) => kernels::run(&options)?,
+        Task::Machines(options) => kernels::nodes::run(&options)?,
         Task::Cluster { task } => cluster::run(&task)?,
         Task::Bench { args } => check::bench(&args)?,
         Task::Soak(options) => soak::run(&options)?,

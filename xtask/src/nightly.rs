@@ -44,6 +44,8 @@ enum Part {
     Build,
     /// The lab's tests on all kernels, each of them on one at least
     Kernels,
+    /// The lab's tests between two machines, for each pair of kernels and each wiring
+    Machines,
     /// The kernel programs of the other compiler, on all kernels
     Compilers,
     /// All faults, each in ten labs, with one wiring and by turns another
@@ -67,6 +69,7 @@ impl Part {
         match self {
             Self::Build => (&["build"], &[]),
             Self::Kernels => (&["kernels", "all"], &[]),
+            Self::Machines => (&["machines"], &[]),
             // An ordinary nightly, which is preferred, is what everything else runs with.
             Self::Compilers => (
                 &["kernels", "all", "--", ALWAYS],
@@ -83,7 +86,7 @@ impl Part {
     fn minutes(self) -> u64 {
         match self {
             Self::Build | Self::Compilers => 30,
-            Self::Kernels => 90,
+            Self::Kernels | Self::Machines => 90,
             Self::Faults | Self::Fuzz => 180,
             Self::Soak => 60,
             Self::Mutants => 150,

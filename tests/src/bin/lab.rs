@@ -1,14 +1,27 @@
 //! Holds a lab up for somebody who wants to look around in it, until its
-//! standard input ends: `lab [NODES [PODS_PER_NODE]]`.
+//! standard input ends: `lab [NODES [PODS_PER_NODE]]`. Machines that each play a node of
+//! one run `lab serve`, and `lab relay SOCKET` leads to one of their serial lines.
 
 use std::env;
 use std::io::{self, Read};
+use std::path::Path;
 
 use anyhow::{Context, Result};
+use tracer_tests::machines::{relay, serve};
 use tracer_tests::{Lab, LabSpec};
 
 fn main() -> Result<()> {
-    let mut numbers = env::args().skip(1).map(|text| {
+    let words: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        ["serve"] => serve::run(),
+        ["relay", socket] => relay::run(Path::new(socket)),
+        _ => hold(&words),
+    }
+}
+
+fn hold(words: &[&str]) -> Result<()> {
+    let mut numbers = words.iter().map(|text| {
         text.parse::<usize>()
             .with_context(|| format!("`{text}` is no number: use `lab [NODES [PODS_PER_NODE]]`"))
     });

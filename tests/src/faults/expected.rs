@@ -2,12 +2,11 @@
 //! `tests/faults`, one per kernel. Their format is in `tests/faults/README.md`.
 
 use std::collections::HashSet;
-use std::fs;
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::Wiring;
-use crate::lab::is_before;
+use crate::lab::Release;
 
 /// The tables, by the beginning of the kernel's release: what the first one says of
 /// a fault stands instead of what the others say.
@@ -85,21 +84,22 @@ impl Table {
     /// # Errors
     /// If it cannot be understood.
     pub fn of_this_kernel() -> Result<Self> {
-        let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
-        Self::of(&release, is_before)
+        Self::of(&Release::own())
     }
 
-    /// The table of a release, of which `is_before` says whether it is older than
-    /// another.
-    fn of(release: &str, is_before: impl Fn((u32, u32)) -> bool) -> Result<Self> {
+    /// The table of a release, or what must be true of it without one.
+    ///
+    /// # Errors
+    /// As [`Table::of_this_kernel`].
+    pub fn of(release: &Release) -> Result<Self> {
         let found = TABLES
             .iter()
-            .find(|(kernel, _)| release.starts_with(kernel));
+            .find(|(kernel, _)| release.0.starts_with(kernel));
         let texts = found.map_or([LINUX_6_18].as_slice(), |(_, texts)| texts);
         let tables = texts.iter().map(|text| parse(text));
         let others = match found {
             Some(_) => None,
-            None => Some(unknown(is_before)?),
+            None => Some(unknown(|other| release.is_before(other))?),
         };
         Ok(Self {
             tables: tables.collect::<Result<_>>()?,
@@ -286,8 +286,8 @@ mod tests {
 
     /// The table of a release.
     fn table(release: (u32, u32)) -> Table {
-        let name = format!("{}.{}.0", release.0, release.1);
-        Table::of(&name, |other| release < other).expect("the tables are sound")
+        let release = Release(format!("{}.{}.0", release.0, release.1));
+        Table::of(&release).expect("the tables are sound")
     }
 
     /// The faults, with their families, that may be unknown on a release.

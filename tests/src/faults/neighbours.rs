@@ -56,6 +56,7 @@ pub(super) fn all() -> Vec<Fault> {
         })
         .on(Wiring::has_bridge),
         Fault::new("wrong-vni", wrong_vni)
+            .undo(|stage| vxlan_anew(stage, stage.lab.vni))
             .before()
             .beside(Beside::OnOneNode)
             .on(|wiring| wiring == Wiring::Flannel),
@@ -161,13 +162,14 @@ fn stale_mac(stage: &Stage, mac: &str) -> Result<()> {
 
 /// Makes the far node's VXLAN device anew, as it was but for the VNI.
 fn wrong_vni(stage: &Stage) -> Result<()> {
+    let vni = stage.lab.vni;
+    vxlan_anew(stage, if vni > 1 { vni - 1 } else { 2 })
+}
+
+/// Makes it anew with this VNI.
+fn vxlan_anew(stage: &Stage, vni: u32) -> Result<()> {
     let (near, far) = (stage.near(), stage.far());
     let (overlay, mac, bridge_mtu) = (&far.overlay, &far.overlay_mac, stage.lab.pod_mtu);
-    let vni = if stage.lab.vni > 1 {
-        stage.lab.vni - 1
-    } else {
-        2
-    };
     let script = format!(
         "link del dev {overlay}
          link add name {overlay} address {mac} mtu {bridge_mtu} type vxlan \

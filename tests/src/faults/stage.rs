@@ -33,12 +33,18 @@ impl Stage {
             wiring,
             ..LabSpec::default()
         };
-        Ok(Self {
-            lab: Lab::new(&spec)?,
+        Ok(Self::on(Lab::new(&spec)?, v6))
+    }
+
+    /// The same on a lab that is there already, with two nodes and two pods on each.
+    #[must_use]
+    pub fn on(lab: Lab, v6: bool) -> Self {
+        Self {
+            lab,
             v6,
             service: None,
             kept: Mutex::default(),
-        })
+        }
     }
 
     /// The node of pod *a*.

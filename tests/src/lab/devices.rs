@@ -25,12 +25,30 @@ pub(super) fn kernel_has(add: &str) -> Result<bool> {
     thread::scope(|scope| scope.spawn(ask).join().expect("asking does not panic"))
 }
 
+/// A kernel's release, as `uname -r` prints it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Release(pub String);
+
+impl Release {
+    /// That of the kernel that this program runs on.
+    #[must_use]
+    pub fn own() -> Self {
+        let own = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        Self(own.trim().to_owned())
+    }
+
+    /// Whether it is older than a release of Linux, as `(6, 7)`.
+    #[must_use]
+    pub fn is_before(&self, release: (u32, u32)) -> bool {
+        let mut numbers = self.0.split('.').map(|number| number.parse().unwrap_or(0));
+        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < release
+    }
+}
+
 /// Whether this kernel is older than a release of Linux, as `(6, 7)`.
 #[must_use]
 pub fn is_before(release: (u32, u32)) -> bool {
-    let own = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let mut numbers = own.split('.').map(|number| number.parse().unwrap_or(0));
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < release
+    Release::own().is_before(release)
 }
 
 /// Whether this is a machine whose kernel was chosen for a test; see

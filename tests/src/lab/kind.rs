@@ -1,6 +1,6 @@
 //! Whose network a lab is.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::devices::{is_for_another_kernel, kernel_has, was_chosen};
 
@@ -126,6 +126,16 @@ impl Wiring {
         Self::WireGuard,
         Self::IpSec,
     ];
+
+    /// The one that is called so here.
+    ///
+    /// # Errors
+    /// If none is.
+    pub fn named(name: &str) -> Result<Self> {
+        let mut all = Self::ALL.into_iter();
+        let found = all.find(|wiring| format!("{wiring:?}") == name);
+        found.with_context(|| format!("there is no wiring {name}"))
+    }
 
     /// The tunnel between nodes, if there is one; see [`Lab::tunnel`](super::Lab::tunnel).
     #[must_use]

@@ -32,12 +32,13 @@ use std::{env, fs};
 use anyhow::{Context, Result, bail, ensure};
 use nix::unistd::geteuid;
 
+use crate::machines::Machine;
 use crate::netns::Netns;
 use crate::program;
 use crate::rng::Rng;
 use claim::Claim;
 pub use claim::sweep;
-pub use devices::{NOT_HERE, is_before, not_here};
+pub use devices::{NOT_HERE, Release, is_before, not_here};
 pub use kind::{Tunnel, Wiring};
 pub use netkit::Pairs;
 pub use node::{Node, Pod};
@@ -112,6 +113,13 @@ impl Default for LabSpec {
 }
 
 impl LabSpec {
+    fn seed(&self) -> Result<u64> {
+        Ok(match self.seed {
+            Some(seed) => seed,
+            None => seed_from_environment()?.unwrap_or_else(Rng::fresh_seed),
+        })
+    }
+
     fn check(&self) -> Result<()> {
         let Self {
             nodes,
@@ -178,13 +186,65 @@ impl Lab {
     /// taken down again.
     pub fn new(spec: &LabSpec) -> Result<Self> {
         spec.check()?;
-        let seed = match spec.seed {
-            Some(seed) => seed,
-            None => seed_from_environment()?.unwrap_or_else(Rng::fresh_seed),
-        };
+        let seed = spec.seed()?;
         sweep();
         eprintln!("lab seed {seed:#018x} ({SEED_VARIABLE}={seed:#x} repeats it)");
         let claim = Claim::new(seed)?;
+        let plan = Plan::new(spec, seed, claim.prefix());
+        let lab = Self::planned(spec, seed, plan, claim);
+        let wired = wiring::wire(&lab).and_then(|()| uplinks::settle(&lab));
+        wired.with_context(|| format!("no lab with seed {seed:#x}"))?;
+        if spec.warm {
+            lab.ready()
+                .with_context(|| format!("no lab with seed {seed:#x}"))?;
+        }
+        Ok(lab)
+    }
+
+    /// A lab whose nodes are machines, each of which makes its own node. What the nodes and
+    /// pods of the lab run, they run there.
+    ///
+    /// # Errors
+    /// If a machine cannot, or plays a node of another lab already.
+    pub fn on_machines(spec: &LabSpec, machines: &[Machine]) -> Result<Self> {
+        ensure!(spec.nodes == machines.len(), "each node is a machine");
+        let seed = spec.seed()?;
+        eprintln!("lab seed {seed:#018x} ({SEED_VARIABLE}={seed:#x} repeats it)");
+        let mut plan = Plan::new(spec, seed, "");
+        let (wiring, pods) = (format!("{:?}", spec.wiring), spec.pods_per_node.to_string());
+        for (index, (node, machine)) in plan.nodes.iter_mut().zip(machines).enumerate() {
+            node.netns = node.netns.clone().on(machine);
+            let (index, seed) = (index.to_string(), seed.to_string());
+            machine.ask(&["lab", &index, &seed, &wiring, &pods])?;
+        }
+        for pod in &mut plan.pods {
+            pod.netns = pod.netns.clone().on(&machines[pod.node]);
+        }
+        let lab = Self::planned(spec, seed, plan, Claim::new(seed)?);
+        if spec.warm {
+            warm::reach_other_machines(&lab)
+                .with_context(|| format!("no lab with seed {seed:#x}"))?;
+        }
+        Ok(lab)
+    }
+
+    /// The node with this index as this machine itself, whose network card is its uplink;
+    /// the other nodes are elsewhere.
+    ///
+    /// # Errors
+    /// As [`Lab::new`].
+    pub fn in_this_machine(spec: &LabSpec, index: usize) -> Result<Self> {
+        spec.check()?;
+        let seed = spec.seed()?;
+        // The machine has one lab: names need nothing that makes them unique, and whoever
+        // is outside knows them.
+        let plan = Plan::new(spec, seed, "");
+        let lab = Self::planned(spec, seed, plan, Claim::new(seed)?);
+        wiring::wire_one(&lab, index)?;
+        Ok(lab)
+    }
+
+    fn planned(spec: &LabSpec, seed: u64, plan: Plan, claim: Claim) -> Self {
         let Plan {
             nodes,
             pods,
@@ -194,8 +254,8 @@ impl Lab {
             port,
             mtu,
             pod_mtu,
-        } = Plan::new(spec, seed, claim.prefix());
-        let lab = Self {
+        } = plan;
+        Self {
             nodes,
             pods,
             services: Vec::new(),
@@ -211,20 +271,19 @@ impl Lab {
             pairs: spec.pairs,
             seed,
             claim,
-        };
-        let wired = wiring::wire(&lab).and_then(|()| uplinks::settle(&lab));
-        wired.with_context(|| format!("no lab with seed {seed:#x}"))?;
-        if spec.warm {
-            lab.ready()
-                .with_context(|| format!("no lab with seed {seed:#x}"))?;
         }
-        Ok(lab)
     }
 
     /// What all names, addresses and numbers follow from.
     #[must_use]
     pub fn seed(&self) -> u64 {
         self.seed
+    }
+
+    /// Whether its nodes are machines of their own.
+    #[must_use]
+    pub fn is_on_machines(&self) -> bool {
+        self.nodes.iter().all(|node| node.netns.machine.is_some())
     }
 
     /// The node that `pod` runs on.
@@ -307,12 +366,17 @@ impl Lab {
     }
 
     /// The arguments that tell `tracer` of this lab: `--inventory FILE`, and
-    /// `--agent NODE=netns:PATH` for every node. With `exec` in
-    /// [`AGENTS_VARIABLE`], all agents are processes of their own.
+    /// `--agent NODE=netns:PATH` for every node, or the way to the machine that it is. With
+    /// `exec` in [`AGENTS_VARIABLE`], all agents are processes of their own.
     ///
     /// # Errors
     /// If the cluster objects cannot be written.
     pub fn agent_args(&self) -> Result<Vec<String>> {
+        let machines = self.nodes.iter().map(|node| node.netns.machine.as_ref());
+        if let Some(machines) = machines.collect::<Option<Vec<_>>>() {
+            let commands = machines.into_iter().map(Machine::agent_command);
+            return self.args_of(commands.map(|command| Ok(format!("exec:{}", command?))));
+        }
         match env::var(AGENTS_VARIABLE).as_deref() {
             Ok("exec") => {
                 let commands = self.nodes.iter().map(agent_command);

@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::{Pod, Wiring};
+use super::{Lab, Pod, Wiring};
 use crate::process;
+use crate::traffic::Flow;
 
 /// How long the whole may take.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -44,6 +45,26 @@ pub(super) fn reach_each_other(pods: &[Pod], wiring: Wiring) -> Result<()> {
     reach(&ring, |pod| pod.v4.into(), deadline)?;
     if wiring.carries_v6() {
         reach(&ring, |pod| pod.v6.into(), deadline)?;
+    }
+    Ok(())
+}
+
+/// Pods on different nodes, each two once.
+fn pairs_between_nodes(lab: &Lab) -> impl Iterator<Item = (&Pod, &Pod)> {
+    let pairs = lab
+        .pods
+        .iter()
+        .flat_map(|from| lab.pods.iter().map(move |to| (from, to)));
+    pairs.filter(|(from, to)| from.node < to.node)
+}
+
+/// The same where nodes are machines: their pods ping each other, until all are answered.
+pub(super) fn reach_other_machines(lab: &Lab) -> Result<()> {
+    for (from, to) in pairs_between_nodes(lab) {
+        let flow = Flow::new(from, to);
+        process::until("the machines' pods reach each other", || {
+            Ok(flow.ping(1, Duration::ZERO)?.is_complete())
+        })?;
     }
     Ok(())
 }

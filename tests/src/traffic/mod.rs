@@ -4,6 +4,7 @@
 //! nothing here waits for ever: traffic that meets a fault comes back with the
 //! smaller count.
 
+pub mod apart;
 mod dns;
 mod service;
 mod tcp;
@@ -22,7 +23,6 @@ pub use dns::{LookedUp, Says, look_up};
 pub use service::{Served, Server, tcp_to, tcp_to_service, udp_to, udp_to_service};
 
 use crate::lab::{Lab, Pod};
-use crate::process::Process;
 
 /// How long anything here may take unless [`Flow::limit`] says otherwise.
 const LIMIT: Duration = Duration::from_secs(180);
@@ -181,11 +181,13 @@ impl Flow {
     }
 
     fn run_ping(&self, count: u64, pace: &[&str]) -> Result<Tally> {
-        let mut command = self.from.netns.command("ping");
-        let patience = PATIENCE.as_secs().to_string();
-        command.args(["-n", "-q", "-W", &patience, "-c", &count.to_string()]);
-        command.args(pace).arg(self.destination().to_string());
-        let ended = Process::start(&mut command, "")?.finish(self.limit)?;
+        let line = format!(
+            "ping -n -q -W {} -c {count} {} {}",
+            PATIENCE.as_secs(),
+            pace.join(" "),
+            self.destination()
+        );
+        let ended = self.from.netns.finish(&line, "", self.limit)?;
         // 1 says that answers are missing, which is for the caller to judge.
         ensure!(
             matches!(ended.status.code(), Some(0 | 1)),

@@ -12,7 +12,7 @@ use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::ReceiveTimeout;
 use nix::sys::time::{TimeVal, TimeValLike};
 
-use super::{Flow, PATIENCE, Tally};
+use super::{Flow, PATIENCE, Tally, apart};
 
 /// How often a server looks whether its client has ended, in milliseconds.
 pub(super) const TICK: i64 = 20;
@@ -28,22 +28,12 @@ impl Flow {
     /// # Errors
     /// If the server cannot listen.
     pub fn tcp_connects(&self, count: u64) -> Result<Tally> {
+        if let Some(tally) = self.between_machines(apart::CONNECTIONS, count, 0, 0) {
+            return tally;
+        }
         let (listener, address) = self.listen()?;
         let deadline = self.deadline();
-        let client = || {
-            let in_time = (0..count).take_while(|_| Instant::now() < deadline);
-            let answered = in_time.map(|_| ask(address).is_ok());
-            answered.fold(
-                Tally {
-                    sent: 0,
-                    received: 0,
-                },
-                |tally, answered| Tally {
-                    sent: tally.sent + 1,
-                    received: tally.received + u64::from(answered),
-                },
-            )
-        };
+        let client = || ask_each(address, count, deadline);
         Ok(self.serve(&listener, client, |stream| answer(stream).map(drop)))
     }
 
@@ -53,13 +43,12 @@ impl Flow {
     /// # Errors
     /// If the server cannot listen.
     pub fn tcp_bulk(&self, bytes: u64) -> Result<Tally> {
+        if let Some(tally) = self.between_machines(apart::BYTES, bytes, 0, 0) {
+            return tally;
+        }
         let (listener, address) = self.listen()?;
         let deadline = self.deadline();
-        let client = || {
-            let mut sent = 0;
-            let received = upload(address, bytes, &mut sent, deadline).unwrap_or(0);
-            Tally { sent, received }
-        };
+        let client = || upload_all(address, bytes, deadline);
         Ok(self.serve(&listener, client, |stream| download(stream, deadline)))
     }
 
@@ -98,6 +87,29 @@ impl Flow {
             result
         })
     }
+}
+
+/// Opens `count` connections, one after the other.
+pub(super) fn ask_each(address: SocketAddr, count: u64, deadline: Instant) -> Tally {
+    let in_time = (0..count).take_while(|_| Instant::now() < deadline);
+    let answered = in_time.map(|_| ask(address).is_ok());
+    answered.fold(
+        Tally {
+            sent: 0,
+            received: 0,
+        },
+        |tally, answered| Tally {
+            sent: tally.sent + 1,
+            received: tally.received + u64::from(answered),
+        },
+    )
+}
+
+/// Sends `bytes` bytes over one connection; counts those that the other end says it has read.
+pub(super) fn upload_all(address: SocketAddr, bytes: u64, deadline: Instant) -> Tally {
+    let mut sent = 0;
+    let received = upload(address, bytes, &mut sent, deadline).unwrap_or(0);
+    Tally { sent, received }
 }
 
 pub(super) fn ask(address: SocketAddr) -> io::Result<()> {
@@ -139,7 +151,7 @@ fn upload(address: SocketAddr, bytes: u64, sent: &mut u64, deadline: Instant) ->
 }
 
 /// Reads to the end and then tells how much that was.
-fn download(mut stream: TcpStream, deadline: Instant) -> io::Result<()> {
+pub(super) fn download(mut stream: TcpStream, deadline: Instant) -> io::Result<()> {
     let mut chunk = vec![0; 256 << 10];
     let mut received = 0;
     loop {

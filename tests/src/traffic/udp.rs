@@ -10,13 +10,13 @@ use anyhow::{Context, Result};
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::RcvBufForce;
 
-use super::{Flow, PATIENCE, Tally};
+use super::{Flow, PATIENCE, Tally, apart};
 
 /// How many datagrams may be on their way at once: 64 of 64 KiB are well within
 /// what [`udp_send`](Flow::udp_send) asks for as the receiver's buffer.
 const WINDOW: u64 = 64;
 /// The receiver's buffer, in bytes; the kernel doubles it.
-const BUFFER: usize = 8 << 20;
+pub(super) const BUFFER: usize = 8 << 20;
 /// Without progress for so long, what is on its way counts as lost, once
 /// something was: before, a busy machine has more time.
 const STALL: Duration = Duration::from_millis(100);
@@ -32,25 +32,16 @@ impl Flow {
     /// # Errors
     /// If a socket cannot be made.
     pub fn udp_exchange(&self, count: u64, payload: usize) -> Result<Tally> {
+        if let Some(tally) = self.between_machines(apart::EXCHANGE, count, payload, 0) {
+            return tally;
+        }
         let server = self.udp_server()?;
         let client = self.udp_client(&server)?;
         let deadline = self.deadline();
         let ended = AtomicBool::new(false);
         thread::scope(|scope| {
             scope.spawn(|| echo(&server, &ended));
-            let mut tally = Tally {
-                sent: 0,
-                received: 0,
-            };
-            let in_time = (0..count).take_while(|_| Instant::now() < deadline);
-            for question in in_time.map(|number| numbered(number, payload)) {
-                // It fails where there is no route, or with the ICMP error
-                // that answered an earlier datagram: not sent either way.
-                if client.send(&question).is_ok() {
-                    tally.sent += 1;
-                    tally.received += u64::from(is_answered(&client, &question));
-                }
-            }
+            let tally = send_each(&client, count, payload, true, deadline);
             ended.store(true, Ordering::Relaxed);
             Ok(tally)
         })
@@ -62,6 +53,9 @@ impl Flow {
     /// # Errors
     /// If a socket cannot be made.
     pub fn udp_send(&self, count: u64, payload: usize) -> Result<Tally> {
+        if let Some(tally) = self.between_machines(apart::DATAGRAMS, count, payload, count) {
+            return tally;
+        }
         let server = self.udp_server()?;
         let client = self.udp_client(&server)?;
         let deadline = self.deadline();
@@ -104,6 +98,30 @@ impl Flow {
     }
 }
 
+/// Sends `count` datagrams, each after the answer to the one before if there are answers.
+pub(super) fn send_each(
+    client: &UdpSocket,
+    count: u64,
+    payload: usize,
+    answered: bool,
+    deadline: Instant,
+) -> Tally {
+    let mut tally = Tally {
+        sent: 0,
+        received: 0,
+    };
+    let in_time = (0..count).take_while(|_| Instant::now() < deadline);
+    for question in in_time.map(|number| numbered(number, payload)) {
+        // It fails where there is no route, or with the ICMP error
+        // that answered an earlier datagram: not sent either way.
+        if client.send(&question).is_ok() {
+            tally.sent += 1;
+            tally.received += u64::from(answered && is_answered(client, &question));
+        }
+    }
+    tally
+}
+
 /// `len` bytes that begin with `number`, as far as there is room.
 pub(super) fn numbered(number: u64, len: usize) -> Vec<u8> {
     number
@@ -125,7 +143,7 @@ pub(super) fn is_answered(client: &UdpSocket, question: &[u8]) -> bool {
     false
 }
 
-fn echo(server: &UdpSocket, ended: &AtomicBool) {
+pub(super) fn echo(server: &UdpSocket, ended: &AtomicBool) {
     let mut datagram = vec![0; LARGEST];
     while !ended.load(Ordering::Relaxed) {
         if let Ok((len, client)) = server.recv_from(&mut datagram) {
@@ -135,7 +153,7 @@ fn echo(server: &UdpSocket, ended: &AtomicBool) {
     }
 }
 
-fn count_arrivals(server: &UdpSocket, received: &AtomicU64, ended: &AtomicBool) {
+pub(super) fn count_arrivals(server: &UdpSocket, received: &AtomicU64, ended: &AtomicBool) {
     let mut datagram = vec![0; LARGEST];
     while !ended.load(Ordering::Relaxed) {
         if server.recv(&mut datagram).is_ok() {

@@ -19,7 +19,7 @@ use crate::watch::name;
 
 /// A fault that is there, and traffic to show it.
 pub(crate) struct Case<'a> {
-    group: &'a str,
+    pub(crate) group: &'a str,
     pub(crate) fault: &'a Fault,
     pub(crate) expected: &'a Expected,
     pub(crate) stage: &'a Stage,

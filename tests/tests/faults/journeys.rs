@@ -141,7 +141,7 @@ fn check(case: &Case<'_>) -> Result<()> {
 }
 
 /// Checks one journey against the table.
-fn judge(case: &Case<'_>, journey: &Value) -> Result<()> {
+pub(crate) fn judge(case: &Case<'_>, journey: &Value) -> Result<()> {
     let (verdict, expected) = (&journey["verdict"], case.expected);
     let kind = verdict["kind"].as_str().unwrap_or_default();
     let means = |word: &str, field: &Value| match word {

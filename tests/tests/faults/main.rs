@@ -11,6 +11,8 @@ mod cases;
 mod journeys;
 // What `tracer drops` said meanwhile: the kernel does what the table says.
 mod kernel;
+// Between nodes that are machines, each with a kernel of its own.
+mod machines_of_their_own;
 // Faults that come and go; agents and events that are missing.
 mod moments;
 // Less than root's rights, and kernels that tell less.

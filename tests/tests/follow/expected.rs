@@ -4,10 +4,7 @@
 use std::{collections::BTreeMap, env};
 
 use serde_json::Value;
-use tracer_tests::{
-    Lab, Node, Pod, Tunnel, Uplinks, Wiring,
-    lab::{MACHINE_VARIABLE, is_before},
-};
+use tracer_tests::{Lab, Node, Pod, Tunnel, Uplinks, Wiring, lab::MACHINE_VARIABLE};
 
 /// A pod's name, as `tracer` takes it.
 pub(crate) fn pod(pod: &Pod) -> String {
@@ -96,6 +93,12 @@ pub(crate) fn of_neighbours(lab: &Lab, pods: [&Pod; 2]) -> Vec<Vec<Point>> {
         ]);
     }
     let [a, b] = pods.map(|pod| lab.node_of(pod));
+    if !lab.wiring.has_bridge() {
+        let bridges = [&a.bridge, &b.bridge];
+        let is_bridge = |point: &Point| bridges.contains(&&point.1);
+        ways.iter_mut()
+            .for_each(|way| way.retain(|point| !is_bridge(point)));
+    }
     for (from, to) in [(a, b), (b, a)] {
         let mut way = vec![point(from, &from.uplink, OUT), point(to, &to.uplink, IN)];
         if from.way != from.uplink {
@@ -180,8 +183,9 @@ pub(crate) fn check_clean(lab: &Lab, pods: [&Pod; 2], journey: &Value) {
             }
         }
     }
-    if v4 && is_before((5, 14)) && lab.wiring.tunnel() == Some(Tunnel::SixInFour) {
-        let node = lab.node_of(to);
+    let node = lab.node_of(to);
+    let is_old = node.netns.kernel_is_before((5, 14));
+    if v4 && is_old && lab.wiring.tunnel() == Some(Tunnel::SixInFour) {
         way.retain(|seen| *seen != point(node, &node.overlay, IN));
     }
     assert_eq!(seen_by_first_uplink(lab, journey), way, "{}", told());
@@ -264,16 +268,15 @@ fn layer(lab: &Lab, hop: &Value) -> Layer {
 /// frame before Linux 5.14.
 fn shows_outer_frame(lab: &Lab, hop: &Value) -> bool {
     let tunnel = lab.wiring.tunnel();
-    is_before((5, 14))
-        && matches!(
-            tunnel,
-            Some(Tunnel::IpIp | Tunnel::SixInFour | Tunnel::GreInV6 | Tunnel::IpInV6)
-        )
-        && hop["direction"] == "ingress"
-        && lab
-            .nodes
-            .iter()
-            .any(|node| hop["node"] == *node.name && hop["interface"] == *node.overlay)
+    matches!(
+        tunnel,
+        Some(Tunnel::IpIp | Tunnel::SixInFour | Tunnel::GreInV6 | Tunnel::IpInV6)
+    ) && hop["direction"] == "ingress"
+        && lab.nodes.iter().any(|node| {
+            hop["node"] == *node.name
+                && hop["interface"] == *node.overlay
+                && node.netns.kernel_is_before((5, 14))
+        })
 }
 
 /// Whether it is what comes after the end of a connection where a machine is as slow

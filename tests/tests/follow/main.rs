@@ -23,6 +23,8 @@ mod features;
 mod ipsec;
 // Devices whose packets have no Ethernet header.
 mod layer3;
+// Between nodes that are machines, each with a kernel of its own.
+mod machines_of_their_own;
 // More packets than anybody looks at.
 mod many;
 // When the program starts and ends, relative to the traffic.

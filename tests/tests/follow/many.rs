@@ -29,11 +29,20 @@ struct Sums {
     packets: u64,
     /// Those of them that came after the end of a connection.
     late_closes: u64,
+    /// Those of them on whose way a machine has missed events, and says so.
+    missed: u64,
 }
 
 impl Sums {
     fn add(&mut self, lab: &Lab, ends: [&Pod; 2], journeys: &[Value]) {
         for journey in journeys {
+            // The one processor of such a machine runs no program while it runs that
+            // program: an interrupt meanwhile goes unseen, and the kernel counts it.
+            if lab.is_on_machines() && journey["verdict"]["cause"] == "events-lost" {
+                self.packets += 1;
+                self.missed += 1;
+                continue;
+            }
             check_clean(lab, ends, journey);
             let is_delivered = journey["verdict"]["kind"] == "delivered";
             self.packets += 1;
@@ -71,10 +80,15 @@ fn many_packets_over_ip_in_ip_all_arrive() -> Result<()> {
         wiring: Wiring::Calico,
         ..LabSpec::default()
     })?;
-    let ends = [&lab.pods[0], &lab.pods[1]];
+    many_packets(&lab, [&lab.pods[0], &lab.pods[1]], enough)
+}
+
+/// Sends at least so many packets between two pods, a little of everything each time, and
+/// checks that all arrive, by each hop of the way and in its order.
+pub(crate) fn many_packets(lab: &Lab, ends: [&Pod; 2], enough: u64) -> Result<()> {
     let [a, b] = ends;
     let follow = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
-    let mut tracer = Tracer::follow(&lab, follow.iter().chain(&ROOM))?;
+    let mut tracer = Tracer::follow(lab, follow.iter().chain(&ROOM))?;
     tracer.wait_started(LIMIT)?;
 
     let before = received(ends)?;
@@ -87,7 +101,7 @@ fn many_packets_over_ip_in_ip_all_arrive() -> Result<()> {
         send(flow)?;
         // The next round begins once all of this one was told of, so that no
         // buffer fills where everything is slow.
-        sums.add(&lab, ends, &settled(&mut tracer, flow, MARKER)?);
+        sums.add(lab, ends, &settled(&mut tracer, flow, MARKER)?);
         if sums.packets / PROGRESS > told {
             // Past the test's own output, which is held back until it has ended.
             writeln!(stderr(), "{} packets of {enough}", sums.packets)?;
@@ -97,7 +111,7 @@ fn many_packets_over_ip_in_ip_all_arrive() -> Result<()> {
 
     let finished = tracer.stop()?;
     assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
-    sums.add(&lab, ends, &finished.journeys);
+    sums.add(lab, ends, &finished.journeys);
     check_balance(&finished.summary);
     let accounting = &finished.summary["accounting"];
     for counts in [&accounting["packets"], &accounting["drops"]] {
@@ -108,16 +122,26 @@ fn many_packets_over_ip_in_ip_all_arrive() -> Result<()> {
     let Sums {
         packets,
         late_closes,
+        missed,
     } = sums;
+    assert!(
+        missed <= packets / 100,
+        "{missed} of {packets}: {accounting}"
+    );
+    let counted = ["packets", "drops"].map(|of| accounting[of]["missed"].as_u64().unwrap_or(0));
+    assert!(
+        missed == 0 || counted.iter().any(|count| *count > 0),
+        "{accounting}"
+    );
     let verdicts = &finished.summary["journeys"];
     writeln!(
         stderr(),
         "{packets} packets, {received} by the kernel's count, {late_closes} after their \
-         connection's end: {verdicts}; {accounting}"
+         connection's end, {missed} with events that the kernel missed: {verdicts}; {accounting}"
     )?;
     assert!(received >= enough, "the kernel counts {received}");
     let all = verdicts.as_object().context("verdicts")?.values();
     assert_eq!(all.filter_map(Value::as_u64).sum::<u64>(), packets);
-    assert_eq!(verdicts["delivered"], packets - late_closes);
+    assert_eq!(verdicts["delivered"], packets - late_closes - missed);
     Ok(())
 }

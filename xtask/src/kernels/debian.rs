@@ -19,8 +19,18 @@ use crate::command::{output, run, say};
 const METAPACKAGE: &str = "linux-image-cloud-amd64";
 /// One program that is many, without libraries.
 const BUSYBOX: &str = "busybox-static";
-/// Where modules lie of which the lab may need some, below `kernel`.
-const MODULES: &[&str] = &["arch", "crypto", "drivers/net", "lib", "net"];
+/// Where modules lie of which the lab or its machine may need some, below `kernel`.
+const MODULES: &[&str] = &[
+    "arch",
+    "crypto",
+    "drivers/char",
+    "drivers/net",
+    "drivers/virtio",
+    "lib",
+    "net",
+];
+/// The file that says which of them were kept: a kernel in the cache may be from before.
+const KEPT: &str = "kept";
 
 /// An unpacked kernel.
 pub(super) struct Kernel {
@@ -37,7 +47,11 @@ pub(super) struct Kernel {
 /// The kernel of a release, fetched if it is not in the cache.
 pub(super) fn kernel(release: &str) -> Result<Kernel> {
     let directory = cache()?.join(release);
-    if !directory.exists() {
+    let kept = fs::read_to_string(directory.join(KEPT)).unwrap_or_default();
+    if kept != MODULES.join("\n") {
+        if directory.exists() {
+            fs::remove_dir_all(&directory)?;
+        }
         say(format!("fetching the kernel of Debian {release}"));
         let unfinished = directory.with_extension("unfinished");
         if unfinished.exists() {
@@ -112,6 +126,7 @@ fn fetch(release: &str, directory: &Path) -> Result<()> {
             fs::remove_dir_all(rest)?;
         }
     }
+    fs::write(directory.join(KEPT), MODULES.join("\n"))?;
     Ok(())
 }
 

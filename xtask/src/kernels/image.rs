@@ -1,6 +1,7 @@
 //! What a machine finds in its memory when it boots: the programs that the lab
 //! runs with their libraries, as this machine has them, the modules of the
-//! kernel, the tests, `tracer`, and a script that runs them.
+//! kernel, `tracer`, and the tests with a script that runs them, or the program that
+//! plays a node of a lab.
 
 use std::{
     env,
@@ -68,8 +69,26 @@ pub(super) fn build(
     args: &[String],
     environment: &[(&str, String)],
 ) -> Result<PathBuf> {
+    let mut files = vec![("usr/bin/tracer".to_owned(), tracer.to_owned())];
+    for program in programs {
+        let name = program.file_name().context("a program has a name")?;
+        files.push((format!("tests/{}", name.to_string_lossy()), program.clone()));
+    }
     let path = cache()?.join(format!("{}.image", kernel.version));
-    let mut archive = Archive::new(BufWriter::new(File::create(&path)?));
+    write(kernel, &path, &files, &script(args, environment))?;
+    Ok(path)
+}
+
+/// Writes the image of a kernel whose machine plays a node of a lab, by the program `lab`.
+pub(super) fn build_node(kernel: &Kernel, path: &Path, lab: &Path, tracer: &Path) -> Result<()> {
+    let files = [("usr/bin/tracer", tracer), ("usr/bin/lab", lab)];
+    let files = files.map(|(at, program)| (at.to_owned(), program.to_owned()));
+    write(kernel, path, &files, &script_of_node())
+}
+
+/// Writes an image with these programs, besides what every machine has.
+fn write(kernel: &Kernel, path: &Path, files: &[(String, PathBuf)], script: &str) -> Result<()> {
+    let mut archive = Archive::new(BufWriter::new(File::create(path)?));
     for directory in ["dev", "proc", "run", "sys", "tmp", recordings::DIRECTORY] {
         archive.directory(directory)?;
     }
@@ -89,18 +108,12 @@ pub(super) fn build(
         let at = extension.strip_prefix("/")?.to_string_lossy().into_owned();
         add_program(&mut archive, &at, &extension)?;
     }
-    add_program(&mut archive, "usr/bin/tracer", tracer)?;
-    for program in programs {
-        let name = program.file_name().context("a program has a name")?;
-        add_program(
-            &mut archive,
-            &format!("tests/{}", name.to_string_lossy()),
-            program,
-        )?;
+    for (at, program) in files {
+        add_program(&mut archive, at, program)?;
     }
-    archive.file("init", script(args, environment).as_bytes())?;
+    archive.file("init", script.as_bytes())?;
     archive.finish()?;
-    Ok(path)
+    Ok(())
 }
 
 /// Adds a program and the libraries it is linked with, each where it expects them.
@@ -133,6 +146,31 @@ fn in_path(name: &str) -> Result<PathBuf> {
         .with_context(|| format!("{name} is not installed"))
 }
 
+/// What every machine's script does first.
+const MOUNTS: &str = "mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mount -t tmpfs run /run
+mount -t tmpfs tmp /tmp
+cd /tmp
+";
+
+/// As [`script`], for a machine that plays a node. Its network card and its serial lines
+/// are devices of the emulator's own kind, whose drivers nothing else loads here.
+fn script_of_node() -> String {
+    format!(
+        "#!/bin/sh -e
+export PATH=/usr/bin:/sbin:/bin {MACHINE_VARIABLE}=1
+{MOUNTS}for driver in virtio_pci virtio_net virtio_console; do
+    # Some kernels have it built in.
+    modprobe $driver || true
+done
+lab serve
+poweroff -f
+"
+    )
+}
+
 /// The first program that the kernel runs; if it fails, the kernel panics.
 fn script(args: &[String], environment: &[(&str, String)]) -> String {
     let args: Vec<_> = args.iter().map(|arg| quoted(arg)).collect();
@@ -143,13 +181,7 @@ fn script(args: &[String], environment: &[(&str, String)]) -> String {
     format!(
         "#!/bin/sh -e
 export PATH=/usr/bin:/sbin:/bin {BINARY}=/usr/bin/tracer {MACHINE_VARIABLE}=1 {}
-mount -t proc proc /proc
-mount -t sysfs sys /sys
-mount -t devtmpfs dev /dev
-mount -t tmpfs run /run
-mount -t tmpfs tmp /tmp
-cd /tmp
-echo '{BEGIN}'
+{MOUNTS}echo '{BEGIN}'
 status=0
 for program in /tests/*; do
     $program --test-threads=1 {} || status=1

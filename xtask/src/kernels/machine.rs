@@ -27,13 +27,13 @@ use crate::{command::say, tally::Tally};
 /// kernel's verifier is emulated on a slow host.
 const SILENCE: Duration = Duration::from_secs(15 * 60);
 /// Lines that are repeated where something went wrong.
-const TAIL: usize = 40;
+pub(super) const TAIL: usize = 40;
 /// What a kernel says when it has changed its code, for a tracepoint or a static
 /// key, and the emulator lets another processor run into the breakpoint that stood
 /// there meanwhile. No machine does.
 const MISEMULATED: &str = "Oops: int3";
 /// What a kernel says that can no longer be trusted.
-const BROKEN: &[&str] = &[
+pub(super) const BROKEN: &[&str] = &[
     MISEMULATED,
     "Kernel panic",
     "BUG:",
@@ -65,8 +65,9 @@ pub(super) fn run(
     let log = image.with_extension("log");
     let file = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
     let mut listener = Listener::new(file);
-    let machine = Machine::start(kernel, image)?;
-    let ended = listener.listen(&machine.lines, limit, SILENCE);
+    let cpus = thread::available_parallelism()?.get().min(4);
+    let (_machine, lines) = Machine::start(kernel, image, cpus, &[])?;
+    let ended = listener.listen(&lines, limit, SILENCE);
     let told = ended.and_then(|status| {
         ensure!(status == "0", "tests failed");
         ensure!(listener.tally.ran > 0, "no test ran: none is called so");
@@ -87,14 +88,19 @@ pub(super) fn run(
 }
 
 /// A machine; dropping it switches it off.
-struct Machine {
+pub(super) struct Machine {
     qemu: Child,
-    lines: Receiver<String>,
 }
 
 impl Machine {
-    fn start(kernel: &Kernel, image: &Path) -> Result<Self> {
-        let cpus = thread::available_parallelism()?.get().min(4);
+    /// Switches one on, with more options for QEMU, and returns what it says on its first
+    /// serial line.
+    pub(super) fn start(
+        kernel: &Kernel,
+        image: &Path,
+        cpus: usize,
+        more: &[String],
+    ) -> Result<(Self, Receiver<String>)> {
         let mut qemu = Command::new("qemu-system-x86_64");
         qemu.args([
             "-nodefaults",
@@ -116,17 +122,15 @@ impl Machine {
         .arg(&kernel.vmlinuz)
         .arg("-initrd")
         .arg(image)
-        .args(["-append", "console=ttyS0 quiet panic=-1 mitigations=off"]);
+        .args(["-append", "console=ttyS0 quiet panic=-1 mitigations=off"])
+        .args(more);
         let mut qemu = qemu
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
             .context("cannot run qemu-system-x86_64")?;
         let output = qemu.stdout.take().context("a pipe was asked for")?;
-        Ok(Self {
-            qemu,
-            lines: lines(output),
-        })
+        Ok((Self { qemu }, lines(output)))
     }
 }
 

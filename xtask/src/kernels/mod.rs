@@ -1,6 +1,7 @@
 //! The lab's tests on other kernels than this machine's: each is booted in a
 //! virtual machine, whose only disk is an image in memory of what the tests
-//! need (`image`), and which says over its serial line how they went (`machine`).
+//! need (`image`), and which says over its serial line how they went (`machine`). Or two
+//! machines are the nodes of one lab, and the tests run outside (`nodes`).
 //!
 //! The kernels are those of Debian's releases, for its cloud images (`debian`):
 //! small, with BTF, and with every network device as a module. They and the
@@ -13,6 +14,7 @@ mod debian;
 mod features;
 mod image;
 mod machine;
+pub(crate) mod nodes;
 mod recordings;
 
 use std::{env, fs, path::PathBuf, time::Duration};
@@ -178,7 +180,9 @@ pub(crate) fn run_turn(summary: &mut Summary) -> Result<()> {
         let tests = [ALWAYS].iter().chain(group);
         (version, tests.map(|test| (*test).to_owned()).collect())
     });
-    run_into(runs, summary)
+    // What fails on one does not keep the others from being run.
+    let ran = run_into(runs, summary);
+    nodes::run_turn(turn, summary).and(ran)
 }
 
 /// Whether a test is one of those that these kernels run, now or when it is its turn.

@@ -22,12 +22,63 @@ const MIDDLE_BRIDGES: [&str; 2] = ["wire", "wire2"];
 /// Makes all that `lab` describes. What exists after a failure, the lab's
 /// claim removes.
 pub(super) fn wire(lab: &Lab) -> Result<()> {
-    make_namespaces(lab)?;
+    let nodes: Vec<&Node> = lab.nodes.iter().collect();
+    let pods: Vec<&Pod> = lab.pods.iter().collect();
+    let own = nodes.iter().map(|node| &node.netns);
+    add_namespaces([&lab.middle].into_iter().chain(own))?;
+    // Before there are interfaces, which take over what `default` says.
+    lab.middle
+        .sysctl(&[("ipv6/conf/default/disable_ipv6", "1")])?;
+    prepare(&nodes, &pods)?;
     make_cables(lab.nodes.iter().flat_map(|node| cables_of(lab, node)))?;
-    let mut pods = lab.pods.iter().filter(|_| !lab.wiring.shares_uplink());
-    pods.try_for_each(|pod| connect(lab, pod))?;
     set_up_middle(lab)?;
-    for node in &lab.nodes {
+    set_up(lab, &nodes, &pods)
+}
+
+/// Makes one node of `lab` in this machine, which is that node, with its pods.
+pub(super) fn wire_one(lab: &Lab, index: usize) -> Result<()> {
+    let node = lab.nodes.get(index).context("there is no such node")?;
+    let pods: Vec<&Pod> = lab.pods_on(node).collect();
+    let own = format!("ip netns attach {} {}", node.netns.name, std::process::id());
+    process::run(process::command("ip").args(own.split(' ').skip(1)), "")
+        .context("cannot give this machine's own namespace a name")?;
+    prepare(&[node], &pods)?;
+    give_uplink(lab, node)?;
+    set_up(lab, &[node], &pods)
+}
+
+/// What the kernel calls the one network card of a machine.
+const CARD: &str = "eth0";
+
+/// Makes the machine's network card the node's uplink.
+fn give_uplink(lab: &Lab, node: &Node) -> Result<()> {
+    let Node {
+        netns,
+        uplink,
+        uplink_mac,
+        ..
+    } = node;
+    // It was there before `default` was set.
+    let quiet = ["accept_dad", "accept_ra", "router_solicitations"];
+    for setting in quiet {
+        netns.sysctl(&[(&format!("ipv6/conf/{CARD}/{setting}"), "0")])?;
+    }
+    let mut script = format!("link set dev {CARD} address {uplink_mac} mtu {}\n", lab.mtu);
+    if uplink != CARD {
+        writeln!(script, "link set dev {CARD} name {uplink}")?;
+    }
+    netns
+        .batch("ip -batch -", &script)
+        .map(drop)
+        .context("cannot use the machine's network card")
+}
+
+/// Sets up nodes that have their uplinks, and their pods.
+fn set_up(lab: &Lab, nodes: &[&Node], pods: &[&Pod]) -> Result<()> {
+    if !lab.wiring.shares_uplink() {
+        pods.iter().try_for_each(|pod| connect(lab, pod))?;
+    }
+    for node in nodes {
         if lab.wiring.has_bridge() {
             flannel::set_up_node(lab, node)
         } else if lab.wiring.shares_uplink() {
@@ -42,7 +93,7 @@ pub(super) fn wire(lab: &Lab) -> Result<()> {
         })
         .with_context(|| format!("cannot set up {}", node.name))?;
     }
-    lab.pods.iter().try_for_each(|pod| set_up_pod(lab, pod))
+    pods.iter().try_for_each(|pod| set_up_pod(lab, pod))
 }
 
 /// Makes a pod anew: its namespace, the host's end of its interface, and last,
@@ -110,24 +161,20 @@ fn set_up_pod(lab: &Lab, pod: &Pod) -> Result<()> {
     .with_context(|| format!("cannot set up {}", pod.name))
 }
 
-fn make_namespaces(lab: &Lab) -> Result<()> {
-    let nodes = lab.nodes.iter().map(|node| &node.netns);
-    let pods = lab.pods.iter().map(|pod| &pod.netns);
+fn add_namespaces<'a>(all: impl IntoIterator<Item = &'a Netns>) -> Result<()> {
     let mut script = String::new();
-    for netns in [&lab.middle]
-        .into_iter()
-        .chain(nodes.clone())
-        .chain(pods.clone())
-    {
+    for netns in all {
         writeln!(script, "netns add {}", netns.name)?;
     }
     process::run(process::command("ip").args(["-batch", "-"]), &script)
-        .context("cannot make network namespaces")?;
+        .map(drop)
+        .context("cannot make network namespaces")
+}
 
-    // Before there are interfaces, which take over what `default` says.
-    lab.middle
-        .sysctl(&[("ipv6/conf/default/disable_ipv6", "1")])?;
-    for netns in nodes {
+/// Makes the namespaces of pods, and sets up those of nodes.
+fn prepare(nodes: &[&Node], pods: &[&Pod]) -> Result<()> {
+    add_namespaces(pods.iter().map(|pod| &pod.netns))?;
+    for Node { netns, .. } in nodes {
         netns.sysctl(&[
             ("ipv4/ip_forward", "1"),
             ("ipv4/conf/all/rp_filter", "0"),
@@ -137,7 +184,7 @@ fn make_namespaces(lab: &Lab) -> Result<()> {
         ])?;
         keep_ipv6_quiet(netns)?;
     }
-    pods.into_iter().try_for_each(keep_ipv6_quiet)
+    pods.iter().try_for_each(|pod| keep_ipv6_quiet(&pod.netns))
 }
 
 /// Addresses count at once, without a second of duplicate detection, and
@@ -203,11 +250,13 @@ fn make_cables<'a>(cables: impl IntoIterator<Item = Cable<'a>>) -> Result<()> {
     let mut script = String::new();
     for Cable { ends, mac, mtu } in cables {
         let [inner, outer] = ends;
+        // The first name must not be one of the namespace that this runs in, where old
+        // kernels look for it, too: a machine has its own `eth0`.
         writeln!(
             script,
-            "link add name {} netns {} address {mac} mtu {mtu} \
-             type veth peer name {} netns {} mtu {mtu}",
-            inner.1, inner.0.name, outer.1, outer.0.name,
+            "link add name {} netns {} mtu {mtu} \
+             type veth peer name {} netns {} address {mac} mtu {mtu}",
+            outer.1, outer.0.name, inner.1, inner.0.name,
         )?;
     }
     process::run(process::command("ip").args(["-batch", "-"]), &script)
