@@ -321,6 +321,7 @@ mod tests {
             ring_size: 0,
             budget: 0,
             explain: false,
+            snaplen: 0,
             goes_along: true,
         }))
     }

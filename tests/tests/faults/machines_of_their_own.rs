@@ -69,7 +69,7 @@ fn check(stage: &Stage, group: &str, fault: &Fault, journeys: &[Value]) -> Resul
     let first = &case.expected.verdicts[0];
     let is_first = |journey: &&Value| journey["verdict"]["kind"] == **first;
     ensure!(
-        case.expected.may_be_unknown || told.iter().any(|one| is_first(one)),
+        case.expected.may_be_unknown || told.iter().any(is_first),
         "none is {first}"
     );
     Ok(())

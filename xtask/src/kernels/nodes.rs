@@ -80,8 +80,8 @@ const PAIRS: [[Version; 2]; 2] = [
 /// What tests have in their names that need such machines.
 pub(crate) const TESTS: &str = "machines_of_their_own::";
 
-/// Packets that a change has to carry, and a night.
-const PACKETS: [&str; 2] = ["2000", "20000"];
+/// Packets between two pods, at least.
+const PACKETS: &str = "2000";
 
 /// How long a machine may take to boot: it is emulated.
 const BOOT: Duration = Duration::from_secs(300);
@@ -101,7 +101,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         None => Wired::value_variants().to_vec(),
     };
     let mut summary = Summary::default();
-    let nodes = summary.part("build for machines", |_| Nodes::prepare(PACKETS[1]))?;
+    let nodes = summary.part("build for machines", |_| Nodes::prepare())?;
     let mut failed = 0;
     for pair in pairs {
         for &wired in &wirings {
@@ -113,19 +113,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// What CI runs: one pair, wired in one way, as the commit says.
-pub(crate) fn run_turn(turn: usize, summary: &mut Summary) -> Result<()> {
-    let pair = PAIRS[turn % PAIRS.len()];
-    let wirings = Wired::value_variants();
-    let wired = wirings[turn / PAIRS.len() % wirings.len()];
-    let nodes = summary.part("build for machines", |_| Nodes::prepare(PACKETS[0]))?;
-    ensure!(
-        nodes.run_into(pair, wired, &[], summary)?,
-        "tests failed with two machines"
-    );
-    Ok(())
-}
-
 /// All that the machines need besides kernels.
 struct Nodes {
     programs: Vec<PathBuf>,
@@ -133,7 +120,7 @@ struct Nodes {
 }
 
 impl Nodes {
-    fn prepare(packets: &str) -> Result<Self> {
+    fn prepare() -> Result<Self> {
         ensure!(
             cfg!(target_arch = "x86_64"),
             "the kernels are those of Debian's amd64 images: run this on such a machine"
@@ -141,7 +128,7 @@ impl Nodes {
         setup::tools()?;
         setup::machines()?;
         check::build_with_tests()?;
-        let packets = env::var(PACKETS_VARIABLE).unwrap_or_else(|_| packets.to_owned());
+        let packets = env::var(PACKETS_VARIABLE).unwrap_or_else(|_| PACKETS.to_owned());
         Ok(Self {
             programs: check::test_programs()?,
             packets,

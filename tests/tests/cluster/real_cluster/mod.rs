@@ -8,8 +8,6 @@ mod api;
 mod clean;
 // Flannel's entries, and how one sees that they are missing.
 mod flannel;
-// Nodes whose programs are away for a while.
-mod nodes;
 // The cluster is what the other tests take it for.
 mod ready;
 // The shipped roles, whole and with a rule less.

@@ -77,6 +77,17 @@ pub(super) fn option(code: u16, value: &[u8]) -> Vec<u8> {
     option
 }
 
+/// Options, and that they end.
+fn all(options: &[Vec<u8>]) -> Vec<u8> {
+    let end = (!options.is_empty()).then(|| option(0, &[]));
+    options
+        .iter()
+        .cloned()
+        .chain(end)
+        .collect::<Vec<_>>()
+        .concat()
+}
+
 /// What a pcapng file begins with.
 pub(super) fn section() -> Vec<u8> {
     let mut body = 0x1a2b_3c4d_u32.to_le_bytes().to_vec();
@@ -88,7 +99,7 @@ pub(super) fn section() -> Vec<u8> {
 pub(super) fn interface(link: u16, options: &[Vec<u8>]) -> Vec<u8> {
     let mut body = link.to_le_bytes().to_vec();
     body.extend([0; 6]);
-    body.extend(options.concat());
+    body.extend(all(options));
     block(1, &body)
 }
 
@@ -106,7 +117,7 @@ pub(super) fn packet(interface: u32, units: u64, bytes: &[u8], options: &[Vec<u8
     body.extend(length);
     body.extend(bytes);
     body.resize(body.len().next_multiple_of(4), 0);
-    body.extend(options.concat());
+    body.extend(all(options));
     block(6, &body)
 }
 
@@ -118,6 +129,7 @@ pub(super) fn statistics(packets: u64, from: u64, to: u64) -> Vec<u8> {
     body.extend(option(3, &stamp(to)));
     body.extend(option(4, &packets.to_le_bytes()));
     body.extend(option(5, &0_u64.to_le_bytes()));
+    body.extend(option(0, &[]));
     block(5, &body)
 }
 
