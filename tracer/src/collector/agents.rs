@@ -1,23 +1,23 @@
 //! The agents of a session: they are started, told what to do, heard, and ended.
 
-use std::{collections::BTreeMap, io, thread, time::Duration};
+mod reach;
+
+use std::{collections::BTreeMap, time::Duration};
 
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::mpsc,
     time::{Instant, timeout_at},
 };
 use tracer_core::{
-    input::{Batch, Epoch, MAX_POINTS},
+    input::{Batch, Epoch},
     model::Hello,
     request::{Command, Commander, Look, Start},
 };
 use tracing::{debug, info};
 
-use super::{SessionError, Update, unix_now};
-use crate::{
-    link::{self, Batches, Link, LinkError, Place, RemoteError},
-    node::NodeError,
-};
+use self::reach::{forward, prepare, start_one};
+use super::{SessionError, Update};
+use crate::link::{Link, LinkError, Place};
 
 /// How long agents have to end, all together.
 pub(super) const ENDING: Duration = Duration::from_secs(10);
@@ -227,141 +227,6 @@ impl Agents {
         }
     }
 
-    /// Starts an agent on a node that has none. It is tried until it is there.
-    pub(super) fn join(&mut self, start: (Place, Start)) {
-        let node = start.1.node.clone();
-        self.joining.insert(node.clone(), None);
-        let to = self.sender.clone();
-        tokio::spawn(async move {
-            let mut pause = PAUSE;
-            loop {
-                let sent = match reach(start.clone()).await {
-                    Ok(link) => Sent::Joined(Box::new(link), Box::new(start.clone())),
-                    Err(error) => Sent::Unreached(node.clone(), error.to_string()),
-                };
-                let is_there = matches!(sent, Sent::Joined(..));
-                // No agent's number matters here; a session that is over needs no word of it.
-                if to.send((0, sent)).await.is_err() || is_there {
-                    return;
-                }
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
-        });
-    }
-
-    /// Takes in an agent that was started while others were there. What it says of itself,
-    /// with points that are observed since now.
-    fn take_in(&mut self, link: Link, start: (Place, Start)) -> Box<Hello> {
-        let index = self.agents.len();
-        let is_own = start.0.namespace().is_some();
-        let mut agent = Agent::new(Reached {
-            again: (!is_own).then_some(start),
-            hello: link.hello,
-            commands: link.commands,
-        });
-        let look = self.joining.remove(&agent.hello.node).flatten();
-        let now = unix_now().saturating_sub(agent.hello.realtime_offset);
-        let now = u64::try_from(now).unwrap_or_default();
-        for point in &mut agent.hello.points {
-            point.since = now;
-        }
-        // What was to be changed of its part meanwhile.
-        if let Some(look) = look
-            && let Some(commands) = &agent.commands
-        {
-            commands.send(Command::Look(look));
-        }
-        self.agents.push(agent);
-        one_clock_for_one_kernel(&mut self.agents);
-        let hello = &self.agents[index].hello;
-        log(hello);
-        tokio::spawn(forward(index, link.batches, self.sender.clone()));
-        Box::new(hello.clone())
-    }
-
-    /// Goes on without an agent, while it is tried to reach it again. What there is to
-    /// hear of it, if it was there before.
-    fn lose(
-        &mut self,
-        index: usize,
-        error: Option<LinkError>,
-    ) -> Result<Option<Heard>, SessionError> {
-        let node = self.agents[index].hello.node.clone();
-        let agent = &mut self.agents[index];
-        let was_running = std::mem::replace(&mut agent.running, false);
-        // One that comes and goes is not reached ever more often.
-        if was_running && agent.reached.elapsed() > LONGEST_PAUSE {
-            agent.pause = PAUSE;
-        }
-        let again = agent.again.clone();
-        let others = self.agents.iter().any(|agent| agent.running);
-        let Some(again) = again.filter(|_| others) else {
-            return Err(match error {
-                Some(source) => SessionError::Agent { node, source },
-                None => self.ended(index),
-            });
-        };
-        let why = error.map_or_else(|| "it ended".to_owned(), |error| error.to_string());
-        let agent = &mut self.agents[index];
-        // Its command ends, which may take a moment.
-        let commands = agent.commands.take();
-        let pause = agent.pause;
-        agent.pause = (pause * 2).min(LONGEST_PAUSE);
-        let to = self.sender.clone();
-        tokio::spawn(async move {
-            drop(tokio::task::spawn_blocking(move || drop(commands)).await);
-            tokio::time::sleep(pause).await;
-            let sent = match start_one(again).await {
-                ((_, start), Ok(link)) => Sent::Anew(Box::new(link), Box::new(start)),
-                (_, Err(error)) => Sent::Failed(error),
-            };
-            // A session that is over needs no word of it.
-            drop(to.send((index, sent)).await);
-        });
-        Ok(was_running.then_some(Heard::Gone(why)))
-    }
-
-    /// Why an agent that has begun anew cannot go on for the one that was known.
-    fn refusal(&self, index: usize, anew: &Hello) -> Option<RemoteError> {
-        let known = &self.agents[index].hello;
-        // Rows number streams as they do points.
-        let too_many = |known: usize, more: usize| known.saturating_add(more) > MAX_POINTS;
-        if known.drops.is_some() && anew.drops.is_none() {
-            Some(RemoteError::NoDrops)
-        } else if too_many(known.points.len(), anew.points.len())
-            || too_many(known.streams, anew.streams)
-        {
-            Some(RemoteError::Wrong("it began anew too often"))
-        } else {
-            None
-        }
-    }
-
-    /// Takes in an agent that has begun anew, which is a change of the one that was known.
-    /// `begun` is what it was started with: it is told what has changed since.
-    fn begin_anew(&mut self, index: usize, link: Link, begun: &Start) -> Batch {
-        let agent = &mut self.agents[index];
-        let now = unix_now().saturating_sub(agent.hello.realtime_offset);
-        let time = u64::try_from(now).unwrap_or_default();
-        let (epoch, mut batch) = Epoch::begin(&agent.hello, link.hello, time);
-        agent.epoch = epoch;
-        if let Some((_, start)) = &agent.again
-            && (&start.request, &start.pods) != (&begun.request, &begun.pods)
-        {
-            link.commands.send(Command::Look(Look {
-                request: start.request.clone(),
-                pods: start.pods.clone(),
-            }));
-        }
-        agent.commands = Some(link.commands);
-        agent.running = true;
-        agent.reached = Instant::now();
-        tokio::spawn(forward(index, link.batches, self.sender.clone()));
-        agent.learn(&mut batch);
-        batch
-    }
-
     fn ended(&self, agent: usize) -> SessionError {
         SessionError::AgentEnded {
             node: self.agents[agent].hello.node.clone(),
@@ -471,48 +336,6 @@ impl Agent {
     }
 }
 
-/// Makes sure that agents can be started, on a thread of its own, too.
-async fn prepare(starts: &[(Place, Start)]) -> Result<(), SessionError> {
-    let starts = starts.to_vec();
-    let (sender, prepared) = oneshot::channel();
-    thread::spawn(move || drop(sender.send(link::prepare(&starts))));
-    // What has panicked is told of by the agents, which find the same.
-    prepared
-        .await
-        .unwrap_or(Ok(()))
-        .map_err(SessionError::Prepare)
-}
-
-/// Starts an agent on a node that has none.
-async fn reach(start: (Place, Start)) -> Result<Link, SessionError> {
-    prepare(std::slice::from_ref(&start)).await?;
-    let ((_, start), link) = start_one(start).await;
-    link.map_err(|source| SessionError::Agent {
-        node: start.node,
-        source,
-    })
-}
-
-/// Starts an agent on a thread of its own, which nobody has to wait for: if the process
-/// ends, the kernel detaches what is attached, and a remote agent ends with its input.
-fn start_one(
-    start: (Place, Start),
-) -> impl Future<Output = ((Place, Start), Result<Link, LinkError>)> {
-    info!("starting the agent of {}", start.1.node);
-    let (sender, started) = oneshot::channel();
-    let (place, request) = start.clone();
-    // Now, not when it is waited for: others start beside it. Nobody may wait any more.
-    thread::spawn(move || drop(sender.send(link::start(&place, &request))));
-    async {
-        let link = started.await.unwrap_or_else(|_| {
-            let source = io::Error::other("the thread that started it has panicked");
-            let what = "start an agent";
-            Err(NodeError::System { what, source }.into())
-        });
-        (start, link)
-    }
-}
-
 /// Says where an agent looks.
 fn log(hello: &Hello) {
     let (points, streams) = (hello.points.len(), hello.streams);
@@ -523,21 +346,6 @@ fn log(hello: &Hello) {
             hello.node, point.netns, point.interface, point.direction, point.hook, point.why
         );
     }
-}
-
-/// Passes an agent's batches on, and says once that they end, or why.
-async fn forward(agent: usize, mut from: Batches, to: mpsc::Sender<(usize, Sent)>) {
-    while let Some(next) = from.next().await {
-        let (sent, failed) = match next {
-            Ok(batch) => (Sent::Batch(Box::new(batch)), false),
-            Err(error) => (Sent::Failed(error), true),
-        };
-        if to.send((agent, sent)).await.is_err() || failed {
-            return;
-        }
-    }
-    // A session that is over needs no word of it.
-    let _: Result<(), _> = to.send((agent, Sent::Ended)).await;
 }
 
 /// Agents on one kernel share its clock; they are to share its reading, too.

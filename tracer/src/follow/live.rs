@@ -13,7 +13,10 @@ use tracer_core::{
 };
 use tracing::info;
 
-use super::{concerns, runtime, start, targets};
+use super::{
+    plan::{concerns, start, targets},
+    runtime,
+};
 use crate::{
     cli::{AgentSpec, Live, Settings},
     cluster::{Cluster, ClusterError, Heard, Pods},

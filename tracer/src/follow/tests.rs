@@ -2,7 +2,7 @@
 
 use clap::Parser as _;
 
-use super::{key, plan};
+use super::plan::{key, plan};
 use crate::{
     cli::{Arguments, Command, Settings},
     collector::Plan,
