@@ -7,6 +7,7 @@
 mod access;
 mod error;
 mod read;
+mod refused;
 mod rule;
 #[cfg(test)]
 mod tests;

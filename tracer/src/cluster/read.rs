@@ -25,14 +25,14 @@ use kube::{Api, Resource, ResourceExt as _, api::ListParams, core::Selector};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use super::{Cluster, ClusterError, Rule};
-use crate::inventory::{Group, Inventory, Pods, SERVICE_LABEL, Workload, list, nearest};
+use super::{
+    Cluster, ClusterError,
+    refused::{Refused, SLICES},
+};
+use crate::inventory::{Group, Inventory, Pods, SERVICE_LABEL, Workload, nearest};
 
 /// How long all that is asked for may take: a server that is overloaded answers late.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// What says where Services lead.
-const SLICES: &str = "EndpointSlices";
 
 /// How many names are looked through for one that may have been meant.
 const NAMES: u32 = 500;
@@ -68,62 +68,6 @@ pub enum Wanted {
 
 /// The label that the Service of a cluster's DNS has, whatever serves it.
 const DNS_LABEL: &str = "k8s-app=kube-dns";
-
-/// What a user may not read, and what the server says of it.
-#[derive(Default)]
-struct Refused {
-    what: Vec<&'static str>,
-    whys: Vec<String>,
-}
-
-impl Refused {
-    /// Goes on without what the user may not read.
-    fn unless<T>(
-        &mut self,
-        what: &'static str,
-        read: Result<T, ClusterError>,
-    ) -> Result<Option<T>, ClusterError> {
-        match read {
-            Err(ClusterError::Forbidden(why)) => {
-                if !self.what.contains(&what) {
-                    self.what.push(what);
-                    self.whys.push(why);
-                }
-                Ok(None)
-            }
-            read => read.map(Some),
-        }
-    }
-
-    /// What that means for the follow, and the rules that would mend it.
-    fn said(self) -> Option<String> {
-        if self.what.is_empty() {
-            return None;
-        }
-        let mut rules: Vec<String> = Vec::new();
-        for why in &self.whys {
-            let rule = Rule::asked_for(why);
-            let rule = rule.map_or_else(
-                || format!("what allows it ({why})"),
-                |rule| rule.to_string(),
-            );
-            if !rules.contains(&rule) {
-                rules.push(rule);
-            }
-        }
-        let names = self.what.iter().any(|what| *what != SLICES);
-        let names = names.then_some("their addresses have no names here");
-        let led = self.what.contains(&SLICES);
-        let led = led.then_some("no Service is known to lead to a pod");
-        let lost: Vec<&str> = names.into_iter().chain(led).collect();
-        Some(format!(
-            "{} may not be read, so {}: add {}",
-            list(&self.what, "and"),
-            list(&lost, "and"),
-            list(&rules, "and")
-        ))
-    }
-}
 
 impl Cluster {
     /// Reads what is wanted. With what the user should know, one sentence each.

@@ -1,0 +1,63 @@
+//! What a user may not read: the follow goes on without it, and says what is unknown then.
+
+use super::{ClusterError, Rule};
+use crate::inventory::list;
+
+/// What says where Services lead.
+pub(super) const SLICES: &str = "EndpointSlices";
+
+/// What a user may not read, and what the server says of it.
+#[derive(Default)]
+pub(super) struct Refused {
+    what: Vec<&'static str>,
+    whys: Vec<String>,
+}
+
+impl Refused {
+    /// Goes on without what the user may not read.
+    pub(super) fn unless<T>(
+        &mut self,
+        what: &'static str,
+        read: Result<T, ClusterError>,
+    ) -> Result<Option<T>, ClusterError> {
+        match read {
+            Err(ClusterError::Forbidden(why)) => {
+                if !self.what.contains(&what) {
+                    self.what.push(what);
+                    self.whys.push(why);
+                }
+                Ok(None)
+            }
+            read => read.map(Some),
+        }
+    }
+
+    /// What that means for the follow, and the rules that would mend it.
+    pub(super) fn said(self) -> Option<String> {
+        if self.what.is_empty() {
+            return None;
+        }
+        let mut rules: Vec<String> = Vec::new();
+        for why in &self.whys {
+            let rule = Rule::asked_for(why);
+            let rule = rule.map_or_else(
+                || format!("what allows it ({why})"),
+                |rule| rule.to_string(),
+            );
+            if !rules.contains(&rule) {
+                rules.push(rule);
+            }
+        }
+        let names = self.what.iter().any(|what| *what != SLICES);
+        let names = names.then_some("their addresses have no names here");
+        let led = self.what.contains(&SLICES);
+        let led = led.then_some("no Service is known to lead to a pod");
+        let lost: Vec<&str> = names.into_iter().chain(led).collect();
+        Some(format!(
+            "{} may not be read, so {}: add {}",
+            list(&self.what, "and"),
+            list(&lost, "and"),
+            list(&rules, "and")
+        ))
+    }
+}
