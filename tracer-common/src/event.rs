@@ -25,6 +25,10 @@ pub const NETWORK_BYTES: usize = 40;
 /// and its extension headers, where they are quoted.
 pub const TRANSPORT_BYTES: usize = 60;
 
+/// The port at which names are asked for (RFC 1035, 4.2): of UDP there, DNS's header is
+/// copied, too.
+pub const DNS_PORT: u16 = 53;
+
 /// Flag of [`HopEvent`]: the kernel keeps a VLAN tag beside the frame.
 pub const VLAN: u8 = 1;
 /// Flag of [`HopEvent`]: the frame has an Ethernet header.

@@ -19,7 +19,7 @@ use network_types::{
 
 use crate::{
     config::Load,
-    event::{HASHED, HopEvent, TRANSPORT_BYTES},
+    event::{DNS_PORT, HASHED, HopEvent, TRANSPORT_BYTES},
     filter::{ADVERTISEMENT, SOLICITATION},
     hash::{HASHED_BYTES, Key, payload_hash},
     packet::Packet,
@@ -217,7 +217,6 @@ fn transport_len<P: Packet + ?Sized>(packet: &P, layers: &Layers) -> (usize, usi
     const SCTP: u8 = IpProto::Sctp as u8;
     const ICMP: u8 = IpProto::Icmp as u8;
     const ICMP6: u8 = IpProto::Ipv6Icmp as u8;
-    const DNS_PORT: u16 = 53;
     const DNS_LEN: usize = 12;
     /// Type, code, checksum, flags and the target (RFC 4861, 4.3).
     const NEIGHBOUR_LEN: usize = 24;

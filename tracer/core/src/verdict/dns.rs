@@ -13,6 +13,7 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use hashbrown::HashMap;
 use hdrhistogram::Histogram;
+use tracer_common::event::DNS_PORT;
 
 use super::{
     Kind, Verdict,
@@ -22,9 +23,6 @@ use crate::{
     journey::{Journey, Scene},
     model::{Cause, Flags, Packet, Transport},
 };
-
-/// The port at which names are asked for (RFC 1035, 4.2).
-const PORT: u16 = 53;
 
 /// The return code of a name that does not exist (RFC 1035, 4.1.1).
 const NXDOMAIN: u8 = 3;
@@ -185,7 +183,7 @@ impl Dns {
 /// Whether a packet asks for a connection to DNS's port.
 fn opens(packet: &Packet) -> bool {
     matches!(&packet.transport, Transport::Tcp(tcp)
-        if tcp.dst_port == PORT && tcp.flags.has(Flags::SYN) && !tcp.flags.has(Flags::ACK))
+        if tcp.dst_port == DNS_PORT && tcp.flags.has(Flags::SYN) && !tcp.flags.has(Flags::ACK))
 }
 
 #[cfg(test)]
