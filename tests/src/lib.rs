@@ -36,8 +36,8 @@ pub mod rng;
 pub mod traffic;
 
 pub use lab::{
-    Lab, LabSpec, Names, Node, Outside, Pairs, Pod, Proxy, Service, ServicePort, Tunnel, Uplinks,
-    Wiring,
+    External, Lab, LabSpec, Names, Node, Outside, Pairs, Pod, Proxy, Service, ServicePort, Tunnel,
+    Uplinks, Wiring,
 };
 pub use machines::{Machine, Machines};
 pub use netns::Netns;

@@ -44,7 +44,7 @@ pub use netkit::Pairs;
 pub use node::{Node, Pod};
 pub use outside::Outside;
 use plan::Plan;
-pub use service::{Proxy, Service, ServicePort, Translated, conntrack};
+pub use service::{External, Proxy, Service, ServicePort, Translated, conntrack};
 pub use uplinks::Uplinks;
 
 /// The environment variable that repeats a lab.

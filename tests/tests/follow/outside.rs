@@ -4,12 +4,12 @@
 //! leaves for outside is `left` unless an answer says that it arrived.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 use tracer_tests::{
-    Lab, LabSpec, Node, Outside, Pod, Proxy, Service, ServicePort,
+    External, Lab, LabSpec, Node, Outside, Pod, Proxy, Service, ServicePort,
     lab::{Translated, conntrack},
     program::{Finished, LIMIT, Tracer},
     traffic::{Says, Served, look_up, tcp_to, tcp_to_service, udp_to, udp_to_service},
@@ -225,18 +225,19 @@ fn lab_with_service() -> Result<(Lab, Outside, Service)> {
     Ok((lab, outside, service))
 }
 
-/// From outside to a node's port and back, by both protocols. `way`: the points that a
-/// question passes and those of an answer; `kinds`: of their translations.
+/// From outside to an address of a Service or a node, at which a node translates, and back, by
+/// both protocols. `way`: the points that a question passes and those of an answer; `kinds`: of
+/// their translations.
 fn check_in(
     (lab, outside, service): (&Lab, &Outside, &Service),
-    entrance: &Node,
+    (entrance, at): (&Node, SocketAddr),
     name: &str,
     [way, back]: [&[Point]; 2],
     kinds: [&[&str]; 2],
 ) -> Result<()> {
     let endpoint: &Pod = &lab.pods[2];
-    let at = SocketAddr::new(entrance.address(false), NODE_PORT);
-    let from = outside.address(false).to_string();
+    let v6 = at.is_ipv6();
+    let from = outside.address(v6).to_string();
     let service = service.full_name();
     let args = ["--src-ip", &from, "--dst-service", &service];
     let finished = follow(lab, &args, name, || {
@@ -246,7 +247,7 @@ fn check_in(
             udp_to_service(client, at, endpoints, COUNT)?,
         ])
     })?;
-    let known = known(entrance, false)?;
+    let known = known(entrance, v6)?;
     let mut connections = BTreeMap::new();
     for journey in &finished.journeys {
         let translations = translations(journey)?;
@@ -293,9 +294,13 @@ fn check_in(
 
 /// At another node than the endpoint's: with that node's address. The way from the endpoint's
 /// node to the client does not lead through the tunnel, so its device there is no point.
-#[test]
-fn from_outside_to_the_port_of_another_node() -> Result<()> {
-    let (lab, outside, service) = lab_with_service()?;
+fn by_another_node(
+    lab: &Lab,
+    outside: &Outside,
+    service: &Service,
+    at: SocketAddr,
+    name: &str,
+) -> Result<()> {
     let [entrance, home] = [&lab.nodes[0], &lab.nodes[1]];
     let endpoint = &lab.pods[2];
     let [out, into] = out_and_in(home, endpoint);
@@ -309,23 +314,70 @@ fn from_outside_to_the_port_of_another_node() -> Result<()> {
     let way = [through("egress"), into].concat();
     let back = [out, through("ingress")].concat();
     check_in(
-        (&lab, &outside, &service),
-        entrance,
-        "node-port-other-node",
+        (lab, outside, service),
+        (entrance, at),
+        name,
         [&way, &back],
         [&["dnat", "snat"], &["reverse-snat", "reverse-dnat"]],
     )
 }
 
+#[test]
+fn from_outside_to_the_port_of_another_node() -> Result<()> {
+    let (lab, outside, service) = lab_with_service()?;
+    for (v6, name) in [
+        (false, "node-port-other-node"),
+        (true, "node-port-other-node-v6"),
+    ] {
+        let at = SocketAddr::new(lab.nodes[0].address(v6), NODE_PORT);
+        by_another_node(&lab, &outside, &service, at, name)?;
+    }
+    Ok(())
+}
+
+/// By an address that the Service has for clients outside, and that is routed to a node: a
+/// load balancer's, or one of its `externalIPs`.
+#[test]
+fn from_outside_to_an_address_of_the_service() -> Result<()> {
+    for (of_balancer, what) in [(true, "load-balancer"), (false, "external-ip")] {
+        let (mut lab, outside, _) = lab_with_service()?;
+        let external = External {
+            v4: Ipv4Addr::new(198, 51, 100, 7),
+            v6: Ipv6Addr::new(0x2001, 0xdb8, 0x77, 0, 0, 0, 0, 7),
+            of_balancer,
+        };
+        lab.alter_service(Proxy::Iptables, 0, |service| {
+            service.external = Some(external);
+        })?;
+        let service = lab.services[0].clone();
+        for v6 in [false, true] {
+            let (at, entrance) = (external.address(v6), lab.nodes[0].address(v6));
+            let route = format!("ip route replace {at} via {entrance} dev eth0");
+            outside.netns.run(&route)?;
+            let name = format!("{what}{}", if v6 { "-v6" } else { "" });
+            let at = SocketAddr::new(at, 80);
+            by_another_node(&lab, &outside, &service, at, &name)?;
+        }
+    }
+    Ok(())
+}
+
 fn on_its_own_node(name: &str, is_local: bool, kinds: [&[&str]; 2]) -> Result<()> {
     let (mut lab, outside, service) = lab_with_service()?;
     if is_local {
-        lab.keep_local(0)?;
+        lab.alter_service(Proxy::Iptables, 0, |service| service.is_local = true)?;
     }
     let home = &lab.nodes[1];
     let endpoint = &lab.pods[2];
+    let at = SocketAddr::new(home.address(false), NODE_PORT);
     let [back, way] = out_and_in(home, endpoint);
-    check_in((&lab, &outside, &service), home, name, [&way, &back], kinds)
+    check_in(
+        (&lab, &outside, &service),
+        (home, at),
+        name,
+        [&way, &back],
+        kinds,
+    )
 }
 
 /// At the endpoint's node: with the node's address as well.

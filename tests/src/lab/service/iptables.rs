@@ -14,10 +14,12 @@ struct Chains {
 }
 
 impl Chains {
-    fn of(lab: &Lab, service: &Service, port: &ServicePort, v6: bool) -> Self {
+    fn of((lab, node): (&Lab, &Node), service: &Service, port: &ServicePort, v6: bool) -> Self {
         let name = format!("{}:{} {} {v6}", service.full_name(), port.name, port.proto);
-        let endpoints = lab.endpoints_of(service).map(|pod| {
-            let address = pod.address(v6).to_string();
+        let own_only = service.is_local_inside;
+        let endpoints = lab.led_to(service, node, v6, own_only).into_iter();
+        let endpoints = endpoints.map(|address| {
+            let address = address.to_string();
             (
                 format!("KUBE-SEP-{}", hashed(&format!("{name} {address}"))),
                 address,
@@ -44,7 +46,7 @@ pub(super) fn rules(lab: &Lab, node: &Node, v6: bool) -> Result<String> {
 -A KUBE-MARK-MASQ -j MARK --or-mark {MASQUERADE}\n"
     );
     let mut filter = String::new();
-    for service in &lab.services {
+    for service in lab.services.iter().filter(|service| !service.is_headless) {
         for port in &service.ports {
             let tables = [&mut chains, &mut nat, &mut filter];
             rules_of((lab, node), service, port, v6, tables)?;
@@ -99,7 +101,7 @@ fn rules_of(
         node_port,
         ..
     } = port;
-    let all = Chains::of(lab, service, port, v6);
+    let all = Chains::of((lab, node), service, port, v6);
     let name = format!("{}:{}", service.full_name(), port.name);
     let address = service.address(v6);
     let host = if v6 { 128 } else { 32 };
@@ -111,9 +113,24 @@ fn rules_of(
         } else {
             "icmp-port-unreachable"
         };
-        let reject = format!("-j REJECT --reject-with {unreachable}");
-        let said = comment("has no endpoints");
+        let is_elsewhere = service.is_local_inside && !service.endpoints.is_empty();
+        let (reject, said) = if is_elsewhere {
+            ("-j DROP".to_owned(), comment("has no local endpoints"))
+        } else {
+            (
+                format!("-j REJECT --reject-with {unreachable}"),
+                comment("has no endpoints"),
+            )
+        };
         writeln!(filter, "-A KUBE-SERVICES {said} {meant} {reject}")?;
+        if let Some(external) = service.external {
+            let address = external.address(v6);
+            writeln!(
+                filter,
+                "-A KUBE-EXTERNAL-SERVICES {said} -d {address}/{host} -p {proto} -m {proto} \
+                 --dport {number} {reject}"
+            )?;
+        }
         if let Some(node_port) = node_port {
             writeln!(
                 filter,
@@ -130,13 +147,28 @@ fn rules_of(
         comment("cluster IP"),
         all.service
     )?;
-    if let Some(node_port) = node_port {
+    if node_port.is_some() || service.external.is_some() {
         let (external, service_chain) = (&all.external, &all.service);
         writeln!(chains, ":{external} - [0:0]")?;
-        writeln!(
-            nat,
-            "-A KUBE-NODEPORTS -m comment --comment {name} -p {proto} -m {proto} --dport {node_port} -j {external}"
-        )?;
+        if let Some(node_port) = node_port {
+            writeln!(
+                nat,
+                "-A KUBE-NODEPORTS -m comment --comment {name} -p {proto} -m {proto} --dport {node_port} -j {external}"
+            )?;
+        }
+        if let Some(own) = service.external {
+            let what = if own.of_balancer {
+                "loadbalancer IP"
+            } else {
+                "external IP"
+            };
+            writeln!(
+                nat,
+                "-A KUBE-SERVICES {} -d {}/{host} -p {proto} -m {proto} --dport {number} -j {external}",
+                comment(what),
+                own.address(v6)
+            )?;
+        }
         if service.is_local {
             let own = lab.endpoints_of(service).zip(&all.endpoints);
             let own = own.filter(|(pod, _)| lab.node_of(pod).name == node.name);
@@ -152,11 +184,22 @@ fn rules_of(
             )?;
             match own.next() {
                 Some(chain) => writeln!(nat, "-A {external} -j {chain}")?,
-                None => writeln!(
-                    filter,
-                    "-A KUBE-EXTERNAL-SERVICES {} -m addrtype --dst-type LOCAL -p {proto} -m {proto} --dport {node_port} -j DROP",
-                    comment("has no local endpoints")
-                )?,
+                None => {
+                    let said = comment("has no local endpoints");
+                    if let Some(node_port) = node_port {
+                        writeln!(
+                            filter,
+                            "-A KUBE-EXTERNAL-SERVICES {said} -m addrtype --dst-type LOCAL -p {proto} -m {proto} --dport {node_port} -j DROP"
+                        )?;
+                    }
+                    if let Some(own) = service.external {
+                        writeln!(
+                            filter,
+                            "-A KUBE-EXTERNAL-SERVICES {said} -d {}/{host} -p {proto} -m {proto} --dport {number} -j DROP",
+                            own.address(v6)
+                        )?;
+                    }
+                }
             }
         } else {
             write!(
@@ -166,12 +209,15 @@ fn rules_of(
             )?;
         }
     }
+    let from = match service.masquerades_all {
+        true => String::new(),
+        false => format!("! -s {} ", lab.cluster_cidr(v6)),
+    };
     writeln!(
         nat,
-        "-A {} {} ! -s {} {meant} -j KUBE-MARK-MASQ",
+        "-A {} {} {from}{meant} -j KUBE-MARK-MASQ",
         all.service,
         comment("cluster IP"),
-        lab.cluster_cidr(v6)
     )?;
     let count = all.endpoints.len();
     for (index, (chain, endpoint)) in all.endpoints.iter().enumerate() {

@@ -90,9 +90,42 @@ pub struct Service {
     pub ports: Vec<ServicePort>,
     /// The indices of its endpoints in [`Lab::pods`].
     pub endpoints: Vec<usize>,
+    /// Those that its EndpointSlice says are not ready, likewise: no rule leads to them.
+    pub unready: Vec<usize>,
+    /// An address that its EndpointSlice and its rules have, and no pod.
+    pub gone: Option<IpAddr>,
+    /// Its addresses for clients outside, by IP version.
+    pub external: Option<External>,
+    /// Whether it has no virtual address: its name stands for its endpoints.
+    pub is_headless: bool,
     /// Whether what comes from outside stays on the node that it comes to, with its source:
     /// `externalTrafficPolicy: Local`.
     pub is_local: bool,
+    /// Whether what comes from pods stays on their node: `internalTrafficPolicy: Local`.
+    pub is_local_inside: bool,
+    /// Whether a client keeps its endpoint: `sessionAffinity: ClientIP`.
+    pub keeps_clients: bool,
+    /// Whether all that is sent to it is masqueraded: kube-proxy's `--masquerade-all`.
+    pub masquerades_all: bool,
+}
+
+/// Addresses by which a Service is reached from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct External {
+    /// The IPv4 address.
+    pub v4: Ipv4Addr,
+    /// The IPv6 address.
+    pub v6: Ipv6Addr,
+    /// Whether a load balancer has them: else they are `externalIPs`.
+    pub of_balancer: bool,
+}
+
+impl External {
+    /// Its address of an IP version.
+    #[must_use]
+    pub fn address(&self, v6: bool) -> IpAddr {
+        if v6 { self.v6.into() } else { self.v4.into() }
+    }
 }
 
 impl Service {
@@ -140,30 +173,48 @@ impl Lab {
             v6: Ipv6Addr::new(0xfdfe, 0, 0, 0, 0, 0, 0, host.into()),
             ports,
             endpoints: endpoints.to_vec(),
+            unready: Vec::new(),
+            gone: None,
+            external: None,
+            is_headless: false,
             is_local: false,
+            is_local_inside: false,
+            keeps_clients: false,
+            masquerades_all: false,
         };
         self.services.push(service.clone());
         self.program(proxy)?;
         Ok(service)
     }
 
-    /// Gives a Service other endpoints, by its index in [`Lab::services`].
+    /// Makes a Service, by its index in [`Lab::services`], another one.
     ///
     /// # Errors
     /// If a rule cannot be written.
-    pub fn set_endpoints(&mut self, proxy: Proxy, service: usize, to: &[usize]) -> Result<()> {
-        self.services[service].endpoints = to.to_vec();
+    pub fn alter_service(
+        &mut self,
+        proxy: Proxy,
+        service: usize,
+        alter: impl FnOnce(&mut Service),
+    ) -> Result<()> {
+        alter(&mut self.services[service]);
         self.program(proxy)
     }
 
-    /// Lets what comes from outside to a Service, by its index in [`Lab::services`], stay on
-    /// the node that it comes to; with iptables.
+    /// Takes the rules of all Services away from a node, as if its kube-proxy had never run.
     ///
     /// # Errors
-    /// If a rule cannot be written.
-    pub fn keep_local(&mut self, service: usize) -> Result<()> {
-        self.services[service].is_local = true;
-        self.program(Proxy::Iptables)
+    /// If they cannot be removed.
+    pub fn unprogram(&self, node: &Node) -> Result<()> {
+        for family in ["ip", "ip6"] {
+            let script = format!(
+                "table {family} nat {{}}\ndelete table {family} nat\n\
+                 table {family} filter {{}}\ndelete table {family} filter\n\
+                 table {family} kube-proxy {{}}\ndelete table {family} kube-proxy\n"
+            );
+            node.netns.batch("nft -f -", &script)?;
+        }
+        Ok(())
     }
 
     fn program(&self, proxy: Proxy) -> Result<()> {
@@ -209,6 +260,15 @@ impl Lab {
     /// The pods behind a Service.
     pub fn endpoints_of<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = &'a Pod> {
         service.endpoints.iter().map(|index| &self.pods[*index])
+    }
+
+    /// The addresses that rules on a node lead to, of an IP version: the Service's endpoints,
+    /// those of the node alone where that is meant, and the one that no pod has any more.
+    fn led_to(&self, service: &Service, node: &Node, v6: bool, own_only: bool) -> Vec<IpAddr> {
+        let pods = self.endpoints_of(service);
+        let pods = pods.filter(|pod| !own_only || self.node_of(pod).name == node.name);
+        let gone = service.gone.filter(|gone| gone.is_ipv6() == v6);
+        pods.map(|pod| pod.address(v6)).chain(gone).collect()
     }
 
     /// The network of all pods, of an IP version: kube-proxy's `--cluster-cidr`.

@@ -19,10 +19,10 @@ struct Parts {
 /// The table of all Services, for one IP version, in the place of the one that is there.
 pub(super) fn rules(lab: &Lab, node: &Node, v6: bool) -> Result<String> {
     let mut parts = Parts::default();
-    for service in &lab.services {
+    for service in lab.services.iter().filter(|service| !service.is_headless) {
         parts.cluster_ips.push(service.address(v6).to_string());
         for port in &service.ports {
-            rules_of(lab, service, port, v6, &mut parts)?;
+            rules_of((lab, node), service, port, v6, &mut parts)?;
         }
     }
     let (ip, kind) = family(v6);
@@ -94,7 +94,7 @@ const fn family(v6: bool) -> (&'static str, &'static str) {
 }
 
 fn rules_of(
-    lab: &Lab,
+    (lab, node): (&Lab, &Node),
     service: &Service,
     port: &ServicePort,
     v6: bool,
@@ -111,13 +111,24 @@ fn rules_of(
     let path = format!("{}/{proto}/{name}", service.full_name());
     let chain = format!("{}-{path}", &hashed(&path)[..8]);
     let meant = format!("{} . {proto} . {number}", service.address(v6));
+    let external = service.external.map(|external| {
+        let address = external.address(v6);
+        format!("{address} . {proto} . {number}")
+    });
     let endpoints: Vec<String> = lab
-        .endpoints_of(service)
-        .map(|pod| pod.address(v6).to_string())
+        .led_to(service, node, v6, service.is_local_inside)
+        .iter()
+        .map(ToString::to_string)
         .collect();
     if endpoints.is_empty() {
-        let refused = format!("{meant} : goto reject-chain");
-        parts.without_endpoints.push(refused);
+        let said = if service.is_local_inside && !service.endpoints.is_empty() {
+            "drop"
+        } else {
+            "goto reject-chain"
+        };
+        let refused = [meant].into_iter().chain(external);
+        let refused = refused.map(|meant| format!("{meant} : {said}"));
+        parts.without_endpoints.extend(refused);
         return Ok(());
     }
     parts
@@ -125,6 +136,7 @@ fn rules_of(
         .push(format!("{meant} : goto service-{chain}"));
     let chains = &mut parts.chains;
     let mut choices = Vec::new();
+    let mut kept = String::new();
     for (index, endpoint) in endpoints.iter().enumerate() {
         let own = format!(
             "endpoint-{}-{path}__{}/{target}",
@@ -136,27 +148,41 @@ fn rules_of(
         } else {
             format!("{endpoint}:{target}")
         };
+        let mut keep = String::new();
+        if service.keeps_clients {
+            let (_, kind) = family(v6);
+            let set = format!("affinity-{}", &hashed(&format!("{path} {endpoint}"))[..8]);
+            write!(
+                chains,
+                "    set {set} {{ type {kind}; flags dynamic,timeout; timeout 3h; }}\n"
+            )?;
+            writeln!(kept, "        {ip} saddr @{set} goto {own}")?;
+            keep = format!("        update @{set} {{ {ip} saddr }}\n");
+        }
         write!(
             chains,
             "    chain {own} {{
         {ip} saddr {endpoint} jump mark-for-masquerade
-        meta l4proto {proto} dnat to {to}
+{keep}        meta l4proto {proto} dnat to {to}
     }}\n"
         )?;
         choices.push(format!("{index} : goto {own}"));
     }
+    let from = match service.masquerades_all {
+        true => String::new(),
+        false => format!("{ip} saddr != {} ", lab.cluster_cidr(v6)),
+    };
     write!(
         chains,
         "    chain service-{chain} {{
-        {ip} daddr {} {proto} dport {number} {ip} saddr != {} jump mark-for-masquerade
-        numgen random mod {} vmap {{ {} }}
+        {ip} daddr {} {proto} dport {number} {from}jump mark-for-masquerade
+{kept}        numgen random mod {} vmap {{ {} }}
     }}\n",
         service.address(v6),
-        lab.cluster_cidr(v6),
         choices.len(),
         choices.join(", ")
     )?;
-    if let Some(node_port) = node_port {
+    if node_port.is_some() || external.is_some() {
         write!(
             chains,
             "    chain external-{chain} {{
@@ -164,8 +190,14 @@ fn rules_of(
         goto service-{chain}
     }}\n"
         )?;
+    }
+    if let Some(node_port) = node_port {
         let own = format!("{proto} . {node_port} : goto external-{chain}");
         parts.node_ports.push(own);
+    }
+    if let Some(external) = external {
+        let own = format!("{external} : goto external-{chain}");
+        parts.services.push(own);
     }
     Ok(())
 }
