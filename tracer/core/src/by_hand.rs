@@ -164,6 +164,7 @@ pub(crate) fn journey(way: &[(usize, usize)], closed: Closed) -> Journey {
         answered_by: None,
         asked_again: false,
         impostor: None,
+        stand_in: None,
         refusal: None,
         acked: smallvec::SmallVec::new(),
         retransmits: None,

@@ -6,27 +6,20 @@
 //! their other endpoints are watched besides: what goes to those was sent to a followed
 //! address, and shows where it went.
 
-use std::{
-    collections::{BTreeMap, HashMap, HashSet, btree_map::Entry},
-    fmt,
-    net::IpAddr,
-};
+mod dns;
+mod led;
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use std::{collections::BTreeSet, fmt, net::IpAddr};
+
+use ipnet::IpNet;
 use tracer_core::model::OwnerKind;
 
+use self::led::{Led, lead};
 use super::{
     error::SettingsError,
     values::{EndName, PodName, PortName, ServiceName},
 };
-use crate::inventory::{Group, Inventory, Pod, Service, ServicePort, Slice};
-
-/// The port at which names are asked for (RFC 1035, 4.2).
-const DNS_PORT: u16 = 53;
-
-/// IANA numbers of the protocols by which they are.
-const TCP: u8 = 6;
-const UDP: u8 = 17;
+use crate::inventory::{Group, Inventory, Pod, ServicePort};
 
 /// One address, or network of addresses, of a side.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,6 +108,8 @@ pub(super) struct Side {
     pub(super) by: Vec<(String, String)>,
     /// Whether packets of pods may get a node's address on the way there.
     pub(super) is_masqueraded: bool,
+    /// The Service with `internalTrafficPolicy: Local`, and the nodes that have ready endpoints.
+    pub(super) only_on: Option<(String, BTreeSet<String>)>,
     /// What the user should know, one sentence each.
     pub(super) warnings: Vec<String>,
 }
@@ -260,40 +255,6 @@ impl Names<'_> {
         end
     }
 
-    /// Whoever is asked for names: any address at DNS's port, and the endpoints of the Services
-    /// that have it, whose own port may be another.
-    fn dns(&self, narrow: Narrow) -> Side {
-        let own = [UDP, TCP].map(|proto| Port {
-            proto,
-            number: DNS_PORT,
-        });
-        let is_meant = |port: &Port| narrow.proto.is_none_or(|proto| proto == port.proto);
-        let own: Vec<Port> = own.into_iter().filter(is_meant).collect();
-        let anybody = [Ipv4Net::default().into(), Ipv6Net::default().into()];
-        let mut side = Side {
-            ends: anybody
-                .map(|network| End {
-                    kind: EndKind::Asked,
-                    ports: own.clone(),
-                    ..named_end(network, None, None)
-                })
-                .into(),
-            service: Some("DNS".to_owned()),
-            ..Side::default()
-        };
-        let known = self.inventory.into_iter();
-        for ((namespace, name), service) in known.flat_map(|known| known.services_with(DNS_PORT)) {
-            let led = Led::new(self.known(), (namespace, name), service);
-            let is_meant = |port: &&ServicePort| port.port == DNS_PORT && narrow.takes(port);
-            let ports: Vec<&ServicePort> = service.ports.iter().filter(is_meant).collect();
-            if !ports.is_empty() {
-                side.by.push((namespace.clone(), name.clone()));
-                side.ends.extend(led.endpoints(&ports));
-            }
-        }
-        side
-    }
-
     /// A Service: its virtual addresses, its nodes' ports, its endpoints.
     fn service(&self, name: ServiceName, narrow: Narrow) -> Result<Side, SettingsError> {
         let ServiceName {
@@ -330,17 +291,7 @@ impl Names<'_> {
                 ports: service.ports.iter().map(ToString::to_string).collect(),
             });
         }
-        let mut warnings = Vec::new();
-        if led.slices.is_empty() {
-            warnings.push(format!(
-                "no EndpointSlice of {full_name} was read, so its endpoints are not known: \
-                 `kubectl get endpointslices` lists those that there are"
-            ));
-        } else if !led.is_any_ready() {
-            warnings.push(format!(
-                "{full_name} has no ready endpoints: nothing that is sent to it can arrive"
-            ));
-        }
+        let warnings = led.warnings(&full_name, &ports);
         let mut ends = led.entrances(&full_name, &ports);
         ends.extend(led.endpoints(&ports));
         if ends.is_empty() {
@@ -350,6 +301,9 @@ impl Names<'_> {
             ends,
             besides: Vec::new(),
             service: Some(full_name + &given),
+            only_on: service
+                .is_local_inside
+                .then(|| (format!("service {namespace}/{name}"), led.ready_nodes())),
             by: vec![(namespace, name)],
             is_masqueraded: !service.external.is_empty(),
             warnings,
@@ -370,150 +324,4 @@ fn named_end(network: IpNet, name: Option<&str>, node: Option<&str>) -> End {
 fn pod_ends(full_name: &str, pod: &Pod) -> Vec<End> {
     let end = |&address: &IpAddr| named_end(address.into(), Some(full_name), Some(&pod.node));
     pod.addresses.iter().map(end).collect()
-}
-
-/// Adds the Services that lead to a side's ends.
-fn lead(inventory: &Inventory, side: &mut Side, narrow: Narrow) {
-    // Who is named by a network is not asked by which Services one comes there.
-    let addresses: HashSet<IpAddr> = side.ends.iter().filter_map(End::address).collect();
-    let own: HashMap<IpNet, usize> = side.ends.iter().map(|end| end.network).zip(0..).collect();
-    let mut besides: BTreeMap<IpAddr, End> = BTreeMap::new();
-    let mut entrances = Vec::new();
-    for ((namespace, name), service) in inventory.services_to(&addresses) {
-        let led = Led::new(inventory, (namespace, name), service);
-        let leads = |port: &&ServicePort| {
-            let taken = narrow.takes(port) && led.has(port, narrow.port);
-            taken && led.leads_to(port, &addresses)
-        };
-        let ports: Vec<&ServicePort> = service.ports.iter().filter(leads).collect();
-        if ports.is_empty() {
-            continue;
-        }
-        side.by.push((namespace.clone(), name.clone()));
-        entrances.extend(led.entrances(&format!("service {namespace}/{name}"), &ports));
-        side.is_masqueraded |= !service.external.is_empty();
-        for end in led.endpoints(&ports) {
-            match own.get(&end.network) {
-                Some(index) => add_ports(&mut side.ends[*index], &end.ports),
-                None => match besides.entry(end.network.addr()) {
-                    Entry::Occupied(mut known) => add_ports(known.get_mut(), &end.ports),
-                    Entry::Vacant(new) => drop(new.insert(end)),
-                },
-            }
-        }
-    }
-    let is_v4 = |end: &End| matches!(end.network, IpNet::V4(_));
-    let families: HashSet<bool> = side.ends.iter().map(is_v4).collect();
-    let may_lead = |end: &End| families.contains(&is_v4(end));
-    side.ends.extend(entrances.into_iter().filter(may_lead));
-    side.besides.extend(besides.into_values().filter(may_lead));
-}
-
-fn add_ports(end: &mut End, ports: &[Port]) {
-    end.ports.extend(ports);
-    end.ports.sort_unstable();
-    end.ports.dedup();
-}
-
-/// Where a Service leads.
-struct Led<'a> {
-    inventory: &'a Inventory,
-    service: &'a Service,
-    slices: &'a [Slice],
-}
-
-impl<'a> Led<'a> {
-    fn new(inventory: &'a Inventory, name: (&str, &str), service: &'a Service) -> Self {
-        Self {
-            inventory,
-            service,
-            slices: inventory.slices(name.0, name.1),
-        }
-    }
-
-    /// Whether a port of the Service has this number anywhere on the way.
-    fn has(&self, port: &ServicePort, number: Option<u16>) -> bool {
-        let Some(number) = number else {
-            return true;
-        };
-        let mut targets = self.slices.iter().filter_map(|slice| slice.target(port));
-        port.port == number
-            || port.node_port == Some(number)
-            || targets.any(|target| target == number)
-    }
-
-    /// Whether a port of the Service leads to one of these addresses.
-    fn leads_to(&self, port: &ServicePort, addresses: &HashSet<IpAddr>) -> bool {
-        let mut slices = self.slices.iter();
-        slices.any(|slice| slice.target(port).is_some() && slice.holds(addresses))
-    }
-
-    fn is_any_ready(&self) -> bool {
-        let mut endpoints = self.slices.iter().flat_map(|slice| &slice.endpoints);
-        endpoints.any(|endpoint| endpoint.is_ready)
-    }
-
-    /// The addresses that packets to some ports of the Service have at first.
-    fn entrances(&self, full_name: &str, ports: &[&ServicePort]) -> Vec<End> {
-        let own: Vec<Port> = ports.iter().map(|own| port(own, own.port)).collect();
-        let service = self.service.cluster.iter().chain(&self.service.external);
-        let virtual_ends = service.map(|address| End {
-            kind: EndKind::Virtual,
-            ports: own.clone(),
-            ..named_end((*address).into(), Some(full_name), None)
-        });
-        let mut ends: Vec<End> = virtual_ends.collect();
-        let of_nodes = ports
-            .iter()
-            .filter_map(|own| Some(port(own, own.node_port?)));
-        let of_nodes: Vec<Port> = of_nodes.collect();
-        if !of_nodes.is_empty() {
-            for (node, address) in self.inventory.every_node_address() {
-                ends.push(End {
-                    kind: EndKind::NodePort,
-                    ports: of_nodes.clone(),
-                    ..named_end(address.into(), None, Some(node))
-                });
-            }
-        }
-        ends
-    }
-
-    /// The endpoints that some ports of the Service lead to, ready or not: connections that
-    /// are there stay where they are.
-    fn endpoints(&self, ports: &[&ServicePort]) -> impl Iterator<Item = End> + use<> {
-        let mut ends: BTreeMap<IpAddr, End> = BTreeMap::new();
-        for slice in self.slices {
-            let targets = ports
-                .iter()
-                .filter_map(|own| Some(port(own, slice.target(own)?)));
-            let targets: Vec<Port> = targets.collect();
-            if targets.is_empty() && !ports.is_empty() {
-                continue;
-            }
-            for endpoint in &slice.endpoints {
-                for address in &endpoint.addresses {
-                    let end = ends.entry(*address).or_insert_with(|| {
-                        let (name, node) = (endpoint.pod.as_deref(), endpoint.node.as_deref());
-                        // A pod on the host network has its node's address.
-                        let owner = self.inventory.owner(*address);
-                        let is_node = owner.is_some_and(|owner| owner.kind == OwnerKind::Node);
-                        End {
-                            kind: EndKind::Endpoint,
-                            ..named_end((*address).into(), name.filter(|_| !is_node), node)
-                        }
-                    });
-                    add_ports(end, &targets);
-                }
-            }
-        }
-        ends.into_values()
-    }
-}
-
-fn port(of: &ServicePort, number: u16) -> Port {
-    Port {
-        proto: of.protocol.number(),
-        number,
-    }
 }

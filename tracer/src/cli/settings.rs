@@ -2,7 +2,7 @@
 //! has to ask what was meant.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::{self, IsTerminal as _},
     net::IpAddr,
@@ -244,6 +244,9 @@ impl Settings {
         let mut warnings = objects.warnings.clone();
         warnings.extend(source.warnings);
         warnings.extend(destination.warnings);
+        if let Some((service, nodes)) = &destination.only_on {
+            warnings.extend(far_from_endpoints(&sources, service, nodes));
+        }
         let all = sources
             .iter()
             .chain(&destinations)
@@ -440,6 +443,26 @@ impl Followed {
             pairs,
         })
     }
+}
+
+/// Warnings about the sources' nodes that have no endpoint of a Service, if only pods on its
+/// endpoints' nodes (`nodes`) may use the Service.
+fn far_from_endpoints(
+    sources: &[End],
+    service: &str,
+    nodes: &BTreeSet<String>,
+) -> impl Iterator<Item = String> {
+    let without: BTreeSet<&String> = sources
+        .iter()
+        .filter_map(|source| source.node.as_ref())
+        .filter(|node| !nodes.contains(*node))
+        .collect();
+    without.into_iter().map(move |node| {
+        format!(
+            "{service} has internalTrafficPolicy Local and no ready endpoint on {node}: \
+             packets to the Service from {node} are dropped"
+        )
+    })
 }
 
 /// Whether an end is no pod, nor a network of pods or with pods in it.

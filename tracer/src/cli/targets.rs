@@ -4,9 +4,8 @@
 //! follow there. A node may put its own address in the source's place, and which
 //! addresses it has is known only once its agent has told: those pairs are made then.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
-use ipnet::IpNet;
 use tracer_core::model::Pair;
 
 use super::ends::{End, EndKind, Narrow};
@@ -90,30 +89,34 @@ pub(super) struct TooMany;
 
 /// What may come to `destinations` with an address of a node in the place of its source's.
 ///
-/// By a Service, a pod's packets may if it reaches itself, and others' if `may_be`. What a pod
-/// sends to where no pods are (`is_outside`), its own node masquerades, as most networks have
-/// it.
+/// A pod's own node may masquerade packets through a Service: if the pod reaches itself, or with
+/// kube-proxy's `--masquerade-all`. If `may_be`, any node may. In most networks, a pod's own node
+/// also masquerades packets to places without pods (`is_outside`), and packets to a Service's
+/// address that the node has not translated.
 pub(super) fn masqueraded<'a>(
     sources: &[End],
     (destinations, to): (impl Iterator<Item = &'a End>, Narrow),
     may_be: bool,
     is_outside: impl Fn(&End) -> bool,
 ) -> Vec<Masqueraded> {
-    let own: HashSet<IpNet> = sources.iter().map(|source| source.network).collect();
     let pods = sources.iter().filter(|source| !is_outside(source));
     let nodes: BTreeSet<(&str, Option<&String>)> = pods
         .map(|source| (source.family(), source.node.as_ref()))
         .collect();
     let mut all = Vec::new();
     for end in destinations {
-        let is_by_service = end.is_real() && !end.ports.is_empty();
-        let (from, rules) = if is_by_service && (may_be || own.contains(&end.network)) {
-            let node = end.node.clone().filter(|_| !may_be);
-            (vec![node], by_service(end))
-        } else if end.kind == EndKind::Asked || (end.is_real() && is_outside(end)) {
+        let partners = || {
             let partners = nodes.iter().filter(|(family, _)| *family == end.family());
-            let partners = partners.map(|(_, node)| node.cloned());
-            (partners.collect(), rules(end, to))
+            partners.map(|(_, node)| node.cloned()).collect()
+        };
+        let is_by_service = end.is_real() && !end.ports.is_empty();
+        let (from, rules) = if is_by_service {
+            let from = if may_be { vec![None] } else { partners() };
+            (from, by_service(end))
+        } else if matches!(end.kind, EndKind::Asked | EndKind::Virtual)
+            || (end.is_real() && is_outside(end))
+        {
+            (partners(), rules(end, to))
         } else {
             continue;
         };

@@ -149,6 +149,8 @@ impl From<&v1::Service> for objects::Service {
                 cluster_ips: spec.cluster_ips.unwrap_or_default(),
                 external_ips: spec.external_ips.unwrap_or_default(),
                 external_name: spec.external_name,
+                internal_traffic_policy: spec.internal_traffic_policy,
+                session_affinity: spec.session_affinity,
                 kind: spec.type_.unwrap_or_default(),
                 ports: ports.map(port).collect(),
             },

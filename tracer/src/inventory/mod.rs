@@ -402,9 +402,14 @@ impl Inventory {
         let owned = self.owners.iter();
         let owned = owned.map(|(address, owner)| (*address, owner.clone()));
         let virtual_addresses = self.virtual_addresses.iter().map(service);
-        // What pods say of themselves goes before what slices say of them.
-        virtual_addresses
-            .chain(self.endpoint_pods())
+        let is_no_pod = |(_, owner): &(IpAddr, Owner)| owner.kind == OwnerKind::Endpoint;
+        let (others, pods): (Vec<_>, Vec<_>) = self.endpoint_owners().partition(is_no_pod);
+        // What pods say of themselves goes before what slices say of them, and a slice that
+        // names a pod before one that names none.
+        others
+            .into_iter()
+            .chain(virtual_addresses)
+            .chain(pods)
             .chain(owned)
             .collect()
     }

@@ -37,7 +37,9 @@ pub(super) const SECTIONS: [(&str, &[&str]); 3] = [
             "clusterIPs",
             "externalIPs",
             "externalName",
+            "internalTrafficPolicy",
             "ports",
+            "sessionAffinity",
             "type",
         ],
     ),
@@ -146,6 +148,8 @@ pub(super) struct ServiceSpec {
     #[serde(rename = "externalIPs")]
     pub(super) external_ips: Vec<String>,
     pub(super) external_name: Option<String>,
+    pub(super) internal_traffic_policy: Option<String>,
+    pub(super) session_affinity: Option<String>,
     #[serde(rename = "type")]
     pub(super) kind: String,
     pub(super) ports: Vec<ServicePort>,

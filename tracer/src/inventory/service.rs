@@ -26,6 +26,11 @@ pub struct Service {
     pub external: Vec<IpAddr>,
     /// Its ports.
     pub ports: Vec<ServicePort>,
+    /// Whether a client keeps its endpoint: `sessionAffinity: ClientIP`.
+    pub keeps_clients: bool,
+    /// Whether packets of pods go to endpoints on their own nodes alone:
+    /// `internalTrafficPolicy: Local`.
+    pub is_local_inside: bool,
     /// The DNS name that it stands for, if it is of the type ExternalName.
     external_name: Option<String>,
 }
@@ -133,6 +138,8 @@ impl Inventory {
                     node_port: (port.node_port != 0).then_some(port.node_port),
                 })
                 .collect(),
+            keeps_clients: spec.session_affinity.as_deref() == Some("ClientIP"),
+            is_local_inside: spec.internal_traffic_policy.as_deref() == Some("Local"),
             external_name: spec.external_name.filter(|_| spec.kind == "ExternalName"),
         };
         for address in known.cluster.iter().chain(&known.external) {
@@ -227,34 +234,55 @@ impl Inventory {
         self.slices.get(&key).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether endpoints of a Service, as `namespace/name`, are ready, as far as is known.
+    /// Whether a Service, as `namespace/name`, has endpoints that are ready, as far as is known.
     pub(super) fn kind_of_service(&self, name: &str) -> OwnerKind {
         let key = name.split_once('/');
         let key = key.map(|(namespace, name)| (namespace.to_owned(), name.to_owned()));
         let Some(slices) = key.and_then(|key| self.slices.get(&key)) else {
             return OwnerKind::Service;
         };
-        let mut endpoints = slices.iter().flat_map(|slice| &slice.endpoints);
-        if endpoints.any(|endpoint| endpoint.is_ready) {
+        let endpoints = || slices.iter().flat_map(|slice| &slice.endpoints);
+        if endpoints().any(|endpoint| endpoint.is_ready) {
             OwnerKind::Service
-        } else {
+        } else if endpoints().next().is_some() {
             OwnerKind::Unserved
+        } else {
+            OwnerKind::Empty
         }
     }
 
-    /// The pods that are endpoints, by their addresses.
-    pub(super) fn endpoint_pods(&self) -> impl Iterator<Item = (IpAddr, Owner)> {
-        let slices = self.slices.values().flatten();
-        let endpoints = slices.flat_map(|slice| &slice.endpoints);
-        endpoints.flat_map(|endpoint| {
-            let owner = endpoint.pod.as_ref().map(|name| Owner {
-                name: name.clone(),
-                kind: OwnerKind::Pod,
-                node: endpoint.node.clone().unwrap_or_default(),
-            });
+    /// The owners of endpoints' addresses, as slices have them: pods, and Services where they
+    /// name none, or one of which it is known that it is not there.
+    pub(super) fn endpoint_owners(&self) -> impl Iterator<Item = (IpAddr, Owner)> {
+        let endpoints = self.slices.iter().flat_map(|(key, slices)| {
+            let endpoints = slices.iter().flat_map(|slice| &slice.endpoints);
+            endpoints.map(move |endpoint| (key, endpoint))
+        });
+        endpoints.flat_map(|((namespace, service), endpoint)| {
+            let pod = endpoint.pod.as_ref().filter(|pod| self.may_be(pod));
+            let owner = match pod {
+                Some(pod) => Owner {
+                    name: pod.clone(),
+                    kind: OwnerKind::Pod,
+                    node: endpoint.node.clone().unwrap_or_default(),
+                },
+                None => Owner {
+                    name: format!("{namespace}/{service}"),
+                    kind: OwnerKind::Endpoint,
+                    node: String::new(),
+                },
+            };
             let addresses = endpoint.addresses.iter();
-            addresses.filter_map(move |address| Some((*address, owner.clone()?)))
+            addresses.map(move |address| (*address, owner.clone()))
         })
+    }
+
+    /// Whether there may be a pod, as `namespace/name`: a file has all of them, and of an API
+    /// server not all are read.
+    fn may_be(&self, pod: &str) -> bool {
+        let key = pod.split_once('/');
+        let key = key.map(|(namespace, name)| (namespace.to_owned(), name.to_owned()));
+        self.is_live || key.is_some_and(|key| self.pods.contains_key(&key))
     }
 
     /// The Services of which an endpoint has one of these addresses, by namespace and name.

@@ -1,7 +1,7 @@
 //! What verdicts rest on, in sentences.
 
 use tracer_core::{
-    journey::{Impostor, Journey, Refusal, Scene},
+    journey::{Impostor, Journey, Refusal, Scene, StandIn},
     model::{Ends, Foreign, Tunnel, Way},
     verdict::{Evidence, Leg, LegKind, Pattern, Rise, Sort, Verdict},
 };
@@ -9,9 +9,9 @@ use tracer_core::{
 use super::{
     HOST, facts,
     outcome::is_captured,
-    places::{clock, drop_place, holder, interfaces, owner, place, point, station},
+    places::{clock, drop_place, holder, interfaces, owner, party, place, point, station},
     text::words::count,
-    translation,
+    translation::{self, End},
 };
 
 /// All that a verdict rests on, a sentence each.
@@ -148,7 +148,45 @@ pub(super) fn sentence(scene: &Scene, journey: &Journey, evidence: &Evidence) ->
         Evidence::Uneven => {
             "not all points sampled the same packets while this one was on its way".to_owned()
         }
-        Evidence::NoEndpoints(service) => format!("no endpoint of Service {service} is ready"),
+        Evidence::NoEndpoints { service, has_some } => {
+            if *has_some {
+                format!("no endpoint of Service {service} is ready")
+            } else {
+                format!(
+                    "Service {service} has no endpoints: compare its selector with the labels of \
+                     the pods"
+                )
+            }
+        }
+        Evidence::NotTranslated { node, service, to } => format!(
+            "{0} did not translate the address {to} of Service {service}: {0} has no kube-proxy \
+             rules for that address",
+            name(*node)
+        ),
+        Evidence::TargetPort { service, port, to } => format!(
+            "Service {service} sends port {port} to port {} of {}: compare its targetPort with \
+             the port that the pod listens on",
+            to.1,
+            party(scene, to.0, journey.start())
+        ),
+        Evidence::NobodysEndpoint { service, port, to } => format!(
+            "Service {service} sends port {port} to {}, an address in its EndpointSlice that no \
+             known pod or node has",
+            End {
+                address: to.0,
+                port: to.1
+            }
+        ),
+        Evidence::StandIn(StandIn { node, point: at }) => format!(
+            "answers with the address of {} start at {}: a proxy or a rule there makes them",
+            owner(scene, journey),
+            point(scene, *node, *at)
+        ),
+        Evidence::Redirected { node, port } => format!(
+            "conntrack on {} gives the packet to port {port} of {}, which is usually a proxy's",
+            name(*node),
+            owner(scene, journey)
+        ),
         Evidence::Conntrack { node, from, to } => conntrack(scene, journey, *node, (from, to)),
         Evidence::NoAgent(node) => format!("no agent of this follow watches {node}"),
         Evidence::Route { node, way } => route(name(*node), way),

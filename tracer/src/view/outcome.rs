@@ -3,16 +3,26 @@
 use tracer_core::{
     journey::{Journey, Refusal, Scene},
     model::{Cause, Hello},
-    verdict::{Kind, Outcome, Parts, Verdict, Waits},
+    verdict::{Evidence, Kind, Outcome, Parts, Verdict, Waits},
 };
 
-use super::places::{drop_place, interfaces, owner, party, station};
+use super::{
+    places::{drop_place, interfaces, owner, party, station},
+    translation::End,
+};
 
 /// A verdict in a sentence, its kind first.
 pub(crate) fn text(scene: &Scene, journey: &Journey, verdict: &Verdict, parts: &Parts) -> String {
     let mut text = outcome(scene, journey, verdict);
     if verdict.kind == Kind::Partial {
         text = format!("partial: of {} bytes {}; {text}", parts.sent, shares(parts));
+    }
+    let port = verdict.evidence.iter().find_map(|one| match one {
+        Evidence::Redirected { port, .. } => Some(port),
+        _ => None,
+    });
+    if let Some(port) = port {
+        text += &format!("; rules in the pod redirect the packet to port {port}");
     }
     let to = || owner(scene, journey);
     match verdict.waits {
@@ -54,6 +64,18 @@ fn outcome(scene: &Scene, journey: &Journey, verdict: &Verdict) -> String {
             let interface = interface(*step);
             format!("delivered: handed to {} by {interface}{unseen}", to())
         }
+        Outcome::Proxied {
+            node,
+            to: (to, port),
+        } => format!(
+            "delivered: redirected to {} itself ({}), not to {}",
+            name(*node),
+            End {
+                address: *to,
+                port: *port
+            },
+            party(scene, journey.packet.dst, journey.start())
+        ),
         Outcome::Dropped => match verdict.drop.map(|index| &journey.drops[index]) {
             Some(drop) => {
                 let place = drop_place(scene, drop);
@@ -84,6 +106,15 @@ fn outcome(scene: &Scene, journey: &Journey, verdict: &Verdict) -> String {
             interface(*step),
             name(journey.steps[*step].node)
         ),
+        Outcome::Untranslated { step, to } => {
+            let node = name(journey.steps[*step].node);
+            let service = party(scene, *to, journey.steps[*step].time);
+            format!(
+                "left: went out of {} on {node} still addressed to {service}, which {node} did \
+                 not translate",
+                interface(*step)
+            )
+        }
         Outcome::WrongNode { node, home } => format!(
             "left: the tunnel took the packet to {node}, but {} is on {}",
             home.name, home.node
@@ -167,6 +198,9 @@ const fn unknown(cause: Option<Cause>) -> &'static str {
         Some(Cause::UnclearDrop) => {
             "a kernel freed the packet or a copy of it, and the reason does not say which"
         }
+        Some(Cause::StandIn) => {
+            "not seen to arrive, and a proxy on the way answers in the receiver's place"
+        }
         Some(Cause::Opaque) => {
             "sent into a tunnel that tracer cannot decode, and not seen to come out"
         }
@@ -177,6 +211,24 @@ const fn unknown(cause: Option<Cause>) -> &'static str {
 /// What a refusal says: RFC 792 and 1812, RFC 4443.
 fn refusal(scene: &Scene, journey: &Journey, refusal: &Refusal) -> String {
     let from = party(scene, refusal.from, journey.start());
+    let from = match (journey.stand_in, &journey.translated) {
+        (Some(stand_in), _) => {
+            format!(
+                "{}, with the address of {from},",
+                scene.nodes[stand_in.node].node
+            )
+        }
+        // NAT gave its answer the address that the packet was sent to.
+        (None, Some(way))
+            if refusal.from == way.first.dst
+                && way.first.dst != way.last.dst
+                && scene.service(refusal.from, journey.start()).is_none() =>
+        {
+            let by = party(scene, way.last.dst, journey.start());
+            format!("{by}, with the address of {from},")
+        }
+        _ => from,
+    };
     let Some((kind, code)) = refusal.icmp else {
         return format!("{from} answered with a reset");
     };

@@ -30,6 +30,10 @@ fn outcomes() -> Vec<Outcome> {
         Outcome::Reached,
         handed_over(true),
         handed_over(false),
+        Outcome::Proxied {
+            node: 0,
+            to: ([10, 244, 1, 1].into(), 15_001),
+        },
         Outcome::Dropped,
         Outcome::Refused,
         Outcome::LeftFor {
@@ -43,6 +47,10 @@ fn outcomes() -> Vec<Outcome> {
             node: node(),
         },
         Outcome::LeftOutside {
+            step: 4,
+            to: GATEWAY,
+        },
+        Outcome::Untranslated {
             step: 4,
             to: GATEWAY,
         },

@@ -7,6 +7,7 @@
 mod keys;
 mod lookup;
 mod owners;
+mod stand_ins;
 
 use std::hash::BuildHasher as _;
 
@@ -58,6 +59,8 @@ pub(super) struct Memory {
     spare_steps: Vec<Vec<Step>>,
     spare_passages: Vec<Vec<Passage>>,
     spare_visits: Vec<Vec<Visit>>,
+    /// Whether a proxy ever answered in a pod's place.
+    stand_ins: bool,
     hasher: DefaultHashBuilder,
 }
 
@@ -285,6 +288,9 @@ impl Memory {
         way: Option<Translated>,
     ) -> Option<Box<Journey>> {
         let acked = self.acked(id);
+        let stand_in = self.get(id).and_then(|track| self.stand_in(track));
+        // A translated packet may have been answered with ends that are not watched.
+        let stand_in = stand_in.filter(|_| way.is_none());
         let track = self.tracks.get_mut(id.slot)?;
         if !track.is_open || track.number != id.number {
             return None;
@@ -335,6 +341,7 @@ impl Memory {
             answered_by: rest.and_then(|rest| rest.answered_by),
             asked_again: track.asked_again,
             impostor: rest.and_then(|rest| rest.impostor),
+            stand_in,
             refusal: rest.and_then(|rest| rest.refusal),
             acked,
             retransmits: rest.and_then(|rest| rest.retransmits),

@@ -25,6 +25,7 @@ mod model;
 mod nodes;
 mod ranges;
 mod slab;
+mod stand_in;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -36,7 +37,8 @@ pub use arrival::{Arrival, arrival, destination};
 pub use drop::{Class, Drop, Judgement};
 pub use engine::{Engine, Joined, Limits};
 pub use model::{
-    Captured, CapturedFrame, Closed, Course, Impostor, Journey, Refusal, Scene, Step, Translated,
+    Captured, CapturedFrame, Closed, Course, Impostor, Journey, Refusal, Scene, StandIn, Step,
+    Translated,
 };
 pub use nodes::Nodes;
 pub(crate) use ranges::{Range, Ranges};

@@ -82,11 +82,12 @@ impl Scene {
     }
 
     /// The pod or node that has `address` at `time`, Unix time, ns. A Service has
-    /// none in this sense: its address is no interface's.
+    /// none in this sense: its address is no interface's. An endpoint that is no pod is not an
+    /// owner either, because nobody knows whether an interface has that address.
     #[must_use]
     pub fn owner(&self, address: IpAddr, time: i64) -> Option<&Owner> {
         let owner = self.owners.at(address, time);
-        owner.filter(|owner| !owner.kind.is_service())
+        owner.filter(|owner| matches!(owner.kind, OwnerKind::Pod | OwnerKind::Node))
     }
 
     /// The pod that has `address` at `time`, Unix time, ns, as `namespace/name`.
@@ -104,6 +105,15 @@ impl Scene {
             .at(address, time)
             .filter(|owner| owner.kind.is_service())
             .map(|owner| owner.name.as_str())
+    }
+
+    /// The Service that has an endpoint with `address` at `time`, Unix time, ns, as
+    /// `namespace/name`, if that endpoint is no pod.
+    #[must_use]
+    pub fn served_at(&self, address: IpAddr, time: i64) -> Option<&str> {
+        let owner = self.owners.at(address, time);
+        let endpoint = owner.filter(|owner| owner.kind == OwnerKind::Endpoint);
+        endpoint.map(|owner| owner.name.as_str())
     }
 
     /// Whether two agents are known to share a kernel, and so its clock.
@@ -155,6 +165,8 @@ pub struct Journey {
     pub asked_again: bool,
     /// Who else has the address that was asked, if the answer shows that.
     pub impostor: Option<Impostor>,
+    /// Where a proxy answers or acknowledges the packet in the receiver's place.
+    pub stand_in: Option<StandIn>,
     /// What refuses it.
     pub refusal: Option<Refusal>,
     /// Which of it its receiver acknowledged, where no other transmission can
@@ -223,6 +235,15 @@ pub struct Impostor {
     pub at: (usize, usize),
     /// Its MAC address, and the one that the question went to.
     pub macs: Option<(Mac, Mac)>,
+}
+
+/// The first point of packets that have the source address of a pod on another node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StandIn {
+    /// Index into [`Scene::nodes`].
+    pub node: usize,
+    /// Index into that agent's points.
+    pub point: usize,
 }
 
 /// What tells a sender that its packet was not taken.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use smallvec::SmallVec;
 
 use super::{
+    StandIn,
     index::Id,
     memory::Candidates,
     ranges::{Range, Ranges},
@@ -57,6 +58,8 @@ pub(super) struct Stream {
     /// From where to where there were packets of which not all tracks were looked at:
     /// what is known of those in between may be incomplete.
     overlooked: Option<Range>,
+    /// Where a proxy acknowledges the data in the receiver's place.
+    pub(super) stand_in: Option<StandIn>,
     /// Tracks looked at so far.
     #[cfg(test)]
     looked_at: std::cell::Cell<usize>,
@@ -99,6 +102,7 @@ impl Stream {
             marks: BTreeMap::new(),
             last_found: None,
             overlooked: None,
+            stand_in: None,
             #[cfg(test)]
             looked_at: std::cell::Cell::new(0),
         }

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 pub(super) use self::visits::{Passage, Visit};
 use super::{
-    CapturedFrame, Class, Closed, Drop, Impostor, Limits, Refusal,
+    CapturedFrame, Class, Closed, Drop, Impostor, Limits, Refusal, StandIn,
     identity::{Datagram, StreamKey, stamp},
     index::Id,
     ranges::{Range, Ranges},
@@ -38,6 +38,7 @@ pub(super) struct Rest {
     pub(super) answers: Option<u64>,
     pub(super) answered_by: Option<u64>,
     pub(super) impostor: Option<Impostor>,
+    pub(super) stand_in: Option<StandIn>,
     pub(super) refusal: Option<Refusal>,
     pub(super) retransmits: Option<u64>,
     /// When the question that it answers was seen first, on each node.
@@ -241,7 +242,9 @@ impl Track {
         let gone = rest.map(|rest| &rest.gone);
         let gone = gone.filter(|gone| !self.copied && !gone.is_empty());
         let is_answered = self.is_answered();
-        if self.is_refused() || (is_answered && !self.asked_again) {
+        // If a proxy answered, conntrack may still show where the packet went.
+        let is_stood_in = rest.is_some_and(|rest| rest.stand_in.is_some());
+        if self.is_refused() || (is_answered && !self.asked_again && !is_stood_in) {
             return Closed::Known;
         }
         if self.asks && !is_answered && gone.is_none() {

@@ -36,6 +36,8 @@ causes! {
     NoEndpoints = "no-endpoints",
     /// Conntrack still translates the Service's address to one that no pod has.
     StaleDnat = "stale-dnat",
+    /// A node has not translated a Service's address.
+    NotTranslated = "not-translated",
     /// An IPsec policy or state.
     Xfrm = "xfrm",
     /// A socket filter, a cgroup program or a security module.
@@ -163,6 +165,8 @@ causes! {
     ForeignProgram = "foreign-program",
     /// The interface that leads to the receiver is gone.
     InterfaceGone = "interface-gone",
+    /// A proxy on the way answers in the receiver's place.
+    StandIn = "stand-in",
     /// The packet was handed to the pod, and the pod's own interface, which is observed, did not
     /// show it.
     NotSeenInPod = "not-seen-in-pod",

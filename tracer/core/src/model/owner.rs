@@ -21,7 +21,8 @@ pub struct Owner {
     pub name: String,
     /// Pod, node or Service.
     pub kind: OwnerKind,
-    /// The node that it is on; empty where that is not known, and of a Service.
+    /// The node that it is on; empty where that is not known, and of a Service and its
+    /// endpoints that are no pods.
     pub node: String,
 }
 
@@ -37,6 +38,11 @@ pub enum OwnerKind {
     Service,
     /// A Service of which no endpoint is ready.
     Unserved,
+    /// A Service without endpoints.
+    Empty,
+    /// An endpoint of a Service that is no pod. The EndpointSlice has the address, which may
+    /// be outside of the cluster or no longer in use. The owner's name is the Service's.
+    Endpoint,
 }
 
 impl OwnerKind {
@@ -48,13 +54,15 @@ impl OwnerKind {
             Self::Node => "node",
             Self::Service => "service",
             Self::Unserved => "unserved",
+            Self::Empty => "empty",
+            Self::Endpoint => "endpoint",
         }
     }
 
     /// Whether it is a Service, with ready endpoints or without.
     #[must_use]
     pub const fn is_service(self) -> bool {
-        matches!(self, Self::Service | Self::Unserved)
+        matches!(self, Self::Service | Self::Unserved | Self::Empty)
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     journey::{Closed, Range, Ranges, Step},
-    model::{Cause, Direction, Hello, Point, Role},
+    model::{Cause, Direction, Hello, OwnerKind, Point, Role, Transport},
 };
 
 /// Where the rest of a journey went out of an uplink, and for which node. The rest is the part
@@ -131,7 +131,7 @@ pub(super) fn left(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict> {
 }
 
 /// `left`: out of the last observed point without a tunnel, towards an address that no known
-/// pod or node has.
+/// pod or node has. If that is a Service's address, the node did not translate it.
 pub(super) fn left_outside(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict> {
     let step = last_of_rest(case, fates)?;
     let (scene, journey) = (case.scene, case.journey);
@@ -157,20 +157,25 @@ pub(super) fn left_outside(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict
         return None;
     }
     let index = case.index(step);
-    if scene.owners.at(to, step.time).is_some() {
-        return None;
-    }
+    // Another tool's program may translate the packet after this point.
+    let is_foreign = !point.foreign.is_empty();
+    let outcome = match scene.owners.at(to, step.time) {
+        Some(owner) if owner.kind.is_service() && !is_foreign => {
+            Outcome::Untranslated { step: index, to }
+        }
+        Some(owner) if owner.kind != OwnerKind::Endpoint => return None,
+        _ => Outcome::LeftOutside { step: index, to },
+    };
     Some(Verdict {
         kind: Kind::Left,
-        // Another tool's program may translate the packet after this point.
-        confidence: if point.foreign.is_empty() {
-            Confidence::High
-        } else {
+        confidence: if is_foreign {
             Confidence::Low
+        } else {
+            Confidence::High
         },
         cause: None,
         drop: None,
-        outcome: Outcome::LeftOutside { step: index, to },
+        outcome,
         waits: None,
         evidence: vec![Evidence::LastSeen(index)],
     })
@@ -372,6 +377,20 @@ fn next_port<'a>(
     })
 }
 
+/// Whether a datagram may continue as fragments. Conntrack reassembles the sender's fragments,
+/// so that the first hop of the datagram is not where the sender's packets are seen first. The
+/// node fragments the datagram again.
+fn may_be_cut(case: &Case<'_>, step: &Step) -> bool {
+    let packet = &case.journey.packet;
+    let is_whole = packet.fragment.is_none() && step.segments <= 1;
+    let mut steps = case.journey.steps.iter();
+    is_whole
+        && !matches!(packet.transport, Transport::Tcp(_))
+        && steps
+            .next()
+            .is_some_and(|first| !case.starts_at_source(first))
+}
+
 /// `lost`: not seen where the packet had to be seen next, although that point is observed, its
 /// agent lives, and no event of the two nodes was lost.
 pub(super) fn lost(
@@ -386,6 +405,7 @@ pub(super) fn lost(
     // Of identical packets, it is known how many vanished, but not which ones. A packet that a
     // kernel freed did not vanish.
     if journey.ambiguous
+        || journey.stand_in.is_some()
         || !fates.unclear.is_empty()
         || !silent
         || !all_seen
@@ -404,6 +424,9 @@ pub(super) fn lost(
         .or_else(|| next_tunnel(case, fates, circumstances))
         .or_else(|| next_port(case, fates, circumstances))?;
     let Next { step, node, .. } = next;
+    if may_be_cut(case, step) {
+        return None;
+    }
     let unseen = |node| case.hops_lost(Where::Node(node)) || case.drops_lost_on(node);
     if unseen(step.node) || unseen(node) || case.uneven() {
         return None;

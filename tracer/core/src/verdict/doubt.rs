@@ -55,6 +55,10 @@ impl Case<'_> {
             _ if host_side && delivered == 0 => Some(Cause::NotSeenInPod),
             _ if !self.scene.is_complete(journey.start()) => Some(Cause::BeforeStart),
             Closed::Silence if taken.is_some() => Some(Cause::ForeignProgram),
+            _ if let Some(stand_in) = journey.stand_in => {
+                evidence.push(Evidence::StandIn(stand_in));
+                Some(Cause::StandIn)
+            }
             Closed::Silence if let Some((node, point)) = gone => {
                 evidence.push(Evidence::InterfaceGone { node, point });
                 Some(Cause::InterfaceGone)

@@ -3,9 +3,11 @@
 //! Nodes, points, steps and drops are indexes: into [`crate::journey::Scene::nodes`], a node's
 //! points, [`crate::journey::Journey::steps`] and the journey's drops.
 
+use std::net::IpAddr;
+
 use super::{Leg, Pattern, Rise, Sort, Station};
 use crate::{
-    journey::{Impostor, Refusal},
+    journey::{Impostor, Refusal, StandIn},
     model::{EncapKind, Ends, Fact, Mac, Owner, Tunnel, Way},
 };
 
@@ -95,14 +97,55 @@ pub enum Evidence {
     Twins(Vec<(usize, usize)>),
     /// Another interface with the same address may have answered.
     Impostor(Impostor),
+    /// Answers or acknowledgements of the packet start at this point, in the receiver's place.
+    StandIn(StandIn),
+    /// Conntrack gives the packet to another port of the receiver, after the last point.
+    Redirected {
+        /// The node.
+        node: usize,
+        /// The port.
+        port: u16,
+    },
     /// The frame was for another MAC address, whose owner may have got the packet.
     OtherMac,
     /// An identical packet was on its way.
     Identical,
     /// A kernel freed the packet or a copy of it, and its reason does not say which.
     Unclear(usize),
-    /// No endpoint of a Service, by its name, is ready.
-    NoEndpoints(String),
+    /// No endpoint of a Service can get packets.
+    NoEndpoints {
+        /// The Service.
+        service: String,
+        /// Whether the Service has endpoints, none of which is ready.
+        has_some: bool,
+    },
+    /// A node did not translate a Service's address.
+    NotTranslated {
+        /// The node.
+        node: usize,
+        /// The Service.
+        service: String,
+        /// The Service's address.
+        to: IpAddr,
+    },
+    /// A Service leads to a port that refuses packets.
+    TargetPort {
+        /// The Service.
+        service: String,
+        /// The Service's port.
+        port: u16,
+        /// The endpoint's address and port.
+        to: (IpAddr, u16),
+    },
+    /// A Service leads to an address that its EndpointSlice has, and no known pod or node.
+    NobodysEndpoint {
+        /// The Service.
+        service: String,
+        /// The Service's port.
+        port: u16,
+        /// The endpoint's address and port.
+        to: (IpAddr, u16),
+    },
     /// Conntrack on a node translates the packet, and no hop after the translation was seen.
     Conntrack {
         /// The node.

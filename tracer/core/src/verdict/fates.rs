@@ -156,7 +156,7 @@ impl<'a> Fates<'a> {
 }
 
 /// What a node's own namespace is called.
-const HOST: &str = "host";
+pub(super) const HOST: &str = "host";
 
 /// Where a packet was seen last before it was dropped in the very same buffer;
 /// `None` if that is not certain, or if it was seen there after.

@@ -10,7 +10,7 @@ use super::{
     Circumstances, Confidence, Evidence, Kind, Outcome, Parts, Verdict, Waits, Where,
     absence::{left, left_outside, lost},
     fates::{Fates, watches_receiver},
-    translation::tell_translation,
+    translation::{proxied, redirected, tell_translation},
     tunnel::tell_mismatch,
     twins::twins,
     unanswered::unanswered,
@@ -105,6 +105,9 @@ impl Case<'_> {
     /// of them can have gone unseen; or it answered the packet.
     fn taken(&self) -> Ranges {
         let mut taken = Ranges::default();
+        if self.journey.stand_in.is_some() {
+            return taken;
+        }
         if !self.journey.acked.is_empty() && !self.twin_unseen() {
             let acked = self.journey.acked.iter();
             acked.for_each(|part| taken.insert(Range::offsets(*part)));
@@ -123,7 +126,9 @@ impl Case<'_> {
     /// Whether the receiver acknowledged the whole journey, and no other transmission of these
     /// bytes can have gone unseen.
     fn is_acked(&self) -> bool {
-        self.journey.acked[..] == [(0, self.journey.size())] && !self.twin_unseen()
+        self.journey.acked[..] == [(0, self.journey.size())]
+            && self.journey.stand_in.is_none()
+            && !self.twin_unseen()
     }
 
     /// Whether the receiver, and nobody else, answered this packet, and not another one with the
@@ -131,6 +136,7 @@ impl Case<'_> {
     fn is_answered(&self) -> bool {
         self.journey.answered_by.is_some()
             && self.journey.impostor.is_none()
+            && self.journey.stand_in.is_none()
             && !self.journey.asked_again
             && !self.twin_unseen()
     }
@@ -214,7 +220,10 @@ impl Case<'_> {
         let mut confirmed = self.is_acked();
         let mut cause = None;
         let mut outcome = Outcome::Reached;
-        if let Some((arrival, step)) = fates.nearest
+        if let Some(proxied) = proxied(self) {
+            outcome = proxied;
+            evidence.push(self.last_seen());
+        } else if let Some((arrival, step)) = fates.nearest
             && arrival != Arrival::No
         {
             let index = self.index(step);
@@ -236,12 +245,15 @@ impl Case<'_> {
             evidence.push(self.last_seen());
         }
         evidence.extend(self.bypassed(fates));
+        evidence.extend(redirected(self));
         if self.is_acked() {
             evidence.push(Evidence::Acknowledged);
         }
         if let Some(by) = self.journey.answered_by {
             let perhaps_another = self.journey.asked_again || self.twin_unseen();
-            confirmed |= !perhaps_another && self.journey.impostor.is_none();
+            confirmed |= !perhaps_another
+                && self.journey.impostor.is_none()
+                && self.journey.stand_in.is_none();
             evidence.push(Evidence::Answered {
                 by,
                 perhaps_another,
@@ -364,7 +376,7 @@ impl Case<'_> {
     }
 
     /// Whether the first step is where the sender's packets are seen first.
-    fn starts_at_source(&self, first: &Step) -> bool {
+    pub(super) fn starts_at_source(&self, first: &Step) -> bool {
         let point = self.scene.point(first);
         let local = &self.scene.nodes[first.node].local;
         match (point.role, point.direction) {

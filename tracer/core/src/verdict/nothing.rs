@@ -74,8 +74,10 @@ fn elsewhere(scene: &Scene, other: &Elsewhere) -> String {
         let owner = scene.owners.at(address, Owners::LATEST)?;
         match owner.kind {
             OwnerKind::Pod => Some(owner.name.clone()),
-            OwnerKind::Service | OwnerKind::Unserved => Some(format!("Service {}", owner.name)),
-            OwnerKind::Node => None,
+            OwnerKind::Node | OwnerKind::Endpoint => None,
+            OwnerKind::Service | OwnerKind::Unserved | OwnerKind::Empty => {
+                Some(format!("Service {}", owner.name))
+            }
         }
     };
     let named = |address: IpAddr| name(address).unwrap_or_else(|| address.to_string());

@@ -19,6 +19,14 @@ pub enum Outcome {
         /// Whether drops inside the pod are watched.
         observed: bool,
     },
+    /// A node gave the packet to a proxy of its own, at this address and port, and not to the
+    /// receiver.
+    Proxied {
+        /// The node.
+        node: usize,
+        /// The proxy's address and port.
+        to: (IpAddr, u16),
+    },
     /// A kernel dropped the packet: [`super::Verdict::drop`].
     Dropped,
     /// A reset or ICMP error refused the packet: [`crate::journey::Journey::refusal`].
@@ -44,6 +52,13 @@ pub enum Outcome {
     /// The packet went out towards an address that no known pod or node has. Usually it is
     /// outside of the cluster.
     LeftOutside {
+        /// The step where it went out.
+        step: usize,
+        /// The address.
+        to: IpAddr,
+    },
+    /// The packet went out with a Service's address, which its node did not translate.
+    Untranslated {
         /// The step where it went out.
         step: usize,
         /// The address.

@@ -1,55 +1,179 @@
-//! What conntrack says about a packet that was not seen after its translation.
+//! What conntrack and the objects of a Service say about a packet's translation, beyond what its
+//! hops show.
 
-use super::{Evidence, Kind, Verdict, judge::Case};
-use crate::model::{Cause, OwnerKind};
+use std::net::IpAddr;
 
-/// Adds the translated destination, if only conntrack's table shows it. If the table still leads a
-/// Service's address to an address that no pod has, that is the cause.
+use super::{Evidence, Kind, Outcome, Verdict, fates::HOST, judge::Case};
+use crate::{
+    journey::Translated,
+    model::{Cause, Direction, Ends, OwnerKind, Role},
+};
+
+/// Adds what a translation, or the lack of one, says about why the packet did not arrive.
 pub(super) fn tell_translation(case: &Case<'_>, verdict: &mut Verdict) {
-    if matches!(verdict.kind, Kind::Delivered | Kind::Left) {
+    if verdict.kind == Kind::Delivered {
         return;
     }
-    let (scene, journey) = (case.scene, case.journey);
-    if let Some(service) = unserved(case, verdict) {
-        verdict.evidence.insert(0, Evidence::NoEndpoints(service));
+    if let Some(unserved) = unserved(case, verdict) {
+        verdict.evidence.insert(0, unserved);
         verdict.cause = Some(Cause::NoEndpoints);
         return;
     }
+    if let Some(untranslated) = untranslated(case, verdict) {
+        verdict.evidence.insert(0, untranslated);
+        verdict.cause = Some(Cause::NotTranslated);
+        return;
+    }
+    if verdict.kind == Kind::Left {
+        return;
+    }
+    let journey = case.journey;
     let Some(translated) = journey.translated.as_deref() else {
         return;
     };
-    let (from, to) = (translated.first, translated.last);
-    let seen = |ends| {
-        journey
-            .steps
-            .iter()
-            .any(|step| journey.ends_at(step) == Some(ends))
-    };
+    let Translated {
+        first: from,
+        last: to,
+        told,
+        ..
+    } = *translated;
     // If only the source is translated, the entry says nothing about the destination.
-    let is_led = (from.dst, from.dst_port) != (to.dst, to.dst_port);
-    if let Some(node) = translated.told
-        && is_led
-        && !seen(to)
-    {
+    if (from.dst, from.dst_port) == (to.dst, to.dst_port) {
+        return;
+    }
+    let mut steps = journey.steps.iter();
+    let seen = steps.any(|step| journey.ends_at(step) == Some(to));
+    if let Some(node) = told.filter(|_| !seen) {
         verdict
             .evidence
             .push(Evidence::Conntrack { node, from, to });
     }
-    let start = journey.start();
-    let is_stale = from.dst != to.dst
-        && scene.service(from.dst, start).is_some()
-        && scene.owners.at(to.dst, start).is_none();
-    if is_stale {
-        verdict.cause = Some(Cause::StaleDnat);
+    tell_service(case, verdict, (from, to));
+}
+
+/// The proxy to which a node redirects a packet, as `REDIRECT` rules do: conntrack translates the
+/// destination to an address of the node.
+pub(super) fn proxied(case: &Case<'_>) -> Option<Outcome> {
+    let (scene, journey) = (case.scene, case.journey);
+    let way = journey.translated.as_deref()?;
+    let (sent, to) = (way.first.dst, way.last.dst);
+    let node = journey.steps.last()?.node;
+    let local = &scene.nodes[node].local;
+    if sent == to || way.is_reply == Some(true) || local.contains(&sent) || !local.contains(&to) {
+        return None;
+    }
+    // The endpoint of a Service or of a NodePort may be a pod on the host network.
+    let (from, owner) = {
+        let at = |address| scene.owners.at(address, journey.start());
+        (at(sent).map(|owner| owner.kind), at(to))
+    };
+    let is_led = from == Some(OwnerKind::Node)
+        || (from.is_some_and(OwnerKind::is_service) && owner.is_some());
+    (!is_led).then_some(Outcome::Proxied {
+        node,
+        to: (to, way.last.dst_port),
+    })
+}
+
+/// Evidence that the pod's own rules give a packet to another port of the pod.
+pub(super) fn redirected(case: &Case<'_>) -> Option<Evidence> {
+    let (scene, journey) = (case.scene, case.journey);
+    let way = journey.translated.as_deref()?;
+    let last = journey.steps.last()?;
+    let (ends, point) = (journey.ends_at(last)?, scene.point(last));
+    let is_pod = matches!(
+        (point.role, point.direction),
+        (Role::Veth, Direction::Egress) | (Role::Pod, Direction::Ingress)
+    );
+    let is_other = ends.dst == way.last.dst && ends.dst_port != way.last.dst_port;
+    (is_pod && is_other && way.is_reply != Some(true)).then_some(Evidence::Redirected {
+        node: last.node,
+        port: way.last.dst_port,
+    })
+}
+
+/// Adds where the packet's Service leads, if that explains the verdict.
+fn tell_service(case: &Case<'_>, verdict: &mut Verdict, (from, to): (Ends, Ends)) {
+    let Some(service) = service_of(case, from.dst) else {
+        return;
+    };
+    let (port, to) = (from.dst_port, (to.dst, to.dst_port));
+    if from.dst == to.0 {
+        return;
+    }
+    let mut nodes = case.scene.nodes.iter();
+    let is_nodes = nodes.any(|hello| hello.local.contains(&to.0));
+    match case.scene.owners.at(to.0, case.journey.start()) {
+        // The node redirects the packet to itself.
+        None if is_nodes => {}
+        None => verdict.cause = Some(Cause::StaleDnat),
+        // An endpoint outside of the cluster has no known owner, but may exist.
+        Some(owner) if owner.kind == OwnerKind::Endpoint => {
+            let evidence = Evidence::NobodysEndpoint { service, port, to };
+            verdict.evidence.push(evidence);
+        }
+        Some(_) if is_refused_port(case, verdict) => {
+            let evidence = Evidence::TargetPort { service, port, to };
+            verdict.evidence.push(evidence);
+        }
+        Some(_) => {}
     }
 }
 
-/// The Service of an untranslated packet, if no endpoint is ready. Its node refuses or drops such
-/// packets.
-fn unserved(case: &Case<'_>, verdict: &Verdict) -> Option<String> {
+/// The name of the Service that has an address.
+fn service_of(case: &Case<'_>, address: IpAddr) -> Option<String> {
+    let service = case.scene.service(address, case.journey.start());
+    service.map(str::to_owned)
+}
+
+/// Whether the receiver refused the packet because nobody listens on the translated port.
+fn is_refused_port(case: &Case<'_>, verdict: &Verdict) -> bool {
+    let told = case.journey.refusal;
+    verdict.kind == Kind::Refused
+        && told.is_some_and(|told| {
+            let is_unreachable = matches!(
+                (told.from.is_ipv6(), told.icmp),
+                (_, None) | (false, Some((3, 3))) | (true, Some((1, 4)))
+            );
+            is_unreachable && case.journey.is_sent_to(told.from)
+        })
+}
+
+/// The Service of an untranslated packet, if that has no ready endpoint. Its node refuses or
+/// drops such packets.
+fn unserved(case: &Case<'_>, verdict: &Verdict) -> Option<Evidence> {
     let journey = case.journey;
     let owner = case.scene.owners.at(journey.packet.dst, journey.start())?;
     let gone = matches!(verdict.kind, Kind::Refused | Kind::Dropped);
-    let fits = gone && journey.translated.is_none() && owner.kind == OwnerKind::Unserved;
-    fits.then(|| owner.name.clone())
+    let fits = gone && journey.translated.is_none();
+    let has_some = match owner.kind {
+        OwnerKind::Unserved => true,
+        OwnerKind::Empty => false,
+        _ => return None,
+    };
+    fits.then(|| Evidence::NoEndpoints {
+        service: owner.name.clone(),
+        has_some,
+    })
+}
+
+/// Evidence that a packet kept a Service's address after the rules that translate it. The node looks
+/// up routes after those rules.
+fn untranslated(case: &Case<'_>, verdict: &Verdict) -> Option<Evidence> {
+    let journey = case.journey;
+    let to = journey.destination()?;
+    let service = service_of(case, to)?;
+    let node = match &verdict.outcome {
+        Outcome::Untranslated { step, .. } => journey.steps[*step].node,
+        _ => {
+            let drop = &journey.drops[verdict.drop?];
+            let is_behind = matches!(
+                verdict.cause,
+                Some(Cause::Neighbour | Cause::NoRoute | Cause::RouteType)
+            );
+            let kept = drop.ends.as_deref().is_none_or(|ends| ends.dst == to);
+            (is_behind && kept && *drop.netns == *HOST).then_some(drop.node)?
+        }
+    };
+    Some(Evidence::NotTranslated { node, service, to })
 }

@@ -60,11 +60,15 @@ fn a_services_packets_are_followed_before_and_after_their_translation() {
                 "10.244.1.5 > 192.0.2.9 15432 (6)",
             ]
         );
-        // The endpoint is outside of the cluster: the pod's node masquerades.
+        // The endpoint is outside of the cluster: the pod's node masquerades, also what it has
+        // not translated.
         let node = Some("node-a");
         assert_eq!(
             masqueraded(&settings),
-            [("192.0.2.9".to_owned(), 15432, node)]
+            [
+                ("10.96.0.21".to_owned(), 5432, node),
+                ("192.0.2.9".to_owned(), 15432, node),
+            ]
         );
         assert_eq!(settings.besides, []);
     }
@@ -165,6 +169,12 @@ fn a_pod_may_reach_itself_by_a_service() {
             ("10.244.1.5".to_owned(), 8080, node),
             ("10.244.1.5".to_owned(), 5353, node),
             ("fd00:1::5".to_owned(), 8081, node),
+            ("10.96.0.20".to_owned(), 80, node),
+            ("10.96.0.20".to_owned(), 53, node),
+            ("fd00:96::20".to_owned(), 80, node),
+            ("fd00:96::20".to_owned(), 53, node),
+            ("10.244.2.7".to_owned(), 8080, node),
+            ("10.244.2.7".to_owned(), 5353, node),
         ]
     );
 }
@@ -219,7 +229,54 @@ fn a_service_without_endpoints_is_followed_to_its_address() {
     assert_eq!(pairs(&settings), ["10.244.1.5 > 10.96.0.22 80 (6)"]);
     assert_eq!(
         settings.warnings,
-        ["service shop/empty has no ready endpoints: nothing that is sent to it can arrive"]
+        [
+            "service shop/empty has no ready endpoints: nothing that is sent to it can arrive (it \
+             has none at all)"
+        ]
+    );
+}
+
+/// The objects say why a Service leads nowhere, or not to all its endpoints.
+#[test]
+fn a_service_says_where_it_does_not_lead() {
+    let warnings = |from: &str, to: &str| {
+        assert!(SERVICES.contains(from), "{from}");
+        let services = SERVICES.replace(from, to);
+        let line = "--src-pod web --dst-service shop/outside";
+        let settings = resolve_with(line, &services).expect("this can be followed");
+        settings.warnings
+    };
+    assert_eq!(
+        warnings(
+            "addresses: [192.0.2.9]",
+            "addresses: [192.0.2.9], conditions: {ready: false}"
+        ),
+        [
+            "service shop/outside has no ready endpoints: nothing that is sent to it can arrive \
+             (192.0.2.9 is not ready)"
+        ]
+    );
+    assert_eq!(
+        warnings("[{port: 15432}]", "[{name: pg, port: 15432}]"),
+        [
+            "service shop/outside leads nowhere at its port 5432/TCP: no EndpointSlice of it has \
+             that port, so compare its targetPort with the names of its pods' ports"
+        ]
+    );
+    let port = "[{port: 5432, targetPort: 5432}]";
+    assert_eq!(
+        warnings(port, &format!("{port}, sessionAffinity: ClientIP")),
+        [
+            "service shop/outside has sessionAffinity ClientIP: a client keeps the endpoint that \
+             it got first"
+        ]
+    );
+    assert_eq!(
+        warnings(port, &format!("{port}, internalTrafficPolicy: Local")),
+        [
+            "service shop/outside has internalTrafficPolicy Local and no ready endpoint on node-a: \
+             what is sent to it from there is dropped"
+        ]
     );
 }
 
@@ -350,11 +407,18 @@ fn a_pod_is_reached_by_each_service_that_leads_there() {
     assert_eq!(names(&settings.besides), ["default/web"]);
     assert_eq!(settings.services, [None, None]);
     // By an address from outside, a pod's packets get the node's.
+    let node = Some("node-a");
     assert_eq!(
         masqueraded(&settings),
         [
             ("10.244.2.7".to_owned(), 8080, None),
             ("10.244.2.7".to_owned(), 5353, None),
+            ("10.96.0.20".to_owned(), 80, node),
+            ("10.96.0.20".to_owned(), 53, node),
+            ("203.0.113.80".to_owned(), 80, node),
+            ("203.0.113.80".to_owned(), 53, node),
+            ("198.51.100.7".to_owned(), 80, node),
+            ("198.51.100.7".to_owned(), 53, node),
             ("10.244.1.5".to_owned(), 8080, None),
             ("10.244.1.5".to_owned(), 5353, None),
         ]

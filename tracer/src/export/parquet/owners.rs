@@ -21,7 +21,7 @@ impl Held<'_> {
 table! {
     "Owners, by address and time.", of: Held<'_>;
     address: Text = of.address, "The address.";
-    kind: Text = of.owned.owner.kind.name(), "`pod`, `node`, `service`, or `unserved`: a Service without a ready endpoint.";
+    kind: Text = of.owned.owner.kind.name(), "`pod`, `node`, `service`, `unserved`: a Service without a ready endpoint, `empty`: one without any, or `endpoint`: an address that a Service's EndpointSlice has and that is no pod's.";
     name: Text = &of.owned.owner.name, "`namespace/name` of a pod or Service, or the node's name.";
     node: Option<Text> = of.node(), "The node that it is on; null of Services, and where it is not known.";
     since: Option<Time> = of.owned.from, "From when on; null: from before the recording.";

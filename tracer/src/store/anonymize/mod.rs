@@ -187,7 +187,9 @@ impl Anonymizer {
         match kind {
             OwnerKind::Pod => self.pod(name),
             OwnerKind::Node => self.node(name),
-            OwnerKind::Service | OwnerKind::Unserved => self.service(name),
+            OwnerKind::Service | OwnerKind::Unserved | OwnerKind::Empty | OwnerKind::Endpoint => {
+                self.service(name)
+            }
         }
     }
 

@@ -157,7 +157,10 @@ pub(super) fn end(scene: &Scene, journey: &Journey, address: IpAddr) -> String {
     match owner.kind {
         OwnerKind::Pod => owner.name.clone(),
         OwnerKind::Node => format!("{address} ({})", owner.name),
-        OwnerKind::Service | OwnerKind::Unserved => format!("{address} (Service {})", owner.name),
+        OwnerKind::Service | OwnerKind::Unserved | OwnerKind::Empty => {
+            format!("{address} (Service {})", owner.name)
+        }
+        OwnerKind::Endpoint => format!("{address} (an endpoint of Service {})", owner.name),
     }
 }
 

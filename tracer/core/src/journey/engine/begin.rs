@@ -13,6 +13,7 @@ use crate::{
         index::Id,
         memory::Candidates,
         ranges::Range,
+        stand_in::stand_in,
         track::{Begun, Track},
     },
     model::{Flags, Hop, Packet, Proto, Quote, Transport},
@@ -48,6 +49,9 @@ impl Engine {
         let (asks, answers) = self.exchange(id, (node, time), (&packet, src));
         if let Some(hop) = hop {
             self.note_impostor(scene, (id, node, hop), &packet);
+            if part == whole {
+                self.note_stand_in(scene, (node, time), hop, &packet);
+            }
         }
         if cut.is_none() {
             is_first = self.is_first_of_its_kind(&packet, answers);
@@ -240,6 +244,43 @@ impl Engine {
                 .or(first);
             if let (Some(track), true) = (self.memory.get_mut(asker), found.is_some()) {
                 track.rest_mut().impostor = found;
+            }
+        }
+    }
+
+    /// Notes with the packets that this one answers or acknowledges that a proxy sent it.
+    fn note_stand_in(
+        &mut self,
+        scene: &Scene,
+        (node, time): (usize, i64),
+        hop: &Hop,
+        packet: &Packet,
+    ) {
+        let asked = match part(packet) {
+            Some(Part::Answers(question) | Part::Refuses(question)) => Some(question),
+            Some(Part::Asks(_)) => return,
+            None => None,
+        };
+        let acks = match &packet.transport {
+            Transport::Tcp(tcp) if tcp.flags.has(Flags::ACK) => Some(tcp),
+            _ => None,
+        };
+        if asked.is_none() && acks.is_none() {
+            return;
+        }
+        // A translated packet may have come in with ends that are not watched.
+        let may_be = self.translations.way(packet).is_none();
+        let found = may_be.then(|| stand_in(scene, (node, time), hop, packet.src));
+        let Some(stand_in) = found.flatten() else {
+            return;
+        };
+        if let Some(tcp) = acks {
+            self.memory.stood_in(packet, tcp, stand_in);
+        }
+        let askers = asked.map(|asked| self.memory.askers(&asked));
+        for asker in askers.into_iter().flatten() {
+            if let Some(track) = self.memory.get_mut(asker).filter(|track| track.is_open) {
+                track.rest_mut().stand_in = Some(stand_in);
             }
         }
     }

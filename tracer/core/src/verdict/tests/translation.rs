@@ -71,6 +71,7 @@ fn an_entry_that_translates_the_source_alone_does_not_say_where_a_packet_goes() 
 fn what_is_refused_for_a_service_without_ready_endpoints_says_so() {
     for (kind, expected) in [
         (OwnerKind::Unserved, Some(Cause::NoEndpoints)),
+        (OwnerKind::Empty, Some(Cause::NoEndpoints)),
         (OwnerKind::Service, Some(Cause::IcmpError)),
     ] {
         let (mut scene, mut journey) = asked(B);
@@ -90,7 +91,66 @@ fn what_is_refused_for_a_service_without_ready_endpoints_says_so() {
         let (verdict, _) = judge(&scene, &journey, &CALM);
         assert_eq!(verdict.kind, Kind::Refused);
         assert_eq!(verdict.cause, expected);
-        let names = rests_on!(verdict, Evidence::NoEndpoints(name) if name == "shop/ghost");
-        assert_eq!(names, kind == OwnerKind::Unserved);
+        let names = rests_on!(verdict, Evidence::NoEndpoints { service, has_some }
+            if service == "shop/ghost" && *has_some == (kind == OwnerKind::Unserved));
+        assert_eq!(names, kind != OwnerKind::Service);
     }
+}
+
+/// As [`asked`], seen to leave its pod and acknowledged by nobody; a node gives it to itself.
+#[test]
+fn what_a_node_redirects_to_itself_has_not_reached_its_receiver() {
+    const GATEWAY: [u8; 4] = [10, 244, 1, 1];
+    let (mut scene, mut journey) = asked(GATEWAY);
+    let port = 15_001;
+    journey.packet.dst = B.into();
+    let translated = journey.translated.as_mut().expect("an entry");
+    translated.first.dst = B.into();
+    translated.last.dst_port = port;
+    journey.answered_by = Some(2);
+    let (verdict, _) = judge(&scene, &journey, &CALM);
+    // It is not known that this is an address of the node.
+    assert!(!matches!(verdict.outcome, Outcome::Proxied { .. }));
+    scene.nodes[0].local.push(GATEWAY.into());
+    let (verdict, _) = judge(&scene, &journey, &CALM);
+    assert_eq!(verdict.kind, Kind::Delivered);
+    let to = (GATEWAY.into(), port);
+    assert_eq!(verdict.outcome, Outcome::Proxied { node: 0, to });
+}
+
+#[test]
+fn what_leaves_with_a_services_address_was_not_translated() {
+    let (mut scene, _) = asked(B);
+    let mut journey = journey(&[(0, FROM_POD), (0, UPLINK_OUT)], Closed::Silence);
+    journey.packet.dst = SERVICE.into();
+    // By the default route, not by the tunnel.
+    journey.steps[1].encap = None;
+    let (verdict, _) = judge(&scene, &journey, &CALM);
+    assert_eq!(verdict.kind, Kind::Left);
+    assert_eq!(verdict.cause, Some(Cause::NotTranslated));
+    let named = rests_on!(verdict, Evidence::NotTranslated { node: 0, service, .. }
+        if service == "shop/cart");
+    assert!(named);
+    // A program at the uplink may translate it behind that.
+    scene.nodes[0].points[UPLINK_OUT].foreign = vec![Foreign {
+        id: 1,
+        name: "to_world".to_owned(),
+    }];
+    let (verdict, _) = judge(&scene, &journey, &CALM);
+    assert_ne!(verdict.cause, Some(Cause::NotTranslated));
+}
+
+#[test]
+fn an_answer_that_another_makes_shows_nothing() {
+    let (scene, mut journey) = asked(B);
+    journey.translated = None;
+    journey.packet.dst = B.into();
+    journey.answered_by = Some(2);
+    let (verdict, _) = judge(&scene, &journey, &CALM);
+    assert_eq!(verdict.kind, Kind::Delivered);
+    journey.stand_in = Some(crate::journey::StandIn { node: 0, point: 0 });
+    let (verdict, _) = judge(&scene, &journey, &CALM);
+    assert_eq!(verdict.kind, Kind::Unknown);
+    assert_eq!(verdict.cause, Some(Cause::StandIn));
+    assert!(rests_on!(verdict, Evidence::StandIn(_)));
 }

@@ -105,6 +105,27 @@ enum What<'a> {
     Unclear(Freed<'a>),
     NoEndpoints {
         service: &'a str,
+        has_some: bool,
+    },
+    NotTranslated {
+        node: &'a str,
+        service: &'a str,
+        to: IpAddr,
+    },
+    TargetPort {
+        service: &'a str,
+        port: u16,
+        to: End,
+    },
+    NobodysEndpoint {
+        service: &'a str,
+        port: u16,
+        to: End,
+    },
+    StandIn(Place<'a>),
+    Redirected {
+        node: &'a str,
+        port: u16,
     },
     Conntrack {
         node: &'a str,
@@ -181,6 +202,7 @@ impl<'a> What<'a> {
         let seen = |step| Sighting::new(scene, journey, step);
         let freed = |drop: usize| Freed::new(scene, &journey.drops[drop]);
         let leg = |leg| Leg::new(scene, journey, leg);
+        let end = |(address, port): (IpAddr, u16)| End { address, port };
         match evidence {
             Given::Drop(drop) => Self::Drop(freed(*drop)),
             Given::Fact(fact) => Self::Fact { fact },
@@ -237,7 +259,30 @@ impl<'a> What<'a> {
             Given::OtherMac => Self::OtherMac,
             Given::Identical => Self::Identical,
             Given::Unclear(drop) => Self::Unclear(freed(*drop)),
-            Given::NoEndpoints(service) => Self::NoEndpoints { service },
+            Given::NoEndpoints { service, has_some } => Self::NoEndpoints {
+                service,
+                has_some: *has_some,
+            },
+            Given::NotTranslated { node, service, to } => Self::NotTranslated {
+                node: name(*node),
+                service,
+                to: *to,
+            },
+            Given::TargetPort { service, port, to } => Self::TargetPort {
+                service,
+                port: *port,
+                to: end(*to),
+            },
+            Given::NobodysEndpoint { service, port, to } => Self::NobodysEndpoint {
+                service,
+                port: *port,
+                to: end(*to),
+            },
+            Given::StandIn(stand_in) => Self::StandIn(at(stand_in.node, stand_in.point)),
+            Given::Redirected { node, port } => Self::Redirected {
+                node: name(*node),
+                port: *port,
+            },
             Given::Conntrack { node, from, to } => Self::Conntrack {
                 node: name(*node),
                 from: dst(from),

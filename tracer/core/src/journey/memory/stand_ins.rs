@@ -1,0 +1,32 @@
+//! Connections that a proxy answers in the place of the other end.
+
+use super::Memory;
+use crate::{
+    journey::{StandIn, identity::StreamKey, track::Track},
+    model::{Packet, Tcp, Transport},
+};
+
+impl Memory {
+    /// Notes that a proxy, and not the packet's source, acknowledges the data.
+    pub(in crate::journey) fn stood_in(&mut self, packet: &Packet, tcp: &Tcp, stand_in: StandIn) {
+        self.stand_ins = true;
+        let other = StreamKey::of(packet, tcp).reverse();
+        if let Some(stream) = self.stream_mut(&other) {
+            stream.stand_in = Some(stand_in);
+        }
+    }
+
+    /// Where a proxy answers or acknowledges a track in the receiver's place.
+    pub(super) fn stand_in(&self, track: &Track) -> Option<StandIn> {
+        if !self.stand_ins {
+            return None;
+        }
+        let own = track.rest().and_then(|rest| rest.stand_in);
+        own.or_else(|| {
+            let Transport::Tcp(tcp) = &track.packet.transport else {
+                return None;
+            };
+            self.stream(&StreamKey::of(&track.packet, tcp))?.stand_in
+        })
+    }
+}
