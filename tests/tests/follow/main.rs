@@ -11,6 +11,10 @@ mod bgp;
 mod calico;
 // Traffic without a fault: everything arrives, everything is seen.
 mod clean;
+// What connection tracking does besides translating.
+mod conntrack;
+// Services that lead nowhere, and why.
+mod dead_services;
 // What a pod asks DNS, and what it hears.
 mod dns;
 // Containers behind a bridge, with the node's address.
@@ -35,6 +39,8 @@ mod multihomed;
 mod nodes;
 // What goes out of the cluster, and what comes in.
 mod outside;
+// Proxies that take packets on their way.
+mod proxies;
 // Recordings for the replay tests.
 mod recordings;
 // Programs of other dataplanes that take packets past points.
@@ -47,6 +53,8 @@ mod restarts;
 mod selection;
 // What is sent to Services, before its translation and after it.
 mod services;
+// Other kinds of Services, and other ways to their endpoints.
+mod service_kinds;
 // Pods that send by their node's uplink itself.
 mod shared;
 mod ssh;

@@ -1,0 +1,189 @@
+//! What connection tracking does besides translating: it puts fragments together, keeps
+//! connections apart in zones, and lets packets go untracked.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+use tracer_tests::{
+    Lab, LabSpec, Pod, Proxy, Service, ServicePort,
+    program::{LIMIT, Tracer},
+    traffic::tcp_to_service,
+};
+
+use crate::{
+    expected::{between_pods, check_balance, is_before_start, is_neighbour, pod, seen},
+    recordings,
+    services::{ends, translations},
+};
+
+/// More than fits into a packet.
+const LARGE: usize = 3000;
+
+fn lab(endpoint: usize) -> Result<(Lab, Service)> {
+    let mut lab = Lab::new(&LabSpec {
+        pods_per_node: 2,
+        ..LabSpec::default()
+    })?;
+    let ports = vec![ServicePort::tcp(80, 8080), ServicePort::udp(80, 8080)];
+    let service = lab.add_service(Proxy::Iptables, ports, &[endpoint])?;
+    Ok((lab, service))
+}
+
+/// Follows the first pod and a Service, or what else is named.
+fn follow(
+    lab: &Lab,
+    to: &[&str],
+    name: &str,
+    traffic: impl FnOnce() -> Result<()>,
+) -> Result<Vec<Value>> {
+    let recording = recordings::fault(name);
+    let source = pod(&lab.pods[0]);
+    let args = ["--src-pod", &source, "--hold", "1s"];
+    let args = args.iter().chain(to).copied();
+    let mut tracer = Tracer::follow(lab, args.chain(recording.arguments()))?;
+    tracer.wait_started(LIMIT)?;
+    traffic()?;
+    let mut finished = tracer.stop()?;
+    check_balance(&finished.summary);
+    let is_shown = |journey: &mut Value| !is_neighbour(journey) && !is_before_start(journey);
+    let journeys: Vec<Value> = finished.journeys.extract_if(.., is_shown).collect();
+    assert!(!journeys.is_empty(), "{}", finished.stderr);
+    Ok(journeys)
+}
+
+/// Sends a large datagram to a Service and back, twice.
+fn exchange(client: &Pod, server: &Pod, at: SocketAddr) -> Result<()> {
+    let any: IpAddr = match at.is_ipv6() {
+        true => Ipv6Addr::UNSPECIFIED.into(),
+        false => Ipv4Addr::UNSPECIFIED.into(),
+    };
+    let own = SocketAddr::new(server.address(at.is_ipv6()), 8080);
+    let server = server.netns.enter(|| UdpSocket::bind(own))?;
+    let client = client.netns.enter(|| UdpSocket::bind((any, 0)))?;
+    for socket in [&server, &client] {
+        socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+    }
+    client.connect(at)?;
+    let mut datagram = [0; LARGE];
+    for number in 0..2 {
+        client.send(&[number; LARGE])?;
+        let (len, from) = server.recv_from(&mut datagram).context("the question")?;
+        server.send_to(&datagram[..len], from)?;
+        assert_eq!(client.recv(&mut datagram).context("the answer")?, LARGE);
+    }
+    Ok(())
+}
+
+/// Fragments that a node puts together, translates and cuts again arrive, and nothing else is
+/// said of them.
+#[test]
+fn fragments_through_a_service() -> Result<()> {
+    for endpoint in [1, 2] {
+        let (lab, service) = lab(endpoint)?;
+        let [client, server] = [&lab.pods[0], &lab.pods[endpoint]];
+        let name = service.full_name();
+        for v6 in [false, true] {
+            let place = if endpoint == 1 {
+                "one-node"
+            } else {
+                "two-nodes"
+            };
+            let recording = format!("service-fragments-{place}-{}", if v6 { 6 } else { 4 });
+            let at = service.at(v6, 1);
+            let journeys = follow(&lab, &["--dst-service", &name], &recording, || {
+                exchange(client, server, at)
+            })?;
+            for journey in &journeys {
+                let kind = &journey["verdict"]["kind"];
+                assert!(kind == "delivered" || kind == "unknown", "{journey:#}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Connections in a zone of their own are translated as others are: what was seen says so, and
+/// no entry of another zone is taken for theirs.
+#[test]
+fn connections_in_a_zone() -> Result<()> {
+    let (lab, service) = lab(2)?;
+    let [client, server] = [&lab.pods[0], &lab.pods[2]];
+    let node = lab.node_of(client);
+    let zones = "table inet zones { chain in { type filter hook prerouting priority raw; ct zone \
+                 set 7; }; chain out { type filter hook output priority raw; ct zone set 7; }; }";
+    node.netns.batch("nft -f -", zones)?;
+    // In no zone, an entry leads elsewhere.
+    let entry = format!(
+        "conntrack -I -p tcp -s {} -d {} --sport 40000 --dport 80 -g {} --reply-port-src 8080 \
+         --state ESTABLISHED -t 600",
+        client.v4, service.v4, lab.pods[1].v4
+    );
+    node.netns.run(&entry)?;
+    let name = service.full_name();
+    let at = service.at(false, 0);
+    let journeys = follow(&lab, &["--dst-service", &name], "service-zone", || {
+        let served = tcp_to_service(&client.netns, at, (&[server], 8080), 3)?;
+        assert!(served.is_complete(), "{served:?}");
+        Ok(())
+    })?;
+    for journey in &journeys {
+        assert_eq!(journey["verdict"]["kind"], "delivered", "{journey:#}");
+        let [(_, from, to)] = translations(journey)?[..] else {
+            panic!("one translation: {journey:#}");
+        };
+        let endpoint = SocketAddr::new(server.address(false), 8080);
+        let [src, _] = ends(journey)?;
+        let is_right = match journey["direction"] == "request" {
+            true => (from, to) == (at, endpoint),
+            false => (src, to) == (endpoint, at),
+        };
+        assert!(is_right, "{journey:#}");
+    }
+    Ok(())
+}
+
+/// What no connection tracking sees is not translated: between pods it arrives, and for a
+/// Service it is dropped or leaves as it is.
+#[test]
+fn untracked_packets() -> Result<()> {
+    let (lab, service) = lab(2)?;
+    let [client, server] = [&lab.pods[0], &lab.pods[2]];
+    let node = lab.node_of(client);
+    let rules = "table inet raw { chain in { type filter hook prerouting priority raw; notrack; }; \
+                 chain out { type filter hook output priority raw; notrack; }; }";
+    node.netns.batch("nft -f -", rules)?;
+    let server_name = pod(server);
+    let at = SocketAddr::new(server.address(false), 8080);
+    let journeys = follow(&lab, &["--dst-pod", &server_name], "untracked", || {
+        let served = tcp_to_service(&client.netns, at, (&[server], 8080), 3)?;
+        assert!(served.is_complete(), "{served:?}");
+        Ok(())
+    })?;
+    for journey in &journeys {
+        assert_eq!(journey["verdict"]["kind"], "delivered", "{journey:#}");
+        assert_eq!(translations(journey)?, [], "{journey:#}");
+        let [from, to] = match journey["direction"] == "request" {
+            true => [client, server],
+            false => [server, client],
+        };
+        assert_eq!(seen(journey), between_pods(&lab, from, to), "{journey:#}");
+    }
+    let name = service.full_name();
+    let at = service.at(false, 1);
+    let journeys = follow(&lab, &["--dst-service", &name], "untracked-service", || {
+        let socket = client.netns.enter(|| UdpSocket::bind((client.v4, 0)))?;
+        socket.send_to(&[7; 64], at)?;
+        socket.set_read_timeout(Some(Duration::from_secs(4)))?;
+        assert!(socket.recv(&mut [0; 64]).is_err());
+        Ok(())
+    })?;
+    for journey in &journeys {
+        let verdict = &journey["verdict"];
+        // One that waited for the neighbour may be freed as another one.
+        let is_known = verdict["kind"] == "dropped" && verdict["cause"] == "not-translated";
+        assert!(is_known || verdict["kind"] == "unknown", "{journey:#}");
+    }
+    Ok(())
+}

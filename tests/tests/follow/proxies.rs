@@ -1,0 +1,143 @@
+//! Sidecars: rules of a pod give packets to a proxy in that pod (`redirect`). A packet that a
+//! sidecar takes has reached its pod, and the proxy's own connection is another one.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use anyhow::Result;
+use serde_json::Value;
+use tracer_tests::{
+    Lab, LabSpec, Netns, Proxy, Service, ServicePort,
+    program::{Finished, LIMIT, Tracer},
+    traffic::tcp_to,
+};
+
+use crate::{
+    expected::{check_balance, is_before_start, is_neighbour, pod},
+    recordings,
+    services::ends,
+};
+
+/// Where proxies listen: Istio's ports for what comes out of a pod, and goes into one.
+const OUT: u16 = 15001;
+const IN: u16 = 15006;
+
+/// Pods *web* and *cart* on two nodes, and a Service that leads to the second one.
+fn lab() -> Result<(Lab, Service)> {
+    let mut lab = Lab::new(&LabSpec::default())?;
+    let ports = vec![ServicePort::tcp(80, 8080)];
+    let service = lab.add_service(Proxy::Iptables, ports, &[1])?;
+    Ok((lab, service))
+}
+
+/// Gives TCP packets to some ports that come to a hook to a port of who gets them.
+fn redirect(netns: &Netns, hook: &str, ports: &str, to: u16) -> Result<()> {
+    let rules = format!(
+        "table inet proxy {{ chain proxy {{ type nat hook {hook} priority -110; \
+         tcp dport {{ {ports} }} redirect to :{to}; }}; }}"
+    );
+    netns.batch("nft -f -", &rules).map(drop)
+}
+
+/// Any IPv4 address at a port.
+fn any(port: u16) -> SocketAddr {
+    (Ipv4Addr::UNSPECIFIED, port).into()
+}
+
+/// What is told of the traffic between the first pod and a destination.
+fn follow(
+    lab: &Lab,
+    to: &[&str],
+    name: &str,
+    traffic: impl FnOnce() -> Result<()>,
+) -> Result<Finished> {
+    let recording = recordings::fault(name);
+    let source = pod(&lab.pods[0]);
+    let args = ["--src-pod", &source, "--hold", "1s"];
+    let args = args.iter().chain(to).copied();
+    let mut tracer = Tracer::follow(lab, args.chain(recording.arguments()))?;
+    tracer.wait_started(LIMIT)?;
+    traffic()?;
+    let mut finished = tracer.stop()?;
+    check_balance(&finished.summary);
+    let is_shown = |journey: &mut Value| !is_neighbour(journey) && !is_before_start(journey);
+    finished.journeys = finished.journeys.extract_if(.., is_shown).collect();
+    assert!(!finished.journeys.is_empty(), "{}", finished.stderr);
+    Ok(finished)
+}
+
+/// The requests among journeys, and the answers.
+fn both(journeys: &[Value]) -> [Vec<&Value>; 2] {
+    ["request", "reply"].map(|direction| {
+        let of = |journey: &&Value| journey["direction"] == direction;
+        journeys.iter().filter(of).collect()
+    })
+}
+
+fn text(journey: &Value) -> &str {
+    journey["verdict"]["text"].as_str().unwrap_or_default()
+}
+
+/// A sidecar takes what comes into its pod: the pod has it.
+#[test]
+fn a_sidecar_takes_what_comes_in() -> Result<()> {
+    let (lab, service) = lab()?;
+    let [web, cart] = [&lab.pods[0], &lab.pods[1]];
+    redirect(&cart.netns, "prerouting", "8080", IN)?;
+    let servers = [(&cart.netns, any(IN))];
+    let name = service.full_name();
+    for inside in [false, true] {
+        let mut to = vec!["--dst-service", &name];
+        to.extend(inside.then_some("--pod-interfaces"));
+        let recording = if inside {
+            "sidecar-in-pod"
+        } else {
+            "sidecar-in"
+        };
+        let finished = follow(&lab, &to, recording, || {
+            let served = tcp_to(&web.netns, service.at(false, 0), &servers, 3)?;
+            assert!(served.is_complete(), "{served:?}");
+            Ok(())
+        })?;
+        for journey in &finished.journeys {
+            assert_eq!(journey["verdict"]["kind"], "delivered", "{journey:#}");
+        }
+        let [requests, _] = both(&finished.journeys);
+        for request in requests {
+            assert!(text(request).contains(&pod(cart)), "{request:#}");
+            // Only conntrack in the pod knows, and may be asked too late.
+            let is_told = text(request).contains("; rules in the pod redirect the packet to port");
+            assert!(inside || !is_told, "{request:#}");
+        }
+    }
+    Ok(())
+}
+
+/// A sidecar takes what goes out of its pod: nothing of that is seen, and its own connection
+/// is one like any other.
+#[test]
+fn a_sidecar_takes_what_goes_out() -> Result<()> {
+    let (lab, service) = lab()?;
+    let [web, cart] = [&lab.pods[0], &lab.pods[1]];
+    redirect(&web.netns, "output", "80", OUT)?;
+    let endpoint = SocketAddr::new(cart.address(false), 8080);
+    let name = service.full_name();
+    let to = ["--dst-service", &name, "--pod-interfaces"];
+    let finished = follow(&lab, &to, "sidecar-out", || {
+        let servers = [(&web.netns, any(OUT))];
+        let served = tcp_to(&web.netns, service.at(false, 0), &servers, 3)?;
+        assert!(served.is_complete(), "{served:?}");
+        let own = tcp_to(&web.netns, endpoint, &[(&cart.netns, endpoint)], 2)?;
+        assert!(own.is_complete(), "{own:?}");
+        Ok(())
+    })?;
+    let [requests, _] = both(&finished.journeys);
+    let syns = requests
+        .iter()
+        .filter(|journey| journey["packet"]["tcp"]["flags"] == "SYN");
+    assert_eq!(syns.count(), 2);
+    for journey in &finished.journeys {
+        assert_eq!(journey["verdict"]["kind"], "delivered", "{journey:#}");
+        assert!(ends(journey)?.contains(&endpoint), "{journey:#}");
+    }
+    Ok(())
+}
