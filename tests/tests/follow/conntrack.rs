@@ -13,7 +13,7 @@ use tracer_tests::{
 };
 
 use crate::{
-    expected::{between_pods, check_balance, is_before_start, is_neighbour, pod, seen},
+    expected::{check_balance, is_before_start, is_neighbour, pod},
     recordings,
     services::{ends, translations},
 };
@@ -140,50 +140,6 @@ fn connections_in_a_zone() -> Result<()> {
             false => (src, to) == (endpoint, at),
         };
         assert!(is_right, "{journey:#}");
-    }
-    Ok(())
-}
-
-/// What no connection tracking sees is not translated: between pods it arrives, and for a
-/// Service it is dropped or leaves as it is.
-#[test]
-fn untracked_packets() -> Result<()> {
-    let (lab, service) = lab(2)?;
-    let [client, server] = [&lab.pods[0], &lab.pods[2]];
-    let node = lab.node_of(client);
-    let rules = "table inet raw { chain in { type filter hook prerouting priority raw; notrack; }; \
-                 chain out { type filter hook output priority raw; notrack; }; }";
-    node.netns.batch("nft -f -", rules)?;
-    let server_name = pod(server);
-    let at = SocketAddr::new(server.address(false), 8080);
-    let journeys = follow(&lab, &["--dst-pod", &server_name], "untracked", || {
-        let served = tcp_to_service(&client.netns, at, (&[server], 8080), 3)?;
-        assert!(served.is_complete(), "{served:?}");
-        Ok(())
-    })?;
-    for journey in &journeys {
-        assert_eq!(journey["verdict"]["kind"], "delivered", "{journey:#}");
-        assert_eq!(translations(journey)?, [], "{journey:#}");
-        let [from, to] = match journey["direction"] == "request" {
-            true => [client, server],
-            false => [server, client],
-        };
-        assert_eq!(seen(journey), between_pods(&lab, from, to), "{journey:#}");
-    }
-    let name = service.full_name();
-    let at = service.at(false, 1);
-    let journeys = follow(&lab, &["--dst-service", &name], "untracked-service", || {
-        let socket = client.netns.enter(|| UdpSocket::bind((client.v4, 0)))?;
-        socket.send_to(&[7; 64], at)?;
-        socket.set_read_timeout(Some(Duration::from_secs(4)))?;
-        assert!(socket.recv(&mut [0; 64]).is_err());
-        Ok(())
-    })?;
-    for journey in &journeys {
-        let verdict = &journey["verdict"];
-        // One that waited for the neighbour may be freed as another one.
-        let is_known = verdict["kind"] == "dropped" && verdict["cause"] == "not-translated";
-        assert!(is_known || verdict["kind"] == "unknown", "{journey:#}");
     }
     Ok(())
 }

@@ -4,12 +4,12 @@
 //! leaves for outside is `left` unless an answer says that it arrived.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 use tracer_tests::{
-    External, Lab, LabSpec, Node, Outside, Pod, Proxy, Service, ServicePort,
+    Lab, LabSpec, Node, Outside, Pod, Proxy, Service, ServicePort,
     lab::{Translated, conntrack},
     program::{Finished, LIMIT, Tracer},
     traffic::{Says, Served, look_up, tcp_to, tcp_to_service, udp_to, udp_to_service},
@@ -325,41 +325,8 @@ fn by_another_node(
 #[test]
 fn from_outside_to_the_port_of_another_node() -> Result<()> {
     let (lab, outside, service) = lab_with_service()?;
-    for (v6, name) in [
-        (false, "node-port-other-node"),
-        (true, "node-port-other-node-v6"),
-    ] {
-        let at = SocketAddr::new(lab.nodes[0].address(v6), NODE_PORT);
-        by_another_node(&lab, &outside, &service, at, name)?;
-    }
-    Ok(())
-}
-
-/// By an address that the Service has for clients outside, and that is routed to a node: a
-/// load balancer's, or one of its `externalIPs`.
-#[test]
-fn from_outside_to_an_address_of_the_service() -> Result<()> {
-    for (of_balancer, what) in [(true, "load-balancer"), (false, "external-ip")] {
-        let (mut lab, outside, _) = lab_with_service()?;
-        let external = External {
-            v4: Ipv4Addr::new(198, 51, 100, 7),
-            v6: Ipv6Addr::new(0x2001, 0xdb8, 0x77, 0, 0, 0, 0, 7),
-            of_balancer,
-        };
-        lab.alter_service(Proxy::Iptables, 0, |service| {
-            service.external = Some(external);
-        })?;
-        let service = lab.services[0].clone();
-        for v6 in [false, true] {
-            let (at, entrance) = (external.address(v6), lab.nodes[0].address(v6));
-            let route = format!("ip route replace {at} via {entrance} dev eth0");
-            outside.netns.run(&route)?;
-            let name = format!("{what}{}", if v6 { "-v6" } else { "" });
-            let at = SocketAddr::new(at, 80);
-            by_another_node(&lab, &outside, &service, at, &name)?;
-        }
-    }
-    Ok(())
+    let at = SocketAddr::new(lab.nodes[0].address(false), NODE_PORT);
+    by_another_node(&lab, &outside, &service, at, "node-port-other-node")
 }
 
 fn on_its_own_node(name: &str, is_local: bool, kinds: [&[&str]; 2]) -> Result<()> {

@@ -152,9 +152,9 @@ fn rules_of(
         if service.keeps_clients {
             let (_, kind) = family(v6);
             let set = format!("affinity-{}", &hashed(&format!("{path} {endpoint}"))[..8]);
-            write!(
+            writeln!(
                 chains,
-                "    set {set} {{ type {kind}; flags dynamic,timeout; timeout 3h; }}\n"
+                "    set {set} {{ type {kind}; flags dynamic,timeout; timeout 3h; }}"
             )?;
             writeln!(kept, "        {ip} saddr @{set} goto {own}")?;
             keep = format!("        update @{set} {{ {ip} saddr }}\n");

@@ -259,23 +259,23 @@ fn a_service_says_where_it_does_not_lead() {
     assert_eq!(
         warnings("[{port: 15432}]", "[{name: pg, port: 15432}]"),
         [
-            "service shop/outside leads nowhere at its port 5432/TCP: no EndpointSlice of it has \
-             that port, so compare its targetPort with the names of its pods' ports"
+            "service shop/outside has no endpoint for its port 5432/TCP: no EndpointSlice has that \
+             port. Compare the Service's targetPort with the names of the pods' ports"
         ]
     );
     let port = "[{port: 5432, targetPort: 5432}]";
     assert_eq!(
         warnings(port, &format!("{port}, sessionAffinity: ClientIP")),
         [
-            "service shop/outside has sessionAffinity ClientIP: a client keeps the endpoint that \
-             it got first"
+            "service shop/outside has sessionAffinity ClientIP: all connections of a client go to \
+             the same endpoint"
         ]
     );
     assert_eq!(
         warnings(port, &format!("{port}, internalTrafficPolicy: Local")),
         [
             "service shop/outside has internalTrafficPolicy Local and no ready endpoint on node-a: \
-             what is sent to it from there is dropped"
+             packets to the Service from node-a are dropped"
         ]
     );
 }
