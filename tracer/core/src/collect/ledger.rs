@@ -59,18 +59,23 @@ pub(super) struct Ledger {
 impl Ledger {
     /// For these agents, from `now` on.
     pub(super) fn new(agents: &[Hello], now: i64) -> Self {
-        let mut ledger = Self {
-            agents: vec![Vec::new(); agents.len()],
-            lossy: vec![Vec::new(); agents.len()],
-            counting: vec![HashMap::new(); agents.len()],
-            begun_at: vec![0; agents.len()],
-            health: vec![VecDeque::new(); agents.len()],
-            ..Self::default()
-        };
-        for (agent, hello) in agents.iter().enumerate() {
-            ledger.add(agent, hello.streams, now);
+        let mut ledger = Self::default();
+        for hello in agents {
+            ledger.add_agent(hello.streams, now);
         }
         ledger
+    }
+
+    /// Adds an agent with so many streams, which have nothing to tell of before `now`. Its number.
+    fn add_agent(&mut self, streams: usize, now: i64) -> usize {
+        let agent = self.agents.len();
+        self.agents.push(Vec::new());
+        self.lossy.push(Vec::new());
+        self.counting.push(HashMap::new());
+        self.begun_at.push(0);
+        self.health.push(VecDeque::new());
+        self.add(agent, streams, now);
+        agent
     }
 
     /// Adds streams of an agent, which have nothing to tell of before `now`.
@@ -84,13 +89,7 @@ impl Ledger {
     /// Adds an agent that has started at `now`, with so many streams: what passed its points
     /// before is not known.
     pub(super) fn join(&mut self, streams: usize, now: i64) {
-        let agent = self.agents.len();
-        self.agents.push(Vec::new());
-        self.lossy.push(Vec::new());
-        self.counting.push(HashMap::new());
-        self.begun_at.push(0);
-        self.health.push(VecDeque::new());
-        self.add(agent, streams, now);
+        let agent = self.add_agent(streams, now);
         for stream in self.latest_streams_of(agent) {
             self.missing(stream, i64::MIN, now);
             self.streams[stream].was_gone.add(i64::MIN, now);

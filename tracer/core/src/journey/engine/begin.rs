@@ -256,6 +256,10 @@ impl Engine {
         hop: &Hop,
         packet: &Packet,
     ) {
+        // Nearly every packet comes in at an interface first.
+        let Some(stand_in) = stand_in(scene, (node, time), hop, packet.src) else {
+            return;
+        };
         let asked = match part(packet) {
             Some(Part::Answers(question) | Part::Refuses(question)) => Some(question),
             Some(Part::Asks(_)) => return,
@@ -269,11 +273,9 @@ impl Engine {
             return;
         }
         // A translated packet may have come in with ends that are not watched.
-        let may_be = self.translations.way(packet).is_none();
-        let found = may_be.then(|| stand_in(scene, (node, time), hop, packet.src));
-        let Some(stand_in) = found.flatten() else {
+        if self.translations.way(packet).is_some() {
             return;
-        };
+        }
         if let Some(tcp) = acks {
             self.memory.stood_in(packet, tcp, stand_in);
         }
