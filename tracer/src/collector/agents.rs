@@ -66,6 +66,16 @@ pub(super) struct Reached {
     pub(super) commands: Box<dyn Commander>,
 }
 
+impl Reached {
+    fn of(start: (Place, Start), hello: Hello, commands: Box<dyn Commander>) -> Self {
+        Self {
+            again: start.0.namespace().is_none().then_some(start),
+            hello,
+            commands,
+        }
+    }
+}
+
 /// What comes from an agent.
 pub(super) enum Sent {
     Batch(Box<Batch>),
@@ -125,11 +135,7 @@ impl Agents {
         let (sender, inbox) = mpsc::channel(started.len().max(1));
         let mut agents = Vec::new();
         for (index, (start, link)) in started.into_iter().enumerate() {
-            agents.push(Reached {
-                again: start.0.namespace().is_none().then_some(start),
-                hello: link.hello,
-                commands: link.commands,
-            });
+            agents.push(Reached::of(start, link.hello, link.commands));
             tokio::spawn(forward(index, link.batches, sender.clone()));
         }
         Ok(Self::new(agents, sender, inbox))

@@ -42,8 +42,7 @@ impl<'a> Role<'a> {
 impl Drop for Role<'_> {
     fn drop(&mut self) {
         // Where the test failed before it made them, there are none.
-        for kind in ["clusterrolebinding", "clusterrole"] {
-            let name = if kind == "clusterrole" { ROLE } else { USER };
+        for (kind, name) in [("clusterrolebinding", USER), ("clusterrole", ROLE)] {
             let _ = self.0.kubectl(["delete", kind, name, "--ignore-not-found"]);
         }
     }

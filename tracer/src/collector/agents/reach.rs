@@ -50,15 +50,9 @@ impl Agents {
     /// with points that are observed since now.
     pub(super) fn take_in(&mut self, link: Link, start: (Place, Start)) -> Box<Hello> {
         let index = self.agents.len();
-        let is_own = start.0.namespace().is_some();
-        let mut agent = Agent::new(Reached {
-            again: (!is_own).then_some(start),
-            hello: link.hello,
-            commands: link.commands,
-        });
+        let mut agent = Agent::new(Reached::of(start, link.hello, link.commands));
         let look = self.joining.remove(&agent.hello.node).flatten();
-        let now = unix_now().saturating_sub(agent.hello.realtime_offset);
-        let now = u64::try_from(now).unwrap_or_default();
+        let now = now(&agent.hello);
         for point in &mut agent.hello.points {
             point.since = now;
         }
@@ -138,9 +132,7 @@ impl Agents {
     /// `begun` is what it was started with: it is told what has changed since.
     pub(super) fn begin_anew(&mut self, index: usize, link: Link, begun: &Start) -> Batch {
         let agent = &mut self.agents[index];
-        let now = unix_now().saturating_sub(agent.hello.realtime_offset);
-        let time = u64::try_from(now).unwrap_or_default();
-        let (epoch, mut batch) = Epoch::begin(&agent.hello, link.hello, time);
+        let (epoch, mut batch) = Epoch::begin(&agent.hello, link.hello, now(&agent.hello));
         agent.epoch = epoch;
         if let Some((_, start)) = &agent.again
             && (&start.request, &start.pods) != (&begun.request, &begun.pods)
@@ -157,6 +149,12 @@ impl Agents {
         agent.learn(&mut batch);
         batch
     }
+}
+
+/// An agent's monotonic clock now, ns.
+fn now(hello: &Hello) -> u64 {
+    let now = unix_now().saturating_sub(hello.realtime_offset);
+    u64::try_from(now).unwrap_or_default()
 }
 
 /// Makes sure that agents can be started, on a thread of its own, too.
