@@ -195,6 +195,23 @@ fn between_a_bridge_and_its_port_it_is_lost_too() {
 }
 
 #[test]
+fn a_datagram_may_be_cut_where_its_fragments_may_have_been_put_together() {
+    let mut scene = scene();
+    let bridge = scene.nodes[1].points.len();
+    scene.nodes[1]
+        .points
+        .push(point(Role::Bridge, Direction::Egress, B));
+    let whole = journey(&[(1, UPLINK_IN), (1, bridge)], Closed::Silence);
+    assert_eq!(judged(&scene, &whole, &CALM).0, Kind::Lost);
+    let mut together = journey(&[(1, bridge)], Closed::Silence);
+    assert_eq!(judged(&scene, &together, &CALM).0, Kind::Unknown);
+    // Nobody cuts a segment.
+    together.packet.transport = three_thousand_bytes();
+    seen(&mut together, 0, 3000);
+    assert_eq!(judged(&scene, &together, &CALM).0, Kind::Lost);
+}
+
+#[test]
 fn where_only_large_ones_vanish_it_is_the_mtu() {
     let calm = Calm {
         largest: Some(80),
