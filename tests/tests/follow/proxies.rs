@@ -38,6 +38,9 @@ fn redirect(netns: &Netns, hook: &str, ports: &str, to: u16) -> Result<()> {
     netns.batch("nft -f -", &rules).map(drop)
 }
 
+/// Where a proxy of a node listens.
+const NODE: u16 = 15008;
+
 /// Any IPv4 address at a port.
 fn any(port: u16) -> SocketAddr {
     (Ipv4Addr::UNSPECIFIED, port).into()
@@ -138,6 +141,40 @@ fn a_sidecar_takes_what_goes_out() -> Result<()> {
     for journey in &finished.journeys {
         assert_eq!(journey["verdict"]["kind"], "delivered", "{journey:#}");
         assert!(ends(journey)?.contains(&endpoint), "{journey:#}");
+    }
+    Ok(())
+}
+
+/// A node gives what a pod sends to a proxy of its own, whether the other pod is on that node or
+/// on another one. Nothing reaches the other pod.
+#[test]
+fn a_node_redirects_to_its_own_proxy() -> Result<()> {
+    for (pods_per_node, to, recording) in [(1, 1, "redirect-node"), (2, 1, "redirect-same-node")] {
+        let lab = Lab::new(&LabSpec {
+            pods_per_node,
+            ..LabSpec::default()
+        })?;
+        let [web, cart] = [&lab.pods[0], &lab.pods[to]];
+        let node = lab.node_of(web);
+        redirect(&node.netns, "prerouting", "8080", NODE)?;
+        let endpoint = SocketAddr::new(cart.address(false), 8080);
+        let name = pod(cart);
+        let finished = follow(&lab, &["--dst-pod", &name], recording, || {
+            let servers = [(&node.netns, any(NODE))];
+            let served = tcp_to(&web.netns, endpoint, &servers, 3)?;
+            assert!(served.is_complete(), "{served:?}");
+            Ok(())
+        })?;
+        let [requests, _] = both(&finished.journeys);
+        let is_proxied =
+            |journey: &&&Value| text(journey).contains(&format!("redirected to {}", node.name));
+        assert!(requests.iter().filter(is_proxied).count() >= 9);
+        for request in requests.iter().filter(|journey| !is_proxied(journey)) {
+            // Nobody acknowledges a pure acknowledgement, which is seen before the rules alone.
+            assert_eq!(request["packet"]["tcp"]["flags"], "ACK", "{request:#}");
+            assert_eq!(request["packet"]["tcp"]["payload_len"], 0, "{request:#}");
+            assert_eq!(request["verdict"]["kind"], "unknown", "{request:#}");
+        }
     }
     Ok(())
 }

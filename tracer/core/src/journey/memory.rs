@@ -289,8 +289,6 @@ impl Memory {
     ) -> Option<Box<Journey>> {
         let acked = self.acked(id);
         let stand_in = self.get(id).and_then(|track| self.stand_in(track));
-        // A translated packet may have been answered with ends that are not watched.
-        let stand_in = stand_in.filter(|_| way.is_none());
         let track = self.tracks.get_mut(id.slot)?;
         if !track.is_open || track.number != id.number {
             return None;

@@ -196,9 +196,9 @@ pub struct Translated {
     pub first: Ends,
     /// Those that its receiver sees.
     pub last: Ends,
-    /// The agent whose node's table of connections says so; `None`: it was seen of packets
-    /// alone.
-    pub told: Option<usize>,
+    /// The agent whose node's table of connections says so, and when it was read last, Unix
+    /// time, ns; `None`: only packets showed it.
+    pub told: Option<(usize, i64)>,
     /// Whether the packet goes the other way than the first one of its connection, where that
     /// is known.
     pub is_reply: Option<bool>,

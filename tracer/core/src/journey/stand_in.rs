@@ -1,14 +1,15 @@
 //! Answers that a proxy makes in a pod's place: a proxy to which a node's rules or programs lead
-//! packets (TPROXY, SYNPROXY), or a rule that refuses them.
+//! packets (`REDIRECT`, `TPROXY`, `SYNPROXY`), or a rule that refuses them.
 //!
-//! Such an answer has the pod's address. But the pod is on another node, so its own packets come
-//! in at an interface first. The proxy's answers are first seen going out of an interface. Such an
-//! answer does not show that the packet arrived at the pod.
+//! Such an answer has the pod's address. But the pod's own packets come in at an interface first:
+//! at the pod's veth, or at the uplink if the pod is on another node. The proxy's answers are
+//! first seen going out of an interface. Such an answer does not show that the packet arrived at
+//! the pod.
 
 use std::net::IpAddr;
 
 use super::{Scene, StandIn};
-use crate::model::{Direction, Hop, OwnerKind, Role};
+use crate::model::{Direction, Hop, OwnerKind, Point, Role};
 
 /// Where a proxy made an answer from `src` that was first seen at this hop; `None` if the answer
 /// may be the pod's own.
@@ -28,12 +29,22 @@ pub(super) fn stand_in(
         return None;
     }
     let owner = scene.owner(src, time)?;
-    let is_elsewhere = owner.kind == OwnerKind::Pod
-        && !owner.node.is_empty()
-        && owner.node != hello.node
-        && !hello.local.contains(&src);
-    let mut here = scene.nodes.of_pod(src).filter(|(on, ..)| *on == node);
-    (is_elsewhere && here.next().is_none()).then_some(StandIn {
+    if owner.kind != OwnerKind::Pod || owner.node.is_empty() || hello.local.contains(&src) {
+        return None;
+    }
+    let here = || scene.nodes.of_pod(src).filter(|(on, ..)| *on == node);
+    let comes_in_first = if owner.node == hello.node {
+        let sends = |(_, _, point): (usize, usize, &Point)| {
+            point.role == Role::Veth
+                && point.direction == Direction::Ingress
+                && point.foreign.is_empty()
+                && scene.observes(node, point, time)
+        };
+        here().any(sends)
+    } else {
+        here().next().is_none()
+    };
+    comes_in_first.then_some(StandIn {
         node,
         point: hop.point,
     })

@@ -52,8 +52,8 @@ struct Flow {
     key: Ends,
     since: i64,
     last: i64,
-    /// The agent whose node's table of connections has it.
-    told: Option<usize>,
+    /// The agent whose node's table of connections has it, and when that was read last.
+    told: Option<(usize, i64)>,
     /// Whether the connection's first packet has the ends of the chain in reverse, where that
     /// is known.
     begins_reversed: Option<bool>,
@@ -171,11 +171,12 @@ impl Translations {
         }
     }
 
-    /// Notes that an agent's table of connections has what was learnt of these ends.
-    pub(super) fn told(&mut self, proto: Proto, ends: Ends, agent: usize) {
+    /// Notes that an agent's table of connections, as read at a time, has what was learnt of
+    /// these ends.
+    pub(super) fn told(&mut self, proto: Proto, ends: Ends, (agent, time): (usize, i64)) {
         let slot = self.at(proto, ends).map(|(slot, _)| slot);
         if let Some(flow) = slot.and_then(|slot| self.flows.get_mut(slot)) {
-            flow.told = Some(agent);
+            flow.told = Some((agent, time));
         }
     }
 

@@ -43,7 +43,7 @@ pub(super) fn tell_translation(case: &Case<'_>, verdict: &mut Verdict) {
     }
     let mut steps = journey.steps.iter();
     let seen = steps.any(|step| journey.ends_at(step) == Some(to));
-    if let Some(node) = told.filter(|_| !seen) {
+    if let Some((node, _)) = told.filter(|_| !seen) {
         verdict
             .evidence
             .push(Evidence::Conntrack { node, from, to });

@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 
 use super::{Engine, translated::opens};
 use crate::journey::{
-    Closed, Journey, Scene,
+    Closed, Journey, Scene, Step, Translated,
     course::{as_first_seen, causal_order},
     index::Id,
     track::Track,
@@ -147,7 +147,11 @@ impl Engine {
         self.memory.settled(id);
         journey.closed = why;
         journey.drops.sort_by_key(|drop| drop.time);
-        journey.translated = way.filter(|_| holds_for(&journey)).map(Box::new);
+        journey.translated = way.filter(|way| holds_for(&journey, way)).map(Box::new);
+        // A translated packet may have been answered with ends that are not watched.
+        if journey.translated.is_some() {
+            journey.stand_in = None;
+        }
         causal_order(scene, &mut journey);
         as_first_seen(&mut journey);
         journey.took = journey.steps.last().and_then(|last| {
@@ -168,8 +172,14 @@ impl Engine {
     }
 }
 
-/// Whether the translation that is known of a journey's flow holds for it: a SYN may open
-/// another connection between the same ends, which is translated anew.
-fn holds_for(journey: &Journey) -> bool {
-    !opens(&journey.packet) || journey.steps.iter().any(|step| step.ends.is_some())
+/// Whether the translation that is known of a journey's flow holds for it. A SYN may open
+/// another connection between the same ends, which is translated anew: conntrack then has a new
+/// entry, which an agent can only read after it saw the SYN.
+fn holds_for(journey: &Journey, way: &Translated) -> bool {
+    let is_read_after = |step: &Step| {
+        way.told
+            .is_some_and(|(agent, time)| step.node == agent && step.time < time)
+    };
+    let mut steps = journey.steps.iter();
+    !opens(&journey.packet) || steps.any(|step| step.ends.is_some() || is_read_after(step))
 }

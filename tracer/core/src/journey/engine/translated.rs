@@ -32,7 +32,7 @@ impl Engine {
         } = *translation;
         let most = self.limits.open;
         self.translations.learn(proto, from, to, time, most);
-        self.translations.told(proto, from, agent);
+        self.translations.told(proto, from, (agent, time));
         self.translations.begins_with(proto, from);
     }
 

@@ -24,7 +24,7 @@ fn asked(to: [u8; 4]) -> (Scene, Journey) {
     journey.translated = Some(Box::new(Translated {
         first,
         last,
-        told: Some(0),
+        told: Some((0, 0)),
         is_reply: Some(false),
     }));
     (scene, journey)
