@@ -18,7 +18,7 @@ const NAMESPACE: &str = "tracer-agents";
 const IMAGE: &str = "local.test/tools:1";
 
 /// A follow from `web` to a pod of another node, by the cluster alone.
-fn follow(cluster: &Cluster, from: &Pod, to: &Pod) -> Result<Tracer> {
+pub(super) fn follow(cluster: &Cluster, from: &Pod, to: &Pod) -> Result<Tracer> {
     let mut tracer = cluster.tracer()?;
     let ends = ["--src-pod", &from.path(), "--dst-pod", &to.path()];
     tracer
@@ -35,11 +35,11 @@ fn agents(cluster: &Cluster) -> Result<String> {
     cluster.kubectl(["get", "jobs,pods", "-n", NAMESPACE, "-o", "name"])
 }
 
-fn wait_gone(cluster: &Cluster) -> Result<()> {
+pub(super) fn wait_gone(cluster: &Cluster) -> Result<()> {
     cluster.until("no agent is left", || Ok(agents(cluster)?.is_empty()))
 }
 
-fn ends(cluster: &Cluster) -> Result<(Pod, Pod)> {
+pub(super) fn ends(cluster: &Cluster) -> Result<(Pod, Pod)> {
     Ok((
         cluster.pod("web", None)?,
         cluster.pod("cart-", Some("node-b"))?,

@@ -8,6 +8,8 @@ mod api;
 mod clean;
 // Flannel's entries, and how one sees that they are missing.
 mod flannel;
+// Programs of a node that are away while a follow runs.
+mod nodes;
 // The cluster is what the other tests take it for.
 mod ready;
 // The shipped roles, whole and with a rule less.
