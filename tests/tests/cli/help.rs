@@ -1,4 +1,4 @@
-use std::{fs, process::Command};
+use std::{env, fs, os::unix::fs::symlink, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 use tracer_tests::program::{LIMIT, run};
@@ -60,45 +60,92 @@ fn the_version_is_the_packages() -> Result<()> {
     Ok(())
 }
 
-/// What bash has no answer for, it completes by the names of files.
-#[test]
-fn bash_offers_files_where_a_command_takes_them() -> Result<()> {
+/// What bash offers for the last of some words.
+fn bash_offers(words: &[&str]) -> Result<Vec<String>> {
     let script = run(["completions", "bash"])?.stdout;
-    let answers = |words: [&str; 3]| -> Result<String> {
-        let [program, command, word] = words;
-        let ask = format!(
-            "{script}\nCOMP_WORDS=({program} {command} '{word}'); COMP_CWORD=2\n\
-             _tracer {program} '{word}' {command}\necho \"${{COMPREPLY[*]}}\"\n"
-        );
-        Ok(process::run(&mut process::command("bash"), &ask)?
-            .trim()
-            .to_owned())
-    };
-    for command in ["replay", "show", "stats"] {
-        assert_eq!(answers(["tracer", command, ""])?, "", "{command}");
+    let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+    let last = words.len() - 1;
+    let ask = format!(
+        "{script}\nCOMP_WORDS=({}); COMP_CWORD={last}; COMP_TYPE=9\n\
+         _clap_complete_tracer tracer '{}' '{}'\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"\n",
+        quoted.join(" "),
+        words[last],
+        words[last - 1],
+    );
+    let offered = process::run(&mut process::command("bash"), &ask)?;
+    Ok(offered.lines().map(str::to_owned).collect())
+}
+
+#[test]
+fn bash_offers_commands_options_values_and_files() -> Result<()> {
+    let offers = |words: &[&str], wanted: &str| -> Result<()> {
+        let offered = bash_offers(words)?;
         assert!(
-            answers(["tracer", command, "--out"])?.contains("--output"),
-            "{command}"
+            offered.iter().any(|one| one == wanted),
+            "{words:?}: {offered:?}"
         );
+        Ok(())
+    };
+    offers(&["tracer", "fol"], "follow")?;
+    offers(&["tracer", "follow", "--src-p"], "--src-pod")?;
+    offers(&["tracer", "follow", "--proto", "t"], "tcp")?;
+    for command in ["replay", "show", "stats"] {
+        offers(&["tracer", command, "tests/cl"], "tests/cli/")?;
+        offers(&["tracer", command, "--out"], "--output")?;
     }
-    assert!(answers(["tracer", "follow", ""])?.contains("--src-pod"));
+    Ok(())
+}
+
+/// A prompt is no place for an error.
+#[test]
+fn without_a_cluster_no_name_is_offered() -> Result<()> {
+    let words = [
+        "tracer",
+        "follow",
+        "--kubeconfig",
+        "/nowhere",
+        "--src-pod",
+        "",
+    ];
+    assert_eq!(bash_offers(&words)?.concat(), "");
     Ok(())
 }
 
 #[test]
 fn completions_are_scripts() -> Result<()> {
-    for shell in ["bash", "zsh", "fish"] {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let completions = run(["completions", shell])?;
         assert!(completions.status.success(), "{shell}");
         assert_eq!(completions.stderr, "", "{shell}");
-        for word in ["follow", "src-pod", "dry-run", "completions"] {
-            assert!(completions.stdout.contains(word), "{shell}: no {word}");
-        }
+        assert!(completions.stdout.contains("COMPLETE"), "{shell}");
         if shell == "bash" {
             let mut parse = process::command("bash");
             process::run(parse.arg("-n"), &completions.stdout)?;
         }
     }
+    Ok(())
+}
+
+/// kubectl runs a program of this name for `kubectl packet-path`, and reads lines as cobra
+/// writes them.
+#[test]
+fn kubectl_completes_the_words_of_its_plugin() -> Result<()> {
+    let directory = env::temp_dir().join(format!("tracer-kubectl-{}", std::process::id()));
+    fs::create_dir(&directory)?;
+    let link = directory.join("kubectl_complete-packet_path");
+    symlink(tracer_tests::program::binary()?, &link)?;
+    let mut ask = process::command(link.to_str().expect("text"));
+    let offered = process::run(ask.args(["follow", "--dst-s"]), "");
+    fs::remove_dir_all(&directory)?;
+    let offered = offered?;
+    let mut lines = offered.lines();
+    assert!(
+        lines
+            .next()
+            .is_some_and(|line| line.starts_with("--dst-service\t")),
+        "{offered}"
+    );
+    assert_eq!(lines.next_back(), Some(":4"), "{offered}");
     Ok(())
 }
 

@@ -342,6 +342,15 @@ EXAMPLES
 /// The end of the help of `tracer completions`.
 pub(super) const COMPLETIONS: &str = "\
 EXAMPLES
-  source <(tracer completions bash)
-  tracer completions zsh > ~/.zfunc/_tracer
-  tracer completions fish > ~/.config/fish/completions/tracer.fish";
+  In ~/.bashrc:
+    source <(tracer completions bash)
+
+  In ~/.zshrc:
+    source <(tracer completions zsh)
+
+  In ~/.config/fish/config.fish:
+    tracer completions fish | source
+
+  For kubectl packet-path, in a folder of PATH:
+    ln -s $(which tracer) /usr/local/bin/kubectl-packet_path
+    ln -s $(which tracer) /usr/local/bin/kubectl_complete-packet_path";

@@ -9,6 +9,7 @@
 
 mod agents;
 mod args;
+mod complete;
 mod drops;
 mod ends;
 mod error;
@@ -27,8 +28,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{CommandFactory as _, Parser as _, ValueHint, error::ErrorKind};
-use clap_complete::Shell;
+use clap::{Parser as _, error::ErrorKind};
 use tracing::Level;
 use tracing_subscriber::{
     Layer as _,
@@ -127,6 +127,12 @@ pub trait Program {
 ///
 /// Help ends the process here.
 pub fn run<P: Program>() -> ExitCode {
+    if let Some(answer) = complete::answer() {
+        let printed = answer
+            .map_err(Failure::new)
+            .and_then(|answer| print(&answer));
+        return error::finish(printed);
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(help) if is_help(help.kind()) => help.exit(),
@@ -154,38 +160,10 @@ pub fn run<P: Program>() -> ExitCode {
         Command::Version => print(format!("tracer {}\n", env!("CARGO_PKG_VERSION")).as_bytes()),
         Command::Man { dir } => man::write(&dir).map(|()| Outcome::Done),
         Command::Completions { shell } => {
-            // Not into stdout: clap_complete panics when that is closed.
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Arguments::command(), "tracer", &mut script);
-            print(&with_files(shell, script))
+            let script = complete::script(shell).map_err(Failure::new);
+            script.and_then(|script| print(&script))
         }
     })
-}
-
-/// clap_complete's script for bash knows no files but those of options: where a
-/// command takes files, bash is left to offer them. (What knows more,
-/// clap_complete's `unstable-dynamic`, promises nothing for scripts that are
-/// kept, as those of zsh and fish are.)
-fn with_files(shell: Shell, mut script: Vec<u8>) -> Vec<u8> {
-    /// Without an answer, `complete -o default` has bash look for files.
-    const LEAVE: &str = "            [[ ${cur} == -* || ${prev} == -* ]] || return 0\n";
-
-    let arguments = Arguments::command();
-    let takes_files = |command: &&clap::Command| {
-        let mut positionals = command.get_positionals();
-        positionals.any(|argument| argument.get_value_hint() == ValueHint::FilePath)
-    };
-    for command in arguments.get_subcommands().filter(takes_files) {
-        let label = format!("        tracer__subcmd__{})\n", command.get_name());
-        let at = script
-            .windows(label.len())
-            .position(|bytes| bytes == label.as_bytes());
-        if let (Shell::Bash, Some(at)) = (shell, at) {
-            let end = at + label.len();
-            script.splice(end..end, LEAVE.bytes());
-        }
-    }
-    script
 }
 
 fn is_help(kind: ErrorKind) -> bool {

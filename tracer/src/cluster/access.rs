@@ -125,7 +125,7 @@ impl Access {
     }
 
     /// The files to read, the first with the last word.
-    fn paths(&self) -> Vec<PathBuf> {
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
         if let Some(path) = &self.kubeconfig {
             return vec![path.clone()];
         }
@@ -155,7 +155,7 @@ impl Access {
 ///
 /// If there are several, missing files count as empty, as with kubectl. A file that was
 /// `named` has to exist.
-fn read(paths: &[PathBuf], named: bool) -> Result<Option<Kubeconfig>, ClusterError> {
+pub(super) fn read(paths: &[PathBuf], named: bool) -> Result<Option<Kubeconfig>, ClusterError> {
     let mut merged: Option<Kubeconfig> = None;
     for path in paths {
         let one = match Kubeconfig::read_from(path) {

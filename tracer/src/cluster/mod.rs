@@ -6,6 +6,7 @@
 
 mod access;
 mod error;
+mod names;
 mod read;
 mod refused;
 mod rule;
@@ -15,6 +16,7 @@ mod watch;
 
 pub use access::{Access, Cluster, Place};
 pub use error::ClusterError;
+pub use names::Named;
 pub use read::Wanted;
 pub(crate) use rule::Rule;
 pub use watch::{Heard, Pods};

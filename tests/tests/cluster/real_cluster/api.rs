@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use tracer_tests::{
     cluster::{Agents, Cluster, Pod},
+    process,
     program::{LIMIT, Tracer},
 };
 
@@ -193,4 +194,35 @@ fn the_api_server_is_restarted_in_mid_follow() -> Result<()> {
     // What changes later is heard of, too.
     replace(&cluster, &mut tracer, &web, &db)?;
     stop(tracer)
+}
+
+/// As a shell's script asks it.
+#[test]
+fn names_are_completed_from_the_cluster() -> Result<()> {
+    let cluster = Cluster::up()?;
+    let offered = |words: &[&str]| -> Result<Vec<String>> {
+        let mut tracer = cluster.tracer()?;
+        tracer
+            .env("COMPLETE", "bash")
+            .env("_CLAP_IFS", "\n")
+            .env("_CLAP_COMPLETE_INDEX", words.len().to_string())
+            .args(["--", "tracer"])
+            .args(words);
+        let offered = process::run(&mut tracer, "")?;
+        Ok(offered.lines().map(str::to_owned).collect())
+    };
+    let web = cluster.pod("web", None)?.path();
+    assert_eq!(offered(&["follow", "--src-pod", "shop/we"])?, [web]);
+    assert_eq!(
+        offered(&["follow", "-n", "shop", "--dst-service", "cart-h"])?,
+        ["cart-headless"]
+    );
+    assert_eq!(
+        offered(&["drops", "--node", "node-"])?,
+        ["node-a", "node-b", "node-c"]
+    );
+    assert_eq!(offered(&["follow", "-n", "sho"])?, ["shop"]);
+    let both = offered(&["follow", "--dst-pod", "sho"])?;
+    assert!(both.contains(&"shop/".to_owned()), "{both:?}");
+    Ok(())
 }

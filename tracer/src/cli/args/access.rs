@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 use super::WHERE;
-use crate::cluster::Access;
+use crate::{cli::complete, cluster::Access};
 
 /// Which cluster to ask for its objects, and as whom, in kubectl's words.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
@@ -22,7 +22,13 @@ pub struct AccessArgs {
     pub kubeconfig: Option<PathBuf>,
 
     /// Context in the kubeconfig; default: its current one
-    #[arg(long, value_name = "NAME", conflicts_with = "inventory", help_heading = WHERE)]
+    #[arg(
+        long,
+        value_name = "NAME",
+        add = complete::contexts(),
+        conflicts_with = "inventory",
+        help_heading = WHERE
+    )]
     pub context: Option<String>,
 
     /// User to act as in the cluster

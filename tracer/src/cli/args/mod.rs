@@ -149,6 +149,9 @@ pub enum Command {
     },
 
     /// Print a completion script for a shell
+    ///
+    /// The script asks tracer for each completion. tracer completes pods, Services, nodes and
+    /// namespaces with the names that the cluster has.
     #[command(after_help = help::COMPLETIONS)]
     Completions {
         /// The shell

@@ -1,0 +1,263 @@
+//! Completion of words on the command line, with the names that a cluster has.
+//!
+//! A shell runs `tracer` for each completion, so a script that a user has loaded stays right.
+//! Names come from the cluster, or the kubeconfig, that the words before name. A cluster that
+//! does not answer soon, or that forbids the list, offers nothing: a prompt is no place for an
+//! error.
+
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    fmt::Debug,
+    io, iter,
+    path::PathBuf,
+    time::Duration,
+};
+
+use clap::{ArgMatches, Command, CommandFactory as _};
+use clap_complete::{
+    ArgValueCompleter, CompletionCandidate, Shell,
+    engine::complete,
+    env::{CompleteEnv, Shells},
+};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
+use tokio::{runtime, time::timeout};
+
+use super::args::Arguments;
+use crate::cluster::{Access, Cluster};
+
+/// The variable by which a script of a shell asks.
+const VARIABLE: &str = "COMPLETE";
+
+/// How long a user who has pressed Tab waits.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What kubectl runs to complete the words of `kubectl packet-path`, as it names the programs
+/// of plugins: a link to this program.
+const OF_KUBECTL: &str = "kubectl_complete-packet_path";
+
+/// The last line for kubectl: names of files are no answer (cobra's `ShellCompDirectiveNoFileComp`).
+const NO_FILES: &str = ":4";
+
+/// Answers the script of a shell, or kubectl, if one asks. `None` if none does; the script's
+/// answer ends the process.
+pub(super) fn answer() -> Option<io::Result<Vec<u8>>> {
+    if is_for_kubectl() {
+        return Some(for_kubectl());
+    }
+    CompleteEnv::with_factory(Arguments::command)
+        .var(VARIABLE)
+        .complete();
+    None
+}
+
+fn is_for_kubectl() -> bool {
+    let program = env::args_os().next().map(PathBuf::from);
+    program.is_some_and(|program| program.file_name() == Some(OF_KUBECTL.as_ref()))
+}
+
+/// A candidate a line, with what it is behind a tab, and then the directive.
+fn for_kubectl() -> io::Result<Vec<u8>> {
+    let words: Vec<OsString> = words().collect();
+    let last = words.len() - 1;
+    let found = complete(&mut Arguments::command(), words, last, None)?;
+    let mut lines = String::new();
+    for candidate in found {
+        lines.push_str(&candidate.get_value().to_string_lossy());
+        if let Some(help) = candidate.get_help() {
+            let help = help.to_string();
+            lines.push('\t');
+            lines.push_str(help.lines().next().unwrap_or_default());
+        }
+        lines.push('\n');
+    }
+    lines.push_str(NO_FILES);
+    lines.push('\n');
+    Ok(lines.into_bytes())
+}
+
+/// The words on the command line that is completed, with the program's name.
+fn words() -> impl Iterator<Item = OsString> {
+    let words = env::args_os().skip_while(|word| !is_for_kubectl() && word != "--");
+    iter::once("tracer".into()).chain(words.skip(if is_for_kubectl() { 1 } else { 2 }))
+}
+
+/// Writes the script that asks this program.
+///
+/// # Errors
+/// If the path of this program is not known.
+pub(super) fn script(shell: Shell) -> io::Result<Vec<u8>> {
+    let program = env::current_exe()?;
+    let shells = Shells::builtins();
+    let name = shell.to_string();
+    let shell = shells
+        .completer(&name)
+        .ok_or_else(|| io::Error::other(format!("no script for {name}")))?;
+    let mut script = Vec::new();
+    let program = program.to_string_lossy();
+    shell.write_registration(VARIABLE, "tracer", "tracer", &program, &mut script)?;
+    Ok(script)
+}
+
+/// Names of pods.
+pub(super) fn pods() -> ArgValueCompleter {
+    ArgValueCompleter::new(|word: &OsStr| in_namespace::<Pod>(word))
+}
+
+/// Names of Services.
+pub(super) fn services() -> ArgValueCompleter {
+    ArgValueCompleter::new(|word: &OsStr| in_namespace::<Service>(word))
+}
+
+/// Names of nodes.
+pub(super) fn nodes() -> ArgValueCompleter {
+    ArgValueCompleter::new(|word: &OsStr| {
+        offered(word, async |cluster, _| {
+            cluster.names::<Node>(None).await.unwrap_or_default()
+        })
+    })
+}
+
+/// Names of namespaces.
+pub(super) fn namespaces() -> ArgValueCompleter {
+    ArgValueCompleter::new(|word: &OsStr| {
+        offered(word, async |cluster, _| {
+            cluster.names::<Namespace>(None).await.unwrap_or_default()
+        })
+    })
+}
+
+/// Names of contexts in the kubeconfig.
+pub(super) fn contexts() -> ArgValueCompleter {
+    ArgValueCompleter::new(|word: &OsStr| {
+        let (access, _) = asked();
+        candidates(word, access.contexts())
+    })
+}
+
+/// Names in a namespace: `NAME` in the default one, `NAMESPACE/NAME` where one is given, and
+/// `NAMESPACE/` for each one.
+fn in_namespace<K: crate::cluster::Named>(word: &OsStr) -> Vec<CompletionCandidate> {
+    let text = word.to_string_lossy().into_owned();
+    offered(word, async move |cluster, namespace| {
+        if let Some((namespace, _)) = text.split_once('/') {
+            let names = cluster.names::<K>(Some(namespace)).await;
+            let names = names.unwrap_or_default().into_iter();
+            return names.map(|name| format!("{namespace}/{name}")).collect();
+        }
+        let namespace = namespace.unwrap_or_else(|| cluster.namespace.clone());
+        let (names, namespaces) = tokio::join!(
+            cluster.names::<K>(Some(&namespace)),
+            cluster.names::<Namespace>(None)
+        );
+        let mut offered = names.unwrap_or_default();
+        let namespaces = namespaces.unwrap_or_default().into_iter();
+        offered.extend(namespaces.map(|name| format!("{name}/")));
+        offered
+    })
+}
+
+/// What a cluster has that continues a word.
+fn offered(
+    word: &OsStr,
+    names: impl AsyncFnOnce(Cluster, Option<String>) -> Vec<String>,
+) -> Vec<CompletionCandidate> {
+    let (access, namespace) = asked();
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let Ok(runtime) = runtime else {
+        return Vec::new();
+    };
+    let names = runtime.block_on(async {
+        let names = async {
+            match access.connect().await {
+                Ok(cluster) => names(cluster, namespace).await,
+                Err(_) => Vec::new(),
+            }
+        };
+        timeout(PATIENCE, names).await
+    });
+    candidates(word, names.unwrap_or_default())
+}
+
+fn candidates(word: &OsStr, names: Vec<String>) -> Vec<CompletionCandidate> {
+    let begins = word.to_string_lossy();
+    let names = names.into_iter().filter(|name| name.starts_with(&*begins));
+    names.map(CompletionCandidate::new).collect()
+}
+
+/// Which cluster the words on the command line name, and which namespace.
+fn asked() -> (Access, Option<String>) {
+    asked_by(words())
+}
+
+fn asked_by(words: impl Iterator<Item = OsString>) -> (Access, Option<String>) {
+    let matches = lenient(Arguments::command()).try_get_matches_from(words);
+    let matches = matches.ok();
+    let matches = matches.as_ref().and_then(|matches| matches.subcommand());
+    let Some((_, matches)) = matches else {
+        return (Access::default(), None);
+    };
+    let text = |name: &str| one::<String>(matches, name);
+    let access = Access {
+        kubeconfig: one::<PathBuf>(matches, "kubeconfig"),
+        context: text("context"),
+        user: text("user"),
+    };
+    (access, text("namespace"))
+}
+
+/// The value of an argument, if the command has that argument.
+fn one<T: Clone + Debug + Send + Sync + 'static>(matches: &ArgMatches, name: &str) -> Option<T> {
+    matches.try_get_one::<T>(name).ok().flatten().cloned()
+}
+
+/// Takes what is typed so far, although it is not whole.
+fn lenient(command: Command) -> Command {
+    let command = command.ignore_errors(true);
+    command.mut_subcommands(|command| command.ignore_errors(true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_before_name_the_cluster() {
+        let words = |line: &str| {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            asked_by(words.into_iter())
+        };
+        let (access, namespace) =
+            words("tracer follow --kubeconfig /etc/k --context kind -n shop --src-pod we");
+        assert_eq!(access.kubeconfig.as_deref(), Some("/etc/k".as_ref()));
+        assert_eq!(access.context.as_deref(), Some("kind"));
+        assert_eq!(namespace.as_deref(), Some("shop"));
+        let (access, namespace) = words("tracer follow --as jane --dst-pod");
+        assert_eq!(access.user.as_deref(), Some("jane"));
+        assert_eq!(namespace, None);
+        assert_eq!(words("tracer"), (Access::default(), None));
+    }
+
+    #[test]
+    fn what_continues_the_word_is_offered() {
+        let names = ["shop/", "shop-web", "cart"].map(str::to_owned).to_vec();
+        let offered = candidates("shop".as_ref(), names);
+        let offered: Vec<_> = offered.iter().map(CompletionCandidate::get_value).collect();
+        assert_eq!(offered, ["shop/", "shop-web"]);
+    }
+
+    #[test]
+    fn each_shell_has_a_script_that_asks_this_program() {
+        for shell in [
+            Shell::Bash,
+            Shell::Elvish,
+            Shell::Fish,
+            Shell::PowerShell,
+            Shell::Zsh,
+        ] {
+            let script = script(shell).expect("a script");
+            let script = String::from_utf8(script).expect("text");
+            assert!(script.contains(VARIABLE), "{shell}");
+        }
+    }
+}
