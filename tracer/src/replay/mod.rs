@@ -1,6 +1,14 @@
 //! `tracer replay`: a recording through the same code as a live follow.
 
-use std::{io, path::PathBuf};
+mod play;
+mod player;
+mod watch;
+
+use std::{
+    io::{self, StdoutLock},
+    path::PathBuf,
+    sync::mpsc::Receiver,
+};
 
 use tracer_core::{
     collect::Core,
@@ -13,8 +21,12 @@ use crate::{
     export::SAVER,
     store::{JoinError, Recordings},
     terminal::{look_of_stdout, tell},
-    view::{Condensed, Json, Live, Shown, Text},
+    view::{Condensed, Json, Live, Shown, Text, Wish},
 };
+
+#[cfg(test)]
+pub(crate) use self::play::travel;
+use self::{play::Play, player::Player, watch::Watch};
 
 /// How one sees all journeys that a terminal was not shown.
 const ALL: &str = "To see all: --hops, a pipe, or -o json; --where chooses.";
@@ -32,6 +44,7 @@ pub fn run(args: &ReplayArgs) -> Result<Outcome, Failure> {
     let expectations = &mut Expectations::of(&args.flows).map_err(Failure::new)?;
     let replayed = match shape {
         Shape::Live => {
+            let recordings = Recordings::open(&args.files).map_err(Failure::new)?;
             let files = args.files.iter().map(|file| file.display().to_string());
             let shown = Shown {
                 live: false,
@@ -39,8 +52,15 @@ pub fn run(args: &ReplayArgs) -> Result<Outcome, Failure> {
                 query: args.query.clone(),
                 saver: SAVER,
             };
-            let (view, _) = Live::start(shown, stdout.lock(), look).map_err(Failure::new)?;
-            through(&args.files, &mut Compared { view, expectations }, selection)
+            if recordings.again().is_some() {
+                let view = Live::movable(shown, stdout.lock(), look).map_err(Failure::new)?;
+                moved(recordings, view, expectations, selection)
+            } else {
+                // What comes through a pipe can be read once.
+                let (view, _) = Live::start(shown, stdout.lock(), look).map_err(Failure::new)?;
+                let view = &mut Compared { view, expectations };
+                read(recordings, view, selection, Failure::from)
+            }
         }
         Shape::Text if args.shape.is_condensed() => {
             // A second of the recording has as many lines as one that is live.
@@ -86,8 +106,50 @@ pub(crate) fn shown(
     selection: Option<Selection>,
     unwritten: impl FnOnce(io::Error) -> Failure,
 ) -> Result<Replayed, Failure> {
-    let mut recordings = Recordings::open(files).map_err(Failure::new)?;
+    let recordings = Recordings::open(files).map_err(Failure::new)?;
+    read(recordings, view, selection, unwritten)
+}
+
+fn read(
+    mut recordings: Recordings,
+    view: &mut impl View,
+    selection: Option<Selection>,
+    unwritten: impl FnOnce(io::Error) -> Failure,
+) -> Result<Replayed, Failure> {
     let replayed = replay(&mut recordings, &mut Reader::new(view, selection)).map_err(unwritten)?;
+    limits(&recordings);
+    Ok(replayed)
+}
+
+/// Shows recordings to somebody who moves them in time, until that one has seen enough.
+fn moved(
+    recordings: Recordings,
+    (view, wishes): (Live<StdoutLock<'_>>, Receiver<Wish>),
+    expectations: &mut Option<Expectations>,
+    selection: Option<Selection>,
+) -> Result<Replayed, Failure> {
+    let is_expected = expectations.is_some();
+    let mut watch = Watch::new(view, expectations);
+    let mut reader = Reader::new(&mut watch, selection);
+    let player = Player::new(recordings, &mut reader).expect("it can be read again");
+    let replayed = Play::new(player).run(&mut reader, &wishes)?;
+    match (replayed, watch.whole()) {
+        (Some(replayed), Some((scene, summary, selected))) => {
+            let view = watch.view();
+            view.summary(&scene, &summary, selected.as_ref())?;
+            Ok(replayed)
+        }
+        _ if is_expected => Err(Failure::new(
+            "left before all of the recording was read, so nothing is said of the flows: wait for \
+             its end, or give -o text",
+        )),
+        // Nobody needs the rest.
+        _ => Err(Failure::BrokenPipe),
+    }
+}
+
+/// Says what is known of recordings after the last event, and limits what can be said.
+fn limits(recordings: &Recordings) {
     for path in recordings.cut() {
         tell(&format!(
             "{} ends in the middle, as when its recorder is killed or its disk was full: what was \
@@ -98,7 +160,6 @@ pub(crate) fn shown(
     if let Some(sentence) = recordings.apart() {
         tell(&sentence);
     }
-    Ok(replayed)
 }
 
 /// What came of a replay.

@@ -43,7 +43,7 @@ pub(super) enum Next {
 }
 
 /// How wide what is in each buffer of a table is, in bytes; 1 for bits and text.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Layout(Vec<usize>);
 
 /// What a dictionary has: strings.

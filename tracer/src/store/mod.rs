@@ -20,6 +20,7 @@
 //! first rows repeat what agents had reported. Together, pieces give what one
 //! file would have given ([`Recordings`]).
 
+mod again;
 mod anonymize;
 pub(crate) mod carried;
 mod column;

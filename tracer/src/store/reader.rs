@@ -3,14 +3,14 @@
 
 use std::{
     collections::VecDeque,
-    fs::File,
-    io::{BufReader, Read},
+    io::Read,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use arrow_array::RecordBatch;
 use arrow_buffer::Buffer;
-use arrow_ipc::{convert::try_fb_to_schema, reader::StreamDecoder, root_as_message};
+use arrow_ipc::{convert::try_fb_to_schema, root_as_message};
 use tracer_core::{
     input::{Batch, OwnersChange, Report},
     model::Hello,
@@ -18,13 +18,13 @@ use tracer_core::{
 use tracing::info;
 
 use super::{
+    again::{Decoder, Input},
     decode::Unreadable,
     error::TraceError,
     head::{HEAD_KEY, Head, SCHEMA_KEY},
     message::{self, Layout, Next},
     table::{Record, SCHEMA, Table},
 };
-use crate::stdio;
 
 /// Hops and drops of a batch: no agent holds so many back.
 const LARGEST: usize = 1 << 22;
@@ -33,7 +33,7 @@ const LARGEST: usize = 1 << 22;
 const END: u64 = 8;
 
 /// What is in a trace, in the order in which it came.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Event {
     /// What an agent sent.
     Batch {
@@ -85,12 +85,13 @@ pub enum Event {
     End(i64),
 }
 
-/// A trace that is being read.
-pub struct Reader<R = BufReader<File>> {
+/// A trace that is being read. A clone goes on from the same place.
+#[derive(Clone)]
+pub struct Reader<R = Input> {
     path: PathBuf,
     input: R,
-    decoder: StreamDecoder,
-    head: Head,
+    decoder: Decoder,
+    head: Arc<Head>,
     layout: Layout,
     /// Bytes that were read.
     at: u64,
@@ -110,11 +111,11 @@ impl Reader {
     /// # Errors
     /// If it is no trace.
     pub fn open(path: &Path) -> Result<Self, TraceError> {
-        let (path, file) = stdio::open(path).map_err(|source| TraceError::Read {
+        let (path, input) = Input::open(path).map_err(|source| TraceError::Read {
             path: path.to_owned(),
             source,
         })?;
-        let reader = Self::new(path, BufReader::with_capacity(1 << 16, file))?;
+        let reader = Self::new(path, input)?;
         info!(
             "reading {}: piece {} of a recording of {} nodes by tracer {}",
             path.display(),
@@ -123,6 +124,22 @@ impl Reader {
             reader.head.version
         );
         Ok(reader)
+    }
+
+    /// Whether a clone can read what this one reads.
+    pub(super) const fn can_be_read_again(&self) -> bool {
+        self.input.is_file()
+    }
+
+    /// Makes sure that the file is still there, as of a clone that is to read on.
+    ///
+    /// # Errors
+    /// If it is not.
+    pub(super) fn check(&mut self) -> Result<(), TraceError> {
+        self.input.reopen().map_err(|source| TraceError::Read {
+            path: self.path.clone(),
+            source,
+        })
     }
 }
 
@@ -154,8 +171,8 @@ impl<R: Read> Reader<R> {
         let mut reader = Self {
             path,
             input,
-            decoder: StreamDecoder::new(),
-            head,
+            decoder: Decoder::default(),
+            head: Arc::new(head),
             layout,
             at: 0,
             ready: VecDeque::new(),
@@ -169,7 +186,7 @@ impl<R: Read> Reader<R> {
     }
 
     /// What it is about; of nodes and owners, what is known of them by now.
-    pub const fn head(&self) -> &Head {
+    pub fn head(&self) -> &Head {
         &self.head
     }
 
@@ -187,6 +204,11 @@ impl<R: Read> Reader<R> {
     /// How many bytes were read.
     pub const fn position(&self) -> u64 {
         self.at
+    }
+
+    /// Events that were read and not taken yet.
+    pub(super) fn waiting(&self) -> usize {
+        self.ready.len()
     }
 
     fn read(&mut self) -> Result<Option<Event>, TraceError> {
@@ -231,9 +253,9 @@ impl<R: Read> Reader<R> {
     }
 
     /// Unpacks a message; only those with rows give any.
-    fn decode(&mut self, mut message: Buffer) -> Result<Option<RecordBatch>, TraceError> {
+    fn decode(&mut self, message: Buffer) -> Result<Option<RecordBatch>, TraceError> {
         let len = message.len() as u64;
-        let rows = match self.decoder.decode(&mut message) {
+        let rows = match self.decoder.decode(message) {
             Ok(rows) => rows,
             Err(error) => return Err(self.damage(error.to_string())),
         };
@@ -272,13 +294,13 @@ impl<R: Read> Reader<R> {
         match record {
             Record::Owners => {
                 let change = table.owners(row, time)?;
-                change.apply(&mut self.head.owners);
+                change.apply(&mut Arc::make_mut(&mut self.head).owners);
                 self.ready.push_back(Event::Owners(Box::new(change)));
                 return Ok(());
             }
             Record::Joined => {
                 let hello = table.hello(&self.head.nodes, row)?;
-                self.head.nodes.push(hello.clone());
+                Arc::make_mut(&mut self.head).nodes.push(hello.clone());
                 let hello = Box::new(hello);
                 self.ready.push_back(Event::Joined { hello, time });
                 return Ok(());
@@ -315,11 +337,10 @@ impl<R: Read> Reader<R> {
             Record::Drop => self.open.freed.push(table.freed(hello, row, time)?),
             Record::Batch => {
                 let change = table.change(hello, row)?;
-                let hello = &mut self.head.nodes[agent];
                 if let Some(change) = &change {
-                    hello.change(change);
+                    Arc::make_mut(&mut self.head).nodes[agent].change(change);
                 }
-                let border = table.border(hello, row)?;
+                let border = table.border(&self.head.nodes[agent], row)?;
                 let batch = Batch {
                     stream: border.stream,
                     watermark: border.watermark,

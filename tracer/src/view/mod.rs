@@ -50,6 +50,7 @@ pub use json::Json;
 pub(crate) use json::{
     SCHEMAS, drop_json, drop_known_by, evidence_json, facts_json, hop_json, write_schema,
 };
+pub(crate) use live::{Clock, Course, Speed, Travels, Wish};
 pub use live::{Kept, Live, Saver, Shown};
 pub use look::Look;
 pub(crate) use moment::Moment;

@@ -4,6 +4,7 @@ use std::{borrow::Cow, fmt};
 
 use jiff::{
     Timestamp,
+    civil::Date,
     tz::{Offset, TimeZone},
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -40,6 +41,11 @@ impl Zone {
             time.second(),
             time.millisecond()
         )
+    }
+
+    /// The day.
+    pub(super) fn date(&self, at: Moment) -> Date {
+        self.0.to_datetime(at.timestamp()).date()
     }
 
     /// Date and time, as they can be in a file's name: `20260301-123456`.

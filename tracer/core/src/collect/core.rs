@@ -50,7 +50,8 @@ pub struct Beginning {
     pub skew: i64,
 }
 
-/// Joins hops to journeys, judges them, and shows them.
+/// Joins hops to journeys, judges them, and shows them. A clone goes on from the same state.
+#[derive(Clone)]
 pub struct Core {
     /// What to tell the view once all points are observed; `None` after that.
     started: Option<Started>,
@@ -145,6 +146,15 @@ impl Core {
     #[must_use]
     pub const fn journal(&self) -> &Journal {
         &self.journal
+    }
+
+    /// About how many bytes it takes, without what was judged.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        /// A hop that waits for its turn, or a journey that waits for its verdict.
+        const WAITING: usize = 1 << 10;
+
+        self.engine.weight() + (self.order.len() + self.pending.len()) * WAITING
     }
 
     /// The nodes and owners, as they are known by now.

@@ -25,7 +25,7 @@ use crate::{
 const MAX_HEALTH: usize = 256;
 
 /// The last report of every stream, and the losses between reports.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Ledger {
     streams: Vec<Entry>,
     /// Whose each is.

@@ -80,7 +80,7 @@ impl Target {
 }
 
 /// What arrived and what did not, by leg.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Legs {
     legs: HashMap<(usize, usize), HashMap<Sort, Seen>>,
     /// From which node, whom for, and at which other node it came in.

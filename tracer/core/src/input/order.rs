@@ -23,7 +23,7 @@ pub(crate) enum Sight<'a> {
 }
 
 /// What an agent saw, in no particular order.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Sights {
     /// Packets passing.
     Hops(Vec<Hop>),
@@ -32,7 +32,7 @@ pub(crate) enum Sights {
 }
 
 /// A batch of which something waits.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Run {
     /// Time of the first input that waits, Unix time, ns.
     time: i64,
@@ -90,7 +90,7 @@ impl Ord for Run {
 }
 
 /// Sorts sights behind the watermarks of all streams.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Order {
     /// By stream: everything before this has come. Unix time, ns.
     watermarks: Vec<i64>,

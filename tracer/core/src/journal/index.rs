@@ -14,7 +14,7 @@ use crate::verdict::Kind;
 pub(super) type Numbers = VecDeque<u64>;
 
 /// Entries by what they are.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Index {
     verdicts: [Numbers; Kind::ALL.len()],
     /// By conversation.

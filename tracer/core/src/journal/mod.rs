@@ -17,7 +17,7 @@ use std::{io, ops::Range, sync::Arc};
 
 pub use entry::Entry;
 pub use query::{Query, QueryError, Wrong};
-pub use reader::{Reader, Selected, Selection};
+pub use reader::{Progress, Reader, Selected, Selection};
 pub use store::{Bound, Journal};
 
 use crate::{

@@ -32,15 +32,22 @@ pub struct Selected {
     pub of: u64,
 }
 
+/// How far a reader has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// The number of the entry that comes next.
+    pub read: u64,
+    /// Entries that were as they were wanted.
+    matching: u64,
+    /// The same without ARP and neighbour discovery.
+    counted: u64,
+}
+
 /// Hands a view the journeys that it is to show, and all sums.
 pub struct Reader<'a, V> {
     view: &'a mut V,
     selection: Option<Selection>,
-    /// The number of the entry that comes next.
-    read: u64,
-    matching: u64,
-    /// The same without ARP and neighbour discovery.
-    counted: u64,
+    progress: Progress,
 }
 
 impl Selection {
@@ -57,17 +64,35 @@ impl<'a, V: View> Reader<'a, V> {
         Self {
             view,
             selection,
-            read: 0,
-            matching: 0,
-            counted: 0,
+            progress: Progress {
+                read: 0,
+                matching: 0,
+                counted: 0,
+            },
         }
+    }
+
+    /// Who is shown what is selected.
+    pub const fn view(&mut self) -> &mut V {
+        self.view
+    }
+
+    /// How far it has come.
+    #[must_use]
+    pub const fn progress(&self) -> Progress {
+        self.progress
+    }
+
+    /// Goes on from where it was, with a core that goes on from there, too.
+    pub const fn resume(&mut self, progress: Progress) {
+        self.progress = progress;
     }
 
     /// Whether as many journeys have been shown as were selected.
     #[must_use]
     pub fn is_full(&self) -> bool {
         let most = self.selection.as_ref().and_then(|selection| selection.most);
-        most.is_some_and(|most| self.counted >= most)
+        most.is_some_and(|most| self.progress.counted >= most)
     }
 
     pub(crate) fn started(&mut self, scene: &Scene, started: &Started) -> io::Result<()> {
@@ -81,8 +106,8 @@ impl<'a, V: View> Reader<'a, V> {
     /// Shows what is new in a journal. Who reads after every journey misses none: the
     /// newest is always held.
     pub(crate) fn read(&mut self, scene: &Scene, journal: &Journal) -> io::Result<()> {
-        for entry in journal.since(self.read) {
-            self.read = entry.number + 1;
+        for entry in journal.since(self.progress.read) {
+            self.progress.read = entry.number + 1;
             self.entry(scene, entry)?;
         }
         Ok(())
@@ -95,8 +120,8 @@ impl<'a, V: View> Reader<'a, V> {
         let selection = self.selection.as_ref();
         let selected = selection.is_none_or(|selection| selection.allows(scene, journey, verdict));
         if selected {
-            self.matching += 1;
-            self.counted += u64::from(!journey.packet.is_neighbour());
+            self.progress.matching += 1;
+            self.progress.counted += u64::from(!journey.packet.is_neighbour());
         }
         self.view.entry(scene, entry, selected)
     }
@@ -118,8 +143,8 @@ impl<'a, V: View> Reader<'a, V> {
     pub(crate) fn summary(&mut self, scene: &Scene, summary: &Summary) -> io::Result<()> {
         let selected = self.selection.as_ref().map(|selection| Selected {
             query: selection.query.to_string(),
-            matching: self.matching,
-            of: self.read,
+            matching: self.progress.matching,
+            of: self.progress.read,
         });
         self.view.summary(scene, summary, selected.as_ref())
     }

@@ -31,7 +31,7 @@ impl Default for Bound {
 }
 
 /// The latest journeys, in the order of their verdicts.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Journal {
     bound: Bound,
     entries: VecDeque<Arc<Entry>>,
@@ -53,6 +53,17 @@ impl Journal {
         Self {
             bound,
             ..Self::default()
+        }
+    }
+
+    /// One that has forgotten all before a number, the latest of which began at `since`,
+    /// Unix time, ns.
+    #[must_use]
+    pub fn from(bound: Bound, number: u64, since: Option<i64>) -> Self {
+        Self {
+            evicted: number,
+            held_since: since,
+            ..Self::new(bound)
         }
     }
 

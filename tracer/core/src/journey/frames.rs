@@ -59,14 +59,14 @@ impl Hash for Frame {
 }
 
 /// The frames that steps have.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Frames {
     table: HashTable<u32>,
     frames: Slab<Held>,
     hasher: DefaultHashBuilder,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Held {
     frame: Frame,
     hash: u64,

@@ -26,7 +26,7 @@ pub(super) struct Told {
 }
 
 /// Tracks by keys.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Index {
     table: HashTable<Entry>,
     many: Slab<Many>,
@@ -48,7 +48,7 @@ enum At {
 }
 
 /// Several tracks with one key.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Many {
     /// Those that are not settled, in order of their numbers.
     open: VecDeque<Id>,

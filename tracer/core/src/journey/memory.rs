@@ -42,7 +42,7 @@ const SPARE: usize = 1024;
 pub(super) type Candidates = SmallVec<[Id; 4]>;
 
 /// Tracks, and the indexes to them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Memory {
     tracks: Slab<Track>,
     frames: Frames,
@@ -75,6 +75,11 @@ impl Memory {
             && self.quotes.is_empty()
             && self.datagrams.is_empty()
             && self.owners.is_empty()
+    }
+
+    /// How many tracks there is memory for.
+    pub(super) fn slots(&self) -> usize {
+        self.tracks.slots()
     }
 
     pub(super) fn get(&self, id: Id) -> Option<&Track> {

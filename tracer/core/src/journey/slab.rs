@@ -5,7 +5,7 @@ const PAGE: usize = 512;
 
 /// Values, each in a slot that is its own until it is removed. They are never moved:
 /// pages are added, and what was removed leaves its slot to the next.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Slab<T> {
     pages: Vec<Vec<Option<T>>>,
     free: Vec<u32>,
@@ -23,8 +23,12 @@ impl<T> Default for Slab<T> {
 impl<T> Slab<T> {
     /// Whether all slots are free.
     pub(super) fn is_empty(&self) -> bool {
-        let slots: usize = self.pages.iter().map(Vec::len).sum();
-        slots == self.free.len()
+        self.slots() == self.free.len()
+    }
+
+    /// How many values there is memory for.
+    pub(super) fn slots(&self) -> usize {
+        self.pages.iter().map(Vec::len).sum()
     }
 
     pub(super) fn get(&self, slot: u32) -> Option<&T> {

@@ -36,7 +36,7 @@ pub(super) struct Mark {
 }
 
 /// An index from byte ranges to tracks, in unwrapped sequence space.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Stream {
     /// The last sequence number seen, and what it was unwrapped to.
     last: (u32, i64),

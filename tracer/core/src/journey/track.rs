@@ -27,7 +27,7 @@ pub(super) const USUAL_STEPS: usize = 8;
 const UNSCHEDULED: i64 = i64::MAX;
 
 /// What few journeys have.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Rest {
     /// The number that its SYN or FIN takes in its stream.
     pub(super) mark: Option<i64>,
@@ -67,7 +67,7 @@ pub(super) struct Begun {
 }
 
 /// A journey that hops can still join.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Track {
     /// The journey's number.
     pub(super) number: u64,

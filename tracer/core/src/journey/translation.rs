@@ -42,7 +42,7 @@ pub(super) struct Known {
 type Key = (Proto, Ends);
 
 /// A connection, or an exchange of packets without one, that is translated.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Flow {
     number: u64,
     proto: Proto,
@@ -60,7 +60,7 @@ struct Flow {
 }
 
 /// The flows of which a translation was seen.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Translations {
     flows: Slab<Flow>,
     /// The slot of a flow by each of its ends, in both directions, and whether the direction

@@ -182,7 +182,7 @@ impl Summary {
 
 /// A summary in progress. Looking up names costs more than everything else about a journey, so
 /// points get names only at the end.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Sums {
     others: u64,
     dns: Dns,

@@ -96,6 +96,8 @@ pub enum Command {
     ///
     /// Shows what the follow showed: from one file, from the files of a rotated recording, or from
     /// several nodes' recordings of the same ends, which are joined.
+    /// On a terminal, the view moves in time: Space plays, t goes to a time, ] goes to the next problem,
+    /// and ? lists all keys.
     #[command(after_help = help::REPLAY)]
     Replay(ReplayArgs),
 

@@ -17,7 +17,9 @@ use crate::store::{
     reader::{Event, Reader},
 };
 
-/// A recording: its pieces. One of them is open at a time.
+/// A recording: its pieces. One of them is open at a time. A clone goes on from the same
+/// place.
+#[derive(Clone)]
 pub(super) struct Chain {
     /// Added to its Unix times, ns: what its reading of the clock differs by
     /// from that of another recording made on the same kernel.
@@ -67,7 +69,7 @@ impl Chain {
     }
 
     /// What the piece that is open says of the recording.
-    pub(super) const fn head(&self) -> &Head {
+    pub(super) fn head(&self) -> &Head {
         self.reader.head()
     }
 
@@ -87,8 +89,29 @@ impl Chain {
     }
 
     /// When its agents had started, Unix time, ns.
-    pub(super) const fn begun(&self) -> i64 {
+    pub(super) fn begun(&self) -> i64 {
         self.head().time.saturating_add(self.shift)
+    }
+
+    /// Since when what happened is in these pieces, Unix time, ns; before anything is read.
+    pub(super) fn from(&self) -> i64 {
+        self.begins
+            .map_or_else(|| self.begun(), |begins| begins.max(self.begun()))
+    }
+
+    /// Whether a clone can read what this one reads.
+    pub(super) fn can_be_read_again(&self) -> bool {
+        self.reader.can_be_read_again()
+    }
+
+    /// Makes sure that the piece that is open is still there.
+    pub(super) fn check(&mut self) -> Result<(), JoinError> {
+        Ok(self.reader.check()?)
+    }
+
+    /// Events and records that were read and not taken yet.
+    pub(super) fn waiting(&self) -> usize {
+        self.reader.waiting() + self.ready.len()
     }
 
     /// When it ended, or the last that is known of it; after its last event.

@@ -13,6 +13,7 @@ use std::{
     collections::VecDeque,
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use tracer_core::{
@@ -32,7 +33,7 @@ pub struct Recordings {
     numbers: Vec<Vec<usize>>,
     /// By recording, what comes next and when that was.
     next: Vec<Option<(i64, Record)>>,
-    head: Head,
+    head: Arc<Head>,
     /// What comes before all else.
     first: VecDeque<Record>,
     /// Whether the head has what owners change until the end.
@@ -74,7 +75,7 @@ impl Recordings {
             next: chains.iter().map(|_| None).collect(),
             numbers,
             chains,
-            head,
+            head: Arc::new(head),
             first: VecDeque::new(),
             owners_known,
             keys_differ,
@@ -114,7 +115,7 @@ impl Recordings {
 
     /// What they are about, all together.
     #[must_use]
-    pub const fn head(&self) -> &Head {
+    pub fn head(&self) -> &Head {
         &self.head
     }
 
@@ -159,35 +160,109 @@ impl Recordings {
     }
 
     fn read(&mut self) -> Result<Option<Record>, JoinError> {
-        loop {
-            if let Some(first) = self.first.pop_front() {
-                return Ok(Some(first));
-            }
-            if let Some(error) = self.failed.take() {
-                return Err(error);
-            }
-            let times = self.next.iter().enumerate();
-            let times = times.filter_map(|(chain, next)| Some((next.as_ref()?.0, chain)));
-            let Some((_, chain)) = times.min() else {
-                return Ok(None);
-            };
-            let Some((_, mut recorded)) = self.next[chain].take() else {
-                return Ok(None);
-            };
-            self.number(chain, &mut recorded)?;
-            // What was read before is given, whatever comes.
-            self.failed = self.advance(chain).err();
-            let several = self.are_several();
-            match &mut recorded {
-                Record::Batch { batch, .. } if self.keys_differ => forget_hashes(batch),
-                // What was said before of all.
-                Record::Armed(_) if several => continue,
-                Record::Owners(_) if self.owners_known => continue,
-                Record::Ended { .. } if !several => continue,
-                _ => {}
-            }
-            return Ok(Some(recorded));
+        self.settle();
+        if let Some(first) = self.first.pop_front() {
+            return Ok(Some(first));
         }
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        let Some((chain, (_, mut recorded))) = self
+            .turn()
+            .and_then(|chain| Some((chain, self.next[chain].take()?)))
+        else {
+            return Ok(None);
+        };
+        self.number(chain, &mut recorded)?;
+        // What was read before is given, whatever comes.
+        self.failed = self.advance(chain).err();
+        match &mut recorded {
+            Record::Batch { batch, .. } if self.keys_differ => forget_hashes(batch),
+            _ => {}
+        }
+        Ok(Some(recorded))
+    }
+
+    /// The recording whose turn it is.
+    fn turn(&self) -> Option<usize> {
+        let times = self.next.iter().enumerate();
+        let times = times.filter_map(|(chain, next)| Some((next.as_ref()?.0, chain)));
+        times.min().map(|(_, chain)| chain)
+    }
+
+    /// Leaves out what need not be said, until what comes next is to be given.
+    fn settle(&mut self) {
+        let several = self.are_several();
+        while self.first.is_empty() && self.failed.is_none() {
+            let Some(chain) = self.turn() else { return };
+            let is_left_out = match &self.next[chain] {
+                // What was said before of all.
+                Some((_, Record::Armed(_))) => several,
+                Some((_, Record::Owners(_))) => self.owners_known,
+                Some((_, Record::Ended { .. })) => !several,
+                _ => false,
+            };
+            if !is_left_out {
+                return;
+            }
+            self.failed = self.advance(chain).err();
+        }
+    }
+
+    /// When what comes next was, Unix time, ns; of what has no time of its own, as early as
+    /// can be. `None` after the last event.
+    pub(crate) fn next_time(&mut self) -> Option<i64> {
+        if self.over {
+            return None;
+        }
+        self.settle();
+        if !self.first.is_empty() || self.failed.is_some() {
+            return Some(i64::MIN);
+        }
+        self.turn()
+            .and_then(|chain| Some(self.next[chain].as_ref()?.0))
+    }
+
+    /// Since when what happened is in them, Unix time, ns; before anything is read.
+    pub(crate) fn from(&self) -> i64 {
+        let froms = self.chains.iter().map(Chain::from);
+        froms.min().unwrap_or(i64::MIN)
+    }
+
+    /// When they ended, Unix time, ns; after the last event.
+    pub(crate) fn ended(&self) -> i64 {
+        let ends = self.chains.iter().map(Chain::ended);
+        ends.max().unwrap_or(i64::MIN)
+    }
+
+    /// Others that go on from the same place; `None` where that cannot be read again.
+    pub(crate) fn again(&self) -> Option<Self> {
+        let can_be_read = self.failed.is_none() && self.chains.iter().all(Chain::can_be_read_again);
+        can_be_read.then(|| Self {
+            chains: self.chains.clone(),
+            numbers: self.numbers.clone(),
+            next: self.next.clone(),
+            head: Arc::clone(&self.head),
+            first: self.first.clone(),
+            owners_known: self.owners_known,
+            keys_differ: self.keys_differ,
+            skew: self.skew,
+            failed: None,
+            over: self.over,
+        })
+    }
+
+    /// Makes sure that the files are still there that are to be read again.
+    ///
+    /// # Errors
+    /// If one is not.
+    pub(crate) fn check(&mut self) -> Result<(), JoinError> {
+        self.chains.iter_mut().try_for_each(Chain::check)
+    }
+
+    /// How many events and records were read and not taken yet.
+    pub(crate) fn waiting(&self) -> usize {
+        self.chains.iter().map(Chain::waiting).sum()
     }
 
     /// Makes the agents of a recording's record those of all recordings.
@@ -203,7 +278,8 @@ impl Recordings {
             Record::Joined { hello, .. } => {
                 numbers.push(self.head.nodes.len());
                 let path = self.chains[chain].path();
-                join::add_node(&mut self.head, Hello::clone(hello), path)?;
+                let head = Arc::make_mut(&mut self.head);
+                join::add_node(head, Hello::clone(hello), path)?;
             }
             Record::Armed(_) | Record::Owners(_) | Record::Begun { .. } | Record::Later(_) => {}
         }

@@ -18,6 +18,7 @@ use tracer_core::{
 use super::{
     state::{HELD, Known, State},
     tally::Tally,
+    travel::{Clock, Mark, Travels},
 };
 use crate::collector::unix_now;
 
@@ -37,17 +38,45 @@ pub(super) struct Inbox {
 struct New {
     /// Whether there is anything.
     is_any: bool,
-    started: Option<Started>,
-    scene: Arc<Scene>,
-    /// How many points each node has in that scene.
-    points: Vec<usize>,
+    told: Told,
     tally: Tally,
     entries: VecDeque<Arc<Entry>>,
     /// What these take.
     bytes: usize,
-    standing: Option<Standing>,
-    notices: Vec<String>,
+    /// If the entries do not go on from those that were taken: which one comes first.
+    from: Option<Beginning>,
     summary: Option<Arc<Summary>>,
+    clock: Option<Clock>,
+    /// The entry that somebody looked for.
+    chosen: Option<u64>,
+}
+
+/// What was told besides journeys.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Told {
+    started: Option<Started>,
+    scene: Arc<Scene>,
+    /// How many points each node has in that scene.
+    points: Vec<usize>,
+    standing: Option<Standing>,
+    notices: Vec<Notice>,
+}
+
+/// What was said that is no data.
+#[derive(Clone, Debug)]
+struct Notice {
+    line: String,
+    /// Whether it is part of what is replayed, and not of who replays it.
+    is_replayed: bool,
+}
+
+/// Where entries begin of which those before are not there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Beginning {
+    /// The number of the first.
+    pub(super) number: u64,
+    /// The latest time at which one of those before it began, Unix time, ns.
+    pub(super) since: Option<i64>,
 }
 
 impl Inbox {
@@ -67,39 +96,46 @@ impl Inbox {
     }
 
     pub(super) fn notice(&self, line: &str) {
-        self.new_in().say(line.to_owned());
+        self.new_in().told.say(line.to_owned(), false);
     }
 
     /// Hands over what is new, if anything is.
     pub(super) fn take(&self, state: &mut State) -> bool {
-        let (known, entries) = {
+        let new = {
             let mut new = self.new.lock().unwrap_or_else(PoisonError::into_inner);
             if !std::mem::take(&mut new.is_any) {
                 return false;
             }
             new.bytes = 0;
-            let entries = std::mem::take(&mut new.entries);
-            let now = if self.live && new.summary.is_none() {
-                unix_now()
-            } else {
+            let now = match new.clock {
+                _ if self.live && new.summary.is_none() => unix_now(),
+                Some(clock) if new.summary.is_none() => clock.position,
                 // One second more, so that the last one counts as a whole one.
-                new.tally
+                _ => new
+                    .tally
                     .latest
                     .unwrap_or_default()
-                    .saturating_add(1_000_000_000)
+                    .saturating_add(1_000_000_000),
             };
+            let notices = new.told.notices.iter();
             let known = Known {
-                started: new.started.clone(),
-                scene: Arc::clone(&new.scene),
+                started: new.told.started.clone(),
+                scene: Arc::clone(&new.told.scene),
                 tally: Arc::new(new.tally.clone()),
-                standing: new.standing.clone(),
-                notices: new.notices.clone(),
+                standing: new.told.standing.clone(),
+                notices: notices.map(|notice| notice.line.clone()).collect(),
                 summary: new.summary.clone(),
+                clock: new.clock,
                 now,
             };
-            (known, entries)
+            Taken {
+                known,
+                from: new.from.take(),
+                entries: std::mem::take(&mut new.entries),
+                chosen: new.chosen.take(),
+            }
         };
-        state.take(known, entries.into_iter());
+        state.take(new);
         true
     }
 
@@ -113,22 +149,34 @@ impl Inbox {
     }
 }
 
+/// What is new, for whoever has the terminal.
+pub(super) struct Taken {
+    pub(super) known: Known,
+    /// If the entries do not go on from those that were taken: which one comes first.
+    pub(super) from: Option<Beginning>,
+    pub(super) entries: VecDeque<Arc<Entry>>,
+    /// The entry to choose.
+    pub(super) chosen: Option<u64>,
+}
+
 /// All that a session tells goes in here.
 impl View for &Inbox {
     fn started(&mut self, scene: &Scene, started: &Started) -> io::Result<()> {
-        let mut new = self.new_in();
-        new.look_at(scene);
-        new.notices.extend(started.warnings.iter().cloned());
-        new.started = Some(started.clone());
+        let told = &mut self.new_in().told;
+        told.look_at(scene);
+        for warning in &started.warnings {
+            told.say(warning.clone(), true);
+        }
+        told.started = Some(started.clone());
         Ok(())
     }
 
     fn changed(&mut self, scene: &Scene, changed: &Changed) -> io::Result<()> {
-        let mut new = self.new_in();
-        new.look_at(scene);
+        let told = &mut self.new_in().told;
+        told.look_at(scene);
         let node = &scene.nodes[changed.node].node;
         for note in &changed.notes {
-            new.say(format!("{node}: {note}"));
+            told.say(format!("{node}: {note}"), true);
         }
         Ok(())
     }
@@ -141,16 +189,23 @@ impl View for &Inbox {
     /// fetched before it is forgotten.
     fn entry(&mut self, scene: &Scene, entry: &Arc<Entry>, _: bool) -> io::Result<()> {
         let mut new = self.new_in();
-        if new.has_other_points(scene) {
-            new.look_at(scene);
+        if new.told.has_other_points(scene) {
+            new.told.look_at(scene);
         }
         new.tally.add(scene, entry);
         new.bytes += entry.weight();
         new.entries.push_back(Arc::clone(entry));
         // More than what is held in the end need not wait.
         while new.bytes > HELD.bytes && new.entries.len() > 1 {
-            let oldest = new.entries.pop_front();
-            new.bytes -= oldest.map_or(0, |oldest| oldest.weight());
+            let Some(oldest) = new.entries.pop_front() else {
+                break;
+            };
+            new.bytes -= oldest.weight();
+            let since = new.from.and_then(|from| from.since);
+            new.from = Some(Beginning {
+                number: oldest.number + 1,
+                since: since.max(Some(oldest.journey.start())),
+            });
         }
         drop(new);
         // Of a recording, nobody needs the rest.
@@ -165,12 +220,12 @@ impl View for &Inbox {
     }
 
     fn standing(&mut self, scene: &Scene, standing: &Standing) -> io::Result<()> {
-        let mut new = self.new_in();
+        let told = &mut self.new_in().told;
         // Owners come and go without a word.
-        if new.scene.owners != scene.owners {
-            new.look_at(scene);
+        if told.scene.owners != scene.owners {
+            told.look_at(scene);
         }
-        new.standing = Some(standing.clone());
+        told.standing = Some(standing.clone());
         Ok(())
     }
 
@@ -181,13 +236,61 @@ impl View for &Inbox {
         _: Option<&Selected>,
     ) -> io::Result<()> {
         let mut new = self.new_in();
-        new.look_at(scene);
+        new.told.look_at(scene);
         new.summary = Some(Arc::new(summary.clone()));
         Ok(())
     }
 }
 
-impl New {
+/// What went back to an earlier time has been told what it had been told then.
+impl Travels for &Inbox {
+    type Mark = Mark;
+
+    fn mark(&mut self) -> Mark {
+        let new = self.new_in();
+        Mark {
+            told: new.told.clone(),
+            tally: Arc::new(new.tally.clone()),
+        }
+    }
+
+    fn go_back(&mut self, mark: &Mark) {
+        let mut new = self.new_in();
+        let new = &mut *new;
+        let own = new.told.notices.drain(..).filter(|one| !one.is_replayed);
+        let own: Vec<Notice> = own.collect();
+        new.told = mark.told.clone();
+        new.told.notices.retain(|notice| notice.is_replayed);
+        new.told.notices.extend(own);
+        new.tally = Tally::clone(&mark.tally);
+        new.entries.clear();
+        new.bytes = 0;
+        new.from = Some(Beginning {
+            number: new.tally.journeys(),
+            since: new.tally.latest,
+        });
+        new.summary = None;
+        new.chosen = None;
+    }
+
+    fn clock(&mut self, clock: Clock) {
+        self.new_in().clock = Some(clock);
+    }
+
+    fn ended(&mut self, scene: &Scene, summary: &Summary) -> io::Result<()> {
+        self.summary(scene, summary, None)
+    }
+
+    fn say(&mut self, line: &str) {
+        self.notice(line);
+    }
+
+    fn choose(&mut self, number: u64) {
+        self.new_in().chosen = Some(number);
+    }
+}
+
+impl Told {
     fn look_at(&mut self, scene: &Scene) {
         self.points = scene.nodes.iter().map(|hello| hello.points.len()).collect();
         self.scene = Arc::new(scene.clone());
@@ -199,10 +302,10 @@ impl New {
         !now.eq(self.points.iter().copied())
     }
 
-    fn say(&mut self, line: String) {
+    fn say(&mut self, line: String, is_replayed: bool) {
         if self.notices.len() == NOTICES {
             self.notices.remove(0);
         }
-        self.notices.push(line);
+        self.notices.push(Notice { line, is_replayed });
     }
 }

@@ -31,6 +31,16 @@ pub(super) enum Action {
     Retransmission,
     Fields,
     Pause,
+    Faster,
+    Slower,
+    /// So many seconds later, or earlier.
+    By(i64),
+    Start,
+    End,
+    Time,
+    ProblemInTime {
+        forward: bool,
+    },
     CommandLine,
     Save,
     Mouse,
@@ -78,7 +88,7 @@ macro_rules! bound {
     };
 }
 
-/// All of them; the first that fits counts.
+/// All that every view has; the first that fits counts.
 pub(super) const KEYS: &[Bound] = bound! {
     [key('1')] "1" "the path" Action::Show(Screen::Path);
     [key('2')] "2" "the journeys" Action::Show(Screen::Journeys);
@@ -108,7 +118,7 @@ pub(super) const KEYS: &[Bound] = bound! {
     [key('a')] "a" "its answer, or what it answers" Action::Answer, on Journey;
     [key('r')] "r" "what it retransmits, or what retransmits it" Action::Retransmission, on Journey;
     [key('x')] "x" "its header fields, or its hops again" Action::Fields, on Journey;
-    [key(' ')] "Space" "pause; what comes meanwhile is kept" Action::Pause;
+    [key(' ')] "Space" "pause, or go on; what comes meanwhile is kept" Action::Pause;
     [key('y')] "y" "a command line that shows the same" Action::CommandLine;
     [key('w')] "w" "save what is shown, as .html, .jsonl or .pcapng" Action::Save;
     [key('m')] "m" "leave the mouse to the terminal, to select text" Action::Mouse;
@@ -119,8 +129,25 @@ pub(super) const KEYS: &[Bound] = bound! {
         Action::Quit;
 };
 
-/// What a key does on a screen.
-pub(super) fn action(screen: Screen, event: &KeyEvent) -> Option<Action> {
+/// Those that move a replay in time.
+pub(super) const TIME_KEYS: &[Bound] = bound! {
+    [key(',')] "," "10 s back" Action::By(-10);
+    [key('.')] "." "10 s forth" Action::By(10);
+    [key('<')] "<" "a minute back" Action::By(-60);
+    [key('>')] ">" "a minute forth" Action::By(60);
+    [key('^')] "^" "to the start of the recording" Action::Start;
+    [key('$')] "$" "to its end" Action::End;
+    [key('t')] "t" "to a time: 12:01:04, +30s, -1m, 50%" Action::Time;
+    [key(']')] "]" "to when the next problem is known, also after what was played"
+        Action::ProblemInTime { forward: true };
+    [key('[')] "[" "to when the problem before was known"
+        Action::ProblemInTime { forward: false };
+    [key('+'), key('=')] "+ =" "faster, up to ×10, and as fast as possible" Action::Faster;
+    [key('-')] "-" "slower, down to ×0.1" Action::Slower;
+};
+
+/// What a key does on a screen, of a view that can be moved in time or not.
+pub(super) fn action(screen: Screen, is_movable: bool, event: &KeyEvent) -> Option<Action> {
     // A terminal may say of `?` that it was typed with Shift.
     let shifted = matches!(event.code, KeyCode::Char(c) if !c.is_alphabetic());
     let modifiers = if shifted {
@@ -129,9 +156,15 @@ pub(super) fn action(screen: Screen, event: &KeyEvent) -> Option<Action> {
         event.modifiers
     };
     let pressed = (event.code, modifiers);
-    let mut fitting = KEYS.iter().filter(|bound| bound.is_on(screen));
+    let mut fitting = keys(is_movable).filter(|bound| bound.is_on(screen));
     let bound = fitting.find(|bound| bound.keys.contains(&pressed))?;
     Some(bound.action)
+}
+
+/// The keys of a view that can be moved in time or not.
+pub(super) fn keys(is_movable: bool) -> impl Iterator<Item = &'static Bound> {
+    let time: &[Bound] = if is_movable { TIME_KEYS } else { &[] };
+    KEYS.iter().chain(time)
 }
 
 impl Bound {
@@ -144,13 +177,13 @@ impl Bound {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{KEYS, Screen};
+    use super::{Screen, keys};
 
     #[test]
     fn no_key_means_two_things_on_one_screen() {
         for screen in Screen::ALL {
             let mut known = BTreeSet::new();
-            for bound in KEYS.iter().filter(|bound| bound.is_on(screen)) {
+            for bound in keys(true).filter(|bound| bound.is_on(screen)) {
                 for key in bound.keys {
                     assert!(known.insert(format!("{key:?}")), "{key:?} on {screen:?}");
                 }

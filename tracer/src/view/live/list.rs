@@ -97,6 +97,16 @@ impl List {
         self.top = None;
     }
 
+    /// Forgets those from a number on.
+    pub(super) fn forget_from(&mut self, until: u64) {
+        while self.matching.back().is_some_and(|last| *last >= until) {
+            self.matching.pop_back();
+        }
+        self.next = self.next.min(until);
+        self.chosen = self.chosen.filter(|chosen| *chosen < until);
+        self.top = self.top.filter(|top| *top < until);
+    }
+
     /// How many match of what is held.
     pub(super) fn len(&self) -> usize {
         self.matching.len()
@@ -164,8 +174,9 @@ pub(super) struct Conversation {
     pub(super) answers: Spans,
 }
 
-/// The conversations of what matches, the latest first.
-pub(super) fn conversations(list: &List, journal: &Journal) -> Vec<Conversation> {
+/// The conversations of what matches, the latest first; of entries from `until` on, nothing
+/// is known.
+pub(super) fn conversations(list: &List, journal: &Journal, until: u64) -> Vec<Conversation> {
     let mut all: Vec<Conversation> = Vec::new();
     let mut places: HashMap<u64, usize> = HashMap::new();
     for number in list.matching.iter().rev() {
@@ -191,7 +202,7 @@ pub(super) fn conversations(list: &List, journal: &Journal) -> Vec<Conversation>
         conversation.problems += u64::from(entry.verdict.is_problem());
         conversation.retransmissions += u64::from(journey.retransmits.is_some());
         let asked = journey.answers.and_then(|id| journal.with_id(id));
-        if let Some(asked) = asked
+        if let Some(asked) = asked.filter(|asked| asked.number < until)
             && entry.verdict.kind == Kind::Delivered
             && let Ok(took) = u64::try_from(journey.last() - asked.journey.start())
         {

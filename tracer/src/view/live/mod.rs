@@ -25,12 +25,16 @@ mod state;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod travel;
 mod way;
 
 use std::{
     io::{self, Write},
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        mpsc::{self, Receiver},
+    },
     thread::{self, JoinHandle},
 };
 
@@ -41,11 +45,15 @@ use tracer_core::{
     verdict::{Parts, Summary, Verdict},
 };
 
-pub(crate) use self::screen::give_back;
 use self::{
     draw::Theme,
     inbox::Inbox,
     state::{Source, State},
+    travel::Wishes,
+};
+pub(crate) use self::{
+    screen::give_back,
+    travel::{Clock, Course, Mark, Speed, Travels, Wish},
 };
 use super::{Look, Text};
 use crate::terminal;
@@ -117,6 +125,30 @@ impl<W: Write> Live<W> {
         out: W,
         look: Look,
     ) -> io::Result<(Self, impl Future<Output = ()> + use<W>)> {
+        let (live, asked) = Self::open(shown, out, look, None)?;
+        Ok((live, async {
+            // Whoever has the terminal says nothing more once it is gone: that ends, too.
+            let _: Result<(), _> = asked.await;
+        }))
+    }
+
+    /// The same of a replay that somebody may move in time: what is wanted of it comes until
+    /// somebody wants to end.
+    ///
+    /// # Errors
+    /// See [`Live::start`].
+    pub(crate) fn movable(shown: Shown, out: W, look: Look) -> io::Result<(Self, Receiver<Wish>)> {
+        let (wish, wishes) = mpsc::channel();
+        let (live, _) = Self::open(shown, out, look, Some(wish))?;
+        Ok((live, wishes))
+    }
+
+    fn open(
+        shown: Shown,
+        out: W,
+        look: Look,
+        wishes: Option<Wishes>,
+    ) -> io::Result<(Self, oneshot::Receiver<()>)> {
         let (ask, asked) = oneshot::channel();
         let inbox = Arc::new(Inbox::new(shown.live));
         let theme = Theme {
@@ -126,6 +158,7 @@ impl<W: Write> Live<W> {
             live: shown.live,
             command: shown.command,
             saver: shown.saver,
+            wishes,
         };
         let state = State::new(source, &look, shown.query);
         let screen = screen::Taken::take()?;
@@ -140,10 +173,7 @@ impl<W: Write> Live<W> {
             thread: Some(thread),
             after: Text::new(out, look),
         };
-        Ok((live, async {
-            // Whoever has the terminal says nothing more once it is gone: that ends, too.
-            let _: Result<(), _> = asked.await;
-        }))
+        Ok((live, asked))
     }
 
     /// Waits until somebody has seen enough, and gives the terminal back.
@@ -210,5 +240,34 @@ impl<W: Write> View for Live<W> {
         (&*self.inbox).summary(scene, summary, selected)?;
         self.wait()?;
         self.after.summary(scene, summary, selected)
+    }
+}
+
+/// The same for a replay that is moved: the end is not the last that is shown.
+impl<W: Write> Travels for Live<W> {
+    type Mark = Mark;
+
+    fn mark(&mut self) -> Mark {
+        (&*self.inbox).mark()
+    }
+
+    fn go_back(&mut self, mark: &Mark) {
+        (&*self.inbox).go_back(mark);
+    }
+
+    fn clock(&mut self, clock: Clock) {
+        (&*self.inbox).clock(clock);
+    }
+
+    fn ended(&mut self, scene: &Scene, summary: &Summary) -> io::Result<()> {
+        (&*self.inbox).summary(scene, summary, None)
+    }
+
+    fn say(&mut self, line: &str) {
+        (&*self.inbox).say(line);
+    }
+
+    fn choose(&mut self, number: u64) {
+        (&*self.inbox).choose(number);
     }
 }

@@ -4,6 +4,7 @@ mod keys;
 mod panic;
 mod save;
 mod sizes;
+mod travel;
 
 use std::{path::Path, slice};
 
@@ -39,6 +40,7 @@ fn replayed(fixture: &str) -> State {
         live: false,
         command: ["tracer", "replay", "a file"].map(str::to_owned).to_vec(),
         saver: SAVER,
+        wishes: None,
     };
     let mut state = State::new(source, &Look::plain(), None);
     assert!(inbox.take(&mut state), "something was told");

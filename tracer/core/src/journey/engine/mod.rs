@@ -99,7 +99,7 @@ pub struct Joined {
 }
 
 /// Joins hops to journeys.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Engine {
     limits: Limits,
     next: u64,
@@ -143,6 +143,15 @@ impl Engine {
     #[must_use]
     pub fn open(&self) -> usize {
         self.open.len()
+    }
+
+    /// About how many bytes it takes.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        /// A track with its steps, and what leads to it.
+        const TRACK: usize = 2 << 10;
+
+        (self.memory.slots() + self.finished.len()) * TRACK
     }
 
     /// Whether nothing is remembered of any hop.

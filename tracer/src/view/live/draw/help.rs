@@ -3,23 +3,21 @@
 use ratatui::text::Line;
 
 use super::{Pen, Theme};
-use crate::view::live::{keys::KEYS, state::Screen};
+use crate::view::live::{
+    keys::{Bound, KEYS, TIME_KEYS},
+    state::Screen,
+};
 
 /// Columns of the keys' names.
 const KEY: usize = 12;
 
-pub(super) fn lines(width: usize) -> Vec<Line<'static>> {
+pub(super) fn lines(width: usize, is_movable: bool) -> Vec<Line<'static>> {
     let mut lines = vec![Line::styled("Keys", Theme::strong())];
-    for bound in KEYS {
-        let mut pen = Pen::new(width);
-        pen.put(Theme::dim(), "  ");
-        pen.left(Theme::strong(), KEY, bound.shown);
-        let only: Vec<&str> = bound.on.iter().map(|screen| screen.name()).collect();
-        pen.put(ratatui::style::Style::new(), bound.does);
-        if !only.is_empty() && only.len() < Screen::ALL.len() {
-            pen.put(Theme::dim(), &format!(" (on {})", only.join(", ")));
-        }
-        lines.push(pen.line());
+    lines.extend(keys(KEYS, width));
+    if is_movable {
+        lines.push(Line::default());
+        lines.push(Line::styled("Time, in a replay", Theme::strong()));
+        lines.extend(keys(TIME_KEYS, width));
     }
     lines.push(Line::default());
     lines.push(Line::styled("Signs", Theme::strong()));
@@ -47,4 +45,18 @@ pub(super) fn lines(width: usize) -> Vec<Line<'static>> {
         "The mouse: a click chooses, a second one opens, the wheel scrolls.",
     ));
     lines
+}
+
+fn keys(keys: &'static [Bound], width: usize) -> impl Iterator<Item = Line<'static>> {
+    keys.iter().map(move |bound| {
+        let mut pen = Pen::new(width);
+        pen.put(Theme::dim(), "  ");
+        pen.left(Theme::strong(), KEY, bound.shown);
+        let only: Vec<&str> = bound.on.iter().map(|screen| screen.name()).collect();
+        pen.put(ratatui::style::Style::new(), bound.does);
+        if !only.is_empty() && only.len() < Screen::ALL.len() {
+            pen.put(Theme::dim(), &format!(" (on {})", only.join(", ")));
+        }
+        pen.line()
+    })
 }

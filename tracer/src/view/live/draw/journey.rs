@@ -308,7 +308,7 @@ fn related(state: &State, theme: Theme, entry: &Entry, width: usize) -> Vec<Line
     let mut said = Vec::new();
     let mut say = |key: &str, what: &str, id: Option<u64>| {
         let Some(id) = id else { return };
-        let kept = if state.journal.with_id(id).is_some() {
+        let kept = if state.with_id(id).is_some() {
             format!("{key}: ")
         } else {
             String::new()

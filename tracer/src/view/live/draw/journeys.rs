@@ -33,7 +33,7 @@ pub(super) fn lines(
     let reading = state.list.chosen.is_some();
     let mut lines = vec![heading(width, first, reading)];
     if state.list.len() == 0 {
-        let why = if state.journal.is_empty() {
+        let why = if state.held() == 0 {
             "No journey yet."
         } else {
             "None of the journeys that are kept matches. Esc shows all."

@@ -4,6 +4,7 @@
 //! here, and control characters of foreign names do not get further than here.
 
 mod bytes;
+mod clock;
 mod fields;
 mod help;
 mod journey;
@@ -207,12 +208,14 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &mut State, theme: Theme) {
                 && (state.list.query.is_some() || state.list.problems),
     );
     let notice = u16::from(state.notice().is_some());
-    let [tabs, follow, body, input, told, below, keys] = Layout::vertical([
+    let clock = u16::from(state.shown().clock.is_some() || state.paused.is_some());
+    let [tabs, follow, body, input, told, time, below, keys] = Layout::vertical([
         Constraint::Length(1),
         Constraint::Length(1),
         Constraint::Min(0),
         Constraint::Length(typing),
         Constraint::Length(notice),
+        Constraint::Length(clock),
         Constraint::Length(1),
         Constraint::Length(1),
     ])
@@ -227,6 +230,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &mut State, theme: Theme) {
         status::input(frame, input, state, theme);
     }
     line(frame, told, |width| status::notice(state, theme, width));
+    line(frame, time, |width| clock::line(state, theme, width));
     line(frame, below, |width| status::standing(state, theme, width));
     line(frame, keys, |width| status::keys(state, width));
 }
@@ -241,7 +245,7 @@ fn screen(frame: &mut Frame<'_>, area: Rect, state: &mut State, theme: Theme) {
     let width = usize::from(area.width);
     match &state.over {
         Some(Over::Help) => {
-            let lines = help::lines(width);
+            let lines = help::lines(width, state.is_movable());
             return scrolled(frame, area, state, lines);
         }
         Some(Over::CommandLine(command)) => {

@@ -11,7 +11,10 @@ use super::{Pen, Theme, tab};
 use crate::{
     terminal::{clean, columns},
     view::{
-        live::state::{Screen, State, What},
+        live::{
+            state::{Screen, State, What},
+            travel::Course,
+        },
         moment::{Moment, Span},
         text::words::{count, grouped},
     },
@@ -28,7 +31,10 @@ pub(super) fn tabs(state: &State, theme: Theme, width: usize) -> Line<'static> {
         };
         pen.put(style, &tab(index, screen));
     }
+    let clock = state.known.clock.map(|clock| clock.course);
     let (sign, style) = match (&state.paused, &state.known.summary, state.source.live) {
+        _ if clock == Some(Course::Paused) => ("‖ PAUSED".to_owned(), theme.odd()),
+        _ if clock == Some(Course::Playing) => ("▶ REPLAY".to_owned(), theme.good()),
         (Some(_), ..) => {
             let waiting = state.waiting();
             (format!("‖ PAUSED, {} more", grouped(waiting)), theme.odd())
@@ -134,16 +140,10 @@ pub(super) fn standing(state: &State, theme: Theme, width: usize) -> Line<'stati
         (Theme::dim(), format!("clocks ±{bound}"))
     });
     parts.push(match state.journal.held_since() {
-        None => (
-            Theme::dim(),
-            format!("all {} kept", grouped(state.journal.next())),
-        ),
+        None => (Theme::dim(), format!("all {} kept", grouped(state.count()))),
         Some(since) => {
             let since = state.zone.clock(Moment(since));
-            let text = format!(
-                "kept since {since}: {}",
-                grouped(state.journal.len() as u64)
-            );
+            let text = format!("kept since {since}: {}", grouped(state.held()));
             (theme.odd(), text)
         }
     });
@@ -178,9 +178,14 @@ pub(super) fn keys(state: &State, width: usize) -> Line<'static> {
         Screen::Sums => &[("j k", "scroll")],
     };
     let mut pen = Pen::new(width);
+    let time: &[(&str, &str)] = if state.is_movable() {
+        &[("t", "time"), ("[ ]", "problem in time")]
+    } else {
+        &[]
+    };
     let common = [("Tab", "screens"), ("Space", "pause"), ("q", "end")];
     let all = [("?", "help")].into_iter().chain(own.iter().copied());
-    for (key, does) in all.chain(common) {
+    for (key, does) in all.chain(common).chain(time.iter().copied()) {
         if columns(key) + columns(does) + 3 > pen.left_over() {
             break;
         }
@@ -207,7 +212,7 @@ pub(super) fn input(frame: &mut Frame<'_>, area: Rect, state: &State, theme: The
             "only {}: {} of {} kept; Esc shows all",
             wanted.join(", "),
             grouped(kept as u64),
-            grouped(state.journal.len() as u64)
+            grouped(state.held())
         );
         pen.put(theme.other(), &text);
         return frame.render_widget(pen.line(), area);
@@ -221,6 +226,10 @@ pub(super) fn input(frame: &mut Frame<'_>, area: Rect, state: &State, theme: The
         What::Name => (
             format!("save {} as ", state.what_is_saved()),
             "Enter saves, Esc does not".to_owned(),
+        ),
+        What::Time => (
+            "to ".to_owned(),
+            "12:01:04, +30s, -1m or 50%; Enter goes there".to_owned(),
         ),
     };
     pen.put(Theme::strong(), &prompt);

@@ -1,7 +1,7 @@
 //! What is done when somebody wants something, and how screens are moved about.
 
 use super::{Ask, Over, Screen, State};
-use crate::view::live::keys::Action;
+use crate::view::live::{keys::Action, travel::Wish};
 
 impl State {
     /// Does what somebody wants.
@@ -72,6 +72,16 @@ impl State {
                 *self.scrolled() = 0;
             }
             Action::Pause => self.pause(),
+            Action::Faster => self.wish(Wish::Faster),
+            Action::Slower => self.wish(Wish::Slower),
+            Action::By(seconds) => self.wish(Wish::By(seconds * 1_000_000_000)),
+            Action::Start => self.wish(Wish::Part(0.0)),
+            Action::End => self.wish(Wish::End),
+            Action::Time => self.ask_for_time(),
+            Action::ProblemInTime { forward } => {
+                let query = self.list.query.as_ref();
+                self.wish(Wish::problem(forward, query, &self.zone.0));
+            }
         }
         Ask::Nothing
     }

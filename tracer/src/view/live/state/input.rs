@@ -37,7 +37,7 @@ impl State {
         {
             return ask;
         }
-        match action(self.screen, key) {
+        match action(self.screen, self.is_movable(), key) {
             Some(action) => self.act(action),
             None => Ask::Nothing,
         }
@@ -62,6 +62,7 @@ impl State {
                 }
             }
             KeyCode::Enter if typing.what == What::Name => return Some(self.save()),
+            KeyCode::Enter if typing.what == What::Time => self.go_to_time(),
             KeyCode::Enter => {
                 self.typing = None;
                 self.select_anew();
@@ -70,7 +71,7 @@ impl State {
                 let changed = typing.input.handle_event(&Event::Key(*key));
                 if changed.is_some_and(|changed| changed.value) {
                     typing.wrong = None;
-                    if typing.what != What::Name {
+                    if matches!(typing.what, What::Filter(_)) {
                         self.filter_by_text();
                     }
                 }

@@ -6,6 +6,7 @@ mod input;
 mod open;
 mod save;
 mod select;
+mod time;
 
 use std::{
     path::PathBuf,
@@ -22,8 +23,10 @@ use tui_input::Input;
 
 use super::{
     Kept, Saver,
+    inbox::{Beginning, Taken},
     list::{Conversation, List, conversations},
     tally::Tally,
+    travel::{Clock, Wishes},
     way::Way,
 };
 use crate::view::{Look, moment::Zone};
@@ -62,6 +65,8 @@ pub(super) struct Source {
     pub(super) command: Vec<String>,
     /// Who saves.
     pub(super) saver: Saver,
+    /// Who moves to another time, if that can be.
+    pub(super) wishes: Option<Wishes>,
 }
 
 /// What has been told of the follow.
@@ -75,6 +80,8 @@ pub(super) struct Known {
     pub(super) notices: Vec<String>,
     /// Once it has ended.
     pub(super) summary: Option<Arc<Summary>>,
+    /// Where a replay stands that can be moved.
+    pub(super) clock: Option<Clock>,
     /// The time by which rates are meant, Unix time, ns.
     pub(super) now: i64,
 }
@@ -109,6 +116,8 @@ pub(super) enum What {
     Filter(Option<Query>),
     /// The name of a file to save into.
     Name,
+    /// A time to move to.
+    Time,
 }
 
 /// What the loop around it has to do.
@@ -191,9 +200,30 @@ impl State {
         &self.known.scene
     }
 
-    /// The number of the first entry that is not shown.
-    fn until(&self) -> u64 {
-        self.paused.as_ref().map_or(u64::MAX, |paused| paused.until)
+    /// The number of the first entry that is not shown: it came after somebody paused, or
+    /// is known from a later time than the replay is at.
+    pub(super) fn until(&self) -> u64 {
+        match (&self.paused, &self.known.clock) {
+            (Some(paused), _) => paused.until,
+            (None, Some(_)) => self.known.tally.journeys(),
+            (None, None) => u64::MAX,
+        }
+    }
+
+    /// How many entries are held of those that are shown.
+    pub(super) fn held(&self) -> u64 {
+        self.count().saturating_sub(self.journal.evicted())
+    }
+
+    /// How many entries there were of those that are shown.
+    pub(super) fn count(&self) -> u64 {
+        self.until().min(self.journal.next())
+    }
+
+    /// The entry of the journey with this number, if it is held and shown.
+    pub(super) fn with_id(&self, id: u64) -> Option<&Arc<Entry>> {
+        let entry = self.journal.with_id(id)?;
+        (entry.number < self.until()).then_some(entry)
     }
 
     /// How many have come since somebody paused.
@@ -208,13 +238,61 @@ impl State {
     }
 
     /// Takes what is new.
-    pub(super) fn take(&mut self, known: Known, entries: impl Iterator<Item = Arc<Entry>>) {
-        if known.notices != self.known.notices {
+    pub(super) fn take(&mut self, new: Taken) {
+        let Taken {
+            known,
+            from,
+            entries,
+            chosen,
+        } = new;
+        // Who goes back in time hears nothing new.
+        let is_longer = known.notices.len() >= self.known.notices.len();
+        if is_longer && known.notices != self.known.notices {
             self.noticed = Some(Instant::now());
         }
         self.known = known;
-        entries.for_each(|entry| self.journal.share(entry));
+        if let Some(from) = from {
+            self.begin_from(from);
+        }
+        for entry in entries {
+            // What is replayed again is there already.
+            if entry.number >= self.journal.next() {
+                self.journal.share(entry);
+            }
+        }
+        self.forget_later();
         self.refresh();
+        if let Some(number) = chosen {
+            self.choose(number);
+        }
+    }
+
+    /// Goes on with entries from a number on, which may not be the one that comes next.
+    fn begin_from(&mut self, from: Beginning) {
+        let held = self.journal.evicted()..=self.journal.next();
+        if held.contains(&from.number) {
+            return;
+        }
+        let since = if from.number > self.journal.next() {
+            let starts = self.journal.since(0).map(|entry| entry.journey.start());
+            from.since.max(self.journal.held_since()).max(starts.max())
+        } else {
+            from.since
+        };
+        self.journal = Journal::from(HELD, from.number, since);
+        self.list.begin_anew();
+    }
+
+    /// Closes what is not known yet at the time that is shown.
+    fn forget_later(&mut self) {
+        let until = self.until();
+        self.list.forget_from(until);
+        if self.open.as_ref().is_some_and(|open| open.number >= until) {
+            self.open = None;
+            if self.screen == Screen::Journey {
+                self.screen = Screen::Journeys;
+            }
+        }
     }
 
     /// What was said last that is no data, for as long as it takes to be read.
@@ -241,7 +319,7 @@ impl State {
         let (_, made) = &self.conversations;
         if made.is_none_or(|made| made.elapsed() >= OLD) {
             self.conversations = (
-                conversations(&self.list, &self.journal),
+                conversations(&self.list, &self.journal, self.until()),
                 Some(Instant::now()),
             );
         }

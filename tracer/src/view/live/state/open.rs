@@ -52,9 +52,13 @@ impl State {
         } else {
             (0..from).rev().find(is_problem)
         };
-        let Some(number) = found.and_then(|row| self.list.at(row)) else {
-            return;
-        };
+        if let Some(number) = found.and_then(|row| self.list.at(row)) {
+            self.choose(number);
+        }
+    }
+
+    /// Chooses a journey by its number.
+    pub(super) fn choose(&mut self, number: u64) {
         self.list.chosen = Some(number);
         self.grouped = false;
         if self.screen == Screen::Journey {
@@ -76,7 +80,7 @@ impl State {
     }
 
     fn open_id(&mut self, id: Option<u64>) {
-        if let Some(entry) = id.and_then(|id| self.journal.with_id(id)).cloned() {
+        if let Some(entry) = id.and_then(|id| self.with_id(id)).cloned() {
             self.open(entry);
         }
     }
@@ -104,7 +108,9 @@ impl State {
 
     /// The number of the first journey after an entry that is as wanted.
     fn later(&self, number: u64, wanted: impl Fn(&Entry) -> bool) -> Option<u64> {
-        let mut after = self.journal.since(number + 1);
+        let until = self.until();
+        let after = self.journal.since(number + 1);
+        let mut after = after.take_while(|other| other.number < until);
         let found = after.find(|other| wanted(other))?;
         Some(found.journey.id)
     }

@@ -85,7 +85,7 @@ impl State {
             return Err("no journey matches, so there is nothing to save".to_owned());
         }
         let forgotten = self.journal.evicted();
-        let is_all = self.paused.is_none() && forgotten == 0;
+        let is_all = self.count() == self.journal.next() && forgotten == 0;
         let (summary, of) = match &known.summary {
             Some(summary) if is_all => (Arc::clone(summary), summary.journeys()),
             _ => {
@@ -123,7 +123,7 @@ impl State {
 
     /// How much of the follow those sums are of.
     fn how_much(&self, summary: &Summary) -> String {
-        let all = self.journal.next();
+        let all = self.count();
         let end = if self.known.summary.is_some() {
             "in all"
         } else {

@@ -3,6 +3,7 @@
 use tui_input::Input;
 
 use super::{Paused, Screen, State, Typing, What};
+use crate::view::live::travel::Wish;
 
 impl State {
     pub(in crate::view::live) fn select_anew(&mut self) {
@@ -26,7 +27,12 @@ impl State {
         self.grouped = false;
     }
 
+    /// Stands still, or goes on: the replay, or only what is shown of what comes in.
     pub(super) fn pause(&mut self) {
+        if self.is_movable() {
+            self.wish(Wish::Pause);
+            return;
+        }
         if self.paused.take().is_none() {
             self.paused = Some(Paused {
                 known: self.known.clone(),

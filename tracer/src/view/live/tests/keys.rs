@@ -4,6 +4,7 @@ use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
 
 use super::{SIZES, picture, replayed};
 use crate::view::live::{
+    inbox::Taken,
     keys::{Action, KEYS},
     state::{Ask, Screen, State},
 };
@@ -121,8 +122,12 @@ fn take_one_more(state: &mut State) {
         .expect("it is held");
     let mut later = (**latest).clone();
     later.number += 1;
-    let known = state.known.clone();
-    state.take(known, [later.into()].into_iter());
+    state.take(Taken {
+        known: state.known.clone(),
+        from: None,
+        entries: [later.into()].into(),
+        chosen: None,
+    });
 }
 
 #[test]
