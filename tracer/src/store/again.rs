@@ -15,9 +15,10 @@ use std::{
 
 use arrow_array::RecordBatch;
 use arrow_buffer::Buffer;
-use arrow_ipc::{MessageHeader, reader::StreamDecoder, root_as_message};
+use arrow_ipc::reader::StreamDecoder;
 use arrow_schema::ArrowError;
 
+use super::message::Kind;
 use crate::stdio;
 
 /// A file, or what comes through a pipe. A clone of a file goes on from the same place.
@@ -106,32 +107,27 @@ pub(super) struct Decoder {
 
 impl Decoder {
     /// Unpacks a message; only those with rows give any.
-    pub(super) fn decode(&mut self, message: Buffer) -> Result<Option<RecordBatch>, ArrowError> {
-        self.keep(&message);
-        let mut message = message;
+    pub(super) fn decode(
+        &mut self,
+        mut message: Buffer,
+        kind: Kind,
+    ) -> Result<Option<RecordBatch>, ArrowError> {
+        self.keep(&message, kind);
         self.decoder.decode(&mut message)
     }
 
     /// Keeps a message that later ones rest on.
-    fn keep(&mut self, buffer: &Buffer) {
-        // The length and what comes before it are no part of the message.
-        let message = buffer
-            .get(8..)
-            .and_then(|bytes| root_as_message(bytes).ok());
-        let Some(message) = message else { return };
-        match message.header_type() {
-            MessageHeader::Schema => self.schema = Some(buffer.clone()),
-            MessageHeader::DictionaryBatch => {
-                let Some(dictionary) = message.header_as_dictionary_batch() else {
-                    return;
-                };
-                let known = self.dictionaries.entry(dictionary.id()).or_default();
-                if !dictionary.isDelta() {
+    fn keep(&mut self, message: &Buffer, kind: Kind) {
+        match kind {
+            Kind::Schema => self.schema = Some(message.clone()),
+            Kind::Dictionary { id, is_delta } => {
+                let known = self.dictionaries.entry(id).or_default();
+                if !is_delta {
                     known.clear();
                 }
-                known.push(buffer.clone());
+                known.push(message.clone());
             }
-            _ => {}
+            Kind::Rows => {}
         }
     }
 }

@@ -32,14 +32,27 @@ const NOT_PACKED: i64 = -1;
 
 /// What comes next.
 pub(super) enum Next {
-    /// A message, as the stream has it.
-    Message(Buffer),
+    /// A message, as the stream has it, and what is in it.
+    Message(Buffer, Kind),
     /// The end that a writer makes.
     End,
     /// An end in the middle.
     Cut,
     /// What cannot be.
     Damage(String),
+}
+
+/// What is in a message.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    Schema,
+    Dictionary {
+        /// Of which column.
+        id: i64,
+        /// Whether it adds to the one before.
+        is_delta: bool,
+    },
+    Rows,
 }
 
 /// How wide what is in each buffer of a table is, in bytes; 1 for bits and text.
@@ -116,11 +129,11 @@ pub(super) fn read(input: &mut impl Read, layout: &Layout) -> io::Result<Next> {
         return Ok(Next::Cut);
     }
     let (metadata, body) = bytes.split_at(begin);
-    let message = root_as_message(&metadata[8..]);
-    if !message.is_ok_and(|message| is_sound(&message, body, layout)) {
+    let message = root_as_message(&metadata[8..]).ok();
+    let Some(kind) = message.and_then(|message| sound(&message, body, layout)) else {
         return Ok(Next::Damage("rows are not where they should be".to_owned()));
-    }
-    Ok(Next::Message(Buffer::from_vec(bytes)))
+    };
+    Ok(Next::Message(Buffer::from_vec(bytes), kind))
 }
 
 /// Adds `count` bytes; whether there were as many. What is not there is not
@@ -129,21 +142,24 @@ fn fill(input: &mut impl Read, bytes: &mut Vec<u8>, count: u64) -> io::Result<bo
     Ok(input.take(count).read_to_end(bytes)? as u64 == count)
 }
 
-/// Whether each buffer of rows is inside of the body, holds whole values, and
-/// unpacks to what memory takes.
-fn is_sound(message: &Message<'_>, body: &[u8], layout: &Layout) -> bool {
-    let (rows, widths) = match message.header_type() {
-        MessageHeader::RecordBatch => (message.header_as_record_batch(), &*layout.0),
+/// What is in a message, if each buffer of rows is inside of the body, holds whole values,
+/// and unpacks to what memory takes.
+fn sound(message: &Message<'_>, body: &[u8], layout: &Layout) -> Option<Kind> {
+    let (rows, widths, kind) = match message.header_type() {
+        MessageHeader::RecordBatch => (message.header_as_record_batch()?, &*layout.0, Kind::Rows),
         MessageHeader::DictionaryBatch => {
-            let dictionary = message.header_as_dictionary_batch();
-            let rows = dictionary.and_then(|dictionary| dictionary.data());
-            (rows, STRINGS.as_slice())
+            let dictionary = message.header_as_dictionary_batch()?;
+            let kind = Kind::Dictionary {
+                id: dictionary.id(),
+                is_delta: dictionary.isDelta(),
+            };
+            (dictionary.data()?, STRINGS.as_slice(), kind)
         }
-        MessageHeader::Schema => return true,
-        _ => (None, &[][..]),
+        MessageHeader::Schema => return Some(Kind::Schema),
+        _ => return None,
     };
-    let bytes = rows.and_then(|rows| unpacked(&rows, body, widths));
-    bytes.is_some_and(|bytes| bytes <= MAX_BODY)
+    let bytes = unpacked(&rows, body, widths)?;
+    (bytes <= MAX_BODY).then_some(kind)
 }
 
 /// How many bytes all buffers have, unpacked.

@@ -22,7 +22,7 @@ use super::{
     decode::Unreadable,
     error::TraceError,
     head::{HEAD_KEY, Head, SCHEMA_KEY},
-    message::{self, Layout, Next},
+    message::{self, Kind, Layout, Next},
     table::{Record, SCHEMA, Table},
 };
 
@@ -159,8 +159,8 @@ impl<R: Read> Reader<R> {
             return Err(TraceError::Empty { path });
         }
         let next = message::read(&mut first.as_slice().chain(&mut input), &Layout::default());
-        let message = match next {
-            Ok(Next::Message(message)) => message,
+        let (message, kind) = match next {
+            Ok(Next::Message(message, kind)) => (message, kind),
             Ok(Next::Cut) if first == [0xff] => return Err(TraceError::Beheaded { path }),
             Ok(Next::Cut | Next::End | Next::Damage(_)) => {
                 return Err(TraceError::NotATrace { path });
@@ -181,7 +181,7 @@ impl<R: Read> Reader<R> {
             cut: false,
             done: false,
         };
-        reader.decode(message)?;
+        reader.decode(message, kind)?;
         Ok(reader)
     }
 
@@ -220,8 +220,8 @@ impl<R: Read> Reader<R> {
                 return Ok(None);
             }
             match message::read(&mut self.input, &self.layout) {
-                Ok(Next::Message(message)) => {
-                    if let Some(rows) = self.decode(message)? {
+                Ok(Next::Message(message, kind)) => {
+                    if let Some(rows) = self.decode(message, kind)? {
                         self.take(&rows)?;
                     }
                 }
@@ -253,9 +253,9 @@ impl<R: Read> Reader<R> {
     }
 
     /// Unpacks a message; only those with rows give any.
-    fn decode(&mut self, message: Buffer) -> Result<Option<RecordBatch>, TraceError> {
+    fn decode(&mut self, message: Buffer, kind: Kind) -> Result<Option<RecordBatch>, TraceError> {
         let len = message.len() as u64;
-        let rows = match self.decoder.decode(message) {
+        let rows = match self.decoder.decode(message, kind) {
             Ok(rows) => rows,
             Err(error) => return Err(self.damage(error.to_string())),
         };
