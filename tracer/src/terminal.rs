@@ -139,7 +139,7 @@ fn look(stream: &impl AsFd, is_terminal: bool, utc: bool) -> Look {
     if !is_terminal {
         return look;
     }
-    if env::var_os("NO_COLOR").is_none() {
+    if env::var_os("NO_COLOR").is_none() && !is_dumb() {
         look = look.in_colours();
     }
     match terminal_size::terminal_size_of(stream.as_fd()) {
@@ -151,8 +151,12 @@ fn look(stream: &impl AsFd, is_terminal: bool, utc: bool) -> Look {
 /// Whether the live view can have the terminal: somebody types on it and reads it, and it
 /// can do more than print.
 pub(crate) fn is_screen() -> bool {
-    let is_dumb = env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty());
-    io::stdin().is_terminal() && io::stdout().is_terminal() && !is_dumb
+    io::stdin().is_terminal() && io::stdout().is_terminal() && !is_dumb()
+}
+
+/// Whether the terminal can only print, as far as `TERM` says.
+fn is_dumb() -> bool {
+    env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty())
 }
 
 /// A writer of whole lines, as logs are, that cleans each.

@@ -241,6 +241,11 @@ fn what_is_no_screen_gets_text() -> Result<()> {
     terminal.run(&format!("tracer replay {fixture} {to}; echo replayed"))?;
     terminal.wait_for("\nreplayed")?;
     assert_eq!(fs::read_to_string(&printed)?, text);
+    let line = format!("TERM=dumb tracer replay {fixture}; echo printed");
+    terminal.run(&line)?;
+    let shown = terminal.wait_for("\nprinted")?;
+    let (_, summary) = text.rsplit_once("\n\n").context("it ends with a summary")?;
+    assert!(shown.contains(summary.trim_end()), "{summary}: {shown}");
 
     let to = format!("| tee {}", printed.display());
     let line = follow(&lab, "--proto icmp --count 2")?;
@@ -269,5 +274,7 @@ fn what_is_no_screen_gets_text() -> Result<()> {
     })?;
     let all = fs::read_to_string(&sent)?;
     assert!(!all.contains("\x1b[?1049h"), "{all}");
+    // Nor does it know what bold is.
+    assert!(!all.contains("\x1b[1m"), "{all}");
     Ok(())
 }
