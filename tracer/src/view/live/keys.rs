@@ -110,15 +110,15 @@ pub(super) const KEYS: &[Bound] = bound! {
     [key('/')] "/" "show only journeys that match, in the language of --where" Action::Filter;
     [key('p')] "p" "problems only, or all again" Action::Problems;
     [key('c')] "c" "by conversation, or by journey again" Action::Conversations, on Journeys;
-    [key('n')] "n" "the next problem, back in time" Action::NextProblem;
-    [key('N'), (KeyCode::Char('N'), SHIFT)] "N" "the problem before, forth in time"
+    [key('n')] "n" "the next problem down the list: an older one" Action::NextProblem;
+    [key('N'), (KeyCode::Char('N'), SHIFT)] "N" "the problem above it: a newer one"
         Action::PreviousProblem;
     [key('h'), named(KeyCode::Left)] "h ←" "the journey before it" Action::Older, on Journey;
     [key('l'), named(KeyCode::Right)] "l →" "the journey after it" Action::Newer, on Journey;
     [key('a')] "a" "its answer, or what it answers" Action::Answer, on Journey;
     [key('r')] "r" "what it retransmits, or what retransmits it" Action::Retransmission, on Journey;
     [key('x')] "x" "its header fields, or its hops again" Action::Fields, on Journey;
-    [key(' ')] "Space" "pause, or go on; what comes meanwhile is kept" Action::Pause;
+    [key(' ')] "Space" "pause, or go on; what comes meanwhile is kept; a replay plays" Action::Pause;
     [key('y')] "y" "a command line that shows the same" Action::CommandLine;
     [key('w')] "w" "save what is shown, as .html, .jsonl or .pcapng" Action::Save;
     [key('m')] "m" "leave the mouse to the terminal, to select text" Action::Mouse;
@@ -131,16 +131,16 @@ pub(super) const KEYS: &[Bound] = bound! {
 
 /// Those that move a replay in time.
 pub(super) const TIME_KEYS: &[Bound] = bound! {
-    [key(',')] "," "10 s back" Action::By(-10);
-    [key('.')] "." "10 s forth" Action::By(10);
-    [key('<')] "<" "a minute back" Action::By(-60);
-    [key('>')] ">" "a minute forth" Action::By(60);
+    [key(',')] "," "1 s back" Action::By(-1);
+    [key('.')] "." "1 s forward" Action::By(1);
+    [key('<')] "<" "10 s back" Action::By(-10);
+    [key('>')] ">" "10 s forward" Action::By(10);
     [key('^')] "^" "to the start of the recording" Action::Start;
     [key('$')] "$" "to its end" Action::End;
     [key('t')] "t" "to a time: 12:01:04, +30s, -1m, 50%" Action::Time;
-    [key(']')] "]" "to when the next problem is known, also after what was played"
+    [key(']')] "]" "to the time when the next problem became known"
         Action::ProblemInTime { forward: true };
-    [key('[')] "[" "to when the problem before was known"
+    [key('[')] "[" "to the time when the problem before it became known"
         Action::ProblemInTime { forward: false };
     [key('+'), key('=')] "+ =" "faster, up to ×10, and as fast as possible" Action::Faster;
     [key('-')] "-" "slower, down to ×0.1" Action::Slower;

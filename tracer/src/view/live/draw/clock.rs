@@ -65,11 +65,11 @@ fn replay(pen: &mut Pen, zone: &Zone, theme: Theme, clock: &Clock) {
         None => "…".to_owned(),
     };
     let from = days.second(zone, clock.from);
-    let speed = clock.speed.name();
-    pen.put(
-        Style::new(),
-        &format!(" of {from} – {to}, {speed}, {course}"),
-    );
+    pen.put(Style::new(), &format!(" of {from} – {to}, "));
+    if clock.course != Course::Ended {
+        pen.put(Style::new(), &format!("{}, ", clock.speed.name()));
+    }
+    pen.put(Style::new(), course);
     let Some(to) = clock.to else { return };
     let room = pen.left_over().saturating_sub(2);
     if room < BAR {
