@@ -268,7 +268,7 @@ impl<M: Clone> Play<M> {
     fn resume<V: Travels<Mark = M>>(&mut self, state: usize, reader: &mut Shown<'_, '_, V>) {
         if let Err(error) = self.player.resume(state, reader) {
             let line = format!("cannot go back: {error}");
-            reader.view().view().say(&line);
+            reader.view().view().answer(&line);
             self.playing = false;
             self.goal = None;
             self.position = self.player.time();
@@ -361,7 +361,7 @@ pub(crate) fn travel<V: Travels>(
     let mut watch = super::Watch::new(view, &mut expectations);
     let mut reader = tracer_core::journal::Reader::new(&mut watch, None);
     let player = Player::new(recordings, &mut reader).expect("files");
-    let mut play = Play::at_the_beginning(player.with_spacing(spacing));
+    let mut play = Play::at_the_beginning(player.spaced(spacing));
     for wish in wishes {
         play.wish(wish, &mut reader);
         while play.goal.is_some() {

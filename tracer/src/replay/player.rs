@@ -10,7 +10,7 @@
 //! the view was told. There are a bounded number of them, in bounded memory: whenever there
 //! are too many, every second one goes.
 
-use std::io;
+use std::{fs, io};
 
 use tracer_core::{
     collect::Core,
@@ -25,13 +25,19 @@ use crate::{
 };
 
 /// How many states are kept.
-const STATES: usize = 96;
+const STATES: usize = 256;
 
-/// About how many bytes all of them may take.
-const BYTES: usize = 512 << 20;
+/// About how many bytes all of them may take at most.
+const BYTES: usize = 1 << 30;
 
-/// How many packets lie between two states, at first.
-const SPACING: u64 = 4_000;
+/// Of how much memory that is there they may take one part.
+const SHARE: usize = 4;
+
+/// How many packets lie between two states, at first: those that are replayed in an instant.
+const SPACING: u64 = 100_000;
+
+/// How many journeys there are to look back at after a jump.
+const LOOK_BACK: u64 = 1_000;
 
 /// A replay at a time.
 pub(super) struct Player<M> {
@@ -47,12 +53,16 @@ pub(super) struct Player<M> {
     ended: bool,
     /// When it begins.
     from: i64,
-    /// When it ends, once all of it was read.
-    to: Option<i64>,
+    /// When it ends, and how many entries are known then, once all of it was read.
+    to: Option<(i64, u64)>,
     /// In rising order. The first is the beginning.
     states: Vec<State<M>>,
+    /// About how many bytes they may take.
+    room: usize,
     /// How many packets lie between two states.
     spacing: u64,
+    /// How many journeys there are to look back at after a jump, about.
+    look_back: u64,
     /// How many were taken since the latest state.
     taken: u64,
 }
@@ -93,7 +103,9 @@ impl<M> Player<M> {
             from,
             to: None,
             states: Vec::new(),
+            room: room(),
             spacing: SPACING,
+            look_back: LOOK_BACK,
             taken: 0,
         };
         player.keep(reader);
@@ -102,8 +114,18 @@ impl<M> Player<M> {
 
     /// One that keeps states more often, or less.
     #[cfg(test)]
-    pub(super) fn with_spacing(self, spacing: u64) -> Self {
-        Self { spacing, ..self }
+    pub(super) fn spaced(self, spacing: u64) -> Self {
+        Self {
+            spacing,
+            look_back: spacing / 4,
+            ..self
+        }
+    }
+
+    /// How many states there are.
+    #[cfg(test)]
+    pub(super) const fn states(&self) -> usize {
+        self.states.len()
     }
 
     /// When the recording begins, Unix time, ns.
@@ -112,8 +134,8 @@ impl<M> Player<M> {
     }
 
     /// When it ends, if all of it was read once.
-    pub(super) const fn to(&self) -> Option<i64> {
-        self.to
+    pub(super) fn to(&self) -> Option<i64> {
+        self.to.map(|(time, _)| time)
     }
 
     /// The latest time of what was taken.
@@ -196,9 +218,9 @@ impl<M> Player<M> {
         if !self.ended {
             self.ended = true;
             self.time = self.time.max(self.recordings.ended());
-            self.to = Some(self.time);
             reader.view().at(self.time);
             self.core.end(reader)?;
+            self.to = Some((self.time, reader.progress().read));
             self.core.sum_up(reader)?;
         }
         Ok(())
@@ -232,6 +254,7 @@ impl<M> Player<M> {
         let Some(recordings) = self.recordings.again() else {
             return;
         };
+        let mark = reader.view().view().mark();
         self.states.push(State {
             core: self.core.clone(),
             away: self.away.clone(),
@@ -242,12 +265,12 @@ impl<M> Player<M> {
             },
             progress,
             problems: reader.view().problems(),
-            mark: reader.view().view().mark(),
-            weight: weight(&self.core, &recordings),
+            weight: weight(&self.core, &recordings) + V::weight(&mark),
+            mark,
             recordings,
         });
         let bytes: usize = self.states.iter().map(|state| state.weight).sum();
-        if self.states.len() > STATES || bytes > BYTES && self.states.len() > 2 {
+        if self.states.len() > STATES || bytes > self.room && self.states.len() > 2 {
             let mut index = 0;
             self.states.retain(|_| {
                 index += 1;
@@ -257,11 +280,35 @@ impl<M> Player<M> {
         }
     }
 
-    /// The state from which to go on to a time: one earlier than it has to be, so that there
-    /// are journeys to look back at.
+    /// The state from which to go on to a time: the latest with which there are journeys to
+    /// look back at.
     pub(super) fn state_before(&self, time: i64) -> usize {
         let later = self.states.partition_point(|state| state.time <= time);
-        later.saturating_sub(2)
+        let latest = later.saturating_sub(1);
+        let known = self.known_about(latest, time);
+        let has_few = |state: &usize| {
+            let since = known.saturating_sub(self.states[*state].progress.read);
+            since < self.look_back
+        };
+        (1..=latest)
+            .rev()
+            .find(|state| !has_few(state))
+            .unwrap_or(0)
+    }
+
+    /// About how many entries are known at a time after a state and before the next one.
+    fn known_about(&self, state: usize, time: i64) -> u64 {
+        let (begin, known) = (&self.states[state], self.states[state].progress.read);
+        let Some((end, last)) = (match self.states.get(state + 1) {
+            Some(next) => Some((next.time, next.progress.read)),
+            None => self.to,
+        }) else {
+            return known;
+        };
+        let begin = begin.time.max(self.from);
+        let span = (end.saturating_sub(begin)).max(1) as f64;
+        let part = (time.saturating_sub(begin) as f64 / span).clamp(0.0, 1.0);
+        known + (last.saturating_sub(known) as f64 * part) as u64
     }
 
     /// The latest state that knows of fewer entries than so many.
@@ -305,6 +352,18 @@ impl<M> Player<M> {
         reader.view().view().go_back(&state.mark);
         Ok(())
     }
+}
+
+/// About how many bytes all states may take on this machine.
+fn room() -> usize {
+    let available = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+        let kib: usize = line.split_whitespace().next()?.parse().ok()?;
+        Some(kib << 10)
+    });
+    available.map_or(BYTES, |bytes| BYTES.min(bytes / SHARE))
 }
 
 /// About how many bytes a state takes: rather too many than too few.

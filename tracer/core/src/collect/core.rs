@@ -148,13 +148,15 @@ impl Core {
         &self.journal
     }
 
-    /// About how many bytes it takes, without what was judged.
+    /// About how many bytes a clone takes, without what was judged.
     #[must_use]
     pub fn weight(&self) -> usize {
         /// A hop that waits for its turn, or a journey that waits for its verdict.
         const WAITING: usize = 1 << 10;
 
-        self.engine.weight() + (self.order.len() + self.pending.len()) * WAITING
+        let waiting = (self.order.len() + self.pending.len()) * WAITING;
+        let known = self.scene.weight() + self.legs.weight() + self.sums.weight();
+        self.engine.weight() + waiting + known
     }
 
     /// The nodes and owners, as they are known by now.

@@ -88,6 +88,12 @@ pub(super) struct Legs {
 }
 
 impl Legs {
+    /// About how many bytes it takes.
+    pub(super) fn weight(&self) -> usize {
+        let sorts: usize = self.legs.values().map(HashMap::len).sum();
+        sorts * size_of::<(Sort, Seen)>() + self.ways.len() * size_of::<(usize, Target, usize)>()
+    }
+
     /// Takes note of a journey that was judged.
     pub(super) fn add(&mut self, scene: &Scene, journey: &Journey, verdict: &Verdict) {
         let leaves = |step: &Step| {

@@ -77,9 +77,14 @@ impl Memory {
             && self.owners.is_empty()
     }
 
-    /// How many tracks there is memory for.
-    pub(super) fn slots(&self) -> usize {
-        self.tracks.slots()
+    /// About how many bytes a clone takes, with so many tracks that are open.
+    pub(super) fn weight(&self, open: usize) -> usize {
+        /// What leads to a track: indexes, streams, sk_buffs. And what few tracks have.
+        const INDEXED: usize = 256;
+
+        self.tracks.slots() * size_of::<Option<Track>>()
+            + self.tracks.len() * (USUAL_STEPS * size_of::<Visit>() + INDEXED)
+            + open * USUAL_STEPS * size_of::<Passage>()
     }
 
     pub(super) fn get(&self, id: Id) -> Option<&Track> {

@@ -30,6 +30,18 @@ pub struct Scene {
 }
 
 impl Scene {
+    /// About how many bytes a clone takes.
+    #[must_use]
+    pub(crate) fn weight(&self) -> usize {
+        /// A point with its names.
+        const POINT: usize = 512;
+        /// An address, and who has it.
+        const OWNED: usize = 256;
+
+        let points: usize = self.nodes.iter().map(|hello| hello.points.len()).sum();
+        points * POINT + self.owners.iter().count() * OWNED
+    }
+
     /// The observation point of a step.
     #[must_use]
     pub fn point(&self, step: &Step) -> &Point {

@@ -23,12 +23,17 @@ impl<T> Default for Slab<T> {
 impl<T> Slab<T> {
     /// Whether all slots are free.
     pub(super) fn is_empty(&self) -> bool {
-        self.slots() == self.free.len()
+        self.len() == 0
     }
 
     /// How many values there is memory for.
     pub(super) fn slots(&self) -> usize {
         self.pages.iter().map(Vec::len).sum()
+    }
+
+    /// How many values there are.
+    pub(super) fn len(&self) -> usize {
+        self.slots() - self.free.len()
     }
 
     pub(super) fn get(&self, slot: u32) -> Option<&T> {

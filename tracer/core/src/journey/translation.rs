@@ -72,6 +72,12 @@ pub(super) struct Translations {
 }
 
 impl Translations {
+    /// About how many bytes a clone takes.
+    pub(super) fn weight(&self) -> usize {
+        self.flows.slots() * size_of::<Option<Flow>>()
+            + self.of.capacity() * size_of::<(Key, (u32, bool))>()
+    }
+
     /// What is known of the ends of a packet; `None` if it is nothing.
     pub(super) fn known(&mut self, packet: &Packet, time: i64) -> Option<Known> {
         if self.of.is_empty() {

@@ -214,6 +214,14 @@ impl Sums {
         }
     }
 
+    /// About how many bytes they take: nearly all is histograms.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let legs = self.legs.values().chain([&self.dns.took]);
+        let counts: usize = legs.map(Histogram::distinct_values).sum();
+        counts * size_of::<u64>()
+    }
+
     /// Adds a journey of others.
     pub const fn add_other(&mut self) {
         self.others += 1;

@@ -87,7 +87,7 @@ impl<M: Clone> Play<M> {
                         self.settle(Which::First);
                     } else {
                         let line = "there is no problem after this time";
-                        reader.view().view().say(line);
+                        reader.view().view().answer(line);
                         self.go_to(home, reader);
                     }
                 }
@@ -141,7 +141,7 @@ impl<M: Clone> Play<M> {
             }
             None => {
                 let line = "there is no problem before this time";
-                reader.view().view().say(line);
+                reader.view().view().answer(line);
                 self.go_to(home, reader);
             }
         }

@@ -46,6 +46,10 @@ impl Travels for &mut Notes {
 
     fn mark(&mut self) {}
 
+    fn weight((): &()) -> usize {
+        0
+    }
+
     fn go_back(&mut self, (): &()) {}
 
     fn clock(&mut self, clock: Clock) {
@@ -58,6 +62,10 @@ impl Travels for &mut Notes {
     }
 
     fn say(&mut self, line: &str) {
+        self.said.push(line.to_owned());
+    }
+
+    fn answer(&mut self, line: &str) {
         self.said.push(line.to_owned());
     }
 
@@ -179,6 +187,46 @@ fn a_recording_without_problems_says_so_and_stays() {
     let notes = notes("clean", wishes);
     assert_eq!(notes.said, ["there is no problem before this time"]);
     assert_eq!(notes.clocks[1].position, notes.clocks[2].position);
+}
+
+/// Little is replayed, and there are journeys to look back at.
+#[test]
+fn a_jump_continues_from_a_state_that_is_near() {
+    let mut notes = Notes::default();
+    let mut expectations = None;
+    let mut watch = Watch::new(&mut notes, &mut expectations);
+    let mut reader = tracer_core::journal::Reader::new(&mut watch, None);
+    let player = Player::new(recordings("pod-restarts"), &mut reader).expect("a file");
+    let mut play = Play::at_the_beginning(player.spaced(40));
+    play.wish(Wish::End, &mut reader);
+    while play.goal.is_some() {
+        play.advance(&mut reader).expect("memory");
+    }
+    let player = &play.player;
+    let (states, look_back) = (player.states(), 10);
+    assert!(states > 2, "{states}");
+    let read = |state| player.known_at(state).1;
+    let to = player.to().expect("it was read");
+    let all = reader.progress().read;
+    let mut chosen = Vec::new();
+    for part in 0..=100 {
+        let time = player.from() + (to - player.from()) / 100 * part;
+        let state = player.state_before(time);
+        let is_before = |state: &usize| player.known_at(*state).0 <= time;
+        let latest = (0..states).rfind(is_before).expect("the beginning");
+        assert!(state <= latest);
+        let next = if latest + 1 < states {
+            read(latest + 1)
+        } else {
+            all
+        };
+        assert!(state == 0 || next - read(state) >= look_back, "{part} %");
+        if state < latest {
+            assert!(read(latest) - read(state + 1) < look_back, "{part} %");
+        }
+        chosen.push(state);
+    }
+    assert!(chosen.is_sorted() && chosen[100] > 0, "{chosen:?}");
 }
 
 /// A file that was replaced is not gone back in: it would be another recording.

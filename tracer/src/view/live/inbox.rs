@@ -49,6 +49,8 @@ struct New {
     clock: Option<Clock>,
     /// The entry that somebody looked for.
     chosen: Option<u64>,
+    /// Why a wish has led nowhere.
+    answer: Option<String>,
 }
 
 /// What was told besides journeys.
@@ -133,6 +135,7 @@ impl Inbox {
                 from: new.from.take(),
                 entries: std::mem::take(&mut new.entries),
                 chosen: new.chosen.take(),
+                answer: new.answer.take(),
             }
         };
         state.take(new);
@@ -157,6 +160,8 @@ pub(super) struct Taken {
     pub(super) entries: VecDeque<Arc<Entry>>,
     /// The entry to choose.
     pub(super) chosen: Option<u64>,
+    /// Why a wish has led nowhere.
+    pub(super) answer: Option<String>,
 }
 
 /// All that a session tells goes in here.
@@ -254,6 +259,11 @@ impl Travels for &Inbox {
         }
     }
 
+    /// Nearly all is counts: marks share the scene until it changes.
+    fn weight(mark: &Mark) -> usize {
+        mark.tally.weight()
+    }
+
     fn go_back(&mut self, mark: &Mark) {
         let mut new = self.new_in();
         let new = &mut *new;
@@ -283,6 +293,10 @@ impl Travels for &Inbox {
 
     fn say(&mut self, line: &str) {
         self.notice(line);
+    }
+
+    fn answer(&mut self, line: &str) {
+        self.new_in().answer = Some(line.to_owned());
     }
 
     fn choose(&mut self, number: u64) {

@@ -251,6 +251,10 @@ impl<W: Write> Travels for Live<W> {
         (&*self.inbox).mark()
     }
 
+    fn weight(mark: &Mark) -> usize {
+        <&Inbox>::weight(mark)
+    }
+
     fn go_back(&mut self, mark: &Mark) {
         (&*self.inbox).go_back(mark);
     }
@@ -265,6 +269,10 @@ impl<W: Write> Travels for Live<W> {
 
     fn say(&mut self, line: &str) {
         (&*self.inbox).say(line);
+    }
+
+    fn answer(&mut self, line: &str) {
+        (&*self.inbox).answer(line);
     }
 
     fn choose(&mut self, number: u64) {

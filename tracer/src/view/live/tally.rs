@@ -98,6 +98,18 @@ pub(super) struct Met {
 }
 
 impl Tally {
+    /// About how many bytes it takes, without the examples of problems.
+    pub(super) fn weight(&self) -> usize {
+        let spans = self.legs.values().map(|leg| &leg.spans);
+        let counts = spans
+            .chain([&self.ways])
+            .map(|spans| spans.0.distinct_values());
+        counts.sum::<usize>() * size_of::<u32>()
+            + self.points.len() * size_of::<[AtPoint; 2]>()
+            + self.legs.len() * size_of::<Leg>()
+            + self.problems.len() * size_of::<(Problem, Met)>()
+    }
+
     /// Counts a journey.
     pub(super) fn add(&mut self, scene: &Scene, entry: &Arc<Entry>) {
         let Entry {

@@ -123,6 +123,9 @@ pub(crate) trait Travels: View {
     /// What it is now, to come back to that.
     fn mark(&mut self) -> Self::Mark;
 
+    /// About how many bytes that takes.
+    fn weight(mark: &Self::Mark) -> usize;
+
     /// Is what it was again.
     fn go_back(&mut self, mark: &Self::Mark);
 
@@ -137,6 +140,9 @@ pub(crate) trait Travels: View {
 
     /// Says what is no data.
     fn say(&mut self, line: &str);
+
+    /// Says why a wish has led nowhere. Nobody needs that after the next one.
+    fn answer(&mut self, line: &str);
 
     /// Shows a journey that was looked for, by its number.
     fn choose(&mut self, number: u64);

@@ -145,13 +145,14 @@ impl Engine {
         self.open.len()
     }
 
-    /// About how many bytes it takes.
+    /// About how many bytes a clone takes.
     #[must_use]
     pub fn weight(&self) -> usize {
-        /// A track with its steps, and what leads to it.
-        const TRACK: usize = 2 << 10;
+        /// A journey with its steps.
+        const JOURNEY: usize = 2 << 10;
 
-        (self.memory.slots() + self.finished.len()) * TRACK
+        let finished = self.finished.len() * JOURNEY;
+        self.memory.weight(self.open.len()) + self.translations.weight() + finished
     }
 
     /// Whether nothing is remembered of any hop.

@@ -80,7 +80,8 @@ impl State {
             Action::Time => self.ask_for_time(),
             Action::ProblemInTime { forward } => {
                 let query = self.list.query.as_ref();
-                self.wish(Wish::problem(forward, query, &self.zone.0));
+                let wish = Wish::problem(forward, query, &self.zone.0);
+                self.wish(wish);
             }
         }
         Ask::Nothing

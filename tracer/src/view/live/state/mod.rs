@@ -159,6 +159,8 @@ pub(super) struct State {
     pub(super) mouse: bool,
     /// When something was said last that is no data.
     noticed: Option<Instant>,
+    /// Why the latest wish has led nowhere.
+    pub(super) answer: Option<String>,
     /// Lines of the list as they were drawn last: the first screen row, and how many.
     pub(super) lines: (u16, u16),
 }
@@ -184,6 +186,7 @@ impl State {
             scroll: [0; 5],
             mouse: true,
             noticed: None,
+            answer: None,
             lines: (0, 0),
         }
     }
@@ -244,6 +247,7 @@ impl State {
             from,
             entries,
             chosen,
+            answer,
         } = new;
         // Who goes back in time hears nothing new.
         let is_longer = known.notices.len() >= self.known.notices.len();
@@ -265,6 +269,7 @@ impl State {
         if let Some(number) = chosen {
             self.choose(number);
         }
+        self.answer = answer.or(self.answer.take());
     }
 
     /// Goes on with entries from a number on, which may not be the one that comes next.
@@ -295,9 +300,13 @@ impl State {
         }
     }
 
-    /// What was said last that is no data, for as long as it takes to be read.
+    /// Why the latest wish has led nowhere, until the next one. Otherwise what was said last
+    /// that is no data, for as long as it takes to be read.
     pub(super) fn notice(&self) -> Option<&str> {
         const READ: Duration = Duration::from_secs(20);
+        if self.answer.is_some() {
+            return self.answer.as_deref();
+        }
         let is_new = self.noticed.is_some_and(|at| at.elapsed() < READ);
         self.known
             .notices

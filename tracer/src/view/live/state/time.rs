@@ -16,7 +16,8 @@ impl State {
     }
 
     /// Tells whoever replays what somebody wants.
-    pub(super) fn wish(&self, wish: Wish) {
+    pub(super) fn wish(&mut self, wish: Wish) {
+        self.answer = None;
         if let Some(wishes) = &self.source.wishes {
             // A replay that has failed says so.
             let _: Result<(), _> = wishes.send(wish);

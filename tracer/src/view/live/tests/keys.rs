@@ -127,6 +127,7 @@ fn take_one_more(state: &mut State) {
         from: None,
         entries: [later.into()].into(),
         chosen: None,
+        answer: None,
     });
 }
 
