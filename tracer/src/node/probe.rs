@@ -14,17 +14,17 @@ use std::{
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, HashMap, MapData, PerCpuArray, ProgramArray, RingBuf},
-    programs::SchedClassifier,
+    programs::{Program, ProgramError, ProgramFd, SchedClassifier, Xdp},
 };
 use tracer_common::{
     config::{EXPLAIN_MISSES, Load},
-    counters::{Counters, SLOTS, share, slot},
+    counters::{Counters, SLOTS, SLOTS_PER_PLACE, share, slot},
     elsewhere,
     flow::Flows,
 };
 use tracer_core::{
     input::{Elsewhere, Report},
-    model::{Direction, Foreign, Hop, Proto},
+    model::{Direction, Foreign, Hop, Point, Proto},
 };
 
 #[cfg(feature = "debug")]
@@ -34,16 +34,19 @@ use super::{
     conntrack::Connections,
     decode,
     filter::{self, Armed, map},
-    hook::{self, Device, Hooks},
+    hook::{self, At, Device, Hooks, XdpLinks},
     worker,
 };
-use tracer_core::request::{Filter, Start};
+use tracer_core::request::{self, Filter, Start};
 
 /// The kernel programs, as `build.rs` built them.
 pub static PROGRAMS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
 
-/// The program that [`Probe::load_closer`] loads.
-const CLOSER: &str = "tracer_closer";
+/// The programs that [`Probe::load_closer`] and [`Probe::load_xdp`] load, and where they go.
+const CLOSER: [&str; 2] = ["tracer_closer", "CLOSER"];
+const XDP_CLOSER: [&str; 2] = ["tracer_xdp_closer", "XDP_CLOSER"];
+/// The program for XDP.
+const XDP: &str = "tracer_xdp";
 
 /// Records taken off the ring buffer at a time.
 const BATCH: usize = 4_096;
@@ -55,6 +58,9 @@ const CAPTURED: usize = 1 << 20;
 pub(super) struct Probe {
     ebpf: Ebpf,
     hooks: Hooks,
+    /// Where to see packets at XDP, and what is attached there.
+    wants_xdp: Option<request::Xdp>,
+    xdp: XdpLinks,
     events: RingBuf<MapData>,
     filter: Armed,
     /// By slot: the interface that is observed there.
@@ -67,7 +73,7 @@ pub(super) struct Probe {
     retired: Vec<usize>,
     /// Those that were told as such.
     told: Vec<usize>,
-    points: StdHashMap<(u32, Direction), usize>,
+    points: StdHashMap<(u32, At), usize>,
     /// The interfaces' names, by index.
     names: StdHashMap<u32, String>,
     malformed: u64,
@@ -87,6 +93,10 @@ impl Probe {
         #[cfg(feature = "debug")]
         said::choose(&mut loader);
         filter::size(&mut loader, &start.filter)?;
+        let wants_xdp = start.request.xdp.clone();
+        if wants_xdp.is_none() {
+            loader.map_max_entries("COUNTERS", 2 * SLOTS_PER_PLACE);
+        }
         let mut ebpf = loader
             .override_global("LOAD", &load, true)
             .override_global("SNAPLEN", &start.snaplen, true)
@@ -99,6 +109,8 @@ impl Probe {
         let mut probe = Self {
             ebpf,
             hooks,
+            wants_xdp,
+            xdp: XdpLinks::default(),
             events: RingBuf::try_from(events).map_err(|source| NodeError::map(&source))?,
             filter: Armed::new(start.budget, EXPLAIN_MISSES),
             slots: Box::new([0; SLOTS as usize]),
@@ -142,19 +154,57 @@ impl Probe {
             program.load().map_err(|source| NodeError::load(&source))?;
             self.loaded.push(name);
         }
-        self.count_at(ifindex, direction)?;
+        self.count_at(ifindex, At::Tc(direction))?;
         let program = classifier(&mut self.ebpf, name);
         self.hooks.attach(program, name, device, direction)?;
-        self.call(ifindex, interface);
-        let before = self.points.insert((ifindex, direction), point);
-        self.retired.extend(before);
+        self.take_for((device, At::Tc(direction)), point);
         Ok(foreign)
+    }
+
+    /// Attaches to XDP of an interface, if that is wanted there and not so already. `l2`
+    /// and `number` are as in [`Probe::attach`]. Returns the hook's name, or why it is not to be.
+    pub(super) fn attach_xdp(
+        &mut self,
+        point: &Point,
+        l2: bool,
+        number: usize,
+    ) -> Option<Result<&'static str, String>> {
+        let wanted = self.wants_xdp.as_ref()?;
+        let device = Device {
+            name: &point.interface,
+            index: point.ifindex,
+        };
+        let is_new = !matches!(self.xdp.holds(device), Ok(true));
+        if !is_new || !hook::is_wanted(wanted, point) {
+            return None;
+        }
+        if !l2 {
+            return Some(Err(hook::no_ethernet(device.name)));
+        }
+        let generic = wanted.generic;
+        let loaded = self.load_xdp();
+        let counted = loaded.and_then(|()| self.count_at(device.index, At::Xdp));
+        let attached = counted.map_err(|error| error.to_string()).and_then(|()| {
+            let program = xdp(&mut self.ebpf, XDP);
+            self.xdp.attach(program, device, generic)
+        });
+        Some(attached.map(|()| {
+            self.take_for((device, At::Xdp), number);
+            hook::name(generic)
+        }))
+    }
+
+    /// What comes from a place at an interface is a point's from now on.
+    fn take_for(&mut self, (device, at): (Device<'_>, At), point: usize) {
+        self.call(device.index, device.name);
+        let before = self.points.insert((device.index, at), point);
+        self.retired.extend(before);
     }
 
     /// Lets the programs count what they see at an interface: where somebody else
     /// runs them, they count nothing.
-    fn count_at(&mut self, ifindex: u32, direction: Direction) -> Result<(), NodeError> {
-        let slot = slot(ifindex, direction == Direction::Egress) as usize;
+    fn count_at(&mut self, ifindex: u32, at: At) -> Result<(), NodeError> {
+        let slot = slot(ifindex, at.place()) as usize;
         self.slots[slot] = share(self.slots[slot], ifindex);
         let slots: &[u32; SLOTS as usize] = &self.slots;
         map::<Array<_, [u32; SLOTS as usize]>>(&mut self.ebpf, filter::POINTS)?
@@ -164,18 +214,35 @@ impl Probe {
 
     /// Loads the program that the others go on in where a glance does not suffice.
     fn load_closer(&mut self) -> Result<(), NodeError> {
-        let program = classifier(&mut self.ebpf, CLOSER);
+        let [name, map] = CLOSER;
+        let program = classifier(&mut self.ebpf, name);
         program.load().map_err(|source| NodeError::load(&source))?;
-        let loaded = program.fd().map_err(|source| NodeError::load(&source))?;
-        let loaded = loaded.try_clone().map_err(|source| NodeError::System {
-            what: "hold a program",
-            source,
-        })?;
-        map::<ProgramArray<_>>(&mut self.ebpf, "CLOSER")?
-            .set(0, &loaded, 0)
-            .map_err(|source| NodeError::map(&source))?;
-        self.loaded.push(CLOSER);
-        Ok(())
+        let loaded = hold(program.fd())?;
+        self.loaded.push(name);
+        self.go_on_in(map, &loaded)
+    }
+
+    /// Loads those of XDP, once: only who asks for them needs a kernel that has them.
+    fn load_xdp(&mut self) -> Result<(), NodeError> {
+        if self.loaded.contains(&XDP) {
+            return Ok(());
+        }
+        let [closer, map] = XDP_CLOSER;
+        for name in [closer, XDP] {
+            let program = xdp(&mut self.ebpf, name);
+            program
+                .load()
+                .map_err(|source| NodeError::load_xdp(&source))?;
+            self.loaded.push(name);
+        }
+        let loaded = hold(xdp(&mut self.ebpf, closer).fd())?;
+        self.go_on_in(map, &loaded)
+    }
+
+    fn go_on_in(&mut self, programs: &str, loaded: &ProgramFd) -> Result<(), NodeError> {
+        map::<ProgramArray<_>>(&mut self.ebpf, programs)?
+            .set(0, loaded, 0)
+            .map_err(|source| NodeError::map(&source))
     }
 
     /// Takes note of what an interface is called. Another one that was called so
@@ -203,6 +270,7 @@ impl Probe {
         self.retired.extend(rest);
         // What they hold of the namespace before would keep it alive.
         self.hooks = Hooks::open()?;
+        self.xdp = XdpLinks::default();
         self.connections = Connections::default();
         Ok(())
     }
@@ -211,7 +279,7 @@ impl Probe {
     pub(super) fn observes(&self, ifindex: u32) -> bool {
         [Direction::Ingress, Direction::Egress]
             .into_iter()
-            .filter_map(|direction| self.points.get(&(ifindex, direction)))
+            .filter_map(|direction| self.points.get(&(ifindex, At::Tc(direction))))
             .any(|point| !self.gone.contains(point))
     }
 
@@ -226,12 +294,15 @@ impl Probe {
             return Ok(self.gone.clone());
         }
         let mut gone = self.retired.clone();
-        for ((ifindex, direction), point) in &self.points {
+        for ((ifindex, at), point) in &self.points {
             let device = Device {
                 name: &self.names[ifindex],
                 index: *ifindex,
             };
-            let holds = self.hooks.holds(device, *direction);
+            let holds = match at {
+                At::Tc(direction) => self.hooks.holds(device, *direction),
+                At::Xdp => self.xdp.holds(device),
+            };
             let holds = holds.map_err(|source| NodeError::System {
                 what: "ask whether its programs are attached",
                 source,
@@ -298,9 +369,7 @@ impl Probe {
                 return true;
             };
             let points = &self.points;
-            match decode::hop(&record, |ifindex, direction| {
-                points.get(&(ifindex, direction)).copied()
-            }) {
+            match decode::hop(&record, |ifindex, at| points.get(&(ifindex, at)).copied()) {
                 Ok(hop) => {
                     captured += hop.frame.as_ref().map_or(0, |frame| frame.len());
                     self.connections.saw(&hop.packet, now);
@@ -315,10 +384,8 @@ impl Probe {
     /// What has become of packets so far.
     pub(super) fn report(&mut self) -> Result<Report, NodeError> {
         let mut slots: StdHashMap<u32, usize> = StdHashMap::new();
-        for ((ifindex, direction), point) in &self.points {
-            let shared = slots
-                .entry(slot(*ifindex, *direction == Direction::Egress))
-                .or_insert(*point);
+        for ((ifindex, at), point) in &self.points {
+            let shared = slots.entry(slot(*ifindex, at.place())).or_insert(*point);
             *shared = (*shared).min(*point);
         }
         let map: PerCpuArray<_, Counters> = map(&mut self.ebpf, "COUNTERS")?;
@@ -389,11 +456,15 @@ impl Probe {
         // First all points at once: detached one after the other, they would
         // see less and less of each packet.
         self.filter.disarm(&mut self.ebpf)?;
+        self.xdp.detach();
         self.hooks.detach()?;
         for name in self.loaded.drain(..) {
-            classifier(&mut self.ebpf, name)
-                .unload()
-                .map_err(|source| NodeError::load(&source))?;
+            let unloaded = match self.ebpf.program_mut(name) {
+                Some(Program::SchedClassifier(program)) => program.unload(),
+                Some(Program::Xdp(program)) => program.unload(),
+                _ => Ok(()),
+            };
+            unloaded.map_err(|source| NodeError::load(&source))?;
         }
         Ok(())
     }
@@ -406,6 +477,21 @@ const fn program(direction: Direction, l2: bool) -> &'static str {
         (Direction::Ingress, false) => "tracer_l3_in",
         (Direction::Egress, false) => "tracer_l3_out",
     }
+}
+
+/// A program's descriptor, to be kept.
+fn hold(program: Result<&ProgramFd, ProgramError>) -> Result<ProgramFd, NodeError> {
+    let program = program.map_err(|source| NodeError::load(&source))?;
+    program.try_clone().map_err(|source| NodeError::System {
+        what: "hold a program",
+        source,
+    })
+}
+
+fn xdp<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut Xdp {
+    ebpf.program_mut(name)
+        .and_then(|program| program.try_into().ok())
+        .expect("the object has these programs of XDP")
 }
 
 fn classifier<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut SchedClassifier {

@@ -3,6 +3,7 @@
 use std::{
     cmp::Reverse,
     io::{self, Write},
+    ops::Not,
 };
 
 use hdrhistogram::Histogram;
@@ -140,11 +141,7 @@ fn point(place: &Place) -> String {
 }
 
 fn end(place: &Place) -> String {
-    let way = match place.direction {
-        Direction::Ingress => "in",
-        Direction::Egress => "out",
-    };
-    format!("{} {way}", place.interface)
+    format!("{} {}", place.interface, place.way())
 }
 
 fn loss_words(of: &LossOf) -> Vec<String> {
@@ -238,6 +235,8 @@ struct Point<'a> {
     netns: &'a str,
     interface: &'a str,
     direction: Direction,
+    #[serde(skip_serializing_if = "Not::not")]
+    xdp: bool,
 }
 
 #[derive(Serialize)]
@@ -283,6 +282,7 @@ impl<'a> Point<'a> {
             netns: &place.netns,
             interface: &place.interface,
             direction: place.direction,
+            xdp: place.xdp,
         }
     }
 }

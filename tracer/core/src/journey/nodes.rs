@@ -74,8 +74,11 @@ impl Places {
                 let since = unix(hello, point.since);
                 self.latest = self.latest.max(Some(since));
             }
-            let place = place(point, point.direction);
-            first.entry((&*point.netns, place)).or_insert(index);
+            // Packets that come in pass both XDP and tc, where there are both.
+            if !point.is_xdp() {
+                let place = place(point, point.direction);
+                first.entry((&*point.netns, place)).or_insert(index);
+            }
         }
         let opposites = hello.points.iter().map(|point| {
             let other = match point.direction {

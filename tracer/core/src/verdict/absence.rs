@@ -250,9 +250,15 @@ fn next_node<'a>(
     let mut packets = 0;
     let mut idle = false;
     let mut silent = Some(i64::MIN);
-    for other in observed(case, node, uplink) {
+    let ways_in: Vec<_> = observed(case, node, uplink).collect();
+    for other in &ways_in {
         let interface = &other.1.interface;
-        let (point, seen) = seen_at(case, node, other, circumstances)?;
+        let (point, seen) = seen_at(case, node, *other, circumstances)?;
+        // What comes in passes XDP first, where that is observed.
+        let is_at_xdp = |(_, first): &(usize, &Point)| is_before(first, other.1);
+        if ways_in.iter().any(is_at_xdp) {
+            continue;
+        }
         let silence = circumstances.silence(node, interface, step.time, case.journey.last());
         idle |= seen == 0 && !silence.is_some_and(|silence| silence.counts);
         silent = silent
@@ -377,6 +383,43 @@ fn next_port<'a>(
     })
 }
 
+/// Whether what comes in at a point passes `first` right before: XDP of the same interface.
+fn is_before(first: &Point, point: &Point) -> bool {
+    first.is_xdp()
+        && !point.is_xdp()
+        && point.direction == Direction::Ingress
+        && (&first.netns, first.ifindex) == (&point.netns, point.ifindex)
+}
+
+/// The next point of a packet that a driver handed in: from XDP of an interface to its tc.
+fn next_hook<'a>(
+    case: &Case<'a>,
+    fates: &Fates<'_>,
+    circumstances: &impl Circumstances,
+) -> Option<Next<'a>> {
+    let step = last_of_rest(case, fates)?;
+    let first = case.scene.point(step);
+    // Where the node asks for that, GRO makes one datagram of many.
+    if matches!(case.journey.packet.transport, Transport::Udp { .. }) {
+        return None;
+    }
+    let (index, point) = observed(case, step.node, |point| is_before(first, point)).next()?;
+    // Somebody's program at tc that runs before tracer's may have redirected it.
+    if !point.foreign.is_empty() {
+        return None;
+    }
+    let (point, packets) = seen_at(case, step.node, (index, point), circumstances)?;
+    (packets > 0).then(|| Next {
+        step,
+        node: step.node,
+        points: vec![point],
+        packets,
+        idle: false,
+        silent: None,
+        kind: LegKind::Receive,
+    })
+}
+
 /// Whether a datagram may continue as fragments. Conntrack reassembles the sender's fragments,
 /// so that the datagram is first seen going out, behind the interface where its fragments came
 /// in. The node fragments the datagram again.
@@ -423,7 +466,8 @@ pub(super) fn lost(
     }
     let next = next_node(case, fates, circumstances)
         .or_else(|| next_tunnel(case, fates, circumstances))
-        .or_else(|| next_port(case, fates, circumstances))?;
+        .or_else(|| next_port(case, fates, circumstances))
+        .or_else(|| next_hook(case, fates, circumstances))?;
     let Next { step, node, .. } = next;
     if may_be_cut(case, step) {
         return None;

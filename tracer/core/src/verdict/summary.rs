@@ -26,6 +26,8 @@ pub struct Place {
     pub interface: String,
     /// Direction.
     pub direction: Direction,
+    /// Whether it is at XDP, which comes before tc.
+    pub xdp: bool,
 }
 
 impl Place {
@@ -43,6 +45,17 @@ impl Place {
             netns: point.netns.clone(),
             interface: point.interface.clone(),
             direction: point.direction,
+            xdp: point.is_xdp(),
+        }
+    }
+
+    /// Which way packets pass it, in three letters.
+    #[must_use]
+    pub const fn way(&self) -> &'static str {
+        match self.direction {
+            _ if self.xdp => "xdp",
+            Direction::Ingress => "in",
+            Direction::Egress => "out",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The lines' shapes. Every key is always there; what does not exist is null.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, ops::Not};
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -66,6 +66,10 @@ pub(super) struct Place<'a> {
     netns: &'a str,
     interface: &'a str,
     direction: Direction,
+    /// Only where it is true.
+    #[serde(skip_serializing_if = "Not::not")]
+    #[schemars(default)]
+    xdp: bool,
 }
 
 #[derive(JsonSchema, Serialize)]
@@ -237,6 +241,7 @@ impl<'a> Place<'a> {
             netns: &point.netns,
             interface: &point.interface,
             direction: point.direction,
+            xdp: point.is_xdp(),
         }
     }
 
@@ -252,6 +257,7 @@ impl<'a> Place<'a> {
             netns: &place.netns,
             interface: &place.interface,
             direction: place.direction,
+            xdp: place.xdp,
         }
     }
 }

@@ -24,6 +24,8 @@ pub(super) struct Name {
     pub(super) interface: String,
     /// Which way requests pass it.
     pub(super) direction: Direction,
+    /// Whether it is at XDP: packets pass it one way only.
+    pub(super) xdp: bool,
 }
 
 /// A station, and what passed it.
@@ -151,6 +153,7 @@ impl Station {
                 netns: point.netns.clone(),
                 interface: point.interface.clone(),
                 direction,
+                xdp: point.is_xdp(),
             },
             role: point.role,
             kind: point.kind.clone(),
@@ -167,9 +170,10 @@ impl Station {
             node: own,
             netns,
             interface,
+            xdp,
             ..
         } = &self.name;
-        (*own, netns, interface) == (node, &point.netns, &point.interface)
+        (*own, netns, interface, *xdp) == (node, &point.netns, &point.interface, point.is_xdp())
     }
 }
 
@@ -206,6 +210,7 @@ pub(super) fn name(scene: &Scene, (node, point): (usize, usize), course: usize) 
         netns: point.netns.clone(),
         interface: point.interface.clone(),
         direction,
+        xdp: point.is_xdp(),
     }
 }
 
