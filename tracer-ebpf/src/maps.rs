@@ -358,8 +358,8 @@ fn prefilter_mask(slot: u32) -> u32 {
     unsafe { core::ptr::read_volatile(mask) }
 }
 
-/// This CPU's scratch memory. Classifiers do not interrupt each other on a CPU:
-/// they run with bottom halves off. Of drop programs see [`freed`].
+/// This CPU's scratch memory. Classifiers and programs at XDP do not interrupt each other on
+/// a CPU: all run with bottom halves off. Of drop programs see [`freed`].
 #[inline(always)]
 pub(crate) fn found() -> Option<&'static Found> {
     FOUND.get(0)

@@ -77,6 +77,48 @@ fn every_interface_on_the_way_is_planned() -> Result<()> {
     Ok(())
 }
 
+/// Where XDP would be, and what that would change.
+#[test]
+fn xdp_is_planned_where_it_was_asked_for() -> Result<()> {
+    let lab = Lab::new(&LabSpec::default())?;
+    let plan = |xdp: &str, format| -> Result<String> {
+        let mut command = tracer(follow_args(&lab)?)?;
+        command
+            .args(["--dry-run", "-o", format])
+            .args(xdp.split(' '));
+        let ended = Process::start(&mut command, "")?.finish(LIMIT)?;
+        assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+        Ok(ended.stdout)
+    };
+    let planned: Value = serde_json::from_str(&plan("--xdp", "json")?)?;
+    for (node, planned) in lab
+        .nodes
+        .iter()
+        .zip(planned["nodes"].as_array().expect("a list"))
+    {
+        for found in planned["interfaces"].as_array().expect("a list") {
+            let is_uplink = found["interface"] == *node.uplink;
+            assert_eq!(
+                found["xdp"],
+                if is_uplink { json!("xdp") } else { Value::Null }
+            );
+        }
+        let notes = planned["notes"].to_string();
+        let changes = format!("XDP at {} turns off TSO of its veth peer", node.uplink);
+        assert!(notes.contains(&changes), "{notes}");
+    }
+    let text = plan("--xdp", "text")?;
+    assert_eq!(text.matches("xdp, in and out").count(), 2, "{text}");
+    // In generic mode nothing changes.
+    let generic = format!("--xdp={} --xdp-mode generic", lab.nodes[0].uplink);
+    let text = plan(&generic, "text")?;
+    assert!(text.contains("xdp-generic, in and out"), "{text}");
+    assert!(!text.contains("TSO"), "{text}");
+    assert!(plan("--xdp=nobody9", "text")?.contains("XDP at nobody9 is not observed"));
+    assert_eq!(attached(&lab)?, [""; 0]);
+    Ok(())
+}
+
 /// What it may not know is no reason to be silent about it.
 #[test]
 fn what_it_may_not_know_is_said() -> Result<()> {

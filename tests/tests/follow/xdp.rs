@@ -1,7 +1,10 @@
 //! Packets at XDP of the uplinks, before there is an sk_buff, and what becomes of
 //! them between there and tc.
 
-use std::time::{Duration, Instant};
+use std::{
+    slice,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
@@ -9,7 +12,7 @@ use serde_json::{Value, json};
 use tracer_tests::{
     Lab, LabSpec, Node, Pod,
     bpf::{Attached, Fate, Hook, NAME, Program},
-    program::{Finished, LIMIT, Tracer},
+    program::{Finished, LIMIT, Tracer, is, run},
     traffic::{Flow, Tally},
 };
 
@@ -108,7 +111,9 @@ fn check(lab: &Lab, pods: [&Pod; 2], journeys: &[Value]) -> Result<()> {
 fn what_comes_in_is_seen_before_tc_and_is_the_same_journey() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;
     let pods = [&lab.pods[0], &lab.pods[1]];
-    let (mut tracer, started) = follow(&lab, pods, "--xdp", &[])?;
+    let recording = lab.directory()?.join("xdp.arrows");
+    let recording = recording.to_str().context("a path of text")?;
+    let (mut tracer, started) = follow(&lab, pods, "--xdp", &["-w", recording])?;
     let points = started["points"].as_array().context("points")?;
     let at_xdp = points.iter().filter(|point| point["hook"] == "xdp");
     let at_xdp: Vec<Value> = at_xdp
@@ -128,6 +133,7 @@ fn what_comes_in_is_seen_before_tc_and_is_the_same_journey() -> Result<()> {
         assert!(warnings.contains("turns off TSO"), "{warnings}");
     }
 
+    let mut seen_at_xdp = 0;
     for v6 in [false, true] {
         let flow = Flow::new(pods[0], pods[1]).v6(v6);
         let tallies = [
@@ -141,6 +147,10 @@ fn what_comes_in_is_seen_before_tc_and_is_the_same_journey() -> Result<()> {
         let journeys = settled(&mut tracer, &flow, 1201)?;
         assert!(journeys.len() > 1000, "{}", journeys.len());
         check(&lab, pods, &journeys)?;
+        let hops = journeys
+            .iter()
+            .filter_map(|journey| journey["hops"].as_array());
+        seen_at_xdp += hops.flatten().filter(|hop| is_at_xdp(hop)).count();
         // Super-packets left the sender, and segments came to XDP.
         let is_super = |journey: &&Value| {
             let hops = journey["hops"].as_array().expect("hops");
@@ -153,7 +163,21 @@ fn what_comes_in_is_seen_before_tc_and_is_the_same_journey() -> Result<()> {
     assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
     check(&lab, pods, &finished.journeys)?;
     check_balance(&finished.summary);
-    wait_until_detached(&lab)
+    wait_until_detached(&lab)?;
+    // A recording tells the same.
+    let replayed = run(["replay", recording, "-o", "json"])?;
+    let mut replayed_at_xdp = 0;
+    for line in replayed.stdout.lines() {
+        let value: Value = serde_json::from_str(line)?;
+        if is(&value, "tracer.journey/2") {
+            check(&lab, pods, slice::from_ref(&value))?;
+            let hops = value["hops"].as_array().context("hops")?;
+            replayed_at_xdp += hops.iter().filter(|hop| is_at_xdp(hop)).count();
+        }
+    }
+    assert!(seen_at_xdp > 2000, "{seen_at_xdp}");
+    assert!(replayed_at_xdp >= seen_at_xdp, "{replayed_at_xdp}");
+    Ok(())
 }
 
 /// The journeys of echo requests that do not arrive, `fault` being there once the follow

@@ -24,7 +24,7 @@ use tracer_common::{
 };
 use tracer_core::{
     input::{Elsewhere, Report},
-    model::{Direction, Foreign, Hop, Point, Proto},
+    model::{Direction, Foreign, Hop, Point, Proto, Role},
 };
 
 #[cfg(feature = "debug")]
@@ -34,7 +34,7 @@ use super::{
     conntrack::Connections,
     decode,
     filter::{self, Armed, map},
-    hook::{self, At, Device, Hooks, XdpLinks},
+    hook::{self, At, Candidate, Device, Hooks, XdpLinks},
     worker,
 };
 use tracer_core::request::{self, Filter, Start};
@@ -174,23 +174,25 @@ impl Probe {
             name: &point.interface,
             index: point.ifindex,
         };
-        let is_new = !matches!(self.xdp.holds(device), Ok(true));
-        if !is_new || !hook::is_wanted(wanted, point) {
+        // Whoever has attached again to tc has it still.
+        if matches!(self.xdp.holds(device), Ok(true)) {
             return None;
         }
-        if !l2 {
-            return Some(Err(hook::no_ethernet(device.name)));
-        }
-        let generic = wanted.generic;
-        let loaded = self.load_xdp();
-        let counted = loaded.and_then(|()| self.count_at(device.index, At::Xdp));
-        let attached = counted.map_err(|error| error.to_string()).and_then(|()| {
-            let program = xdp(&mut self.ebpf, XDP);
-            self.xdp.attach(program, device, generic)
-        });
-        Some(attached.map(|()| {
+        let candidate = Candidate {
+            name: device.name,
+            kind: &point.kind,
+            l2,
+            is_uplink: point.role == Role::Uplink,
+        };
+        // Inside of pods nothing is attached to XDP.
+        let choice = hook::choose(wanted, candidate).filter(|_| point.role != Role::Pod)?;
+        Some(choice.and_then(|hook| {
+            let loaded = self.load_xdp();
+            let counted = loaded.and_then(|()| self.count_at(device.index, At::Xdp));
+            counted.map_err(|error| error.to_string())?;
+            self.xdp.attach(xdp(&mut self.ebpf, XDP), device, hook)?;
             self.take_for((device, At::Xdp), number);
-            hook::name(generic)
+            Ok(hook)
         }))
     }
 

@@ -372,7 +372,10 @@ fn between(scene: &Scene, journey: &Journey, leg: &Leg) -> String {
              programs of {into} on {to}"
         ),
         LegKind::Receive => {
-            format!("in between: the driver of {into} on {to} after XDP, and GRO")
+            format!(
+                "in between: the driver of {into} on {to} behind XDP, GRO, and programs at tc \
+                 ahead of tracer's"
+            )
         }
         LegKind::Tunnel => format!(
             "in between: {out} on {from}, the uplinks and the wire, {into} on {to}; tracer \

@@ -3,7 +3,6 @@
 use std::{
     cmp::Reverse,
     io::{self, Write},
-    ops::Not,
 };
 
 use hdrhistogram::Histogram;
@@ -235,8 +234,7 @@ struct Point<'a> {
     netns: &'a str,
     interface: &'a str,
     direction: Direction,
-    #[serde(skip_serializing_if = "Not::not")]
-    xdp: bool,
+    hook: &'a str,
 }
 
 #[derive(Serialize)]
@@ -282,7 +280,7 @@ impl<'a> Point<'a> {
             netns: &place.netns,
             interface: &place.interface,
             direction: place.direction,
-            xdp: place.xdp,
+            hook: &place.hook,
         }
     }
 }

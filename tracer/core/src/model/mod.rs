@@ -26,6 +26,7 @@ pub use fact::{
 pub use freed::Freed;
 pub use hop::Hop;
 pub use network::{Device, Network, Tunnel, Way};
+pub(crate) use node::way;
 pub use node::{CAPTURE, Direction, Foreign, Hello, Point, Role, XDP, XDP_GENERIC, is_opaque};
 pub use owner::{Owned, Owner, OwnerKind, Owners};
 pub use packet::{

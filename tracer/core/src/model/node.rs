@@ -99,21 +99,30 @@ impl Hello {
     }
 }
 
+fn is_xdp(hook: &str) -> bool {
+    [XDP, XDP_GENERIC].contains(&hook)
+}
+
+/// Which way packets pass a point with this hook and direction, in three letters.
+pub(crate) fn way(hook: &str, direction: Direction) -> &'static str {
+    match direction {
+        _ if is_xdp(hook) => "xdp",
+        Direction::Ingress => "in",
+        Direction::Egress => "out",
+    }
+}
+
 impl Point {
     /// Whether it is at XDP: no sk_buff has been seen there.
     #[must_use]
     pub fn is_xdp(&self) -> bool {
-        self.hook == XDP || self.hook == XDP_GENERIC
+        is_xdp(&self.hook)
     }
 
     /// Which way packets pass it, in three letters.
     #[must_use]
     pub fn way(&self) -> &'static str {
-        match self.direction {
-            _ if self.is_xdp() => "xdp",
-            Direction::Ingress => "in",
-            Direction::Egress => "out",
-        }
+        way(&self.hook, self.direction)
     }
 
     /// That what it shows may not be all, if so.

@@ -199,6 +199,17 @@ struct Next<'a> {
     kind: LegKind,
 }
 
+impl Next<'_> {
+    fn leg(&self, case: &Case<'_>) -> Leg {
+        Leg {
+            kind: self.kind,
+            step: case.index(self.step),
+            node: self.node,
+            points: self.points.clone(),
+        }
+    }
+}
+
 /// Points of a node, outside of pods, for which `are` holds. Points that were gone before the
 /// packet was sent are left out.
 fn observed<'a>(
@@ -399,16 +410,8 @@ fn next_hook<'a>(
 ) -> Option<Next<'a>> {
     let step = last_of_rest(case, fates)?;
     let first = case.scene.point(step);
-    // Where the node asks for that, GRO makes one datagram of many.
-    if matches!(case.journey.packet.transport, Transport::Udp { .. }) {
-        return None;
-    }
-    let (index, point) = observed(case, step.node, |point| is_before(first, point)).next()?;
-    // Somebody's program at tc that runs before tracer's may have redirected it.
-    if !point.foreign.is_empty() {
-        return None;
-    }
-    let (point, packets) = seen_at(case, step.node, (index, point), circumstances)?;
+    let behind = observed(case, step.node, |point| is_before(first, point)).next()?;
+    let (point, packets) = seen_at(case, step.node, behind, circumstances)?;
     (packets > 0).then(|| Next {
         step,
         node: step.node,
@@ -418,6 +421,35 @@ fn next_hook<'a>(
         silent: None,
         kind: LegKind::Receive,
     })
+}
+
+/// Whether a packet that tc did not see after XDP may have come there all the same: where a
+/// node asks for that, GRO makes one datagram of many, and somebody's program at tc may run
+/// before tracer's.
+fn may_pass_unseen(case: &Case<'_>, next: &Next<'_>) -> bool {
+    let points = &case.scene.nodes[next.node].points;
+    let has_foreign = |point: &usize| !points[*point].foreign.is_empty();
+    next.kind == LegKind::Receive
+        && (matches!(case.journey.packet.transport, Transport::Udp { .. })
+            || next.points.iter().any(has_foreign))
+}
+
+/// That XDP saw a packet and tc did not, as evidence where that is all that is known.
+pub(super) fn not_at_tc(
+    case: &Case<'_>,
+    fates: &Fates<'_>,
+    circumstances: &impl Circumstances,
+) -> Option<[Evidence; 2]> {
+    let next = next_hook(case, fates, circumstances)?;
+    let leg = next.leg(case);
+    let packets = Some(next.packets);
+    Some([
+        Evidence::Missing {
+            leg: leg.clone(),
+            packets,
+        },
+        Evidence::Between(leg),
+    ])
 }
 
 /// Whether a datagram may continue as fragments. Conntrack reassembles the sender's fragments,
@@ -469,7 +501,7 @@ pub(super) fn lost(
         .or_else(|| next_port(case, fates, circumstances))
         .or_else(|| next_hook(case, fates, circumstances))?;
     let Next { step, node, .. } = next;
-    if may_be_cut(case, step) {
+    if may_be_cut(case, step) || may_pass_unseen(case, &next) {
         return None;
     }
     let unseen = |node| case.hops_lost(Where::Node(node)) || case.drops_lost_on(node);
@@ -492,12 +524,7 @@ pub(super) fn lost(
     parts.lost = u64::try_from(vanished.len()).unwrap_or(0);
     parts.unknown = parts.sent - parts.delivered - parts.lost;
 
-    let leg = Leg {
-        kind: next.kind,
-        step: case.index(step),
-        node,
-        points: next.points,
-    };
+    let leg = next.leg(case);
     let mut evidence = vec![
         Evidence::LastSeen(leg.step),
         Evidence::Missing {

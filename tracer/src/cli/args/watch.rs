@@ -127,7 +127,14 @@ pub struct WatchArgs {
     pub xdp: Option<Vec<String>>,
 
     /// Where XDP runs
-    #[arg(long, value_enum, default_value_t, requires = "xdp", help_heading = WHERE)]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "MODE",
+        default_value_t,
+        requires = "xdp",
+        help_heading = WHERE
+    )]
     pub xdp_mode: XdpMode,
 
     /// Parse packets to this UDP port as VXLAN, besides 8472, 4789 and the ports of the nodes' devices; at

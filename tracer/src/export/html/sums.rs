@@ -96,7 +96,7 @@ fn latency(scene: &Scene, points: &[(usize, usize)], leg: &Leg<'_>) -> Option<Va
                 && point.netns == place.netns
                 && point.interface == place.interface
                 && point.direction == place.direction
-                && point.is_xdp() == place.xdp
+                && point.hook == place.hook
         })
     };
     let (least, histogram) = buckets(leg);

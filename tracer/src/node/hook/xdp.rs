@@ -13,7 +13,7 @@ use std::{
 use aya::programs::{Xdp, loaded_programs};
 use nix::net::if_::if_nametoindex;
 use tracer_core::{
-    model::{Foreign, Point, Role, XDP, XDP_GENERIC},
+    model::{Foreign, XDP, XDP_GENERIC},
     request,
 };
 
@@ -46,26 +46,34 @@ impl XdpLinks {
         &mut self,
         program: &Xdp,
         device: Device<'_>,
-        generic: bool,
+        hook: &str,
     ) -> Result<(), String> {
-        let name = device.name;
-        let failed = |why: &dyn std::error::Error| format!("XDP at {name} is not observed: {why}");
-        let program = program.fd().map_err(|source| failed(&source))?;
-        let mode = if generic { GENERIC } else { DRIVER };
-        match bpf::link(program.as_fd(), device.index, HOOK, mode) {
+        let failed = |why: &str| Err(format!("XDP at {} is not observed: {why}", device.name));
+        let mode = if hook == XDP_GENERIC { GENERIC } else { DRIVER };
+        let program = match program.fd() {
+            Ok(program) => program.as_fd(),
+            Err(error) => return failed(&error.to_string()),
+        };
+        let error = match bpf::link(program, device.index, HOOK, mode) {
             Ok(link) => {
                 self.links.insert(device.index, link);
-                Ok(())
+                return Ok(());
             }
-            Err(error) => Err(match error.raw_os_error() {
-                Some(libc::EBUSY | libc::EEXIST) => is_taken(device),
-                Some(libc::EOPNOTSUPP) => format!(
-                    "XDP at {name} is not observed: its driver has no XDP; `--xdp-mode generic` \
-                     works there, but behind GRO"
-                ),
-                _ => failed(&error),
-            }),
+            Err(error) => error,
+        };
+        if let Some(other) = facts::xdp_program(device.index) {
+            return Err(is_taken(device.name, other));
         }
+        let why = match error.raw_os_error() {
+            Some(libc::EOPNOTSUPP) => "its driver has no XDP".to_owned(),
+            _ => error.to_string(),
+        };
+        if mode == GENERIC {
+            return failed(&why);
+        }
+        failed(&format!(
+            "{why}; `--xdp-mode generic` needs no driver, but sees packets behind GRO"
+        ))
     }
 
     /// Whether it is still attached there.
@@ -82,24 +90,53 @@ impl XdpLinks {
     }
 }
 
-/// What a point at XDP calls its hook.
-pub(in crate::node) const fn name(generic: bool) -> &'static str {
-    if generic { XDP_GENERIC } else { XDP }
+/// An interface that XDP may be wanted at.
+#[derive(Clone, Copy)]
+pub(in crate::node) struct Candidate<'a> {
+    pub(in crate::node) name: &'a str,
+    /// As the kernel names it; empty for a physical one.
+    pub(in crate::node) kind: &'a str,
+    /// Whether its packets begin with an Ethernet header.
+    pub(in crate::node) l2: bool,
+    pub(in crate::node) is_uplink: bool,
 }
 
-/// Whether packets are to be seen at XDP of a point's interface.
-pub(in crate::node) fn is_wanted(wanted: &request::Xdp, point: &Point) -> bool {
-    let is_uplink = point.role == Role::Uplink;
-    // Inside of pods nothing is attached to XDP.
-    point.role != Role::Pod && is_chosen(wanted, &point.interface, is_uplink)
-}
+/// By which hook packets are to be seen at XDP of an interface; one sentence if they cannot
+/// be; `None` if nobody wants that.
+pub(in crate::node) fn choose(
+    wanted: &request::Xdp,
+    interface: Candidate<'_>,
+) -> Option<Result<&'static str, String>> {
+    /// Kinds whose frames a driver hands in at the devices below.
+    const UPPER: [&str; 4] = ["bond", "team", "bridge", "vlan"];
 
-fn is_chosen(wanted: &request::Xdp, interface: &str, is_uplink: bool) -> bool {
-    if wanted.interfaces.is_empty() {
-        is_uplink
+    let Candidate {
+        name,
+        kind,
+        l2,
+        is_uplink,
+    } = interface;
+    let is_upper = UPPER.contains(&kind);
+    let is_wanted = if wanted.interfaces.is_empty() {
+        is_uplink && !is_upper
     } else {
-        wanted.interfaces.iter().any(|name| name == interface)
-    }
+        wanted.interfaces.iter().any(|one| one == name)
+    };
+    is_wanted.then(|| {
+        if !l2 {
+            Err(format!(
+                "XDP at {name} is not observed: its packets have no Ethernet header, which XDP \
+                 needs"
+            ))
+        } else if is_upper && !wanted.generic {
+            Err(format!(
+                "XDP at {name} is not observed: drivers hand in its frames at the devices below \
+                 it; name those"
+            ))
+        } else {
+            Ok(if wanted.generic { XDP_GENERIC } else { XDP })
+        }
+    })
 }
 
 /// Why some of the names lead to none of the interfaces that are observed, one sentence each.
@@ -124,24 +161,22 @@ pub(in crate::node) fn unknown(
 
 /// Says in a plan where XDP would be attached, and what that would change.
 pub(in crate::node) fn foresee(wanted: &request::Xdp, plan: &mut Plan) {
-    let hook = name(wanted.generic);
     for interface in &mut plan.interfaces {
-        let is_uplink = interface.role == discover::Role::Uplink;
-        if !is_chosen(wanted, &interface.name, is_uplink) {
-            continue;
-        }
-        let device = Device {
-            name: &interface.name,
-            index: interface.ifindex,
+        let name = &interface.name;
+        let candidate = Candidate {
+            name,
+            kind: &interface.link_kind,
+            l2: interface.l2,
+            is_uplink: interface.role == discover::Role::Uplink,
         };
-        if interface.xdp.is_some() {
-            plan.notes.push(is_taken(device));
-        } else if interface.l2 {
-            let changes = changes(&interface.name, &interface.link_kind, hook);
-            plan.notes.extend(changes);
-            interface.xdp_hook = Some(hook);
-        } else {
-            plan.notes.push(no_ethernet(&interface.name));
+        match (choose(wanted, candidate), interface.xdp) {
+            (Some(Ok(_)), Some(other)) => plan.notes.push(is_taken(name, other)),
+            (Some(Ok(hook)), None) => {
+                plan.notes.extend(changes(name, &interface.link_kind, hook));
+                interface.xdp_hook = Some(hook);
+            }
+            (Some(Err(why)), _) => plan.notes.push(why),
+            (None, _) => {}
         }
     }
 }
@@ -160,21 +195,11 @@ pub(in crate::node) fn changes(interface: &str, kind: &str, hook: &str) -> Optio
     }
 }
 
-/// Says that an interface's packets are not for XDP.
-pub(in crate::node) fn no_ethernet(name: &str) -> String {
-    format!("XDP at {name} is not observed: its packets have no Ethernet header, which XDP needs")
-}
-
 /// Says whose program is attached there.
-fn is_taken(device: Device<'_>) -> String {
-    let id = facts::xdp_program(device.index);
-    let whose = id.map_or_else(
-        || "another program".to_owned(),
-        |id| program(id).to_string(),
-    );
+fn is_taken(name: &str, other: u32) -> String {
     format!(
-        "XDP at {} is not observed: {whose} is attached there, and tracer replaces no program",
-        device.name
+        "XDP at {name} is not observed: {} is attached there, and tracer replaces no program",
+        program(other)
     )
 }
 
@@ -187,5 +212,61 @@ pub(in crate::node) fn program(id: u32) -> Foreign {
         name: info.map_or_else(String::new, |info| {
             String::from_utf8_lossy(info.name()).into_owned()
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn choice(names: &[&str], generic: bool, interface: Candidate<'_>) -> Option<bool> {
+        let interfaces = names.iter().map(|name| (*name).to_owned()).collect();
+        let wanted = request::Xdp {
+            interfaces,
+            generic,
+        };
+        choose(&wanted, interface).map(|choice| choice.is_ok())
+    }
+
+    #[test]
+    fn uplinks_are_chosen_unless_others_are_named() {
+        let uplink = Candidate {
+            name: "eth0",
+            kind: "",
+            l2: true,
+            is_uplink: true,
+        };
+        let overlay = Candidate {
+            name: "flannel.1",
+            kind: "vxlan",
+            is_uplink: false,
+            ..uplink
+        };
+        for generic in [false, true] {
+            assert_eq!(choice(&[], generic, uplink), Some(true));
+            assert_eq!(choice(&[], generic, overlay), None);
+            assert_eq!(choice(&["flannel.1"], generic, uplink), None);
+            assert_eq!(choice(&["eth1", "flannel.1"], generic, overlay), Some(true));
+        }
+        let tunnel = Candidate {
+            name: "tunl0",
+            l2: false,
+            ..overlay
+        };
+        assert_eq!(choice(&["tunl0"], true, tunnel), Some(false));
+    }
+
+    /// What comes in by a bond is its slaves', for the program, too.
+    #[test]
+    fn what_drivers_hand_in_below_is_observed_there() {
+        let bond = Candidate {
+            name: "bond0",
+            kind: "bond",
+            l2: true,
+            is_uplink: true,
+        };
+        assert_eq!(choice(&[], false, bond), None);
+        assert_eq!(choice(&["bond0"], false, bond), Some(false));
+        assert_eq!(choice(&["bond0"], true, bond), Some(true));
     }
 }
