@@ -110,7 +110,7 @@ pub const SLOTS: u32 = SLOTS_PER_PLACE * PLACES as u32;
 #[inline(always)]
 #[must_use]
 pub const fn slot(ifindex: u32, place: u8) -> u32 {
-    place as u32 * SLOTS_PER_PLACE | ifindex & (SLOTS_PER_PLACE - 1)
+    (place as u32 * SLOTS_PER_PLACE) | (ifindex & (SLOTS_PER_PLACE - 1))
 }
 
 /// In place of an interface's index: several that share a slot.
