@@ -11,6 +11,7 @@ use super::{
     fates::Fates,
     judge::Case,
     next_hop::{Leads, astray, leads, next_hop},
+    receive::{is_before, may_pass_unseen, next_hook},
     tunnel::{is_unrecognised, to_nobody, tunnel_of},
 };
 use crate::{
@@ -182,25 +183,25 @@ pub(super) fn left_outside(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict
 }
 
 /// Where the rest of a journey had to be seen next.
-struct Next<'a> {
+pub(super) struct Next<'a> {
     /// The last step that saw the rest.
-    step: &'a Step,
+    pub(super) step: &'a Step,
     /// Index of the next node and of its points, one of which the rest had to pass.
-    node: usize,
-    points: Vec<usize>,
+    pub(super) node: usize,
+    pub(super) points: Vec<usize>,
     /// How many packets these points have seen, which proves that they work.
-    packets: u64,
+    pub(super) packets: u64,
     /// Whether one of the points has seen no packet, and its device's counter does not prove that
     /// none came.
-    idle: bool,
+    pub(super) idle: bool,
     /// Since when the devices have received nothing at all, if so: Unix time, ns.
-    silent: Option<i64>,
+    pub(super) silent: Option<i64>,
     /// What lies between the two points.
-    kind: LegKind,
+    pub(super) kind: LegKind,
 }
 
 impl Next<'_> {
-    fn leg(&self, case: &Case<'_>) -> Leg {
+    pub(super) fn leg(&self, case: &Case<'_>) -> Leg {
         Leg {
             kind: self.kind,
             step: case.index(self.step),
@@ -212,7 +213,7 @@ impl Next<'_> {
 
 /// Points of a node, outside of pods, for which `are` holds. Points that were gone before the
 /// packet was sent are left out.
-fn observed<'a>(
+pub(super) fn observed<'a>(
     case: &Case<'a>,
     node: usize,
     are: impl Fn(&Point) -> bool,
@@ -392,64 +393,6 @@ fn next_port<'a>(
         silent: None,
         kind: LegKind::Bridge,
     })
-}
-
-/// Whether what comes in at a point passes `first` right before: XDP of the same interface.
-fn is_before(first: &Point, point: &Point) -> bool {
-    first.is_xdp()
-        && !point.is_xdp()
-        && point.direction == Direction::Ingress
-        && (&first.netns, first.ifindex) == (&point.netns, point.ifindex)
-}
-
-/// The next point of a packet that a driver handed in: from XDP of an interface to its tc.
-fn next_hook<'a>(
-    case: &Case<'a>,
-    fates: &Fates<'_>,
-    circumstances: &impl Circumstances,
-) -> Option<Next<'a>> {
-    let step = last_of_rest(case, fates)?;
-    let first = case.scene.point(step);
-    let behind = observed(case, step.node, |point| is_before(first, point)).next()?;
-    let (point, packets) = seen_at(case, step.node, behind, circumstances)?;
-    (packets > 0).then(|| Next {
-        step,
-        node: step.node,
-        points: vec![point],
-        packets,
-        idle: false,
-        silent: None,
-        kind: LegKind::Receive,
-    })
-}
-
-/// Whether a packet that tc did not see after XDP may have come there all the same: where a
-/// node asks for that, GRO makes one datagram of many, and somebody's program at tc may run
-/// before tracer's.
-fn may_pass_unseen(case: &Case<'_>, next: &Next<'_>) -> bool {
-    let points = &case.scene.nodes[next.node].points;
-    let has_foreign = |point: &usize| !points[*point].foreign.is_empty();
-    next.kind == LegKind::Receive
-        && (matches!(case.journey.packet.transport, Transport::Udp { .. })
-            || next.points.iter().any(has_foreign))
-}
-
-/// That XDP saw a packet and tc did not, as evidence where that is all that is known.
-pub(super) fn not_at_tc(
-    case: &Case<'_>,
-    fates: &Fates<'_>,
-    circumstances: &impl Circumstances,
-) -> Option<[Evidence; 2]> {
-    let next = next_hook(case, fates, circumstances)?;
-    let leg = next.leg(case);
-    let packets = Some(next.packets);
-    Some([
-        Evidence::Missing {
-            leg: leg.clone(),
-            packets,
-        },
-        Evidence::Between(leg),
-    ])
 }
 
 /// Whether a datagram may continue as fragments. Conntrack reassembles the sender's fragments,

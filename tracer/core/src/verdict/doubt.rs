@@ -2,10 +2,11 @@
 
 use super::{
     Circumstances, Confidence, Evidence, Kind, Outcome, Verdict, Where,
-    absence::{gone, in_the_dark, last_of_rest, not_at_tc},
+    absence::{gone, in_the_dark, last_of_rest},
     fates::{Fates, watches_interface},
     judge::Case,
     next_hop::no_next_hop,
+    receive::not_at_tc,
     twins::twins,
 };
 use crate::{
