@@ -5,8 +5,8 @@ use tracer_tests::program::{LIMIT, run, tracer};
 use tracer_tests::rights::{CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, CAP_SYSLOG, without};
 use tracer_tests::{Lab, LabSpec, Names, Process};
 
-use crate::attached;
 use crate::rights::{follow_args, unprivileged};
+use crate::{attached, full_name};
 
 /// Looks around without a capability.
 fn look_without(lab: &Lab, capability: libc::c_int, format: &str) -> Result<String> {
@@ -115,6 +115,22 @@ fn xdp_is_planned_where_it_was_asked_for() -> Result<()> {
     assert!(text.contains("xdp-generic, in and out"), "{text}");
     assert!(!text.contains("TSO"), "{text}");
     assert!(plan("--xdp=nobody9", "text")?.contains("XDP at nobody9 is not observed"));
+    // Between pods of one node there is no uplink.
+    let same_node = Lab::new(&LabSpec {
+        pods_per_node: 2,
+        ..LabSpec::default()
+    })?;
+    let [from, to] = [0, 1].map(|pod| full_name(&same_node.pods[pod]));
+    let mut command = tracer(["follow", "--dry-run", "-o", "text", "--xdp"])?;
+    command.args(same_node.agent_args()?);
+    command.args(["--src-pod", &from, "--dst-pod", &to]);
+    let ended = Process::start(&mut command, "")?.finish(LIMIT)?;
+    let text = ended
+        .stdout
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
+    assert!(text.contains("the follow passes no uplink here"), "{text}");
     assert_eq!(attached(&lab)?, [""; 0]);
     Ok(())
 }

@@ -119,6 +119,13 @@ impl Point {
         is_xdp(&self.hook)
     }
 
+    /// Whether an agent that was asked for XDP has told of it: where it is observed, or why it
+    /// is not. One of an older version takes no notice.
+    #[must_use]
+    pub fn tell_of_xdp(points: &[Self], notes: &[String]) -> bool {
+        points.iter().any(Self::is_xdp) || notes.iter().any(|note| note.starts_with("XDP"))
+    }
+
     /// Which way packets pass it, in three letters.
     #[must_use]
     pub fn way(&self) -> &'static str {

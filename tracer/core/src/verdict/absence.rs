@@ -343,7 +343,8 @@ fn next_tunnel<'a>(
     let nodes = &case.scene.nodes;
     let node = nodes.iter().position(|hello| hello.node == *home)?;
     let comes_in = |point: &Point| {
-        point.is_opaque() && point.kind == out.kind && point.direction == Direction::Ingress
+        let is_way_in = point.direction == Direction::Ingress && !point.is_xdp();
+        point.is_opaque() && point.kind == out.kind && is_way_in
     };
     let mut ways_in = observed(case, node, comes_in);
     let (point, into) = ways_in.next()?;

@@ -27,6 +27,10 @@ use crate::node::{
 /// `BPF_XDP` (include/uapi/linux/bpf.h).
 const HOOK: u32 = 37;
 
+/// Says that XDP was asked for at uplinks, of which there are none.
+pub(in crate::node) const NO_UPLINK: &str =
+    "XDP is not observed: the follow passes no uplink here; name interfaces, as in --xdp=eth0";
+
 /// `XDP_FLAGS_SKB_MODE` and `XDP_FLAGS_DRV_MODE` (include/uapi/linux/if_link.h).
 const GENERIC: u32 = 1 << 1;
 const DRIVER: u32 = 1 << 2;
@@ -178,6 +182,10 @@ pub(in crate::node) fn foresee(wanted: &request::Xdp, plan: &mut Plan) {
             (Some(Err(why)), _) => plan.notes.push(why),
             (None, _) => {}
         }
+    }
+    let is_planned = plan.interfaces.iter().any(|one| one.xdp_hook.is_some());
+    if !is_planned && !plan.notes.iter().any(|note| note.starts_with("XDP")) {
+        plan.notes.push(NO_UPLINK.to_owned());
     }
 }
 
