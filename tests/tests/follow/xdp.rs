@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tracer_tests::{
     Lab, LabSpec, Node, Pod,
     bpf::{Attached, Fate, Hook, NAME, Program},
-    program::{Finished, LIMIT, Tracer, is, run},
+    program::{Finished, LIMIT, Tracer, evidence, is, run},
     traffic::{Flow, Tally},
 };
 
@@ -344,5 +344,64 @@ fn an_interface_that_is_not_there_is_a_sentence() -> Result<()> {
     assert!(at_overlay.count() >= 5);
     let finished: Finished = tracer.stop()?;
     check_balance(&finished.summary);
+    Ok(())
+}
+
+/// What the wire loses is lost up to XDP where that is observed, and up to tc where it is
+/// not; what came before has arrived on both nodes.
+#[test]
+fn what_the_wire_loses_is_lost_up_to_xdp() -> Result<()> {
+    const COUNT: u64 = 20;
+
+    let lab = Lab::new(&LabSpec::default())?;
+    let pods = [&lab.pods[0], &lab.pods[1]];
+    let [near, far] = pods.map(|pod| lab.node_of(pod));
+    // Somebody's program keeps tracer's from the near node.
+    let somebodys = Program {
+        hook: Hook::Xdp,
+        to: [203, 0, 113, 9].into(),
+        shift: 0,
+        fate: Fate::Dropped,
+        first: false,
+    };
+    let _attached = somebodys.attach(&near.netns, &near.uplink)?;
+    let more = ["--hold", "1s", "--proto", "icmp"];
+    let (mut tracer, _) = follow(&lab, pods, "--xdp", &more)?;
+    let [there, back] = [[0, 1], [1, 0]].map(|[from, to]| Flow::new(pods[from], pods[to]));
+    for flow in [&there, &back] {
+        assert!(flow.ping(COUNT, Duration::from_millis(2))?.is_complete());
+    }
+    // Tunnels alone: that ARP fails would be another reason.
+    let nothing = format!(
+        "table bridge somebody {{ chain forward {{ type filter hook forward priority 0; \
+         udp dport {} drop\n}}\n}}\n",
+        lab.port
+    );
+    lab.middle.batch("nft -f -", &nothing)?;
+    for flow in [&there, &back] {
+        assert_eq!(flow.ping(COUNT, Duration::from_millis(2))?.received, 0);
+    }
+    let is_lost = |value: &Value| value["verdict"]["kind"] == "lost";
+    let mut left = 2 * COUNT;
+    let last = |value: &Value| {
+        left -= u64::from(is_lost(value));
+        left == 0
+    };
+    tracer.wait_for(last, LIMIT)?;
+    let finished = tracer.stop()?;
+    check_balance(&finished.summary);
+    let journeys = &finished.summary["journeys"];
+    assert_eq!(journeys["delivered"], 4 * COUNT, "{journeys}");
+    assert_eq!(journeys["lost"], 2 * COUNT, "{journeys}");
+    for journey in finished.journeys.iter().filter(|one| is_lost(one)) {
+        let missing = evidence(journey, "missing").next().context("missing")?;
+        assert_eq!(missing["leg"], "wire", "{journey:#}");
+        let to = missing["to"].as_array().context("points")?;
+        assert_eq!(to.len(), 1, "{journey:#}");
+        let from_near = missing["from"]["node"] == *near.name;
+        let node = if from_near { far } else { near };
+        assert_eq!(to[0]["node"], *node.name, "{journey:#}");
+        assert_eq!(is_at_xdp(&to[0]), from_near, "{journey:#}");
+    }
     Ok(())
 }
