@@ -7,6 +7,8 @@
 //! Invariant 3 (ARCHITECTURE.md): the accounting balances. A new way out of a program
 //! needs a counter.
 
+use crate::event::PLACES;
+
 /// What became of one packet at one observation point.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,9 +95,12 @@ pub(crate) fn add<const N: usize>(sums: &mut [u64; N], counters: &[u64; N]) {
     }
 }
 
-/// How many counter slots a namespace has: two (ingress, egress) for each
-/// value of an interface index's low bits.
-pub const SLOTS: u32 = 1024;
+/// How many counter slots a namespace has for each place ([`crate::event::HopEvent::place`]):
+/// one for each value of an interface index's low bits.
+pub const SLOTS_PER_PLACE: u32 = 512;
+
+/// How many it has in all.
+pub const SLOTS: u32 = SLOTS_PER_PLACE * PLACES as u32;
 
 /// The counter slot of an observation point.
 ///
@@ -104,8 +109,8 @@ pub const SLOTS: u32 = 1024;
 /// knows and says.
 #[inline(always)]
 #[must_use]
-pub const fn slot(ifindex: u32, egress: bool) -> u32 {
-    ((ifindex << 1) | egress as u32) & (SLOTS - 1)
+pub const fn slot(ifindex: u32, place: u8) -> u32 {
+    (place as u32 * SLOTS_PER_PLACE) | (ifindex & (SLOTS_PER_PLACE - 1))
 }
 
 /// In place of an interface's index: several that share a slot.
@@ -125,13 +130,23 @@ pub const fn share(known: u32, ifindex: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::{EGRESS, INGRESS, XDP};
 
     #[test]
     fn a_slot_knows_its_interface_until_there_are_several() {
         assert_eq!(share(0, 7), 7);
         assert_eq!(share(7, 7), 7);
-        assert_eq!(slot(7, true), slot(7 + 512, true));
+        assert_eq!(slot(7, EGRESS), slot(7 + 512, EGRESS));
         assert_eq!(share(7, 7 + 512), SEVERAL);
         assert_eq!(share(SEVERAL, 7), SEVERAL);
+    }
+
+    #[test]
+    fn places_have_slots_of_their_own() {
+        let slots = [INGRESS, EGRESS, XDP].map(|place| slot(u32::MAX, place));
+        assert!(slots.is_sorted_by(|one, other| one < other));
+        assert_eq!(slots[2], SLOTS - 1);
+        // Without XDP there is room for two places.
+        assert!(slots[1] < 2 * SLOTS_PER_PLACE);
     }
 }

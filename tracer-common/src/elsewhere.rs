@@ -18,8 +18,8 @@ pub struct Elsewhere {
     pub dst_port: u16,
     /// IANA protocol number.
     pub proto: u8,
-    /// 0 ingress, 1 egress.
-    pub egress: u8,
+    /// As [`crate::event::HopEvent::place`].
+    pub place: u8,
 }
 
 const _: () = assert!(size_of::<Elsewhere>() == 40);

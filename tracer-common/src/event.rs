@@ -40,6 +40,15 @@ pub const HASHED: u8 = 4;
 /// Programs tell so only where they capture, and else nobody asks.
 pub const SERVICE_TAG: u8 = 8;
 
+/// Place of [`HopEvent`]: in from the interface, as its namespace sees it, at tc.
+pub const INGRESS: u8 = 0;
+/// Place of [`HopEvent`]: out through it, at tc.
+pub const EGRESS: u8 = 1;
+/// Place of [`HopEvent`]: in from it, at XDP.
+pub const XDP: u8 = 2;
+/// How many places there are.
+pub const PLACES: u8 = 3;
+
 /// The most that is captured of a frame: all of one whose MTU is 1,500, in any tunnel.
 pub const MAX_SNAPLEN: usize = 2048;
 
@@ -51,7 +60,7 @@ pub struct HopEvent {
     /// `CLOCK_MONOTONIC` of the node, ns.
     pub time: u64,
     /// Address of the sk_buff plus the node's salt. It identifies a packet only within the
-    /// node, and only while the packet lives.
+    /// node, and only while the packet lives. 0 at [`XDP`], where there is none yet.
     pub skb: u64,
     /// Keyed hash of the payload's first bytes
     /// ([`crate::hash::payload_hash`]). 0 for TCP, because segmentation
@@ -92,8 +101,8 @@ pub struct HopEvent {
     pub vlan_tci: u16,
     /// [`VLAN`], [`ETHERNET`], [`HASHED`] and [`SERVICE_TAG`].
     pub flags: u8,
-    /// 0 ingress, 1 egress, as the interface's namespace sees it.
-    pub egress: u8,
+    /// Where at the interface it was seen: [`INGRESS`], [`EGRESS`] or [`XDP`].
+    pub place: u8,
     /// [`crate::walk::Network`] of the innermost packet.
     pub network: u8,
     /// Protocol of the innermost packet.
@@ -141,7 +150,7 @@ impl HopEvent {
         fragment: 0,
         vlan_tci: 0,
         flags: 0,
-        egress: 0,
+        place: 0,
         network: 0,
         proto: 0,
         tunnel: 0,

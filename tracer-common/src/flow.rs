@@ -25,8 +25,8 @@ pub struct FlowKey {
     pub ports: u32,
     /// IANA protocol number.
     pub proto: u8,
-    /// 0 ingress, 1 egress.
-    pub egress: u8,
+    /// As [`crate::event::HopEvent::place`].
+    pub place: u8,
     /// Whether all that a rule asks for is known: 0 or 1.
     pub is_told: u8,
     /// Always 0.
@@ -72,7 +72,7 @@ impl FlowKey {
             ifindex: 0,
             ports: u32::from(src_port) << 16 | u32::from(dst_port),
             proto: ends.proto,
-            egress: 0,
+            place: 0,
             is_told: ends.is_told.into(),
             padding: 0,
         })
@@ -88,7 +88,7 @@ impl FlowKey {
             | (self.ifindex ^ other.ifindex)
             | (self.ports ^ other.ports);
         let bytes = (self.proto ^ other.proto)
-            | (self.egress ^ other.egress)
+            | (self.place ^ other.place)
             | (self.is_told ^ other.is_told);
         (a ^ e) | (b ^ f) | (c ^ g) | (d ^ h) | numbers as u64 | bytes as u64 == 0
     }
@@ -98,7 +98,7 @@ impl FlowKey {
     #[must_use]
     pub const fn index(&self) -> usize {
         let [a, b, c, d] = self.addresses;
-        let point = (self.ifindex << 1 | self.egress as u32) as u64;
+        let point = (self.ifindex << 2 | self.place as u32) as u64;
         let hash = mix(
             a.rotate_left(7) ^ b ^ c.rotate_left(17) ^ d.rotate_left(29),
             (self.ports as u64) << 32 | point << 8 | self.proto as u64,
@@ -123,7 +123,7 @@ impl FlowKey {
             ifindex: self.ifindex,
             dst_port: self.ports as u16,
             proto: self.proto,
-            egress: self.egress,
+            place: self.place,
         }
     }
 }

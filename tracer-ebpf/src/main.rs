@@ -2,11 +2,13 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`tc`] | the classifiers, and what they do with a packet |
+//! | [`tc`] | the classifiers |
+//! | [`xdp`] | the program that sees packets before there is an sk_buff |
+//! | [`closer`] | what both do with a packet |
+//! | [`context`] | what both are given of one, and ways to read its bytes |
 //! | [`drop`] | the programs on `kfree_skb`: packets that go no further |
 //! | [`buffer`] | ways to read what these are given |
 //! | [`look`] | the stages in which they look at a packet |
-//! | [`skb`] | ways to read an sk_buff's bytes |
 //! | [`maps`] | what is shared with user space |
 //! | [`why`] | why a packet has no event, for who works on these programs |
 //!
@@ -15,12 +17,14 @@
 #![no_main]
 
 mod buffer;
+mod closer;
+mod context;
 mod drop;
 mod look;
 mod maps;
-mod skb;
 mod tc;
 mod why;
+mod xdp;
 
 /// Some helpers, among them `bpf_ktime_get_ns`, are for programs under the GPL
 /// only.

@@ -80,9 +80,13 @@ static PREFILTER: Written<Prefilters> = Written(UnsafeCell::new(Prefilters {
 #[unsafe(no_mangle)]
 static POINTS: Written<[u32; SLOTS as usize]> = Written(UnsafeCell::new([0; SLOTS as usize]));
 
-/// The program that goes on where a glance does not suffice, its only element.
+/// The program that goes on where a classifier's glance does not suffice, its only element.
 #[map]
 pub(crate) static CLOSER: ProgramArray = ProgramArray::with_max_entries(1, 0);
+
+/// Likewise that of XDP: such a map holds programs of one kind.
+#[map]
+pub(crate) static XDP_CLOSER: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
 /// What was decided before.
 #[map]
@@ -105,7 +109,8 @@ static PAIRS: HashMap<PairKey, u32> = HashMap::with_max_entries(1024, 0);
 #[map]
 static RULES: Array<RuleSet> = Array::with_max_entries(2 * MAX_RULE_SETS as u32, 0);
 
-/// By [`tracer_common::counters::slot`].
+/// By [`tracer_common::counters::slot`]; sized by user space, which leaves out XDP's where
+/// nothing is observed there.
 #[map]
 static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(SLOTS, 0);
 
@@ -130,7 +135,7 @@ pub(crate) struct Found {
     pub(crate) quote: Stage<Layers>,
     /// 1 if it is one.
     pub(crate) quotes: Cell<u32>,
-    /// What a glance leaves for who looks closer; see [`Glanced`].
+    /// What a glance leaves for who looks closer; see [`crate::closer`].
     pub(crate) glanced: Cell<u32>,
     /// See [`forget`].
     number: Cell<usize>,
@@ -353,8 +358,8 @@ fn prefilter_mask(slot: u32) -> u32 {
     unsafe { core::ptr::read_volatile(mask) }
 }
 
-/// This CPU's scratch memory. Classifiers do not interrupt each other on a CPU:
-/// they run with bottom halves off. Of drop programs see [`freed`].
+/// This CPU's scratch memory. Classifiers and programs at XDP do not interrupt each other on
+/// a CPU: all run with bottom halves off. Of drop programs see [`freed`].
 #[inline(always)]
 pub(crate) fn found() -> Option<&'static Found> {
     FOUND.get(0)
@@ -372,13 +377,13 @@ pub(crate) fn forget(number: usize) -> usize {
     unsafe { core::ptr::read_volatile(found.number.as_ptr()) }
 }
 
-/// Whether an interface is observed, in the direction of `slot`. It is not where
+/// Whether an interface is observed, at the place of `slot`. It is not where
 /// somebody else runs a program of ours (`BPF_PROG_TEST_RUN`).
 #[inline(always)]
 pub(crate) fn is_point(slot: u32, ifindex: u32) -> bool {
     let points = POINTS.get().cast::<u32>();
     // SAFETY: a slot is below `SLOTS`.
-    let known = unsafe { points.add((slot & (SLOTS - 1)) as usize) };
+    let known = unsafe { points.add(slot as usize) };
     // SAFETY: a valid value, see `Written`. Volatile, because user space writes it.
     let known = unsafe { core::ptr::read_volatile(known) };
     known == ifindex || known == SEVERAL

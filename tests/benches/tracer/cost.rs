@@ -14,8 +14,8 @@ use tracer_tests::frames::{self, ICMP, IPV4, IPV6, TCP, UDP};
 
 use crate::alone::alone;
 use crate::programs::{
-    EMPTY, GENEVE_PORT, OBSERVE, PODS, Programs, ROOM, SERVICE_PORT, Size, VXLAN_PORT, followed,
-    unfollowed,
+    EMPTY, GENEVE_PORT, OBSERVE, PODS, Programs, ROOM, SERVICE_PORT, Size, VXLAN_PORT, XDP_EMPTY,
+    XDP_OBSERVE, followed, unfollowed,
 };
 use crate::report::{Report, Table};
 use crate::sample::Sample;
@@ -104,9 +104,23 @@ const CASES: &[Case] = &[
     }),
 ];
 
+/// Packets at XDP, beside an empty program there.
+const XDP_CASES: &[Case] = &[
+    ("XDP miss: TCP", Fate::FarMiss, |n| tcp(unfollowed(n).v4)),
+    ("XDP miss: TCP in VXLAN", Fate::FarMiss, |n| {
+        vxlan(&tcp(unfollowed(n).v4))
+    }),
+    ("XDP miss: TCP in IP-in-IP", Fate::FarMiss, |n| {
+        ip_in_ip(&tcp(unfollowed(n).v4))
+    }),
+];
+
 /// Measures, and adds a table.
 pub(crate) fn measure(report: &mut Report) -> Result<()> {
-    eprintln!("cost per packet: {} packets, {ROUNDS} rounds", CASES.len());
+    eprintln!(
+        "cost per packet: {} packets, {ROUNDS} rounds",
+        CASES.len() + XDP_CASES.len()
+    );
     let mut programs = [Programs::load(0)?, Programs::load(OTHERS)?];
     // This one finds cold caches and a ring buffer that was never written.
     round(&mut programs, 0)?;
@@ -126,36 +140,53 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
         }
     }
     let size = programs[0].size()?;
-    table(report, &Times::of(&rounds), &size);
+    let tc = Times::of(&rounds, |round| &round.tc);
+    let xdp = Times::of(&rounds, |round| &round.xdp);
+    table(report, [&tc, &xdp], &size);
     Ok(())
 }
 
-/// ns per run: the empty program's, that of a miss with the large filter, then every
-/// packet's.
-type Round = [f64; CASES.len() + 2];
+/// ns per run, first the empty program's.
+struct Round {
+    /// Then that of a miss with the large filter, then every packet's.
+    tc: Vec<f64>,
+    /// Then every packet's.
+    xdp: Vec<f64>,
+}
 
 fn round([programs, large]: &mut [Programs; 2], number: usize) -> Result<Round> {
     let pods = u8::try_from(number)? % PODS;
     let (first, fate, frame) = CASES[0];
-    let mut times = [0.0; CASES.len() + 2];
-    times[0] = programs.time(EMPTY, &frame(pods), REPEAT)?;
-    times[1] = turn(large, first, fate, &frame(pods))?;
-    for ((name, fate, frame), time) in CASES.iter().zip(&mut times[2..]) {
-        *time = turn(programs, name, *fate, &frame(pods))?;
+    let mut tc = vec![
+        programs.time(EMPTY, &frame(pods), REPEAT)?,
+        turn(large, OBSERVE, first, fate, &frame(pods))?,
+    ];
+    for (name, fate, frame) in CASES {
+        tc.push(turn(programs, OBSERVE, name, *fate, &frame(pods))?);
     }
-    Ok(times)
+    let mut xdp = vec![programs.time(XDP_EMPTY, &frame(pods), REPEAT)?];
+    for (name, fate, frame) in XDP_CASES {
+        xdp.push(turn(programs, XDP_OBSERVE, name, *fate, &frame(pods))?);
+    }
+    Ok(Round { tc, xdp })
 }
 
 /// One packet's turn: ns per run, once it is certain that the program did
 /// every time what is being measured.
-fn turn(programs: &mut Programs, name: &str, fate: Fate, frame: &[u8]) -> Result<f64> {
+fn turn(
+    programs: &mut Programs,
+    program: &str,
+    name: &str,
+    fate: Fate,
+    frame: &[u8],
+) -> Result<f64> {
     let (counter, repeat, events) = match fate {
         Fate::Miss | Fate::FarMiss | Fate::LateMiss => (Counter::Miss, REPEAT, 0),
         Fate::Match => (Counter::Emitted, ROOM, u64::from(ROOM)),
     };
-    let before = programs.counted(counter)?;
-    let time = programs.time(OBSERVE, frame, repeat)?;
-    let counted = programs.counted(counter)? - before;
+    let before = programs.counted(program, counter)?;
+    let time = programs.time(program, frame, repeat)?;
+    let counted = programs.counted(program, counter)? - before;
     ensure!(
         counted == u64::from(repeat),
         "{name}: of {repeat} runs {counted} were counted as {counter:?}"
@@ -176,12 +207,19 @@ struct Times {
 }
 
 impl Times {
-    /// In the order of a [`Round`].
-    fn of(rounds: &[Round]) -> [Self; CASES.len() + 2] {
-        std::array::from_fn(|case| Self {
-            ns: Sample::new(rounds.iter().map(|round| round[case]).collect()),
-            ratio: Sample::new(rounds.iter().map(|round| round[case] / round[0]).collect()),
-        })
+    /// In the order of a part of a [`Round`].
+    fn of(rounds: &[Round], part: impl Fn(&Round) -> &[f64]) -> Vec<Self> {
+        let times = |case: usize| rounds.iter().map(move |round| (case, round));
+        let cases = 0..part(&rounds[0]).len();
+        let of_case = |case| Self {
+            ns: Sample::new(times(case).map(|(at, round)| part(round)[at]).collect()),
+            ratio: Sample::new(
+                times(case)
+                    .map(|(at, round)| part(round)[at] / part(round)[0])
+                    .collect(),
+            ),
+        };
+        cases.map(of_case).collect()
     }
 
     fn cells(&self) -> [String; 3] {
@@ -194,8 +232,10 @@ impl Times {
     }
 }
 
-fn table(report: &mut Report, all: &[Times; CASES.len() + 2], size: &[Size; 2]) {
-    let [empty, large, cases @ ..] = all;
+fn table(report: &mut Report, [tc, xdp]: [&[Times]; 2], size: &[Size; 2]) {
+    let ([empty, large, cases @ ..], [xdp_empty, xdp_cases @ ..]) = (tc, xdp) else {
+        unreachable!("each round has these");
+    };
     let mut table = Table::new(
         &["packet", "ns", "middle half", "× empty", "bound"],
         note(size),
@@ -205,12 +245,17 @@ fn table(report: &mut Report, all: &[Times; CASES.len() + 2], size: &[Size; 2]) 
         [name.to_owned(), ns, half, ratio, bound]
     };
     table.row(row("(empty program)", empty, String::new()));
-    for ((name, fate, _), times) in CASES.iter().zip(cases) {
-        let most = fate.bound();
-        let held = times.ratio.median() <= most;
-        let bound = report.judge(name, held, &format!("≤ {most} × empty"));
-        table.row(row(name, times, bound));
-    }
+    let mut rows = |table: &mut Table, all: &[Case], times: &[Times]| {
+        for ((name, fate, _), times) in all.iter().zip(times) {
+            let most = fate.bound();
+            let held = times.ratio.median() <= most;
+            let bound = report.judge(name, held, &format!("≤ {most} × empty"));
+            table.row(row(name, times, bound));
+        }
+    };
+    rows(&mut table, CASES, cases);
+    table.row(row("(empty XDP program)", xdp_empty, String::new()));
+    rows(&mut table, XDP_CASES, xdp_cases);
     let name = format!("miss: TCP, {OTHERS} addresses more");
     let held = large.ns.median() <= OTHERS_BOUND * cases[0].ns.median();
     let bound = report.judge(&name, held, &format!("≤ {OTHERS_BOUND} × without them"));

@@ -5,8 +5,8 @@ use tracer_tests::program::{LIMIT, run, tracer};
 use tracer_tests::rights::{CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, CAP_SYSLOG, without};
 use tracer_tests::{Lab, LabSpec, Names, Process};
 
-use crate::attached;
 use crate::rights::{follow_args, unprivileged};
+use crate::{attached, full_name};
 
 /// Looks around without a capability.
 fn look_without(lab: &Lab, capability: libc::c_int, format: &str) -> Result<String> {
@@ -74,6 +74,64 @@ fn every_interface_on_the_way_is_planned() -> Result<()> {
             }
         }
     }
+    Ok(())
+}
+
+/// Where XDP would be, and what that would change.
+#[test]
+fn xdp_is_planned_where_it_was_asked_for() -> Result<()> {
+    let lab = Lab::new(&LabSpec::default())?;
+    let plan = |xdp: &str, format| -> Result<String> {
+        let mut command = tracer(follow_args(&lab)?)?;
+        command
+            .args(["--dry-run", "-o", format])
+            .args(xdp.split(' '));
+        let ended = Process::start(&mut command, "")?.finish(LIMIT)?;
+        assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+        Ok(ended.stdout)
+    };
+    let planned: Value = serde_json::from_str(&plan("--xdp", "json")?)?;
+    for (node, planned) in lab
+        .nodes
+        .iter()
+        .zip(planned["nodes"].as_array().expect("a list"))
+    {
+        for found in planned["interfaces"].as_array().expect("a list") {
+            let is_uplink = found["interface"] == *node.uplink;
+            assert_eq!(
+                found["xdp"],
+                if is_uplink { json!("xdp") } else { Value::Null }
+            );
+        }
+        let notes = planned["notes"].to_string();
+        let changes = format!("XDP at {} turns off TSO of its veth peer", node.uplink);
+        assert!(notes.contains(&changes), "{notes}");
+    }
+    let text = plan("--xdp", "text")?;
+    assert_eq!(text.matches("xdp, in and out").count(), 2, "{text}");
+    // In generic mode nothing changes.
+    let generic = format!("--xdp={} --xdp-mode generic", lab.nodes[0].uplink);
+    let text = plan(&generic, "text")?;
+    assert!(text.contains("xdp-generic, in and out"), "{text}");
+    assert!(!text.contains("TSO"), "{text}");
+    assert!(plan("--xdp=nobody9", "text")?.contains("XDP at nobody9 is not observed"));
+    // Between pods of one node there is no uplink.
+    let same_node = Lab::new(&LabSpec {
+        pods_per_node: 2,
+        ..LabSpec::default()
+    })?;
+    let [from, to] = [0, 1].map(|pod| full_name(&same_node.pods[pod]));
+    let mut command = tracer(["follow", "--dry-run", "-o", "text", "--xdp"])?;
+    command.args(same_node.agent_args()?);
+    command.args(["--src-pod", &from, "--dst-pod", &to]);
+    let ended = Process::start(&mut command, "")?.finish(LIMIT)?;
+    let text = ended
+        .stdout
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
+    assert!(text.contains("the follow passes no uplink here"), "{text}");
+    assert_eq!(attached(&lab)?, [""; 0]);
     Ok(())
 }
 

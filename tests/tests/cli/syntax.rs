@@ -108,6 +108,39 @@ fn nonsense_is_refused_with_what_would_do() -> Result<()> {
 }
 
 #[test]
+fn xdp_takes_names_that_interfaces_can_have() -> Result<()> {
+    let lab = Lab::new(&LabSpec::default())?;
+    let agents = lab.agent_args()?;
+    let [from, to] = [0, 1].map(|pod| full_name(&lab.pods[pod]));
+    let no_name = |text: &str| {
+        format!(
+            "invalid value '{text}' for '--xdp[=<IFACE>...]': not the name of an interface, which \
+             has 1 to 15 characters; give names such as eth0 or eth0,eth1, or --xdp alone for the \
+             uplinks"
+        )
+    };
+    let long = "a-name-too-long-by-1";
+    for (args, sentence) in [
+        (vec!["--xdp=".to_owned()], no_name("")),
+        (vec!["--xdp=eth0,,eth1".to_owned()], no_name("")),
+        (vec!["--xdp=eth0/1".to_owned()], no_name("eth0/1")),
+        (vec![format!("--xdp=eth0,{long}")], no_name(long)),
+        (
+            ["--xdp-mode", "generic"].map(str::to_owned).to_vec(),
+            "the following required arguments were not provided: --xdp[=<IFACE>...] (see --help)"
+                .to_owned(),
+        ),
+    ] {
+        let mut command = tracer(["follow"])?;
+        command.args(&agents).args(args);
+        command.args(["--src-pod", &from, "--dst-pod", &to]);
+        assert_refused(&mut command, 2, &sentence)?;
+    }
+    assert_eq!(attached(&lab)?, [""; 0]);
+    Ok(())
+}
+
+#[test]
 fn contradictions_are_refused() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;
     let agents = lab.agent_args()?;

@@ -118,16 +118,18 @@ fn every_run_is_counted_once() -> Result<()> {
         pods_per_node: 2,
         ..LabSpec::default()
     })?;
-    let finished = balanced(&lab, &[], |flow| {
-        assert!(flow.ping(200, Duration::from_millis(2))?.is_complete());
-        assert!(flow.tcp_connects(20)?.is_complete());
-        let other = Flow::new(&lab.pods[1], &lab.pods[3]);
-        assert!(other.ping(200, Duration::from_millis(2))?.is_complete());
-        Ok(())
-    })?;
-    let packets = &finished.summary["accounting"]["packets"];
-    assert!(packets["miss"].as_u64() >= Some(2400), "{packets}");
-    assert_eq!(finished.summary["accounting"]["lost"], 0);
+    for (args, misses) in [(&[][..], 2400), (&["--xdp"], 2800)] {
+        let finished = balanced(&lab, args, |flow| {
+            assert!(flow.ping(200, Duration::from_millis(2))?.is_complete());
+            assert!(flow.tcp_connects(20)?.is_complete());
+            let other = Flow::new(&lab.pods[1], &lab.pods[3]);
+            assert!(other.ping(200, Duration::from_millis(2))?.is_complete());
+            Ok(())
+        })?;
+        let packets = &finished.summary["accounting"]["packets"];
+        assert!(packets["miss"].as_u64() >= Some(misses), "{packets}");
+        assert_eq!(finished.summary["accounting"]["lost"], 0);
+    }
     Ok(())
 }
 

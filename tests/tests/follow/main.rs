@@ -62,3 +62,5 @@ mod ssh;
 mod wire;
 // The same over other wirings: other tunnels, none.
 mod wirings;
+// Before there is an sk_buff.
+mod xdp;

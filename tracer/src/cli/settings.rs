@@ -15,12 +15,14 @@ use tracer_common::config::PORTS;
 use tracer_core::{
     journal::Query,
     model::{OwnerKind, Owners, Pair},
+    request::Xdp,
 };
 
 use super::{
     agents,
     args::{
-        ExpectArgs, Expected, FollowArgs, Protocol, RecordArgs, RecordingArgs, ShapeArgs, WatchArgs,
+        ExpectArgs, Expected, FollowArgs, Protocol, RecordArgs, RecordingArgs, ShapeArgs,
+        WatchArgs, watch::XdpMode,
     },
     ends::{End, EndKind, Names, Narrow, Side},
     error::SettingsError,
@@ -89,6 +91,8 @@ pub struct Settings {
     pub dry_run: bool,
     /// Whether to observe the pods' own interfaces.
     pub pod_interfaces: bool,
+    /// Where to see packets at XDP, if that was asked for.
+    pub xdp: Option<Xdp>,
     /// UDP ports of VXLAN, besides those of the nodes' devices, the ones asked for first.
     pub vxlan_ports: Vec<u16>,
     /// Bytes of a node's ring buffer.
@@ -285,6 +289,10 @@ impl Settings {
             flows: ExpectArgs::default(),
             dry_run: false,
             pod_interfaces: args.pod_interfaces,
+            xdp: args.xdp.as_ref().map(|interfaces| Xdp {
+                interfaces: interfaces.clone(),
+                generic: args.xdp_mode == XdpMode::Generic,
+            }),
             vxlan_ports,
             ring_size: args.ring_size,
             snaplen: args.snaplen.unwrap_or(0),

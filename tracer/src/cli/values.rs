@@ -269,6 +269,21 @@ pub(super) fn snaplen(text: &str) -> Result<u32, String> {
     }
 }
 
+/// The name of an interface.
+pub(super) fn interface(text: &str) -> Result<String, String> {
+    /// `IFNAMSIZ` less the zero at its end (include/uapi/linux/if.h).
+    const LONGEST: usize = 15;
+
+    let has_other = |c: char| c.is_whitespace() || c.is_control() || "/:".contains(c);
+    if text.is_empty() || text.len() > LONGEST || text.contains(has_other) {
+        return Err(format!(
+            "not the name of an interface, which has 1 to {LONGEST} characters; give names such as \
+             eth0 or eth0,eth1, or --xdp alone for the uplinks"
+        ));
+    }
+    Ok(text.to_owned())
+}
+
 /// A ring buffer's size: bytes, or KiB, MiB, GiB.
 pub(super) fn ring_size(text: &str) -> Result<u32, String> {
     match bytes(text).and_then(|bytes| u32::try_from(bytes).ok()) {

@@ -180,6 +180,7 @@ pub(super) fn start(
 ) -> (Place, Start) {
     let mut request = Request {
         pod_interfaces: settings.pod_interfaces,
+        xdp: settings.xdp.clone(),
         ..Request::default()
     };
     let mut pods = Vec::new();

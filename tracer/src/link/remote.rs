@@ -18,7 +18,7 @@ use std::{
 use tokio::sync::mpsc;
 use tracer_core::{
     input::Batch,
-    model::Hello,
+    model::{Hello, Point},
     request::{self, Commander, Start},
 };
 use tracing::info;
@@ -249,6 +249,9 @@ pub(super) fn start(way: Way, start: &Start) -> Result<Agent, RemoteError> {
     if hello.snaplen < start.snaplen {
         hello.notes.push(NO_SNAPLEN.to_owned());
     }
+    if start.request.xdp.is_some() && !Point::tell_of_xdp(&hello.points, &hello.notes) {
+        hello.notes.push(NO_XDP.to_owned());
+    }
     let estimate = clock.compare(|question| commands.say(Message::Clock(question)));
     let estimate = estimate.ok_or(RemoteError::Silent)?;
     hello.realtime_offset = estimate.offset;
@@ -270,6 +273,10 @@ pub(super) fn start(way: Way, start: &Start) -> Result<Agent, RemoteError> {
 /// Said of an agent of an older version, which leaves out what it does not know.
 const NO_SNAPLEN: &str = "the tracer there is older and does not know --snaplen: no bytes of \
                           frames are captured; install this version there";
+
+/// Likewise.
+const NO_XDP: &str = "the tracer there is older and does not know --xdp: no packets are seen at \
+                      XDP; install this version there";
 
 /// What was said last, and what to do about it if sudo said it.
 fn allow(mut said: String) -> String {

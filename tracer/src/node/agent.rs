@@ -204,8 +204,8 @@ fn follow(
         let name = point.netns.clone();
         let (worker, points) = Worker::start(stream, turn(), path, sender.clone(), move || {
             let mut probe = Probe::load(load, &task)?;
-            let points = attach(&mut probe, first, &point, true)?;
-            Ok((Box::new(probe) as _, points))
+            let attached = attach(&mut probe, first, &point, true)?;
+            Ok((Box::new(probe) as _, attached.points))
         })?;
         workers.pods.push(PodWorker {
             hand: worker.hand(),
@@ -233,6 +233,10 @@ pub fn look(start: &Task) -> Result<Plan, NodeError> {
         start.netns.as_deref().map_or(Ok(()), worker::enter)?;
         let mut plan = discover(&start.request)?;
         plan.notes.extend(hook::notes(&plan.interfaces));
+        if let Some(wanted) = &start.request.xdp {
+            plan.notes.extend(hook::unknown(wanted, &plan.interfaces));
+            hook::foresee(wanted, &mut plan);
+        }
         plan.notes.extend(hidden_symbols());
         Ok(plan)
     };
@@ -263,8 +267,15 @@ fn prepare_host(start: &Task) -> Result<(Probe, Prepared), NodeError> {
     let mut points = Vec::new();
     for interface in &plan.interfaces {
         let point = host_point(interface);
-        let found = attach(&mut probe, points.len(), &point, interface.l2)?;
-        points.extend(found);
+        let attached = attach(&mut probe, points.len(), &point, interface.l2)?;
+        points.extend(attached.points);
+        plan.notes.extend(attached.notes);
+    }
+    if let Some(wanted) = &start.request.xdp {
+        plan.notes.extend(hook::unknown(wanted, &plan.interfaces));
+        if !Point::tell_of_xdp(&points, &plan.notes) {
+            plan.notes.push(hook::NO_UPLINK.to_owned());
+        }
     }
     if points.is_empty() {
         return Err(NodeError::NothingToObserve {
@@ -291,26 +302,51 @@ pub(super) fn every_pod(start: &Task) -> HashSet<IpAddr> {
         .collect()
 }
 
-/// Attaches to both directions of an interface; `l2` says whether its packets
-/// begin with an Ethernet header. By what hook, and beside which programs, the
-/// returned points say.
+/// What was attached to at an interface.
+pub(super) struct Attached {
+    /// In the order in which a packet that comes in passes them.
+    pub(super) points: Vec<Point>,
+    /// What the user should know.
+    pub(super) notes: Vec<String>,
+}
+
+/// Attaches to both directions of an interface, and to XDP where that is wanted; `l2` says
+/// whether its packets begin with an Ethernet header. By what hook, and beside which programs,
+/// the returned points say.
 pub(super) fn attach(
     probe: &mut Probe,
     first: usize,
     point: &Point,
     l2: bool,
-) -> Result<[Point; 2], NodeError> {
-    let mut points = [Direction::Ingress, Direction::Egress].map(|direction| Point {
-        direction,
-        ..point.clone()
-    });
-    for (index, point) in (first..).zip(&mut points) {
-        let (interface, direction) = (&point.interface, point.direction);
-        let l2 = l2 || hook::shows_outer_frame(&point.kind, direction);
-        point.hook = probe.hooks().name().into();
-        point.foreign = probe.attach(interface, point.ifindex, direction, l2, index)?;
+) -> Result<Attached, NodeError> {
+    let mut attached = Attached {
+        points: Vec::new(),
+        notes: Vec::new(),
+    };
+    match probe.attach_xdp(point, l2, first) {
+        Some(Ok(hook)) => {
+            attached.points.push(Point {
+                hook: hook.into(),
+                ..point.clone()
+            });
+            attached
+                .notes
+                .extend(hook::changes(&point.interface, &point.kind, hook));
+        }
+        Some(Err(why)) => attached.notes.push(why),
+        None => {}
     }
-    Ok(points)
+    for direction in [Direction::Ingress, Direction::Egress] {
+        let l2 = l2 || hook::shows_outer_frame(&point.kind, direction);
+        let next = first + attached.points.len();
+        attached.points.push(Point {
+            direction,
+            hook: probe.hooks().name().into(),
+            foreign: probe.attach(&point.interface, point.ifindex, direction, l2, next)?,
+            ..point.clone()
+        });
+    }
+    Ok(attached)
 }
 
 pub(super) fn host_point(interface: &discover::Interface) -> Point {

@@ -13,8 +13,8 @@ const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const BPF_PROG_QUERY: libc::c_long = 16;
 const BPF_LINK_CREATE: libc::c_long = 28;
 
-/// Ahead of all others.
-const BPF_F_BEFORE: u32 = 1 << 3;
+/// A flag of [`link`] to tcx: ahead of all others.
+pub(super) const BPF_F_BEFORE: u32 = 1 << 3;
 
 /// As many programs as a hook has room for: `BPF_MPROG_MAX`
 /// (include/linux/bpf_mprog.h).
@@ -44,12 +44,17 @@ pub(super) fn info<const WORDS: usize>(fd: BorrowedFd<'_>) -> io::Result<[u32; W
     Ok(info)
 }
 
-/// Attaches a program to a hook of an interface, ahead of all others. It is
+/// Attaches a program to a hook of an interface, with flags of that hook. It is
 /// detached when the descriptor is closed.
 ///
 /// # Errors
 /// Those of the call.
-pub(super) fn link(program: BorrowedFd<'_>, ifindex: u32, hook: u32) -> io::Result<OwnedFd> {
+pub(super) fn link(
+    program: BorrowedFd<'_>,
+    ifindex: u32,
+    hook: u32,
+    flags: u32,
+) -> io::Result<OwnedFd> {
     #[repr(C)]
     struct Attributes {
         program: u32,
@@ -65,7 +70,7 @@ pub(super) fn link(program: BorrowedFd<'_>, ifindex: u32, hook: u32) -> io::Resu
         program: program.as_raw_fd().cast_unsigned(),
         ifindex,
         hook,
-        flags: BPF_F_BEFORE,
+        flags,
         relative: 0,
         padding: 0,
         revision: 0,

@@ -52,6 +52,11 @@ pub enum NodeError {
     /// The kernel refuses the programs.
     #[error("the kernel refuses tracer's programs: {0}")]
     Load(String),
+    /// The kernel refuses the programs of XDP.
+    #[error(
+        "XDP is not observed: the kernel refuses tracer's programs for it, which need Linux 5.18: {0}"
+    )]
+    LoadXdp(String),
     /// The kernel keeps its memory from programs.
     #[error(
         "the kernel is locked down (confidentiality) and lets no program read freed packets: boot \
@@ -84,6 +89,10 @@ pub enum NodeError {
 impl NodeError {
     pub(super) fn load(source: &dyn Error) -> Self {
         Self::Load(chain(source))
+    }
+
+    pub(super) fn load_xdp(source: &dyn Error) -> Self {
+        Self::LoadXdp(chain(source))
     }
 
     pub(super) fn map(source: &dyn Error) -> Self {

@@ -5,6 +5,8 @@
 //! a ring buffer of its own, so that an interface index in an event is enough
 //! to name the point, and nothing has to be pinned to be shared.
 
+mod attach;
+
 use std::{
     collections::HashMap as StdHashMap,
     os::fd::{AsRawFd as _, BorrowedFd},
@@ -13,18 +15,18 @@ use std::{
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, HashMap, MapData, PerCpuArray, ProgramArray, RingBuf},
-    programs::SchedClassifier,
+    maps::{HashMap, MapData, PerCpuArray, RingBuf},
+    programs::Program,
 };
 use tracer_common::{
     config::{EXPLAIN_MISSES, Load},
-    counters::{Counters, SLOTS, share, slot},
+    counters::{Counters, SLOTS, SLOTS_PER_PLACE, slot},
     elsewhere,
     flow::Flows,
 };
 use tracer_core::{
     input::{Elsewhere, Report},
-    model::{Direction, Foreign, Hop, Proto},
+    model::{Direction, Hop, Proto},
 };
 
 #[cfg(feature = "debug")]
@@ -34,16 +36,13 @@ use super::{
     conntrack::Connections,
     decode,
     filter::{self, Armed, map},
-    hook::{self, Device, Hooks},
+    hook::{At, Device, Hooks, XdpLinks},
     worker,
 };
-use tracer_core::request::{Filter, Start};
+use tracer_core::request::{self, Filter, Start};
 
 /// The kernel programs, as `build.rs` built them.
 pub static PROGRAMS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
-
-/// The program that [`Probe::load_closer`] loads.
-const CLOSER: &str = "tracer_closer";
 
 /// Records taken off the ring buffer at a time.
 const BATCH: usize = 4_096;
@@ -55,6 +54,9 @@ const CAPTURED: usize = 1 << 20;
 pub(super) struct Probe {
     ebpf: Ebpf,
     hooks: Hooks,
+    /// Where to see packets at XDP, and what is attached there.
+    wants_xdp: Option<request::Xdp>,
+    xdp: XdpLinks,
     events: RingBuf<MapData>,
     filter: Armed,
     /// By slot: the interface that is observed there.
@@ -67,7 +69,7 @@ pub(super) struct Probe {
     retired: Vec<usize>,
     /// Those that were told as such.
     told: Vec<usize>,
-    points: StdHashMap<(u32, Direction), usize>,
+    points: StdHashMap<(u32, At), usize>,
     /// The interfaces' names, by index.
     names: StdHashMap<u32, String>,
     malformed: u64,
@@ -87,6 +89,10 @@ impl Probe {
         #[cfg(feature = "debug")]
         said::choose(&mut loader);
         filter::size(&mut loader, &start.filter)?;
+        let wants_xdp = start.request.xdp.clone();
+        if wants_xdp.is_none() {
+            loader.map_max_entries("COUNTERS", 2 * SLOTS_PER_PLACE);
+        }
         let mut ebpf = loader
             .override_global("LOAD", &load, true)
             .override_global("SNAPLEN", &start.snaplen, true)
@@ -99,6 +105,8 @@ impl Probe {
         let mut probe = Self {
             ebpf,
             hooks,
+            wants_xdp,
+            xdp: XdpLinks::default(),
             events: RingBuf::try_from(events).map_err(|source| NodeError::map(&source))?,
             filter: Armed::new(start.budget, EXPLAIN_MISSES),
             slots: Box::new([0; SLOTS as usize]),
@@ -116,66 +124,6 @@ impl Probe {
         probe.load_closer()?;
         probe.arm(&start.filter)?;
         Ok(probe)
-    }
-
-    /// Attaches to one direction of an interface, before all other programs
-    /// there. `l2` says whether its packets begin with an Ethernet header,
-    /// `point` is what its hops will be called. Returns the foreign programs found
-    /// there.
-    pub(super) fn attach(
-        &mut self,
-        interface: &str,
-        ifindex: u32,
-        direction: Direction,
-        l2: bool,
-        point: usize,
-    ) -> Result<Vec<Foreign>, NodeError> {
-        let device = Device {
-            name: interface,
-            index: ifindex,
-        };
-        let foreign = hook::foreign(device, direction)
-            .map_err(|source| NodeError::attach(interface, direction, &source))?;
-        let name = program(direction, l2);
-        let program = classifier(&mut self.ebpf, name);
-        if !self.loaded.contains(&name) {
-            program.load().map_err(|source| NodeError::load(&source))?;
-            self.loaded.push(name);
-        }
-        self.count_at(ifindex, direction)?;
-        let program = classifier(&mut self.ebpf, name);
-        self.hooks.attach(program, name, device, direction)?;
-        self.call(ifindex, interface);
-        let before = self.points.insert((ifindex, direction), point);
-        self.retired.extend(before);
-        Ok(foreign)
-    }
-
-    /// Lets the programs count what they see at an interface: where somebody else
-    /// runs them, they count nothing.
-    fn count_at(&mut self, ifindex: u32, direction: Direction) -> Result<(), NodeError> {
-        let slot = slot(ifindex, direction == Direction::Egress) as usize;
-        self.slots[slot] = share(self.slots[slot], ifindex);
-        let slots: &[u32; SLOTS as usize] = &self.slots;
-        map::<Array<_, [u32; SLOTS as usize]>>(&mut self.ebpf, filter::POINTS)?
-            .set(0, slots, 0)
-            .map_err(|source| NodeError::map(&source))
-    }
-
-    /// Loads the program that the others go on in where a glance does not suffice.
-    fn load_closer(&mut self) -> Result<(), NodeError> {
-        let program = classifier(&mut self.ebpf, CLOSER);
-        program.load().map_err(|source| NodeError::load(&source))?;
-        let loaded = program.fd().map_err(|source| NodeError::load(&source))?;
-        let loaded = loaded.try_clone().map_err(|source| NodeError::System {
-            what: "hold a program",
-            source,
-        })?;
-        map::<ProgramArray<_>>(&mut self.ebpf, "CLOSER")?
-            .set(0, &loaded, 0)
-            .map_err(|source| NodeError::map(&source))?;
-        self.loaded.push(CLOSER);
-        Ok(())
     }
 
     /// Takes note of what an interface is called. Another one that was called so
@@ -203,6 +151,7 @@ impl Probe {
         self.retired.extend(rest);
         // What they hold of the namespace before would keep it alive.
         self.hooks = Hooks::open()?;
+        self.xdp = XdpLinks::default();
         self.connections = Connections::default();
         Ok(())
     }
@@ -211,7 +160,7 @@ impl Probe {
     pub(super) fn observes(&self, ifindex: u32) -> bool {
         [Direction::Ingress, Direction::Egress]
             .into_iter()
-            .filter_map(|direction| self.points.get(&(ifindex, direction)))
+            .filter_map(|direction| self.points.get(&(ifindex, At::Tc(direction))))
             .any(|point| !self.gone.contains(point))
     }
 
@@ -226,12 +175,15 @@ impl Probe {
             return Ok(self.gone.clone());
         }
         let mut gone = self.retired.clone();
-        for ((ifindex, direction), point) in &self.points {
+        for ((ifindex, at), point) in &self.points {
             let device = Device {
                 name: &self.names[ifindex],
                 index: *ifindex,
             };
-            let holds = self.hooks.holds(device, *direction);
+            let holds = match at {
+                At::Tc(direction) => self.hooks.holds(device, *direction),
+                At::Xdp => self.xdp.holds(device),
+            };
             let holds = holds.map_err(|source| NodeError::System {
                 what: "ask whether its programs are attached",
                 source,
@@ -298,9 +250,7 @@ impl Probe {
                 return true;
             };
             let points = &self.points;
-            match decode::hop(&record, |ifindex, direction| {
-                points.get(&(ifindex, direction)).copied()
-            }) {
+            match decode::hop(&record, |ifindex, at| points.get(&(ifindex, at)).copied()) {
                 Ok(hop) => {
                     captured += hop.frame.as_ref().map_or(0, |frame| frame.len());
                     self.connections.saw(&hop.packet, now);
@@ -315,10 +265,8 @@ impl Probe {
     /// What has become of packets so far.
     pub(super) fn report(&mut self) -> Result<Report, NodeError> {
         let mut slots: StdHashMap<u32, usize> = StdHashMap::new();
-        for ((ifindex, direction), point) in &self.points {
-            let shared = slots
-                .entry(slot(*ifindex, *direction == Direction::Egress))
-                .or_insert(*point);
+        for ((ifindex, at), point) in &self.points {
+            let shared = slots.entry(slot(*ifindex, at.place())).or_insert(*point);
             *shared = (*shared).min(*point);
         }
         let map: PerCpuArray<_, Counters> = map(&mut self.ebpf, "COUNTERS")?;
@@ -389,27 +337,16 @@ impl Probe {
         // First all points at once: detached one after the other, they would
         // see less and less of each packet.
         self.filter.disarm(&mut self.ebpf)?;
+        self.xdp.detach();
         self.hooks.detach()?;
         for name in self.loaded.drain(..) {
-            classifier(&mut self.ebpf, name)
-                .unload()
-                .map_err(|source| NodeError::load(&source))?;
+            let unloaded = match self.ebpf.program_mut(name) {
+                Some(Program::SchedClassifier(program)) => program.unload(),
+                Some(Program::Xdp(program)) => program.unload(),
+                _ => Ok(()),
+            };
+            unloaded.map_err(|source| NodeError::load(&source))?;
         }
         Ok(())
     }
-}
-
-const fn program(direction: Direction, l2: bool) -> &'static str {
-    match (direction, l2) {
-        (Direction::Ingress, true) => "tracer_ingress",
-        (Direction::Egress, true) => "tracer_egress",
-        (Direction::Ingress, false) => "tracer_l3_in",
-        (Direction::Egress, false) => "tracer_l3_out",
-    }
-}
-
-fn classifier<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut SchedClassifier {
-    ebpf.program_mut(name)
-        .and_then(|program| program.try_into().ok())
-        .expect("the object has these classifiers")
 }

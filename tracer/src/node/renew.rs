@@ -45,7 +45,10 @@ impl Probe {
             }
             let next = first + change.points.len();
             match agent::attach(self, next, &point, l2) {
-                Ok(points) => change.points.extend(points),
+                Ok(attached) => {
+                    change.points.extend(attached.points);
+                    change.notes.extend(attached.notes);
+                }
                 Err(error) => {
                     // The other direction may be attached: it has no number.
                     self.forget_from(next);

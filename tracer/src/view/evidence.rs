@@ -346,8 +346,10 @@ fn missing(scene: &Scene, leg: &Leg, packets: Option<u64>) -> String {
     let node = &scene.nodes[leg.node].node;
     let into = interfaces(scene, leg.node, &leg.points);
     let never = match leg.kind {
+        LegKind::Wire if is_up_to_xdp(scene, leg) => "never came to XDP of",
         LegKind::Wire | LegKind::Tunnel => "never came in from",
         LegKind::Bridge => "never went out of",
+        LegKind::Receive => "never came to tc of",
     };
     let seen = packets.map_or_else(String::new, |packets| {
         format!(" and has seen {}", count(packets, "packet"))
@@ -361,10 +363,20 @@ fn between(scene: &Scene, journey: &Journey, leg: &Leg) -> String {
     let into = interfaces(scene, leg.node, &leg.points);
     let to = &scene.nodes[leg.node].node;
     match leg.kind {
+        LegKind::Wire if is_up_to_xdp(scene, leg) => format!(
+            "in between: the queue and driver of {out} on {from}, the wire, the driver of {into} \
+             on {to} up to XDP"
+        ),
         LegKind::Wire => format!(
             "in between: the queue and driver of {out} on {from}, the wire, the driver and XDP \
              programs of {into} on {to}"
         ),
+        LegKind::Receive => {
+            format!(
+                "in between: the driver of {into} on {to} behind XDP, GRO, and programs at tc \
+                 ahead of tracer's"
+            )
+        }
         LegKind::Tunnel => format!(
             "in between: {out} on {from}, the uplinks and the wire, {into} on {to}; tracer \
              cannot decode the tunnel between the two"
@@ -374,6 +386,12 @@ fn between(scene: &Scene, journey: &Journey, leg: &Leg) -> String {
              down, or if it learned the MAC address elsewhere"
         ),
     }
+}
+
+/// Whether a leg ends at XDP.
+fn is_up_to_xdp(scene: &Scene, leg: &Leg) -> bool {
+    let points = &scene.nodes[leg.node].points;
+    leg.points.iter().all(|point| points[*point].is_xdp())
 }
 
 /// `tx_dropped +3, qdisc_drops +3`.

@@ -131,6 +131,7 @@ mod tests {
             netns: "host".to_owned(),
             interface: interface.to_owned(),
             direction: Direction::Ingress,
+            hook: "tcx".into(),
         }
     }
 

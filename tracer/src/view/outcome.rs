@@ -3,7 +3,7 @@
 use tracer_core::{
     journey::{Journey, Refusal, Scene},
     model::{Cause, Hello},
-    verdict::{Evidence, Kind, Outcome, Parts, Verdict, Waits},
+    verdict::{Evidence, Kind, LegKind, Outcome, Parts, Verdict, Waits},
 };
 
 use super::{
@@ -142,7 +142,9 @@ fn outcome(scene: &Scene, journey: &Journey, verdict: &Verdict) -> String {
                 interface(leg.step),
                 interfaces(scene, leg.node, &leg.points),
             );
-            if from == leg.node {
+            if leg.kind == LegKind::Receive {
+                format!("lost: between XDP and tc of {into} on {}", name(from))
+            } else if from == leg.node {
                 format!("lost: between {out} and {into} on {}", name(from))
             } else {
                 let (from, to) = (name(from), name(leg.node));

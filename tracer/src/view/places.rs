@@ -14,6 +14,7 @@ use super::HOST;
 pub(super) fn place(scene: &Scene, step: &Step) -> String {
     let point = scene.point(step);
     let way = match point.direction {
+        _ if point.is_xdp() => "at XDP, coming in from",
         Direction::Ingress => "coming in from",
         Direction::Egress => "going out of",
     };

@@ -36,7 +36,13 @@ pub fn plan_text(out: &mut impl Write, look: &Look, plan: &Plan, nodes: &Nodes) 
             } else {
                 &interface.link_kind
             };
-            row(&mut flow, &interface.name, kind, &interface.why);
+            row(
+                &mut flow,
+                &interface.name,
+                kind,
+                interface.xdp_hook,
+                &interface.why,
+            );
             if let Some(program) = interface.xdp {
                 warn(
                     &mut flow,
@@ -51,7 +57,7 @@ pub fn plan_text(out: &mut impl Write, look: &Look, plan: &Plan, nodes: &Nodes) 
         }
         for pod in &found.pod_namespaces {
             let why = format!("the interface of pod {}", pod.pod);
-            row(&mut flow, &pod.name, "pod", &why);
+            row(&mut flow, &pod.name, "pod", None, &why);
         }
         for note in &found.notes {
             warn(&mut flow, note);
@@ -67,12 +73,16 @@ pub fn plan_text(out: &mut impl Write, look: &Look, plan: &Plan, nodes: &Nodes) 
 }
 
 /// An interface, and below it how it was found.
-fn row(flow: &mut Flow, name: &str, kind: &str, why: &str) {
+fn row(flow: &mut Flow, name: &str, kind: &str, xdp: Option<&str>, why: &str) {
     let plain = Palette::PLAIN.plain;
     flow.tab(2);
     flow.left(plain, 16, name);
     flow.left(plain, 10, kind);
-    flow.words(plain, "in and out");
+    let places = xdp.map_or_else(
+        || "in and out".to_owned(),
+        |hook| format!("{hook}, in and out"),
+    );
+    flow.words(plain, &places);
     flow.line();
     flow.indent(6);
     flow.tab(6);
@@ -140,6 +150,7 @@ struct Interface<'a> {
     mtu: u32,
     up: bool,
     foreign_xdp: Option<u32>,
+    xdp: Option<&'static str>,
     why: &'a str,
 }
 
@@ -157,6 +168,7 @@ impl<'a> From<&'a discover::Interface> for Interface<'a> {
             mtu: found.mtu,
             up: found.up,
             foreign_xdp: found.xdp,
+            xdp: found.xdp_hook,
             why: &found.why,
         }
     }

@@ -140,11 +140,7 @@ fn point(place: &Place) -> String {
 }
 
 fn end(place: &Place) -> String {
-    let way = match place.direction {
-        Direction::Ingress => "in",
-        Direction::Egress => "out",
-    };
-    format!("{} {way}", place.interface)
+    format!("{} {}", place.interface, place.way())
 }
 
 fn loss_words(of: &LossOf) -> Vec<String> {
@@ -238,6 +234,7 @@ struct Point<'a> {
     netns: &'a str,
     interface: &'a str,
     direction: Direction,
+    hook: &'a str,
 }
 
 #[derive(Serialize)]
@@ -283,6 +280,7 @@ impl<'a> Point<'a> {
             netns: &place.netns,
             interface: &place.interface,
             direction: place.direction,
+            hook: &place.hook,
         }
     }
 }

@@ -65,6 +65,7 @@ fn outcomes() -> Vec<Outcome> {
         },
         Outcome::NoNode { remote: GATEWAY },
         Outcome::Lost(leg(LegKind::Wire)),
+        Outcome::Lost(leg(LegKind::Receive)),
         Outcome::Lost(near),
         unanswered(true),
         unanswered(false),

@@ -42,7 +42,8 @@ pub fn arrival(
     address: IpAddr,
     wrapped: bool,
 ) -> Arrival {
-    if wrapped {
+    // From XDP on, it has still to come to the node's tc.
+    if wrapped || point.is_xdp() {
         return Arrival::No;
     }
     match (point.role, point.direction) {

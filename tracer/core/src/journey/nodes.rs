@@ -74,8 +74,11 @@ impl Places {
                 let since = unix(hello, point.since);
                 self.latest = self.latest.max(Some(since));
             }
-            let place = place(point, point.direction);
-            first.entry((&*point.netns, place)).or_insert(index);
+            // Packets that come in pass both XDP and tc, where there are both.
+            if !point.is_xdp() {
+                let place = place(point, point.direction);
+                first.entry((&*point.netns, place)).or_insert(index);
+            }
         }
         let opposites = hello.points.iter().map(|point| {
             let other = match point.direction {
@@ -188,7 +191,10 @@ impl DerefMut for Nodes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::by_hand;
+    use crate::{
+        by_hand::{self, UPLINK_IN, UPLINK_OUT},
+        model::XDP,
+    };
 
     #[test]
     fn what_is_looked_up_is_what_a_search_finds_and_follows_changes() {
@@ -223,5 +229,19 @@ mod tests {
         nodes[0].points.push(again);
         assert_eq!(found(&nodes), before + 1);
         assert_eq!(nodes.latest(), Some(unix(&nodes[0], 7)));
+    }
+
+    #[test]
+    fn who_goes_out_comes_in_at_tc_and_what_xdp_sees_goes_out_too() {
+        let mut nodes = by_hand::scene().nodes;
+        let xdp = Point {
+            hook: XDP.into(),
+            ..nodes[0].points[UPLINK_IN].clone()
+        };
+        nodes[0].points.insert(0, xdp);
+        let [xdp, uplink_in, uplink_out] = [0, UPLINK_IN + 1, UPLINK_OUT + 1];
+        assert_eq!(nodes.opposite(0, uplink_out), Some(uplink_in));
+        assert_eq!(nodes.opposite(0, uplink_in), Some(uplink_out));
+        assert_eq!(nodes.opposite(0, xdp), Some(uplink_out));
     }
 }

@@ -26,7 +26,8 @@ pub use fact::{
 pub use freed::Freed;
 pub use hop::Hop;
 pub use network::{Device, Network, Tunnel, Way};
-pub use node::{CAPTURE, Direction, Foreign, Hello, Point, Role, is_opaque};
+pub(crate) use node::way;
+pub use node::{CAPTURE, Direction, Foreign, Hello, Point, Role, XDP, XDP_GENERIC, is_opaque};
 pub use owner::{Owned, Owner, OwnerKind, Owners};
 pub use packet::{
     Arp, DnsHeader, Encap, EncapKind, Flags, Icmp, Mac, Neighbour, Packet, Proto, Quote, Tcp,

@@ -60,7 +60,8 @@ pub struct Point {
     pub ifindex: u32,
     /// As the interface's namespace sees it.
     pub direction: Direction,
-    /// How the program is attached: `tcx` or `clsact`; [`CAPTURE`] where there is none.
+    /// How the program is attached: `tcx` or `clsact`, [`XDP`] or [`XDP_GENERIC`]; [`CAPTURE`]
+    /// where there is none.
     pub hook: Cow<'static, str>,
     /// The interface's place on the way.
     pub role: Role,
@@ -85,6 +86,10 @@ pub struct Point {
 
 /// In place of a hook: packets are those of a capture.
 pub const CAPTURE: &str = "capture";
+/// A hook: XDP, in the driver. Packets are as a NIC hands them in, before GRO and tc.
+pub const XDP: &str = "xdp";
+/// A hook: XDP in generic mode. It runs after GRO, right before tc.
+pub const XDP_GENERIC: &str = "xdp-generic";
 
 impl Hello {
     /// Whether what it tells are packets of captures, of which nobody counts what they miss.
@@ -94,7 +99,39 @@ impl Hello {
     }
 }
 
+fn is_xdp(hook: &str) -> bool {
+    [XDP, XDP_GENERIC].contains(&hook)
+}
+
+/// Which way packets pass a point with this hook and direction, in three letters.
+pub(crate) fn way(hook: &str, direction: Direction) -> &'static str {
+    match direction {
+        _ if is_xdp(hook) => "xdp",
+        Direction::Ingress => "in",
+        Direction::Egress => "out",
+    }
+}
+
 impl Point {
+    /// Whether it is at XDP: no sk_buff has been seen there.
+    #[must_use]
+    pub fn is_xdp(&self) -> bool {
+        is_xdp(&self.hook)
+    }
+
+    /// Whether an agent that was asked for XDP has told of it: where it is observed, or why it
+    /// is not. One of an older version takes no notice.
+    #[must_use]
+    pub fn tell_of_xdp(points: &[Self], notes: &[String]) -> bool {
+        points.iter().any(Self::is_xdp) || notes.iter().any(|note| note.starts_with("XDP"))
+    }
+
+    /// Which way packets pass it, in three letters.
+    #[must_use]
+    pub fn way(&self) -> &'static str {
+        way(&self.hook, self.direction)
+    }
+
     /// That what it shows may not be all, if so.
     pub fn warning(&self) -> Option<String> {
         Foreign::warning(&self.foreign, &self.interface, self.direction)

@@ -57,6 +57,19 @@ pub struct Request {
     pub unplaced: Vec<IpAddr>,
     /// Whether to look for the pods' own interfaces as well.
     pub pod_interfaces: bool,
+    /// Where to see packets at XDP as well; `None`: nowhere. An agent of an older version takes
+    /// no notice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub xdp: Option<Xdp>,
+}
+
+/// At which interfaces of a node packets are to be seen at XDP.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Xdp {
+    /// Their names; none: the uplinks.
+    pub interfaces: Vec<String>,
+    /// Whether in generic mode, for drivers without XDP.
+    pub generic: bool,
 }
 
 /// A followed address, usually on another node.

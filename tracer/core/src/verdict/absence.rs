@@ -11,6 +11,7 @@ use super::{
     fates::Fates,
     judge::Case,
     next_hop::{Leads, astray, leads, next_hop},
+    receive::{is_before, may_pass_unseen, next_hook},
     tunnel::{is_unrecognised, to_nobody, tunnel_of},
 };
 use crate::{
@@ -182,26 +183,37 @@ pub(super) fn left_outside(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict
 }
 
 /// Where the rest of a journey had to be seen next.
-struct Next<'a> {
+pub(super) struct Next<'a> {
     /// The last step that saw the rest.
-    step: &'a Step,
+    pub(super) step: &'a Step,
     /// Index of the next node and of its points, one of which the rest had to pass.
-    node: usize,
-    points: Vec<usize>,
+    pub(super) node: usize,
+    pub(super) points: Vec<usize>,
     /// How many packets these points have seen, which proves that they work.
-    packets: u64,
+    pub(super) packets: u64,
     /// Whether one of the points has seen no packet, and its device's counter does not prove that
     /// none came.
-    idle: bool,
+    pub(super) idle: bool,
     /// Since when the devices have received nothing at all, if so: Unix time, ns.
-    silent: Option<i64>,
+    pub(super) silent: Option<i64>,
     /// What lies between the two points.
-    kind: LegKind,
+    pub(super) kind: LegKind,
+}
+
+impl Next<'_> {
+    pub(super) fn leg(&self, case: &Case<'_>) -> Leg {
+        Leg {
+            kind: self.kind,
+            step: case.index(self.step),
+            node: self.node,
+            points: self.points.clone(),
+        }
+    }
 }
 
 /// Points of a node, outside of pods, for which `are` holds. Points that were gone before the
 /// packet was sent are left out.
-fn observed<'a>(
+pub(super) fn observed<'a>(
     case: &Case<'a>,
     node: usize,
     are: impl Fn(&Point) -> bool,
@@ -250,9 +262,15 @@ fn next_node<'a>(
     let mut packets = 0;
     let mut idle = false;
     let mut silent = Some(i64::MIN);
-    for other in observed(case, node, uplink) {
+    let ways_in: Vec<_> = observed(case, node, uplink).collect();
+    for other in &ways_in {
         let interface = &other.1.interface;
-        let (point, seen) = seen_at(case, node, other, circumstances)?;
+        let (point, seen) = seen_at(case, node, *other, circumstances)?;
+        // What comes in passes XDP first, where that is observed.
+        let is_at_xdp = |(_, first): &(usize, &Point)| is_before(first, other.1);
+        if ways_in.iter().any(is_at_xdp) {
+            continue;
+        }
         let silence = circumstances.silence(node, interface, step.time, case.journey.last());
         idle |= seen == 0 && !silence.is_some_and(|silence| silence.counts);
         silent = silent
@@ -325,7 +343,8 @@ fn next_tunnel<'a>(
     let nodes = &case.scene.nodes;
     let node = nodes.iter().position(|hello| hello.node == *home)?;
     let comes_in = |point: &Point| {
-        point.is_opaque() && point.kind == out.kind && point.direction == Direction::Ingress
+        let is_way_in = point.direction == Direction::Ingress && !point.is_xdp();
+        point.is_opaque() && point.kind == out.kind && is_way_in
     };
     let mut ways_in = observed(case, node, comes_in);
     let (point, into) = ways_in.next()?;
@@ -423,9 +442,10 @@ pub(super) fn lost(
     }
     let next = next_node(case, fates, circumstances)
         .or_else(|| next_tunnel(case, fates, circumstances))
-        .or_else(|| next_port(case, fates, circumstances))?;
+        .or_else(|| next_port(case, fates, circumstances))
+        .or_else(|| next_hook(case, fates, circumstances))?;
     let Next { step, node, .. } = next;
-    if may_be_cut(case, step) {
+    if may_be_cut(case, step) || may_pass_unseen(case, &next) {
         return None;
     }
     let unseen = |node| case.hops_lost(Where::Node(node)) || case.drops_lost_on(node);
@@ -448,12 +468,7 @@ pub(super) fn lost(
     parts.lost = u64::try_from(vanished.len()).unwrap_or(0);
     parts.unknown = parts.sent - parts.delivered - parts.lost;
 
-    let leg = Leg {
-        kind: next.kind,
-        step: case.index(step),
-        node,
-        points: next.points,
-    };
+    let leg = next.leg(case);
     let mut evidence = vec![
         Evidence::LastSeen(leg.step),
         Evidence::Missing {

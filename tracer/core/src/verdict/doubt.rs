@@ -6,6 +6,7 @@ use super::{
     fates::{Fates, watches_interface},
     judge::Case,
     next_hop::no_next_hop,
+    receive::not_at_tc,
     twins::twins,
 };
 use crate::{
@@ -29,6 +30,10 @@ impl Case<'_> {
         let silent = journey.closed == Closed::Silence;
         let gone = gone(self, fates).filter(|_| silent);
         evidence.extend(gone.and_then(|gone| no_next_hop(self, &gone, circumstances)));
+        if silent && fates.drop.is_none() {
+            let missing = not_at_tc(self, fates, circumstances);
+            evidence.extend(missing.into_iter().flatten());
+        }
         let last = last_of_rest(self, fates);
         let taken = last.filter(|step| !self.scene.point(step).foreign.is_empty());
         if let Some(step) = taken {

@@ -21,6 +21,7 @@ mod model;
 mod next_hop;
 mod nothing;
 mod outcome;
+mod receive;
 mod stats;
 mod summary;
 #[cfg(test)]

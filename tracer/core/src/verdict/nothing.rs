@@ -7,7 +7,7 @@ use tracer_common::counters::Counters;
 use crate::{
     input::{Elsewhere, Report},
     journey::Scene,
-    model::{Direction, OwnerKind, Owners},
+    model::{OwnerKind, Owners},
 };
 
 /// How many other destinations a message names.
@@ -29,11 +29,7 @@ pub fn explain_nothing(scene: &Scene, reports: &[Vec<&Report>]) -> Vec<String> {
             .iter()
             .map(|(point, packets)| {
                 let point = &hello.points[*point];
-                let way = match point.direction {
-                    Direction::Ingress => "in",
-                    Direction::Egress => "out",
-                };
-                format!("{} {way} {packets}", point.interface)
+                format!("{} {} {packets}", point.interface, point.way())
             })
             .collect();
         lines.push(format!(

@@ -135,6 +135,8 @@ pub enum LegKind {
     Tunnel,
     /// A bridge.
     Bridge,
+    /// The driver of an interface and GRO, between its XDP and its tc.
+    Receive,
 }
 
 /// The machine that a frame was sent to.

@@ -1,6 +1,6 @@
 //! Sums of a follow: verdicts, latencies, and what became of every event.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use hashbrown::HashMap;
 use hdrhistogram::Histogram;
@@ -12,7 +12,7 @@ use tracer_common::{
 use super::{Dns, Kind, Verdict};
 use crate::{
     journey::{Journey, Scene, Step},
-    model::Direction,
+    model::{Direction, way},
 };
 
 /// An observation point, by names.
@@ -26,6 +26,8 @@ pub struct Place {
     pub interface: String,
     /// Direction.
     pub direction: Direction,
+    /// How the program is attached, as in [`crate::model::Point::hook`].
+    pub hook: Cow<'static, str>,
 }
 
 impl Place {
@@ -43,7 +45,14 @@ impl Place {
             netns: point.netns.clone(),
             interface: point.interface.clone(),
             direction: point.direction,
+            hook: point.hook.clone(),
         }
+    }
+
+    /// Which way packets pass it, in three letters.
+    #[must_use]
+    pub fn way(&self) -> &'static str {
+        way(&self.hook, self.direction)
     }
 }
 

@@ -9,7 +9,7 @@ mod follow;
 mod import;
 mod pods;
 mod traces;
-mod watch;
+pub(super) mod watch;
 
 use std::{
     io::{self, IsTerminal as _},

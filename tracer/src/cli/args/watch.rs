@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, ValueHint};
+use clap::{Args, ValueEnum, ValueHint};
 
 use super::{AccessArgs, COST, END, PodArgs, Protocol, WHAT, WHERE};
 use crate::cli::{
@@ -109,6 +109,34 @@ pub struct WatchArgs {
     #[arg(long, help_heading = WHERE)]
     pub pod_interfaces: bool,
 
+    /// Also observe packets at XDP, as a NIC hands them in before GRO and tc: at the uplinks, or at these
+    /// interfaces of the nodes; needs Linux 5.18
+    ///
+    /// tracer attaches in the driver and only where no other program is attached to XDP. While tracer runs,
+    /// a veth peer has no TSO, so that TCP is slower, and a NIC's driver may reset its queues at the start
+    /// and the end. --dry-run says what changes.
+    #[arg(
+        long,
+        value_name = "IFACE",
+        num_args = 0..,
+        require_equals = true,
+        value_delimiter = ',',
+        value_parser = values::interface,
+        help_heading = WHERE
+    )]
+    pub xdp: Option<Vec<String>>,
+
+    /// Where XDP runs
+    #[arg(
+        long,
+        value_enum,
+        value_name = "MODE",
+        default_value_t,
+        requires = "xdp",
+        help_heading = WHERE
+    )]
+    pub xdp_mode: XdpMode,
+
     /// Parse packets to this UDP port as VXLAN, besides 8472, 4789 and the ports of the nodes' devices; at
     /// most 4
     #[arg(
@@ -157,6 +185,16 @@ pub struct WatchArgs {
         help_heading = COST
     )]
     pub ring_size: u32,
+}
+
+/// What `--xdp-mode` can be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum XdpMode {
+    /// In the driver, before GRO
+    #[default]
+    Driver,
+    /// In the kernel, behind GRO: for drivers without XDP
+    Generic,
 }
 
 /// One side of a follow.

@@ -102,6 +102,7 @@ fn defaults_are_filled_in() {
     assert_eq!(settings.hold, Duration::from_secs(5));
     assert_eq!(settings.shape, ShapeArgs::default());
     assert!(!settings.dry_run && !settings.pod_interfaces);
+    assert_eq!(settings.xdp, None);
     assert_eq!(settings.vxlan_ports, [8472, 4789]);
     assert_eq!(settings.ring_size, 4 << 20);
     assert_eq!(settings.budget, 50_000);
@@ -119,7 +120,8 @@ fn every_argument_reaches_the_settings() {
     let settings = settings(
         "--src-pod web --dst-pod shop/cart --proto tcp --src-port 40000 --dst-port 8080 \
          --where port:80 --duration 90s --count 7 --hold 500ms -o json --dry-run --pod-interfaces \
-         --vxlan-port 5000 --vxlan-port 4789 --ring-size 64KiB --budget 1000",
+         --xdp=eth0,eth1 --xdp-mode generic --vxlan-port 5000 --vxlan-port 4789 --ring-size 64KiB \
+         --budget 1000",
     );
     assert_eq!(settings.proto, Some(6));
     assert_eq!(
@@ -132,8 +134,19 @@ fn every_argument_reaches_the_settings() {
     assert_eq!(settings.hold, Duration::from_millis(500));
     assert_eq!(settings.shape.output, Some(Shape::Json));
     assert!(settings.dry_run && settings.pod_interfaces);
+    let xdp = settings.xdp.expect("it was asked for");
+    assert_eq!(
+        (xdp.interfaces.join(" "), xdp.generic),
+        ("eth0 eth1".to_owned(), true)
+    );
     assert_eq!(settings.vxlan_ports, [5000, 4789, 8472]);
     assert_eq!((settings.ring_size, settings.budget), (65536, 1000));
+}
+
+#[test]
+fn xdp_alone_names_no_interface_and_is_in_the_driver() {
+    let xdp = settings("--xdp --src-pod web --dst-pod shop/cart").xdp;
+    assert_eq!(xdp, Some(tracer_core::request::Xdp::default()));
 }
 
 #[test]

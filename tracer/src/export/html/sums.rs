@@ -72,10 +72,15 @@ fn point(scene: &Scene, (node, point): (usize, usize)) -> Value {
     let hello = &scene.nodes[node];
     let point = &hello.points[point];
     let clock = (0..node).find(|other| scene.one_clock(*other, node));
+    let interface = if point.is_xdp() {
+        format!("{} (xdp)", point.interface)
+    } else {
+        point.interface.clone()
+    };
     json!([
         hello.node,
         point.netns,
-        point.interface,
+        interface,
         point.direction,
         clock.unwrap_or(node)
     ])
@@ -91,6 +96,7 @@ fn latency(scene: &Scene, points: &[(usize, usize)], leg: &Leg<'_>) -> Option<Va
                 && point.netns == place.netns
                 && point.interface == place.interface
                 && point.direction == place.direction
+                && point.hook == place.hook
         })
     };
     let (least, histogram) = buckets(leg);

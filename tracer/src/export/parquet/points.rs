@@ -45,7 +45,7 @@ table! {
     netns: Text = &of.point.netns, "`host`, or the pod whose network namespace it is.";
     interface: Text = &of.point.interface, "The interface.";
     direction: Text = of.point.direction, "`ingress` or `egress`, as the namespace sees it.";
-    hook: Text = &of.point.hook, "How the program was attached: `tcx` or `clsact`; `capture` where packets are those of an imported capture.";
+    hook: Text = &of.point.hook, "How the program was attached: `tcx`, `clsact`, `xdp` or `xdp-generic`; `capture` where packets are those of an imported capture.";
     role: Text = of.point.role.name(), "The interface's place on the way: `pod`, `veth`, `bridge`, `overlay` or `uplink`.";
     kind: Text = &of.point.kind, "The interface's kind, as the kernel names it; empty of a physical one.";
     addresses: Texts = &of.point.addresses, "Addresses behind the point: the pod's for its interfaces, else the interface's own.";

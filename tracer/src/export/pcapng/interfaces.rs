@@ -78,7 +78,8 @@ impl Interfaces {
 
 fn point_name(node: &str, point: &Point) -> String {
     let direction = point.direction.to_string();
-    name(node, &point.netns, &point.interface, &direction)
+    let last = if point.is_xdp() { "xdp" } else { &direction };
+    name(node, &point.netns, &point.interface, last)
 }
 
 fn name(node: &str, netns: &str, interface: &str, last: &str) -> String {

@@ -24,9 +24,10 @@ use tracer_common::{
     walk::{FRAGMENT_HEADER, FRAGMENT_OFFSET, MORE_FRAGMENTS, Network, is_icmp_error},
 };
 use tracer_core::model::{
-    Arp, Direction, Encap, EncapKind, Flags, Hop, Icmp, Mac, Neighbour, Packet, Quote, Tcp,
-    Transport,
+    Arp, Encap, EncapKind, Flags, Hop, Icmp, Mac, Neighbour, Packet, Quote, Tcp, Transport,
 };
+
+use super::hook::At;
 
 pub(crate) use frame::event;
 pub(crate) use freed::{RawDrop, freed};
@@ -51,19 +52,15 @@ pub(crate) enum Malformed {
     Point,
 }
 
-/// Decodes a record. `point` knows the observation point of an interface
-/// index and direction.
+/// Decodes a record. `point` knows the observation point of a place at the interface of an
+/// index.
 pub(crate) fn hop(
     record: &[u8],
-    point: impl FnOnce(u32, Direction) -> Option<usize>,
+    point: impl FnOnce(u32, At) -> Option<usize>,
 ) -> Result<Hop, Malformed> {
     let (event, frame) = split(record).ok_or(Malformed::Length)?;
-    let direction = match event.egress {
-        0 => Direction::Ingress,
-        1 => Direction::Egress,
-        _ => return Err(Malformed::Field),
-    };
-    let point = point(event.ifindex, direction).ok_or(Malformed::Point)?;
+    let at = At::of(event.place).ok_or(Malformed::Field)?;
+    let point = point(event.ifindex, at).ok_or(Malformed::Point)?;
     let hop = hop_at(&event, point)?;
     Ok(Hop {
         frame: (!frame.is_empty()).then(|| on_the_wire(&event, frame)),

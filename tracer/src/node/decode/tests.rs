@@ -2,12 +2,13 @@
 
 use proptest::prelude::*;
 use tracer_common::{
-    event::{MAX_SNAPLEN, NETWORK_BYTES, TRANSPORT_BYTES},
+    event::{MAX_SNAPLEN, NETWORK_BYTES, PLACES, TRANSPORT_BYTES},
     packet::Packet as _,
 };
 use tracer_tests::frames::{ICMP, ICMPV6, TCP, UDP, arp_request, icmp, ipv4, ipv6, tcp, udp};
 
 use super::*;
+use tracer_core::model::Direction;
 
 const A: Ipv4Addr = Ipv4Addr::new(10, 244, 1, 5);
 const B: Ipv4Addr = Ipv4Addr::new(10, 244, 2, 7);
@@ -40,8 +41,8 @@ fn event(network: Network, l4: usize, transport_len: usize, packet: &[u8]) -> Ho
 }
 
 fn decoded(event: &HopEvent) -> Result<Hop, Malformed> {
-    hop(&bytes(event), |ifindex, direction| {
-        (ifindex == 2 && direction == Direction::Ingress).then_some(5)
+    hop(&bytes(event), |ifindex, at| {
+        (ifindex == 2 && at == At::Tc(Direction::Ingress)).then_some(5)
     })
 }
 
@@ -195,7 +196,7 @@ fn what_is_no_event_is_malformed() {
     };
     assert_eq!(refused(&|event| event.network = 9), Malformed::Field);
     assert_eq!(refused(&|event| event.tunnel = 9), Malformed::Field);
-    assert_eq!(refused(&|event| event.egress = 2), Malformed::Field);
+    assert_eq!(refused(&|event| event.place = PLACES), Malformed::Field);
     assert_eq!(refused(&|event| event.network_len = 41), Malformed::Field);
     assert_eq!(refused(&|event| event.transport_len = 61), Malformed::Field);
     assert_eq!(refused(&|event| event.l4 = 13), Malformed::Field);
@@ -267,7 +268,7 @@ proptest! {
         network in prop::sample::select(vec![4_u8, 6, 8]),
         proto in prop::sample::select(vec![TCP, UDP, ICMP, ICMPV6, 132, 0]),
         lens in (0_u8..=NETWORK_BYTES as u8, 0_u8..=TRANSPORT_BYTES as u8),
-        egress in 0_u8..2,
+        place in 0_u8..PLACES,
         tunnel in 0_u8..7,
         frame in prop::collection::vec(any::<u8>(), 0..MAX_SNAPLEN + 2),
     ) {
@@ -275,7 +276,7 @@ proptest! {
         event.network = network;
         event.proto = proto;
         (event.network_len, event.transport_len) = lens;
-        event.egress = egress;
+        event.place = place;
         event.tunnel = tunnel;
         record = bytes(&event);
         if let Ok(hop) = hop(&record, |_, _| Some(0)) {

@@ -212,6 +212,7 @@ impl Node {
                 node_addresses: node_addresses.iter().copied().map(ip).collect(),
             }],
             pod_interfaces: false,
+            xdp: None,
             unplaced: Vec::new(),
         };
         self.plan(&request).expect("a plan")
@@ -223,6 +224,7 @@ pub(super) fn only_pod(pod_interfaces: bool) -> Request {
         pods: vec![ip("10.1.0.5")],
         remotes: Vec::new(),
         pod_interfaces,
+        xdp: None,
         unplaced: Vec::new(),
     }
 }

@@ -93,6 +93,8 @@ pub struct Interface {
     pub master: Option<u32>,
     /// The id of an XDP program attached to it.
     pub xdp: Option<u32>,
+    /// The hook by which its packets are to be seen at XDP, if they are; set by who attaches.
+    pub xdp_hook: Option<&'static str>,
     /// How it was found, in a phrase.
     pub why: String,
 }

@@ -72,6 +72,7 @@ impl<'a> Draft<'a> {
             vxlan: link.vxlan.clone(),
             master: link.master,
             xdp: link.xdp,
+            xdp_hook: None,
             why,
         });
     }

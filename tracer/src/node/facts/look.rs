@@ -2,8 +2,7 @@
 
 use std::{fs, net::IpAddr};
 
-use aya::programs::{ProgramInfo, loaded_programs};
-use tracer_core::model::{Direction, Fact, FdbEntry, Foreign, Mac, NeighbourEntry, RouteKind};
+use tracer_core::model::{Direction, Fact, FdbEntry, Mac, NeighbourEntry, RouteKind};
 
 use super::{
     Ends, Subject,
@@ -281,15 +280,13 @@ impl<'a> Look<'a> {
             }
         }
         if let Some(id) = device.xdp {
-            let mut loaded = loaded_programs().flatten();
-            let program = loaded.find(|info| info.id() == id);
-            facts.push(Fact::XdpProgram {
-                device: name.clone(),
-                program: Foreign {
-                    id,
-                    name: program.as_ref().map(name_of).unwrap_or_default(),
-                },
-            });
+            let program = hook::program(id);
+            if !hook::is_ours(&program) {
+                facts.push(Fact::XdpProgram {
+                    device: name.clone(),
+                    program,
+                });
+            }
         }
         Some(facts)
     }
@@ -299,10 +296,6 @@ impl<'a> Look<'a> {
         let (proto, port) = listener?;
         sockets::on_port(proto, dst, port)
     }
-}
-
-fn name_of(info: &ProgramInfo) -> String {
-    String::from_utf8_lossy(info.name()).into_owned()
 }
 
 fn device(link: &Link) -> Fact {

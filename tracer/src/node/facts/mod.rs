@@ -26,6 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use kernel::Kernel;
 use look::Look;
 use topic::Topic;
 use tracer_core::model::{Fact, Freed, Mac, SocketProto, Transport};
@@ -73,6 +74,11 @@ struct Ends {
     len: Option<u32>,
     /// Whether these are a tunnel's addresses.
     is_tunnel: bool,
+}
+
+/// The identifier of an interface's XDP program, in the calling thread's namespace.
+pub(super) fn xdp_program(ifindex: u32) -> Option<u32> {
+    Kernel::open().ok()?.link_of(ifindex)?.xdp
 }
 
 impl Explainer {

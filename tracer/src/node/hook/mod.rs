@@ -3,7 +3,7 @@
 //! tcx (Linux 6.6) has links: the kernel detaches what a process attached when
 //! that ends, however it ends, and keeps our programs ahead of the others.
 //! Older kernels have clsact, which keeps everything until somebody removes it;
-//! what that takes is in `clsact` and `owner`.
+//! what that takes is in `clsact` and `owner`. XDP (`xdp`) has links, too.
 //!
 //! Invariant 7 (ARCHITECTURE.md): nothing stays attached.
 
@@ -11,15 +11,19 @@ mod clsact;
 mod filter;
 mod owner;
 mod tcx;
+mod xdp;
 
-use std::io;
+use std::{io, os::fd::BorrowedFd};
 
 use aya::{programs::SchedClassifier, util::KernelVersion};
+use nix::net::if_::if_nametoindex;
+use tracer_common::event::{EGRESS, INGRESS, XDP};
 
-use super::{NodeError, discover::Interface};
+use super::{NodeError, bpf, discover::Interface};
 use clsact::Clsact;
 use tcx::Links;
 use tracer_core::model::{Direction, Foreign};
+pub(super) use xdp::{Candidate, NO_UPLINK, XdpLinks, changes, choose, foresee, program, unknown};
 
 /// What programs of tracer's are called begins so, and no other's.
 const OURS: &str = "tracer_";
@@ -97,8 +101,51 @@ pub(super) struct Device<'a> {
     pub(super) index: u32,
 }
 
+/// Where at an interface a program sees packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum At {
+    /// At tc, in one direction.
+    Tc(Direction),
+    /// At XDP: what comes in.
+    Xdp,
+}
+
+impl At {
+    /// As an event has it ([`tracer_common::event::HopEvent::place`]).
+    pub(crate) const fn of(place: u8) -> Option<Self> {
+        match place {
+            INGRESS => Some(Self::Tc(Direction::Ingress)),
+            EGRESS => Some(Self::Tc(Direction::Egress)),
+            XDP => Some(Self::Xdp),
+            _ => None,
+        }
+    }
+
+    /// The same number.
+    pub(crate) const fn place(self) -> u8 {
+        match self {
+            Self::Tc(Direction::Ingress) => INGRESS,
+            Self::Tc(Direction::Egress) => EGRESS,
+            Self::Xdp => XDP,
+        }
+    }
+}
+
+/// Whether a link is still attached to an interface. The link itself is asked, which takes
+/// no capability.
+fn is_attached(link: BorrowedFd<'_>, device: Device<'_>) -> io::Result<bool> {
+    /// Where a link's interface stands in `struct bpf_link_info`, in words: 0 when that has
+    /// gone, or somebody has detached the link.
+    const IFINDEX: usize = 4;
+
+    let info: [u32; IFINDEX + 1] = bpf::info(link)?;
+    // One that was moved to another namespace keeps its link.
+    let is_here = if_nametoindex(device.name) == Ok(device.index);
+    Ok(is_here && info[IFINDEX] == device.index)
+}
+
 /// Whether a program, or a filter, is a tracer's.
-fn is_ours(program: &Foreign) -> bool {
+pub(super) fn is_ours(program: &Foreign) -> bool {
     program.name.starts_with(OURS)
 }
 

@@ -7,18 +7,13 @@ use std::{
 };
 
 use aya::programs::{SchedClassifier, TcAttachType};
-use nix::net::if_::if_nametoindex;
 use tracer_core::model::{Direction, Foreign};
 
-use super::Device;
+use super::{Device, is_attached};
 use crate::node::{NodeError, bpf};
 
 /// The index of the loopback interface, which every namespace has.
 const LOOPBACK: u32 = 1;
-
-/// Where a link's interface stands in `struct bpf_link_info`, in words: 0 when that
-/// has gone, or somebody has detached the link.
-const LINK_IFINDEX: usize = 4;
 
 /// What is attached in a namespace. It is detached when this is dropped, and by the
 /// kernel when the process ends.
@@ -37,22 +32,21 @@ impl Links {
         let failed =
             |source: &dyn std::error::Error| NodeError::attach(device.name, direction, source);
         let program = program.fd().map_err(|source| failed(&source))?;
-        let link = bpf::link(program.as_fd(), device.index, hook(direction))
-            .map_err(|source| failed(&source))?;
+        let link = bpf::link(
+            program.as_fd(),
+            device.index,
+            hook(direction),
+            bpf::BPF_F_BEFORE,
+        );
+        let link = link.map_err(|source| failed(&source))?;
         self.links.insert((device.index, direction), link);
         Ok(())
     }
 
-    /// Whether it is still attached there. The link itself is asked, which takes no
-    /// capability.
+    /// Whether it is still attached there.
     pub(super) fn holds(&self, device: Device<'_>, direction: Direction) -> io::Result<bool> {
-        let Some(link) = self.links.get(&(device.index, direction)) else {
-            return Ok(false);
-        };
-        let info: [u32; LINK_IFINDEX + 1] = bpf::info(link.as_fd())?;
-        // One that was moved to another namespace keeps its link.
-        let is_here = if_nametoindex(device.name) == Ok(device.index);
-        Ok(is_here && info[LINK_IFINDEX] == device.index)
+        let link = self.links.get(&(device.index, direction));
+        link.map_or(Ok(false), |link| is_attached(link.as_fd(), device))
     }
 
     pub(super) fn detach(&mut self) {

@@ -51,7 +51,6 @@ pub(super) struct Changed<'a> {
 struct Observer<'a> {
     #[serde(flatten)]
     place: Place<'a>,
-    hook: &'a str,
     role: Role,
     kind: &'a str,
     addresses: &'a [IpAddr],
@@ -66,6 +65,7 @@ pub(super) struct Place<'a> {
     netns: &'a str,
     interface: &'a str,
     direction: Direction,
+    hook: &'a str,
 }
 
 #[derive(JsonSchema, Serialize)]
@@ -97,7 +97,6 @@ pub(super) struct Journey<'a> {
 pub(super) struct Hop<'a> {
     #[serde(flatten)]
     place: Place<'a>,
-    hook: &'a str,
     time: Moment,
     offset_ns: i64,
     since_previous_ns: Option<i64>,
@@ -220,7 +219,6 @@ impl<'a> Observer<'a> {
     fn of(hello: &'a Hello, point: &'a Point) -> Self {
         Self {
             place: Place::of(hello, point),
-            hook: &point.hook,
             role: point.role,
             kind: &point.kind,
             addresses: &point.addresses,
@@ -237,6 +235,7 @@ impl<'a> Place<'a> {
             netns: &point.netns,
             interface: &point.interface,
             direction: point.direction,
+            hook: &point.hook,
         }
     }
 
@@ -252,6 +251,7 @@ impl<'a> Place<'a> {
             netns: &place.netns,
             interface: &place.interface,
             direction: place.direction,
+            hook: &place.hook,
         }
     }
 }
@@ -321,7 +321,6 @@ impl<'a> Hop<'a> {
         let arp = journey.packet.proto() == Proto::Arp;
         Self {
             place: Place::of(&scene.nodes[step.node], point),
-            hook: &point.hook,
             time: Moment(step.time),
             offset_ns: step.time.saturating_sub(journey.steps[0].time),
             since_previous_ns: previous.map(|previous| step.time.saturating_sub(previous.time)),

@@ -24,6 +24,8 @@ pub(super) struct Name {
     pub(super) interface: String,
     /// Which way requests pass it.
     pub(super) direction: Direction,
+    /// Whether it is at XDP: packets pass it one way only.
+    pub(super) xdp: bool,
 }
 
 /// A station, and what passed it.
@@ -68,11 +70,14 @@ impl Way {
         let mut stations = passed(scene, tally);
         let mut onward = onward(scene, tally);
         let mut ordered: Vec<Station> = Vec::new();
-        for name in in_order(scene, &stations, &mut onward) {
+        for name in beside_tc(in_order(scene, &stations, &mut onward), &stations) {
             let Some(mut station) = stations.remove(&name) else {
                 continue;
             };
-            let before = ordered.last().map(|last| &last.name);
+            // Requests do not pass where only replies come in.
+            let mut before = ordered.iter().rev();
+            let before = before.find(|other| !is_way_back(other));
+            let before = before.map(|last| &last.name);
             station.after = branch(scene, &onward, before, &name);
             ordered.push(station);
         }
@@ -151,6 +156,7 @@ impl Station {
                 netns: point.netns.clone(),
                 interface: point.interface.clone(),
                 direction,
+                xdp: point.is_xdp(),
             },
             role: point.role,
             kind: point.kind.clone(),
@@ -167,9 +173,10 @@ impl Station {
             node: own,
             netns,
             interface,
+            xdp,
             ..
         } = &self.name;
-        (*own, netns, interface) == (node, &point.netns, &point.interface)
+        (*own, netns, interface, *xdp) == (node, &point.netns, &point.interface, point.is_xdp())
     }
 }
 
@@ -206,6 +213,7 @@ pub(super) fn name(scene: &Scene, (node, point): (usize, usize), course: usize) 
         netns: point.netns.clone(),
         interface: point.interface.clone(),
         direction,
+        xdp: point.is_xdp(),
     }
 }
 
@@ -287,6 +295,32 @@ fn in_order(scene: &Scene, stations: &BTreeMap<Name, Station>, onward: &mut Onwa
     order
 }
 
+/// Whether only replies pass a station, at XDP of the interface that they come in by.
+fn is_way_back(station: &Station) -> bool {
+    station.name.xdp && station.ways[0].packets == 0
+}
+
+/// The same order, where such a station is right behind its interface.
+fn beside_tc(order: Vec<Name>, stations: &BTreeMap<Name, Station>) -> Vec<Name> {
+    let (back, mut order): (Vec<Name>, Vec<Name>) = order
+        .into_iter()
+        .partition(|name| is_way_back(&stations[name]));
+    for xdp in back {
+        let is_its = |name: &Name| {
+            let Name {
+                node,
+                netns,
+                interface,
+                ..
+            } = name;
+            !name.xdp && (*node, netns, interface) == (xdp.node, &xdp.netns, &xdp.interface)
+        };
+        let behind = order.iter().position(is_its).map(|tc| tc + 1);
+        order.insert(behind.unwrap_or(order.len()), xdp);
+    }
+    order
+}
+
 /// What leads to a station, if it is not the one above.
 fn branch(scene: &Scene, onward: &Onward, above: Option<&Name>, name: &Name) -> Option<String> {
     let leading = onward
@@ -302,4 +336,57 @@ fn branch(scene: &Scene, onward: &Onward, above: Option<&Name>, name: &Name) -> 
         format!(" on {}", scene.nodes[from.node].node)
     };
     Some(format!("{}{node}", from.interface))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn station(node: usize, xdp: bool, [requests, replies]: [u64; 2]) -> Station {
+        let passed = |packets| Passed {
+            packets,
+            ..Passed::default()
+        };
+        let direction = if node == 0 {
+            Direction::Egress
+        } else {
+            Direction::Ingress
+        };
+        Station {
+            name: Name {
+                node,
+                netns: "host".to_owned(),
+                interface: "eth0".to_owned(),
+                direction,
+                xdp,
+            },
+            role: Role::Uplink,
+            kind: String::new(),
+            pod: None,
+            ways: [passed(requests), passed(replies)],
+            gone: None,
+            after: None,
+            problems: Vec::new(),
+        }
+    }
+
+    /// The node of the requests' source sees its replies at XDP, where they come in.
+    #[test]
+    fn where_only_replies_come_in_is_beside_its_interface() {
+        let [out, came, into, back] = [
+            station(0, false, [9, 8]),
+            station(1, true, [9, 0]),
+            station(1, false, [9, 8]),
+            station(0, true, [0, 8]),
+        ];
+        let all = [&out, &came, &into, &back];
+        let names = |stations: &[&Station]| -> Vec<Name> {
+            stations.iter().map(|one| one.name.clone()).collect()
+        };
+        let stations = all.iter().map(|one| (one.name.clone(), (*one).clone()));
+        assert_eq!(
+            beside_tc(names(&all), &stations.collect()),
+            names(&[&out, &back, &came, &into])
+        );
+    }
 }

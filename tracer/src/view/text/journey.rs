@@ -10,7 +10,7 @@ use tracer_core::{
 };
 
 use super::{
-    arrow, conclusion,
+    conclusion,
     flow::{self, Flow, Palette},
     interface, words,
 };
@@ -194,7 +194,7 @@ fn hop(
     flow.tab(start);
     let interface = interface(&point.netns, &point.interface);
     flow.left(palette.plain, columns.interface, &interface);
-    flow.left(palette.plain, 3, arrow(point.direction));
+    flow.left(palette.plain, 3, point.way());
     let time = previous.and_then(|before| since(scene, before, step));
     flow.right(palette.plain, TIME, &time.unwrap_or_default());
     flow.space(1);

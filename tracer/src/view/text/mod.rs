@@ -30,7 +30,6 @@ pub(super) use self::{
 use tracer_core::{
     journal::{Changed, Selected, Started, View},
     journey::{Journey, Scene},
-    model::Direction,
     verdict::{Parts, Summary, Verdict},
 };
 
@@ -140,13 +139,5 @@ fn interface(netns: &str, name: &str) -> String {
         shorten(name, WIDTH)
     } else {
         shorten(name, WIDTH - POD.len()) + POD
-    }
-}
-
-/// A direction, as the interface's namespace sees it, in three letters.
-const fn arrow(direction: Direction) -> &'static str {
-    match direction {
-        Direction::Ingress => "in",
-        Direction::Egress => "out",
     }
 }

@@ -8,7 +8,6 @@ use tracer_core::{
 };
 
 use super::{
-    arrow,
     flow::{Flow, Palette},
     interface,
     words::{self, grouped, plural},
@@ -140,7 +139,7 @@ fn heading(flow: &mut Flow, palette: Palette, leg: &Leg<'_>) {
         Some(Begin::Pod(pod)) => flow.words(palette.plain, &format!("from {pod}")),
         Some(Begin::Elsewhere) => {
             let place = leg.from;
-            let begin = format!("from {} {}", place.interface, arrow(place.direction));
+            let begin = format!("from {} {}", place.interface, place.way());
             flow.words(palette.plain, &begin);
         }
         None => {}
@@ -154,7 +153,7 @@ fn heading(flow: &mut Flow, palette: Palette, leg: &Leg<'_>) {
 fn row(flow: &mut Flow, palette: Palette, leg: &Leg<'_>) {
     let end = |place: &Place| {
         let interface = interface(&place.netns, &place.interface);
-        format!("{interface} {}", arrow(place.direction))
+        format!("{interface} {}", place.way())
     };
     flow.space(4);
     flow.put(

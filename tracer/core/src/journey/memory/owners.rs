@@ -23,9 +23,15 @@ pub(super) struct Owner {
     slot: u32,
 }
 
+/// In the place of an sk_buff's address: there is no sk_buff yet, as at XDP.
+const NONE: u64 = 0;
+
 impl Memory {
     /// Whose packet was last seen in this sk_buff.
     pub(in crate::journey) fn owner(&self, node: usize, skb: u64) -> Option<Id> {
+        if skb == NONE {
+            return None;
+        }
         let buffer = buffer(node, skb);
         let hash = self.hash(&buffer);
         let is = |owner: &Owner| {
@@ -38,6 +44,9 @@ impl Memory {
 
     /// Notes that a track's packet was seen in this sk_buff.
     pub(super) fn own(&mut self, node: usize, skb: u64, id: Id) {
+        if skb == NONE {
+            return;
+        }
         let buffer = buffer(node, skb);
         let hash = self.hash(&buffer);
         let tracks = &mut self.tracks;

@@ -10,6 +10,7 @@ mod identity;
 mod questions;
 mod ranges;
 mod translation;
+mod xdp;
 
 use std::net::IpAddr;
 

@@ -53,7 +53,7 @@ fn request(stage: &mut Stage, start: i64, packet: &Packet, behind: Ends) {
         let packet = if point == FROM_POD { &sent } else { &there };
         stage.see(
             node,
-            &hop(point, time, start.cast_unsigned() + node as u64, packet),
+            &hop(point, time, 1 + start.cast_unsigned() + node as u64, packet),
         );
     }
 }
@@ -67,7 +67,7 @@ fn reply(stage: &mut Stage, start: i64, packet: &Packet, behind: Ends) {
         let packet = if point == TO_POD { &there } else { &sent };
         stage.see(
             node,
-            &hop(point, time, start.cast_unsigned() + node as u64, packet),
+            &hop(point, time, 1 + start.cast_unsigned() + node as u64, packet),
         );
     }
 }
@@ -216,7 +216,7 @@ fn an_answer_from_another_port_than_that_of_dns_answers() {
                 &hop(
                     point,
                     time,
-                    start.cast_unsigned(),
+                    1 + start.cast_unsigned(),
                     &on(&dns(id, false), ends),
                 ),
             );

@@ -8,6 +8,7 @@ mod losses;
 mod questions;
 mod translation;
 mod wire;
+mod xdp;
 
 use std::time::Duration;
 

@@ -5,7 +5,7 @@ use ratatui::{style::Style, text::Line};
 use tracer_core::{
     journal::Entry,
     journey::{Class, Drop, Journey, Scene, Step},
-    model::{Direction, Proto},
+    model::Proto,
     verdict::{Confidence, Kind},
 };
 
@@ -156,10 +156,7 @@ fn hop(
     width: usize,
 ) -> Vec<Line<'static>> {
     let point = scene.point(step);
-    let way = match point.direction {
-        Direction::Ingress => "in",
-        Direction::Egress => "out",
-    };
+    let way = point.way();
     let inside = if point.netns == HOST { "" } else { " (pod)" };
     let mut pen = Pen::new(width);
     pen.left(

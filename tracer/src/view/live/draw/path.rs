@@ -290,7 +290,9 @@ fn rate_of(rate: f64) -> String {
 
 /// An interface's name, and whether it is a pod's own.
 fn name(station: &Station) -> String {
-    if station.name.netns == HOST {
+    if station.name.xdp {
+        format!("{} (xdp)", station.name.interface)
+    } else if station.name.netns == HOST {
         station.name.interface.clone()
     } else {
         format!("{} (pod)", station.name.interface)

@@ -1,16 +1,41 @@
-//! Ways to read an sk_buff's bytes.
+//! What programs are given of a packet, and ways to read its bytes from there.
 //!
-//! [`Linear`] reads straight from the buffer's linear part, where headers
+//! [`Linear`] reads straight from the packet's linear part, where headers
 //! nearly always are, at the cost of a comparison. [`Whole`] reaches every
 //! byte, page fragments included, through a helper call. [`Either`] tries one
 //! after the other.
 
-use core::{hint::black_box, mem::MaybeUninit};
+use core::{ffi::c_void, hint::black_box, mem::MaybeUninit};
 
-use aya_ebpf::{bindings::__sk_buff, helpers::generated::bpf_skb_load_bytes};
-use tracer_common::{headers::Bytes, packet::Packet, walk::MAX_OFFSET};
+use tracer_common::{event::HopEvent, headers::Bytes, packet::Packet, walk::MAX_OFFSET};
 
 use crate::maps;
+
+/// The context of a program that sees packets pass: an sk_buff's, or that of XDP.
+pub(crate) trait Context: Copy {
+    /// Where the linear part begins, and where it ends.
+    fn linear(self) -> (usize, usize);
+
+    /// Bytes of the packet, page fragments included.
+    fn len(self) -> u32;
+
+    /// The interface's index.
+    fn ifindex(self) -> u32;
+
+    /// Copies `len` bytes at `offset` from wherever they are; false where the packet has
+    /// them not.
+    ///
+    /// # Safety
+    /// There is room for so many bytes at `to`.
+    unsafe fn load(self, offset: usize, to: *mut c_void, len: usize) -> bool;
+
+    /// Fills in what only this kind of context knows of the packet: `skb`, which is
+    /// `salt` more than the sk_buff's address, `gso_segs`, `vlan_tci` and `flags`.
+    fn tell(self, event: &mut HopEvent, salt: u64);
+
+    /// More flags of [`HopEvent`], where the frame is captured.
+    fn tell_captured(self) -> u8;
+}
 
 /// The linear part.
 #[derive(Clone, Copy)]
@@ -20,15 +45,11 @@ pub(crate) struct Linear {
 }
 
 impl Linear {
-    /// That of `skb`.
+    /// That of a packet.
     #[inline(always)]
-    pub(crate) fn new(skb: *mut __sk_buff) -> Self {
-        // SAFETY: the context pointer is valid while the program runs.
-        let context = unsafe { &*skb };
-        Self {
-            data: context.data as usize,
-            end: context.data_end as usize,
-        }
+    pub(crate) fn new<C: Context>(context: C) -> Self {
+        let (data, end) = context.linear();
+        Self { data, end }
     }
 }
 
@@ -52,29 +73,21 @@ impl Packet for Linear {
 
 /// The whole packet.
 #[derive(Clone, Copy)]
-pub(crate) struct Whole(pub(crate) *mut __sk_buff);
+pub(crate) struct Whole<C>(C);
 
-impl Packet for Whole {
+impl<C: Context> Packet for Whole<C> {
     #[inline(always)]
     fn end(&self) -> usize {
-        // SAFETY: the context pointer is valid while the program runs.
-        unsafe { (*self.0).len as usize }
+        self.0.len() as usize
     }
 
     #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         let mut bytes = MaybeUninit::<[u8; N]>::uninit();
-        // SAFETY: the context pointer is valid, and `bytes` holds `N` bytes.
-        let error = unsafe {
-            bpf_skb_load_bytes(
-                self.0.cast(),
-                offset as u32,
-                bytes.as_mut_ptr().cast(),
-                N as u32,
-            )
-        };
+        // SAFETY: `bytes` holds `N` bytes.
+        let loaded = unsafe { self.0.load(offset, bytes.as_mut_ptr().cast(), N) };
         // SAFETY: the helper has written all of them.
-        (error == 0).then(|| unsafe { bytes.assume_init() })
+        loaded.then(|| unsafe { bytes.assume_init() })
     }
 }
 
@@ -84,22 +97,22 @@ const _: () = assert!(MAX_OFFSET.is_power_of_two());
 
 /// The linear part where it suffices, else the whole packet.
 #[derive(Clone, Copy)]
-pub(crate) struct Either {
+pub(crate) struct Either<C> {
     linear: Linear,
-    whole: Whole,
+    whole: Whole<C>,
 }
 
-impl Either {
+impl<C: Context> Either<C> {
     #[inline(always)]
-    pub(crate) fn new(skb: *mut __sk_buff) -> Self {
+    pub(crate) fn new(context: C) -> Self {
         Self {
-            linear: Linear::new(skb),
-            whole: Whole(skb),
+            linear: Linear::new(context),
+            whole: Whole(context),
         }
     }
 }
 
-impl Packet for Either {
+impl<C: Context> Packet for Either<C> {
     #[inline(always)]
     fn end(&self) -> usize {
         self.whole.end()
@@ -128,20 +141,13 @@ impl Packet for Either {
     }
 }
 
-impl Bytes for Either {
+impl<C: Context> Bytes for Either<C> {
     #[inline(always)]
     fn copy(&self, offset: usize, to: &mut [u8], len: usize) -> bool {
         if len == 0 || len > to.len() {
             return len == 0;
         }
-        // SAFETY: the context pointer is valid, and `to` holds `len` bytes.
-        unsafe {
-            bpf_skb_load_bytes(
-                self.whole.0.cast(),
-                offset as u32,
-                to.as_mut_ptr().cast(),
-                len as u32,
-            ) == 0
-        }
+        // SAFETY: `to` holds `len` bytes.
+        unsafe { self.whole.0.load(offset, to.as_mut_ptr().cast(), len) }
     }
 }

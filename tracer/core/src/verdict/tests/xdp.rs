@@ -1,0 +1,147 @@
+//! What XDP saw, and tc did not.
+
+use super::*;
+use crate::model::{Icmp, XDP};
+
+/// The point at XDP of the second node's uplink.
+const AT_XDP: usize = 4;
+
+/// The scene with that point.
+fn with_xdp() -> Scene {
+    let mut scene = scene();
+    let uplink = scene.nodes[1].points[UPLINK_IN].clone();
+    scene.nodes[1].points.push(Point {
+        hook: XDP.into(),
+        ..uplink
+    });
+    scene
+}
+
+/// An echo request that was seen so far, on the second node at XDP.
+fn came_to_xdp() -> Journey {
+    let way = [(0, FROM_POD), (0, UPLINK_OUT), (1, AT_XDP)];
+    let mut journey = journey(&way, Closed::Silence);
+    journey.steps[2].encap = journey.steps[1].encap;
+    journey.packet.transport = Transport::Icmp(Icmp {
+        v6: false,
+        kind: 8,
+        code: 0,
+        echo: Some((1, 1)),
+        quote: None,
+        neighbour: None,
+    });
+    journey
+}
+
+fn receive() -> Leg {
+    Leg {
+        kind: LegKind::Receive,
+        step: 2,
+        node: 1,
+        points: vec![UPLINK_IN],
+    }
+}
+
+#[test]
+fn what_xdp_saw_and_tc_did_not_is_lost_in_between() {
+    let (verdict, parts) = judge(&with_xdp(), &came_to_xdp(), &CALM);
+    assert_eq!(
+        (verdict.kind, verdict.confidence, verdict.cause),
+        (Kind::Lost, Confidence::High, None)
+    );
+    assert_eq!(verdict.outcome, Outcome::Lost(receive()));
+    assert_eq!(parts.lost, parts.sent);
+    assert!(rests_on!(verdict, Evidence::Missing { leg, packets: Some(100) } if *leg == receive()));
+}
+
+#[test]
+fn it_is_not_lost_if_tc_may_have_passed_it_unseen() {
+    let unknown = |scene: &Scene, journey: &Journey, calm: &Calm| {
+        let (verdict, _) = judge(scene, journey, calm);
+        assert_eq!(verdict.kind, Kind::Unknown);
+        verdict
+    };
+    let at_tc = Evidence::Between(receive());
+    // GRO may have put datagrams together.
+    let mut datagram = came_to_xdp();
+    datagram.packet.transport = journey(&WHOLE, Closed::Silence).packet.transport;
+    let verdict = unknown(&with_xdp(), &datagram, &CALM);
+    assert!(verdict.evidence.contains(&at_tc));
+    // A program at tc may run before tracer's.
+    let mut foreign = with_xdp();
+    foreign.nodes[1].points[UPLINK_IN].foreign = vec![Foreign {
+        id: 42,
+        name: "to_somewhere".to_owned(),
+    }];
+    let verdict = unknown(&foreign, &came_to_xdp(), &CALM);
+    assert!(verdict.evidence.contains(&at_tc));
+    // Tc has seen nothing yet, its point is gone, or events were lost.
+    let idle = Calm {
+        idle: Some(UPLINK_IN),
+        ..CALM
+    };
+    unknown(&with_xdp(), &came_to_xdp(), &idle);
+    let mut gone = with_xdp();
+    gone.nodes[1].points[UPLINK_IN].until = Some(0);
+    unknown(&gone, &came_to_xdp(), &CALM);
+    let lost = Calm {
+        hops_lost: true,
+        ..CALM
+    };
+    unknown(&with_xdp(), &came_to_xdp(), &lost);
+    // It is on its way.
+    let mut open = came_to_xdp();
+    open.closed = Closed::End;
+    let verdict = unknown(&with_xdp(), &open, &CALM);
+    assert!(!verdict.evidence.contains(&at_tc));
+}
+
+#[test]
+fn on_the_wire_xdp_is_where_a_packet_arrives() {
+    let gone = journey(&WHOLE[..2], Closed::Silence);
+    let at_xdp = Leg {
+        points: vec![AT_XDP],
+        ..on_the_wire(1)
+    };
+    let (verdict, _) = judge(&with_xdp(), &gone, &CALM);
+    assert_eq!(verdict.outcome, Outcome::Lost(at_xdp));
+    assert_eq!(verdict.confidence, Confidence::High);
+    // A point that has seen nothing proves nothing, whatever tc has seen.
+    let idle = Calm {
+        idle: Some(AT_XDP),
+        ..CALM
+    };
+    let (verdict, _) = judge(&with_xdp(), &gone, &idle);
+    assert_eq!(verdict.kind, Kind::Unknown);
+    // Where that point is gone, tc is.
+    let mut before = with_xdp();
+    before.nodes[1].points[AT_XDP].until = Some(0);
+    let (verdict, _) = judge(&before, &gone, &CALM);
+    assert_eq!(verdict.outcome, Outcome::Lost(on_the_wire(1)));
+}
+
+/// A program at XDP of one node says nothing of the other's, nor of packets that tc saw.
+#[test]
+fn what_tc_saw_has_come_whatever_xdp_saw() {
+    for end in [3, 4] {
+        let way = &WHOLE[..end];
+        let of = |scene: &Scene| {
+            let (verdict, parts) = judge(scene, &journey(way, Closed::Silence), &CALM);
+            (verdict.kind, verdict.outcome, parts)
+        };
+        assert_eq!(of(&with_xdp()), of(&scene()));
+    }
+}
+
+#[test]
+fn a_packet_to_a_node_has_not_arrived_at_xdp() {
+    let mut to_node = came_to_xdp();
+    to_node.packet.dst = NODE_B.into();
+    to_node.steps.iter_mut().for_each(|step| step.encap = None);
+    let (verdict, _) = judge(&with_xdp(), &to_node, &CALM);
+    assert_eq!(verdict.kind, Kind::Lost);
+    let mut at_tc = to_node;
+    at_tc.steps[2].point = UPLINK_IN;
+    let (verdict, _) = judge(&with_xdp(), &at_tc, &CALM);
+    assert_eq!(verdict.kind, Kind::Delivered);
+}

@@ -1,0 +1,280 @@
+//! XDP: what a NIC hands in, before there is an sk_buff.
+//!
+//! An interface has room for one program there. Where somebody's is attached, that one stays
+//! and the point is left out: ours would have to replace it or to run it. A link holds what is
+//! attached here, so that the kernel detaches it when the process ends, however it ends.
+
+use std::{
+    collections::HashMap,
+    io,
+    os::fd::{AsFd as _, OwnedFd},
+};
+
+use aya::programs::{Xdp, loaded_programs};
+use nix::net::if_::if_nametoindex;
+use tracer_core::{
+    model::{Foreign, XDP, XDP_GENERIC},
+    request,
+};
+
+use super::{Device, is_attached};
+use crate::node::{
+    bpf,
+    discover::{self, Interface, Plan},
+    facts,
+};
+
+/// `BPF_XDP` (include/uapi/linux/bpf.h).
+const HOOK: u32 = 37;
+
+/// Says that XDP was asked for at uplinks, of which there are none.
+pub(in crate::node) const NO_UPLINK: &str =
+    "XDP is not observed: the follow passes no uplink here; name interfaces, as in --xdp=eth0";
+
+/// `XDP_FLAGS_SKB_MODE` and `XDP_FLAGS_DRV_MODE` (include/uapi/linux/if_link.h).
+const GENERIC: u32 = 1 << 1;
+const DRIVER: u32 = 1 << 2;
+
+/// What is attached in a namespace. It is detached when this is dropped.
+#[derive(Default)]
+pub(in crate::node) struct XdpLinks {
+    links: HashMap<u32, OwnedFd>,
+}
+
+impl XdpLinks {
+    /// Attaches a loaded program.
+    ///
+    /// # Errors
+    /// One sentence: why nothing is seen there.
+    pub(in crate::node) fn attach(
+        &mut self,
+        program: &Xdp,
+        device: Device<'_>,
+        hook: &str,
+    ) -> Result<(), String> {
+        let failed = |why: &str| Err(format!("XDP at {} is not observed: {why}", device.name));
+        let mode = if hook == XDP_GENERIC { GENERIC } else { DRIVER };
+        let program = match program.fd() {
+            Ok(program) => program.as_fd(),
+            Err(error) => return failed(&error.to_string()),
+        };
+        let error = match bpf::link(program, device.index, HOOK, mode) {
+            Ok(link) => {
+                self.links.insert(device.index, link);
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        if let Some(other) = facts::xdp_program(device.index) {
+            return Err(is_taken(device.name, other));
+        }
+        let why = match error.raw_os_error() {
+            Some(libc::EOPNOTSUPP) => "its driver has no XDP".to_owned(),
+            _ => error.to_string(),
+        };
+        if mode == GENERIC {
+            return failed(&why);
+        }
+        failed(&format!(
+            "{why}; `--xdp-mode generic` needs no driver, but sees packets behind GRO"
+        ))
+    }
+
+    /// Whether it is still attached there.
+    ///
+    /// # Errors
+    /// If the kernel does not say.
+    pub(in crate::node) fn holds(&self, device: Device<'_>) -> io::Result<bool> {
+        let link = self.links.get(&device.index);
+        link.map_or(Ok(false), |link| is_attached(link.as_fd(), device))
+    }
+
+    pub(in crate::node) fn detach(&mut self) {
+        self.links.clear();
+    }
+}
+
+/// An interface that XDP may be wanted at.
+#[derive(Clone, Copy)]
+pub(in crate::node) struct Candidate<'a> {
+    pub(in crate::node) name: &'a str,
+    /// As the kernel names it; empty for a physical one.
+    pub(in crate::node) kind: &'a str,
+    /// Whether its packets begin with an Ethernet header.
+    pub(in crate::node) l2: bool,
+    pub(in crate::node) is_uplink: bool,
+}
+
+/// By which hook packets are to be seen at XDP of an interface; one sentence if they cannot
+/// be; `None` if nobody wants that.
+pub(in crate::node) fn choose(
+    wanted: &request::Xdp,
+    interface: Candidate<'_>,
+) -> Option<Result<&'static str, String>> {
+    /// Kinds whose frames a driver hands in at the devices below.
+    const UPPER: [&str; 4] = ["bond", "team", "bridge", "vlan"];
+
+    let Candidate {
+        name,
+        kind,
+        l2,
+        is_uplink,
+    } = interface;
+    let is_upper = UPPER.contains(&kind);
+    let is_wanted = if wanted.interfaces.is_empty() {
+        is_uplink && !is_upper
+    } else {
+        wanted.interfaces.iter().any(|one| one == name)
+    };
+    is_wanted.then(|| {
+        if !l2 {
+            Err(format!(
+                "XDP at {name} is not observed: its packets have no Ethernet header, which XDP \
+                 needs"
+            ))
+        } else if is_upper && !wanted.generic {
+            Err(format!(
+                "XDP at {name} is not observed: drivers hand in its frames at the devices below \
+                 it; name those"
+            ))
+        } else {
+            Ok(if wanted.generic { XDP_GENERIC } else { XDP })
+        }
+    })
+}
+
+/// Why some of the names lead to none of the interfaces that are observed, one sentence each.
+pub(in crate::node) fn unknown(
+    wanted: &request::Xdp,
+    observed: &[Interface],
+) -> impl Iterator<Item = String> {
+    let is_observed = |name: &str| observed.iter().any(|one| one.name == name);
+    let names = wanted.interfaces.iter();
+    names.filter(move |name| !is_observed(name)).map(|name| {
+        let why = if if_nametoindex(name.as_str()).is_ok() {
+            "the follow does not observe that interface"
+        } else {
+            "there is no such interface"
+        };
+        format!(
+            "XDP at {name} is not observed: {why}; `--dry-run` lists the interfaces that are \
+             observed"
+        )
+    })
+}
+
+/// Says in a plan where XDP would be attached, and what that would change.
+pub(in crate::node) fn foresee(wanted: &request::Xdp, plan: &mut Plan) {
+    for interface in &mut plan.interfaces {
+        let name = &interface.name;
+        let candidate = Candidate {
+            name,
+            kind: &interface.link_kind,
+            l2: interface.l2,
+            is_uplink: interface.role == discover::Role::Uplink,
+        };
+        match (choose(wanted, candidate), interface.xdp) {
+            (Some(Ok(_)), Some(other)) => plan.notes.push(is_taken(name, other)),
+            (Some(Ok(hook)), None) => {
+                plan.notes.extend(changes(name, &interface.link_kind, hook));
+                interface.xdp_hook = Some(hook);
+            }
+            (Some(Err(why)), _) => plan.notes.push(why),
+            (None, _) => {}
+        }
+    }
+    let is_planned = plan.interfaces.iter().any(|one| one.xdp_hook.is_some());
+    if !is_planned && !plan.notes.iter().any(|note| note.starts_with("XDP")) {
+        plan.notes.push(NO_UPLINK.to_owned());
+    }
+}
+
+/// What the user should know of XDP at an interface of some kind, one sentence.
+pub(in crate::node) fn changes(interface: &str, kind: &str, hook: &str) -> Option<String> {
+    match kind {
+        _ if hook == XDP_GENERIC => None,
+        "veth" => Some(format!(
+            "XDP at {interface} turns off TSO of its veth peer until tracer ends: TCP is slower"
+        )),
+        "" => Some(format!(
+            "XDP at {interface}: the NIC's driver may reset its queues when tracer begins and ends"
+        )),
+        _ => None,
+    }
+}
+
+/// Says whose program is attached there.
+fn is_taken(name: &str, other: u32) -> String {
+    format!(
+        "XDP at {name} is not observed: {} is attached there, and tracer replaces no program",
+        program(other)
+    )
+}
+
+/// A loaded program, by its identifier. Its name takes CAP_SYS_ADMIN: without it, it is empty.
+pub(in crate::node) fn program(id: u32) -> Foreign {
+    let mut loaded = loaded_programs().flatten();
+    let info = loaded.find(|info| info.id() == id);
+    Foreign {
+        id,
+        name: info.map_or_else(String::new, |info| {
+            String::from_utf8_lossy(info.name()).into_owned()
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn choice(names: &[&str], generic: bool, interface: Candidate<'_>) -> Option<bool> {
+        let interfaces = names.iter().map(|name| (*name).to_owned()).collect();
+        let wanted = request::Xdp {
+            interfaces,
+            generic,
+        };
+        choose(&wanted, interface).map(|choice| choice.is_ok())
+    }
+
+    #[test]
+    fn uplinks_are_chosen_unless_others_are_named() {
+        let uplink = Candidate {
+            name: "eth0",
+            kind: "",
+            l2: true,
+            is_uplink: true,
+        };
+        let overlay = Candidate {
+            name: "flannel.1",
+            kind: "vxlan",
+            is_uplink: false,
+            ..uplink
+        };
+        for generic in [false, true] {
+            assert_eq!(choice(&[], generic, uplink), Some(true));
+            assert_eq!(choice(&[], generic, overlay), None);
+            assert_eq!(choice(&["flannel.1"], generic, uplink), None);
+            assert_eq!(choice(&["eth1", "flannel.1"], generic, overlay), Some(true));
+        }
+        let tunnel = Candidate {
+            name: "tunl0",
+            l2: false,
+            ..overlay
+        };
+        assert_eq!(choice(&["tunl0"], true, tunnel), Some(false));
+    }
+
+    /// What comes in by a bond is its slaves', for the program, too.
+    #[test]
+    fn what_drivers_hand_in_below_is_observed_there() {
+        let bond = Candidate {
+            name: "bond0",
+            kind: "bond",
+            l2: true,
+            is_uplink: true,
+        };
+        assert_eq!(choice(&[], false, bond), None);
+        assert_eq!(choice(&["bond0"], false, bond), Some(false));
+        assert_eq!(choice(&["bond0"], true, bond), Some(true));
+    }
+}
