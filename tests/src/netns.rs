@@ -3,7 +3,9 @@
 //! *thread*, and a socket keeps the namespace it was created in: so closures
 //! run on a thread of their own, and a socket made in one may be used anywhere.
 
+use std::fmt::Display;
 use std::fs::{self, File};
+use std::io::{self, ErrorKind};
 use std::os::unix::process::CommandExt;
 use std::panic::resume_unwind;
 use std::path::PathBuf;
@@ -76,6 +78,29 @@ impl Netns {
         };
         thread::scope(|scope| scope.spawn(thread).join())
             .unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    /// Binds a socket in this namespace. An address in use is waited for: a process that
+    /// another test has just forked holds the sockets of this one until its program begins.
+    ///
+    /// # Errors
+    /// If it cannot be bound, or if the address stays in use.
+    pub fn bind<T: Send>(
+        &self,
+        address: impl Display,
+        bind: impl Fn() -> io::Result<T> + Sync,
+    ) -> Result<T> {
+        let what = format!("{address} in {} is free", self.name);
+        let mut bound = None;
+        process::until(&what, || match self.enter(&bind) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => Ok(false),
+            socket => {
+                let cannot = || format!("cannot bind {address} in {}", self.name);
+                bound = Some(socket.with_context(cannot)?);
+                Ok(true)
+            }
+        })?;
+        bound.context("it was bound")
     }
 
     /// A command that will run in this namespace, and be killed when the

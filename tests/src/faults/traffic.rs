@@ -242,7 +242,7 @@ impl Sender {
                 receiver,
                 ..
             } => {
-                let server = to.netns.enter(|| UdpSocket::bind((target, port)))?;
+                let server = to.netns.bind(target, || UdpSocket::bind((target, port)))?;
                 let port = server.local_addr()?.port();
                 let server = match receiver {
                     Receiver::Nobody => None,
@@ -255,7 +255,7 @@ impl Sender {
                         Some(server)
                     }
                 };
-                let client = from.netns.enter(|| UdpSocket::bind((source, own)))?;
+                let client = from.netns.bind(source, || UdpSocket::bind((source, own)))?;
                 never_cut(&client, source)?;
                 if let Some(ttl) = ttl {
                     match source {
@@ -294,7 +294,9 @@ impl Sender {
                 (Ends::Tcp, port)
             }
             Traffic::Stream => {
-                let server = to.netns.enter(|| TcpListener::bind((target, port)))?;
+                let server = to
+                    .netns
+                    .bind(target, || TcpListener::bind((target, port)))?;
                 let address = server.local_addr()?;
                 let client = from.netns.enter(|| TcpStream::connect(address))?;
                 let (accepted, _) = server.accept()?;
@@ -302,7 +304,9 @@ impl Sender {
                 (Ends::Stream(client), address.port())
             }
             Traffic::OldSyns => {
-                let server = to.netns.enter(|| TcpListener::bind((target, port)))?;
+                let server = to
+                    .netns
+                    .bind(target, || TcpListener::bind((target, port)))?;
                 let address = server.local_addr()?;
                 let (port, timestamp) = end_in_time_wait(from, to, &server, address)?;
                 open.push(server.into());

@@ -105,10 +105,9 @@ impl Server {
         let arrived = Arc::new(AtomicU64::new(0));
         let ended = Arc::new(AtomicBool::new(false));
         let (count, end) = (Arc::clone(&arrived), Arc::clone(&ended));
-        let cannot = || format!("cannot listen on {at} in {}", netns.name);
         let (port, thread) = match kind {
             EXCHANGE | DATAGRAMS => {
-                let socket = netns.enter(|| UdpSocket::bind(at)).with_context(cannot)?;
+                let socket = netns.bind(at, || UdpSocket::bind(at))?;
                 setsockopt(&socket, RcvBufForce, &udp::BUFFER)?;
                 socket.set_read_timeout(Some(udp::TICK))?;
                 let port = socket.local_addr()?.port();
@@ -123,7 +122,7 @@ impl Server {
                 (port, thread::spawn(serve))
             }
             CONNECTIONS | BYTES => {
-                let listener = netns.enter(|| TcpListener::bind(at)).with_context(cannot)?;
+                let listener = netns.bind(at, || TcpListener::bind(at))?;
                 setsockopt(&listener, ReceiveTimeout, &TimeVal::milliseconds(tcp::TICK))?;
                 let port = listener.local_addr()?.port();
                 let short = kind == CONNECTIONS;

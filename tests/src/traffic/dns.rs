@@ -79,8 +79,7 @@ pub fn look_up(
     questions: &[Says],
 ) -> Result<LookedUp> {
     let listen = |(netns, address): &Server<'_>| -> Result<UdpSocket> {
-        let socket = netns.enter(|| UdpSocket::bind(address));
-        let socket = socket.with_context(|| format!("cannot listen on UDP {address}"))?;
+        let socket = netns.bind(address, || UdpSocket::bind(address))?;
         socket.set_read_timeout(Some(TICK))?;
         Ok(socket)
     };

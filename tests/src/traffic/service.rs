@@ -1,12 +1,11 @@
 //! Clients of a Service: they know its address only, and which endpoint answers is not theirs
 //! to choose. So each endpoint counts what it has answered.
 
-use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::ReceiveTimeout;
 use nix::sys::time::{TimeVal, TimeValLike as _};
@@ -16,7 +15,6 @@ use super::tcp::{TICK, answer, ask};
 use super::udp::{self, is_answered, numbered};
 use crate::lab::Pod;
 use crate::netns::Netns;
-use crate::process;
 
 /// What came of connections, or exchanges of datagrams, with a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,21 +81,7 @@ fn servers<'a>(to: SocketAddr, (endpoints, target): (&[&'a Pod], u16)) -> Vec<Se
 /// As [`tcp_to_service`].
 pub fn tcp_to(from: &Netns, to: SocketAddr, servers: &[Server<'_>], count: u64) -> Result<Served> {
     let listen = |(netns, address): &Server<'_>| -> Result<TcpListener> {
-        let what = format!("listening on TCP {address}");
-        let mut listener = None;
-        // A process that another test has just forked may still hold the listener before.
-        process::until(&what, || {
-            let bound = netns.enter(|| TcpListener::bind(address));
-            match bound {
-                Err(error) if error.kind() == ErrorKind::AddrInUse => Ok(false),
-                bound => {
-                    listener =
-                        Some(bound.with_context(|| format!("cannot listen on TCP {address}"))?);
-                    Ok(true)
-                }
-            }
-        })?;
-        let listener = listener.context("it was bound")?;
+        let listener = netns.bind(address, || TcpListener::bind(address))?;
         setsockopt(&listener, ReceiveTimeout, &TimeVal::milliseconds(TICK))?;
         Ok(listener)
     };
@@ -121,8 +105,7 @@ pub fn tcp_to(from: &Netns, to: SocketAddr, servers: &[Server<'_>], count: u64) 
 /// As [`udp_to_service`].
 pub fn udp_to(from: &Netns, to: SocketAddr, servers: &[Server<'_>], count: u64) -> Result<Served> {
     let listen = |(netns, address): &Server<'_>| -> Result<UdpSocket> {
-        let socket = netns.enter(|| UdpSocket::bind(address));
-        let socket = socket.with_context(|| format!("cannot listen on UDP {address}"))?;
+        let socket = netns.bind(address, || UdpSocket::bind(address))?;
         socket.set_read_timeout(Some(udp::TICK))?;
         Ok(socket)
     };

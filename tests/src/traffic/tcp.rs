@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::ReceiveTimeout;
 use nix::sys::time::{TimeVal, TimeValLike};
@@ -54,11 +54,8 @@ impl Flow {
 
     fn listen(&self) -> Result<(TcpListener, SocketAddr)> {
         let address = self.server();
-        let listener = self
-            .to
-            .netns
-            .enter(|| TcpListener::bind(address))
-            .with_context(|| format!("cannot listen on TCP {address} in {}", self.to.netns.name))?;
+        let bind = || TcpListener::bind(address);
+        let listener = self.to.netns.bind(address, bind)?;
         setsockopt(&listener, ReceiveTimeout, &TimeVal::milliseconds(TICK))?;
         let bound = listener.local_addr()?;
         Ok((listener, bound))

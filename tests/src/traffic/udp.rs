@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::RcvBufForce;
 
@@ -75,11 +75,8 @@ impl Flow {
 
     fn udp_server(&self) -> Result<UdpSocket> {
         let address = self.server();
-        let socket = self
-            .to
-            .netns
-            .enter(|| UdpSocket::bind(address))
-            .with_context(|| format!("cannot listen on UDP {address} in {}", self.to.netns.name))?;
+        let bind = || UdpSocket::bind(address);
+        let socket = self.to.netns.bind(address, bind)?;
         setsockopt(&socket, RcvBufForce, &BUFFER)?;
         socket.set_read_timeout(Some(TICK))?;
         Ok(socket)
@@ -87,11 +84,8 @@ impl Flow {
 
     fn udp_client(&self, server: &UdpSocket) -> Result<UdpSocket> {
         let address = self.client();
-        let socket = self
-            .from
-            .netns
-            .enter(|| UdpSocket::bind(address))
-            .with_context(|| format!("cannot bind UDP {address} in {}", self.from.netns.name))?;
+        let bind = || UdpSocket::bind(address);
+        let socket = self.from.netns.bind(address, bind)?;
         socket.connect(server.local_addr()?)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         Ok(socket)
