@@ -20,11 +20,16 @@ use clap_complete::{
     engine::complete,
     env::{CompleteEnv, Shells},
 };
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::core::v1::{Namespace, Node, Pod, Service},
+};
+use kube::{Api, Resource};
+use serde::de::DeserializeOwned;
 use tokio::{runtime, time::timeout};
 
 use super::args::Arguments;
-use crate::cluster::{Access, Cluster};
+use crate::cluster::{Access, Cluster, names};
 
 /// The variable by which a script of a shell asks.
 const VARIABLE: &str = "COMPLETE";
@@ -78,8 +83,13 @@ fn for_kubectl() -> io::Result<Vec<u8>> {
 
 /// The words on the command line that is completed, with the program's name.
 fn words() -> impl Iterator<Item = OsString> {
-    let words = env::args_os().skip_while(|word| !is_for_kubectl() && word != "--");
-    iter::once("tracer".into()).chain(words.skip(if is_for_kubectl() { 1 } else { 2 }))
+    let before = if is_for_kubectl() {
+        1
+    } else {
+        // A script passes the program's name as well, behind `--`.
+        env::args_os().take_while(|word| word != "--").count() + 2
+    };
+    iter::once("tracer".into()).chain(env::args_os().skip(before))
 }
 
 /// Writes the script that asks this program.
@@ -111,20 +121,12 @@ pub(super) fn services() -> ArgValueCompleter {
 
 /// Names of nodes.
 pub(super) fn nodes() -> ArgValueCompleter {
-    ArgValueCompleter::new(|word: &OsStr| {
-        offered(word, async |cluster, _| {
-            cluster.names::<Node>(None).await.unwrap_or_default()
-        })
-    })
+    ArgValueCompleter::new(|word: &OsStr| of_cluster::<Node>(word))
 }
 
 /// Names of namespaces.
 pub(super) fn namespaces() -> ArgValueCompleter {
-    ArgValueCompleter::new(|word: &OsStr| {
-        offered(word, async |cluster, _| {
-            cluster.names::<Namespace>(None).await.unwrap_or_default()
-        })
-    })
+    ArgValueCompleter::new(|word: &OsStr| of_cluster::<Namespace>(word))
 }
 
 /// Names of contexts in the kubeconfig.
@@ -135,24 +137,37 @@ pub(super) fn contexts() -> ArgValueCompleter {
     })
 }
 
+/// Names of objects that are in no namespace.
+fn of_cluster<K>(word: &OsStr) -> Vec<CompletionCandidate>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    offered(word, async |cluster, _| {
+        names(&Api::<K>::all(cluster.client)).await
+    })
+}
+
 /// Names in a namespace: `NAME` in the default one, `NAMESPACE/NAME` where one is given, and
 /// `NAMESPACE/` for each one.
-fn in_namespace<K: crate::cluster::Named>(word: &OsStr) -> Vec<CompletionCandidate> {
+fn in_namespace<K>(word: &OsStr) -> Vec<CompletionCandidate>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned,
+{
     let text = word.to_string_lossy().into_owned();
     offered(word, async move |cluster, namespace| {
         if let Some((namespace, _)) = text.split_once('/') {
-            let names = cluster.names::<K>(Some(namespace)).await;
-            let names = names.unwrap_or_default().into_iter();
+            let names = names(&Api::<K>::namespaced(cluster.client, namespace)).await;
+            let names = names.into_iter();
             return names.map(|name| format!("{namespace}/{name}")).collect();
         }
-        let namespace = namespace.unwrap_or_else(|| cluster.namespace.clone());
-        let (names, namespaces) = tokio::join!(
-            cluster.names::<K>(Some(&namespace)),
-            cluster.names::<Namespace>(None)
-        );
-        let mut offered = names.unwrap_or_default();
-        let namespaces = namespaces.unwrap_or_default().into_iter();
-        offered.extend(namespaces.map(|name| format!("{name}/")));
+        let namespace = namespace.unwrap_or(cluster.namespace);
+        let objects = Api::<K>::namespaced(cluster.client.clone(), &namespace);
+        let namespaces = Api::<Namespace>::all(cluster.client);
+        let (mut offered, namespaces) = tokio::join!(names(&objects), names(&namespaces));
+        offered.extend(namespaces.into_iter().map(|name| format!("{name}/")));
         offered
     })
 }

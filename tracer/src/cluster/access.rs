@@ -85,6 +85,16 @@ impl Access {
         })
     }
 
+    /// The contexts of the kubeconfig; none if it cannot be read.
+    #[must_use]
+    pub fn contexts(&self) -> Vec<String> {
+        let kubeconfig = read(&self.paths(), self.kubeconfig.is_some());
+        kubeconfig
+            .ok()
+            .flatten()
+            .map_or_else(Vec::new, |kubeconfig| names_of(&kubeconfig))
+    }
+
     /// The configuration, and what to call where it comes from.
     async fn config(&self) -> Result<(Config, String), ClusterError> {
         let paths = self.paths();
@@ -92,8 +102,7 @@ impl Access {
             return self.in_cluster(paths);
         };
         let files = files(&paths);
-        let contexts = kubeconfig.contexts.iter().map(|named| named.name.clone());
-        let contexts: Vec<String> = contexts.collect();
+        let contexts = names_of(&kubeconfig);
         let current = kubeconfig.current_context.clone().unwrap_or_default();
         let context = self.context.clone().unwrap_or(current);
         if context.is_empty() {
@@ -125,7 +134,7 @@ impl Access {
     }
 
     /// The files to read, the first with the last word.
-    pub(super) fn paths(&self) -> Vec<PathBuf> {
+    fn paths(&self) -> Vec<PathBuf> {
         if let Some(path) = &self.kubeconfig {
             return vec![path.clone()];
         }
@@ -151,11 +160,17 @@ impl Access {
     }
 }
 
+/// The names of a kubeconfig's contexts.
+fn names_of(kubeconfig: &Kubeconfig) -> Vec<String> {
+    let contexts = kubeconfig.contexts.iter();
+    contexts.map(|context| context.name.clone()).collect()
+}
+
 /// The kubeconfigs as one; `None` if there is none.
 ///
 /// If there are several, missing files count as empty, as with kubectl. A file that was
 /// `named` has to exist.
-pub(super) fn read(paths: &[PathBuf], named: bool) -> Result<Option<Kubeconfig>, ClusterError> {
+fn read(paths: &[PathBuf], named: bool) -> Result<Option<Kubeconfig>, ClusterError> {
     let mut merged: Option<Kubeconfig> = None;
     for path in paths {
         let one = match Kubeconfig::read_from(path) {

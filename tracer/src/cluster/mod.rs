@@ -16,7 +16,7 @@ mod watch;
 
 pub use access::{Access, Cluster, Place};
 pub use error::ClusterError;
-pub use names::Named;
+pub(crate) use names::names;
 pub use read::Wanted;
 pub(crate) use rule::Rule;
 pub use watch::{Heard, Pods};

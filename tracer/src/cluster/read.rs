@@ -27,15 +27,13 @@ use tokio::time::timeout;
 
 use super::{
     Cluster, ClusterError,
+    names::{NAMES, names},
     refused::{Refused, SLICES},
 };
 use crate::inventory::{Group, Inventory, Pods, SERVICE_LABEL, Workload, nearest};
 
 /// How long all that is asked for may take: a server that is overloaded answers late.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// How many names are looked through for one that may have been meant.
-const NAMES: u32 = 500;
 
 /// What is to be known of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -195,12 +193,10 @@ impl Cluster {
         match node.map_err(|error| self.explain(error))? {
             Some(node) => Ok(node),
             None => {
-                let parameters = ListParams::default().limit(NAMES);
-                let others = nodes.list_metadata(&parameters).await.ok();
-                let others = others.iter().flatten().map(kube::ResourceExt::name_any);
+                let others = names(&nodes).await;
                 Err(ClusterError::NoSuch {
                     what: format!("node {name}"),
-                    near: nearest(name, others),
+                    near: nearest(name, others.into_iter()),
                 })
             }
         }
@@ -234,9 +230,9 @@ impl Cluster {
             + Debug
             + DeserializeOwned,
     {
-        let parameters = ListParams::default().limit(NAMES);
         let everywhere = Api::<K>::all(self.client.clone());
-        let same = parameters.clone().fields(&format!("metadata.name={name}"));
+        let same = ListParams::default().limit(NAMES);
+        let same = same.fields(&format!("metadata.name={name}"));
         let elsewhere = everywhere.list_metadata(&same).await.ok();
         let elsewhere = elsewhere.iter().flatten().map(|object| {
             let namespace = object.namespace().unwrap_or_default();
@@ -247,10 +243,9 @@ impl Cluster {
             return elsewhere;
         }
         let here = Api::<K>::namespaced(self.client.clone(), namespace);
-        let here = here.list_metadata(&parameters).await.ok();
-        let names = here.iter().flatten();
-        let names = names.map(|object| format!("{namespace}/{}", object.name_any()));
-        nearest(&format!("{namespace}/{name}"), names)
+        let here = names(&here).await.into_iter();
+        let here = here.map(|name| format!("{namespace}/{name}"));
+        nearest(&format!("{namespace}/{name}"), here)
     }
 
     /// The pods of a group.

@@ -1,5 +1,7 @@
 //! Agents in pods: nothing is installed on the nodes, and nothing is left there.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -35,7 +37,7 @@ fn agents(cluster: &Cluster) -> Result<String> {
     cluster.kubectl(["get", "jobs,pods", "-n", NAMESPACE, "-o", "name"])
 }
 
-pub(super) fn wait_gone(cluster: &Cluster) -> Result<()> {
+fn wait_gone(cluster: &Cluster) -> Result<()> {
     cluster.until("no agent is left", || Ok(agents(cluster)?.is_empty()))
 }
 
@@ -84,21 +86,36 @@ fn a_follow_that_is_killed_leaves_no_pod() -> Result<()> {
 fn an_agents_pod_that_is_deleted_leaves_a_gap_and_is_made_again() -> Result<()> {
     let cluster = Cluster::up()?;
     let (web, cart) = ends(&cluster)?;
-    let mut tracer = follow(&cluster, &web, &cart)?;
+    let tracer = follow(&cluster, &web, &cart)?;
     let wide = ["get", "pods", "-n", NAMESPACE, "-o", "wide", "--no-headers"];
     let pods = cluster.kubectl(wide)?;
     let of_cart = pods.lines().find(|line| line.contains(&cart.node));
     let of_cart = of_cart.and_then(|line| line.split_whitespace().next());
     let pod = of_cart.context("the node of the destination has an agent")?;
     cluster.kubectl(["delete", "pod", "-n", NAMESPACE, pod, "--wait=false"])?;
-    let gone = format!("{} is not watched for now", cart.node);
-    tracer.wait_for_stderr(|said| said.contains(&gone), LIMIT)?;
-    let address = &cart.address;
-    // What passes meanwhile: nobody else sends so many bytes.
-    cluster.in_pod(&web, &format!("ping -c 3 -s 333 -q {address}"))?;
-    let again = format!("{} is watched again", cart.node);
-    tracer.wait_for_stderr(|said| said.contains(&again), LIMIT)?;
-    cluster.in_pod(&web, &format!("ping -c 3 -s 222 -q {address}"))?;
+    check_gap(&cluster, tracer, [&web, &cart], LIMIT, || Ok(()))
+}
+
+/// Waits until the agent of the second pod's node is away, lets it come again, and checks that
+/// what passes meanwhile is delivered or unknown, and that all that comes after is seen.
+/// `limit`: of each wait for the agent.
+pub(super) fn check_gap(
+    cluster: &Cluster,
+    mut tracer: Tracer,
+    [web, cart]: [&Pod; 2],
+    limit: Duration,
+    mend: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let (node, address) = (&cart.node, &cart.address);
+    let ping = |size: u32| cluster.in_pod(web, &format!("ping -c 3 -s {size} -q {address}"));
+    let gone = format!("{node} is not watched for now");
+    tracer.wait_for_stderr(|said| said.contains(&gone), limit)?;
+    // Pods run on, and so does what they say to each other: nobody else sends so many bytes.
+    ping(333)?;
+    mend()?;
+    let again = format!("{node} is watched again");
+    tracer.wait_for_stderr(|said| said.contains(&again), limit)?;
+    ping(222)?;
     let after = |value: &Value| {
         value["packet"]["len"] == 222 + 28 && value["verdict"]["kind"] == "delivered"
     };
@@ -110,7 +127,7 @@ fn an_agents_pod_that_is_deleted_leaves_a_gap_and_is_made_again() -> Result<()> 
         let known = matches!(kind, Some("delivered" | "unknown"));
         assert!(known, "{journey:#}");
     }
-    wait_gone(&cluster)
+    wait_gone(cluster)
 }
 
 /// What runs as root on a node is not chosen by a part of its name.

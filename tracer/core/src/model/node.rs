@@ -126,6 +126,16 @@ impl Point {
         points.iter().any(Self::is_xdp) || notes.iter().any(|note| note.starts_with("XDP"))
     }
 
+    /// Where at its interface it is: `ingress`, `egress` or `xdp`.
+    #[must_use]
+    pub fn place(&self) -> &'static str {
+        match self.direction {
+            _ if self.is_xdp() => "xdp",
+            Direction::Ingress => "ingress",
+            Direction::Egress => "egress",
+        }
+    }
+
     /// Which way packets pass it, in three letters.
     #[must_use]
     pub fn way(&self) -> &'static str {

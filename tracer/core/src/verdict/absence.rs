@@ -200,7 +200,25 @@ pub(super) struct Next<'a> {
     pub(super) kind: LegKind,
 }
 
-impl Next<'_> {
+impl<'a> Next<'a> {
+    /// At a single point, and how many packets that has seen.
+    pub(super) fn at(
+        step: &'a Step,
+        node: usize,
+        (point, packets): (usize, u64),
+        kind: LegKind,
+    ) -> Self {
+        Self {
+            step,
+            node,
+            points: vec![point],
+            packets,
+            idle: false,
+            silent: None,
+            kind,
+        }
+    }
+
     pub(super) fn leg(&self, case: &Case<'_>) -> Leg {
         Leg {
             kind: self.kind,
@@ -353,15 +371,7 @@ fn next_tunnel<'a>(
         return None;
     }
     let (point, packets) = seen_at(case, node, (point, into), circumstances)?;
-    (packets > 0).then(|| Next {
-        step,
-        node,
-        points: vec![point],
-        packets,
-        idle: false,
-        silent: None,
-        kind: LegKind::Tunnel,
-    })
+    (packets > 0).then(|| Next::at(step, node, (point, packets), LegKind::Tunnel))
 }
 
 /// The next point on a bridge: from the bridge device to the pod's port of that bridge.
@@ -384,16 +394,8 @@ fn next_port<'a>(
     });
     let (_, index, point) = ports.next_back()?;
     let port = (index, point);
-    let (point, packets) = seen_at(case, step.node, port, circumstances)?;
-    Some(Next {
-        step,
-        node: step.node,
-        points: vec![point],
-        packets,
-        idle: false,
-        silent: None,
-        kind: LegKind::Bridge,
-    })
+    let seen = seen_at(case, step.node, port, circumstances)?;
+    Some(Next::at(step, step.node, seen, LegKind::Bridge))
 }
 
 /// Whether a datagram may continue as fragments. Conntrack reassembles the sender's fragments,

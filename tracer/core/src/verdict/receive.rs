@@ -26,15 +26,7 @@ pub(super) fn next_hook<'a>(
     let first = case.scene.point(step);
     let behind = observed(case, step.node, |point| is_before(first, point)).next()?;
     let (point, packets) = seen_at(case, step.node, behind, circumstances)?;
-    (packets > 0).then(|| Next {
-        step,
-        node: step.node,
-        points: vec![point],
-        packets,
-        idle: false,
-        silent: None,
-        kind: LegKind::Receive,
-    })
+    (packets > 0).then(|| Next::at(step, step.node, (point, packets), LegKind::Receive))
 }
 
 /// Whether a packet that tc did not see after XDP may have come there all the same: where a

@@ -77,9 +77,7 @@ impl Interfaces {
 }
 
 fn point_name(node: &str, point: &Point) -> String {
-    let direction = point.direction.to_string();
-    let last = if point.is_xdp() { "xdp" } else { &direction };
-    name(node, &point.netns, &point.interface, last)
+    name(node, &point.netns, &point.interface, point.place())
 }
 
 fn name(node: &str, netns: &str, interface: &str, last: &str) -> String {

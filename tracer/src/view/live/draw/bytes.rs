@@ -27,14 +27,12 @@ pub(super) fn lines(scene: &Scene, entry: &Entry, width: usize) -> Vec<Line<'sta
 fn of_frame(scene: &Scene, step: &Step, frame: &CapturedFrame, width: usize) -> Vec<Line<'static>> {
     let point = scene.point(step);
     let inside = if point.netns == HOST { "" } else { " (pod)" };
-    let direction = point.direction.to_string();
-    let way = if point.is_xdp() { "xdp" } else { &direction };
     let mut pen = Pen::new(width);
     pen.put(Theme::dim(), "  ");
     let node = &scene.nodes[step.node].node;
     pen.put(
         Theme::strong(),
-        &format!("{node} {}{inside} {way}", point.interface),
+        &format!("{node} {}{inside} {}", point.interface, point.place()),
     );
     pen.put(
         Theme::dim(),
