@@ -200,6 +200,12 @@ pub(super) fn sentence(scene: &Scene, journey: &Journey, evidence: &Evidence) ->
         ),
         Evidence::Missing { leg, packets } => missing(scene, leg, *packets),
         Evidence::Between(leg) => between(scene, journey, leg),
+        Evidence::Merged(leg) => format!(
+            "tc of {} on {} did not see the packet by itself: GRO may have merged the packet with \
+             others",
+            interfaces(scene, leg.node, &leg.points),
+            name(leg.node)
+        ),
         Evidence::DeviceCounters { node, rise } => {
             format!("{} on {}: {}", rise.place, name(*node), counters(rise))
         }

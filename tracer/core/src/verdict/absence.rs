@@ -483,6 +483,8 @@ pub(super) fn lost(
     let out = (step.node, &scene.point(step).interface);
     let far = leg.points.iter();
     let far = far.map(|point| (node, &scene.nodes[node].points[*point].interface));
+    // XDP and tc of one interface have the same counters.
+    let far = far.filter(|far| *far != out);
     for (node, interface) in [out].into_iter().chain(far) {
         let rises = circumstances.rises(node, start);
         let rise = rises.as_ref().and_then(|rises| rises.device(interface));

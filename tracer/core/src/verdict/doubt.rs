@@ -31,8 +31,7 @@ impl Case<'_> {
         let gone = gone(self, fates).filter(|_| silent);
         evidence.extend(gone.and_then(|gone| no_next_hop(self, &gone, circumstances)));
         if silent && fates.drop.is_none() {
-            let missing = not_at_tc(self, fates, circumstances);
-            evidence.extend(missing.into_iter().flatten());
+            evidence.extend(not_at_tc(self, fates, circumstances));
         }
         let last = last_of_rest(self, fates);
         let taken = last.filter(|step| !self.scene.point(step).foreign.is_empty());

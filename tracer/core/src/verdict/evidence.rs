@@ -185,6 +185,9 @@ pub enum Evidence {
     },
     /// What lies between the two points of the leg.
     Between(Leg),
+    /// The point at the leg's end has not seen the packet by itself: GRO may have merged it with
+    /// others.
+    Merged(Leg),
     /// Counters of a device that rose while the packet was on its way.
     DeviceCounters {
         /// The node.

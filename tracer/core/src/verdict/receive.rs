@@ -1,7 +1,7 @@
 //! What XDP of an interface saw and its tc did not: between the two are the driver and GRO.
 
 use super::{
-    Circumstances, Evidence, LegKind,
+    Circumstances, Evidence, LegKind, Where,
     absence::{Next, last_of_rest, observed, seen_at},
     fates::Fates,
     judge::Case,
@@ -29,15 +29,24 @@ pub(super) fn next_hook<'a>(
     (packets > 0).then(|| Next::at(step, step.node, (point, packets), LegKind::Receive))
 }
 
-/// Whether a packet that tc did not see after XDP may have come there all the same: where a
-/// node asks for that, GRO makes one datagram of many, and somebody's program at tc may run
-/// before tracer's.
+/// Whether GRO may have merged a packet with others between XDP and tc: tc sees the merged packet,
+/// which is none of those that XDP saw. TCP's segments are still told apart by their bytes. GRO
+/// leaves ICMP, SCTP and ARP alone; it takes the rest, where a node asks for that: UDP, tunnels,
+/// and ESP, which it decrypts as well (net/ipv4/esp4_offload.c).
+fn may_merge(case: &Case<'_>) -> bool {
+    let transport = &case.journey.packet.transport;
+    matches!(
+        transport,
+        Transport::Udp { .. } | Transport::Cut { .. } | Transport::Other(_)
+    )
+}
+
+/// Whether a packet that tc did not see after XDP may have come there all the same: by GRO, or
+/// because somebody's program at tc runs before tracer's.
 pub(super) fn may_pass_unseen(case: &Case<'_>, next: &Next<'_>) -> bool {
     let points = &case.scene.nodes[next.node].points;
     let has_foreign = |point: &usize| !points[*point].foreign.is_empty();
-    next.kind == LegKind::Receive
-        && (matches!(case.journey.packet.transport, Transport::Udp { .. })
-            || next.points.iter().any(has_foreign))
+    next.kind == LegKind::Receive && (may_merge(case) || next.points.iter().any(has_foreign))
 }
 
 /// That XDP saw a packet and tc did not, as evidence where that is all that is known.
@@ -45,15 +54,24 @@ pub(super) fn not_at_tc(
     case: &Case<'_>,
     fates: &Fates<'_>,
     circumstances: &impl Circumstances,
-) -> Option<[Evidence; 2]> {
-    let next = next_hook(case, fates, circumstances)?;
+) -> Vec<Evidence> {
+    let Some(next) = next_hook(case, fates, circumstances) else {
+        return Vec::new();
+    };
+    // Tc may have seen the packet, and the event was lost.
+    if case.hops_lost(Where::Node(next.node)) || case.uneven() {
+        return Vec::new();
+    }
     let leg = next.leg(case);
+    if may_merge(case) {
+        return vec![Evidence::Merged(leg)];
+    }
     let packets = Some(next.packets);
-    Some([
+    vec![
         Evidence::Missing {
             leg: leg.clone(),
             packets,
         },
         Evidence::Between(leg),
-    ])
+    ]
 }

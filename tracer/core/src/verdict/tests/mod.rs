@@ -18,7 +18,7 @@ use crate::{
         B, FROM_POD, INTO_POD, NODE_A, NODE_B, TO_POD, UPLINK_IN, UPLINK_OUT, disown, journey,
         node, point, scene,
     },
-    input::{Health, SocketHealth},
+    input::{DeviceHealth, Health, SocketHealth},
     journey::{Closed, Journey, Scene, Step},
     model::{
         Cause, Direction, Encap, EncapKind, Foreign, Owner, OwnerKind, Point, Role, Transport,
@@ -77,7 +77,7 @@ struct Calm {
     idle: Option<usize>,
     /// The node of an agent that was gone.
     agent_gone: Option<usize>,
-    /// By how much a counter of a receiver's sockets rose.
+    /// By how much a counter of a receiver's sockets and of each node's uplink rose.
     rose: Option<(&'static str, u64)>,
     /// Whether others by the same next hop came in.
     came_in: bool,
@@ -138,6 +138,11 @@ impl Circumstances for Calm {
             sockets: vec![SocketHealth {
                 netns: "default/b".into(),
                 counters: vec![(name.to_owned().into(), value)],
+            }],
+            devices: vec![DeviceHealth {
+                interface: "uplink".into(),
+                rx_dropped: value,
+                ..DeviceHealth::default()
             }],
             ..Health::default()
         };

@@ -54,46 +54,81 @@ fn what_xdp_saw_and_tc_did_not_is_lost_in_between() {
     assert!(rests_on!(verdict, Evidence::Missing { leg, packets: Some(100) } if *leg == receive()));
 }
 
+/// An `unknown` verdict, and whether it says that tc has not seen the packet.
+fn is_missed(scene: &Scene, journey: &Journey, calm: &Calm) -> bool {
+    let (verdict, _) = judge(scene, journey, calm);
+    assert_eq!(verdict.kind, Kind::Unknown);
+    let is_missing =
+        rests_on!(verdict, Evidence::Missing { leg, packets: Some(100) } if *leg == receive());
+    assert_eq!(
+        verdict.evidence.contains(&Evidence::Between(receive())),
+        is_missing
+    );
+    is_missing
+}
+
 #[test]
-fn it_is_not_lost_if_tc_may_have_passed_it_unseen() {
-    let unknown = |scene: &Scene, journey: &Journey, calm: &Calm| {
-        let (verdict, _) = judge(scene, journey, calm);
-        assert_eq!(verdict.kind, Kind::Unknown);
-        verdict
-    };
-    let at_tc = Evidence::Between(receive());
-    // GRO may have put datagrams together.
-    let mut datagram = came_to_xdp();
-    datagram.packet.transport = journey(&WHOLE, Closed::Silence).packet.transport;
-    let verdict = unknown(&with_xdp(), &datagram, &CALM);
-    assert!(verdict.evidence.contains(&at_tc));
-    // A program at tc may run before tracer's.
+fn what_gro_may_have_merged_is_not_lost() {
+    let udp = journey(&WHOLE, Closed::Silence).packet.transport;
+    // ESP, and a later fragment.
+    for transport in [udp, Transport::Other(50), Transport::Other(17)] {
+        let mut merged = came_to_xdp();
+        merged.packet.transport = transport;
+        assert!(!is_missed(&with_xdp(), &merged, &CALM));
+        let (verdict, _) = judge(&with_xdp(), &merged, &CALM);
+        assert!(verdict.evidence.contains(&Evidence::Merged(receive())));
+    }
+}
+
+#[test]
+fn it_is_not_lost_where_a_program_at_tc_may_run_before_tracers() {
     let mut foreign = with_xdp();
     foreign.nodes[1].points[UPLINK_IN].foreign = vec![Foreign {
         id: 42,
         name: "to_somewhere".to_owned(),
     }];
-    let verdict = unknown(&foreign, &came_to_xdp(), &CALM);
-    assert!(verdict.evidence.contains(&at_tc));
-    // Tc has seen nothing yet, its point is gone, or events were lost.
+    assert!(is_missed(&foreign, &came_to_xdp(), &CALM));
+}
+
+/// Tc has seen nothing yet, its point is gone, or events were lost: nobody can say that the
+/// packet did not come.
+#[test]
+fn where_tc_may_have_missed_it_nothing_is_said() {
     let idle = Calm {
         idle: Some(UPLINK_IN),
         ..CALM
     };
-    unknown(&with_xdp(), &came_to_xdp(), &idle);
+    assert!(!is_missed(&with_xdp(), &came_to_xdp(), &idle));
     let mut gone = with_xdp();
     gone.nodes[1].points[UPLINK_IN].until = Some(0);
-    unknown(&gone, &came_to_xdp(), &CALM);
+    assert!(!is_missed(&gone, &came_to_xdp(), &CALM));
     let lost = Calm {
         hops_lost: true,
         ..CALM
     };
-    unknown(&with_xdp(), &came_to_xdp(), &lost);
+    let mut datagram = came_to_xdp();
+    datagram.packet.transport = journey(&WHOLE, Closed::Silence).packet.transport;
+    for journey in [came_to_xdp(), datagram] {
+        assert!(!is_missed(&with_xdp(), &journey, &lost));
+        let (verdict, _) = judge(&with_xdp(), &journey, &lost);
+        assert!(!verdict.evidence.contains(&Evidence::Merged(receive())));
+    }
     // It is on its way.
     let mut open = came_to_xdp();
     open.closed = Closed::End;
-    let verdict = unknown(&with_xdp(), &open, &CALM);
-    assert!(!verdict.evidence.contains(&at_tc));
+    assert!(!is_missed(&with_xdp(), &open, &CALM));
+}
+
+/// XDP and tc of one interface have the same counters.
+#[test]
+fn counters_of_the_interface_are_told_once() {
+    let dropped = Calm {
+        rose: Some(("rx_dropped", 3)),
+        ..CALM
+    };
+    let (verdict, _) = judge(&with_xdp(), &came_to_xdp(), &dropped);
+    let is_device = |one: &&Evidence| matches!(one, Evidence::DeviceCounters { .. });
+    assert_eq!(verdict.evidence.iter().filter(is_device).count(), 1);
 }
 
 #[test]

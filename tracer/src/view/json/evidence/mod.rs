@@ -153,6 +153,7 @@ enum What<'a> {
         packets: Option<u64>,
     },
     Between(Leg<'a>),
+    Merged(Leg<'a>),
     DeviceCounters {
         node: &'a str,
         interface: &'a str,
@@ -306,6 +307,7 @@ impl<'a> What<'a> {
                 packets: *packets,
             },
             Given::Between(at) => Self::Between(leg(at)),
+            Given::Merged(at) => Self::Merged(leg(at)),
             Given::DeviceCounters { node, rise } => Self::DeviceCounters {
                 node: name(*node),
                 interface: &rise.place,
