@@ -29,6 +29,8 @@ mod ipsec;
 mod layer3;
 // Between nodes that are machines, each with a kernel of its own.
 mod machines_of_their_own;
+// Rules that change packets on their way.
+mod mangled;
 // More packets than anybody looks at.
 mod many;
 // When the program starts and ends, relative to the traffic.

@@ -2,7 +2,7 @@
 
 use std::{hash::Hash, net::IpAddr};
 
-use crate::model::{Packet, Transport};
+use crate::model::{Flags, Packet, Tcp, Transport};
 
 /// A packet without what changes on its way. Two hops with equal ones are the
 /// same packet or identical packets, which only their order can tell apart.
@@ -83,7 +83,35 @@ fn is_same(one: &Transport, other: &Transport) -> bool {
             (src_port, dst_port, len) == (other_src, other_dst, other_len)
                 && (!read || dns == other_dns)
         }
+        (Transport::Tcp(one), Transport::Tcp(other)) => {
+            let Tcp {
+                src_port,
+                dst_port,
+                seq,
+                ack,
+                flags,
+                window,
+                payload_len,
+                timestamps,
+                options_hash: _,
+            } = one;
+            *seq == other.seq
+                && *ack == other.ack
+                && *timestamps == other.timestamps
+                && options(one) == options(other)
+                && (*flags, *window, *payload_len) == (other.flags, other.window, other.payload_len)
+                && (*src_port, *dst_port) == (other.src_port, other.dst_port)
+        }
         _ => one == other,
+    }
+}
+
+/// The options that count. Rules change those of a SYN: most often the MSS, so that segments
+/// fit into a tunnel. All the rest tells SYNs apart.
+fn options(tcp: &Tcp) -> u64 {
+    match tcp.flags.has(Flags::SYN) {
+        true => 0,
+        false => tcp.options_hash,
     }
 }
 
@@ -120,7 +148,7 @@ impl Hash for Content<'_> {
                 state.write_u64(two(ports(tcp.src_port, tcp.dst_port), flags));
                 state.write_u64(two(tcp.seq, tcp.ack));
                 state.write_u64(two(stamp, echoed));
-                state.write_u64(tcp.options_hash ^ u64::from(tcp.payload_len));
+                state.write_u64(options(tcp) ^ u64::from(tcp.payload_len));
             }
             Transport::Udp {
                 src_port,

@@ -15,7 +15,8 @@ use crate::model::{Direction, Hop, OwnerKind, Point, Role};
 /// may be the pod's own.
 ///
 /// Only a pod's home is known well enough. Another tool's program may have redirected the pod's
-/// answer past the points where the answer would have come in.
+/// answer past the points where the answer would have come in: at tc, or at the hooks of netkit,
+/// which run before tc.
 pub(super) fn stand_in(
     scene: &Scene,
     (node, time): (usize, i64),
@@ -36,6 +37,7 @@ pub(super) fn stand_in(
     let comes_in_first = if owner.node == hello.node {
         let sends = |(_, _, point): (usize, usize, &Point)| {
             point.role == Role::Veth
+                && point.kind == "veth"
                 && point.direction == Direction::Ingress
                 && point.foreign.is_empty()
                 && scene.observes(node, point, time)

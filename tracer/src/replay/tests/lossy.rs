@@ -19,7 +19,7 @@ use tracer_core::{
     input::{Batch, Record, Report},
     journal::{Reader, Selected, View},
     journey::{Class, Journey, Scene},
-    model::{Ends, Packet, Proto, Transport},
+    model::{Ends, Flags, Packet, Proto, Transport},
     verdict::{Evidence, Kind, Parts, Summary, Verdict},
 };
 
@@ -262,14 +262,21 @@ fn first_ends(said: &Said) -> HashMap<(Proto, Ends), Ends> {
     first
 }
 
-/// A packet as it was before a translation, which may have hidden that it is of DNS.
+/// A packet as it was before a translation.
 fn as_first(first: &HashMap<(Proto, Ends), Ends>, packet: &Packet) -> Packet {
     let own = packet
         .ends()
         .and_then(|ends| first.get(&(packet.proto(), ends)));
-    let mut packet = own.map_or_else(|| packet.clone(), |own| packet.with_ends(own));
-    if let Transport::Udp { dns, .. } = &mut packet.transport {
-        *dns = None;
+    unchanged(own.map_or_else(|| packet.clone(), |own| packet.with_ends(own)))
+}
+
+/// A packet without what differs between its hops: DNS is read on its port alone, which is
+/// another one behind a translation, and rules change a SYN's options.
+fn unchanged(mut packet: Packet) -> Packet {
+    match &mut packet.transport {
+        Transport::Udp { dns, .. } => *dns = None,
+        Transport::Tcp(tcp) if tcp.flags.has(Flags::SYN) => tcp.options_hash = 0,
+        _ => {}
     }
     packet
 }
@@ -329,12 +336,7 @@ fn as_sent(sent: &HashMap<(Proto, Ends), Ends>, packet: &Packet) -> Packet {
     let first = packet
         .ends()
         .and_then(|ends| sent.get(&(packet.proto(), ends)));
-    let mut packet = first.map_or_else(|| packet.clone(), |first| packet.with_ends(first));
-    // Read on its port alone, which is another one behind the translation.
-    if let Transport::Udp { dns, .. } = &mut packet.transport {
-        *dns = None;
-    }
-    packet
+    unchanged(first.map_or_else(|| packet.clone(), |first| packet.with_ends(first)))
 }
 
 /// What is said of a recording with losses that is not said of the whole one.

@@ -16,7 +16,7 @@ use crate::{
         stand_in::stand_in,
         track::{Begun, Track},
     },
-    model::{Flags, Hop, Packet, Proto, Quote, Transport},
+    model::{Direction, Flags, Hop, Packet, Proto, Quote, Transport},
 };
 
 impl Engine {
@@ -273,7 +273,7 @@ impl Engine {
             return;
         }
         // A translated packet may have come in with ends that are not watched.
-        if self.translations.way(packet).is_some() {
+        if self.translations.way(packet).is_some() || self.came_in(scene, node, hop) {
             return;
         }
         if let Some(tcp) = acks {
@@ -285,6 +285,17 @@ impl Engine {
                 track.rest_mut().stand_in = Some(stand_in);
             }
         }
+    }
+
+    /// Whether a hop's sk_buff came in before with the same ends: a rule has changed the packet
+    /// since, so that it looks like another one.
+    fn came_in(&self, scene: &Scene, node: usize, hop: &Hop) -> bool {
+        let owner = self.memory.owner(node, hop.skb);
+        let last = owner.and_then(|id| self.memory.last_ends(id, node));
+        last.is_some_and(|(point, ends)| {
+            scene.nodes[node].points[point].direction == Direction::Ingress
+                && hop.packet.ends() == Some(ends)
+        })
     }
 
     /// Whether earlier packets ask what this one does, which is noted there, and

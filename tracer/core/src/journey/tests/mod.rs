@@ -9,6 +9,7 @@ mod echoes;
 mod identity;
 mod questions;
 mod ranges;
+mod stand_in;
 mod translation;
 mod xdp;
 
