@@ -84,6 +84,8 @@ pub struct LabSpec {
     pub wiring: Wiring,
     /// How its nodes are joined to each other.
     pub uplinks: Uplinks,
+    /// The MTU between the nodes, in bytes; `None` lets the seed decide.
+    pub mtu: Option<u32>,
     /// What pods' interfaces are, where they have two ends.
     pub pairs: Pairs,
     /// What interfaces are called.
@@ -104,6 +106,7 @@ impl Default for LabSpec {
             seed: None,
             wiring: Wiring::Flannel,
             uplinks: Uplinks::One,
+            mtu: None,
             pairs: Pairs::Veth,
             names: Names::Realistic,
             warm: true,

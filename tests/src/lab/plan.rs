@@ -30,6 +30,7 @@ impl Plan {
             1 => rng.range(1400, 1600),
             _ => rng.range(8900, 9000),
         };
+        let mtu = spec.mtu.unwrap_or(mtu);
         // Linux's default, IANA's, or one that nobody guesses (and that no
         // socket gets by chance: below the range of ephemeral ports).
         let ports = [8472, 4789, rng.range(10_000, 30_000)];

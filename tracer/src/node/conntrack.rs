@@ -142,9 +142,9 @@ fn is_loaded() -> bool {
 }
 
 /// Whether a packet has a connection of its own. An error has that of the packet that it
-/// quotes; fragments are put together first.
+/// quotes. Of fragments, which are put together first, the first one has the ports.
 fn is_tracked(packet: &Packet) -> bool {
-    packet.fragment.is_none()
+    packet.fragment.is_none_or(|(offset, _)| offset == 0)
         && match &packet.transport {
             Transport::Tcp(_) | Transport::Udp { .. } | Transport::Sctp { .. } => true,
             Transport::Icmp(icmp) => icmp.echo.is_some(),
@@ -316,12 +316,14 @@ mod tests {
         }
         assert_eq!(connections.wanted.len(), MOST);
         assert_eq!(connections.known.len(), MOST);
-        let fragment = Packet {
-            fragment: Some((0, true)),
-            ..one
-        };
-        let mut connections = Connections::default();
-        connections.saw(&fragment, now);
-        assert!(connections.wanted.is_empty());
+        for (fragment, asked) in [((0, true), 1), ((1480, true), 0)] {
+            let fragment = Packet {
+                fragment: Some(fragment),
+                ..one.clone()
+            };
+            let mut connections = Connections::default();
+            connections.saw(&fragment, now);
+            assert_eq!(connections.wanted.len(), asked);
+        }
     }
 }
