@@ -121,12 +121,15 @@ pub fn udp_to(from: &Netns, to: SocketAddr, servers: &[Server<'_>], count: u64) 
         }
     };
     let any = if to.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
-    let exchange = |number: u64| -> Result<bool> {
-        let client = UdpSocket::bind(any)?;
+    // None is closed before the last has ended, so that each has a port of its own.
+    let mut clients = Vec::new();
+    let mut exchange = |number: u64| -> Result<bool> {
+        clients.push(UdpSocket::bind(any)?);
+        let client = &clients[clients.len() - 1];
         client.connect(to)?;
         client.set_read_timeout(Some(PATIENCE))?;
         let question = numbered(number, 64);
-        Ok(client.send(&question).is_ok() && is_answered(&client, &question))
+        Ok(client.send(&question).is_ok() && is_answered(client, &question))
     };
     let client = || {
         let answered = (0..count).filter(|number| exchange(*number).is_ok_and(|yes| yes));
