@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 pub use dns::{LookedUp, Says, look_up};
-pub use service::{Served, Server, tcp_to, tcp_to_service, udp_to, udp_to_service};
+pub use service::{Served, Server, tcp_by_proxy, tcp_to, tcp_to_service, udp_to, udp_to_service};
 
 use crate::lab::{Lab, Pod};
 

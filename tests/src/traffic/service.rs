@@ -7,7 +7,7 @@ use std::thread;
 
 use anyhow::Result;
 use nix::sys::socket::setsockopt;
-use nix::sys::socket::sockopt::ReceiveTimeout;
+use nix::sys::socket::sockopt::{IpTransparent, ReceiveTimeout};
 use nix::sys::time::{TimeVal, TimeValLike as _};
 
 use super::PATIENCE;
@@ -80,12 +80,33 @@ fn servers<'a>(to: SocketAddr, (endpoints, target): (&[&'a Pod], u16)) -> Vec<Se
 /// # Errors
 /// As [`tcp_to_service`].
 pub fn tcp_to(from: &Netns, to: SocketAddr, servers: &[Server<'_>], count: u64) -> Result<Served> {
-    let listen = |(netns, address): &Server<'_>| -> Result<TcpListener> {
-        let listener = netns.bind(address, || TcpListener::bind(address))?;
-        setsockopt(&listener, ReceiveTimeout, &TimeVal::milliseconds(TICK))?;
-        Ok(listener)
-    };
     let listeners: Vec<TcpListener> = servers.iter().map(listen).collect::<Result<_>>()?;
+    tcp_by(&listeners, from, to, count)
+}
+
+/// As [`tcp_to`], by a proxy to which a rule leads connections that are not for it (`TPROXY`). It
+/// answers with the address that was asked.
+///
+/// # Errors
+/// As [`tcp_to_service`].
+pub fn tcp_by_proxy(
+    from: &Netns,
+    to: SocketAddr,
+    proxy: &Server<'_>,
+    count: u64,
+) -> Result<Served> {
+    let listener = listen(proxy)?;
+    setsockopt(&listener, IpTransparent, &true)?;
+    tcp_by(&[listener], from, to, count)
+}
+
+fn listen((netns, address): &Server<'_>) -> Result<TcpListener> {
+    let listener = netns.bind(address, || TcpListener::bind(address))?;
+    setsockopt(&listener, ReceiveTimeout, &TimeVal::milliseconds(TICK))?;
+    Ok(listener)
+}
+
+fn tcp_by(listeners: &[TcpListener], from: &Netns, to: SocketAddr, count: u64) -> Result<Served> {
     let serve = |listener: &TcpListener, answered: &AtomicU64, ended: &AtomicBool| {
         while !ended.load(Ordering::Relaxed) {
             if let Ok((stream, _)) = listener.accept()
@@ -96,7 +117,7 @@ pub fn tcp_to(from: &Netns, to: SocketAddr, servers: &[Server<'_>], count: u64) 
         }
     };
     let client = || (0..count).filter(|_| ask(to).is_ok()).count() as u64;
-    Ok(served(&listeners, serve, count, || from.enter(client)))
+    Ok(served(listeners, serve, count, || from.enter(client)))
 }
 
 /// As [`udp_to_service`], to whatever is served by `servers`.

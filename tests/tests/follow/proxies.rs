@@ -6,9 +6,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use anyhow::Result;
 use serde_json::Value;
 use tracer_tests::{
-    Lab, LabSpec, Netns, Proxy, Service, ServicePort,
+    Lab, LabSpec, Netns, Proxy, Service, ServicePort, Wiring,
     program::{Finished, LIMIT, Tracer},
-    traffic::tcp_to,
+    traffic::{tcp_by_proxy, tcp_to},
 };
 
 use crate::{
@@ -175,6 +175,46 @@ fn a_node_redirects_to_its_own_proxy() -> Result<()> {
             assert_eq!(request["packet"]["tcp"]["payload_len"], 0, "{request:#}");
             assert_eq!(request["verdict"]["kind"], "unknown", "{request:#}");
         }
+    }
+    Ok(())
+}
+
+/// A node gives connections to a proxy without changing their addresses (`TPROXY`), as service
+/// meshes and policies on HTTP do. The proxy answers with the other pod's address, and nothing
+/// reaches that pod. On a bridge, br_netfilter would take away the socket that the rule has found.
+#[test]
+fn a_node_gives_connections_to_a_transparent_proxy() -> Result<()> {
+    let lab = Lab::new(&LabSpec {
+        wiring: Wiring::CalicoVxlan,
+        ..LabSpec::default()
+    })?;
+    let [web, cart] = [&lab.pods[0], &lab.pods[1]];
+    let node = lab.node_of(web);
+    let rules = format!(
+        "table ip transparent {{ chain proxy {{ type filter hook prerouting priority mangle;
+         ip saddr {} tcp dport 8080 tproxy to :{NODE} meta mark set 1
+         }}; }}",
+        web.v4
+    );
+    node.netns.batch("nft -f -", &rules)?;
+    node.netns.run("ip rule add fwmark 1 lookup 100")?;
+    node.netns
+        .run("ip route add local default dev lo table 100")?;
+    let endpoint = SocketAddr::new(cart.address(false), 8080);
+    let name = pod(cart);
+    let finished = follow(&lab, &["--dst-pod", &name], "tproxy-node", || {
+        let served = tcp_by_proxy(&web.netns, endpoint, &(&node.netns, any(NODE)), 3)?;
+        assert!(served.is_complete(), "{served:?}");
+        Ok(())
+    })?;
+    let [requests, answers] = both(&finished.journeys);
+    assert!(requests.len() >= 12 && answers.len() >= 9);
+    for request in requests {
+        assert_eq!(request["verdict"]["kind"], "unknown", "{request:#}");
+        assert_eq!(request["verdict"]["cause"], "stand-in", "{request:#}");
+    }
+    for answer in answers {
+        assert_eq!(answer["verdict"]["kind"], "delivered", "{answer:#}");
     }
     Ok(())
 }
