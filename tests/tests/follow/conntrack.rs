@@ -10,7 +10,7 @@ use serde_json::Value;
 use tracer_tests::{
     Lab, LabSpec, Pod, Proxy, Service, ServicePort,
     program::{LIMIT, Tracer},
-    traffic::tcp_to_service,
+    traffic::{Flow, tcp_to_service},
 };
 
 use crate::{
@@ -158,5 +158,42 @@ fn connections_in_a_zone() -> Result<()> {
         };
         assert!(is_right, "{journey:#}");
     }
+    Ok(())
+}
+
+/// What conntrack does not track arrives as ever. Datagrams are put together all the same, as they
+/// pass a bridge.
+#[test]
+fn packets_that_are_not_tracked() -> Result<()> {
+    let (lab, _) = lab(2)?;
+    let [client, server] = [&lab.pods[0], &lab.pods[2]];
+    for node in &lab.nodes {
+        let rules = "table inet untracked { chain in { type filter hook prerouting priority raw;
+                     notrack
+                     }; chain out { type filter hook output priority raw;
+                     notrack
+                     }; }";
+        node.netns.batch("nft -f -", rules)?;
+    }
+    let journeys = follow(&lab, &["--dst-pod", &pod(server)], "untracked", |_| {
+        for v6 in [false, true] {
+            let flow = Flow::new(client, server).v6(v6);
+            assert!(flow.tcp_connects(2)?.is_complete());
+            assert!(flow.udp_exchange(2, LARGE)?.is_complete());
+        }
+        Ok(())
+    })?;
+    let mut datagrams = 0;
+    for journey in &journeys {
+        let packet = &journey["packet"];
+        let is_v6 = packet["src"].as_str().context("an address")?.contains(':');
+        // Nothing joins the fragments of IPv6 that a node has cut again.
+        if !(is_v6 && packet["proto"] == "udp" && journey["verdict"]["kind"] == "unknown") {
+            assert_eq!(journey["verdict"]["kind"], "delivered", "{journey:#}");
+        }
+        // The whole datagram, as the bridge device gets it, is no packet of its own.
+        datagrams += u64::from(packet["proto"] == "udp" && packet["fragment"].is_null());
+    }
+    assert_eq!(datagrams, 0);
     Ok(())
 }

@@ -170,6 +170,7 @@ pub(crate) fn journey(way: &[(usize, usize)], closed: Closed) -> Journey {
         retransmits: None,
         took: None,
         ambiguous: false,
+        reassembled: false,
         translated: None,
         closed,
     }

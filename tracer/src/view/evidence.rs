@@ -188,6 +188,10 @@ pub(super) fn sentence(scene: &Scene, journey: &Journey, evidence: &Evidence) ->
             owner(scene, journey)
         ),
         Evidence::Conntrack { node, from, to } => conntrack(scene, journey, *node, (from, to)),
+        Evidence::Reassembled { node } => format!(
+            "{} reassembled the datagram, and may send it on as other fragments",
+            name(*node)
+        ),
         Evidence::NoAgent(node) => format!("no agent of this follow watches {node}"),
         Evidence::Route { node, way } => route(name(*node), way),
         Evidence::Home(home) => format!("{} is on {}", home.name, home.node),

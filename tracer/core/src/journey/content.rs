@@ -33,6 +33,12 @@ impl Content<'_> {
 }
 
 impl Content<'_> {
+    /// Whether this is the first fragment of a datagram: it has the whole header of the
+    /// transport, with the datagram's length if that is UDP's.
+    pub(super) fn is_first_fragment(&self, Self(datagram): &Self) -> bool {
+        matches!(self.0.fragment, Some((0, _))) && is_same(&self.0.transport, &datagram.transport)
+    }
+
     /// Whether `other` may be this packet behind a translation: all that a translation
     /// leaves alone is equal. A payload that could not be read says nothing.
     pub(super) fn is_translated(&self, Self(other): &Self) -> bool {

@@ -355,6 +355,7 @@ impl Memory {
             retransmits: rest.and_then(|rest| rest.retransmits),
             took: None,
             ambiguous: track.ambiguous,
+            reassembled: track.reassembled,
             translated: None,
             closed: Closed::End,
         }))

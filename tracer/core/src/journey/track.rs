@@ -95,6 +95,7 @@ pub(super) struct Track {
     pub(super) asks: bool,
     pub(super) asked_again: bool,
     pub(super) ambiguous: bool,
+    pub(super) reassembled: bool,
     /// Whether some of what is gone may have been a copy: others may still arrive.
     copied: bool,
     rest: Option<Box<Rest>>,
@@ -130,6 +131,7 @@ impl Track {
             asks: begun.asks,
             asked_again: false,
             ambiguous: false,
+            reassembled: false,
             copied: false,
             rest: None,
             skbs: SmallVec::new(),

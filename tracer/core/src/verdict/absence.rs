@@ -400,17 +400,18 @@ fn next_port<'a>(
 
 /// Whether a datagram may continue as fragments. Conntrack reassembles the sender's fragments,
 /// so that the datagram is first seen going out, behind the interface where its fragments came
-/// in. The node fragments the datagram again.
+/// in. The node fragments the datagram again, and not always as it was.
 fn may_be_cut(case: &Case<'_>, step: &Step) -> bool {
     let packet = &case.journey.packet;
     let is_whole = packet.fragment.is_none() && step.segments <= 1;
-    let mut steps = case.journey.steps.iter();
-    is_whole
-        && !matches!(packet.transport, Transport::Tcp(_))
-        && steps.next().is_some_and(|first| {
+    let begins_going_out = || {
+        case.journey.steps.first().is_some_and(|first| {
             let comes_in = case.scene.point(first).direction == Direction::Ingress;
             !comes_in && !case.starts_at_source(first)
         })
+    };
+    case.journey.reassembled
+        || (is_whole && !matches!(packet.transport, Transport::Tcp(_)) && begins_going_out())
 }
 
 /// `lost`: not seen where the packet had to be seen next, although that point is observed, its

@@ -34,6 +34,9 @@ impl Case<'_> {
             evidence.extend(not_at_tc(self, fates, circumstances));
         }
         let last = last_of_rest(self, fates);
+        if let Some(step) = last.filter(|_| journey.reassembled) {
+            evidence.push(Evidence::Reassembled { node: step.node });
+        }
         let taken = last.filter(|step| !self.scene.point(step).foreign.is_empty());
         if let Some(step) = taken {
             evidence.push(Evidence::Foreign {

@@ -155,6 +155,11 @@ pub enum Evidence {
         /// The packet's ends after the translation.
         to: Ends,
     },
+    /// A node reassembled the datagram, and may send it on as other fragments.
+    Reassembled {
+        /// The node.
+        node: usize,
+    },
     /// A node has no agent.
     NoAgent(String),
     /// The route that led the packet out of its node.

@@ -41,6 +41,7 @@
 
 mod begin;
 mod freed;
+mod reassembled;
 mod time;
 mod translated;
 
@@ -175,7 +176,16 @@ impl Engine {
             Some((id, range)) => self.add(scene, (node, time), hop, id, range),
             None => {
                 let (packet, range, candidates) = self.candidates(packet, hop, time);
-                self.push_range(scene, (node, time), (hop, &packet), range, &candidates)
+                let fragments = match candidates.is_empty() {
+                    true => self.reassembled(node, hop, &packet),
+                    false => Candidates::new(),
+                };
+                if fragments.is_empty() {
+                    self.push_range(scene, (node, time), (hop, &packet), range, &candidates)
+                } else {
+                    self.push_whole(scene, (node, time), hop, &fragments);
+                    true
+                }
             }
         };
         if joined {

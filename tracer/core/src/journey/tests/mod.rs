@@ -6,6 +6,7 @@ mod captured;
 mod course;
 mod drops;
 mod echoes;
+mod fragments;
 mod identity;
 mod questions;
 mod ranges;

@@ -172,6 +172,10 @@ impl Track {
     /// A packet's ends, where they are not those that this track is found under.
     fn other_ends(&self, packet: &Packet) -> Option<Ends> {
         let own = &self.packet;
+        // A later fragment has no ports. The datagram has, of which it is a part.
+        if own.fragment.is_some_and(|(offset, _)| offset > 0) {
+            return None;
+        }
         let same = (own.src, own.dst) == (packet.src, packet.dst) && own.ports() == packet.ports();
         if same && !matches!(packet.transport, Transport::Icmp(_)) {
             return None;

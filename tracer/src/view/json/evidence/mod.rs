@@ -133,6 +133,9 @@ enum What<'a> {
         to: End,
         owner: Option<&'a str>,
     },
+    Reassembled {
+        node: &'a str,
+    },
     NoAgent {
         node: &'a str,
     },
@@ -290,6 +293,7 @@ impl<'a> What<'a> {
                 to: dst(to),
                 owner: holder(scene, to.dst, journey.start()),
             },
+            Given::Reassembled { node } => Self::Reassembled { node: name(*node) },
             Given::NoAgent(node) => Self::NoAgent { node },
             Given::Route { node, way } => Self::Route(Route::new(name(*node), way)),
             Given::NotThere { home, from, to } => Self::NotThere {

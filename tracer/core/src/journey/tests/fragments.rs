@@ -1,0 +1,145 @@
+//! Datagrams that conntrack puts together from fragments, and that the node cuts again.
+
+use super::{
+    drops::{LOSS, freed},
+    *,
+};
+use crate::{
+    by_hand::INTO_POD,
+    model::{Direction, Role},
+};
+
+/// The fragments of a datagram with 3000 bytes, and the datagram.
+fn datagram(id: u32) -> [Packet; 4] {
+    let whole = Packet {
+        ip_id: Some(id),
+        len: 3028,
+        transport: Transport::Udp {
+            src_port: 40_000,
+            dst_port: 8080,
+            len: 3008,
+            dns: None,
+        },
+        ..udp(1)
+    };
+    let later = |offset, more, len| Packet {
+        fragment: Some((offset, more)),
+        transport: Transport::Other(17),
+        len,
+        ..whole.clone()
+    };
+    let first = Packet {
+        fragment: Some((0, true)),
+        len: 1396,
+        ..whole.clone()
+    };
+    [
+        first,
+        later(1376, true, 1396),
+        later(2752, false, 276),
+        whole,
+    ]
+}
+
+/// The fragments come in from the pod, are put together, and go out in other sk_buffs.
+fn sent(stage: &mut Stage, start: i64) {
+    let [fragments @ .., whole] = datagram(7);
+    for (number, fragment) in (0_u64..).zip(&fragments) {
+        stage.see(
+            0,
+            &hop(FROM_POD, start + number.cast_signed(), number, fragment),
+        );
+    }
+    stage.see(0, &hop(INTO_POD, start + 1000, 2, &whole));
+    for (number, fragment) in (0_u64..).zip(&fragments) {
+        stage.see(
+            0,
+            &hop(
+                OUT,
+                start + 2000 + number.cast_signed(),
+                10 + number,
+                fragment,
+            ),
+        );
+    }
+}
+
+/// With a point in between that sees the whole datagram.
+fn stage() -> Stage {
+    let mut stage = Stage::new();
+    let mut hello = stage.scene.nodes[0].clone();
+    let mut bridge = by_hand::point(Role::Bridge, Direction::Ingress, NODE_A);
+    bridge.interface.push('0');
+    hello.points.push(bridge);
+    stage.scene.nodes = vec![hello, stage.scene.nodes[1].clone()].into();
+    stage
+}
+
+#[test]
+fn a_datagram_between_its_fragments_is_no_journey_of_its_own() {
+    let mut stage = stage();
+    sent(&mut stage, 0);
+    let journeys = stage.end();
+    assert_eq!(journeys.len(), 3);
+    for journey in &journeys {
+        assert_eq!(way(journey), [(0, FROM_POD), (0, INTO_POD), (0, OUT)]);
+        assert!(journey.reassembled);
+        assert_eq!(journey.steps[1].len, 3042);
+        assert!(journey.steps.iter().all(|step| step.ends.is_none()));
+    }
+}
+
+/// In IPv6 only fragments have an identification, and the node gives them a new one.
+#[test]
+fn a_datagram_without_identification_is_in_the_sk_buff_of_the_last_fragment() {
+    for (skb, expected) in [(2, 3), (3, 4)] {
+        let mut stage = stage();
+        let [fragments @ .., mut whole] = datagram(7);
+        whole.ip_id = None;
+        for (number, fragment) in (0_u64..).zip(&fragments) {
+            stage.see(0, &hop(FROM_POD, 0, number, fragment));
+        }
+        stage.see(0, &hop(INTO_POD, 1000, skb, &whole));
+        assert_eq!(stage.end().len(), expected);
+    }
+}
+
+/// A datagram whose first fragment was not seen, and one with the same identification.
+#[test]
+fn another_datagram_is_a_journey_of_its_own() {
+    for seen in [1..3, 0..0] {
+        let mut stage = stage();
+        let [fragments @ .., whole] = datagram(7);
+        for fragment in &fragments[seen.clone()] {
+            stage.see(0, &hop(FROM_POD, 0, 1, fragment));
+        }
+        stage.see(0, &hop(INTO_POD, 1000, 2, &whole));
+        assert_eq!(stage.end().len(), seen.len() + 1);
+    }
+    let mut stage = stage();
+    sent(&mut stage, 0);
+    let [.., mut small] = datagram(7);
+    small.len = 60;
+    small.transport = udp(1).transport;
+    stage.see(0, &hop(INTO_POD, 5000, 3, &small));
+    let journeys = stage.end();
+    assert_eq!(journeys.len(), 4);
+    assert!(!journeys[3].reassembled);
+}
+
+#[test]
+fn what_is_dropped_of_the_datagram_is_dropped_of_its_fragments() {
+    let mut stage = stage();
+    let [fragments @ .., whole] = datagram(7);
+    for (number, fragment) in (0_u64..).zip(&fragments) {
+        stage.see(0, &hop(FROM_POD, 0, number, fragment));
+    }
+    stage.see(0, &hop(INTO_POD, 1000, 2, &whole));
+    let scene = stage.scene.clone();
+    stage
+        .engine
+        .push_freed(&scene, (0, 2000), &freed(2000, 2, &whole), LOSS);
+    let journeys = stage.end();
+    assert_eq!(journeys.len(), 3);
+    assert!(journeys.iter().all(|journey| journey.drops.len() == 1));
+}
