@@ -152,3 +152,35 @@ fn short_frames_in_fragments() -> Result<()> {
     assert_eq!(seen.journeys.len(), 4, "{:#?}", seen.journeys);
     Ok(())
 }
+
+/// The drop's program does not read payloads in page fragments, as NICs deliver them that split
+/// headers. Packets that only their payloads tell apart are each found by their sk_buff.
+#[test]
+fn a_drop_whose_payload_is_in_fragments_is_its_packets() -> Result<()> {
+    let stage = Stage::new()?;
+    let port = Port::new(&stage)?;
+    let rule = format!(
+        "table ip denied {{ chain forward {{ type filter hook forward priority 0;
+         udp sport 4000 udp dport {PORT} drop
+         }}; }}"
+    );
+    stage.lab.nodes[0].netns.batch("nft -f -", &rule)?;
+    let frames = [7, 8, 9].map(|byte| port.frame(IPV4, &stage.datagram(&[byte; 600])));
+    let payload = frames[0].len() - 600;
+    let seen = stage.watch(&[], || {
+        for frame in &frames {
+            let (headers, payload) = frame.split_at(payload);
+            port.tap.send(&[headers, payload])?;
+        }
+        Ok(())
+    })?;
+    assert_eq!(seen.journeys.len(), frames.len(), "{:#?}", seen.journeys);
+    for journey in &seen.journeys {
+        let drop = &journey["verdict"]["drop"];
+        assert_eq!(journey["verdict"]["kind"], "dropped", "{journey:#}");
+        assert_eq!(journey["verdict"]["confidence"], "high", "{journey:#}");
+        assert_eq!(drop["reason"], "NETFILTER_DROP", "{journey:#}");
+        assert_eq!(journey["drops"].as_array().map(Vec::len), Some(1));
+    }
+    Ok(())
+}
