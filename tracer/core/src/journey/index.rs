@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use hashbrown::{HashTable, hash_table::Entry as Slot};
+use smallvec::SmallVec;
 
 use super::slab::Slab;
 
@@ -16,6 +17,9 @@ pub(super) struct Id {
     pub(super) number: u64,
     pub(super) slot: u32,
 }
+
+/// Tracks, by number, that something may belong to: usually one.
+pub(super) type Candidates = SmallVec<[Id; 4]>;
 
 /// What a track tells of itself.
 #[derive(Clone, Copy)]

@@ -12,7 +12,6 @@ mod stand_ins;
 use std::hash::BuildHasher as _;
 
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
-use smallvec::SmallVec;
 
 use self::owners::Owner;
 use super::{
@@ -21,7 +20,7 @@ use super::{
     course::course,
     frames::{Frame, Frames},
     identity::{Part, StreamKey, conversation, part},
-    index::{Id, Index},
+    index::{Candidates, Id, Index},
     ranges::{Range, Ranges},
     slab::Slab,
     stream::{Mark, Stream},
@@ -37,9 +36,6 @@ const RIVALS: usize = 64;
 /// How many lists of a kind are kept to be used again: as many as are given back between
 /// two reports.
 const SPARE: usize = 1024;
-
-/// Tracks, by number, that something may belong to: usually one.
-pub(super) type Candidates = SmallVec<[Id; 4]>;
 
 /// Tracks, and the indexes to them.
 #[derive(Clone, Debug, Default)]

@@ -7,8 +7,7 @@ use smallvec::SmallVec;
 
 use super::{
     StandIn,
-    index::Id,
-    memory::Candidates,
+    index::{Candidates, Id},
     ranges::{Range, Ranges},
 };
 

@@ -2,11 +2,11 @@
 
 use super::{
     Circumstances, Confidence, Evidence, Kind, Outcome, Verdict, Where,
-    absence::{gone, in_the_dark, last_of_rest},
+    case::Case,
     fates::{Fates, watches_interface},
-    judge::Case,
     next_hop::no_next_hop,
     receive::not_at_tc,
+    rest::{gone, in_the_dark, last_of_rest},
     twins::twins,
 };
 use crate::{

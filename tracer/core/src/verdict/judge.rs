@@ -9,6 +9,7 @@
 use super::{
     Circumstances, Confidence, Evidence, Kind, Outcome, Parts, Verdict, Waits, Where,
     absence::{left, left_outside, lost},
+    case::Case,
     fates::{Fates, watches_receiver},
     translation::{proxied, redirected, tell_translation},
     tunnel::tell_mismatch,
@@ -16,7 +17,7 @@ use super::{
     unanswered::unanswered,
 };
 use crate::{
-    journey::{Arrival, Closed, Drop, Journey, Range, Ranges, Refusal, Scene, Step},
+    journey::{Arrival, Closed, Drop, Journey, Range, Ranges, Refusal, Scene},
     model::{Cause, Direction, Role},
 };
 
@@ -67,13 +68,6 @@ const fn is_too_large(refusal: &Refusal) -> bool {
 fn fates_of(parts: Parts) -> usize {
     let fates = [parts.delivered, parts.dropped, parts.lost, parts.unknown];
     fates.iter().filter(|share| **share > 0).count()
-}
-
-/// A journey that is being judged.
-pub(super) struct Case<'a> {
-    pub(super) scene: &'a Scene,
-    pub(super) journey: &'a Journey,
-    pub(super) circumstances: &'a dyn Circumstances,
 }
 
 impl Case<'_> {
@@ -349,42 +343,6 @@ impl Case<'_> {
             node: drop.node,
             rise,
         })
-    }
-
-    /// The drop that decides, with its facts.
-    pub(super) fn drop_evidence(&self, fates: &Fates<'_>) -> Vec<Evidence> {
-        let Some(index) = fates.drop else {
-            return Vec::new();
-        };
-        [Evidence::Drop(index)]
-            .into_iter()
-            .chain(Evidence::facts(&self.journey.drops[index].facts))
-            .collect()
-    }
-
-    /// The last step, as evidence.
-    pub(super) fn last_seen(&self) -> Evidence {
-        let last = self.journey.steps.len().checked_sub(1);
-        last.map_or(Evidence::NotSeen, Evidence::LastSeen)
-    }
-
-    /// A step's index.
-    pub(super) fn index(&self, step: &Step) -> usize {
-        let mut steps = self.journey.steps.iter();
-        let found = steps.position(|other| std::ptr::eq(other, step));
-        found.expect("a step of this journey")
-    }
-
-    /// Whether the first step is where the sender's packets are seen first.
-    pub(super) fn starts_at_source(&self, first: &Step) -> bool {
-        let point = self.scene.point(first);
-        let local = &self.scene.nodes[first.node].local;
-        match (point.role, point.direction) {
-            (Role::Pod, Direction::Egress) | (Role::Veth, Direction::Ingress) => true,
-            // Sent by the node itself.
-            (_, Direction::Egress) => local.contains(&self.journey.packet.src),
-            (_, Direction::Ingress) => false,
-        }
     }
 
     /// Who waits in vain: the receiver for a question, or the asker for an answer. Both look the

@@ -9,6 +9,7 @@
 //! A verdict has no text: `view` makes sentences of [`Outcome`] and [`Evidence`]. Pure.
 
 mod absence;
+mod case;
 mod circumstances;
 mod dns;
 mod doubt;
@@ -18,10 +19,12 @@ mod fates;
 mod health;
 mod judge;
 mod model;
+mod next;
 mod next_hop;
 mod nothing;
 mod outcome;
 mod receive;
+mod rest;
 mod stats;
 mod summary;
 #[cfg(test)]

@@ -8,8 +8,7 @@
 use std::net::IpAddr;
 
 use super::{
-    Circumstances, Confidence, Evidence, Kind, Outcome, Station, Verdict, absence::Gone,
-    judge::Case,
+    Circumstances, Confidence, Evidence, Kind, Outcome, Station, Verdict, case::Case, rest::Gone,
 };
 use crate::{
     journey::{Scene, Step},

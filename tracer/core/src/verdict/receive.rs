@@ -2,9 +2,9 @@
 
 use super::{
     Circumstances, Evidence, LegKind, Where,
-    absence::{Next, last_of_rest, observed, seen_at},
+    case::Case,
     fates::Fates,
-    judge::Case,
+    rest::{Next, last_of_rest, observed, seen_at},
 };
 use crate::model::{Direction, Point, Transport};
 

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::{Evidence, Kind, Outcome, Verdict, fates::HOST, judge::Case};
+use super::{Evidence, Kind, Outcome, Verdict, case::Case, fates::HOST};
 use crate::{
     journey::Translated,
     model::{Cause, Direction, Ends, OwnerKind, Role},

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::{Circumstances, Confidence, Evidence, Kind, Outcome, Verdict, judge::Case};
+use super::{Circumstances, Confidence, Evidence, Kind, Outcome, Verdict, case::Case};
 use crate::{
     journey::{Scene, Step},
     model::{Cause, Device, Direction, EncapKind, OwnerKind, Role, Tunnel},

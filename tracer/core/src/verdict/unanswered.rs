@@ -2,9 +2,9 @@
 
 use super::{
     Circumstances, Confidence, Evidence, Kind, Outcome, Verdict, Where,
-    absence::seen_at,
+    case::Case,
     fates::{Fates, namespace, watches_receiver},
-    judge::Case,
+    rest::seen_at,
 };
 use crate::{
     journey::Closed,

@@ -4,7 +4,7 @@
 //! absence does not, if an event was lost at a place and time where the packet would have been
 //! seen.
 
-use super::{Where, fates::Fates, judge::Case};
+use super::{Where, case::Case, fates::Fates};
 use crate::{
     journey::{Closed, Journey, SETTLE, Step},
     model::Transport,

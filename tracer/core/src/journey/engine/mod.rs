@@ -56,8 +56,8 @@ use super::{
     Closed, Journey, Scene, Step,
     arrival::arrives,
     identity::stamp,
-    index::Id,
-    memory::{Candidates, Memory},
+    index::{Candidates, Id},
+    memory::Memory,
     ranges::Range,
     translation::Translations,
 };

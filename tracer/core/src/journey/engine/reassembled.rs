@@ -4,7 +4,7 @@
 
 use super::Engine;
 use crate::{
-    journey::{Scene, content::Content, memory::Candidates},
+    journey::{Scene, content::Content, index::Candidates},
     model::{Hop, Packet},
 };
 
