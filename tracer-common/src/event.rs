@@ -74,7 +74,7 @@ pub struct HopEvent {
     pub len: u32,
     /// IPv4 identification or that of the IPv6 fragment header.
     pub fragment_id: u32,
-    /// VNI of the innermost tunnel, as [`crate::tunnel::Tunnel::vni`].
+    /// VNI of the innermost tunnel, as [`crate::layers::Tunnel::vni`].
     pub vni: u32,
     /// Segments this packet will be cut into (`gso_segs`), 0 if it is whole.
     pub gso_segs: u16,
@@ -94,7 +94,7 @@ pub struct HopEvent {
     pub l3: u16,
     /// Offset of the innermost transport header.
     pub l4: u16,
-    /// As [`crate::walk::Layers::fragment`].
+    /// As [`crate::layers::Layers::fragment`].
     pub fragment: u16,
     /// VLAN tag that the kernel keeps beside the frame, host byte order. Only
     /// with [`VLAN`].
@@ -103,11 +103,11 @@ pub struct HopEvent {
     pub flags: u8,
     /// Where at the interface it was seen: [`INGRESS`], [`EGRESS`] or [`XDP`].
     pub place: u8,
-    /// [`crate::walk::Network`] of the innermost packet.
+    /// [`crate::layers::Network`] of the innermost packet.
     pub network: u8,
     /// Protocol of the innermost packet.
     pub proto: u8,
-    /// [`crate::tunnel::TunnelKind`] of the innermost tunnel, 0 without one.
+    /// [`crate::layers::TunnelKind`] of the innermost tunnel, 0 without one.
     pub tunnel: u8,
     /// Tunnels around the innermost packet.
     pub levels: u8,

@@ -24,8 +24,9 @@ use network_types::{
 use crate::{
     config::TunnelPorts,
     filter::{Spot, Tables, prefilter::fold},
+    layers::Network,
     packet::Packet,
-    walk::{Network, is_icmp_error},
+    walk::is_icmp_error,
 };
 
 /// What a header says of where the innermost addresses are.

@@ -22,9 +22,10 @@ use crate::{
     event::{DNS_PORT, HASHED, HopEvent, TRANSPORT_BYTES},
     filter::{ADVERTISEMENT, SOLICITATION},
     hash::{HASHED_BYTES, Key, payload_hash},
+    layers::Tunnel,
+    layers::{Layers, Network},
     packet::Packet,
-    tunnel::Tunnel,
-    walk::{ARP_LEN, Layers, Network},
+    walk::ARP_LEN,
 };
 
 /// A packet of which runs of bytes can be copied.

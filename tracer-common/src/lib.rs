@@ -6,8 +6,9 @@
 //! | module | what is agreed |
 //! |---|---|
 //! | [`packet`] | how bytes of a packet are read: [`packet::Packet`] |
+//! | [`layers`] | what a walk finds: [`layers::Layers`] |
 //! | [`walk`] | from the first byte to the innermost packet: [`walk::walk`] |
-//! | [`tunnel`] | which packets carry others: [`tunnel::Tunnel`] |
+//! | [`tunnel`] | which packets carry others |
 //! | [`mod@glance`] | whether nobody asked for it: [`glance::is_miss`] |
 //! | [`filter`] | which packets belong to a follow: [`filter::Tables`] |
 //! | [`flow`] | what was decided about the packets before |
@@ -30,6 +31,7 @@ pub mod flow;
 pub mod glance;
 pub mod hash;
 pub mod headers;
+pub mod layers;
 pub mod packet;
 pub mod tunnel;
 pub mod walk;

@@ -8,52 +8,9 @@ use network_types::{eth::EtherType, geneve::GeneveHdr, ip::IpProto, udp::UdpHdr,
 
 use crate::{
     config::TunnelPorts,
+    layers::{Layers, TunnelKind, Unparsed, is_unread},
     packet::Packet,
-    walk::{Layers, Network, Unparsed, is_unread},
 };
-
-/// How a tunnel carries packets.
-#[repr(u8)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TunnelKind {
-    /// Frames in UDP (RFC 7348).
-    Vxlan = 1,
-    /// IP packets in IP packets, of any two versions (RFC 2003, 2473, 4213).
-    IpIp = 2,
-    /// Frames or IP packets in UDP (RFC 8926).
-    Geneve = 3,
-    /// Frames or IP packets in IP packets (RFC 2784), without a key.
-    Gre = 4,
-    /// The same with a key (RFC 2890), which may be 0.
-    GreKeyed = 5,
-}
-
-/// The tunnel that carries the innermost packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tunnel {
-    /// How many tunnels the packet is in.
-    pub levels: u8,
-    /// How it carries the packet.
-    pub kind: TunnelKind,
-    /// [`Network::V4`] or [`Network::V6`].
-    pub outer: Network,
-    /// Offset of the tunnel's own IP header.
-    pub outer_l3: usize,
-    /// Network identifier of VXLAN or Geneve, 24 bits; GRE's key; 0 of the
-    /// others.
-    pub vni: u32,
-}
-
-impl Tunnel {
-    /// None at all.
-    pub(crate) const NONE: Self = Self {
-        levels: 0,
-        kind: TunnelKind::IpIp,
-        outer: Network::V4,
-        outer_l3: 0,
-        vni: 0,
-    };
-}
 
 /// What a tunnel's header says of the packet behind it.
 pub(crate) struct Carried {

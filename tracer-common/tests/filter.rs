@@ -12,7 +12,8 @@ use tracer_common::{
         Decision, FOLLOWED, Identity, NEIGHBOUR, Prefilter, Rule, SIDE_A, Spot, Tables, candidate,
         decide, sampling_hash,
     },
-    walk::{Unparsed, walk},
+    layers::Unparsed,
+    walk::walk,
 };
 use tracer_tests::frames::{
     ARP, ICMP, ICMPV6, IPV4, IPV6, TCP, UDP, arp_request, ethernet, icmp, ipv4, ipv6, tcp, udp,

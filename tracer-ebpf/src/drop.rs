@@ -32,7 +32,8 @@ use tracer_common::{
     filter::{Decision, candidate_with, decide, sampling_hash},
     glance::is_miss,
     headers::fill_headers,
-    walk::{Unparsed, arp, is_unread, walk},
+    layers::{Unparsed, is_unread},
+    walk::{arp, walk},
 };
 
 use crate::{

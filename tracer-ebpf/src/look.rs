@@ -7,8 +7,9 @@
 //! so that it checks a stage once and not for every path that leads there.
 
 use tracer_common::{
+    layers::{Layers, Unparsed},
     packet::Packet,
-    walk::{Layers, Unparsed, quoted},
+    walk::quoted,
 };
 
 use crate::{

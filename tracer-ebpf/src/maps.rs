@@ -24,7 +24,7 @@ use tracer_common::{
         Prefilters, Rule, RuleSet, Spot, Tables,
     },
     flow::{Flow, Flows},
-    walk::Layers,
+    layers::Layers,
 };
 
 /// Read-only once loaded; user space writes it before.

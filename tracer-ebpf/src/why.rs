@@ -3,7 +3,7 @@
 //! Without the feature `debug` nothing of it is compiled, and each call here is none:
 //! a line for each packet costs many times what the program does.
 
-use tracer_common::walk::Unparsed;
+use tracer_common::layers::Unparsed;
 
 use crate::look::UNPARSED;
 

@@ -3,8 +3,8 @@
 use network_types::ip::IpProto;
 
 use crate::{
+    layers::{Layers, Network, Unparsed},
     packet::Packet,
-    walk::{Layers, Network, Unparsed},
 };
 
 /// The two addresses by which a packet is judged, as offsets into it.

@@ -28,8 +28,9 @@ use self::{
     prefilter::fold,
 };
 use crate::{
+    layers::{Layers, Unparsed},
     packet::Packet,
-    walk::{Layers, Unparsed, quoted},
+    walk::quoted,
 };
 
 /// Key of the address tables: the filter's slot, then the address, IPv4 as

@@ -3,7 +3,7 @@
 use network_types::ip::IpProto;
 
 use super::{Ends, prefilter::fold};
-use crate::{hash::mix, packet::Packet, walk::Layers};
+use crate::{hash::mix, layers::Layers, packet::Packet};
 
 /// A hash that is the same for one packet at every point it passes, so that
 /// sampling takes whole journeys.

@@ -2,8 +2,9 @@
 
 use tracer_common::{
     filter::candidate,
-    tunnel::TunnelKind,
-    walk::{FRAGMENT_HEADER, Unparsed, walk},
+    layers::TunnelKind,
+    layers::{FRAGMENT_HEADER, Unparsed},
+    walk::walk,
 };
 use tracer_tests::frames::{ICMP, TCP, UDP, all_kept, kept};
 

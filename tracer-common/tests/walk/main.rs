@@ -10,7 +10,8 @@ use tracer_common::{
     config::TunnelPorts,
     filter::{Identity, Rule, Spot, Tables, candidate},
     glance::is_miss,
-    walk::{FRAGMENT_HEADER, Layers, MORE_FRAGMENTS, Network, Unparsed, quoted, walk},
+    layers::{FRAGMENT_HEADER, Layers, MORE_FRAGMENTS, Network, Unparsed},
+    walk::{quoted, walk},
 };
 use tracer_tests::frames::{
     ARP, ICMP, ICMPV6, IPV4, IPV6, TCP, UDP, VLAN, arp_request, ethernet, icmp, ipv4,

@@ -2,8 +2,9 @@
 
 use proptest::prelude::*;
 use tracer_common::{
-    tunnel::{Tunnel, TunnelKind},
-    walk::{Layers, Network, Unparsed, walk},
+    layers::{Layers, Network, Unparsed},
+    layers::{Tunnel, TunnelKind},
+    walk::walk,
 };
 use tracer_tests::frames::{
     FRAME, GRE, IPV4, IPV4_IN_IP, IPV6, IPV6_IN_IP, TCP, UDP, VLAN, ethernet, geneve, gre, ipv4,

@@ -7,8 +7,9 @@ use tracer_common::{
         sampling_hash,
     },
     glance::is_miss,
-    tunnel::TunnelKind,
-    walk::{Layers, MAX_OFFSET, MAX_TUNNELS, Network, quoted, walk as walk_frame},
+    layers::TunnelKind,
+    layers::{Layers, Network},
+    walk::{MAX_OFFSET, MAX_TUNNELS, quoted, walk as walk_frame},
 };
 
 const PORTS: TunnelPorts = TunnelPorts {

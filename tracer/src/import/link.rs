@@ -6,8 +6,8 @@ use network_types::eth::{EthHdr, EtherType};
 use tracer_common::{
     config::Load,
     event::{ETHERNET, HopEvent, VLAN},
+    layers::Unparsed,
     packet::Packet as _,
-    walk::Unparsed,
 };
 use tracer_core::model::{Direction, Mac};
 

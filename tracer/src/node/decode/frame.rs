@@ -7,8 +7,9 @@ use tracer_common::{
     config::Load,
     event::{ETHERNET, HopEvent},
     headers::{Bytes as _, fill_headers},
+    layers::Unparsed,
     packet::Packet as _,
-    walk::{Unparsed, quoted, walk},
+    walk::{quoted, walk},
 };
 
 /// Bytes of a transport header that has only its ports.

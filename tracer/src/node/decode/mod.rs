@@ -19,9 +19,10 @@ use tracer_common::{
     event::{ETHERNET, HASHED, HopEvent, SERVICE_TAG, VLAN, split},
     filter::{ADVERTISEMENT, SOLICITATION},
     hash::mix,
+    layers::TunnelKind,
+    layers::{FRAGMENT_HEADER, FRAGMENT_OFFSET, MORE_FRAGMENTS, Network},
     packet::Packet as _,
-    tunnel::TunnelKind,
-    walk::{FRAGMENT_HEADER, FRAGMENT_OFFSET, MORE_FRAGMENTS, Network, is_icmp_error},
+    walk::is_icmp_error,
 };
 use tracer_core::model::{
     Arp, Encap, EncapKind, Flags, Hop, Icmp, Mac, Neighbour, Packet, Quote, Tcp, Transport,
