@@ -4,6 +4,8 @@
 //! on standard output. It never listens on a port, and it ends, detached, when its input
 //! closes, when it hears nothing for long, and when nobody takes what it writes.
 
+mod hold;
+
 use std::{
     io::{self, Read as _},
     path::{Path, PathBuf},
@@ -41,8 +43,21 @@ const WAITING: usize = 16;
 /// # Errors
 /// [`Failure`], in one sentence.
 pub fn run(args: &AgentArgs) -> Result<Outcome, Failure> {
-    let netns = args.netns.clone();
     let runtime = runtime()?;
+    if let Some(file) = &args.hold {
+        let told = interrupted()?;
+        runtime.block_on(hold::hold(file, told));
+        return Ok(Outcome::Done);
+    }
+    if let Some(file) = &args.pid_file {
+        hold::tell(file).map_err(|error| {
+            Failure::new(format!(
+                "cannot write this agent's process id to {}: {error}",
+                file.display()
+            ))
+        })?;
+    }
+    let netns = args.netns.clone();
     let served = runtime.block_on(serve(netns));
     // A thread that writes to somebody who does not read is not waited for.
     runtime.shutdown_background();

@@ -26,6 +26,7 @@ use tracer_core::{
     request::{Commander, Start},
 };
 
+pub(crate) use self::upload::PATIENCE;
 use self::way::Way;
 pub use self::{
     pods::{PodError, Pods, about_pod},

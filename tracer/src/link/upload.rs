@@ -9,6 +9,7 @@ use std::{
     env, fs,
     io::{self, Read, Write},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use ring::digest::{SHA256, digest};
@@ -46,8 +47,8 @@ pub(super) fn script_for_login() -> String {
 /// Where a pod's memory is mounted, in which the program and the agent's process id are.
 pub(super) const FOLDER: &str = "/tracer";
 
-/// How long a pod waits for its agent, s.
-const PATIENCE: u32 = 120;
+/// How long a pod waits for its agent.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What runs in an agent's pod by exec: the agent that its image has, if it `may_have` one,
 /// else one that it takes. The pod ends with it.
@@ -72,12 +73,13 @@ pub(super) fn script_of_pod() -> String {
 }
 
 /// What is told while a shell waits for its child is heard at once. An agent that is told
-/// twice ends without order.
+/// twice ends without order. `agent::hold` does the same without a shell.
 fn waiting_in(folder: &str) -> String {
+    let patience = PATIENCE.as_secs();
     format!(
         "t=; trap t=1 TERM; \
          i=0; until [ -s {folder}/pid ]; do [ -z \"$t\" ] || exit 0; \
-         i=$((i+1)); [ $i -le {PATIENCE} ] || exit 0; sleep 1 & wait $!; done; \
+         i=$((i+1)); [ $i -le {patience} ] || exit 0; sleep 1 & wait $!; done; \
          read -r p <{folder}/pid; while kill -0 $p 2>/dev/null; do \
          [ -z \"$t\" ] || {{ trap \"\" TERM; t=; kill $p 2>/dev/null; }}; \
          sleep 1 & wait $!; done; exit 0"
@@ -215,7 +217,7 @@ mod tests {
         io::{BufRead as _, BufReader, Cursor},
         process::{Child, Command, Stdio},
         thread,
-        time::{Duration, Instant},
+        time::Instant,
     };
 
     use nix::{

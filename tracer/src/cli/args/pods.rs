@@ -10,7 +10,7 @@ use crate::{cli::values, link::Pods};
 /// How agents' pods are made.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct PodArgs {
-    /// Image with a shell for agents' pods; default: a well-known one that the node has
+    /// Image with tracer or a shell for agents' pods; default: a well-known one that the node has
     #[arg(long, value_name = "IMAGE", help_heading = WHERE)]
     pub agent_image: Option<String>,
 

@@ -59,6 +59,11 @@ fn repository(name: &str) -> &str {
     }
 }
 
+/// Whether an image is called `tracer`, as the project's own is.
+pub(super) fn is_tracers(name: &str) -> bool {
+    repository(name).rsplit('/').next() == Some("tracer")
+}
+
 /// Refuses nodes that are none.
 pub(super) fn check(name: &str, node: &Node) -> Result<(), PodError> {
     let labels = node.metadata.labels.as_ref();

@@ -6,7 +6,7 @@ use k8s_openapi::api::{batch::v1::Job, core::v1::Namespace};
 use serde_json::{Value, json};
 use tracer_core::request::{Start, Watch};
 
-use super::{CONTAINER, NAMESPACE};
+use super::{CONTAINER, NAMESPACE, inside::Inside};
 use crate::link::upload;
 
 /// What all that is made here carries.
@@ -43,6 +43,7 @@ pub(super) struct Wanted<'a> {
     pub(super) name: &'a str,
     pub(super) start: &'a Start,
     pub(super) image: &'a str,
+    pub(super) inside: Inside,
     /// Whether the image may have to be pulled.
     pub(super) pull: &'a str,
     /// The node's kernel, as `uname -r` says.
@@ -116,7 +117,7 @@ impl Wanted<'_> {
                 "name": CONTAINER,
                 "image": self.image,
                 "imagePullPolicy": self.pull,
-                "command": ["sh", "-c", upload::script_of_pod()],
+                "command": self.inside.holder(),
                 "volumeMounts": [{"name": "tracer", "mountPath": upload::FOLDER}],
                 "resources": {
                     "requests": {"cpu": "20m", "memory": "64Mi"},
@@ -174,6 +175,7 @@ fn is_before(kernel: &str, version: (u32, u32)) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::core::v1::Container;
     use tracer_common::hash::Key;
     use tracer_core::request::{Filter, Request};
 
@@ -200,11 +202,12 @@ mod tests {
         }
     }
 
-    fn job(start: &Start, kernel: &str) -> Job {
+    fn job(start: &Start, kernel: &str, inside: Inside) -> Job {
         let wanted = Wanted {
             name: "tracer-1",
             start,
             image: "busybox",
+            inside,
             pull: "Never",
             kernel,
             wait: Duration::from_secs(60),
@@ -212,10 +215,17 @@ mod tests {
         wanted.job()
     }
 
+    /// Its pod's only container.
+    fn container(job: Job) -> Container {
+        let pod = job.spec.expect("a spec").template.spec.expect("a pod");
+        let containers = <[Container; 1]>::try_from(pod.containers);
+        let [container] = containers.expect("one container");
+        container
+    }
+
     fn capabilities(start: &Start, kernel: &str) -> Vec<String> {
-        let pod = job(start, kernel).spec.expect("a spec").template.spec;
-        let context = pod.expect("a pod").containers.remove(0).security_context;
-        let context = context.expect("a context");
+        let container = container(job(start, kernel, Inside::Shell));
+        let context = container.security_context.expect("a context");
         assert_eq!(context.privileged, Some(false));
         context.capabilities.and_then(|all| all.add).expect("some")
     }
@@ -231,5 +241,23 @@ mod tests {
         let all = [base.as_slice(), &enters].concat();
         assert_eq!(capabilities(&start(Watch::Follow, 1), "6.1.0"), all);
         assert_eq!(capabilities(&start(Watch::Drops, 0), "6.1"), all);
+    }
+    #[test]
+    fn an_image_without_a_shell_is_held_by_tracer_itself() {
+        let start = start(Watch::Follow, 1);
+        let made = |inside| container(job(&start, "6.1", inside));
+        let (mut shell, mut tracer) = (made(Inside::Shell), made(Inside::Tracer));
+        let script = shell.command.take().expect("a command");
+        assert_eq!(script[..2], ["sh", "-c"]);
+        assert_eq!(script[2], upload::script_of_pod());
+        let command = tracer.command.take().expect("a command");
+        assert_eq!(command, ["tracer", "agent", "--hold", "/tracer/pid"]);
+        // The image's entry point would take these as its own.
+        assert_eq!(tracer.args, None);
+        // The file is in memory that the pod may write to, as all else is read-only.
+        let mounts = tracer.volume_mounts.as_ref().expect("a mount");
+        assert_eq!(mounts[0].mount_path, "/tracer");
+        // All else is the same.
+        assert_eq!(shell, tracer);
     }
 }

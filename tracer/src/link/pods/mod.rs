@@ -1,16 +1,18 @@
 //! Agents in pods: one for each node, made when a follow begins and gone when it ends.
 //!
 //! A Job holds each pod, so that Kubernetes removes what nobody else does. The pod's own
-//! process waits for the agent, which comes by exec with the program on its standard input,
-//! and ends with it. The agent ends with its stream. So a follow that is killed leaves a
+//! process waits for the agent, which comes by exec, and ends with it. The image has the
+//! program, or a shell that takes it from its standard input (`inside`). The agent ends with its stream. So a follow that is killed leaves a
 //! pod for some seconds, and a Job no longer than its pod. What never came to run is removed
 //! by the next follow, once whoever made it has given up.
 
 mod image;
+mod inside;
 mod job;
 mod refused;
 mod rights;
 mod session;
+mod settle;
 mod streams;
 mod tidy;
 mod wait;
@@ -44,7 +46,7 @@ const ANSWER: Duration = Duration::from_secs(30);
 pub struct Pods {
     /// Which cluster, and as whom.
     pub access: Access,
-    /// An image with a shell, if it is not to be a well-known one that the node has.
+    /// An image with tracer or a shell, if it is not to be a well-known one that the node has.
     pub image: Option<String>,
     /// How long they may take to run.
     pub wait: Duration,

@@ -43,10 +43,10 @@ pub enum PodError {
     /// It has ended before it was of use.
     #[error("the agent's pod ended: {0}")]
     Ended(String),
-    /// Its image has nothing that could be started.
+    /// Its image does not have what was to be started.
     #[error(
-        "the agent's pod cannot start ({0}): its image seems to have no shell, so name another \
-         image with --agent-image"
+        "the agent's pod cannot start ({0}): its image seems to have neither tracer nor a shell, \
+         so name another image with --agent-image"
     )]
     NoStart(String),
     /// Nobody would end it.

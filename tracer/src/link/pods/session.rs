@@ -23,13 +23,15 @@ use tracing::{info, warn};
 
 use super::{
     CONTAINER, NAMESPACE, PodError, Pods,
+    inside::{self, Inside},
     job::Wanted,
+    settle::{IN_FLIGHT, Settled, may_be_there, settle},
     streams::{Input, Output, Ready, converse},
     wait::{self, Patience},
 };
 use crate::{
     cluster::Cluster,
-    link::{RemoteError, lock, upload, way},
+    link::{RemoteError, lock, way},
 };
 
 /// Bytes that may be on their way in each direction. kube's default is 1 KiB.
@@ -37,9 +39,6 @@ const BUFFER: usize = 1 << 20;
 
 /// How long a cluster has to take a Job back. Without that, the Job ends with its pod.
 const REMOVAL: Duration = Duration::from_secs(3);
-
-/// How long an answer about a Job that may just be made is waited for before it is removed.
-const IN_FLIGHT: Duration = Duration::from_secs(2);
 
 /// Sessions whose Jobs may still be in the cluster.
 static OPEN: Mutex<Open> = Mutex::new(Open::new());
@@ -155,7 +154,7 @@ pub(in crate::link) fn start(pods: &Pods, start: &Start) -> Result<way::Way, Rem
     let streams = streams.unwrap_or(Err(RemoteError::Wrong("nobody made its pod")))?;
     Ok(way::Way {
         name: streams.name,
-        uploads: true,
+        uploads: streams.uploads,
         input: Box::new(Input(streams.input)),
         output: Box::new(Output::new(streams.output)),
         errors: Box::new(Output::new(streams.errors)),
@@ -163,8 +162,29 @@ pub(in crate::link) fn start(pods: &Pods, start: &Start) -> Result<way::Way, Rem
     })
 }
 
-/// From the Job's making to its removal.
+/// From the first Job's making to the last one's removal.
 async fn run(pods: &Pods, start: &Start, session: &Session, ready: &Ready) {
+    let mut failed = None;
+    for &inside in inside::guesses(pods.image.as_deref()) {
+        failed = run_job(pods, start, inside, session, ready).await;
+        if !matches!(failed, Some(PodError::NoStart(_))) {
+            break;
+        }
+        info!("{}: the image does not have {}", start.node, inside.name());
+    }
+    if let Some(error) = failed {
+        drop(ready.send(Err(error.into())));
+    }
+}
+
+/// From a Job's making to its removal: why it was of no use.
+async fn run_job(
+    pods: &Pods,
+    start: &Start,
+    inside: Inside,
+    session: &Session,
+    ready: &Ready,
+) -> Option<PodError> {
     let stop = &session.0.stop;
     // A name that is taken is refused by the cluster.
     let mut random = [0; 5];
@@ -172,12 +192,12 @@ async fn run(pods: &Pods, start: &Start, session: &Session, ready: &Ready) {
     let random: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
     let name = format!("tracer-{random}");
     let planned = tokio::select! {
-        planned = plan(pods, start, &name) => planned,
-        () = stop.notified() => return,
+        planned = plan(pods, start, inside, &name) => planned,
+        () = stop.notified() => return None,
     };
     let (cluster, job) = match planned {
         Ok(planned) => planned,
-        Err(error) => return drop(ready.send(Err(error.into()))),
+        Err(error) => return Some(error),
     };
     let jobs: Api<Job> = Api::namespaced(cluster.client.clone(), NAMESPACE);
     let how = PostParams::default();
@@ -189,9 +209,9 @@ async fn run(pods: &Pods, start: &Start, session: &Session, ready: &Ready) {
         Some(Err(error)) => Some(refusal(&cluster, error)),
         Some(Ok(_)) => {
             let follow = async {
-                match open(&cluster, &name, start, pods).await {
+                match open(&cluster, &name, start, inside, pods).await {
                     Ok((pod, process)) => {
-                        converse(process, &pod, ready, &session.0.has_begun).await
+                        converse(process, &pod, inside, ready, &session.0.has_begun).await
                     }
                     Err(error) => Some(error),
                 }
@@ -205,34 +225,7 @@ async fn run(pods: &Pods, start: &Start, session: &Session, ready: &Ready) {
     if is_left {
         remove(&cluster, &jobs, &name, &start.node).await;
     }
-    if let Some(error) = failed {
-        drop(ready.send(Err(error.into())));
-    }
-}
-
-/// What became of a request that makes something.
-struct Settled<T> {
-    /// `None` without an answer in time.
-    answer: Option<kube::Result<T>>,
-    /// Whether the session is to end.
-    stopped: bool,
-}
-
-/// Waits for a request that makes something. One that was sent may do so whoever stops
-/// listening, so its answer is waited for a while also when all is to end.
-async fn settle<T>(request: impl Future<Output = kube::Result<T>>, stop: &Notify) -> Settled<T> {
-    tokio::pin!(request);
-    let (answer, stopped) = tokio::select! {
-        answer = timeout(super::ANSWER, &mut request) => (answer, false),
-        () = stop.notified() => (timeout(IN_FLIGHT, request).await, true),
-    };
-    let answer = answer.ok();
-    Settled { answer, stopped }
-}
-
-/// Whether something was made, as far as one can tell from the answer: all but a refusal.
-fn may_be_there<T>(answer: Option<&kube::Result<T>>) -> bool {
-    !matches!(answer, Some(Err(kube::Error::Api(status))) if (400..500).contains(&status.code))
+    failed
 }
 
 /// Takes a Job back.
@@ -247,7 +240,12 @@ async fn remove(cluster: &Cluster, jobs: &Api<Job>, name: &str, node: &str) {
 }
 
 /// The cluster, and the Job that is to be made.
-async fn plan(pods: &Pods, start: &Start, name: &str) -> Result<(Cluster, Job), PodError> {
+async fn plan(
+    pods: &Pods,
+    start: &Start,
+    inside: Inside,
+    name: &str,
+) -> Result<(Cluster, Job), PodError> {
     let cluster = pods.access.connect().await?;
     let node = super::answered(&cluster.place, pods.node(&cluster, &start.node)).await?;
     let (image, pull) = pods.choose(&start.node, &node)?;
@@ -256,11 +254,16 @@ async fn plan(pods: &Pods, start: &Start, name: &str) -> Result<(Cluster, Job), 
         name,
         start,
         image: &image,
+        inside,
         pull,
         kernel: &info.unwrap_or_default().kernel_version,
         wait: pods.wait,
     };
-    info!("{}: making the Job {name} of {image}", start.node);
+    info!(
+        "{}: making the Job {name} of {image} with {}",
+        start.node,
+        inside.name()
+    );
     let job = wanted.job();
     Ok((cluster, job))
 }
@@ -278,11 +281,12 @@ fn refusal(cluster: &Cluster, error: kube::Error) -> PodError {
     }
 }
 
-/// Waits for the pod, and begins the script that becomes the agent.
+/// Waits for the pod, and begins what becomes the agent.
 async fn open(
     cluster: &Cluster,
     job: &str,
     start: &Start,
+    inside: Inside,
     wanted: &Pods,
 ) -> Result<(String, AttachedProcess), PodError> {
     let patience = Patience::new(wanted.wait);
@@ -295,8 +299,8 @@ async fn open(
         max_stdout_buf_size: Some(BUFFER),
         ..AttachParams::default()
     };
-    let script = upload::script_for_pod(wanted.image.is_some());
-    let process = pods.exec(&name, ["sh", "-c", &script], &params);
+    let command = inside.agent(wanted.image.is_some());
+    let process = pods.exec(&name, command, &params);
     let process = patience.keep(process, "exec is not answered").await?;
     let process = process.map_err(|error| PodError::Exec(cluster.explain(error)))?;
     Ok((name, process))
@@ -304,61 +308,7 @@ async fn open(
 
 #[cfg(test)]
 mod tests {
-    use std::{future, io};
-
-    use kube::core::Status;
-    use tokio::time::{Instant, sleep};
-
     use super::*;
-
-    /// An answer that comes after so many seconds.
-    async fn after(seconds: u64, answer: kube::Result<()>) -> kube::Result<()> {
-        sleep(Duration::from_secs(seconds)).await;
-        answer
-    }
-
-    fn api(code: u16) -> kube::Error {
-        kube::Error::Api(Box::new(Status::failure("no", "No").with_code(code)))
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_job_that_may_be_made_is_waited_for_and_removed() {
-        let stop = Notify::new();
-        stop.notify_one();
-        let begun = Instant::now();
-        let settled = settle(after(1, Ok(())), &stop).await;
-        assert!(settled.stopped && may_be_there(settled.answer.as_ref()));
-        assert_eq!(begun.elapsed(), Duration::from_secs(1));
-
-        stop.notify_one();
-        let settled = settle(future::pending::<kube::Result<()>>(), &stop).await;
-        assert!(settled.stopped && may_be_there(settled.answer.as_ref()));
-        assert_eq!(begun.elapsed(), Duration::from_secs(1) + IN_FLIGHT);
-
-        // Whoever has that name already keeps it.
-        stop.notify_one();
-        let settled = settle(after(1, Err(api(409))), &stop).await;
-        assert!(settled.stopped && !may_be_there(settled.answer.as_ref()));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_server_that_does_not_answer_may_have_made_a_job() {
-        let stop = Notify::new();
-        let begun = Instant::now();
-        let settled = settle(future::pending::<kube::Result<()>>(), &stop).await;
-        assert!(!settled.stopped && settled.answer.is_none());
-        assert!(may_be_there(settled.answer.as_ref()));
-        assert_eq!(begun.elapsed(), super::super::ANSWER);
-        let broken = kube::Error::ReadEvents(io::ErrorKind::BrokenPipe.into());
-        for (answer, is_there) in [
-            (Ok(()), true),
-            (Err(api(403)), false),
-            (Err(api(504)), true),
-            (Err(broken), true),
-        ] {
-            assert_eq!(may_be_there(Some(&answer)), is_there, "{answer:?}");
-        }
-    }
 
     #[test]
     fn no_session_begins_once_all_are_ended() {

@@ -17,7 +17,7 @@ use tokio::{
 };
 use tracing::info;
 
-use super::{NAMESPACE, PodError};
+use super::{NAMESPACE, PodError, inside::Inside};
 use crate::link::{RemoteError, wire::SILENCE};
 
 /// Chunks that may wait to be read or written.
@@ -27,6 +27,8 @@ const CHUNK: usize = 1 << 16;
 /// What joins the threads that wait to the runtime.
 pub(super) struct Streams {
     pub(super) name: String,
+    /// Whether a script answers first.
+    pub(super) uploads: bool,
     pub(super) input: mpsc::Sender<Vec<u8>>,
     pub(super) output: mpsc::Receiver<Vec<u8>>,
     pub(super) errors: mpsc::Receiver<Vec<u8>>,
@@ -38,6 +40,7 @@ pub(super) type Ready = std_mpsc::Sender<Result<Streams, RemoteError>>;
 pub(super) async fn converse(
     mut process: AttachedProcess,
     pod: &str,
+    inside: Inside,
     ready: &Ready,
     has_begun: &AtomicBool,
 ) -> Option<PodError> {
@@ -52,6 +55,7 @@ pub(super) async fn converse(
     let name = format!("kubectl exec -n {NAMESPACE} {pod}");
     let streams = Streams {
         name,
+        uploads: inside.uploads(),
         input,
         output,
         errors,

@@ -108,6 +108,13 @@ enum State {
 /// What runtimes call it when there is nothing to run: containerd, and Docker.
 const NO_START: &[&str] = &["StartError", "ContainerCannotRun"];
 
+/// What kubelet calls it with CRI-O, which looks for the program earlier. kubelet tries again
+/// without end.
+const NO_CREATE: &str = "CreateContainerError";
+
+/// How runc and crun begin to say that an image does not have a program.
+const NO_PROGRAM: &str = "executable file";
+
 fn state(pod: &Pod) -> State {
     let Some(status) = &pod.status else {
         return State::Waits("Pending".to_owned());
@@ -147,7 +154,15 @@ fn state(pod: &Pod) -> State {
         Some(ContainerState {
             waiting: Some(waiting),
             ..
-        }) => State::Waits(words(&waiting.reason, &waiting.message)),
+        }) => {
+            let why = words(&waiting.reason, &waiting.message);
+            let reason = waiting.reason.as_deref();
+            if reason == Some(NO_CREATE) && why.contains(NO_PROGRAM) {
+                State::Ended(PodError::NoStart(why))
+            } else {
+                State::Waits(why)
+            }
+        }
         _ => State::Waits(words(&status.reason, &status.message)),
     }
 }
@@ -216,6 +231,18 @@ mod tests {
             json!({"terminated": {"exitCode": 128, "reason": "StartError", "message": "no sh"}});
         let said = told(&container(&ended));
         assert!(said.contains("StartError: no sh") && said.contains("--agent-image"));
+        let create = |message: &str| {
+            container(&json!({"waiting": {"reason": "CreateContainerError", "message": message}}))
+        };
+        for message in [
+            "runc create failed: exec: \"sh\": executable file not found in $PATH",
+            "crun: executable file `sh` not found in $PATH: No such file or directory",
+        ] {
+            let said = told(&create(message));
+            assert!(said.contains("neither tracer nor a shell"), "{said}");
+        }
+        let said = told(&create("no space left on device"));
+        assert_eq!(said, "waits: CreateContainerError: no space left on device");
         let ended = json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}});
         let said = told(&container(&ended));
         assert_eq!(said, "the agent's pod ended: OOMKilled");
