@@ -114,6 +114,39 @@ impl Cluster {
             .with_context(|| format!("on {machine}"))
     }
 
+    /// Gives a node's containerd an image by `ctr`, and waits until kubelet can have it.
+    ///
+    /// # Errors
+    /// If the file is no image of that name.
+    pub fn give_image(&self, node: &str, archive: &Path, name: &str) -> Result<()> {
+        self.ctr(node, &["import", text(archive)?])?;
+        self.wait_image(node, name)
+    }
+
+    /// Gives an image of a node another name.
+    ///
+    /// # Errors
+    /// If the node has no such image.
+    pub fn name_image(&self, node: &str, name: &str, other: &str) -> Result<()> {
+        self.ctr(node, &["tag", "--force", name, other])?;
+        self.wait_image(node, other)
+    }
+
+    /// What kubelet asks notices a moment later what `ctr` has done.
+    fn wait_image(&self, node: &str, name: &str) -> Result<()> {
+        self.until(&format!("kubelet on {node} knows {name}"), || {
+            let listed = self.ctr(node, &["list", &format!("name=={name}")])?;
+            Ok(listed.contains("io.cri-containerd.image=managed"))
+        })
+    }
+
+    fn ctr(&self, node: &str, args: &[&str]) -> Result<String> {
+        let root = self.run.parent().context("a cluster is in a directory")?;
+        let mut ctr = self.command_on(node, text(&root.join("debian/usr/bin/ctr"))?)?;
+        ctr.args(["--namespace", "k8s.io", "images"]).args(args);
+        process::run(&mut ctr, "").with_context(|| format!("on {node}"))
+    }
+
     /// Runs kubectl as the administrator, and returns what it printed.
     ///
     /// # Errors

@@ -52,6 +52,19 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Shows a command and what it says only where it fails.
+pub(crate) fn quiet(command: &mut Command) -> Result<()> {
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.with_context(|| format!("cannot run `{}`", line(command)))?;
+    ensure!(
+        output.status.success(),
+        "`{}` failed: {}",
+        line(command),
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    Ok(())
+}
+
 /// Runs a program to its end: what it wrote on its standard output.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let output = command

@@ -17,11 +17,11 @@ use crate::{
     setup,
 };
 
-/// Builds it beside what tests run, which puts it on nodes.
-pub(crate) fn agent() -> Result<()> {
+/// Builds it beside what tests run, which puts it on nodes: where it is.
+pub(crate) fn agent() -> Result<PathBuf> {
     let agent = release_binary(&format!("tracer-{}", env::consts::ARCH))?;
-    fs::copy(build()?, agent)?;
-    Ok(())
+    fs::copy(build()?, &agent)?;
+    Ok(agent)
 }
 
 /// Builds it, and says where it is and how large.

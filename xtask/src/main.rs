@@ -18,6 +18,7 @@ mod demo;
 mod dist;
 mod fixtures;
 mod fuzz;
+mod image;
 mod kernels;
 mod lint;
 mod mutants;
@@ -63,6 +64,17 @@ Examples:
     /// musl. It must run in an empty folder, and its size is told.
     #[command(after_help = "Example:\n  cargo xtask build && target/dist/tracer version")]
     Build,
+    /// Make a container image with tracer and nothing else: target/dist/tracer.oci.tar
+    ///
+    /// An OCI archive of the file that `build` makes, without a shell and without a base image, for
+    /// `tracer follow --agent-image`. It takes no container engine. The same file makes the same
+    /// archive. The name and the size are told.
+    #[command(after_help = "\
+Examples:
+  cargo xtask image
+  skopeo copy oci-archive:target/dist/tracer.oci.tar docker://registry.example/tracer:0.1.0
+  ctr -n k8s.io images import target/dist/tracer.oci.tar    on each node, without a registry")]
+    Image,
     /// Follow pings and TCP connections over a network made for it (root)
     ///
     /// Makes a cluster of two nodes out of network namespaces, wired as Flannel
@@ -213,6 +225,7 @@ fn run(task: Task) -> Result<ExitCode> {
             ));
         }
         Task::Build => drop(dist::build()?),
+        Task::Image => image::build()?,
         Task::Demo(options) => return demo::run(&options),
         Task::Test { args } => check::test(&args)?,
         Task::Fixtures(options) => fixtures::run(&options)?,

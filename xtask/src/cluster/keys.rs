@@ -6,7 +6,8 @@ use anyhow::{Context as _, Result};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::json;
 
-use super::place::{API_SERVICE, CONTROL, NODES, Place, address, quiet};
+use super::place::{API_SERVICE, CONTROL, NODES, Place, address};
+use crate::command::quiet;
 
 /// Clients: the name of the file, and who it is for the API server.
 const CLIENTS: &[(&str, &str)] = &[

@@ -327,7 +327,10 @@ fn test(
 ) -> Result<()> {
     summary.part("build for the cluster", |_| {
         check::build_with_tests()?;
-        dist::agent()
+        let agent = dist::agent()?;
+        // A test gives the nodes this image.
+        let archive = agent.with_file_name(crate::image::ARCHIVE);
+        crate::image::tracer(&agent, &archive).map(drop)
     })?;
     // What is compiled the first time takes longer than all tests.
     let begin = Instant::now();

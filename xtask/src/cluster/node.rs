@@ -12,11 +12,12 @@ use nix::mount::{MsFlags, mount as mount_at};
 use serde_json::json;
 
 use super::{
-    Wiring,
+    Wiring, image,
     machine::{CGROUP, Service},
-    place::{DNS_SERVICE, PODS, Place, address, quiet},
+    place::{DNS_SERVICE, PODS, Place, address},
     word,
 };
+use crate::command::quiet;
 
 /// Directories that a node has for itself.
 const OWN: &[&str] = &[
@@ -133,10 +134,10 @@ pub(super) fn import_images(place: &Place) -> Result<()> {
         ensure!(Instant::now() < deadline, "{error:#}");
         thread::sleep(Duration::from_millis(100));
     }
-    for entry in fs::read_dir(place.images())? {
+    for file in image::files(place) {
         let mut ctr = place.program("ctr");
         ctr.args(["--namespace", "k8s.io", "images", "import"]);
-        quiet(ctr.arg(entry?.path()))?;
+        quiet(ctr.arg(file))?;
     }
     Ok(())
 }

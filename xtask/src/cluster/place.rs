@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::{command, setup};
+use crate::setup;
 
 /// Network namespaces of the cluster, and nobody else's, begin so.
 pub(super) const PREFIX: &str = "tracer-cluster-";
@@ -189,17 +189,4 @@ impl Place {
         fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
         Ok(path)
     }
-}
-
-/// Shows a command and what it says only where it fails.
-pub(super) fn quiet(command: &mut Command) -> Result<()> {
-    let output = command.stdin(Stdio::null()).output();
-    let output = output.with_context(|| format!("cannot run `{}`", command::line(command)))?;
-    ensure!(
-        output.status.success(),
-        "`{}` failed: {}",
-        command::line(command),
-        String::from_utf8_lossy(&output.stderr).trim()
-    );
-    Ok(())
 }

@@ -10,12 +10,9 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::{
-    image,
-    place::{Place, quiet},
-};
+use super::{image, place::Place};
 use crate::{
-    command::{output, run_shown, say},
+    command::{output, quiet, run_shown, say},
     setup,
 };
 

@@ -14,18 +14,23 @@ use tracer_tests::{
 use super::clean::failed;
 
 /// Where agents' pods are.
-const NAMESPACE: &str = "tracer-agents";
+pub(super) const NAMESPACE: &str = "tracer-agents";
 
 /// What the cluster's nodes have with a shell. No list knows it.
 const IMAGE: &str = "local.test/tools:1";
 
 /// A follow from `web` to a pod of another node, by the cluster alone.
 pub(super) fn follow(cluster: &Cluster, from: &Pod, to: &Pod) -> Result<Tracer> {
+    follow_by(cluster, IMAGE, from, to)
+}
+
+/// The same by agents in pods of an image.
+pub(super) fn follow_by(cluster: &Cluster, image: &str, from: &Pod, to: &Pod) -> Result<Tracer> {
     let mut tracer = cluster.tracer()?;
     let ends = ["--src-pod", &from.path(), "--dst-pod", &to.path()];
     tracer
         .args(["follow", "-o", "json", "--hold", "1s"])
-        .args(["--agent-image", IMAGE])
+        .args(["--agent-image", image])
         .args(ends);
     let mut tracer = Tracer::start(&mut tracer)?;
     tracer.wait_started(LIMIT)?;
@@ -37,7 +42,7 @@ fn agents(cluster: &Cluster) -> Result<String> {
     cluster.kubectl(["get", "jobs,pods", "-n", NAMESPACE, "-o", "name"])
 }
 
-fn wait_gone(cluster: &Cluster) -> Result<()> {
+pub(super) fn wait_gone(cluster: &Cluster) -> Result<()> {
     cluster.until("no agent is left", || Ok(agents(cluster)?.is_empty()))
 }
 

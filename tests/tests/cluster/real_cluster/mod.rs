@@ -8,6 +8,8 @@ mod api;
 mod clean;
 // Flannel's entries, and how one sees that they are missing.
 mod flannel;
+// Agents in pods of an image that has tracer, and no shell.
+mod image;
 // Programs of a node that are away while a follow runs.
 mod nodes;
 // The cluster is what the other tests take it for.
