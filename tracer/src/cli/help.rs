@@ -117,6 +117,9 @@ pub(super) const STATS_WHERE: &str = expression!("Sum up only journeys that matc
 pub(super) const EXPORT_WHERE: &str =
     expression!("Export only journeys that match. Sums and the exit code count all journeys.");
 
+/// The usage of `tracer agent`: what holds a pod instead is nothing that people type.
+pub(super) const AGENT_USAGE: &str = "tracer agent [OPTIONS] --stdio";
+
 /// The end of the help of `tracer agent`.
 pub(super) const AGENT: &str = "\
 EXAMPLES

@@ -89,7 +89,7 @@ pub enum Command {
     /// `tracer follow --agent NODE=exec:COMMAND` runs this at the end of COMMAND. Commands come in on
     /// standard input, records go out on standard output. The agent listens on no port. When its input
     /// closes, it detaches all programs and ends.
-    #[command(after_help = help::AGENT)]
+    #[command(after_help = help::AGENT, override_usage = help::AGENT_USAGE)]
     Agent(AgentArgs),
 
     /// Show recorded journeys and verdicts again, without root
