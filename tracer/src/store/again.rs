@@ -112,20 +112,22 @@ impl Decoder {
         mut message: Buffer,
         kind: Kind,
     ) -> Result<Option<RecordBatch>, ArrowError> {
-        self.keep(&message, kind);
-        self.decoder.decode(&mut message)
+        let whole = message.clone();
+        let rows = self.decoder.decode(&mut message)?;
+        self.keep(whole, kind);
+        Ok(rows)
     }
 
     /// Keeps a message that later ones rest on.
-    fn keep(&mut self, message: &Buffer, kind: Kind) {
+    fn keep(&mut self, message: Buffer, kind: Kind) {
         match kind {
-            Kind::Schema => self.schema = Some(message.clone()),
+            Kind::Schema => self.schema = Some(message),
             Kind::Dictionary { id, is_delta } => {
                 let known = self.dictionaries.entry(id).or_default();
                 if !is_delta {
                     known.clear();
                 }
-                known.push(message.clone());
+                known.push(message);
             }
             Kind::Rows => {}
         }
@@ -137,8 +139,11 @@ impl Clone for Decoder {
         let mut decoder = StreamDecoder::new();
         let dictionaries = self.dictionaries.values().flatten();
         for message in self.schema.iter().chain(dictionaries) {
-            let decoded = decoder.decode(&mut message.clone());
-            decoded.expect("it was decoded before");
+            // A message without a body is unpacked with the one after it. If it cannot be,
+            // the message after it fails here as it does for the original.
+            if decoder.decode(&mut message.clone()).is_err() {
+                break;
+            }
         }
         Self {
             decoder,
@@ -151,5 +156,125 @@ impl Clone for Decoder {
 impl fmt::Debug for Decoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Decoder").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::{DictionaryArray, types::Int32Type};
+    use arrow_ipc::{root_as_message, writer::StreamWriter};
+
+    use super::*;
+    use crate::store::message::{self, Layout, Next};
+
+    /// A stream with two columns of text: its schema, their dictionaries, its rows.
+    fn messages() -> Vec<(Vec<u8>, Kind)> {
+        let column = |text: &str| -> Arc<DictionaryArray<Int32Type>> {
+            Arc::new([text, text].into_iter().collect())
+        };
+        let rows = RecordBatch::try_from_iter([
+            ("node", column("node-a") as _),
+            ("point", column("eth0") as _),
+        ]);
+        let rows = rows.expect("two columns");
+        let mut bytes = Vec::new();
+        let mut writer = StreamWriter::try_new(&mut bytes, &rows.schema()).expect("a writer");
+        writer.write(&rows).expect("room");
+        let layout = Layout::of(&rows.schema()).expect("types of a trace");
+        let mut input = bytes.as_slice();
+        let mut found = Vec::new();
+        while let Ok(Next::Message(message, kind)) = message::read(&mut input, &layout) {
+            found.push((message.to_vec(), kind));
+        }
+        assert_eq!(found.len(), 4);
+        found
+    }
+
+    fn decode(
+        decoder: &mut Decoder,
+        (bytes, kind): &(Vec<u8>, Kind),
+    ) -> Result<Option<RecordBatch>, ArrowError> {
+        decoder.decode(Buffer::from(bytes.as_slice()), *kind)
+    }
+
+    #[test]
+    fn a_clone_knows_the_dictionaries() {
+        let [before @ .., rows] = &messages()[..] else {
+            panic!("no rows");
+        };
+        let mut decoder = Decoder::default();
+        for message in before {
+            assert!(decode(&mut decoder, message).is_ok_and(|rows| rows.is_none()));
+        }
+        let mut other = decoder.clone();
+        let [one, same] = [&mut decoder, &mut other].map(|one| decode(one, rows));
+        assert_eq!(one.expect("rows"), same.expect("the same rows"));
+    }
+
+    /// What was refused is not kept: a clone would rest on it.
+    #[test]
+    fn a_damaged_dictionary_is_not_kept() {
+        let mut messages = messages();
+        let (dictionary, _) = &mut messages[1];
+        // Its offsets and its text fill the end: where text begins goes below zero.
+        let text = dictionary.windows(6).rposition(|part| part == b"node-a");
+        let text = text.expect("the text");
+        let damaged: Vec<usize> = (8..text).rev().take(64).collect();
+        let first = damaged.into_iter().find(|at| dictionary[*at] == 6);
+        dictionary[first.expect("where the text ends") + 3] = 0xff;
+        let mut decoder = Decoder::default();
+        assert!(decode(&mut decoder, &messages[0]).is_ok());
+        assert!(decode(&mut decoder, &messages[1]).is_err());
+        let mut other = decoder.clone();
+        assert!(decode(&mut other, &messages[2]).is_ok());
+    }
+
+    /// The decoder looks at a message without a body when the next one comes, and so after it
+    /// was kept.
+    #[test]
+    fn a_damaged_dictionary_without_a_body_fails_in_a_clone_as_well() {
+        let mut messages = messages();
+        let (dictionary, _) = &mut messages[1];
+        let (at, body) = {
+            let message = root_as_message(&dictionary[8..]).expect("a message");
+            let rows = message
+                .header_as_dictionary_batch()
+                .and_then(|one| one.data());
+            let buffers = rows
+                .and_then(|rows| rows.buffers())
+                .expect("buffers")
+                .bytes();
+            let begin = buffers.as_ptr().addr() - dictionary.as_ptr().addr();
+            (begin..begin + buffers.len(), message.bodyLength())
+        };
+        dictionary[at].fill(0);
+        dictionary.truncate(dictionary.len() - usize::try_from(body).expect("a length"));
+        let length = dictionary
+            .windows(8)
+            .position(|word| word == body.to_le_bytes());
+        let length = length.expect("the body's length");
+        dictionary[length..length + 8].fill(0);
+        let read = message::read(&mut dictionary.as_slice(), &Layout::default());
+        assert!(
+            matches!(read, Ok(Next::Message(..))),
+            "it seems to be sound"
+        );
+
+        let mut decoder = Decoder::default();
+        for message in &messages[..2] {
+            assert!(decode(&mut decoder, message).is_ok());
+        }
+        // The other column's dictionary comes before and after.
+        let mut late = Decoder::default();
+        for message in [&messages[0], &messages[2], &messages[1]] {
+            assert!(decode(&mut late, message).is_ok());
+        }
+        for one in [&mut decoder, &mut late] {
+            let mut other = one.clone();
+            assert!(decode(one, &messages[3]).is_err());
+            assert!(decode(&mut other, &messages[3]).is_err());
+        }
     }
 }
