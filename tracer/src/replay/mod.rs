@@ -2,6 +2,7 @@
 
 mod play;
 mod player;
+mod room;
 mod watch;
 
 use std::{

@@ -10,7 +10,7 @@
 //! the view was told. There are a bounded number of them, in bounded memory: whenever there
 //! are too many, every second one goes.
 
-use std::{fs, io};
+use std::io;
 
 use tracer_core::{
     collect::Core,
@@ -18,7 +18,7 @@ use tracer_core::{
     journal::{Bound, Progress, Reader, Standing},
 };
 
-use super::watch::Watch;
+use super::{room, watch::Watch};
 use crate::{
     store::{JoinError, Recordings},
     view::Travels,
@@ -354,16 +354,9 @@ impl<M> Player<M> {
     }
 }
 
-/// About how many bytes all states may take on this machine.
+/// About how many bytes all states may take here.
 fn room() -> usize {
-    let available = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix("MemAvailable:"))?;
-        let kib: usize = line.split_whitespace().next()?.parse().ok()?;
-        Some(kib << 10)
-    });
-    available.map_or(BYTES, |bytes| BYTES.min(bytes / SHARE))
+    room::available().map_or(BYTES, |bytes| BYTES.min(bytes / SHARE))
 }
 
 /// About how many bytes a state takes: rather too many than too few.
