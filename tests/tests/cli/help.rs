@@ -61,7 +61,7 @@ fn the_version_is_the_packages() -> Result<()> {
 }
 
 /// What bash offers for the last of some words.
-fn bash_offers(words: &[&str]) -> Result<Vec<String>> {
+pub(crate) fn bash_offers(words: &[&str]) -> Result<Vec<String>> {
     let script = run(["completions", "bash"])?.stdout;
     let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
     let last = words.len() - 1;

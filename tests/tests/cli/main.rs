@@ -16,6 +16,8 @@ mod help;
 mod live;
 // Pods, nodes, namespaces and files that are not what their names say.
 mod names;
+// What Tab offers where a cluster is asked, and what it does not wait for.
+mod prompt;
 // Privileges and kernel features that are missing.
 mod rights;
 // Nothing matched, and why.

@@ -3,7 +3,7 @@
 //! A shell runs `tracer` for each completion, so a script that a user has loaded stays right.
 //! Names come from the cluster, or the kubeconfig, that the words before name. A cluster that
 //! does not answer soon, or that forbids the list, offers nothing: a prompt is no place for an
-//! error.
+//! error. Nor is it one for a question: a command for credentials gets no terminal.
 
 use std::{
     env,
@@ -11,6 +11,8 @@ use std::{
     fmt::Debug,
     io, iter,
     path::PathBuf,
+    sync::mpsc,
+    thread,
     time::Duration,
 };
 
@@ -25,8 +27,12 @@ use k8s_openapi::{
     api::core::v1::{Namespace, Node, Pod, Service},
 };
 use kube::{Api, Resource};
+use nix::{
+    sys::signal::{SigHandler, Signal, killpg, signal},
+    unistd::{getpgrp, getpid, getsid},
+};
 use serde::de::DeserializeOwned;
-use tokio::{runtime, time::timeout};
+use tokio::runtime;
 
 use super::args::Arguments;
 use crate::cluster::{Access, Cluster, names};
@@ -133,7 +139,7 @@ pub(super) fn namespaces() -> ArgValueCompleter {
 pub(super) fn contexts() -> ArgValueCompleter {
     ArgValueCompleter::new(|word: &OsStr| {
         let (access, _) = asked();
-        candidates(word, access.contexts())
+        candidates(word, soon(move || access.contexts()))
     })
 }
 
@@ -175,23 +181,51 @@ where
 /// What a cluster has that continues a word.
 fn offered(
     word: &OsStr,
-    names: impl AsyncFnOnce(Cluster, Option<String>) -> Vec<String>,
+    names: impl AsyncFnOnce(Cluster, Option<String>) -> Vec<String> + Send + 'static,
 ) -> Vec<CompletionCandidate> {
     let (access, namespace) = asked();
-    let runtime = runtime::Builder::new_current_thread().enable_all().build();
-    let Ok(runtime) = runtime else {
-        return Vec::new();
-    };
-    let names = runtime.block_on(async {
-        let names = async {
-            match access.connect().await {
-                Ok(cluster) => names(cluster, namespace).await,
-                Err(_) => Vec::new(),
-            }
+    let found = soon(move || {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build();
+        let Ok(runtime) = runtime else {
+            return Vec::new();
         };
-        timeout(PATIENCE, names).await
+        runtime.block_on(async {
+            match access.connect_unattended().await {
+                Some(cluster) => names(cluster, namespace).await,
+                None => Vec::new(),
+            }
+        })
     });
-    candidates(word, names.unwrap_or_default())
+    candidates(word, found)
+}
+
+/// What is found in the time that a user waits. Looking for it may take longer: a name server, a
+/// command for credentials and a file that is a pipe block whoever asks them. So a thread does,
+/// which ends with the process. So does the command.
+fn soon(look: impl FnOnce() -> Vec<String> + Send + 'static) -> Vec<String> {
+    let (found, names) = mpsc::channel();
+    thread::spawn(move || {
+        // Nobody waits any more, if that fails.
+        let _: Result<(), _> = found.send(look());
+    });
+    names.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+        end_commands();
+        Vec::new()
+    })
+}
+
+/// Ends commands that were started, if this process is at the head of a session of its own
+/// ([`Access::connect_unattended`]): all others in its group are what it has started.
+fn end_commands() {
+    if getsid(None) != Ok(getpid()) {
+        return;
+    }
+    // SAFETY: no handler is installed, and nothing else here minds that signal.
+    let ignored = unsafe { signal(Signal::SIGTERM, SigHandler::SigIgn) };
+    if ignored.is_ok() {
+        // There may be none.
+        let _: Result<(), _> = killpg(getpgrp(), Signal::SIGTERM);
+    }
 }
 
 fn candidates(word: &OsStr, names: Vec<String>) -> Vec<CompletionCandidate> {

@@ -12,8 +12,9 @@ use std::{
 use hyper_util::client::proxy::matcher::Matcher;
 use kube::{
     Client, Config,
-    config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
+    config::{AuthInfo, ExecInteractiveMode, KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
+use nix::unistd::setsid;
 
 use super::error::{ClusterError, first_line};
 
@@ -62,9 +63,36 @@ impl Access {
     /// If there is no kubeconfig, if it is damaged, or if it does not know the context; if
     /// the credential command fails.
     pub async fn connect(&self) -> Result<Cluster, ClusterError> {
+        let (config, source) = self.config().await?;
+        self.client(config, source)
+    }
+
+    /// The same where nobody may be asked for a password: `None` if the credential command has
+    /// to ask, or could.
+    pub(crate) async fn connect_unattended(&self) -> Option<Cluster> {
+        let (mut config, source) = self.config().await.ok()?;
+        let AuthInfo {
+            exec,
+            auth_provider,
+            ..
+        } = &mut config.auth_info;
+        if exec.is_some() || auth_provider.is_some() {
+            // Commands open the terminal itself for passwords. A session of its own has none.
+            setsid().ok()?;
+        }
+        if let Some(exec) = exec {
+            if exec.interactive_mode == Some(ExecInteractiveMode::Always) {
+                return None;
+            }
+            // Others can do without standard input.
+            exec.interactive_mode = Some(ExecInteractiveMode::Never);
+        }
+        self.client(config, source).ok()
+    }
+
+    fn client(&self, mut config: Config, source: String) -> Result<Cluster, ClusterError> {
         // Fails if there is a provider already, which is as good.
         let _: Result<(), _> = rustls::crypto::ring::default_provider().install_default();
-        let (mut config, source) = self.config().await?;
         config.connect_timeout = Some(CONNECT_TIMEOUT);
         if let Some(user) = &self.user {
             config.auth_info.impersonate = Some(user.clone());

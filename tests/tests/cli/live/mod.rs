@@ -2,7 +2,7 @@
 //! packets, and the terminal afterwards.
 
 mod robust;
-mod terminal;
+pub(crate) mod terminal;
 mod text;
 
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};

@@ -20,14 +20,14 @@ const PROMPT: &str = "ready>";
 
 /// The window. Its server, and with that all that runs in it, ends when this value is
 /// dropped.
-pub(super) struct Terminal {
+pub(crate) struct Terminal {
     directory: PathBuf,
     _server: Process,
 }
 
 impl Terminal {
     /// Opens a window of a size. Its files, and what is run in it, lie in `directory`.
-    pub(super) fn open(directory: &Path, (columns, rows): (u16, u16)) -> Result<Self> {
+    pub(crate) fn open(directory: &Path, (columns, rows): (u16, u16)) -> Result<Self> {
         let mut server = tmux(directory);
         let server = Process::start(server.args(["-f", "/dev/null", "-D"]), "")?;
         let terminal = Self {
@@ -53,12 +53,12 @@ impl Terminal {
     }
 
     /// Presses keys, by the names that tmux has for them.
-    pub(super) fn press(&self, keys: &[&str]) -> Result<()> {
+    pub(crate) fn press(&self, keys: &[&str]) -> Result<()> {
         let words = [&["send-keys"], keys].concat();
         self.tell(&words).map(drop)
     }
 
-    pub(super) fn type_text(&self, text: &str) -> Result<()> {
+    pub(crate) fn type_text(&self, text: &str) -> Result<()> {
         self.tell(&["send-keys", "-l", text]).map(drop)
     }
 
@@ -113,7 +113,7 @@ impl Terminal {
     }
 
     /// The screen, as soon as `wanted` is on it.
-    pub(super) fn wait_for(&self, wanted: &str) -> Result<String> {
+    pub(crate) fn wait_for(&self, wanted: &str) -> Result<String> {
         self.wait_until(wanted, |screen| screen.contains(wanted))
     }
 
@@ -136,7 +136,7 @@ fn tmux(directory: &Path) -> Command {
 }
 
 /// Asks until something is so; what there is instead is told.
-pub(super) fn until(what: &str, mut is_so: impl FnMut() -> Result<(bool, String)>) -> Result<()> {
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> Result<(bool, String)>) -> Result<()> {
     let deadline = Instant::now() + LIMIT;
     loop {
         let (so, there) = is_so()?;

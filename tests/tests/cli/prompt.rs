@@ -1,0 +1,178 @@
+//! Tab at a prompt, where names come from a cluster: it neither waits for long, nor asks.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    net::{TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use serde_json::json;
+use tracer_tests::program::binary;
+
+use crate::{
+    help::bash_offers,
+    live::terminal::{Terminal, until},
+};
+
+/// Less than what the tests below would wait for, and much more than a user waits.
+const SOON: Duration = Duration::from_secs(60);
+
+/// An API server that has one object of each kind, called `web-1`.
+fn server() -> Result<String> {
+    fn answer(stream: TcpStream) -> Result<()> {
+        let mut input = BufReader::new(stream);
+        let mut line = String::new();
+        while input.read_line(&mut line)? > 0 && line != "\r\n" {
+            line.clear();
+        }
+        let object = json!({
+            "apiVersion": "meta.k8s.io/v1",
+            "kind": "PartialObjectMetadata",
+            "metadata": {"name": "web-1"},
+        });
+        let list = json!({
+            "apiVersion": "meta.k8s.io/v1",
+            "kind": "PartialObjectMetadataList",
+            "metadata": {},
+            "items": [object],
+        })
+        .to_string();
+        let length = list.len();
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close";
+        let answer = format!("{head}\r\nContent-Length: {length}\r\n\r\n{list}");
+        Ok(input.into_inner().write_all(answer.as_bytes())?)
+    }
+
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let url = format!("http://{}", listener.local_addr()?);
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            // Whoever goes away needs no answer.
+            let _: Result<()> = answer(stream);
+        }
+    });
+    Ok(url)
+}
+
+/// A kubeconfig whose credentials come from a command, which is a script; `mode` is what it
+/// says of standard input.
+fn kubeconfig(directory: &Path, server: &str, mode: &str, script: &str) -> Result<String> {
+    let command = directory.join("credentials.sh");
+    fs::write(&command, format!("#!/bin/sh\n{script}\n"))?;
+    fs::set_permissions(&command, fs::Permissions::from_mode(0o755))?;
+    let kubeconfig = directory.join("kubeconfig");
+    let mut exec = json!({
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "command": command,
+    });
+    if !mode.is_empty() {
+        exec["interactiveMode"] = mode.into();
+    }
+    // JSON is YAML.
+    let content = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "here",
+        "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
+        "clusters": [{"name": "here", "cluster": {"server": server}}],
+        "users": [{"name": "me", "user": {"exec": exec}}],
+    });
+    fs::write(&kubeconfig, content.to_string())?;
+    Ok(kubeconfig.to_str().context("a path of text")?.to_owned())
+}
+
+/// What Tab offers for pods of a kubeconfig, and that it does so soon.
+fn offers(kubeconfig: &str) -> Result<String> {
+    let words = [
+        "tracer",
+        "follow",
+        "--kubeconfig",
+        kubeconfig,
+        "--src-pod",
+        "",
+    ];
+    let begun = Instant::now();
+    let offered = bash_offers(&words)?.join(" ");
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    Ok(offered.trim().to_owned())
+}
+
+#[test]
+fn a_server_that_never_answers_is_not_waited_for() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let silent = format!("http://{}", listener.local_addr()?);
+    let token = r#"echo '{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",
+        "status": {"token": "t"}}'"#;
+    let ask = |server: &str| offers(&kubeconfig(directory.path(), server, "Never", token)?);
+    assert_eq!(ask(&silent)?, "");
+    assert_eq!(ask(&server()?)?, "web-1 web-1/");
+    Ok(())
+}
+
+/// Nor does the command run on.
+#[test]
+fn a_command_for_credentials_is_not_waited_for() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let pid = directory.path().join("pid");
+    let script = format!("echo $$ > {}; exec sleep 300", pid.display());
+    let kubeconfig = kubeconfig(directory.path(), &server()?, "Never", &script)?;
+    assert_eq!(offers(&kubeconfig)?, "");
+    let pid = fs::read_to_string(pid).context("the command has run")?;
+    let process = PathBuf::from(format!("/proc/{}", pid.trim()));
+    until("the end of the command", || {
+        Ok((!process.exists(), format!("{} is there", process.display())))
+    })
+}
+
+/// A command that may ask gets no terminal, and one that has to ask is not run.
+#[test]
+fn nobody_is_asked_for_a_password() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let place = directory.path();
+    let [ran, asked] = ["ran", "asked"].map(|name| place.join(name));
+    let script = format!(
+        r#"echo > {}
+if [ -t 0 ] || (exec < /dev/tty) 2> /dev/null; then
+    echo > {}
+    printf 'Password: ' > /dev/tty
+    read password < /dev/tty
+fi
+echo '{{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",
+    "status": {{"token": "t"}}}}'"#,
+        ran.display(),
+        asked.display()
+    );
+    let server = server()?;
+    let terminal = Terminal::open(place, (150, 30))?;
+    let tracer = binary()?;
+    terminal.type_text(&format!("source <({} completions bash)", tracer.display()))?;
+    terminal.press(&["Enter"])?;
+    for (mode, is_run, last) in [
+        ("", true, "X"),
+        ("IfAvailable", true, "Y"),
+        ("Always", false, "Z"),
+    ] {
+        let kubeconfig = kubeconfig(place, &server, mode, &script)?;
+        terminal.type_text(&format!(
+            "tracer follow --kubeconfig {kubeconfig} --src-pod web"
+        ))?;
+        terminal.press(&["Tab"])?;
+        // The shell reads on when Tab is done.
+        terminal.type_text(last)?;
+        let offered = if is_run { "web-1" } else { "web" };
+        terminal.wait_for(&format!("--src-pod {offered}{last}"))?;
+        assert_eq!(ran.exists(), is_run, "{mode}");
+        assert!(!asked.exists(), "{mode}");
+        if is_run {
+            fs::remove_file(&ran)?;
+        }
+        terminal.press(&["C-u", "C-l"])?;
+    }
+    Ok(())
+}
