@@ -5,6 +5,7 @@
 //! for a compiler.
 
 use std::ffi::CString;
+use std::fs;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -103,6 +104,35 @@ pub fn index_of(netns: &Netns, device: &str) -> Result<u32> {
     netns
         .enter(|| if_nametoindex(device))
         .with_context(|| format!("there is no {device} in {}", netns.name))
+}
+
+/// Detaches what a process keeps attached to devices of this index, in any namespace: as
+/// somebody does who cleans up. Returns how many programs that were.
+///
+/// # Errors
+/// If the kernel does not do so.
+pub fn detach_all_of(process: u32, ifindex: u32) -> Result<usize> {
+    /// `BPF_LINK_GET_FD_BY_ID`, `BPF_LINK_DETACH`, whose attributes begin with the number.
+    const BY_ID: libc::c_long = 30;
+    const DETACH: libc::c_long = 34;
+
+    let mut detached = 0;
+    for entry in fs::read_dir(format!("/proc/{process}/fdinfo"))? {
+        // A descriptor may be closed meanwhile.
+        let text = fs::read_to_string(entry?.path()).unwrap_or_default();
+        let value = |name: &str| -> Option<u32> {
+            let mut lines = text.lines();
+            lines.find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+        };
+        if let Some(id) = value("link_id:")
+            && value("ifindex:") == Some(ifindex)
+        {
+            let link = bpf(BY_ID, &[id, 0, 0])?;
+            command(DETACH, &[link.as_raw_fd().cast_unsigned()])?;
+            detached += 1;
+        }
+    }
+    Ok(detached)
 }
 
 /// What keeps a program attached.
@@ -247,17 +277,23 @@ struct LinkCreate {
 }
 
 /// bpf(2), for commands that return a descriptor.
-fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<OwnedFd> {
+fn bpf<T>(number: libc::c_long, attributes: &T) -> io::Result<OwnedFd> {
+    let fd = command(number, attributes)?;
+    // SAFETY: the descriptor is new and nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// bpf(2).
+fn command<T>(number: libc::c_long, attributes: &T) -> io::Result<i32> {
     let (pointer, size) = (&raw const *attributes, size_of::<T>());
     // SAFETY: the attributes are laid out as the command wants them, are as long
     // as `size` says, and outlive the call, as does what they point to.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, pointer, size) };
-    let Ok(fd) = i32::try_from(result) else {
+    let result = unsafe { libc::syscall(libc::SYS_bpf, number, pointer, size) };
+    let Ok(result) = i32::try_from(result) else {
         return Err(io::ErrorKind::InvalidData.into());
     };
-    if fd < 0 {
+    if result < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the descriptor is new and nobody else's.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    Ok(result)
 }

@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tracer_tests::{
     Lab, LabSpec, Node, Pod,
-    bpf::{Attached, Fate, Hook, NAME, Program},
+    bpf::{Attached, Fate, Hook, NAME, Program, detach_all_of, index_of},
     program::{Finished, LIMIT, Tracer, evidence, is, run},
     traffic::{Flow, Tally},
 };
@@ -61,6 +61,17 @@ fn take_xdp(journey: &mut Value) -> Result<Vec<Value>> {
     let (xdp, others) = std::mem::take(hops).into_iter().partition(is_at_xdp);
     *hops = others;
     Ok(xdp)
+}
+
+/// A program for an address that nobody has.
+fn idle(hook: Hook) -> Program {
+    Program {
+        hook,
+        to: [203, 0, 113, 9].into(),
+        shift: 0,
+        fate: Fate::Dropped,
+        first: false,
+    }
 }
 
 /// Drops what comes in from a node's uplink for `to` inside VXLAN, before any program that
@@ -250,15 +261,7 @@ fn where_somebodys_program_is_attached_it_stays() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;
     let pods = [&lab.pods[0], &lab.pods[1]];
     let [near, far] = [0, 1].map(|pod| lab.node_of(&lab.pods[pod]));
-    // Another address than anybody has.
-    let somebodys = Program {
-        hook: Hook::Xdp,
-        to: [203, 0, 113, 9].into(),
-        shift: 0,
-        fate: Fate::Dropped,
-        first: false,
-    };
-    let _attached = somebodys.attach(&far.netns, &far.uplink)?;
+    let _attached = idle(Hook::Xdp).attach(&far.netns, &far.uplink)?;
     let before = xdp_of(far)?;
     let (mut tracer, started) = follow(&lab, pods, "--xdp", &[])?;
     let warnings = started["warnings"].as_array().context("warnings")?;
@@ -357,14 +360,7 @@ fn what_the_wire_loses_is_lost_up_to_xdp() -> Result<()> {
     let pods = [&lab.pods[0], &lab.pods[1]];
     let [near, far] = pods.map(|pod| lab.node_of(pod));
     // Somebody's program keeps tracer's from the near node.
-    let somebodys = Program {
-        hook: Hook::Xdp,
-        to: [203, 0, 113, 9].into(),
-        shift: 0,
-        fate: Fate::Dropped,
-        first: false,
-    };
-    let _attached = somebodys.attach(&near.netns, &near.uplink)?;
+    let _attached = idle(Hook::Xdp).attach(&near.netns, &near.uplink)?;
     let more = ["--hold", "1s", "--proto", "icmp"];
     let (mut tracer, _) = follow(&lab, pods, "--xdp", &more)?;
     let [there, back] = [[0, 1], [1, 0]].map(|[from, to]| Flow::new(pods[from], pods[to]));
@@ -404,4 +400,83 @@ fn what_the_wire_loses_is_lost_up_to_xdp() -> Result<()> {
         assert_eq!(is_at_xdp(&to[0]), from_near, "{journey:#}");
     }
     Ok(())
+}
+
+/// The kernel allows no program below one on a device above (`dev_xdp_attach` in
+/// net/core/dev.c).
+#[test]
+fn a_program_on_a_device_above_is_named() -> Result<()> {
+    let lab = Lab::new(&LabSpec::default())?;
+    let pods = [&lab.pods[0], &lab.pods[1]];
+    let far = lab.node_of(pods[1]);
+    let add = format!(
+        "ip link add link {} name above0 type macvlan mode bridge",
+        far.uplink
+    );
+    far.netns.run(&add)?;
+    let _attached = idle(Hook::Xdp).attach(&far.netns, "above0")?;
+    let (tracer, started) = follow(&lab, pods, "--xdp", &[])?;
+    let warnings = started["warnings"].as_array().context("warnings")?;
+    let place = format!(
+        "{}: XDP at {} is not observed: {NAME} (program ",
+        far.name, far.uplink
+    );
+    let told = |text: &str| {
+        let why = "is attached to above0 above it, and the kernel allows no other below";
+        text.starts_with(&place) && text.ends_with(why)
+    };
+    let told = warnings
+        .iter()
+        .filter_map(Value::as_str)
+        .filter(|text| told(text));
+    assert_eq!(told.count(), 1, "{started:#}");
+    tracer.stop()?;
+    Ok(())
+}
+
+/// Where tc has no place left, XDP is not observed alone: that place would have no number.
+#[test]
+fn where_tc_cannot_be_observed_again_neither_is_xdp() -> Result<()> {
+    /// As many programs as a hook of tcx has room for (`bpf_mprog_attach` in
+    /// kernel/bpf/mprog.c).
+    const ROOM_AT_TCX: usize = 63;
+
+    let lab = Lab::new(&LabSpec::default())?;
+    let pods = [&lab.pods[0], &lab.pods[1]];
+    let near = lab.node_of(pods[0]);
+    let (mut tracer, _) = follow(&lab, pods, "--xdp", &[])?;
+    let index = index_of(&near.netns, &near.uplink)?;
+    assert!(detach_all_of(tracer.id(), index)? >= 3);
+    assert_eq!(xdp_of(near)?, None);
+    let mut others = Vec::new();
+    for _ in 0..ROOM_AT_TCX {
+        others.push(idle(Hook::TcxEgress).attach(&near.netns, &near.uplink)?);
+    }
+    lab.strangers(0, 1)?;
+    let of_uplink = |value: &Value, key: &str| {
+        let list = value[key].as_array().into_iter().flatten();
+        let name = format!("cannot attach to {} egress", near.uplink);
+        let is_it = |one: &Value| {
+            let told = one.as_str().is_some_and(|text| text.contains(&name));
+            told || one["node"] == *near.name && one["interface"] == *near.uplink
+        };
+        is(value, "tracer.points/1") && list.into_iter().any(is_it)
+    };
+    tracer.wait_for(|value| of_uplink(value, "warnings"), LIMIT)?;
+    assert_eq!(xdp_of(near)?, None);
+
+    // With room for them, all are there again.
+    others.truncate(ROOM_AT_TCX / 2);
+    lab.strangers(0, 1)?;
+    let again = tracer.wait_for(|value| of_uplink(value, "points"), LIMIT)?;
+    let points = again["points"].as_array().context("points")?;
+    let at_uplink = points
+        .iter()
+        .filter(|point| point["node"] == *near.name && point["interface"] == *near.uplink);
+    let hooks: Vec<_> = at_uplink.map(|point| &point["hook"]).collect();
+    assert_eq!(hooks, ["xdp", "tcx", "tcx"], "{again:#}");
+    assert!(xdp_of(near)?.is_some_and(|program| program.contains("tracer_xdp")));
+    let finished = tracer.stop()?;
+    check_balance(&finished.summary);
+    wait_until_detached(&lab)
 }

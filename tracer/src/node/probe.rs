@@ -137,9 +137,18 @@ impl Probe {
         self.names.insert(ifindex, interface.to_owned());
     }
 
-    /// Takes no events any more for points from this number on.
-    pub(super) fn forget_from(&mut self, first: usize) {
+    /// Detaches from an interface where not all could be attached. Points from the number
+    /// `first` on were not told.
+    ///
+    /// # Errors
+    /// If something stays attached.
+    pub(super) fn release(&mut self, ifindex: u32, first: usize) -> Result<(), NodeError> {
+        let at_xdp = self.points.get(&(ifindex, At::Xdp));
+        if at_xdp.is_some_and(|point| *point >= first) {
+            self.xdp.release(ifindex);
+        }
         self.points.retain(|_, point| *point < first);
+        self.hooks.release(ifindex)
     }
 
     /// Goes on in the namespace that the thread has entered: no interface is where

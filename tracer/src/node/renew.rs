@@ -50,11 +50,13 @@ impl Probe {
                     change.notes.extend(attached.notes);
                 }
                 Err(error) => {
-                    // The other direction may be attached: it has no number.
-                    self.forget_from(next);
+                    // XDP or the other direction may be attached, and has no number.
+                    let released = self.release(point.ifindex, next);
                     // It has gone while it was being looked at, or else:
                     if exists(&point.interface) {
                         change.notes.push(error.to_string());
+                        let stays = released.err().map(|error| error.to_string());
+                        change.notes.extend(stays);
                     }
                 }
             }

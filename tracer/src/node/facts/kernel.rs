@@ -48,6 +48,10 @@ pub(super) struct Link {
     pub(super) carrier: bool,
     /// The identifier of its XDP program.
     pub(super) xdp: Option<u32>,
+    /// The index of the bridge or bond that it is a port of.
+    pub(super) master: Option<u32>,
+    /// The index of the interface of this namespace that a VLAN or the like is on.
+    pub(super) lower: Option<u32>,
     /// A bridge port's state.
     pub(super) port_state: Option<PortState>,
 }
@@ -94,6 +98,13 @@ impl Kernel {
         header[4..8].copy_from_slice(&index.to_ne_bytes());
         let question = Question::new(libc::RTM_GETLINK, &header);
         Link::parse(&self.0.get(&question).ok()?)
+    }
+
+    /// The interfaces of the namespace.
+    pub(super) fn links(&mut self) -> Vec<Link> {
+        let question = Question::new(libc::RTM_GETLINK, &[0; LINK]);
+        let answers = self.0.dump(&question, Link::parse);
+        answers.map_or_else(|_| Vec::new(), |answers| answers.items)
     }
 
     /// The addresses of the namespace.
@@ -193,11 +204,15 @@ impl Link {
             carrier: flags & libc::IFF_LOWER_UP != 0,
             ..Self::default()
         };
+        let mut is_elsewhere = false;
         for (kind, value) in attributes(message.get(LINK..)?) {
             match kind {
                 libc::IFLA_IFNAME => link.name = text(value),
                 libc::IFLA_ADDRESS => link.mac = value.try_into().ok().map(Mac),
                 libc::IFLA_MTU => link.mtu = number(value)?,
+                libc::IFLA_MASTER => link.master = number(value),
+                libc::IFLA_LINK => link.lower = number(value),
+                libc::IFLA_LINK_NETNSID => is_elsewhere = true,
                 libc::IFLA_XDP => {
                     link.xdp = attribute(value, IFLA_XDP_PROG_ID)
                         .and_then(number)
@@ -213,6 +228,7 @@ impl Link {
                 _ => {}
             }
         }
+        link.lower = link.lower.filter(|_| !is_elsewhere);
         Some(link)
     }
 }

@@ -26,7 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kernel::Kernel;
+use kernel::{Kernel, Link};
 use look::Look;
 use topic::Topic;
 use tracer_core::model::{Fact, Freed, Mac, SocketProto, Transport};
@@ -79,6 +79,18 @@ struct Ends {
 /// The identifier of an interface's XDP program, in the calling thread's namespace.
 pub(super) fn xdp_program(ifindex: u32) -> Option<u32> {
     Kernel::open().ok()?.link_of(ifindex)?.xdp
+}
+
+/// The name of an interface on top of another one, and the identifier of the XDP program there,
+/// if there is such a program. Only those directly above are asked.
+pub(super) fn xdp_above(ifindex: u32) -> Option<(String, u32)> {
+    let mut kernel = Kernel::open().ok()?;
+    let master = kernel.link_of(ifindex)?.master;
+    let is_above = |link: &Link| Some(link.index) == master || link.lower == Some(ifindex);
+    let links = kernel.links().into_iter();
+    links
+        .filter(is_above)
+        .find_map(|link| Some((link.name, link.xdp?)))
 }
 
 impl Explainer {

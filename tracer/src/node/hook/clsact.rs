@@ -133,6 +133,14 @@ impl Clsact {
             .map_err(cannot("detach its programs"))
     }
 
+    /// Removes this owner's at one interface.
+    pub(super) fn release(&mut self, ifindex: u32) -> Result<(), NodeError> {
+        let owner = self.owner.id();
+        self.devices.retain(|device| *device != ifindex);
+        self.remove(vec![ifindex], |mark| mark.owner == owner)
+            .map_err(cannot("detach its programs"))
+    }
+
     /// Removes what the dead have left in the namespace.
     pub(super) fn remove_leftovers(&mut self) -> Result<(), NodeError> {
         let disciplines = self.disciplines();

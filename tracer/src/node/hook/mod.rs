@@ -207,6 +207,17 @@ impl Hooks {
         }
     }
 
+    /// Detaches what was attached to one interface.
+    pub(super) fn release(&mut self, ifindex: u32) -> Result<(), NodeError> {
+        match self {
+            Self::Tcx(links) => {
+                links.release(ifindex);
+                Ok(())
+            }
+            Self::Clsact(clsact) => clsact.release(ifindex),
+        }
+    }
+
     /// Detaches all that was attached here.
     pub(super) fn detach(&mut self) -> Result<(), NodeError> {
         match self {

@@ -49,6 +49,11 @@ impl Links {
         link.map_or(Ok(false), |link| is_attached(link.as_fd(), device))
     }
 
+    /// Detaches what is attached to one interface.
+    pub(super) fn release(&mut self, ifindex: u32) {
+        self.links.retain(|(index, _), _| *index != ifindex);
+    }
+
     pub(super) fn detach(&mut self) {
         self.links.clear();
     }

@@ -65,14 +65,16 @@ impl XdpLinks {
             }
             Err(error) => error,
         };
-        if let Some(other) = facts::xdp_program(device.index) {
-            return Err(is_taken(device.name, other));
+        if let Some(why) = whose(device.index, facts::xdp_program(device.index)) {
+            return failed(&why);
         }
         let why = match error.raw_os_error() {
             Some(libc::EOPNOTSUPP) => "its driver has no XDP".to_owned(),
             _ => error.to_string(),
         };
-        if mode == GENERIC {
+        // Where the place is taken (`dev_xdp_attach` in net/core/dev.c), it is in each mode.
+        let is_taken = matches!(error.raw_os_error(), Some(libc::EEXIST | libc::EBUSY));
+        if mode == GENERIC || is_taken {
             return failed(&why);
         }
         failed(&format!(
@@ -87,6 +89,11 @@ impl XdpLinks {
     pub(in crate::node) fn holds(&self, device: Device<'_>) -> io::Result<bool> {
         let link = self.links.get(&device.index);
         link.map_or(Ok(false), |link| is_attached(link.as_fd(), device))
+    }
+
+    /// Detaches what is attached to one interface.
+    pub(in crate::node) fn release(&mut self, ifindex: u32) {
+        self.links.remove(&ifindex);
     }
 
     pub(in crate::node) fn detach(&mut self) {
@@ -173,14 +180,19 @@ pub(in crate::node) fn foresee(wanted: &request::Xdp, plan: &mut Plan) {
             l2: interface.l2,
             is_uplink: interface.role == discover::Role::Uplink,
         };
-        match (choose(wanted, candidate), interface.xdp) {
-            (Some(Ok(_)), Some(other)) => plan.notes.push(is_taken(name, other)),
-            (Some(Ok(hook)), None) => {
+        let choice = choose(wanted, candidate).map(|choice| {
+            let why = whose(interface.ifindex, interface.xdp);
+            why.map_or(choice, |why| {
+                Err(format!("XDP at {name} is not observed: {why}"))
+            })
+        });
+        match choice {
+            Some(Ok(hook)) => {
                 plan.notes.extend(changes(name, &interface.link_kind, hook));
                 interface.xdp_hook = Some(hook);
             }
-            (Some(Err(why)), _) => plan.notes.push(why),
-            (None, _) => {}
+            Some(Err(why)) => plan.notes.push(why),
+            None => {}
         }
     }
     let is_planned = plan.interfaces.iter().any(|one| one.xdp_hook.is_some());
@@ -203,12 +215,19 @@ pub(in crate::node) fn changes(interface: &str, kind: &str, hook: &str) -> Optio
     }
 }
 
-/// Says whose program is attached there.
-fn is_taken(name: &str, other: u32) -> String {
-    format!(
-        "XDP at {name} is not observed: {} is attached there, and tracer replaces no program",
+/// Why nobody may attach to XDP of an interface, by the program there, or by one on top of it;
+/// `None` if nobody's is known.
+fn whose(ifindex: u32, there: Option<u32>) -> Option<String> {
+    if let Some(program) = there.map(program) {
+        return Some(format!(
+            "{program} is attached there, and tracer replaces no program"
+        ));
+    }
+    let (above, other) = facts::xdp_above(ifindex)?;
+    Some(format!(
+        "{} is attached to {above} above it, and the kernel allows no other below",
         program(other)
-    )
+    ))
 }
 
 /// A loaded program, by its identifier. Its name takes CAP_SYS_ADMIN: without it, it is empty.

@@ -116,21 +116,27 @@ impl Probe {
         self.go_on_in(map, &loaded)
     }
 
-    /// Loads those of XDP, once: only who asks for them needs a kernel that has them.
+    /// Loads those of XDP, once: only who asks for them needs a kernel that has them. The one
+    /// that is attached comes last, so that it has all that it needs once it is loaded.
     fn load_xdp(&mut self) -> Result<(), NodeError> {
-        if self.loaded.contains(&XDP) {
+        let [closer, map] = XDP_CLOSER;
+        self.load_one_of_xdp(closer)?;
+        if !self.loaded.contains(&XDP) {
+            let loaded = hold(xdp(&mut self.ebpf, closer).fd())?;
+            self.go_on_in(map, &loaded)?;
+        }
+        self.load_one_of_xdp(XDP)
+    }
+
+    fn load_one_of_xdp(&mut self, name: &'static str) -> Result<(), NodeError> {
+        if self.loaded.contains(&name) {
             return Ok(());
         }
-        let [closer, map] = XDP_CLOSER;
-        for name in [closer, XDP] {
-            let program = xdp(&mut self.ebpf, name);
-            program
-                .load()
-                .map_err(|source| NodeError::load_xdp(&source))?;
-            self.loaded.push(name);
-        }
-        let loaded = hold(xdp(&mut self.ebpf, closer).fd())?;
-        self.go_on_in(map, &loaded)
+        xdp(&mut self.ebpf, name)
+            .load()
+            .map_err(|source| NodeError::load_xdp(&source))?;
+        self.loaded.push(name);
+        Ok(())
     }
 
     fn go_on_in(&mut self, programs: &str, loaded: &ProgramFd) -> Result<(), NodeError> {
