@@ -480,3 +480,75 @@ fn where_tc_cannot_be_observed_again_neither_is_xdp() -> Result<()> {
     check_balance(&finished.summary);
     wait_until_detached(&lab)
 }
+
+/// The ports of a bridge are not observed, so that a bridge as uplink is observed at XDP
+/// itself, in generic mode, or not at all.
+#[test]
+fn a_bridge_as_uplink_is_observed_in_generic_mode_only() -> Result<()> {
+    let lab = Lab::new(&LabSpec::default())?;
+    let pods = [&lab.pods[0], &lab.pods[1]];
+    let near = lab.node_of(pods[0]);
+    let uplink = &near.uplink;
+    let bridge = "outer0";
+    // What the uplink had, its bridge has.
+    let addresses = near
+        .netns
+        .run(&format!("ip -4 -o addr show dev {uplink}"))?;
+    let address = addresses.split_whitespace().nth(3).context("an address")?;
+    let link = near.netns.run(&format!("ip -o link show dev {uplink}"))?;
+    let mut words = link
+        .split_whitespace()
+        .skip_while(|word| *word != "link/ether");
+    let mac = words.nth(1).context("a MAC address")?;
+    let routes = near.netns.run(&format!("ip route show dev {uplink}"))?;
+    let mut script = format!(
+        "link add {bridge} address {mac} mtu {} type bridge\n\
+         link set {uplink} master {bridge}\n\
+         addr flush dev {uplink}\n\
+         link set {bridge} up\n\
+         addr add {address} dev {bridge}\n",
+        lab.mtu
+    );
+    for route in routes
+        .lines()
+        .filter(|route| !route.contains("proto kernel"))
+    {
+        script.push_str(&format!("route replace {route} dev {bridge}\n"));
+    }
+    near.netns.batch("ip -batch -", &script)?;
+
+    let warnings_of = |xdp: &str| -> Result<String> {
+        let (tracer, started) = follow(&lab, pods, xdp, &[])?;
+        tracer.stop()?;
+        Ok(started["warnings"].to_string())
+    };
+    for xdp in ["--xdp".to_owned(), format!("--xdp={bridge}")] {
+        let warnings = warnings_of(&xdp)?;
+        let why = format!(
+            "XDP at {bridge} is not observed: drivers hand in its frames at its ports, which \
+             tracer does not observe"
+        );
+        assert!(warnings.contains(&why), "{warnings}");
+        assert!(!warnings.contains("passes no uplink"), "{warnings}");
+    }
+    let warnings = warnings_of(&format!("--xdp={uplink}"))?;
+    let why = "the follow does not observe that interface";
+    assert!(warnings.contains(why), "{warnings}");
+
+    let (mut tracer, _) = follow(&lab, pods, "--xdp", &["--xdp-mode", "generic"])?;
+    let flow = Flow::new(pods[0], pods[1]);
+    assert!(flow.ping(20, Duration::from_millis(2))?.is_complete());
+    let journeys = settled(&mut tracer, &flow, 1201)?;
+    let at_bridge = journeys.iter().filter(|journey| {
+        let hops = journey["hops"].as_array().into_iter().flatten();
+        hops.into_iter()
+            .any(|hop| hop["hook"] == "xdp-generic" && hop["interface"] == bridge)
+    });
+    assert!(at_bridge.count() >= 20);
+    for journey in journeys.iter().filter(|one| !is_neighbour(one)) {
+        assert_eq!(journey["verdict"]["kind"], "delivered", "{journey:#}");
+    }
+    let finished = tracer.stop()?;
+    check_balance(&finished.summary);
+    Ok(())
+}

@@ -274,7 +274,7 @@ fn prepare_host(start: &Task) -> Result<(Probe, Prepared), NodeError> {
     if let Some(wanted) = &start.request.xdp {
         plan.notes.extend(hook::unknown(wanted, &plan.interfaces));
         if !Point::tell_of_xdp(&points, &plan.notes) {
-            plan.notes.push(hook::NO_UPLINK.to_owned());
+            plan.notes.push(hook::nowhere(&plan.interfaces));
         }
     }
     if points.is_empty() {

@@ -27,9 +27,8 @@ use crate::node::{
 /// `BPF_XDP` (include/uapi/linux/bpf.h).
 const HOOK: u32 = 37;
 
-/// Says that XDP was asked for at uplinks, of which there are none.
-pub(in crate::node) const NO_UPLINK: &str =
-    "XDP is not observed: the follow passes no uplink here; name interfaces, as in --xdp=eth0";
+/// The kind of an uplink whose lower devices, its ports, are not observed.
+const BRIDGE: &str = "bridge";
 
 /// `XDP_FLAGS_SKB_MODE` and `XDP_FLAGS_DRV_MODE` (include/uapi/linux/if_link.h).
 const GENERIC: u32 = 1 << 1;
@@ -119,7 +118,7 @@ pub(in crate::node) fn choose(
     interface: Candidate<'_>,
 ) -> Option<Result<&'static str, String>> {
     /// Kinds whose frames a driver hands in at the devices below.
-    const UPPER: [&str; 4] = ["bond", "team", "bridge", "vlan"];
+    const UPPER: [&str; 4] = ["bond", "team", BRIDGE, "vlan"];
 
     let Candidate {
         name,
@@ -129,7 +128,7 @@ pub(in crate::node) fn choose(
     } = interface;
     let is_upper = UPPER.contains(&kind);
     let is_wanted = if wanted.interfaces.is_empty() {
-        is_uplink && !is_upper
+        is_uplink && (!is_upper || kind == BRIDGE)
     } else {
         wanted.interfaces.iter().any(|one| one == name)
     };
@@ -138,6 +137,11 @@ pub(in crate::node) fn choose(
             Err(format!(
                 "XDP at {name} is not observed: its packets have no Ethernet header, which XDP \
                  needs"
+            ))
+        } else if kind == BRIDGE && !wanted.generic {
+            Err(format!(
+                "XDP at {name} is not observed: drivers hand in its frames at its ports, which \
+                 tracer does not observe; `--xdp-mode generic` works, but sees packets behind GRO"
             ))
         } else if is_upper && !wanted.generic {
             Err(format!(
@@ -148,6 +152,25 @@ pub(in crate::node) fn choose(
             Ok(if wanted.generic { XDP_GENERIC } else { XDP })
         }
     })
+}
+
+/// Why XDP is observed nowhere, though it was asked for and nothing else tells why.
+pub(in crate::node) fn nowhere(observed: &[Interface]) -> String {
+    let is_uplink = |one: &&Interface| one.role == discover::Role::Uplink;
+    observed.iter().find(is_uplink).map_or_else(
+        || {
+            "XDP is not observed: the follow passes no uplink here; name interfaces, as in \
+             --xdp=eth0"
+                .to_owned()
+        },
+        // A VLAN whose lower device is in another namespace, a bond without devices.
+        |Interface { name, .. }| {
+            format!(
+                "XDP is not observed: the uplink {name} has no device below it here; \
+                 `--xdp={name} --xdp-mode generic` works, but sees packets behind GRO"
+            )
+        },
+    )
 }
 
 /// Why some of the names lead to none of the interfaces that are observed, one sentence each.
@@ -197,7 +220,7 @@ pub(in crate::node) fn foresee(wanted: &request::Xdp, plan: &mut Plan) {
     }
     let is_planned = plan.interfaces.iter().any(|one| one.xdp_hook.is_some());
     if !is_planned && !plan.notes.iter().any(|note| note.starts_with("XDP")) {
-        plan.notes.push(NO_UPLINK.to_owned());
+        plan.notes.push(nowhere(&plan.interfaces));
     }
 }
 
@@ -295,5 +318,25 @@ mod tests {
         assert_eq!(choice(&[], false, bond), None);
         assert_eq!(choice(&["bond0"], false, bond), Some(false));
         assert_eq!(choice(&["bond0"], true, bond), Some(true));
+    }
+
+    /// Its ports are not observed.
+    #[test]
+    fn a_bridge_is_observed_itself_or_not_at_all() {
+        let bridge = Candidate {
+            name: "br0",
+            kind: "bridge",
+            l2: true,
+            is_uplink: true,
+        };
+        for names in [&[][..], &["br0"]] {
+            assert_eq!(choice(names, false, bridge), Some(false));
+            assert_eq!(choice(names, true, bridge), Some(true));
+        }
+        let pods = Candidate {
+            is_uplink: false,
+            ..bridge
+        };
+        assert_eq!(choice(&[], true, pods), None);
     }
 }
