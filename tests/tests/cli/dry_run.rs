@@ -104,8 +104,13 @@ fn xdp_is_planned_where_it_was_asked_for() -> Result<()> {
             );
         }
         let notes = planned["notes"].to_string();
-        let changes = format!("XDP at {} turns off TSO of its veth peer", node.uplink);
-        assert!(notes.contains(&changes), "{notes}");
+        for change in [
+            "turns off TSO of its veth peer",
+            "puts a queue of 256 packets in front",
+        ] {
+            let change = format!("XDP at {} {change}", node.uplink);
+            assert!(notes.contains(&change), "{notes}");
+        }
     }
     let text = plan("--xdp", "text")?;
     assert_eq!(text.matches("xdp, in and out").count(), 2, "{text}");

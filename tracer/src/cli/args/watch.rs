@@ -112,9 +112,10 @@ pub struct WatchArgs {
     /// Also observe packets at XDP, as a NIC hands them in before GRO and tc: at the uplinks, or at these
     /// interfaces of the nodes; needs Linux 5.18
     ///
-    /// tracer attaches in the driver and only where no other program is attached to XDP. While tracer runs,
-    /// a veth peer has no TSO, so that TCP is slower, and a NIC's driver may reset its queues at the start
-    /// and the end. --dry-run says what changes.
+    /// An interface has room for one program at XDP. tracer attaches in the driver, and only where that
+    /// place is free; until tracer ends, no other program can be attached there. Meanwhile a veth peer has
+    /// no TSO, so that TCP is slower, and a queue of 256 packets is in front of the veth. A NIC's driver may
+    /// reset its queues at the start and the end. --dry-run says what changes.
     #[arg(
         long,
         value_name = "IFACE",

@@ -224,17 +224,24 @@ pub(in crate::node) fn foresee(wanted: &request::Xdp, plan: &mut Plan) {
     }
 }
 
-/// What the user should know of XDP at an interface of some kind, one sentence.
-pub(in crate::node) fn changes(interface: &str, kind: &str, hook: &str) -> Option<String> {
+/// What the user should know of XDP at an interface of some kind, one sentence each.
+pub(in crate::node) fn changes(interface: &str, kind: &str, hook: &str) -> Vec<String> {
     match kind {
-        _ if hook == XDP_GENERIC => None,
-        "veth" => Some(format!(
-            "XDP at {interface} turns off TSO of its veth peer until tracer ends: TCP is slower"
-        )),
-        "" => Some(format!(
+        _ if hook == XDP_GENERIC => Vec::new(),
+        // `veth_enable_xdp` in drivers/net/veth.c: NAPI, with a ring of `VETH_RING_SIZE`.
+        "veth" => vec![
+            format!(
+                "XDP at {interface} turns off TSO of its veth peer until tracer ends: TCP is slower"
+            ),
+            format!(
+                "XDP at {interface} puts a queue of 256 packets in front of it until tracer \
+                 ends: a burst may overflow that queue"
+            ),
+        ],
+        "" => vec![format!(
             "XDP at {interface}: the NIC's driver may reset its queues when tracer begins and ends"
-        )),
-        _ => None,
+        )],
+        _ => Vec::new(),
     }
 }
 
