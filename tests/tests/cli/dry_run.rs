@@ -1,7 +1,7 @@
 use anyhow::Result;
 use nix::libc;
 use serde_json::{Value, json};
-use tracer_tests::program::{LIMIT, run, tracer};
+use tracer_tests::program::{LIMIT, Tracer, run, tracer};
 use tracer_tests::rights::{CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, CAP_SYSLOG, without};
 use tracer_tests::{Lab, LabSpec, Names, Process};
 
@@ -137,6 +137,44 @@ fn xdp_is_planned_where_it_was_asked_for() -> Result<()> {
         .join(" ");
     assert!(text.contains("the follow passes no uplink here"), "{text}");
     assert_eq!(attached(&lab)?, [""; 0]);
+    Ok(())
+}
+
+/// Another tracer's program at XDP takes the place, and hides nothing.
+#[test]
+fn another_tracer_at_xdp_is_no_stranger() -> Result<()> {
+    let lab = Lab::new(&LabSpec::default())?;
+    let [from, to] = [0, 1].map(|pod| full_name(&lab.pods[pod]));
+    let mut other = Tracer::follow(&lab, ["--src-pod", &from, "--dst-pod", &to, "--xdp"])?;
+    other.wait_started(LIMIT)?;
+    let uplink = &lab.nodes[0].uplink;
+    for (xdp, takes) in [(None, false), (Some("--xdp"), true)] {
+        let look = |format: &str| -> Result<String> {
+            let mut command = tracer(follow_args(&lab)?)?;
+            command.args(["--dry-run", "-o", format]).args(xdp);
+            let ended = Process::start(&mut command, "")?.finish(LIMIT)?;
+            assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+            Ok(ended.stdout)
+        };
+        let plan: Value = serde_json::from_str(&look("json")?)?;
+        let node = &plan["nodes"][0];
+        for interface in node["interfaces"].as_array().expect("a list") {
+            assert_eq!(interface["foreign_xdp"], Value::Null, "{plan:#}");
+            assert_eq!(interface["xdp"], Value::Null, "{plan:#}");
+        }
+        let taken = format!(
+            "XDP at {uplink} is not observed: another tracer is attached there, and an interface \
+             has room for one program"
+        );
+        assert_eq!(
+            node["notes"].to_string().contains(&taken),
+            takes,
+            "{plan:#}"
+        );
+        let text = look("text")?;
+        assert!(!text.contains("runs before tracer"), "{text}");
+    }
+    other.stop()?;
     Ok(())
 }
 

@@ -237,6 +237,7 @@ pub fn look(start: &Task) -> Result<Plan, NodeError> {
             plan.notes.extend(hook::unknown(wanted, &plan.interfaces));
             hook::foresee(wanted, &mut plan);
         }
+        hook::leave_out_ours(&mut plan);
         plan.notes.extend(hidden_symbols());
         Ok(plan)
     };

@@ -23,7 +23,9 @@ use super::{NodeError, bpf, discover::Interface};
 use clsact::Clsact;
 use tcx::Links;
 use tracer_core::model::{Direction, Foreign};
-pub(super) use xdp::{Candidate, XdpLinks, changes, choose, foresee, nowhere, program, unknown};
+pub(super) use xdp::{
+    Candidate, XdpLinks, changes, choose, foresee, leave_out_ours, nowhere, program, unknown,
+};
 
 /// What programs of tracer's are called begins so, and no other's.
 const OURS: &str = "tracer_";

@@ -17,7 +17,7 @@ use tracer_core::{
     request,
 };
 
-use super::{Device, is_attached};
+use super::{Device, is_attached, is_ours};
 use crate::node::{
     bpf,
     discover::{self, Interface, Plan},
@@ -224,6 +224,13 @@ pub(in crate::node) fn foresee(wanted: &request::Xdp, plan: &mut Plan) {
     }
 }
 
+/// Leaves other tracers' programs out of a plan's: they drop nothing.
+pub(in crate::node) fn leave_out_ours(plan: &mut Plan) {
+    for interface in &mut plan.interfaces {
+        interface.xdp = interface.xdp.filter(|id| !is_ours(&program(*id)));
+    }
+}
+
 /// What the user should know of XDP at an interface of some kind, one sentence each.
 pub(in crate::node) fn changes(interface: &str, kind: &str, hook: &str) -> Vec<String> {
     match kind {
@@ -249,9 +256,11 @@ pub(in crate::node) fn changes(interface: &str, kind: &str, hook: &str) -> Vec<S
 /// `None` if nobody's is known.
 fn whose(ifindex: u32, there: Option<u32>) -> Option<String> {
     if let Some(program) = there.map(program) {
-        return Some(format!(
-            "{program} is attached there, and tracer replaces no program"
-        ));
+        return Some(if is_ours(&program) {
+            "another tracer is attached there, and an interface has room for one program".to_owned()
+        } else {
+            format!("{program} is attached there, and tracer replaces no program")
+        });
     }
     let (above, other) = facts::xdp_above(ifindex)?;
     Some(format!(
