@@ -28,6 +28,10 @@ pub enum Hook {
     TcxEgress,
     /// What comes in, before there is an `sk_buff`.
     Xdp,
+    /// What the primary end of a netkit pair sends.
+    NetkitPrimary,
+    /// What its other end sends.
+    NetkitPeer,
 }
 
 impl Hook {
@@ -36,12 +40,15 @@ impl Hook {
         if self == Self::Xdp { 6 } else { 3 }
     }
 
-    /// `BPF_XDP`, `BPF_TCX_INGRESS`, `BPF_TCX_EGRESS`.
+    /// `BPF_XDP`, `BPF_TCX_INGRESS`, `BPF_TCX_EGRESS`, `BPF_NETKIT_PRIMARY`,
+    /// `BPF_NETKIT_PEER`.
     fn attach(self) -> u32 {
         match self {
             Self::Xdp => 37,
             Self::TcxIngress => 46,
             Self::TcxEgress => 47,
+            Self::NetkitPrimary => 54,
+            Self::NetkitPeer => 55,
         }
     }
 

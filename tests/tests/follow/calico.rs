@@ -7,6 +7,7 @@ use anyhow::Result;
 use serde_json::Value;
 use tracer_tests::{
     Lab, LabSpec, Pairs, Wiring,
+    bpf::{Fate, Hook, NAME, Program},
     program::{LIMIT, Tracer},
     traffic::Flow,
 };
@@ -157,6 +158,50 @@ fn calico_with_netkit() -> Result<()> {
         check_flows(&lab, ends)?;
         keep_clean(&lab, ends, &recordings::name(pairs, ends))?;
     }
+    Ok(())
+}
+
+/// Programs of others run at hooks of the pair itself.
+#[test]
+fn calico_with_netkit_and_programs_of_others() -> Result<()> {
+    if Pairs::Netkit.is_for_another_kernel()? {
+        return Ok(());
+    }
+    let lab = Lab::new(&LabSpec {
+        wiring: Wiring::CalicoVxlan,
+        pairs: Pairs::Netkit,
+        ..LabSpec::default()
+    })?;
+    let [a, b] = [&lab.pods[0], &lab.pods[1]];
+    let near = lab.node_of(a);
+    let mut attached = Vec::new();
+    for hook in [Hook::NetkitPrimary, Hook::NetkitPeer] {
+        let somebodys = Program {
+            hook,
+            // Another address than anybody has.
+            to: [203, 0, 113, 9].into(),
+            shift: 0,
+            fate: Fate::Dropped,
+            first: false,
+        };
+        attached.push(somebodys.attach(&near.netns, &a.veth)?);
+    }
+    let mut tracer = Tracer::follow(&lab, ["--src-pod", &pod(a), "--dst-pod", &pod(b)])?;
+    let started = tracer.wait_started(LIMIT)?;
+    for point in started["points"].as_array().expect("points") {
+        let has_others = point["node"] == *near.name && point["interface"] == *a.veth;
+        let others = point["foreign"].as_array().map(Vec::len);
+        assert_eq!(others, Some(usize::from(has_others)), "{point:#}");
+    }
+    let warnings = started["warnings"].to_string();
+    for direction in ["ingress", "egress"] {
+        let told = format!("tc at {} {direction}: {NAME} (program ", a.veth);
+        assert!(warnings.contains(&told), "{warnings}");
+    }
+    let pings = Flow::new(a, b).ping(10, Duration::from_millis(2))?;
+    assert!(pings.is_complete(), "{pings:?}");
+    let finished = tracer.stop()?;
+    check_balance(&finished.summary);
     Ok(())
 }
 

@@ -9,6 +9,7 @@
 
 mod clsact;
 mod filter;
+mod netkit;
 mod owner;
 mod tcx;
 mod xdp;
@@ -50,13 +51,20 @@ pub(super) fn shows_outer_frame(kind: &str, direction: Direction) -> bool {
 }
 
 /// What others have attached there, in the order in which it runs: to tcx, and
-/// after that to clsact, as far as the kernel has each.
+/// after that to clsact, as far as the kernel has each. Programs of a netkit pair run before
+/// these for what comes in, and after them for what goes out.
 ///
 /// # Errors
 /// If the kernel does not say: it takes CAP_NET_ADMIN, and the interface.
 pub(super) fn foreign(device: Device<'_>, direction: Direction) -> io::Result<Vec<Foreign>> {
     let mut all = tcx::attached(device, direction)?;
     all.extend(clsact::attached(device.index, direction)?);
+    let of_pair = netkit::attached(device, direction)?;
+    let first = match direction {
+        Direction::Ingress => 0,
+        Direction::Egress => all.len(),
+    };
+    all.splice(first..first, of_pair);
     all.retain(|program| !is_ours(program));
     Ok(all)
 }
