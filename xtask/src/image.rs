@@ -3,7 +3,7 @@
 //! Each is an OCI image layout in a tar archive, which skopeo, containerd and podman read
 //! (<https://github.com/opencontainers/image-spec/blob/main/image-layout.md>): blobs that are
 //! named after their SHA-256, and `index.json`, which leads to them. The same files make the
-//! same archive, whenever and by whomever it is made.
+//! same archive at any time and for any user.
 
 use std::{
     fs::{self, File},
@@ -35,18 +35,18 @@ const LAYER: &str = "layer.v1.tar";
 /// Nothing in an image has a time of its own, so that the image can be made again.
 const CREATED: &str = "1970-01-01T00:00:00Z";
 
-/// What an image is, besides its files.
+/// An image, besides its files.
 pub(crate) struct Image<'a> {
-    /// With a registry and a tag, as nodes that import it call it.
+    /// The name that nodes know an imported image by, with a registry and a tag.
     pub(crate) name: &'a str,
     pub(crate) entrypoint: &'a [&'a str],
-    /// What it says of itself.
+    /// Annotations of the OCI, by name.
     pub(crate) labels: Value,
     /// The command that made it.
     pub(crate) made_by: &'a str,
 }
 
-/// Makes the image of tracer, says where it is and how large.
+/// Makes the image of tracer, and says where the image is and how large.
 pub(crate) fn build() -> Result<()> {
     let program = dist::build()?;
     let archive = program.with_file_name(ARCHIVE);
@@ -59,7 +59,7 @@ pub(crate) fn build() -> Result<()> {
     Ok(())
 }
 
-/// What the image of tracer is called, beside the program that is in it.
+/// The file name of tracer's image, beside the program that the image has.
 pub(crate) const ARCHIVE: &str = "tracer.oci.tar";
 
 /// Makes an image that has a static tracer and nothing else: its name.

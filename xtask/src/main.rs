@@ -66,9 +66,9 @@ Examples:
     Build,
     /// Make a container image with tracer and nothing else: target/dist/tracer.oci.tar
     ///
-    /// An OCI archive of the file that `build` makes, without a shell and without a base image, for
-    /// `tracer follow --agent-image`. It takes no container engine. The same file makes the same
-    /// archive. The name and the size are told.
+    /// Makes an OCI archive of the file that `build` makes, for `tracer follow --agent-image`. The
+    /// image has no shell and no base image, and needs no container engine. The same file makes the
+    /// same archive. The command prints the name and the size.
     #[command(after_help = "\
 Examples:
   cargo xtask image
