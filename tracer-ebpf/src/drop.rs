@@ -202,7 +202,7 @@ fn look_whole() -> u32 {
         Ok(Some(layers)) => look::walked(layers),
         Ok(None) => MISS,
         Err(unparsed) if unparsed != Unparsed::Short && freed.protocol.get() == 0 => MISS,
-        Err(unparsed) => why::unparsed(|| 0, unparsed),
+        Err(unparsed) => look::told(Err(unparsed), || 0),
     }
 }
 

@@ -29,7 +29,10 @@ pub(crate) const WALKED: u32 = 3;
 /// As [`FOUND`], of a packet that a stage has come to an end with.
 #[inline(always)]
 pub(crate) fn told(looked: Result<u32, Unparsed>, at: impl FnOnce() -> u32) -> u32 {
-    looked.unwrap_or_else(|unparsed| why::unparsed(at, unparsed))
+    looked.unwrap_or_else(|unparsed| {
+        why::unparsed(at, unparsed);
+        UNPARSED
+    })
 }
 
 /// Leaves what a walk has found for the stage that asks about it.

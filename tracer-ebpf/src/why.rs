@@ -5,8 +5,6 @@
 
 use tracer_common::layers::Unparsed;
 
-use crate::look::UNPARSED;
-
 /// A packet that is a miss at an interface: in the first stage, or behind it.
 #[inline(always)]
 pub(crate) fn miss(ifindex: impl FnOnce() -> u32, first_stage: bool) {
@@ -16,9 +14,9 @@ pub(crate) fn miss(ifindex: impl FnOnce() -> u32, first_stage: bool) {
     let _ = (ifindex, first_stage);
 }
 
-/// A packet that no answer can be given for: [`UNPARSED`].
+/// A packet that no answer can be given for.
 #[inline(always)]
-pub(crate) fn unparsed(ifindex: impl FnOnce() -> u32, unparsed: Unparsed) -> u32 {
+pub(crate) fn unparsed(ifindex: impl FnOnce() -> u32, unparsed: Unparsed) {
     #[cfg(feature = "debug")]
     say(
         ifindex(),
@@ -31,7 +29,6 @@ pub(crate) fn unparsed(ifindex: impl FnOnce() -> u32, unparsed: Unparsed) -> u32
     );
     #[cfg(not(feature = "debug"))]
     let _ = (ifindex, unparsed);
-    UNPARSED
 }
 
 #[cfg(feature = "debug")]
