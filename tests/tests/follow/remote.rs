@@ -228,6 +228,39 @@ fn an_agent_ends_with_its_collector() -> Result<()> {
     Ok(())
 }
 
+/// As a laptop that sleeps: all agents end, because they hear nothing. The follow reaches them
+/// again, and says what was not observed.
+#[test]
+fn a_collector_that_was_stopped_goes_on() -> Result<()> {
+    let lab = Lab::new(&LabSpec::default())?;
+    let (near, near_file) = with_id(&lab, 0)?;
+    let (far, far_file) = with_id(&lab, 1)?;
+    let mut tracer = follow(&lab, vec![near, far], &["--hold", "500ms"])?;
+    tracer.signal(Signal::SIGSTOP)?;
+    let ended = [near_file, far_file]
+        .iter()
+        .try_for_each(|file| wait_ended(id_in(file)?));
+    // A process that is stopped cannot end, whatever else fails.
+    tracer.signal(Signal::SIGCONT)?;
+    ended?;
+    for node in &lab.nodes {
+        let again = format!("{} is watched again", node.name);
+        tracer.wait_for_stderr(|said| said.contains(&again), LIMIT)?;
+    }
+    let flow = Flow::new(&lab.pods[0], &lab.pods[1]);
+    assert!(flow.ping(3, Duration::from_millis(5))?.is_complete());
+    let far_node = lab.nodes[1].name.clone();
+    let is_whole = |value: &Value| {
+        let arrived = || seen(value).iter().any(|(node, _, _)| *node == far_node);
+        value["verdict"]["kind"] == "delivered" && !is_neighbour(value) && arrived()
+    };
+    tracer.wait_for(is_whole, LIMIT)?;
+    let finished = tracer.stop()?;
+    assert!(finished.status.success(), "{}", finished.stderr);
+    check_balance(&finished.summary);
+    Ok(())
+}
+
 #[test]
 fn what_is_no_agent_is_told_in_one_sentence() -> Result<()> {
     let cases = [

@@ -26,6 +26,10 @@ pub(super) const ENDING: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
+/// How long a session goes on while none of its agents runs. A laptop that slept, or a process
+/// that was stopped, loses all of them at once, and reaches them again.
+pub(super) const ALONE: Duration = Duration::from_secs(30);
+
 /// All agents of a session.
 pub(crate) struct Agents {
     agents: Vec<Agent>,
@@ -36,6 +40,8 @@ pub(crate) struct Agents {
     /// The nodes that are to have an agent and have none yet, and what is to be observed
     /// there if that has changed since.
     joining: BTreeMap<String, Option<Look>>,
+    /// Since when none runs, if none does.
+    alone: Option<Instant>,
 }
 
 /// One of them.
@@ -156,6 +162,7 @@ impl Agents {
             inbox,
             sender,
             joining: BTreeMap::new(),
+            alone: None,
         };
         (agents, hellos)
     }
@@ -206,7 +213,7 @@ impl Agents {
     /// What comes next, with the agent's index. It may be left waiting and asked again.
     ///
     /// # Errors
-    /// If an agent of this process has ended or failed, or none is left.
+    /// If an agent of this process has ended or failed, or none was left for [`ALONE`].
     pub(super) async fn next(&mut self) -> Result<(usize, Heard), SessionError> {
         loop {
             let Some((index, sent)) = self.inbox.recv().await else {

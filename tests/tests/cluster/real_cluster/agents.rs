@@ -101,6 +101,21 @@ fn an_agents_pod_that_is_deleted_leaves_a_gap_and_is_made_again() -> Result<()> 
     check_gap(&cluster, tracer, [&web, &cart], LIMIT, || Ok(()))
 }
 
+/// As a laptop that sleeps: all agents end, because they hear nothing, and the follow reaches
+/// them again.
+#[test]
+fn a_client_that_is_stopped_goes_on_behind_a_gap() -> Result<()> {
+    let cluster = Cluster::up()?;
+    let (web, cart) = ends(&cluster)?;
+    let tracer = follow(&cluster, &web, &cart)?;
+    tracer.signal(Signal::SIGSTOP)?;
+    // Whatever comes of it, a process that is stopped cannot end.
+    let left = wait_gone(&cluster);
+    tracer.signal(Signal::SIGCONT)?;
+    left?;
+    check_gap(&cluster, tracer, [&web, &cart], LIMIT, || Ok(()))
+}
+
 /// Waits until the agent of the second pod's node is away, lets it come again, and checks that
 /// what passes meanwhile is delivered or unknown, and that all that comes after is seen.
 /// `limit`: of each wait for the agent.

@@ -22,7 +22,9 @@ pub(super) fn failed(journey: &Value) -> bool {
     let mut causes = ["before-start", "still-open"].into_iter();
     let cut_off = neighbour && causes.any(|cause| verdict["cause"] == cause);
     let kind = verdict["kind"].as_str();
-    kind.is_some_and(|kind| kind != "delivered") && !cut_off
+    // A node looks for its neighbours, also for one without an agent of this follow.
+    let elsewhere = neighbour && kind == Some("left");
+    kind.is_some_and(|kind| kind != "delivered") && !cut_off && !elsewhere
 }
 
 /// Sends from one pod to another, all that a shop sends, while both are followed.

@@ -14,7 +14,7 @@ use tracer_core::{
 use tracing::info;
 
 use super::{
-    Agent, Agents, Heard, LONGEST_PAUSE, PAUSE, Reached, Sent, log, one_clock_for_one_kernel,
+    ALONE, Agent, Agents, Heard, LONGEST_PAUSE, PAUSE, Reached, Sent, log, one_clock_for_one_kernel,
 };
 use crate::{
     collector::{SessionError, unix_now},
@@ -85,8 +85,12 @@ impl Agents {
             agent.pause = PAUSE;
         }
         let again = agent.again.clone();
-        let others = self.agents.iter().any(|agent| agent.running);
-        let Some(again) = again.filter(|_| others) else {
+        self.alone = match self.agents.iter().any(|agent| agent.running) {
+            true => None,
+            false => self.alone.or_else(|| Some(Instant::now())),
+        };
+        let is_over = self.alone.is_some_and(|since| since.elapsed() >= ALONE);
+        let Some(again) = again.filter(|_| !is_over) else {
             return Err(match error {
                 Some(source) => SessionError::Agent { node, source },
                 None => self.ended(index),
@@ -145,6 +149,7 @@ impl Agents {
         agent.commands = Some(link.commands);
         agent.running = true;
         agent.reached = Instant::now();
+        self.alone = None;
         tokio::spawn(forward(index, link.batches, self.sender.clone()));
         agent.learn(&mut batch);
         batch

@@ -2,13 +2,13 @@
 
 use std::sync::mpsc as std_mpsc;
 
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 use tracer_common::hash::Key;
 use tracer_core::request::{Command, Commander, Filter, Look, Request, Start, Watch};
 
 use super::world::beginning;
 use crate::{
-    collector::agents::{Agents, Heard, Reached, Sent},
+    collector::agents::{ALONE, Agents, Heard, Reached, Sent},
     link::{Link, Place},
 };
 
@@ -131,5 +131,37 @@ async fn one_that_comes_later_hears_what_has_changed_meanwhile() {
     assert_eq!(
         commands.try_iter().collect::<Vec<_>>(),
         [Command::Look(look)]
+    );
+}
+
+/// All agents of a laptop that sleeps are lost at once. The follow goes on for some time without
+/// any, and then says why.
+#[tokio::test(start_paused = true)]
+async fn a_session_without_agents_ends_after_some_time() {
+    let hello = beginning().nodes[0].clone();
+    let (sender, inbox) = mpsc::channel(1);
+    let reached = Reached {
+        again: Some((
+            Place::Exec("false".to_owned()),
+            start(&hello.node, [10, 244, 1, 5]),
+        )),
+        hello,
+        commands: Box::new(Line(std_mpsc::channel().0)),
+    };
+    let (mut agents, _) = Agents::new(vec![reached], sender.clone(), inbox);
+    let begun = Instant::now();
+    assert!(
+        sender.send((0, Sent::Ended)).await.is_ok(),
+        "they are there"
+    );
+    let heard = agents.next().await.expect("the follow goes on");
+    assert!(matches!(heard, (0, Heard::Gone(_))));
+    let Err(error) = agents.next().await else {
+        panic!("nobody comes");
+    };
+    assert!(begun.elapsed() >= ALONE, "{:?}", begun.elapsed());
+    assert!(
+        error.to_string().contains("ended before an agent answered"),
+        "{error}"
     );
 }

@@ -61,8 +61,15 @@ pub(super) async fn run(
     let mut looked = patience.begun;
     let mut why = "it was not made yet".to_owned();
     loop {
-        let unanswered = format!("{why}, and the API server does not answer");
-        let found = patience.keep(pods.list(&ours), &unanswered).await?;
+        let asked = Instant::now();
+        let Ok(found) = timeout(patience.left(), pods.list(&ours)).await else {
+            // An answer that came a moment ago was one.
+            let is_silent = asked.elapsed() > SILENT;
+            return Err(patience.late(&match is_silent {
+                true => format!("{why}, and the API server does not answer"),
+                false => why,
+            }));
+        };
         let found = found.map_err(|error| cluster.explain(error))?;
         let pod = found.items.into_iter().next();
         let name = pod.as_ref().and_then(|pod| pod.metadata.name.clone());
