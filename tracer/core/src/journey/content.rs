@@ -33,10 +33,18 @@ impl Content<'_> {
 }
 
 impl Content<'_> {
-    /// Whether this is the first fragment of a datagram: it has the whole header of the
-    /// transport, with the datagram's length if that is UDP's.
-    pub(super) fn is_first_fragment(&self, Self(datagram): &Self) -> bool {
-        matches!(self.0.fragment, Some((0, _))) && is_same(&self.0.transport, &datagram.transport)
+    /// Whether this is the first fragment of a packet: it has the same transport header, in
+    /// which UDP has the length of all.
+    pub(super) fn is_first_fragment(&self, Self(whole): &Self) -> bool {
+        let is_its = match (&self.0.transport, &whole.transport) {
+            // The rest of the segment is in other fragments.
+            (Transport::Tcp(first), Transport::Tcp(whole)) => {
+                (first.src_port, first.dst_port, first.seq)
+                    == (whole.src_port, whole.dst_port, whole.seq)
+            }
+            (first, whole) => is_same(first, whole),
+        };
+        matches!(self.0.fragment, Some((0, _))) && is_its
     }
 
     /// Whether `other` may be this packet behind a translation: all that a translation

@@ -124,6 +124,7 @@ impl Memory {
         self.own(node, hop.skb, id);
         let track = self.tracks.get_mut(id.slot).expect("a ranked track exists");
         track.add(&mut self.frames, (node, time), hop, share);
+        track.in_whole = false;
         track.is_open
     }
 
@@ -351,7 +352,7 @@ impl Memory {
             retransmits: rest.and_then(|rest| rest.retransmits),
             took: None,
             ambiguous: track.ambiguous,
-            reassembled: track.reassembled,
+            reassembled: track.in_whole,
             translated: None,
             closed: Closed::End,
         }))

@@ -193,7 +193,8 @@ pub struct Journey {
     /// Whether another packet could not be told from this one, so that hops
     /// on another node were paired in order.
     pub ambiguous: bool,
-    /// Whether hops of the whole datagram are among its steps, of which this is a fragment.
+    /// Whether its last step is of the whole datagram that it is a fragment of: that node
+    /// reassembled the datagram.
     pub reassembled: bool,
     /// Through which ends the packets of its flow pass, if a translation of them was
     /// seen, of this packet or of another one.

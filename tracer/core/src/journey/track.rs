@@ -95,7 +95,8 @@ pub(super) struct Track {
     pub(super) asks: bool,
     pub(super) asked_again: bool,
     pub(super) ambiguous: bool,
-    pub(super) reassembled: bool,
+    /// Whether its last hop was of the whole datagram that it is a fragment of.
+    pub(super) in_whole: bool,
     /// Whether some of what is gone may have been a copy: others may still arrive.
     copied: bool,
     rest: Option<Box<Rest>>,
@@ -131,7 +132,7 @@ impl Track {
             asks: begun.asks,
             asked_again: false,
             ambiguous: false,
-            reassembled: false,
+            in_whole: false,
             copied: false,
             rest: None,
             skbs: SmallVec::new(),

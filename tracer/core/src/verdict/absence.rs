@@ -6,7 +6,8 @@
 //! docs/decisions/absence.md has the reasons.
 
 use super::{
-    Circumstances, Confidence, Evidence, Kind, Outcome, Parts, Pattern, Sort, Verdict, Where,
+    Circumstances, Confidence, Evidence, Kind, LegKind, Outcome, Parts, Pattern, Sort, Verdict,
+    Where,
     case::Case,
     fates::Fates,
     next::next,
@@ -277,7 +278,8 @@ pub(super) fn lost(
     }
     Some(Verdict {
         kind: Kind::Lost,
-        confidence: if next.idle {
+        // Programs that others have attached to tc since are not known.
+        confidence: if next.idle || next.kind == LegKind::Receive {
             Confidence::Low
         } else {
             Confidence::High

@@ -63,6 +63,7 @@ impl Agents {
             commands.send(Command::Look(look));
         }
         self.agents.push(agent);
+        self.alone = None;
         one_clock_for_one_kernel(&mut self.agents);
         let hello = &self.agents[index].hello;
         log(hello);

@@ -255,6 +255,10 @@ impl Engine {
         hop: &Hop,
         packet: &Packet,
     ) {
+        // A node that reassembles a datagram sends other fragments than came in.
+        if hop.packet.fragment.is_some() {
+            return;
+        }
         // Nearly every packet comes in at an interface first.
         let Some(stand_in) = stand_in(scene, (node, time), hop, packet.src) else {
             return;

@@ -75,9 +75,9 @@ impl Engine {
             }
             rest = left;
         }
-        // What was put together from fragments is dropped with all of them.
-        if !joined && !late && packet.fragment.is_none() {
-            for id in self.memory.fragments(&keyed) {
+        // What was reassembled from fragments is dropped with all of them.
+        if !joined && !late {
+            for id in self.reassembled(of, &keyed) {
                 let track = self.memory.get_mut(id).expect("an indexed track exists");
                 joined |= track.is_open;
                 late |= !track.is_open;

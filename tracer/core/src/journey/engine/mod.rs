@@ -14,9 +14,10 @@
 //!
 //! **Steps.** A hop joins (1) the journey last seen in this sk_buff, (2) the
 //! oldest one of the same content that this point has not seen, open ones
-//! first, and those that no kernel has dropped; or (3) begins its own. Hops should come in order of time; one that
-//! comes late still finds its journey, only identical packets may then be
-//! paired wrongly.
+//! first, and those that no kernel has dropped; (3) the journeys of the fragments that its
+//! datagram was reassembled from; or (4) begins its own. Hops should come in order of time;
+//! one that comes late still finds its journey, only identical packets may then be paired
+//! wrongly.
 //!
 //! **Translation.** Where NAT gives a packet other ends, the sk_buff carries it over, and
 //! what was seen there holds for its flow ([`translation`](super::translation)): all hops
@@ -176,10 +177,11 @@ impl Engine {
             Some((id, range)) => self.add(scene, (node, time), hop, id, range),
             None => {
                 let (packet, range, candidates) = self.candidates(packet, hop, time);
-                let fragments = match candidates.is_empty() {
-                    true => self.reassembled(node, hop, &packet),
-                    false => Candidates::new(),
-                };
+                let mut fragments = Candidates::new();
+                if candidates.is_empty() && packet.stream_data().is_none() {
+                    fragments = self.reassembled((node, hop.skb), &packet);
+                    fragments.retain(|id| self.is_open_at(*id, node, hop));
+                }
                 if fragments.is_empty() {
                     self.push_range(scene, (node, time), (hop, &packet), range, &candidates)
                 } else {

@@ -133,7 +133,8 @@ impl Memory {
         carrier.into_iter().collect()
     }
 
-    /// The tracks of the fragments that a packet was put together from.
+    /// The tracks of the fragments of a packet's datagram; none if there are more than
+    /// [`RIVALS`], of which a stranger would choose how many are looked at.
     pub(in crate::journey) fn fragments(&self, packet: &Packet) -> Candidates {
         let Some(datagram) = Datagram::of(packet) else {
             return Candidates::new();
@@ -145,7 +146,8 @@ impl Memory {
         match self.datagrams.get(self.hash(&datagram), is) {
             Found::None => Candidates::new(),
             Found::One(slot) => self.id(slot).into_iter().collect(),
-            Found::Many { open, .. } => open.iter().copied().collect(),
+            Found::Many { open, .. } if open.len() <= RIVALS => open.iter().copied().collect(),
+            Found::Many { .. } => Candidates::new(),
         }
     }
 

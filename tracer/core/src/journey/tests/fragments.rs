@@ -83,7 +83,8 @@ fn a_datagram_between_its_fragments_is_no_journey_of_its_own() {
     assert_eq!(journeys.len(), 3);
     for journey in &journeys {
         assert_eq!(way(journey), [(0, FROM_POD), (0, INTO_POD), (0, OUT)]);
-        assert!(journey.reassembled);
+        // It was seen by itself behind that.
+        assert!(!journey.reassembled);
         assert_eq!(journey.steps[1].len, 3042);
         assert!(journey.steps.iter().all(|step| step.ends.is_none()));
     }
@@ -127,19 +128,74 @@ fn another_datagram_is_a_journey_of_its_own() {
     assert!(!journeys[3].reassembled);
 }
 
+/// Where the node drops it, whether a hop of the whole datagram was seen or not.
 #[test]
 fn what_is_dropped_of_the_datagram_is_dropped_of_its_fragments() {
-    let mut stage = stage();
+    for (id, is_seen) in [
+        (Some(7), true),
+        (Some(7), false),
+        (None, true),
+        (None, false),
+    ] {
+        let mut stage = stage();
+        let [fragments @ .., mut whole] = datagram(7);
+        whole.ip_id = id;
+        for (number, fragment) in (0_u64..).zip(&fragments) {
+            stage.see(0, &hop(FROM_POD, 0, number, fragment));
+        }
+        if is_seen {
+            stage.see(0, &hop(INTO_POD, 1000, 2, &whole));
+        }
+        let scene = stage.scene.clone();
+        let dropped = freed(2000, 2, &whole);
+        stage.engine.push_freed(&scene, (0, 2000), &dropped, LOSS);
+        let journeys = stage.end();
+        assert_eq!(journeys.len(), 3, "{id:?} {is_seen}");
+        assert!(journeys.iter().all(|journey| journey.drops.len() == 1));
+        assert!(
+            journeys
+                .iter()
+                .all(|journey| journey.reassembled == is_seen)
+        );
+    }
+}
+
+/// A fragment that was lost on the wire is no part of a datagram that the other node reassembles
+/// later, with the same identification. What went on as a whole is.
+#[test]
+fn a_node_reassembles_what_came_to_it() {
     let [fragments @ .., whole] = datagram(7);
+    let mut stage = stage();
+    stage.see(0, &hop(OUT, 0, 1, &fragments[2]));
+    stage.see(1, &hop(IN, 1000, 2, &fragments[0]));
+    stage.see(1, &hop(TO_POD, 2000, 3, &whole));
+    let mut journeys = stage.end();
+    journeys.sort_by_key(|journey| journey.id);
+    assert_eq!(way(&journeys[0]), [(0, OUT)]);
+    assert_eq!(way(&journeys[1]), [(1, IN), (1, TO_POD)]);
+    let mut stage = self::stage();
     for (number, fragment) in (0_u64..).zip(&fragments) {
         stage.see(0, &hop(FROM_POD, 0, number, fragment));
     }
     stage.see(0, &hop(INTO_POD, 1000, 2, &whole));
-    let scene = stage.scene.clone();
-    stage
-        .engine
-        .push_freed(&scene, (0, 2000), &freed(2000, 2, &whole), LOSS);
+    stage.see(1, &hop(IN, 2000, 9, &whole));
     let journeys = stage.end();
     assert_eq!(journeys.len(), 3);
-    assert!(journeys.iter().all(|journey| journey.drops.len() == 1));
+    assert!(journeys.iter().all(|journey| journey.reassembled));
+}
+
+/// A stranger chooses how many fragments have an identification.
+#[test]
+fn too_many_fragments_are_none() {
+    let mut stage = stage();
+    let [first, .., whole] = datagram(7);
+    for offset in 0..200 {
+        let fragment = Packet {
+            fragment: Some((offset * 8, true)),
+            ..first.clone()
+        };
+        stage.see(0, &hop(FROM_POD, 0, offset.into(), &fragment));
+    }
+    stage.see(0, &hop(INTO_POD, 1000, 2, &whole));
+    assert_eq!(stage.end().len(), 201);
 }

@@ -4,6 +4,7 @@
 //! without a tunnel.
 
 use super::*;
+use crate::model::Icmp;
 
 /// An engine that knows whose the addresses are and has seen A's SYN come to B's node.
 fn asked() -> Stage {
@@ -118,4 +119,38 @@ fn a_pod_behind_netkit_may_have_sent_it_unseen() {
     stage.scene.nodes = vec![stage.scene.nodes[0].clone(), hello].into();
     stage.see(1, &plain(OUT, 2000, 8, &syn_ack()));
     assert!(!is_stood_in(&mut stage));
+}
+
+/// A node that reassembles a datagram makes other fragments of it: of an answer, too.
+#[test]
+fn a_fragment_that_the_node_has_made_is_no_proxys() {
+    let echo = |kind| {
+        Transport::Icmp(Icmp {
+            v6: false,
+            kind,
+            code: 0,
+            echo: Some((1, 1)),
+            quote: None,
+            neighbour: None,
+        })
+    };
+    let question = packet(echo(8));
+    let answer = |fragment| Packet {
+        src: question.dst,
+        dst: question.src,
+        fragment,
+        ..packet(echo(0))
+    };
+    for (fragment, is_proxys) in [(None, true), (Some((0, true)), false)] {
+        let mut stage = asked();
+        stage.see(1, &plain(OUT, 1500, 5, &syn_ack()));
+        stage.see(1, &plain(TO_POD, 2000, 8, &question));
+        stage.see(1, &plain(OUT, 3000, 9, &answer(fragment)));
+        let journeys = stage.end();
+        let mut asked = journeys
+            .iter()
+            .filter(|one| one.packet.ends() == question.ends());
+        let question = asked.next().expect("the question was seen");
+        assert_eq!(question.stand_in.is_some(), is_proxys);
+    }
 }

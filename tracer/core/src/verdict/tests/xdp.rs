@@ -47,7 +47,7 @@ fn what_xdp_saw_and_tc_did_not_is_lost_in_between() {
     let (verdict, parts) = judge(&with_xdp(), &came_to_xdp(), &CALM);
     assert_eq!(
         (verdict.kind, verdict.confidence, verdict.cause),
-        (Kind::Lost, Confidence::High, None)
+        (Kind::Lost, Confidence::Low, None)
     );
     assert_eq!(verdict.outcome, Outcome::Lost(receive()));
     assert_eq!(parts.lost, parts.sent);
