@@ -177,17 +177,8 @@ impl Engine {
             Some((id, range)) => self.add(scene, (node, time), hop, id, range),
             None => {
                 let (packet, range, candidates) = self.candidates(packet, hop, time);
-                let mut fragments = Candidates::new();
-                if candidates.is_empty() && packet.stream_data().is_none() {
-                    fragments = self.reassembled((node, hop.skb), &packet);
-                    fragments.retain(|id| self.is_open_at(*id, node, hop));
-                }
-                if fragments.is_empty() {
-                    self.push_range(scene, (node, time), (hop, &packet), range, &candidates)
-                } else {
-                    self.push_whole(scene, (node, time), hop, &fragments);
-                    true
-                }
+                (candidates.is_empty() && self.push_whole(scene, (node, time), (hop, &packet)))
+                    || self.push_range(scene, (node, time), (hop, &packet), range, &candidates)
             }
         };
         if joined {

@@ -4,13 +4,7 @@
 
 use super::Engine;
 use crate::{
-    journey::{
-        Scene,
-        content::Content,
-        index::{Candidates, Id},
-        memory::Memory,
-        track::Track,
-    },
+    journey::{Scene, content::Content, index::Candidates, memory::Memory, track::Track},
     model::{Hop, Packet},
 };
 
@@ -39,29 +33,35 @@ impl Engine {
         }
     }
 
-    /// Whether a hop can be one of a track that was not reported yet.
-    pub(super) fn is_open_at(&self, id: Id, node: usize, hop: &Hop) -> bool {
-        let track = self.memory.get(id).filter(|track| track.is_open);
-        track.is_some_and(|track| track.open_at(node, hop, track.range).is_some())
-    }
-
-    /// Gives the hop of a datagram to its fragments.
+    /// Gives the hop of a datagram to its fragments, as far as they were not reported yet.
+    /// Returns whether there are any. `packet`: the hop's, as it is looked for.
     pub(super) fn push_whole(
         &mut self,
         scene: &Scene,
         (node, time): (usize, i64),
-        hop: &Hop,
-        fragments: &Candidates,
-    ) {
-        // One of them keeps what was captured.
+        (hop, packet): (&Hop, &Packet),
+    ) -> bool {
+        if packet.stream_data().is_some() {
+            return false;
+        }
+        let mut fragments = self.reassembled((node, hop.skb), packet);
+        fragments.retain(|id| {
+            let track = self.memory.get(*id).filter(|track| track.is_open);
+            track.is_some_and(|track| track.open_at(node, hop, track.range).is_some())
+        });
+        if fragments.is_empty() {
+            return false;
+        }
         let mut hop = hop.clone();
         for id in fragments {
-            let range = self.memory.get(*id).expect("an indexed track exists").range;
-            self.add(scene, (node, time), &hop, *id, range);
-            let track = self.memory.get_mut(*id).expect("an indexed track exists");
+            let range = self.memory.get(id).expect("an indexed track exists").range;
+            self.add(scene, (node, time), &hop, id, range);
+            let track = self.memory.get_mut(id).expect("an indexed track exists");
             track.in_whole = true;
+            // One of them keeps what was captured.
             hop.frame = None;
         }
+        true
     }
 }
 

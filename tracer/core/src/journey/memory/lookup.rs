@@ -136,7 +136,9 @@ impl Memory {
     /// The tracks of the fragments of a packet's datagram; none if there are more than
     /// [`RIVALS`], of which a stranger would choose how many are looked at.
     pub(in crate::journey) fn fragments(&self, packet: &Packet) -> Candidates {
-        let Some(datagram) = Datagram::of(packet) else {
+        // Fragments are rare, and nearly every new datagram is asked about.
+        let datagram = Datagram::of(packet).filter(|_| !self.datagrams.is_empty());
+        let Some(datagram) = datagram else {
             return Candidates::new();
         };
         let is = |slot| {
