@@ -39,7 +39,7 @@ impl Engine {
             Some((id, range)) => (range, smallvec![id]),
             None => self.memory.candidates_of_freed(of, &keyed),
         };
-        let owners = self.owners_of(node, freed, &keyed, range, &candidates);
+        let owners = self.owners_of(scene, (node, freed), &keyed, range, &candidates);
         let drop = |part: Range, whole: Range, same_buffer| Drop {
             node,
             time,
@@ -77,7 +77,7 @@ impl Engine {
         }
         // What was reassembled from fragments is dropped with all of them.
         if !joined && !late {
-            for id in self.reassembled(of, &keyed) {
+            for id in self.reassembled(scene, of, &keyed) {
                 let track = self.memory.get_mut(id).expect("an indexed track exists");
                 joined |= track.is_open;
                 late |= !track.is_open;
@@ -109,8 +109,8 @@ impl Engine {
     /// open ones, those not known to be dropped, and each in order.
     fn owners_of(
         &mut self,
-        node: usize,
-        freed: &Freed,
+        scene: &Scene,
+        (node, freed): (usize, &Freed),
         packet: &Packet,
         range: Range,
         candidates: &[Id],
@@ -124,7 +124,7 @@ impl Engine {
             let last = track.last_node() == Some(node);
             // Where the kernel does not tell whose namespace it was in, all
             // agents on that kernel tell of it.
-            let told = freed.netns.is_some() || (owns && last);
+            let told = freed.netns.is_some() || (owns && track.is_on(scene, node));
             let reported = !track.is_open;
             (track.stamp() == stamp && told)
                 .then(|| (!owns, !last, reported, !track.is_there(part), *id))

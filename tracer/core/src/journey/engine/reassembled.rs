@@ -11,7 +11,12 @@ use crate::{
 impl Engine {
     /// The tracks of the fragments that a node reassembled to the datagram in an sk_buff; none if
     /// that is not known. `packet`: the datagram, as it is looked for.
-    pub(super) fn reassembled(&self, (node, skb): (usize, u64), packet: &Packet) -> Candidates {
+    pub(super) fn reassembled(
+        &self,
+        scene: &Scene,
+        (node, skb): (usize, u64),
+        packet: &Packet,
+    ) -> Candidates {
         if packet.fragment.is_some() {
             return Candidates::new();
         }
@@ -21,16 +26,27 @@ impl Engine {
             Some(_) => self.memory.fragments(packet),
             None => fragments_in(&self.memory, (node, skb), packet),
         };
-        // A node reassembles what came to it. Later datagrams have the identification as well.
-        let came = |track: &Track| track.in_whole || track.last_node() == Some(node);
-        fragments.retain(|id| self.memory.get(*id).is_some_and(came));
-        // The first fragment has the ports, and the length of all.
-        let is_first = |track: &Packet| Content(track).is_first_fragment(&Content(packet));
-        let mut tracks = fragments.iter().filter_map(|id| self.memory.get(*id));
-        match tracks.any(|track| is_first(&track.packet)) {
-            true => fragments,
-            false => Candidates::new(),
+        // The first fragment has the ports, and the length of all: later datagrams have the
+        // identification as well.
+        let is_its = |first: &Packet| Content(first).is_first_fragment(&Content(packet));
+        let is_of_another = {
+            let mut firsts = self.firsts(&fragments).peekable();
+            firsts.peek().is_some() && !firsts.any(is_its)
+        };
+        if is_of_another {
+            return Candidates::new();
         }
+        // A node reassembles what came to it.
+        let came = |track: &Track| track.in_whole || track.is_on(scene, node);
+        fragments.retain(|id| self.memory.get(*id).is_some_and(came));
+        fragments
+    }
+
+    /// Those of the fragments that are the first of a datagram.
+    fn firsts(&self, fragments: &Candidates) -> impl Iterator<Item = &Packet> {
+        let tracks = fragments.iter().filter_map(|id| self.memory.get(*id));
+        let packets = tracks.map(|track| &track.packet);
+        packets.filter(|packet| matches!(packet.fragment, Some((0, _))))
     }
 
     /// Gives the hop of a datagram to its fragments, as far as they were not reported yet.
@@ -44,14 +60,16 @@ impl Engine {
         if packet.stream_data().is_some() {
             return false;
         }
-        let mut fragments = self.reassembled((node, hop.skb), packet);
+        let mut fragments = self.reassembled(scene, (node, hop.skb), packet);
+        // Without the first one, it may be a small datagram that was never in fragments.
+        if self.firsts(&fragments).next().is_none() {
+            return false;
+        }
         fragments.retain(|id| {
             let track = self.memory.get(*id).filter(|track| track.is_open);
             track.is_some_and(|track| track.open_at(node, hop, track.range).is_some())
         });
-        if fragments.is_empty() {
-            return false;
-        }
+        let is_theirs = !fragments.is_empty();
         let mut hop = hop.clone();
         for id in fragments {
             let range = self.memory.get(id).expect("an indexed track exists").range;
@@ -61,7 +79,7 @@ impl Engine {
             // One of them keeps what was captured.
             hop.frame = None;
         }
-        true
+        is_theirs
     }
 }
 

@@ -160,6 +160,34 @@ fn what_is_dropped_of_the_datagram_is_dropped_of_its_fragments() {
     }
 }
 
+/// Where the clock of the node that drops it is behind, and where a hop of the first fragment is
+/// missing, or all of them.
+#[test]
+fn what_is_dropped_of_the_datagram_is_dropped_of_the_fragments_that_came() {
+    for first in [Some((1, IN)), Some((0, OUT)), None] {
+        let mut stage = Stage::new();
+        let mut hellos: Vec<_> = stage.scene.nodes.iter().cloned().collect();
+        hellos[1].boot_id = "another".into();
+        stage.scene.nodes = hellos.into();
+        let [fragments @ .., whole] = datagram(7);
+        let later = fragments[1..].iter().map(|fragment| ((1, IN), fragment));
+        let first = first.map(|at| (at, &fragments[0]));
+        for (number, ((node, point), fragment)) in (0..).zip(first.into_iter().chain(later)) {
+            stage.see(node, &hop(point, 0, number, fragment));
+        }
+        for (number, fragment) in (0..).zip(&fragments[1..]) {
+            stage.see(0, &hop(OUT, 1000, number, fragment));
+        }
+        let scene = stage.scene.clone();
+        let dropped = freed(2000, 98, &whole);
+        stage.engine.push_freed(&scene, (1, 2000), &dropped, LOSS);
+        for journey in stage.end() {
+            let came = journey.steps.iter().any(|step| step.node == 1);
+            assert_eq!(journey.drops.len(), usize::from(came), "{journey:#?}");
+        }
+    }
+}
+
 /// A fragment that was lost on the wire is no part of a datagram that the other node reassembles
 /// later, with the same identification. What went on as a whole is.
 #[test]

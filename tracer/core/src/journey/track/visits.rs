@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use super::Track;
 use crate::{
     journey::{
-        CapturedFrame,
+        CapturedFrame, Scene,
         frames::{Frame, Frames},
         ranges::{Range, Ranges},
     },
@@ -101,6 +101,14 @@ impl Track {
     /// The agent that saw it last, of those before `time` where times tell.
     pub(in crate::journey) fn last_node(&self) -> Option<usize> {
         self.visits.last().map(|visit| visit.node as usize)
+    }
+
+    /// Whether it was on this node last, as far as the node's own clock tells: by another
+    /// clock, what came before may look later.
+    pub(in crate::journey) fn is_on(&self, scene: &Scene, node: usize) -> bool {
+        let nodes = self.visits.iter().rev().map(|visit| visit.node as usize);
+        let mut of_this_clock = nodes.filter(|other| scene.one_clock(*other, node));
+        of_this_clock.next() == Some(node)
     }
 
     /// Adds what a hop showed of this journey.
