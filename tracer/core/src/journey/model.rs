@@ -71,6 +71,14 @@ impl Scene {
         began && time < self.until(node, point)
     }
 
+    /// The point of an agent where, at `time`, the packets of an interface go the other way.
+    pub(crate) fn opposite(&self, node: usize, point: usize, time: i64) -> Option<usize> {
+        let points = &self.nodes[node].points;
+        let mut opposites = self.nodes.opposites(node, point).iter();
+        let is_there = |index: &&usize| self.observes(node, &points[**index], time);
+        opposites.find(is_there).copied()
+    }
+
     /// Whether drops in a pod's own namespace are seen by an agent at `time`.
     #[must_use]
     pub fn watches(&self, node: usize, pod: &str, time: i64) -> bool {

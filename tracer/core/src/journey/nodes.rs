@@ -32,8 +32,13 @@ struct Places {
     pods: HashMap<IpAddr, SmallVec<[(usize, usize); 4]>>,
     /// By agent: points that are no pod's interfaces.
     of_nodes: Vec<Vec<usize>>,
-    /// By agent and point: the one where packets go the other way.
+    /// By agent and point: the first one where packets go the other way.
     opposites: Vec<Vec<Option<usize>>>,
+    /// By agent and point: the first one at the same place. A place gets another number when
+    /// its program is attached again, or its agent begins anew.
+    firsts: Vec<Vec<usize>>,
+    /// By agent, and the first point at a place: all of them, of places that have several.
+    renewed: Vec<HashMap<usize, SmallVec<[usize; 4]>>>,
     /// Those in nodes' own namespaces, by agent and interface.
     on_host: Vec<HashMap<String, SmallVec<[usize; 2]>>>,
     /// Since when the latest is observed that was not there from the beginning, Unix
@@ -50,11 +55,17 @@ impl Places {
         places
     }
 
+    /// All points at a place of an agent.
+    fn all_at<'a>(&'a self, node: usize, first: &'a usize) -> &'a [usize] {
+        let several = self.renewed[node].get(first);
+        several.map_or(std::slice::from_ref(first), |all| all)
+    }
+
     fn add(&mut self, node: usize, hello: &Hello) {
         let mut on_host: HashMap<String, SmallVec<[usize; 2]>> = HashMap::new();
-        let mut first = HashMap::new();
-        let mut of_node = Vec::new();
-        let place = |point: &Point, direction| (point.ifindex, point.since, direction);
+        let mut known = HashMap::new();
+        let (mut firsts, mut of_node) = (Vec::new(), Vec::new());
+        let mut renewed: HashMap<usize, SmallVec<[usize; 4]>> = HashMap::new();
         for (index, point) in hello.points.iter().enumerate() {
             if matches!(point.role, Role::Pod | Role::Veth) {
                 for address in &point.addresses {
@@ -74,23 +85,36 @@ impl Places {
                 let since = unix(hello, point.since);
                 self.latest = self.latest.max(Some(since));
             }
-            // Packets that come in pass both XDP and tc, where there are both.
-            if !point.is_xdp() {
-                let place = place(point, point.direction);
-                first.entry((&*point.netns, place)).or_insert(index);
+            let first = *known.entry(place(point)).or_insert(index);
+            firsts.push(first);
+            if first != index {
+                let all = renewed
+                    .entry(first)
+                    .or_insert_with(|| [first].into_iter().collect());
+                all.push(index);
             }
         }
         let opposites = hello.points.iter().map(|point| {
+            let (netns, interface, ..) = place(point);
             let other = match point.direction {
                 Direction::Ingress => Direction::Egress,
                 Direction::Egress => Direction::Ingress,
             };
-            first.get(&(&*point.netns, place(point, other))).copied()
+            // Packets that come in pass both XDP and tc, where there are both.
+            known.get(&(netns, interface, false, other)).copied()
         });
         self.opposites.push(opposites.collect());
+        self.firsts.push(firsts);
+        self.renewed.push(renewed);
         self.of_nodes.push(of_node);
         self.on_host.push(on_host);
     }
+}
+
+/// What a point keeps when it gets another number.
+fn place(point: &Point) -> (&str, &str, bool, Direction) {
+    let (netns, interface) = (&point.netns, &point.interface);
+    (netns, interface, point.is_xdp(), point.direction)
 }
 
 impl Nodes {
@@ -122,9 +146,26 @@ impl Nodes {
         points.map(|point| (*point, &hello.points[*point]))
     }
 
-    /// The point of an agent where the packets of an interface go the other way.
-    pub(crate) fn opposite(&self, node: usize, point: usize) -> Option<usize> {
-        self.places().opposites[node][point]
+    /// The points of an agent where the packets of an interface go the other way, one after
+    /// the other in time.
+    pub(crate) fn opposites(&self, node: usize, point: usize) -> &[usize] {
+        let places = self.places();
+        places.opposites[node][point]
+            .as_ref()
+            .map_or(&[], |first| places.all_at(node, first))
+    }
+
+    /// The points of an agent that are, or were, where this one is.
+    pub(crate) fn at_place(&self, node: usize, point: usize) -> &[usize] {
+        let places = self.places();
+        places.all_at(node, &places.firsts[node][point])
+    }
+
+    /// Whether two points of an agent are numbers of one place.
+    pub(super) fn is_one_place(&self, node: usize, one: usize, other: usize) -> bool {
+        let places = self.places();
+        let firsts = &places.firsts[node];
+        one == other || (!places.renewed[node].is_empty() && firsts[one] == firsts[other])
     }
 
     /// The points of an interface in an agent's own namespace.
@@ -206,13 +247,20 @@ mod tests {
             let mut searched = Vec::new();
             for (node, hello) in nodes.iter().enumerate() {
                 for (index, point) in hello.points.iter().enumerate() {
-                    let same = |other: &Point| {
-                        let place =
-                            |point: &Point| (point.netns.clone(), point.ifindex, point.since);
-                        place(other) == place(point) && other.direction != point.direction
+                    let place = |point: &Point| (point.netns.clone(), point.interface.clone());
+                    let at = |direction| {
+                        let points = hello.points.iter().enumerate();
+                        let there = points.filter(|(_, other)| {
+                            place(other) == place(point) && other.direction == direction
+                        });
+                        there.map(|(index, _)| index).collect::<Vec<_>>()
                     };
-                    let opposite = hello.points.iter().position(same);
-                    assert_eq!(nodes.opposite(node, index), opposite);
+                    assert_eq!(nodes.at_place(node, index), at(point.direction));
+                    let other = match point.direction {
+                        Direction::Ingress => Direction::Egress,
+                        Direction::Egress => Direction::Ingress,
+                    };
+                    assert_eq!(nodes.opposites(node, index), at(other));
                     let of_pod = matches!(point.role, Role::Pod | Role::Veth);
                     if of_pod && point.addresses.contains(&address) {
                         searched.push((node, index));
@@ -240,8 +288,8 @@ mod tests {
         };
         nodes[0].points.insert(0, xdp);
         let [xdp, uplink_in, uplink_out] = [0, UPLINK_IN + 1, UPLINK_OUT + 1];
-        assert_eq!(nodes.opposite(0, uplink_out), Some(uplink_in));
-        assert_eq!(nodes.opposite(0, uplink_in), Some(uplink_out));
-        assert_eq!(nodes.opposite(0, xdp), Some(uplink_out));
+        assert_eq!(nodes.opposites(0, uplink_out), [uplink_in]);
+        assert_eq!(nodes.opposites(0, uplink_in), [uplink_out]);
+        assert_eq!(nodes.opposites(0, xdp), [uplink_out]);
     }
 }

@@ -17,7 +17,7 @@ use super::{
     unanswered::unanswered,
 };
 use crate::{
-    journey::{Arrival, Closed, Drop, Journey, Range, Ranges, Refusal, Scene},
+    journey::{Arrival, Closed, Drop, Journey, Range, Ranges, Refusal, Scene, Step},
     model::{Cause, Direction, Role},
 };
 
@@ -294,7 +294,9 @@ impl Case<'_> {
         let address = self.journey.destination()?;
         let mut points = self.scene.nodes.of_pod(address);
         let (_, host_side, _) = points.find(|(node, _, point)| {
-            *node == last.node && (point.role, point.direction) == (Role::Veth, Direction::Egress)
+            *node == last.node
+                && (point.role, point.direction) == (Role::Veth, Direction::Egress)
+                && self.scene.observes(*node, point, last.time)
         })?;
         let mut there = self
             .journey
@@ -302,7 +304,11 @@ impl Case<'_> {
             .iter()
             .filter(|step| step.node == last.node);
         let unseen = self.hops_lost(Where::Point(last.node, host_side));
-        (!unseen && !there.any(|step| step.point == host_side)).then_some(Evidence::Bypassed {
+        let was_there = |step: &Step| {
+            let points = self.scene.nodes.at_place(step.node, step.point);
+            points.contains(&host_side)
+        };
+        (!unseen && !there.any(was_there)).then_some(Evidence::Bypassed {
             node: last.node,
             point: host_side,
         })

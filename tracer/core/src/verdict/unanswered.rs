@@ -29,7 +29,7 @@ pub(super) fn unanswered(
     let (_, step) = fates.nearest?;
     let hello = &scene.nodes[step.node];
     // The answer would have passed the point where the question was handed over.
-    let out = scene.nodes.opposite(step.node, step.point)?;
+    let out = scene.opposite(step.node, step.point, step.time)?;
     seen_at(case, step.node, (out, &hello.points[out]), circumstances)?;
     if case.hops_lost(Where::Point(step.node, out)) {
         return None;

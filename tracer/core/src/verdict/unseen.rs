@@ -79,7 +79,7 @@ impl Case<'_> {
         if !asks || answered_by.is_some() || refusal.is_some() {
             return false;
         }
-        let out = self.scene.nodes.opposite(step.node, step.point);
+        let out = self.scene.opposite(step.node, step.point, step.time);
         let place = out.map_or(Where::Node(step.node), |out| Where::Point(step.node, out));
         self.hops_lost(place)
     }
@@ -103,7 +103,16 @@ impl Case<'_> {
         let passed_unseen = if journey.steps.is_empty() {
             lost(Where::Anywhere)
         } else {
-            steps.all(|step| lost(Where::Point(step.node, step.point)))
+            steps.all(|step| {
+                let points = self.scene.nodes.at_place(step.node, step.point);
+                // Just before the place got its next number, it was not observed.
+                let was_renewed = |point: usize| {
+                    let point = &self.scene.nodes[step.node].points[point];
+                    points.len() > 1 && (from..to).contains(&self.scene.until(step.node, point))
+                };
+                let mut points = points.iter().copied();
+                points.any(|point| lost(Where::Point(step.node, point)) || was_renewed(point))
+            })
         };
         passed_unseen || self.circumstances.sampled(from)
     }

@@ -171,7 +171,7 @@ impl Engine {
         self.advance(scene, time);
         let packet = self.under_key(&hop.packet, time);
         let found = self
-            .same_again(node, hop, &packet)
+            .same_again(scene, (node, hop), &packet)
             .or_else(|| self.over_translation(scene, (node, time), hop));
         let joined = match found {
             Some((id, range)) => self.add(scene, (node, time), hop, id, range),
@@ -191,10 +191,15 @@ impl Engine {
 
     /// The track that has all of a hop: that was in its sk_buff before, and is open at
     /// its point. It would be the likeliest of all.
-    fn same_again(&mut self, node: usize, hop: &Hop, packet: &Packet) -> Option<(Id, Range)> {
+    fn same_again(
+        &mut self,
+        scene: &Scene,
+        (node, hop): (usize, &Hop),
+        packet: &Packet,
+    ) -> Option<(Id, Range)> {
         let id = self.memory.same_again((node, hop.skb), packet)?;
         let track = self.memory.get(id)?;
-        let range = track.open_at(node, hop, track.range)?;
+        let range = track.open_at(&scene.nodes, node, hop, track.range)?;
         Some((id, range))
     }
 
@@ -218,7 +223,7 @@ impl Engine {
             .iter()
             .filter_map(|id| {
                 let track = self.memory.get(*id)?;
-                let part = track.open_at(node, hop, range)?;
+                let part = track.open_at(&scene.nodes, node, hop, range)?;
                 let other = owner != Some(*id);
                 // What was dropped, or silent for so long, does not go on: this
                 // is another packet that looks the same.
@@ -242,7 +247,9 @@ impl Engine {
             let mut left = Parts::new();
             for part in rest {
                 let track = self.memory.get(id);
-                let Some(share) = track.and_then(|track| track.open_at(node, hop, part)) else {
+                let Some(share) =
+                    track.and_then(|track| track.open_at(&scene.nodes, node, hop, part))
+                else {
                     left.push(part);
                     continue;
                 };

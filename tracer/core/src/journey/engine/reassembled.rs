@@ -67,7 +67,11 @@ impl Engine {
         }
         fragments.retain(|id| {
             let track = self.memory.get(*id).filter(|track| track.is_open);
-            track.is_some_and(|track| track.open_at(node, hop, track.range).is_some())
+            track.is_some_and(|track| {
+                track
+                    .open_at(&scene.nodes, node, hop, track.range)
+                    .is_some()
+            })
         });
         let is_theirs = !fragments.is_empty();
         let mut hop = hop.clone();

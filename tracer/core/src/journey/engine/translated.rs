@@ -81,7 +81,7 @@ impl Engine {
     ) -> Option<(Id, Range)> {
         let Before { id, at, ends } = self.before((node, time), hop.skb, &hop.packet)?;
         let track = self.memory.get(id)?;
-        let range = track.open_at(node, hop, track.range)?;
+        let range = track.open_at(&scene.nodes, node, hop, track.range)?;
         let points = &scene.nodes[node].points;
         if begins_at(&points[hop.point], &points[at], &hop.packet) {
             return None;

@@ -37,6 +37,20 @@ fn identical_packets_after_each_other_are_two_journeys() {
     assert!(journeys.iter().all(|journey| way(journey) == WAY));
 }
 
+/// A place gets another number when its program is attached again.
+#[test]
+fn identical_packets_at_a_place_with_two_numbers_are_two_journeys() {
+    let mut stage = Stage::new();
+    let new = stage.scene.nodes[0].points.len();
+    let again = stage.scene.nodes[0].points[OUT].clone();
+    stage.scene.nodes[0].points.push(again);
+    let packet = udp(1);
+    stage.see(0, &hop(OUT, 0, 1, &packet));
+    stage.see(0, &hop(new, MS, 2, &packet));
+    let journeys = stage.end();
+    assert_eq!(journeys.len(), 2);
+}
+
 #[test]
 fn identical_packets_side_by_side_are_told_apart_by_sk_buff() {
     let mut stage = Stage::new();

@@ -7,6 +7,7 @@ use crate::{
     journey::{
         CapturedFrame, Scene,
         frames::{Frame, Frames},
+        nodes::Nodes,
         ranges::{Range, Ranges},
     },
     model::{Ends, Hop, Packet, Transport},
@@ -49,6 +50,7 @@ impl Track {
     /// shown there before, unless it comes round again (its TTL is lower).
     pub(in crate::journey) fn open_at(
         &self,
+        nodes: &Nodes,
         node: usize,
         hop: &Hop,
         range: Range,
@@ -56,7 +58,10 @@ impl Track {
         let overlap = self.range.intersection(range)?;
         let ttl = hop.packet.ttl;
         let visits = self.visits.iter().rev();
-        let mut visits = visits.filter(|visit| visit.is_at(node, hop.point));
+        let mut visits = visits.filter(|visit| {
+            let is_here = visit.node as usize == node;
+            is_here && nodes.is_one_place(node, visit.point.into(), hop.point)
+        });
         let Some(last) = visits.next() else {
             return Some(overlap);
         };

@@ -97,11 +97,7 @@ fn unanswered_is_only_what_could_have_been_seen_to_be_answered() {
     let mut scene = scene();
     let new = again(&mut scene, TO_POD, Some(3), 4);
     // The other direction of the same interface.
-    let back = Point {
-        direction: Direction::Ingress,
-        ..scene.nodes[1].points[new].clone()
-    };
-    scene.nodes[1].points.push(back);
+    again(&mut scene, FROM_POD, Some(3), 4);
     let mut asked = sent(&[WHOLE[0], WHOLE[1], WHOLE[2], (1, new)]);
     asked.asks = true;
     assert_eq!(judged(&scene, &asked).0, Kind::Unanswered);
@@ -109,6 +105,66 @@ fn unanswered_is_only_what_could_have_been_seen_to_be_answered() {
         point.since = 6;
     }
     assert_eq!(judged(&scene, &asked), (Kind::Delivered, None));
+}
+
+/// The same point under another number: its program was attached again.
+fn renewed(scene: &mut Scene, index: usize, since: u64) -> usize {
+    let new = again(scene, index, Some(since), since);
+    let points = &mut scene.nodes[1].points;
+    points[new].ifindex = points[index].ifindex;
+    new
+}
+
+#[test]
+fn unanswered_where_one_direction_was_attached_again() {
+    let mut asked = sent(&WHOLE);
+    asked.asks = true;
+    let mut scene = scene();
+    let new = renewed(&mut scene, TO_POD, 4);
+    asked.steps[3].point = new;
+    assert_eq!(judged(&scene, &asked).0, Kind::Unanswered);
+    let mut scene = self::scene();
+    renewed(&mut scene, FROM_POD, 4);
+    asked.steps[3].point = TO_POD;
+    assert_eq!(judged(&scene, &asked).0, Kind::Unanswered);
+}
+
+#[test]
+fn what_passed_a_veth_by_its_later_number_did_not_bypass_it() {
+    let mut scene = scene();
+    let new = renewed(&mut scene, TO_POD, 6);
+    let answered = |point| Journey {
+        asks: true,
+        answered_by: Some(2),
+        ..sent(&[WHOLE[0], WHOLE[1], WHOLE[2], (1, point)])
+    };
+    for point in [TO_POD, new] {
+        let (verdict, _) = judge(&scene, &answered(point), &CALM);
+        assert!(!rests_on!(verdict, Evidence::Bypassed { .. }), "{point}");
+    }
+}
+
+#[test]
+fn a_twin_may_have_passed_the_place_under_its_number_before() {
+    const S: i64 = 1_000_000_000;
+    let confirmed = |renewed_at: u64, lost_at: usize| {
+        let mut scene = scene();
+        let new = renewed(&mut scene, TO_POD, renewed_at);
+        let mut acked = sent(&[(1, new)]);
+        acked.acked = [(0, 1)].into_iter().collect();
+        acked.steps[0].time = 100 * S;
+        let lossy = Calm {
+            lost_at: Some(Where::Point(1, lost_at)),
+            ..CALM
+        };
+        judge(&scene, &acked, &lossy).0.confidence == Confidence::Confirmed
+    };
+    // Where events were lost under the number before, and where none were.
+    let long_ago = 50_000_000_000;
+    assert!(!confirmed(long_ago, TO_POD));
+    assert!(confirmed(long_ago, UPLINK_IN));
+    // Between its two numbers the place was not observed.
+    assert!(!confirmed(98_000_000_000, UPLINK_IN));
 }
 
 #[test]

@@ -68,6 +68,8 @@ fn seen(journey: &mut Journey, step: usize, bytes: u32) {
 #[derive(Clone, Copy)]
 struct Calm {
     hops_lost: bool,
+    /// The only place where hops were lost.
+    lost_at: Option<Where>,
     sampled: bool,
     drops_lost: bool,
     uneven: bool,
@@ -88,6 +90,7 @@ struct Calm {
 
 const CALM: Calm = Calm {
     hops_lost: false,
+    lost_at: None,
     sampled: false,
     drops_lost: false,
     uneven: false,
@@ -101,8 +104,8 @@ const CALM: Calm = Calm {
 };
 
 impl Circumstances for Calm {
-    fn hops_lost(&self, _: Where, _: i64, _: i64) -> bool {
-        self.hops_lost
+    fn hops_lost(&self, place: Where, _: i64, _: i64) -> bool {
+        self.hops_lost || self.lost_at == Some(place)
     }
 
     fn drops_lost(&self, _: Option<usize>, _: i64, _: i64) -> bool {
