@@ -55,7 +55,7 @@ pub(super) struct Memory {
     spare_steps: Vec<Vec<Step>>,
     spare_passages: Vec<Vec<Passage>>,
     spare_visits: Vec<Vec<Visit>>,
-    /// Whether a proxy ever answered in a pod's place.
+    /// Whether a proxy ever answered a connection in a pod's place.
     stand_ins: bool,
     hasher: DefaultHashBuilder,
 }

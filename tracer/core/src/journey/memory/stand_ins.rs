@@ -18,15 +18,12 @@ impl Memory {
 
     /// Where a proxy answers or acknowledges a track in the receiver's place.
     pub(super) fn stand_in(&self, track: &Track) -> Option<StandIn> {
-        if !self.stand_ins {
-            return None;
-        }
         let own = track.rest().and_then(|rest| rest.stand_in);
-        own.or_else(|| {
-            let Transport::Tcp(tcp) = &track.packet.transport else {
-                return None;
-            };
-            self.stream(&StreamKey::of(&track.packet, tcp))?.stand_in
+        own.or_else(|| match &track.packet.transport {
+            Transport::Tcp(tcp) if self.stand_ins => {
+                self.stream(&StreamKey::of(&track.packet, tcp))?.stand_in
+            }
+            _ => None,
         })
     }
 }

@@ -71,6 +71,29 @@ fn what_goes_out_and_never_came_in_is_not_the_pods() {
 }
 
 /// `TCPMSS` of iptables, and `tcp option maxseg size set` of nftables.
+/// A rule on the node leads pings, or DNS queries, to a process there.
+#[test]
+fn an_answer_that_is_no_tcp_needs_no_connection_before() {
+    let echo = |kind, [src, dst]: [[u8; 4]; 2]| Packet {
+        src: src.into(),
+        dst: dst.into(),
+        ..packet(Transport::Icmp(Icmp {
+            v6: false,
+            kind,
+            code: 0,
+            echo: Some((7, 1)),
+            neighbour: None,
+            quote: None,
+        }))
+    };
+    let mut stage = Stage::new();
+    stage.scene.owners = by_hand::scene().owners;
+    stage.see(1, &plain(IN, 0, 7, &echo(8, [A, B])));
+    stage.see(1, &plain(OUT, 1000, 8, &echo(0, [B, A])));
+    let journeys = stage.end();
+    assert!(journeys[0].stand_in.is_some(), "{journeys:#?}");
+}
+
 #[test]
 fn a_syn_with_another_mss_is_the_same_packet() {
     let clamped = changed(&syn_ack(), |tcp| tcp.options_hash = 2);
