@@ -39,6 +39,8 @@ mod moments;
 mod multihomed;
 // Between a pod and a node.
 mod nodes;
+// Programs that others attach while a follow runs.
+mod others;
 // What goes out of the cluster, and what comes in.
 mod outside;
 // Proxies that take packets on their way.

@@ -340,12 +340,9 @@ pub(super) fn attach(
     for direction in [Direction::Ingress, Direction::Egress] {
         let l2 = l2 || hook::shows_outer_frame(&point.kind, direction);
         let next = first + attached.points.len();
-        attached.points.push(Point {
-            direction,
-            hook: probe.hooks().name().into(),
-            foreign: probe.attach(&point.interface, point.ifindex, direction, l2, next)?,
-            ..point.clone()
-        });
+        attached
+            .points
+            .push(probe.attach(point, direction, l2, next)?);
     }
     Ok(attached)
 }

@@ -8,7 +8,7 @@
 mod attach;
 
 use std::{
-    collections::HashMap as StdHashMap,
+    collections::{BTreeMap, HashMap as StdHashMap},
     os::fd::{AsRawFd as _, BorrowedFd},
     time::Instant,
 };
@@ -26,7 +26,7 @@ use tracer_common::{
 };
 use tracer_core::{
     input::{Elsewhere, Report},
-    model::{Direction, Hop, Proto},
+    model::{Direction, Hop, Point, Proto},
 };
 
 #[cfg(feature = "debug")]
@@ -70,6 +70,8 @@ pub(super) struct Probe {
     /// Those that were told as such.
     told: Vec<usize>,
     points: StdHashMap<(u32, At), usize>,
+    /// Those at tc, as they were told last.
+    at_tc: BTreeMap<(u32, Direction), Point>,
     /// The interfaces' names, by index.
     names: StdHashMap<u32, String>,
     malformed: u64,
@@ -115,6 +117,7 @@ impl Probe {
             retired: Vec::new(),
             told: Vec::new(),
             points: StdHashMap::new(),
+            at_tc: BTreeMap::new(),
             names: StdHashMap::new(),
             malformed: 0,
             connections: Connections::default(),
@@ -161,6 +164,7 @@ impl Probe {
         // What they hold of the namespace before would keep it alive.
         self.hooks = Hooks::open()?;
         self.xdp = XdpLinks::default();
+        self.at_tc.clear();
         self.connections = Connections::default();
         Ok(())
     }

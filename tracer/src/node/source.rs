@@ -46,6 +46,11 @@ pub(super) enum Found {
         /// What else is to be told.
         change: Change,
     },
+    /// Nothing new: what others have attached meanwhile is to be asked for.
+    Others {
+        /// As above.
+        first: usize,
+    },
     /// Where drops are to be seen, besides the node's own namespace.
     Namespaces {
         /// All of them.
@@ -60,7 +65,7 @@ impl Found {
     pub(super) const fn is_elsewhere(&self) -> bool {
         match self {
             Self::Interfaces { netns, .. } => netns.is_some(),
-            Self::Namespaces { .. } => true,
+            Self::Others { .. } | Self::Namespaces { .. } => true,
         }
     }
 }
@@ -112,6 +117,7 @@ impl Source for Probe {
                 interfaces,
                 change,
             } => self.take_in(netns.as_deref(), first, interfaces, change),
+            Found::Others { first } => self.ask_for_others(first),
             // That is for the program that sees drops.
             Found::Namespaces { .. } => Ok(Change::default()),
         }

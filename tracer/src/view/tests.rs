@@ -256,6 +256,26 @@ fn what_changed_is_a_line_for_each_interface() {
     );
 }
 
+/// Another number for the same place, where other programs run now.
+#[test]
+fn a_place_that_is_observed_anew_is_not_gone() {
+    let mut scene = named("ping").scene;
+    let changed = restarted(&mut scene);
+    let (was, points) = (changed.gone[0], &mut scene.nodes[1].points);
+    let (ifindex, interface) = (points[was].ifindex, points[was].interface.clone());
+    for point in &mut points[changed.points.clone()] {
+        point.ifindex = ifindex;
+        point.interface.clone_from(&interface);
+    }
+    let mut text = Vec::new();
+    let told = Text::new(&mut text, Look::plain()).changed(&scene, &changed);
+    told.expect("memory");
+    let text = String::from_utf8(text).expect("text");
+    let line = "12:34:58.789 node-b: observing anew veth90c1d2e4 (pod shop/cart)\n";
+    assert!(text.starts_with(line), "{text}");
+    assert!(!text.contains("is gone"), "{text}");
+}
+
 /// A Service's address is named, and is no pod's.
 #[test]
 fn a_service_is_named_beside_its_address() {

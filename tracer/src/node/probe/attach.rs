@@ -6,13 +6,17 @@ use aya::{
     programs::{ProgramError, ProgramFd, SchedClassifier, Xdp},
 };
 use tracer_common::counters::{SLOTS, share, slot};
-use tracer_core::model::{Direction, Foreign, Point, Role};
+use tracer_core::{
+    input::Change,
+    model::{Direction, Foreign, Point, Role},
+};
 
 use super::Probe;
 use crate::node::{
     NodeError,
     filter::{self, map},
     hook::{self, At, Candidate, Device},
+    worker,
 };
 
 /// The programs that [`Probe::load_closer`] and [`Probe::load_xdp`] load, and where they go.
@@ -24,16 +28,16 @@ const XDP: &str = "tracer_xdp";
 impl Probe {
     /// Attaches to one direction of an interface, before all other programs
     /// there. `l2` says whether its packets begin with an Ethernet header,
-    /// `point` is what its hops will be called. Returns the foreign programs found
-    /// there.
+    /// `number` is what its hops will be called. Returns the point, with the foreign programs
+    /// found there.
     pub(in crate::node) fn attach(
         &mut self,
-        interface: &str,
-        ifindex: u32,
+        point: &Point,
         direction: Direction,
         l2: bool,
-        point: usize,
-    ) -> Result<Vec<Foreign>, NodeError> {
+        number: usize,
+    ) -> Result<Point, NodeError> {
+        let (interface, ifindex) = (&*point.interface, point.ifindex);
         let device = Device {
             name: interface,
             index: ifindex,
@@ -49,8 +53,70 @@ impl Probe {
         self.count_at(ifindex, At::Tc(direction))?;
         let program = classifier(&mut self.ebpf, name);
         self.hooks.attach(program, name, device, direction)?;
-        self.take_for((device, At::Tc(direction)), point);
-        Ok(foreign)
+        self.take_for((device, At::Tc(direction)), number);
+        let point = Point {
+            direction,
+            hook: self.hooks.name().into(),
+            foreign,
+            ..point.clone()
+        };
+        self.at_tc.insert((ifindex, direction), point.clone());
+        Ok(point)
+    }
+
+    /// Asks again for the foreign programs at tc. A point where others run than before is a
+    /// new one, numbered from `first`, and the one before is gone.
+    ///
+    /// # Errors
+    /// If the kernel does not say what is still attached.
+    pub(in crate::node) fn ask_for_others(&mut self, first: usize) -> Result<Change, NodeError> {
+        let mut change = Change::default();
+        self.gone()?;
+        let own = self.loaded.iter().filter_map(|name| {
+            let info = self.ebpf.program(name)?.info().ok()?;
+            Some(info.id())
+        });
+        let own: Vec<u32> = own.collect();
+        for ((ifindex, direction), point) in self.at_tc.clone() {
+            let at = At::Tc(direction);
+            let number = self.points.get(&(ifindex, at));
+            if number.is_none_or(|number| self.gone.contains(number)) {
+                continue;
+            }
+            let device = Device {
+                name: &point.interface,
+                index: ifindex,
+            };
+            // Where the kernel does not say, all is as it was.
+            let Ok(mut foreign) = hook::foreign(device, direction) else {
+                continue;
+            };
+            // Without CAP_SYS_ADMIN these have no names that would tell.
+            foreign.retain(|program| !own.contains(&program.id));
+            if are_same(&foreign, &point.foreign) {
+                continue;
+            }
+            self.take_for((device, at), first + change.points.len());
+            change.points.push(Point { foreign, ..point });
+        }
+        if change.points.is_empty() {
+            return Ok(change);
+        }
+        change.time = worker::now();
+        for point in &mut change.points {
+            point.since = change.time;
+            self.at_tc
+                .insert((point.ifindex, point.direction), point.clone());
+            let none = || {
+                format!(
+                    "tc at {} {}: no other program is there any more",
+                    point.interface, point.direction
+                )
+            };
+            change.notes.push(point.warning().unwrap_or_else(none));
+        }
+        change.gone = self.newly_gone()?;
+        Ok(change)
     }
 
     /// Attaches to XDP of an interface, if that is wanted there and not so already. `l2`
@@ -146,6 +212,15 @@ impl Probe {
     }
 }
 
+/// Whether programs are the same as others, as far as their names tell: whoever loads a
+/// program anew gives it another number, and often no other name.
+fn are_same(these: &[Foreign], those: &[Foreign]) -> bool {
+    let is_same = |(one, other): (&Foreign, &Foreign)| {
+        one.name == other.name || one.name.is_empty() || other.name.is_empty()
+    };
+    these.len() == those.len() && these.iter().zip(those).all(is_same)
+}
+
 const fn program(direction: Direction, l2: bool) -> &'static str {
     match (direction, l2) {
         (Direction::Ingress, true) => "tracer_ingress",
@@ -174,4 +249,22 @@ fn classifier<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut SchedClassifier {
     ebpf.program_mut(name)
         .and_then(|program| program.try_into().ok())
         .expect("the object has these classifiers")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_is_loaded_anew_is_the_same() {
+        let one = |id, name: &str| Foreign {
+            id,
+            name: name.to_owned(),
+        };
+        let before = [one(7, "cil_from_netdev"), one(9, "")];
+        assert!(are_same(&before, &[one(8, "cil_from_netdev"), one(10, "")]));
+        assert!(!are_same(&before, &[one(8, "cil_to_netdev"), one(9, "")]));
+        assert!(!are_same(&before, &before[..1]));
+        assert!(are_same(&[], &[]));
+    }
 }

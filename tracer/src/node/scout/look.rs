@@ -6,7 +6,7 @@ use nix::net::if_::if_nametoindex;
 use tracer_core::{input::Change, model::Network};
 use tracing::warn;
 
-use super::{PodWorker, Search, Stopped};
+use super::{OTHERS, PodWorker, Search, Stopped};
 use crate::node::{
     agent,
     discover::{Plan, discover_again},
@@ -30,7 +30,19 @@ impl Search {
             Err(error) => return self.say(error.to_string()),
         };
         self.observe(&host, &plan)?;
-        self.observe_pods(&plan)
+        self.observe_pods(&plan)?;
+        self.others.get_or_insert_with(|| Instant::now() + OTHERS);
+        Ok(())
+    }
+
+    /// Asks what others have attached to what is observed.
+    pub(super) fn ask_for_others(&mut self) -> Result<(), Stopped> {
+        let pods = self.workers.pods.iter().map(|worker| &worker.hand);
+        for hand in self.workers.host.iter().chain(pods) {
+            let first = self.points;
+            self.points += hand.found(Found::Others { first }).ok_or(Stopped)?;
+        }
+        Ok(())
     }
 
     /// Watches no drops any more in namespaces that are gone.

@@ -56,6 +56,10 @@ const PAUSE: u32 = 10;
 const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_millis(500);
 
+/// How long after a search it is asked what others have attached since: who makes an
+/// interface attaches to it later, and the kernel tells nobody. No more often than that.
+const OTHERS: Duration = Duration::from_secs(3);
+
 /// The thread that looks again, from outside.
 pub(super) struct Scout {
     wake: Arc<EventFd>,
@@ -154,6 +158,7 @@ impl Scout {
             wake: Arc::clone(&wake),
             inbox,
             asked: None,
+            others: None,
         };
         search.recall();
         search.missing = Missing::new(&search.followed, &hello.points);
@@ -249,6 +254,8 @@ struct Search {
     inbox: mpsc::Receiver<Ask>,
     /// What it was asked to look for, and has not yet.
     asked: Option<Look>,
+    /// When to ask what others have attached.
+    others: Option<Instant>,
 }
 
 impl Search {
@@ -271,10 +278,18 @@ impl Search {
         }
         let mut not_before = Instant::now();
         loop {
-            let due = self.missing.due(Instant::now());
+            let now = Instant::now();
+            let others = self.others.map(|at| at.saturating_duration_since(now));
+            let due = self.missing.due(now).into_iter().chain(others).min();
             let Ok(any) = self.wait(due) else {
                 return Ok(());
             };
+            if self.others.is_some_and(|at| at <= Instant::now()) {
+                self.others = None;
+                if self.ask_for_others().is_err() {
+                    return Ok(());
+                }
+            }
             if let Some(look) = self.asked.take() {
                 self.look_for(look);
                 if self.look().is_err() {

@@ -150,6 +150,13 @@ impl Station {
         let pod = matches!(point.role, Role::Veth | Role::Pod)
             .then(|| addresses.find_map(|address| scene.pod(*address, time)))
             .flatten();
+        // A new number for the same place, where nothing has passed yet.
+        let place = |one: &Point| (one.ifindex, one.direction, one.is_xdp());
+        let mut others = scene.nodes[node].points.iter();
+        let is_observed = others.any(|other| {
+            other.until.is_none() && other.netns == point.netns && place(other) == place(point)
+        });
+        let gone = point.until.filter(|_| !is_observed);
         Self {
             name: Name {
                 node,
@@ -162,7 +169,7 @@ impl Station {
             kind: point.kind.clone(),
             pod: pod.map(str::to_owned),
             ways: [Passed::default(), Passed::default()],
-            gone: point.until.map(|_| scene.until(node, point)),
+            gone: gone.map(|_| scene.until(node, point)),
             after: None,
             problems: Vec::new(),
         }

@@ -26,15 +26,20 @@ pub(super) fn show(look: &Look, scene: &Scene, changed: &Changed) -> Flow {
     // By now, its address may be another's.
     let before = changed.time.saturating_sub(1);
     let gone = changed.gone.iter().filter_map(|at| hello.points.get(*at));
-    for point in once_each(gone) {
+    let gone = once_each(gone);
+    let points = hello.points.get(changed.points.clone());
+    let points = once_each(points.unwrap_or_default().iter());
+    let is_among = |all: &[&Point], point: &Point| all.iter().any(|other| is_same(other, point));
+    for point in gone.iter().filter(|point| !is_among(&points, point)) {
         say(&format!("{} is gone", name(scene, point, before)));
     }
-    let points = hello.points.get(changed.points.clone());
-    for point in once_each(points.unwrap_or_default().iter()) {
-        say(&format!(
-            "now also observing {}",
-            name(scene, point, changed.time)
-        ));
+    for point in &points {
+        let how = if is_among(&gone, point) {
+            "observing anew"
+        } else {
+            "now also observing"
+        };
+        say(&format!("{how} {}", name(scene, point, changed.time)));
     }
     for note in &changed.notes {
         say(note);
@@ -47,12 +52,15 @@ pub(super) fn show(look: &Look, scene: &Scene, changed: &Changed) -> Flow {
 fn once_each<'a>(points: impl Iterator<Item = &'a Point>) -> Vec<&'a Point> {
     let mut interfaces: Vec<&Point> = Vec::new();
     for point in points {
-        let same = |other: &&Point| (other.ifindex, &other.netns) == (point.ifindex, &point.netns);
-        if !interfaces.iter().any(same) {
+        if !interfaces.iter().any(|other| is_same(other, point)) {
             interfaces.push(point);
         }
     }
     interfaces
+}
+
+fn is_same(one: &Point, other: &Point) -> bool {
+    (one.ifindex, &one.netns) == (other.ifindex, &other.netns)
 }
 
 /// An interface, and whose it is at a time.
