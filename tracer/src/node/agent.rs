@@ -1,13 +1,8 @@
 //! Starting an agent in this process.
 
 use std::{
-    borrow::Cow,
-    collections::HashSet,
     convert::Infallible,
     fs, io,
-    net::IpAddr,
-    ops::Deref,
-    path::PathBuf,
     sync::mpsc as std_mpsc,
     thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -16,40 +11,25 @@ use std::{
 use tokio::sync::mpsc;
 use tracer_common::config::{Load, TunnelPorts};
 use tracer_core::input::Batch;
-use tracer_core::model::{Direction, Hello, Network, Point, Role};
+use tracer_core::model::{Hello, Network, Point};
 
 use super::{
-    NodeError,
-    discover::{self, Changes, Plan, PodNamespace, discover},
+    NodeError, clock,
+    discover::{Changes, Plan, PodNamespace, discover},
     drops, hook,
     kernel::hidden_symbols,
     load::load,
+    points::{attach, host_point, pod_point},
     probe::Probe,
     require,
     scout::{PodWorker, Scout, Workers, look_again},
+    task::Task,
     worker::{self, Batches, Turn, Worker},
 };
-use tracer_core::request::{Command, Commander, Start, Watch};
+use tracer_core::request::{Command, Commander, Watch};
 
 /// Batches that may be on their way to the collector.
 const IN_FLIGHT: usize = 16;
-
-/// What an agent in this process is to do, and where.
-#[derive(Clone, Debug)]
-pub struct Task {
-    /// What it was told.
-    pub start: Start,
-    /// The node's own namespace; `None` for the one the process is in.
-    pub netns: Option<PathBuf>,
-}
-
-impl Deref for Task {
-    type Target = Start;
-
-    fn deref(&self) -> &Start {
-        &self.start
-    }
-}
 
 /// An agent that has started.
 pub struct Agent {
@@ -260,7 +240,7 @@ struct Prepared {
 
 fn prepare_host(start: &Task) -> Result<(Probe, Prepared), NodeError> {
     // Before the first look, so that nothing changes unheard after it.
-    let changes = Changes::open(every_pod(start));
+    let changes = Changes::open(start.every_pod());
     let mut plan = discover(&start.request)?;
     let load = load(start, &plan);
     let mut probe = Probe::load(load, start)?;
@@ -292,117 +272,6 @@ fn prepare_host(start: &Task) -> Result<(Probe, Prepared), NodeError> {
     Ok((probe, prepared))
 }
 
-/// The pods whose coming and going matters.
-pub(super) fn every_pod(start: &Task) -> HashSet<IpAddr> {
-    let named = start.pods.iter().chain(&start.bystanders);
-    let asked = start.request.pods.iter().chain(&start.request.unplaced);
-    named
-        .map(|(address, _)| address)
-        .chain(asked)
-        .copied()
-        .collect()
-}
-
-/// What was attached to at an interface.
-pub(super) struct Attached {
-    /// In the order in which a packet that comes in passes them.
-    pub(super) points: Vec<Point>,
-    /// What the user should know.
-    pub(super) notes: Vec<String>,
-}
-
-/// Attaches to both directions of an interface, and to XDP where that is wanted; `l2` says
-/// whether its packets begin with an Ethernet header. By what hook, and beside which programs,
-/// the returned points say.
-pub(super) fn attach(
-    probe: &mut Probe,
-    first: usize,
-    point: &Point,
-    l2: bool,
-) -> Result<Attached, NodeError> {
-    let mut attached = Attached {
-        points: Vec::new(),
-        notes: Vec::new(),
-    };
-    match probe.attach_xdp(point, l2, first) {
-        Some(Ok(hook)) => {
-            attached.points.push(Point {
-                hook: hook.into(),
-                ..point.clone()
-            });
-            attached
-                .notes
-                .extend(hook::changes(&point.interface, &point.kind, hook));
-        }
-        Some(Err(why)) => attached.notes.push(why),
-        None => {}
-    }
-    for direction in [Direction::Ingress, Direction::Egress] {
-        let l2 = l2 || hook::shows_outer_frame(&point.kind, direction);
-        let next = first + attached.points.len();
-        attached
-            .points
-            .push(probe.attach(point, direction, l2, next)?);
-    }
-    Ok(attached)
-}
-
-pub(super) fn host_point(interface: &discover::Interface) -> Point {
-    let (role, addresses) = match interface.role {
-        discover::Role::PodVeth => (Role::Veth, &interface.pods),
-        discover::Role::Bridge => (Role::Bridge, &interface.addresses),
-        discover::Role::Overlay => (Role::Overlay, &interface.addresses),
-        discover::Role::Uplink => (Role::Uplink, &interface.addresses),
-    };
-    Point {
-        netns: "host".to_owned(),
-        interface: interface.name.clone(),
-        ifindex: interface.ifindex,
-        direction: Direction::Ingress,
-        hook: Cow::default(),
-        role,
-        kind: interface.link_kind.clone(),
-        addresses: addresses.clone(),
-        why: interface.why.clone(),
-        foreign: Vec::new(),
-        since: 0,
-        until: None,
-    }
-}
-
-/// What the pod with this address is called.
-pub(super) fn pod_name(start: &Task, pod: IpAddr) -> String {
-    let named = start.pods.iter().find(|(address, _)| *address == pod);
-    named.map_or_else(|| pod.to_string(), |(_, name)| name.clone())
-}
-
-pub(super) fn pod_point(start: &Task, pod: &PodNamespace) -> Point {
-    let name = pod_name(start, pod.pod);
-    let same_pod = start
-        .pods
-        .iter()
-        .filter(|(_, other)| *other == name)
-        .map(|(address, _)| *address);
-    let mut addresses: Vec<_> = same_pod.collect();
-    if !addresses.contains(&pod.pod) {
-        addresses.push(pod.pod);
-    }
-    Point {
-        netns: name,
-        interface: pod.name.clone(),
-        ifindex: pod.ifindex,
-        direction: Direction::Ingress,
-        hook: Cow::default(),
-        role: Role::Pod,
-        kind: pod.kind.clone(),
-        addresses,
-        why: "the pod's own interface".to_owned(),
-        foreign: Vec::new(),
-        since: 0,
-        until: None,
-    }
-}
-
 /// Identity of the kernel's boot.
 fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id")
@@ -416,7 +285,7 @@ fn realtime_offset() -> i64 {
         .duration_since(UNIX_EPOCH)
         .unwrap_or(Duration::ZERO)
         .as_nanos();
-    i64::try_from(real).unwrap_or(i64::MAX) - i64::try_from(worker::now()).unwrap_or(0)
+    i64::try_from(real).unwrap_or(i64::MAX) - i64::try_from(clock::now()).unwrap_or(0)
 }
 
 /// The threads of an agent in this process.

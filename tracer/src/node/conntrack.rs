@@ -20,8 +20,8 @@ use netlink_packet_netfilter::{
 use tracer_core::model::{Ends, Packet, Proto, Translation, Transport};
 
 use super::{
+    clock,
     netlink::{Netlink, Question, attribute, attributes},
-    worker,
 };
 
 /// `NETLINK_NETFILTER` (include/uapi/linux/netlink.h).
@@ -119,7 +119,7 @@ impl Connections {
             let is_new = |other: &Translation| (other.proto, other.from) != (proto, from);
             if from != to && found.iter().all(is_new) {
                 found.push(Translation {
-                    time: worker::now(),
+                    time: clock::now(),
                     proto,
                     from,
                     to,

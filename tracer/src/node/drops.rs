@@ -21,8 +21,7 @@ use tracer_core::{
 };
 
 use super::{
-    NodeError, agent,
-    agent::Task,
+    NodeError, clock,
     discover::{self, Changes, discover},
     drop_probe::DropProbe,
     facts::Explainer,
@@ -30,7 +29,7 @@ use super::{
     kernel::hidden_symbols,
     load,
     source::{Found, PodNamespace, Source},
-    worker,
+    task::Task,
 };
 use tracer_core::request::{Filter, Request, Start};
 
@@ -59,9 +58,7 @@ pub(super) fn prepare(
 ) -> Result<(Watcher, Watched), NodeError> {
     let mut notes = Vec::new();
     // Before the first look, so that nothing changes unheard after it.
-    let changes = follow
-        .is_none()
-        .then(|| Changes::open(agent::every_pod(start)));
+    let changes = follow.is_none().then(|| Changes::open(start.every_pod()));
     // Whose node is not known may be here or elsewhere.
     let is_known = |address: &IpAddr| start.pods.iter().any(|(known, _)| known == address);
     let unplaced = start.request.unplaced.iter().filter(|one| !is_known(one));
@@ -245,7 +242,7 @@ impl Source for Watcher {
 
     fn report(&mut self) -> Result<Report, NodeError> {
         Ok(Report {
-            time: worker::now(),
+            time: clock::now(),
             sample: self.probe.sampled(),
             drops: Some(self.probe.report()?),
             health: self.gauge.as_mut().map(Gauge::read),
@@ -267,7 +264,7 @@ impl Source for Watcher {
         let names = names(&pods);
         let before = std::mem::replace(&mut self.pods, names.clone());
         Ok(Change {
-            time: worker::now(),
+            time: clock::now(),
             drops: (names != before).then_some(names),
             ..Change::default()
         })

@@ -7,10 +7,10 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use tracer_core::input::{DeviceHealth, Health, SocketHealth};
 
 use super::{
+    clock::now,
     netlink::{Netlink, Question, attributes},
     qdisc::Qdisc,
     visit::Visitor,
-    worker::now,
 };
 
 /// What the node's own namespace is called.

@@ -6,6 +6,7 @@
 //! to name the point, and nothing has to be pinned to be shared.
 
 mod attach;
+mod source;
 
 use std::{
     collections::{BTreeMap, HashMap as StdHashMap},
@@ -32,12 +33,11 @@ use tracer_core::{
 #[cfg(feature = "debug")]
 use super::said;
 use super::{
-    NodeError,
+    NodeError, clock,
     conntrack::Connections,
     decode,
     filter::{self, Armed, map},
     hook::{At, Device, Hooks, XdpLinks},
-    worker,
 };
 use tracer_core::request::{self, Filter, Start};
 
@@ -296,7 +296,7 @@ impl Probe {
         }
         counters.sort_unstable_by_key(|(point, _)| *point);
         Ok(Report {
-            time: worker::now(),
+            time: clock::now(),
             counters,
             gone: self.gone()?,
             sample: self.filter.config.sample,

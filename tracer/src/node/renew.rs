@@ -9,7 +9,7 @@ use std::path::Path;
 use nix::net::if_::if_nametoindex;
 use tracer_core::{input::Change, model::Point};
 
-use super::{NodeError, agent, probe::Probe, visit, worker};
+use super::{NodeError, clock, points, probe::Probe, visit, worker};
 
 impl Probe {
     /// Observes these interfaces of a namespace (`None`: the one that the thread
@@ -44,7 +44,7 @@ impl Probe {
                 continue;
             }
             let next = first + change.points.len();
-            match agent::attach(self, next, &point, l2) {
+            match points::attach(self, next, &point, l2) {
                 Ok(attached) => {
                     change.points.extend(attached.points);
                     change.notes.extend(attached.notes);
@@ -61,7 +61,7 @@ impl Probe {
                 }
             }
         }
-        change.time = worker::now();
+        change.time = clock::now();
         for point in &mut change.points {
             point.since = change.time;
         }

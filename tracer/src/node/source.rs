@@ -7,7 +7,7 @@ use tracer_core::{
     model::Point,
 };
 
-use super::{NodeError, probe::Probe};
+use super::NodeError;
 use tracer_core::request::Filter;
 
 /// Programs in a namespace. It belongs to the thread that made it.
@@ -82,48 +82,4 @@ pub(super) struct PodNamespace {
     /// Whether the follow is about this pod; else its drops are watched
     /// because what is meant for another may end there.
     pub(super) followed: bool,
-}
-
-impl Source for Probe {
-    fn arm(&mut self, filter: &Filter) -> Result<(), NodeError> {
-        self.arm(filter)
-    }
-
-    fn sample(&mut self, sample: u32) -> Result<(), NodeError> {
-        self.sample(sample)
-    }
-
-    fn explain(&mut self, explain: bool) -> Result<(), NodeError> {
-        self.explain(explain)
-    }
-
-    fn readiness(&self) -> BorrowedFd<'_> {
-        self.readiness()
-    }
-
-    fn drain(&mut self, batch: &mut Batch) -> bool {
-        self.drain(&mut batch.hops)
-    }
-
-    fn report(&mut self) -> Result<Report, NodeError> {
-        self.report()
-    }
-
-    fn take_in(&mut self, found: Found) -> Result<Change, NodeError> {
-        match found {
-            Found::Interfaces {
-                netns,
-                first,
-                interfaces,
-                change,
-            } => self.take_in(netns.as_deref(), first, interfaces, change),
-            Found::Others { first } => self.ask_for_others(first),
-            // That is for the program that sees drops.
-            Found::Namespaces { .. } => Ok(Change::default()),
-        }
-    }
-
-    fn detach(&mut self) -> Result<(), NodeError> {
-        self.detach()
-    }
 }

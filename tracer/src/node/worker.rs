@@ -16,7 +16,6 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sched::{CloneFlags, setns},
     sys::eventfd::{EfdFlags, EventFd},
-    time::{ClockId, clock_gettime},
 };
 use tokio::sync::mpsc::Sender;
 use tracer_core::input::{Batch, Change};
@@ -24,6 +23,7 @@ use tracing::{info, warn};
 
 use super::{
     NodeError,
+    clock::now,
     source::{Found, Source},
 };
 use tracer_core::request::{Command, Filter};
@@ -204,12 +204,6 @@ pub(super) fn enter(path: &Path) -> Result<(), NodeError> {
     };
     let file = File::open(path).map_err(failed)?;
     setns(file.as_fd(), CloneFlags::CLONE_NEWNET).map_err(|errno| failed(errno.into()))
-}
-
-/// `CLOCK_MONOTONIC`, ns: the clock of events.
-pub(crate) fn now() -> u64 {
-    let time = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Tells the collector why a worker ends that was not told to, so that nobody

@@ -17,7 +17,10 @@ use std::{
 use netlink_packet_core::NetlinkBuffer;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
-use super::table::{FdbEntry, Mac, address};
+use super::{
+    attributes::Mac,
+    table::{FdbEntry, address},
+};
 
 /// Longer than any message that the kernel sends unasked.
 const BUFFER_BYTES: usize = 64 * 1024;

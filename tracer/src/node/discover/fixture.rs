@@ -4,12 +4,13 @@ use std::{collections::HashMap, net::IpAddr, path::PathBuf};
 
 use super::{
     DiscoverError, Plan, Remote, Request, Role, Router, Vxlan,
+    attributes::Mac,
     link::Link,
     namespaces::{PodLink, Search},
     plan::Draft,
     pod,
     route::{Hop, Route},
-    table::{FdbEntry, Host, Mac, Neighbour},
+    table::{FdbEntry, Host, Neighbour},
     underlay,
 };
 

@@ -10,7 +10,7 @@ use netlink_packet_route::link::{
 
 use super::{
     Vxlan,
-    table::{Mac, attributes},
+    attributes::{Mac, attributes},
 };
 
 /// The size of `struct ifinfomsg`, before the attributes.

@@ -15,6 +15,7 @@
 //! as for packets that this node sends itself: policy rules that match on the incoming interface or the
 //! source address are not followed.
 
+mod attributes;
 mod changes;
 #[cfg(test)]
 mod fixture;

@@ -21,7 +21,7 @@ use std::{
 
 use nix::sched::{CloneFlags, setns};
 
-use super::{DiscoverError, netlink::Connection, table::Mac};
+use super::{DiscoverError, attributes::Mac, netlink::Connection};
 
 /// Where container runtimes and `ip netns` keep names for namespaces.
 const NAMED: [&str; 3] = ["/run/netns", "/var/run/netns", "/var/run/docker/netns"];

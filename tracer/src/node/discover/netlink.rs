@@ -21,10 +21,10 @@ use netlink_packet_route::{
 use netlink_sys::protocols::NETLINK_ROUTE;
 
 use super::{
-    DiscoverError, Router,
+    DiscoverError, Router, ipsec,
     link::Link,
     route::Route,
-    table::{FdbEntry, Neighbour, address, namespace_id},
+    table::{FdbEntry, Host, Neighbour, address, namespace_id},
 };
 use crate::node::netlink::{Netlink, Question};
 
@@ -129,6 +129,23 @@ impl Connection {
         let answers = self.netlink.dump(&question, &parse)?;
         self.interrupted |= answers.interrupted;
         Ok(answers.items)
+    }
+}
+
+impl Host {
+    /// Reads the tables of the namespace that the connection belongs to.
+    pub(super) fn read(kernel: &mut Connection) -> Result<Self, DiscoverError> {
+        let failed = |what| move |source: io::Error| DiscoverError::Netlink { what, source };
+        let links = kernel.links().map_err(failed("interfaces"))?;
+        Ok(Self {
+            links: links.into_iter().map(|link| (link.index, link)).collect(),
+            addresses: kernel.addresses().map_err(failed("addresses"))?,
+            neighbours: kernel.neighbours().map_err(failed("neighbours"))?,
+            forwarding: kernel
+                .forwarding()
+                .map_err(failed("bridge forwarding entries"))?,
+            policies: ipsec::policies().map_err(failed("policies of IPsec"))?,
+        })
     }
 }
 

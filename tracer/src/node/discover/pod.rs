@@ -13,10 +13,11 @@ use std::net::IpAddr;
 
 use super::{
     DiscoverError, PodNamespace, Request, Role, Router,
+    attributes::Mac,
     namespaces::{PodLink, Search},
     plan::Draft,
     route::Route,
-    table::{Host, Mac},
+    table::Host,
 };
 
 /// Finds the pods of a request, and the remotes that live on this node too.

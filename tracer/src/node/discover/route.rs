@@ -11,7 +11,7 @@ use netlink_packet_route::{
     },
 };
 
-use super::table::attributes;
+use super::attributes::attributes;
 
 /// The size of `struct rtmsg`, before the attributes.
 const HEADER: usize = 12;

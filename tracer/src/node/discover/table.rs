@@ -3,11 +3,9 @@
 //! A snapshot is taken once, so that all answers belong together and the search itself can be tested
 //! without a kernel. Routes are not in it: policy rules make them a function that only the kernel knows.
 
-use std::{collections::BTreeMap, io, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr};
 
-use netlink_packet_core::{
-    DecodeError, NlaBuffer, NlasIterator, Parseable as _, ParseableParametrized as _,
-};
+use netlink_packet_core::{Parseable as _, ParseableParametrized as _};
 use netlink_packet_route::{
     address::{AddressAttribute, AddressHeader},
     neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourHeader},
@@ -15,30 +13,15 @@ use netlink_packet_route::{
 };
 
 use super::{
-    DiscoverError,
-    ipsec::{self, Policy},
+    attributes::{Mac, attributes},
+    ipsec::Policy,
     link::Link,
-    netlink::Connection,
 };
-
-/// A MAC address.
-pub(super) type Mac = [u8; 6];
 
 /// Sizes of the fixed parts before the attributes: `ifaddrmsg`, `ndmsg`, `rtgenmsg`.
 const ADDRESS_HEADER: usize = 8;
 const NEIGHBOUR_HEADER: usize = 12;
 const NSID_HEADER: usize = 4;
-
-/// The attributes that can be read; others are passed over.
-pub(super) fn attributes<'a, T>(
-    message: &'a [u8],
-    header: usize,
-    parse: impl Fn(&NlaBuffer<&'a [u8]>) -> Result<T, DecodeError>,
-) -> impl Iterator<Item = T> {
-    NlasIterator::new(message.get(header..).unwrap_or_default())
-        .map_while(Result::ok)
-        .filter_map(move |attribute| parse(&attribute).ok())
-}
 
 /// A snapshot of a network namespace.
 #[derive(Clone, Debug, Default)]
@@ -51,21 +34,6 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// Reads the tables of the namespace that the connection belongs to.
-    pub(super) fn read(kernel: &mut Connection) -> Result<Self, DiscoverError> {
-        let failed = |what| move |source: io::Error| DiscoverError::Netlink { what, source };
-        let links = kernel.links().map_err(failed("interfaces"))?;
-        Ok(Self {
-            links: links.into_iter().map(|link| (link.index, link)).collect(),
-            addresses: kernel.addresses().map_err(failed("addresses"))?,
-            neighbours: kernel.neighbours().map_err(failed("neighbours"))?,
-            forwarding: kernel
-                .forwarding()
-                .map_err(failed("bridge forwarding entries"))?,
-            policies: ipsec::policies().map_err(failed("policies of IPsec"))?,
-        })
-    }
-
     /// Whether a policy of IPsec encrypts what one of `senders` sends to an address, or
     /// if they are not known, what somebody does.
     pub(super) fn encrypts(&self, senders: &[IpAddr], to: IpAddr) -> bool {

@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 
 use tracer_core::model::{Chain, Fact, Family, Hook, Policy};
 
-use super::legacy;
+use super::{hooks::number_of, legacy};
 use crate::node::netlink::{Netlink, Question, attribute, attributes};
 
 /// `NETLINK_NETFILTER`, and in it nf_tables' `NFT_MSG_GETCHAIN`
@@ -45,33 +45,6 @@ const EGRESS: [(Family, u32); 1] = [(Family::Netdev, 1)];
 
 /// More chains than this at a hook are counted, not named.
 const NAMED: usize = 6;
-
-/// The hooks that a packet passes.
-pub(super) const fn passed(from_here: bool, to_here: bool) -> &'static [Hook] {
-    match (from_here, to_here) {
-        (false, false) => &[Hook::Prerouting, Hook::Forward, Hook::Postrouting],
-        (false, true) => &[Hook::Prerouting, Hook::Input],
-        (true, false) => &[Hook::Output, Hook::Postrouting],
-        (true, true) => &[
-            Hook::Output,
-            Hook::Postrouting,
-            Hook::Prerouting,
-            Hook::Input,
-        ],
-    }
-}
-
-/// A hook's number for IP and for bridges; `None` of those of devices.
-pub(super) const fn number_of(hook: Hook) -> Option<u32> {
-    match hook {
-        Hook::Prerouting => Some(0),
-        Hook::Input => Some(1),
-        Hook::Forward => Some(2),
-        Hook::Output => Some(3),
-        Hook::Postrouting => Some(4),
-        Hook::Ingress | Hook::Egress => None,
-    }
-}
 
 /// A chain that hangs at a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -229,7 +202,7 @@ fn text(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::hooks::passed, *};
 
     fn hooked(family: Family, name: &str, hook: Hook) -> Hooked {
         Hooked {

@@ -12,7 +12,7 @@ use std::{
 
 use tracer_core::model::{Fact, Family, Hook, LegacyChain, Policy};
 
-use super::chains::number_of;
+use super::hooks::number_of;
 
 /// Options of a socket that ask for a table (`IPT_SO_GET_INFO`,
 /// `IPT_SO_GET_ENTRIES` in linux/netfilter_ipv4/ip_tables.h; IPv6's are the same).
@@ -172,7 +172,7 @@ fn half(bytes: &[u8], at: usize) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::chains::passed, *};
+    use super::{super::hooks::passed, *};
 
     /// Bytes of a target with a verdict.
     const STANDARD: usize = 40;

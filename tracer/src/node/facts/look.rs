@@ -7,6 +7,7 @@ use tracer_core::model::{Direction, Fact, FdbEntry, Mac, NeighbourEntry, RouteKi
 use super::{
     Ends, Subject,
     chains::{self, Way},
+    hooks,
     kernel::{Kernel, Link, Route},
     sockets,
     topic::Topic,
@@ -240,7 +241,7 @@ impl<'a> Look<'a> {
         let Ends { src, dst, .. } = *self.ends()?;
         let own = self.kernel.as_mut()?.addresses();
         Some(chains::on(&Way {
-            hooks: chains::passed(own.contains(&src), own.contains(&dst)),
+            hooks: hooks::passed(own.contains(&src), own.contains(&dst)),
             device: self.subject.device.as_deref(),
             v6: dst.is_ipv6(),
             in_nftables: self.subject.in_nftables,

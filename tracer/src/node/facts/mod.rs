@@ -11,6 +11,7 @@
 //! a question may create a table or load a module.
 
 mod chains;
+mod hooks;
 mod kernel;
 mod legacy;
 mod look;

@@ -13,10 +13,9 @@ use tracer_core::{
 
 use super::Probe;
 use crate::node::{
-    NodeError,
+    NodeError, clock,
     filter::{self, map},
     hook::{self, At, Candidate, Device},
-    worker,
 };
 
 /// The programs that [`Probe::load_closer`] and [`Probe::load_xdp`] load, and where they go.
@@ -102,7 +101,7 @@ impl Probe {
         if change.points.is_empty() {
             return Ok(change);
         }
-        change.time = worker::now();
+        change.time = clock::now();
         for point in &mut change.points {
             point.since = change.time;
             self.at_tc

@@ -8,9 +8,8 @@ use tracing::warn;
 
 use super::{OTHERS, PodWorker, Search, Stopped};
 use crate::node::{
-    agent,
     discover::{Plan, discover_again},
-    drops,
+    drops, points,
     source::{Found, PodNamespace},
     worker::Hand,
 };
@@ -133,7 +132,7 @@ impl Search {
     /// Observes the interfaces of the node's own namespace.
     fn observe(&mut self, host: &Hand, plan: &Plan) -> Result<(), Stopped> {
         let interfaces = plan.interfaces.iter();
-        let interfaces = interfaces.map(|found| (agent::host_point(found), found.l2));
+        let interfaces = interfaces.map(|found| (points::host_point(found), found.l2));
         let found = Found::Interfaces {
             netns: None,
             first: self.points,
@@ -185,7 +184,7 @@ impl Search {
             })
             .collect();
         for pod in &plan.pod_namespaces {
-            let name = agent::pod_name(&self.start, pod.pod);
+            let name = self.start.pod_name(pod.pod);
             let mut workers = self.workers.pods.iter();
             if workers.any(|worker| worker.name == name) {
                 continue;
@@ -206,10 +205,10 @@ impl Search {
     fn observe_pods(&mut self, plan: &Plan) -> Result<(), Stopped> {
         for worker in &mut self.workers.pods {
             let mut pods = plan.pod_namespaces.iter();
-            let found = pods.find(|pod| agent::pod_name(&self.start, pod.pod) == worker.name);
+            let found = pods.find(|pod| self.start.pod_name(pod.pod) == worker.name);
             let (netns, interfaces) = match found {
                 Some(pod) => {
-                    let point = agent::pod_point(&self.start, pod);
+                    let point = points::pod_point(&self.start, pod);
                     (Some(pod.path.clone()), vec![(point, true)])
                 }
                 // A thread in it keeps a namespace alive.

@@ -37,10 +37,10 @@ use tracer_core::model::{Hello, Network, Point, Role};
 
 use super::{
     NodeError,
-    agent::{self, Task},
     discover::Changes,
     drops,
     source::PodNamespace,
+    task::Task,
     worker::{self, Hand},
 };
 use tracer_core::request::{Look, Request};
@@ -329,7 +329,7 @@ impl Search {
         request.pods.extend(here);
         self.start.start.request = request.clone();
         self.start.start.pods.clone_from(&pods);
-        self.changes.listen_for(agent::every_pod(&self.start));
+        self.changes.listen_for(self.start.every_pod());
         self.request = request;
         self.followed = pods;
         self.recall();
