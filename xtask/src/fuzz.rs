@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// What there is to fuzz, from the one that takes the least time.
-const TARGETS: &[&str] = &["walk", "decode", "journey", "trace"];
+const TARGETS: &[&str] = &["walk", "query", "commands", "decode", "journey", "trace"];
 
 /// Longest input, bytes: some dozen events, or twice a record.
 const MAX_LEN: u32 = 512;

@@ -42,3 +42,13 @@ fn journey_takes_its_corpus() {
 fn trace_takes_its_corpus() {
     assert!(run("trace", super::trace) > 0);
 }
+
+#[test]
+fn query_takes_its_corpus() {
+    assert!(run("query", super::query) > 0);
+}
+
+#[test]
+fn commands_takes_its_corpus() {
+    assert!(run("commands", super::commands) > 0);
+}
