@@ -6,9 +6,10 @@
 //! anonymous structures and unions, whose members C counts among the outer
 //! one's, so a look-up descends into them.
 
-use std::{fs, io, ops::Range};
+use std::{fs, io, ops::Range, path::Path};
 
-/// Where the running kernel shows its own.
+/// Where the running kernel shows its own, and that of its modules by name.
+const FOLDER: &str = "/sys/kernel/btf";
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
 const MAGIC: u16 = 0xeb9f;
@@ -88,6 +89,29 @@ impl Btf {
     /// [`BtfError`].
     pub fn of_kernel() -> Result<Self, BtfError> {
         Self::parse(fs::read(VMLINUX)?)
+    }
+
+    /// That of a module, to which this one of the kernel is the base: of its own types. `None`
+    /// if the module is not loaded, or has none that can be understood.
+    #[must_use]
+    pub fn of_module(&self, name: &str) -> Option<Self> {
+        let bytes = fs::read(Path::new(FOLDER).join(name)).ok()?;
+        self.split(bytes)
+    }
+
+    /// The same, of a module's bytes. Offsets of strings go on from the base's (Split BTF in
+    /// Documentation/bpf/btf.rst), and so do the numbers of types, which nobody looks up here.
+    fn split(&self, bytes: Vec<u8>) -> Option<Self> {
+        let own = Self::parse(bytes).ok()?;
+        let strings = [self, &own].map(|btf| &btf.bytes[btf.strings.clone()]);
+        let strings = strings.concat();
+        let start = own.bytes.len();
+        let bytes = [own.bytes, strings].concat();
+        Some(Self {
+            strings: start..bytes.len(),
+            bytes,
+            types: own.types,
+        })
     }
 
     /// What `bytes`, in this machine's byte order, say.

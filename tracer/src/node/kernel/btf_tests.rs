@@ -144,6 +144,27 @@ fn a_tracepoint_alone_has_the_number_that_it_has_among_all() {
     assert_eq!(btf.only_tracepoint("consume_skb"), None);
 }
 
+/// A module's strings come after the kernel's, which it uses as well.
+#[test]
+fn a_modules_own_types_have_names_of_both() {
+    let kernel = sample();
+    let mut module = Writer::new();
+    let base = u32::try_from(kernel.strings.len()).expect("short");
+    let strings = &kernel.bytes[kernel.strings.clone()];
+    let shared = strings.windows(6).position(|text| text == b"\0node\0");
+    let shared = u32::try_from(shared.expect("it is there") + 1).expect("short");
+    let own = base + module.name("OVS_DROP_METER");
+    let list = base + module.name("ovs_drop_reason");
+    let at = module.types.len();
+    module.push("", kind::ENUM, false, 4, &[[own, 7, 0], [shared, 8, 0]]);
+    module.types[at..at + 4].copy_from_slice(&list.to_ne_bytes());
+    let module = kernel.split(module.finish()).expect("well formed");
+    let reasons = [("OVS_DROP_METER".to_owned(), 7), ("node".to_owned(), 8)];
+    assert_eq!(module.enumerators("ovs_drop_reason"), reasons);
+    assert!(kernel.enumerators("ovs_drop_reason").is_empty());
+    assert!(kernel.split(vec![1, 2, 3]).is_none());
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_understood_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {

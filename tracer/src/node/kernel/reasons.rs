@@ -36,13 +36,19 @@ impl Reasons {
             let subsystem = subsystem
                 .strip_prefix("SKB_DROP_REASON_SUBSYS_")
                 .unwrap_or(&subsystem);
-            // A module that is not built in keeps its list to itself.
-            let (list, prefix) = match subsystem {
-                "OPENVSWITCH" => ("ovs_drop_reason", "OVS_DROP_"),
-                "MAC80211_UNUSABLE" => ("mac80211_drop_reason", "RX_DROP_U_"),
+            let (list, prefix, module) = match subsystem {
+                "OPENVSWITCH" => ("ovs_drop_reason", "OVS_DROP_", "openvswitch"),
+                "MAC80211_UNUSABLE" => ("mac80211_drop_reason", "RX_DROP_U_", "mac80211"),
+                "QDISC" => ("qdisc_drop_reason", "QDISC_DROP_", ""),
                 _ => continue,
             };
-            for (name, own) in btf.enumerators(list) {
+            let mut reasons = btf.enumerators(list);
+            // A module that is not built in has the list in its own type information.
+            if reasons.is_empty() && !module.is_empty() {
+                let module = btf.of_module(module);
+                reasons = module.map_or_else(Vec::new, |module| module.enumerators(list));
+            }
+            for (name, own) in reasons {
                 let name = name.strip_prefix(prefix).unwrap_or(&name);
                 let own = own & ((1 << SUBSYSTEM_SHIFT) - 1);
                 let number = number << SUBSYSTEM_SHIFT | own;
