@@ -4,12 +4,12 @@
 //! leaves for outside is `left` unless an answer says that it arrived.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 use tracer_tests::{
-    Lab, LabSpec, Node, Outside, Pod, Proxy, Service, ServicePort,
+    External, Lab, LabSpec, Node, Outside, Pod, Proxy, Service, ServicePort,
     lab::{Translated, conntrack},
     program::{Finished, LIMIT, Tracer},
     traffic::{Says, Served, look_up, tcp_to, tcp_to_service, udp_to, udp_to_service},
@@ -325,18 +325,41 @@ fn by_another_node(
 #[test]
 fn from_outside_to_the_port_of_another_node() -> Result<()> {
     let (lab, outside, service) = lab_with_service()?;
-    let at = SocketAddr::new(lab.nodes[0].address(false), NODE_PORT);
-    by_another_node(&lab, &outside, &service, at, "node-port-other-node")
+    let at = |v6| SocketAddr::new(lab.nodes[0].address(v6), NODE_PORT);
+    by_another_node(&lab, &outside, &service, at(false), "node-port-other-node")?;
+    by_another_node(&lab, &outside, &service, at(true), "node-port-other-node-6")
 }
 
-fn on_its_own_node(name: &str, is_local: bool, kinds: [&[&str]; 2]) -> Result<()> {
+/// A load balancer sends what comes for its address to a node, unchanged.
+#[test]
+fn from_outside_to_a_load_balancer() -> Result<()> {
+    let (mut lab, outside, _) = lab_with_service()?;
+    let external = External {
+        v4: Ipv4Addr::new(198, 51, 100, 20),
+        v6: Ipv6Addr::new(0x2001, 0xdb8, 0x98, 0, 0, 0, 0, 20),
+        of_balancer: true,
+    };
+    lab.alter_service(Proxy::Iptables, 0, |service| {
+        service.external = Some(external)
+    })?;
+    let service = lab.services[0].clone();
+    for (v6, name) in [(false, "balancer"), (true, "balancer-6")] {
+        let (address, entrance) = (external.address(v6), lab.nodes[0].address(v6));
+        let route = format!("ip route add {address} via {entrance}");
+        outside.netns.run(&route)?;
+        by_another_node(&lab, &outside, &service, SocketAddr::new(address, 80), name)?;
+    }
+    Ok(())
+}
+
+fn on_its_own_node(name: &str, v6: bool, is_local: bool, kinds: [&[&str]; 2]) -> Result<()> {
     let (mut lab, outside, service) = lab_with_service()?;
     if is_local {
         lab.alter_service(Proxy::Iptables, 0, |service| service.is_local = true)?;
     }
     let home = &lab.nodes[1];
     let endpoint = &lab.pods[2];
-    let at = SocketAddr::new(home.address(false), NODE_PORT);
+    let at = SocketAddr::new(home.address(v6), NODE_PORT);
     let [back, way] = out_and_in(home, endpoint);
     check_in(
         (&lab, &outside, &service),
@@ -351,11 +374,14 @@ fn on_its_own_node(name: &str, is_local: bool, kinds: [&[&str]; 2]) -> Result<()
 #[test]
 fn from_outside_to_the_port_of_the_endpoints_node() -> Result<()> {
     let kinds: [&[&str]; 2] = [&["dnat", "snat"], &["reverse-snat", "reverse-dnat"]];
-    on_its_own_node("node-port-own-node", false, kinds)
+    on_its_own_node("node-port-own-node", false, false, kinds)?;
+    on_its_own_node("node-port-own-node-6", true, false, kinds)
 }
 
 /// The same with `externalTrafficPolicy: Local`: the endpoint sees the client's address.
 #[test]
 fn from_outside_to_a_port_with_the_clients_address() -> Result<()> {
-    on_its_own_node("node-port-local", true, [&["dnat"], &["reverse-dnat"]])
+    let kinds: [&[&str]; 2] = [&["dnat"], &["reverse-dnat"]];
+    on_its_own_node("node-port-local", false, true, kinds)?;
+    on_its_own_node("node-port-local-6", true, true, kinds)
 }

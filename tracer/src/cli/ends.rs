@@ -108,10 +108,23 @@ pub(super) struct Side {
     pub(super) by: Vec<(String, String)>,
     /// Whether packets of pods may get a node's address on the way there.
     pub(super) is_masqueraded: bool,
-    /// The Service with `internalTrafficPolicy: Local`, and the nodes that have ready endpoints.
-    pub(super) only_on: Option<(String, BTreeSet<String>)>,
+    /// The Service, if some of its packets stay on the node where they are.
+    pub(super) local: Option<Local>,
     /// What the user should know, one sentence each.
     pub(super) warnings: Vec<String>,
+}
+
+/// A Service that leads some packets only to endpoints on the node where they are.
+#[derive(Clone, Debug)]
+pub(super) struct Local {
+    /// `service namespace/name`.
+    pub(super) service: String,
+    /// The nodes that have ready endpoints.
+    pub(super) nodes: BTreeSet<String>,
+    /// Whether that holds for packets of pods: `internalTrafficPolicy: Local`.
+    pub(super) inside: bool,
+    /// Whether it holds for packets from outside: `externalTrafficPolicy: Local`.
+    pub(super) outside: bool,
 }
 
 /// What narrows a side.
@@ -301,9 +314,12 @@ impl Names<'_> {
             ends,
             besides: Vec::new(),
             service: Some(full_name + &given),
-            only_on: service
-                .is_local_inside
-                .then(|| (format!("service {namespace}/{name}"), led.ready_nodes())),
+            local: (service.is_local_inside || service.is_local_outside).then(|| Local {
+                service: format!("service {namespace}/{name}"),
+                nodes: led.ready_nodes(),
+                inside: service.is_local_inside,
+                outside: service.is_local_outside,
+            }),
             by: vec![(namespace, name)],
             is_masqueraded: !service.external.is_empty(),
             warnings,

@@ -24,7 +24,7 @@ use super::{
         ExpectArgs, Expected, FollowArgs, Protocol, RecordArgs, RecordingArgs, ShapeArgs,
         WatchArgs, watch::XdpMode,
     },
-    ends::{End, EndKind, Names, Narrow, Side},
+    ends::{End, EndKind, Local, Names, Narrow, Side},
     error::SettingsError,
     load::{self, Objects},
     targets,
@@ -248,8 +248,12 @@ impl Settings {
         let mut warnings = objects.warnings.clone();
         warnings.extend(source.warnings);
         warnings.extend(destination.warnings);
-        if let Some((service, nodes)) = &destination.only_on {
-            warnings.extend(far_from_endpoints(&sources, service, nodes));
+        if let Some(local) = &destination.local {
+            warnings.extend(far_from_endpoints(&sources, local));
+            let comes_in = |end: &End| end.node.is_none() && is_outside(end);
+            if sources.iter().any(comes_in) {
+                warnings.extend(only_some_nodes(local));
+            }
         }
         let all = sources
             .iter()
@@ -454,14 +458,12 @@ impl Followed {
 }
 
 /// Warnings about the sources' nodes that have no endpoint of a Service, if only pods on its
-/// endpoints' nodes (`nodes`) may use the Service.
-fn far_from_endpoints(
-    sources: &[End],
-    service: &str,
-    nodes: &BTreeSet<String>,
-) -> impl Iterator<Item = String> {
+/// endpoints' nodes may use the Service.
+fn far_from_endpoints(sources: &[End], local: &Local) -> impl Iterator<Item = String> {
+    let Local { service, nodes, .. } = local;
     let without: BTreeSet<&String> = sources
         .iter()
+        .filter(|_| local.inside)
         .filter_map(|source| source.node.as_ref())
         .filter(|node| !nodes.contains(*node))
         .collect();
@@ -469,6 +471,20 @@ fn far_from_endpoints(
         format!(
             "{service} has internalTrafficPolicy Local and no ready endpoint on {node}: \
              packets to the Service from {node} are dropped"
+        )
+    })
+}
+
+/// A warning that only some nodes take packets from outside for a Service. One without any ready
+/// endpoint has a warning of its own.
+fn only_some_nodes(local: &Local) -> Option<String> {
+    let Local { service, nodes, .. } = local;
+    let nodes: Vec<&str> = nodes.iter().map(String::as_str).collect();
+    (local.outside && !nodes.is_empty()).then(|| {
+        format!(
+            "{service} has externalTrafficPolicy Local: only nodes with a ready endpoint accept \
+             packets from outside ({})",
+            nodes.join(", ")
         )
     })
 }

@@ -149,6 +149,7 @@ impl From<&v1::Service> for objects::Service {
                 cluster_ips: spec.cluster_ips.unwrap_or_default(),
                 external_ips: spec.external_ips.unwrap_or_default(),
                 external_name: spec.external_name,
+                external_traffic_policy: spec.external_traffic_policy,
                 internal_traffic_policy: spec.internal_traffic_policy,
                 session_affinity: spec.session_affinity,
                 kind: spec.type_.unwrap_or_default(),

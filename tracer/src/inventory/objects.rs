@@ -37,6 +37,7 @@ pub(super) const SECTIONS: [(&str, &[&str]); 3] = [
             "clusterIPs",
             "externalIPs",
             "externalName",
+            "externalTrafficPolicy",
             "internalTrafficPolicy",
             "ports",
             "sessionAffinity",
@@ -148,6 +149,7 @@ pub(super) struct ServiceSpec {
     #[serde(rename = "externalIPs")]
     pub(super) external_ips: Vec<String>,
     pub(super) external_name: Option<String>,
+    pub(super) external_traffic_policy: Option<String>,
     pub(super) internal_traffic_policy: Option<String>,
     pub(super) session_affinity: Option<String>,
     #[serde(rename = "type")]

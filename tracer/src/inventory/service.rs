@@ -31,6 +31,9 @@ pub struct Service {
     /// Whether packets of pods go to endpoints on their own nodes alone:
     /// `internalTrafficPolicy: Local`.
     pub is_local_inside: bool,
+    /// Whether packets from outside go to endpoints on the node that they come to alone:
+    /// `externalTrafficPolicy: Local`.
+    pub is_local_outside: bool,
     /// The DNS name that it stands for, if it is of the type ExternalName.
     external_name: Option<String>,
 }
@@ -139,6 +142,7 @@ impl Inventory {
                 })
                 .collect(),
             keeps_clients: spec.session_affinity.as_deref() == Some("ClientIP"),
+            is_local_outside: spec.external_traffic_policy.as_deref() == Some("Local"),
             is_local_inside: spec.internal_traffic_policy.as_deref() == Some("Local"),
             external_name: spec.external_name.filter(|_| spec.kind == "ExternalName"),
         };

@@ -280,6 +280,30 @@ fn a_service_says_where_it_does_not_lead() {
     );
 }
 
+/// Packets of pods and nodes go to all endpoints.
+#[test]
+fn a_service_says_which_nodes_accept_packets_from_outside() {
+    let local = "externalTrafficPolicy: Local\n    type: LoadBalancer";
+    let services = SERVICES.replace("type: LoadBalancer", local);
+    let warnings = |source: &str| {
+        let line = format!("{source} --dst-service shop/pair:http");
+        let settings = resolve_with(&line, &services).expect("this can be followed");
+        let all = settings.warnings.into_iter();
+        all.filter(|line| line.contains("Policy"))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        warnings("--src-ip 198.18.0.9"),
+        [
+            "service shop/pair has externalTrafficPolicy Local: only nodes with a ready endpoint \
+             accept packets from outside (node-a, node-b)"
+        ]
+    );
+    for inside in ["--src-pod web", "--src node/node-a"] {
+        assert!(warnings(inside).is_empty(), "{inside}");
+    }
+}
+
 /// A file of objects may lack EndpointSlices. That nothing can arrive is not known then.
 #[test]
 fn a_service_whose_endpoints_were_not_read_is_not_said_to_have_none() {
