@@ -44,20 +44,20 @@ impl<'a> Freed<'a> {
 
 table! {
     "Drops, by time.", of: Freed<'_>;
-    journey: Integer = of.journey.id, "The journey.";
-    drop: Integer = of.number, "Which of its drops, from 1.";
-    time: Time = of.drop.time, "When the kernel freed it.";
-    decided: Flag = of.decided, "Whether the verdict rests on it.";
-    class: Text = of.drop.judgement.class.name(), "What reason and function mean: `loss`, `refusal`, `duplicate`, `delivered` (it had arrived), `flooded` (a copy) or `unknown`.";
-    reason: Text = &of.drop.reason, "Why, as that kernel names it.";
-    function: Text = &of.drop.function, "The kernel's function that freed it.";
-    offset: Integer = of.drop.offset, "Where in the function, bytes.";
-    cause: Option<Text> = of.drop.judgement.cause.map(Cause::name), "The [cause](json.md#causes), where one is known.";
-    why: Text = of.drop.judgement.why, "The same in a phrase.";
-    node: Text = &of.scene.nodes[of.drop.node].node, "The node.";
-    netns: Text = &of.drop.netns, "`host`, or the pod whose network namespace it was in.";
-    interface: Option<Text> = of.drop.device.as_deref(), "The interface, where it is known.";
-    known_by: Text = drop_known_by(of.drop), "What told the namespace: `receiving socket`, `device`, `socket` or `last hop`.";
-    seen: Integer = of.drop.part.1.saturating_sub(of.drop.part.0), "How much of the journey: payload bytes of TCP data, else 1.";
-    facts: Texts = &of.facts, "What the agent read at that moment: JSON objects, as in [`facts`](json.md#facts).";
+    journey: Integer = of.journey.id, "Number of the journey.";
+    drop: Integer = of.number, "Number of the drop within its journey, from 1.";
+    time: Time = of.drop.time, "Time when the kernel freed the packet.";
+    decided: Flag = of.decided, "Whether this drop decided the verdict.";
+    class: Text = of.drop.judgement.class.name(), "Meaning of reason and function together: `loss`, `refusal`, `duplicate`, `delivered` (the packet had arrived), `flooded` (a copy for another machine) or `unknown`.";
+    reason: Text = &of.drop.reason, "Drop reason, by the name in that node's kernel.";
+    function: Text = &of.drop.function, "Kernel function that freed the packet.";
+    offset: Integer = of.drop.offset, "Offset in this function, bytes.";
+    cause: Option<Text> = of.drop.judgement.cause.map(Cause::name), "[Cause](json.md#causes) of the drop; null if it is not known.";
+    why: Text = of.drop.judgement.why, "Meaning of reason and function, in a phrase.";
+    node: Text = &of.scene.nodes[of.drop.node].node, "Name of the node.";
+    netns: Text = &of.drop.netns, "`host`, or the pod in whose network namespace the packet was.";
+    interface: Option<Text> = of.drop.device.as_deref(), "Name of the interface; null if it is not known.";
+    known_by: Text = drop_known_by(of.drop), "What told the network namespace: `receiving socket`, `device`, `socket` (the packet's own) or `last hop`.";
+    seen: Integer = of.drop.part.1.saturating_sub(of.drop.part.0), "Part of the journey that was dropped here: payload bytes of TCP data, else 1.";
+    facts: Texts = &of.facts, "What the agent read at the time of the drop: JSON objects, as in [`facts`](json.md#facts).";
 }

@@ -20,10 +20,10 @@ impl Held<'_> {
 
 table! {
     "Owners, by address and time.", of: Held<'_>;
-    address: Text = of.address, "The address.";
-    kind: Text = of.owned.owner.kind.name(), "`pod`, `node`, `service`, `unserved`: a Service without a ready endpoint, `empty`: one without any, or `endpoint`: an address that a Service's EndpointSlice has and that is no pod's.";
-    name: Text = &of.owned.owner.name, "`namespace/name` of a pod or Service, or the node's name.";
-    node: Option<Text> = of.node(), "The node that it is on; null of Services, and where it is not known.";
-    since: Option<Time> = of.owned.from, "From when on; null: from before the recording.";
-    until: Option<Time> = of.owned.until, "Until when, exclusive; null: no end is known.";
+    address: Text = of.address, "IP address.";
+    kind: Text = of.owned.owner.kind.name(), "Kind of owner: `pod`, `node`, `service`, `unserved` (a Service without a ready endpoint), `empty` (a Service without any endpoint) or `endpoint` (an address in a Service's EndpointSlice that is no pod's).";
+    name: Text = &of.owned.owner.name, "`namespace/name` of the pod or Service, or name of the node; for `endpoint`, the Service's name.";
+    node: Option<Text> = of.node(), "Node that has the owner; null for a Service, and if the node is not known.";
+    since: Option<Time> = of.owned.from, "Time from which the owner has the address; null: from before the recording.";
+    until: Option<Time> = of.owned.until, "Time until which the owner has the address, exclusive; null: no end is known.";
 }

@@ -40,16 +40,16 @@ impl<'a> Numbered<'a> {
 
 table! {
     "Observation points, by number.", of: Numbered<'_>;
-    point: Integer = of.number, "Its number, from 1. A point that went and came back has two.";
-    node: Text = &of.hello.node, "The node.";
-    netns: Text = &of.point.netns, "`host`, or the pod whose network namespace it is.";
-    interface: Text = &of.point.interface, "The interface.";
-    direction: Text = of.point.direction, "`ingress` or `egress`, as the namespace sees it.";
-    hook: Text = &of.point.hook, "How the program was attached: `tcx`, `clsact`, `xdp` or `xdp-generic`; `capture` where packets are those of an imported capture.";
-    role: Text = of.point.role.name(), "The interface's place on the way: `pod`, `veth`, `bridge`, `overlay` or `uplink`.";
-    kind: Text = &of.point.kind, "The interface's kind, as the kernel names it; empty of a physical one.";
-    addresses: Texts = &of.point.addresses, "Addresses behind the point: the pod's for its interfaces, else the interface's own.";
-    since: Option<Time> = of.since(), "Since when it was observed; null: from the beginning.";
-    until: Option<Time> = of.until(), "When it was noticed to be gone; null: until the end.";
-    why: Text = &of.point.why, "How the interface was found.";
+    point: Integer = of.number, "Number of the observation point, from 1. A point that went and came back has two numbers.";
+    node: Text = &of.hello.node, "Name of the node.";
+    netns: Text = &of.point.netns, "`host`, or the pod that has the point's network namespace.";
+    interface: Text = &of.point.interface, "Name of the interface.";
+    direction: Text = of.point.direction, "`ingress` or `egress`, as the network namespace sees it.";
+    hook: Text = &of.point.hook, "Kind of attachment of the program: `tcx`, `clsact`, `xdp` or `xdp-generic`. `capture` if the packets come from an imported capture.";
+    role: Text = of.point.role.name(), "Place of the interface on the path: `pod`, `veth`, `bridge`, `overlay` or `uplink`.";
+    kind: Text = &of.point.kind, "Kind of the interface, by the kernel's name; empty for a physical interface.";
+    addresses: Texts = &of.point.addresses, "Addresses behind the point: those of the pod for a pod's interfaces, else those of the interface.";
+    since: Option<Time> = of.since(), "Time from which the point was observed; null: from the beginning.";
+    until: Option<Time> = of.until(), "Time when the agent noticed that the point was gone; null: observed until the end.";
+    why: Text = &of.point.why, "How the agent found the interface.";
 }
