@@ -1,22 +1,21 @@
 //! Why something happened to a packet, in one word.
 //!
-//! A drop's reason and function mean one of these, and a verdict names the one that
-//! decides. Which rule, route or device it was, the drop's facts and the verdict's
-//! evidence hold.
+//! A drop's reason and function mean one of these causes, and a verdict names the cause that
+//! decides. The drop's facts and the verdict's evidence say which rule, route or device it was.
 
 macro_rules! causes {
     ($($(#[$doc:meta])* $cause:ident = $name:literal,)*) => {
-        /// Why, in one word.
+        /// Why something happened to a packet, in one word.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Cause {
             $($(#[$doc])* $cause,)*
         }
 
         impl Cause {
-            /// All.
+            /// All causes.
             pub const ALL: &'static [Self] = &[$(Self::$cause,)*];
 
-            /// As in JSON.
+            /// The cause's name in JSON.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self {
@@ -38,13 +37,13 @@ causes! {
     StaleDnat = "stale-dnat",
     /// A node has not translated a Service's address.
     NotTranslated = "not-translated",
-    /// An IPsec policy or state.
+    /// An IPsec policy or state dropped the packet.
     Xfrm = "xfrm",
-    /// A socket filter, a cgroup program or a security module.
+    /// A socket filter, a cgroup program or a security module dropped the packet.
     SocketFilter = "socket-filter",
-    /// A tc filter or program.
+    /// A tc filter or program dropped the packet.
     Tc = "tc",
-    /// An XDP program.
+    /// An XDP program dropped the packet.
     Xdp = "xdp",
     /// There is no route to the destination.
     NoRoute = "no-route",
@@ -123,11 +122,11 @@ causes! {
     Reset = "reset",
     /// The receiver had the data already.
     Duplicate = "duplicate",
-    /// A copy, for a packet socket or for no receiver.
+    /// The packet was a copy, for a packet socket or for no receiver.
     Copy = "copy",
-    /// A packet for a group without members here.
+    /// The packet was for a multicast group without members here.
     Multicast = "multicast",
-    /// A packet that never was on its way.
+    /// The buffer never was a packet on its way.
     Local = "local",
     /// An ICMP error went back to the sender.
     IcmpError = "icmp-error",

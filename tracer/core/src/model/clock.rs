@@ -1,13 +1,13 @@
 //! How the clocks of different kernels relate.
 //!
-//! Times of one kernel are compared by its monotonic clock. Of two kernels, a question and
-//! its answer bound what is between their clocks: the answer was given after the question
-//! was asked and before it was heard. Nobody knows more than that.
+//! Times of one kernel are compared by its monotonic clock. For two kernels, a round trip
+//! bounds the difference of the clocks: an answer was given after its question was asked, and
+//! before the answer was heard. Nothing narrows these bounds further.
 
 use super::Hello;
 
-/// By how much two clocks may part after they were compared, ns: an estimate that is
-/// further off is given up, and a new one is made.
+/// How far two clocks may drift apart after they were compared, ns. If an estimate is further
+/// off, it is discarded, and a new one is made.
 pub const CLOCK_DRIFT: i64 = 100_000_000;
 
 const MILLISECOND: i64 = 1_000_000;
@@ -15,25 +15,25 @@ const MILLISECOND: i64 = 1_000_000;
 /// A question about another clock, and its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoundTrip {
-    /// When it was asked, Unix time, ns, by the asking side's clock.
+    /// Time when the question was asked, Unix time, ns, by the asking side's clock.
     pub asked: i64,
-    /// When it was answered, the other side's monotonic clock, ns.
+    /// Time when the question was answered, the other side's monotonic clock, ns.
     pub answered: u64,
-    /// When the answer was heard, as `asked`.
+    /// Time when the answer was heard, Unix time, ns, by the asking side's clock.
     pub heard: i64,
 }
 
-/// What is known of another clock.
+/// An estimate of another node's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockEstimate {
-    /// What to add to its monotonic times to get nanoseconds of Unix time.
+    /// Nanoseconds that turn the other clock's monotonic time into Unix time when added.
     pub offset: i64,
-    /// How far that may be off, ns.
+    /// Error bound of `offset`, ns, in both directions.
     pub bound: i64,
 }
 
 impl RoundTrip {
-    /// What it tells.
+    /// The estimate that this round trip allows.
     #[must_use]
     pub fn estimate(&self) -> ClockEstimate {
         let Self {
@@ -51,14 +51,15 @@ impl RoundTrip {
 }
 
 impl ClockEstimate {
-    /// The best that some round trips tell: the fastest one's.
+    /// The best estimate from several round trips, which is the fastest one's; `None` without
+    /// round trips.
     pub fn best(trips: impl IntoIterator<Item = RoundTrip>) -> Option<Self> {
         let estimates = trips.into_iter().map(|trip| trip.estimate());
         estimates.min_by_key(|estimate| estimate.bound)
     }
 
-    /// By how much the other clock has parted from this estimate, ns, as a later one tells,
-    /// if it is more than [`CLOCK_DRIFT`].
+    /// How far the other clock has drifted from this estimate, ns, according to a later
+    /// estimate. `None` unless the drift certainly exceeds [`CLOCK_DRIFT`].
     #[must_use]
     pub fn parted(&self, later: &Self) -> Option<i64> {
         let apart = later.offset.saturating_sub(self.offset);
@@ -70,8 +71,8 @@ impl ClockEstimate {
     }
 }
 
-/// By how much the clocks of these nodes may differ, in whole milliseconds, ns: 0 on one
-/// kernel.
+/// How far the clocks of these nodes may differ, ns, in whole milliseconds; 0 if all nodes are
+/// on one kernel.
 #[must_use]
 pub fn skew(nodes: &[Hello]) -> i64 {
     let apart = |one: &Hello, other: &Hello| {
@@ -108,7 +109,7 @@ mod tests {
         assert_eq!(skew(&[hello("x", 3), hello("x", 5)]), 0);
         let nodes = [hello("x", 0), hello("y", 5), hello("z", 7)];
         assert_eq!(skew(&nodes), CLOCK_DRIFT + MILLISECOND);
-        // Of whom it is not known they may be on two.
+        // Nodes with unknown boot ids may be on two kernels.
         assert_eq!(skew(&[hello("", 0), hello("", 0)]), CLOCK_DRIFT);
         assert_eq!(skew(&nodes[..1]), 0);
     }

@@ -1,4 +1,4 @@
-//! What connection tracking had on record of a packet when the kernel freed it.
+//! What connection tracking knew of a packet when the kernel freed it.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ pub struct Connection {
     pub state: ConnectionState,
     /// Whether the packet goes in the direction of replies.
     pub reply: bool,
-    /// What is known of the connection; empty where the agent could not read it.
+    /// Status bits of the connection; empty if the agent could not read them.
     pub status: Vec<ConnectionStatus>,
 }
 
@@ -19,42 +19,44 @@ pub struct Connection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ConnectionState {
-    /// It belongs to a connection that has seen packets in both directions.
+    /// The packet belongs to a connection with packets in both directions.
     Established,
-    /// It begins one that another expects, or is an ICMP error about one.
+    /// The packet begins a connection that another one expects, or is an ICMP error about a
+    /// connection.
     Related,
-    /// It begins one.
+    /// The packet begins a connection.
     New,
-    /// A rule exempted it (`notrack`).
+    /// A rule exempted the packet (`notrack`).
     Untracked,
 }
 
-/// Bits of a connection's status (`enum ip_conntrack_status`, the same file): those that
-/// `conntrack -L` shows, and those of translation.
+/// Bits of a connection's status (`enum ip_conntrack_status`,
+/// include/uapi/linux/netfilter/nf_conntrack_common.h): those that `conntrack -L` shows, and
+/// those of translation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ConnectionStatus {
-    /// Another connection expected it.
+    /// Another connection expected this one.
     Expected,
     /// Packets were seen in both directions.
     SeenReply,
-    /// It does not make room for others.
+    /// The kernel does not delete the connection early to make room for others.
     Assured,
-    /// Its first packet has left the node, or was delivered.
+    /// The connection's first packet has left the node, or was delivered.
     Confirmed,
-    /// Its source is translated.
+    /// The kernel translates the source (SNAT).
     SrcNat,
-    /// Its destination is translated.
+    /// The kernel translates the destination (DNAT).
     DstNat,
-    /// It has been deleted.
+    /// The connection has been deleted.
     Dying,
-    /// A flowtable carries it past the other hooks.
+    /// A flowtable carries the connection's packets past the other hooks.
     Offload,
 }
 
 impl Connection {
-    /// What the kernel's numbers mean: the lowest three bits of `sk_buff._nfct`, and
-    /// `nf_conn.status` or 0. `None` if the first is none of its values.
+    /// Decodes the kernel's numbers: the lowest three bits of `sk_buff._nfct`, and
+    /// `nf_conn.status` or 0. `None` if the three bits hold no known value.
     #[must_use]
     pub fn of(info: u8, status: u32) -> Option<Self> {
         let (state, reply) = match info {
@@ -77,7 +79,7 @@ impl Connection {
 }
 
 impl ConnectionState {
-    /// As rules name it.
+    /// The state's name in rules (`ct state`).
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -101,7 +103,7 @@ impl ConnectionStatus {
         (14, Self::Offload),
     ];
 
-    /// As `conntrack -L` or the kernel names it.
+    /// The bit's name in `conntrack -L`, or else in the kernel.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

@@ -9,8 +9,8 @@ use super::{Packet, Proto, Quote, Transport};
 /// Addresses and ports of a packet, in its own direction.
 ///
 /// An ICMP echo has no ports. Translation rewrites its identifier as it rewrites a port, so
-/// both ports are that identifier here (RFC 5508, 3.1). Where a packet has neither, both are
-/// 0.
+/// here both ports are that identifier (RFC 5508, 3.1). Without ports and identifier, both
+/// ports are 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Ends {
     /// Source address.
@@ -24,7 +24,7 @@ pub struct Ends {
 }
 
 impl Ends {
-    /// Those of the packets that go the other way.
+    /// The ends of packets in the opposite direction.
     #[must_use]
     pub const fn reversed(&self) -> Self {
         Self {
@@ -36,21 +36,22 @@ impl Ends {
     }
 }
 
-/// An entry of a node's table of connections (conntrack) that translates.
+/// A conntrack entry of a node that translates addresses or ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Translation {
-    /// When it was read: the agent's monotonic clock, ns.
+    /// Time when the agent read the entry, its monotonic clock, ns.
     pub time: u64,
-    /// The protocol.
+    /// Protocol of the connection.
     pub proto: Proto,
-    /// The ends of the connection's first packet, as it came.
+    /// Ends of the connection's first packet as it came to the node.
     pub from: Ends,
-    /// Those that the node gives it. Packets the other way have both reversed.
+    /// Ends of this packet as the node sends it on. Packets in the opposite direction have both
+    /// pairs reversed.
     pub to: Ends,
 }
 
 impl Packet {
-    /// Its ends; `None` of ARP and neighbour discovery, which nothing translates.
+    /// The packet's ends; `None` for ARP and neighbour discovery, which nothing translates.
     #[must_use]
     pub fn ends(&self) -> Option<Ends> {
         if self.is_neighbour() {
@@ -99,7 +100,7 @@ impl Packet {
 }
 
 impl Quote {
-    /// The ends of the packet that is quoted, in that packet's direction.
+    /// The quoted packet's ends, in that packet's direction.
     #[must_use]
     pub fn ends(&self) -> Ends {
         let id = || {
@@ -124,7 +125,7 @@ impl Quote {
     pub fn is_translated(&self, other: &Self) -> bool {
         let mut quote = self.with_ends(&other.ends());
         if let (Some(header), Some(there)) = (&mut quote.header, &other.header) {
-            // The checksum covers the ends: UDP's, and that of an echo's identifier.
+            // UDP's checksum covers the ends, and an echo's checksum covers the identifier.
             let checksum = match quote.proto {
                 17 => 6..8,
                 1 | 58 => 2..4,

@@ -1,8 +1,9 @@
-//! What an agent read of its kernel right after a drop, because it may be why.
+//! Facts: what an agent read from its kernel right after a drop, because it may explain the
+//! drop.
 //!
-//! A fact holds the object that was read, by the names with which people and
-//! programs find it again: family, table and chain; device; address; sysctl. What
-//! follows from it is for others to say, and so are sentences.
+//! A fact holds one kernel object, under the names by which people and programs find it again:
+//! family, table and chain; device; address; sysctl. A fact holds no conclusion and no
+//! sentence; verdicts and views draw and write these.
 
 use std::net::IpAddr;
 
@@ -11,149 +12,154 @@ use serde::{Deserialize, Serialize};
 
 use super::{Connection, Direction, Foreign, Mac};
 
-/// Something that was read in the network namespace of a drop.
+/// A fact about the network namespace of a drop.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "fact", rename_all = "kebab-case")]
 pub enum Fact {
-    /// What the packet's sk_buff held when it was freed. Unlike all else, the kernel
-    /// program read it in that very moment.
+    /// What the packet's sk_buff held when the kernel freed the packet. Only this fact was read
+    /// at that very moment, by the kernel program.
     SkBuff {
-        /// Its mark, which rules and routing policies set and match.
+        /// The packet's mark, which rules and routing policies set and match.
         mark: u32,
-        /// Its connection; `None` if connection tracking has none for it: it is invalid,
-        /// or nobody tracks connections there.
+        /// The packet's connection. `None` if connection tracking has none: the packet is
+        /// invalid, or the namespace does not track connections.
         connection: Option<Connection>,
-        /// The device that its route leads out of; `None` if it has none yet.
+        /// The device by which the packet's route leaves; `None` if the packet has no route
+        /// yet.
         outlet: Option<String>,
     },
-    /// A device, and whether it carries packets.
+    /// A device, and whether the device carries packets.
     Device {
-        /// Its name.
+        /// The device's name.
         device: String,
-        /// Whether somebody switched it on.
+        /// Whether the device is up (`IFF_UP`).
         up: bool,
-        /// Whether there is something at its other end.
+        /// Whether the device has a carrier: a cable, or a veth peer that is up.
         carrier: bool,
-        /// Bytes of the largest packet.
+        /// MTU, bytes.
         mtu: u32,
-        /// Its state, of a port of a bridge.
+        /// State of a bridge port; `None` if the device is no bridge port.
         bridge_port: Option<PortState>,
     },
-    /// A frame came in that was for another MAC address than the device's.
+    /// A frame came in for another MAC address than the device's.
     OtherMac {
         /// The device.
         device: String,
-        /// The device's own.
+        /// The device's own MAC address.
         own: Mac,
-        /// Whom the frame was for.
+        /// The frame's destination MAC address.
         frame: Mac,
     },
-    /// Where packets to an address go.
+    /// The route to an address.
     Route {
         /// The address.
         to: IpAddr,
-        /// Whether that is the packet's source, so that this is the way back.
+        /// Whether the address is the packet's source, so that this is the route back.
         back: bool,
-        /// What the kernel does with them.
+        /// What the kernel does with packets to the address.
         #[serde(rename = "type")]
         kind: RouteKind,
-        /// The next hop; `None` if the address is on the link, or nothing goes out.
+        /// Next hop; `None` if the address is on the link, or packets do not go out.
         via: Option<IpAddr>,
-        /// The device that they go out of.
+        /// Device that packets leave by.
         device: Option<String>,
     },
     /// The neighbour entry of an address.
     Neighbour {
         /// The address.
         address: IpAddr,
-        /// The device that it is on.
+        /// Device that the entry is for.
         device: String,
-        /// `None` if there is none.
+        /// The entry; `None` if there is none.
         entry: Option<NeighbourEntry>,
     },
     /// The forwarding database entry of a VXLAN device for a MAC address.
     Fdb {
-        /// The MAC address; all zeros stands for all that have no entry.
+        /// MAC address; all zeros for the default entry, which counts for all addresses without
+        /// one.
         mac: Mac,
         /// The VXLAN device.
         device: String,
-        /// `None` if there is none.
+        /// The entry; `None` if there is none.
         entry: Option<FdbEntry>,
     },
-    /// How large a packet may be on its way out.
+    /// The MTU of the packet's path.
     Mtu {
-        /// The device that it goes out of.
+        /// Device that the packet was to leave by.
         device: String,
-        /// That device's, bytes.
+        /// MTU of the device, bytes.
         mtu: u32,
-        /// Whom the packet was for.
+        /// Destination address of the packet.
         to: IpAddr,
-        /// What the route or what was learned of the path says, bytes.
+        /// MTU of the route, or the path MTU that the kernel learned, bytes; `None` without
+        /// both.
         route_mtu: Option<u32>,
-        /// Bytes of the packet that was dropped.
+        /// Length of the dropped packet, bytes; `None` if it is not known.
         packet: Option<u32>,
     },
-    /// Whether sources are checked; the greater of the two values counts
-    /// (Documentation/networking/ip-sysctl.rst).
+    /// Whether the kernel checks source addresses (reverse path filter). The greater of the two
+    /// values counts (Documentation/networking/ip-sysctl.rst).
     RpFilter {
-        /// The device that the packet came in by.
+        /// Device that the packet came in by.
         device: String,
         /// `net.ipv4.conf.all.rp_filter`.
         all: u32,
-        /// The device's own.
+        /// `net.ipv4.conf.DEVICE.rp_filter`.
         own: u32,
     },
-    /// A setting.
+    /// A sysctl.
     Sysctl {
-        /// Its name, as sysctl(8) takes it: `net.ipv4.ip_forward`.
+        /// Name, as sysctl(8) takes it: `net.ipv4.ip_forward`.
         name: String,
-        /// Its value.
+        /// Value.
         value: u32,
     },
-    /// Connection tracking takes no more connections.
+    /// The conntrack table is full.
     ConntrackFull {
-        /// How many there are.
+        /// Number of connections (`nf_conntrack_count`).
         count: u64,
-        /// `nf_conntrack_max`.
+        /// Limit of connections (`nf_conntrack_max`).
         max: u64,
     },
-    /// The chains of nftables at a hook on the packet's way, which may have dropped it.
+    /// The nftables chains at a hook on the packet's path, one of which may have dropped the
+    /// packet.
     Chains {
         /// The hook.
         hook: Hook,
-        /// The device, of a hook that each device has.
+        /// Device of an `ingress` or `egress` hook; `None` for other hooks.
         device: Option<String>,
         /// The chains, in the order in which they see packets.
         chains: Vec<Chain>,
-        /// How many more there are.
+        /// Number of further chains that the agent left out.
         more: u32,
     },
-    /// The same of iptables that is not nftables'.
+    /// The chains of legacy iptables, which is not built on nftables, at a hook on the packet's
+    /// path.
     LegacyChains {
         /// `ip` or `ip6`.
         family: Family,
-        /// The hook, which is the chain's name, too.
+        /// Hook, which is also the chain's name.
         hook: Hook,
-        /// A chain for each table that has one.
+        /// The chain at this hook, of each table that has one.
         chains: Vec<LegacyChain>,
     },
-    /// Tables of that iptables that are there, but could not be read.
+    /// Tables of legacy iptables that exist, but could not be read.
     LegacyTables {
         /// `ip` or `ip6`.
         family: Family,
-        /// Their names.
+        /// Names of the tables.
         tables: Vec<String>,
     },
-    /// An address that should be somewhere else is the namespace's own.
+    /// The namespace itself owns an address that should be elsewhere.
     OwnAddress {
         /// The address.
         address: IpAddr,
     },
-    /// Programs of others at a device's tc hook.
+    /// Foreign programs at a device's tc hook.
     TcPrograms {
         /// The device.
         device: String,
-        /// Which of its two hooks.
+        /// Which of the device's two tc hooks.
         direction: Direction,
         /// The programs, in the order in which they run.
         programs: Vec<Foreign>,
@@ -165,25 +171,25 @@ pub enum Fact {
         /// The program.
         program: Foreign,
     },
-    /// What a device's root qdisc counts.
+    /// Counters of a device's root qdisc.
     Qdisc {
         /// The device.
         device: String,
-        /// The qdisc's kind: `fq_codel`, `tbf`, ….
+        /// Kind of the qdisc: `fq_codel`, `tbf`, ….
         kind: String,
-        /// Packets in it.
+        /// Packets in the queue now.
         queued: u32,
-        /// Packets that it has dropped so far.
+        /// Packets that the qdisc has dropped so far.
         drops: u32,
     },
-    /// No socket takes packets to a port.
+    /// No socket receives packets to a port.
     NoSocket {
         /// The sockets' protocol.
         proto: SocketProto,
         /// The port.
         port: u16,
     },
-    /// Sockets take packets to a port, but not to this address.
+    /// Sockets receive packets to a port, but not at the packet's address.
     SocketElsewhere {
         /// The sockets' protocol.
         proto: SocketProto,
@@ -196,56 +202,55 @@ pub enum Fact {
     TcpListener {
         /// The port.
         port: u16,
-        /// Connections that wait to be accepted.
+        /// Connections in the accept queue.
         waiting: u32,
-        /// `net.core.somaxconn`, which bounds them.
+        /// `net.core.somaxconn`, which limits the accept queue; `None` if it could not be read.
         somaxconn: Option<u32>,
     },
     /// The UDP socket that is bound to a port.
     UdpSocket {
         /// The port.
         port: u16,
-        /// Bytes that wait to be read.
+        /// Bytes in the socket's receive buffer.
         unread: u32,
-        /// Packets that found no room so far.
+        /// Packets that the socket has dropped so far; `None` if the counter could not be read.
         drops: Option<u64>,
     },
-    /// Whose checksum was wrong.
+    /// A wrong checksum: its sender and its receiver.
     Checksum {
-        /// Who made it.
+        /// Address of the sender, which computed the checksum.
         src: IpAddr,
-        /// Who found it wrong.
+        /// Address of the receiver, which found the checksum wrong.
         dst: IpAddr,
-        /// Whether these are a tunnel's addresses, and it is that of the tunnel's header.
+        /// Whether the checksum and both addresses are those of a tunnel's header.
         tunnel: bool,
     },
 }
 
-/// What the kernel does with packets to an address: the type of the route, as iproute2
-/// names it.
+/// What the kernel does with packets to an address: the type of the route, by iproute2's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RouteKind {
-    /// They go out of a device.
+    /// Packets leave by a device.
     Unicast,
-    /// They are for this namespace.
+    /// Packets are for this namespace.
     Local,
-    /// They are dropped.
+    /// Packets are dropped without an answer.
     Blackhole,
-    /// They are refused: prohibited.
+    /// Packets are refused: ICMP says that the destination is prohibited.
     Prohibit,
-    /// They are refused: unreachable.
+    /// Packets are refused: ICMP says that the destination is unreachable.
     Unreachable,
     /// There is no route.
     None,
 }
 
-/// What is known of a neighbour.
+/// A neighbour entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NeighbourEntry {
-    /// The entry's state.
+    /// State of the entry.
     pub state: NeighbourState,
-    /// Its MAC address, where that is known.
+    /// MAC address of the neighbour; `None` if it is not known.
     pub mac: Option<Mac>,
 }
 
@@ -253,30 +258,30 @@ pub struct NeighbourEntry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum NeighbourState {
-    /// It was never used.
+    /// The entry was never used.
     None,
-    /// Asked for, not answered yet.
+    /// The kernel has asked for the address; no answer has come yet.
     Incomplete,
-    /// Confirmed.
+    /// The neighbour is confirmed.
     Reachable,
-    /// Not confirmed for some time.
+    /// The neighbour was not confirmed for some time.
     Stale,
-    /// Used since; about to be asked.
+    /// A stale entry was used; the kernel is about to ask the neighbour.
     Delay,
-    /// Asked whether it is still there.
+    /// The kernel asks whether the neighbour is still there.
     Probe,
-    /// It did not answer.
+    /// The neighbour did not answer.
     Failed,
-    /// It needs no answer.
+    /// The neighbour needs no confirmation.
     Noarp,
-    /// Somebody has set it.
+    /// An administrator or a network plugin has set the entry.
     Permanent,
 }
 
-/// Where a forwarding database entry sends frames.
+/// A forwarding database entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FdbEntry {
-    /// The remote VTEP.
+    /// Address of the remote VTEP; `None` if the entry has none.
     pub remote: Option<IpAddr>,
 }
 
@@ -284,15 +289,15 @@ pub struct FdbEntry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PortState {
-    /// It does nothing.
+    /// The port does nothing.
     Disabled,
-    /// It listens for other bridges.
+    /// The port listens for other bridges.
     Listening,
-    /// It learns MAC addresses.
+    /// The port learns MAC addresses.
     Learning,
-    /// It forwards frames.
+    /// The port forwards frames.
     Forwarding,
-    /// It would close a loop.
+    /// The port is blocked, because it would close a loop.
     Blocking,
 }
 
@@ -300,23 +305,23 @@ pub enum PortState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Hook {
-    /// What comes in, before its route is known.
+    /// Incoming packets, before their route is known.
     Prerouting,
-    /// What is for this namespace.
+    /// Packets for this namespace.
     Input,
-    /// What passes through it.
+    /// Packets that this namespace forwards.
     Forward,
-    /// What it sends itself.
+    /// Packets that this namespace sends itself.
     Output,
-    /// What goes out, after its route is known.
+    /// Outgoing packets, after their route is known.
     Postrouting,
-    /// What comes in by a device, before everything else.
+    /// Packets that come in by one device, before all other hooks.
     Ingress,
-    /// What goes out of a device, after everything else.
+    /// Packets that leave by one device, after all other hooks.
     Egress,
 }
 
-/// A family of netfilter's tables.
+/// A family of netfilter tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Family {
@@ -326,7 +331,7 @@ pub enum Family {
     Ip,
     /// IPv6.
     Ip6,
-    /// A device's own hooks.
+    /// The hooks of a device.
     Netdev,
     /// Frames that a bridge forwards.
     Bridge,
@@ -341,11 +346,11 @@ pub struct Chain {
     pub table: String,
     /// The chain's name.
     pub chain: String,
-    /// Its handle within the table; `None` of an older recording that does not tell.
+    /// Handle of the chain within the table; `None` from older recordings, which lack it.
     pub handle: Option<u64>,
-    /// Its priority at the hook: the lowest comes first.
+    /// Priority at the hook: the chain with the lowest value runs first.
     pub priority: i32,
-    /// What becomes of packets that no rule takes.
+    /// The chain's policy, for packets without a matching rule.
     pub policy: Policy,
 }
 
@@ -354,28 +359,28 @@ pub struct Chain {
 pub struct LegacyChain {
     /// The table's name.
     pub table: String,
-    /// How many rules are in it.
+    /// Number of rules in the chain.
     pub rules: usize,
-    /// What becomes of packets that no rule takes.
+    /// The chain's policy, for packets without a matching rule.
     pub policy: Policy,
 }
 
-/// What becomes of packets that no rule takes.
+/// The chain's policy, for packets without a matching rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Policy {
-    /// They go on.
+    /// The packet goes on.
     Accept,
-    /// They are dropped.
+    /// The packet is dropped.
     Drop,
 }
 
-/// A protocol of sockets that wait for packets to a port.
+/// Protocol of the sockets at a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SocketProto {
-    /// TCP: sockets that listen.
+    /// TCP; the sockets listen.
     Tcp,
-    /// UDP: sockets that are bound.
+    /// UDP; the sockets are bound.
     Udp,
 }

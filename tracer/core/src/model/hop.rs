@@ -7,32 +7,32 @@ use super::{Encap, Mac, Packet};
 /// One packet seen at one observation point, at one time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hop {
-    /// Index into [`super::Hello::points`].
+    /// The observation point: index into [`super::Hello::points`].
     pub point: usize,
-    /// The agent's monotonic clock, ns.
+    /// Time of the sighting, the agent's monotonic clock, ns.
     pub time: u64,
-    /// The sk_buff's address, salted per node: identity within the node,
-    /// for as long as the packet lives.
+    /// Address of the sk_buff, salted per node. It identifies a packet only within the node,
+    /// and only while the packet lives. 0 at XDP, where no sk_buff exists yet.
     pub skb: u64,
-    /// Generation of the filter that matched.
+    /// Generation of the filter that matched the packet.
     pub generation: u32,
     /// Bytes from the frame's first header on, all segments together.
     pub len: u32,
-    /// Segments that the packet will be cut into, 1 if it is whole.
+    /// Number of segments that the packet will be cut into; 1 if it will not be cut.
     pub segments: u32,
-    /// MAC addresses of the frame at this point; `None` on a device whose
-    /// packets have no Ethernet header.
+    /// Source MAC address of the frame at this point; `None` on a device whose packets have no
+    /// Ethernet header.
     pub src_mac: Option<Mac>,
-    /// See `src_mac`.
+    /// Destination MAC address of the frame at this point; `None` as for `src_mac`.
     pub dst_mac: Option<Mac>,
-    /// VLAN tag beside the frame: its control information.
+    /// Control information (TCI) of the VLAN tag that the kernel keeps beside the frame.
     pub vlan: Option<u16>,
-    /// The tunnel around the packet.
+    /// The innermost tunnel around the packet.
     pub encap: Option<Encap>,
     /// The innermost packet.
     pub packet: Packet,
-    /// The first bytes of the frame as on the wire, if they were captured: `len` and what
-    /// a tag beside the frame takes are all of it.
+    /// The first bytes of the frame as on the wire, if the agent captured them. The whole frame
+    /// has `len` bytes, and four more for a VLAN tag that the kernel keeps beside it.
     pub frame: Option<Arc<[u8]>>,
 }
 

@@ -1,5 +1,5 @@
-//! What there is: packets, where they are seen and dropped, who owns addresses,
-//! and what an agent says of itself.
+//! The nouns of the engine: packets, the places where they are seen and dropped, the owners of
+//! addresses, and agents.
 
 mod cause;
 mod clock;

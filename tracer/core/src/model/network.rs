@@ -1,6 +1,6 @@
-//! What a node's kernel knows of its own interfaces, and of where it sends
-//! packets for others. A frame's destination MAC and a tunnel's outer header
-//! name a receiver; only what nodes say of themselves tells who that is.
+//! A node's own interfaces, and its routes to other nodes, as its kernel knows them. A frame's
+//! destination MAC address and a tunnel's outer header name a receiver. Only what nodes say of
+//! themselves tells which node that is.
 
 use std::net::IpAddr;
 
@@ -8,72 +8,74 @@ use serde::{Deserialize, Serialize};
 
 use super::{EncapKind, Mac};
 
-/// For how long an interface that is gone is remembered, ns: longer than any
-/// packet is waited for that was sent to it.
+/// How long a removed interface is remembered, ns: longer than any follow waits for a packet
+/// that was sent to the interface.
 const REMEMBERED: u64 = 600_000_000_000;
 
-/// Interfaces and routes of a node's own namespace.
+/// Interfaces and routes of a node's host namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
-    /// The interfaces at which packets of other nodes may arrive; empty if
-    /// they are not known. Those of pods are left out, but a pod that is on the
-    /// wire itself adds its own MAC to the interface that it shares.
+    /// Interfaces at which packets of other nodes may arrive; empty if they are not known.
+    /// Interfaces of pods are left out. But a pod that is on the wire itself adds its MAC
+    /// address to the interface that it shares.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<Device>,
-    /// Where followed addresses of other nodes are sent to without a tunnel.
+    /// Routes to followed addresses of other nodes without a tunnel.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<Way>,
 }
 
-/// An interface.
+/// An interface of a node's host namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {
-    /// Its name.
+    /// Name of the interface.
     pub interface: String,
-    /// Its MAC address; `None` if its packets have no Ethernet header.
+    /// MAC address; `None` if the interface's packets have no Ethernet header.
     pub mac: Option<Mac>,
-    /// What it wraps packets in, and unwraps: VXLAN and Geneve only.
+    /// The tunnel that the interface encapsulates into and decapsulates from: VXLAN and Geneve
+    /// only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tunnel: Option<Tunnel>,
-    /// When it was noticed that it is gone: the agent's monotonic clock, ns.
+    /// Time when the agent noticed that the interface is gone, the agent's monotonic clock, ns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<u64>,
 }
 
-/// What a tunnel in UDP has to agree on with its other end.
+/// The parameters on which both ends of a tunnel in UDP must agree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tunnel {
     /// VXLAN (RFC 7348) or Geneve (RFC 8926).
     pub kind: EncapKind,
-    /// Its network identifier; `None` where routes or programs set it for each
-    /// packet.
+    /// Network identifier (VNI); `None` if routes or programs set it for each packet.
     pub vni: Option<u32>,
     /// UDP destination port.
     pub port: u16,
 }
 
-/// Where packets for an address leave without a tunnel.
+/// The route to an address without a tunnel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Way {
-    /// The address.
+    /// Destination address.
     pub to: IpAddr,
-    /// The interface.
+    /// Interface that packets leave by.
     pub interface: String,
-    /// The gateway; `None` if the address is on the link.
+    /// Gateway; `None` if the address is on the link.
     pub gateway: Option<IpAddr>,
-    /// The MAC address of the gateway, or else of the address, if it is known.
+    /// MAC address of the gateway, or without a gateway, of the destination; `None` if it is
+    /// not known.
     pub mac: Option<Mac>,
-    /// Whether only the default route leads there.
+    /// Whether only the default route leads to the destination.
     pub default: bool,
 }
 
 impl Network {
-    /// Whether nothing is known.
+    /// Whether neither interfaces nor routes are known.
     pub const fn is_empty(&self) -> bool {
         self.devices.is_empty() && self.routes.is_empty()
     }
 
-    /// Takes what is there from `time` on, the agent's monotonic clock, ns.
+    /// Takes over the interfaces and routes of `now`, which exist from `time` on, the agent's
+    /// monotonic clock, ns. Removed interfaces stay for a while, with their end.
     pub(crate) fn change(&mut self, now: &Self, time: u64) {
         let is_there = |device: &Device| now.devices.contains(device);
         for device in &mut self.devices {

@@ -1,4 +1,4 @@
-//! What an agent says of itself and of where it looks.
+//! What an agent says of itself and of its observation points.
 
 use std::{borrow::Cow, fmt, net::IpAddr, sync::Arc};
 
@@ -7,24 +7,24 @@ use serde::{Deserialize, Serialize};
 
 use super::Network;
 
-/// An agent's first message: who it is, where it looks, and its clock.
+/// An agent's first message: its node, its observation points and its clock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// The node's name, as the cluster knows it.
     pub node: String,
-    /// Identity of the node's boot: agents of equal ones share a kernel and
-    /// therefore a monotonic clock.
+    /// Identifier of the node's boot. Agents with equal identifiers share a kernel, and so a
+    /// monotonic clock.
     pub boot_id: String,
-    /// What to add to [`super::Hop::time`] to get nanoseconds of Unix time.
+    /// Nanoseconds that turn [`super::Hop::time`] into Unix time when added.
     pub realtime_offset: i64,
-    /// How far that may be off from the collector's clock, ns; 0 of agents in its own
-    /// process.
+    /// Error bound of `realtime_offset` against the collector's clock, ns; 0 for agents in the
+    /// collector's process.
     #[serde(default, skip_serializing_if = "is_none")]
     pub clock_bound: i64,
     /// The observation points; a [`super::Hop::point`] is an index into these.
     pub points: Vec<Point>,
-    /// How many streams of batches will come: one for each namespace with
-    /// points, and one for drops.
+    /// Number of streams of batches that will come: one for each namespace with points, and one
+    /// for drops.
     pub streams: usize,
     /// Addresses whose ARP and neighbour discovery belongs to the follow:
     /// gateways, and both ends of the underlay.
@@ -34,65 +34,66 @@ pub struct Hello {
     /// The pods whose own namespaces are watched for drops, besides the
     /// node's; `None` if drops are not watched.
     pub drops: Option<Vec<Arc<str>>>,
-    /// The same from some time on, the agent's monotonic clock, ns, where that
-    /// has changed; the latest last.
+    /// Later values of `drops`, each with the time from which it holds, the agent's monotonic
+    /// clock, ns; the latest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drops_later: Vec<(u64, Vec<Arc<str>>)>,
-    /// What its kernel says of interfaces and routes; empty of agents that do
-    /// not tell.
+    /// The node's interfaces and routes; empty if the agent does not report them.
     #[serde(default, skip_serializing_if = "Network::is_empty")]
     pub network: Network,
-    /// How many of a frame's first bytes go with its hop: such hops hold payload. 0: none do.
+    /// How many of a frame's first bytes come with its hop (`--snaplen`): such hops hold
+    /// payload. 0: none.
     #[serde(default, skip_serializing_if = "is_nothing")]
     pub snaplen: u32,
-    /// What was not found or is odd, one sentence each.
+    /// What the agent did not find, or what is unusual, one sentence each.
     pub notes: Vec<String>,
 }
 
-/// Where an agent sees packets pass.
+/// An observation point: where an agent sees packets pass.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Point {
-    /// `host`, or the pod's name for a pod's own namespace.
+    /// `host`, or the pod's name for a pod's own network namespace.
     pub netns: String,
-    /// The interface's name.
+    /// Name of the interface.
     pub interface: String,
-    /// Its index, unique within the namespace only.
+    /// Index of the interface, unique only within the network namespace.
     pub ifindex: u32,
-    /// As the interface's namespace sees it.
+    /// Direction of the packets, as the interface's namespace sees it.
     pub direction: Direction,
-    /// How the program is attached: `tcx` or `clsact`, [`XDP`] or [`XDP_GENERIC`]; [`CAPTURE`]
-    /// where there is none.
+    /// Kind of attachment of the program: `tcx`, `clsact`, [`XDP`] or [`XDP_GENERIC`].
+    /// [`CAPTURE`] for an imported capture, without a program.
     pub hook: Cow<'static, str>,
-    /// The interface's place on the way.
+    /// Place of the interface on the path.
     pub role: Role,
-    /// The interface's kind, as the kernel names it: `veth`, `vxlan`, …,
-    /// empty for a physical one.
+    /// Kind of the interface, by the kernel's name: `veth`, `vxlan`, …. Empty for a physical
+    /// interface.
     pub kind: String,
-    /// Addresses behind the point: the pod's for its interfaces, else the
-    /// interface's own.
+    /// Addresses behind the point: those of the pod for a pod's interfaces, else those of the
+    /// interface.
     pub addresses: Vec<IpAddr>,
-    /// How the interface was found, one phrase.
+    /// How the agent found the interface, in one phrase.
     pub why: String,
     /// Foreign programs that run at this point before or after ours.
     pub foreign: Vec<Foreign>,
-    /// Since when it is observed: the agent's monotonic clock, ns; 0 if since
-    /// the beginning.
+    /// Time from which the point is observed, the agent's monotonic clock, ns; 0: from the
+    /// beginning.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub since: u64,
-    /// When it was noticed that its program is not there any more, likewise.
+    /// Time when the agent noticed that the point's program is gone, the agent's monotonic
+    /// clock, ns. `None` while it is attached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<u64>,
 }
 
-/// In place of a hook: packets are those of a capture.
+/// Hook of a point whose packets come from an imported capture.
 pub const CAPTURE: &str = "capture";
-/// A hook: XDP, in the driver. Packets are as a NIC hands them in, before GRO and tc.
+/// The hook XDP in the driver. Packets are as a NIC hands them in, before GRO and tc.
 pub const XDP: &str = "xdp";
-/// A hook: XDP in generic mode. It runs after GRO, right before tc.
+/// The hook XDP in generic mode, which runs after GRO, right before tc.
 pub const XDP_GENERIC: &str = "xdp-generic";
 
 impl Hello {
-    /// Whether what it tells are packets of captures, of which nobody counts what they miss.
+    /// Whether the packets come from captures. Nobody counts the packets that a capture misses.
     #[must_use]
     pub fn is_captured(&self) -> bool {
         self.points.iter().any(|point| point.hook == CAPTURE)
@@ -103,7 +104,7 @@ fn is_xdp(hook: &str) -> bool {
     [XDP, XDP_GENERIC].contains(&hook)
 }
 
-/// Which way packets pass a point with this hook and direction, in three letters.
+/// Short name of a point's direction or hook: `in`, `out` or `xdp`.
 pub(crate) fn way(hook: &str, direction: Direction) -> &'static str {
     match direction {
         _ if is_xdp(hook) => "xdp",
@@ -113,20 +114,20 @@ pub(crate) fn way(hook: &str, direction: Direction) -> &'static str {
 }
 
 impl Point {
-    /// Whether it is at XDP: no sk_buff has been seen there.
+    /// Whether the point is at XDP, where packets have no sk_buff yet.
     #[must_use]
     pub fn is_xdp(&self) -> bool {
         is_xdp(&self.hook)
     }
 
-    /// Whether an agent that was asked for XDP has told of it: where it is observed, or why it
-    /// is not. One of an older version takes no notice.
+    /// Whether an agent that was asked for XDP reported on it: a point at XDP, or a note that
+    /// says why there is none. Agents of older versions ignore the request.
     #[must_use]
     pub fn tell_of_xdp(points: &[Self], notes: &[String]) -> bool {
         points.iter().any(Self::is_xdp) || notes.iter().any(|note| note.starts_with("XDP"))
     }
 
-    /// Where at its interface it is: `ingress`, `egress` or `xdp`.
+    /// The point's place at its interface: `ingress`, `egress` or `xdp`.
     #[must_use]
     pub fn place(&self) -> &'static str {
         match self.direction {
@@ -136,26 +137,27 @@ impl Point {
         }
     }
 
-    /// Which way packets pass it, in three letters.
+    /// Short name of the point's direction or hook: `in`, `out` or `xdp`.
     #[must_use]
     pub fn way(&self) -> &'static str {
         way(&self.hook, self.direction)
     }
 
-    /// That what it shows may not be all, if so.
+    /// A warning that foreign programs may hide packets from this point; `None` without such
+    /// programs.
     pub fn warning(&self) -> Option<String> {
         Foreign::warning(&self.foreign, &self.interface, self.direction)
     }
 }
 
-/// A program of somebody else.
+/// A program that another tool attached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "RecordedForeign")]
 pub struct Foreign {
-    /// The kernel's identifier of it; 0 of a filter of tc that is no program.
+    /// The kernel's program identifier; 0 for a tc filter that is no program.
     pub id: u32,
-    /// Its name, up to 15 bytes; empty where it has none or is gone. Of a filter,
-    /// what it was called there, or its kind.
+    /// Name of the program, at most 15 bytes; empty if it has no name or is gone. For a filter,
+    /// its name there, or its kind.
     pub name: String,
 }
 
@@ -165,7 +167,7 @@ impl Foreign {
         programs.join(", ")
     }
 
-    /// What programs at a point may do; `None` if there are none.
+    /// A warning of what foreign programs at a point may do; `None` without such programs.
     pub fn warning(programs: &[Self], interface: &str, direction: Direction) -> Option<String> {
         (!programs.is_empty()).then(|| {
             format!(
@@ -176,7 +178,7 @@ impl Foreign {
     }
 }
 
-/// Older recordings hold the identifier alone.
+/// Older recordings have the identifier only.
 #[derive(Deserialize, JsonSchema)]
 #[serde(untagged)]
 enum RecordedForeign {
@@ -210,17 +212,17 @@ impl fmt::Display for Foreign {
 }
 
 impl Point {
-    /// Whether packets are seen here and not on their way from or to here: a
-    /// tunnel's device of an opaque kind ([`is_opaque`]).
+    /// Whether the point is at an opaque tunnel device ([`is_opaque`]): packets are visible
+    /// here, but not on their way from or to this device.
     #[must_use]
     pub fn is_opaque(&self) -> bool {
         self.role == Role::Overlay && is_opaque(&self.kind)
     }
 }
 
-/// Whether what a tunnel's device of this kind, as the kernel names it, has
-/// sent cannot be read on its way: it encrypts it, gives it to a program, or
-/// puts it behind headers that are not decoded.
+/// Whether packets from a tunnel device of this kind, by the kernel's name, cannot be read on
+/// their way. The device encrypts them, hands them to a program, or adds headers that tracer
+/// does not decode.
 #[must_use]
 pub fn is_opaque(kind: &str) -> bool {
     const KINDS: [&str; 8] = [
@@ -260,15 +262,15 @@ const fn is_nothing(bytes: &u32) -> bool {
     *bytes == 0
 }
 
-/// Which way a packet goes, as the interface's namespace sees it.
+/// Direction of a packet, as the interface's network namespace sees it.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
-    /// In from the interface.
+    /// The packet comes in from the interface.
     Ingress,
-    /// Out through it.
+    /// The packet goes out by the interface.
     Egress,
 }
 
@@ -281,7 +283,7 @@ impl fmt::Display for Direction {
     }
 }
 
-/// An interface's place on the way between two pods.
+/// Place of an interface on the path between two pods.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
@@ -291,16 +293,16 @@ pub enum Role {
     Pod,
     /// The host-side end of the pod's veth pair.
     Veth,
-    /// The bridge that the veth is a port of.
+    /// The bridge to which the veth is attached.
     Bridge,
-    /// The overlay device.
+    /// The overlay's tunnel device.
     Overlay,
-    /// The device towards the other nodes.
+    /// The interface that leads to the other nodes.
     Uplink,
 }
 
 impl Role {
-    /// In one word, as in JSON.
+    /// The role's name in JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

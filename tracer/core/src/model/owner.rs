@@ -1,17 +1,16 @@
 //! Who owns which address, and when.
 //!
-//! Addresses are given to another pod once theirs is gone, so an owner has an address
-//! from one time until another, and whoever asks says of which time. A time that is
-//! not known is `None`: what an objects file says holds for as long as nothing else is
-//! known.
+//! A cluster gives the address of a deleted pod to another pod. So an owner has an address
+//! during an interval, and a lookup is for one time. An unknown time is `None`: an owner from
+//! an objects file counts for as long as nothing else is known.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-/// How many intervals of one address are known at once. Of an address that changes
-/// hands more often, the oldest that has ended is forgotten.
+/// How many intervals of one address are kept. If an address changes hands more often, the
+/// interval that ended first is forgotten.
 const MAX_INTERVALS: usize = 64;
 
 /// Who owns an address.
@@ -19,10 +18,10 @@ const MAX_INTERVALS: usize = 64;
 pub struct Owner {
     /// `namespace/name` of a pod or Service, or a node's name.
     pub name: String,
-    /// Pod, node or Service.
+    /// Kind of object that owns the address.
     pub kind: OwnerKind,
-    /// The node that it is on; empty where that is not known, and of a Service and its
-    /// endpoints that are no pods.
+    /// Node that has the owner; empty if the node is not known, for a Service, and for a
+    /// Service's endpoint that is no pod.
     pub node: String,
 }
 
@@ -32,21 +31,21 @@ pub struct Owner {
 pub enum OwnerKind {
     /// A pod with an address of its own.
     Pod,
-    /// A node: its own addresses, those of its bridge and overlay device.
+    /// A node, by the addresses of its interfaces, its bridge and its overlay device.
     Node,
     /// A Service, whose virtual address is no interface's.
     Service,
-    /// A Service of which no endpoint is ready.
+    /// A Service without a ready endpoint.
     Unserved,
-    /// A Service without endpoints.
+    /// A Service without any endpoint.
     Empty,
-    /// An endpoint of a Service that is no pod. The EndpointSlice has the address, which may
-    /// be outside of the cluster or no longer in use. The owner's name is the Service's.
+    /// An address in a Service's EndpointSlice that is no pod's. The address may be outside of
+    /// the cluster, or no longer in use. The owner's name is the Service's.
     Endpoint,
 }
 
 impl OwnerKind {
-    /// In one word, as in recordings.
+    /// The kind's name in recordings.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -59,7 +58,7 @@ impl OwnerKind {
         }
     }
 
-    /// Whether it is a Service, with ready endpoints or without.
+    /// Whether the owner is a Service, with ready endpoints or without.
     #[must_use]
     pub const fn is_service(self) -> bool {
         matches!(self, Self::Service | Self::Unserved | Self::Empty)
@@ -67,20 +66,20 @@ impl OwnerKind {
 }
 
 impl Owner {
-    /// Whether this is the same object, on whatever node.
+    /// Whether this owner is the object of that name and kind, on whatever node.
     fn is(&self, name: &str, kind: OwnerKind) -> bool {
         self.kind == kind && self.name == name
     }
 }
 
-/// An owner of an address, and for how long it has it.
+/// An owner of an address, and the interval during which it has the address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owned {
-    /// Whose the address is.
+    /// The owner.
     pub owner: Owner,
-    /// From when on, Unix time, ns; `None`: from before all that is known.
+    /// Begin of the interval, Unix time, ns; `None` if the begin is not known.
     pub from: Option<i64>,
-    /// Until when, exclusive, Unix time, ns; `None`: no end is known.
+    /// End of the interval, exclusive, Unix time, ns; `None` if no end is known.
     pub until: Option<i64>,
 }
 
@@ -94,7 +93,8 @@ impl Owned {
         matches!((self.from, self.until), (Some(from), Some(until)) if from >= until)
     }
 
-    /// Takes in another interval of the same owner, if the two overlap or touch.
+    /// Extends this interval by another one of the same owner, if the two overlap or touch.
+    /// Returns whether they did.
     fn absorb(&mut self, other: &Self) -> bool {
         let reaches = |one: &Self, other: &Self| {
             let ends = one.until.zip(other.from);
@@ -111,38 +111,39 @@ impl Owned {
 
 /// Who owns which address, and when.
 ///
-/// Several may have one address at the same time, which is a fault: then, whoever got
-/// it last counts as its owner, and of those that got it together the first added.
+/// Several objects may have one address at the same time, which is a fault. Then the object
+/// that got the address last counts as its owner. Among those that got it at the same time, the
+/// first added counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<Entry>", into = "Vec<Entry>")]
 pub struct Owners {
-    /// Intervals by address, in the order in which they begin; never empty.
+    /// Intervals by address, in the order in which they begin. No list is empty.
     by_address: BTreeMap<IpAddr, SmallVec<[Owned; 1]>>,
 }
 
 impl Owners {
-    /// The time for which who owns an address now is asked.
+    /// The time to ask for an address's present owner.
     pub const LATEST: i64 = i64::MAX;
 
-    /// Who has an address at `time`, Unix time, ns.
+    /// The owner of an address at `time`, Unix time, ns; `None` if no owner is known.
     #[must_use]
     pub fn at(&self, address: IpAddr, time: i64) -> Option<&Owner> {
         owner_at(self.by_address.get(&address)?, time)
     }
 
-    /// All addresses that somebody has at `time`, Unix time, ns, and who has them.
+    /// All addresses with an owner at `time`, Unix time, ns, and these owners.
     pub fn all_at(&self, time: i64) -> impl Iterator<Item = (IpAddr, &Owner)> {
         let addresses = self.by_address.iter();
         addresses.filter_map(move |(address, owned)| Some((*address, owner_at(owned, time)?)))
     }
 
-    /// All that is known, by address and time.
+    /// All intervals, by address and time.
     pub fn iter(&self) -> impl Iterator<Item = (IpAddr, &Owned)> {
         let addresses = self.by_address.iter();
         addresses.flat_map(|(address, owned)| owned.iter().map(|owned| (*address, owned)))
     }
 
-    /// What is known of an address, by time.
+    /// All intervals of an address, by time.
     #[must_use]
     pub fn of(&self, address: IpAddr) -> &[Owned] {
         self.by_address
@@ -150,19 +151,19 @@ impl Owners {
             .map_or(&[], |owned| owned.as_slice())
     }
 
-    /// How many addresses are known.
+    /// Number of known addresses.
     #[must_use]
     pub fn len(&self) -> usize {
         self.by_address.len()
     }
 
-    /// Whether none is.
+    /// Whether no address is known.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.by_address.is_empty()
     }
 
-    /// Takes an owner to have an address at all times, whoever else was known to.
+    /// Sets the owner of an address at all times, in place of all other owners.
     pub fn insert(&mut self, address: IpAddr, owner: Owner) {
         self.by_address.remove(&address);
         self.add(
@@ -175,13 +176,14 @@ impl Owners {
         );
     }
 
-    /// Adds an interval to those that are known.
+    /// Adds an interval to the known ones, and merges it with touching intervals of the same
+    /// owner.
     pub fn add(&mut self, address: IpAddr, mut added: Owned) {
         if added.is_empty() {
             return;
         }
         let all = self.by_address.entry(address).or_default();
-        // What was apart may touch what is added.
+        // The added interval may close the gap between two known ones.
         while let Some(index) = all.iter().position(|owned| added.clone().absorb(owned)) {
             added.absorb(&all.remove(index));
         }
@@ -193,8 +195,8 @@ impl Owners {
         }
     }
 
-    /// Takes note that an address belongs to `owner` from `time` on, Unix time, ns. A
-    /// pod that has moved to another node ends on the one before.
+    /// Notes that an address belongs to `owner` from `time` on, Unix time, ns. If a pod moved
+    /// to another node, its interval on the old node ends.
     pub fn gained(&mut self, address: IpAddr, owner: Owner, time: i64) {
         if let Some(all) = self.by_address.get_mut(&address) {
             let same = all.iter().filter(|owned| owned.owner == owner);
@@ -213,8 +215,7 @@ impl Owners {
         );
     }
 
-    /// Takes note that an address does not belong to this object from `time` on, Unix
-    /// time, ns.
+    /// Notes that an address no longer belongs to this object from `time` on, Unix time, ns.
     pub fn lost(&mut self, address: IpAddr, name: &str, kind: OwnerKind, time: i64) {
         if let Some(all) = self.by_address.get_mut(&address) {
             end(all, name, kind, time);
@@ -232,7 +233,7 @@ fn owner_at(owned: &[Owned], time: i64) -> Option<&Owner> {
     Some(&latest.owner)
 }
 
-/// Ends the intervals of an object that hold `time`.
+/// Ends those intervals of an object that contain `time`.
 fn end(all: &mut SmallVec<[Owned; 1]>, name: &str, kind: OwnerKind, time: i64) {
     for owned in all.iter_mut() {
         if owned.owner.is(name, kind) && owned.holds(time) {
@@ -242,7 +243,8 @@ fn end(all: &mut SmallVec<[Owned; 1]>, name: &str, kind: OwnerKind, time: i64) {
     all.retain(|owned| !owned.is_empty());
 }
 
-/// Owners that have their addresses at all times; the last of several counts.
+/// Owners that have their addresses at all times. If an address comes twice, its last owner
+/// counts.
 impl FromIterator<(IpAddr, Owner)> for Owners {
     fn from_iter<I: IntoIterator<Item = (IpAddr, Owner)>>(owners: I) -> Self {
         let mut all = Self::default();
@@ -263,7 +265,7 @@ impl FromIterator<(IpAddr, Owned)> for Owners {
     }
 }
 
-/// An interval, as recordings have it.
+/// An interval, in the form of recordings.
 #[derive(Serialize, Deserialize)]
 struct Entry {
     address: IpAddr,

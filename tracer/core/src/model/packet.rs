@@ -1,4 +1,4 @@
-//! A packet as an agent saw it: what its headers say.
+//! A packet as an agent saw it: the fields of its headers.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
@@ -48,7 +48,7 @@ impl TryFrom<String> for Mac {
 impl FromStr for Mac {
     type Err = ();
 
-    /// Six bytes as `02:00:00:00:00:01`.
+    /// Reads six bytes, as in `02:00:00:00:00:01`.
     fn from_str(text: &str) -> Result<Self, ()> {
         let mut bytes = text.split(':').map(|byte| match byte.len() {
             2 => u8::from_str_radix(byte, 16).map_err(drop),
@@ -66,13 +66,13 @@ impl FromStr for Mac {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EncapKind {
-    /// Frames in UDP (RFC 7348).
+    /// VXLAN: frames in UDP (RFC 7348).
     Vxlan,
-    /// IP packets in IP packets, of any two versions (RFC 2003, 2473, 4213).
+    /// IP packets in IP packets, in any combination of versions (RFC 2003, 2473, 4213).
     IpIp,
-    /// Frames or IP packets in UDP (RFC 8926).
+    /// Geneve: frames or IP packets in UDP (RFC 8926).
     Geneve,
-    /// Frames or IP packets in IP packets (RFC 2784, 2890).
+    /// GRE: frames or IP packets in IP packets (RFC 2784, 2890).
     Gre,
 }
 
@@ -90,7 +90,7 @@ impl fmt::Display for EncapKind {
 impl FromStr for EncapKind {
     type Err = ();
 
-    /// As it is displayed.
+    /// Reads a kind as `Display` writes it.
     fn from_str(text: &str) -> Result<Self, ()> {
         let mut all = [Self::Vxlan, Self::IpIp, Self::Geneve, Self::Gre].into_iter();
         all.find(|kind| kind.to_string() == text).ok_or(())
@@ -100,51 +100,53 @@ impl FromStr for EncapKind {
 /// The innermost tunnel around a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Encap {
-    /// How it carries the packet.
+    /// Kind of the tunnel.
     pub kind: EncapKind,
-    /// Network identifier of VXLAN or Geneve, or GRE's key if it has one.
+    /// Network identifier (VNI) of VXLAN or Geneve, or GRE's key; `None` if the tunnel has
+    /// none.
     pub vni: Option<u32>,
-    /// The tunnel's own source address.
+    /// Source address of the outer IP header.
     pub outer_src: IpAddr,
-    /// The tunnel's own destination address.
+    /// Destination address of the outer IP header.
     pub outer_dst: IpAddr,
-    /// Tunnels around the packet, this one included.
+    /// Number of tunnels around the packet, this one included.
     pub levels: u8,
 }
 
 /// The innermost packet.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Packet {
-    /// Source; of ARP the sender's protocol address.
+    /// Source address; for ARP, the sender's protocol address.
     pub src: IpAddr,
-    /// Destination; of ARP the target's protocol address.
+    /// Destination address; for ARP, the target's protocol address.
     pub dst: IpAddr,
     /// TTL or hop limit; 0 for ARP.
     pub ttl: u8,
-    /// IPv4 identification, or that of an IPv6 fragment.
+    /// IPv4 identification, or the identification in the fragment header of IPv6.
     pub ip_id: Option<u32>,
-    /// Offset of a fragment in bytes, and whether more follow; `None` for a
-    /// whole packet.
+    /// Offset of a fragment in bytes, and whether more fragments follow; `None` for a whole
+    /// packet.
     pub fragment: Option<(u16, bool)>,
-    /// Bytes of the IP packet, header included; 28 for ARP.
+    /// Length of the IP packet with its header, bytes; 28 for ARP.
     pub len: u32,
-    /// What is in it.
+    /// What the packet carries.
     pub transport: Transport,
-    /// Keyed hash of the payload's first bytes; `None` of a freed packet whose
-    /// payload could not be read.
+    /// Keyed hash of the payload's first 32 bytes ([`tracer_common::hash::payload_hash`]); 0
+    /// for TCP, ARP and an empty payload. `None` for a freed packet whose payload could not be
+    /// read.
     pub payload_hash: Option<u64>,
 }
 
-/// What the header of a DNS message says (RFC 1035, 4.1.1).
+/// Fields of a DNS message's header (RFC 1035, 4.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DnsHeader {
-    /// What a question and its answer have in common.
+    /// Identifier, the same in a question and its answer.
     pub id: u16,
-    /// Whether it is an answer.
+    /// Whether the message is an answer.
     pub is_answer: bool,
-    /// Whether it was cut off, because it is too long for a datagram.
+    /// Whether the message was truncated, because it is too long for a datagram.
     pub truncated: bool,
-    /// The return code; 0 of a question.
+    /// Return code (RCODE); 0 for a question.
     pub code: u8,
 }
 
@@ -159,9 +161,9 @@ pub enum Transport {
         src_port: u16,
         /// Destination port.
         dst_port: u16,
-        /// Length field: header and payload.
+        /// Length field: header and payload, bytes.
         len: u16,
-        /// DNS header's id, flags and the rest of its 12 bytes, on port 53.
+        /// The 12 bytes of a DNS header, network byte order, if a port is 53; `None` otherwise.
         dns: Option<[u8; 12]>,
     },
     /// SCTP (RFC 9260).
@@ -177,18 +179,18 @@ pub enum Transport {
     Icmp(Icmp),
     /// ARP (RFC 826).
     Arp(Arp),
-    /// A header of TCP, UDP or SCTP of which there is no more than its ports, or
-    /// that states a length which no header can have.
+    /// A header of TCP, UDP or SCTP that ends after its ports, or states a length that no
+    /// header can have.
     Cut {
-        /// IANA number.
+        /// IANA protocol number.
         proto: u8,
         /// Source port.
         src_port: u16,
         /// Destination port.
         dst_port: u16,
     },
-    /// A later fragment, a packet that ends before its ports, or a protocol that
-    /// is not looked into: its IANA number.
+    /// A later fragment, a packet that ends before its ports, or a protocol that tracer does
+    /// not decode: IANA protocol number.
     Other(u8),
 }
 
@@ -199,7 +201,7 @@ pub struct Tcp {
     pub src_port: u16,
     /// Destination port.
     pub dst_port: u16,
-    /// Sequence number of the first byte (or of SYN).
+    /// Sequence number of the first byte, or of SYN.
     pub seq: u32,
     /// Acknowledgement number.
     pub ack: u32,
@@ -209,29 +211,29 @@ pub struct Tcp {
     pub window: u16,
     /// Payload bytes, all segments together.
     pub payload_len: u32,
-    /// Timestamp value and echo reply (RFC 7323).
+    /// Timestamp value and timestamp echo reply (RFC 7323); `None` without this option.
     pub timestamps: Option<(u32, u32)>,
-    /// Hash of the options' bytes.
+    /// Hash of the bytes of all options, without a key.
     pub options_hash: u64,
 }
 
-/// TCP's flags, as in the header's fourteenth byte.
+/// TCP's flags, as in byte 13 of the header, counted from 0 (RFC 9293, 3.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Flags(pub u8);
 
 impl Flags {
-    /// No more data from the sender.
+    /// FIN: no more data from the sender.
     pub const FIN: u8 = 0x01;
-    /// Synchronize sequence numbers.
+    /// SYN: synchronize sequence numbers.
     pub const SYN: u8 = 0x02;
-    /// Reset the connection.
+    /// RST: reset the connection.
     pub const RST: u8 = 0x04;
-    /// Push.
+    /// PSH: push the data to the application.
     pub const PSH: u8 = 0x08;
-    /// The acknowledgement number counts.
+    /// ACK: the acknowledgement number is valid.
     pub const ACK: u8 = 0x10;
 
-    /// Whether all of `bits` are set.
+    /// Whether all flags of `bits` are set.
     #[must_use]
     pub const fn has(self, bits: u8) -> bool {
         self.0 & bits == bits
@@ -239,7 +241,8 @@ impl Flags {
 }
 
 impl fmt::Display for Flags {
-    /// `SYN|ACK`, in the order in which people write them; `none` for none.
+    /// Writes names joined by a bar, as `SYN|ACK`, in the order in which people write them;
+    /// `none` without flags.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const NAMES: [(u8, &str); 8] = [
             (0x02, "SYN"),
@@ -267,50 +270,50 @@ impl fmt::Display for Flags {
 /// An ICMP or ICMPv6 message.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Icmp {
-    /// ICMPv6?
+    /// Whether the message is ICMPv6.
     pub v6: bool,
     /// Type.
     pub kind: u8,
     /// Code.
     pub code: u8,
-    /// Identifier and sequence number of an echo.
+    /// Identifier and sequence number of an echo request or reply.
     pub echo: Option<(u16, u16)>,
     /// Target of a neighbour solicitation or advertisement.
     pub neighbour: Option<Neighbour>,
-    /// The packet that an error quotes; apart, for few packets have one.
+    /// The packet that an ICMP error quotes. It is boxed because few packets have one.
     pub quote: Option<Box<Quote>>,
 }
 
-/// Neighbour discovery (RFC 4861).
+/// A neighbour solicitation or advertisement (RFC 4861).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Neighbour {
-    /// The address asked for or answered about.
+    /// The target address.
     pub target: IpAddr,
-    /// Whether this is an advertisement.
+    /// Whether the message is an advertisement.
     pub advertisement: bool,
 }
 
 /// The packet that an ICMP error quotes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Quote {
-    /// Its source.
+    /// Source address.
     pub src: IpAddr,
-    /// Its destination.
+    /// Destination address.
     pub dst: IpAddr,
-    /// Its protocol, IANA number.
+    /// IANA protocol number of what follows the IP header and its extension headers.
     pub proto: u8,
-    /// Its ports, where its protocol has them.
+    /// Source and destination port; `None` if the protocol has no ports.
     pub ports: Option<(u16, u16)>,
-    /// IPv4 identification.
+    /// IPv4 identification; `None` for IPv6.
     pub ip_id: Option<u16>,
-    /// The first eight bytes behind its IP header, as on the wire.
+    /// The first eight bytes after the IP header and its extension headers, network byte order.
     pub header: Option<[u8; 8]>,
 }
 
 /// An ARP message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Arp {
-    /// 1 request, 2 reply.
+    /// Operation: 1 request, 2 reply.
     pub operation: u16,
     /// The sender's hardware address.
     pub sender: Mac,
@@ -318,10 +321,10 @@ pub struct Arp {
     pub target: Mac,
 }
 
-/// A protocol, for people.
+/// A protocol, as people name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Proto {
-    /// ARP, which IP has no number for.
+    /// ARP, which has no IP protocol number.
     Arp,
     /// An IANA protocol number.
     Ip(u8),
@@ -344,7 +347,7 @@ impl fmt::Display for Proto {
 impl FromStr for Proto {
     type Err = ();
 
-    /// As [`Proto`] is displayed.
+    /// Reads a protocol as `Display` writes it.
     fn from_str(text: &str) -> Result<Self, ()> {
         if text == "arp" {
             return Ok(Self::Arp);
@@ -361,7 +364,7 @@ impl FromStr for Proto {
 }
 
 impl Packet {
-    /// Its protocol.
+    /// The packet's protocol.
     #[must_use]
     pub fn proto(&self) -> Proto {
         match &self.transport {
@@ -375,8 +378,8 @@ impl Packet {
         }
     }
 
-    /// Its TCP header, if it carries bytes of a stream that are all in it: not
-    /// in a fragment, whose header states more than it has.
+    /// The packet's TCP header, if the packet carries TCP data and is no fragment. A fragment's
+    /// header states more data than the fragment has.
     #[must_use]
     pub fn stream_data(&self) -> Option<&Tcp> {
         match &self.transport {
@@ -385,7 +388,7 @@ impl Packet {
         }
     }
 
-    /// Whether it is ARP or neighbour discovery.
+    /// Whether the packet is ARP or neighbour discovery.
     #[must_use]
     pub const fn is_neighbour(&self) -> bool {
         match &self.transport {
@@ -395,7 +398,7 @@ impl Packet {
         }
     }
 
-    /// The header of the DNS message that it carries over UDP.
+    /// The header of the DNS message over UDP in the packet; `None` for other packets.
     #[must_use]
     pub fn dns(&self) -> Option<DnsHeader> {
         let Transport::Udp {
@@ -413,7 +416,7 @@ impl Packet {
         })
     }
 
-    /// Its ports, where its protocol has them.
+    /// Source and destination port; `None` without ports.
     #[must_use]
     pub fn ports(&self) -> Option<(u16, u16)> {
         match &self.transport {

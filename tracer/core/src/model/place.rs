@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 
-/// What an address that is not known begins with.
+/// Prefix of an address whose function is not known.
 const RAW: &str = "0x";
 
 /// Where in the kernel something happened.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place {
-    /// The function, without what a compiler appends to the names of parts
-    /// and clones (`.isra.0`); the raw address where that is all there is.
+    /// The function, without suffixes that a compiler appends to parts and clones (`.isra.0`).
+    /// The raw address if the function is not known.
     pub function: Arc<str>,
-    /// Bytes from its beginning; 0 for a raw address.
+    /// Offset from the function's beginning, bytes; 0 for a raw address.
     pub offset: u64,
 }
 
 impl Place {
-    /// That of an address of which the function is not known.
+    /// The place of an address whose function is not known.
     #[must_use]
     pub fn raw(address: u64) -> Self {
         Self {
@@ -25,11 +25,11 @@ impl Place {
         }
     }
 
-    /// What stands for a raw address in recordings that are to tell nothing of the
-    /// machine: it says where that kernel is in memory.
+    /// Stands for a raw address in anonymized recordings. A raw address tells where that kernel
+    /// is in memory.
     pub const NAMELESS: &str = "unknown";
 
-    /// The function, if it is known.
+    /// The function's name; `None` for a raw address.
     #[must_use]
     pub fn known_function(&self) -> Option<&str> {
         let is_known = !self.function.starts_with(RAW) && *self.function != *Self::NAMELESS;
