@@ -1,4 +1,4 @@
-//! From batches to journeys and verdicts.
+//! Turns batches into journeys and verdicts.
 
 mod asked;
 mod changes;

@@ -1,4 +1,4 @@
-//! What a stream sends: packets seen and freed, and what became of all of them.
+//! What a stream of an agent sends: hops, freed packets, and counters of all packets.
 
 use std::net::IpAddr;
 
@@ -10,30 +10,30 @@ use super::{Change, Health};
 use crate::model::Hello;
 use crate::model::{Freed, Hop, Proto, Translation};
 
-/// What happened since the last batch of the same stream.
+/// Hops and freed packets since the last batch of the same stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
-    /// Which of the agent's [`Hello::streams`].
+    /// Index of the stream among the agent's [`Hello::streams`].
     pub stream: usize,
-    /// The packets seen, in no particular order.
+    /// Packets that the agent saw, in no particular order.
     pub hops: Vec<Hop>,
-    /// The packets that the kernel freed, likewise.
+    /// Packets that the kernel freed, in no particular order.
     pub freed: Vec<Freed>,
-    /// Everything of this stream before this time (the agent's monotonic
-    /// clock, ns) has been sent, in this batch or an earlier one.
+    /// Time before which the stream has sent everything, in this batch or an earlier one; the
+    /// agent's monotonic clock, ns. 0: no such time yet; `u64::MAX`: nothing more comes.
     pub watermark: u64,
-    /// Whether the collector made it, because it does not wait for this stream any
-    /// longer: what the stream saw before the watermark may be missing, or come late.
+    /// Whether the collector made this batch, because it no longer waits for the stream. What
+    /// the stream saw before the watermark may be missing, or come late.
     pub overdue: bool,
-    /// What has become of packets so far, where that was asked for or is
-    /// new.
+    /// Counters so far, if the collector asked for them or they changed.
     pub report: Option<Report>,
-    /// What has changed on the node; such a batch has no hops.
+    /// Changes on the node; a batch with changes has no hops.
     pub change: Option<Change>,
 }
 
 impl Batch {
-    /// When the latest hop or drop in it was, the agent's monotonic clock, ns.
+    /// Time of the latest hop or drop in the batch, the agent's monotonic clock, ns; `None`
+    /// without both.
     #[must_use]
     pub fn latest(&self) -> Option<u64> {
         let hops = self.hops.iter().map(|hop| hop.time);
@@ -41,56 +41,57 @@ impl Batch {
     }
 }
 
-/// What has become of packets since a stream began.
+/// Counters of a stream since it began.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// When it was made: the agent's monotonic clock, ns.
+    /// Time of the report, the agent's monotonic clock, ns.
     pub time: u64,
-    /// By observation point: index into [`Hello::points`], counters. Points
-    /// that share a counter slot stand here once.
+    /// Counters by observation point, as index into [`Hello::points`]. Of points that share a
+    /// counter slot, only one is listed.
     pub counters: Vec<(usize, Counters)>,
-    /// Points that tracer's program is no longer attached to: what passes there
-    /// is not seen any more. Indexes into [`Hello::points`].
+    /// Points to which tracer's program is no longer attached, so that it sees no more packets
+    /// there. Indexes into [`Hello::points`].
     pub gone: Vec<usize>,
-    /// How many of 2^32 packets are taken, by the hash of their content.
+    /// How many of 2^32 packets the sample takes, by the hash of their content.
     pub sample: u32,
-    /// Events that could not be decoded.
+    /// Events that the agent could not decode.
     pub malformed: u64,
-    /// Where followed addresses sent what the follow did not ask about.
+    /// Unmatched traffic of followed addresses, by destination.
     pub elsewhere: Vec<Elsewhere>,
-    /// What became of freed packets, if the stream watches drops.
+    /// Counters of freed packets; `None` if the stream does not watch drops.
     pub drops: Option<DropReport>,
-    /// Likewise, in a follow: what the node's kernel has counted.
+    /// Counters of the node's kernel; only from the stream that watches drops, and only in a
+    /// follow.
     pub health: Option<Health>,
-    /// Entries of the table of connections that were read since the last report. An agent of
-    /// an older version reads none.
+    /// Conntrack entries that the agent read since the last report. Agents of older versions
+    /// read none.
     #[serde(default)]
     pub translations: Vec<Translation>,
 }
 
-/// Packets of a followed address to a destination nobody asked about.
+/// Packets of a followed address to a destination outside of the follow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Elsewhere {
     /// The followed address.
     pub src: IpAddr,
-    /// Where it sent to.
+    /// Destination address.
     pub dst: IpAddr,
     /// Protocol.
     pub proto: Proto,
-    /// Destination port, 0 where there is none.
+    /// Destination port; 0 without ports.
     pub dst_port: u16,
-    /// Packets, at the point that saw most of them.
+    /// Number of packets at the point that saw most of them.
     pub packets: u64,
 }
 
-/// Where the kernel's freed packets went since the agent began.
+/// What became of the packets that the kernel freed since the agent began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DropReport {
-    /// By what the program did.
+    /// Counters by what the kernel program did.
     pub counters: DropCounters,
-    /// Events that could not be decoded.
+    /// Events that the agent could not decode.
     pub malformed: u64,
-    /// Runs of the program that the kernel left out, because one was already
-    /// running on that CPU.
+    /// Runs of the program that the kernel skipped, because the program was already running on
+    /// that CPU.
     pub missed: u64,
 }

@@ -1,5 +1,5 @@
-//! What changes on a node while it is observed: a pod's interface that comes
-//! or goes, a tunnel device that is made anew.
+//! Changes on a node while it is observed: a pod's interface comes or goes, or somebody creates
+//! a tunnel device again.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -8,56 +8,53 @@ use serde::{Deserialize, Serialize};
 use super::Batch;
 use crate::model::{Hello, Network, Point};
 
-/// Points that an agent can tell of: a row of a recording has 16 bits for the number
-/// of one.
+/// Limit of observation points per agent: a row of a recording has 16 bits for a point's index.
 pub const MAX_POINTS: usize = u16::MAX as usize;
 
-/// What an agent has found to be different, and done about it.
+/// A change that an agent noticed and acted on.
 ///
-/// It is told in a batch without hops, before any hop at a new point.
+/// The agent sends it in a batch without hops, before any hop at a new point.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// When it was done: the agent's monotonic clock, ns.
+    /// Time when the agent acted on the change, the agent's monotonic clock, ns.
     pub time: u64,
-    /// Points that are observed from then on. They are numbered on from those
-    /// that the agent has told of before.
+    /// Points that are observed from then on. Their indexes follow those of the agent's known
+    /// points.
     #[serde(default)]
     pub points: Vec<Point>,
-    /// How many streams come besides those known, which have ended: the agent began
-    /// anew. They are numbered on from those known.
+    /// Number of additional streams, if the agent began anew and its known streams have ended.
+    /// Their indexes follow those of the known streams.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub streams: usize,
-    /// Points whose program is not there any more. Indexes into
-    /// [`Hello::points`].
+    /// Points whose program is gone. Indexes into [`Hello::points`].
     #[serde(default)]
     pub gone: Vec<usize>,
-    /// Addresses that the node's host namespace owns besides those known.
+    /// Additional addresses that the node's host namespace owns.
     #[serde(default)]
     pub local: Vec<IpAddr>,
-    /// Addresses whose ARP and neighbour discovery belongs to the follow,
-    /// besides those known.
+    /// Additional addresses whose ARP and neighbour discovery belongs to the follow.
     #[serde(default)]
     pub next_hops: Vec<IpAddr>,
-    /// If that has changed: all pods whose own namespaces are watched for drops
-    /// from then on.
+    /// All pods whose own namespaces are watched for drops from then on; `None` if they have
+    /// not changed.
     #[serde(default)]
     pub drops: Option<Vec<Arc<str>>>,
-    /// If that has changed: all interfaces and routes from then on.
+    /// All interfaces and routes from then on; `None` if they have not changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Box<Network>>,
-    /// What was not found or is odd, one sentence each.
+    /// What the agent did not find, or what is unusual, one sentence each.
     #[serde(default)]
     pub notes: Vec<String>,
 }
 
 impl Change {
-    /// Whether the agent began anew: all that was known of its streams has ended.
+    /// Whether the agent began anew, so that its known streams have ended.
     #[must_use]
     pub const fn begins_anew(&self) -> bool {
         self.streams > 0
     }
 
-    /// Whether there is nothing to tell.
+    /// Whether the change has no content.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let Self {
@@ -78,14 +75,15 @@ impl Change {
 }
 
 impl Batch {
-    /// Whether it tells that the agent began anew.
+    /// Whether the batch says that the agent began anew.
     #[must_use]
     pub fn begins_anew(&self) -> bool {
         self.change.as_ref().is_some_and(Change::begins_anew)
     }
 
-    /// Leaves out points from [`MAX_POINTS`] on, of an agent of which `known` are known,
-    /// and what was seen there. Whether new ones are left out; with `tell`, a note says so.
+    /// Leaves out points from [`MAX_POINTS`] on, and the hops at them. `known` is the number of
+    /// points that the agent has already. Returns whether the batch brought such points; with
+    /// `tell`, a note says so.
     pub fn leave_out(&mut self, known: usize, tell: bool) -> bool {
         let change = self.change.as_mut();
         let left_out = change.is_some_and(|change| {
@@ -111,7 +109,7 @@ const fn is_zero(count: &usize) -> bool {
     *count == 0
 }
 
-/// Leaves out of new points those for which there is no number, after `known` ones.
+/// Leaves out those new points that get no index after `known` ones.
 fn leave_out(points: &mut Vec<Point>, notes: &mut Vec<String>, known: usize, tell: bool) -> bool {
     let room = MAX_POINTS.saturating_sub(known);
     let Some(first) = points.get(room) else {
@@ -129,12 +127,12 @@ fn leave_out(points: &mut Vec<Point>, notes: &mut Vec<String>, known: usize, tel
 }
 
 impl Hello {
-    /// The same as [`Batch::leave_out`], for what an agent begins with.
+    /// As [`Batch::leave_out`], for the points with which an agent begins.
     pub fn leave_out(&mut self) -> bool {
         leave_out(&mut self.points, &mut self.notes, 0, true)
     }
 
-    /// Whether it is an agent that was known as `earlier`, some changes later.
+    /// Whether this is the agent `earlier`, after some changes.
     pub fn continues(&self, earlier: &Self) -> bool {
         let own = |hello: &Self| {
             let Self {
@@ -156,7 +154,7 @@ impl Hello {
             && known.all(|point| points.next() == Some(point))
     }
 
-    /// Takes in what has changed since.
+    /// Applies a change.
     pub fn change(&mut self, change: &Change) {
         self.points.extend(change.points.iter().cloned());
         self.streams = self.streams.saturating_add(change.streams);

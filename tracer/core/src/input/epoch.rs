@@ -1,27 +1,27 @@
-//! An agent that was cut off and began anew: what it tells goes on with what was told.
+//! An agent that was cut off and began anew: its messages are made to continue those before.
 
 use super::{Batch, Change};
 use crate::model::{Hello, Point};
 
-/// How an agent that began anew is the one that was known: what it numbers comes after
-/// what is known, and its clock is that of another boot.
+/// Translates the messages of an agent that began anew into those of the known agent. New
+/// points and streams are numbered after the known ones, and the clock is that of another boot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Epoch {
-    /// Points that were known before.
+    /// Number of points that were known before.
     pub points: usize,
-    /// Streams that were known before.
+    /// Number of streams that were known before.
     pub streams: usize,
-    /// Added to its monotonic times, ns.
+    /// Nanoseconds that are added to the agent's monotonic times.
     pub clock: i64,
 }
 
 impl Epoch {
-    /// What an agent that began anew at `time`, by the clock that was known, is to the one
-    /// that was `known`: a change of it.
+    /// Describes an agent that began anew at `time`, by the known clock, ns, as a change of the
+    /// `known` agent.
     #[must_use]
     pub fn begin(known: &Hello, anew: Hello, time: u64) -> (Self, Batch) {
         let moved = anew.realtime_offset.saturating_sub(known.realtime_offset);
-        // Within what both estimates leave open nothing has moved.
+        // Within the error bounds of both estimates, the clock has not moved.
         let bounds = known.clock_bound.saturating_add(anew.clock_bound);
         let is_moved = anew.boot_id != known.boot_id || moved.saturating_abs() > bounds;
         let epoch = Self {
@@ -64,7 +64,7 @@ impl Epoch {
         (epoch, batch)
     }
 
-    /// Makes what the agent sent what the one that was known would send.
+    /// Renumbers a batch into what the known agent would have sent.
     pub fn renumber(&self, batch: &mut Batch) {
         let Self {
             points,
@@ -72,7 +72,8 @@ impl Epoch {
             clock,
         } = *self;
         let moved = |time: &mut u64| {
-            // No time yet, and no time any more, are the same by all clocks.
+            // The watermarks 0 (no time yet) and `u64::MAX` (nothing more comes) hold for every
+            // clock.
             if *time > 0 && *time < u64::MAX {
                 *time = time.saturating_add_signed(clock);
             }
@@ -159,7 +160,7 @@ mod tests {
             ..Batch::default()
         };
         epoch.renumber(&mut sent);
-        // One boot has one clock, however it was read.
+        // One boot has one clock, whatever the two readings say.
         assert_eq!((sent.stream, sent.watermark), (streams + 1, 60));
         assert_eq!(sent.report.expect("it has one").gone, [points]);
     }
@@ -176,7 +177,7 @@ mod tests {
             batch.watermark
         };
         assert_eq!(moved(60), 2_060);
-        // So has one that was suspended, as far as others can see.
+        // A node that was suspended keeps its boot id, so its clock counts as the same.
         let bounded = |realtime_offset| Hello {
             clock_bound: 20,
             ..hello("one", realtime_offset)

@@ -1,6 +1,5 @@
-//! What agents send, live or recorded: batches of hops and drops, what became of
-//! the others, and what changes on their nodes and in the cluster. [`Record`] is all that
-//! the core takes.
+//! What agents send, live or recorded: batches of hops and drops, counters, and changes on
+//! their nodes and in the cluster. [`Record`] is the core's only input.
 
 mod batch;
 mod change;

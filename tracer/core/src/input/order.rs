@@ -1,10 +1,9 @@
-//! What several streams saw, in order of time.
+//! Puts the hops and drops of several streams into order of time.
 //!
-//! A stream's batches are not sorted, and streams do not wait for each other.
-//! What holds is each stream's watermark: everything before it has come. So
-//! batches wait here until every stream's watermark is past what is in them.
-//! Each is sorted when it comes, and then they are merged; what was seen stays
-//! where it came, for it is large.
+//! A stream's batches are not sorted, and streams do not wait for each other. But each stream
+//! has a watermark: everything before it has come. So batches wait here until every stream's
+//! watermark has passed their hops. Each batch is sorted when it comes, and batches are merged
+//! at the end. Hops are large, so only their times and indexes are sorted.
 
 use std::{
     cmp::Ordering,
@@ -13,36 +12,36 @@ use std::{
 
 use crate::model::{Freed, Hop};
 
-/// What an agent saw.
+/// A hop or a drop.
 #[derive(Debug)]
 pub(crate) enum Sight<'a> {
-    /// A packet passing.
+    /// A packet passed.
     Hop(&'a Hop),
-    /// A packet being freed.
+    /// The kernel freed a packet.
     Freed(&'a Freed),
 }
 
-/// What an agent saw, in no particular order.
+/// Hops or drops of a batch, in no particular order.
 #[derive(Clone, Debug)]
 pub(crate) enum Sights {
-    /// Packets passing.
+    /// Hops.
     Hops(Vec<Hop>),
-    /// Packets being freed.
+    /// Freed packets.
     Freed(Vec<Freed>),
 }
 
-/// A batch of which something waits.
+/// A batch with hops or drops that wait.
 #[derive(Clone, Debug)]
 struct Run {
-    /// Time of the first input that waits, Unix time, ns.
+    /// Time of the first one that waits, Unix time, ns.
     time: i64,
     /// Index of the agent.
     node: usize,
-    /// Position among those of the same time, so that the order is the same
-    /// every time.
+    /// Number of the batch in order of arrival. It decides between equal times, so that the
+    /// order is always the same.
     arrival: u64,
     sights: Sights,
-    /// Those that wait, by time and index, the last one first.
+    /// Times and indexes of those that wait, the last one first.
     waiting: Vec<(i64, usize)>,
 }
 
@@ -56,7 +55,7 @@ impl Run {
         Some((time, sight))
     }
 
-    /// Goes on to the next one. False if there is none.
+    /// Goes on to the next one; false if there is none.
     fn advance(&mut self) -> bool {
         self.waiting.pop();
         let next = self.waiting.last();
@@ -82,20 +81,20 @@ impl PartialOrd for Run {
 }
 
 impl Ord for Run {
-    /// The greatest is the one whose turn it is.
+    /// The heap gives its greatest element first, so the earliest batch is the greatest.
     fn cmp(&self, other: &Self) -> Ordering {
         let key = |run: &Self| (run.time, run.node, run.arrival);
         key(other).cmp(&key(self))
     }
 }
 
-/// Sorts sights behind the watermarks of all streams.
+/// Sorts hops and drops up to the watermark of all streams.
 #[derive(Clone, Debug)]
 pub(crate) struct Order {
-    /// By stream: everything before this has come. Unix time, ns.
+    /// Watermark of each stream, Unix time, ns: everything before it has come.
     watermarks: Vec<i64>,
     runs: BinaryHeap<Run>,
-    /// How many wait in them.
+    /// Number of hops and drops that wait.
     waiting: usize,
     arrivals: u64,
 }
@@ -110,14 +109,14 @@ impl Order {
         }
     }
 
-    /// Takes what agent `node` saw; `unix` is the Unix time of its times.
+    /// Takes hops or drops of the agent `node`. `unix` turns the agent's times into Unix time.
     pub(crate) fn push(&mut self, node: usize, sights: Sights, unix: impl Fn(u64) -> i64) {
         let times: &mut dyn Iterator<Item = u64> = match &sights {
             Sights::Hops(hops) => &mut hops.iter().map(|hop| hop.time),
             Sights::Freed(freed) => &mut freed.iter().map(|freed| freed.time),
         };
         let mut waiting: Vec<(i64, usize)> = times.map(unix).zip(0..).collect();
-        // Nearly in order already, which this sort makes use of.
+        // The times are nearly in order already, and this sort is fast then.
         waiting.sort();
         waiting.reverse();
         if let Some((time, _)) = waiting.last() {
@@ -133,35 +132,35 @@ impl Order {
         }
     }
 
-    /// Adds streams of which nothing is before `time`.
+    /// Adds streams that have nothing before `time`, Unix time, ns.
     pub(crate) fn add(&mut self, streams: usize, time: i64) {
         let streams = self.watermarks.len() + streams;
         self.watermarks.resize(streams, time);
     }
 
-    /// Everything of `stream` before `time` has come.
+    /// Notes that everything of `stream` before `time` has come, Unix time, ns.
     pub(crate) fn passed(&mut self, stream: usize, time: i64) {
         let watermark = &mut self.watermarks[stream];
         *watermark = (*watermark).max(time);
     }
 
-    /// Everything of `stream` before this has come.
+    /// Watermark of `stream`, Unix time, ns: everything before it has come.
     pub(crate) fn watermark_of(&self, stream: usize) -> i64 {
         self.watermarks[stream]
     }
 
-    /// Nothing more will come.
+    /// Notes that nothing more will come from any stream.
     pub(crate) fn end(&mut self) {
         self.watermarks.fill(i64::MAX);
     }
 
-    /// Everything before this has come from everywhere.
+    /// The lowest watermark, Unix time, ns: everything before it has come from all streams.
     pub(crate) fn watermark(&self) -> i64 {
         self.watermarks.iter().copied().min().unwrap_or(i64::MAX)
     }
 
-    /// Gives what nothing can come before any more, with agent and Unix time,
-    /// ns, in order.
+    /// Hands on, in order of time, what no later input can precede, with agent and Unix time,
+    /// ns.
     pub(crate) fn hand_on(&mut self, mut take: impl FnMut(usize, i64, Sight<'_>)) {
         let watermark = self.watermark();
         while let Some(mut run) = self.runs.peek_mut() {
@@ -176,12 +175,12 @@ impl Order {
         }
     }
 
-    /// How many wait.
+    /// Number of hops and drops that wait.
     pub(crate) const fn len(&self) -> usize {
         self.waiting
     }
 
-    /// Whether any waits.
+    /// Whether none waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.runs.is_empty()
     }

@@ -1,4 +1,4 @@
-//! What changes in the cluster while a follow runs: who owns an address.
+//! Changes in the cluster while a follow runs: addresses get or lose owners.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -7,47 +7,47 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Owned, Owner, OwnerKind, Owners};
 
-/// Which addresses get or lose an owner.
+/// Addresses that get or lose an owner.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnersChange {
-    /// From when on, Unix time, ns. In a recording, the row's time.
+    /// Time from which the change holds, Unix time, ns. In a recording, the row's `time`.
     #[serde(skip)]
     pub time: i64,
-    /// Who has an address no longer. It comes first: an address may be lost and gained
-    /// at one time.
+    /// Owners that lose an address. They are applied first, because an address may be lost and
+    /// gained at one time.
     #[serde(default)]
     pub lost: Vec<Lost>,
-    /// Who has one from then on.
+    /// Owners that gain an address.
     #[serde(default)]
     pub gained: Vec<Gained>,
-    /// Where packets end that are asked for from then on, besides those before.
+    /// Additional requested destinations.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub asked: Vec<IpNet>,
 }
 
-/// An object that has an address no longer.
+/// An object that loses an address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lost {
     /// The address.
     pub address: IpAddr,
     /// `namespace/name` of a pod or Service, or a node's name.
     pub name: String,
-    /// Which of them.
+    /// Kind of the object.
     pub kind: OwnerKind,
 }
 
-/// An object that has an address from then on.
+/// An object that gains an address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gained {
     /// The address.
     pub address: IpAddr,
-    /// Whose it is.
+    /// The new owner.
     #[serde(flatten)]
     pub owner: Owner,
 }
 
 impl OwnersChange {
-    /// Takes the change into what is known. To take it in again changes nothing.
+    /// Applies the change. A second time, it has no effect.
     pub fn apply(&self, owners: &mut Owners) {
         for Lost {
             address,
@@ -62,8 +62,7 @@ impl OwnersChange {
         }
     }
 
-    /// What has changed between two states of what is known, where that was not told:
-    /// by time.
+    /// The changes, in order of time, that lead from one state of all owners to another.
     pub fn between(one: &Owners, other: &Owners) -> impl Iterator<Item = Self> {
         let mut changes: BTreeMap<i64, Self> = BTreeMap::new();
         for (address, Owned { owner, from, until }) in other.iter() {
@@ -119,7 +118,7 @@ mod tests {
         let gained = (address(), owner()).prop_map(|(address, owner)| Gained { address, owner });
         let change = (0..5_i64, vec(lost, 0..2), vec(gained, 0..2));
         let changes = vec(change, 0..5);
-        // Each is later than the one before.
+        // Each change is later than the one before.
         changes.prop_map(|changes| {
             let mut now = 0;
             let timed = |(later, lost, gained)| {

@@ -1,93 +1,90 @@
-//! What a collector takes: the records that agents send and recordings hold.
+//! The collector's input: records that agents send and recordings hold.
 
 use std::ops::Range;
 
 use super::{Batch, OwnersChange, Report};
 use crate::model::Hello;
 
-/// What agents sent, or what is known of what they sent. A live follow is the joining of
-/// recordings that are still being written, so there are no other records for it.
+/// A message of an agent, or what is known about missing ones. A live follow is handled as a
+/// join of recordings that are still being written, so it needs no records of its own.
 ///
-/// Agents count over all recordings; times are Unix time, ns, unless it says otherwise.
+/// Agents are numbered across all recordings. Times are Unix time, ns, unless stated otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
-    /// What an agent sent.
+    /// An agent sent a batch.
     Batch {
-        /// Whose.
+        /// Index of the agent.
         agent: usize,
-        /// What it was.
+        /// The batch.
         batch: Box<Batch>,
     },
-    /// All points of all agents are observed from then on; `i64::MAX` if they never were.
+    /// All points of all agents are observed from this time on; `i64::MAX` if they never were.
     Armed(i64),
     /// Addresses got or lost an owner.
     Owners(Box<OwnersChange>),
-    /// These agents had started then: nothing of them is before. Of recordings
-    /// side by side only; one alone says so in its head.
+    /// These agents had started at this time, and sent nothing before. Only for joined
+    /// recordings; a single one says so in its head.
     Begun {
-        /// A recording's.
+        /// Agents of one recording.
         agents: Range<usize>,
-        /// When.
+        /// Start of these agents.
         time: i64,
     },
-    /// What was known of a stream before its first row.
+    /// The state of a stream before its first row.
     State {
-        /// Whose.
+        /// Index of the agent.
         agent: usize,
-        /// Which of its streams.
+        /// Index of the stream among the agent's.
         stream: usize,
-        /// What was before this time is in an earlier file: the agent's
-        /// monotonic clock, ns.
+        /// Time before which everything is in an earlier file, the agent's monotonic clock, ns.
         watermark: u64,
-        /// Its last report.
+        /// Last report of the stream.
         report: Option<Box<Report>>,
     },
-    /// What is known of an agent after rows are missing: what has changed
-    /// meanwhile may have been in them.
+    /// The state of an agent after missing rows, which may have held changes.
     Known {
-        /// Whose.
+        /// Index of the agent.
         agent: usize,
-        /// What it is.
+        /// The agent's state.
         hello: Box<Hello>,
     },
-    /// Some of what agents saw until then is in an earlier file that is not
-    /// there.
+    /// Some hops and drops up to this time are in an earlier file, which is missing.
     Later(i64),
-    /// Rows are missing between the last of a stream and what comes next.
+    /// Rows are missing between the last row of a stream and its next one.
     Gap {
-        /// Whose.
+        /// Index of the agent.
         agent: usize,
-        /// Which of its streams.
+        /// Index of the stream among the agent's.
         stream: usize,
-        /// Its watermark at the end of the gap: the agent's monotonic clock, ns.
+        /// Watermark at the end of the gap, the agent's monotonic clock, ns.
         watermark: u64,
-        /// Its last report in the gap or before.
+        /// Last report in the gap or before it.
         report: Option<Box<Report>>,
-        /// When the gap ends.
+        /// End of the gap.
         to: i64,
     },
-    /// An agent is gone, or the way to it is broken. What it saw since it last told is not
-    /// known until a change of it adds streams.
+    /// An agent is gone, or the connection to it is broken. What it saw after its last message
+    /// is unknown until a change adds new streams of it.
     Gone {
-        /// Whose streams have ended.
+        /// Index of the agent whose streams have ended.
         agent: usize,
-        /// When that was noticed.
+        /// Time when the collector noticed it.
         time: i64,
     },
-    /// Another agent, on a node where a packet may be from now on. Its number is the next
-    /// after all that are known.
+    /// Another agent has started, on a node where packets may be from now on. Its index follows
+    /// those of all known agents.
     Joined {
-        /// What it says of itself. Its points are observed since they are, not from the
-        /// beginning.
+        /// The agent's description of itself. Its points are observed from its start, not from
+        /// the beginning.
         hello: Box<Hello>,
-        /// When it had started.
+        /// Start of the agent.
         time: i64,
     },
-    /// Nothing more comes from these agents. Of recordings side by side only.
+    /// Nothing more comes from these agents. Only for joined recordings.
     Ended {
-        /// A recording's.
+        /// Agents of one recording.
         agents: Vec<usize>,
-        /// When they ended, or were last heard of.
+        /// Time when they ended, or when they were last heard of.
         time: i64,
     },
 }
