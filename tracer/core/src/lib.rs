@@ -1,10 +1,10 @@
-//! What tracer makes of what its agents see. Pure: no I/O, no clock, no kernel, no
-//! Kubernetes, no runtime.
+//! The engine of tracer, which turns what agents see into journeys and verdicts. The crate is
+//! pure: no I/O, no clock, no kernel, no Kubernetes, no runtime.
 //!
-//! The folders follow the data's way; a stage never reaches back.
+//! The folders follow the data; no stage depends on a later one.
 //!
-//! [`input`], in terms of the [`model`] → [`journey`] → [`verdict`] → [`journal`];
-//! [`collect`] carries it along. [`request`] is what goes the other way, to the agents.
+//! [`input`], in terms of the [`model`] → [`journey`] → [`verdict`] → [`journal`]. [`collect`]
+//! drives these stages. [`request`] goes the other way, to the agents.
 
 #[cfg(test)]
 mod by_hand;

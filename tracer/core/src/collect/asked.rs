@@ -1,4 +1,4 @@
-//! Whose packets they are that were watched.
+//! Sorts out packets that the follow watched, but that nobody asked about.
 
 use std::net::IpAddr;
 
@@ -7,11 +7,11 @@ use crate::{
     model::{OwnerKind, Packet, Transport},
 };
 
-/// Whether a journey turns out to be between others than those who were asked about. Where
-/// packets may go that are sent to a Service, and what comes with a node's address in the
-/// place of its source's, is watched as well.
+/// Whether a journey turns out to be between ends outside of the follow. Such journeys are
+/// watched because a Service may send packets to many pods, and because a node's address may
+/// stand for a source.
 ///
-/// A Service's or a node's address says nothing of where a packet goes or comes from.
+/// The address of a Service or a node does not tell where a packet goes or comes from.
 pub(super) fn is_of_others(scene: &Scene, journey: &Journey) -> bool {
     let is_error =
         matches!(&journey.packet.transport, Transport::Icmp(icmp) if icmp.quote.is_some());
@@ -40,9 +40,9 @@ pub(super) fn is_of_others(scene: &Scene, journey: &Journey) -> bool {
     is_other || !is_among(&scene.sources, asking)
 }
 
-/// Whether it is neighbour discovery with somebody who is no party of the
-/// follow. A router asks from its link-local address, which programs let
-/// through; so does a pod beside the followed one.
+/// Whether the packet is neighbour discovery with a machine outside of the follow. A router
+/// asks from its link-local address, which the kernel programs let through, and so does a pod
+/// beside the followed one.
 pub(super) fn is_of_strangers(scene: &Scene, packet: &Packet) -> bool {
     let is_strange = |address: IpAddr| {
         let IpAddr::V6(v6) = address else {
@@ -66,7 +66,7 @@ mod tests {
     const SERVICE: [u8; 4] = [10, 96, 0, 10];
     const OTHER: [u8; 4] = [10, 244, 2, 8];
 
-    /// From `first`'s source, to `last`'s destination.
+    /// A journey from the source in `first` to the destination in `last`.
     fn translated(first: [[u8; 4]; 2], last: [[u8; 4]; 2]) -> Journey {
         let mut journey = journey(&[(0, FROM_POD)], Closed::Known);
         let ends = |[src, dst]: [[u8; 4]; 2]| Ends {
@@ -107,7 +107,7 @@ mod tests {
         let of_others = |scene: &_| {
             [&asked, &elsewhere, &foreign, &nowhere].map(|journey| is_of_others(scene, journey))
         };
-        // All that is watched was asked for.
+        // Everything that is watched was requested.
         assert_eq!(of_others(&scene), [false; 4]);
         scene.asked = vec![std::net::IpAddr::from(B).into()];
         assert_eq!(of_others(&scene), [false, true, true, false]);

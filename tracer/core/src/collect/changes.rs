@@ -1,5 +1,4 @@
-//! What changes while a follow runs: points on nodes that come and go, and owners of
-//! addresses.
+//! Changes while a follow runs: observation points come and go, and addresses change owners.
 
 use ipnet::IpNet;
 
@@ -11,7 +10,7 @@ use crate::{
 };
 
 impl Core {
-    /// Takes in what an agent has found to be different.
+    /// Applies a change on an agent's node.
     pub(super) fn change(&mut self, agent: usize, change: Change) {
         let hello = &mut self.scene.nodes[agent];
         let time = unix(change.time, hello.realtime_offset);
@@ -34,7 +33,7 @@ impl Core {
         }
     }
 
-    /// Takes in another agent, which had started at `time`, Unix time, ns.
+    /// Adds an agent that had started at `time`, Unix time, ns.
     pub(super) fn joined(&mut self, hello: Hello, time: i64) {
         let agent = self.scene.nodes.len();
         self.ledger.join(hello.streams, time);
@@ -47,7 +46,7 @@ impl Core {
             notes: hello.notes.clone(),
         });
         self.scene.nodes.push(hello);
-        // Its clock may differ by more than those of the others.
+        // The new node's clock may differ by more than the clocks of the other nodes.
         let more = skew(&self.scene.nodes).saturating_sub(self.skew).max(0);
         self.skew += more;
         self.hold += more;
@@ -56,11 +55,10 @@ impl Core {
         put_off(&mut self.scene.nodes[agent], self.skew, 0, 0);
     }
 
-    /// Takes in who has got an address, and who has lost one. Packets from before that
-    /// time keep the owners that they had.
+    /// Applies a change of owners. Packets from before its time keep their owners.
     pub(super) fn owners_changed(&mut self, change: &OwnersChange) {
         change.apply(&mut self.scene.owners);
-        // A pod of the follow stays in it with another address.
+        // If a pod of the follow gets another address, the pod stays in the follow.
         for Gained { address, owner } in &change.gained {
             let owners = &self.scene.owners;
             let was_there = |known: &[IpNet]| {
@@ -84,9 +82,9 @@ impl Core {
         }
     }
 
-    /// Takes what is known of an agent, after rows of a recording are missing.
+    /// Applies the state of an agent after missing rows of a recording.
     pub(super) fn known(&mut self, agent: usize, hello: Hello) {
-        // It may have begun anew meanwhile; what of that is missing, gaps tell.
+        // The agent may have begun anew in the gap. Records of gaps say what is missing then.
         let more = hello
             .streams
             .saturating_sub(self.scene.nodes[agent].streams);
@@ -101,19 +99,19 @@ impl Core {
         put_off(known, self.skew, 0, 0);
     }
 
-    /// Minds from the beginning that the clocks of nodes differ.
+    /// Allows from the beginning for a difference of the nodes' clocks.
     pub(super) fn allow_for_skew(&mut self) {
         let skew = self.skew;
         self.ledger.allow_for(skew);
-        // Of a piece of a recording that is not the first.
+        // In a later file of a recording, points may have come after the beginning.
         for hello in &mut self.scene.nodes {
             put_off(hello, skew, 0, 0);
         }
     }
 }
 
-/// Points from the number `first` on, and what is told of drops from `later`
-/// on, count from `skew` later, ns.
+/// Counts points from the index `first` on, and entries of `drops_later` from the index `later`
+/// on, from `skew` later, ns.
 fn put_off(hello: &mut Hello, skew: i64, first: usize, later: usize) {
     let points = hello.points[first..].iter_mut();
     let points = points.map(|point| &mut point.since);

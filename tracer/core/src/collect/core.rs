@@ -25,32 +25,34 @@ use crate::{
     verdict::{Accounting, Kind, Sums, classify, judge},
 };
 
-/// What is known before the first batch arrives.
+/// State before the first batch arrives.
 #[derive(Clone, Debug)]
 pub struct Beginning {
-    /// What the agents told about themselves and their nodes.
+    /// Agents, with their nodes and points.
     pub nodes: Vec<Hello>,
-    /// Who owns which address, and when.
+    /// Owners of addresses, and when.
     pub owners: Owners,
-    /// Addresses on the asking side.
+    /// Networks on the client's side.
     pub sources: Vec<IpNet>,
-    /// As in [`Scene`].
+    /// Requested destinations, as in [`Scene::asked`].
     pub asked: Vec<IpNet>,
-    /// How long the engine waits for a journey's next hop, and how many journeys may be open.
+    /// How long the engine waits for a journey's next hop, and how many journeys may be open at
+    /// once.
     pub limits: Limits,
-    /// How many journeys to show at most (`--count`).
+    /// Number of matching journeys after which the follow ends (`--count`); `None`: no limit.
     pub count: Option<u64>,
     /// When the agents had started, Unix time, ns.
     pub time: i64,
     /// What is followed, in one line.
     pub follow: String,
-    /// What may hide packets or was not found, one sentence each.
+    /// What may hide packets, or was not found, one sentence each.
     pub warnings: Vec<String>,
-    /// By how much the clocks of nodes may differ, ns.
+    /// How far the clocks of nodes may differ, ns.
     pub skew: i64,
 }
 
-/// Joins hops to journeys, judges them, and shows them. A clone goes on from the same state.
+/// Joins hops to journeys, judges the journeys and shows them. A clone continues from the same
+/// state.
 #[derive(Clone)]
 pub struct Core {
     /// What to tell the view once all points are observed; `None` after that.
@@ -62,28 +64,28 @@ pub struct Core {
     pub(super) engine: Engine,
     pub(super) ledger: Ledger,
     legs: Legs,
-    /// Changes of nodes that were not shown yet.
+    /// Changes of nodes that the view has not shown yet.
     pub(super) changes: VecDeque<Changed>,
-    /// Finished journeys, each with a Unix time, ns. There is no verdict until every stream has
-    /// reported which events it lost up to that time.
+    /// Finished journeys, each with a Unix time, ns. A verdict has to wait until every stream
+    /// has reported its lost events up to this time.
     pub(super) pending: VecDeque<(i64, Box<Journey>)>,
     sums: Sums,
     journal: Journal,
     pub(super) hold: i64,
-    /// By how much the clocks of nodes may differ, ns.
+    /// How far the clocks of nodes may differ, ns.
     pub(super) skew: i64,
     /// The time up to which all nodes are observed, Unix time, ns.
     pub(super) observed: i64,
     count: Option<u64>,
-    /// Shown journeys without ARP and neighbour discovery, which are always there and do not
-    /// count as a match.
+    /// Number of shown journeys. ARP and neighbour discovery do not count, because they are
+    /// always there.
     matched: u64,
-    /// The same by verdict, without journeys that the follow's start or end cut off.
+    /// Shown journeys by verdict, without those that the follow's start or end cut off.
     fates: BTreeMap<Kind, u64>,
 }
 
 impl Core {
-    /// A core that knows only the beginning.
+    /// Creates a core in its first state.
     #[must_use]
     pub fn new(beginning: Beginning) -> Self {
         let Beginning {
@@ -136,22 +138,22 @@ impl Core {
         self.journal.set_bound(bound);
     }
 
-    /// By how much the clocks of nodes may differ, ns.
+    /// How far the clocks of nodes may differ, ns.
     #[must_use]
     pub const fn skew(&self) -> i64 {
         self.skew
     }
 
-    /// The latest journeys that were judged.
+    /// The journal of the latest journeys.
     #[must_use]
     pub const fn journal(&self) -> &Journal {
         &self.journal
     }
 
-    /// About how many bytes a clone takes, without what was judged.
+    /// Memory that a clone takes, approximate bytes, without the journal.
     #[must_use]
     pub fn weight(&self) -> usize {
-        /// A hop that waits for its turn, or a journey that waits for its verdict.
+        /// Bytes of a hop that waits for its turn, or of a journey that waits for its verdict.
         const WAITING: usize = 1 << 10;
 
         let waiting = (self.order.len() + self.pending.len()) * WAITING;
@@ -159,7 +161,7 @@ impl Core {
         self.engine.weight() + waiting + known
     }
 
-    /// The nodes and owners, as they are known by now.
+    /// Nodes and owners as they are known now.
     #[must_use]
     pub const fn scene(&self) -> &Scene {
         &self.scene
@@ -255,7 +257,7 @@ impl Core {
     /// Before all points are observed, it shows nothing.
     ///
     /// # Errors
-    /// Those of the view.
+    /// Errors of the view.
     pub fn show<V: View>(&mut self, reader: &mut Reader<'_, V>) -> io::Result<()> {
         if !self.armed {
             return Ok(());
@@ -326,7 +328,7 @@ impl Core {
     /// Shows the remaining journeys at the end of the input.
     ///
     /// # Errors
-    /// Those of the view.
+    /// Errors of the view.
     pub fn end<V: View>(&mut self, reader: &mut Reader<'_, V>) -> io::Result<()> {
         if !self.armed {
             // The start never came, so every packet was on its way before it.
@@ -345,16 +347,16 @@ impl Core {
         Ok(())
     }
 
-    /// Shows the sums.
+    /// Shows the summary.
     ///
     /// # Errors
-    /// Those of the view.
+    /// Errors of the view.
     pub fn sum_up<V: View>(&self, reader: &mut Reader<'_, V>) -> io::Result<()> {
         let summary = self.sums.summary(&self.scene, self.accounting());
         reader.summary(&self.scene, &summary)
     }
 
-    /// What became of every packet and event so far.
+    /// Counters of all packets and events so far.
     #[must_use]
     pub fn accounting(&self) -> Accounting {
         let counts = self.engine.counts();
@@ -376,13 +378,12 @@ impl Core {
         self.count.is_some_and(|count| self.matched >= count)
     }
 
-    /// Shown journeys, without ARP and neighbour discovery.
+    /// Number of shown journeys, without ARP and neighbour discovery.
     pub const fn matched(&self) -> u64 {
         self.matched
     }
 
-    /// The same by verdict, without those that the follow's beginning or end
-    /// has cut off.
+    /// Shown journeys by verdict, without those that the follow's start or end cut off.
     #[must_use]
     pub const fn fates(&self) -> &BTreeMap<Kind, u64> {
         &self.fates

@@ -1,5 +1,4 @@
-//! What is not there: what came before the first record and comes after the last, and
-//! records that are missing in between.
+//! Handles missing input: before the first record, after the last one, and in between.
 
 use std::ops::Range;
 
@@ -7,8 +6,8 @@ use super::core::{Core, unix};
 use crate::input::Report;
 
 impl Core {
-    /// Takes note that nothing of these agents is before `time`, Unix time, ns,
-    /// so that nothing waits for it.
+    /// Notes that these agents sent nothing before `time`, Unix time, ns, so that nothing waits
+    /// for it.
     pub(super) fn begun(&mut self, agents: Range<usize>, time: i64) {
         for stream in self.all_streams_of(&Vec::from_iter(agents)) {
             self.order.passed(stream, time);
@@ -16,7 +15,7 @@ impl Core {
         }
     }
 
-    /// Takes what was known of a stream before the first batch of it.
+    /// Sets the state of a stream before its first batch.
     pub(super) fn state(
         &mut self,
         agent: usize,
@@ -33,17 +32,16 @@ impl Core {
         self.passed(stream, watermark, offset);
     }
 
-    /// Takes note that what agents saw before a time, Unix time, ns, is not
-    /// all there.
+    /// Notes that some hops and drops before a time, Unix time, ns, are missing.
     pub(super) fn later(&mut self, before: i64) {
         for stream in 0..self.ledger.streams() {
             self.ledger.missing(stream, i64::MIN, before);
         }
     }
 
-    /// Takes note that some of what a stream sent is not there: what came
-    /// before is told by its watermark and its last report, and the gap ends at
-    /// `to`, Unix time, ns. What was known there is given.
+    /// Notes a gap in a stream. The gap begins where the stream is known completely, and ends
+    /// at `to`, Unix time, ns. The watermark and the last report are those at the end of the
+    /// gap.
     pub(super) fn gap(
         &mut self,
         agent: usize,
@@ -61,8 +59,8 @@ impl Core {
         self.passed(stream, watermark, offset);
     }
 
-    /// Takes note that an agent is gone, or that the way to it is broken: what it saw since
-    /// it last told is not known until it is back.
+    /// Notes that an agent is gone, or that the connection to it is broken. What the agent saw
+    /// after its last message is unknown until it is back.
     pub(super) fn gone(&mut self, agent: usize) {
         for stream in self.ledger.latest_streams_of(agent) {
             self.ledger.gone(stream, self.complete_until(stream));
@@ -71,8 +69,8 @@ impl Core {
         self.advance();
     }
 
-    /// Takes note that nothing more comes from these agents, which were heard
-    /// of until `time`, Unix time, ns, while others go on.
+    /// Notes that nothing more comes from these agents, while others go on. The agents were
+    /// last heard of at `time`, Unix time, ns.
     pub(super) fn ended(&mut self, agents: &[usize], time: i64) {
         for stream in self.all_streams_of(agents) {
             let until = if self.ledger.has_ended(stream) {
@@ -89,8 +87,8 @@ impl Core {
         self.advance();
     }
 
-    /// Takes note that nothing more comes. Of a stream that had not ended, the
-    /// rest is missing: the recording was cut.
+    /// Notes that nothing more comes. The recording was cut, so the rest of each stream that
+    /// had not ended is missing.
     pub(super) fn cut_off(&mut self) {
         for stream in 0..self.ledger.streams() {
             if !self.ledger.has_ended(stream) {
@@ -100,13 +98,13 @@ impl Core {
         }
     }
 
-    /// Until when all that a stream saw, and all that it lost, is known.
+    /// Time up to which all hops, drops and losses of a stream are known, Unix time, ns.
     pub(super) fn complete_until(&self, stream: usize) -> i64 {
         let told = self.ledger.told(stream);
         told.min(self.order.watermark_of(stream))
     }
 
-    /// Hops and journeys that are in memory.
+    /// Number of hops and journeys in memory.
     #[must_use]
     pub fn held(&self) -> usize {
         self.order.len() + self.engine.open() + self.pending.len()

@@ -1,4 +1,4 @@
-//! Where every event went, and when some were lost.
+//! The ledger: what became of every event, and when events were lost.
 
 mod entry;
 mod health;
@@ -21,43 +21,43 @@ use crate::{
     verdict::{Accounting, Where},
 };
 
-/// How many readings of a node's counters are kept.
+/// Number of readings of a node's counters that are kept.
 const MAX_HEALTH: usize = 256;
 
-/// The last report of every stream, and the losses between reports.
+/// The last report of every stream, and the times of losses.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ledger {
     streams: Vec<Entry>,
-    /// Whose each is.
+    /// Agent of each stream.
     owners: Vec<usize>,
-    /// Which streams are an agent's, in its own order.
+    /// Streams of each agent, in the agent's order.
     agents: Vec<Vec<usize>>,
-    /// Those of them of which anything was ever lost: a journey asks these only.
+    /// Streams of each agent that ever lost anything. Journeys ask only these streams.
     lossy: Vec<Vec<usize>>,
-    /// By agent and point: the streams whose last report counts it.
+    /// By agent and point: the streams whose last report has counters of the point.
     counting: Vec<HashMap<usize, SmallVec<[usize; 1]>>>,
-    /// Which of an agent's is the first since it last began.
+    /// By agent: index of its first stream since it last began.
     begun_at: Vec<usize>,
-    /// What each agent's kernel had counted, and when.
+    /// By agent: readings of its kernel's counters, each with its Unix time, ns.
     health: Vec<VecDeque<(i64, Health)>>,
-    /// When streams took different samples of the packets.
+    /// Times at which streams took different samples of the packets.
     uneven: Losses,
-    /// Since when they do, and when one was last heard of.
+    /// The present time span with different samples: its begin, and the last report in it.
     differ: Option<Span>,
-    /// Until when a stream has taken only some of the packets, as far as is known.
+    /// Latest known time at which a stream took only some of the packets, Unix time, ns.
     sampled: Option<i64>,
-    /// By how much the clocks of nodes may differ, ns.
+    /// How far the clocks of nodes may differ, ns.
     skew: i64,
-    /// What had been counted before anything came.
+    /// Counters from before the first record.
     begun: Accounting,
-    /// Hops that came.
+    /// Number of hops that came.
     pub(super) hops: u64,
-    /// Freed packets that came.
+    /// Number of freed packets that came.
     pub(super) freed: u64,
 }
 
 impl Ledger {
-    /// For these agents, from `now` on.
+    /// Creates a ledger for these agents, from `now` on, Unix time, ns.
     pub(super) fn new(agents: &[Hello], now: i64) -> Self {
         let mut ledger = Self::default();
         for hello in agents {
@@ -66,7 +66,8 @@ impl Ledger {
         ledger
     }
 
-    /// Adds an agent with so many streams, which have nothing to tell of before `now`. Its number.
+    /// Adds an agent with this number of streams, which have nothing before `now`. Returns the
+    /// agent's index.
     fn add_agent(&mut self, streams: usize, now: i64) -> usize {
         let agent = self.agents.len();
         self.agents.push(Vec::new());
@@ -78,7 +79,7 @@ impl Ledger {
         agent
     }
 
-    /// Adds streams of an agent, which have nothing to tell of before `now`.
+    /// Adds streams of an agent, which have nothing before `now`.
     pub(super) fn add(&mut self, agent: usize, streams: usize, now: i64) {
         let first = self.streams.len();
         self.agents[agent].extend(first..first + streams);
@@ -86,8 +87,8 @@ impl Ledger {
         self.owners.resize(first + streams, agent);
     }
 
-    /// Adds an agent that has started at `now`, with so many streams: what passed its points
-    /// before is not known.
+    /// Adds an agent that started at `now`, with this number of streams. What passed its points
+    /// before is unknown.
     pub(super) fn join(&mut self, streams: usize, now: i64) {
         let agent = self.add_agent(streams, now);
         for stream in self.latest_streams_of(agent) {
@@ -97,7 +98,7 @@ impl Ledger {
         self.takes_all(now);
     }
 
-    /// Remembers which streams are to be asked what they have lost.
+    /// Remembers a stream that has lost something, for journeys to ask.
     fn note(&mut self, stream: usize) {
         let lossy = &mut self.lossy[self.owners[stream]];
         if !self.streams[stream].is_whole() && !lossy.contains(&stream) {
@@ -105,7 +106,7 @@ impl Ledger {
         }
     }
 
-    /// Takes a report for a stream's last one.
+    /// Replaces a stream's last report.
     fn replace(&mut self, stream: usize, report: Report) {
         let before = &self.streams[stream];
         let points = report.counters.iter().map(|(point, _)| *point);
@@ -127,20 +128,20 @@ impl Ledger {
         self.streams[stream].report = report;
     }
 
-    /// The streams of an agent whose last reports count a point.
+    /// Streams of an agent whose last reports have counters of a point.
     fn counting(&self, agent: usize, point: usize) -> impl Iterator<Item = &Entry> {
         let streams = self.counting[agent].get(&point);
         let streams = streams.into_iter().flatten();
         streams.map(|stream| &self.streams[*stream])
     }
 
-    /// The streams of an agent since it last began. It may be gone though they have ended
-    /// as they should: somebody else has ended it.
+    /// Streams of an agent since it last began. The agent may be gone although its streams
+    /// ended as they should, because somebody else ended it.
     pub(super) fn latest_streams_of(&self, agent: usize) -> Vec<usize> {
         self.agents[agent][self.begun_at[agent]..].to_vec()
     }
 
-    /// Takes note that a stream's agent is gone, which had told of all until `from`.
+    /// Notes that a stream's agent is gone. It had reported everything up to `from`.
     pub(super) fn gone(&mut self, stream: usize, from: i64) {
         let entry = &mut self.streams[stream];
         entry.gone.get_or_insert(from);
@@ -148,9 +149,9 @@ impl Ledger {
         self.note(stream);
     }
 
-    /// Takes note that an agent that was gone is there again at `time`, with so many new
-    /// streams. What was missing meanwhile is missing in them, too: their points are those
-    /// that would have shown it.
+    /// Notes that an agent is back at `time`, with this number of new streams. What was missing
+    /// in the meantime is missing in the new streams, too, because their points would have
+    /// shown it.
     pub(super) fn back(&mut self, agent: usize, streams: usize, time: i64) {
         let mut missing = time;
         for stream in &self.agents[agent] {
@@ -171,8 +172,8 @@ impl Ledger {
         self.takes_all(time);
     }
 
-    /// Takes note that an agent that has started at `time` takes every packet, until it is
-    /// told what the others take.
+    /// Notes that an agent that started at `time` takes every packet, until it is told the
+    /// sample of the others.
     fn takes_all(&mut self, time: i64) {
         let sampled = |entry: &Entry| !entry.ended && entry.report.sample != u32::MAX;
         if self.streams.iter().any(sampled) {
@@ -184,81 +185,80 @@ impl Ledger {
         }
     }
 
-    /// How many streams there are.
+    /// Number of streams of all agents.
     pub(super) const fn streams(&self) -> usize {
         self.streams.len()
     }
 
-    /// The index among all streams of one of an agent's.
+    /// Index of an agent's stream among all streams.
     pub(super) fn stream(&self, agent: usize, stream: usize) -> usize {
         self.agents[agent][stream]
     }
 
-    /// Whose one of all streams is, and which of its own.
+    /// Agent of a stream, and the stream's index within the agent.
     pub(super) fn agent_of(&self, stream: usize) -> (usize, usize) {
         let agent = self.owners[stream];
         let own = self.agents[agent].binary_search(&stream);
         (agent, own.expect("each stream is one of its agent's"))
     }
 
-    /// Which of all streams are an agent's.
+    /// Indexes of an agent's streams among all streams.
     pub(super) fn streams_of(&self, agent: usize) -> &[usize] {
         &self.agents[agent]
     }
 
-    /// The streams of an agent.
+    /// Entries of an agent's streams.
     fn entries(&self, agent: usize) -> impl Iterator<Item = &Entry> {
         self.agents[agent]
             .iter()
             .map(|stream| &self.streams[*stream])
     }
 
-    /// Takes the clocks of nodes to differ by so much, ns, at most.
+    /// Sets how far the clocks of nodes may differ, ns.
     pub(super) const fn allow_for(&mut self, skew: i64) {
         self.skew = skew;
     }
 
-    /// Takes note that a stream has nothing to tell of before `time`.
+    /// Notes that a stream has nothing before `time`.
     pub(super) fn begun(&mut self, stream: usize, time: i64) {
         self.streams[stream].time = time;
     }
 
-    /// Until when a stream has told of its losses, Unix time, ns.
+    /// Time up to which a stream has reported its losses, Unix time, ns.
     pub(super) fn told(&self, stream: usize) -> i64 {
         self.streams[stream].told()
     }
 
-    /// Takes note that what a stream saw between `from` and `to` may be missing,
-    /// whatever reports say.
+    /// Notes that hops and drops of a stream between `from` and `to` may be missing, whatever
+    /// reports say.
     pub(super) fn missing(&mut self, stream: usize, from: i64, to: i64) {
         self.streams[stream].missing(from, to);
         self.note(stream);
     }
 
-    /// Takes what a stream had reported at `now`, Unix time, before anything of
-    /// it came: what was lost until then is no loss of these hops.
+    /// Takes the report of a stream from before its first batch, made at `now`, Unix time, ns.
+    /// Losses up to then concern none of the hops that come.
     pub(super) fn begin(&mut self, stream: usize, report: Report, now: i64) {
         count(&mut self.begun, &report);
         self.replace(stream, report);
         self.streams[stream].time = now;
     }
 
-    /// Takes note that a stream is not waited for until `time`, and what it saw from
+    /// Notes that nothing waits for a stream until `time`, and that its hops and drops from
     /// `from` on may be missing.
     pub(super) fn overdue(&mut self, stream: usize, from: i64, time: i64) {
         let entry = &mut self.streams[stream];
         entry.missing(from, time);
-        // What it had counted by then is not known; nothing is concluded from it.
+        // The counters at that time are unknown, so nothing is concluded from them.
         entry.passed = entry.passed.max(time);
         self.note(stream);
     }
 
-    /// Takes a stream's report, made at `now`, Unix time.
+    /// Takes a stream's report, made at `now`, Unix time, ns.
     pub(super) fn report(&mut self, stream: usize, mut report: Report, now: i64) {
         let entry = &mut self.streams[stream];
         entry.lose(&report, now);
-        // A packet that is in one stream's sample only passes the others' points
-        // unseen.
+        // A packet in the sample of one stream only passes the points of the others unseen.
         if [report.sample, entry.report.sample] != [u32::MAX; 2] {
             self.sampled = self.sampled.max(Some(now));
         }
@@ -275,7 +275,7 @@ impl Ledger {
         self.replace(stream, report);
         self.note(stream);
         let sample = |entry: &Entry| entry.report.sample;
-        // One that has ended takes no sample any more.
+        // A stream that has ended no longer takes a sample.
         let mut running = self.streams.iter().filter(|entry| !entry.ended);
         let equal = running.all(|entry| sample(entry) == sample(&self.streams[stream]));
         if let Some(Span { from, to }) = self.differ.take_if(|_| equal) {
@@ -285,8 +285,7 @@ impl Ledger {
             let (agent, _) = self.agent_of(stream);
             let history = &mut self.health[agent];
             history.push_back((now, health));
-            // The first one stays: what rose since the beginning is better
-            // than nothing.
+            // The first reading stays: a rise since the beginning is better than nothing.
             if history.len() > MAX_HEALTH {
                 history.remove(1);
             }
@@ -299,23 +298,23 @@ impl Ledger {
             .is_some_and(|until| until.saturating_add(self.skew) >= from)
     }
 
-    /// Until when all streams have told of their losses, Unix time, ns.
+    /// Time up to which all streams have reported their losses, Unix time, ns.
     pub(super) fn reported(&self) -> i64 {
         let running = self.streams.iter().filter(|entry| !entry.ended);
         running.map(Entry::told).min().unwrap_or(i64::MAX)
     }
 
-    /// Takes note that a stream sends no more.
+    /// Notes that a stream has ended.
     pub(super) fn end(&mut self, stream: usize) {
         self.streams[stream].ended = true;
     }
 
-    /// Whether it does not.
+    /// Whether a stream has ended.
     pub(super) fn has_ended(&self, stream: usize) -> bool {
         self.streams[stream].ended
     }
 
-    /// Whether hops were lost there between `from` and `to`.
+    /// Whether hops at a place were lost between `from` and `to`.
     pub(super) fn hops_lost(&self, place: Where, from: i64, to: i64) -> bool {
         let span = self.widened(from, to);
         match place {
@@ -329,18 +328,19 @@ impl Ledger {
         }
     }
 
-    /// The streams of an agent of which anything was ever lost.
+    /// Entries of an agent's streams that ever lost anything.
     fn lossy(&self, agent: usize) -> impl Iterator<Item = &Entry> {
         let streams = self.lossy[agent].iter();
         streams.map(|stream| &self.streams[*stream])
     }
 
-    /// Those of all agents.
+    /// Entries of all agents' streams that ever lost anything.
     fn all_lossy(&self) -> impl Iterator<Item = &Entry> {
         (0..self.lossy.len()).flat_map(|agent| self.lossy(agent))
     }
 
-    /// Whether drops on an agent's node were, or on any.
+    /// Whether drops were lost between `from` and `to`, on an agent's node; `None`: on any
+    /// node.
     pub(super) fn drops_lost(&self, agent: Option<usize>, from: i64, to: i64) -> bool {
         let span = self.widened(from, to);
         match agent {
@@ -362,13 +362,13 @@ impl Ledger {
         self.uneven.between(from, to) || self.differ.is_some_and(|span| span.from <= to)
     }
 
-    /// A span of one node's clock, as any other may have it.
+    /// A time span by one node's clock, widened so that it holds by every node's clock.
     const fn widened(&self, from: i64, to: i64) -> (i64, i64) {
         (from.saturating_sub(self.skew), to.saturating_add(self.skew))
     }
 
-    /// How many packets a point has seen, as of a report made after `time`;
-    /// `None` of one that sees none any more.
+    /// Number of packets that a point has seen, from a report after `time`; `None` for a point
+    /// that no longer sees packets.
     pub(super) fn seen(&self, agent: usize, point: usize, time: i64) -> Option<u64> {
         let time = time.saturating_add(self.skew);
         let counters = |entry: &Entry| {
@@ -380,7 +380,7 @@ impl Ledger {
         self.counting(agent, point).find_map(counters)
     }
 
-    /// Packets cut off by the budget.
+    /// Number of packets lost to the budget.
     pub(super) fn limited(&self) -> u64 {
         self.accounting().packets.get(Counter::RateLimited)
     }

@@ -1,7 +1,7 @@
-//! What arrives on the way from one node to another, and what does not.
+//! Which packets arrive on the leg from one node to another, and which do not.
 //!
-//! Only what a network treats alike is compared: that ARP arrives says nothing
-//! of a tunnel's UDP port, and that one connection does nothing of another's.
+//! Only packets that a network treats alike are compared: if ARP arrives, a tunnel's UDP port
+//! may still be blocked, and one connection says nothing about another.
 
 use std::net::IpAddr;
 
@@ -13,38 +13,38 @@ use crate::{
     verdict::{Kind, Pattern, Sort, Verdict},
 };
 
-/// How many losses make a pattern.
+/// Number of losses that make a pattern.
 const PATTERN: u32 = 3;
 
-/// How many sorts of packets are told apart on a leg, and how many ways out of
-/// a node: those of connections have no end.
+/// Limit of sorts of packets on legs, and of remembered ways between nodes, because the number
+/// of connections has no limit.
 const MAX_SORTS: usize = 1024;
 const MAX_WAYS: usize = 4096;
 
-/// How many sorts are named.
+/// Number of sorts that evidence names.
 const NAMED: usize = 4;
 
-/// Packets of one sort on a leg from node to node. Sizes are bytes on the uplink, times Unix
-/// time, ns.
+/// Packets of one sort on a leg from node to node. Sizes are bytes on the uplink; times are
+/// Unix time, ns.
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
-    /// Bytes of the largest that arrived.
+    /// Length of the largest packet that arrived, bytes.
     largest: u32,
-    /// When the latest that arrived was sent, and when one arrived last.
+    /// Time when the last packet that arrived was sent, and time of the last arrival.
     last_sent: i64,
     last_arrival: i64,
     lost: Option<Lost>,
-    /// The same since the latest that arrived.
+    /// Losses since the last packet that arrived.
     lost_since: Option<Lost>,
 }
 
-/// What was lost on a leg.
+/// Losses on a leg.
 #[derive(Clone, Copy, Debug)]
 struct Lost {
-    /// Bytes of the smallest.
+    /// Length of the smallest lost packet, bytes.
     smallest: u32,
     count: u32,
-    /// When the first was sent, Unix time, ns.
+    /// Time when the first lost packet was sent, Unix time, ns.
     since: i64,
 }
 
@@ -61,12 +61,12 @@ impl Lost {
     }
 }
 
-/// Whom a frame on the wire is for.
+/// The receiver that a frame on the wire names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Target {
-    /// A tunnel's end.
+    /// The remote VTEP.
     End(IpAddr),
-    /// The next hop.
+    /// MAC address of the next hop.
     Next(Mac),
 }
 
@@ -79,22 +79,22 @@ impl Target {
     }
 }
 
-/// What arrived and what did not, by leg.
+/// Arrivals and losses by leg.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Legs {
     legs: HashMap<(usize, usize), HashMap<Sort, Seen>>,
-    /// From which node, whom for, and at which other node it came in.
+    /// Sending node, receiver that the frame names, and node at which the frame came in.
     ways: HashSet<(usize, Target, usize)>,
 }
 
 impl Legs {
-    /// About how many bytes it takes.
+    /// Memory that this takes, approximate bytes.
     pub(super) fn weight(&self) -> usize {
         let sorts: usize = self.legs.values().map(HashMap::len).sum();
         sorts * size_of::<(Sort, Seen)>() + self.ways.len() * size_of::<(usize, Target, usize)>()
     }
 
-    /// Takes note of a journey that was judged.
+    /// Counts a judged journey.
     pub(super) fn add(&mut self, scene: &Scene, journey: &Journey, verdict: &Verdict) {
         let leaves = |step: &Step| {
             let point = scene.point(step);
@@ -129,9 +129,8 @@ impl Legs {
         }
     }
 
-    /// What is known of a sort of packets on a leg. Where there are too many,
-    /// those are forgotten of which none was lost, and at last all: a pattern
-    /// begins anew.
+    /// The entry of a sort of packets on a leg. If there are too many sorts, those without
+    /// losses are forgotten, and at last all, so that patterns begin anew.
     fn sort(&mut self, from: usize, to: usize, sort: Sort) -> &mut Seen {
         let sorts = self.legs.entry((from, to)).or_default();
         if sorts.len() >= MAX_SORTS && !sorts.contains_key(&sort) {
@@ -143,18 +142,18 @@ impl Legs {
         sorts.entry(sort).or_default()
     }
 
-    /// Whether others that were sent as this step shows came in at node `to`.
+    /// Whether other packets with this step's receiver came in at node `to`.
     pub(super) fn came_in(&self, step: &Step, to: usize) -> bool {
         let target = Target::of(step);
         target.is_some_and(|target| self.ways.contains(&(step.node, target, to)))
     }
 
-    /// What those have in common that vanish on a leg, another one included.
+    /// What the lost packets on a leg, with one more, have in common.
     pub(super) fn pattern(&self, from: usize, to: usize, sort: &Sort, len: u32) -> Option<Pattern> {
         let sorts = self.legs.get(&(from, to))?;
         let seen = sorts.get(sort)?;
         let lost = seen.lost?;
-        // Of a leg that carries nothing any more, size says nothing.
+        // If a leg carries nothing any more, size is not the pattern.
         let carries = seen.largest > 0 && seen.last_arrival > lost.since;
         let larger = lost.count + 1 >= PATTERN && lost.smallest.min(len) > seen.largest;
         if carries && larger {
@@ -176,7 +175,7 @@ impl Legs {
     }
 }
 
-/// The node that a packet left for.
+/// The node to which a packet was sent.
 fn far_end(scene: &Scene, step: &Step, journey: &Journey) -> Option<usize> {
     let address = match step.encap {
         Some(encap) => encap.outer_dst,

@@ -1,40 +1,39 @@
-//! What is known of agents' streams, for who keeps them running.
+//! The state of agents' streams, for the code that keeps them running.
 
 use super::core::Core;
 use crate::input::{Batch, Report};
 
 impl Core {
-    /// Whether anything is under way that time alone brings to an end.
+    /// Whether anything waits that time alone will finish.
     pub fn waits(&self) -> bool {
         !self.order.is_empty() || self.engine.open() > 0 || !self.pending.is_empty()
     }
 
-    /// Whether a verdict waits for what agents have lost.
+    /// Whether a verdict waits for reports of lost events.
     pub fn waits_for_reports(&self) -> bool {
         !self.pending.is_empty()
     }
 
-    /// How many hops and drops wait for streams that have not told of them.
+    /// Number of hops and drops that wait for the watermarks of slower streams.
     pub const fn waiting(&self) -> usize {
         self.order.len()
     }
 
-    /// Until when a stream has told of all that it saw, Unix time, ns; `None` if it
-    /// has ended.
+    /// Watermark of a stream, Unix time, ns; `None` if the stream has ended.
     pub fn watermark_of(&self, stream: usize) -> Option<i64> {
         let running = !self.ledger.has_ended(stream);
         running.then(|| self.order.watermark_of(stream))
     }
 
-    /// Until when a stream has told of all that it lost, Unix time, ns; `None` if it
+    /// Time up to which a stream has reported its losses, Unix time, ns; `None` if the stream
     /// has ended.
     pub fn reported_of(&self, stream: usize) -> Option<i64> {
         let running = !self.ledger.has_ended(stream);
         running.then(|| self.ledger.told(stream))
     }
 
-    /// In place of what a stream has not sent: it is not waited for until `time`, Unix
-    /// time, ns. With the stream's agent.
+    /// Agent of a stream, and a batch in place of one that the stream has not sent: nothing
+    /// waits for the stream until `time`, Unix time, ns.
     #[must_use]
     pub fn without(&self, stream: usize, time: i64) -> (usize, Batch) {
         let (agent, stream) = self.ledger.agent_of(stream);
@@ -48,28 +47,28 @@ impl Core {
         (agent, batch)
     }
 
-    /// The name of the node that a stream is of.
+    /// Name of the node that a stream comes from.
     pub fn node_of(&self, stream: usize) -> &str {
         let (agent, _) = self.ledger.agent_of(stream);
         &self.scene.nodes[agent].node
     }
 
-    /// How many streams all agents have.
+    /// Number of streams of all agents.
     pub const fn streams(&self) -> usize {
         self.ledger.streams()
     }
 
-    /// Which of all streams are an agent's.
+    /// Indexes of an agent's streams among all streams.
     pub fn streams_of(&self, agent: usize) -> &[usize] {
         self.ledger.streams_of(agent)
     }
 
-    /// The index among all streams of one of an agent's.
+    /// Index of an agent's stream among all streams.
     pub fn stream(&self, agent: usize, stream: usize) -> usize {
         self.ledger.stream(agent, stream)
     }
 
-    /// Packets cut off by the budget.
+    /// Number of packets lost to the budget.
     pub fn limited(&self) -> u64 {
         self.ledger.limited()
     }

@@ -1,4 +1,4 @@
-//! What the collector can say of the agents while a journey was on its way.
+//! What the collector knows of the agents during a journey.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use crate::{
     verdict::{Circumstances, Pattern, Rises, Silence, Sort, Where},
 };
 
-/// Answers what the judge asks.
+/// Answers the judge's questions.
 pub(super) struct Witness<'a> {
     pub(super) ledger: &'a Ledger,
     pub(super) legs: &'a Legs,
-    /// How long a journey is waited for after it was last heard of, ns.
+    /// How long the engine waits after a journey's last hop or drop, ns.
     pub(super) hold: i64,
 }
 

@@ -1,4 +1,4 @@
-//! What one stream has told of.
+//! What one stream has reported.
 
 use std::collections::BTreeMap;
 
@@ -13,25 +13,25 @@ use crate::input::{DropReport, Report};
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) report: Report,
-    /// When that was made.
+    /// Time of the last report, Unix time, ns.
     pub(super) time: i64,
-    /// Until when it is not waited for.
+    /// Time until which nothing waits for the stream.
     pub(super) passed: i64,
-    /// Whether it sends no more, so that it has nothing to tell any more.
+    /// Whether the stream has ended, so that it reports no more.
     pub(super) ended: bool,
-    /// Since when its agent is gone, or the way to it is broken; what it saw meanwhile is
-    /// not known.
+    /// Time since which the agent is gone, or the connection to it is broken. What the agent
+    /// sees in the meantime is unknown.
     pub(super) gone: Option<i64>,
-    /// When it was gone before.
+    /// Earlier times at which the agent was gone.
     pub(super) was_gone: Losses,
-    /// When it lost hops at points, and hops of which the point is not known.
+    /// Times of lost hops, by point. The list after this one has hops of unknown points.
     lost_at: BTreeMap<usize, Losses>,
     pub(super) hops_lost: Losses,
     drops_lost: Losses,
 }
 
 impl Entry {
-    /// One that has nothing to tell of before `now`.
+    /// Creates the entry of a stream that has nothing before `now`.
     pub(super) fn new(now: i64) -> Self {
         Self {
             report: Report {
@@ -54,13 +54,14 @@ impl Entry {
         self.gone.is_some_and(|from| from <= to)
     }
 
-    /// Until when it has told of its losses, or is not waited for.
+    /// Time up to which the stream has reported its losses, or up to which nothing waits for
+    /// it.
     pub(super) fn told(&self) -> i64 {
         self.time.max(self.passed)
     }
 
-    /// The points whose hops are in this stream, as far as that is known. Of points that
-    /// share counters, one is named.
+    /// Points whose hops are in this stream, as far as they are known. Of points that share
+    /// counters, only one is listed.
     pub(super) fn points(&self) -> impl Iterator<Item = usize> {
         self.report.counters.iter().map(|(point, _)| *point)
     }
@@ -71,7 +72,7 @@ impl Entry {
         gone || self.drops_lost.between(from, to)
     }
 
-    /// Whether anything was ever lost, as far as is known.
+    /// Whether nothing was ever lost, as far as it is known.
     pub(super) fn is_whole(&self) -> bool {
         self.gone.is_none()
             && self.was_gone.is_empty()
@@ -80,7 +81,7 @@ impl Entry {
             && self.drops_lost.is_empty()
     }
 
-    /// Whether hops at a point were lost between `from` and `to`, or at any.
+    /// Whether hops at a point, or for `None` at any point, were lost between `from` and `to`.
     pub(super) fn hops_lost(&self, point: Option<usize>, (from, to): (i64, i64)) -> bool {
         let mut points = self.lost_at.iter();
         (self.is_gone(to) && self.report.drops.is_none())
@@ -90,9 +91,9 @@ impl Entry {
             })
     }
 
-    /// Takes note that what it saw between `from` and `to` may be missing.
+    /// Notes that hops and drops between `from` and `to` may be missing.
     pub(super) fn missing(&mut self, from: i64, to: i64) {
-        // A stream has hops or drops, and its reports tell which.
+        // A stream has either hops or drops, and its reports tell which.
         if self.report.drops.is_none() {
             self.hops_lost.add(from, to);
         }
@@ -101,7 +102,7 @@ impl Entry {
         }
     }
 
-    /// Takes note of what a report, made at `now`, says was lost since the last.
+    /// Notes what was lost since the last report, according to a report made at `now`.
     pub(super) fn lose(&mut self, report: &Report, now: i64) {
         let from = self.time;
         let before: BTreeMap<usize, u64> = self

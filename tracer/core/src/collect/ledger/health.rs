@@ -1,4 +1,4 @@
-//! What nodes' kernels have counted, and when.
+//! Counters of the nodes' kernels over time.
 
 use super::Ledger;
 use crate::{
@@ -6,13 +6,12 @@ use crate::{
     verdict::{Rises, Silence},
 };
 
-/// By how much a NIC's counters may be late, ns: drivers read them from the
-/// device now and then, some every two seconds.
+/// How late a NIC's counters may be, ns: drivers read them from the device now and then, some
+/// only every two seconds.
 const LATE: i64 = 2_000_000_000;
 
 impl Ledger {
-    /// What rose on an agent's node between the last reading before `from`
-    /// and now.
+    /// Counters on an agent's node that rose between the last reading before `from` and now.
     pub(in crate::collect) fn rises(&self, agent: usize, from: i64) -> Option<Rises> {
         let history = &self.health[agent];
         let (_, after) = history.back()?;
@@ -23,8 +22,8 @@ impl Ledger {
         Some(Rises::between(before, after))
     }
 
-    /// Whether an interface of an agent's node received nothing between `from`
-    /// and `to`: it had counted as much before as after.
+    /// Whether an interface of an agent's node received nothing between `from` and `to`: its
+    /// counter was the same before and after.
     pub(in crate::collect) fn silence(
         &self,
         agent: usize,

@@ -1,4 +1,4 @@
-//! When events were lost.
+//! Time spans in which events were lost.
 
 /// A span of time, Unix time, ns.
 #[derive(Clone, Copy, Debug)]
@@ -7,16 +7,16 @@ pub(super) struct Span {
     pub(super) to: i64,
 }
 
-/// Spans of time in which events were lost, in order and apart.
+/// Time spans in which events were lost, in order, without overlap.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Losses(pub(super) Vec<Span>);
 
-/// How many spans of loss are told apart.
+/// Limit of separate time spans; more are merged.
 pub(super) const MAX_SPANS: usize = 1024;
 
 impl Losses {
     pub(super) fn add(&mut self, from: i64, to: i64) {
-        // What was made before its stream began, or is told by a clock that went back.
+        // The report is from before its stream began, or from a clock that went back.
         let (from, to) = (from.min(to), from.max(to));
         let first = self.0.partition_point(|span| span.to < from);
         let end = self.0.partition_point(|span| span.from <= to);
@@ -27,7 +27,7 @@ impl Losses {
         }
         self.0.splice(first..end, [span]);
         if self.0.len() > MAX_SPANS {
-            // To forget one would be to say that nothing was lost then.
+            // A forgotten time span would say that nothing was lost then.
             let oldest = self.0.remove(0);
             self.0[0].from = oldest.from;
         }

@@ -1,4 +1,4 @@
-//! What all streams have reported adds up to.
+//! The sums of all streams' reports.
 
 use super::Ledger;
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
 };
 
 impl Ledger {
-    /// The sums; what the engine knows is for the caller to fill in.
+    /// The sums of all reports. The caller adds what the engine counts.
     pub(in crate::collect) fn accounting(&self) -> Accounting {
         let mut sums = Accounting::default();
         for entry in &self.streams {
@@ -30,7 +30,7 @@ impl Ledger {
     }
 }
 
-/// Adds up what a stream has reported.
+/// Adds a stream's report to the sums.
 pub(super) fn count(sums: &mut Accounting, report: &Report) {
     for (_, counters) in &report.counters {
         sums.packets.add(counters);
