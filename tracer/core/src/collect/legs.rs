@@ -16,7 +16,7 @@ use crate::{
 /// Number of losses that make a pattern.
 const PATTERN: u32 = 3;
 
-/// Limit of sorts of packets on legs, and of remembered ways between nodes, because the number
+/// Limits of sorts of packets per leg and of remembered ways between nodes, because the number
 /// of connections has no limit.
 const MAX_SORTS: usize = 1024;
 const MAX_WAYS: usize = 4096;

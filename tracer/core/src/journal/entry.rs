@@ -1,4 +1,4 @@
-//! A journey that has ended, and what became of it.
+//! A journey that has ended, with its verdict.
 
 use crate::{
     journey::{CapturedFrame, Drop, Journey, Step},
@@ -6,32 +6,32 @@ use crate::{
     verdict::{Evidence, Parts, Verdict},
 };
 
-/// A journey, judged.
+/// A judged journey.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Which one of the follow's this is, from 0, in the order of verdicts.
+    /// Number of the entry in the follow, from 0, in the order of verdicts.
     pub number: u64,
     /// The journey.
     pub journey: Box<Journey>,
-    /// What happened to it.
+    /// The journey's verdict.
     pub verdict: Verdict,
-    /// How much of it fared how.
+    /// How much of the journey arrived, and how much did not.
     pub parts: Parts,
 }
 
 impl Entry {
-    /// About how many bytes it takes, what the index holds of it included.
+    /// Memory that the entry takes, approximate bytes, with its part of the index.
     ///
     /// Names that many journeys share are not counted.
     #[must_use]
     pub fn weight(&self) -> usize {
-        /// A number in each list, a place in each map, and what these keep free.
+        /// Bytes in the index: a number in each list, a place in each map, and their free room.
         const INDEXED: usize = 256;
-        /// Its number in the list of a point.
+        /// Bytes of the entry's number in the list of a point.
         const AT_POINT: usize = 2 * size_of::<u64>();
-        /// The letters of the names in a fact.
+        /// Bytes of the names in a fact.
         const WORDS: usize = 96;
-        /// Two counters of references.
+        /// Bytes of the two reference counters.
         const SHARED: usize = 2 * size_of::<usize>();
 
         let Self {
@@ -59,7 +59,7 @@ impl Entry {
             + journey.drops.capacity() * size_of::<Drop>()
             + spilled
             + captured
-            // The verdict's evidence may repeat them.
+            // The verdict's evidence may repeat the facts.
             + facts * (size_of::<Fact>() + 2 * WORDS)
             + evidence * size_of::<Evidence>()
     }

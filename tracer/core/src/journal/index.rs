@@ -1,4 +1,4 @@
-//! Where in the journal to look: lists of entries' numbers, each in rising order.
+//! The journal's index: lists of entries' numbers, each in rising order.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -13,19 +13,19 @@ use crate::verdict::Kind;
 /// Numbers of entries, in rising order.
 pub(super) type Numbers = VecDeque<u64>;
 
-/// Entries by what they are.
+/// Entries by their properties.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
     verdicts: [Numbers; Kind::ALL.len()],
-    /// By conversation.
+    /// Entries by conversation.
     conversations: HashMap<u64, Numbers>,
-    /// By node and point that hops were at.
+    /// Entries by node and point of their hops.
     points: Vec<Vec<Numbers>>,
-    /// Those with drops, which may be at interfaces that are no points.
+    /// Entries with drops, which may be at interfaces without a point.
     dropped: Numbers,
-    /// With the time of the first hop or drop, Unix time, ns.
+    /// Entries by the time of the first hop or drop, Unix time, ns.
     times: BTreeSet<(i64, u64)>,
-    /// By the journey's own number.
+    /// Entries by the journey's own number.
     ids: HashMap<u64, u64>,
 }
 
@@ -87,17 +87,17 @@ impl Index {
         self.conversations.get(&conversation)
     }
 
-    /// Those with hops at a point of a node.
+    /// Entries with hops at a point of a node.
     pub(super) fn at(&self, node: usize, point: usize) -> Option<&Numbers> {
         self.points.get(node)?.get(point)
     }
 
-    /// Those with drops anywhere.
+    /// Entries with drops anywhere.
     pub(super) const fn dropped(&self) -> &Numbers {
         &self.dropped
     }
 
-    /// Those that began within a period, both ends included; by time.
+    /// Entries that began within a period, both ends included, by time.
     pub(super) fn between(&self, from: i64, to: i64) -> impl Iterator<Item = u64> {
         let bounds = (Bound::Included((from, 0)), Bound::Included((to, u64::MAX)));
         // A range whose end comes first would panic.
@@ -105,12 +105,12 @@ impl Index {
         period.into_iter().flatten().map(|(_, number)| *number)
     }
 
-    /// That of a journey.
+    /// Entry of a journey, by the journey's own number.
     pub(super) fn with_id(&self, id: u64) -> Option<u64> {
         self.ids.get(&id).copied()
     }
 
-    /// How many numbers it holds.
+    /// Number of numbers in all lists.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         let lists = self.verdicts.iter().chain(self.conversations.values());
@@ -121,7 +121,7 @@ impl Index {
     }
 }
 
-/// An element of a list that grows as it must.
+/// An element of a list, which grows if necessary.
 fn slot<T: Default>(list: &mut Vec<T>, at: usize) -> &mut T {
     if list.len() <= at {
         list.resize_with(at + 1, T::default);
@@ -129,7 +129,7 @@ fn slot<T: Default>(list: &mut Vec<T>, at: usize) -> &mut T {
     &mut list[at]
 }
 
-/// Takes the oldest number from a list, if it is this one.
+/// Takes the oldest number out of a list, if it is `number`.
 fn forget(list: &mut Numbers, number: u64) {
     list.pop_front_if(|first| *first == number);
 }

@@ -1,5 +1,5 @@
-//! What readers are told of a follow: its beginning, its journeys as they end,
-//! and their sums.
+//! The journal: what readers see of a follow. Its start, its journeys as they end, and their
+//! sums.
 //!
 //! ```text
 //! judged ──push──► Journal ──read, behind a Query──► View
@@ -25,30 +25,30 @@ use crate::{
     verdict::{Accounting, Parts, Summary, Verdict},
 };
 
-/// What there is to say once every program is attached.
+/// The start of a follow, once every program is attached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Started {
-    /// When that was, Unix time, ns.
+    /// Time of the start, Unix time, ns.
     pub time: i64,
     /// What is followed, in one line: `default/web → shop/cart (any
     /// protocol)`.
     pub follow: String,
-    /// What may hide packets or was not found, one sentence each.
+    /// What may hide packets, or was not found, one sentence each.
     pub warnings: Vec<String>,
 }
 
-/// What there is to say when a node is not any more what it was.
+/// A change on a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changed {
-    /// When it was noticed, Unix time, ns.
+    /// Time when the agent noticed the change, Unix time, ns.
     pub time: i64,
     /// Index of the node's agent.
     pub node: usize,
-    /// The points that are observed from then on, by index.
+    /// Indexes of the points that are observed from then on.
     pub points: Range<usize>,
-    /// Those that are not any more, by index.
+    /// Indexes of the points that are gone.
     pub gone: Vec<usize>,
-    /// What was not found or is odd, one sentence each.
+    /// What the agent did not find, or what is unusual, one sentence each.
     pub notes: Vec<String>,
 }
 
@@ -60,30 +60,30 @@ impl Changed {
     }
 }
 
-/// How a follow stands while it runs.
+/// The state of a follow while it runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
-    /// Where every packet and event went so far.
+    /// Counters of all packets and events so far.
     pub accounting: Accounting,
-    /// By agent: whether it is out of reach.
+    /// By agent: whether the agent is out of reach.
     pub away: Vec<bool>,
-    /// What part of the packets is followed, by their content: so many of [`u32::MAX`].
+    /// Share of packets in the sample, chosen by their content: so many of [`u32::MAX`].
     pub sample: u32,
 }
 
-/// Shows a follow: its start, each journey, and what they add up to. A view that has nothing to
-/// say about the start or a change leaves these methods out; one that passes calls on to
-/// another view has to pass on all of them.
+/// Shows a follow: its start, each journey, and the summary. A view without text for the start
+/// or a change leaves these methods out. A view that passes calls on to another view must pass
+/// on all methods.
 pub trait View {
-    /// Shows that from now on packets are seen, and where.
+    /// Shows the start of the follow, with its observation points.
     ///
     /// # Errors
-    /// Those of the writer, here and below: a closed pipe, a full disk.
+    /// Errors of the writer: a closed pipe, a full disk.
     fn started(&mut self, _: &Scene, _: &Started) -> io::Result<()> {
         Ok(())
     }
 
-    /// Shows that packets are seen at other points from now on.
+    /// Shows a change of observation points.
     ///
     /// # Errors
     /// See [`View::started`].
@@ -91,7 +91,7 @@ pub trait View {
         Ok(())
     }
 
-    /// Shows one journey and what became of it.
+    /// Shows one journey with its verdict.
     ///
     /// # Errors
     /// See [`View::started`].
@@ -103,7 +103,7 @@ pub trait View {
         parts: &Parts,
     ) -> io::Result<()>;
 
-    /// Takes a journey, whether it is to be shown or not: somebody may keep or count all.
+    /// Takes each journey, selected or not, for views that keep or count all journeys.
     ///
     /// # Errors
     /// See [`View::started`].
@@ -115,12 +115,12 @@ pub trait View {
         }
     }
 
-    /// Whether it shows how the follow stands while it runs.
+    /// Whether the view shows the state of the follow while it runs.
     fn shows_standing(&self) -> bool {
         false
     }
 
-    /// Shows how the follow stands.
+    /// Shows the state of the follow.
     ///
     /// # Errors
     /// See [`View::started`].
@@ -128,8 +128,8 @@ pub trait View {
         Ok(())
     }
 
-    /// Shows the sums of all journeys, last; and how many of them were shown, unless
-    /// all were.
+    /// Shows the summary of all journeys, as the last call. `selected` says how many matched a
+    /// query; `None` without a query.
     ///
     /// # Errors
     /// See [`View::started`].

@@ -1,4 +1,4 @@
-//! Who reads a follow: a view, behind what somebody wants to see.
+//! Reads the journal for a view, through a selection.
 
 use std::{io, sync::Arc};
 
@@ -10,40 +10,41 @@ use crate::{
     verdict::{Summary, Verdict},
 };
 
-/// Which journeys are shown.
+/// Selects the journeys to show.
 #[derive(Clone, Debug)]
 pub struct Selection {
-    /// What they have to be like.
+    /// Query that journeys have to match.
     pub query: Query,
-    /// Where its times of day are those of.
+    /// Time zone for times of day in the query.
     pub zone: TimeZone,
-    /// After how many no more are shown, ARP and neighbour discovery not counted.
+    /// Number of journeys to show at most; ARP and neighbour discovery do not count. `None`: no
+    /// limit.
     pub most: Option<u64>,
 }
 
-/// How many journeys a query left.
+/// Number of journeys that match a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selected {
-    /// The query.
+    /// Text of the query.
     pub query: String,
-    /// Journeys that are as it asks.
+    /// Number of journeys that match.
     pub matching: u64,
-    /// Journeys in all.
+    /// Number of all journeys.
     pub of: u64,
 }
 
-/// How far a reader has come.
+/// Position of a reader.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// The number of the entry that comes next.
+    /// Number of the next entry to read.
     pub read: u64,
-    /// Entries that were as they were wanted.
+    /// Number of entries that matched.
     matching: u64,
-    /// The same without ARP and neighbour discovery.
+    /// Number of entries that matched, without ARP and neighbour discovery.
     counted: u64,
 }
 
-/// Hands a view the journeys that it is to show, and all sums.
+/// Hands a view the selected journeys, and the summary.
 pub struct Reader<'a, V> {
     view: &'a mut V,
     selection: Option<Selection>,
@@ -51,7 +52,7 @@ pub struct Reader<'a, V> {
 }
 
 impl Selection {
-    /// Whether a journey is as the query asks.
+    /// Whether a journey matches the query.
     #[must_use]
     pub fn allows(&self, scene: &Scene, journey: &Journey, verdict: &Verdict) -> bool {
         self.query.matches(scene, &self.zone, journey, verdict)
@@ -59,7 +60,7 @@ impl Selection {
 }
 
 impl<'a, V: View> Reader<'a, V> {
-    /// Shows what is selected; `None`: all.
+    /// Creates a reader that shows the selected journeys; `None`: all journeys.
     pub const fn new(view: &'a mut V, selection: Option<Selection>) -> Self {
         Self {
             view,
@@ -72,23 +73,23 @@ impl<'a, V: View> Reader<'a, V> {
         }
     }
 
-    /// Who is shown what is selected.
+    /// The view.
     pub const fn view(&mut self) -> &mut V {
         self.view
     }
 
-    /// How far it has come.
+    /// The reader's position.
     #[must_use]
     pub const fn progress(&self) -> Progress {
         self.progress
     }
 
-    /// Goes on from where it was, with a core that goes on from there, too.
+    /// Continues from a position, with a core that continues from the same position.
     pub const fn resume(&mut self, progress: Progress) {
         self.progress = progress;
     }
 
-    /// Whether as many journeys have been shown as were selected.
+    /// Whether the limit of journeys to show is reached.
     #[must_use]
     pub fn is_full(&self) -> bool {
         let most = self.selection.as_ref().and_then(|selection| selection.most);
@@ -103,8 +104,8 @@ impl<'a, V: View> Reader<'a, V> {
         self.view.changed(scene, changed)
     }
 
-    /// Shows what is new in a journal. Who reads after every journey misses none: the
-    /// newest is always held.
+    /// Shows new entries of a journal. A reader that reads after every journey misses none,
+    /// because the journal always holds the newest one.
     pub(crate) fn read(&mut self, scene: &Scene, journal: &Journal) -> io::Result<()> {
         for entry in journal.since(self.progress.read) {
             self.progress.read = entry.number + 1;
@@ -126,16 +127,16 @@ impl<'a, V: View> Reader<'a, V> {
         self.view.entry(scene, entry, selected)
     }
 
-    /// Whether somebody wants to know how the follow stands.
+    /// Whether the view shows the state of the follow.
     #[must_use]
     pub fn shows_standing(&self) -> bool {
         self.view.shows_standing()
     }
 
-    /// Shows how the follow stands.
+    /// Shows the state of the follow.
     ///
     /// # Errors
-    /// Those of the view.
+    /// Errors of the view.
     pub fn standing(&mut self, scene: &Scene, standing: &Standing) -> io::Result<()> {
         self.view.standing(scene, standing)
     }
@@ -165,7 +166,7 @@ mod tests {
         verdict::{Kind, Parts, Summary, Verdict},
     };
 
-    /// Takes note of what it is shown.
+    /// A view that remembers what it shows.
     #[derive(Default)]
     struct Shown {
         journeys: Vec<u64>,
@@ -194,7 +195,7 @@ mod tests {
             Ok(())
         }
     }
-    /// The journeys with odd numbers are ARP's; what is selected has lengths of 84.
+    /// Journeys with odd numbers are ARP. The selection is for a length of 84.
     fn read(reader: &mut Reader<'_, Shown>, journal: &mut Journal, ids: impl Iterator<Item = u64>) {
         let scene = by_hand::scene();
         let mut journey = by_hand::journey(&[(0, FROM_POD), (1, INTO_POD)], Closed::Known);

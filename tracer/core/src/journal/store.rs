@@ -1,8 +1,8 @@
-//! The journal: the latest journeys, judged, and where to look for them.
+//! The journal: the latest judged journeys, with an index.
 //!
-//! The core writes, once per journey; whoever shows journeys reads. Entries are shared
-//! and never copied. Once they take more than is allowed, the oldest are forgotten and
-//! counted: what a reader is not shown must not look as if it had not been.
+//! The core writes each journey once, and views read it. Entries are shared and never copied.
+//! If entries take more memory than the limit, the oldest are forgotten and counted. Readers
+//! must be able to say that journeys are missing.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -12,19 +12,19 @@ use crate::{
     verdict::{Parts, Verdict},
 };
 
-/// How many lists of steps are kept to be used again.
+/// Number of lists of steps that are kept for reuse.
 const SPARE: usize = 1024;
 
-/// How much a journal holds.
+/// Limit of a journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bound {
-    /// About as many bytes as it may take ([`Entry::weight`]); the newest entry is
-    /// held whatever it takes.
+    /// Memory limit, approximate bytes ([`Entry::weight`]). The newest entry stays whatever it
+    /// takes.
     pub bytes: usize,
 }
 
 impl Default for Bound {
-    /// 32 MiB: some 15,000 journeys of eight hops each.
+    /// 32 MiB: about 15,000 journeys of eight hops each.
     fn default() -> Self {
         Self { bytes: 32 << 20 }
     }
@@ -36,18 +36,18 @@ pub struct Journal {
     bound: Bound,
     entries: VecDeque<Arc<Entry>>,
     index: Index,
-    /// What the entries take.
+    /// Memory that the entries take, approximate bytes.
     bytes: usize,
-    /// How many were forgotten: the number of the first that is held.
+    /// Number of forgotten entries, which is also the number of the first held entry.
     evicted: u64,
-    /// The latest time at which one of those began, Unix time, ns.
+    /// Latest begin of a forgotten entry, Unix time, ns.
     held_since: Option<i64>,
-    /// The lists of steps of those that were forgotten last, to be used again.
+    /// Lists of steps from the entries that were forgotten last, for reuse.
     spare: Vec<Vec<Step>>,
 }
 
 impl Journal {
-    /// One that holds nothing yet.
+    /// Creates an empty journal.
     #[must_use]
     pub fn new(bound: Bound) -> Self {
         Self {
@@ -56,8 +56,8 @@ impl Journal {
         }
     }
 
-    /// One that has forgotten all before a number, the latest of which began at `since`,
-    /// Unix time, ns.
+    /// Creates an empty journal that has forgotten all entries before a number. The latest of
+    /// them began at `since`, Unix time, ns.
     #[must_use]
     pub fn from(bound: Bound, number: u64, since: Option<i64>) -> Self {
         Self {
@@ -67,13 +67,13 @@ impl Journal {
         }
     }
 
-    /// Changes how much is held.
+    /// Changes the limit.
     pub fn set_bound(&mut self, bound: Bound) {
         self.bound = bound;
         self.evict();
     }
 
-    /// Adds a journey that was judged.
+    /// Adds a judged journey.
     pub fn push(&mut self, journey: impl Into<Box<Journey>>, verdict: Verdict, parts: Parts) {
         self.share(Arc::new(Entry {
             number: self.next(),
@@ -83,8 +83,8 @@ impl Journal {
         }));
     }
 
-    /// Adds an entry of another journal, which holds them in the same order. Those between
-    /// the newest here and this one count as forgotten, and with them all before.
+    /// Adds an entry of another journal with the same order. If entries between the newest one
+    /// here and this one are missing, they and all before them count as forgotten.
     pub fn share(&mut self, entry: Arc<Entry>) {
         if entry.number != self.next() {
             while self.forget_oldest() {}
@@ -96,14 +96,14 @@ impl Journal {
         self.evict();
     }
 
-    /// Forgets the oldest until the rest is small enough.
+    /// Forgets the oldest entries until the rest is within the limit.
     fn evict(&mut self) {
         while self.bytes > self.bound.bytes && self.entries.len() > 1 {
             self.forget_oldest();
         }
     }
 
-    /// Forgets the oldest, if there is any.
+    /// Forgets the oldest entry. Returns whether there was one.
     fn forget_oldest(&mut self) -> bool {
         let Some(entry) = self.entries.pop_front() else {
             return false;
@@ -120,72 +120,71 @@ impl Journal {
         true
     }
 
-    /// Lists of steps that nobody needs any more.
+    /// Lists of steps for reuse.
     pub(crate) fn spare(&mut self) -> impl Iterator<Item = Vec<Step>> {
         self.spare.drain(..)
     }
 
-    /// The number that the next entry will have.
+    /// Number of the next entry.
     #[must_use]
     pub fn next(&self) -> u64 {
         self.evicted + self.entries.len() as u64
     }
 
-    /// How many entries are held.
+    /// Number of held entries.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether none is.
+    /// Whether no entry is held.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// About how many bytes they take.
+    /// Memory that the held entries take, approximate bytes.
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// How many were forgotten for want of room.
+    /// Number of entries that were forgotten because of the limit.
     #[must_use]
     pub const fn evicted(&self) -> u64 {
         self.evicted
     }
 
-    /// Since when all journeys are held that began after it, Unix time, ns; `None`:
-    /// all are.
+    /// Unix time, ns, after which every journey that began is held; `None` if all are held.
     #[must_use]
     pub const fn held_since(&self) -> Option<i64> {
         self.held_since
     }
 
-    /// An entry by its number, if it is held.
+    /// Entry by its number; `None` if it is not held.
     #[must_use]
     pub fn get(&self, number: u64) -> Option<&Arc<Entry>> {
         let at = usize::try_from(number.checked_sub(self.evicted)?).ok()?;
         self.entries.get(at)
     }
 
-    /// The entry of the journey with this number, if it is held.
+    /// Entry by the journey's own number; `None` if it is not held.
     #[must_use]
     pub fn with_id(&self, id: u64) -> Option<&Arc<Entry>> {
         self.get(self.index.with_id(id)?)
     }
 
-    /// Entries from a number on, as far as they are held.
+    /// Held entries from a number on.
     pub fn since(&self, number: u64) -> impl DoubleEndedIterator<Item = &Arc<Entry>> {
         let skipped = number.saturating_sub(self.evicted);
         let skipped = usize::try_from(skipped).unwrap_or(usize::MAX);
         self.entries.range(skipped.min(self.entries.len())..)
     }
 
-    /// The entries that are as somebody wants them, in the order of their verdicts.
+    /// Held entries that match a query, in the order of verdicts.
     ///
-    /// Verdicts, conversations, places, periods and numbers of journeys are looked up;
-    /// other terms are tried on what is found by these.
+    /// The index finds verdicts, conversations, places, periods and numbers of journeys. Other
+    /// terms of the query are tried on the entries that the index finds.
     pub fn matching<'a>(
         &'a self,
         scene: &'a Scene,
@@ -199,7 +198,7 @@ impl Journal {
         entries.filter(|entry| selection.allows(scene, &entry.journey, &entry.verdict))
     }
 
-    /// How many numbers the index holds.
+    /// Number of numbers in the index.
     #[cfg(test)]
     pub(super) fn indexed(&self) -> usize {
         self.index.len()

@@ -1,4 +1,4 @@
-//! A query as text that means the same.
+//! Writes a query as text with the same meaning.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -95,14 +95,14 @@ fn shown(value: &impl Display) -> String {
     value.to_string()
 }
 
-/// The key that stands for something.
+/// The key of a value.
 fn key<T: PartialEq>(all: &[(&'static str, T)], of: &T) -> &'static str {
     let mut all = all.iter();
     let key = all.find(|(_, known)| known == of);
     key.expect("each has a key").0
 }
 
-/// What a value is called.
+/// The name of a value.
 fn called<T: PartialEq>(all: &[(&'static str, T)], value: &T) -> String {
     key(all, value).to_owned()
 }
@@ -118,7 +118,7 @@ impl Display for Protocol {
     }
 }
 
-/// A text, in quotes if anything in it would mean more than itself.
+/// A text, in quotes if a character in it has a special meaning.
 struct Quoted<'a>(&'a str);
 
 impl Display for Quoted<'_> {

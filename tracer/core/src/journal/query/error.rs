@@ -1,67 +1,67 @@
-//! What is wrong with a query, in a sentence.
+//! Errors in a query, each as one sentence.
 
-/// What is wrong with a query.
+/// An error in a query.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{word}` at character {at} {wrong}")]
 pub struct QueryError {
-    /// Which character it begins at, from 1.
+    /// Position of the wrong word's first character, from 1.
     pub at: usize,
-    /// What is wrong.
+    /// The wrong word.
     pub word: String,
-    /// How.
+    /// What is wrong with it.
     pub wrong: Wrong,
 }
 
-/// What can be wrong with a word; the sentence goes on after it.
+/// Kinds of errors. In the message, their text follows the word.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Wrong {
-    /// There is nothing.
+    /// The query is empty.
     #[error("asks for nothing: give a term such as verdict:dropped")]
     Empty,
-    /// A parenthesis, or quotes.
+    /// A parenthesis or quotes are not closed.
     #[error("is never closed")]
     Open,
-    /// A parenthesis.
+    /// A closing parenthesis has no opening one.
     #[error("closes nothing")]
     Close,
-    /// `or` or `-` without what belongs to it.
+    /// `or` or `-` without its operand.
     #[error("needs a term {0} it")]
     Lonely(&'static str),
-    /// More parentheses and negations than anybody writes.
+    /// Parentheses and negations are nested too deeply.
     #[error("is nested too deep: give at most {0} levels")]
     Deep(usize),
-    /// A key that is none.
+    /// The key is unknown.
     #[error("is no key: did you mean {0}:?")]
     Key(&'static str),
-    /// A word without a key.
+    /// The word has no key, and is no known word.
     #[error("is no term: did you mean {0}?")]
     Term(String),
-    /// What other languages have for terms that all have to match.
+    /// An operator that other languages use for terms that all have to match.
     #[error("is not needed: terms side by side must all match")]
     And,
-    /// What other languages have for `or`.
+    /// An operator that other languages use for `or`.
     #[error("is no term: write or between terms, and a comma between values")]
     Or,
-    /// No value.
+    /// The key has no value.
     #[error("has no value: give one such as {0}")]
     NoValue(&'static str),
-    /// A word of a list.
+    /// The value is not in the list of words.
     #[error("is no {what}: did you mean {nearest}?")]
     Choice {
-        /// What it should be.
+        /// Kind of value that is expected.
         what: &'static str,
-        /// The nearest.
+        /// The most similar word of the list.
         nearest: &'static str,
     },
-    /// Something else that is none.
+    /// The value has the wrong form.
     #[error("is no {what}: give one such as {example}")]
     Value {
-        /// What it should be.
+        /// Kind of value that is expected.
         what: &'static str,
-        /// What would do.
+        /// A valid example.
         example: &'static str,
     },
-    /// A range that is empty.
+    /// The range ends before it begins.
     #[error("ends before it begins")]
     Backwards,
 }

@@ -1,4 +1,4 @@
-//! Whether a journey is as a query asks.
+//! Matches a journey with a query.
 
 use std::net::IpAddr;
 
@@ -14,7 +14,7 @@ use crate::{
     verdict::{Verdict, latencies},
 };
 
-/// A journey, and what is known of it.
+/// A journey with its verdict and its scene.
 #[derive(Clone, Copy)]
 pub(super) struct Seen<'a> {
     pub(super) scene: &'a Scene,
@@ -71,13 +71,13 @@ impl Seen<'_> {
         }
     }
 
-    /// The packet's addresses.
+    /// Addresses of the packet.
     fn addresses(self, side: Side) -> impl Iterator<Item = IpAddr> {
         let packet = &self.journey.packet;
         of(side, packet.src, packet.dst)
     }
 
-    /// Who had an address when the packet was first seen.
+    /// Owner of an address when the packet was first seen.
     fn owner(&self, address: IpAddr) -> Option<&Owner> {
         let Scene { owners, .. } = self.scene;
         owners.at(address, self.journey.start())
@@ -118,7 +118,7 @@ impl Seen<'_> {
         }
     }
 
-    /// Whether it was seen or dropped there.
+    /// Whether the packet was seen or dropped at a place.
     fn passed(self, place: &Place) -> bool {
         let Self { scene, journey, .. } = self;
         let mut drops = journey.drops.iter();
@@ -148,7 +148,7 @@ impl Seen<'_> {
         }
     }
 
-    /// From the first hop to the last, ns, where it is sure whose hops these are.
+    /// Time from the first hop to the last, ns; `None` if the hops may be another packet's.
     fn took(self) -> Option<u64> {
         let [first, .., last] = &*self.journey.steps else {
             return None;
@@ -176,7 +176,7 @@ impl Seen<'_> {
     }
 }
 
-/// What an end of a packet has.
+/// Values of one end of a packet, or of both.
 fn of<T>(side: Side, source: T, destination: T) -> impl Iterator<Item = T> {
     let source = (side != Side::Destination).then_some(source);
     let destination = (side != Side::Source).then_some(destination);
@@ -241,7 +241,7 @@ impl Glob {
         let Some(mut name) = name.strip_prefix(&**first) else {
             return false;
         };
-        // The earliest place leaves most for what comes after it.
+        // The earliest match leaves the most text for the pieces after it.
         for piece in between {
             match name.find(&**piece) {
                 Some(at) => name = &name[at + piece.len()..],

@@ -1,12 +1,12 @@
-//! The language of `--where`: which journeys somebody wants to see.
+//! The language of `--where`, which selects journeys.
 //!
 //! ```text
 //! text ──words──► tokens ──parse, values──► Expr ──matches──► yes or no
 //! ```
 //!
-//! `docs/where.md` has the grammar. What is not in it is refused with the word and its
-//! place: a filter that is silently wrong hides the packet that somebody looks for.
-//! [`Query`]'s display is a text that means the same.
+//! `docs/where.md` has the grammar. Other input is refused, with the word and its position,
+//! because a silently wrong filter hides the packet that somebody looks for. [`Query`]'s
+//! display is a text with the same meaning.
 
 mod display;
 mod error;
@@ -30,12 +30,12 @@ use crate::{
     verdict::Verdict,
 };
 
-/// What journeys have to be like.
+/// A condition on journeys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query(Expr);
 
 impl Query {
-    /// Whether a journey is like that. Times of day are those of `zone`.
+    /// Whether a journey matches. Times of day are in the time zone `zone`.
     #[must_use]
     pub fn matches(
         &self,

@@ -1,4 +1,4 @@
-//! What a query consists of.
+//! The parts of a query.
 
 use ipnet::IpNet;
 use jiff::{Timestamp, civil::Time};
@@ -9,18 +9,18 @@ use crate::{
     verdict::{Confidence, Kind},
 };
 
-/// Terms, and how they are joined.
+/// A term, or an expression of terms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Expr {
-    /// All of them, at least two.
+    /// All must match; at least two.
     All(Vec<Self>),
-    /// Any of them, at least two.
+    /// At least one must match; at least two.
     Any(Vec<Self>),
     Not(Box<Self>),
     Term(Term),
 }
 
-/// What is asked of a journey. Of several values, one has to be right.
+/// A condition on a journey. If it has several values, one of them has to match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Term {
     Verdict(Vec<Kind>),
@@ -37,23 +37,23 @@ pub(super) enum Term {
     At(Vec<Place>),
     Leg(Vec<Leg>),
     Time(Vec<Period>),
-    /// From the first hop to the last.
+    /// Time from the first hop to the last.
     Took(Limit),
     Retransmission,
-    /// What somebody who looks for what is wrong wants to see.
+    /// Journeys with a problem.
     Problem,
 }
 
-/// What has a name.
+/// Things that have names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Named {
     /// A pod that owns an address of the packet.
     Pod,
     /// A node that a hop or drop was on.
     Node,
-    /// Who owns an address of the packet.
+    /// The owner of an address of the packet.
     Owner,
-    /// Reason or function of a drop.
+    /// The reason or function of a drop.
     Drop,
 }
 
@@ -66,7 +66,7 @@ impl Named {
     ];
 }
 
-/// Which end of the packet.
+/// An end of the packet, or either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
     Either,
@@ -75,14 +75,14 @@ pub(super) enum Side {
 }
 
 impl Side {
-    /// As keys of addresses.
+    /// Keys for addresses.
     pub(super) const ENDS: [(&'static str, Self); 3] = [
         ("ip", Self::Either),
         ("src", Self::Source),
         ("dst", Self::Destination),
     ];
 
-    /// As keys of ports.
+    /// Keys for ports.
     pub(super) const PORTS: [(&'static str, Self); 3] = [
         ("port", Self::Either),
         ("sport", Self::Source),
@@ -90,12 +90,12 @@ impl Side {
     ];
 }
 
-/// What is a number.
+/// Things that are numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Number {
-    /// Bytes of the IP packet.
+    /// Length of the IP packet, bytes.
     Len,
-    /// The journey's own.
+    /// The journey's own number.
     Id,
 }
 
@@ -103,12 +103,12 @@ impl Number {
     pub(super) const ALL: [(&'static str, Self); 2] = [("len", Self::Len), ("id", Self::Id)];
 }
 
-/// A name, or a part of it; letters of ASCII are the same in both cases.
+/// A name or a part of it; ASCII letters match in both cases.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Name {
-    /// Never empty.
+    /// The text; never empty.
     pub(super) text: String,
-    /// Whether it is the whole name.
+    /// Whether the text is the whole name.
     pub(super) whole: bool,
 }
 
@@ -116,25 +116,25 @@ pub(super) struct Name {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum End {
     Network(IpNet),
-    /// That of the address's owner.
+    /// An end whose address has an owner of this name.
     Owner(Name),
 }
 
-/// Numbers, both ends included.
+/// A range of numbers, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) from: u64,
     pub(super) to: u64,
 }
 
-/// A protocol, or both ICMPs.
+/// A protocol, or ICMP and ICMPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
     AnyIcmp,
     One(Proto),
 }
 
-/// Protocols that have a name here.
+/// Protocols with a name.
 pub(super) const PROTOCOLS: [(&str, Protocol); 6] = [
     ("tcp", Protocol::One(Proto::Ip(6))),
     ("udp", Protocol::One(Proto::Ip(17))),
@@ -144,14 +144,15 @@ pub(super) const PROTOCOLS: [(&str, Protocol); 6] = [
     ("arp", Protocol::One(Proto::Arp)),
 ];
 
-/// TCP flags that are set, and that are not: bits as in the header.
+/// TCP flags that must be set, and flags that must not be set: bits as in the header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FlagSet {
     pub(super) set: u8,
     pub(super) unset: u8,
 }
 
-/// Flags by name. A SYN opens a connection; what answers it is a SYN|ACK.
+/// Flags by name. `SYN` means a packet that opens a connection, so the answer to it, a SYN|ACK,
+/// does not match.
 pub(super) const FLAGS: [(&str, FlagSet); 9] = {
     const fn set(set: u8) -> FlagSet {
         FlagSet { set, unset: 0 }
@@ -184,27 +185,27 @@ pub(super) const CONFIDENCES: [(&str, Confidence); 3] = [
 pub(super) const COURSES: [(&str, Course); 2] =
     [("request", Course::Request), ("reply", Course::Reply)];
 
-/// A name with gaps that anything fits into: what is before, between and behind them.
-/// Never empty; one piece is the whole name.
+/// A name with gaps for any text: the pieces before, between and after the gaps. Never empty; a
+/// single piece is the whole name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Glob(pub(super) Vec<String>);
 
 /// Interfaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    /// Their node, or the pod whose namespace they are in.
+    /// Their node, or the pod that has their network namespace.
     pub(super) within: Option<Glob>,
     pub(super) interface: Glob,
 }
 
-/// Ways from a hop to the next that begin or end at a place.
+/// Legs, from a hop to the next one, that begin or end at a place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Leg {
     pub(super) place: Place,
     pub(super) took: Option<Limit>,
 }
 
-/// A bound of a time span, ns.
+/// A limit of a time span, ns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Limit {
     Over(u64),
@@ -221,15 +222,15 @@ pub(super) const UNITS: [(&str, u64); 6] = [
     ("h", 3_600_000_000_000),
 ];
 
-/// When a journey begins, both ends included.
+/// Period in which a journey begins, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Period {
-    /// Times of day; over midnight if the first is later.
+    /// Times of day; past midnight if the first is later.
     Daily(Time, Time),
     Once(Option<Timestamp>, Option<Timestamp>),
 }
 
-/// Keys that take values; a test holds that each is one.
+/// Keys that take values; a test checks each of them.
 pub(super) const KEYS: [&str; 22] = [
     "verdict",
     "cause",

@@ -1,4 +1,4 @@
-//! Which entries of a journal can match at all, by its index.
+//! Finds the entries of a journal that can match, by its index.
 
 use std::collections::BTreeSet;
 
@@ -12,8 +12,8 @@ use crate::{
 };
 
 impl Query {
-    /// The numbers of all entries that can match, in rising order, and maybe of
-    /// others; `None`: any can.
+    /// Numbers of all entries that can match, in rising order, and possibly of others; `None`:
+    /// any entry can match.
     ///
     /// Among the terms that have to match, the one with the fewest entries decides. A journey
     /// in several lists is returned once.
@@ -35,7 +35,7 @@ impl Query {
     }
 }
 
-/// The lists that have all entries which a term can match.
+/// Lists of the index that together have all entries which a term can match.
 fn lists<'a>(term: &Term, index: &'a Index, scene: &Scene) -> Option<Vec<&'a Numbers>> {
     match term {
         Term::Verdict(kinds) => Some(kinds.iter().map(|kind| index.of_verdict(*kind)).collect()),
@@ -60,7 +60,7 @@ fn lists<'a>(term: &Term, index: &'a Index, scene: &Scene) -> Option<Vec<&'a Num
     }
 }
 
-/// The points of a scene that are at a place: agent, and point of it.
+/// Points of a scene at a place: agent, and index of the agent's point.
 fn points(place: &Place, scene: &Scene) -> Vec<(usize, usize)> {
     let nodes = scene.nodes.iter().enumerate();
     let points = nodes.flat_map(|(node, hello)| {
@@ -73,7 +73,7 @@ fn points(place: &Place, scene: &Scene) -> Vec<(usize, usize)> {
         .collect()
 }
 
-/// The entries that a term can match, where no list has them.
+/// Entries that a term can match, for terms without a list.
 fn found(term: &Term, index: &Index) -> Option<BTreeSet<u64>> {
     match term {
         Term::Number(Number::Id, spans) if spans.iter().all(|span| span.from == span.to) => {
@@ -89,7 +89,7 @@ fn found(term: &Term, index: &Index) -> Option<BTreeSet<u64>> {
                 let nanosecond = |time: &jiff::Timestamp| time.as_nanosecond();
                 let from = from.as_ref().map_or(i64::MIN.into(), nanosecond);
                 let to = to.as_ref().map_or(i64::MAX.into(), nanosecond);
-                // What a bound is beyond 64 bits of, no journey is.
+                // No journey is beyond a limit that needs more than 64 bits.
                 let [from, to] = [from, to].map(|time| {
                     let within = time.clamp(i64::MIN.into(), i64::MAX.into());
                     i64::try_from(within).expect("it was brought within")

@@ -7,8 +7,8 @@ use super::{
     words::{Placed, Token, text, words},
 };
 
-/// How many parentheses and negations may be around a term. The parser, and what
-/// walks over the expression, call themselves so often.
+/// Limit of parentheses and negations around a term. The parser, and code that walks the
+/// expression, recurse to this depth.
 pub(super) const DEPTH: usize = 32;
 
 /// Reads a whole query.
@@ -33,7 +33,7 @@ pub(super) fn parse(query: &str) -> Result<Expr, QueryError> {
 }
 
 struct Parser<'a> {
-    /// What is left.
+    /// Tokens that are left.
     tokens: &'a [Placed],
     depth: usize,
 }
@@ -47,7 +47,7 @@ impl<'a> Parser<'a> {
         })
     }
 
-    /// Alternatives.
+    /// Reads alternatives, joined by `or`.
     fn any(&mut self) -> Result<Expr, QueryError> {
         let mut any = vec![self.all(None)?];
         while let Some(or) = self.next_if(is_or) {
@@ -56,7 +56,7 @@ impl<'a> Parser<'a> {
         Ok(one_or(any, Expr::Any))
     }
 
-    /// Terms side by side, behind `before`.
+    /// Reads adjacent terms, after the token `before`.
     fn all(&mut self, before: Option<&Placed>) -> Result<Expr, QueryError> {
         let mut all = Vec::new();
         while let Some(first) = self.tokens.first() {
@@ -79,7 +79,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// A term, or what is in parentheses or not to match.
+    /// Reads a term, an expression in parentheses, or a negation.
     fn one(&mut self) -> Result<Expr, QueryError> {
         let (first, rest) = self.tokens.split_first().expect("there is one");
         self.tokens = rest;

@@ -1,4 +1,4 @@
-//! What is read is what is written, whatever that is.
+//! A query that is written and read again is the same query.
 
 mod strategies;
 

@@ -1,4 +1,4 @@
-//! What a term asks for: its key, and the values that the key takes.
+//! Reads a term: its key, and the values that the key takes.
 
 mod spans;
 
@@ -20,7 +20,7 @@ use crate::{
     verdict::Kind,
 };
 
-/// What is asked for without a key.
+/// A word without a key.
 pub(super) const RETRANSMISSION: &str = "retransmission";
 pub(super) const PROBLEM: &str = "problem";
 
@@ -35,7 +35,7 @@ pub(super) const VERDICTS: [(&str, Kind); 8] = {
     verdicts
 };
 
-/// Reads a word that begins at a character.
+/// Reads a word; `at` is the position of its first character.
 pub(super) fn term(word: &[Char], at: usize) -> Result<Term, QueryError> {
     if word.first().is_some_and(|c| c.is('>') || c.is('<')) {
         return limit(word).map(Term::Took);
@@ -104,7 +104,7 @@ struct Values<'a> {
 }
 
 impl Values<'_> {
-    /// All of them, between commas.
+    /// Reads all values, separated by commas.
     fn each<T>(
         &self,
         example: &'static str,
@@ -131,7 +131,7 @@ const fn example(named: Named) -> &'static str {
     }
 }
 
-/// A word without a key.
+/// Reads a word without a key.
 fn bare(word: &[Char], at: usize) -> Result<Term, QueryError> {
     let said = text(word);
     let name = said.to_ascii_lowercase();
@@ -148,7 +148,7 @@ fn bare(word: &[Char], at: usize) -> Result<Term, QueryError> {
         match &*name {
             "and" | "&&" | "&" => Wrong::And,
             "||" | "|" => Wrong::Or,
-            // What is asked for most often, by its value alone.
+            // The most frequent conditions need no key.
             name if pick(&VERDICTS, name).is_some() => with_key("verdict"),
             name if pick(&FLAGS, name).is_some() => with_key("flags"),
             name if pick(&PROTOCOLS, name).is_some() => with_key("proto"),
@@ -167,13 +167,13 @@ fn bare(word: &[Char], at: usize) -> Result<Term, QueryError> {
     ))
 }
 
-/// The value that goes by a name.
+/// The value with a name.
 fn pick<T: Copy>(all: &[(&str, T)], name: &str) -> Option<T> {
     let mut all = all.iter();
     all.find(|(known, _)| *known == name).map(|(_, of)| *of)
 }
 
-/// The name that is most like another.
+/// The most similar name.
 fn nearest<'a, T: Copy + 'a>(
     all: impl Iterator<Item = &'a (&'static str, T)>,
     name: &str,
@@ -194,12 +194,12 @@ fn refuse_at(at: usize, word: String, wrong: Wrong) -> QueryError {
     QueryError { at, word, wrong }
 }
 
-/// Refuses a value, which has a character at least.
+/// Refuses a value, which has at least one character.
 fn refuse(value: &[Char], wrong: Wrong) -> QueryError {
     refuse_at(value[0].at, text(value), wrong)
 }
 
-/// One of a list, in small letters or capitals.
+/// Reads one word of a list, in lower or upper case.
 fn choice<T: Copy>(
     all: &[(&'static str, T)],
     value: &[Char],
@@ -212,7 +212,7 @@ fn choice<T: Copy>(
     })
 }
 
-/// A part of a name, or behind `=` all of it.
+/// Reads a part of a name, or after `=`, the whole name.
 fn name(value: &[Char]) -> Result<Name, QueryError> {
     let (whole, named) = match value {
         [first, rest @ ..] if first.is('=') => (true, rest),
@@ -233,14 +233,14 @@ fn name(value: &[Char]) -> Result<Name, QueryError> {
     })
 }
 
-/// An address, a network, or where `named` the owner of one.
+/// Reads an address, a network, or if `named`, an owner's name.
 fn end(value: &[Char], named: bool) -> Result<End, QueryError> {
     let said = text(value);
     let address = said.trim_start_matches('=');
     if let Some(network) = network(address) {
         return Ok(End::Network(network));
     }
-    // No object is called so: it is an address with a slip.
+    // No object has such a name, so this is a mistyped address.
     let is_meant =
         address.contains(':') || !address.contains(|c: char| !"0123456789./".contains(c));
     if named && !is_meant {
@@ -262,10 +262,10 @@ fn network(text: &str) -> Option<IpNet> {
     }
 }
 
-/// A protocol's name or number.
+/// Reads a protocol's name or number.
 fn proto(value: &[Char]) -> Result<Protocol, QueryError> {
     let name = text(value).to_ascii_lowercase();
-    // As text shows those without a name.
+    // The text view writes protocols without a name in this form.
     let number = name.strip_prefix("proto-").unwrap_or(&name);
     match number.parse() {
         Ok(number) => Ok(Protocol::One(Proto::Ip(number))),
@@ -273,7 +273,7 @@ fn proto(value: &[Char]) -> Result<Protocol, QueryError> {
     }
 }
 
-/// A conversation's number, as JSON has it.
+/// Reads a conversation's number, as JSON has it.
 fn conversation(value: &[Char]) -> Result<u64, QueryError> {
     let digits = text(value);
     let is_hex = digits.chars().all(|c| c.is_ascii_hexdigit());
@@ -289,7 +289,7 @@ fn conversation(value: &[Char]) -> Result<u64, QueryError> {
     })
 }
 
-/// An interface, or the one of a node or pod.
+/// Reads an interface, or an interface of a node or pod.
 fn place(value: &[Char]) -> Result<Place, QueryError> {
     let (within, interface) = match value.iter().rposition(|char| char.c == '/') {
         Some(slash) => (Some(&value[..slash]), &value[slash + 1..]),
@@ -314,7 +314,7 @@ fn glob(value: &[Char]) -> Glob {
     Glob(value.split(|char| char.is('*')).map(text).collect())
 }
 
-/// A place, and how long a leg there took.
+/// Reads a place, and how long a leg at this place took.
 fn leg(value: &[Char]) -> Result<Leg, QueryError> {
     let bound = value.iter().position(|char| char.is('>') || char.is('<'));
     let (at, took) = value.split_at(bound.unwrap_or(value.len()));

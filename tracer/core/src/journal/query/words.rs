@@ -1,4 +1,4 @@
-//! From text to tokens.
+//! Splits text into tokens.
 
 use super::error::{QueryError, Wrong};
 
@@ -6,14 +6,14 @@ use super::error::{QueryError, Wrong};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Char {
     pub(super) c: char,
-    /// Which one of the text it is, from 1.
+    /// Position in the text, from 1.
     pub(super) at: usize,
-    /// Whether it stands for itself only, because it is in quotes.
+    /// Whether the character is in quotes, so that it has no special meaning.
     pub(super) quoted: bool,
 }
 
 impl Char {
-    /// Whether it is this one, and means what it does outside quotes.
+    /// Whether this is the character `c`, outside of quotes.
     pub(super) fn is(self, c: char) -> bool {
         self.c == c && !self.quoted
     }
@@ -24,23 +24,23 @@ pub(super) enum Token {
     Not,
     Open,
     Close,
-    /// Never empty, but its text is where there are only quotes.
+    /// A word. Its list is never empty, but its text is empty if there are only quotes.
     Word(Vec<Char>),
 }
 
-/// A token, as it was written, and where.
+/// A token, its source text and its position.
 #[derive(Clone, Debug)]
 pub(super) struct Placed {
     pub(super) token: Token,
     pub(super) at: usize,
 }
 
-/// What is in the characters.
+/// Text of the characters.
 pub(super) fn text(word: &[Char]) -> String {
     word.iter().map(|char| char.c).collect()
 }
 
-/// Takes a query apart.
+/// Splits a query into tokens.
 pub(super) fn words(query: &str) -> Result<Vec<Placed>, QueryError> {
     let chars: Vec<char> = query.chars().collect();
     let mut tokens = Vec::new();
@@ -71,7 +71,7 @@ pub(super) fn words(query: &str) -> Result<Vec<Placed>, QueryError> {
     Ok(tokens)
 }
 
-/// The word that begins at an index, and the index behind it.
+/// Reads the word that begins at an index. Returns the word and the index after it.
 fn word(chars: &[char], mut next: usize) -> Result<(Vec<Char>, usize), QueryError> {
     let mut word = Vec::new();
     let mut opened = None;
@@ -82,7 +82,7 @@ fn word(chars: &[char], mut next: usize) -> Result<(Vec<Char>, usize), QueryErro
             '"' => opened = if quoted { None } else { Some(at) },
             '\\' if quoted => {
                 next += 1;
-                // Without a character behind it, the quotes are not closed either.
+                // A backslash at the end leaves the quotes open.
                 word.extend(chars.get(next).map(|&c| Char { c, at, quoted }));
             }
             c if !quoted && (c.is_whitespace() || matches!(c, '(' | ')')) => break,
