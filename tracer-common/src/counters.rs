@@ -1,8 +1,7 @@
-//! Where every packet and every event went.
+//! Counters: what became of every packet and every event.
 //!
-//! A program counts each packet that it sees at an observation point in exactly one of these, per CPU
-//! and per observation point, so that their sum is the kernel's own `run_cnt`
-//! of the program.
+//! A program counts each packet at an observation point in exactly one of these counters, per
+//! CPU and per point. So their sum is the kernel's own `run_cnt` of the program.
 //!
 //! Invariant 3 (ARCHITECTURE.md): the accounting balances. A new way out of a program
 //! needs a counter.
@@ -13,28 +12,27 @@ use crate::event::PLACES;
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counter {
-    /// Does not belong to the follow.
+    /// The packet does not belong to the follow.
     Miss = 0,
-    /// Belongs to it, and its event is in the ring buffer.
+    /// The packet belongs to the follow, and its event is in the ring buffer.
     Emitted = 1,
-    /// Belongs to it, but the ring buffer had no room: a lost event.
+    /// The packet belongs to the follow, but the ring buffer had no room: a lost event.
     RingFull = 2,
-    /// Belongs to it, but the event budget of this moment was spent: a lost
+    /// The packet belongs to the follow, but the event budget of this window was spent: a lost
     /// event.
     RateLimited = 3,
-    /// Belongs to it, but its flow or content is not in the sample.
+    /// The packet belongs to the follow, but not to the sample.
     SampledOut = 4,
-    /// Carries a header that the walk cannot read: short, of an impossible
-    /// length, nested too deep, or of a kind that is not followed. Cannot be
-    /// told to belong or not.
+    /// The packet has a header that the walk cannot parse: truncated, of an impossible length,
+    /// nested too deeply, or of an unknown kind. So the packet may belong to the follow.
     Unparsed = 5,
 }
 
 impl Counter {
-    /// How many there are.
+    /// Number of counters.
     pub const COUNT: usize = 6;
 
-    /// All, in the order of their numbers.
+    /// All counters, in the order of their numbers.
     pub const ALL: [Self; Self::COUNT] = [
         Self::Miss,
         Self::Emitted,
@@ -57,19 +55,19 @@ pub struct Counters {
 const _: () = assert!(size_of::<Counters>() == 48);
 
 impl Counters {
-    /// Packets counted in `counter`.
+    /// Number of packets in `counter`.
     #[must_use]
     pub const fn get(&self, counter: Counter) -> u64 {
         self.packets[counter as usize]
     }
 
-    /// Packets the program ran on.
+    /// Number of packets that the program saw: the sum of all counters.
     #[must_use]
     pub fn seen(&self) -> u64 {
         self.packets.iter().sum()
     }
 
-    /// What was counted since they were `before`.
+    /// The increase since the values `before`.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
         Self {
@@ -77,13 +75,13 @@ impl Counters {
         }
     }
 
-    /// Adds another CPU's, or another point's, counters to these.
+    /// Adds the counters of another CPU or point.
     pub fn add(&mut self, other: &Self) {
         add(&mut self.packets, &other.packets);
     }
 }
 
-/// What was counted since counters were `before`.
+/// The increase of counters since the values `before`.
 pub(crate) fn since<const N: usize>(counters: &[u64; N], before: &[u64; N]) -> [u64; N] {
     core::array::from_fn(|index| counters[index].saturating_sub(before[index]))
 }
@@ -95,28 +93,27 @@ pub(crate) fn add<const N: usize>(sums: &mut [u64; N], counters: &[u64; N]) {
     }
 }
 
-/// How many counter slots a namespace has for each place ([`crate::event::HopEvent::place`]):
-/// one for each value of an interface index's low bits.
+/// Number of counter slots per namespace and place ([`crate::event::HopEvent::place`]): one for
+/// each value of an interface index's low nine bits.
 pub const SLOTS_PER_PLACE: u32 = 512;
 
-/// How many it has in all.
+/// Number of counter slots per namespace.
 pub const SLOTS: u32 = SLOTS_PER_PLACE * PLACES as u32;
 
 /// The counter slot of an observation point.
 ///
-/// Interfaces whose indexes agree in their low nine bits share a slot. Sums
-/// stay right; per-point figures are then those of both, which user space
-/// knows and says.
+/// Interfaces whose indexes have the same low nine bits share a slot. Sums stay right, but
+/// counters per point are those of all these interfaces. User space knows that and says so.
 #[inline(always)]
 #[must_use]
 pub const fn slot(ifindex: u32, place: u8) -> u32 {
     (place as u32 * SLOTS_PER_PLACE) | (ifindex & (SLOTS_PER_PLACE - 1))
 }
 
-/// In place of an interface's index: several that share a slot.
+/// Stands for the index of an interface if several interfaces share a slot.
 pub const SEVERAL: u32 = u32::MAX;
 
-/// What a slot's entry becomes that is `known`, 0 at first, when `ifindex` is
+/// New entry of a slot whose entry is `known` (0 at first) when the interface `ifindex` is
 /// observed there, too.
 #[must_use]
 pub const fn share(known: u32, ifindex: u32) -> u32 {
@@ -146,7 +143,7 @@ mod tests {
         let slots = [INGRESS, EGRESS, XDP].map(|place| slot(u32::MAX, place));
         assert!(slots.is_sorted_by(|one, other| one < other));
         assert_eq!(slots[2], SLOTS - 1);
-        // Without XDP there is room for two places.
+        // Without XDP, there are two places.
         assert!(slots[1] < 2 * SLOTS_PER_PLACE);
     }
 }

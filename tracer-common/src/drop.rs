@@ -1,22 +1,19 @@
-//! What the drop programs and user space agree on.
+//! The types that the drop programs and user space share.
 //!
-//! The kernel frees a packet that goes no further with `kfree_skb`, and says
-//! from where and, since Linux 5.17, why. That is evidence, not a verdict:
-//! delivered packets end there, too. The programs read kernel structures whose
-//! layout differs from build to build, at offsets that user space finds in the
-//! kernel's own type information and passes in a [`DropLoad`].
+//! The kernel frees a packet that goes no further with `kfree_skb`. The call says from where,
+//! and since Linux 5.17, why. That is evidence, not a verdict, because the kernel frees
+//! delivered packets there, too. The layout of kernel structures differs from build to build.
+//! User space finds the offsets in the kernel's BTF and passes them in a [`DropLoad`].
 
 use crate::{counters, event::HopEvent};
 
 /// Bytes of an interface's name (`IFNAMSIZ`).
 pub const NAME_BYTES: usize = 16;
 
-/// Where fields lie in the running kernel's structures, in bytes from the
-/// structure's start, and what else a load of the drop programs is told.
+/// Offsets of fields in the running kernel's structures, in bytes from the structure's start.
 ///
-/// Every field named here exists in every kernel that the programs load on, and
-/// user space refuses to start where one does not; but for what says [`ABSENT`],
-/// which is then left out.
+/// Each of these fields exists in every kernel on which the programs load, and user space
+/// refuses to start without it. Fields that may be [`ABSENT`] are the exception.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DropLoad {
@@ -59,11 +56,11 @@ pub struct DropLoad {
     pub skb_refdst: u32,
     /// `dst_entry.dev`.
     pub dst_dev: u32,
-    /// `sk_buff._nfct`: pointer to the connection, and the packet's part in it in the
-    /// lowest three bits. [`ABSENT`] in a kernel without connection tracking.
+    /// `sk_buff._nfct`: pointer to the connection, and in the lowest three bits the packet's
+    /// state (`enum ip_conntrack_info`). [`ABSENT`] in a kernel without connection tracking.
     pub skb_nfct: u32,
-    /// `nf_conn.status`. [`ABSENT`] also where connection tracking is a module, of which
-    /// the kernel's own type information tells nothing.
+    /// `nf_conn.status`. [`ABSENT`] also if connection tracking is a module, because the
+    /// kernel's own BTF does not have its types.
     pub ct_status: u32,
     /// Always 0.
     pub padding: u32,
@@ -71,62 +68,59 @@ pub struct DropLoad {
 
 const _: () = assert!(size_of::<DropLoad>() == 88);
 
-/// The offset of a field that the running kernel does not have.
+/// In place of an offset: the running kernel does not have the field.
 pub const ABSENT: u32 = u32::MAX;
 
-/// Inode numbers of namespaces begin here (`PROC_DYNAMIC_FIRST` in
-/// fs/proc/generic.c, and the few below it that the first namespaces have).
-/// What claims to be a namespace and has a lower one is something else.
+/// Lowest inode number of a namespace (`PROC_DYNAMIC_FIRST` in fs/proc/generic.c, less the few
+/// numbers of the first namespaces). A lower number is not a namespace's.
 pub const FIRST_NAMESPACE: u32 = 0xefff_fff0;
 
-/// How a drop's namespace was found.
+/// What told the network namespace of a drop.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// By the socket that refused it.
+    /// The socket that refused the packet.
     Receiver = 1,
-    /// By the device it was at.
+    /// The device at which the packet was.
     Device = 2,
-    /// By the socket it belongs to.
+    /// The packet's own socket.
     Socket = 3,
 }
 
-/// One packet that the kernel freed with `kfree_skb`. Native byte order but
-/// for copied headers.
+/// One packet that the kernel freed with `kfree_skb`. Native byte order, except copied headers.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DropEvent {
-    /// Return address of the call that freed it.
+    /// Return address of the call that freed the packet.
     pub location: u64,
-    /// The kernel's reason number, 0 where it gives none.
+    /// The kernel's number of the drop reason; 0 without a reason.
     pub reason: u32,
-    /// Inode number of the network namespace, 0 where it could not be told.
+    /// Inode number of the network namespace; 0 if it is not known.
     pub netns: u32,
-    /// Name of the device, zeros where it is not known.
+    /// Name of the device; zeros if it is not known.
     pub device: [u8; NAME_BYTES],
-    /// EtherType, host byte order; 0 of what was never on its way.
+    /// EtherType, host byte order; 0 for a buffer that was never a packet on its way.
     pub protocol: u16,
-    /// [`Scope`], 0 where the namespace could not be told.
+    /// [`Scope`]; 0 if the namespace is not known.
     pub scope: u8,
-    /// The packet's part in its connection: `enum ip_conntrack_info`
-    /// (include/uapi/linux/netfilter/nf_conntrack_common.h); [`NO_CONNECTION`]
-    /// where connection tracking has none for it.
+    /// The packet's state for connection tracking: `enum ip_conntrack_info`
+    /// (include/uapi/linux/netfilter/nf_conntrack_common.h). [`NO_CONNECTION`] if connection
+    /// tracking has none for the packet.
     pub ct_info: u8,
-    /// `enum ip_conntrack_status` of that connection (the same file), 0 where it
-    /// could not be read.
+    /// Status of the connection: `enum ip_conntrack_status` (the same file); 0 if it could not
+    /// be read.
     pub ct_status: u32,
     /// The sk_buff's mark.
     pub mark: u32,
     /// Always 0.
     pub padding: u32,
-    /// Name of the device that the packet's route leads out of, zeros where it
-    /// has no route yet.
+    /// Name of the device by which the packet's route leaves; zeros if the packet has no route
+    /// yet.
     pub outlet: [u8; NAME_BYTES],
-    /// The packet, as at an observation point: `ifindex` is 0 where the
-    /// device is not known, `network` is 0 where no header could be read,
-    /// offsets and length count from the network header, or from the Ethernet
-    /// header where a VLAN tag is in the frame. Direction and VLAN tag are not
-    /// known here, and 0. The generation is 0 with
+    /// The packet, as at an observation point. `ifindex` is 0 if the device is not known, and
+    /// `network` is 0 if no header could be read. Offsets and length count from the network
+    /// header, or from the Ethernet header if a VLAN tag is in the frame. Direction and VLAN
+    /// tag are not known here, and are 0. The generation is 0 with
     /// [`crate::config::DROPS_ALL`].
     pub hop: HopEvent,
 }
@@ -137,7 +131,8 @@ const _: () = assert!(
         == 8 + 4 * 2 + NAME_BYTES + 2 + 1 + 1 + 4 * 3 + NAME_BYTES + size_of::<HopEvent>()
 );
 
-/// Value of [`DropEvent::ct_info`]: it has three bits in the kernel.
+/// Value of [`DropEvent::ct_info`] without a connection. The kernel's values have three bits,
+/// so this one is free.
 pub const NO_CONNECTION: u8 = 8;
 
 impl DropEvent {
@@ -157,7 +152,7 @@ impl DropEvent {
         hop: HopEvent::ZERO,
     };
 
-    /// The event in `bytes`, if they are as many as an event has.
+    /// Reads an event from `bytes`; `None` if their number is not an event's size.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         if bytes.len() != size_of::<Self>() {
@@ -174,34 +169,34 @@ impl DropEvent {
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DropCounter {
-    /// In a network namespace of somebody else. Of a follow's packets only:
-    /// of the others nobody asks where.
+    /// The drop was in a namespace that is not watched. In a follow, only packets of the follow
+    /// count here.
     Elsewhere = 0,
-    /// In no namespace that can be told: it decides nothing. Only with
-    /// [`crate::config::DROPS_ALL`]: a follow's packet is an event then, too.
+    /// The namespace of the drop is not known, so no verdict uses it. Only with
+    /// [`crate::config::DROPS_ALL`]; in a follow, the packet is an event then, too.
     Unscoped = 1,
-    /// Its event is in the ring buffer.
+    /// The packet's event is in the ring buffer.
     Emitted = 2,
     /// The ring buffer had no room: a lost event.
     RingFull = 3,
-    /// The event budget of this moment was spent: a lost event.
+    /// The event budget of this window was spent: a lost event.
     RateLimited = 4,
-    /// Does not belong to the follow, wherever it was freed.
+    /// The packet does not belong to the follow, wherever the kernel freed it.
     Miss = 5,
-    /// Belongs to it, but its flow or content is not in the sample.
+    /// The packet belongs to the follow, but not to the sample.
     SampledOut = 6,
-    /// IP, ARP or what may carry IP by its EtherType, but its headers cannot be
-    /// parsed: it may belong to the follow.
+    /// The EtherType is that of IP, of ARP or of something that may carry IP, but the headers
+    /// cannot be parsed. So the packet may belong to the follow.
     Unparsed = 7,
 }
 
 impl DropCounter {
-    /// How many there are.
+    /// Number of counters.
     pub const COUNT: usize = 8;
 }
 
-/// Counters of the drop program on one CPU, indexed by [`DropCounter`]: each
-/// run of the program is in one of them.
+/// Counters of the drop program on one CPU, indexed by [`DropCounter`]. Each run of the program
+/// is in exactly one of them.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -213,13 +208,13 @@ pub struct DropCounters {
 const _: () = assert!(size_of::<DropCounters>() == 64);
 
 impl DropCounters {
-    /// Packets counted in `counter`.
+    /// Number of packets in `counter`.
     #[must_use]
     pub const fn get(&self, counter: DropCounter) -> u64 {
         self.packets[counter as usize]
     }
 
-    /// What was counted since they were `before`.
+    /// The increase since the values `before`.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
         Self {
@@ -227,7 +222,7 @@ impl DropCounters {
         }
     }
 
-    /// Adds another CPU's, or another agent's, counters to these.
+    /// Adds the counters of another CPU or agent.
     pub fn add(&mut self, other: &Self) {
         counters::add(&mut self.packets, &other.packets);
     }

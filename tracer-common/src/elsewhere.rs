@@ -1,24 +1,24 @@
-//! Where the packets of followed addresses go that the follow does not ask
-//! about: what tells a user who asked for the wrong thing.
+//! Unmatched traffic: where followed addresses send packets outside of the follow. It shows a
+//! user who asked for the wrong thing what to ask for.
 
-/// How many destinations are kept; the least recently used go first.
+/// Limit of destinations; the map removes the least recently used first.
 pub const MAX_ELSEWHERE: u32 = 1024;
 
-/// A destination. Its value counts packets at all points of a namespace.
+/// Key of a destination. Its value is the number of packets at one point.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Elsewhere {
     /// The followed address, IPv4 as `::ffff:a.b.c.d`.
     pub src: [u8; 16],
-    /// Where it sent to, likewise.
+    /// Destination address, IPv4 as `::ffff:a.b.c.d`.
     pub dst: [u8; 16],
-    /// The point that saw it: interface index.
+    /// Interface index of the point that saw the packets.
     pub ifindex: u32,
-    /// Destination port, host byte order, 0 where there is none.
+    /// Destination port, host byte order; 0 without ports.
     pub dst_port: u16,
     /// IANA protocol number.
     pub proto: u8,
-    /// As [`crate::event::HopEvent::place`].
+    /// Place of the point, as [`crate::event::HopEvent::place`].
     pub place: u8,
 }
 

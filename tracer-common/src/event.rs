@@ -15,18 +15,17 @@
 //! Invariant 2 (ARCHITECTURE.md): sizes are asserted below. Invariant 8: a new field must
 //! hold no payload.
 
-/// Bytes of the network header that are copied: IPv6's fixed header, IPv4's
-/// without options, ARP's 28.
+/// Number of bytes of the network header that are copied: IPv6's fixed header, IPv4's without
+/// options, or 28 of ARP.
 pub const NETWORK_BYTES: usize = 40;
 
-/// Bytes of the transport header that are copied at most: TCP's with all
-/// options; an ICMP error's with the quoted network header as in
-/// [`HopEvent::network_header`], and the first eight bytes of what follows that
-/// and its extension headers, where they are quoted.
+/// Limit of copied bytes of the transport header. TCP's header is copied with all options. An
+/// ICMP error's header is copied with the quoted network header, as in
+/// [`HopEvent::network_header`]. If they are quoted, eight more bytes follow, from behind that
+/// header and its extension headers.
 pub const TRANSPORT_BYTES: usize = 60;
 
-/// The port at which names are asked for (RFC 1035, 4.2): of UDP there, DNS's header is
-/// copied, too.
+/// Port of DNS (RFC 1035, 4.2). With UDP on this port, the DNS header is copied, too.
 pub const DNS_PORT: u16 = 53;
 
 /// Flag of [`HopEvent`]: the kernel keeps a VLAN tag beside the frame.
@@ -37,19 +36,21 @@ pub const ETHERNET: u8 = 2;
 /// in page fragments, it is not.
 pub const HASHED: u8 = 4;
 /// Flag of [`HopEvent`]: the VLAN tag beside the frame is a service tag (IEEE 802.1ad).
-/// Programs tell so only where they capture, and else nobody asks.
+/// Programs set it only if they capture frames, because nothing else needs it.
 pub const SERVICE_TAG: u8 = 8;
 
-/// Place of [`HopEvent`]: in from the interface, as its namespace sees it, at tc.
+/// Place of [`HopEvent`]: at tc; the packet comes in from the interface, as its namespace sees
+/// it.
 pub const INGRESS: u8 = 0;
-/// Place of [`HopEvent`]: out through it, at tc.
+/// Place of [`HopEvent`]: at tc; the packet goes out by the interface.
 pub const EGRESS: u8 = 1;
-/// Place of [`HopEvent`]: in from it, at XDP.
+/// Place of [`HopEvent`]: at XDP; the packet comes in from the interface.
 pub const XDP: u8 = 2;
-/// How many places there are.
+/// Number of places.
 pub const PLACES: u8 = 3;
 
-/// The most that is captured of a frame: all of one whose MTU is 1,500, in any tunnel.
+/// Limit of captured bytes per frame: enough for a whole frame with an MTU of 1,500, in any
+/// tunnel.
 pub const MAX_SNAPLEN: usize = 2048;
 
 /// One packet at one observation point, in native byte order. Only addresses and the copied
@@ -60,65 +61,66 @@ pub struct HopEvent {
     /// `CLOCK_MONOTONIC` of the node, ns.
     pub time: u64,
     /// Address of the sk_buff plus the node's salt. It identifies a packet only within the
-    /// node, and only while the packet lives. 0 at [`XDP`], where there is none yet.
+    /// node, and only while the packet lives. 0 at [`XDP`], where no sk_buff exists yet.
     pub skb: u64,
     /// Keyed hash of the payload's first bytes
     /// ([`crate::hash::payload_hash`]). 0 for TCP, because segmentation
     /// changes which bytes are a packet's first. Invalid without [`HASHED`].
     pub payload_hash: u64,
-    /// Interface index, within the program's namespace.
+    /// Interface index, within the program's network namespace.
     pub ifindex: u32,
-    /// Generation of the filter that matched.
+    /// Generation of the filter that matched the packet.
     pub generation: u32,
     /// `skb->len`: bytes from the first header on, all segments together.
     pub len: u32,
-    /// IPv4 identification or that of the IPv6 fragment header.
+    /// IPv4 identification, or the identification in the fragment header of IPv6.
     pub fragment_id: u32,
     /// VNI of the innermost tunnel, as [`crate::layers::Tunnel::vni`].
     pub vni: u32,
-    /// Segments this packet will be cut into (`gso_segs`), 0 if it is whole.
+    /// Number of segments that the packet will be cut into (`gso_segs`); 0 if it will not be
+    /// cut.
     pub gso_segs: u16,
-    /// Protocol of the packet that an ICMP error quotes, behind its extension
+    /// IANA protocol number of the packet that an ICMP error quotes, after its extension
     /// headers.
     pub quote_proto: u8,
     /// Always 0.
     pub padding: u8,
-    /// Outer addresses of the innermost tunnel; IPv4 as `::ffff:a.b.c.d`.
+    /// Outer source address of the innermost tunnel, IPv4 as `::ffff:a.b.c.d`.
     pub outer_src: [u8; 16],
-    /// See `outer_src`.
+    /// Outer destination address of the innermost tunnel, IPv4 as `::ffff:a.b.c.d`.
     pub outer_dst: [u8; 16],
     /// MAC addresses of the frame at this point: destination, then source. Only
     /// with [`ETHERNET`].
     pub macs: [u8; 12],
-    /// Offset of the innermost network header.
+    /// Offset of the innermost network header, bytes.
     pub l3: u16,
-    /// Offset of the innermost transport header.
+    /// Offset of the innermost transport header, bytes.
     pub l4: u16,
-    /// As [`crate::layers::Layers::fragment`].
+    /// Fragment bits, as [`crate::layers::Layers::fragment`].
     pub fragment: u16,
-    /// VLAN tag that the kernel keeps beside the frame, host byte order. Only
-    /// with [`VLAN`].
+    /// Control information (TCI) of the VLAN tag that the kernel keeps beside the frame, host
+    /// byte order. Only with [`VLAN`].
     pub vlan_tci: u16,
-    /// [`VLAN`], [`ETHERNET`], [`HASHED`] and [`SERVICE_TAG`].
+    /// Bits: [`VLAN`], [`ETHERNET`], [`HASHED`] and [`SERVICE_TAG`].
     pub flags: u8,
-    /// Where at the interface it was seen: [`INGRESS`], [`EGRESS`] or [`XDP`].
+    /// Place at the interface: [`INGRESS`], [`EGRESS`] or [`XDP`].
     pub place: u8,
     /// [`crate::layers::Network`] of the innermost packet.
     pub network: u8,
-    /// Protocol of the innermost packet.
+    /// IANA protocol number of the innermost packet.
     pub proto: u8,
-    /// [`crate::layers::TunnelKind`] of the innermost tunnel, 0 without one.
+    /// [`crate::layers::TunnelKind`] of the innermost tunnel; 0 without a tunnel.
     pub tunnel: u8,
-    /// Tunnels around the innermost packet.
+    /// Number of tunnels around the innermost packet.
     pub levels: u8,
-    /// Bytes valid in `network_header`.
+    /// Number of valid bytes in `network_header`.
     pub network_len: u8,
-    /// Bytes valid in `transport_header`: fewer than the header has where the
-    /// packet ends before.
+    /// Number of valid bytes in `transport_header`; fewer than the header has if the packet
+    /// ends earlier.
     pub transport_len: u8,
-    /// The innermost network header.
+    /// The innermost network header, network byte order.
     pub network_header: [u8; NETWORK_BYTES],
-    /// The innermost transport header.
+    /// The innermost transport header, network byte order.
     pub transport_header: [u8; TRANSPORT_BYTES],
 }
 
@@ -161,7 +163,7 @@ impl HopEvent {
         transport_header: [0; TRANSPORT_BYTES],
     };
 
-    /// The event in `bytes`, if they are as many as an event has.
+    /// Reads an event from `bytes`; `None` if their number is not an event's size.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         if bytes.len() != size_of::<Self>() {
@@ -174,8 +176,8 @@ impl HopEvent {
     }
 }
 
-/// A record's event, and the bytes that were captured of its frame, often none.
-/// `None` if it is too short for an event, or longer than any program makes one.
+/// Splits a record into its event and the captured bytes of the frame, often none. `None` if
+/// the record is shorter than an event, or longer than any program makes it.
 #[must_use]
 pub fn split(record: &[u8]) -> Option<(HopEvent, &[u8])> {
     let (event, frame) = record.split_at_checked(size_of::<HopEvent>())?;

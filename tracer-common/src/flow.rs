@@ -1,62 +1,63 @@
-//! What was decided about the packets before: most that pass the first stage are of few
+//! A cache of decisions per flow, because most packets that pass the first stage belong to few
 //! flows.
 //!
-//! A program keeps its last decisions per CPU, by everything that they depend on: the
-//! generation of the filter, addresses, protocol and ports. Whoever asks for the same
-//! once more needs no look-up. An entry also counts what a followed address sends
-//! elsewhere, until another flow takes its place.
+//! A program keeps its last decisions per CPU. The key has everything that a decision depends
+//! on: the generation of the filter, addresses, protocol and ports. So the next packet of a
+//! flow needs no look-up. An entry also counts unmatched traffic of its flow, until another
+//! flow takes its place.
 
 use crate::{elsewhere::Elsewhere, filter::Ends, hash::mix, packet::Packet};
 
-/// How many flows are kept per CPU; a power of two.
+/// Number of flows per CPU; a power of two.
 pub const FLOWS: usize = 128;
 
-/// All that a decision depends on, and the point, of which counts are.
+/// Everything that a decision depends on, and the point that the counter belongs to.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlowKey {
-    /// Source and destination address, IPv4 as `::ffff:a.b.c.d`, as they are in memory.
+    /// Source and destination address, IPv4 as `::ffff:a.b.c.d`, in network byte order in
+    /// memory.
     pub addresses: [u64; 4],
-    /// Generation of the filter; 0 of an entry that is not in use.
+    /// Generation of the filter; 0 in an unused entry.
     pub generation: u32,
     /// Interface index.
     pub ifindex: u32,
-    /// Source port in the upper half, destination port in the lower one.
+    /// Source port in the upper 16 bits, destination port in the lower ones.
     pub ports: u32,
     /// IANA protocol number.
     pub proto: u8,
-    /// As [`crate::event::HopEvent::place`].
+    /// Place of the point, as [`crate::event::HopEvent::place`].
     pub place: u8,
-    /// Whether all that a rule asks for is known: 0 or 1.
+    /// Whether everything that a rule asks for is known: 0 or 1.
     pub is_told: u8,
     /// Always 0.
     pub padding: u8,
 }
 
-/// A flow, and what was decided about it.
+/// A flow with the decision about it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flow {
-    /// Which packets belong to the flow.
+    /// Key of the flow.
     pub key: FlowKey,
-    /// 1 of a match, 2 of a packet to elsewhere, else a miss.
+    /// Decision: 1 match, 2 unmatched traffic of a followed address; other values are a miss.
     pub decision: u32,
-    /// Packets to elsewhere that are not in the table of those yet.
+    /// Number of unmatched packets that are not yet in the table of destinations.
     pub elsewhere: u32,
 }
 
 const _: () = assert!(size_of::<Flow>() == 56);
 
-/// All flows of a CPU.
+/// The flows of one CPU.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flows {
-    /// By [`FlowKey::index`].
+    /// Flows by [`FlowKey::index`].
     pub flows: [Flow; FLOWS],
 }
 
 impl FlowKey {
-    /// That of a packet that is judged by its addresses and ports; none of other packets.
+    /// The key of a packet that is judged by its addresses and ports; `None` for other packets.
     #[inline(always)]
     pub fn of<P: Packet + ?Sized>(packet: &P, ends: &Ends, generation: u32) -> Option<Self> {
         let [src, dst] = ends.pair(packet)?;
@@ -78,7 +79,7 @@ impl FlowKey {
         })
     }
 
-    /// Whether this is the other's flow.
+    /// Whether both keys are of the same flow.
     #[inline(always)]
     #[must_use]
     pub const fn is(&self, other: &Self) -> bool {
@@ -93,7 +94,7 @@ impl FlowKey {
         (a ^ e) | (b ^ f) | (c ^ g) | (d ^ h) | numbers as u64 | bytes as u64 == 0
     }
 
-    /// The place of a flow.
+    /// Index of the flow in [`Flows::flows`].
     #[inline(always)]
     #[must_use]
     pub const fn index(&self) -> usize {
@@ -106,7 +107,7 @@ impl FlowKey {
         hash as usize & (FLOWS - 1)
     }
 
-    /// As a destination to count packets to.
+    /// The flow's destination, as key of the table of unmatched traffic.
     #[inline(always)]
     #[must_use]
     pub fn elsewhere(&self) -> Elsewhere {

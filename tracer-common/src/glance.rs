@@ -1,13 +1,12 @@
-//! The hot path: of nearly every packet, that nobody asked for it.
+//! The hot path: finds out for nearly every packet that it does not belong to the follow.
 //!
-//! A glance reads what it takes to find the innermost addresses of a packet with plain
-//! headers, and asks the filter's first stage about them. That is less than half of what
-//! a [`walk`] has to find out. Of rare headers (IP options, extension headers, fragments,
-//! nested tunnels, ICMP errors, ARP) and broken ones it says nothing: those are walked, as is
-//! what may belong to the follow.
+//! A glance reads only enough to find the innermost addresses of a packet with plain headers,
+//! and asks the filter's first stage about them. That is less than half of the work of a
+//! [`walk`]. A glance leaves other packets to the walk: rare headers (IP options, extension
+//! headers, fragments, nested tunnels, ICMP errors, ARP), broken headers, and possible matches.
 //!
-//! So it may say too rarely that a packet is a miss, and never of one that a walk and
-//! [`candidate`] would not pass over. A property test and a fuzz target hold that.
+//! So a glance may miss a miss. But it never calls a packet a miss that [`walk`] and
+//! [`candidate`] would let pass. A property test and a fuzz target check that.
 //!
 //! [`walk`]: crate::walk::walk
 //! [`candidate`]: crate::filter::candidate
@@ -29,17 +28,17 @@ use crate::{
     walk::is_icmp_error,
 };
 
-/// What a header says of where the innermost addresses are.
+/// Where a header says that the innermost addresses are.
 enum Next {
-    /// In this very header.
+    /// The addresses are in this header.
     Here {
         /// Offset of the source address.
         src: usize,
         v4: bool,
     },
-    /// In the packet that it carries, up to `limit`.
+    /// The header carries a frame at `at`, which ends at `limit` at the latest.
     Frame { at: usize, limit: usize },
-    /// Likewise, without an Ethernet header.
+    /// The header carries an IP packet without an Ethernet header.
     Packet { at: usize, limit: usize, v4: bool },
 }
 
@@ -65,7 +64,7 @@ pub fn is_miss<P: Packet + ?Sized, T: Tables>(
     }
 }
 
-/// Where the innermost source address is, and whether it is an IPv4 address.
+/// Offset of the innermost source address, and whether it is an IPv4 address.
 #[inline(always)]
 fn innermost<P: Packet + ?Sized>(
     packet: &P,
@@ -75,8 +74,8 @@ fn innermost<P: Packet + ?Sized>(
     let next = if ethernet {
         frame(packet, 0, usize::MAX, ports)
     } else {
-        // As of the walk, the shortest header there is: of a comparison with the end for
-        // one byte the verifier learns nothing.
+        // As in the walk, the shortest possible header is read: from a comparison of a single
+        // byte with the end, the verifier learns nothing.
         let header: [u8; Ipv4Hdr::LEN] = packet.read(0)?;
         let v4 = match header[0] >> 4 {
             4 => true,
@@ -96,7 +95,7 @@ fn innermost<P: Packet + ?Sized>(
     }
 }
 
-/// What begins with an Ethernet header, with one VLAN tag at most.
+/// Parses an Ethernet header with at most one VLAN tag.
 #[inline(always)]
 fn frame<P: Packet + ?Sized>(
     packet: &P,
@@ -142,7 +141,7 @@ fn ip<P: Packet + ?Sized>(
     const OPTIONS: u8 = IpProto::Ipv6Opts as u8;
     const FRAGMENT: u8 = IpProto::Ipv6Frag as u8;
     const VERSION_AND_LENGTH: u8 = 0x45;
-    /// More fragments, or a fragment offset.
+    /// Bits of the fragment field: more fragments, and the offset.
     const FRAGMENTED: u16 = 0x3fff_u16.to_be();
 
     let (l4, stated, proto, src) = if v4 {
@@ -163,7 +162,7 @@ fn ip<P: Packet + ?Sized>(
         let stated = u16::from_be_bytes([header[4], header[5]]);
         (l4, l4 + usize::from(stated), header[6], at + 8)
     };
-    // What is in a tunnel ends where that does.
+    // A packet in a tunnel ends where the tunnel's packet ends.
     if l4 > limit {
         return None;
     }
@@ -171,7 +170,7 @@ fn ip<P: Packet + ?Sized>(
     let has = |bytes: usize| l4 + bytes <= stated && l4 + bytes <= limit;
     match proto {
         UDP => {
-            // Only behind a whole header there may be something else than data.
+            // Only after a whole header may something other than data follow.
             let port = packet.be16(l4 + 2)?;
             if port == 0 {
                 return None;
@@ -204,7 +203,7 @@ fn ip<P: Packet + ?Sized>(
                 None
             }
         }
-        // Neighbour discovery is judged by other addresses.
+        // Neighbour discovery is judged by other addresses than those of the IP header.
         ICMP6 if !v4 => match packet.read::<2>(l4)? {
             [128 | 129, _] if has(1) => here,
             _ => None,
@@ -237,7 +236,7 @@ fn ip<P: Packet + ?Sized>(
     }
 }
 
-/// Whether a VXLAN header is of no extension (RFC 7348, 5).
+/// Whether a VXLAN header uses no extension (RFC 7348, 5).
 #[inline(always)]
 fn is_plain_vxlan<P: Packet + ?Sized>(packet: &P, at: usize) -> Option<bool> {
     const PLAIN: u32 = 0x0800_0000_u32.to_be();

@@ -1,6 +1,6 @@
 //! The two hashes: a keyed one of payload bytes, and a cheap one for sampling.
 
-/// How many payload bytes are hashed.
+/// Number of hashed payload bytes.
 pub const HASHED_BYTES: usize = 32;
 
 /// The key of a follow. Recordings that are meant to be joined share it.
@@ -9,12 +9,12 @@ pub const HASHED_BYTES: usize = 32;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Key(pub [u64; 2]);
 
-/// SipHash-1-3 (Aumasson, Bernstein: "SipHash: a fast short-input PRF", 2012)
-/// of the first payload bytes, shorter payloads padded with zeros, with the
-/// payload's hashed length in the last block as the paper has it.
+/// SipHash-1-3 (Aumasson, Bernstein: "SipHash: a fast short-input PRF", 2012) of the first
+/// payload bytes. Shorter payloads are padded with zeros. The last block has the number of
+/// hashed payload bytes, as in the paper.
 ///
-/// Keyed, so that who reads an event cannot look a guessed payload up in a
-/// table made beforehand.
+/// The hash has a key, so that a reader of events cannot look up guessed payloads in a table
+/// made beforehand.
 #[inline(always)]
 #[must_use]
 pub fn payload_hash(key: Key, bytes: &[u8; HASHED_BYTES], len: usize) -> u64 {
@@ -58,8 +58,8 @@ const fn round(v: &mut [u64; 4]) {
     v[2] = v[2].rotate_left(32);
 }
 
-/// Mixes one word into a sampling hash (the 64-bit finalizer of MurmurHash3
-/// by Austin Appleby, public domain). Not for anything secret.
+/// Mixes one word into a sampling hash (the 64-bit finalizer of MurmurHash3 by Austin Appleby,
+/// public domain). It protects no secrets.
 #[inline(always)]
 #[must_use]
 pub const fn mix(hash: u64, word: u64) -> u64 {
@@ -75,10 +75,8 @@ pub const fn mix(hash: u64, word: u64) -> u64 {
 mod tests {
     use super::*;
 
-    /// The reference implementation's SipHash-1-3 as found in Rust's own
-    /// `core::hash::SipHasher13` semantics: compared against values computed
-    /// from the standard library's default hasher, which is SipHash-1-3 with
-    /// both key words zero.
+    /// The standard library's default hasher is SipHash-1-3 with both key words zero, so its
+    /// values are the reference.
     #[test]
     fn agrees_with_the_standard_library() {
         extern crate std;

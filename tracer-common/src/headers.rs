@@ -1,8 +1,7 @@
-//! What is copied from a packet into its event.
+//! Copies headers from a packet into its event.
 //!
-//! Headers are copied as they stand, from wherever the walk has found the
-//! innermost packet to begin. Programs on frames and on drops do so in the kernel, and
-//! user space does so with packets of captures.
+//! Headers are copied unchanged, from where the walk found the innermost packet. In the kernel,
+//! programs on frames and on drops do so; in user space, the import of captures does.
 //!
 //! Invariant 8 (ARCHITECTURE.md): no payload leaves the kernel, only headers and a keyed
 //! hash.
@@ -28,13 +27,13 @@ use crate::{
     walk::ARP_LEN,
 };
 
-/// A packet of which runs of bytes can be copied.
+/// A packet from which byte ranges can be copied.
 pub trait Bytes: Packet {
-    /// Copies `len` bytes at `offset` to the start of `to`; false where the
-    /// packet has them not, or `to` has not the room.
+    /// Copies `len` bytes at `offset` to the start of `to`. False if the packet does not have
+    /// these bytes, or `to` has no room for them.
     fn copy(&self, offset: usize, to: &mut [u8], len: usize) -> bool;
 
-    /// As many bytes as are known beforehand, which costs less.
+    /// As [`Bytes::copy`], with a length that is known at compile time, which is faster.
     #[inline(always)]
     fn fixed<const N: usize>(&self, offset: usize, to: &mut [u8]) -> bool {
         match (self.read::<N>(offset), to.first_chunk_mut::<N>()) {
@@ -61,8 +60,8 @@ impl Bytes for [u8] {
     }
 }
 
-/// Fills in what the innermost packet's headers say; `event.len` is known, and so
-/// are the flags but [`HASHED`]. `quote` is what an ICMP error quotes.
+/// Fills in the fields from the innermost packet's headers. The caller has set `event.len`, and
+/// all flags except [`HASHED`]. `quote` is the packet that an ICMP error quotes.
 #[inline(always)]
 pub fn fill_headers<B: Bytes + ?Sized>(
     event: &mut HopEvent,
@@ -92,7 +91,7 @@ pub fn fill_headers<B: Bytes + ?Sized>(
     let (header_len, copied_len) = transport_len(bytes, layers);
     let header = &mut event.transport_header;
     event.transport_len = copy_up_to(bytes, (layers.l4, end), header, copied_len);
-    // As much of a freed packet may not be readable, but its header.
+    // Of a freed packet, perhaps only the header is readable.
     if event.transport_len == 0 {
         event.transport_len = copy_up_to(bytes, (layers.l4, end), header, header_len);
     }
@@ -108,7 +107,7 @@ pub fn fill_headers<B: Bytes + ?Sized>(
     }
 }
 
-/// How many bytes of a network header are copied.
+/// Number of bytes of a network header that are copied.
 #[inline(always)]
 const fn network_len(layers: &Layers) -> usize {
     match layers.network {
@@ -118,8 +117,8 @@ const fn network_len(layers: &Layers) -> usize {
     }
 }
 
-/// Copies what a packet that ends at `end` has at `at`, at most `len` bytes; how
-/// many those are.
+/// Copies at most `len` bytes at `at` from a packet that ends at `end`. Returns the number of
+/// copied bytes.
 #[inline(always)]
 fn copy_up_to<B: Bytes + ?Sized>(
     from: &B,
@@ -130,7 +129,7 @@ fn copy_up_to<B: Bytes + ?Sized>(
     if at >= end {
         return 0;
     }
-    // Those that headers usually have: UDP's, TCP's without options and with timestamps.
+    // The usual lengths of headers: UDP, TCP without options, and TCP with timestamps.
     let known = match len {
         _ if end - at < len => false,
         8 => from.fixed::<8>(at, to),
@@ -141,7 +140,7 @@ fn copy_up_to<B: Bytes + ?Sized>(
     if known {
         return len as u8;
     }
-    // 1 to the buffer's length, in a form that every verifier follows.
+    // The length is 1 to the buffer's size, in a form that every verifier understands.
     let last = black_box(len.min(end - at).wrapping_sub(1));
     if last < to.len() && from.copy(at, to, last + 1) {
         (last + 1) as u8
@@ -150,10 +149,10 @@ fn copy_up_to<B: Bytes + ?Sized>(
     }
 }
 
-/// Adds what an ICMP error quotes to its own header.
+/// Adds the quoted headers after an ICMP error's own header.
 #[inline(always)]
 fn fill_quote<B: Bytes + ?Sized>(event: &mut HopEvent, bytes: &B, quote: Option<&Layers>) {
-    /// Bytes behind the quoted network header.
+    /// Number of bytes that are copied after the quoted network header.
     const BEHIND: usize = 8;
     const _: () = assert!(Icmpv4Hdr::LEN + Ipv6Hdr::LEN + BEHIND <= TRANSPORT_BYTES);
 
@@ -181,7 +180,7 @@ fn fill_quote<B: Bytes + ?Sized>(event: &mut HopEvent, bytes: &B, quote: Option<
     event.transport_len += copy_up_to(bytes, behind, to, BEHIND);
 }
 
-/// Fills in the innermost tunnel.
+/// Fills in the fields of the innermost tunnel.
 #[inline(always)]
 fn fill_tunnel<B: Bytes + ?Sized>(event: &mut HopEvent, bytes: &B, tunnel: Option<Tunnel>) {
     event.tunnel = 0;
@@ -208,9 +207,8 @@ fn fill_tunnel<B: Bytes + ?Sized>(event: &mut HopEvent, bytes: &B, tunnel: Optio
     }
 }
 
-/// How long the transport header is, and how many bytes from its start are
-/// copied: those of DNS include its own header, those of neighbour discovery the
-/// target.
+/// Length of the transport header, and number of bytes from its start that are copied, in
+/// bytes. For DNS, the copy includes the DNS header; for neighbour discovery, the target.
 #[inline(always)]
 fn transport_len<P: Packet + ?Sized>(packet: &P, layers: &Layers) -> (usize, usize) {
     const TCP: u8 = IpProto::Tcp as u8;
@@ -258,8 +256,8 @@ fn transport_len<P: Packet + ?Sized>(packet: &P, layers: &Layers) -> (usize, usi
     }
 }
 
-/// The keyed hash of what follows the headers, up to the packet's end; of
-/// nothing it is 0. `None` where that cannot be read.
+/// The keyed hash of the payload, which ends at `packet_end`; 0 for an empty payload. `None` if
+/// the payload cannot be read.
 #[inline(always)]
 fn hash<B: Bytes + ?Sized>(from: &B, at: usize, packet_end: usize, key: Key) -> Option<u64> {
     if at >= packet_end {

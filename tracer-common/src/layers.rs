@@ -1,6 +1,7 @@
-//! What a walk finds: where the innermost packet lies, the tunnel around it, or why nobody knows.
+//! The result of a walk: offsets of the innermost packet, the tunnel around it, or the reason
+//! why the walk failed.
 
-/// What the walk found a packet to be at the network layer.
+/// The network protocol of a packet.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Network {
@@ -12,25 +13,25 @@ pub enum Network {
     Arp = 8,
 }
 
-/// Where the innermost packet lies.
+/// Offsets and properties of the innermost packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layers {
-    /// Offset of the innermost network header.
+    /// Offset of the innermost network header, bytes.
     pub l3: usize,
-    /// Offset of what follows that header and its options or extension headers.
+    /// Offset of the first byte after that header and its options or extension headers.
     pub l4: usize,
     /// Kind of the innermost network header.
     pub network: Network,
     /// IANA protocol number of the header at `l4`; 0 for ARP.
     pub proto: u8,
-    /// Offset behind the packet's last byte, as its header states, but no further than
-    /// the end of the packet around it. Bytes of the frame behind `end` are padding. A
-    /// truncated frame may end earlier.
+    /// Offset after the packet's last byte, as its header states, but at most the end of the
+    /// packet around it. Bytes of the frame after `end` are padding. A truncated frame may end
+    /// earlier.
     pub end: usize,
     /// Fragment offset in units of 8 bytes ([`FRAGMENT_OFFSET`]),
     /// [`MORE_FRAGMENTS`] and [`FRAGMENT_HEADER`].
     pub fragment: u16,
-    /// IPv4 identification, or that of the IPv6 fragment header.
+    /// IPv4 identification, or the identification in the fragment header of IPv6.
     pub fragment_id: u32,
     /// See [`Layers::tunnel`]. Not an `Option`: without a tunnel, some bytes of an `Option`
     /// would stay unwritten, and before Linux 6.3 no program may copy unwritten bytes.
@@ -41,8 +42,8 @@ pub struct Layers {
 pub const FRAGMENT_OFFSET: u16 = 0x1fff;
 /// Bit of [`Layers::fragment`]: more fragments follow (RFC 791's MF).
 pub const MORE_FRAGMENTS: u16 = 1 << 13;
-/// Bit of [`Layers::fragment`]: there is an IPv6 fragment header, even if all of
-/// the packet is behind it (RFC 6946, "atomic fragment").
+/// Bit of [`Layers::fragment`]: the packet has an IPv6 fragment header. The packet may still be
+/// whole (RFC 6946, "atomic fragment").
 pub const FRAGMENT_HEADER: u16 = 1 << 14;
 
 impl Layers {
@@ -73,49 +74,48 @@ impl Layers {
 pub enum Unparsed {
     /// The packet, or its readable part, ends within a header.
     Short,
-    /// A version or header length that no packet can have.
+    /// A version or header length is one that no packet can have.
     Malformed,
-    /// More tunnels, VLAN tags or extension headers than the walk follows.
+    /// The packet has more tunnels, VLAN tags or extension headers than the walk follows.
     TooDeep,
     /// The packet lies behind a header that the walk does not parse: MPLS (RFC 3032) or
     /// PPPoE (RFC 2516).
     Unknown,
 }
 
-/// How a tunnel carries packets.
+/// Kind of a tunnel.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TunnelKind {
-    /// Frames in UDP (RFC 7348).
+    /// VXLAN: frames in UDP (RFC 7348).
     Vxlan = 1,
-    /// IP packets in IP packets, of any two versions (RFC 2003, 2473, 4213).
+    /// IP packets in IP packets, in any combination of versions (RFC 2003, 2473, 4213).
     IpIp = 2,
-    /// Frames or IP packets in UDP (RFC 8926).
+    /// Geneve: frames or IP packets in UDP (RFC 8926).
     Geneve = 3,
-    /// Frames or IP packets in IP packets (RFC 2784), without a key.
+    /// GRE without a key: frames or IP packets in IP packets (RFC 2784).
     Gre = 4,
-    /// The same with a key (RFC 2890), which may be 0.
+    /// GRE with a key (RFC 2890), which may be 0.
     GreKeyed = 5,
 }
 
 /// The tunnel that carries the innermost packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tunnel {
-    /// How many tunnels the packet is in.
+    /// Number of tunnels around the packet.
     pub levels: u8,
-    /// How it carries the packet.
+    /// Kind of the innermost tunnel.
     pub kind: TunnelKind,
-    /// [`Network::V4`] or [`Network::V6`].
+    /// Version of the tunnel's own IP header: [`Network::V4`] or [`Network::V6`].
     pub outer: Network,
     /// Offset of the tunnel's own IP header.
     pub outer_l3: usize,
-    /// Network identifier of VXLAN or Geneve, 24 bits; GRE's key; 0 of the
-    /// others.
+    /// Network identifier (VNI) of VXLAN or Geneve, 24 bits, or GRE's key; 0 for other tunnels.
     pub vni: u32,
 }
 
 impl Tunnel {
-    /// None at all.
+    /// No tunnel.
     pub(crate) const NONE: Self = Self {
         levels: 0,
         kind: TunnelKind::IpIp,
@@ -125,9 +125,9 @@ impl Tunnel {
     };
 }
 
-/// Whether packets of this EtherType, as network-types numbers it, may carry IP
-/// behind a header that the walk does not parse: MPLS (RFC 5332 for the second)
-/// and PPPoE sessions.
+/// Whether packets of this EtherType may carry IP after a header that the walk does not parse:
+/// MPLS (RFC 3032, 5332) and PPPoE sessions (RFC 2516). The number is in the byte order of
+/// network-types.
 #[inline(always)]
 #[must_use]
 pub const fn is_unread(ether_type: u16) -> bool {

@@ -1,24 +1,24 @@
-//! What tracer's kernel programs and its user space agree on.
+//! Types and code that tracer's kernel programs and user space share.
 //!
 //! Everything here is pure and `no_std`: the same header walk and the same
 //! filter run inside the kernel, on a frame in a unit test, and under a fuzzer.
 //!
-//! | module | what is agreed |
+//! | module | contents |
 //! |---|---|
-//! | [`packet`] | how bytes of a packet are read: [`packet::Packet`] |
-//! | [`layers`] | what a walk finds: [`layers::Layers`] |
+//! | [`packet`] | reads the bytes of a packet: [`packet::Packet`] |
+//! | [`layers`] | the result of a walk: [`layers::Layers`] |
 //! | [`walk`] | from the first byte to the innermost packet: [`walk::walk`] |
-//! | [`tunnel`] | which packets carry others |
-//! | [`mod@glance`] | whether nobody asked for it: [`glance::is_miss`] |
+//! | [`tunnel`] | tunnel headers, and the packets in them |
+//! | [`mod@glance`] | finds nearly every miss quickly: [`glance::is_miss`] |
 //! | [`filter`] | which packets belong to a follow: [`filter::Tables`] |
-//! | [`flow`] | what was decided about the packets before |
-//! | [`headers`] | what is copied from a packet: [`headers::fill_headers`] |
+//! | [`flow`] | a cache of decisions per flow |
+//! | [`headers`] | copies headers into an event: [`headers::fill_headers`] |
 //! | [`event`] | the record that crosses the ring buffer: [`event::HopEvent`] |
-//! | [`mod@drop`] | that of a packet the kernel freed: [`drop::DropEvent`] |
-//! | [`counters`] | where every packet and event went: [`counters::Counter`] |
-//! | [`elsewhere`] | where followed addresses send what nobody asked about |
-//! | [`hash`] | the keyed hash of payload bytes, and the one for sampling |
-//! | [`config`] | what user space tells a program: [`config::Config`] |
+//! | [`mod@drop`] | the event of a packet that the kernel freed: [`drop::DropEvent`] |
+//! | [`counters`] | what became of every packet and event: [`counters::Counter`] |
+//! | [`elsewhere`] | unmatched traffic of followed addresses |
+//! | [`hash`] | the keyed hash of payload bytes, and the hash for sampling |
+//! | [`config`] | settings that user space gives a program: [`config::Config`] |
 #![no_std]
 
 pub mod config;
@@ -38,7 +38,7 @@ pub mod walk;
 
 #[cfg(feature = "user")]
 mod pod {
-    //! Any bytes are a value of these types: they consist of integers.
+    //! These types consist of integers, so any bytes are a valid value.
 
     use crate::{config, counters, drop, elsewhere, filter, flow};
 

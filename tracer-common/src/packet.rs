@@ -1,41 +1,41 @@
-//! Reading a packet's bytes, whatever holds them.
+//! Reads a packet's bytes from any kind of storage.
 
 /// A packet whose bytes can be read at an offset from its first byte.
 ///
 /// Reads are checked: an offset or a length beyond the packet is `None`,
 /// never a panic and never a partial read.
 pub trait Packet {
-    /// `offset`, as one of which nothing is known.
+    /// Returns `offset`, as a value of which the verifier knows nothing.
     ///
-    /// The verifier follows a program for each value that it can tell from
-    /// another: for each way through the headers before. A reader that can
-    /// read at any offset makes it forget the difference, so that it checks
-    /// what comes next once; others return it as it is.
+    /// The verifier follows a program separately for each value that it can distinguish, and so
+    /// for each way through the headers before. A reader that accepts any offset hides the
+    /// difference, so that the verifier checks the rest only once. Other readers return the
+    /// offset unchanged.
     #[inline(always)]
     fn any(&self, offset: usize) -> usize {
         offset
     }
 
-    /// Offset behind its last byte, whatever of it can be read. Nobody asks a
-    /// reader of plain headers ([`crate::glance`]).
+    /// Offset after the packet's last byte, readable or not. [`crate::glance`] does not call
+    /// it.
     fn end(&self) -> usize;
 
-    /// The `N` bytes at `offset`, if the packet has them all.
+    /// Reads `N` bytes at `offset`; `None` if the packet does not have all of them.
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
 
-    /// One byte.
+    /// Reads one byte.
     #[inline(always)]
     fn u8(&self, offset: usize) -> Option<u8> {
         self.read::<1>(offset).map(|[byte]| byte)
     }
 
-    /// Two bytes, from network byte order.
+    /// Reads two bytes in network byte order.
     #[inline(always)]
     fn be16(&self, offset: usize) -> Option<u16> {
         self.read(offset).map(u16::from_be_bytes)
     }
 
-    /// Four bytes, from network byte order.
+    /// Reads four bytes in network byte order.
     #[inline(always)]
     fn be32(&self, offset: usize) -> Option<u32> {
         self.read(offset).map(u32::from_be_bytes)

@@ -1,8 +1,8 @@
-//! Tunnels: what says that a packet carries another one, and where that begins.
+//! Tunnels: whether a packet carries another one, and where the inner packet begins.
 //!
-//! Whatever does not say so plainly is a packet like any other: a datagram to
-//! the port that is too short for a header, or has one that Linux drops, a
-//! payload of a kind that nobody could follow.
+//! Without a valid tunnel header, the packet counts as an ordinary one. Examples are a datagram
+//! to the tunnel's port that is too short, or whose header Linux drops, and a payload that no
+//! follow can match.
 
 use network_types::{eth::EtherType, geneve::GeneveHdr, ip::IpProto, udp::UdpHdr, vxlan::VxlanHdr};
 
@@ -12,21 +12,21 @@ use crate::{
     packet::Packet,
 };
 
-/// What a tunnel's header says of the packet behind it.
+/// The inner packet, as a tunnel's header describes it.
 pub(crate) struct Carried {
     pub(crate) kind: TunnelKind,
     pub(crate) vni: u32,
-    /// Its IP version, or [`ETHERNET`].
+    /// IP version of the inner packet, or [`ETHERNET`].
     pub(crate) version: u8,
-    /// Where it begins.
+    /// Offset of the inner packet.
     pub(crate) at: usize,
 }
 
-/// In place of an IP version, of which a header has four bits: it begins with
-/// an Ethernet header.
+/// In place of an IP version, which has four bits in a header: the inner packet begins with an
+/// Ethernet header.
 pub(crate) const ETHERNET: u8 = u8::MAX;
 
-/// The packet that the one in `layers` carries, if it is a tunnel's.
+/// The inner packet of the packet in `layers`; `None` if that is no tunnel's.
 #[inline(always)]
 pub(crate) fn carried<P: Packet + ?Sized>(
     packet: &P,
@@ -65,16 +65,16 @@ pub(crate) fn carried<P: Packet + ?Sized>(
     }
 }
 
-/// RFC 7348, 5, and as Linux (`vxlan_rcv` in drivers/net/vxlan): bits that the
-/// RFC reserves are those of an extension, or it is no tunnel's packet.
+/// Parses VXLAN (RFC 7348, 5) as Linux does (`vxlan_rcv` in drivers/net/vxlan). If a reserved
+/// bit is set, the header is that of an extension, or no tunnel's.
 #[inline(always)]
 fn vxlan<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Option<Carried>, Unparsed> {
     /// "The I flag MUST be set to 1 for a valid VXLAN Network ID."
     const VALID_VNI: u8 = 0x08;
-    /// Group policy (draft-smith-vxlan-group-policy): three bytes are its own.
+    /// Group policy (draft-smith-vxlan-group-policy), which uses three of the reserved bytes.
     const GROUP: u8 = VALID_VNI | 0x80;
-    /// Another payload than a frame (draft-ietf-nvo3-vxlan-gpe): a byte says
-    /// which.
+    /// Generic protocol extension (draft-ietf-nvo3-vxlan-gpe): a byte names the kind of
+    /// payload.
     const GENERIC: u8 = VALID_VNI | 0x04;
 
     let header: [u8; VxlanHdr::LEN] = packet.read(at).ok_or(Unparsed::Short)?;
@@ -99,8 +99,8 @@ fn vxlan<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Option<Carried>, U
     }))
 }
 
-/// RFC 8926, 3.4. Linux takes what has the O flag, a control packet by that, for
-/// a packet like any other (`geneve_rx` in drivers/net/geneve.c).
+/// Parses Geneve (RFC 8926, 3.4). The O flag marks a control packet, but Linux handles it as
+/// any other (`geneve_rx` in drivers/net/geneve.c).
 #[inline(always)]
 fn geneve<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Option<Carried>, Unparsed> {
     const VERSION: u8 = 0xc0;
@@ -125,11 +125,11 @@ fn geneve<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Option<Carried>, 
 /// payload's EtherType.
 const GRE_LEN: usize = 4;
 
-/// RFC 2784, 2; RFC 2890, 2. As Linux, which passes over what RFC 1701 had
-/// besides (`gre_parse_header` in net/ipv4/gre_demux.c).
+/// Parses GRE (RFC 2784, 2; RFC 2890, 2) as Linux does, which skips further fields of RFC 1701
+/// (`gre_parse_header` in net/ipv4/gre_demux.c).
 #[inline(always)]
 fn gre<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Option<Carried>, Unparsed> {
-    /// What a flag stands for: checksum and reserved, key, sequence number.
+    /// Bytes of each optional field: checksum and reserved, key, sequence number.
     const FIELD: usize = 4;
     const CHECKSUM: u8 = 0x80;
     const ROUTING: u8 = 0x40;
@@ -165,11 +165,11 @@ fn gre<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Option<Carried>, Unp
     Ok(Some(carried))
 }
 
-/// The IP version of what an EtherType announces, as on the wire; [`ETHERNET`]
-/// of a frame ("Transparent Ethernet Bridging"), none of what carries no packet.
+/// The IP version for an EtherType, which is in network byte order. [`ETHERNET`] for a frame
+/// ("Transparent Ethernet Bridging"); `None` for a payload that is no packet.
 #[inline(always)]
 fn version_of(ether_type: [u8; 2]) -> Result<Option<u8>, Unparsed> {
-    // As network-types numbers them.
+    // network-types has EtherTypes in this byte order.
     const V4: u16 = EtherType::Ipv4 as u16;
     const V6: u16 = EtherType::Ipv6 as u16;
     const FRAME: u16 = 0x6558_u16.to_be();

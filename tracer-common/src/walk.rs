@@ -56,7 +56,8 @@ pub fn walk<P: Packet + ?Sized>(
     ports: &TunnelPorts,
 ) -> Result<Option<Layers>, Unparsed> {
     let mut at = 0;
-    // Of the IP header at `at`, or that there is an Ethernet header before it.
+    // IP version of the header at `at`, or [`tunnel::ETHERNET`] if an Ethernet header comes
+    // first.
     let mut version = if ethernet {
         ETHERNET
     } else {
@@ -277,7 +278,8 @@ fn ipv6<P: Packet + ?Sized>(packet: &P, l3: usize, within: Within) -> Result<Lay
     if header[0] >> 4 != 6 {
         return Err(Unparsed::Malformed);
     }
-    // As of ARP, the last byte: the addresses are read later.
+    // As for ARP, the last byte is read to check the length, because the addresses are read
+    // later.
     let _last: [u8; 1] = within.read(packet, l3 + Ipv6Hdr::LEN - 1)?;
     let stated = u16::from_be_bytes([header[4], header[5]]);
     let mut layers = Layers {
@@ -338,8 +340,8 @@ fn extension<P: Packet + ?Sized>(packet: &P, layers: &Layers) -> Result<[u8; 8],
 /// (RFC 792; RFC 4443, 3). It ends where the error does.
 ///
 /// # Errors
-/// [`Unparsed`], where the error has no whole IP header in it, or is none that
-/// can be told from other messages.
+/// [`Unparsed`], if the error does not quote a whole IP header, or cannot be distinguished from
+/// other messages.
 #[inline(always)]
 pub fn quoted<P: Packet + ?Sized>(packet: &P, layers: &Layers) -> Result<Option<Layers>, Unparsed> {
     const ICMP: u8 = IpProto::Icmp as u8;

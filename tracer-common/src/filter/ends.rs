@@ -1,4 +1,4 @@
-//! Whose addresses decide about a packet.
+//! Finds the addresses that decide about a packet.
 
 use network_types::ip::IpProto;
 
@@ -7,29 +7,29 @@ use crate::{
     packet::Packet,
 };
 
-/// The two addresses by which a packet is judged, as offsets into it.
+/// The two addresses by which a packet is judged, as offsets into the packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ends {
     pub(super) src: usize,
     pub(super) dst: usize,
     pub(super) v4: bool,
-    /// Protocol of the judged packet.
+    /// IANA protocol number of the judged packet.
     pub proto: u8,
-    /// Offset of the judged packet's ports, 0 where it has none.
+    /// Offset of the judged packet's ports; 0 without ports.
     pub(super) ports: usize,
     pub(super) kind: Kind,
-    /// Whether all that a rule asks for is known: of a later fragment it is
-    /// not, nor of a packet that ends before its ports.
+    /// Whether everything that a rule asks for is known. That is not so for a later fragment,
+    /// and for a packet that ends before its ports.
     pub(crate) is_told: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Judged by its pair.
+    /// The packet is judged by its pair of addresses.
     Pair,
-    /// ARP, or a neighbour solicitation: `dst` is the target.
+    /// The packet is ARP or a neighbour solicitation: `dst` is the target.
     Question,
-    /// A neighbour advertisement: `src` is the target.
+    /// The packet is a neighbour advertisement: `src` is the target.
     Answer,
 }
 
@@ -40,7 +40,7 @@ impl Ends {
         address(packet, self.src, self.v4)
     }
 
-    /// Destination address, likewise.
+    /// Destination address, IPv4 as `::ffff:a.b.c.d`.
     #[inline(always)]
     pub fn dst<P: Packet + ?Sized>(&self, packet: &P) -> Option<[u8; 16]> {
         address(packet, self.dst, self.v4)
@@ -55,7 +55,7 @@ impl Ends {
         Some([self.src(packet)?, self.dst(packet)?])
     }
 
-    /// Source and destination port, host byte order, 0 where there is none.
+    /// Source and destination port, host byte order; 0 without ports.
     #[inline(always)]
     pub fn ports<P: Packet + ?Sized>(&self, packet: &P) -> (u16, u16) {
         if self.ports == 0 {
@@ -68,12 +68,12 @@ impl Ends {
     }
 }
 
-/// Whose addresses decide about a packet: its own, those of the packet it
-/// quotes (`quote`), or the two parties of ARP and ND.
+/// Finds the addresses that decide about a packet: its own, those of the quoted packet
+/// (`quote`), or the two parties of ARP and neighbour discovery.
 ///
 /// # Errors
-/// [`Unparsed`], where they are in what is not there: an ICMP error without a
-/// quote, a neighbour solicitation without a target.
+/// [`Unparsed`], if these addresses are missing: an ICMP error without a quote, or a neighbour
+/// solicitation without a target.
 #[inline(always)]
 pub(super) fn ends<P: Packet + ?Sized>(
     packet: &P,
@@ -124,7 +124,7 @@ pub(super) fn ends<P: Packet + ?Sized>(
 }
 
 impl Ends {
-    /// Those of a packet's own header.
+    /// The addresses in a packet's own header.
     #[inline(always)]
     fn of(layers: &Layers) -> Self {
         let v4 = layers.network != Network::V6;
@@ -167,13 +167,13 @@ fn address<P: Packet + ?Sized>(packet: &P, at: usize, v4: bool) -> Option<[u8; 1
         mapped[12..].copy_from_slice(&packet.read::<4>(at)?);
         Some(mapped)
     } else {
-        // On the wire these stand for nothing (RFC 4291, 2.5.5.2), and in the
-        // tables for IPv4.
+        // Such addresses do not occur on the wire (RFC 4291, 2.5.5.2), and the tables use them
+        // for IPv4.
         packet
             .read(at)
             .filter(|address: &[u8; 16]| address[..12] != V4_UNSPECIFIED[..12])
     }
 }
 
-/// 0.0.0.0 as `::ffff:0.0.0.0`.
+/// The unspecified IPv4 address, as `::ffff:0.0.0.0`.
 pub(super) const V4_UNSPECIFIED: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0];

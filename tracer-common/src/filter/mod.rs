@@ -1,4 +1,4 @@
-//! Which packets belong to a follow.
+//! The filter, which decides which packets belong to a follow.
 //!
 //! A follow is a list of address *pairs*, side A and side B, each with a
 //! [`Rule`] about protocol and ports. A packet belongs to the follow if its innermost
@@ -40,7 +40,7 @@ use crate::{
 pub struct AddressKey {
     /// `generation % 2` of the filter.
     pub slot: u32,
-    /// Network byte order.
+    /// The address, network byte order.
     pub address: [u8; 16],
 }
 
@@ -53,10 +53,9 @@ pub const KEY_PREFIX_BITS: u32 = 32;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
-    /// Number of the class of addresses that are followed alike; 0 if the address is in no
-    /// pair.
+    /// Number of the class of addresses with the same rules; 0 if the address is in no pair.
     pub class: u32,
-    /// [`NEIGHBOUR`], [`FOLLOWED`] and [`SIDE_A`].
+    /// Bits: [`NEIGHBOUR`], [`FOLLOWED`] and [`SIDE_A`].
     pub flags: u32,
 }
 
@@ -67,8 +66,8 @@ const _: () = assert!(size_of::<Identity>() == 8);
 pub const NEIGHBOUR: u32 = 1;
 /// Flag of [`Identity`]: a followed address.
 pub const FOLLOWED: u32 = 2;
-/// Flag of [`Identity`]: side A of some pair. If nothing matches, the programs count where else
-/// side A sends its packets.
+/// Flag of [`Identity`]: the address is side A of a pair. The programs count unmatched traffic
+/// of side A by destination.
 pub const SIDE_A: u32 = 4;
 
 /// Key of the table of pairs: two classes. The table holds each pair in both directions.
@@ -77,16 +76,16 @@ pub const SIDE_A: u32 = 4;
 pub struct PairKey {
     /// `generation % 2` of the filter.
     pub slot: u32,
-    /// The source's class.
+    /// Class of the source.
     pub from: u32,
-    /// The destination's class.
+    /// Class of the destination.
     pub to: u32,
 }
 
-/// How many rules can hold between two classes.
+/// Limit of rules between two classes.
 pub const MAX_RULES: usize = 16;
 
-/// How many different [`RuleSet`]s a filter can have.
+/// Limit of different [`RuleSet`]s of a filter.
 pub const MAX_RULE_SETS: usize = 256;
 
 /// The rules between two classes: a packet must satisfy one of them. The table of pairs
@@ -94,7 +93,7 @@ pub const MAX_RULE_SETS: usize = 256;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RuleSet {
-    /// Rules that hold come first.
+    /// The rules; those in use come first.
     pub rules: [Rule; MAX_RULES],
 }
 
@@ -102,13 +101,13 @@ pub struct RuleSet {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Rule {
-    /// Host byte order.
+    /// Source port, host byte order.
     pub src_port: u16,
-    /// Likewise.
+    /// Destination port, host byte order.
     pub dst_port: u16,
-    /// IANA protocol number; that of ICMP stands for ICMPv6, too.
+    /// IANA protocol number; ICMP's number includes ICMPv6.
     pub proto: u8,
-    /// 1; 0 ends the list of rules.
+    /// 1 for a rule in use; 0 ends the list of rules.
     pub holds: u8,
     /// Always 0.
     pub padding: [u8; 2],
@@ -157,10 +156,10 @@ pub fn candidate<P: Packet + ?Sized, T: Tables>(
     candidate_with(packet, layers, quote.as_ref(), tables, explain)
 }
 
-/// The same for a packet whose quote is known already ([`quoted`]).
+/// As [`candidate`], for a packet whose quote is known already ([`quoted`]).
 ///
 /// # Errors
-/// Likewise.
+/// As [`candidate`].
 #[inline(always)]
 pub fn candidate_with<P: Packet + ?Sized, T: Tables>(
     packet: &P,
@@ -193,11 +192,11 @@ pub fn candidate_with<P: Packet + ?Sized, T: Tables>(
     Ok(Some(ends))
 }
 
-/// The second stage: exact.
+/// The second stage, which is exact.
 #[inline(always)]
 pub fn decide<P: Packet + ?Sized, T: Tables>(packet: &P, ends: &Ends, tables: &T) -> Decision {
-    // One after the other. If both are read together, the compiler copies bytes that were not
-    // written yet, which no verifier accepts.
+    // The two are read one after the other. If both are read together, the compiler copies
+    // bytes that were not written yet, which no verifier accepts.
     let Some(src) = ends.src(packet) else {
         return Decision::Miss;
     };
@@ -238,17 +237,17 @@ pub fn decide<P: Packet + ?Sized, T: Tables>(packet: &P, ends: &Ends, tables: &T
     }
 }
 
-/// Whether ARP or ND between these two, which are no pair, belongs to the follow.
+/// Whether ARP or ND between these two addresses, which are no pair, belongs to the follow.
 #[inline(always)]
 fn neighbours(kind: Kind, from: &Identity, to: &Identity, src: &[u8; 16], dst: &[u8; 16]) -> bool {
-    // One of the ends or a next hop with a next hop: not any two followed addresses, of
-    // which a prefix may hold very many.
+    // Traffic between two next hops, or between an end and a next hop, belongs to the follow.
+    // Traffic between two ends does not, because a prefix may hold very many ends.
     let next_hop = |end: &Identity| end.flags & (NEIGHBOUR | FOLLOWED) == NEIGHBOUR;
     if from.flags & to.flags & NEIGHBOUR != 0 && (next_hop(from) || next_hop(to)) {
         return true;
     }
-    // A router asks from its link-local address, a host that checks for
-    // duplicates from none at all, and an unasked-for answer goes to all.
+    // A router asks from its link-local address, a host that checks for duplicates from the
+    // unspecified address, and an unsolicited answer goes to all.
     let (target, other) = match kind {
         Kind::Answer => (from, dst),
         _ => (to, src),
@@ -272,7 +271,7 @@ impl Rule {
             && (self.dst_port == 0 || self.dst_port == dst_port)
     }
 
-    /// What the same rule asks of a packet in the other direction.
+    /// The same rule for packets in the opposite direction.
     #[must_use]
     pub const fn reversed(self) -> Self {
         Self {

@@ -1,27 +1,26 @@
 //! The first stage: a Bloom filter of addresses that grows with the follow.
 //!
-//! An address sets two bits of one word, so that a look-up costs one load however many
-//! addresses there are. With as many words as addresses, one stranger in some hundreds
-//! passes.
+//! An address sets two bits of one word, so a look-up is a single load however many addresses
+//! the filter has. With as many words as addresses, one other address in some hundreds passes.
 
 use crate::packet::Packet;
 
-/// The most words that a filter's [`Prefilter`] can have: 512 Kibit.
+/// Limit of words of a [`Prefilter`]: 512 Kibit.
 pub const PREFILTER_WORDS: usize = 1 << 13;
 
-/// As few words as there ever are: a few cache lines.
+/// Least number of words: a few cache lines.
 const LEAST_WORDS: usize = 1 << 6;
 
 /// The Bloom filters of both slots, as the kernel keeps them.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prefilters {
-    /// By the filter's slot. Only the first words are in use, as many as
+    /// Words by the filter's slot. Only the first words are in use, as many as
     /// [`crate::config::Config::prefilter_masks`] says.
     pub words: [[u64; PREFILTER_WORDS]; 2],
 }
 
-/// An address in 32 bits.
+/// Folds an address into 32 bits.
 #[inline(always)]
 pub(crate) fn fold<P: Packet + ?Sized>(packet: &P, at: usize, v4: bool) -> Option<u32> {
     if v4 {
@@ -37,17 +36,17 @@ const fn fold_v6(address: [u8; 16]) -> u32 {
     (bits as u32) ^ ((bits >> 32) as u32) ^ ((bits >> 64) as u32) ^ ((bits >> 96) as u32)
 }
 
-/// Where a folded address is in the filter.
+/// Position of a folded address in the filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spot {
-    /// Number of the word, to be cut to as many as there are.
+    /// Number of the word, before the mask for the number of words.
     pub word: u32,
-    /// Two bits of it, or one.
+    /// The address's bits in the word: two, or one if they coincide.
     pub bits: u64,
 }
 
 impl Spot {
-    /// Fibonacci hashing: the golden ratio's bits spread neighbouring addresses.
+    /// Position of a folded address. Fibonacci hashing spreads neighbouring addresses.
     #[inline(always)]
     #[must_use]
     pub(crate) const fn of(folded: u32) -> Self {
@@ -73,7 +72,7 @@ pub struct Prefilter<'a> {
 }
 
 impl<'a> Prefilter<'a> {
-    /// As many words as `addresses` need.
+    /// Number of words for a number of addresses.
     #[must_use]
     pub fn words_for(addresses: usize) -> usize {
         addresses
@@ -81,18 +80,19 @@ impl<'a> Prefilter<'a> {
             .clamp(LEAST_WORDS, PREFILTER_WORDS)
     }
 
-    /// In these words, a power of two of them, that begin as zeros.
+    /// Creates a filter in these words, which must be zeros. Their number must be a power of
+    /// two.
     #[must_use]
     pub const fn new(words: &'a mut [u64]) -> Self {
         Self { words }
     }
 
-    /// Marks an IPv4 address.
+    /// Adds an IPv4 address, network byte order.
     pub const fn insert_v4(&mut self, address: [u8; 4]) {
         self.insert(u32::from_ne_bytes(address));
     }
 
-    /// Marks an IPv6 address.
+    /// Adds an IPv6 address, network byte order.
     pub const fn insert_v6(&mut self, address: [u8; 16]) {
         self.insert(fold_v6(address));
     }
