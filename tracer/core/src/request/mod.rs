@@ -1,5 +1,4 @@
-//! What a collector tells an agent: few and small messages. What an agent answers is
-//! [`crate::input`].
+//! The messages of a collector to an agent: few and small. Agents answer with [`crate::input`].
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -8,67 +7,66 @@ use tracer_common::hash::Key;
 
 use crate::model::Pair;
 
-/// What an agent needs to know to begin.
+/// The first message, with everything that an agent needs to begin.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Start {
-    /// The node's name, as the cluster knows it.
+    /// Name of the node, as the cluster knows it.
     pub node: String,
-    /// Whose traffic to observe.
+    /// The followed addresses.
     pub request: Request,
-    /// What to look for.
+    /// What the agent observes.
     pub watch: Watch,
-    /// Which packets belong to a follow, from the first one that a program sees.
+    /// The filter of the follow, in force from the first packet that a program sees.
     pub filter: Filter,
     /// Addresses and names of the pods on this node, for their own
     /// namespaces.
     pub pods: Vec<(IpAddr, String)>,
-    /// The other pods on this node: what is meant for the first may end there,
-    /// too.
+    /// The other pods on this node, because packets for the followed pods may end there.
     pub bystanders: Vec<(IpAddr, String)>,
-    /// UDP ports that carry VXLAN, besides those of the node's own devices.
+    /// Additional UDP ports of VXLAN, besides those of the node's own devices.
     pub vxlan_ports: Vec<u16>,
     /// The key of the payload hash; the same for all agents of a follow.
     pub key: Key,
-    /// Bytes of a ring buffer.
+    /// Size of each ring buffer, bytes.
     pub ring_size: u32,
-    /// Events per second that may be emitted.
+    /// Event budget: events per second.
     pub budget: u32,
-    /// Whether to read [`crate::model::Freed::facts`].
+    /// Whether the agent reads [`crate::model::Freed::facts`] (`--explain`).
     pub explain: bool,
-    /// How many of a frame's first bytes go with its hop; 0: none. One of an older version
-    /// does not ask, and takes none.
+    /// How many of a frame's first bytes come with its hop (`--snaplen`); 0: none. Collectors
+    /// of older versions do not ask for any.
     #[serde(default)]
     pub snaplen: u32,
-    /// Whether the collector tells of a pod that takes the place of a followed one. One of an
-    /// older version does not say so.
+    /// Whether the collector reports a pod that takes the place of a followed one. Collectors
+    /// of older versions do not.
     #[serde(default)]
     pub goes_along: bool,
 }
 
-/// What a follow wants to see of this node.
+/// The part of a follow that concerns this node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     /// Addresses of followed pods that live on this node.
     pub pods: Vec<IpAddr>,
-    /// The other ends: addresses that the pods talk to.
+    /// The other ends: addresses with which the pods communicate.
     pub remotes: Vec<Remote>,
-    /// Addresses of which it is not known where they live: each is a pod here if its interface is found,
-    /// else a remote.
+    /// Addresses whose node is not known. Such an address counts as a pod here if its interface
+    /// is found, and as a remote otherwise.
     pub unplaced: Vec<IpAddr>,
-    /// Whether to look for the pods' own interfaces as well.
+    /// Whether to observe the pods' own interfaces as well.
     pub pod_interfaces: bool,
-    /// Where to see packets at XDP as well; `None`: nowhere. An agent of an older version takes
-    /// no notice.
+    /// Interfaces to observe at XDP as well; `None`: no interface. Agents of older versions
+    /// ignore it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub xdp: Option<Xdp>,
 }
 
-/// At which interfaces of a node packets are to be seen at XDP.
+/// The interfaces of a node to observe at XDP.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Xdp {
-    /// Their names; none: the uplinks.
+    /// Names of the interfaces; empty: the uplinks.
     pub interfaces: Vec<String>,
-    /// Whether in generic mode, for drivers without XDP.
+    /// Whether to attach in generic mode, for drivers without XDP.
     pub generic: bool,
 }
 
@@ -77,28 +75,28 @@ pub struct Xdp {
 pub struct Remote {
     /// The followed address.
     pub address: IpAddr,
-    /// The addresses of the node that it lives on; empty when that is not known.
+    /// Addresses of the node that has the followed address; empty if the node is not known.
     pub node_addresses: Vec<IpAddr>,
 }
 
-/// What stands for all that is outside of a cluster in [`Request::remotes`]: addresses of
+/// Stand for everything outside of the cluster in [`Request::remotes`]. They are addresses for
 /// documentation (RFC 5737, RFC 3849), to which no route of its own leads.
 pub const OUTSIDE: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
     IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
 ];
 
-/// What an agent looks for.
+/// What an agent observes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Watch {
-    /// The packets of a follow: where they pass, and where they are dropped.
+    /// The packets of a follow: their hops and their drops.
     Follow,
-    /// Every packet that is dropped.
+    /// All drops.
     Drops,
 }
 
-/// Whose traffic an agent is to observe from now on, in the place of what it began with.
+/// New followed addresses, in place of those with which the agent began.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Look {
     /// The followed addresses.
@@ -107,44 +105,44 @@ pub struct Look {
     pub pods: Vec<(IpAddr, String)>,
 }
 
-/// What an agent can be told while it runs.
+/// A command to a running agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Command {
-    /// Replace the filter that an agent began with.
+    /// Replace the filter with which the agent began.
     Arm(Filter),
-    /// Observe other addresses: a pod that is followed has another one, or is on another node.
+    /// Observe other addresses, because a followed pod got another address or moved to another
+    /// node.
     Look(Look),
-    /// Sample so many of 2^32 packets.
+    /// Sample this many of 2^32 packets.
     Sample(u32),
-    /// Count, or no longer count, what followed addresses send elsewhere.
+    /// Count unmatched traffic of followed addresses, or stop counting it.
     Explain(bool),
-    /// Send a batch now, empty or not: its watermark is wanted.
+    /// Send a batch now, even an empty one, because the collector needs its watermark.
     Flush,
     /// Send a batch now, with a report.
     Report,
-    /// Detach everything, send what is left and end.
+    /// Detach all programs, send what is left, and end.
     Stop,
 }
 
-/// Takes commands to an agent.
+/// Sends commands to an agent.
 pub trait Commander: Send {
-    /// Hands over a command. An agent that is gone takes none and needs
-    /// none: its batches have ended.
+    /// Sends a command. An agent that is gone needs none, because its batches have ended.
     fn send(&self, command: Command);
 }
 
-/// Which packets belong to the follow.
+/// The filter: which packets belong to the follow.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Filter {
-    /// The generation that events will carry, from 1: that of the first one, with
-    /// which programs are attached.
+    /// Generation that events will carry, from 1. The filter with which programs are attached
+    /// has generation 1.
     pub generation: u32,
-    /// Pairs of addresses.
+    /// The followed pairs.
     pub pairs: Vec<Pair>,
     /// Addresses whose ARP and neighbour discovery among each other belongs
     /// to the follow, besides the pairs' own.
     pub next_hops: Vec<IpAddr>,
-    /// Whether any ARP and neighbour discovery does.
+    /// Whether any ARP and neighbour discovery belongs to the follow.
     pub neighbours: bool,
 }

@@ -1,5 +1,6 @@
-//! Kinds of columns, and the way of a value: into the bytes of a row, which can be sorted
-//! and may lie in a file meanwhile, and from there into an array.
+//! Kinds of columns, and the encoding of their values. A value is first written as bytes of a
+//! row. Rows can be sorted, and may be in a file meanwhile. From rows, values are read into
+//! Arrow arrays.
 
 use std::{
     fmt::Display,
@@ -22,7 +23,7 @@ pub(super) struct Column {
     pub(super) shape: Shape,
     /// Whether a row may have no value.
     pub(super) optional: bool,
-    /// What it means, for docs/parquet.md.
+    /// Meaning of the column, for docs/parquet.md.
     #[cfg(test)]
     pub(super) meaning: &'static str,
 }
@@ -33,8 +34,8 @@ impl Column {
     }
 }
 
-/// What values are. All numbers are of one kind, so that no query subtracts below zero
-/// or overflows.
+/// Type of a column's values. All numbers are signed, with 64 bits, so that no query subtracts
+/// below zero or overflows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
     Integer,
@@ -44,7 +45,7 @@ pub(super) enum Shape {
     Texts,
 }
 
-/// Times are those of this zone.
+/// Time zone of times.
 const ZONE: &str = "UTC";
 
 impl Shape {
@@ -58,7 +59,7 @@ impl Shape {
         }
     }
 
-    /// As the documentation calls it.
+    /// The type's name in the documentation.
     #[cfg(test)]
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -77,7 +78,7 @@ pub(super) trait Kind {
     const OPTIONAL: bool = false;
 }
 
-/// That a column takes such values.
+/// A kind of column that takes values of the type `V`.
 pub(super) trait Takes<V>: Kind {
     /// Appends a value to a row.
     fn put(value: V, row: &mut Vec<u8>);
@@ -179,7 +180,7 @@ impl<K: Takes<V>, V> Takes<Option<V>> for Option<K> {
     }
 }
 
-/// Takes a column's values out of rows.
+/// Collects a column's values from rows.
 pub(super) enum Builder {
     Integer(Int64Builder),
     Time(TimestampNanosecondBuilder),
@@ -201,7 +202,7 @@ impl Builder {
         }
     }
 
-    /// Takes the value that the rest of a row begins with.
+    /// Takes a value from the beginning of the rest of a row.
     pub(super) fn take(&mut self, optional: bool, row: &mut &[u8]) -> io::Result<()> {
         let there = !optional || flag(row)?;
         match self {
@@ -219,7 +220,7 @@ impl Builder {
         Ok(())
     }
 
-    /// What was taken; begins anew.
+    /// Returns the collected values as an array, and begins anew.
     pub(super) fn finish(&mut self) -> ArrayRef {
         match self {
             Self::Integer(builder) => Arc::new(builder.finish()),
@@ -239,7 +240,7 @@ fn value<'a, T>(
     there.then(|| read(row)).transpose()
 }
 
-/// Cuts so many bytes off the beginning of a row.
+/// Cuts `N` bytes off the beginning of a row.
 fn bytes<'a, const N: usize>(row: &mut &'a [u8]) -> io::Result<&'a [u8; N]> {
     let (bytes, rest) = row.split_first_chunk().ok_or(io::ErrorKind::InvalidData)?;
     *row = rest;
@@ -263,7 +264,7 @@ fn text<'a>(row: &mut &'a [u8]) -> io::Result<&'a str> {
     str::from_utf8(text).map_err(io::Error::other)
 }
 
-/// Defines a table: its columns, and what they hold of `$from`.
+/// Defines a table: its columns, and how their values come from `$from`.
 macro_rules! table {
     ($what:literal, $from:ident: $type:ty; $($name:ident: $kind:ty = $value:expr, $meaning:literal;)+) => {
         #[doc = $what]

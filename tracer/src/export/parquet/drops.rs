@@ -1,4 +1,5 @@
-//! A row for each place where a kernel freed a journey's packet, or a copy of it.
+//! The table `drops`: a row for each time that a kernel freed a journey's packet, or a copy of
+//! it.
 
 use std::io;
 
@@ -16,14 +17,14 @@ pub(super) struct Freed<'a> {
     scene: &'a Scene,
     journey: &'a Journey,
     drop: &'a Drop,
-    /// From 1.
+    /// Number of the drop within its journey, from 1.
     number: usize,
     decided: bool,
     facts: Vec<String>,
 }
 
 impl<'a> Freed<'a> {
-    /// That of a number, from 0.
+    /// The journey's drop with this number, from 0.
     pub(super) fn new(
         scene: &'a Scene,
         journey: &'a Journey,

@@ -1,4 +1,4 @@
-//! The files of a table: a folder for each hour, and in it row groups of bounded size.
+//! The files of a table: a folder for each hour, with a file of row groups of bounded size.
 
 use std::{
     fs::File,
@@ -22,15 +22,15 @@ use parquet::{
 use super::column::{Builder, Column, Shape};
 use crate::{export::output::Output, view::Moment};
 
-/// How many rows are made into arrays at once.
+/// Number of rows that are made into arrays at once.
 const BATCH: usize = 4096;
-/// How many bytes a row group has at most, as it is encoded: it is held in memory.
+/// Limit of a row group, encoded bytes. The writer holds a row group in memory.
 const GROUP: usize = 16 << 20;
-/// How many rows it has at most.
+/// Limit of a row group, rows.
 const GROUP_ROWS: usize = 1 << 17;
 const HOUR: i64 = 3_600_000_000_000;
 
-/// A table on its way into files; rows have to come in its order.
+/// Writes a table into files; rows must come in the order of the table.
 pub(super) struct Table<'a> {
     output: &'a Output,
     name: &'static str,
@@ -38,13 +38,13 @@ pub(super) struct Table<'a> {
     schema: SchemaRef,
     properties: WriterProperties,
     builders: Vec<Builder>,
-    /// Rows in the builders.
+    /// Number of rows in the builders.
     rows: usize,
     open: Option<(Option<i64>, ArrowWriter<BufWriter<File>>)>,
 }
 
 impl<'a> Table<'a> {
-    /// One of this name, whose files tell what is followed.
+    /// Creates a table of this name. Its files have the follow's line in their metadata.
     pub(super) fn new(
         output: &'a Output,
         name: &'static str,
@@ -65,11 +65,11 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Adds a row to the partition of its time, Unix time, ns; or to the one that tables
-    /// without times have.
+    /// Adds a row to the partition of its time, Unix time, ns; `None` for tables without times,
+    /// which have one partition.
     ///
     /// # Errors
-    /// Those of the file.
+    /// Errors of the file.
     pub(super) fn push(&mut self, time: Option<i64>, mut row: &[u8]) -> io::Result<()> {
         let hour = time.map(|time| time.div_euclid(HOUR));
         if self.open.as_ref().is_none_or(|(open, _)| *open != hour) {
@@ -86,11 +86,10 @@ impl<'a> Table<'a> {
         Ok(())
     }
 
-    /// Ends the table. One without rows has a file all the same, so that who reads it
-    /// finds its columns.
+    /// Ends the table. A table without rows gets a file, too, so that readers find its columns.
     ///
     /// # Errors
-    /// Those of the file.
+    /// Errors of the file.
     pub(super) fn end(mut self, time: Option<i64>) -> io::Result<()> {
         if self.open.is_none() {
             let hour = time.map(|time| time.div_euclid(HOUR));
@@ -138,7 +137,7 @@ impl<'a> Table<'a> {
     }
 }
 
-/// `hour=2026-11-29T10`, in UTC.
+/// Name of an hour's folder: `hour=2026-11-29T10`, in UTC.
 fn partition(hour: i64) -> String {
     let time = Moment(hour.saturating_mul(HOUR)).to_string();
     format!("hour={}", time.get(..13).unwrap_or(&time))
@@ -163,7 +162,7 @@ fn properties(name: &str, columns: &[Column], follow: &str) -> WriterProperties 
         .position(|column| column.name == "time" && column.shape == Shape::Time);
     if let Some(time) = time {
         properties = properties
-            // Times differ all, and each by little from the one before.
+            // All times differ, and each differs little from the one before.
             .set_column_dictionary_enabled("time".into(), false)
             .set_column_encoding("time".into(), Encoding::DELTA_BINARY_PACKED)
             .set_sorting_columns(i32::try_from(time).ok().map(|column_idx| {
@@ -177,7 +176,7 @@ fn properties(name: &str, columns: &[Column], follow: &str) -> WriterProperties 
     properties.build()
 }
 
-/// What a file said, without what was between.
+/// The file's own error, without the layers around it.
 fn failed(error: ParquetError) -> io::Error {
     match error {
         ParquetError::External(inner) => match inner.downcast::<io::Error>() {

@@ -1,4 +1,4 @@
-//! A row for each hop of a journey.
+//! The table `hops`: a row for each hop of a journey.
 
 use std::borrow::Cow;
 
@@ -17,16 +17,16 @@ pub(super) struct Hop<'a> {
     step: &'a Step,
     previous: Option<&'a Step>,
     at: &'a Point,
-    /// The packet, with the ends that it has here.
+    /// The packet, with the ends that it has at this hop.
     packet: Cow<'a, Packet>,
-    /// From 1.
+    /// Number of the hop within its journey, from 1.
     number: usize,
-    /// The point's.
+    /// Number of the observation point, as in `points`.
     point: i64,
 }
 
 impl<'a> Hop<'a> {
-    /// That of a number, from 0.
+    /// The journey's hop with this number, from 0.
     pub(super) fn new(scene: &'a Scene, journey: &'a Journey, number: usize, point: i64) -> Self {
         let step = &journey.steps[number];
         Self {

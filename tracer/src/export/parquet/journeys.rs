@@ -1,4 +1,4 @@
-//! A row for each journey, with its verdict.
+//! The table `journeys`: a row for each journey, with its verdict.
 
 use std::io;
 
@@ -11,7 +11,7 @@ use tracer_core::{
 use super::column::{Column, Flag, Integer, Kind, Takes, Text, Texts, Time, table};
 use crate::view::{evidence_json, outcome};
 
-/// A journey, and what became of it.
+/// A journey with its verdict.
 pub(super) struct Judged<'a> {
     scene: &'a Scene,
     journey: &'a Journey,

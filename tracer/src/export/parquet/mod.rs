@@ -1,9 +1,9 @@
-//! Tables, as DuckDB, pyarrow and others read Parquet files.
+//! Tables in Parquet files, for DuckDB, pyarrow and others.
 //!
-//! Hops, journeys and drops are sorted by time, and have a folder for each hour; points
-//! and owners, of which there are as many as the cluster has, are one file each. Journeys
-//! come in the order of their verdicts. So rows are sorted on the way, in bounded memory,
-//! and one file is open at a time. docs/parquet.md documents every column.
+//! Hops, journeys and drops are sorted by time, and have a folder for each hour. Points and
+//! owners are one file each, because a cluster has only so many. Journeys come in the order of
+//! their verdicts, so rows are sorted on the way, in bounded memory. One file is open at a
+//! time. docs/parquet.md documents every column.
 
 mod column;
 mod drops;
@@ -32,7 +32,7 @@ use super::{
 };
 use crate::view::Json;
 
-/// The tables whose rows have times, by the number that their rows are sorted by.
+/// Tables whose rows have times. Rows are sorted by the table's index here first.
 const BY_TIME: [(&str, &[Column]); 3] = [
     ("hops", hops::COLUMNS),
     ("journeys", journeys::COLUMNS),
@@ -42,7 +42,7 @@ const HOPS: u32 = 0;
 const JOURNEYS: u32 = 1;
 const DROPS: u32 = 2;
 
-/// Writes tables once all rows are known.
+/// Writes the tables once all rows are known.
 pub(super) struct Parquet<'a> {
     output: &'a Output,
     started: Started,
@@ -51,18 +51,19 @@ pub(super) struct Parquet<'a> {
     row: Vec<u8>,
 }
 
-/// Observation points, by the order in which they were first seen: node and point.
+/// Numbers of observation points, by node and point, in the order in which points were first
+/// seen.
 #[derive(Default)]
 struct Points(HashMap<(usize, usize), i64>);
 
 impl Points {
-    /// From 1.
+    /// The number of a point, from 1.
     fn number(&mut self, node: usize, point: usize) -> i64 {
         let next = i64::try_from(self.0.len() + 1).unwrap_or(i64::MAX);
         *self.0.entry((node, point)).or_insert(next)
     }
 
-    /// All that there are, by number.
+    /// All points of the scene, by number.
     fn all(mut self, scene: &Scene) -> Vec<(i64, usize, usize)> {
         for (node, hello) in scene.nodes.iter().enumerate() {
             for point in 0..hello.points.len() {
@@ -93,7 +94,7 @@ impl<'a> Parquet<'a> {
         }
     }
 
-    /// Adds the row that is made.
+    /// Adds the row in `self.row`.
     fn push(&mut self, group: u32, time: i64) -> io::Result<()> {
         self.rows.push(Key { group, time }, &self.row)?;
         self.row.clear();
@@ -110,7 +111,7 @@ impl<'a> Parquet<'a> {
         let begin = Some(self.started.time);
         let mut current = 0;
         sorted.each(|key, row| {
-            // Those before it are complete, and give back their memory.
+            // Tables before this one are complete, so their memory is released.
             let group = key.group as usize;
             for table in tables[current..group].iter_mut().filter_map(Option::take) {
                 table.end(begin)?;
@@ -185,7 +186,7 @@ impl View for Parquet<'_> {
         self.by_time()?;
         self.points(scene)?;
         self.owners(scene)?;
-        // What was seen and lost in all is no row of a table.
+        // Sums and lost events are not rows of a table.
         let file = self.output.file_inside(Path::new("summary.json"))?;
         Json::new(file).summary(scene, summary, selected)
     }

@@ -1,4 +1,4 @@
-//! A row for each time that a pod, node or Service had an address.
+//! The table `owners`: a row for each interval in which a pod, node or Service had an address.
 
 use std::net::IpAddr;
 
@@ -6,7 +6,7 @@ use tracer_core::model::Owned;
 
 use super::column::{Column, Kind, Takes, Text, Time, table};
 
-/// An address, whose it is, and when.
+/// An address, with an owner and its interval.
 pub(super) struct Held<'a> {
     pub(super) address: IpAddr,
     pub(super) owned: &'a Owned,

@@ -1,4 +1,4 @@
-//! A row for each observation point.
+//! The table `points`: a row for each observation point.
 
 use tracer_core::{
     journey::Scene,
@@ -7,7 +7,7 @@ use tracer_core::{
 
 use super::column::{Column, Integer, Kind, Takes, Text, Texts, Time, table};
 
-/// An observation point, and its number.
+/// An observation point with its number.
 pub(super) struct Numbered<'a> {
     scene: &'a Scene,
     node: usize,

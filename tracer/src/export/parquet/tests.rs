@@ -1,5 +1,5 @@
-//! Files by hour, and that docs/parquet.md has the columns that there are. With
-//! `UPDATE_EXPECT=1` in the environment its tables are written anew.
+//! Tests that files are by hour, and that docs/parquet.md has exactly the existing columns.
+//! `UPDATE_EXPECT=1` in the environment rewrites its tables.
 
 use std::{
     fmt::Write as _,
@@ -52,7 +52,7 @@ fn every_column_is_documented() {
     expect_file![path].assert_eq(&document);
 }
 
-/// How many rows and row groups a file has.
+/// Number of rows and of row groups in a file.
 fn counted(path: &Path) -> (usize, usize) {
     let file = File::open(path).expect("a file");
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).expect("Parquet");
@@ -81,7 +81,7 @@ fn rows_are_in_the_folders_of_their_hours() {
     let begin = journey.start().div_euclid(HOUR) * HOUR;
     for number in 0..MANY {
         let mut journey = journey.clone();
-        // Each hour gets as many, the later ones first.
+        // Each hour gets the same number of journeys, the later hours first.
         let hour = 2 - number % 3;
         let late = begin + hour * HOUR - journey.start() + (MANY - number);
         for step in &mut journey.steps {

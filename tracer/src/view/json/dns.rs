@@ -1,4 +1,4 @@
-//! What DNS adds up to, in the summary.
+//! The sums of DNS in the summary.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -8,6 +8,7 @@ use tracer_core::verdict::{self, Kind};
 
 use crate::view::dns::code;
 
+/// Sums of DNS questions and answers.
 #[derive(JsonSchema, Serialize)]
 pub(super) struct Dns<'a> {
     questions: u64,
@@ -24,6 +25,7 @@ pub(super) struct Dns<'a> {
     tcp_connections: u64,
 }
 
+/// Times from a question to its answer, ns.
 #[derive(JsonSchema, Serialize)]
 struct Took {
     count: u64,
@@ -32,6 +34,7 @@ struct Took {
     max_ns: u64,
 }
 
+/// The longest run of NXDOMAIN answers to one asker.
 #[derive(JsonSchema, Serialize)]
 struct Run<'a> {
     asker: &'a str,
@@ -39,7 +42,7 @@ struct Run<'a> {
 }
 
 impl<'a> Dns<'a> {
-    /// `None` if there was none.
+    /// The sums; `None` without any DNS packet.
     pub(super) fn new(dns: &'a verdict::Dns) -> Option<Self> {
         let took = &dns.took;
         (!dns.is_empty()).then(|| Self {

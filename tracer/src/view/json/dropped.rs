@@ -1,4 +1,4 @@
-//! Drops that are part of a journey, and where they were counted.
+//! Drops of a journey, and the counters of freed packets.
 
 use std::net::IpAddr;
 
@@ -14,6 +14,7 @@ use tracer_core::{
 use super::drop_known_by;
 use crate::view::{facts, moment::Moment};
 
+/// A drop of a journey's packet, or of a copy.
 #[derive(JsonSchema, Serialize)]
 pub(super) struct Drop<'a> {
     time: Moment,
@@ -55,7 +56,7 @@ impl<'a> Drop<'a> {
     }
 }
 
-/// What an agent read, and the same in a sentence.
+/// What an agent read when the packet was dropped, with a sentence that says the same.
 #[derive(JsonSchema, Serialize)]
 pub(in crate::view) struct Fact<'a> {
     #[serde(flatten)]
@@ -73,7 +74,7 @@ impl<'a> Fact<'a> {
     }
 }
 
-/// What answered with a reset or an ICMP error.
+/// The reset or ICMP error that refused a packet.
 #[derive(JsonSchema, Serialize)]
 pub(super) struct Refusal {
     by: u64,
@@ -94,7 +95,7 @@ impl Refusal {
     }
 }
 
-/// Journeys by the drop that decided.
+/// Number of journeys by the drop that decided their verdict.
 #[derive(JsonSchema, Serialize)]
 pub(super) struct Sum<'a> {
     node: &'a str,
@@ -118,6 +119,7 @@ impl<'a> Sum<'a> {
     }
 }
 
+/// What became of the packets that the kernels freed. Numbers count packets.
 #[derive(JsonSchema, Serialize)]
 pub(super) struct Account {
     miss: u64,

@@ -19,6 +19,7 @@ use tracer_core::{
 use super::{Json, dropped::Fact, packet::Packet};
 use crate::view::{DropScene, DropView, moment::Moment};
 
+/// The line `tracer.drops_started/1`: from here on, tracer sees drops.
 #[derive(JsonSchema, Serialize)]
 pub(super) struct Started<'a> {
     #[schemars(extend("const" = "tracer.drops_started/1"))]
@@ -28,6 +29,7 @@ pub(super) struct Started<'a> {
     nodes: Vec<Node<'a>>,
 }
 
+/// A watched node.
 #[derive(JsonSchema, Serialize)]
 struct Node<'a> {
     node: &'a str,
@@ -45,6 +47,7 @@ impl<'a> Node<'a> {
     }
 }
 
+/// The line `tracer.drop/2`: packets of one kind that a kernel dropped.
 #[derive(JsonSchema, Serialize)]
 pub(super) struct Drop<'a> {
     #[schemars(extend("const" = "tracer.drop/2"))]
@@ -72,6 +75,7 @@ pub(super) struct Drop<'a> {
     dst_ports: Option<usize>,
 }
 
+/// The tunnel around the packet.
 #[derive(JsonSchema, Serialize)]
 struct Encap {
     kind: EncapKind,
@@ -80,6 +84,7 @@ struct Encap {
     outer_dst: IpAddr,
 }
 
+/// The line `tracer.drops_summary/1`: the sums at the end.
 #[derive(JsonSchema, Serialize)]
 pub(super) struct Summary {
     #[schemars(extend("const" = "tracer.drops_summary/1"))]
@@ -89,6 +94,7 @@ pub(super) struct Summary {
     accounting: Accounting,
 }
 
+/// What became of the buffers that the kernels freed.
 #[derive(JsonSchema, Serialize)]
 struct Accounting {
     elsewhere: u64,
@@ -101,12 +107,12 @@ struct Accounting {
     missed: u64,
 }
 
-/// How many there are, if there are any.
+/// Number of different ports; `None` without ports.
 fn number_of(ports: &Ports) -> Option<usize> {
     Some(ports.count().0).filter(|ports| *ports > 0)
 }
 
-/// What told the namespace of a drop.
+/// What told the network namespace of a drop, as it is in `known_by`.
 pub(super) const fn known_by(scope: Scope) -> &'static str {
     match scope {
         Scope::Receiver => "receiving socket",

@@ -1,4 +1,4 @@
-//! JSON for programs: one object a line, as docs/json.md describes it.
+//! JSON for programs: one object per line, as docs/json.md describes it.
 
 mod dns;
 pub(super) mod dropped;
@@ -41,7 +41,7 @@ impl<W: Write> Json<W> {
     }
 }
 
-/// One object and the end of its line.
+/// An object as one line, with a newline.
 pub(super) fn line(record: &impl Serialize) -> io::Result<Vec<u8>> {
     let mut line = Vec::new();
     record.serialize(&mut Serializer::with_formatter(&mut line, Escaped))?;
@@ -49,17 +49,17 @@ pub(super) fn line(record: &impl Serialize) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-/// A journey's hop of a number, from 0, as it is in the journey's line.
+/// The journey's hop with this number, from 0, as in the journey's line.
 pub(crate) fn hop_json(scene: &Scene, journey: &Journey, hop: usize) -> io::Result<String> {
     text(&record::Hop::numbered(scene, journey, hop))
 }
 
-/// A journey's drop, likewise.
+/// A drop of a journey, as in the journey's line.
 pub(crate) fn drop_json(scene: &Scene, drop: &Drop) -> io::Result<String> {
     text(&dropped::Drop::new(scene, drop))
 }
 
-/// What a verdict rests on, likewise; an object each.
+/// A verdict's evidence, one object each, as in the journey's line.
 pub(crate) fn evidence_json(
     scene: &Scene,
     journey: &Journey,
@@ -69,12 +69,12 @@ pub(crate) fn evidence_json(
     all.iter().map(text).collect()
 }
 
-/// What an agent read at a drop, likewise.
+/// What an agent read at a drop, one object each, as in the journey's line.
 pub(crate) fn facts_json(drop: &Drop) -> io::Result<Vec<String>> {
     Fact::all(&drop.facts).iter().map(text).collect()
 }
 
-/// What told the namespace of a drop, as it is in `known_by`.
+/// What told the network namespace of a drop, as it is in `known_by`.
 pub(crate) fn drop_known_by(drop: &Drop) -> &'static str {
     drop.scope.map_or("last hop", drops::known_by)
 }
@@ -85,8 +85,8 @@ fn text(value: &impl Serialize) -> io::Result<String> {
     String::from_utf8(line).map_err(io::Error::other)
 }
 
-/// Compact JSON in which what would steer a terminal is escaped, beyond what
-/// JSON itself demands (RFC 8259, section 7): the same text to a program.
+/// Compact JSON. Control sequences for terminals are escaped, although JSON does not demand
+/// that (RFC 8259, section 7). A program reads the same text.
 struct Escaped;
 
 impl Formatter for Escaped {

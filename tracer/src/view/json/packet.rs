@@ -1,4 +1,4 @@
-//! A packet's fields, as they are named in JSON.
+//! A packet's fields by their names in JSON.
 
 use std::{borrow::Cow, fmt::Display, net::IpAddr};
 
@@ -8,7 +8,7 @@ use tracer_core::model::{self, Mac, Proto, Transport};
 
 use crate::view::dns;
 
-/// Serializes what is shown as it is shown.
+/// Serializes a value as its displayed text.
 pub(super) fn shown<T: Display, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(value)
 }
@@ -23,6 +23,7 @@ pub(super) fn shown_or_null<T: Display, S: Serializer>(
     }
 }
 
+/// The innermost packet, as its headers describe it.
 #[derive(JsonSchema, Serialize)]
 pub(super) struct Packet {
     src: IpAddr,
@@ -41,12 +42,14 @@ pub(super) struct Packet {
     dns: Option<Dns>,
 }
 
+/// Position of a fragment: its offset in bytes, and whether more fragments follow.
 #[derive(JsonSchema, Serialize)]
 struct Fragment {
     offset: u16,
     more: bool,
 }
 
+/// Fields of a TCP header. `payload_len` counts bytes of all segments together.
 #[derive(JsonSchema, Serialize)]
 struct Tcp {
     seq: u32,
@@ -57,6 +60,7 @@ struct Tcp {
     payload_len: u32,
 }
 
+/// An ICMP or ICMPv6 message.
 #[derive(JsonSchema, Serialize)]
 struct Icmp {
     #[serde(rename = "type")]
@@ -68,12 +72,14 @@ struct Icmp {
     quote: Option<Quote>,
 }
 
+/// A neighbour solicitation or advertisement.
 #[derive(JsonSchema, Serialize)]
 struct Neighbour {
     target: IpAddr,
     advertisement: bool,
 }
 
+/// The packet that an ICMP error quotes.
 #[derive(JsonSchema, Serialize)]
 struct Quote {
     src: IpAddr,
@@ -85,6 +91,7 @@ struct Quote {
     dst_port: Option<u16>,
 }
 
+/// An ARP message; operation 1 is a request, 2 a reply.
 #[derive(JsonSchema, Serialize)]
 struct Arp {
     operation: u16,
@@ -96,7 +103,7 @@ struct Arp {
     target_mac: Mac,
 }
 
-/// A DNS message's header; a question has no return code.
+/// The header of a DNS message; a question has no return code.
 #[derive(JsonSchema, Serialize)]
 struct Dns {
     id: u16,

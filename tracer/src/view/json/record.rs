@@ -1,4 +1,4 @@
-//! The lines' shapes. Every key is always there; what does not exist is null.
+//! The types of the lines. Every key is always there; a missing value is null.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -26,6 +26,7 @@ use crate::view::{
     translation::{self, Change},
 };
 
+/// The line `tracer.started/1`: the start of a follow.
 #[derive(JsonSchema, Serialize)]
 pub(super) struct Started<'a> {
     #[schemars(extend("const" = "tracer.started/1"))]
@@ -36,6 +37,7 @@ pub(super) struct Started<'a> {
     warnings: &'a [String],
 }
 
+/// The line `tracer.points/1`: observation points came or went.
 #[derive(JsonSchema, Serialize)]
 pub(super) struct Changed<'a> {
     #[schemars(extend("const" = "tracer.points/1"))]
@@ -46,7 +48,7 @@ pub(super) struct Changed<'a> {
     warnings: &'a [String],
 }
 
-/// An observation point, as it is announced.
+/// An observation point, as the start and changes list it.
 #[derive(JsonSchema, Serialize)]
 struct Observer<'a> {
     #[serde(flatten)]
@@ -58,7 +60,7 @@ struct Observer<'a> {
     foreign: Vec<u32>,
 }
 
-/// The names that an observation point has everywhere.
+/// An observation point by its names.
 #[derive(JsonSchema, Serialize)]
 pub(super) struct Place<'a> {
     node: &'a str,
@@ -68,6 +70,7 @@ pub(super) struct Place<'a> {
     hook: &'a str,
 }
 
+/// The line `tracer.journey/2`: one transmission of one packet, with its hops and its verdict.
 #[derive(JsonSchema, Serialize)]
 pub(super) struct Journey<'a> {
     #[schemars(extend("const" = "tracer.journey/2"))]
@@ -93,6 +96,7 @@ pub(super) struct Journey<'a> {
     verdict: Verdict<'a>,
 }
 
+/// A sighting of the packet at an observation point.
 #[derive(JsonSchema, Serialize)]
 pub(super) struct Hop<'a> {
     #[serde(flatten)]
@@ -115,6 +119,7 @@ pub(super) struct Hop<'a> {
     translations: Vec<Change>,
 }
 
+/// The innermost tunnel around the packet.
 #[derive(JsonSchema, Serialize)]
 struct Encap {
     kind: EncapKind,
@@ -124,6 +129,7 @@ struct Encap {
     levels: u8,
 }
 
+/// What happened to the packet.
 #[derive(JsonSchema, Serialize)]
 struct Verdict<'a> {
     kind: Kind,
@@ -134,6 +140,7 @@ struct Verdict<'a> {
     text: String,
 }
 
+/// The line `tracer.summary/1`: the sums at the end.
 #[derive(JsonSchema, Serialize)]
 pub(super) struct Summary<'a> {
     #[schemars(extend("const" = "tracer.summary/1"))]
@@ -147,6 +154,7 @@ pub(super) struct Summary<'a> {
     accounting: Account,
 }
 
+/// Latency of a leg between two observation points, ns.
 #[derive(JsonSchema, Serialize)]
 struct Latency<'a> {
     from: Place<'a>,
@@ -158,6 +166,7 @@ struct Latency<'a> {
     max_ns: u64,
 }
 
+/// What became of all packets and events.
 #[derive(JsonSchema, Serialize)]
 struct Account {
     packets: Packets,
@@ -171,6 +180,7 @@ struct Account {
     drops: dropped::Account,
 }
 
+/// What became of the packets at all observation points. Numbers count packets.
 #[derive(JsonSchema, Serialize)]
 struct Packets {
     miss: u64,
@@ -239,7 +249,7 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// The point of these indexes.
+    /// The point `point` of the node `node`.
     pub(super) fn numbered(scene: &'a Scene, node: usize, point: usize) -> Self {
         let hello = &scene.nodes[node];
         Self::of(hello, &hello.points[point])
@@ -304,7 +314,7 @@ impl<'a> Journey<'a> {
 }
 
 impl<'a> Hop<'a> {
-    /// A journey's hop of a number, from 0.
+    /// The journey's hop with this number, from 0.
     pub(super) fn numbered(scene: &'a Scene, journey: &journey::Journey, number: usize) -> Self {
         let steps = &journey.steps;
         let previous = number.checked_sub(1).map(|previous| &steps[previous]);

@@ -1,4 +1,4 @@
-//! What lines of JSON are like, for programs: JSON Schema, made from the lines' types.
+//! JSON Schema of the lines, made from their types.
 
 use std::io::{self, Write};
 
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{drops, record};
 
-/// Each kind of line, by the name in its `schema`.
+/// Kinds of lines, by the name in their `schema`.
 pub(crate) const KINDS: [&str; 7] = [
     "tracer.started/1",
     "tracer.points/1",
@@ -32,10 +32,10 @@ fn schema(generator: &mut SchemaGenerator, kind: &str) -> Option<Schema> {
     })
 }
 
-/// Writes the schema of any line, or of those of one kind.
+/// Writes the schema of all lines, or of one kind of line.
 ///
 /// # Errors
-/// Those of the writer.
+/// Errors of the writer.
 pub(crate) fn write_schema(mut out: impl Write, kind: Option<&str>) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut out, &document(kind))?;
     out.write_all(b"\n")?;
@@ -80,7 +80,7 @@ mod tests {
         jsonschema::validator_for(&document(kind)).expect("a schema")
     }
 
-    /// Lines of every kind, with all that can be in them.
+    /// Lines of every kind, with everything that they can contain.
     fn lines() -> Vec<Value> {
         let mut lines: Vec<String> = all().iter().flat_map(json).collect();
         lines.extend(changed().into_iter().skip(1));
@@ -108,7 +108,7 @@ mod tests {
         }
     }
 
-    /// Every key is always there, so a line without one is none.
+    /// Every key is always there, so a line without a key is invalid.
     #[test]
     fn a_line_without_a_key_or_with_another_type_is_refused() {
         for line in lines() {

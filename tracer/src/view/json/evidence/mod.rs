@@ -1,4 +1,4 @@
-//! What verdicts rest on, as objects. Indexes become the names of what they point to.
+//! The evidence of verdicts, as objects. Instead of indexes, they have names.
 
 mod parts;
 
@@ -23,7 +23,7 @@ use crate::view::{
     translation::{End, dst},
 };
 
-/// One thing that a verdict rests on, and the same in a sentence.
+/// One observation that a verdict rests on, with a sentence that says the same.
 #[derive(JsonSchema, Serialize)]
 pub(in crate::view) struct Evidence<'a> {
     #[serde(flatten)]
@@ -45,7 +45,7 @@ impl<'a> Evidence<'a> {
     }
 }
 
-/// Variants as those of [`verdict::Evidence`].
+/// The kind of evidence, with its fields. Kinds are those of `verdict::Evidence`.
 #[derive(JsonSchema, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 enum What<'a> {

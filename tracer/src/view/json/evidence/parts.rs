@@ -1,4 +1,4 @@
-//! What evidence consists of: hops, drops, legs, counters, tunnels.
+//! The parts of evidence: hops, drops, legs, counters, tunnels.
 
 use std::net::IpAddr;
 
@@ -19,7 +19,7 @@ use crate::view::{
     places::holder,
 };
 
-/// A hop, as far as one has to know to find it.
+/// A hop, with the fields that identify it.
 #[derive(JsonSchema, Serialize)]
 pub(super) struct Sighting<'a> {
     #[serde(flatten)]
@@ -27,7 +27,7 @@ pub(super) struct Sighting<'a> {
     time: Moment,
 }
 
-/// A drop, as far as one has to know to find it.
+/// A drop, with the fields that identify it.
 #[derive(JsonSchema, Serialize)]
 pub(super) struct Freed<'a> {
     time: Moment,
@@ -39,7 +39,7 @@ pub(super) struct Freed<'a> {
     why: &'static str,
 }
 
-/// Somebody else who answers.
+/// Another machine that answered in the receiver's place.
 #[derive(JsonSchema, Serialize)]
 pub(super) struct Other<'a> {
     by: u64,
@@ -54,6 +54,7 @@ pub(super) struct Other<'a> {
     asked_mac: Option<Mac>,
 }
 
+/// The route by which a node sends packets to an address.
 #[derive(JsonSchema, Serialize)]
 pub(super) struct Route<'a> {
     node: &'a str,
@@ -66,6 +67,7 @@ pub(super) struct Route<'a> {
     default: bool,
 }
 
+/// A leg of the path, from a hop to the points that come next.
 #[derive(JsonSchema, Serialize)]
 pub(super) struct Leg<'a> {
     leg: LegKind,
@@ -73,13 +75,14 @@ pub(super) struct Leg<'a> {
     to: Vec<Place<'a>>,
 }
 
+/// A counter of the kernel, and by how much it rose.
 #[derive(JsonSchema, Serialize)]
 pub(super) struct Counter<'a> {
     name: &'a str,
     rise: u64,
 }
 
-/// What is common to packets that vanish, and what of it this one has.
+/// What lost packets have in common, with this packet's own values.
 #[derive(JsonSchema, Serialize)]
 pub(super) struct Vanished<'a> {
     pattern: &'static str,
@@ -96,7 +99,7 @@ pub(super) struct Vanished<'a> {
     dst_port: Option<u16>,
 }
 
-/// A MAC address that a frame was for, and the node that the packet is for.
+/// The frame's destination MAC address, and the node to which the packet belongs.
 #[derive(JsonSchema, Serialize)]
 pub(super) struct Frame<'a> {
     #[serde(serialize_with = "shown")]
@@ -105,7 +108,7 @@ pub(super) struct Frame<'a> {
     pub(super) node: &'a str,
 }
 
-/// What a tunnel's ends have to agree on.
+/// The parameters on which both ends of a tunnel must agree.
 #[derive(JsonSchema, Serialize)]
 pub(super) struct Encap {
     pub(super) kind: EncapKind,
@@ -113,6 +116,7 @@ pub(super) struct Encap {
     pub(super) port: Option<u16>,
 }
 
+/// A tunnel device of a node.
 #[derive(JsonSchema, Serialize)]
 pub(super) struct Device<'a> {
     interface: &'a str,
@@ -120,7 +124,8 @@ pub(super) struct Device<'a> {
     port: u16,
 }
 
-/// Who a frame was sent to at a time, Unix time, ns.
+/// The machine to which a frame was sent at a time, Unix time, ns: a node or the owner of an
+/// address.
 pub(super) fn owner<'a>(scene: &'a Scene, station: &Station, time: i64) -> Option<&'a str> {
     match (station.node, station.address) {
         (Some(node), _) => Some(&scene.nodes[node].node),
