@@ -1,8 +1,8 @@
-//! Reading a trace again from the middle: who goes back in time reads what was read before.
+//! Reads a trace again from the middle, for views that go back in time.
 //!
-//! An Arrow stream has no footer, and its rows refer to dictionaries that came before them.
-//! So whoever is to go on from a place keeps the place and these; the file is opened once
-//! somebody reads on.
+//! An Arrow stream has no footer, and its rows refer to earlier dictionaries. So a place to
+//! continue from has its position and these dictionaries. The file is opened once somebody
+//! reads from there.
 
 use std::{
     collections::BTreeMap,
@@ -21,24 +21,24 @@ use arrow_schema::ArrowError;
 use super::message::Kind;
 use crate::stdio;
 
-/// A file, or what comes through a pipe. A clone of a file goes on from the same place.
+/// A file or a pipe. A clone of a file continues from the same place.
 #[derive(Debug)]
 pub struct Input {
     path: PathBuf,
-    /// Device and inode: another file of this name is not the same. `None` of what can be read
-    /// once only.
+    /// Device and inode, which tell another file of the same name apart. `None` for input that
+    /// can be read only once.
     file: Option<(u64, u64)>,
     at: u64,
-    /// `None` until a clone is read.
+    /// The open file; `None` until a clone is read.
     open: Option<BufReader<File>>,
 }
 
 impl Input {
-    /// Opens it, and says what to call it.
+    /// Opens the input, and returns it with its name for errors.
     pub(super) fn open(path: &Path) -> io::Result<(&Path, Self)> {
         let (name, file) = stdio::open(path)?;
         let metadata = file.metadata()?;
-        // Standard input may be a file, but somebody else has moved in it.
+        // Standard input may be a file, but another program may have read from it.
         let again = metadata.is_file() && !stdio::is_dash(path);
         let input = Self {
             path: path.to_owned(),
@@ -96,17 +96,17 @@ impl Read for Input {
     }
 }
 
-/// Unpacks messages. A clone knows the dictionaries that came before.
+/// Decodes messages. A clone knows the earlier dictionaries.
 #[derive(Default)]
 pub(super) struct Decoder {
     decoder: StreamDecoder,
     schema: Option<Buffer>,
-    /// By column: the latest dictionary, and what was added to it.
+    /// By column: the latest dictionary, and the additions to it.
     dictionaries: BTreeMap<i64, Vec<Buffer>>,
 }
 
 impl Decoder {
-    /// Unpacks a message; only those with rows give any.
+    /// Decodes a message. Returns rows if the message has any.
     pub(super) fn decode(
         &mut self,
         mut message: Buffer,
@@ -118,7 +118,7 @@ impl Decoder {
         Ok(rows)
     }
 
-    /// Keeps a message that later ones rest on.
+    /// Keeps a message on which later messages depend.
     fn keep(&mut self, message: Buffer, kind: Kind) {
         match kind {
             Kind::Schema => self.schema = Some(message),
@@ -139,8 +139,8 @@ impl Clone for Decoder {
         let mut decoder = StreamDecoder::new();
         let dictionaries = self.dictionaries.values().flatten();
         for message in self.schema.iter().chain(dictionaries) {
-            // A message without a body is unpacked with the one after it. If it cannot be,
-            // the message after it fails here as it does for the original.
+            // A message without a body is decoded with the one after it. If that fails, the
+            // next message fails here as it does for the original.
             if decoder.decode(&mut message.clone()).is_err() {
                 break;
             }
@@ -169,7 +169,7 @@ mod tests {
     use super::*;
     use crate::store::message::{self, Layout, Next};
 
-    /// A stream with two columns of text: its schema, their dictionaries, its rows.
+    /// A stream with two text columns: schema, dictionaries and rows.
     fn messages() -> Vec<(Vec<u8>, Kind)> {
         let column = |text: &str| -> Arc<DictionaryArray<Int32Type>> {
             Arc::new([text, text].into_iter().collect())
@@ -213,12 +213,12 @@ mod tests {
         assert_eq!(one.expect("rows"), same.expect("the same rows"));
     }
 
-    /// What was refused is not kept: a clone would rest on it.
+    /// A refused message is not kept, because a clone would depend on it.
     #[test]
     fn a_damaged_dictionary_is_not_kept() {
         let mut messages = messages();
         let (dictionary, _) = &mut messages[1];
-        // Its offsets and its text fill the end: where text begins goes below zero.
+        // The damage makes an offset of text negative.
         let text = dictionary.windows(6).rposition(|part| part == b"node-a");
         let text = text.expect("the text");
         let damaged: Vec<usize> = (8..text).rev().take(64).collect();
@@ -231,8 +231,8 @@ mod tests {
         assert!(decode(&mut other, &messages[2]).is_ok());
     }
 
-    /// The decoder looks at a message without a body when the next one comes, and so after it
-    /// was kept.
+    /// The decoder looks at a message without a body only when the next one comes, and so after
+    /// it was kept.
     #[test]
     fn a_damaged_dictionary_without_a_body_fails_in_a_clone_as_well() {
         let mut messages = messages();

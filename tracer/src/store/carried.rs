@@ -1,34 +1,34 @@
-//! A recording inside a capture, so that an export can be read back without loss.
+//! A recording inside a capture, so that `tracer import` reads an export without loss.
 //!
-//! Headers in a capture are rebuilt, and a verdict rests on more than packets: on facts,
-//! counters, losses and objects. So `tracer export --format pcapng` puts the recording's
-//! own bytes behind the packets, into blocks of a type that is free for local use, which
-//! other programs skip (draft-ietf-opsawg-pcapng, 3.1). `tracer import` takes them out.
+//! A capture has only rebuilt headers, but verdicts also rest on facts, counters, losses and
+//! cluster objects. So `tracer export --format pcapng` adds the recording's own bytes after the
+//! packets. They are in blocks of a type for local use, which other programs skip
+//! (draft-ietf-opsawg-pcapng, 3.1). `tracer import` extracts them.
 
 use std::io::{self, Read};
 
-/// The type of the blocks: the first bit says "local use", the rest is "trc".
+/// Type of the blocks: the first bit means "local use", the rest is "trc".
 pub(crate) const PIECE: u32 = 0x8074_7263;
 
-/// What each begins with, for the number may be somebody else's, too.
+/// First bytes of each block, because others may use the same type.
 const MAGIC: &[u8; 8] = b"tracer.1";
-/// Bytes before those of the recording.
+/// Length of a block's head, bytes.
 const HEAD: usize = 8 + 4 + 4 + 8;
-/// Bytes of a recording in one piece: readers need not hold more.
+/// Length of a piece, bytes, so that readers need not hold more.
 const LENGTH: usize = 1 << 16;
 
-/// A piece of a recording. An empty one is behind the last.
+/// A piece of a recording. An empty piece follows the last one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Piece {
-    /// Which of the recordings, from 0.
+    /// Index of the recording, from 0.
     pub(crate) recording: u32,
-    /// Where its bytes begin.
+    /// Offset of the piece in the recording, bytes.
     pub(crate) at: u64,
     pub(crate) bytes: Vec<u8>,
 }
 
 impl Piece {
-    /// The content of a block.
+    /// Encodes the content of a block, little endian.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let length = u32::try_from(self.bytes.len()).expect("a piece is short");
         let mut block = Vec::with_capacity(HEAD + self.bytes.len());
@@ -40,7 +40,8 @@ impl Piece {
         block
     }
 
-    /// What [`Self::to_bytes`] wrote, with what a block is filled up with behind it.
+    /// Decodes what [`Self::to_bytes`] wrote, with the padding of a block; `None` if the block
+    /// is another program's.
     pub(crate) fn from_bytes(block: &[u8]) -> Option<Self> {
         let (head, bytes) = block.split_first_chunk::<HEAD>()?;
         let (magic, head) = head.split_first_chunk::<8>()?;
@@ -55,10 +56,10 @@ impl Piece {
         })
     }
 
-    /// Hands out a recording in pieces.
+    /// Passes a recording to `take` in pieces.
     ///
     /// # Errors
-    /// If it cannot be read, and those of `take`.
+    /// If the recording cannot be read; also errors of `take`.
     pub(crate) fn each(
         recording: u32,
         mut from: impl Read,
@@ -93,7 +94,7 @@ mod tests {
         let mut last = None;
         Piece::each(3, &*recording, |piece| {
             let mut block = piece.to_bytes();
-            // As a block is filled up to whole words.
+            // A block is padded to whole 32-bit words.
             block.resize(block.len().next_multiple_of(4), 0);
             let read = Piece::from_bytes(&block).expect("a piece");
             assert_eq!(read, *piece);

@@ -1,38 +1,38 @@
-//! What a trace holds, without going through it packet by packet.
+//! A summary of a trace's contents.
 
 use std::{fs, path::Path};
 
 use super::{Event, Head, Reader, TraceError};
 
-/// Rows of a trace, and what they span.
+/// Number of rows in a trace, and the time that they span.
 #[derive(Clone, Debug)]
 pub struct Contents {
-    /// What it is about.
+    /// The trace's head.
     pub head: Head,
-    /// Bytes of the file.
+    /// Length of the file, bytes.
     pub bytes: u64,
-    /// Packets at observation points, by node.
+    /// Number of hops, by node.
     pub hops: Vec<u64>,
-    /// Packets that kernels freed, by node.
+    /// Number of freed packets, by node.
     pub drops: Vec<u64>,
-    /// Batches of all agents.
+    /// Number of batches of all agents.
     pub batches: u64,
-    /// The first hop or drop and the last, Unix time, ns.
+    /// Times of the first and the last hop or drop, Unix time, ns; `None` without both.
     pub span: Option<(i64, i64)>,
-    /// From when on all points were observed, Unix time, ns.
+    /// Time from which all points were observed, Unix time, ns; `None` if they never were.
     pub armed: Option<i64>,
-    /// When the recording ended, Unix time, ns; `None` if it goes on in
-    /// another file, or was cut off.
+    /// Time when the recording ended, Unix time, ns; `None` if it continues in another file, or
+    /// was cut off.
     pub ended: Option<i64>,
     /// Whether the file ends in the middle.
     pub cut: bool,
 }
 
 impl Contents {
-    /// Reads all of a file.
+    /// Reads a whole file.
     ///
     /// # Errors
-    /// If it is no trace, or damaged.
+    /// If the file is no trace, or is damaged.
     pub fn of(path: &Path) -> Result<Self, TraceError> {
         let mut reader = Reader::open(path)?;
         let head = reader.head().clone();
@@ -76,10 +76,10 @@ impl Contents {
                 Event::End(time) => contents.ended = Some(time),
             }
         }
-        // With the points and owners that came later.
+        // The head has the points and owners that came later, too.
         contents.head.clone_from(reader.head());
         contents.cut = reader.cut();
-        // A pipe has no length but what came out of it.
+        // The length of a pipe is the number of bytes that came through it.
         contents.bytes = match fs::metadata(path) {
             Ok(file) if file.is_file() => file.len(),
             _ => reader.position(),

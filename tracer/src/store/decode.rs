@@ -1,4 +1,4 @@
-//! From rows to what agents sent.
+//! Decodes rows into what agents sent.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -28,13 +28,12 @@ pub(super) struct Border {
     pub(super) report: Option<Report>,
 }
 
-/// The row that cannot be read lacks a value in this column, or has one that
-/// cannot be.
+/// The column in which an unreadable row has no value, or an invalid one.
 #[derive(Debug)]
 pub(super) struct Unreadable(pub(super) &'static str);
 
 impl Table {
-    /// The nodes by their key in the dictionary of names.
+    /// Indexes of nodes by the key of their names in the dictionary; `None` for unknown names.
     pub(super) fn agents(&self, nodes: &[Hello]) -> Vec<Option<usize>> {
         let names = self.node.words().iter();
         names
@@ -42,20 +41,20 @@ impl Table {
             .collect()
     }
 
-    /// What a row is, and when that was.
+    /// Kind and time of a row, Unix time, ns.
     pub(super) fn record(&self, row: usize) -> Result<(Record, i64), Unreadable> {
         let time = number(&self.time, row).ok_or(Unreadable("time"))?;
         let record = self.record.get(row).ok_or(Unreadable("record"))?;
         Ok((*record, time))
     }
 
-    /// Whose a row is.
+    /// Index of the agent that sent a row.
     pub(super) fn agent(&self, agents: &[Option<usize>], row: usize) -> Result<usize, Unreadable> {
         let agent = self.node.key(row).and_then(|key| *agents.get(key)?);
         agent.ok_or(Unreadable("node"))
     }
 
-    /// What a row of a `batch` or `state` says.
+    /// The content of a `batch` or `state` row.
     pub(super) fn border(&self, hello: &Hello, row: usize) -> Result<Border, Unreadable> {
         let stream = number(&self.stream, row).map(usize::from);
         Ok(Border {
@@ -67,20 +66,19 @@ impl Table {
         })
     }
 
-    /// Which question a row of a `clock` answers, and the agent's monotonic clock, ns.
+    /// Number of the question that a `clock` row answers, and the agent's monotonic clock, ns.
     pub(super) fn clock(&self, row: usize) -> Result<(u16, u64), Unreadable> {
         let question = number(&self.stream, row).ok_or(Unreadable("stream"))?;
         let time = number(&self.watermark, row).ok_or(Unreadable("watermark"))?;
         Ok((question, time))
     }
 
-    /// Whether a row of a `batch` says that its stream was not waited for.
+    /// Whether a `batch` row says that the collector no longer waited for its stream.
     pub(super) fn is_overdue(&self, row: usize) -> bool {
         flag(&self.overdue, row)
     }
 
-    /// What a row of a `batch` says has changed. It is to be taken in before
-    /// the rest of it.
+    /// The change in a `batch` row. The caller has to apply it before the rest of the row.
     pub(super) fn change(&self, hello: &Hello, row: usize) -> Result<Option<Change>, Unreadable> {
         let Some(json) = text(&self.change, row) else {
             return Ok(None);
@@ -95,14 +93,14 @@ impl Table {
         Ok(Some(change))
     }
 
-    /// What a row of `owners` says has changed at `time`.
+    /// The change in an `owners` row, at `time`, Unix time, ns.
     pub(super) fn owners(&self, row: usize, time: i64) -> Result<OwnersChange, Unreadable> {
         let json = text(&self.owners, row).ok_or(Unreadable("owners"))?;
         let change: OwnersChange = serde_json::from_str(json).map_err(|_| Unreadable("owners"))?;
         Ok(OwnersChange { time, ..change })
     }
 
-    /// What a row of `joined` says of an agent that comes after those of `known`.
+    /// The new agent in a `joined` row, after those of `known`.
     pub(super) fn hello(&self, known: &[Hello], row: usize) -> Result<Hello, Unreadable> {
         let json = text(&self.agent, row).ok_or(Unreadable("agent"))?;
         let hello: Hello = serde_json::from_str(json).map_err(|_| Unreadable("agent"))?;
@@ -126,7 +124,7 @@ impl Table {
         Ok(Some(report))
     }
 
-    /// The packet that a row says passed.
+    /// The hop in a `hop` row.
     #[inline]
     pub(super) fn hop(&self, hello: &Hello, row: usize, time: i64) -> Result<Hop, Unreadable> {
         let point = number(&self.point, row).map(usize::from);
@@ -151,7 +149,7 @@ impl Table {
         })
     }
 
-    /// The packet that a row says was freed.
+    /// The freed packet in a `drop` row.
     pub(super) fn freed(&self, hello: &Hello, row: usize, time: i64) -> Result<Freed, Unreadable> {
         let scope = |name: &Arc<str>| {
             let all = [Scope::Receiver, Scope::Device, Scope::Socket];
@@ -190,7 +188,7 @@ impl Table {
         }))
     }
 
-    /// The innermost packet, where there is one.
+    /// The innermost packet; `None` if its headers could not be read.
     fn packet(&self, row: usize) -> Result<Option<Packet>, Unreadable> {
         let Some(src) = self.src.get(row) else {
             return Ok(None);
@@ -227,7 +225,7 @@ impl Table {
             }
             Proto::Ip(number) => number,
         };
-        // Later fragments have a protocol, but not its header.
+        // Later fragments have a protocol, but no header of it.
         if let Some(seq) = number(&self.tcp_seq, row) {
             return Ok(Transport::Tcp(Tcp {
                 src_port: src_port()?,
@@ -259,7 +257,7 @@ impl Table {
         if let Some(kind) = number(&self.icmp_type, row) {
             return Ok(Transport::Icmp(self.icmp(row, kind, proto == ICMP6)?));
         }
-        // A header that is cut has ports and no more.
+        // A truncated header has ports only.
         if let Some(src_port) = number(&self.src_port, row) {
             return Ok(Transport::Cut {
                 proto: number_of,
@@ -302,7 +300,7 @@ impl Table {
     }
 }
 
-/// A fact, or one of a kind that only a later version knows.
+/// A fact, or one of a kind that only later versions know.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Told {
@@ -313,7 +311,7 @@ enum Told {
     },
 }
 
-/// What was read of a drop, as far as this version knows such facts.
+/// The facts of a drop, as far as this version knows their kinds.
 fn facts(array: &ListArray, row: usize) -> Result<Arc<[Fact]>, Unreadable> {
     let mut facts = Vec::new();
     for json in &*texts(array, row) {
@@ -329,8 +327,7 @@ fn facts(array: &ListArray, row: usize) -> Result<Arc<[Fact]>, Unreadable> {
 /// ICMPv6, by its IANA number.
 const ICMP6: Proto = Proto::Ip(58);
 
-/// Unix time on the node's monotonic clock, ns. What lies before the node's
-/// boot is no time that it can have been.
+/// Unix time as time of the node's monotonic clock, ns. Times before the node's boot become 0.
 fn monotonic(time: i64, hello: &Hello) -> u64 {
     let time = time.saturating_sub(hello.realtime_offset);
     u64::try_from(time).unwrap_or(0)

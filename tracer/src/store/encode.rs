@@ -1,4 +1,4 @@
-//! From what agents send to rows.
+//! Encodes what agents send as rows.
 
 use std::sync::Arc;
 
@@ -19,10 +19,10 @@ pub(super) struct Rows {
     builders: Builders,
 }
 
-/// What a node's rows need to know.
+/// What rows of a node need: its name, clock and points.
 struct Node {
     name: Arc<str>,
-    /// Added to the agent's monotonic clock, ns.
+    /// Nanoseconds that turn the agent's monotonic time into Unix time when added.
     offset: i64,
     points: Vec<Place>,
 }
@@ -54,7 +54,7 @@ impl Node {
 }
 
 impl Builders {
-    /// Begins a row of this kind and Unix time, ns. Its number.
+    /// Begins a row of this kind, at a Unix time, ns. Returns the row's index.
     fn begin(&mut self, kind: Record, time: i64) -> usize {
         let row = self.rows;
         self.record.set(row, &kind);
@@ -73,7 +73,7 @@ impl Rows {
         }
     }
 
-    /// How many there are.
+    /// Number of rows.
     pub(super) const fn len(&self) -> usize {
         self.builders.rows
     }
@@ -84,7 +84,7 @@ impl Rows {
             .expect("builders make the columns of the schema")
     }
 
-    /// Adds what an agent sent.
+    /// Adds a batch of an agent.
     pub(super) fn batch(&mut self, agent: usize, batch: &Batch) {
         for hop in &batch.hops {
             self.hop(agent, hop);
@@ -105,7 +105,7 @@ impl Rows {
         self.border(Record::Batch, agent, batch.stream, batch.watermark, report);
     }
 
-    /// Adds what is known of a stream from before this file.
+    /// Adds the state of a stream from before this file.
     pub(super) fn state(
         &mut self,
         agent: usize,
@@ -116,19 +116,19 @@ impl Rows {
         self.border(Record::State, agent, stream, watermark, report);
     }
 
-    /// Adds who has got an address, and who has lost one.
+    /// Adds a change of owners.
     pub(super) fn owners(&mut self, change: &OwnersChange) {
         let json = serde_json::to_string(change).expect("a change has names and addresses only");
         let row = self.builders.begin(Record::Owners, change.time);
         self.builders.owners.set(row, &json);
     }
 
-    /// Adds that all points are observed from `time` on.
+    /// Adds that all points are observed from `time` on, Unix time, ns.
     pub(super) fn armed(&mut self, time: i64) {
         self.builders.begin(Record::Armed, time);
     }
 
-    /// Adds that an agent is gone, or that the way to it is broken.
+    /// Adds that an agent is gone, or that the connection to it is broken.
     pub(super) fn gone(&mut self, agent: usize, time: i64) {
         let row = self.builders.begin(Record::Gone, time);
         self.builders.node.set(row, &self.nodes[agent].name);
@@ -144,7 +144,7 @@ impl Rows {
         self.nodes.push(node);
     }
 
-    /// Adds what an agent's monotonic clock was when a question came, ns.
+    /// Adds an agent's answer about its clock: its monotonic clock when the question came, ns.
     pub(super) fn clock(&mut self, agent: usize, question: u16, time: u64) {
         let Node { name, offset, .. } = &self.nodes[agent];
         let to = &mut self.builders;
@@ -259,7 +259,7 @@ pub(super) fn unix(time: u64, offset: i64) -> i64 {
     i64::try_from(time).map_or(i64::MAX, |time| time.saturating_add(offset))
 }
 
-/// How a drop's namespace was found, in a word.
+/// What told a drop's namespace, as in the column `scope`.
 pub(super) const fn scope_name(scope: Scope) -> &'static str {
     match scope {
         Scope::Receiver => "receiver",
@@ -308,7 +308,7 @@ fn packet(to: &mut Builders, packet: &Packet) {
         to.more_fragments.set(row, *more);
     }
     to.ip_len.set(row, *len);
-    // Readers want one of every packet.
+    // Readers expect a value for every packet.
     to.payload_hash.set(row, payload_hash.unwrap_or(0));
     if payload_hash.is_none() {
         to.payload_unread.set(row, true);

@@ -1,4 +1,4 @@
-//! Why a trace cannot be written or read.
+//! Errors of writing and reading traces.
 
 use std::{io, net::IpAddr, path::PathBuf};
 
@@ -10,34 +10,34 @@ use crate::stdio::{input, output};
 /// Why a recording ended, or could not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
-    /// The file cannot be made.
+    /// The file cannot be created.
     #[error("cannot write {p}: {source}", p = output(path))]
     Create {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// Files of an earlier recording are where this one's would go.
+    /// Files of an earlier recording have names that this one needs.
     #[error(
         "{p} is a piece of an earlier recording: remove its pieces or choose another file",
         p = piece.display()
     )]
     Pieces {
-        /// One of them.
+        /// One of these files.
         piece: PathBuf,
     },
-    /// The file takes no more.
+    /// The file cannot be written any further.
     #[error(
         "cannot go on writing {p}: {source}; it holds what came before, {kept}",
         p = output(path)
     )]
     Write {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
-        /// How much that is, in words.
+        /// How much was written before, in words.
         kept: String,
     },
 }
@@ -48,30 +48,30 @@ pub enum TraceError {
     /// The file cannot be read.
     #[error("cannot read {p}: {source}", p = path.display())]
     Read {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// There is nothing in it.
+    /// The file is empty.
     #[error("{p} is empty: nothing was recorded into it", p = path.display())]
     Empty {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
-    /// Not even what it is about is in it.
+    /// The file ends before its head is complete.
     #[error("{p} ends within its first bytes: nothing in it can be read", p = path.display())]
     Beheaded {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
-    /// It is something else.
+    /// The file is no trace.
     #[error(
         "{p} is no trace: give a file that `tracer follow -w` or `tracer record` wrote",
         p = path.display()
     )]
     NotATrace {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
     /// Another version of tracer wrote it, in another format.
@@ -80,29 +80,29 @@ pub enum TraceError {
         p = path.display()
     )]
     Version {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What it calls itself.
+        /// The schema that the file names.
         schema: String,
-        /// Who wrote it: `tracer` and its version.
+        /// The writer: `tracer` and its version.
         writer: String,
     },
-    /// Bytes in it are not what was written.
+    /// The file is damaged.
     #[error(
         "{p} is damaged at byte {at} ({what}): what comes after cannot be read",
         p = path.display()
     )]
     Damaged {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Where the part begins that cannot be read.
+        /// Offset of the part that cannot be read, bytes.
         at: u64,
-        /// What is wrong with it, in a phrase.
+        /// What is wrong with this part, in a phrase.
         what: String,
     },
 }
 
-/// RFC 3339, in UTC, to the second.
+/// A time as RFC 3339 text in UTC, to the second.
 fn moment(time: i64) -> String {
     let time = Timestamp::from_nanosecond(time.into())
         .expect("64 bits of nanoseconds reach from 1677 to 2262");
@@ -112,7 +112,7 @@ fn moment(time: i64) -> String {
 /// Why several traces cannot be read as one.
 #[derive(Debug, thiserror::Error)]
 pub enum JoinError {
-    /// One alone cannot.
+    /// One of them cannot be read.
     #[error(transparent)]
     Trace(#[from] TraceError),
     /// One of several is a pipe.
@@ -121,15 +121,15 @@ pub enum JoinError {
         input(path)
     )]
     Once {
-        /// What was given.
+        /// Path of the pipe.
         path: PathBuf,
     },
-    /// The same piece was given two times.
+    /// The same piece was given twice.
     #[error("{} and {} are the same recording: give each file once", path.display(), other.display())]
     Twice {
-        /// A file.
+        /// Path of a file.
         path: PathBuf,
-        /// Another.
+        /// Path of another file.
         other: PathBuf,
     },
     /// A piece is missing in the middle.
@@ -141,10 +141,10 @@ pub enum JoinError {
     Missing {
         /// The later piece.
         path: PathBuf,
-        /// The one before the gap.
+        /// Path of the piece before the gap.
         other: PathBuf,
     },
-    /// Pieces that say that they are of one recording, but were made otherwise.
+    /// The pieces claim to be of one recording, but their nodes differ.
     #[error(
         "{} does not go on with the nodes of {}: they are not of one recording",
         path.display(),
@@ -153,37 +153,37 @@ pub enum JoinError {
     OtherNodes {
         /// The later piece.
         path: PathBuf,
-        /// The one before.
+        /// Path of the piece before.
         other: PathBuf,
     },
-    /// One names by numbers that mean nothing to the others.
+    /// A recording is anonymized, so its names and addresses mean nothing in the others.
     #[error(
         "{} is anonymized, with names and addresses of its own: replay it alone, or record all nodes with one tracer",
         path.display()
     )]
     Anonymized {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
-    /// They are of different follows.
+    /// The recordings are of different follows.
     #[error(
         "{} follows {follow}, and {} follows {other_follow}: only recordings of the same ends, protocol and ports can be joined, and their {what} differ; replay them apart, or record with the same",
         path.display(),
         other.display()
     )]
     Unrelated {
-        /// What is not the same.
+        /// What differs.
         what: &'static str,
-        /// A file.
+        /// Path of a file.
         path: PathBuf,
-        /// What it follows.
+        /// What the first recording follows.
         follow: String,
-        /// Another.
+        /// Path of another file.
         other: PathBuf,
-        /// What that follows.
+        /// What the other recording follows.
         other_follow: String,
     },
-    /// They are of different clusters.
+    /// The recordings are of different clusters.
     #[error(
         "{address} belongs to {owner} in {}, and to {known} in {}, both at {}: they were not recorded in one cluster",
         path.display(),
@@ -191,28 +191,28 @@ pub enum JoinError {
         moment(*time)
     )]
     Clusters {
-        /// A file.
+        /// Path of a file.
         path: PathBuf,
-        /// An address.
+        /// An address with two owners.
         address: IpAddr,
-        /// Who has it in the file.
+        /// Its owner in the first file.
         owner: String,
-        /// Another file.
+        /// Path of another file.
         other: PathBuf,
-        /// Who has it in that.
+        /// Its owner in the other file.
         known: String,
-        /// When, Unix time, ns.
+        /// Time at which both own the address, Unix time, ns.
         time: i64,
     },
-    /// Two recordings of one node.
+    /// Two recordings are of one node.
     #[error(
         "{} is a second recording of {node}: give one per node, or replay them apart",
         path.display()
     )]
     SameNode {
-        /// A file.
+        /// Path of a file.
         path: PathBuf,
-        /// The node.
+        /// Name of the node.
         node: String,
     },
 }

@@ -1,4 +1,4 @@
-//! What holds for all rows of a trace.
+//! The head of a trace, which holds for all rows.
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
@@ -15,76 +15,77 @@ use tracer_core::{
 
 use super::table::{SCHEMA, columns};
 
-/// Keys of the schema's metadata.
+/// Key of the schema's name in the Arrow schema's metadata.
 pub(super) const SCHEMA_KEY: &str = "tracer.schema";
-/// See [`SCHEMA_KEY`].
+/// Key of the head in the Arrow schema's metadata.
 pub(super) const HEAD_KEY: &str = "tracer.head";
 
-/// No agent has as many streams: one per network namespace, and one.
+/// Limit of streams per agent. An agent has one per network namespace and one more.
 pub(super) const MAX_STREAMS: usize = 1 << 16;
-/// Nobody waits longer, ns: a year.
+/// Limit of the hold time, ns: a year.
 const MAX_HOLD: i64 = 365 * 24 * 3600 * 1_000_000_000;
 
-/// What was followed, by whom, where: the metadata of a trace, in JSON.
+/// The head of a trace: what was followed, by which agents and where. It is JSON in the Arrow
+/// schema's metadata.
 ///
-/// What a later version adds has a default, here and in all that is in it, so
-/// that it can read what was written before.
+/// Fields that a later version adds have a default, here and in all types inside, so that it
+/// can read earlier traces.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
-    /// The version of tracer that wrote it.
+    /// Version of tracer that wrote the trace.
     pub version: String,
-    /// The same in all pieces of a recording, and in no other.
+    /// Number of the recording, the same in all its pieces, and in no other recording.
     pub recording: u64,
-    /// Which piece this is, from 0.
+    /// Number of this piece, from 0.
     pub piece: u32,
-    /// From when on all points were observed, Unix time, ns, where that is told
-    /// in an earlier piece.
+    /// Time from which all points were observed, Unix time, ns; `None` in the first piece, and
+    /// while they are not.
     pub armed: Option<i64>,
-    /// When the latest hop or drop in the earlier pieces was, Unix time, ns.
+    /// Time of the latest hop or drop in earlier pieces, Unix time, ns.
     pub last: Option<i64>,
-    /// Whether names, addresses and hashes are replaced by this recording's own.
+    /// Whether names, addresses and hashes are replaced.
     #[serde(default)]
     pub anonymized: bool,
-    /// Equal where payload hashes can be compared; 0 where they cannot be with
-    /// those of any other recording.
+    /// Tells whose payload hashes can be compared: those of recordings with equal values. 0:
+    /// with no other recording.
     pub key: u64,
-    /// When the agents had started, Unix time, ns.
+    /// Time when all agents had started, Unix time, ns.
     pub time: i64,
-    /// What was followed, in one line.
+    /// The follow, in one line.
     pub follow: String,
     /// What may have hidden packets, one sentence each.
     pub warnings: Vec<String>,
-    /// Whose packets.
+    /// The followed pairs.
     pub pairs: Vec<Pair>,
-    /// Addresses on the asking side.
+    /// Networks on the client's side.
     pub sources: Vec<IpNet>,
-    /// Where packets end that were asked for, if more was watched; empty: all of it was.
+    /// Requested destinations, if the follow watched more; empty: all destinations were
+    /// requested.
     #[serde(default)]
     pub asked: Vec<IpNet>,
-    /// How long a packet's next hop is waited for, ns.
+    /// How long the follow waited for a packet's next hop, ns.
     pub hold: i64,
-    /// By how much the clocks of these nodes may differ, ns.
+    /// How far the clocks of these nodes may differ, ns.
     #[serde(default)]
     pub skew: i64,
-    /// Journeys that may be open at once.
+    /// Limit of journeys that are open at once.
     pub open: usize,
-    /// After how many journeys no more are shown.
+    /// Number of journeys after which the follow ended; `None`: no limit.
     pub count: Option<u64>,
     /// The agents: their nodes, clocks and observation points.
     pub nodes: Vec<Hello>,
-    /// Cluster objects: who owned which address, and when, as far as that was known
-    /// when the file began.
+    /// Owners of addresses and their times, as they were known when the file began.
     pub owners: Owners,
 }
 
-/// Whether an agent has no more streams and points than it can have.
+/// Whether an agent's numbers of streams and points are within the limits.
 pub(super) fn fits(hello: &Hello) -> bool {
     hello.streams <= MAX_STREAMS && hello.points.len() <= MAX_POINTS
 }
 
 impl Head {
-    /// That of a recording that begins now, of these pairs' packets. `key` is that of the
-    /// payload hashes, if there is one for all agents.
+    /// Creates the head of a recording that begins now. `key` is the key of the payload hashes,
+    /// if all agents have the same.
     pub(crate) fn new(beginning: Beginning, pairs: Vec<Pair>, key: Option<Key>) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -93,7 +94,7 @@ impl Head {
             armed: None,
             last: None,
             anonymized: false,
-            // A hash of nothing tells keys apart, and nothing of the key.
+            // The hash of an empty payload differs between keys, and tells nothing of the key.
             key: key.map_or(0, |key| payload_hash(key, &[0; HASHED_BYTES], 0)),
             time: beginning.time,
             follow: beginning.follow,
@@ -126,8 +127,7 @@ impl Head {
         ))
     }
 
-    /// Takes in another agent, as the core does: a clock that differs by more is waited
-    /// for longer.
+    /// Adds an agent, as the core does: if its clock differs by more, the follow waits longer.
     pub(super) fn join(&mut self, hello: Hello) {
         self.nodes.push(hello);
         let more = skew(&self.nodes).saturating_sub(self.skew).max(0);
@@ -135,7 +135,7 @@ impl Head {
         self.hold += more;
     }
 
-    /// Whether it is one that a writer can have written.
+    /// Whether a writer can have written this head.
     pub(super) fn is_sound(&self) -> bool {
         let names: Vec<&str> = self.nodes.iter().map(|hello| &*hello.node).collect();
         let mut unique = names.clone();
@@ -149,7 +149,7 @@ impl Head {
             && (0..=MAX_HOLD).contains(&self.skew)
     }
 
-    /// What a collector that is to go through it has to know.
+    /// The beginning for a collector that replays the trace.
     pub(crate) fn beginning(&self) -> Beginning {
         Beginning {
             nodes: self.nodes.clone(),
@@ -169,7 +169,7 @@ impl Head {
     }
 }
 
-/// The warning that an end is on a node where nobody looks.
+/// The warning that an end is on a node without an agent.
 #[must_use]
 pub(crate) fn unwatched_end(end: &impl fmt::Display, node: &str) -> String {
     format!(
@@ -178,8 +178,8 @@ pub(crate) fn unwatched_end(end: &impl fmt::Display, node: &str) -> String {
     )
 }
 
-/// Whether that was said of this node. A recording of the node itself, read
-/// beside the one that says so, makes it untrue.
+/// Whether a warning says this of a node. It becomes untrue if a recording of the node itself
+/// is joined.
 pub(super) fn calls_unwatched(warning: &str, node: &str) -> bool {
     warning.contains(&unwatched(node))
 }

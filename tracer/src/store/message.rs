@@ -1,11 +1,9 @@
-//! The messages that an Arrow IPC stream consists of, each whole and checked,
-//! or not there (<https://arrow.apache.org/docs/format/Columnar.html>,
-//! "Encapsulated message format").
+//! Reads the messages of an Arrow IPC stream, each whole and checked
+//! (<https://arrow.apache.org/docs/format/Columnar.html>, "Encapsulated message format").
 //!
-//! A file that was cut is the usual end of a recorder that was killed; one that
-//! was changed is an accident or an attack. The first gives what came before;
-//! of the second, no byte may get further than here that says how much memory
-//! to allocate, or where to look in it.
+//! A truncated file is normal: its recorder was killed. A changed file is an accident or an
+//! attack. The first gives everything before its end. Of the second, no unchecked byte decides
+//! how much memory is allocated, or where it is read.
 //!
 //! Invariant 2 (ARCHITECTURE.md): any file is read, or refused with a reason.
 
@@ -15,57 +13,56 @@ use arrow_buffer::Buffer;
 use arrow_ipc::{Message, MessageHeader, RecordBatch, root_as_message};
 use arrow_schema::{DataType, Schema};
 
-/// Before each message's length.
+/// Marker before each message's length.
 const CONTINUATION: [u8; 4] = [0xff; 4];
-/// The most that a message's own description has; the first has all of the
-/// cluster's objects in it.
+/// Limit of a message's metadata, bytes. The first message has all of the cluster's objects in
+/// its metadata.
 const MAX_METADATA: u32 = 1 << 28;
-/// The most that the rows of a message have, as they are and unpacked.
+/// Limit of a message's rows, bytes, both compressed and uncompressed.
 const MAX_BODY: i64 = 1 << 30;
-/// Before each packed buffer: how long it is unpacked, little endian.
+/// Bytes before each compressed buffer: its uncompressed length, little endian.
 const PREFIX: usize = 8;
-/// Every part of a message begins at a multiple of so many bytes: what reads
-/// numbers in place relies on it.
+/// Alignment of each part of a message, bytes. Code that reads numbers in place relies on it.
 pub(super) const ALIGNMENT: usize = 8;
-/// Says that a buffer is not packed.
+/// In place of the length: the buffer is not compressed.
 const NOT_PACKED: i64 = -1;
 
-/// What comes next.
+/// The next item of a stream.
 pub(super) enum Next {
-    /// A message, as the stream has it, and what is in it.
+    /// A message as the stream has it, and its kind.
     Message(Buffer, Kind),
-    /// The end that a writer makes.
+    /// The end that a writer marks.
     End,
-    /// An end in the middle.
+    /// The stream ends in the middle.
     Cut,
-    /// What cannot be.
+    /// The stream is damaged; the text says how.
     Damage(String),
 }
 
-/// What is in a message.
+/// Kinds of messages.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
     Schema,
     Dictionary {
-        /// Of which column.
+        /// Number of the column's dictionary.
         id: i64,
-        /// Whether it adds to the one before.
+        /// Whether the dictionary adds to the one before.
         is_delta: bool,
     },
     Rows,
 }
 
-/// How wide what is in each buffer of a table is, in bytes; 1 for bits and text.
+/// Width of the values in each buffer of a table, bytes; 1 for bits and text.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Layout(Vec<usize>);
 
-/// What a dictionary has: strings.
+/// Layout of a dictionary's strings.
 const STRINGS: [usize; 3] = [1, OFFSET, 1];
-/// Where a string or list begins in what it is in.
+/// Width of an offset of a string or list, bytes.
 const OFFSET: usize = size_of::<i32>();
 
 impl Layout {
-    /// That of a schema's rows; `None` if it has types that no trace has.
+    /// The layout of a schema's rows; `None` if the schema has types that no trace has.
     pub(super) fn of(schema: &Schema) -> Option<Self> {
         let mut widths = Vec::new();
         for field in schema.fields() {
@@ -75,7 +72,7 @@ impl Layout {
     }
 }
 
-/// Adds the buffers of a column: which rows are null, and the values.
+/// Adds the widths of a column's buffers: validity and values.
 fn add(kind: &DataType, widths: &mut Vec<usize>) -> Option<()> {
     match kind {
         DataType::Utf8 => widths.extend(STRINGS),
@@ -92,10 +89,10 @@ fn add(kind: &DataType, widths: &mut Vec<usize>) -> Option<()> {
     Some(())
 }
 
-/// Reads a message of a stream whose rows have this layout.
+/// Reads the next message of a stream whose rows have this layout.
 ///
 /// # Errors
-/// Those of reading.
+/// Errors of reading.
 pub(super) fn read(input: &mut impl Read, layout: &Layout) -> io::Result<Next> {
     let mut bytes = Vec::new();
     if !fill(input, &mut bytes, 8)? {
@@ -136,14 +133,14 @@ pub(super) fn read(input: &mut impl Read, layout: &Layout) -> io::Result<Next> {
     Ok(Next::Message(Buffer::from_vec(bytes), kind))
 }
 
-/// Adds `count` bytes; whether there were as many. What is not there is not
-/// allocated.
+/// Reads `count` bytes into `bytes`, and returns whether the input had that many. It allocates
+/// no more than the input has.
 fn fill(input: &mut impl Read, bytes: &mut Vec<u8>, count: u64) -> io::Result<bool> {
     Ok(input.take(count).read_to_end(bytes)? as u64 == count)
 }
 
-/// What is in a message, if each buffer of rows is inside of the body, holds whole values,
-/// and unpacks to what memory takes.
+/// The kind of a message. `None` unless each buffer of rows is inside of the body, holds whole
+/// values, and uncompressed is within the limit.
 fn sound(message: &Message<'_>, body: &[u8], layout: &Layout) -> Option<Kind> {
     let (rows, widths, kind) = match message.header_type() {
         MessageHeader::RecordBatch => (message.header_as_record_batch()?, &*layout.0, Kind::Rows),
@@ -162,7 +159,7 @@ fn sound(message: &Message<'_>, body: &[u8], layout: &Layout) -> Option<Kind> {
     (bytes <= MAX_BODY).then_some(kind)
 }
 
-/// How many bytes all buffers have, unpacked.
+/// Uncompressed length of all buffers, bytes.
 fn unpacked(rows: &RecordBatch<'_>, body: &[u8], widths: &[usize]) -> Option<i64> {
     if !(0..=MAX_BODY).contains(&rows.length()) {
         return None;

@@ -1,24 +1,22 @@
-//! Recorded traces: everything that a collector got, in a file.
+//! Recorded traces: the whole input of a collector, in a file.
 //!
-//! **What for.** A fault does not wait for somebody to look. A trace holds what
-//! agents sent, as they sent it and in that order; replaying it runs the same
-//! code on the same input as the live follow did ([`crate::collector`]), and so
-//! gives the same journeys and verdicts, anywhere, without root.
+//! **Purpose.** A fault may be over before somebody looks. A trace holds what agents sent,
+//! unchanged and in the same order. A replay runs the same code on the same input as the live
+//! follow ([`crate::collector`]). So it gives the same journeys and verdicts, on any machine,
+//! without root.
 //!
-//! **Format.** An Arrow IPC stream (`.arrows`) of one table, compressed, that
-//! pyarrow, DuckDB and others read as it is. A row is a hop, a drop, or the
-//! border of an agent's batch (`store/table.rs`); the schema's metadata tell what holds
-//! for all rows ([`Head`]): nodes and their points, clocks, cluster objects.
-//! docs/trace.md documents both.
+//! **Format.** A trace is an Arrow IPC stream (`.arrows`) of one table, compressed, which
+//! pyarrow, DuckDB and others can read. A row is a hop, a drop, or the end of an agent's batch
+//! (`store/table.rs`). The schema's metadata hold for all rows ([`Head`]): nodes and their
+//! points, clocks, cluster objects. docs/trace.md documents both.
 //!
-//! **What a crash leaves.** Rows are written with at most half a second's delay,
-//! and only whole batches of them, so that a file that ends anywhere can be
-//! read up to there ([`Reader::cut`]). Nothing is taken on trust: files come
-//! from other people.
+//! **After a crash.** Rows are written in whole batches, at most half a second late. So a file
+//! that ends anywhere can be read up to there ([`Reader::cut`]). Readers trust nothing in a
+//! file, because files come from other people.
 //!
-//! **Pieces.** A long recording is rotated. Each piece can be read alone: its
-//! first rows repeat what agents had reported. Together, pieces give what one
-//! file would have given ([`Recordings`]).
+//! **Pieces.** A long recording is rotated. Each piece can be read alone, because its first
+//! rows repeat what agents had reported. Together, the pieces give the same result as a single
+//! file ([`Recordings`]).
 
 mod again;
 mod anonymize;

@@ -1,13 +1,11 @@
-//! A trace without compression: what is changed in it is changed in its rows,
-//! as fuzzing wants it.
+//! Writes a trace without compression, so that fuzzing changes its rows directly.
 
 use arrow_ipc::writer::StreamWriter;
 use tracer_core::input::OwnersChange;
 
 use super::{Event, Reader, encode::Rows};
 
-/// Writes what a reader gives anew, without compression, as one batch of rows; `change`
-/// is among them.
+/// Writes a trace again without compression, as one batch of rows with `change` among them.
 ///
 /// # Panics
 /// If the trace is damaged.

@@ -1,5 +1,4 @@
-//! Reading a trace, a batch at a time: of a large file no more is in memory
-//! than of a small one.
+//! Reads a trace one batch at a time, so that memory does not grow with the file.
 
 use std::{
     collections::VecDeque,
@@ -26,66 +25,65 @@ use super::{
     table::{Record, SCHEMA, Table},
 };
 
-/// Hops and drops of a batch: no agent holds so many back.
+/// Limit of hops and drops in a batch, above what any agent holds back.
 const LARGEST: usize = 1 << 22;
 
-/// Bytes that say that no message follows.
+/// Length of the end marker, bytes.
 const END: u64 = 8;
 
-/// What is in a trace, in the order in which it came.
+/// An event of a trace, in the order of the recording.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// What an agent sent.
+    /// An agent sent a batch.
     Batch {
-        /// Index into [`Head::nodes`].
+        /// The agent: index into [`Head::nodes`].
         agent: usize,
-        /// What it was.
+        /// The batch.
         batch: Box<Batch>,
     },
-    /// What was known of a stream before the file began.
+    /// The state of a stream from before the file.
     State {
-        /// Index into [`Head::nodes`].
+        /// The agent: index into [`Head::nodes`].
         agent: usize,
-        /// Which of its streams.
+        /// Index of the stream among the agent's.
         stream: usize,
-        /// What was before this time is in an earlier file: the agent's
-        /// monotonic clock, ns.
+        /// Time before which everything is in an earlier file, the agent's monotonic clock, ns.
         watermark: u64,
-        /// Its last report.
+        /// Last report of the stream.
         report: Option<Box<Report>>,
     },
     /// Addresses got or lost an owner.
     Owners(Box<OwnersChange>),
-    /// All points are observed from then on, Unix time, ns.
+    /// All points are observed from this time on, Unix time, ns.
     Armed(i64),
-    /// An agent is gone, or the way to it is broken.
+    /// An agent is gone, or the connection to it is broken.
     Gone {
-        /// Index into [`Head::nodes`].
+        /// The agent: index into [`Head::nodes`].
         agent: usize,
-        /// When that was noticed, Unix time, ns.
+        /// Time when the collector noticed it, Unix time, ns.
         time: i64,
     },
-    /// An agent of another node has started. Its index is the next.
+    /// An agent of another node has started. Its index is the next one.
     Joined {
-        /// What it says of itself.
+        /// The agent's description of itself.
         hello: Box<Hello>,
-        /// When it had started, Unix time, ns.
+        /// Time when the agent had started, Unix time, ns.
         time: i64,
     },
-    /// What an agent answered a collector that asked for its clock.
+    /// An agent's answer to a collector that asked for its clock.
     Clock {
-        /// Index into [`Head::nodes`].
+        /// The agent: index into [`Head::nodes`].
         agent: usize,
-        /// The question's number.
+        /// Number of the question.
         question: u16,
-        /// Its monotonic clock, ns.
+        /// The agent's monotonic clock when the question came, ns.
         time: u64,
     },
-    /// The recording ended then, Unix time, ns.
+    /// The recording ended at this time, Unix time, ns.
     End(i64),
 }
 
-/// A trace that is being read. A clone goes on from the same place.
+/// Reads a trace. A clone continues from the same place.
 #[derive(Clone)]
 pub struct Reader<R = Input> {
     path: PathBuf,
@@ -93,23 +91,23 @@ pub struct Reader<R = Input> {
     decoder: Decoder,
     head: Arc<Head>,
     layout: Layout,
-    /// Bytes that were read.
+    /// Number of bytes read so far.
     at: u64,
-    /// Events that were read and not taken yet.
+    /// Events that were read, and not taken yet.
     ready: VecDeque<Event>,
     /// Hops and drops whose batch is not complete.
     open: Batch,
-    /// Whose those are.
+    /// Index of their agent.
     owner: Option<usize>,
     cut: bool,
     done: bool,
 }
 
 impl Reader {
-    /// Opens a file, or standard input for `-`, and reads what it is about.
+    /// Opens a file, or standard input for `-`, and reads its head.
     ///
     /// # Errors
-    /// If it is no trace.
+    /// If the input is no trace.
     pub fn open(path: &Path) -> Result<Self, TraceError> {
         let (path, input) = Input::open(path).map_err(|source| TraceError::Read {
             path: path.to_owned(),
@@ -126,15 +124,15 @@ impl Reader {
         Ok(reader)
     }
 
-    /// Whether a clone can read what this one reads.
+    /// Whether a clone can read the same input.
     pub(super) const fn can_be_read_again(&self) -> bool {
         self.input.is_file()
     }
 
-    /// Makes sure that the file is still there, as of a clone that is to read on.
+    /// Checks that the file of a clone still exists.
     ///
     /// # Errors
-    /// If it is not.
+    /// If the file is gone.
     pub(super) fn check(&mut self) -> Result<(), TraceError> {
         self.input.reopen().map_err(|source| TraceError::Read {
             path: self.path.clone(),
@@ -144,10 +142,10 @@ impl Reader {
 }
 
 impl<R: Read> Reader<R> {
-    /// Reads from `input`, which errors will call `path`.
+    /// Reads from `input`; errors name it `path`.
     ///
     /// # Errors
-    /// If it is no trace.
+    /// If the input is no trace.
     pub fn new(path: &Path, mut input: R) -> Result<Self, TraceError> {
         let path = path.to_owned();
         let mut first = [0];
@@ -185,28 +183,28 @@ impl<R: Read> Reader<R> {
         Ok(reader)
     }
 
-    /// What it is about; of nodes and owners, what is known of them by now.
+    /// The head, with nodes and owners as they are known so far.
     pub fn head(&self) -> &Head {
         &self.head
     }
 
-    /// The file.
+    /// Path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether it ended in the middle, where its recorder was killed or the
-    /// file was cut; known after the last event.
+    /// Whether the trace ended in the middle, because its recorder was killed or the file was
+    /// truncated. Known after the last event.
     pub const fn cut(&self) -> bool {
         self.cut
     }
 
-    /// How many bytes were read.
+    /// Number of bytes read so far.
     pub const fn position(&self) -> u64 {
         self.at
     }
 
-    /// Events that were read and not taken yet.
+    /// Events that were read, and not taken yet.
     pub(super) fn waiting(&self) -> usize {
         self.ready.len()
     }
@@ -252,7 +250,7 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// Unpacks a message; only those with rows give any.
+    /// Decodes a message. Returns rows if the message has any.
     fn decode(&mut self, message: Buffer, kind: Kind) -> Result<Option<RecordBatch>, TraceError> {
         let len = message.len() as u64;
         let rows = match self.decoder.decode(message, kind) {
@@ -263,7 +261,7 @@ impl<R: Read> Reader<R> {
         Ok(rows)
     }
 
-    /// Makes events of rows.
+    /// Turns rows into events.
     fn take(&mut self, rows: &RecordBatch) -> Result<(), TraceError> {
         let table = match Table::of(rows) {
             Ok(table) => table,
@@ -322,7 +320,7 @@ impl<R: Read> Reader<R> {
         }
         let agent = table.agent(agents, row)?;
         let hello = &self.head.nodes[agent];
-        // Batches are written whole, one after the other.
+        // A batch is written as a whole, so rows of two agents are not mixed.
         let is_batch = !matches!(record, Record::State | Record::Gone | Record::Clock);
         if is_batch && *self.owner.get_or_insert(agent) != agent {
             return Err(Unreadable("node"));
@@ -377,8 +375,7 @@ impl<R: Read> Reader<R> {
     }
 }
 
-/// The events; an error is the last item: what comes next is not what was
-/// written.
+/// The events. An error is the last item, because what follows is not what was written.
 impl<R: Read> Iterator for Reader<R> {
     type Item = Result<Event, TraceError>;
 
@@ -387,11 +384,10 @@ impl<R: Read> Iterator for Reader<R> {
     }
 }
 
-/// What the first message says the trace is about, and how its rows are laid
-/// out.
+/// The head and the layout of rows, from the first message.
 fn head(path: &Path, message: &[u8]) -> Result<(Head, Layout), TraceError> {
     let path = path.to_owned();
-    // The length and what comes before it are no part of the message.
+    // The message begins after the marker and the length.
     let schema = message.get(8..).and_then(|message| {
         let schema = root_as_message(message).ok()?.header_as_schema()?;
         try_fb_to_schema(schema).ok()
@@ -420,7 +416,7 @@ fn head(path: &Path, message: &[u8]) -> Result<(Head, Layout), TraceError> {
     })
 }
 
-/// Who wrote a head of another version: that is in each.
+/// The writer of a head of another version; each version has this field.
 fn writer(head: &str) -> String {
     let head = serde_json::from_str::<serde_json::Value>(head).ok();
     let version = head.as_ref().and_then(|head| head.get("version")?.as_str());

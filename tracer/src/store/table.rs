@@ -1,9 +1,8 @@
 //! The columns of a trace. docs/trace.md documents them for readers.
 //!
-//! A column may be added in any version; readers go by names, and take one that
-//! is not there for null in every row. So an old file can be read as long as no
-//! row needs what was added. What means something else, or is gone, makes a new
-//! number of [`SCHEMA`].
+//! Any version may add a column. Readers go by names, and a missing column is null in every
+//! row. So an old file can be read as long as no row needs a later column. If a column is
+//! removed or changes its meaning, [`SCHEMA`] gets a new number.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -18,7 +17,7 @@ use super::column::{
     Builder, Bytes, Flag, Kind, Number, Octets, Reader, Text, Texts, Time, Word, Words, columns,
 };
 
-/// What traces of this version call themselves.
+/// Name of this version's schema, in the metadata of every trace.
 pub const SCHEMA: &str = "tracer.trace/2";
 
 type U8 = Number<UInt8Type>;
@@ -27,7 +26,7 @@ type U32 = Number<UInt32Type>;
 type U64 = Number<UInt64Type>;
 type Name = Words<Arc<str>>;
 
-/// What a row is.
+/// Kind of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Record {
     Hop,

@@ -1,9 +1,9 @@
-//! The file that a trace is written into.
+//! The file into which a trace is written.
 //!
-//! Yesterday's trace under the same name may be the only one of a fault. So it
-//! stays until today's can be read: a new file grows beside it, and takes its
-//! name once the head is written. A fifo or a device has nothing to keep and
-//! cannot be renamed over; it is written as it is.
+//! An older trace with the same name may be the only one of a fault. So it stays until the new
+//! one can be read. A new file is written beside it, and takes its name once the head is
+//! written. A fifo or a device is written directly: it keeps nothing, and cannot be replaced by
+//! renaming.
 
 use std::{
     ffi::OsString,
@@ -15,25 +15,25 @@ use std::{
 
 use crate::stdio;
 
-/// A file on its way to its name, or there.
+/// A file that has its final name, or will get it.
 pub(crate) struct Target {
     pub(crate) file: File,
-    /// The name that the file has, and the one that it is to have.
+    /// The file's present name and its final one; `None` once they are equal.
     beside: Option<(PathBuf, PathBuf)>,
 }
 
 impl Target {
-    /// Makes a file for `path`, and leaves alone what has that name.
+    /// Creates a file for `path`, and keeps an existing file of that name.
     ///
     /// # Errors
-    /// If nothing can be written there, or beside it.
+    /// If the path or its folder cannot be written.
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
         if stdio::is_dash(path) {
             let file = io::stdout().as_fd().try_clone_to_owned()?;
             return Ok(Self::direct(file.into()));
         }
-        // Opened for writing, though it is not written: a file that may not be
-        // written is not to be replaced either.
+        // The old file is opened for writing only to check that: a file without write
+        // permission must not be replaced either.
         let permissions = match OpenOptions::new().write(true).open(path) {
             Ok(file) => {
                 let there = file.metadata()?;
@@ -45,7 +45,7 @@ impl Target {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        // A link stays one: what it leads to is replaced.
+        // A symbolic link stays; its target is replaced.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let mut name = path.file_name().map(OsString::from).unwrap_or_default();
         name.push(format!(".{:016x}.new", crate::random()));
@@ -64,10 +64,10 @@ impl Target {
         Self { file, beside: None }
     }
 
-    /// Gives the file its name; what had it before is gone.
+    /// Gives the file its final name, and replaces an existing file.
     ///
     /// # Errors
-    /// If the directory does not allow that.
+    /// If the folder does not allow that.
     pub(crate) fn publish(&mut self) -> io::Result<()> {
         if let Some((new, path)) = &self.beside {
             fs::rename(new, path)?;
@@ -77,14 +77,14 @@ impl Target {
     }
 }
 
-/// Whether the path is that of a file which somebody has open, as
-/// `/dev/stdout`: to replace it would be no good to them.
+/// Whether the path is that of an open file, as `/dev/stdout` is. Whoever has it open would not
+/// see a replacement.
 fn is_open_elsewhere(path: &Path) -> bool {
     let special = |path: &Path| path.starts_with("/dev") || path.starts_with("/proc");
     special(path) && fs::canonicalize(path).is_ok_and(|target| !special(&target))
 }
 
-/// What never got its name is of no use to anybody.
+/// A file that never got its final name is removed, because nobody can use it.
 impl Drop for Target {
     fn drop(&mut self) {
         if let Some((new, _)) = &self.beside {

@@ -1,4 +1,4 @@
-//! Writing a trace while it is recorded.
+//! Writes a trace while it is recorded.
 
 use std::{
     collections::BTreeMap,
@@ -28,73 +28,72 @@ use super::{
 };
 use crate::stdio::output;
 
-/// Rows that are written at once, at most (but for the last batch's): enough
-/// to compress well, few enough to fit in the processor's caches.
+/// Number of rows that are written at once, except that a batch is never split. They are enough
+/// to compress well, and few enough for the processor's caches.
 const ROWS: usize = 16_384;
 
-/// How long rows may wait to be written: what a crash may lose.
+/// How long rows may wait to be written. A crash may lose that much.
 const DELAY: Duration = Duration::from_millis(500);
 
-/// When to go on in another file.
+/// When a recording continues in another file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rotation {
-    /// Once the rows of a file have so many bytes: what comes before them may
-    /// have more.
+    /// After this many bytes of rows; the head before them does not count.
     pub size: Option<u64>,
-    /// Once a file is so old.
+    /// After this time.
     pub time: Option<Duration>,
-    /// How many files to keep; the oldest are removed.
+    /// Number of files to keep; the oldest are removed. `None`: all files.
     pub keep: Option<u32>,
 }
 
-/// What was written.
+/// Sums of what was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Written {
-    /// Packets at observation points.
+    /// Number of hops.
     pub hops: u64,
-    /// Packets that kernels freed.
+    /// Number of freed packets.
     pub drops: u64,
-    /// Bytes, in all files.
+    /// Number of bytes in all files.
     pub bytes: u64,
-    /// Files.
+    /// Number of files.
     pub files: u32,
 }
 
-/// Writes a trace, or the pieces of it.
+/// Writes a trace, in one file or in pieces.
 pub struct Writer {
     path: PathBuf,
     rotation: Rotation,
     target: Target,
-    /// Whether the file takes its name only at its end.
+    /// Whether the file gets its final name only at its end.
     held: bool,
-    /// Bytes of the file, all of them good.
+    /// Length of the file, bytes, in complete messages.
     len: u64,
-    /// How many of them say what the rows rest on, and come anew in each file.
+    /// Bytes of the head and of repeated states, which each file has anew.
     overhead: u64,
-    /// When the file was begun.
+    /// Time when the file was begun.
     begun: Instant,
     written: Written,
-    /// What is written, once it is known what is recorded.
+    /// The recording; `None` before [`Writer::begin`].
     recording: Option<Recording>,
 }
 
-/// A recording, as far as it is not in the file yet.
+/// The part of a recording that is not in the file yet.
 struct Recording {
     head: Head,
     stream: StreamWriter<Vec<u8>>,
     rows: Rows,
-    /// When the oldest of the rows came.
+    /// Time when the oldest waiting row came.
     since: Option<Instant>,
-    /// The last border of each stream, by agent, for the next file.
+    /// The last state of each stream, by agent, for the next file.
     states: Vec<Vec<State>>,
     armed: Option<i64>,
-    /// Which agents are gone, and since when, Unix time, ns.
+    /// Agents that are gone, with the time when the collector noticed it, Unix time, ns.
     gone: BTreeMap<usize, i64>,
-    /// When the latest hop or drop was, Unix time, ns.
+    /// Time of the latest hop or drop, Unix time, ns.
     last: Option<i64>,
 }
 
-/// What was last heard of a stream.
+/// The last known state of a stream.
 #[derive(Clone, Default)]
 struct State {
     watermark: u64,
@@ -102,12 +101,12 @@ struct State {
 }
 
 impl Writer {
-    /// Makes the file, so that it is known early whether it can be written.
-    /// One that has its name is replaced once the recording begins; pieces of
-    /// another recording are not. `-` is standard output.
+    /// Creates the file early, to find out whether it can be written. An existing file is
+    /// replaced once the recording begins, but pieces of another recording are not. `-` is
+    /// standard output.
     ///
     /// # Errors
-    /// If it cannot be made, or such pieces are there.
+    /// If the file cannot be created, or such pieces exist.
     pub fn create(path: &Path, rotation: Rotation) -> Result<Self, RecordError> {
         if (rotation.size.is_some() || rotation.time.is_some())
             && let Some(piece) = other_piece(path)
@@ -130,11 +129,11 @@ impl Writer {
         })
     }
 
-    /// Makes a file that takes its name once it is complete: nobody waits for what is made
-    /// of files that are there.
+    /// Creates a file that gets its final name once it is complete. It is for copies of
+    /// existing files, which nobody reads early.
     ///
     /// # Errors
-    /// If it cannot be made.
+    /// If the file cannot be created.
     pub(crate) fn create_whole(path: &Path) -> Result<Self, RecordError> {
         Ok(Self {
             held: true,
@@ -142,10 +141,10 @@ impl Writer {
         })
     }
 
-    /// Begins to record.
+    /// Begins the recording.
     ///
     /// # Errors
-    /// If the file takes no more.
+    /// If the file cannot be written any further.
     pub fn begin(&mut self, head: Head) -> Result<(), RecordError> {
         let schema = head.schema();
         let states = head.nodes.iter();
@@ -169,10 +168,10 @@ impl Writer {
         publish(&mut self.target, &self.path)
     }
 
-    /// Takes what an agent sent.
+    /// Adds a batch of an agent.
     ///
     /// # Errors
-    /// If the file takes no more.
+    /// If the file cannot be written any further.
     pub fn batch(&mut self, agent: usize, batch: &Batch) -> Result<(), RecordError> {
         let Some(recording) = &mut self.recording else {
             return Ok(());
@@ -198,14 +197,15 @@ impl Writer {
         }
         recording.since.get_or_insert_with(Instant::now);
         let full = recording.rows.len() >= ROWS;
-        // Whoever waits for that may be kept busy by more batches.
+        // Rows are written here as well, because steady batches may keep the caller from
+        // calling [`Writer::flush`].
         if full || self.due().is_some_and(|due| due <= Instant::now()) {
             self.flush()?;
         }
         Ok(())
     }
 
-    /// Takes what was known of a stream before the file began.
+    /// Adds the state of a stream from before the file.
     pub(crate) fn state(
         &mut self,
         agent: usize,
@@ -221,7 +221,7 @@ impl Writer {
         }
     }
 
-    /// Takes note that addresses have got or lost an owner.
+    /// Adds a change of owners.
     pub fn owners_changed(&mut self, change: &OwnersChange) {
         if let Some(recording) = &mut self.recording {
             change.apply(&mut recording.head.owners);
@@ -230,7 +230,7 @@ impl Writer {
         }
     }
 
-    /// Takes note that all points are observed from `time` on, Unix time, ns.
+    /// Adds that all points are observed from `time` on, Unix time, ns.
     pub fn armed(&mut self, time: i64) {
         if let Some(recording) = &mut self.recording {
             recording.armed = Some(time);
@@ -239,7 +239,7 @@ impl Writer {
         }
     }
 
-    /// Takes note that an agent is gone, or that the way to it is broken, at `time`, Unix
+    /// Adds that an agent is gone, or that the connection to it is broken, at `time`, Unix
     /// time, ns.
     pub fn gone(&mut self, agent: usize, time: i64) {
         if let Some(recording) = &mut self.recording {
@@ -252,8 +252,8 @@ impl Writer {
         }
     }
 
-    /// Takes note that an agent of another node has started at `time`, Unix time, ns. Its
-    /// number is the next.
+    /// Adds that an agent of another node has started at `time`, Unix time, ns. Its index is
+    /// the next one.
     pub fn joined(&mut self, hello: &Hello, time: i64) {
         if let Some(recording) = &mut self.recording {
             recording.rows.joined(hello, time);
@@ -263,7 +263,8 @@ impl Writer {
         }
     }
 
-    /// Adds what an agent's monotonic clock was when a question of this number came, ns.
+    /// Adds an agent's answer about its clock: its monotonic clock when the question with this
+    /// number came, ns.
     pub(crate) fn clock(&mut self, agent: usize, question: u16, time: u64) {
         if let Some(recording) = &mut self.recording {
             recording.rows.clock(agent, question, time);
@@ -274,7 +275,7 @@ impl Writer {
     /// Ends the recording: nothing comes after `time`, Unix time, ns.
     ///
     /// # Errors
-    /// If the file takes no more.
+    /// If the file cannot be written any further.
     pub fn end(&mut self, time: i64) -> Result<Written, RecordError> {
         if let Some(recording) = &mut self.recording {
             recording.rows.end(time);
@@ -286,10 +287,10 @@ impl Writer {
         Ok(self.written)
     }
 
-    /// Ends the file: what comes after it, if anything, is in another.
+    /// Ends the file without ending the recording.
     ///
     /// # Errors
-    /// If the file takes no more.
+    /// If the file cannot be written any further.
     pub(crate) fn close(&mut self) -> Result<(), RecordError> {
         self.write()?;
         self.finish()?;
@@ -297,17 +298,16 @@ impl Writer {
         Ok(())
     }
 
-    /// When rows are to be written that wait.
+    /// Time by which waiting rows must be written; `None` if no row waits.
     pub(crate) fn due(&self) -> Option<Instant> {
         let since = self.recording.as_ref()?.since?;
         Some(since + DELAY)
     }
 
-    /// Writes the rows that wait, and goes on in another file where that is
-    /// due.
+    /// Writes the waiting rows, and continues in another file if that is due.
     ///
     /// # Errors
-    /// If the file takes no more.
+    /// If the file cannot be written any further.
     pub(crate) fn flush(&mut self) -> Result<(), RecordError> {
         self.write()?;
         let rows = self.len - self.overhead;
@@ -320,7 +320,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes the rows that wait.
+    /// Writes the waiting rows.
     fn write(&mut self) -> Result<(), RecordError> {
         let Some(recording) = &mut self.recording else {
             return Ok(());
@@ -333,7 +333,7 @@ impl Writer {
         self.append(&bytes)
     }
 
-    /// Goes on in another file, which says first what the rows in it rest on.
+    /// Continues in another file, which begins with the states that its rows need.
     fn rotate(&mut self) -> Result<(), RecordError> {
         self.finish()?;
         let Some(recording) = &mut self.recording else {
@@ -349,7 +349,7 @@ impl Writer {
         self.begun = Instant::now();
         self.written.files += 1;
         if let Some(old) = self.rotation.keep.and_then(|keep| piece.checked_sub(keep)) {
-            // Somebody may have moved it away.
+            // Somebody may have moved the file away.
             let _: io::Result<()> = fs::remove_file(piece_path(&self.path, old));
         }
         recording.stream = stream(&recording.head);
@@ -367,7 +367,7 @@ impl Writer {
         publish(&mut self.target, &path)
     }
 
-    /// Says that the file is complete.
+    /// Marks the file as complete.
     fn finish(&mut self) -> Result<(), RecordError> {
         if let Some(recording) = &mut self.recording {
             recording.stream.finish().expect(IN_MEMORY);
@@ -377,11 +377,10 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes all of it, or leaves the file as it was.
+    /// Writes all bytes, or leaves the file as it was.
     fn append(&mut self, bytes: &[u8]) -> Result<(), RecordError> {
         if let Err(source) = self.target.file.write_all(bytes) {
-            // Half a message is of no use; what cannot be taken back, a
-            // reader leaves out.
+            // Half a message is of no use. If it cannot be removed, readers leave it out.
             let _: io::Result<()> = self.target.file.set_len(self.len);
             let piece = self
                 .recording
@@ -418,7 +417,7 @@ fn publish(target: &mut Target, path: &Path) -> Result<(), RecordError> {
     })
 }
 
-/// `trace.arrows`, and from the second piece on `trace.1.arrows`.
+/// Path of a piece: `trace.arrows`, and from the second piece on `trace.1.arrows`.
 pub(crate) fn piece_path(path: &Path, piece: u32) -> PathBuf {
     if piece == 0 {
         return path.to_owned();
@@ -430,8 +429,8 @@ pub(crate) fn piece_path(path: &Path, piece: u32) -> PathBuf {
     path.with_extension(extension)
 }
 
-/// A piece of an earlier recording into this file, if one is left: this one's
-/// would come among them.
+/// A piece that an earlier recording of this name left, if there is one. New pieces would get
+/// mixed up with such pieces.
 fn other_piece(path: &Path) -> Option<PathBuf> {
     let directory = path
         .parent()
@@ -446,7 +445,7 @@ fn other_piece(path: &Path) -> Option<PathBuf> {
         .min()
 }
 
-/// Which piece of a recording into `path` a file of this name is.
+/// Number of the piece, if a file of this name is a piece of a recording into `path`.
 fn piece_number(path: &Path, name: &Path) -> Option<u32> {
     let number = match path.extension() {
         Some(extension) => {
@@ -464,7 +463,7 @@ fn piece_number(path: &Path, name: &Path) -> Option<u32> {
 
 /// A stream that begins with the schema.
 fn stream(head: &Head) -> StreamWriter<Vec<u8>> {
-    // Most columns of few rows are short: what is between them adds up.
+    // With few rows, most columns are short, so a small alignment saves much.
     let options = IpcWriteOptions::try_new(ALIGNMENT, false, MetadataVersion::V5)
         .and_then(|options| options.try_with_compression(Some(CompressionType::ZSTD)))
         .expect("this build can compress");

@@ -1,4 +1,4 @@
-//! A recording that was made, once more, for somebody else.
+//! Copies a recording with replaced names and addresses.
 
 use std::path::Path;
 
@@ -7,24 +7,24 @@ use thiserror::Error;
 use super::Anonymizer;
 use crate::store::{Event, Reader, RecordError, Rotation, TraceError, Writer};
 
-/// Why a file could not be written anew.
+/// Why a file could not be copied.
 #[derive(Debug, Error)]
 pub(crate) enum CopyError {
-    /// It cannot be read.
+    /// The original cannot be read.
     #[error(transparent)]
     Read(#[from] TraceError),
-    /// The other cannot be written.
+    /// The copy cannot be written.
     #[error(transparent)]
     Write(#[from] RecordError),
 }
 
 impl Anonymizer {
-    /// Writes what is in a file into another. One that ends in the middle gives another
-    /// that does. The pieces of a recording stay pieces of one, if this value replaces in
-    /// all of them.
+    /// Copies a file into another one. If the original ends in the middle, so does the copy.
+    /// The pieces of a recording stay pieces of one recording, if the same [`Anonymizer`]
+    /// copies all of them.
     ///
     /// # Errors
-    /// If the one cannot be read, or the other cannot be written.
+    /// If the original cannot be read, or the copy cannot be written.
     pub(crate) fn copy(&mut self, mut from: Reader, to: &Path) -> Result<(), CopyError> {
         let mut writer = Writer::create(to, Rotation::default())?;
         writer.begin(self.head(from.head().clone()))?;

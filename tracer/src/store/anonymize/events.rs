@@ -1,4 +1,4 @@
-//! What agents sent: reports, and packets seen and freed.
+//! Replaces values in what agents sent: reports, hops and freed packets.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use tracer_core::{
 use super::Anonymizer;
 
 impl Anonymizer {
-    /// What an agent sent.
+    /// The batch with replaced values.
     pub(crate) fn batch(&mut self, batch: &Batch) -> Batch {
         let Batch {
             stream,
@@ -35,7 +35,7 @@ impl Anonymizer {
         }
     }
 
-    /// Who has got an address, and who has lost one.
+    /// The change of owners with replaced values.
     #[must_use]
     pub fn owners_changed(&mut self, change: &OwnersChange) -> OwnersChange {
         let OwnersChange {
@@ -188,7 +188,7 @@ impl Anonymizer {
             vlan,
             encap: encap.map(|encap| self.encap(encap)),
             packet: self.packet(packet),
-            // Addresses and payload are all over it.
+            // A frame has addresses and payload anywhere.
             frame: None,
         }
     }
@@ -247,7 +247,7 @@ impl Anonymizer {
                 target: self.mac(arp.target),
                 ..arp
             }),
-            // Options may have addresses in them.
+            // Options may contain addresses.
             Transport::Tcp(tcp) => Transport::Tcp(Tcp {
                 options_hash: self.hash(tcp.options_hash),
                 ..tcp
@@ -287,8 +287,8 @@ impl Anonymizer {
     }
 }
 
-/// The first bytes of a header of this protocol, without what is made of
-/// addresses or may hold one; `None` if it is not known what is where.
+/// The first bytes of a header of this protocol, without fields that depend on addresses or may
+/// contain one. `None` if the layout is not known.
 fn without_checksum(proto: u8, mut header: [u8; 8]) -> Option<[u8; 8]> {
     /// IANA protocol numbers.
     const ICMP: u8 = 1;
@@ -299,7 +299,7 @@ fn without_checksum(proto: u8, mut header: [u8; 8]) -> Option<[u8; 8]> {
     match (proto, header[0]) {
         (TCP | SCTP, _) => {}
         (UDP, _) => header[6..8].fill(0),
-        // An echo's number and sequence.
+        // Identifier and sequence number of an echo.
         (ICMP, 0 | 8) | (ICMP6, 128 | 129) => header[2..4].fill(0),
         (ICMP | ICMP6, _) => header[2..].fill(0),
         _ => return None,

@@ -1,13 +1,12 @@
-//! A recording that can be given away: addresses, names and MACs replaced,
-//! each by the same one everywhere; times, sizes and everything else kept.
+//! Anonymizes a recording. Addresses, names and MAC addresses are replaced, each by the same
+//! value everywhere. Times, sizes and everything else stay.
 //!
-//! Replacements are numbered in the order in which originals appear, so nothing
-//! of an original is in them. What they mean is kept: an address of the asking
-//! side stays one, a group's address a group's, and what is no particular
-//! party's (`0.0.0.0`, `fe80::`'s prefix, broadcasts, loopback) stays as it is.
-//! Free text is left out: it may quote anything. So are checksums, which are
-//! made of addresses, and hashes are made anew with a key that nobody has: what
-//! is guessed cannot be looked up.
+//! Replacements are numbered in the order in which originals appear, so they contain nothing of
+//! an original. Their meaning stays: an address of the client's side stays on that side, and a
+//! group's address stays a group's. Addresses that belong to nobody in particular stay
+//! unchanged: `0.0.0.0`, the prefix of `fe80::`, broadcasts, loopback. Free text is left out,
+//! because it may quote anything, and so are checksums, which depend on addresses. Hashes are
+//! hashed again with a key that nobody has, so nobody can test a guess.
 
 mod copy;
 mod events;
@@ -25,10 +24,10 @@ pub(crate) use self::copy::CopyError;
 use self::numbers::{Addresses, Numbers};
 use super::Head;
 
-/// Replaces, in one recording.
+/// Replaces the values of one recording.
 #[derive(Debug)]
 pub struct Anonymizer {
-    /// Known to nobody, and gone with this value.
+    /// Key for hashes, which nobody knows and which ends with this value.
     key: Key,
     addresses: Addresses,
     macs: Numbers<Mac>,
@@ -53,7 +52,7 @@ impl Anonymizer {
         }
     }
 
-    /// What a recording is about. Before all else: it says who asks.
+    /// The head with replaced values. It comes first, because it names the client's side.
     pub(crate) fn head(&mut self, head: Head) -> Head {
         let Head {
             version,
@@ -101,7 +100,7 @@ impl Anonymizer {
             armed,
             last,
             anonymized: true,
-            // Hashes are replaced: none of them is another's.
+            // Hashes are replaced, so they do not compare with those of other recordings.
             key: 0,
             time,
             follow: ends.map_or_else(String::new, |(a, b)| format!("{a} → {b} (anonymized)")),
@@ -125,7 +124,7 @@ impl Anonymizer {
         self.addresses.of(address)
     }
 
-    /// The same for equal hashes; 0, which is none, stays.
+    /// Replaces a hash: equal hashes get equal values. 0, which means no hash, stays.
     fn hash(&self, hash: u64) -> u64 {
         if hash == 0 {
             return 0;
@@ -137,7 +136,7 @@ impl Anonymizer {
     }
 
     fn mac(&mut self, mac: Mac) -> Mac {
-        // Groups and broadcasts are nobody's.
+        // Groups and broadcasts belong to nobody.
         let [first, ..] = mac.0;
         if first & 1 == 1 || mac == Mac::default() {
             return if mac.0 == [0xff; 6] || mac == Mac::default() {
@@ -150,7 +149,7 @@ impl Anonymizer {
         Mac(self.number_of(mac))
     }
 
-    /// A locally administered address with the MAC's number.
+    /// A locally administered MAC address with the number of the original.
     fn number_of(&mut self, mac: Mac) -> [u8; 6] {
         let [a, b, c, d] = self.macs.of(mac).to_be_bytes();
         [0x02, 0, a, b, c, d]
@@ -167,7 +166,7 @@ impl Anonymizer {
         format!("namespace/pod-{}", self.pods.of(name))
     }
 
-    /// `host`, or a pod's name.
+    /// Replaces a namespace's name: `host`, or a pod's name.
     fn netns(&mut self, name: &str) -> String {
         if name == "host" {
             name.to_owned()
@@ -250,7 +249,7 @@ impl Anonymizer {
                 .map(|(since, pods)| (since, self.pods(&pods)))
                 .collect(),
             network: self.network(network),
-            // What was captured is left out.
+            // Captured bytes are left out.
             snaplen: 0,
             notes: Vec::new(),
         }

@@ -1,4 +1,4 @@
-//! Numbers in the place of originals.
+//! Numbers that replace originals.
 
 use std::{
     collections::HashMap,
@@ -8,16 +8,16 @@ use std::{
 
 use ipnet::IpNet;
 
-/// Where replaced IPv4 addresses are: of the asking side, of others, groups,
-/// and all that the first two have no room for.
+/// Networks of replaced IPv4 addresses: the client's side, others, groups, and addresses for
+/// which the first two networks have no room.
 const SOURCES_V4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 0);
 const OTHERS_V4: Ipv4Addr = Ipv4Addr::new(10, 128, 0, 0);
 const GROUPS_V4: Ipv4Addr = Ipv4Addr::new(239, 0, 0, 0);
 const SPARE_V4: Ipv4Addr = Ipv4Addr::new(240, 0, 0, 0);
-/// How many bits the first two networks have, and how many numbers there are.
+/// Prefix length of the first two networks, bits, and the number of addresses in each.
 const PREFIX_V4: u8 = 9;
 const ROOM_V4: u32 = 1 << (32 - PREFIX_V4);
-/// The same of IPv6, where there is room for all.
+/// Networks of replaced IPv6 addresses, with room for all.
 const SOURCES_V6: Ipv6Addr = Ipv6Addr::new(0xfd01, 0, 0, 0, 0, 0, 0, 0);
 const OTHERS_V6: Ipv6Addr = Ipv6Addr::new(0xfd02, 0, 0, 0, 0, 0, 0, 0);
 const GROUPS_V6: Ipv6Addr = Ipv6Addr::new(0xff05, 0, 0, 0, 0, 0, 0, 0);
@@ -49,12 +49,12 @@ impl<T: Eq + Hash> Numbers<T> {
     }
 }
 
-/// Replaces addresses, never two by one.
+/// Replaces addresses, and never two by the same one.
 #[derive(Debug, Default)]
 pub(super) struct Addresses {
-    /// Who asks.
+    /// Networks on the client's side.
     pub(super) sources: Vec<IpNet>,
-    /// By where their replacements are.
+    /// Originals by the network of their replacements.
     v4: HashMap<Ipv4Addr, Numbers<Ipv4Addr>>,
     v6: Numbers<Ipv6Addr>,
 }
@@ -82,7 +82,7 @@ impl Addresses {
             (number, Ipv4Addr::from_bits(network.to_bits() | number))
         };
         match replaced(network) {
-            // There are no more groups than that.
+            // IPv4 has no more groups than that.
             (number, _) if number >= ROOM_V4 && network != GROUPS_V4 => replaced(SPARE_V4).1,
             (_, replaced) => replaced,
         }
@@ -100,7 +100,7 @@ impl Addresses {
         Ipv6Addr::from_bits(network.to_bits() | u128::from(number))
     }
 
-    /// A network of one address keeps being one.
+    /// Replaces a network. A network of one address stays one.
     pub(super) fn network(&mut self, network: IpNet) -> IpNet {
         if network.prefix_len() == network.max_prefix_len() {
             self.of(network.addr()).into()
@@ -112,7 +112,7 @@ impl Addresses {
     }
 }
 
-/// The network that addresses of a source are replaced in.
+/// The network of replacements for the addresses of a source.
 pub(super) fn source_network(network: &IpNet) -> IpNet {
     replaced(network, SOURCES_V4, SOURCES_V6)
 }

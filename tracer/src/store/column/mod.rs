@@ -1,8 +1,8 @@
-//! What a column of a trace holds, and how it is written and read.
+//! Kinds of columns in a trace, and how their values are written and read.
 //!
-//! A row has values in a third of the columns: a hop of UDP has no TCP window.
-//! So a builder is not told of every row: what it was not told of is null, and
-//! is padded in one go.
+//! A row has values in about a third of the columns: a hop of UDP has no TCP window, for
+//! example. So a builder is not called for every row. Rows without a value become null, and are
+//! padded in one go.
 
 mod octets;
 mod words;
@@ -19,7 +19,7 @@ use arrow_schema::{DataType, TimeUnit};
 pub(super) use octets::Octets;
 pub(super) use words::{Text, Texts, Word, Words, text, texts};
 
-/// A kind of column: its type in Arrow, and its two sides.
+/// A kind of column: its Arrow type, its builder and its reader.
 pub(super) trait Kind {
     type Builder: Builder;
     type Reader: Reader;
@@ -29,13 +29,13 @@ pub(super) trait Kind {
 
 /// Takes values row by row.
 pub(super) trait Builder: Default {
-    /// The array of `rows` rows; begins anew.
+    /// Returns an array of `rows` rows, and begins anew.
     fn finish(&mut self, rows: usize) -> ArrayRef;
 }
 
 /// Gives values by row.
 pub(super) trait Reader: Sized {
-    /// `None` if the array is of another type, or holds what cannot be.
+    /// Reads an array; `None` if it has another type, or an invalid value.
     fn of(array: &ArrayRef) -> Option<Self>;
 }
 
@@ -85,7 +85,7 @@ impl<T: ArrowPrimitiveType> Reader for PrimitiveArray<T> {
     }
 }
 
-/// The value in a row, if there is one.
+/// The value in a row; `None` for null.
 pub(super) fn number<T: ArrowPrimitiveType>(
     array: &PrimitiveArray<T>,
     row: usize,
@@ -96,7 +96,7 @@ pub(super) fn number<T: ArrowPrimitiveType>(
 /// Unix time, ns.
 pub(super) struct Time;
 
-/// Times are those of this zone.
+/// Time zone of times.
 const ZONE: &str = "UTC";
 
 impl Kind for Time {
@@ -165,12 +165,12 @@ impl Reader for BooleanArray {
     }
 }
 
-/// The value in a row; `false` where there is none.
+/// The value in a row; `false` for null.
 pub(super) fn flag(array: &BooleanArray, row: usize) -> bool {
     array.is_valid(row) && array.value(row)
 }
 
-/// So many bytes, as on the wire.
+/// `N` bytes, network byte order.
 pub(super) struct Bytes<const N: usize>;
 
 impl<const N: usize> Kind for Bytes<N> {
@@ -233,20 +233,19 @@ impl<const N: usize> Reader for BytesReader<N> {
     }
 }
 
-/// Defines a trace's columns: their builders, their readers, and what they
-/// mean.
+/// Defines a trace's columns: their builders, readers and meanings.
 macro_rules! columns {
     ($($name:ident: $kind:ty, $meaning:literal;)+) => {
         /// Rows as they are written.
         #[derive(Default)]
         pub(super) struct Builders {
-            /// Rows so far, without the one that is being written.
+            /// Number of complete rows.
             pub(super) rows: usize,
             $(pub(super) $name: <$kind as Kind>::Builder,)+
         }
 
         impl Builders {
-            /// All rows so far; begins anew.
+            /// Returns all rows so far, and begins anew.
             pub(super) fn finish(&mut self) -> Vec<ArrayRef> {
                 let rows = std::mem::take(&mut self.rows);
                 vec![$(self.$name.finish(rows),)+]
@@ -260,9 +259,9 @@ macro_rules! columns {
         }
 
         impl Table {
-            /// The columns of a batch, by name; one that is missing was not
-            /// known to who wrote it, and has no values. The error is the name
-            /// of one that is of another type.
+            /// Finds the columns of a batch by name. A missing column is null in every row,
+            /// because the writer did not know it. The error is the name of a column with
+            /// another type.
             pub(super) fn of(batch: &RecordBatch) -> Result<Self, &'static str> {
                 fn column<K: Kind>(
                     batch: &RecordBatch,
@@ -283,7 +282,7 @@ macro_rules! columns {
             }
         }
 
-        /// Names, types and meanings, in order.
+        /// Names, types and meanings of all columns, in order.
         pub(super) fn columns() -> Vec<(&'static str, DataType, &'static str)> {
             vec![$((stringify!($name), <$kind as Kind>::data_type(), $meaning),)+]
         }

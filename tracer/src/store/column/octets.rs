@@ -1,4 +1,4 @@
-//! Columns of bytes, as many as there are.
+//! Columns of bytes of any length.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use arrow_schema::{DataType, Field};
 
 use super::{Builder, Kind, Reader};
 
-/// Bytes, as on the wire. A list of numbers and not Arrow's own type for bytes: readers of
-/// earlier versions refuse a type that they do not know, also where every row is null.
+/// Bytes as on the wire. The type is a list of numbers, not Arrow's own type for bytes. Readers
+/// of earlier versions refuse a type that they do not know, even if every row is null.
 pub(in crate::store) struct Octets;
 
 impl Kind for Octets {
@@ -50,7 +50,7 @@ impl OctetsBuilder {
 
 impl Builder for OctetsBuilder {
     fn finish(&mut self, rows: usize) -> ArrayRef {
-        // Nearly always nothing was captured.
+        // Nearly all recordings have no captured bytes.
         if self.rows == 0 {
             return new_null_array(&Octets::data_type(), rows);
         }
@@ -63,7 +63,7 @@ impl Builder for OctetsBuilder {
 pub(in crate::store) struct OctetsReader(ListArray);
 
 impl OctetsReader {
-    /// The bytes in a row; `None` where it is null.
+    /// The bytes in a row; `None` for null.
     pub(in crate::store) fn get(&self, row: usize) -> Option<Arc<[u8]>> {
         if self.0.is_null(row) {
             return None;

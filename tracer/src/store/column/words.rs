@@ -1,5 +1,4 @@
-//! Columns of text: words that stand for something, as dictionaries, and what
-//! is only text.
+//! Columns of text: words with a meaning, as dictionaries, and free text.
 
 use std::{collections::HashMap, hash::Hash, marker::PhantomData, net::IpAddr, sync::Arc};
 
@@ -13,7 +12,7 @@ use tracer_core::model::{Direction, EncapKind, Mac, Proto};
 
 use super::{Builder, Kind, NumberBuilder, Reader, number};
 
-/// What is written as a word, and can be read back from it.
+/// A value that is written as a word, and can be read back from the word.
 pub(in crate::store) trait Word: Clone + Eq + Hash {
     fn write(&self) -> String;
     fn read(text: &str) -> Option<Self>;
@@ -83,7 +82,7 @@ impl Word for Direction {
     }
 }
 
-/// Words of which there are few, as a dictionary of strings.
+/// Words of a small set, as a dictionary of strings.
 pub(in crate::store) struct Words<W>(PhantomData<W>);
 
 impl<W: Word> Kind for Words<W> {
@@ -147,7 +146,7 @@ impl<W: Word> WordsReader<W> {
         &self.values
     }
 
-    /// Index of the word in a row.
+    /// Index of a row's word in the dictionary; `None` for null.
     pub(in crate::store) fn key(&self, row: usize) -> Option<usize> {
         usize::try_from(number(&self.keys, row)?).ok()
     }
@@ -209,7 +208,7 @@ impl Reader for StringArray {
     }
 }
 
-/// The text in a row.
+/// The text in a row; `None` for null.
 pub(in crate::store) fn text(array: &StringArray, row: usize) -> Option<&str> {
     array.is_valid(row).then(|| array.value(row))
 }
@@ -272,7 +271,7 @@ impl Reader for ListArray {
     }
 }
 
-/// The objects in a row; none where it is null.
+/// The objects in a row; empty for null.
 pub(in crate::store) fn texts(array: &ListArray, row: usize) -> Arc<[String]> {
     if array.is_null(row) {
         return Arc::new([]);

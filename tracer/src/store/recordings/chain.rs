@@ -1,4 +1,4 @@
-//! One recording: its pieces, one after the other.
+//! Reads one recording, piece after piece.
 
 use std::{
     collections::VecDeque,
@@ -17,37 +17,37 @@ use crate::store::{
     reader::{Event, Reader},
 };
 
-/// A recording: its pieces. One of them is open at a time. A clone goes on from the same
+/// The pieces of a recording, of which one is open at a time. A clone continues from the same
 /// place.
 #[derive(Clone)]
 pub(super) struct Chain {
-    /// Added to its Unix times, ns: what its reading of the clock differs by
-    /// from that of another recording made on the same kernel.
+    /// Nanoseconds that are added to the recording's Unix times: the difference between its
+    /// estimate of the clock and that of another recording on the same kernel.
     shift: i64,
     reader: Reader,
-    /// The pieces after the one that is being read.
+    /// The pieces after the open one.
     rest: VecDeque<PathBuf>,
-    /// What was read and not taken yet, and when that was, Unix time, ns.
+    /// Records that were read and not taken yet, with their Unix times, ns.
     ready: VecDeque<(i64, Record)>,
-    /// The latest of what was read, Unix time, ns.
+    /// Latest time read so far, Unix time, ns.
     clock: i64,
-    /// Whether nothing but states was read of this piece yet.
+    /// Whether only states were read of the open piece so far.
     fresh: bool,
-    /// Until when what happened is in a piece that is not there, Unix time, ns.
+    /// Time up to which events are in a missing piece, Unix time, ns.
     begins: Option<i64>,
-    /// Whether it was said from when on all points are observed.
+    /// Whether the time from which all points are observed was reported.
     armed: bool,
-    /// Whether rows are missing before this piece.
+    /// Whether rows are missing before the open piece.
     gap: bool,
-    /// The pieces that end in the middle.
+    /// Pieces that end in the middle.
     cut: Vec<PathBuf>,
-    /// When the recording ended, where it says so.
+    /// Time when the recording ended, Unix time, ns, if it says so.
     ended: Option<i64>,
     over: bool,
 }
 
 impl Chain {
-    /// Opens a recording at its first piece. Its agents have their numbers in it.
+    /// Opens a recording at its first piece. Agents have the recording's own indexes.
     pub(super) fn open(mut pieces: VecDeque<PathBuf>) -> Result<Self, JoinError> {
         let path = pieces.pop_front().expect("a recording has a piece");
         let reader = Reader::open(&path)?;
@@ -68,7 +68,7 @@ impl Chain {
         })
     }
 
-    /// What the piece that is open says of the recording.
+    /// The head of the open piece.
     pub(super) fn head(&self) -> &Head {
         self.reader.head()
     }
@@ -77,54 +77,54 @@ impl Chain {
         self.reader.path()
     }
 
-    /// Takes its Unix times to be `shift` later; before anything is read.
+    /// Shifts all Unix times by `shift`, ns; before the first read.
     pub(super) fn shift(&mut self, shift: i64) {
         self.shift = shift;
         self.begins = self.begins.map(|time| time.saturating_add(shift));
     }
 
-    /// By how much later its Unix times are taken to be.
+    /// The shift of Unix times, ns.
     pub(super) const fn shifted(&self) -> i64 {
         self.shift
     }
 
-    /// When its agents had started, Unix time, ns.
+    /// Time when the recording's agents had started, Unix time, ns.
     pub(super) fn begun(&self) -> i64 {
         self.head().time.saturating_add(self.shift)
     }
 
-    /// Since when what happened is in these pieces, Unix time, ns; before anything is read.
+    /// Time from which events are in these pieces, Unix time, ns; before the first read.
     pub(super) fn from(&self) -> i64 {
         self.begins
             .map_or_else(|| self.begun(), |begins| begins.max(self.begun()))
     }
 
-    /// Whether a clone can read what this one reads.
+    /// Whether a clone can read the same input.
     pub(super) fn can_be_read_again(&self) -> bool {
         self.reader.can_be_read_again()
     }
 
-    /// Makes sure that the piece that is open is still there.
+    /// Checks that the open piece still exists.
     pub(super) fn check(&mut self) -> Result<(), JoinError> {
         Ok(self.reader.check()?)
     }
 
-    /// Events and records that were read and not taken yet.
+    /// Number of events and records that were read and not taken yet.
     pub(super) fn waiting(&self) -> usize {
         self.reader.waiting() + self.ready.len()
     }
 
-    /// When it ended, or the last that is known of it; after its last event.
+    /// Time of the recording's end, or the last known time; after its last event.
     pub(super) fn ended(&self) -> i64 {
         self.ended.unwrap_or_else(|| self.clock.max(self.begun()))
     }
 
-    /// The pieces that end in the middle; after the last event.
+    /// Pieces that end in the middle; after the last event.
     pub(super) fn cut(&self) -> impl Iterator<Item = &Path> {
         self.cut.iter().map(PathBuf::as_path)
     }
 
-    /// What comes next, and when that was.
+    /// The next record with its Unix time, ns.
     pub(super) fn read(&mut self) -> Result<Option<(i64, Record)>, JoinError> {
         loop {
             if let Some(next) = self.ready.pop_front() {
@@ -140,7 +140,7 @@ impl Chain {
         }
     }
 
-    /// Goes on to the next piece, if there is one.
+    /// Opens the next piece, if there is one.
     fn go_on(&mut self) -> Result<(), JoinError> {
         self.begin_rows();
         let path = self.path().to_owned();
@@ -154,13 +154,14 @@ impl Chain {
                 agents: (0..self.head().nodes.len()).collect(),
                 time: self.ended(),
             };
-            // Nothing of another recording comes between it and the last event.
+            // The end gets the earliest time, so that no record of another recording comes
+            // between it and the last event.
             self.ready.push_back((i64::MIN, ended));
             return Ok(());
         };
         let reader = Reader::open(&next)?;
         let (known, nodes) = (&self.head().nodes, &reader.head().nodes);
-        // What has changed meanwhile may be in the rows that are missing.
+        // The missing rows may have held changes.
         let continues = |(one, other): (&Hello, &Hello)| one.continues(other);
         let same = known.len() <= nodes.len() && nodes.iter().zip(known).all(continues);
         if nodes != known && !(same && self.gap) {
@@ -210,7 +211,7 @@ impl Chain {
                 self.clock = self.clock.max(self.time_of(agent, &batch));
                 self.push(Record::Batch { agent, batch });
             }
-            // Of use to who asked only.
+            // Only the collector that asked needs it.
             Event::Clock { .. } => self.begin_rows(),
             Event::Gone { agent, time } => {
                 self.begin_rows();
@@ -228,7 +229,7 @@ impl Chain {
         }
     }
 
-    /// Takes in another agent, which had started at `time`, by the time that all have.
+    /// Adds an agent that had started at `time`, in the Unix time of all recordings.
     fn join(&mut self, mut hello: Box<Hello>, time: i64) {
         hello.realtime_offset = hello.realtime_offset.saturating_add(self.shift);
         self.push(Record::Joined { hello, time });
@@ -239,8 +240,8 @@ impl Chain {
         self.push(Record::Owners(Box::new(OwnersChange { time, ..change })));
     }
 
-    /// Takes what a piece repeats of those before it: all that is known of
-    /// them, if they are not there or end in the middle.
+    /// Takes a state that a piece repeats from those before. It is all that is known of them if
+    /// they are missing or end in the middle.
     fn state(&mut self, agent: usize, stream: usize, watermark: u64, report: Option<Box<Report>>) {
         let mut known = watermark_time(watermark).map(|time| self.unix(agent, time));
         if let Some(report) = &report {
@@ -270,7 +271,7 @@ impl Chain {
         }
     }
 
-    /// What is to be said before the first row of a piece that is no state.
+    /// Adds the records that come before a piece's first row that is no state.
     fn begin_rows(&mut self) {
         if !std::mem::take(&mut self.fresh) {
             return;
@@ -296,8 +297,8 @@ impl Chain {
         self.ready.push_back((self.clock, recorded));
     }
 
-    /// When what is in a batch was, so that recordings side by side keep step.
-    /// A watermark tells, unless there is none yet or it is the last.
+    /// Unix time of a batch, ns, which keeps joined recordings in step. It is the watermark,
+    /// unless the stream has none yet or has ended.
     fn time_of(&self, agent: usize, batch: &Batch) -> i64 {
         let reported = batch.report.as_ref().map(|report| report.time);
         let time = watermark_time(batch.watermark).or_else(|| batch.latest().max(reported));
@@ -310,8 +311,7 @@ impl Chain {
     }
 }
 
-/// The time that a watermark is, if it is one: it is none before all that
-/// waited has come, and none when nothing will come any more.
+/// The time of a watermark; `None` for 0 (no time yet) and `u64::MAX` (nothing more comes).
 fn watermark_time(watermark: u64) -> Option<u64> {
     (watermark > 0 && watermark < u64::MAX).then_some(watermark)
 }

@@ -1,5 +1,4 @@
-//! Whether recordings made apart can be read as one, and what they are about
-//! together.
+//! Checks whether several recordings can be read as one, and joins their heads.
 
 use std::{
     collections::VecDeque,
@@ -15,9 +14,9 @@ use crate::store::{
     head::{Head, calls_unwatched},
 };
 
-/// The heads of several recordings as one, and whether its owners are those of all the
-/// time; `groups` are their pieces. Readings of one kernel's clock are
-/// made one.
+/// Joins the heads of several recordings. Also returns whether the owners are known for the
+/// whole time. `groups` are the pieces of each recording. Clock estimates of one kernel are
+/// made equal.
 pub(super) fn joined(
     chains: &mut [Chain],
     groups: &[VecDeque<PathBuf>],
@@ -49,7 +48,7 @@ pub(super) fn joined(
     Ok((head, complete))
 }
 
-/// Whether any two of the nodes read different clocks.
+/// Whether two of the nodes have different clocks.
 pub(super) fn clocks_differ(head: &Head) -> bool {
     let boot = |hello: &Hello| hello.boot_id.clone();
     let first = head.nodes.first().map(boot).unwrap_or_default();
@@ -64,7 +63,8 @@ fn refuse_anonymized(chain: &Chain) -> Result<(), JoinError> {
     Ok(())
 }
 
-/// A point that does not follow some packet has not seen it, wherever it went.
+/// Refuses recordings of different follows. A point that did not follow a packet would count as
+/// a point that did not see it.
 fn refuse_other_follow(first: &Chain, chain: &Chain) -> Result<(), JoinError> {
     let (known, own) = (first.head(), chain.head());
     let Some(what) = difference(&known.pairs, &own.pairs) else {
@@ -79,11 +79,11 @@ fn refuse_other_follow(first: &Chain, chain: &Chain) -> Result<(), JoinError> {
     })
 }
 
-/// A pair without what does not matter: both directions are followed, so it is
-/// the same whichever end is which.
+/// A pair in a normal form. Both directions are followed, so the order of the ends does not
+/// matter.
 type Sides = ([(IpNet, Option<u16>); 2], Option<u8>);
 
-/// What two sets of pairs differ in, if they do.
+/// What differs between two sets of pairs; `None` if they are equal.
 fn difference(one: &[Pair], other: &[Pair]) -> Option<&'static str> {
     let differ = |of: fn(&Pair) -> Sides| {
         let set = |pairs: &[Pair]| {
@@ -112,8 +112,8 @@ fn difference(one: &[Pair], other: &[Pair]) -> Option<&'static str> {
     }
 }
 
-/// Makes the readings of a clock that is in `known` those that are there, and
-/// returns by how much later they are then, ns.
+/// Replaces clock estimates by those of the same kernel in `known`. Returns by how much later
+/// times are then, ns.
 fn one_clock(known: &[Hello], nodes: &mut [Hello]) -> i64 {
     let mut shift = 0;
     for hello in nodes {
@@ -126,7 +126,7 @@ fn one_clock(known: &[Hello], nodes: &mut [Hello]) -> i64 {
     shift
 }
 
-/// Adds an agent of the recording that is in the file `path`.
+/// Adds an agent of the recording in the file `path`.
 pub(super) fn add_node(head: &mut Head, hello: Hello, path: &Path) -> Result<(), JoinError> {
     if head.nodes.iter().any(|known| known.node == hello.node) {
         return Err(JoinError::SameNode {
@@ -138,7 +138,7 @@ pub(super) fn add_node(head: &mut Head, hello: Hello, path: &Path) -> Result<(),
     Ok(())
 }
 
-/// Adds a recording's nodes and what it knows of the cluster.
+/// Adds a recording's nodes, and its knowledge of the cluster.
 fn add(head: &mut Head, nodes: Vec<Hello>, other: &Head, path: &Path) -> Result<(), JoinError> {
     for hello in nodes {
         add_node(head, hello, path)?;

@@ -1,9 +1,9 @@
-//! Several files as one: the pieces of a rotated recording, one after the
-//! other, and recordings of several nodes side by side.
+//! Reads several files as one: the pieces of a rotated recording in sequence, and recordings of
+//! several nodes in parallel.
 //!
-//! Recordings made apart keep step by their agents' clocks, so that none runs
-//! ahead of the others; within each, the order is that in which it came. One
-//! alone is gone through exactly as it was recorded.
+//! Agents' clocks keep the recordings in step, so that none runs ahead of the others. Within
+//! each recording, the order is unchanged. A single recording is read exactly as it was
+//! recorded.
 
 mod chain;
 mod join;
@@ -26,21 +26,21 @@ use self::chain::Chain;
 use super::{error::JoinError, head::Head, reader::Reader};
 use crate::stdio;
 
-/// All that was recorded, in files.
+/// Reads recordings from files.
 pub struct Recordings {
     chains: Vec<Chain>,
-    /// By recording, the numbers of its agents among all.
+    /// By recording: indexes of its agents among all agents.
     numbers: Vec<Vec<usize>>,
-    /// By recording, what comes next and when that was.
+    /// By recording: the next record with its Unix time, ns.
     next: Vec<Option<(i64, Record)>>,
     head: Arc<Head>,
-    /// What comes before all else.
+    /// Records that come before all others.
     first: VecDeque<Record>,
-    /// Whether the head has what owners change until the end.
+    /// Whether the head has all owners until the end.
     owners_known: bool,
-    /// Whether payload hashes of one are of no meaning to another.
+    /// Whether payload hashes of different recordings cannot be compared.
     keys_differ: bool,
-    /// By how much clocks of different recordings may differ, ns.
+    /// How far clocks of different recordings may differ, ns.
     skew: i64,
     /// Why the next event cannot be read.
     failed: Option<JoinError>,
@@ -51,7 +51,7 @@ impl Recordings {
     /// Opens files, in any order.
     ///
     /// # Errors
-    /// If one is no trace, or they do not belong together.
+    /// If a file is no trace, or the files do not belong together.
     pub fn open(paths: &[PathBuf]) -> Result<Self, JoinError> {
         let groups = grouped(paths)?;
         let chains = groups.iter().map(|pieces| Chain::open(pieces.clone()));
@@ -93,8 +93,7 @@ impl Recordings {
         Ok(recordings)
     }
 
-    /// Says what has to be known of recordings side by side before the first
-    /// row of any.
+    /// Adds the records that joined recordings need before the first row of any.
     fn begin(&mut self, groups: Vec<VecDeque<PathBuf>>) {
         let mut armed = i64::MIN;
         let chains = self.chains.iter().zip(&self.numbers);
@@ -103,7 +102,7 @@ impl Recordings {
                 agents: numbers[0]..numbers[0] + numbers.len(),
                 time: chain.begun(),
             });
-            // Without that of all, nothing that was not seen tells anything.
+            // Unless all recordings have this time, an unseen packet proves nothing.
             armed = armed.max(armed_at(chain, pieces).unwrap_or(i64::MAX));
         }
         self.first.push_back(Record::Armed(armed));
@@ -113,14 +112,14 @@ impl Recordings {
         self.chains.len() > 1
     }
 
-    /// What they are about, all together.
+    /// The joined head of all recordings.
     #[must_use]
     pub fn head(&self) -> &Head {
         &self.head
     }
 
-    /// What a collector that is to go through them has to know. Clocks that
-    /// differ make hops come later than others say: so they are waited for.
+    /// The beginning for a collector that replays the recordings. If clocks differ, hops may
+    /// seem late, so the collector waits longer.
     pub(crate) fn beginning(&self) -> Beginning {
         let mut beginning = self.head.beginning();
         beginning.limits.hold += self.skew;
@@ -129,7 +128,7 @@ impl Recordings {
         beginning
     }
 
-    /// What limits what can be said of them, one sentence each.
+    /// Limits of the verdicts on these recordings, one sentence each.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
@@ -143,8 +142,7 @@ impl Recordings {
         warnings
     }
 
-    /// That a recording had ended when another began, if so, in a sentence;
-    /// known after the last event.
+    /// A sentence, if a recording had ended before another began; known after the last event.
     #[must_use]
     pub fn apart(&self) -> Option<String> {
         let first = self.chains.iter().min_by_key(|chain| chain.ended())?;
@@ -174,7 +172,7 @@ impl Recordings {
             return Ok(None);
         };
         self.number(chain, &mut recorded)?;
-        // What was read before is given, whatever comes.
+        // Records from before the error are still given.
         self.failed = self.advance(chain).err();
         match &mut recorded {
             Record::Batch { batch, .. } if self.keys_differ => forget_hashes(batch),
@@ -183,20 +181,20 @@ impl Recordings {
         Ok(Some(recorded))
     }
 
-    /// The recording whose turn it is.
+    /// The recording with the earliest next record.
     fn turn(&self) -> Option<usize> {
         let times = self.next.iter().enumerate();
         let times = times.filter_map(|(chain, next)| Some((next.as_ref()?.0, chain)));
         times.min().map(|(_, chain)| chain)
     }
 
-    /// Leaves out what need not be said, until what comes next is to be given.
+    /// Skips records that are not needed, up to the next one that is.
     fn settle(&mut self) {
         let several = self.are_several();
         while self.first.is_empty() && self.failed.is_none() {
             let Some(chain) = self.turn() else { return };
             let is_left_out = match &self.next[chain] {
-                // What was said before of all.
+                // The joined time was given before all records.
                 Some((_, Record::Armed(_))) => several,
                 Some((_, Record::Owners(_))) => self.owners_known,
                 Some((_, Record::Ended { .. })) => !several,
@@ -209,8 +207,8 @@ impl Recordings {
         }
     }
 
-    /// When what comes next was, Unix time, ns; of what has no time of its own, as early as
-    /// can be. `None` after the last event.
+    /// Time of the next record, Unix time, ns; `i64::MIN` for a record without a time of its
+    /// own. `None` after the last event.
     pub(crate) fn next_time(&mut self) -> Option<i64> {
         if self.over {
             return None;
@@ -223,19 +221,19 @@ impl Recordings {
             .and_then(|chain| Some(self.next[chain].as_ref()?.0))
     }
 
-    /// Since when what happened is in them, Unix time, ns; before anything is read.
+    /// Time from which events are in the recordings, Unix time, ns; before the first read.
     pub(crate) fn from(&self) -> i64 {
         let froms = self.chains.iter().map(Chain::from);
         froms.min().unwrap_or(i64::MIN)
     }
 
-    /// When they ended, Unix time, ns; after the last event.
+    /// Time when the last recording ended, Unix time, ns; after the last event.
     pub(crate) fn ended(&self) -> i64 {
         let ends = self.chains.iter().map(Chain::ended);
         ends.max().unwrap_or(i64::MIN)
     }
 
-    /// Others that go on from the same place; `None` where that cannot be read again.
+    /// A copy that continues from the same place; `None` if the input cannot be read again.
     pub(crate) fn again(&self) -> Option<Self> {
         let can_be_read = self.failed.is_none() && self.chains.iter().all(Chain::can_be_read_again);
         can_be_read.then(|| Self {
@@ -252,20 +250,20 @@ impl Recordings {
         })
     }
 
-    /// Makes sure that the files are still there that are to be read again.
+    /// Checks that the files of a copy still exist.
     ///
     /// # Errors
-    /// If one is not.
+    /// If a file is gone.
     pub(crate) fn check(&mut self) -> Result<(), JoinError> {
         self.chains.iter_mut().try_for_each(Chain::check)
     }
 
-    /// How many events and records were read and not taken yet.
+    /// Number of events and records that were read and not taken yet.
     pub(crate) fn waiting(&self) -> usize {
         self.chains.iter().map(Chain::waiting).sum()
     }
 
-    /// Makes the agents of a recording's record those of all recordings.
+    /// Replaces a recording's agent indexes in a record by those among all recordings.
     fn number(&mut self, chain: usize, record: &mut Record) -> Result<(), JoinError> {
         let numbers = &mut self.numbers[chain];
         match record {
@@ -291,13 +289,13 @@ impl Recordings {
         Ok(())
     }
 
-    /// The files that ended in the middle; known after the last event.
+    /// Files that end in the middle; known after the last event.
     pub fn cut(&self) -> impl Iterator<Item = &Path> {
         self.chains.iter().flat_map(Chain::cut)
     }
 }
 
-/// The events. An error is the last item: a file cannot be read on.
+/// The records. An error is the last item, because its file cannot be read any further.
 impl Iterator for Recordings {
     type Item = Result<Record, JoinError>;
 
@@ -311,16 +309,16 @@ impl Iterator for Recordings {
     }
 }
 
-/// The files of each recording, in order, and recordings by when they began.
-/// All files are looked at, none is kept open: there may be more than a
-/// process may open.
+/// Groups files by recording: pieces in order, and recordings by the time of their begin. All
+/// files are opened, but none stays open, because there may be more files than a process may
+/// open.
 fn grouped(paths: &[PathBuf]) -> Result<Vec<VecDeque<PathBuf>>, JoinError> {
     if let [alone] = paths {
         return Ok(vec![VecDeque::from([alone.clone()])]);
     }
     let mut pieces = Vec::new();
     for path in paths {
-        // What can be read once only cannot be looked at before.
+        // Input that can be read only once cannot be examined first.
         if stdio::is_dash(path) || fs::metadata(path).is_ok_and(|file| !file.is_file()) {
             return Err(JoinError::Once { path: path.clone() });
         }
@@ -348,12 +346,12 @@ fn grouped(paths: &[PathBuf]) -> Result<Vec<VecDeque<PathBuf>>, JoinError> {
     Ok(groups)
 }
 
-/// From when on all points of a recording are observed, which is said soon
-/// after its begin; `None` if it is not.
+/// Time from which all points of a recording are observed, Unix time, ns, which a row near its
+/// begin has. `None` without such a row.
 fn armed_at(chain: &Chain, pieces: VecDeque<PathBuf>) -> Option<i64> {
     let mut again = Chain::open(pieces).ok()?;
     again.shift(chain.shifted());
-    // What cannot be read is told when its turn comes.
+    // An unreadable file is reported when it is read in its turn.
     while let Ok(Some((_, recorded))) = again.read() {
         if let Record::Armed(time) = recorded {
             return Some(time);

@@ -1,8 +1,8 @@
-//! Who owned which address, as recordings made apart know it together.
+//! Joins what several recordings know of the owners of addresses.
 //!
-//! A recording knows owners for its own time. Where two differ in an address, they may
-//! both be right, each at its time: then they are read to their ends, for what has
-//! changed meanwhile. What they cannot both be right about is refused.
+//! A recording knows owners for its own time. If two differ in the owner of an address, both
+//! may be right, each for its own time. Then both are read to their ends for later changes. A
+//! contradiction at one time is refused.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -18,7 +18,7 @@ use tracer_core::{
 use super::chain::Chain;
 use crate::store::error::JoinError;
 
-/// What a recording knows, and of which time: from its begin to its end, Unix time, ns.
+/// The owners that a recording knows, and its time from begin to end, Unix time, ns.
 struct Known {
     path: PathBuf,
     owners: Owners,
@@ -27,14 +27,14 @@ struct Known {
     to: i64,
 }
 
-/// What all recordings know together.
+/// The joined owners of all recordings.
 pub(super) struct Joined {
     pub(super) owners: Owners,
-    /// Whether that is all, with what changes until their ends.
+    /// Whether these owners include all changes until the ends.
     pub(super) complete: bool,
 }
 
-/// Joins what recordings know. `groups` are their pieces.
+/// Joins the owners of recordings. `groups` are the pieces of each recording.
 pub(super) fn joined(chains: &[Chain], groups: &[VecDeque<PathBuf>]) -> Result<Joined, JoinError> {
     let heads: Vec<Owners> = chains.iter().map(head_owners).collect();
     let disputed = disputed(&heads);
@@ -77,7 +77,7 @@ pub(super) fn joined(chains: &[Chain], groups: &[VecDeque<PathBuf>]) -> Result<J
     })
 }
 
-/// Addresses of which not all recordings that know them know the same.
+/// Addresses whose owners differ between recordings.
 fn disputed(heads: &[Owners]) -> BTreeSet<IpAddr> {
     let mut disputed = BTreeSet::new();
     for (index, head) in heads.iter().enumerate() {
@@ -92,7 +92,7 @@ fn disputed(heads: &[Owners]) -> BTreeSet<IpAddr> {
     disputed
 }
 
-/// The owners that a recording begins with, in the times that all have.
+/// The owners in a recording's head, with the shifted Unix times of all recordings.
 fn head_owners(chain: &Chain) -> Owners {
     let shift = chain.shifted();
     let later = |time: &Option<i64>| time.map(|time| time.saturating_add(shift));
@@ -108,14 +108,14 @@ fn head_owners(chain: &Chain) -> Owners {
 }
 
 impl Known {
-    /// All that a recording knows in the end.
+    /// All owners that a recording knows at its end.
     fn of(chain: &Chain, pieces: VecDeque<PathBuf>) -> Self {
         let mut owners = head_owners(chain);
         let mut changes = Vec::new();
         let (from, mut to) = (chain.begun(), chain.begun());
         if let Ok(mut again) = Chain::open(pieces) {
             again.shift(chain.shifted());
-            // What cannot be read is told when its turn comes.
+            // An unreadable file is reported when it is read in its turn.
             while let Ok(Some((_, record))) = again.read() {
                 if let Record::Owners(change) = record {
                     change.apply(&mut owners);
@@ -133,8 +133,8 @@ impl Known {
         }
     }
 
-    /// An interval, as far as this recording knows it: where others know what was
-    /// before its begin and after its end, it does not.
+    /// An interval, limited to this recording's time if other recordings know the time before
+    /// or after it.
     fn clipped(&self, owned: &Owned, all: &[Self]) -> Owned {
         let is_first = all.iter().all(|other| self.from <= other.from);
         let is_last = all.iter().all(|other| other.to <= self.to);
@@ -155,9 +155,8 @@ impl Known {
     }
 }
 
-/// Refuses two recordings that name different owners of an address at one time. Who
-/// watches a cluster hears of a change a little later than it happens: what they agree
-/// on within the hold time is no contradiction.
+/// Refuses two recordings with different owners of an address at one time. A watch hears of a
+/// change a little late, so a difference that ends within the hold time is no contradiction.
 fn refuse_contradiction(
     address: IpAddr,
     one: &Known,
