@@ -1,5 +1,5 @@
-//! What time it is at a remote agent: questions that go out between commands, and answers
-//! that come back between records.
+//! Measures a remote agent's clock. Questions go out between commands, and answers come back
+//! between records.
 
 use std::{
     collections::VecDeque,
@@ -12,13 +12,13 @@ use tracer_core::model::{CLOCK_DRIFT, ClockEstimate, RoundTrip};
 use super::lock;
 use crate::collector::unix_now;
 
-/// How often two clocks are compared before a follow begins: the fastest answer counts.
+/// Number of comparisons before a follow begins; the fastest answer counts.
 const COMPARISONS: usize = 8;
 
-/// How long an answer is waited for then.
+/// How long these comparisons wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Questions whose answers may still come.
+/// Limit of questions without an answer yet.
 const OPEN: usize = 16;
 
 /// A remote agent's clock.
@@ -30,11 +30,11 @@ pub(super) struct Clock {
 #[derive(Default)]
 struct Asked {
     number: u16,
-    /// By number, when it was asked, Unix time, ns.
+    /// Open questions: number, and time when it was asked, Unix time, ns.
     open: VecDeque<(u16, i64)>,
-    /// What came back and was not used yet.
+    /// Round trips that were not used yet.
     trips: Vec<RoundTrip>,
-    /// What was made of them; answers that come later are compared with it.
+    /// The estimate from the first comparisons, with which later answers are compared.
     estimate: Option<ClockEstimate>,
 }
 
@@ -46,7 +46,7 @@ impl Clock {
         }
     }
 
-    /// Takes note that a question goes out now, and gives its number.
+    /// Notes that a question goes out now, and returns its number.
     pub(super) fn ask(&self) -> u16 {
         let now = unix_now();
         let mut asked = lock(&self.asked);
@@ -59,8 +59,8 @@ impl Clock {
         number
     }
 
-    /// Takes an answer: the agent's monotonic clock, ns. By how much the clocks have parted,
-    /// ns, if that is too much.
+    /// Takes an answer: the agent's monotonic clock, ns. Returns how far the clocks have
+    /// drifted apart, ns, if that is too much.
     pub(super) fn answered(&self, question: u16, time: u64) -> Option<i64> {
         let heard = unix_now();
         let mut asked = lock(&self.asked);
@@ -68,7 +68,7 @@ impl Clock {
             .open
             .iter()
             .position(|(number, _)| *number == question);
-        // An answer to what nobody asked tells nothing.
+        // An answer without a question tells nothing.
         let (_, at) = asked.open.remove(known?)?;
         let trip = RoundTrip {
             asked: at,
@@ -85,8 +85,8 @@ impl Clock {
         }
     }
 
-    /// By how much a time that an agent has told of, its monotonic clock, ns, is later than
-    /// now, if that cannot be: this machine was suspended meanwhile.
+    /// How far a time that an agent reported, its monotonic clock, ns, is in the future, ns.
+    /// `None` if it may be right. Otherwise this machine was suspended in the meantime.
     pub(super) fn ahead(&self, time: u64) -> Option<i64> {
         let ClockEstimate { offset, bound } = lock(&self.asked).estimate?;
         let time = i64::try_from(time).unwrap_or(i64::MAX);
@@ -96,7 +96,7 @@ impl Clock {
 
     /// Compares the clocks before a follow begins; `None` if no answer comes.
     pub(super) fn compare(&self, send: impl Fn(u16)) -> Option<ClockEstimate> {
-        // What was asked before was answered when the agent had time to.
+        // Earlier questions had to wait until the agent had time for them.
         let mut asked = lock(&self.asked);
         asked.open.clear();
         asked.trips.clear();

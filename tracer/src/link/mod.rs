@@ -1,8 +1,8 @@
-//! How an agent is reached: in this process, or through a command's standard streams.
+//! Connections to agents, in this process or through a command's standard streams.
 //!
-//! The collector knows an agent only as a [`Link`]: it has said where it looks ([`Hello`]),
-//! takes commands and sends batches. A remote one sends a recording that is still being
-//! written ([`crate::store`]) and takes the frames of `wire`.
+//! The collector knows an agent only as a [`Link`]. The agent has described itself ([`Hello`]),
+//! takes commands and sends batches. A remote agent sends a recording that is still being
+//! written ([`crate::store`]), and receives the frames of `wire`.
 
 mod clock;
 mod pods;
@@ -35,24 +35,24 @@ pub use self::{
 };
 use crate::node::{self, NodeError, Task};
 
-/// Where a node's packets can be seen from here.
+/// Where an agent runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// This kernel, in the namespace that the program is in.
+    /// This process, in its own network namespace.
     Local,
-    /// This kernel, in the namespace that a file stands for.
+    /// This process, in the network namespace of a file.
     Netns(PathBuf),
-    /// Wherever the standard streams of a shell's command lead: to `tracer agent --stdio`.
+    /// At the other end of a shell command's standard streams, as `tracer agent --stdio`.
     Exec(String),
-    /// Another machine, by ssh: `HOST` or `USER@HOST`.
+    /// Another machine, over ssh: `HOST` or `USER@HOST`.
     Ssh(String),
-    /// A pod on the node, which is made for it.
+    /// A pod on the node, which is created for the agent.
     Pod(Arc<Pods>),
 }
 
 impl Place {
-    /// The namespace of an agent in this process, `Some(None)` for the process's own; `None`
-    /// for an agent of another process.
+    /// Network namespace of an agent in this process: `Some(None)` for the process's own one.
+    /// `None` for an agent in another process.
     pub(crate) fn namespace(&self) -> Option<Option<PathBuf>> {
         match self {
             Self::Local => Some(None),
@@ -62,7 +62,7 @@ impl Place {
     }
 }
 
-/// As it is given to `--agent`, but for what names its kind.
+/// Writes the place as in `--agent`, without the prefix for its kind.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -79,13 +79,13 @@ impl fmt::Display for Place {
 pub struct Link {
     /// Its first message.
     pub hello: Hello,
-    /// To tell it what to do. Dropping it ends the agent.
+    /// Sends commands to the agent. Dropping it ends the agent.
     pub commands: Box<dyn Commander>,
-    /// What it sends.
+    /// Batches from the agent.
     pub batches: Batches,
 }
 
-/// What an agent sends, until it has detached everything.
+/// Batches from an agent, until it has detached all programs.
 pub struct Batches(Source);
 
 enum Source {
@@ -93,7 +93,7 @@ enum Source {
     Remote(mpsc::Receiver<Result<Batch, RemoteError>>),
 }
 
-/// Those of an agent in this process.
+/// Batches from an agent in this process.
 impl From<mpsc::Receiver<Result<Batch, NodeError>>> for Batches {
     fn from(batches: mpsc::Receiver<Result<Batch, NodeError>>) -> Self {
         Self(Source::Here(batches))
@@ -101,7 +101,7 @@ impl From<mpsc::Receiver<Result<Batch, NodeError>>> for Batches {
 }
 
 impl Batches {
-    /// What comes next; `None` once the agent has ended as it was told to.
+    /// The next batch; `None` once the agent has ended after a command to stop.
     pub async fn next(&mut self) -> Option<Result<Batch, LinkError>> {
         match &mut self.0 {
             Source::Here(batches) => batches.recv().await.map(|batch| Ok(batch?)),
@@ -110,22 +110,22 @@ impl Batches {
     }
 }
 
-/// Why an agent cannot be had, or can send no more.
+/// Why an agent cannot start, or can send no more.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
-    /// It is in this process.
+    /// Error of an agent in this process.
     #[error(transparent)]
     Node(#[from] NodeError),
-    /// It is not.
+    /// Error of an agent in another process.
     #[error(transparent)]
     Remote(#[from] RemoteError),
 }
 
-/// Starts an agent and waits until it has attached. This takes a while: not for a thread
-/// that others wait for.
+/// Starts an agent and waits until it has attached its programs. This takes a while and blocks
+/// the thread.
 ///
 /// # Errors
-/// [`LinkError`]; nothing stays attached then.
+/// [`LinkError`]; then no program stays attached.
 pub fn start(place: &Place, start: &Start) -> Result<Link, LinkError> {
     match place {
         Place::Local => here(None, start),
@@ -136,18 +136,18 @@ pub fn start(place: &Place, start: &Start) -> Result<Link, LinkError> {
     }
 }
 
-/// Makes sure that agents can be started, before the first is. This takes a while: not for
-/// a thread that others wait for.
+/// Checks that agents can be started, before the first one is. This takes a while and blocks
+/// the thread.
 ///
 /// # Errors
-/// [`RemoteError::Pod`], if the cluster does not take agents' pods; nothing was made then.
+/// [`RemoteError::Pod`], if the cluster does not accept agents' pods; then nothing was created.
 pub fn prepare(starts: &[(Place, Start)]) -> Result<(), LinkError> {
     let mut nodes: Vec<&str> = Vec::new();
     let mut all: Option<&Pods> = None;
     for (place, start) in starts {
         if let Place::Pod(pods) = place {
             nodes.push(&start.node);
-            // One follow has one cluster.
+            // A follow is in one cluster.
             all = Some(pods);
         }
     }
@@ -192,7 +192,7 @@ fn remote(way: Way, start: &Start) -> Result<Link, LinkError> {
     })
 }
 
-/// What is in it is whole whoever panicked.
+/// The value is consistent even if a thread panicked.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,8 +1,8 @@
-//! An agent behind streams that lead to another process.
+//! An agent in another process, at the other end of streams.
 //!
-//! Its records are read on a thread of their own, and handed on through a short channel:
-//! a collector that does not keep up leaves them in the pipe, then in the agent's ring
-//! buffers, where it is counted what is lost. Nothing of what comes is taken on trust.
+//! A thread reads the agent's records and hands them on through a short channel. If the
+//! collector is slow, records wait in the pipe and then in the agent's ring buffers, which
+//! count lost events. Nothing that comes is trusted.
 
 use std::{
     io::{self, BufReader, Read, Write},
@@ -35,43 +35,44 @@ use super::{
 };
 use crate::store::{Event, Reader, TraceError};
 
-/// How long an agent has to attach and to say where: old verifiers take their time.
+/// How long an agent may take to attach its programs and describe itself: old verifiers are
+/// slow.
 const BEGINNING: Duration = Duration::from_secs(120);
 
-/// Batches that may be on their way to the collector.
+/// Limit of batches on their way to the collector.
 const IN_FLIGHT: usize = 16;
 
-/// Commands that may wait for the agent to take them.
+/// Limit of commands that wait for the agent.
 const COMMANDS: usize = 64;
 
-/// How often an agent is asked at most to send what it has.
+/// How often the collector asks an agent for a batch at most.
 const FLUSH_EVERY: Duration = Duration::from_millis(100);
 
-/// Why an agent that a command leads to cannot be had, or can send no more.
+/// Why a remote agent cannot start, or can send no more.
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
     /// The command cannot be run.
     #[error("cannot run `{command}`: {source}")]
     Run {
-        /// For the shell.
+        /// The shell command.
         command: String,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// No agent answered.
+    /// No agent answers at the other end.
     #[error("`{command}` ended before an agent answered{said}")]
     NoAgent {
-        /// For the shell.
+        /// The shell command.
         command: String,
-        /// What was said instead, after a colon.
+        /// Output that came instead, after a colon.
         said: String,
     },
-    /// Something else answered.
+    /// Another program answered.
     #[error("`{command}` leads to something else than an agent{said}")]
     Other {
-        /// For the shell.
+        /// The shell command.
         command: String,
-        /// What was said instead, after a colon.
+        /// Output that came instead, after a colon.
         said: String,
     },
     /// An agent took too long.
@@ -80,54 +81,54 @@ pub enum RemoteError {
         BEGINNING.as_secs()
     )]
     Slow {
-        /// For the shell.
+        /// The shell command.
         command: String,
-        /// What was said instead, after a colon.
+        /// Output that came instead, after a colon.
         said: String,
     },
-    /// It has no tracer, and none is here that could run there.
+    /// The machine has no tracer, and none is here that can run there.
     #[error(
         "it has no tracer, and this one cannot run there ({machine}): install tracer there, or put \
          a static one beside this one, as {} (`cargo xtask build` makes one)",
         beside.display()
     )]
     NoProgram {
-        /// What `uname -m` says there.
+        /// Output of `uname -m` on that machine.
         machine: String,
-        /// Where one was looked for.
+        /// Where a program for that machine was looked for.
         beside: PathBuf,
     },
-    /// There is no pod for it.
+    /// There is no pod for the agent.
     #[error(transparent)]
     Pod(Box<PodError>),
-    /// The program did not get there.
+    /// The program could not be sent.
     #[error("tracer cannot be put there: {source}")]
     Upload {
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// What was answered is of another version, or damaged.
+    /// The answer is from another version, or damaged.
     #[error(transparent)]
     Records(#[from] TraceError),
-    /// It has begun, and answers nothing.
+    /// The agent has begun, and no longer answers.
     #[error("its agent does not answer")]
     Silent,
-    /// It can tell less than before.
+    /// The agent no longer watches drops after it began anew.
     #[error("it cannot watch drops any more")]
     NoDrops,
-    /// It does not speak as agents do.
+    /// The agent's messages break the protocol.
     #[error("what answers is no agent: {0}")]
     Wrong(&'static str),
-    /// Its clock is not what it was: the machine was suspended, paused or set.
+    /// The agent's clock changed: its machine was suspended or paused, or its clock was set.
     #[error("its clock has moved by {} ms: was it suspended?", by / 1_000_000)]
     Clock {
-        /// By how much, ns.
+        /// By how much the clock changed, ns.
         by: i64,
     },
     /// The stream ended in the middle.
     #[error("the way to its agent broke{said}")]
     Broken {
-        /// What was said last, after a colon.
+        /// The last output, after a colon.
         said: String,
     },
 }
@@ -145,7 +146,7 @@ pub(super) struct Agent {
     pub(super) batches: mpsc::Receiver<Result<Batch, RemoteError>>,
 }
 
-/// Starts the agent that a way leads to.
+/// Starts the agent at the other end of a connection.
 pub(super) fn start(way: Way, start: &Start) -> Result<Agent, RemoteError> {
     let Way {
         name: command,
@@ -175,7 +176,7 @@ pub(super) fn start(way: Way, start: &Start) -> Result<Agent, RemoteError> {
             }
             Ok(Err(error)) => {
                 end.now();
-                // Why the other side takes nothing is for it to say.
+                // The other side says itself why it takes nothing.
                 return Err(match (error, said("")) {
                     (RemoteError::Upload { .. }, said) if !said.is_empty() => {
                         RemoteError::NoAgent { command, said }
@@ -209,7 +210,7 @@ pub(super) fn start(way: Way, start: &Start) -> Result<Agent, RemoteError> {
         let reader = Reader::new(Path::new(&name), input);
         match reader.map(|reader| (reader.head().nodes.clone(), reader)) {
             Ok((nodes, reader)) => {
-                // Whoever has given up needs neither.
+                // A caller that has given up needs neither.
                 if ready.send(Ok(nodes)).is_ok() {
                     read(reader, &sender, &answers, &last_words);
                 }
@@ -270,15 +271,15 @@ pub(super) fn start(way: Way, start: &Start) -> Result<Agent, RemoteError> {
     })
 }
 
-/// Said of an agent of an older version, which leaves out what it does not know.
+/// Note on an agent of an older version, which ignores what it does not know.
 const NO_SNAPLEN: &str = "the tracer there is older and does not know --snaplen: no bytes of \
                           frames are captured; install this version there";
 
-/// Likewise.
+/// Note on an agent of an older version, which ignores what it does not know.
 const NO_XDP: &str = "the tracer there is older and does not know --xdp: no packets are seen at \
                       XDP; install this version there";
 
-/// What was said last, and what to do about it if sudo said it.
+/// The last output, with advice if it is from sudo.
 fn allow(mut said: String) -> String {
     if said.contains("sudo: ") {
         said.push_str(
@@ -291,7 +292,7 @@ fn allow(mut said: String) -> String {
 
 type Streams = (Box<dyn Write + Send>, BufReader<Box<dyn Read + Send>>);
 
-/// Waits for an agent on a thread of its own, which whoever has given up leaves behind.
+/// Waits for an agent on a separate thread. A caller that gives up leaves this thread behind.
 fn open(
     node: String,
     (mut input, mut output): Streams,
@@ -304,7 +305,7 @@ fn open(
     opened
 }
 
-/// Hands on what an agent sends, until its end.
+/// Hands on an agent's messages, until its end.
 fn read(
     reader: Reader<impl Read>,
     to: &mpsc::Sender<Result<Batch, RemoteError>>,
@@ -314,7 +315,7 @@ fn read(
     let mut ended = false;
     for event in reader {
         let batch = match event {
-            // Only this side knows whether it began anew.
+            // Only this side knows whether the agent began anew.
             Ok(Event::Batch { batch, .. }) if batch.begins_anew() => Err(RemoteError::Wrong(
                 "it tells of streams that it did not have",
             )),
@@ -328,7 +329,7 @@ fn read(
                 ended = true;
                 continue;
             }
-            // Of interest to who records the stream.
+            // Only a reader that records the stream needs it.
             Ok(Event::Armed(_)) => continue,
             Ok(Event::Clock { question, time, .. }) => match clock.answered(question, time) {
                 Some(by) => Err(RemoteError::Clock { by }),
@@ -345,21 +346,21 @@ fn read(
     if !ended {
         words.wait();
         let said = words.said("");
-        // A collector that has ended needs no word of it.
+        // A collector that has ended does not need the error.
         drop(to.blocking_send(Err(RemoteError::Broken { said })));
     }
 }
 
-/// Until when a batch tells of what there was, the agent's monotonic clock, ns.
+/// Latest time that a batch reports, the agent's monotonic clock, ns.
 fn told_until(batch: &Batch) -> Option<u64> {
     let watermark = Some(batch.watermark).filter(|time| (1..u64::MAX).contains(time));
     let report = batch.report.as_ref().map(|report| report.time);
     watermark.max(report).max(batch.latest())
 }
 
-/// Takes commands to the agent; dropping it ends the agent.
+/// Sends commands to the agent; dropping it ends the agent.
 pub(super) struct Remote {
-    /// `None` once the agent is to end.
+    /// Messages to the agent; `None` once the agent has to end.
     frames: Option<SyncSender<Message>>,
     flushed: Mutex<Option<Instant>>,
     end: Mutex<End>,
@@ -381,7 +382,7 @@ impl Remote {
             return;
         };
         if let Err(TrySendError::Full(_)) = frames.try_send(message) {
-            // It takes nothing any more: its stream ends, and that is told.
+            // The agent takes nothing any more. Its stream ends, and the reader reports that.
             lock(&self.end).now();
         }
     }
@@ -406,13 +407,13 @@ impl Commander for Remote {
 
 impl Drop for Remote {
     fn drop(&mut self) {
-        // Its input closes, and it ends.
+        // The agent's input closes, so the agent ends.
         self.frames = None;
         self.wait();
     }
 }
 
-/// Writes what is to be said, and now and then asks what time it is there.
+/// Writes messages to the agent, and asks for its clock at intervals.
 fn write(mut input: Box<dyn Write + Send>, inbox: &std_mpsc::Receiver<Message>, clock: &Clock) {
     let mut next = Instant::now() + CLOCK_EVERY;
     loop {
@@ -425,7 +426,7 @@ fn write(mut input: Box<dyn Write + Send>, inbox: &std_mpsc::Receiver<Message>, 
             }
             Err(RecvTimeoutError::Disconnected) => return,
         };
-        // An agent that is gone takes nothing; its stream's end says so.
+        // An agent that is gone takes nothing, and the end of its stream reports that.
         let written = message
             .to_frame()
             .and_then(|frame| input.write_all(&frame))

@@ -1,4 +1,4 @@
-//! What comes before an agent's records: a login's greeting, a shell's complaint.
+//! Skips output before an agent's records, such as a login's greeting or a shell's error.
 
 use std::{
     io::{self, Read},
@@ -7,23 +7,23 @@ use std::{
 
 use super::lock;
 
-/// How every message of a recording begins. No text has these bytes in it.
+/// First bytes of every message of a recording. No text contains these bytes.
 const BEGIN: [u8; 4] = [0xff; 4];
 
-/// How much may come before.
+/// Limit of skipped output, bytes.
 const MOST: usize = 1 << 16;
 
-/// A stream from its first record on.
+/// A stream, from its first record on.
 pub(super) struct Skipping<R> {
     input: R,
-    /// What was read of the beginning and not given yet.
+    /// Bytes that were read at the beginning and not returned yet.
     ready: Vec<u8>,
     skipped: Arc<Mutex<Vec<u8>>>,
     begun: bool,
 }
 
 impl<R: Read> Skipping<R> {
-    /// What is skipped of it can be seen in the second.
+    /// Creates the stream. The second value shows the skipped output.
     pub(super) fn new(input: R) -> (Self, Arc<Mutex<Vec<u8>>>) {
         let skipped = Arc::new(Mutex::new(Vec::new()));
         let skipping = Self {

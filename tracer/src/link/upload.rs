@@ -1,9 +1,9 @@
-//! An agent for a machine where none is installed.
+//! Runs an agent on a machine where none is installed.
 //!
-//! A shell there runs a script that says what machine it is, takes the program from its
-//! standard input, and runs it from a folder in which programs may run. It removes the
-//! program when the agent has ended, which is when its input closes: also if whoever
-//! started it was killed.
+//! A shell on the machine runs a script. The script reports the machine's architecture,
+//! receives the program on standard input, and runs it from a folder in which programs may run.
+//! It removes the program when the agent has ended, which happens when the agent's input
+//! closes. So it does so as well if the collector was killed.
 
 use std::{
     env, fs,
@@ -17,16 +17,17 @@ use tracing::info;
 
 use super::{RemoteError, way::line};
 
-/// What the script says, each on a line of its own.
+/// Lines that the script writes.
 const INSTALLED: &str = "tracer: installed";
 const WANTED: &str = "tracer: wanted ";
 const ARRIVED: &str = "tracer: arrived";
 
-/// How much may be said before.
+/// Limit of output before these lines, bytes.
 const MOST: usize = 1 << 16;
 
-/// Runs the agent that is installed, else takes one. As root, by sudo if the login is not.
-/// It has no quote, backslash or exclamation mark, so that every login shell can carry it.
+/// A script that runs the installed agent, or receives one. The agent runs as root, with sudo
+/// if the login is not root. The script has no quote, backslash or exclamation mark, so that
+/// every login shell passes it on unchanged.
 pub(super) fn script_for_login() -> String {
     format!(
         "s=; [ \"$(id -u)\" = 0 ] || s=\"sudo -n\"; \
@@ -44,20 +45,20 @@ pub(super) fn script_for_login() -> String {
     )
 }
 
-/// Where a pod's memory is mounted, in which the program and the agent's process id are.
+/// Mount point of the pod's memory volume, which has the program and the agent's process id.
 pub(super) const FOLDER: &str = "/tracer";
 
-/// How long a pod waits for its agent.
+/// How long a pod waits for its agent to come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What runs in an agent's pod by exec: the agent that its image has, if it `may_have` one,
-/// else one that it takes. The pod ends with it.
+/// A script for exec in an agent's pod. It runs the agent of the image, if the image `may_have`
+/// one, or receives one. The pod ends with the agent.
 pub(super) fn script_for_pod(may_have: bool) -> String {
     let installed = format!(
         "if command -v tracer >/dev/null 2>&1; \
          then echo; echo \"{INSTALLED}\"; exec tracer agent --stdio; fi; "
     );
-    // An image that nobody named was made for something else.
+    // An image that the user did not name was made for another purpose.
     let installed = if may_have { &installed } else { "" };
     format!(
         "echo $$ >{FOLDER}/pid; {installed}f={FOLDER}/tracer; {}",
@@ -65,15 +66,16 @@ pub(super) fn script_for_pod(may_have: bool) -> String {
     )
 }
 
-/// The pod's own process: it waits for the agent, and ends with it. They share the node's
-/// process ids. Its end kills the agent, so when it is told to end it tells the agent, which
-/// detaches, and waits on.
+/// The script of the pod's own process, which waits for the agent and ends with it. Both share
+/// the node's process ids. The end of this process kills the agent. So if this process is told
+/// to end, it tells the agent, which detaches its programs, and waits for it.
 pub(super) fn script_of_pod() -> String {
     waiting_in(FOLDER)
 }
 
-/// What is told while a shell waits for its child is heard at once. An agent that is told
-/// twice ends without order. `agent::hold` does the same without a shell.
+/// The part of the script that waits in a folder. A shell that waits for a background child
+/// handles signals at once. An agent that gets two signals ends without detaching in order.
+/// `agent::hold` does the same without a shell.
 fn waiting_in(folder: &str) -> String {
     let patience = PATIENCE.as_secs();
     format!(
@@ -86,7 +88,8 @@ fn waiting_in(folder: &str) -> String {
     )
 }
 
-/// Takes the program into the file `$f`, and runs it by this command.
+/// The part of a script that receives the program into the file `$f`, and runs it with this
+/// command.
 fn take_and_run(command: &str) -> String {
     format!(
         "echo; echo \"{WANTED}$(uname -m)\"; \
@@ -97,15 +100,15 @@ fn take_and_run(command: &str) -> String {
     )
 }
 
-/// What became of a script.
+/// The outcome of a script.
 pub(super) enum Opened {
-    /// An agent reads what is said from now on.
+    /// An agent reads the stream from now on.
     Yes,
-    /// The stream ended, or says something else. With what it said.
+    /// The stream ended, or another program answered; with its output.
     No(String),
 }
 
-/// Waits until a script has an agent, and gives it the program if it has none.
+/// Waits until a script has an agent, and sends the program if it has none.
 ///
 /// # Errors
 /// [`RemoteError::NoProgram`], [`RemoteError::Upload`].
@@ -145,12 +148,12 @@ pub(super) fn open(
     Ok(Opened::No(said))
 }
 
-/// A program that a machine can run, whatever it has.
+/// A program that a machine can run without any other file.
 struct Program(PathBuf);
 
 impl Program {
-    /// For a machine as `uname -m` calls it: the one beside this program that is named after
-    /// it, else this program itself.
+    /// The program for a machine, by its name in `uname -m`: the file beside this program that
+    /// is named after the machine, or this program itself.
     fn for_machine(
         machine: &str,
         own: impl Fn() -> io::Result<PathBuf>,
@@ -175,14 +178,14 @@ fn own() -> io::Result<PathBuf> {
     env::current_exe()
 }
 
-/// Whether an ELF file is for a machine, and needs no other file there.
+/// Whether an ELF file is for a machine, and is linked statically.
 fn runs_on(path: &Path, machine: &str) -> io::Result<bool> {
-    /// Offsets in the header of 64 bit, little endian, as `elf.h` has them.
+    /// Offsets in the 64-bit ELF header, little endian (`elf.h`).
     const MACHINE: usize = 18;
     const PROGRAMS: usize = 32;
     const PROGRAM_SIZE: usize = 54;
     const PROGRAM_COUNT: usize = 56;
-    /// A segment that names a dynamic linker.
+    /// Type of a segment that names a dynamic linker.
     const PT_INTERP: u32 = 3;
 
     let file = fs::read(path)?;
@@ -227,7 +230,7 @@ mod tests {
 
     use super::*;
 
-    /// The header of a program for x86-64 with one segment of a kind.
+    /// The header of a program for x86-64 with one segment of a type.
     fn elf(kind: u8) -> Vec<u8> {
         let mut file = vec![0; 64];
         file[..6].copy_from_slice(b"\x7fELF\x02\x01");
@@ -252,7 +255,7 @@ mod tests {
         assert_eq!(chosen("x86_64").ok(), Some(own.clone()));
         assert!(chosen("aarch64").is_err());
         assert!(chosen("../x86_64").is_err());
-        // One that needs a dynamic linker, and one that is cut off.
+        // A program that needs a dynamic linker, and a truncated one.
         fs::write(&own, elf(3))?;
         let refusal = chosen("x86_64").expect_err("it may not run there");
         assert!(refusal.to_string().contains("tracer-x86_64"), "{refusal}");
@@ -282,7 +285,7 @@ mod tests {
         Command::new("sh").args(["-c", &script]).spawn()
     }
 
-    /// Waits until a shell hears that it is to end.
+    /// Waits until a shell has set its trap for SIGTERM.
     fn wait_for_trap(pod: &Child) -> io::Result<()> {
         let until = Instant::now() + Duration::from_secs(20);
         loop {
@@ -305,7 +308,7 @@ mod tests {
     fn a_pod_that_is_told_to_end_ends_its_agent_first() -> Result<(), Box<dyn Error>> {
         let folder = env::temp_dir().join(format!("tracer-pod-{}", std::process::id()));
         fs::create_dir_all(&folder)?;
-        // It says that it was told, and detaches for a while.
+        // The agent reports the signal, and takes a while to detach.
         let mut agent = Command::new("sh")
             .args([
                 "-c",
@@ -319,7 +322,7 @@ mod tests {
         let mut pod = pod(&folder)?;
         wait_for_trap(&pod)?;
         tell(&pod)?;
-        // Whoever is told to end and dies of it leaves this one alone.
+        // A shell that dies of the signal would not tell the agent.
         assert_eq!(said.next().transpose()?.as_deref(), Some("told"));
         assert!(pod.try_wait()?.is_none(), "it waits for its agent");
         assert_eq!(agent.wait()?.code(), Some(7));

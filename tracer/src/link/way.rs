@@ -1,4 +1,4 @@
-//! The way to an agent: streams, and what ends when they are given up.
+//! The connection to an agent: streams, and a process or pod that ends with them.
 
 use std::{
     collections::BTreeSet,
@@ -21,11 +21,11 @@ use super::{
     upload,
 };
 
-/// How long a command has to end once its agent has, or is to.
+/// How long a command may take to end after its agent.
 const ENDING: Duration = Duration::from_secs(2);
 
-/// A dead network is noticed after ten seconds, as an agent notices it. Nobody is asked for
-/// a password: who would answer sits before the follow's own terminal.
+/// Options of ssh. ssh notices a dead network after ten seconds, as an agent does. It asks for
+/// no password, because the terminal belongs to the follow.
 const SSH_OPTIONS: &[&str] = &[
     "-T",
     "-o",
@@ -38,11 +38,11 @@ const SSH_OPTIONS: &[&str] = &[
     "ServerAliveCountMax=2",
 ];
 
-/// Streams that lead to an agent.
+/// The streams of an agent.
 pub(super) struct Way {
-    /// What one would type to go it.
+    /// The command that a user would type to connect.
     pub(super) name: String,
-    /// Whether a shell answers first, whose script takes the program (`upload`).
+    /// Whether a shell answers first, whose script receives the program (`upload`).
     pub(super) uploads: bool,
     pub(super) input: Box<dyn Write + Send>,
     pub(super) output: Box<dyn Read + Send>,
@@ -51,7 +51,7 @@ pub(super) struct Way {
 }
 
 impl Way {
-    /// Runs a shell's command.
+    /// Runs a shell command.
     ///
     /// # Errors
     /// [`RemoteError::Run`].
@@ -60,13 +60,13 @@ impl Way {
         Self::run(shell.args(["-c", command]), command.to_owned(), false)
     }
 
-    /// Logs in to a machine.
+    /// Logs in to a machine over ssh.
     ///
     /// # Errors
     /// [`RemoteError::Run`].
     pub(super) fn ssh(host: &str) -> Result<Self, RemoteError> {
         let mut ssh = Command::new("ssh");
-        // Whatever shell the login has. No script here has a quote in it.
+        // This works with every login shell, because no script here contains a quote.
         let script = format!("exec sh -c '{}'", upload::script_for_login());
         ssh.args(SSH_OPTIONS).args(["--", host, &script]);
         Self::run(&mut ssh, format!("ssh {host}"), true)
@@ -77,7 +77,7 @@ impl Way {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // Ctrl-C is for the collector, which then ends its agents in order.
+            // Ctrl-C must reach only the collector, which then ends its agents in order.
             .process_group(0)
             .spawn();
         let mut child = match child {
@@ -104,24 +104,24 @@ impl Way {
     }
 }
 
-/// What a way ends with. Dropping it ends it.
+/// What ends with the connection; dropping it ends the process or pod.
 pub(super) enum End {
-    /// A command and all that it has run: they are a group of their own.
+    /// A command with all its children, which are a process group.
     Command(Child),
     /// A pod.
     Pod(Session),
 }
 
 impl End {
-    /// Takes note that an agent answers from now on. A login has its own way to notice that
-    /// nobody does.
+    /// Notes that an agent answers from now on. ssh notices by itself if the agent no longer
+    /// answers.
     pub(super) fn begin(&self) {
         if let Self::Pod(session) = self {
             session.begin();
         }
     }
 
-    /// Waits until it ends by itself, and ends it if it does not.
+    /// Waits until the command or pod ends by itself, and ends it if it does not.
     pub(super) fn wait(&mut self) {
         match self {
             Self::Command(child) => {
@@ -135,13 +135,13 @@ impl End {
         self.now();
     }
 
-    /// Ends it without waiting for more than what has to be removed.
+    /// Ends the command or pod, and waits only for what has to be removed.
     pub(super) fn now(&mut self) {
         match self {
             Self::Command(child) => {
-                // The number of one that was waited for may be somebody else's by now.
+                // The process id of a command that was waited for may be reused by now.
                 if matches!(child.try_wait(), Ok(None)) {
-                    // It fails only for one that has ended meanwhile.
+                    // Killing fails only if the group has ended in the meantime.
                     let _: nix::Result<()> = killpg(group(child), Signal::SIGKILL);
                     drop(child.wait());
                 }
@@ -162,20 +162,20 @@ fn group(child: &Child) -> Pid {
     Pid::from_raw(child.id().cast_signed())
 }
 
-/// The commands that run, by their groups.
+/// Process groups of the running commands.
 static RUNNING: Mutex<BTreeSet<Pid>> = Mutex::new(BTreeSet::new());
 
-/// Ends all commands that still run and all pods, before this process ends: those of agents
-/// that did not come, or that are stuck.
+/// Ends all running commands and all pods, before this process ends. They are left from agents
+/// that did not start, or are stuck.
 pub fn end_all() {
     pods::end_all();
     for group in std::mem::take(&mut *lock(&RUNNING)) {
-        // It fails only for one that has ended meanwhile.
+        // Killing fails only if the group has ended in the meantime.
         let _: nix::Result<()> = killpg(group, Signal::SIGKILL);
     }
 }
 
-/// What a machine says before it is ready, for people.
+/// Reads a line of a machine's output before the agent is ready.
 pub(super) fn line(input: &mut impl Read, most: usize) -> io::Result<Option<String>> {
     let mut line = Vec::new();
     let mut byte = [0];

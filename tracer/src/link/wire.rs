@@ -1,7 +1,8 @@
-//! What goes to a remote agent: frames, each a length and as many bytes of JSON.
+//! Messages to a remote agent, each in a frame: a length of four bytes, network byte order, and
+//! that many bytes of JSON.
 //!
-//! The first frame says which protocol the collector speaks, the second is the request,
-//! all others are commands or questions about its clock. What an agent answers is a recording.
+//! The first frame has the collector's protocol version, and the second the request. All others
+//! are commands, or questions about the agent's clock. The agent answers with a recording.
 
 use std::{io, time::Duration};
 
@@ -12,45 +13,45 @@ use tokio_util::{
 };
 use tracer_core::request::{Command, Start};
 
-/// What collectors of this version speak. Within one number, frames and fields are only
-/// added, and what is not known is left out.
+/// Protocol version of this collector. Within one version, frames and fields are only added,
+/// and unknown ones are ignored.
 pub(crate) const PROTOCOL: u32 = 1;
 
-/// Silence that neither side takes for life.
+/// After this silence, each side takes the other one for dead.
 pub(crate) const SILENCE: Duration = Duration::from_secs(10);
 
 /// How often a collector asks for the agent's clock.
 pub(crate) const CLOCK_EVERY: Duration = Duration::from_secs(2);
 
-/// More than any request needs: a filter of [`MAX_PAIRS`].
+/// Limit of a frame, bytes: more than a request with a filter of [`MAX_PAIRS`] needs.
 const MAX_FRAME: usize = 64 << 20;
 
-/// How many pairs of addresses a follow may have.
+/// Limit of a follow's pairs of addresses.
 pub(crate) const MAX_PAIRS: usize = 1 << 18;
 
-/// A frame.
+/// A message in a frame.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Message {
-    /// Who speaks.
+    /// The collector's version, in the first frame.
     Hello {
-        /// [`PROTOCOL`].
+        /// Protocol version: [`PROTOCOL`].
         protocol: u32,
-        /// The version of tracer, for people.
+        /// Version of tracer, for messages.
         version: String,
     },
-    /// What the agent is to do.
+    /// The request: what the agent has to do.
     Start(Box<Start>),
-    /// The collector is ready: what the agent sees may come.
+    /// The collector is ready for hops and drops.
     Go,
-    /// What it is to do from now on.
+    /// A command.
     Command(Command),
-    /// What time is it there? With the question's number. It shows that the collector
-    /// lives, too.
+    /// A question for the agent's clock, with the question's number. It also shows that the
+    /// collector is alive.
     Clock(u16),
 }
 
-/// How frames are cut out of a stream.
+/// The codec that separates frames in a stream.
 pub(crate) fn codec() -> LengthDelimitedCodec {
     LengthDelimitedCodec::builder()
         .max_frame_length(MAX_FRAME)
@@ -58,10 +59,10 @@ pub(crate) fn codec() -> LengthDelimitedCodec {
 }
 
 impl Message {
-    /// The bytes of a frame.
+    /// Encodes a message as a frame: a length of four bytes, network byte order, then JSON.
     ///
     /// # Errors
-    /// If it is too large.
+    /// If the frame would be too large.
     pub(crate) fn to_frame(&self) -> io::Result<Vec<u8>> {
         let json = serde_json::to_vec(self)?;
         let mut frame = tokio_util::bytes::BytesMut::new();
@@ -69,10 +70,10 @@ impl Message {
         Ok(frame.to_vec())
     }
 
-    /// What a frame says.
+    /// Decodes the JSON of a frame, without its length.
     ///
     /// # Errors
-    /// If it is no such message.
+    /// If the bytes are no message.
     pub(crate) fn of_frame(frame: &[u8]) -> io::Result<Self> {
         Ok(serde_json::from_slice(frame)?)
     }
@@ -86,7 +87,7 @@ mod tests {
 
     use super::*;
 
-    /// What an agent reads out of bytes.
+    /// The messages that an agent reads from bytes.
     fn messages(bytes: &[u8]) -> io::Result<Vec<Message>> {
         let (mut bytes, mut codec) = (BytesMut::from(bytes), codec());
         let mut messages = Vec::new();
@@ -141,7 +142,7 @@ mod tests {
             b_port: Some(u16::MAX),
         };
         let json = serde_json::to_string(&pair).expect("text");
-        // A quarter of the frame is left for all else.
+        // A quarter of the frame is left for everything else.
         assert!((json.len() + 1) * MAX_PAIRS < MAX_FRAME * 3 / 4, "{json}");
     }
 
@@ -152,7 +153,7 @@ mod tests {
     }
 
     proptest! {
-        /// Bytes come from anywhere: they are frames, or refused.
+        /// Any bytes are frames, or refused.
         #[test]
         fn changed_bytes_are_refused_or_understood(
             changes in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),

@@ -1,4 +1,4 @@
-//! What a remote agent, or whatever a command leads to, says on its standard error.
+//! Standard error of a remote agent, or of another program that a command runs.
 
 use std::{
     collections::VecDeque,
@@ -10,16 +10,17 @@ use std::{
 use super::lock;
 use crate::terminal::tell;
 
-/// Bytes of a line; what is longer is more lines.
+/// Limit of a line, bytes; a longer line is split.
 const LONGEST_LINE: u64 = 4096;
 
-/// Lines that are kept of what was said last.
+/// Number of last lines that are kept.
 const LAST_WORDS: usize = 3;
 
-/// How long the rest of what is said is waited for after a stream's end.
+/// How long to wait for the rest of standard error after a stream's end.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What an agent says on its standard error: kept until it has begun, then told at once.
+/// Lines of an agent's standard error. They are kept until the agent has begun, and shown at
+/// once afterwards.
 #[derive(Clone, Default)]
 pub(super) struct Words(Arc<Mutex<Said>>, Arc<Condvar>);
 
@@ -27,7 +28,7 @@ pub(super) struct Words(Arc<Mutex<Said>>, Arc<Condvar>);
 struct Said {
     last: VecDeque<String>,
     aloud: bool,
-    /// Whether nothing more will be said.
+    /// Whether standard error has ended.
     ended: bool,
 }
 
@@ -60,7 +61,7 @@ impl Words {
         self.1.notify_all();
     }
 
-    /// Waits for what was said last, which comes by another way than a stream's end.
+    /// Waits for the last lines, which may come later than the end of the other stream.
     pub(super) fn wait(&self) {
         let said = lock(&self.0);
         let waited = self
@@ -69,7 +70,7 @@ impl Words {
         drop(waited);
     }
 
-    /// Tells from now on what is said, and what was said before.
+    /// Shows the kept lines, and each new line from now on.
     pub(super) fn aloud(&self, node: &str) {
         let mut said = lock(&self.0);
         said.aloud = true;
@@ -78,7 +79,7 @@ impl Words {
         }
     }
 
-    /// The last that was said, or `other` if nothing was, after a colon.
+    /// The last lines, or `other` if there are none, after a colon.
     pub(super) fn said(&self, other: &str) -> String {
         let said = lock(&self.0);
         let lines: Vec<&str> = match &said.last {

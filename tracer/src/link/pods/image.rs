@@ -1,12 +1,13 @@
-//! Which image on a node has a shell, and may run as root there without having been named.
+//! Chooses an image on a node that has a shell, and that may run as root there although the
+//! user did not name it.
 
 use k8s_openapi::api::core::v1::Node;
 
 use super::PodError;
 
-/// Whole repositories of images that have a shell with `head`, `uname` and `sha256sum`, and
-/// whose publishers many trust as root on their nodes. Anybody may push one to a repository
-/// of their own and have a node pull it: no other name is enough.
+/// Repositories of images that have a shell with `head`, `uname` and `sha256sum`, and whose
+/// publishers many trust as root on their nodes. The whole name must match: anybody may push an
+/// image to an own repository and have a node pull it.
 const SHELLS: &[&str] = &[
     "docker.io/library/busybox",
     "docker.io/library/alpine",
@@ -32,15 +33,15 @@ const SHELLS: &[&str] = &[
     "registry.k8s.io/e2e-test-images/busybox",
 ];
 
-/// The smallest image with a shell that a node has.
+/// The smallest image with a shell on a node; `None` if there is none.
 pub(super) fn of(node: &Node) -> Option<String> {
     let images = node.status.as_ref()?.images.as_ref()?;
     let mut found: Vec<(i64, &String)> = Vec::new();
     for image in images {
         let names = image.names.iter().flatten();
-        // Each name counts alone: an image may have several.
+        // An image may have several names, and each counts by itself.
         let known = names.filter(|name| SHELLS.contains(&repository(name)));
-        // A tag is what people know it by.
+        // People know an image by its tag.
         if let Some(name) = known.min_by_key(|name| name.contains('@')) {
             found.push((image.size_bytes.unwrap_or(i64::MAX), name));
         }
@@ -53,18 +54,18 @@ pub(super) fn of(node: &Node) -> Option<String> {
 fn repository(name: &str) -> &str {
     let name = name.split_once('@').map_or(name, |(name, _)| name);
     match name.rsplit_once(':') {
-        // What follows the colon of a registry's port has a path.
+        // After the colon of a registry's port comes a path.
         Some((repository, tag)) if !tag.contains('/') => repository,
         _ => name,
     }
 }
 
-/// Whether an image is called `tracer`, as the project's own is.
+/// Whether an image has the name `tracer`, as the project's own image does.
 pub(super) fn is_tracers(name: &str) -> bool {
     repository(name).rsplit('/').next() == Some("tracer")
 }
 
-/// Refuses nodes that are none.
+/// Refuses virtual nodes.
 pub(super) fn check(name: &str, node: &Node) -> Result<(), PodError> {
     let labels = node.metadata.labels.as_ref();
     let is =

@@ -1,22 +1,24 @@
-//! What an agent's pod runs, by what its image has.
+//! Commands of an agent's pod, by the contents of its image.
 //!
-//! The cluster does not say what an image has. An image of the list has a shell. An image that
-//! somebody named may have either, so the likelier is tried first: if the runtime finds no such
-//! program in the image, the pod never starts, and another one is made.
+//! The cluster does not say what an image contains. Images of the list have a shell. An image
+//! that the user named may have a shell or `tracer`, so the likelier content is tried first. If
+//! the runtime does not find the program in the image, the pod never starts, and another one is
+//! created.
 
 use super::image;
 use crate::link::upload::{self, FOLDER};
 
-/// What an image is taken to have.
+/// What the image is assumed to contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Inside {
-    /// A shell, which takes a `tracer`.
+    /// A shell, which receives `tracer`.
     Shell,
     /// `tracer`, and perhaps nothing else.
     Tracer,
 }
 
-/// What an image may have, the likelier first; `None` for an image of the list.
+/// Possible contents of an image that the user named, the likelier one first; `None`: an image
+/// of the list.
 pub(super) fn guesses(named: Option<&str>) -> &'static [Inside] {
     match named {
         None => &[Inside::Shell],
@@ -26,7 +28,7 @@ pub(super) fn guesses(named: Option<&str>) -> &'static [Inside] {
 }
 
 impl Inside {
-    /// The pod's own process: it waits for the agent, and ends with it.
+    /// Command of the pod's own process, which waits for the agent and ends with it.
     pub(super) fn holder(self) -> Vec<String> {
         match self {
             Self::Shell => shell(upload::script_of_pod()),
@@ -34,7 +36,8 @@ impl Inside {
         }
     }
 
-    /// What becomes the agent, by exec. An image that was named may have a shell and `tracer`.
+    /// Command that becomes the agent, by exec. An image that the user named may have both a
+    /// shell and `tracer`.
     pub(super) fn agent(self, was_named: bool) -> Vec<String> {
         match self {
             Self::Shell => shell(upload::script_for_pod(was_named)),
@@ -46,12 +49,12 @@ impl Inside {
         }
     }
 
-    /// Whether a script answers before the agent does (`upload`).
+    /// Whether a script answers before the agent (`upload`).
     pub(super) fn uploads(self) -> bool {
         self == Self::Shell
     }
 
-    /// For people.
+    /// Name for messages.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Shell => "a shell",
@@ -64,7 +67,8 @@ fn shell(script: String) -> Vec<String> {
     vec!["sh".to_owned(), "-c".to_owned(), script]
 }
 
-/// An agent's command with the option that takes the file for the agent's process id.
+/// The command of an agent, with an option that takes the path of the file for the agent's
+/// process id.
 fn tracer(option: &str) -> Vec<String> {
     let file = format!("{FOLDER}/pid");
     ["tracer", "agent", option, &file].map(str::to_owned).into()

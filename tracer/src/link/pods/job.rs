@@ -1,4 +1,4 @@
-//! What is made in the cluster for an agent: a Job with one pod.
+//! The object in the cluster for an agent: a Job with one pod.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use tracer_core::request::{Start, Watch};
 use super::{CONTAINER, NAMESPACE, inside::Inside};
 use crate::link::upload;
 
-/// What all that is made here carries.
+/// Label of all objects that tracer creates.
 const LABEL: (&str, &str) = ("app.kubernetes.io/name", "tracer-agent");
 pub(super) const SELECTOR: &str = "app.kubernetes.io/name=tracer-agent";
 
-/// How long its follow waits for it to run, s.
+/// Annotation: how long the follow waits for the pod to run, s.
 pub(super) const WAITS: &str = "tracer/waits";
 
-/// As long as any follow needs a pod without asking for another.
+/// Limit of a Job's life, longer than a follow uses a single pod.
 const LONGEST: Duration = Duration::from_hours(12);
 
 /// What a follow would do to a node, in a sentence.
@@ -33,25 +33,25 @@ pub fn about(start: &Start) -> String {
     )
 }
 
-/// The most that a pod may use.
+/// CPU limit of a pod.
 const CPU: &str = "1";
 const MEMORY: &str = "256Mi";
 
-/// What a pod is made for.
+/// Parameters of an agent's Job.
 pub(super) struct Wanted<'a> {
-    /// The Job's name, and the pod's but for an ending.
+    /// Name of the Job, and the beginning of the pod's name.
     pub(super) name: &'a str,
     pub(super) start: &'a Start,
     pub(super) image: &'a str,
     pub(super) inside: Inside,
-    /// Whether the image may have to be pulled.
+    /// Pull policy of the image.
     pub(super) pull: &'a str,
-    /// The node's kernel, as `uname -r` says.
+    /// Kernel release of the node, as from `uname -r`.
     pub(super) kernel: &'a str,
     pub(super) wait: Duration,
 }
 
-/// The namespace of all agents' pods.
+/// The namespace object for agents' pods.
 pub(super) fn namespace() -> Namespace {
     serde_json::from_value(json!({
         "apiVersion": "v1",
@@ -60,7 +60,7 @@ pub(super) fn namespace() -> Namespace {
             "name": NAMESPACE,
             "labels": {
                 LABEL.0: LABEL.1,
-                // Pods that see their hosts are refused by all other levels.
+                // All other Pod Security levels refuse pods that see their hosts.
                 "pod-security.kubernetes.io/enforce": "privileged",
             },
         },
@@ -69,7 +69,7 @@ pub(super) fn namespace() -> Namespace {
 }
 
 impl Wanted<'_> {
-    /// The Job.
+    /// The Job object.
     pub(super) fn job(&self) -> Job {
         let node = &self.start.node;
         let labels = json!({LABEL.0: LABEL.1});
@@ -96,13 +96,13 @@ impl Wanted<'_> {
 
     fn pod(&self) -> Value {
         let capabilities = self.capabilities();
-        // What SELinux calls a container that may see its host's processes.
+        // SELinux type of a container that may see its host's processes.
         let enters = capabilities.contains(&"SYS_ADMIN");
         let selinux = enters.then(|| json!({"type": "spc_t"}));
         json!({
             "nodeName": self.start.node,
             "restartPolicy": "Never",
-            // An agent that is told to end detaches first.
+            // The agent needs time to detach its programs.
             "terminationGracePeriodSeconds": 5,
             "hostNetwork": true,
             "hostPID": true,
@@ -133,38 +133,39 @@ impl Wanted<'_> {
                     "capabilities": {"drop": ["ALL"], "add": capabilities},
                     "seLinuxOptions": selinux,
                     "seccompProfile": {"type": "RuntimeDefault"},
-                    // Its default forbids to look at other processes' namespaces.
+                    // The default profile forbids access to other processes' namespaces.
                     "appArmorProfile": {"type": "Unconfined"},
                 },
             }],
         })
     }
 
-    /// What the agent needs, and nothing else.
+    /// Capabilities of the agent, and no others.
     fn capabilities(&self) -> Vec<&'static str> {
         let mut needed = capabilities(self.start);
         if is_before(self.kernel, (5, 11)) {
-            // Maps counted as locked memory.
+            // Before Linux 5.11, BPF maps count as locked memory.
             needed.push("SYS_RESOURCE");
         }
         needed
     }
 }
 
-/// What an agent needs on newer kernels.
+/// Capabilities of an agent on newer kernels.
 fn capabilities(start: &Start) -> Vec<&'static str> {
-    // To load programs, to attach them, to tell packets apart, and to name functions.
+    // They are for loading programs, attaching them, distinguishing packets, and naming
+    // functions.
     let mut needed = vec!["BPF", "NET_ADMIN", "PERFMON", "SYSLOG"];
     let request = &start.request;
     let has_pods = !request.pods.is_empty() || !request.unplaced.is_empty();
     if has_pods || request.pod_interfaces || start.watch == Watch::Drops {
-        // To find pods by their namespaces, and to hear of those that come.
+        // They are for finding pods by their namespaces, and for noticing new pods.
         needed.extend(["SYS_ADMIN", "SYS_PTRACE", "NET_BROADCAST"]);
     }
     needed
 }
 
-/// Whether a kernel's version is lower. Of one that says nothing it is not assumed.
+/// Whether a kernel's version is below `version`; false if the release has no version.
 fn is_before(kernel: &str, version: (u32, u32)) -> bool {
     let mut numbers = kernel.split(['.', '-']).map(str::parse::<u32>);
     match (numbers.next(), numbers.next()) {
@@ -215,7 +216,7 @@ mod tests {
         wanted.job()
     }
 
-    /// Its pod's only container.
+    /// The only container of the Job's pod.
     fn container(job: Job) -> Container {
         let pod = job.spec.expect("a spec").template.spec.expect("a pod");
         let containers = <[Container; 1]>::try_from(pod.containers);
@@ -252,9 +253,11 @@ mod tests {
         assert_eq!(script[2], upload::script_of_pod());
         let command = tracer.command.take().expect("a command");
         assert_eq!(command, ["tracer", "agent", "--hold", "/tracer/pid"]);
-        // The image's entry point would take these as its own.
+        // The command must be `command`, because the image's entry point would take `args` as
+        // its own.
         assert_eq!(tracer.args, None);
-        // The file is in memory that the pod may write to, as all else is read-only.
+        // The file is in a memory volume that the pod may write to. Everything else is
+        // read-only.
         let mounts = tracer.volume_mounts.as_ref().expect("a mount");
         assert_eq!(mounts[0].mount_path, "/tracer");
         // All else is the same.

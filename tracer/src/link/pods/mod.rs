@@ -1,10 +1,10 @@
-//! Agents in pods: one for each node, made when a follow begins and gone when it ends.
+//! Agents in pods: one for each node, created when a follow begins and removed when it ends.
 //!
-//! A Job holds each pod, so that Kubernetes removes what nobody else does. The pod's own
+//! Each pod belongs to a Job, so that Kubernetes removes pods that are left over. The pod's own
 //! process waits for the agent, which comes by exec, and ends with it. The image has the
-//! program, or a shell that takes it from its standard input (`inside`). The agent ends with its stream. So a follow that is killed leaves a
-//! pod for some seconds, and a Job no longer than its pod. What never came to run is removed
-//! by the next follow, once whoever made it has given up.
+//! program, or a shell that receives it on standard input (`inside`). The agent ends with its
+//! stream. So a killed follow leaves a pod for some seconds, and a Job no longer than its pod.
+//! The next follow removes Jobs whose pods never came to run, once their follows have given up.
 
 mod image;
 mod inside;
@@ -28,27 +28,27 @@ pub(super) use self::session::{Session, end_all, start};
 pub use self::{job::about as about_pod, refused::PodError};
 use crate::cluster::{Access, Cluster, ClusterError, Place};
 
-/// Where agents' pods are.
+/// Namespace of agents' pods.
 const NAMESPACE: &str = "tracer-agents";
 
-/// The container that an agent comes to. Webhooks may add others to its pod.
+/// Container of the agent. Webhooks may add others to the pod.
 const CONTAINER: &str = "agent";
 
-/// How long an agent's pod is waited for.
+/// How long a follow waits for an agent's pod.
 const WAIT: Duration = Duration::from_secs(60);
 
-/// How long the API server has to answer. One that takes a connection and then says nothing
-/// would be waited for without end.
+/// How long the API server has to answer. Without a limit, a server that accepts a connection
+/// and then stays silent would block the follow.
 const ANSWER: Duration = Duration::from_secs(30);
 
-/// How agents' pods are made.
+/// Settings for agents' pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pods {
-    /// Which cluster, and as whom.
+    /// Cluster and user.
     pub access: Access,
-    /// An image with tracer or a shell, if it is not to be a well-known one that the node has.
+    /// An image with tracer or a shell; `None`: a well-known one that the node has.
     pub image: Option<String>,
-    /// How long they may take to run.
+    /// How long pods may take until they run.
     pub wait: Duration,
 }
 
@@ -63,13 +63,13 @@ impl Default for Pods {
 }
 
 impl Pods {
-    /// Makes sure that these nodes can have agents, before anything is made in the cluster,
-    /// and removes what follows before have left.
+    /// Checks that these nodes can have agents, before anything is created in the cluster.
+    /// Removes Jobs that earlier follows left.
     ///
     /// # Errors
     /// [`PodError`].
     pub(super) async fn prepare(&self, nodes: &[&str]) -> Result<(), PodError> {
-        // This may ask a person to log in, who takes longer.
+        // Logging in may involve a person, who takes longer.
         let cluster = self.access.connect().await?;
         let prepared = async {
             rights::check(&cluster).await?;
@@ -89,7 +89,7 @@ impl Pods {
         found.map_err(|error| cluster.explain(error).into())
     }
 
-    /// The image for a node, and whether it may have to be pulled.
+    /// The image for a node, and its pull policy.
     fn choose(&self, name: &str, node: &Node) -> Result<(String, &'static str), PodError> {
         image::check(name, node)?;
         match &self.image {
@@ -102,7 +102,7 @@ impl Pods {
     }
 }
 
-/// Gives an API server no longer than [`ANSWER`].
+/// Waits for an API server's answer, at most [`ANSWER`].
 async fn answered<T>(
     place: &Place,
     work: impl Future<Output = Result<T, PodError>>,
@@ -111,7 +111,7 @@ async fn answered<T>(
     answer.unwrap_or_else(|_| Err(silent(place)))
 }
 
-/// What is said of a server that does not answer.
+/// The error for a server that does not answer.
 fn silent(place: &Place) -> PodError {
     let unreachable = ClusterError::Unreachable {
         server: place.server.clone(),
@@ -121,12 +121,12 @@ fn silent(place: &Place) -> PodError {
     unreachable.into()
 }
 
-/// Makes the namespace for agents' pods where there is none.
+/// Creates the namespace for agents' pods if it does not exist.
 async fn make_namespace(cluster: &Cluster) -> Result<(), PodError> {
     let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
     match namespaces.get_opt(NAMESPACE).await {
         Ok(None) => {}
-        // Who may not look makes pods where an operator has made room.
+        // A user who may not read namespaces relies on an operator to have created it.
         Ok(Some(_)) => return Ok(()),
         Err(kube::Error::Api(status)) if status.code == 403 => return Ok(()),
         Err(error) => return Err(cluster.explain(error).into()),
@@ -138,7 +138,7 @@ async fn make_namespace(cluster: &Cluster) -> Result<(), PodError> {
         .await;
     match made {
         Ok(_) => {}
-        // Another follow was faster.
+        // Another follow created it first.
         Err(kube::Error::Api(status)) if status.code == 409 => {}
         Err(error) => return Err(cluster.explain(error).into()),
     }

@@ -1,4 +1,4 @@
-//! What a user must be allowed, asked before anything is made.
+//! Checks a user's rights, before anything is created.
 
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
@@ -11,7 +11,7 @@ use crate::cluster::{Cluster, ClusterError, Rule};
 /// The first minor version in which exec over WebSocket is `create`, as over SPDY.
 const CREATES_EXEC: u32 = 35;
 
-/// A right.
+/// A right, as in an RBAC rule.
 struct Right {
     verb: &'static str,
     group: &'static str,
@@ -60,7 +60,7 @@ impl Right {
         Ok(answer.status.is_some_and(|status| status.allowed))
     }
 
-    /// The rule that gives it.
+    /// The rule that grants the right.
     fn rule(&self) -> Rule {
         let resource = match self.subresource {
             Some(sub) => format!("{}/{sub}", self.resource),
@@ -75,11 +75,11 @@ impl Right {
     }
 }
 
-/// Names all rights that are missing.
+/// Fails with all missing rights.
 pub(super) async fn check(cluster: &Cluster) -> Result<(), PodError> {
     let version = cluster.client.apiserver_version().await;
     let minor = version.map_err(|error| cluster.explain(error))?.minor;
-    // A vendor's is `34+`.
+    // Some vendors write `34+`.
     let minor: u32 = minor.trim_end_matches('+').parse().unwrap_or(CREATES_EXEC);
     let verb = if minor < CREATES_EXEC {
         "get"
@@ -111,7 +111,7 @@ pub(super) async fn check(cluster: &Cluster) -> Result<(), PodError> {
     }
 }
 
-/// Whether the namespace for agents' pods may be made.
+/// Checks that the user may create the namespace for agents' pods.
 pub(super) async fn check_namespaces(cluster: &Cluster) -> Result<(), PodError> {
     match Right::anywhere("create", "namespaces")
         .is_given(cluster)

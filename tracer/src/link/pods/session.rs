@@ -1,6 +1,8 @@
-//! One agent in one pod, from the Job to the streams of its exec, and to the Job's end.
+//! A session: one agent in one pod, from the Job and the streams of its exec to the Job's
+//! removal.
 //!
-//! A client works in the runtime that made it, so each agent has a thread with one.
+//! A client works only in the runtime that created it, so each agent has a thread with a
+//! runtime.
 
 use std::{
     sync::{
@@ -34,10 +36,10 @@ use crate::{
     link::{RemoteError, lock, way},
 };
 
-/// Bytes that may be on their way in each direction. kube's default is 1 KiB.
+/// Buffer in each direction, bytes. kube's default is 1 KiB.
 const BUFFER: usize = 1 << 20;
 
-/// How long a cluster has to take a Job back. Without that, the Job ends with its pod.
+/// How long the removal of a Job may take. Otherwise, the Job ends with its pod.
 const REMOVAL: Duration = Duration::from_secs(3);
 
 /// Sessions whose Jobs may still be in the cluster.
@@ -45,7 +47,7 @@ static OPEN: Mutex<Open> = Mutex::new(Open::new());
 
 struct Open {
     sessions: Vec<Session>,
-    /// Whether this process ends, so that nobody would end another.
+    /// Whether this process is ending, so that nobody would end another session.
     closed: bool,
 }
 
@@ -57,7 +59,7 @@ impl Open {
         }
     }
 
-    /// Takes a session, unless it comes too late.
+    /// Adds a session, unless this process is ending.
     fn add(&mut self, session: &Session) -> Result<(), PodError> {
         if self.closed {
             return Err(PodError::Closed);
@@ -71,7 +73,7 @@ impl Open {
             .retain(|open| !Arc::ptr_eq(&open.0, &session.0));
     }
 
-    /// Gives all that are left, and takes no more.
+    /// Returns all open sessions, and accepts no more.
     fn close(&mut self) -> Vec<Session> {
         self.closed = true;
         std::mem::take(&mut self.sessions)
@@ -84,7 +86,7 @@ pub(in crate::link) struct Session(Arc<Shared>);
 
 struct Shared {
     stop: Notify,
-    /// Whether its agent answers: what it says of its clock comes every few seconds.
+    /// Whether the agent answers. From then on, answers about its clock come every few seconds.
     has_begun: AtomicBool,
     ended: Mutex<bool>,
     end: Condvar,
@@ -100,25 +102,25 @@ impl Session {
         }))
     }
 
-    /// From now on its agent's silence is its end.
+    /// From now on, silence of the agent ends the session.
     pub(in crate::link) fn begin(&self) {
         self.0.has_begun.store(true, Ordering::Relaxed);
     }
 
-    /// Waits until it has ended by itself.
+    /// Waits until the session has ended by itself.
     pub(in crate::link) fn wait(&self, limit: Duration) {
         let ended = lock(&self.0.ended);
         drop(self.0.end.wait_timeout_while(ended, limit, |ended| !*ended));
     }
 
-    /// Ends it, and takes the Job back.
+    /// Ends the session, and removes its Job.
     pub(in crate::link) fn end(&self) {
         self.0.stop.notify_one();
         self.wait(IN_FLIGHT + REMOVAL);
     }
 }
 
-/// Ends all sessions that are left, before this process ends.
+/// Ends all open sessions, before this process ends.
 pub(in crate::link) fn end_all() {
     let open = lock(&OPEN).close();
     for session in &open {
@@ -129,10 +131,10 @@ pub(in crate::link) fn end_all() {
     }
 }
 
-/// Makes an agent's pod, and execs into it.
+/// Creates an agent's pod, and runs the agent by exec.
 ///
 /// # Errors
-/// [`RemoteError::Pod`]; the Job is gone then.
+/// [`RemoteError::Pod`]; then the Job is removed.
 pub(in crate::link) fn start(pods: &Pods, start: &Start) -> Result<way::Way, RemoteError> {
     let session = Session::new();
     lock(&OPEN).add(&session)?;
@@ -162,7 +164,7 @@ pub(in crate::link) fn start(pods: &Pods, start: &Start) -> Result<way::Way, Rem
     })
 }
 
-/// From the first Job's making to the last one's removal.
+/// Runs a session, from the creation of the first Job to the removal of the last.
 async fn run(pods: &Pods, start: &Start, session: &Session, ready: &Ready) {
     let mut failed = None;
     for &inside in inside::guesses(pods.image.as_deref()) {
@@ -177,7 +179,7 @@ async fn run(pods: &Pods, start: &Start, session: &Session, ready: &Ready) {
     }
 }
 
-/// From a Job's making to its removal: why it was of no use.
+/// Runs one Job, from its creation to its removal. Returns why it failed.
 async fn run_job(
     pods: &Pods,
     start: &Start,
@@ -186,7 +188,7 @@ async fn run_job(
     ready: &Ready,
 ) -> Option<PodError> {
     let stop = &session.0.stop;
-    // A name that is taken is refused by the cluster.
+    // The cluster refuses a name that is in use.
     let mut random = [0; 5];
     getrandom::fill(&mut random).unwrap_or_default();
     let random: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -228,7 +230,7 @@ async fn run_job(
     failed
 }
 
-/// Takes a Job back.
+/// Removes a Job.
 async fn remove(cluster: &Cluster, jobs: &Api<Job>, name: &str, node: &str) {
     let why = match timeout(REMOVAL, jobs.delete(name, &DeleteParams::background())).await {
         Ok(Ok(_)) => return,
@@ -239,7 +241,7 @@ async fn remove(cluster: &Cluster, jobs: &Api<Job>, name: &str, node: &str) {
     warn!("{node}: the Job {name} is left: {why}");
 }
 
-/// The cluster, and the Job that is to be made.
+/// The cluster, and the Job to create.
 async fn plan(
     pods: &Pods,
     start: &Start,
@@ -268,20 +270,20 @@ async fn plan(
     Ok((cluster, job))
 }
 
-/// Why a Job was not made.
+/// Why the Job was not created.
 fn refusal(cluster: &Cluster, error: kube::Error) -> PodError {
     match &error {
-        // Rights are there: it is the object that is refused.
+        // The user has the rights, so the cluster refuses the object itself.
         kube::Error::Api(status) if matches!(status.code, 403 | 422) => {
             PodError::Admission(status.message.clone())
         }
-        // Who may not look for the namespace learns of it here.
+        // A user who may not read namespaces learns here that it is missing.
         kube::Error::Api(status) if status.code == 404 => PodError::NoNamespace,
         _ => cluster.explain(error).into(),
     }
 }
 
-/// Waits for the pod, and begins what becomes the agent.
+/// Waits for the pod, and starts the agent in it.
 async fn open(
     cluster: &Cluster,
     job: &str,

@@ -1,4 +1,4 @@
-//! A request that makes something in the cluster, whose answer may not come.
+//! Requests that create something in the cluster, and whose answer may not come.
 
 use std::time::Duration;
 
@@ -6,19 +6,19 @@ use tokio::{sync::Notify, time::timeout};
 
 use super::ANSWER;
 
-/// How long an answer about what may just be made is waited for before it is removed.
+/// How long to wait for the answer to such a request before the object is removed.
 pub(super) const IN_FLIGHT: Duration = Duration::from_secs(2);
 
-/// What became of a request that makes something.
+/// The outcome of a request that creates something.
 pub(super) struct Settled<T> {
-    /// `None` without an answer in time.
+    /// The answer; `None` if none came in time.
     pub(super) answer: Option<kube::Result<T>>,
-    /// Whether the session is to end.
+    /// Whether the session has to end.
     pub(super) stopped: bool,
 }
 
-/// Waits for a request that makes something. One that was sent may do so whoever stops
-/// listening, so its answer is waited for a while also when all is to end.
+/// Waits for a request that creates something. A request that was sent may take effect even if
+/// nobody listens. So its answer is awaited for a while even when the session has to end.
 pub(super) async fn settle<T>(
     request: impl Future<Output = kube::Result<T>>,
     stop: &Notify,
@@ -32,7 +32,7 @@ pub(super) async fn settle<T>(
     Settled { answer, stopped }
 }
 
-/// Whether something was made, as far as one can tell from the answer: all but a refusal.
+/// Whether the object may exist, according to the answer: always, except after a refusal.
 pub(super) fn may_be_there<T>(answer: Option<&kube::Result<T>>) -> bool {
     !matches!(answer, Some(Err(kube::Error::Api(status))) if (400..500).contains(&status.code))
 }
@@ -46,7 +46,7 @@ mod tests {
 
     use super::*;
 
-    /// An answer that comes after so many seconds.
+    /// An answer that comes after a number of seconds.
     async fn after(seconds: u64, answer: kube::Result<()>) -> kube::Result<()> {
         sleep(Duration::from_secs(seconds)).await;
         answer
@@ -70,7 +70,7 @@ mod tests {
         assert!(settled.stopped && may_be_there(settled.answer.as_ref()));
         assert_eq!(begun.elapsed(), Duration::from_secs(1) + IN_FLIGHT);
 
-        // Whoever has that name already keeps it.
+        // An object that already has this name stays.
         stop.notify_one();
         let settled = settle(after(1, Err(api(409))), &stop).await;
         assert!(settled.stopped && !may_be_there(settled.answer.as_ref()));

@@ -1,5 +1,5 @@
-//! What an agent says and hears by exec. What waits for its streams are ordinary threads,
-//! which bounded channels join to the runtime of its session.
+//! An agent's streams over exec. Ordinary threads wait for the streams, and bounded channels
+//! connect these threads to the runtime of the session.
 
 use std::{
     io::{self, Read, Write},
@@ -20,14 +20,14 @@ use tracing::info;
 use super::{NAMESPACE, PodError, inside::Inside};
 use crate::link::{RemoteError, wire::SILENCE};
 
-/// Chunks that may wait to be read or written.
+/// Limit of chunks that wait to be read or written.
 const CHUNKS: usize = 4;
 const CHUNK: usize = 1 << 16;
 
-/// What joins the threads that wait to the runtime.
+/// Connects the waiting threads to the runtime.
 pub(super) struct Streams {
     pub(super) name: String,
-    /// Whether a script answers first.
+    /// Whether a script answers before the agent.
     pub(super) uploads: bool,
     pub(super) input: mpsc::Sender<Vec<u8>>,
     pub(super) output: mpsc::Receiver<Vec<u8>>,
@@ -36,7 +36,7 @@ pub(super) struct Streams {
 
 pub(super) type Ready = std_mpsc::Sender<Result<Streams, RemoteError>>;
 
-/// Carries what is said in both directions, until the agent has ended or its stream broke.
+/// Copies data in both directions, until the agent has ended or its stream broke.
 pub(super) async fn converse(
     mut process: AttachedProcess,
     pod: &str,
@@ -67,7 +67,7 @@ pub(super) async fn converse(
                 return;
             }
         }
-        // What is dropped is not closed.
+        // Dropping the stream does not close it.
         drop(stdin.shutdown().await);
     });
     let broke = async {
@@ -75,14 +75,15 @@ pub(super) async fn converse(
             Some(status) => status.await,
             None => None,
         };
-        // After a status all comes that was said before. Without one nothing does.
+        // After a status, all earlier output still comes. Without a status, no more output
+        // comes.
         if status.is_some() {
             std::future::pending::<()>().await;
         }
     };
     let carried = async {
         let output = carry(stdout, to_output, || has_begun.load(Ordering::Relaxed));
-        // An agent that sees nothing worth a word has none.
+        // An agent without anything to report sends nothing.
         let errors = carry(stderr, to_errors, || false);
         tokio::try_join!(output, errors)
     };
@@ -95,12 +96,13 @@ pub(super) async fn converse(
     None
 }
 
-/// Nothing came where something had to.
+/// Nothing came although something had to.
 #[derive(Debug, PartialEq, Eq)]
 struct Silent;
 
-/// Hands on what comes, until its end or until nothing comes for [`SILENCE`] though it has to:
-/// a network that is dead closes no stream. What is not taken is not silence.
+/// Hands on data until the stream ends, or until nothing comes for [`SILENCE`] although
+/// something had to: a dead network closes no stream. Data that the reader does not take is not
+/// silence.
 async fn carry(
     mut from: impl AsyncRead + Unpin,
     to: mpsc::Sender<Vec<u8>>,
@@ -121,7 +123,7 @@ async fn carry(
     }
 }
 
-/// The agent's standard input; it closes when this is dropped.
+/// The agent's standard input, which closes when this is dropped.
 pub(super) struct Input(pub(super) mpsc::Sender<Vec<u8>>);
 
 impl Write for Input {
@@ -137,7 +139,7 @@ impl Write for Input {
     }
 }
 
-/// What comes from the agent.
+/// The agent's output.
 pub(super) struct Output {
     chunks: mpsc::Receiver<Vec<u8>>,
     chunk: Vec<u8>,
@@ -177,7 +179,7 @@ mod tests {
 
     use super::*;
 
-    /// An agent that says something twice, so long apart, and nothing after.
+    /// An agent that writes twice, with a pause between, and then nothing.
     async fn agent(mut stream: impl tokio::io::AsyncWrite + Unpin, apart: Duration) {
         for _ in 0..2 {
             stream.write_all(b"x").await.expect("it is read");
@@ -205,7 +207,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn silence_before_an_agent_has_begun_is_none() {
-        // Old verifiers take their time.
+        // Old verifiers are slow.
         let (near, far) = tokio::io::duplex(16);
         let (to, mut heard) = mpsc::channel(1);
         let has_begun = AtomicBool::new(false);

@@ -1,4 +1,4 @@
-//! Removes what follows before have left.
+//! Removes Jobs that earlier follows left.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,11 +12,11 @@ use tracing::info;
 use super::{CONTAINER, NAMESPACE, PodError, job};
 use crate::cluster::Cluster;
 
-/// What this machine's clock may be behind or ahead of the cluster's.
+/// How far this machine's clock may differ from the cluster's.
 const CLOCKS: Duration = Duration::from_secs(120);
 
-/// Removes Jobs of agents whose follows have given up: that did not come to run in time.
-/// Those that run end by themselves.
+/// Removes Jobs whose pods did not run in time, so that their follows have given up. Running
+/// Jobs end by themselves.
 pub(super) async fn run(cluster: &Cluster) -> Result<(), PodError> {
     let ours = ListParams::default().labels(job::SELECTOR);
     let jobs: Api<Job> = Api::namespaced(cluster.client.clone(), NAMESPACE);
@@ -27,7 +27,7 @@ pub(super) async fn run(cluster: &Cluster) -> Result<(), PodError> {
     if left.is_empty() {
         return Ok(());
     }
-    // What has come to run meanwhile is in this one.
+    // This list has pods that came to run in the meantime.
     let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), NAMESPACE);
     let pods = pods.list(&ours).await;
     let pods = pods.map_err(|error| cluster.explain(error))?.items;
@@ -44,26 +44,26 @@ pub(super) async fn run(cluster: &Cluster) -> Result<(), PodError> {
     Ok(())
 }
 
-/// Whether nobody waits any more for a Job to run, which it does not.
+/// Whether a Job does not run, and its follow no longer waits for it.
 fn is_given_up(job: &Job, now: SystemTime) -> bool {
     let annotations = job.metadata.annotations.as_ref();
     let waits = annotations.and_then(|all| all.get(job::WAITS)?.parse::<u64>().ok());
-    // The cluster's clock, which all that make Jobs share.
+    // The cluster's clock is the same for all follows.
     let made = job.metadata.creation_timestamp.as_ref();
     let (Some(waits), Some(made)) = (waits, made) else {
-        // It is not one of ours.
+        // The Job is not tracer's.
         return false;
     };
     let made = u64::try_from(made.0.as_second()).unwrap_or(0);
     let until = made.saturating_add(waits).saturating_add(CLOCKS.as_secs());
     let now = now.duration_since(UNIX_EPOCH);
-    // Of one whose pods nobody has counted, one may run.
+    // If the status has no count of pods, one may run.
     let ready = job.status.as_ref().and_then(|status| status.ready);
     ready == Some(0) && now.is_ok_and(|now| until < now.as_secs())
 }
 
-/// Whether one of these pods is a Job's, and has a container for an agent that has started
-/// and not ended. On a node that is not heard of, none is ready, and agents go on.
+/// Whether one of these pods belongs to the Job, and its agent's container has started and not
+/// ended. On a node that the cluster cannot reach, no pod is ready, but agents continue.
 fn has_agent(job: &Job, pods: &[Pod]) -> bool {
     let is_of = |pod: &&Pod| {
         let mut owners = pod.metadata.owner_references.iter().flatten();
@@ -114,7 +114,7 @@ mod tests {
             let uncounted = job(Some("60"), &status);
             assert!(!is_given_up(&uncounted, after(9999)), "{status}");
         }
-        // Somebody else's.
+        // A pod of another Job.
         assert!(!is_given_up(&job(None, &idle), after(9999)));
     }
 
@@ -138,7 +138,7 @@ mod tests {
         let running = json!({"running": {}});
         let job = job(Some("60"), &json!({"ready": 0}));
         for (has, owner, status) in [
-            // Its node may not be heard of: nobody is ready there.
+            // The cluster may not reach its node, where no pod counts as ready then.
             (true, "a", container(CONTAINER, running.clone())),
             (false, "b", container(CONTAINER, running.clone())),
             (true, "a", json!({"phase": "Unknown"})),

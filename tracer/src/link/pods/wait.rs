@@ -1,4 +1,4 @@
-//! Waits until an agent's pod runs, and says meanwhile what it waits for.
+//! Waits until an agent's pod runs, and reports what the pod waits for.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{CONTAINER, NAMESPACE, PodError};
 use crate::{cluster::Cluster, terminal::tell};
 
-/// How often the cluster is asked, and how long it is waited for without a word.
+/// How often the cluster is asked, and how long the wait is silent.
 const EVERY: Duration = Duration::from_millis(200);
 const SILENT: Duration = Duration::from_secs(3);
 
-/// How long a pod may take, from now on.
+/// The time limit for a pod, which starts now.
 #[derive(Clone, Copy)]
 pub(super) struct Patience {
     begun: Instant,
@@ -37,7 +37,7 @@ impl Patience {
         }
     }
 
-    /// Waits for an answer no longer than what is left; else `why` there is none.
+    /// Waits for an answer for at most the remaining time; afterwards, fails with `why`.
     pub(super) async fn keep<T>(
         &self,
         answer: impl Future<Output = T>,
@@ -48,7 +48,7 @@ impl Patience {
     }
 }
 
-/// Waits for the pod of a Job: its name, once it runs.
+/// Waits for the pod of a Job, and returns the pod's name once it runs.
 pub(super) async fn run(
     cluster: &Cluster,
     job: &str,
@@ -63,7 +63,7 @@ pub(super) async fn run(
     loop {
         let asked = Instant::now();
         let Ok(found) = timeout(patience.left(), pods.list(&ours)).await else {
-            // An answer that came a moment ago was one.
+            // If the last answer came a moment ago, the server is not silent.
             let is_silent = asked.elapsed() > SILENT;
             return Err(patience.late(&match is_silent {
                 true => format!("{why}, and the API server does not answer"),
@@ -80,13 +80,13 @@ pub(super) async fn run(
                 State::Waits(for_what) => why = for_what,
             }
         }
-        // Events are asked for less often: they are many.
+        // Events are requested less often, because there are many.
         if looked.elapsed() > Duration::from_secs(1) {
             looked = Instant::now();
             let about = name.as_deref().unwrap_or(job);
             let event = timeout(patience.left(), last_event(cluster, about)).await;
             if let Ok(Some(event)) = event {
-                // A namespace that was just made has no service account yet.
+                // A new namespace has no service account yet.
                 let is_early = event.contains("service account");
                 if pod.is_none() && event.contains("forbidden") && !is_early {
                     return Err(PodError::Admission(event));
@@ -105,21 +105,21 @@ pub(super) async fn run(
     }
 }
 
-/// How far a pod is.
+/// The state of a pod.
 enum State {
     Runs,
     Ended(PodError),
     Waits(String),
 }
 
-/// What runtimes call it when there is nothing to run: containerd, and Docker.
+/// Reasons of containerd and Docker if the image lacks the program.
 const NO_START: &[&str] = &["StartError", "ContainerCannotRun"];
 
-/// What kubelet calls it with CRI-O, which looks for the program earlier. kubelet tries again
+/// Reason of kubelet with CRI-O, which looks for the program earlier. kubelet tries again
 /// without end.
 const NO_CREATE: &str = "CreateContainerError";
 
-/// How runc and crun begin to say that an image does not have a program.
+/// Text of runc and crun if an image lacks a program.
 const NO_PROGRAM: &str = "executable file";
 
 fn state(pod: &Pod) -> State {
@@ -174,7 +174,7 @@ fn state(pod: &Pod) -> State {
     }
 }
 
-/// The latest warning about an object. Who may not read events waits without them.
+/// The latest warning about an object. A user who may not read events waits without it.
 async fn last_event(cluster: &Cluster, name: &str) -> Option<String> {
     let events: Api<Event> = Api::namespaced(cluster.client.clone(), NAMESPACE);
     let about = format!("involvedObject.name={name},type=Warning");
@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn what_a_pod_waits_for_is_told_in_the_clusters_words() {
         assert_eq!(told(&json!({"phase": "Pending"})), "waits: Pending");
-        // What a webhook has added comes first.
+        // Containers that a webhook added come first.
         let container = |state: &serde_json::Value| {
             let status = |name: &str, state: &serde_json::Value| {
                 json!({
