@@ -1,4 +1,4 @@
-//! What somebody keeps of the live view, in the format that the file's name ends in.
+//! Saves journeys of the live view, in the format that the file's name ends in.
 
 use std::{io, path::Path};
 
@@ -8,7 +8,7 @@ use crate::{
     view::{Json, Kept, Saver},
 };
 
-/// Saves in these formats.
+/// The formats for saving.
 pub(crate) const SAVER: Saver = Saver {
     check,
     write: |path, kept| {
@@ -16,7 +16,7 @@ pub(crate) const SAVER: Saver = Saver {
     },
 };
 
-/// The format that a name stands for.
+/// The format of a file name.
 fn format(path: &Path) -> Option<Format> {
     match path.extension()?.to_str()? {
         "html" => Some(Format::Html),
@@ -45,7 +45,7 @@ fn write(path: &Path, kept: &Kept) -> io::Result<()> {
         Some(Format::Pcapng) => kept.show(&mut Pcapng::new(&mut output, false))?,
         Some(Format::Html) => kept.show(&mut Html::new(output.file("")?))?,
         Some(Format::Jsonl) => kept.show(&mut Json::new(output.file("")?))?,
-        // Of these names, `check` lets none through.
+        // `check` refuses such names.
         Some(Format::Parquet) | None => return Err(io::ErrorKind::InvalidFilename.into()),
     }
     output.publish()

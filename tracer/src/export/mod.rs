@@ -1,9 +1,9 @@
 //! `tracer export`: a recording in the formats of other programs. `tracer bundle`: a
 //! recording for a ticket.
 //!
-//! A recording goes through the core, as in a replay, and a view writes what comes out
-//! of it. So an export holds the journeys and verdicts that `tracer replay` shows. No
-//! format holds more journeys in memory than a limit, and it says how many it leaves out.
+//! A recording goes through the core, as in a replay, and a view writes the results. So an
+//! export has the journeys and verdicts that `tracer replay` shows. Each format limits the
+//! journeys in memory, and says how many it leaves out.
 
 mod bundle;
 mod html;
@@ -67,9 +67,9 @@ pub fn run(args: &ExportArgs) -> Result<Outcome, Failure> {
     let replayed = match args.format {
         Format::Pcapng => {
             let mut view = Pcapng::new(&mut output, args.split.is_some());
-            // A part of the journeys is not the recording.
+            // The recording would have more than the selected journeys.
             if args.query.is_none() {
-                // What is wrong with a file is said when it is gone through.
+                // Errors of a file are reported when it is replayed.
                 let _: io::Result<()> = view.carry(&args.files);
             }
             through(args, &mut view)?
@@ -93,7 +93,7 @@ pub fn run(args: &ExportArgs) -> Result<Outcome, Failure> {
             through(args, &mut view)?
         }
     };
-    // What is behind the damage may be what is asked for.
+    // The requested journeys may be after the damage.
     if let Some(error) = &replayed.broken {
         let out = args.output.display();
         return Err(Failure::new(if to_stdout {
@@ -110,7 +110,7 @@ pub fn run(args: &ExportArgs) -> Result<Outcome, Failure> {
     replayed.outcome()
 }
 
-/// Sends what was recorded through a view.
+/// Replays recordings into a view.
 fn through(args: &ExportArgs, view: &mut impl View) -> Result<Replayed, Failure> {
     let selection = selection(args.query.as_ref(), true, None);
     shown(&args.files, view, selection, |error| {
@@ -118,7 +118,7 @@ fn through(args: &ExportArgs, view: &mut impl View) -> Result<Replayed, Failure>
     })
 }
 
-/// Why nothing is there.
+/// The error if an export cannot be written.
 fn unwritten(out: &Path, error: io::Error) -> Failure {
     if stdio::is_dash(out) {
         return error.into();

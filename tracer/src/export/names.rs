@@ -1,19 +1,19 @@
-//! Who has the addresses of an export: pods, Services and nodes.
+//! Names for the addresses of an export: pods, Services and nodes.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
 use tracer_core::journey::{Journey, Scene};
 
-/// The addresses of packets that somebody is known to have.
+/// Addresses of packets with a known owner.
 ///
-/// There are no more of them than the cluster has, however many packets there are.
+/// The cluster limits their number, however many packets there are.
 #[derive(Default)]
 pub(super) struct Names {
     addresses: BTreeSet<IpAddr>,
 }
 
 impl Names {
-    /// Takes note of a journey's addresses, those of tunnels around it included.
+    /// Notes a journey's addresses, and those of the tunnels around it.
     pub(super) fn take(&mut self, scene: &Scene, journey: &Journey) {
         let packet = &journey.packet;
         let outer = journey.steps.iter().filter_map(|step| step.encap);
@@ -27,8 +27,8 @@ impl Names {
         }
     }
 
-    /// Their names. One that changed hands has those of all its owners, with `|` between
-    /// them.
+    /// All addresses with their names. An address that changed hands has the names of all its
+    /// owners, joined by `|`.
     pub(super) fn all(&self, scene: &Scene) -> impl Iterator<Item = (IpAddr, String)> {
         self.addresses.iter().map(|address| {
             let mut names: Vec<&str> = Vec::new();

@@ -1,7 +1,7 @@
-//! Where an export goes: into a file, into standard output, or into a folder.
+//! The output of an export: a file, standard output, or a folder.
 //!
-//! Nothing is there under its final name before it is complete. What has that name
-//! stays until then.
+//! The final name appears only once the output is complete. An older file of that name stays
+//! until then.
 
 use std::{
     env,
@@ -13,29 +13,29 @@ use std::{
 
 use crate::{stdio, store::Target};
 
-/// Files that are being written.
+/// The files of an export.
 pub(super) struct Output {
     place: Place,
-    /// A place on the same disk for what is only needed meanwhile.
+    /// Folder on the same disk for temporary files.
     directory: PathBuf,
 }
 
 enum Place {
     File(Target),
     Folder {
-        /// Where the folder is until it is complete.
+        /// Path of the folder until it is complete.
         new: PathBuf,
         path: PathBuf,
-        /// Whether it has its name.
+        /// Whether the output has its final name.
         published: bool,
     },
 }
 
 impl Output {
-    /// One file.
+    /// Creates an output of one file.
     ///
     /// # Errors
-    /// If nothing can be written there.
+    /// If the file cannot be written.
     pub(super) fn file_at(path: &Path) -> io::Result<Self> {
         let directory = if stdio::is_dash(path) {
             env::temp_dir()
@@ -48,10 +48,10 @@ impl Output {
         })
     }
 
-    /// A folder, which must not be there yet, or be empty.
+    /// Creates an output folder, which must not exist yet, or must be empty.
     ///
     /// # Errors
-    /// If it is not, or cannot be made.
+    /// If the folder has files, or cannot be created.
     pub(super) fn folder_at(path: &Path) -> io::Result<Self> {
         match fs::read_dir(path) {
             Ok(mut entries) => {
@@ -81,15 +81,15 @@ impl Output {
         })
     }
 
-    /// A folder on the same disk.
+    /// A folder on the same disk, for temporary files.
     pub(super) fn directory(&self) -> PathBuf {
         self.directory.clone()
     }
 
-    /// A file to write into: the one, or another of the folder.
+    /// The single file to write into, or a new file in the folder.
     ///
     /// # Errors
-    /// If it cannot be made.
+    /// If the file cannot be created.
     pub(super) fn file(&mut self, name: &str) -> io::Result<BufWriter<File>> {
         let file = match &self.place {
             Place::File(target) => target.file.try_clone()?,
@@ -98,10 +98,10 @@ impl Output {
         Ok(BufWriter::with_capacity(1 << 17, file))
     }
 
-    /// A file inside the folder, in folders of its own.
+    /// A new file at a path inside the folder.
     ///
     /// # Errors
-    /// If it cannot be made, or is there already.
+    /// If the file cannot be created, or exists already.
     pub(super) fn file_inside(&self, path: &Path) -> io::Result<BufWriter<File>> {
         let Place::Folder { new, .. } = &self.place else {
             return Err(io::ErrorKind::NotADirectory.into());
@@ -114,10 +114,10 @@ impl Output {
         Ok(BufWriter::with_capacity(1 << 17, file))
     }
 
-    /// Gives what was written its name.
+    /// Gives the output its final name.
     ///
     /// # Errors
-    /// If the folder that it is in does not allow that.
+    /// If the folder around it does not allow that.
     pub(super) fn publish(&mut self) -> io::Result<()> {
         match &mut self.place {
             Place::File(target) => target.publish(),
@@ -134,7 +134,7 @@ impl Output {
     }
 }
 
-/// What never got its name is of no use to anybody.
+/// An output that never got its final name is removed, because nobody can use it.
 impl Drop for Output {
     fn drop(&mut self) {
         if let Place::Folder {
@@ -148,13 +148,13 @@ impl Drop for Output {
     }
 }
 
-/// The folder that a path is in.
+/// The folder that contains a path.
 pub(super) fn beside(path: &Path) -> PathBuf {
     let parent = path.parent().filter(|parent| *parent != Path::new(""));
     parent.unwrap_or(Path::new(".")).to_owned()
 }
 
-/// Makes a file in a folder: names are of strangers, and may be alike.
+/// Creates a new file in a folder. Names come from recordings, and may be equal.
 fn create(folder: &Path, name: &str) -> io::Result<File> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
     let name: String = name

@@ -1,8 +1,7 @@
-//! Records in order, however many there are.
+//! Sorts any number of records.
 //!
-//! Journeys come in the order of their verdicts, and programs that read exports expect
-//! the order of time. So records are sorted: what fits into a bounded room in memory,
-//! the rest by way of a nameless file.
+//! Journeys come in the order of their verdicts, and programs that read exports expect the
+//! order of time. So records are sorted, in bounded memory and a nameless file.
 
 use std::{
     cmp::Reverse,
@@ -14,23 +13,23 @@ use std::{
     path::PathBuf,
 };
 
-/// What records are sorted by; those of equal keys stay as they came.
+/// The sort key. Records with equal keys keep their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
-    /// What comes first of all.
+    /// The first criterion.
     pub(super) group: u32,
-    /// Unix time, ns.
+    /// The second criterion: Unix time, ns.
     pub(super) time: i64,
 }
 
-/// How many bytes of records are held in memory.
+/// Memory for records, bytes.
 const ROOM: usize = 48 << 20;
-/// How much is read at once of each sorted piece of the file.
+/// Bytes that are read at once from each sorted piece of the file.
 const WINDOW: usize = 32 << 10;
 
-/// Takes records in any order.
+/// Sorts records that come in any order.
 pub(super) struct Sorter {
-    /// Where the file is made that takes what memory does not.
+    /// Folder of the file for records that do not fit into memory.
     directory: PathBuf,
     room: usize,
     bytes: Vec<u8>,
@@ -38,7 +37,7 @@ pub(super) struct Sorter {
     spilled: Option<Spilled>,
 }
 
-/// Sorted pieces, one after the other, in a file that goes with this process.
+/// Sorted pieces in sequence, in a file that disappears with this process.
 struct Spilled {
     file: File,
     pieces: Vec<Range<u64>>,
@@ -55,10 +54,10 @@ impl Sorter {
         }
     }
 
-    /// Takes a record.
+    /// Adds a record.
     ///
     /// # Errors
-    /// Those of the file: a full disk.
+    /// Errors of the file, such as a full disk.
     pub(super) fn push(&mut self, key: Key, record: &[u8]) -> io::Result<()> {
         let entry = size_of::<(Key, Range<usize>)>();
         if self.bytes.len() + record.len() + self.held.len() * entry > self.room {
@@ -102,10 +101,10 @@ impl Sorter {
         Ok(())
     }
 
-    /// Hands out all records in order.
+    /// Passes all records to `take`, in order.
     ///
     /// # Errors
-    /// Those of the file, and of `take`.
+    /// Errors of the file, and of `take`.
     pub(super) fn each(
         mut self,
         mut take: impl FnMut(Key, &[u8]) -> io::Result<()>,
@@ -136,10 +135,10 @@ impl Sorter {
     }
 }
 
-/// A key and a length, before each record.
+/// Bytes before each record: its key and its length.
 const HEAD: usize = 16;
 
-/// A sorted piece, as far as it was read.
+/// A sorted piece with its read position.
 struct Piece<'a> {
     reader: io::BufReader<Window<'a>>,
     record: Vec<u8>,
@@ -188,7 +187,7 @@ impl<'a> Piece<'a> {
     }
 }
 
-/// A part of a file that several read at once.
+/// A part of a file that has several readers.
 struct Window<'a> {
     file: &'a File,
     at: Range<u64>,

@@ -1,8 +1,8 @@
-//! `tracer bundle`: what somebody else needs to look into a fault, in one file.
+//! `tracer bundle`: everything that another person needs to examine a fault, in one file.
 //!
-//! Recordings come first, as they are or anonymized. All else in the bundle is made of
-//! the recordings that are in it, not of the originals: so what was replaced there
-//! cannot be anywhere else.
+//! Recordings come first, unchanged or anonymized. Everything else in the bundle is made from
+//! the recordings in it, not from the originals. So replaced names and addresses cannot appear
+//! elsewhere.
 
 mod readme;
 
@@ -33,7 +33,7 @@ use crate::{
     view::{Look, Text, contents_text},
 };
 
-/// What is in a bundle besides the recordings, in this order.
+/// Files of a bundle besides the recordings, in this order.
 const PAGE: &str = "trace.html";
 const SUMMARY: &str = "summary.txt";
 const CONTENTS: &str = "contents.txt";
@@ -71,8 +71,8 @@ pub fn run(args: &BundleArgs) -> Result<Outcome, Failure> {
     replayed.outcome()
 }
 
-/// That a recording is not whole. It may be what the ticket is about, so that half a
-/// bundle would hide that.
+/// The error if a recording is damaged. The damage may be the reason for the ticket, so an
+/// incomplete bundle would hide it.
 fn incomplete(out: &Path, error: &impl std::fmt::Display) -> Failure {
     let out = out.display();
     Failure::Other(format!(
@@ -80,7 +80,7 @@ fn incomplete(out: &Path, error: &impl std::fmt::Display) -> Failure {
     ))
 }
 
-/// Puts the recordings into the folder, and says what they hold.
+/// Puts the recordings into the folder, and returns their contents.
 fn recordings(args: &BundleArgs, folder: &TempDir) -> Result<Vec<Part>, Failure> {
     let out = &args.output;
     let mut anonymizer = args.anonymize.then(Anonymizer::new);
@@ -128,8 +128,8 @@ fn recordings(args: &BundleArgs, folder: &TempDir) -> Result<Vec<Part>, Failure>
     Ok(parts)
 }
 
-/// Makes all else of the recordings in the folder, and says when the first began, Unix
-/// time, s.
+/// Makes the other files from the recordings in the folder. Returns the begin of the first
+/// recording, Unix time, s.
 fn describe(
     args: &BundleArgs,
     folder: &TempDir,
@@ -187,8 +187,8 @@ fn describe(
     Ok((replayed, u64::try_from(begun / 1_000_000_000).unwrap_or(0)))
 }
 
-/// Puts what is in the folder into a file. All in it is as old as the recording: who made
-/// the bundle, and when, is nobody's business.
+/// Packs the folder into a file. All files get the time of the recording, so that the bundle
+/// does not tell who made it and when.
 fn pack(
     file: &File,
     args: &BundleArgs,
@@ -217,7 +217,7 @@ fn pack(
     file.flush()
 }
 
-/// The folder that a bundle becomes when it is unpacked: `ticket` of `ticket.tar.zst`.
+/// Name of the folder in the bundle: `ticket` for `ticket.tar.zst`.
 fn top(out: &Path) -> String {
     let name = out.file_name().unwrap_or_default().to_string_lossy();
     let stem = name.split(".tar").next().unwrap_or_default();
@@ -230,7 +230,7 @@ fn top(out: &Path) -> String {
     }
 }
 
-/// Journeys on a page, and sums as text.
+/// Writes journeys to a page, and sums as text.
 struct Told<P, S> {
     page: P,
     sums: S,

@@ -1,4 +1,4 @@
-//! What a bundle says of itself to who opens it.
+//! The README in a bundle.
 
 use std::{
     io::{self, Write},
@@ -9,15 +9,15 @@ pub(super) const NAME: &str = "README.txt";
 
 /// A recording in a bundle.
 pub(super) struct Part {
-    /// Its name in there.
+    /// Name of the recording in the bundle.
     pub(super) name: String,
-    /// What it was called, unless that is not to be told.
+    /// Name of the original file; `None` if the bundle must not tell it.
     pub(super) original: Option<String>,
-    /// Where it is until it is in there.
+    /// Path of the file that will be packed.
     pub(super) path: PathBuf,
 }
 
-/// Writes the list of what is inside.
+/// Writes the list of the bundle's contents.
 pub(super) fn write(
     out: &mut impl Write,
     parts: &[Part],

@@ -1,9 +1,9 @@
-//! A page for a browser, in one file that loads nothing from anywhere.
+//! A page for a browser, in one file that loads nothing.
 //!
-//! What was recorded is data in it: JSON in elements that no browser runs, which the
-//! page's own script makes text of, never markup. The page's policy lets nothing run but
-//! that script, by its hash. Sums are of all journeys; where there are more than the page
-//! has room for, it has all problems and a sample of the rest, and says so.
+//! Recorded data is JSON in elements that no browser runs. The page's own script shows the data
+//! as text, never as markup. The page's policy allows only that script, by its hash. Sums are
+//! of all journeys. If there are more journeys than the limit, the page has all problems and a
+//! sample of the rest, and says so.
 
 mod problems;
 mod rows;
@@ -34,7 +34,7 @@ const SCRIPT: &str = include_str!("page.js");
 /// Writes the page once all journeys are known.
 pub(super) struct Html<W> {
     out: W,
-    /// When it began, and what is followed.
+    /// Start of the follow, and its description.
     started: Started,
     names: Names,
     seen: Seen,
@@ -58,7 +58,7 @@ impl<W: Write> Html<W> {
         }
     }
 
-    /// An element with JSON in it.
+    /// Writes an element with JSON.
     fn data(out: &mut W, name: &str, value: &impl Serialize) -> io::Result<()> {
         let json = embedded(value)?;
         writeln!(
@@ -126,12 +126,12 @@ impl<W: Write> View for Html<W> {
     }
 }
 
-/// JSON that cannot end the element that it is in, nor begin another.
+/// JSON that can neither end its element nor begin another one.
 fn embedded(value: &impl Serialize) -> io::Result<String> {
     Ok(serde_json::to_string(value)?.replace('<', "\\u003c"))
 }
 
-/// What a kind is to the page's script.
+/// Number of a verdict's kind in the page's script.
 fn number_of(kind: Kind) -> usize {
     let mut kinds = Kind::ALL.iter();
     kinds.position(|other| *other == kind).unwrap_or_default()
@@ -147,7 +147,7 @@ mod tests {
     use super::Html;
     use crate::view::fixtures::{all, started, summary};
 
-    /// The data's own elements, and the script's.
+    /// Number of script elements: those with data, and the script itself.
     const ELEMENTS: usize = 4;
 
     #[test]

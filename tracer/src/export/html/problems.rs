@@ -1,4 +1,4 @@
-//! What is wrong: journeys of the same verdict, cause and place together.
+//! Problems: journeys with the same verdict, cause and place.
 
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
@@ -11,16 +11,16 @@ use tracer_core::{
 
 use super::number_of;
 
-/// Where it happened: a node, and an interface where that is known.
+/// Place of a problem: a node, and the interface if it is known.
 type Place = (usize, Option<Arc<str>>);
 
-/// Journeys alike; there are no more kinds of them than causes and places.
+/// Journeys by kind of problem. Causes and places limit the number of kinds.
 #[derive(Default)]
 pub(super) struct Problems {
     groups: BTreeMap<(usize, &'static str, Place), Group>,
-    /// Those that the recording's own beginning or end cut off.
+    /// Number of journeys that the recording's begin or end cut off.
     cut_off: u64,
-    /// Those that went where nobody watches, and nothing speaks against that.
+    /// Number of journeys that went where nobody watches, without evidence of a problem.
     left: u64,
 }
 
@@ -30,7 +30,7 @@ struct Group {
     text: String,
 }
 
-/// A group, for the page's script.
+/// A group of journeys, for the page's script.
 #[derive(Serialize)]
 pub(super) struct Problem<'a> {
     kind: usize,
@@ -41,7 +41,7 @@ pub(super) struct Problem<'a> {
 }
 
 impl Problems {
-    /// Adds a journey, and returns whether something is wrong with it.
+    /// Adds a journey, and returns whether it has a problem.
     pub(super) fn take(
         &mut self,
         scene: &Scene,
@@ -80,7 +80,7 @@ impl Problems {
         true
     }
 
-    /// The most certain first: verdicts are in that order but for those of parts.
+    /// All problems, the most certain first. Verdicts have that order, except those of parts.
     pub(super) fn all(&self) -> Vec<Problem<'_>> {
         let groups = self.groups.iter();
         let mut problems: Vec<Problem<'_>> = groups
@@ -96,7 +96,7 @@ impl Problems {
         problems
     }
 
-    /// What is not known to be right either.
+    /// Sentences on journeys that are no problem, but are not known to have arrived either.
     pub(super) fn besides(&self) -> Vec<String> {
         let sentence = |count: u64, what: &str| {
             let journeys = if count == 1 { "journey" } else { "journeys" };

@@ -17,10 +17,10 @@ use crate::view::{
     translation,
 };
 
-/// How many journeys a page has at most.
+/// Limit of journeys on a page.
 const MOST: usize = 200_000;
 
-/// What rows say again and again: they have its number.
+/// Values that many rows repeat; rows have their numbers.
 #[derive(Default)]
 pub(super) struct Seen {
     strings: HashMap<String, u32>,
@@ -41,7 +41,7 @@ impl Seen {
         *self.points.entry((node, point)).or_insert(next)
     }
 
-    /// Takes note of points at which nothing was seen, too.
+    /// Notes all points, also those that saw no packet.
     pub(super) fn all_points(&mut self, scene: &Scene) {
         for (node, hello) in scene.nodes.iter().enumerate() {
             for point in 0..hello.points.len() {
@@ -50,7 +50,7 @@ impl Seen {
         }
     }
 
-    /// By number; 0 is the empty one.
+    /// Strings by number; 0 is the empty string.
     pub(super) fn strings(&self) -> Vec<&str> {
         let mut strings = vec![""; self.strings.len() + 1];
         for (string, number) in &self.strings {
@@ -59,7 +59,7 @@ impl Seen {
         strings
     }
 
-    /// By number.
+    /// Points by number.
     pub(super) fn points(&self) -> Vec<(usize, usize)> {
         let mut points = vec![(0, 0); self.points.len()];
         for (point, number) in &self.points {
@@ -71,7 +71,7 @@ impl Seen {
 
 /// A journey, as JSON for the script.
 pub(super) struct Row {
-    /// Since the beginning, ns, and its number: what rows are sorted by.
+    /// The sort key: time since the start, ns, and the journey's number.
     order: (i64, u64),
     pub(super) json: Box<str>,
 }
@@ -101,7 +101,7 @@ impl Row {
             hops.push(i64::from(seen.string(note)));
             previous = Some(step);
         }
-        // What only ends the life of a packet that arrived would look like a fault.
+        // The drop of a packet that had arrived would look like a fault.
         let drops = journey.drops.iter();
         let drops = drops.filter(|drop| drop.judgement.class != Class::Delivered);
         let drops: Vec<i64> = drops
@@ -140,7 +140,7 @@ impl Row {
     }
 }
 
-/// What is to be known of a hop besides place and time.
+/// Notes on a hop besides its place and time.
 fn note(scene: &Scene, journey: &Journey, previous: Option<&Step>, step: &Step) -> String {
     let changes = translation::of(scene, journey, previous, step);
     let mut notes: Vec<String> = changes
@@ -177,7 +177,7 @@ fn note(scene: &Scene, journey: &Journey, previous: Option<&Step>, step: &Step) 
     notes.join(", ")
 }
 
-/// Where a kernel freed it, or a copy of it.
+/// Where a kernel freed the packet, or a copy of it.
 fn freed(scene: &Scene, drop: &Drop) -> String {
     let what = match drop.judgement.class {
         Class::Loss => "dropped",
@@ -195,7 +195,7 @@ pub(super) struct Rows {
     problems: Vec<Row>,
     more_problems: u64,
     others: Vec<Row>,
-    /// How many others there were, and of how many one is kept.
+    /// Number of other journeys, and how many of them one kept journey stands for.
     seen: u64,
     stride: u64,
 }
@@ -214,7 +214,7 @@ impl Default for Rows {
 }
 
 impl Rows {
-    /// Whether the next journey is to be here.
+    /// Whether the next journey is kept.
     pub(super) fn wants(&mut self, is_problem: bool) -> bool {
         if is_problem {
             let room = self.problems.len() < self.most;
@@ -244,7 +244,7 @@ impl Rows {
         }
     }
 
-    /// What is left out, if anything is.
+    /// A sentence on the journeys that are left out; `None` if none is.
     pub(super) fn sentence(&self) -> Option<String> {
         let others = self.others.len() as u64;
         if self.more_problems > 0 {
@@ -264,7 +264,7 @@ impl Rows {
         })
     }
 
-    /// All, in the order of time.
+    /// All rows, in the order of time.
     pub(super) fn in_order(&self) -> Vec<&Row> {
         let mut rows: Vec<&Row> = self.problems.iter().chain(&self.others).collect();
         rows.sort_unstable_by_key(|row| row.order);

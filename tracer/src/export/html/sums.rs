@@ -1,4 +1,4 @@
-//! What the page says of all journeys together.
+//! Sums of all journeys for the page.
 
 use std::{
     cmp::Reverse,
@@ -19,7 +19,7 @@ use crate::view::{
 };
 
 impl<W: Write> Html<W> {
-    /// What the page's script calls `meta`.
+    /// The data `meta` of the page's script.
     pub(super) fn meta(
         &self,
         scene: &Scene,
@@ -67,7 +67,7 @@ impl<W: Write> Html<W> {
     }
 }
 
-/// The four names of a point, and a number that points of one clock share.
+/// The four names of a point, and a number that is equal for points with one clock.
 fn point(scene: &Scene, (node, point): (usize, usize)) -> Value {
     let hello = &scene.nodes[node];
     let point = &hello.points[point];
@@ -114,7 +114,7 @@ fn latency(scene: &Scene, points: &[(usize, usize)], leg: &Leg<'_>) -> Option<Va
     }))
 }
 
-/// Counts by powers of two: the least one that occurs, and from there on.
+/// Counts by powers of two: the lowest power that occurs, and the counts from there on.
 fn buckets(leg: &Leg<'_>) -> (usize, Vec<u64>) {
     let mut counts = [0; 64];
     for value in leg.latency.iter_recorded() {
@@ -129,7 +129,7 @@ fn buckets(leg: &Leg<'_>) -> (usize, Vec<u64>) {
     }
 }
 
-/// Place, reason and function, and number of journeys; most first.
+/// Place, reason and function with the number of journeys, the most first.
 fn drops(summary: &Summary) -> Vec<(String, String, u64)> {
     let drops = summary.drops.iter().map(|(place, journeys)| {
         let mut at = String::new();
@@ -147,7 +147,7 @@ fn drops(summary: &Summary) -> Vec<(String, String, u64)> {
     drops
 }
 
-/// As `tracer replay` ends.
+/// The last lines of `tracer replay`.
 fn sums(scene: &Scene, summary: &Summary, selected: Option<&Selected>) -> io::Result<String> {
     let mut text = Vec::new();
     Text::new(&mut text, Look::plain()).summary(scene, summary, selected)?;
