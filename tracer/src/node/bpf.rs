@@ -1,5 +1,5 @@
-//! Calls of bpf(2) that aya does not have, or has only for those who may do
-//! everything: a program's number tells its name only with CAP_SYS_ADMIN.
+//! Calls of bpf(2) that aya lacks, or that aya makes only with more rights: looking up a
+//! program's name by its number needs CAP_SYS_ADMIN.
 //!
 //! Attributes and answers are laid out as in include/uapi/linux/bpf.h, in the
 //! machine's byte order.
@@ -13,18 +13,17 @@ const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const BPF_PROG_QUERY: libc::c_long = 16;
 const BPF_LINK_CREATE: libc::c_long = 28;
 
-/// A flag of [`link`] to tcx: ahead of all others.
+/// Flag of [`link`] for tcx: run before all other programs.
 pub(super) const BPF_F_BEFORE: u32 = 1 << 3;
 
-/// As many programs as a hook has room for: `BPF_MPROG_MAX`
-/// (include/linux/bpf_mprog.h).
+/// Limit of programs at a hook: `BPF_MPROG_MAX` (include/linux/bpf_mprog.h).
 const MOST: usize = 64;
 
-/// What the kernel tells of a program or a link, as the words of its `struct
-/// bpf_prog_info` or `struct bpf_link_info`; 0 where it tells no more.
+/// Reads the kernel's description of a program or link, as the words of `struct bpf_prog_info`
+/// or `struct bpf_link_info`. Words that the kernel does not know are 0.
 ///
 /// # Errors
-/// Those of the call.
+/// Errors of the call.
 pub(super) fn info<const WORDS: usize>(fd: BorrowedFd<'_>) -> io::Result<[u32; WORDS]> {
     #[repr(C)]
     struct Attributes {
@@ -44,11 +43,11 @@ pub(super) fn info<const WORDS: usize>(fd: BorrowedFd<'_>) -> io::Result<[u32; W
     Ok(info)
 }
 
-/// Attaches a program to a hook of an interface, with flags of that hook. It is
-/// detached when the descriptor is closed.
+/// Attaches a program to a hook of an interface, with flags of that hook. Closing the
+/// descriptor detaches the program.
 ///
 /// # Errors
-/// Those of the call.
+/// Errors of the call.
 pub(super) fn link(
     program: BorrowedFd<'_>,
     ifindex: u32,
@@ -81,12 +80,12 @@ pub(super) fn link(
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// The numbers of the programs at a hook of an interface of the calling thread's
-/// namespace, in the order in which they run.
+/// Numbers of the programs at a hook of an interface in the calling thread's namespace, in the
+/// order in which they run.
 ///
 /// # Errors
-/// Those of the call: EINVAL on a kernel without this hook, EPERM without
-/// CAP_NET_ADMIN, ENODEV without such an interface.
+/// Errors of the call: EINVAL on a kernel without this hook, EPERM without CAP_NET_ADMIN,
+/// ENODEV without such an interface.
 pub(super) fn attached(ifindex: u32, hook: u32) -> io::Result<Vec<u32>> {
     #[repr(C)]
     struct Attributes {
@@ -117,7 +116,7 @@ pub(super) fn attached(ifindex: u32, hook: u32) -> io::Result<Vec<u32>> {
             let count = (attributes.count as usize).min(MOST);
             Ok(ids[..count].to_vec())
         }
-        // What the first kernels with tcx say where nothing was ever attached.
+        // The first kernels with tcx return this if nothing was ever attached.
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(Vec::new()),
         Err(error) => Err(error),
     }

@@ -1,8 +1,8 @@
-//! What a node's table of connections says of followed packets: how they are translated.
+//! Reads from a node's conntrack table how followed packets are translated.
 //!
-//! Only entries of packets that were seen are asked for, one by one, over ctnetlink. Asking
-//! for what is not there would load a kernel module, so nothing is asked before the module
-//! is there. Tables with zones are not searched: which zone a packet is in, no packet says.
+//! Only entries of seen packets are requested, one by one, over ctnetlink. A request would load
+//! the kernel module if it is missing, so nothing is requested before the module is loaded.
+//! Tables with zones are not searched, because a packet does not tell its zone.
 
 use std::{
     collections::VecDeque,
@@ -42,31 +42,31 @@ const SRC_PORT: u16 = 2;
 const DST_PORT: u16 = 3;
 const ICMP_ID: [u16; 2] = [4, 7];
 
-/// How many entries are asked for in a report, so that a flood of connections does not keep
-/// an agent from its other work. Each takes some 10 µs.
+/// Limit of requests per report, so that a flood of connections does not keep an agent from its
+/// other work. Each request takes some 10 µs.
 const MOST: usize = 64;
 
-/// How many connections are remembered that were asked for.
+/// Limit of remembered connections.
 const REMEMBERED: usize = 4096;
 
-/// After which time an entry is asked for again: one that was not there, because it may not
-/// have been confirmed yet, and one that was.
+/// Time after which an entry is requested again: soon, if it was missing, because it may not
+/// have been confirmed yet; later, if it was there.
 const SOON: Duration = Duration::from_secs(1);
 const LATER: Duration = Duration::from_secs(30);
 
-/// The table of connections of the namespace that the thread is in.
+/// The conntrack table of the thread's network namespace.
 #[derive(Default)]
 pub(super) struct Connections {
     socket: Option<Netlink>,
-    /// When the connections that were seen are to be asked for again.
+    /// Seen connections, and the time of each one's next request.
     known: HashMap<(Proto, Ends), Instant>,
     wanted: VecDeque<(Proto, Ends)>,
-    /// What was seen last since it was asked.
+    /// The last seen connection since the last request.
     last: Option<(Proto, Ends)>,
 }
 
 impl Connections {
-    /// Takes note of a packet that was seen; `now`: about when.
+    /// Notes a seen packet; `now` is the approximate time.
     pub(super) fn saw(&mut self, packet: &Packet, now: Instant) {
         if self.wanted.len() >= MOST {
             return;
@@ -75,7 +75,7 @@ impl Connections {
             return;
         };
         let key = (packet.proto(), ends);
-        // Packets of a connection come after each other, and pass several points.
+        // Packets of a connection come in sequence, and each passes several points.
         if self.last.replace(key) == Some(key) {
             return;
         }
@@ -93,8 +93,8 @@ impl Connections {
         }
     }
 
-    /// The entries of packets that were seen since it was asked last, as far as they
-    /// translate.
+    /// Requests the entries of packets that were seen since the last call, and returns those
+    /// that translate.
     pub(super) fn translations(&mut self) -> Vec<Translation> {
         if self.wanted.is_empty() || !is_loaded() {
             self.wanted.clear();
@@ -108,7 +108,7 @@ impl Connections {
         self.last = None;
         let mut found: Vec<Translation> = Vec::new();
         for (proto, ends) in wanted {
-            // A packet behind its translation is in the table as the reply to it.
+            // After its translation, a packet matches the reversed reply tuple of its entry.
             let entry = self
                 .ask(proto, &ends)
                 .or_else(|| self.ask(proto, &ends.reversed()));
@@ -136,13 +136,13 @@ impl Connections {
     }
 }
 
-/// Whether entries can be read without that a module is loaded for it.
+/// Whether a request loads no module.
 fn is_loaded() -> bool {
     !Path::new("/proc/modules").exists() || Path::new("/sys/module/nf_conntrack_netlink").exists()
 }
 
-/// Whether a packet has a connection of its own. An error has that of the packet that it
-/// quotes. Of fragments, which are put together first, the first one has the ports.
+/// Whether a packet has a connection of its own. An ICMP error belongs to the connection of the
+/// quoted packet. Conntrack reassembles fragments, and only the first one has ports.
 fn is_tracked(packet: &Packet) -> bool {
     packet.fragment.is_none_or(|(offset, _)| offset == 0)
         && match &packet.transport {
@@ -182,7 +182,7 @@ fn question(proto: Proto, ends: &Ends) -> Option<Question> {
     Some(Question::new(message.message_type(), &payload))
 }
 
-/// An echo's identifier, type and code: those of the request.
+/// Identifier, type and code of an echo request, also for a reply.
 fn echo(number: u8, id: u16) -> Vec<ProtoTuple> {
     let ([id_kind, type_kind, code_kind], request) = match number {
         1 => ([4, 5, 6], 8),
@@ -208,7 +208,8 @@ const fn protocol(number: u8) -> Option<Protocol> {
     }
 }
 
-/// The ends of a connection's packets as they come, and as the node sends them on.
+/// Ends of a connection's packets as they come, and as the node sends them on; `None` if the
+/// answer has neither.
 fn entry(answer: &[u8]) -> Option<(Ends, Ends)> {
     let attributes = answer.get(HEADER..)?;
     let from = tuple(attribute(attributes, TUPLE_ORIG)?)?;
@@ -283,8 +284,8 @@ mod tests {
         packet.with_ends(ends)
     }
 
-    /// A question has the layout of an answer, but for the reply's tuple: its own parser
-    /// reads it.
+    /// A request has the layout of an answer without the reply's tuple, so the parser of
+    /// answers reads it.
     #[test]
     fn a_question_names_the_connection() {
         let asked = ends([10, 244, 1, 5], [10, 96, 0, 10], 80);

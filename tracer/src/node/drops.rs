@@ -1,9 +1,8 @@
-//! Watching a node for drops.
+//! Watches a node for drops.
 //!
-//! The kernel frees packets of all its namespaces through one function. An
-//! agent takes those of its node's own namespace and of its pods', known by
-//! their inode numbers, so that agents of several nodes on one kernel do not
-//! claim each other's.
+//! The kernel frees packets of all namespaces through one function. An agent takes the drops of
+//! its node's host namespace and of its pods' namespaces, by their inode numbers. So agents of
+//! several nodes on one kernel do not claim each other's drops.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -33,33 +32,32 @@ use super::{
 };
 use tracer_core::request::{Filter, Request, Start};
 
-/// What a node's own namespace is called.
+/// Name of a node's host namespace.
 const HOST: &str = "host";
 
-/// Where drops are seen.
+/// Namespaces that are watched for drops.
 pub(super) struct Watched {
-    /// The pods whose own namespaces were found.
+    /// Names of the pods whose own namespaces were found.
     pub(super) pods: Vec<Arc<str>>,
-    /// Their namespaces, and those of bystanders.
+    /// Namespaces of these pods and of bystanders.
     pub(super) namespaces: Vec<PodNamespace>,
     /// What was not found, one sentence each.
     pub(super) notes: Vec<String>,
-    /// To hear of changes, where nobody else does.
+    /// Watches for changes, if nothing else does.
     pub(super) changes: Option<io::Result<Changes>>,
 }
 
-/// Finds the namespaces of a node and its pods, and attaches. The calling
-/// thread is in the node's. `follow` is what its other programs were loaded
-/// with, so that all make the same of a packet, and where they are; `None` if
-/// there are none.
+/// Finds the namespaces of a node and its pods, and attaches. The calling thread is in the
+/// node's host namespace. `follow` is the load of the node's other programs, so that all parse
+/// packets alike, and their interfaces; `None` without other programs.
 pub(super) fn prepare(
     start: &Task,
     follow: Option<&(Load, Vec<Point>)>,
 ) -> Result<(Watcher, Watched), NodeError> {
     let mut notes = Vec::new();
-    // Before the first look, so that nothing changes unheard after it.
+    // The socket is opened before the first search, so that no later change is missed.
     let changes = follow.is_none().then(|| Changes::open(start.every_pod()));
-    // Whose node is not known may be here or elsewhere.
+    // A pod whose node is not known may be here or elsewhere.
     let is_known = |address: &IpAddr| start.pods.iter().any(|(known, _)| known == address);
     let unplaced = start.request.unplaced.iter().filter(|one| !is_known(one));
     let unplaced: Vec<_> = unplaced.map(|one| (*one, one.to_string())).collect();
@@ -68,7 +66,7 @@ pub(super) fn prepare(
     if pods.is_empty() {
         notes.extend(no_pod_is_known(start));
     }
-    // Nobody has asked for these, so nobody misses one that is not found.
+    // Nobody asked for these pods, so a missing one is no note.
     let mut bystanders = find_pods(&start.bystanders, &start.node, &mut Vec::new())?;
     for bystander in &mut bystanders {
         bystander.followed = false;
@@ -112,8 +110,8 @@ pub(super) fn prepare(
     Ok((watcher, watched))
 }
 
-/// That drops inside pods are not seen for want of names, if so. Pods that the
-/// follow is not about are watched, too.
+/// A note that drops inside pods are not seen, because no pod is known; `None` otherwise. Pods
+/// outside of the follow are watched, too.
 fn no_pod_is_known(start: &Start) -> Option<String> {
     (start.pods.is_empty() && start.bystanders.is_empty()).then(|| {
         format!(
@@ -127,7 +125,7 @@ fn followed(pods: &[PodNamespace]) -> impl Iterator<Item = &PodNamespace> {
     pods.iter().filter(|pod| pod.followed)
 }
 
-/// The names of the pods that the follow is about.
+/// Names of the followed pods.
 fn names(pods: &[PodNamespace]) -> Vec<Arc<str>> {
     let mut names: Vec<_> = followed(pods).map(|pod| Arc::clone(&pod.name)).collect();
     names.sort();
@@ -141,13 +139,13 @@ fn paths<'a>(
     pods.map(|pod| (Arc::clone(&pod.name), pod.path.clone()))
 }
 
-/// What namespaces are called, the node's `own` included.
+/// Names of namespaces by inode number, with that of the node's host namespace (`own`).
 fn by_inode(own: u32, pods: &[PodNamespace]) -> HashMap<u32, Arc<str>> {
     let pods = pods.iter().map(|pod| (pod.inode, Arc::clone(&pod.name)));
     pods.chain([(own, Arc::from(HOST))]).collect()
 }
 
-/// The interfaces of the node's own namespace that are observed.
+/// Observed interfaces of the node's host namespace.
 pub(super) fn devices(points: &[Point]) -> Vec<(u32, Arc<str>)> {
     let own = points.iter().filter(|point| point.netns == HOST);
     let mut devices: Vec<_> = own
@@ -158,7 +156,7 @@ pub(super) fn devices(points: &[Point]) -> Vec<(u32, Arc<str>)> {
     devices
 }
 
-/// The namespaces of pods on this node, as far as they are found.
+/// Namespaces of pods on this node, as far as they are found.
 pub(super) fn find_pods(
     wanted: &[(IpAddr, String)],
     node: &str,
@@ -172,7 +170,7 @@ pub(super) fn find_pods(
         let Some(pod) = found.iter().find(|pod| pod.pod == *address) else {
             continue;
         };
-        // A pod that has just ended is as good as one not found.
+        // A pod that has just ended counts as not found.
         if let Ok(inode) = inode(&pod.path)
             && seen.insert(name)
         {
@@ -197,14 +195,14 @@ pub(super) fn find_pods(
     Ok(namespaces)
 }
 
-/// Watches a node for drops, and for what may explain them.
+/// Watches a node for drops, and reads facts that may explain them.
 pub(super) struct Watcher {
     probe: DropProbe,
     explainer: Option<Explainer>,
     gauge: Option<Gauge>,
-    /// The node's own namespace.
+    /// Inode number of the node's host namespace.
     own: u32,
-    /// The pods whose namespaces are watched.
+    /// Names of the pods whose namespaces are watched.
     pods: Vec<Arc<str>>,
 }
 
@@ -217,7 +215,7 @@ impl Source for Watcher {
         self.probe.sample(sample)
     }
 
-    /// That is for the programs that see packets pass.
+    /// This command is for the programs at observation points.
     fn explain(&mut self, _: bool) -> Result<(), NodeError> {
         Ok(())
     }
@@ -275,7 +273,7 @@ impl Source for Watcher {
     }
 }
 
-/// The number by which the kernel knows a namespace.
+/// Inode number of a namespace.
 pub(super) fn inode(path: &Path) -> Result<u32, NodeError> {
     let namespace = |source| NodeError::Namespace {
         path: path.to_owned(),

@@ -1,4 +1,4 @@
-//! What can go wrong on a node, each in one sentence.
+//! Errors of a node, each in one sentence.
 
 use std::{error::Error, io, path::PathBuf};
 
@@ -7,10 +7,10 @@ use tracer_core::model::Direction;
 use super::{discover::DiscoverError, kernel::BtfError, tables::TooMany};
 use crate::inventory::list;
 
-/// Why an agent cannot start or go on.
+/// Why an agent cannot start or continue.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
-    /// Capabilities are missing: their names, each with what it is for.
+    /// Capabilities are missing: their names, each with its purpose.
     #[error(
         "tracer needs {}: run it as root, or give the program {}", list(.0, "and"),
         if .0.len() == 1 { "that capability" } else { "these capabilities" }
@@ -19,45 +19,45 @@ pub enum NodeError {
     /// The kernel lacks something.
     #[error("this kernel has no {what}: tracer needs {needs}")]
     Kernel {
-        /// What it lacks.
+        /// The missing feature.
         what: &'static str,
-        /// What would have it.
+        /// What the feature needs, such as a kernel version.
         needs: &'static str,
     },
     /// The namespace cannot be entered.
     #[error("the network namespace {} cannot be entered ({source}): check the path given to --agent", path.display())]
     Namespace {
-        /// Its path.
+        /// Path of the namespace.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// The interfaces were not found.
     #[error(transparent)]
     Discover(#[from] DiscoverError),
-    /// The kernel's own description of itself is of no use.
+    /// The kernel's BTF cannot be used.
     #[error(transparent)]
     Btf(#[from] BtfError),
     /// The filter is too large.
     #[error(transparent)]
     Filter(#[from] TooMany),
-    /// Nothing to observe.
+    /// There is nothing to observe.
     #[error(
         "no interface to observe was found on {node}: is this the node's own network namespace?"
     )]
     NothingToObserve {
-        /// The node.
+        /// Name of the node.
         node: String,
     },
     /// The kernel refuses the programs.
     #[error("the kernel refuses tracer's programs: {0}")]
     Load(String),
-    /// The kernel refuses the programs of XDP.
+    /// The kernel refuses the XDP programs.
     #[error(
         "XDP is not observed: the kernel refuses tracer's programs for it, which need Linux 5.18: {0}"
     )]
     LoadXdp(String),
-    /// The kernel keeps its memory from programs.
+    /// The kernel does not let programs read its memory.
     #[error(
         "the kernel is locked down (confidentiality) and lets no program read freed packets: boot \
          it with lockdown=integrity"
@@ -66,9 +66,9 @@ pub enum NodeError {
     /// A program cannot be attached.
     #[error("cannot attach to {interface} {direction}: {why}")]
     Attach {
-        /// The interface.
+        /// Name of the interface.
         interface: String,
-        /// Its direction.
+        /// Direction of the program.
         direction: Direction,
         /// The kernel's reason.
         why: String,
@@ -76,12 +76,12 @@ pub enum NodeError {
     /// A map cannot be read or written.
     #[error("a map of tracer's programs cannot be used: {0}")]
     Map(String),
-    /// A thread or descriptor cannot be made.
+    /// A thread or descriptor cannot be created.
     #[error("tracer cannot {what}: {source}")]
     System {
-        /// What for.
+        /// Its purpose.
         what: &'static str,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 }
@@ -122,8 +122,8 @@ fn chain(error: &dyn Error) -> String {
     without_log(&text)
 }
 
-/// The last line of a verifier's log, which may have thousands. The log itself goes to the
-/// debug messages.
+/// The last line of a verifier's log, which may have thousands of lines. The whole log goes to
+/// the debug messages.
 fn without_log(text: &str) -> String {
     let Some((error, log)) = text.split_once("Verifier output:") else {
         return text.trim().replace('\n', " ");

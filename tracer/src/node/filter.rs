@@ -1,5 +1,4 @@
-//! The filter of loaded programs: the same maps, whichever programs look into
-//! them.
+//! Writes the filter of loaded programs into their maps, which all programs share.
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -16,10 +15,10 @@ use super::{
 };
 use tracer_core::request::Filter;
 
-/// Entries of each table at least: two generations of a small filter that grows.
+/// Least number of entries of each table: two generations of a small filter that grows.
 const LEAST_ENTRIES: u32 = 2048;
 
-/// What a filter has in the kernel, so that it can be taken out again.
+/// Entries of a filter in the kernel, so that they can be removed again.
 #[derive(Default)]
 struct Written {
     addresses: Vec<AddressKey>,
@@ -30,12 +29,12 @@ struct Written {
 /// The filter of one load of programs.
 pub(super) struct Armed {
     pub(super) config: Config,
-    /// By slot.
+    /// Entries by slot.
     written: [Written; 2],
     prefilters: Box<Prefilters>,
 }
 
-/// How many entries each table has.
+/// Number of entries of each table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Sizes {
     addresses: u32,
@@ -44,8 +43,8 @@ struct Sizes {
 }
 
 impl Sizes {
-    /// Twice the addresses have room, as a follow may grow, and two generations of them.
-    /// Where all talk to all, twice the addresses are four times the pairs.
+    /// Sizes for twice the addresses, because a follow may grow, and for two generations. If
+    /// all addresses communicate with all, twice the addresses are four times the pairs.
     fn of(tables: &Tables) -> Self {
         let entries = |used: usize, growth: usize, most: usize| {
             let entries = u32::try_from((growth * used).min(most)).expect("a few bits");
@@ -60,8 +59,7 @@ impl Sizes {
     }
 }
 
-/// Gives the tables of programs that are to be loaded the size that a filter needs, and
-/// more, as it may grow.
+/// Sets the sizes of tables before programs are loaded: what a filter needs, and room to grow.
 pub(super) fn size(loader: &mut EbpfLoader<'_>, filter: &Filter) -> Result<(), NodeError> {
     let sizes = Sizes::of(&Tables::new(filter)?);
     loader
@@ -71,8 +69,8 @@ pub(super) fn size(loader: &mut EbpfLoader<'_>, filter: &Filter) -> Result<(), N
     Ok(())
 }
 
-/// The generation of a filter that takes the place of one in force: the one that was asked
-/// for, or the next, whose tables are not in use. After one that did not fit, it is that.
+/// Generation of a filter that replaces the one in force: the requested one, or the next one,
+/// whose tables are not in use. After a filter that did not fit, it is the next one.
 const fn next_generation(in_force: u32, asked: u32) -> u32 {
     if asked % 2 == in_force % 2 {
         asked + 1
@@ -82,8 +80,8 @@ const fn next_generation(in_force: u32, asked: u32) -> u32 {
 }
 
 impl Armed {
-    /// What programs begin with: no filter, every packet in the sample, and
-    /// `budget` events per second.
+    /// The first configuration: no filter, every packet in the sample, and `budget` events per
+    /// second.
     pub(super) fn new(budget: u32, flags: u32) -> Self {
         let per_window = (u64::from(budget) << BUDGET_WINDOW_SHIFT) / 1_000_000_000;
         Self {
@@ -101,9 +99,8 @@ impl Armed {
         }
     }
 
-    /// Puts a filter into force, all at once: its tables are written beside those
-    /// in use, then the generation is changed. Where that fails, the filter before stays in
-    /// force.
+    /// Puts a filter into force at once: its tables are written beside those in use, then the
+    /// generation changes. If that fails, the earlier filter stays in force.
     pub(super) fn arm(&mut self, ebpf: &mut Ebpf, filter: &Filter) -> Result<(), NodeError> {
         let tables = Tables::new(filter)?;
         let generation = next_generation(self.config.generation, filter.generation);
@@ -141,7 +138,7 @@ impl Armed {
         let mut prefilters: Array<_, Prefilters> = map(ebpf, PREFILTERS)?;
         let all: &Prefilters = &self.prefilters;
         prefilters.set(0, all, 0).map_err(map_error)?;
-        // Before a program looks there.
+        // The sets are written before a program reads them.
         let mask = u32::try_from(tables.prefilter.len() - 1).expect("few words");
         self.config.prefilter_masks[index] = mask;
         self.write(ebpf)?;
@@ -150,7 +147,7 @@ impl Armed {
         self.write(ebpf)
     }
 
-    /// Takes out what a filter before has in a slot.
+    /// Removes the entries of an earlier filter from a slot.
     fn clear(&mut self, ebpf: &mut Ebpf, slot: usize) -> Result<(), NodeError> {
         let written = std::mem::take(&mut self.written[slot]);
         let mut addresses: HashMap<_, AddressKey, Identity> = map(ebpf, "ADDRESSES")?;
@@ -175,7 +172,7 @@ impl Armed {
             .map_err(map_error)
     }
 
-    /// Lets nothing belong to the follow any more, at every point at once.
+    /// Puts an empty filter into force, at all points at once.
     pub(super) fn disarm(&mut self, ebpf: &mut Ebpf) -> Result<(), NodeError> {
         self.prefilters.words = [[0; PREFILTER_WORDS]; 2];
         let none: &Prefilters = &self.prefilters;
@@ -185,10 +182,10 @@ impl Armed {
     }
 }
 
-/// What programs read without a look-up is in sections of the object, which are maps.
+/// Names of maps that programs read without a look-up: sections of the object.
 const CONFIG: &str = ".bss.config";
 const PREFILTERS: &str = ".bss.prefilter";
-/// See [`tracer_common::counters::share`].
+/// Section of the points, see [`tracer_common::counters::share`].
 pub(super) const POINTS: &str = ".bss.points";
 
 #[expect(clippy::needless_pass_by_value, reason = "it is given to `map_err`")]
@@ -205,7 +202,7 @@ pub(super) const fn flag(config: &mut Config, flag: u32, on: bool) {
     }
 }
 
-/// A map of the object, which has it.
+/// A map of the object, which must exist.
 pub(super) fn map<'a, M: TryFrom<&'a mut Map, Error = MapError>>(
     ebpf: &'a mut Ebpf,
     name: &str,
@@ -220,7 +217,7 @@ mod tests {
 
     use super::*;
 
-    /// What a filter has where each of so many pods talks to each other one.
+    /// The tables of a filter in which each of `pods` pods communicates with each other one.
     fn among(pods: u8) -> Tables {
         let address = |pod: u8| format!("10.1.0.{pod}/32").parse().expect("a network");
         let all = (0..pods).flat_map(|a| (0..pods).map(move |b| (a, b)));
@@ -249,7 +246,7 @@ mod tests {
             assert!(sizes.pairs >= pairs, "{pods}: {sizes:?}");
             assert!(sizes.addresses >= addresses, "{pods}: {sizes:?}");
         }
-        // No more than two of the largest.
+        // There is room for no more than two of the largest filter.
         let most = Sizes::of(&among(250)).pairs as usize;
         assert_eq!(most, 2 * MAX_PAIRS);
     }
@@ -257,7 +254,8 @@ mod tests {
     #[test]
     fn a_filter_is_never_written_over_the_one_in_force() {
         let mut in_force = 1;
-        // The second, third and sixth did not fit, or were sent while an agent was away.
+        // The second, third and sixth filter did not fit, or were sent while the agent was
+        // gone.
         for asked in [4, 5, 7, 8] {
             let next = next_generation(in_force, asked);
             assert!(next > in_force && next % 2 != in_force % 2, "{next}");

@@ -1,4 +1,4 @@
-//! Reading what a node's kernel counts: of devices over rtnetlink, of sockets
+//! Reads counters of a node's kernel: those of devices over rtnetlink, and those of sockets
 //! from `/proc`, which shows each thread its own network namespace.
 
 use std::{collections::HashMap, fs, io, path::PathBuf, sync::Arc};
@@ -13,13 +13,13 @@ use super::{
     visit::Visitor,
 };
 
-/// What the node's own namespace is called.
+/// Name of the node's host namespace.
 const HOST: &str = "host";
 
-/// Bytes of `struct ifinfomsg`, before the attributes.
+/// Length of `struct ifinfomsg`, before the attributes, bytes.
 const LINK_HEADER: usize = 16;
 
-/// Where in `struct rtnl_link_stats64` the counters are, in `u64`s.
+/// Indexes of the counters in `struct rtnl_link_stats64`, in units of `u64`.
 const RX_PACKETS: usize = 0;
 const RX_ERRORS: usize = 4;
 const TX_ERRORS: usize = 5;
@@ -30,9 +30,8 @@ const RX_MISSED: usize = 14;
 /// Files of counters in `/proc/thread-self/net`.
 const FILES: [&str; 3] = ["snmp", "netstat", "snmp6"];
 
-/// The counters of packets that the kernel gives up without a word, or that
-/// tell of a drop that something else already showed. Names are as `nstat`
-/// prints them.
+/// Counters of packets that the kernel discards without a drop event. Some of them also count
+/// packets with a drop event. Names are as `nstat` prints them.
 const COUNTERS: [&str; 53] = [
     "IpInHdrErrors",
     "IpInAddrErrors",
@@ -89,8 +88,8 @@ const COUNTERS: [&str; 53] = [
     "Udp6MemErrors",
 ];
 
-/// The file of conntrack's counters there, and those of packets that it gives up: the
-/// columns, and what they are called beside the others (`conntrack -S`).
+/// File of conntrack's counters in that folder. The list has the columns for discarded packets,
+/// with their names here (`conntrack -S`).
 const CONNTRACK: &str = "stat/nf_conntrack";
 const CONNTRACK_COUNTERS: [(&str, &str); 3] = [
     ("insert_failed", "ConntrackInsertFailed"),
@@ -98,8 +97,8 @@ const CONNTRACK_COUNTERS: [(&str, &str); 3] = [
     ("early_drop", "ConntrackEarlyDrop"),
 ];
 
-/// Reads the counters of a node. It belongs to the thread that made it, which
-/// must be in the node's own namespace; reading leaves it there.
+/// Reads the counters of a node. It belongs to the thread that created it, which must be in the
+/// node's host namespace and stays there.
 pub(super) struct Gauge {
     devices: Vec<(u32, Arc<str>)>,
     visitor: Visitor,
@@ -107,12 +106,12 @@ pub(super) struct Gauge {
 }
 
 impl Gauge {
-    /// For interfaces of the calling thread's namespace, by index and name,
-    /// and for the sockets there and in other namespaces, by name and path.
-    /// Namespaces that cannot be found are left out.
+    /// Creates a gauge for interfaces of the calling thread's namespace, by index and name, and
+    /// for sockets there and in other namespaces, by name and path. Namespaces that cannot be
+    /// found are left out.
     ///
     /// # Errors
-    /// If no netlink socket can be had.
+    /// If the netlink socket cannot be created.
     pub(super) fn new(
         devices: impl IntoIterator<Item = (u32, Arc<str>)>,
         namespaces: impl IntoIterator<Item = (Arc<str>, PathBuf)>,
@@ -124,7 +123,7 @@ impl Gauge {
         })
     }
 
-    /// Reads these from now on, as with [`Gauge::new`].
+    /// Replaces interfaces and namespaces, as in [`Gauge::new`].
     pub(super) fn replace(
         &mut self,
         devices: impl IntoIterator<Item = (u32, Arc<str>)>,
@@ -134,7 +133,7 @@ impl Gauge {
         self.visitor.replace(namespaces);
     }
 
-    /// What the kernel has counted so far; what cannot be read is left out.
+    /// Reads all counters; unreadable ones are left out.
     pub(super) fn read(&mut self) -> Health {
         let qdiscs = self.qdisc_drops();
         let netlink = &mut self.netlink;
@@ -159,10 +158,10 @@ impl Gauge {
         }
     }
 
-    /// By interface index.
+    /// Drops of qdiscs by interface index.
     fn qdisc_drops(&mut self) -> HashMap<u32, u64> {
         let mut sums: HashMap<u32, u64> = HashMap::new();
-        // A table that changes while it is read changes in other devices.
+        // If the table changed during the dump, other devices changed.
         if let Ok(answers) = self.netlink.dump(&Qdisc::list(), Qdisc::parse) {
             for qdisc in answers.items {
                 *sums.entry(qdisc.device).or_default() += u64::from(qdisc.drops);
@@ -208,7 +207,7 @@ fn device(message: &[u8]) -> Option<DeviceHealth> {
     })
 }
 
-/// The counters of the calling thread's namespace; without IPv6, fewer.
+/// Counters of the calling thread's namespace; fewer without IPv6.
 fn counters() -> Vec<(&'static str, u64)> {
     let read = |file: &&str| fs::read_to_string(format!("/proc/thread-self/net/{file}"));
     let texts = FILES.iter().filter_map(|file| read(file).ok());
@@ -222,7 +221,7 @@ fn counters() -> Vec<(&'static str, u64)> {
     counters
 }
 
-/// A line of columns' names, and one of hexadecimal numbers for each CPU.
+/// Parses a line of column names, and a line of hexadecimal numbers for each CPU.
 fn conntrack(text: &str) -> Vec<(&'static str, u64)> {
     let mut lines = text.lines();
     let columns: Vec<&str> = lines
@@ -242,8 +241,8 @@ fn conntrack(text: &str) -> Vec<(&'static str, u64)> {
     CONNTRACK_COUNTERS.into_iter().filter_map(sum).collect()
 }
 
-/// Lines are either `Udp6NoPorts 7`, or pairs of `Udp: InDatagrams NoPorts`
-/// and `Udp: 12 7`.
+/// Parses lines such as `Udp6NoPorts 7`, or pairs such as `Udp: InDatagrams NoPorts` and `Udp:
+/// 12 7`.
 fn parse(text: &str) -> Vec<(&'static str, u64)> {
     let mut found = HashMap::new();
     let mut lines = text.lines();
@@ -315,7 +314,7 @@ mod tests {
 
     #[test]
     fn the_devices_here_can_be_read() {
-        // Every namespace has this one, with this index.
+        // Every namespace has the loopback interface, with this index.
         let mut gauge = Gauge::new([(1, Arc::from("lo"))], []).expect("a netlink socket");
         let health = gauge.read();
         assert_eq!(&*health.devices[0].interface, "lo");

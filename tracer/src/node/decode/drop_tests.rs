@@ -6,7 +6,7 @@ use tracer_core::model::{Connection, Fact};
 
 use super::*;
 
-/// An event of the right length, most of its fields anything.
+/// An event of the right length, with random values in most fields.
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(any::<u8>(), size_of::<DropEvent>())
 }

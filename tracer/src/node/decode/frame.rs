@@ -1,7 +1,7 @@
-//! From the bytes of a frame to the record that a program makes of it.
+//! Turns the bytes of a frame into the event that a kernel program would make.
 //!
-//! Captures of other programs hold frames. What is read of one is what a program would
-//! have copied of it, by the same walk and the same code.
+//! Captures of other programs hold frames. The same walk and the same code as in the kernel
+//! copy the same fields.
 
 use tracer_common::{
     config::Load,
@@ -12,17 +12,17 @@ use tracer_common::{
     walk::{quoted, walk},
 };
 
-/// Bytes of a transport header that has only its ports.
+/// Bytes of a transport header that ends after its ports.
 const PORTS: usize = 4;
 
-/// What a program would have copied of a frame, of which `frame` holds the first bytes and
-/// `len` says how many it had. `None` if it carries neither IP nor ARP.
+/// The event that a program would make of a frame. `frame` has the frame's first bytes; `len`
+/// is its full length, bytes. `None` if the frame carries neither IP nor ARP.
 ///
-/// `ethernet` tells whether it begins with an Ethernet header. Where it was seen and when is
-/// the caller's.
+/// `ethernet` tells whether the frame begins with an Ethernet header. The caller fills in the
+/// point and the time.
 ///
 /// # Errors
-/// [`Unparsed`], for what a program would have counted as such.
+/// [`Unparsed`], if a program would count the frame as unparsed.
 pub(crate) fn event(
     frame: &[u8],
     len: u32,
@@ -41,7 +41,7 @@ pub(crate) fn event(
         event.flags |= ETHERNET;
     }
     fill_headers(&mut event, frame, &layers, quote.as_ref(), load);
-    // The capture ends within the header: its ports may be there all the same.
+    // The capture ends within the header, but may have the ports.
     let ports: Option<[u8; PORTS]> = layers.has(PORTS).then(|| frame.read(layers.l4)).flatten();
     if let (0, Some(ports)) = (event.transport_len, ports) {
         event.transport_header[..PORTS].copy_from_slice(&ports);

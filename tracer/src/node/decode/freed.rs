@@ -1,11 +1,11 @@
-//! From the bytes of a drop program's record to a drop.
+//! Decodes the records of the drop programs.
 
 use tracer_common::drop::{DropEvent, NAME_BYTES, Scope};
 use tracer_core::model::{Connection, Encap, Fact, Mac, Packet};
 
 use super::{Malformed, encap, frame_mac, packet};
 
-/// A record of the drop programs, its numbers not yet named.
+/// A record of the drop programs. Names for its numbers are not looked up yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RawDrop {
     pub(crate) event: DropEvent,
@@ -14,14 +14,13 @@ pub(crate) struct RawDrop {
     pub(crate) dst_mac: Option<Mac>,
     pub(crate) encap: Option<Encap>,
     pub(crate) packet: Option<Packet>,
-    /// [`Fact::SkBuff`], unless it tells nothing.
+    /// [`Fact::SkBuff`]; `None` if it tells nothing.
     pub(crate) context: Option<Fact>,
 }
 
 /// Decodes a record of the drop programs.
 ///
-/// A packet whose headers make no sense was dropped all the same: then there
-/// is no packet, rather than no drop.
+/// A packet with invalid headers was dropped all the same. Then the drop has no packet.
 pub(crate) fn freed(record: &[u8]) -> Result<RawDrop, Malformed> {
     let event = DropEvent::from_bytes(record).ok_or(Malformed::Length)?;
     let scope = match event.scope {
@@ -46,15 +45,15 @@ pub(crate) fn freed(record: &[u8]) -> Result<RawDrop, Malformed> {
     })
 }
 
-/// An interface's name, if there is one.
+/// Decodes an interface's name; `None` without one.
 fn name(bytes: &[u8; NAME_BYTES]) -> Option<String> {
     let name = bytes.split(|byte| *byte == 0).next();
     let name = name.filter(|name| !name.is_empty())?;
     Some(String::from_utf8_lossy(name).into_owned())
 }
 
-/// What the sk_buff held besides the packet, unless that tells nothing: no mark, no
-/// connection, and a route to the namespace itself or out of where the packet was.
+/// What the sk_buff held besides the packet. `None` if that tells nothing: no mark, no
+/// connection, and a route to the namespace itself or out of the packet's own device.
 fn context(event: &DropEvent, device: Option<&str>) -> Option<Fact> {
     let connection = Connection::of(event.ct_info, event.ct_status);
     let outlet = name(&event.outlet);

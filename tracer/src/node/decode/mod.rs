@@ -1,8 +1,7 @@
-//! From the bytes of a ring buffer record to a hop.
+//! Decodes the records of the ring buffer into hops.
 //!
-//! Total: any bytes are a hop or a [`Malformed`], which is counted. The
-//! program copied the headers as they stood on the wire, so what a sender
-//! wrote in them decides nothing here but the values of fields.
+//! Any bytes are a hop or a [`Malformed`], which is counted. The program copied the headers
+//! unchanged, so the sender of a packet controls nothing here but the values of fields.
 //!
 //! Invariant 2 (ARCHITECTURE.md): no record panics here.
 
@@ -39,22 +38,21 @@ const SCTP: u8 = IpProto::Sctp as u8;
 const ICMP: u8 = IpProto::Icmp as u8;
 const ICMP6: u8 = IpProto::Ipv6Icmp as u8;
 
-/// Bytes that are no hop.
+/// Why bytes are no hop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Malformed {
-    /// Not as long as an event, or as one and the bytes that were captured.
+    /// The length is neither that of an event, nor of an event with captured bytes.
     Length,
     /// A field has a value that no program writes.
     Field,
-    /// A network header that is shorter than its kind has it: a program counts
-    /// such a packet instead. A transport header may be as short as it will.
+    /// The network header is too short: a program would count such a packet as unparsed. A
+    /// transport header may be of any length.
     Header,
-    /// From an interface that this agent does not observe.
+    /// The event is from an interface that this agent does not observe.
     Point,
 }
 
-/// Decodes a record. `point` knows the observation point of a place at the interface of an
-/// index.
+/// Decodes a record. `point` returns the observation point for an interface index and a place.
 pub(crate) fn hop(
     record: &[u8],
     point: impl FnOnce(u32, At) -> Option<usize>,
@@ -87,9 +85,9 @@ pub(crate) fn hop_at(event: &HopEvent, point: usize) -> Result<Hop, Malformed> {
     })
 }
 
-/// A frame as it is on the wire: with the VLAN tag that the kernel keeps beside it.
+/// The frame as on the wire, with the VLAN tag that the kernel keeps beside it.
 fn on_the_wire(event: &HopEvent, frame: &[u8]) -> Arc<[u8]> {
-    /// Where a tag is: behind both MAC addresses.
+    /// Offset of a VLAN tag: after both MAC addresses.
     const AT: usize = 12;
     match frame.split_at_checked(AT) {
         Some((macs, rest)) if event.flags & VLAN != 0 => {
@@ -105,14 +103,14 @@ fn on_the_wire(event: &HopEvent, frame: &[u8]) -> Arc<[u8]> {
     }
 }
 
-/// The address at an offset of the frame's, if it has an Ethernet header.
+/// The MAC address at an offset; `None` if the frame has no Ethernet header.
 fn frame_mac(event: &HopEvent, at: usize) -> Option<Mac> {
     let macs = event.macs.as_slice();
     mac(macs, at).ok().filter(|_| event.flags & ETHERNET != 0)
 }
 
 fn encap(event: &HopEvent) -> Result<Option<Encap>, Malformed> {
-    // A tunnel has a level, and what is in none has no tunnel.
+    // An event has a tunnel if and only if it has levels.
     if (event.tunnel == 0) != (event.levels == 0) {
         return Err(Malformed::Field);
     }
@@ -173,9 +171,11 @@ fn packet(event: &HopEvent) -> Result<Packet, Malformed> {
     }
 }
 
-/// What IPv4 and IPv6 have in common; addresses, TTL and id are the caller's.
+/// Decodes what IPv4 and IPv6 have in common. The caller gives addresses, TTL and
+/// identification.
 ///
-/// The header states so many bytes, and has so many that it does not count.
+/// `stated` is the length in the header; `uncounted` is the number of header bytes that it does
+/// not include.
 fn ip(
     event: &HopEvent,
     network: Network,
@@ -209,8 +209,8 @@ fn ip(
     })
 }
 
-/// The transport header, as much of it as there is. `len` is its length and that
-/// of what it carries.
+/// Decodes the transport header, as far as it is there. `len` is the length of header and
+/// payload, bytes.
 fn transport(event: &HopEvent, network: Network, header: &[u8], len: u32) -> Transport {
     let whole = match event.proto {
         TCP => tcp(header, len),
@@ -254,7 +254,7 @@ fn sctp(header: &[u8]) -> Option<Transport> {
     })
 }
 
-/// None if the header is not all there, or states a length that none can have.
+/// Decodes a TCP header; `None` if it is truncated, or states an impossible length.
 fn tcp(header: &[u8], len: u32) -> Option<Transport> {
     let header_len = usize::from(header.u8(12)? >> 4) * 4;
     let options = header.get(20..header_len)?;
@@ -273,7 +273,7 @@ fn tcp(header: &[u8], len: u32) -> Option<Transport> {
     }))
 }
 
-/// Timestamp value and echo reply (RFC 7323, 3.2), if the options have them.
+/// Timestamp value and timestamp echo reply (RFC 7323, 3.2); `None` without this option.
 fn timestamps(mut options: &[u8]) -> Option<(u32, u32)> {
     const END: u8 = 0;
     const NOP: u8 = 1;
@@ -290,7 +290,7 @@ fn timestamps(mut options: &[u8]) -> Option<(u32, u32)> {
     }
 }
 
-/// None without type and code.
+/// Decodes an ICMP message; `None` without type and code.
 fn icmp(event: &HopEvent, header: &[u8], v6: bool) -> Option<Transport> {
     let network = if v6 { Network::V6 } else { Network::V4 };
     let (kind, code) = header.u8(0).zip(header.u8(1))?;
@@ -326,8 +326,8 @@ fn icmp(event: &HopEvent, header: &[u8], v6: bool) -> Option<Transport> {
     }))
 }
 
-/// The packet that an ICMP error quotes: its IP header without options or
-/// extension headers, then what is there of the transport header.
+/// Decodes the quoted packet of an ICMP error: its IP header without options or extension
+/// headers, then the copied part of its transport header.
 fn quote(proto: u8, bytes: &[u8], v6: bool) -> Option<Quote> {
     let (src, dst, l4) = if v6 {
         let src: [u8; 16] = bytes.read(8)?;
@@ -352,7 +352,7 @@ fn quote(proto: u8, bytes: &[u8], v6: bool) -> Option<Quote> {
     })
 }
 
-/// RFC 826, for IPv4 over Ethernet.
+/// Decodes ARP for IPv4 over Ethernet (RFC 826).
 fn arp(header: &[u8]) -> Result<Packet, Malformed> {
     let address = |at| {
         let bytes: [u8; 4] = header.read(at).ok_or(Malformed::Header)?;
@@ -378,7 +378,7 @@ fn mac(bytes: &[u8], at: usize) -> Result<Mac, Malformed> {
     bytes.read(at).map(Mac).ok_or(Malformed::Header)
 }
 
-/// An address as events have it: IPv4 as `::ffff:a.b.c.d`.
+/// Decodes an address of an event: IPv4 is `::ffff:a.b.c.d`.
 pub(super) fn mapped(bytes: [u8; 16]) -> IpAddr {
     Ipv6Addr::from(bytes).to_canonical()
 }

@@ -1,4 +1,4 @@
-//! The decoder, on records as programs write them and on any other bytes.
+//! Tests of the decoder, on records as programs write them, and on any other bytes.
 
 use proptest::prelude::*;
 use tracer_common::{
@@ -57,7 +57,7 @@ fn bytes(event: &HopEvent) -> Vec<u8> {
     bytes.to_vec()
 }
 
-/// An event with the bytes of its frame: what is made of these.
+/// The decoded frame of an event with captured bytes.
 fn captured(event: &HopEvent, frame: &[u8]) -> Result<Option<Arc<[u8]>>, Malformed> {
     let record = [bytes(event).as_slice(), frame].concat();
     hop(&record, |_, _| Some(0)).map(|hop| hop.frame)
@@ -70,7 +70,7 @@ fn a_captured_frame_is_as_on_the_wire() {
     let frame = [[2; 6].as_slice(), &[3; 6], &[8, 0], &packet].concat();
     assert_eq!(captured(&event, &[]), Ok(None));
     assert_eq!(captured(&event, &frame), Ok(Some(frame.clone().into())));
-    // A tag that the kernel keeps beside the frame goes to where it came from.
+    // A tag that the kernel keeps beside the frame returns to its place in it.
     event.vlan_tci = 0x6007;
     event.flags |= VLAN;
     let (macs, rest) = frame.split_at(12);
@@ -79,7 +79,7 @@ fn a_captured_frame_is_as_on_the_wire() {
         let tagged = [macs, &kind, &[0x60, 7], rest].concat();
         assert_eq!(captured(&event, &frame), Ok(Some(tagged.into())));
     }
-    // Where not even both addresses were captured, there is no place for it.
+    // If the capture ends within the two addresses, the tag has no place.
     assert_eq!(
         captured(&event, &frame[..7]),
         Ok(Some(Arc::from(&frame[..7])))
@@ -260,8 +260,8 @@ proptest! {
         let _hop: Result<Hop, Malformed> = hop(&record, |_, _| Some(0));
     }
 
-    /// Records of the right length with plausible discriminants, where
-    /// random bytes seldom get.
+    /// Records of the right length with plausible discriminants, which random bytes seldom
+    /// have.
     #[test]
     fn any_event_is_a_hop_or_malformed(
         mut record in prop::collection::vec(any::<u8>(), size_of::<HopEvent>()),

@@ -4,8 +4,9 @@
 //! decides cheaply which changes may affect the plan. In doubt it says yes, because a new search costs
 //! little, and a missed change costs observation points.
 //!
-//! A pod's address is set in its own namespace, of which the node's hears nothing. But a socket can be asked
-//! to hear of all namespaces that the node's has a number for, which it has of those that its veths lead to.
+//! A pod's address is set in the pod's own namespace, whose messages the node's namespace does
+//! not get. But a socket can receive messages from all namespaces for which the node's has an
+//! id. It has ids for the namespaces of its veth peers.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -22,13 +23,13 @@ use super::{
     table::{FdbEntry, address},
 };
 
-/// Longer than any message that the kernel sends unasked.
+/// Buffer, longer than any message that the kernel sends by itself, bytes.
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// `struct ndmsg` begins with the address family.
 const BRIDGE: u8 = libc::AF_BRIDGE as u8;
 
-/// What is heard of the namespace itself.
+/// Groups of messages about the namespace itself.
 const OWN: [u32; 6] = [
     libc::RTNLGRP_LINK,
     libc::RTNLGRP_NEIGH,
@@ -38,24 +39,24 @@ const OWN: [u32; 6] = [
     libc::RTNLGRP_IPV6_ROUTE,
 ];
 
-/// What is heard of the pods'.
+/// Groups of messages about the pods' namespaces.
 const PODS: [u32; 2] = [libc::RTNLGRP_IPV4_IFADDR, libc::RTNLGRP_IPV6_IFADDR];
 
-/// Hears of changes in the network namespace in which it was opened.
+/// Watches for changes in the network namespace in which it was opened.
 pub struct Changes {
     own: Socket,
-    /// `None` where hearing of others is not allowed (that takes
-    /// `CAP_NET_BROADCAST`): pods are then found when they first speak.
+    /// Socket for the pods' namespaces. `None` without the right to it (`CAP_NET_BROADCAST`):
+    /// pods are then found when they first send.
     pods: Option<Socket>,
     matters: Matters,
     buffer: Vec<u8>,
 }
 
 impl Changes {
-    /// Begins to listen. `pods` are addresses whose coming and going matters.
+    /// Begins to listen. `pods` are the addresses whose changes matter.
     ///
     /// # Errors
-    /// If no such sockets can be had.
+    /// If the sockets cannot be created.
     pub fn open(pods: HashSet<IpAddr>) -> io::Result<Self> {
         let all = socket(&PODS).and_then(|socket| {
             socket.set_listen_all_namespaces(true)?;
@@ -77,16 +78,16 @@ impl Changes {
         self.matters.pods = pods;
     }
 
-    /// What becomes readable when there is something to hear.
+    /// Descriptors that become readable when messages come.
     pub fn readiness(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let sockets = [Some(&self.own), self.pods.as_ref()];
         sockets.into_iter().flatten().map(Socket::as_fd)
     }
 
-    /// Takes all that there is to hear. Whether any of it may matter.
+    /// Reads all waiting messages, and returns whether one of them may matter.
     ///
     /// # Errors
-    /// Those of the sockets, but for messages that were lost: those matter.
+    /// Errors of the sockets. Lost messages are no error, but count as a change that matters.
     pub fn read(&mut self) -> io::Result<bool> {
         let Self {
             own,
@@ -125,7 +126,7 @@ fn read(
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(any),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            // The kernel had more to say than there was room for.
+            // The socket's buffer was too small for all messages.
             Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
                 any = true;
                 continue;
@@ -144,8 +145,8 @@ fn read(
 /// Which messages may change a plan.
 struct Matters {
     pods: HashSet<IpAddr>,
-    /// Where pods were last heard to be: a known neighbour is told of whenever
-    /// it was asked after again.
+    /// Last known places of pods. The kernel also sends a message each time that it confirms a
+    /// known neighbour.
     neighbours: HashMap<IpAddr, (u32, Mac)>,
 }
 
@@ -170,8 +171,8 @@ impl Matters {
         matches!(kind, libc::RTM_NEWADDR | libc::RTM_DELADDR) && address(message).is_some_and(known)
     }
 
-    /// A pod that is somewhere else, or the far end of a tunnel. What a bridge learns is not heard of here:
-    /// neighbours tell who it is.
+    /// Whether an entry shows a moved pod, or a tunnel's new remote. MAC addresses that a
+    /// bridge learns do not count, because neighbour entries show where a pod is.
     fn neighbour(&mut self, message: &[u8]) -> bool {
         let Some(entry) = FdbEntry::parse(message) else {
             return false;
@@ -273,7 +274,7 @@ mod tests {
     fn listens_in_any_namespace() {
         let mut changes = Changes::open(HashSet::new()).expect("sockets");
         assert!(changes.readiness().count() >= 1);
-        // Whatever happens on this machine meanwhile can be read.
+        // Other changes on this machine in the meantime can be read, too.
         changes.read().expect("nothing is wrong");
     }
 }

@@ -1,4 +1,4 @@
-//! What IPsec encrypts by policies, without a device that would tell.
+//! Finds what IPsec encrypts by policies, without a device of its own.
 
 use std::{fs, io, net::IpAddr};
 
@@ -17,7 +17,7 @@ const DEVICE: u16 = 31;
 const HEADER: usize = 168;
 const TEMPLATE: usize = 64;
 
-/// A policy that what leaves the node is encrypted.
+/// A policy that encrypts packets which leave the node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Policy {
     pub(super) from: IpNet,
@@ -25,8 +25,8 @@ pub(super) struct Policy {
 }
 
 impl Policy {
-    /// `None` for one that does not encrypt, or only what goes by a device of its own,
-    /// of which the routes tell.
+    /// Parses a policy. `None` if it does not encrypt, or only for a device of its own, which
+    /// the routes show.
     fn parse(message: &[u8]) -> Option<Self> {
         const FAMILY: usize = 40;
         const BITS: [usize; 2] = [42, 43];
@@ -62,7 +62,7 @@ impl Policy {
     }
 }
 
-/// The policies of the calling thread's network namespace.
+/// Encrypting policies of the calling thread's network namespace.
 pub(super) fn policies() -> io::Result<Vec<Policy>> {
     if !is_loaded() {
         return Ok(Vec::new());
@@ -72,14 +72,14 @@ pub(super) fn policies() -> io::Result<Vec<Policy>> {
         Netlink::open(NETLINK_XFRM).and_then(|mut netlink| netlink.dump(&question, Policy::parse));
     match answers {
         Ok(answers) => Ok(answers.items),
-        // Without CAP_NET_ADMIN only a plan can be made.
+        // Without CAP_NET_ADMIN, only a plan is possible, and it leaves out policies.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(Vec::new()),
         Err(error) => Err(error),
     }
 }
 
-/// Whether a question loads no module: the kernel has a socket of its own for those
-/// that it answers.
+/// Whether a request loads no module. If the kernel can answer, it has a netlink socket for the
+/// protocol.
 fn is_loaded() -> bool {
     let sockets = fs::read_to_string("/proc/thread-self/net/netlink").unwrap_or_default();
     let protocol = NETLINK_XFRM.to_string();

@@ -27,19 +27,19 @@ pub(super) struct Link {
     pub(super) mtu: u32,
     pub(super) up: bool,
     pub(super) master: Option<u32>,
-    /// A veth's other end, or the device below.
+    /// Interface index of the veth peer, or of the device below.
     pub(super) lower: Option<u32>,
-    /// The namespace in which `lower` counts, as a namespace id of this one; `None` is this one.
+    /// Id of the namespace of `lower`, as this namespace knows it; `None`: this namespace.
     pub(super) lower_namespace: Option<i32>,
     pub(super) xdp: Option<u32>,
     pub(super) vxlan: Option<Vxlan>,
-    /// The UDP destination port of a Geneve device.
+    /// UDP destination port of a Geneve device.
     pub(super) geneve_port: Option<u16>,
-    /// Its network identifier, if it is not set for each packet.
+    /// Network identifier (VNI) of a Geneve device; `None` if it is set for each packet.
     pub(super) geneve_vni: Option<u32>,
-    /// The fixed far end of a tunnel.
+    /// Fixed remote address of a tunnel.
     pub(super) far_end: Option<IpAddr>,
-    /// Whether the namespace of the lower device routes what an ipvlan device sends.
+    /// Whether the namespace of the lower device routes the packets of an ipvlan device.
     pub(super) routed_below: bool,
 }
 
@@ -54,7 +54,8 @@ impl Link {
         };
         for nla in NlasIterator::new(message.get(HEADER..)?).map_while(Result::ok) {
             if nla.kind() == libc::IFLA_LINKINFO {
-                // Apart from the rest: one odd option of a kind must not hide the kind.
+                // These options are parsed separately, because one odd option of a kind must
+                // not hide the kind.
                 link.read_info(nla.value());
             } else if let Ok(attribute) =
                 LinkAttribute::parse_with_param(&nla, header.interface_family)
@@ -74,7 +75,7 @@ impl Link {
             LinkAttribute::Link(index) => self.lower = Some(index).filter(|&index| index != 0),
             LinkAttribute::LinkNetNsId(id) => self.lower_namespace = Some(id),
             LinkAttribute::Xdp(xdp) => {
-                // With programs in several modes only the modes' own ids are set.
+                // With programs in several modes, only the ids per mode are set.
                 self.xdp = xdp.iter().find_map(|attribute| match attribute {
                     LinkXdp::ProgId(id)
                     | LinkXdp::DrvProgId(id)
@@ -101,7 +102,7 @@ impl Link {
         }
     }
 
-    /// Reads the options of the kind that was named before.
+    /// Reads the options of the kind that the message named before.
     fn read_tunnel(&mut self, options: &[u8]) {
         let far_end = match self.kind.as_str() {
             "vxlan" => self.read_vxlan(options),
@@ -174,7 +175,7 @@ impl Link {
         far_end
     }
 
-    /// Whether the device is a pair whose other end can lie in a pod.
+    /// Whether the device is one end of a pair, whose peer can be in a pod.
     pub(super) fn is_pair(&self) -> bool {
         matches!(self.kind.as_str(), "veth" | "netkit")
     }
@@ -183,7 +184,7 @@ impl Link {
         self.kind == "bridge"
     }
 
-    /// Whether what is sent to the device leaves the node inside other packets.
+    /// Whether packets that are sent to the device leave the node inside other packets.
     pub(super) fn is_tunnel(&self) -> bool {
         const KINDS: [&str; 17] = [
             "vxlan",
@@ -207,8 +208,8 @@ impl Link {
         KINDS.contains(&self.kind.as_str())
     }
 
-    /// The outer address that a next hop stands for, if it can. A 6in4 tunnel takes the IPv4 address at the
-    /// end of an IPv6 one (`ipip6_tunnel_xmit` in net/ipv6/sit.c).
+    /// The outer address that a next hop stands for; `None` if it cannot. A 6in4 tunnel takes
+    /// the IPv4 address at the end of an IPv6 one (`ipip6_tunnel_xmit` in net/ipv6/sit.c).
     pub(super) fn outer_address(&self, next: IpAddr) -> Option<IpAddr> {
         let outer = match next {
             IpAddr::V6(next) if self.kind == "sit" => next.to_ipv4()?.into(),
@@ -217,7 +218,7 @@ impl Link {
         Some(outer).filter(|outer| self.carries_over(*outer))
     }
 
-    /// Whether the tunnel can have that outer address.
+    /// Whether the tunnel can have this outer address.
     pub(super) fn carries_over(&self, outer: IpAddr) -> bool {
         match self.kind.as_str() {
             "ipip" | "sit" | "gre" | "gretap" | "erspan" | "vti" => outer.is_ipv4(),

@@ -1,19 +1,19 @@
-//! Which interfaces of this node a follow must observe.
+//! Finds the interfaces of this node that a follow must observe.
 //!
-//! Nobody configures interface names: every CNI has its own, and a node has dozens. What is known is
-//! addresses, so the kernel's own tables are asked the questions that a person would ask: where does the
-//! route to the pod lead, which port did the bridge learn its MAC on, which device carries packets to the
-//! other pod, and over which underlay path does that device send them.
+//! Nobody configures interface names: every CNI plugin has its own, and a node has dozens of
+//! interfaces. Only addresses are known. So this module asks the kernel's own tables what a
+//! person would ask. Where does the route to the pod lead? Behind which bridge port is its MAC
+//! address? Which device carries packets to the other pod, and over which underlay path?
 //!
-//! Steps: one snapshot of the links, addresses, neighbours and forwarding entries of the calling thread's
-//! network namespace (`table`); each pod's host-side interface and its bridge (`pod`), falling back on
-//! a look into the pods' own namespaces where the kernel's caches are cold (`namespaces`); each remote's
-//! overlay device and uplinks (`underlay`).
+//! The first step is a snapshot of links, addresses, neighbour entries and forwarding database
+//! entries in the calling thread's network namespace (`table`). Then come each pod's host-side
+//! interface and its bridge (`pod`), and each remote's overlay device and uplinks (`underlay`).
+//! If the kernel's caches are cold, the pods' own namespaces are searched (`namespaces`).
 //!
-//! Everything is read over rtnetlink (`netlink`) and nothing is changed: no module is loaded, no
-//! neighbour is resolved. What stays uncertain becomes a note, shown beside the plan. Routes are looked up
-//! as for packets that this node sends itself: policy rules that match on the incoming interface or the
-//! source address are not followed.
+//! Everything is read over rtnetlink (`netlink`), and nothing is changed: no module is loaded,
+//! no neighbour is resolved. Uncertain results become notes beside the plan. Routes are looked
+//! up as for packets that this node sends itself. Policy rules that match on the incoming
+//! interface or the source address are not followed.
 
 mod attributes;
 mod changes;
@@ -46,82 +46,86 @@ use tracer_core::{
 /// What to observe on this node, and what the observer should know about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// The interfaces, each once, pods' first and uplinks last.
+    /// Interfaces, each once, those of pods first and uplinks last.
     pub interfaces: Vec<Interface>,
-    /// All addresses that the namespace owns.
+    /// All addresses of the namespace.
     pub local: Vec<IpAddr>,
     /// Addresses whose ARP and neighbour discovery belongs to the follow: the pods' gateways, the next hops
     /// towards the remote nodes, this node's addresses in the underlay.
     pub next_hops: Vec<IpAddr>,
-    /// UDP destination ports of every VXLAN device in the namespace.
+    /// UDP destination ports of all VXLAN devices in the namespace.
     pub vxlan_ports: Vec<u16>,
-    /// Those of every Geneve device.
+    /// UDP destination ports of all Geneve devices in the namespace.
     pub geneve_ports: Vec<u16>,
-    /// The pods' own interfaces, where they were asked for and found, or have no other end on the node.
+    /// The pods' own interfaces that were requested and found, or that have no peer on the
+    /// node.
     pub pod_namespaces: Vec<PodNamespace>,
-    /// The interfaces that face other nodes, and by which next hops packets leave that are in no tunnel.
+    /// Interfaces that face other nodes, and the next hops of packets outside of tunnels.
     pub network: Network,
-    /// What was not found, or is odd, one sentence each.
+    /// What was not found, or is unusual, one sentence each.
     pub notes: Vec<String>,
 }
 
 /// An interface to observe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
-    /// Its index, unique in this network namespace only.
+    /// Index of the interface, unique in this network namespace only.
     pub ifindex: u32,
-    /// Its name.
+    /// Name of the interface.
     pub name: String,
-    /// Why it matters to the follow.
+    /// Role of the interface in the follow.
     pub role: Role,
-    /// The kernel's name for its kind (`veth`, `bridge`, `vxlan`); empty for a physical device.
+    /// Kind of the interface, by the kernel's name (`veth`, `bridge`, `vxlan`); empty for a
+    /// physical device.
     pub link_kind: String,
-    /// Whether its packets begin with an Ethernet header; IP tunnels have none.
+    /// Whether the interface's packets begin with an Ethernet header; those of IP tunnels do
+    /// not.
     pub l2: bool,
-    /// Its own MAC address.
+    /// MAC address of the interface; `None` without one.
     pub mac: Option<[u8; 6]>,
-    /// Its MTU in bytes.
+    /// MTU, bytes.
     pub mtu: u32,
-    /// Whether it is up and has a carrier.
+    /// Whether the interface is up and has a carrier.
     pub up: bool,
-    /// Its own addresses.
+    /// Addresses of the interface.
     pub addresses: Vec<IpAddr>,
-    /// The followed pods behind it (for [`Role::PodVeth`]).
+    /// Followed pods behind the interface (for [`Role::PodVeth`]).
     pub pods: Vec<IpAddr>,
-    /// Its tunnel parameters, if it is a VXLAN device.
+    /// Tunnel parameters of a VXLAN device.
     pub vxlan: Option<Vxlan>,
-    /// The index of the bridge, bond or VRF that it is a port of.
+    /// Index of the bridge, bond or VRF of which the interface is a port.
     pub master: Option<u32>,
-    /// The id of an XDP program attached to it.
+    /// Id of the XDP program at the interface.
     pub xdp: Option<u32>,
-    /// The hook by which its packets are to be seen at XDP, if they are; set by who attaches.
+    /// Hook at which packets are seen at XDP; `None` if they are not. The code that attaches
+    /// programs sets it.
     pub xdp_hook: Option<&'static str>,
-    /// How it was found, in a phrase.
+    /// How the interface was found, in a phrase.
     pub why: String,
 }
 
-/// Why an interface matters. In the order of the way out of a pod; a device found in two roles keeps the
-/// first.
+/// Role of an interface, in the order of the path out of a pod. A device with two roles keeps
+/// the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
-    /// The host's end of a pod's interface.
+    /// The host-side end of a pod's interface.
     PodVeth,
     /// The bridge that joins the pods of this node.
     Bridge,
     /// A tunnel device towards other nodes.
     Overlay,
-    /// The device that carries the packets, or the tunnel's packets, towards other nodes.
+    /// The device that sends packets, or a tunnel's packets, to other nodes.
     Uplink,
 }
 
 /// The parameters of a VXLAN device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vxlan {
-    /// The network identifier; 0 where routes or programs set it per packet.
+    /// Network identifier (VNI); 0 if routes or programs set it for each packet.
     pub vni: u32,
-    /// The UDP destination port.
+    /// UDP destination port.
     pub port: u16,
-    /// The outer source address, if it is fixed.
+    /// Outer source address, if it is fixed.
     pub local: Option<IpAddr>,
 }
 
@@ -130,50 +134,50 @@ pub struct Vxlan {
 pub struct PodNamespace {
     /// The pod's address.
     pub pod: IpAddr,
-    /// A file that names the pod's network namespace.
+    /// Path of a file for the pod's network namespace.
     pub path: PathBuf,
-    /// The interface's index in that namespace.
+    /// Index of the interface in that namespace.
     pub ifindex: u32,
-    /// The interface's name in that namespace.
+    /// Name of the interface in that namespace.
     pub name: String,
-    /// The kernel's name for its kind.
+    /// Kind of the interface, by the kernel's name.
     pub kind: String,
 }
 
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
 pub enum DiscoverError {
-    /// A question to the kernel failed.
+    /// A request to the kernel failed.
     #[error(
         "could not read the {what} of this network namespace from the kernel: {source}; \
          run the command again, and check that AF_NETLINK sockets are allowed here"
     )]
     Netlink {
-        /// What was asked for.
+        /// The requested table.
         what: &'static str,
-        /// What the kernel answered.
+        /// The kernel's error.
         source: io::Error,
     },
-    /// The network namespaces of the pods could not be looked through.
+    /// The network namespaces of the pods could not be searched.
     #[error(
         "could not look through the network namespaces of the pods: {source}; \
          check that /proc is mounted and threads can be started"
     )]
     Namespaces {
-        /// What failed.
+        /// The cause.
         source: io::Error,
     },
-    /// A pod that should live here has no interface here.
+    /// A pod that should be on this node has no interface here.
     #[error(
         "node-side interface of pod {pod} was not found: {why}; is the pod running on this node?"
     )]
     PodInterface {
         /// The pod's address.
         pod: IpAddr,
-        /// What was tried.
+        /// What was tried, and how it failed.
         why: String,
     },
-    /// A pod's interface is of a kind that packets cannot be followed through.
+    /// A pod's interface is of a kind that does not show its packets.
     #[error(
         "pod {pod} is attached to the node by a device of the kind \"{kind}\", of which it is not known where \
          on the node its packets pass; follow it from the other end"
@@ -181,16 +185,16 @@ pub enum DiscoverError {
     PodKind {
         /// The pod's address.
         pod: IpAddr,
-        /// The interface's kind.
+        /// Kind of the interface.
         kind: String,
     },
 }
 
-/// The network namespaces of those `pods` whose interfaces lead to the calling thread's one, and notes on
-/// why some may be missing.
+/// Network namespaces of those `pods` whose interfaces lead to the calling thread's one, and
+/// notes on why some may be missing.
 ///
 /// # Errors
-/// If the namespaces of this machine cannot be looked through.
+/// If the namespaces of this machine cannot be searched.
 pub fn pod_namespaces(pods: &[IpAddr]) -> Result<(Vec<PodNamespace>, Vec<String>), DiscoverError> {
     let namespaces::Search { found, notes } = namespaces::find(pods)?;
     let pods = found.into_iter().map(|link| PodNamespace {
@@ -203,7 +207,7 @@ pub fn pod_namespaces(pods: &[IpAddr]) -> Result<(Vec<PodNamespace>, Vec<String>
     Ok((pods.collect(), notes))
 }
 
-/// Where a packet to some address would go; the live kernel in production, a table in tests.
+/// Looks up routes: the live kernel in production, a table in tests.
 trait Router {
     fn route(&mut self, destination: IpAddr) -> Result<Route, DiscoverError>;
 }
@@ -216,7 +220,8 @@ pub fn discover(request: &Request) -> Result<Plan, DiscoverError> {
     search(request, false)
 }
 
-/// The same for a node whose pods come and go: that one has no interface is a note, no error.
+/// As [`discover`], for a node whose pods come and go: a pod without an interface is a note,
+/// not an error.
 ///
 /// # Errors
 /// If the kernel's tables cannot be read.

@@ -1,13 +1,15 @@
-//! Looking into the pods' own network namespaces.
+//! Searches the pods' own network namespaces.
 //!
-//! A bridge forgets a MAC after five minutes of silence and the neighbour table sooner, so a pod that has
-//! said nothing lately cannot be found by the host's tables. Its own namespace still knows: the interface
-//! with the pod's address names its peer by index. An index counts in one namespace only and pod addresses
-//! repeat (several clusters can share a kernel), so a pod is taken only if its peer's namespace is the one
-//! that asks, by the kernel's own namespace id.
+//! A bridge forgets a MAC address after five minutes of silence, and the neighbour table
+//! sooner. So the host's tables do not find a pod that has sent nothing lately. Its own
+//! namespace still has the interface with the pod's address, which names its peer by index. An
+//! index counts in one namespace only, and pod addresses repeat, because several clusters can
+//! share a kernel. So a pod counts only if its peer's namespace is the asking one, by the
+//! kernel's own namespace id.
 //!
-//! A thread of its own does the entering, so that the calling thread stays where it is. Namespaces are
-//! found by their usual names first, then by the processes that live in them; both are bounded.
+//! A separate thread enters the namespaces, so that the calling thread stays in its own.
+//! Namespaces are found by their usual names first, and then by processes in them; both
+//! searches are bounded.
 
 use std::{
     collections::HashSet,
@@ -23,10 +25,10 @@ use nix::sched::{CloneFlags, setns};
 
 use super::{DiscoverError, attributes::Mac, netlink::Connection};
 
-/// Where container runtimes and `ip netns` keep names for namespaces.
+/// Folders in which container runtimes and `ip netns` keep names for namespaces.
 const NAMED: [&str; 3] = ["/run/netns", "/var/run/netns", "/var/run/docker/netns"];
 
-/// Bounds on the search; a node has some hundred pods.
+/// Limits of the search; a node has some hundred pods.
 const MAX_NAMESPACES: usize = 4096;
 const MAX_PROCESSES: usize = 1 << 17;
 
@@ -39,16 +41,16 @@ pub(super) struct PodLink {
     pub(super) name: String,
     pub(super) kind: String,
     pub(super) mac: Option<Mac>,
-    /// Whether it is one end of a pair.
+    /// Whether the interface is one end of a pair.
     pub(super) is_pair: bool,
-    /// The index in the asking namespace of the host's end, or of the device below.
+    /// Index of the host-side end, or of the device below, in the asking namespace.
     pub(super) lower: u32,
-    /// Whether the node routes what it sends, though it shares a device of the node's.
+    /// Whether the node routes the pod's packets, although the pod shares a device of the node.
     pub(super) routed_below: bool,
 }
 
 impl PodLink {
-    /// Whether it sends by a device of the node's, which it shares.
+    /// Whether the pod sends by a shared device of the node.
     pub(super) fn shares_device(&self) -> bool {
         matches!(
             self.kind.as_str(),
@@ -57,14 +59,14 @@ impl PodLink {
     }
 }
 
-/// What the search found, and why it may be incomplete.
+/// The result of the search, and why it may be incomplete.
 #[derive(Debug, Default)]
 pub(super) struct Search {
     pub(super) found: Vec<PodLink>,
     pub(super) notes: Vec<String>,
 }
 
-/// Looks for the pods' interfaces in all namespaces that can be found.
+/// Searches all known namespaces for the pods' interfaces.
 pub(super) fn find(pods: &[IpAddr]) -> Result<Search, DiscoverError> {
     let here = File::open("/proc/thread-self/ns/net").map_err(failed)?;
     thread::scope(|scope| {
@@ -83,7 +85,7 @@ fn failed(source: io::Error) -> DiscoverError {
     DiscoverError::Namespaces { source }
 }
 
-/// Enters one namespace after the other; for a thread that ends afterwards.
+/// Enters one namespace after the other. The thread must end afterwards.
 fn search(here: &File, pods: &[IpAddr]) -> io::Result<Search> {
     let home = here.metadata()?;
     let mut seen = HashSet::from([home.st_ino()]);
@@ -97,7 +99,7 @@ fn search(here: &File, pods: &[IpAddr]) -> io::Result<Search> {
             break;
         }
         let entered = match fs::metadata(&path) {
-            // All namespaces live in one file system; anything else is a stale name.
+            // All namespaces are in one file system; any other file is a stale name.
             Ok(file) if file.st_dev() != home.st_dev() || !seen.insert(file.st_ino()) => continue,
             Ok(_) => look(&path, here, pods),
             Err(error) => Err(error),
@@ -129,9 +131,8 @@ fn denials(denied: usize) -> String {
     format!("{what} could not be looked into (that takes CAP_SYS_ADMIN and CAP_SYS_PTRACE)")
 }
 
-/// Whether something is there and may not be looked into. The kernel denies
-/// access to a process that ended after its folder was found as well
-/// (`proc_ns_get_link` in fs/proc/namespaces.c).
+/// Whether access to an existing namespace is denied. The kernel also denies access to a
+/// process that ended after its folder was found (`proc_ns_get_link` in fs/proc/namespaces.c).
 fn is_denied(error: &io::Error, path: &Path) -> bool {
     let process = path.parent().and_then(Path::parent);
     let is_process = path.starts_with("/proc");
@@ -139,7 +140,7 @@ fn is_denied(error: &io::Error, path: &Path) -> bool {
         && (!is_process || process.is_some_and(|process| fs::symlink_metadata(process).is_ok()))
 }
 
-/// Files that name namespaces, the stable ones first.
+/// Files of namespaces, the stable ones first.
 fn candidates() -> impl Iterator<Item = PathBuf> {
     let entries = |folder: &'static str| fs::read_dir(folder).into_iter().flatten().flatten();
     let named = NAMED
@@ -158,7 +159,7 @@ fn candidates() -> impl Iterator<Item = PathBuf> {
     named.chain(processes.take(MAX_PROCESSES))
 }
 
-/// The followed pods in one namespace. Leaves the thread in it.
+/// Followed pods in one namespace. The thread stays in it.
 fn look(path: &Path, here: &File, pods: &[IpAddr]) -> io::Result<Vec<PodLink>> {
     setns(File::open(path)?, CloneFlags::CLONE_NEWNET)?;
     let mut kernel = Connection::open()?;
@@ -198,7 +199,7 @@ mod tests {
     #[test]
     fn a_process_that_has_ended_denies_nothing() {
         let denied = io::Error::from(io::ErrorKind::PermissionDenied);
-        // Beyond the highest process id that Linux gives, 2^22.
+        // The number is above Linux's highest process id, 2^22.
         let ended = Path::new("/proc/4194305/ns/net");
         assert!(!is_denied(&denied, ended));
         assert!(is_denied(&denied, Path::new("/proc/self/ns/net")));

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::node::netlink::{Netlink, Question};
 
-/// How often a dump that the kernel marks as inconsistent is asked for again.
+/// Number of attempts for a dump that the kernel marks as inconsistent.
 const DUMP_ATTEMPTS: u32 = 4;
 
 /// An rtnetlink socket of the network namespace in which it was opened.
@@ -46,7 +46,7 @@ impl Connection {
         })
     }
 
-    /// Whether a table kept changing while it was being read.
+    /// Whether a table changed in all attempts to read it.
     pub(super) fn interrupted(&self) -> bool {
         self.interrupted
     }
@@ -58,7 +58,7 @@ impl Connection {
         self.dump(&RouteNetlinkMessage::GetLink(message), Link::parse)
     }
 
-    /// Every address with the index of its interface.
+    /// All addresses, each with the index of its interface.
     pub(super) fn addresses(&mut self) -> io::Result<Vec<(u32, IpAddr)>> {
         let message = AddressMessage::default();
         self.dump(&RouteNetlinkMessage::GetAddress(message), address)
@@ -78,7 +78,7 @@ impl Connection {
         self.dump(&RouteNetlinkMessage::GetNeighbour(message), FdbEntry::parse)
     }
 
-    /// The id by which this socket's namespace knows another one, if it does.
+    /// Id by which this socket's namespace knows another one; `None` without an id.
     pub(super) fn namespace_id(&mut self, namespace: &File) -> io::Result<Option<i32>> {
         let descriptor = namespace.as_fd().as_raw_fd().cast_unsigned();
         let mut message = NsidMessage::default();
@@ -87,8 +87,9 @@ impl Connection {
         Ok(namespace_id(&answer))
     }
 
-    /// Two questions: what the kernel would do with a packet (the source address it would choose), and the
-    /// table's entry behind it (its prefix, and all next hops of a multipath route).
+    /// Makes two requests. The first asks what the kernel would do with a packet, and which
+    /// source address it would choose. The second asks for the table's entry behind that: its
+    /// prefix, and all next hops of a multipath route.
     fn look_up(&mut self, destination: IpAddr) -> io::Result<Route> {
         let mut message = RouteMessage::default();
         let (family, bits) = match destination {
@@ -108,12 +109,12 @@ impl Connection {
         Ok(Route::parse(&chosen, entry.as_deref()))
     }
 
-    /// Asks for one thing.
+    /// Requests a single answer.
     fn get(&mut self, message: &RouteNetlinkMessage) -> io::Result<Vec<u8>> {
         self.netlink.get(&Question::of(message))
     }
 
-    /// Asks for a whole table, again if it changed on the way.
+    /// Requests a whole table, again if it changed during the dump.
     fn dump<T>(
         &mut self,
         message: &RouteNetlinkMessage,
@@ -159,9 +160,10 @@ impl Router for Connection {
     }
 }
 
-/// A look-up that ends in no route is an answer, not a failure.
+/// A look-up without a route is an answer, not a failure.
 fn no_route(error: io::Error) -> io::Result<Route> {
-    // `fib_props` in net/ipv4/fib_semantics.c: the errors of unreachable, prohibit, blackhole and throw.
+    // These are the errors for unreachable, prohibit, blackhole and throw (`fib_props` in
+    // net/ipv4/fib_semantics.c).
     let why = match error.raw_os_error() {
         Some(libc::ENETUNREACH) => "there is no route to it",
         Some(libc::EHOSTUNREACH) => "its route is of the kind unreachable",

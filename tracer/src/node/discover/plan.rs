@@ -1,4 +1,4 @@
-//! The plan as it grows.
+//! Builds a plan.
 
 use std::net::IpAddr;
 
@@ -6,13 +6,13 @@ use tracer_core::model::{Device, EncapKind, Mac, Tunnel, Way};
 
 use super::{Interface, Plan, PodNamespace, Role, link::Link, route::Hop, table::Host};
 
-/// A plan that is being made, and the snapshot it is made from.
+/// A plan under construction, with its snapshot.
 pub(super) struct Draft<'a> {
     pub(super) host: &'a Host,
-    /// Whether a pod without an interface is a note, no error.
+    /// Whether a pod without an interface is a note, not an error.
     pub(super) lenient: bool,
     plan: Plan,
-    /// Pods for which the node routes, and those that are on the wire themselves.
+    /// Numbers of pods for which the node routes, and of pods that are on the wire themselves.
     pods: [usize; 2],
 }
 
@@ -36,7 +36,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Adds an interface; one that is there already keeps its role and its reason.
+    /// Adds an interface; a known one keeps its role and its reason.
     pub(super) fn add(&mut self, role: Role, device: u32, why: String) {
         if self
             .plan
@@ -77,8 +77,9 @@ impl<'a> Draft<'a> {
         });
     }
 
-    /// Adds the devices that an uplink sends out of: below a VLAN the device, those of a bond. Packets pass
-    /// both, and which of a bond's it is shows only there.
+    /// Adds the devices by which an uplink sends: the device below a VLAN, or the devices of a
+    /// bond. Packets pass both the uplink and such a device, and only there it is visible which
+    /// one of a bond it was.
     pub(super) fn add_below(&mut self, device: u32) {
         let host = self.host;
         let Some(uplink) = host.links.get(&device) else {
@@ -90,12 +91,12 @@ impl<'a> Draft<'a> {
                 link.index,
                 format!("{} sends out of it", uplink.name),
             );
-            // A bond of VLANs, or a VLAN of a bond.
+            // VLANs and bonds may be nested.
             self.add_below(link.index);
         }
     }
 
-    /// Says that frames for a pod's own MAC come in at a device of the node's.
+    /// Notes that frames for a pod's own MAC address come in at a device of the node.
     pub(super) fn add_mac(&mut self, device: u32, mac: [u8; 6]) {
         let device = Device {
             interface: self.host.name(device),
@@ -106,17 +107,18 @@ impl<'a> Draft<'a> {
         include(&mut self.plan.network.devices, device);
     }
 
-    /// Says whether the node routes what a pod sends.
+    /// Notes whether the node routes a pod's packets.
     pub(super) fn count_pod(&mut self, routed: bool) {
         self.pods[usize::from(!routed)] += 1;
     }
 
-    /// Whether the node's routes matter: not if all of its pods are on the wire themselves.
+    /// Whether the node's routes matter. They do not if all of its pods are on the wire
+    /// themselves.
     pub(super) fn routes(&self) -> bool {
         self.pods[0] > 0 || self.pods[1] == 0
     }
 
-    /// Says that a pod is behind an interface.
+    /// Notes that a pod is behind an interface.
     pub(super) fn add_pod(&mut self, device: u32, pod: IpAddr) {
         let mut interfaces = self.plan.interfaces.iter_mut();
         if let Some(interface) = interfaces.find(|found| found.ifindex == device) {
@@ -132,7 +134,7 @@ impl<'a> Draft<'a> {
         include(&mut self.plan.next_hops, address);
     }
 
-    /// Says by which next hop packets for an address leave without a tunnel.
+    /// Notes the next hop of packets for an address outside of tunnels.
     pub(super) fn add_way(&mut self, to: IpAddr, hop: &Hop, default: bool) {
         let next = hop.gateway.unwrap_or(to);
         let way = Way {
@@ -163,8 +165,9 @@ impl<'a> Draft<'a> {
         self.plan
     }
 
-    /// Whether packets of other nodes may arrive at an interface: not at the host's ends of pods'
-    /// interfaces, which come and go by the thousand. Those have no address, or one that all have.
+    /// Whether packets of other nodes may arrive at an interface. They do not arrive at the
+    /// host-side ends of pods' interfaces, of which there may be thousands. Those have no
+    /// address, or one that all have.
     fn faces_nodes(&self, link: &Link) -> bool {
         let mut found = self.plan.interfaces.iter();
         let is_uplink =

@@ -1,13 +1,15 @@
-//! From a pod's address to the host's end of its interface, and its bridge.
+//! Finds the host-side end of a pod's interface, and its bridge, by the pod's address.
 //!
-//! The route to the pod names a device. A pair device with a route for the pod alone is the answer (Calico,
-//! ptp). On a bridge (Flannel, kubenet, CNI's bridge plugin) the neighbour table gives the pod's MAC and the
-//! forwarding table the port. Both forget; then, and for whatever else routes to pods by other means
-//! (Cilium), the pod's own namespace is asked.
+//! The route to the pod names a device. A device that is one end of a pair and has a route for
+//! the pod alone is the result (Calico, ptp). On a bridge (Flannel, kubenet, CNI's bridge
+//! plugin) the neighbour table has the pod's MAC address, and the forwarding database has the
+//! port. Both forget. Then, and for other ways to route to pods (Cilium), the pod's own
+//! namespace is searched.
 //!
-//! A pod may have no other end on the node: a macvlan or ipvlan device sends by a device of the node's that it
-//! shares with others. Then that one is observed as an uplink, and the pod's own interface, without being asked
-//! for, because nothing else shows that a packet came to the pod.
+//! A pod may have no peer on the node: a macvlan or ipvlan device sends by a shared device of
+//! the node. Then the shared device is observed as an uplink. The pod's own interface is
+//! observed, too, even without a request, because nothing else shows that a packet reached the
+//! pod.
 
 use std::net::IpAddr;
 
@@ -20,9 +22,9 @@ use super::{
     table::Host,
 };
 
-/// Finds the pods of a request, and the remotes that live on this node too.
+/// Finds the pods of a request, and those remotes that are on this node.
 ///
-/// `look_inside` looks for pods in their own namespaces.
+/// `look_inside` searches the pods' own namespaces.
 pub(super) fn locate(
     draft: &mut Draft<'_>,
     router: &mut impl Router,
@@ -100,14 +102,14 @@ pub(super) fn locate(
     Ok(())
 }
 
-/// The host's end of a pod's interface, and how it was found.
+/// The host-side end of a pod's interface, and how it was found.
 #[derive(Debug)]
 struct Found {
     device: u32,
     why: String,
 }
 
-/// By the host's own tables; the error says why not.
+/// Finds a pod by the host's own tables; the error says why they fail.
 fn by_tables(
     host: &Host,
     router: &mut impl Router,
@@ -128,7 +130,8 @@ fn by_tables(
         return Ok(Err(format!("its route leads to {gateway} over {name}")));
     }
     Ok(match host.links.get(&hop.device) {
-        // A route for a whole subnet over a pair is no sign: nodes in containers have such uplinks.
+        // A route for a whole subnet over a pair proves nothing, because nodes in containers
+        // have such uplinks.
         Some(link) if link.is_pair() && host_route => Ok(Found {
             device: hop.device,
             why: format!("the route to pod {pod} leads to it"),
@@ -163,7 +166,7 @@ fn by_bridge(host: &Host, bridge: u32, pod: IpAddr) -> Result<Found, String> {
     })
 }
 
-/// By what the pod's own namespace says.
+/// Finds a pod by the interface in its own namespace.
 fn by_own_link(
     host: &Host,
     pod: IpAddr,
@@ -212,7 +215,7 @@ fn add(draft: &mut Draft<'_>, pod: IpAddr, found: Found) {
     draft.add_pod(device, pod);
     let name = host.name(device);
     let master = host.links.get(&device).and_then(|link| link.master);
-    // The pod's gateway is an address of its bridge, or of the pair's own end.
+    // The pod's gateway is an address of its bridge, or of the host-side end.
     let gateway = match master.and_then(|index| host.links.get(&index)) {
         Some(bridge) if bridge.is_bridge() => {
             draft.add(
@@ -323,10 +326,10 @@ mod tests {
     fn a_pod_without_a_host_side_is_observed_inside() {
         let mut node = Node::flannel();
         node.host.neighbours.clear();
-        // In a node that is itself a container, even the device below is one end of a pair.
+        // If the node is a container, even the device below is one end of a pair.
         node.link(UPLINK, "veth", None);
         node.pod_link("10.1.0.5", "macvlan", UPLINK);
-        // The node itself has no route to where the pod sends.
+        // The node itself has no route to the pod's destinations.
         let plan = node.towards("10.99.0.7", &["192.0.2.2"]);
         assert_eq!(found(&plan), [(Role::Uplink, UPLINK)]);
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Where packets to an address go, as `RTM_GETROUTE` answers it.
+//! Routes, as `RTM_GETROUTE` answers them.
 
 use std::net::IpAddr;
 
@@ -16,38 +16,38 @@ use super::attributes::attributes;
 /// The size of `struct rtmsg`, before the attributes.
 const HEADER: usize = 12;
 
-/// Where packets to an address go.
+/// The route to an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Route {
-    /// Out of one of these ways.
+    /// Packets leave by one of these hops.
     Out {
-        /// At least one; the one that the kernel chose is first.
+        /// At least one hop; the kernel's choice is first.
         hops: Vec<Hop>,
-        /// The source address that the kernel would choose.
+        /// Source address that the kernel would choose.
         source: Option<IpAddr>,
         /// Whether the route is for this address alone.
         host_route: bool,
         /// Whether it is the default route.
         default: bool,
     },
-    /// To this namespace itself.
+    /// The address belongs to this namespace.
     Local,
-    /// Nowhere, and why.
+    /// There is no route; the text says why.
     None(String),
 }
 
-/// A way out.
+/// A next hop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Hop {
     pub(super) device: u32,
-    /// `None` if the destination itself is on the link.
+    /// Gateway; `None` if the destination is on the link.
     pub(super) gateway: Option<IpAddr>,
-    /// The far end that the route itself gives to a tunnel which has none of its own.
+    /// Remote address that the route gives to a tunnel without a fixed one.
     pub(super) far_end: Option<IpAddr>,
 }
 
 impl Route {
-    /// From what the kernel would do, and the table entry behind it where it could be had.
+    /// Parses what the kernel would do, and the table entry behind it, if it is known.
     pub(super) fn parse(chosen: &[u8], entry: Option<&[u8]>) -> Self {
         let Ok(header) = RouteHeader::parse(chosen) else {
             return Self::None("the kernel's answer could not be read".to_owned());
@@ -105,7 +105,7 @@ fn parts(message: &[u8], header: &RouteHeader) -> Vec<RouteAttribute> {
         };
         attributes(message, HEADER, parse)
     };
-    // Of what kind an encapsulation is stands behind it.
+    // The kind of an encapsulation comes after it.
     let kind = read(RouteLwEnCapType::None).find_map(|part| match part {
         RouteAttribute::EncapType(kind) => Some(kind),
         _ => None,

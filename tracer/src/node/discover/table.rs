@@ -34,8 +34,8 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// Whether a policy of IPsec encrypts what one of `senders` sends to an address, or
-    /// if they are not known, what somebody does.
+    /// Whether an IPsec policy encrypts packets from one of `senders` to an address. If no
+    /// sender is known, any source counts.
     pub(super) fn encrypts(&self, senders: &[IpAddr], to: IpAddr) -> bool {
         self.policies.iter().any(|policy| {
             let of_sender = |from| policy.from.contains(from);
@@ -43,7 +43,7 @@ impl Host {
         })
     }
 
-    /// The devices that one sends out of, if it is not itself the end of a cable.
+    /// The devices below a device, by which it sends; none for a physical one.
     pub(super) fn below<'a>(&'a self, upper: &'a Link) -> impl Iterator<Item = &'a Link> {
         self.links
             .values()
@@ -68,28 +68,28 @@ impl Host {
             .map(|&(_, address)| address)
     }
 
-    /// A device as a sentence names it.
+    /// Name of a device for a sentence.
     pub(super) fn name(&self, device: u32) -> String {
         self.links
             .get(&device)
             .map_or_else(|| format!("interface {device}"), |link| link.name.clone())
     }
 
-    /// The MAC that an address on a link has.
+    /// MAC address of a neighbour on a link; `None` if it is not known.
     pub(super) fn mac_of(&self, device: u32, address: IpAddr) -> Option<Mac> {
         let asked = |entry: &&Neighbour| entry.device == device && entry.address == address;
         self.neighbours.iter().find(asked).map(|entry| entry.mac)
     }
 
-    /// The bridge's port behind which a MAC is.
+    /// The bridge port behind which a MAC address is.
     pub(super) fn port_of(&self, bridge: u32, mac: Mac) -> Option<&Link> {
         let asked = |entry: &&FdbEntry| entry.bridge == Some(bridge) && entry.mac == mac;
         let port = self.forwarding.iter().find(asked)?.device;
         self.links.get(&port).filter(|_| port != bridge)
     }
 
-    /// Where a VXLAN device sends frames for a MAC; without an entry for it, where it sends frames for
-    /// unknown ones.
+    /// Remote VTEPs to which a VXLAN device sends frames for a MAC address. Without an entry
+    /// for it, those of the default entry.
     pub(super) fn far_ends_of(&self, device: u32, mac: Option<Mac>) -> Vec<IpAddr> {
         let towards = |mac: Mac| {
             let asked = move |entry: &&FdbEntry| entry.device == device && entry.mac == mac;
@@ -115,7 +115,7 @@ pub(super) fn address(message: &[u8]) -> Option<(u32, IpAddr)> {
     let (mut local, mut peer) = (None, None);
     for attribute in attributes(message, ADDRESS_HEADER, AddressAttribute::parse) {
         match attribute {
-            // On point-to-point devices IFA_ADDRESS is the other end's.
+            // On point-to-point devices, IFA_ADDRESS is the peer's address.
             AddressAttribute::Local(address) => local = Some(address),
             AddressAttribute::Address(address) => peer = Some(address),
             _ => {}
@@ -132,7 +132,7 @@ pub(super) fn namespace_id(message: &[u8]) -> Option<i32> {
     })
 }
 
-/// Who has an address on a link.
+/// A neighbour entry.
 #[derive(Clone, Debug)]
 pub(super) struct Neighbour {
     pub(super) device: u32,
@@ -141,7 +141,8 @@ pub(super) struct Neighbour {
 }
 
 impl Neighbour {
-    /// An entry that is still being resolved, or failed, has no MAC and is nothing to go by.
+    /// Parses an entry. `None` while the kernel resolves it, and after a failure, because it
+    /// has no MAC address.
     pub(super) fn parse(message: &[u8]) -> Option<Self> {
         let entry = FdbEntry::parse(message)?;
         Some(Self {
@@ -152,15 +153,15 @@ impl Neighbour {
     }
 }
 
-/// Where a bridge or a VXLAN device sends frames for a MAC.
+/// A forwarding database entry of a bridge or a VXLAN device.
 #[derive(Clone, Debug)]
 pub(super) struct FdbEntry {
-    /// The bridge's port, or the VXLAN device.
+    /// Bridge port, or the VXLAN device.
     pub(super) device: u32,
-    /// The bridge.
+    /// Bridge of the port.
     pub(super) bridge: Option<u32>,
     pub(super) mac: Mac,
-    /// The far end of the tunnel.
+    /// Remote VTEP.
     pub(super) far_end: Option<IpAddr>,
 }
 
@@ -186,7 +187,7 @@ impl FdbEntry {
     }
 }
 
-/// In the bridge family the address has no family of its own: its length tells.
+/// In the bridge family, an address has no family, so its length decides.
 fn neighbour_ip(address: &NeighbourAddress) -> Option<IpAddr> {
     match address {
         NeighbourAddress::Inet(address) => Some((*address).into()),

@@ -1,17 +1,19 @@
-//! From a remote address to the devices that carry packets towards it.
+//! Finds the devices that carry packets to a remote address.
 //!
-//! The route names a device. If it is a tunnel, its packets travel inside others, so the same question is
-//! asked again for the tunnel's far end: for VXLAN the neighbour entry of the route's gateway gives a MAC
-//! and the device's forwarding table the far end; other tunnels have it fixed, or as the route's gateway;
-//! failing that, the remote's node has addresses. A bridge may have a tunnel among its ports. A device that
-//! is none of these is the uplink, and so is the device below a VLAN, and each that a bond sends out of: a
-//! packet passes both, and which of a bond's it is shows only there. Of a bridge it is the bridge alone.
+//! The route names a device. If it is a tunnel, the search goes on for the tunnel's remote
+//! address. For VXLAN, the neighbour entry of the route's gateway has a MAC address, and the
+//! device's forwarding database has the remote VTEP for it. Other tunnels have a fixed remote
+//! address, or take the route's gateway; otherwise, the addresses of the remote's node count. A
+//! bridge may have a tunnel among its ports. Any other device is the uplink. The device below a
+//! VLAN and each device of a bond are uplinks as well: a packet passes both, and only there it
+//! is visible which one of a bond it took. Of a bridge, only the bridge itself counts.
 //!
-//! A tunnel's outer packets may go into another one, as those of a cloud's network. Where that one ends is
-//! nothing that a cluster knows.
+//! A tunnel's packets may enter another tunnel, such as that of a cloud's network. The cluster
+//! does not know where that one ends.
 //!
-//! Where tunnel and cluster disagree about the far end (a stale or wrong forwarding entry) both ways are
-//! observed, and a note says so: the disagreement may be what the user is looking for.
+//! If tunnel and cluster disagree about the remote address (a stale or wrong forwarding
+//! database entry), both paths are observed, and a note says so. The disagreement may be the
+//! fault that the user looks for.
 
 use std::net::IpAddr;
 
@@ -24,7 +26,7 @@ use super::{
     route::{Hop, Route},
 };
 
-/// Finds the overlay devices and uplinks towards one remote, unless it lives on this node.
+/// Finds the overlay devices and uplinks towards one remote, unless it is on this node.
 pub(super) fn locate(
     draft: &mut Draft<'_>,
     router: &mut impl Router,
@@ -45,7 +47,7 @@ pub(super) fn locate(
     search.follow(remote.address, &[])
 }
 
-/// An address, but for those that stand for others.
+/// Name of an address for a sentence; addresses that stand for others get their meaning.
 fn called(target: IpAddr) -> String {
     if OUTSIDE.contains(&target) {
         let family = if target.is_ipv4() { "IPv4" } else { "IPv6" };
@@ -64,7 +66,8 @@ struct Search<'a, 'b, R> {
 }
 
 impl<'b, R: Router> Search<'_, 'b, R> {
-    /// Follows packets to `target`: the remote itself, or the far end of the outermost tunnel.
+    /// Follows packets to `target`: the remote itself, or the remote address of the outermost
+    /// tunnel.
     fn follow(&mut self, target: IpAddr, entered: &[&'b Link]) -> Result<(), DiscoverError> {
         let (hops, source, default) = match self.router.route(target)? {
             Route::Out {
@@ -108,7 +111,8 @@ impl<'b, R: Router> Search<'_, 'b, R> {
         Ok(())
     }
 
-    /// Goes out of a device to the next hop. Whether it is an uplink, by which packets leave as they are.
+    /// Follows packets out of a device to the next hop. Returns whether the device is an
+    /// uplink, by which packets leave unchanged.
     fn leave(
         &mut self,
         hop: &Hop,
@@ -125,7 +129,8 @@ impl<'b, R: Router> Search<'_, 'b, R> {
             self.draft.add(Role::Overlay, device, why.to_owned());
             return self.enter(tunnel, hop, target, entered).map(|()| false);
         }
-        // Before the bridge has learned where the next hop is, it floods, also into its tunnels.
+        // Before the bridge has learned the port of the next hop, it floods frames, also into
+        // its tunnels.
         let port = mac.and_then(|mac| host.port_of(device, mac)).or_else(|| {
             let mut links = host.links.values();
             links.find(|link| link.master == Some(device) && link.is_tunnel())
@@ -157,7 +162,7 @@ impl<'b, R: Router> Search<'_, 'b, R> {
         Ok(true)
     }
 
-    /// Goes on in the underlay of a tunnel.
+    /// Continues in the underlay of a tunnel.
     fn enter(
         &mut self,
         tunnel: &'b Link,
@@ -197,8 +202,8 @@ impl<'b, R: Router> Search<'_, 'b, R> {
         Ok(())
     }
 
-    /// The outer addresses to which a tunnel may send packets for the remote. `is_outer`: those packets are
-    /// another tunnel's.
+    /// Outer addresses to which a tunnel may send packets for the remote. `is_outer`: these
+    /// packets are another tunnel's.
     fn far_ends(
         &mut self,
         tunnel: &Link,
@@ -222,8 +227,8 @@ impl<'b, R: Router> Search<'_, 'b, R> {
         if ends.is_empty() {
             ends.extend(tunnel.far_end);
         }
-        // Tunnels that carry IP packets take the route's gateway, which then is the node itself; of most
-        // kinds that is a guess.
+        // Tunnels that carry IP packets take the route's gateway, which is the remote node
+        // then. For most kinds, that is a guess.
         let takes_gateway = matches!(tunnel.kind.as_str(), "ipip" | "sit" | "ip6tnl");
         let plausible = |end: &IpAddr| takes_gateway || node.is_empty() || node.contains(end);
         if ends.is_empty() && !tunnel.ether && next != remote.address {
@@ -239,7 +244,7 @@ impl<'b, R: Router> Search<'_, 'b, R> {
             );
             self.draft.note(note);
         } else if tunnel.vxlan.is_some() {
-            // Without the MAC it is not known which fdb entry counts.
+            // Without the MAC address, it is not known which fdb entry counts.
             let missing = match host.mac_of(hop.device, next) {
                 Some(_) => format!("{} has no forwarding entry towards {next}", tunnel.name),
                 None => format!(

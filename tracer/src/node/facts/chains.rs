@@ -1,6 +1,6 @@
-//! Which rules of netfilter a packet meets: the base chains at the hooks on
-//! its way. Which rule dropped it is not known, so all of them are told; before
-//! them, that connections find no place any more.
+//! Reads the base chains of netfilter at the hooks on a packet's path. It is not known which
+//! rule dropped the packet, so all of these chains are facts. First comes whether the conntrack
+//! table is full.
 
 use std::{fs, path::Path};
 
@@ -14,7 +14,7 @@ use crate::node::netlink::{Netlink, Question, attribute, attributes};
 const PROTOCOL: isize = 12;
 const GET_CHAIN: u16 = (10 << 8) | 4;
 
-/// Bytes of `struct nfgenmsg`, before the attributes.
+/// Length of `struct nfgenmsg`, before the attributes, bytes.
 const HEADER: usize = 4;
 
 /// Attributes of a chain and of its hook.
@@ -30,7 +30,7 @@ const HOOK_PRIORITY: u16 = 2;
 const HOOK_DEVICE: u16 = 3;
 const HOOK_DEVICES: u16 = 4;
 
-/// Families, by their `NFPROTO_*`.
+/// Families by their `NFPROTO_*` numbers.
 const FAMILIES: [(u8, Family); 5] = [
     (1, Family::Inet),
     (2, Family::Ip),
@@ -39,37 +39,37 @@ const FAMILIES: [(u8, Family); 5] = [
     (10, Family::Ip6),
 ];
 
-/// Hooks of devices: (family, number) of those for what comes in and what goes out.
+/// Hooks of devices, as (family, number): for incoming and for outgoing packets.
 const INGRESS: [(Family, u32); 2] = [(Family::Netdev, 0), (Family::Inet, 5)];
 const EGRESS: [(Family, u32); 1] = [(Family::Netdev, 1)];
 
-/// More chains than this at a hook are counted, not named.
+/// Limit of named chains at a hook; more are only counted.
 const NAMED: usize = 6;
 
-/// A chain that hangs at a hook.
+/// A base chain, which is at a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Hooked {
     chain: Chain,
     /// The hook's number in the chain's family.
     hook: u32,
-    /// The devices that it is for; empty for all.
+    /// Devices of the chain; empty for all.
     devices: Vec<String>,
 }
 
-/// What is asked about.
+/// The packet whose chains are wanted.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Way<'a> {
-    /// Hooks on the packet's way.
+    /// Hooks on the packet's path.
     pub(super) hooks: &'a [Hook],
-    /// The interface where it was dropped.
+    /// Interface at which the packet was dropped.
     pub(super) device: Option<&'a str>,
-    /// IPv6?
+    /// Whether the packet is IPv6.
     pub(super) v6: bool,
-    /// Whether nftables is known to be there: asking must load no module.
+    /// Whether nftables is known to be loaded, because a request must load no module.
     pub(super) in_nftables: bool,
 }
 
-/// The chains on a packet's way, by hook.
+/// Chains on a packet's path, by hook.
 pub(super) fn on(way: &Way<'_>) -> Vec<Fact> {
     let mut chains = if way.in_nftables || is_loaded() {
         base_chains()
@@ -83,8 +83,8 @@ pub(super) fn on(way: &Way<'_>) -> Vec<Fact> {
     facts
 }
 
-/// Whether connections that are new find no place. Packets of those are
-/// dropped as by a rule (`net/netfilter/nf_conntrack_core.c`, `nf_conntrack_in`).
+/// A fact, if the conntrack table is full. The kernel then drops packets of new connections as
+/// a rule would (`nf_conntrack_in` in net/netfilter/nf_conntrack_core.c).
 fn full() -> Option<Fact> {
     let read = |name| {
         let path = format!("/proc/sys/net/netfilter/nf_conntrack_{name}");
@@ -94,7 +94,7 @@ fn full() -> Option<Fact> {
 }
 
 fn fullness(count: u64, max: u64) -> Option<Fact> {
-    // No limit is written as 0.
+    // 0 means no limit.
     (max > 0 && count >= max).then_some(Fact::ConntrackFull { count, max })
 }
 
@@ -130,14 +130,14 @@ fn by_hook(all: &[Hooked], way: &Way<'_>) -> Vec<Fact> {
     facts
 }
 
-/// Whether a question to nftables would load no module.
+/// Whether a request to nftables loads no module.
 fn is_loaded() -> bool {
     !Path::new("/proc/modules").exists() || Path::new("/sys/module/nf_tables").exists()
 }
 
 fn base_chains() -> Vec<Hooked> {
     let dump = || {
-        // Of all families.
+        // The request is for all families.
         let question = Question::new(GET_CHAIN, &[0; HEADER]);
         Netlink::open(PROTOCOL)?.dump(&question, Hooked::parse)
     };
@@ -145,8 +145,8 @@ fn base_chains() -> Vec<Hooked> {
 }
 
 impl Hooked {
-    /// `None` for one that hangs at no hook, only translates addresses, or
-    /// has no rule that could drop.
+    /// Parses a chain. `None` if it is at no hook, only translates addresses, or has no rule
+    /// that could drop.
     fn parse(message: &[u8]) -> Option<Self> {
         let parts = message.get(HEADER..)?;
         let find = |wanted| attribute(parts, wanted);

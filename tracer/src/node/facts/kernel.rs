@@ -1,5 +1,5 @@
-//! Questions about one thing each, to the network namespace that the calling
-//! thread is in. What cannot be read is `None`.
+//! Requests to the kernel about the calling thread's network namespace, each about one object.
+//! Unreadable values are `None`.
 
 use std::{io, net::IpAddr};
 
@@ -14,14 +14,14 @@ use crate::node::{
 /// A gateway of another family (linux/rtnetlink.h), which libc does not name for musl.
 const RTA_VIA: u16 = 18;
 
-/// Bytes of `struct ifinfomsg`, `rtmsg`, `ndmsg` and `ifaddrmsg`, before the
-/// attributes.
+/// Lengths of `struct ifinfomsg`, `rtmsg`, `ndmsg` and `ifaddrmsg`, before the attributes,
+/// bytes.
 const LINK: usize = 16;
 const ROUTE: usize = 12;
 const NEIGHBOUR: usize = 12;
 const ADDRESS: usize = 8;
 
-/// Asks the device itself, not the bridge that it is a port of
+/// Flag: the request is for the device itself, not for the bridge of which it is a port
 /// (include/uapi/linux/neighbour.h).
 const NTF_SELF: u8 = 2;
 
@@ -42,17 +42,17 @@ pub(super) struct Link {
     pub(super) name: String,
     pub(super) mac: Option<Mac>,
     pub(super) mtu: u32,
-    /// Whether somebody switched it on.
+    /// Whether the interface is up (`IFF_UP`).
     pub(super) up: bool,
-    /// Whether there is something at its other end.
+    /// Whether the interface has a carrier.
     pub(super) carrier: bool,
-    /// The identifier of its XDP program.
+    /// Id of the XDP program.
     pub(super) xdp: Option<u32>,
-    /// The index of the bridge or bond that it is a port of.
+    /// Index of the bridge or bond of which the interface is a port.
     pub(super) master: Option<u32>,
-    /// The index of the interface of this namespace that a VLAN or the like is on.
+    /// Index of the interface below a VLAN or similar device, if it is in this namespace.
     pub(super) lower: Option<u32>,
-    /// A bridge port's state.
+    /// State of a bridge port.
     pub(super) port_state: Option<PortState>,
 }
 
@@ -61,24 +61,24 @@ pub(super) struct Link {
 pub(super) enum Route {
     Out {
         device: u32,
-        /// `None` if the destination is on the link.
+        /// Gateway; `None` if the destination is on the link.
         gateway: Option<IpAddr>,
-        /// Where the route or what was learned of the path says so.
+        /// MTU of the route, or the learned path MTU, bytes.
         mtu: Option<u32>,
     },
-    /// They are for this namespace.
+    /// The packets are for this namespace.
     Local,
-    /// The error with which the look-up ends: `ENETUNREACH`, `EHOSTUNREACH`,
-    /// `EACCES` or `EINVAL`.
+    /// There is no route. The look-up's error is `ENETUNREACH`, `EHOSTUNREACH`, `EACCES` or
+    /// `EINVAL`.
     None(i32),
 }
 
-/// A neighbour's or a forwarding entry.
+/// A neighbour entry or a forwarding database entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) state: NeighbourState,
     pub(super) mac: Option<Mac>,
-    /// The remote VTEP, of a forwarding entry.
+    /// Remote VTEP of a forwarding database entry.
     pub(super) remote: Option<IpAddr>,
 }
 
@@ -114,9 +114,9 @@ impl Kernel {
         answers.map_or_else(|_| Vec::new(), |answers| answers.items)
     }
 
-    /// What is done with packets to `to`; with `from`, with those of that
-    /// source, which must be one of the namespace's own unless they come in by
-    /// the interface of index `by`.
+    /// What the kernel does with packets to `to`, and with `from`, with packets of that source.
+    /// The source must be an address of the namespace, unless packets come in by the interface
+    /// with the index `by`.
     pub(super) fn route(
         &mut self,
         to: IpAddr,
@@ -143,7 +143,7 @@ impl Kernel {
         }
         match self.0.get(&question) {
             Ok(answer) => Route::parse(&answer),
-            // `fib_props` in net/ipv4/fib_semantics.c.
+            // See `fib_props` in net/ipv4/fib_semantics.c.
             Err(error) => match error.raw_os_error()? {
                 error @ (libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EACCES | libc::EINVAL) => {
                     Some(Route::None(error))
@@ -153,8 +153,8 @@ impl Kernel {
         }
     }
 
-    /// The neighbour entry of an address on a link: the outer `None` if it
-    /// cannot be asked for, the inner if there is none.
+    /// The neighbour entry of an address on a link. The outer `None`: the request failed; the
+    /// inner `None`: there is no entry.
     pub(super) fn neighbour(&mut self, device: u32, address: IpAddr) -> Option<Option<Entry>> {
         let family = match address {
             IpAddr::V4(_) => libc::AF_INET,
@@ -164,7 +164,7 @@ impl Kernel {
         self.entry(&question)
     }
 
-    /// The forwarding entry of a VXLAN device for a MAC; as
+    /// The forwarding database entry of a VXLAN device for a MAC address; `None` as in
     /// [`Kernel::neighbour`].
     pub(super) fn forwarding(&mut self, device: u32, mac: Mac) -> Option<Option<Entry>> {
         let question = neighbour(libc::AF_BRIDGE, device, NTF_SELF).with(libc::NDA_LLADDR, &mac.0);
@@ -179,7 +179,7 @@ impl Kernel {
         }
     }
 
-    /// The qdisc that queues what a device is to send.
+    /// Root qdisc of a device, which queues outgoing packets.
     pub(super) fn qdisc(&mut self, device: u32) -> Option<Qdisc> {
         let qdiscs = self.0.dump(&Qdisc::list(), Qdisc::parse).ok()?.items;
         let of_device = |qdisc: &Qdisc| qdisc.device == device && qdisc.is_root;
@@ -248,7 +248,7 @@ impl Route {
             match kind {
                 libc::RTA_OIF => device = number(value),
                 libc::RTA_GATEWAY => gateway = address(value),
-                // struct rtvia: family, then the address.
+                // `struct rtvia` has the family, then the address.
                 RTA_VIA => gateway = address(value.get(2..)?),
                 libc::RTA_METRICS => mtu = attribute(value, RTAX_MTU).and_then(number),
                 _ => {}
@@ -274,7 +274,7 @@ impl Entry {
     }
 }
 
-/// The first that is set, of several.
+/// The state of the first bit that is set.
 fn neighbour_state(bits: u16) -> NeighbourState {
     const STATES: [(u16, NeighbourState); 8] = [
         (libc::NUD_INCOMPLETE, NeighbourState::Incomplete),
@@ -291,7 +291,7 @@ fn neighbour_state(bits: u16) -> NeighbourState {
     found.map_or(NeighbourState::None, |(_, state)| *state)
 }
 
-/// By its `BR_STATE_*` (include/uapi/linux/if_bridge.h).
+/// The state for a `BR_STATE_*` number (include/uapi/linux/if_bridge.h).
 const fn port_state(number: u8) -> Option<PortState> {
     match number {
         0 => Some(PortState::Disabled),
@@ -303,7 +303,8 @@ const fn port_state(number: u8) -> Option<PortState> {
     }
 }
 
-/// On point-to-point devices `IFA_ADDRESS` is the other end's.
+/// The namespace's address in a message. On point-to-point devices, `IFA_ADDRESS` is the
+/// peer's.
 fn own_address(message: &[u8]) -> Option<IpAddr> {
     let parts = message.get(ADDRESS..)?;
     address(attribute(parts, IFA_LOCAL).or_else(|| attribute(parts, IFA_ADDRESS))?)

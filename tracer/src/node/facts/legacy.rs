@@ -1,8 +1,8 @@
-//! The tables of iptables that are not nftables': how many rules their chains have at
-//! the hooks on a packet's way, and what becomes of what no rule takes.
+//! Reads the tables of legacy iptables: how many rules their chains have at the hooks on a
+//! packet's path, and the chains' policies.
 //!
-//! The kernel tells by getsockopt. To ask for a table makes it, so only those that
-//! are there already are asked for.
+//! The kernel answers by getsockopt. A request creates a missing table, so only existing tables
+//! are requested.
 
 use std::{
     fs, io,
@@ -19,32 +19,32 @@ use super::hooks::number_of;
 const GET_INFO: i32 = 64;
 const GET_ENTRIES: i32 = 65;
 
-/// Bytes of a table's name (`XT_TABLE_MAXNAMELEN`), and of `struct ipt_getinfo` and
-/// `struct ipt_get_entries`, which begin with it.
+/// Lengths of a table's name (`XT_TABLE_MAXNAMELEN`), and of `struct ipt_getinfo` and `struct
+/// ipt_get_entries`, which begin with the name, bytes.
 const NAME: usize = 32;
 const INFO: usize = 84;
 const ENTRIES: usize = 40;
 
-/// How many hooks there are, and where `struct ipt_getinfo` has the offsets of their
-/// first and last rules, and the size of all.
+/// Number of hooks, and where `struct ipt_getinfo` has the offsets of their first and last
+/// rules, and the size of all rules.
 const HOOKS: usize = 5;
 const FIRST: usize = NAME + 4;
 const LAST: usize = FIRST + 4 * HOOKS;
 const SIZE: usize = LAST + 4 * HOOKS + 4;
 
-/// Where `struct ipt_entry` and `struct ip6t_entry` have the offset of their target;
-/// behind it is that of the next entry.
+/// Where `struct ipt_entry` and `struct ip6t_entry` have the offset of their target. The offset
+/// of the next entry follows it.
 const TARGET: [usize; 2] = [88, 140];
 
-/// Where a target has its verdict, if it is one (`struct xt_standard_target`), and the
-/// verdict that drops: `-NF_DROP - 1`.
+/// Where a standard target (`struct xt_standard_target`) has its verdict, and the verdict for a
+/// drop: `-NF_DROP - 1`.
 const VERDICT: usize = 32;
 const DROP: i32 = -1;
 
-/// Larger tables are named only.
+/// Limit of a table, bytes; larger tables are only named.
 const LARGEST: usize = 8 << 20;
 
-/// The chains at some hooks that may drop, by hook.
+/// Chains at some hooks that may drop packets, by hook.
 pub(super) fn on(hooks: &[Hook], v6: bool) -> Vec<Fact> {
     let (file, family) = if v6 {
         ("ip6_tables_names", Family::Ip6)
@@ -71,7 +71,7 @@ pub(super) fn on(hooks: &[Hook], v6: bool) -> Vec<Fact> {
     facts
 }
 
-/// A table as the kernel tells of it: its `struct ipt_getinfo`, and its rules.
+/// A table from the kernel: its `struct ipt_getinfo`, and its rules.
 struct Table {
     info: Vec<u8>,
     rules: Vec<u8>,
@@ -94,7 +94,7 @@ fn by_hook(tables: &[(&str, Table)], hooks: &[Hook], family: Family) -> Vec<Fact
 }
 
 impl Table {
-    /// `None` if the table has none at this hook.
+    /// The chain at a hook; `None` if the table has none there.
     fn chain(&self, name: &str, hook: Hook, v6: bool) -> Option<LegacyChain> {
         let number = number_of(hook)?;
         let offset = |of: usize| word(&self.info, of + 4 * number as usize);
@@ -106,7 +106,7 @@ impl Table {
             let next = usize::from(half(&self.rules, at + target + 2)?);
             (at, rules) = (at.checked_add(next).filter(|_| next > 0)?, rules + 1);
         }
-        // What no rule takes ends in the last one.
+        // The last rule has the chain's policy.
         let verdict = at + usize::from(half(&self.rules, at + target)?) + VERDICT;
         let drops = word(&self.rules, verdict)?.cast_signed() == DROP;
         is_there.then_some(LegacyChain {
@@ -144,8 +144,7 @@ fn read(name: &str, v6: bool) -> Option<Table> {
     Some(Table { info, rules })
 }
 
-/// Asks the kernel what an option of a socket is: what the buffer says is the
-/// question, and what it holds then is the answer.
+/// Asks the kernel for an option of a socket. The buffer has the request, and then the answer.
 fn ask(socket: &impl AsFd, v6: bool, option: i32, buffer: &mut [u8]) -> io::Result<()> {
     let level = if v6 { libc::SOL_IPV6 } else { libc::SOL_IP };
     let fd = socket.as_fd().as_raw_fd();
@@ -174,7 +173,7 @@ fn half(bytes: &[u8], at: usize) -> Option<u16> {
 mod tests {
     use super::{super::hooks::passed, *};
 
-    /// Bytes of a target with a verdict.
+    /// Length of a target with a verdict, bytes.
     const STANDARD: usize = 40;
 
     fn entry(verdict: i32, v6: bool) -> Vec<u8> {

@@ -1,4 +1,4 @@
-//! Reading what there is to read about one drop, in its namespace.
+//! Reads the facts about one drop, in its network namespace.
 
 use std::{fs, net::IpAddr};
 
@@ -14,11 +14,11 @@ use super::{
 };
 use crate::node::hook;
 
-/// A look at a drop. It belongs to the namespace that it was made in.
+/// The reader of facts about one drop. It belongs to the namespace in which it was created.
 pub(super) struct Look<'a> {
     subject: &'a Subject,
     kernel: Option<Kernel>,
-    /// The interface that the packet was at.
+    /// Interface at which the packet was.
     device: Option<Link>,
 }
 
@@ -72,7 +72,7 @@ impl<'a> Look<'a> {
         })
     }
 
-    /// As the packet is routed: from its source, by the interface it came in.
+    /// The packet's own route: from its source, by the interface that it came in by.
     fn route(&mut self) -> Option<Fact> {
         let Ends { src, dst, .. } = *self.ends()?;
         let kernel = self.kernel.as_mut()?;
@@ -85,7 +85,7 @@ impl<'a> Look<'a> {
         } else {
             kernel.route(dst, None, None)
         };
-        // With an interface, other checks fail in the same way.
+        // With an interface, other checks fail with the same errors.
         let unclear = !matches!(
             route,
             Some(Route::Out { .. } | Route::Local | Route::None(libc::ENETUNREACH))
@@ -98,7 +98,7 @@ impl<'a> Look<'a> {
         self.told(dst, false, &route?)
     }
 
-    /// `None` if the device that the route leads out of is gone.
+    /// The fact about a route; `None` if the route's device is gone.
     fn told(&mut self, to: IpAddr, back: bool, route: &Route) -> Option<Fact> {
         let (mut via, mut device) = (None, None);
         let kind = match route {
@@ -126,7 +126,7 @@ impl<'a> Look<'a> {
         })
     }
 
-    /// Who is to have the packet next on its interface.
+    /// Next hop of the packet on its interface.
     fn next_hop(&mut self) -> Option<IpAddr> {
         let dst = self.ends()?.dst;
         let own = self.device.as_ref()?.index;
@@ -167,7 +167,7 @@ impl<'a> Look<'a> {
                 }),
             })
         };
-        // The second is that for all others.
+        // The second entry is the default entry.
         let mut facts = vec![fact(self.subject.mac?)?];
         facts.extend(fact(Mac::default()));
         Some(facts)
@@ -203,8 +203,9 @@ impl<'a> Look<'a> {
         Some(facts)
     }
 
-    /// IPv4 asks the interface that a packet came in by, IPv6 all of them together
-    /// (net/ipv4/route.c `ip_route_input_slow`, net/ipv6/ip6_output.c `ip6_forward`).
+    /// Settings of forwarding. IPv4 checks the interface that a packet came in by, IPv6 the
+    /// setting for all interfaces (net/ipv4/route.c `ip_route_input_slow`,
+    /// net/ipv6/ip6_output.c `ip6_forward`).
     fn may_forward(&self) -> Option<Vec<Fact>> {
         let names = if self.ends()?.dst.is_ipv6() {
             vec!["ipv6/conf/all/forwarding".to_owned()]
@@ -216,7 +217,8 @@ impl<'a> Look<'a> {
         Some(names.iter().filter_map(|name| sysctl(name)).collect())
     }
 
-    /// A tunnel's is made by the node that sends, the packet's by the pod's.
+    /// The fact about a wrong checksum. The sending node computes a tunnel's checksum, and the
+    /// pod the packet's.
     fn checksum(&self) -> Option<Fact> {
         let Ends {
             src,
@@ -227,7 +229,7 @@ impl<'a> Look<'a> {
         Some(Fact::Checksum { src, dst, tunnel })
     }
 
-    /// Addresses that should be somewhere else.
+    /// Addresses of this namespace that should be elsewhere.
     fn owners(&mut self) -> Option<Vec<Fact>> {
         let Ends { src, dst, .. } = *self.ends()?;
         let own = self.kernel.as_mut()?.addresses();
@@ -259,7 +261,7 @@ impl<'a> Look<'a> {
         })
     }
 
-    /// Those of others: tracer's drop nothing.
+    /// Foreign programs; tracer's own drop nothing.
     fn programs(&self) -> Option<Vec<Fact>> {
         let device = self.device.as_ref()?;
         let name = &device.name;
@@ -315,8 +317,8 @@ fn setting(name: &str) -> Option<u32> {
     text.trim().parse().ok()
 }
 
-/// The same as a fact. sysctl(8) separates by dots, and has a slash for a dot in a
-/// device's name.
+/// A setting as a fact. sysctl(8) separates by dots, and has a slash for a dot in a device's
+/// name.
 fn sysctl(path: &str) -> Option<Fact> {
     let swapped = path.chars().map(|c| match c {
         '/' => '.',

@@ -1,14 +1,13 @@
-//! What an agent can read when a packet was dropped, and that may be why:
-//! routes, neighbours, rules, the state of the interface.
+//! Facts that an agent reads after a drop, and that may explain it: routes, neighbour entries,
+//! rules, the state of the interface.
 //!
-//! A reason says which part of the kernel gave the packet up, and what that
-//! part looks like at this moment is gone with the next command of whoever
-//! repairs it. These are facts, not conclusions: they are read some
-//! milliseconds after the drop. Nothing is changed, no module loaded, no
-//! neighbour asked.
+//! A drop reason says which part of the kernel dropped the packet. The state of that part may
+//! change with the next command of an administrator, so it is read at once. Facts are no
+//! conclusions, because they are read some milliseconds after the drop. Nothing is changed: no
+//! module is loaded, no neighbour is asked.
 //!
-//! Invariant 1 (ARCHITECTURE.md): passive. Ask the kernel only for what is there already:
-//! a question may create a table or load a module.
+//! Invariant 1 (ARCHITECTURE.md): passive. Request only what exists already, because a request
+//! may create a table or load a module.
 
 mod chains;
 mod hooks;
@@ -34,56 +33,55 @@ use tracer_core::model::{Fact, Freed, Mac, SocketProto, Transport};
 
 use super::visit::Visitor;
 
-/// For how long what was read holds.
+/// How long facts stay valid.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// How many different drops are looked into in that time: a scan of all ports
-/// and addresses must not hold up the agent.
+/// Limit of different drops that are examined in that time, so that a scan of all ports and
+/// addresses does not hold up the agent.
 const PER_TIME: usize = 100;
 
-/// Looks into the network namespaces of a node when packets are dropped there.
-/// It belongs to the thread that made it, which must be in the node's own
-/// namespace; explaining leaves it there.
+/// Reads facts in the network namespaces of a node when packets are dropped there. It belongs
+/// to the thread that created it, which must be in the node's host namespace and stays there.
 pub(super) struct Explainer {
     visitor: Visitor,
     known: HashMap<Subject, Arc<[Fact]>>,
     since: Instant,
 }
 
-/// What of a dropped packet decides what is read.
+/// The properties of a dropped packet that decide which facts are read.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Subject {
     netns: Arc<str>,
     topics: &'static [Topic],
     device: Option<Arc<str>>,
-    /// The MAC address in the frame.
+    /// Destination MAC address of the frame.
     mac: Option<Mac>,
-    /// Whether a function of nftables dropped it.
+    /// Whether a function of nftables dropped the packet.
     in_nftables: bool,
     packet: Option<Ends>,
 }
 
-/// The packet as the place that dropped it saw it: of one in a tunnel, the
-/// tunnel's own addresses.
+/// The packet's ends as the place of the drop saw them: for a packet in a tunnel, the tunnel's
+/// own addresses.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Ends {
     src: IpAddr,
     dst: IpAddr,
-    /// The protocol and the port, of what a socket takes.
+    /// Protocol and port of the destination socket.
     listener: Option<(SocketProto, u16)>,
-    /// Bytes of the packet, where its size is what matters.
+    /// Length of the packet, bytes, if its size matters.
     len: Option<u32>,
-    /// Whether these are a tunnel's addresses.
+    /// Whether the addresses are a tunnel's.
     is_tunnel: bool,
 }
 
-/// The identifier of an interface's XDP program, in the calling thread's namespace.
+/// Id of an interface's XDP program, in the calling thread's namespace.
 pub(super) fn xdp_program(ifindex: u32) -> Option<u32> {
     Kernel::open().ok()?.link_of(ifindex)?.xdp
 }
 
-/// The name of an interface on top of another one, and the identifier of the XDP program there,
-/// if there is such a program. Only those directly above are asked.
+/// Name of an interface on top of another one, and the id of the XDP program there, if there is
+/// such a program. Only interfaces directly above are asked.
 pub(super) fn xdp_above(ifindex: u32) -> Option<(String, u32)> {
     let mut kernel = Kernel::open().ok()?;
     let master = kernel.link_of(ifindex)?.master;
@@ -95,8 +93,8 @@ pub(super) fn xdp_above(ifindex: u32) -> Option<(String, u32)> {
 }
 
 impl Explainer {
-    /// For drops in the calling thread's namespace, `host`, and in others by
-    /// name and path.
+    /// Creates an explainer for drops in the calling thread's namespace, `host`, and in others
+    /// by name and path.
     ///
     /// # Errors
     /// If the thread's own namespace cannot be found.
@@ -110,15 +108,15 @@ impl Explainer {
         })
     }
 
-    /// Looks into these other namespaces from now on, by name and path.
+    /// Replaces the other namespaces, by name and path.
     pub(super) fn replace(&mut self, namespaces: impl IntoIterator<Item = (Arc<str>, PathBuf)>) {
         self.visitor.replace(namespaces);
-        // What was read of one that had the same name.
+        // Facts from a namespace that had the same name are invalid.
         self.known.clear();
     }
 
-    /// What may explain a drop that has just happened; nothing where there is
-    /// nothing to read, or no time to.
+    /// Facts that may explain a drop which has just happened; empty without any fact, or
+    /// without time to read them.
     pub(super) fn explain(&mut self, freed: &Freed) -> Arc<[Fact]> {
         let Some(subject) = Subject::of(freed) else {
             return Arc::default();
@@ -142,7 +140,7 @@ impl Explainer {
 }
 
 impl Subject {
-    /// `None` if there is nothing to read.
+    /// The subject of a drop; `None` if there is nothing to read.
     fn of(freed: &Freed) -> Option<Self> {
         let topics = topic::of(&freed.reason, &freed.place.function);
         let never_a_packet = freed.packet.is_none() && freed.protocol == 0;

@@ -1,5 +1,5 @@
-//! Whether a socket waits for packets to a port, by `/proc/net`: the
-//! netlink way (sock_diag) would load a module where it is not there yet.
+//! Finds the socket at a port by `/proc/net`. The netlink interface (sock_diag) would load a
+//! module if it is missing.
 
 use std::{
     fs::{self, File},
@@ -9,26 +9,26 @@ use std::{
 
 use tracer_core::model::{Fact, SocketProto};
 
-/// States of a socket (include/net/tcp_states.h): one that listens, and a UDP
-/// socket without a fixed peer.
+/// States of a socket (include/net/tcp_states.h): a listening socket, and a UDP socket without
+/// a fixed peer.
 const LISTEN: u8 = 10;
 const UNCONNECTED: u8 = 7;
 
 /// A socket that waits for packets to a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Socket {
-    /// `::` and `0.0.0.0` for all addresses.
+    /// Local address; `::` and `0.0.0.0` stand for all addresses.
     address: IpAddr,
     port: u16,
     state: u8,
-    /// What waits in the socket: connections to accept if it listens, else unread bytes.
+    /// Connections in the accept queue of a listening socket, or unread bytes of a UDP socket.
     waiting: u32,
-    /// Packets that found its buffer full; UDP only.
+    /// Packets that the socket dropped; UDP only.
     drops: Option<u64>,
 }
 
-/// What listens on a TCP port or is bound to a UDP port in the calling
-/// thread's namespace, as packets to `address` find it.
+/// Facts about sockets that listen on a TCP port or are bound to a UDP port in the calling
+/// thread's namespace, for packets to `address`.
 pub(super) fn on_port(proto: SocketProto, address: IpAddr, port: u16) -> Option<Fact> {
     let files: &[&str] = match (proto, address.is_ipv4()) {
         (SocketProto::Tcp, true) => &["tcp", "tcp6"],
@@ -40,7 +40,7 @@ pub(super) fn on_port(proto: SocketProto, address: IpAddr, port: u16) -> Option<
     for (index, file) in files.iter().enumerate() {
         match File::open(format!("/proc/thread-self/net/{file}")) {
             Ok(file) => sockets.extend(read(BufReader::new(file), proto, port)),
-            // Without IPv6 there are no IPv6 sockets.
+            // Without IPv6, this file is missing.
             Err(_) if index > 0 => {}
             Err(_) => return None,
         }
@@ -54,7 +54,7 @@ fn read(lines: impl BufRead, proto: SocketProto, port: u16) -> Vec<Socket> {
     let tcp = proto == SocketProto::Tcp;
     let sockets = lines.lines().skip(1).map_while(Result::ok);
     let sockets = sockets.filter_map(|line| Socket::parse(&line, tcp));
-    // Listening ones come first; there may be very many others.
+    // Listening sockets come first, and there may be very many others.
     sockets
         .take_while(|socket| !tcp || socket.state == LISTEN)
         .filter(|socket| socket.port == port && [LISTEN, UNCONNECTED].contains(&socket.state))
@@ -96,7 +96,7 @@ fn found(
 }
 
 impl Socket {
-    /// `sl local rem st tx:rx tr:when retrnsmt uid timeout inode ref pointer
+    /// Parses a line: `sl local rem st tx:rx tr:when retrnsmt uid timeout inode ref pointer
     /// drops` (net/ipv4/tcp_ipv4.c, net/ipv4/udp.c), in hexadecimal.
     fn parse(line: &str, tcp: bool) -> Option<Self> {
         let words: Vec<&str> = line.split_ascii_whitespace().collect();
@@ -115,7 +115,7 @@ impl Socket {
     }
 }
 
-/// Words of four bytes, each in native byte order.
+/// Parses an address in words of four bytes, each in native byte order.
 fn parse_address(hex: &str) -> Option<IpAddr> {
     let word = |at: usize| {
         let word = u32::from_str_radix(hex.get(at..at + 8)?, 16).ok()?;

@@ -1,44 +1,44 @@
-//! What is worth reading when a packet was dropped for a reason.
+//! Topics: which facts are worth reading for a drop reason.
 
-/// One thing that can be read.
+/// A kind of fact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Topic {
-    /// The interface: whether it is up.
+    /// State of the interface.
     Device,
-    /// The interface's own MAC, and that of the frame.
+    /// MAC addresses of the interface and of the frame.
     Mac,
-    /// Where packets to the destination go.
+    /// Route to the destination.
     Route,
-    /// The next hop's neighbour entry.
+    /// Neighbour entry of the next hop.
     Neighbour,
-    /// The VXLAN device's entry for the frame's MAC.
+    /// Forwarding database entry of the VXLAN device for the frame's MAC address.
     Forwarding,
-    /// The MTU of the way out.
+    /// MTU of the path.
     Mtu,
     /// `rp_filter`, and the route back.
     ReversePath,
     /// Whether packets may be forwarded.
     MayForward,
-    /// Whose the addresses are.
+    /// Addresses that the namespace owns.
     Owners,
-    /// netfilter's chains on the way.
+    /// Chains of netfilter on the path.
     Chains,
-    /// The queue of the interface.
+    /// Qdisc of the interface.
     Qdisc,
-    /// The queue of a CPU for what it receives.
+    /// Limit of a CPU's queue of received packets.
     Backlog,
-    /// The interface's tc and XDP programs.
+    /// tc and XDP programs of the interface.
     Programs,
-    /// Who listens on the destination port.
+    /// Socket at the destination port.
     Listener,
-    /// Whose checksum it was.
+    /// Sender and receiver of the wrong checksum.
     Checksum,
 }
 
 /// The topics of a drop, by the kernel's reason and function.
 pub(super) fn of(reason: &str, function: &str) -> &'static [Topic] {
     match (reason, function) {
-        // The kernel's own answer to a question about a route.
+        // The freed packet is the kernel's own, from a route request.
         (_, "inet_rtm_getroute" | "inet6_rtm_getroute") => &[],
         ("NETFILTER_DROP", _) | (_, "nf_hook_slow") => &[Topic::Chains],
         (
@@ -47,7 +47,7 @@ pub(super) fn of(reason: &str, function: &str) -> &'static [Topic] {
             _,
         ) => &[Topic::Neighbour],
         ("QUEUE_PURGE", function) if function.contains("neigh") => &[Topic::Neighbour],
-        // IPv6's gives no reason.
+        // IPv6's function gives no reason.
         ("NOT_SPECIFIED", "neigh_invalidate" | "ndisc_error_report") => &[Topic::Neighbour],
         ("IP_INNOROUTES" | "IP_OUTNOROUTES", _) => &[Topic::Route],
         ("IP_INADDRERRORS", _) => &[Topic::MayForward, Topic::Route],
@@ -70,7 +70,7 @@ pub(super) fn of(reason: &str, function: &str) -> &'static [Topic] {
         {
             &[Topic::Programs]
         }
-        // Of an echo reply, this is the end of one that had arrived.
+        // For an echo reply, this is the normal end after its arrival.
         ("NO_SOCKET", "ping_rcv" | "icmp_rcv" | "icmpv6_rcv") => &[],
         ("NO_SOCKET" | "TCP_LISTEN_OVERFLOW" | "TCP_REQQFULLDROP", _) => &[Topic::Listener],
         ("SOCKET_RCVBUFF" | "PROTO_MEM", function) if function.contains("udp") => {
@@ -78,13 +78,13 @@ pub(super) fn of(reason: &str, function: &str) -> &'static [Topic] {
         }
         (reason, _) if reason.starts_with("QDISC_") || reason == "FULL_RING" => &[Topic::Qdisc],
         ("UDP_CSUM" | "TCP_CSUM" | "ICMP_CSUM" | "IP_CSUM" | "SKB_CSUM", _) => &[Topic::Checksum],
-        // In sockets, where neither route nor device matters any more.
+        // The drop was in a socket, where route and device no longer matter.
         (reason, _) if SOCKETS.iter().any(|start| reason.starts_with(start)) => &[],
         _ => &[Topic::Device, Topic::Route],
     }
 }
 
-/// How reasons begin that come from sockets and what they hold.
+/// Beginnings of drop reasons of sockets and their queues.
 const SOCKETS: [&str; 9] = [
     "TCP_",
     "UDP_",
@@ -120,12 +120,12 @@ mod tests {
         assert_eq!(of("NO_SOCKET", "__udp4_lib_rcv"), [Topic::Listener]);
         let buffer = of("SOCKET_RCVBUFF", "__udp_enqueue_schedule_skb");
         assert_eq!(buffer, [Topic::Listener]);
-        // Before there were reasons.
+        // Kernels without drop reasons.
         assert_eq!(of("NO_REASON", "nf_hook_slow"), [Topic::Chains]);
-        // So old kernels say that a rule of the bridge's drops it.
+        // Old kernels report a drop by a bridge's rule this way.
         let at_the_bridge = of("NOT_SPECIFIED", "br_handle_frame");
         assert_eq!(at_the_bridge, [Topic::Device, Topic::Chains]);
-        // A tunnel's packets, too, end in a socket.
+        // A tunnel's packets also end in a socket.
         assert_eq!(of("UDP_CSUM", "udp_queue_rcv_one_skb"), [Topic::Checksum]);
         let unknown = of("NOT_SPECIFIED", "some_driver");
         assert_eq!(unknown, [Topic::Device, Topic::Route]);
