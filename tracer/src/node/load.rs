@@ -1,4 +1,4 @@
-//! What the programs of a node are loaded with, besides their code.
+//! The globals with which a node's programs are loaded.
 //!
 //! Invariant 5 (ARCHITECTURE.md): the salt keeps sk_buff addresses of two nodes apart.
 
@@ -7,11 +7,11 @@ use tracer_common::config::{Load, PORTS, TunnelPorts};
 use super::discover::Plan;
 use tracer_core::request::Start;
 
-/// The same for all of a node's programs of one start.
+/// The globals, which are the same for all programs of a node.
 pub(super) fn load(start: &Start, plan: &Plan) -> Load {
     Load {
         key: start.key,
-        // Per node, so that no address is the same on two of them.
+        // The salt is per node, so that no address is the same on two nodes.
         salt: crate::random(),
         ports: tunnel_ports(plan, &start.vxlan_ports),
     }
@@ -21,8 +21,8 @@ pub(super) fn load(start: &Start, plan: &Plan) -> Load {
 /// device.
 const GENEVE_PORT: u16 = 6081;
 
-/// `vxlan` are those to take for VXLAN, unless a device of the node's knows
-/// better.
+/// Ports of tunnels. `vxlan` has additional ports for VXLAN, unless a device of the node uses
+/// such a port for another tunnel.
 fn tunnel_ports(plan: &Plan, vxlan: &[u16]) -> TunnelPorts {
     let mut vxlan = vxlan.to_vec();
     vxlan.retain(|port| !plan.geneve_ports.contains(port));
@@ -32,7 +32,7 @@ fn tunnel_ports(plan: &Plan, vxlan: &[u16]) -> TunnelPorts {
     }
 }
 
-/// The ports of the node's devices and others, as many as fit.
+/// Ports of the node's devices, then others, as many as fit.
 fn ports(devices: &[u16], others: &[u16]) -> [u16; PORTS] {
     let mut ports = [0; PORTS];
     let mut wanted: Vec<u16> = Vec::new();

@@ -1,10 +1,9 @@
-//! The agent's side: what the kernel offers, where to attach, and what comes
-//! back.
+//! The agent's side: requirements of the kernel, points to attach to, and events.
 //!
-//! [`start`] makes an agent in this process. It has a worker thread for the
-//! node's host namespace, one for each pod namespace asked for, and one for
-//! drops; each owns the programs it loaded there. When the process ends, however it ends, the
-//! kernel detaches them: nothing is pinned.
+//! [`start`] starts an agent in this process. It has a worker thread for the node's host
+//! namespace, one for each requested pod namespace, and one for drops. Each thread owns the
+//! programs that it loaded. When the process ends for any reason, the kernel detaches them,
+//! because nothing is pinned.
 
 pub mod discover;
 pub mod kernel;

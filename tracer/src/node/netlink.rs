@@ -1,8 +1,8 @@
-//! Questions to the kernel over netlink, answered at once.
+//! Requests to the kernel over netlink, which it answers at once.
 //!
-//! A message is taken apart attribute by attribute and only what is needed is
-//! read: an attribute that a newer kernel added or laid out differently must
-//! not hide the others. Only `hook` changes anything: what it attaches to.
+//! Messages are parsed attribute by attribute, and only needed attributes are read. An
+//! attribute that a newer kernel added or laid out differently must not hide the others. Only
+//! `hook` changes anything: the filters that it attaches.
 
 use std::{error::Error, io};
 
@@ -13,10 +13,11 @@ use netlink_packet_core::{
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{Socket, SocketAddr};
 
-/// The kernel fills at most 32 KiB per read of a dump (`netlink_recvmsg`).
+/// Buffer for one read, bytes. The kernel fills at most 32 KiB per read of a dump
+/// (`netlink_recvmsg`).
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// Bytes of `struct nlmsghdr`.
+/// Length of `struct nlmsghdr`, bytes.
 const HEADER_BYTES: usize = 16;
 
 /// A netlink socket of the network namespace in which it was opened.
@@ -40,14 +41,14 @@ impl Netlink {
         })
     }
 
-    /// Asks for one thing: the answer without its `nlmsghdr`.
+    /// Requests a single answer, without its `nlmsghdr`.
     pub(super) fn get(&mut self, question: &Question) -> io::Result<Vec<u8>> {
         let mut answers = self.ask(question, 0, |payload| Some(payload.to_vec()))?;
         let unanswered = || io::Error::from(io::ErrorKind::UnexpectedEof);
         answers.items.pop().ok_or_else(unanswered)
     }
 
-    /// Asks for a whole table: what `parse` makes of each entry.
+    /// Requests a whole table, and parses each entry with `parse`.
     pub(super) fn dump<T>(
         &mut self,
         question: &Question,
@@ -56,8 +57,7 @@ impl Netlink {
         self.ask(question, NLM_F_DUMP, parse)
     }
 
-    /// Asks for a change, with flags such as `NLM_F_CREATE`, and waits until it
-    /// was made.
+    /// Requests a change, with flags such as `NLM_F_CREATE`, and waits until it is done.
     pub(super) fn change(&mut self, question: &Question, flags: u16) -> io::Result<()> {
         self.ask(question, NLM_F_ACK | flags, |_| None::<()>)
             .map(drop)
@@ -90,7 +90,7 @@ impl Netlink {
     }
 }
 
-/// What is asked, without its `nlmsghdr`.
+/// A request, without its `nlmsghdr`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Question {
     kind: u16,
@@ -113,7 +113,7 @@ impl Question {
         Self::new(message.message_type(), &payload)
     }
 
-    /// The same with one attribute more.
+    /// The request with one more attribute.
     pub(super) fn with(mut self, kind: u16, value: &[u8]) -> Self {
         let length = u16::try_from(4 + value.len()).expect("attributes of a question are short");
         self.payload.extend(length.to_ne_bytes());
@@ -124,7 +124,7 @@ impl Question {
         self
     }
 
-    /// All but the `nlmsghdr`.
+    /// The request without its `nlmsghdr`.
     #[cfg(test)]
     pub(super) fn payload(&self) -> &[u8] {
         &self.payload
@@ -137,13 +137,13 @@ impl Question {
         buffer.extend(self.kind.to_ne_bytes());
         buffer.extend(flags.to_ne_bytes());
         buffer.extend(sequence.to_ne_bytes());
-        // The sender's port: the kernel knows it.
+        // The sender's port is 0, because the kernel fills it in.
         buffer.extend([0; 4]);
         buffer.extend(&self.payload);
     }
 }
 
-/// The attributes in `bytes`, by kind, as far as they are well formed.
+/// Attributes in `bytes`, by kind, up to the first malformed one.
 pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     NlasIterator::new(bytes)
         .map_while(Result::ok)
@@ -158,7 +158,7 @@ pub(super) fn attribute(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
     attributes(bytes).find_map(|(kind, value)| (kind == wanted).then_some(value))
 }
 
-/// What came back.
+/// The answers to a request for a table.
 pub(super) struct Answers<T> {
     pub(super) items: Vec<T>,
     /// Whether the table changed while it was read.
@@ -166,7 +166,7 @@ pub(super) struct Answers<T> {
 }
 
 impl<T> Answers<T> {
-    /// Takes the messages of one read; true after the last.
+    /// Parses the messages of one read; true after the last message of the answer.
     fn read(
         &mut self,
         mut bytes: &[u8],

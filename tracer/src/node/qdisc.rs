@@ -1,44 +1,42 @@
-//! A queueing discipline, as `RTM_NEWQDISC` describes it.
+//! A qdisc, as `RTM_NEWQDISC` describes it.
 
 use super::netlink::{Question, attribute};
 
-/// Bytes of `struct tcmsg`, before the attributes.
+/// Length of `struct tcmsg`, before the attributes, bytes.
 pub(super) const HEADER: usize = 20;
 
-/// Attributes of a qdisc and of its statistics (include/uapi/linux/
-/// rtnetlink.h, gen_stats.h).
+/// Attributes of a qdisc and of its statistics (include/uapi/linux/rtnetlink.h, gen_stats.h).
 pub(super) const TCA_KIND: u16 = 1;
 const TCA_STATS2: u16 = 7;
 const TCA_STATS_QUEUE: u16 = 3;
 
-/// Parents of a qdisc that hangs at the device itself: `TC_H_ROOT`, and
-/// `TC_H_INGRESS`, which clsact has, too.
+/// Parents of a qdisc at the device itself: `TC_H_ROOT`, and `TC_H_INGRESS`, which clsact uses,
+/// too.
 const ROOT: u32 = 0xffff_ffff;
 const INGRESS: u32 = 0xffff_fff1;
 
-/// A queueing discipline that hangs at a device itself. Those below it are in
-/// its counts.
+/// A qdisc at a device itself. Its counters include those of the qdiscs below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Qdisc {
-    /// The device's index.
+    /// Index of the device.
     pub(super) device: u32,
-    /// `fq_codel`, `tbf`, …
+    /// Kind of the qdisc: `fq_codel`, `tbf`, ….
     pub(super) kind: String,
-    /// Whether it queues what the device is to send.
+    /// Whether this is the root qdisc, which queues outgoing packets.
     pub(super) is_root: bool,
-    /// Packets in it.
+    /// Packets in the queue now.
     pub(super) queued: u32,
-    /// Packets that it gave up so far.
+    /// Packets that the qdisc dropped so far.
     pub(super) drops: u32,
 }
 
 impl Qdisc {
-    /// Asks for those of all devices.
+    /// The request for the qdiscs of all devices.
     pub(super) fn list() -> Question {
         Question::new(libc::RTM_GETQDISC, &[0; HEADER])
     }
 
-    /// `None` for one below another.
+    /// Parses a qdisc; `None` for a qdisc below another one.
     pub(super) fn parse(message: &[u8]) -> Option<Self> {
         let (device, parent) = (number(message, 4)?, number(message, 12)?);
         if ![ROOT, INGRESS].contains(&parent) {
@@ -46,7 +44,7 @@ impl Qdisc {
         }
         let parts = message.get(HEADER..)?;
         let kind = attribute(parts, TCA_KIND)?;
-        // struct gnet_stats_queue: qlen, backlog, drops, …
+        // `struct gnet_stats_queue` has qlen, backlog, drops, ….
         let queue = attribute(attribute(parts, TCA_STATS2)?, TCA_STATS_QUEUE)?;
         Some(Self {
             device,

@@ -1,8 +1,8 @@
 //! Points that come and go while a namespace is observed.
 //!
-//! A link of tcx ends with its interface, and a new interface has none, even
-//! under the same name. So what the last search found is compared with what is
-//! still attached: what is missing is attached, and what is gone is told.
+//! A link of tcx ends with its interface, and a new interface has none, even with the same
+//! name. So the result of the last search is compared with the attached programs. Missing
+//! programs are attached, and points without a program are reported as gone.
 
 use std::path::Path;
 
@@ -12,13 +12,12 @@ use tracer_core::{input::Change, model::Point};
 use super::{NodeError, clock, points, probe::Probe, visit, worker};
 
 impl Probe {
-    /// Observes these interfaces of a namespace (`None`: the one that the thread
-    /// is in, else it goes there). Adds to `change` what is different now: new
-    /// points are numbered from `first`, an interface that cannot be observed is
-    /// a note.
+    /// Observes these interfaces of a namespace (`None`: the thread's own; otherwise the thread
+    /// enters it). Adds the differences to `change`: new points are numbered from `first`, and
+    /// an interface that cannot be observed becomes a note.
     ///
     /// # Errors
-    /// If the kernel does not say what is still attached.
+    /// If the kernel does not answer what is still attached.
     pub(super) fn take_in(
         &mut self,
         netns: Option<&Path>,
@@ -31,7 +30,7 @@ impl Probe {
         {
             match worker::enter(path).and_then(|()| self.move_in()) {
                 Ok(()) => {}
-                // It has gone while it was being looked at.
+                // The interface has gone in the meantime.
                 Err(_) => interfaces.clear(),
             }
         }
@@ -50,9 +49,10 @@ impl Probe {
                     change.notes.extend(attached.notes);
                 }
                 Err(error) => {
-                    // XDP or the other direction may be attached, and has no number.
+                    // XDP or the other direction may be attached, and would have no index.
                     let released = self.release(point.ifindex, next);
-                    // It has gone while it was being looked at, or else:
+                    // The interface may have gone in the meantime; otherwise, the error is
+                    // real.
                     if exists(&point.interface) {
                         change.notes.push(error.to_string());
                         let stays = released.err().map(|error| error.to_string());
@@ -73,7 +73,7 @@ impl Probe {
     }
 }
 
-/// Whether there is an interface of this name.
+/// Whether an interface of this name exists.
 fn exists(interface: &str) -> bool {
     if_nametoindex(interface).is_ok()
 }

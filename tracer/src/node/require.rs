@@ -1,5 +1,5 @@
-//! What an agent needs of its process and kernel, asked for before anything
-//! is touched, so that what is missing can be named.
+//! Checks an agent's requirements of its process and kernel before anything is changed, so that
+//! errors name what is missing.
 
 use std::{fs, path::Path};
 
@@ -7,8 +7,7 @@ use aya::{maps::MapType, programs::ProgramType, sys};
 
 use super::NodeError;
 
-/// Capabilities by bit (include/uapi/linux/capability.h), with what each is
-/// for.
+/// Capabilities by bit (include/uapi/linux/capability.h), with the purpose of each.
 const NEEDED: [(u32, &str); 3] = [
     (39, "CAP_BPF (to load its programs)"),
     (12, "CAP_NET_ADMIN (to attach them)"),
@@ -18,7 +17,7 @@ const NEEDED: [(u32, &str); 3] = [
     ),
 ];
 
-/// Needed to enter another network namespace.
+/// Capability for entering another network namespace.
 const SYS_ADMIN: (u32, &str) = (21, "CAP_SYS_ADMIN (to enter network namespaces)");
 
 /// Checks that programs can be loaded and attached, and namespaces entered if
@@ -33,7 +32,7 @@ pub(super) fn check(namespaces: bool) -> Result<(), NodeError> {
     )
 }
 
-/// Checks that namespaces can be entered: all that looking around needs.
+/// Checks that namespaces can be entered, which is all that a search needs.
 pub(super) fn check_to_look(namespaces: bool) -> Result<(), NodeError> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     missing_capability(&status, namespaces, false)

@@ -1,7 +1,7 @@
-//! What the kernel programs say of packets that have no event (feature `debug`).
+//! Log messages of the kernel programs about packets without an event (feature `debug`).
 //!
-//! Their lines are debug and trace messages like any other: `-vv` and `-vvv` show
-//! them. More of them than the log's buffer holds are lost, and nobody is told.
+//! Their lines are ordinary debug and trace messages, which `-vv` and `-vvv` show. If there are
+//! more than the log's buffer holds, the rest is lost without notice.
 
 use std::{
     os::fd::AsFd as _,
@@ -17,17 +17,17 @@ use tracing::level_filters::LevelFilter;
 
 use super::NodeError;
 
-/// How long a thread may outlive what it reads from, in milliseconds.
+/// How long a thread may outlive its source, ms.
 const PATIENCE_MS: u8 = 200;
 
-/// While this lives, what the programs of one load say is read.
+/// Reads the log of the programs of one load, while this value lives.
 pub(super) struct Listener {
     _alive: Arc<()>,
 }
 
-/// Has the programs say only what is shown.
+/// Makes the programs log only what is shown.
 pub(super) fn choose(loader: &mut EbpfLoader<'_>) {
-    /// As `aya_log::Level` numbers them.
+    /// Levels by their numbers in `aya_log::Level`.
     static LEVELS: [u8; 6] = [0, 1, 2, 3, 4, 5];
 
     let shown = match LevelFilter::current().into_level() {
@@ -41,7 +41,7 @@ pub(super) fn choose(loader: &mut EbpfLoader<'_>) {
     loader.override_global(aya_log::LEVEL, &LEVELS[shown], true);
 }
 
-/// Reads what loaded programs say, in a thread of its own.
+/// Reads the log of loaded programs, on a separate thread.
 pub(super) fn listen(ebpf: &mut Ebpf) -> Result<Listener, NodeError> {
     let mut logger =
         EbpfLogger::init_with_logger(ebpf, Traced).map_err(|source| NodeError::load(&source))?;
@@ -50,7 +50,7 @@ pub(super) fn listen(ebpf: &mut Ebpf) -> Result<Listener, NodeError> {
     let read = move || {
         while watched.strong_count() > 0 {
             let descriptors = &mut [PollFd::new(logger.as_fd(), PollFlags::POLLIN)];
-            // Interrupted or not: the loop comes round again.
+            // Interrupted or not, the loop continues.
             let _: Result<i32, _> = poll(descriptors, PollTimeout::from(PATIENCE_MS));
             logger.flush();
         }

@@ -1,9 +1,9 @@
-//! From a [`Filter`] to the tables that the programs look into.
+//! Turns a [`Filter`] into the tables that the programs read.
 //!
-//! Addresses are put into *classes*: those that stand in pairs with the same others,
-//! under the same rules. The table of pairs is one of classes, so a client and the 5,000
-//! backends of a Service are a single pair. A network that lies within another belongs to the
-//! pairs of both, and is a class of its own.
+//! Addresses are grouped into *classes*: addresses of a class have pairs with the same others,
+//! under the same rules. The table of pairs has pairs of classes, so a client and the 5,000
+//! backends of a Service are a single pair. A network inside of another one belongs to the
+//! pairs of both, and has its own class.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -17,14 +17,14 @@ use tracer_common::filter::{
 };
 use tracer_core::{model::Pair, request::Filter};
 
-/// Up to how many addresses of a prefix are marked one by one in the Bloom filter; a
-/// larger prefix would set nearly every bit anyway.
+/// Limit of a prefix whose addresses are added to the Bloom filter one by one. A larger prefix
+/// would set nearly every bit anyway.
 const MARKED_ONE_BY_ONE: u128 = 4096;
 
-/// How many addresses and prefixes fit.
+/// Limit of addresses and prefixes.
 pub(super) const MAX_ADDRESSES: usize = 1 << 16;
 
-/// How many pairs of classes fit, each counted once for each direction.
+/// Limit of pairs of classes, each counted once per direction.
 pub(super) const MAX_PAIRS: usize = 1 << 17;
 
 /// The tables of one filter.
@@ -34,29 +34,29 @@ pub(super) struct Tables {
     pub(super) prefilter: Vec<u64>,
     /// Single addresses.
     pub(super) addresses: Vec<([u8; 16], Identity)>,
-    /// Others: prefix length of the whole key, address, value.
+    /// Prefixes: prefix length of the whole key in bits, address, value.
     pub(super) prefixes: Vec<(u32, [u8; 16], Identity)>,
     /// Numbers of rule sets, by the classes of source and destination.
     pub(super) pairs: Vec<([u32; 2], u32)>,
     pub(super) rules: Vec<RuleSet>,
 }
 
-/// More than the kernel's tables hold.
+/// The filter exceeds the kernel's tables.
 #[derive(Debug, thiserror::Error)]
 pub enum TooMany {
-    /// Addresses.
+    /// Too many addresses.
     #[error(
         "this follow has {0} addresses, and at most {MAX_ADDRESSES} fit: name fewer ends, or a CIDR \
          that holds them"
     )]
     Addresses(usize),
-    /// Pairs.
+    /// Too many pairs.
     #[error(
         "this follow pairs its addresses in more than {MAX_PAIRS} different ways: name fewer ends, or a \
          CIDR that holds them"
     )]
     Pairs,
-    /// Rules.
+    /// Too many rules.
     #[error(
         "the ports of this follow differ too much: at most {MAX_RULES} rules can hold between two \
          addresses, and at most {MAX_RULE_SETS} different sets of rules"
@@ -64,15 +64,15 @@ pub enum TooMany {
     Rules,
 }
 
-/// What an address or a prefix is by what is said of it alone.
+/// Properties of an address or a prefix, without those of prefixes around it.
 #[derive(Clone, Debug, Default)]
 struct Said {
     flags: u32,
-    /// Number of its group: those of which the same is said. 0 is of no pair.
+    /// Number of its group, whose members have the same properties; 0 without a pair.
     group: u32,
 }
 
-/// Which network stands opposite, and what is asked of packets towards it.
+/// The other network of a pair, and the rule for packets towards it.
 type Role = (u32, Rule);
 
 impl Tables {
@@ -87,8 +87,8 @@ impl Tables {
             own.entry(pair.a.trunc()).or_default().flags |= followed | SIDE_A;
             own.entry(pair.b.trunc()).or_default().flags |= followed;
         }
-        // In the tables, IPv4 is a part of IPv6's addresses, and what holds those
-        // would hold it, too: what is said of IPv4 alone is found first.
+        // In the tables, IPv4 addresses are part of IPv6's, so a prefix such as `::/0` would
+        // contain them. The entry for all of IPv4 is longer, so the look-up finds it first.
         let v4 = IpNet::from(Ipv4Net::default());
         let mapped = Ipv4Addr::UNSPECIFIED.to_ipv6_mapped();
         if own.keys().any(|net| net.contains(&IpAddr::V6(mapped))) {
@@ -115,13 +115,12 @@ impl Tables {
         Ok(tables)
     }
 
-    /// Says of each network of which class it is. Returns the classes that each group is
-    /// a part of.
+    /// Gives each network its class. Returns the classes to which each group belongs.
     fn classify(&mut self, own: &BTreeMap<IpNet, Said>) -> HashMap<u32, Vec<u32>> {
         let mut numbers: HashMap<BTreeSet<u32>, u32> = HashMap::new();
         let mut classes: HashMap<u32, Vec<u32>> = HashMap::new();
-        // Those that hold the present one, from the widest on, each with what it says
-        // together with all around it. In this order, a network comes after what holds it.
+        // The networks around the present one, from the widest on, each with its properties and
+        // those of all around it. In this order, a network comes after those that contain it.
         let mut around: Vec<(IpNet, u32, BTreeSet<u32>)> = Vec::new();
         for (net, said) in own {
             while around
@@ -162,7 +161,7 @@ impl Tables {
         classes
     }
 
-    /// Says which rules hold between classes.
+    /// Sets the rules between two classes.
     fn pair(
         &mut self,
         between: &BTreeSet<(u32, u32, Rule)>,
@@ -184,7 +183,7 @@ impl Tables {
         }
         let mut numbers: HashMap<RuleSet, u32> = HashMap::new();
         for (pair, mut rules) in pairs {
-            // Whatever asks for nothing holds for all.
+            // A rule without conditions makes the others redundant.
             let nothing = Rule {
                 holds: 1,
                 ..Rule::default()
@@ -210,8 +209,8 @@ impl Tables {
     }
 }
 
-/// Puts networks into groups, of which the same pairs are asked for. Returns the rules of
-/// packets from one group to another, in both directions.
+/// Groups networks that have the same pairs. Returns the rules for packets from one group to
+/// another, in both directions.
 fn group(own: &mut BTreeMap<IpNet, Said>, pairs: &[Pair]) -> BTreeSet<(u32, u32, Rule)> {
     let number = |own: &BTreeMap<IpNet, Said>| -> HashMap<IpNet, u32> {
         own.keys().copied().zip(0..).collect()
@@ -237,7 +236,7 @@ fn group(own: &mut BTreeMap<IpNet, Said>, pairs: &[Pair]) -> BTreeSet<(u32, u32,
         }
         of.push(said.group);
     }
-    // All of a group say the same: one of each is asked.
+    // All members of a group have the same pairs, so one of each group is enough.
     let mut between = BTreeSet::new();
     for (roles, from) in groups {
         for (to, rule) in roles {
@@ -247,7 +246,7 @@ fn group(own: &mut BTreeMap<IpNet, Said>, pairs: &[Pair]) -> BTreeSet<(u32, u32,
     between
 }
 
-/// What a pair asks of packets from its side A to its side B.
+/// The rule for packets from a pair's side A to its side B.
 fn rule(pair: &Pair) -> Rule {
     Rule {
         src_port: pair.a_port.unwrap_or(0),
@@ -258,7 +257,7 @@ fn rule(pair: &Pair) -> Rule {
     }
 }
 
-/// A prefix as the trie's key has it.
+/// A prefix as key of the trie.
 fn key(net: IpNet) -> (u32, [u8; 16]) {
     let (len, address) = match net {
         IpNet::V4(net) => (96 + net.prefix_len(), net.network().to_ipv6_mapped()),

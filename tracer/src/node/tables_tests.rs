@@ -1,4 +1,4 @@
-//! Tables as small as what they say, and that say what the filter does.
+//! Tests that tables are small, and equivalent to the filter.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ fn tables(pairs: &[Pair]) -> Result<Tables, TooMany> {
     })
 }
 
-/// The value that the kernel would find: that of the longest prefix.
+/// The value that the kernel would find, which is that of the longest prefix.
 fn identity(tables: &Tables, address: &str) -> Identity {
     let address = match address.parse().expect("an address") {
         IpAddr::V4(address) => address.to_ipv6_mapped(),
@@ -43,7 +43,7 @@ fn identity(tables: &Tables, address: &str) -> Identity {
         .unwrap_or_default()
 }
 
-/// The rules that hold from one address to another.
+/// The rules for packets from one address to another.
 fn rules(tables: &Tables, from: &str, to: &str) -> Vec<Rule> {
     let pair = [from, to].map(|end| identity(tables, end).class);
     let found = tables.pairs.iter().find(|(classes, _)| *classes == pair);
@@ -83,7 +83,7 @@ fn nested_prefixes_say_what_each_says() {
     assert_eq!(identity(&tables, "10.2.0.2"), Identity::default());
 }
 
-/// The longest prefix is what the trie finds.
+/// The trie finds the longest prefix.
 #[test]
 fn all_of_ipv6_is_nothing_of_ipv4() {
     let found = |pairs: &[Pair], from, to| {
@@ -110,8 +110,8 @@ fn a_large_prefix_lets_everything_through_the_first_stage() {
     assert!(tables.prefilter.iter().all(|word| *word == u64::MAX));
 }
 
-/// What is followed alike is one class: thousands of addresses are few pairs, and taking
-/// them up is a matter of milliseconds.
+/// Addresses with the same pairs are one class. So thousands of addresses make few pairs, in a
+/// matter of milliseconds.
 #[test]
 fn thousands_of_ends_are_few_pairs() {
     let address = |n: u32| IpNet::from(IpAddr::from(Ipv4Addr::from_bits(0x0a80_0000 + n)));
@@ -130,9 +130,9 @@ fn thousands_of_ends_are_few_pairs() {
     );
     assert_eq!(tables.addresses.len(), 1 + 5_000 + 1);
     assert_eq!((tables.pairs.len(), tables.rules.len()), (2, 1));
-    // A word for each of them, so that hardly anything else passes.
+    // The Bloom filter has a word for each address, so that hardly any other passes.
     assert_eq!(tables.prefilter.len(), 8_192);
-    // Of whom each has a peer of his own.
+    // Each address has its own peer.
     let peers = (0..5_000).map(|n| Pair {
         a: address(n),
         b: address(10_000 + n),

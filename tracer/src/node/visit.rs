@@ -1,8 +1,8 @@
-//! Looking into other network namespaces and coming back.
+//! Enters other network namespaces, and comes back.
 //!
-//! A path may lead elsewhere later: `/proc/PID/ns/net` of a process that has
-//! ended is soon that of another one. So a namespace is taken for the one that
-//! it was only if its number is still the same.
+//! A path may lead elsewhere later: after a process has ended, `/proc/PID/ns/net` may soon
+//! belong to another one. So a namespace counts as the same only if its inode number is
+//! unchanged.
 
 use std::{
     collections::HashMap,
@@ -18,8 +18,8 @@ use nix::sched::{CloneFlags, setns};
 /// The calling thread's own network namespace.
 const OWN: &str = "/proc/thread-self/ns/net";
 
-/// Network namespaces that a thread looks into. It stays where it is:
-/// [`Visitor::visit`] comes back. It belongs to the thread that made it.
+/// Network namespaces that a thread can visit; [`Visitor::visit`] always comes back. The value
+/// belongs to the thread that created it.
 pub(super) struct Visitor {
     home: File,
     name: Arc<str>,
@@ -28,13 +28,13 @@ pub(super) struct Visitor {
 
 struct Place {
     path: PathBuf,
-    /// Device and inode number of the file that stands for the namespace.
+    /// Device and inode number of the namespace's file.
     identity: (u64, u64),
 }
 
 impl Visitor {
-    /// For the calling thread's own namespace, which is called `name`, and
-    /// others by name and path. Those that cannot be found are left out.
+    /// Creates a visitor for the calling thread's own namespace, with the name `name`, and for
+    /// others by name and path. Namespaces that cannot be found are left out.
     pub(super) fn new(
         name: Arc<str>,
         others: impl IntoIterator<Item = (Arc<str>, PathBuf)>,
@@ -48,7 +48,7 @@ impl Visitor {
         Ok(visitor)
     }
 
-    /// Looks into these others from now on.
+    /// Replaces the other namespaces.
     pub(super) fn replace(&mut self, others: impl IntoIterator<Item = (Arc<str>, PathBuf)>) {
         let places = others.into_iter().filter_map(|(name, path)| {
             let identity = identity(&fs::metadata(&path).ok()?);
@@ -57,19 +57,19 @@ impl Visitor {
         self.others = places.collect();
     }
 
-    /// What the namespaces are called, the thread's own first.
+    /// Names of the namespaces, the thread's own first.
     pub(super) fn names(&self) -> Vec<Arc<str>> {
         let mut others: Vec<_> = self.others.keys().cloned().collect();
         others.sort();
         [vec![Arc::clone(&self.name)], others].concat()
     }
 
-    /// What `look` finds in the namespace called `name`; `None` if that is not
-    /// known or gone. `look` must leave the thread where it is.
+    /// Runs `look` in the namespace with the name `name`; `None` if the namespace is not known
+    /// or gone. `look` must not move the thread to another namespace.
     ///
     /// # Panics
-    /// If the thread cannot come back: everything it did from then on would
-    /// be done in the wrong place.
+    /// If the thread cannot come back, because it would do everything afterwards in the wrong
+    /// namespace.
     pub(super) fn visit<T>(&self, name: &str, look: impl FnOnce() -> T) -> Option<T> {
         if *name == *self.name {
             return Some(look());
@@ -82,7 +82,7 @@ impl Visitor {
     }
 }
 
-/// Brings the thread back, also from a panic.
+/// Brings the thread back, also after a panic.
 struct Back<'a>(&'a File);
 
 impl Drop for Back<'_> {
@@ -92,13 +92,13 @@ impl Drop for Back<'_> {
     }
 }
 
-/// The namespace, if its path still leads to it.
+/// The file of the namespace, if its path still leads to it.
 fn open(path: &Path, expected: (u64, u64)) -> Option<File> {
     let file = File::open(path).ok()?;
     (identity(&file.metadata().ok()?) == expected).then_some(file)
 }
 
-/// Whether a file stands for the calling thread's own namespace.
+/// Whether a file is that of the calling thread's own namespace.
 pub(super) fn is_own(path: &Path) -> bool {
     let of = |path: &Path| fs::metadata(path).map(|file| identity(&file));
     of(path).is_ok_and(|there| of(Path::new(OWN)).is_ok_and(|here| there == here))

@@ -1,5 +1,5 @@
-//! One thread per network namespace: it enters it, owns the programs there,
-//! and turns what they see into batches until told to stop.
+//! A worker: one thread per network namespace. The thread enters the namespace, owns the
+//! programs there, and turns their events into batches until it has to stop.
 
 use std::{
     convert::Infallible,
@@ -28,57 +28,56 @@ use super::{
 };
 use tracer_core::request::{Command, Filter};
 
-/// After the first event, how long (ms) to let others gather: one wake-up then
-/// serves them all.
+/// How long to wait for more events after the first one, ms, so that one wake-up serves them
+/// all.
 const GATHER_MS: u8 = 5;
 
-/// How much older than a drain its watermark is: a program that was held up
-/// between reading the clock and committing its record, for no longer than
-/// this, does not come late.
+/// How much older than a drain its watermark is. A program may be delayed by up to this time
+/// between reading the clock and committing its record.
 const GRACE: Duration = Duration::from_millis(20);
 
-/// How often a batch carries a report unasked.
+/// How often a batch has a report without a request.
 const REPORT_EVERY: Duration = Duration::from_millis(100);
 
-/// How long, at most, the last worker waits for the others to have detached.
+/// How long the last worker waits for the others to detach.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// When a worker detaches, of all of an agent's.
+/// When a worker detaches, among those of its agent.
 ///
-/// Drops are watched for longer than packets are observed: what was seen to
-/// arrive would else seem to have arrived for good.
+/// Drops are watched for longer than packets are observed. Otherwise, a packet that is dropped
+/// after its last hop would seem delivered.
 pub(super) enum Turn {
-    /// At once; the others know by its end.
+    /// At once; the end of the channel tells the last worker.
     First(#[expect(dead_code, reason = "that it is gone is what tells")] mpsc::Sender<Infallible>),
-    /// Once all others have.
+    /// After all others.
     Last(mpsc::Receiver<Infallible>),
 }
 
-/// How many batches are taken off the ring buffer before what its records mean
-/// changes: more than it holds, but no end if it is filled as fast.
+/// Limit of batches that are drained from the ring buffer before the meaning of its records
+/// changes. It is more than the buffer holds, and stops a drain that never catches up.
 const DRAINS: usize = 64;
 
-/// Where batches go, or why there are no more.
+/// Channel for batches, or for the error that ends them.
 pub(super) type Batches = Sender<Result<Batch, NodeError>>;
 
-/// Places in the channel of batches that are kept free for last words: one
-/// for each worker of an agent, and a worker is rarely alone with its fault.
+/// Places in the channel that are reserved for final errors: one per worker of an agent,
+/// because workers often fail together.
 pub(super) const RESERVED: usize = 16;
 
-/// A worker, from outside.
+/// A handle of a worker.
 pub(super) struct Worker {
     hand: Hand,
     thread: JoinHandle<()>,
 }
 
-/// What a worker is to do.
+/// An order to a worker.
 enum Order {
     Command(Command),
-    /// Take in what was found, and say how many points that made.
+    /// Observe what a search found, and answer with the number of new points.
     Found(Found, mpsc::Sender<usize>),
 }
 
-/// Hands orders to a worker. It may outlive it.
+/// Sends orders to a worker, and may outlive it.
 #[derive(Clone)]
 pub(super) struct Hand {
     orders: mpsc::Sender<Order>,
@@ -86,8 +85,8 @@ pub(super) struct Hand {
 }
 
 impl Hand {
-    /// Hands over what was found, and waits until it is taken in and told.
-    /// Returns how many points that made; `None` if the worker has ended.
+    /// Hands over the result of a search, and waits until the worker has applied and reported
+    /// it. Returns the number of new points; `None` if the worker has ended.
     pub(super) fn found(&self, found: Found) -> Option<usize> {
         let (done, told) = mpsc::channel();
         self.send(Order::Found(found, done));
@@ -103,9 +102,9 @@ impl Hand {
 }
 
 impl Worker {
-    /// Starts a thread in `netns` (or the process's own), which first does
-    /// `prepare` there and then serves the source that this returned. Waits
-    /// for `prepare`.
+    /// Starts a thread in `netns` (`None`: the process's own namespace). The thread runs
+    /// `prepare`, and then serves the source that `prepare` returned. This function waits for
+    /// `prepare`.
     pub(super) fn start<T: Send + 'static>(
         stream: usize,
         turn: Turn,
@@ -132,7 +131,7 @@ impl Worker {
                 .and_then(|()| prepare());
             let source = match entered {
                 Ok((source, result)) => {
-                    // Nobody waits for the result of a start given up.
+                    // If the start was given up, nobody waits for the result.
                     let _: Result<(), _> = ready.send(Ok(result));
                     source
                 }
@@ -174,17 +173,17 @@ impl Worker {
         ))
     }
 
-    /// Hands over a command.
+    /// Sends a command to the worker.
     pub(super) fn send(&self, command: Command) {
         self.hand.send(Order::Command(command));
     }
 
-    /// To hand it orders from elsewhere.
+    /// A handle for orders from other threads.
     pub(super) fn hand(&self) -> Hand {
         self.hand.clone()
     }
 
-    /// Waits for the thread's end.
+    /// Waits until the thread has ended.
     pub(super) fn join(self) {
         let Self { hand, thread } = self;
         let wake = Arc::clone(&hand.wake);
@@ -206,13 +205,13 @@ pub(super) fn enter(path: &Path) -> Result<(), NodeError> {
     setns(file.as_fd(), CloneFlags::CLONE_NEWNET).map_err(|errno| failed(errno.into()))
 }
 
-/// Tells the collector why a worker ends that was not told to, so that nobody
-/// waits for it. Also when it panics.
+/// Tells the collector why a worker ends without a command, so that nobody waits for it. It
+/// does so after a panic, too.
 struct LastWords(Batches);
 
 impl LastWords {
     fn say(&self, error: NodeError) {
-        // A collector that is gone need not know.
+        // A collector that is gone does not need the error.
         let _: Result<(), _> = self.0.try_send(Err(error));
     }
 }
@@ -231,18 +230,18 @@ impl Drop for LastWords {
 /// The thread's side.
 struct Service {
     stream: usize,
-    /// Until it has detached.
+    /// The worker's turn, until it has detached.
     turn: Option<Turn>,
     source: Box<dyn Source>,
     batches: Batches,
     last_report: Instant,
-    /// Whether the filter that was to be put into force last did not fit.
+    /// Whether the last requested filter did not fit.
     is_outgrown: bool,
 }
 
 impl Service {
     fn run(&mut self, inbox: &mpsc::Receiver<Order>, wake: &EventFd) -> Result<(), NodeError> {
-        // Whether the ring buffer may hold more than was taken.
+        // This says whether the ring buffer may hold more events.
         let mut more = false;
         loop {
             self.wait(wake, more)?;
@@ -254,7 +253,7 @@ impl Service {
                 };
                 match order {
                     Order::Command(Command::Arm(filter)) => self.arm(&filter)?,
-                    // Who looks for changes hands over what it finds.
+                    // The thread that searches for changes hands over its results.
                     Order::Command(Command::Look(_)) => {}
                     Order::Command(Command::Sample(sample)) => self.source.sample(sample)?,
                     Order::Command(Command::Explain(explain)) => self.source.explain(explain)?,
@@ -267,7 +266,7 @@ impl Service {
                     Order::Command(Command::Stop) => return self.finish(),
                     Order::Found(found, done) => {
                         let points = self.take_in(found)?;
-                        // Whoever does not wait any more need not know.
+                        // A caller that no longer waits does not need the answer.
                         let _: Result<(), _> = done.send(points);
                     }
                 }
@@ -276,15 +275,16 @@ impl Service {
         }
     }
 
-    /// Puts another filter into force, if it fits. Else that before stays, which is told
-    /// once.
+    /// Puts another filter into force, if it fits. Otherwise the earlier one stays, and that is
+    /// reported once.
     fn arm(&mut self, filter: &Filter) -> Result<(), NodeError> {
         let Err(error) = self.source.arm(filter) else {
             self.is_outgrown = false;
             return Ok(());
         };
         let is_told = mem::replace(&mut self.is_outgrown, true);
-        // All of an agent have tables of the same size: the first tells for all.
+        // All workers of an agent have tables of the same size, so the first worker reports for
+        // all.
         if is_told || self.stream != 0 {
             info!("a filter does not fit: {error}");
             return Ok(());
@@ -304,8 +304,8 @@ impl Service {
         self.send(batch, false)
     }
 
-    /// Takes in what was found, and tells of it before anything is told that
-    /// was seen there. Returns how many points that made.
+    /// Observes what a search found, and reports new points before any hop at them. Returns the
+    /// number of new points.
     fn take_in(&mut self, found: Found) -> Result<usize, NodeError> {
         if found.is_elsewhere() {
             for _ in 0..DRAINS {
@@ -326,8 +326,8 @@ impl Service {
         Ok(points)
     }
 
-    /// Waits for events or a command; with `more`, or a collector that is
-    /// behind, only for a moment.
+    /// Waits for events or a command. With `more`, or if the collector is behind, waits only
+    /// for a moment.
     fn wait(&self, wake: &EventFd, more: bool) -> Result<(), NodeError> {
         let behind = self.is_full();
         let wake_only = &mut [PollFd::new(wake.as_fd(), PollFlags::POLLIN)][..];
@@ -342,7 +342,7 @@ impl Service {
             (false, false) => (both, PollTimeout::NONE),
         };
         match poll(descriptors, timeout) {
-            // Interrupted: the loop comes round again.
+            // If the wait was interrupted, the loop continues.
             Err(nix::Error::EINTR) | Ok(0) => return Ok(()),
             Ok(_) => {}
             Err(errno) => {
@@ -356,20 +356,19 @@ impl Service {
             let gather = &mut [PollFd::new(wake.as_fd(), PollFlags::POLLIN)];
             let _: Result<i32, _> = poll(gather, moment);
         }
-        // Clears what woke us; commands are read after.
+        // This clears the wake-up; commands are read afterwards.
         let _: Result<u64, _> = wake.read();
         Ok(())
     }
 
-    /// Whether the collector is behind: events then wait in the ring buffer,
-    /// and what does not fit there is counted by the program.
+    /// Whether the collector is behind. Then events wait in the ring buffer, and the program
+    /// counts those that do not fit.
     fn is_full(&self) -> bool {
         self.batches.capacity() <= RESERVED
     }
 
-    /// Sends what there is, one batch of it. With `always` also if it is
-    /// nothing, with `report` a report in any case. True if there may be
-    /// more.
+    /// Sends one batch of waiting events. With `always`, sends an empty batch as well; with
+    /// `report`, always adds a report. True if more events may wait.
     fn drain(&mut self, always: bool, report: bool) -> Result<bool, NodeError> {
         if self.is_full() && !always {
             return Ok(true);
@@ -393,7 +392,7 @@ impl Service {
             self.last_report = Instant::now();
             batch.report = Some(self.source.report()?);
         }
-        // A collector that is gone wants no batches.
+        // A collector that is gone needs no batches.
         let _: Result<(), _> = self.batches.blocking_send(Ok(batch));
         Ok(())
     }
@@ -401,9 +400,9 @@ impl Service {
     fn finish(&mut self) -> Result<(), NodeError> {
         let turn = self.turn.take();
         if let Some(Turn::Last(others)) = &turn {
-            // It ends with the last of the others' senders.
+            // The channel ends with the last sender of the other workers.
             let _: Result<Infallible, _> = others.recv_timeout(PATIENCE);
-            // What they saw last is dropped a moment later, if it is.
+            // A packet that they saw last may be dropped a moment later.
             thread::sleep(GRACE);
         }
         self.source.detach()?;

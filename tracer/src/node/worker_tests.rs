@@ -1,4 +1,4 @@
-//! What a worker does when its source fails.
+//! Tests of a worker whose source fails.
 
 use std::os::fd::BorrowedFd;
 
@@ -8,7 +8,7 @@ use tracer_core::input::Report;
 use super::*;
 use crate::node::tables::TooMany;
 
-/// Takes filters of these generations.
+/// A source that accepts filters of these generations only.
 struct Fake {
     fits: &'static [u32],
     event: EventFd,

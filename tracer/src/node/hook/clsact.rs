@@ -1,9 +1,9 @@
-//! Filters of clsact, the queueing discipline that queues nothing.
+//! Filters of clsact, the qdisc that queues nothing.
 //!
-//! A filter stays when the process that added it ends. So its name says whose
-//! it is, and what a dead owner left is removed by the next tracer that starts
-//! in the namespace: a live colleague's filters and a stranger's stay. The
-//! discipline goes with the last filter, if a tracer made it.
+//! A filter stays when the process that added it ends. So its name has its owner. The next
+//! tracer that starts in the namespace removes the filters of dead owners, and keeps those of
+//! live tracers and of other tools. The qdisc is removed with the last filter, if a tracer
+//! created it.
 
 use std::{
     io,
@@ -36,18 +36,18 @@ const KIND: &str = "clsact";
 
 const DIRECTIONS: [Direction; 2] = [Direction::Ingress, Direction::Egress];
 
-/// What is attached in a namespace, by its owner.
+/// The filters of one owner in a namespace.
 pub(in crate::node) struct Clsact {
     netlink: Netlink,
     owner: Owner,
-    /// Where programs were attached.
+    /// Indexes of the interfaces with programs.
     devices: Vec<u32>,
-    /// For how long to wait for its turn.
+    /// How long to wait for the turn.
     patience: Duration,
 }
 
 impl Clsact {
-    /// In the calling thread's namespace.
+    /// Opens the calling thread's namespace.
     pub(super) fn open() -> Result<Self, NodeError> {
         Ok(Self {
             netlink: Netlink::open(NETLINK_ROUTE).map_err(cannot("open a netlink socket"))?,
@@ -85,7 +85,7 @@ impl Clsact {
     ) -> io::Result<()> {
         let made = match self.discipline(ifindex)?.as_deref() {
             Some(KIND) => self.of_device(ifindex)?.iter().any(Mark::says_made),
-            // It takes the same place.
+            // The filter takes the same place.
             Some(other) => {
                 let text = format!("its {other} qdisc leaves no place for clsact");
                 return Err(io::Error::other(text));
@@ -114,7 +114,7 @@ impl Clsact {
             .map_err(|error| lacks(error, "programs as filters (CONFIG_NET_CLS_BPF)"))
     }
 
-    /// Waits for its turn. For somebody who is no tracer nobody waits twice.
+    /// Waits for the turn. If another tool holds it, the second attempt does not wait.
     fn turn(&mut self) -> Result<Turn, NodeError> {
         let turn = Turn::wait(self.patience)?;
         if turn.is_not_granted() {
@@ -123,7 +123,7 @@ impl Clsact {
         Ok(turn)
     }
 
-    /// Removes this owner's.
+    /// Removes this owner's filters.
     pub(super) fn detach(&mut self) -> Result<(), NodeError> {
         let owner = self.owner.id();
         let mut devices = std::mem::take(&mut self.devices);
@@ -133,7 +133,7 @@ impl Clsact {
             .map_err(cannot("detach its programs"))
     }
 
-    /// Removes this owner's at one interface.
+    /// Removes this owner's filters at one interface.
     pub(super) fn release(&mut self, ifindex: u32) -> Result<(), NodeError> {
         let owner = self.owner.id();
         self.devices.retain(|device| *device != ifindex);
@@ -141,7 +141,7 @@ impl Clsact {
             .map_err(cannot("detach its programs"))
     }
 
-    /// Removes what the dead have left in the namespace.
+    /// Removes the filters of dead owners in the namespace.
     pub(super) fn remove_leftovers(&mut self) -> Result<(), NodeError> {
         let disciplines = self.disciplines();
         let devices = disciplines.map(|found| found.into_iter().map(|one| one.device).collect());
@@ -150,14 +150,14 @@ impl Clsact {
             .map_err(cannot("remove what a killed tracer has left"))
     }
 
-    /// Removes those filters of tracer's that `which` chooses, and with the last
-    /// one the discipline, if it is tracer's.
+    /// Removes tracer's filters for which `which` is true, and with the last one the qdisc, if
+    /// a tracer created it.
     fn remove(&mut self, devices: Vec<u32>, which: impl Fn(&Mark) -> bool) -> io::Result<()> {
         if devices.is_empty() {
             return Ok(());
         }
-        // Filters have to go in any case. Whoever has the turn for so long may
-        // be about to add one, so that the discipline stays then.
+        // The filters must be removed in any case. Whoever holds the turn may be about to add a
+        // filter, so the qdisc stays then.
         let turn = self.turn().inspect_err(|error| warn!("{error}"));
         for device in devices {
             remove(&mut self.netlink, device, &which, turn.is_ok())?;
@@ -173,7 +173,7 @@ impl Clsact {
         filters(&mut self.netlink, ifindex, direction)
     }
 
-    /// Those that take clsact's place at their device.
+    /// Qdiscs in the place of clsact, by device.
     fn disciplines(&mut self) -> io::Result<Vec<Qdisc>> {
         let mut found = self.netlink.dump(&Qdisc::list(), Qdisc::parse)?.items;
         found.retain(|qdisc| !qdisc.is_root);
@@ -188,7 +188,7 @@ impl Clsact {
 }
 
 impl Drop for Clsact {
-    /// Also where an agent has failed to start, after some of it was attached.
+    /// Removes the filters, also after a failed start.
     fn drop(&mut self) {
         if let Err(error) = self.detach() {
             warn!("{error}");
@@ -196,15 +196,15 @@ impl Drop for Clsact {
     }
 }
 
-/// The kernel, as far as removing from it goes.
+/// The kernel's operations for removing filters.
 trait Kernel {
-    /// The filters at an interface.
+    /// Filters at an interface.
     fn filters(&mut self, ifindex: u32) -> io::Result<Vec<Filter>>;
-    /// Whether there is certainly nothing in the discipline of an interface.
+    /// Whether the qdisc of an interface is certainly empty.
     fn is_empty(&mut self, ifindex: u32) -> io::Result<bool>;
     /// Removes a filter, which may have gone with its interface.
     fn remove(&mut self, place: &Place) -> io::Result<()>;
-    /// The same of the discipline, with all that is in it.
+    /// Removes the qdisc with everything in it; it may have gone with its interface.
     fn remove_discipline(&mut self, ifindex: u32) -> io::Result<()>;
 }
 
@@ -219,7 +219,7 @@ impl Kernel for Netlink {
 
     fn is_empty(&mut self, ifindex: u32) -> io::Result<bool> {
         for direction in DIRECTIONS {
-            // Whatever it is, understood or not.
+            // Every answer counts, so nothing is parsed.
             let answers = self.dump(&Filter::list(ifindex, direction), |_| Some(()))?;
             if answers.interrupted || !answers.items.is_empty() {
                 return Ok(false);
@@ -245,11 +245,10 @@ fn gone_is_fine(changed: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Removes those filters of tracer's at an interface that `which` chooses. If a tracer
-/// made the discipline and `alone` says that no other one is about to use it, it goes
-/// as well, unless a stranger has put something into it meanwhile. The kernel removes a
-/// discipline with all that is in it, so that is asked directly before; what comes
-/// between the two, nothing can keep.
+/// Removes tracer's filters at an interface for which `which` is true. Also removes the qdisc,
+/// if a tracer created it, and `alone` says that no other tracer is about to use it. The kernel
+/// removes a qdisc with everything in it, so the qdisc is checked for other tools' filters
+/// directly before. A filter that comes between the two steps is lost.
 fn remove(
     kernel: &mut impl Kernel,
     ifindex: u32,
@@ -267,8 +266,7 @@ fn remove(
     Ok(())
 }
 
-/// The filters in the calling thread's namespace that packets begin with, whoever
-/// may have attached them.
+/// Filters in the first chain at an interface of the calling thread's namespace, from any tool.
 pub(super) fn attached(ifindex: u32, direction: Direction) -> io::Result<Vec<Foreign>> {
     let mut netlink = Netlink::open(NETLINK_ROUTE)?;
     let filters = filters(&mut netlink, ifindex, direction)?;
@@ -281,9 +279,8 @@ fn filters(netlink: &mut Netlink, ifindex: u32, direction: Direction) -> io::Res
     Ok(netlink.dump(&list, Filter::parse)?.items)
 }
 
-/// The first priority at which a program for all protocols can be: filters of
-/// one priority are of one kind and one protocol. Nearly always 1, where a
-/// program added later runs earlier.
+/// The first priority for a program for all protocols: filters of one priority are of one kind
+/// and one protocol. It is nearly always 1, where a later program runs earlier.
 fn priority(filters: &[Filter]) -> u16 {
     let is_free = |priority: &u16| {
         let mut there = filters
@@ -294,7 +291,7 @@ fn priority(filters: &[Filter]) -> u16 {
     (1..u16::MAX).find(is_free).unwrap_or(u16::MAX)
 }
 
-/// Says what the kernel has not heard of.
+/// Names the feature that the kernel lacks.
 fn lacks(error: io::Error, what: &str) -> io::Error {
     if error.raw_os_error() == Some(libc::ENOENT) {
         return io::Error::other(format!("this kernel has neither tcx nor {what}"));
@@ -317,8 +314,8 @@ fn discipline(ifindex: u32, kind: impl Fn(TcMessage) -> RouteNetlinkMessage) -> 
     Question::of(&kind(TcMessage::from_parts(header, attributes)))
 }
 
-/// What a filter's name says: the program's, its owner, and whether the
-/// discipline was made by a tracer: `tracer_ingress/0123456789abcdef/clsact`.
+/// The parts of a filter's name: the program's name, the owner, and whether a tracer created
+/// the qdisc: `tracer_ingress/0123456789abcdef/clsact`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Mark {
     owner: u64,
@@ -340,7 +337,7 @@ impl Mark {
         Self::of(filter).is_some_and(|mark| mark.made)
     }
 
-    /// `None` for what is no tracer's.
+    /// Parses a name; `None` for another tool's filter.
     fn read(name: &str) -> Option<Self> {
         let mut parts = name.strip_prefix(OURS)?.split('/').skip(1);
         let owner = parts.next().filter(|owner| owner.len() == 16)?;
@@ -363,8 +360,7 @@ fn cannot(what: &'static str) -> impl Fn(io::Error) -> NodeError {
 mod tests {
     use super::*;
 
-    /// A discipline with these filters, in which a stranger puts one when the first is
-    /// removed.
+    /// A qdisc with these filters, to which another tool adds one when the first is removed.
     struct Shared {
         there: Vec<Filter>,
         comes: Option<Filter>,
@@ -411,9 +407,9 @@ mod tests {
         assert_eq!(after(vec![own()], None, true), (true, 0));
         assert_eq!(after(vec![own(), kept()], None, true), (false, 1));
         assert_eq!(after(vec![own(), colleague()], None, true), (false, 1));
-        // While tracer's own are being removed.
+        // The filter comes while tracer's own are being removed.
         assert_eq!(after(vec![own()], Some(kept()), true), (false, 1));
-        // A colleague may be about to add one.
+        // Another tracer may be about to add one.
         assert_eq!(after(vec![own()], None, false), (false, 0));
         let strangers = Filter::named(1, mark(OWN, false));
         assert_eq!(after(vec![strangers], None, true), (false, 0));

@@ -1,4 +1,4 @@
-//! Filters of a queueing discipline, as `RTM_NEWTFILTER` describes them.
+//! Filters of a qdisc, as `RTM_NEWTFILTER` describes them.
 
 use netlink_packet_route::{
     RouteNetlinkMessage,
@@ -14,8 +14,7 @@ use crate::node::{
     qdisc::{HEADER, TCA_KIND},
 };
 
-/// Attributes of a filter, and of one that is a program (include/uapi/linux/
-/// rtnetlink.h, pkt_cls.h).
+/// Attributes of a filter, and of a BPF filter (include/uapi/linux/rtnetlink.h, pkt_cls.h).
 const TCA_OPTIONS: u16 = 2;
 const TCA_CHAIN: u16 = 11;
 const TCA_BPF_NAME: u16 = 7;
@@ -27,32 +26,32 @@ const ETH_P_ALL: u16 = 0x0003;
 /// A filter at one direction of an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Filter {
-    /// What identifies it.
+    /// What identifies the filter.
     pub(super) place: Place,
-    /// Whether it is in the chain that packets begin with.
+    /// Whether the filter is in the first chain.
     pub(super) begins: bool,
-    /// Whether it is a program for every protocol.
+    /// Whether the filter is a program for all protocols.
     pub(super) is_plain_program: bool,
-    /// The program, or that it is none.
+    /// The program, or what the filter is instead.
     pub(super) program: Foreign,
 }
 
-/// Where a filter is.
+/// The place of a filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) ifindex: u32,
     pub(super) direction: Direction,
-    /// Lower ones run earlier.
+    /// Priority; filters with lower values run earlier.
     pub(super) priority: u16,
-    /// Among those of one priority.
+    /// Handle among the filters of one priority.
     pub(super) handle: u32,
-    /// EtherType, as in the message.
+    /// EtherType, byte order as in the message.
     protocol: u16,
 }
 
 impl Filter {
-    /// `None` for what is no filter of clsact, such as the list that filters of
-    /// one priority are in.
+    /// Parses a filter; `None` for other objects, such as the list of the filters of one
+    /// priority.
     pub(super) fn parse(message: &[u8]) -> Option<Self> {
         let header = TcHeader::parse(message).ok()?;
         let direction = match header.parent.minor {
@@ -92,7 +91,7 @@ impl Filter {
         })
     }
 
-    /// One with this handle and name.
+    /// A filter with this handle and name.
     #[cfg(test)]
     pub(super) fn named(handle: u32, name: String) -> Self {
         Self {
@@ -109,14 +108,14 @@ impl Filter {
         }
     }
 
-    /// Asks for those at one direction of an interface.
+    /// The request for all filters at one direction of an interface.
     pub(super) fn list(ifindex: u32, direction: Direction) -> Question {
         let message = TcMessage::from_parts(header(ifindex, direction), Vec::new());
         Question::of(&RouteNetlinkMessage::GetTrafficFilter(message))
     }
 
-    /// Adds a program, by its descriptor, in direct action: what it returns
-    /// decides.
+    /// The request to add a program, by its descriptor, in direct-action mode: the program's
+    /// return value decides.
     pub(super) fn add(
         ifindex: u32,
         direction: Direction,
@@ -141,7 +140,7 @@ impl Filter {
 }
 
 impl Place {
-    /// Removes the program there.
+    /// The request to remove the filter at this place.
     pub(super) fn remove(&self) -> Question {
         let mut header = header(self.ifindex, self.direction);
         header.handle = self.handle.into();
@@ -167,7 +166,7 @@ fn header(ifindex: u32, direction: Direction) -> TcHeader {
     }
 }
 
-/// `tcm_info`: the priority, then the protocol.
+/// Splits `tcm_info` into the priority and the protocol.
 fn halves(info: u32) -> [u16; 2] {
     let [a, b, c, d] = info.to_be_bytes();
     [u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])]
@@ -183,7 +182,7 @@ mod tests {
 
     use super::*;
 
-    /// What the kernel tells of a filter.
+    /// Describes a filter from the kernel's attributes.
     fn told(kind: &str, handle: u32, parent: u16, options: Vec<TcOption>) -> Vec<u8> {
         let mut header = header(7, Direction::Ingress);
         header.parent.minor = parent;

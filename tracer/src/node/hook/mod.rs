@@ -1,9 +1,9 @@
-//! Where the kernel lets a program see the packets of an interface.
+//! Hooks, at which a program sees the packets of an interface.
 //!
-//! tcx (Linux 6.6) has links: the kernel detaches what a process attached when
-//! that ends, however it ends, and keeps our programs ahead of the others.
-//! Older kernels have clsact, which keeps everything until somebody removes it;
-//! what that takes is in `clsact` and `owner`. XDP (`xdp`) has links, too.
+//! tcx (Linux 6.6) has links: the kernel detaches them when their process ends for any reason,
+//! and runs tracer's programs before all others. Older kernels have clsact, which keeps
+//! programs until somebody removes them; `clsact` and `owner` do so. XDP (`xdp`) has links,
+//! too.
 //!
 //! Invariant 7 (ARCHITECTURE.md): nothing stays attached.
 
@@ -28,18 +28,18 @@ pub(super) use xdp::{
     Candidate, XdpLinks, changes, choose, foresee, leave_out_ours, nowhere, program, unknown,
 };
 
-/// What programs of tracer's are called begins so, and no other's.
+/// Prefix of the names of tracer's programs; no other program has it.
 const OURS: &str = "tracer_";
 
-/// Says that programs may stay behind, where they may.
+/// Note for kernels on which programs may stay behind.
 const STAYS: &str = "this kernel has no tcx (Linux 6.6): programs are attached by clsact, and if \
                      tracer is killed they stay until it is started again here";
 
-/// Whether what passes there begins with the outer frame's Ethernet header, though
-/// the device is one of IP packets: what comes in from these did until Linux 5.14,
-/// as they left `mac_header` where it was (net/ipv4/ipip.c; net/ipv6/ip6_tunnel.c).
-/// IPv4 in sit does, too, but not IPv6, for which it is there. IPsec still moves it
-/// to what it has decrypted (`skb_mac_header_rebuild` in net/xfrm/xfrm_input.c).
+/// Whether packets at a device of IP packets begin with the Ethernet header of the outer frame.
+/// Incoming packets did until Linux 5.14, because these tunnels left `mac_header` unchanged
+/// (net/ipv4/ipip.c; net/ipv6/ip6_tunnel.c). IPv4 in sit does, too, but not IPv6, for which sit
+/// is made. IPsec still moves the header to the decrypted packet (`skb_mac_header_rebuild` in
+/// net/xfrm/xfrm_input.c).
 pub(super) fn shows_outer_frame(kind: &str, direction: Direction) -> bool {
     let is_old = || KernelVersion::current().is_ok_and(|own| own < KernelVersion::new(5, 14, 0));
     direction == Direction::Ingress
@@ -50,12 +50,12 @@ pub(super) fn shows_outer_frame(kind: &str, direction: Direction) -> bool {
         }
 }
 
-/// What others have attached there, in the order in which it runs: to tcx, and
-/// after that to clsact, as far as the kernel has each. Programs of a netkit pair run before
-/// these for what comes in, and after them for what goes out.
+/// Foreign programs at an interface, in the order in which they run: those at tcx, then those
+/// at clsact, as far as the kernel has each. Programs of a netkit pair run before these for
+/// incoming packets, and after them for outgoing ones.
 ///
 /// # Errors
-/// If the kernel does not say: it takes CAP_NET_ADMIN, and the interface.
+/// If the kernel refuses: it needs CAP_NET_ADMIN, and the interface must exist.
 pub(super) fn foreign(device: Device<'_>, direction: Direction) -> io::Result<Vec<Foreign>> {
     let mut all = tcx::attached(device, direction)?;
     all.extend(clsact::attached(device.index, direction)?);
@@ -69,7 +69,7 @@ pub(super) fn foreign(device: Device<'_>, direction: Direction) -> io::Result<Ve
     Ok(all)
 }
 
-/// What the plan of a node should say of programs that may hide packets.
+/// Notes for a plan on foreign programs that may hide packets.
 pub(super) fn notes(interfaces: &[Interface]) -> Vec<String> {
     let mut notes = Vec::new();
     for Interface { name, ifindex, .. } in interfaces {
@@ -96,11 +96,11 @@ pub(super) fn notes(interfaces: &[Interface]) -> Vec<String> {
     notes
 }
 
-/// The calling thread's namespace, as far as programs can be attached in it.
+/// Attached programs in the calling thread's namespace.
 pub(super) enum Hooks {
-    /// Links.
+    /// Links of tcx.
     Tcx(Links),
-    /// Filters of a queueing discipline.
+    /// Filters of clsact.
     Clsact(Clsact),
 }
 
@@ -111,17 +111,18 @@ pub(super) struct Device<'a> {
     pub(super) index: u32,
 }
 
-/// Where at an interface a program sees packets.
+/// The place at an interface at which a program sees packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum At {
     /// At tc, in one direction.
     Tc(Direction),
-    /// At XDP: what comes in.
+    /// At XDP, for incoming packets.
     Xdp,
 }
 
 impl At {
-    /// As an event has it ([`tracer_common::event::HopEvent::place`]).
+    /// The place for a number in an event ([`tracer_common::event::HopEvent::place`]); `None`
+    /// for other numbers.
     pub(crate) const fn of(place: u8) -> Option<Self> {
         match place {
             INGRESS => Some(Self::Tc(Direction::Ingress)),
@@ -131,7 +132,7 @@ impl At {
         }
     }
 
-    /// The same number.
+    /// The place's number in events.
     pub(crate) const fn place(self) -> u8 {
         match self {
             Self::Tc(Direction::Ingress) => INGRESS,
@@ -144,24 +145,23 @@ impl At {
 /// Whether a link is still attached to an interface. The link itself is asked, which takes
 /// no capability.
 fn is_attached(link: BorrowedFd<'_>, device: Device<'_>) -> io::Result<bool> {
-    /// Where a link's interface stands in `struct bpf_link_info`, in words: 0 when that has
-    /// gone, or somebody has detached the link.
+    /// Index of the interface in `struct bpf_link_info`, in words. The value is 0 if the
+    /// interface is gone, or somebody detached the link.
     const IFINDEX: usize = 4;
 
     let info: [u32; IFINDEX + 1] = bpf::info(link)?;
-    // One that was moved to another namespace keeps its link.
+    // An interface that was moved to another namespace keeps its link.
     let is_here = if_nametoindex(device.name) == Ok(device.index);
     Ok(is_here && info[IFINDEX] == device.index)
 }
 
-/// Whether a program, or a filter, is a tracer's.
+/// Whether a program or filter is a tracer's.
 pub(super) fn is_ours(program: &Foreign) -> bool {
     program.name.starts_with(OURS)
 }
 
 impl Hooks {
-    /// Looks what the kernel has. What a tracer left here that has been killed
-    /// is removed.
+    /// Finds out what the kernel has, and removes what a killed tracer left here.
     pub(super) fn open() -> Result<Self, NodeError> {
         let has_tcx = tcx::is_there().map_err(|source| NodeError::System {
             what: "ask the kernel whether it has tcx",
@@ -175,7 +175,7 @@ impl Hooks {
         Ok(Self::Clsact(clsact))
     }
 
-    /// What a point calls it.
+    /// The hook's name in points.
     pub(super) const fn name(&self) -> &'static str {
         match self {
             Self::Tcx(_) => "tcx",
@@ -183,7 +183,7 @@ impl Hooks {
         }
     }
 
-    /// What the user should know of it, one sentence.
+    /// A note on the hook for the user, one sentence.
     pub(super) const fn note(&self) -> Option<&'static str> {
         match self {
             Self::Tcx(_) => None,
@@ -191,8 +191,7 @@ impl Hooks {
         }
     }
 
-    /// Attaches a loaded program called `name`, ahead of all others where that
-    /// can be had.
+    /// Attaches a loaded program with the name `name`, before all others if possible.
     pub(super) fn attach(
         &mut self,
         program: &SchedClassifier,
@@ -206,10 +205,10 @@ impl Hooks {
         }
     }
 
-    /// Whether what was attached there still is.
+    /// Whether the program is still attached.
     ///
     /// # Errors
-    /// If the kernel does not say.
+    /// If the kernel does not answer.
     pub(super) fn holds(&mut self, device: Device<'_>, direction: Direction) -> io::Result<bool> {
         match self {
             Self::Tcx(links) => links.holds(device, direction),
@@ -217,7 +216,7 @@ impl Hooks {
         }
     }
 
-    /// Detaches what was attached to one interface.
+    /// Detaches the programs at one interface.
     pub(super) fn release(&mut self, ifindex: u32) -> Result<(), NodeError> {
         match self {
             Self::Tcx(links) => {
@@ -228,7 +227,7 @@ impl Hooks {
         }
     }
 
-    /// Detaches all that was attached here.
+    /// Detaches all programs.
     pub(super) fn detach(&mut self) -> Result<(), NodeError> {
         match self {
             Self::Tcx(links) => {

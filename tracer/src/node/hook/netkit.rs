@@ -1,9 +1,10 @@
-//! Programs of netkit devices (Linux 6.7), which run in the pair itself: what one end sends
-//! passes them on its way to the other end.
+//! Programs of netkit devices (Linux 6.7), which run in the pair itself: packets from one end
+//! pass them on the way to the other end.
 //!
-//! All are asked for at the primary end, which lies on the node. Programs at
-//! `BPF_NETKIT_PRIMARY` see what that end sends, after tc has. Those at `BPF_NETKIT_PEER` see
-//! what the pod sends, before tc of the primary end does, and may take it elsewhere.
+//! All programs are read at the primary end, which is on the node. Programs at
+//! `BPF_NETKIT_PRIMARY` see packets that this end sends, after tc. Programs at
+//! `BPF_NETKIT_PEER` see packets from the pod before tc of the primary end does, and may
+//! redirect them.
 
 use std::io;
 
@@ -12,8 +13,8 @@ use tracer_core::model::{Direction, Foreign};
 use super::{Device, xdp::program};
 use crate::node::bpf;
 
-/// What is attached to a pair and sees what passes an interface in a direction, whoever
-/// attached it; nothing where the interface is no primary end of a pair.
+/// Programs at a pair, from any tool, for packets in one direction at an interface. Empty if
+/// the interface is not the primary end of a pair.
 pub(super) fn attached(device: Device<'_>, direction: Direction) -> io::Result<Vec<Foreign>> {
     let ids = match bpf::attached(device.index, hook(direction)) {
         Err(error) if is_no_primary(&error) => return Ok(Vec::new()),
@@ -22,8 +23,9 @@ pub(super) fn attached(device: Device<'_>, direction: Direction) -> io::Result<V
     Ok(ids.into_iter().map(program).collect())
 }
 
-/// What the kernel says of interfaces that have no such hook (drivers/net/netkit.c): it has no
-/// netkit (EINVAL), the interface is of another kind (ENXIO), or it is the other end (EACCES).
+/// Whether the kernel's error means that the interface has no such hook (drivers/net/netkit.c):
+/// the kernel lacks netkit (EINVAL), the interface is of another kind (ENXIO), or is the peer
+/// end (EACCES).
 fn is_no_primary(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),

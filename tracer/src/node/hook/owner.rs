@@ -1,13 +1,12 @@
-//! Who attached what, and whether it still lives.
+//! Owners of attached filters, and whether they are still alive.
 //!
-//! Each tracer holds a socket in the namespace in which it attaches, bound to an
-//! abstract name with a number of its own (unix(7)). The kernel closes it when
-//! the process ends, however it ends, and any other tracer in the namespace can
-//! see whether the name is taken: also from a container that has process numbers
-//! of its own, where these would say nothing.
+//! Each tracer has a socket in the namespace in which it attaches, bound to an abstract name
+//! with its own number (unix(7)). The kernel closes the socket when the process ends for any
+//! reason, and any other tracer in the namespace can see whether the name is in use. That also
+//! works from a container, whose own process ids mean nothing outside.
 //!
-//! Any process there may take such a name. Who attaches takes turns by one, and one
-//! that is not a tracer's must not keep tracers out.
+//! Any process there may take such a name. Tracers take turns by one of these names. A process
+//! that is no tracer must not lock tracers out.
 
 use std::{
     fmt::Write as _,
@@ -25,25 +24,25 @@ use tracing::warn;
 
 use crate::node::NodeError;
 
-/// How long to wait for one's turn, and how often to ask. Nobody needs it for
-/// longer than some netlink messages take.
+/// How long to wait for the turn, and how often to try. A tracer holds it only for some netlink
+/// messages.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 const ASK: Duration = Duration::from_millis(1);
 
-/// The name that whoever attaches holds.
+/// Name of the turn, which the attaching tracer holds.
 const TURN: &str = "tracer/turn";
 
-/// Bit of CAP_NET_ADMIN (include/uapi/linux/capability.h), without which nobody attaches.
+/// Bit of CAP_NET_ADMIN (include/uapi/linux/capability.h), which attaching needs.
 const NET_ADMIN: u32 = 12;
 
-/// One that attaches, as long as it lives.
+/// An owner, for as long as this value lives.
 pub(super) struct Owner {
     id: u64,
     _alive: UnixDatagram,
 }
 
 impl Owner {
-    /// A new one, in the calling thread's namespace.
+    /// Creates an owner in the calling thread's namespace.
     pub(super) fn new() -> Result<Self, NodeError> {
         let id = crate::random();
         let alive = hold(&name(id)).map_err(cannot)?;
@@ -55,20 +54,20 @@ impl Owner {
     }
 }
 
-/// Whether an owner lives. If that cannot be read, it counts as alive.
+/// Whether an owner is alive. If that cannot be read, the owner counts as alive.
 pub(super) fn lives(id: u64) -> bool {
     hold(&name(id)).is_err()
 }
 
-/// The right to change what is attached in the namespace, until dropped. `None`: a
-/// process that is no tracer does not let go of the name, so that nobody has it.
+/// The right to change the filters in the namespace, until dropped. `None`: a process that is
+/// no tracer keeps the name, so that no tracer has it.
 pub(super) struct Turn(Option<UnixDatagram>);
 
 impl Turn {
-    /// Waits until no other tracer has it.
+    /// Waits until no other tracer has the turn.
     ///
     /// # Errors
-    /// If one has it for longer than `patience`, or somebody of whom nothing is known.
+    /// If a tracer, or an unknown process, holds the turn for longer than `patience`.
     pub(super) fn wait(patience: Duration) -> Result<Self, NodeError> {
         Self::of(TURN, patience)
     }
@@ -94,7 +93,7 @@ impl Turn {
         Ok(Self(None))
     }
 
-    /// Whether somebody who is no tracer keeps it from whoever waits.
+    /// Whether a process that is no tracer keeps the turn.
     pub(super) const fn is_not_granted(&self) -> bool {
         self.0.is_none()
     }
@@ -104,14 +103,14 @@ impl Turn {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Holder {
     pid: u32,
-    /// What it is called.
+    /// Name of the process.
     name: String,
-    /// Whether it could attach programs, as tracers do.
+    /// Whether the process could attach programs, as tracers do.
     may_attach: bool,
 }
 
-/// The processes that hold an abstract name in the calling thread's namespace, as far
-/// as they can be seen.
+/// Processes that hold an abstract name in the calling thread's namespace, as far as they are
+/// visible.
 fn holders(name: &str) -> Vec<Holder> {
     let sockets = fs::read("/proc/thread-self/net/unix").unwrap_or_default();
     let sockets = String::from_utf8_lossy(&sockets);
@@ -145,7 +144,7 @@ fn holders(name: &str) -> Vec<Holder> {
     found
 }
 
-/// The number of the socket that is bound to an abstract name, by `/proc/net/unix`.
+/// Inode number of the socket that is bound to an abstract name, from `/proc/net/unix`.
 fn inode<'a>(sockets: &'a str, name: &str) -> Option<&'a str> {
     sockets.lines().find_map(|line| {
         let mut words = line.split_ascii_whitespace();
@@ -154,8 +153,8 @@ fn inode<'a>(sockets: &'a str, name: &str) -> Option<&'a str> {
     })
 }
 
-/// Whether a process has CAP_NET_ADMIN here. If that cannot be read, it counts as having it;
-/// one in a user namespace of its own has it only there.
+/// Whether a process has CAP_NET_ADMIN here. If that cannot be read, the answer is yes. A
+/// process in its own user namespace has the capability only there.
 fn may_attach(process: &Path) -> bool {
     let user = |process: &Path| fs::read_link(process.join("ns/user"));
     let own = user(Path::new("/proc/thread-self"));
@@ -175,7 +174,7 @@ fn has_net_admin(status: &str) -> bool {
     effective.is_none_or(|effective| effective & (1 << NET_ADMIN) != 0)
 }
 
-/// Who holds a name, and what to do about it.
+/// A sentence on who holds a name, and what to do about it.
 fn describe(name: &str, holders: &[Holder]) -> String {
     let Some(first) = holders.first() else {
         return format!(
@@ -231,7 +230,7 @@ mod tests {
         waiting.join().expect("no panic").expect("its turn");
     }
 
-    /// This process holds it, and the sentence says so.
+    /// This process holds the name, and the sentence says so.
     #[test]
     fn who_holds_a_name_for_too_long_is_named() {
         let name = name(crate::random());

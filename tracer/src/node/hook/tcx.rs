@@ -12,11 +12,11 @@ use tracer_core::model::{Direction, Foreign};
 use super::{Device, is_attached};
 use crate::node::{NodeError, bpf};
 
-/// The index of the loopback interface, which every namespace has.
+/// Index of the loopback interface, which every namespace has.
 const LOOPBACK: u32 = 1;
 
-/// What is attached in a namespace. It is detached when this is dropped, and by the
-/// kernel when the process ends.
+/// Attached links in a namespace. Dropping the value detaches them, and so does the end of the
+/// process.
 #[derive(Default)]
 pub(in crate::node) struct Links {
     links: HashMap<(u32, Direction), OwnedFd>,
@@ -43,13 +43,13 @@ impl Links {
         Ok(())
     }
 
-    /// Whether it is still attached there.
+    /// Whether the program is still attached.
     pub(super) fn holds(&self, device: Device<'_>, direction: Direction) -> io::Result<bool> {
         let link = self.links.get(&(device.index, direction));
         link.map_or(Ok(false), |link| is_attached(link.as_fd(), device))
     }
 
-    /// Detaches what is attached to one interface.
+    /// Detaches the programs at one interface.
     pub(super) fn release(&mut self, ifindex: u32) {
         self.links.retain(|(index, _), _| *index != ifindex);
     }
@@ -68,13 +68,13 @@ pub(super) fn is_there() -> io::Result<bool> {
     }
 }
 
-/// What the kernel says of a hook that it has not heard of.
+/// Whether the kernel's error means that it does not know the hook.
 fn is_absent(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EINVAL)
 }
 
-/// All that is attached there, whoever did; nothing where there is no tcx. Their
-/// names take CAP_SYS_ADMIN: without it they are empty.
+/// All programs at an interface, from any tool; none without tcx. Names need CAP_SYS_ADMIN, and
+/// are empty without it.
 pub(super) fn attached(device: Device<'_>, direction: Direction) -> io::Result<Vec<Foreign>> {
     let ids = match bpf::attached(device.index, hook(direction)) {
         Err(error) if is_absent(&error) => return Ok(Vec::new()),

@@ -1,8 +1,8 @@
-//! XDP: what a NIC hands in, before there is an sk_buff.
+//! XDP: packets as a NIC hands them in, before an sk_buff exists.
 //!
-//! An interface has room for one program there. Where somebody's is attached, that one stays
-//! and the point is left out: ours would have to replace it or to run it. A link holds what is
-//! attached here, so that the kernel detaches it when the process ends, however it ends.
+//! An interface has room for one XDP program. If another tool's program is attached, it stays
+//! and the point is left out, because tracer's program would have to replace or call it. A link
+//! holds tracer's program, so that the kernel detaches it when the process ends for any reason.
 
 use std::{
     collections::HashMap,
@@ -34,7 +34,7 @@ const BRIDGE: &str = "bridge";
 const GENERIC: u32 = 1 << 1;
 const DRIVER: u32 = 1 << 2;
 
-/// What is attached in a namespace. It is detached when this is dropped.
+/// Attached XDP links in a namespace. Dropping the value detaches them.
 #[derive(Default)]
 pub(in crate::node) struct XdpLinks {
     links: HashMap<u32, OwnedFd>,
@@ -44,7 +44,7 @@ impl XdpLinks {
     /// Attaches a loaded program.
     ///
     /// # Errors
-    /// One sentence: why nothing is seen there.
+    /// One sentence: why XDP is not observed there.
     pub(in crate::node) fn attach(
         &mut self,
         program: &Xdp,
@@ -71,7 +71,7 @@ impl XdpLinks {
             Some(libc::EOPNOTSUPP) => "its driver has no XDP".to_owned(),
             _ => error.to_string(),
         };
-        // Where the place is taken (`dev_xdp_attach` in net/core/dev.c), it is in each mode.
+        // If the place is taken (`dev_xdp_attach` in net/core/dev.c), it is taken in each mode.
         let is_taken = matches!(error.raw_os_error(), Some(libc::EEXIST | libc::EBUSY));
         if mode == GENERIC || is_taken {
             return failed(&why);
@@ -81,7 +81,7 @@ impl XdpLinks {
         ))
     }
 
-    /// Whether it is still attached there.
+    /// Whether the program is still attached.
     ///
     /// # Errors
     /// If the kernel does not say.
@@ -90,7 +90,7 @@ impl XdpLinks {
         link.map_or(Ok(false), |link| is_attached(link.as_fd(), device))
     }
 
-    /// Detaches what is attached to one interface.
+    /// Detaches the program at one interface.
     pub(in crate::node) fn release(&mut self, ifindex: u32) {
         self.links.remove(&ifindex);
     }
@@ -100,24 +100,24 @@ impl XdpLinks {
     }
 }
 
-/// An interface that XDP may be wanted at.
+/// An interface at which XDP may be requested.
 #[derive(Clone, Copy)]
 pub(in crate::node) struct Candidate<'a> {
     pub(in crate::node) name: &'a str,
-    /// As the kernel names it; empty for a physical one.
+    /// Kind of the interface, by the kernel's name; empty for a physical interface.
     pub(in crate::node) kind: &'a str,
-    /// Whether its packets begin with an Ethernet header.
+    /// Whether the interface's packets begin with an Ethernet header.
     pub(in crate::node) l2: bool,
     pub(in crate::node) is_uplink: bool,
 }
 
-/// By which hook packets are to be seen at XDP of an interface; one sentence if they cannot
-/// be; `None` if nobody wants that.
+/// The hook for XDP at an interface; one sentence if XDP is not possible there; `None` without
+/// a request.
 pub(in crate::node) fn choose(
     wanted: &request::Xdp,
     interface: Candidate<'_>,
 ) -> Option<Result<&'static str, String>> {
-    /// Kinds whose frames a driver hands in at the devices below.
+    /// Kinds of interfaces whose frames a driver hands in at the devices below.
     const UPPER: [&str; 4] = ["bond", "team", BRIDGE, "vlan"];
 
     let Candidate {
@@ -154,7 +154,7 @@ pub(in crate::node) fn choose(
     })
 }
 
-/// Why XDP is observed nowhere, though it was asked for and nothing else tells why.
+/// Why XDP is observed nowhere although it was requested, if nothing else says why.
 pub(in crate::node) fn nowhere(observed: &[Interface]) -> String {
     let is_uplink = |one: &&Interface| one.role == discover::Role::Uplink;
     observed.iter().find(is_uplink).map_or_else(
@@ -163,7 +163,8 @@ pub(in crate::node) fn nowhere(observed: &[Interface]) -> String {
              --xdp=eth0"
                 .to_owned()
         },
-        // A VLAN whose lower device is in another namespace, a bond without devices.
+        // Examples are a VLAN whose lower device is in another namespace, and a bond without
+        // devices.
         |Interface { name, .. }| {
             format!(
                 "XDP is not observed: the uplink {name} has no device below it here; \
@@ -173,7 +174,7 @@ pub(in crate::node) fn nowhere(observed: &[Interface]) -> String {
     )
 }
 
-/// Why some of the names lead to none of the interfaces that are observed, one sentence each.
+/// Why some requested names are no observed interface, one sentence each.
 pub(in crate::node) fn unknown(
     wanted: &request::Xdp,
     observed: &[Interface],
@@ -193,7 +194,7 @@ pub(in crate::node) fn unknown(
     })
 }
 
-/// Says in a plan where XDP would be attached, and what that would change.
+/// Adds to a plan where XDP would be attached, and what that would change.
 pub(in crate::node) fn foresee(wanted: &request::Xdp, plan: &mut Plan) {
     for interface in &mut plan.interfaces {
         let name = &interface.name;
@@ -224,18 +225,19 @@ pub(in crate::node) fn foresee(wanted: &request::Xdp, plan: &mut Plan) {
     }
 }
 
-/// Leaves other tracers' programs out of a plan's: they drop nothing.
+/// Removes other tracers' programs from a plan, because they drop nothing.
 pub(in crate::node) fn leave_out_ours(plan: &mut Plan) {
     for interface in &mut plan.interfaces {
         interface.xdp = interface.xdp.filter(|id| !is_ours(&program(*id)));
     }
 }
 
-/// What the user should know of XDP at an interface of some kind, one sentence each.
+/// Notes for the user on XDP at an interface of some kind, one sentence each.
 pub(in crate::node) fn changes(interface: &str, kind: &str, hook: &str) -> Vec<String> {
     match kind {
         _ if hook == XDP_GENERIC => Vec::new(),
-        // `veth_enable_xdp` in drivers/net/veth.c: NAPI, with a ring of `VETH_RING_SIZE`.
+        // With XDP, a veth uses NAPI, with a ring of `VETH_RING_SIZE` (`veth_enable_xdp` in
+        // drivers/net/veth.c).
         "veth" => vec![
             format!(
                 "XDP at {interface} turns off TSO of its veth peer until tracer ends: TCP is slower"
@@ -252,8 +254,8 @@ pub(in crate::node) fn changes(interface: &str, kind: &str, hook: &str) -> Vec<S
     }
 }
 
-/// Why nobody may attach to XDP of an interface, by the program there, or by one on top of it;
-/// `None` if nobody's is known.
+/// Why XDP of an interface is taken, by the program there, or by a program on an interface
+/// above it; `None` if no such program is known.
 fn whose(ifindex: u32, there: Option<u32>) -> Option<String> {
     if let Some(program) = there.map(program) {
         return Some(if is_ours(&program) {
@@ -269,7 +271,7 @@ fn whose(ifindex: u32, there: Option<u32>) -> Option<String> {
     ))
 }
 
-/// A loaded program, by its identifier. Its name takes CAP_SYS_ADMIN: without it, it is empty.
+/// A loaded program, by its id. The name needs CAP_SYS_ADMIN, and is empty without it.
 pub(in crate::node) fn program(id: u32) -> Foreign {
     let mut loaded = loaded_programs().flatten();
     let info = loaded.find(|info| info.id() == id);
@@ -322,7 +324,7 @@ mod tests {
         assert_eq!(choice(&["tunl0"], true, tunnel), Some(false));
     }
 
-    /// What comes in by a bond is its slaves', for the program, too.
+    /// Frames that come in by a bond are its devices', for the program as well.
     #[test]
     fn what_drivers_hand_in_below_is_observed_there() {
         let bond = Candidate {
@@ -336,7 +338,7 @@ mod tests {
         assert_eq!(choice(&["bond0"], true, bond), Some(true));
     }
 
-    /// Its ports are not observed.
+    /// The ports of a bridge are not observed.
     #[test]
     fn a_bridge_is_observed_itself_or_not_at_all() {
         let bridge = Candidate {

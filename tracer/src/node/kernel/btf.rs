@@ -1,5 +1,5 @@
-//! The kernel's type information: where a field lies, what a number is
-//! called, how many arguments a tracepoint has.
+//! The kernel's BTF: offsets of fields, names of numbers, and numbers of a tracepoint's
+//! arguments.
 //!
 //! The format is that of Documentation/bpf/btf.rst in the kernel's source: a
 //! header, type descriptions of varying length, strings. Structures contain
@@ -8,26 +8,25 @@
 
 use std::{fs, io, ops::Range, path::Path};
 
-/// Where the running kernel shows its own, and that of its modules by name.
+/// Folder with the BTF of the running kernel and, by name, of its modules.
 const FOLDER: &str = "/sys/kernel/btf";
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
 const MAGIC: u16 = 0xeb9f;
 
-/// How deep a field may be nested in anonymous members, and how many
-/// qualifiers and typedefs may stand before a type.
+/// Limit of anonymous members around a field, and of qualifiers and typedefs before a type.
 const DEPTH: usize = 32;
 
-/// Why type information is of no use.
+/// Why BTF cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BtfError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("the kernel's type information {VMLINUX} cannot be read: {0}")]
     Read(#[from] io::Error),
-    /// It is not what the format says.
+    /// The format is invalid.
     #[error("the kernel's type information cannot be understood: {0}")]
     Malformed(&'static str),
-    /// A field is not there, where it was looked for.
+    /// A structure lacks a field.
     #[error("this kernel's {structure} has no {field}: tracer cannot see its drops")]
     NoField {
         /// The structure.
@@ -35,7 +34,7 @@ pub enum BtfError {
         /// The path of the field.
         field: &'static str,
     },
-    /// The tracepoint is another one than is known.
+    /// The tracepoint has unexpected arguments.
     #[error("this kernel's kfree_skb tracepoint is of a kind that tracer does not know")]
     Tracepoint,
 }
@@ -61,29 +60,29 @@ mod kind {
     pub(super) const ENUM64: u32 = 19;
 }
 
-/// A type's fixed part, and where what follows it lies.
+/// The fixed part of a type, and the place of what follows.
 #[derive(Clone, Debug)]
 struct Type {
     name: u32,
     kind: u32,
-    /// Whether members state their bits (`kind_flag`).
+    /// Whether members have bit sizes (`kind_flag`).
     flag: bool,
-    /// The type it stands for; of structures and the like their size.
+    /// The type that this type refers to; for structures and similar types, their size.
     inner: u32,
     rest: Range<usize>,
 }
 
-/// Parsed type information.
+/// Parsed BTF.
 #[derive(Clone, Debug)]
 pub struct Btf {
     bytes: Vec<u8>,
     strings: Range<usize>,
-    /// Index 0 is type 1; 0 is void.
+    /// Types; index 0 is type 1, because 0 is void.
     types: Vec<Type>,
 }
 
 impl Btf {
-    /// The running kernel's.
+    /// Reads the running kernel's BTF.
     ///
     /// # Errors
     /// [`BtfError`].
@@ -91,16 +90,17 @@ impl Btf {
         Self::parse(fs::read(VMLINUX)?)
     }
 
-    /// That of a module, to which this one of the kernel is the base: of its own types. `None`
-    /// if the module is not loaded, or has none that can be understood.
+    /// Reads the BTF of a module, for which this one of the kernel is the base. The result has
+    /// the module's own types. `None` if the module is not loaded, or its BTF cannot be used.
     #[must_use]
     pub fn of_module(&self, name: &str) -> Option<Self> {
         let bytes = fs::read(Path::new(FOLDER).join(name)).ok()?;
         self.split(bytes)
     }
 
-    /// The same, of a module's bytes. Offsets of strings go on from the base's (Split BTF in
-    /// Documentation/bpf/btf.rst), and so do the numbers of types, which nobody looks up here.
+    /// Parses the bytes of a module's BTF. Offsets of strings continue from the base's (Split
+    /// BTF in Documentation/bpf/btf.rst). So do the numbers of types, which nobody looks up
+    /// here.
     fn split(&self, bytes: Vec<u8>) -> Option<Self> {
         let own = Self::parse(bytes).ok()?;
         let strings = [self, &own].map(|btf| &btf.bytes[btf.strings.clone()]);
@@ -114,7 +114,7 @@ impl Btf {
         })
     }
 
-    /// What `bytes`, in this machine's byte order, say.
+    /// Parses `bytes`, in this machine's byte order.
     ///
     /// # Errors
     /// [`BtfError::Malformed`].
@@ -152,7 +152,7 @@ impl Btf {
     /// the inner, with dots between.
     ///
     /// # Errors
-    /// If there is none, or it is a bit field.
+    /// If there is no such field, or it is a bit field.
     pub fn offset(&self, structure: &'static str, path: &'static str) -> Result<u32, BtfError> {
         let missing = BtfError::NoField {
             structure,
@@ -172,7 +172,7 @@ impl Btf {
             .ok_or(missing)
     }
 
-    /// The names and numbers of an enumeration; none where there is no such.
+    /// Names and numbers of an enumeration; empty if there is none of this name.
     #[must_use]
     pub fn enumerators(&self, name: &str) -> Vec<(String, u32)> {
         let Some(entry) = self.named(kind::ENUM, name).and_then(|id| self.get(id)) else {
@@ -189,7 +189,7 @@ impl Btf {
         words.filter_map(enumerator).collect()
     }
 
-    /// How many arguments a tracepoint passes to its programs.
+    /// Number of arguments that a tracepoint passes to its programs; `None` if it is not known.
     #[must_use]
     pub fn tracepoint_arguments(&self, tracepoint: &str) -> Option<usize> {
         let pointer = self.named(kind::TYPEDEF, &format!("btf_trace_{tracepoint}"))?;
@@ -200,9 +200,9 @@ impl Btf {
         is_function.then(|| (prototype.rest.len() / 8).checked_sub(1))?
     }
 
-    /// Type information in which the tracepoint's type has the number that it has in
-    /// the kernel's, and all others are nameless: for whoever looks up no more than
-    /// this number, and would take long to read everything.
+    /// BTF in which the tracepoint's type has its real number, and all other types are
+    /// nameless. It is for a reader that needs only this number, and would be slow with the
+    /// whole BTF.
     #[must_use]
     pub fn only_tracepoint(&self, tracepoint: &str) -> Option<Vec<u8>> {
         const HEADER: u32 = 24;
@@ -223,9 +223,9 @@ impl Btf {
         Some(bytes)
     }
 
-    /// The first type of a name: later ones are other files' private ones.
+    /// The first type of a name; later ones are private to other files.
     ///
-    /// The few look-ups of a start take less than an index of all names would.
+    /// The few look-ups at the start take less time than an index of all names.
     fn named(&self, kind: u32, name: &str) -> Option<u32> {
         let is_it = |entry: &Type| entry.kind == kind && self.string(entry.name) == name.as_bytes();
         let index = self.types.iter().position(is_it)?;
@@ -236,7 +236,7 @@ impl Btf {
         self.types.get(usize::try_from(id).ok()?.checked_sub(1)?)
     }
 
-    /// Without typedefs and qualifiers.
+    /// Resolves typedefs and qualifiers.
     fn resolve(&self, mut id: u32) -> Option<u32> {
         for _ in 0..DEPTH {
             let entry = self.get(id)?;
@@ -250,7 +250,7 @@ impl Btf {
         None
     }
 
-    /// A member's type and its offset in bits, anonymous members' included.
+    /// Type and offset of a member, bits; also for members of anonymous members.
     fn member(&self, id: u32, name: &[u8], depth: usize) -> Option<(u32, u32)> {
         let entry = self.get(self.resolve(id)?)?;
         if !matches!(entry.kind, kind::STRUCT | kind::UNION) || depth == 0 {
@@ -258,7 +258,7 @@ impl Btf {
         }
         for chunk in self.bytes[entry.rest.clone()].chunks_exact(12) {
             let (member, inner, at) = (u32_at(chunk, 0)?, u32_at(chunk, 4)?, u32_at(chunk, 8)?);
-            // With the flag, the upper byte is a bit field's size.
+            // With the flag, the upper byte is the size of a bit field.
             let at = if entry.flag { at & 0x00ff_ffff } else { at };
             let member = self.string(member);
             if member == name {
@@ -296,8 +296,8 @@ fn types(bytes: &[u8], section: Range<usize>) -> Result<Vec<Type>, BtfError> {
             kind::ARRAY => 12,
             kind::STRUCT | kind::UNION | kind::DATASEC | kind::ENUM64 => 12 * count,
             kind::ENUM | kind::FUNC_PROTO => 8 * count,
-            // Pointers, forward declarations, typedefs, qualifiers, functions,
-            // floats and tags; a kind beyond these has an unknown length.
+            // These are pointers, forward declarations, typedefs, qualifiers, functions, floats
+            // and tags. A kind beyond these has an unknown length.
             2 | 7..=12 | 16 | 18 => 0,
             _ => return Err(BtfError::Malformed("a type is of an unknown kind")),
         };

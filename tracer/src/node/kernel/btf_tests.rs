@@ -1,10 +1,10 @@
-//! Type information written by hand, and whatever bytes there may be.
+//! Tests on BTF written by hand, and on any bytes.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// Writes type information.
+/// Writes BTF.
 #[derive(Default)]
 struct Writer {
     types: Vec<u8>,

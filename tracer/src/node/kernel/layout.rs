@@ -1,16 +1,16 @@
-//! Where the drop programs find what they read.
+//! Offsets of the fields that the drop programs read.
 
 use tracer_common::drop::{ABSENT, DropLoad};
 
 use super::{Btf, BtfError};
 
-/// The tracepoint that every packet passes that goes no further.
+/// Tracepoint that every dropped packet passes.
 pub const KFREE_SKB: &str = "kfree_skb";
 
-/// The program for kernels that tell no reason: before Linux 5.17.
+/// Program for kernels without drop reasons, before Linux 5.17.
 pub const WITHOUT_REASON: &str = "tracer_drop_2";
 
-/// The program for this kernel's tracepoint, and the offsets that it reads at.
+/// Name of the program for this kernel's tracepoint, and the offsets that it needs.
 ///
 /// # Errors
 /// [`BtfError::NoField`] and [`BtfError::Tracepoint`].

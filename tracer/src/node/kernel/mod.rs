@@ -1,8 +1,8 @@
-//! What only the running kernel can tell: the layout of its structures, the
-//! names of its drop reasons, and which function an address is in.
+//! Facts that only the running kernel knows: the layout of its structures, the names of its
+//! drop reasons, and the functions at its addresses.
 //!
-//! All of it differs from build to build, so none of it is compiled in. What
-//! the kernel does not tell is said to be missing, never guessed.
+//! They differ from build to build, so nothing is compiled in. If the kernel lacks something,
+//! tracer says so and never guesses.
 
 mod btf;
 mod layout;

@@ -1,8 +1,8 @@
-//! What the kernel calls its drop reasons.
+//! The kernel's names of drop reasons.
 //!
-//! Numbers differ from kernel to kernel (include/net/dropreason-core.h), so
-//! that only the running kernel's own list counts. A subsystem has its own
-//! list, and its number in the upper 16 bits (include/net/dropreason.h).
+//! Numbers differ from kernel to kernel (include/net/dropreason-core.h), so only the running
+//! kernel's own list counts. A subsystem has its own list, with the subsystem's number in the
+//! upper 16 bits (include/net/dropreason.h).
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -14,20 +14,20 @@ pub struct Reasons {
     names: HashMap<u32, Arc<str>>,
 }
 
-/// The name where the kernel tells no reason: before 5.17.
+/// Name without a reason, before Linux 5.17.
 const NONE: &str = "NO_REASON";
 
-/// Bits of a reason that its subsystem counts itself.
+/// Number of bits of a reason within its subsystem.
 const SUBSYSTEM_SHIFT: u32 = 16;
 
 impl Reasons {
-    /// Those that the type information names.
+    /// Reads the names from BTF.
     #[must_use]
     pub fn new(btf: &Btf) -> Self {
         let mut names = HashMap::new();
         for (name, number) in btf.enumerators("skb_drop_reason") {
             let name = name.strip_prefix("SKB_DROP_REASON_").unwrap_or(&name);
-            // The last ones only count and mask the others.
+            // The last enumerators are only a count and a mask.
             if !name.starts_with("SKB_") && name != "MAX" && !name.starts_with("SUBSYS") {
                 names.insert(number, Arc::from(name));
             }
@@ -43,7 +43,7 @@ impl Reasons {
                 _ => continue,
             };
             let mut reasons = btf.enumerators(list);
-            // A module that is not built in has the list in its own type information.
+            // A loadable module has the list in its own BTF.
             if reasons.is_empty() && !module.is_empty() {
                 let module = btf.of_module(module);
                 reasons = module.map_or_else(Vec::new, |module| module.enumerators(list));
@@ -58,14 +58,13 @@ impl Reasons {
         Self { names }
     }
 
-    /// Whether there are none.
+    /// Whether no name is known.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
 
-    /// A reason's name; one that the kernel has no name for is `REASON_` and
-    /// its number.
+    /// Name of a reason; `REASON_` and the number if the kernel has no name for it.
     #[must_use]
     pub fn name(&self, number: u32) -> Arc<str> {
         match self.names.get(&number) {

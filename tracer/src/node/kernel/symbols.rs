@@ -1,4 +1,4 @@
-//! Which function an address is in, by `/proc/kallsyms`.
+//! Finds the function at an address, by `/proc/kallsyms`.
 
 use std::{
     collections::HashMap,
@@ -11,40 +11,41 @@ use std::{
 
 use tracer_core::model::Place;
 
-/// Where the kernel shows its symbols; without CAP_SYSLOG, all at address 0.
+/// File of the kernel's symbols; without CAP_SYSLOG, all addresses are 0.
 const KALLSYMS: &str = "/proc/kallsyms";
 
-/// What modules are loaded.
+/// File of the loaded modules.
 const MODULES: &str = "/proc/modules";
 
-/// How far from a function's beginning an address may be taken to lie in it:
-/// no function is larger, and behind the last one there is something else.
+/// Limit of an offset in a function, bytes. No function is larger, and other data follows the
+/// last one.
 const LARGEST: u64 = 1 << 20;
 
-/// How much of the kernel's addresses is shown.
+/// Setting that restricts the kernel's addresses.
 const RESTRICTION: &str = "/proc/sys/kernel/kptr_restrict";
 
 /// The kernel's functions, by address.
 #[derive(Debug, Default)]
 pub struct Symbols {
-    /// Where each begins, and its name in `names`. In order of addresses.
+    /// Begin of each function, and its name as a range of `names`, in order of addresses.
     functions: Vec<(u64, Range<u32>)>,
     names: String,
-    /// The modules that were loaded then, by name.
+    /// Names of the modules that were loaded when the symbols were read.
     modules: Vec<String>,
-    /// Places that were asked for.
+    /// Places that were looked up before.
     places: HashMap<u64, Place>,
-    /// Who reads them, until somebody asks for one.
+    /// Thread that reads the symbols, until the first look-up.
     reading: Option<JoinHandle<io::Result<Self>>>,
 }
 
 impl Symbols {
-    /// The running kernel's. Empty where it does not show addresses.
+    /// Reads the running kernel's symbols; empty if it does not show addresses.
     ///
     /// # Errors
-    /// If they cannot be read.
+    /// If the files cannot be read.
     pub fn of_kernel() -> io::Result<Self> {
-        // First, so that one that is loaded meanwhile is not taken for known.
+        // Modules are read first, so that a module loaded in the meantime does not count as
+        // known.
         let modules = loaded_modules();
         Ok(Self {
             modules,
@@ -52,8 +53,8 @@ impl Symbols {
         })
     }
 
-    /// The same, read by a thread of its own: a start need not wait for them. Where
-    /// they cannot be read, there are none, and places are addresses.
+    /// As [`Symbols::of_kernel`], but read on a separate thread, so that the start does not
+    /// wait. If the symbols cannot be read, places are addresses.
     pub fn later() -> Self {
         let reading = thread::Builder::new().name("symbols".to_owned());
         match reading.spawn(Self::of_kernel) {
@@ -80,18 +81,17 @@ impl Symbols {
             let name = start..end(&symbols.names)?;
             symbols.functions.push((address, name));
         }
-        // Stable: of several names of an address, the list's last one counts.
+        // The sort is stable: if an address has several names, the last one in the list counts.
         symbols.functions.sort_by_key(|(address, _)| *address);
         symbols.functions.shrink_to_fit();
         symbols.names.shrink_to_fit();
         Ok(symbols)
     }
 
-    /// Where a call was made that returns to `address`.
+    /// The place of the call that returns to `address`.
     ///
-    /// The first time that one is asked for, it may be in a module that has been
-    /// loaded since the symbols were read, behind a function of another one. Then
-    /// they are read again.
+    /// An unknown address may be in a module that was loaded after the symbols were read,
+    /// behind a function of another module. Then they are read again.
     pub fn caller(&mut self, address: u64) -> Place {
         if let Some(reading) = self.reading.take() {
             *self = reading.join().ok().and_then(Result::ok).unwrap_or_default();
@@ -110,7 +110,7 @@ impl Symbols {
     }
 
     fn find(&self, address: u64) -> Place {
-        // A call at a function's very end returns to the next one's start.
+        // A call at the very end of a function returns to the start of the next one.
         let call = address.saturating_sub(1);
         let after = self.functions.partition_point(|(start, _)| *start <= call);
         let found = after
@@ -127,7 +127,7 @@ impl Symbols {
     }
 }
 
-/// A line of [`KALLSYMS`] about a function: its address and its name.
+/// Parses a line of [`KALLSYMS`] about a function: its address and its name.
 fn function(line: &str) -> Option<(u64, &str)> {
     let mut words = line.split_ascii_whitespace();
     let (address, kind, name) = (words.next()?, words.next()?, words.next()?);
@@ -135,8 +135,8 @@ fn function(line: &str) -> Option<(u64, &str)> {
     matches!(kind, "t" | "T" | "w" | "W").then_some((address, name))
 }
 
-/// What is missing, and what to do, where the kernel does not show this process
-/// which function an address is in. One sentence.
+/// One sentence on what is missing and what to do, if the kernel hides its symbols from this
+/// process; `None` otherwise.
 #[must_use]
 pub fn hidden_symbols() -> Option<String> {
     let missing = missing(
@@ -149,7 +149,7 @@ pub fn hidden_symbols() -> Option<String> {
     ))
 }
 
-/// Why there are no symbols, if there are none. All of them are hidden, or none.
+/// Why there are no symbols; `None` if there are. Either all of them are hidden, or none.
 fn missing(symbols: io::Result<impl BufRead>, restriction: Option<&str>) -> Option<String> {
     let is_shown = symbols.and_then(|symbols| {
         for line in symbols.split(b'\n') {
@@ -171,8 +171,7 @@ fn missing(symbols: io::Result<impl BufRead>, restriction: Option<&str>) -> Opti
     }
 }
 
-/// The names of all that are loaded, the latest first. None where the kernel has
-/// no modules.
+/// Names of all loaded modules, the latest first; empty if the kernel has no modules.
 fn loaded_modules() -> Vec<String> {
     let text = fs::read(MODULES).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
@@ -180,7 +179,7 @@ fn loaded_modules() -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
-/// A function's name as its source has it.
+/// A function's name as in the source, without suffixes of the compiler.
 fn plain(name: &str) -> Arc<str> {
     match name.split_once('.') {
         Some((plain, _)) if !plain.is_empty() => Arc::from(plain),
