@@ -1,4 +1,4 @@
-//! The points of an interface, and how an agent attaches there.
+//! The points of an interface, and attaching to them.
 
 use std::borrow::Cow;
 
@@ -12,17 +12,17 @@ use super::{
     task::Task,
 };
 
-/// What was attached to at an interface.
+/// The result of attaching to an interface.
 pub(super) struct Attached {
-    /// In the order in which a packet that comes in passes them.
+    /// Points, in the order in which an incoming packet passes them.
     pub(super) points: Vec<Point>,
-    /// What the user should know.
+    /// Notes for the user.
     pub(super) notes: Vec<String>,
 }
 
-/// Attaches to both directions of an interface, and to XDP where that is wanted; `l2` says
-/// whether its packets begin with an Ethernet header. By what hook, and beside which programs,
-/// the returned points say.
+/// Attaches to both directions of an interface, and to XDP if that is requested. `l2` says
+/// whether the interface's packets begin with an Ethernet header. The returned points name the
+/// hooks and the foreign programs there.
 pub(super) fn attach(
     probe: &mut Probe,
     first: usize,
@@ -56,7 +56,7 @@ pub(super) fn attach(
     Ok(attached)
 }
 
-/// A point at an interface of the node's own namespace, as it is before the agent attaches.
+/// A point at an interface of the node's host namespace, before the agent attaches.
 pub(super) fn host_point(interface: &discover::Interface) -> Point {
     let (role, addresses) = match interface.role {
         discover::Role::PodVeth => (Role::Veth, &interface.pods),
@@ -80,7 +80,7 @@ pub(super) fn host_point(interface: &discover::Interface) -> Point {
     }
 }
 
-/// A point at a pod's own interface, likewise.
+/// A point at a pod's own interface, before the agent attaches.
 pub(super) fn pod_point(start: &Task, pod: &PodNamespace) -> Point {
     let name = start.pod_name(pod.pod);
     let same_pod = start

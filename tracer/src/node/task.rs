@@ -1,15 +1,15 @@
-//! What an agent is to do.
+//! The task of an agent.
 
 use std::{collections::HashSet, net::IpAddr, ops::Deref, path::PathBuf};
 
 use tracer_core::request::Start;
 
-/// What an agent in this process is to do, and where.
+/// The task of an agent in this process, and its namespace.
 #[derive(Clone, Debug)]
 pub struct Task {
-    /// What it was told.
+    /// The first message to the agent.
     pub start: Start,
-    /// The node's own namespace; `None` for the one the process is in.
+    /// Path of the node's host namespace; `None`: the process's own one.
     pub netns: Option<PathBuf>,
 }
 
@@ -22,7 +22,7 @@ impl Deref for Task {
 }
 
 impl Task {
-    /// The pods whose coming and going matters.
+    /// Addresses of pods whose changes matter.
     pub(super) fn every_pod(&self) -> HashSet<IpAddr> {
         let named = self.pods.iter().chain(&self.bystanders);
         let asked = self.request.pods.iter().chain(&self.request.unplaced);
@@ -33,7 +33,7 @@ impl Task {
             .collect()
     }
 
-    /// The name of the pod with this address.
+    /// Name of the pod with this address.
     pub(super) fn pod_name(&self, pod: IpAddr) -> String {
         let named = self.pods.iter().find(|(address, _)| *address == pod);
         named.map_or_else(|| pod.to_string(), |(_, name)| name.clone())

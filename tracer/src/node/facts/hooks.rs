@@ -1,4 +1,4 @@
-//! Netfilter's hooks on a packet's way.
+//! Hooks of netfilter on a packet's path.
 
 use tracer_core::model::Hook;
 
@@ -17,7 +17,7 @@ pub(super) const fn passed(from_here: bool, to_here: bool) -> &'static [Hook] {
     }
 }
 
-/// A hook's number for IP and for bridges; `None` of those of devices.
+/// A hook's number for IP and bridges; `None` for hooks of devices.
 pub(super) const fn number_of(hook: Hook) -> Option<u32> {
     match hook {
         Hook::Prerouting => Some(0),
