@@ -1,7 +1,7 @@
-//! From kubeconfigs to a client, by kubectl's rules.
+//! Makes a client from kubeconfigs, by kubectl's rules.
 //!
-//! The kubeconfig is the one that was named, else those of KUBECONFIG, merged, else
-//! `~/.kube/config`. Where there is none, a pod uses its service account.
+//! The kubeconfig is the named one, or those of KUBECONFIG merged, or `~/.kube/config`. Without
+//! a kubeconfig, a pod uses its service account.
 
 use std::{
     env, io,
@@ -18,57 +18,57 @@ use nix::unistd::setsid;
 
 use super::error::{ClusterError, first_line};
 
-/// A server that is there accepts a connection within a second or two, across a VPN too.
+/// Limit for connecting. A reachable server accepts a connection within a second or two, also
+/// across a VPN.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Which cluster, and as whom: all empty is what kubectl uses without options.
+/// Cluster and user. If all fields are empty, they are those of kubectl without options.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
-    /// The kubeconfig, if it is not the usual one.
+    /// Path of the kubeconfig; `None`: the usual one.
     pub kubeconfig: Option<PathBuf>,
-    /// The context in it, if it is not the current one.
+    /// Context in the kubeconfig; `None`: the current one.
     pub context: Option<String>,
-    /// The user to act as.
+    /// User to impersonate; `None`: nobody.
     pub user: Option<String>,
 }
 
-/// A client for a cluster, made in the runtime that uses it.
+/// A client for a cluster, which works only in the runtime that created it.
 #[derive(Clone)]
 pub struct Cluster {
     /// The client.
     pub client: Client,
-    /// The namespace of what is named without one.
+    /// Namespace of objects that are named without one.
     pub namespace: String,
-    /// What messages call it.
+    /// Name of the cluster in messages.
     pub place: Place,
 }
 
-/// A cluster, as messages call it.
+/// The name of a cluster in messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The API server's URL.
     pub server: String,
-    /// Where the credentials come from: `context kind of /root/.kube/config`.
+    /// Source of the credentials: `context kind of /root/.kube/config`.
     pub source: String,
-    /// The command that gives them, if the kubeconfig names one.
+    /// Credential command, if the kubeconfig names one.
     pub command: Option<String>,
 }
 
 impl Access {
-    /// Makes a client. It runs the kubeconfig's credential command, if it names one, and
-    /// sends nothing to the cluster. A client works within the tokio runtime that this is
-    /// called in.
+    /// Makes a client. It runs the kubeconfig's credential command, if there is one, and sends
+    /// nothing to the cluster. The client works within the tokio runtime of the caller.
     ///
     /// # Errors
-    /// If there is no kubeconfig, if it is damaged, or if it does not know the context; if
-    /// the credential command fails.
+    /// If there is no kubeconfig, if it is invalid or lacks the context, or if the credential
+    /// command fails.
     pub async fn connect(&self) -> Result<Cluster, ClusterError> {
         let (config, source) = self.config().await?;
         self.client(config, source)
     }
 
-    /// The same where nobody may be asked for a password: `None` if the credential command has
-    /// to ask, or could.
+    /// As [`Access::connect`], if nobody may be asked for a password. `None` if the credential
+    /// command asks, or might ask.
     pub(crate) async fn connect_unattended(&self) -> Option<Cluster> {
         let (mut config, source) = self.config().await.ok()?;
         let AuthInfo {
@@ -77,21 +77,21 @@ impl Access {
             ..
         } = &mut config.auth_info;
         if exec.is_some() || auth_provider.is_some() {
-            // Commands open the terminal itself for passwords. A session of its own has none.
+            // Commands open the terminal for passwords. A new session has no terminal.
             setsid().ok()?;
         }
         if let Some(exec) = exec {
             if exec.interactive_mode == Some(ExecInteractiveMode::Always) {
                 return None;
             }
-            // Others can do without standard input.
+            // Other commands work without standard input.
             exec.interactive_mode = Some(ExecInteractiveMode::Never);
         }
         self.client(config, source).ok()
     }
 
     fn client(&self, mut config: Config, source: String) -> Result<Cluster, ClusterError> {
-        // Fails if there is a provider already, which is as good.
+        // This fails if a provider is installed already, which is fine, too.
         let _: Result<(), _> = rustls::crypto::ring::default_provider().install_default();
         config.connect_timeout = Some(CONNECT_TIMEOUT);
         if let Some(user) = &self.user {
@@ -113,7 +113,7 @@ impl Access {
         })
     }
 
-    /// The contexts of the kubeconfig; none if it cannot be read.
+    /// Names of the kubeconfig's contexts; empty if it cannot be read.
     #[must_use]
     pub fn contexts(&self) -> Vec<String> {
         let kubeconfig = read(&self.paths(), self.kubeconfig.is_some());
@@ -123,7 +123,7 @@ impl Access {
             .map_or_else(Vec::new, |kubeconfig| names_of(&kubeconfig))
     }
 
-    /// The configuration, and what to call where it comes from.
+    /// The configuration, and the name of its source.
     async fn config(&self) -> Result<(Config, String), ClusterError> {
         let paths = self.paths();
         let Some(kubeconfig) = read(&paths, self.kubeconfig.is_some())? else {
@@ -154,14 +154,14 @@ impl Access {
                 files: files.clone(),
                 why: first_line(&error),
             })?;
-        // kube asks NO_PROXY about the proxy and not about the server.
+        // kube checks NO_PROXY for the proxy's address, not for the server's.
         if !proxy && Matcher::from_env().intercept(&config.cluster_url).is_none() {
             config.proxy_url = None;
         }
         Ok((config, format!("context {context} of {files}")))
     }
 
-    /// The files to read, the first with the last word.
+    /// Files to read; the first one takes precedence.
     fn paths(&self) -> Vec<PathBuf> {
         if let Some(path) = &self.kubeconfig {
             return vec![path.clone()];
@@ -188,16 +188,15 @@ impl Access {
     }
 }
 
-/// The names of a kubeconfig's contexts.
+/// Names of a kubeconfig's contexts.
 fn names_of(kubeconfig: &Kubeconfig) -> Vec<String> {
     let contexts = kubeconfig.contexts.iter();
     contexts.map(|context| context.name.clone()).collect()
 }
 
-/// The kubeconfigs as one; `None` if there is none.
+/// Merges the kubeconfigs; `None` if there is none.
 ///
-/// If there are several, missing files count as empty, as with kubectl. A file that was
-/// `named` has to exist.
+/// Of several files, missing ones count as empty, as with kubectl. A `named` file must exist.
 fn read(paths: &[PathBuf], named: bool) -> Result<Option<Kubeconfig>, ClusterError> {
     let mut merged: Option<Kubeconfig> = None;
     for path in paths {
@@ -243,7 +242,7 @@ fn proxy_of(kubeconfig: &Kubeconfig, context: &str) -> bool {
         .is_some_and(|url| !url.is_empty())
 }
 
-/// What messages call the files.
+/// Names of the files in messages.
 fn files(paths: &[PathBuf]) -> String {
     let names: Vec<String> = paths
         .iter()

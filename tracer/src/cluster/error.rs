@@ -1,4 +1,4 @@
-//! What can be wrong between a kubeconfig and an answer of the API server.
+//! Errors between a kubeconfig and the API server's answer.
 
 use std::{error::Error, fmt::Display, io, path::PathBuf};
 
@@ -7,7 +7,7 @@ use kube::client::AuthError;
 use super::{Place, Rule};
 use crate::inventory::{InventoryError, list, nearest};
 
-/// Why the cluster cannot be asked, or what it refuses.
+/// Why a request to the cluster failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
     /// There is no kubeconfig, and this is no pod.
@@ -19,12 +19,12 @@ pub enum ClusterError {
     /// A kubeconfig cannot be read.
     #[error("the kubeconfig {p} cannot be read ({source}): name another with --kubeconfig FILE", p = path.display())]
     Unreadable {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// It is none, or something that it refers to is missing.
+    /// The kubeconfig is invalid, or refers to something that is missing.
     #[error(
         "the kubeconfig {files} cannot be used ({why}): `kubectl config view` shows what kubectl makes of it"
     )]
@@ -39,7 +39,7 @@ pub enum ClusterError {
     NoContext {
         /// The files, as KUBECONFIG lists them.
         files: String,
-        /// The contexts that there are.
+        /// The existing contexts.
         contexts: Vec<String>,
     },
     /// There is no such context.
@@ -50,12 +50,12 @@ pub enum ClusterError {
     UnknownContext {
         /// The files, as KUBECONFIG lists them.
         files: String,
-        /// The context that was named.
+        /// The named context.
         name: String,
-        /// The contexts that there are.
+        /// The existing contexts.
         contexts: Vec<String>,
     },
-    /// This is a pod, and lacks what a pod needs.
+    /// This process is in a pod that cannot use its service account.
     #[error(
         "this pod cannot use its service account ({why}): give it one (automountServiceAccountToken), or name a kubeconfig with --kubeconfig FILE"
     )]
@@ -63,80 +63,80 @@ pub enum ClusterError {
         /// What is wrong.
         why: String,
     },
-    /// What the kubeconfig says about credentials leads to none.
+    /// The kubeconfig's credentials cannot be used.
     #[error("{origin} gives no credentials ({why}): `kubectl get pods` should fail alike")]
     Credentials {
-        /// Where they should come from.
+        /// Source of the credentials.
         origin: String,
         /// What is wrong.
         why: String,
     },
-    /// Nobody answers.
+    /// The server does not answer.
     #[error(
         "the API server {server} cannot be reached ({why}): is it the right context ({origin}), and is a VPN needed?"
     )]
     Unreachable {
-        /// Its URL.
+        /// URL of the server.
         server: String,
-        /// Why, as the system says.
+        /// The system's error.
         why: String,
-        /// Where its address comes from.
+        /// Source of the server's address.
         origin: String,
     },
-    /// Somebody answers who cannot prove to be the API server.
+    /// The server that answers cannot prove to be the API server.
     #[error(
         "the API server {server} cannot be trusted ({why}): compare the certificate authority in {origin}"
     )]
     Tls {
-        /// Its URL.
+        /// URL of the server.
         server: String,
-        /// Why.
+        /// The cause.
         why: String,
-        /// Where the authority is from.
+        /// Source of the certificate authority.
         origin: String,
     },
-    /// The server does not know who asks.
+    /// The server does not accept the credentials.
     #[error(
         "the API server {server} does not accept the credentials of {origin}: they may have expired, so log in again"
     )]
     Unauthorized {
-        /// Its URL.
+        /// URL of the server.
         server: String,
-        /// Where they are from.
+        /// Source of the credentials.
         origin: String,
     },
-    /// The server knows who asks, and refuses.
+    /// The server refuses the request of this user.
     #[error("the API server refuses: {why}{}", to_add(.0), why = .0)]
     Forbidden(String),
     /// There is no such object.
     #[error("there is no {what}{}", did_they_mean(near))]
     NoSuch {
-        /// Its kind and its name.
+        /// Kind and name of the object.
         what: String,
-        /// Names that may have been meant.
+        /// Similar names.
         near: Vec<String>,
     },
     /// Nothing that was named has a pod.
     #[error("{0} has no pods: `kubectl get pods --show-labels` shows those that there are")]
     NoPods(String),
-    /// What is asked for is not there.
+    /// The requested object does not exist.
     #[error("the API server has none: {0}")]
     NotFound(String),
-    /// An object that was read is of no use.
+    /// An object cannot be used.
     #[error(transparent)]
     Object(#[from] InventoryError),
     /// Anything else.
     #[error("the API server {server} fails: {why}")]
     Other {
-        /// Its URL.
+        /// URL of the server.
         server: String,
-        /// What it says.
+        /// The server's message.
         why: String,
     },
 }
 
 impl super::Cluster {
-    /// What an error of a request means.
+    /// Turns an error of a request into one of these.
     #[must_use]
     #[expect(
         clippy::needless_pass_by_value,
@@ -183,22 +183,22 @@ impl ClusterError {
         Self::Other { server, why }
     }
 
-    /// Whether the same may work a moment later: nobody answered, or the server had a
-    /// trouble of its own.
+    /// Whether the request may work later: no server answered, or the server had an internal
+    /// error.
     #[must_use]
     pub const fn may_pass(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Other { .. })
     }
 }
 
-/// The rule that would allow it, if the refusal tells.
+/// The RBAC rule that would allow the request, if the refusal names it.
 fn to_add(refusal: &str) -> String {
     Rule::asked_for(refusal).map_or_else(String::new, |rule| {
         format!("; add {rule} (deploy/user.yaml has all rules)")
     })
 }
 
-/// What kept a credential command from giving credentials.
+/// Why a credential command gave no credentials.
 fn credentials(error: &AuthError, command: Option<&str>) -> String {
     let command = command.unwrap_or("its credential command");
     match error {
@@ -218,7 +218,7 @@ fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a 
     let mut next = Some(error);
     let mut found = None;
     while let Some(error) = next {
-        // The innermost of a type knows most: an I/O error may wrap another.
+        // The innermost error has the most detail, because an I/O error may wrap another.
         found = error.downcast_ref().or(found);
         next = cause(error);
     }
@@ -233,7 +233,8 @@ fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) 
     last
 }
 
-/// An I/O error that wraps another names that one's cause as its own, and so hides it.
+/// The cause of an error. An I/O error that wraps another one returns that one's cause, and so
+/// hides it.
 fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     match error
         .downcast_ref::<io::Error>()
@@ -244,7 +245,7 @@ fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stati
     }
 }
 
-/// As much of an error as a sentence has room for.
+/// The first line of an error, for a sentence.
 pub(super) fn first_line(error: &impl Display) -> String {
     let text = error.to_string();
     text.lines().next().unwrap_or_default().trim().to_owned()

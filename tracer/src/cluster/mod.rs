@@ -1,8 +1,8 @@
-//! The Kubernetes API: which cluster is meant, as whom, and what its server answers.
+//! The Kubernetes API: cluster, user, and the server's answers.
 //!
-//! [`Access`] holds what a user says about that, in kubectl's words, and [`Cluster`] is a
-//! client for it. A client belongs to the tokio runtime that it was made in. Whatever goes
-//! wrong ends as a [`ClusterError`], in one sentence.
+//! [`Access`] has the user's options, as kubectl has them, and [`Cluster`] is a client. A
+//! client belongs to the tokio runtime that created it. Every error becomes a [`ClusterError`],
+//! in one sentence.
 
 mod access;
 mod error;

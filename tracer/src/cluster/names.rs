@@ -1,14 +1,14 @@
-//! Names of a cluster's objects: those that a user may have meant, or may go on to type.
+//! Names of a cluster's objects, for suggestions and completion.
 
 use std::fmt::Debug;
 
 use kube::{Api, Resource, ResourceExt, api::ListParams};
 use serde::de::DeserializeOwned;
 
-/// How many names are looked through.
+/// Limit of names that are read.
 pub(super) const NAMES: u32 = 500;
 
-/// Names of objects of a kind, without their namespace; none where they may not be listed.
+/// Names of objects of a kind, without their namespace; empty if the user may not list them.
 pub(crate) async fn names<K>(objects: &Api<K>) -> Vec<String>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,

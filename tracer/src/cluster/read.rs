@@ -1,9 +1,9 @@
-//! What a follow needs to know of a cluster, and no more.
+//! Reads from a cluster what a follow needs, and no more.
 //!
-//! Its ends are read by their names or labels. Then come the nodes that they are on, the
-//! other pods there, the Services that were named or select them, and their EndpointSlices.
-//! Nothing of that grows with the cluster: a node has some hundred pods at most. What the user may not read is left out,
-//! and said once, but for the ends themselves.
+//! The follow's ends are read by their names or labels. Then come their nodes, the other pods
+//! on these nodes, the Services that were named or select the ends, and their EndpointSlices.
+//! The amount does not grow with the cluster, because a node has some hundred pods at most.
+//! Objects that the user may not read are left out with one note, except the ends themselves.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -32,10 +32,10 @@ use super::{
 };
 use crate::inventory::{Group, Inventory, Pods, SERVICE_LABEL, Workload, nearest};
 
-/// How long all that is asked for may take: a server that is overloaded answers late.
+/// Limit for all requests together; an overloaded server answers late.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What is to be known of a cluster.
+/// An object that a follow needs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Wanted {
     /// A pod.
@@ -45,34 +45,33 @@ pub enum Wanted {
         /// Its name.
         name: String,
     },
-    /// Pods that are named together.
+    /// A group of pods.
     Group(Group),
-    /// A node, and the pods on it.
+    /// A node with its pods.
     Node(String),
-    /// A Service, and where it leads.
+    /// A Service with its endpoints.
     Service {
         /// Its namespace.
         namespace: String,
         /// Its name.
         name: String,
     },
-    /// Whoever has this address.
+    /// The owner of an address.
     Address(IpAddr),
-    /// Every node, and the pods on it.
+    /// All nodes with their pods.
     AllNodes,
     /// The Services of the cluster's DNS.
     Dns,
 }
 
-/// The label that the Service of a cluster's DNS has, whatever serves it.
+/// Label of the DNS Service, whatever DNS server the cluster has.
 const DNS_LABEL: &str = "k8s-app=kube-dns";
 
 impl Cluster {
-    /// Reads what is wanted. With what the user should know, one sentence each.
+    /// Reads the wanted objects. Also returns notes for the user, one sentence each.
     ///
     /// # Errors
-    /// If something that was named is not there, or may not be read; if the server does not
-    /// answer.
+    /// If a named object does not exist or may not be read, or if the server does not answer.
     pub async fn read(&self, wanted: &[Wanted]) -> Result<(Inventory, Vec<String>), ClusterError> {
         match timeout(PATIENCE, self.read_all(wanted)).await {
             Ok(read) => read,
@@ -157,7 +156,7 @@ impl Cluster {
             }
         }
         for (namespace, slices) in by_namespace(services) {
-            // Of a Service that is an end, nothing could be said without them.
+            // Without EndpointSlices, a Service that is an end is unknown.
             let is_end = slices.iter().any(|name| {
                 let (namespace, name) = (namespace.clone(), name.clone());
                 wanted.contains(&Wanted::Service { namespace, name })
@@ -221,8 +220,8 @@ impl Cluster {
         }
     }
 
-    /// The names that may have been meant: that very name in other namespaces, and names
-    /// like it in this one. None where they may not be read.
+    /// Suggestions: the same name in other namespaces, and similar names in this one; empty if
+    /// the user may not list them.
     async fn like<K>(&self, namespace: &str, name: &str) -> Vec<String>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
@@ -260,7 +259,7 @@ impl Cluster {
         Ok(pods)
     }
 
-    /// The labels that the pods of a group have, as the API takes them.
+    /// Label selector for the pods of a group, as the API takes it.
     pub(super) async fn labels(&self, group: &Group) -> Result<String, ClusterError> {
         let namespace = &group.namespace;
         let selector = match &group.pods {
@@ -299,7 +298,7 @@ impl Cluster {
         Ok(selector.to_string())
     }
 
-    /// The EndpointSlices of some Services of a namespace.
+    /// EndpointSlices of some Services of a namespace.
     async fn slices_of(
         &self,
         namespace: &str,
@@ -311,17 +310,17 @@ impl Cluster {
         Ok(slices.map_err(|error| self.explain(error))?.items)
     }
 
-    /// The pods of all namespaces of which a field says so.
+    /// Pods of all namespaces that match a field selector.
     async fn pods_everywhere(&self, field: &str) -> Result<Vec<Pod>, ClusterError> {
         let pods = Api::<Pod>::all(self.client.clone());
-        // From the server's memory: what is a moment old is good enough for a name.
+        // The server answers from its cache: for a name, slightly old data is good enough.
         let parameters = ListParams::default().fields(field).match_any();
         let pods = pods.list(&parameters).await;
         Ok(pods.map_err(|error| self.explain(error))?.items)
     }
 }
 
-/// The names in each namespace.
+/// Names by namespace.
 fn by_namespace(names: BTreeSet<(String, String)>) -> BTreeMap<String, Vec<String>> {
     let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (namespace, name) in names {
@@ -330,8 +329,8 @@ fn by_namespace(names: BTreeSet<(String, String)>) -> BTreeMap<String, Vec<Strin
     all
 }
 
-/// Those pods that are none of `ends`: what the server has in its memory may be older than
-/// what was read of the ends.
+/// Pods that are not among `ends`. The server's cache may be older than what was read of the
+/// ends.
 fn others(pods: Vec<Pod>, ends: &[Pod]) -> impl Iterator<Item = Pod> {
     let key = |pod: &Pod| (pod.namespace(), pod.name_any());
     let known: BTreeSet<_> = ends.iter().map(key).collect();
@@ -402,7 +401,7 @@ mod tests {
             &pod
         ));
         assert!(!selects(&service("other", json!({"app": "web"})), &pod));
-        // Its endpoints are somebody else's business.
+        // Without a selector, the Service's endpoints come from elsewhere.
         assert!(!selects(&service("shop", json!({})), &pod));
         assert!(!selects(&service("shop", Value::Null), &pod));
     }

@@ -1,12 +1,13 @@
-//! What a user may not read: the follow goes on without it, and says what is unknown then.
+//! Objects that the user may not read. The follow continues without them, and says what is
+//! unknown.
 
 use super::{ClusterError, Rule};
 use crate::inventory::list;
 
-/// What says where Services lead.
+/// The resource that has the endpoints of Services.
 pub(super) const SLICES: &str = "EndpointSlices";
 
-/// What a user may not read, and what the server says of it.
+/// Refused resources, with the server's messages.
 #[derive(Default)]
 pub(super) struct Refused {
     what: Vec<&'static str>,
@@ -14,7 +15,7 @@ pub(super) struct Refused {
 }
 
 impl Refused {
-    /// Goes on without what the user may not read.
+    /// Continues without a resource that the user may not read.
     pub(super) fn unless<T>(
         &mut self,
         what: &'static str,
@@ -32,7 +33,7 @@ impl Refused {
         }
     }
 
-    /// What that means for the follow, and the rules that would mend it.
+    /// What that means for the follow, and the RBAC rules that would allow it.
     pub(super) fn said(self) -> Option<String> {
         if self.what.is_empty() {
             return None;

@@ -1,23 +1,23 @@
-//! A rule of RBAC, as a role has it: what an error tells an operator to add.
+//! RBAC rules that errors tell an operator to add to a role.
 
 use std::fmt::{self, Display, Formatter};
 
-/// What a role lacks.
+/// A missing RBAC rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rule {
     pub(crate) verb: String,
     pub(crate) group: String,
-    /// With its subresource, as in `pods/exec`.
+    /// Resource with its subresource, as in `pods/exec`.
     pub(crate) resource: String,
-    /// `None` is every namespace.
+    /// Namespace; `None`: all namespaces.
     pub(crate) namespace: Option<String>,
 }
 
 impl Rule {
-    /// The rule that a refusal asks for. Kubernetes words it so in
-    /// `staging/src/k8s.io/apiserver/pkg/endpoints/handlers/responsewriters/errors.go`:
-    /// `… cannot VERB resource "RESOURCE" in API group "GROUP" in the namespace "NAMESPACE"`, or
-    /// `… at the cluster scope`. `None` of what other authorizers say.
+    /// The rule that a refusal names. Kubernetes' text is in
+    /// `staging/src/k8s.io/apiserver/pkg/endpoints/handlers/responsewriters/errors.go`: `…
+    /// cannot VERB resource "RESOURCE" in API group "GROUP" in the namespace "NAMESPACE"`, or
+    /// `… at the cluster scope`. `None` for the text of other authorizers.
     pub(super) fn asked_for(refusal: &str) -> Option<Self> {
         let (_, asked) = refusal.split_once(" cannot ")?;
         let (verb, rest) = asked.split_once(" resource \"")?;

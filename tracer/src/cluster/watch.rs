@@ -1,12 +1,11 @@
-//! Hearing when a follow's ends change.
+//! Watches a follow's ends for changes.
 //!
-//! Each end's pods are watched, the Services by which one comes to them, and their
-//! EndpointSlices, and nothing else. Most of what happens to a pod says nothing about where it
-//! is, so only a change of names, addresses, ports, nodes or ends is told. What there is then
-//! is read anew.
+//! Each end's pods are watched, and the Services that lead to them with their EndpointSlices,
+//! and nothing else. Most changes of a pod do not change where it is, so only changes of names,
+//! addresses, ports, nodes or ends are reported. Then the present objects are read again.
 //!
-//! A watch that expired (410) begins again by itself. While the server does not answer, what
-//! is known stays; that is said once.
+//! A watch that expired (410) begins again by itself. While the server does not answer, the
+//! known objects stay, and one message says so.
 
 use std::{collections::BTreeMap, fmt::Debug, mem, net::IpAddr, time::Duration};
 
@@ -31,43 +30,44 @@ use tokio::time::{Instant, timeout_at};
 use super::{Cluster, ClusterError, Wanted};
 use crate::inventory::SERVICE_LABEL;
 
-/// How long nothing more must change before it is told; but no longer than a few times
-/// that. A rollout changes many pods within seconds.
+/// How long nothing more may change before a change is reported, up to a few times this long. A
+/// rollout changes many pods within seconds.
 const QUIET: Duration = Duration::from_millis(100);
 const MOST: Duration = Duration::from_millis(500);
 
-/// What is told of a watch.
+/// A report of a watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
-    /// Pods are others than before, or elsewhere.
+    /// Pods changed, or moved.
     Changed(Pods),
-    /// The server does not tell any more, and it is tried again: why.
+    /// The server no longer answers, and the watch tries again. The text says why.
     Lost(String),
-    /// It tells again.
+    /// The server answers again.
     Back,
 }
 
-/// From when on addresses belong to pods, Unix time, ns.
+/// Time from which each address belongs to its pod, Unix time, ns.
 pub type Pods = BTreeMap<IpAddr, i64>;
 
-/// What matters of an object, and its UID: one that comes back has another.
+/// The relevant part of an object, and its UID, which differs after the object was created
+/// again.
 #[derive(Clone, Debug)]
 struct Seen {
     uid: String,
     place: Place,
 }
 
-/// Where a pod is, or where a Service leads.
+/// The place of a pod, or the endpoints of a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Place {
     Pod {
         addresses: Vec<IpAddr>,
         node: Option<String>,
         has_ended: bool,
-        /// Unix time, ns.
+        /// Time from which the pod has its addresses, Unix time, ns.
         since: Option<i64>,
     },
-    /// Addresses and ports, in whatever words.
+    /// Addresses and ports, as text for comparison.
     Service(String),
 }
 
@@ -111,16 +111,16 @@ impl Seen {
     }
 }
 
-/// The objects of one watch, by their UIDs.
+/// Objects of one watch, by UID.
 #[derive(Default)]
 struct Watched {
     known: BTreeMap<String, Place>,
-    /// Those that are listed anew, until all are.
+    /// Objects of a new listing, until it is complete.
     listing: Option<BTreeMap<String, Place>>,
 }
 
 impl Watched {
-    /// Takes in an event: whether anything is elsewhere now.
+    /// Applies an event. Returns whether any place has changed.
     fn take(&mut self, event: Event<Seen>) -> bool {
         match event {
             Event::Init => {
@@ -146,11 +146,11 @@ impl Watched {
 }
 
 impl Cluster {
-    /// Watches the pods that are wanted, and Services by namespace and name, as long as `tell` says to go on. What is there at
-    /// first is told, too, because it may have changed since it was read.
+    /// Watches the wanted pods, and Services by namespace and name, as long as `tell` says to
+    /// go on. The first state is reported, too, because it may have changed since it was read.
     ///
     /// # Errors
-    /// If a watch cannot begin because something that was named is not there.
+    /// If a watch cannot begin because a named object does not exist.
     pub async fn watch(
         &self,
         wanted: &[Wanted],
@@ -181,7 +181,7 @@ impl Cluster {
             let slices = Config::default().labels(&format!("{SERVICE_LABEL}={name}"));
             let services = self.changes(namespace, named, Seen::service).boxed();
             let slices = self.changes(namespace, slices, Seen::slice).boxed();
-            // Who may not see them has been told so when they were read.
+            // A note said before that the user may not read them.
             for events in [services, slices] {
                 let is_allowed = |event: &Result<_, _>| !event.as_ref().is_err_and(is_forbidden);
                 let allowed = events.take_while(move |event| future::ready(is_allowed(event)));
@@ -240,7 +240,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// What happens to objects of a namespace.
+    /// Events of objects in a namespace.
     fn changes<K>(
         &self,
         namespace: &str,
@@ -268,7 +268,7 @@ impl Cluster {
         })
     }
 
-    /// What an error of a watch means; `None` if it expired, which is no trouble.
+    /// The text for an error of a watch; `None` if the watch expired, which is normal.
     fn trouble(&self, error: watcher::Error) -> Option<String> {
         if has_code(&error, 410) {
             return None;
@@ -290,7 +290,7 @@ fn is_forbidden(error: &watcher::Error) -> bool {
     has_code(error, 403)
 }
 
-/// Whether the server answered with this code of HTTP.
+/// Whether the server answered with this HTTP status.
 fn has_code(error: &watcher::Error, code: u16) -> bool {
     let status = match error {
         watcher::Error::WatchError(status)
@@ -336,7 +336,7 @@ mod tests {
     fn only_what_says_where_a_service_leads_is_told() {
         let mut watched = Watched::default();
         assert!(watched.take(Event::Apply(slice(&["10.244.1.5", "10.244.1.6"], true))));
-        // Another order is no change, nor is that an endpoint is not ready.
+        // Another order is no change, and neither is an endpoint that is not ready.
         assert!(!watched.take(Event::Apply(slice(&["10.244.1.6", "10.244.1.5"], true))));
         assert!(!watched.take(Event::Apply(slice(&["10.244.1.6", "10.244.1.5"], false))));
         assert!(watched.take(Event::Apply(slice(&["10.244.1.6"], false))));
@@ -356,18 +356,18 @@ mod tests {
         );
         assert!(!watched.take(Event::Apply(pod("a", "10.244.1.5", true))));
         assert!(watched.take(Event::Apply(pod("a", "10.244.1.6", true))));
-        // Listed again after it expired: nothing is different.
+        // The objects are listed again after the watch expired, and nothing differs.
         let again = [
             Event::Init,
             Event::InitApply(pod("a", "10.244.1.6", true)),
             Event::InitDone,
         ];
         assert_eq!(again.map(|event| watched.take(event)), [false; 3]);
-        // Another one of that name is there before the first is gone.
+        // A new object of that name exists before the old one is gone.
         assert!(watched.take(Event::Apply(pod("b", "10.244.1.7", true))));
         assert!(watched.take(Event::Delete(pod("a", "10.244.1.6", true))));
         assert!(!watched.take(Event::Delete(pod("a", "10.244.1.6", true))));
-        // It went while nothing was told.
+        // The object was deleted while the watch was interrupted.
         assert!([Event::Init, Event::InitDone].map(|event| watched.take(event))[1]);
     }
 }

@@ -1,4 +1,4 @@
-//! The agents of a session: they are started, told what to do, heard, and ended.
+//! The agents of a session: starts them, sends commands, receives batches, and ends them.
 
 mod reach;
 
@@ -19,56 +19,57 @@ use self::reach::{forward, prepare, start_one};
 use super::{SessionError, Update};
 use crate::link::{Link, LinkError, Place};
 
-/// How long agents have to end, all together.
+/// How long all agents together may take to end.
 pub(super) const ENDING: Duration = Duration::from_secs(10);
 
-/// Before an agent is reached again, at first, and at most: each try takes twice as long.
+/// Pause before an agent is reached again: the first one and the longest. Each attempt doubles
+/// it.
 const PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// How long a session goes on while none of its agents runs. A laptop that slept, or a process
-/// that was stopped, loses all of them at once, and reaches them again.
+/// How long a session continues while none of its agents runs. A laptop that slept, or a
+/// process that was stopped, loses all agents at once, and reaches them again.
 pub(super) const ALONE: Duration = Duration::from_secs(30);
 
 /// All agents of a session.
 pub(crate) struct Agents {
     agents: Vec<Agent>,
-    /// What comes from all of them, with the agent's index.
+    /// Messages from all agents, with the agent's index.
     inbox: mpsc::Receiver<(usize, Sent)>,
-    /// For agents that begin anew.
+    /// Sender for agents that begin anew.
     sender: mpsc::Sender<(usize, Sent)>,
-    /// The nodes that are to have an agent and have none yet, and what is to be observed
-    /// there if that has changed since.
+    /// Nodes that will get an agent and have none yet, with new addresses to observe there if
+    /// they changed since.
     joining: BTreeMap<String, Option<Look>>,
-    /// Since when none runs, if none does.
+    /// Time since which no agent runs; `None` while one does.
     alone: Option<Instant>,
 }
 
-/// One of them.
+/// An agent of the session.
 struct Agent {
-    /// How it can be reached again, and what it is to do: one of another process.
+    /// How the agent can be reached again, and its task; `None` for an agent in this process.
     again: Option<(Place, Start)>,
-    /// What is known of it.
+    /// The agent's present description.
     hello: Hello,
     commands: Option<Box<dyn Commander>>,
     running: bool,
-    /// What its numbers are to those that are known.
+    /// Translates the agent's indexes and clock into the known ones.
     epoch: Epoch,
-    /// Whether it was said that it has too many points.
+    /// Whether a note said that the agent has too many points.
     crowded: bool,
-    /// How long to wait before it is reached again.
+    /// How long to wait before the next attempt to reach the agent.
     pause: Duration,
-    /// When it was reached last.
+    /// Time when the agent was last reached.
     reached: Instant,
 }
 
 /// An agent that was reached.
 pub(super) struct Reached {
-    /// How it can be reached again, and what it is to do: one of another process.
+    /// How the agent can be reached again, and its task; `None` for an agent in this process.
     pub(super) again: Option<(Place, Start)>,
-    /// What it said of itself.
+    /// The agent's description of itself.
     pub(super) hello: Hello,
-    /// To tell it what to do.
+    /// Sends commands to the agent.
     pub(super) commands: Box<dyn Commander>,
 }
 
@@ -82,43 +83,43 @@ impl Reached {
     }
 }
 
-/// What comes from an agent.
+/// A message from an agent.
 pub(super) enum Sent {
     Batch(Box<Batch>),
-    /// It can send no more.
+    /// The agent can send no more.
     Failed(LinkError),
-    /// It has detached everything and ended.
+    /// The agent has detached all programs and ended.
     Ended,
-    /// It has begun anew, with this to do.
+    /// The agent has begun anew, with this task.
     Anew(Box<Link>, Box<Start>),
-    /// Not from an agent: what is followed has changed.
+    /// Not from an agent: the followed addresses have changed.
     Update(Box<Update>),
-    /// Another agent was reached, of a node that had none.
+    /// Another agent was reached, on a node that had none.
     Joined(Box<Link>, Box<(Place, Start)>),
-    /// It could not be: its node, and why.
+    /// An agent could not be reached: its node, and the reason.
     Unreached(String, String),
 }
 
-/// What was heard of an agent.
+/// What an agent did, as a session sees it.
 pub(super) enum Heard {
-    /// What it sent.
+    /// The agent sent a batch.
     Batch(Box<Batch>),
-    /// It is gone, and it is tried to reach it again. Why, for people.
+    /// The agent is gone, and the session tries to reach it again. The text says why.
     Gone(String),
-    /// Not of an agent: what is followed has changed.
+    /// Not from an agent: the followed addresses have changed.
     Update(Box<Update>),
-    /// Another agent has started, after all that were known.
+    /// Another agent has started; its index follows those of all known agents.
     Joined(Box<Hello>),
-    /// A node that had no agent does not get one yet. Its name, and why.
+    /// A node without an agent does not get one yet: its name, and the reason.
     Unreached(String, String),
 }
 
 impl Agents {
-    /// Starts them side by side. With what they say of themselves.
+    /// Starts all agents in parallel. Also returns their descriptions of themselves.
     ///
     /// # Errors
-    /// [`SessionError::Agent`] of the first that cannot start, [`SessionError::Prepare`]; none
-    /// is left then.
+    /// [`SessionError::Agent`] of the first agent that cannot start, or
+    /// [`SessionError::Prepare`]; then no agent stays.
     pub(crate) async fn start(
         starts: Vec<(Place, Start)>,
     ) -> Result<(Self, Vec<Hello>), SessionError> {
@@ -134,8 +135,8 @@ impl Agents {
                 }
             }));
         }
-        // Only after all have been waited for, so that dropping those that did
-        // start detaches them.
+        // All agents are awaited first, so that dropping the started ones detaches their
+        // programs.
         let started = started.into_iter().collect::<Result<Vec<_>, _>>()?;
 
         let (sender, inbox) = mpsc::channel(started.len().max(1));
@@ -147,7 +148,7 @@ impl Agents {
         Ok(Self::new(agents, sender, inbox))
     }
 
-    /// Those that have started, and said this of themselves.
+    /// Takes agents that have started.
     pub(super) fn new(
         started: Vec<Reached>,
         sender: mpsc::Sender<(usize, Sent)>,
@@ -167,12 +168,12 @@ impl Agents {
         (agents, hellos)
     }
 
-    /// Hears of changes of what is followed, too.
+    /// Also receives changes of the followed addresses.
     pub(super) fn hear(&self, mut updates: mpsc::Receiver<Update>) {
         let to = self.sender.clone();
         tokio::spawn(async move {
             while let Some(update) = updates.recv().await {
-                // No agent's number matters here.
+                // The agent's index does not matter here.
                 if to.send((0, Sent::Update(Box::new(update)))).await.is_err() {
                     return;
                 }
@@ -198,7 +199,7 @@ impl Agents {
         }
     }
 
-    /// Tells all of them.
+    /// Sends a command to all agents.
     pub(crate) fn send(&mut self, command: &Command) {
         for agent in &mut self.agents {
             if let (Command::Arm(filter), Some((_, start))) = (command, &mut agent.again) {
@@ -210,10 +211,10 @@ impl Agents {
         }
     }
 
-    /// What comes next, with the agent's index. It may be left waiting and asked again.
+    /// The next event, with the agent's index. The future may be dropped and requested again.
     ///
     /// # Errors
-    /// If an agent of this process has ended or failed, or none was left for [`ALONE`].
+    /// If an agent of this process has ended or failed, or no agent ran for [`ALONE`].
     pub(super) async fn next(&mut self) -> Result<(usize, Heard), SessionError> {
         loop {
             let Some((index, sent)) = self.inbox.recv().await else {
@@ -246,11 +247,11 @@ impl Agents {
         }
     }
 
-    /// Ends them all: what they still send is for `take`. With what there is to tell of
-    /// those that did not end as they were told to, which are given up.
+    /// Ends all agents, and passes to `take` what they still send. Returns sentences on agents
+    /// that did not end, which are given up.
     ///
     /// # Errors
-    /// The first that an agent or `take` had.
+    /// The first error of an agent or of `take`.
     pub(super) async fn end(
         &mut self,
         mut take: impl FnMut(&mut Self, usize, Batch) -> Result<(), SessionError>,
@@ -280,14 +281,14 @@ impl Agents {
                     match agent.again {
                         None => Err(SessionError::Agent { node, source }),
                         Some(_) => {
-                            // One that could not be reached again was told to be gone.
+                            // An agent that could not be reached again was reported as gone.
                             let line = format!("what was seen last on {node} is lost: {source}");
                             told.extend(was_running.then_some(line));
                             Ok(())
                         }
                     }
                 }
-                // It comes too late.
+                // The agent comes too late.
                 Some((
                     _,
                     Sent::Anew(..) | Sent::Update(_) | Sent::Joined(..) | Sent::Unreached(..),
@@ -302,11 +303,11 @@ impl Agents {
         (told, ended)
     }
 
-    /// Gives up agents that have not ended, and says so.
+    /// Gives up agents that have not ended, and returns sentences about them.
     fn leave_stuck(&mut self) -> Vec<String> {
         let agents = std::mem::take(&mut self.agents).into_iter();
         let stuck = agents.filter(|agent| agent.running).map(|agent| {
-            // To drop it would be to wait for its threads.
+            // Dropping it would wait for its threads.
             std::mem::forget(agent.commands);
             format!(
                 "the agent of {} did not end within {} s: what it saw last is lost, and its \
@@ -333,14 +334,14 @@ impl Agent {
         }
     }
 
-    /// What it sent, in the numbers that are known.
+    /// The agent's batch, with the known indexes and clock.
     fn take(&mut self, mut batch: Box<Batch>) -> Box<Batch> {
         self.epoch.renumber(&mut batch);
         self.learn(&mut batch);
         batch
     }
 
-    /// Takes in what a batch tells of it, and leaves out what is too much.
+    /// Applies the changes in a batch, and leaves out what exceeds the limits.
     fn learn(&mut self, batch: &mut Batch) {
         self.crowded |= batch.leave_out(self.hello.points.len(), !self.crowded);
         if let Some(change) = &batch.change {
@@ -349,7 +350,7 @@ impl Agent {
     }
 }
 
-/// Says where an agent looks.
+/// Logs an agent's points.
 fn log(hello: &Hello) {
     let (points, streams) = (hello.points.len(), hello.streams);
     info!("{}: {points} points in {streams} streams", hello.node);
@@ -361,7 +362,7 @@ fn log(hello: &Hello) {
     }
 }
 
-/// Agents on one kernel share its clock; they are to share its reading, too.
+/// Gives agents on one kernel the same clock estimate, because they share its clock.
 fn one_clock_for_one_kernel(agents: &mut [Agent]) {
     for index in 1..agents.len() {
         let (before, rest) = agents.split_at_mut(index);

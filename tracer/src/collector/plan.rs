@@ -1,4 +1,4 @@
-//! What a collector is to do.
+//! The plan of a collector.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,48 +22,46 @@ use crate::{
     store::Rotation,
 };
 
-/// A follow, resolved: no name is left to look up.
+/// A resolved follow, without names to look up.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// In one line, for people.
+    /// Description of the follow in one line.
     pub description: String,
-    /// What the user should know before it begins, one sentence each.
+    /// Notes for the user before the follow begins, one sentence each.
     pub warnings: Vec<String>,
-    /// The agents to start, and how each is reached.
+    /// Agents to start, and how to reach each.
     pub agents: Vec<(Place, Start)>,
-    /// Whose packets to follow, before the agents have told of next hops: what they
-    /// begin with.
+    /// The first filter, before the agents have reported next hops.
     pub filter: Filter,
-    /// Addresses on the asking side.
+    /// Networks on the client's side.
     pub sources: Vec<IpNet>,
-    /// Nodes on that side, whose packets may have any address of theirs.
+    /// Nodes on the client's side, whose packets may have any of their addresses.
     pub source_nodes: Vec<String>,
-    /// Where packets end that were asked for, if more is watched; empty: all that is watched
-    /// was.
+    /// Requested destinations, if more is watched; empty: all destinations were requested.
     pub asked: Vec<IpNet>,
-    /// What is followed besides the filter's pairs, once agents have told their nodes'
-    /// addresses.
+    /// Additional pairs of the filter, once agents have reported their nodes' addresses.
     pub masqueraded: Vec<Masqueraded>,
-    /// The addresses of the nodes that are known without their agents.
+    /// Addresses of nodes that are known without an agent.
     pub node_addresses: BTreeMap<String, Vec<IpAddr>>,
-    /// Who owns which address.
+    /// Owners of addresses.
     pub owners: Owners,
-    /// How long journeys are waited for, and how many at once.
+    /// How long the follow waits for a journey's next hop, and how many journeys may be open at
+    /// once.
     pub limits: Limits,
-    /// When to end, after the start.
+    /// How long the follow runs; `None`: no limit.
     pub duration: Option<Duration>,
-    /// After how many journeys to end, whether they are shown or not.
+    /// Number of journeys after which the follow ends, shown or not; `None`: no limit.
     pub count: Option<u64>,
-    /// Which journeys to show; `None`: all.
+    /// Selection of the journeys to show; `None`: all journeys.
     pub selection: Option<Selection>,
-    /// Where to record it.
+    /// Where to record the follow; `None`: nowhere.
     pub write: Option<Write>,
 }
 
 impl Plan {
-    /// The pairs of what is masqueraded, with the addresses that nodes have by now, but for
-    /// those that packets between machines cannot have. No more than there is room for: of
-    /// how many that is not true is said, too.
+    /// Pairs of masqueraded traffic, with the present addresses of nodes, except addresses that
+    /// packets between machines cannot have. Their number is limited; also returns how many
+    /// pairs are left out.
     pub(super) fn masqueraded_pairs(&self, nodes: &[Hello]) -> (Vec<Pair>, usize) {
         let mut addresses: BTreeSet<(&str, IpAddr)> = BTreeSet::new();
         let told = nodes.iter().map(|hello| (&hello.node, &hello.local));
@@ -97,10 +95,10 @@ impl Plan {
         (pairs, left_out)
     }
 
-    /// What the collector's core has to know, once the agents have started.
+    /// The beginning for the core, once the agents have started.
     pub(super) fn beginning(&self, nodes: Vec<Hello>, time: i64) -> Beginning {
         let skew = skew(&nodes);
-        // Clocks that differ make hops come later than others say: so they are waited for.
+        // If clocks differ, hops may seem late, so the collector waits longer.
         let mut limits = self.limits;
         limits.hold = limits.hold.saturating_add(skew);
         let mut sources = self.sources.clone();
@@ -130,43 +128,42 @@ impl Plan {
     }
 }
 
-/// What may come to an address with a node's own in the place of its source's.
+/// Traffic to an address that may have a node's address as its source (masquerading).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Masqueraded {
-    /// Where it goes to.
+    /// Destination network.
     pub to: IpNet,
     /// IANA protocol number; `None`: any.
     pub proto: Option<u8>,
-    /// To which port; `None`: any.
+    /// Destination port; `None`: any.
     pub port: Option<u16>,
-    /// The node that has the address; `None`: any node.
+    /// Node whose addresses may be the source; `None`: any node.
     pub node: Option<String>,
 }
 
-/// Whose packets are followed.
+/// The followed packets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Targets {
-    /// [`Filter::pairs`].
+    /// New [`Filter::pairs`].
     pub pairs: Vec<Pair>,
-    /// [`Plan::masqueraded`].
+    /// New [`Plan::masqueraded`].
     pub masqueraded: Vec<Masqueraded>,
-    /// [`Plan::asked`].
+    /// New [`Plan::asked`].
     pub asked: Vec<IpNet>,
 }
 
-/// What has changed of a plan while it is carried out.
+/// A change of a plan during the follow.
 #[derive(Clone, Debug, Default)]
 pub struct Update {
-    /// Who has got an address, and who has lost one.
+    /// Changes of owners.
     pub owners: Vec<OwnersChange>,
-    /// Whose packets to follow from now on; `None`: as before.
+    /// Packets to follow from now on; `None`: as before.
     pub targets: Option<Targets>,
-    /// What agents are to observe from now on, by node; those whose part is as before are
-    /// left out.
+    /// Addresses that agents observe from now on, by node, for agents whose part has changed.
     pub looks: Vec<(String, Look)>,
-    /// Agents of nodes that had none.
+    /// Agents for nodes that had none.
     pub joins: Vec<(Place, Start)>,
-    /// What the user should know, one sentence each.
+    /// Notes for the user, one sentence each.
     pub notices: Vec<String>,
 }
 
@@ -178,7 +175,7 @@ const fn may_pass(address: IpAddr) -> bool {
     }
 }
 
-/// What may hide packets, and what agents noticed while they looked around.
+/// What may hide packets, and what agents noticed during their search.
 fn warnings(plan: &Plan, nodes: &[Hello]) -> Vec<String> {
     let of_agents = nodes.iter().flat_map(|hello| {
         let notes = hello.notes.iter().cloned();
@@ -195,8 +192,8 @@ fn warnings(plan: &Plan, nodes: &[Hello]) -> Vec<String> {
 pub struct Write {
     /// The first file.
     pub path: PathBuf,
-    /// When to go on in another.
+    /// When to continue in another file.
     pub rotation: Rotation,
-    /// Whether to replace addresses and names.
+    /// Whether to anonymize the recording.
     pub anonymize: bool,
 }

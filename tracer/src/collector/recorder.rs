@@ -1,4 +1,4 @@
-//! Recording a follow while it runs.
+//! Records a follow while it runs.
 
 use std::{fmt, path::PathBuf};
 
@@ -15,7 +15,7 @@ use crate::{
     store::{Anonymizer, Head, RecordError, Writer, Written},
 };
 
-/// Writes what agents send, as it comes.
+/// Writes what agents send, in order of arrival.
 pub(super) struct Recorder {
     path: PathBuf,
     writer: Writer,
@@ -24,7 +24,7 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    /// Makes the file.
+    /// Creates the file.
     pub(super) fn create(write: &Write) -> Result<Self, RecordError> {
         Ok(Self {
             path: write.path.clone(),
@@ -34,7 +34,7 @@ impl Recorder {
         })
     }
 
-    /// Says what is recorded.
+    /// Writes the recording's head.
     pub(super) fn begin(&mut self, plan: &Plan, beginning: Beginning) -> Result<(), RecordError> {
         let key = plan.agents.first().map(|(_, agent)| agent.key);
         let mut head = Head::new(beginning, plan.filter.pairs.clone(), key);
@@ -76,11 +76,11 @@ impl Recorder {
         self.writer.joined(&hello, time);
     }
 
-    /// When something is to be written that waits.
+    /// Time by which waiting rows must be written; `None` if no row waits.
     pub(super) fn due(&self) -> Option<Instant> {
         let left =
             |due: std::time::Instant| due.saturating_duration_since(std::time::Instant::now());
-        // Tokio's clock may be a test's own.
+        // In tests, Tokio's clock may be paused.
         self.writer.due().map(|due| Instant::now() + left(due))
     }
 
@@ -94,7 +94,7 @@ impl Recorder {
     }
 }
 
-/// What was written, in one line.
+/// Writes one line on what was recorded.
 impl fmt::Display for Recorder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Written {

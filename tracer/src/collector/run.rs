@@ -1,28 +1,27 @@
-//! The loop of a session: what agents send is taken, and what time brings is done.
+//! The loop of a session: takes what agents send, and does what is due.
 
 use tokio::time::{Instant, sleep_until};
 use tracer_core::{input::Batch, model::Hello};
 
 use super::{Agents, SessionError, Update, agents::Heard};
 
-/// What a session does with what agents send.
+/// The work of a session.
 pub(crate) trait Work {
-    /// Takes what an agent sent.
+    /// Takes a batch of an agent.
     ///
     /// # Errors
-    /// Those of what it writes to; the session ends then, here and below.
+    /// Errors of writing; the session ends then.
     fn take(&mut self, agents: &mut Agents, agent: usize, batch: Batch)
     -> Result<(), SessionError>;
 
-    /// Takes note that an agent is gone, or that the way to it is broken. It comes back
-    /// with a change that has streams.
+    /// Notes that an agent is gone, or that the connection to it is broken. The agent comes
+    /// back with a change that has new streams.
     ///
     /// # Errors
     /// See [`Work::take`].
     fn gone(&mut self, agent: usize, why: &str) -> Result<(), SessionError>;
 
-    /// Takes note that what is followed has changed, which is heard where [`Agents::hear`]
-    /// was told to.
+    /// Notes a change of the followed addresses; only with [`Agents::hear`].
     ///
     /// # Errors
     /// See [`Work::take`].
@@ -30,7 +29,7 @@ pub(crate) trait Work {
         Ok(())
     }
 
-    /// Takes note of another agent, after all that were known.
+    /// Notes another agent, whose index follows those of all known agents.
     ///
     /// # Errors
     /// See [`Work::take`].
@@ -38,10 +37,10 @@ pub(crate) trait Work {
         Ok(())
     }
 
-    /// Takes note that a node has no agent yet, and why.
+    /// Notes that a node has no agent yet, and why.
     fn unreached(&mut self, _node: &str, _why: &str) {}
 
-    /// When to wake it; `None` if only what agents send matters.
+    /// Time of the next [`Work::wake`]; `None` if only agents' messages matter.
     fn due(&self) -> Option<Instant>;
 
     /// Does what is due.
@@ -50,21 +49,21 @@ pub(crate) trait Work {
     /// See [`Work::take`].
     fn wake(&mut self, agents: &mut Agents) -> Result<(), SessionError>;
 
-    /// Whether it has come to its end.
+    /// Whether the work has come to its end.
     fn is_done(&self) -> bool;
 
-    /// Takes what an agent sent after something went wrong.
+    /// Takes a batch that came after an error.
     fn keep(&mut self, agent: usize, batch: &Batch);
 
-    /// Tells what is no data.
+    /// Shows a message to the user.
     fn notice(&mut self, line: &str);
 }
 
-/// Works until `stop`, its end, or until something goes wrong, ends the agents, and takes
-/// what they still have.
+/// Works until `stop`, the end of the work, or an error. Then ends the agents, and takes what
+/// they still send.
 ///
 /// # Errors
-/// What went wrong first. The agents have ended by then, too.
+/// The first error. The agents have ended then, too.
 pub(crate) async fn run(
     mut agents: Agents,
     work: &mut impl Work,

@@ -1,22 +1,22 @@
-//! Keeping within the event budget by following fewer packets whole, rather
-//! than more of them in part.
+//! Sampling: if events exceed the budget, fewer packets are followed completely, rather than
+//! more of them in part.
 //!
-//! The kernel cuts off at the budget, wherever a packet is on its way. So as
-//! soon as it does, all agents are told to take only packets whose content
-//! hash is below a bound, the same at every hop; the bound rises again when
-//! nothing was cut off for a while.
+//! The kernel programs discard events over the budget, wherever a packet is on its path. As
+//! soon as that happens, all agents take only packets whose content hash is below a limit,
+//! which is the same at every hop. The limit rises again after some time without discarded
+//! events.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long nothing must be cut off before more is taken again.
+/// Time without discarded events after which the limit rises.
 const CALM: Duration = Duration::from_secs(2);
 
-/// How long a change needs to show.
+/// How long a change needs until it has an effect.
 const SETTLE: Duration = Duration::from_millis(300);
 
-/// The bound for all agents.
+/// The sampling limit for all agents.
 #[derive(Debug)]
 pub(super) struct Sampling {
     bound: u32,
@@ -33,13 +33,12 @@ impl Sampling {
         }
     }
 
-    /// The bound in force.
+    /// The present limit.
     pub(super) const fn bound(&self) -> u32 {
         self.bound
     }
 
-    /// Takes how many events were cut off so far. Returns a new bound, if
-    /// there is to be one.
+    /// Takes the number of events discarded so far. Returns a new limit; `None` if it stays.
     pub(super) fn update(&mut self, limited: u64, now: Instant) -> Option<u32> {
         let cut_off = limited > self.limited;
         self.limited = limited;

@@ -51,7 +51,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Outcome {
     /// Shown journeys, without ARP and neighbour discovery.
     pub matched: u64,
-    /// The same by verdict, without journeys that the follow's start or end cut off.
+    /// Shown journeys by verdict, without those that the follow's start or end cut off.
     pub fates: BTreeMap<Kind, u64>,
 }
 

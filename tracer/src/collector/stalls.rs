@@ -1,32 +1,32 @@
 //! Streams that hold the others up.
 //!
-//! What one stream saw waits until all others have told of that time. A stream that
-//! does not tell, because its agent is stuck or the way to it is, would keep
-//! everything waiting, in memory that grows. So it is waited for so long and for so
-//! many events only; then the others go on, and what it saw meanwhile counts as lost.
+//! Hops of one stream wait until all others have reached their time. If an agent or its
+//! connection is stuck, everything else would wait, in memory that grows. So the wait is
+//! limited in time and in number of events. Afterwards the others continue, and what the stuck
+//! stream saw in the meantime counts as lost.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long a stream is waited for that is asked and does not tell.
+/// How long to wait for a stream that does not answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How many hops and drops wait, at most: some 300 bytes each.
+/// Limit of waiting hops and drops, of about 300 bytes each.
 const MOST_WAITING: usize = 1 << 20;
-/// How large one is of which nothing was captured.
+/// Size of a hop or drop without captured bytes, bytes.
 const EVENT: usize = 300;
 
-/// Streams are asked while something waits. Longer than so between two questions,
+/// Longest pause between two questions to streams while something waits. After a longer pause,
 /// nothing waited, or this process did not run.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// As how many events each of them counts that takes so many captured bytes with it.
+/// How many events one event with this many captured bytes counts as.
 pub(super) const fn weight(snaplen: u32) -> usize {
     1 + snaplen as usize / EVENT
 }
 
-/// Since when streams have not told of anything new.
+/// Since when streams have not reported anything new.
 #[derive(Debug)]
 pub(super) struct Stalls {
     streams: Vec<Told>,
@@ -51,7 +51,7 @@ impl Stalls {
         }
     }
 
-    /// Makes room for streams that came.
+    /// Adds new streams.
     pub(super) fn grow(&mut self, streams: usize, now: Instant) {
         let told = Told {
             watermark: i64::MIN,
@@ -60,9 +60,9 @@ impl Stalls {
         self.streams.resize(streams, told);
     }
 
-    /// Takes until when each stream has told, those that have ended left out, and how
-    /// many events wait. All streams have been asked. Returns those that are not waited
-    /// for any longer, and until when.
+    /// Takes the watermark of each stream that has not ended, and the number of waiting events.
+    /// All streams have been asked. Returns the streams for which nothing waits any longer, and
+    /// until when.
     pub(super) fn overdue(
         &mut self,
         watermarks: &[(usize, i64)],
@@ -94,8 +94,8 @@ impl Stalls {
         (!behind.is_empty()).then_some((behind, until))
     }
 
-    /// Takes note that a stream is taken to have told of everything until then, which
-    /// it has not.
+    /// Notes that a stream counts as having reported everything until `until`, although it has
+    /// not.
     pub(super) fn passed(&mut self, stream: usize, until: i64) {
         let told = &mut self.streams[stream];
         told.watermark = told.watermark.max(until);
@@ -106,7 +106,7 @@ impl Stalls {
 mod tests {
     use super::*;
 
-    /// Asks four times a second from `from` to `to` seconds.
+    /// Asks four times a second, from `from` to `to` seconds.
     fn asked(
         stalls: &mut Stalls,
         start: Instant,
@@ -129,12 +129,12 @@ mod tests {
         assert_eq!(asked(&mut stalls, start, 0..10, stuck), None);
         let overdue = asked(&mut stalls, start, 10..12, stuck);
         assert_eq!(overdue, Some((vec![1], 47)));
-        // It has not told of that, and is not waited for anew.
+        // The stream has not reported that time, and the wait does not begin anew.
         stalls.passed(1, 47);
         let passed = |now| vec![(0, now), (1, 47)];
         let overdue = asked(&mut stalls, start, 12..13, passed);
         assert_eq!(overdue, Some((vec![1], 51)));
-        // It tells again.
+        // The stream answers again.
         let told = |now| vec![(0, now), (1, now - 1)];
         assert_eq!(asked(&mut stalls, start, 13..30, told), None);
     }

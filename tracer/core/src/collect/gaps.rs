@@ -40,8 +40,8 @@ impl Core {
     }
 
     /// Notes a gap in a stream. The gap begins where the stream is known completely, and ends
-    /// at `to`, Unix time, ns. The watermark and the last report are those at the end of the
-    /// gap.
+    /// at `to`, Unix time, ns. The watermark is that at the end of the gap. The report is the
+    /// last one in the gap or before it.
     pub(super) fn gap(
         &mut self,
         agent: usize,

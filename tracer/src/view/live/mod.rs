@@ -5,7 +5,7 @@
 //! things must not wait for each other: packets that come in, keys, and a terminal that is
 //! slow to read. The session's thread therefore only counts a journey and puts it into an
 //! inbox; a thread of its own has the terminal, and takes what is new ten times a second
-//! ([`docs/decisions/live-view.md`] has why).
+//! (`docs/decisions/live-view.md` has why).
 //!
 //! ```text
 //! session ──count, put──► Inbox ──take──► State ◄── keys
