@@ -1,8 +1,8 @@
 //! `tracer agent --stdio`: one node's side of a follow, for a collector on another machine.
 //!
-//! Commands come in on standard input, and a recording that is still being written goes out
-//! on standard output. It never listens on a port, and it ends, detached, when its input
-//! closes, when it hears nothing for long, and when nobody takes what it writes.
+//! Commands come in on standard input, and a growing recording goes out on standard output. The
+//! agent never listens on a port. It detaches and ends when its input closes, after a long
+//! silence of the collector, and when nobody reads its output.
 
 mod hold;
 
@@ -35,7 +35,7 @@ use crate::{
     store::{Head, RecordError, Rotation, Writer},
 };
 
-/// Commands and batches that may wait.
+/// Limit of waiting commands and batches.
 const WAITING: usize = 16;
 
 /// Serves a collector until one of the two ends.
@@ -59,7 +59,7 @@ pub fn run(args: &AgentArgs) -> Result<Outcome, Failure> {
     }
     let netns = args.netns.clone();
     let served = runtime.block_on(serve(netns));
-    // A thread that writes to somebody who does not read is not waited for.
+    // The program does not wait for a thread whose output nobody reads.
     runtime.shutdown_background();
     served
 }
@@ -86,19 +86,20 @@ async fn serve(netns: Option<PathBuf>) -> Result<Outcome, Failure> {
         &mut stop,
     )
     .await;
-    // Workers that wait to be heard would be waited for when they are told to end.
+    // Otherwise, ending the agent would wait for workers that are blocked on this channel.
     drop(agent.batches);
     drop(agent.commands);
     ended?;
     drop(rows);
     match timeout(SILENCE, written).await {
-        // A collector that is gone has no need of the rest.
+        // A collector that is gone does not need the rest.
         Ok(_) => Ok(Outcome::Done),
         Err(_) => Err(stuck()),
     }
 }
 
-/// Does what the collector says, and hands on what workers see, until they have ended.
+/// Executes the collector's commands, and hands on the workers' batches, until the workers have
+/// ended.
 async fn converse(
     batches: &mut mpsc::Receiver<Result<Batch, NodeError>>,
     commands: &dyn Commander,
@@ -110,7 +111,8 @@ async fn converse(
     let mut heard = Instant::now();
     loop {
         tokio::select! {
-            // Before the collector is ready, answers to its questions would wait behind these.
+            // Before the collector is ready, answers to its questions would wait behind
+            // batches.
             batch = batches.recv(), if ready || ending => match batch {
                 Some(batch) => {
                     let batch = Box::new(batch.map_err(Failure::new)?);
@@ -141,7 +143,7 @@ async fn converse(
                         let told = format!("the collector cannot be understood: {error}");
                         return Err(Failure::new(told));
                     }
-                    // It is gone, or the way to it is.
+                    // The collector is gone, or the connection is broken.
                     Ok(None) | Err(_) => {
                         ending = true;
                         commands.send(Command::Stop);
@@ -156,7 +158,7 @@ async fn converse(
     }
 }
 
-/// Hands a row to who writes it. Nobody has to be there to take it.
+/// Hands a row to the writing thread. It is no error if that thread has ended.
 async fn hand_on(rows: &mpsc::Sender<Row>, row: Row) -> Result<(), Failure> {
     match timeout(SILENCE, rows.send(row)).await {
         Ok(Ok(())) => Ok(()),
@@ -172,7 +174,7 @@ fn stuck() -> Failure {
     ))
 }
 
-/// What the collector wants.
+/// Reads the collector's request.
 async fn begin(messages: &mut mpsc::Receiver<io::Result<Message>>) -> Result<Start, Failure> {
     let what = "no collector speaks on standard input: `tracer follow --agent \
                 NODE=exec:COMMAND` runs this command";
@@ -180,7 +182,7 @@ async fn begin(messages: &mut mpsc::Receiver<io::Result<Message>>) -> Result<Sta
         Ok(Some(Ok(message))) => Ok(message),
         _ => Err(Failure::new(what)),
     };
-    // A serial line may still hold what the collector before said last.
+    // A serial line may still have the last bytes of an earlier collector.
     let first = loop {
         match next().await? {
             Message::Go | Message::Command(_) | Message::Clock(_) => {}
@@ -209,7 +211,7 @@ async fn begin(messages: &mut mpsc::Receiver<io::Result<Message>>) -> Result<Sta
     }
 }
 
-/// Reads what the collector says on a thread of its own.
+/// Reads the collector's messages on a separate thread.
 fn listen() -> mpsc::Receiver<io::Result<Message>> {
     let (sender, messages) = mpsc::channel(WAITING);
     thread::spawn(move || {
@@ -239,15 +241,15 @@ fn listen() -> mpsc::Receiver<io::Result<Message>> {
     messages
 }
 
-/// What is written.
+/// An item to write.
 enum Row {
     Batch(Box<Batch>),
     Armed(i64),
     Clock { question: u16, time: u64 },
 }
 
-/// Writes rows on a thread of its own, where a reader that takes nothing keeps nobody
-/// waiting. All that has come is written at once.
+/// Writes rows on a separate thread, so that a reader that takes nothing blocks nobody else.
+/// All waiting rows are written at once.
 fn write(
     head: Head,
 ) -> (
@@ -279,7 +281,7 @@ fn write(
     (rows, written)
 }
 
-/// What the stream is about: all that an agent knows.
+/// The head of the stream, with what an agent knows.
 fn head(start: &Start, hello: Hello) -> Head {
     let beginning = Beginning {
         nodes: vec![hello],
@@ -303,7 +305,7 @@ mod tests {
 
     use super::*;
 
-    /// What an agent makes of these words.
+    /// The request that an agent reads from these messages.
     fn begun(said: Vec<Message>) -> Result<Start, Failure> {
         let runtime = runtime().expect("a runtime");
         runtime.block_on(async {

@@ -1,9 +1,8 @@
-//! `tracer drops`: what the nodes' kernels give up, as it happens.
+//! `tracer drops`: shows the packets that the nodes' kernels drop, as it happens.
 //!
-//! Agents send every packet that was freed in their namespaces; here they are
-//! judged, those that concern nobody are only counted, and the others are
-//! added up by kind. A kind is shown at once when it is new, later at most
-//! once a second.
+//! Agents send every packet that a kernel freed in their namespaces. Here each gets a class.
+//! Harmless ones are only counted, and the others are summed up by kind. A new kind is shown at
+//! once, and a known one at most once a second.
 
 use std::{collections::BTreeMap, io, net::IpAddr, time::Duration};
 
@@ -25,7 +24,7 @@ use crate::{
     view::{DropScene, DropView, Json, Text},
 };
 
-/// How often a kind of drop that is known is shown again.
+/// How often a known kind of drop is shown again.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Watches until its end.
@@ -90,19 +89,19 @@ async fn watch(settings: DropsSettings, mut view: impl DropView) -> Result<Outco
     })
 }
 
-/// What has come so far.
+/// The state of the watch.
 struct Watching<'a, V> {
     scene: DropScene,
     pod: Option<(String, Vec<IpAddr>)>,
     tally: Tally,
     reports: Vec<DropReport>,
-    /// The last of agents that have begun anew, by node.
+    /// Last reports of agents from before they began anew, by node.
     before: Vec<DropReport>,
-    /// After how many drops that may matter to end.
+    /// Number of shown drops after which the watch ends; `None`: no limit.
     count: Option<u64>,
-    /// When to end.
+    /// Time when the watch ends; `None`: no limit.
     end: Option<Instant>,
-    /// When to show again what is known.
+    /// Time when known kinds are shown next.
     next: Instant,
     view: &'a mut V,
 }
@@ -133,7 +132,7 @@ impl<V: DropView> Work for Watching<'_, V> {
         tell(&format!(
             "drops on {node} are not seen for now; trying again: {why}"
         ));
-        // It counts anew when it is back.
+        // When the agent is back, its counters begin anew.
         let report = std::mem::take(&mut self.reports[agent]);
         let before = &mut self.before[agent];
         before.counters.add(&report.counters);
@@ -148,7 +147,7 @@ impl<V: DropView> Work for Watching<'_, V> {
 
     fn wake(&mut self, agents: &mut Agents) -> Result<(), SessionError> {
         self.next = Instant::now() + EVERY;
-        // Losses are told, too.
+        // Lost events are reported, too.
         agents.send(&Command::Report);
         Ok(self.show(false)?)
     }
@@ -168,7 +167,7 @@ impl<V: DropView> Work for Watching<'_, V> {
 }
 
 impl<V: DropView> Watching<'_, V> {
-    /// Whether a packet is the asked pod's, or was dropped inside it.
+    /// Whether a packet is from or to the requested pod, or was dropped in its namespace.
     fn concerns(&self, freed: &Freed) -> bool {
         let Some((name, addresses)) = &self.pod else {
             return true;
@@ -185,8 +184,8 @@ impl<V: DropView> Watching<'_, V> {
         self.tally.show(new, |kind| view.drop(scene, kind))
     }
 
-    /// All agents' reports in one. What nobody can place is everybody's: of
-    /// agents on one kernel, only the one that saw most of it counts.
+    /// The sum of all agents' reports. Agents on one kernel all count drops in an unknown
+    /// namespace, so only the highest of their counters is used.
     fn sum(&self) -> DropReport {
         const UNSCOPED: usize = DropCounter::Unscoped as usize;
         let mut sum = DropReport::default();

@@ -1,4 +1,4 @@
-//! `tracer follow`: from settings to a session and its view.
+//! `tracer follow`: runs a session and its view from settings.
 
 use std::{
     collections::BTreeMap,
@@ -78,7 +78,7 @@ pub fn run(settings: &Settings) -> Result<Outcome, Failure> {
                 lines(plan, updates, Compared { view, expectations }).await
             }
             Shape::Json => {
-                // In text they stand below the first line.
+                // In text output, warnings are below the first line.
                 plan.warnings.iter().for_each(|warning| tell(warning));
                 let view = Json::new(stdout.lock());
                 lines(plan, updates, Compared { view, expectations }).await
@@ -96,8 +96,8 @@ pub fn run(settings: &Settings) -> Result<Outcome, Failure> {
     }
 }
 
-/// The words of a command line that shows the same, but for the output and `--where`: of
-/// what is recorded, the recording.
+/// The command line that shows the same, without output options and `--where`. For a recorded
+/// follow, it replays the recording.
 fn same(settings: &Settings) -> Vec<String> {
     let mut words = vec!["tracer".to_owned()];
     if let Some(write) = &settings.write {
@@ -118,7 +118,7 @@ fn same(settings: &Settings) -> Vec<String> {
     words
 }
 
-/// How one sees all journeys that a terminal was not shown.
+/// A hint on how to see all journeys that the terminal did not show.
 fn all(settings: &Settings) -> String {
     match &settings.write {
         Some(write) => format!(
@@ -131,8 +131,7 @@ fn all(settings: &Settings) -> String {
     }
 }
 
-/// Compares what became of packets with what was expected, and says what they
-/// differ in.
+/// Checks that all packets were delivered, and says how many were not.
 fn all_delivered(fates: &BTreeMap<Kind, u64>) -> Outcome {
     let others = fates.iter().filter(|(kind, _)| **kind != Kind::Delivered);
     let others: Vec<String> = others
@@ -148,7 +147,7 @@ fn all_delivered(fates: &BTreeMap<Kind, u64>) -> Outcome {
     Outcome::Unexpected
 }
 
-/// Records what a follow would show.
+/// Records a follow without showing it.
 ///
 /// # Errors
 /// [`Failure`], in one sentence.
@@ -162,7 +161,7 @@ pub fn record(settings: &Settings) -> Result<Outcome, Failure> {
     Ok(Outcome::of(outcome.matched))
 }
 
-/// A session whose view is only written to: nobody can leave it.
+/// Runs a session whose view is only written to, so that nobody can quit it.
 async fn lines(
     plan: Plan,
     updates: Option<mpsc::Receiver<Update>>,
@@ -188,7 +187,7 @@ async fn session(
         .await
         .map_err(|error| match error {
             SessionError::View(error) => Failure::from(error),
-            // As of any other output, and nothing else can break a pipe here.
+            // This is handled as for any other output, and nothing else can break a pipe here.
             SessionError::Record(RecordError::Write { source, .. })
                 if source.kind() == io::ErrorKind::BrokenPipe =>
             {
@@ -198,11 +197,11 @@ async fn session(
         })
 }
 
-/// Resolves when somebody wants the program to end.
+/// Resolves when a signal asks the program to end.
 ///
-/// Signals have a thread of their own, because the one that writes may be
-/// held up by a reader that does not read. Asked a second time, the program
-/// ends at once; the kernel then detaches what is attached.
+/// Signals have a separate thread, because the writing thread may be blocked by a reader that
+/// does not read. A second signal ends the program at once; the kernel then detaches all
+/// programs.
 pub(crate) fn interrupted() -> Result<impl Future<Output = ()>, Failure> {
     let (asked, asks) = oneshot::channel();
     let runtime = runtime()?;
@@ -236,11 +235,11 @@ pub(crate) fn interrupted() -> Result<impl Future<Output = ()>, Failure> {
                     view::live::give_back();
                     std::process::exit(1);
                 };
-                // The terminal has echoed ^C; the summary is to begin there.
+                // The terminal has echoed ^C, so the summary begins on that line.
                 if io::stderr().is_terminal() {
                     let _: io::Result<()> = write!(io::stderr(), "\r");
                 }
-                // A session that is over need not be asked to end.
+                // A session that is over does not need the signal.
                 let _: Result<(), ()> = asked.send(());
             }
         });
@@ -257,7 +256,7 @@ pub(crate) fn runtime() -> Result<Runtime, Failure> {
         .map_err(|error| Failure::new(format!("cannot start: {error}")))
 }
 
-/// Shows where it would attach, and attaches nothing.
+/// Shows where programs would be attached, and attaches nothing.
 fn look(plan: &Plan, shape: Shape, utc: bool) -> Result<Outcome, Failure> {
     let mut nodes = Vec::new();
     for (place, start) in &plan.agents {

@@ -1,4 +1,4 @@
-//! From a file to flows.
+//! Reads flows from a file of expectations.
 
 use std::{
     fs, io,
@@ -10,40 +10,40 @@ use tracer_core::journal::{Query, QueryError};
 
 use super::{Fate, Flow, Seen};
 
-/// Why a file holds no expectations.
+/// Errors of a file of expectations.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ExpectError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("cannot read {p}: {source}", p = path.display())]
     Read {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// It is something else.
+    /// The file has another format.
     #[error(
         "{p} is no file of expectations ({why}): give `flows:`, and `from`, `to` and `expect` for each, \
          as docs/expectations.md shows",
         p = path.display()
     )]
     Shape {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What is wrong.
         why: String,
     },
-    /// There is nothing in it.
+    /// The file is empty.
     #[error("{p} expects nothing: give at least one flow", p = .0.display())]
     Empty(PathBuf),
-    /// A value means nothing.
+    /// A value is invalid.
     #[error("{p}, {flow}: {key} `{value}` {wrong}", p = path.display())]
     Value {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Which flow.
+        /// Name of the flow.
         flow: String,
-        /// The key of the value.
+        /// Key of the value.
         key: &'static str,
         /// The value.
         value: String,
@@ -52,14 +52,14 @@ pub(crate) enum ExpectError {
     },
 }
 
-/// The file.
+/// Path of the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     flows: Vec<Entry>,
 }
 
-/// A flow, as it is written.
+/// A flow as in the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
@@ -86,7 +86,7 @@ fn parse(path: &Path, text: &str) -> Result<Vec<Flow>, ExpectError> {
     let parsed = serde_saphyr::from_str::<File>(text);
     let file = parsed.map_err(|error| ExpectError::Shape {
         path: path.to_owned(),
-        // What follows the first line shows the file.
+        // The lines after the first one show the file.
         why: error
             .to_string()
             .lines()
@@ -116,7 +116,7 @@ impl Entry {
         self,
         wrong: impl Fn(&'static str, &str, String) -> ExpectError,
     ) -> Result<Flow, ExpectError> {
-        // Each value is put behind a key of `--where`, where it must not become more.
+        // Each value is put after a key of `--where`, and must stay a single value there.
         let term = |key: &'static str, of: &str, value: &str| {
             if value.contains(|c: char| c.is_whitespace() || "\"()".contains(c)) {
                 let said = "has a character that no name has".to_owned();

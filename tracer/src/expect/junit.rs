@@ -7,12 +7,12 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use super::{Expectations, Flow};
 use crate::store::Target;
 
-/// Writes it; it is there once it is complete.
+/// Writes the report; its final name appears once it is complete.
 pub(super) fn write(path: &Path, expectations: &Expectations) -> io::Result<()> {
     let mut target = Target::create(path)?;
     let report = report(expectations);
     report.serialize(&mut target.file).map_err(|error| {
-        // It knows of its own words only.
+        // The error is the library's own type, so its text is kept.
         io::Error::other(error.to_string())
     })?;
     target.publish()

@@ -1,8 +1,8 @@
-//! `--expect-file`: flows that must or must not pass, and whether they did.
+//! `--expect-file`: compares journeys with flows that must or must not pass.
 //!
-//! A test of a network policy is a list of flows and of what is to become of each. A
-//! flow is met if packets of it were seen and all of them fared as expected. What was
-//! on its way at the follow's start or end does not count, as nothing is known of it.
+//! A test of a network policy is a list of flows with the expected fate of each. A flow is as
+//! expected if packets of it were seen and all had this fate. Packets on their way at the
+//! follow's start or end do not count, because their fate is unknown.
 
 mod file;
 mod junit;
@@ -24,49 +24,49 @@ use crate::{
     view::outcome,
 };
 
-/// All that is expected, and what was seen of it.
+/// The expected flows, and the packets seen of each.
 pub(crate) struct Expectations {
     flows: Vec<Flow>,
-    /// What was followed.
+    /// Description of the follow.
     follow: String,
 }
 
-/// A flow, and what is to become of it.
+/// A flow with its expected fate.
 struct Flow {
-    /// What it is called in reports.
+    /// Name of the flow in reports.
     name: String,
-    /// Which journeys are of it.
+    /// Query for the flow's journeys.
     of: Query,
-    /// How they have to fare; `None`: there must be none.
+    /// Expected fate of the journeys; `None`: there must be no journey.
     fate: Option<Fate>,
     seen: Seen,
 }
 
-/// How a packet is to fare.
+/// An expected fate of a packet.
 struct Fate {
-    /// In words, for reports.
+    /// The fate in words, for reports.
     text: String,
-    /// Its verdict, and the verdict's cause.
+    /// Query for the verdict and its cause.
     verdict: Query,
-    /// Where it has to end: a node, or `NODE/INTERFACE`.
+    /// Place where the journey must end: a node, or `NODE/INTERFACE`.
     place: Option<String>,
 }
 
-/// Packets of a flow.
+/// Sums of a flow's packets.
 #[derive(Default)]
 struct Seen {
     as_expected: u64,
-    /// Those that fared otherwise, by how, and what was said of the first.
+    /// Packets with another fate, by that fate, with the text of the first one.
     otherwise: BTreeMap<String, (u64, String)>,
-    /// Those of which the follow's start or end hides what became of them.
+    /// Number of packets whose fate the follow's start or end hides.
     cut_off: u64,
 }
 
 impl Expectations {
-    /// Reads them from a file, if one was given.
+    /// Reads expectations from a file; `None` without a file.
     ///
     /// # Errors
-    /// A sentence that says what is wrong with it.
+    /// One sentence on what is wrong with the file.
     pub(crate) fn of(args: &ExpectArgs) -> Result<Option<Self>, ExpectError> {
         let Some(path) = &args.expect_file else {
             return Ok(None);
@@ -112,8 +112,7 @@ impl Expectations {
         }
     }
 
-    /// Says what differs, in a sentence for each flow, and writes the report, if one is
-    /// wanted.
+    /// Prints a sentence for each flow that differs, and writes the report if one is requested.
     ///
     /// # Errors
     /// If the report cannot be written.
@@ -137,8 +136,7 @@ fn unwritten(path: &Path, error: &io::Error) -> Failure {
     Failure::Other(format!("cannot write {}: {error}", path.display()))
 }
 
-/// Whether a packet ended at a place: where the drop was that decided, else where it was
-/// seen last.
+/// Whether a journey ended at a place: that of the drop that decided, or that of the last hop.
 fn ended_at(scene: &Scene, journey: &Journey, verdict: &Verdict, place: &str) -> bool {
     let drop = verdict.drop.map(|index| &journey.drops[index]);
     let (node, interface) = match (drop, journey.steps.last()) {
@@ -155,7 +153,7 @@ fn ended_at(scene: &Scene, journey: &Journey, verdict: &Verdict, place: &str) ->
 }
 
 impl Flow {
-    /// What is not as expected, in a sentence; `None` if all is.
+    /// A sentence on what is not as expected; `None` if everything is.
     fn difference(&self) -> Option<String> {
         let Seen {
             as_expected,
@@ -188,7 +186,7 @@ impl Flow {
     }
 }
 
-/// A view, and beside it somebody who compares all journeys with what is expected.
+/// A view that also compares all journeys with the expected flows.
 pub(crate) struct Compared<'a, V> {
     pub(crate) view: V,
     pub(crate) expectations: &'a mut Option<Expectations>,

@@ -1,8 +1,8 @@
-//! Captures, a packet at a time: pcap and pcapng, in either byte order and with any
+//! Reads captures, one packet at a time: pcap and pcapng, in either byte order and with any
 //! resolution of time.
 //!
-//! pcap-file finds packets and blocks. What it leaves to its user is here: sections of
-//! pcapng number their interfaces anew, and each has its own unit of time.
+//! The crate pcap-file finds packets and blocks. This module does the rest: sections of pcapng
+//! number their interfaces anew, and each interface has its own unit of time.
 
 use std::{
     fs::File,
@@ -24,38 +24,38 @@ use crate::{
     store::carried::{PIECE, Piece},
 };
 
-/// Why a file is no capture that can be read.
+/// Why a capture cannot be read.
 #[derive(Debug, Error)]
 pub(super) enum CaptureError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("cannot read {}: {source}", stdio::input(path))]
     Read {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// It has no byte.
+    /// The file is empty.
     #[error("{} is empty", stdio::input(.0))]
     Empty(PathBuf),
-    /// It is compressed.
+    /// The file is compressed.
     #[error("{} is compressed: unpack it, as in `{} -dc FILE | tracer import - …`", stdio::input(.0), .1)]
     Compressed(PathBuf, &'static str),
-    /// It is a recording.
+    /// The file is a recording of tracer.
     #[error("{} is no capture in pcap or pcapng", stdio::input(.0))]
     NoCapture(PathBuf),
 }
 
-/// A file that can be read from its begin, as often as one likes.
+/// A file that can be read from its beginning any number of times.
 pub(super) struct Input {
-    /// As it was named.
+    /// Path, as the user named it.
     pub(super) path: PathBuf,
     file: File,
 }
 
 impl Input {
-    /// Opens a file, or standard input for `-`. What can be read once only is copied to
-    /// a nameless file first.
+    /// Opens a file, or standard input for `-`. Input that can be read only once is copied to a
+    /// nameless file first.
     pub(super) fn open(path: &Path) -> Result<Self, CaptureError> {
         let failed = |source| CaptureError::Read {
             path: path.to_owned(),
@@ -73,14 +73,14 @@ impl Input {
         })
     }
 
-    /// Reads it from its begin.
+    /// Reads the file from its beginning.
     pub(super) fn capture(&self) -> Result<Capture, CaptureError> {
         let path = &self.path;
         let failed = |source| CaptureError::Read {
             path: path.clone(),
             source,
         };
-        // Readers of one file share its position: none goes on once there is another.
+        // Readers of one file share its position, so an earlier one cannot continue.
         let mut file = self.file.try_clone().map_err(failed)?;
         let mut magic = [0; 4];
         file.seek(SeekFrom::Start(0)).map_err(failed)?;
@@ -123,47 +123,47 @@ enum Source {
     PcapNg(PcapNgReader<File>),
 }
 
-/// A capture that is being read.
+/// A reader of a capture.
 pub(super) struct Capture {
     source: Source,
-    /// All interfaces that have been told of, those of earlier sections first.
+    /// All interfaces so far, those of earlier sections first.
     pub(super) interfaces: Vec<Interface>,
-    /// The first of the section.
+    /// Index of the section's first interface.
     first: usize,
-    /// Whether it ends in the middle, or cannot be read on.
+    /// Whether the capture ends in the middle, or cannot be read any further.
     pub(super) cut: bool,
 }
 
-/// A packet that was captured.
+/// A captured packet.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Captured {
-    /// Index into [`Capture::interfaces`].
+    /// The interface: index into [`Capture::interfaces`].
     pub(super) interface: usize,
-    /// Unix time, ns.
+    /// Time of the packet, Unix time, ns.
     pub(super) time: u64,
-    /// Bytes on the wire, of which `data` has the first.
+    /// Length on the wire, bytes; `data` has the first of them.
     pub(super) len: u32,
     pub(super) data: Vec<u8>,
-    /// Which way it went, if the file says so.
+    /// Direction, if the file has it.
     pub(super) direction: Option<Direction>,
 }
 
-/// What comes next in a capture.
+/// The next item of a capture.
 pub(super) enum Item {
-    /// A packet, which is in the room that was given for it.
+    /// A packet, which is in the caller's buffer.
     Packet,
     /// A packet without a time.
     Timeless,
-    /// What a capture says of one of its interfaces.
+    /// Statistics of one of the capture's interfaces.
     Statistics(usize, Statistics),
-    /// A piece of the recording that an export carries.
+    /// A piece of the recording inside an export.
     Piece(Piece),
     /// Anything else.
     Other,
 }
 
 impl Capture {
-    /// What comes next; `None` at the end. `packet` is the room for one.
+    /// The next item; `None` at the end. `packet` is the buffer for a packet.
     pub(super) fn next(&mut self, packet: &mut Captured) -> Option<Item> {
         if self.cut {
             return None;
@@ -198,7 +198,7 @@ impl Capture {
                 })
             }
         };
-        // What a file holds behind its damage cannot be found.
+        // After damage, the next block cannot be found.
         item.inspect_err(|_| self.cut = true).ok()
     }
 }

@@ -1,12 +1,13 @@
-//! From packets of captures to the records that agents would have sent.
+//! Converts packets of captures into the records that agents would have sent.
 //!
-//! Files are read side by side, the one with the earliest packet first, so that a recording
-//! is in the order of time and no more of a file is in memory than a few thousand packets.
+//! Files are read in parallel, the one with the earliest packet first. So the recording is in
+//! the order of time, and only a few thousand packets of a file are in memory.
 //!
-//! **What was missed.** A stream says until when all is there that it saw, and a batch that
-//! is overdue says that something may be missing before. That is what captures say: each
-//! batch of one is overdue, so that nothing is concluded from what is not in it. Where a
-//! capture vouches for a span of time, its batches of that span are not.
+//! **Missed packets.** The watermark of a stream says that everything before it is there. An
+//! overdue batch says that something before it may be missing. All batches of a capture are
+//! overdue, because a capture may have missed packets. So nothing is concluded from a packet
+//! that is not in it. If a capture vouches for a time span, its batches of that span are not
+//! overdue.
 
 use std::collections::BTreeMap;
 
@@ -29,42 +30,42 @@ use super::{
 };
 use crate::{node::decode::hop_at, store::Writer};
 
-/// How far one file is read on before others are, ns.
+/// How far one file is read ahead of the others, ns.
 const AHEAD: u64 = 100_000_000;
-/// Packets of one file that are read at once, at most.
+/// Limit of packets that are read from one file at once.
 const PACKETS: usize = 4096;
-/// That of all packets: there was no other filter.
+/// Generation of the filter, the same for all packets.
 const GENERATION: u32 = 1;
 
-/// Packets that are no hops.
+/// Numbers of packets that are no hops.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Rest {
-    /// Neither IP nor ARP.
+    /// Packets that are neither IP nor ARP.
     pub(super) others: u64,
-    /// Headers that cannot be read.
+    /// Packets whose headers cannot be parsed.
     pub(super) unparsed: u64,
 }
 
-/// A file that is being read.
+/// A reader of one file.
 struct Source<'a> {
     input: &'a Input,
     survey: &'a Survey,
     capture: Option<Capture>,
     packet: Captured,
-    /// When the next packet was there, Unix time, ns.
+    /// Time of the next packet, Unix time, ns; `None` at the end.
     next: Option<u64>,
     streams: BTreeMap<(usize, Option<u32>), Stream<'a>>,
 }
 
-/// A capture at one place, on its way into the recording.
+/// The stream of a capture at one place.
 struct Stream<'a> {
     route: &'a Route,
     hops: Vec<Hop>,
-    /// Of packets that came in, and of those that went out.
+    /// Counters of incoming and of outgoing packets.
     counters: [Counters; 2],
 }
 
-/// Makes records of all files, and writes them.
+/// Converts all files into records, and writes these.
 pub(super) fn convert(
     inputs: &[Input],
     surveys: &[Survey],
@@ -107,7 +108,7 @@ pub(super) fn convert(
     Ok(rest)
 }
 
-/// The source whose next packet comes first.
+/// The source with the earliest next packet, and that packet's time.
 fn earliest(sources: &[Source<'_>]) -> Option<(usize, u64)> {
     let times = sources.iter().enumerate();
     let times = times.filter_map(|(at, source)| Some((at, source.next?)));
@@ -115,7 +116,7 @@ fn earliest(sources: &[Source<'_>]) -> Option<(usize, u64)> {
 }
 
 impl Source<'_> {
-    /// Says what is known of each stream before its first packet.
+    /// Writes the state of each stream before its first packet.
     fn begin(&self, begin: u64, writer: &mut Writer) -> Result<(), ImportError> {
         let first = self.next.unwrap_or(begin);
         for stream in self.streams.values() {
@@ -142,7 +143,7 @@ impl Source<'_> {
         Ok(())
     }
 
-    /// Reads packets until a time, Unix time, ns, and finds out when the next one is.
+    /// Reads packets up to a time, Unix time, ns, and the time of the next one.
     fn read(
         &mut self,
         until: u64,
@@ -178,11 +179,11 @@ impl Source<'_> {
         }
     }
 
-    /// Takes the packet that is next.
+    /// Takes the next packet.
     fn take(&mut self, load: &Load, buffers: &mut [u64], rest: &mut Rest) {
         let packet = &self.packet;
         let interface = self.survey.interfaces.get(packet.interface);
-        // A file that grows while it is read has more than there was.
+        // A file that grows during the import has more interfaces than the survey saw.
         let Some(link) = interface.and_then(|interface| Link::of(interface.link)) else {
             return;
         };
@@ -196,7 +197,8 @@ impl Source<'_> {
         let hop = seen.as_ref().and_then(|seen| {
             let event = HopEvent {
                 time: packet.time,
-                // Each has a buffer of its own: a capture does not know them.
+                // Each packet has its own sk_buff address, because a capture does not have
+                // them.
                 skb: *buffer,
                 generation: GENERATION,
                 ..seen.event?
@@ -222,13 +224,13 @@ impl Source<'_> {
         }
     }
 
-    /// Writes what was read.
+    /// Writes the packets that were read.
     fn hand_on(&mut self, writer: &mut Writer) -> Result<(), ImportError> {
         for stream in self.streams.values_mut() {
             let hops = std::mem::take(&mut stream.hops);
             let route = stream.route;
             let batch = match (self.next, route.vouched) {
-                // Behind the last packet nothing is known any more.
+                // After the last packet, nothing is known.
                 (None, vouched) => {
                     let last = self.survey.spots.values().map(|spot| spot.last).max();
                     let end = vouched.map_or(last.unwrap_or(0), |(_, end)| end);
@@ -286,7 +288,7 @@ impl<'a> Stream<'a> {
         counters.packets[counter as usize] += 1;
     }
 
-    /// What became of packets so far.
+    /// Counters of packets so far.
     fn report(&self, time: u64) -> Report {
         let [into, out] = self.route.points;
         let mut counters = vec![(into, self.counters[0])];
@@ -305,7 +307,7 @@ impl<'a> Stream<'a> {
 }
 
 impl Route {
-    /// Which way a packet goes. `told`: what the capture says.
+    /// Direction of a packet. `told` is the capture's own statement.
     fn direction(&self, hop: &Hop, told: Option<Direction>) -> Direction {
         let (is, way) = match &self.ways {
             Ways::One(direction) => return *direction,

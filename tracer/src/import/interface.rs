@@ -12,40 +12,40 @@ use tracer_core::model::Mac;
 /// Where packets were captured, as the file has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Interface {
-    /// LINKTYPE, what packets begin with.
+    /// Link type (LINKTYPE): what packets begin with.
     pub(super) link: u32,
     pub(super) name: Option<String>,
     pub(super) mac: Option<Mac>,
     /// Whether a filter chose the packets, as far as the file says.
     pub(super) filtered: bool,
-    /// Units of time, as in the option `if_tsresol`; `None`: microseconds.
+    /// Unit of time, as in the option `if_tsresol`; `None`: microseconds.
     resolution: Option<u8>,
-    /// Seconds that are added to all times.
+    /// Offset of all times, s.
     offset: i64,
 }
 
-/// What a capture says of itself.
+/// Statistics of a capture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Statistics {
-    /// Packets that it missed, if it says so.
+    /// Number of packets that the capture missed, if it is known.
     pub(super) missed: Option<u64>,
-    /// Packets that it has, or was given.
+    /// Number of packets that the capture has, or received.
     pub(super) packets: Option<u64>,
-    /// From when to when it lasted, Unix time, ns.
+    /// Begin and end of the capture, Unix time, ns.
     pub(super) span: Option<(u64, u64)>,
 }
 
 impl Interface {
-    /// One of which nothing else is known.
+    /// An interface of which only the link type is known.
     pub(super) fn of_link(link: DataLink) -> Self {
         Self {
-            // A file may say more beside it.
+            // In a file's header, the upper 16 bits of this field have other data.
             link: u32::from(link) & 0xffff,
             ..Self::default()
         }
     }
 
-    /// That of a block of pcapng.
+    /// The interface in a pcapng block.
     pub(super) fn of(block: &InterfaceDescriptionBlock<'_>) -> Self {
         let mut interface = Self::of_link(block.linktype);
         for option in &block.options {
@@ -79,7 +79,7 @@ impl Interface {
             1_u128.checked_shl(exponent)?
         };
         let units = u128::from(units);
-        // Apart, so that no product is too large.
+        // The parts are computed separately, so that no product overflows.
         let rest = (units % per_second).checked_mul(SECOND)? / per_second;
         let whole = i128::try_from(units / per_second * SECOND + rest).ok()?;
         let time = whole + i128::from(self.offset) * 1_000_000_000;
@@ -87,15 +87,15 @@ impl Interface {
         u64::try_from(time).ok()
     }
 
-    /// What a block says of the interface. `swapped`: the section is little endian.
+    /// The statistics of an interface in a block. `swapped`: the section is little endian.
     pub(super) fn statistics(
         &self,
         block: &InterfaceStatisticsBlock<'_>,
         swapped: bool,
     ) -> Statistics {
         let mut said = Statistics::default();
-        // A time is two words, the upper one first, whatever the order of their bytes is;
-        // pcap-file reads one of twice the length.
+        // A time is two words, the upper one first in either byte order, but pcap-file reads it
+        // as a single word of twice the length.
         let time = |units: u64| {
             self.time(if swapped {
                 units.rotate_left(32)

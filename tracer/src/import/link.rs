@@ -1,4 +1,4 @@
-//! What packets of a capture begin with, and what a program would have seen of them.
+//! Link types of captures, and the events that programs would have made of their packets.
 
 use std::borrow::Cow;
 
@@ -21,9 +21,9 @@ pub(super) enum Link {
     Ethernet,
     /// An IP header.
     Raw,
-    /// Linux's cooked header, which says which way a packet went.
+    /// Linux's cooked header (SLL), which has the packet's direction.
     Cooked,
-    /// The same with the index of the interface.
+    /// Linux's cooked header, version 2 (SLL2), which also has the index of the interface.
     Cooked2,
 }
 
@@ -38,7 +38,7 @@ const IPV6: u16 = 0x86dd;
 const TAG: usize = 4;
 
 impl Link {
-    /// That of a LINKTYPE; `None` if it is not read.
+    /// The link type for a LINKTYPE number; `None` if it is not supported.
     pub(super) const fn of(number: u32) -> Option<Self> {
         match number {
             1 => Some(Self::Ethernet),
@@ -49,12 +49,12 @@ impl Link {
         }
     }
 
-    /// Whether its packets say which way they went.
+    /// Whether packets have their direction.
     pub(super) const fn tells_direction(self) -> bool {
         matches!(self, Self::Cooked | Self::Cooked2)
     }
 
-    /// The index of the interface, where packets of several are in one capture.
+    /// Index of the interface, if packets of several are in one capture.
     pub(super) fn index(self, data: &[u8]) -> Option<u32> {
         match self {
             Self::Cooked2 => data.be32(4),
@@ -63,19 +63,20 @@ impl Link {
     }
 }
 
-/// What is known of a packet besides its headers.
+/// A packet's event, and what is known besides its headers.
 pub(super) struct Seen {
     pub(super) event: Option<HopEvent>,
-    /// Its sender's MAC address, where the frame's own header is not there.
+    /// MAC address of the sender, if the frame's own header is missing.
     pub(super) sender: Option<Mac>,
-    /// Which way it went, if the capture says so.
+    /// Direction, if the capture has it.
     pub(super) direction: Option<Direction>,
 }
 
-/// Reads a packet as a program would have; without an event if nobody follows its kind.
+/// Parses a packet as a program would. There is no event for packets that are neither IP nor
+/// ARP.
 ///
 /// # Errors
-/// [`Unparsed`], for what a program would have counted as such.
+/// [`Unparsed`], if a program would count the packet as unparsed.
 pub(super) fn read(link: Link, packet: &Captured, load: &Load) -> Result<Seen, Unparsed> {
     let Captured {
         len,
@@ -105,7 +106,7 @@ pub(super) fn read(link: Link, packet: &Captured, load: &Load) -> Result<Seen, U
             .filter(|_| is_ethernet && has_address);
         let len = len.saturating_sub(header as u32);
         let event = if is_ethernet {
-            // The walk begins at an Ethernet header, which this one stands for.
+            // The walk needs an Ethernet header, so one is made from the cooked header.
             let mut frame = vec![0; EthHdr::LEN - 2];
             frame.extend(proto.to_be_bytes());
             frame.extend(payload);
@@ -144,8 +145,8 @@ pub(super) fn read(link: Link, packet: &Captured, load: &Load) -> Result<Seen, U
     }
 }
 
-/// The event of an Ethernet frame. The kernel keeps the outermost VLAN tag beside a frame,
-/// and captures have it inside.
+/// The event of an Ethernet frame. The kernel keeps the outermost VLAN tag beside a frame, but
+/// captures have it in the frame.
 fn framed(frame: &[u8], len: u32, load: &Load) -> Result<Option<HopEvent>, Unparsed> {
     const AT: usize = EthHdr::LEN - 2;
     let kind = frame.read::<2>(AT).map(u16::from_ne_bytes);
