@@ -1,8 +1,8 @@
-//! `tracer import`: captures that people have, as a recording.
+//! `tracer import`: turns captures into a recording.
 //!
-//! Somebody has run tcpdump on several points, on several machines, and compares by eye.
-//! A capture holds packets as they passed a point: that is what agents tell of, so a
-//! capture becomes what an agent of that point would have sent, and all else is the same.
+//! A user may have run tcpdump at several points of several machines. A capture holds packets
+//! as they passed a point, as an agent's hops do. So a capture becomes what an agent at that
+//! point would have sent, and everything else is unchanged.
 //!
 //! ```text
 //! capture ──survey──► places of packets ──► nodes, points, streams
@@ -55,13 +55,12 @@ use crate::{
     terminal::tell,
 };
 
-/// UDP ports of VXLAN and Geneve that are always taken for these (RFC 7348, RFC 8926, and
-/// Linux's own default).
+/// UDP ports that always count as VXLAN (RFC 7348, and Linux's default).
 const VXLAN: [u16; 2] = [8472, 4789];
-/// See [`VXLAN`].
+/// UDP port that always counts as Geneve (RFC 8926).
 const GENEVE: u16 = 6081;
 
-/// Makes a recording of captures.
+/// Imports captures into a recording.
 ///
 /// # Errors
 /// [`Failure`], in one sentence.
@@ -78,7 +77,7 @@ pub fn run(args: &ImportArgs) -> Result<Outcome, Failure> {
         {
             Failure::BrokenPipe
         }
-        // What was written before is gone: it never had its name.
+        // The partial recording is removed, because it never got its final name.
         ImportError::Record(RecordError::Write { source, .. }) => Failure::Other(format!(
             "cannot write {}: {source}",
             stdio::output(&args.output)
@@ -123,7 +122,7 @@ fn import(args: &ImportArgs) -> Result<Outcome, ImportError> {
     captures(args, &inputs, &surveys, inventory.as_ref())
 }
 
-/// Makes a recording of packets.
+/// Makes a recording from packets of captures.
 fn captures(
     args: &ImportArgs,
     inputs: &[Input],
@@ -153,8 +152,8 @@ fn captures(
     let beginning = beginning(args, surveys, &layout, inventory, first);
     let skew = beginning.skew.unsigned_abs();
     writer.begin(Head::new(beginning, Vec::new(), Some(load.key)))?;
-    // All points are observed, by every clock, before the first packet: what a capture may
-    // have missed, its stream says.
+    // All points count as observed before the first packet, by every clock. A stream itself
+    // says what its capture may have missed.
     writer.armed(i64::try_from(first.saturating_sub(skew)).unwrap_or(0));
     let rest = convert(inputs, surveys, &layout, &load, first, &mut writer)?;
     let written = writer.end(i64::try_from(last).unwrap_or(i64::MAX))?;
@@ -162,7 +161,7 @@ fn captures(
     Ok(Outcome::of(written.hops))
 }
 
-/// The ports of tunnels.
+/// UDP ports of tunnels.
 fn ports(more: &[u16]) -> Result<TunnelPorts, ImportError> {
     let mut ports = TunnelPorts::default();
     let mut vxlan: Vec<u16> = VXLAN.to_vec();
@@ -182,7 +181,7 @@ fn ports(more: &[u16]) -> Result<TunnelPorts, ImportError> {
     Ok(ports)
 }
 
-/// What is to be known before the first packet.
+/// The beginning of the recording, before the first packet.
 fn beginning(
     args: &ImportArgs,
     surveys: &[Survey],
@@ -199,7 +198,8 @@ fn beginning(
                 .to_owned(),
         );
     }
-    // As of recordings that were made apart: what differs by more is not joined.
+    // The clocks may differ as those of separate recordings; hops that differ by more are not
+    // joined.
     let skew = if layout.nodes.len() > 1 {
         warnings.push(format!(
             "nobody has compared the clocks of these nodes: they are taken to agree within {:?}; \
@@ -228,7 +228,7 @@ fn beginning(
     }
 }
 
-/// Says what was written, and what was not.
+/// Prints what was written, and what was left out.
 fn told(args: &ImportArgs, surveys: &[Survey], layout: &Layout, written: &Written, rest: Rest) {
     let points = layout.nodes.iter().map(|hello| hello.points.len());
     let mut said = format!(

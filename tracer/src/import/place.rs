@@ -1,52 +1,52 @@
-//! Where packets of a capture were seen: the value of `--at`, and names of interfaces
-//! that say it themselves.
+//! Places of a capture's packets: the value of `--at`, and names of interfaces that contain the
+//! place.
 
 use std::{net::IpAddr, str::FromStr};
 
 use tracer_core::model::{Direction, Mac, Role};
 
-/// What a node's own namespace is called.
+/// Name of a node's host namespace.
 pub(super) const HOST: &str = "host";
 
 /// The value of `--at`: `[WHICH=]PLACE[,pod=POD][,role=ROLE]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct At {
-    /// As it was typed.
+    /// The value as typed.
     pub text: String,
-    /// Which packets it is for: a file, an interface of it by its number or name, or both
-    /// with `:` between them. `None`: those of the file at the same position.
+    /// Packets that the value is for: a file, an interface of it by number or name, or both
+    /// joined by `:`. `None`: those of the file at the same position.
     pub which: Option<String>,
-    /// Where they were seen.
+    /// Place of these packets.
     pub place: Place,
 }
 
-/// Where packets were seen.
+/// The place at which packets were seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// The node's name.
+    /// Name of the node.
     pub node: String,
-    /// `host`, or the pod's name for a pod's own namespace.
+    /// `host`, or the pod's name for a pod's own network namespace.
     pub netns: String,
-    /// The interface.
+    /// Name of the interface.
     pub interface: String,
-    /// Which way they went, if that was said.
+    /// Direction of the packets, if it was given.
     pub way: Option<Way>,
-    /// The pod that is behind the interface: names, or addresses.
+    /// Pods behind the interface: names or addresses.
     pub pods: Vec<String>,
-    /// The interface's place on the way, if that was said.
+    /// Role of the interface, if it was given.
     pub role: Option<Role>,
 }
 
-/// Which way packets went.
+/// Direction of packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// All of them the same.
+    /// All packets have this direction.
     One(Direction),
-    /// Those from this MAC address went out, all others came in.
+    /// Packets from this MAC address went out; all others came in.
     Mac(Mac),
 }
 
-/// What `--at` wants.
+/// The form of `--at`, for error messages.
 const SHAPE: &str = "give NODE/INTERFACE/DIRECTION, such as node-a/eth0/in; DIRECTION is in, out or \
                      the interface's MAC address";
 const ROLES: [Role; 5] = [
@@ -94,8 +94,8 @@ impl FromStr for At {
 }
 
 impl Place {
-    /// `NODE/INTERFACE`, `NODE/ADDRESS/INTERFACE` or `NODE/NAMESPACE/POD/INTERFACE`, each
-    /// with `/DIRECTION` if it has one.
+    /// Parses `NODE/INTERFACE`, `NODE/ADDRESS/INTERFACE` or `NODE/NAMESPACE/POD/INTERFACE`,
+    /// each with an optional `/DIRECTION`.
     pub(super) fn named(text: &str) -> Option<Self> {
         let mut parts: Vec<&str> = text.split('/').collect();
         let way = parts.last().and_then(|last| Way::named(last));
@@ -123,14 +123,13 @@ impl Place {
         })
     }
 
-    /// The place that an interface of a capture is called after, as exports do it. A name
-    /// without a direction is not taken for one.
+    /// The place in an interface's name, as exports write it. A name without a direction does
+    /// not count as a place.
     pub(super) fn of_interface(name: &str) -> Option<Self> {
         Self::named(name).filter(|place| place.way.is_some())
     }
 
-    /// The interface's place on the way: as it was said, else as interfaces of that name
-    /// usually have it.
+    /// Role of the interface: as given, or as interfaces with such names usually have it.
     pub(super) fn role(&self) -> Role {
         const BRIDGES: [&str; 6] = ["br", "cbr", "cni", "docker", "kube-bridge", "virbr"];
         const OVERLAYS: [&str; 13] = [

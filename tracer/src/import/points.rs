@@ -1,7 +1,7 @@
-//! Which observation points captures stand for, on which nodes.
+//! Observation points and nodes that captures stand for.
 //!
-//! A capture at one place is a stream of the place's node. Nodes are told apart by their
-//! names alone: what is on one node has one clock.
+//! A capture at one place is a stream of the place's node. Only names distinguish nodes, and
+//! all places on one node have one clock.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,52 +18,52 @@ use super::{
 };
 use crate::inventory::{Inventory, list};
 
-/// Packets of one place in one file: index of the file, interface, and index of the
-/// interface where packets of several are in one.
+/// Packets of one place in one file: index of the file, interface, and the packets' own
+/// interface index if an interface has packets of several.
 pub(super) type Key = (usize, (usize, Option<u32>));
 
-/// Where packets of captures were seen.
+/// Nodes and points of captures, and the packets of each.
 pub(super) struct Layout {
-    /// The nodes, each with its points and streams.
+    /// Nodes, each with its points and streams.
     pub(super) nodes: Vec<Hello>,
-    /// By packets: those that are missing are left out.
+    /// Stream and points of packets; packets without an entry are left out.
     pub(super) routes: BTreeMap<Key, Route>,
-    /// Packets that no `--at` names, of files of which others are named.
+    /// Number of packets that no `--at` names, in files with named ones.
     pub(super) unnamed: u64,
-    /// Those that an export has as dropped.
+    /// Number of packets that an export marks as dropped.
     pub(super) dropped: u64,
 }
 
-/// Where packets go.
+/// Stream and points of some packets.
 pub(super) struct Route {
     /// Index of the node.
     pub(super) node: usize,
-    /// Which of its streams.
+    /// Index of the stream among the node's.
     pub(super) stream: usize,
-    /// Index of the point of packets that come in, and of those that go out.
+    /// Index of the point for incoming packets, and for outgoing ones.
     pub(super) points: [usize; 2],
-    /// How one tells which way a packet goes.
+    /// How the direction of a packet is known.
     pub(super) ways: Ways,
-    /// From when to when nothing was missed, Unix time, ns.
+    /// Time span in which the capture missed nothing, Unix time, ns.
     pub(super) vouched: Option<(u64, u64)>,
-    /// Packets that the capture missed, as far as it says.
+    /// Number of packets that the capture missed, as far as it is known.
     pub(super) missed: u64,
 }
 
-/// How one tells which way a packet goes.
+/// How the direction of a packet is known.
 pub(super) enum Ways {
-    /// All go the same way.
+    /// All packets have this direction.
     One(Direction),
-    /// Those from this MAC address go out.
+    /// Packets from this MAC address go out.
     Mac(Mac),
-    /// The capture says it of each.
+    /// The capture has the direction of each packet.
     Told,
-    /// Those from these addresses go this way, all others the other.
+    /// Packets from these addresses have this direction, and all others the opposite one.
     From(Vec<IpAddr>, Direction),
 }
 
 impl Layout {
-    /// Finds out where the packets of all files were seen.
+    /// Finds the places of the packets in all files.
     pub(super) fn of(
         inputs: &[Input],
         surveys: &[Survey],
@@ -131,7 +131,7 @@ impl Layout {
 }
 
 impl Route {
-    /// The point of a packet that goes this way.
+    /// Index of the point for a direction.
     pub(super) const fn point(&self, direction: Direction) -> usize {
         match direction {
             Direction::Ingress => self.points[0],
@@ -140,7 +140,7 @@ impl Route {
     }
 }
 
-/// What a node would say of itself. Nobody asked its kernel.
+/// The description of a node, of whose kernel nothing is known.
 fn hello(node: &str, inventory: Option<&Inventory>) -> Hello {
     let addresses = inventory.and_then(|known| known.addresses_of_node(node).ok());
     Hello {
@@ -160,7 +160,7 @@ fn hello(node: &str, inventory: Option<&Inventory>) -> Hello {
     }
 }
 
-/// The index of a point, which is added if it is not known.
+/// Index of a point, which is added if it is new.
 fn point(
     hello: &mut Hello,
     place: &Place,
@@ -198,7 +198,7 @@ fn point(
     })
 }
 
-/// The addresses behind an interface.
+/// Addresses behind an interface.
 fn addresses(place: &Place, inventory: Option<&Inventory>) -> Result<Vec<IpAddr>, ImportError> {
     let own = Some(&place.netns).filter(|netns| *netns != HOST && place.pods.is_empty());
     let mut addresses = Vec::new();
@@ -222,7 +222,7 @@ fn addresses(place: &Place, inventory: Option<&Inventory>) -> Result<Vec<IpAddr>
     Ok(addresses)
 }
 
-/// How one tells which way packets of a place go.
+/// How the direction of a place's packets is known.
 fn ways(
     survey: &Survey,
     spot: &Spot,
@@ -238,7 +238,7 @@ fn ways(
     }
     let addresses = addresses(place, inventory)?;
     if !addresses.is_empty() {
-        // Out of the pod's own interface, and into the host by the other end of it.
+        // A pod's packets go out of its own interface, and come in at the host-side end.
         let from = match place.role() {
             Role::Pod => Direction::Egress,
             Role::Veth | Role::Bridge | Role::Overlay | Role::Uplink => Direction::Ingress,
@@ -258,8 +258,7 @@ fn ways(
     })
 }
 
-/// The place of all packets for which there is one, and how many have none although others
-/// of their file do.
+/// Places of packets, and the number of packets without a place in files with named ones.
 fn places(
     inputs: &[Input],
     surveys: &[Survey],
@@ -301,7 +300,7 @@ fn places(
                 }
                 None => missing.push(survey.name.clone()),
             },
-            // Of what `-i any` has captured, not all interfaces matter.
+            // In a capture with `-i any`, not all interfaces matter.
             _ if without.len() < untold.len() => {
                 let packets = without.iter().map(|key| survey.spots[key].packets);
                 unnamed += packets.sum::<u64>();
@@ -336,7 +335,7 @@ fn places(
     Ok((places, unnamed))
 }
 
-/// Asks for places in a file with packets of several.
+/// The error that asks for places in a file with packets of several interfaces.
 fn of_which(survey: &Survey, without: &[(usize, Option<u32>)]) -> String {
     let all = without.iter().map(|key| {
         let name = &survey.keys(*key)[0];

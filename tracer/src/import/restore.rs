@@ -1,4 +1,4 @@
-//! The recording that an export carries, as it was.
+//! Extracts the recording inside an export, unchanged.
 
 use std::{io::Write as _, path::Path};
 
@@ -12,7 +12,7 @@ use crate::{
     store::{RecordError, Target, piece_path},
 };
 
-/// Writes all recordings that an export carries whole, and says under which names.
+/// Writes all complete recordings inside an export, and prints their names.
 pub(super) fn restore(
     input: &Input,
     survey: &Survey,

@@ -1,7 +1,7 @@
-//! What is in captures, before anything is made of them: a look through all of each.
+//! Surveys captures before the import: reads each of them completely.
 //!
-//! What is wrong with the arguments is said before anything is written. And what a capture
-//! says of itself, such as how many packets it missed, comes at its end.
+//! So errors in the arguments are reported before anything is written. A capture's statistics,
+//! such as the number of missed packets, are at its end.
 
 use std::collections::BTreeMap;
 
@@ -14,20 +14,21 @@ use super::{
 };
 use crate::stdio;
 
-/// What is in a file.
+/// The contents of a file.
 pub(super) struct Survey {
-    /// What it is called.
+    /// Name of the file.
     pub(super) name: String,
     pub(super) interfaces: Vec<Interface>,
-    /// By interface and, where packets of several are in one, its index.
+    /// Packets by interface, and by their own interface index if an interface has packets of
+    /// several.
     pub(super) spots: BTreeMap<(usize, Option<u32>), Spot>,
     /// How far packets are out of order, ns.
     pub(super) disorder: u64,
-    /// Packets of which it is not known when they were there.
+    /// Number of packets without a time.
     pub(super) timeless: u64,
-    /// How many recordings it carries.
+    /// Number of recordings inside the file.
     pub(super) carried: u32,
-    /// How many of them to their ends.
+    /// Number of complete recordings inside the file.
     pub(super) whole: u32,
     pub(super) cut: bool,
 }
@@ -36,17 +37,17 @@ pub(super) struct Survey {
 #[derive(Default)]
 pub(super) struct Spot {
     pub(super) packets: u64,
-    /// When the first and the last was there, Unix time, ns.
+    /// Times of the first and the last packet, Unix time, ns.
     pub(super) first: u64,
     pub(super) last: u64,
-    /// Whether each packet says which way it went.
+    /// Whether each packet has its direction.
     pub(super) directed: bool,
-    /// What the capture says of itself; `None` if it says nothing, or different things.
+    /// Statistics of the capture; `None` without any, or with contradictory ones.
     pub(super) statistics: Option<Statistics>,
 }
 
 impl Survey {
-    /// Looks through a file.
+    /// Surveys a file.
     pub(super) fn of(input: &Input) -> Result<Self, ImportError> {
         let mut capture = input.capture()?;
         let mut survey = Self {
@@ -83,7 +84,8 @@ impl Survey {
         survey.cut = capture.cut;
         survey.interfaces = capture.interfaces;
         for ((interface, index), spot) in &mut survey.spots {
-            // Of several interfaces together it does not say which missed something.
+            // If an interface has packets of several, its statistics do not say which one
+            // missed packets.
             if let (None, Some([said])) = (index, statistics.get(interface).map(Vec::as_slice)) {
                 spot.statistics = Some(*said);
             }
@@ -111,26 +113,26 @@ impl Survey {
         Ok(())
     }
 
-    /// The places that have to be told: those that no name of an interface tells.
+    /// Places that the user has to give, because no interface's name contains them.
     pub(super) fn untold(&self) -> impl Iterator<Item = (usize, Option<u32>)> {
         let spots = self.spots.keys().copied();
         spots.filter(|spot| self.own_place(*spot).is_none() && !self.is_of_drops(*spot))
     }
 
-    /// The place that the name of an interface says.
+    /// The place in an interface's name.
     pub(super) fn own_place(&self, (interface, index): (usize, Option<u32>)) -> Option<Place> {
         let name = self.interfaces[interface].name.as_deref();
         name.filter(|_| index.is_none())
             .and_then(Place::of_interface)
     }
 
-    /// Whether an export has the packets there that kernels dropped.
+    /// Whether the interface is that of an export's dropped packets.
     pub(super) fn is_of_drops(&self, (interface, _): (usize, Option<u32>)) -> bool {
         let name = self.interfaces[interface].name.as_deref();
         name.is_some_and(|name| name.contains('/') && name.ends_with("/drop"))
     }
 
-    /// What a place can be called in `--at`.
+    /// Names of a place in `--at`.
     pub(super) fn keys(&self, (interface, index): (usize, Option<u32>)) -> Vec<String> {
         let name = self.interfaces[interface].name.clone();
         match index {
@@ -141,9 +143,9 @@ impl Survey {
 }
 
 impl Spot {
-    /// From when to when nothing was missed, Unix time, ns, if the capture vouches for that:
-    /// it says that it missed nothing, it has as many packets as it says, and no filter that
-    /// is known chose them.
+    /// Time span in which nothing was missed, Unix time, ns; `None` unless the capture vouches
+    /// for it. It does if it says that it missed nothing, has as many packets as it says, and
+    /// no known filter chose them.
     pub(super) fn vouched(&self, interface: &Interface, cut: bool) -> Option<(u64, u64)> {
         let Statistics {
             missed,

@@ -1,4 +1,4 @@
-//! The same objects, as the API server gives them.
+//! Takes objects from the API server into an inventory.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -10,7 +10,7 @@ use k8s_openapi::{
 use super::{Group, Inventory, InventoryError, Protocol, objects};
 
 impl Inventory {
-    /// Nothing yet of a cluster; what is named without a namespace is in this one.
+    /// An empty inventory of a cluster, with the default namespace.
     pub(crate) fn of_cluster(server: &str, namespace: &str) -> Self {
         Self {
             path: PathBuf::from(server),
@@ -27,25 +27,25 @@ impl Inventory {
         }
     }
 
-    /// Takes in a pod, and that there is its node.
+    /// Adds a pod, and the existence of its node.
     pub(crate) fn take_pod(&mut self, pod: &v1::Pod) -> Result<(), InventoryError> {
         let pod = objects::Pod::from(pod);
         self.expect_node(&pod.spec.node_name);
         self.add_pod(pod)
     }
 
-    /// Takes in a node.
+    /// Adds a node.
     pub(crate) fn take_node(&mut self, node: &v1::Node) -> Result<(), InventoryError> {
         self.add_node(objects::Node::from(node))
     }
 
-    /// Takes in a Service.
+    /// Adds a Service.
     pub(crate) fn take_service(&mut self, service: &v1::Service) -> Result<(), InventoryError> {
         self.add_service(objects::Service::from(service))
     }
 
-    /// Takes in some endpoints of a Service, and that there are their nodes. A pod that
-    /// nothing else is known of has its name from there.
+    /// Adds some endpoints of a Service, and the existence of their nodes. An otherwise unknown
+    /// pod gets its name from there.
     pub(crate) fn take_slice(&mut self, slice: &EndpointSlice) {
         let slice = objects::Slice::from(slice);
         for endpoint in slice.endpoints.iter().flatten() {
@@ -54,19 +54,19 @@ impl Inventory {
         self.add_slice(slice);
     }
 
-    /// Takes note that there is a node of this name, whatever its addresses are.
+    /// Notes that a node of this name exists, with unknown addresses.
     pub(crate) fn expect_node(&mut self, name: &str) {
         if !name.is_empty() {
             self.nodes.entry(name.to_owned()).or_default();
         }
     }
 
-    /// Takes note which pods a group has, by namespace and name.
+    /// Notes the pods of a group, by namespace and name.
     pub(crate) fn take_group(&mut self, group: Group, pods: Vec<(String, String)>) {
         self.groups.insert(group, pods);
     }
 
-    /// The nodes that are known by name, and of which nothing else is known.
+    /// Nodes of which only the name is known.
     pub(crate) fn unread_nodes(&self) -> Vec<String> {
         let nodes = self.nodes.iter();
         let unread = nodes.filter(|(_, node)| node.addresses.is_empty());
@@ -198,7 +198,7 @@ impl From<&EndpointSlice> for objects::Slice {
     }
 }
 
-/// The API's type for ports has more numbers than there are.
+/// A port number. The API's type for ports allows invalid numbers.
 fn number(port: i32) -> Option<u16> {
     u16::try_from(port).ok()
 }

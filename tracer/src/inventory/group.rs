@@ -1,26 +1,26 @@
-//! Pods that are named together.
+//! Groups of pods.
 
 use std::fmt;
 
-/// Pods that are named by what they have in common.
+/// A group of pods, named by what they have in common.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Group {
-    /// Their namespace.
+    /// Namespace of the pods.
     pub namespace: String,
-    /// What they have in common.
+    /// What the pods have in common.
     pub pods: Pods,
 }
 
 /// What pods can have in common.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Pods {
-    /// What keeps them running, by its name.
+    /// A workload and its name.
     Of(Workload, String),
     /// Labels, as `kubectl get pods -l` takes them.
     Labelled(String),
 }
 
-/// What keeps pods running.
+/// A workload that manages pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Workload {
     /// A Deployment.
@@ -34,7 +34,7 @@ pub enum Workload {
 }
 
 impl Workload {
-    /// As kubectl takes it: in full, in the plural, or short.
+    /// The workload for a name as in kubectl: in full, in the plural, or short.
     #[must_use]
     pub fn named(text: &str) -> Option<Self> {
         Some(match text {
@@ -46,7 +46,7 @@ impl Workload {
         })
     }
 
-    /// What messages call it.
+    /// Name of the workload in messages.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

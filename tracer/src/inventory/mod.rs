@@ -1,12 +1,13 @@
-//! Who owns which address: the cluster's objects, read from a file.
+//! The inventory: owners of addresses, from the cluster's objects in a file.
 //!
-//! Packets carry addresses, people think in pods and nodes. What joins the two is kept by Kubernetes and
-//! comes here as `kubectl get nodes,pods,services,endpointslices -A -o yaml` prints it (`-o json` is YAML,
-//! too). It is a snapshot: a pod that was replaced since has another address, which is why every error about
-//! a missing one says to write the file again.
+//! Packets have addresses, but people think in pods and nodes. Kubernetes knows both, and
+//! `kubectl get nodes,pods,services,endpointslices -A -o yaml` prints its objects (`-o json` is
+//! YAML, too). They are a snapshot: a pod that was replaced since has another address. So every
+//! error about a missing pod says to write the file again.
 //!
-//! Not every address in a pod's status is the pod's: a pod on the host network shows its node's, and one
-//! that has ended may show one that another pod has by now. Neither counts as an owner.
+//! Not every address in a pod's status is the pod's. A pod on the host network shows its node's
+//! address, and an ended pod may show an address that another pod has by now. Neither counts as
+//! an owner.
 
 mod api;
 mod error;
@@ -44,48 +45,48 @@ pub use service::{Endpoint, Service, ServicePort, Slice};
 
 use crate::stdio;
 
-/// The command whose output is understood.
+/// The command whose output is supported.
 pub(crate) const COMMAND: &str = "kubectl get nodes,pods,services,endpointslices -A -o yaml";
 
-/// From which age on objects are worth a warning: pods are replaced every day.
+/// Age of objects above which a warning appears, because pods are replaced every day.
 const STALE: Duration = Duration::from_hours(1);
 
-/// The objects of a cluster that say something about addresses.
+/// Objects of a cluster that have addresses.
 #[derive(Clone, Debug)]
 pub struct Inventory {
-    /// The file, or the API server's URL.
+    /// Path of the file, or the API server's URL.
     path: PathBuf,
-    /// How long ago the file was written, where that is known.
+    /// Age of the file; `None` if it is not known.
     age: Option<Duration>,
-    /// Whether the objects are as the API server has them now.
+    /// Whether the objects come from the API server, and so are current.
     is_live: bool,
-    /// The namespace of what is named without one.
+    /// Namespace of objects that are named without one.
     namespace: String,
     nodes: BTreeMap<String, Node>,
-    /// By namespace and name.
+    /// Pods by namespace and name.
     pods: BTreeMap<(String, String), Pod>,
-    /// The namespaces and names of the pods that were named together.
+    /// Namespaces and names of each group's pods.
     groups: BTreeMap<Group, Vec<(String, String)>>,
-    /// By namespace and name.
+    /// Services by namespace and name.
     services: BTreeMap<service::Key, Service>,
-    /// Those of each Service.
+    /// EndpointSlices of each Service.
     slices: BTreeMap<service::Key, Vec<Slice>>,
-    /// The `namespace/name` of the Service by its virtual address.
+    /// `namespace/name` of each Service, by its virtual addresses.
     virtual_addresses: BTreeMap<IpAddr, String>,
-    /// The pod or node by its address.
+    /// Pods and nodes by their addresses.
     owners: BTreeMap<IpAddr, Owner>,
 }
 
-/// How much of an objects file was read.
+/// The progress of reading an objects file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes.
+    /// Number of bytes read.
     pub bytes: u64,
-    /// How many there are, if that is known: the length of a pipe is not.
+    /// Length of the file, bytes; `None` for a pipe.
     pub of: Option<u64>,
 }
 
-/// A file that says how far it was read.
+/// A file that counts the bytes read from it.
 struct Counted<F> {
     file: File,
     progress: F,
@@ -111,27 +112,27 @@ struct Node {
 /// A pod.
 #[derive(Clone, Debug)]
 pub struct Pod {
-    /// Its addresses, of either family.
+    /// Addresses of the pod, of both families.
     pub addresses: Vec<IpAddr>,
-    /// The name of its node; empty while it has none.
+    /// Name of the pod's node; empty without a node yet.
     pub node: String,
     phase: String,
     host_network: bool,
 }
 
 impl Pod {
-    /// Whether its containers will never run again.
+    /// Whether the pod has ended, so that its containers never run again.
     fn has_ended(&self) -> bool {
         matches!(self.phase.as_str(), "Succeeded" | "Failed")
     }
 }
 
 impl Inventory {
-    /// Reads an objects file, or standard input for `-`; `progress` hears how far it is.
+    /// Reads an objects file, or standard input for `-`; calls `progress` meanwhile.
     ///
     /// # Errors
-    /// If it cannot be read, is neither YAML nor JSON, holds something else than Kubernetes objects, or lacks nodes or
-    /// pods.
+    /// If the file cannot be read, is neither YAML nor JSON, has other contents than Kubernetes
+    /// objects, or lacks nodes or pods.
     pub fn load(path: &Path, progress: impl FnMut(Progress)) -> Result<Self, InventoryError> {
         let (path, file) = stdio::open(path).map_err(|source| InventoryError::Read {
             path: path.to_owned(),
@@ -149,7 +150,7 @@ impl Inventory {
         let begin = Instant::now();
         let mut inventory = Self::parse(path, BufReader::with_capacity(1 << 18, counted))?;
         let written = total.and_then(|file| file.modified().ok());
-        // A clock that was set back makes no file younger than none.
+        // After a clock was set back, the age is 0 at least.
         inventory.age = written.and_then(|written| written.elapsed().ok());
         info!(
             "read {} nodes, {} pods and {} services from {} in {:?}",
@@ -162,7 +163,7 @@ impl Inventory {
         Ok(inventory)
     }
 
-    /// What [`Self::load`] makes of a file's content.
+    /// Parses the content of an objects file, as [`Self::load`] does.
     pub(crate) fn parse(path: &Path, input: impl BufRead) -> Result<Self, InventoryError> {
         let mut inventory = Self {
             path: path.to_owned(),
@@ -204,7 +205,7 @@ impl Inventory {
         let name = node.metadata.name;
         let mut known = Node::default();
         for address in node.status.addresses {
-            // The others are host names.
+            // Other kinds are host names.
             if matches!(address.kind.as_str(), "InternalIP" | "ExternalIP") {
                 let ip = self.address(&address.address, "node", &name)?;
                 known.addresses.push(ip);
@@ -269,10 +270,10 @@ impl Inventory {
         })
     }
 
-    /// A pod that can be followed: running, with addresses of its own.
+    /// A pod that can be followed: it runs, and has its own addresses.
     ///
     /// # Errors
-    /// If there is no such pod, with the names that come near; if it has no address, or none of its own.
+    /// If there is no such pod (with similar names), or if it has no address of its own.
     pub fn pod(&self, namespace: &str, name: &str) -> Result<&Pod, InventoryError> {
         let full_name = format!("{namespace}/{name}");
         let Some(pod) = self.pods.get(&(namespace.to_owned(), name.to_owned())) else {
@@ -319,10 +320,11 @@ impl Inventory {
         }
     }
 
-    /// The pods of a group that can be followed; never none.
+    /// Pods of a group that can be followed; at least one.
     ///
     /// # Errors
-    /// If none of them runs, with an address of its own; if an objects file is to tell who they are.
+    /// If none of them runs with its own address, or if the inventory is from a file, which
+    /// does not have groups.
     pub fn group(&self, group: &Group) -> Result<Vec<(String, &Pod)>, InventoryError> {
         let Some(members) = self.groups.get(group) else {
             let path = self.path.clone();
@@ -347,7 +349,7 @@ impl Inventory {
         }
     }
 
-    /// The addresses of a node.
+    /// Addresses of a node.
     ///
     /// # Errors
     /// If there is no such node, or if its addresses are not known.
@@ -359,19 +361,19 @@ impl Inventory {
         }
     }
 
-    /// Whether the objects are as the API server has them now.
+    /// Whether the objects come from the API server, and so are current.
     #[must_use]
     pub const fn is_live(&self) -> bool {
         self.is_live
     }
 
-    /// The namespace of what is named without one.
+    /// Namespace of objects that are named without one.
     #[must_use]
     pub fn namespace(&self) -> &str {
         &self.namespace
     }
 
-    /// What is to be said if the objects may not be those of now: how old they are.
+    /// A warning with the objects' age, if they may be outdated.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
         let age = self.age.filter(|age| *age >= STALE)?;
@@ -382,13 +384,13 @@ impl Inventory {
         ))
     }
 
-    /// The pod or node that has an address.
+    /// The pod or node that owns an address; `None` if it is not known.
     #[must_use]
     pub fn owner(&self, address: IpAddr) -> Option<&Owner> {
         self.owners.get(&address)
     }
 
-    /// Who has which address, Services included: at all times, as far as the file says.
+    /// Owners of all addresses, with Services. They count for all times.
     #[must_use]
     pub fn owners(&self) -> Owners {
         let service = |(address, name): (&IpAddr, &String)| {
@@ -404,8 +406,8 @@ impl Inventory {
         let virtual_addresses = self.virtual_addresses.iter().map(service);
         let is_no_pod = |(_, owner): &(IpAddr, Owner)| owner.kind == OwnerKind::Endpoint;
         let (others, pods): (Vec<_>, Vec<_>) = self.endpoint_owners().partition(is_no_pod);
-        // What pods say of themselves goes before what slices say of them, and a slice that
-        // names a pod before one that names none.
+        // A pod object takes precedence over EndpointSlices, and a slice that names a pod over
+        // a slice without a name.
         others
             .into_iter()
             .chain(virtual_addresses)
@@ -414,7 +416,7 @@ impl Inventory {
             .collect()
     }
 
-    /// The node that an address lives on: its owner's, else the one whose pod network holds it.
+    /// Node of an address: its owner's node, or the node whose pod network contains it.
     #[must_use]
     pub fn home(&self, address: IpAddr) -> Option<&str> {
         match self.owner(address) {
@@ -423,7 +425,7 @@ impl Inventory {
         }
     }
 
-    /// The node whose pod network holds all of a network.
+    /// The node whose pod network contains a whole network.
     #[must_use]
     pub fn home_of_network(&self, network: IpNet) -> Option<&str> {
         let holds = |node: &Node| node.pod_networks.iter().any(|own| own.contains(&network));
@@ -432,7 +434,7 @@ impl Inventory {
         Some(name)
     }
 
-    /// Whether pods have addresses of a network, as far as is known.
+    /// Whether pods have addresses in a network, as far as it is known.
     #[must_use]
     pub fn has_pods_in(&self, network: IpNet) -> bool {
         let is_pod = |owner: &Owner| owner.kind == OwnerKind::Pod;
@@ -444,10 +446,10 @@ impl Inventory {
         }) || owners.any(|(address, owner)| is_pod(owner) && network.contains(address))
     }
 
-    /// Checks that there is a node of this name.
+    /// Checks that a node of this name exists.
     ///
     /// # Errors
-    /// If there is none, with the names that there are.
+    /// If there is no such node, with the existing names.
     pub fn node(&self, name: &str) -> Result<(), InventoryError> {
         if self.nodes.contains_key(name) {
             return Ok(());
@@ -459,19 +461,19 @@ impl Inventory {
         })
     }
 
-    /// The names of all nodes that are known, in order.
+    /// Names of all known nodes, in order.
     #[must_use]
     pub fn node_names(&self) -> Vec<String> {
         self.nodes.keys().cloned().collect()
     }
 
-    /// Each address of every node, with the node's name.
+    /// All addresses of nodes, each with the node's name.
     pub fn every_node_address(&self) -> impl Iterator<Item = (&str, IpAddr)> {
         let nodes = self.nodes.iter();
         nodes.flat_map(|(name, node)| node.addresses.iter().map(|one| (name.as_str(), *one)))
     }
 
-    /// The addresses of every node by its name.
+    /// Addresses of all nodes by name.
     #[must_use]
     pub fn node_addresses(&self) -> BTreeMap<String, Vec<IpAddr>> {
         let entry = |(name, node): (&String, &Node)| (name.clone(), node.addresses.clone());
@@ -479,15 +481,15 @@ impl Inventory {
     }
 }
 
-/// The names that may have been meant by one that is not there, as `namespace/name`.
+/// Suggestions for a name that does not exist, as `namespace/name`.
 enum Namesakes {
-    /// That very name, in other namespaces.
+    /// The same name in other namespaces.
     Elsewhere(Vec<String>),
-    /// Names that come near.
+    /// Similar names.
     Near(Vec<String>),
 }
 
-/// Looks through `names`, by namespace and name, for what `full_name` may mean.
+/// Searches `names`, by namespace and name, for suggestions for `full_name`.
 fn namesakes<'a>(
     names: impl Iterator<Item = &'a (String, String)> + Clone,
     full_name: &str,

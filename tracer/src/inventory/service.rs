@@ -1,9 +1,9 @@
-//! Services and where they lead.
+//! Services and their endpoints.
 //!
-//! A Service has addresses that no interface has. Packets to one of its ports are
-//! translated on the way: to an endpoint's address and to the port that its
-//! EndpointSlice says, which the Service itself may know by a name only. Slices name
-//! their Service by a label, and each has the ports of all its endpoints.
+//! A Service has addresses that no interface has. Packets to one of its ports are translated on
+//! their way, to an endpoint's address and port. The port is in the EndpointSlice, because the
+//! Service itself may have only its name. Slices name their Service by a label, and each has
+//! the ports of all its endpoints.
 
 use std::{collections::HashSet, fmt, net::IpAddr};
 
@@ -14,44 +14,44 @@ use super::{
     objects::{self, Protocol, SERVICE_LABEL},
 };
 
-/// A namespace and a name in it.
+/// A namespace, and a name in it.
 pub(super) type Key = (String, String);
 
 /// A Service.
 #[derive(Clone, Debug, Default)]
 pub struct Service {
-    /// Its addresses within the cluster; none of a headless one.
+    /// Addresses within the cluster; empty for a headless Service.
     pub cluster: Vec<IpAddr>,
-    /// Those by which it is reached from outside: its external IPs, its load balancer's.
+    /// Addresses for access from outside: external IPs, and those of the load balancer.
     pub external: Vec<IpAddr>,
-    /// Its ports.
+    /// Ports of the Service.
     pub ports: Vec<ServicePort>,
-    /// Whether a client keeps its endpoint: `sessionAffinity: ClientIP`.
+    /// Whether a client keeps its endpoint (`sessionAffinity: ClientIP`).
     pub keeps_clients: bool,
-    /// Whether packets of pods go to endpoints on their own nodes alone:
-    /// `internalTrafficPolicy: Local`.
+    /// Whether pods' packets go only to endpoints on the pods' own nodes
+    /// (`internalTrafficPolicy: Local`).
     pub is_local_inside: bool,
-    /// Whether packets from outside go to endpoints on the node that they come to alone:
-    /// `externalTrafficPolicy: Local`.
+    /// Whether packets from outside go only to endpoints on the node that they come to
+    /// (`externalTrafficPolicy: Local`).
     pub is_local_outside: bool,
-    /// The DNS name that it stands for, if it is of the type ExternalName.
+    /// DNS name of a Service of the type ExternalName.
     external_name: Option<String>,
 }
 
 /// A port of a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServicePort {
-    /// Its name; empty where there is one port without.
+    /// Name of the port; empty for a single port without a name.
     pub name: String,
-    /// Its protocol.
+    /// Protocol of the port.
     pub protocol: Protocol,
-    /// Its number at the Service's addresses.
+    /// Number of the port at the Service's addresses.
     pub port: u16,
-    /// Its number at every node's addresses, if it has one.
+    /// Number of the port at every node's addresses, if it has one.
     pub node_port: Option<u16>,
 }
 
-/// `http 80/TCP`, or `80/TCP` of one without a name.
+/// Writes `http 80/TCP`, or `80/TCP` for a port without a name.
 impl fmt::Display for ServicePort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.name.is_empty() {
@@ -61,10 +61,10 @@ impl fmt::Display for ServicePort {
     }
 }
 
-/// Endpoints of a Service that have the same ports.
+/// Endpoints of a Service with the same ports.
 #[derive(Clone, Debug)]
 pub struct Slice {
-    /// Their ports; `None`: all.
+    /// Ports of the endpoints; `None`: all ports.
     ports: Option<Vec<SlicePort>>,
     /// The endpoints.
     pub endpoints: Vec<Endpoint>,
@@ -74,26 +74,26 @@ pub struct Slice {
 struct SlicePort {
     name: String,
     protocol: Protocol,
-    /// `None`: all.
+    /// Number of the port; `None`: all ports.
     port: Option<u16>,
 }
 
 /// An endpoint of a Service.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
-    /// Its addresses: of pods one.
+    /// Addresses of the endpoint; a pod has one.
     pub addresses: Vec<IpAddr>,
-    /// The node that it is on, where that is said.
+    /// Node of the endpoint, if it is known.
     pub node: Option<String>,
-    /// The pod's `namespace/name`, where it is one.
+    /// `namespace/name` of the pod, if the endpoint is one.
     pub pod: Option<String>,
-    /// Whether new connections are sent to it.
+    /// Whether new connections go to the endpoint.
     pub is_ready: bool,
 }
 
 impl Slice {
-    /// The port of these endpoints that a port of the Service leads to; `None` if it leads
-    /// to others.
+    /// Port of these endpoints for a port of the Service; `None` if it leads to other
+    /// endpoints.
     #[must_use]
     pub fn target(&self, port: &ServicePort) -> Option<u16> {
         let mut ports = self.ports.iter().flatten();
@@ -101,7 +101,7 @@ impl Slice {
         ports.find(same)?.port
     }
 
-    /// Whether one of its endpoints has one of these addresses.
+    /// Whether one of the endpoints has one of these addresses.
     #[must_use]
     pub fn holds(&self, addresses: &HashSet<IpAddr>) -> bool {
         let mut endpoints = self.endpoints.iter();
@@ -119,7 +119,7 @@ impl Inventory {
         let name = metadata.full_name();
         let ingress = status.load_balancer.ingress.into_iter();
         let known = Service {
-            // `None` stands for a headless one.
+            // `None` in this field means a headless Service.
             cluster: spec
                 .cluster_ips
                 .iter()
@@ -175,7 +175,7 @@ impl Inventory {
         let endpoints = endpoints.map(|endpoint| {
             let pod = endpoint.target_ref.filter(|target| target.kind == "Pod");
             Endpoint {
-                // In a slice of host names, none is an address.
+                // A slice of host names has no addresses.
                 addresses: endpoint
                     .addresses
                     .iter()
@@ -194,11 +194,10 @@ impl Inventory {
         self.slices.entry(key).or_default().push(slice);
     }
 
-    /// A Service that leads to addresses.
+    /// A Service with addresses.
     ///
     /// # Errors
-    /// If there is no such Service, with the names that come near; if it stands for a DNS
-    /// name.
+    /// If there is no such Service (with similar names), or if it is of the type ExternalName.
     pub fn service(&self, namespace: &str, name: &str) -> Result<&Service, InventoryError> {
         let full_name = format!("{namespace}/{name}");
         let Some(service) = self.services.get(&(namespace.to_owned(), name.to_owned())) else {
@@ -231,14 +230,15 @@ impl Inventory {
         }
     }
 
-    /// The endpoints of a Service.
+    /// EndpointSlices of a Service.
     #[must_use]
     pub fn slices(&self, namespace: &str, name: &str) -> &[Slice] {
         let key = (namespace.to_owned(), name.to_owned());
         self.slices.get(&key).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether a Service, as `namespace/name`, has endpoints that are ready, as far as is known.
+    /// Kind of a Service, by `namespace/name`: with ready endpoints, without them, or without
+    /// any, as far as it is known.
     pub(super) fn kind_of_service(&self, name: &str) -> OwnerKind {
         let key = name.split_once('/');
         let key = key.map(|(namespace, name)| (namespace.to_owned(), name.to_owned()));
@@ -255,8 +255,8 @@ impl Inventory {
         }
     }
 
-    /// The owners of endpoints' addresses, as slices have them: pods, and Services where they
-    /// name none, or one of which it is known that it is not there.
+    /// Owners of endpoints' addresses, from slices: pods, or the Service if the slice names no
+    /// pod, or a pod that is known not to exist.
     pub(super) fn endpoint_owners(&self) -> impl Iterator<Item = (IpAddr, Owner)> {
         let endpoints = self.slices.iter().flat_map(|(key, slices)| {
             let endpoints = slices.iter().flat_map(|slice| &slice.endpoints);
@@ -281,7 +281,7 @@ impl Inventory {
         })
     }
 
-    /// Whether there may be a pod, as `namespace/name`: a file has all of them, and of an API
+    /// Whether a pod may exist, by `namespace/name`. A file has all pods, but from an API
     /// server not all are read.
     fn may_be(&self, pod: &str) -> bool {
         let key = pod.split_once('/');
@@ -289,7 +289,7 @@ impl Inventory {
         self.is_live || key.is_some_and(|key| self.pods.contains_key(&key))
     }
 
-    /// The Services of which an endpoint has one of these addresses, by namespace and name.
+    /// Services with an endpoint that has one of these addresses, by namespace and name.
     pub fn services_to(
         &self,
         addresses: &HashSet<IpAddr>,
@@ -299,17 +299,17 @@ impl Inventory {
         leading.filter_map(|(key, _)| self.services.get_key_value(key))
     }
 
-    /// The Services that have a port of this number, by namespace and name.
+    /// Services with a port of this number, by namespace and name.
     pub fn services_with(&self, number: u16) -> impl Iterator<Item = (&Key, &Service)> {
         let mut all: Vec<_> = self.services.iter().collect();
-        // In an order that is the same each time.
+        // The order is always the same.
         all.sort_unstable_by_key(|(key, _)| *key);
         let has = move |port: &ServicePort| port.port == number;
         all.into_iter()
             .filter(move |(_, service)| service.ports.iter().any(has))
     }
 
-    /// The Service, by namespace and name, that has a virtual address.
+    /// Namespace and name of the Service that has a virtual address.
     #[must_use]
     pub fn service_at(&self, address: IpAddr) -> Option<(&str, &str)> {
         let name = self.virtual_addresses.get(&address)?;

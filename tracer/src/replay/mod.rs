@@ -1,4 +1,4 @@
-//! `tracer replay`: a recording through the same code as a live follow.
+//! `tracer replay`: runs a recording through the same code as a live follow.
 
 mod play;
 mod player;
@@ -29,10 +29,10 @@ use crate::{
 pub(crate) use self::play::travel;
 use self::{play::Play, player::Player, watch::Watch};
 
-/// How one sees all journeys that a terminal was not shown.
+/// Hint on how to see all journeys that the terminal did not show.
 const ALL: &str = "To see all: --hops, a pipe, or -o json; --where chooses.";
 
-/// Shows what was recorded.
+/// Shows recordings.
 ///
 /// # Errors
 /// [`Failure`], in one sentence.
@@ -57,14 +57,14 @@ pub fn run(args: &ReplayArgs) -> Result<Outcome, Failure> {
                 let view = Live::movable(shown, stdout.lock(), look).map_err(Failure::new)?;
                 moved(recordings, view, expectations, selection)
             } else {
-                // What comes through a pipe can be read once.
+                // Input from a pipe can be read only once.
                 let (view, _) = Live::start(shown, stdout.lock(), look).map_err(Failure::new)?;
                 let view = &mut Compared { view, expectations };
                 read(recordings, view, selection, Failure::from)
             }
         }
         Shape::Text if args.shape.is_condensed() => {
-            // A second of the recording has as many lines as one that is live.
+            // A second of the recording shows as many lines as a live second.
             let clock = |time| time;
             let view = Condensed::new(stdout.lock(), look, clock, ALL.to_owned());
             through(&args.files, &mut Compared { view, expectations }, selection)
@@ -89,8 +89,7 @@ fn words(words: [&str; 2]) -> impl Iterator<Item = String> {
     words.into_iter().map(str::to_owned)
 }
 
-/// Shows what is selected of what is in files to a view, and says what is wrong with
-/// them.
+/// Shows the selected journeys of files to a view, and prints what is wrong with the files.
 pub(crate) fn through(
     files: &[PathBuf],
     view: &mut impl View,
@@ -99,8 +98,7 @@ pub(crate) fn through(
     shown(files, view, selection, Failure::from)
 }
 
-/// The same by a view that writes elsewhere than to standard output, and has its own
-/// words if it cannot.
+/// As [`through`], with a view that does not write to standard output and has its own errors.
 pub(crate) fn shown(
     files: &[PathBuf],
     view: &mut impl View,
@@ -122,7 +120,7 @@ fn read(
     Ok(replayed)
 }
 
-/// Shows recordings to somebody who moves them in time, until that one has seen enough.
+/// Shows recordings in the live view, where the user moves in time, until the user quits.
 fn moved(
     recordings: Recordings,
     (view, wishes): (Live<StdoutLock<'_>>, Receiver<Wish>),
@@ -144,12 +142,12 @@ fn moved(
             "left before all of the recording was read, so nothing is said of the flows: wait for \
              its end, or give -o text",
         )),
-        // Nobody needs the rest.
+        // The rest is not needed.
         _ => Err(Failure::BrokenPipe),
     }
 }
 
-/// Says what is known of recordings after the last event, and limits what can be said.
+/// Prints what is known after the last event, and what limits the verdicts.
 fn limits(recordings: &Recordings) {
     for path in recordings.cut() {
         tell(&format!(
@@ -163,19 +161,19 @@ fn limits(recordings: &Recordings) {
     }
 }
 
-/// What came of a replay.
+/// The result of a replay.
 pub struct Replayed {
-    /// Journeys judged that are more than ARP and neighbour discovery.
+    /// Number of journeys, without ARP and neighbour discovery.
     pub matched: u64,
-    /// Why what was read is not all, if it is not.
+    /// Why the recording could not be read to its end; `None` if it was.
     pub broken: Option<JoinError>,
 }
 
 impl Replayed {
-    /// How a command ends that has shown it.
+    /// The outcome of a command that showed the replay.
     ///
     /// # Errors
-    /// If it is not all.
+    /// If the recording could not be read to its end.
     pub(crate) fn outcome(self) -> Result<Outcome, Failure> {
         match self.broken {
             Some(error) => Err(Failure::new(error)),
@@ -184,13 +182,13 @@ impl Replayed {
     }
 }
 
-/// Goes through recordings, and shows what the follow showed.
+/// Replays recordings, and shows what the follow showed.
 ///
-/// A file that cannot be read on ends them all there: what came before is
+/// A file that cannot be read any further ends the replay of all files. Everything before is
 /// shown.
 ///
 /// # Errors
-/// Those of the view.
+/// Errors of the view.
 pub fn replay<V: View>(
     recordings: &mut Recordings,
     reader: &mut Reader<'_, V>,

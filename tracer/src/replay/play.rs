@@ -1,6 +1,6 @@
-//! Doing what somebody wants of a replay: playing it, and moving it in time.
+//! Plays a replay, and moves it in time, as the user wishes.
 //!
-//! Whatever takes long is done a record at a time, so that the next wish is heard at once.
+//! Long operations are done one record at a time, so that the next wish takes effect at once.
 
 use std::{
     io,
@@ -18,42 +18,42 @@ use crate::view::{Clock, Course, Speed, Travels, Wish};
 
 mod problems;
 
-/// How often the view is told where the replay stands, at most.
+/// Shortest time between reports of the position to the view.
 const FRAME: Duration = Duration::from_millis(50);
 
-/// A replay that somebody watches.
+/// A replay with a user.
 pub(super) struct Play<M> {
     player: Player<M>,
     goal: Option<Goal>,
-    /// What is shown is of this time, Unix time, ns.
+    /// Time that is shown, Unix time, ns.
     position: i64,
-    /// Whether it goes on by itself, and how fast.
+    /// Whether the replay plays, and how fast.
     playing: bool,
     speed: Speed,
-    /// The problems at the position that were looked for, and which of them is chosen.
+    /// Problems at the position after a search, and index of the chosen one.
     here: Option<(Found, usize)>,
-    /// What came of all of it, once it was read.
+    /// Result of the whole recording, once it was read to its end.
     replayed: Option<Replayed>,
 }
 
-/// Where the replay is on its way to.
+/// The goal of the replay.
 #[derive(Clone, Copy, Debug)]
 enum Goal {
-    /// To a time, and there to a problem. `seeks`: somebody wants to be there; otherwise it
-    /// plays.
+    /// A time, and a problem at it. `seeks`: the user asked for this time; otherwise, the
+    /// replay plays up to it.
     Time {
         time: i64,
         problem: Option<Which>,
         seeks: bool,
     },
-    /// To the end.
+    /// The end.
     End { seeks: bool },
-    /// To a problem.
+    /// A problem.
     Problem(Search),
 }
 
 impl<M: Clone> Play<M> {
-    /// On its way to the end: what comes is shown as fast as it can be read.
+    /// A replay on its way to the end, as fast as the recording can be read.
     pub(super) const fn new(player: Player<M>) -> Self {
         Self {
             position: player.from(),
@@ -66,7 +66,7 @@ impl<M: Clone> Play<M> {
         }
     }
 
-    /// The same, at the beginning.
+    /// A replay at the beginning.
     #[cfg(test)]
     const fn at_the_beginning(player: Player<M>) -> Self {
         let mut play = Self::new(player);
@@ -74,8 +74,8 @@ impl<M: Clone> Play<M> {
         play
     }
 
-    /// Does what is wished until nobody is there any more who could wish. What came of all
-    /// of it, if all was read.
+    /// Fulfils wishes until the user has left. Returns the result of the whole recording, if it
+    /// was read to its end.
     ///
     /// # Errors
     /// Those of the view.
@@ -109,7 +109,7 @@ impl<M: Clone> Play<M> {
                 ticked = Instant::now();
             }
             match self.advance(reader) {
-                // Whoever has left needs no more.
+                // A user who has left needs nothing more.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                     return Ok(self.replayed);
                 }
@@ -122,7 +122,7 @@ impl<M: Clone> Play<M> {
         }
     }
 
-    /// Tells the view where the replay stands.
+    /// Tells the view the position of the replay.
     fn tell<V: Travels<Mark = M>>(&self, reader: &mut Shown<'_, '_, V>) -> io::Result<()> {
         let seeks = match self.goal {
             Some(Goal::Time { seeks, .. } | Goal::End { seeks }) => seeks,
@@ -150,7 +150,7 @@ impl<M: Clone> Play<M> {
         Ok(())
     }
 
-    /// Goes on as far as it is to in a time that has passed.
+    /// Plays on, after some time has passed.
     fn play_on(&mut self, passed: Duration) {
         let goal = match self.speed.rate() {
             Some(rate) => {
@@ -167,7 +167,7 @@ impl<M: Clone> Play<M> {
         self.here = None;
     }
 
-    /// Does what somebody wants, or begins to.
+    /// Fulfils a wish, or begins to.
     pub(super) fn wish<V: Travels<Mark = M>>(&mut self, wish: Wish, reader: &mut Shown<'_, '_, V>) {
         let (from, to) = (self.player.from(), self.player.to());
         match wish {
@@ -176,7 +176,7 @@ impl<M: Clone> Play<M> {
             Wish::Slower => self.set_speed(self.speed.slower()),
             Wish::By(span) => {
                 let base = match self.goal {
-                    // Who presses a key twice wants to go twice as far.
+                    // Pressing a key twice means going twice as far.
                     Some(Goal::Time {
                         time, seeks: true, ..
                     }) => time,
@@ -201,7 +201,7 @@ impl<M: Clone> Play<M> {
 
     fn set_speed(&mut self, speed: Speed) {
         self.speed = speed;
-        // What it plays up to is of the speed before.
+        // The goal depends on the earlier speed.
         if let Some(Goal::End { seeks: false }) = self.goal {
             self.stop();
         }
@@ -212,12 +212,12 @@ impl<M: Clone> Play<M> {
         V: Travels<Mark = M>,
     {
         self.here = None;
-        // What was looked for is not, now.
+        // The earlier search ends.
         reader.view().found();
         self.goal = Some(goal);
     }
 
-    /// Stands at once: at the time of what was taken last.
+    /// Stops at once, at the time of the last record.
     fn stop(&mut self) {
         self.goal = Some(Goal::Time {
             time: self.player.time(),
@@ -243,7 +243,7 @@ impl<M: Clone> Play<M> {
         }
     }
 
-    /// Goes to a time, as far as the recording has it.
+    /// Goes to a time, within the recording.
     fn go_to<V: Travels<Mark = M>>(&mut self, time: i64, reader: &mut Shown<'_, '_, V>) {
         let time = time.clamp(
             self.player.from(),
@@ -264,7 +264,7 @@ impl<M: Clone> Play<M> {
         }
     }
 
-    /// Goes on from a state. If that cannot be read any more, stays.
+    /// Continues from a state. If the files can no longer be read, stays.
     fn resume<V: Travels<Mark = M>>(&mut self, state: usize, reader: &mut Shown<'_, '_, V>) {
         if let Err(error) = self.player.resume(state, reader) {
             let line = format!("cannot go back: {error}");
@@ -275,7 +275,7 @@ impl<M: Clone> Play<M> {
         }
     }
 
-    /// Does the next of what has to be done.
+    /// Does the next step towards the goal.
     ///
     /// # Errors
     /// Those of the view.
@@ -315,7 +315,7 @@ impl<M: Clone> Play<M> {
         Ok(())
     }
 
-    /// Takes what comes next, up to the end.
+    /// Takes the next record, or the end.
     fn read_on<V: Travels<Mark = M>>(&mut self, reader: &mut Shown<'_, '_, V>) -> io::Result<()> {
         if self.player.step(reader)? {
             return Ok(());
@@ -323,7 +323,7 @@ impl<M: Clone> Play<M> {
         self.end(reader)
     }
 
-    /// Is at the end.
+    /// Handles the end of the recording.
     fn end<V: Travels<Mark = M>>(&mut self, reader: &mut Shown<'_, '_, V>) -> io::Result<()> {
         let broken = self.player.broken();
         self.player.end(reader)?;
@@ -344,8 +344,7 @@ impl<M: Clone> Play<M> {
     }
 }
 
-/// Does one wish after the other, each to its end, from the beginning on. `done` is called
-/// after each.
+/// Fulfils wishes in sequence, from the beginning, and calls `done` after each.
 ///
 /// # Errors
 /// Those of the view.

@@ -1,14 +1,14 @@
-//! A replay that is at a time: on to a later one, back to an earlier one.
+//! A replay with a position in time, which can go forwards and back.
 //!
-//! **What is shown at a time** is what a replay from the start has shown once it has taken
-//! every record up to then, and none that is later. A verdict rests on all that came before
-//! it: which losses make a pattern, which connection was translated, which number a journey
-//! has. So nothing less than the whole state may be gone back to, and nothing is guessed.
+//! **The view at a time** is what a replay from the start has shown after all records up to
+//! that time, and no later one. A verdict depends on everything before it: losses that make a
+//! pattern, translated connections, numbers of journeys. So going back needs the whole state,
+//! and nothing is guessed.
 //!
-//! **Going back** is going on from an earlier [`State`]. The player keeps one from time to
-//! time, as it reads on where it has not been yet: the core, the place in the files, and what
-//! the view was told. There are a bounded number of them, in bounded memory: whenever there
-//! are too many, every second one goes.
+//! **Going back** means continuing from an earlier [`State`]. The player keeps a state at
+//! intervals, when it reads a part for the first time: the core, the position in the files, and
+//! what the view was told. Their number and memory are bounded. If there are too many, every
+//! second one is removed.
 
 use std::io;
 
@@ -24,50 +24,51 @@ use crate::{
     view::Travels,
 };
 
-/// How many states are kept.
+/// Limit of states.
 const STATES: usize = 256;
 
-/// About how many bytes all of them may take at most.
+/// Memory limit of all states, approximate bytes.
 const BYTES: usize = 1 << 30;
 
-/// Of how much memory that is there they may take one part.
+/// The states may take this fraction of the available memory.
 const SHARE: usize = 4;
 
-/// How many packets lie between two states, at first: those that are replayed in an instant.
+/// Number of packets between two states at first; so many are replayed in an instant.
 const SPACING: u64 = 100_000;
 
-/// How many journeys there are to look back at after a jump.
+/// Number of journeys to look back at after a jump.
 const LOOK_BACK: u64 = 1_000;
 
-/// A replay at a time.
+/// A replay with a position in time.
 pub(super) struct Player<M> {
     recordings: Recordings,
     core: Core,
-    /// By agent: whether it is gone.
+    /// By agent: whether the agent is gone.
     away: Vec<bool>,
-    /// Why what comes next cannot be read.
+    /// Why the next record cannot be read.
     broken: Option<JoinError>,
-    /// The latest time of what was taken, Unix time, ns.
+    /// Time of the latest record taken, Unix time, ns.
     time: i64,
     /// Whether all was taken, and summed up.
     ended: bool,
-    /// When it begins.
+    /// Begin of the recording, Unix time, ns.
     from: i64,
-    /// When it ends, and how many entries are known then, once all of it was read.
+    /// End of the recording, Unix time, ns, and number of entries then; `None` before it was
+    /// read to its end.
     to: Option<(i64, u64)>,
-    /// In rising order. The first is the beginning.
+    /// States in order of time; the first is the beginning.
     states: Vec<State<M>>,
-    /// About how many bytes they may take.
+    /// Memory that the states may take, approximate bytes.
     room: usize,
-    /// How many packets lie between two states.
+    /// Number of packets between two states.
     spacing: u64,
-    /// How many journeys there are to look back at after a jump, about.
+    /// Approximate number of journeys to look back at after a jump.
     look_back: u64,
-    /// How many were taken since the latest state.
+    /// Number of packets taken since the latest state.
     taken: u64,
 }
 
-/// What a replay goes on from.
+/// A state from which a replay continues.
 struct State<M> {
     recordings: Recordings,
     core: Core,
@@ -76,21 +77,21 @@ struct State<M> {
     progress: Progress,
     problems: u64,
     mark: M,
-    /// About how many bytes it takes.
+    /// Memory that the state takes, approximate bytes.
     weight: usize,
 }
 
-/// Who shows a replay.
+/// The reader and view of a replay.
 pub(super) type Shown<'a, 'b, V> = Reader<'a, Watch<'b, V>>;
 
 impl<M> Player<M> {
-    /// At the beginning; `None` if what is replayed can be read once only.
+    /// A player at the beginning; `None` if the input can be read only once.
     pub(super) fn new<V: Travels<Mark = M>>(
         recordings: Recordings,
         reader: &mut Shown<'_, '_, V>,
     ) -> Option<Self> {
         let mut core = Core::new(recordings.beginning());
-        // The view holds what was judged.
+        // The view holds the judged journeys.
         core.keep(Bound { bytes: 0 });
         let from = recordings.from();
         let mut player = Self {
@@ -112,7 +113,7 @@ impl<M> Player<M> {
         (!player.states.is_empty()).then_some(player)
     }
 
-    /// One that keeps states more often, or less.
+    /// The player with another number of packets between two states.
     #[cfg(test)]
     pub(super) fn spaced(self, spacing: u64) -> Self {
         Self {
@@ -122,28 +123,28 @@ impl<M> Player<M> {
         }
     }
 
-    /// How many states there are.
+    /// Number of states.
     #[cfg(test)]
     pub(super) const fn states(&self) -> usize {
         self.states.len()
     }
 
-    /// When the recording begins, Unix time, ns.
+    /// Begin of the recording, Unix time, ns.
     pub(super) const fn from(&self) -> i64 {
         self.from
     }
 
-    /// When it ends, if all of it was read once.
+    /// End of the recording, Unix time, ns; `None` before it was read to its end.
     pub(super) fn to(&self) -> Option<i64> {
         self.to.map(|(time, _)| time)
     }
 
-    /// The latest time of what was taken.
+    /// Time of the latest record taken, Unix time, ns.
     pub(super) const fn time(&self) -> i64 {
         self.time
     }
 
-    /// When what comes next was; `None` once all was taken.
+    /// Time of the next record, Unix time, ns; `None` once all were taken.
     pub(super) fn next_time(&mut self) -> Option<i64> {
         self.recordings.next_time()
     }
@@ -157,7 +158,7 @@ impl<M> Player<M> {
         &self.core
     }
 
-    /// Takes why not all could be read, if so.
+    /// Takes the reason why the recording could not be read to its end.
     pub(super) const fn broken(&mut self) -> Option<JoinError> {
         self.broken.take()
     }
@@ -166,7 +167,7 @@ impl<M> Player<M> {
         &self.recordings
     }
 
-    /// Takes what comes next. False if nothing does.
+    /// Takes the next record; false if there is none.
     ///
     /// # Errors
     /// Those of the view.
@@ -207,7 +208,7 @@ impl<M> Player<M> {
         self.core.take(record);
     }
 
-    /// Sums up, after all was taken.
+    /// Shows the summary, after all records were taken.
     ///
     /// # Errors
     /// Those of the view.
@@ -226,7 +227,7 @@ impl<M> Player<M> {
         Ok(())
     }
 
-    /// Has the view show how it stands.
+    /// Tells the view the state of the follow.
     ///
     /// # Errors
     /// Those of the view.
@@ -237,13 +238,13 @@ impl<M> Player<M> {
         let standing = Standing {
             accounting: self.core.accounting(),
             away: self.away.clone(),
-            // What was sampled is in the accounting.
+            // The accounting has the packets left out by sampling.
             sample: u32::MAX,
         };
         reader.standing(self.core.scene(), &standing)
     }
 
-    /// Keeps a state, where there is none after.
+    /// Keeps a state, if there is no later one.
     fn keep<V: Travels<Mark = M>>(&mut self, reader: &mut Shown<'_, '_, V>) {
         self.taken = 0;
         let progress = reader.progress();
@@ -280,8 +281,8 @@ impl<M> Player<M> {
         }
     }
 
-    /// The state from which to go on to a time: the latest with which there are journeys to
-    /// look back at.
+    /// The state from which to continue to a time: the latest one with enough journeys to look
+    /// back at.
     pub(super) fn state_before(&self, time: i64) -> usize {
         let later = self.states.partition_point(|state| state.time <= time);
         let latest = later.saturating_sub(1);
@@ -296,7 +297,7 @@ impl<M> Player<M> {
             .unwrap_or(0)
     }
 
-    /// About how many entries are known at a time after a state and before the next one.
+    /// Approximate number of entries at a time between a state and the next one.
     fn known_about(&self, state: usize, time: i64) -> u64 {
         let (begin, known) = (&self.states[state], self.states[state].progress.read);
         let Some((end, last)) = (match self.states.get(state + 1) {
@@ -311,7 +312,7 @@ impl<M> Player<M> {
         known + (last.saturating_sub(known) as f64 * part) as u64
     }
 
-    /// The latest state that knows of fewer entries than so many.
+    /// The latest state with fewer entries than this number.
     pub(super) fn state_with_fewer(&self, entries: u64) -> usize {
         let more = self
             .states
@@ -319,16 +320,16 @@ impl<M> Player<M> {
         more.saturating_sub(1)
     }
 
-    /// When a state is, how many entries were known then, and how many problems.
+    /// Time of a state, Unix time, ns, and number of entries and of problems at it.
     pub(super) fn known_at(&self, state: usize) -> (i64, u64, u64) {
         let state = &self.states[state];
         (state.time, state.progress.read, state.problems)
     }
 
-    /// Goes back to a state, or on to a later one.
+    /// Continues from a state, an earlier or a later one.
     ///
     /// # Errors
-    /// If what comes after it cannot be read any more: all is as it was.
+    /// If the files can no longer be read; then nothing has changed.
     pub(super) fn resume<V: Travels<Mark = M>>(
         &mut self,
         state: usize,
@@ -354,16 +355,16 @@ impl<M> Player<M> {
     }
 }
 
-/// About how many bytes all states may take here.
+/// Memory that all states may take on this machine, approximate bytes.
 fn room() -> usize {
     room::available().map_or(BYTES, |bytes| BYTES.min(bytes / SHARE))
 }
 
-/// About how many bytes a state takes: rather too many than too few.
+/// Memory that a state takes, approximate bytes, rather too many than too few.
 fn weight(core: &Core, recordings: &Recordings) -> usize {
-    /// What was read and waits to be taken, without what was captured of it.
+    /// Bytes of a record that waits, without captured bytes.
     const WAITING: usize = 1 << 10;
-    /// How many captured frames there are at most to each KiB of what refers to them.
+    /// Limit of captured frames per KiB of records that refer to them.
     const FRAMES: usize = 4;
 
     let bytes = core.weight() + recordings.waiting() * WAITING;
