@@ -49,7 +49,7 @@ pub(super) struct Player<M> {
     broken: Option<JoinError>,
     /// Time of the latest record taken, Unix time, ns.
     time: i64,
-    /// Whether all was taken, and summed up.
+    /// Whether all records were taken, and the summary was shown.
     ended: bool,
     /// Begin of the recording, Unix time, ns.
     from: i64,
@@ -149,7 +149,7 @@ impl<M> Player<M> {
         self.recordings.next_time()
     }
 
-    /// Whether all was taken, and summed up.
+    /// Whether all records were taken, and the summary was shown.
     pub(super) const fn ended(&self) -> bool {
         self.ended
     }
