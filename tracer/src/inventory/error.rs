@@ -1,4 +1,4 @@
-//! What can be wrong with an objects file, or with what is looked for in it.
+//! Errors of an objects file, and of look-ups in it.
 
 use std::{
     io,
@@ -13,59 +13,59 @@ use super::{
 };
 use crate::stdio::INPUT;
 
-/// Why the cluster's objects are not known, or one of them is not there.
+/// Why the cluster's objects are not known, or one of them does not exist.
 #[derive(Debug, thiserror::Error)]
 pub enum InventoryError {
     /// The file cannot be read.
     #[error("the objects file {p} cannot be read ({source}): {}", written(path, "it"), p = path.display())]
     Read {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The file is not YAML. What it is, it may be for a good reason: nobody is
-    /// told to overwrite it.
+    /// The file is not YAML. It may be there for another purpose, so the message does not say
+    /// to overwrite it.
     #[error("{p} is not YAML ({why}): write it with `{COMMAND} > objects.yaml`", p = path.display())]
     NotYaml {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the parser stumbled over, with its line.
+        /// The parser's error, with the line.
         why: String,
     },
-    /// The file begins as JSON does, and is none.
+    /// The file begins like JSON, but is not JSON.
     #[error("{p} is not JSON ({why}): write it with `{COMMAND} > objects.yaml`", p = path.display())]
     NotJson {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the parser stumbled over, with its line.
+        /// The parser's error, with the line.
         why: String,
     },
-    /// The file is YAML and nothing that kubectl prints. Not to be overwritten
+    /// The file is YAML, but not kubectl's output. The message does not say to overwrite it
     /// either.
     #[error("{p} is YAML, but not of Kubernetes objects ({why}): write it with `{COMMAND} > objects.yaml`", p = path.display())]
     NotObjects {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is missing or of another type.
+        /// What is missing, or has another type.
         why: String,
     },
-    /// The file lacks objects that nothing can be done without.
+    /// The file lacks required objects.
     #[error("{p} holds no {what}: {}", written(path, "it"), p = path.display())]
     Lacks {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// `nodes` or `pods`.
         what: &'static str,
     },
-    /// An address in the file is none.
+    /// An address in the file is invalid.
     #[error("{p} gives {kind} {name} the address `{text}`, which is none: {}", written(path, "the file again"), p = path.display())]
     Address {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// `node`, `pod` or `service`.
         kind: &'static str,
-        /// Whose address.
+        /// Name of the object with this address.
         name: String,
         /// The address.
         text: String,
@@ -73,23 +73,23 @@ pub enum InventoryError {
     /// There is no such pod.
     #[error("{}{} holds no pod {name}: {}", path.display(), written_ago(*age), did_you_mean(near, "pods"))]
     UnknownPod {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// How long ago it was written, where that is known.
+        /// Age of the file; `None` if it is not known.
         age: Option<Duration>,
         /// `namespace/name`.
         name: String,
-        /// Names like it.
+        /// Similar names.
         near: Vec<String>,
     },
-    /// There is an object of that name in another namespace only.
+    /// An object of that name exists in other namespaces only.
     #[error(
         "{} holds no {kind} {name}, but {}: name the {kind} with its namespace",
         path.display(),
         list(elsewhere, "and")
     )]
     OtherNamespace {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// `pod` or `service`.
         kind: &'static str,
@@ -101,26 +101,26 @@ pub enum InventoryError {
     /// There is no such Service.
     #[error("{}{} holds no service {name}: {}", path.display(), written_ago(*age), did_you_mean(near, "services"))]
     UnknownService {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// How long ago it was written, where that is known.
+        /// Age of the file; `None` if it is not known.
         age: Option<Duration>,
         /// `namespace/name`.
         name: String,
-        /// Names like it.
+        /// Similar names.
         near: Vec<String>,
     },
-    /// The Service is a name for a name.
+    /// The Service is of the type ExternalName.
     #[error(
         "service {name} is of the type ExternalName and has no addresses: follow those of {target} with --src-ip or --dst-ip"
     )]
     ExternalName {
         /// `namespace/name`.
         name: String,
-        /// The DNS name that it stands for.
+        /// DNS name that the Service stands for.
         target: String,
     },
-    /// The pod is not running any more.
+    /// The pod has ended.
     #[error(
         "pod {name} has ended ({phase}) and its address may be another pod's by now: follow a running pod"
     )]
@@ -139,30 +139,30 @@ pub enum InventoryError {
     NoAddress {
         /// `namespace/name`.
         name: String,
-        /// Mostly `Pending`.
+        /// Phase of the pod, mostly `Pending`.
         phase: String,
-        /// Whether that is as the API server has it now.
+        /// Whether the object comes from the API server, and so is current.
         is_live: bool,
     },
-    /// The file does not say which pods these are.
+    /// A file does not say which pods belong to a group.
     #[error(
         "which pods {group} has is asked of the Kubernetes API, and {} does not say it: name a pod, or leave out --inventory",
         path.display()
     )]
     Group {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What was named.
+        /// The group, as it was named.
         group: String,
     },
-    /// None of the pods can be followed.
+    /// No pod of the group can be followed.
     #[error(
         "{group} has {pods} pods, and none that runs with an address of its own: `kubectl get pods -o wide` shows why"
     )]
     NoneRuns {
-        /// What was named.
+        /// The group, as it was named.
         group: String,
-        /// How many pods it has.
+        /// Number of the group's pods.
         pods: usize,
     },
     /// The node's addresses are not known.
@@ -170,29 +170,29 @@ pub enum InventoryError {
         "the addresses of node {0} are not known: give one with --src-ip or --dst-ip, or ask for the right to get nodes"
     )]
     NodeAddress(String),
-    /// The pod's address is its node's.
+    /// The pod is on the host network, so its address is its node's.
     #[error(
         "pod {name} is on the host network, so its packets cannot be told from its node's: follow the node's address with --src-ip or --dst-ip {address}"
     )]
     HostNetwork {
         /// `namespace/name`.
         name: String,
-        /// The node's address.
+        /// Address of the node.
         address: IpAddr,
     },
     /// There is no such node.
     #[error("{} holds no node {name}: it has {}", path.display(), list(known, "and"))]
     UnknownNode {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The name.
+        /// The unknown name.
         name: String,
-        /// The nodes that there are.
+        /// The existing nodes.
         known: Vec<String>,
     },
 }
 
-/// How to have the file, or `what` it is called.
+/// How to write the file; `what` is its name in the sentence.
 fn written(path: &Path, what: &str) -> String {
     if path == Path::new(INPUT) {
         format!("pipe `{COMMAND}` into it")
@@ -201,7 +201,7 @@ fn written(path: &Path, what: &str) -> String {
     }
 }
 
-/// Stale objects are why most pods are not found.
+/// The age in a sentence, because most missing pods are due to outdated objects.
 fn written_ago(age: Option<Duration>) -> String {
     let old = age.filter(|age| *age >= Duration::from_mins(1));
     old.map_or_else(String::new, |age| format!(" (written {} ago)", ago(age)))

@@ -1,10 +1,10 @@
-//! The few fields of Kubernetes objects that are read.
+//! The fields of Kubernetes objects that are read.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-/// A Kubernetes object that says something about addresses.
+/// A Kubernetes object that has addresses.
 pub(super) enum Object {
     Node(Node),
     Pod(Pod),
@@ -12,19 +12,18 @@ pub(super) enum Object {
     Slice(Slice),
 }
 
-/// Whether an object of this kind is worth parsing.
+/// Whether objects of this kind are parsed.
 pub(super) fn is_of_use(kind: &str) -> bool {
     matches!(kind, "Node" | "Pod" | "Service" | "EndpointSlice") || kind.ends_with("List")
 }
 
-/// The label of an EndpointSlice that names its Service.
+/// Label of an EndpointSlice that names its Service.
 pub(crate) const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 
-/// The fields that are read with all that is in them.
+/// Fields that are read with all their contents.
 pub(super) const WHOLE: [&str; 2] = ["endpoints", "ports"];
 
-/// The fields that are read, by the one that they are in: those of the structs
-/// below.
+/// Fields that are read, by the field around them: those of the structs below.
 pub(super) const SECTIONS: [(&str, &[&str]); 3] = [
     ("metadata", &["name", "namespace", "labels"]),
     (
@@ -59,7 +58,7 @@ pub(super) struct Metadata {
     pub(super) labels: BTreeMap<String, String>,
 }
 
-/// Where kubectl puts what is written without a namespace.
+/// Namespace that kubectl uses for objects without one.
 fn default_namespace() -> String {
     "default".to_owned()
 }
@@ -165,7 +164,7 @@ pub(super) struct ServicePort {
     #[serde(default)]
     pub(super) protocol: Protocol,
     pub(super) port: u16,
-    /// 0 where it has none.
+    /// Number of the node port; 0 without one.
     #[serde(default)]
     pub(super) node_port: u16,
 }
@@ -184,16 +183,16 @@ pub(super) struct LoadBalancer {
 
 #[derive(Deserialize)]
 pub(super) struct Ingress {
-    /// Others have a name.
+    /// IP address; other entries have a host name.
     #[serde(default)]
     pub(super) ip: Option<String>,
 }
 
-/// A protocol by the name that Kubernetes has for it.
+/// A protocol, by Kubernetes' name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Protocol {
-    /// What is meant where none is named.
+    /// TCP, which is the default.
     #[default]
     Tcp,
     /// UDP.
@@ -203,7 +202,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// Its IANA number.
+    /// IANA protocol number.
     #[must_use]
     pub const fn number(self) -> u8 {
         match self {
@@ -213,7 +212,7 @@ impl Protocol {
         }
     }
 
-    /// As Kubernetes writes it.
+    /// Kubernetes' name of the protocol.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Tcp => "TCP",
@@ -223,14 +222,14 @@ impl Protocol {
     }
 }
 
-/// An EndpointSlice: some of the endpoints of a Service.
+/// An EndpointSlice, which has some of the endpoints of a Service.
 #[derive(Deserialize)]
 pub(super) struct Slice {
     pub(super) metadata: Metadata,
-    /// `null` of a slice without any.
+    /// Endpoints; `null` in a slice without any.
     #[serde(default)]
     pub(super) endpoints: Option<Vec<Endpoint>>,
-    /// `null` where all are meant.
+    /// Ports; `null` for all ports.
     #[serde(default)]
     pub(super) ports: Option<Vec<SlicePort>>,
 }
@@ -238,7 +237,7 @@ pub(super) struct Slice {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Endpoint {
-    /// Host names, in a slice of them.
+    /// Addresses, or host names in a slice of host names.
     #[serde(default)]
     pub(super) addresses: Vec<String>,
     #[serde(default)]
@@ -251,7 +250,7 @@ pub(super) struct Endpoint {
 
 #[derive(Default, Deserialize)]
 pub(super) struct Conditions {
-    /// Where nothing is said, it is.
+    /// Whether the endpoint is ready, which is the default.
     #[serde(default)]
     pub(super) ready: Option<bool>,
 }
@@ -268,12 +267,12 @@ pub(super) struct TargetRef {
 
 #[derive(Deserialize)]
 pub(super) struct SlicePort {
-    /// That of the Service's port, empty where that has none.
+    /// Name of the Service's port; empty for a port without a name.
     #[serde(default)]
     pub(super) name: Option<String>,
     #[serde(default)]
     pub(super) protocol: Protocol,
-    /// `None`: all ports.
+    /// Number of the port; `None`: all ports.
     #[serde(default)]
     pub(super) port: Option<u16>,
 }

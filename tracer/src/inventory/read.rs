@@ -1,9 +1,8 @@
-//! From a file to objects, a few at a time.
+//! Reads objects from a file, a few at a time.
 //!
-//! What kubectl prints of a large cluster is hundreds of megabytes, of which
-//! little is of use. So nothing here holds more than some items: YAML goes
-//! through a [`Skimmer`] first, JSON is parsed as it comes, and both leave out
-//! what is not asked for before it takes memory.
+//! kubectl's output for a large cluster has hundreds of megabytes, and only a small part is
+//! needed. So this module holds only some items at a time. YAML goes through a [`Skimmer`]
+//! first, and JSON is parsed as a stream. Both skip unneeded fields before these take memory.
 
 use std::{
     fmt,
@@ -23,22 +22,22 @@ use super::{
     skimmed::{Skim, Skimmed, kind_of_items},
 };
 
-/// Why objects cannot be had; the file is named later.
+/// Why objects cannot be read; the caller adds the file's name.
 #[derive(Debug)]
 pub(super) enum Error {
-    /// The text is no YAML: why.
+    /// The text is not YAML; with the cause.
     NotYaml(String),
-    /// It begins as JSON does, and is none: why.
+    /// The text begins like JSON, but is not JSON; with the cause.
     NotJson(String),
-    /// The text is fine and not of Kubernetes objects: what is wrong.
+    /// The text is valid, but has no Kubernetes objects; with what is wrong.
     NotObjects(String),
-    /// It cannot be read.
+    /// The file cannot be read.
     Read(io::Error),
-    /// Who took an object did not like it.
+    /// The receiver of an object refused it.
     Taken(InventoryError),
 }
 
-/// Parsers keep no more of an error than its text.
+/// Parsers keep only the text of an error.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -71,10 +70,10 @@ impl Error {
     }
 }
 
-/// Gives all objects of a file, of one document or several, in YAML or JSON.
+/// Passes all objects of a file to `take`: one document or several, in YAML or JSON.
 ///
 /// # Errors
-/// If it is neither, or not of Kubernetes objects; those of `take`.
+/// If the file is neither, or has no Kubernetes objects; also errors of `take`.
 pub(super) fn objects(
     path: &Path,
     mut input: impl BufRead,
@@ -100,7 +99,7 @@ fn json(input: impl BufRead, take: &mut Take<'_>) -> Result<(), Error> {
     while text.end().is_err() {
         let mut failed = None;
         let each = |list: Option<&str>, item: Skimmed| {
-            // The list's own kind may be behind its items.
+            // The list's own kind may come after its items.
             let kind = match (list.map(kind_of_items), &item.kind) {
                 (Some(None), _) | (None, None) => return Ok(Some(item)),
                 (Some(Some(kind)), _) => kind,
@@ -145,10 +144,10 @@ fn yaml(mut input: impl BufRead, take: &mut Take<'_>) -> Result<(), Error> {
     reading.result
 }
 
-/// What is made of the parts of a YAML file.
+/// The state of reading a YAML file.
 struct Reading<'a, 't> {
     take: &'a mut Take<'t>,
-    /// Items whose kind their list will say.
+    /// Items without a kind, which wait for the list's kind.
     waiting: Vec<Chunk>,
     result: Result<(), Error>,
 }
@@ -191,8 +190,8 @@ impl Reading<'_, '_> {
 /// Parses a part; errors name the file's own lines.
 fn parse<T: serde::de::DeserializeOwned>(chunk: &Chunk) -> Result<T, Error> {
     serde_saphyr::from_str_with_options(&chunk.text, unlimited()).map_err(|error| {
-        // Where an object lacks something is said of its end, if at all: only errors of the text keep
-        // their line.
+        // If an object lacks something, the parser names its end as the place, if any. So only
+        // syntax errors keep their line.
         let text = serde_saphyr::from_str_with_options::<IgnoredAny>(&chunk.text, unlimited());
         let Err(error) = text else {
             return Error::NotObjects(without_place(&error.to_string()));
@@ -201,7 +200,7 @@ fn parse<T: serde::de::DeserializeOwned>(chunk: &Chunk) -> Result<T, Error> {
         let place = error.location().map_or_else(String::new, |place| {
             let line = usize::try_from(place.line()).unwrap_or(usize::MAX);
             let line = chunk.lines.get(line.saturating_sub(1));
-            // Some errors are found behind the last line.
+            // Some errors are found after the last line.
             let line = line.or(chunk.lines.last()).copied().unwrap_or(1);
             format!(" at line {line}, column {}", place.column())
         });
@@ -209,14 +208,14 @@ fn parse<T: serde::de::DeserializeOwned>(chunk: &Chunk) -> Result<T, Error> {
     })
 }
 
-/// What an error says before it says where.
+/// The text of an error, without its place.
 fn without_place(error: &str) -> String {
     let error = error.lines().next().unwrap_or_default();
     let (what, _) = error.split_once(" at line ").unwrap_or((error, ""));
     what.to_owned()
 }
 
-/// As much of a text as a sentence has room for: errors may quote all of a file.
+/// The beginning of a text, for a sentence, because errors may quote a whole file.
 fn brief(text: &str) -> String {
     const ROOM: usize = 120;
     let line = text.lines().next().unwrap_or_default();
@@ -226,8 +225,8 @@ fn brief(text: &str) -> String {
     }
 }
 
-/// The parser's limits are meant for small files of strangers: an inline list of a few thousand values is
-/// beyond them. Those on nesting and on aliases stay.
+/// Options of the parser without its limits for small untrusted files, which an inline list of
+/// a few thousand values exceeds. The limits on nesting and on aliases stay.
 fn unlimited() -> Options {
     options! {
         budget: budget! {

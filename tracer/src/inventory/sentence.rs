@@ -2,13 +2,13 @@
 
 use std::{borrow::Borrow, cmp::Reverse, time::Duration};
 
-/// As many names as a sentence can hold.
+/// Limit of names in a sentence.
 const MAX: usize = 5;
 
-/// How like two names must be, of 1000, for one to be meant by the other.
+/// Least similarity of two names, out of 1000, for a suggestion.
 const ALIKE: u32 = 700;
 
-/// `a`, `a and b`, `a, b and c`; the end of a long list is only counted.
+/// Joins names: `a`, `a and b`, `a, b and c`. The end of a long list is only counted.
 pub(crate) fn list<S: Borrow<str>>(names: &[S], conjunction: &str) -> String {
     match names {
         [] => String::new(),
@@ -23,7 +23,7 @@ pub(crate) fn list<S: Borrow<str>>(names: &[S], conjunction: &str) -> String {
     }
 }
 
-/// How old something is, in one unit: `3 days`, `1 hour`, `20 minutes`.
+/// An age in one unit: `3 days`, `1 hour`, `20 minutes`.
 pub(super) fn age(age: Duration) -> String {
     let minutes = age.as_secs() / 60;
     let (number, unit) = match minutes {
@@ -35,8 +35,8 @@ pub(super) fn age(age: Duration) -> String {
     format!("{number} {unit}{plural}")
 }
 
-/// Up to three of the names that may have been meant, the likeliest first: what begins with `wanted`, as
-/// the pods of a Deployment do, and what looks like it.
+/// Up to three suggestions for `wanted`, the most similar first: names that begin with
+/// `wanted`, as pods of a Deployment do, and similar names.
 pub(crate) fn nearest(wanted: &str, names: impl Iterator<Item = String>) -> Vec<String> {
     let likeness = |name: &str| match name.starts_with(wanted) {
         true => 1000,

@@ -1,26 +1,26 @@
-//! YAML without what nobody asks for.
+//! Skips unneeded parts of YAML.
 //!
-//! kubectl prints some two hundred lines about a pod, and twelve of them say who has which
-//! address. A YAML parser takes seconds for the other lines of a large cluster.
-//! In block style, what belongs to a key is indented deeper than the key, so
-//! lines can be left out without being understood. Only that is used here:
-//! whatever does not begin with a plain key is kept, and the parser judges it.
+//! kubectl prints about two hundred lines for a pod, and twelve of them concern addresses. A
+//! YAML parser takes seconds for the other lines of a large cluster. In block style, the value
+//! of a key is indented deeper than the key, so lines can be skipped without being parsed. Only
+//! that is used here. Lines that do not begin with a plain key are kept, and the parser judges
+//! them.
 //!
-//! Text comes out in chunks that parse alone: a document, or some of the items
-//! of a list, so that a large list is never in memory as a whole.
+//! The output is chunks that parse separately: a document, or some items of a list. So a large
+//! list is never in memory as a whole.
 
 use super::objects::{SECTIONS, WHOLE, is_of_use};
 
-/// Bytes of items that are parsed at once, about.
+/// Approximate size of items that are parsed at once, bytes.
 const CHUNK: usize = 1 << 16;
 
-/// Lines that parse alone.
+/// Lines that parse separately.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Chunk {
     pub(super) text: String,
     /// The number of each line in the file, from 1.
     pub(super) lines: Vec<u64>,
-    /// Whether an item does not say its kind.
+    /// Whether an item has no kind of its own.
     pub(super) kindless: bool,
 }
 
@@ -32,16 +32,16 @@ impl Chunk {
     }
 }
 
-/// What comes out, in order.
+/// The output, in order.
 #[derive(Debug)]
 pub(super) enum Part {
-    /// Items of the list that the next document is the rest of.
+    /// Items of a list; the next document has the rest of the list.
     Items(Chunk),
-    /// A document without the items that came before.
+    /// A document, without the items that came before.
     Document(Chunk),
 }
 
-/// Takes lines, gives chunks.
+/// Turns lines into chunks.
 #[derive(Debug, Default)]
 pub(super) struct Skimmer {
     number: u64,
@@ -52,25 +52,25 @@ pub(super) struct Skimmer {
     items: Option<Items>,
 }
 
-/// The list that is being gone through.
+/// The list that is being read.
 #[derive(Debug, Default)]
 struct Items {
-    /// The column of the dashes, once there was one.
+    /// Column of the dashes; `None` before the first one.
     column: Option<usize>,
     chunk: Chunk,
-    /// The item that is open, and where it begins in the chunk.
+    /// The open item, and its begin in the chunk.
     item: Object,
     begins: Option<(usize, usize)>,
 }
 
-/// How far a mapping was read.
+/// The state of reading a mapping.
 #[derive(Debug, Default)]
 struct Object {
-    /// The column of its keys.
+    /// Column of the keys.
     column: usize,
-    /// What becomes of lines below the last key.
+    /// What happens to the lines below the last key.
     below: Below,
-    /// What it says that it is.
+    /// Kind of the object, if it has one.
     kind: Option<String>,
 }
 
@@ -79,10 +79,11 @@ enum Below {
     #[default]
     Keep,
     Leave,
-    /// Children are chosen.
+    /// Some children are kept.
     Choose {
         from: &'static [&'static str],
-        /// Their column, once there was one, and whether the last was taken.
+        /// Column of the children, and whether the last one was kept; `None` before the first
+        /// one.
         last: Option<(usize, bool)>,
     },
 }
@@ -92,7 +93,7 @@ impl Skimmer {
     pub(super) fn line(&mut self, line: &str, out: &mut impl FnMut(Part)) {
         let line = line.trim_end();
         self.number += 1;
-        // A byte order mark is of no meaning in UTF-8.
+        // A byte order mark has no meaning in UTF-8.
         let line = match self.number {
             1 => line.trim_start_matches('\u{feff}'),
             _ => line,
@@ -102,7 +103,7 @@ impl Skimmer {
         let content = &line[indent..];
         if indent == 0 && (is_mark(content, "---") || is_mark(content, "...")) {
             self.end(out);
-            // What follows on the same line is the document's.
+            // The rest of the same line belongs to the document.
             if !matches!(content[3..].trim_start().chars().next(), None | Some('#')) {
                 self.document.push(line, number);
                 self.is_open = true;
@@ -117,7 +118,7 @@ impl Skimmer {
             }
             items.end(out);
             if items.column.is_none() {
-                // No list in block style: the parser may know what it is.
+                // This is no list in block style, so the parser decides.
                 self.document.push("items:", number);
             }
             self.items = None;
@@ -126,13 +127,13 @@ impl Skimmer {
         if indent == 0 && content == "items:" {
             self.items = Some(Items::default());
         } else if indent == 0 && content.starts_with('%') {
-            // A directive, which is the parser's own business.
+            // A directive, which is for the parser.
         } else if self.object.keeps(indent, content) {
             self.document.push(line, number);
         }
     }
 
-    /// Ends the document that is open.
+    /// Ends the open document.
     pub(super) fn end(&mut self, out: &mut impl FnMut(Part)) {
         if let Some(mut items) = self.items.take() {
             items.end(out);
@@ -194,7 +195,7 @@ impl Items {
         true
     }
 
-    /// Ends the item that is open: what has no address is not parsed.
+    /// Ends the open item. Items of kinds without addresses are not parsed.
     fn close(&mut self) {
         let Some((text, lines)) = self.begins.take() else {
             return;
@@ -223,7 +224,7 @@ impl Items {
 }
 
 impl Object {
-    /// Whether a line of it is kept.
+    /// Whether a line of the mapping is kept.
     fn keeps(&mut self, indent: usize, content: &str) -> bool {
         let is_dash = content == "-" || content.starts_with("- ");
         if content.is_empty() || indent > self.column || (indent == self.column && is_dash) {
@@ -277,13 +278,13 @@ impl Below {
     }
 }
 
-/// A document's begin or end.
+/// Whether a line is a marker of a document's begin or end.
 fn is_mark(content: &str, mark: &str) -> bool {
     let rest = content.strip_prefix(mark);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
 }
 
-/// A key of letters and what follows it on its line, where it is one.
+/// A key of letters and the rest of its line; `None` for other lines.
 fn plain_key(content: &str) -> Option<(&str, &str)> {
     let (key, value) = content.split_once(':')?;
     let key = key
@@ -293,7 +294,7 @@ fn plain_key(content: &str) -> Option<(&str, &str)> {
     (is_plain && (value.is_empty() || value.starts_with(' '))).then(|| (key, value.trim()))
 }
 
-/// A value of letters.
+/// A value of letters; `None` for other values.
 fn plain_value(value: &str) -> Option<String> {
     let is_plain = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_alphanumeric());
     is_plain.then(|| value.to_owned())
@@ -303,7 +304,7 @@ fn plain_value(value: &str) -> Option<String> {
 mod tests {
     use super::{CHUNK, Part, Skimmer};
 
-    /// A pod among ten lines that nobody asks for.
+    /// A pod among ten unneeded lines.
     fn pod(number: usize) -> String {
         let container = "    - name: main\n      image: a-name-of-some-length\n".repeat(20);
         format!(

@@ -1,4 +1,4 @@
-//! An object of which only what is asked for takes memory, whatever its format.
+//! Objects of any format, of which only the needed fields take memory.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use super::{
     read::Error,
 };
 
-/// What is kept of an object, or of a list of them.
+/// The kept part of an object, or of a list of objects.
 #[derive(Debug, Default)]
 pub(super) struct Skimmed {
     pub(super) kind: Option<String>,
@@ -22,8 +22,8 @@ pub(super) struct Skimmed {
 }
 
 impl Skimmed {
-    /// Gives the objects that it is or holds. Items of a list need not say their
-    /// kind, if the list's does, as `PodList`; then `kind` is theirs.
+    /// The objects in this value. Items of a list need no kind if the list has it, as
+    /// `PodList`; then `kind` is theirs.
     pub(super) fn objects(
         self,
         kind: Option<&str>,
@@ -48,7 +48,8 @@ impl Skimmed {
     }
 }
 
-/// Whether this is a list, and of what if it says so: `List`, `PodList`.
+/// Whether a kind is that of a list (outer `Some`), and the kind of its items if the name has
+/// it: `List`, `PodList`.
 pub(super) fn kind_of_items(kind: &str) -> Option<Option<&str>> {
     let of_items = kind.strip_suffix("List")?;
     Some(Some(of_items).filter(|kind| !kind.is_empty()))
@@ -65,8 +66,8 @@ impl<'de> Deserialize<'de> for Skimmed {
     }
 }
 
-/// Skims an object. Each item goes through the function, with the list's kind if
-/// that is known by then; what it gives back is kept.
+/// Skims an object. The function gets each item, with the list's kind if it is known then, and
+/// returns what to keep.
 pub(super) struct Skim<F>(pub(super) F);
 
 impl<'de, F> DeserializeSeed<'de> for Skim<F>
@@ -116,7 +117,7 @@ where
     }
 }
 
-/// The items of a list, one by one.
+/// Reads the items of a list one by one.
 struct Items<'a, F> {
     list: &'a mut Skimmed,
     each: &'a mut F,
@@ -156,8 +157,7 @@ where
     }
 }
 
-/// The asked for keys of a mapping; anything else than a mapping as it is,
-/// without what is in it, for an error to name it.
+/// Reads the needed keys of a mapping. Of any other value, only its type is kept, for an error.
 struct Section(&'static [&'static str]);
 
 impl<'de> DeserializeSeed<'de> for Section {
