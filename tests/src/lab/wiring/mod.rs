@@ -137,6 +137,7 @@ pub(super) fn make_outside(lab: &Lab, outside: &Outside) -> Result<()> {
     let network = Ipv4Addr::new(a, b, c, 0);
     let network_v6 = Ipv6Addr::new(e, f, g, h, 0, 0, 0, 0);
     let Outside { v4, v6, .. } = outside;
+    // The kernel's own route to an IPv6 network has a metric of 256.
     let script = format!(
         "link set dev lo up
          link set dev eth0 up
@@ -145,7 +146,7 @@ pub(super) fn make_outside(lab: &Lab, outside: &Outside) -> Result<()> {
          address add {v4}/32 dev lo
          address add {v6}/128 dev lo nodad
          route replace {network}/24 dev eth0 src {v4}
-         route replace {network_v6}/64 dev eth0 src {v6}\n"
+         route add {network_v6}/64 dev eth0 src {v6} metric 1\n"
     );
     netns.batch("ip -batch -", &script).map(drop)
 }

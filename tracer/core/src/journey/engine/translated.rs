@@ -19,6 +19,9 @@ use crate::{
 /// little in it that others may have the same is still taken for the one before.
 const SHORT: i64 = 50_000_000;
 
+/// The same for a datagram of which a translation has changed both ends.
+const SHORTER: i64 = 10_000_000;
+
 impl Engine {
     /// Takes an entry of the table of connections of an agent's node, read at `time`, Unix
     /// time, ns.
@@ -118,7 +121,9 @@ impl Engine {
         let (at, ends) = self.memory.last_ends(id, node)?;
         let since = time.saturating_sub(track.last);
         // Ends are compared first: those of most packets are what they were.
-        let is_translated = may_lead(&ends, &to, packet, since)
+        let is_forwarded = track.last_ttl() == packet.ttl.checked_add(1);
+        let is_translated = (may_lead(&ends, &to, packet, since)
+            || (is_forwarded && may_rewrite_both(&ends, &to, packet, since)))
             && Content(&track.packet).is_translated(&Content(packet));
         is_translated.then_some(Before { id, at, ends })
     }
@@ -201,6 +206,18 @@ fn may_lead(from: &Ends, to: &Ends, packet: &Packet, since: i64) -> bool {
     from != to
         && *from != to.reversed()
         && (is_unlike_others(packet) || (keeps_one && since <= SHORT))
+}
+
+/// Whether translations of both ends may lead from the ends that a datagram had to those that it
+/// has now, `since` ns later, if the node has forwarded it in between: a proxy that sends its
+/// payload on sends a datagram with a TTL of its own.
+fn may_rewrite_both(from: &Ends, to: &Ends, packet: &Packet, since: i64) -> bool {
+    matches!(packet.transport, Transport::Udp { .. })
+        && packet.payload_hash.is_some_and(|hash| hash != 0)
+        && since <= SHORTER
+        && from.src != to.src
+        && from.dst != to.dst
+        && *from != to.reversed()
 }
 
 /// Whether a packet has something that hardly another one has.

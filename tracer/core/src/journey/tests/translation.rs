@@ -306,3 +306,26 @@ fn ends_that_lead_back_or_have_nothing_in_common_are_no_translation() {
         assert_eq!(stage.end().len(), journeys, "{to:?}");
     }
 }
+
+/// Datagrams over IPv6 have no identification. What a proxy on the node sends on has a TTL of its
+/// own, and may be in the same memory.
+#[test]
+fn both_ends_are_rewritten_of_what_the_node_forwards() {
+    let rewritten = ends(NODE_A, 1, B, 8080);
+    for (payload, ttl, time, journeys) in [
+        (1, 63, 1, 1),
+        (1, 63, 20 * MS, 2),
+        (1, 64, 1, 2),
+        (1, 62, 1, 2),
+        (0, 63, 1, 2),
+    ] {
+        let mut stage = Stage::new();
+        let there = Packet {
+            ttl,
+            ..udp(payload).with_ends(&rewritten)
+        };
+        stage.see(0, &hop(FROM_POD, 0, 7, &udp(payload).with_ends(&asked())));
+        stage.see(0, &hop(OUT, time, 7, &there));
+        assert_eq!(stage.end().len(), journeys, "{payload} {ttl} {time}");
+    }
+}

@@ -108,6 +108,11 @@ impl Track {
         self.visits.last().map(|visit| visit.node as usize)
     }
 
+    /// The TTL that it had where it was seen last.
+    pub(in crate::journey) fn last_ttl(&self) -> Option<u8> {
+        self.visits.last().map(|visit| visit.ttl)
+    }
+
     /// Whether it was on this node last, as far as the node's own clock tells: by another
     /// clock, what came before may look later.
     pub(in crate::journey) fn is_on(&self, scene: &Scene, node: usize) -> bool {
