@@ -4,11 +4,16 @@ use std::{
     collections::BTreeMap,
     env, future,
     io::{self, IsTerminal as _, Write},
+    os::fd::AsFd as _,
     task::Poll,
     thread,
     time::Instant,
 };
 
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
 use tokio::{
     runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
@@ -21,7 +26,7 @@ use crate::{
     cli::{Expected, Failure, Outcome, Settings, Shape},
     collector::{self, Plan, SessionError, Update},
     expect::{Compared, Expectations},
-    export::SAVER,
+    export::{SAVER, Stream},
     link::{self, Place},
     node::{self, Task},
     store::RecordError,
@@ -46,7 +51,8 @@ pub fn run(settings: &Settings) -> Result<Outcome, Failure> {
     let expectations = &mut Expectations::of(&settings.flows).map_err(Failure::new)?;
     let flows = settings.flows.clone();
     let key = key(settings);
-    let plan = plan(settings, utc || shape == Shape::Json, key);
+    let is_data = matches!(shape, Shape::Json | Shape::Pcapng);
+    let plan = plan(settings, utc || is_data, key);
     if dry_run {
         return look(&plan, shape, utc);
     }
@@ -82,6 +88,11 @@ pub fn run(settings: &Settings) -> Result<Outcome, Failure> {
                 plan.warnings.iter().for_each(|warning| tell(warning));
                 let view = Json::new(stdout.lock());
                 lines(plan, updates, Compared { view, expectations }).await
+            }
+            Shape::Pcapng => {
+                let left = nobody_reads(&stdout)?;
+                let view = Stream::new(stdout.lock());
+                session(plan, updates, Compared { view, expectations }, left).await
             }
         }
     })?;
@@ -159,6 +170,23 @@ pub fn record(settings: &Settings) -> Result<Outcome, Failure> {
     let progress = Progress::new(io::stderr(), look, io::stderr().is_terminal());
     let outcome = runtime()?.block_on(lines(plan, updates, progress))?;
     Ok(Outcome::of(outcome.matched))
+}
+
+/// Resolves when the reader of a pipe has closed it. A capture may be without packets for long, so
+/// that waiting for the next write is not enough: Wireshark has gone by then.
+fn nobody_reads(stdout: &io::Stdout) -> Result<impl Future<Output = ()> + use<>, Failure> {
+    let (closed, left) = oneshot::channel();
+    let pipe = stdout.as_fd().try_clone_to_owned().map_err(Failure::from)?;
+    thread::spawn(move || {
+        let pipe = &mut [PollFd::new(pipe.as_fd(), PollFlags::empty())];
+        // Of anything but a pipe or a socket, there is nothing to hear.
+        while poll(pipe, PollTimeout::NONE) == Err(Errno::EINTR) {}
+        // A session that is over need not be asked to end.
+        let _: Result<(), ()> = closed.send(());
+    });
+    Ok(async {
+        let _: Result<(), _> = left.await;
+    })
 }
 
 /// Runs a session whose view is only written to, so that nobody can quit it.
@@ -279,7 +307,8 @@ fn look(plan: &Plan, shape: Shape, utc: bool) -> Result<Outcome, Failure> {
     let mut stdout = io::stdout().lock();
     match shape {
         Shape::Json => view::plan_json(&mut stdout, plan, &nodes)?,
-        Shape::Live | Shape::Text => {
+        // Settings have no capture without packets.
+        Shape::Live | Shape::Text | Shape::Pcapng => {
             view::plan_text(&mut stdout, &look_of_stdout(utc), plan, &nodes)?;
         }
     }

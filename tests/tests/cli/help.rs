@@ -180,7 +180,7 @@ fn manual_pages_are_those_of_the_help() -> Result<()> {
     let mut expected: Vec<_> = commands()?
         .iter()
         .map(|command| format!("tracer-{command}.1"))
-        .chain(["tracer.1".to_owned()])
+        .chain(["tracer.1", "tracer-extcap-install.1"].map(str::to_owned))
         .collect();
     expected.sort();
     assert_eq!(names, expected);
@@ -195,7 +195,8 @@ fn manual_pages_are_those_of_the_help() -> Result<()> {
         let shown = String::from_utf8(output.stdout)?;
         let name = name.trim_end_matches(".1");
         let command = name.strip_prefix("tracer-");
-        let help = run(command.into_iter().chain(["--help"]))?.stdout;
+        let words = command.into_iter().flat_map(|command| command.split('-'));
+        let help = run(words.chain(["--help"]))?.stdout;
         let (_, end) = help.split_once("\nEXAMPLES\n").context("examples")?;
         for line in end.lines().map(str::trim) {
             assert!(shown.contains(line), "{name}: `{line}` is not in\n{shown}");

@@ -236,11 +236,11 @@ fn what_is_missing_or_unknown_is_named() -> Result<()> {
         ),
         (
             &["follow", "-o", "xml"],
-            "invalid value 'xml' for '--output <OUTPUT>' [possible values: live, text, json] (see --help)",
+            "invalid value 'xml' for '--output <OUTPUT>' [possible values: live, text, json, pcapng] (see --help)",
         ),
         (
             &["replay", "--hops", "-o", "json", "trace.arrows"],
-            "--hops is for text, and -o json has all hops anyway: leave out --hops",
+            "--hops is for text, and -o json and -o pcapng have all hops anyway: leave out --hops",
         ),
         (
             &["replay", "--hops", "-o", "live", "trace.arrows"],

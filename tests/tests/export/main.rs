@@ -1,5 +1,6 @@
 //! Exports of recordings, read by the programs that they are for, and compared with
-//! what a replay of the same recordings shows. They need no root, but for `captured`.
+//! what a replay of the same recordings shows. They need no root, but for
+//! `captured`, `extcap` and `live`.
 
 // By tar.
 mod bundle;
@@ -9,10 +10,14 @@ mod captured;
 mod endings;
 // Flows that must or must not pass.
 mod expect;
+// By tshark, as a capture interface.
+mod extcap;
 // By Chromium.
 mod html;
 // Back to what they were made of.
 mod import;
+// By tshark, while it is written.
+mod live;
 // By pyarrow and DuckDB.
 mod parquet;
 // By tshark.

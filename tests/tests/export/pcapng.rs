@@ -10,7 +10,7 @@ use tracer_tests::process;
 use crate::{epoch, export, fixture, folder, journeys, names};
 
 /// Recordings of each kind of header and tunnel, and of drops.
-const RECORDINGS: &[&str] = &[
+pub(crate) const RECORDINGS: &[&str] = &[
     "clean",
     "nft-forward-far-drop-4",
     "pod-restarts",

@@ -180,6 +180,9 @@ pub enum SettingsError {
     /// Nothing is attached, so nothing can be recorded.
     #[error("--dry-run attaches nothing, so there is nothing to record: leave out -w or --dry-run")]
     DryRecording,
+    /// `-o pcapng` beside `--dry-run`.
+    #[error("--dry-run sees no packets, so there is no capture: leave out -o pcapng or --dry-run")]
+    DryCapture,
     /// `--expect-file` beside `--dry-run`.
     #[error(
         "--dry-run attaches nothing, so no flow can be compared: leave out --expect-file or --dry-run"
@@ -306,6 +309,7 @@ impl SettingsError {
                 | Self::VxlanPorts(_)
                 | Self::RingSize { .. }
                 | Self::DryRecording
+                | Self::DryCapture
                 | Self::DryExpectations
                 | Self::MixedOutput
                 | Self::RotatedOutput

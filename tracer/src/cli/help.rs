@@ -60,6 +60,10 @@ EXAMPLES
   Lines on a terminal, with the hops of every journey:
     tracer follow --src-ip 10.244.1.5 --dst-ip 10.244.2.7 --hops
 
+  Every hop in Wireshark, live (`tracer extcap install` offers it there):
+    tracer follow --src-pod web --dst-pod shop/cart -o pcapng \\
+      | wireshark -k -i -
+
   Record as well, and show it again (overwrites an existing trace.arrows):
     tracer follow --src-ip 10.244.1.5 --dst-ip 10.244.2.7 -w trace.arrows
     tracer replay trace.arrows
@@ -260,6 +264,46 @@ EXAMPLES
 EXIT CODES
   0 written   1 failure: no trace, a damaged one, a full disk: an
   existing OUT stays   2 bad syntax   4 no packets in it";
+
+/// How `tracer extcap` is called, by a person and by Wireshark.
+pub(super) const EXTCAP_USAGE: &str = "\
+tracer extcap install [--dir DIR]
+       tracer extcap --extcap-interfaces
+       tracer extcap --extcap-interface tracer <--extcap-dlts | --extcap-config>
+       tracer extcap --extcap-interface tracer --capture --fifo FIFO [FOLLOW]...";
+
+/// The end of the help of `tracer extcap`.
+pub(super) const EXTCAP: &str = "\
+EXAMPLES
+  Once, for Wireshark and tshark:
+    tracer extcap install
+
+  Then, in Wireshark, choose the interface `tracer: packet path`; or:
+    tshark -i tracer -o extcap.tracer.src:shop:pod/web \\
+      -o extcap.tracer.dst:shop:service/cart -T fields -e frame.comment
+
+  What Wireshark runs:
+    tracer extcap --extcap-interface tracer --capture --fifo /tmp/fifo \\
+      --src shop:pod/web --dst shop:service/cart
+
+  Without installing anything:
+    tracer follow --src-pod web --dst-pod cart -o pcapng | wireshark -k -i -
+
+  docs/exports.md describes the capture.
+
+EXIT CODES
+  Those of tracer follow";
+
+/// The end of the help of `tracer extcap install`.
+pub(super) const EXTCAP_INSTALL: &str = "\
+EXAMPLES
+  tracer extcap install
+  sudo tracer extcap install --dir /usr/lib/x86_64-linux-gnu/wireshark/extcap
+
+  The link leads to this tracer, and replaces only a link to another tracer.
+
+EXIT CODES
+  0 in place   1 failure: another file has its name   2 bad syntax";
 
 /// The end of the help of `tracer import`.
 pub(super) const IMPORT: &str = "\

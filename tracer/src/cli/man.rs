@@ -23,7 +23,9 @@ pub(super) fn write(directory: &Path) -> Result<(), Failure> {
     let mut tracer = Arguments::command().disable_help_subcommand(true);
     // Gives commands their whole names, such as `tracer-follow`.
     tracer.build();
-    for command in [&tracer].into_iter().chain(tracer.get_subcommands()) {
+    let commands = tracer.get_subcommands();
+    let within = tracer.get_subcommands().flat_map(Command::get_subcommands);
+    for command in [&tracer].into_iter().chain(commands).chain(within) {
         let man = Man::new(command.clone());
         let path = directory.join(man.get_filename());
         page(command, &man)

@@ -13,6 +13,7 @@ mod complete;
 mod drops;
 mod ends;
 mod error;
+mod extcap;
 mod help;
 mod load;
 mod man;
@@ -133,7 +134,7 @@ pub fn run<P: Program>() -> ExitCode {
             .and_then(|answer| print(&answer));
         return error::finish(printed);
     }
-    let arguments = match Arguments::try_parse() {
+    let arguments = match Arguments::try_parse_from(extcap::words()) {
         Ok(arguments) => arguments,
         Err(help) if is_help(help.kind()) => help.exit(),
         Err(refusal) => return error::finish(Err(refusal.into())),
@@ -149,6 +150,7 @@ pub fn run<P: Program>() -> ExitCode {
         Command::Agent(args) => P::agent(&args),
         Command::Replay(args) => P::replay(&args),
         Command::Export(args) => P::export(&args),
+        Command::Extcap(args) => extcap::run::<P>(&args),
         Command::Import(args) => P::import(&args),
         Command::Bundle(args) => P::bundle(&args),
         Command::Schema(args) => P::schema(&args),

@@ -21,7 +21,7 @@ use tracer_core::{
 use super::{
     agents,
     args::{
-        ExpectArgs, Expected, FollowArgs, Protocol, RecordArgs, RecordingArgs, ShapeArgs,
+        ExpectArgs, Expected, FollowArgs, Protocol, RecordArgs, RecordingArgs, Shape, ShapeArgs,
         WatchArgs, watch::XdpMode,
     },
     ends::{End, EndKind, Local, Names, Narrow, Side},
@@ -173,6 +173,9 @@ impl Settings {
         let recording = &args.recording;
         if args.dry_run && args.write.is_some() {
             return Err(SettingsError::DryRecording);
+        }
+        if args.dry_run && args.shape.output == Some(Shape::Pcapng) {
+            return Err(SettingsError::DryCapture);
         }
         if args.dry_run && args.flows.expect_file.is_some() {
             return Err(SettingsError::DryExpectations);

@@ -22,8 +22,8 @@ use std::{
 use tracer_core::journal::View;
 
 pub use self::bundle::run as bundle;
-pub(crate) use self::kept::SAVER;
 use self::{html::Html, output::Output, parquet::Parquet, pcapng::Pcapng};
+pub(crate) use self::{kept::SAVER, pcapng::Stream};
 use crate::{
     cli::{ExportArgs, Failure, Format, Outcome, selection},
     replay::{Replayed, shown},

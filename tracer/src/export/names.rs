@@ -15,29 +15,35 @@ pub(super) struct Names {
 impl Names {
     /// Notes a journey's addresses, and those of the tunnels around it.
     pub(super) fn take(&mut self, scene: &Scene, journey: &Journey) {
-        let packet = &journey.packet;
-        let outer = journey.steps.iter().filter_map(|step| step.encap);
-        let outer = outer.flat_map(|encap| [encap.outer_src, encap.outer_dst]);
-        let ends = journey.steps.iter().filter_map(|step| step.ends.as_deref());
-        let ends = ends.flat_map(|ends| [ends.src, ends.dst]);
-        for address in outer.chain(ends).chain([packet.src, packet.dst]) {
-            if !scene.owners.of(address).is_empty() {
-                self.addresses.insert(address);
-            }
-        }
+        self.addresses.extend(addresses(scene, journey));
     }
 
-    /// All addresses with their names. An address that changed hands has the names of all its
-    /// owners, joined by `|`.
+    /// All addresses with their names.
     pub(super) fn all(&self, scene: &Scene) -> impl Iterator<Item = (IpAddr, String)> {
-        self.addresses.iter().map(|address| {
-            let mut names: Vec<&str> = Vec::new();
-            for owned in scene.owners.of(*address) {
-                if !names.contains(&&*owned.owner.name) {
-                    names.push(&owned.owner.name);
-                }
-            }
-            (*address, names.join("|"))
-        })
+        let addresses = self.addresses.iter();
+        addresses.map(|address| (*address, name(scene, *address)))
     }
+}
+
+/// A journey's addresses with a known owner, and those of the tunnels around it.
+pub(super) fn addresses(scene: &Scene, journey: &Journey) -> impl Iterator<Item = IpAddr> {
+    let packet = &journey.packet;
+    let outer = journey.steps.iter().filter_map(|step| step.encap);
+    let outer = outer.flat_map(|encap| [encap.outer_src, encap.outer_dst]);
+    let ends = journey.steps.iter().filter_map(|step| step.ends.as_deref());
+    let ends = ends.flat_map(|ends| [ends.src, ends.dst]);
+    let all = outer.chain(ends).chain([packet.src, packet.dst]);
+    all.filter(|address| !scene.owners.of(*address).is_empty())
+}
+
+/// The name of an address. An address that changed hands has the names of all its owners,
+/// joined by `|`.
+pub(super) fn name(scene: &Scene, address: IpAddr) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for owned in scene.owners.of(address) {
+        if !names.contains(&&*owned.owner.name) {
+            names.push(&owned.owner.name);
+        }
+    }
+    names.join("|")
 }

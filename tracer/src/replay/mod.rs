@@ -19,7 +19,7 @@ use tracer_core::{
 use crate::{
     cli::{Failure, Outcome, ReplayArgs, Shape, selection},
     expect::{Compared, Expectations},
-    export::SAVER,
+    export::{SAVER, Stream},
     store::{JoinError, Recordings},
     terminal::{look_of_stdout, tell},
     view::{Condensed, Json, Live, Shown, Text, Wish},
@@ -40,7 +40,7 @@ pub fn run(args: &ReplayArgs) -> Result<Outcome, Failure> {
     let stdout = io::stdout();
     let look = look_of_stdout(args.times.utc);
     let shape = args.shape.shape()?;
-    let utc = args.times.utc || shape == Shape::Json;
+    let utc = args.times.utc || matches!(shape, Shape::Json | Shape::Pcapng);
     let selection = selection(args.query.as_ref(), utc, None);
     let expectations = &mut Expectations::of(&args.flows).map_err(Failure::new)?;
     let replayed = match shape {
@@ -75,6 +75,10 @@ pub fn run(args: &ReplayArgs) -> Result<Outcome, Failure> {
         }
         Shape::Json => {
             let view = Json::new(stdout.lock());
+            through(&args.files, &mut Compared { view, expectations }, selection)
+        }
+        Shape::Pcapng => {
+            let view = Stream::new(stdout.lock());
             through(&args.files, &mut Compared { view, expectations }, selection)
         }
     };

@@ -57,8 +57,8 @@ pub(crate) use moment::Moment;
 pub use plan::{plan_json, plan_text};
 pub use progress::Progress;
 pub use stats::{stats_json, stats_text};
-pub(crate) use text::packet_words;
 pub use text::{Condensed, Text};
+pub(crate) use text::{doubts, packet_words};
 
 /// What [`Point::netns`](tracer_core::model::Point::netns) says of a node's own
 /// namespace; anything else there is a pod's name.

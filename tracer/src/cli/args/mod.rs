@@ -5,6 +5,7 @@ mod agent;
 mod drops;
 mod expect;
 mod export;
+mod extcap;
 mod follow;
 mod import;
 mod pods;
@@ -27,6 +28,7 @@ pub use agent::AgentArgs;
 pub use drops::DropsArgs;
 pub use expect::ExpectArgs;
 pub use export::{BundleArgs, ExportArgs, Format, SchemaArgs, Split};
+pub(super) use extcap::{ExtcapArgs, ExtcapCommand};
 pub use follow::{Expected, FollowArgs, RecordArgs, RecordingArgs};
 pub use import::ImportArgs;
 pub(super) use pods::PodArgs;
@@ -106,6 +108,14 @@ pub enum Command {
     /// Journeys and verdicts are those that `replay` shows. OUT appears only once it is complete.
     #[command(after_help = help::EXPORT)]
     Export(ExportArgs),
+
+    /// Be a capture interface of Wireshark, which shows each hop live
+    ///
+    /// Wireshark runs this command by its extcap interface, once `tracer extcap install` has put the command
+    /// into Wireshark's folder. Wireshark then lists the interface `tracer: packet path`. Its options are
+    /// those of `tracer follow`.
+    #[command(after_help = help::EXTCAP, override_usage = help::EXTCAP_USAGE)]
+    Extcap(ExtcapArgs),
 
     /// Make a recording of captures that people have: tcpdump on several points and machines
     ///
@@ -234,7 +244,8 @@ impl Protocol {
 /// How journeys are shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Args)]
 pub struct ShapeArgs {
-    /// Output format; json is one object a line; default: live on a terminal, else text
+    /// Output format; json is one object a line, pcapng is for Wireshark; default: live on a terminal,
+    /// else text
     #[arg(short, long, value_enum, help_heading = OUTPUT)]
     pub output: Option<Shape>,
 
@@ -256,8 +267,14 @@ impl ShapeArgs {
                  opens: leave out --hops, or use -o text"
                     .to_owned(),
             )),
-            Some(Shape::Json) if self.hops => Err(Failure::Syntax(
-                "--hops is for text, and -o json has all hops anyway: leave out --hops".to_owned(),
+            Some(Shape::Json | Shape::Pcapng) if self.hops => Err(Failure::Syntax(
+                "--hops is for text, and -o json and -o pcapng have all hops anyway: leave out \
+                 --hops"
+                    .to_owned(),
+            )),
+            Some(Shape::Pcapng) if io::stdout().is_terminal() => Err(Failure::new(
+                "pcapng is binary and not for a terminal: send stdout to a file, or to a program \
+                 (`-o pcapng | wireshark -k -i -`)",
             )),
             Some(Shape::Live) if !is_screen() => Err(Failure::new(
                 "-o live takes a terminal on standard input and standard output, and a TERM that \
@@ -285,6 +302,8 @@ pub enum Shape {
     Text,
     /// For programs: one object a line
     Json,
+    /// For Wireshark and tshark: a packet for each hop, as a capture that runs
+    Pcapng,
 }
 
 /// What `--output` can be.

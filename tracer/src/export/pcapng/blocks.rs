@@ -197,8 +197,8 @@ impl<W: Write> Capture<W> {
         })
     }
 
-    /// Writes what is left.
-    pub(super) fn end(mut self) -> io::Result<()> {
+    /// Gives what was written to who reads it.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
         self.writer.get_mut().flush()
     }
 }

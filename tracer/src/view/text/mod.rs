@@ -22,6 +22,7 @@ use std::{
 };
 
 pub use self::condensed::Condensed;
+pub(crate) use self::summary::doubts;
 pub(crate) use self::words::packet as packet_words;
 pub(super) use self::{
     flow::{Flow, Palette, shorten},

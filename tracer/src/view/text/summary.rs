@@ -221,6 +221,13 @@ pub(in crate::view) fn accounting(accounting: &Accounting, ended: bool) -> Vec<(
         .collect()
 }
 
+/// What makes all that was shown less sure: events that were lost, packets that were left out.
+pub(crate) fn doubts(summary: &Summary) -> Vec<String> {
+    let notes = accounting(&summary.accounting, true).into_iter();
+    let odd = notes.filter(|(weight, _)| *weight != Weight::Plain);
+    odd.map(|(_, note)| note).collect()
+}
+
 fn whereabouts(accounting: &Accounting) -> String {
     let packets = &accounting.packets;
     let (seen, events) = (packets.seen(), packets.get(Counter::Emitted));
