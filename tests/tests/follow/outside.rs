@@ -351,7 +351,7 @@ fn from_outside_to_a_load_balancer() -> Result<()> {
         of_balancer: true,
     };
     lab.alter_service(Proxy::Iptables, 0, |service| {
-        service.external = Some(external)
+        service.external = Some(external);
     })?;
     let service = lab.services[0].clone();
     for (v6, name) in [(false, "balancer"), (true, "balancer-6")] {

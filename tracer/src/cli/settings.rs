@@ -485,8 +485,8 @@ fn only_some_nodes(local: &Local) -> Option<String> {
     let nodes: Vec<&str> = nodes.iter().map(String::as_str).collect();
     (local.outside && !nodes.is_empty()).then(|| {
         format!(
-            "{service} has externalTrafficPolicy Local: only nodes with a ready endpoint accept \
-             packets from outside ({})",
+            "{service} has externalTrafficPolicy Local: nodes without an endpoint drop packets from \
+             outside (ready endpoints are on {})",
             nodes.join(", ")
         )
     })

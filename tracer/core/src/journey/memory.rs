@@ -143,6 +143,17 @@ impl Memory {
         Some((point, ends.or_else(|| track.packet.ends())?))
     }
 
+    /// Whether an open track ever had these ends.
+    pub(super) fn had_ends(&self, id: Id, ends: &Ends) -> bool {
+        let Some(track) = self.get(id) else {
+            return false;
+        };
+        let mut passages = track.passages();
+        track.packet.ends().as_ref() == Some(ends)
+            || passages
+                .any(|(.., passage)| self.frames.get(passage.frame).ends.as_ref() == Some(ends))
+    }
+
     /// Notes what a packet acknowledges. It echoes the timestamp of the segment that
     /// brought the byte after the last one acknowledged (RFC 7323, 4.3), so that this
     /// one did not come with a transmission from before the follow.

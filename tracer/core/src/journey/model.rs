@@ -79,6 +79,18 @@ impl Scene {
         opposites.find(is_there).copied()
     }
 
+    /// The point where programs of others were found: this one, or the next number of its place.
+    /// Agents look for them from time to time, so they may have run under this number already.
+    pub(crate) fn with_others(&self, node: usize, point: usize) -> Option<usize> {
+        let points = &self.nodes[node].points;
+        let numbers = self.nodes.at_place(node, point).iter();
+        let mut numbers = numbers
+            .copied()
+            .skip_while(|number| *number != point)
+            .take(2);
+        numbers.find(|number| !points[*number].foreign.is_empty())
+    }
+
     /// Whether drops in a pod's own namespace are seen by an agent at `time`.
     #[must_use]
     pub fn watches(&self, node: usize, pod: &str, time: i64) -> bool {

@@ -41,8 +41,7 @@ struct Places {
     renewed: Vec<HashMap<usize, SmallVec<[usize; 4]>>>,
     /// Those in nodes' own namespaces, by agent and interface.
     on_host: Vec<HashMap<String, SmallVec<[usize; 2]>>>,
-    /// Since when the latest is observed that was not there from the beginning, Unix
-    /// time, ns.
+    /// Since when the latest place is observed that was not from the beginning, Unix time, ns.
     latest: Option<i64>,
 }
 
@@ -81,10 +80,6 @@ impl Places {
                 let here = on_host.entry(point.interface.clone());
                 here.or_default().push(index);
             }
-            if point.since > 0 {
-                let since = unix(hello, point.since);
-                self.latest = self.latest.max(Some(since));
-            }
             let first = *known.entry(place(point)).or_insert(index);
             firsts.push(first);
             if first != index {
@@ -92,6 +87,17 @@ impl Places {
                     .entry(first)
                     .or_insert_with(|| [first].into_iter().collect());
                 all.push(index);
+            }
+            // A number that goes on where the one before ended was observed before.
+            let goes_on = renewed.get(&first).is_some_and(|all| {
+                let before = all.iter().rev().nth(1).copied().unwrap_or(first);
+                hello.points[before]
+                    .until
+                    .is_some_and(|until| until >= point.since)
+            });
+            if point.since > 0 && !goes_on {
+                let since = unix(hello, point.since);
+                self.latest = self.latest.max(Some(since));
             }
         }
         let opposites = hello.points.iter().map(|point| {

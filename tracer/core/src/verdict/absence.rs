@@ -112,7 +112,7 @@ pub(super) fn left_outside(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict
     }
     let index = case.index(step);
     // Another tool's program may translate the packet after this point.
-    let is_foreign = !point.foreign.is_empty();
+    let is_foreign = scene.with_others(step.node, step.point).is_some();
     let outcome = match scene.owners.at(to, step.time) {
         Some(owner) if owner.kind.is_service() && !is_foreign => {
             Outcome::Untranslated { step: index, to }
@@ -143,7 +143,8 @@ fn left_for_others(
 ) -> Option<Verdict> {
     let gone = gone(case, fates)?;
     // Another tool's program may have redirected the packet.
-    if !case.scene.point(gone.step).foreign.is_empty() {
+    let Step { node, point, .. } = *gone.step;
+    if case.scene.with_others(node, point).is_some() {
         return None;
     }
     let mut nodes = case.scene.nodes.iter();
@@ -219,7 +220,7 @@ pub(super) fn lost(
     // Another program may have redirected the packet, or it came in with another node's MAC
     // address.
     let came = fates.astray.iter().any(|(astray, _)| astray.node == node);
-    if came || !scene.point(step).foreign.is_empty() {
+    if came || scene.with_others(step.node, step.point).is_some() {
         return None;
     }
     let mut vanished = Ranges::default();

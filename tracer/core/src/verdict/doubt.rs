@@ -37,11 +37,14 @@ impl Case<'_> {
         if let Some(step) = last.filter(|_| journey.reassembled) {
             evidence.push(Evidence::Reassembled { node: step.node });
         }
-        let taken = last.filter(|step| !self.scene.point(step).foreign.is_empty());
-        if let Some(step) = taken {
+        let taken = last.and_then(|step| {
+            let point = self.scene.with_others(step.node, step.point)?;
+            Some((step.node, point))
+        });
+        if let Some((node, point)) = taken {
             evidence.push(Evidence::Foreign {
-                node: step.node,
-                point: step.point,
+                node,
+                point,
                 doubt: false,
             });
             if !watches_interface(self.scene, self.journey) {
@@ -133,11 +136,11 @@ impl Case<'_> {
         let settled = verdict.confidence == Confidence::Confirmed
             || matches!(verdict.kind, Kind::Unknown | Kind::Dropped | Kind::Refused);
         if let (Some(last), false) = (self.journey.steps.last(), settled)
-            && !self.scene.point(last).foreign.is_empty()
+            && let Some(point) = self.scene.with_others(last.node, last.point)
         {
             doubts.push(Evidence::Foreign {
                 node: last.node,
-                point: last.point,
+                point,
                 doubt: true,
             });
         }

@@ -67,7 +67,7 @@ fn personal() -> Result<PathBuf, Failure> {
     let asked = ASKED.iter().find_map(|program| {
         let mut command = Command::new(program);
         command.args(["-G", "folders"]).stdin(Stdio::null());
-        let output = command.output().ok()?;
+        let output = command.output().ok().filter(|ran| ran.status.success())?;
         String::from_utf8(output.stdout).ok()
     });
     let Some(folders) = asked else {

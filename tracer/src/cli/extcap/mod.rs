@@ -23,7 +23,7 @@ use super::{
     Program,
     args::{Arguments, Command, ExtcapArgs, ExtcapCommand},
     error::{Failure, Outcome},
-    print,
+    is_help, print,
     settings::Settings,
 };
 
@@ -95,12 +95,21 @@ pub(super) fn run<P: Program>(args: &ExtcapArgs) -> Result<Outcome, Failure> {
 /// Follows packets into a FIFO, as into standard output.
 fn capture<P: Program>(fifo: &PathBuf, args: &ExtcapArgs) -> Result<Outcome, Failure> {
     // First of all: Wireshark waits for somebody to open it, also if something is wrong then.
-    let opened = File::options().write(true).open(fifo);
+    let opened = File::options().write(true).truncate(true).open(fifo);
     opened
         .and_then(|fifo| dup2_stdout(fifo).map_err(io::Error::from))
         .map_err(|error| Failure::new(format!("cannot write {}: {error}", fifo.display())))?;
     let words = follow(&args.words, args.extcap_capture_filter.as_deref())?;
-    match Arguments::try_parse_from(words)?.command {
+    let arguments = Arguments::try_parse_from(words).map_err(|error| {
+        match is_help(error.kind()) {
+        true => Failure::Syntax(
+            "a capture has no --help and no --version: run `tracer follow --help` in a terminal"
+                .to_owned(),
+        ),
+        false => error.into(),
+    }
+    })?;
+    match arguments.command {
         Command::Follow(args) => P::follow(Settings::resolve(&args)?),
         _ => Err(Failure::Syntax(
             "only options of `tracer follow` can be given".to_owned(),

@@ -295,8 +295,8 @@ fn a_service_says_which_nodes_accept_packets_from_outside() {
     assert_eq!(
         warnings("--src-ip 198.18.0.9"),
         [
-            "service shop/pair has externalTrafficPolicy Local: only nodes with a ready endpoint \
-             accept packets from outside (node-a, node-b)"
+            "service shop/pair has externalTrafficPolicy Local: nodes without an endpoint drop \
+             packets from outside (ready endpoints are on node-a, node-b)"
         ]
     );
     for inside in ["--src-pod web", "--src node/node-a"] {

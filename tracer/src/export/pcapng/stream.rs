@@ -124,6 +124,11 @@ impl<W: Write> View for Stream<W> {
     ) -> io::Result<()> {
         doubts(summary).iter().for_each(|doubt| tell(doubt));
         self.packets.interfaces.rest(scene);
-        self.describe(scene)?.flush()
+        let described = self.describe(scene).and_then(Capture::flush);
+        // Who reads no more needs none of them, and the follow still has a result.
+        match described {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            described => described,
+        }
     }
 }

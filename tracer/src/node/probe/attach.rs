@@ -76,12 +76,13 @@ impl Probe {
             Some(info.id())
         });
         let own: Vec<u32> = own.collect();
+        let (points, gone) = (&self.points, &self.gone);
+        self.at_tc.retain(|(ifindex, direction), _| {
+            let number = points.get(&(*ifindex, At::Tc(*direction)));
+            number.is_some_and(|number| !gone.contains(number))
+        });
         for ((ifindex, direction), point) in self.at_tc.clone() {
             let at = At::Tc(direction);
-            let number = self.points.get(&(ifindex, at));
-            if number.is_none_or(|number| self.gone.contains(number)) {
-                continue;
-            }
             let device = Device {
                 name: &point.interface,
                 index: ifindex,

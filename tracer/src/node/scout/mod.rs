@@ -56,7 +56,7 @@ const PAUSE: u32 = 10;
 const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_millis(500);
 
-/// How long after a search it is asked what others have attached since: who makes an
+/// How long after the start, and after a search, it is asked what others have attached since: who makes an
 /// interface attaches to it later, and the kernel tells nobody. No more often than that.
 const OTHERS: Duration = Duration::from_secs(3);
 
@@ -158,7 +158,7 @@ impl Scout {
             wake: Arc::clone(&wake),
             inbox,
             asked: None,
-            others: None,
+            others: Some(Instant::now() + OTHERS),
         };
         search.recall();
         search.missing = Missing::new(&search.followed, &hello.points);

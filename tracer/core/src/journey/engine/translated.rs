@@ -121,9 +121,16 @@ impl Engine {
         let (at, ends) = self.memory.last_ends(id, node)?;
         let since = time.saturating_sub(track.last);
         // Ends are compared first: those of most packets are what they were.
-        let is_forwarded = track.last_ttl() == packet.ttl.checked_add(1);
-        let is_translated = (may_lead(&ends, &to, packet, since)
-            || (is_forwarded && may_rewrite_both(&ends, &to, packet, since)))
+        let rewritten = || {
+            let is_forwarded = track.last_ttl(node) == packet.ttl.checked_add(1);
+            let same_payload = track.packet.payload_hash == packet.payload_hash;
+            is_forwarded
+                && same_payload
+                && may_rewrite_both(&ends, &to, packet, since)
+                // Its answer may have the same payload, and be in the same memory.
+                && !self.memory.had_ends(id, &to.reversed())
+        };
+        let is_translated = (may_lead(&ends, &to, packet, since) || rewritten())
             && Content(&track.packet).is_translated(&Content(packet));
         is_translated.then_some(Before { id, at, ends })
     }
@@ -217,7 +224,6 @@ fn may_rewrite_both(from: &Ends, to: &Ends, packet: &Packet, since: i64) -> bool
         && since <= SHORTER
         && from.src != to.src
         && from.dst != to.dst
-        && *from != to.reversed()
 }
 
 /// Whether a packet has something that hardly another one has.

@@ -307,6 +307,20 @@ fn ends_that_lead_back_or_have_nothing_in_common_are_no_translation() {
     }
 }
 
+/// An echoed payload whose hop coming in was lost, in the same memory.
+#[test]
+fn an_answer_is_no_translation_of_its_question() {
+    let mut stage = Stage::new();
+    let at = |ttl, ends: &Ends| Packet {
+        ttl,
+        ..udp(1).with_ends(ends)
+    };
+    stage.see(0, &hop(FROM_POD, 0, 7, &at(64, &asked())));
+    stage.see(0, &hop(OUT, 1, 7, &at(63, &masqueraded())));
+    stage.see(0, &hop(TO_POD, 2, 7, &at(62, &asked().reversed())));
+    assert_eq!(stage.end().len(), 2);
+}
+
 /// Datagrams over IPv6 have no identification. What a proxy on the node sends on has a TTL of its
 /// own, and may be in the same memory.
 #[test]

@@ -108,9 +108,11 @@ impl Track {
         self.visits.last().map(|visit| visit.node as usize)
     }
 
-    /// The TTL that it had where it was seen last.
-    pub(in crate::journey) fn last_ttl(&self) -> Option<u8> {
-        self.visits.last().map(|visit| visit.ttl)
+    /// The TTL that it had where it was seen last on a node.
+    pub(in crate::journey) fn last_ttl(&self, node: usize) -> Option<u8> {
+        let mut visits = self.visits.iter().rev();
+        let last = visits.find(|visit| visit.node as usize == node);
+        last.map(|visit| visit.ttl)
     }
 
     /// Whether it was on this node last, as far as the node's own clock tells: by another

@@ -167,6 +167,68 @@ fn a_twin_may_have_passed_the_place_under_its_number_before() {
     assert!(!confirmed(98_000_000_000, UPLINK_IN));
 }
 
+/// Agents look for programs of others from time to time. Those that they find under a place's
+/// next number may have run before, and ahead of tracer's.
+#[test]
+fn programs_that_are_found_later_may_have_taken_the_packet() {
+    let mut out = sent(&WHOLE[..2]);
+    out.steps[1].node = 1;
+    out.steps[0].node = 1;
+    let sees = |at: usize, foreign: bool| {
+        let mut scene = scene();
+        let new = renewed(&mut scene, at, 20);
+        if foreign {
+            scene.nodes[1].points[new].foreign = vec![Foreign {
+                id: 7,
+                name: "cil_to_netdev".to_owned(),
+            }];
+        }
+        scene
+    };
+    // From node B to node A, which gets nothing.
+    let flip = |journey: &Journey| {
+        let mut journey = journey.clone();
+        (journey.packet.src, journey.packet.dst) = (B.into(), crate::by_hand::A.into());
+        for step in &mut journey.steps {
+            if let Some(encap) = &mut step.encap {
+                (encap.outer_src, encap.outer_dst) = (NODE_B.into(), NODE_A.into());
+            }
+        }
+        journey
+    };
+    let out = flip(&out);
+    assert_eq!(judged(&sees(UPLINK_OUT, false), &out).0, Kind::Lost);
+    let (verdict, _) = judge(&sees(UPLINK_OUT, true), &out, &CALM);
+    assert_eq!(
+        (verdict.kind, verdict.cause),
+        (Kind::Unknown, Some(Cause::ForeignProgram))
+    );
+    // At the receiver's uplink, from A to B.
+    let mut found = sees(UPLINK_IN, true);
+    let late = found.nodes[1].points.len() - 1;
+    assert_eq!(judged(&found, &sent(&WHOLE[..2])).0, Kind::Unknown);
+    // Those that ran there from the beginning are behind tracer's.
+    found.nodes[1].points[UPLINK_IN].until = None;
+    let first = found.nodes[1].points.remove(late).foreign;
+    found.nodes[1].points[UPLINK_IN].foreign = first;
+    assert_eq!(judged(&found, &sent(&WHOLE[..2])).0, Kind::Lost);
+}
+
+#[test]
+fn a_number_that_goes_on_was_observed_before() {
+    let mut silent = sent(&[WHOLE[0]]);
+    silent.asks = false;
+    let mut scene = scene();
+    renewed(&mut scene, UPLINK_IN, 9);
+    assert_eq!(judged(&scene, &silent), (Kind::Unknown, None));
+    let last = scene.nodes[1].points.len() - 1;
+    scene.nodes[1].points[last].since = 10;
+    assert_eq!(
+        judged(&scene, &silent),
+        (Kind::Unknown, Some(Cause::BeforeStart))
+    );
+}
+
 #[test]
 fn a_pods_own_interface_is_expected_while_it_is_there() {
     let own = |since, until| {
