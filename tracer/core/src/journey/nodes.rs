@@ -88,13 +88,9 @@ impl Places {
                     .or_insert_with(|| [first].into_iter().collect());
                 all.push(index);
             }
-            // A number that goes on where the one before ended was observed before.
-            let goes_on = renewed.get(&first).is_some_and(|all| {
-                let before = all.iter().rev().nth(1).copied().unwrap_or(first);
-                hello.points[before]
-                    .until
-                    .is_some_and(|until| until >= point.since)
-            });
+            // Where only other programs were found, the place was observed before as well.
+            let before = before(&renewed, first).map(|before| &hello.points[before]);
+            let goes_on = before.is_some_and(|before| has_other_programs(before, point));
             if point.since > 0 && !goes_on {
                 let since = unix(hello, point.since);
                 self.latest = self.latest.max(Some(since));
@@ -115,6 +111,19 @@ impl Places {
         self.of_nodes.push(of_node);
         self.on_host.push(on_host);
     }
+}
+
+/// The number before the last one at a place.
+fn before(renewed: &HashMap<usize, SmallVec<[usize; 4]>>, first: usize) -> Option<usize> {
+    renewed.get(&first)?.iter().rev().nth(1).copied()
+}
+
+/// Whether a point is the next number of the one before because an agent has found other programs
+/// there: not because its own was attached again, or the interface was made anew.
+fn has_other_programs(before: &Point, point: &Point) -> bool {
+    let before_names = before.foreign.iter().map(|program| &program.name);
+    let names = point.foreign.iter().map(|program| &program.name);
+    before.ifindex == point.ifindex && !before_names.eq(names)
 }
 
 /// What a point keeps when it gets another number.
@@ -165,6 +174,16 @@ impl Nodes {
     pub(crate) fn at_place(&self, node: usize, point: usize) -> &[usize] {
         let places = self.places();
         places.all_at(node, &places.firsts[node][point])
+    }
+
+    /// Whether a point got its number because an agent found other programs there.
+    pub(crate) fn has_other_programs(&self, node: usize, point: usize) -> bool {
+        let numbers = self.at_place(node, point).iter().rev();
+        let mut earlier = numbers.skip_while(|number| **number != point).skip(1);
+        let points = &self.hellos[node].points;
+        earlier
+            .next()
+            .is_some_and(|before| has_other_programs(&points[*before], &points[point]))
     }
 
     /// Whether two points of an agent are numbers of one place.

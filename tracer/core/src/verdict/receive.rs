@@ -43,14 +43,13 @@ fn may_merge(case: &Case<'_>) -> bool {
 
 /// Whether a packet that tc did not see may have come there all the same: after XDP by GRO, or
 /// because somebody's program at tc runs before tracer's. Tracer attaches ahead of the programs
-/// that are there; one that comes later may be ahead of tracer's.
+/// that are there; a program that an agent finds later may be ahead of tracer's.
 pub(super) fn may_pass_unseen(case: &Case<'_>, next: &Next<'_>) -> bool {
     let (scene, node) = (case.scene, next.node);
     let is_received = next.kind == LegKind::Receive;
     let may_be_ahead = |point: &usize| {
         let found = scene.with_others(node, *point);
-        let came_later = |found: usize| scene.nodes.at_place(node, *point)[0] != found;
-        found.is_some_and(|found| is_received || came_later(found))
+        found.is_some_and(|found| is_received || scene.nodes.has_other_programs(node, found))
     };
     (is_received && may_merge(case)) || next.points.iter().any(may_be_ahead)
 }

@@ -56,8 +56,9 @@ const PAUSE: u32 = 10;
 const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_millis(500);
 
-/// How long after the start, and after a search, it is asked what others have attached since: who makes an
-/// interface attaches to it later, and the kernel tells nobody. No more often than that.
+/// How long after the start, and after a search, the agent asks what others have attached since:
+/// who makes an interface attaches to it later, and the kernel tells nobody. No more often than
+/// that.
 const OTHERS: Duration = Duration::from_secs(3);
 
 /// The thread that looks again, from outside.

@@ -203,30 +203,53 @@ fn programs_that_are_found_later_may_have_taken_the_packet() {
         (verdict.kind, verdict.cause),
         (Kind::Unknown, Some(Cause::ForeignProgram))
     );
-    // At the receiver's uplink, from A to B.
-    let mut found = sees(UPLINK_IN, true);
-    let late = found.nodes[1].points.len() - 1;
-    assert_eq!(judged(&found, &sent(&WHOLE[..2])).0, Kind::Unknown);
-    // Those that ran there from the beginning are behind tracer's.
-    found.nodes[1].points[UPLINK_IN].until = None;
-    let first = found.nodes[1].points.remove(late).foreign;
-    found.nodes[1].points[UPLINK_IN].foreign = first;
-    assert_eq!(judged(&found, &sent(&WHOLE[..2])).0, Kind::Lost);
+}
+
+/// Tracer attaches ahead of the programs that are there, whenever it does.
+#[test]
+fn programs_that_come_later_may_be_ahead_at_the_receivers_uplink() {
+    let with = |before: &[&str], after: &[&str]| {
+        let mut scene = scene();
+        let new = renewed(&mut scene, UPLINK_IN, 3);
+        for (point, names) in [(UPLINK_IN, before), (new, after)] {
+            let programs = names.iter().map(|name| Foreign {
+                id: u32::try_from(point).expect("few points"),
+                name: (*name).to_owned(),
+            });
+            scene.nodes[1].points[point].foreign = programs.collect();
+        }
+        judged(&scene, &sent(&WHOLE[..2])).0
+    };
+    assert_eq!(with(&[], &["cil_from_netdev"]), Kind::Unknown);
+    assert_eq!(with(&[], &[]), Kind::Lost);
+    // Attached again, or loaded anew.
+    assert_eq!(with(&["cil_from_netdev"], &["cil_from_netdev"]), Kind::Lost);
 }
 
 #[test]
-fn a_number_that_goes_on_was_observed_before() {
+fn a_place_where_other_programs_are_found_was_observed_before() {
     let mut silent = sent(&[WHOLE[0]]);
     silent.asks = false;
-    let mut scene = scene();
-    renewed(&mut scene, UPLINK_IN, 9);
-    assert_eq!(judged(&scene, &silent), (Kind::Unknown, None));
-    let last = scene.nodes[1].points.len() - 1;
-    scene.nodes[1].points[last].since = 10;
-    assert_eq!(
-        judged(&scene, &silent),
-        (Kind::Unknown, Some(Cause::BeforeStart))
-    );
+    let cause = |name: &str, ifindex: u32| {
+        let mut scene = scene();
+        let new = renewed(&mut scene, UPLINK_IN, 9);
+        let point = &mut scene.nodes[1].points[new];
+        point.ifindex += ifindex;
+        point.foreign.push(Foreign {
+            id: 7,
+            name: name.to_owned(),
+        });
+        let before = point.foreign.clone();
+        if name.is_empty() {
+            scene.nodes[1].points[UPLINK_IN].foreign = before;
+        }
+        judged(&scene, &silent)
+    };
+    assert_eq!(cause("cil_from_netdev", 0), (Kind::Unknown, None));
+    let before_start = (Kind::Unknown, Some(Cause::BeforeStart));
+    // Attached again, and at an interface that was made anew.
+    assert_eq!(cause("", 0), before_start);
+    assert_eq!(cause("cil_from_netdev", 1), before_start);
 }
 
 #[test]
