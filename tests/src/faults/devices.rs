@@ -62,17 +62,12 @@ pub(super) fn all() -> Vec<Fault> {
 }
 
 fn pod_down(stage: &Stage) -> Result<()> {
-    let (pod, interface) = (&stage.b().netns, &stage.b().interface);
-    pod.run(&format!("ip link set {interface} down"))?;
-    let (far, veth) = (&stage.far().netns, &stage.b().veth);
+    let b = stage.b();
     if stage.lab.wiring.has_bridge() {
-        until("the bridge's port is disabled", || {
-            let port = far.run(&format!("bridge link show dev {veth}"))?;
-            Ok(port.contains("state disabled"))
-        })
-    } else {
-        without_carrier(far, veth)
+        return stage.lab.take_link_down(b);
     }
+    b.netns.run(&format!("ip link set {} down", b.interface))?;
+    without_carrier(&stage.far().netns, &b.veth)
 }
 
 /// Takes the pod's carrier away, and waits until the kernel has noticed and

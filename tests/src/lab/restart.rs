@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, Result};
 
-use super::{Lab, Node, Tunnel, wiring};
+use super::{Lab, Node, Pod, Tunnel, wiring};
 use crate::process;
 
 impl Lab {
@@ -18,6 +18,35 @@ impl Lab {
         process::run(process::command("ip").args(["netns", "del", name]), "")
             .map(drop)
             .with_context(|| format!("cannot remove {name}"))
+    }
+
+    /// Takes the link of a pod on a bridge down, and waits until the bridge has noticed. Until
+    /// then, frames of the pod may still tell the node where the pod is.
+    ///
+    /// # Errors
+    /// If it is not there.
+    pub fn take_link_down(&self, pod: &Pod) -> Result<()> {
+        let interface = &pod.interface;
+        pod.netns.run(&format!("ip link set {interface} down"))?;
+        let (node, veth) = (&self.node_of(pod).netns, &pod.veth);
+        process::until("the bridge's port is disabled", || {
+            let port = node.run(&format!("bridge link show dev {veth}"))?;
+            Ok(port.contains("state disabled"))
+        })
+    }
+
+    /// Makes the node of a pod on a bridge forget the pod's MAC address, and waits until it has.
+    ///
+    /// # Errors
+    /// If it is not there.
+    pub fn forget(&self, pod: &Pod) -> Result<()> {
+        let node = self.node_of(pod);
+        process::until("the node has forgotten the pod", || {
+            let entry = format!("to {} dev {}", pod.v4, node.bridge);
+            node.netns.run(&format!("ip neighbour flush {entry}"))?;
+            let known = node.netns.run(&format!("ip neighbour show {entry}"))?;
+            Ok(!known.contains("lladdr"))
+        })
     }
 
     /// Makes a pod anew that has ended, with the address that it had.

@@ -1,7 +1,11 @@
 //! What `--explain` adds to a drop: the state that the fault put the kernel
 //! in, as the test itself set it.
 
-use std::net::{IpAddr, UdpSocket};
+use std::{
+    net::{IpAddr, UdpSocket},
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use nix::sys::socket::{setsockopt, sockopt::RcvBuf};
@@ -56,6 +60,21 @@ fn send(from: &Pod, to: IpAddr, bytes: usize) -> Result<()> {
     Ok(())
 }
 
+/// Sends a datagram twice a second for a while, without waiting: the first ones may vanish while
+/// the kernel still forgets the way.
+pub(crate) fn keep_sending(from: &Pod, to: &Pod) -> Result<()> {
+    let socket = from.netns.enter(|| UdpSocket::bind((from.v4, 0)))?;
+    let to = (to.v4, 9);
+    thread::spawn(move || {
+        for _ in 0..40 {
+            // What was sent counts.
+            let _ = socket.send_to(&[0; 10], to);
+            thread::sleep(Duration::from_millis(500));
+        }
+    });
+    Ok(())
+}
+
 fn small(from: &Pod, to: &Pod) -> Result<()> {
     send(from, to.v4.into(), 10)
 }
@@ -100,18 +119,15 @@ fn a_blackhole_route_of_both_families() -> Result<()> {
 #[test]
 fn the_neighbour_entry_of_a_silent_pod() -> Result<()> {
     let down = |lab: &Lab| {
-        let (pod, node) = (&lab.pods[3], &lab.nodes[1]);
-        pod.netns
-            .run(&format!("ip link set {} down", pod.interface))?;
-        let flush = format!("ip neighbour flush dev {}", node.bridge);
-        node.netns.run(&flush).map(drop)
+        lab.take_link_down(&lab.pods[3])?;
+        lab.forget(&lab.pods[3])
     };
     // With another pod on the bridge: alone, it would take the bridge down.
     let spec = LabSpec {
         pods_per_node: 2,
         ..usual()
     };
-    let (lab, facts) = facts(&spec, "NEIGH_FAILED", down, small)?;
+    let (lab, facts) = facts(&spec, "NEIGH_FAILED", down, keep_sending)?;
     let Node { bridge, .. } = &lab.nodes[1];
     let pod = lab.pods[3].v4;
     assert_eq!(facts, [format!("neighbour {pod} on {bridge}: FAILED")]);

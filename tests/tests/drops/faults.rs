@@ -16,7 +16,10 @@ use nix::sys::socket::{setsockopt, sockopt::RcvBuf};
 use serde_json::Value;
 use tracer_tests::{Lab, LabSpec, Netns, Pod, program::LIMIT, traffic::Flow};
 
-use crate::watch::{Told, Watch, brief, name};
+use crate::{
+    facts::keep_sending,
+    watch::{Told, Watch, brief, name},
+};
 
 /// What a fault must show.
 struct Expected {
@@ -166,11 +169,10 @@ fn a_pod_that_has_lost_its_link_has_no_neighbour_entry() -> Result<()> {
         functions: &["neigh_invalidate", "arp_error_report"],
     };
     let down = |lab: &Lab| {
-        let ([_, pod], node) = (ends(lab), &lab.nodes[1]);
-        let flush = format!("ip neighbour flush dev {}", node.bridge);
-        pod.netns
-            .run(&format!("ip link set {} down", pod.interface))?;
-        node.netns.run(&flush).map(drop)
+        let [sender, pod] = ends(lab);
+        lab.take_link_down(pod)?;
+        lab.forget(pod)?;
+        keep_sending(sender, pod)
     };
     // With another pod on the bridge: alone, it would take the bridge down.
     let lab = Lab::new(&LabSpec {
