@@ -93,10 +93,8 @@ fn forget_b(stage: &Stage) -> Result<()> {
     if !stage.lab.wiring.has_bridge() {
         return Ok(());
     }
-    let far = stage.far();
-    let b = stage.address(stage.b());
-    let flush = format!("neighbour flush to {b} dev {}", far.bridge);
-    stage.ip(&far.netns, &flush)
+    let b = stage.b();
+    stage.lab.forget(b, stage.address(b))
 }
 
 /// `BR_STATE_LISTENING`, linux/if_bridge.h.

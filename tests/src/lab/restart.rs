@@ -1,6 +1,8 @@
 //! Pods that restart and tunnel devices that are made anew, as the container
 //! runtime, the CNI plugin and the network's daemon do it.
 
+use std::net::IpAddr;
+
 use anyhow::{Context as _, Result};
 
 use super::{Lab, Node, Pod, Tunnel, wiring};
@@ -35,14 +37,15 @@ impl Lab {
         })
     }
 
-    /// Makes the node of a pod on a bridge forget the pod's MAC address, and waits until it has.
+    /// Makes the node of a pod on a bridge forget the MAC address behind one of the pod's
+    /// addresses, and waits until it has.
     ///
     /// # Errors
     /// If it is not there.
-    pub fn forget(&self, pod: &Pod) -> Result<()> {
+    pub fn forget(&self, pod: &Pod, address: IpAddr) -> Result<()> {
         let node = self.node_of(pod);
         process::until("the node has forgotten the pod", || {
-            let entry = format!("to {} dev {}", pod.v4, node.bridge);
+            let entry = format!("to {address} dev {}", node.bridge);
             node.netns.run(&format!("ip neighbour flush {entry}"))?;
             let known = node.netns.run(&format!("ip neighbour show {entry}"))?;
             Ok(!known.contains("lladdr"))

@@ -60,15 +60,16 @@ fn send(from: &Pod, to: IpAddr, bytes: usize) -> Result<()> {
     Ok(())
 }
 
-/// Sends a datagram twice a second for a while, without waiting: the first ones may vanish while
-/// the kernel still forgets the way.
+/// Sends a datagram twice a second for a while, or until the pod's interface is gone, without
+/// waiting: the first ones may vanish while the kernel still forgets the way.
 pub(crate) fn keep_sending(from: &Pod, to: &Pod) -> Result<()> {
     let socket = from.netns.enter(|| UdpSocket::bind((from.v4, 0)))?;
     let to = (to.v4, 9);
     thread::spawn(move || {
         for _ in 0..40 {
-            // What was sent counts.
-            let _ = socket.send_to(&[0; 10], to);
+            if socket.send_to(&[0; 10], to).is_err() {
+                return;
+            }
             thread::sleep(Duration::from_millis(500));
         }
     });
@@ -120,7 +121,7 @@ fn a_blackhole_route_of_both_families() -> Result<()> {
 fn the_neighbour_entry_of_a_silent_pod() -> Result<()> {
     let down = |lab: &Lab| {
         lab.take_link_down(&lab.pods[3])?;
-        lab.forget(&lab.pods[3])
+        lab.forget(&lab.pods[3], lab.pods[3].v4.into())
     };
     // With another pod on the bridge: alone, it would take the bridge down.
     let spec = LabSpec {

@@ -171,7 +171,7 @@ fn a_pod_that_has_lost_its_link_has_no_neighbour_entry() -> Result<()> {
     let down = |lab: &Lab| {
         let [sender, pod] = ends(lab);
         lab.take_link_down(pod)?;
-        lab.forget(pod)?;
+        lab.forget(pod, pod.v4.into())?;
         keep_sending(sender, pod)
     };
     // With another pod on the bridge: alone, it would take the bridge down.

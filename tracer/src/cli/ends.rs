@@ -8,13 +8,17 @@
 
 mod dns;
 mod led;
+mod local;
 
-use std::{collections::BTreeSet, fmt, net::IpAddr};
+use std::{fmt, net::IpAddr};
 
 use ipnet::IpNet;
 use tracer_core::model::OwnerKind;
 
-use self::led::{Led, lead};
+use self::{
+    led::{Led, lead},
+    local::Local,
+};
 use super::{
     error::SettingsError,
     values::{EndName, PodName, PortName, ServiceName},
@@ -112,19 +116,6 @@ pub(super) struct Side {
     pub(super) local: Option<Local>,
     /// What the user should know, one sentence each.
     pub(super) warnings: Vec<String>,
-}
-
-/// A Service that leads some packets only to endpoints on the node where they are.
-#[derive(Clone, Debug)]
-pub(super) struct Local {
-    /// `service namespace/name`.
-    pub(super) service: String,
-    /// The nodes that have ready endpoints.
-    pub(super) nodes: BTreeSet<String>,
-    /// Whether that holds for packets of pods: `internalTrafficPolicy: Local`.
-    pub(super) inside: bool,
-    /// Whether it holds for packets from outside: `externalTrafficPolicy: Local`.
-    pub(super) outside: bool,
 }
 
 /// What narrows a side.

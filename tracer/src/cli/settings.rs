@@ -2,7 +2,7 @@
 //! has to ask what was meant.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs,
     io::{self, IsTerminal as _},
     net::IpAddr,
@@ -24,7 +24,7 @@ use super::{
         ExpectArgs, Expected, FollowArgs, Protocol, RecordArgs, RecordingArgs, Shape, ShapeArgs,
         WatchArgs, watch::XdpMode,
     },
-    ends::{End, EndKind, Local, Names, Narrow, Side},
+    ends::{End, EndKind, Names, Narrow, Side},
     error::SettingsError,
     load::{self, Objects},
     targets,
@@ -252,11 +252,7 @@ impl Settings {
         warnings.extend(source.warnings);
         warnings.extend(destination.warnings);
         if let Some(local) = &destination.local {
-            warnings.extend(far_from_endpoints(&sources, local));
-            let comes_in = |end: &End| end.node.is_none() && is_outside(end);
-            if sources.iter().any(comes_in) {
-                warnings.extend(only_some_nodes(local));
-            }
+            warnings.extend(local.warnings(&sources, is_outside));
         }
         let all = sources
             .iter()
@@ -458,38 +454,6 @@ impl Followed {
             pairs,
         })
     }
-}
-
-/// Warnings about the sources' nodes that have no endpoint of a Service, if only pods on its
-/// endpoints' nodes may use the Service.
-fn far_from_endpoints(sources: &[End], local: &Local) -> impl Iterator<Item = String> {
-    let Local { service, nodes, .. } = local;
-    let without: BTreeSet<&String> = sources
-        .iter()
-        .filter(|_| local.inside)
-        .filter_map(|source| source.node.as_ref())
-        .filter(|node| !nodes.contains(*node))
-        .collect();
-    without.into_iter().map(move |node| {
-        format!(
-            "{service} has internalTrafficPolicy Local and no ready endpoint on {node}: \
-             packets to the Service from {node} are dropped"
-        )
-    })
-}
-
-/// A warning that only some nodes take packets from outside for a Service. One without any ready
-/// endpoint has a warning of its own.
-fn only_some_nodes(local: &Local) -> Option<String> {
-    let Local { service, nodes, .. } = local;
-    let nodes: Vec<&str> = nodes.iter().map(String::as_str).collect();
-    (local.outside && !nodes.is_empty()).then(|| {
-        format!(
-            "{service} has externalTrafficPolicy Local: nodes without an endpoint drop packets from \
-             outside (ready endpoints are on {})",
-            nodes.join(", ")
-        )
-    })
 }
 
 /// Whether an end is no pod, nor a network of pods or with pods in it.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use hashbrown::HashMap;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use crate::model::{Direction, Hello, Point, Role};
 
@@ -82,14 +82,13 @@ impl Places {
             }
             let first = *known.entry(place(point)).or_insert(index);
             firsts.push(first);
-            if first != index {
-                let all = renewed
-                    .entry(first)
-                    .or_insert_with(|| [first].into_iter().collect());
+            let before = (first != index).then(|| {
+                let all = renewed.entry(first).or_insert_with(|| smallvec![first]);
+                let before = all[all.len() - 1];
                 all.push(index);
-            }
+                &hello.points[before]
+            });
             // Where only other programs were found, the place was observed before as well.
-            let before = before(&renewed, first).map(|before| &hello.points[before]);
             let goes_on = before.is_some_and(|before| has_other_programs(before, point));
             if point.since > 0 && !goes_on {
                 let since = unix(hello, point.since);
@@ -111,11 +110,6 @@ impl Places {
         self.of_nodes.push(of_node);
         self.on_host.push(on_host);
     }
-}
-
-/// The number before the last one at a place.
-fn before(renewed: &HashMap<usize, SmallVec<[usize; 4]>>, first: usize) -> Option<usize> {
-    renewed.get(&first)?.iter().rev().nth(1).copied()
 }
 
 /// Whether a point is the next number of the one before because an agent has found other programs
@@ -187,7 +181,7 @@ impl Nodes {
     }
 
     /// Whether two points of an agent are numbers of one place.
-    pub(super) fn is_one_place(&self, node: usize, one: usize, other: usize) -> bool {
+    pub(crate) fn is_one_place(&self, node: usize, one: usize, other: usize) -> bool {
         let places = self.places();
         let firsts = &places.firsts[node];
         one == other || (!places.renewed[node].is_empty() && firsts[one] == firsts[other])

@@ -304,10 +304,8 @@ impl Case<'_> {
             .iter()
             .filter(|step| step.node == last.node);
         let unseen = self.hops_lost(Where::Point(last.node, host_side));
-        let was_there = |step: &Step| {
-            let points = self.scene.nodes.at_place(step.node, step.point);
-            points.contains(&host_side)
-        };
+        let nodes = &self.scene.nodes;
+        let was_there = |step: &Step| nodes.is_one_place(step.node, step.point, host_side);
         (!unseen && !there.any(was_there)).then_some(Evidence::Bypassed {
             node: last.node,
             point: host_side,

@@ -101,13 +101,14 @@ fn capture<P: Program>(fifo: &PathBuf, args: &ExtcapArgs) -> Result<Outcome, Fai
         .map_err(|error| Failure::new(format!("cannot write {}: {error}", fifo.display())))?;
     let words = follow(&args.words, args.extcap_capture_filter.as_deref())?;
     let arguments = Arguments::try_parse_from(words).map_err(|error| {
-        match is_help(error.kind()) {
-        true => Failure::Syntax(
-            "a capture has no --help and no --version: run `tracer follow --help` in a terminal"
-                .to_owned(),
-        ),
-        false => error.into(),
-    }
+        if is_help(error.kind()) {
+            return Failure::Syntax(
+                "a capture has no --help and no --version: run `tracer follow --help` in a \
+                 terminal"
+                    .to_owned(),
+            );
+        }
+        error.into()
     })?;
     match arguments.command {
         Command::Follow(args) => P::follow(Settings::resolve(&args)?),

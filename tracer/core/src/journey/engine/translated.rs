@@ -122,11 +122,10 @@ impl Engine {
         let since = time.saturating_sub(track.last);
         // Ends are compared first: those of most packets are what they were.
         let rewritten = || {
-            let is_forwarded = track.last_ttl(node) == packet.ttl.checked_add(1);
-            let same_payload = track.packet.payload_hash == packet.payload_hash;
-            is_forwarded
-                && same_payload
-                && may_rewrite_both(&ends, &to, packet, since)
+            may_rewrite_both(&ends, &to, packet, since)
+                && track.packet.payload_hash == packet.payload_hash
+                // The node has forwarded it.
+                && track.last_ttl(node) == packet.ttl.checked_add(1)
                 // Its answer may have the same payload, and be in the same memory.
                 && !self.memory.had_ends(id, &to.reversed())
         };
