@@ -1,8 +1,12 @@
 //! The agents of a session: starts them, sends commands, receives batches, and ends them.
 
+pub(super) mod leave;
 mod reach;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use tokio::{
     sync::mpsc,
@@ -15,7 +19,10 @@ use tracer_core::{
 };
 use tracing::{debug, info};
 
-use self::reach::{forward, prepare, start_one};
+use self::{
+    leave::Stay,
+    reach::{forward, prepare, start_one},
+};
 use super::{SessionError, Update};
 use crate::link::{Link, LinkError, Place};
 
@@ -41,6 +48,8 @@ pub(crate) struct Agents {
     /// Nodes that will get an agent and have none yet, with new addresses to observe there if
     /// they changed since.
     joining: BTreeMap<String, Option<Look>>,
+    /// Nodes where the follow has no end now.
+    idle: BTreeSet<String>,
     /// Time since which no agent runs; `None` while one does.
     alone: Option<Instant>,
 }
@@ -53,6 +62,9 @@ struct Agent {
     hello: Hello,
     commands: Option<Box<dyn Commander>>,
     running: bool,
+    stay: Stay,
+    /// Watermark of the agent's first stream, ns.
+    watermark: u64,
     /// Translates the agent's indexes and clock into the known ones.
     epoch: Epoch,
     /// Whether a note said that the agent has too many points.
@@ -98,6 +110,8 @@ pub(super) enum Sent {
     Joined(Box<Link>, Box<(Place, Start)>),
     /// An agent could not be reached: its node, and the reason.
     Unreached(String, String),
+    /// Not from an agent: it is time to look after an agent on a node without an end.
+    Due,
 }
 
 /// What an agent did, as a session sees it.
@@ -163,6 +177,7 @@ impl Agents {
             inbox,
             sender,
             joining: BTreeMap::new(),
+            idle: BTreeSet::new(),
             alone: None,
         };
         (agents, hellos)
@@ -231,7 +246,9 @@ impl Agents {
                 },
                 Sent::Update(update) => Some(Heard::Update(update)),
                 Sent::Failed(error) => self.lose(index, Some(error))?,
+                Sent::Ended if self.has_left(index) => None,
                 Sent::Ended => self.lose(index, None)?,
+                Sent::Due => self.go_on_leaving(index),
                 Sent::Joined(link, start) => Some(Heard::Joined(self.take_in(*link, *start))),
                 Sent::Unreached(node, why) => Some(Heard::Unreached(node, why)),
             };
@@ -291,7 +308,11 @@ impl Agents {
                 // The agent comes too late.
                 Some((
                     _,
-                    Sent::Anew(..) | Sent::Update(_) | Sent::Joined(..) | Sent::Unreached(..),
+                    Sent::Anew(..)
+                    | Sent::Update(_)
+                    | Sent::Joined(..)
+                    | Sent::Unreached(..)
+                    | Sent::Due,
                 )) => Ok(()),
                 None => {
                     ended = ended.and(Err(self.ended(0)));
@@ -328,6 +349,8 @@ impl Agent {
             hello: reached.hello,
             commands: Some(reached.commands),
             running: true,
+            stay: Stay::default(),
+            watermark: 0,
             epoch: Epoch::default(),
             pause: PAUSE,
             reached: Instant::now(),
@@ -337,6 +360,9 @@ impl Agent {
     /// The agent's batch, with the known indexes and clock.
     fn take(&mut self, mut batch: Box<Batch>) -> Box<Batch> {
         self.epoch.renumber(&mut batch);
+        if batch.stream == self.epoch.streams {
+            self.watermark = self.watermark.max(batch.watermark);
+        }
         self.learn(&mut batch);
         batch
     }

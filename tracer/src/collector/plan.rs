@@ -163,6 +163,8 @@ pub struct Update {
     pub looks: Vec<(String, Look)>,
     /// Agents for nodes that had none.
     pub joins: Vec<(Place, Start)>,
+    /// All nodes with an agent where the follow has no end now; `None`: as before.
+    pub idle: Option<BTreeSet<String>>,
     /// Notes for the user, one sentence each.
     pub notices: Vec<String>,
 }

@@ -41,6 +41,7 @@ pub(super) fn updates(settings: &Settings, key: Key) -> Option<mpsc::Receiver<Up
         key,
         live,
         watched: watched(settings),
+        idle: BTreeSet::new(),
         is_stuck: false,
         is_unread: false,
     };
@@ -73,6 +74,8 @@ struct Replan {
     live: Live,
     /// The nodes that have an agent, or are to have one.
     watched: BTreeSet<String>,
+    /// Those of them where the follow has no end now.
+    idle: BTreeSet<String>,
     /// Whether it was said that an end cannot be followed for now.
     is_stuck: bool,
     /// Whether it was said that the cluster cannot be read.
@@ -98,6 +101,7 @@ impl Replan {
                 && update.targets.is_none()
                 && update.looks.is_empty()
                 && update.joins.is_empty()
+                && update.idle.is_none()
                 && update.notices.is_empty();
             if is_empty {
                 !to.is_closed()
@@ -145,7 +149,7 @@ impl Replan {
         };
         self.is_stuck = false;
         let mut again = again;
-        // An agent stays where no end is any more: it may come back.
+        // A node without an end any more may get one again.
         let known = self.settings.agents.iter();
         let left = known.filter(|agent| again.agents.iter().all(|one| one.node != agent.node));
         again.agents.extend(left.cloned().collect::<Vec<_>>());
@@ -156,6 +160,9 @@ impl Replan {
         }
         let joined = update.joins.iter().map(|(_, start)| start.node.clone());
         self.watched.extend(joined);
+        if let Some(idle) = &update.idle {
+            self.idle.clone_from(idle);
+        }
         self.settings = again;
         update
     }
@@ -167,6 +174,8 @@ impl Replan {
             .agents
             .iter()
             .partition(|agent| self.watched.contains(&agent.node));
+        let without = watched.iter().filter(|agent| !concerns(again, agent));
+        let idle: BTreeSet<String> = without.map(|agent| agent.node.clone()).collect();
         let joins = others.iter().filter(|agent| concerns(again, agent));
         let joins = joins.map(|agent| start(again, agent, self.key, &Filter::default()));
         let joins: Vec<(Place, Start)> = joins.collect();
@@ -209,6 +218,7 @@ impl Replan {
             targets: (new_targets != targets(before)).then_some(new_targets),
             looks: looks.collect(),
             joins,
+            idle: (idle != self.idle).then_some(idle),
             notices: notices.collect(),
         }
     }

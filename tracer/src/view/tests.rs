@@ -15,7 +15,7 @@ use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use tracer_core::{
-    journal::View,
+    journal::{Changed, View},
     model::{Owner, OwnerKind},
 };
 
@@ -274,6 +274,25 @@ fn a_place_that_is_observed_anew_is_not_gone() {
     let line = "12:34:58.789 node-b: observing anew veth90c1d2e4 (pod shop/cart)\n";
     assert!(text.starts_with(line), "{text}");
     assert!(!text.contains("is gone"), "{text}");
+}
+
+/// Its interfaces are still there.
+#[test]
+fn of_an_agent_that_leaves_its_node_is_told_and_no_interface() {
+    let mut scene = named("ping").scene;
+    let changed = Changed {
+        points: 0..0,
+        leaves: true,
+        notes: Vec::new(),
+        ..restarted(&mut scene)
+    };
+    let mut text = Vec::new();
+    let told = Text::new(&mut text, Look::plain()).changed(&scene, &changed);
+    told.expect("memory");
+    assert_eq!(
+        String::from_utf8(text).expect("text"),
+        "12:34:58.789 node-b: no longer watched, because the follow has no end there\n\n"
+    );
 }
 
 /// A Service's address is named, and is no pod's.

@@ -13,7 +13,7 @@ use tracer_tests::{
 use super::clean::failed;
 
 /// Long enough for a packet to be told of.
-const SOON: Duration = Duration::from_secs(3);
+pub(super) const SOON: Duration = Duration::from_secs(3);
 
 /// Follows two pods by name. Their nodes are reached without the API.
 fn follow(cluster: &Cluster, from: &Pod, to: &Pod) -> Result<Tracer> {
@@ -29,7 +29,7 @@ fn follow(cluster: &Cluster, from: &Pod, to: &Pod) -> Result<Tracer> {
 }
 
 /// Asks once over HTTP; whether the question was told of within `limit`.
-fn is_told(
+pub(super) fn is_told(
     cluster: &Cluster,
     tracer: &mut Tracer,
     [from, to]: [&Pod; 2],
@@ -63,7 +63,7 @@ fn replace(cluster: &Cluster, tracer: &mut Tracer, from: &Pod, db: &Pod) -> Resu
     })
 }
 
-fn stop(tracer: Tracer) -> Result<()> {
+pub(super) fn stop(tracer: Tracer) -> Result<()> {
     let finished = tracer.stop()?;
     let other: Vec<_> = finished.journeys.iter().filter(|one| failed(one)).collect();
     assert!(other.is_empty(), "{other:#?}\n{}", finished.stderr);
@@ -83,10 +83,10 @@ fn a_pod_of_a_stateful_set_comes_back_with_another_address() -> Result<()> {
 }
 
 /// Where the StatefulSet puts its pods; as before when this is gone.
-struct Placed<'a>(&'a Cluster, String);
+pub(super) struct Placed<'a>(&'a Cluster, String);
 
 impl<'a> Placed<'a> {
-    fn on(cluster: &'a Cluster, db: &Pod, node: &str) -> Result<Self> {
+    pub(super) fn on(cluster: &'a Cluster, db: &Pod, node: &str) -> Result<Self> {
         let placed = Self(cluster, db.node.clone());
         placed.set(node)?;
         Ok(placed)

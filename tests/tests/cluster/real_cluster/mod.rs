@@ -10,6 +10,8 @@ mod clean;
 mod flannel;
 // Agents in pods of an image that has tracer, and no shell.
 mod image;
+// Agents that go with the last pod of a node, and come back.
+mod leaving;
 // Programs of a node that are away while a follow runs.
 mod nodes;
 // The cluster is what the other tests take it for.

@@ -26,6 +26,7 @@ impl Core {
             node: agent,
             points: first..hello.points.len(),
             gone: change.gone,
+            leaves: change.leaves,
             notes: change.notes,
         };
         if !changed.is_empty() {
@@ -43,6 +44,7 @@ impl Core {
             node: agent,
             points: 0..hello.points.len(),
             gone: Vec::new(),
+            leaves: false,
             notes: hello.notes.clone(),
         });
         self.scene.nodes.push(hello);

@@ -42,6 +42,10 @@ pub struct Change {
     /// All interfaces and routes from then on; `None` if they have not changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Box<Network>>,
+    /// Whether the agent leaves the node, because the follow has no end there any more. Then
+    /// `gone` has all points.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub leaves: bool,
     /// What the agent did not find, or what is unusual, one sentence each.
     #[serde(default)]
     pub notes: Vec<String>,
@@ -66,11 +70,13 @@ impl Change {
             next_hops,
             drops,
             network,
+            leaves,
             notes,
         } = self;
         let addresses = local.is_empty() && next_hops.is_empty();
         let points = points.is_empty() && gone.is_empty() && *streams == 0;
-        addresses && points && drops.is_none() && network.is_none() && notes.is_empty()
+        let others = drops.is_none() && network.is_none() && notes.is_empty();
+        addresses && points && others && !leaves
     }
 }
 
@@ -107,6 +113,14 @@ impl Batch {
 )]
 const fn is_zero(count: &usize) -> bool {
     *count == 0
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// Leaves out those new points that get no index after `known` ones.

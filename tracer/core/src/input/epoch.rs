@@ -53,6 +53,7 @@ impl Epoch {
             next_hops,
             drops,
             network: Some(Box::new(network)),
+            leaves: false,
             notes,
         };
         let batch = Batch {

@@ -48,6 +48,8 @@ pub struct Changed {
     pub points: Range<usize>,
     /// Indexes of the points that are gone.
     pub gone: Vec<usize>,
+    /// Whether the agent leaves the node, because the follow has no end there any more.
+    pub leaves: bool,
     /// What the agent did not find, or what is unusual, one sentence each.
     pub notes: Vec<String>,
 }

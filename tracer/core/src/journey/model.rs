@@ -161,6 +161,17 @@ impl Scene {
         (1..self.nodes.len()).all(|node| self.one_clock(0, node))
     }
 
+    /// Whether an agent watches the node with this name at `time`, Unix time, ns. An agent whose
+    /// points are all gone has left.
+    pub(crate) fn is_watched(&self, node: &str, time: i64) -> bool {
+        let agents = self.nodes.iter().enumerate();
+        let mut there = agents.filter(|(_, hello)| hello.node == node);
+        there.any(|(node, hello)| {
+            let mut points = hello.points.iter();
+            hello.points.is_empty() || points.any(|point| time < self.until(node, point))
+        })
+    }
+
     /// The agent of the node with this name.
     #[must_use]
     pub fn agent(&self, node: &str) -> Option<&Hello> {

@@ -29,7 +29,10 @@ pub(super) fn left(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict> {
         to,
         tunnelled,
     } = gone;
-    if step.seen < case.journey.size() || case.scene.agent(to).is_some() || case.drop_unseen(step) {
+    if step.seen < case.journey.size()
+        || case.scene.is_watched(to, step.time)
+        || case.drop_unseen(step)
+    {
         return None;
     }
     let (index, node) = (case.index(step), to.to_owned());

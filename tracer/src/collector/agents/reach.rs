@@ -1,6 +1,6 @@
 //! How agents are reached: at first, again after they were cut off, and on nodes that had none.
 
-use std::{io, thread};
+use std::{io, thread, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot},
@@ -14,7 +14,8 @@ use tracer_core::{
 use tracing::info;
 
 use super::{
-    ALONE, Agent, Agents, Heard, LONGEST_PAUSE, PAUSE, Reached, Sent, log, one_clock_for_one_kernel,
+    ALONE, Agent, Agents, Heard, LONGEST_PAUSE, PAUSE, Reached, Sent, leave::Stay, log,
+    one_clock_for_one_kernel,
 };
 use crate::{
     collector::{SessionError, unix_now},
@@ -67,8 +68,10 @@ impl Agents {
         one_clock_for_one_kernel(&mut self.agents);
         let hello = &self.agents[index].hello;
         log(hello);
+        let hello = Box::new(hello.clone());
         tokio::spawn(forward(index, link.batches, self.sender.clone()));
-        Box::new(hello.clone())
+        self.consider(index);
+        hello
     }
 
     /// Goes on without an agent, while it is tried to reach it again. What there is to
@@ -99,10 +102,21 @@ impl Agents {
         };
         let why = error.map_or_else(|| "it ended".to_owned(), |error| error.to_string());
         let agent = &mut self.agents[index];
-        // Its command ends, which may take a moment.
-        let commands = agent.commands.take();
         let pause = agent.pause;
         agent.pause = (pause * 2).min(LONGEST_PAUSE);
+        let is_returning = agent.stay == Stay::Returning;
+        self.reach_again(index, again, pause);
+        Ok(if is_returning {
+            Some(Heard::Unreached(node, why))
+        } else {
+            was_running.then_some(Heard::Gone(why))
+        })
+    }
+
+    /// Starts an agent again, after a pause.
+    pub(super) fn reach_again(&mut self, index: usize, again: (Place, Start), pause: Duration) {
+        // The agent's command ends, which may take a moment.
+        let commands = self.agents[index].commands.take();
         let to = self.sender.clone();
         tokio::spawn(async move {
             drop(tokio::task::spawn_blocking(move || drop(commands)).await);
@@ -114,7 +128,6 @@ impl Agents {
             // A session that is over needs no word of it.
             drop(to.send((index, sent)).await);
         });
-        Ok(was_running.then_some(Heard::Gone(why)))
     }
 
     /// Why an agent that has begun anew cannot go on for the one that was known.
@@ -139,6 +152,8 @@ impl Agents {
         let agent = &mut self.agents[index];
         let (epoch, mut batch) = Epoch::begin(&agent.hello, link.hello, now(&agent.hello));
         agent.epoch = epoch;
+        agent.watermark = batch.watermark;
+        agent.stay = Stay::default();
         if let Some((_, start)) = &agent.again
             && (&start.request, &start.pods) != (&begun.request, &begun.pods)
         {
@@ -153,12 +168,13 @@ impl Agents {
         self.alone = None;
         tokio::spawn(forward(index, link.batches, self.sender.clone()));
         agent.learn(&mut batch);
+        self.consider(index);
         batch
     }
 }
 
 /// An agent's monotonic clock now, ns.
-fn now(hello: &Hello) -> u64 {
+pub(super) fn now(hello: &Hello) -> u64 {
     let now = unix_now().saturating_sub(hello.realtime_offset);
     u64::try_from(now).unwrap_or_default()
 }

@@ -48,6 +48,7 @@ impl<V: View, N: FnMut(&str)> Work for Session<'_, V, N> {
         if anew {
             let node = &self.core.scene().nodes[agent].node;
             (self.notice)(&format!("{node} is watched again"));
+            self.unreached.remove(node);
             self.away[agent] = false;
             self.stalls.grow(self.core.streams(), Instant::now());
             self.silences.grow(self.core.streams(), Instant::now());
@@ -88,6 +89,7 @@ impl<V: View, N: FnMut(&str)> Work for Session<'_, V, N> {
             targets,
             looks,
             joins,
+            idle,
             notices,
         } = update;
         notices.iter().for_each(|line| (self.notice)(line));
@@ -111,6 +113,9 @@ impl<V: View, N: FnMut(&str)> Work for Session<'_, V, N> {
         for (place, start) in joins {
             let filter = self.next_filter();
             agents.join((place, Start { filter, ..start }));
+        }
+        if let Some(idle) = idle {
+            agents.set_idle(idle);
         }
         self.after()
     }

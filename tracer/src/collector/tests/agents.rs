@@ -1,14 +1,17 @@
 //! What agents are told that begin anew, or come later.
 
-use std::sync::mpsc as std_mpsc;
+use std::{collections::BTreeSet, sync::mpsc as std_mpsc, time::Duration};
 
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout},
+};
 use tracer_common::hash::Key;
 use tracer_core::request::{Command, Commander, Filter, Look, Request, Start, Watch};
 
 use super::world::beginning;
 use crate::{
-    collector::agents::{ALONE, Agents, Heard, Reached, Sent},
+    collector::agents::{ALONE, Agents, Heard, Reached, Sent, leave::LINGER},
     link::{Link, Place},
 };
 
@@ -164,4 +167,102 @@ async fn a_session_without_agents_ends_after_some_time() {
         error.to_string().contains("ended before an agent answered"),
         "{error}"
     );
+}
+
+/// One agent that can be started again, its commands, and the way to its collector.
+fn one_agent() -> (
+    Agents,
+    mpsc::Sender<(usize, Sent)>,
+    std_mpsc::Receiver<Command>,
+) {
+    let hello = beginning().nodes[0].clone();
+    let (sender, inbox) = mpsc::channel(4);
+    let (line, commands) = std_mpsc::channel();
+    let again = start(&hello.node, [10, 244, 1, 5]);
+    let reached = Reached {
+        again: Some((Place::Exec("false".to_owned()), again)),
+        hello,
+        commands: Box::new(Line(line)),
+    };
+    let (agents, _) = Agents::new(vec![reached], sender.clone(), inbox);
+    (agents, sender, commands)
+}
+
+/// Lets time pass in which nothing is heard.
+async fn hear_nothing(agents: &mut Agents, long: Duration) {
+    let heard = timeout(long, agents.next()).await;
+    assert!(heard.is_err(), "something was heard");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_whose_node_has_no_end_any_more_leaves_and_comes_back() {
+    let (mut agents, sender, commands) = one_agent();
+    let hello = beginning().nodes[0].clone();
+    let idle = BTreeSet::from([hello.node.clone()]);
+    agents.set_idle(idle);
+    let begun = Instant::now();
+    let heard = agents.next().await.expect("the follow goes on");
+    assert!(begun.elapsed() >= LINGER, "{:?}", begun.elapsed());
+    let (0, Heard::Batch(batch)) = heard else {
+        panic!("it leaves");
+    };
+    let change = batch.change.expect("it says so");
+    assert!(change.leaves);
+    assert_eq!(change.gone, Vec::from_iter(0..hello.points.len()));
+    assert_eq!(change.drops, Some(Vec::new()));
+    // It goes on until what passed before has arrived, and is then told to stop.
+    assert_eq!(commands.try_iter().collect::<Vec<_>>(), []);
+    hear_nothing(&mut agents, Duration::from_secs(9)).await;
+    assert_eq!(commands.try_iter().collect::<Vec<_>>(), [Command::Stop]);
+    let ended = sender.send((0, Sent::Ended)).await;
+    assert!(ended.is_ok(), "they are there");
+    // It is not tried to start it again while no end is there.
+    hear_nothing(&mut agents, 2 * LINGER).await;
+
+    agents.set_idle(BTreeSet::new());
+    let heard = agents.next().await.expect("the follow goes on");
+    assert!(matches!(heard, (0, Heard::Unreached(node, _)) if node == hello.node));
+    let link = Link {
+        hello: hello.clone(),
+        commands: Box::new(Line(std_mpsc::channel().0)),
+        batches: mpsc::channel(1).1.into(),
+    };
+    let anew = Sent::Anew(
+        Box::new(link),
+        Box::new(start(&hello.node, [10, 244, 1, 5])),
+    );
+    assert!(sender.send((0, anew)).await.is_ok(), "they are there");
+    let change = loop {
+        match agents.next().await.expect("it is there") {
+            (0, Heard::Batch(batch)) => break batch.change.expect("it begins anew"),
+            (0, Heard::Unreached(..)) => {}
+            _ => panic!("it was not lost"),
+        }
+    };
+    assert!(change.begins_anew());
+    assert!(change.gone.is_empty(), "they were gone before");
+    assert_eq!(change.points.len(), hello.points.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_whose_node_has_an_end_again_in_time_stays() {
+    let (mut agents, sender, commands) = one_agent();
+    let idle = BTreeSet::from([beginning().nodes[0].node.clone()]);
+    agents.set_idle(idle.clone());
+    hear_nothing(&mut agents, LINGER / 2).await;
+    agents.set_idle(BTreeSet::new());
+    hear_nothing(&mut agents, LINGER / 4).await;
+    // From now on, it waits as long as before.
+    agents.set_idle(idle);
+    hear_nothing(&mut agents, LINGER / 2).await;
+    agents.set_idle(BTreeSet::new());
+    hear_nothing(&mut agents, 2 * LINGER).await;
+    assert_eq!(commands.try_iter().collect::<Vec<_>>(), []);
+    // It was not told to stop, so its end is a loss.
+    assert!(
+        sender.send((0, Sent::Ended)).await.is_ok(),
+        "they are there"
+    );
+    let heard = agents.next().await.expect("the follow goes on");
+    assert!(matches!(heard, (0, Heard::Gone(_))));
 }

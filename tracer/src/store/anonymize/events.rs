@@ -81,6 +81,7 @@ impl Anonymizer {
             next_hops,
             drops,
             network,
+            leaves,
             notes: _,
         } = change;
         Change {
@@ -92,6 +93,7 @@ impl Anonymizer {
             next_hops: next_hops.into_iter().map(|hop| self.address(hop)).collect(),
             drops: drops.map(|pods| self.pods(&pods)),
             network: network.map(|network| Box::new(self.network(*network))),
+            leaves,
             notes: Vec::new(),
         }
     }

@@ -310,7 +310,14 @@ pub(super) fn batch() -> impl Strategy<Value = Batch> {
 fn change() -> impl Strategy<Value = Change> {
     let more = vec(any::<u64>(), 0..3);
     let drops = option::of(Just(vec![Arc::from("shop/cart"), Arc::from("default/web")]));
-    (any::<u64>(), more, vec(0..2_usize, 0..2), drops).prop_map(|(time, since, gone, drops)| {
+    let given = (
+        any::<u64>(),
+        more,
+        vec(0..2_usize, 0..2),
+        drops,
+        any::<bool>(),
+    );
+    given.prop_map(|(time, since, gone, drops, leaves)| {
         let point = |since| Point {
             since,
             ..super::point(0)
@@ -324,6 +331,7 @@ fn change() -> impl Strategy<Value = Change> {
             next_hops: Vec::new(),
             network: drops.is_some().then(|| Box::new(super::network())),
             drops,
+            leaves,
             notes: Vec::new(),
         }
     })

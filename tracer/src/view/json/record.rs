@@ -45,6 +45,8 @@ pub(super) struct Changed<'a> {
     time: Moment,
     points: Vec<Observer<'a>>,
     gone: Vec<Place<'a>>,
+    /// Whether the agent leaves the node, because the follow has no end there any more.
+    leaves: bool,
     warnings: &'a [String],
 }
 
@@ -220,6 +222,7 @@ impl<'a> Changed<'a> {
                 .map(|point| Observer::of(hello, point))
                 .collect(),
             gone: gone.map(|point| Place::of(hello, point)).collect(),
+            leaves: changed.leaves,
             warnings: &changed.notes,
         }
     }

@@ -23,6 +23,11 @@ pub(super) fn show(look: &Look, scene: &Scene, changed: &Changed) -> Flow {
         flow.words(palette.plain, words);
         flow.line();
     };
+    if changed.leaves {
+        say("no longer watched, because the follow has no end there");
+        flow.line();
+        return flow;
+    }
     // By now, its address may be another's.
     let before = changed.time.saturating_sub(1);
     let gone = changed.gone.iter().filter_map(|at| hello.points.get(*at));

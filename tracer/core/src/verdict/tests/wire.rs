@@ -191,9 +191,20 @@ fn towards_a_node_without_an_agent_the_gateway_is_named() {
     // The node itself is the next hop.
     let way = &mut scene.nodes[0].network.routes[0];
     (way.gateway, way.default) = (Some(NODE_B.into()), false);
+    let direct = way.clone();
     let (verdict, _) = judge(&scene, &bare(Some(GATEWAY_MAC)), &CALM);
     let (step, node) = (1, node());
-    assert_eq!(verdict.outcome, Outcome::LeftFor { step, node });
+    let left_for = Outcome::LeftFor { step, node };
+    assert_eq!(verdict.outcome, left_for);
+    // An agent was there, and left before.
+    let mut scene = by_default();
+    scene.nodes[0].network.routes[0] = direct;
+    let nobody = |scene: &Scene| judge(scene, &bare(Some(GATEWAY_MAC)), &CALM).0.outcome;
+    assert_ne!(nobody(&scene), left_for);
+    for point in &mut scene.nodes[1].points {
+        point.until = Some(1);
+    }
+    assert_eq!(nobody(&scene), left_for);
 }
 
 /// Its program has seen no packet, and so may not work; its device has

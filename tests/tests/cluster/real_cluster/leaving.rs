@@ -1,0 +1,64 @@
+//! Agents go with the pods that they are there for, and come back with them.
+
+use anyhow::{Context as _, Result};
+use tracer_tests::{
+    cluster::{Cluster, Pod},
+    program::{LIMIT, Tracer},
+};
+
+use super::{
+    agents::{NAMESPACE, follow, wait_gone},
+    api::{Placed, SOON, is_told, stop},
+};
+
+/// The nodes where agents' pods are.
+fn watched(cluster: &Cluster) -> Result<String> {
+    let nodes = "-o=jsonpath={.items[*].spec.nodeName}";
+    cluster.kubectl(["get", "pods", "-n", NAMESPACE, nodes])
+}
+
+/// Waits until packets to the pod that has the name now are told of.
+fn wait_followed(cluster: &Cluster, tracer: &mut Tracer, web: &Pod, node: &str) -> Result<()> {
+    cluster.until("the pod is followed on its node", || {
+        let db = cluster.pod("db-0", None)?;
+        Ok(db.node == node && is_told(cluster, tracer, [web, &db], SOON)?)
+    })
+}
+
+#[test]
+fn an_agent_leaves_with_the_last_pod_of_its_node_and_comes_back() -> Result<()> {
+    let cluster = Cluster::up()?;
+    let web = cluster.pod("web", None)?;
+    let db = cluster.pod("db-0", None)?;
+    assert_ne!(web.node, db.node);
+    let nodes = cluster.nodes()?;
+    let mut others = nodes
+        .iter()
+        .filter(|node| ![&web.node, &db.node].contains(node));
+    let other = others.next().context("there is a third node")?;
+    let mut tracer = follow(&cluster, &web, &db)?;
+    assert!(is_told(&cluster, &mut tracer, [&web, &db], LIMIT)?);
+
+    let placed = Placed::on(&cluster, &db, other)?;
+    wait_followed(&cluster, &mut tracer, &web, other)?;
+    let leaves = |value: &serde_json::Value| value["leaves"] == true;
+    let left = tracer.wait_for(leaves, LIMIT)?;
+    assert_eq!(left["gone"][0]["node"], db.node.as_str());
+    cluster.until("the agent has left", || {
+        let watched = watched(&cluster)?;
+        Ok(watched.contains(other.as_str()) && !watched.contains(&db.node))
+    })?;
+    // What is followed is seen as before.
+    wait_followed(&cluster, &mut tracer, &web, other)?;
+
+    drop(placed);
+    wait_followed(&cluster, &mut tracer, &web, &db.node)?;
+    cluster.until("the agent is back", || {
+        Ok(watched(&cluster)?.contains(&db.node))
+    })?;
+    let again = format!("{} is watched again", db.node);
+    tracer.wait_for_stderr(|said| said.contains(&again), LIMIT)?;
+    wait_followed(&cluster, &mut tracer, &web, &db.node)?;
+    stop(tracer)?;
+    wait_gone(&cluster)
+}
