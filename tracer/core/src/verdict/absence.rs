@@ -108,7 +108,7 @@ pub(super) fn left_outside(case: &Case<'_>, fates: &Fates<'_>) -> Option<Verdict
         // Another machine on the wire got the frame, which is stronger evidence.
         || !fates.astray.is_empty()
         || !fates.unclear.is_empty()
-        // Another node may have got it unseen, whoever has the address.
+        // Another node may have got the packet unseen, whoever has the address.
         || others_unseen()
     {
         return None;
@@ -154,7 +154,7 @@ fn left_for_others(
     let node = nodes.position(|hello| hello.node == *gone.to)?;
     let watches =
         |point: &Point| (point.role, point.direction) == (Role::Uplink, Direction::Ingress);
-    // Other packets by the same next hop may have come in unseen.
+    // If an uplink was not observed, other packets by the same next hop may have come in unseen.
     let mut ways_in = observed(case, node, watches).peekable();
     ways_in.peek()?;
     for other in ways_in {
@@ -220,7 +220,7 @@ pub(super) fn lost(
     if unseen(step.node) || unseen(node) || case.uneven() {
         return None;
     }
-    // Another program may have redirected the packet, or it came in with another node's MAC
+    // Another program may have redirected the packet, or the packet came in with another node's MAC
     // address.
     let came = fates.astray.iter().any(|(astray, _)| astray.node == node);
     if came || scene.with_others(step.node, step.point).is_some() {
@@ -282,7 +282,7 @@ pub(super) fn lost(
     }
     Some(Verdict {
         kind: Kind::Lost,
-        // Programs that others have attached to tc since are not known.
+        // Others may have attached programs to tc that the agent has not found yet.
         confidence: if next.idle || next.kind == LegKind::Receive {
             Confidence::Low
         } else {

@@ -6,7 +6,7 @@ use crate::{
     model::{Direction, Role},
 };
 
-/// A journey that is being judged.
+/// A journey that is being judged, with the scene and what the agents vouch for.
 pub(super) struct Case<'a> {
     pub(super) scene: &'a Scene,
     pub(super) journey: &'a Journey,

@@ -67,7 +67,7 @@ pub trait Circumstances {
 /// An interface that receives nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Silence {
-    /// Since when, as far as known, Unix time, ns.
+    /// Start of that time, as far as known: Unix time, ns.
     pub since: i64,
     /// Whether the counter has ever counted. Some devices' counters never do.
     pub counts: bool,
@@ -93,7 +93,7 @@ impl Sort {
     }
 }
 
-/// The sort without ports.
+/// The sort without VNI and ports.
 impl fmt::Display for Sort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -106,7 +106,7 @@ impl fmt::Display for Sort {
 /// What packets that vanish have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pattern {
-    /// Smaller packets of the sort arrive: the size of the largest that did, bytes.
+    /// Smaller packets of the sort arrive. The size in bytes of the largest one that did.
     TooLarge(u32),
     /// No packet of the sort arrives.
     AllOfSort {

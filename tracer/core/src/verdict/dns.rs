@@ -1,7 +1,7 @@
 //! Sums of DNS: questions, answers, and times from question to answer.
 //!
-//! Events have the header of DNS over UDP: identifier, question or answer, return code. Names
-//! are payload, which stays in the kernel, and so is all of DNS over TCP.
+//! Events have the header of DNS over UDP: identifier, question or answer, return code. Names and
+//! DNS over TCP are payload, which stays in the kernel.
 //!
 //! **Repeated questions.** A resolver that gets no answer sends the same bytes again, from the same
 //! port. If it chooses another identifier, port or server, the question counts as a new one.
@@ -38,7 +38,7 @@ const REMEMBERED: usize = 65_536;
 pub struct Run {
     /// The asker: its pod's name, else its address.
     pub asker: Arc<str>,
-    /// How many.
+    /// Number of such answers.
     pub answers: u64,
 }
 
@@ -51,7 +51,7 @@ pub struct Dns {
     pub retries: u64,
     /// Answers over UDP, by return code.
     pub answers: BTreeMap<u8, u64>,
-    /// Answers that did not arrive, by verdict.
+    /// Answers that were not delivered, by verdict.
     pub missing: BTreeMap<Kind, u64>,
     /// Answers to questions that were not seen.
     pub unasked: u64,
@@ -64,11 +64,12 @@ pub struct Dns {
     pub connections: u64,
     /// How often [`RUN`] or more NXDOMAIN came to one asker in a row.
     pub runs: u64,
-    /// The longest run.
+    /// The longest run of NXDOMAIN, if any had [`RUN`] answers.
     pub longest: Option<Run>,
-    /// Questions without an answer, by their journeys; `None`: cut off.
+    /// Verdicts of unanswered questions, by journey. `None`: the follow's start or end cut the
+    /// question off.
     unanswered: HashMap<u64, Option<Kind>>,
-    /// How many NXDOMAIN in a row each asker has got by now.
+    /// The number of NXDOMAIN in a row that each asker has got so far.
     rows: HashMap<IpAddr, u64>,
 }
 
@@ -155,7 +156,7 @@ impl Dns {
         }
     }
 
-    /// Counts NXDOMAIN in a row.
+    /// Counts an answer in its asker's row of NXDOMAIN, or ends that row.
     fn run(&mut self, scene: &Scene, answer: &Journey, code: u8) {
         let Some(asker) = answer.destination() else {
             return;

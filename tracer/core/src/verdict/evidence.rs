@@ -62,7 +62,7 @@ pub enum Evidence {
     NoDrop,
     /// Drops are not watched on these nodes.
     DropsUnwatched(Vec<usize>),
-    /// Other tools' programs run after tracer's at the last point.
+    /// Programs of other tools were found at the last point.
     Foreign {
         /// The node.
         node: usize,
@@ -222,7 +222,7 @@ pub enum Evidence {
     Silent {
         /// The leg.
         leg: Leg,
-        /// Since when, Unix time, ns.
+        /// Start of that time: Unix time, ns.
         since: i64,
     },
     /// At least one of the points at a leg's end has seen no packet.

@@ -7,11 +7,11 @@ use crate::{
     model::{Cause, Direction, Flags, OwnerKind, Role, Transport},
 };
 
-/// The bytes of a journey by what became of them. A packet that is no TCP data counts as one byte.
+/// The bytes of a journey, by what became of them. Any packet without TCP data counts as one byte.
 pub(super) struct Fates<'a> {
     /// The step that came nearest to the destination.
     pub(super) nearest: Option<(Arrival, &'a Step)>,
-    /// Bytes that were seen at the destination, and not dropped after.
+    /// Bytes that were seen at the destination, and not dropped later.
     pub(super) delivered: Ranges,
     /// Bytes that were dropped.
     pub(super) dropped: Ranges,
@@ -23,8 +23,8 @@ pub(super) struct Fates<'a> {
     pub(super) copies: Vec<usize>,
     /// Drops that may also be the normal end of a packet's life, by index.
     pub(super) unclear: Vec<usize>,
-    /// Steps of frames that ended at another MAC address, and their drops, by index. Other machines
-    /// may have got the packet.
+    /// Steps of frames that ended at another MAC address, and the indexes of their drops. Other
+    /// machines may have got the packet.
     pub(super) astray: Vec<(&'a Step, usize)>,
     /// Nodes where the dropped packet may have been a copy, although no other copy was seen to
     /// arrive.
@@ -96,12 +96,13 @@ impl<'a> Fates<'a> {
         let before = last_before(journey, drop);
         let is_loss = match drop.judgement.class {
             Class::Loss => true,
-            // To nobody, a reset is not refused: it asks nothing.
+            // A reset asks for nothing, so a closed port does not refuse it.
             Class::Refusal => !is_reset(journey),
-            // A frame for another MAC address, or in a VLAN that nobody here is in, is
-            // a copy that a bridge or switch floods, or that somebody mirrors, unless
-            // this is who it was meant for, or it came by a way that leads nowhere
-            // else. If only its IP address says that it was, there is doubt.
+            // A bridge or switch floods a frame for another MAC address, and a mirror copies
+            // frames; so the freed frame is usually a copy. The same holds for a frame in a VLAN
+            // that nothing here belongs to. The drop is a loss where the packet had to arrive, or
+            // if the frame came by a way that leads only here. If only the IP address names this
+            // machine, `astray` keeps the doubt.
             Class::Flooded
                 if matches!(
                     drop.judgement.cause,
@@ -133,17 +134,17 @@ impl<'a> Fates<'a> {
         if !is_loss {
             return;
         }
-        // What arrived, and was not dropped after by who got it or by the last
-        // interface before, was another copy.
+        // This part arrived, so the kernel freed another copy of it. But the receiver itself may
+        // have dropped the part after it arrived, as may the interface that saw it last.
         let after_arrival =
             at_destination || before.is_some_and(|step| at_interface(scene, step, drop));
         if self.delivered.intersects(part) && !after_arrival {
             self.copies.push(index);
             return;
         }
-        // Bridges and mirrors make copies of what they hand on. A pod does not,
-        // neither that sends it nor that gets it; and of what the host drops, the
-        // very buffer that was seen before is the packet itself.
+        // Bridges and mirrors copy packets that they forward. The namespaces of the sending and the
+        // receiving pod do not. In the host's namespace, the buffer that a step saw before is the
+        // packet itself, unless the frame was flooded.
         let same_buffer = drop.same_buffer && *drop.netns == *HOST;
         let is_flooded = drop.judgement.class == Class::Flooded;
         if !at_destination && !at_source(scene, journey, drop) && (!same_buffer || is_flooded) {
@@ -155,20 +156,20 @@ impl<'a> Fates<'a> {
     }
 }
 
-/// What a node's own namespace is called.
+/// The agents' name of a node's own network namespace.
 pub(super) const HOST: &str = "host";
 
-/// Where a packet was seen last before it was dropped in the very same buffer;
-/// `None` if that is not certain, or if it was seen there after.
+/// The last step on the drop's node, if the kernel freed the sk_buff that this step saw. `None` if
+/// that is not certain, or if the node saw the packet after the drop.
 fn last_before<'a>(journey: &'a Journey, drop: &Drop) -> Option<&'a Step> {
     let mut there = journey.steps.iter().filter(|step| step.node == drop.node);
     let last = there.clone().max_by_key(|step| step.time)?;
     (drop.same_buffer && there.all(|step| step.time <= drop.time)).then_some(last)
 }
 
-/// Whether it arrived in another frame than the one that was dropped: for another MAC
-/// address, or for everybody and by another interface, as where a bond gets it by each of
-/// its uplinks and takes it from one.
+/// Whether the packet arrived in another frame than the one that was dropped. The other frame has
+/// another MAC address, or is a broadcast or multicast frame that came in by another interface. For
+/// example, a bond gets a broadcast by each of its uplinks, and accepts it from one of them.
 fn arrived_in_another_frame(scene: &Scene, journey: &Journey, drop: &Drop) -> bool {
     let part = Range::offsets(drop.part);
     journey.steps.iter().any(|step| {
@@ -188,10 +189,10 @@ fn arrived_in_another_frame(scene: &Scene, journey: &Journey, drop: &Drop) -> bo
     })
 }
 
-/// Whether a frame that was seen at this step, and then dropped, came by a way
-/// that leads to this machine only: out of a tunnel to it, by a pod's own veth, or with
-/// the MAC address of this very interface, so that something else was wrong (its VLAN).
-/// What else comes in by a bridge or an uplink, others may have got, too.
+/// Whether a frame that this step saw, and the kernel then dropped, came by a way that leads only
+/// to this machine. Such ways are a tunnel to this machine, and a pod's own veth. A frame with the
+/// MAC address of this interface counts as well: then something else was wrong, such as its VLAN.
+/// Other machines may have got any other frame that came in by a bridge or an uplink.
 fn leads_only_here(scene: &Scene, step: &Step, drop: &Drop) -> bool {
     let point = scene.point(step);
     let at_it = drop.device.as_deref() == Some(&*point.interface);
@@ -210,8 +211,8 @@ fn leads_only_here(scene: &Scene, step: &Step, drop: &Drop) -> bool {
     }
 }
 
-/// Whether a frame that came in at this step was sent to this machine, as its IP
-/// addresses say, whatever its MAC address. A bridge is no machine.
+/// Whether the IP addresses of a frame that came in at this step name this machine, whatever its
+/// MAC address. A bridge sees frames for other machines as well, so only uplinks count.
 fn is_meant_here(scene: &Scene, journey: &Journey, step: &Step) -> bool {
     let hello = &scene.nodes[step.node];
     let owner = || scene.owner(journey.destination()?, step.time);
@@ -228,7 +229,8 @@ fn goes_out(scene: &Scene, step: &Step) -> bool {
     (point.role == Role::Uplink || point.is_opaque()) && point.direction == Direction::Egress
 }
 
-/// Whether a drop was at the interface of this step, as far as that is known.
+/// Whether a drop was at the interface of this step. A drop without a known interface counts as
+/// one.
 fn at_interface(scene: &Scene, step: &Step, drop: &Drop) -> bool {
     let point = scene.point(step);
     let device = drop.device.as_deref();
@@ -252,7 +254,7 @@ fn reached(scene: &Scene, journey: &Journey, step: &Step) -> Arrival {
     arrival(scene, step.node, point, address, step.encap.is_some())
 }
 
-/// Whether a drop was in the namespace that the packet is for.
+/// Whether a drop was in the network namespace of the packet's destination.
 fn at_destination(scene: &Scene, journey: &Journey, drop: &Drop) -> bool {
     let Some(address) = journey.destination() else {
         return false;
@@ -265,19 +267,19 @@ fn at_destination(scene: &Scene, journey: &Journey, drop: &Drop) -> bool {
     (here && *drop.netns == *namespace(scene, address, drop.time)) || hello.local.contains(&address)
 }
 
-/// Whether a drop was in the namespace of the pod that sent the packet.
+/// Whether a drop was in the network namespace of the pod that sent the packet.
 fn at_source(scene: &Scene, journey: &Journey, drop: &Drop) -> bool {
     let pod = scene.pod(journey.packet.src, drop.time);
     pod.is_some_and(|pod| *drop.netns == *pod)
 }
 
-/// What agents call the namespace of the pod that has this address at a time.
+/// The agents' name of the network namespace of the pod that has this address at a time.
 pub(super) fn namespace(scene: &Scene, address: IpAddr, time: i64) -> String {
     let name = scene.pod(address, time).map(str::to_owned);
     name.unwrap_or_else(|| address.to_string())
 }
 
-/// Whether drops are seen where a packet goes that was handed over on this node.
+/// Whether the agent of this node watches for drops in the network namespace of the receiver.
 pub(super) fn watches_receiver(scene: &Scene, node: usize, journey: &Journey) -> bool {
     journey.destination().is_some_and(|address| {
         let start = journey.start();
@@ -285,7 +287,7 @@ pub(super) fn watches_receiver(scene: &Scene, node: usize, journey: &Journey) ->
     })
 }
 
-/// Whether the interface of the pod that a packet is for is observed.
+/// Whether an agent observes the interface of the pod that the packet is for.
 pub(super) fn watches_interface(scene: &Scene, journey: &Journey) -> bool {
     journey
         .destination()

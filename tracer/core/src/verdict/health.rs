@@ -15,15 +15,15 @@ pub struct Rises {
 /// What rose at an interface or in a network namespace. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rise {
-    /// The interface, or `host` or the pod's name.
+    /// Name of the interface, `host`, or name of the pod.
     pub place: Arc<str>,
     /// Counters, and by how much each rose.
     pub counters: Vec<(Cow<'static, str>, u64)>,
 }
 
 impl Rises {
-    /// From two readings of the same node. What is only in one of them, and a
-    /// counter that went down because its device was made anew, did not rise.
+    /// The counters that rose between two readings of the same node. A counter that only one
+    /// reading has did not rise. Nor did a counter that went down, because its device is a new one.
     #[must_use]
     pub fn between(before: &Health, after: &Health) -> Self {
         let devices = after.devices.iter().filter_map(|device| {
@@ -48,13 +48,13 @@ impl Rises {
         }
     }
 
-    /// What rose at an interface of the node's own namespace.
+    /// The counters that rose at an interface of the node's host namespace.
     #[must_use]
     pub fn device(&self, interface: &str) -> Option<&Rise> {
         self.devices.iter().find(|rise| *rise.place == *interface)
     }
 
-    /// What rose in a network namespace: `host`, or the pod's name.
+    /// The counters that rose in a network namespace: `host`, or the pod's name.
     #[must_use]
     pub fn namespace(&self, netns: &str) -> Option<&Rise> {
         self.namespaces.iter().find(|rise| *rise.place == *netns)
@@ -83,8 +83,8 @@ impl Rise {
         })
     }
 
-    /// By how much a counter rose, by its name in [`Health`]
-    /// (`tx_dropped`, `TcpExtListenOverflows`).
+    /// By how much a counter rose. Its name is as in [`Health`] (`tx_dropped`,
+    /// `TcpExtListenOverflows`).
     #[must_use]
     pub fn by(&self, counter: &str) -> u64 {
         let mut all = self.counters.iter();
@@ -105,7 +105,7 @@ impl Rise {
     }
 }
 
-/// In the order in which they are told. What was received is no loss.
+/// Counters of a device that show losses, in the order in which views print them.
 fn counters_of(device: &DeviceHealth) -> [(&'static str, u64); 7] {
     [
         ("rx_errors", device.rx_errors),

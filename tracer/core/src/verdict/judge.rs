@@ -95,8 +95,8 @@ impl Case<'_> {
         }
     }
 
-    /// The bytes that the receiver certainly has. It acknowledged them, and no other transmission
-    /// of them can have gone unseen; or it answered the packet.
+    /// The bytes that the receiver certainly has. Either the receiver answered the packet, or it
+    /// acknowledged the bytes and no other transmission of them can have gone unseen.
     fn taken(&self) -> Ranges {
         let mut taken = Ranges::default();
         if self.journey.stand_in.is_some() {
@@ -125,8 +125,8 @@ impl Case<'_> {
             && !self.twin_unseen()
     }
 
-    /// Whether the receiver, and nobody else, answered this packet, and not another one with the
-    /// same question.
+    /// Whether the receiver, and nobody else, answered this packet. `false` also if the answer may
+    /// be to another packet with the same question.
     fn is_answered(&self) -> bool {
         self.journey.answered_by.is_some()
             && self.journey.impostor.is_none()
@@ -135,8 +135,9 @@ impl Case<'_> {
             && !self.twin_unseen()
     }
 
-    /// Whether the receiver may have dropped the packet unseen: drop events were lost, or drops
-    /// were not watched yet, and nothing shows that the receiver took the packet.
+    /// Whether the receiver may have dropped the packet unseen, and nothing shows that the receiver
+    /// took the packet. Drop events were lost, or drops were not watched yet. The receiver may also
+    /// have refused the packet where its drops are not watched.
     fn may_be_dropped(&self, fates: &Fates<'_>) -> bool {
         let unseen = fates.nearest.is_some_and(|(_, step)| {
             step.time < self.scene.since
@@ -349,8 +350,8 @@ impl Case<'_> {
         })
     }
 
-    /// Who waits in vain: the receiver for a question, or the asker for an answer. Both look the
-    /// same to the asker.
+    /// Who waits in vain: the receiver for a question, or the asker for an answer. A lost question
+    /// and a lost answer look the same to the asker.
     fn who_waits(&self) -> Option<Waits> {
         let for_answer = self.journey.answers.map(Waits::ForAnswer);
         for_answer.or_else(|| self.journey.asks.then_some(Waits::ForQuestion))

@@ -51,7 +51,7 @@ fn next_node<'a>(
     for other in &ways_in {
         let interface = &other.1.interface;
         let (point, seen) = seen_at(case, node, *other, circumstances)?;
-        // What comes in passes XDP first, where that is observed.
+        // A packet passes XDP first, so the XDP point of an interface stands for its tc point.
         let is_at_xdp = |(_, first): &(usize, &Point)| is_before(first, other.1);
         if ways_in.iter().any(is_at_xdp) {
             continue;

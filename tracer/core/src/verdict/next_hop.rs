@@ -1,9 +1,9 @@
-//! Which machine a frame went to that left a node without a tunnel. Its destination MAC says so,
-//! not the IP address inside.
+//! The machine that a frame went to, if the frame left its node without a tunnel. The destination
+//! MAC names that machine; the IP address inside does not.
 //!
 //! A gateway's MAC does not prove that the packet went astray: in a cloud, every frame has that
-//! MAC. The proof to the contrary is that other packets to the same MAC came in at the
-//! destination's node.
+//! MAC. If other packets to the same MAC came in at the destination's node, the gateway does lead
+//! there.
 
 use std::net::IpAddr;
 
@@ -18,15 +18,15 @@ use crate::{
 /// Whether a frame's destination MAC leads to the destination's node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Leads {
-    /// It does.
+    /// The MAC leads to that node.
     There,
-    /// It leads to another machine, which has forwarded nothing to that node.
+    /// The MAC leads to another machine, which has forwarded nothing to that node.
     Elsewhere(Mac),
-    /// It is not known.
+    /// It is not known where the MAC leads.
     Unknown,
 }
 
-/// Where what `gone` says leads, `to` being the destination's node.
+/// Where the frame that `gone` describes leads. `to` is the index of the destination's node.
 pub(super) fn leads(
     case: &Case<'_>,
     gone: &Gone<'_>,
@@ -67,7 +67,8 @@ pub(super) fn leads(
     if devices.is_empty() {
         return Leads::Unknown;
     }
-    // A pod that is on the wire itself (macvlan) has a MAC that its node does not know.
+    // A pod that is on the wire itself (macvlan) has a MAC that its node does not know. So an
+    // unknown MAC alone does not show that the frame went elsewhere.
     if is_behind(case, to) || is_gateway(case, step, mac) || node_with(case.scene, mac).is_some() {
         Leads::Elsewhere(mac)
     } else {
@@ -75,8 +76,8 @@ pub(super) fn leads(
     }
 }
 
-/// Whether a packet's destination is its node itself, or behind it: frames for
-/// it are for the node.
+/// Whether the packet's destination is an address of the node, or of a pod behind a veth there.
+/// Frames to such a destination carry a MAC of the node.
 fn is_behind(case: &Case<'_>, node: usize) -> bool {
     let hello = &case.scene.nodes[node];
     let is_at = |address| {
@@ -92,7 +93,7 @@ fn is_gateway(case: &Case<'_>, step: &Step, mac: Mac) -> bool {
     way(case, step).is_some_and(|way| way.gateway.is_some() && way.mac == Some(mac))
 }
 
-/// The agent of the node that has a MAC.
+/// Index of the agent of the node that has a MAC.
 fn node_with(scene: &Scene, mac: Mac) -> Option<usize> {
     let mut nodes = scene.nodes.iter();
     nodes.position(|hello| {
@@ -107,13 +108,13 @@ fn way<'a>(case: &Case<'a>, step: &Step) -> Option<&'a Way> {
     let interface = &case.scene.point(step).interface;
     let mut ways = case.scene.nodes[step.node].network.routes.iter();
     ways.find(|way| {
-        // A next hop that was not known yet may be this one.
+        // If the MAC of the route's next hop was not known yet, the frame's MAC may be the one.
         let same = way.mac.is_none() || way.mac == step.dst_mac;
         way.to == to && way.interface == *interface && same
     })
 }
 
-/// The owner of a MAC.
+/// The machine that has a MAC. `way` is the route of the packet.
 fn station(scene: &Scene, way: Option<&Way>, mac: Mac) -> Station {
     let way = way.filter(|way| way.mac == Some(mac));
     Station {
@@ -166,8 +167,8 @@ pub(super) fn astray(case: &Case<'_>, gone: &Gone<'_>, mac: Mac) -> Option<Verdi
     })
 }
 
-/// The route of a packet that left without a tunnel for a node without an agent, and its
-/// gateway, if that is not the node itself.
+/// The route of a packet that left without a tunnel for a node without an agent, and the route's
+/// gateway. `None` if the gateway is that node itself.
 pub(super) fn next_hop<'a>(case: &Case<'a>, gone: &Gone<'_>) -> Option<(&'a Way, IpAddr)> {
     let (scene, step) = (case.scene, gone.step);
     let way = way(case, step).filter(|_| !gone.tunnelled)?;
@@ -178,7 +179,8 @@ pub(super) fn next_hop<'a>(case: &Case<'a>, gone: &Gone<'_>) -> Option<(&'a Way,
     (!is_node).then_some((way, gateway))
 }
 
-/// Why it is not known where a packet went that left without a tunnel; `None` if it is known.
+/// Evidence why a frame that left without a tunnel may not have reached the packet's node. `None`
+/// if its MAC leads there, or if the frame has no MAC.
 pub(super) fn no_next_hop(
     case: &Case<'_>,
     gone: &Gone<'_>,

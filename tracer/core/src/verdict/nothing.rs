@@ -13,8 +13,8 @@ use crate::{
 /// How many other destinations a message names.
 const NAMED: usize = 3;
 
-/// Explains, one sentence a line, why no packet belonged to the follow.
-/// `reports` are those of each agent's streams, by agent.
+/// Explains why no packet belonged to the follow, in one sentence per line. `reports` has the
+/// reports of each agent's streams, in the order of the scene's nodes.
 #[must_use]
 pub fn explain_nothing(scene: &Scene, reports: &[Vec<&Report>]) -> Vec<String> {
     let mut lines = Vec::new();
@@ -65,7 +65,7 @@ pub fn explain_nothing(scene: &Scene, reports: &[Vec<&Report>]) -> Vec<String> {
 }
 
 fn elsewhere(scene: &Scene, other: &Elsewhere) -> String {
-    // Counts are of all the time so far.
+    // The counts cover the whole follow, so the latest owner has to stand for all.
     let name = |address: IpAddr| {
         let owner = scene.owners.at(address, Owners::LATEST)?;
         match owner.kind {

@@ -38,7 +38,7 @@ pub enum Outcome {
         /// The node.
         node: String,
     },
-    /// The same, by a known gateway.
+    /// The packet went out towards a node without an agent, by a known gateway.
     LeftBy {
         /// The step where it went out.
         step: usize,
@@ -103,12 +103,12 @@ pub enum Outcome {
     },
 }
 
-/// Who waits in vain for the packet that did not arrive.
+/// Who waits in vain, because a question or an answer did not arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waits {
-    /// The receiver, for the answer to this journey.
+    /// The packet's receiver, for the answer to this journey.
     ForAnswer(u64),
-    /// The receiver, for a question.
+    /// The packet's receiver, for this question.
     ForQuestion,
 }
 

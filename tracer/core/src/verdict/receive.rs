@@ -8,7 +8,7 @@ use super::{
 };
 use crate::model::{Direction, Point, Transport};
 
-/// Whether what comes in at a point passes `first` right before: XDP of the same interface.
+/// Whether `first` is XDP of an interface, and `point` is tc ingress of the same interface.
 pub(super) fn is_before(first: &Point, point: &Point) -> bool {
     first.is_xdp()
         && !point.is_xdp()
@@ -16,7 +16,7 @@ pub(super) fn is_before(first: &Point, point: &Point) -> bool {
         && (&first.netns, first.ifindex) == (&point.netns, point.ifindex)
 }
 
-/// The next point of a packet that a driver handed in: from XDP of an interface to its tc.
+/// The tc point that follows the last step, if that step was at XDP of the same interface.
 pub(super) fn next_hook<'a>(
     case: &Case<'a>,
     fates: &Fates<'_>,
@@ -29,10 +29,10 @@ pub(super) fn next_hook<'a>(
     (packets > 0).then(|| Next::at(step, step.node, (point, packets), LegKind::Receive))
 }
 
-/// Whether GRO may have merged a packet with others between XDP and tc: tc sees the merged packet,
-/// which is none of those that XDP saw. TCP's segments are still told apart by their bytes. GRO
-/// leaves ICMP, SCTP and ARP alone; it takes the rest, where a node asks for that: UDP, tunnels,
-/// and ESP, which it decrypts as well (net/ipv4/esp4_offload.c).
+/// Whether GRO may have merged a packet with others between XDP and tc. Then tc sees the merged
+/// packet, which is none of those that XDP saw. TCP segments are still told apart by their bytes.
+/// GRO leaves ICMP, SCTP and ARP alone. If a node asks for it, GRO merges UDP and tunnels' packets,
+/// and takes ESP, which it also decrypts (net/ipv4/esp4_offload.c).
 fn may_merge(case: &Case<'_>) -> bool {
     let transport = &case.journey.packet.transport;
     matches!(
@@ -41,8 +41,8 @@ fn may_merge(case: &Case<'_>) -> bool {
     )
 }
 
-/// Whether a packet that tc did not see may have come there all the same: after XDP by GRO, or
-/// because somebody's program at tc runs before tracer's. Tracer attaches ahead of the programs
+/// Whether a packet that tc did not see may have come there all the same. GRO may have merged it,
+/// or another tool's program at tc may run ahead of tracer's. Tracer attaches ahead of the programs
 /// that are there; a program that an agent finds later may be ahead of tracer's.
 pub(super) fn may_pass_unseen(case: &Case<'_>, next: &Next<'_>) -> bool {
     let (scene, node) = (case.scene, next.node);
@@ -54,7 +54,7 @@ pub(super) fn may_pass_unseen(case: &Case<'_>, next: &Next<'_>) -> bool {
     (is_received && may_merge(case)) || next.points.iter().any(may_be_ahead)
 }
 
-/// That XDP saw a packet and tc did not, as evidence where that is all that is known.
+/// Evidence for an `unknown` verdict that XDP saw a packet and tc did not.
 pub(super) fn not_at_tc(
     case: &Case<'_>,
     fates: &Fates<'_>,
@@ -63,7 +63,7 @@ pub(super) fn not_at_tc(
     let Some(next) = next_hook(case, fates, circumstances) else {
         return Vec::new();
     };
-    // Tc may have seen the packet, and the event was lost.
+    // Tc may have seen the packet although its event was lost.
     if case.hops_lost(Where::Node(next.node)) || case.uneven() {
         return Vec::new();
     }

@@ -75,14 +75,15 @@ pub(super) struct Next<'a> {
     /// Whether one of the points has seen no packet, and its device's counter does not prove that
     /// none came.
     pub(super) idle: bool,
-    /// Since when the devices have received nothing at all, if so: Unix time, ns.
+    /// Start of the time in which the devices received nothing at all: Unix time, ns. `None` if
+    /// they received something, or if that is not known.
     pub(super) silent: Option<i64>,
     /// What lies between the two points.
     pub(super) kind: LegKind,
 }
 
 impl<'a> Next<'a> {
-    /// At a single point, and how many packets that has seen.
+    /// The next point is a single one, which has seen this number of packets.
     pub(super) fn at(
         step: &'a Step,
         node: usize,

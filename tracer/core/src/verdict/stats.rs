@@ -10,27 +10,27 @@ use super::{
 };
 use crate::journey::{Journey, Scene, Step};
 
-/// What to group by.
+/// The fields by which latencies and losses are grouped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Grouping {
-    /// Whose packets.
+    /// By the two ends.
     pub pod: bool,
-    /// The leg, from point to point; for drops, the place.
+    /// By leg, from point to point. Drops are grouped by place.
     pub leg: bool,
-    /// The reason of the drop.
+    /// By the reason of the drop.
     pub reason: bool,
 }
 
-/// The two ends: a pod's name, or an address.
+/// The two ends: each a pod's name, or an address.
 type Ends = (String, String);
 
-/// A group of latencies. Fields that do not group are `None`. Without a leg, latencies are of the
-/// whole way, from the first point to the last, of packets that arrived.
+/// A group of latencies. Fields that do not group are `None`. Without a leg, a latency is that of
+/// the whole way, from the first point to the last, of a packet that arrived.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LatencyOf {
-    /// Whose.
+    /// Source and destination.
     pub ends: Option<Ends>,
-    /// From where to where.
+    /// The leg's two points.
     pub leg: Option<(Place, Place)>,
     /// Whether both times come from one clock.
     pub one_clock: bool,
@@ -41,23 +41,22 @@ pub struct LatencyOf {
 pub struct LossOf {
     /// What became of the packets.
     pub verdict: Kind,
-    /// Whose.
+    /// Source and destination.
     pub ends: Option<Ends>,
-    /// Node, `host` or pod, and interface; `None` too where no kernel dropped
-    /// them.
+    /// Node, `host` or the pod's name, and interface. `None` also if no kernel dropped the packets.
     pub place: Option<(String, Arc<str>, Option<Arc<str>>)>,
-    /// The kernel's reason and function; of what no kernel dropped, the
-    /// verdict's cause alone.
+    /// The kernel's reason and function. If no kernel dropped the packets, only the verdict's
+    /// cause.
     pub reason: Option<(Arc<str>, Option<Arc<str>>)>,
 }
 
-/// The sums.
+/// Sums of many journeys.
 #[derive(Clone, Debug)]
 pub struct Stats {
     grouping: Grouping,
     /// Journeys by verdict.
     pub verdicts: BTreeMap<Kind, u64>,
-    /// In ns.
+    /// Histograms of latencies, ns.
     pub latencies: BTreeMap<LatencyOf, Histogram<u64>>,
     /// Journeys that were not delivered.
     pub losses: BTreeMap<LossOf, u64>,
@@ -75,7 +74,7 @@ impl Stats {
         }
     }
 
-    /// Adds a journey.
+    /// Adds a finished journey.
     pub fn add(&mut self, scene: &Scene, journey: &Journey, verdict: &Verdict) {
         *self.verdicts.entry(verdict.kind).or_default() += 1;
         let ends = self.grouping.pod.then(|| ends(scene, journey));
@@ -118,8 +117,8 @@ impl Stats {
     }
 }
 
-/// A journey's first step and its last, and what was between them, ns: of a
-/// packet that arrived, and of which it is sure whose steps these are.
+/// A journey's first step, its last step, and the time between them in ns. `None` unless the packet
+/// arrived, and both steps certainly belong to the same packet.
 fn whole_way<'a>(journey: &'a Journey, verdict: &Verdict) -> Option<(&'a Step, &'a Step, u64)> {
     let [from, .., to] = &*journey.steps else {
         return None;
@@ -129,8 +128,7 @@ fn whole_way<'a>(journey: &'a Journey, verdict: &Verdict) -> Option<(&'a Step, &
     (sure && verdict.kind == Kind::Delivered).then_some((from, to, latency))
 }
 
-/// Whether times of two steps can be subtracted: agents of one kernel read the
-/// same clock.
+/// Whether the times of two steps can be subtracted. Agents of one kernel read the same clock.
 fn one_clock(scene: &Scene, from: &Step, to: &Step) -> bool {
     let boot = |step: &Step| &scene.nodes[step.node].boot_id;
     from.node == to.node || (!boot(from).is_empty() && boot(from) == boot(to))

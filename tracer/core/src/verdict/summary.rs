@@ -18,11 +18,11 @@ use crate::{
 /// An observation point, by names.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    /// Node.
+    /// Name of the node.
     pub node: String,
     /// `host`, or the pod whose namespace it is.
     pub netns: String,
-    /// Interface.
+    /// Name of the interface.
     pub interface: String,
     /// Direction.
     pub direction: Direction,
@@ -31,7 +31,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// Where a step was.
+    /// The point of a step.
     pub(super) fn of(scene: &Scene, step: &Step) -> Self {
         Self::at(scene, step.node, step.point)
     }
@@ -49,7 +49,7 @@ impl Place {
         }
     }
 
-    /// Which way packets pass it, in three letters.
+    /// Direction of the packets that pass the point, in three letters.
     #[must_use]
     pub fn way(&self) -> &'static str {
         way(&self.hook, self.direction)
@@ -71,7 +71,7 @@ pub struct Accounting {
     pub late: u64,
     /// Journeys given up for want of memory.
     pub evicted: u64,
-    /// The same for freed packets.
+    /// What became of every freed packet.
     pub drops: DropAccounting,
 }
 
@@ -86,17 +86,17 @@ pub struct DropAccounting {
     pub missed: u64,
     /// Freed packets that reached the collector.
     pub freed: u64,
-    /// Those that are part of a journey.
+    /// Freed packets that are part of a journey.
     pub joined: u64,
-    /// Those that came after their journey was reported.
+    /// Freed packets that came after their journey was reported.
     pub late: u64,
-    /// Those of no known journey.
+    /// Freed packets that belong to no known journey.
     pub alone: u64,
 }
 
 impl Accounting {
-    /// Events that were lost on the way to the collector: while there are
-    /// any, a packet that was not seen may still have passed.
+    /// Events that were lost on the way to the collector. While there are any, a packet that was
+    /// not seen may still have passed.
     #[must_use]
     pub const fn lost(&self) -> u64 {
         use tracer_common::counters::Counter;
@@ -117,7 +117,7 @@ impl Accounting {
 /// Where packets were dropped, and why.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DropPlace {
-    /// Node.
+    /// Name of the node.
     pub node: String,
     /// `host`, or the pod whose namespace it is.
     pub netns: Arc<str>,
@@ -146,7 +146,7 @@ pub fn latencies(journey: &Journey) -> impl Iterator<Item = (&Step, &Step, u64)>
         let [from, to] = pair else {
             return None;
         };
-        // It is not certain then that both hops are of one packet.
+        // If identical packets were on their way, the two hops may belong to different packets.
         if journey.ambiguous && from.node != to.node {
             return None;
         }
@@ -161,7 +161,7 @@ pub(super) fn histogram() -> Histogram<u64> {
     Histogram::new(3).expect("three significant figures are allowed")
 }
 
-/// Why a histogram takes any value.
+/// Message for a value that does not fit, which an auto-resizing histogram never has.
 pub(super) const GROWS: &str = "the histogram grows as it must";
 
 /// A follow's sums.
@@ -197,7 +197,7 @@ pub struct Sums {
     dns: Dns,
     verdicts: BTreeMap<Kind, u64>,
     drops: BTreeMap<DropPlace, u64>,
-    /// By the ends' indexes: agent, and point of it.
+    /// By the two ends of the leg: each the index of an agent, and of one of its points.
     legs: HashMap<[(usize, usize); 2], Histogram<u64>>,
 }
 
@@ -223,7 +223,7 @@ impl Sums {
         }
     }
 
-    /// About how many bytes they take: nearly all is histograms.
+    /// Approximate memory of the sums, in bytes. Nearly all of it is histograms.
     #[must_use]
     pub fn weight(&self) -> usize {
         let legs = self.legs.values().chain([&self.dns.took]);
@@ -231,7 +231,7 @@ impl Sums {
         counts * size_of::<u64>()
     }
 
-    /// Adds a journey of others.
+    /// Counts a journey that does not belong to the follow.
     pub const fn add_other(&mut self) {
         self.others += 1;
     }

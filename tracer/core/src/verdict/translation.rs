@@ -139,8 +139,8 @@ fn is_refused_port(case: &Case<'_>, verdict: &Verdict) -> bool {
         })
 }
 
-/// The Service of an untranslated packet, if that has no ready endpoint. Its node refuses or
-/// drops such packets.
+/// The Service of an untranslated packet, if the Service has no ready endpoint. The node refuses or
+/// drops packets to such a Service.
 fn unserved(case: &Case<'_>, verdict: &Verdict) -> Option<Evidence> {
     let journey = case.journey;
     let owner = case.scene.owners.at(journey.packet.dst, journey.start())?;

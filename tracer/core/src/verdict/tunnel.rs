@@ -40,13 +40,13 @@ fn agent_at(scene: &Scene, address: IpAddr, time: i64) -> Option<usize> {
     })
 }
 
-/// How the other end of a tunnel differs.
+/// A disagreement between the two ends of a tunnel.
 struct Mismatch {
-    /// Index of its node.
+    /// Index of the node at the tunnel's remote end.
     node: usize,
-    /// Whether no device of its has the port.
+    /// Whether none of that node's devices has the tunnel's port.
     port: bool,
-    /// Whether there is one of this kind at all.
+    /// Whether that node has any device of the tunnel's kind.
     any: bool,
     evidence: Evidence,
 }
@@ -96,13 +96,14 @@ fn mismatch(case: &Case<'_>, step: &Step) -> Option<Mismatch> {
     })
 }
 
-/// Whether the node that a packet left for may not recognise it, because no
-/// tunnel device there has its port.
+/// Whether the node that a packet left for may not recognise the tunnel, because no tunnel device
+/// there has its port.
 pub(super) fn is_unrecognised(case: &Case<'_>, step: &Step) -> bool {
     mismatch(case, step).is_some_and(|mismatch| mismatch.port)
 }
 
-/// Adds to the verdict on a packet that did not leave its tunnel that the tunnel's ends disagree.
+/// Adds to a verdict that the tunnel's two ends disagree, if the packet was last seen in the
+/// tunnel.
 pub(super) fn tell_mismatch(case: &Case<'_>, verdict: &mut Verdict) {
     let kinds = [Kind::Dropped, Kind::Lost, Kind::Partial, Kind::Unknown];
     let last = case.journey.steps.last();

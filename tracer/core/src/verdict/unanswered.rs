@@ -53,7 +53,7 @@ pub(super) fn unanswered(
             rise: rise.clone(),
         });
     }
-    // What drops there, and answers from there, would have been seen.
+    // Otherwise the receiver may have dropped the question, or its answer, unseen.
     let all_seen = !case.drop_unseen(step) && watches_receiver(scene, step.node, journey);
     if !all_seen {
         evidence.push(Evidence::ReceiverUnobserved);

@@ -15,7 +15,7 @@ impl Case<'_> {
         i64::try_from(self.circumstances.hold().as_nanos()).unwrap_or(i64::MAX)
     }
 
-    /// The time up to which the follow waited for hops of this journey.
+    /// The time up to which the follow waited for hops of this journey: Unix time, ns.
     pub(super) fn until(&self) -> i64 {
         let wait = match self.journey.closed {
             Closed::Known => SETTLE.min(self.hold()),
@@ -59,7 +59,7 @@ impl Case<'_> {
         self.hops_lost(Where::Anywhere) || self.drops_lost() || self.uneven()
     }
 
-    /// Whether a drop on the step's node, at the step or after it, may have gone unseen.
+    /// Whether a drop of the packet on the step's node, after the step, may have gone unseen.
     pub(super) fn drop_unseen(&self, step: &Step) -> bool {
         let until = self.until();
         let circumstances = self.circumstances;

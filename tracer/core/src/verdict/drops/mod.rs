@@ -1,10 +1,9 @@
 //! What it means that the kernel freed a packet with `kfree_skb`.
 //!
-//! A drop is evidence, not a verdict: the same call ends the life of a ping's
-//! reply that a raw socket has long had a copy of, of data that came twice,
-//! and of a frame that a bridge sent to everybody. The reason alone does not
-//! tell them apart, so the function counts, too. What neither tells is
-//! `unknown`, and shown as that.
+//! A drop is evidence, not a verdict. The kernel also calls `kfree_skb` for a ping's reply that a
+//! raw socket has already copied, for data that came twice, and for a flooded frame. The reason
+//! alone does not tell these apart, so the table looks at the function as well. If neither tells,
+//! the class is `unknown`, and views show that.
 
 mod table;
 mod tally;
@@ -19,7 +18,7 @@ use crate::{
     model::{Cause, Flags, Freed, Packet, Transport},
 };
 
-/// What is said of a drop that the table does not know.
+/// The judgement of a drop that the table does not know.
 const UNKNOWN: Judgement = Judgement {
     class: Class::Unknown,
     cause: None,
@@ -27,14 +26,14 @@ const UNKNOWN: Judgement = Judgement {
     source: "",
 };
 
-/// What is said of a drop whose function the kernel hides, where that would tell.
+/// The judgement of a drop whose function the kernel hides, if the function would decide.
 const NO_FUNCTION: Judgement = Judgement {
     why: "the kernel hides which function freed the packet, and this reason alone does not tell \
           a loss from the end of a delivered packet",
     ..UNKNOWN
 };
 
-/// What a freed packet's reason and place mean.
+/// The meaning of a drop, by its reason, its function, and the kind of packet.
 #[must_use]
 pub fn classify(freed: &Freed) -> Judgement {
     let kind = match (&freed.encap, &freed.packet) {
@@ -45,9 +44,9 @@ pub fn classify(freed: &Freed) -> Judgement {
     look_up(&freed.reason, freed.place.known_function(), kind)
 }
 
-/// The same of a packet of which nothing else is known. `meant`: whether its
-/// addresses say that it was on its way to where it was freed. Then a frame for
-/// another MAC address may have been all there was of it.
+/// The meaning of a drop of which no other event is known. `meant`: whether the packet's addresses
+/// say that it was on its way to where it was freed. Then a frame for another MAC address may have
+/// been the only copy of the packet.
 fn classify_alone(freed: &Freed, meant: bool) -> Judgement {
     let judgement = classify(freed);
     if meant && judgement.class == Class::Flooded && judgement.cause == Some(Cause::WrongMac) {
@@ -61,9 +60,9 @@ fn classify_alone(freed: &Freed, meant: bool) -> Judgement {
     judgement
 }
 
-/// Looks into the table. An entry for all functions stands behind those for some:
-/// where the function is not known, it decides only if none of those says
-/// anything else.
+/// Finds the entry for a drop. Entries for all functions stand after those for particular
+/// functions. If the function is not known, an entry for all functions decides only if none of the
+/// others has another meaning.
 fn look_up(reason: &str, function: Option<&str>, kind: Of) -> Judgement {
     let mut of_reason = entries().filter(|entry| entry.is_of(reason, kind));
     if let Some(function) = function {
@@ -80,13 +79,12 @@ fn look_up(reason: &str, function: Option<&str>, kind: Of) -> Judgement {
             return entry.judgement;
         }
     }
-    // In other functions than these it may mean anything.
+    // In a function that no entry names, the reason may mean anything.
     first.map_or(UNKNOWN, |_| NO_FUNCTION)
 }
 
-/// What makes a difference in a packet: of what is for everybody who listens,
-/// nobody is missing it where nobody does; and what ends the life of a bare
-/// acknowledgement may be the loss of data, or keep a connection from being made.
+/// The kind of packet that the table distinguishes. A drop of a broadcast is no loss where nobody
+/// listens. A drop that is the normal end of a bare ACK may lose data, or prevent a connection.
 fn kind(packet: &Packet) -> Of {
     let to_many = match (&packet.transport, packet.dst) {
         (Transport::Arp(arp), _) => arp.operation == 1,
@@ -147,7 +145,7 @@ mod tests {
         assert_eq!(to_many.class, Class::Flooded);
     }
 
-    /// Whatever the function is, that it is hidden leads to no other class.
+    /// A hidden function never leads to another class than any known function.
     #[test]
     fn a_hidden_function_never_decides_otherwise_than_any_known_one() {
         let reasons = entries().flat_map(|entry| entry.reasons);
@@ -207,7 +205,8 @@ mod tests {
         assert_eq!(class("NO_REASON", "nft_do_chain"), Class::Unknown);
     }
 
-    /// The error that the kernel sends goes to the tunnel's other end.
+    /// The kernel sends the error to the tunnel's remote end, so the inner packet's sender gets
+    /// none.
     #[test]
     fn what_is_inside_a_tunnels_packet_is_lost_with_it() {
         for (reason, function) in [

@@ -1,5 +1,5 @@
-//! Drops of a kind, added up: a fault drops the same kind of packet again and
-//! again, and a line for each would bury the next fault.
+//! Drops, counted by kind. A fault drops the same kind of packet again and again, and a line for
+//! each drop would hide the next fault.
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map},
@@ -13,12 +13,11 @@ use crate::{
     model::{Freed, Packet, Proto},
 };
 
-/// How many kinds are kept: a scan of all addresses makes one of each. What
-/// is beyond is counted by class only.
+/// Maximum number of kinds that are kept: a scan of all addresses makes one kind per address.
+/// Further drops are counted by class only.
 const MAX_KINDS: usize = 10_000;
 
-/// What makes two drops the same kind: everything but when, and which
-/// connection of the two ends.
+/// What makes two drops the same kind. Their times may differ, and so may their ports.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     node: usize,
@@ -29,10 +28,10 @@ struct Key {
     ends: Option<(IpAddr, IpAddr, Proto)>,
 }
 
-/// As many different ports as are told apart: a scan has all of them.
+/// Maximum number of ports that are kept: a port scan has all of them.
 const MAX_PORTS: usize = 1_000;
 
-/// The ports of one side, of all drops of a kind.
+/// The ports of one side, of all drops of a kind: at most `MAX_PORTS`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ports(BTreeSet<u16>);
 
@@ -43,7 +42,7 @@ impl Ports {
         }
     }
 
-    /// How many different ones there were, and whether there may be more.
+    /// The number of different ports, and whether there may be more.
     #[must_use]
     pub fn count(&self) -> (usize, bool) {
         (self.0.len(), self.0.len() == MAX_PORTS)
@@ -55,21 +54,21 @@ impl Ports {
 pub struct Kind {
     /// Index of the agent.
     pub node: usize,
-    /// What they mean.
+    /// What drops of this kind mean.
     pub judgement: Judgement,
-    /// The first of those that were not shown yet.
+    /// The first drop that was not shown yet.
     pub example: Freed,
-    /// When that was, Unix time, ns.
+    /// Time of that drop: Unix time, ns.
     pub first: i64,
-    /// When the last was.
+    /// Time of the last drop: Unix time, ns.
     pub last: i64,
-    /// How many were not shown yet.
+    /// Number of drops that were not shown yet.
     pub packets: u64,
-    /// How many there were in all.
+    /// Number of all drops of this kind.
     pub total: u64,
-    /// The source ports of these, where they have ports.
+    /// Source ports of all drops of this kind, if their protocol has ports.
     pub src_ports: Ports,
-    /// Their destination ports.
+    /// Destination ports, likewise.
     pub dst_ports: Ports,
 }
 
@@ -83,21 +82,21 @@ impl Kind {
     }
 }
 
-/// All drops since the beginning.
+/// All drops since the follow began.
 #[derive(Debug, Default)]
 pub struct Tally {
     kinds: BTreeMap<Key, Kind>,
     classes: BTreeMap<Class, u64>,
-    /// Suspect ones whose kind is not kept.
+    /// Drops that may be losses, and whose kind is not kept.
     crowded: u64,
-    /// What was freed but never was on its way: messages between processes.
+    /// Buffers that were freed and never were packets on their way: messages between processes.
     not_packets: u64,
 }
 
 impl Tally {
-    /// Takes a drop of time `time` (Unix, ns) on a node; whether it is the
-    /// first of a kind that is to be shown. `meant`: whether its addresses say
-    /// that it was on its way to where it was freed.
+    /// Adds a drop of time `time` (Unix time, ns) on a node. Returns whether it is the first drop
+    /// of a kind that views show. `meant`: whether the packet's addresses say that it was on its
+    /// way to where it was freed.
     pub fn add(&mut self, node: usize, time: i64, freed: Freed, meant: bool) -> bool {
         if freed.packet.is_none() && freed.protocol == 0 {
             self.not_packets += 1;
@@ -154,11 +153,11 @@ impl Tally {
         }
     }
 
-    /// Shows what was not shown yet, in order of time: all of it, or, with
-    /// `new`, only kinds that were never shown.
+    /// Shows the drops that were not shown yet, in order of time. With `new`, only kinds that were
+    /// never shown.
     ///
     /// # Errors
-    /// Those of `show`.
+    /// The errors of `show`.
     pub fn show<E>(
         &mut self,
         new: bool,
@@ -174,7 +173,7 @@ impl Tally {
         Ok(())
     }
 
-    /// The kinds, those of most packets first.
+    /// All kinds, by class, and within a class by number of drops, largest first.
     #[must_use]
     pub fn kinds(&self) -> Vec<&Kind> {
         let mut kinds: Vec<&Kind> = self.kinds.values().collect();
@@ -182,25 +181,25 @@ impl Tally {
         kinds
     }
 
-    /// How many packets were freed of a class.
+    /// Number of drops of a class.
     #[must_use]
     pub fn of(&self, class: Class) -> u64 {
         self.classes.get(&class).copied().unwrap_or(0)
     }
 
-    /// How many may be missing somewhere.
+    /// Number of drops that may be losses.
     #[must_use]
     pub fn suspects(&self) -> u64 {
         self.of(Class::Loss) + self.of(Class::Unknown)
     }
 
-    /// How many of these are counted but never shown, for want of room.
+    /// Number of these drops that are never shown, because their kind is not kept.
     #[must_use]
     pub const fn crowded(&self) -> u64 {
         self.crowded
     }
 
-    /// How many buffers were freed that never were packets on their way.
+    /// Number of freed buffers that never were packets on their way.
     #[must_use]
     pub const fn not_packets(&self) -> u64 {
         self.not_packets
@@ -283,8 +282,8 @@ mod tests {
         assert_eq!(tally.of(Class::Delivered), 1);
     }
 
-    /// A frame that a bridge floods is nobody's loss; one for who is here, with a
-    /// MAC address that is not, may be.
+    /// Nobody loses a frame that a bridge floods. If its IP address is here and its MAC address is
+    /// not, the drop may be a loss.
     #[test]
     fn a_frame_with_the_wrong_address_is_shown_where_it_was_meant_for() {
         let mut tally = Tally::default();

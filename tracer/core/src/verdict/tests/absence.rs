@@ -1,4 +1,4 @@
-//! What was not seen, and whether that says anything.
+//! Verdicts that rest on absence, and what forbids them.
 
 use super::*;
 use crate::{by_hand::A, journey::Refusal, model::Owners};
@@ -8,7 +8,7 @@ fn judged(scene: &Scene, journey: &Journey, calm: &Calm) -> (Kind, Option<Cause>
     (verdict.kind, verdict.cause)
 }
 
-/// Left node A, never came to node B.
+/// A packet that left node A and never came to node B.
 fn vanished() -> Journey {
     journey(&WHOLE[..2], Closed::Silence)
 }
@@ -28,7 +28,7 @@ fn between_two_uplinks_that_are_watched_it_is_lost() {
     assert!(verdict.evidence.contains(&missing), "{verdict:?}");
 }
 
-/// As an ARP announcement, whose target is its sender.
+/// An ARP announcement has its sender as target.
 #[test]
 fn what_a_node_sends_out_to_itself_is_not_lost_on_its_way_back() {
     let mut scene = scene();
@@ -89,7 +89,7 @@ fn nothing_is_lost_without_proof_that_it_would_have_been_seen() {
     );
 }
 
-/// The scene with a device in place of the uplinks that encrypts.
+/// The scene with encrypting devices in place of the uplinks.
 fn dark() -> Scene {
     let mut scene = scene();
     for hello in &mut scene.nodes {
@@ -102,7 +102,7 @@ fn dark() -> Scene {
     scene
 }
 
-/// As [`vanished`], without a tunnel's headers that could be read.
+/// As [`vanished`], but without readable tunnel headers.
 fn vanished_in_the_dark() -> Journey {
     let mut gone = vanished();
     gone.steps[1].encap = None;
@@ -127,15 +127,15 @@ fn behind_an_opaque_device_nothing_is_guessed() {
         let unproven = Calm { packets, ..CALM };
         assert_eq!(judged(&dark(), &gone, &unproven), opaque);
     }
-    // Not watched: it is not known to have left its node.
+    // Node B has no agent, so nobody would have seen the packet come out.
     let mut alone = dark();
     alone.nodes.pop();
     assert_eq!(judged(&alone, &gone, &CALM), opaque);
-    // Nobody knows where it was to come out.
+    // Nobody knows on which node the packet has to come out.
     let mut nobodys = dark();
     disown(&mut nobodys, B);
     assert_eq!(judged(&nobodys, &gone, &CALM), opaque);
-    // One of two, or one of another kind.
+    // Node B has two such devices, or one of another kind.
     let mut two = dark();
     let another = two.nodes[1].points[UPLINK_IN].clone();
     two.nodes[1].points.push(another);
@@ -143,7 +143,7 @@ fn behind_an_opaque_device_nothing_is_guessed() {
     let mut other = dark();
     other.nodes[1].points[UPLINK_IN].kind = "xfrm".to_owned();
     assert_eq!(judged(&other, &gone, &CALM), opaque);
-    // A device whose packets can be read is none of these.
+    // This device's packets can be read.
     let mut clear = dark();
     for hello in &mut clear.nodes {
         for point in &mut hello.points[UPLINK_IN..=UPLINK_OUT] {
@@ -151,7 +151,7 @@ fn behind_an_opaque_device_nothing_is_guessed() {
         }
     }
     assert_eq!(judged(&clear, &gone, &CALM), (Kind::Unknown, None));
-    // Before it went in, it was on its node.
+    // The packet was still on its node, before the tunnel.
     let before = journey(&WHOLE[..1], Closed::Silence);
     assert_eq!(judged(&dark(), &before, &CALM), (Kind::Unknown, None));
 }
@@ -183,7 +183,7 @@ fn between_a_bridge_and_its_port_it_is_lost_too() {
         points: vec![TO_POD],
     };
     assert_eq!(verdict.outcome, Outcome::Lost(to_port));
-    // The pod's interface was made anew: it may have got it there.
+    // The pod's interface was replaced: the new one may have got the packet.
     let unproven = Calm {
         packets: None,
         ..CALM
@@ -205,7 +205,7 @@ fn a_datagram_may_be_cut_where_its_fragments_may_have_been_put_together() {
     assert_eq!(judged(&scene, &whole, &CALM).0, Kind::Lost);
     let mut together = journey(&[(1, bridge)], Closed::Silence);
     assert_eq!(judged(&scene, &together, &CALM).0, Kind::Unknown);
-    // Nobody cuts a segment.
+    // A node does not fragment a TCP segment again.
     together.packet.transport = three_thousand_bytes();
     seen(&mut together, 0, 3000);
     assert_eq!(judged(&scene, &together, &CALM).0, Kind::Lost);
@@ -240,7 +240,7 @@ fn of_a_stream_the_bytes_that_vanished_are_lost() {
     let (verdict, parts) = judge(&scene(), &torn, &CALM);
     assert_eq!(verdict.kind, Kind::Partial, "{verdict:?}");
     assert_eq!((parts.delivered, parts.lost), (2500, 500));
-    // Unless its receiver has acknowledged them all: then hops were missed.
+    // The receiver has acknowledged all bytes, so hops were missed.
     torn.acked = [(0, 3000)].into();
     let (verdict, parts) = judge(&scene(), &torn, &CALM);
     assert_eq!(
@@ -262,7 +262,7 @@ fn a_question_without_an_answer_is_unanswered() {
         ..CALM
     };
     let (verdict, _) = judge(&scene(), &question, &overflow);
-    // Of a queue of connections, this packet is none.
+    // The counter is that of the listener's queue, and this packet asks for no TCP connection.
     assert_eq!(verdict.cause, Some(Cause::NoAnswer));
     let mut handshake = question.clone();
     handshake.packet.transport = three_thousand_bytes();
@@ -270,13 +270,13 @@ fn a_question_without_an_answer_is_unanswered() {
     let (handshake, _) = judge(&scene(), &handshake, &overflow);
     assert_eq!(handshake.cause, Some(Cause::ListenOverflow));
     assert!(rests_on!(verdict, Evidence::SocketCounters { node: 1, .. }));
-    // An answer that was lost on its way to the collector is one, too.
+    // The answer's event may be lost as well.
     let lossy = Calm {
         hops_lost: true,
         ..CALM
     };
     assert_eq!(judged(&scene(), &question, &lossy), (Kind::Delivered, None));
-    // One that was not in the sample may have come, too.
+    // The answer may have come without being in the sample.
     let sampled = Calm {
         sampled: true,
         ..CALM
@@ -285,7 +285,7 @@ fn a_question_without_an_answer_is_unanswered() {
         judged(&scene(), &question, &sampled),
         (Kind::Delivered, None)
     );
-    // The follow ended before the time was over.
+    // The follow ended before the hold was over.
     question.closed = Closed::End;
     assert_eq!(
         judged(&scene(), &question, &CALM),
@@ -328,7 +328,7 @@ fn whoever_may_have_dropped_it_unseen_is_not_blamed() {
             (Kind::Unanswered, Confidence::Low, unanswered(false))
         );
     }
-    // Whether an answer would have been seen is not certain.
+    // It is not certain that an answer would have been seen.
     let dead = Calm {
         packets: None,
         ..CALM
@@ -389,7 +389,7 @@ fn an_error_that_fits_several_does_not_outweigh_an_arrival() {
         (verdict.kind, verdict.confidence),
         (Kind::Delivered, Confidence::Low)
     );
-    // Not seen to arrive, it is as likely this one as another.
+    // If the packet was not seen to arrive, another one may have been refused.
     told.steps.truncate(2);
     let (verdict, _) = judge(&scene(), &told, &CALM);
     assert_eq!(
@@ -446,7 +446,7 @@ fn an_answer_says_that_the_question_arrived() {
         (Kind::Delivered, Confidence::Confirmed, 1)
     );
     assert!(rests_on!(verdict, Evidence::LastSeen(1)));
-    // It may have been the retransmission that was answered.
+    // The answer may be to the retransmission.
     answered.asked_again = true;
     assert_eq!(judged(&scene(), &answered, &CALM).0, Kind::Lost);
 }

@@ -1,5 +1,5 @@
-//! Points that come and go: what is seen there counts at once, what is not only
-//! if it was there in time.
+//! Points that come and go. A sighting at such a point counts at once. Absence there counts only if
+//! the point was there in time.
 
 use super::*;
 
@@ -8,7 +8,7 @@ fn judged(scene: &Scene, journey: &Journey) -> (Kind, Option<Cause>) {
     (verdict.kind, verdict.cause)
 }
 
-/// The same point, made anew.
+/// Adds the point of a new interface in place of the one that the point was at. Returns its index.
 fn again(scene: &mut Scene, index: usize, until: Option<u64>, since: u64) -> usize {
     let points = &mut scene.nodes[1].points;
     let old = &mut points[index];
@@ -22,7 +22,7 @@ fn again(scene: &mut Scene, index: usize, until: Option<u64>, since: u64) -> usi
     points.len() - 1
 }
 
-/// Sent at 5, and silent since.
+/// A packet that was sent at 5 and not seen since.
 fn sent(way: &[(usize, usize)]) -> Journey {
     let mut journey = journey(way, Closed::Silence);
     for step in &mut journey.steps {
@@ -43,7 +43,7 @@ fn an_uplink_counts_from_when_it_is_observed() {
     let mut in_time = scene();
     again(&mut in_time, UPLINK_IN, Some(3), 4);
     assert_eq!(judged(&in_time, &out).0, Kind::Lost);
-    // Which of two that are there it came in by, nobody knows.
+    // Nobody knows by which of the two uplinks the packet came in.
     let mut second = scene();
     again(&mut second, UPLINK_IN, None, 7);
     assert_eq!(
@@ -96,7 +96,7 @@ fn without_an_interface_to_its_receiver_nothing_is_lost() {
 fn unanswered_is_only_what_could_have_been_seen_to_be_answered() {
     let mut scene = scene();
     let new = again(&mut scene, TO_POD, Some(3), 4);
-    // The other direction of the same interface.
+    // This is the other direction of the same interface.
     again(&mut scene, FROM_POD, Some(3), 4);
     let mut asked = sent(&[WHOLE[0], WHOLE[1], WHOLE[2], (1, new)]);
     asked.asks = true;
@@ -107,7 +107,7 @@ fn unanswered_is_only_what_could_have_been_seen_to_be_answered() {
     assert_eq!(judged(&scene, &asked), (Kind::Delivered, None));
 }
 
-/// The same point under another number: its program was attached again.
+/// The same point under another number, because its program was attached again.
 fn renewed(scene: &mut Scene, index: usize, since: u64) -> usize {
     let new = again(scene, index, Some(since), since);
     let points = &mut scene.nodes[1].points;
@@ -159,15 +159,15 @@ fn a_twin_may_have_passed_the_place_under_its_number_before() {
         };
         judge(&scene, &acked, &lossy).0.confidence == Confidence::Confirmed
     };
-    // Where events were lost under the number before, and where none were.
+    // Events were lost under the earlier number, or none were lost.
     let long_ago = 50_000_000_000;
     assert!(!confirmed(long_ago, TO_POD));
     assert!(confirmed(long_ago, UPLINK_IN));
-    // Between its two numbers the place was not observed.
+    // Between its two numbers, the place was not observed.
     assert!(!confirmed(98_000_000_000, UPLINK_IN));
 }
 
-/// Agents look for programs of others from time to time. Those that they find under a place's
+/// Agents look for other tools' programs from time to time. Programs that they find under a place's
 /// next number may have run before, and ahead of tracer's.
 #[test]
 fn programs_that_are_found_later_may_have_taken_the_packet() {
@@ -185,7 +185,7 @@ fn programs_that_are_found_later_may_have_taken_the_packet() {
         }
         scene
     };
-    // From node B to node A, which gets nothing.
+    // A packet from node B to node A, which receives nothing.
     let flip = |journey: &Journey| {
         let mut journey = journey.clone();
         (journey.packet.src, journey.packet.dst) = (B.into(), crate::by_hand::A.into());
@@ -205,7 +205,7 @@ fn programs_that_are_found_later_may_have_taken_the_packet() {
     );
 }
 
-/// Tracer attaches ahead of the programs that are there, whenever it does.
+/// Tracer attaches ahead of the programs that are there, whenever it attaches.
 #[test]
 fn programs_that_come_later_may_be_ahead_at_the_receivers_uplink() {
     let with = |before: &[&str], after: &[&str]| {
@@ -222,7 +222,7 @@ fn programs_that_come_later_may_be_ahead_at_the_receivers_uplink() {
     };
     assert_eq!(with(&[], &["cil_from_netdev"]), Kind::Unknown);
     assert_eq!(with(&[], &[]), Kind::Lost);
-    // Attached again, or loaded anew.
+    // The program was attached again, or loaded anew.
     assert_eq!(with(&["cil_from_netdev"], &["cil_from_netdev"]), Kind::Lost);
 }
 
@@ -247,7 +247,7 @@ fn a_place_where_other_programs_are_found_was_observed_before() {
     };
     assert_eq!(cause("cil_from_netdev", 0), (Kind::Unknown, None));
     let before_start = (Kind::Unknown, Some(Cause::BeforeStart));
-    // Attached again, and at an interface that was made anew.
+    // The point was attached again, or its interface was replaced.
     assert_eq!(cause("", 0), before_start);
     assert_eq!(cause("cil_from_netdev", 1), before_start);
 }

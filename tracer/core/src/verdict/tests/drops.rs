@@ -1,4 +1,4 @@
-//! Drops: whose, where, and what they decide.
+//! Drops: whose packet they free, where, and what they decide.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::{
     model::{Device, Fact, Mac},
 };
 
-/// A drop on a node, of all of a journey of `size` bytes.
+/// A drop on a node, of a whole journey of `size` bytes.
 pub(super) fn drop(
     node: usize,
     netns: &str,
@@ -101,7 +101,7 @@ fn before_the_first_point_it_has_no_hops() {
 fn inside_the_pod_it_is_dropped_after_it_was_handed_over() {
     let inside = drop(1, "default/b", 9, Class::Loss, Cause::Rcvbuf);
     assert_eq!(kind(&dropped(&WHOLE, vec![inside])), Kind::Dropped);
-    // In somebody else's namespace it was a copy.
+    // In another pod's namespace, the dropped packet was a copy.
     let copy = drop(1, "default/c", 9, Class::Loss, Cause::Netfilter);
     let delivered = dropped(&WHOLE, vec![copy]);
     let (verdict, _) = judge(&scene(), &delivered, &CALM);
@@ -112,7 +112,7 @@ fn inside_the_pod_it_is_dropped_after_it_was_handed_over() {
     assert!(rests_on!(verdict, Evidence::CopyDropped(0)));
 }
 
-/// A bridge that floods gives one port the packet itself, and the others copies.
+/// A bridge that floods a packet gives one port the packet itself, and the others copies.
 #[test]
 fn a_copy_that_a_bridge_made_is_not_the_packet() {
     let at = |device: &str| Drop {
@@ -122,7 +122,7 @@ fn a_copy_that_a_bridge_made_is_not_the_packet() {
     };
     assert_eq!(kind(&dropped(&WHOLE, vec![at("veth")])), Kind::Dropped);
     assert_eq!(kind(&dropped(&WHOLE, vec![at("veth9")])), Kind::Delivered);
-    // To a node that nobody watches.
+    // The packet goes to a node without an agent.
     let flooded = |netns| Drop {
         same_buffer: true,
         ..drop(0, netns, 9, Class::Flooded, Cause::WrongMac)
@@ -150,8 +150,7 @@ fn the_end_of_a_delivered_packet_is_no_drop() {
     );
 }
 
-/// What a kernel freed did not vanish between two points, though it cannot be told
-/// whether that was its loss.
+/// A freed packet did not vanish between two points, although the drop may not be its loss.
 #[test]
 fn what_was_freed_is_not_lost() {
     let unclear = drop(0, "host", 9, Class::Unknown, None);
@@ -177,7 +176,7 @@ fn a_frame_with_the_wrong_address_is_dropped_by_who_it_was_meant_for() {
         kind(&dropped(&WHOLE, vec![flooded("default/c")])),
         Kind::Delivered
     );
-    // All there was of it, at the wrong node.
+    // The only frame of the packet came to the wrong node.
     let last = Drop {
         same_buffer: true,
         ..flooded("host")
@@ -186,7 +185,7 @@ fn a_frame_with_the_wrong_address_is_dropped_by_who_it_was_meant_for() {
         kind(&dropped(&WHOLE[..3], vec![last.clone()])),
         Kind::Dropped
     );
-    // What another pod got of it was a copy, whoever else got none.
+    // Another pod got a copy, even if the receiver got nothing.
     let elsewhere = Drop {
         netns: Arc::from("default/c"),
         ..last
@@ -228,8 +227,8 @@ fn lost_events_forbid_to_call_it_dropped_where_it_may_be_a_copy() {
     );
 }
 
-/// It was handed to the pod; whether that dropped it was not seen, unless it
-/// shows that it did not.
+/// The host handed the packet to the pod, and nobody saw whether the pod dropped it. An answer or
+/// an acknowledgement shows that the pod did not.
 #[test]
 fn lost_drops_forbid_to_call_it_delivered() {
     let lossy = Calm {
@@ -245,7 +244,7 @@ fn lost_drops_forbid_to_call_it_delivered() {
     handed.acked = [(0, 1)].into();
     let (verdict, parts) = judge(&scene(), &handed, &lossy);
     assert_eq!((verdict.kind, parts.delivered), (Kind::Delivered, 1));
-    // Another transmission may have gone unseen, and been what came.
+    // Another transmission may have gone unseen, and may be the one that arrived.
     let blind = Calm {
         hops_lost: true,
         ..lossy
@@ -279,7 +278,7 @@ fn bytes_fare_differently() {
     assert_eq!((parts.delivered, parts.dropped), (2000, 1000));
 }
 
-/// With two VLAN tags it is of a kind that nobody takes (UNHANDLED_PROTO).
+/// A frame with two VLAN tags has an EtherType that nothing takes (UNHANDLED_PROTO).
 #[test]
 fn a_frame_that_only_its_receiver_got_is_lost_if_nobody_takes_its_kind() {
     let unhandled = |device: &str| Drop {
@@ -301,11 +300,11 @@ fn a_frame_that_only_its_receiver_got_is_lost_if_nobody_takes_its_kind() {
         judge(&scene, &journey, &CALM).0.kind
     };
     assert_eq!(verdict("uplink"), Kind::Dropped);
-    // Further on it is what a bridge makes of it.
+    // Behind that interface, the bridge may have made copies of the frame.
     assert_eq!(verdict("cni0"), Kind::Unknown);
 }
 
-/// A bond gets a broadcast by each of its uplinks, and takes it from the active one.
+/// A bond gets a broadcast by each of its uplinks, and accepts it from the active one.
 #[test]
 fn a_frame_for_everybody_that_came_by_another_interface_is_not_lost() {
     let broadcast = Some(Mac([0xff; 6]));
@@ -327,8 +326,8 @@ fn a_frame_for_everybody_that_came_by_another_interface_is_not_lost() {
     assert_eq!(verdict("uplink"), Kind::Dropped);
 }
 
-/// A switch that has forgotten where a MAC address is sends its frame to all: what
-/// a bystander's kernel frees is not the packet.
+/// A switch that has forgotten a MAC address floods its frames. The frame that a bystander's kernel
+/// frees is then not the packet.
 #[test]
 fn a_frame_for_another_machine_is_nobodys_loss() {
     let mut scene = scene();
@@ -350,7 +349,7 @@ fn a_frame_for_another_machine_is_nobodys_loss() {
     );
     assert_eq!(parts.unknown, 1);
     assert!(rests_on!(verdict, Evidence::StrayFrame(0)));
-    // It went to a node that nobody watches, whoever has a copy.
+    // The packet went to a node without an agent, whoever got a copy.
     scene.owners.insert(
         B.into(),
         Owner {
@@ -360,7 +359,7 @@ fn a_frame_for_another_machine_is_nobodys_loss() {
         },
     );
     assert_eq!(judge(&scene, &flooded, &CALM).0.kind, Kind::Left);
-    // Its receiver is there: it was sent here, or to a gateway.
+    // The receiver is on this node: the frame was sent here, or to a gateway.
     let there = super::scene();
     let (verdict, _) = judge(&there, &flooded, &CALM);
     assert_eq!(
@@ -368,7 +367,7 @@ fn a_frame_for_another_machine_is_nobodys_loss() {
         (Kind::Dropped, Confidence::Low)
     );
     assert_eq!(verdict.waits, None);
-    // The same, wrapped, for a tunnel that ends at no node.
+    // The packet is in a tunnel that ends at no node.
     for step in [1, 2] {
         flooded.steps[step].encap = Some(Encap {
             kind: EncapKind::Vxlan,
@@ -385,8 +384,8 @@ fn a_frame_for_another_machine_is_nobodys_loss() {
     );
 }
 
-/// It came to its receiver by a gateway, after a copy for the gateway's MAC
-/// address had come there, too.
+/// The packet reached its receiver through a gateway. Before that, a copy with the gateway's MAC
+/// address had come to the receiver's node.
 #[test]
 fn what_arrives_in_another_frame_was_not_dropped() {
     let mac = |last| Some(Mac([2, 0, 0, 0, 0, last]));
@@ -412,7 +411,7 @@ fn the_first_loss_decides() {
     );
 }
 
-/// A drop beside an error that fits several packets says which one it is about.
+/// The error fits several packets. A drop next to it shows which of them it is about.
 #[test]
 fn a_drop_tells_which_of_those_alike_was_refused() {
     let refusal = Some(crate::journey::Refusal {
@@ -436,7 +435,7 @@ fn a_drop_tells_which_of_those_alike_was_refused() {
     );
 }
 
-/// Which drops are of what was seen at the last point, and not of a copy.
+/// The drops after the last point that free the packet itself, and not a copy.
 #[test]
 fn after_it_arrived_only_its_own_buffer_at_its_own_place_counts() {
     let own = Drop {
@@ -450,14 +449,14 @@ fn after_it_arrived_only_its_own_buffer_at_its_own_place_counts() {
         kind(&dropped(&WHOLE, vec![changed]))
     };
     assert_eq!(with(|_| {}), Kind::Dropped);
-    // The kernel no longer says at which.
+    // The kernel no longer says at which device.
     assert_eq!(with(|drop| drop.device = None), Kind::Dropped);
-    // A device of that name, but of another namespace.
+    // A device of that name in another namespace.
     let elsewhere = |drop: &mut Drop| drop.netns = Arc::from("default/c");
     assert_eq!(with(elsewhere), Kind::Delivered);
-    // The buffer was seen after that: it was reused.
+    // The buffer was seen after the drop, so the kernel had reused it.
     assert_eq!(with(|drop| drop.time = 2), Kind::Delivered);
-    // A pod of that name, but on the sender's node.
+    // A pod of that name on the sender's node.
     let other_node = |drop: &mut Drop| (drop.node, drop.netns) = (0, Arc::from("default/b"));
     assert_eq!(with(other_node), Kind::Delivered);
 }

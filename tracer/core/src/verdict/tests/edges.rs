@@ -1,10 +1,10 @@
-//! Where two pieces of evidence meet, and which of them decides: each of these was a
-//! condition that could be left out without a test that noticed.
+//! Conditions at which one piece of evidence outweighs another. Before these tests, each condition
+//! could be removed without a failing test.
 
 use super::*;
 use crate::journey::Refusal;
 
-/// An ICMP error from somewhere.
+/// An ICMP error from an address.
 fn error(from: [u8; 4], alike: bool) -> Option<Refusal> {
     Some(Refusal {
         by: 3,
@@ -31,7 +31,7 @@ fn an_error_from_on_the_way_refuses_what_arrived_only_if_it_is_about_it() {
         says(&scene(), &perhaps_another),
         (Kind::Delivered, Confidence::Low, None)
     );
-    // Who got it refuses it after it has arrived.
+    // The receiver refuses the packet after it has arrived.
     let by_its_receiver = refused(B, true);
     assert_eq!(
         says(&scene(), &by_its_receiver),
@@ -76,7 +76,7 @@ fn what_was_answered_and_not_seen_at_the_pods_interface_bypassed_it() {
     );
     assert!(bypassed(&scene(), &past));
     assert!(!bypassed(&scene(), &whole));
-    // The interface of another pod is none that it had to pass.
+    // The interface of another pod is not on the packet's path.
     let mut scene = scene();
     scene.nodes[1].points[TO_POD].addresses = vec![[10, 244, 2, 99].into()];
     assert!(!bypassed(&scene, &past));
@@ -92,7 +92,7 @@ fn where_it_was_seen_first_is_said_if_it_came_from_somewhere_else() {
     assert!(!first(&whole));
     let late = journey(&WHOLE[1..], Closed::Known);
     assert!(first(&late));
-    // The node sends its own by its uplink at once.
+    // The node sends its own packets directly by its uplink.
     let mut of_node = journey(&WHOLE[1..], Closed::Known);
     of_node.packet.src = NODE_A.into();
     assert!(!first(&of_node));
@@ -173,7 +173,7 @@ fn only_a_listener_that_overflows_is_said_to() {
     }
 }
 
-/// What its receiver has, no program has taken; nor what was dropped or refused.
+/// No program took away a packet that its receiver has, nor one that was dropped or refused.
 #[test]
 fn a_foreign_program_casts_no_doubt_on_what_is_settled() {
     let mut scene = scene();

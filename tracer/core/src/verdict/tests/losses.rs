@@ -1,4 +1,4 @@
-//! Events that were lost: what they may have shown, and what stands without them.
+//! Lost events: what they may have shown, and which verdicts stand without them.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ fn kind(journey: &Journey, calm: &Calm) -> Kind {
     judge(&scene(), journey, calm).0.kind
 }
 
-/// Dropped on node B behind its uplink, in the buffer that was seen there.
+/// A packet that was dropped on node B after its uplink, in the sk_buff that was seen there.
 fn dropped(class: Class) -> Journey {
     let drop = Drop {
         same_buffer: true,
@@ -65,8 +65,8 @@ fn a_drop_that_was_seen_needs_no_hop() {
         "{verdict:?}"
     );
     assert_eq!(kind(&gone, &DROPS_LOST), Kind::Dropped);
-    // Of a frame that a bridge floods the host gets a copy; the frame itself may
-    // have gone on to its port.
+    // If a bridge floods a frame, the host gets a copy. The frame itself may have gone on to its
+    // port.
     let flooded = dropped(Class::Flooded);
     assert_eq!(kind(&flooded, &CALM), Kind::Dropped);
     assert_eq!(kind(&flooded, &HOPS_LOST), Kind::Unknown);
@@ -96,14 +96,14 @@ fn a_refusal_may_be_of_a_packet_that_was_not_seen() {
         icmp: Some((3, 1)),
         alike: false,
     });
-    // IPv4's identification tells.
+    // The IPv4 identification shows which packet was refused.
     assert_eq!(kind(&told, &HOPS_LOST), Kind::Refused);
     told.packet.ip_id = Some(0);
     assert_eq!(kind(&told, &CALM), Kind::Refused);
     for calm in [HOPS_LOST, SAMPLED] {
         assert_eq!(kind(&told, &calm), Kind::Unknown);
     }
-    // It arrived, and nobody would have seen it dropped there.
+    // The packet arrived, and nobody would have seen a drop there.
     let mut there = journey(&WHOLE, Closed::Known);
     there.packet.ip_id = Some(0);
     there.refusal = told.refusal.map(|told| Refusal {
@@ -125,8 +125,8 @@ fn where_samples_differ_no_drop_was_lost() {
     assert!(!rests_on!(verdict, Evidence::DropsLost));
 }
 
-/// The same bytes, or the same question, may have been sent in a packet that was
-/// not in the sample, or of which no event came.
+/// Another packet with the same bytes, or the same question, may have been sent. It was not in the
+/// sample, or its events were lost.
 #[test]
 fn what_an_unseen_packet_may_have_brought_confirms_nothing() {
     let mut vanished = journey(&WHOLE[..2], Closed::Silence);

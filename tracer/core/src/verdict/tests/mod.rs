@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// A TCP segment's worth of header, with 3000 bytes behind it.
+/// A TCP segment with 3000 bytes of data.
 fn three_thousand_bytes() -> Transport {
     Transport::Tcp(crate::model::Tcp {
         src_port: 1,
@@ -40,7 +40,7 @@ fn three_thousand_bytes() -> Transport {
     })
 }
 
-/// Whether a verdict rests on something like this.
+/// Whether a verdict has evidence that matches a pattern.
 macro_rules! rests_on {
     ($verdict:expr, $($evidence:tt)+) => {
         $verdict.evidence.iter().any(|one| matches!(one, $($evidence)+))
@@ -48,7 +48,8 @@ macro_rules! rests_on {
 }
 use rests_on;
 
-/// From the first node's uplink to the second's, the step there having this index.
+/// The leg from the first node's uplink to the second's. `step` is the index of the first uplink's
+/// step.
 fn on_the_wire(step: usize) -> Leg {
     Leg {
         kind: LegKind::Wire,
@@ -58,13 +59,13 @@ fn on_the_wire(step: usize) -> Leg {
     }
 }
 
-/// Only the first bytes of a journey were seen at this step.
+/// Limits a step to the first bytes of the journey.
 fn seen(journey: &mut Journey, step: usize, bytes: u32) {
     journey.steps[step].seen = bytes;
     journey.steps[step].parts = [(0, bytes)].into();
 }
 
-/// Agents that live and have lost nothing.
+/// Agents that are alive and have lost nothing.
 #[derive(Clone, Copy)]
 struct Calm {
     hops_lost: bool,
@@ -73,17 +74,17 @@ struct Calm {
     sampled: bool,
     drops_lost: bool,
     uneven: bool,
-    /// What every point has seen, as its agent said last.
+    /// Number of packets that every point has seen, by its agent's last report.
     packets: Option<u64>,
-    /// A point, by index, that has seen none.
+    /// Index of a point that has seen no packet.
     idle: Option<usize>,
-    /// The node of an agent that was gone.
+    /// Index of a node whose agent was gone.
     agent_gone: Option<usize>,
-    /// By how much a counter of a receiver's sockets and of each node's uplink rose.
+    /// Name of a counter of the receiver's sockets and of each node's uplink, and its rise.
     rose: Option<(&'static str, u64)>,
-    /// Whether others by the same next hop came in.
+    /// Whether other packets by the same next hop came in.
     came_in: bool,
-    /// Since when nothing came in anywhere.
+    /// Silence of all interfaces.
     silence: Option<Silence>,
     largest: Option<u32>,
 }
@@ -228,8 +229,8 @@ fn what_vanishes_on_a_node_is_unknown() {
     }
 }
 
-/// On its way through a tunnel a packet passes the interface of the node that
-/// it is for: it has still to come out.
+/// In a tunnel, a packet to a node passes that node's interface before it is decapsulated. Then the
+/// packet has not arrived yet.
 #[test]
 fn a_wrapped_packet_to_a_node_has_not_arrived() {
     let mut to_node = journey(&WHOLE[..3], Closed::Silence);
@@ -247,7 +248,7 @@ fn towards_a_node_without_an_agent_it_has_left() {
     assert_eq!(says(&scene, &gone), (Kind::Left, Confidence::High, None));
     let not_yet = journey(&WHOLE[..1], Closed::Silence);
     assert_eq!(says(&scene, &not_yet).0, Kind::Unknown);
-    // The tunnel leads somewhere else.
+    // The tunnel leads to another node than the receiver's.
     let mut astray = scene.clone();
     let mut owner = scene.owner(B.into(), 0).expect("it has one").clone();
     owner.node = "node-c".to_owned();
@@ -260,7 +261,7 @@ fn towards_a_node_without_an_agent_it_has_left() {
     let (node, home) = ("node-b".to_owned(), owner);
     assert_eq!(verdict.outcome, Outcome::WrongNode { node, home });
     assert!(rests_on!(verdict, Evidence::NotThere { from: 0, to, .. } if to == "node-b"));
-    // Nobody knows whose address that is.
+    // Nobody knows the owner of the tunnel's remote address.
     disown(&mut scene, NODE_B);
     assert_eq!(says(&scene, &gone).0, Kind::Unknown);
 }
@@ -343,7 +344,8 @@ fn what_was_under_way_at_the_start_is_not_guessed_about() {
     assert_eq!(says(&scene, &early).2, Some(Cause::BeforeStart));
 }
 
-/// Who has a Service's address is no pod and no node: nothing is concluded from it.
+/// The owner of a Service's address is neither a pod nor a node, so nothing follows from that
+/// address.
 #[test]
 fn a_services_address_is_nobodys_interface() {
     let mut scene = scene();

@@ -1,4 +1,4 @@
-//! What was asked, and by whom it was answered.
+//! Questions, and who answered them.
 
 use super::*;
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     model::Mac,
 };
 
-/// A question that arrived, as did another one that asks the same.
+/// A question that arrived, as did another packet with the same question.
 fn asked_twice() -> Journey {
     Journey {
         asks: true,
@@ -30,7 +30,7 @@ fn an_answer_to_one_of_two_confirms_neither() {
         perhaps_another: true,
     };
     assert!(verdict.evidence.contains(&answered), "{verdict:?}");
-    // Nor does it say that this one was not dropped.
+    // Nor does the answer say that this packet was not dropped.
     let lossy = Calm {
         drops_lost: true,
         ..CALM
@@ -68,7 +68,7 @@ fn a_reset_of_one_of_two_refuses_none_that_was_not_seen_to_arrive() {
     assert_eq!(says(&scene(), &vanished).0, Kind::Lost);
 }
 
-/// Who answered is not who got the question.
+/// The one who answered is not the one who got the question.
 #[test]
 fn an_answer_of_an_impostor_confirms_nothing() {
     let mut question = Journey {
@@ -91,7 +91,7 @@ fn an_answer_of_an_impostor_confirms_nothing() {
     );
     let (verdict, _) = judge(&scene(), &question, &CALM);
     assert!(rests_on!(verdict, Evidence::Impostor(_)));
-    // Nor does it show that it arrived.
+    // Nor does the answer show that the question arrived.
     let vanished = Journey {
         steps: question.steps[..2].to_vec(),
         closed: Closed::Silence,
@@ -100,7 +100,7 @@ fn an_answer_of_an_impostor_confirms_nothing() {
     assert_eq!(says(&scene(), &vanished).0, Kind::Lost);
 }
 
-/// A second pod with the address is not one more port of the first.
+/// A second pod with the address is not another port of the first pod.
 #[test]
 fn two_ports_with_one_address_at_once_are_two_owners() {
     let mut scene = scene();
@@ -112,7 +112,7 @@ fn two_ports_with_one_address_at_once_are_two_owners() {
         says(&scene, &handed),
         (Kind::Delivered, Confidence::Low, Some(Cause::TwoOwners))
     );
-    // The first was gone before: it is the same one, made anew.
+    // The first port was gone before, so the second one replaces it.
     scene.nodes[1].points[TO_POD].until = Some(0);
     assert_eq!(says(&scene, &handed).2, None);
 }

@@ -1,11 +1,12 @@
-//! Packets whose translation is known from a node's table of connections.
+//! Packets whose translation only a node's conntrack table shows.
 
 use super::*;
 use crate::{journey::Translated, model::Ends};
 
 const SERVICE: [u8; 4] = [10, 96, 0, 10];
 
-/// From A to the Service, seen to leave its pod; the table sends it to `to`.
+/// A packet from A to the Service that was seen to leave its pod. Conntrack translates its
+/// destination to `to`.
 fn asked(to: [u8; 4]) -> (Scene, Journey) {
     let mut scene = scene();
     let service = Owner {
@@ -45,7 +46,7 @@ fn an_entry_that_leads_to_a_pod_says_where_to_and_accuses_nobody() {
     let (verdict, _) = judge(&scene, &journey, &CALM);
     assert_ne!(verdict.cause, Some(Cause::StaleDnat));
     assert!(rests_on!(verdict, Evidence::Conntrack { node: 0, .. }));
-    // What was seen behind it needs no table.
+    // A hop after the translation needs no conntrack entry as evidence.
     let last = journey
         .translated
         .as_ref()
@@ -97,7 +98,7 @@ fn what_is_refused_for_a_service_without_ready_endpoints_says_so() {
     }
 }
 
-/// As [`asked`], seen to leave its pod and acknowledged by nobody; a node gives it to itself.
+/// The packet of [`asked`] has no acknowledgement, and the node redirects it to itself.
 #[test]
 fn what_a_node_redirects_to_itself_has_not_reached_its_receiver() {
     const GATEWAY: [u8; 4] = [10, 244, 1, 1];
@@ -123,7 +124,7 @@ fn what_leaves_with_a_services_address_was_not_translated() {
     let (mut scene, _) = asked(B);
     let mut journey = journey(&[(0, FROM_POD), (0, UPLINK_OUT)], Closed::Silence);
     journey.packet.dst = SERVICE.into();
-    // By the default route, not by the tunnel.
+    // The packet left by the default route, not by the tunnel.
     journey.steps[1].encap = None;
     let (verdict, _) = judge(&scene, &journey, &CALM);
     assert_eq!(verdict.kind, Kind::Left);
@@ -131,7 +132,7 @@ fn what_leaves_with_a_services_address_was_not_translated() {
     let named = rests_on!(verdict, Evidence::NotTranslated { node: 0, service, .. }
         if service == "shop/cart");
     assert!(named);
-    // A program at the uplink may translate it behind that.
+    // A program at the uplink may translate the packet after that point.
     scene.nodes[0].points[UPLINK_OUT].foreign = vec![Foreign {
         id: 1,
         name: "to_world".to_owned(),

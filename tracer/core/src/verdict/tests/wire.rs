@@ -1,4 +1,4 @@
-//! What left by an uplink and was not seen to come in: where it was sent to.
+//! Packets that left by an uplink and were not seen to come in: where they were sent.
 
 use super::*;
 use crate::model::{Device, Mac, Tunnel, Way};
@@ -29,7 +29,7 @@ fn known() -> Scene {
     scene
 }
 
-/// The same, where node A sends B's packets to its gateway, by default.
+/// As [`known`], and node A sends B's packets to its gateway by the default route.
 fn by_default() -> Scene {
     let mut scene = known();
     scene.nodes[0].network.routes = vec![Way {
@@ -42,7 +42,7 @@ fn by_default() -> Scene {
     scene
 }
 
-/// Left node A without a tunnel, in a frame to this MAC.
+/// A packet that left node A without a tunnel, in a frame to this MAC.
 fn bare(mac: Option<Mac>) -> Journey {
     let mut gone = journey(&WHOLE[..2], Closed::Silence);
     (gone.steps[1].encap, gone.steps[1].dst_mac) = (None, mac);
@@ -73,7 +73,7 @@ fn what_was_sent_to_the_gateway_has_left() {
     };
     assert_eq!(verdict.outcome, to(None, Some(GATEWAY.into())));
     assert!(rests_on!(verdict, Evidence::Route { node: 0, way } if way.default));
-    // Who has the MAC is not known, or another node has it.
+    // The owner of the MAC is unknown, or is another node.
     let unknown = judge(&known(), &bare(Some(GATEWAY_MAC)), &CALM).0;
     assert_eq!(
         (unknown.kind, unknown.cause),
@@ -88,7 +88,7 @@ fn what_was_sent_to_the_gateway_has_left() {
     assert_eq!(other.outcome, to(Some(2), None));
 }
 
-/// In clouds each frame has the gateway's MAC.
+/// In a cloud, every frame has the gateway's MAC.
 #[test]
 fn behind_a_gateway_that_brings_others_there_it_is_lost() {
     let brings = Calm {
@@ -101,7 +101,7 @@ fn behind_a_gateway_that_brings_others_there_it_is_lost() {
             (Kind::Lost, None)
         );
     }
-    // Sent to the node itself, or to all on the link.
+    // The frame was sent to the node itself, or to all machines on the link.
     for mac in [MAC_B, Mac([0xff; 6])] {
         assert_eq!(
             judged(&known(), &bare(Some(mac)), &CALM),
@@ -113,13 +113,13 @@ fn behind_a_gateway_that_brings_others_there_it_is_lost() {
 #[test]
 fn where_it_was_sent_is_not_guessed() {
     let gone = bare(Some(GATEWAY_MAC));
-    // Old recordings do not say who has which MAC; some devices have none.
+    // Old recordings do not have the owners of MACs; frames of some devices have none.
     for (scene, gone) in [(scene(), &gone), (known(), &bare(None))] {
         assert_eq!(judged(&scene, gone, &CALM), (Kind::Unknown, None));
     }
     let (verdict, _) = judge(&scene(), &gone, &CALM);
     assert!(rests_on!(verdict, Evidence::SentToUnknown { node, .. } if node == "node-b"));
-    // Events that were lost may have shown that the gateway brings them there.
+    // The lost events may have shown that the gateway forwards packets to node B.
     for calm in [
         Calm {
             hops_lost: true,
@@ -136,19 +136,19 @@ fn where_it_was_sent_is_not_guessed() {
     ] {
         assert_eq!(judged(&by_default(), &gone, &calm).0, Kind::Unknown);
     }
-    // The pod may be on the wire itself: its node does not know its MAC.
+    // The pod may be on the wire itself (macvlan), so its node does not know its MAC.
     let mut shared = known();
     let points = &mut shared.nodes[1].points;
     points.retain(|point| point.role == Role::Uplink);
     assert_eq!(judged(&shared, &gone, &CALM), (Kind::Unknown, None));
     shared.nodes[0].network.routes = by_default().nodes[0].network.routes.clone();
     assert_eq!(judged(&shared, &gone, &CALM).0, Kind::Left);
-    // Nobody watches by which devices packets come in.
+    // No agent watches the devices by which packets come in.
     let mut blind = by_default();
     let points = &mut blind.nodes[1].points;
     points.retain(|point| point.role != Role::Uplink);
     assert_eq!(judged(&blind, &gone, &CALM), (Kind::Unknown, None));
-    // A program of somebody else may have sent it another way.
+    // Another tool's program may have redirected the packet.
     let mut foreign = by_default();
     foreign.nodes[0].points[UPLINK_OUT].foreign = vec![Foreign {
         id: 42,
@@ -158,7 +158,7 @@ fn where_it_was_sent_is_not_guessed() {
         judged(&foreign, &gone, &CALM),
         (Kind::Unknown, Some(Cause::ForeignProgram))
     );
-    // It came to an interface of the node that nobody watches.
+    // The packet came to an interface of the node that is not observed.
     let mut other = known();
     let devices = &mut other.nodes[1].network.devices;
     devices.push(device("eth7", GATEWAY_MAC));
@@ -207,8 +207,8 @@ fn towards_a_node_without_an_agent_the_gateway_is_named() {
     assert_eq!(nobody(&scene), left_for);
 }
 
-/// Its program has seen no packet, and so may not work; its device has
-/// received none, and says so.
+/// The point's program has seen no packet, so it may not work. The device's own counter says that
+/// it received none.
 #[test]
 fn where_nothing_comes_in_at_all_it_is_lost() {
     let gone = journey(&WHOLE[..2], Closed::Silence);
@@ -231,10 +231,10 @@ fn where_nothing_comes_in_at_all_it_is_lost() {
     };
     assert!(verdict.evidence.contains(&silence), "{verdict:?}");
     assert!(rests_on!(verdict, Evidence::Missing { packets: None, .. }));
-    // A program that has seen packets before says no more than its device.
+    // A program that has seen packets before adds nothing to its device's counter.
     let (verdict, _) = judge(&scene(), &gone, &silent(7, true));
     assert!(verdict.evidence.contains(&silence), "{verdict:?}");
-    // The counter may be one that never counts.
+    // The device's counter may be one that never counts.
     assert_eq!(
         says_with(&silent(0, false), &gone),
         (Kind::Lost, Confidence::Low)
@@ -244,7 +244,7 @@ fn where_nothing_comes_in_at_all_it_is_lost() {
         ..CALM
     };
     assert_eq!(says_with(&unproven, &gone).0, Kind::Unknown);
-    // Its agent was not heard of since.
+    // The agent has sent no report since.
     let unheard = Calm {
         packets: None,
         ..silent(0, true)
@@ -317,15 +317,15 @@ fn tunnels_that_do_not_agree_are_told_with_each_packet() {
     let port = told([(1, 8472), (1, 4789)], &came);
     assert_eq!((port.0, port.1), (Kind::Unknown, Some(Cause::TunnelPort)));
 
-    // The programs of a node know the ports of its own devices: of another one
-    // they may have seen nothing.
+    // A node's programs look for the UDP ports of its own devices. They may have missed packets to
+    // another port.
     let gone = journey(&IN_TUNNEL[..3], Closed::Silence);
     let lost = told([(1, 8472), (2, 8472)], &gone);
     assert_eq!((lost.0, lost.1), (Kind::Lost, Some(Cause::Vni)));
     let port = told([(1, 8472), (1, 4789)], &gone);
     assert_eq!((port.0, port.1), (Kind::Unknown, Some(Cause::TunnelPort)));
 
-    // A device that was there when the packet was sent may have taken it.
+    // A device that existed when the packet was sent may have accepted the packet.
     let mut scene = tunnelled([(1, 8472), (1, 8472)]);
     let devices = &mut scene.nodes[1].network.devices;
     let mut anew = devices[1].clone();
@@ -365,17 +365,17 @@ fn a_tunnel_to_nobody_takes_it_away() {
     );
     assert_eq!(verdict.outcome, Outcome::NoNode { remote: stranger });
     assert!(rests_on!(verdict, Evidence::Home(home) if home.node == "node-b"));
-    // An address that stands for the node's: others came in by it.
+    // The address may stand for the node's: other packets to it came in.
     let brings = Calm {
         came_in: true,
         ..CALM
     };
     assert_eq!(judged(&scene(), &gone, &brings), (Kind::Unknown, None));
-    // An address that the node's agent knows as its own.
+    // The node's agent has the address among its own.
     let mut own = scene();
     own.nodes[1].local.push(stranger);
     assert_eq!(judged(&own, &gone, &CALM), (Kind::Lost, None));
-    // Nobody knows the addresses of its node.
+    // Nobody knows the addresses of the receiver's node.
     let mut unknown = scene();
     disown(&mut unknown, B);
     assert_eq!(judged(&unknown, &gone, &CALM), (Kind::Unknown, None));

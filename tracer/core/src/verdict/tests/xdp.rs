@@ -1,4 +1,4 @@
-//! What XDP saw, and tc did not.
+//! Packets that XDP saw and tc did not.
 
 use super::*;
 use crate::model::{Icmp, XDP};
@@ -6,7 +6,7 @@ use crate::model::{Icmp, XDP};
 /// The point at XDP of the second node's uplink.
 const AT_XDP: usize = 4;
 
-/// The scene with that point.
+/// The scene with the point [`AT_XDP`].
 fn with_xdp() -> Scene {
     let mut scene = scene();
     let uplink = scene.nodes[1].points[UPLINK_IN].clone();
@@ -17,7 +17,7 @@ fn with_xdp() -> Scene {
     scene
 }
 
-/// An echo request that was seen so far, on the second node at XDP.
+/// An echo request that was last seen at XDP of the second node.
 fn came_to_xdp() -> Journey {
     let way = [(0, FROM_POD), (0, UPLINK_OUT), (1, AT_XDP)];
     let mut journey = journey(&way, Closed::Silence);
@@ -54,7 +54,7 @@ fn what_xdp_saw_and_tc_did_not_is_lost_in_between() {
     assert!(rests_on!(verdict, Evidence::Missing { leg, packets: Some(100) } if *leg == receive()));
 }
 
-/// An `unknown` verdict, and whether it says that tc has not seen the packet.
+/// Whether an `unknown` verdict says that tc has not seen the packet.
 fn is_missed(scene: &Scene, journey: &Journey, calm: &Calm) -> bool {
     let (verdict, _) = judge(scene, journey, calm);
     assert_eq!(verdict.kind, Kind::Unknown);
@@ -70,7 +70,7 @@ fn is_missed(scene: &Scene, journey: &Journey, calm: &Calm) -> bool {
 #[test]
 fn what_gro_may_have_merged_is_not_lost() {
     let udp = journey(&WHOLE, Closed::Silence).packet.transport;
-    // ESP, and a later fragment.
+    // ESP, and a later fragment of UDP.
     for transport in [udp, Transport::Other(50), Transport::Other(17)] {
         let mut merged = came_to_xdp();
         merged.packet.transport = transport;
@@ -90,8 +90,8 @@ fn it_is_not_lost_where_a_program_at_tc_may_run_before_tracers() {
     assert!(is_missed(&foreign, &came_to_xdp(), &CALM));
 }
 
-/// Tc has seen nothing yet, its point is gone, or events were lost: nobody can say that the
-/// packet did not come.
+/// If tc has seen nothing yet, its point is gone, or events were lost, the packet may still have
+/// come to tc.
 #[test]
 fn where_tc_may_have_missed_it_nothing_is_said() {
     let idle = Calm {
@@ -113,7 +113,7 @@ fn where_tc_may_have_missed_it_nothing_is_said() {
         let (verdict, _) = judge(&with_xdp(), &journey, &lost);
         assert!(!verdict.evidence.contains(&Evidence::Merged(receive())));
     }
-    // It is on its way.
+    // The packet is still on its way.
     let mut open = came_to_xdp();
     open.closed = Closed::End;
     assert!(!is_missed(&with_xdp(), &open, &CALM));
@@ -141,21 +141,21 @@ fn on_the_wire_xdp_is_where_a_packet_arrives() {
     let (verdict, _) = judge(&with_xdp(), &gone, &CALM);
     assert_eq!(verdict.outcome, Outcome::Lost(at_xdp));
     assert_eq!(verdict.confidence, Confidence::High);
-    // A point that has seen nothing proves nothing, whatever tc has seen.
+    // An XDP point that has seen nothing proves nothing, whatever tc has seen.
     let idle = Calm {
         idle: Some(AT_XDP),
         ..CALM
     };
     let (verdict, _) = judge(&with_xdp(), &gone, &idle);
     assert_eq!(verdict.kind, Kind::Unknown);
-    // Where that point is gone, tc is.
+    // If the XDP point is gone, the tc point stands for the interface.
     let mut before = with_xdp();
     before.nodes[1].points[AT_XDP].until = Some(0);
     let (verdict, _) = judge(&before, &gone, &CALM);
     assert_eq!(verdict.outcome, Outcome::Lost(on_the_wire(1)));
 }
 
-/// A program at XDP of one node says nothing of the other's, nor of packets that tc saw.
+/// XDP of one node says nothing about the other node, nor about packets that tc saw.
 #[test]
 fn what_tc_saw_has_come_whatever_xdp_saw() {
     for end in [3, 4] {

@@ -1,4 +1,4 @@
-//! In and out of a host: queues, devices, tunnels.
+//! Where packets enter and leave a host: qdiscs, devices, tunnels.
 
 use super::{
     Cause,
@@ -6,10 +6,10 @@ use super::{
     Entry, entry, to_many,
 };
 
-/// From functions that do not say why, and from kernels that cannot.
+/// The reasons of functions that give none, and of kernels that have none.
 const NO_REASON: &[&str] = &["NOT_SPECIFIED", "NO_REASON"];
 
-/// What puts packets into others.
+/// Functions that encapsulate packets.
 const TUNNELS_SEND: &[&str] = &[
     "ip_tunnel_xmit",
     "ip_md_tunnel_xmit",
@@ -26,7 +26,7 @@ const TUNNELS_SEND: &[&str] = &[
     "wg_xmit",
 ];
 
-/// What takes them out again.
+/// Functions that decapsulate packets.
 const TUNNELS_RECEIVE: &[&str] = &[
     "ip_tunnel_rcv",
     "ipip_tunnel_rcv",
@@ -38,7 +38,7 @@ const TUNNELS_RECEIVE: &[&str] = &[
     "geneve_rx",
 ];
 
-/// See [`super`].
+/// The entries of this file. [`super`] explains them.
 pub(super) static TABLE: &[Entry] = &[
     // Queues and devices.
     entry(
@@ -115,8 +115,8 @@ pub(super) static TABLE: &[Entry] = &[
         "the device is down or accepts no packets",
         "net/core/dev.c",
     ),
-    // Before Linux 6.10 a rule of nftables' bridge family has no reason there, and one
-    // of ebtables never has.
+    // Before Linux 6.10, a rule of nftables' bridge family drops without a reason here. A rule of
+    // ebtables always does.
     entry(
         &["NOT_SPECIFIED"],
         &["br_handle_frame"],
@@ -126,7 +126,8 @@ pub(super) static TABLE: &[Entry] = &[
          prerouting hook drops the packet",
         "net/bridge/br_input.c br_handle_frame, nf_hook_bridge_pre: NF_DROP",
     ),
-    // The last call in both of its callers: then those show.
+    // `br_forward` ends with its call of `kfree_skb`. If that is a tail call, the kernel reports
+    // the caller of `br_forward`.
     entry(
         &["NOT_SPECIFIED"],
         &["br_forward", "br_dev_xmit", "br_handle_frame_finish"],
@@ -169,8 +170,8 @@ pub(super) static TABLE: &[Entry] = &[
         "no VXLAN device here has the packet's VNI",
         "drivers/net/vxlan/vxlan_core.c vxlan_rcv",
     ),
-    // What a device takes is not freed there. Before Linux 5.17, too. Once the kernel
-    // has IPsec's devices, they are asked for what no other takes.
+    // None of these functions frees a packet that a device accepts, nor did they before Linux 5.17.
+    // If the kernel has IPsec interfaces, they are asked last, so `xfrm_input` frees the packet.
     entry(
         NO_REASON,
         &["xfrm_input"],
@@ -214,7 +215,7 @@ pub(super) static TABLE: &[Entry] = &[
         "the tunnel's metadata (ECN bits, transmit information) does not fit the packet",
         "drivers/net/vxlan/vxlan_core.c vxlan_rcv; include/net/ip_tunnels.h",
     ),
-    // None of these functions frees what went well with `kfree_skb`.
+    // None of these functions calls `kfree_skb` for a packet that it has sent.
     to_many(entry(
         NO_REASON,
         TUNNELS_SEND,

@@ -1,9 +1,9 @@
-//! The table: reasons, functions, and what they mean, each with the place in
-//! the kernel's source (Linux 6.12 to 6.18) that says so.
+//! The table: what each reason means in each function. Every entry names the place in the kernel's
+//! source (Linux 6.12 to 6.18) that shows this.
 //!
-//! The first entry that fits counts: those for a function stand before those
-//! for all. Functions are named as the symbol table names them, without a
-//! compiler's suffixes; where one is inlined into another, both stand here.
+//! The first entry that fits decides, so entries for particular functions stand before those for
+//! all functions. Functions have their names in the symbol table, without the compiler's suffixes.
+//! If one function is inlined into another, the entry names both.
 
 mod devices;
 mod network;
@@ -15,38 +15,37 @@ use crate::{
     model::Cause,
 };
 
-/// One entry.
+/// One entry of the table.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::verdict::drops) struct Entry {
     pub(in crate::verdict::drops) reasons: &'static [&'static str],
-    /// Empty for any.
+    /// Functions that the entry is for. Empty for all functions.
     pub(in crate::verdict::drops) functions: &'static [&'static str],
     pub(in crate::verdict::drops) of: Of,
     pub(in crate::verdict::drops) judgement: Judgement,
 }
 
-/// Which packets an entry holds of.
+/// The packets that an entry is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::verdict::drops) enum Of {
     Any,
-    /// Multicast and broadcast.
+    /// Multicast and broadcast packets.
     ToMany,
     /// TCP segments with data.
     Data,
     /// First packets of TCP connections.
     Syn,
-    /// Packets inside a tunnel's packet, which is what was freed.
+    /// Packets in a tunnel. The outer packet is the one that was freed.
     Wrapped,
 }
 
 impl Entry {
-    /// Whether it holds of what is freed for this reason, of a packet that is this kind
-    /// of packet.
+    /// Whether the entry is for this reason and this kind of packet.
     pub(in crate::verdict::drops) fn is_of(&self, reason: &str, kind: Of) -> bool {
         self.reasons.contains(&reason) && (self.of == Of::Any || self.of == kind)
     }
 
-    /// Whether it holds in this function.
+    /// Whether the entry is for this function.
     pub(in crate::verdict::drops) fn is_in(&self, function: &str) -> bool {
         self.functions.is_empty() || self.functions.contains(&function)
     }
@@ -101,7 +100,7 @@ const fn of_data(entry: Entry) -> Entry {
     }
 }
 
-/// All entries, in the order in which they count.
+/// All entries, in the order in which they are searched.
 pub(super) fn entries() -> impl Iterator<Item = &'static Entry> {
     let tables = [sockets::TABLE, network::TABLE, devices::TABLE, older::TABLE];
     tables.into_iter().flatten()

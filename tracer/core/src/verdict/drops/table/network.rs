@@ -1,4 +1,4 @@
-//! On the way through a host: frames, neighbours, routes, filters.
+//! The path through a host: frames, neighbours, routes, filters.
 
 use super::{
     Cause,
@@ -6,9 +6,9 @@ use super::{
     Entry, entry, to_many,
 };
 
-/// See [`super`].
+/// The entries of this file. [`super`] explains them.
 pub(super) static TABLE: &[Entry] = &[
-    // Frames that everybody gets.
+    // Frames that all machines on a link get.
     entry(
         &["OTHERHOST", "IPV6_NDISC_NS_OTHERHOST", "LOCAL_MAC"],
         &[],
@@ -146,7 +146,7 @@ pub(super) static TABLE: &[Entry] = &[
         "the source or destination is not allowed on this interface (martian)",
         "net/ipv4/route.c ip_route_input_slow, ip_mc_validate_source",
     ),
-    // Without a reason before Linux 6.14. What is for many is above.
+    // Before Linux 6.14 these drops have no reason. Multicast packets have an entry above.
     entry(
         &["NOT_SPECIFIED"],
         &["ip_rcv_finish_core"],
@@ -257,7 +257,7 @@ pub(super) static TABLE: &[Entry] = &[
         "an XDP program drops the packet",
         "net/core/dev.c netif_receive_generic_xdp",
     ),
-    // What such a program sends on elsewhere ends in consume_skb.
+    // These functions end a packet that such a program redirects with `consume_skb`.
     entry(
         &["NOT_SPECIFIED"],
         &[

@@ -1,5 +1,6 @@
-//! Before there were reasons (Linux 5.17): functions that free packets for one
-//! reason only, from the source of Linux 5.10. Others stay unknown there.
+//! Functions of kernels before Linux 5.17, which have no drop reasons. Each function here frees
+//! packets for one reason only, by the source of Linux 5.10. Drops in other functions of such
+//! kernels stay unknown.
 
 use super::{
     Cause,
@@ -7,10 +8,10 @@ use super::{
     Entry, entry, wrapped,
 };
 
-/// What stands in the place of a reason.
+/// The reason that agents report for these kernels.
 const NONE: &[&str] = &["NO_REASON"];
 
-/// See [`super`].
+/// The entries of this file. [`super`] explains them.
 pub(super) static TABLE: &[Entry] = &[
     entry(
         NONE,
@@ -44,7 +45,7 @@ pub(super) static TABLE: &[Entry] = &[
         "no tunnel device here accepts the packet, or its length or checksum is wrong",
         "net/ipv4/udp.c __udp4_lib_rcv; net/ipv6/udp.c __udp6_lib_rcv",
     )),
-    // What a socket gets, and what is for many, is not freed there.
+    // These functions do not free packets that a socket gets, nor multicast packets.
     entry(
         NONE,
         &["__udp4_lib_rcv", "__udp6_lib_rcv"],

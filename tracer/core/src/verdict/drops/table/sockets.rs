@@ -1,4 +1,4 @@
-//! Where packets end: sockets, and TCP's state.
+//! Where packets end: sockets, and the state of TCP.
 
 use super::{
     Cause,
@@ -6,10 +6,10 @@ use super::{
     Entry, entry, of_data, of_syn, wrapped,
 };
 
-/// See [`super`].
+/// The entries of this file. [`super`] explains them.
 pub(super) static TABLE: &[Entry] = &[
-    // Sockets. An ICMP error goes to the tunnel's other end, not to who sent what
-    // is inside.
+    // Sockets. The kernel sends the ICMP error to the tunnel's remote end, not to the sender of the
+    // inner packet.
     wrapped(entry(
         &["NO_SOCKET", "IP_NOPROTO"],
         &[],
