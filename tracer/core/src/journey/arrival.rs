@@ -1,12 +1,11 @@
-//! Where a packet is seen last, if all goes well.
+//! The last point that sees a packet if nothing goes wrong.
 
 use std::net::IpAddr;
 
 use super::Scene;
 use crate::model::{Direction, Hop, Packet, Point, Role, Transport};
 
-/// The address whose owner is to have the packet in the end; `None` for a
-/// packet to a group.
+/// The address whose owner is to get the packet. `None` for a multicast packet.
 #[must_use]
 pub fn destination(packet: &Packet) -> Option<IpAddr> {
     let address = match &packet.transport {
@@ -19,21 +18,21 @@ pub fn destination(packet: &Packet) -> Option<IpAddr> {
     (!address.is_multicast()).then_some(address)
 }
 
-/// How near to its destination a point is.
+/// How near a point is to the packet's destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Arrival {
-    /// On its way.
+    /// The packet is still on its way.
     No,
-    /// The last point that is observed: the host's side of a pod's interface;
-    /// of a node's own address, where it comes in, before NAT and firewall.
+    /// The last observed point before the destination. For a pod, that is the host's side of its
+    /// veth pair. For a node's own address, it is where the packet enters the node, before NAT and
+    /// firewall.
     HostSide,
     /// The pod's own interface.
     There,
 }
 
-/// What it means for a packet to `address` to be seen at `point` of `node`.
-/// `wrapped`: inside a tunnel at that point, so that it has still to come out
-/// of it.
+/// How near a packet to `address` is to its destination when `point` of `node` sees the packet.
+/// `wrapped`: whether the packet is in a tunnel at that point, so it has not arrived yet.
 #[must_use]
 pub fn arrival(
     scene: &Scene,
@@ -42,7 +41,7 @@ pub fn arrival(
     address: IpAddr,
     wrapped: bool,
 ) -> Arrival {
-    // From XDP on, it has still to come to the node's tc.
+    // A packet at XDP has not come to the node's tc yet.
     if wrapped || point.is_xdp() {
         return Arrival::No;
     }
@@ -58,9 +57,8 @@ pub fn arrival(
     }
 }
 
-/// What counts as arrived for a packet to `address` that is on its way at
-/// `time`: its pod's own interface where that is observed, else the last point
-/// on the host.
+/// The point that counts as arrival for a packet to `address` at `time`. This is the pod's own
+/// interface if that is observed, else the last point on the host.
 pub(crate) fn expected(scene: &Scene, address: IpAddr, time: i64) -> Arrival {
     let mut points = scene.nodes.of_pod(address);
     let observed = |(node, _, point): (usize, usize, &Point)| {
@@ -73,13 +71,12 @@ pub(crate) fn expected(scene: &Scene, address: IpAddr, time: i64) -> Arrival {
     }
 }
 
-/// Whether `address` belongs to this agent's node at `time`, Unix time, ns: to
-/// itself, or to a pod on it.
+/// Whether `address` belongs to this agent's node, or to a pod there, at `time`: Unix time, ns.
 pub(crate) fn is_at_home(scene: &Scene, node: usize, address: IpAddr, time: i64) -> bool {
     let hello = &scene.nodes[node];
     let owner = scene.owner(address, time);
-    // Behind an interface that is gone may have been the pod before: its address is
-    // another's by now, if that is known.
+    // An interface that is gone may have led to the pod before. If the address has an owner, that
+    // owner counts instead.
     let counts = |point: &Point| owner.is_none() || time < scene.until(node, point);
     let mut pods = scene.nodes.of_pod(address);
     hello.local.contains(&address)
@@ -87,7 +84,7 @@ pub(crate) fn is_at_home(scene: &Scene, node: usize, address: IpAddr, time: i64)
         || pods.any(|(of, _, point)| of == node && counts(point))
 }
 
-/// Whether a hop completes its packet's way.
+/// Whether a hop is at the last point of its packet's path.
 pub(super) fn arrives(scene: &Scene, (node, time): (usize, i64), hop: &Hop) -> bool {
     let Some(address) = destination(&hop.packet) else {
         return false;

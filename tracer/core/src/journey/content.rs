@@ -1,18 +1,18 @@
-//! What two hops have in common that are of the same packet, or of identical ones.
+//! The parts of a packet that all its hops share.
 
 use std::{hash::Hash, net::IpAddr};
 
 use crate::model::{Flags, Packet, Tcp, Transport};
 
-/// A packet without what changes on its way. Two hops with equal ones are the
-/// same packet or identical packets, which only their order can tell apart.
+/// A packet without the fields that change on its way. Two hops with equal contents are of one
+/// packet, or of identical packets. Only their order tells identical packets apart.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Content<'a>(pub(super) &'a Packet);
 
 impl Content<'_> {
-    /// Whether they are equal but for the payload's hash.
+    /// Whether two contents are equal, except for the payload's hash.
     pub(super) fn is_like(&self, Self(other): &Self) -> bool {
-        // Taken apart, so that no field is forgotten.
+        // Destructured, so that a new field cannot be forgotten.
         let Packet {
             src,
             dst,
@@ -33,8 +33,8 @@ impl Content<'_> {
 }
 
 impl Content<'_> {
-    /// Whether this is the first fragment of a packet: it has the same transport header, in
-    /// which UDP has the length of all.
+    /// Whether this is the first fragment of a packet. That fragment has the same transport header,
+    /// and the UDP header has the length of the whole datagram.
     pub(super) fn is_first_fragment(&self, Self(whole): &Self) -> bool {
         let is_its = match (&self.0.transport, &whole.transport) {
             // The rest of the segment is in other fragments.
@@ -47,8 +47,8 @@ impl Content<'_> {
         matches!(self.0.fragment, Some((0, _))) && is_its
     }
 
-    /// Whether `other` may be this packet behind a translation: all that a translation
-    /// leaves alone is equal. A payload that could not be read says nothing.
+    /// Whether `other` may be this packet after a translation: all fields that translation does not
+    /// change are equal. A payload that could not be read does not count.
     pub(super) fn is_translated(&self, Self(other): &Self) -> bool {
         let Self(packet) = self;
         let hashes = (packet.payload_hash, other.payload_hash);
@@ -75,8 +75,8 @@ impl Content<'_> {
     }
 }
 
-/// Whether two headers are equal. That of DNS is read on its port alone, and translation
-/// may lead to another one; it is in the payload's hash as well.
+/// Whether two headers are equal. The DNS header is read at DNS's port only, and a translation may
+/// lead to another port. The payload's hash covers the DNS header as well.
 fn is_same(one: &Transport, other: &Transport) -> bool {
     match (one, other) {
         (
@@ -108,8 +108,8 @@ fn is_same(one: &Transport, other: &Transport) -> bool {
     }
 }
 
-/// The options that count. Rules change those of a SYN: most often the MSS, so that segments
-/// fit into a tunnel. All the rest tells SYNs apart.
+/// The hash of the options that count. Rules change the options of a SYN, most often the MSS, so
+/// that segments fit into a tunnel. The other fields tell SYNs apart.
 fn options(tcp: &Tcp) -> u64 {
     match tcp.flags.has(Flags::SYN) {
         true => 0,
@@ -123,8 +123,8 @@ impl PartialEq for Content<'_> {
     }
 }
 
-/// In few words, for each hop may be looked up by it. All that a stranger chooses is in
-/// them: packets that differ must not have one hash.
+/// Writes few machine words, because each hop may be looked up by this hash. It includes all fields
+/// that a stranger can choose, so that different packets have different hashes.
 impl Hash for Content<'_> {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
         let Packet {
@@ -181,7 +181,7 @@ impl Hash for Content<'_> {
     }
 }
 
-/// Addresses as a hasher takes them fastest.
+/// Writes addresses in the form that a hasher processes fastest.
 pub(super) fn write_ends<H: std::hash::Hasher>(src: IpAddr, dst: IpAddr, state: &mut H) {
     match (src, dst) {
         (IpAddr::V4(src), IpAddr::V4(dst)) => {

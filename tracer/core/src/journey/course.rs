@@ -1,12 +1,12 @@
-//! Which way a journey goes, and in what order its steps follow.
+//! The direction of a journey, and the order of its steps.
 
 use std::{cmp::Reverse, collections::VecDeque};
 
 use super::{Course, Journey, Scene, Step, Translated};
 use crate::model::{Direction, Packet, Role, Transport};
 
-/// From the follow's source, or towards it.
-/// `way`: how the ends of its flow are translated, if they are.
+/// The direction of a journey: from the follow's source, or towards it. `way`: the translation of
+/// the flow, if there is one.
 pub(super) fn course(scene: &Scene, packet: &Packet, way: Option<Translated>) -> Course {
     let (src, dst) = match way {
         Some(Translated { first, last, .. }) => (first.src, last.dst),
@@ -29,8 +29,8 @@ pub(super) fn course(scene: &Scene, packet: &Packet, way: Option<Translated>) ->
     }
 }
 
-/// Takes the ends of a journey's first step for its packet's: those of the others are told
-/// where they differ.
+/// Gives the journey's packet the ends of its first step. Steps with other ends keep their own
+/// ones.
 pub(super) fn as_first_seen(journey: &mut Journey) {
     if journey.steps.iter().all(|step| step.ends.is_none()) {
         return;
@@ -50,9 +50,9 @@ pub(super) fn as_first_seen(journey: &mut Journey) {
     }
 }
 
-/// Orders a journey's steps. One clock's order stands. Between clocks, what comes
-/// into a node follows what was sent to it; then TTLs tell, which only fall; then
-/// times.
+/// Orders a journey's steps. The order of one clock stands. Between clocks, a sighting where
+/// packets come into a node follows the sighting where they were sent. Then the TTL decides,
+/// because it only falls, and then the time.
 pub(super) fn causal_order(scene: &Scene, journey: &mut Journey) {
     journey.steps.sort_by_key(|step| step.time);
     let mut clocks: Vec<VecDeque<Step>> = Vec::new();
@@ -78,7 +78,8 @@ pub(super) fn causal_order(scene: &Scene, journey: &mut Journey) {
     }
 }
 
-/// Which clock's next step comes before those of the others; of a circle, one.
+/// The clock whose next step is before those of all other clocks. If the steps form a circle, any
+/// of them.
 fn first_of(scene: &Scene, clocks: &[VecDeque<Step>]) -> Option<usize> {
     let waits = |clock: usize, step: &Step| {
         let others = clocks
@@ -96,14 +97,14 @@ fn first_of(scene: &Scene, clocks: &[VecDeque<Step>]) -> Option<usize> {
     next.min().map(|(_, clock)| clock)
 }
 
-/// Whether a step is where packets come into a node from others.
+/// Whether a step is where packets come into a node from other nodes.
 fn comes_in(scene: &Scene, step: &Step) -> bool {
     let point = scene.point(step);
     matches!(point.role, Role::Uplink | Role::Overlay) && point.direction == Direction::Ingress
 }
 
-/// Whether what was seen going out may be what was seen coming in: it goes out of a
-/// node, in the same tunnel or one to that node, and its TTL is not lower.
+/// Whether a packet that was seen at `out` may be the one that was seen at `into`. `out` leaves a
+/// node, in the same tunnel or in one to the node of `into`, and its TTL is not lower.
 fn may_lead_to(scene: &Scene, out: &Step, into: &Step) -> bool {
     let point = scene.point(out);
     let leaves = point.role == Role::Uplink || point.is_opaque();

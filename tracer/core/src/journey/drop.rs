@@ -1,8 +1,8 @@
-//! What is known of a journey's packet where the kernel freed it.
+//! What is known about a drop of a journey's packet.
 //!
-//! A drop is evidence, not a verdict: packets that arrived end there, too. What
-//! reason and function mean is for the verdict's table to say; the engine only
-//! needs to know whether to go on waiting.
+//! A drop is evidence, not a verdict: the kernel also frees packets that arrived. The verdict's
+//! table knows what reason and function mean. The engine only needs to know whether to go on
+//! waiting.
 
 use std::sync::Arc;
 
@@ -10,25 +10,26 @@ use tracer_common::drop::Scope;
 
 use crate::model::{Cause, Ends, Fact, Mac};
 
-/// What a drop does to the packet's journey.
+/// What a drop means for the packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
-    /// The packet is gone, and whoever waits for it waits in vain.
+    /// The packet is lost, and its receiver waits in vain.
     Loss,
-    /// The receiving host says no, and tells the sender.
+    /// The receiving host refuses the packet, and tells the sender.
     Refusal,
-    /// It carried nothing that was not there already.
+    /// The packet had only data that the receiver had already.
     Duplicate,
-    /// It had arrived.
+    /// The packet had already arrived.
     Delivered,
-    /// A copy for somebody who was not meant, or who only listens in.
+    /// The packet was a copy for a host that is not its receiver, or for a socket that captures
+    /// packets.
     Flooded,
-    /// It is unknown.
+    /// The meaning is unknown.
     Unknown,
 }
 
 impl Class {
-    /// All, in the order in which they are shown.
+    /// All classes, in the order in which views show them.
     pub const ALL: [Self; 6] = [
         Self::Loss,
         Self::Unknown,
@@ -38,7 +39,7 @@ impl Class {
         Self::Flooded,
     ];
 
-    /// In one word.
+    /// The class in one word.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -51,56 +52,56 @@ impl Class {
         }
     }
 
-    /// Whether the packet may be missing somewhere.
+    /// Whether the drop may be a loss.
     #[must_use]
     pub const fn is_suspect(self) -> bool {
         matches!(self, Self::Loss | Self::Unknown)
     }
 }
 
-/// A class, and why it is this one.
+/// The class of a drop, and the reasons for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Judgement {
     /// The class.
     pub class: Class,
-    /// The mechanism; `None` for what is unknown.
+    /// The cause. `None` if unknown.
     pub cause: Option<Cause>,
     /// What happened, in a phrase.
     pub why: &'static str,
-    /// Where the kernel's source says so; empty for what is unknown.
+    /// The place in the kernel's source that shows this. Empty if unknown.
     pub source: &'static str,
 }
 
-/// A journey's packet, or some of its bytes, freed by a kernel.
+/// A drop of a journey's packet, or of some of its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drop {
     /// Index into [`super::Scene::nodes`].
     pub node: usize,
-    /// When, Unix time, ns.
+    /// Time of the drop: Unix time, ns.
     pub time: i64,
-    /// `host`, or the pod's name for a pod's own namespace.
+    /// Network namespace: `host`, or the pod's name.
     pub netns: Arc<str>,
-    /// What told the namespace; `None`: the packet's last hop.
+    /// How the agent found the namespace. `None`: by the packet's last hop.
     pub scope: Option<Scope>,
-    /// The interface it was at, where that is known.
+    /// The interface where the packet was, if known.
     pub device: Option<Arc<str>>,
-    /// Where its frame went, where that had such a header.
+    /// Destination MAC address of the frame, if the frame still had an Ethernet header.
     pub dst_mac: Option<Mac>,
-    /// The packet's ends when it was freed; `None` of what nothing translates.
+    /// The packet's ends when it was freed. `None` for packets that are never translated.
     pub ends: Option<Box<Ends>>,
-    /// The kernel's name of the reason.
+    /// Name of the kernel's drop reason.
     pub reason: Arc<str>,
-    /// The function that freed it, and where in it.
+    /// The function that freed the packet.
     pub function: Arc<str>,
     /// Offset in the function, bytes.
     pub offset: u64,
     /// What reason and function mean.
     pub judgement: Judgement,
-    /// Whether it was in the very sk_buff that the last hop before was in.
+    /// Whether the kernel freed an sk_buff in which the packet was last seen.
     pub same_buffer: bool,
-    /// What the agent read at that moment.
+    /// What the agent read at the time of the drop.
     pub facts: Arc<[Fact]>,
-    /// How much of the journey: offsets of payload bytes, from and to; 0 and
-    /// 1 of what is no TCP data.
+    /// The part of the packet that was freed: start and end offsets of payload bytes. Without TCP
+    /// data, 0 and 1.
     pub part: (u32, u32),
 }

@@ -1,7 +1,7 @@
-//! What is around packets where they are seen, and what their ends are there.
+//! The headers around packets at each step, and the packets' ends there.
 //!
-//! All packets of a flow have the same frame at a point. So a frame is kept once, for as
-//! long as a step has it.
+//! All packets of a flow have the same frame at a point. So each frame is kept only once, as long
+//! as a step has it.
 
 use std::hash::{BuildHasher as _, Hash, Hasher};
 
@@ -10,18 +10,17 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use super::slab::Slab;
 use crate::model::{Encap, Ends, Hop, Mac};
 
-/// The part of a VLAN tag's control information that says which VLAN it is
-/// (IEEE 802.1Q, 9.6).
+/// The bits of a VLAN tag's control information that hold the VLAN identifier (IEEE 802.1Q, 9.6).
 const VLAN_ID: u16 = 0xfff;
 
-/// What is around a packet at a point.
+/// The headers around a packet at a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Frame {
     pub(super) src_mac: Option<Mac>,
     pub(super) dst_mac: Option<Mac>,
     pub(super) vlan: Option<u16>,
     pub(super) encap: Option<Encap>,
-    /// The packet's ends, where they are not those that its track is found under.
+    /// The packet's ends, if they differ from those that its track is found by.
     pub(super) ends: Option<Ends>,
 }
 
@@ -37,7 +36,7 @@ impl Frame {
     }
 }
 
-/// In few words: each step is looked up by it.
+/// Writes few machine words, because the frame of each step is looked up.
 impl Hash for Frame {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let mac = |mac: Option<Mac>| {
@@ -70,7 +69,7 @@ pub(super) struct Frames {
 struct Held {
     frame: Frame,
     hash: u64,
-    /// How many steps have it.
+    /// Number of steps that have this frame.
     steps: u32,
 }
 
@@ -79,13 +78,13 @@ impl Frames {
         self.table.is_empty()
     }
 
-    /// A frame that a step has.
+    /// The frame of a step, by its number.
     pub(super) fn get(&self, number: u32) -> &Frame {
         let held = self.frames.get(number);
         &held.expect("a step holds its frame").frame
     }
 
-    /// Takes a frame for one more step. Returns its number.
+    /// Adds one more step that has this frame. Returns the frame's number.
     pub(super) fn hold(&mut self, frame: &Frame) -> u32 {
         let hash = self.hasher.hash_one(frame);
         let frames = &mut self.frames;
@@ -106,7 +105,7 @@ impl Frames {
         number
     }
 
-    /// Gives a frame back that a step had.
+    /// Removes one step that has this frame.
     pub(super) fn release(&mut self, number: u32) {
         let Some(held) = self.frames.get_mut(number) else {
             return;

@@ -52,8 +52,8 @@ pub(super) fn stamp(packet: &Packet) -> Option<u32> {
     packet.stream_data()?.timestamps.map(|(value, _)| value)
 }
 
-/// The number of the conversation that a packet belongs to: the same for
-/// both directions, and in every recording.
+/// The number of the conversation that a packet belongs to. Both directions have the same number,
+/// in every recording.
 pub(super) fn conversation(packet: &Packet) -> u64 {
     let (src_port, dst_port) = match &packet.transport {
         Transport::Icmp(icmp) => {
@@ -165,9 +165,9 @@ impl Datagram {
     }
 }
 
-/// The fields of a quoted packet that tell packets of one flow apart: addresses, protocol,
-/// IPv4's identification, and the transport header's first eight bytes without checksums. A
-/// quote of TCP data is found by its sequence numbers instead.
+/// The fields of a quoted packet that tell packets of one flow apart. These are addresses,
+/// protocol, IPv4's identification, and the transport header's first eight bytes without checksums.
+/// A quote of TCP data is found by its sequence numbers instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct QuoteKey {
     src: IpAddr,
@@ -226,7 +226,7 @@ impl QuoteKey {
         })
     }
 
-    /// The key of the packet that an error quotes.
+    /// The key of the packet that an error quotes. `None` if the quote has no transport header.
     pub(super) fn quoted(quote: &Quote) -> Option<Self> {
         let [a, b, c, d, e, f, g, h] = quote.header?;
         let first = u16::from_be_bytes([a, b]);
@@ -248,10 +248,10 @@ impl QuoteKey {
     }
 }
 
-/// Whether an ICMP message says that the quoted packet was discarded:
-/// destination unreachable, time exceeded, parameter problem (RFC 792), or one of ICMPv6's
-/// four errors (RFC 4443, 2.1). After a redirect, the packet was forwarded, and after a source
-/// quench it may have been (RFC 792, RFC 6633). The meaning of other types is unknown.
+/// Whether an ICMP message says that the quoted packet was discarded. Such messages are destination
+/// unreachable, time exceeded and parameter problem (RFC 792), and ICMPv6's four errors (RFC 4443,
+/// 2.1). After a redirect, the packet was forwarded, and after a source quench it may have been
+/// (RFC 792, RFC 6633). The meaning of other types is unknown.
 pub(super) const fn says_no(icmp: &Icmp) -> bool {
     if icmp.v6 {
         matches!(icmp.kind, 1..=4)

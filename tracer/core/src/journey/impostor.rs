@@ -1,5 +1,4 @@
-//! Two that have one address: an answer that does not come from where the question
-//! went.
+//! Two owners of one address: an answer that does not come from where the question went.
 
 use std::net::IpAddr;
 
@@ -9,8 +8,8 @@ use crate::model::{Direction, Hop, Mac, Point, Role, Transport};
 /// The MAC address that Calico gives to all its interfaces.
 const SHARED_MAC: Mac = Mac([0xee; 6]);
 
-/// Whether many have this address by design: link-local ones, which gateways and
-/// node-local DNS caches use on each node.
+/// Whether many interfaces have this address by design. Gateways and node-local DNS caches use
+/// link-local addresses on each node.
 const fn is_shared(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => address.is_link_local(),
@@ -18,19 +17,19 @@ const fn is_shared(address: IpAddr) -> bool {
     }
 }
 
-/// Whether a MAC address stands for one interface: it is none of a group.
+/// Whether a MAC address belongs to a single interface. Group addresses do not.
 fn is_of_one(mac: Mac) -> bool {
     mac.0[0] & 1 == 0 && mac != SHARED_MAC && mac != Mac::default()
 }
 
-/// Two MAC addresses, if each stands for an interface of its own.
+/// Two MAC addresses, if each belongs to a different interface.
 fn two(one: Option<Mac>, other: Option<Mac>) -> Option<(Mac, Mac)> {
     let (one, other) = (one?, other?);
     (one != other && is_of_one(one) && is_of_one(other)).then_some((one, other))
 }
 
-/// Whether an answer that was first seen here shows that its sender is not who got
-/// the question, of which these are the steps: agent, point, and what is around it.
+/// Whether the sender of an answer, which was first seen at `hop`, is not the one who got the
+/// question. `asked`: agent, point and frame of each step of the question.
 pub(super) fn impostor<'a>(
     scene: &Scene,
     (by, node, hop): (u64, usize, &Hop),
@@ -50,8 +49,8 @@ pub(super) fn impostor<'a>(
     let macs = two(hop.src_mac, frame.dst_mac);
     let there = &scene.nodes[there_on].points[there];
     let same = (node, &here.netns, here.ifindex) == (there_on, &there.netns, there.ifindex);
-    // The pod's own interface took the question whatever its MAC address was: programs that
-    // redirect into the pod (`bpf_redirect_peer`) leave that of the tunnel.
+    // The pod's own interface received the question, whatever its MAC address was. Programs that
+    // redirect into the pod (`bpf_redirect_peer`) leave the tunnel's MAC address.
     if same && here.role == Role::Pod {
         return None;
     }
@@ -63,7 +62,7 @@ pub(super) fn impostor<'a>(
     })
 }
 
-/// The same of a second answer to one ARP request: another sender has the address.
+/// Whether a second answer to one ARP request shows that another sender has the address.
 pub(super) fn second_owner(
     (by, node, hop): (u64, usize, &Hop),
     first: &Transport,
@@ -79,8 +78,7 @@ pub(super) fn second_owner(
     })
 }
 
-/// Whether what is seen here comes from a pod, with the MAC address that the pod
-/// gave it.
+/// Whether packets at this point come from a pod, with the MAC address that the pod gave them.
 fn comes_out_of_a_pod(point: &Point) -> bool {
     matches!(
         (point.role, point.direction),

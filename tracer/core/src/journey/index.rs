@@ -1,7 +1,7 @@
-//! Where tracks are found by what they have in common, which each of them tells.
+//! An index from keys to tracks. Each track tells its own key, so the index does not store keys.
 //!
-//! There is hardly ever more than one with the same key. So a place in the table is
-//! eight bytes: the key's hash, and where the track is kept.
+//! A key rarely has more than one track. So an entry of the table is eight bytes: the hash of the
+//! key, and the slot of the track.
 
 use std::collections::VecDeque;
 
@@ -10,33 +10,32 @@ use smallvec::SmallVec;
 
 use super::slab::Slab;
 
-/// A track: the number of its journey, which says which came first, and the slot that it
-/// is kept in.
+/// A track: the number of its journey, which gives the order, and the slot that keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Id {
     pub(super) number: u64,
     pub(super) slot: u32,
 }
 
-/// Tracks, by number, that something may belong to: usually one.
+/// Tracks that something may belong to, by number. Usually there is one.
 pub(super) type Candidates = SmallVec<[Id; 4]>;
 
-/// What a track tells of itself.
+/// What the index asks a track for.
 #[derive(Clone, Copy)]
 pub(super) struct Told {
     pub(super) number: u64,
-    /// Whether others with its key come first.
+    /// Whether other tracks with the same key are preferred.
     pub(super) settled: bool,
 }
 
-/// Tracks by keys.
+/// Tracks, by keys.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
     table: HashTable<Entry>,
     many: Slab<Many>,
 }
 
-/// The tracks of a key.
+/// An entry of the table: the tracks of one key.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     hash: u32,
@@ -45,18 +44,18 @@ struct Entry {
 
 #[derive(Clone, Copy, Debug)]
 enum At {
-    /// The slot of the only one.
+    /// The slot of the only track.
     One(u32),
-    /// The slot of their list.
+    /// The slot of the list of tracks.
     Many(u32),
 }
 
 /// Several tracks with one key.
 #[derive(Clone, Debug, Default)]
 struct Many {
-    /// Those that are not settled, in order of their numbers.
+    /// Tracks that are not settled, in order of their numbers.
     open: VecDeque<Id>,
-    /// The others, in the order in which they settled.
+    /// Settled tracks, in the order in which they settled.
     settled: VecDeque<Id>,
 }
 
@@ -65,7 +64,7 @@ impl Many {
         self.open.binary_search(&id).is_ok() || self.settled.contains(&id)
     }
 
-    /// Removes one, which is usually near the front.
+    /// Removes a track, which is usually near the front.
     fn remove(&mut self, id: Id) {
         if let Ok(at) = self.open.binary_search(&id) {
             self.open.remove(at);
@@ -84,20 +83,21 @@ impl Many {
     }
 }
 
-/// The tracks of a key.
+/// The tracks of a key, as found.
 #[derive(Clone, Copy)]
 pub(super) enum Found<'a> {
     None,
     One(u32),
     Many {
-        /// In order of their numbers.
+        /// Tracks that are not settled, in order of their numbers.
         open: &'a VecDeque<Id>,
-        /// In the order in which they settled.
+        /// Settled tracks, in the order in which they settled.
         settled: &'a VecDeque<Id>,
     },
 }
 
-/// A hash as tables want it, which take its first and its last bits as they are.
+/// Spreads a hash over all 64 bits, because hash tables use the first and the last bits as they
+/// are.
 pub(super) const fn spread(hash: u32) -> u64 {
     (hash as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
@@ -114,7 +114,7 @@ impl Index {
         }
     }
 
-    /// The tracks of the key with this hash. `is` says whether a slot's track has it.
+    /// The tracks of the key with this hash. `is` says whether the track in a slot has the key.
     pub(super) fn get(&self, hash: u32, is: impl Fn(u32) -> bool) -> Found<'_> {
         let entry = self.table.find(spread(hash), |entry| {
             entry.hash == hash && Self::first(&self.many, entry.at).is_some_and(&is)
@@ -129,8 +129,8 @@ impl Index {
         }
     }
 
-    /// Adds a track, which has a greater number than those before. `tell` says of a
-    /// slot's track what is to be known of it, if it has the key.
+    /// Adds a track. Its number is greater than all numbers before. `tell` describes the track in a
+    /// slot, if that track has the key.
     pub(super) fn push(&mut self, hash: u32, id: Id, tell: impl Fn(u32) -> Option<Told>) {
         let many = &mut self.many;
         let entry = self.table.entry(
@@ -172,7 +172,7 @@ impl Index {
         }
     }
 
-    /// Takes note that a track has settled.
+    /// Notes that a track has settled.
     pub(super) fn settle(&mut self, hash: u32, id: Id) {
         let many = &self.many;
         let entry = self.table.find(spread(hash), |entry| match entry.at {
@@ -191,7 +191,7 @@ impl Index {
         }
     }
 
-    /// Forgets a track.
+    /// Removes a track from the index.
     pub(super) fn remove(&mut self, hash: u32, id: Id) {
         let many = &mut self.many;
         let entry = self.table.find_entry(spread(hash), |entry| {

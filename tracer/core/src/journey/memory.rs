@@ -1,8 +1,7 @@
-//! What the engine remembers: tracks, and where to find them by what a
-//! packet is.
+//! The engine's memory: tracks, and the indexes that find them by a packet's fields.
 //!
-//! Hashes have a random seed. Nothing here is ever listed in a table's
-//! order, so that the seed changes no result.
+//! Hashes have a random seed. Nothing here iterates over a table, so the seed never changes a
+//! result.
 
 mod keys;
 mod lookup;
@@ -28,13 +27,13 @@ use super::{
 };
 use crate::model::{Ends, Flags, Hop, Packet, Tcp, Transport};
 
-/// How many identical packets are looked at for the one that a hop belongs
-/// to. Where more are on their way, the oldest are taken. Of those that an
-/// ICMP error may quote, or that ask what is answered, the latest.
+/// Maximum number of identical packets that are compared with a hop. If there are more, the oldest
+/// ones are compared. For packets that an ICMP error may quote, or whose question is answered, the
+/// latest ones are.
 const RIVALS: usize = 64;
 
-/// How many lists of a kind are kept to be used again: as many as are given back between
-/// two reports.
+/// Maximum number of lists of each kind that are kept for reuse: as many as come back between two
+/// reports.
 const SPARE: usize = 1024;
 
 /// Tracks, and the indexes to them.
@@ -44,18 +43,18 @@ pub(super) struct Memory {
     frames: Frames,
     contents: Index,
     streams: Slab<Stream>,
-    /// The slots of streams.
+    /// The slot of each stream.
     stream_of: HashMap<StreamKey, u32>,
     questions: Index,
     quotes: Index,
     datagrams: Index,
     owners: HashTable<Owner>,
-    /// Lists to be used again: each journey has one of each, and to allocate them would
-    /// cost more than to fill them.
+    /// Lists for reuse. Each journey has one of each kind, and allocating them costs more than
+    /// filling them.
     spare_steps: Vec<Vec<Step>>,
     spare_passages: Vec<Vec<Passage>>,
     spare_visits: Vec<Vec<Visit>>,
-    /// Whether a proxy ever answered a connection in a pod's place.
+    /// Whether a proxy ever answered a connection in the place of a pod.
     stand_ins: bool,
     hasher: DefaultHashBuilder,
 }
@@ -73,9 +72,10 @@ impl Memory {
             && self.owners.is_empty()
     }
 
-    /// About how many bytes a clone takes, with so many tracks that are open.
+    /// Approximate memory of a clone, in bytes. `open`: number of open tracks.
     pub(super) fn weight(&self, open: usize) -> usize {
-        /// What leads to a track: indexes, streams, sk_buffs. And what few tracks have.
+        /// Bytes of the index entries, stream and sk_buffs of a track, and of data that only few
+        /// tracks have.
         const INDEXED: usize = 256;
 
         self.tracks.slots() * size_of::<Option<Track>>()
@@ -93,7 +93,7 @@ impl Memory {
         track.filter(|track| track.number == id.number)
     }
 
-    /// The slot of a stream, which is made if it is not there.
+    /// The slot of a stream. Creates the stream if necessary.
     fn stream_at(&mut self, key: StreamKey, seq: u32) -> u32 {
         let streams = &mut self.streams;
         let slot = self.stream_of.entry(key);
@@ -109,11 +109,11 @@ impl Memory {
     }
 
     fn hash(&self, key: &impl std::hash::Hash) -> u32 {
-        // The upper half: the lower bits choose a place in the tables.
+        // The upper half, because the tables take the place of an entry from the lower bits.
         (self.hasher.hash_one(key) >> 32) as u32
     }
 
-    /// Adds what a hop showed of a track. Returns whether that is open.
+    /// Adds a hop's share to a track. Returns whether the track is open.
     pub(super) fn add(
         &mut self,
         id: Id,
@@ -134,7 +134,7 @@ impl Memory {
         passages.map(|(node, point, passage)| (node, point, self.frames.get(passage.frame)))
     }
 
-    /// Where an open track was seen last on a node, and with which ends.
+    /// The point where an open track was last seen on a node, and its ends there.
     pub(super) fn last_ends(&self, id: Id, node: usize) -> Option<(usize, Ends)> {
         let track = self.get(id)?;
         let mut steps = track.passages();
@@ -154,12 +154,11 @@ impl Memory {
                 .any(|(.., passage)| self.frames.get(passage.frame).ends.as_ref() == Some(ends))
     }
 
-    /// Notes what a packet acknowledges. It echoes the timestamp of the segment that
-    /// brought the byte after the last one acknowledged (RFC 7323, 4.3), so that this
-    /// one did not come with a transmission from before the follow.
+    /// Notes what a packet acknowledges. An acknowledgement echoes the timestamp of the segment
+    /// that brought the next byte after the last one acknowledged (RFC 7323, 4.3). So the echo
+    /// shows that this byte did not come in a transmission from before the follow.
     ///
-    /// An echo of a segment further on contradicts what is known to have been
-    /// acknowledged: its receiver had acknowledged more, unseen.
+    /// If the echo belongs to a segment further on, its receiver had acknowledged more, unseen.
     pub(super) fn acknowledge(&mut self, packet: &Packet, tcp: &Tcp) {
         let other = StreamKey::of(packet, tcp).reverse();
         let Some(stream) = self.stream_mut(&other) else {
@@ -172,7 +171,7 @@ impl Memory {
         let tracks = stream.overlapping(new);
         let is_of_then = |id: &Id| self.get(*id).is_some_and(|track| track.stamp() == echoed);
         let mut of_then = tracks.into_iter().filter(is_of_then);
-        // Of several that were sent within one tick, one may have arrived.
+        // If several were sent within one tick of the timestamp, any of them may have arrived.
         if let (Some(id), None) = (of_then.next(), of_then.next())
             && let Some(track) = self.get_mut(id)
         {
@@ -180,7 +179,7 @@ impl Memory {
         }
     }
 
-    /// What of a track its receiver has acknowledged, and only it can have
+    /// The parts of a track that its receiver has acknowledged, and that only this track can have
     /// brought.
     fn acked(&self, id: Id) -> Ranges {
         let mut acked = Ranges::default();
@@ -195,7 +194,7 @@ impl Memory {
                 acked = stream.acked(range, id);
             }
         } else if let Some(mark) = track.rest().and_then(|rest| rest.mark)
-            // A SYN is answered.
+            // A SYN has an answer, which shows more. So only a SYN-ACK and a FIN count here.
             && part(&track.packet).is_none_or(|part| matches!(part, Part::Answers(_)))
             && stream.is_mark_acked(mark, id)
         {
@@ -204,8 +203,8 @@ impl Memory {
         acked
     }
 
-    /// Whether a track may have been seen where that was not noted, because too much
-    /// shares its bytes.
+    /// Whether the engine may have missed sightings of a track, because too many packets share its
+    /// bytes.
     pub(super) fn may_be_overlooked(&self, id: Id) -> bool {
         let Some(track) = self.get(id) else {
             return false;
@@ -215,27 +214,26 @@ impl Memory {
         track.is_full() || stream.is_some_and(|stream| stream.may_be_overlooked(track.range))
     }
 
-    /// Whether these bytes are known to be on their way for the first time: they
-    /// follow on what was seen before. What a stream begins with, in memory, may
-    /// have been sent before that.
+    /// Whether these bytes are known to be sent for the first time: they follow the bytes that were
+    /// seen before. The first bytes of a remembered stream may have been sent before.
     pub(super) fn is_first(&self, key: &StreamKey, range: Range) -> bool {
         let stream = self.stream(key);
         stream.is_some_and(|stream| stream.is_new(range.start))
     }
 
-    /// Whether a sequence number is: nothing from there on was seen before.
+    /// Whether a sequence number is new: nothing from it on was seen before.
     pub(super) fn is_next(&self, key: &StreamKey, seq: u32) -> bool {
         let stream = self.stream(key);
         stream.is_some_and(|stream| stream.is_new(stream.unwrap(seq)))
     }
 
-    /// The last track before that carried any of these bytes.
+    /// The latest track that carried any of these bytes.
     pub(super) fn before(&self, key: &StreamKey, range: Range) -> Option<u64> {
         let tracks = self.stream(key)?.overlapping(range);
         tracks.last().map(|id| id.number)
     }
 
-    /// The track that is kept next, with this number.
+    /// The identity of the track that is inserted next, with this number.
     pub(super) fn next(&self, number: u64) -> Id {
         Id {
             number,
@@ -243,7 +241,7 @@ impl Memory {
         }
     }
 
-    /// Keeps a track that has begun.
+    /// Inserts a track that has just begun, and its index entries.
     pub(super) fn insert(&mut self, packet: Packet, begun: Begun) -> Id {
         let lists = (
             self.spare_visits.pop().unwrap_or_default(),
@@ -281,8 +279,8 @@ impl Memory {
         id
     }
 
-    /// Notes that it is known what became of a track, or that it was reported: others
-    /// of its content come first.
+    /// Notes that a track was reported, or that its fate is known. Other tracks with its content
+    /// are preferred from then on.
     pub(super) fn settled(&mut self, id: Id) {
         let Some(track) = self.get_mut(id) else {
             return;
@@ -297,8 +295,7 @@ impl Memory {
         self.contents.settle(hash, id);
     }
 
-    /// Makes a journey of a track, to be reported: why it is finished is for the caller
-    /// to say.
+    /// Makes a journey of a track. The caller sets why the journey was closed.
     pub(super) fn report(
         &mut self,
         scene: &Scene,
@@ -411,7 +408,7 @@ impl Memory {
         keep(&mut self.spare_visits, visits);
     }
 
-    /// Takes lists of steps that nobody needs any more, for journeys to come.
+    /// Takes lists of steps that are no longer needed, to use them for further journeys.
     pub(super) fn reuse(&mut self, lists: impl Iterator<Item = Vec<Step>>) {
         for mut steps in lists {
             steps.clear();
@@ -420,14 +417,14 @@ impl Memory {
     }
 }
 
-/// What was captured in one of a track's visits.
+/// The captured frames of one of a track's visits.
 fn captured_in(captured: &[(usize, CapturedFrame)], visit: usize) -> Option<Box<Captured>> {
     let own = captured.iter().filter(|(of, _)| *of == visit);
     let frames: Vec<CapturedFrame> = own.map(|(_, frame)| frame.clone()).collect();
     (!frames.is_empty()).then(|| Box::new(Captured { frames }))
 }
 
-/// Keeps an empty list to be used again, if it is no longer than usual.
+/// Keeps an empty list for reuse, if it has the usual capacity.
 fn keep<T>(spare: &mut Vec<Vec<T>>, list: Vec<T>) {
     if spare.len() < SPARE && list.capacity() == USUAL_STEPS {
         spare.push(list);

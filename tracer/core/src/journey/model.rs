@@ -1,4 +1,4 @@
-//! What the engine makes of hops: journeys, on a scene.
+//! The results of the engine: journeys, on a scene.
 
 use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
@@ -12,30 +12,29 @@ use super::{
 };
 use crate::model::{Encap, Ends, Hello, Hop, Mac, Owner, OwnerKind, Owners, Packet, Point};
 
-/// The stage: the agents' points, and who owns which address.
+/// What journeys refer to: the agents' points, and the owners of addresses.
 #[derive(Clone, Debug, Default)]
 pub struct Scene {
-    /// One per agent; [`Step::node`] is an index into these.
+    /// One entry per agent. [`Step::node`] is an index into these.
     pub nodes: Nodes,
-    /// Who owns which address, and when.
+    /// The owners of addresses, with times.
     pub owners: Owners,
-    /// From when on all points are observed, Unix time, ns.
+    /// Time from which all points are observed: Unix time, ns.
     pub since: i64,
-    /// Addresses on the asking side of the follow, to tell requests from
-    /// replies.
+    /// Addresses on the asking side of the follow. These tell requests from replies.
     pub sources: Vec<IpNet>,
-    /// Where packets of the follow end, if more is watched than was asked for; empty: all
-    /// that is watched was.
+    /// Addresses where packets of the follow end, if agents watch more than was asked for. If
+    /// empty, agents watch only what was asked for.
     pub asked: Vec<IpNet>,
 }
 
 impl Scene {
-    /// About how many bytes a clone takes.
+    /// Approximate memory of a clone, in bytes.
     #[must_use]
     pub(crate) fn weight(&self) -> usize {
-        /// A point with its names.
+        /// Bytes of a point with its names.
         const POINT: usize = 512;
-        /// An address, and who has it.
+        /// Bytes of an address and its owner.
         const OWNED: usize = 256;
 
         let points: usize = self.nodes.iter().map(|hello| hello.points.len()).sum();
@@ -48,7 +47,7 @@ impl Scene {
         &self.nodes[step.node].points[step.point]
     }
 
-    /// From when on an agent's point is observed, Unix time, ns.
+    /// Time from which an agent's point is observed: Unix time, ns.
     #[must_use]
     pub fn since(&self, node: usize, point: &Point) -> i64 {
         match point.since {
@@ -57,21 +56,23 @@ impl Scene {
         }
     }
 
-    /// Until when it is, as far as was noticed, likewise.
+    /// Time until which an agent's point is observed, as far as the agent noticed: Unix time, ns.
+    /// `i64::MAX` if that point still exists.
     #[must_use]
     pub fn until(&self, node: usize, point: &Point) -> i64 {
         point.until.map_or(i64::MAX, |until| self.unix(node, until))
     }
 
-    /// Whether it is there at `time`, as far as is known: one that has been
-    /// there since the beginning counts from then on.
+    /// Whether an agent's point is observed at `time` (Unix time, ns), as far as is known. A point
+    /// from the beginning counts as observed at any time before its end.
     #[must_use]
     pub fn observes(&self, node: usize, point: &Point, time: i64) -> bool {
         let began = point.since == 0 || self.since(node, point) <= time;
         began && time < self.until(node, point)
     }
 
-    /// The point of an agent where, at `time`, the packets of an interface go the other way.
+    /// The tc point of an agent, observed at `time`, where the same interface's packets go in the
+    /// other direction.
     pub(crate) fn opposite(&self, node: usize, point: usize, time: i64) -> Option<usize> {
         let points = &self.nodes[node].points;
         let mut opposites = self.nodes.opposites(node, point).iter();
@@ -79,8 +80,9 @@ impl Scene {
         opposites.find(is_there).copied()
     }
 
-    /// The point where programs of others were found: this one, or the next number of its place.
-    /// Agents look for them from time to time, so they may have run under this number already.
+    /// The point where other tools' programs were found: this point, or the next number of its
+    /// place. Agents look for such programs from time to time, so the programs may have run under
+    /// this number already.
     pub(crate) fn with_others(&self, node: usize, point: usize) -> Option<usize> {
         let points = &self.nodes[node].points;
         let numbers = self.nodes.at_place(node, point).iter();
@@ -91,7 +93,7 @@ impl Scene {
         numbers.find(|number| !points[*number].foreign.is_empty())
     }
 
-    /// Whether drops in a pod's own namespace are seen by an agent at `time`.
+    /// Whether an agent watches drops in a pod's own network namespace at `time`: Unix time, ns.
     #[must_use]
     pub fn watches(&self, node: usize, pod: &str, time: i64) -> bool {
         let hello = &self.nodes[node];
@@ -103,7 +105,7 @@ impl Scene {
         pods.is_some_and(|pods| pods.iter().any(|watched| **watched == *pod))
     }
 
-    /// Whether every point was observed from `time` on that there is now.
+    /// Whether all points that exist now were observed at `time`: Unix time, ns.
     #[must_use]
     pub fn is_complete(&self, time: i64) -> bool {
         time >= self.since && self.nodes.latest().is_none_or(|since| since <= time)
@@ -113,9 +115,9 @@ impl Scene {
         nodes::unix(&self.nodes[node], time)
     }
 
-    /// The pod or node that has `address` at `time`, Unix time, ns. A Service has
-    /// none in this sense: its address is no interface's. An endpoint that is no pod is not an
-    /// owner either, because nobody knows whether an interface has that address.
+    /// The pod or node that has `address` at `time`, Unix time, ns. `None` for a Service's address,
+    /// because no interface has it. `None` too for an endpoint that is not a pod, because nobody
+    /// knows whether an interface has its address.
     #[must_use]
     pub fn owner(&self, address: IpAddr, time: i64) -> Option<&Owner> {
         let owner = self.owners.at(address, time);
@@ -140,7 +142,7 @@ impl Scene {
     }
 
     /// The Service that has an endpoint with `address` at `time`, Unix time, ns, as
-    /// `namespace/name`, if that endpoint is no pod.
+    /// `namespace/name`, if that endpoint is not a pod.
     #[must_use]
     pub fn served_at(&self, address: IpAddr, time: i64) -> Option<&str> {
         let owner = self.owners.at(address, time);
@@ -155,7 +157,7 @@ impl Scene {
         one == other || (!a.is_empty() && a == b)
     }
 
-    /// Whether all agents are known to.
+    /// Whether all agents are known to share a kernel.
     #[must_use]
     pub fn is_one_clock(&self) -> bool {
         (1..self.nodes.len()).all(|node| self.one_clock(0, node))
@@ -179,89 +181,88 @@ impl Scene {
     }
 }
 
-/// One transmission of one packet (of TCP data: of one byte range, as first
-/// observed), with the hops it was seen at.
+/// One transmission of one packet, with the hops that saw it. For TCP data, the packet is one byte
+/// range, as first observed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Journey {
     /// Number, from 1, in order of the first observation.
     pub id: u64,
     /// The packet as it was first observed.
     pub packet: Packet,
-    /// The hops, in causal order; empty for a packet that was dropped before
-    /// the first observation point.
+    /// The hops, in causal order. Empty if the packet was dropped before the first observation
+    /// point.
     pub steps: Vec<Step>,
-    /// Where kernels freed it or copies of it, in order of time.
+    /// Where kernels freed the packet or copies of it, in order of time.
     pub drops: Vec<Drop>,
-    /// The same for both directions of a flow.
+    /// A number that is the same for both directions of a flow.
     pub conversation: u64,
-    /// From a source of the follow, or back.
+    /// Whether the packet comes from a source of the follow, or goes back to it.
     pub direction: Course,
     /// The journey that this one answers, or refuses.
     pub answers: Option<u64>,
-    /// Whether it asks what every receiver answers: echo request, SYN, DNS
+    /// Whether the packet asks a question that every receiver answers: echo request, SYN, DNS
     /// query.
     pub asks: bool,
-    /// The first journey that answers what it asks.
+    /// The first journey that answers the packet's question.
     pub answered_by: Option<u64>,
-    /// Whether another packet asks the same, as a retransmitted SYN does, and the
-    /// answer may be to that one.
+    /// Whether another packet has the same question, such as a retransmitted SYN, and the answer
+    /// may be to that packet.
     pub asked_again: bool,
-    /// Who else has the address that was asked, if the answer shows that.
+    /// Another owner of the address that was asked, if the answer shows one.
     pub impostor: Option<Impostor>,
-    /// Where a proxy answers or acknowledges the packet in the receiver's place.
+    /// The point where a proxy answers or acknowledges the packet in the receiver's place.
     pub stand_in: Option<StandIn>,
-    /// What refuses it.
+    /// The reset or ICMP error that refuses the packet.
     pub refusal: Option<Refusal>,
-    /// Which of it its receiver acknowledged, where no other transmission can
-    /// have brought that: offsets as in [`Step::parts`]. Of what is no TCP data, a
-    /// SYN|ACK and a FIN are acknowledged.
+    /// The parts of the packet that the receiver acknowledged, if no other transmission can have
+    /// brought them. Offsets are as in [`Step::parts`]. Without TCP data, only a SYN-ACK and a FIN
+    /// can be acknowledged.
     pub acked: SmallVec<[(u32, u32); 1]>,
-    /// The journey that carried the same TCP bytes before, or asked DNS the same.
+    /// The journey that carried the same TCP bytes before, or asked the same DNS question before.
     pub retransmits: Option<u64>,
-    /// How long its asker waited for it, if it answers: from where the question was seen
-    /// first to where this was seen last, on one node, ns.
+    /// How long the asker waited, if the packet is an answer: ns. The time runs from the first
+    /// sighting of the question to the last sighting of the answer, both on one node.
     pub took: Option<u64>,
-    /// Whether another packet could not be told from this one, so that hops
-    /// on another node were paired in order.
+    /// Whether the engine could not tell another packet from this one. Then hops on other nodes
+    /// were paired in order.
     pub ambiguous: bool,
-    /// Whether its last step is of the whole datagram that it is a fragment of: that node
-    /// reassembled the datagram.
+    /// Whether the last step is of the whole datagram that the packet is a fragment of. That step's
+    /// node reassembled the datagram.
     pub reassembled: bool,
-    /// Through which ends the packets of its flow pass, if a translation of them was
-    /// seen, of this packet or of another one.
+    /// The ends that the flow's packets pass through, if a translation of this or another packet of
+    /// the flow is known.
     pub translated: Option<Box<Translated>>,
-    /// Why the engine takes it for finished.
+    /// Why the engine closed the journey.
     pub closed: Closed,
 }
 
-/// Ends in front of all translations of a flow, and those behind, in the direction of a
-/// journey.
+/// The ends before and after all translations of a flow, in the direction of a journey.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Translated {
-    /// Those that its sender gives it.
+    /// The ends that the sender gives the packet.
     pub first: Ends,
-    /// Those that its receiver sees.
+    /// The ends that the receiver sees.
     pub last: Ends,
-    /// The agent whose node's table of connections says so, and when it was read last, Unix
-    /// time, ns; `None`: only packets showed it.
+    /// Index of the agent whose node's conntrack table has this translation, and the time when the
+    /// agent last read it: Unix time, ns. `None` if only packets showed the translation.
     pub told: Option<(usize, i64)>,
-    /// Whether the packet goes the other way than the first one of its connection, where that
-    /// is known.
+    /// Whether the packet goes in the other direction than the first packet of its connection, if
+    /// that is known.
     pub is_reply: Option<bool>,
 }
 
-/// Which way a journey goes.
+/// The direction of a journey.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, schemars::JsonSchema, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Course {
     /// From the follow's source.
     Request,
-    /// Towards it.
+    /// Towards the follow's source.
     Reply,
 }
 
 impl Course {
-    /// In one word, as in JSON.
+    /// The direction in one word, as in JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -271,19 +272,18 @@ impl Course {
     }
 }
 
-/// Where an answer came from, if that is not where the question went.
+/// An answer that did not come from where the question went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Impostor {
     /// The answer's journey.
     pub by: u64,
-    /// Where it was seen first: index into [`Scene::nodes`], and into that agent's
-    /// points.
+    /// Where the answer was seen first: index into [`Scene::nodes`], and into that agent's points.
     pub at: (usize, usize),
-    /// Its MAC address, and the one that the question went to.
+    /// The answer's source MAC address, and the MAC address that the question went to.
     pub macs: Option<(Mac, Mac)>,
 }
 
-/// The first point of packets that have the source address of a pod on another node.
+/// The first point of packets that have a pod's address as source and did not come from that pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StandIn {
     /// Index into [`Scene::nodes`].
@@ -292,94 +292,91 @@ pub struct StandIn {
     pub point: usize,
 }
 
-/// What tells a sender that its packet was not taken.
+/// A reset or ICMP error, which tells a sender that its packet was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The journey of it.
+    /// The journey of the reset or error.
     pub by: u64,
-    /// Who sent it.
+    /// The source address of the reset or error.
     pub from: IpAddr,
-    /// An ICMP error's type and code; `None`: a reset.
+    /// Type and code of the ICMP error. `None` for a reset.
     pub icmp: Option<(u8, u8)>,
-    /// Whether it may have been another packet: the error quotes too little to
-    /// tell them apart.
+    /// Whether the refused packet may be another one: the error quotes too little to tell them
+    /// apart.
     pub alike: bool,
 }
 
-/// Why a journey is finished.
+/// Why a journey was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Closed {
-    /// What became of all of it is known: it arrived, was dropped, or
-    /// refused.
+    /// The fate of the whole packet is known: it arrived, was dropped, or was refused.
     Known,
-    /// Nothing was heard of it, or of an answer, for the hold time.
+    /// No event of the packet, nor of an answer, came for the hold time.
     Silence,
-    /// The follow ended while it was open.
+    /// The follow ended while the journey was open.
     End,
-    /// It was given up: memory was short, or so many packets share its bytes that not
-    /// all of them were compared.
+    /// The engine gave the journey up. Memory was short, or too many packets share its bytes to
+    /// compare all of them.
     Evicted,
 }
 
-/// A packet, or the pieces it was in, at one observation point.
+/// A packet, or its pieces, at one observation point.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     /// Index into [`Scene::nodes`].
     pub node: usize,
     /// Index into that agent's points.
     pub point: usize,
-    /// When the first piece was seen, Unix time, ns.
+    /// Time when the first piece was seen: Unix time, ns.
     pub time: i64,
-    /// Bytes, from the frame's first header on, all pieces together.
+    /// Bytes of all pieces together, from the frame's first header on.
     pub len: u32,
-    /// Segments: those that the pieces were in and those they will be cut
-    /// into.
+    /// Number of segments: those that the pieces were in, and those that GSO will cut them into.
     pub segments: u32,
     /// TTL or hop limit.
     pub ttl: u8,
-    /// MAC addresses of the frame, if it has an Ethernet header.
+    /// Source MAC address of the frame, if it has an Ethernet header.
     pub src_mac: Option<Mac>,
-    /// See `src_mac`.
+    /// Destination MAC address of the frame, if it has an Ethernet header.
     pub dst_mac: Option<Mac>,
-    /// The VLAN beside the frame.
+    /// The VLAN identifier, if the tag is not in the frame but beside it (`vlan_tci`).
     pub vlan: Option<u16>,
     /// The tunnel around the packet at this point.
     pub encap: Option<Encap>,
-    /// The packet's ends at this point, where they are not those of [`Journey::packet`]: a
-    /// translation came before.
+    /// The packet's ends at this point, if these differ from those of [`Journey::packet`] after a
+    /// translation.
     pub ends: Option<Box<Ends>>,
-    /// How much of the journey was seen here: payload bytes of TCP data,
-    /// else 1.
+    /// How much of the packet was seen here: payload bytes of TCP data, else 1.
     pub seen: u32,
-    /// Which of it: offsets of payload bytes, from and to; 0 and 1 of what is
-    /// no TCP data.
+    /// The parts of the packet that were seen here: start and end offsets of payload bytes. Without
+    /// TCP data, 0 and 1.
     pub parts: SmallVec<[(u32, u32); 1]>,
-    /// What was captured here, if anything.
+    /// The captured frames of this point, if any.
     pub captured: Option<Box<Captured>>,
 }
 
-/// What was captured of the pieces of a packet at an observation point.
+/// The frames that were captured of a packet's pieces at an observation point.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Captured {
-    /// In the order in which they came.
+    /// Frames, in the order in which they came.
     pub frames: Vec<CapturedFrame>,
 }
 
-/// The first bytes of a frame. It may hold more than the journey's part of it.
+/// The first bytes of a frame. The frame may contain more than the journey's part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CapturedFrame {
-    /// When it was seen, Unix time, ns.
+    /// Time when the frame was seen: Unix time, ns.
     pub time: i64,
     /// Bytes on the wire, all segments together.
     pub len: u32,
-    /// Segments that it will be cut into, 1 if it is whole.
+    /// Number of segments that GSO will cut the frame into; 1 for a single packet.
     pub segments: u32,
-    /// As on the wire.
+    /// The captured bytes, as on the wire.
     pub bytes: Arc<[u8]>,
 }
 
 impl CapturedFrame {
-    /// That of a hop, if it was captured.
+    /// The captured frame of a hop, if there is one.
     pub(crate) fn of(hop: &Hop, time: i64) -> Option<Self> {
         let bytes = hop.frame.as_ref()?;
         Some(Self {
@@ -392,7 +389,7 @@ impl CapturedFrame {
 }
 
 impl Step {
-    /// What was captured here.
+    /// The captured frames of this step.
     #[must_use]
     pub fn frames(&self) -> &[CapturedFrame] {
         self.captured
@@ -402,7 +399,7 @@ impl Step {
 }
 
 impl Journey {
-    /// When it was first heard of, Unix time, ns.
+    /// Time of the first event of the packet: Unix time, ns.
     #[must_use]
     pub fn start(&self) -> i64 {
         let hops = self.steps.iter().map(|step| step.time);
@@ -410,7 +407,7 @@ impl Journey {
         hops.chain(drops).min().unwrap_or(i64::MIN)
     }
 
-    /// When it was last heard of, Unix time, ns.
+    /// Time of the last event of the packet: Unix time, ns.
     #[must_use]
     pub fn last(&self) -> i64 {
         let hops = self.steps.iter().map(|step| step.time);
@@ -418,8 +415,8 @@ impl Journey {
         hops.chain(drops).max().unwrap_or(i64::MAX)
     }
 
-    /// How long the way was that was seen of it, ns; negative where clocks of
-    /// two nodes disagree by more.
+    /// Time from the first step to the last, ns. Negative if the clocks of two nodes disagree by
+    /// more than that.
     #[must_use]
     pub fn way(&self) -> i64 {
         match (self.steps.first(), self.steps.last()) {
@@ -428,13 +425,13 @@ impl Journey {
         }
     }
 
-    /// Its ends at one of its steps; `None` of what nothing translates.
+    /// The packet's ends at one of its steps. `None` for packets that are never translated.
     #[must_use]
     pub fn ends_at(&self, step: &Step) -> Option<Ends> {
         step.ends.as_deref().copied().or_else(|| self.packet.ends())
     }
 
-    /// The packet with the ends that it has at one of its steps.
+    /// The packet, with its ends at one of its steps.
     #[must_use]
     pub fn packet_at(&self, step: &Step) -> Cow<'_, Packet> {
         match &step.ends {
@@ -443,8 +440,8 @@ impl Journey {
         }
     }
 
-    /// The address whose owner is to have it in the end, behind all translations that are
-    /// known of its flow; `None` for a packet to a group.
+    /// The address whose owner is to get the packet, after all known translations of its flow.
+    /// `None` for a multicast packet.
     #[must_use]
     pub fn destination(&self) -> Option<IpAddr> {
         match &self.translated {
@@ -453,14 +450,13 @@ impl Journey {
         }
     }
 
-    /// Whether an address is the one that it was sent to, in front of its translations or
-    /// behind them.
+    /// Whether the packet was sent to this address, before or after its translations.
     #[must_use]
     pub fn is_sent_to(&self, address: IpAddr) -> bool {
         self.packet.dst == address || self.destination() == Some(address)
     }
 
-    /// How much is on its way: payload bytes of TCP data, else 1.
+    /// Size of the packet: payload bytes of TCP data, else 1.
     #[must_use]
     pub fn size(&self) -> u32 {
         self.packet.stream_data().map_or(1, |tcp| tcp.payload_len)

@@ -1,7 +1,7 @@
-//! The agents, and where to look for their points.
+//! The agents, and an index of their points.
 //!
-//! In a cluster whose pods come and go, an agent has had far more points than a packet
-//! passes. What is asked for each journey is therefore looked up, not searched for.
+//! In a cluster whose pods come and go, an agent has had far more points than a packet passes. So
+//! the engine looks up the points for each journey instead of searching all of them.
 
 use std::{
     net::IpAddr,
@@ -14,34 +14,36 @@ use smallvec::{SmallVec, smallvec};
 
 use crate::model::{Direction, Hello, Point, Role};
 
-/// What a node's own namespace is called.
+/// The agents' name of a node's own network namespace.
 const HOST: &str = "host";
 
-/// What the agents say of themselves. An index to their points is made when one is
-/// looked for, and anew after each change.
+/// What the agents say of themselves. The index of their points is built when it is first used, and
+/// again after each change.
 #[derive(Clone, Debug, Default)]
 pub struct Nodes {
     hellos: Vec<Hello>,
     places: OnceLock<Places>,
 }
 
-/// Points, by what is asked of them; in each list, in their own order.
+/// Points, by the questions that are asked about them. Each list keeps the order of the agent's
+/// points.
 #[derive(Clone, Debug, Default)]
 struct Places {
-    /// Interfaces of pods, by the address behind them: agent and point.
+    /// Interfaces of pods, by the address behind them: index of the agent, and of its point.
     pods: HashMap<IpAddr, SmallVec<[(usize, usize); 4]>>,
-    /// By agent: points that are no pod's interfaces.
+    /// By agent: points that are not interfaces of pods.
     of_nodes: Vec<Vec<usize>>,
-    /// By agent and point: the first one where packets go the other way.
+    /// By agent and point: the first tc point of the same interface in the other direction.
     opposites: Vec<Vec<Option<usize>>>,
-    /// By agent and point: the first one at the same place. A place gets another number when
-    /// its program is attached again, or its agent begins anew.
+    /// By agent and point: the first point at the same place. A place gets another number when its
+    /// program is attached again, or when its agent starts again.
     firsts: Vec<Vec<usize>>,
-    /// By agent, and the first point at a place: all of them, of places that have several.
+    /// By agent and first point of a place: all points of that place. Only places with several
+    /// points.
     renewed: Vec<HashMap<usize, SmallVec<[usize; 4]>>>,
-    /// Those in nodes' own namespaces, by agent and interface.
+    /// Points in nodes' host namespaces, by agent and interface.
     on_host: Vec<HashMap<String, SmallVec<[usize; 2]>>>,
-    /// Since when the latest place is observed that was not from the beginning, Unix time, ns.
+    /// Start of the latest place that was not observed from the beginning: Unix time, ns.
     latest: Option<i64>,
 }
 
@@ -54,7 +56,7 @@ impl Places {
         places
     }
 
-    /// All points at a place of an agent.
+    /// All points at a place of an agent, by the first one.
     fn all_at<'a>(&'a self, node: usize, first: &'a usize) -> &'a [usize] {
         let several = self.renewed[node].get(first);
         several.map_or(std::slice::from_ref(first), |all| all)
@@ -88,7 +90,7 @@ impl Places {
                 all.push(index);
                 &hello.points[before]
             });
-            // Where only other programs were found, the place was observed before as well.
+            // If the agent only found other programs, the place was observed before as well.
             let goes_on = before.is_some_and(|before| has_other_programs(before, point));
             if point.since > 0 && !goes_on {
                 let since = unix(hello, point.since);
@@ -101,7 +103,8 @@ impl Places {
                 Direction::Ingress => Direction::Egress,
                 Direction::Egress => Direction::Ingress,
             };
-            // Packets that come in pass both XDP and tc, where there are both.
+            // At an interface with both hooks, incoming packets pass XDP and tc. Outgoing packets
+            // pass tc only.
             known.get(&(netns, interface, false, other)).copied()
         });
         self.opposites.push(opposites.collect());
@@ -112,15 +115,15 @@ impl Places {
     }
 }
 
-/// Whether a point is the next number of the one before because an agent has found other programs
-/// there: not because its own was attached again, or the interface was made anew.
+/// Whether a place got another number because the agent found other programs there. Otherwise the
+/// agent's own program was attached again, or the interface was replaced.
 fn has_other_programs(before: &Point, point: &Point) -> bool {
     let before_names = before.foreign.iter().map(|program| &program.name);
     let names = point.foreign.iter().map(|program| &program.name);
     before.ifindex == point.ifindex && !before_names.eq(names)
 }
 
-/// What a point keeps when it gets another number.
+/// The properties of a point that stay the same when its place gets another number.
 fn place(point: &Point) -> (&str, &str, bool, Direction) {
     let (netns, interface) = (&point.netns, &point.interface);
     (netns, interface, point.is_xdp(), point.direction)
@@ -131,7 +134,7 @@ impl Nodes {
         self.places.get_or_init(|| Places::of(&self.hellos))
     }
 
-    /// The interfaces of pods that an address is behind, or was: agent, index of the
+    /// The interfaces of pods that an address is, or was, behind: index of the agent, index of the
     /// point, and the point.
     pub(crate) fn of_pod(
         &self,
@@ -145,7 +148,7 @@ impl Nodes {
         })
     }
 
-    /// The points of an agent that are no pod's interfaces.
+    /// The points of an agent that are not interfaces of pods.
     pub(crate) fn of_node(
         &self,
         node: usize,
@@ -155,8 +158,8 @@ impl Nodes {
         points.map(|point| (*point, &hello.points[*point]))
     }
 
-    /// The points of an agent where the packets of an interface go the other way, one after
-    /// the other in time.
+    /// The points of an agent where the same interface's packets go in the other direction, in
+    /// order of time.
     pub(crate) fn opposites(&self, node: usize, point: usize) -> &[usize] {
         let places = self.places();
         places.opposites[node][point]
@@ -164,7 +167,7 @@ impl Nodes {
             .map_or(&[], |first| places.all_at(node, first))
     }
 
-    /// The points of an agent that are, or were, where this one is.
+    /// The points of an agent that have, or had, the same place as this one.
     pub(crate) fn at_place(&self, node: usize, point: usize) -> &[usize] {
         let places = self.places();
         places.all_at(node, &places.firsts[node][point])
@@ -180,14 +183,14 @@ impl Nodes {
             .is_some_and(|before| has_other_programs(&points[*before], &points[point]))
     }
 
-    /// Whether two points of an agent are numbers of one place.
+    /// Whether two points of an agent have the same place.
     pub(crate) fn is_one_place(&self, node: usize, one: usize, other: usize) -> bool {
         let places = self.places();
         let firsts = &places.firsts[node];
         one == other || (!places.renewed[node].is_empty() && firsts[one] == firsts[other])
     }
 
-    /// The points of an interface in an agent's own namespace.
+    /// The points of an interface in a node's host namespace.
     pub(crate) fn on_host(&self, node: usize, interface: &str) -> impl Iterator<Item = &Point> {
         let points = self.places().on_host[node].get(interface);
         let points = points.map_or(&[][..], |points| points);
@@ -195,14 +198,13 @@ impl Nodes {
         points.iter().map(|point| &hello.points[*point])
     }
 
-    /// Since when the latest point is observed that was not there from the beginning,
-    /// Unix time, ns.
+    /// Start of the latest point that was not observed from the beginning: Unix time, ns.
     pub(super) fn latest(&self) -> Option<i64> {
         self.places().latest
     }
 }
 
-/// A time of an agent's monotonic clock as Unix time, ns.
+/// Converts a time of an agent's monotonic clock to Unix time, ns.
 pub(super) fn unix(hello: &Hello, time: u64) -> i64 {
     let offset = hello.realtime_offset;
     i64::try_from(time).map_or(i64::MAX, |time| time.saturating_add(offset))
@@ -240,7 +242,7 @@ impl Deref for Nodes {
     }
 }
 
-/// Whatever is changed, the index is made anew.
+/// Any change discards the index.
 impl DerefMut for Nodes {
     fn deref_mut(&mut self) -> &mut Vec<Hello> {
         self.places.take();

@@ -36,7 +36,7 @@ impl Range {
         [before, after].into_iter().filter(|part| part.len() > 0)
     }
 
-    /// The range that these offsets are of.
+    /// Offsets of a range, as a range.
     pub(crate) fn offsets((start, end): (u32, u32)) -> Self {
         Self {
             start: start.into(),
@@ -44,18 +44,18 @@ impl Range {
         }
     }
 
-    /// As offsets from the beginning of `whole`, which it is in.
+    /// Offsets of this range from the start of `whole`, which contains this range.
     pub(crate) fn within(self, whole: Self) -> (u32, u32) {
         let offset = |at: i64| u32::try_from(at - whole.start).unwrap_or(u32::MAX);
         (offset(self.start), offset(self.end))
     }
 }
 
-/// In how many pieces a packet may be seen: more than BIG TCP's have segments.
+/// Maximum number of pieces of a packet: more than a BIG TCP super-packet has segments.
 const MAX_PIECES: usize = 1024;
 
-/// A set of bytes: ranges in order that neither overlap nor touch. It is nearly
-/// always one range, or none.
+/// A set of bytes: ranges in order that neither overlap nor touch. Nearly always the set has one
+/// range, or none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ranges(SmallVec<[Range; 1]>);
 
@@ -81,7 +81,7 @@ impl Ranges {
         self.0.insert_many(at.start, left);
     }
 
-    /// Which of the ranges share bytes with this one.
+    /// The indexes of the ranges that share bytes with this range.
     fn meeting(&self, range: Range) -> std::ops::Range<usize> {
         let from = self.0.partition_point(|known| known.end <= range.start);
         let to = self.0.partition_point(|known| known.start < range.end);
@@ -96,8 +96,8 @@ impl Ranges {
         range.len() > 0 && !self.meeting(range).is_empty()
     }
 
-    /// Whether one more piece may be put in: a stranger may send every other byte
-    /// of a stream, and each piece makes all others costlier.
+    /// Whether the set has room for another piece. A stranger may send every other byte of a
+    /// stream, and each piece makes all further ones slower.
     pub(crate) fn has_room(&self) -> bool {
         self.0.len() < MAX_PIECES
     }

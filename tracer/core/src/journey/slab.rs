@@ -1,10 +1,10 @@
-//! Values that are kept in place, and found by 32-bit numbers.
+//! Values that stay in place, with 32-bit numbers.
 
-/// How many values are allocated at once.
+/// Number of values that one page holds.
 const PAGE: usize = 512;
 
-/// Values, each in a slot that is its own until it is removed. They are never moved:
-/// pages are added, and what was removed leaves its slot to the next.
+/// Values, each in its own slot until it is removed. Values never move: new pages are added, and a
+/// removed value leaves its slot to the next one.
 #[derive(Clone, Debug)]
 pub(super) struct Slab<T> {
     pages: Vec<Vec<Option<T>>>,
@@ -26,12 +26,12 @@ impl<T> Slab<T> {
         self.len() == 0
     }
 
-    /// How many values there is memory for.
+    /// Number of values that the allocated pages hold.
     pub(super) fn slots(&self) -> usize {
         self.pages.iter().map(Vec::len).sum()
     }
 
-    /// How many values there are.
+    /// Number of values.
     pub(super) fn len(&self) -> usize {
         self.slots() - self.free.len()
     }
@@ -46,7 +46,7 @@ impl<T> Slab<T> {
         self.pages.get_mut(page)?.get_mut(at)?.as_mut()
     }
 
-    /// The slot of the value that is kept next.
+    /// The slot that the next inserted value gets.
     pub(super) fn next(&self) -> u32 {
         self.free.last().copied().unwrap_or_else(|| {
             let full = self.pages.len().saturating_sub(1) * PAGE;
@@ -55,7 +55,7 @@ impl<T> Slab<T> {
         })
     }
 
-    /// Keeps a value. Returns its slot.
+    /// Inserts a value. Returns its slot.
     pub(super) fn insert(&mut self, value: T) -> u32 {
         if let Some(slot) = self.free.pop() {
             let (page, at) = place(slot);

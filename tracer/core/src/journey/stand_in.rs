@@ -1,22 +1,20 @@
-//! Answers that a proxy makes in a pod's place: a proxy to which a node's rules or programs lead
-//! packets (`REDIRECT`, `TPROXY`, `SYNPROXY`), or a rule that refuses them.
+//! Answers of a proxy in a pod's place. A node's rules or programs lead packets to a proxy
+//! (`REDIRECT`, `TPROXY`, `SYNPROXY`), or a rule refuses the packets.
 //!
-//! Such an answer has the pod's address. But the pod's own packets come in at an interface first:
-//! at the pod's veth, or at the uplink if the pod is on another node. The proxy's answers are
-//! first seen going out of an interface. Such an answer does not show that the packet arrived at
-//! the pod.
+//! Such an answer has the pod's address. But the pod's own packets first come in at an interface:
+//! at the pod's veth, or at the uplink of another node. The proxy's answers are first seen going
+//! out of an interface. Such an answer does not show that the packet arrived at the pod.
 
 use std::net::IpAddr;
 
 use super::{Scene, StandIn};
 use crate::model::{Direction, Hop, OwnerKind, Point, Role};
 
-/// Where a proxy made an answer from `src` that was first seen at this hop; `None` if the answer
-/// may be the pod's own.
+/// The point where a proxy's answer from `src` was first seen. `None` if the answer may be the
+/// pod's own.
 ///
-/// Only a pod's home is known well enough. Another tool's program may have redirected the pod's
-/// answer past the points where the answer would have come in: at tc, or at the hooks of netkit,
-/// which run before tc.
+/// Only for a pod is it known where its packets come in. Another tool's program may have redirected
+/// the pod's answer past these points: at tc, or at the hooks of netkit, which run before tc.
 pub(super) fn stand_in(
     scene: &Scene,
     (node, time): (usize, i64),

@@ -1,5 +1,5 @@
-//! The byte ranges of one direction of a TCP connection that are on their
-//! way.
+//! An index from the bytes of a TCP stream, one direction of a connection, to the tracks that carry
+//! them.
 
 use std::collections::BTreeMap;
 
@@ -11,60 +11,57 @@ use super::{
     ranges::{Range, Ranges},
 };
 
-/// How many tracks of similar length are looked at for those that share bytes
-/// with a packet: more than the segments of a BIG TCP super-packet (512 KiB). A
-/// stranger may send a byte at a time, or one segment for ever; of those, the
-/// latest are found.
+/// Maximum number of tracks of similar length that are compared with a packet's bytes: more than
+/// the segments of a BIG TCP super-packet (512 KiB). A stranger may send single bytes, or repeat
+/// one segment forever. Of those, only the latest tracks are found.
 const SCAN: usize = 512;
 
-/// Kinds of length, each eight times the one before: to 2 MiB, four times what
-/// BIG TCP's super-packets may be.
+/// Number of tiers of length. Each tier is eight times as long as the one before, up to 2 MiB. This
+/// is four times the longest BIG TCP super-packet.
 const TIERS: u8 = 7;
 
-/// A SYN or a FIN without data, which takes one number of the sequence space
-/// (RFC 9293, 3.4).
+/// A SYN or a FIN without data, which takes one number of the sequence space (RFC 9293, 3.4).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mark {
     pub(super) is_syn: bool,
-    /// Its timestamp.
+    /// The TCP timestamp value.
     pub(super) stamp: Option<u32>,
-    /// Whether no other transmission of it can have come before.
+    /// Whether no other transmission of the SYN or FIN can have come before.
     pub(super) is_first: bool,
-    /// Whether its receiver has acknowledged this very one.
+    /// Whether the receiver has acknowledged this transmission.
     pub(super) acked: bool,
 }
 
 /// An index from byte ranges to tracks, in unwrapped sequence space.
 #[derive(Clone, Debug)]
 pub(super) struct Stream {
-    /// The last sequence number seen, and what it was unwrapped to.
+    /// The last sequence number, and its unwrapped value.
     last: (u32, i64),
-    /// Up to where the receiver has acknowledged.
+    /// The end of the bytes that the receiver has acknowledged.
     acked: i64,
-    /// Up to where bytes were seen.
+    /// The end of the bytes that were seen.
     seen: i64,
-    /// Whether its SYN was seen: nothing was sent before that.
+    /// Whether the stream's SYN was seen. Nothing was sent before the SYN.
     opened: bool,
-    /// By kind of length, first byte and number. In each kind, what is looked at and
-    /// shares no bytes is little: a long track does not make all look-ups long.
+    /// Tracks by tier of length, first byte and number. A look-up in a tier passes few tracks that
+    /// share no bytes, so a long track does not slow all look-ups down.
     tracks: BTreeMap<(u8, i64, u64), Carried>,
-    /// The kinds of length that there were, in bits.
+    /// The tiers that ever had a track, one bit each.
     tiers: u8,
     marks: BTreeMap<(i64, u64), Mark>,
-    /// What was looked up last, and found: the next hop is mostly the same
-    /// packet's.
+    /// The last look-up and its result. The next hop is mostly of the same packet.
     last_found: Option<(Range, Option<u32>, Candidates)>,
-    /// From where to where there were packets of which not all tracks were looked at:
-    /// what is known of those in between may be incomplete.
+    /// The bytes of packets that were not compared with all tracks. What is known about tracks with
+    /// these bytes may be incomplete.
     overlooked: Option<Range>,
-    /// Where a proxy acknowledges the data in the receiver's place.
+    /// The point where a proxy acknowledges the data in the receiver's place.
     pub(super) stand_in: Option<StandIn>,
-    /// Tracks looked at so far.
+    /// Number of tracks that look-ups compared so far.
     #[cfg(test)]
     looked_at: std::cell::Cell<usize>,
 }
 
-/// What is known of a track's bytes.
+/// The bytes that a track carries.
 #[derive(Clone, Copy, Debug)]
 struct Carried {
     len: u32,
@@ -81,7 +78,7 @@ struct Carrier {
     stamp: Option<u32>,
 }
 
-/// The kind of a range's length.
+/// The tier of a range's length.
 fn tier(range: Range) -> u8 {
     let len = u64::try_from(range.len()).unwrap_or(0).max(1);
     u8::try_from(len.ilog2() / 3)
@@ -107,7 +104,7 @@ impl Stream {
         }
     }
 
-    /// The range of a packet with `len` bytes at `seq`, which is taken to lie
+    /// The range of a packet with `len` bytes at `seq`. The engine assumes that the packet is
     /// within 2 GiB of the last one (RFC 9293, 3.4).
     pub(super) fn range(&mut self, seq: u32, len: u32) -> Range {
         let start = self.unwrap(seq);
@@ -118,15 +115,15 @@ impl Stream {
         }
     }
 
-    /// A sequence number, within 2 GiB of the last one.
+    /// Unwraps a sequence number within 2 GiB of the last one.
     pub(super) fn unwrap(&self, seq: u32) -> i64 {
         let (last, unwrapped) = self.last;
         let distance = seq.wrapping_sub(last).cast_signed();
         unwrapped + i64::from(distance)
     }
 
-    /// The receiver has acknowledged everything before `ack`, and echoed a
-    /// timestamp. Returns what it had not acknowledged before, where that is known.
+    /// Notes that the receiver has acknowledged everything before `ack`, and echoed a timestamp.
+    /// Returns the bytes that are newly acknowledged. `None` if this is not known.
     pub(super) fn acknowledge(&mut self, ack: u32, echoed: Option<u32>) -> Option<Range> {
         let (before, ack) = (self.acked, self.unwrap(ack));
         if ack <= before {
@@ -140,9 +137,9 @@ impl Stream {
         })
     }
 
-    /// Marks what is acknowledged for the first time, if it is known which
-    /// transmission is. Of a SYN the timestamp tells: it is the only one that an
-    /// acknowledgement of it can echo (RFC 7323, 4.3).
+    /// Marks SYNs and FINs that are acknowledged for the first time, if it is known which
+    /// transmission is. The timestamp shows this for a SYN: an acknowledgement of a SYN can only
+    /// echo the SYN's own timestamp (RFC 7323, 4.3).
     fn confirm(&mut self, ack: i64, echoed: Option<u32>) {
         let new = self.marks.range((self.acked, 0)..(ack, 0));
         let mut acked = SmallVec::<[(i64, u64); 2]>::new();
@@ -169,14 +166,13 @@ impl Stream {
         }
     }
 
-    /// Whether bytes from `start` on were never seen nor acknowledged before,
-    /// and it is known what came before: all of it, from the SYN on.
+    /// Whether bytes from `start` on were never seen nor acknowledged before. This is only known if
+    /// all bytes from the SYN on were seen.
     pub(super) fn is_new(&self, start: i64) -> bool {
         self.opened && start >= self.seen.max(self.acked)
     }
 
-    /// Which of a track's bytes were acknowledged and no other that is
-    /// remembered carried.
+    /// The bytes of a track that were acknowledged, and that no other remembered track carried.
     pub(super) fn acked(&self, range: Range, track: Id) -> Ranges {
         let mut acked = Ranges::default();
         let end = range.end.min(self.acked);
@@ -194,8 +190,7 @@ impl Stream {
         acked
     }
 
-    /// Adds a SYN or FIN with the sequence number `seq`. Returns that number,
-    /// unwrapped.
+    /// Adds a SYN or FIN with the sequence number `seq`. Returns the unwrapped number.
     pub(super) fn mark(&mut self, seq: u32, track: Id, mark: Mark) -> i64 {
         let Range { start, end } = self.range(seq, 1);
         self.seen = self.seen.max(end);
@@ -204,7 +199,7 @@ impl Stream {
         start
     }
 
-    /// Whether a SYN or FIN was acknowledged.
+    /// Whether this transmission of a SYN or FIN was acknowledged.
     pub(super) fn is_mark_acked(&self, number: i64, track: Id) -> bool {
         let mark = self.marks.get(&(number, track.number));
         mark.is_some_and(|mark| mark.acked)
@@ -238,7 +233,7 @@ impl Stream {
         self.tracks.is_empty() && self.marks.is_empty()
     }
 
-    /// The last track that carried the byte at `seq`.
+    /// The latest track that carried the byte at `seq`.
     pub(super) fn carrier(&self, seq: u32) -> Option<Id> {
         let start = self.unwrap(seq);
         let byte = Range {
@@ -248,8 +243,8 @@ impl Stream {
         self.overlapping(byte).last().copied()
     }
 
-    /// Takes note of a packet whose range is known, as [`Stream::range`] does. False if it
-    /// lies elsewhere by now.
+    /// Notes a packet with a known range, as [`Stream::range`] does. Returns `false` if `seq`
+    /// unwraps to another number by now.
     pub(super) fn is_at(&mut self, seq: u32, start: i64) -> bool {
         let same = self.unwrap(seq) == start;
         if same {
@@ -258,7 +253,8 @@ impl Stream {
         same
     }
 
-    /// As [`Stream::overlapping`], of one timestamp, for one hop after the other.
+    /// As [`Stream::overlapping`], but only tracks with this timestamp, and with a memory of the
+    /// last look-up.
     pub(super) fn find(&mut self, range: Range, stamp: Option<u32>) -> Candidates {
         let last = self.last_found.as_ref();
         if let Some((.., found)) = last.filter(|last| (last.0, last.1) == (range, stamp)) {
@@ -281,13 +277,14 @@ impl Stream {
         sorted(&carriers, |_| true)
     }
 
-    /// Whether packets that share bytes with `range` may not have found its track.
+    /// Whether a packet that shares bytes with `range` may not have been compared with its track.
     pub(super) fn may_be_overlooked(&self, range: Range) -> bool {
         let overlooked = self.overlooked;
         overlooked.is_some_and(|known| known.intersection(range).is_some())
     }
 
-    /// The same with what they carry, and whether these are all.
+    /// The tracks that share bytes with `range`, with their bytes, and whether these are all such
+    /// tracks.
     fn carriers(&self, range: Range) -> (SmallVec<[Carrier; 4]>, bool) {
         let mut found = SmallVec::new();
         let mut all = true;
@@ -318,7 +315,7 @@ impl Stream {
     }
 }
 
-/// The tracks of these, oldest first.
+/// The wanted tracks, oldest first.
 fn sorted(carriers: &[Carrier], wanted: impl Fn(&Carrier) -> bool) -> Candidates {
     let wanted = carriers.iter().filter(|carrier| wanted(carrier));
     let mut found: Candidates = wanted.map(|carrier| carrier.track).collect();
@@ -330,7 +327,7 @@ fn sorted(carriers: &[Carrier], wanted: impl Fn(&Carrier) -> bool) -> Candidates
 mod tests {
     use super::*;
 
-    /// Looks up and adds these ranges; how many tracks were looked at.
+    /// Looks up and adds these ranges. Returns the number of tracks that were compared.
     fn work(ranges: impl Iterator<Item = (i64, i64, u32)>) -> usize {
         let mut stream = Stream::new(0);
         for (number, (start, end, stamp)) in (1..).zip(ranges) {
@@ -343,8 +340,7 @@ mod tests {
         stream.looked_at.get()
     }
 
-    /// What a stranger sends decides how long a look-up takes, and must not make it
-    /// longer with each packet.
+    /// A stranger decides what is sent. Further packets must not make look-ups ever slower.
     #[test]
     fn a_long_packet_does_not_make_the_look_ups_of_short_ones_long() {
         let short = (0..20_000_i64).map(|at| (at, at + 1, 1));
@@ -360,7 +356,7 @@ mod tests {
         assert!(more < some * 5 / 2, "{some} {more}");
     }
 
-    /// Whatever is looked at is enough for the segments of a super-packet.
+    /// The maximum number of comparisons is enough for the segments of a super-packet.
     #[test]
     fn all_segments_of_a_super_packet_are_found() {
         let id = |number| Id { number, slot: 0 };

@@ -1,5 +1,5 @@
-//! A journey in the making: where its packet, or which bytes of it, were
-//! seen so far.
+//! A journey that is not reported yet, or only remembered: where its packet, or which bytes of it,
+//! were seen so far.
 
 mod visits;
 
@@ -14,103 +14,104 @@ use super::{
 };
 use crate::model::{Flags, Packet, Transport};
 
-/// How long a journey whose fate is known waits for what belongs to it: a
-/// drop inside the pod that it was handed to, the copy of it that arrives, the
-/// error that its sender gets. All of these follow within the same system
-/// call or interrupt, or the receiver's next system call.
+/// How long a journey with a known fate waits for further events, ns. Such events are a drop inside
+/// the pod, another copy that arrives, and the error to the sender. All of them follow within the
+/// same system call or interrupt, or within the receiver's next system call.
 pub(crate) const SETTLE: i64 = 100_000_000;
 
-/// From pod to pod across two nodes, over an overlay.
+/// Usual number of steps: from pod to pod across two nodes, over an overlay.
 pub(super) const USUAL_STEPS: usize = 8;
 
-/// A time at which nothing is due: what was not scheduled yet.
+/// Time of a track that is not in the queue yet, so it is never due.
 const UNSCHEDULED: i64 = i64::MAX;
 
-/// What few journeys have.
+/// Data that only few journeys have.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rest {
-    /// The number that its SYN or FIN takes in its stream.
+    /// The number that the packet's SYN or FIN takes in its stream.
     pub(super) mark: Option<i64>,
-    /// The first journey that answers its question, and whether that tells that
-    /// it answers this one, whoever asks the same.
+    /// The first journey that answers the packet's question. `true` if that answer is certainly to
+    /// this packet, whoever else asks the same.
     pub(super) answer: Option<(Id, bool)>,
-    /// As in the journey.
+    /// This field and the next ones are as in [`super::Journey`].
     pub(super) answers: Option<u64>,
     pub(super) answered_by: Option<u64>,
     pub(super) impostor: Option<Impostor>,
     pub(super) stand_in: Option<StandIn>,
     pub(super) refusal: Option<Refusal>,
     pub(super) retransmits: Option<u64>,
-    /// When the question that it answers was seen first, on each node.
+    /// Each node that saw the question that this packet answers, with the time of the first
+    /// sighting.
     pub(super) asked: SmallVec<[(usize, i64); 2]>,
     pub(super) drops: Vec<Drop>,
-    /// What of it was dropped.
+    /// The parts of the packet that were dropped.
     gone: Ranges,
-    /// What was seen at a point, where that is not one range.
+    /// The parts that were seen in a visit, if these are not one range.
     pieces: Vec<Ranges>,
-    /// What was captured, and in which visit.
+    /// Captured frames, each with the index of its visit.
     captured: Vec<(usize, CapturedFrame)>,
 }
 
-/// What a journey is that has only begun.
+/// A journey that has just begun.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Begun {
     pub(super) number: u64,
-    /// What it covers.
+    /// The range of bytes that the journey covers.
     pub(super) range: Range,
-    /// When it was first heard of, Unix time, ns.
+    /// Time of the first event: Unix time, ns.
     pub(super) time: i64,
     /// Whether no other transmission of its bytes can have come before.
     pub(super) is_first: bool,
-    /// Whether it asks what every receiver answers.
+    /// Whether the packet asks a question that every receiver answers.
     pub(super) asks: bool,
 }
 
 /// A journey that hops can still join.
 #[derive(Clone, Debug)]
 pub(super) struct Track {
-    /// The journey's number.
+    /// The number of the journey.
     pub(super) number: u64,
     /// The packet, as in the journey.
     pub(super) packet: Packet,
-    /// What it covers.
+    /// The range of bytes that the journey covers.
     pub(super) range: Range,
-    /// When it was last heard of, Unix time, ns.
+    /// Time of the last event: Unix time, ns.
     pub(super) last: i64,
-    /// When it is to be seen whether it is to be closed: not later than that.
+    /// Time at which the engine looks again whether the track is due: Unix time, ns. It is never
+    /// later than the time when the track is due.
     pub(super) scheduled: i64,
-    /// The slot of the stream that its bytes or its mark are in.
+    /// The slot of the stream that has the packet's bytes or its mark.
     pub(super) stream: u32,
-    /// Not yet reported.
+    /// Whether the journey is not reported yet.
     pub(super) is_open: bool,
     /// Whether no other transmission of its bytes can have come before.
     pub(super) is_first: bool,
-    /// Whether an acknowledgement of its first byte, and of none before, carries
-    /// its timestamp.
+    /// Whether an acknowledgement echoes the packet's timestamp, and newly acknowledges bytes from
+    /// the packet's first byte on.
     pub(super) echoed: bool,
-    /// Whether others of its content come first: it was reported, or what
-    /// became of it is known.
+    /// Whether other tracks with the same content are preferred, because this one was reported, or
+    /// its fate is known.
     pub(super) settled: bool,
-    /// As in the journey.
+    /// This field and the next two are as in [`super::Journey`].
     pub(super) asks: bool,
     pub(super) asked_again: bool,
     pub(super) ambiguous: bool,
-    /// Whether its last hop was of the whole datagram that it is a fragment of.
+    /// Whether the last hop was of the whole datagram that the packet is a fragment of.
     pub(super) in_whole: bool,
-    /// Whether some of what is gone may have been a copy: others may still arrive.
+    /// Whether a dropped part may have been a copy. Then another copy may still arrive.
     copied: bool,
     rest: Option<Box<Rest>>,
-    /// The sk_buffs that its packet was the last one in, by agent.
+    /// The sk_buffs in which the packet was last, with the index of the agent.
     pub(super) skbs: SmallVec<[(u32, u64); 2]>,
-    /// What of it was seen where it can be seen last.
+    /// The parts that were seen at the last possible point.
     pub(super) arrived: Ranges,
     visits: Vec<Visit>,
-    /// The passage of each visit; empty once the journey was reported.
+    /// The passage of each visit. Empty after the journey was reported.
     passages: Vec<Passage>,
 }
 
 impl Track {
-    /// One that was not seen anywhere. `lists`: empty ones, for what it will have.
+    /// A track without visits. `lists`: empty lists, which the track will fill.
     pub(super) fn new(
         packet: Packet,
         begun: Begun,
@@ -142,39 +143,39 @@ impl Track {
         }
     }
 
-    /// What few journeys have, if this one has any of it.
+    /// The data that only few journeys have, if this journey has any.
     pub(super) fn rest(&self) -> Option<&Rest> {
         self.rest.as_deref()
     }
 
-    /// To be changed.
+    /// The data that only few journeys have, to change it.
     pub(super) fn rest_mut(&mut self) -> &mut Rest {
         self.rest.get_or_insert_default()
     }
 
-    /// The first journey that answers its question, see [`Rest::answer`].
+    /// The first journey that answers the packet's question, see [`Rest::answer`].
     pub(super) fn answer(&self) -> Option<(Id, bool)> {
         self.rest()?.answer
     }
 
-    /// Whether anything refuses it.
+    /// Whether a reset or error refuses the packet.
     pub(super) fn is_refused(&self) -> bool {
         self.rest().is_some_and(|rest| rest.refusal.is_some())
     }
 
-    /// Whether anything answers it.
+    /// Whether a packet answers this one.
     pub(super) fn is_answered(&self) -> bool {
         self.rest().is_some_and(|rest| rest.answered_by.is_some())
     }
 
-    /// The stream that its bytes belong to; `None`: it is found by its content.
+    /// The stream that the packet's bytes belong to. `None` if the track is found by its content.
     pub(super) fn stream(&self) -> Option<StreamKey> {
         let tcp = self.packet.stream_data()?;
         Some(StreamKey::of(&self.packet, tcp))
     }
 
-    /// The stream in which its SYN or FIN takes a number; `None`: it has none, or
-    /// data, which is found by its bytes.
+    /// The stream in which the packet's SYN or FIN takes a number. `None` if the packet has
+    /// neither, or has data, which is found by its bytes.
     pub(super) fn mark(&self) -> Option<StreamKey> {
         let Transport::Tcp(tcp) = &self.packet.transport else {
             return None;
@@ -184,11 +185,11 @@ impl Track {
         (takes_one && alone && !tcp.flags.has(Flags::RST)).then(|| StreamKey::of(&self.packet, tcp))
     }
 
-    /// Which of its bytes its receiver has from it and from no other transmission, if
-    /// it has acknowledged them.
+    /// The bytes that the receiver has from this transmission, and from no other one, if it has
+    /// acknowledged them.
     ///
-    /// An echo tells that of the first segment. Those after it may have come earlier,
-    /// with a transmission of which nothing is remembered, and waited for the first.
+    /// An echoed timestamp shows this for the first segment only. The segments after it may have
+    /// come earlier, in a transmission that the engine does not remember, and waited for the first.
     pub(super) fn brought(&self) -> Option<Range> {
         if self.is_first || !self.echoed {
             return self.is_first.then_some(self.range);
@@ -204,23 +205,24 @@ impl Track {
         })
     }
 
-    /// The packet that it is a fragment of.
+    /// The datagram that the packet is a fragment of.
     pub(super) fn datagram(&self) -> Option<Datagram> {
         self.packet.fragment?;
         Datagram::of(&self.packet)
     }
 
-    /// TCP timestamp value of this transmission.
+    /// The TCP timestamp value of this transmission.
     pub(super) fn stamp(&self) -> Option<u32> {
         stamp(&self.packet)
     }
 
-    /// Whether what of it is in `range` was not dropped yet.
+    /// Whether no part of the packet within `range` was dropped.
     pub(super) fn is_there(&self, range: Range) -> bool {
         self.rest().is_none_or(|rest| !rest.gone.intersects(range))
     }
 
-    /// Adds that some of it was freed. `is_copy`: that may have been a copy.
+    /// Notes that a kernel freed a part of the packet. `is_copy`: whether this may have been a
+    /// copy.
     pub(super) fn drop(&mut self, drop: Drop, range: Range, is_copy: bool) {
         self.last = self.last.max(drop.time);
         let is_loss = matches!(drop.judgement.class, Class::Loss | Class::Refusal);
@@ -236,7 +238,7 @@ impl Track {
         self.copied |= is_loss && has_room && is_copy;
     }
 
-    /// Why it is finished, if nothing more is heard of it until it is due.
+    /// Why the journey is closed, if no further event comes before it is due.
     pub(super) fn why(&self) -> Closed {
         if !self.is_open {
             return Closed::Known;
@@ -268,7 +270,7 @@ impl Track {
         }
     }
 
-    /// When that is.
+    /// The time when the journey is due to be closed: Unix time, ns.
     pub(super) fn due(&self, limits: &Limits) -> i64 {
         let wait = match self.why() {
             Closed::Known => SETTLE.min(limits.hold),
@@ -277,12 +279,12 @@ impl Track {
         self.last.saturating_add(wait).min(UNSCHEDULED - 1)
     }
 
-    /// What it was seen at, when it is forgotten.
+    /// The list of visits, when the track is forgotten.
     pub(super) fn into_visits(self) -> Vec<Visit> {
         self.visits
     }
 
-    /// Takes it for reported: what only the journey has is given away.
+    /// Marks the journey as reported. Returns the passages, which only the journey needs.
     pub(super) fn close(&mut self) -> Vec<Passage> {
         self.is_open = false;
         std::mem::take(&mut self.passages)

@@ -1,21 +1,21 @@
-//! Which ends network address translation turns into which.
+//! Which ends a translation of addresses (NAT) turns into which.
 //!
-//! **The problem.** Behind a Service's address a packet has other ends than in front of it,
-//! and a node's masquerade gives it another source. Nothing in the packet says so.
+//! **The problem.** After the translation of a Service's address, a packet has other ends than
+//! before. A node's masquerade gives it another source. Nothing in the packet says so.
 //!
-//! **Identity.** Within a node, the sk_buff carries a packet over its translation. What
-//! translation leaves alone ([`Content::is_translated`](super::content::Content)) has to
-//! agree, at a point where a packet cannot have begun. Ends are joined by this evidence
-//! alone, never because they look alike.
+//! **Identity.** Within a node, the sk_buff identifies a packet across its translation. All fields
+//! that translation does not change ([`Content::is_translated`](super::content::Content)) have to
+//! agree, at a point where a packet cannot have begun. Only this evidence and conntrack's table
+//! join ends, never a similarity.
 //!
-//! **Flows.** What was seen of one packet holds for its whole connection, in both
-//! directions: conntrack translates all of it alike. So the ends that belong together are
-//! kept as a chain, in the order in which packets pass through them. One of them, the first
-//! that a packet was seen with, stands for all: hops on other nodes are looked for under it.
+//! **Flows.** A translation that was seen of one packet holds for its whole connection, in both
+//! directions, because conntrack translates all of it alike. So the engine keeps ends that belong
+//! together as a chain, in the order in which packets pass through them. The first ends that a
+//! packet was seen with stand for all: hops on other nodes are looked up under these ends.
 //!
-//! **What stays uncertain.** Ends are used again by later connections. The latest evidence
-//! counts. A packet of which no translation was seen keeps its own ends, and its journey ends
-//! where the translation is.
+//! **What stays uncertain.** Later connections use the same ends again. The latest evidence counts.
+//! If no translation of a packet was seen, the packet keeps its own ends, and its journey ends at
+//! the translation.
 
 use std::collections::VecDeque;
 
@@ -25,60 +25,60 @@ use smallvec::{SmallVec, smallvec};
 use super::{Translated, slab::Slab};
 use crate::model::{Ends, Packet, Proto, Transport};
 
-/// How long a flow is remembered of which no packet is seen, ns. The next packet shows its
-/// translation again.
+/// How long a flow without packets is remembered, ns. The next packet shows its translation again.
 const IDLE: i64 = 300_000_000_000;
 
 /// What is known of the ends that a packet was seen with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Known {
-    /// The ends that stand for all of its flow, in the packet's direction.
+    /// The ends that stand for the whole flow, in the packet's direction.
     pub(super) key: Ends,
-    /// Since when this is known, Unix time, ns.
+    /// Time since when this is known: Unix time, ns.
     pub(super) since: i64,
 }
 
 /// Ends, by protocol.
 type Key = (Proto, Ends);
 
-/// A connection, or an exchange of packets without one, that is translated.
+/// A translated connection, or a translated exchange of packets without a connection.
 #[derive(Clone, Debug)]
 struct Flow {
     number: u64,
     proto: Proto,
     /// At least two, in the order in which packets of one direction pass through them.
     chain: SmallVec<[Ends; 2]>,
-    /// Those that stand for all.
+    /// The ends that stand for the whole flow.
     key: Ends,
     since: i64,
     last: i64,
-    /// The agent whose node's table of connections has it, and when that was read last.
+    /// The agent whose node's conntrack table has the flow, and the time when the table was last
+    /// read.
     told: Option<(usize, i64)>,
-    /// Whether the connection's first packet has the ends of the chain in reverse, where that
-    /// is known.
+    /// Whether the connection's first packet goes against the direction of the chain, if that is
+    /// known.
     begins_reversed: Option<bool>,
 }
 
-/// The flows of which a translation was seen.
+/// All flows with a known translation.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Translations {
     flows: Slab<Flow>,
-    /// The slot of a flow by each of its ends, in both directions, and whether the direction
-    /// is the other one than the chain's.
+    /// The slot of a flow by each of its ends, in both directions. `true` if the direction is
+    /// against the chain's.
     of: HashMap<Key, (u32, bool)>,
-    /// When to look whether a flow is idle: the time, its slot and its number.
+    /// When to check whether a flow is idle: time, slot and number of the flow.
     due: VecDeque<(i64, u32, u64)>,
     next: u64,
 }
 
 impl Translations {
-    /// About how many bytes a clone takes.
+    /// Approximate memory of a clone, in bytes.
     pub(super) fn weight(&self) -> usize {
         self.flows.slots() * size_of::<Option<Flow>>()
             + self.of.capacity() * size_of::<(Key, (u32, bool))>()
     }
 
-    /// What is known of the ends of a packet; `None` if it is nothing.
+    /// What is known of the ends of a packet. `None` if nothing is known.
     pub(super) fn known(&mut self, packet: &Packet, time: i64) -> Option<Known> {
         if self.of.is_empty() {
             return None;
@@ -92,7 +92,7 @@ impl Translations {
         })
     }
 
-    /// Through which ends the packets of a flow pass, one of which has these.
+    /// The ends that the packets of this packet's flow pass through.
     pub(super) fn way(&self, packet: &Packet) -> Option<Translated> {
         let (slot, reversed) = self.find(packet)?;
         let flow = self.flows.get(slot)?;
@@ -123,18 +123,18 @@ impl Translations {
         self.of.get(&(packet.proto(), packet.ends()?)).copied()
     }
 
-    /// What stands for the ends of a packet that an ICMP error quotes.
+    /// The ends that stand for the flow of a packet that an ICMP error quotes.
     pub(super) fn key_of(&self, proto: Proto, ends: Ends) -> Option<Ends> {
         let (slot, reversed) = *self.of.get(&(proto, ends))?;
         Some(turned(self.flows.get(slot)?.key, reversed))
     }
 
-    /// Notes that a packet had the ends `from`, and then `to`. At most `most` flows are
-    /// remembered.
+    /// Notes that a packet had the ends `from`, and then `to`. The engine remembers at most `most`
+    /// flows.
     pub(super) fn learn(&mut self, proto: Proto, from: Ends, to: Ends, time: i64, most: usize) {
         match (self.at(proto, from), self.at(proto, to)) {
             (Some((one, _)), Some((other, _))) if one == other => {}
-            // One direction is translated in one step, and the other one in two.
+            // One direction is translated in one step, and the other direction in two.
             (Some((one, reversed)), None)
                 if self.insert(
                     one,
@@ -144,7 +144,7 @@ impl Translations {
             (None, Some((one, reversed)))
                 if self.insert(one, [to, from].map(|ends| turned(ends, reversed)), reversed) => {}
             (Some((one, reversed)), other) => {
-                // Ends that a later connection has.
+                // A later connection uses these ends.
                 if let Some((other, _)) = other {
                     self.forget(other);
                 }
@@ -168,7 +168,7 @@ impl Translations {
         self.forget_idle(time, most);
     }
 
-    /// Notes that a connection's first packet has these ends.
+    /// Notes that the first packet of a connection has these ends.
     pub(super) fn begins_with(&mut self, proto: Proto, ends: Ends) {
         if let Some((slot, reversed)) = self.at(proto, ends)
             && let Some(flow) = self.flows.get_mut(slot)
@@ -177,8 +177,7 @@ impl Translations {
         }
     }
 
-    /// Notes that an agent's table of connections, as read at a time, has what was learnt of
-    /// these ends.
+    /// Notes that an agent's conntrack table, as read at a time, has the translation of these ends.
     pub(super) fn told(&mut self, proto: Proto, ends: Ends, (agent, time): (usize, i64)) {
         let slot = self.at(proto, ends).map(|(slot, _)| slot);
         if let Some(flow) = slot.and_then(|slot| self.flows.get_mut(slot)) {
@@ -190,8 +189,8 @@ impl Translations {
         self.of.get(&(proto, ends)).copied()
     }
 
-    /// Whether nothing is known to follow on these ends, as the chain has them, in its
-    /// direction or the other one.
+    /// Whether these ends are the last ones of the chain. With `reversed`, whether they are the
+    /// first ones.
     fn is_last(&self, slot: u32, ends: Ends, reversed: bool) -> bool {
         let Some(flow) = self.flows.get(slot) else {
             return false;
@@ -223,7 +222,7 @@ impl Translations {
             .push_back((time.saturating_add(IDLE), slot, number));
     }
 
-    /// Adds ends behind the last of a chain, or in front of the first.
+    /// Adds ends after the last ends of a chain, or before the first ones.
     fn extend(&mut self, slot: u32, ends: Ends, in_front: bool, time: i64) {
         let Some(flow) = self.flows.get_mut(slot) else {
             return;
@@ -235,8 +234,8 @@ impl Translations {
         self.list(proto, ends, slot);
     }
 
-    /// Adds ends to a chain behind known ones, or in front of them, if they are on the way to
-    /// the next ones there: with one of the ends translated already. Whether they are.
+    /// Adds ends to a chain, next to known ones. They have to be on the way to the next ends there:
+    /// one end is translated already, the other is not. Returns whether they are.
     fn insert(&mut self, slot: u32, [known, new]: [Ends; 2], behind: bool) -> bool {
         let Some(flow) = self.flows.get_mut(slot) else {
             return false;
@@ -306,7 +305,7 @@ const fn turned(ends: Ends, reversed: bool) -> Ends {
     if reversed { ends.reversed() } else { ends }
 }
 
-/// Whether it is an ICMP error: its ends follow from those of the packet that it quotes.
+/// Whether a packet is an ICMP error. Its ends follow from those of the packet that it quotes.
 pub(super) fn is_error(packet: &Packet) -> bool {
     matches!(&packet.transport, Transport::Icmp(icmp) if icmp.quote.is_some())
 }
@@ -350,19 +349,19 @@ mod tests {
     #[test]
     fn a_chain_grows_at_either_end_and_keeps_its_key() {
         let mut translations = Translations::default();
-        // Seen of an answer first: what it becomes is what the question was.
+        // An answer showed the translation first, so the chain is in the answer's direction.
         translations.learn(TCP, ends(5, 1), ends(9, 1), 0, 8);
         translations.learn(TCP, ends(6, 4), ends(5, 1), 1, 8);
         let whole = [ends(6, 4), ends(5, 1), ends(9, 1)];
         assert_eq!(chain(&translations, ends(9, 1)), whole);
-        // The question's second translation, seen on its way.
+        // The second translation of a question, seen on its way.
         let (from, to) = (ends(6, 4).reversed(), ends(7, 4).reversed());
         translations.learn(TCP, from, to, 2, 8);
         assert_eq!(chain(&translations, ends(9, 1))[0], ends(7, 4));
         assert_eq!(translations.key_of(TCP, ends(9, 1)), Some(ends(5, 1)));
     }
 
-    /// To a node's port: both ends are rewritten in one step, and back in two.
+    /// A packet to a NodePort: both ends are rewritten in one step, and back in two.
     #[test]
     fn a_step_in_between_belongs_to_the_flow() {
         for back in [[ends(3, 4), ends(1, 4)], [ends(3, 4), ends(3, 2)]] {
@@ -373,10 +372,10 @@ mod tests {
             let all = [first, back[1], last];
             assert_eq!(chain(&translations, first), all);
             assert_eq!(translations.key_of(TCP, last), Some(first));
-            // The way on from there is known.
+            // The rest of the way is known already.
             translations.learn(TCP, back[1].reversed(), first.reversed(), 2, 8);
             assert_eq!(chain(&translations, last), all);
-            // What is no part of it leads elsewhere, as ever.
+            // Ends that are not between two known ones begin another flow.
             translations.learn(TCP, first, ends(1, 9), 3, 8);
             assert_eq!(translations.key_of(TCP, last), None);
         }

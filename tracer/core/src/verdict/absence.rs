@@ -1,6 +1,6 @@
 //! Verdicts that rest on absence: `lost`, and `left`.
 //!
-//! A packet is `lost` between two points only if the second point would have seen it: that point
+//! A packet is `lost` between two points only if the second point would have seen it. That point
 //! was observed all the time, it sees other packets, and no event of the two nodes was lost. A
 //! packet has `left` if its last hop goes out of an uplink towards a place without an agent.
 //! docs/decisions/absence.md has the reasons.
@@ -182,8 +182,8 @@ fn may_be_cut(case: &Case<'_>, step: &Step) -> bool {
         || (is_whole && !matches!(packet.transport, Transport::Tcp(_)) && begins_going_out())
 }
 
-/// `lost`: not seen where the packet had to be seen next, although that point is observed, its
-/// agent lives, and no event of the two nodes was lost.
+/// `lost`: the next point, which the packet had to pass, did not see it. That point is observed,
+/// its agent lives, and no event of the two nodes was lost.
 pub(super) fn lost(
     case: &Case<'_>,
     fates: &Fates<'_>,

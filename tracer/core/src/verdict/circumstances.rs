@@ -33,8 +33,8 @@ pub trait Circumstances {
     /// A node whose agent was gone, or out of reach, at some time between `from` and `to`.
     fn agent_gone(&self, from: i64, to: i64) -> Option<usize>;
 
-    /// Whether, at some time between `from` and `to`, not all streams sampled the same packets: a
-    /// packet that one stream shows may have passed the others unseen.
+    /// Whether, at some time between `from` and `to`, not all streams sampled the same packets. A
+    /// packet that one stream shows may then have passed the others unseen.
     fn uneven(&self, from: i64, to: i64) -> bool;
 
     /// Whether packets were sampled at some time since `from`: the answer to a question in the
@@ -44,8 +44,8 @@ pub trait Circumstances {
     /// How long to wait for a packet's next hop.
     fn hold(&self) -> Duration;
 
-    /// How many packets of any kind a point has seen since the start, by its agent's report after
-    /// `last`; `None` if there was no report since.
+    /// Number of packets of any kind that a point has seen since the start. `None` if its agent has
+    /// sent no report after `last`.
     fn packets(&self, node: usize, point: usize, last: i64) -> Option<u64>;
 
     /// Which of a node's counters rose between `from` and now, as far as known.
@@ -59,8 +59,8 @@ pub trait Circumstances {
     /// MAC) came in at node `to`.
     fn came_in(&self, step: &Step, to: usize) -> bool;
 
-    /// What the packets that vanish between the uplinks of two nodes have in common, if this
-    /// packet, of this sort and of `len` bytes, is one of them.
+    /// What the packets that vanish between the uplinks of two nodes have in common. `None` if this
+    /// packet, of this sort and of `len` bytes, is none of them.
     fn pattern(&self, from: usize, to: usize, sort: &Sort, len: u32) -> Option<Pattern>;
 }
 

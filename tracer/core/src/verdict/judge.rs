@@ -1,10 +1,10 @@
 //! The verdict on a journey.
 //!
-//! Sightings decide first: the packet was seen at its destination, a kernel freed it and gave a
-//! reason, its receiver refused it, or it was seen leaving for a place without an agent. Absence
-//! decides only where the packet had to be seen. There, both ends of the leg are watched, their
-//! agents confirm that afterwards, and no event was lost ([`super::unseen`]). Every other packet
-//! is `unknown`, and the evidence has the last sighting.
+//! Sightings decide first: the packet was seen at its destination, or it was seen leaving for a
+//! place without an agent. Drops and refusals are sightings, too. Absence decides only where the
+//! packet had to be seen. There, both ends of the leg are watched, their agents confirm that
+//! afterwards, and no event was lost ([`super::unseen`]). Every other packet is `unknown`, and the
+//! evidence has the last sighting.
 
 use super::{
     Circumstances, Confidence, Evidence, Kind, Outcome, Parts, Verdict, Waits, Where,

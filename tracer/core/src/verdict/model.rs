@@ -33,8 +33,9 @@ impl Verdict {
             && matches!(self.cause, Some(Cause::BeforeStart | Cause::StillOpen))
     }
 
-    /// Whether this is a problem. Not a problem are packets that arrived, packets that left for a
-    /// place without an agent, and packets that the follow's start or end cut off.
+    /// Whether this is a problem. Packets that arrived are not, nor are packets that left for a
+    /// place without an agent. Packets that the follow's start or end cut off are no problem
+    /// either.
     #[must_use]
     pub fn is_problem(&self) -> bool {
         match self.kind {

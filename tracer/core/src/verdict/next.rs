@@ -1,5 +1,5 @@
-//! Where the rest of a journey had to be seen next: at the other node's uplink, behind an opaque
-//! tunnel, at the pod's port of a bridge, or at tc behind XDP.
+//! The next point where the rest of a journey had to be seen. This is the other node's uplink, the
+//! other end of an opaque tunnel, the pod's bridge port, or tc behind XDP.
 
 use super::{
     Circumstances, LegKind,

@@ -1,4 +1,4 @@
-//! How a journey begins, and what it has to do with others.
+//! How a journey begins, and which other journeys it answers, refuses or repeats.
 
 use std::net::IpAddr;
 
@@ -19,8 +19,8 @@ use crate::{
 };
 
 impl Engine {
-    /// Begins a journey with the part of a packet that no other claims. `hop`:
-    /// where it was seen first, if it was not freed there.
+    /// Begins a journey with a part of a packet that no other journey has. `hop`: the first
+    /// sighting, unless a drop is the first event.
     pub(super) fn begin(
         &mut self,
         scene: &Scene,
@@ -84,8 +84,8 @@ impl Engine {
         id
     }
 
-    /// Whether no other transmission of a SYN or FIN can have come before: the
-    /// packet that it answers was seen, or all that was sent before.
+    /// Whether no other transmission of this SYN or FIN can have come before. For a SYN-ACK, the
+    /// SYN was seen. For a FIN, everything that was sent before was seen.
     fn is_first_of_its_kind(&self, packet: &Packet, answers: Option<Id>) -> bool {
         match &packet.transport {
             Transport::Tcp(tcp) if tcp.flags.has(Flags::SYN) => answers.is_some(),
@@ -96,8 +96,9 @@ impl Engine {
         }
     }
 
-    /// Whether a new journey asks what every receiver answers, and which one it
-    /// answers or refuses; notes it there. `src`: the source that it was seen with.
+    /// Whether a new journey asks a question that every receiver answers, and which journey it
+    /// answers or refuses. Notes the answer or refusal there. `src`: the source address of the
+    /// first sighting.
     fn exchange(
         &mut self,
         id: Id,
@@ -127,7 +128,7 @@ impl Engine {
             return (false, refused);
         }
         match part(packet) {
-            // A fragment asks nothing before the others are there.
+            // A receiver answers only after all fragments have come.
             Some(Part::Asks(question)) => (
                 question.is_due_an_answer() && packet.fragment.is_none(),
                 None,
@@ -150,8 +151,8 @@ impl Engine {
         }
     }
 
-    /// Notes an answer with all that ask this question, because it is not known
-    /// which of them it answers, and returns the one that it does, or may.
+    /// Notes an answer with all journeys that ask its question, because several may. Returns the
+    /// journey that it answers, or probably answers.
     pub(super) fn answer(
         &mut self,
         id: Id,
@@ -188,7 +189,7 @@ impl Engine {
         told.or(askers.last().copied())
     }
 
-    /// When a question was seen first, on each node.
+    /// Index of each node that saw a question, and the time of its first sighting there.
     pub(super) fn asked_at(&self, question: Option<Id>) -> SmallVec<[(usize, i64); 2]> {
         let mut asked: SmallVec<[(usize, i64); 2]> = SmallVec::new();
         let track = question.and_then(|id| self.memory.get(id));
@@ -201,8 +202,8 @@ impl Engine {
         asked
     }
 
-    /// The first journey that asks DNS the same in the same words: resolvers send a question
-    /// again to which they hear nothing.
+    /// The first journey with the same DNS question in the same bytes. Resolvers repeat a question
+    /// to which no answer came.
     fn same_question(&self, packet: &Packet) -> Option<u64> {
         packet.dns()?;
         let Some(Part::Asks(question)) = part(packet) else {
@@ -215,7 +216,7 @@ impl Engine {
         is_same.then_some(first.unwrap_or(track.number))
     }
 
-    /// Notes with those that ask a question that its answer is somebody else's.
+    /// Notes an impostor with the journeys that ask a question, if its answer came from one.
     fn note_impostor(
         &mut self,
         scene: &Scene,
@@ -247,7 +248,8 @@ impl Engine {
         }
     }
 
-    /// Notes with the packets that this one answers or acknowledges that a proxy sent it.
+    /// If a proxy sent the packet, notes that with the packets that this one answers or
+    /// acknowledges.
     fn note_stand_in(
         &mut self,
         scene: &Scene,
@@ -255,11 +257,11 @@ impl Engine {
         hop: &Hop,
         packet: &Packet,
     ) {
-        // A node that reassembles a datagram sends other fragments than came in.
+        // A node that reassembles a datagram may send it on in other fragments.
         if hop.packet.fragment.is_some() {
             return;
         }
-        // Nearly every packet comes in at an interface first.
+        // Nearly every packet is first seen coming in at an interface, so this check comes first.
         let Some(stand_in) = stand_in(scene, (node, time), hop, packet.src) else {
             return;
         };
@@ -275,7 +277,7 @@ impl Engine {
         if asked.is_none() && acks.is_none() {
             return;
         }
-        // A translated packet may have come in with ends that are not watched.
+        // A translated packet may have come in with ends that no agent watches.
         if self.translations.way(packet).is_some() || self.came_in(scene, node, hop) {
             return;
         }
@@ -290,8 +292,8 @@ impl Engine {
         }
     }
 
-    /// Whether a hop's sk_buff came in before with the same ends: a rule has changed the packet
-    /// since, so that it looks like another one.
+    /// Whether a hop's sk_buff came in before with the same ends. Then a rule has changed the
+    /// packet since, so that it looks like another packet.
     fn came_in(&self, scene: &Scene, node: usize, hop: &Hop) -> bool {
         let owner = self.memory.owner(node, hop.skb);
         let last = owner.and_then(|id| self.memory.last_ends(id, node));
@@ -301,32 +303,32 @@ impl Engine {
         })
     }
 
-    /// Whether earlier packets ask what this one does, which is noted there, and
-    /// what has answered them.
+    /// Whether earlier packets ask the same question, and the answer that they got. Notes with the
+    /// last of them that the question was asked again.
     fn asked_before(&mut self, scene: &Scene, packet: &Packet) -> (bool, Option<Id>) {
         let Some(Part::Asks(question)) = part(packet) else {
             return (false, None);
         };
-        // Those before the last one know it.
+        // The packets before the last one have noted this already.
         let last = self.memory.askers(&question).last().copied();
         let Some(track) = last.and_then(|asker| self.memory.get_mut(asker)) else {
             return (false, None);
         };
         let answer = track.answer();
         let told = answer.is_some_and(|(_, told)| told);
-        // Where clocks differ, an earlier answer may be to this one.
+        // If clocks differ, an answer that looks earlier may be to this packet.
         let doubtful = answer.is_none() || (!told && !scene.is_one_clock());
         track.asked_again |= track.is_open && doubtful;
         let answer = answer.map(|(id, _)| id);
         (true, answer.filter(|_| question.is_asked_once()))
     }
 
-    /// The journey of the packet that an error quotes, and whether there are
-    /// others that look the same to it.
+    /// The journey of the packet that an error quotes, and whether other journeys look the same in
+    /// the quote.
     ///
-    /// Of those, the first that has come to where the error comes from and is
-    /// not known to have gone on; else, as a host answers at once what has
-    /// arrived, the last there.
+    /// The error comes from a node. The first journey that came to that node, and is not known to
+    /// have gone on, is preferred. Otherwise it is the last journey there, because a host answers
+    /// at once.
     fn refused(&self, node: usize, quote: &Quote) -> (Option<Id>, bool) {
         let proto = Proto::Ip(quote.proto);
         let key = self.translations.key_of(proto, quote.ends());
@@ -351,7 +353,7 @@ impl Engine {
     }
 
     fn refuse(&mut self, refused: Option<Id>, refusal: Refusal, time: i64) {
-        // What belongs to it follows, as the drop follows its ICMP error.
+        // Keeps the journey open for events that follow, such as the drop after its ICMP error.
         let track = refused.and_then(|id| self.memory.get_mut(id));
         if let Some(track) = track {
             track.last = track.last.max(time);

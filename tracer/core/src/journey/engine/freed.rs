@@ -1,4 +1,4 @@
-//! Whose packet it was that a kernel freed.
+//! Finds the journey of a packet that a kernel freed.
 
 use std::net::IpAddr;
 
@@ -15,12 +15,12 @@ use crate::{
     model::{Freed, Packet, Role},
 };
 
-/// What a node's own namespace is called.
+/// The agents' name of a node's own network namespace.
 const HOST: &str = "host";
 
 impl Engine {
-    /// Takes a packet that agent `node` saw freed at `time`, Unix time, ns.
-    /// Time passes first, as in [`Engine::push`].
+    /// Adds a packet that agent `node` saw freed at `time`, Unix time, ns. The engine's time passes
+    /// first, as in [`Engine::push`].
     pub fn push_freed(
         &mut self,
         scene: &Scene,
@@ -75,7 +75,7 @@ impl Engine {
             }
             rest = left;
         }
-        // What was reassembled from fragments is dropped with all of them.
+        // If a reassembled datagram is dropped, all its fragments are.
         if !joined && !late {
             for id in self.reassembled(scene, of, &keyed) {
                 let track = self.memory.get_mut(id).expect("an indexed track exists");
@@ -104,9 +104,9 @@ impl Engine {
         }
     }
 
-    /// The journeys that it may have been part of, likeliest first: the one
-    /// that was last seen in this sk_buff, then those last seen on this node,
-    /// open ones, those not known to be dropped, and each in order.
+    /// The journeys that the freed packet may belong to, likeliest first. The journey that was last
+    /// seen in this sk_buff comes first. Then follow journeys last seen on this node, open
+    /// journeys, and journeys not known to be dropped, each in order of their numbers.
     fn owners_of(
         &mut self,
         scene: &Scene,
@@ -122,8 +122,8 @@ impl Engine {
             let part = track.range.intersection(range)?;
             let owns = owner == Some(*id);
             let last = track.last_node() == Some(node);
-            // Where the kernel does not tell whose namespace it was in, all
-            // agents on that kernel tell of it.
+            // If the kernel does not tell the namespace of the drop, all agents on that kernel
+            // report it.
             let told = freed.netns.is_some() || (owns && track.is_on(scene, node));
             let reported = !track.is_open;
             (track.stamp() == stamp && told)
@@ -131,7 +131,7 @@ impl Engine {
         };
         let mut ranked: Vec<_> = candidates.iter().filter_map(rank).collect();
         ranked.sort_unstable();
-        // Identical packets on this node, of which none was in this sk_buff.
+        // These are identical packets on this node, none of which was in this sk_buff.
         let alike: Vec<Id> = ranked
             .iter()
             .filter(|(other, away, reported, gone, _)| *other && !away && !reported && !gone)
@@ -153,14 +153,13 @@ impl Engine {
 /// A journey that a freed packet may have been part of.
 struct Owner {
     id: Id,
-    /// Whether this sk_buff was its last.
+    /// Whether the freed packet was in the sk_buff that this journey was last seen in.
     same_buffer: bool,
 }
 
-/// Whether what was freed may have been a copy, of which others are still on
-/// their way: it was where neither of its ends is, at an interface or in a
-/// namespace of somebody else, or on a node that it does not concern. Bridges and
-/// switches flood; mirrors copy.
+/// Whether the freed packet may have been a copy, while others are still on their way. Bridges and
+/// switches flood; mirrors copy. A copy is freed where neither end is: at another pod's interface,
+/// in another pod's namespace, or on another node.
 fn may_be_copy(scene: &Scene, (node, time): (usize, i64), freed: &Freed, packet: &Packet) -> bool {
     let ends = [packet.src, packet.dst];
     let netns = freed.netns.as_deref().unwrap_or(HOST);
@@ -180,18 +179,17 @@ fn may_be_copy(scene: &Scene, (node, time): (usize, i64), freed: &Freed, packet:
         return false;
     };
     let mut known = scene.nodes.on_host(node, device);
-    // An interface that is not observed may be the bridge port of somebody else.
+    // An interface that is not observed may be another pod's bridge port.
     known.all(|point| {
         let leads_to = |end: &IpAddr| point.addresses.contains(end);
         point.role == Role::Veth && !ends.iter().any(leads_to)
     })
 }
 
-/// Whether a packet that was freed and never seen was on its way out, before
-/// the first observation point: at a device, or still with its sender's
-/// socket. What dies at a receiving socket, or after it had waited for the
-/// other fragments (30 s and more), was seen before, if perhaps too long ago to
-/// be remembered.
+/// Whether a freed packet that no hop saw was on its way out, before the first observation point.
+/// Then it was at a device, or still at its sender's socket. A packet that was freed at a receiving
+/// socket was seen before. So was a packet that waited for its other fragments (30 s and more),
+/// perhaps too long ago to be remembered.
 fn begins(scene: &Scene, (node, time): (usize, i64), freed: &Freed, judgement: Judgement) -> bool {
     let way_out = match freed.scope {
         Some(Scope::Device) => true,

@@ -1,44 +1,41 @@
 //! The engine that joins hops to journeys.
 //!
-//! **The problem.** A packet is seen at a dozen points, on two nodes, in
-//! pieces or merged with others, and nothing on the wire says "I am the same
-//! as that one".
+//! **The problem.** A dozen points on two nodes see a packet, in pieces or merged with others.
+//! Nothing on the wire says which hops belong to one packet.
 //!
-//! **Identity.** Within a node the sk_buff's address, for as long as the
-//! content agrees: it survives encapsulation, and breaks at segmentation,
-//! merging and cloning. Everywhere else the content alone: what no hop
-//! changes of the innermost packet ([`Content`](super::content::Content)). TCP
-//! data is a byte range, because one super-packet that leaves may arrive as many
-//! segments and the other way round; its timestamp tells a retransmission from
-//! the first transmission.
+//! **Identity.** Within a node, the sk_buff's address identifies a packet as long as the content
+//! agrees. The address survives encapsulation, and changes at segmentation, merging and cloning.
+//! Everywhere else, only the content identifies a packet: the fields of the innermost packet that
+//! no hop changes ([`Content`](super::content::Content)). TCP data is a byte range, because one
+//! super-packet may arrive as many segments, or many segments as one. The TCP timestamp tells a
+//! retransmission from the first transmission.
 //!
-//! **Steps.** A hop joins (1) the journey last seen in this sk_buff, (2) the
-//! oldest one of the same content that this point has not seen, open ones
-//! first, and those that no kernel has dropped; (3) the journeys of the fragments that its
-//! datagram was reassembled from; or (4) begins its own. Hops should come in order of time;
-//! one that comes late still finds its journey, only identical packets may then be paired
+//! **Steps.** A hop joins (1) the journey last seen in this sk_buff. Otherwise it joins (2) the
+//! oldest journey with the same content that this point has not seen. Open journeys, and journeys
+//! that no kernel has dropped, are preferred. Otherwise it joins (3) the journeys of the fragments
+//! that its datagram was reassembled from, or (4) begins a journey of its own. Hops should come in
+//! order of time. A late hop still finds its journey, but identical packets may then be paired
 //! wrongly.
 //!
-//! **Translation.** Where NAT gives a packet other ends, the sk_buff carries it over, and
-//! what was seen there holds for its flow ([`translation`](super::translation)): all hops
-//! are looked for under the ends that stand for it.
+//! **Translation.** If NAT gives a packet other ends, the sk_buff carries its identity over the
+//! translation. The translation then holds for the whole flow
+//! ([`translation`](super::translation)): all hops are looked up under the ends that stand for the
+//! flow.
 //!
-//! **Drops.** A freed packet is found by the same identity: the journey last
-//! seen in its sk_buff, else one of the same content, those last seen on the
-//! drop's node first. Where the kernel does not tell whose namespace it was,
-//! only the sk_buff counts, and only on the node of the last hop. A loss of a
-//! packet that was never seen begins a journey if it was lost on its way out:
-//! before the first observation point.
+//! **Drops.** A freed packet is found by the same identity. It belongs to the journey last seen in
+//! its sk_buff, else to one with the same content, first those last seen on the drop's node. If the
+//! kernel does not tell the drop's namespace, only the sk_buff counts, and only on the node of the
+//! last hop. A loss that no hop saw begins a journey if the packet was on its way out, before the
+//! first observation point.
 //!
-//! **End.** A journey is finished shortly after what became of all of it is
-//! known: it was seen at the last point before its destination, dropped, or
-//! refused; a question also waits for its answer. Else it is finished when
-//! nothing was heard of it for the hold time. It is remembered for a while
-//! after, so that late hops and copies are not taken for packets of their own.
+//! **End.** A journey is closed shortly after its fate is known: it was seen at the last point
+//! before its destination, dropped, or refused. A question also waits for its answer. Otherwise the
+//! journey is closed after the hold time without an event. The engine remembers closed journeys for
+//! a while, so that late hops and copies do not begin journeys of their own.
 //!
-//! **What stays uncertain.** Identical packets, which are paired in order and
-//! marked ambiguous. TCP data in very many pieces: how many are compared has a bound,
-//! and what may have been overlooked is given up.
+//! **What stays uncertain.** Identical packets are paired in order and marked ambiguous. For TCP
+//! data in very many pieces, the number of comparisons is bounded; journeys that may have been
+//! overlooked are given up.
 
 mod begin;
 mod freed;
@@ -64,13 +61,13 @@ use super::{
 };
 use crate::model::{Hop, Packet};
 
-/// How the engine is to behave.
+/// Limits of the engine's time and memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Silence after which a journey is closed, ns. For as long again, a
-    /// reported one is remembered.
+    /// Time without an event after which a journey is closed, ns. A reported journey is remembered
+    /// for the same time again.
     pub hold: i64,
-    /// Journeys that may be open at once, and that are remembered at most.
+    /// Maximum number of open journeys, and of remembered ones.
     pub open: usize,
 }
 
@@ -83,20 +80,20 @@ impl Default for Limits {
     }
 }
 
-/// Where hops went.
+/// What became of hops and drops.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Joined {
     /// Hops that are part of a journey that was open.
     pub joined: u64,
-    /// Hops of a journey that had been reported.
+    /// Hops of a journey that had already been reported.
     pub late: u64,
-    /// Journeys given up, see [`Closed::Evicted`].
+    /// Journeys that were given up, see [`Closed::Evicted`].
     pub evicted: u64,
     /// Freed packets that are part of a journey that was open.
     pub drops_joined: u64,
-    /// Those of a journey that had been reported.
+    /// Freed packets of a journey that had already been reported.
     pub drops_late: u64,
-    /// Those of no journey that is known: they decide nothing.
+    /// Freed packets of no known journey. These decide nothing.
     pub drops_alone: u64,
 }
 
@@ -107,12 +104,12 @@ pub struct Engine {
     next: u64,
     memory: Memory,
     translations: Translations,
-    /// The slots of open tracks, each by its number and a time not later than when it is
-    /// to be closed.
+    /// The slots of open tracks. Each key is a time, not later than the time when the track is due,
+    /// and the track's number.
     open: BTreeMap<(i64, u64), u32>,
-    /// Reported tracks, by when they are to be forgotten.
+    /// Reported tracks, by the time when they are forgotten.
     reported: BinaryHeap<Reverse<(i64, Id)>>,
-    /// Before this, nothing of that is to be done.
+    /// Before this time, no track is due, neither to be closed nor to be forgotten.
     idle_until: i64,
     finished: VecDeque<Box<Journey>>,
     counts: Joined,
@@ -135,38 +132,38 @@ impl Engine {
         }
     }
 
-    /// Where hops went so far.
+    /// What became of all hops and drops so far.
     #[must_use]
     pub const fn counts(&self) -> Joined {
         self.counts
     }
 
-    /// Journeys that are open.
+    /// Number of open journeys.
     #[must_use]
     pub fn open(&self) -> usize {
         self.open.len()
     }
 
-    /// About how many bytes a clone takes.
+    /// Approximate memory of a clone, in bytes.
     #[must_use]
     pub fn weight(&self) -> usize {
-        /// A journey with its steps.
+        /// Bytes of a journey with its steps.
         const JOURNEY: usize = 2 << 10;
 
         let finished = self.finished.len() * JOURNEY;
         self.memory.weight(self.open.len()) + self.translations.weight() + finished
     }
 
-    /// Whether nothing is remembered of any hop.
+    /// Whether the engine remembers no hop.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.memory.is_empty()
     }
 
-    /// Takes a hop that agent `node` saw at `time`, Unix time, ns.
+    /// Adds a hop that agent `node` saw at `time`, Unix time, ns.
     ///
-    /// Time passes first, so that it makes no difference when else it is let
-    /// pass.
+    /// The engine's time passes first, so that extra calls of [`Engine::advance`] make no
+    /// difference.
     pub fn push(&mut self, scene: &Scene, node: usize, time: i64, hop: &Hop) {
         self.advance(scene, time);
         let packet = self.under_key(&hop.packet, time);
@@ -189,8 +186,8 @@ impl Engine {
         self.keep_within_limits(scene);
     }
 
-    /// The track that has all of a hop: that was in its sk_buff before, and is open at
-    /// its point. It would be the likeliest of all.
+    /// The track that was in the hop's sk_buff before, covers the whole hop, and is open at its
+    /// point. No other track can be likelier.
     fn same_again(
         &mut self,
         scene: &Scene,
@@ -203,9 +200,9 @@ impl Engine {
         Some((id, range))
     }
 
-    /// Gives the hop's range to tracks, or to new ones. Returns whether any
-    /// of it went to a journey that was not reported yet. `packet`: the hop's, as it is
-    /// looked for.
+    /// Adds the hop's range to tracks, or to new ones. Returns whether a journey that was not
+    /// reported yet got any of it. `packet`: the hop's packet, under the ends that its tracks are
+    /// found by.
     fn push_range(
         &mut self,
         scene: &Scene,
@@ -216,17 +213,17 @@ impl Engine {
     ) -> bool {
         let stamp = stamp(&hop.packet);
         let owner = self.memory.owner(node, hop.skb);
-        // Of identical packets, the one that was in this sk_buff; then open
-        // ones before reported ones, those that are still there before those
-        // that were dropped, and each in order.
+        // Of identical packets, the one in this sk_buff comes first. Then open ones come before
+        // reported ones, and ones that were not dropped before dropped ones, each in order of their
+        // numbers.
         let mut ranked: SmallVec<[Rank; 4]> = candidates
             .iter()
             .filter_map(|id| {
                 let track = self.memory.get(*id)?;
                 let part = track.open_at(&scene.nodes, node, hop, range)?;
                 let other = owner != Some(*id);
-                // What was dropped, or silent for so long, does not go on: this
-                // is another packet that looks the same.
+                // A packet that was dropped, or silent for the hold time, does not go on. The hop
+                // is of another packet that looks the same.
                 let over = !track.is_open
                     && (!track.is_there(part)
                         || time > track.last.saturating_add(self.limits.hold));
@@ -258,8 +255,8 @@ impl Engine {
             }
             rest = left;
         }
-        // Where clocks differ, one may have been seen to arrive before it was seen
-        // to leave, and have been taken for the one before.
+        // If clocks differ, a packet may seem to arrive before it was sent. Its hop may then have
+        // joined the packet before.
         let alike =
             !candidates.is_empty() && hop.packet.stream_data().is_none() && !scene.is_one_clock();
         for part in rest {
@@ -273,8 +270,7 @@ impl Engine {
         joined
     }
 
-    /// Packets that could each be this one, and of which none was in its
-    /// sk_buff, cannot be told apart.
+    /// Marks packets as ambiguous if each of them may be this one, and none was in its sk_buff.
     fn mark_ambiguous(&mut self, ranked: &[Rank], range: Range) {
         let Some(first) = ranked.first().filter(|rank| rank.other && !rank.reported) else {
             return;
@@ -298,7 +294,7 @@ impl Engine {
         self.mark_all_ambiguous(&rivals);
     }
 
-    /// Marks journeys that nothing distinguishes, as far as they were not reported yet.
+    /// Marks journeys that look the same as ambiguous, if they were not reported yet.
     fn mark_all_ambiguous(&mut self, ids: &[Id]) {
         for id in ids {
             if let Some(track) = self.memory.get_mut(*id) {
@@ -307,7 +303,7 @@ impl Engine {
         }
     }
 
-    /// Adds a hop's share to a track. Returns whether it was open.
+    /// Adds a hop's share to a track. Returns whether the track was open.
     fn add(
         &mut self,
         scene: &Scene,
@@ -318,7 +314,7 @@ impl Engine {
     ) -> bool {
         let was_open = self.memory.add(id, (node, time), hop, share);
         self.read_dns(id, time, hop);
-        // Anything else only puts it off.
+        // Other hops only make the track due later.
         if was_open
             && arrives(scene, (node, time), hop)
             && let Some(track) = self.memory.get_mut(id)
@@ -332,27 +328,27 @@ impl Engine {
         was_open
     }
 
-    /// The next of the journeys that are finished, in the order in which they did.
+    /// The next finished journey, in the order in which journeys were closed.
     pub fn next_finished(&mut self) -> Option<Box<Journey>> {
         self.finished.pop_front()
     }
 
-    /// Takes lists of steps that nobody needs any more, for journeys to come.
+    /// Takes lists of steps that are no longer needed, to use them for further journeys.
     pub(crate) fn reuse(&mut self, steps: impl Iterator<Item = Vec<Step>>) {
         self.memory.reuse(steps);
     }
 }
 
-/// How likely it is that a hop belongs to a track: the least is the likeliest.
+/// How likely it is that a hop belongs to a track. The smallest rank is the likeliest.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
-    /// Another one was in this sk_buff last.
+    /// Whether another track was last in this sk_buff.
     other: bool,
     reported: bool,
-    /// What became of it is known.
+    /// Whether the track's fate is known.
     gone: bool,
     id: Id,
 }
 
-/// What is left of a packet's range: usually all of it, or nothing.
+/// The rest of a packet's range: usually all of it, or nothing.
 type Parts = SmallVec<[Range; 2]>;

@@ -1,8 +1,8 @@
-//! When journeys are finished, and when they are forgotten.
+//! When journeys are closed, and when they are forgotten.
 //!
-//! A journey is put off with every hop. That changes its place among the
-//! others only when its turn comes, so that a hop costs nothing there: it
-//! stands by a time that is never later than the right one.
+//! Each hop makes a journey due later. To move the journey in the queue for each hop would cost too
+//! much. So its place in the queue is a time that is never too late, and is corrected when its turn
+//! comes.
 
 use std::cmp::Reverse;
 
@@ -15,8 +15,8 @@ use crate::journey::{
 };
 
 impl Engine {
-    /// Lets time pass: closes what is due by `now` (Unix time, ns), and
-    /// forgets what was reported long ago, each at its time.
+    /// Lets time pass until `now` (Unix time, ns). Closes journeys that are due, and forgets
+    /// reported ones, each at its time.
     pub fn advance(&mut self, scene: &Scene, now: i64) {
         if now < self.idle_until {
             return;
@@ -46,15 +46,14 @@ impl Engine {
         self.idle_until = open.min(reported);
     }
 
-    /// Closes everything.
+    /// Closes all journeys, at the end of the follow.
     pub fn end(&mut self, scene: &Scene) {
         while let Some((_, id)) = self.first_due(i64::MAX) {
             self.close(scene, id, Closed::End);
         }
     }
 
-    /// The open track that is to be closed first, and when, if that is by
-    /// `now`.
+    /// The open track that is due first, and when, if it is due by `now`.
     fn first_due(&mut self, now: i64) -> Option<(i64, Id)> {
         loop {
             let (&(at, number), &slot) = self.open.first_key_value()?;
@@ -73,7 +72,7 @@ impl Engine {
         }
     }
 
-    /// Waits so much longer for each packet's next hop, ns.
+    /// Lengthens the hold time by `more` ns.
     pub(crate) fn wait_longer(&mut self, more: i64) {
         self.limits.hold = self.limits.hold.saturating_add(more);
     }
@@ -83,7 +82,7 @@ impl Engine {
             let Some((_, first)) = self.first_due(i64::MAX) else {
                 break;
             };
-            // What is known of it needs no more memory.
+            // If the journey's fate is known, closing it early loses nothing.
             let why = match self.memory.get(first).map(Track::why) {
                 Some(Closed::Known) => Closed::Known,
                 _ => {
@@ -95,7 +94,7 @@ impl Engine {
         }
     }
 
-    /// Notes when a track that has begun is to be closed.
+    /// Puts a new track in the queue.
     pub(super) fn schedule(&mut self, id: Id) {
         let Some(track) = self.memory.get_mut(id) else {
             return;
@@ -106,7 +105,7 @@ impl Engine {
         self.idle_until = self.idle_until.min(due);
     }
 
-    /// Notes that a track may have to be closed earlier than it was to be.
+    /// Moves a track forward in the queue, if it is due earlier now.
     pub(super) fn reschedule(&mut self, id: Id) {
         let Some(track) = self.memory.get_mut(id) else {
             return;
@@ -123,7 +122,7 @@ impl Engine {
         }
     }
 
-    /// Reports a journey, and remembers its track.
+    /// Reports a journey, and keeps its track for a while.
     fn close(&mut self, scene: &Scene, id: Id, why: Closed) {
         let way = self.memory.get(id);
         let way = way.and_then(|track| self.translations.way(&track.packet));
@@ -148,7 +147,7 @@ impl Engine {
         journey.closed = why;
         journey.drops.sort_by_key(|drop| drop.time);
         journey.translated = way.filter(|way| holds_for(&journey, way)).map(Box::new);
-        // A translated packet may have been answered with ends that are not watched.
+        // The answer to a translated packet may have ends that no agent watches.
         if journey.translated.is_some() {
             journey.stand_in = None;
         }
@@ -172,8 +171,8 @@ impl Engine {
     }
 }
 
-/// Whether the translation that is known of a journey's flow holds for it. A SYN may open
-/// another connection between the same ends, which is translated anew: conntrack then has a new
+/// Whether the known translation of a journey's flow holds for this journey. A SYN may open another
+/// connection between the same ends, which conntrack translates anew. Then conntrack has a new
 /// entry, which an agent can only read after it saw the SYN.
 fn holds_for(journey: &Journey, way: &Translated) -> bool {
     let is_read_after = |step: &Step| {

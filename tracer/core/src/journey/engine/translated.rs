@@ -15,16 +15,15 @@ use crate::{
     model::{Direction, Ends, Flags, Freed, Hop, Packet, Point, Role, Translation, Transport},
 };
 
-/// How long an sk_buff may have been with nobody who watches, ns, so that a packet with so
-/// little in it that others may have the same is still taken for the one before.
+/// Longest time, in ns, between two sightings of an sk_buff whose packet is like many others. After
+/// that, the sk_buff may hold another packet.
 const SHORT: i64 = 50_000_000;
 
-/// The same for a datagram of which a translation has changed both ends.
+/// The same, for a datagram whose both ends a translation has changed.
 const SHORTER: i64 = 10_000_000;
 
 impl Engine {
-    /// Takes an entry of the table of connections of an agent's node, read at `time`, Unix
-    /// time, ns.
+    /// Adds an entry of the conntrack table of an agent's node, read at `time`: Unix time, ns.
     pub fn learn(&mut self, (agent, time): (usize, i64), translation: &Translation) {
         let Translation {
             time: _,
@@ -38,7 +37,7 @@ impl Engine {
         self.translations.begins_with(proto, from);
     }
 
-    /// A packet under the ends that stand for its flow.
+    /// A packet with the ends that stand for its flow.
     pub(super) fn under_key<'a>(&mut self, packet: &'a Packet, time: i64) -> Cow<'a, Packet> {
         match self.translations.known(packet, time) {
             Some(Known { key, .. }) if packet.ends() != Some(key) => {
@@ -48,9 +47,9 @@ impl Engine {
         }
     }
 
-    /// What a hop covers, the tracks that it could belong to, and its packet as they have
-    /// it. A packet that was on its way when the translation of its flow was first seen is
-    /// found under its own ends.
+    /// The range that a hop covers, the tracks that it may belong to, and its packet as these
+    /// tracks have it. A packet that was already on its way when the translation of its flow was
+    /// first seen is found under its own ends.
     pub(super) fn candidates<'a>(
         &mut self,
         packet: Cow<'a, Packet>,
@@ -74,8 +73,8 @@ impl Engine {
         (packet, range, found)
     }
 
-    /// The track that was last in a hop's sk_buff, if a translation has given its packet
-    /// the hop's ends; notes which.
+    /// The track that was last in a hop's sk_buff, if a translation has given its packet the hop's
+    /// ends. Notes that translation.
     pub(super) fn over_translation(
         &mut self,
         scene: &Scene,
@@ -97,8 +96,8 @@ impl Engine {
         Some((id, range))
     }
 
-    /// The track that was last in the sk_buff of a freed packet, if a translation has given
-    /// that other ends than any hop had.
+    /// The track that was last in the sk_buff of a freed packet, if a translation has given the
+    /// packet ends that no hop had.
     pub(super) fn freed_behind_translation(
         &mut self,
         (node, time): (usize, i64),
@@ -113,20 +112,21 @@ impl Engine {
         Some((id, range))
     }
 
-    /// What an sk_buff was seen as before, if a translation may have made `packet` of that.
+    /// The last sighting of an sk_buff, if a translation may have made `packet` of the packet in
+    /// it.
     fn before(&self, (node, time): (usize, i64), skb: u64, packet: &Packet) -> Option<Before> {
         let to = packet.ends()?;
         let id = self.memory.owner(node, skb)?;
         let track = self.memory.get(id).filter(|track| track.is_open)?;
         let (at, ends) = self.memory.last_ends(id, node)?;
         let since = time.saturating_sub(track.last);
-        // Ends are compared first: those of most packets are what they were.
+        // The ends are compared first, because most packets keep their ends.
         let rewritten = || {
             may_rewrite_both(&ends, &to, packet, since)
                 && track.packet.payload_hash == packet.payload_hash
-                // The node has forwarded it.
+                // The node has forwarded the packet.
                 && track.last_ttl(node) == packet.ttl.checked_add(1)
-                // Its answer may have the same payload, and be in the same memory.
+                // The packet's answer may have the same payload, and be in the same memory.
                 && !self.memory.had_ends(id, &to.reversed())
         };
         let is_translated = (may_lead(&ends, &to, packet, since) || rewritten())
@@ -134,8 +134,8 @@ impl Engine {
         is_translated.then_some(Before { id, at, ends })
     }
 
-    /// Notes that a packet had the ends `from`. Those of an error follow from the packet that
-    /// it quotes.
+    /// Notes that a packet had the ends `from` before. ICMP errors are left out: their ends follow
+    /// from the packet that they quote.
     fn note_translation(&mut self, from: Ends, packet: &Packet, time: i64) {
         if let Some(to) = packet.ends().filter(|_| !is_error(packet)) {
             let most = self.limits.open;
@@ -144,8 +144,8 @@ impl Engine {
         }
     }
 
-    /// Notes that a hop shows an answer of DNS, where the hops before did not: Services lead
-    /// from its port to others.
+    /// Notes that a hop shows the DNS header of an answer, if the hops before did not. The port may
+    /// be DNS's only on one side of a Service's translation.
     pub(super) fn read_dns(&mut self, id: Id, time: i64, hop: &Hop) {
         let Transport::Udp {
             dns: Some(seen), ..
@@ -180,22 +180,23 @@ impl Engine {
     }
 }
 
-/// What an sk_buff was seen as.
+/// The last sighting of an sk_buff on a node.
 struct Before {
     id: Id,
-    /// The point where it was seen last on the node.
+    /// The point of that sighting.
     at: usize,
-    /// Its ends there.
+    /// The packet's ends at that point.
     ends: Ends,
 }
 
-/// Whether packets begin their way at a point, or come to their node there, so that an
-/// sk_buff with other ends is another packet in the same memory. `last`: where the sk_buff
-/// was seen before.
+/// Whether packets begin their way at a point, or enter their node there. Then an sk_buff with
+/// other ends is another packet in the same memory. `last`: the point of the sk_buff's sighting
+/// before.
 fn begins_at(point: &Point, last: &Point, packet: &Packet) -> bool {
     match (point.role, point.direction) {
         (Role::Pod, Direction::Egress) | (Role::Uplink | Role::Overlay, Direction::Ingress) => true,
-        // A pod's own rules translate between its interface and the host's side of it.
+        // A pod's own rules translate packets between the pod's interface and the host's side of
+        // the veth pair.
         (Role::Veth, Direction::Ingress) => {
             point.addresses.contains(&packet.src) && last.role != Role::Pod
         }
@@ -203,9 +204,9 @@ fn begins_at(point: &Point, last: &Point, packet: &Packet) -> bool {
     }
 }
 
-/// Whether a translation may lead from the ends that an sk_buff's packet had to those that
-/// it has now, `since` ns later. None leads back. A packet that is like others has to keep
-/// one end, and to come soon: a hop between them may have been lost.
+/// Whether a translation may lead from an sk_buff's earlier ends to its ends now, `since` ns later.
+/// No translation only swaps the ends. A packet that is like others has to keep one end and come
+/// soon, because a hop in between may have been lost.
 fn may_lead(from: &Ends, to: &Ends, packet: &Packet, since: i64) -> bool {
     let keeps_one = (from.src, from.src_port) == (to.src, to.src_port)
         || (from.dst, from.dst_port) == (to.dst, to.dst_port);
@@ -214,9 +215,9 @@ fn may_lead(from: &Ends, to: &Ends, packet: &Packet, since: i64) -> bool {
         && (is_unlike_others(packet) || (keeps_one && since <= SHORT))
 }
 
-/// Whether translations of both ends may lead from the ends that a datagram had to those that it
-/// has now, `since` ns later, if the node has forwarded it in between: a proxy that sends its
-/// payload on sends a datagram with a TTL of its own.
+/// Whether translations of both ends may lead from a datagram's earlier ends to its ends now,
+/// `since` ns later. The node must have forwarded the datagram: a proxy that sends the payload on
+/// gives its datagram a TTL of its own.
 fn may_rewrite_both(from: &Ends, to: &Ends, packet: &Packet, since: i64) -> bool {
     matches!(packet.transport, Transport::Udp { .. })
         && packet.payload_hash.is_some_and(|hash| hash != 0)
@@ -225,7 +226,7 @@ fn may_rewrite_both(from: &Ends, to: &Ends, packet: &Packet, since: i64) -> bool
         && from.dst != to.dst
 }
 
-/// Whether a packet has something that hardly another one has.
+/// Whether a packet has fields that hardly any other packet shares.
 fn is_unlike_others(packet: &Packet) -> bool {
     match &packet.transport {
         Transport::Tcp(_) => true,
@@ -234,7 +235,7 @@ fn is_unlike_others(packet: &Packet) -> bool {
     }
 }
 
-/// Whether a packet is the first one of a connection.
+/// Whether a packet is the first one of a TCP connection.
 pub(super) fn opens(packet: &Packet) -> bool {
     matches!(&packet.transport, Transport::Tcp(tcp)
         if tcp.flags.has(Flags::SYN) && !tcp.flags.has(Flags::ACK))

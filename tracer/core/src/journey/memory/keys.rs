@@ -1,4 +1,4 @@
-//! What tracks are found by, but for bytes of a stream.
+//! The keys by which tracks are found, other than the bytes of a stream.
 
 use super::Memory;
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl Memory {
-    /// Adds a track to the indexes. `data`: it is found by its bytes.
+    /// Adds a track to the indexes. `data`: whether the track is found by its bytes.
     pub(super) fn list(&mut self, id: Id, data: bool) {
         let keys = self.keys(id.slot, data);
         let tracks = &self.tracks;
@@ -51,7 +51,7 @@ impl Memory {
         }
     }
 
-    /// What a track is found by. `data`: by its bytes.
+    /// The keys of a track. `data`: whether the track is found by its bytes.
     pub(super) fn keys(&self, slot: u32, data: bool) -> Keys {
         let Some(track) = self.tracks.get(slot) else {
             return Keys::default();
@@ -73,7 +73,7 @@ impl Memory {
     }
 }
 
-/// What a track is found by, with hashes.
+/// The keys of a track, with their hashes.
 #[derive(Default)]
 pub(super) struct Keys {
     pub(super) content: Option<u32>,

@@ -1,4 +1,4 @@
-//! Which tracks a packet may belong to.
+//! The tracks that a packet may belong to.
 
 use super::{
     Candidates, Memory, RIVALS,
@@ -16,7 +16,7 @@ use crate::{
 };
 
 impl Memory {
-    /// What a packet covers, and the tracks that it could belong to.
+    /// The range that a packet covers, and the tracks that it may belong to.
     pub(in crate::journey) fn candidates(&mut self, packet: &Packet) -> (Range, Candidates) {
         if let Some(tcp) = packet.stream_data() {
             let key = StreamKey::of(packet, tcp);
@@ -45,9 +45,9 @@ impl Memory {
         (Range::WHOLE, ids)
     }
 
-    /// The track that was last seen in this sk_buff, if this is all of its packet.
+    /// The track that was last seen in this sk_buff, if it has the same packet, and all of it.
     ///
-    /// This holds for two hops in three, and nothing else needs to be looked up for them.
+    /// This is so for two hops in three, which need no other look-up.
     pub(in crate::journey) fn same_again(
         &mut self,
         (node, skb): (usize, u64),
@@ -69,9 +69,8 @@ impl Memory {
         }
     }
 
-    /// As [`Memory::candidates`], for a packet that was freed in this sk_buff.
-    /// Where its payload could not be read, that tells which of the packets that
-    /// are like it otherwise it was.
+    /// As [`Memory::candidates`], for a packet that was freed in this sk_buff. If its payload could
+    /// not be read, the sk_buff tells which of the otherwise equal packets it was.
     pub(in crate::journey) fn candidates_of_freed(
         &mut self,
         (node, skb): (usize, u64),
@@ -94,7 +93,7 @@ impl Memory {
         Some(Id { number, slot })
     }
 
-    /// The tracks that asked `question`, oldest first; the latest of them.
+    /// The tracks that asked `question`, oldest first. At most the latest [`RIVALS`].
     pub(in crate::journey) fn askers(&self, question: &Question) -> Candidates {
         let is = |slot| {
             let track = self.tracks.get(slot);
@@ -103,8 +102,8 @@ impl Memory {
         self.latest(self.questions.get(self.hash(question), is))
     }
 
-    /// The tracks of packets that look like the one that an ICMP error
-    /// quotes, oldest first; the latest of them.
+    /// The tracks of packets that look like the one that an ICMP error quotes, oldest first. At
+    /// most the latest [`RIVALS`].
     pub(in crate::journey) fn quoted(&self, quote: &Quote) -> Candidates {
         if let Some(key) = QuoteKey::quoted(quote) {
             let is = |slot| {
@@ -133,10 +132,10 @@ impl Memory {
         carrier.into_iter().collect()
     }
 
-    /// The tracks of the fragments of a packet's datagram; none if there are more than
-    /// [`RIVALS`], of which a stranger would choose how many are looked at.
+    /// The tracks of the fragments of a packet's datagram. Empty if there are more than [`RIVALS`]:
+    /// a stranger could choose the number of comparisons.
     pub(in crate::journey) fn fragments(&self, packet: &Packet) -> Candidates {
-        // Fragments are rare, and nearly every new datagram is asked about.
+        // Fragments are rare, but nearly every new datagram is looked up here.
         let datagram = Datagram::of(packet).filter(|_| !self.datagrams.is_empty());
         let Some(datagram) = datagram else {
             return Candidates::new();
@@ -153,7 +152,7 @@ impl Memory {
         }
     }
 
-    /// The last of these, at most [`RIVALS`].
+    /// The latest of the found tracks, at most [`RIVALS`].
     fn latest(&self, found: Found<'_>) -> Candidates {
         match found {
             Found::None => Candidates::new(),

@@ -1,21 +1,21 @@
-//! Whose packet was last seen in an sk_buff.
+//! The track whose packet was last seen in an sk_buff.
 //!
-//! A buffer holds one packet at a time, so the latest owner is the only one. Tracks know
-//! which buffers are theirs; the table has a hash of each, and the track's slot.
+//! An sk_buff holds one packet at a time, so only its latest owner counts. Tracks know their
+//! sk_buffs. The table has the hash of each sk_buff, and the slot of the track.
 
 use hashbrown::hash_table::Entry;
 
 use super::Memory;
 use crate::journey::index::{Id, spread};
 
-/// How many buffers are known to be a track's: more than the segments of a super-packet.
-/// A stranger may cut one into far more, and each look-up goes through them.
+/// Maximum number of sk_buffs of a track: more than the segments of a super-packet. A stranger may
+/// cut a packet into far more, and each look-up compares them all.
 const MOST: usize = 1024;
 
-/// An sk_buff: agent, and its address there.
+/// An sk_buff: index of the agent, and the sk_buff's address there.
 pub(super) type Buffer = (u32, u64);
 
-/// A place in the table.
+/// An entry of the table.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Owner {
     hash: u32,
@@ -23,11 +23,11 @@ pub(super) struct Owner {
     slot: u32,
 }
 
-/// In the place of an sk_buff's address: there is no sk_buff yet, as at XDP.
+/// Stands for a missing address: at XDP there is no sk_buff yet.
 const NONE: u64 = 0;
 
 impl Memory {
-    /// Whose packet was last seen in this sk_buff.
+    /// The track whose packet was last seen in this sk_buff.
     pub(in crate::journey) fn owner(&self, node: usize, skb: u64) -> Option<Id> {
         if skb == NONE {
             return None;
@@ -83,7 +83,7 @@ impl Memory {
         }
     }
 
-    /// Forgets that a buffer is the one of the track that was in this slot.
+    /// Forgets that an sk_buff belongs to the track in this slot.
     pub(super) fn disown(&mut self, buffer: Buffer, slot: u32) {
         let hash = self.hash(&buffer);
         let is = |owner: &Owner| owner.hash == hash && owner.slot == slot;

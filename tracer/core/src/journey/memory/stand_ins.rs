@@ -1,4 +1,4 @@
-//! Connections that a proxy answers in the place of the other end.
+//! Connections that a proxy answers in the place of a pod.
 
 use super::Memory;
 use crate::{
@@ -7,7 +7,8 @@ use crate::{
 };
 
 impl Memory {
-    /// Notes that a proxy, and not the packet's source, acknowledges the data.
+    /// Notes that a proxy, and not the packet's source, acknowledges the data of the other
+    /// direction.
     pub(in crate::journey) fn stood_in(&mut self, packet: &Packet, tcp: &Tcp, stand_in: StandIn) {
         self.stand_ins = true;
         let other = StreamKey::of(packet, tcp).reverse();
@@ -16,7 +17,7 @@ impl Memory {
         }
     }
 
-    /// Where a proxy answers or acknowledges a track in the receiver's place.
+    /// The point where a proxy answers or acknowledges a track in the receiver's place.
     pub(super) fn stand_in(&self, track: &Track) -> Option<StandIn> {
         let own = track.rest().and_then(|rest| rest.stand_in);
         own.or_else(|| match &track.packet.transport {

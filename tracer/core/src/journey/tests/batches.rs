@@ -1,12 +1,11 @@
-//! The same input, and time that is let pass in other places.
+//! The same input gives the same result, whenever else the engine's time passes.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// What agents saw of some packets, in order of time: few contents, so that
-/// they have twins and come again after they were reported, and pauses in
-/// which all kinds of time run out.
+/// Hops of some packets, in order of time. There are few contents, so packets have twins, and come
+/// again after they were reported. Pauses are long enough for all of the engine's deadlines.
 fn hops() -> impl Strategy<Value = Vec<(i64, usize, Hop)>> {
     let pause = prop_oneof![
         8 => Just(1_000),
@@ -43,7 +42,7 @@ proptest! {
         for (index, (time, node, hop)) in hops.iter().enumerate() {
             whole.push(&scene, *node, *time, hop);
             cut.push(&scene, *node, *time, hop);
-            // A watermark lies anywhere before what comes next.
+            // A watermark may be at any time before the next hop.
             let next = hops.get(index + 1).map_or(*time, |(next, ..)| *next);
             for (_, part) in borders.iter().filter(|(border, _)| border.index(hops.len()) == index) {
                 let pause = usize::try_from(next - time).expect("time does not go back");

@@ -1,4 +1,4 @@
-//! Captured bytes go with the steps that they are of.
+//! Captured bytes belong to the steps that saw them.
 
 use super::*;
 
@@ -48,7 +48,7 @@ fn each_step_has_the_frames_of_its_pieces() {
     assert_eq!(last.captured, None);
 }
 
-/// A kernel merges what has arrived: the frame then is of both journeys.
+/// If GRO merges packets of two journeys, the frame belongs to both.
 #[test]
 fn a_frame_of_several_journeys_goes_with_each() {
     let mut stage = Stage::new();

@@ -1,10 +1,10 @@
-//! The order of steps where each node has a clock of its own.
+//! The order of steps if each node has its own clock.
 
 use super::*;
 
-/// A chain of nodes with these leads of their clocks, ns, each a hop of an IP
-/// network, from A's to B's; nodes in between forward by their uplinks. Agents
-/// stand in the scene in the order of `agents`.
+/// A chain of nodes from A's to B's. `leads`: by how much each node's clock is ahead, ns. Each node
+/// is a hop of an IP network, and nodes in between forward by their uplinks. `agents`: the order of
+/// the nodes in the scene.
 fn seen(leads: &[i64], agents: &[usize], tunnelled: bool) -> Vec<usize> {
     let mut stage = Stage::new();
     let last = leads.len() - 1;
@@ -31,7 +31,7 @@ fn seen(leads: &[i64], agents: &[usize], tunnelled: bool) -> Vec<usize> {
             .expect("an agent");
         for point in way {
             time += 1_000;
-            // What goes out has been forwarded.
+            // A packet that goes out has been forwarded.
             let forwarded = usize::from(point == OUT || point == TO_POD);
             let ttl = 64 - u8::try_from(at + forwarded).expect("few nodes");
             let packet = Packet { ttl, ..udp(1) };
@@ -59,7 +59,7 @@ fn address(node: usize) -> IpAddr {
     [172, 16, 0, u8::try_from(node).unwrap_or(u8::MAX)].into()
 }
 
-/// However clocks differ, a packet is first where it comes from.
+/// However clocks differ, a packet is first on the node that it comes from.
 #[test]
 fn steps_on_three_kernels_are_in_the_order_of_the_way() {
     for tunnelled in [false, true] {

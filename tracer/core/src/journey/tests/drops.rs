@@ -1,4 +1,4 @@
-//! Whose drop it was, and what it means for those that look the same.
+//! Which journey a drop belongs to, and what the drop means for identical packets.
 
 use tracer_common::drop::Scope;
 
@@ -8,8 +8,8 @@ use crate::{
     model::{Cause, Freed, Place},
 };
 
-/// Where a driver has left the payload in page fragments, the programs cannot read
-/// it: the buffer tells which of the packets it was that are alike otherwise.
+/// If a driver leaves the payload in page fragments, the programs cannot read it. Then the sk_buff
+/// tells which of otherwise equal packets the drop is of.
 #[test]
 fn a_drop_without_payload_hash_is_joined_by_its_buffer() {
     let mut stage = Stage::new();
@@ -27,7 +27,7 @@ fn a_drop_without_payload_hash_is_joined_by_its_buffer() {
     };
     let drop = freed(3, 2, &unread);
     stage.engine.push_freed(&stage.scene, (0, 3), &drop, LOSS);
-    // A buffer that nobody knows, and one that has become another packet's.
+    // The first sk_buff is unknown, and the second one belongs to another packet by now.
     let drop = freed(4, 9, &unread);
     stage
         .engine
@@ -47,7 +47,7 @@ fn a_drop_without_payload_hash_is_joined_by_its_buffer() {
     assert_eq!(journeys[1].packet.payload_hash, Some(8));
 }
 
-/// A packet that is lost in a node's own namespace.
+/// A drop in a node's host namespace.
 pub(super) fn freed(time: i64, skb: u64, packet: &Packet) -> Freed {
     Freed {
         time: time.cast_unsigned(),
@@ -75,7 +75,8 @@ pub(super) const LOSS: Judgement = Judgement {
     source: "net/netfilter/core.c",
 };
 
-/// Two are on their way, the first is dropped, one arrives: it is known which.
+/// Two identical packets are on their way, the first is dropped, and the second arrives. The engine
+/// knows which is which.
 #[test]
 fn of_identical_packets_the_one_that_was_dropped_does_not_arrive() {
     let mut stage = Stage::new();
@@ -97,7 +98,7 @@ fn of_identical_packets_the_one_that_was_dropped_does_not_arrive() {
     assert!(journeys.iter().all(|journey| !journey.ambiguous));
 }
 
-/// A packet that came to the second node in buffer 7, and there a drop in buffer `skb`.
+/// A packet that came to the second node in sk_buff 7. A drop follows there in sk_buff `skb`.
 fn dropped_behind_uplink(packet: &Packet, skb: u64, netns: &str, device: Option<&str>) -> Stage {
     let mut stage = Stage::new();
     for (time, (node, point)) in (0..).zip(&WAY[..3]) {
@@ -113,8 +114,8 @@ fn dropped_behind_uplink(packet: &Packet, skb: u64, netns: &str, device: Option<
     stage
 }
 
-/// A bridge floods: what the port of somebody else does not take is a copy, and
-/// the packet itself may wait for longer than a drop is waited after.
+/// A bridge floods a packet. If another pod's port does not accept it, that drop is of a copy. The
+/// packet itself may arrive long after that drop.
 #[test]
 fn the_drop_of_a_copy_does_not_end_a_journey() {
     for (netns, device) in [("default/other", None), ("host", Some("veth9"))] {
@@ -129,7 +130,7 @@ fn the_drop_of_a_copy_does_not_end_a_journey() {
     }
 }
 
-/// Where the packet was to pass, its drop ends it.
+/// A drop on the packet's own path ends its journey.
 #[test]
 fn the_drop_of_the_packet_itself_ends_its_journey() {
     for (netns, device) in [

@@ -1,11 +1,11 @@
-//! Which of two transmissions of the same bytes an acknowledgement is for.
+//! Two transmissions of the same bytes, and which one an acknowledgement is for.
 
 use super::*;
 
-/// Sent before the follow began, and now again, in one super-packet.
+/// Timestamp of a super-packet. Its bytes may have been sent before the follow began.
 const AGAIN: u32 = 9;
 
-/// What B acknowledges, and which timestamp it echoes.
+/// An acknowledgement of B. `echoed`: the timestamp that it echoes.
 fn ack(ack: u32, echoed: u32) -> Packet {
     let packet = tcp(1, 0, 6);
     let Transport::Tcp(mut tcp) = packet.transport.clone() else {
@@ -21,8 +21,8 @@ fn ack(ack: u32, echoed: u32) -> Packet {
     }
 }
 
-/// Bytes 1000 to 3000 are sent in so many segments, then B acknowledges. Which of
-/// them are known to have come with that.
+/// Bytes 1000 to 3000 are sent in `segments` segments, then B acknowledges. Returns the bytes that
+/// B certainly has from this transmission.
 fn brought(segments: u32, acks: &[(u32, u32)]) -> Vec<(u32, u32)> {
     let mut stage = Stage::new();
     let sent = Hop {
@@ -45,14 +45,14 @@ fn an_echo_tells_that_a_segment_sent_again_has_arrived() {
     assert_eq!(brought(1, &[(3000, AGAIN)]), [], "B may have had it");
 }
 
-/// B echoes a segment only if that follows on what B has acknowledged. It had
-/// acknowledged all before 1000 then, and perhaps all of it.
+/// B echoes a segment's timestamp only if that segment follows the bytes that B has acknowledged.
+/// So B had acknowledged all bytes before 1000, and perhaps more.
 #[test]
 fn an_echo_of_what_is_further_on_tells_nothing() {
     assert_eq!(brought(1, &[(1, 5), (3000, AGAIN)]), []);
 }
 
-/// The second segment may have come before, and waited for the first.
+/// The second segment may have come in an earlier transmission, and waited for the first.
 #[test]
 fn an_echo_tells_of_the_first_segment_only() {
     let acks = [(1000, 5), (3000, AGAIN)];

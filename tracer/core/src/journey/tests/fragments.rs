@@ -1,4 +1,4 @@
-//! Datagrams that conntrack puts together from fragments, and that the node cuts again.
+//! Datagrams that conntrack reassembles, and that the node fragments again.
 
 use super::{
     drops::{LOSS, freed},
@@ -41,7 +41,7 @@ fn datagram(id: u32) -> [Packet; 4] {
     ]
 }
 
-/// The fragments come in from the pod, are put together, and go out in other sk_buffs.
+/// The fragments come in from the pod, are reassembled, and go out in other sk_buffs.
 fn sent(stage: &mut Stage, start: i64) {
     let [fragments @ .., whole] = datagram(7);
     for (number, fragment) in (0_u64..).zip(&fragments) {
@@ -64,7 +64,7 @@ fn sent(stage: &mut Stage, start: i64) {
     }
 }
 
-/// With a point in between that sees the whole datagram.
+/// A stage with a point in between that sees the whole datagram.
 fn stage() -> Stage {
     let mut stage = Stage::new();
     let mut hello = stage.scene.nodes[0].clone();
@@ -83,14 +83,14 @@ fn a_datagram_between_its_fragments_is_no_journey_of_its_own() {
     assert_eq!(journeys.len(), 3);
     for journey in &journeys {
         assert_eq!(way(journey), [(0, FROM_POD), (0, INTO_POD), (0, OUT)]);
-        // It was seen by itself behind that.
+        // The last step saw the fragment itself.
         assert!(!journey.reassembled);
         assert_eq!(journey.steps[1].len, 3042);
         assert!(journey.steps.iter().all(|step| step.ends.is_none()));
     }
 }
 
-/// In IPv6 only fragments have an identification, and the node gives them a new one.
+/// In IPv6, only fragments have an identification, and the node gives them a new one.
 #[test]
 fn a_datagram_without_identification_is_in_the_sk_buff_of_the_last_fragment() {
     for (skb, expected) in [(2, 3), (3, 4)] {
@@ -105,7 +105,7 @@ fn a_datagram_without_identification_is_in_the_sk_buff_of_the_last_fragment() {
     }
 }
 
-/// A datagram whose first fragment was not seen, and one with the same identification.
+/// A datagram whose first fragment was not seen, or another one with the same identification.
 #[test]
 fn another_datagram_is_a_journey_of_its_own() {
     for seen in [1..3, 0..0] {
@@ -128,7 +128,7 @@ fn another_datagram_is_a_journey_of_its_own() {
     assert!(!journeys[3].reassembled);
 }
 
-/// Where the node drops it, whether a hop of the whole datagram was seen or not.
+/// The node drops the datagram, and a hop of the whole datagram was seen or not.
 #[test]
 fn what_is_dropped_of_the_datagram_is_dropped_of_its_fragments() {
     for (id, is_seen) in [
@@ -160,8 +160,8 @@ fn what_is_dropped_of_the_datagram_is_dropped_of_its_fragments() {
     }
 }
 
-/// Where the clock of the node that drops it is behind, and where a hop of the first fragment is
-/// missing, or all of them.
+/// The clock of the dropping node is behind. A hop of the first fragment is missing, or all of its
+/// hops.
 #[test]
 fn what_is_dropped_of_the_datagram_is_dropped_of_the_fragments_that_came() {
     for first in [Some((1, IN)), Some((0, OUT)), None] {
@@ -188,8 +188,8 @@ fn what_is_dropped_of_the_datagram_is_dropped_of_the_fragments_that_came() {
     }
 }
 
-/// A fragment that was lost on the wire is no part of a datagram that the other node reassembles
-/// later, with the same identification. What went on as a whole is.
+/// A fragment was lost on the wire. It is not part of a datagram that the other node reassembles
+/// later with the same identification. Fragments that went on as a whole datagram are.
 #[test]
 fn a_node_reassembles_what_came_to_it() {
     let [fragments @ .., whole] = datagram(7);
@@ -212,7 +212,7 @@ fn a_node_reassembles_what_came_to_it() {
     assert!(journeys.iter().all(|journey| journey.reassembled));
 }
 
-/// A stranger chooses how many fragments have an identification.
+/// A stranger chooses how many fragments have the same identification.
 #[test]
 fn too_many_fragments_are_none() {
     let mut stage = stage();

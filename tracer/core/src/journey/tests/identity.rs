@@ -1,4 +1,4 @@
-//! Which packets are the same, which are not, and which answer which.
+//! Hops of one packet, hops of different packets, and answers.
 
 use super::*;
 use crate::{
@@ -29,7 +29,7 @@ fn echo(kind: u8, seq: u16) -> Packet {
 #[test]
 fn identical_packets_after_each_other_are_two_journeys() {
     let mut stage = Stage::new();
-    // The kernel hands out the same sk_buff again.
+    // The kernel uses the sk_buff again.
     stage.send(0, 7, &udp(1));
     stage.send(MS, 7, &udp(1));
     let journeys = stage.finished();
@@ -56,7 +56,7 @@ fn identical_packets_side_by_side_are_told_apart_by_sk_buff() {
     let mut stage = Stage::new();
     let packet = udp(1);
     for (point, time) in [(FROM_POD, 0), (OUT, 10)] {
-        // At the second point they have changed places.
+        // The packets have changed places at the second point.
         for skb in if point == OUT { [2_u64, 1] } else { [1, 2] } {
             stage.see(0, &hop(point, time + skb.cast_signed(), skb, &packet));
         }
@@ -139,7 +139,7 @@ fn replies_know_their_request() {
     assert_ne!(other, [pings[0]], "the datagram is none of them");
 }
 
-/// An answer to one of two that ask the same does not say which arrived.
+/// Two packets ask the same. An answer does not say which of them arrived.
 #[test]
 fn a_question_that_is_asked_again_knows_it() {
     let handshake = |flags, stamp| {
@@ -189,8 +189,8 @@ fn arp_replies_know_their_request() {
     assert_eq!(reply.direction, Course::Reply);
 }
 
-/// A dropped packet's sk_buff is handed out again, to an identical packet,
-/// before the dropped one was given up: the arrival is the second one's.
+/// The kernel uses a dropped packet's sk_buff again for an identical packet, while the dropped
+/// packet's journey is still open. The hop at the receiver belongs to the second packet.
 #[test]
 fn a_reused_sk_buff_belongs_to_its_latest_packet() {
     let mut stage = Stage::new();
@@ -209,7 +209,7 @@ fn a_reused_sk_buff_belongs_to_its_latest_packet() {
     assert_eq!((dropped.len(), dropped[0].id), (1, 1));
 }
 
-/// A fragment's TCP header states bytes that are in other fragments.
+/// A fragment's TCP header gives a length that includes bytes of other fragments.
 #[test]
 fn a_first_fragment_is_one_packet_whatever_its_header_says() {
     let mut stage = Stage::new();

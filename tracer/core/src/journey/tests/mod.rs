@@ -1,5 +1,5 @@
-//! The engine, on hops made by hand: two nodes, each with a veth and an
-//! uplink, and packets that take the four points between them.
+//! Tests of the engine with hops made by hand. There are two nodes, each with a veth and an uplink,
+//! and packets pass these four points.
 
 mod batches;
 mod captured;
@@ -24,15 +24,15 @@ use crate::{
 
 const NODES: [[u8; 4]; 2] = [NODE_A, NODE_B];
 
-/// The way from A to B.
+/// The path from A to B.
 const WAY: [(usize, usize); 4] = [(0, FROM_POD), (0, OUT), (1, IN), (1, TO_POD)];
 
 const MS: i64 = 1_000_000;
 
-/// By then all that belongs to a packet whose fate is known has come.
+/// Time after which a journey with a known fate is closed.
 const SETTLED: i64 = 100 * MS;
 
-/// Interfaces have a name of their own on each node, and nobody owns the pods.
+/// Each node's interfaces have names of their own, and the pods have no known owner.
 fn scene() -> Scene {
     let mut nodes = by_hand::scene().nodes;
     for (index, hello) in nodes.iter_mut().enumerate() {
@@ -121,7 +121,7 @@ fn hop(point: usize, time: i64, skb: u64, packet: &Packet) -> Hop {
     }
 }
 
-/// An engine and the scene that it plays on.
+/// An engine and its scene.
 struct Stage {
     scene: Scene,
     engine: Engine,
@@ -143,7 +143,7 @@ impl Stage {
         self.engine.push(&self.scene, node, time, hop);
     }
 
-    /// Sends a packet the whole way in one sk_buff per node.
+    /// Sends a packet along the whole path, in one sk_buff per node.
     fn send(&mut self, start: i64, skb: u64, packet: &Packet) {
         for (time, (node, point)) in (start..).step_by(1000).zip(WAY) {
             let skb = skb + node as u64 * 1000;
@@ -151,12 +151,12 @@ impl Stage {
         }
     }
 
-    /// The journeys that are finished by now.
+    /// The journeys that are finished so far.
     fn taken(&mut self) -> Vec<Journey> {
         taken(&mut self.engine)
     }
 
-    /// The journeys whose fate is known, once that has settled.
+    /// The finished journeys, after [`SETTLED`] has passed.
     fn finished(&mut self) -> Vec<Journey> {
         self.engine.advance(&self.scene, self.latest + SETTLED);
         self.taken()
@@ -252,7 +252,7 @@ fn everything_is_forgotten_in_the_end() {
     assert!(stage.engine.is_empty());
 }
 
-/// A broken recording may hold any time.
+/// A broken recording may contain any time.
 #[test]
 fn the_end_of_time_comes() {
     let mut stage = Stage::new();

@@ -1,4 +1,4 @@
-//! What answers, refuses or acknowledges what, and what only seems to.
+//! Packets that answer, refuse or acknowledge others, and packets that only seem to.
 
 use super::*;
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     model::{Arp, Icmp, Mac, Point, Quote},
 };
 
-/// A packet the other way.
+/// The same packet in the other direction.
 fn back(packet: Packet) -> Packet {
     let mut back = Packet {
         src: packet.dst,
@@ -32,7 +32,7 @@ const SYN: u8 = Flags::SYN;
 const SYN_ACK: u8 = Flags::SYN | Flags::ACK;
 const RST_ACK: u8 = Flags::RST | Flags::ACK;
 
-/// An ICMP error of B's about a UDP datagram of A's.
+/// An ICMP error from B about a UDP datagram from A.
 fn error(v6: bool, kind: u8, code: u8) -> Packet {
     let ports = [40_000_u16.to_be_bytes(), 8080_u16.to_be_bytes()].concat();
     let header = [&ports[..], &[0, 40, 0, 0]].concat();
@@ -53,8 +53,8 @@ fn error(v6: bool, kind: u8, code: u8) -> Packet {
     })))
 }
 
-/// RFC 792: a redirect tells of a packet that was sent on, a source quench of
-/// one that may have been. RFC 4443, 2.1: types above 4 are not known.
+/// A redirect is about a packet that was forwarded, and a source quench about one that may have
+/// been (RFC 792). ICMPv6 error types above 4 are unknown (RFC 4443, 2.1).
 #[test]
 fn not_every_error_refuses_what_it_quotes() {
     let refuses = |v6, kind, code| {
@@ -81,7 +81,7 @@ fn not_every_error_refuses_what_it_quotes() {
     }
 }
 
-/// Two SYNs that arrive, and one SYN-ACK.
+/// Two SYNs arrive, and B sends one SYN-ACK.
 #[test]
 fn an_answer_answers_the_question_however_often_it_was_asked() {
     let asked = |stamps: [Option<(u32, u32)>; 3]| {
@@ -103,7 +103,7 @@ fn an_answer_answers_the_question_however_often_it_was_asked() {
     };
     let untold = ([true, true], Some(2));
     assert_eq!(asked([None, None, None]), untold);
-    // The answer echoes the timestamp of the one that it answers.
+    // The answer echoes the timestamp of the SYN that it answers.
     assert_eq!(
         asked([Some((5, 0)), Some((6, 0)), Some((90, 5))]),
         ([false, true], Some(1))
@@ -112,11 +112,11 @@ fn an_answer_answers_the_question_however_often_it_was_asked() {
         asked([Some((5, 0)), Some((6, 0)), Some((90, 6))]),
         ([true, false], Some(2))
     );
-    // A duplicate that the network made has the same.
+    // A duplicate of the SYN has the same timestamp.
     assert_eq!(asked([Some((5, 0)), Some((5, 0)), Some((90, 5))]), untold);
 }
 
-/// What comes again after it was answered does not make the answer doubtful.
+/// A question that is repeated after its answer does not make the answer doubtful.
 #[test]
 fn a_question_that_was_answered_before_it_was_asked_again() {
     let mut stage = Stage::new();
@@ -147,13 +147,13 @@ fn a_reset_refuses_the_question_however_often_it_was_asked() {
     assert_eq!(refused, [Some(true), Some(true)]);
 }
 
-/// What was acknowledged of a journey.
+/// The acknowledged parts of a journey.
 fn acked(journeys: &[Journey], id: u64) -> Vec<(u32, u32)> {
     let journey = journeys.iter().find(|journey| journey.id == id);
     journey.expect("it is told").acked.to_vec()
 }
 
-/// From handshake to FIN, and where nothing was seen to arrive.
+/// A connection from handshake to FIN, without sightings at the receiver.
 #[test]
 fn a_client_acknowledges_the_handshake_the_first_data_and_the_end() {
     let mut stage = Stage::new();
@@ -187,7 +187,7 @@ fn a_client_acknowledges_the_handshake_the_first_data_and_the_end() {
     }
 }
 
-/// The server has sent its SYN|ACK twice; the client's ACK echoes one of them.
+/// The server has sent its SYN-ACK twice, and the client's ACK echoes the timestamp of one of them.
 #[test]
 fn the_timestamp_tells_which_of_two_was_acknowledged() {
     let which = |stamps: Option<[u32; 3]>| {
@@ -218,7 +218,7 @@ fn a_part_is_acknowledged_by_itself() {
         let mut stage = Stage::new();
         stage.see(0, &hop(FROM_POD, 0, 1, &segment(SYN, 6, 0, None)));
         stage.see(0, &hop(FROM_POD, 1, 2, &tcp(7, 3000, 20)));
-        // The end of it comes again, before anything is acknowledged.
+        // The last bytes are sent again, before anything is acknowledged.
         stage.see(0, &hop(FROM_POD, 2, 3, &tcp(2507, 500, 30)));
         for (time, ack) in (3..).zip(acks) {
             let ack = back(segment(Flags::ACK, 1, *ack, None));
@@ -229,15 +229,15 @@ fn a_part_is_acknowledged_by_itself() {
     };
     assert_eq!(after(&[]), [vec![], vec![]]);
     assert_eq!(after(&[1007]), [vec![(0, 1000)], vec![]]);
-    // Either may have brought the rest.
+    // Either transmission may have brought the rest.
     assert_eq!(after(&[1007, 3007]), [vec![(0, 2500)], vec![]]);
 }
 
 const OWN: Mac = Mac([2, 0, 0, 0, 0, 7]);
 const OTHER: Mac = Mac([2, 0, 0, 0, 0, 9]);
 
-/// A SYN that is handed to B's pod, and its SYN|ACK, which comes out of `point` on
-/// node 1 from this MAC address: who else has B's address, if anybody.
+/// A SYN is handed to B's pod. Its SYN-ACK comes out of `point` on node 1, from this MAC address.
+/// Returns the other owner of B's address, if there is one.
 fn answered_from(stage: &mut Stage, point: usize, mac: Mac, asked: [u8; 4]) -> Option<Impostor> {
     let question = Packet {
         dst: asked.into(),
@@ -262,7 +262,7 @@ fn answered_from(stage: &mut Stage, point: usize, mac: Mac, asked: [u8; 4]) -> O
     journeys.into_iter().find(|one| one.id == 1)?.impostor
 }
 
-/// One more pair of points on node 1, of an interface behind which `address` is.
+/// Adds a pair of points on node 1, of an interface that leads to `address`.
 fn with_another_port(address: [u8; 4]) -> Stage {
     let mut stage = Stage::new();
     let points = &mut stage.scene.nodes[1].points;
@@ -329,8 +329,8 @@ fn two_answers_to_one_arp_request_show_two_owners() {
     assert_eq!(second(Mac([0xee; 6])), None);
 }
 
-/// In the middle of a connection, what its receiver did not have and then has is
-/// what it says that came then.
+/// In the middle of a connection, an acknowledgement of new bytes echoes the transmission that
+/// brought them.
 #[test]
 fn an_acknowledgement_echoes_which_transmission_came() {
     for (known, stamps, echo) in [
@@ -354,8 +354,8 @@ fn an_acknowledgement_echoes_which_transmission_came() {
     }
 }
 
-/// What a follow that begins in the middle sees may be sent again, and be
-/// acknowledged by what came before.
+/// A follow that begins in the middle of a connection may see retransmissions, which earlier
+/// transmissions have brought.
 #[test]
 fn only_from_its_first_byte_on_it_is_known_what_was_sent_before() {
     for opened in [false, true] {

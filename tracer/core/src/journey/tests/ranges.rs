@@ -1,10 +1,10 @@
-//! TCP data: what is one packet here is several there.
+//! TCP data: one packet at one point may be several packets at another.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// Bytes of a journey that were seen at a point.
+/// Number of bytes of a journey that were seen at a point.
 fn seen(journey: &Journey, at: (usize, usize)) -> u32 {
     journey
         .steps
@@ -60,7 +60,7 @@ fn segments_that_arrive_merged() {
     assert_eq!(stage.engine.counts().joined, 8);
 }
 
-/// A part that comes round did not do so with the TTL that it had before.
+/// A part that comes round again does not have the TTL that it had before.
 #[test]
 fn no_part_is_seen_twice_with_one_ttl() {
     let mut stage = Stage::new();
@@ -95,8 +95,8 @@ fn a_retransmission_is_a_journey_of_its_own() {
     assert_eq!(way(&first[0]), WAY[..2]);
 }
 
-/// What was acknowledged came with an earlier transmission, even if nothing is
-/// remembered of that.
+/// The acknowledged bytes came in an earlier transmission, even if the engine no longer remembers
+/// it.
 #[test]
 fn what_is_lost_was_not_acknowledged_by_what_came_before() {
     let hold = Limits::default().hold;
@@ -118,7 +118,7 @@ fn what_is_lost_was_not_acknowledged_by_what_came_before() {
             ..ack
         };
         stage.see(1, &hop(FROM_POD, MS, 7, &ack));
-        // Keeps the stream in memory.
+        // This packet keeps the stream in memory.
         stage.see(0, &hop(FROM_POD, later - MS, 8, &tcp(3000, 1000, 9)));
         stage.see(0, &hop(FROM_POD, later, 2, &tcp(0, 1000, 90)));
         let journeys = stage.end();
@@ -165,7 +165,7 @@ fn bytes_nobody_saw_leave_begin_a_journey_where_they_are_seen() {
     assert_eq!(rest.seq, 1000);
 }
 
-/// Cuts `total` bytes into pieces of the given sizes, over and over.
+/// Cuts `total` bytes into pieces of the given sizes, in a cycle.
 fn pieces(total: u32, sizes: &[u32]) -> Vec<(u32, u32)> {
     let mut at = 0;
     let mut cut = Vec::new();
@@ -181,9 +181,8 @@ fn pieces(total: u32, sizes: &[u32]) -> Vec<(u32, u32)> {
 }
 
 proptest! {
-    /// However the bytes are cut at each point, every byte sent is seen once
-    /// at every point, and everything arrives. No packet has the bytes of more
-    /// others than are compared.
+    /// However the bytes are cut at each point, each point sees every byte once, and everything
+    /// arrives. No packet shares bytes with more packets than the engine compares.
     #[test]
     fn any_cut_at_any_point_adds_up(
         cuts in prop::array::uniform4(prop::collection::vec(1_u32..500, 1..5)),
@@ -216,8 +215,8 @@ proptest! {
         }
     }
 
-    /// Events that are missing never make two journeys out of one range, nor
-    /// let one be finished whose bytes were not all seen at the end.
+    /// Missing events never make two journeys of one range. Nor is a journey finished whose last
+    /// point did not see all bytes.
     #[test]
     fn missing_events_finish_nothing(
         missing in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
@@ -243,8 +242,8 @@ proptest! {
     }
 }
 
-/// Every other byte of a super-packet arrives, one by one: what is remembered of
-/// it has a bound, and all hops are accounted for.
+/// Every other byte of a super-packet arrives by itself. The engine remembers a bounded number of
+/// pieces, and accounts for all hops.
 #[test]
 fn a_packet_in_very_many_pieces_is_taken_for_several() {
     let mut stage = Stage::new();
@@ -266,14 +265,14 @@ fn a_packet_in_very_many_pieces_is_taken_for_several() {
     assert_eq!(seen, 3_000);
 }
 
-/// How journeys end of which nothing is heard any more.
+/// Lets the hold time pass. Returns the journeys that are finished after it.
 fn after_silence(stage: &mut Stage) -> Vec<Journey> {
     let time = stage.latest + Limits::default().hold;
     stage.engine.advance(&stage.scene, time);
     stage.taken()
 }
 
-/// So many segments of a byte each, which arrive as one.
+/// `segments` segments of one byte each, which arrive as one.
 fn merged(segments: u32) -> Vec<Journey> {
     let mut stage = Stage::new();
     for at in 0..segments {
@@ -288,8 +287,8 @@ fn merged(segments: u32) -> Vec<Journey> {
     after_silence(&mut stage)
 }
 
-/// How many tracks are compared has a bound. A segment beyond that has perhaps
-/// arrived: nobody may conclude from silence that it has not.
+/// The number of tracks that are compared is bounded. A segment beyond this number may have
+/// arrived, so silence says nothing about it.
 #[test]
 fn what_is_not_compared_is_not_taken_for_silent() {
     let of_all = merged(511);
@@ -304,7 +303,7 @@ fn what_is_not_compared_is_not_taken_for_silent() {
     assert_eq!(silent.count(), 0);
 }
 
-/// Pieces beyond those that are remembered have perhaps arrived as well.
+/// Pieces beyond the remembered number may have arrived as well.
 #[test]
 fn what_has_no_room_for_more_pieces_is_not_taken_for_silent() {
     for (pieces, closed) in [(1_000, Closed::Silence), (1_100, Closed::Evicted)] {

@@ -1,12 +1,12 @@
-//! Answers with a pod's address that somebody else may have sent.
+//! Answers with a pod's address that a proxy may have sent.
 //!
-//! Pod A asks pod B, of whose node the hops are. B's answer leaves that node by the uplink
+//! Pod A asks pod B, and the hops are on B's node. B's answer leaves that node by the uplink,
 //! without a tunnel.
 
 use super::*;
 use crate::model::Icmp;
 
-/// An engine that knows whose the addresses are and has seen A's SYN come to B's node.
+/// An engine that knows the owners of addresses, and has seen A's SYN come to B's node.
 fn asked() -> Stage {
     let mut stage = Stage::new();
     stage.scene.owners = by_hand::scene().owners;
@@ -42,7 +42,7 @@ fn syn_ack() -> Packet {
     answer.with_ends(&back)
 }
 
-/// The header as a rule changes it on the way.
+/// A packet with a header that a rule has changed on the way.
 fn changed(packet: &Packet, change: impl FnOnce(&mut Tcp)) -> Packet {
     let mut packet = packet.clone();
     if let Transport::Tcp(tcp) = &mut packet.transport {
@@ -51,7 +51,7 @@ fn changed(packet: &Packet, change: impl FnOnce(&mut Tcp)) -> Packet {
     packet
 }
 
-/// Whether the SYN is said to be answered by somebody else.
+/// Whether the SYN's answer is a proxy's.
 fn is_stood_in(stage: &mut Stage) -> bool {
     let journeys = stage.end();
     let mut syns = journeys.iter().filter(|journey| journey.packet == syn());
@@ -70,7 +70,6 @@ fn what_goes_out_and_never_came_in_is_not_the_pods() {
     assert!(!is_stood_in(&mut stage));
 }
 
-/// `TCPMSS` of iptables, and `tcp option maxseg size set` of nftables.
 /// A rule on the node leads pings, or DNS queries, to a process there.
 #[test]
 fn an_answer_that_is_no_tcp_needs_no_connection_before() {
@@ -94,6 +93,8 @@ fn an_answer_that_is_no_tcp_needs_no_connection_before() {
     assert!(journeys[0].stand_in.is_some(), "{journeys:#?}");
 }
 
+/// Rules may change the MSS of a SYN: `TCPMSS` of iptables, and `tcp option maxseg size set` of
+/// nftables.
 #[test]
 fn a_syn_with_another_mss_is_the_same_packet() {
     let clamped = changed(&syn_ack(), |tcp| tcp.options_hash = 2);
@@ -105,7 +106,7 @@ fn a_syn_with_another_mss_is_the_same_packet() {
     assert_eq!(journeys.len(), 2);
     assert_eq!(way(&journeys[1]), [(1, FROM_POD), (1, OUT), (0, IN)]);
     assert!(journeys.iter().all(|journey| journey.stand_in.is_none()));
-    // Of what is acknowledged selectively, the options are all that tells one from another.
+    // Only the options tell selective acknowledgements apart.
     let ack = flagged(Flags::ACK, 1);
     let mut stage = asked();
     stage.see(0, &plain(FROM_POD, 2000, 8, &ack));
@@ -114,7 +115,7 @@ fn a_syn_with_another_mss_is_the_same_packet() {
     assert_eq!(stage.end().len(), 3);
 }
 
-/// A rule may change other fields of a packet. Whatever it is then, it came in from the pod.
+/// A rule may change other fields of a packet. The changed packet still came in from the pod.
 #[test]
 fn what_came_in_and_is_changed_since_is_the_pods() {
     let changed = changed(&syn_ack(), |tcp| tcp.window = 1);
@@ -122,14 +123,14 @@ fn what_came_in_and_is_changed_since_is_the_pods() {
     stage.see(1, &plain(FROM_POD, 2000, 8, &syn_ack()));
     stage.see(1, &plain(OUT, 3000, 8, &changed));
     assert!(!is_stood_in(&mut stage));
-    // Another packet had the memory before.
+    // The memory held another packet before.
     let mut stage = asked();
     stage.see(1, &plain(FROM_POD, 2000, 9, &syn_ack()));
     stage.see(1, &plain(OUT, 3000, 7, &changed));
     assert!(is_stood_in(&mut stage));
 }
 
-/// Programs at netkit's own hooks may redirect what a pod sends, so that it does not come in.
+/// Programs at netkit's own hooks may redirect a pod's packets, so that they do not come in.
 #[test]
 fn a_pod_behind_netkit_may_have_sent_it_unseen() {
     let mut stage = asked();
@@ -144,7 +145,8 @@ fn a_pod_behind_netkit_may_have_sent_it_unseen() {
     assert!(!is_stood_in(&mut stage));
 }
 
-/// A node that reassembles a datagram makes other fragments of it: of an answer, too.
+/// A node that reassembles a datagram may send it on in other fragments, also if the datagram is an
+/// answer.
 #[test]
 fn a_fragment_that_the_node_has_made_is_no_proxys() {
     let echo = |kind| {

@@ -1,7 +1,7 @@
 //! Packets whose ends a node's NAT rewrites.
 //!
-//! Pod A asks a Service's address. Its node sends that to pod B, from behind its own
-//! address or not, and undoes it for what comes back.
+//! Pod A asks a Service's address. Its node sends the request to pod B, with or without a
+//! masquerade. The node undoes the translation for the reply.
 
 use super::{
     drops::{LOSS, freed},
@@ -14,7 +14,7 @@ use crate::{
 
 const SERVICE: [u8; 4] = [10, 96, 0, 10];
 
-/// What A sends, what arrives at B, and what B answers to.
+/// The ends of A's packets, of the packets that arrive at B, and of B's replies.
 fn ends(src: [u8; 4], src_port: u16, dst: [u8; 4], dst_port: u16) -> Ends {
     Ends {
         src: src.into(),
@@ -32,7 +32,7 @@ fn arrived() -> Ends {
     ends(A, 40_000, B, 8080)
 }
 
-/// Behind the address of A's node as well.
+/// The ends at B if A's node masquerades as well.
 fn masqueraded() -> Ends {
     ends(NODE_A, 52_011, B, 8080)
 }
@@ -45,7 +45,7 @@ fn flagged(flags: u8, seq: u32, ack: u32) -> Packet {
     packet
 }
 
-/// The request's way: NAT is between the pod's interface and the uplink.
+/// The path of a request. NAT is between the pod's interface and the uplink.
 fn request(stage: &mut Stage, start: i64, packet: &Packet, behind: Ends) {
     let sent = packet.with_ends(&asked());
     let there = packet.with_ends(&behind);
@@ -58,7 +58,7 @@ fn request(stage: &mut Stage, start: i64, packet: &Packet, behind: Ends) {
     }
 }
 
-/// The reply's, where it is undone at the end.
+/// The path of a reply. The translation is undone at its end.
 fn reply(stage: &mut Stage, start: i64, packet: &Packet, behind: Ends) {
     const BACK: [(usize, usize); 4] = [(1, FROM_POD), (1, OUT), (0, IN), (0, TO_POD)];
     let sent = packet.with_ends(&behind.reversed());
@@ -132,7 +132,7 @@ fn what_was_on_its_way_when_its_translation_is_first_seen_is_still_found() {
     let data = tcp(500, 900, 1).with_ends(&arrived().reversed());
     stage.see(1, &hop(FROM_POD, 0, 1, &data));
     stage.see(1, &hop(OUT, 1, 1, &data));
-    // The other direction tells.
+    // A packet in the other direction shows the translation.
     request(&mut stage, 10, &tcp(2, 10, 1), arrived());
     stage.see(0, &hop(IN, MS, 7, &data));
     let there = data.with_ends(&asked().reversed());
@@ -144,7 +144,7 @@ fn what_was_on_its_way_when_its_translation_is_first_seen_is_still_found() {
 
 #[test]
 fn another_packet_in_the_same_memory_is_not_a_translation() {
-    // It comes in from outside, or from a pod.
+    // The other packet comes in from outside, or from a pod.
     for (point, src) in [(IN, NODE_B), (FROM_POD, A)] {
         let mut stage = Stage::new();
         let first = udp(1).with_ends(&ends(NODE_B, 1, NODE_A, 2));
@@ -153,12 +153,12 @@ fn another_packet_in_the_same_memory_is_not_a_translation() {
         stage.see(0, &hop(point, 1, 7, &other));
         assert_eq!(stage.end().len(), 2);
     }
-    // Nothing in it tells it from others, and it comes late.
+    // The packet is like others, and comes late.
     let mut stage = Stage::new();
     stage.see(0, &hop(FROM_POD, 0, 7, &udp(1).with_ends(&asked())));
     stage.see(0, &hop(OUT, 60 * MS, 7, &udp(1).with_ends(&arrived())));
     assert_eq!(stage.end().len(), 2);
-    // Its payload, or its length, differs.
+    // The payload or the length differs.
     for other in [udp(2), Packet { len: 61, ..udp(1) }] {
         let mut stage = Stage::new();
         stage.see(0, &hop(FROM_POD, 0, 7, &udp(1).with_ends(&asked())));
@@ -190,7 +190,7 @@ fn an_answer_from_another_port_than_that_of_dns_answers() {
         }
         packet
     };
-    // Read on its port alone.
+    // The DNS header is read at DNS's port only.
     let on = |packet: &Packet, ends: Ends| {
         let mut packet = packet.with_ends(&ends);
         if let Transport::Udp {
@@ -307,7 +307,7 @@ fn ends_that_lead_back_or_have_nothing_in_common_are_no_translation() {
     }
 }
 
-/// An echoed payload whose hop coming in was lost, in the same memory.
+/// B's answer repeats the payload in the same memory, and the hop where it came in was lost.
 #[test]
 fn an_answer_is_no_translation_of_its_question() {
     let mut stage = Stage::new();
@@ -321,8 +321,8 @@ fn an_answer_is_no_translation_of_its_question() {
     assert_eq!(stage.end().len(), 2);
 }
 
-/// Datagrams over IPv6 have no identification. What a proxy on the node sends on has a TTL of its
-/// own, and may be in the same memory.
+/// UDP datagrams over IPv6 have no identification. A proxy on the node sends datagrams with a TTL
+/// of its own, perhaps in the same memory.
 #[test]
 fn both_ends_are_rewritten_of_what_the_node_forwards() {
     let rewritten = ends(NODE_A, 1, B, 8080);

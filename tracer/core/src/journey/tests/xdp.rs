@@ -1,9 +1,9 @@
-//! What XDP saw before there was an sk_buff.
+//! Packets that XDP saw before they had an sk_buff.
 
 use super::*;
 use crate::model::{Point, XDP};
 
-/// The point at XDP of an uplink, beside those of [`Stage::new`].
+/// Adds a point at XDP of each uplink. Returns its index.
 fn with_xdp(stage: &mut Stage) -> usize {
     for node in [0, 1] {
         let uplink = stage.scene.nodes[node].points[IN].clone();
@@ -15,7 +15,7 @@ fn with_xdp(stage: &mut Stage) -> usize {
     stage.scene.nodes[0].points.len() - 1
 }
 
-/// As a program there tells of it.
+/// A hop as a program at XDP reports it.
 fn at_xdp(point: usize, time: i64, packet: &Packet) -> Hop {
     Hop {
         point,
@@ -32,7 +32,7 @@ fn segments_at_xdp_and_what_gro_makes_of_them_are_one_journey() {
     for (time, seq) in [(11, 1000), (12, 2000), (13, 3000)] {
         stage.see(1, &at_xdp(xdp, time, &tcp(seq, 1000, 5)));
     }
-    // Two come in together, one by itself.
+    // GRO merges two segments, and leaves the third one alone.
     for (time, seq, len) in [(20_i64, 1000, 2000), (21, 3000, 1000)] {
         let skb = time.cast_unsigned();
         stage.see(1, &hop(IN, time, skb, &tcp(seq, len, 5)));
@@ -66,7 +66,7 @@ fn where_only_the_receiver_has_an_agent_each_segment_is_a_journey() {
     }
 }
 
-/// There is no sk_buff, so that two packets there have nothing in common.
+/// At XDP there is no sk_buff, so no address identifies the packets there.
 #[test]
 fn packets_at_xdp_are_told_apart_by_their_content() {
     let mut stage = Stage::new();

@@ -13,16 +13,17 @@ use crate::{
     model::{Ends, Hop, Packet, Transport},
 };
 
-/// What was seen of a journey at one observation point. Outlives the
-/// journey's step.
+/// What was seen of a packet at one observation point. A visit is kept after the journey was
+/// reported.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::journey) struct Visit {
     node: u32,
     point: u16,
     ttl: u8,
-    /// Whether that was in pieces, which are in [`super::Rest::pieces`].
+    /// Whether the bytes are in several pieces, which are in [`super::Rest::pieces`].
     in_pieces: bool,
-    /// Which bytes, from the track's first; of those in pieces, where these are.
+    /// Start and end offset of the bytes from the track's first byte. For pieces, both numbers are
+    /// their index.
     seen: (u32, u32),
 }
 
@@ -32,22 +33,22 @@ impl Visit {
     }
 }
 
-/// What only the step has, once the journey is reported.
+/// The part of a step that is not needed after the journey was reported.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::journey) struct Passage {
-    /// When the first piece was seen, Unix time, ns.
+    /// Time when the first piece was seen: Unix time, ns.
     pub(in crate::journey) time: i64,
     pub(in crate::journey) len: u32,
     pub(in crate::journey) segments: u32,
-    /// How many bytes.
+    /// Number of bytes that were seen.
     pub(in crate::journey) seen: u32,
-    /// What is around the packet, in [`Frames`].
+    /// Number of the frame around the packet, in [`Frames`].
     pub(in crate::journey) frame: u32,
 }
 
 impl Track {
-    /// What of `range` could be this journey's at this hop: not what it has
-    /// shown there before, unless it comes round again (its TTL is lower).
+    /// The part of `range` that a hop may add to this track. `None` if the track was already seen
+    /// there with any of it, unless the packet comes round again with a lower TTL.
     pub(in crate::journey) fn open_at(
         &self,
         nodes: &Nodes,
@@ -66,12 +67,12 @@ impl Track {
             return Some(overlap);
         };
         let is_new = |visit: &Visit| self.is_new(visit, overlap);
-        // With a TTL that it had, it does not come round, whatever came since.
+        // A packet that comes round again has a TTL that it has not had here before.
         let is_open = ttl < last.ttl || is_new(last);
         (is_open && visits.all(|visit| visit.ttl != ttl || is_new(visit))).then_some(overlap)
     }
 
-    /// Whether nothing of a range was seen in a visit, and there is room for it.
+    /// Whether nothing of a range was seen in a visit, and the visit has room for another piece.
     fn is_new(&self, visit: &Visit, range: Range) -> bool {
         match self.pieces(visit) {
             Some(pieces) => !pieces.intersects(range) && pieces.has_room(),
@@ -82,13 +83,13 @@ impl Track {
         }
     }
 
-    /// What was seen in a visit, where that was in pieces.
+    /// The bytes that were seen in a visit, if they are in pieces.
     fn pieces(&self, visit: &Visit) -> Option<&Ranges> {
         let at = visit.in_pieces.then_some(visit.seen.0 as usize)?;
         self.rest()?.pieces.get(at)
     }
 
-    /// Offsets from its first byte as a range of its stream.
+    /// Converts offsets from the track's first byte to a range of its stream.
     fn absolute(&self, (start, end): (u32, u32)) -> Range {
         let first = self.range.start;
         Range {
@@ -97,33 +98,33 @@ impl Track {
         }
     }
 
-    /// Whether it was seen somewhere in as many pieces as are remembered.
+    /// Whether a visit has as many pieces as are remembered.
     pub(in crate::journey) fn is_full(&self) -> bool {
         let mut pieces = self.rest().into_iter().flat_map(|rest| &rest.pieces);
         pieces.any(|pieces| !pieces.has_room())
     }
 
-    /// The agent that saw it last, of those before `time` where times tell.
+    /// The agent of the latest visit.
     pub(in crate::journey) fn last_node(&self) -> Option<usize> {
         self.visits.last().map(|visit| visit.node as usize)
     }
 
-    /// The TTL that it had where it was seen last on a node.
+    /// The TTL of the latest visit on a node.
     pub(in crate::journey) fn last_ttl(&self, node: usize) -> Option<u8> {
         let mut visits = self.visits.iter().rev();
         let last = visits.find(|visit| visit.node as usize == node);
         last.map(|visit| visit.ttl)
     }
 
-    /// Whether it was on this node last, as far as the node's own clock tells: by another
-    /// clock, what came before may look later.
+    /// Whether the latest visit by this node's clock is on this node. Visits by other clocks do not
+    /// count, because they may look later than they were.
     pub(in crate::journey) fn is_on(&self, scene: &Scene, node: usize) -> bool {
         let nodes = self.visits.iter().rev().map(|visit| visit.node as usize);
         let mut of_this_clock = nodes.filter(|other| scene.one_clock(*other, node));
         of_this_clock.next() == Some(node)
     }
 
-    /// Adds what a hop showed of this journey.
+    /// Adds a hop of this packet.
     pub(in crate::journey) fn add(
         &mut self,
         frames: &mut Frames,
@@ -162,7 +163,7 @@ impl Track {
         let index = self.visits.len() - 1 - from_last;
         self.see(index, range);
         if self.is_open {
-            // Passages and visits grow together until the journey is reported.
+            // Passages and visits have the same length until the journey is reported.
             let passage = &mut self.passages[index];
             passage.time = passage.time.min(time);
             passage.len += share.len;
@@ -172,14 +173,14 @@ impl Track {
         self.capture(index, hop, time);
     }
 
-    /// Keeps what was captured of a hop in a visit, until the journey is reported.
+    /// Keeps the captured frame of a hop in a visit, until the journey is reported.
     fn capture(&mut self, visit: usize, hop: &Hop, time: i64) {
         if let Some(frame) = CapturedFrame::of(hop, time).filter(|_| self.is_open) {
             self.rest_mut().captured.push((visit, frame));
         }
     }
 
-    /// Gives away what was captured in each visit.
+    /// Takes the captured frames, with the index of their visit.
     pub(in crate::journey) fn take_captured(&mut self) -> Vec<(usize, CapturedFrame)> {
         match self.rest() {
             Some(rest) if !rest.captured.is_empty() => {
@@ -189,10 +190,10 @@ impl Track {
         }
     }
 
-    /// A packet's ends, where they are not those that this track is found under.
+    /// A packet's ends, if they differ from those that this track is found by.
     fn other_ends(&self, packet: &Packet) -> Option<Ends> {
         let own = &self.packet;
-        // A later fragment has no ports. The datagram has, of which it is a part.
+        // A later fragment has no ports, but its datagram has.
         if own.fragment.is_some_and(|(offset, _)| offset > 0) {
             return None;
         }
@@ -203,7 +204,7 @@ impl Track {
         packet.ends().filter(|ends| own.ends() != Some(*ends))
     }
 
-    /// Adds a range to what was seen in a visit.
+    /// Adds a range to a visit.
     fn see(&mut self, index: usize, range: Range) {
         let visit = self.visits[index];
         let whole = self.range;
@@ -229,7 +230,7 @@ impl Track {
         self.rest_mut().pieces[at as usize].insert(range);
     }
 
-    /// Agent, point and passage of each visit. Empty once the journey was reported.
+    /// Agent, point and passage of each visit. Empty after the journey was reported.
     pub(in crate::journey) fn passages(
         &self,
     ) -> impl DoubleEndedIterator<Item = (usize, usize, &Passage)> + ExactSizeIterator {
@@ -237,7 +238,7 @@ impl Track {
         visits.map(|(visit, passage)| (visit.node as usize, usize::from(visit.point), passage))
     }
 
-    /// TTL of each visit, and the bytes that it saw, as offsets from the first.
+    /// TTL of each visit, and the bytes that it saw, as offsets from the first byte.
     pub(in crate::journey) fn seen(&self) -> impl Iterator<Item = (u8, SmallVec<[(u32, u32); 1]>)> {
         self.visits.iter().map(|visit| {
             let parts = match self.pieces(visit) {
@@ -249,7 +250,7 @@ impl Track {
     }
 }
 
-/// A hop's length and segments, as far as they belong to one journey.
+/// The part of a hop's length and segments that belongs to one journey.
 struct Share {
     len: u32,
     segments: u32,

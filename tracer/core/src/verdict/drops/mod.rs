@@ -1,9 +1,9 @@
 //! What it means that the kernel freed a packet with `kfree_skb`.
 //!
-//! A drop is evidence, not a verdict. The kernel also calls `kfree_skb` for a ping's reply that a
-//! raw socket has already copied, for data that came twice, and for a flooded frame. The reason
-//! alone does not tell these apart, so the table looks at the function as well. If neither tells,
-//! the class is `unknown`, and views show that.
+//! A drop is evidence, not a verdict. The kernel also calls `kfree_skb` for data that came twice,
+//! for a flooded frame, and for a ping's reply that a raw socket has copied. The reason alone does
+//! not tell these apart, so the table looks at the function as well. If neither tells, the class is
+//! `unknown`, and views show that.
 
 mod table;
 mod tally;
