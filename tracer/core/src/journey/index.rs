@@ -1,6 +1,6 @@
 //! An index from keys to tracks. Each track tells its own key, so the index does not store keys.
 //!
-//! A key rarely has more than one track. So an entry of the table is eight bytes: the hash of the
+//! A key rarely has more than one track. So an entry of the table is twelve bytes: the hash of the
 //! key, and the slot of the track.
 
 use std::collections::VecDeque;

@@ -205,8 +205,8 @@ fn begins_at(point: &Point, last: &Point, packet: &Packet) -> bool {
 }
 
 /// Whether a translation may lead from an sk_buff's earlier ends to its ends now, `since` ns later.
-/// No translation only swaps the ends. A packet that is like others has to keep one end and come
-/// soon, because a hop in between may have been lost.
+/// No translation merely swaps source and destination. A packet that is like others has to keep one
+/// end and come soon, because a hop in between may have been lost.
 fn may_lead(from: &Ends, to: &Ends, packet: &Packet, since: i64) -> bool {
     let keeps_one = (from.src, from.src_port) == (to.src, to.src_port)
         || (from.dst, from.dst_port) == (to.dst, to.dst_port);
