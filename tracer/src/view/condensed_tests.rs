@@ -1,4 +1,4 @@
-//! Text on a terminal, at given times: what is shown, and that what is not is counted.
+//! Text on a terminal, at given times: what is shown, and that everything else is counted.
 
 use std::cell::Cell;
 
@@ -21,13 +21,13 @@ const ALL: &str = "To see all: --hops.";
 
 type Judged = (Journey, Verdict, Parts);
 
-/// Journeys of a case, shown one after the other, each at its time, ns.
+/// The text of a case's journeys, which are shown one after the other, each at its time in ns.
 fn shown(case: &Case, width: usize, journeys: &[(i64, &Judged)]) -> String {
     let shown = pieces(case, width, journeys);
     shown.into_iter().map(|(_, text)| text).collect()
 }
 
-/// The same, by call, with the time of each; the sums come last.
+/// The same text, by call, with the time of each call. The sums come last.
 fn pieces(case: &Case, width: usize, journeys: &[(i64, &Judged)]) -> Vec<(i64, String)> {
     let now = Cell::new(0);
     let mut out = Vec::new();
@@ -56,7 +56,7 @@ fn pieces(case: &Case, width: usize, journeys: &[(i64, &Judged)]) -> Vec<(i64, S
         .collect()
 }
 
-/// A problem, and what is none, of one case.
+/// A journey with a problem and one without, of one case.
 fn problem_and_other(case: &Case) -> [&Judged; 2] {
     [true, false].map(|wanted| {
         let mut journeys = case.journeys.iter();
@@ -65,7 +65,7 @@ fn problem_and_other(case: &Case) -> [&Judged; 2] {
     })
 }
 
-/// A case with a drop and with a delivery.
+/// A case with a drop and a delivery.
 fn mixed() -> Case {
     let mut case = named("dropped");
     let ping = named("ping").journeys.swap_remove(0);
@@ -73,12 +73,12 @@ fn mixed() -> Case {
     case
 }
 
-/// Without line breaks.
+/// The text without line breaks.
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The numbers before words: of journeys that were shown, of all, and that were left out.
+/// The numbers in the conclusion: journeys that were shown, all journeys, and those left out.
 fn totals(text: &str) -> [u64; 3] {
     let text = one_line(text);
     let (_, end) = text.split_once("Shown above: ").expect("it is told");
@@ -96,14 +96,14 @@ fn a_burst_of_everything_is_as_recorded() {
         let mut text = String::new();
         for name in ["ping", "tcp", "udp", "arp", "left", "unknown", "long"] {
             let case = named(name);
-            // The first of the second have their hops anywhere.
+            // The first journeys of a second have their hops in any case.
             let few = [&case.journeys[0]; 3];
             let journeys = few.into_iter().chain(&case.journeys);
             let journeys: Vec<_> = journeys.map(|judged| (0, judged)).collect();
             let pieces = pieces(&case, width, &journeys);
             text.push_str(&format!("# {name}\n"));
             let written: String = pieces.into_iter().skip(3).map(|(_, text)| text).collect();
-            // Without the sums, which are those of a pipe.
+            // Leave out the sums, which are the same as in a pipe.
             let verdicts = format!("\n{} journeys: ", journeys.len());
             let (written, _) = written.split_once(&verdicts).expect("the sums");
             text.push_str(written);
@@ -117,7 +117,7 @@ fn a_burst_of_everything_is_as_recorded() {
 fn a_calm_follow_is_as_in_a_pipe() {
     for case in all() {
         let journeys = case.journeys.iter();
-        // So many that no three are within a second.
+        // No three journeys are within one second.
         let times = (0..).map(|number| number * SECOND);
         let journeys: Vec<_> = times.zip(journeys).collect();
         let mut out = Vec::new();
@@ -171,14 +171,14 @@ fn in_a_flood_no_second_has_more_than_100_lines_and_all_are_counted() {
         let text: String = pieces.iter().map(|(_, text)| &**text).collect();
         let begun = text.lines().filter(|line| begins(line)).count();
         assert_eq!(begun as u64, shown, "{sums}");
-        // What is told meanwhile is a part of it.
+        // The reports in between cover a part of the journeys.
         let told: u64 = text
             .lines()
             .filter_map(|line| line.strip_prefix("… ")?.split_once(" journeys left out"))
             .map(|(number, _)| number.replace(',', "").parse::<u64>().expect("a number"))
             .sum();
         assert!(0 < told && told <= left_out, "{told} of {left_out}: {text}");
-        // As many problems as fit have their hops, however many deliveries there are.
+        // As many problems as fit have their hops, whatever the number of deliveries.
         let problems = text.matches("✘ dropped (").count();
         let with_hops = text.matches("✘ NETFILTER_DROP in").count();
         match every {
@@ -238,7 +238,7 @@ fn no_line_is_wider_than_the_terminal() {
     }
 }
 
-/// The verdict of each is there, whatever is left out of its line.
+/// Each line has its verdict, whatever else is left out.
 #[test]
 fn each_line_has_its_verdict() {
     for case in all() {

@@ -1,4 +1,4 @@
-//! What a recording holds: `tracer show`.
+//! The contents of a recording: `tracer show`.
 
 use std::io::{self, Write};
 
@@ -11,10 +11,10 @@ use super::{
 };
 use crate::store::{Contents, SCHEMA};
 
-/// For people.
+/// Writes the contents as text for people.
 ///
 /// # Errors
-/// Those of the writer.
+/// The errors of `out`.
 pub fn contents_text(out: &mut impl Write, look: &Look, contents: &Contents) -> io::Result<()> {
     let Contents {
         head,
@@ -102,10 +102,10 @@ pub fn contents_text(out: &mut impl Write, look: &Look, contents: &Contents) -> 
     out.write_all(flow.finish().as_bytes())
 }
 
-/// For programs: one `tracer.contents/1` object.
+/// Writes the contents as JSON: one `tracer.contents/1` object.
 ///
 /// # Errors
-/// Those of the writer.
+/// The errors of `out`.
 pub fn contents_json(out: &mut impl Write, contents: &Contents) -> io::Result<()> {
     let head = &contents.head;
     let nodes = head.nodes.iter().zip(&contents.hops).zip(&contents.drops);

@@ -1,4 +1,4 @@
-//! DNS in words: what questions and answers add up to.
+//! Sums of DNS questions and answers, in sentences.
 
 use std::borrow::Cow;
 
@@ -31,7 +31,7 @@ pub(super) fn code(code: u8) -> Cow<'static, str> {
     name.into()
 }
 
-/// What there was of it, a sentence each; none if there was nothing.
+/// The sums, one sentence each. Empty without any DNS packet.
 pub(super) fn sentences(dns: &Dns) -> Vec<(Weight, String)> {
     if dns.is_empty() {
         return Vec::new();
@@ -88,7 +88,7 @@ fn took(dns: &Dns) -> Option<String> {
     })
 }
 
-/// Answers that did not arrive, or belong to nothing.
+/// Answers that did not arrive, that have no question, or that are truncated.
 fn missing(dns: &Dns) -> Option<String> {
     let missing: u64 = dns.missing.values().sum();
     let mut parts = Vec::new();

@@ -1,5 +1,5 @@
-//! That docs/json.md says what the program writes. With `UPDATE_EXPECT=1` in the
-//! environment its examples are written anew.
+//! Tests that docs/json.md shows what the program writes. With `UPDATE_EXPECT=1` in the
+//! environment, they rewrite its examples.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +19,7 @@ use super::{
     tests::{agree, changed, json, named},
 };
 
-/// What the documentation shows is what the program writes.
+/// The examples in the documentation are the program's output.
 #[test]
 fn documented_examples_are_real() {
     let ping = json(&named("ping"));
@@ -85,8 +85,8 @@ fn every_kind_of_evidence_is_documented() {
     assert_eq!(rows("evidence"), all);
 }
 
-/// What evidence is called follows from its variant, and the same keys are there in all
-/// of a kind.
+/// The name of an evidence's kind follows from its variant. All evidence of a kind has the same
+/// keys.
 #[test]
 fn evidence_of_a_kind_has_its_name_and_its_keys() {
     let line: Value = serde_json::from_str(&evidence()).expect("JSON");
@@ -107,7 +107,7 @@ fn document() -> String {
     fs::read_to_string(path).expect("the documentation")
 }
 
-/// Facts of all kinds.
+/// A line with facts of all kinds.
 fn facts() -> String {
     let facts = fixtures::facts::all();
     let object = BTreeMap::from([("facts", Fact::all(&facts))]);
@@ -115,7 +115,7 @@ fn facts() -> String {
     String::from_utf8(line).expect("text").trim_end().to_owned()
 }
 
-/// Evidence of all kinds.
+/// A line with evidence of all kinds.
 fn evidence() -> String {
     let (scene, journey, _, _) = given();
     let evidence = fixtures::evidence::all();
@@ -124,7 +124,7 @@ fn evidence() -> String {
     String::from_utf8(line).expect("text").trim_end().to_owned()
 }
 
-/// The names in the first column of a table of the documentation.
+/// The names in the first column of a table in the documentation.
 fn rows(table: &str) -> Vec<String> {
     let document = document();
     let begin = format!("<!-- {table} -->");
@@ -135,7 +135,7 @@ fn rows(table: &str) -> Vec<String> {
         .collect()
 }
 
-/// `LastSeen` as `last-seen`.
+/// Converts `LastSeen` to `last-seen`.
 fn kebab(variant: &str) -> String {
     let mut name = String::new();
     for letter in variant.chars() {
@@ -147,7 +147,7 @@ fn kebab(variant: &str) -> String {
     name
 }
 
-/// The packet's object in a journey's line.
+/// The packet's object in the line of a journey.
 fn packet(line: &str) -> &str {
     let (_, rest) = line.split_once("\"packet\":").expect("a packet");
     rest.split_once(",\"src_pod\"").expect("more").0
@@ -166,7 +166,7 @@ fn collect_keys(value: &Value, keys: &mut BTreeSet<String>) {
     }
 }
 
-/// A line for people: a line per field, and per element of a field's list.
+/// Spreads a JSON line for people: one line per field, and per element of a field's list.
 fn spread(line: &str) -> String {
     let mut text = String::new();
     let (mut open, mut quoted) = (Vec::new(), false);

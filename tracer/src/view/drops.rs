@@ -1,4 +1,4 @@
-//! What is shown of drops, and by whom it is shown.
+//! What views need to show drops, and the interface of these views.
 
 use std::{io, net::IpAddr};
 
@@ -8,22 +8,22 @@ use tracer_core::{
     verdict::{DropKind, Tally},
 };
 
-/// What the drops are seen against.
+/// What drops refer to: nodes, and the owners of addresses.
 #[derive(Clone, Debug)]
 pub struct DropScene {
     /// The agents' first messages; a node is an index into these.
     pub nodes: Vec<Hello>,
-    /// Who has which address.
+    /// The owners of addresses, with times.
     pub owners: Owners,
-    /// The only pod of interest.
+    /// The only pod whose drops are shown, if drops are limited to a pod.
     pub pod: Option<String>,
 }
 
 impl DropScene {
-    /// Whether the addresses of a packet that was freed at `time`, Unix time, ns, say that it was on its way to where it was
-    /// freed: to a pod in its own namespace, or out of another node to this one or
-    /// to a pod of it. What a node's own pods send each other also comes to the
-    /// bridge between them, while somebody captures there.
+    /// Whether a freed packet's addresses say that it was on its way to where it was freed at
+    /// `time`: Unix time, ns. That place is the receiving pod's own namespace, or its node if the
+    /// packet comes from another node. Packets between pods of one node do not count there: the
+    /// bridge between them gets copies while somebody captures packets.
     #[must_use]
     pub fn is_meant(&self, (node, time): (usize, i64), freed: &Freed) -> bool {
         let name = &self.nodes[node].node;
@@ -49,21 +49,21 @@ impl DropScene {
     }
 }
 
-/// Shows drops: the start, each kind, and what they add up to.
+/// Shows drops: the start, each kind of drop, and the sums.
 pub trait DropView {
-    /// Shows that from now (Unix time, ns) on drops are seen, and where.
+    /// Shows where drops are watched, from now (Unix time, ns) on.
     ///
     /// # Errors
-    /// Those of the writer, here and below.
+    /// The errors of the writer. The other functions have the same errors.
     fn started(&mut self, scene: &DropScene, time: i64) -> io::Result<()>;
 
-    /// Shows what came of one kind since it was last shown.
+    /// Shows the drops of one kind since this kind was last shown.
     ///
     /// # Errors
     /// See [`DropView::started`].
     fn drop(&mut self, scene: &DropScene, kind: &DropKind) -> io::Result<()>;
 
-    /// Shows the sums, last.
+    /// Shows the sums, at the end.
     ///
     /// # Errors
     /// See [`DropView::started`].

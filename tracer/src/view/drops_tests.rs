@@ -1,5 +1,4 @@
-//! What is written about drops, as text and as the examples in
-//! `docs/json.md`.
+//! Drops as views write them: text, and the examples in `docs/json.md`.
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
@@ -87,8 +86,7 @@ fn freed(reason: &str, function: &str) -> Freed {
     }
 }
 
-/// What a view writes: the start, a line of three packets, one about a frame
-/// that cannot be read, the summary.
+/// Shows the start, three drops of one kind, a drop of an unreadable frame, and the summary.
 fn show(mut view: impl DropView) {
     let scene = scene();
     let mut tally = Tally::default();
@@ -137,7 +135,7 @@ fn show(mut view: impl DropView) {
         .expect("memory takes all");
 }
 
-/// All kinds of lines.
+/// Lines of all kinds.
 pub(super) fn lines() -> Vec<String> {
     let mut shown = Vec::new();
     show(Json::new(&mut shown));
@@ -170,7 +168,7 @@ Freed but not dropped, not shown: 4 delivered.
     assert_eq!(String::from_utf8_lossy(&out), expected);
 }
 
-/// What is written of drops whose packets differ in their ports.
+/// Text and JSON of drops that differ in their ports.
 fn of_ports(ports: impl Iterator<Item = (u16, u16)>) -> [String; 2] {
     let scene = scene();
     let mut tally = Tally::default();
@@ -250,7 +248,7 @@ fn what_was_meant_for_a_place_is_told_by_its_addresses() {
         netns: Some(Arc::from(netns)),
         ..freed("OTHERHOST", "ip_rcv_core")
     };
-    // From web on node-a to cart on node-b.
+    // The packet goes from web on node-a to cart on node-b.
     assert!(scene.is_meant((1, NOON), &at("host")));
     assert!(scene.is_meant((1, NOON), &at("shop/cart")));
     assert!(

@@ -1,4 +1,4 @@
-//! What verdicts rest on, in sentences.
+//! The evidence of verdicts, in sentences.
 
 use tracer_core::{
     journey::{Impostor, Journey, Refusal, Scene, StandIn},
@@ -14,7 +14,7 @@ use super::{
     translation::{self, End},
 };
 
-/// All that a verdict rests on, a sentence each.
+/// The evidence of a verdict, one sentence each.
 pub(crate) fn sentences(scene: &Scene, journey: &Journey, verdict: &Verdict) -> Vec<String> {
     let evidence = verdict.evidence.iter();
     evidence
@@ -22,7 +22,7 @@ pub(crate) fn sentences(scene: &Scene, journey: &Journey, verdict: &Verdict) -> 
         .collect()
 }
 
-/// One thing that a verdict rests on, in a sentence.
+/// One piece of evidence, in a sentence.
 pub(super) fn sentence(scene: &Scene, journey: &Journey, evidence: &Evidence) -> String {
     let at = |step: usize| place(scene, &journey.steps[step]);
     let name = |node: usize| &scene.nodes[node].node;
@@ -398,20 +398,20 @@ fn between(scene: &Scene, journey: &Journey, leg: &Leg) -> String {
     }
 }
 
-/// Whether a leg ends at XDP.
+/// Whether all points at a leg's end are at XDP.
 fn is_up_to_xdp(scene: &Scene, leg: &Leg) -> bool {
     let points = &scene.nodes[leg.node].points;
     leg.points.iter().all(|point| points[*point].is_xdp())
 }
 
-/// `tx_dropped +3, qdisc_drops +3`.
+/// The counters that rose: `tx_dropped +3, qdisc_drops +3`.
 fn counters(rise: &Rise) -> String {
     let counters = rise.counters.iter();
     let counters: Vec<String> = counters.map(|(name, by)| format!("{name} +{by}")).collect();
     counters.join(", ")
 }
 
-/// What sort of packet one is on the wire: `inside vxlan (VNI 1, UDP port 8472)`.
+/// The sort of a packet on the wire: `inside vxlan (VNI 1, UDP port 8472)`.
 fn of_sort(sort: &Sort, port: Option<u16>) -> String {
     match sort {
         Sort::Inside(kind, vni) => {
@@ -429,13 +429,13 @@ fn of_sort(sort: &Sort, port: Option<u16>) -> String {
     }
 }
 
-/// `VNI 1, UDP port 8472`.
+/// The VNI and port of a tunnel: `VNI 1, UDP port 8472`.
 fn ends(vni: Option<u32>, port: Option<u16>) -> String {
     let vni = vni.map_or_else(|| "any VNI".to_owned(), |vni| format!("VNI {vni}"));
     port.map_or_else(|| vni.clone(), |port| format!("{vni}, UDP port {port}"))
 }
 
-/// How a node's table of connections sends a packet on.
+/// How a node's conntrack table translates a packet's destination.
 fn conntrack(scene: &Scene, journey: &Journey, node: usize, (from, to): (&Ends, &Ends)) -> String {
     let node = &scene.nodes[node].node;
     let (from, to) = (translation::dst(from), translation::dst(to));

@@ -268,7 +268,7 @@ fn legacy_chain(chain: &LegacyChain, hook: &str) -> String {
     format!("{table}/{chain} ({rules} rule{s}, policy {policy})")
 }
 
-/// The program that sets such tables.
+/// The program that manages a family's legacy tables.
 const fn legacy(family: Family) -> &'static str {
     match family {
         Family::Ip6 => "ip6tables-legacy",

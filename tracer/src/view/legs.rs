@@ -1,7 +1,7 @@
-//! Latencies in the order in which packets cross them.
+//! Latencies, in the order in which packets pass the legs.
 //!
-//! A summary keeps legs by name. Names say nothing of the way; that each leg
-//! begins where another ends does.
+//! A summary has legs by name, and names do not give an order. The order follows from the legs
+//! themselves: each begins where another one ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,34 +14,34 @@ use tracer_core::{
 
 use super::HOST;
 
-/// What packets took from one point to the next.
+/// The latencies of packets between two points.
 pub(crate) struct Leg<'a> {
     pub(crate) from: &'a Place,
     pub(crate) to: &'a Place,
     pub(crate) latency: &'a Histogram<u64>,
     /// Whether both times come from one clock.
     pub(crate) one_clock: bool,
-    /// Where the way that it is on begins, if that is here.
+    /// The source of the path that begins with this leg. `None` if another leg leads here.
     pub(crate) begins: Option<Begin<'a>>,
 }
 
-/// Where packets are first seen.
+/// Where the packets of a path were first seen.
 pub(crate) enum Begin<'a> {
-    /// They come from this pod.
+    /// The packets come from this pod.
     Pod(&'a str),
-    /// They come in at, or go out of, an interface that is no pod's.
+    /// The packets pass an interface that is not a pod's.
     Elsewhere,
 }
 
 impl Leg<'_> {
-    /// The latency that this part of all packets kept below, ns.
+    /// The latency in ns that this share of all packets did not exceed.
     pub(crate) fn quantile(&self, part: f64) -> u64 {
         self.latency.value_at_quantile(part)
     }
 }
 
-/// All legs; each is followed by those that lead on from its end, the
-/// busiest first. The way from the follow's source comes before the way back.
+/// All legs. After each leg come those that go on from its end, the busiest first. The path from
+/// the follow's source comes before the path back.
 pub(crate) fn in_path_order<'a>(scene: &'a Scene, summary: &'a Summary) -> Vec<Leg<'a>> {
     let mut onward: BTreeMap<&Place, Vec<Leg<'a>>> = BTreeMap::new();
     for ((from, to), latency) in &summary.legs {
@@ -59,7 +59,7 @@ pub(crate) fn in_path_order<'a>(scene: &'a Scene, summary: &'a Summary) -> Vec<L
 
     let ends: BTreeSet<&Place> = summary.legs.keys().map(|(_, to)| to).collect();
     let mut starts: Vec<&Place> = onward.keys().copied().collect();
-    // What no start leads to goes in a circle, and is begun anywhere.
+    // Legs that no start leads to form a circle, which may begin anywhere.
     starts.sort_by_key(|place| (ends.contains(place), !asks(scene, place)));
     let mut path = Vec::with_capacity(summary.legs.len());
     for start in starts {
@@ -74,7 +74,7 @@ pub(crate) fn in_path_order<'a>(scene: &'a Scene, summary: &'a Summary) -> Vec<L
     path
 }
 
-/// Whether the follow's source is behind this place.
+/// Whether a place is an interface of the follow's source.
 fn asks(scene: &Scene, place: &Place) -> bool {
     let points = scene.agent(&place.node).map(|hello| &hello.points);
     points.into_iter().flatten().any(|point| {
@@ -84,7 +84,7 @@ fn asks(scene: &Scene, place: &Place) -> bool {
     })
 }
 
-/// Whose packets begin at a place.
+/// The source of the packets that are first seen at a place.
 fn begin<'a>(scene: &'a Scene, place: &'a Place) -> Begin<'a> {
     if place.netns != HOST {
         return Begin::Pod(&place.netns);
@@ -93,7 +93,7 @@ fn begin<'a>(scene: &'a Scene, place: &'a Place) -> Begin<'a> {
     let Some(node) = nodes.position(|hello| hello.node == place.node) else {
         return Begin::Elsewhere;
     };
-    // Whose it was in the end; of an interface that is gone, until then.
+    // The last owner of the address counts. If an interface is gone, it is the owner when it went.
     let pod = |point: &'a Point| {
         let time = scene.until(node, point).saturating_sub(1);
         let mut addresses = point.addresses.iter();
@@ -107,8 +107,7 @@ fn begin<'a>(scene: &'a Scene, place: &'a Place) -> Begin<'a> {
     pods.next().map_or(Begin::Elsewhere, Begin::Pod)
 }
 
-/// Whether times taken on these two nodes can be subtracted: agents of one
-/// kernel read the same clock.
+/// Whether the times of two nodes can be subtracted. Agents of one kernel read the same clock.
 fn one_clock(scene: &Scene, from: &str, to: &str) -> bool {
     let boot = |node| scene.agent(node).map(|hello| &hello.boot_id);
     from == to || (boot(from).is_some() && boot(from) == boot(to))

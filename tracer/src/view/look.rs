@@ -1,10 +1,10 @@
-//! What text looks like: its colours, its width, the zone of its times.
+//! How text looks: its colours, its width, and the time zone.
 
 use jiff::tz::TimeZone;
 
 use super::{moment::Zone, text::Palette};
 
-/// What every terminal has, and what people cut text to who pipe it somewhere.
+/// The width of the narrowest terminals, and a usual width for output in a pipe.
 const LEAST: usize = 80;
 
 /// How text for people is laid out.
@@ -17,7 +17,7 @@ pub struct Look {
 }
 
 impl Look {
-    /// Without colours, on 80 columns, in UTC: the same everywhere.
+    /// Text without colours, on 80 columns, in UTC. It looks the same everywhere.
     #[must_use]
     pub const fn plain() -> Self {
         Self {
@@ -27,7 +27,7 @@ impl Look {
         }
     }
 
-    /// In another zone.
+    /// The same look with times in another time zone.
     #[must_use]
     pub fn in_zone(self, zone: TimeZone) -> Self {
         Self {
@@ -36,7 +36,7 @@ impl Look {
         }
     }
 
-    /// On so many columns, if they are more than 80.
+    /// The same look with this number of columns, if that is more than 80.
     #[must_use]
     pub fn on_columns(self, columns: usize) -> Self {
         Self {
@@ -45,12 +45,12 @@ impl Look {
         }
     }
 
-    /// Whether it is in colours.
+    /// Whether the look has colours.
     pub(super) const fn is_in_colours(&self) -> bool {
         self.palette.good.get_fg_color().is_some()
     }
 
-    /// In colours.
+    /// The same look in colours.
     #[must_use]
     pub fn in_colours(self) -> Self {
         Self {

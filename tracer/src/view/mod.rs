@@ -1,10 +1,9 @@
-//! Showing what happened: text for people, JSON for programs.
+//! Views of journeys and drops: text for people, JSON for programs.
 //!
-//! A verdict is of use once somebody has read it, at night, on a terminal of
-//! 80 columns, or in a script that knows each field's name. What is shown was
-//! decided before it came here: a view compares, aligns and words; it infers
-//! nothing. It writes to any [`std::io::Write`], one write and one flush per call,
-//! so that a journey is out as soon as it is known, and whole.
+//! People read a verdict on a terminal of 80 columns, and scripts read it by the names of its
+//! fields. The verdict is decided before it comes here. A view compares, aligns and words, but
+//! infers nothing. It writes to any [`std::io::Write`], with one write and one flush per call, so a
+//! journey appears at once and whole.
 //!
 //! Invariant 6 (ARCHITECTURE.md): `verdict` decides, a view only shows.
 
@@ -60,6 +59,6 @@ pub use stats::{stats_json, stats_text};
 pub use text::{Condensed, Text};
 pub(crate) use text::{doubts, packet_words};
 
-/// What [`Point::netns`](tracer_core::model::Point::netns) says of a node's own
-/// namespace; anything else there is a pod's name.
+/// The value of [`Point::netns`](tracer_core::model::Point::netns) for a node's host namespace. Any
+/// other value is the name of a pod.
 pub(crate) const HOST: &str = "host";

@@ -1,4 +1,4 @@
-//! Points in time and spans of it, as they are written.
+//! Points in time and time spans, as views write them.
 
 use std::{borrow::Cow, fmt};
 
@@ -10,18 +10,18 @@ use jiff::{
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
-/// Where clocks show what text says. Programs read UTC, whatever this is.
+/// The time zone of text. JSON has times in UTC in any zone.
 #[derive(Clone, Debug)]
 pub(super) struct Zone(pub(super) TimeZone);
 
 impl Zone {
     pub(super) const UTC: Self = Self(TimeZone::UTC);
 
-    /// What it is called at a time: `UTC`, `CET (UTC+01:00)`.
+    /// The name of the zone at a time: `UTC`, `CET (UTC+01:00)`.
     pub(super) fn name(&self, at: Moment) -> String {
         let info = self.0.to_offset_info(at.timestamp());
         let offset = info.offset();
-        // Zones without letters are called by their offset, as `+03`.
+        // Zones whose abbreviation has no letters, such as `+03`, are named by their offset.
         match info.abbreviation() {
             "UTC" => "UTC".to_owned(),
             name if name.starts_with(|c: char| c.is_ascii_alphabetic()) => {
@@ -31,7 +31,7 @@ impl Zone {
         }
     }
 
-    /// The time of day, to the millisecond.
+    /// The time of day, with milliseconds.
     pub(super) fn clock(&self, at: Moment) -> String {
         let time = self.0.to_datetime(at.timestamp()).time();
         format!(
@@ -43,18 +43,18 @@ impl Zone {
         )
     }
 
-    /// The day.
+    /// The date.
     pub(super) fn date(&self, at: Moment) -> Date {
         self.0.to_datetime(at.timestamp()).date()
     }
 
-    /// Date and time, as they can be in a file's name: `20260301-123456`.
+    /// Date and time for the name of a file: `20260301-123456`.
     pub(super) fn file_name(&self, at: Moment) -> String {
         let time = self.0.to_datetime(at.timestamp());
         time.strftime("%Y%m%d-%H%M%S").to_string()
     }
 
-    /// RFC 3339 with this zone's offset and nine decimals.
+    /// Date and time in RFC 3339 format, with this zone's offset and nine decimals.
     pub(super) fn date_time(&self, at: Moment) -> String {
         let at = at.timestamp();
         let offset = self.0.to_offset(at);
@@ -98,8 +98,8 @@ impl fmt::Display for Local {
     }
 }
 
-/// Unix time in ns; shown as RFC 3339 in UTC, always with nine decimals, so
-/// that times sort as text.
+/// Unix time in ns. Displayed in RFC 3339 format in UTC, always with nine decimals, so that times
+/// sort as text.
 #[derive(Clone, Copy)]
 pub(crate) struct Moment(pub(crate) i64);
 
@@ -137,7 +137,7 @@ impl Serialize for Moment {
     }
 }
 
-/// A span in ns; shown with two or three digits and its unit: `12.3 µs`.
+/// A time span in ns. Displayed with two or three digits and its unit: `12.3 µs`.
 #[derive(Clone, Copy)]
 pub(super) struct Span(pub(super) i64);
 
@@ -151,7 +151,7 @@ impl fmt::Display for Span {
             return write!(f, "{sign}{span} ns");
         }
         for (name, unit) in UNITS {
-            // Rounded before compared: 999.96 µs are 1.0 ms, not 1000 µs.
+            // Round before the comparison: 999.96 µs are 1.0 ms, not 1000 µs.
             let tenths = (span + unit / 20) / (unit / 10);
             if tenths < 1_000 {
                 return write!(f, "{sign}{}.{} {name}", tenths / 10, tenths % 10);
@@ -188,7 +188,7 @@ mod tests {
         let new_year = Moment(1_767_225_599_987_654_321);
         assert_eq!(Zone::UTC.clock(new_year), "23:59:59.987");
         assert_eq!(Zone::UTC.name(new_year), "UTC");
-        // Central Europe, and half of the year an hour more.
+        // Central European Time, which has an hour more in summer.
         let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").expect("a rule");
         let zone = Zone(zone);
         assert_eq!(zone.clock(new_year), "00:59:59.987");

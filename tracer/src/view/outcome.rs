@@ -174,12 +174,12 @@ fn outcome(scene: &Scene, journey: &Journey, verdict: &Verdict) -> String {
     }
 }
 
-/// Whether any packets are those of captures.
+/// Whether any packets come from captures of another tool.
 pub(super) fn is_captured(scene: &Scene) -> bool {
     scene.nodes.iter().any(Hello::is_captured)
 }
 
-/// Why nothing is known.
+/// The reason of an `unknown` verdict.
 const fn unknown(cause: Option<Cause>) -> &'static str {
     match cause {
         Some(Cause::AgentGone) => "an agent was gone while the packet was on its way",
@@ -210,7 +210,7 @@ const fn unknown(cause: Option<Cause>) -> &'static str {
     }
 }
 
-/// What a refusal says: RFC 792 and 1812, RFC 4443.
+/// The text of a refusal: RFC 792 and 1812, RFC 4443.
 fn refusal(scene: &Scene, journey: &Journey, refusal: &Refusal) -> String {
     let from = party(scene, refusal.from, journey.start());
     let from = match (journey.stand_in, &journey.translated) {
@@ -220,7 +220,7 @@ fn refusal(scene: &Scene, journey: &Journey, refusal: &Refusal) -> String {
                 scene.nodes[stand_in.node].node
             )
         }
-        // NAT gave its answer the address that the packet was sent to.
+        // NAT gave the answer the address that the packet was sent to.
         (None, Some(way))
             if refusal.from == way.first.dst
                 && way.first.dst != way.last.dst
@@ -246,7 +246,7 @@ fn refusal(scene: &Scene, journey: &Journey, refusal: &Refusal) -> String {
         (false, 12, _) | (true, 4, _) => "the packet's headers are wrong",
         _ => "the packet could not be delivered",
     };
-    // Whoever sent it, NAT gave it the Service's address.
+    // NAT gave the error the Service's address, whoever sent it.
     let from = match scene.service(refusal.from, journey.start()) {
         Some(_) => format!("an error with the address of {from}"),
         None => from,

@@ -1,4 +1,4 @@
-//! Places and parties, in words.
+//! Places and owners of addresses, in words.
 
 use std::net::IpAddr;
 
@@ -10,7 +10,7 @@ use tracer_core::{
 
 use super::HOST;
 
-/// Where a step was.
+/// The place of a step: `coming in from eth0 on node-b`.
 pub(super) fn place(scene: &Scene, step: &Step) -> String {
     let point = scene.point(step);
     let way = match point.direction {
@@ -29,7 +29,7 @@ pub(super) fn place(scene: &Scene, step: &Step) -> String {
     )
 }
 
-/// Where a drop was: `at eth0 in shop/cart on node-b`.
+/// The place of a drop: `at eth0 in shop/cart on node-b`.
 pub(crate) fn drop_place(scene: &Scene, drop: &Drop) -> String {
     let node = &scene.nodes[drop.node].node;
     let device = drop.device.as_deref();
@@ -41,7 +41,7 @@ pub(crate) fn drop_place(scene: &Scene, drop: &Drop) -> String {
     }
 }
 
-/// Whom the packet is for.
+/// The owner of the packet's destination.
 pub(super) fn owner(scene: &Scene, journey: &Journey) -> String {
     journey.destination().map_or_else(
         || "its destination".to_owned(),
@@ -49,7 +49,7 @@ pub(super) fn owner(scene: &Scene, journey: &Journey) -> String {
     )
 }
 
-/// Who has an address at a time, Unix time, ns.
+/// The owner of an address at a time: Unix time, ns. Without a known owner, the address.
 pub(crate) fn party(scene: &Scene, address: IpAddr, time: i64) -> String {
     if let Some(pod) = scene.pod(address, time) {
         return pod.to_owned();
@@ -63,7 +63,7 @@ pub(crate) fn party(scene: &Scene, address: IpAddr, time: i64) -> String {
     }
 }
 
-/// The name of who has an address at a time, Unix time, ns: a pod, Service or node.
+/// The name of an address's owner at a time (Unix time, ns): a pod, Service or node.
 pub(super) fn holder(scene: &Scene, address: IpAddr, time: i64) -> Option<&str> {
     let pod = scene.pod(address, time);
     pod.or_else(|| scene.service(address, time))
@@ -88,20 +88,20 @@ pub(super) fn clock(time: i64) -> String {
     format!("{hour:02}:{minute:02}:{:02} UTC", second % 60)
 }
 
-/// Interfaces of a node's points: `eth0 or eth1`.
+/// The interfaces of a node's points: `eth0 or eth1`.
 pub(super) fn interfaces(scene: &Scene, node: usize, points: &[usize]) -> String {
     let hello = &scene.nodes[node];
     let names = points.iter().map(|at| hello.points[*at].interface.as_str());
     names.collect::<Vec<_>>().join(" or ")
 }
 
-/// A point: `veth5 on node-b`.
+/// The interface of a point: `veth5 on node-b`.
 pub(super) fn point(scene: &Scene, node: usize, point: usize) -> String {
     let hello = &scene.nodes[node];
     format!("{} on {}", hello.points[point].interface, hello.node)
 }
 
-/// Who a frame was sent to at a time, Unix time, ns.
+/// The machine that a frame was sent to at a time: Unix time, ns.
 pub(super) fn station(scene: &Scene, station: Station, time: i64) -> String {
     let Station { mac, node, address } = station;
     match (node, address) {
@@ -117,7 +117,7 @@ mod tests {
 
     use super::*;
 
-    /// An address that another pod gets later is each pod's at its time.
+    /// An address that another pod gets later has each pod's name at its time.
     #[test]
     fn an_address_is_named_by_who_has_it_then() {
         let address = IpAddr::from([10, 244, 2, 7]);

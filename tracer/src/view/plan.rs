@@ -1,4 +1,4 @@
-//! Where a follow would attach: `--dry-run`.
+//! The points where a follow would attach: `--dry-run`.
 
 use std::{
     io::{self, Write},
@@ -13,13 +13,13 @@ use super::{
 };
 use crate::{collector::Plan, node::discover};
 
-/// What each agent would do, by node.
+/// The plan of each agent, with the name of its node.
 type Nodes = [(String, discover::Plan)];
 
-/// For people.
+/// Writes the plan as text for people.
 ///
 /// # Errors
-/// Those of the writer.
+/// The errors of `out`.
 pub fn plan_text(out: &mut impl Write, look: &Look, plan: &Plan, nodes: &Nodes) -> io::Result<()> {
     let plain = Palette::PLAIN.plain;
     let mut flow = Flow::new(look.width);
@@ -72,7 +72,7 @@ pub fn plan_text(out: &mut impl Write, look: &Look, plan: &Plan, nodes: &Nodes) 
     out.write_all(flow.finish().as_bytes())
 }
 
-/// An interface, and below it how it was found.
+/// An interface, and in the next line how the agent found it.
 fn row(flow: &mut Flow, name: &str, kind: &str, xdp: Option<&str>, why: &str) {
     let plain = Palette::PLAIN.plain;
     flow.tab(2);
@@ -98,10 +98,10 @@ fn warn(flow: &mut Flow, text: &str) {
     flow.line();
 }
 
-/// For programs: one `tracer.plan/1` object.
+/// Writes the plan as JSON: one `tracer.plan/1` object.
 ///
 /// # Errors
-/// Those of the writer.
+/// The errors of `out`.
 pub fn plan_json(out: &mut impl Write, plan: &Plan, nodes: &Nodes) -> io::Result<()> {
     let document = Document {
         schema: "tracer.plan/1",

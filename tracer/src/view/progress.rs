@@ -1,4 +1,4 @@
-//! How far a recording is, for whoever waits for it.
+//! The progress of a recording.
 
 use std::{
     io::{self, Write},
@@ -14,10 +14,10 @@ use tracer_core::{
 use super::{Look, Text, moment::Moment};
 use crate::terminal::clean;
 
-/// How often it is said.
+/// The time between two updates.
 const EVERY: Duration = Duration::from_millis(500);
 
-/// Says what is recorded and, on a terminal, how much so far.
+/// Shows what is recorded. On a terminal, it also shows the number of packets so far.
 #[derive(Debug)]
 pub struct Progress<W> {
     out: W,
@@ -28,7 +28,7 @@ pub struct Progress<W> {
 }
 
 impl<W: Write> Progress<W> {
-    /// Writes to `out`, over and over into one line if it is a `terminal`.
+    /// Writes to `out`. If `out` is a `terminal`, each update replaces the line.
     pub fn new(out: W, look: Look, terminal: bool) -> Self {
         Self {
             out,

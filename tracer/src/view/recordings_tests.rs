@@ -1,4 +1,4 @@
-//! What is said of recordings, and that docs/json.md says it, too.
+//! Text and JSON about recordings, compared with docs/json.md.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ fn named(name: &str) -> Case {
     case.expect("a case of this name")
 }
 
-/// The sums of the fixtures' journeys of a name.
+/// The sums of a fixture's journeys.
 fn sums(name: &str, grouping: Grouping, change: impl Fn(&mut Scene, &mut Verdict)) -> Stats {
     let mut case = named(name);
     let mut stats = Stats::new(grouping);
@@ -53,7 +53,7 @@ fn the_whole_way_is_that_of_what_arrived() {
     assert!(lost.latencies.is_empty());
 }
 
-/// Rows of a table are as wide as its head, on whatever columns there are.
+/// The rows of a table are as wide as its head, at any width.
 #[test]
 fn columns_of_figures_stay_in_their_line() {
     for width in [80, 100, 160] {
@@ -98,7 +98,7 @@ fn times_of_two_clocks_are_marked() {
     assert!(two.latencies.keys().all(|of| !of.one_clock));
 }
 
-/// What a recording of a fixture holds.
+/// The contents of a fixture's recording.
 fn contents() -> Contents {
     let case = named("ping");
     Contents {
@@ -134,7 +134,7 @@ fn contents() -> Contents {
     }
 }
 
-/// Every key that is in a value.
+/// Adds all keys of a value to `found`.
 fn keys(value: &Value, found: &mut Vec<String>) {
     match value {
         Value::Object(object) => {

@@ -1,10 +1,10 @@
-//! How many journeys `--where` left.
+//! How many journeys `--where` selected.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 use tracer_core::journal::Selected;
 
-/// In JSON.
+/// How many journeys `--where` selected, and of how many.
 #[derive(JsonSchema, Serialize)]
 pub(super) struct Where<'a> {
     query: &'a str,
@@ -27,7 +27,7 @@ impl<'a> Where<'a> {
     }
 }
 
-/// In words, with numbers as they are written there.
+/// The same in a sentence. `number` formats the numbers.
 pub(super) fn sentence(selected: &Selected, number: impl Fn(u64) -> String) -> String {
     let Selected {
         query,

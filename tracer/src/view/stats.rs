@@ -1,4 +1,4 @@
-//! Recordings, summed up: `tracer stats`.
+//! Sums of recordings: `tracer stats`.
 
 use std::{
     cmp::Reverse,
@@ -21,21 +21,21 @@ use super::{
 };
 use crate::terminal::columns;
 
-/// Columns of each figure, and the space before it.
+/// Columns of each figure. `FIGURES` includes the space before each.
 const FIGURE: usize = 8;
 const FIGURES: usize = 5 * (1 + FIGURE);
-/// As wide as two points ever are.
+/// The widest name of two points.
 const MOST: usize = 100;
 
-/// What the figures leave of a line.
+/// Columns that the figures leave for names.
 fn name_width(look: &Look) -> usize {
     MOST.min(look.width - FIGURES)
 }
 
-/// For people.
+/// Writes the sums as text for people.
 ///
 /// # Errors
-/// Those of the writer.
+/// The errors of `out`.
 pub fn stats_text(
     out: &mut impl Write,
     look: &Look,
@@ -99,7 +99,7 @@ pub fn stats_text(
     out.write_all(flow.finish().as_bytes())
 }
 
-/// What a row is of, on lines of its own if it is long.
+/// The name of a row. A long name has lines of its own.
 fn name(flow: &mut Flow, width: usize, words: &[String]) {
     let plain = Palette::PLAIN.plain;
     flow.indent(2);
@@ -165,10 +165,10 @@ fn loss_words(of: &LossOf) -> Vec<String> {
     words
 }
 
-/// For programs: one `tracer.stats/1` object.
+/// Writes the sums as JSON: one `tracer.stats/1` object.
 ///
 /// # Errors
-/// Those of the writer.
+/// The errors of `out`.
 pub fn stats_json(
     out: &mut impl Write,
     stats: &Stats,

@@ -1,8 +1,7 @@
 //! All views over all fixtures.
 //!
-//! What views write is compared with files in `testdata/`. With `UPDATE_EXPECT=1` in
-//! the environment the files are written anew instead, for a person to read the
-//! difference.
+//! The output of views is compared with files in `testdata/`. With `UPDATE_EXPECT=1` in the
+//! environment, the tests rewrite these files, so that a person can read the difference.
 
 use std::{
     collections::BTreeSet,
@@ -25,7 +24,7 @@ use super::{
 };
 use crate::terminal::columns;
 
-/// Everything a view writes about a case.
+/// Everything that a view writes about a case.
 fn show(view: &mut dyn View, case: &Case) {
     let scene = &case.scene;
     view.started(scene, &started(scene)).expect("memory");
@@ -59,7 +58,7 @@ pub(super) fn named(name: &str) -> Case {
     case.expect("a case of this name")
 }
 
-/// Compares with a file below the crate's root, or writes it.
+/// Compares text with a file below the crate's root, or writes that file.
 pub(super) fn agree(file: &str, actual: &str) {
     expect_file![Path::new(env!("CARGO_MANIFEST_DIR")).join(file)].assert_eq(actual);
 }
@@ -108,8 +107,7 @@ fn names_cannot_steer_the_terminal() {
     assert!(text.contains("node\u{fffd}[2Ja"));
 }
 
-/// Names of nodes come from a file or a command line, those of interfaces from
-/// whoever made them.
+/// Nodes get their names from a file or a command line. Anyone who creates an interface names it.
 #[test]
 fn wide_and_combining_characters_leave_columns_where_they_are() {
     let mut case = named("ping");
@@ -132,8 +130,8 @@ fn wide_and_combining_characters_leave_columns_where_they_are() {
     assert!(after.iter().all(|(_, at)| *at == first), "{after:#?}");
 }
 
-/// All journeys have the same keys, whatever the packet is and whatever is said of
-/// it; what is not known is null.
+/// All journeys have the same keys, whatever the packet and its verdict are. A missing value is
+/// null.
 #[test]
 fn keys_are_always_there() {
     let journeys = all();
@@ -214,7 +212,7 @@ fn a_wide_terminal_is_used_and_a_narrow_one_is_not_overrun() {
     };
     assert!(longest(40) <= 80, "80 columns are the least");
     assert!((81..=160).contains(&longest(160)));
-    // A name that 80 columns have no room for.
+    // A name for which 80 columns have no room.
     let long = text(&named("long"), Look::plain().on_columns(160));
     let hop = "\n  ip-10-0-123-134.eu-central-1.compute.internal  ";
     assert!(long.contains(hop), "{long}");
@@ -232,7 +230,7 @@ fn times_are_those_of_the_zone_that_is_named() {
     );
 }
 
-/// What is written when a pod has restarted: text and JSON.
+/// Text and JSON about a pod that has restarted.
 pub(super) fn changed() -> [String; 2] {
     let mut scene = named("ping").scene;
     let changed = restarted(&mut scene);
@@ -256,7 +254,7 @@ fn what_changed_is_a_line_for_each_interface() {
     );
 }
 
-/// Another number for the same place, where other programs run now.
+/// The place has another number, because other programs run there now.
 #[test]
 fn a_place_that_is_observed_anew_is_not_gone() {
     let mut scene = named("ping").scene;
@@ -276,7 +274,7 @@ fn a_place_that_is_observed_anew_is_not_gone() {
     assert!(!text.contains("is gone"), "{text}");
 }
 
-/// Its interfaces are still there.
+/// The interfaces of a node that an agent leaves are still there.
 #[test]
 fn of_an_agent_that_leaves_its_node_is_told_and_no_interface() {
     let mut scene = named("ping").scene;
@@ -295,7 +293,7 @@ fn of_an_agent_that_leaves_its_node_is_told_and_no_interface() {
     );
 }
 
-/// A Service's address is named, and is no pod's.
+/// A Service's address is named, and is not a pod's address.
 #[test]
 fn a_service_is_named_beside_its_address() {
     let mut case = named("ping");

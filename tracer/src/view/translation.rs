@@ -1,4 +1,4 @@
-//! What network address translation made of a packet between two of its hops.
+//! The translation of addresses (NAT) between two hops of a packet.
 
 use std::{fmt, net::IpAddr};
 
@@ -15,9 +15,9 @@ use super::places::holder;
 pub(crate) enum Kind {
     /// The destination of a connection.
     Dnat,
-    /// Its source.
+    /// The source of a connection.
     Snat,
-    /// The source of a reply, which the connection knows as its destination.
+    /// The source of a reply, which is the destination of the connection.
     ReverseDnat,
     /// The destination of a reply.
     ReverseSnat,
@@ -34,14 +34,14 @@ impl fmt::Display for Kind {
     }
 }
 
-/// An address, and a port where the packet has one.
+/// An address, and a port. The port is 0 if the packet has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, schemars::JsonSchema, serde::Serialize)]
 pub(crate) struct End {
     pub(crate) address: IpAddr,
     pub(crate) port: u16,
 }
 
-/// As `ss` shows it: `10.96.0.10:80`, `[fd00::1]:80`.
+/// As `ss` displays addresses: `10.96.0.10:80`, `[fd00::1]:80`.
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.address, self.port) {
@@ -52,17 +52,18 @@ impl fmt::Display for End {
     }
 }
 
-/// One end, rewritten.
+/// One rewritten end of a packet.
 #[derive(Clone, Debug, PartialEq, Eq, schemars::JsonSchema, serde::Serialize)]
 pub(crate) struct Change {
     pub(crate) kind: Kind,
     pub(crate) from: End,
     pub(crate) to: End,
-    /// Who has the new address: a pod, Service or node.
+    /// Name of the new address's owner: a pod, Service or node.
     pub(crate) name: Option<String>,
 }
 
-/// What was rewritten before a step; nothing where its ends are those of the step before.
+/// The ends that were rewritten between the previous step and this one. Empty if both steps have
+/// the same ends.
 pub(crate) fn of(
     scene: &Scene,
     journey: &Journey,

@@ -1,5 +1,4 @@
-//! What docs/where.md says of `--where`, tried on the journeys that views are tested
-//! with.
+//! The examples of docs/where.md for `--where`, tested with the journeys of the fixtures.
 
 use jiff::tz::TimeZone;
 use tracer_core::{
@@ -12,7 +11,7 @@ use crate::terminal::columns;
 
 const DOCUMENT: &str = include_str!("../../../docs/where.md");
 
-/// What follows a mark, up to the next empty line.
+/// The lines after a mark, up to the next empty line.
 fn marked(mark: &str) -> impl Iterator<Item = &'static str> {
     let mark = format!("<!-- {mark} -->\n");
     let sections = DOCUMENT.split(&*mark.leak()).skip(1);
@@ -25,7 +24,7 @@ fn last_column(row: &str) -> Option<&str> {
     cells.rsplit(" | ").next()
 }
 
-/// What is in backticks.
+/// The texts in backticks.
 fn code(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }

@@ -1,5 +1,4 @@
-//! Every sentence about a verdict, as `testdata/evidence.txt` and `outcomes.txt` hold
-//! them.
+//! Every sentence about a verdict, compared with `testdata/evidence.txt` and `outcomes.txt`.
 
 use std::{path::Path, time::Duration};
 

@@ -112,7 +112,7 @@ fn number_of(ports: &Ports) -> Option<usize> {
     Some(ports.count().0).filter(|ports| *ports > 0)
 }
 
-/// What told the network namespace of a drop, as it is in `known_by`.
+/// How the agent found the network namespace of a drop, as the value of `known_by`.
 pub(super) const fn known_by(scope: Scope) -> &'static str {
     match scope {
         Scope::Receiver => "receiving socket",

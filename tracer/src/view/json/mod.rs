@@ -49,17 +49,17 @@ pub(super) fn line(record: &impl Serialize) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-/// The journey's hop with this number, from 0, as in the journey's line.
+/// The journey's hop with this number, from 0, as in the line of the journey.
 pub(crate) fn hop_json(scene: &Scene, journey: &Journey, hop: usize) -> io::Result<String> {
     text(&record::Hop::numbered(scene, journey, hop))
 }
 
-/// A drop of a journey, as in the journey's line.
+/// A drop of a journey, as in the line of the journey.
 pub(crate) fn drop_json(scene: &Scene, drop: &Drop) -> io::Result<String> {
     text(&dropped::Drop::new(scene, drop))
 }
 
-/// A verdict's evidence, one object each, as in the journey's line.
+/// The evidence of a verdict, one object each, as in the line of the journey.
 pub(crate) fn evidence_json(
     scene: &Scene,
     journey: &Journey,
@@ -69,12 +69,12 @@ pub(crate) fn evidence_json(
     all.iter().map(text).collect()
 }
 
-/// What an agent read at a drop, one object each, as in the journey's line.
+/// What an agent read at a drop, one object each, as in the line of the journey.
 pub(crate) fn facts_json(drop: &Drop) -> io::Result<Vec<String>> {
     Fact::all(&drop.facts).iter().map(text).collect()
 }
 
-/// What told the network namespace of a drop, as it is in `known_by`.
+/// How the agent found the network namespace of a drop, as the value of `known_by`.
 pub(crate) fn drop_known_by(drop: &Drop) -> &'static str {
     drop.scope.map_or("last hop", drops::known_by)
 }

@@ -1,4 +1,4 @@
-//! What the session hands to whoever has the terminal.
+//! The data that the session hands to the thread with the terminal.
 
 use std::{
     collections::VecDeque,
@@ -22,62 +22,62 @@ use super::{
 };
 use crate::collector::unix_now;
 
-/// How many notices are kept.
+/// Maximum number of notices that are kept.
 const NOTICES: usize = 200;
 
-/// What is new since it was last taken.
+/// The data that is new since the last [`Inbox::take`].
 #[derive(Debug)]
 pub(super) struct Inbox {
     live: bool,
     new: Mutex<New>,
-    /// Whether whoever has the terminal is to give it back.
+    /// Whether the thread with the terminal has to give it back, or has done so.
     left: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct New {
-    /// Whether there is anything.
+    /// Whether there is any new data.
     is_any: bool,
     told: Told,
     tally: Tally,
     entries: VecDeque<Arc<Entry>>,
-    /// What these take.
+    /// Bytes of these entries.
     bytes: usize,
-    /// If the entries do not go on from those that were taken: which one comes first.
+    /// The first of these entries, if they do not follow those that were taken before.
     from: Option<Beginning>,
     summary: Option<Arc<Summary>>,
     clock: Option<Clock>,
-    /// The entry that somebody looked for.
+    /// The entry that a search found.
     chosen: Option<u64>,
-    /// Why a wish has led nowhere.
+    /// Why a wish had no effect.
     answer: Option<String>,
 }
 
-/// What was told besides journeys.
+/// What the session told besides journeys.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Told {
     started: Option<Started>,
     scene: Arc<Scene>,
-    /// How many points each node has in that scene.
+    /// Number of points of each node in that scene.
     points: Vec<usize>,
     standing: Option<Standing>,
     notices: Vec<Notice>,
 }
 
-/// What was said that is no data.
+/// A message that is not data.
 #[derive(Clone, Debug)]
 struct Notice {
     line: String,
-    /// Whether it is part of what is replayed, and not of who replays it.
+    /// Whether the message is part of the recording, and not from the replay itself.
     is_replayed: bool,
 }
 
-/// Where entries begin of which those before are not there.
+/// The first of some entries, if entries before it are missing.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Beginning {
-    /// The number of the first.
+    /// Number of the first entry.
     pub(super) number: u64,
-    /// The latest time at which one of those before it began, Unix time, ns.
+    /// Latest start of a journey before the first entry: Unix time, ns.
     pub(super) since: Option<i64>,
 }
 
@@ -91,7 +91,7 @@ impl Inbox {
     }
 
     fn new_in(&self) -> MutexGuard<'_, New> {
-        // Whatever panicked, what is in there was whole before.
+        // A panic of another thread leaves complete data behind, so use the data.
         let mut new = self.new.lock().unwrap_or_else(PoisonError::into_inner);
         new.is_any = true;
         new
@@ -101,7 +101,7 @@ impl Inbox {
         self.new_in().told.say(line.to_owned(), false);
     }
 
-    /// Hands over what is new, if anything is.
+    /// Hands over the new data. Returns whether there was any.
     pub(super) fn take(&self, state: &mut State) -> bool {
         let new = {
             let mut new = self.new.lock().unwrap_or_else(PoisonError::into_inner);
@@ -112,7 +112,7 @@ impl Inbox {
             let now = match new.clock {
                 _ if self.live && new.summary.is_none() => unix_now(),
                 Some(clock) if new.summary.is_none() => clock.position,
-                // One second more, so that the last one counts as a whole one.
+                // One second more, so that the last second counts as a whole one.
                 _ => new
                     .tally
                     .latest
@@ -142,7 +142,7 @@ impl Inbox {
         true
     }
 
-    /// Tells whoever has the terminal to give it back.
+    /// Tells the thread with the terminal to give it back.
     pub(super) fn leave(&self) {
         self.left.store(true, Ordering::Release);
     }
@@ -152,19 +152,19 @@ impl Inbox {
     }
 }
 
-/// What is new, for whoever has the terminal.
+/// New data, for the thread with the terminal.
 pub(super) struct Taken {
     pub(super) known: Known,
-    /// If the entries do not go on from those that were taken: which one comes first.
+    /// The first of the entries, if they do not follow those that were taken before.
     pub(super) from: Option<Beginning>,
     pub(super) entries: VecDeque<Arc<Entry>>,
     /// The entry to choose.
     pub(super) chosen: Option<u64>,
-    /// Why a wish has led nowhere.
+    /// Why a wish had no effect.
     pub(super) answer: Option<String>,
 }
 
-/// All that a session tells goes in here.
+/// The inbox receives everything that a session tells.
 impl View for &Inbox {
     fn started(&mut self, scene: &Scene, started: &Started) -> io::Result<()> {
         let told = &mut self.new_in().told;
@@ -190,8 +190,8 @@ impl View for &Inbox {
         unreachable!("it takes entries")
     }
 
-    /// Takes a journey. It is counted here, so that no count depends on whether it is
-    /// fetched before it is forgotten.
+    /// Adds a journey. It is counted here, so that no count depends on whether the journey is
+    /// fetched before it is dropped.
     fn entry(&mut self, scene: &Scene, entry: &Arc<Entry>, _: bool) -> io::Result<()> {
         let mut new = self.new_in();
         if new.told.has_other_points(scene) {
@@ -200,7 +200,7 @@ impl View for &Inbox {
         new.tally.add(scene, entry);
         new.bytes += entry.weight();
         new.entries.push_back(Arc::clone(entry));
-        // More than what is held in the end need not wait.
+        // The view holds no more than this, so older entries can go.
         while new.bytes > HELD.bytes && new.entries.len() > 1 {
             let Some(oldest) = new.entries.pop_front() else {
                 break;
@@ -213,7 +213,7 @@ impl View for &Inbox {
             });
         }
         drop(new);
-        // Of a recording, nobody needs the rest.
+        // If the view has ended, the rest of a recording need not be read.
         if !self.live && self.is_left() {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
@@ -226,7 +226,7 @@ impl View for &Inbox {
 
     fn standing(&mut self, scene: &Scene, standing: &Standing) -> io::Result<()> {
         let told = &mut self.new_in().told;
-        // Owners come and go without a word.
+        // Owners change without a message.
         if told.scene.owners != scene.owners {
             told.look_at(scene);
         }
@@ -247,7 +247,7 @@ impl View for &Inbox {
     }
 }
 
-/// What went back to an earlier time has been told what it had been told then.
+/// After a move back in time, the inbox has what it had at that time.
 impl Travels for &Inbox {
     type Mark = Mark;
 
@@ -259,7 +259,7 @@ impl Travels for &Inbox {
         }
     }
 
-    /// Nearly all is counts: marks share the scene until it changes.
+    /// Nearly all of the weight is counts. Marks share the scene until it changes.
     fn weight(mark: &Mark) -> usize {
         mark.tally.weight()
     }
@@ -310,7 +310,7 @@ impl Told {
         self.scene = Arc::new(scene.clone());
     }
 
-    /// Whether there are points that the scene that was handed over has not.
+    /// Whether the scene has other points than the scene that was handed over.
     fn has_other_points(&self, scene: &Scene) -> bool {
         let now = scene.nodes.iter().map(|hello| hello.points.len());
         !now.eq(self.points.iter().copied())

@@ -1,10 +1,10 @@
-//! What keys do. The help is made from the same table, so that it cannot be wrong.
+//! The keys' actions. The help uses the same table, so it cannot be wrong.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::state::Screen;
 
-/// What somebody wants.
+/// What a key asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     Quit,
@@ -33,7 +33,7 @@ pub(super) enum Action {
     Pause,
     Faster,
     Slower,
-    /// So many seconds later, or earlier.
+    /// Moves by this number of seconds. A negative number moves back.
     By(i64),
     Start,
     End,
@@ -48,15 +48,15 @@ pub(super) enum Action {
     Suspend,
 }
 
-/// Keys that do the same.
+/// Keys with the same action.
 pub(super) struct Bound {
     pub(super) keys: &'static [(KeyCode, KeyModifiers)],
-    /// What they are called.
+    /// The keys' names.
     pub(super) shown: &'static str,
-    /// What they do.
+    /// What the keys do.
     pub(super) does: &'static str,
     pub(super) action: Action,
-    /// Where; everywhere if empty.
+    /// The screens on which the keys work. Empty: on all screens.
     pub(super) on: &'static [Screen],
 }
 
@@ -88,7 +88,7 @@ macro_rules! bound {
     };
 }
 
-/// All that every view has; the first that fits counts.
+/// The keys of every view. The first binding that fits counts.
 pub(super) const KEYS: &[Bound] = bound! {
     [key('1')] "1" "the path" Action::Show(Screen::Path);
     [key('2')] "2" "the journeys" Action::Show(Screen::Journeys);
@@ -129,7 +129,7 @@ pub(super) const KEYS: &[Bound] = bound! {
         Action::Quit;
 };
 
-/// Those that move a replay in time.
+/// The keys that move a replay in time.
 pub(super) const TIME_KEYS: &[Bound] = bound! {
     [key(',')] "," "1 s back" Action::By(-1);
     [key('.')] "." "1 s forward" Action::By(1);
@@ -146,9 +146,9 @@ pub(super) const TIME_KEYS: &[Bound] = bound! {
     [key('-')] "-" "slower, down to ×0.1" Action::Slower;
 };
 
-/// What a key does on a screen, of a view that can be moved in time or not.
+/// The action of a key on a screen. `is_movable`: whether the view can be moved in time.
 pub(super) fn action(screen: Screen, is_movable: bool, event: &KeyEvent) -> Option<Action> {
-    // A terminal may say of `?` that it was typed with Shift.
+    // Some terminals report `?` with the Shift modifier.
     let shifted = matches!(event.code, KeyCode::Char(c) if !c.is_alphabetic());
     let modifiers = if shifted {
         event.modifiers - SHIFT
@@ -161,7 +161,7 @@ pub(super) fn action(screen: Screen, is_movable: bool, event: &KeyEvent) -> Opti
     Some(bound.action)
 }
 
-/// The keys of a view that can be moved in time or not.
+/// All keys of a view. `is_movable`: whether the view can be moved in time.
 pub(super) fn keys(is_movable: bool) -> impl Iterator<Item = &'static Bound> {
     let time: &[Bound] = if is_movable { TIME_KEYS } else { &[] };
     KEYS.iter().chain(time)

@@ -1,5 +1,5 @@
-//! The list of journeys: which match, which is chosen, and what stands still while
-//! somebody reads.
+//! The list of journeys: which match, which one is chosen, and which lines stay in place while new
+//! journeys come.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -13,25 +13,25 @@ use tracer_core::{
 
 use super::tally::Spans;
 
-/// Journeys that are as somebody wants them, in the order of their verdicts.
+/// Journeys that match a filter, in the order of their verdicts.
 #[derive(Debug, Default)]
 pub(super) struct List {
-    /// What they have to be like.
+    /// The filter of the journeys.
     pub(super) query: Option<Query>,
-    /// Whether only problems are wanted.
+    /// Whether the list has only problems.
     pub(super) problems: bool,
-    /// Numbers of entries.
+    /// Numbers of the matching entries.
     matching: VecDeque<u64>,
-    /// The number of the entry that is looked at next.
+    /// Number of the next entry to look at.
     next: u64,
-    /// The number that is chosen; `None`: the newest, whichever that is.
+    /// Number of the chosen entry. `None`: the newest one, also when a newer one comes.
     pub(super) chosen: Option<u64>,
-    /// How far from the newest the first line is that is shown, while one is chosen.
+    /// Number of the entry in the first line, while an entry is chosen.
     pub(super) top: Option<u64>,
 }
 
 impl List {
-    /// All that match.
+    /// A list of all journeys that match.
     pub(super) fn of(query: Option<Query>) -> Self {
         Self {
             query,
@@ -39,8 +39,8 @@ impl List {
         }
     }
 
-    /// Looks at what is new in a journal, up to `until`, exclusive, and forgets what the
-    /// journal has forgotten.
+    /// Looks at new entries of a journal, up to `until`, exclusive. Removes entries that the
+    /// journal no longer has.
     pub(super) fn update(&mut self, journal: &Journal, scene: &Scene, zone: &TimeZone, until: u64) {
         while self.matching.front() < Some(&journal.evicted()) && !self.matching.is_empty() {
             self.matching.pop_front();
@@ -61,21 +61,21 @@ impl List {
         }
     }
 
-    /// What they have to be like, in the language of `--where`; `None`: all are wanted.
+    /// The filter in the language of `--where`. `None`: all journeys match.
     pub(super) fn wanted(&self) -> Option<String> {
         match (&self.query, self.problems) {
             (None, false) => None,
             (None, true) => Some("problem".to_owned()),
             (Some(query), false) => Some(query.to_string()),
             (Some(query), true) => {
-                // It may be one of several alternatives.
+                // The query may consist of alternatives, so it needs parentheses.
                 let both: Result<Query, _> = format!("({query}) problem").parse();
                 Some(both.map_or_else(|_| query.to_string(), |both| both.to_string()))
             }
         }
     }
 
-    /// Those that match, as far as they are held, in the order of their verdicts.
+    /// The matching entries that the journal still has, in the order of their verdicts.
     pub(super) fn entries(&self, journal: &Journal) -> Vec<Arc<Entry>> {
         let held = self.matching.iter();
         held.filter_map(|number| journal.get(*number).cloned())
@@ -90,14 +90,14 @@ impl List {
         })
     }
 
-    /// Looks at all again, after what is wanted has changed.
+    /// Looks at all entries again, after the filter has changed.
     pub(super) fn begin_anew(&mut self) {
         self.matching.clear();
         self.next = 0;
         self.top = None;
     }
 
-    /// Forgets those from a number on.
+    /// Removes entries from a number on.
     pub(super) fn forget_from(&mut self, until: u64) {
         while self.matching.back().is_some_and(|last| *last >= until) {
             self.matching.pop_back();
@@ -107,42 +107,42 @@ impl List {
         self.top = self.top.filter(|top| *top < until);
     }
 
-    /// How many match of what is held.
+    /// Number of matching entries that the journal still has.
     pub(super) fn len(&self) -> usize {
         self.matching.len()
     }
 
-    /// The number at a row, 0 the newest.
+    /// The number of the entry in a row. Row 0 is the newest.
     pub(super) fn at(&self, row: usize) -> Option<u64> {
         let index = self.matching.len().checked_sub(row + 1)?;
         self.matching.get(index).copied()
     }
 
-    /// The row of a number, or of the nearest that is older.
+    /// The row of an entry, or of the nearest older one.
     pub(super) fn row_of(&self, number: u64) -> usize {
         let newer = self.matching.partition_point(|other| *other <= number);
         (self.matching.len() - newer).min(self.matching.len().saturating_sub(1))
     }
 
-    /// The row that is chosen.
+    /// The chosen row.
     pub(super) fn chosen_row(&self) -> usize {
         self.chosen.map_or(0, |number| self.row_of(number))
     }
 
-    /// The number that is chosen.
+    /// The number of the chosen entry.
     pub(super) fn chosen_number(&self) -> Option<u64> {
         self.at(self.chosen_row())
     }
 
-    /// Chooses the one so many rows further down.
+    /// Chooses the entry `rows` rows further down.
     pub(super) fn step(&mut self, rows: isize) {
         let last = self.len().saturating_sub(1);
         let row = self.chosen_row().saturating_add_signed(rows).min(last);
         self.chosen = self.at(row);
     }
 
-    /// The first row to show on so many lines, so that what is chosen is among them.
-    /// What is shown stands still while newer ones come.
+    /// The first row to draw on this number of lines, so that the chosen entry is among them. The
+    /// lines stay in place while newer entries come.
     pub(super) fn first_row(&mut self, lines: usize) -> usize {
         let Some(chosen) = self.chosen else {
             self.top = None;
@@ -159,23 +159,23 @@ impl List {
     }
 }
 
-/// Journeys of one conversation.
+/// Matching journeys of one conversation.
 #[derive(Clone, Debug)]
 pub(super) struct Conversation {
     pub(super) number: u64,
-    /// The latest of them.
+    /// The latest of these journeys.
     pub(super) latest: Arc<Entry>,
     pub(super) packets: [u64; 2],
     pub(super) bytes: u64,
     pub(super) problems: u64,
     pub(super) retransmissions: u64,
-    /// From a question's first hop to its answer's last, ns: a connection's handshake
-    /// among them.
+    /// Times from a question's first hop to its answer's last hop, ns. The handshake of a
+    /// connection is one of them.
     pub(super) answers: Spans,
 }
 
-/// The conversations of what matches, the latest first; of entries from `until` on, nothing
-/// is known.
+/// The conversations of the matching journeys, the latest first. Entries from `until` on do not
+/// count.
 pub(super) fn conversations(list: &List, journal: &Journal, until: u64) -> Vec<Conversation> {
     let mut all: Vec<Conversation> = Vec::new();
     let mut places: HashMap<u64, usize> = HashMap::new();

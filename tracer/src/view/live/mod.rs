@@ -1,18 +1,17 @@
-//! The live view: the whole terminal, while packets pass.
+//! The live view. It takes the whole terminal while packets pass.
 //!
-//! Nobody reads eight lines per packet at a thousand packets a second. So this view shows
-//! the way that packets take and what happens on it, and single packets on demand. Three
-//! things must not wait for each other: packets that come in, keys, and a terminal that is
-//! slow to read. The session's thread therefore only counts a journey and puts it into an
-//! inbox; a thread of its own has the terminal, and takes what is new ten times a second
-//! (`docs/decisions/live-view.md` has why).
+//! Nobody reads eight lines per packet at a thousand packets a second. So this view shows the
+//! packets' path with counts, and single packets on demand. Incoming packets, keys and a slow
+//! terminal must not wait for each other. So the session's thread only counts each journey and puts
+//! it into an inbox. Another thread has the terminal, and takes the new data ten times a second
+//! (`docs/decisions/live-view.md` has the reasons).
 //!
 //! ```text
 //! session ──count, put──► Inbox ──take──► State ◄── keys
 //!                                           └──► draw ──► terminal
 //! ```
 //!
-//! Like every view it shows only what `verdict` decided.
+//! Like every view, the live view shows only what `verdict` decided.
 
 mod draw;
 mod inbox;
@@ -58,20 +57,20 @@ pub(crate) use self::{
 use super::{Look, Text};
 use crate::terminal;
 
-/// What the live view shows.
+/// The settings of the live view.
 #[derive(Debug)]
 pub struct Shown {
-    /// Whether packets come in, and not out of a file.
+    /// Whether packets are live, and not from a recording.
     pub live: bool,
-    /// The words of a command line that shows the same, but for `--where`.
+    /// The words of a command line that shows the same, without `--where`.
     pub command: Vec<String>,
-    /// What journeys have to be like at first.
+    /// The filter of journeys at the start.
     pub query: Option<Query>,
-    /// Who saves what is shown.
+    /// Saves what is shown.
     pub saver: Saver,
 }
 
-/// What somebody wants to keep of what is shown.
+/// The data that a save writes.
 #[derive(Debug)]
 pub struct Kept {
     pub(crate) started: Started,
@@ -82,10 +81,10 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// Shows it to another view.
+    /// Shows the data in another view.
     ///
     /// # Errors
-    /// Those of the view.
+    /// The errors of the view.
     pub(crate) fn show(&self, view: &mut impl View) -> io::Result<()> {
         let scene = &self.scene;
         view.started(scene, &self.started)?;
@@ -96,30 +95,30 @@ impl Kept {
     }
 }
 
-/// Saves what somebody wants to keep: formats are made of views, not in one.
+/// Saves data to a file. The formats use views, so a view cannot depend on them.
 #[derive(Clone, Copy, Debug)]
 pub struct Saver {
-    /// What is wrong with a file's name, in a sentence, if anything is.
+    /// What is wrong with a file's name, in a sentence, if it is wrong.
     pub check: fn(&Path) -> Result<(), String>,
     /// Writes the file. The error is a sentence.
     pub write: fn(&Path, &Kept) -> Result<(), String>,
 }
 
-/// The live view. Once it ends, by whatever way, the terminal is as it was before.
+/// The live view. When the view ends in any way, the terminal is as it was before.
 #[derive(Debug)]
 pub struct Live<W> {
     inbox: Arc<Inbox>,
     thread: Option<JoinHandle<io::Result<()>>>,
-    /// What comes when the screen is the shell's again.
+    /// Writes the sums when the terminal is back on the shell's screen.
     after: Text<W>,
 }
 
 impl<W: Write> Live<W> {
-    /// Takes the terminal. What comes in the end goes to `out`. The future resolves when
-    /// somebody wants to end.
+    /// Takes the terminal. The final sums go to `out`. The future resolves when a person ends the
+    /// view.
     ///
     /// # Errors
-    /// If the terminal cannot be taken.
+    /// Fails if the terminal cannot be taken.
     pub fn start(
         shown: Shown,
         out: W,
@@ -127,13 +126,13 @@ impl<W: Write> Live<W> {
     ) -> io::Result<(Self, impl Future<Output = ()> + use<W>)> {
         let (live, asked) = Self::open(shown, out, look, None)?;
         Ok((live, async {
-            // Whoever has the terminal says nothing more once it is gone: that ends, too.
+            // If the thread with the terminal is gone, the view has ended, too.
             let _: Result<(), _> = asked.await;
         }))
     }
 
-    /// The same of a replay that somebody may move in time: what is wanted of it comes until
-    /// somebody wants to end.
+    /// As [`Live::start`], but for a replay that can be moved in time. The wishes for moves come
+    /// from the receiver until a person ends the view.
     ///
     /// # Errors
     /// See [`Live::start`].
@@ -176,13 +175,13 @@ impl<W: Write> Live<W> {
         Ok((live, asked))
     }
 
-    /// Waits until somebody has seen enough, and gives the terminal back.
+    /// Waits until a person ends the view, and gives the terminal back.
     fn wait(&mut self) -> io::Result<()> {
         let ended = self.thread.take().map(JoinHandle::join);
         terminal::release();
         match ended {
             Some(Ok(ended)) => ended,
-            // The panic has been told.
+            // The panic hook has written the panic's message.
             Some(Err(_)) => Err(io::Error::other("the terminal's thread panicked")),
             None => Ok(()),
         }
@@ -193,7 +192,7 @@ impl<W> Drop for Live<W> {
     fn drop(&mut self) {
         self.inbox.leave();
         if let Some(thread) = self.thread.take() {
-            // What it failed with, if it did, has been told, or nobody is there to be told.
+            // An error of the thread was already written, or nobody can read it.
             let _: thread::Result<io::Result<()>> = thread.join();
         }
         terminal::release();
@@ -243,7 +242,7 @@ impl<W: Write> View for Live<W> {
     }
 }
 
-/// The same for a replay that is moved: the end is not the last that is shown.
+/// A replay that can be moved. Its end is not the end of the view.
 impl<W: Write> Travels for Live<W> {
     type Mark = Mark;
 

@@ -1,4 +1,4 @@
-//! The loop of the thread that has the terminal.
+//! The loop of the thread with the terminal.
 
 use std::{
     io,
@@ -31,13 +31,14 @@ use super::{
 };
 use crate::{terminal::tell, view::text::words::count};
 
-/// How often the screen changes by itself, at most.
+/// Shortest time between two updates of the screen, without a key.
 const FRAME: Duration = Duration::from_millis(100);
 
-/// How soon it does after a key, so that one that is held down does not draw for each.
+/// Shortest time between two updates after keys. A key that is held down does not draw for each
+/// repetition.
 const ANSWER: Duration = Duration::from_millis(20);
 
-/// Signals that were heard.
+/// Signals that came.
 struct Signals {
     end: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
@@ -60,11 +61,10 @@ impl Signals {
     }
 }
 
-/// Shows what comes in, and does what keys say, until somebody wants to end; `ask` is told
-/// then.
+/// Shows new data and handles keys, until a person ends the view. Then it sends to `ask`.
 ///
 /// # Errors
-/// Those of the terminal.
+/// The errors of the terminal.
 pub(super) fn run(
     mut taken: Taken,
     inbox: &Arc<Inbox>,
@@ -78,13 +78,13 @@ pub(super) fn run(
     // A session that is over need not be asked to end.
     let _: Result<(), ()> = ask.send(());
     match ended {
-        // A terminal that is gone is no failure; the session ends.
+        // If the terminal is gone, that is no failure, and the session ends.
         Err(error) if is_gone(&error) => Ok(()),
         ended => ended,
     }
 }
 
-/// Whether a terminal is not there any more.
+/// Whether the error says that the terminal is gone.
 fn is_gone(error: &io::Error) -> bool {
     const EIO: i32 = nix::errno::Errno::EIO as i32;
     error.raw_os_error() == Some(EIO)
@@ -112,7 +112,7 @@ fn show(taken: &mut Taken, inbox: &Arc<Inbox>, state: &mut State, theme: Theme) 
         }
         let wait = if asked { ANSWER } else { FRAME };
         match events.recv_timeout(wait) {
-            // All that is there, so that a key that repeats does not lag behind.
+            // Handle all events that are there, so that a repeating key does not lag behind.
             Ok(event) => {
                 asked = true;
                 for event in [event].into_iter().chain(events.try_iter()) {
@@ -137,15 +137,15 @@ fn show(taken: &mut Taken, inbox: &Arc<Inbox>, state: &mut State, theme: Theme) 
             asked = true;
         }
         if signals.go_on.swap(false, Ordering::AcqRel) {
-            // Somebody stopped the process without asking it.
+            // A signal stopped the process from outside.
             taken.again(state.mouse)?;
             asked = true;
         }
     }
 }
 
-/// Threads that save, which may take as long as the disk does. What one has begun is
-/// written to its end, whoever leaves meanwhile.
+/// Threads that save, because a disk may be slow. A save that has begun is finished, even if the
+/// view ends.
 #[derive(Default)]
 struct Savers(Vec<JoinHandle<()>>);
 
@@ -174,15 +174,14 @@ impl Savers {
 impl Drop for Savers {
     fn drop(&mut self) {
         for thread in self.0.drain(..) {
-            // A panic has been told.
+            // The panic hook has written the panic's message.
             let _: thread::Result<()> = thread.join();
         }
     }
 }
 
-/// Reads what the terminal sends, in a thread of its own: a sequence that means nothing to
-/// crossterm has it wait for the next byte, and a terminal that has hung up has it read for
-/// ever.
+/// Reads events of the terminal in a thread of its own. After a sequence that crossterm does not
+/// know, `read` waits for the next byte. After the terminal has hung up, `read` never returns.
 fn listen(inbox: &Arc<Inbox>) -> io::Result<Receiver<Event>> {
     let (send, events) = mpsc::channel();
     let inbox = Arc::clone(inbox);
@@ -204,7 +203,7 @@ fn listen(inbox: &Arc<Inbox>) -> io::Result<Receiver<Event>> {
     Ok(events)
 }
 
-/// Whether nobody is at the terminal any more.
+/// Whether the terminal has hung up.
 fn has_hung_up() -> bool {
     let stdin = io::stdin();
     let mut fds = [PollFd::new(stdin.as_fd(), PollFlags::empty())];
@@ -213,13 +212,13 @@ fn has_hung_up() -> bool {
     polled.is_ok() && fds[0].revents().is_some_and(|is| is.intersects(gone))
 }
 
-/// Leaves the terminal to the shell until the process is to go on.
+/// Gives the terminal to the shell until the process continues.
 fn stop(taken: &mut Taken, state: &State, signals: &Signals) -> io::Result<()> {
     screen::give_back();
-    // Sent to the process, it would let this thread go on for a while. What leads to agents
-    // is not stopped: it holds what they tell.
+    // A signal to the process instead would let this thread run for a while. The connections to the
+    // agents are not stopped, and keep what agents send.
     raise(Signal::SIGSTOP)?;
-    // Here, somebody has said `fg`.
+    // The shell has continued the process, for example after `fg`.
     signals.stop.store(false, Ordering::Release);
     signals.go_on.store(false, Ordering::Release);
     taken.again(state.mouse)

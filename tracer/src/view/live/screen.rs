@@ -1,8 +1,8 @@
-//! The terminal: taken, and given back whatever happens.
+//! The terminal: taken, and given back in any case.
 //!
-//! A terminal that stays in raw mode, with the mouse captured and another screen, is
-//! useless until somebody types `reset` blindly. So it is given back by whoever comes
-//! first: the end of the view, a panic in any thread, a second Ctrl-C.
+//! A terminal in raw mode, with a captured mouse and another screen, is useless until somebody
+//! types `reset` blindly. So whatever comes first gives it back: the end of the view, a panic in
+//! any thread, or a second Ctrl-C.
 
 use std::{
     fs::File,
@@ -26,10 +26,10 @@ use crossterm::{
 };
 use ratatui::{Frame, Terminal, backend::CrosstermBackend, layout::Rect};
 
-/// Whether the terminal is ours.
+/// Whether this process has taken the terminal.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// What draws on it. Standard output itself is locked by the view that comes after.
+/// The screen. It has its own file, because the view that comes after locks standard output.
 pub(super) type Screen = Terminal<CrosstermBackend<BufWriter<File>>>;
 
 /// The terminal, while it is taken.
@@ -56,21 +56,21 @@ impl Taken {
         })
     }
 
-    /// Takes it again, after the shell has had it.
+    /// Takes the terminal again, after the shell had it.
     pub(super) fn again(&mut self, mouse: bool) -> io::Result<()> {
         enter(mouse)?;
         self.anew()
     }
 
-    /// Draws a picture, which a terminal that can shows whole.
+    /// Draws a picture. A terminal with synchronized updates shows it as a whole.
     pub(super) fn draw(&mut self, picture: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
         queue!(self.screen.backend_mut(), BeginSynchronizedUpdate)?;
         self.screen.draw(picture)?;
         execute!(self.screen.backend_mut(), EndSynchronizedUpdate)
     }
 
-    /// Has all be drawn again. (`Terminal::clear` would ask the terminal where its cursor
-    /// is, through the standard output that somebody else has locked.)
+    /// Draws everything again. `Terminal::clear` would ask the terminal for the cursor through
+    /// standard output, which another thread has locked.
     pub(super) fn anew(&mut self) -> io::Result<()> {
         let size = self.screen.size()?;
         self.screen.resize(Rect::from(size))
@@ -79,14 +79,14 @@ impl Taken {
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        // A panic in the middle of a picture has left its beginning in the buffer, which is
-        // written when it is dropped: a terminal would wait for the end.
+        // After a panic while drawing, the buffer has the beginning of a picture, which is written
+        // on drop. The terminal would then wait for the end of the picture.
         let _: io::Result<()> = execute!(self.screen.backend_mut(), EndSynchronizedUpdate);
         give_back();
     }
 }
 
-/// A file of its own for standard output, which nobody else locks.
+/// Another file for standard output, which nobody else locks.
 fn output() -> io::Result<File> {
     Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
 }
@@ -98,7 +98,7 @@ fn enter(with_mouse: bool) -> io::Result<()> {
     mouse(with_mouse)
 }
 
-/// Takes the mouse, or leaves it to the terminal.
+/// Captures the mouse, or leaves it to the terminal.
 pub(super) fn mouse(taken: bool) -> io::Result<()> {
     if taken {
         execute!(output()?, EnableMouseCapture)
@@ -112,7 +112,7 @@ pub(crate) fn give_back() {
     if !TAKEN.swap(false, Ordering::AcqRel) {
         return;
     }
-    // A terminal that is gone needs nothing.
+    // If the terminal is gone, there is nothing to give back.
     let _: io::Result<()> = output().and_then(|mut out| {
         execute!(out, DisableMouseCapture, LeaveAlternateScreen, cursor::Show)?;
         out.flush()

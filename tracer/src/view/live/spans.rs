@@ -1,4 +1,4 @@
-//! Numbers where there is little room.
+//! Numbers and time spans for narrow columns.
 
 use crate::view::{moment::Span, text::words::grouped};
 
@@ -7,7 +7,7 @@ pub(super) fn short(ns: i64) -> String {
     Span(ns).to_string().replace(' ', "")
 }
 
-/// A number with all its digits, up to a million; of a larger one the first.
+/// A number with all its digits up to a million. A larger one has a unit and three decimals.
 pub(super) fn big(number: u64) -> String {
     const UNITS: [(f64, &str); 3] = [(1e12, "T"), (1e9, "G"), (1e6, "M")];
 
@@ -21,7 +21,7 @@ pub(super) fn big(number: u64) -> String {
     format!("{:.3}{unit}", number as f64 / size)
 }
 
-/// Counts as bars of an eighth to a whole line's height; nothing where there is none.
+/// Counts as bars, from an eighth of a line's height to the whole height. A count of 0 has no bar.
 pub(super) fn bars(counts: &[u64]) -> String {
     const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 

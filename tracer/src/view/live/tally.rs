@@ -1,7 +1,7 @@
-//! What is counted of journeys, by place.
+//! Counts of journeys, by place.
 //!
-//! Entries are forgotten, counts are not. So all counts are made once for each journey,
-//! where it comes in, and none of them depends on what is still held.
+//! The journal drops entries, but counts stay. So each journey is counted once, when it comes, and
+//! no count depends on what the journal still has.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -13,51 +13,50 @@ use tracer_core::{
     verdict::{Dns, Kind, Verdict, latencies},
 };
 
-/// How many different legs and problems are told apart. A follow of a few ends has some
+/// Maximum number of legs, and of problems, that are told apart. A follow of a few ends has some
 /// dozens.
 const MOST: usize = 512;
 
-/// How many seconds back rates are known.
+/// Number of seconds for which rates are known.
 pub(super) const SECONDS: usize = 64;
 
-/// A point of an agent, by their indexes.
+/// Indexes of an agent, and of one of its points.
 pub(super) type At = (usize, usize);
 
-/// What the follow has been so far.
+/// All counts of a follow so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
-    /// Packets at each point, by the way that they go; without ARP and neighbour
-    /// discovery.
+    /// Packets at each point, by direction. Without ARP and neighbour discovery.
     pub(super) points: HashMap<At, [AtPoint; 2]>,
-    /// From point to next point.
+    /// Times from each point to the next.
     pub(super) legs: HashMap<(At, At, usize), Leg>,
-    /// Journeys that ended otherwise than they should.
+    /// Journeys that are problems.
     pub(super) problems: HashMap<Problem, Met>,
-    /// Those that were of too many kinds to be told apart.
+    /// Problems that are not told apart, because there are too many.
     pub(super) more_problems: u64,
     /// Journeys by verdict.
     pub(super) verdicts: BTreeMap<Kind, u64>,
-    /// Journeys, and those of them that are problems, by second.
+    /// Journeys, and those that are problems, by second.
     pub(super) seconds: [Seconds; 2],
-    /// Bytes of the packets, as they were first seen.
+    /// Bytes of all packets, as first seen.
     pub(super) bytes: u64,
-    /// Journeys that carry what another carried before.
+    /// Journeys that repeat an earlier one.
     pub(super) retransmissions: u64,
     pub(super) dns: Dns,
-    /// From first point to last of what was delivered, ns.
+    /// Times from first to last point of delivered packets, ns.
     pub(super) ways: Spans,
-    /// When the latest journey began, Unix time, ns.
+    /// Start of the latest journey: Unix time, ns.
     pub(super) latest: Option<i64>,
 }
 
-/// What passed a point one way.
+/// Packets that passed a point in one direction.
 #[derive(Clone, Debug, Default)]
 pub(super) struct AtPoint {
     pub(super) packets: u64,
     pub(super) seconds: Seconds,
 }
 
-/// What passed from one point to the next.
+/// Packets that passed from one point to the next.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Leg {
     pub(super) packets: u64,
@@ -68,20 +67,20 @@ pub(super) struct Leg {
 #[derive(Clone, Debug)]
 pub(super) struct Spans(pub(super) Histogram<u32>);
 
-/// What went wrong where.
+/// A kind of problem, and its place.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Problem {
-    /// The last point before.
+    /// The last point before the problem.
     pub(super) at: Option<At>,
-    /// 0 of a request, 1 of a reply.
+    /// 0 for a request, 1 for a reply.
     pub(super) course: usize,
     pub(super) kind: Kind,
-    /// The drop that decided.
+    /// The drop that decides.
     pub(super) drop: Option<Freed>,
     pub(super) cause: Option<&'static str>,
 }
 
-/// Where in a kernel, and why.
+/// The place in a kernel, and the drop reason.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Freed {
     pub(super) reason: Arc<str>,
@@ -89,16 +88,16 @@ pub(super) struct Freed {
     device: Option<Arc<str>>,
 }
 
-/// Journeys that ended so.
+/// Journeys with the same problem.
 #[derive(Clone, Debug)]
 pub(super) struct Met {
     pub(super) packets: u64,
-    /// The latest.
+    /// The latest of these journeys.
     pub(super) example: Arc<Entry>,
 }
 
 impl Tally {
-    /// About how many bytes it takes, without the examples of problems.
+    /// Approximate memory in bytes, without the examples of problems.
     pub(super) fn weight(&self) -> usize {
         let spans = self.legs.values().map(|leg| &leg.spans);
         let counts = spans
@@ -132,7 +131,7 @@ impl Tally {
         let course = course(journey);
         for (index, step) in journey.steps.iter().enumerate() {
             let at = (step.node, step.point);
-            // A journey may pass a point twice.
+            // A journey may pass a point twice, but counts once.
             let mut before = journey.steps[..index].iter();
             if before.any(|before| (before.node, before.point) == at) {
                 continue;
@@ -176,7 +175,7 @@ impl Tally {
         }
     }
 
-    /// Journeys in all.
+    /// Number of all journeys.
     pub(super) fn journeys(&self) -> u64 {
         self.verdicts.values().sum()
     }
@@ -187,7 +186,8 @@ fn leg(pair: &[tracer_core::journey::Step], course: usize) -> (At, At, usize) {
     (from, to, course)
 }
 
-/// Which way a journey goes: 0 as requests do, 1 as replies do; in this order everywhere.
+/// The direction of a journey as an index: 0 for requests, 1 for replies. All pairs have this
+/// order.
 pub(super) fn course(journey: &Journey) -> usize {
     usize::from(journey.direction == Course::Reply)
 }
@@ -197,7 +197,8 @@ impl Problem {
         let drop = verdict.drop.map(|index| &journey.drops[index]);
         let mut steps = journey.steps.iter().rev();
         let last = match drop {
-            // The last point that the packet had passed on that node, if any.
+            // The last point that the packet passed before the drop, by the clock of the drop's
+            // node, if there is one.
             Some(drop) => steps
                 .clone()
                 .find(|step| scene.one_clock(step.node, drop.node) && step.time <= drop.time)
@@ -218,11 +219,11 @@ impl Problem {
     }
 }
 
-/// How many in each of the latest seconds.
+/// Counts in each of the latest seconds.
 #[derive(Clone, Debug)]
 pub(super) struct Seconds {
     counts: [u32; SECONDS],
-    /// The latest of them, Unix time, s.
+    /// The latest of these seconds: Unix time, s.
     last: i64,
 }
 
@@ -242,7 +243,7 @@ impl Seconds {
         usize::try_from(second.rem_euclid(SECONDS as i64)).unwrap_or_default()
     }
 
-    /// Counts one at a time, Unix time, ns.
+    /// Adds one at a time: Unix time, ns.
     pub(super) fn add(&mut self, time: i64) {
         let second = time.div_euclid(Self::NS);
         if self.last == i64::MIN {
@@ -259,7 +260,7 @@ impl Seconds {
         }
     }
 
-    /// How many in a second, Unix time, s.
+    /// The count of a second: Unix time, s.
     fn at(&self, second: i64) -> u32 {
         let age = self.last.saturating_sub(second);
         if (0..SECONDS as i64).contains(&age) {
@@ -269,7 +270,7 @@ impl Seconds {
         }
     }
 
-    /// How many per second in the latest five whole seconds before a time, Unix time, ns.
+    /// Average per second of the latest five whole seconds before a time: Unix time, ns.
     pub(super) fn rate(&self, now: i64) -> f64 {
         const SPAN: u32 = 5;
         let now = now.div_euclid(Self::NS);
@@ -277,13 +278,13 @@ impl Seconds {
         f64::from(sum) / f64::from(SPAN)
     }
 
-    /// Whether there was one within the last second before a time, Unix time, ns.
+    /// Whether the second of a time, or the second before it, has a count: Unix time, ns.
     pub(super) fn lights(&self, now: i64) -> bool {
         let now = now.div_euclid(Self::NS);
         self.at(now) > 0 || self.at(now - 1) > 0
     }
 
-    /// The counts of the last `seconds` before `now` (Unix time, ns), oldest first.
+    /// The counts of the last `seconds` seconds up to `now` (Unix time, ns), oldest first.
     pub(super) fn until(&self, now: i64, seconds: usize) -> Vec<u64> {
         let now = now.div_euclid(Self::NS);
         let seconds = i64::try_from(seconds.min(SECONDS)).unwrap_or_default();
@@ -305,26 +306,27 @@ impl Spans {
         self.0.record(span).expect("the histogram grows as it must");
     }
 
-    /// Takes in others.
+    /// Adds the time spans of another one.
     pub(super) fn join(&mut self, other: &Self) {
         self.0
             .add(&other.0)
             .expect("the histogram grows as it must");
     }
 
-    /// What this part of all kept below, ns; `None` if there are none.
+    /// The time span in ns that this share of all did not exceed. `None` if there are none.
     pub(super) fn quantile(&self, part: f64) -> Option<i64> {
         (!self.0.is_empty()).then(|| ns(self.0.value_at_quantile(part)))
     }
 
-    /// How many lie in each of so many parts between the shortest and the longest.
+    /// The distribution of the time spans, in this number of parts between the shortest and the
+    /// longest.
     pub(super) fn shape(&self, parts: usize) -> Vec<u64> {
         let (low, high) = (self.0.min(), self.0.max());
         let mut counts = vec![0; parts];
         if self.0.is_empty() || parts == 0 {
             return counts;
         }
-        // Spans differ by orders of magnitude.
+        // The scale is logarithmic, because spans differ by orders of magnitude.
         let log = |value: u64| (value.max(1) as f64).ln();
         let width = (log(high) - log(low)).max(f64::MIN_POSITIVE);
         for value in self.0.iter_recorded() {
@@ -354,7 +356,7 @@ mod tests {
         }
         assert!((seconds.rate(9 * S) - f64::from(5 + 6 + 7 + 8 + 9) / 5.0).abs() < 1e-9);
         assert_eq!(seconds.until(9 * S, 3), [8, 9, 10]);
-        // One that comes late counts where it belongs; one that is too late does not.
+        // One that comes late counts in its own second. One that is too late does not count.
         seconds.add(8 * S);
         assert_eq!(seconds.until(9 * S, 2), [10, 10]);
         let later = 9 + i64::try_from(SECONDS).expect("few");

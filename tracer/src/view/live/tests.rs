@@ -1,4 +1,4 @@
-//! Every screen, at three sizes, of recordings of real packets.
+//! Every screen in three sizes, with recordings of real packets.
 
 mod keys;
 mod panic;
@@ -25,10 +25,10 @@ use crate::{export::SAVER, replay::replay, store::Recordings, view::Look};
 
 const THEME: Theme = Theme { colour: false };
 
-/// The sizes that pictures are made of.
+/// The sizes of the pictures.
 const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
 
-/// The view of a recording, at its end.
+/// The view of a recording, at the recording's end.
 fn replayed(fixture: &str) -> State {
     let path = format!("../tests/fixtures/{fixture}.arrows");
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
@@ -47,7 +47,7 @@ fn replayed(fixture: &str) -> State {
     state
 }
 
-/// What is on a terminal of a size, without the spaces at lines' ends.
+/// The picture on a terminal of a size, without spaces at the ends of lines.
 fn picture(state: &mut State, (width, height): (u16, u16)) -> String {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("memory");
     let drawn = terminal.draw(|frame| draw::draw(frame, state, THEME));
@@ -134,8 +134,8 @@ fn sums_help_and_command_line() {
     pictures("command-line", &mut state);
 }
 
-/// Counters come once a second, hops as they happen: only at the end does it mean anything
-/// that they differ.
+/// Counters come once a second, hops as they happen. A difference between the two is meaningful
+/// only at the end.
 #[test]
 fn sums_that_differ_before_the_end_are_no_alarm() {
     let mut state = replayed("clean");

@@ -1,4 +1,4 @@
-//! A replay as it is watched: at a time, at a speed, and what somebody wants of it.
+//! A replay for a viewer: its position, its speed, and the viewer's wishes.
 
 use std::{
     io,
@@ -13,42 +13,42 @@ use tracer_core::{
 
 use super::{inbox::Told, tally::Tally};
 
-/// Where a replay stands in its recording. Times are Unix time, ns.
+/// The position of a replay in its recording. Times are Unix time, ns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Clock {
-    /// All that came until then is shown, and nothing that came later.
+    /// Everything up to this time is shown, and nothing after it.
     pub position: i64,
-    /// When the recording begins.
+    /// Start of the recording.
     pub from: i64,
-    /// When it ends; `None` before all of it was read once.
+    /// End of the recording. `None` before it was read once to its end.
     pub to: Option<i64>,
-    /// How fast it plays.
+    /// The speed of the replay.
     pub speed: Speed,
-    /// Whether it does.
+    /// Whether the replay is playing.
     pub course: Course,
 }
 
-/// What a replay does.
+/// The states of a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Course {
-    /// It stands still.
+    /// The replay is paused.
     Paused,
-    /// It plays.
+    /// The replay is playing.
     Playing,
-    /// It is on its way to where somebody wants to be.
+    /// The replay is on its way to the time that a viewer wants.
     Seeking,
-    /// It stands at the end: nothing more comes.
+    /// The replay is at its end, and nothing more comes.
     Ended,
 }
 
-/// How fast a replay plays.
+/// The speed of a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Speed(usize);
 
 impl Speed {
-    /// As it was recorded.
+    /// The speed of the recording itself.
     pub(crate) const NORMAL: Self = Self(3);
-    /// Times the recording's own speed, and the names.
+    /// Factors of the recording's own speed, and their names.
     const ALL: [(Option<f64>, &'static str); 8] = [
         (Some(0.1), "×0.1"),
         (Some(0.25), "×0.25"),
@@ -60,19 +60,19 @@ impl Speed {
         (None, "as fast as possible"),
     ];
 
-    /// How many ns of the recording pass in one; `None`: as many as can be read.
+    /// Nanoseconds of the recording per nanosecond. `None`: as many as can be read.
     #[must_use]
     pub(crate) const fn rate(self) -> Option<f64> {
         Self::ALL[self.0].0
     }
 
-    /// What it is called.
+    /// The name of the speed.
     #[must_use]
     pub(crate) const fn name(self) -> &'static str {
         Self::ALL[self.0].1
     }
 
-    /// The next that is faster, if there is one.
+    /// The next faster speed, if there is one.
     #[must_use]
     pub(crate) const fn faster(self) -> Self {
         if self.0 + 1 < Self::ALL.len() {
@@ -82,69 +82,69 @@ impl Speed {
         }
     }
 
-    /// The next that is slower, if there is one.
+    /// The next slower speed, if there is one.
     #[must_use]
     pub(crate) const fn slower(self) -> Self {
         Self(self.0.saturating_sub(1))
     }
 }
 
-/// What somebody wants of a replay.
+/// What a viewer wants of a replay.
 #[derive(Clone, Debug)]
 pub(crate) enum Wish {
-    /// To stand still, or to go on.
+    /// Pause or continue.
     Pause,
-    /// To play faster.
+    /// Play faster.
     Faster,
-    /// To play slower.
+    /// Play slower.
     Slower,
-    /// To be so much later, ns; earlier if it is negative.
+    /// Move by this time, ns. Negative: move back.
     By(i64),
-    /// To be at a time, Unix time, ns.
+    /// Move to a time: Unix time, ns.
     To(i64),
-    /// To be so far between begin and end: 0 to 1.
+    /// Move to this share between start and end: 0 to 1.
     Part(f64),
-    /// To be at the end.
+    /// Move to the end.
     End,
-    /// To be at the next problem, or at the one before.
+    /// Move to the next problem, or to the one before.
     Problem {
-        /// Whether it is the next.
+        /// Whether to move to the next one.
         forward: bool,
-        /// What it has to be like besides.
+        /// The filter that the problem has to match.
         selection: Option<Selection>,
     },
 }
 
-/// A view that can go back to what it was.
+/// A view that can return to an earlier state.
 pub(crate) trait Travels: View {
-    /// What it was.
+    /// An earlier state.
     type Mark: Clone;
 
-    /// What it is now, to come back to that.
+    /// The current state, to return to it later.
     fn mark(&mut self) -> Self::Mark;
 
-    /// About how many bytes that takes.
+    /// Approximate memory of a state, in bytes.
     fn weight(mark: &Self::Mark) -> usize;
 
-    /// Is what it was again.
+    /// Returns to an earlier state.
     fn go_back(&mut self, mark: &Self::Mark);
 
-    /// Shows where the replay stands.
+    /// Shows the position of the replay.
     fn clock(&mut self, clock: Clock);
 
-    /// Shows that it is at the end, from which one may go back.
+    /// Shows that the replay is at its end. The viewer may still move back.
     ///
     /// # Errors
-    /// Those of the view.
+    /// The errors of the view.
     fn ended(&mut self, scene: &Scene, summary: &Summary) -> io::Result<()>;
 
-    /// Says what is no data.
+    /// Shows a notice.
     fn say(&mut self, line: &str);
 
-    /// Says why a wish has led nowhere. Nobody needs that after the next one.
+    /// Shows why a wish had no effect. The next wish replaces the message.
     fn answer(&mut self, line: &str);
 
-    /// Shows a journey that was looked for, by its number.
+    /// Chooses the journey that a search found, by the number of its entry.
     fn choose(&mut self, number: u64);
 }
 
@@ -155,11 +155,11 @@ pub(crate) struct Mark {
     pub(super) tally: Arc<Tally>,
 }
 
-/// Who takes wishes.
+/// Sends wishes to the replay.
 pub(super) type Wishes = Sender<Wish>;
 
 impl Wish {
-    /// The next problem, or the one before, of those that are as somebody wants them.
+    /// Moves to the next matching problem, or to the one before.
     pub(super) fn problem(forward: bool, query: Option<&Query>, zone: &jiff::tz::TimeZone) -> Self {
         let selection = query.map(|query| Selection {
             query: query.clone(),

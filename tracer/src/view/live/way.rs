@@ -1,9 +1,9 @@
-//! The way of the packets: stations in the order in which they are passed.
+//! The path of the packets: stations in the order in which packets pass them.
 //!
-//! A station is an interface on the way. Requests come in where replies go out, so both
-//! ways share a station. The order follows from what was seen: each station comes behind
-//! the one that packets come from, the busiest branch first. What no packet has passed
-//! yet stands where its place on the node is.
+//! A station is an interface on the path. Replies go out where requests come in, so both directions
+//! share a station. The order follows from the hops: each station comes after the one that its
+//! packets come from, the busiest branch first. A station that no packet has passed yet has the
+//! usual place of its role on the node.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,49 +19,49 @@ use super::tally::{AtPoint, Problem, Spans, Tally};
 pub(super) struct Name {
     /// Index of the agent.
     pub(super) node: usize,
-    /// `host`, or the pod whose namespace it is.
+    /// `host`, or the pod whose network namespace it is.
     pub(super) netns: String,
     pub(super) interface: String,
-    /// Which way requests pass it.
+    /// The direction in which requests pass the station.
     pub(super) direction: Direction,
-    /// Whether it is at XDP: packets pass it one way only.
+    /// Whether the station is at XDP, which packets pass in one direction only.
     pub(super) xdp: bool,
 }
 
-/// A station, and what passed it.
+/// A station, and the packets that passed it.
 #[derive(Clone, Debug)]
 pub(super) struct Station {
     pub(super) name: Name,
     pub(super) role: Role,
     pub(super) kind: String,
-    /// Whose packets come from here or end here, if that is a pod.
+    /// The pod whose packets come from here or end here, if there is one.
     pub(super) pod: Option<String>,
     /// Requests and replies.
     pub(super) ways: [Passed; 2],
-    /// Since when it is not there any more, Unix time, ns.
+    /// Time when the interface was gone: Unix time, ns.
     pub(super) gone: Option<i64>,
-    /// Where packets come from, if that is not the station above.
+    /// The station that packets come from, if it is not the one above.
     pub(super) after: Option<String>,
-    /// What went wrong behind it.
+    /// Problems after this station.
     pub(super) problems: Vec<Problem>,
 }
 
-/// What passed a station one way.
+/// Packets that passed a station in one direction.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Passed {
     pub(super) packets: u64,
     pub(super) seconds: super::tally::Seconds,
-    /// Time from the point before.
+    /// Times from the point before.
     pub(super) spans: Spans,
     /// Whether the point before is on a node with another clock.
     pub(super) two_clocks: bool,
 }
 
-/// Stations in the order of requests.
+/// Stations, in the order of requests.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Way {
     pub(super) stations: Vec<Station>,
-    /// What went wrong before the first point.
+    /// Problems before the first point.
     pub(super) nowhere: Vec<Problem>,
 }
 
@@ -74,7 +74,7 @@ impl Way {
             let Some(mut station) = stations.remove(&name) else {
                 continue;
             };
-            // Requests do not pass where only replies come in.
+            // Requests do not pass a station where only replies come in.
             let mut before = ordered.iter().rev();
             let before = before.find(|other| !is_way_back(other));
             let before = before.map(|last| &last.name);
@@ -90,7 +90,7 @@ impl Way {
         way
     }
 
-    /// Adds stations that no packet has passed, beside the others of their node.
+    /// Adds stations that no packet has passed, next to the other stations of their node.
     fn add_unpassed(&mut self, scene: &Scene) {
         let mut order: Vec<usize> = Vec::new();
         for station in &self.stations {
@@ -150,7 +150,7 @@ impl Station {
         let pod = matches!(point.role, Role::Veth | Role::Pod)
             .then(|| addresses.find_map(|address| scene.pod(*address, time)))
             .flatten();
-        // A new number for the same place, where nothing has passed yet.
+        // The place may have got another number, where no packet has passed yet.
         let place = |one: &Point| (one.ifindex, one.direction, one.is_xdp());
         let mut others = scene.nodes[node].points.iter();
         let is_observed = others.any(|other| {
@@ -187,7 +187,7 @@ impl Station {
     }
 }
 
-/// The place on a node's way, from a pod out of the node, or into it.
+/// The position of a role on a node's path, from a pod out of the node, or into it.
 fn place_of(role: Role, outwards: bool) -> u8 {
     let place = match role {
         Role::Pod => 0,
@@ -207,7 +207,7 @@ fn has_source(scene: &Scene, node: usize) -> bool {
     addresses.any(|address| scene.sources.iter().any(|net| net.contains(address)))
 }
 
-/// The station that a point belongs to on one of the ways.
+/// The station of a point, for one of the two directions.
 pub(super) fn name(scene: &Scene, (node, point): (usize, usize), course: usize) -> Name {
     let point = &scene.nodes[node].points[point];
     let direction = match (course, point.direction) {
@@ -236,7 +236,7 @@ fn passed(scene: &Scene, tally: &Tally) -> BTreeMap<Name, Station> {
             let name = name(scene, *at, course);
             let new = Station::of(scene, at.0, point, name.direction);
             let station = stations.entry(name).or_insert_with(|| new.clone());
-            // One of the same name may have taken its place.
+            // Another point of the same name may have replaced this one.
             station.gone = station.gone.and(new.gone);
             let way = &mut station.ways[course];
             if *packets > way.packets {
@@ -256,7 +256,7 @@ fn passed(scene: &Scene, tally: &Tally) -> BTreeMap<Name, Station> {
     stations
 }
 
-/// Where packets go from a station as requests do, and how many.
+/// Where packets go from each station in the direction of requests, and their number.
 type Onward = BTreeMap<Name, BTreeMap<Name, u64>>;
 
 fn onward(scene: &Scene, tally: &Tally) -> Onward {
@@ -271,7 +271,7 @@ fn onward(scene: &Scene, tally: &Tally) -> Onward {
     onward
 }
 
-/// Each station behind one that leads to it, the busiest first.
+/// Each station after one that leads to it, the busiest first.
 fn in_order(scene: &Scene, stations: &BTreeMap<Name, Station>, onward: &mut Onward) -> Vec<Name> {
     let ends: BTreeSet<&Name> = onward.values().flat_map(BTreeMap::keys).collect();
     let mut starts: Vec<&Name> = stations.keys().collect();
@@ -279,7 +279,7 @@ fn in_order(scene: &Scene, stations: &BTreeMap<Name, Station>, onward: &mut Onwa
         let ways = &stations[name].ways;
         ways[0].packets.max(ways[1].packets)
     };
-    // What no start leads to goes in a circle, and is begun anywhere.
+    // Stations that no start leads to form a circle, which may begin anywhere.
     starts.sort_by_key(|name| {
         let asks = has_source(scene, name.node);
         (ends.contains(name), !asks, std::cmp::Reverse(packets(name)))
@@ -302,12 +302,12 @@ fn in_order(scene: &Scene, stations: &BTreeMap<Name, Station>, onward: &mut Onwa
     order
 }
 
-/// Whether only replies pass a station, at XDP of the interface that they come in by.
+/// Whether only replies pass a station, because it is at XDP of the interface where they come in.
 fn is_way_back(station: &Station) -> bool {
     station.name.xdp && station.ways[0].packets == 0
 }
 
-/// The same order, where such a station is right behind its interface.
+/// The same order, with such stations directly after their interface.
 fn beside_tc(order: Vec<Name>, stations: &BTreeMap<Name, Station>) -> Vec<Name> {
     let (back, mut order): (Vec<Name>, Vec<Name>) = order
         .into_iter()
@@ -328,7 +328,7 @@ fn beside_tc(order: Vec<Name>, stations: &BTreeMap<Name, Station>) -> Vec<Name> 
     order
 }
 
-/// What leads to a station, if it is not the one above.
+/// The station that leads to this one, if it is not the one above.
 fn branch(scene: &Scene, onward: &Onward, above: Option<&Name>, name: &Name) -> Option<String> {
     let leading = onward
         .iter()
@@ -377,7 +377,7 @@ mod tests {
         }
     }
 
-    /// The node of the requests' source sees its replies at XDP, where they come in.
+    /// The node of the requests' source sees the replies at XDP, where they come in.
     #[test]
     fn where_only_replies_come_in_is_beside_its_interface() {
         let [out, came, into, back] = [

@@ -1,4 +1,4 @@
-//! What changed on a node, a line for each interface.
+//! Changes on a node, one line for each interface.
 
 use tracer_core::{
     journal::Changed,
@@ -9,7 +9,7 @@ use tracer_core::{
 use super::flow::{Flow, shorten};
 use crate::view::{HOST, Look, moment::Moment};
 
-/// A kernel's names have up to 15 characters.
+/// An interface's name has up to 15 characters.
 const NAME: usize = 15;
 
 pub(super) fn show(look: &Look, scene: &Scene, changed: &Changed) -> Flow {
@@ -28,7 +28,7 @@ pub(super) fn show(look: &Look, scene: &Scene, changed: &Changed) -> Flow {
         flow.line();
         return flow;
     }
-    // By now, its address may be another's.
+    // By now, the address may belong to another pod.
     let before = changed.time.saturating_sub(1);
     let gone = changed.gone.iter().filter_map(|at| hello.points.get(*at));
     let gone = once_each(gone);
@@ -53,7 +53,7 @@ pub(super) fn show(look: &Look, scene: &Scene, changed: &Changed) -> Flow {
     flow
 }
 
-/// Both directions of an interface are one.
+/// The interfaces of these points. Both directions count as one.
 fn once_each<'a>(points: impl Iterator<Item = &'a Point>) -> Vec<&'a Point> {
     let mut interfaces: Vec<&Point> = Vec::new();
     for point in points {
@@ -68,7 +68,7 @@ fn is_same(one: &Point, other: &Point) -> bool {
     (one.ifindex, &one.netns) == (other.ifindex, &other.netns)
 }
 
-/// An interface, and whose it is at a time.
+/// An interface, and its owner at a time.
 fn name(scene: &Scene, point: &Point, time: i64) -> String {
     let interface = shorten(&point.interface, NAME);
     if point.netns != HOST {

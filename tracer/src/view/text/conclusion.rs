@@ -1,4 +1,4 @@
-//! What became of a journey: its verdict, and what the verdict rests on.
+//! The end of a journey: its verdict, and the evidence.
 
 use anstyle::Style;
 use tracer_core::{
@@ -56,25 +56,25 @@ pub(super) fn whole(
         (_, Confidence::Confirmed) => Some("confirmed"),
     };
     named(flow, palette, verdict, confidence, ":");
-    // The sentence stands alone elsewhere and may begin with the same word.
+    // The sentence also stands alone elsewhere, so it may begin with the same word.
     let text = outcome::text(scene, journey, verdict, &parts);
     let rest = text.strip_prefix(kind);
     let rest = rest.and_then(|rest| rest.strip_prefix(": ").or(rest.strip_prefix(' ')));
     flow.words(palette.plain, rest.unwrap_or(&text));
 }
 
-/// A verdict's sign, name and cause, in few words.
+/// A verdict's sign, name and cause.
 pub(super) fn brief(flow: &mut Flow, palette: Palette, verdict: &Verdict) {
     named(flow, palette, verdict, None, "");
 }
 
-/// The same with what else is remarked, and what comes at once after it.
+/// The same, with a further remark, and text directly after it.
 fn named(flow: &mut Flow, palette: Palette, verdict: &Verdict, remark: Option<&str>, end: &str) {
     let (sign, style) = sign(palette, verdict);
     let cause = verdict.cause.map(Cause::name);
     let remarks: Vec<_> = cause.into_iter().chain(remark).collect();
     let kind = verdict.kind.name();
-    // A sign alone at the end of a line is of nothing.
+    // A sign must not stand alone at the end of a line.
     if remarks.is_empty() {
         flow.phrase(style, &[sign, &format!("{kind}{end}")]);
     } else {
@@ -94,7 +94,7 @@ const fn sign(palette: Palette, verdict: &Verdict) -> (&'static str, Style) {
     }
 }
 
-/// What became of how much, where not all of it fared alike.
+/// The parts of a journey, if they have different fates.
 fn shares(journey: &Journey, parts: Parts) -> Option<String> {
     let Parts {
         sent,

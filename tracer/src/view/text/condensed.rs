@@ -1,11 +1,11 @@
 //! Text on a terminal, where somebody reads it while it is written.
 //!
-//! A curl is two hundred lines with all its hops, a flood half a million. So once more than
-//! a few journeys come in a second each is one line, except problems, and what a terminal
-//! should not be asked to show is left out, by the rules of [`Pace`]. Whatever is left out
-//! is counted and told, by verdict: in a line a second while packets pass, and in the end.
+//! With all hops, a `curl` is two hundred lines, and a flood half a million. So if more than a few
+//! journeys come in a second, each is one line, except problems. Still more lines are left out, by
+//! the rules of [`Pace`]. The view counts what it leaves out, by verdict: once a second while
+//! packets pass, and at the end.
 //!
-//! Into a pipe goes [`Text`] itself.
+//! Without a terminal, [`Text`] writes everything.
 
 use std::{
     collections::BTreeMap,
@@ -27,23 +27,23 @@ use super::{
 };
 use crate::view::Look;
 
-/// Writes text, and no more of it than can be read.
+/// Writes text, but no more than a person can read.
 #[derive(Debug)]
 pub struct Condensed<W, C> {
     text: Text<W>,
-    /// Says how late it is, ns, when something of a time is to be shown, Unix time, ns.
+    /// Returns the current time in ns, for something that happened at a time: Unix time, ns.
     clock: C,
     pace: Pace,
-    /// How one sees all, in a sentence.
+    /// A sentence that says how to see everything.
     all: String,
-    /// In all, and since it was told last.
+    /// Counts of all journeys, and of those since the last report.
     total: Count,
     new: Count,
-    /// When the first journey was left out, or a problem's hops, that was not told yet.
+    /// When the first journey, or a problem's hops, were left out and not reported yet.
     since: Option<i64>,
 }
 
-/// Which journeys were shown how.
+/// How journeys were shown.
 #[derive(Debug, Default)]
 struct Count {
     with_hops: u64,
@@ -55,7 +55,7 @@ struct Count {
     left_problems: u64,
 }
 
-/// How a journey is shown.
+/// The form of a journey.
 #[derive(Clone, Copy)]
 enum Form {
     Hops,
@@ -79,12 +79,12 @@ impl Count {
         }
     }
 
-    /// Whether all journeys had their hops.
+    /// Whether all journeys were shown with their hops.
     fn is_whole(&self) -> bool {
         self.in_a_line == 0 && self.left_out.is_empty()
     }
 
-    /// Whether somebody may miss something.
+    /// Whether something that matters was left out.
     fn is_short(&self) -> bool {
         self.without_hops > 0 || !self.left_out.is_empty()
     }
@@ -93,7 +93,7 @@ impl Count {
         self.left_out.values().sum()
     }
 
-    /// That problems have not got all their lines, if that is so.
+    /// A sentence about problems that were not shown with all their lines, if there are any.
     fn problems(&self) -> Option<String> {
         let parts = [
             (self.left_problems, "left out"),
@@ -113,9 +113,9 @@ impl Count {
 }
 
 impl<W: Write, C: FnMut(i64) -> i64> Condensed<W, C> {
-    /// Writes to `out`, at the pace of `clock`: it is given the time of what is to be shown,
-    /// Unix time, ns, and says how late it is, ns. `all` is a sentence that says how one
-    /// sees what is left out.
+    /// Writes to `out`, at the pace of `clock`. That function gets the Unix time in ns of what is
+    /// shown, and returns the current time in ns. `all` is a sentence that says how to see what is
+    /// left out.
     pub fn new(out: W, look: Look, clock: C, all: String) -> Self {
         Self {
             text: Text::new(out, look),
@@ -128,7 +128,7 @@ impl<W: Write, C: FnMut(i64) -> i64> Condensed<W, C> {
         }
     }
 
-    /// What it has written.
+    /// The text that was written so far.
     #[cfg(test)]
     pub(in crate::view) const fn written(&self) -> &W {
         &self.text.out
@@ -139,7 +139,7 @@ impl<W: Write, C: FnMut(i64) -> i64> Condensed<W, C> {
         self.text.show(flow)
     }
 
-    /// Says what was left out, if that is a second ago. There is room for it.
+    /// Reports what was left out, at most once a second. The pace keeps room for this.
     fn tell(&mut self, now: i64) -> io::Result<()> {
         if self.since.is_none_or(|since| now - since < SECOND) {
             return Ok(());
@@ -167,7 +167,7 @@ impl<W: Write, C: FnMut(i64) -> i64> Condensed<W, C> {
         self.text.show(flow)
     }
 
-    /// Says that from now on there is a line for each, once.
+    /// Says once that from now on each journey is one line.
     fn announce(&mut self) -> io::Result<()> {
         if !self.total.is_whole() {
             return Ok(());
@@ -188,7 +188,7 @@ impl<W: Write, C: FnMut(i64) -> i64> Condensed<W, C> {
         self.text.show(flow)
     }
 
-    /// What was shown of all, once it is over; `None`: everything.
+    /// A report of what was shown, at the end. `None` if everything was.
     fn conclude(&self) -> Option<Flow> {
         let total = &self.total;
         if total.is_whole() {
@@ -233,7 +233,7 @@ impl<W: Write, C: FnMut(i64) -> i64> View for Condensed<W, C> {
         let now = (self.clock)(changed.time);
         let now = self.pace.is(now);
         self.tell(now)?;
-        // There are few, and they say why journeys end where they do.
+        // Such changes are few, and explain why journeys end where they do.
         self.show(changes::show(&self.text.look, scene, changed))
     }
 
@@ -259,7 +259,7 @@ impl<W: Write, C: FnMut(i64) -> i64> View for Condensed<W, C> {
             let flow = line::show(look, scene, journey, verdict, *parts);
             fitting(flow, room.line, Form::Line)
         };
-        // Nothing is laid out for nothing: there may be very many.
+        // Lay out only what has room: there may be very many journeys.
         let fits = (room.hops > 0).then(with_hops).flatten();
         let fits = fits.or_else(|| (room.line > 0).then(in_a_line).flatten());
         let form = fits.as_ref().map_or(Form::Nothing, |(_, form)| *form);
@@ -278,7 +278,7 @@ impl<W: Write, C: FnMut(i64) -> i64> View for Condensed<W, C> {
         }
     }
 
-    /// Time passes, though nothing may come.
+    /// Time passes also without journeys.
     fn shows_standing(&self) -> bool {
         true
     }

@@ -1,4 +1,4 @@
-//! Drops, for people: where and when, whose packet, why.
+//! Drops as text for people: when, where, whose packet, and why.
 
 use std::io::{self, Write};
 
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::view::{DropScene, DropView, facts, moment::Moment};
 
-/// How many kinds the summary lists.
+/// Maximum number of kinds that the summary lists.
 const LISTED: usize = 10;
 
 impl<W: Write> DropView for Text<W> {
@@ -128,7 +128,7 @@ impl<W: Write> DropView for Text<W> {
     }
 }
 
-/// Node, namespace, interface.
+/// Node, network namespace and interface.
 fn place(flow: &mut Flow, palette: Palette, scene: &DropScene, kind: &DropKind) {
     flow.put(palette.strong, &scene.nodes[kind.node].node);
     if let Some(netns) = kind.example.netns.as_deref().filter(|name| *name != HOST) {
@@ -139,7 +139,7 @@ fn place(flow: &mut Flow, palette: Palette, scene: &DropScene, kind: &DropKind) 
     }
 }
 
-/// From whom to whom, and what.
+/// Source, destination, and the packet.
 fn whose(flow: &mut Flow, palette: Palette, scene: &DropScene, kind: &DropKind) {
     let Some(packet) = &kind.example.packet else {
         let text = format!("a frame of type {:#06x}", kind.example.protocol);
@@ -161,8 +161,7 @@ fn whose(flow: &mut Flow, palette: Palette, scene: &DropScene, kind: &DropKind) 
     flow.words(palette.plain, &what);
 }
 
-/// What a kind is of whose drops differ in their ports: no packet of it stands
-/// for the others, then.
+/// A description of drops that differ in their ports. No single packet stands for all of them.
 fn several_ports(kind: &DropKind, packet: &Packet) -> Option<String> {
     let (src, dst) = packet.ports()?;
     let (sources, destinations) = (kind.src_ports.count(), kind.dst_ports.count());
@@ -185,7 +184,7 @@ fn is_arp(packet: &Packet) -> bool {
     packet.proto() == tracer_core::model::Proto::Arp
 }
 
-/// Why: in the kernel's words, and in ours.
+/// The kernel's reason and function, and what they mean.
 fn cause(flow: &mut Flow, palette: Palette, kind: &DropKind) {
     let style = if kind.judgement.class == Class::Loss {
         palette.alarm
@@ -203,7 +202,7 @@ fn cause(flow: &mut Flow, palette: Palette, kind: &DropKind) {
     flow.words(palette.plain, &format!("{unsure}{}", kind.judgement.why));
 }
 
-/// How many packets were freed unseen, or are not listed, and why.
+/// Numbers of freed packets that were not seen, or are not listed, with the reasons.
 fn unseen(tally: &Tally, report: &DropReport) -> [(u64, &'static str); 5] {
     [
         (

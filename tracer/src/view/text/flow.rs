@@ -1,10 +1,9 @@
-//! Words and cells on lines that never get too long.
+//! Words and cells on lines that never exceed the width.
 //!
-//! A terminal that wraps destroys every column, and IPv6 addresses, names
-//! from a cloud and segment counts come together on one line only rarely, so
-//! that nobody would notice. So all text goes through one place that knows
-//! the column, breaks between words, shortens what cannot be broken, and
-//! lets no control character of a foreign name reach the terminal.
+//! A line that the terminal wraps destroys the columns. IPv6 addresses, long names and many
+//! segments rarely come together in one line, so nobody would notice in a test. So all text goes
+//! through this module, which knows the column. It breaks lines between words, shortens longer
+//! words, and removes control characters from foreign names.
 
 use std::fmt::Write as _;
 
@@ -12,21 +11,21 @@ use anstyle::{AnsiColor, Style};
 
 use crate::terminal::{clean, columns, columns_of};
 
-/// What is shown how.
+/// The styles of text.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::view) struct Palette {
     pub(in crate::view) plain: Style,
-    /// What the eye should find first.
+    /// The style of what the eye should find first.
     pub(super) strong: Style,
-    /// What is the same as before.
+    /// The style of what is the same as before.
     pub(super) dim: Style,
-    /// As it should be.
+    /// The style of what is as it should be.
     pub(in crate::view) good: Style,
-    /// Worth a look.
+    /// The style of what is worth a look.
     pub(super) odd: Style,
-    /// Neither good nor odd.
+    /// The style of what is neither good nor odd.
     pub(super) other: Style,
-    /// Makes everything else less sure.
+    /// The style of what makes everything else less certain.
     pub(super) alarm: Style,
 }
 
@@ -55,13 +54,13 @@ impl Palette {
 /// Text that is being laid out.
 pub(in crate::view) struct Flow {
     text: String,
-    /// Columns that a line may have.
+    /// Columns of a line.
     width: usize,
-    /// Columns of the current line that are taken, styles not counted.
+    /// Taken columns of the current line, without style sequences.
     column: usize,
-    /// Spaces owed before what comes next; never written at a line's end.
+    /// Spaces before the next piece. They are never written at the end of a line.
     gap: usize,
-    /// Where a broken line goes on.
+    /// The column where a broken line continues.
     indent: usize,
 }
 
@@ -76,25 +75,25 @@ impl Flow {
         }
     }
 
-    /// Sets the column at which broken lines go on.
+    /// Sets the column where broken lines continue.
     pub(in crate::view) const fn indent(&mut self, column: usize) {
         self.indent = column;
     }
 
-    /// Leaves so many columns more before what comes next.
+    /// Leaves this number of columns more before the next piece.
     pub(super) const fn space(&mut self, columns: usize) {
         self.gap += columns;
     }
 
-    /// Goes to a column, or one beyond what is there.
+    /// Moves to a column. If that column is taken already, leaves one space.
     pub(in crate::view) fn tab(&mut self, column: usize) {
         self.gap = column
             .saturating_sub(self.column)
             .max(usize::from(self.column > 0));
     }
 
-    /// Something that must stay in one piece: on the next line if this one
-    /// has no room, shortened if no line has.
+    /// Writes a piece of text that must not be broken. The piece goes to the next line if this one
+    /// has no room, and is shortened if no line has.
     pub(in crate::view) fn put(&mut self, style: Style, piece: &str) {
         if piece.is_empty() {
             return;
@@ -109,14 +108,14 @@ impl Flow {
         self.gap = 1;
     }
 
-    /// A cell of `width` columns, its text at their beginning.
+    /// Writes a cell of `width` columns, with its text at the left.
     pub(in crate::view) fn left(&mut self, style: Style, width: usize, cell: &str) {
         let end = self.column + self.gap + width;
         self.put(style, cell);
         self.tab(end + 1);
     }
 
-    /// A cell of `width` columns, its text at their end.
+    /// Writes a cell of `width` columns, with its text at the right.
     pub(in crate::view) fn right(&mut self, style: Style, width: usize, cell: &str) {
         let end = self.column + self.gap + width;
         self.gap += width.saturating_sub(columns(cell));
@@ -124,15 +123,15 @@ impl Flow {
         self.tab(end + 1);
     }
 
-    /// Words, broken between any two of them.
+    /// Writes words. Lines may break between any two of them.
     pub(in crate::view) fn words(&mut self, style: Style, words: &str) {
         for word in words.split_whitespace() {
             self.put(style, word);
         }
     }
 
-    /// Pieces on one line, the next if need be; broken between them only
-    /// where they are too long for any.
+    /// Writes pieces on one line, if necessary on the next one. Lines break between the pieces only
+    /// if all of them are too long for one line.
     pub(super) fn phrase(&mut self, style: Style, pieces: &[&str]) {
         let len = pieces.iter().map(|piece| columns(piece) + 1).sum::<usize>();
         self.make_room(len.saturating_sub(1));
@@ -148,8 +147,7 @@ impl Flow {
         self.gap = 0;
     }
 
-    /// Goes to the next line, if `len` columns do not fit here and there
-    /// is more room there.
+    /// Moves to the next line, if `len` columns do not fit here and the next line has more room.
     fn make_room(&mut self, len: usize) {
         let start = self.column + self.gap;
         if start + len > self.width && self.column > 0 && self.indent < start {
@@ -158,7 +156,7 @@ impl Flow {
         }
     }
 
-    /// How many lines have ended.
+    /// Number of lines that have ended.
     pub(super) fn height(&self) -> usize {
         self.text.matches('\n').count()
     }
@@ -168,8 +166,8 @@ impl Flow {
     }
 }
 
-/// At most `width` columns. The middle goes: clouds put what tells names apart at
-/// their beginning, controllers at their end.
+/// Text of at most `width` columns. The middle is left out: cloud names differ at their beginning,
+/// and names that controllers generate at their end.
 pub(in crate::view) fn shorten(text: &str, width: usize) -> String {
     if columns(text) <= width {
         return text.to_owned();
@@ -178,12 +176,12 @@ pub(in crate::view) fn shorten(text: &str, width: usize) -> String {
     let tail = kept / 3;
     let begin = fitting(text.chars(), kept - tail);
     let end = fitting(text.chars().rev(), tail);
-    // What combines with a character that went is not put on the ellipsis.
+    // A combining character whose base is left out must not combine with the ellipsis.
     let end = end.rev().skip_while(|c| columns_of(*c) == 0);
     begin.chain(std::iter::once('…')).chain(end).collect()
 }
 
-/// As many of the first characters as fit into `width` columns.
+/// The first characters that fit into `width` columns.
 fn fitting(
     characters: impl DoubleEndedIterator<Item = char> + Clone,
     width: usize,
@@ -232,8 +230,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is written in whatever order: no line is too long, and
-        /// none ends in a space.
+        /// Whatever is written in whatever order, no line is too long, and none ends with a space.
         #[test]
         fn lines_stay_within_the_terminal(
             width in 80_usize..200,

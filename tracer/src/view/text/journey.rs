@@ -1,4 +1,4 @@
-//! One journey: what, from where to where, its hops, its verdict.
+//! One journey: packet, source, destination, hops and verdict.
 
 use std::net::IpAddr;
 
@@ -23,20 +23,19 @@ use crate::{
     },
 };
 
-/// Columns that a node's name may take, of 80.
+/// Columns of a node's name, of 80 columns.
 const NODE: usize = 18;
 
-/// Where the columns of a scene's hops are.
+/// The positions of the columns in a scene's journeys.
 struct Columns {
     node: usize,
     interface: usize,
-    /// How long nodes' names may be.
+    /// Maximum length of a node's name.
     most: usize,
 }
 
 impl Columns {
-    /// From all points, not the journey's own, so that journeys below each
-    /// other are aligned with each other.
+    /// Uses all points, not only the journey's own, so that all journeys have the same columns.
     fn of(look: &Look, scene: &Scene) -> Self {
         let most = NODE + (look.width - Look::plain().width);
         let width = |text: String| columns(&text);
@@ -66,7 +65,7 @@ pub(super) fn show(
     header(&mut flow, look, scene, journey);
     let columns = Columns::of(look, scene);
     let mut previous = None;
-    // What only ends the life of a packet that arrived would look like a fault.
+    // A drop that is the normal end of a packet that arrived would look like a fault.
     let shown = |drop: &&Drop| drop.judgement.class != Class::Delivered;
     let mut drops = journey.drops.iter().filter(shown).peekable();
     for step in &journey.steps {
@@ -87,7 +86,7 @@ pub(super) fn show(
     flow
 }
 
-/// When it began, its number, and what packet it is.
+/// The journey's start, its number, and the packet.
 pub(super) fn begin(flow: &mut Flow, look: &Look, journey: &Journey) {
     let palette = look.palette;
     flow.indent(2);
@@ -117,10 +116,10 @@ fn header(flow: &mut Flow, look: &Look, scene: &Scene, journey: &Journey) {
     flow.line();
 }
 
-/// How many hops it has and how long it took, and what it belongs to.
+/// Number of hops, time, and related journeys.
 pub(super) fn facts(palette: Palette, scene: &Scene, journey: &Journey) -> Vec<(Style, String)> {
     let steps = &journey.steps;
-    // Two clocks may even disagree on which was first.
+    // Two clocks may even disagree about which hop was first.
     let took = match (steps.first(), steps.last()) {
         (Some(first), Some(last)) if last.time > first.time => since(scene, first, last),
         _ => None,
@@ -137,7 +136,7 @@ pub(super) fn facts(palette: Palette, scene: &Scene, journey: &Journey) -> Vec<(
             Transport::Icmp(ref icmp) if icmp.quote.is_some() => "about",
             _ => "answers",
         };
-        // How long it took to answer is of interest where somebody looks a name up.
+        // The time to the answer matters when somebody looks up a name.
         let took = journey.took.filter(|_| journey.packet.dns().is_some());
         let took = took.and_then(|took| i64::try_from(took).ok());
         let took = took.map_or_else(String::new, |took| format!(" after {}", Span(took)));
@@ -149,7 +148,7 @@ pub(super) fn facts(palette: Palette, scene: &Scene, journey: &Journey) -> Vec<(
     facts
 }
 
-/// Who sends or receives: a pod by its name, a node or Service by address and name.
+/// An end of the journey: a pod by its name, a node or Service by address and name.
 pub(super) fn end(scene: &Scene, journey: &Journey, address: IpAddr) -> String {
     let Some(owner) = scene.owners.at(address, journey.start()) else {
         return address.to_string();
@@ -173,11 +172,11 @@ fn hop(
     previous: Option<&Step>,
     step: &Step,
 ) {
-    /// Width of `+12.3 µs`, and of the longest, `~-99.9 ms`.
+    /// Columns of `+12.3 µs`, and of the longest time, `~-99.9 ms`.
     const TIME: usize = 9;
-    /// Width of `ttl 255`.
+    /// Columns of `ttl 255`.
     const TTL: usize = 7;
-    /// Width of `65226 B`.
+    /// Columns of `65226 B`.
     const LEN: usize = 7;
 
     let point = scene.point(step);
@@ -224,7 +223,7 @@ fn hop(
     flow.line();
 }
 
-/// What a translation made of the packet's ends, on the way to the next hop.
+/// A translation of the packet's ends on the way to the next hop.
 fn translated(flow: &mut Flow, palette: Palette, columns: &Columns, change: &Change) {
     let start = 2 + columns.node + 2 + 2;
     flow.indent(start + 2);
@@ -238,7 +237,7 @@ fn translated(flow: &mut Flow, palette: Palette, columns: &Columns, change: &Cha
     flow.line();
 }
 
-/// Where a kernel freed it, or a copy that nobody misses.
+/// A drop of the packet, or of a copy that is no loss.
 fn freed(
     flow: &mut Flow,
     palette: Palette,
@@ -286,7 +285,7 @@ fn tunnel(flow: &mut Flow, palette: Palette, encap: &Encap) {
     flow.phrase(palette.dim, &[&from, &to]);
 }
 
-/// The time from one step to another; marked where two clocks were read.
+/// The time from one step to another. A `~` marks times of two clocks.
 fn since(scene: &Scene, before: &Step, step: &Step) -> Option<String> {
     let span = step.time.checked_sub(before.time)?;
     let boot = |step: &Step| &scene.nodes[step.node].boot_id;

@@ -12,24 +12,23 @@ use super::{
 };
 use crate::view::Look;
 
-/// Columns between what belongs to different questions: what it is, whose, how far, what
-/// became of it.
+/// Columns between the parts of a line: packet, ends, hops, and verdict.
 const BETWEEN: usize = 1;
 
-/// Columns of an end's name where there is little room.
+/// Columns of an end's name if there is little room.
 const SHORT: usize = 24;
 
-/// What can be done without where a line has no room for all.
+/// Details that a line without room for all can leave out.
 #[derive(Clone, Copy)]
 struct Detail {
-    /// The verdict's sentence. Of what arrived the verdict's name says nearly all.
+    /// The verdict's sentence. For a delivered packet, the verdict's name says nearly everything.
     sentence: bool,
-    /// The whole of names.
+    /// Names in full length.
     names: bool,
 }
 
-/// Of what arrived as much as one line has room for, or two on a narrow terminal; else
-/// everything, on more lines if need be.
+/// A delivered packet gets what one line has room for, or two lines on a narrow terminal. Other
+/// journeys get everything, on more lines if necessary.
 pub(super) fn show(
     look: &Look,
     scene: &Scene,

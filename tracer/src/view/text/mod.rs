@@ -1,9 +1,8 @@
-//! Text for people, live, on the columns that there are, at least 80.
+//! Text for people, written live, on at least 80 columns.
 //!
-//! What somebody with a broken service looks for is the hop after which
-//! nothing comes, the one that took long, and where the packet changed its
-//! node; so hops stand below each other in columns, a node is named where it
-//! changes, and what stays the same from hop to hop steps back.
+//! Somebody with a broken Service looks for the last hop, for the hop that took long, and for the
+//! change of the node. So hops stand in columns, one below the other. A node is named where it
+//! changes, and fields that stay the same from hop to hop are dim.
 
 mod changes;
 mod conclusion;
@@ -36,7 +35,7 @@ use tracer_core::{
 
 use super::{HOST, Look, moment::Moment};
 
-/// How many nodes are named before the rest is only counted.
+/// Number of nodes that are named. Further ones are only counted.
 const NAMED_NODES: usize = 6;
 
 /// Writes text.
@@ -87,7 +86,7 @@ impl<W: Write> View for Text<W> {
     }
 }
 
-/// What is followed, and what could hide packets.
+/// The description of the follow, and warnings about what may hide packets.
 fn ready(look: &Look, scene: &Scene, started: &Started) -> Flow {
     let mut flow = Flow::new(look.width);
     let palette = look.palette;
@@ -129,10 +128,10 @@ fn ready(look: &Look, scene: &Scene, started: &Started) -> Flow {
     flow
 }
 
-/// An interface's name, and whether it is a pod's own.
+/// An interface's name, and whether it is a pod's own interface.
 fn interface(netns: &str, name: &str) -> String {
-    /// A kernel's names have up to 15 characters; a pod's own interface is
-    /// eth0 nearly always.
+    /// An interface's name has up to 15 characters. A pod's own interface nearly always has the
+    /// name eth0.
     const WIDTH: usize = 15;
     const POD: &str = " (pod)";
 

@@ -1,53 +1,54 @@
-//! How much can be read while it is written.
+//! How much text a person can read while it is written.
 //!
-//! A terminal shows thousands of lines a second, and nobody reads them. So a journey is
-//! given room by what the latest second has seen: all of it for the first few, then a line,
-//! then nothing. Problems have more room than what arrived, so that a flood of deliveries
-//! does not hide the one packet that died.
+//! A terminal shows thousands of lines a second, and nobody reads them. So the lines of the latest
+//! second decide how much room a journey gets. The first few journeys have all their lines, further
+//! ones one line, and then none. Problems have more room than delivered packets, so that a flood of
+//! deliveries does not hide a drop.
 //!
-//! It knows no clock: whoever asks says when that is, and how many lines came of it.
+//! This module reads no clock. Its caller passes the time, and the number of lines that were
+//! written.
 
 use std::collections::VecDeque;
 
-/// Lines in any second.
+/// Maximum number of lines in any second.
 pub(super) const MOST: usize = 100;
 
-/// How many of them say what was left out; they are kept free for that.
+/// Lines of these that are reserved for reports of what was left out.
 const TOLD: usize = 4;
 
-/// How many lines there may be in a second before journeys that are no problem are left out.
+/// Number of lines in a second after which journeys without a problem are left out.
 const ORDINARY: usize = 70;
 
-/// How many journeys a second are shown with their hops, problem or not.
+/// Number of journeys a second that are shown with their hops, problem or not.
 pub(super) const FEW: usize = 3;
 
 /// A second, ns.
 pub(super) const SECOND: i64 = 1_000_000_000;
 
-/// How many lines a journey may take.
+/// Maximum number of lines of a journey.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Room {
-    /// With its hops.
+    /// Lines of a journey with its hops.
     pub(super) hops: usize,
-    /// In the shortest form there is.
+    /// Lines of a journey in its shortest form.
     pub(super) line: usize,
 }
 
-/// What the latest second has seen.
+/// The lines and journeys of the latest second.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    /// Times do not go back.
+    /// The current time, ns. Times do not go back.
     now: i64,
     /// When lines were written, and how many.
     written: VecDeque<(i64, usize)>,
-    /// All of these.
+    /// Sum of these lines.
     lines: usize,
-    /// When the latest few journeys came.
+    /// Times of the latest few journeys.
     came: VecDeque<i64>,
 }
 
 impl Pace {
-    /// It is so late, ns: a time that goes back counts as none.
+    /// Sets the current time, ns. A time that goes back changes nothing. Returns the current time.
     pub(super) fn is(&mut self, now: i64) -> i64 {
         self.now = self.now.max(now);
         let now = self.now;
@@ -71,7 +72,7 @@ impl Pace {
         Room { hops, line }
     }
 
-    /// So many lines are written now.
+    /// Notes that this number of lines is written now.
     pub(super) fn write(&mut self, lines: usize) {
         self.lines += lines;
         self.written.push_back((self.now, lines));
@@ -118,7 +119,7 @@ mod tests {
         for later in [SECOND - 2, SECOND - 1, SECOND] {
             assert_eq!(ordinary(&mut pace, later).hops, 0, "at {later}");
         }
-        // The latest few came from then on.
+        // The latest few journeys came from this time on.
         assert_eq!(ordinary(&mut pace, 2 * SECOND - 3).hops, 0);
         assert_eq!(ordinary(&mut pace, 2 * SECOND).hops, full);
     }
@@ -137,7 +138,7 @@ mod tests {
         assert_eq!(pace.room(2, true), room);
         pace.write(left);
         assert_eq!(pace.room(3, true), NOTHING);
-        // A second after those lines, there is room for as many.
+        // A second after those lines, there is room for the same number again.
         assert_eq!(pace.room(SECOND, true).hops, MOST - TOLD - left);
     }
 
@@ -151,8 +152,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whoever takes no more room than there is writes no more than is allowed, in
-        /// any second.
+        /// Callers that take no more room than they get never write more lines than allowed, in any
+        /// second.
         #[test]
         fn no_second_has_more_lines(
             journeys in prop::collection::vec((0_i64..SECOND / 8, any::<bool>(), 1_usize..40), 1..400),

@@ -1,4 +1,4 @@
-//! What the follow adds up to.
+//! The sums of a follow.
 
 use tracer_common::counters::Counter;
 use tracer_core::{
@@ -69,7 +69,7 @@ fn verdicts(flow: &mut Flow, palette: Palette, summary: &Summary) {
     flow.line();
 }
 
-/// Where packets were dropped, most first.
+/// Where packets were dropped, most drops first.
 fn drops(flow: &mut Flow, palette: Palette, summary: &Summary) {
     let mut drops: Vec<_> = summary.drops.iter().collect();
     drops.sort_by_key(|(_, journeys)| std::cmp::Reverse(**journeys));
@@ -93,7 +93,7 @@ fn drops(flow: &mut Flow, palette: Palette, summary: &Summary) {
     flow.indent(2);
 }
 
-/// Columns of the way, the count, and each of the three latencies.
+/// Columns of the leg, the count, and each of the three latencies.
 const WAY: usize = 45;
 const COUNT: usize = 8;
 const LATENCY: usize = 8;
@@ -126,7 +126,7 @@ fn latencies(flow: &mut Flow, palette: Palette, legs: &[Leg<'_>]) {
     flow.line();
 }
 
-/// The nodes that the next legs are on or between.
+/// The nodes of the next legs.
 fn heading(flow: &mut Flow, palette: Palette, leg: &Leg<'_>) {
     flow.space(2);
     if leg.from.node == leg.to.node {
@@ -170,8 +170,8 @@ fn row(flow: &mut Flow, palette: Palette, leg: &Leg<'_>) {
     flow.line();
 }
 
-/// What was watched to know where a Service's packets go, and turned out to be nobody's who
-/// was asked about.
+/// Journeys that were watched only to learn where a Service's packets go, and that the follow does
+/// not ask about.
 fn others(flow: &mut Flow, palette: Palette, others: u64) {
     if others == 0 {
         return;
@@ -186,19 +186,19 @@ fn others(flow: &mut Flow, palette: Palette, others: u64) {
     flow.line();
 }
 
-/// How much a sentence means for all others.
+/// The importance of a sentence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::view) enum Weight {
-    /// Nothing.
+    /// An ordinary sentence.
     Plain,
-    /// It is worth a look.
+    /// Something that is worth a look.
     Odd,
-    /// It makes all else less sure.
+    /// Something that makes everything else less certain.
     Alarm,
 }
 
-/// Where every packet went, and what that means for the rest, a sentence each. Before the
-/// follow has ended, counters are older than the hops, and sums need not agree.
+/// Where every packet went, and what this means for the other sums, one sentence each. Before the
+/// follow has ended, counters are older than hops, and sums need not agree.
 pub(in crate::view) fn accounting(accounting: &Accounting, ended: bool) -> Vec<(Weight, String)> {
     let unequal = if ended {
         (Weight::Alarm, imbalance(accounting))
@@ -221,7 +221,7 @@ pub(in crate::view) fn accounting(accounting: &Accounting, ended: bool) -> Vec<(
         .collect()
 }
 
-/// What makes all that was shown less sure: events that were lost, packets that were left out.
+/// What makes everything else less certain: lost events, and packets that were left out.
 pub(crate) fn doubts(summary: &Summary) -> Vec<String> {
     let notes = accounting(&summary.accounting, true).into_iter();
     let odd = notes.filter(|(weight, _)| *weight != Weight::Plain);
@@ -344,7 +344,7 @@ fn evicted(accounting: &Accounting) -> Option<String> {
     })
 }
 
-/// So many things, and the verb they go with.
+/// A number of things, and the verb that goes with it.
 fn number(number: u64, thing: &str) -> (String, &'static str) {
     let were = if number == 1 { "was" } else { "were" };
     (words::count(number, thing), were)

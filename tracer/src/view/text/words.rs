@@ -1,4 +1,4 @@
-//! A packet, a number, in words.
+//! Packets and numbers, in words.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use tracer_core::{
 
 use crate::view::dns;
 
-/// So many things: `1 hop`, `1,204 hops`.
+/// A number of things: `1 hop`, `1,204 hops`.
 pub(in crate::view) fn count(number: impl TryInto<u64>, thing: &str) -> String {
     let number = number.try_into().unwrap_or(u64::MAX);
     format!("{} {thing}{}", grouped(number), plural(number))
@@ -22,12 +22,12 @@ pub(in crate::view) fn kinds<'a>(numbers: impl IntoIterator<Item = (&'a Kind, &'
     each.collect::<Vec<_>>().join(", ")
 }
 
-/// The end of a word for so many things.
+/// The ending of a noun after a number.
 pub(in crate::view) const fn plural(number: u64) -> &'static str {
     if number == 1 { "" } else { "s" }
 }
 
-/// A number, its digits in groups of three.
+/// A number, with its digits in groups of three.
 pub(in crate::view) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -40,7 +40,7 @@ pub(in crate::view) fn grouped(number: u64) -> String {
     text
 }
 
-/// What a packet is, in the words of people who read packets.
+/// A packet in the terms of people who read packets.
 pub(crate) fn packet(packet: &Packet) -> String {
     let mut text = match &packet.transport {
         Transport::Tcp(header) => tcp(header),
@@ -104,7 +104,7 @@ fn tcp(header: &Tcp) -> String {
     text
 }
 
-/// The part of a DNS header (RFC 1035, 4.1.1) that tells whether names resolve.
+/// The fields of a DNS header (RFC 1035, 4.1.1) that show whether names resolve.
 fn dns_words(header: DnsHeader) -> String {
     let DnsHeader {
         id,
@@ -145,7 +145,7 @@ fn icmp(message: &Icmp) -> String {
     text
 }
 
-/// The message's name: RFC 792 and 1812, RFC 4443 and 4861.
+/// Name of an ICMP message: RFC 792 and 1812, RFC 4443 and 4861.
 const fn icmp_name(message: &Icmp) -> Option<&'static str> {
     Some(match (message.v6, message.kind, message.code) {
         (false, 0, _) | (true, 129, _) => "echo reply",

@@ -1,4 +1,4 @@
-//! The evidence of verdicts, as objects. Instead of indexes, they have names.
+//! The evidence of verdicts, as objects. The objects have names instead of indexes.
 
 mod parts;
 

@@ -1,5 +1,5 @@
-//! The bytes that were captured of a journey's packet, hop by hop: offset, hexadecimal
-//! numbers, and what of it is ASCII, as tcpdump prints them.
+//! The captured bytes of a journey's packet, hop by hop: offset, hexadecimal digits and ASCII
+//! characters, as tcpdump prints them.
 
 use std::fmt::Write as _;
 
@@ -12,10 +12,10 @@ use tracer_core::{
 use super::{Pen, Theme};
 use crate::view::HOST;
 
-/// Bytes in a line: 75 columns.
+/// Bytes in a line, which then has 75 columns.
 const IN_LINE: usize = 16;
 
-/// Nothing where nothing was captured.
+/// The captured bytes. Empty if nothing was captured.
 pub(super) fn lines(scene: &Scene, entry: &Entry, width: usize) -> Vec<Line<'static>> {
     let steps = entry.journey.steps.iter();
     let frames = steps.flat_map(|step| step.frames().iter().map(move |frame| (step, frame)));
@@ -49,7 +49,7 @@ fn of_frame(scene: &Scene, step: &Step, frame: &CapturedFrame, width: usize) -> 
     lines
 }
 
-/// Numbers in pairs, as tcpdump has them.
+/// Hexadecimal digits in pairs, as tcpdump prints them.
 fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(3 * IN_LINE);
     for byte in bytes {
@@ -58,7 +58,7 @@ fn hex(bytes: &[u8]) -> String {
     text
 }
 
-/// Letters and the like; a dot for what a terminal may take for something else.
+/// Printable ASCII characters. Any other byte is a dot, because it may control the terminal.
 fn ascii(bytes: &[u8]) -> String {
     let printed = |byte: &u8| match byte {
         b' '..=b'~' => char::from(*byte),

@@ -1,4 +1,4 @@
-//! The time that is shown: where a replay stands, or since when the view is paused.
+//! The line with the time: the position of a replay, or the time of a pause.
 
 use jiff::civil::Date;
 use ratatui::{style::Style, text::Line};
@@ -13,7 +13,7 @@ use crate::view::{
     text::words::grouped,
 };
 
-/// A bar of fewer columns shows nothing.
+/// The fewest columns of a useful bar.
 const BAR: usize = 10;
 
 pub(super) fn line(state: &State, theme: Theme, width: usize) -> Line<'static> {
@@ -26,7 +26,7 @@ pub(super) fn line(state: &State, theme: Theme, width: usize) -> Line<'static> {
     pen.line()
 }
 
-/// How far back one can scroll.
+/// The time of a pause, and how far back one can scroll.
 fn journal(pen: &mut Pen, state: &State, theme: Theme, paused: &Paused) {
     let at = match &paused.known.summary {
         Some(_) => "the end".to_owned(),
@@ -47,7 +47,7 @@ fn journal(pen: &mut Pen, state: &State, theme: Theme, paused: &Paused) {
     pen.put(Theme::dim(), &text);
 }
 
-/// Where the replay stands: `12:01:04.100 of 12:00:00 – 12:05:10, ×1, paused`.
+/// The position of a replay: `12:01:04.100 of 12:00:00 – 12:05:10, ×1, paused`.
 fn replay(pen: &mut Pen, zone: &Zone, theme: Theme, clock: &Clock) {
     let (sign, style, course) = match clock.course {
         Course::Paused => ("‖", theme.odd(), "paused"),
@@ -61,7 +61,7 @@ fn replay(pen: &mut Pen, zone: &Zone, theme: Theme, clock: &Clock) {
     pen.put(style.patch(Theme::strong()), &position);
     let to = match clock.to {
         Some(to) => days.second(zone, to),
-        // Not all of it was read yet.
+        // The recording was not read to its end yet.
         None => "…".to_owned(),
     };
     let from = days.second(zone, clock.from);
@@ -83,7 +83,7 @@ fn replay(pen: &mut Pen, zone: &Zone, theme: Theme, clock: &Clock) {
     pen.put(Theme::dim(), &"·".repeat(room - filled));
 }
 
-/// Whether times are told with their dates.
+/// Whether times are displayed with their dates.
 struct Days(bool);
 
 impl Days {
@@ -103,7 +103,7 @@ impl Days {
         }
     }
 
-    /// The same to the second.
+    /// The time without fractions of a second.
     fn second(&self, zone: &Zone, time: i64) -> String {
         let clock = self.clock(zone, time);
         let end = clock.rfind('.').unwrap_or(clock.len());

@@ -1,4 +1,4 @@
-//! All header fields of a journey's packet, as it was first seen.
+//! All header fields of a journey's packet, as they were first seen.
 
 use ratatui::{style::Style, text::Line};
 use tracer_core::{
@@ -9,7 +9,7 @@ use tracer_core::{
 use super::{Pen, Theme, bytes, journey};
 use crate::view::{live::state::State, moment::Moment};
 
-/// Columns of the fields' names.
+/// Columns of a field's name.
 const NAME: usize = 22;
 
 pub(super) fn lines(state: &State, theme: Theme, width: usize) -> Vec<Line<'static>> {

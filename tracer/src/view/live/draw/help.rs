@@ -1,4 +1,4 @@
-//! The help: every key, and every sign.
+//! The help: all keys, and all signs.
 
 use ratatui::text::Line;
 
@@ -8,7 +8,7 @@ use crate::view::live::{
     state::Screen,
 };
 
-/// Columns of the keys' names.
+/// Columns of a key's name.
 const KEY: usize = 12;
 
 pub(super) fn lines(width: usize, is_movable: bool) -> Vec<Line<'static>> {

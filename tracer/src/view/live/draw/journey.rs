@@ -1,5 +1,4 @@
-//! One journey: its hops below each other, what changed from hop to hop, and what became
-//! of it.
+//! One journey: its hops one below the other, the changes from hop to hop, and the verdict.
 
 use ratatui::{style::Style, text::Line};
 use tracer_core::{
@@ -21,11 +20,11 @@ use crate::view::{
     translation::{self, Change},
 };
 
-/// Columns of a time, and of the two others at a line's end.
+/// Columns of a time. The next two are the columns at the end of a line.
 const TIME: usize = 9;
 const LEN: usize = 8;
 const TTL: usize = 8;
-/// A kernel's names have up to 15 characters.
+/// An interface's name has up to 15 characters.
 const NAME: usize = 21;
 
 pub(super) fn lines(state: &State, theme: Theme, width: usize) -> Vec<Line<'static>> {
@@ -71,7 +70,7 @@ pub(super) fn lines(state: &State, theme: Theme, width: usize) -> Vec<Line<'stat
     lines
 }
 
-/// What it is, and between whom.
+/// The packet, and the two ends.
 pub(super) fn header(
     state: &State,
     theme: Theme,
@@ -104,7 +103,7 @@ pub(super) fn header(
     vec![first, pen.line()]
 }
 
-/// Columns that the waterfall has: not so many that the eye loses the line.
+/// Columns of the waterfall. A wider waterfall would separate the ends of a line too far.
 fn bar_width(width: usize) -> usize {
     let rest = width.saturating_sub(NAME + 2 * TIME + LEN + TTL + 3);
     rest.min(80)
@@ -131,7 +130,7 @@ fn node(scene: &Scene, step: &Step, width: usize) -> Line<'static> {
     pen.line()
 }
 
-/// Where on the waterfall a span lies, of so many columns.
+/// A span's bar on a waterfall of `width` columns.
 fn bar(journey: &Journey, from: i64, to: i64, width: usize) -> String {
     let (first, way) = match journey.steps.first() {
         Some(first) if journey.way() > 0 => (first.time, journey.way()),
@@ -203,7 +202,7 @@ fn hop(
     lines
 }
 
-/// What is not as it was at the hop before; of the first, what there is.
+/// The fields that differ from the hop before. For the first hop, all fields that it has.
 fn changes(journey: &Journey, previous: Option<&Step>, step: &Step) -> Vec<String> {
     let unlike = |same: fn(&Step, &Step) -> bool| previous.is_none_or(|before| !same(before, step));
     let mut changes = Vec::new();
@@ -243,7 +242,7 @@ fn changes(journey: &Journey, previous: Option<&Step>, step: &Step) -> Vec<Strin
     changes
 }
 
-/// Where a kernel freed it, or a copy that nobody misses.
+/// A drop of the packet, or of a copy that is no loss.
 fn freed(
     scene: &Scene,
     theme: Theme,
@@ -299,7 +298,7 @@ fn conclusion(scene: &Scene, theme: Theme, entry: &Entry, width: usize) -> Vec<L
     lines
 }
 
-/// What belongs to it, and the keys that lead there.
+/// Related journeys, and the keys that open them.
 fn related(state: &State, theme: Theme, entry: &Entry, width: usize) -> Vec<Line<'static>> {
     let journey = &entry.journey;
     let mut said = Vec::new();

@@ -1,4 +1,4 @@
-//! The journeys, the newest first, or their conversations.
+//! The list of journeys, newest first, or of their conversations.
 
 use ratatui::{style::Style, text::Line};
 use tracer_core::{
@@ -122,7 +122,7 @@ fn journey(pen: &mut Pen, state: &State, scene: &Scene, theme: Theme, entry: &En
     };
     pen.put(Theme::dim(), way);
     let text = words::packet(&journey.packet);
-    // Whose packet it is, where there is room to say so.
+    // Show the packet's owners if there is room.
     if pen.left_over() >= 100 {
         let end = |address| match holder(scene, address, journey.start()) {
             Some(name) => name.to_owned(),
@@ -136,7 +136,7 @@ fn journey(pen: &mut Pen, state: &State, scene: &Scene, theme: Theme, entry: &En
     pen.put(Style::new(), &text);
 }
 
-/// Columns of numbers.
+/// Columns of a number.
 const NUMBER: usize = 9;
 
 fn grouped_lines(

@@ -1,7 +1,7 @@
-//! Drawing. Nothing here changes what is shown, but how far it is scrolled.
+//! Drawing. Nothing here changes the state, except how far a screen is scrolled.
 //!
-//! Each screen makes lines of as many columns as there are; what is too long is shortened
-//! here, and control characters of foreign names do not get further than here.
+//! Each screen makes lines that fit the terminal's columns. This module shortens longer text, and
+//! removes control characters from foreign names.
 
 mod bytes;
 mod clock;
@@ -28,7 +28,7 @@ use crate::{
     view::text::shorten,
 };
 
-/// What is shown how. Colours only repeat what signs and words say.
+/// The styles. Colours only repeat what signs and words say.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Theme {
     pub(super) colour: bool,
@@ -43,22 +43,22 @@ impl Theme {
         }
     }
 
-    /// As it should be.
+    /// The style of what is as it should be.
     fn good(self) -> Style {
         self.of(Color::Green)
     }
 
-    /// Worth a look.
+    /// The style of what is worth a look.
     fn odd(self) -> Style {
         self.of(Color::Yellow)
     }
 
-    /// Neither.
+    /// The style of what is neither good nor odd.
     fn other(self) -> Style {
         self.of(Color::Cyan)
     }
 
-    /// Makes everything else less sure.
+    /// The style of what makes everything else less certain.
     fn alarm(self) -> Style {
         self.of(Color::Red).add_modifier(Modifier::BOLD)
     }
@@ -92,7 +92,7 @@ impl Theme {
     }
 }
 
-/// A line in the making, which never gets longer than it may.
+/// A line that is being written. It never exceeds its width.
 pub(super) struct Pen {
     spans: Vec<Span<'static>>,
     width: usize,
@@ -108,12 +108,12 @@ impl Pen {
         }
     }
 
-    /// Columns that are left.
+    /// Number of free columns.
     const fn left_over(&self) -> usize {
         self.width - self.column
     }
 
-    /// Text, as far as there is room for it.
+    /// Writes text, as much as there is room for.
     fn put(&mut self, style: Style, text: &str) -> &mut Self {
         if self.left_over() > 0 {
             let text = shorten(&clean(text), self.left_over());
@@ -123,7 +123,7 @@ impl Pen {
         self
     }
 
-    /// Goes to a column, or one beyond what is there.
+    /// Moves to a column. If that column is taken already, leaves one space.
     fn tab(&mut self, column: usize) -> &mut Self {
         let gap = column
             .saturating_sub(self.column)
@@ -134,7 +134,7 @@ impl Pen {
         self
     }
 
-    /// A cell of so many columns, its text at the beginning.
+    /// Writes a cell of `width` columns, with its text at the left.
     fn left(&mut self, style: Style, width: usize, text: &str) -> &mut Self {
         let end = (self.column + width).min(self.width);
         if end > self.column {
@@ -146,7 +146,7 @@ impl Pen {
         self
     }
 
-    /// A cell of so many columns, its text at the end.
+    /// Writes a cell of `width` columns, with its text at the right.
     fn right(&mut self, style: Style, width: usize, text: &str) -> &mut Self {
         let end = (self.column + width).min(self.width);
         if end == self.column {
@@ -163,7 +163,7 @@ impl Pen {
         Line::from(self.spans)
     }
 
-    /// The whole line in one more style, to its end.
+    /// The whole line, up to its width, with one more style.
     fn line_in(mut self, style: Style) -> Line<'static> {
         let rest = self.left_over();
         self.spans.push(Span::raw(" ".repeat(rest)));
@@ -171,7 +171,8 @@ impl Pen {
     }
 }
 
-/// Text on as many lines as it takes, behind a beginning; a frame at its left goes on.
+/// Text on as many lines as necessary, after `begin`. A frame at the left of `begin` continues on
+/// all lines.
 fn wrapped(style: Style, begin: &str, text: &str, width: usize) -> Vec<Line<'static>> {
     let indent = columns(begin);
     let frame = if begin.starts_with('│') { "│" } else { " " };
@@ -194,7 +195,7 @@ fn wrapped(style: Style, begin: &str, text: &str, width: usize) -> Vec<Line<'sta
     lines
 }
 
-/// What a screen's tab is called.
+/// The text of a screen's tab.
 pub(super) fn tab(index: usize, screen: Screen) -> String {
     format!(" {} {} ", index + 1, screen.name())
 }
@@ -267,7 +268,7 @@ fn screen(frame: &mut Frame<'_>, area: Rect, state: &mut State, theme: Theme) {
     scrolled(frame, area, state, lines);
 }
 
-/// What is too long for the screen, from the line on that somebody scrolled to.
+/// Draws lines from the one that the screen is scrolled to.
 fn scrolled(frame: &mut Frame<'_>, area: Rect, state: &mut State, lines: Vec<Line<'static>>) {
     let height = usize::from(area.height);
     let last = lines.len().saturating_sub(height);
@@ -291,7 +292,8 @@ fn scrolled(frame: &mut Frame<'_>, area: Rect, state: &mut State, lines: Vec<Lin
     }
 }
 
-/// A command line, which whoever reads it selects with the mouse: it is not broken by us.
+/// A command line that can be selected with the mouse. The lines are broken only at the screen's
+/// edge.
 fn command_line(command: &str, width: usize) -> Vec<Line<'static>> {
     let mut lines = vec![
         Line::styled("This shows the same:", Theme::strong()),
@@ -305,7 +307,7 @@ fn command_line(command: &str, width: usize) -> Vec<Line<'static>> {
             taken += crate::terminal::columns_of(c);
             (taken > width).then_some(at)
         };
-        // At least one, or it would never end.
+        // Take at least one character, so that the loop ends.
         let end = rest.char_indices().find_map(fits).unwrap_or(rest.len());
         let first = rest.chars().next().map_or(0, char::len_utf8);
         let (now, later) = rest.split_at(end.max(first));

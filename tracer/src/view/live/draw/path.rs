@@ -1,4 +1,5 @@
-//! The way of the packets as a diagram: requests down its left half, replies up its right.
+//! The path of the packets as a diagram: requests go down in its left half, replies go up in its
+//! right half.
 
 use ratatui::{style::Style, text::Line};
 use tracer_core::{
@@ -20,18 +21,18 @@ use crate::view::{
     outcome,
 };
 
-/// Columns of what is shown of each way.
+/// Columns of the numbers of each direction.
 const PACKETS: usize = 9;
 const RATE: usize = 6;
 const SPAN: usize = 8;
 const WAY: usize = PACKETS + RATE + 2 * SPAN;
 
-/// Columns of the frame and the light before a name.
+/// Columns of the frame, and of the light before a name.
 const FRAME: usize = 3;
-/// What the bars are, where there is room to say it.
+/// What the bars mean, displayed if there is room.
 const RATES: &str = "packets/s, the latest at the right";
 
-/// How many columns each part has.
+/// Columns of each part.
 struct Columns {
     width: usize,
     name: usize,
@@ -43,7 +44,7 @@ struct Columns {
 impl Columns {
     fn of(width: usize) -> Self {
         let rest = width.saturating_sub(FRAME + 2 * WAY);
-        // A kernel's names have up to 15 characters.
+        // An interface's name has up to 15 characters.
         let name = rest.clamp(1, 16);
         let role = if rest >= 16 + 12 { 12 } else { 0 };
         let rest = rest.saturating_sub(name + role);
@@ -107,7 +108,7 @@ pub(super) fn lines(
     lines
 }
 
-/// Where there is room below the way: the latest journeys that match.
+/// The latest matching journeys, if there is room below the path.
 fn latest(
     lines: &mut Vec<Line<'static>>,
     state: &State,
@@ -115,7 +116,7 @@ fn latest(
     width: usize,
     height: usize,
 ) {
-    /// Fewer are not worth a heading.
+    /// With fewer journeys, a heading is not worth its line.
     const FEWEST: usize = 3;
     let room = height.saturating_sub(lines.len() + 2);
     if room < FEWEST || state.list.len() == 0 {
@@ -288,7 +289,7 @@ fn rate_of(rate: f64) -> String {
     }
 }
 
-/// An interface's name, and whether it is a pod's own.
+/// An interface's name, and whether it is a pod's own interface.
 fn name(station: &Station) -> String {
     if station.name.xdp {
         format!("{} (xdp)", station.name.interface)
@@ -320,7 +321,7 @@ impl Station {
     }
 }
 
-/// What went wrong, why, and what is there to be mended.
+/// A problem: what happened, why, and what can be repaired.
 fn problem_lines(
     shown: &Known,
     scene: &Scene,
@@ -349,7 +350,7 @@ fn problem_lines(
     if let Some(freed) = &problem.drop {
         why.push(format!("{} in {}", freed.reason, freed.function));
     }
-    // What an agent read is what there is to mend.
+    // Facts that an agent read show what can be repaired.
     let facts = example.verdict.evidence.iter();
     let facts = facts.filter(|evidence| matches!(evidence, Evidence::Fact(_)));
     why.extend(facts.map(|fact| evidence::sentence(scene, &example.journey, fact)));

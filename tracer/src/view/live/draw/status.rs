@@ -1,4 +1,4 @@
-//! What is always in sight: where one is, how the follow stands, which keys there are.
+//! The lines that all screens have: tabs, the state of the follow, and keys.
 
 use ratatui::{
     Frame,
@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// The screens, and whether what is shown goes on.
+/// The screens' tabs, and whether the view is running, paused or at its end.
 pub(super) fn tabs(state: &State, theme: Theme, width: usize) -> Line<'static> {
     let mut pen = Pen::new(width);
     for (index, screen) in Screen::ALL.into_iter().enumerate() {
@@ -54,7 +54,7 @@ pub(super) fn tabs(state: &State, theme: Theme, width: usize) -> Line<'static> {
     pen.line()
 }
 
-/// What is followed, and how much there was.
+/// The description of the follow, and the number of journeys.
 pub(super) fn follow(state: &State, theme: Theme, width: usize) -> Line<'static> {
     let shown = state.shown();
     let mut pen = Pen::new(width);
@@ -83,7 +83,7 @@ pub(super) fn follow(state: &State, theme: Theme, width: usize) -> Line<'static>
     pen.line()
 }
 
-/// What was said last that is no data.
+/// The latest notice.
 pub(super) fn notice(state: &State, theme: Theme, width: usize) -> Line<'static> {
     let mut pen = Pen::new(width);
     if let Some(notice) = state.notice() {
@@ -92,7 +92,7 @@ pub(super) fn notice(state: &State, theme: Theme, width: usize) -> Line<'static>
     pen.line()
 }
 
-/// What forbids conclusions, and how far one can look back.
+/// The lost events, which forbid conclusions, and how far back one can look.
 pub(super) fn standing(state: &State, theme: Theme, width: usize) -> Line<'static> {
     let mut pen = Pen::new(width);
     let known = &state.known;
@@ -147,7 +147,7 @@ pub(super) fn standing(state: &State, theme: Theme, width: usize) -> Line<'stati
             (theme.odd(), text)
         }
     });
-    // The first are what matters most; half of a sentence says nothing.
+    // The first parts matter most. Half of a sentence says nothing.
     for (index, (style, part)) in parts.into_iter().enumerate() {
         let between = if index > 0 { " · " } else { "" };
         if columns(between) + columns(&part) > pen.left_over() && index > 0 {
@@ -159,7 +159,7 @@ pub(super) fn standing(state: &State, theme: Theme, width: usize) -> Line<'stati
     pen.line()
 }
 
-/// The keys that matter here.
+/// The most important keys of the current screen.
 pub(super) fn keys(state: &State, width: usize) -> Line<'static> {
     let own: &[(&str, &str)] = match state.screen {
         Screen::Path => &[("j k", "scroll"), ("p", "problems")],
@@ -195,7 +195,7 @@ pub(super) fn keys(state: &State, width: usize) -> Line<'static> {
     pen.line()
 }
 
-/// The line of input, or what is selected.
+/// The line of input, or the current filter.
 pub(super) fn input(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
     let width = usize::from(area.width);
     let mut pen = Pen::new(width);

@@ -1,4 +1,4 @@
-//! What it adds up to: verdicts, latencies, problems by place, and the accounting.
+//! The sums: verdicts, latencies, problems by place, and the accounting.
 
 use std::cmp::Reverse;
 
@@ -21,7 +21,7 @@ use crate::view::{
     },
 };
 
-/// Columns of a number, and of a time span.
+/// Columns of a number. `SPAN` is for a time span.
 const NUMBER: usize = 12;
 const SPAN: usize = 9;
 
@@ -133,7 +133,7 @@ fn latencies(shown: &Known, scene: &Scene, way: &Way, width: usize) -> Vec<Line<
     };
     legs.sort_by_key(|((from, to, course), leg)| {
         let (from, to) = (place(from, *course), place(to, *course));
-        // Replies pass the stations the other way.
+        // Replies pass the stations in the other direction.
         let order = if *course == 0 {
             from
         } else {

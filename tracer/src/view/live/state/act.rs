@@ -1,12 +1,12 @@
-//! What is done when somebody wants something, and how screens are moved about.
+//! The actions of keys.
 
 use super::{Ask, Over, Screen, State};
 use crate::view::live::{keys::Action, travel::Wish};
 
 impl State {
-    /// Does what somebody wants.
+    /// Performs an action.
     pub(in crate::view::live) fn act(&mut self, action: Action) -> Ask {
-        // Whatever is done, what was over the screen is read; but the help scrolls.
+        // Any action closes what is over the screen, except that the help scrolls.
         let help = self.over == Some(Over::Help);
         let scrolls = matches!(
             action,
@@ -124,7 +124,7 @@ impl State {
         }
     }
 
-    /// So many lines down.
+    /// Moves down by this number of lines.
     pub(super) fn step(&mut self, lines: isize) {
         if self.screen != Screen::Journeys || self.over.is_some() {
             let scrolled = self.scrolled();

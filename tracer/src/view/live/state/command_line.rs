@@ -1,9 +1,9 @@
-//! The command line that shows what is on the screen.
+//! The command line that shows what the screen shows.
 
 use super::{Screen, State};
 
 impl State {
-    /// What shows the same.
+    /// A command line that shows the same.
     pub(super) fn command_line(&self) -> String {
         let query = match (&self.open, self.screen) {
             (Some(entry), Screen::Journey) => Some(format!("id:{}", entry.journey.id)),
@@ -18,7 +18,7 @@ impl State {
     }
 }
 
-/// A word as a shell takes it.
+/// A word, quoted for a shell.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
     if !word.is_empty() && word.chars().all(plain) {

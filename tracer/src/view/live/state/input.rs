@@ -1,4 +1,4 @@
-//! What the terminal sends: keys, what is typed, and the mouse.
+//! Events of the terminal: keys, text, and the mouse.
 
 use crossterm::event::{
     Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEventKind,
@@ -9,11 +9,11 @@ use tui_input::backend::crossterm::EventHandler as _;
 use super::{Ask, Screen, State, Typing, What};
 use crate::view::live::{draw, keys::action};
 
-/// How many lines the wheel of a mouse moves.
+/// Number of lines that the mouse wheel moves.
 const WHEEL: isize = 3;
 
 impl State {
-    /// Does what an event of the terminal asks for.
+    /// Handles an event of the terminal.
     pub(in crate::view::live) fn event(&mut self, event: &Event) -> Ask {
         match event {
             Event::Key(key) if key.kind != KeyEventKind::Release => self.key(key),
@@ -43,7 +43,7 @@ impl State {
         }
     }
 
-    /// What a key asks for that was for the line of input, if it was.
+    /// Handles a key for the line of input. `None` if the key is not for that line.
     fn type_in(&mut self, key: &KeyEvent) -> Option<Ask> {
         let typing = self.typing.as_mut()?;
         match key.code {
@@ -80,7 +80,7 @@ impl State {
         Some(Ask::Nothing)
     }
 
-    /// Shows only what the text asks for that is typed.
+    /// Filters journeys by the text in the line of input.
     fn filter_by_text(&mut self) {
         let Some(typing) = &mut self.typing else {
             return;
@@ -89,7 +89,7 @@ impl State {
         self.list.query = match text.parse::<Query>() {
             _ if text.is_empty() => None,
             Ok(query) => Some(query),
-            // What matched before stays until the text means something.
+            // The earlier filter stays until the text is a valid query.
             Err(error) => {
                 typing.wrong = Some(error.to_string());
                 return;
@@ -124,7 +124,7 @@ impl State {
         let Some(number) = self.list.at(at) else {
             return;
         };
-        // A second click opens it.
+        // A second click opens the journey.
         if self.list.chosen == Some(number) {
             self.open_chosen();
         } else {

@@ -1,4 +1,4 @@
-//! What the view shows, apart from how it is drawn and from what keys are called.
+//! The state of the view. Drawing and the keys' names are elsewhere.
 
 mod act;
 mod command_line;
@@ -31,10 +31,10 @@ use super::{
 };
 use crate::view::{Look, moment::Zone};
 
-/// How much of what was seen one can scroll back over.
+/// How much one can scroll back.
 pub(super) const HELD: Bound = Bound { bytes: 192 << 20 };
 
-/// A screen.
+/// The screens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Screen {
     Path,
@@ -56,45 +56,45 @@ impl Screen {
     }
 }
 
-/// Where packets come from.
+/// The source of the packets.
 #[derive(Clone, Debug)]
 pub(super) struct Source {
-    /// Whether they are live.
+    /// Whether the packets are live.
     pub(super) live: bool,
     /// The words of the command line, without those about the output.
     pub(super) command: Vec<String>,
-    /// Who saves.
+    /// Saves what is shown.
     pub(super) saver: Saver,
-    /// Who moves to another time, if that can be.
+    /// Takes wishes to move in time, if the view can be moved.
     pub(super) wishes: Option<Wishes>,
 }
 
-/// What has been told of the follow.
+/// What the session has told about the follow.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Known {
     pub(super) started: Option<Started>,
     pub(super) scene: Arc<Scene>,
     pub(super) tally: Arc<Tally>,
     pub(super) standing: Option<Standing>,
-    /// What was said besides, the latest last.
+    /// All notices, the latest last.
     pub(super) notices: Vec<String>,
-    /// Once it has ended.
+    /// The sums, once the follow has ended.
     pub(super) summary: Option<Arc<Summary>>,
-    /// Where a replay stands that can be moved.
+    /// The position of a replay that can be moved.
     pub(super) clock: Option<Clock>,
-    /// The time by which rates are meant, Unix time, ns.
+    /// The time at which rates are computed: Unix time, ns.
     pub(super) now: i64,
 }
 
-/// What stood on the screen when somebody paused.
+/// What the screen showed when it was paused.
 #[derive(Debug)]
 pub(super) struct Paused {
     pub(super) known: Known,
-    /// The number of the first entry that came later.
+    /// Number of the first entry after the pause began.
     pub(super) until: u64,
 }
 
-/// What is over the screen.
+/// What is displayed over the screen.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Over {
     Help,
@@ -109,18 +109,18 @@ pub(super) struct Typing {
     pub(super) what: What,
 }
 
-/// What is typed.
+/// The purpose of a line of input.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum What {
-    /// A filter; what held before.
+    /// A filter. Holds the filter before.
     Filter(Option<Query>),
-    /// The name of a file to save into.
+    /// The name of a file to save to.
     Name,
     /// A time to move to.
     Time,
 }
 
-/// What the loop around it has to do.
+/// What the loop of the thread has to do after an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ask {
     Nothing,
@@ -131,7 +131,7 @@ pub(super) enum Ask {
     Save,
 }
 
-/// The view.
+/// The state of the view.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) source: Source,
@@ -143,25 +143,25 @@ pub(super) struct State {
     pub(super) list: List,
     /// Whether journeys are grouped by conversation.
     pub(super) grouped: bool,
-    /// The conversations, while they are shown, and when they were made.
+    /// The conversations while they are displayed, and when they were computed.
     pub(super) conversations: (Vec<Conversation>, Option<Instant>),
-    /// The chosen one, by its number.
+    /// Number of the chosen conversation.
     pub(super) conversation: Option<u64>,
     pub(super) open: Option<Arc<Entry>>,
     pub(super) fields: bool,
     pub(super) typing: Option<Typing>,
-    /// What is to be saved, and into which file, until somebody does it.
+    /// The data to save and its file, until the loop saves it.
     pub(super) to_save: Option<(PathBuf, Kept)>,
     pub(super) over: Option<Over>,
-    /// How far each screen, and the help behind them, is scrolled.
+    /// How far each screen is scrolled, and as the last one the help.
     pub(super) scroll: [usize; 5],
-    /// Whether the mouse is ours.
+    /// Whether the view captures the mouse.
     pub(super) mouse: bool,
-    /// When something was said last that is no data.
+    /// Time of the latest notice.
     noticed: Option<Instant>,
-    /// Why the latest wish has led nowhere.
+    /// Why the latest wish had no effect.
     pub(super) answer: Option<String>,
-    /// Lines of the list as they were drawn last: the first screen row, and how many.
+    /// The lines of the list as last drawn: the first screen row, and the number of rows.
     pub(super) lines: (u16, u16),
 }
 
@@ -191,20 +191,20 @@ impl State {
         }
     }
 
-    /// What is shown: what is known, or what was when somebody paused.
+    /// What the screen shows: the current data, or the data when it was paused.
     pub(super) fn shown(&self) -> &Known {
         self.paused
             .as_ref()
             .map_or(&self.known, |paused| &paused.known)
     }
 
-    /// The scene with which all entries can be read.
+    /// A scene that fits all entries.
     pub(super) fn scene(&self) -> &Arc<Scene> {
         &self.known.scene
     }
 
-    /// The number of the first entry that is not shown: it came after somebody paused, or
-    /// is known from a later time than the replay is at.
+    /// Number of the first entry that is not shown. That entry came after a pause began, or is from
+    /// a later time than the replay's position.
     pub(super) fn until(&self) -> u64 {
         match (&self.paused, &self.known.clock) {
             (Some(paused), _) => paused.until,
@@ -213,23 +213,23 @@ impl State {
         }
     }
 
-    /// How many entries are held of those that are shown.
+    /// Number of the shown entries that the journal still has.
     pub(super) fn held(&self) -> u64 {
         self.count().saturating_sub(self.journal.evicted())
     }
 
-    /// How many entries there were of those that are shown.
+    /// Number of all entries that are or were shown.
     pub(super) fn count(&self) -> u64 {
         self.until().min(self.journal.next())
     }
 
-    /// The entry of the journey with this number, if it is held and shown.
+    /// The entry of the journey with this number, if the journal has it and it is shown.
     pub(super) fn with_id(&self, id: u64) -> Option<&Arc<Entry>> {
         let entry = self.journal.with_id(id)?;
         (entry.number < self.until()).then_some(entry)
     }
 
-    /// How many have come since somebody paused.
+    /// Number of entries since the pause began.
     pub(super) fn waiting(&self) -> u64 {
         self.paused
             .as_ref()
@@ -240,7 +240,7 @@ impl State {
         Way::of(self.scene(), &self.shown().tally)
     }
 
-    /// Takes what is new.
+    /// Takes new data.
     pub(super) fn take(&mut self, new: Taken) {
         let Taken {
             known,
@@ -249,7 +249,7 @@ impl State {
             chosen,
             answer,
         } = new;
-        // Who goes back in time hears nothing new.
+        // After a move back in time, there are no new notices.
         let is_longer = known.notices.len() >= self.known.notices.len();
         if is_longer && known.notices != self.known.notices {
             self.noticed = Some(Instant::now());
@@ -259,7 +259,7 @@ impl State {
             self.begin_from(from);
         }
         for entry in entries {
-            // What is replayed again is there already.
+            // Entries that are replayed again are in the journal already.
             if entry.number >= self.journal.next() {
                 self.journal.share(entry);
             }
@@ -272,7 +272,7 @@ impl State {
         self.answer = answer.or(self.answer.take());
     }
 
-    /// Goes on with entries from a number on, which may not be the one that comes next.
+    /// Continues with entries from a number on. Entries before it may be missing.
     fn begin_from(&mut self, from: Beginning) {
         let held = self.journal.evicted()..=self.journal.next();
         if held.contains(&from.number) {
@@ -288,7 +288,7 @@ impl State {
         self.list.begin_anew();
     }
 
-    /// Closes what is not known yet at the time that is shown.
+    /// Closes a journey that is from a later time than the one that is shown.
     fn forget_later(&mut self) {
         let until = self.until();
         self.list.forget_from(until);
@@ -300,8 +300,8 @@ impl State {
         }
     }
 
-    /// Why the latest wish has led nowhere, until the next one. Otherwise what was said last
-    /// that is no data, for as long as it takes to be read.
+    /// Why the latest wish had no effect, until the next wish. Otherwise the latest notice, for as
+    /// long as it takes to read.
     pub(super) fn notice(&self) -> Option<&str> {
         const READ: Duration = Duration::from_secs(20);
         if self.answer.is_some() {
@@ -315,14 +315,14 @@ impl State {
             .map(String::as_str)
     }
 
-    /// Looks for what matches.
+    /// Looks for matching entries among the new ones.
     fn refresh(&mut self) {
         let until = self.until();
         let scene = Arc::clone(&self.known.scene);
         self.list.update(&self.journal, &scene, &self.zone.0, until);
     }
 
-    /// Makes the conversations anew, if they are old.
+    /// Computes the conversations again, if they are old.
     pub(super) fn group(&mut self) {
         const OLD: Duration = Duration::from_millis(500);
         let (_, made) = &self.conversations;
@@ -334,7 +334,7 @@ impl State {
         }
     }
 
-    /// The row of the conversation that is chosen.
+    /// The row of the chosen conversation.
     pub(super) fn conversation_row(&self) -> usize {
         let (all, _) = &self.conversations;
         let chosen = self

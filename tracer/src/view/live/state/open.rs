@@ -1,4 +1,4 @@
-//! The journey that is open, and the ways from it to others.
+//! The open journey, and how to get from it to others.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ impl State {
     }
 
     fn open(&mut self, entry: Arc<Entry>) {
-        // What is read does not move.
+        // The list does not move under the open journey.
         self.list.chosen = Some(entry.number);
         self.open = Some(entry);
         self.screen = Screen::Journey;
@@ -38,7 +38,7 @@ impl State {
         *self.scrolled() = 0;
     }
 
-    /// Chooses the next problem among what matches.
+    /// Chooses the next problem among the matching journeys.
     pub(super) fn problem(&mut self, older: bool) {
         let from = self.list.chosen_row();
         let is_problem = |row: &usize| {
@@ -57,7 +57,7 @@ impl State {
         }
     }
 
-    /// Chooses a journey by its number.
+    /// Chooses a journey by the number of its entry.
     pub(super) fn choose(&mut self, number: u64) {
         self.list.chosen = Some(number);
         self.grouped = false;
@@ -69,7 +69,7 @@ impl State {
         }
     }
 
-    /// Opens the one so many rows further down.
+    /// Opens the journey `rows` rows further down.
     pub(super) fn beside(&mut self, rows: isize) {
         self.list.step(rows);
         if let Some(entry) = self.chosen() {
@@ -88,7 +88,7 @@ impl State {
     pub(super) fn answer(&mut self) {
         let Some(entry) = &self.open else { return };
         let id = entry.journey.id;
-        // One that is answered later is judged before.
+        // A question that is answered late has its verdict before the answer comes.
         let later = || self.later(entry.number, |other| other.journey.answers == Some(id));
         let found = entry
             .journey
@@ -106,7 +106,7 @@ impl State {
         self.open_id(found);
     }
 
-    /// The number of the first journey after an entry that is as wanted.
+    /// The number of the first matching journey after an entry.
     fn later(&self, number: u64, wanted: impl Fn(&Entry) -> bool) -> Option<u64> {
         let until = self.until();
         let after = self.journal.since(number + 1);

@@ -1,4 +1,4 @@
-//! What is saved of what is on the screen, and under which name.
+//! Saving what the screen shows.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -15,7 +15,7 @@ use crate::view::{
 };
 
 impl State {
-    /// Asks for a file's name, and proposes one.
+    /// Asks for the name of a file, and proposes one.
     pub(super) fn ask_for_name(&mut self) {
         let time = self.zone.file_name(crate::view::Moment(self.known.now));
         self.typing = Some(Typing {
@@ -25,14 +25,14 @@ impl State {
         });
     }
 
-    /// The journey that is open, while it is on the screen.
+    /// The open journey, while it is on the screen.
     fn only(&self) -> Option<&Arc<Entry>> {
         self.open
             .as_ref()
             .filter(|_| self.screen == Screen::Journey)
     }
 
-    /// What is saved, in words.
+    /// What would be saved, in words.
     pub(in crate::view::live) fn what_is_saved(&self) -> String {
         match self.only() {
             Some(entry) => format!("#{}", entry.journey.id),
@@ -40,7 +40,7 @@ impl State {
         }
     }
 
-    /// Has what is shown be saved under the name that was typed, if that can be.
+    /// Saves what is shown to the file with the typed name, if possible.
     pub(super) fn save(&mut self) -> Ask {
         let Some(typing) = &self.typing else {
             return Ask::Nothing;
@@ -62,7 +62,7 @@ impl State {
         }
     }
 
-    /// What is shown, and what belongs to it.
+    /// The data to save: what is shown, with its scene and sums.
     fn kept(&self) -> Result<Kept, String> {
         let known = &self.known;
         let accounting = match (&known.summary, &known.standing) {
@@ -109,7 +109,7 @@ impl State {
         })
     }
 
-    /// The sums of what is held and was not hidden by a pause.
+    /// The sums of the entries that the journal has and that a pause does not hide.
     fn sums(&self, accounting: &Accounting) -> Summary {
         let mut sums = Sums::default();
         let scene = &self.known.scene;
@@ -121,7 +121,7 @@ impl State {
         sums.summary(scene, accounting.clone())
     }
 
-    /// How much of the follow those sums are of.
+    /// How much of the follow these sums cover.
     fn how_much(&self, summary: &Summary) -> String {
         let all = self.count();
         let end = if self.known.summary.is_some() {

@@ -1,4 +1,4 @@
-//! Which journeys are listed: the filter, and the pause.
+//! Which journeys the list has: the filter, and the pause.
 
 use tui_input::Input;
 
@@ -27,7 +27,7 @@ impl State {
         self.grouped = false;
     }
 
-    /// Stands still, or goes on: the replay, or only what is shown of what comes in.
+    /// Pauses or continues: the replay, or, without a replay, the display of new data.
     pub(super) fn pause(&mut self) {
         if self.is_movable() {
             self.wish(Wish::Pause);

@@ -1,4 +1,4 @@
-//! Where in time somebody wants to be.
+//! The time that a person wants to move to.
 
 use jiff::{SignedDuration, Timestamp, civil::Time};
 use tui_input::Input;
@@ -10,16 +10,16 @@ use crate::view::{
 };
 
 impl State {
-    /// Whether it can be moved in time.
+    /// Whether the view can be moved in time.
     pub(in crate::view::live) const fn is_movable(&self) -> bool {
         self.source.wishes.is_some()
     }
 
-    /// Tells whoever replays what somebody wants.
+    /// Sends a wish to the replay.
     pub(super) fn wish(&mut self, wish: Wish) {
         self.answer = None;
         if let Some(wishes) = &self.source.wishes {
-            // A replay that has failed says so.
+            // If the replay has failed, it has already said so.
             let _: Result<(), _> = wishes.send(wish);
         }
     }
@@ -33,7 +33,7 @@ impl State {
         });
     }
 
-    /// Goes to the time that was typed.
+    /// Moves to the typed time.
     pub(super) fn go_to_time(&mut self) {
         let Some(typing) = &mut self.typing else {
             return;
@@ -52,7 +52,7 @@ impl State {
     }
 }
 
-/// What a text asks for.
+/// The wish that a text stands for.
 fn wanted(text: &str, clock: &Clock, zone: &Zone) -> Result<Wish, String> {
     if let Some(percent) = text.strip_suffix('%') {
         return match percent.trim().parse::<f64>() {
@@ -89,11 +89,11 @@ fn wanted(text: &str, clock: &Clock, zone: &Zone) -> Result<Wish, String> {
     }
 }
 
-/// A time of day as Unix time, ns: on the day on which the recording has it, the one that is
-/// nearest to where the replay stands.
+/// A time of day as Unix time, ns. If the recording has several days, the day nearest to the
+/// replay's position counts.
 fn on_its_day(time: Time, clock: &Clock, zone: &Zone) -> Option<i64> {
-    // As times are shown without what is below a millisecond, the begin may be a little
-    // after the time that is shown for it.
+    // Times are displayed in milliseconds. So the recording may begin a little after the displayed
+    // time of its beginning.
     let last = clock.to.unwrap_or(clock.position);
     let first = zone.date(Moment(clock.from));
     let days = first.series(jiff::Span::new().days(1));
@@ -125,7 +125,7 @@ mod tests {
 
     const S: i64 = 1_000_000_000;
 
-    /// From 23:59:00.5 to 00:01:00 of the next day.
+    /// A replay from 23:59:00.5 to 00:01:00 of the next day.
     fn clock() -> Clock {
         let midnight = 1_767_225_600 * S;
         Clock {
@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(text("23:59:30"), "to -30000 ms");
         assert_eq!(text("00:00:04.100"), "to 4100 ms");
         assert_eq!(text("00:00"), "to 0 ms");
-        // The begin, as it is shown.
+        // The recording's beginning, as displayed.
         assert_eq!(text("23:59:00"), "to -59500 ms");
         assert_eq!(text("2026-01-01T00:00:01Z"), "to 1000 ms");
         assert_eq!(text("+30s"), "by 30000 ms");

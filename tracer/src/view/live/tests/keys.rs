@@ -1,4 +1,4 @@
-//! What keys do: each that the help names, on each screen.
+//! The actions of all keys that the help names, on each screen.
 
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
 
@@ -25,7 +25,7 @@ pub(super) fn type_text(state: &mut State, text: &str) {
     }
 }
 
-/// What a screen looks like, and what is beyond it.
+/// What a screen displays, and the state that it does not display.
 fn looks(state: &mut State) -> (String, bool, usize) {
     (
         picture(state, SIZES[0]),
@@ -34,7 +34,7 @@ fn looks(state: &mut State) -> (String, bool, usize) {
     )
 }
 
-/// Each key of the help does something that can be seen, or asks for something.
+/// Each key of the help changes what is displayed, or asks the loop for something.
 #[test]
 fn every_key_of_the_help_does_something() {
     for bound in KEYS {
@@ -43,7 +43,7 @@ fn every_key_of_the_help_does_something() {
                 .into_iter()
                 .filter(|screen| bound.is_on(*screen))
                 .any(|screen| {
-                    // Somewhere in the middle, so that one can move both ways.
+                    // In the middle of the list, a key can move both ways.
                     let mut state = replayed("invalid-state-4");
                     state.act(Action::Show(Screen::Journeys));
                     down(&mut state, 6);
@@ -108,13 +108,13 @@ fn what_is_typed_selects_at_once_and_what_is_wrong_is_said() {
     assert_eq!(state.list.len(), dropped, "what matched before stays");
     press(&mut state, KeyCode::Esc, KeyModifiers::NONE);
     assert_eq!(state.list.len(), all);
-    // Letters that are keys elsewhere are letters here.
+    // In a line of input, letters are text and not keys.
     press(&mut state, KeyCode::Char('/'), KeyModifiers::NONE);
     type_text(&mut state, "q");
     assert!(state.typing.is_some());
 }
 
-/// Another journey comes, like the latest.
+/// Another journey like the latest one comes.
 fn take_one_more(state: &mut State) {
     let latest = state
         .journal

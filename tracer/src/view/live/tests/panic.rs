@@ -1,4 +1,4 @@
-//! A panic while the terminal is ours, in a process with a terminal of its own.
+//! A panic while the view has the terminal. It happens in a process with a terminal of its own.
 
 use std::{
     env,
@@ -13,11 +13,11 @@ use nix::{pty::openpty, sys::termios::tcgetattr};
 
 use crate::view::live::screen::Taken;
 
-/// Says to this test that it is the one that panics.
+/// Tells this test that it runs in the process that panics.
 const INSIDE: &str = "TRACER_TEST_PANICS_INSIDE";
 
-/// What is written when the terminal is taken, and when it is given back: the other screen,
-/// the cursor, the mouse.
+/// Sequences that are written when the terminal is taken, and when it is given back: the other
+/// screen, the cursor, and the mouse.
 const TAKEN: [&str; 3] = ["\x1b[?1049h", "\x1b[?25l", "\x1b[?1000h"];
 const GIVEN_BACK: [&str; 3] = ["\x1b[?1049l", "\x1b[?25h", "\x1b[?1000l"];
 
@@ -29,7 +29,7 @@ fn a_panic_gives_the_terminal_back_before_it_is_told() {
     let pty = openpty(None, None).expect("a terminal");
     let end = || Stdio::from(pty.slave.try_clone().expect("another of it"));
     let before = tcgetattr(pty.slave.as_fd()).expect("its modes");
-    // The command, with its ends of the terminal, is gone after this.
+    // The command holds ends of the terminal, and is dropped after this statement.
     let mut inside = Command::new(env::current_exe().expect("this program"))
         .args(["--exact", "--nocapture"])
         .arg("view::live::tests::panic::a_panic_gives_the_terminal_back_before_it_is_told")
@@ -39,12 +39,12 @@ fn a_panic_gives_the_terminal_back_before_it_is_told() {
         .stderr(end())
         .spawn()
         .expect("it starts");
-    // A terminal that nobody reads holds up whoever writes.
+    // If nobody reads from the terminal, writers block.
     let mut master = File::from(pty.master.try_clone().expect("another of it"));
     let read = thread::spawn(move || {
         let mut all = Vec::new();
         let mut some = [0; 4096];
-        // Once nobody has the other end any more, that is an error.
+        // Once nobody has the other end, reading fails.
         while let Ok(bytes @ 1..) = master.read(&mut some) {
             all.extend_from_slice(&some[..bytes]);
         }
@@ -66,14 +66,14 @@ fn a_panic_gives_the_terminal_back_before_it_is_told() {
         assert!(at(taken) < at(given_back), "{given_back:?}: {sent:?}");
         assert!(at(given_back) < told, "{given_back:?}: {sent:?}");
     }
-    // No terminal waits for the rest of a picture.
+    // The terminal does not wait for the rest of a picture.
     assert!(
         sent.rfind("\x1b[?2026h") < sent.rfind("\x1b[?2026l"),
         "{sent:?}"
     );
 }
 
-/// As in the view: the thread that has the terminal panics while it draws.
+/// As in the view, the thread with the terminal panics while it draws.
 fn panic_inside() {
     let drawing = thread::spawn(|| {
         let mut taken = Taken::take().expect("a terminal");

@@ -1,4 +1,4 @@
-//! What `w` saves, against exports of the same journeys.
+//! Files that `w` saves, compared with exports of the same journeys.
 
 use std::{fs, path::Path};
 
@@ -22,7 +22,7 @@ use crate::{
 
 const FIXTURE: &str = "invalid-state-4";
 
-/// Types a name instead of the one that is proposed, and Enter.
+/// Types a name in place of the proposed one, and Enter.
 fn save_as(state: &mut State, path: &Path) -> Ask {
     press(state, KeyCode::Char('w'), KeyModifiers::NONE);
     press(state, KeyCode::Char('u'), KeyModifiers::CONTROL);
@@ -30,7 +30,7 @@ fn save_as(state: &mut State, path: &Path) -> Ask {
     press(state, KeyCode::Enter, KeyModifiers::NONE)
 }
 
-/// What would be saved now.
+/// The data that a save would write now.
 fn kept(state: &mut State, folder: &Path) -> Kept {
     assert_eq!(save_as(state, &folder.join("kept.jsonl")), Ask::Save);
     let (_, kept) = state.to_save.take().expect("it is to be saved");
@@ -88,7 +88,7 @@ fn a_saved_file_is_an_export_of_what_is_shown() {
             };
             export::run(&args).expect("it is exported");
             let [saved, exported] = [&path, &exported].map(|file| fs::read(file).expect("a file"));
-            // An export as pcapng of all has its recording behind the packets.
+            // An export of everything as pcapng has the recording after the packets.
             let same = match format {
                 Format::Pcapng => exported.starts_with(&saved),
                 _ => saved == exported,
@@ -122,7 +122,7 @@ fn a_name_is_proposed_and_none_that_is_taken_or_means_nothing_is_written() {
         wrong(&state)
     );
     assert!(picture(&mut state, (200, 60)).contains("give another name"));
-    // Who types on has read it.
+    // A person who continues to type has read the message.
     press(&mut state, KeyCode::Char('x'), KeyModifiers::NONE);
     assert!(
         state
@@ -187,7 +187,7 @@ fn an_open_journey_is_saved_alone() {
     assert_eq!(kept.selected, Some(selected));
 }
 
-/// What is not known yet is not said: sums are of what there is.
+/// A save before the end has only the sums of the journeys so far, and says so.
 #[test]
 fn what_is_saved_before_the_end_says_so() {
     let folder = tempfile::tempdir().expect("a folder");

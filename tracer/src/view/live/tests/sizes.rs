@@ -38,7 +38,8 @@ fn no_size_is_too_small() {
     at_all_sizes(&mut state);
 }
 
-/// Many more journeys than are held: what is held is bounded, and the counts are of all.
+/// There are many more journeys than the journal holds. The journal is bounded, and the counts
+/// cover all.
 #[test]
 fn a_long_follow_takes_no_more_memory_than_a_short_one() {
     const MANY: u64 = 400_000;
@@ -56,7 +57,7 @@ fn a_long_follow_takes_no_more_memory_than_a_short_one() {
             .entry(&scene, &Arc::new(entry), true)
             .expect("memory");
         if number % 50_000 == 0 {
-            // Nobody took what was there for a while.
+            // Nothing took the new data for a while.
             inbox.take(&mut state);
             most = most.max(state.journal.bytes());
         }

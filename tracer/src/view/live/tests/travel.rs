@@ -1,5 +1,5 @@
-//! A replay that is moved in time: what is shown at a time is what a replay from the start
-//! shows then, whichever way somebody came there.
+//! Replays that are moved in time. At any time, the view shows what a replay from the start shows
+//! then, whatever moves led there.
 
 use std::{path::Path, sync::mpsc};
 
@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-/// How many packets lie between two states that are kept: few, so that there are many.
+/// Packets between two saved states: few, so that there are many states.
 const SPACING: u64 = 10;
 
 fn recordings(fixtures: &[&str]) -> Recordings {
@@ -38,7 +38,7 @@ fn recordings(fixtures: &[&str]) -> Recordings {
     Recordings::open(&paths).expect("recordings")
 }
 
-/// The view of a replay after what somebody wished, and what comes of its keys.
+/// The view of a replay after some wishes, and the receiver of its keys' wishes.
 fn moved(fixtures: &[&str], wishes: &[Wish]) -> (State, mpsc::Receiver<Wish>) {
     let (wish, wished) = mpsc::channel();
     let inbox = Inbox::new(false);
@@ -57,13 +57,13 @@ fn moved(fixtures: &[&str], wishes: &[Wish]) -> (State, mpsc::Receiver<Wish>) {
     (state, wished)
 }
 
-/// All that a person can see at a time.
+/// Everything that a person can see on the screens.
 fn seen(mut state: State) -> Vec<String> {
-    // Who has not read all of it does not know where it ends.
+    // Only a replay that was read to the end knows its end.
     if let Some(clock) = &mut state.known.clock {
         clock.to = None;
     }
-    // Nor what was looked for on the way.
+    // Only a replay that was moved has a chosen journey.
     state.list.chosen = None;
     state.list.top = None;
     state.answer = None;
@@ -109,7 +109,7 @@ const FIXTURES: [&[&str]; 7] = [
     &["clean-first-node", "clean-second-node"],
 ];
 
-/// From the end back, and from the beginning forth over what was read before.
+/// Moves back from the end, and forward from the start over parts that were read before.
 #[test]
 fn a_jump_shows_what_a_replay_up_to_there_shows() {
     for fixtures in FIXTURES {
@@ -127,7 +127,7 @@ fn a_jump_shows_what_a_replay_up_to_there_shows() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(10))]
 
-    /// Whatever somebody does, in whatever order.
+    /// Any moves in any order lead to the same picture.
     #[test]
     fn any_way_to_a_time_shows_the_same(
         fixture in 0..FIXTURES.len(),
@@ -140,7 +140,7 @@ proptest! {
             2 => Wish::Problem { forward: part < 0.5, selection: None },
             _ => Wish::End,
         }));
-        // Where it chose a problem last, that is chosen, too: not in a replay up to there.
+        // A move to a problem also chooses the problem, which a replay from the start does not do.
         wishes.push(Wish::By(1));
         assert_same(FIXTURES[fixture], &wishes);
     }
@@ -223,7 +223,7 @@ fn a_replay_at_a_time() {
     pictures("time-prompt", &mut state);
 }
 
-/// Each key of the help asks for something.
+/// Each key of the help sends a wish.
 #[test]
 fn every_key_of_time_wishes_something() {
     let (mut state, wished) = moved(&["invalid-state-4"], &[Wish::End]);
@@ -256,7 +256,7 @@ fn every_key_of_time_wishes_something() {
     }
     press(&mut state, KeyCode::Char(' '), KeyModifiers::NONE);
     assert!(matches!(wished.try_recv(), Ok(Wish::Pause)));
-    // Where nobody can be moved, they mean nothing.
+    // In a view that cannot be moved, these keys do nothing.
     let mut state = replayed("invalid-state-4");
     let before = picture(&mut state, SIZES[0]);
     for bound in TIME_KEYS {
@@ -267,7 +267,7 @@ fn every_key_of_time_wishes_something() {
     assert_eq!(picture(&mut state, SIZES[0]), before);
 }
 
-/// The filter holds for the problems that are gone to.
+/// The filter also applies to the keys that move to a problem.
 #[test]
 fn the_next_problem_is_one_that_matches() {
     let (mut state, wished) = moved(&["invalid-state-4"], &[Wish::End]);
