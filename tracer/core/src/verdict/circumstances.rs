@@ -45,7 +45,7 @@ pub trait Circumstances {
     fn hold(&self) -> Duration;
 
     /// Number of packets of any kind that a point has seen since the start. `None` if its agent has
-    /// sent no report after `last`.
+    /// sent no report after `last`, or if the point no longer sees packets.
     fn packets(&self, node: usize, point: usize, last: i64) -> Option<u64>;
 
     /// Which of a node's counters rose between `from` and now, as far as known.
