@@ -151,8 +151,8 @@ impl Engine {
         }
     }
 
-    /// Notes an answer with all journeys that ask its question, because several may. Returns the
-    /// journey that it answers, or probably answers.
+    /// Notes an answer with all journeys that ask its question, because it may answer any of them.
+    /// Returns the journey that it answers, or probably answers.
     pub(super) fn answer(
         &mut self,
         id: Id,
