@@ -33,6 +33,8 @@ mod machines_of_their_own;
 mod mangled;
 // More packets than anybody looks at.
 mod many;
+// More connections with a Service than anybody looks at.
+mod many_connections;
 // When the program starts and ends, relative to the traffic.
 mod moments;
 // Nodes with more than one uplink, or something on top of it.

@@ -140,7 +140,7 @@ fn directly(lab: &Lab, mut way: Vec<Point>) -> Vec<Point> {
 /// Checks that each packet of a client and a Service was delivered, all its way, with one
 /// translation: to the endpoint that connection tracking knows. Returns how many connections
 /// each endpoint had, by its address and port.
-fn check(
+pub(crate) fn check(
     lab: &Lab,
     client: &Pod,
     service: &Service,
