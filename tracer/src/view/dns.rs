@@ -62,7 +62,7 @@ fn sums(dns: &Dns) -> String {
     let without: u64 = unanswered.values().sum();
     if without > 0 {
         text += &format!(
-            ", {} without an answer ({})",
+            ", {} without an answer that was seen ({})",
             grouped(without),
             kinds(&unanswered)
         );

@@ -285,7 +285,10 @@ impl Case<'_> {
     /// Evidence that the packet bypassed the node's side of the pod's veth pair, as packets do
     /// where programs redirect.
     fn bypassed(&self, fates: &Fates<'_>) -> Option<Evidence> {
-        let last = self.journey.steps.last().filter(|_| !self.uneven())?;
+        // Before the start, packets may have passed the veth unseen.
+        let since_start = self.journey.start() >= self.scene.since;
+        let last = self.journey.steps.last();
+        let last = last.filter(|_| since_start && !self.uneven())?;
         if fates
             .nearest
             .is_some_and(|(arrival, _)| arrival == Arrival::HostSide)

@@ -126,6 +126,10 @@ fn next_port<'a>(
     });
     let (_, index, point) = ports.next_back()?;
     let port = (index, point);
-    let seen = seen_at(case, step.node, port, circumstances)?;
-    Some(Next::at(step, step.node, seen, LegKind::Bridge))
+    let (point, packets) = seen_at(case, step.node, port, circumstances)?;
+    Some(Next {
+        // Without any packet so far, the port's program may not work.
+        idle: packets == 0,
+        ..Next::at(step, step.node, (point, packets), LegKind::Bridge)
+    })
 }

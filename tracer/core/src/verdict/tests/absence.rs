@@ -183,6 +183,18 @@ fn between_a_bridge_and_its_port_it_is_lost_too() {
         points: vec![TO_POD],
     };
     assert_eq!(verdict.outcome, Outcome::Lost(to_port));
+    assert_eq!(verdict.confidence, Confidence::High);
+    // The port's program has seen no packet, so it may not work.
+    let idle = Calm {
+        packets: Some(0),
+        ..CALM
+    };
+    let (verdict, _) = judge(&scene, &gone, &idle);
+    assert_eq!(
+        (verdict.kind, verdict.confidence),
+        (Kind::Lost, Confidence::Low)
+    );
+    assert!(rests_on!(verdict, Evidence::Idle(_)), "{verdict:?}");
     // The pod's interface was replaced: the new one may have got the packet.
     let unproven = Calm {
         packets: None,

@@ -76,6 +76,10 @@ fn what_was_answered_and_not_seen_at_the_pods_interface_bypassed_it() {
     );
     assert!(bypassed(&scene(), &past));
     assert!(!bypassed(&scene(), &whole));
+    // Before the start, the interface's program was not attached yet.
+    let mut later = scene();
+    later.since = past.start() + 1;
+    assert!(!bypassed(&later, &past));
     // The interface of another pod is not on the packet's path.
     let mut scene = scene();
     scene.nodes[1].points[TO_POD].addresses = vec![[10, 244, 2, 99].into()];
