@@ -15,7 +15,7 @@ use std::io;
 use tracer_core::{
     collect::Core,
     input::Record,
-    journal::{Bound, Progress, Reader, Standing},
+    journal::{Progress, Reader, Standing},
 };
 
 use super::{room, watch::Watch};
@@ -90,9 +90,7 @@ impl<M> Player<M> {
         recordings: Recordings,
         reader: &mut Shown<'_, '_, V>,
     ) -> Option<Self> {
-        let mut core = Core::new(recordings.beginning());
-        // The view holds the judged journeys.
-        core.keep(Bound { bytes: 0 });
+        let core = Core::new(recordings.beginning());
         let from = recordings.from();
         let mut player = Self {
             away: vec![false; recordings.head().nodes.len()],

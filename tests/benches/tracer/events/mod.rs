@@ -18,7 +18,7 @@ use crate::sample::Sample;
 use tracer_core::{
     collect::{Beginning, Core},
     input::Record,
-    journal::{Bound, Reader, Selected, View},
+    journal::{Reader, Selected, View},
     journey::{Closed, Journey, Limits, Scene},
     model::Owners,
     verdict::{Kind, Parts, Summary, Verdict},
@@ -140,8 +140,6 @@ fn round(is_translated: bool) -> Result<Round> {
         skew: 0,
     });
     core.take(Record::Armed(traffic.now()));
-    // Of what is open, not of what is kept to be shown again.
-    core.keep(Bound { bytes: 0 });
     let mut view = Shown::default();
     let mut reader = Reader::new(&mut view, None);
     let mut events = 0;

@@ -17,9 +17,15 @@ fn watched(cluster: &Cluster) -> Result<String> {
     cluster.kubectl(["get", "pods", "-n", NAMESPACE, nodes])
 }
 
-/// Waits until packets to the pod that has the name now are told of.
+/// Waits until the pod is ready on a node, and packets to it are told of.
 fn wait_followed(cluster: &Cluster, tracer: &mut Tracer, web: &Pod, node: &str) -> Result<()> {
     cluster.until("the pod is followed on its node", || {
+        let ready = "--for=condition=Ready";
+        let wait = ["wait", "-n", "shop", ready, "pod/db-0", "--timeout=5s"];
+        // Between two pods of a StatefulSet there is none of the name.
+        if cluster.kubectl(wait).is_err() {
+            return Ok(false);
+        }
         let db = cluster.pod("db-0", None)?;
         Ok(db.node == node && is_told(cluster, tracer, [web, &db], SOON)?)
     })

@@ -7,6 +7,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     io,
+    sync::Arc,
 };
 
 use ipnet::IpNet;
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::{
     input::{Batch, Order, Record, Sight, Sights},
-    journal::{Bound, Changed, Journal, Reader, Started, View},
+    journal::{Changed, Entry, Reader, Started, View},
     journey::{Closed, Engine, Journey, Limits, Scene},
     model::{Hello, Owners},
     verdict::{Accounting, Kind, Sums, classify, judge},
@@ -70,7 +71,8 @@ pub struct Core {
     /// has reported its lost events up to this time.
     pub(super) pending: VecDeque<(i64, Box<Journey>)>,
     sums: Sums,
-    journal: Journal,
+    /// Number of judged journeys that were handed to the view.
+    judged: u64,
     pub(super) hold: i64,
     /// How far the clocks of nodes may differ, ns.
     pub(super) skew: i64,
@@ -114,7 +116,7 @@ impl Core {
             changes: VecDeque::new(),
             pending: VecDeque::new(),
             sums: Sums::default(),
-            journal: Journal::default(),
+            judged: 0,
             scene: Scene {
                 nodes: nodes.into(),
                 owners,
@@ -133,24 +135,13 @@ impl Core {
         core
     }
 
-    /// Changes how much the journal holds.
-    pub fn keep(&mut self, bound: Bound) {
-        self.journal.set_bound(bound);
-    }
-
     /// How far the clocks of nodes may differ, ns.
     #[must_use]
     pub const fn skew(&self) -> i64 {
         self.skew
     }
 
-    /// The journal of the latest journeys.
-    #[must_use]
-    pub const fn journal(&self) -> &Journal {
-        &self.journal
-    }
-
-    /// Memory that a clone takes, approximate bytes, without the journal.
+    /// Memory that a clone takes, approximate bytes.
     #[must_use]
     pub fn weight(&self) -> usize {
         /// Bytes of a hop that waits for its turn, or of a journey that waits for its verdict.
@@ -284,11 +275,10 @@ impl Core {
                 self.pending.push_back((until, journey));
             }
         }
-        self.engine.reuse(self.journal.spare());
         Ok(())
     }
 
-    /// Judges a journey, puts it into the journal, and shows it.
+    /// Judges a journey and shows it.
     fn show_one<V: View>(
         &mut self,
         mut journey: Box<Journey>,
@@ -321,8 +311,19 @@ impl Core {
         }
         self.legs.add(&self.scene, &journey, &verdict);
         self.sums.add(&self.scene, &journey, &verdict);
-        self.journal.push(journey, verdict, parts);
-        reader.read(&self.scene, &self.journal)
+        let entry = Arc::new(Entry {
+            number: self.judged,
+            journey,
+            verdict,
+            parts,
+        });
+        self.judged += 1;
+        reader.read(&self.scene, &entry)?;
+        // A view that does not keep the journey leaves its list of steps for another one.
+        if let Some(entry) = Arc::into_inner(entry) {
+            self.engine.reuse(entry.journey.steps);
+        }
+        Ok(())
     }
 
     /// Shows the remaining journeys at the end of the input.

@@ -2,7 +2,7 @@
 //! sums.
 //!
 //! ```text
-//! judged ──push──► Journal ──read, behind a Query──► View
+//! judged ──Entry──► Reader, behind a Query ──► View ──push──► Journal
 //! ```
 
 mod entry;

@@ -1,10 +1,10 @@
-//! Reads the journal for a view, through a selection.
+//! Reads judged journeys for a view, through a selection.
 
 use std::{io, sync::Arc};
 
 use jiff::tz::TimeZone;
 
-use super::{Changed, Entry, Journal, Query, Standing, Started, View};
+use super::{Changed, Entry, Query, Standing, Started, View};
 use crate::{
     journey::{Journey, Scene},
     verdict::{Summary, Verdict},
@@ -104,17 +104,9 @@ impl<'a, V: View> Reader<'a, V> {
         self.view.changed(scene, changed)
     }
 
-    /// Shows new entries of a journal. A reader that reads after every journey misses none,
-    /// because the journal always holds the newest one.
-    pub(crate) fn read(&mut self, scene: &Scene, journal: &Journal) -> io::Result<()> {
-        for entry in journal.since(self.progress.read) {
-            self.progress.read = entry.number + 1;
-            self.entry(scene, entry)?;
-        }
-        Ok(())
-    }
-
-    fn entry(&mut self, scene: &Scene, entry: &Arc<Entry>) -> io::Result<()> {
+    /// Shows a journey. A view that shows it again later keeps the entry.
+    pub(crate) fn read(&mut self, scene: &Scene, entry: &Arc<Entry>) -> io::Result<()> {
+        self.progress.read = entry.number + 1;
         let Entry {
             journey, verdict, ..
         } = &**entry;
@@ -153,11 +145,11 @@ impl<'a, V: View> Reader<'a, V> {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
+    use std::{io, sync::Arc};
 
     use jiff::tz::TimeZone;
 
-    use super::{Journal, Reader, Selected, Selection};
+    use super::{Entry, Reader, Selected, Selection};
     use crate::{
         by_hand::{self, FROM_POD, INTO_POD},
         journal::View,
@@ -196,7 +188,7 @@ mod tests {
         }
     }
     /// Journeys with odd numbers are ARP. The selection is for a length of 84.
-    fn read(reader: &mut Reader<'_, Shown>, journal: &mut Journal, ids: impl Iterator<Item = u64>) {
+    fn read(reader: &mut Reader<'_, Shown>, ids: impl Iterator<Item = u64>) {
         let scene = by_hand::scene();
         let mut journey = by_hand::journey(&[(0, FROM_POD), (1, INTO_POD)], Closed::Known);
         let verdict = by_hand::verdict(Kind::Delivered);
@@ -212,8 +204,13 @@ mod tests {
             } else {
                 datagram.clone()
             };
-            journal.push(journey.clone(), verdict.clone(), Parts::default());
-            reader.read(&scene, journal).expect("memory");
+            let entry = Arc::new(Entry {
+                number: id - 1,
+                journey: Box::new(journey.clone()),
+                verdict: verdict.clone(),
+                parts: Parts::default(),
+            });
+            reader.read(&scene, &entry).expect("memory");
         }
         let summed = reader.summary(&scene, &Summary::default());
         summed.expect("memory");
@@ -230,9 +227,8 @@ mod tests {
     #[test]
     fn without_a_selection_all_is_shown_and_nothing_said() {
         let mut shown = Shown::default();
-        let mut journal = Journal::default();
         let mut reader = Reader::new(&mut shown, None);
-        read(&mut reader, &mut journal, 1..=3);
+        read(&mut reader, 1..=3);
         assert!(!reader.is_full());
         assert_eq!((shown.journeys, shown.selected), (vec![1, 2, 3], None));
     }
@@ -240,9 +236,8 @@ mod tests {
     #[test]
     fn what_does_not_match_is_left_out_and_counted() {
         let mut shown = Shown::default();
-        let mut journal = Journal::default();
         let mut reader = Reader::new(&mut shown, selecting("id:2..3 or id:9", None));
-        read(&mut reader, &mut journal, 1..=10);
+        read(&mut reader, 1..=10);
         assert!(!reader.is_full());
         assert_eq!(shown.journeys, [2, 3, 9]);
         let selected = shown.selected.expect("something was selected");
@@ -253,11 +248,10 @@ mod tests {
     #[test]
     fn a_count_is_of_what_is_shown_without_neighbours() {
         let mut shown = Shown::default();
-        let mut journal = Journal::default();
         let mut reader = Reader::new(&mut shown, selecting("id:5..", Some(2)));
-        read(&mut reader, &mut journal, 1..=7);
+        read(&mut reader, 1..=7);
         assert!(!reader.is_full(), "5 and 7 are ARP, and 4 was not shown");
-        read(&mut reader, &mut journal, 8..=8);
+        read(&mut reader, 8..=8);
         assert!(reader.is_full());
         assert_eq!(shown.journeys, [5, 6, 7, 8]);
     }

@@ -1,19 +1,13 @@
 //! The journal: the latest judged journeys, with an index.
 //!
-//! The core writes each journey once, and views read it. Entries are shared and never copied.
+//! The live view keeps the journeys that it may show again. Entries are shared and never copied.
 //! If entries take more memory than the limit, the oldest are forgotten and counted. Readers
 //! must be able to say that journeys are missing.
 
 use std::{collections::VecDeque, sync::Arc};
 
 use super::{Entry, Selection, index::Index};
-use crate::{
-    journey::{Journey, Scene, Step},
-    verdict::{Parts, Verdict},
-};
-
-/// Number of lists of steps that are kept for reuse.
-const SPARE: usize = 1024;
+use crate::journey::Scene;
 
 /// Limit of a journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,15 +17,8 @@ pub struct Bound {
     pub bytes: usize,
 }
 
-impl Default for Bound {
-    /// 32 MiB: about 15,000 journeys of eight hops each.
-    fn default() -> Self {
-        Self { bytes: 32 << 20 }
-    }
-}
-
 /// The latest journeys, in the order of their verdicts.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Journal {
     bound: Bound,
     entries: VecDeque<Arc<Entry>>,
@@ -42,18 +29,13 @@ pub struct Journal {
     evicted: u64,
     /// Latest begin of a forgotten entry, Unix time, ns.
     held_since: Option<i64>,
-    /// Lists of steps from the entries that were forgotten last, for reuse.
-    spare: Vec<Vec<Step>>,
 }
 
 impl Journal {
     /// Creates an empty journal.
     #[must_use]
     pub fn new(bound: Bound) -> Self {
-        Self {
-            bound,
-            ..Self::default()
-        }
+        Self::from(bound, 0, None)
     }
 
     /// Creates an empty journal that has forgotten all entries before a number. The latest of
@@ -61,31 +43,18 @@ impl Journal {
     #[must_use]
     pub fn from(bound: Bound, number: u64, since: Option<i64>) -> Self {
         Self {
+            bound,
+            entries: VecDeque::new(),
+            index: Index::default(),
+            bytes: 0,
             evicted: number,
             held_since: since,
-            ..Self::new(bound)
         }
     }
 
-    /// Changes the limit.
-    pub fn set_bound(&mut self, bound: Bound) {
-        self.bound = bound;
-        self.evict();
-    }
-
-    /// Adds a judged journey.
-    pub fn push(&mut self, journey: impl Into<Box<Journey>>, verdict: Verdict, parts: Parts) {
-        self.share(Arc::new(Entry {
-            number: self.next(),
-            journey: journey.into(),
-            verdict,
-            parts,
-        }));
-    }
-
-    /// Adds an entry of another journal with the same order. If entries between the newest one
-    /// here and this one are missing, they and all before them count as forgotten.
-    pub fn share(&mut self, entry: Arc<Entry>) {
+    /// Adds an entry. If entries between the newest one and this one are missing, they and all
+    /// before them count as forgotten.
+    pub fn push(&mut self, entry: Arc<Entry>) {
         if entry.number != self.next() {
             while self.forget_oldest() {}
             self.evicted = entry.number;
@@ -112,17 +81,7 @@ impl Journal {
         self.bytes -= entry.weight();
         self.evicted += 1;
         self.held_since = self.held_since.max(Some(entry.journey.start()));
-        if self.spare.len() < SPARE
-            && let Some(entry) = Arc::into_inner(entry)
-        {
-            self.spare.push(entry.journey.steps);
-        }
         true
-    }
-
-    /// Lists of steps for reuse.
-    pub(crate) fn spare(&mut self) -> impl Iterator<Item = Vec<Step>> {
-        self.spare.drain(..)
     }
 
     /// Number of the next entry.

@@ -408,12 +408,10 @@ impl Memory {
         keep(&mut self.spare_visits, visits);
     }
 
-    /// Takes lists of steps that are no longer needed, to use them for further journeys.
-    pub(super) fn reuse(&mut self, lists: impl Iterator<Item = Vec<Step>>) {
-        for mut steps in lists {
-            steps.clear();
-            keep(&mut self.spare_steps, steps);
-        }
+    /// Takes a list of steps that is no longer needed, to use it for another journey.
+    pub(super) fn reuse(&mut self, mut steps: Vec<Step>) {
+        steps.clear();
+        keep(&mut self.spare_steps, steps);
     }
 }
 
@@ -424,9 +422,9 @@ fn captured_in(captured: &[(usize, CapturedFrame)], visit: usize) -> Option<Box<
     (!frames.is_empty()).then(|| Box::new(Captured { frames }))
 }
 
-/// Keeps an empty list for reuse, if it has the usual capacity.
+/// Keeps an empty list for reuse, unless its capacity is unusually large.
 fn keep<T>(spare: &mut Vec<Vec<T>>, list: Vec<T>) {
-    if spare.len() < SPARE && list.capacity() == USUAL_STEPS {
+    if spare.len() < SPARE && (1..=USUAL_STEPS).contains(&list.capacity()) {
         spare.push(list);
     }
 }

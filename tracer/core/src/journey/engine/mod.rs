@@ -333,8 +333,8 @@ impl Engine {
         self.finished.pop_front()
     }
 
-    /// Takes lists of steps that are no longer needed, to use them for further journeys.
-    pub(crate) fn reuse(&mut self, steps: impl Iterator<Item = Vec<Step>>) {
+    /// Takes a list of steps that is no longer needed, to use it for another journey.
+    pub(crate) fn reuse(&mut self, steps: Vec<Step>) {
         self.memory.reuse(steps);
     }
 }

@@ -261,7 +261,7 @@ impl State {
         for entry in entries {
             // Entries that are replayed again are in the journal already.
             if entry.number >= self.journal.next() {
-                self.journal.share(entry);
+                self.journal.push(entry);
             }
         }
         self.forget_later();
