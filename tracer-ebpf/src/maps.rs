@@ -239,8 +239,8 @@ pub(crate) struct Freed {
     pub(crate) scope: Cell<u32>,
     /// EtherType, in host byte order.
     pub(crate) protocol: Cell<u16>,
-    /// The kernel address of the network header, the number of bytes from there to the end of the
-    /// linear part, and the number of bytes from there to the end of the packet.
+    /// The kernel address of the network header, and the numbers of bytes from there to the end of
+    /// the linear part and to the end of the packet.
     pub(crate) start: Cell<u64>,
     pub(crate) len: Cell<u64>,
     pub(crate) end: Cell<u32>,
