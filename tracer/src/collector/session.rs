@@ -92,9 +92,8 @@ pub enum SessionError {
     View(#[from] io::Error),
 }
 
-/// Runs a follow until `stop`, its duration, or its count is reached, and
-/// detaches everything. `notice` takes lines that are not data; `updates` are changes of the
-/// plan meanwhile.
+/// Runs a follow until `stop`, its duration, or its count is reached, and detaches everything.
+/// `notice` takes lines that are not data; `updates` are changes of the plan meanwhile.
 ///
 /// # Errors
 /// [`SessionError`]; everything is detached then, too.
@@ -118,7 +117,7 @@ pub async fn follow(
     follow_agents(plan, recorder, started, view, notice, stop).await
 }
 
-/// The same, with agents that have started.
+/// As [`follow`], with agents that have started.
 pub(super) async fn follow_agents(
     plan: Plan,
     recorder: Option<Recorder>,
@@ -186,10 +185,10 @@ enum Phase {
     Following(Option<Instant>),
 }
 
-/// That nothing has matched yet.
+/// The state of a follow in which nothing has matched yet.
 #[derive(Clone, Copy, Debug)]
 struct Wonder {
-    /// When to go on without further answers.
+    /// When to ask agents, and once they were asked, when to go on without their answers.
     at: Instant,
     /// Whether agents were asked what their points have seen.
     asked: bool,

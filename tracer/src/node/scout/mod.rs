@@ -6,7 +6,7 @@
 //!
 //! A search costs time, and on a busy node something changes all the time. Therefore a burst of
 //! changes leads to one search, and a pause follows that is many times as long as the search.
-//! Without changes, the agent only asks now and then for the programs of others.
+//! Without changes, the agent asks once for the programs of others, and then does nothing.
 //!
 //! The search has its own thread, so that no event waits for it. The thread hands its findings to
 //! one worker after the other, because points are numbered in the order in which the workers tell
@@ -54,7 +54,8 @@ const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_millis(500);
 
 /// The delay after the start, and after a search, before the agent asks what others have attached.
-/// Whoever makes an interface attaches programs to it later, and the kernel tells nobody.
+/// Whoever makes an interface attaches programs to it later, and the kernel tells nobody. The agent
+/// asks no more often than this.
 const OTHERS: Duration = Duration::from_secs(3);
 
 /// A handle to the thread that looks again.
@@ -255,7 +256,7 @@ struct Search {
 }
 
 impl Search {
-    /// Completes the pods to watch by those that were found at the start.
+    /// Adds the followed pods that have no name, and forgets other pods that were never found.
     fn recall(&mut self) {
         let known = |address: &IpAddr| self.followed.iter().any(|(other, _)| other == address);
         let unplaced = self.request.pods.iter().filter(|address| !known(address));
