@@ -201,7 +201,7 @@ impl<M: Clone> Play<M> {
 
     fn set_speed(&mut self, speed: Speed) {
         self.speed = speed;
-        // The goal depends on the earlier speed.
+        // The goal belongs to the earlier speed.
         if let Some(Goal::End { seeks: false }) = self.goal {
             self.stop();
         }

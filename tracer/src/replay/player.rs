@@ -33,7 +33,7 @@ const BYTES: usize = 1 << 30;
 /// The states may take this fraction of the available memory.
 const SHARE: usize = 4;
 
-/// Number of packets between two states at first; so many are replayed in an instant.
+/// Number of packets between two states at first. Replaying this many takes an instant.
 const SPACING: u64 = 100_000;
 
 /// Number of journeys to look back at after a jump.
