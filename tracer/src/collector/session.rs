@@ -67,21 +67,21 @@ pub enum SessionError {
     /// An agent could not start.
     #[error("{node}: {source}")]
     Agent {
-        /// Its node.
+        /// The agent's node.
         node: String,
-        /// Why.
+        /// The cause.
         source: LinkError,
     },
     /// An agent ended by itself.
     #[error("the agent of {node} ended unexpectedly: what it saw last is lost")]
     AgentEnded {
-        /// Its node.
+        /// The agent's node.
         node: String,
     },
     /// An agent does not do what it is told.
     #[error("the agent of {node} did not answer within {} s: is the node overloaded?", stalls::PATIENCE.as_secs())]
     Silent {
-        /// Its node.
+        /// The agent's node.
         node: String,
     },
     /// The recording cannot be written.
@@ -130,7 +130,7 @@ pub(super) async fn follow_agents(
     session.arm(&mut agents);
     let ended = run(agents, &mut session, stop).await;
     let shown = ended.and_then(|()| Ok(session.core.end(&mut session.reader)?));
-    // Whatever happened, finish the recording, so that it can be read to its end.
+    // Finish the recording in any case, so that it can be read to its end.
     session.record(|recorder| recorder.end(unix_now()));
     shown?;
     session.sum_up()

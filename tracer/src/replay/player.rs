@@ -170,7 +170,7 @@ impl<M> Player<M> {
     /// Takes the next record; false if there is none.
     ///
     /// # Errors
-    /// Those of the view.
+    /// Errors of the view.
     pub(super) fn step<V: Travels<Mark = M>>(
         &mut self,
         reader: &mut Shown<'_, '_, V>,
@@ -211,7 +211,7 @@ impl<M> Player<M> {
     /// Shows the summary, after all records were taken.
     ///
     /// # Errors
-    /// Those of the view.
+    /// Errors of the view.
     pub(super) fn end<V: Travels<Mark = M>>(
         &mut self,
         reader: &mut Shown<'_, '_, V>,
@@ -230,7 +230,7 @@ impl<M> Player<M> {
     /// Tells the view the state of the follow.
     ///
     /// # Errors
-    /// Those of the view.
+    /// Errors of the view.
     pub(super) fn tell_standing<V: Travels<Mark = M>>(
         &self,
         reader: &mut Shown<'_, '_, V>,

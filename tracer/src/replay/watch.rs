@@ -13,8 +13,8 @@ use crate::{
     view::Travels,
 };
 
-/// Looks for problems on the way to a view, and makes sure that a journey which is replayed again
-/// is compared with the expectations only once.
+/// Looks for problems on the way to a view. Makes sure that the expectations see each journey only
+/// once, even if it is replayed again.
 pub(super) struct Watch<'a, V> {
     compared: Compared<'a, V>,
     /// The number of the first entry that was not compared yet.

@@ -72,7 +72,7 @@ impl<M: Clone> Play<M> {
     /// Does the next step of a search.
     ///
     /// # Errors
-    /// Those of the view.
+    /// Errors of the view.
     pub(super) fn search<V: Travels<Mark = M>>(
         &mut self,
         search: Search,
