@@ -2,8 +2,8 @@
 //!
 //! A packet to a Service has two destinations on its way: the Service's virtual address, and the
 //! endpoint's address after the translation. Both are ends. A packet to a pod may have come by any
-//! Service that leads to the pod, so the virtual addresses of these Services are ends, too. The
-//! other endpoints of these Services are watched besides: packets to them were sent to a followed
+//! Service that leads to the pod, so these Services' virtual addresses are ends, too. The other
+//! endpoints of these Services are watched besides: packets to them were sent to a followed
 //! address.
 
 mod dns;
