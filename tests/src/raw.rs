@@ -2,8 +2,8 @@
 //! with a VLAN tag, or with headers in page fragments, as some NICs deliver them. There are two
 //! ways:
 //! - [`PacketSocket`] sends a frame *out of* an interface: egress there, then ingress at its peer.
-//!   A VLAN tag is in the frame at the egress, and in the sk_buff's `vlan_tci` at the ingress, where
-//!   the kernel has moved it.
+//!   A VLAN tag is in the frame at the egress, and in the sk_buff's `vlan_tci` at the ingress,
+//!   where the kernel has moved it.
 //! - [`Tap`] receives a frame *into* its own interface. The caller decides how much of the frame is
 //!   in the sk_buff's linear part.
 
