@@ -1,8 +1,8 @@
 //! The work that tc classifiers and XDP programs do on a packet.
 //!
 //! A program first glances at the packet ([`glance`]), which recognises nearly every miss. For any
-//! other packet it tail-calls a closer, which walks the packet, asks the filter, and writes the event
-//! ([`go_on`]). Each run ends in exactly one counter.
+//! other packet it tail-calls a closer, which walks the packet, asks the filter, and writes the
+//! event ([`go_on`]). Each run ends in exactly one counter.
 
 use core::hint::black_box;
 

@@ -138,7 +138,8 @@ fn pod_name(namespace: Option<&str>, name: &str) -> Option<EndName> {
 impl FromStr for EndName {
     type Err = String;
 
-    /// `[NAMESPACE:]KIND/NAME`, `[NAMESPACE:]service/NAME[:PORT]`, `[NAMESPACE:]LABELS`, an address or a network.
+    /// `[NAMESPACE:]KIND/NAME`, `[NAMESPACE:]service/NAME[:PORT]`, `[NAMESPACE:]LABELS`, an address
+    /// or a network.
     fn from_str(text: &str) -> Result<Self, String> {
         if let Ok(address) = text.parse::<IpAddr>() {
             return Ok(Self::Network(single(address)?));

@@ -1,8 +1,8 @@
 //! One live follow, from the first attachment to the summary.
 //!
 //! A session starts the agents, puts the filter into force, and passes agents' records through the
-//! core and into the recording. It asks streams for watermarks and reports while a journey waits for
-//! them, and reaches lost agents again. However it ends, everything is detached.
+//! core and into the recording. It asks streams for watermarks and reports while a journey waits
+//! for them, and reaches lost agents again. However it ends, everything is detached.
 
 mod work;
 

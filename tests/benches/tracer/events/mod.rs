@@ -32,8 +32,8 @@ const ROUNDS: usize = 3;
 const SLICES: usize = 100;
 /// Slices before the measurement. After them, the number of open journeys stays the same.
 const WARM_UP: usize = 30;
-/// The time between packets, ns, so that 64,000 journeys are open. Each stays open for a little more
-/// than 100 ms: so long the engine waits for further events of a journey with a known fate.
+/// The time between packets, ns, so that 64,000 journeys are open. Each stays open for a little
+/// more than 100 ms: so long the engine waits for further events of a journey with a known fate.
 const GAP: i64 = 2_280;
 
 /// The least number of events per second.
