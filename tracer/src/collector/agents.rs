@@ -110,7 +110,7 @@ pub(super) enum Sent {
     Joined(Box<Link>, Box<(Place, Start)>),
     /// An agent could not be reached: its node, and the reason.
     Unreached(String, String),
-    /// Not from an agent: it is time to look after an agent on a node without an end.
+    /// Not from an agent: a step of an agent on a node without an end may be due.
     Due,
 }
 

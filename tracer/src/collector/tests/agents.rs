@@ -169,7 +169,7 @@ async fn a_session_without_agents_ends_after_some_time() {
     );
 }
 
-/// One agent that can be started again, its commands, and the way to its collector.
+/// An agent that the collector can start again, its commands, and the sender to its collector.
 fn one_agent() -> (
     Agents,
     mpsc::Sender<(usize, Sent)>,
@@ -188,7 +188,7 @@ fn one_agent() -> (
     (agents, sender, commands)
 }
 
-/// Lets time pass in which nothing is heard.
+/// Lets time pass, and checks that no event comes.
 async fn hear_nothing(agents: &mut Agents, long: Duration) {
     let heard = timeout(long, agents.next()).await;
     assert!(heard.is_err(), "something was heard");
@@ -210,13 +210,13 @@ async fn one_whose_node_has_no_end_any_more_leaves_and_comes_back() {
     assert!(change.leaves);
     assert_eq!(change.gone, Vec::from_iter(0..hello.points.len()));
     assert_eq!(change.drops, Some(Vec::new()));
-    // It goes on until what passed before has arrived, and is then told to stop.
+    // The agent runs until earlier packets have arrived. Then the collector tells it to stop.
     assert_eq!(commands.try_iter().collect::<Vec<_>>(), []);
     hear_nothing(&mut agents, Duration::from_secs(9)).await;
     assert_eq!(commands.try_iter().collect::<Vec<_>>(), [Command::Stop]);
     let ended = sender.send((0, Sent::Ended)).await;
     assert!(ended.is_ok(), "they are there");
-    // It is not tried to start it again while no end is there.
+    // The collector does not start the agent again while the node has no end.
     hear_nothing(&mut agents, 2 * LINGER).await;
 
     agents.set_idle(BTreeSet::new());
@@ -252,13 +252,13 @@ async fn one_whose_node_has_an_end_again_in_time_stays() {
     hear_nothing(&mut agents, LINGER / 2).await;
     agents.set_idle(BTreeSet::new());
     hear_nothing(&mut agents, LINGER / 4).await;
-    // From now on, it waits as long as before.
+    // The agent waits for the whole time again.
     agents.set_idle(idle);
     hear_nothing(&mut agents, LINGER / 2).await;
     agents.set_idle(BTreeSet::new());
     hear_nothing(&mut agents, 2 * LINGER).await;
     assert_eq!(commands.try_iter().collect::<Vec<_>>(), []);
-    // It was not told to stop, so its end is a loss.
+    // The collector did not tell the agent to stop, so the session loses the agent.
     assert!(
         sender.send((0, Sent::Ended)).await.is_ok(),
         "they are there"
